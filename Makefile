@@ -1,0 +1,72 @@
+# Everything is set up in the checkout: .venv (tests, checks, the command, the embedded cloud), .venv-sam (sam, cfn-lint).
+PYTHON ?= python3
+IN = .venv/bin/python -m
+PIP_INSTALL = -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes
+# Settings of the AWS deployment; they must be the template's parameters of the same names.
+RUNTIME ?= python3.13
+ARCHITECTURE ?= arm64
+CODE = layers/autolabel/autolabel functions cli
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo cloud test lint format bench build requirements clean
+
+help:
+	@echo "make demo [DRIVE=<video or folder of images>] [FRAMES=100]   the whole pipeline on this machine, on real frames"
+	@echo "make test     all tests"
+	@echo "make lint     types, style, templates"
+	@echo "make cloud    the embedded cloud, left running with the stack deployed"
+	@echo "make bench    figures, as ratios side by side (SHORT=1 for a short run)"
+	@echo "make build    the stack built for AWS: sam deploy follows (README.md)"
+
+# The environments are complete when their stamp is; a failure half way leaves none, and the next run begins anew.
+setup: .venv/stamp .venv-sam/stamp
+
+.venv/stamp: requirements/dev.txt requirements/assets.txt
+	@echo "setting up .venv (about a minute) ..."
+	@rm -rf .venv && $(PYTHON) -m venv .venv
+	@.venv/bin/python $(PIP_INSTALL) -r requirements/dev.txt -r requirements/assets.txt
+	@echo "$(CURDIR)/layers/autolabel" > "$$(.venv/bin/python -c 'import site; print(site.getsitepackages()[0])')/autolabel.pth"
+	@touch $@
+
+.venv-sam/stamp: requirements/sam.txt
+	@echo "setting up .venv-sam (about a minute) ..."
+	@rm -rf .venv-sam && $(PYTHON) -m venv .venv-sam
+	@.venv-sam/bin/python $(PIP_INSTALL) -r requirements/sam.txt
+	@touch $@
+
+demo: setup
+	@$(IN) local.demo $(if $(DRIVE),--drive "$(DRIVE)") $(if $(FRAMES),--frames $(FRAMES))
+
+cloud: setup
+	@$(IN) local.cloud_session
+
+test: setup
+	$(IN) pytest $(TESTS)
+
+lint: setup
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	$(IN) mypy $(CODE) local
+	.venv-sam/bin/cfn-lint template.yaml models/endpoint.yaml
+	SAM_CLI_TELEMETRY=0 .venv-sam/bin/sam validate --lint --region us-east-1 --template template.yaml
+
+format: setup
+	.venv/bin/ruff check --fix .
+	.venv/bin/ruff format .
+
+bench: setup
+	$(IN) tests.bench $(if $(SHORT),--short)
+
+build: .venv-sam/stamp
+	AUTOLABEL_RUNTIME=$(RUNTIME) AUTOLABEL_ARCHITECTURE=$(ARCHITECTURE) SAM_CLI_TELEMETRY=0 .venv-sam/bin/sam build
+
+# Pins every requirement with hashes; the index's own address is left out.
+requirements:
+	@rm -rf build/pip-tools && $(PYTHON) -m venv build/pip-tools && build/pip-tools/bin/pip install --quiet pip-tools
+	for name in layers/autolabel/requirements requirements/dev requirements/sam; do \
+		build/pip-tools/bin/pip-compile --quiet --generate-hashes --no-header --annotation-style line --allow-unsafe \
+			--no-strip-extras --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-emit-options \
+			--output-file $$name.txt $$name.in || exit 1; done
+
+clean:
+	rm -rf build .venv .venv-sam .mypy_cache .ruff_cache .pytest_cache .hypothesis
