@@ -1,0 +1,52 @@
+"""assemble: puts the shards of a run together into the manifests of its verification, its summary and report."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from autolabel.assembly import assemble_run
+from autolabel.aws.bucket import S3Bucket
+from autolabel.aws.clients import client
+from autolabel.aws.ledger import DynamoLedger
+from autolabel.observability import logger, metrics, tracer
+from autolabel.settings import read_settings
+
+if TYPE_CHECKING:
+    from aws_lambda_powertools.utilities.typing import LambdaContext
+
+
+class Settings(msgspec.Struct, frozen=True):
+    """`max_job_objects`: frames in one labelling job."""
+
+    ingest_bucket: str
+    label_bucket: str
+    ledger_table: str
+    max_job_objects: int
+
+
+class Request(msgspec.Struct, frozen=True):
+    drive: str
+    run: str
+
+
+settings = read_settings(Settings, os.environ)
+
+
+@logger.inject_lambda_context
+@tracer.capture_lambda_handler(capture_response=False)
+@metrics.log_metrics
+def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    request = msgspec.convert(event, Request)
+    ledger = DynamoLedger(client("dynamodb"), settings.ledger_table)
+    assembly = assemble_run(
+        ledger.run(request.drive, request.run),
+        ingest=S3Bucket(client("s3"), settings.ingest_bucket),
+        labels=S3Bucket(client("s3"), settings.label_bucket),
+        ledger=ledger,
+        max_objects=settings.max_job_objects,
+    )
+    builtins: dict[str, Any] = msgspec.to_builtins(assembly)
+    return builtins

@@ -1,0 +1,73 @@
+"""label: turns one shard's answers into manifest lines."""
+
+from __future__ import annotations
+
+import os
+import time
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from aws_lambda_powertools.metrics import MetricUnit
+
+from autolabel.aws.bucket import S3Bucket
+from autolabel.aws.clients import client
+from autolabel.aws.ledger import DynamoLedger
+from autolabel.catalogue import Catalogue
+from autolabel.observability import logger, metrics, tracer
+from autolabel.settings import read_settings
+from autolabel.shard_labelling import ShardLabelling
+from autolabel.shards import Shard
+
+if TYPE_CHECKING:
+    from aws_lambda_powertools.utilities.typing import LambdaContext
+
+
+class Settings(msgspec.Struct, frozen=True):
+    ingest_bucket: str
+    label_bucket: str
+    ledger_table: str
+
+
+class Request(msgspec.Struct, frozen=True):
+    """`started`: when the execution began, so that a repeated call writes the same."""
+
+    drive: str
+    run: str
+    started: str
+    shard: Shard
+
+
+settings = read_settings(Settings, os.environ)
+
+
+@cache
+def catalogue() -> Catalogue:
+    return Catalogue(S3Bucket(client("s3"), settings.label_bucket).read, time.time)
+
+
+@logger.inject_lambda_context
+@tracer.capture_lambda_handler(capture_response=False)
+@metrics.log_metrics
+def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    request = msgspec.convert(event, Request)
+    run = DynamoLedger(client("dynamodb"), settings.ledger_table).run(request.drive, request.run)
+    labelling = ShardLabelling(
+        run,
+        catalogue().revisions(run.models),
+        ingest=S3Bucket(client("s3"), settings.ingest_bucket),
+        labels=S3Bucket(client("s3"), settings.label_bucket),
+        created=request.started.rstrip("Z"),
+    )
+    tally = labelling.label(request.shard).tally
+    metrics.add_metric("FramesLabelled", MetricUnit.Count, tally.labelled)
+    metrics.add_metric("FramesFailed", MetricUnit.Count, tally.failed)
+    metrics.add_metric("FramesRejected", MetricUnit.Count, tally.rejected)
+    # A run may have thousands of shards: their outputs stay small, the details are in S3.
+    return {
+        "shard": request.shard.index,
+        "labelled": tally.labelled,
+        "failed": tally.failed,
+        "rejected": tally.rejected,
+        "boxes": tally.boxes,
+    }

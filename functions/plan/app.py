@@ -1,0 +1,50 @@
+"""plan: cuts a run whose units are all settled into shards."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from autolabel.aws.bucket import S3Bucket
+from autolabel.aws.clients import client
+from autolabel.aws.ledger import DynamoLedger
+from autolabel.observability import logger, metrics, tracer
+from autolabel.runs import plan_run
+from autolabel.settings import read_settings
+
+if TYPE_CHECKING:
+    from aws_lambda_powertools.utilities.typing import LambdaContext
+
+
+class Settings(msgspec.Struct, frozen=True):
+    """`shard_frames`: frames that one call of the label function takes at most."""
+
+    label_bucket: str
+    ledger_table: str
+    shard_frames: int
+
+
+class Request(msgspec.Struct, frozen=True):
+    drive: str
+    run: str
+
+
+settings = read_settings(Settings, os.environ)
+
+
+@logger.inject_lambda_context
+@tracer.capture_lambda_handler(capture_response=False)
+@metrics.log_metrics
+def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    request = msgspec.convert(event, Request)
+    ledger = DynamoLedger(client("dynamodb"), settings.ledger_table)
+    plan = plan_run(
+        ledger.run(request.drive, request.run),
+        labels=S3Bucket(client("s3"), settings.label_bucket),
+        ledger=ledger,
+        shard_frames=settings.shard_frames,
+    )
+    builtins: dict[str, Any] = msgspec.to_builtins(plan)
+    return builtins

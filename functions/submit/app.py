@@ -1,0 +1,91 @@
+"""submit: takes what S3 reports from the submit queue; frames go to their models, a drive.json starts its run."""
+
+from __future__ import annotations
+
+import os
+import time
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from aws_lambda_powertools.metrics import MetricUnit
+from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
+
+from autolabel.aws.announcements import AwsAnnouncements
+from autolabel.aws.bucket import S3Bucket
+from autolabel.aws.clients import client
+from autolabel.aws.endpoints import SageMakerEndpoints
+from autolabel.aws.executions import StepFunctionsExecutions
+from autolabel.aws.ledger import DynamoLedger
+from autolabel.aws.queue import SqsSubmitQueue
+from autolabel.catalogue import Catalogue
+from autolabel.errors import DocumentRefused, Unavailable
+from autolabel.observability import logger, metrics, tracer
+from autolabel.settings import read_settings
+from autolabel.submission import Submission, read_message
+from autolabel.taxonomy import job_labels
+
+if TYPE_CHECKING:
+    from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse
+    from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
+    from aws_lambda_powertools.utilities.typing import LambdaContext
+
+
+class Settings(msgspec.Struct, frozen=True):
+    """`first_wait`: seconds that a message waits when its endpoint is unavailable for the first time."""
+
+    ingest_bucket: str
+    label_bucket: str
+    ledger_table: str
+    submit_queue_url: str
+    state_machine_arn: str
+    ops_topic_arn: str
+    job_labels: str
+    first_wait: float
+
+
+settings = read_settings(Settings, os.environ)
+processor = BatchProcessor(event_type=EventType.SQS, raise_on_entire_batch_failure=False)
+
+
+@cache
+def submission() -> Submission:
+    labels = S3Bucket(client("s3"), settings.label_bucket)
+    return Submission(
+        ingest=S3Bucket(client("s3"), settings.ingest_bucket),
+        labels=labels,
+        ledger=DynamoLedger(client("dynamodb"), settings.ledger_table),
+        catalogue=Catalogue(labels.read, time.time),
+        # The queue does the waiting for an endpoint, so the client tries only twice.
+        endpoints=SageMakerEndpoints(client("sagemaker-runtime", attempts=2)),
+        executions=StepFunctionsExecutions(client("stepfunctions"), settings.state_machine_arn),
+        announcements=AwsAnnouncements(sns=client("sns"), topic=settings.ops_topic_arn),
+        job_labels=job_labels(settings.job_labels),
+        now=time.time,
+    )
+
+
+def take(record: SQSRecord) -> None:
+    try:
+        for asked in read_message(record.body):
+            for submitted in submission().take(asked):
+                metrics.add_metric(f"Units{submitted.outcome.capitalize()}", MetricUnit.Count, 1)
+                log = logger.warning if submitted.outcome in ("refused", "ignored") else logger.debug
+                log(f"{submitted.outcome}: {submitted.detail}", extra={"asked": msgspec.to_builtins(asked)})
+    except DocumentRefused as e:
+        # Nobody but S3 and this pipeline may send here; what is neither's is logged and counted, not retried.
+        metrics.add_metric("MessagesRefused", MetricUnit.Count, 1)
+        logger.error(str(e), extra={"body": record.body[:2_000]})
+    except Unavailable:
+        queue = SqsSubmitQueue(client("sqs"), settings.submit_queue_url)
+        received = int(record.attributes.approximate_receive_count)
+        queue.back_off(record.receipt_handle, received, settings.first_wait)
+        metrics.add_metric("EndpointUnavailable", MetricUnit.Count, 1)
+        raise
+
+
+@logger.inject_lambda_context
+@tracer.capture_lambda_handler(capture_response=False)
+@metrics.log_metrics
+def handler(event: dict[str, Any], context: LambdaContext) -> PartialItemFailureResponse:
+    return process_partial_response(event, take, processor, context)

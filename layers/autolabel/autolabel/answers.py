@@ -1,0 +1,177 @@
+"""Answers read as streams: what a decoder needs is kept, the ballast (masks, pictures) never stays in memory.
+
+A segmentation model's answer can be hundreds of megabytes of which the boxes are kilobytes. `project` walks over the
+top level of the answer's JSON object chunk by chunk and keeps the values of the wanted keys only. Nothing is parsed:
+a skipped value is passed over by its brackets and quotes, so a broken number inside ballast goes unseen, as it should.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+
+from autolabel.errors import AnswerRefused
+
+# Boxes of 100,000 objects take about 10 MB; more than this of wanted values is no detection answer.
+MAX_KEPT_BYTES = 16_000_000
+MAX_KEY_BYTES = 4_096
+
+_SPACE = b" \t\n\r"
+_STRUCTURE = re.compile(rb'[\[\]{}"]')
+_STRING_END = re.compile(rb'[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+_SCALAR_END = re.compile(rb"[,}\]\s]")
+
+
+def project(chunks: Iterable[bytes], keys: frozenset[str]) -> bytes:
+    """The JSON object in `chunks` (UTF-8, cut anywhere) with only `keys` of its top level.
+
+    Raises AnswerRefused for what is no JSON object, ends too early or holds more than MAX_KEPT_BYTES of wanted values.
+    """
+    reader = _Reader(chunks)
+    kept = bytearray(b"{")
+    reader.expect(b"{")
+    if reader.peek() == b"}":
+        return b"{}"
+    while True:
+        key = reader.string()
+        reader.expect(b":")
+        wanted = _unquote(key) in keys
+        if wanted:
+            if len(kept) > 1:
+                kept += b","
+            kept += key + b":"
+        reader.value(kept if wanted else None)
+        separator = reader.take()
+        if separator == b"}":
+            break
+        if separator != b",":
+            raise AnswerRefused("answer-unreadable", f"the answer has {separator!r} between its values")
+    return bytes(kept + b"}")
+
+
+def _unquote(key: bytes) -> str | None:
+    # A wanted key never needs an escape; one that is escaped anyway is somebody else's.
+    return None if b"\\" in key else key[1:-1].decode("utf-8", "replace")
+
+
+class _Reader:
+    """A cursor over chunks; holds one chunk, and of a value only what is kept."""
+
+    def __init__(self, chunks: Iterable[bytes]) -> None:
+        self._chunks: Iterator[bytes] = iter(chunks)
+        self._chunk = b""
+        self._at = 0
+
+    def _more(self) -> None:
+        for chunk in self._chunks:
+            if chunk:
+                self._chunk, self._at = chunk, 0
+                return
+        raise AnswerRefused("answer-truncated", "the answer ends before its JSON object does")
+
+    def peek(self) -> bytes:
+        """The next byte that is no white space; stays where it is."""
+        while True:
+            while self._at < len(self._chunk):
+                byte = self._chunk[self._at : self._at + 1]
+                if byte not in _SPACE:
+                    return byte
+                self._at += 1
+            self._more()
+
+    def take(self) -> bytes:
+        byte = self.peek()
+        self._at += 1
+        return byte
+
+    def expect(self, byte: bytes) -> None:
+        found = self.take()
+        if found != byte:
+            raise AnswerRefused("answer-unreadable", f"the answer is no JSON object: {found!r} where {byte!r} belongs")
+
+    def string(self) -> bytes:
+        """A key with its quotes."""
+        kept = bytearray()
+        self.expect(b'"')
+        kept += b'"'
+        self._string(kept, MAX_KEY_BYTES)
+        return bytes(kept)
+
+    def value(self, kept: bytearray | None) -> None:
+        """Pass over one value; its bytes go to `kept` when given."""
+        first = self.peek()
+        if first == b'"':
+            self._pass(1, kept)
+            self._string(kept)
+        elif first in b"[{":
+            self._nested(kept)
+        else:
+            self._scalar(kept)
+
+    def _pass(self, count: int, kept: bytearray | None, limit: int = MAX_KEPT_BYTES) -> None:
+        if kept is not None:
+            kept += self._chunk[self._at : self._at + count]
+            if len(kept) > limit:
+                raise AnswerRefused("answer-too-large", f"the answer holds more than {limit:,} bytes of what is needed")
+        self._at += count
+
+    def _string(self, kept: bytearray | None, limit: int = MAX_KEPT_BYTES) -> None:
+        """The rest of a string after its opening quote."""
+        while True:
+            if self._at >= len(self._chunk):
+                self._more()
+            match = _STRING_END.match(self._chunk, self._at)
+            if match:
+                self._pass(match.end() - self._at, kept, limit)
+                return
+            # No end in this chunk. A backslash that is its last byte escapes the first of the next.
+            rest = self._chunk[self._at :]
+            backslashes = len(rest) - len(rest.rstrip(b"\\"))
+            self._pass(len(rest), kept, limit)
+            if backslashes % 2:
+                self._more()
+                self._pass(1, kept, limit)
+
+    def _nested(self, kept: bytearray | None) -> None:
+        depth = 0
+        while True:
+            if self._at >= len(self._chunk):
+                self._more()
+            if depth and (closed := self._depth_after_chunk(depth)):
+                depth = closed
+                self._pass(len(self._chunk) - self._at, kept)
+                continue
+            match = _STRUCTURE.search(self._chunk, self._at)
+            if not match:
+                self._pass(len(self._chunk) - self._at, kept)
+                continue
+            self._pass(match.end() - self._at, kept)
+            if match[0] == b'"':
+                self._string(kept)
+                continue
+            depth += 1 if match[0] in b"[{" else -1
+            if depth == 0:
+                return
+
+    def _depth_after_chunk(self, depth: int) -> int:
+        """The depth behind the rest of the chunk, or 0 when it must be looked at bracket by bracket.
+
+        Without a quote no string can hide a bracket and no further key can begin, so brackets may be counted, which
+        is an order of magnitude faster than visiting them: a mask is little else.
+        """
+        chunk, at = self._chunk, self._at
+        if chunk.find(b'"', at) >= 0:
+            return 0
+        opened = chunk.count(b"[", at) + chunk.count(b"{", at)
+        closed = chunk.count(b"]", at) + chunk.count(b"}", at)
+        return max(0, depth + opened - closed)
+
+    def _scalar(self, kept: bytearray | None) -> None:
+        while True:
+            if self._at >= len(self._chunk):
+                self._more()
+            match = _SCALAR_END.search(self._chunk, self._at)
+            if match:
+                self._pass(match.start() - self._at, kept)
+                return
+            self._pass(len(self._chunk) - self._at, kept)

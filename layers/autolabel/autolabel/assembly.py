@@ -1,0 +1,153 @@
+"""Assembly: the shards of a run become the manifests of its verification, its first summary and its report."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+
+import msgspec
+
+from autolabel.drives import Run, run_prefix
+from autolabel.errors import CountMismatch
+from autolabel.listing import freeze_listing, read_listing
+from autolabel.ports import Bucket, Ledger
+from autolabel.report import Gallery, write_report
+from autolabel.runs import read_shards
+from autolabel.shard_labelling import in_step
+from autolabel.shards import FrameIssue, Shard, ShardResult, Tally, check_result, shard_key
+from autolabel.summary import FrameCounts, Summary, failed_key, rejected_key, summary_key
+from autolabel.taxonomy import current_taxonomy
+from autolabel.verification import (
+    VerificationJob,
+    job_name,
+    label_categories,
+    split_into_jobs,
+    worker_template,
+)
+
+# Small objects are read this many at a time: a million frames make some thousand shards.
+READERS = 16
+
+
+class Assembly(msgspec.Struct, frozen=True):
+    """What Verify is given, and what someone who watches the execution sees."""
+
+    drive: str
+    run: str
+    frames: FrameCounts
+    boxes: int
+    jobs: tuple[VerificationJob, ...]
+    summary: str
+    report: str
+
+
+class _Issue(msgspec.Struct):
+    outcome: str
+    frame: FrameIssue
+
+
+def assemble_run(run: Run, *, ingest: Bucket, labels: Bucket, ledger: Ledger, max_objects: int) -> Assembly:
+    """Assemble a run; ShardMissing or CountMismatch when a planned shard or a frame is missing.
+
+    `max_objects`: frames in one labelling job. All names are derived, so a repeated call writes the same again.
+    """
+    tally, jobs = _assemble_manifests(run, labels, max_objects)
+    listing = freeze_listing(ingest, labels, run.drive, run.run, frozenset(run.document.cameras))
+    for reason, count in listing.refused.items():
+        tally.count_issues("rejected", reason, count)
+    frames = FrameCounts(listing.objects, tally.labelled, tally.failed, tally.rejected)
+    frames.check(f"{run.drive} {run.run}")
+    _write_issues(run, labels)
+    summary = Summary(
+        drive=run.drive,
+        run=run.run,
+        frames=frames,
+        boxes=tally.boxes,
+        classes=_most_first(tally.classes),
+        reasons={outcome: _most_first(reasons) for outcome, reasons in tally.reasons.items()},
+        dropped=_most_first(tally.dropped),
+        models=run.models,
+        taxonomy=run.taxonomy,
+        labels=run.labels,
+        notes=(
+            *run.document.notes,
+            *listing.notes(run.document),
+            *(f"{reason}: {detail}" for _, reason, detail in ledger.refusals(run.drive)),
+        ),
+    )
+    gallery = Gallery(frames.labelled + frames.failed)
+    for job in jobs:
+        gallery.take(labels.lines(job.manifest.removeprefix(labels.uri(""))))
+    report = write_report(summary, gallery, ingest=ingest, labels=labels)
+    key = summary_key(run.drive, run.run)
+    labels.write(key, msgspec.json.encode(summary))
+    return Assembly(run.drive, run.run, frames, tally.boxes, jobs, labels.uri(key), report)
+
+
+def _assemble_manifests(run: Run, labels: Bucket, max_objects: int) -> tuple[Tally, tuple[VerificationJob, ...]]:
+    prefix = run_prefix(run.drive, run.run) + "manifests/"
+    categories, template = prefix + "categories.json", prefix + "worker.liquid.html"
+    labels.write(categories, label_categories(run.labels))
+    labels.write(template, worker_template(current_taxonomy().colors, run.labels), "text/html")
+    tally = Tally()
+    jobs = []
+    manifests = split_into_jobs(run.drive, run.run, _results(run, labels, tally), max_objects)
+    for index, manifest in enumerate(manifests):
+        labels.concatenate(manifest.key, manifest.parts, "application/jsonl")
+        jobs.append(
+            VerificationJob(
+                name=job_name(run.drive, run.run, index),
+                manifest=labels.uri(manifest.key),
+                frames=manifest.frames,
+                categories=labels.uri(categories),
+                template=labels.uri(template),
+            )
+        )
+    if sum(job.frames for job in jobs) != tally.labelled + tally.failed:
+        raise CountMismatch(f"the manifests of {run.drive} {run.run} do not hold all its frames")
+    return tally, tuple(jobs)
+
+
+def _results(run: Run, labels: Bucket, tally: Tally) -> Iterator[tuple[Shard, ShardResult]]:
+    """Every planned shard with its result, whose counts are added to the tally."""
+
+    def read(shard: Shard) -> tuple[Shard, ShardResult]:
+        return shard, check_result(shard, labels.read(shard_key(run.drive, run.run, shard.index, "result.json")))
+
+    for shard, result in in_step(read, read_shards(labels, run.drive, run.run), READERS):
+        tally.add(result.tally)
+        yield shard, result
+
+
+def _write_issues(run: Run, labels: Bucket) -> None:
+    """Gather rejected and failed frames, with their reasons, into one file each."""
+    refused = (
+        FrameIssue(line.key, line.refused, line.detail)
+        for line in read_listing(labels, run.drive, run.run)
+        if line.refused
+    )
+    labels.write_stream(
+        rejected_key(run.drive, run.run),
+        _encoded([refused, _issues(run, labels, "rejected")]),
+        "application/jsonl",
+    )
+    labels.write_stream(failed_key(run.drive, run.run), _encoded([_issues(run, labels, "failed")]), "application/jsonl")
+
+
+def _issues(run: Run, labels: Bucket, outcome: str) -> Iterator[FrameIssue]:
+    decoder = msgspec.json.Decoder(_Issue)
+    for shard in read_shards(labels, run.drive, run.run):
+        for line in labels.lines(shard_key(run.drive, run.run, shard.index, "issues.jsonl")):
+            issue = decoder.decode(line)
+            if issue.outcome == outcome:
+                yield issue.frame
+
+
+def _encoded(sources: Sequence[Iterable[FrameIssue]]) -> Iterator[bytes]:
+    for source in sources:
+        for issue in source:
+            yield msgspec.json.encode(issue) + b"\n"
+
+
+def _most_first(counts: dict[str, int]) -> dict[str, int]:
+    return dict(Counter(counts).most_common())

@@ -1,0 +1,40 @@
+"""What others hear of: the ops topic on SNS and the default bus of EventBridge."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from autolabel.errors import Unavailable
+
+if TYPE_CHECKING:
+    from mypy_boto3_events import EventBridgeClient
+    from mypy_boto3_sns import SNSClient
+
+SOURCE = "autolabel"
+# SNS allows 100 characters of printable ASCII in a subject.
+_SUBJECT = 100
+
+
+class AwsAnnouncements:
+    """`autolabel.ports.Announcements` on SNS and EventBridge; either may be left out where it is not used."""
+
+    def __init__(
+        self, *, sns: SNSClient | None = None, topic: str = "", events: EventBridgeClient | None = None
+    ) -> None:
+        self._sns = sns
+        self._topic = topic
+        self._events = events
+
+    def tell_ops(self, subject: str, message: str) -> None:
+        if self._sns is not None:
+            self._sns.publish(TopicArn=self._topic, Subject=subject[:_SUBJECT], Message=message)
+
+    def publish(self, kind: str, detail: dict[str, object]) -> None:
+        if self._events is None:
+            return
+        response = self._events.put_events(
+            Entries=[{"Source": SOURCE, "DetailType": kind, "Detail": json.dumps(detail)}]
+        )
+        if response["FailedEntryCount"]:
+            raise Unavailable(f"the event bus did not take {kind}: {response['Entries']}")

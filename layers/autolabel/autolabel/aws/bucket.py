@@ -1,0 +1,201 @@
+"""A bucket on S3."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import ClientError
+
+from autolabel.aws.clients import error_code, error_status
+from autolabel.errors import FrameChanged
+from autolabel.ports import StoredObject
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+# Parts of a multipart upload have at least 5 MiB, but for the last.
+MIN_PART = 5 * 1024 * 1024
+PART = 8 * 1024 * 1024
+CHUNK = 256 * 1024
+
+
+class S3Bucket:
+    """`autolabel.ports.Bucket` on S3."""
+
+    def __init__(self, client: S3Client, name: str) -> None:
+        self._s3 = client
+        self.name = name
+
+    def uri(self, key: str) -> str:
+        return f"s3://{self.name}/{key}"
+
+    def read(self, key: str) -> bytes | None:
+        body = self._get(Key=key)
+        return None if body is None else body.read()
+
+    def read_first(self, key: str, count: int, etag: str | None = None) -> bytes:
+        condition = {} if etag is None else {"IfMatch": f'"{etag}"'}
+        try:
+            response = self._s3.get_object(
+                Bucket=self.name,
+                Key=key,
+                Range=f"bytes=0-{count - 1}",
+                **condition,  # type: ignore[arg-type]
+            )
+        except ClientError as e:
+            if error_status(e) == 416:
+                return b""
+            if error_status(e) in (404, 412):
+                raise FrameChanged(f"{key} is gone or holds other bytes than when the run began") from e
+            raise
+        return response["Body"].read()
+
+    def stream(self, key: str) -> Iterator[bytes]:
+        body = self._get(Key=key)
+        if body is None:
+            raise KeyError(self.uri(key))
+        chunks: Iterator[bytes] = body.iter_chunks(CHUNK)
+        return chunks
+
+    def lines(self, key: str) -> Iterator[bytes]:
+        body = self._get(Key=key)
+        if body is None:
+            raise KeyError(self.uri(key))
+        lines: Iterator[bytes] = body.iter_lines(CHUNK)
+        return lines
+
+    def exists(self, key: str) -> bool:
+        try:
+            self._s3.head_object(Bucket=self.name, Key=key)
+        except ClientError as e:
+            # Without ListBucket a missing object is 403, with it 404.
+            if error_status(e) == 404:
+                return False
+            raise
+        return True
+
+    def list(self, prefix: str) -> Iterator[StoredObject]:
+        pages = self._s3.get_paginator("list_objects_v2").paginate(Bucket=self.name, Prefix=prefix)
+        for page in pages:
+            for thing in page.get("Contents", []):
+                yield StoredObject(thing["Key"], thing["ETag"].strip('"'), thing["Size"])
+
+    def write(self, key: str, body: bytes, content_type: str = "application/json") -> None:
+        self._s3.put_object(Bucket=self.name, Key=key, Body=body, ContentType=content_type)
+
+    def write_once(self, key: str, body: bytes, content_type: str = "application/json") -> bool:
+        try:
+            self._s3.put_object(Bucket=self.name, Key=key, Body=body, ContentType=content_type, IfNoneMatch="*")
+        except ClientError as e:
+            # 409: another writer is at it at this moment, and S3 lets one of the two through.
+            if error_status(e) in (409, 412):
+                return False
+            raise
+        return True
+
+    def write_stream(self, key: str, chunks: Iterable[bytes], content_type: str, *, once: bool = False) -> None:
+        if once and self.exists(key):
+            return
+        parts = _parts(chunks)
+        first = next(parts, b"")
+        second = next(parts, None)
+        if second is None:
+            if once:
+                self.write_once(key, first, content_type)
+            else:
+                self.write(key, first, content_type)
+            return
+        with _Multipart(self._s3, self.name, key, content_type, once=once) as upload:
+            for part in itertools.chain((first, second), parts):
+                upload.add(part)
+
+    def concatenate(self, key: str, sources: Sequence[tuple[str, int]], content_type: str) -> None:
+        if sum(size for _, size in sources) < MIN_PART:
+            self.write(key, b"".join(self.read(source) or b"" for source, _ in sources), content_type)
+            return
+        with _Multipart(self._s3, self.name, key, content_type) as upload:
+            gathered = bytearray()
+            for source, size in sources:
+                # S3 copies what is large enough to be a part; what is too small passes through here.
+                if size >= MIN_PART and (not gathered or len(gathered) >= MIN_PART):
+                    if gathered:
+                        upload.add(bytes(gathered))
+                        gathered.clear()
+                    upload.copy(source)
+                    continue
+                for chunk in self.stream(source):
+                    gathered += chunk
+                    if len(gathered) >= PART:
+                        upload.add(bytes(gathered))
+                        gathered.clear()
+            if gathered:
+                upload.add(bytes(gathered))
+
+    def _get(self, **arguments: Any) -> Any:
+        try:
+            return self._s3.get_object(Bucket=self.name, **arguments)["Body"]
+        except ClientError as e:
+            if error_code(e) in ("NoSuchKey", "404"):
+                return None
+            raise
+
+
+class _Multipart:
+    """A multipart upload that is completed at the end of its block and aborted when the block raises."""
+
+    def __init__(self, client: S3Client, bucket: str, key: str, content_type: str, *, once: bool = False) -> None:
+        self._s3 = client
+        self._place = {"Bucket": bucket, "Key": key}
+        self._content_type = content_type
+        self._once = once
+        self._parts: list[dict[str, Any]] = []
+
+    def __enter__(self) -> _Multipart:
+        created = self._s3.create_multipart_upload(
+            Bucket=self._place["Bucket"], Key=self._place["Key"], ContentType=self._content_type
+        )
+        self._upload = {**self._place, "UploadId": created["UploadId"]}
+        return self
+
+    def add(self, body: bytes) -> None:
+        number = len(self._parts) + 1
+        part = self._s3.upload_part(**self._upload, PartNumber=number, Body=body)  # type: ignore[arg-type]
+        self._parts.append({"PartNumber": number, "ETag": part["ETag"]})
+
+    def copy(self, source: str) -> None:
+        number = len(self._parts) + 1
+        copied = self._s3.upload_part_copy(
+            **self._upload,  # type: ignore[arg-type]
+            PartNumber=number,
+            CopySource={"Bucket": self._place["Bucket"], "Key": source},
+        )
+        self._parts.append({"PartNumber": number, "ETag": copied["CopyPartResult"]["ETag"]})
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None:
+            self._s3.abort_multipart_upload(**self._upload)  # type: ignore[arg-type]
+            return
+        condition = {"IfNoneMatch": "*"} if self._once else {}
+        try:
+            self._s3.complete_multipart_upload(
+                **self._upload,  # type: ignore[arg-type]
+                MultipartUpload={"Parts": self._parts},  # type: ignore[typeddict-item]
+                **condition,  # type: ignore[arg-type]
+            )
+        except ClientError as e:
+            if not (self._once and error_status(e) in (409, 412)):
+                raise
+            self._s3.abort_multipart_upload(**self._upload)  # type: ignore[arg-type]
+
+
+def _parts(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    gathered = bytearray()
+    for chunk in chunks:
+        gathered += chunk
+        if len(gathered) >= PART:
+            yield bytes(gathered)
+            gathered.clear()
+    if gathered:
+        yield bytes(gathered)

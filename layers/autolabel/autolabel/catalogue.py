@@ -1,0 +1,148 @@
+"""The model catalogue: revisioned documents in the label bucket that the running pipeline reads.
+
+`catalogue/catalogue.json` says which revision of each model is current and which models are the default;
+`catalogue/models/<name>/<revision>.json` is one immutable revision.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+
+import msgspec
+
+from autolabel.decoders import DECODERS
+from autolabel.errors import CatalogueMissing, DocumentRefused
+from autolabel.taxonomy import current_taxonomy
+from autolabel.units import MODEL_NAME, REVISION
+
+CATALOGUE_KEY = "catalogue/catalogue.json"
+_NAME = re.compile(MODEL_NAME + r"\Z")
+_REVISION = re.compile(REVISION + r"\Z")
+
+
+class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """One revision of a model: a deployed asynchronous endpoint and how to read it.
+
+    `classes` maps the model's own class names onto the taxonomy; a class that is not in it is left out and counted.
+    `thresholds` are least scores by taxonomy class, `threshold` the one for all others. `invocation_timeout` and
+    `queue_ttl` are seconds, limits of InvokeEndpointAsync: 1 to 3600 and 60 to 21600.
+    """
+
+    name: str
+    revision: str
+    endpoint: str
+    decoder: str
+    classes: dict[str, str]
+    threshold: float = 0.35
+    thresholds: dict[str, float] = {}
+    weight: float = 1.0
+    content_type: str = "application/x-image"
+    accept: str = "application/json;verbose"
+    invocation_timeout: int = 60
+    queue_ttl: int = 21600
+
+    @property
+    def id(self) -> str:
+        """`name.revision`."""
+        return f"{self.name}.{self.revision}"
+
+    def threshold_of(self, class_name: str) -> float:
+        return self.thresholds.get(class_name, self.threshold)
+
+
+class CatalogueIndex(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Which revision of each model is current, and which models label a drive that names none."""
+
+    models: dict[str, str]
+    default: tuple[str, ...]
+
+
+def model_key(model_id: str) -> str:
+    """The key of a revision's document from its `name.revision`."""
+    name, _, revision = model_id.rpartition(".")
+    return f"catalogue/models/{name}/{revision}.json"
+
+
+def parse_model(body: bytes, origin: str) -> Model:
+    """Read and check a revision's document; DocumentRefused names its origin and what is wrong."""
+    try:
+        model = msgspec.json.decode(body, type=Model)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
+        raise DocumentRefused("model-schema", f"{origin}: {e}") from e
+    _check(model, origin)
+    return model
+
+
+def _check(model: Model, origin: str) -> None:
+    def refuse(why: str) -> None:
+        raise DocumentRefused("model-schema", f"{origin}: {why}")
+
+    if not _NAME.match(model.name):
+        refuse(f"the name {model.name!r} is not 1 to 24 of a-z, 0-9 and hyphens")
+    if not _REVISION.match(model.revision):
+        refuse(f"the revision {model.revision!r} is not four digits")
+    if model.decoder not in DECODERS:
+        refuse(f"the decoder {model.decoder!r} is unknown; known are {', '.join(sorted(DECODERS))}")
+    if not model.classes:
+        refuse("`classes` maps no class")
+    current_taxonomy().require([*model.classes.values(), *model.thresholds], origin)
+    for name, threshold in [("threshold", model.threshold), *model.thresholds.items()]:
+        if not 0.0 <= threshold <= 1.0:
+            refuse(f"the threshold {threshold} of {name!r} is not between 0 and 1")
+    if not 1 <= model.invocation_timeout <= 3600:
+        refuse(f"invocation_timeout {model.invocation_timeout} is not 1 to 3600 seconds")
+    if not 60 <= model.queue_ttl <= 21600:
+        refuse(f"queue_ttl {model.queue_ttl} is not 60 to 21600 seconds")
+
+
+class Catalogue:
+    """The catalogue as the pipeline sees it: the index is read anew after `ttl` seconds, revisions never change."""
+
+    def __init__(self, read: Callable[[str], bytes | None], now: Callable[[], float], ttl: float = 30.0) -> None:
+        self._read = read
+        self._now = now
+        self._ttl = ttl
+        self._index: tuple[float, CatalogueIndex] | None = None
+        self._models: dict[str, Model] = {}
+
+    def index(self) -> CatalogueIndex:
+        """The current index; CatalogueMissing when there is none yet."""
+        if self._index is None or self._now() - self._index[0] > self._ttl:
+            body = self._read(CATALOGUE_KEY)
+            if body is None:
+                raise CatalogueMissing(f"no {CATALOGUE_KEY} in the label bucket: add a model first")
+            try:
+                index = msgspec.json.decode(body, type=CatalogueIndex)
+            except (msgspec.DecodeError, UnicodeDecodeError) as e:
+                raise DocumentRefused("catalogue-schema", f"{CATALOGUE_KEY}: {e}") from e
+            self._index = (self._now(), index)
+        return self._index[1]
+
+    def default_models(self) -> list[Model]:
+        """The models that label frames before, and unless, their drive names others."""
+        return [self.current(name) for name in self.index().default]
+
+    def current(self, name: str) -> Model:
+        """The current revision of a model; DocumentRefused names the known models when there is none."""
+        index = self.index()
+        if name not in index.models:
+            known = ", ".join(sorted(index.models)) or "none"
+            raise DocumentRefused("unknown-model", f"the catalogue has no model {name!r}; known are {known}")
+        return self.revision(f"{name}.{index.models[name]}")
+
+    def revision(self, model_id: str) -> Model:
+        """A revision by its `name.revision`."""
+        if model_id not in self._models:
+            key = model_key(model_id)
+            body = self._read(key)
+            if body is None:
+                raise DocumentRefused("unknown-model", f"the label bucket has no {key}")
+            model = parse_model(body, key)
+            if model.id != model_id:
+                raise DocumentRefused("model-schema", f"{key} is the document of {model.id}")
+            self._models[model_id] = model
+        return self._models[model_id]
+
+    def revisions(self, model_ids: Iterable[str]) -> list[Model]:
+        return [self.revision(model_id) for model_id in model_ids]

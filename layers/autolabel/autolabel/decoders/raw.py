@@ -1,0 +1,27 @@
+"""What every decoder takes and gives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from autolabel.detections import Box
+
+
+class RawDetection(NamedTuple):
+    """An object as a model names it; `box`: xyxy in float pixels of the original frame, perhaps outside of it."""
+
+    label: str
+    score: float
+    box: Box
+
+
+class Decoder(NamedTuple):
+    """`keys`: the top-level keys of the answer that `decode` needs; everything else is left unread.
+
+    `decode(body, width, height)`: `body` is the answer's JSON with at least those keys, `width` and `height` the
+    frame's pixels. Raises AnswerRefused.
+    """
+
+    keys: frozenset[str]
+    decode: Callable[[bytes, int, int], list[RawDetection]]

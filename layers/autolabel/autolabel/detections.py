@@ -1,0 +1,68 @@
+"""Detections: what was found in one frame."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import msgspec
+
+from autolabel.errors import AnswerRefused
+
+Box = tuple[float, float, float, float]
+
+
+class Detection(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One object. `box`: xyxy, float pixels of the original frame, origin top left. `score`: the model's own, 0 to 1.
+
+    `confidence` is the calibrated score; `label` is the model's class name, `name` the taxonomy's. `models` are the
+    `name.revision` of those that saw it.
+    """
+
+    name: str
+    box: Box
+    score: float
+    confidence: float
+    label: str
+    models: tuple[str, ...]
+
+    @property
+    def area(self) -> float:
+        """Pixels squared."""
+        x1, y1, x2, y2 = self.box
+        return (x2 - x1) * (y2 - y1)
+
+
+class Detections(msgspec.Struct, frozen=True):
+    """The detections of one frame of `width` x `height` pixels, most confident first, every box inside the frame."""
+
+    width: int
+    height: int
+    items: tuple[Detection, ...] = ()
+
+    def __post_init__(self) -> None:
+        for item in self.items:
+            x1, y1, x2, y2 = item.box
+            if not (0 <= x1 < x2 <= self.width and 0 <= y1 < y2 <= self.height):
+                raise ValueError(f"box {item.box} is not inside the frame of {self.width}x{self.height}")
+            if not 0 <= item.score <= 1:
+                raise ValueError(f"score {item.score} is not between 0 and 1")
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __iter__(self) -> Iterator[Detection]:
+        return iter(self.items)
+
+
+def repair_box(box: Box, width: int, height: int) -> Box | None:
+    """Clip a box to the frame; None for a box that is nothing there.
+
+    The one rule for boxes that models get wrong: a coordinate that is no finite number refuses the whole answer
+    (AnswerRefused); corners in the wrong order or less than a pixel inside the frame are no object.
+    """
+    if not all(map(math.isfinite, box)):
+        raise AnswerRefused("answer-not-finite", f"a box has the coordinates {box}")
+    x1, y1 = max(0.0, box[0]), max(0.0, box[1])
+    x2, y2 = min(float(width), box[2]), min(float(height), box[3])
+    return (x1, y1, x2, y2) if x2 - x1 >= 1.0 and y2 - y1 >= 1.0 else None

@@ -1,0 +1,102 @@
+"""The document that closes a drive, and the runs that label it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from autolabel.errors import DocumentRefused
+from autolabel.frames import is_name
+
+# A document that describes some cameras takes kilobytes; more than this is no drive.json.
+MAX_DOCUMENT_BYTES = 1_000_000
+FIRST_RUN = "0001"
+
+Point = tuple[float, float]
+
+
+class Camera(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What is known of a camera. `ego_mask`: a polygon in pixels of the frame over the vehicle's own body."""
+
+    expected_frames: int | None = None
+    ego_mask: tuple[Point, ...] | None = None
+    intrinsics: dict[str, Any] | None = None
+    extrinsics: dict[str, Any] | None = None
+
+
+class Verification(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """How the drive's labels are verified; `all` is the only policy so far."""
+
+    policy: str = "all"
+
+
+class DriveDocument(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """drive.json: closes a drive and says what was recorded.
+
+    `models`: names from the catalogue, default: its default. `notes`: whatever those who read the summary and the
+    report should know.
+    """
+
+    vehicle: str
+    cameras: dict[str, Camera]
+    models: tuple[str, ...] | None = None
+    verification: Verification = Verification()
+    notes: tuple[str, ...] = ()
+
+
+class Run(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One labelling of one drive, fixed when it is allocated. `models` are `name.revision`."""
+
+    drive: str
+    run: str
+    document: DriveDocument
+    document_etag: str
+    models: tuple[str, ...]
+    taxonomy: str
+    labels: tuple[str, ...]
+
+
+def parse_drive_document(body: bytes, key: str) -> DriveDocument:
+    """Read drive.json; DocumentRefused names the key and what is wrong."""
+    if len(body) > MAX_DOCUMENT_BYTES:
+        raise DocumentRefused(
+            "document-too-large", f"{key} has {len(body):,} bytes, the limit is {MAX_DOCUMENT_BYTES:,}"
+        )
+    try:
+        document = msgspec.json.decode(body, type=DriveDocument)
+    except msgspec.ValidationError as e:
+        raise DocumentRefused("document-schema", f"{key} breaks its schema: {e}") from e
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
+        raise DocumentRefused("document-not-json", f"{key} is not JSON: {e}") from e
+    _check(document, key)
+    return document
+
+
+def _check(document: DriveDocument, key: str) -> None:
+    def refuse(why: str) -> None:
+        raise DocumentRefused("document-schema", f"{key}: {why}")
+
+    if not document.cameras:
+        refuse("`cameras` names no camera")
+    for name, camera in document.cameras.items():
+        if not is_name(name):
+            refuse(f"the camera name {name!r} breaks the contract")
+        if camera.ego_mask is not None and len(camera.ego_mask) < 3:
+            refuse(f"the ego mask of camera {name!r} has fewer than 3 points")
+        if camera.expected_frames is not None and camera.expected_frames < 0:
+            refuse(f"camera {name!r} expects {camera.expected_frames} frames")
+    if document.models is not None and len(document.models) != 1:
+        refuse(f"`models` names {len(document.models)} models; a drive is labelled by one model so far")
+    if document.verification.policy != "all":
+        refuse(f"verification policy {document.verification.policy!r} is unknown; known is 'all'")
+
+
+def execution_name(drive: str, run: str) -> str:
+    """The name of the execution of a run: derived from it, so that `ExecutionAlreadyExists` means started."""
+    return f"{drive}-{run}"
+
+
+def run_prefix(drive: str, run: str) -> str:
+    """Where in the label bucket everything of a run lies."""
+    return f"labels/{drive}/{run}/"

@@ -1,0 +1,82 @@
+"""Everything that can go wrong, as one tree.
+
+AutolabelError
+├── Refused                  what came in does not fit a contract: recorded with its reason, never retried
+│   ├── KeyRefused           an object key outside the contract
+│   ├── DocumentRefused      a drive.json or a catalogue document
+│   ├── ImageRefused         a frame that is no usable image
+│   │   └── FrameChanged     its object holds other bytes than the listing says, or is gone
+│   └── AnswerRefused        a model's answer that cannot be read
+├── Unavailable              somebody else's bad moment: the work goes back and is tried again
+│   ├── EndpointUnavailable  throttled, failing, updating or missing endpoint
+│   └── CatalogueMissing     no model catalogue in the label bucket yet
+└── Inconsistent             the run's own records contradict each other: the run stops for a person
+    ├── RunMissing           a run without its record
+    ├── ShardMissing         a planned shard without its result
+    └── CountMismatch        frames that do not add up
+"""
+
+from __future__ import annotations
+
+
+class AutolabelError(Exception):
+    """Base of every error that autolabel raises on purpose."""
+
+
+class Refused(AutolabelError):
+    """What came in does not fit; `reason` is a stable word for counting, the message names the input."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class KeyRefused(Refused):
+    """An object key outside the contract."""
+
+
+class DocumentRefused(Refused):
+    """A document (drive.json, catalogue) that breaks its schema."""
+
+
+class ImageRefused(Refused):
+    """A frame that is no image that people and models can work on."""
+
+
+class FrameChanged(ImageRefused):
+    """A frame whose object is no longer what the run's listing froze."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__("frame-changed", message)
+
+
+class AnswerRefused(Refused):
+    """A model's answer that cannot be understood."""
+
+
+class Unavailable(AutolabelError):
+    """Somebody else's bad moment: try again later."""
+
+
+class EndpointUnavailable(Unavailable):
+    """The endpoint is throttled, failing, updating or missing."""
+
+
+class CatalogueMissing(Unavailable):
+    """The label bucket holds no model catalogue yet."""
+
+
+class Inconsistent(AutolabelError):
+    """The run's own records contradict each other."""
+
+
+class RunMissing(Inconsistent):
+    """A run was named that nobody allocated."""
+
+
+class ShardMissing(Inconsistent):
+    """A planned shard has no result."""
+
+
+class CountMismatch(Inconsistent):
+    """Frames do not add up."""

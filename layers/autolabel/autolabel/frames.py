@@ -1,0 +1,135 @@
+"""Frames and the object keys that name them."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import unquote_plus
+
+import msgspec
+
+from autolabel.errors import KeyRefused
+
+NAME = r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}"
+# \Z, and never $: a trailing newline is no part of a key.
+_NAME = re.compile(NAME + r"\Z")
+_FRAME = re.compile(rf"drives/({NAME})/({NAME})/([0-9]{{19}})\.(png|jpg|jpeg)\Z")
+_IN_DRIVE = re.compile(rf"drives/({NAME})/")
+RESERVED = frozenset({"logs"})
+DRIVE_DOCUMENT = "drive.json"
+
+# Ground Truth takes files of at most 40 MB (input-data-limits).
+MAX_FRAME_BYTES = 40_000_000
+
+
+class FrameKey(msgspec.Struct, frozen=True):
+    """The identity of a frame: drive, camera and timestamp (19 digits of ns), and how its object ends."""
+
+    drive: str
+    camera: str
+    timestamp: str
+    extension: str
+
+    @property
+    def position(self) -> str:
+        """`camera/timestamp`: the frame's place in its drive, in the byte order in which S3 lists keys."""
+        return f"{self.camera}/{self.timestamp}"
+
+    @property
+    def key(self) -> str:
+        return f"drives/{self.drive}/{self.camera}/{self.timestamp}.{self.extension}"
+
+
+class DriveDocumentKey(msgspec.Struct, frozen=True):
+    """The key of the document that closes a drive."""
+
+    drive: str
+
+
+class ListedFrame(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One object of a run's frozen listing; `refused` and `detail` say why it is no frame of the run."""
+
+    key: str
+    etag: str
+    size: int
+    refused: str = ""
+    detail: str = ""
+
+
+def is_name(text: str) -> bool:
+    """Whether the text may name a drive or a camera."""
+    return _NAME.match(text) is not None and text not in RESERVED
+
+
+def drive_prefix(drive: str) -> str:
+    return f"drives/{drive}/"
+
+
+def decode_event_key(encoded: str) -> str:
+    """Decode a key of an S3 notification, which is form-encoded; call it exactly once."""
+    return unquote_plus(encoded, errors="strict")
+
+
+def parse_key(key: str) -> FrameKey | DriveDocumentKey:
+    """Read an object key by the contract; KeyRefused names the key and the rule it breaks."""
+    match = _FRAME.match(key)
+    if match:
+        drive, camera, timestamp, extension = match.groups()
+        for name in (drive, camera):
+            if name in RESERVED:
+                raise KeyRefused("key-outside-contract", f"{_shown(key)}: the name {name!r} is reserved")
+        return FrameKey(drive, camera, timestamp, extension)
+    in_drive = _IN_DRIVE.match(key)
+    if in_drive and key == drive_prefix(in_drive[1]) + DRIVE_DOCUMENT and in_drive[1] not in RESERVED:
+        return DriveDocumentKey(in_drive[1])
+    raise KeyRefused(
+        "key-outside-contract",
+        f"{_shown(key)} is not drives/<drive>/<camera>/<19 digits of ns>.<png|jpg|jpeg> nor drives/<drive>/drive.json",
+    )
+
+
+def parse_frame_key(key: str) -> FrameKey:
+    """Read the key of a frame; KeyRefused for everything else."""
+    parsed = parse_key(key)
+    if isinstance(parsed, FrameKey):
+        return parsed
+    raise KeyRefused("key-outside-contract", f"{_shown(key)} is the drive's document, not a frame")
+
+
+def drive_of(key: str) -> str | None:
+    """The drive whose folder a key lies in, also when the rest of the key breaks the contract."""
+    match = _IN_DRIVE.match(key)
+    return match[1] if match and match[1] not in RESERVED else None
+
+
+def list_frame(
+    key: str, etag: str, size: int, *, previous: FrameKey | None, cameras: frozenset[str]
+) -> tuple[ListedFrame, FrameKey | None]:
+    """Judge one object of a drive for the frozen listing.
+
+    `previous` is the last good frame before it in key order: a second object of the same identity is refused.
+    `cameras` are the cameras that the drive's document names. Returns the line and the frame's key when it is one.
+    """
+    try:
+        frame = parse_frame_key(key)
+    except KeyRefused as e:
+        return ListedFrame(key, etag, size, e.reason, str(e)), None
+    refusal = _refusal(frame, size, previous, cameras)
+    if refusal:
+        return ListedFrame(key, etag, size, *refusal), None
+    return ListedFrame(key, etag, size), frame
+
+
+def _refusal(frame: FrameKey, size: int, previous: FrameKey | None, cameras: frozenset[str]) -> tuple[str, str] | None:
+    if previous is not None and previous.position == frame.position:
+        return "second-object", f"{frame.key}: {previous.key} is the same frame already"
+    if frame.camera not in cameras:
+        return "unknown-camera", f"{frame.key}: the drive's document names no camera {frame.camera!r}"
+    if size == 0:
+        return "empty-object", f"{frame.key} has no bytes"
+    if size > MAX_FRAME_BYTES:
+        return "object-too-large", f"{frame.key} has {size:,} bytes, the limit is {MAX_FRAME_BYTES:,}"
+    return None
+
+
+def _shown(key: str) -> str:
+    return repr(key if len(key) <= 200 else key[:200] + "…")

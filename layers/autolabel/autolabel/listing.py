@@ -1,0 +1,86 @@
+"""The frozen listing of a run: what the drive held when the run first looked."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+
+import msgspec
+
+from autolabel.drives import DriveDocument, run_prefix
+from autolabel.frames import DRIVE_DOCUMENT, FrameKey, ListedFrame, drive_prefix, list_frame, parse_frame_key
+from autolabel.ports import Bucket, StoredObject
+
+
+class ListingSummary(msgspec.Struct, frozen=True):
+    """Counts of a frozen listing. `cameras`: good frames by camera; `refused`: refused objects by reason."""
+
+    objects: int
+    frames: int
+    cameras: dict[str, int]
+    refused: dict[str, int]
+
+    def notes(self, document: DriveDocument) -> list[str]:
+        """What the drive's document promised and the listing does not hold."""
+        return [
+            f"camera {name}: {self.cameras.get(name, 0)} of {camera.expected_frames} expected frames arrived"
+            for name, camera in sorted(document.cameras.items())
+            if camera.expected_frames is not None and camera.expected_frames != self.cameras.get(name, 0)
+        ]
+
+
+def listing_key(drive: str, run: str) -> str:
+    return run_prefix(drive, run) + "frames.jsonl"
+
+
+def freeze_listing(ingest: Bucket, labels: Bucket, drive: str, run: str, cameras: frozenset[str]) -> ListingSummary:
+    """Freeze the drive's objects as the run's listing at its first turn; later turns get what was frozen.
+
+    All counts of the run refer to this listing. A frame that arrives later is not of this run.
+    """
+    summary_key = run_prefix(drive, run) + "listing.json"
+    summary = labels.read(summary_key)
+    if summary is not None:
+        return msgspec.json.decode(summary, type=ListingSummary)
+    judged = judge_objects(ingest.list(drive_prefix(drive)), drive, cameras)
+    # Of two first turns at once, one listing stands, and both count that one.
+    labels.write_stream(
+        listing_key(drive, run),
+        (msgspec.json.encode(line) + b"\n" for line in judged),
+        "application/jsonl",
+        once=True,
+    )
+    counted = _count(read_listing(labels, drive, run))
+    labels.write(summary_key, msgspec.json.encode(counted))
+    return counted
+
+
+def judge_objects(objects: Iterable[StoredObject], drive: str, cameras: frozenset[str]) -> Iterator[ListedFrame]:
+    """Judge a drive's objects, in key order, for the listing; the drive's document and folder marks are no frames."""
+    document = drive_prefix(drive) + DRIVE_DOCUMENT
+    previous: FrameKey | None = None
+    for thing in objects:
+        if thing.key == document or (thing.size == 0 and thing.key.endswith("/")):
+            continue
+        line, frame = list_frame(thing.key, thing.etag, thing.size, previous=previous, cameras=cameras)
+        previous = frame or previous
+        yield line
+
+
+def _count(lines: Iterable[ListedFrame]) -> ListingSummary:
+    cameras: Counter[str] = Counter()
+    refused: Counter[str] = Counter()
+    for line in lines:
+        if line.refused:
+            refused[line.refused] += 1
+        else:
+            cameras[parse_frame_key(line.key).camera] += 1
+    return ListingSummary(cameras.total() + refused.total(), cameras.total(), dict(cameras), dict(refused))
+
+
+_line = msgspec.json.Decoder(ListedFrame)
+
+
+def read_listing(labels: Bucket, drive: str, run: str) -> Iterator[ListedFrame]:
+    """The frozen listing's lines, in key order, refused objects included."""
+    return map(_line.decode, labels.lines(listing_key(drive, run)))

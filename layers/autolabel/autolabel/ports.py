@@ -1,0 +1,199 @@
+"""What the domain needs of the world outside, as narrow interfaces; `autolabel.aws` has the real ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Protocol
+
+import msgspec
+
+from autolabel.drives import Run
+from autolabel.frames import FrameKey
+from autolabel.units import Unit
+
+
+class StoredObject(msgspec.Struct, frozen=True):
+    """An object of a listing; `etag` without quotes."""
+
+    key: str
+    etag: str
+    size: int
+
+
+class Bucket(Protocol):
+    """One bucket."""
+
+    name: str
+
+    def uri(self, key: str) -> str:
+        """`s3://<bucket>/<key>`."""
+
+    def read(self, key: str) -> bytes | None:
+        """The whole object, or None when there is none."""
+
+    def read_first(self, key: str, count: int, etag: str | None = None) -> bytes:
+        """Its first bytes; with `etag`, raises FrameChanged when the object is another by now or gone."""
+
+    def stream(self, key: str) -> Iterator[bytes]:
+        """Its bytes in chunks; raises KeyError at once when there is none."""
+
+    def lines(self, key: str) -> Iterator[bytes]:
+        """Its lines without line feeds; raises KeyError at once when there is none."""
+
+    def exists(self, key: str) -> bool: ...
+
+    def list(self, prefix: str) -> Iterator[StoredObject]:
+        """All objects under a prefix, in the byte order of their keys."""
+
+    def write(self, key: str, body: bytes, content_type: str = "application/json") -> None: ...
+
+    def write_once(self, key: str, body: bytes, content_type: str = "application/json") -> bool:
+        """Write unless the object exists; whether it was written."""
+
+    def write_stream(self, key: str, chunks: Iterable[bytes], content_type: str, *, once: bool = False) -> None:
+        """Write chunks as one object without holding it whole; nothing appears when `chunks` raises.
+
+        With `once` an object that is there already stays as it is.
+        """
+
+    def concatenate(self, key: str, sources: Sequence[tuple[str, int]], content_type: str) -> None:
+        """Write objects of this bucket, given as (key, size), one behind the other, as one object."""
+
+
+class PendingUnit(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A unit that waits for its answer. Times are seconds since the epoch.
+
+    `attempt` names the invocation, `errors` counts those that the model failed. `invoked`: when the endpoint took it,
+    0 while it waits in the submit queue. `deadline`: when no answer can come any more. `location`: the key in the label
+    bucket at which the endpoint said it will answer, when that is not the derived one.
+    """
+
+    unit: Unit
+    key: str
+    etag: str
+    attempt: int
+    errors: int
+    since: float
+    invoked: float = 0.0
+    deadline: float = 0.0
+    location: str = ""
+
+
+class FailedUnit(msgspec.Struct, frozen=True):
+    """A unit whose inference failed for good."""
+
+    unit: Unit
+    reason: str
+
+
+class WaitingRun(msgspec.Struct, frozen=True):
+    """A run whose execution waits for answers."""
+
+    drive: str
+    run: str
+    token: str
+    models: tuple[str, ...]
+
+
+class Ledger(Protocol):
+    """What is known of units and runs. All reads are strongly consistent; every change is one conditional write."""
+
+    def add_pending(self, pending: PendingUnit) -> bool:
+        """Record a unit as pending unless it is already; whether it was recorded."""
+
+    def pending(self, unit: Unit) -> PendingUnit | None: ...
+
+    def pending_of_model(self, drive: str, model: str) -> Iterator[PendingUnit]:
+        """A model's pending units of a drive, in the byte order of their position and token."""
+
+    def pending_of_frame(self, frame: FrameKey, model: str) -> list[PendingUnit]:
+        """A model's pending units of one frame, one for each content that the frame has had."""
+
+    def any_pending(self, drive: str, models: Sequence[str]) -> bool: ...
+
+    def mark_invoked(self, pending: PendingUnit, *, invoked: float, deadline: float, location: str) -> None:
+        """Note that the endpoint took the attempt; nothing happens when the unit is answered or at another attempt."""
+
+    def next_attempt(self, pending: PendingUnit, *, errors: int, since: float) -> bool:
+        """Move a pending unit to its next attempt, in place; False when it is no longer at `pending.attempt`."""
+
+    def touch(self, pending: PendingUnit, *, since: float) -> bool:
+        """Count the time in the submit queue anew; False when it is taken, answered or at another attempt."""
+
+    def fail(self, pending: PendingUnit, reason: str) -> bool:
+        """Record a unit as failed and no longer pending, at once; False when it is no longer at `pending.attempt`."""
+
+    def settle(self, unit: Unit, location: str | None) -> None:
+        """The unit is answered and no longer pending. `location`: the answer's key when it is not the derived one."""
+
+    def failed_of_model(self, drive: str, model: str) -> Iterator[FailedUnit]:
+        """A model's failed units of a drive, in the byte order of their position and token."""
+
+    def locations_of_model(self, drive: str, model: str) -> Iterator[tuple[Unit, str]]:
+        """Answers that lie elsewhere than derived, in the byte order of their position and token."""
+
+    def allocate_first_run(self, run: Run, since: float) -> Run:
+        """Record the drive's first run unless there is one; the one that stands."""
+
+    def run(self, drive: str, run: str) -> Run:
+        """A run by its name; RunMissing."""
+
+    def finish_run(self, run: Run, outcome: str, at: float) -> None: ...
+
+    def wait(self, waiting: WaitingRun) -> None:
+        """Store the token with which the run's execution is woken, in place of an older one."""
+
+    def waiting_runs(self, drive: str) -> list[WaitingRun]: ...
+
+    def stop_waiting(self, waiting: WaitingRun) -> None:
+        """Forget this very token."""
+
+    def record_refusal(self, place: str, key: str, reason: str, detail: str, at: float) -> None:
+        """Keep something that came in and does not fit; `place` is its drive, or empty."""
+
+    def refusals(self, drive: str) -> Iterator[tuple[str, str, str]]:
+        """What was refused in a drive, as (key, reason, detail)."""
+
+
+class Endpoints(Protocol):
+    """Asynchronous endpoints."""
+
+    def invoke(
+        self,
+        *,
+        endpoint: str,
+        input_location: str,
+        inference_id: str,
+        output_extension: str,
+        filename: str,
+        content_type: str,
+        accept: str,
+        ttl: int,
+        timeout: int,
+    ) -> str:
+        """Submit an object; the OutputLocation. EndpointUnavailable for whatever is not the frame's fault."""
+
+
+class SubmitQueue(Protocol):
+    """The queue that feeds the submit function."""
+
+    def send(self, units: Sequence[tuple[Unit, str, str]]) -> None:
+        """Ask for units, given with their frame's key and ETag, to be submitted."""
+
+
+class Executions(Protocol):
+    """The state machine that labels drives."""
+
+    def start(self, name: str, drive: str, run: str) -> bool:
+        """Start the run's execution; False when that name was started before."""
+
+    def wake(self, token: str) -> bool:
+        """Wake a waiting execution; False when nobody waits with this token any more."""
+
+
+class Announcements(Protocol):
+    """What others hear of: operators through the ops topic, programs through the event bus."""
+
+    def tell_ops(self, subject: str, message: str) -> None: ...
+
+    def publish(self, kind: str, detail: dict[str, object]) -> None: ...

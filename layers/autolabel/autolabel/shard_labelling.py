@@ -1,0 +1,185 @@
+"""Labelling a shard: its frames' headers and answers become manifest lines, candidates and issues."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple, TypeVar
+
+import msgspec
+
+from autolabel.catalogue import Model
+from autolabel.detections import Detection, Detections
+from autolabel.drives import Run, execution_name
+from autolabel.errors import AnswerRefused, ImageRefused
+from autolabel.frames import parse_frame_key
+from autolabel.images import ImageHeader, read_header
+from autolabel.labelling import decode_answer, label_frame
+from autolabel.manifest import LineTooLong, manifest_line
+from autolabel.ports import Bucket
+from autolabel.shards import FrameIssue, Shard, ShardFrame, ShardResult, Tally, shard_key
+
+# Reading a frame's header and answer is waiting for S3; so many frames are read at a time.
+READERS = 8
+
+Taken = TypeVar("Taken")
+Made = TypeVar("Made")
+
+
+class LabelledFrame(NamedTuple):
+    """What a frame came to: a manifest line with its candidates, an issue, or (a failed frame) both."""
+
+    line: bytes
+    candidates: bytes
+    issue: FrameIssue | None
+    outcome: str
+    boxes: Counter[str]
+    dropped: Counter[str]
+
+
+class _Candidates(msgspec.Struct):
+    key: str
+    detections: Detections
+
+
+class ShardLabelling:
+    """Labels the shards of one run. `created`: an ISO 8601 time without zone that all its lines carry."""
+
+    def __init__(self, run: Run, models: Sequence[Model], *, ingest: Bucket, labels: Bucket, created: str) -> None:
+        self._run = run
+        self._models = {model.id: model for model in models}
+        self._ingest = ingest
+        self._labels = labels
+        self._created = created
+        self._job_labels = frozenset(run.labels)
+
+    def label(self, shard: Shard) -> ShardResult:
+        """Label a shard and write its parts under names that a repeated call writes again."""
+        tally = Tally()
+        lines, candidates, issues = bytearray(), bytearray(), bytearray()
+        for frame in in_step(self.label_frame, self._frames(shard), READERS):
+            lines += frame.line
+            candidates += frame.candidates
+            tally.count_labels(frame.boxes, frame.dropped)
+            if frame.issue is None:
+                tally.labelled += 1
+            else:
+                tally.count_issues(frame.outcome, frame.issue.reason)
+                issues += msgspec.json.encode({"outcome": frame.outcome, "frame": frame.issue}) + b"\n"
+        result = ShardResult(shard.index, tally, len(lines))
+        for part, body in (("manifest", lines), ("detections", candidates), ("issues", issues)):
+            self._labels.write(self._key(shard, f"{part}.jsonl"), bytes(body), "application/jsonl")
+        # Last: where the result is, everything else of the shard is.
+        self._labels.write(self._key(shard, "result.json"), msgspec.json.encode(result))
+        return result
+
+    def label_frame(self, frame: ShardFrame) -> LabelledFrame:
+        """Label one frame; whatever is wrong with it or with its answers becomes an issue, never an exception."""
+        try:
+            header = read_header(lambda count: self._ingest.read_first(frame.key, count, frame.etag), frame.key)
+        except ImageRefused as e:
+            issue = FrameIssue(frame.key, e.reason, str(e))
+            return LabelledFrame(b"", b"", issue, "rejected", Counter(), Counter())
+        found, failures, dropped = self._found(frame, header)
+        failure = None
+        if len(failures) == len(frame.answers):
+            failure = FrameIssue(frame.key, failures[0].reason, "; ".join(f.detail for f in failures))
+        camera = self._run.document.cameras[parse_frame_key(frame.key).camera]
+        chosen = label_frame(
+            found,
+            list(self._models.values()),
+            header.width,
+            header.height,
+            labels=self._job_labels,
+            ego_mask=camera.ego_mask,
+        )
+        dropped += chosen.dropped
+        try:
+            line = self._line(frame, header, chosen.prelabel, failures)
+        except LineTooLong as e:
+            # Cutting boxes off would be a silent lie: a person gets the frame without a pre-label instead.
+            failure = FrameIssue(frame.key, e.reason, str(e))
+            failures = [failure]
+        if failure is not None:
+            line = self._line(frame, header, Detections(header.width, header.height), failures)
+            return LabelledFrame(
+                line, self._candidates(frame, chosen.candidates), failure, "failed", Counter(), dropped
+            )
+        boxes = Counter(d.name for d in chosen.prelabel)
+        return LabelledFrame(line, self._candidates(frame, chosen.candidates), None, "labelled", boxes, dropped)
+
+    def _found(self, frame: ShardFrame, header: ImageHeader) -> tuple[list[Detection], list[FrameIssue], Counter[str]]:
+        found: list[Detection] = []
+        failures: list[FrameIssue] = []
+        dropped: Counter[str] = Counter()
+        for answer in frame.answers:
+            model = self._models[answer.model]
+            if answer.failure:
+                failures.append(FrameIssue(frame.key, "inference-failed", f"{answer.model}: {answer.failure}"))
+                continue
+            try:
+                detections, left_out = decode_answer(
+                    self._labels.stream(answer.key), model, header.width, header.height
+                )
+            except AnswerRefused as e:
+                failures.append(FrameIssue(frame.key, e.reason, f"{answer.model}: {answer.key}: {e}"))
+                continue
+            except KeyError:
+                failures.append(FrameIssue(frame.key, "answer-gone", f"{answer.model}: {answer.key} is gone"))
+                continue
+            found += detections
+            dropped += left_out
+        return found, failures, dropped
+
+    def _line(
+        self, frame: ShardFrame, header: ImageHeader, prelabel: Detections, failures: Sequence[FrameIssue]
+    ) -> bytes:
+        key = parse_frame_key(frame.key)
+        provenance: dict[str, object] = {
+            "drive": self._run.drive,
+            "run": self._run.run,
+            "camera": key.camera,
+            "timestamp": key.timestamp,
+            "etag": frame.etag,
+            "models": list(self._models),
+            "taxonomy": self._run.taxonomy,
+            "fusion": "none",
+            "labelled-by": "model",
+        }
+        if failures:
+            # The sentence is the issue file's; a manifest attribute is short of room.
+            provenance["failures"] = [f.reason for f in failures]
+            if len(failures) == len(frame.answers):
+                provenance["labelled-by"] = "nobody"
+        return manifest_line(
+            source=self._ingest.uri(frame.key),
+            detections=prelabel,
+            depth=header.depth,
+            labels=self._run.labels,
+            job=execution_name(self._run.drive, self._run.run),
+            created=self._created,
+            provenance=provenance,
+        )
+
+    def _candidates(self, frame: ShardFrame, detections: Detections) -> bytes:
+        return msgspec.json.encode(_Candidates(frame.key, detections)) + b"\n"
+
+    def _frames(self, shard: Shard) -> Iterator[ShardFrame]:
+        return map(msgspec.json.Decoder(ShardFrame).decode, self._labels.lines(shard.key))
+
+    def _key(self, shard: Shard, part: str) -> str:
+        return shard_key(self._run.drive, self._run.run, shard.index, part)
+
+
+def in_step(function: Callable[[Taken], Made], items: Iterable[Taken], workers: int) -> Iterator[Made]:
+    """Results in the order of the items, worked on by `workers` threads, with at most twice as many under way."""
+    iterator = iter(items)
+    with ThreadPoolExecutor(workers) as pool:
+        under_way = deque(pool.submit(function, item) for item in itertools.islice(iterator, 2 * workers))
+        while under_way:
+            done = under_way.popleft().result()
+            for item in itertools.islice(iterator, 1):
+                under_way.append(pool.submit(function, item))
+            yield done

@@ -1,0 +1,124 @@
+"""Shards: a run's frames in contiguous pieces of one camera, each labelled by one function call."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+
+import msgspec
+
+from autolabel.drives import run_prefix
+from autolabel.errors import CountMismatch, ShardMissing
+
+
+class UnitAnswer(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What became of a frame before one model: where its answer lies in the label bucket, or why there is none."""
+
+    model: str
+    key: str = ""
+    failure: str = ""
+
+
+class ShardFrame(msgspec.Struct, frozen=True):
+    """A frame of a shard with the answers to it."""
+
+    key: str
+    etag: str
+    answers: tuple[UnitAnswer, ...]
+
+
+class Shard(msgspec.Struct, frozen=True):
+    """One line of the shard list: what LabelShards hands to one call. `key`: the shard's frames in the label bucket."""
+
+    index: int
+    camera: str
+    frames: int
+    key: str
+
+
+class FrameIssue(msgspec.Struct, frozen=True):
+    """A frame that was rejected or whose inference failed, with the reason in a word and in a sentence."""
+
+    key: str
+    reason: str
+    detail: str
+
+
+class Tally(msgspec.Struct):
+    """Counts of a part of a run. `reasons`: by outcome and reason; `dropped`: boxes left out, by why."""
+
+    labelled: int = 0
+    failed: int = 0
+    rejected: int = 0
+    boxes: int = 0
+    classes: dict[str, int] = {}
+    reasons: dict[str, dict[str, int]] = {}
+    dropped: dict[str, int] = {}
+
+    @property
+    def frames(self) -> int:
+        return self.labelled + self.failed + self.rejected
+
+    def count_labels(self, boxes: Mapping[str, int], dropped: Mapping[str, int]) -> None:
+        """Count a frame's boxes by class, and what was left out of it by why."""
+        self.boxes += sum(boxes.values())
+        _add(self.classes, boxes)
+        _add(self.dropped, dropped)
+
+    def count_issues(self, outcome: str, reason: str, count: int = 1) -> None:
+        """Count frames as `failed` or `rejected`."""
+        if outcome == "failed":
+            self.failed += count
+        else:
+            self.rejected += count
+        _add(self.reasons.setdefault(outcome, {}), {reason: count})
+
+    def add(self, other: Tally) -> None:
+        self.labelled += other.labelled
+        self.count_labels(other.classes, other.dropped)
+        for outcome, reasons in other.reasons.items():
+            for reason, count in reasons.items():
+                self.count_issues(outcome, reason, count)
+
+
+def _add(counts: dict[str, int], more: Mapping[str, int]) -> None:
+    for name, count in more.items():
+        counts[name] = counts.get(name, 0) + count
+
+
+class ShardResult(msgspec.Struct, frozen=True):
+    """What one call of the labelling function left: its counts and the size of its manifest."""
+
+    index: int
+    tally: Tally
+    manifest_bytes: int
+
+
+def shard_key(drive: str, run: str, index: int, part: str) -> str:
+    """The key of a part of a shard: frames.jsonl, manifest.jsonl, detections.jsonl, issues.jsonl, result.json."""
+    return f"{run_prefix(drive, run)}shards/{index:06d}.{part}"
+
+
+def plan_shards(frames: Iterable[tuple[str, ShardFrame]], shard_frames: int) -> Iterator[tuple[str, list[ShardFrame]]]:
+    """Cut (camera, frame) pairs, in listing order, into contiguous runs of one camera of at most `shard_frames`."""
+    camera, piece = "", list[ShardFrame]()
+    for frame_camera, frame in frames:
+        if piece and (frame_camera != camera or len(piece) == shard_frames):
+            yield camera, piece
+            piece = []
+        camera = frame_camera
+        piece.append(frame)
+    if piece:
+        yield camera, piece
+
+
+def check_result(shard: Shard, body: bytes | None) -> ShardResult:
+    """Read the result of a planned shard; ShardMissing or CountMismatch name it."""
+    if body is None:
+        raise ShardMissing(f"shard {shard.index} of {shard.frames} frames ({shard.key}) has no result")
+    result = msgspec.json.decode(body, type=ShardResult)
+    if result.index != shard.index or result.tally.frames != shard.frames:
+        raise CountMismatch(
+            f"shard {shard.index} was planned with {shard.frames} frames, "
+            f"its result (of shard {result.index}) has {result.tally.frames}"
+        )
+    return result

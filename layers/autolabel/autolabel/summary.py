@@ -1,0 +1,77 @@
+"""The summary of a run: what an operator reads first, and what its counts must satisfy."""
+
+from __future__ import annotations
+
+import msgspec
+
+from autolabel.drives import run_prefix
+from autolabel.errors import CountMismatch
+
+
+class FrameCounts(msgspec.Struct, frozen=True):
+    """Where the frames of the frozen listing ended: uploaded = labelled + failed + rejected, always.
+
+    `failed` frames go to people without a pre-label; `rejected` ones are in no manifest.
+    """
+
+    uploaded: int
+    labelled: int
+    failed: int
+    rejected: int
+
+    def check(self, run: str) -> None:
+        """Raise CountMismatch, naming the run, when a frame is lost or counted twice."""
+        if self.uploaded != self.labelled + self.failed + self.rejected:
+            raise CountMismatch(f"run {run}: {self} does not add up")
+
+
+class JobOutcome(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One verification job. `frames`: in its manifest; `verified`: with a person's label; `status`: Ground Truth's."""
+
+    job: str
+    status: str
+    frames: int
+    verified: int = 0
+    unadjusted: int = 0
+    failed: int = 0
+
+
+class Summary(msgspec.Struct, frozen=True):
+    """`reasons`: failed and rejected frames by reason; `dropped`: the models' boxes that were left out, by why;
+    `notes`: what a person should know; `verification` and `dataset` come when the run is published."""
+
+    drive: str
+    run: str
+    frames: FrameCounts
+    boxes: int
+    classes: dict[str, int]
+    reasons: dict[str, dict[str, int]]
+    dropped: dict[str, int]
+    models: tuple[str, ...]
+    taxonomy: str
+    labels: tuple[str, ...]
+    notes: tuple[str, ...]
+    verification: tuple[JobOutcome, ...] = ()
+    dataset: str = ""
+
+
+def summary_key(drive: str, run: str) -> str:
+    return run_prefix(drive, run) + "summary.json"
+
+
+def rejected_key(drive: str, run: str) -> str:
+    """Every rejected frame with its reason, one JSON line each."""
+    return run_prefix(drive, run) + "rejected.jsonl"
+
+
+def failed_key(drive: str, run: str) -> str:
+    """Every frame whose inference failed with its reason, one JSON line each."""
+    return run_prefix(drive, run) + "failed.jsonl"
+
+
+def report_key(drive: str, run: str) -> str:
+    return run_prefix(drive, run) + "report.html"
+
+
+def dataset_key(drive: str, run: str) -> str:
+    return run_prefix(drive, run) + "dataset.manifest"

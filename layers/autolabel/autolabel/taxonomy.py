@@ -1,0 +1,63 @@
+"""The project's classes: a versioned document; docs/guideline.md says what belongs to each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from importlib.resources import files
+
+import msgspec
+
+from autolabel.errors import DocumentRefused
+
+# Ground Truth's documents disagree between 10 and 50 labels for a box job; 10 is safe (DescribeLabelingJob).
+MAX_JOB_LABELS = 10
+
+
+class TaxonomyClass(msgspec.Struct, frozen=True):
+    """A class: its name, its colour everywhere people see boxes, and the group of classes it is confused with."""
+
+    name: str
+    color: str
+    group: str
+
+
+class Taxonomy(msgspec.Struct, frozen=True):
+    """A version of the project's classes."""
+
+    version: str
+    guideline: str
+    classes: tuple[TaxonomyClass, ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(c.name for c in self.classes)
+
+    @property
+    def colors(self) -> dict[str, str]:
+        return {c.name: c.color for c in self.classes}
+
+    def require(self, names: Sequence[str], what: str) -> None:
+        """Raise DocumentRefused, naming `what` and the known classes, if a name is no class."""
+        unknown = sorted(set(names) - set(self.names))
+        if unknown:
+            raise DocumentRefused(
+                "unknown-class", f"{what} names unknown classes {unknown}; known are {', '.join(self.names)}"
+            )
+
+
+@cache
+def current_taxonomy() -> Taxonomy:
+    """The taxonomy that this version of the package ships."""
+    return msgspec.json.decode(files("autolabel").joinpath("taxonomy.json").read_bytes(), type=Taxonomy)
+
+
+def job_labels(text: str) -> tuple[str, ...]:
+    """The labels of a labelling job from a comma-separated setting: 1 to 10 known classes, each once, in order."""
+    labels = tuple(name.strip() for name in text.split(",") if name.strip())
+    current_taxonomy().require(labels, "the setting of job labels")
+    if not 1 <= len(labels) <= MAX_JOB_LABELS or len(set(labels)) != len(labels):
+        raise DocumentRefused(
+            "job-labels", f"a labelling job takes 1 to {MAX_JOB_LABELS} different labels, not {labels}"
+        )
+    return labels

@@ -1,0 +1,101 @@
+"""Units: one frame before one model, and every name that is derived from that.
+
+An answer belongs to the frame's bytes and the model's revision, never to a run: all names below hold the frame's
+place, a hash of its ETag and the revision, so that the same question has the same name wherever it is asked.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import zlib
+
+import msgspec
+
+from autolabel.frames import NAME, FrameKey
+
+ANSWERS = "inference"
+# One DynamoDB partition takes about 1,000 writes a second; a drive's pending units are spread over this many.
+PENDING_PARTITIONS = 4
+MODEL_NAME = r"[a-z0-9](?:[a-z0-9-]{0,22}[a-z0-9])?"
+REVISION = r"[0-9]{4}"
+_ANSWER = re.compile(
+    rf"{ANSWERS}/({NAME})/({MODEL_NAME}\.{REVISION})/({NAME})/([0-9]{{19}})/([0-9a-f]{{12}})-([0-9]{{1,6}})\.out\Z"
+)
+_INFERENCE_ID = re.compile(rf"({MODEL_NAME}\.{REVISION})-[0-9a-f]{{32}}\Z")
+
+
+class Unit(msgspec.Struct, frozen=True):
+    """One (frame, model) pair: what is submitted, answered and counted. `token` stands for the frame's bytes."""
+
+    drive: str
+    camera: str
+    timestamp: str
+    token: str
+    model: str
+
+    @classmethod
+    def of(cls, frame: FrameKey, etag: str, model: str) -> Unit:
+        """The unit of a frame with this ETag before `model`, a `name.revision`."""
+        return cls(frame.drive, frame.camera, frame.timestamp, bytes_token(etag), model)
+
+    @property
+    def position(self) -> str:
+        """`camera/timestamp`, as FrameKey.position."""
+        return f"{self.camera}/{self.timestamp}"
+
+    @property
+    def place(self) -> str:
+        """The unit within its drive: `model.revision/camera/timestamp/token`."""
+        return f"{self.model}/{self.camera}/{self.timestamp}/{self.token}"
+
+    @property
+    def partition(self) -> int:
+        return pending_partition(self.position)
+
+    def inference_id(self, attempt: int) -> str:
+        """At most 64 printable characters: the model in clear, for the endpoint's logs, a hash of unit and attempt."""
+        digest = hashlib.sha256(f"{self.drive}/{self.place}-{attempt}".encode()).hexdigest()
+        return f"{self.model}-{digest[:32]}"
+
+    @property
+    def output_extension(self) -> str:
+        """What S3OutputPathExtension appends to `s3://<label bucket>/inference`."""
+        return f"{self.drive}/{self.model}/{self.camera}/{self.timestamp}"
+
+    def filename(self, attempt: int) -> str:
+        """At most 32 characters with one dot, as Filename of InvokeEndpointAsync demands."""
+        return f"{self.token}-{attempt}.out"
+
+    def answer_key(self, attempt: int) -> str:
+        """Where in the label bucket the answer of an attempt is expected."""
+        return f"{ANSWERS}/{self.output_extension}/{self.filename(attempt)}"
+
+
+def bytes_token(etag: str) -> str:
+    """12 hex digits that stand for a frame's bytes, from its ETag with or without quotes."""
+    return hashlib.sha256(etag.strip('"').encode()).hexdigest()[:12]
+
+
+def pending_partition(position: str) -> int:
+    """Which of a drive's partitions holds the pending units of a frame."""
+    return zlib.crc32(position.encode()) % PENDING_PARTITIONS
+
+
+def answers_prefix(drive: str, model: str) -> str:
+    return f"{ANSWERS}/{drive}/{model}/"
+
+
+def parse_answer_key(key: str) -> tuple[Unit, int] | None:
+    """The unit and attempt that an answer's key names, or None for a key that is no answer of ours."""
+    match = _ANSWER.match(key)
+    if not match:
+        return None
+    drive, model, camera, timestamp, token, attempt = match.groups()
+    return Unit(drive, camera, timestamp, token, model), int(attempt)
+
+
+def model_of_inference_id(inference_id: str) -> str | None:
+    """The `name.revision` in an inference id, or None when the id is not ours."""
+    match = _INFERENCE_ID.match(inference_id)
+    return match[1] if match else None
