@@ -1,0 +1,1 @@
+"""The `autolabel` command: what fleets, operators and ML engineers do from a terminal."""
