@@ -51,8 +51,7 @@ def upload(
     recording = find_recording(source)
     stack = Stack.find(stack_name)
     with RunDisplay(console) as display:
-        total = min(len(recording.files), limit or len(recording.files)) if recording.files else limit
-        frames = recording.frames(limit)
+        total, frames = recording.count(limit), recording.frames(limit)
         count = upload_frames(stack, drive, camera, frames, lambda n: display.count("uploaded", n, total))
     close_drive(stack, drive, document_of(vehicle, camera, count, models or None, notes))
     skipped = f", skipped {len(recording.skipped)} files that are no PNG or JPEG" if recording.skipped else ""

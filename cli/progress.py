@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import time
 from collections.abc import Callable, Iterator
@@ -169,13 +170,17 @@ class RunView:
     def _verified(self, outputs: dict[str, Any]) -> int:
         if "Publish" in outputs:
             return int(outputs["Publish"]["verified"])
+        return sum(self._labelled_by_job(job["name"]) for job in outputs.get("Assemble", {}).get("jobs", []))
+
+    def _labelled_by_job(self, name: str) -> int:
+        """Frames that a job's latest attempt has labels of."""
         labelled = 0
-        for job in outputs.get("Assemble", {}).get("jobs", []):
+        for attempt in itertools.count(1):
             try:
-                described = self._jobs.describe_labeling_job(LabelingJobName=f"{job['name']}-1")
+                described = self._jobs.describe_labeling_job(LabelingJobName=f"{name}-{attempt}")
             except ClientError:
-                continue
-            labelled += described["LabelCounters"].get("TotalLabeled", 0)
+                break
+            labelled = described["LabelCounters"].get("TotalLabeled", 0)
         return labelled
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -33,9 +34,16 @@ class Recording:
     files: tuple[Path, ...]
     skipped: tuple[Path, ...] = ()
 
-    def frames(self, limit: int | None = None) -> Iterator[RecordedFrame]:
-        """Its frames in order, at most `limit`. CommandError when it cannot be read."""
-        return _video_frames(self.path, limit) if not self.files else _image_frames(self.files[:limit])
+    def count(self, limit: int | None = None) -> int | None:
+        """How many frames there are, at most `limit`; of a video that is known only when it was read."""
+        return len(self.files[:limit]) if self.files else limit
+
+    def frames(self, limit: int | None = None, first: int = 0) -> Iterator[RecordedFrame]:
+        """Its frames in order from the `first`, at most `limit`. CommandError when it cannot be read."""
+        end = None if limit is None else first + limit
+        if self.files:
+            return itertools.islice(_image_frames(self.files), first, end)
+        return itertools.islice(_video_frames(self.path), first, end)
 
 
 def find_recording(path: Path) -> Recording:
@@ -59,7 +67,7 @@ def _image_frames(files: tuple[Path, ...]) -> Iterator[RecordedFrame]:
         yield RecordedFrame(timestamp, IMAGES[path.suffix.lower()], path.read_bytes())
 
 
-def _video_frames(path: Path, limit: int | None) -> Iterator[RecordedFrame]:
+def _video_frames(path: Path) -> Iterator[RecordedFrame]:
     import cv2  # seconds of import that images do not need
 
     video = cv2.VideoCapture(str(path))
@@ -67,7 +75,7 @@ def _video_frames(path: Path, limit: int | None) -> Iterator[RecordedFrame]:
         rate = video.get(cv2.CAP_PROP_FPS)
         start = path.stat().st_mtime_ns
         count = 0
-        while limit is None or count < limit:
+        while True:
             read, pixels = video.read()
             if not read:
                 break

@@ -19,11 +19,12 @@ if TYPE_CHECKING:
 
 
 class Settings(msgspec.Struct, frozen=True):
-    """`shard_frames`: frames that one call of the label function takes at most."""
+    """`shard_frames`: frames that one call of the label function takes; `max_job_objects`: that a labelling job does."""
 
     label_bucket: str
     ledger_table: str
     shard_frames: int
+    max_job_objects: int
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -44,7 +45,8 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         ledger.run(request.drive, request.run),
         labels=S3Bucket(client("s3"), settings.label_bucket),
         ledger=ledger,
-        shard_frames=settings.shard_frames,
+        # Jobs are made of whole shards.
+        shard_frames=min(settings.shard_frames, settings.max_job_objects),
     )
     builtins: dict[str, Any] = msgspec.to_builtins(plan)
     return builtins

@@ -160,11 +160,10 @@ class _Reader:
         is an order of magnitude faster than visiting them: a mask is little else.
         """
         chunk, at = self._chunk, self._at
-        if chunk.find(b'"', at) >= 0:
+        # A brace goes with the quotes of its keys, or ends the object: both are rare, and looked at one by one.
+        if any(chunk.find(byte, at) >= 0 for byte in (b'"', b"{", b"}")):
             return 0
-        opened = chunk.count(b"[", at) + chunk.count(b"{", at)
-        closed = chunk.count(b"]", at) + chunk.count(b"}", at)
-        return max(0, depth + opened - closed)
+        return max(0, depth + chunk.count(b"[", at) - chunk.count(b"]", at))
 
     def _scalar(self, kept: bytearray | None) -> None:
         while True:

@@ -12,12 +12,15 @@ from collections.abc import Callable, Iterable
 import msgspec
 
 from autolabel.decoders import DECODERS
-from autolabel.errors import CatalogueMissing, DocumentRefused
+from autolabel.errors import CatalogueUnavailable, DocumentRefused
 from autolabel.taxonomy import current_taxonomy
 from autolabel.units import MODEL_NAME, REVISION
 
 CATALOGUE_KEY = "catalogue/catalogue.json"
 _NAME = re.compile(MODEL_NAME + r"\Z")
+# The API's own patterns of EndpointName, ContentType and Accept.
+_ENDPOINT = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}\Z")
+_HEADER = re.compile(r"[ -~]{1,1024}\Z")
 _REVISION = re.compile(REVISION + r"\Z")
 
 
@@ -84,6 +87,11 @@ def _check(model: Model, origin: str) -> None:
         refuse(f"the revision {model.revision!r} is not four digits")
     if model.decoder not in DECODERS:
         refuse(f"the decoder {model.decoder!r} is unknown; known are {', '.join(sorted(DECODERS))}")
+    if not _ENDPOINT.match(model.endpoint):
+        refuse(f"{model.endpoint!r} cannot be the name of an endpoint")
+    for header in (model.content_type, model.accept):
+        if not _HEADER.match(header):
+            refuse(f"{header[:80]!r} is no header of at most 1,024 printable characters")
     if not model.classes:
         refuse("`classes` maps no class")
     current_taxonomy().require([*model.classes.values(), *model.thresholds], origin)
@@ -107,15 +115,15 @@ class Catalogue:
         self._models: dict[str, Model] = {}
 
     def index(self) -> CatalogueIndex:
-        """The current index; CatalogueMissing when there is none yet."""
+        """The current index; CatalogueUnavailable when there is none yet."""
         if self._index is None or self._now() - self._index[0] > self._ttl:
             body = self._read(CATALOGUE_KEY)
             if body is None:
-                raise CatalogueMissing(f"no {CATALOGUE_KEY} in the label bucket: add a model first")
+                raise CatalogueUnavailable(f"no {CATALOGUE_KEY} in the label bucket: add a model first")
             try:
                 index = msgspec.json.decode(body, type=CatalogueIndex)
-            except (msgspec.DecodeError, UnicodeDecodeError) as e:
-                raise DocumentRefused("catalogue-schema", f"{CATALOGUE_KEY}: {e}") from e
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
+                raise CatalogueUnavailable(f"{CATALOGUE_KEY} is broken: {e}") from e
             self._index = (self._now(), index)
         return self._index[1]
 
@@ -132,15 +140,18 @@ class Catalogue:
         return self.revision(f"{name}.{index.models[name]}")
 
     def revision(self, model_id: str) -> Model:
-        """A revision by its `name.revision`."""
+        """A revision by its `name.revision`; CatalogueUnavailable when its document is missing or broken."""
         if model_id not in self._models:
             key = model_key(model_id)
             body = self._read(key)
             if body is None:
-                raise DocumentRefused("unknown-model", f"the label bucket has no {key}")
-            model = parse_model(body, key)
+                raise CatalogueUnavailable(f"the label bucket has no {key}")
+            try:
+                model = parse_model(body, key)
+            except DocumentRefused as e:
+                raise CatalogueUnavailable(str(e)) from e
             if model.id != model_id:
-                raise DocumentRefused("model-schema", f"{key} is the document of {model.id}")
+                raise CatalogueUnavailable(f"{key} is the document of {model.id}")
             self._models[model_id] = model
         return self._models[model_id]
 

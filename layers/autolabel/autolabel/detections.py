@@ -61,8 +61,10 @@ def repair_box(box: Box, width: int, height: int) -> Box | None:
     The one rule for boxes that models get wrong: a coordinate that is no finite number refuses the whole answer
     (AnswerRefused); corners in the wrong order or less than a pixel inside the frame are no object.
     """
-    if not all(map(math.isfinite, box)):
+    x1, y1, x2, y2 = box
+    # The sum is finite only when all of them are, or when they are too large to be coordinates.
+    if not math.isfinite(x1 + y1 + x2 + y2):
         raise AnswerRefused("answer-not-finite", f"a box has the coordinates {box}")
-    x1, y1 = max(0.0, box[0]), max(0.0, box[1])
-    x2, y2 = min(float(width), box[2]), min(float(height), box[3])
+    x1, y1 = max(0.0, x1), max(0.0, y1)
+    x2, y2 = min(float(width), x2), min(float(height), y2)
     return (x1, y1, x2, y2) if x2 - x1 >= 1.0 and y2 - y1 >= 1.0 else None

@@ -9,8 +9,8 @@ import msgspec
 from autolabel.errors import DocumentRefused
 from autolabel.frames import is_name
 
-# A document that describes some cameras takes kilobytes; more than this is no drive.json.
-MAX_DOCUMENT_BYTES = 1_000_000
+# A document that describes some cameras takes kilobytes. It is kept in the ledger, whose items have 400 KB at most.
+MAX_DOCUMENT_BYTES = 250_000
 FIRST_RUN = "0001"
 
 Point = tuple[float, float]

@@ -9,7 +9,7 @@ AutolabelError
 │   └── AnswerRefused        a model's answer that cannot be read
 ├── Unavailable              somebody else's bad moment: the work goes back and is tried again
 │   ├── EndpointUnavailable  throttled, failing, updating or missing endpoint
-│   └── CatalogueMissing     no model catalogue in the label bucket yet
+│   └── CatalogueUnavailable the catalogue, or a revision in it, is missing or broken
 └── Inconsistent             the run's own records contradict each other: the run stops for a person
     ├── RunMissing           a run without its record
     ├── ShardMissing         a planned shard without its result
@@ -62,8 +62,8 @@ class EndpointUnavailable(Unavailable):
     """The endpoint is throttled, failing, updating or missing."""
 
 
-class CatalogueMissing(Unavailable):
-    """The label bucket holds no model catalogue yet."""
+class CatalogueUnavailable(Unavailable):
+    """The catalogue, or a revision that it must hold, is missing or broken."""
 
 
 class Inconsistent(AutolabelError):

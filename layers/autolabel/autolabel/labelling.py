@@ -40,7 +40,9 @@ def decode_answer(
     for raw in decoder.decode(body, width, height):
         name = model.classes.get(raw.label)
         if name is None:
-            dropped[f"no class for {raw.label!r}"] += 1
+            # What is too doubtful to count anyway says nothing about the class map.
+            doubtful = raw.score < model.threshold
+            dropped["under the threshold" if doubtful else f"no class for {raw.label!r}"] += 1
             continue
         box = repair_box(raw.box, width, height)
         if box is None:

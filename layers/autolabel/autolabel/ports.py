@@ -135,6 +135,8 @@ class Ledger(Protocol):
     def allocate_first_run(self, run: Run, since: float) -> Run:
         """Record the drive's first run unless there is one; the one that stands."""
 
+    def find_run(self, drive: str, run: str) -> Run | None: ...
+
     def run(self, drive: str, run: str) -> Run:
         """A run by its name; RunMissing."""
 

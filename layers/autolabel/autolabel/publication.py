@@ -152,7 +152,7 @@ class _Join:
         for body in self._labels.lines(job.output.removeprefix(prefix)):
             try:
                 source = msgspec.json.decode(body, type=_Source).source_ref
-            except msgspec.DecodeError:
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
                 broken += 1
                 continue
             doubled += source in found
@@ -165,14 +165,14 @@ class _Join:
 
     def _take(self, line: dict[str, Any], body: bytes, job: FinishedJob) -> list[str] | None:
         """Move a verified label into the dataset's line; the names of its boxes, or None when there is no label."""
-        output: dict[str, Any] = msgspec.json.decode(body)
         metadata_name = metadata_of(VERIFIED)
         try:
+            output: dict[str, Any] = msgspec.json.decode(body)
             metadata = msgspec.convert(output.get(metadata_name, {}), BoxMetadata)
             if metadata.failure_reason is not None or VERIFIED not in output:
                 return None
             boxes = [box.name for box in read_boxes(output, VERIFIED)]
-        except (msgspec.ValidationError, KeyError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, KeyError):
             return None
         line[VERIFIED], line[metadata_name] = output[VERIFIED], output[metadata_name]
         who = "person" if line[PROVENANCE]["labelled-by"] == "nobody" else "model and person"

@@ -6,16 +6,17 @@ import base64
 import io
 from collections.abc import Iterable
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import jinja2
 import msgspec
-from PIL import Image, UnidentifiedImageError
 
 from autolabel.manifest import PRELABEL, PROVENANCE, VERIFIED, LabelledBox, metadata_of, read_boxes
 from autolabel.ports import Bucket
 from autolabel.summary import Summary, failed_key, rejected_key, report_key
 from autolabel.taxonomy import current_taxonomy
+
+if TYPE_CHECKING:
+    import jinja2
 
 PICTURES = 24
 PICTURE_WIDTH = 880
@@ -89,6 +90,9 @@ def render_report(summary: Summary, pictures: list[Picture], issues: dict[str, l
 
 @cache
 def _template() -> jinja2.Template:
+    # Here and not above: a function that starts pays for it only when it writes a report.
+    import jinja2
+
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("autolabel", "."),
         autoescape=True,
@@ -149,6 +153,8 @@ def _place(box: LabelledBox) -> tuple[str, float, float, float, float]:
 
 def _data_uri(key: str, ingest: Bucket) -> str:
     """The frame as a JPEG of at most PICTURE_WIDTH pixels' width; empty when it cannot be decoded."""
+    from PIL import Image, UnidentifiedImageError
+
     body = ingest.read(key)
     try:
         with Image.open(io.BytesIO(body or b""), formats=["PNG", "JPEG"]) as image:

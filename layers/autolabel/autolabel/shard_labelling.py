@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
-from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple, TypeVar
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import msgspec
 
@@ -19,13 +17,11 @@ from autolabel.images import ImageHeader, read_header
 from autolabel.labelling import decode_answer, label_frame
 from autolabel.manifest import LineTooLong, manifest_line
 from autolabel.ports import Bucket
+from autolabel.reading import in_step
 from autolabel.shards import FrameIssue, Shard, ShardFrame, ShardResult, Tally, shard_key
 
 # Reading a frame's header and answer is waiting for S3; so many frames are read at a time.
 READERS = 8
-
-Taken = TypeVar("Taken")
-Made = TypeVar("Made")
 
 
 class LabelledFrame(NamedTuple):
@@ -171,15 +167,3 @@ class ShardLabelling:
 
     def _key(self, shard: Shard, part: str) -> str:
         return shard_key(self._run.drive, self._run.run, shard.index, part)
-
-
-def in_step(function: Callable[[Taken], Made], items: Iterable[Taken], workers: int) -> Iterator[Made]:
-    """Results in the order of the items, worked on by `workers` threads, with at most twice as many under way."""
-    iterator = iter(items)
-    with ThreadPoolExecutor(workers) as pool:
-        under_way = deque(pool.submit(function, item) for item in itertools.islice(iterator, 2 * workers))
-        while under_way:
-            done = under_way.popleft().result()
-            for item in itertools.islice(iterator, 1):
-                under_way.append(pool.submit(function, item))
-            yield done

@@ -9,6 +9,7 @@ from typing import Any, Literal, NamedTuple
 import msgspec
 
 from autolabel.catalogue import Catalogue, Model
+from autolabel.completion import wake_if_done
 from autolabel.drives import (
     FIRST_RUN,
     MAX_DOCUMENT_BYTES,
@@ -17,7 +18,7 @@ from autolabel.drives import (
     parse_drive_document,
     run_prefix,
 )
-from autolabel.errors import CatalogueMissing, DocumentRefused, KeyRefused
+from autolabel.errors import CatalogueUnavailable, DocumentRefused, KeyRefused
 from autolabel.frames import (
     MAX_FRAME_BYTES,
     DriveDocumentKey,
@@ -28,7 +29,7 @@ from autolabel.frames import (
 )
 from autolabel.ports import Announcements, Bucket, Endpoints, Executions, Ledger, PendingUnit
 from autolabel.taxonomy import current_taxonomy
-from autolabel.units import Unit
+from autolabel.units import Unit, UnitRequest
 
 # An asynchronous invocation that started just before its queue time ran out may still run this long behind it,
 # for downloads and uploads around the container's own time-out.
@@ -42,14 +43,6 @@ class ObjectEvent(NamedTuple):
     key: str
     etag: str
     size: int
-
-
-class UnitRequest(msgspec.Struct, frozen=True, tag_field="kind", tag="unit"):
-    """The pipeline's own message on the submit queue: submit this unit."""
-
-    unit: Unit
-    key: str
-    etag: str
 
 
 Outcome = Literal["submitted", "answered", "already", "closed", "refused", "ignored"]
@@ -150,6 +143,9 @@ class Submission:
         """Record the unit as pending, then invoke its model. Doing it twice costs an inference and changes nothing."""
         pending = PendingUnit(unit, key, etag, attempt=1, errors=0, since=self._now())
         if self._labels.exists(unit.answer_key(1)):
+            # A turn of the run that had not seen the answer yet may have recorded the unit as pending after all.
+            self._ledger.settle(unit, None)
+            wake_if_done(unit.drive, self._ledger, self._executions)
             return Submitted("answered")
         if not self._ledger.add_pending(pending):
             known = self._ledger.pending(unit)
@@ -179,17 +175,19 @@ class Submission:
     def _close(self, drive: str, event: ObjectEvent) -> Submitted:
         """Close a drive: check its document, allocate the first run, start its execution under the run's name."""
         try:
-            run = self._first_run(drive, event)
+            # A drive that is closed stays so, whatever became of its document: a crash may have come before the start.
+            run = self._ledger.find_run(drive, FIRST_RUN)
+            if run is None:
+                run = self._ledger.allocate_first_run(self._first_run(drive, event), self._now())
         except DocumentRefused as e:
             self._ledger.record_refusal(drive, event.key, e.reason, str(e), self._now())
             self._announcements.tell_ops(f"drive {drive} is not closed: drive.json refused", str(e))
             return Submitted("refused", str(e))
-        stands = self._ledger.allocate_first_run(run, self._now())
-        if stands.document_etag != run.document_etag:
-            detail = f"{event.key} was changed after the drive was closed; run {stands.run} keeps the first one"
+        if run.document_etag != event.etag:
+            detail = f"{event.key} was changed after the drive was closed; run {run.run} keeps the first one"
             self._announcements.tell_ops(f"drive {drive} is closed already", detail)
-        self._labels.write_once(run_prefix(drive, stands.run) + "drive.json", msgspec.json.encode(stands.document))
-        started = self._executions.start(execution_name(drive, stands.run), drive, stands.run)
+        self._labels.write_once(run_prefix(drive, run.run) + "drive.json", msgspec.json.encode(run.document))
+        started = self._executions.start(execution_name(drive, run.run), drive, run.run)
         return Submitted("closed" if started else "already")
 
     def _first_run(self, drive: str, event: ObjectEvent) -> Run:
@@ -207,7 +205,7 @@ class Submission:
         else:
             models = [self._catalogue.current(name) for name in document.models]
         if not models:
-            raise CatalogueMissing("the catalogue names no default model")
+            raise CatalogueUnavailable("the catalogue names no default model")
         return Run(
             drive=drive,
             run=FIRST_RUN,

@@ -72,6 +72,14 @@ class Unit(msgspec.Struct, frozen=True):
         return f"{ANSWERS}/{self.output_extension}/{self.filename(attempt)}"
 
 
+class UnitRequest(msgspec.Struct, frozen=True, tag_field="kind", tag="unit"):
+    """The pipeline's own message on the submit queue: submit this unit."""
+
+    unit: Unit
+    key: str
+    etag: str
+
+
 def bytes_token(etag: str) -> str:
     """12 hex digits that stand for a frame's bytes, from its ETag with or without quotes."""
     return hashlib.sha256(etag.strip('"').encode()).hexdigest()[:12]

@@ -10,6 +10,7 @@ from importlib.resources import files
 import msgspec
 
 from autolabel.drives import run_prefix
+from autolabel.errors import CountMismatch
 from autolabel.manifest import PRELABEL
 from autolabel.shards import Shard, ShardResult, shard_key
 
@@ -37,7 +38,7 @@ def split_into_jobs(
 ) -> Iterator[JobManifest]:
     """Put whole shards together into manifests of at most `max_objects` frames, in order; empty shards are left out.
 
-    Rejected frames have no line and count for nothing here.
+    Rejected frames have no line and count for nothing here. CountMismatch for a shard that no job can take.
     """
     parts: list[tuple[str, int]] = []
     frames, index = 0, 0
@@ -45,6 +46,8 @@ def split_into_jobs(
         lines = result.tally.labelled + result.tally.failed
         if not lines:
             continue
+        if lines > max_objects:
+            raise CountMismatch(f"shard {shard.index} has {lines} frames, a labelling job takes {max_objects}")
         if parts and frames + lines > max_objects:
             yield JobManifest(_manifest_key(drive, run, index), frames, tuple(parts))
             parts, frames, index = [], 0, index + 1

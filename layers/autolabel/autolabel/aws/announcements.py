@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 SOURCE = "autolabel"
 # SNS allows 100 characters of printable ASCII in a subject.
 _SUBJECT = 100
+# And 256 KiB in a message; no person reads more than this.
+_MESSAGE = 4_000
 
 
 class AwsAnnouncements:
@@ -28,7 +30,7 @@ class AwsAnnouncements:
 
     def tell_ops(self, subject: str, message: str) -> None:
         if self._sns is not None:
-            self._sns.publish(TopicArn=self._topic, Subject=subject[:_SUBJECT], Message=message)
+            self._sns.publish(TopicArn=self._topic, Subject=subject[:_SUBJECT], Message=message[:_MESSAGE])
 
     def publish(self, kind: str, detail: dict[str, object]) -> None:
         if self._events is None:

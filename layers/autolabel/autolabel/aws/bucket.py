@@ -113,7 +113,7 @@ class S3Bucket:
 
     def concatenate(self, key: str, sources: Sequence[tuple[str, int]], content_type: str) -> None:
         if sum(size for _, size in sources) < MIN_PART:
-            self.write(key, b"".join(self.read(source) or b"" for source, _ in sources), content_type)
+            self.write(key, b"".join(chunk for source, _ in sources for chunk in self.stream(source)), content_type)
             return
         with _Multipart(self._s3, self.name, key, content_type) as upload:
             gathered = bytearray()

@@ -145,11 +145,15 @@ class DynamoLedger:
         )
         return self.run(run.drive, FIRST_RUN)
 
-    def run(self, drive: str, run: str) -> Run:
+    def find_run(self, drive: str, run: str) -> Run | None:
         item = self._db.get_item(TableName=self._table, Key=_run_key(drive, run), ConsistentRead=True).get("Item")
-        if item is None:
+        return None if item is None else msgspec.json.decode(item["run"]["S"], type=Run)
+
+    def run(self, drive: str, run: str) -> Run:
+        found = self.find_run(drive, run)
+        if found is None:
             raise RunMissing(f"drive {drive!r} has no run {run!r}")
-        return msgspec.json.decode(item["run"]["S"], type=Run)
+        return found
 
     def finish_run(self, run: Run, outcome: str, at: float) -> None:
         self._db.update_item(
@@ -197,7 +201,7 @@ class DynamoLedger:
             TableName=self._table,
             Item={
                 "pk": {"S": f"refused#{place}"},
-                "sk": {"S": key.encode()[:_MAX_SORT_KEY].decode(errors="ignore")},
+                "sk": {"S": key.encode()[:_MAX_SORT_KEY].decode(errors="ignore") or "(no key)"},
                 "reason": {"S": reason},
                 "detail": {"S": detail[:2_000]},
                 "at": _number(at),

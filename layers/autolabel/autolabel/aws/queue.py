@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from autolabel.errors import Unavailable
-from autolabel.submission import UnitRequest
-from autolabel.units import Unit
+from autolabel.units import Unit, UnitRequest
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
