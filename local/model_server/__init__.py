@@ -1,0 +1,1 @@
+"""Model servers that obey SageMaker's container contract: GET /ping, POST /invocations."""

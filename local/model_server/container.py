@@ -1,0 +1,198 @@
+"""The container contract over HTTP: GET /ping answers 200 once the model is loaded, POST /invocations predicts.
+
+Contract: SageMaker developer guide, "Use your own inference code with hosting services".
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import signal
+import socketserver
+import sys
+import threading
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Protocol
+
+_log = logging.getLogger(__name__)
+_CHUNK = 1 << 18
+JSON = "application/json"
+
+
+class Refusal(Exception):
+    """A request that the model does not answer: an HTTP status of 4xx or 5xx and why."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+
+
+@dataclass(frozen=True)
+class Request:
+    """One invocation: media types in lower case, without a default."""
+
+    body: bytes
+    content_type: str
+    accept: str
+    custom_attributes: str
+
+
+@dataclass(frozen=True)
+class Reply:
+    """One answer: its bytes, or pieces that are sent as they come."""
+
+    body: bytes | Iterable[bytes]
+    content_type: str = JSON
+    status: int = 200
+
+
+class Model(Protocol):
+    """What answers invocations. `predict` is called from several threads at once."""
+
+    max_request_bytes: int
+
+    def load(self) -> None:
+        """Make ready; /ping answers 503 until it returns."""
+
+    def predict(self, request: Request) -> Reply:
+        """Answer one invocation; raises Refusal."""
+
+
+def run(model: Model) -> None:
+    """Serve `model` on 127.0.0.1 at the port of `--port` until a SIGTERM; exit status 1 when it cannot load."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--port", type=int, required=True)
+    port = parser.parse_args().port
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s")
+    server = ContainerServer(port, model)
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+    threading.Thread(target=_load, args=(server,), name="load", daemon=True).start()
+    server.serve_forever()
+
+
+def _load(server: ContainerServer) -> None:
+    try:
+        server.model.load()
+    except Exception:
+        _log.exception("the model cannot be loaded")
+        os._exit(1)
+    server.ready.set()
+    _log.info("ready on port %d", server.server_port)
+
+
+class ContainerServer(ThreadingHTTPServer):
+    """An HTTP server around one model; `ready` says whether it is loaded."""
+
+    daemon_threads = True
+    # Bursts of connections wait instead of being refused.
+    request_queue_size = 128
+
+    def __init__(self, port: int, model: Model) -> None:
+        self.model = model
+        self.ready = threading.Event()
+        super().__init__(("127.0.0.1", port), _Handler)
+
+    def server_bind(self) -> None:
+        # HTTPServer would look its own address up in DNS, which can take seconds.
+        socketserver.TCPServer.server_bind(self)
+        self.server_name, self.server_port = "127.0.0.1", self.server_address[1]
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: ContainerServer
+    # Without it, small answers wait for the acknowledgement of their headers.
+    disable_nagle_algorithm = True
+
+    def do_GET(self) -> None:
+        if self.path != "/ping":
+            return self._refuse(Refusal(404, f"no such path: {self.path}"))
+        return self._answer(Reply(b"", status=200 if self.server.ready.is_set() else 503))
+
+    def do_POST(self) -> None:
+        try:
+            body = self._read_body()
+            if self.path != "/invocations":
+                raise Refusal(404, f"no such path: {self.path}")
+            if not self.server.ready.is_set():
+                raise Refusal(503, "the model is not loaded yet")
+            request = Request(
+                body=body,
+                content_type=self.headers.get("Content-Type", "").strip().lower(),
+                accept=self.headers.get("Accept", "").strip().lower(),
+                custom_attributes=self.headers.get("X-Amzn-SageMaker-Custom-Attributes", ""),
+            )
+            reply = self.server.model.predict(request)
+        except Refusal as refusal:
+            self._refuse(refusal)
+        except Exception as e:
+            _log.exception("prediction failed")
+            self._refuse(Refusal(500, f"{type(e).__name__}: {e}"))
+        else:
+            self._answer(reply)
+
+    def log_message(self, format: str, *args: object) -> None:
+        if not self.path.startswith("/ping"):
+            _log.info(format, *args)
+
+    def _read_body(self) -> bytes:
+        """The request's body, of a length that is known or in chunks; raises Refusal beyond the model's limit.
+
+        What is too large is read to its end and dropped: a client that is cut off while sending never sees the answer.
+        """
+        limit = self.server.model.max_request_bytes
+        kept, size = bytearray(), 0
+        for block in self._blocks():
+            size += len(block)
+            if size <= limit:
+                kept += block
+            else:
+                kept.clear()
+        if size > limit:
+            raise Refusal(413, f"the body has {size} bytes, more than {limit}")
+        return bytes(kept)
+
+    def _blocks(self) -> Iterable[bytes]:
+        if "chunked" in self.headers.get("Transfer-Encoding", "").lower():
+            while size := int(self.rfile.readline().split(b";")[0], 16):
+                yield self.rfile.read(size)
+                self.rfile.readline()
+            self.rfile.readline()
+            return
+        left = int(self.headers.get("Content-Length", "0"))
+        while left > 0:
+            block = self.rfile.read(min(left, _CHUNK))
+            if not block:
+                raise Refusal(400, "the body ends early")
+            left -= len(block)
+            yield block
+
+    def _refuse(self, refusal: Refusal) -> None:
+        body = json.dumps({"code": refusal.status, "message": refusal.message}).encode()
+        self._answer(Reply(body, status=refusal.status))
+
+    def _answer(self, reply: Reply) -> None:
+        whole = isinstance(reply.body, bytes)
+        headers: Mapping[str, str] = (
+            {"Content-Length": str(len(reply.body))}
+            if isinstance(reply.body, bytes)
+            else {"Transfer-Encoding": "chunked"}
+        )
+        self.send_response(reply.status)
+        for name, value in {"Content-Type": reply.content_type, **headers}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        if whole:
+            assert isinstance(reply.body, bytes)
+            self.wfile.write(reply.body)
+            return
+        for piece in reply.body:
+            assert isinstance(piece, bytes)
+            if piece:
+                self.wfile.write(b"%x\r\n%b\r\n" % (len(piece), piece))
+        self.wfile.write(b"0\r\n\r\n")

@@ -1,0 +1,83 @@
+"""YOLOX-Nano behind the container contract: `python -m local.model_server.yolox --port N`.
+
+Takes `application/x-image`, answers in the shape of JumpStart's object detection models: `normalized_boxes` as left,
+top, right, bottom in 0..1, `classes` as indexes into `labels`, `scores`, best first. `labels` comes with
+`Accept: application/json;verbose`, and `;n_predictions=N` keeps the N best.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+
+import cv2
+
+from local.model_server.coco import NAMES
+from local.model_server.container import JSON, Refusal, Reply, Request, run
+from local.model_server.detector import Detections, Detector, read_weights
+from local.model_server.image_headers import NotAnImage
+from local.model_server.images import decode
+
+CONTENT_TYPE = "application/x-image"
+# Decoding and inference at once: bounds memory and leaves the machine to others.
+_AT_ONCE = 2
+_DIGITS = 6
+
+
+class YoloxModel:
+    """The detector as a model of the container contract."""
+
+    max_request_bytes = 32 << 20
+
+    def __init__(self) -> None:
+        self._detector: Detector | None = None
+        self._turns = threading.BoundedSemaphore(_AT_ONCE)
+
+    def load(self) -> None:
+        # The semaphore bounds the work; a pool of OpenCV's own would escape it.
+        cv2.setNumThreads(1)
+        self._detector = Detector(read_weights())
+
+    def predict(self, request: Request) -> Reply:
+        if request.content_type.partition(";")[0] != CONTENT_TYPE:
+            raise Refusal(415, f"the content type is {request.content_type!r}, not {CONTENT_TYPE}")
+        verbose, count = read_accept(request.accept)
+        assert self._detector is not None
+        with self._turns:
+            try:
+                image = decode(request.body)
+            except NotAnImage as e:
+                raise Refusal(400, str(e)) from e
+            found = self._detector.detect(image)
+        return Reply(render(found, verbose=verbose, count=count))
+
+
+def read_accept(accept: str) -> tuple[bool, int | None]:
+    """Whether labels are wanted, and how many predictions (None: all); raises Refusal for anything but JSON."""
+    media, *parameters = (part.strip() for part in accept.split(";"))
+    if media not in ("", "*/*", JSON):
+        raise Refusal(406, f"the answer is {JSON}, not {accept!r}")
+    count = None
+    for parameter in parameters:
+        name, _, value = parameter.partition("=")
+        if name == "n_predictions":
+            if not value.isdecimal():
+                raise Refusal(406, f"n_predictions is not a number: {accept!r}")
+            count = int(value)
+    return "verbose" in parameters, count
+
+
+def render(found: Detections, *, verbose: bool, count: int | None) -> bytes:
+    """The answer as JSON."""
+    answer: dict[str, object] = {
+        "normalized_boxes": [[round(float(v), _DIGITS) for v in box] for box in found.boxes[:count]],
+        "classes": [float(number) for number in found.classes[:count]],
+        "scores": [round(float(score), _DIGITS) for score in found.scores[:count]],
+    }
+    if verbose:
+        answer["labels"] = list(NAMES)
+    return json.dumps(answer).encode()
+
+
+if __name__ == "__main__":
+    run(YoloxModel())

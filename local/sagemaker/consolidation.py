@@ -1,0 +1,92 @@
+"""From a worker's answer to a line of the output manifest. Shapes: developer guide, "Output data" (bounding box job
+output, label verification job output, adjustment)."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from local.sagemaker.annotators import Annotation, Box, Boxes, JobView, Verdict
+
+
+class NotConsolidated(Exception):
+    """The answers for an object do not make a label; the message is its failure-reason."""
+
+
+def labelled_line(line: Mapping[str, Any], annotation: Annotation, job: JobView) -> dict[str, Any]:
+    """The input line with the new label and its metadata; raises NotConsolidated or MalformedPrelabel."""
+    label: dict[str, Any] | int
+    if job.kind == "adjustment" and isinstance(annotation, Boxes):
+        label, metadata = _boxes(line, annotation, job)
+    elif job.kind == "verification" and isinstance(annotation, Verdict):
+        label, metadata = _verdict(annotation, job)
+    else:
+        raise NotConsolidated(f"A {type(annotation).__name__} does not answer an {job.kind} task")
+    return {**line, job.label_attribute: label, f"{job.label_attribute}-metadata": metadata | _origin(job)}
+
+
+def failed_line(line: Mapping[str, Any], reason: str, job: JobView) -> dict[str, Any]:
+    """The input line of an object that could not be labelled: metadata with the reason, no label."""
+    return {**line, f"{job.label_attribute}-metadata": {"failure-reason": reason} | _origin(job)}
+
+
+def _boxes(line: Mapping[str, Any], annotation: Boxes, job: JobView) -> tuple[dict[str, Any], dict[str, Any]]:
+    ids = {label: number for number, label in enumerate(job.labels)}
+    shown = job.prelabels(line)
+    # The crowd element refuses initial values whose label it does not offer, touched or not.
+    for box in (*shown, *annotation.boxes):
+        if box.label not in ids:
+            raise NotConsolidated(f"The label {box.label!r} is not in the label category file")
+    label = {
+        "image_size": [_image_size(line)],
+        "annotations": [
+            {"class_id": ids[box.label], "left": box.left, "top": box.top, "width": box.width, "height": box.height}
+            for box in annotation.boxes
+        ],
+    }
+    metadata = {
+        # With one worker for an object there is nothing to agree on: confidence is 0.
+        "objects": [{"confidence": 0.0} for _ in annotation.boxes],
+        "class-map": {str(ids[box.label]): box.label for box in annotation.boxes},
+        "type": "groundtruth/object-detection",
+        "adjustment-status": "unadjusted" if _same(shown, annotation.boxes) else "adjusted",
+    }
+    return label, metadata
+
+
+def _verdict(annotation: Verdict, job: JobView) -> tuple[int, dict[str, Any]]:
+    if annotation.label not in job.labels:
+        raise NotConsolidated(f"The verdict {annotation.label!r} is not in the label category file")
+    metadata: dict[str, Any] = {
+        "class-name": annotation.label,
+        "confidence": 0.0,
+        "type": "groundtruth/label-verification",
+    }
+    if annotation.comment:
+        metadata["worker-feedback"] = [{"comment": annotation.comment}]
+    return list(job.labels).index(annotation.label), metadata
+
+
+def _origin(job: JobView) -> dict[str, str]:
+    return {
+        "human-annotated": "yes",
+        "creation-date": datetime.datetime.now(datetime.UTC).replace(tzinfo=None).isoformat(timespec="microseconds"),
+        "job-name": f"labeling-job/{job.name.lower()}",
+    }
+
+
+def _image_size(line: Mapping[str, Any]) -> Mapping[str, int]:
+    """The image's size, which a browser would measure, from any label of the line that states it."""
+    for value in line.values():
+        if isinstance(value, Mapping) and value.get("image_size"):
+            size: Mapping[str, int] = value["image_size"][0]
+            return size
+    raise NotConsolidated("No label of this line states image_size, and the embedded cloud does not open images")
+
+
+def _same(first: Sequence[Box], second: Sequence[Box]) -> bool:
+    def order(box: Box) -> tuple[str, int, int, int, int]:
+        return (box.label, box.left, box.top, box.width, box.height)
+
+    return sorted(first, key=order) == sorted(second, key=order)

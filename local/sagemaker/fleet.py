@@ -1,0 +1,140 @@
+"""The instances that serve one configuration of an endpoint."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from local.sagemaker.backlog import Backlog
+from local.sagemaker.instances import Instance
+from local.sagemaker.invocations import OutputSettings
+from local.sagemaker.metrics import EndpointMetrics
+from local.sagemaker.model_servers import ModelServer, ModelServerFailed
+from local.sagemaker.ports import Cloud
+
+_log = logging.getLogger(__name__)
+
+
+class DeploymentFailed(Exception):
+    """An endpoint's configuration could not be brought into service; the message is its FailureReason."""
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """What an endpoint configuration asks for, resolved against its model."""
+
+    config_name: str
+    variant: str
+    image: str
+    command: Sequence[str] | None
+    environment: Mapping[str, str]
+    instance_count: int
+    startup_seconds: float
+    concurrency: int
+    settings: OutputSettings
+    async_config: Mapping[str, Any]
+
+
+class Fleet:
+    """Instances of one deployment, used from one long-lived thread: its end would end the model servers."""
+
+    def __init__(
+        self,
+        deployment: Deployment,
+        backlog: Backlog,
+        cloud: Cloud,
+        metrics: EndpointMetrics,
+        folder: Path,
+        names: Iterator[str],
+    ) -> None:
+        self.deployment = deployment
+        self._backlog = backlog
+        self._cloud = cloud
+        self._metrics = metrics
+        self._folder = folder
+        self._names = names
+        self._serving: list[Instance] = []
+        self._retiring: list[Instance] = []
+
+    @property
+    def size(self) -> int:
+        """Instances that take requests."""
+        return len(self._serving)
+
+    @property
+    def gone(self) -> bool:
+        """Whether no instance is left, serving or finishing its work."""
+        return not self._serving and not self._retiring
+
+    def resize(self, count: int, cancelled: threading.Event) -> None:
+        """Start instances and wait until all are healthy, or let some go; raises DeploymentFailed, changing nothing."""
+        if count < self.size:
+            self._retiring += self._serving[count:]
+            for instance in self._serving[count:]:
+                instance.retire()
+            del self._serving[count:]
+        elif count > self.size:
+            self._serving += self._launch(count - self.size, cancelled)
+
+    def tend(self) -> None:
+        """Start anew what has ended, and stop what has finished its last work."""
+        for instance in self._serving:
+            server = instance.server
+            reason = None if server.healthy else server.beyond_hope()
+            if reason:
+                _log.warning("%s %s and is started anew, its log: %s", server.name, reason, server.log)
+                server.stop()
+                server.start()
+        for instance in [i for i in self._retiring if i.idle]:
+            instance.server.stop()
+            self._retiring.remove(instance)
+
+    def stop(self) -> None:
+        """End every instance at once, whatever it does."""
+        instances = [*self._serving, *self._retiring]
+        for instance in instances:
+            instance.retire()
+        _abandon_all([instance.server for instance in instances])
+        self._serving.clear()
+        self._retiring.clear()
+
+    def _launch(self, count: int, cancelled: threading.Event) -> list[Instance]:
+        servers = [self._new_server() for _ in range(count)]
+        try:
+            for server in servers:
+                server.start()
+            for server in servers:
+                server.wait_until_healthy(cancelled)
+        except (ModelServerFailed, OSError) as e:
+            _abandon_all(servers)
+            raise DeploymentFailed(str(e)) from e
+        instances = [
+            Instance(server, self.deployment.concurrency, self._backlog, self._cloud, self._metrics)
+            for server in servers
+        ]
+        for instance in instances:
+            instance.open()
+        return instances
+
+    def _new_server(self) -> ModelServer:
+        deployment = self.deployment
+        if deployment.command is None:
+            raise DeploymentFailed(
+                f"The image {deployment.image!r} is not known to the embedded cloud: "
+                "its settings map image names to the commands of model servers."
+            )
+        name = next(self._names)
+        log = self._folder / "models" / f"{name}.log"
+        return ModelServer(name, deployment.command, deployment.environment, log, deployment.startup_seconds)
+
+
+def _abandon_all(servers: Sequence[ModelServer]) -> None:
+    stoppers = [threading.Thread(target=server.abandon) for server in servers]
+    for stopper in stoppers:
+        stopper.start()
+    for stopper in stoppers:
+        stopper.join()

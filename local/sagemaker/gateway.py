@@ -1,0 +1,125 @@
+"""The ports on the embedded cloud itself: boto3 against its gateway, and its event bus from within the process."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import IO, TYPE_CHECKING, Any
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from local.sagemaker.names import ACCOUNT, REGION, S3Uri
+from local.sagemaker.ports import Cloud, PublishError, StorageError, StoredObject
+
+if TYPE_CHECKING:
+    from mypy_boto3_iam.client import IAMClient
+    from mypy_boto3_s3.client import S3Client
+    from mypy_boto3_sns.client import SNSClient
+
+# Checksums are optional work on loopback; connections stay open for the workers of all endpoints.
+_CLIENT = Config(
+    connect_timeout=5,
+    read_timeout=120,
+    max_pool_connections=64,
+    retries={"total_max_attempts": 3, "mode": "standard"},
+    request_checksum_calculation="when_required",
+    response_checksum_validation="when_required",
+    s3={"addressing_style": "path"},
+)
+
+
+def connect(endpoint_url: str) -> Cloud:
+    """The embedded cloud behind `endpoint_url`, seen through the ports."""
+    session = boto3.Session(
+        aws_access_key_id=ACCOUNT,
+        aws_secret_access_key="embedded",
+        region_name=REGION,
+    )
+    return Cloud(
+        objects=GatewayObjects(session.client("s3", endpoint_url=endpoint_url, config=_CLIENT)),
+        topics=GatewayTopics(session.client("sns", endpoint_url=endpoint_url, config=_CLIENT)),
+        events=InProcessEvents(),
+        roles=GatewayRoles(session.client("iam", endpoint_url=endpoint_url, config=_CLIENT)),
+    )
+
+
+class GatewayObjects:
+    """S3 through boto3."""
+
+    def __init__(self, client: S3Client) -> None:
+        self._client = client
+
+    def open(self, uri: S3Uri) -> StoredObject:
+        try:
+            answer = self._client.get_object(Bucket=uri.bucket, Key=uri.key)
+        except (ClientError, BotoCoreError) as e:
+            raise StorageError(f"{uri}: {e}") from e
+        return StoredObject(answer["Body"], answer["ContentLength"], answer.get("ContentType", ""))
+
+    def write(self, uri: S3Uri, body: IO[bytes] | bytes, content_type: str, kms_key: str | None = None) -> None:
+        encryption: dict[str, Any] = {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": kms_key} if kms_key else {}
+        try:
+            self._client.put_object(Bucket=uri.bucket, Key=uri.key, Body=body, ContentType=content_type, **encryption)
+        except (ClientError, BotoCoreError) as e:
+            raise StorageError(f"{uri}: {e}") from e
+
+    def check_exists(self, uri: S3Uri) -> None:
+        try:
+            self._client.head_object(Bucket=uri.bucket, Key=uri.key)
+        except (ClientError, BotoCoreError) as e:
+            raise StorageError(f"{uri}: {e}") from e
+
+    def allows_browsers_to_get(self, bucket: str) -> bool:
+        try:
+            rules = self._client.get_bucket_cors(Bucket=bucket)["CORSRules"]
+        except ClientError as e:
+            if e.response["Error"]["Code"] == "NoSuchCORSConfiguration":
+                return False
+            raise StorageError(f"s3://{bucket}: {e}") from e
+        except BotoCoreError as e:
+            raise StorageError(f"s3://{bucket}: {e}") from e
+        return any("GET" in rule["AllowedMethods"] and "*" in rule["AllowedOrigins"] for rule in rules)
+
+
+class GatewayTopics:
+    """SNS through boto3."""
+
+    def __init__(self, client: SNSClient) -> None:
+        self._client = client
+
+    def publish(self, topic: str, message: str) -> None:
+        try:
+            self._client.publish(TopicArn=topic, Message=message)
+        except (ClientError, BotoCoreError) as e:
+            raise PublishError(f"topic {topic}: {e}") from e
+
+
+class GatewayRoles:
+    """IAM through boto3."""
+
+    def __init__(self, client: IAMClient) -> None:
+        self._client = client
+
+    def exists(self, role_arn: str) -> bool:
+        try:
+            role = self._client.get_role(RoleName=role_arn.rsplit("/", 1)[-1])["Role"]
+        except self._client.exceptions.NoSuchEntityException:
+            return False
+        return role["Arn"] == role_arn
+
+
+class InProcessEvents:
+    """The event bus from within the server process: PutEvents refuses sources that begin with `aws.`."""
+
+    def put(self, detail_type: str, detail: Mapping[str, Any], resources: Sequence[str]) -> None:
+        from ministack.services.eventbridge import _put_events
+
+        entry = {
+            "Source": "aws.sagemaker",
+            "DetailType": detail_type,
+            "Detail": json.dumps(detail),
+            "Resources": list(resources),
+        }
+        _put_events({"Entries": [entry]}, allow_aws_source=True)

@@ -1,0 +1,73 @@
+"""The control plane of Ground Truth: labelling jobs by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Set
+from typing import Any
+
+from local.sagemaker.annotators import Annotator
+from local.sagemaker.errors import ResourceInUse, ResourceNotFound, ValidationFailed
+from local.sagemaker.labeling_jobs import LabelingJob
+from local.sagemaker.labeling_requests import check_labeling_request
+from local.sagemaker.names import arn
+from local.sagemaker.ports import Cloud
+from local.sagemaker.registry import Registry, list_page
+from local.sagemaker.supported import refuse_unsupported
+
+
+class LabelingJobs:
+    """The account's labelling jobs, answered by `annotator`; `workteams` gives the ARNs of its work teams."""
+
+    def __init__(self, cloud: Cloud, workteams: Callable[[], Set[str]], annotator: Annotator) -> None:
+        self._cloud = cloud
+        self._workteams = workteams
+        self._annotator = annotator
+        self._jobs: Registry[LabelingJob] = Registry()
+
+    def stop(self) -> None:
+        """End the jobs that run, without a trace: the cloud goes down."""
+        for job in self._jobs:
+            job.abandon()
+
+    def create(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """CreateLabelingJob: answers at once; what the job reads from S3 is checked while it is Initializing."""
+        refuse_unsupported("CreateLabelingJob", request)
+        check_labeling_request(request, self._workteams())
+        job = LabelingJob(request, self._cloud, self._annotator)
+        name = request["LabelingJobName"]
+        taken = ResourceInUse(f"Labeling job name {name} is already in use ({arn('labeling-job', name)}).")
+        if name in self._jobs:
+            raise taken
+        if not self._cloud.roles.exists(request["RoleArn"]):
+            raise ValidationFailed(f"Could not assume role {request['RoleArn']}: it does not exist.")
+        self._jobs.add(name, job, taken=taken)
+        job.start()
+        return {"LabelingJobArn": job.arn}
+
+    def describe(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """DescribeLabelingJob."""
+        return self._job(request["LabelingJobName"]).description()
+
+    def stop_job(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """StopLabelingJob."""
+        self._job(request["LabelingJobName"]).request_stop()
+        return {}
+
+    def list(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """ListLabelingJobs."""
+        summaries = [job.summary() for job in self._jobs]
+        return list_page(
+            summaries,
+            request,
+            result="LabelingJobSummaryList",
+            name="LabelingJobName",
+            status="LabelingJobStatus",
+        )
+
+    def arns(self) -> set[str]:
+        """The ARNs of all jobs."""
+        return {job.arn for job in self._jobs}
+
+    def _job(self, name: str) -> LabelingJob:
+        missing = ResourceNotFound(f"Requested resource not found: labeling job {name} does not exist.")
+        return self._jobs.get(name, missing=missing)

@@ -1,0 +1,82 @@
+"""The ports without a cloud: dictionaries and lists, for tests."""
+
+from __future__ import annotations
+
+import io
+import threading
+from collections.abc import Mapping, Sequence
+from typing import IO, Any
+
+from local.sagemaker.names import S3Uri
+from local.sagemaker.ports import Cloud, PublishError, StorageError, StoredObject
+
+
+class MemoryObjects:
+    """Objects in a dictionary by URI; buckets exist when `cors` knows them."""
+
+    def __init__(self) -> None:
+        self.contents: dict[str, tuple[bytes, str]] = {}
+        self.cors: dict[str, bool] = {}
+        self._lock = threading.Lock()
+
+    def put(self, uri: str, body: bytes, content_type: str = "binary/octet-stream") -> None:
+        """Place an object, as a test's Given."""
+        with self._lock:
+            self.contents[uri] = (body, content_type)
+
+    def open(self, uri: S3Uri) -> StoredObject:
+        with self._lock:
+            if str(uri) not in self.contents:
+                raise StorageError(f"NoSuchKey: {uri}")
+            body, content_type = self.contents[str(uri)]
+        return StoredObject(io.BytesIO(body), len(body), content_type)
+
+    def write(self, uri: S3Uri, body: IO[bytes] | bytes, content_type: str, kms_key: str | None = None) -> None:
+        self.put(str(uri), body if isinstance(body, bytes) else body.read(), content_type)
+
+    def check_exists(self, uri: S3Uri) -> None:
+        self.open(uri)
+
+    def allows_browsers_to_get(self, bucket: str) -> bool:
+        return self.cors.get(bucket, True)
+
+
+class MemoryTopics:
+    """Messages in the order of publishing; `missing` topics refuse."""
+
+    def __init__(self) -> None:
+        self.messages: list[tuple[str, str]] = []
+        self.missing: set[str] = set()
+        self._lock = threading.Lock()
+
+    def publish(self, topic: str, message: str) -> None:
+        if topic in self.missing:
+            raise PublishError(f"topic {topic}: NotFound")
+        with self._lock:
+            self.messages.append((topic, message))
+
+
+class MemoryEvents:
+    """Events in the order of sending."""
+
+    def __init__(self) -> None:
+        self.sent: list[tuple[str, dict[str, Any], list[str]]] = []
+
+    def put(self, detail_type: str, detail: Mapping[str, Any], resources: Sequence[str]) -> None:
+        self.sent.append((detail_type, dict(detail), list(resources)))
+
+
+class MemoryRoles:
+    """Every role exists, except the listed ones."""
+
+    def __init__(self) -> None:
+        self.missing: set[str] = set()
+
+    def exists(self, role_arn: str) -> bool:
+        return role_arn not in self.missing
+
+
+def memory_cloud() -> tuple[Cloud, MemoryObjects, MemoryTopics, MemoryEvents, MemoryRoles]:
+    """A cloud of the four fakes, and the fakes themselves to look into."""
+    objects, topics, events, roles = MemoryObjects(), MemoryTopics(), MemoryEvents(), MemoryRoles()
+    return Cloud(objects, topics, events, roles), objects, topics, events, roles

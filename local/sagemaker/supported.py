@@ -1,0 +1,65 @@
+"""Which request members the stand-in acts on, or may leave without effect on one machine; all others are refused.
+
+Without effect, because there is neither hardware nor a network to choose: roles, instance types, weights, volumes,
+keys at rest, VPCs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from local.sagemaker.errors import UnsupportedHere
+
+
+def _members(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+# Paths of members by operation; lists are transparent, a path that ends in ".*" admits everything below it.
+_SUPPORTED: dict[str, frozenset[str]] = {
+    "CreateModel": _members("""ModelName ExecutionRoleArn Tags.* VpcConfig.* EnableNetworkIsolation
+        PrimaryContainer.Image PrimaryContainer.Environment.* PrimaryContainer.ContainerHostname
+        Containers.Image Containers.Environment.* Containers.ContainerHostname"""),
+    "CreateEndpointConfig": _members("""EndpointConfigName Tags.* KmsKeyId ExecutionRoleArn VpcConfig.*
+        EnableNetworkIsolation
+        ProductionVariants.VariantName ProductionVariants.ModelName ProductionVariants.InitialInstanceCount
+        ProductionVariants.InstanceType ProductionVariants.InitialVariantWeight ProductionVariants.VolumeSizeInGB
+        ProductionVariants.ModelDataDownloadTimeoutInSeconds ProductionVariants.InferenceAmiVersion
+        ProductionVariants.ContainerStartupHealthCheckTimeoutInSeconds
+        AsyncInferenceConfig.*"""),
+    "CreateEndpoint": _members("EndpointName EndpointConfigName Tags.*"),
+    "UpdateEndpoint": _members("EndpointName EndpointConfigName"),
+    "UpdateEndpointWeightsAndCapacities": _members("""EndpointName DesiredWeightsAndCapacities.VariantName
+        DesiredWeightsAndCapacities.DesiredInstanceCount"""),
+    "CreateWorkteam": _members("WorkteamName Description MemberDefinitions.* Tags.*"),
+    "CreateLabelingJob": _members("""LabelingJobName LabelAttributeName RoleArn LabelCategoryConfigS3Uri Tags.*
+        InputConfig.DataSource.S3DataSource.ManifestS3Uri InputConfig.DataAttributes.*
+        OutputConfig.S3OutputPath OutputConfig.KmsKeyId
+        HumanTaskConfig.WorkteamArn HumanTaskConfig.UiConfig.UiTemplateS3Uri HumanTaskConfig.PreHumanTaskLambdaArn
+        HumanTaskConfig.TaskKeywords HumanTaskConfig.TaskTitle HumanTaskConfig.TaskDescription
+        HumanTaskConfig.NumberOfHumanWorkersPerDataObject HumanTaskConfig.TaskTimeLimitInSeconds
+        HumanTaskConfig.TaskAvailabilityLifetimeInSeconds HumanTaskConfig.MaxConcurrentTaskCount
+        HumanTaskConfig.AnnotationConsolidationConfig.AnnotationConsolidationLambdaArn"""),
+}
+
+
+def refuse_unsupported(operation: str, request: Mapping[str, Any]) -> None:
+    """Raise UnsupportedHere that names the first member which the stand-in would have to ignore."""
+    for path in _paths(request, ""):
+        if not _admitted(path, _SUPPORTED[operation]):
+            raise UnsupportedHere(f"{operation} with {path}")
+
+
+def _admitted(path: str, supported: frozenset[str]) -> bool:
+    parts = path.split(".")
+    return path in supported or any(".".join(parts[:n]) + ".*" in supported for n in range(1, len(parts) + 1))
+
+
+def _paths(value: Any, where: str) -> list[str]:
+    """The paths of all leaves of a request; an empty structure counts as one."""
+    if isinstance(value, Mapping) and value:
+        return [path for name, item in value.items() for path in _paths(item, f"{where}.{name}" if where else name)]
+    if isinstance(value, list | tuple) and value:
+        return [path for item in value for path in _paths(item, where)]
+    return [where] if where else []

@@ -1,0 +1,71 @@
+"""Worker templates and label category files: what a job reads before its first task."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from local.sagemaker.labeling_requests import Kind
+
+_ELEMENTS: dict[Kind, str] = {"adjustment": "crowd-bounding-box", "verification": "crowd-image-classifier"}
+_ATTRIBUTE = re.compile(
+    r"""task\.input\.manifestLine(?:\.(?P<plain>[A-Za-z0-9][A-Za-z0-9_-]*)|\[\s*["'](?P<quoted>[^"']+)["']\s*\])"""
+)
+# Developer guide, quotas of input data: labels of a bounding box job, characters of a label.
+_LABELS = 50
+_LABEL_CHARACTERS = 256
+
+
+class BadTemplate(Exception):
+    """The worker template cannot be used."""
+
+
+class BadCategories(Exception):
+    """The label category file cannot be used."""
+
+
+@dataclass(frozen=True)
+class WorkerTemplate:
+    """A template and what it takes from a manifest line: image attributes, and the pre-label that it draws."""
+
+    text: str
+    images: frozenset[str]
+    prelabel: str | None
+
+
+def read_template(text: str, kind: Kind) -> WorkerTemplate:
+    """Look through a Liquid template without rendering it; raises BadTemplate."""
+    for element in ("crowd-form", _ELEMENTS[kind]):
+        if f"<{element}" not in text:
+            raise BadTemplate(f"The worker template has no <{element}> element")
+    names = {match["plain"] or match["quoted"] for match in _ATTRIBUTE.finditer(text)}
+    images = {name for name in names if name.endswith("-ref")}
+    if "task.input.taskObject" in text:
+        images.add("source-ref")
+    if not images:
+        raise BadTemplate("The worker template shows no image: neither task.input.taskObject nor an attribute -ref")
+    prelabels = {name for name in names if name not in images and not name.endswith("-metadata")}
+    if len(prelabels) > 1:
+        raise BadTemplate(f"The worker template shows several label attributes: {', '.join(sorted(prelabels))}")
+    return WorkerTemplate(text, frozenset(images), next(iter(prelabels), None))
+
+
+def read_categories(text: str) -> list[str]:
+    """The label texts of a category file for an image job, in its order; raises BadCategories."""
+    try:
+        document: Any = json.loads(text)
+        if document["document-version"] != "2018-11-28":
+            raise BadCategories(f"document-version {document['document-version']!r} is not '2018-11-28'")
+        labels = [entry["label"] for entry in document["labels"]]
+    except (ValueError, KeyError, TypeError) as e:
+        raise BadCategories(f"The label category file is malformed: {type(e).__name__} {e}") from e
+    if not labels or len(labels) > _LABELS:
+        raise BadCategories(f"The label category file has {len(labels)} labels; 1 to {_LABELS} are allowed")
+    for label in labels:
+        if not isinstance(label, str) or not 0 < len(label) <= _LABEL_CHARACTERS:
+            raise BadCategories(f"The label {label!r} is not a text of 1 to {_LABEL_CHARACTERS} characters")
+    if len(set(labels)) != len(labels):
+        raise BadCategories("The label category file names a label twice")
+    return labels

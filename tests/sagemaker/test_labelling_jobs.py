@@ -1,0 +1,390 @@
+"""Labelling jobs through boto3: what is refused at once, what fails the job, what fails one object."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from local.sagemaker.annotators import Annotation, Box, Boxes, Failure, JobView, Verdict, load_annotator
+from local.sagemaker.errors import ValidationFailed
+from tests.sagemaker.stand_in import ROLE, StandIn, eventually
+
+TEAM = "arn:aws:sagemaker:us-east-1:000000000000:workteam/private-crowd/autolabel"
+BUILT_IN = "arn:aws:lambda:us-east-1:432418664414:function:"
+TEMPLATE = """<crowd-form><crowd-bounding-box src="{{ task.input.taskObject | grant_read_access }}"
+  initial-value="[{% for box in task.input.manifestLine.pre.annotations %}
+    {% capture id %}{{ box.class_id }}{% endcapture %}
+    {% assign label = task.input.manifestLine.pre-metadata.class-map[id] %}{% endfor %}]">
+  </crowd-bounding-box></crowd-form>"""
+VERDICTS = """<crowd-form><crowd-image-classifier src="{{ task.input.taskObject | grant_read_access }}"
+  categories="{{ task.input.labels | to_json | escape }}"></crowd-image-classifier></crowd-form>"""
+
+
+def _line(number: int = 1, label: str = "car", changes: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    return {
+        "source-ref": f"s3://drives/{number}.png",
+        "drive": "d1",
+        "pre": {
+            "image_size": [{"width": 640, "height": 272, "depth": 3}],
+            "annotations": [{"class_id": 7, "left": 10, "top": 20, "width": 30, "height": 40}],
+        },
+        "pre-metadata": {
+            "objects": [{"confidence": 0.8}],
+            "class-map": {"7": label},
+            "type": "groundtruth/object-detection",
+            "human-annotated": "no",
+            "creation-date": "2026-01-01T00:00:00.000000",
+            "job-name": "run-1",
+        },
+    } | dict(changes or {})
+
+
+def _request(**changes: Any) -> dict[str, Any]:
+    human = {
+        "WorkteamArn": TEAM,
+        "UiConfig": {"UiTemplateS3Uri": "s3://labels/template.liquid"},
+        "PreHumanTaskLambdaArn": BUILT_IN + "PRE-AdjustmentBoundingBox",
+        "AnnotationConsolidationConfig": {"AnnotationConsolidationLambdaArn": BUILT_IN + "ACS-AdjustmentBoundingBox"},
+        "TaskTitle": "Verify",
+        "TaskDescription": "Verify the boxes",
+        "NumberOfHumanWorkersPerDataObject": 1,
+        "TaskTimeLimitInSeconds": 600,
+    } | changes.pop("HumanTaskConfig", {})
+    return {
+        "LabelingJobName": "Drive-1",
+        "LabelAttributeName": "verified",
+        "InputConfig": {"DataSource": {"S3DataSource": {"ManifestS3Uri": "s3://labels/in.manifest"}}},
+        "OutputConfig": {"S3OutputPath": "s3://labels/gt/"},
+        "RoleArn": ROLE,
+        "LabelCategoryConfigS3Uri": "s3://labels/categories.json",
+        "HumanTaskConfig": human,
+    } | changes
+
+
+def _place(stand_in: StandIn, *lines: Mapping[str, Any], template: str = TEMPLATE) -> None:
+    """Put everything that a job reads, and the images of the lines."""
+    categories = {"document-version": "2018-11-28", "labels": [{"label": "person"}, {"label": "car"}]}
+    stand_in.objects.put("s3://labels/categories.json", json.dumps(categories).encode())
+    stand_in.objects.put("s3://labels/template.liquid", template.encode())
+    stand_in.objects.put("s3://labels/in.manifest", "\n".join(json.dumps(line) for line in lines).encode())
+    for line in lines:
+        stand_in.objects.put(line["source-ref"], b"png", "image/png")
+
+
+def _ended(stand_in: StandIn, name: str = "Drive-1") -> dict[str, Any]:
+    def described() -> dict[str, Any]:
+        job: dict[str, Any] = stand_in.sagemaker.describe_labeling_job(LabelingJobName=name)
+        return job if job["LabelingJobStatus"] in ("Completed", "Failed", "Stopped") else {}
+
+    job: dict[str, Any] = eventually(described)
+    return job
+
+
+def _output(stand_in: StandIn, job: Mapping[str, Any]) -> list[dict[str, Any]]:
+    body, _ = stand_in.objects.contents[job["LabelingJobOutput"]["OutputDatasetS3Uri"]]
+    return [json.loads(line) for line in body.decode().splitlines()]
+
+
+def _refusal(stand_in: StandIn, **changes: Any) -> tuple[str, str]:
+    with pytest.raises(ClientError) as refused:
+        stand_in.sagemaker.create_labeling_job(**_request(**changes))
+    error = refused.value.response["Error"]
+    return error["Code"], error["Message"]
+
+
+def move_every_box(line: Mapping[str, Any], job: JobView) -> Annotation | Failure:
+    return Boxes(tuple(Box(b.label, b.left + 1, b.top, b.width, b.height) for b in job.prelabels(line)))
+
+
+def give_up(line: Mapping[str, Any], job: JobView) -> Annotation | Failure:
+    return Failure("The image does not load")
+
+
+def break_down(line: Mapping[str, Any], job: JobView) -> Annotation | Failure:
+    raise RuntimeError("coffee")
+
+
+def wait_for_the_end(line: Mapping[str, Any], job: JobView) -> Annotation | Failure:
+    job.stopping.wait(10)
+    return Verdict("never")
+
+
+def test_an_account_begins_with_no_jobs(stand_in: StandIn) -> None:
+    assert stand_in.sagemaker.list_labeling_jobs()["LabelingJobSummaryList"] == []
+    with pytest.raises(stand_in.sagemaker.exceptions.ResourceNotFound, match="does not exist"):
+        stand_in.sagemaker.describe_labeling_job(LabelingJobName="none")
+
+
+def test_boxes_that_people_keep_come_back_unadjusted_in_the_shape_of_ground_truth(stand_in: StandIn) -> None:
+    _place(stand_in, _line())
+    arn = stand_in.sagemaker.create_labeling_job(**_request())["LabelingJobArn"]
+    job = _ended(stand_in)
+    assert job["LabelingJobStatus"] == "Completed"
+    assert job["LabelCounters"] == {
+        "TotalLabeled": 1,
+        "HumanLabeled": 1,
+        "MachineLabeled": 0,
+        "FailedNonRetryableError": 0,
+        "Unlabeled": 0,
+    }
+    assert job["LabelingJobOutput"]["OutputDatasetS3Uri"] == "s3://labels/gt/Drive-1/manifests/output/output.manifest"
+    (line,) = _output(stand_in, job)
+    metadata = line.pop("verified-metadata")
+    assert line.pop("verified") == {
+        "image_size": [{"width": 640, "height": 272, "depth": 3}],
+        "annotations": [{"class_id": 1, "left": 10, "top": 20, "width": 30, "height": 40}],
+    }
+    assert line == _line()
+    assert len(metadata.pop("creation-date")) == len("2018-10-18T22:18:13.527256")
+    assert metadata == {
+        "objects": [{"confidence": 0.0}],
+        "class-map": {"1": "car"},
+        "type": "groundtruth/object-detection",
+        "human-annotated": "yes",
+        "job-name": "labeling-job/drive-1",
+        "adjustment-status": "unadjusted",
+    }
+    assert eventually(lambda: stand_in.events.sent) == [
+        ("SageMaker Ground Truth Labeling Job State Change", {"LabelingJobStatus": "Completed"}, [arn])
+    ]
+
+
+def test_a_frame_without_boxes_stays_without_boxes(stand_in: StandIn) -> None:
+    empty = _line()
+    empty["pre"]["annotations"] = []
+    _place(stand_in, empty)
+    stand_in.sagemaker.create_labeling_job(**_request())
+    (line,) = _output(stand_in, _ended(stand_in))
+    assert line["verified"]["annotations"] == []
+    assert line["verified-metadata"]["class-map"] == {}
+    assert line["verified-metadata"]["adjustment-status"] == "unadjusted"
+
+
+def test_a_moved_box_is_adjusted(make_stand_in: Callable[..., StandIn]) -> None:
+    stand_in = make_stand_in(f"{__name__}:move_every_box")
+    _place(stand_in, _line())
+    stand_in.sagemaker.create_labeling_job(**_request())
+    (line,) = _output(stand_in, _ended(stand_in))
+    assert line["verified"]["annotations"][0]["left"] == 11
+    assert line["verified-metadata"]["adjustment-status"] == "adjusted"
+
+
+def test_lines_keep_the_order_of_the_input(stand_in: StandIn) -> None:
+    _place(stand_in, *(_line(n) for n in range(25)))
+    stand_in.sagemaker.create_labeling_job(**_request())
+    refs = [line["source-ref"] for line in _output(stand_in, _ended(stand_in))]
+    assert refs == [f"s3://drives/{n}.png" for n in range(25)]
+
+
+def test_a_verification_job_writes_verdicts(stand_in: StandIn) -> None:
+    _place(stand_in, _line(), template=VERDICTS)
+    human = {
+        "PreHumanTaskLambdaArn": BUILT_IN + "PRE-VerificationBoundingBox",
+        "AnnotationConsolidationConfig": {"AnnotationConsolidationLambdaArn": BUILT_IN + "ACS-VerificationBoundingBox"},
+    }
+    stand_in.sagemaker.create_labeling_job(**_request(HumanTaskConfig=human))
+    (line,) = _output(stand_in, _ended(stand_in))
+    assert line["verified"] == 0
+    assert line["verified-metadata"]["class-name"] == "person"
+    assert line["verified-metadata"]["type"] == "groundtruth/label-verification"
+
+
+@pytest.mark.parametrize(
+    ("lines", "reason"),
+    [
+        ([_line(label="tram")], "'tram' is not in the label category file"),
+        ([_line(changes={"source-ref": "s3://drives/1.gif"})], "is not an image of type"),
+        ([{"source-ref": "s3://drives/1.png"}], "states image_size"),
+        ([_line(changes={"pre-metadata": {}})], "malformed"),
+    ],
+)
+def test_an_object_that_cannot_be_labelled_fails_alone(
+    stand_in: StandIn, lines: list[dict[str, Any]], reason: str
+) -> None:
+    _place(stand_in, *lines, _line(2))
+    stand_in.sagemaker.create_labeling_job(**_request())
+    job = _ended(stand_in)
+    assert job["LabelingJobStatus"] == "Completed"
+    assert (job["LabelCounters"]["TotalLabeled"], job["LabelCounters"]["FailedNonRetryableError"]) == (1, 1)
+    failed, labelled = _output(stand_in, job)
+    assert "verified" not in failed
+    assert reason in failed["verified-metadata"]["failure-reason"]
+    assert "verified" in labelled
+
+
+def test_a_missing_image_fails_its_object(stand_in: StandIn) -> None:
+    _place(stand_in, _line())
+    del stand_in.objects.contents["s3://drives/1.png"]
+    stand_in.sagemaker.create_labeling_job(**_request())
+    assert _ended(stand_in)["LabelCounters"]["FailedNonRetryableError"] == 1
+
+
+def test_a_bucket_without_cors_fails_every_object(stand_in: StandIn) -> None:
+    _place(stand_in, _line(1), _line(2))
+    stand_in.objects.cors["drives"] = False
+    stand_in.sagemaker.create_labeling_job(**_request())
+    job = _ended(stand_in)
+    assert job["LabelCounters"]["FailedNonRetryableError"] == 2
+    assert all("CORS" in line["verified-metadata"]["failure-reason"] for line in _output(stand_in, job))
+
+
+@pytest.mark.parametrize(
+    ("annotator", "reason"), [("give_up", "The image does not load"), ("break_down", "RuntimeError: coffee")]
+)
+def test_an_annotator_that_fails_fails_the_object(
+    make_stand_in: Callable[..., StandIn], annotator: str, reason: str
+) -> None:
+    stand_in = make_stand_in(f"{__name__}:{annotator}")
+    _place(stand_in, _line())
+    stand_in.sagemaker.create_labeling_job(**_request())
+    (line,) = _output(stand_in, _ended(stand_in))
+    assert reason in line["verified-metadata"]["failure-reason"]
+
+
+def test_a_stopped_job_keeps_what_it_has(make_stand_in: Callable[..., StandIn]) -> None:
+    stand_in = make_stand_in(f"{__name__}:wait_for_the_end")
+    _place(stand_in, *(_line(n) for n in range(20)))
+    stand_in.sagemaker.create_labeling_job(**_request())
+    stand_in.sagemaker.stop_labeling_job(LabelingJobName="drive-1")
+    job = _ended(stand_in)
+    assert job["LabelingJobStatus"] == "Stopped"
+    assert job["LabelCounters"]["TotalLabeled"] == 0
+    assert _output(stand_in, job) == []
+    assert eventually(lambda: stand_in.events.sent)[0][1] == {"LabelingJobStatus": "Stopped"}
+
+
+@pytest.mark.parametrize(
+    ("manifest", "reason"),
+    [
+        (b"", "no objects"),
+        (b"{", "Line 1 is not JSON"),
+        (b"[]\n", "Line 1 is not a JSON object"),
+        (b'{"source-ref": "s3://d/1.png"}\n\n', "Line 2 is not JSON"),
+        (b'{"source-ref": "file:///1.png"}', "Line 1 has no source-ref"),
+        (b'{"source-ref": "s3://d/1.png", "$x": 1}', "'$x'"),
+        (b'{"source-ref": "s3://d/1.png", "verified": 1}', "'verified' already"),
+        (b'{"source-ref": "s3://d/1.png", "x": "' + b"y" * 20_001 + b'"}', "more than 20000"),
+        (b'{"source-ref": "s3://d/1.png", "x": 1' + b" " * 100_000 + b"}", "more than 100000"),
+        (b'{"source-ref": "s3://d/1.png"}\xff', "UTF-8"),
+    ],
+)
+def test_a_manifest_with_a_bad_line_fails_the_job_by_that_line(stand_in: StandIn, manifest: bytes, reason: str) -> None:
+    _place(stand_in, _line())
+    stand_in.objects.put("s3://labels/in.manifest", manifest)
+    stand_in.sagemaker.create_labeling_job(**_request())
+    job = _ended(stand_in)
+    assert job["LabelingJobStatus"] == "Failed"
+    assert reason in job["FailureReason"]
+    assert "LabelingJobOutput" not in job
+
+
+@pytest.mark.parametrize(
+    ("uri", "content", "reason"),
+    [
+        ("s3://labels/template.liquid", b"<p>", "<crowd-form>"),
+        ("s3://labels/template.liquid", b"<crowd-form><crowd-bounding-box></crowd-form>", "shows no image"),
+        ("s3://labels/template.liquid", b"<crowd-form></crowd-form>", "<crowd-bounding-box>"),
+        ("s3://labels/template.liquid", TEMPLATE.replace(".pre", ".verified").encode(), "must differ"),
+        ("s3://labels/categories.json", b"{}", "document-version"),
+        ("s3://labels/categories.json", b'{"document-version": "2018-11-28", "labels": []}', "0 labels"),
+        (
+            "s3://labels/categories.json",
+            b'{"document-version": "2018-11-28", "labels": [{"label": "a"}, {"label": "a"}]}',
+            "twice",
+        ),
+    ],
+)
+def test_a_bad_template_or_category_file_fails_the_job(
+    stand_in: StandIn, uri: str, content: bytes, reason: str
+) -> None:
+    _place(stand_in, _line())
+    stand_in.objects.put(uri, content)
+    stand_in.sagemaker.create_labeling_job(**_request())
+    assert reason in _ended(stand_in)["FailureReason"]
+
+
+@pytest.mark.parametrize("missing", ["in.manifest", "template.liquid", "categories.json"])
+def test_a_file_that_is_missing_fails_the_job_by_name(stand_in: StandIn, missing: str) -> None:
+    _place(stand_in, _line())
+    del stand_in.objects.contents[f"s3://labels/{missing}"]
+    stand_in.sagemaker.create_labeling_job(**_request())
+    assert missing in _ended(stand_in)["FailureReason"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"LabelAttributeName": "source-ref"}, "reserved"),
+        ({"LabelAttributeName": "verified-metadata"}, "-metadata"),
+        ({"LabelAttributeName": "verified-ref"}, "-ref"),
+        ({"LabelAttributeName": "under_score"}, "labelAttributeName"),
+        ({"LabelingJobName": "under_score"}, "labelingJobName"),
+        ({"HumanTaskConfig": {"WorkteamArn": TEAM + "x"}}, "does not exist"),
+        ({"HumanTaskConfig": {"WorkteamArn": TEAM.replace("us-east-1", "eu-west-1")}}, "Region"),
+        (
+            {
+                "HumanTaskConfig": {
+                    "WorkteamArn": "arn:aws:sagemaker:us-east-1:394669845002:workteam/public-crowd/default"
+                }
+            },
+            "public workforce",
+        ),
+        ({"HumanTaskConfig": {"NumberOfHumanWorkersPerDataObject": 3}}, "NumberOfHumanWorkersPerDataObject"),
+        (
+            {
+                "HumanTaskConfig": {
+                    "PreHumanTaskLambdaArn": "arn:aws:lambda:eu-west-1:568282634449:function:PRE-AdjustmentBoundingBox"
+                }
+            },
+            "built-in function of us-east-1",
+        ),
+        (
+            {"HumanTaskConfig": {"PreHumanTaskLambdaArn": BUILT_IN + "PRE-VerificationBoundingBox"}},
+            "different task types",
+        ),
+        ({"StoppingConditions": {"MaxHumanLabeledObjectCount": 1}}, "StoppingConditions"),
+        ({"OutputConfig": {"S3OutputPath": "https://labels/gt"}}, "S3OutputPath"),
+    ],
+)
+def test_a_request_that_breaks_a_rule_is_refused_by_name(
+    stand_in: StandIn, changes: dict[str, Any], named: str
+) -> None:
+    code, message = _refusal(stand_in, **changes)
+    assert code == "ValidationException"
+    assert named in message
+
+
+def test_a_member_that_does_not_exist_is_refused(stand_in: StandIn) -> None:
+    # boto3 would drop it.
+    with pytest.raises(ValidationFailed, match="surprise"):
+        stand_in.service.call("CreateLabelingJob", _request(Surprise=1))
+
+
+def test_a_role_that_does_not_exist_is_refused(stand_in: StandIn) -> None:
+    stand_in.roles.missing.add(ROLE)
+    assert ROLE in _refusal(stand_in)[1]
+
+
+def test_a_job_name_is_used_once_whatever_its_case(stand_in: StandIn) -> None:
+    _place(stand_in, _line())
+    stand_in.sagemaker.create_labeling_job(**_request())
+    assert _refusal(stand_in, LabelingJobName="dRIVE-1")[0] == "ResourceInUse"
+
+
+def test_jobs_are_listed_with_their_counters(stand_in: StandIn) -> None:
+    _place(stand_in, _line())
+    stand_in.sagemaker.create_labeling_job(**_request())
+    _ended(stand_in)
+    (summary,) = stand_in.sagemaker.list_labeling_jobs(StatusEquals="Completed")["LabelingJobSummaryList"]
+    assert (summary["LabelingJobName"], summary["LabelCounters"]["TotalLabeled"]) == ("Drive-1", 1)
+    assert stand_in.sagemaker.list_labeling_jobs(StatusEquals="Failed")["LabelingJobSummaryList"] == []
+
+
+@pytest.mark.parametrize("name", ["nowhere:f", "local.sagemaker.annotators:nothing", "json", "json:__name__"])
+def test_an_annotator_that_is_not_there_is_named(name: str) -> None:
+    with pytest.raises(ValueError, match="annotator"):
+        load_annotator(name)
