@@ -1,0 +1,1 @@
+"""The embedded cloud: everything that lets the project run whole on one machine."""

@@ -1,0 +1,93 @@
+"""SQS event source mappings: whole batches, and answers read as strictly as Lambda does."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from typing import Any
+
+from local.cloud import symbols
+
+BACKOFF_SECONDS = 1.0
+_log = logging.getLogger("embedded-cloud")
+Message = dict[str, Any]
+
+
+class MalformedBatchResponse(ValueError):
+    """A partial batch response that Lambda treats as the failure of the whole batch."""
+
+
+def install_event_sources() -> None:
+    """Patch how ministack takes batches from queues and what it deletes afterwards."""
+    symbols.replace("services.sqs", "_receive_messages_for_esm", receive_batch, parameters=("queue_url", "max_number"))
+    symbols.replace(
+        "services.lambda_svc",
+        "_run_sqs_batch",
+        run_batch,
+        parameters=("esm", "func_rec", "event", "batch", "queue_url", "queue_name"),
+    )
+
+
+def receive_batch(queue_url: str, max_number: int) -> list[Message]:
+    """Up to BatchSize messages; ministack takes ten at most."""
+    with symbols.find("services.sqs", "_queues_lock"):
+        queue = symbols.find("services.sqs", "_get_q")(queue_url)
+        symbols.find("services.sqs", "_expire_retained")(queue)
+        symbols.find("services.sqs", "_dlq_sweep")(queue)
+        visibility = int(queue["attributes"].get("VisibilityTimeout", "30"))
+        collect = symbols.find("services.sqs", "_collect_msgs")
+        return list(collect(queue, max(1, int(max_number or 1)), visibility))
+
+
+def run_batch(
+    esm: dict[str, Any],
+    func_rec: dict[str, Any],
+    event: dict[str, Any],
+    batch: list[Message],
+    queue_url: str,
+    queue_name: str,
+) -> None:
+    """Invoke the function with a batch and delete what it has dealt with."""
+    backoff = symbols.find("services.lambda_svc", "_esm_backoff_until")
+    result = symbols.find("services.lambda_svc", "_execute_function")(func_rec, event)
+    delivered = {record["messageId"] for record in event["Records"]}
+    try:
+        if result.get("error"):
+            raise MalformedBatchResponse(json.dumps(result.get("body")))
+        failed = (
+            failed_messages(result.get("body"), delivered)
+            if "ReportBatchItemFailures" in esm.get("FunctionResponseTypes", [])
+            else set()
+        )
+    except MalformedBatchResponse as problem:
+        esm["LastProcessingResult"] = "PROBLEM: Function call failed"
+        _log.warning("%s failed a batch of %d from %s: %s", esm["FunctionName"], len(batch), queue_name, problem)
+        # The messages come back after the visibility time-out; without a pause a broken function would spin.
+        backoff[esm["UUID"]] = time.time() + BACKOFF_SECONDS
+        return
+    backoff.pop(esm["UUID"], None)
+    esm["LastProcessingResult"] = "OK"
+    done = {message["receipt_handle"] for message in batch if message["id"] not in failed}
+    symbols.find("services.sqs", "_delete_messages_for_esm")(queue_url, done)
+
+
+def failed_messages(response: Any, delivered: set[str]) -> set[str]:
+    """The ids that a partial batch response reports.
+
+    No response, an empty object and an empty or null list mean success; an empty or unknown id or another shape
+    means that the whole batch failed (Lambda Developer Guide, "Success and failure conditions"), told by raising
+    MalformedBatchResponse.
+    """
+    if response is None or response == {}:
+        return set()
+    if not isinstance(response, dict) or "batchItemFailures" not in response:
+        raise MalformedBatchResponse(f"not a partial batch response: {response!r}")
+    failures = response["batchItemFailures"] or []
+    try:
+        reported = {str(failure["itemIdentifier"]) for failure in failures}
+    except (KeyError, TypeError) as error:
+        raise MalformedBatchResponse(f"not a list of item identifiers: {failures!r}") from error
+    if unknown := reported - delivered:
+        raise MalformedBatchResponse(f"unknown item identifiers: {sorted(unknown)}")
+    return reported

@@ -1,0 +1,1 @@
+"""Lambda functions as processes on the real Lambda Runtime API."""

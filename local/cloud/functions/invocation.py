@@ -1,0 +1,43 @@
+"""One invocation of a function and how it ended."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Invocation:
+    """What a function process receives: `payload` is the event as JSON, `deadline` seconds since the epoch."""
+
+    request_id: str
+    payload: bytes
+    deadline: float
+    function_arn: str
+    trace_id: str | None = None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How an invocation ended; `error` is AWS's error document (errorType, errorMessage) or None."""
+
+    result: Any = None
+    error: dict[str, Any] | None = None
+    log: str = ""
+
+
+def failure(error_type: str, message: str) -> dict[str, Any]:
+    """An error document of the platform, as a caller of Invoke would see it."""
+    return {"errorType": error_type, "errorMessage": message}
+
+
+def parse_error(body: bytes) -> dict[str, Any]:
+    """The error document that a runtime posted; anything that is not an object becomes its message."""
+    try:
+        document = json.loads(body)
+    except ValueError:
+        document = body.decode(errors="replace")
+    if isinstance(document, dict):
+        return document
+    return failure("Runtime.Unknown", str(document))

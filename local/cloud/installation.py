@@ -1,0 +1,66 @@
+"""Everything that makes ministack behave like AWS for this project, in the order that it is put in."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+
+from local.cloud.alarms import Alarms
+from local.cloud.application_autoscaling import ScalingRecords, application_autoscaling_service
+from local.cloud.cloudformation.autoscaling_types import register_autoscaling_types
+from local.cloud.cloudformation.bucket_settings import install_bucket_settings
+from local.cloud.cloudformation.function_settings import install_function_settings
+from local.cloud.cloudformation.sagemaker_types import register_sagemaker_types
+from local.cloud.cloudformation.state_machine_settings import install_state_machine_settings
+from local.cloud.cloudformation.table_settings import install_table_settings
+from local.cloud.cloudformation.unread_properties import install_property_watch
+from local.cloud.denials import install_denial_log
+from local.cloud.event_sources import install_event_sources
+from local.cloud.json_service import serve
+from local.cloud.lambda_runtime import LambdaRuntime
+from local.cloud.resource_policies import install_resource_policies
+from local.cloud.s3_refusals import install_s3_refusals
+from local.cloud.settings import Boot
+from local.cloud.sqs_moves import MessageMoves
+from local.cloud.stepfunctions.service import install_step_functions
+from local.cloud.xray import handle_xray
+from local.sagemaker import service as sagemaker
+
+
+def install(boot: Boot) -> Callable[[], None]:
+    """Patch the ministack of this process; the returned function ends what was started."""
+    with contextlib.ExitStack() as ending:
+        runtime = LambdaRuntime(boot)
+        runtime.install()
+        ending.callback(runtime.close)
+
+        install_denial_log()
+        install_event_sources()
+        install_resource_policies()
+        install_s3_refusals()
+        MessageMoves().install()
+        serve("xray", handle_xray, target_prefixes=[])
+        alarms = Alarms()
+        alarms.install()
+        ending.callback(alarms.stop)
+        install_step_functions(boot, alarms.count_execution)
+        install_bucket_settings()
+        install_function_settings()
+        install_state_machine_settings()
+        install_table_settings()
+        install_property_watch()
+
+        serve("sagemaker", sagemaker.handle_request, target_prefixes=["SageMaker."])
+        sagemaker.start(boot.settings, boot.gateway, boot.folder)
+        ending.callback(sagemaker.stop)
+        register_sagemaker_types()
+
+        records = ScalingRecords()
+        serve(
+            "application-autoscaling",
+            application_autoscaling_service(records).handle,
+            target_prefixes=["AnyScaleFrontendService."],
+        )
+        register_autoscaling_types(records)
+        return ending.pop_all().close
+    raise AssertionError("unreachable")

@@ -1,0 +1,148 @@
+"""Boots an embedded cloud as a process of its own and takes all of it down again."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import boto3
+
+from local.cloud.process_tree import kill_session
+from local.cloud.settings import ACCOUNT, BOOT_VARIABLE, REGION, Boot, CloudSettings
+
+BOOT_SECONDS = 60
+STOP_SECONDS = 10
+PROJECT = Path(__file__).resolve().parents[2]
+
+
+class CloudError(RuntimeError):
+    """The embedded cloud did not start, or is not running."""
+
+
+class EmbeddedCloud:
+    """An AWS-like cloud on 127.0.0.1, alive between `start` and `stop` or inside a with statement.
+
+    Its server runs in a session of its own and reads a pipe from this process: when this process ends, however
+    that happens, the pipe closes and the server ends itself and all that it started.
+    """
+
+    def __init__(self, folder: Path, *, settings: CloudSettings | None = None) -> None:
+        self.folder = folder.resolve()
+        self.settings = settings or CloudSettings()
+        self.log = self.folder / "cloud.log"
+        self.endpoint_url = ""
+        self._server: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Boot the server and return when it answers.
+
+        Raises CloudError, which names the log file, when it dies, reports a failure or takes longer than
+        BOOT_SECONDS.
+        """
+        if self._server is not None:
+            raise CloudError(f"the embedded cloud of {self.folder} is already running")
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with socket.create_server(("127.0.0.1", 0)) as listener, self.log.open("wb") as log:
+            port = listener.getsockname()[1]
+            boot = Boot(self.folder, port, listener.fileno(), self.settings)
+            self._server = subprocess.Popen(
+                [sys.executable, "-m", "local.cloud.server"],
+                cwd=PROJECT,
+                env=self._server_environment(boot),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                pass_fds=[listener.fileno()],
+                start_new_session=True,
+            )
+        self.endpoint_url = boot.gateway
+        try:
+            self._await_ready(self._server)
+        except BaseException:
+            self.stop()
+            raise
+
+    def stop(self) -> None:
+        """End the server and every process that it started; harmless when there is none."""
+        server, self._server = self._server, None
+        if server is None:
+            return
+        # An interrupt now would leave half of the tree behind, so a second Ctrl-C has to wait for the end.
+        in_main_thread = threading.current_thread() is threading.main_thread()
+        previous = signal.signal(signal.SIGINT, signal.SIG_IGN) if in_main_thread else None
+        try:
+            for pipe in (server.stdin, server.stdout):
+                if pipe is not None:
+                    pipe.close()
+            try:
+                server.wait(STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                server.kill()
+                server.wait()
+            kill_session(server.pid)
+            shutil.rmtree(self.folder / "work", ignore_errors=True)
+        finally:
+            if previous is not None:
+                signal.signal(signal.SIGINT, previous)
+
+    def environment(self) -> dict[str, str]:
+        """This process's environment, pointed at the embedded cloud with keys that open nothing else."""
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+        return kept | {
+            "AWS_ENDPOINT_URL": self.endpoint_url,
+            "AWS_REGION": REGION,
+            "AWS_DEFAULT_REGION": REGION,
+            "AWS_ACCESS_KEY_ID": ACCOUNT,
+            "AWS_SECRET_ACCESS_KEY": "embedded",
+            "AWS_CONFIG_FILE": os.devnull,
+            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+            "AWS_EC2_METADATA_DISABLED": "true",
+            "SAM_CLI_TELEMETRY": "0",
+        }
+
+    def client(self, service: str) -> Any:
+        """A boto3 client of this cloud, whatever the caller's own AWS configuration says."""
+        if self._server is None:
+            raise CloudError(f"the embedded cloud of {self.folder} is not running")
+        return boto3.session.Session(
+            aws_access_key_id=ACCOUNT, aws_secret_access_key="embedded", region_name=REGION
+        ).client(service, endpoint_url=self.endpoint_url)
+
+    def __enter__(self) -> EmbeddedCloud:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def _server_environment(self, boot: Boot) -> dict[str, str]:
+        names = ("PATH", "LANG", "LC_ALL", "PYTHONPATH", "PYTHONDONTWRITEBYTECODE", "LD_LIBRARY_PATH")
+        kept = {name: os.environ[name] for name in names if name in os.environ}
+        return kept | {BOOT_VARIABLE: boot.to_json(), "PYTHONUNBUFFERED": "1"}
+
+    def _await_ready(self, server: subprocess.Popen[bytes]) -> None:
+        answers: list[bytes] = []
+        reader = threading.Thread(
+            target=lambda: answers.append(server.stdout.readline() if server.stdout else b""), daemon=True
+        )
+        reader.start()
+        reader.join(BOOT_SECONDS)
+        if not answers:
+            raise CloudError(f"the embedded cloud did not answer within {BOOT_SECONDS} s; its log: {self.log}")
+        if not answers[0]:
+            status = server.wait(STOP_SECONDS)
+            raise CloudError(f"the embedded cloud ended with status {status} while booting; its log: {self.log}")
+        answer = json.loads(answers[0])
+        if "error" in answer:
+            raise CloudError(f"the embedded cloud cannot start: {answer['error']}; its log: {self.log}")

@@ -1,0 +1,103 @@
+"""Deliveries between services need the receiving queue's or topic's permission, as on AWS."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from typing import Any
+
+from local.cloud import symbols
+from local.cloud.settings import ACCOUNT, REGION
+
+_log = logging.getLogger("embedded-cloud")
+_SERVICES = {"sqs": "sqs:SendMessage", "sns": "sns:Publish"}
+
+
+def install_resource_policies() -> None:
+    """Make ministack ask the policies; it does so by itself only when it also checks every caller's identity."""
+    parameters = ("service", "source_arn", "source_account")
+    symbols.replace("services.sqs", "queue_policy_allows", allows, parameters=("queue_arn", *parameters))
+    symbols.replace("services.sns", "topic_policy_allows", allows, parameters=("topic_arn", *parameters))
+    symbols.wrap(
+        "services.eventbridge",
+        "_invoke_target",
+        lambda deliver: lambda target, event, rule, view=None: _deliver(deliver, target, event, rule, view),
+        parameters=("target", "event", "rule", "view"),
+    )
+    symbols.wrap(
+        "core.iam_evaluator",
+        "_resolve_condition_key",
+        lambda resolve: lambda key, ctx: condition_key(resolve, key, ctx),
+        parameters=("key", "ctx"),
+    )
+
+
+def condition_key(resolve: Any, key: str, context: Any) -> Any:
+    """The value of a condition key in a policy, where ministack's own differs from AWS."""
+    if key.lower() == "aws:principalarn":
+        return principal_arn(context.principal_arn)
+    if key.lower() == "aws:securetransport":
+        # Requests are plain HTTP here but never leave the machine: what asks for TLS on AWS is content with that.
+        return "true"
+    return resolve(key, context)
+
+
+def allows(arn: str, service: str, source_arn: str, source_account: str) -> bool:
+    """Whether a queue's or topic's policy lets a service, acting for `source_arn`, deliver to it."""
+    kind = arn.split(":")[2]
+    policy = _policy(kind, arn)
+    if not policy:
+        return False
+    keys = {"aws:sourcearn": source_arn, "aws:sourceaccount": source_account}
+    if service != "events.amazonaws.com":
+        # EventBridge sends no owner, so a topic's default policy does not admit it.
+        keys["aws:sourceowner"] = source_account
+    context = symbols.find("core.iam_evaluator", "EvalContext")(
+        principal_arn="*",
+        principal_type="Service",
+        principal_account="",
+        action=_SERVICES[kind],
+        resource_arn=arn,
+        region=REGION,
+        service_context=keys,
+    )
+    verdict = symbols.find("core.iam_evaluator", "evaluate_resource_policy")(policy, context, service=service)
+    return bool(verdict.decision == "Allow")
+
+
+def principal_arn(caller: str) -> str:
+    """aws:PrincipalArn of a caller: for a role's session the role (IAM User Guide, "Global condition context keys").
+
+    The session's ARN does not tell the role's path, so a role is taken to have none.
+    """
+    session = re.fullmatch(r"arn:aws:sts::(\d{12}):assumed-role/([^/]+)/.+", caller)
+    return f"arn:aws:iam::{session[1]}:role/{session[2]}" if session else caller
+
+
+def _policy(kind: str, arn: str) -> str:
+    if kind == "sqs":
+        holder = symbols.find("services.sqs", "_queue_by_arn")(arn)
+    else:
+        holder = symbols.find("services.sns", "_topic_by_arn_any_scope")(arn)
+    return str(((holder or {}).get("attributes") or {}).get("Policy") or "")
+
+
+def _deliver(deliver: Any, target: dict[str, Any], event: dict[str, Any], rule: dict[str, Any], view: Any) -> None:
+    """Deliver an event to a rule's target; what its policy refuses goes to the target's dead-letter queue."""
+    arn = str(target.get("Arn", ""))
+    rule_arn = str(rule.get("Arn") or "")
+    if not _is_guarded(arn) or allows(arn, "events.amazonaws.com", rule_arn, ACCOUNT):
+        deliver(target, event, rule, view)
+        return
+    _log.warning("EventBridge: the policy of %s does not let the rule %s deliver to it", arn, rule_arn)
+    dead_letters = str((target.get("DeadLetterConfig") or {}).get("Arn", ""))
+    if dead_letters and allows(dead_letters, "events.amazonaws.com", rule_arn, ACCOUNT):
+        deliver(
+            {"Id": target.get("Id"), "Arn": dead_letters, "Input": json.dumps(event, default=str)}, event, rule, view
+        )
+
+
+def _is_guarded(arn: str) -> bool:
+    parts = arn.split(":")
+    return len(parts) > 5 and parts[2] in _SERVICES and parts[4] == ACCOUNT

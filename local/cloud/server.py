@@ -1,0 +1,164 @@
+"""The embedded cloud's process: checks ministack, patches it, serves until its launcher is gone.
+
+    EMBEDDED_CLOUD_BOOT=<Boot as JSON> python -m local.cloud.server
+
+Reports {"ready": true} or {"error": "..."} as one line on stdout and logs to stderr.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+import threading
+import traceback
+import urllib.request
+from typing import TextIO
+
+import psutil
+
+from local.cloud import symbols
+from local.cloud.process_tree import kill_session
+from local.cloud.settings import ACCOUNT, BOOT_VARIABLE, REGION, Boot
+
+SHUTDOWN_SECONDS = 6
+
+
+class ExposedListener(RuntimeError):
+    """A listener of this process can be reached from other machines."""
+
+
+def main() -> None:
+    """Serve until the pipe on stdin closes or a signal asks to end."""
+    report = _claim_stdout()
+    boot = Boot.from_json(os.environ.pop(BOOT_VARIABLE))
+    stopping = threading.Event()
+    threading.Thread(target=_watch_launcher, args=(stopping,), name="watch-launcher", daemon=True).start()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopping.set())
+    status = 0
+    close = _nothing
+    try:
+        _configure_ministack(boot)
+        symbols.check_version()
+        from local.cloud.installation import install
+
+        close = install(boot)
+        asyncio.run(_serve(boot, stopping, report))
+    except BaseException as error:
+        traceback.print_exc()
+        _tell(report, {"error": f"{type(error).__name__}: {error}"})
+        status = 1
+    stopping.set()
+    _limit_shutdown()
+    try:
+        close()
+    finally:
+        kill_session(os.getsid(0))
+        sys.stderr.flush()
+        # ministack leaves threads that would hold up an ordinary exit.
+        os._exit(status)
+
+
+def check_listeners() -> None:
+    """Raise ExposedListener if a socket of this process or of a child listens beyond loopback."""
+    process = psutil.Process()
+    for member in (process, *process.children(recursive=True)):
+        for connection in member.net_connections(kind="inet"):
+            if connection.status == psutil.CONN_LISTEN and connection.laddr.ip not in ("127.0.0.1", "::1"):
+                raise ExposedListener(f"{member.name()} listens on {connection.laddr.ip}:{connection.laddr.port}")
+
+
+def _claim_stdout() -> TextIO:
+    """Keep stdout for the report alone; everything printed later goes to the log."""
+    report = os.fdopen(os.dup(sys.stdout.fileno()), "w")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    return report
+
+
+def _configure_ministack(boot: Boot) -> None:
+    temporary = boot.folder / "work" / "tmp"
+    temporary.mkdir(parents=True, exist_ok=True)
+    os.environ.update(
+        {
+            "BIND_HOST": "127.0.0.1",
+            "GATEWAY_PORT": str(boot.port),
+            "MINISTACK_HOST": "127.0.0.1",
+            "MINISTACK_REGION": REGION,
+            "MINISTACK_ACCOUNT_ID": ACCOUNT,
+            "AWS_DEFAULT_REGION": REGION,
+            "AWS_ENDPOINT_URL": boot.gateway,
+            "AWS_ACCESS_KEY_ID": ACCOUNT,
+            "AWS_SECRET_ACCESS_KEY": "embedded",
+            "AWS_CONFIG_FILE": os.devnull,
+            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+            "AWS_EC2_METADATA_DISABLED": "true",
+            "LAMBDA_EXECUTOR": "local",
+            "PERSIST_STATE": "0",
+            "S3_PERSIST": "0",
+            "AUTH": str(boot.settings.enforce_iam).lower(),
+            "IOT_MTLS_ENABLED": "0",
+            "SFTP_ENABLED": "0",
+            "TMPDIR": str(temporary),
+        }
+    )
+
+
+async def _serve(boot: Boot, stopping: threading.Event, report: TextIO) -> None:
+    from hypercorn.asyncio import serve
+    from hypercorn.config import Config
+
+    application = symbols.find("app", "app")
+    config = Config()
+    config.bind = [f"fd://{boot.socket}"]
+    config.keep_alive_timeout = 75
+    config.graceful_timeout = 0.5
+    config.shutdown_timeout = 2
+    announcement = asyncio.create_task(_announce(boot, report))
+    await serve(application, config, shutdown_trigger=lambda: asyncio.to_thread(stopping.wait))
+    await announcement
+
+
+async def _announce(boot: Boot, report: TextIO) -> None:
+    await asyncio.to_thread(_probe, boot)
+    check_listeners()
+    _tell(report, {"ready": True})
+
+
+def _probe(boot: Boot) -> None:
+    # The launcher opened the socket already, so this waits in its backlog until the server takes it.
+    with urllib.request.urlopen(f"{boot.gateway}/_ministack/health", timeout=50) as answer:
+        answer.read()
+
+
+def _watch_launcher(stopping: threading.Event) -> None:
+    sys.stdin.buffer.read()
+    stopping.set()
+    _limit_shutdown()
+
+
+def _limit_shutdown() -> None:
+    def give_up() -> None:
+        kill_session(os.getsid(0))
+        os._exit(1)
+
+    timer = threading.Timer(SHUTDOWN_SECONDS, give_up)
+    timer.daemon = True
+    timer.start()
+
+
+def _tell(report: TextIO, message: dict[str, object]) -> None:
+    if not report.closed:
+        report.write(json.dumps(message) + "\n")
+        report.flush()
+        report.close()
+
+
+def _nothing() -> None:
+    return None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,78 @@
+"""What an embedded cloud can be told, and how it reaches the server process."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+BOOT_VARIABLE = "EMBEDDED_CLOUD_BOOT"
+REGION = "us-east-1"
+ACCOUNT = "000000000000"
+
+
+class SettingsError(ValueError):
+    """A setting of the embedded cloud is malformed."""
+
+
+@dataclass(frozen=True)
+class CloudSettings:
+    """The choices of one embedded cloud, all of them JSON-able.
+
+    images: container image name (URI without registry and tag) to the command line of a model server, in which
+    "{port}" is replaced. annotator: "module:function" that answers labelling jobs. wait_scale: factor on retry
+    back-off and Wait states of state machines. max_workers: function processes alive at once. enforce_iam: functions
+    and state machines may do only what the policies of their roles allow; the caller of the API may do everything.
+    """
+
+    images: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    annotator: str = "local.sagemaker.annotators:keep_every_box"
+    wait_scale: float = 1.0
+    max_workers: int = 8
+    enforce_iam: bool = False
+
+    def __post_init__(self) -> None:
+        for image, command in self.images.items():
+            if isinstance(command, str) or not command:
+                raise SettingsError(f"images[{image!r}] must be a list of arguments, got {command!r}")
+        module, _, function = self.annotator.partition(":")
+        if not module or not function:
+            raise SettingsError(f"annotator must look like 'module:function', got {self.annotator!r}")
+        if self.wait_scale < 0:
+            raise SettingsError(f"wait_scale must not be negative, got {self.wait_scale}")
+        if self.max_workers < 1:
+            raise SettingsError(f"max_workers must be at least 1, got {self.max_workers}")
+
+
+@dataclass(frozen=True)
+class Boot:
+    """What the server process needs to know before it starts."""
+
+    folder: Path
+    port: int
+    socket: int
+    settings: CloudSettings
+
+    @property
+    def gateway(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def to_json(self) -> str:
+        settings = asdict(self.settings) | {"images": {k: list(v) for k, v in self.settings.images.items()}}
+        return json.dumps({"folder": str(self.folder), "port": self.port, "socket": self.socket, "settings": settings})
+
+    @classmethod
+    def from_json(cls, text: str) -> Boot:
+        """Read what `to_json` wrote; raises SettingsError on anything else."""
+        try:
+            document: dict[str, Any] = json.loads(text)
+            return cls(
+                folder=Path(document["folder"]),
+                port=int(document["port"]),
+                socket=int(document["socket"]),
+                settings=CloudSettings(**document["settings"]),
+            )
+        except (KeyError, TypeError, json.JSONDecodeError) as error:
+            raise SettingsError(f"{BOOT_VARIABLE} is not a boot order: {error}") from error

@@ -1,0 +1,104 @@
+"""One attempt at a task: settled once, by its call, by a callback or by running out of time."""
+
+from __future__ import annotations
+
+import base64
+import threading
+import time
+import uuid
+from typing import Any
+
+from local.cloud.stepfunctions.cancellation import Cancellation
+from local.cloud.stepfunctions.errors import StateError
+
+TOKEN_PREFIX = base64.b64encode(b"embedded-cloud-task:").decode().rstrip("=")
+
+
+class Attempt:
+    """The outcome of one attempt; the first to settle it wins."""
+
+    def __init__(self) -> None:
+        self._settled = threading.Event()
+        self._lock = threading.Lock()
+        self._result: Any = None
+        self._error: StateError | None = None
+        self._closed = False
+        self._heartbeat = time.monotonic()
+
+    def succeed(self, result: Any) -> bool:
+        """Settle with a result; False if that comes too late."""
+        return self._settle(result, None)
+
+    def fail(self, error: StateError) -> bool:
+        """Settle with an error; False if that comes too late."""
+        return self._settle(None, error)
+
+    def beat(self) -> bool:
+        """Note a heartbeat; False if the attempt is over."""
+        with self._lock:
+            if self._closed:
+                return False
+            self._heartbeat = time.monotonic()
+            return True
+
+    def await_outcome(self, cancellation: Cancellation, *, timeout: float | None, heartbeat: float | None) -> Any:
+        """The result, within `timeout` seconds and with heartbeats no more than `heartbeat` seconds apart.
+
+        Raises the error that the attempt was settled with, StateError States.Timeout or States.HeartbeatTimeout, or
+        Cancelled. Afterwards the attempt is closed.
+        """
+        end = time.monotonic() + timeout if timeout is not None else float("inf")
+        try:
+            while True:
+                next_beat = self._heartbeat + heartbeat if heartbeat is not None else float("inf")
+                if cancellation.wait(self._settled, min(end, next_beat)):
+                    return self._outcome()
+                # A result that comes at the last moment settles the attempt first, and then stands.
+                if time.monotonic() >= end:
+                    self.fail(StateError("States.Timeout", f"no result within {timeout:g} s"))
+                    return self._outcome()
+                if heartbeat is not None and time.monotonic() >= self._heartbeat + heartbeat:
+                    self.fail(StateError("States.HeartbeatTimeout", f"no heartbeat within {heartbeat:g} s"))
+                    return self._outcome()
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Accept nothing any more."""
+        with self._lock:
+            self._closed = True
+
+    def _settle(self, result: Any, error: StateError | None) -> bool:
+        with self._lock:
+            if self._closed:
+                return False
+            self._closed = True
+            self._result, self._error = result, error
+        self._settled.set()
+        return True
+
+    def _outcome(self) -> Any:
+        if self._error is not None:
+            raise self._error
+        return self._result
+
+
+class TaskTokens:
+    """The tokens that were ever handed out, and their attempts."""
+
+    def __init__(self) -> None:
+        self._attempts: dict[str, Attempt] = {}
+        self._lock = threading.Lock()
+
+    def issue(self) -> tuple[str, Attempt]:
+        """A fresh token for a fresh attempt."""
+        token = TOKEN_PREFIX + base64.urlsafe_b64encode(uuid.uuid4().bytes + uuid.uuid4().bytes).decode().rstrip("=")
+        attempt = Attempt()
+        with self._lock:
+            self._attempts[token] = attempt
+        return token, attempt
+
+    def find(self, token: str) -> Attempt | None:
+        """The attempt of a token, also when it is over."""
+        with self._lock:
+            return self._attempts.get(token)

@@ -1,0 +1,30 @@
+"""What can end a state.
+
+Exception
+├── StateError   a named error that Retry and Catch may handle
+└── Cancelled    the execution, or the part of it that this state belongs to, is being ended from outside
+"""
+
+from __future__ import annotations
+
+
+class StateError(Exception):
+    """An error with a name and a cause, as Step Functions reports it."""
+
+    def __init__(self, error: str, cause: str = "") -> None:
+        super().__init__(f"{error}: {cause}")
+        self.error = error
+        self.cause = cause
+
+
+class Cancelled(Exception):
+    """Work that must not go on."""
+
+
+def matches(error_equals: list[str], error: str) -> bool:
+    """Whether a Retry or Catch entry covers an error (Amazon States Language, "Errors")."""
+    if error in error_equals:
+        return True
+    if error in ("States.DataLimitExceeded", "States.Runtime"):
+        return False
+    return "States.ALL" in error_equals or ("States.TaskFailed" in error_equals and error != "States.Timeout")

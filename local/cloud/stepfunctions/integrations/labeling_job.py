@@ -1,0 +1,49 @@
+"""SageMaker labelling jobs, run to their end."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from local.cloud.stepfunctions.cancellation import Cancellation
+from local.cloud.stepfunctions.errors import Cancelled, StateError
+from local.cloud.stepfunctions.integrations.answers import ask
+from local.cloud.stepfunctions.integrations.clients import Clients
+
+POLL_SECONDS = 0.25
+_PREFIX = "SageMaker"
+
+
+def create(clients: Clients, arguments: Any, _: Cancellation) -> Any:
+    """sagemaker:createLabelingJob: create and do not wait."""
+    return _ask(lambda: clients["sagemaker"].create_labeling_job(**arguments))
+
+
+def run(clients: Clients, arguments: Any, cancellation: Cancellation) -> Any:
+    """sagemaker:createLabelingJob.sync: create, wait for the end, answer with the job's description.
+
+    A job that fails or is stopped is States.TaskFailed; when the task is cancelled the job is stopped.
+    """
+    create(clients, arguments, cancellation)
+    name = arguments["LabelingJobName"]
+    try:
+        while True:
+            job = _ask(lambda: clients["sagemaker"].describe_labeling_job(LabelingJobName=name))
+            if job["LabelingJobStatus"] == "Completed":
+                return job
+            if job["LabelingJobStatus"] in ("Failed", "Stopped"):
+                raise StateError("States.TaskFailed", json.dumps(job))
+            cancellation.sleep(POLL_SECONDS)
+    except Cancelled:
+        _ask(lambda: clients["sagemaker"].stop_labeling_job(LabelingJobName=name))
+        raise
+
+
+def _ask(call: Any) -> Any:
+    try:
+        return ask(_PREFIX, call)
+    except StateError as error:
+        if error.error == "SageMaker.ValidationException":
+            # SageMaker does not model this one, so the integration reports it by the SDK's base class.
+            raise StateError("SageMaker.AmazonSageMakerException", error.cause) from error
+        raise

@@ -1,0 +1,115 @@
+"""Takes Step Functions over from ministack, which keeps only the state machines."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from local.cloud import symbols
+from local.cloud.json_service import JsonService, Response, ServiceError, serve
+from local.cloud.settings import ACCOUNT, REGION, Boot
+from local.cloud.stepfunctions.api import ExecutionApi
+from local.cloud.stepfunctions.definition import InvalidDefinition, check_definition, read_definition
+from local.cloud.stepfunctions.engine import Engine
+from local.cloud.stepfunctions.executions import Execution, Machine
+from local.cloud.stepfunctions.integrations.clients import RoleClients
+from local.cloud.stepfunctions.status_events import announce
+
+_MODULE = "services.stepfunctions"
+_PROVISIONERS = "services.cloudformation.provisioners"
+_KEPT = {
+    "DeleteStateMachine",
+    "DescribeStateMachine",
+    "ListStateMachines",
+    "TagResource",
+    "UntagResource",
+    "ListTagsForResource",
+}
+
+
+def install_step_functions(boot: Boot, count: Callable[[Execution], None]) -> None:
+    """Serve executions from here, and check definitions wherever ministack takes one in.
+
+    `count` is told of every change of an execution's status.
+    """
+
+    def tell(execution: Execution) -> None:
+        count(execution)
+        announce(execution)
+
+    engine = Engine(RoleClients(boot.gateway, _role_credentials), boot.settings.wait_scale, tell)
+    api = ExecutionApi(engine, find_machine)
+    executions = JsonService(api.actions())
+    ministack = symbols.find(_MODULE, "handle_request")
+
+    async def handle(method: str, path: str, headers: dict[str, str], body: bytes, query: dict[str, Any]) -> Response:
+        action = headers.get("x-amz-target", "").rpartition(".")[2]
+        if action in _KEPT:
+            return await ministack(method, path, headers, body, query)  # type: ignore[no-any-return]
+        if action in ("CreateStateMachine", "UpdateStateMachine"):
+            try:
+                body = _checked_request(json.loads(body))
+            except ServiceError as error:
+                return await JsonService({action: _raiser(error)}).handle(method, path, headers, b"", query)
+            return await ministack(method, path, headers, body, query)  # type: ignore[no-any-return]
+        return await executions.handle(method, path, headers, body, query)
+
+    serve("states", handle, target_prefixes=["AWSStepFunctions."])
+    # EventBridge rules start executions in-process.
+    symbols.replace(_MODULE, "_start_execution", api.start, parameters=("data",))
+    stack_definition = symbols.find(_PROVISIONERS, "_sfn_definition")
+    symbols.replace(
+        _PROVISIONERS,
+        "_sfn_definition",
+        lambda props: _checked_properties(props, stack_definition(props)),
+        parameters=("props",),
+    )
+
+
+def _role_credentials(role_arn: str) -> dict[str, str]:
+    """Keys that act as a role; ministack makes them for functions, so the state machine is dressed up as one."""
+    function = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:states"
+    credentials = symbols.find("core.lambda_runtime", "execution_credentials")
+    return dict(credentials({"FunctionArn": function, "FunctionName": "states", "Role": role_arn}))
+
+
+def find_machine(arn: str) -> Machine | None:
+    """The state machine of an ARN as it is now; versions and aliases are not supported."""
+    record = symbols.find(_MODULE, "_state_machines").get(arn)
+    if record is None:
+        return None
+    text = record["definition"]
+    return Machine(arn, record["name"], record["roleArn"], json.loads(text), text)
+
+
+def _checked_request(request: dict[str, Any]) -> bytes:
+    if request.get("type", "STANDARD") != "STANDARD":
+        raise ServiceError("ValidationException", f"type {request['type']} is not supported by the embedded cloud")
+    if request.get("publish"):
+        raise ServiceError("ValidationException", "versions are not supported by the embedded cloud")
+    if "definition" in request:
+        try:
+            document = json.loads(request["definition"])
+            if not isinstance(document, dict):
+                raise InvalidDefinition("a definition is an object")
+            check_definition(document)
+        except ValueError as error:
+            raise ServiceError("InvalidDefinition", f"Invalid State Machine Definition: {error}") from error
+    return json.dumps(request).encode()
+
+
+def _checked_properties(properties: dict[str, Any], text: str) -> str:
+    """A template's definition as JSON; CloudFormation takes YAML from S3 too."""
+    if properties.get("StateMachineType", "STANDARD") != "STANDARD":
+        raise InvalidDefinition(f"StateMachineType {properties['StateMachineType']} is not supported here")
+    document = read_definition(text)
+    check_definition(document)
+    return json.dumps(document)
+
+
+def _raiser(error: ServiceError) -> Any:
+    def action(_: dict[str, Any]) -> dict[str, Any]:
+        raise error
+
+    return action

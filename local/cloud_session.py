@@ -1,0 +1,61 @@
+"""`make cloud`: the embedded cloud, left running with the stack and a detector deployed, until Ctrl-C."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from pathlib import Path
+
+from rich.console import Console
+
+from cli.errors import CommandError
+from local.cloud.launcher import EmbeddedCloud
+from local.cloud.settings import CloudSettings
+from local.demo import DETECTOR, set_up
+from local.deployment import DETECTOR_IMAGE, PROJECT, DeploymentError
+
+OUT = PROJECT / "build" / "cloud"
+VARIABLES = (
+    "AWS_ENDPOINT_URL",
+    "AWS_REGION",
+    "AWS_DEFAULT_REGION",
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+)
+
+
+def write_environment(cloud: EmbeddedCloud, path: Path) -> None:
+    """Write the variables that point boto3, the AWS CLI and the command at the cloud, for a shell to source."""
+    environment = cloud.environment()
+    path.write_text("".join(f"export {name}={environment[name]}\n" for name in VARIABLES))
+
+
+def main() -> None:
+    """Boot, deploy and wait."""
+    console = Console()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    environment = OUT / "environment"
+    try:
+        with EmbeddedCloud(OUT, settings=CloudSettings(images={DETECTOR_IMAGE: DETECTOR})) as cloud:
+            stack = set_up(console, cloud, OUT)
+            write_environment(cloud, environment)
+            console.print(
+                f"\nIn another shell:\n  source {environment.relative_to(PROJECT)}\n"
+                "  .venv/bin/python -m cli upload <video or folder> --drive first\n"
+                "  .venv/bin/python -m cli watch first\n\n"
+                f"drives go to s3://{stack.outputs['IngestBucketName']}/drives/, logs to {OUT.relative_to(PROJECT)}\n"
+                "Labelling jobs are answered by a scripted annotator that keeps every box.\nCtrl-C ends the cloud.",
+                highlight=False,
+            )
+            signal.pause()
+    except KeyboardInterrupt:
+        console.print("the embedded cloud is taken down")
+    except (CommandError, DeploymentError, RuntimeError) as e:
+        console.print(f"[red]the cloud did not start:[/] {e}", highlight=False)
+        sys.exit(1)
+    finally:
+        environment.unlink(missing_ok=True)
+
+
+if __name__ == "__main__":
+    main()

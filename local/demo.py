@@ -1,0 +1,164 @@
+"""`make demo`: the whole pipeline on this machine, from a recording to a verified dataset, on the embedded cloud."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from autolabel.drives import FIRST_RUN
+from cli.catalogue import add_model, read_document
+from cli.display import RunDisplay
+from cli.errors import CommandError
+from cli.progress import Progress, RunView
+from cli.recordings import find_recording
+from cli.results import fetch_run, write_summary
+from cli.stack import Stack
+from cli.uploads import close_drive, document_of, upload_frames
+from local.assets import default_clip
+from local.cloud.launcher import EmbeddedCloud
+from local.cloud.settings import CloudSettings
+from local.deployment import DETECTOR_IMAGE, PROJECT, STACK, DeploymentError, deploy_endpoint, deploy_stack
+
+OUT = PROJECT / "build" / "demo"
+DRIVE = "demo"
+CAMERA = "front"
+ANNOTATOR = (
+    "Demo: the verification jobs were answered by a scripted annotator that keeps every box. "
+    "No person has looked at these labels."
+)
+# The clip begins with a bus seen from above; from here on it shows a street.
+DEFAULT_FIRST = 84
+DEFAULT_FRAMES = 100
+DETECTOR = (sys.executable, "-m", "local.model_server.yolox", "--port", "{port}")
+
+
+@dataclass
+class Clock:
+    """Seconds that the demo's parts took."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def part(self, name: str) -> Iterator[None]:
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            self.seconds[name] = round(time.monotonic() - began, 2)
+
+
+def run_demo(console: Console, source: Path, limit: int | None, first: int = 0) -> dict[str, Any]:
+    """Run the demo on a recording's frames from the `first`, at most `limit`; the summary.
+
+    The embedded cloud is gone when this returns or raises.
+    """
+    recording = find_recording(source)
+    clock = Clock()
+    shutil.rmtree(OUT, ignore_errors=True)
+    settings = CloudSettings(images={DETECTOR_IMAGE: DETECTOR})
+    with clock.part("total"), EmbeddedCloud(OUT / "cloud", settings=settings) as cloud:
+        with clock.part("setup"):
+            stack = set_up(console, cloud, OUT)
+        console.print(f"[bold]drive[/] {source}, {limit or 'all'} frames", highlight=False)
+        with RunDisplay(console) as display:
+            with clock.part("upload"):
+                total, frames = recording.count(limit), recording.frames(limit, first)
+                count = upload_frames(stack, DRIVE, CAMERA, frames, lambda n: display.count("uploaded", n, total))
+                display.count("uploaded", count, count)
+                close_drive(stack, DRIVE, document_of("demo", CAMERA, count, None, (ANNOTATOR,)))
+            view = RunView(stack, DRIVE, FIRST_RUN)
+            progress = view.follow(lambda seen: display.show(seen, count))
+        if progress.status != "SUCCEEDED":
+            raise CommandError(
+                f"the execution ended as {progress.status}: {progress.failure}\n"
+                f"logs: {cloud.log} and {cloud.folder / 'functions'}"
+            )
+        summary = fetch_run(stack, DRIVE, FIRST_RUN, OUT)
+        summary["verification"] = [{**job, "annotator": ANNOTATOR} for job in summary["verification"]]
+        clock.seconds |= _times(progress)
+    summary["seconds"] = {part: clock.seconds[part] for part in ("setup", "upload", "label", "verify", "total")}
+    write_summary(OUT, summary)
+    return summary
+
+
+def set_up(console: Console, cloud: EmbeddedCloud, folder: Path) -> Stack:
+    """Deploy the stack and the default model into a cloud; logs go under `folder`/logs."""
+    console.print(f"embedded cloud on {cloud.endpoint_url}", highlight=False)
+    with console.status("building and deploying template.yaml with sam"):
+        deploy_stack(cloud, folder)
+    stack = Stack.find(STACK, cloud.client)
+    model = read_document(PROJECT / "models" / "yolox-nano.json")
+    with console.status(f"starting the detector behind endpoint {model.endpoint}"):
+        deploy_endpoint(cloud, stack.outputs, endpoint=model.endpoint, image=DETECTOR_IMAGE)
+    add_model(stack, model, default=True)
+    console.print(f"stack {STACK} deployed, endpoint {model.endpoint} in service", highlight=False)
+    return stack
+
+
+def _times(progress: Progress) -> dict[str, float]:
+    """How long labelling (all that comes before Verify) and verification took, from the execution's own times."""
+    states = {state.name: state for state in progress.states}
+    began, verify = progress.states[0].entered, states["Verify"]
+    return {
+        "label": round(verify.entered - began, 2),
+        "verify": round((verify.exited or verify.entered) - verify.entered, 2),
+    }
+
+
+def show_summary(console: Console, summary: dict[str, Any]) -> None:
+    table = Table(show_header=False, box=None, padding=(0, 2))
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    frames = summary["frames"]
+    table.add_row("frames", ", ".join(f"{count} {name}" for name, count in frames.items()))
+    for outcome, reasons in summary["reasons"].items():
+        table.add_row(f"  {outcome}", ", ".join(f"{count} {reason}" for reason, count in reasons.items()))
+    classes = ", ".join(f"{count} {name}" for name, count in summary["classes"].items())
+    table.add_row("boxes", f"{summary['boxes']}" + (f" ({classes})" if classes else ""))
+    for job in summary["verification"]:
+        table.add_row("verification", f"{job['job']}: {job['status']}, {job['frames']} frames")
+    table.add_row("execution", summary["execution"]["status"])
+    table.add_row("seconds", ", ".join(f"{part} {seconds:.1f}" for part, seconds in summary["seconds"].items()))
+    table.add_row("dataset", str(OUT / "dataset.manifest"))
+    table.add_row("report", str(OUT / "report.html"))
+    table.add_row("", "summary.json, verify.manifest and execution.json lie beside it")
+    console.print()
+    console.print(table, highlight=False)
+    console.print(f"\n{ANNOTATOR}", style="yellow")
+
+
+@click.command()
+@click.option("--drive", type=click.Path(path_type=Path), help="A video file or a folder of images.")
+@click.option("--frames", type=click.IntRange(min=1), help="How many frames; 100 of the default clip, else all.")
+def main(drive: Path | None, frames: int | None) -> None:
+    """Label a recording on the embedded cloud and leave the results in build/demo."""
+    console = Console(width=None if sys.stdout.isatty() else 160)
+    # Being asked to end is an interrupt like Ctrl-C: the cloud is taken down on the way out.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        if drive:
+            summary = run_demo(console, drive, frames)
+        else:
+            summary = run_demo(console, default_clip(), frames or DEFAULT_FRAMES, DEFAULT_FIRST)
+    except KeyboardInterrupt:
+        console.print("interrupted; the embedded cloud is taken down", style="yellow")
+        sys.exit(130)
+    except (CommandError, DeploymentError, RuntimeError) as e:
+        console.print(f"[red]demo failed:[/] {e}", highlight=False)
+        sys.exit(1)
+    show_summary(console, summary)
+
+
+if __name__ == "__main__":
+    main()
