@@ -1,0 +1,63 @@
+"""`python -m tests.bench [--short]`: measure everything in one run; exit status 1 when a limit is broken."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from tests.bench.decoding import box_figures, mask_figures
+from tests.bench.figures import Figure, broken
+from tests.bench.import_time import import_figures
+from tests.bench.probe import ROOT, ProbeFailed
+from tests.bench.scaling import scaling_figures
+from tests.bench.table import print_figures
+
+LABEL = "tests.bench.work.labelling:label_frames"
+RECONCILE = "tests.bench.work.reconciling:reconcile_frames"
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--short", is_flag=True, help="Smaller drives and fewer rounds, for continuous integration.")
+@click.option(
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default=ROOT / "build" / "bench" / "bench.json",
+    help="Where the figures go as JSON; default: build/bench/bench.json.",
+)
+def main(short: bool, output: Path) -> None:
+    """Measure the project's figures and hold them to their limits."""
+    console = Console(width=None if sys.stdout.isatty() else 200, highlight=False)
+    long_label, long_reconcile = (10_000, 20_000) if short else (100_000, 100_000)
+    short_reconcile = 2_000 if short else 10_000
+    parts: dict[str, Callable[[], list[Figure]]] = {
+        "import time of the functions": lambda: import_figures(rounds=15 if short else 25),
+        "label step": lambda: scaling_figures("label", LABEL, short=1_000, long=long_label, stops=20 if short else 40),
+        "decoding boxes": lambda: box_figures(rounds=15),
+        "decoding masks": lambda: mask_figures(rounds=5 if short else 9),
+        "reconcile": lambda: scaling_figures(
+            "reconcile", RECONCILE, short=short_reconcile, long=long_reconcile, stops=20
+        ),
+    }
+    figures: list[Figure] = []
+    for name, measure in parts.items():
+        console.print(f"[dim]measuring: {name}[/]")
+        try:
+            figures += measure()
+        except ProbeFailed as e:
+            raise click.ClickException(f"{name}: {e}") from e
+    print_figures(console, figures)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    output.write_text(json.dumps({"short": short, "figures": [f.as_json() for f in figures]}, indent=2) + "\n")
+    console.print(f"written to {output}")
+    failures = broken(figures)
+    if failures:
+        console.print(f"[bold red]{len(failures)} of {len(figures)} figures break their limit[/]")
+        sys.exit(1)
+
+
+main()

@@ -1,0 +1,67 @@
+"""Decoding against `json.loads` of the same body."""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+from pathlib import Path
+
+from tests.bench.figures import Figure, at_least, at_most
+from tests.bench.probe import run_probe
+
+_WORK = "tests.bench.work.decoding"
+_MB = 1_000_000
+
+
+def box_figures(rounds: int, calls: int = 200) -> list[Figure]:
+    """A body of 100 detections and 80 labels.
+
+    The limit is on like against like, reading against reading: `json.loads` leaves lists, and everything after it is
+    Python that both have to run. What becomes of the gain on the whole way to detections stands beside it.
+    """
+    took = run_probe(f"{_WORK}:time_boxes", rounds, calls)
+    micro = {name: 1e6 * took[name] for name in ("json", "schema", "plain", "decode")}
+    size = f"{took['bytes'] / 1000:.0f} kB"
+
+    def figure(name: str, reference: str, own: str) -> tuple[str, str, float]:
+        return name, f"{size}: {micro[reference]:.0f} µs, {micro[own]:.0f} µs", micro[reference] / micro[own]
+
+    return [
+        Figure("boxes", *figure("reading: json.loads over the decoder's schema", "json", "schema"), at_least(4)),
+        Figure("boxes", *figure("to detections: json.loads and a loop over decode_answer", "plain", "decode")),
+        Figure("boxes", *figure("json.loads alone over decode_answer", "json", "decode")),
+    ]
+
+
+def mask_figures(rounds: int) -> list[Figure]:
+    """Bodies of 36 MB of masks, in a fresh interpreter each time; the whole of decode_answer against json.loads."""
+    figures = []
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+        for kind in ("hard", "soft"):
+            path = str(Path(folder) / f"{kind}.json")
+            size = run_probe(f"{_WORK}:write_masks", path, kind)["bytes"]
+            taken: dict[str, list[dict[str, float]]] = {"json": [], "decode": []}
+            for _ in range(rounds):
+                for way, runs in taken.items():
+                    runs.append(run_probe(f"{_WORK}:read_masks", path, way))
+            plain, own = (
+                {name: statistics.median(run[name] for run in runs) for name in ("seconds", "growth")}
+                for runs in taken.values()
+            )
+            figures += [
+                Figure(
+                    "masks",
+                    f"{kind}: json.loads over decode_answer",
+                    f"{size / _MB:.0f} MB: {1000 * plain['seconds']:.0f} ms, {1000 * own['seconds']:.0f} ms",
+                    plain["seconds"] / own["seconds"],
+                    at_least(12),
+                ),
+                Figure(
+                    "masks",
+                    f"{kind}: extra memory, decode_answer over json.loads",
+                    f"{own['growth'] / _MB:.1f} MB, {plain['growth'] / _MB:.0f} MB with the body",
+                    own["growth"] / plain["growth"],
+                    at_most(0.1),
+                ),
+            ]
+    return figures

@@ -1,0 +1,74 @@
+"""A drive that is only arithmetic: its frames, their headers and answers are made when they are asked for."""
+
+from __future__ import annotations
+
+import random
+import struct
+import zlib
+from typing import Any
+
+from autolabel.catalogue import Model
+from autolabel.drives import Camera, DriveDocument, Run
+from autolabel.frames import FrameKey
+from autolabel.units import Unit
+
+DRIVE, RUN, CAMERA = "bench", "0001", "front"
+WIDTH, HEIGHT = 1920, 1080
+ETAG = "0123456789abcdef0123456789abcdef"
+# 2026-01-01T00:00:00Z; from there on 25 frames a second.
+_START, _STEP = 1_767_225_600_000_000_000, 40_000_000
+
+CLASSES = ("person", "bicycle", "car", "motorcycle", "bus", "train", "truck", "traffic light")
+MODEL = Model(
+    name="bench",
+    revision="0001",
+    endpoint="bench",
+    decoder="jumpstart-detection",
+    classes={name: name for name in CLASSES},
+)
+# As long as COCO's list; most of it has no place in the taxonomy.
+LABELS = (*CLASSES, *(f"thing number {i}" for i in range(len(CLASSES), 80)))
+
+
+def make_run() -> Run:
+    """The run that labels the drive: one camera, one model, no mask."""
+    document = DriveDocument(vehicle="bench", cameras={CAMERA: Camera()})
+    return Run(DRIVE, RUN, document, ETAG, (MODEL.id,), "2026.1", CLASSES)
+
+
+def frame_key(index: int) -> FrameKey:
+    return FrameKey(DRIVE, CAMERA, str(_START + index * _STEP), "png")
+
+
+def unit_of(index: int) -> Unit:
+    return Unit.of(frame_key(index), ETAG, MODEL.id)
+
+
+def index_of(timestamp: str) -> int:
+    """Which frame of the drive has this timestamp."""
+    return (int(timestamp) - _START) // _STEP
+
+
+def png_header() -> bytes:
+    """The first bytes of a frame: signature, IHDR and the beginning of its pixels, as a range request brings them."""
+    ihdr = b"IHDR" + struct.pack(">IIBBBBB", WIDTH, HEIGHT, 8, 2, 0, 0, 0)
+    chunk = struct.pack(">I", 13) + ihdr + struct.pack(">I", zlib.crc32(ihdr))
+    pixels = struct.pack(">I", 1_000_000) + b"IDAT" + bytes(16_000)
+    return b"\x89PNG\r\n\x1a\n" + chunk + pixels
+
+
+def detection_answer(detections: int, seed: int) -> dict[str, Any]:
+    """What JumpStart's object detection says of a frame, with coordinates as long as float32 models write them."""
+    chance = random.Random(seed)
+
+    def box() -> list[float]:
+        left, top = chance.uniform(0, 0.8), chance.uniform(0, 0.8)
+        return [left, top, left + chance.uniform(0.01, 0.2), top + chance.uniform(0.01, 0.2)]
+
+    return {
+        "normalized_boxes": [box() for _ in range(detections)],
+        # Every other object is of a class that the taxonomy knows, as in traffic.
+        "classes": [float(chance.randrange(len(CLASSES) if i % 2 else len(LABELS))) for i in range(detections)],
+        "scores": sorted((chance.random() for _ in range(detections)), reverse=True),
+        "labels": list(LABELS),
+    }

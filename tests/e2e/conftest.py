@@ -1,0 +1,47 @@
+"""One embedded cloud with the whole stack, a choosy model and a patient annotator, for all end-to-end tests."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+
+import msgspec
+import pytest
+
+from cli.catalogue import add_model, read_document
+from cli.stack import Stack
+from local.cloud.launcher import EmbeddedCloud
+from local.cloud.settings import CloudSettings
+from local.deployment import PROJECT, STACK, deploy_endpoint, deploy_stack
+from tests.e2e.pipeline import Pipeline
+
+IMAGE = "choosy"
+MODEL = (sys.executable, "-m", "tests.e2e.choosy_model", "--port", "{port}")
+
+
+@pytest.fixture(scope="session")
+def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pipeline]:
+    folder = tmp_path_factory.mktemp("cloud")
+    settings = CloudSettings(images={IMAGE: MODEL}, annotator="tests.e2e.annotators:annotate", wait_scale=0.1)
+    with EmbeddedCloud(folder, settings=settings) as cloud:
+        deploy_stack(cloud, folder, {"AwaitTimeoutSeconds": "5", "ShardFrames": "4", "MaxJobObjects": "8"})
+        stack = Stack.find(STACK, cloud.client)
+        model = read_document(PROJECT / "models" / "yolox-nano.json", endpoint="choosy")
+        model = msgspec.structs.replace(model, name="choosy", classes={**model.classes, "train": "train"})
+        deploy_endpoint(cloud, stack.outputs, endpoint=model.endpoint, image=IMAGE, stack="choosy")
+        add_model(stack, model, default=True)
+        yield Pipeline(cloud, stack, _listen(cloud, stack.outputs["OpsTopicArn"]))
+
+
+def _listen(cloud: EmbeddedCloud, topic: str) -> str:
+    """A queue that hears what operators hear."""
+    sqs = cloud.client("sqs")
+    arn = "arn:aws:sqs:us-east-1:000000000000:ops"
+    allow = {"Effect": "Allow", "Principal": {"Service": "sns.amazonaws.com"}, "Action": "sqs:SendMessage"}
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [{**allow, "Resource": arn}]})
+    url: str = sqs.create_queue(QueueName="ops", Attributes={"Policy": policy})["QueueUrl"]
+    cloud.client("sns").subscribe(
+        TopicArn=topic, Protocol="sqs", Endpoint=arn, Attributes={"RawMessageDelivery": "true"}
+    )
+    return url

@@ -1,0 +1,120 @@
+"""The deployed pipeline as these tests use it."""
+
+from __future__ import annotations
+
+import io
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from PIL import Image
+
+from autolabel.drives import FIRST_RUN, execution_name, run_prefix
+from cli.progress import Progress, RunView
+from cli.stack import Stack
+from local.cloud.launcher import EmbeddedCloud
+
+START = 1_700_000_000_000_000_000
+Value = TypeVar("Value")
+
+
+def image(width: int = 640, height: int = 360, kind: str = "PNG", **more: Any) -> bytes:
+    """A plain picture; the width tells the model of these tests what to answer."""
+    out = io.BytesIO()
+    Image.new("RGB", (width, height), (90, 90, 90)).save(out, kind, **more)
+    return out.getvalue()
+
+
+def eventually(look: Callable[[], Value | None], what: str, seconds: float = 30) -> Value:
+    """What `look` finds, as soon as it finds something."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        found = look()
+        if found:
+            return found
+        time.sleep(0.2)
+    raise AssertionError(f"{what} did not happen within {seconds} s")
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """A stack deployed in an embedded cloud."""
+
+    cloud: EmbeddedCloud
+    stack: Stack
+    ops_queue: str
+
+    def put(self, drive: str, name: str, body: bytes) -> str:
+        """Put an object into a drive; its key."""
+        key = f"drives/{drive}/{name}"
+        self.stack.ingest.write(key, body, "application/octet-stream")
+        return key
+
+    def upload(self, drive: str, frames: Mapping[str, bytes], **document: Any) -> None:
+        """Upload frames by their names (`camera/timestamp.ext`) and close the drive."""
+        for name, body in frames.items():
+            self.put(drive, name, body)
+        self.close(drive, **{"cameras": {name.split("/")[0]: {} for name in frames}, **document})
+
+    def close(self, drive: str, **document: Any) -> None:
+        self.put(drive, "drive.json", json.dumps({"vehicle": "test", **document}).encode())
+
+    def view(self, drive: str) -> RunView:
+        return RunView(self.stack, drive, FIRST_RUN)
+
+    def end(self, drive: str, seconds: float = 90) -> Progress:
+        """Wait until the drive's execution ends, whichever way."""
+        view = self.view(drive)
+
+        def ended() -> Progress | None:
+            progress = view.look()
+            return progress if progress.ended else None
+
+        return eventually(ended, f"the end of drive {drive}", seconds)
+
+    def succeed(self, drive: str) -> dict[str, Any]:
+        """Wait until the drive's execution succeeds; the summary, whose counts were checked."""
+        progress = self.end(drive)
+        assert progress.status == "SUCCEEDED", progress.failure
+        summary = self.summary(drive)
+        frames = summary["frames"]
+        assert frames["uploaded"] == frames["labelled"] + frames["failed"] + frames["rejected"]
+        dataset = self.lines(drive, "dataset.manifest")
+        assert len(dataset) == frames["labelled"] + frames["failed"]
+        assert len({line["source-ref"] for line in dataset}) == len(dataset)
+        return summary
+
+    def summary(self, drive: str) -> dict[str, Any]:
+        summary: dict[str, Any] = json.loads(self.read(drive, "summary.json"))
+        return summary
+
+    def read(self, drive: str, name: str) -> bytes:
+        body = self.stack.labels.read(run_prefix(drive, FIRST_RUN) + name)
+        assert body is not None, f"run of {drive} left no {name}"
+        return body
+
+    def lines(self, drive: str, name: str) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.read(drive, name).splitlines()]
+
+    def redrive(self, drive: str) -> None:
+        arn = self.stack.execution_arn(execution_name(drive, FIRST_RUN))
+        self.cloud.client("stepfunctions").redrive_execution(executionArn=arn)
+
+    def told_ops(self, words: str) -> str:
+        """Wait until operators are told something that holds these words."""
+        sqs = self.cloud.client("sqs")
+
+        def look() -> str | None:
+            for message in sqs.receive_message(QueueUrl=self.ops_queue, MaxNumberOfMessages=10).get("Messages", []):
+                sqs.delete_message(QueueUrl=self.ops_queue, ReceiptHandle=message["ReceiptHandle"])
+                if words in message["Body"]:
+                    return str(message["Body"])
+            return None
+
+        return eventually(look, f"word to operators of {words!r}")
+
+
+def timestamps(count: int) -> list[str]:
+    return [str(START + i * 100_000_000) for i in range(count)]

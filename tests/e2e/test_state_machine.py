@@ -1,0 +1,189 @@
+"""Every branch of the state machine on the embedded cloud, its failures and redrives included."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from autolabel.drives import FIRST_RUN, run_prefix
+from autolabel.taxonomy import current_taxonomy
+from autolabel.verification import job_name, label_categories, worker_template
+from tests.e2e.pipeline import Pipeline, eventually, image, timestamps
+
+pytestmark = pytest.mark.cloud
+LABELS = ("car", "van", "truck", "bus", "motorcycle", "bicycle", "person", "rider", "traffic light", "ignore")
+
+
+def entered(pipeline: Pipeline, drive: str) -> list[str]:
+    return [state.name for state in pipeline.view(drive).look().states]
+
+
+def frames(count: int) -> dict[str, bytes]:
+    return {f"front/{time}.png": image() for time in timestamps(count)}
+
+
+def make_job(pipeline: Pipeline, drive: str, lines: list[dict[str, Any]]) -> str:
+    """Create the labelling job that the drive's execution is going to create, as a call whose answer was lost would."""
+    labels, prefix = pipeline.stack.labels, "elsewhere/" + drive
+    labels.write(f"{prefix}.manifest", b"".join(json.dumps(line).encode() + b"\n" for line in lines))
+    labels.write(f"{prefix}.categories", label_categories(LABELS))
+    labels.write(f"{prefix}.html", worker_template(current_taxonomy().colors, LABELS))
+    roles = pipeline.cloud.client("cloudformation").describe_stack_resource(
+        StackName=pipeline.stack.name, LogicalResourceId="LabelingRole"
+    )
+    role = roles["StackResourceDetail"]["PhysicalResourceId"]
+    name = job_name(drive, FIRST_RUN, 0) + "-1"
+    account = "arn:aws:lambda:us-east-1:432418664414:function:"
+    pipeline.cloud.client("sagemaker").create_labeling_job(
+        LabelingJobName=name,
+        LabelAttributeName="verified",
+        LabelCategoryConfigS3Uri=labels.uri(f"{prefix}.categories"),
+        RoleArn=role if role.startswith("arn:") else f"arn:aws:iam::000000000000:role/{role}",
+        InputConfig={"DataSource": {"S3DataSource": {"ManifestS3Uri": labels.uri(f"{prefix}.manifest")}}},
+        OutputConfig={"S3OutputPath": labels.uri("elsewhere/out")},
+        HumanTaskConfig={
+            "WorkteamArn": "arn:aws:sagemaker:us-east-1:000000000000:workteam/private-crowd/autolabel",
+            "UiConfig": {"UiTemplateS3Uri": labels.uri(f"{prefix}.html")},
+            "PreHumanTaskLambdaArn": account + "PRE-AdjustmentBoundingBox",
+            "AnnotationConsolidationConfig": {
+                "AnnotationConsolidationLambdaArn": account + "ACS-AdjustmentBoundingBox"
+            },
+            "TaskTitle": "t",
+            "TaskDescription": "d",
+            "NumberOfHumanWorkersPerDataObject": 1,
+            "TaskTimeLimitInSeconds": 60,
+        },
+    )
+    return name
+
+
+def line_of(pipeline: Pipeline, drive: str, name: str) -> dict[str, Any]:
+    size = [{"width": 640, "height": 360, "depth": 3}]
+    uri = pipeline.stack.ingest.uri(f"drives/{drive}/{name}")
+    return {
+        "source-ref": uri,
+        "review-ref": uri,
+        "prelabel": {"image_size": size, "annotations": []},
+        "prelabel-metadata": {"objects": [], "class-map": {}, "type": "groundtruth/object-detection"},
+    }
+
+
+def test_a_drive_document_delivered_twice_starts_one_execution(pipeline: Pipeline) -> None:
+    pipeline.upload("twice", frames(1))
+    pipeline.close("twice", cameras={"front": {}})
+    pipeline.succeed("twice")
+    executions = pipeline.cloud.client("stepfunctions").list_executions(
+        stateMachineArn=pipeline.stack.outputs["StateMachineArn"], maxResults=1000
+    )["executions"]
+    assert [e["name"] for e in executions].count("twice-0001") == 1
+
+
+def test_a_wait_that_nobody_ends_times_out_and_the_run_looks_again(pipeline: Pipeline) -> None:
+    # Given an endpoint that is away when the drive is closed
+    sagemaker, endpoint = pipeline.cloud.client("sagemaker"), "choosy"
+    config = sagemaker.describe_endpoint(EndpointName=endpoint)["EndpointConfigName"]
+    sagemaker.delete_endpoint(EndpointName=endpoint)
+    try:
+        pipeline.upload("patient", frames(2))
+        # When the wait of the run ends by its time-out
+        eventually(lambda: entered(pipeline, "patient").count("AwaitInference") > 1 or None, "a second wait", 60)
+    finally:
+        sagemaker.create_endpoint(EndpointName=endpoint, EndpointConfigName=config)
+    # Then the run goes on by itself once the endpoint is back, and no frame has failed
+    summary = pipeline.succeed("patient")
+    assert summary["frames"] == {"uploaded": 2, "labelled": 2, "failed": 0, "rejected": 0}
+
+
+def test_a_failed_shard_fails_the_run_and_a_redrive_resumes_it(pipeline: Pipeline) -> None:
+    # Given a label function that cannot start
+    functions = pipeline.cloud.client("lambda")
+    name = next(
+        f["FunctionName"] for f in functions.list_functions()["Functions"] if "LabelFunction" in f["FunctionName"]
+    )
+    good = functions.get_function_configuration(FunctionName=name)["Environment"]["Variables"]
+    broken = {key: value for key, value in good.items() if key != "LEDGER_TABLE"}
+    functions.update_function_configuration(FunctionName=name, Environment={"Variables": broken})
+    # When a drive is labelled
+    pipeline.upload("shards", frames(9))
+    progress = pipeline.end("shards")
+    assert progress.status == "FAILED", progress
+    assert "ended as FAILED" in pipeline.told_ops("shards-0001")
+    before = [s.name for s in progress.states]
+    assert before[-1] == "LabelShards"
+    # Then a redrive, once the cause is mended, goes on with LabelShards and with nothing before it
+    functions.update_function_configuration(FunctionName=name, Environment={"Variables": good})
+    pipeline.redrive("shards")
+    summary = pipeline.succeed("shards")
+    assert summary["frames"]["labelled"] == 9
+    assert entered(pipeline, "shards")[len(before) :][0] in ("LabelShards", "Assemble")
+
+
+def test_a_stopped_labelling_job_fails_the_run_and_a_redrive_starts_the_next_attempt(pipeline: Pipeline) -> None:
+    pipeline.upload("stopped", frames(2))
+    name = job_name("stopped", FIRST_RUN, 0)
+    sagemaker = pipeline.cloud.client("sagemaker")
+
+    def in_progress() -> bool:
+        try:
+            return bool(
+                sagemaker.describe_labeling_job(LabelingJobName=f"{name}-1")["LabelingJobStatus"] == "InProgress"
+            )
+        except ClientError:
+            return False
+
+    eventually(in_progress, "the first labelling job")
+    sagemaker.stop_labeling_job(LabelingJobName=f"{name}-1")
+    assert pipeline.end("stopped").status == "FAILED"
+    pipeline.redrive("stopped")
+    summary = pipeline.succeed("stopped")
+    assert [job["job"] for job in summary["verification"]] == [f"{name}-2"]
+
+
+def test_a_job_whose_creation_was_not_heard_of_is_followed_to_its_end(pipeline: Pipeline) -> None:
+    names = list(frames(2))
+    for name, body in frames(2).items():
+        pipeline.put("adopted", name, body)
+    job = make_job(pipeline, "adopted", [line_of(pipeline, "adopted", name) for name in names[:1]])
+    pipeline.close("adopted", cameras={"front": {}})
+    summary = pipeline.succeed("adopted")
+    # The job had been given one frame only: the other one keeps its pre-label, and the summary says so.
+    assert summary["verification"] == [
+        {"job": job, "status": "Completed", "frames": 2, "verified": 1, "unadjusted": 1, "failed": 1}
+    ]
+    assert any("1 of 2 frames without a verified label" in note for note in summary["notes"])
+
+
+def test_a_job_that_ended_without_labels_before_is_followed_by_the_next_attempt(pipeline: Pipeline) -> None:
+    drive = "stopped-before"
+    frame, body = next(iter(frames(1).items()))
+    pipeline.put(drive, frame, body)
+    name = make_job(pipeline, drive, [line_of(pipeline, drive, frame)])
+    sagemaker = pipeline.cloud.client("sagemaker")
+    sagemaker.stop_labeling_job(LabelingJobName=name)
+    status = lambda: sagemaker.describe_labeling_job(LabelingJobName=name)["LabelingJobStatus"]  # noqa: E731
+    eventually(lambda: status() == "Stopped", "the end of the job")
+    pipeline.close(drive, cameras={"front": {}})
+    summary = pipeline.succeed(drive)
+    assert [job["job"] for job in summary["verification"]] == [name[:-1] + "2"]
+
+
+def test_the_end_of_a_run_is_announced_with_its_counts(pipeline: Pipeline) -> None:
+    events, sqs = pipeline.cloud.client("events"), pipeline.cloud.client("sqs")
+    arn = "arn:aws:sqs:us-east-1:000000000000:labelled"
+    allow = {"Effect": "Allow", "Principal": {"Service": "events.amazonaws.com"}, "Action": "sqs:SendMessage"}
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [{**allow, "Resource": arn}]})
+    queue = sqs.create_queue(QueueName="labelled", Attributes={"Policy": policy})["QueueUrl"]
+    events.put_rule(Name="labelled", EventPattern=json.dumps({"source": ["autolabel"]}))
+    events.put_targets(Rule="labelled", Targets=[{"Id": "queue", "Arn": arn}])
+    pipeline.upload("announced", frames(1))
+    pipeline.succeed("announced")
+    message = eventually(lambda: sqs.receive_message(QueueUrl=queue).get("Messages"), "the announcement")[0]
+    event = json.loads(message["Body"])
+    assert event["detail-type"] == "DriveLabelled"
+    assert event["detail"]["frames"]["labelled"] == 1
+    assert event["detail"]["dataset"] == pipeline.stack.labels.uri(
+        run_prefix("announced", FIRST_RUN) + "dataset.manifest"
+    )
