@@ -129,7 +129,11 @@ class Catalogue:
 
     def default_models(self) -> list[Model]:
         """The models that label frames before, and unless, their drive names others."""
-        return [self.current(name) for name in self.index().default]
+        index = self.index()
+        missing = sorted(set(index.default) - index.models.keys())
+        if missing:
+            raise CatalogueUnavailable(f"{CATALOGUE_KEY} has the default {missing}, and no such model")
+        return [self.current(name) for name in index.default]
 
     def current(self, name: str) -> Model:
         """The current revision of a model; DocumentRefused names the known models when there is none."""

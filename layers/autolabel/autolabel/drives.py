@@ -11,6 +11,8 @@ from autolabel.frames import is_name
 
 # A document that describes some cameras takes kilobytes. It is kept in the ledger, whose items have 400 KB at most.
 MAX_DOCUMENT_BYTES = 250_000
+# No frame is as wide or as high, and areas stay far from the limits of floats.
+MAX_COORDINATE = 1_000_000
 FIRST_RUN = "0001"
 
 Point = tuple[float, float]
@@ -84,6 +86,8 @@ def _check(document: DriveDocument, key: str) -> None:
             refuse(f"the camera name {name!r} breaks the contract")
         if camera.ego_mask is not None and len(camera.ego_mask) < 3:
             refuse(f"the ego mask of camera {name!r} has fewer than 3 points")
+        if any(abs(coordinate) > MAX_COORDINATE for point in camera.ego_mask or () for coordinate in point):
+            refuse(f"the ego mask of camera {name!r} has corners beyond {MAX_COORDINATE:,} pixels")
         if camera.expected_frames is not None and camera.expected_frames < 0:
             refuse(f"camera {name!r} expects {camera.expected_frames} frames")
     if document.models is not None and len(document.models) != 1:
