@@ -1,0 +1,170 @@
+"""Small makers of what conformance tests need in an embedded cloud."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+import textwrap
+import time
+import uuid
+import zipfile
+from collections.abc import Callable
+from typing import Any
+
+from local.cloud.lambda_runtime import HOST_ARCHITECTURE
+from local.cloud.launcher import EmbeddedCloud
+
+ROLE = "arn:aws:iam::000000000000:role/conformance"
+RUNTIME = f"python{sys.version_info.major}.{sys.version_info.minor}"
+
+# Names that Python or a method of the workbench has taken.
+_CLIENTS = {"functions": "lambda", "eventbridge": "events"}
+
+
+def eventually(check: Callable[[], Any], within: float = 10.0) -> Any:
+    """The first true answer of `check`; fails when there is none in time."""
+    deadline = time.monotonic() + within
+    while time.monotonic() < deadline:
+        if answer := check():
+            return answer
+        time.sleep(0.03)
+    raise AssertionError(f"not within {within} s: {check}")
+
+
+def zipped(files: dict[str, str]) -> bytes:
+    """A deployment package with these files."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, text in files.items():
+            archive.writestr(name, textwrap.dedent(text))
+    return buffer.getvalue()
+
+
+def unique(prefix: str) -> str:
+    """A name that no other test uses."""
+    return f"{prefix}-{uuid.uuid4().hex[:8]}"
+
+
+class Workbench:
+    """The cloud's clients and what tests make with them."""
+
+    def __init__(self, cloud: EmbeddedCloud) -> None:
+        self.cloud = cloud
+        self._clients: dict[str, Any] = {}
+
+    def __getattr__(self, service: str) -> Any:
+        if service not in self._clients:
+            name = _CLIENTS.get(service, service.replace("_", "-"))
+            self._clients[service] = self.cloud.client(name)
+        return self._clients[service]
+
+    def function(self, code: str, **settings: Any) -> str:
+        """The name of a new function whose handler is `app.handler`."""
+        name = unique("f")
+        self.functions.create_function(
+            **{
+                "FunctionName": name,
+                "Runtime": RUNTIME,
+                "Handler": "app.handler",
+                "Architectures": [HOST_ARCHITECTURE],
+                "Role": ROLE,
+                "Timeout": 10,
+                "Code": {"ZipFile": zipped({"app.py": code})},
+            }
+            | settings
+        )
+        return name
+
+    def invoke(self, name: str, event: Any = None) -> tuple[Any, str | None]:
+        """What a function answers and its FunctionError."""
+        answer = self.functions.invoke(FunctionName=name, Payload=json.dumps(event or {}))
+        return json.loads(answer["Payload"].read() or b"null"), answer.get("FunctionError")
+
+    def queue(self, **attributes: Any) -> tuple[str, str]:
+        """The URL and the ARN of a new queue."""
+        url = self.sqs.create_queue(
+            QueueName=unique("q"), Attributes={name: str(value) for name, value in attributes.items()}
+        )["QueueUrl"]
+        arn = self.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+        return url, arn
+
+    def open_queue(self, service: str, source: str = "*", **attributes: Any) -> tuple[str, str]:
+        """A queue that a service may send to, on behalf of sources that match."""
+        url, arn = self.queue(**attributes)
+        statement = {
+            "Effect": "Allow",
+            "Principal": {"Service": service},
+            "Action": "sqs:SendMessage",
+            "Resource": arn,
+            "Condition": {"ArnLike": {"aws:SourceArn": source}},
+        }
+        policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+        self.sqs.set_queue_attributes(QueueUrl=url, Attributes={"Policy": policy})
+        return url, arn
+
+    def receive(self, url: str, within: float = 10.0) -> list[dict[str, Any]]:
+        """At least one message of a queue."""
+        messages: list[dict[str, Any]] = eventually(
+            lambda: self.sqs.receive_message(
+                QueueUrl=url,
+                MaxNumberOfMessages=10,
+                MessageAttributeNames=["All"],
+                MessageSystemAttributeNames=["All"],
+            ).get("Messages", []),
+            within,
+        )
+        return messages
+
+    def bucket(self) -> str:
+        """The name of a new bucket."""
+        name = unique("b")
+        self.s3.create_bucket(Bucket=name)
+        return name
+
+    def machine(self, states: dict[str, Any], start: str | None = None, **top: Any) -> str:
+        """The ARN of a new JSONata state machine; it starts at the first of `states`."""
+        definition = {"QueryLanguage": "JSONata", "StartAt": start or next(iter(states)), "States": states, **top}
+        return str(
+            self.stepfunctions.create_state_machine(name=unique("m"), roleArn=ROLE, definition=json.dumps(definition))[
+                "stateMachineArn"
+            ]
+        )
+
+    def start(self, machine: str, data: Any = None, **more: Any) -> str:
+        """The ARN of a new execution."""
+        return str(
+            self.stepfunctions.start_execution(
+                stateMachineArn=machine, input=json.dumps({} if data is None else data), **more
+            )["executionArn"]
+        )
+
+    def outcome(self, execution: str, within: float = 15.0) -> dict[str, Any]:
+        """The description of an execution that has ended."""
+
+        def ended() -> dict[str, Any] | None:
+            described = self.stepfunctions.describe_execution(executionArn=execution)
+            return described if described["status"] != "RUNNING" else None
+
+        return dict(eventually(ended, within))
+
+    def run(self, states: dict[str, Any], data: Any = None, **top: Any) -> Any:
+        """The output of a state machine that is made, run and expected to succeed."""
+        described = self.outcome(self.start(self.machine(states, **top), data))
+        assert described["status"] == "SUCCEEDED", described
+        return json.loads(described["output"])
+
+    def failure(self, states: dict[str, Any], data: Any = None, **top: Any) -> tuple[str, str]:
+        """The error and the cause of a state machine that is made, run and expected to fail."""
+        described = self.outcome(self.start(self.machine(states, **top), data))
+        assert described["status"] == "FAILED", described
+        return described["error"], described["cause"]
+
+    def events(self, execution: str) -> list[dict[str, Any]]:
+        """The history of an execution."""
+        pages = self.stepfunctions.get_paginator("get_execution_history").paginate(executionArn=execution)
+        return [event for page in pages for event in page["events"]]
+
+    def kinds(self, execution: str) -> list[str]:
+        """The types of the events in an execution's history."""
+        return [event["type"] for event in self.events(execution)]
