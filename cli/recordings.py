@@ -55,6 +55,8 @@ def find_recording(path: Path) -> Recording:
             raise CommandError(f"{path} holds no .png, .jpg or .jpeg file")
         return Recording(path, images, tuple(p for p in files if p not in images))
     if path.is_file():
+        # The first frame tells at once what would otherwise show only in the middle of an upload.
+        next(_video_frames(path))
         return Recording(path, ())
     raise CommandError(f"{path} is neither a file nor a folder")
 
