@@ -75,9 +75,11 @@ class RunView:
         CommandError when no execution starts within `start_within` seconds: drive.json was probably refused.
         """
         began = time.monotonic()
+        submitted = 0
         while True:
             looked = time.monotonic()
             progress = self.look()
+            submitted = progress.submitted = max(submitted, progress.submitted)
             seen(progress)
             if progress.ended:
                 return progress
@@ -110,10 +112,8 @@ class RunView:
             progress.submitted = progress.answered = progress.frames or 0
         else:
             progress.answered = sum(1 for _ in self._stack.labels.list(f"{ANSWERS}/{self._drive}/"))
-            # Two looks at a moving thing: a unit that was answered in between is counted once.
-            progress.submitted = progress.answered + self._invoked()
-            if progress.frames is not None:
-                progress.submitted = min(progress.submitted, progress.frames)
+            # A unit whose answer is there and not yet collected is in both: the larger one is what is certain.
+            progress.submitted = max(progress.answered, self._invoked())
         progress.labelled = self._labelled(outputs)
         progress.verified = self._verified(outputs)
         return progress
