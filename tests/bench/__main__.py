@@ -1,4 +1,7 @@
-"""`python -m tests.bench [--short]`: measure everything in one run; exit status 1 when a limit is broken."""
+"""`python -m tests.bench [--short]`: measure everything in one run; exit status 1 when a limit is broken.
+
+The short form only tells: its few rounds on a shared machine are no judge, and it fails when it cannot measure.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,7 @@ RECONCILE = "tests.bench.work.reconciling:reconcile_frames"
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--short", is_flag=True, help="Smaller drives and fewer rounds, for continuous integration.")
+@click.option("--short", is_flag=True, help="Smaller drives and fewer rounds; tells, and does not judge.")
 @click.option(
     "--output",
     type=click.Path(dir_okay=False, path_type=Path),
@@ -57,7 +60,7 @@ def main(short: bool, output: Path) -> None:
     failures = broken(figures)
     if failures:
         console.print(f"[bold red]{len(failures)} of {len(figures)} figures break their limit[/]")
-        sys.exit(1)
+        sys.exit(0 if short else 1)
 
 
 main()
