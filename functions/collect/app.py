@@ -11,10 +11,12 @@ import msgspec
 from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType
 
+from autolabel.aws.bucket import S3Bucket
 from autolabel.aws.clients import client
 from autolabel.aws.executions import StepFunctionsExecutions
 from autolabel.aws.ledger import DynamoLedger
 from autolabel.aws.queue import SqsSubmitQueue
+from autolabel.catalogue import Catalogue
 from autolabel.completion import Completion, wake_if_done
 from autolabel.observability import logger, metrics, tracer
 from autolabel.settings import read_settings
@@ -46,12 +48,18 @@ def ledger() -> DynamoLedger:
 
 
 @cache
+def catalogue() -> Catalogue:
+    return Catalogue(S3Bucket(client("s3"), settings.label_bucket).read, time.time)
+
+
+@cache
 def completion() -> Completion:
     return Completion(
         ledger(),
         SqsSubmitQueue(client("sqs"), settings.submit_queue_url),
         ingest=settings.ingest_bucket,
         labels=settings.label_bucket,
+        endpoint_of=catalogue().endpoint_of,
         max_errors=settings.max_errors,
     )
 

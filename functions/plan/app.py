@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Settings(msgspec.Struct, frozen=True):
-    """`shard_frames`: frames that one call of the label function takes; `max_job_objects`: that a labelling job does."""
+    """`shard_frames`: frames that one call of the label function takes; `max_job_objects`: that a job takes."""
 
     label_bucket: str
     ledger_table: str

@@ -159,5 +159,12 @@ class Catalogue:
             self._models[model_id] = model
         return self._models[model_id]
 
+    def endpoint_of(self, model_id: str) -> str | None:
+        """The endpoint of a revision; None for one that the catalogue does not have."""
+        try:
+            return self.revision(model_id).endpoint
+        except CatalogueUnavailable:
+            return None
+
     def revisions(self, model_ids: Iterable[str]) -> list[Model]:
         return [self.revision(model_id) for model_id in model_ids]

@@ -7,6 +7,7 @@ never (docs/architecture.md, "The completion protocol"). The wake itself is only
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal
 
 import msgspec
@@ -58,13 +59,27 @@ def parse_notification(body: str) -> InferenceResult | None:
 
 
 class Completion:
-    """Takes notifications into the ledger. `max_errors`: after so many failures by the model a unit is failed."""
+    """Takes notifications into the ledger.
 
-    def __init__(self, ledger: Ledger, queue: SubmitQueue, *, ingest: str, labels: str, max_errors: int) -> None:
+    `endpoint_of` knows the endpoint of a `name.revision`, or None. After `max_errors` failures by the model a unit is
+    failed.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        queue: SubmitQueue,
+        *,
+        ingest: str,
+        labels: str,
+        endpoint_of: Callable[[str], str | None],
+        max_errors: int,
+    ) -> None:
         self._ledger = ledger
         self._queue = queue
         self._ingest = ingest
         self._labels = labels
+        self._endpoint_of = endpoint_of
         self._max_errors = max_errors
 
     def take(self, body: str, now: float) -> Settled:
@@ -80,6 +95,9 @@ class Completion:
         model = model_of_inference_id(result.inference_id)
         if frame is None or model is None:
             return Settled("stranger", detail=f"inference {result.inference_id!r} is none of this pipeline's")
+        endpoint = result.request_parameters.endpoint_name
+        if endpoint != self._endpoint_of(model):
+            return Settled("stranger", detail=f"endpoint {endpoint!r} is not that of {model}")
         if result.invocation_status == "Completed":
             return self._answered(frame, model, result)
         return self._failed(frame, model, result, now)

@@ -1,0 +1,250 @@
+"""An AWS account by moto in which the functions run, as the template would set it up."""
+
+from __future__ import annotations
+
+import importlib.util
+import io
+import json
+import sys
+from functools import cache
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import boto3
+import msgspec
+import pytest
+from botocore.awsrequest import AWSResponse
+from botocore.model import OperationModel
+
+from autolabel.aws import clients
+from autolabel.aws.bucket import S3Bucket
+from autolabel.aws.ledger import DynamoLedger
+from autolabel.catalogue import CATALOGUE_KEY, CatalogueIndex, Model, model_key, parse_model
+from autolabel.drives import Run, parse_drive_document
+from autolabel.frames import parse_frame_key
+from autolabel.units import Unit
+from tests.contract.conftest import create_bucket, create_table
+from tests.contract.template import ACCOUNT, INGEST, LABELS, LEDGER, REGION, ROOT, STATE_MACHINE, allows, variables
+from tests.fakes.answers import answer
+from tests.fakes.images import png_header
+
+FRAME = png_header(640, 360)
+FRAME_KEY = "drives/drive-7/front/1700000000000000000.png"
+DOCUMENT_KEY = "drives/drive-7/drive.json"
+DOCUMENT = b'{"vehicle": "car-1", "cameras": {"front": {"expected_frames": 1}}}\n'
+MODEL = parse_model((ROOT / "models" / "yolox-nano.json").read_bytes(), "models/yolox-nano.json")
+EVENTS = ROOT / "events"
+
+# Actions of IAM behind operations whose names differ.
+ACTIONS = {
+    "HeadObject": ["s3:GetObject"],
+    "ListObjectsV2": ["s3:ListBucket"],
+    "CreateMultipartUpload": ["s3:PutObject"],
+    "UploadPart": ["s3:PutObject"],
+    "CompleteMultipartUpload": ["s3:PutObject"],
+    "TransactWriteItems": ["dynamodb:PutItem", "dynamodb:DeleteItem"],
+    "SendMessageBatch": ["sqs:SendMessage"],
+}
+PREFIXES = {"stepfunctions": "states", "sagemaker-runtime": "sagemaker"}
+
+
+def sample(name: str) -> dict[str, Any]:
+    event: dict[str, Any] = json.loads((EVENTS / f"{name}.json").read_text())
+    return event
+
+
+class Call(msgspec.Struct):
+    """An operation that a function called, with its parameters."""
+
+    service: str
+    operation: str
+    parameters: dict[str, Any]
+
+
+class Watch:
+    """Sees what the functions' clients call. Making clients takes long, so they are made once for all tests."""
+
+    def __init__(self) -> None:
+        self.account: Account | None = None
+        boto3.setup_default_session()
+        clients.client.cache_clear()
+        events = boto3.DEFAULT_SESSION.events
+        events.register("provide-client-params", self._note)
+        for operation in (
+            "sagemaker-runtime.InvokeEndpointAsync",
+            "sfn.StartExecution",
+            "sfn.SendTaskSuccess",
+            "events.PutEvents",
+            "sns.Publish",
+        ):
+            events.register(f"before-call.{operation}", self._answer)
+        # moto puts another default session in this one's place at the next test; its clients stay.
+        for service in ("s3", "dynamodb", "sqs", "sns", "stepfunctions", "events"):
+            clients.client(service)
+        clients.client("sagemaker-runtime", attempts=2)
+
+    def _note(self, params: dict[str, Any], model: OperationModel, **_: Any) -> None:
+        if self.account:
+            self.account.calls.append(Call(model.service_model.service_name, model.name, dict(params)))
+
+    def _answer(self, model: OperationModel, **_: Any) -> tuple[AWSResponse, dict[str, Any]] | None:
+        return self.account.answer(model) if self.account else None
+
+
+@cache
+def watch() -> Watch:
+    return Watch()
+
+
+@cache
+def unwatched_client(service: str) -> Any:
+    """A client for what tests put and look at."""
+    return boto3.Session().client(service)
+
+
+class Account:
+    """Buckets, ledger, queues and topics under the template's names. `calls`: what the last invocation called."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._monkeypatch = monkeypatch
+        self.calls: list[Call] = []
+        self.errors: dict[str, str] = {}
+        s3 = unwatched_client("s3")
+        for name in (INGEST, LABELS):
+            create_bucket(name, s3)
+        self.ingest, self.labels = S3Bucket(s3, INGEST), S3Bucket(s3, LABELS)
+        self.ledger = DynamoLedger(create_table(LEDGER, unwatched_client("dynamodb")), LEDGER)
+        self.sqs = unwatched_client("sqs")
+        self.queue = self.sqs.create_queue(QueueName="SubmitQueue")["QueueUrl"]
+        self.ops = unwatched_client("sns").create_topic(Name="OpsTopic")["TopicArn"]
+        watch().account = self
+
+    def leave(self) -> None:
+        watch().account = None
+
+    def called(self, operation: str) -> list[dict[str, Any]]:
+        return [call.parameters for call in self.calls if call.operation == operation]
+
+    def load(self, function: str, **changes: str) -> ModuleType:
+        """A function's module, imported as Lambda would, with the template's variables in its environment."""
+        values = {
+            "SUBMIT_QUEUE_URL": self.queue,
+            "OPS_TOPIC_ARN": self.ops,
+            "STATE_MACHINE_ARN": STATE_MACHINE,
+            "INGEST_BUCKET": INGEST,
+            "LABEL_BUCKET": LABELS,
+            "LEDGER_TABLE": LEDGER,
+            "JOB_LABELS": "car,truck,person",
+            "FIRST_WAIT": "10",
+            "MAX_ERRORS": "2",
+            "UNSUBMITTED_AFTER": "3600",
+            "MAX_ATTEMPTS": "5",
+            "SHARD_FRAMES": "500",
+            "MAX_JOB_OBJECTS": "100000",
+            **changes,
+        }
+        for name in variables(function):
+            if not name.startswith("POWERTOOLS_"):
+                self._monkeypatch.setenv(name, values[name])
+        return load_module(ROOT / "functions" / function / "app.py")
+
+    def invoke(self, function: str, event: dict[str, Any], **changes: str) -> dict[str, Any]:
+        """Invoke a function; whatever it calls must be allowed by the template."""
+        module = self.load(function, **changes)
+        self.calls.clear()
+        result: dict[str, Any] = module.handler(json.loads(json.dumps(event)), context())
+        for call in self.calls:
+            for action, resource in needed(call):
+                assert allows(function, action, resource), f"{function} may not {action} on {resource}"
+        json.dumps(result)
+        return result
+
+    def add_model(self, model: Model = MODEL) -> None:
+        self.labels.write(model_key(model.id), msgspec.json.encode(model))
+        index = CatalogueIndex({model.name: model.revision}, (model.name,))
+        self.labels.write(CATALOGUE_KEY, msgspec.json.encode(index))
+
+    def add_frame(self) -> Unit:
+        self.ingest.write(FRAME_KEY, FRAME)
+        (thing,) = self.ingest.list(FRAME_KEY)
+        return Unit.of(parse_frame_key(FRAME_KEY), thing.etag, MODEL.id)
+
+    def add_run(self) -> Run:
+        """A closed drive of one frame."""
+        self.add_model()
+        self.add_frame()
+        self.ingest.write(DOCUMENT_KEY, DOCUMENT)
+        document = parse_drive_document(DOCUMENT, DOCUMENT_KEY)
+        run = Run("drive-7", "0001", document, "e", (MODEL.id,), "2026.1", ("car", "truck", "person"))
+        return self.ledger.allocate_first_run(run, 1.0)
+
+    def add_answer(self) -> None:
+        self.labels.write(self.add_frame().answer_key(1), answer(labels=("person", "bicycle", "car")))
+
+    def messages(self) -> list[dict[str, Any]]:
+        received = self.sqs.receive_message(QueueUrl=self.queue, MaxNumberOfMessages=10)
+        return [json.loads(message["Body"]) for message in received.get("Messages", [])]
+
+    def answer(self, model: OperationModel) -> tuple[AWSResponse, dict[str, Any]]:
+        """What services answer that moto does not play, or not well enough."""
+        if code := self.errors.get(model.name):
+            error = {"Error": {"Code": code, "Message": code}, "ResponseMetadata": {"HTTPStatusCode": 400}}
+            return AWSResponse("", 400, {}, io.BytesIO()), error
+        parsed: dict[str, Any] = {"ResponseMetadata": {"HTTPStatusCode": 200}}
+        if model.name == "InvokeEndpointAsync":
+            asked = self.called("InvokeEndpointAsync")[-1]
+            parsed["OutputLocation"] = f"s3://{LABELS}/inference/{asked['S3OutputPathExtension']}/{asked['Filename']}"
+        if model.name == "PutEvents":
+            parsed |= {"FailedEntryCount": 0, "Entries": [{"EventId": "1"}]}
+        return AWSResponse("", 200, {}, io.BytesIO()), parsed
+
+
+def needed(call: Call) -> list[tuple[str, str]]:
+    """The (action, resource) pairs that IAM asks for before it lets a call through."""
+    parameters = call.parameters
+    prefix = PREFIXES.get(call.service, call.service)
+    actions = ACTIONS.get(call.operation, [f"{prefix}:{call.operation}"])
+    if call.service == "s3":
+        bucket = f"arn:aws:s3:::{parameters['Bucket']}"
+        found = [
+            (action, bucket if action == "s3:ListBucket" else f"{bucket}/{parameters['Key']}") for action in actions
+        ]
+        if call.operation == "UploadPartCopy":
+            source = parameters["CopySource"]
+            found = [
+                ("s3:PutObject", found[0][1]),
+                ("s3:GetObject", f"arn:aws:s3:::{source['Bucket']}/{source['Key']}"),
+            ]
+        return found
+    resource = {
+        "dynamodb": f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{LEDGER}",
+        "sqs": f"arn:aws:sqs:{REGION}:{ACCOUNT}:SubmitQueue",
+        "sns": parameters.get("TopicArn", ""),
+        "sagemaker-runtime": f"arn:aws:sagemaker:{REGION}:{ACCOUNT}:endpoint/{parameters.get('EndpointName')}",
+        "stepfunctions": STATE_MACHINE,
+        "events": f"arn:aws:events:{REGION}:{ACCOUNT}:event-bus/default",
+    }[call.service]
+    return [(action, resource) for action in actions]
+
+
+def load_module(path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f"functions_{path.parent.name}", path)
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    # msgspec looks a struct's module up by its name.
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def context() -> SimpleNamespace:
+    """Lambda's context object."""
+    return SimpleNamespace(
+        function_name="function",
+        memory_limit_in_mb=512,
+        invoked_function_arn=f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:function",
+        aws_request_id="00000000-0000-0000-0000-000000000000",
+        get_remaining_time_in_millis=lambda: 60_000,
+    )

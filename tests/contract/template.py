@@ -1,0 +1,162 @@
+"""template.yaml as a tree, with its intrinsic functions worked out for one account."""
+
+from __future__ import annotations
+
+import re
+from fnmatch import fnmatchcase
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ROOT = Path(__file__).parents[2]
+ACCOUNT = "123456789012"
+REGION = "eu-central-1"
+STACK = "autolabel"
+PSEUDO = {
+    "AWS::AccountId": ACCOUNT,
+    "AWS::Region": REGION,
+    "AWS::Partition": "aws",
+    "AWS::StackName": STACK,
+    "AWS::NoValue": None,
+}
+INGEST = f"{STACK}-ingest-{ACCOUNT}-{REGION}"
+LABELS = f"{STACK}-labels-{ACCOUNT}-{REGION}"
+LEDGER = f"{STACK}-ledger"
+STATE_MACHINE = f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:{STACK}-label-drive"
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML with CloudFormation's short forms: `!Ref x` is {"Ref": x}, `!GetAtt a.b` is {"Fn::GetAtt": "a.b"}."""
+
+
+def _intrinsic(loader: _Loader, suffix: str, node: yaml.Node) -> dict[str, Any]:
+    name = suffix if suffix in ("Ref", "Condition") else f"Fn::{suffix}"
+    if isinstance(node, yaml.ScalarNode):
+        return {name: loader.construct_scalar(node)}
+    if isinstance(node, yaml.SequenceNode):
+        return {name: loader.construct_sequence(node, deep=True)}
+    assert isinstance(node, yaml.MappingNode)
+    return {name: loader.construct_mapping(node, deep=True)}
+
+
+_Loader.add_multi_constructor("!", _intrinsic)
+
+
+@cache
+def template() -> dict[str, Any]:
+    tree: dict[str, Any] = yaml.load((ROOT / "template.yaml").read_text(), Loader=_Loader)  # noqa: S506
+    return tree
+
+
+@cache
+def state_machine_text() -> str:
+    return (ROOT / "statemachine" / "label_drive.asl.yaml").read_text()
+
+
+def resources(kind: str) -> dict[str, dict[str, Any]]:
+    """The template's resources of a type, by name."""
+    return {name: thing for name, thing in template()["Resources"].items() if thing["Type"] == kind}
+
+
+def functions() -> dict[str, dict[str, Any]]:
+    """The properties of the functions, by the name of their folder."""
+    found = {}
+    for thing in resources("AWS::Serverless::Function").values():
+        found[Path(thing["Properties"]["CodeUri"]).name] = thing["Properties"]
+    return found
+
+
+def variables(function: str) -> dict[str, Any]:
+    """The environment that the template gives a function, Globals included."""
+    shared = template()["Globals"]["Function"]["Environment"]["Variables"]
+    own = functions()[function].get("Environment", {}).get("Variables", {})
+    return {**shared, **own}
+
+
+def statements(function: str) -> list[dict[str, Any]]:
+    """The statements of a function's own policies."""
+    return [statement for policy in functions()[function]["Policies"] for statement in policy["Statement"]]
+
+
+def allows(function: str, action: str, resource: str) -> bool:
+    """Whether a function's policies let it do something to a resource, given by its ARN."""
+    return any(
+        statement["Effect"] == "Allow"
+        and fnmatchcase(action, statement["Action"])
+        and any(fnmatchcase(resource, str(pattern)) for pattern in listed(resolve(statement["Resource"])))
+        for statement in statements(function)
+    )
+
+
+def listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def resolve(value: Any) -> Any:
+    """A value with its intrinsic functions worked out: ARNs and names of this account."""
+    if isinstance(value, list):
+        return [resolve(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    if value.keys() == {"Ref"}:
+        return reference(value["Ref"])
+    if value.keys() == {"Fn::GetAtt"}:
+        return attribute(value["Fn::GetAtt"])
+    if value.keys() == {"Fn::Sub"}:
+        text, given = value["Fn::Sub"] if isinstance(value["Fn::Sub"], list) else (value["Fn::Sub"], {})
+        known = {name: resolve(item) for name, item in given.items()}
+
+        def substitute(match: re.Match[str]) -> str:
+            name = match[1]
+            if name in known:
+                return str(known[name])
+            return str(attribute(name) if "." in name else reference(name))
+
+        return re.sub(r"\$\{([^}]+)\}", substitute, text)
+    if value.keys() == {"Fn::FindInMap"}:
+        name, *path = (resolve(item) for item in value["Fn::FindInMap"])
+        found = template()["Mappings"][name]
+        for step in path:
+            found = found[step]
+        return found
+    return {key: resolve(item) for key, item in value.items()}
+
+
+def reference(name: str) -> Any:
+    """What `!Ref` gives."""
+    if name in PSEUDO:
+        return PSEUDO[name]
+    if name in template()["Parameters"]:
+        return template()["Parameters"][name].get("Default", f"<{name}>")
+    thing = template()["Resources"][name]
+    kind = thing["Type"]
+    if kind == "AWS::S3::Bucket":
+        return resolve(thing["Properties"]["BucketName"])
+    if kind == "AWS::SNS::Topic":
+        return f"arn:aws:sns:{REGION}:{ACCOUNT}:{name}"
+    if kind == "AWS::SQS::Queue":
+        return f"https://sqs.{REGION}.amazonaws.com/{ACCOUNT}/{name}"
+    if kind == "AWS::Serverless::StateMachine":
+        return STATE_MACHINE
+    return name
+
+
+def attribute(path: str) -> str:
+    """What `!GetAtt` gives."""
+    name, _, attribute_name = path.partition(".")
+    if attribute_name != "Arn":
+        return path
+    # SAM makes a role of this name for every function that has none.
+    thing = template()["Resources"].get(name) or {"Type": "AWS::IAM::Role", "Properties": {}}
+    kind, properties = thing["Type"], thing["Properties"]
+    if kind == "AWS::S3::Bucket":
+        return f"arn:aws:s3:::{reference(name)}"
+    if kind == "AWS::DynamoDB::Table":
+        return f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{resolve(properties['TableName'])}"
+    if kind == "AWS::SQS::Queue":
+        return f"arn:aws:sqs:{REGION}:{ACCOUNT}:{name}"
+    if kind == "AWS::IAM::Role":
+        return f"arn:aws:iam::{ACCOUNT}:role/{name}"
+    return f"arn:aws:{kind.split('::')[1].lower()}:{REGION}:{ACCOUNT}:{name}"

@@ -1,0 +1,269 @@
+"""What every bucket guarantees: the one in memory and the one on S3."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+
+import boto3
+import pytest
+from botocore.exceptions import ClientError
+from botocore.stub import Stubber
+
+from autolabel.aws.bucket import MIN_PART, S3Bucket
+from autolabel.errors import FrameChanged
+from autolabel.ports import Bucket, StoredObject
+from tests.contract.conftest import create_bucket
+
+MIB = 1024 * 1024
+
+
+def content(size: int, seed: int = 0) -> bytes:
+    """Bytes of which no two stretches are alike."""
+    block = b"".join(hashlib.sha256(b"%d %d" % (seed, i)).digest() for i in range(min(size, MIB) // 32 + 1))
+    return (block * (size // len(block) + 1))[:size]
+
+
+def md5(body: bytes) -> str:
+    return hashlib.md5(body, usedforsecurity=False).hexdigest()
+
+
+def test_an_empty_bucket_holds_nothing(bucket: Bucket) -> None:
+    assert bucket.read("a") is None
+    assert not bucket.exists("a")
+    assert list(bucket.list("")) == []
+    assert bucket.uri("a/b") == "s3://things/a/b"
+
+
+@pytest.mark.parametrize("read", ["stream", "lines"])
+def test_a_missing_object_is_reported_before_the_first_chunk(bucket: Bucket, read: str) -> None:
+    with pytest.raises(KeyError, match="missing"):
+        getattr(bucket, read)("missing")
+
+
+@pytest.mark.parametrize("size", [0, 1, 300_000])
+def test_what_is_written_is_read(bucket: Bucket, size: int) -> None:
+    bucket.write("a", content(size))
+    assert bucket.exists("a")
+    assert bucket.read("a") == content(size)
+    assert b"".join(bucket.stream("a")) == content(size)
+    assert list(bucket.list("a")) == [StoredObject("a", md5(content(size)), size)]
+
+
+def test_the_first_bytes_are_all_there_are_when_there_are_fewer(bucket: Bucket) -> None:
+    bucket.write("a", b"0123456789")
+    assert bucket.read_first("a", 4) == b"0123"
+    assert bucket.read_first("a", 100) == b"0123456789"
+
+
+def test_an_empty_object_has_no_first_bytes(bucket: Bucket) -> None:
+    bucket.write("a", b"")
+    assert bucket.read_first("a", 16) == b""
+    assert bucket.read_first("a", 16, md5(b"")) == b""
+
+
+def test_first_bytes_are_read_only_of_the_object_that_was_meant(bucket: Bucket) -> None:
+    bucket.write("a", b"old")
+    assert bucket.read_first("a", 16, md5(b"old")) == b"old"
+    bucket.write("a", b"new")
+    with pytest.raises(FrameChanged, match="a"):
+        bucket.read_first("a", 16, md5(b"old"))
+
+
+def test_first_bytes_of_an_object_that_is_gone_are_a_changed_frame(bucket: Bucket) -> None:
+    with pytest.raises(FrameChanged, match="drives/x"):
+        bucket.read_first("drives/x", 16, md5(b"old"))
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        (b"", []),
+        (b"one\n", [b"one"]),
+        (b"one\ntwo", [b"one", b"two"]),
+        (b"one\n\ntwo\n", [b"one", b"", b"two"]),
+        (b"x" * 700_000 + b"\n" + b"y" * 300_000 + b"\n", [b"x" * 700_000, b"y" * 300_000]),
+        (b"".join(b"%d\n" % i for i in range(100_000)), [b"%d" % i for i in range(100_000)]),
+    ],
+    ids=["empty", "one", "no line feed at the end", "blank line", "longer than a chunk", "many"],
+)
+def test_lines_come_without_line_feeds(bucket: Bucket, body: bytes, expected: list[bytes]) -> None:
+    bucket.write("a", body)
+    assert list(bucket.lines("a")) == expected
+
+
+def test_a_line_keeps_the_unicode_that_is_no_line_feed(bucket: Bucket) -> None:
+    line = 'a\u2028b\u0085c\x0bd\x1ce "ü"'.encode()
+    bucket.write("a", line + b"\nnext\n")
+    assert list(bucket.lines("a")) == [line, b"next"]
+
+
+def test_keys_are_listed_in_the_order_of_their_utf8_bytes(bucket: Bucket) -> None:
+    keys = ["p/a/1", "p/a-b/1", "p/a_b/1", "p/B/1", "p/é", "p/z", "p/\U0001f600", "p/\uffff", "q/other", "p"]
+    for key in keys:
+        bucket.write(key, b"x")
+    expected = sorted((key for key in keys if key.startswith("p/")), key=str.encode)
+    assert [thing.key for thing in bucket.list("p/")] == expected
+
+
+def test_a_listing_goes_on_behind_its_first_thousand_keys(bucket: Bucket) -> None:
+    keys = [f"p/{i:05d}" for i in range(1_002)]
+    for key in keys:
+        bucket.write(key, b"")
+    assert [thing.key for thing in bucket.list("p/")] == keys
+
+
+def test_of_two_first_writers_one_wins(bucket: Bucket) -> None:
+    assert bucket.write_once("a", b"first")
+    assert not bucket.write_once("a", b"second")
+    assert bucket.read("a") == b"first"
+
+
+@pytest.mark.parametrize("size", [0, 10, 5 * MIB, 8 * MIB, 17 * MIB + 1])
+def test_a_stream_becomes_one_object_whatever_its_size(bucket: Bucket, size: int) -> None:
+    body = content(size)
+    bucket.write_stream("a", (body[at : at + 1_000_003] for at in range(0, size, 1_000_003)), "application/jsonl")
+    written = bucket.read("a")
+    assert written is not None
+    assert md5(written) == md5(body)
+    assert len(written) == size
+
+
+@pytest.mark.parametrize("size", [10, 12 * MIB])
+def test_a_stream_replaces_what_was_there(bucket: Bucket, size: int) -> None:
+    bucket.write("a", b"old")
+    bucket.write_stream("a", [content(size)], "text/plain")
+    assert next(iter(bucket.list("a"))).size == size
+
+
+@pytest.mark.parametrize("before", [0, 3, 20])
+def test_a_stream_that_raises_leaves_nothing(bucket: Bucket, before: int) -> None:
+    def chunks() -> Iterator[bytes]:
+        for i in range(before):
+            yield content(MIB, i)
+        raise RuntimeError("the source is broken")
+
+    with pytest.raises(RuntimeError, match="broken"):
+        bucket.write_stream("a", chunks(), "text/plain")
+    assert not bucket.exists("a")
+
+
+@pytest.mark.parametrize("size", [10, 12 * MIB])
+def test_a_stream_that_is_written_once_leaves_what_is_there(bucket: Bucket, size: int) -> None:
+    bucket.write("a", b"first")
+    bucket.write_stream("a", [content(size)], "text/plain", once=True)
+    assert bucket.read("a") == b"first"
+
+
+@pytest.mark.parametrize("size", [0, 10, 12 * MIB])
+def test_a_stream_that_is_written_once_is_written_where_nothing_is(bucket: Bucket, size: int) -> None:
+    bucket.write_stream("a", [content(size)], "text/plain", once=True)
+    assert next(iter(bucket.list("a"))).size == size
+
+
+@pytest.mark.parametrize("size", [10, 9 * MIB, 20 * MIB])
+def test_another_writer_that_is_faster_wins_a_stream_that_is_written_once(bucket: Bucket, size: int) -> None:
+    def chunks() -> Iterator[bytes]:
+        for start in range(0, size, 9 * MIB):
+            yield content(min(9 * MIB, size - start))
+        bucket.write("a", b"faster")
+
+    bucket.write_stream("a", chunks(), "text/plain", once=True)
+    assert bucket.read("a") == b"faster"
+
+
+@pytest.mark.parametrize(
+    "sizes",
+    [
+        [],
+        [0],
+        [10],
+        [10, 0, 20],
+        [MIB] * 7,
+        [6 * MIB],
+        [6 * MIB, 10],
+        [10, 6 * MIB, 10],
+        [6 * MIB, 6 * MIB],
+        [MIN_PART, 10, MIN_PART - 1, MIN_PART, 10],
+        [6 * MIB, 3 * MIB, 3 * MIB, 6 * MIB, 2 * MIB],
+        [9 * MIB, 4 * MIB, 6 * MIB],
+        [4 * MIB, 4 * MIB, 4 * MIB, 6 * MIB, 1],
+    ],
+    ids=str,
+)
+def test_objects_are_put_together_whatever_their_sizes(bucket: Bucket, sizes: list[int]) -> None:
+    parts = [content(size, seed) for seed, size in enumerate(sizes)]
+    for index, part in enumerate(parts):
+        bucket.write(f"part/{index}", part)
+    sources = [(f"part/{index}", len(part)) for index, part in enumerate(parts)]
+    bucket.concatenate("whole", sources, "application/jsonl")
+    whole = bucket.read("whole")
+    assert whole is not None
+    assert md5(whole) == md5(b"".join(parts))
+
+
+@pytest.mark.parametrize("size", [10, 6 * MIB])
+def test_a_missing_part_is_an_error_and_never_left_out(bucket: Bucket, size: int) -> None:
+    bucket.write("part/0", b"here\n")
+    with pytest.raises(KeyError, match="part/1"):
+        bucket.concatenate("whole", [("part/0", 5), ("part/1", size)], "application/jsonl")
+    assert not bucket.exists("whole")
+
+
+@pytest.mark.usefixtures("aws")
+def test_an_upload_that_raises_leaves_no_parts_to_pay_for() -> None:
+    client = create_bucket("things")
+
+    def chunks() -> Iterator[bytes]:
+        for _ in range(3):
+            yield content(9 * MIB)
+        raise RuntimeError("the source is broken")
+
+    with pytest.raises(RuntimeError, match="broken"):
+        S3Bucket(client, "things").write_stream("a", chunks(), "text/plain")
+    assert "Uploads" not in client.list_multipart_uploads(Bucket="things")
+
+
+@pytest.mark.usefixtures("aws")
+def test_large_parts_are_copied_inside_s3() -> None:
+    client = create_bucket("things")
+    bucket = S3Bucket(client, "things")
+    for index in range(3):
+        bucket.write(f"part/{index}", content(6 * MIB, index))
+    copied: list[object] = []
+    client.meta.events.register("provide-client-params.s3.UploadPartCopy", lambda params, **_: copied.append(params))
+    client.meta.events.register("provide-client-params.s3.GetObject", lambda params, **_: pytest.fail(f"read {params}"))
+    bucket.concatenate("whole", [(f"part/{index}", 6 * MIB) for index in range(3)], "application/jsonl")
+    assert len(copied) == 3
+
+
+@pytest.mark.usefixtures("aws")
+def test_content_types_reach_s3() -> None:
+    client = create_bucket("things")
+    bucket = S3Bucket(client, "things")
+    bucket.write("a", b"x")
+    bucket.write_once("b", b"x", "text/html")
+    bucket.write_stream("c", [content(12 * MIB)], "application/jsonl")
+    bucket.concatenate("d", [("c", 12 * MIB), ("a", 1)], "text/csv")
+    types = [client.head_object(Bucket="things", Key=key)["ContentType"] for key in "abcd"]
+    assert types == ["application/json", "text/html", "application/jsonl", "text/csv"]
+
+
+@pytest.mark.usefixtures("aws")
+@pytest.mark.parametrize(
+    ("operation", "call"),
+    [
+        ("get_object", lambda b: b.read("a")),
+        ("get_object", lambda b: b.stream("a")),
+        ("get_object", lambda b: b.lines("a")),
+        ("get_object", lambda b: b.read_first("a", 10, "e")),
+        ("head_object", lambda b: b.exists("a")),
+        ("put_object", lambda b: b.write_once("a", b"")),
+    ],
+)
+def test_what_is_forbidden_is_never_taken_for_missing(operation: str, call: object) -> None:
+    client = boto3.client("s3")
+    with Stubber(client) as stubber:
+        stubber.add_client_error(operation, "AccessDenied", http_status_code=403)
+        with pytest.raises(ClientError, match="AccessDenied"):
+            call(S3Bucket(client, "things"))  # type: ignore[operator]

@@ -1,0 +1,448 @@
+"""Every event that a function takes, given to its handler as AWS gives it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from botocore.exceptions import ClientError
+
+from autolabel.errors import RunMissing
+from autolabel.ports import PendingUnit, WaitingRun
+from autolabel.settings import SettingsError
+from autolabel.summary import Summary
+from autolabel.units import Unit
+from tests.contract.account import DOCUMENT, DOCUMENT_KEY, EVENTS, FRAME_KEY, MODEL, Account, load_module, sample
+from tests.contract.template import LABELS, ROOT, STATE_MACHINE, functions
+from tests.fakes.pipeline import verified
+
+RUN = "labels/drive-7/0001/"
+pytestmark = pytest.mark.filterwarnings("ignore:No application metrics to publish")
+
+
+@pytest.fixture
+def account(aws: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Account]:
+    account = Account(monkeypatch)
+    yield account
+    account.leave()
+
+
+def body(event: dict[str, Any], index: int = 0) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(event["Records"][index]["body"])
+    return found
+
+
+def with_body(event: dict[str, Any], text: str) -> dict[str, Any]:
+    """The event with another message in its first record."""
+    return {"Records": [{**event["Records"][0], "body": text}]}
+
+
+def pending(unit: Unit, **fields: Any) -> PendingUnit:
+    known = PendingUnit(unit, FRAME_KEY, "e", attempt=1, errors=0, since=1.0)
+    return msgspec.structs.replace(known, **fields)
+
+
+def failures(result: dict[str, Any]) -> list[str]:
+    return [item["itemIdentifier"] for item in result["batchItemFailures"]]
+
+
+# The samples themselves
+
+
+def test_every_function_has_a_sample_and_every_sample_its_function() -> None:
+    stems = [path.stem for path in EVENTS.iterdir()]
+    assert all(path.suffix == ".json" for path in EVENTS.iterdir())
+    assert {stem.split("-")[0] for stem in stems} == set(functions())
+    assert set(functions()) == {path.parent.name for path in (ROOT / "functions").glob("*/app.py")}
+
+
+def test_every_sample_is_used_here() -> None:
+    source = Path(__file__).read_text()
+    assert [path.stem for path in EVENTS.iterdir() if f'sample("{path.stem}")' not in source] == []
+
+
+def test_samples_of_queues_have_the_shape_of_generated_events() -> None:
+    # The keys of `sam local generate-event sqs receive-message` and `... s3 put`.
+    keys = {"messageId", "receiptHandle", "body", "attributes", "messageAttributes", "md5OfBody", "eventSource"}
+    for path in EVENTS.iterdir():
+        for record in sample(path.stem).get("Records", []):
+            assert record.keys() == keys | {"eventSourceARN", "awsRegion"}
+            assert record["attributes"].keys() >= {"ApproximateReceiveCount", "SentTimestamp", "SenderId"}
+    (record,) = body(sample("submit-frames"))["Records"]
+    assert record.keys() >= {"eventVersion", "eventSource", "awsRegion", "eventTime", "eventName", "userIdentity", "s3"}
+    assert record["s3"]["object"].keys() == {"key", "size", "eTag", "versionId", "sequencer"}
+
+
+def test_the_samples_speak_of_the_frame_and_the_document_that_the_tests_put(account: Account) -> None:
+    account.add_run()
+    for name, key, index in (("submit-frames", FRAME_KEY, 0), ("submit-drive-document", DOCUMENT_KEY, 0)):
+        thing = body(sample(name), index)["Records"][0]["s3"]["object"]
+        (there,) = account.ingest.list(key)
+        assert (thing["key"], thing["eTag"], thing["size"]) == (key, there.etag, there.size)
+
+
+# submit
+
+
+def test_submit_sends_a_frame_to_its_model_and_records_what_does_not_fit(account: Account) -> None:
+    account.add_model()
+    unit = account.add_frame()
+    assert failures(account.invoke("submit", sample("submit-frames"))) == []
+    (asked,) = account.called("InvokeEndpointAsync")
+    assert asked["EndpointName"] == MODEL.endpoint
+    assert asked["InferenceId"] == unit.inference_id(1)
+    assert asked["RequestTTLSeconds"] == MODEL.queue_ttl
+    found = account.ledger.pending(unit)
+    assert found is not None
+    assert found.invoked
+    assert found.location == ""
+    ((key, reason, _),) = account.ledger.refusals("drive-7")
+    assert (key, reason) == ("drives/drive-7/front/left camera+ü.png", "key-outside-contract")
+
+
+def test_submit_puts_a_frame_back_for_longer_each_time_while_its_endpoint_is_away(account: Account) -> None:
+    account.add_model()
+    account.sqs.send_message(QueueUrl=account.queue, MessageBody="x")
+    (message,) = account.sqs.receive_message(QueueUrl=account.queue)["Messages"]
+    for code in ("ThrottlingException", "ValidationError", "InternalFailure"):
+        account.errors["InvokeEndpointAsync"] = code
+        waits = []
+        for count in (1, 2, 4, 20):
+            event = sample("submit-frames")
+            event["Records"][0]["receiptHandle"] = message["ReceiptHandle"]
+            event["Records"][0]["attributes"]["ApproximateReceiveCount"] = str(count)
+            result = account.invoke("submit", event)
+            assert failures(result) == [event["Records"][0]["messageId"]]
+            waits += [call["VisibilityTimeout"] for call in account.called("ChangeMessageVisibility")]
+        assert waits == [10, 20, 80, 900]
+
+
+def test_submit_puts_a_frame_back_while_there_is_no_catalogue(account: Account) -> None:
+    account.sqs.send_message(QueueUrl=account.queue, MessageBody="x")
+    (message,) = account.sqs.receive_message(QueueUrl=account.queue)["Messages"]
+    event = sample("submit-frames")
+    event["Records"][0]["receiptHandle"] = message["ReceiptHandle"]
+    assert failures(account.invoke("submit", event)) == [event["Records"][0]["messageId"]]
+
+
+def test_submit_closes_a_drive_and_starts_its_run(account: Account) -> None:
+    account.add_model()
+    account.ingest.write(DOCUMENT_KEY, DOCUMENT)
+    assert failures(account.invoke("submit", sample("submit-drive-document"))) == []
+    (started,) = account.called("StartExecution")
+    assert started["stateMachineArn"] == STATE_MACHINE
+    assert started["name"] == "drive-7-0001"
+    assert json.loads(started["input"]) == {"drive": "drive-7", "run": "0001"}
+    assert account.ledger.run("drive-7", "0001").models == (MODEL.id,)
+    assert account.labels.exists(RUN + "drive.json")
+
+
+def test_submit_takes_a_second_start_for_a_duplicate(account: Account) -> None:
+    account.add_model()
+    account.ingest.write(DOCUMENT_KEY, DOCUMENT)
+    account.errors["StartExecution"] = "ExecutionAlreadyExists"
+    assert failures(account.invoke("submit", sample("submit-drive-document"))) == []
+
+
+def test_submit_keeps_a_drive_whose_run_could_not_be_started(account: Account) -> None:
+    account.add_model()
+    account.ingest.write(DOCUMENT_KEY, DOCUMENT)
+    account.errors["StartExecution"] = "StateMachineDoesNotExist"
+    event = sample("submit-drive-document")
+    assert failures(account.invoke("submit", event)) == [event["Records"][0]["messageId"]]
+
+
+def document(size: int, where: str) -> bytes:
+    """A document of about so many bytes, most of them in one place."""
+    camera: dict[str, Any] = {}
+    fields: dict[str, Any] = {"vehicle": "car-1", "cameras": {"front": camera}}
+    if where == "notes":
+        fields["notes"] = ["x" * size]
+    elif where == "camera":
+        fields["cameras"] = {"x" * size: {}}
+    elif where == "model":
+        fields["models"] = ["x" * size]
+    else:
+        camera["intrinsics"] = {"x": [[0.5] * 10] * (size // 42)}
+    return json.dumps(fields).encode()
+
+
+@pytest.mark.parametrize("where", ["notes", "intrinsics", "camera", "model"])
+@pytest.mark.parametrize("size", [150_000, 300_000, 600_000, 990_000, 1_500_000])
+def test_submit_closes_or_refuses_a_drive_whatever_the_size_of_its_document(
+    account: Account, size: int, where: str
+) -> None:
+    account.add_model()
+    account.ingest.write(DOCUMENT_KEY, document(size, where))
+    (there,) = account.ingest.list(DOCUMENT_KEY)
+    message = body(sample("submit-drive-document"))
+    message["Records"][0]["s3"]["object"] |= {"size": there.size, "eTag": there.etag}
+    event = with_body(sample("submit-drive-document"), json.dumps(message))
+    assert failures(account.invoke("submit", event)) == []
+    refused = list(account.ledger.refusals("drive-7"))
+    assert bool(refused) != bool(account.called("StartExecution"))
+    for told in account.called("Publish"):
+        # SNS takes 256 KiB, and 100 characters in a subject.
+        assert len(told["Message"].encode()) <= 262_144
+        assert 0 < len(told["Subject"]) <= 100
+    assert len(account.called("Publish")) == len(refused)
+
+
+def test_submit_ignores_the_test_event_of_s3(account: Account) -> None:
+    assert failures(account.invoke("submit", sample("submit-test-event"))) == []
+    assert account.calls == []
+
+
+def test_submit_submits_a_unit_that_the_pipeline_asks_for(account: Account) -> None:
+    account.add_model()
+    unit = account.add_frame()
+    assert failures(account.invoke("submit", sample("submit-unit"))) == []
+    assert [asked["InferenceId"] for asked in account.called("InvokeEndpointAsync")] == [unit.inference_id(1)]
+
+
+def test_submit_wakes_the_run_when_the_unit_is_answered_already(account: Account) -> None:
+    account.add_run()
+    account.add_answer()
+    account.ledger.add_pending(pending(account.add_frame()))
+    account.ledger.wait(WaitingRun("drive-7", "0001", "token", (MODEL.id,)))
+    assert failures(account.invoke("submit", sample("submit-unit"))) == []
+    assert [call["taskToken"] for call in account.called("SendTaskSuccess")] == ["token"]
+
+
+@pytest.mark.parametrize("text", ["", "no JSON", "[]", '{"kind":"unit"}', '{"Records":[{}]}', '{"Records":[{"s3":1}]}'])
+def test_submit_drops_a_message_that_is_nobodys(account: Account, text: str) -> None:
+    account.add_model()
+    assert failures(account.invoke("submit", with_body(sample("submit-unit"), text))) == []
+    assert account.called("InvokeEndpointAsync") == []
+
+
+def test_a_bad_record_does_not_keep_the_others_of_its_batch(account: Account) -> None:
+    account.add_model()
+    account.add_frame()
+    event = sample("submit-frames")
+    event["Records"].insert(0, {**event["Records"][0], "body": "no JSON"})
+    assert failures(account.invoke("submit", event)) == []
+    assert len(account.called("InvokeEndpointAsync")) == 1
+
+
+def test_submit_refuses_to_start_without_its_settings(account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+    account.load("submit")
+    monkeypatch.delenv("JOB_LABELS")
+    monkeypatch.delenv("OPS_TOPIC_ARN")
+    with pytest.raises(SettingsError, match="OPS_TOPIC_ARN, JOB_LABELS"):
+        load_module(ROOT / "functions" / "submit" / "app.py")
+
+
+# collect
+
+
+@pytest.fixture
+def waiting(account: Account) -> Account:
+    """A run of one frame that waits for its answer."""
+    account.add_run()
+    account.ledger.add_pending(pending(account.add_frame(), since=1.0))
+    account.ledger.wait(WaitingRun("drive-7", "0001", "token", (MODEL.id,)))
+    return account
+
+
+def test_collect_settles_an_answer_and_wakes_the_run(waiting: Account) -> None:
+    assert failures(waiting.invoke("collect", sample("collect-success"))) == []
+    assert not waiting.ledger.any_pending("drive-7", [MODEL.id])
+    assert [call["taskToken"] for call in waiting.called("SendTaskSuccess")] == ["token"]
+    assert waiting.ledger.waiting_runs("drive-7") == []
+
+
+@pytest.mark.parametrize("code", ["TaskTimedOut", "TaskDoesNotExist", "InvalidToken"])
+def test_collect_takes_a_run_that_waits_no_more_for_woken(waiting: Account, code: str) -> None:
+    waiting.errors["SendTaskSuccess"] = code
+    assert failures(waiting.invoke("collect", sample("collect-success"))) == []
+    assert waiting.ledger.waiting_runs("drive-7") == []
+
+
+def test_collect_keeps_the_token_when_step_functions_fails(waiting: Account) -> None:
+    waiting.errors["SendTaskSuccess"] = "InternalError"
+    with pytest.raises(ClientError):
+        waiting.invoke("collect", sample("collect-success"))
+    assert [run.token for run in waiting.ledger.waiting_runs("drive-7")] == ["token"]
+
+
+def test_collect_looks_once_for_a_drive_however_many_of_its_answers_come_together(waiting: Account) -> None:
+    event = sample("collect-success")
+    event["Records"] = [{**event["Records"][0], "messageId": str(i)} for i in range(10)]
+    assert failures(waiting.invoke("collect", event)) == []
+    assert len(waiting.called("SendTaskSuccess")) == 1
+
+
+@pytest.mark.parametrize("shape", ["reason", "top"])
+def test_collect_asks_for_the_next_attempt_after_a_failure(waiting: Account, shape: str) -> None:
+    event = sample("collect-failure") if shape == "reason" else sample("collect-failure-location-at-the-top")
+    assert failures(waiting.invoke("collect", event)) == []
+    found = waiting.ledger.pending(waiting.add_frame())
+    assert found is not None
+    assert (found.attempt, found.errors) == (2, 1)
+    # What collect sends is what submit takes.
+    (message,) = waiting.messages()
+    assert message == {**body(sample("submit-unit")), "etag": "e"}
+    assert waiting.called("SendTaskSuccess") == []
+
+
+def test_collect_fails_a_unit_at_its_last_error_and_wakes_the_run(waiting: Account) -> None:
+    assert failures(waiting.invoke("collect", sample("collect-failure"), MAX_ERRORS="1")) == []
+    ((reason),) = [failed.reason for failed in waiting.ledger.failed_of_model("drive-7", MODEL.id)]
+    assert "server error (500)" in reason
+    assert len(waiting.called("SendTaskSuccess")) == 1
+
+
+def test_collect_takes_an_expired_request_for_no_error(waiting: Account) -> None:
+    assert failures(waiting.invoke("collect", sample("collect-expired"), MAX_ERRORS="1")) == []
+    found = waiting.ledger.pending(waiting.add_frame())
+    assert found is not None
+    assert (found.attempt, found.errors) == (2, 0)
+
+
+def test_collect_ignores_the_test_notification(waiting: Account) -> None:
+    assert failures(waiting.invoke("collect", sample("collect-test-notification"))) == []
+    assert waiting.calls == []
+
+
+def test_collect_ignores_a_stranger_with_a_log(waiting: Account, caplog: pytest.LogCaptureFixture) -> None:
+    message = {**body(sample("collect-success")), "inferenceId": "11111111-2222-3333-4444-555555555555"}
+    assert failures(waiting.invoke("collect", with_body(sample("collect-success"), json.dumps(message)))) == []
+    assert waiting.calls == []
+    assert "stranger" in caplog.text
+
+
+# The states of a run
+
+
+def test_reconcile_takes_a_turn(account: Account) -> None:
+    account.add_run()
+    report = account.invoke("reconcile", sample("reconcile-turn"))
+    assert (report["frames"], report["pending"], report["submitted"]) == (1, 1, 1)
+    assert account.messages() == [body(sample("submit-unit"))]
+    account.add_answer()
+    report = account.invoke("reconcile", sample("reconcile-turn"))
+    assert (report["answered"], report["pending"]) == (1, 0)
+
+
+def test_reconcile_may_do_all_that_a_turn_can_come_to(account: Account) -> None:
+    account.add_run()
+    unit = account.add_frame()
+    for fields in ({}, {"invoked": 1.0, "deadline": 2.0}, {"attempt": 5, "invoked": 1.0, "deadline": 2.0}):
+        account.ledger.settle(unit, None)
+        account.ledger.add_pending(pending(unit, attempt=fields.get("attempt", 1)))
+        if "invoked" in fields:
+            account.ledger.mark_invoked(pending(unit, **fields), invoked=1.0, deadline=2.0, location="inference/x.out")
+        report = account.invoke("reconcile", sample("reconcile-turn"))
+        assert report["resubmitted"] + report["failed"] == 1
+    account.ledger.add_pending(pending(unit))
+    account.ledger.mark_invoked(pending(unit), invoked=1.0, deadline=2.0, location="inference/x.out")
+    account.labels.write("inference/x.out", b"{}")
+    assert account.invoke("reconcile", sample("reconcile-turn"))["answered"] == 1
+
+
+def test_reconcile_waits_with_the_token_while_something_is_pending(account: Account) -> None:
+    account.add_run()
+    account.ledger.add_pending(pending(account.add_frame()))
+    event = sample("reconcile-await")
+    assert account.invoke("reconcile", event) == {"woken": False}
+    assert [run.token for run in account.ledger.waiting_runs("drive-7")] == [event["token"]]
+    assert account.called("SendTaskSuccess") == []
+
+
+def test_reconcile_wakes_at_once_when_nothing_is_pending(account: Account) -> None:
+    account.add_run()
+    assert account.invoke("reconcile", sample("reconcile-await")) == {"woken": True}
+    assert account.ledger.waiting_runs("drive-7") == []
+
+
+@pytest.mark.parametrize("function", ["reconcile", "plan", "assemble", "publish"])
+def test_a_run_that_nobody_allocated_is_an_error_with_its_name(account: Account, function: str) -> None:
+    event = {"reconcile": sample("reconcile-turn"), "plan": sample("plan"), "assemble": sample("assemble")}
+    with pytest.raises(RunMissing, match="drive-7"):
+        account.invoke(function, event.get(function, sample("publish")))
+
+
+def test_an_event_that_is_no_request_is_an_error_that_says_why(account: Account) -> None:
+    for function in ("reconcile", "plan", "label", "assemble", "publish"):
+        with pytest.raises(msgspec.ValidationError, match="run"):
+            account.invoke(function, {"drive": "drive-7"})
+
+
+def test_a_run_goes_through_its_states_to_its_dataset(account: Account) -> None:
+    run = account.add_run()
+    account.add_answer()
+    assert account.invoke("reconcile", sample("reconcile-turn"))["pending"] == 0
+
+    plan = account.invoke("plan", sample("plan"))
+    assert (plan["shards"], plan["frames"]) == (1, 1)
+    # The shard list's lines are what the map hands to label.
+    (shard,) = (json.loads(line) for line in account.labels.lines(plan["key"]))
+    assert shard == sample("label")["shard"]
+
+    assert account.invoke("label", sample("label")) == {
+        "shard": 0,
+        "labelled": 1,
+        "failed": 0,
+        "rejected": 0,
+        "boxes": 1,
+    }
+    (line,) = (json.loads(line) for line in account.labels.lines(RUN + "shards/000000.manifest.jsonl"))
+    assert line["prelabel-metadata"]["creation-date"] == sample("label")["started"].rstrip("Z")
+
+    assembly = account.invoke("assemble", sample("assemble"))
+    assert assembly["frames"] == {"uploaded": 1, "labelled": 1, "failed": 0, "rejected": 0}
+    (job,) = assembly["jobs"]
+    (finished,) = sample("publish")["jobs"]
+    assert finished["manifest"] == job["manifest"]
+    assert finished["job"] == f"{job['name']}-1"
+
+    output = finished["output"].removeprefix(f"s3://{LABELS}/")
+    account.labels.write(output, json.dumps(verified(line)).encode() + b"\n")
+    publication = account.invoke("publish", sample("publish"))
+    assert (publication["verified"], publication["boxes"]) == (1, 1)
+    ((entry,),) = (call["Entries"] for call in account.called("PutEvents"))
+    assert (entry["Source"], entry["DetailType"]) == ("autolabel", "DriveLabelled")
+    assert json.loads(entry["Detail"]) == publication
+    summary = msgspec.json.decode(account.labels.read(RUN + "summary.json") or b"", type=Summary)
+    assert summary.dataset == publication["dataset"]
+    assert account.ledger.run(run.drive, run.run) == run
+
+
+def test_assemble_may_copy_a_large_shard(account: Account) -> None:
+    account.add_run()
+    account.add_answer()
+    account.invoke("reconcile", sample("reconcile-turn"))
+    account.invoke("plan", sample("plan"))
+    account.invoke("label", sample("label"))
+    # A shard manifest above 5 MiB goes through a multipart upload and a copy inside S3.
+    key = RUN + "shards/000000.manifest.jsonl"
+    (line,) = (json.loads(line) for line in account.labels.lines(key))
+    line["padding"] = "x" * (9 * 1024 * 1024)
+    large = json.dumps(line).encode() + b"\n"
+    account.labels.write(key, large)
+    result = json.loads(account.labels.read(RUN + "shards/000000.result.json") or b"")
+    account.labels.write(
+        RUN + "shards/000000.result.json", json.dumps({**result, "manifest_bytes": len(large)}).encode()
+    )
+    account.invoke("assemble", sample("assemble"))
+    assert account.called("UploadPartCopy")
+
+
+def test_handlers_say_nothing_of_the_labels_themselves(account: Account) -> None:
+    # States pass counts and URIs: 256 KiB is all that Step Functions takes.
+    account.add_run()
+    account.add_answer()
+    for function, event in (
+        ("reconcile", sample("reconcile-turn")),
+        ("plan", sample("plan")),
+        ("label", sample("label")),
+        ("assemble", sample("assemble")),
+    ):
+        result = json.dumps(account.invoke(function, event))
+        assert len(result) < 2_000
+        assert "annotations" not in result

@@ -1,0 +1,321 @@
+"""What every ledger guarantees: the one in memory and the one on DynamoDB."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+import pytest
+from botocore.exceptions import ClientError
+from botocore.stub import Stubber
+
+from autolabel.aws.ledger import DynamoLedger
+from autolabel.drives import Camera, DriveDocument, Run
+from autolabel.errors import RunMissing
+from autolabel.frames import FrameKey
+from autolabel.ports import Ledger, PendingUnit, WaitingRun
+from autolabel.units import Unit
+from tests.contract.conftest import create_table
+
+MODEL = "detector.0001"
+
+
+def unit(index: int = 0, *, camera: str = "front", drive: str = "d1", etag: str = "e", model: str = MODEL) -> Unit:
+    return Unit.of(FrameKey(drive, camera, f"{index:019d}", "png"), etag, model)
+
+
+def pending(of: Unit, *, attempt: int = 1, errors: int = 0, since: float = 10.5) -> PendingUnit:
+    return PendingUnit(of, f"drives/{of.drive}/{of.position}.png", "e", attempt=attempt, errors=errors, since=since)
+
+
+def run(drive: str = "d1", etag: str = "first") -> Run:
+    document = DriveDocument("car", {"front": Camera(ego_mask=((0.0, 0.5), (1.0, 1.0), (0.0, 2.0)))}, notes=("é",))
+    return Run(drive, "0001", document, etag, (MODEL,), "2026.1", ("car", "person"))
+
+
+def test_an_empty_ledger_knows_nothing(ledger: Ledger) -> None:
+    assert ledger.pending(unit()) is None
+    assert not ledger.any_pending("d1", [MODEL])
+    assert list(ledger.pending_of_model("d1", MODEL)) == []
+    assert ledger.pending_of_frame(FrameKey("d1", "front", "0" * 19, "png"), MODEL) == []
+    assert list(ledger.failed_of_model("d1", MODEL)) == []
+    assert list(ledger.locations_of_model("d1", MODEL)) == []
+    assert ledger.waiting_runs("d1") == []
+    assert list(ledger.refusals("d1")) == []
+    assert ledger.find_run("d1", "0001") is None
+    with pytest.raises(RunMissing, match="d1"):
+        ledger.run("d1", "0001")
+
+
+def test_a_unit_is_recorded_once_and_the_first_record_stays(ledger: Ledger) -> None:
+    assert ledger.add_pending(pending(unit(), since=1.25))
+    assert not ledger.add_pending(pending(unit(), attempt=7, since=99.0))
+    assert ledger.pending(unit()) == pending(unit(), since=1.25)
+
+
+def test_all_of_a_pending_unit_is_kept(ledger: Ledger) -> None:
+    ledger.add_pending(pending(unit(), attempt=3, errors=2, since=1_764_000_000.123456))
+    ledger.mark_invoked(pending(unit(), attempt=3), invoked=12.5, deadline=1_764_000_000.987654, location="x/y.out")
+    assert ledger.pending(unit()) == msgspec.structs.replace(
+        pending(unit(), attempt=3, errors=2, since=1_764_000_000.123456),
+        invoked=12.5,
+        deadline=1_764_000_000.987654,
+        location="x/y.out",
+    )
+
+
+def test_an_invocation_of_an_older_attempt_is_not_noted(ledger: Ledger) -> None:
+    ledger.add_pending(pending(unit(), attempt=2))
+    ledger.mark_invoked(pending(unit(), attempt=1), invoked=5.0, deadline=6.0, location="elsewhere")
+    assert ledger.pending(unit()) == pending(unit(), attempt=2)
+
+
+def test_an_invocation_of_an_answered_unit_leaves_nothing_behind(ledger: Ledger) -> None:
+    ledger.mark_invoked(pending(unit()), invoked=5.0, deadline=6.0, location="elsewhere")
+    assert ledger.pending(unit()) is None
+    assert not ledger.any_pending("d1", [MODEL])
+
+
+def test_the_next_attempt_forgets_the_invocation_before_it(ledger: Ledger) -> None:
+    ledger.add_pending(pending(unit()))
+    ledger.mark_invoked(pending(unit()), invoked=5.0, deadline=6.0, location="elsewhere")
+    assert ledger.next_attempt(pending(unit()), errors=1, since=20.0)
+    assert ledger.pending(unit()) == pending(unit(), attempt=2, errors=1, since=20.0)
+
+
+def test_of_two_next_attempts_from_one_attempt_only_one_counts(ledger: Ledger) -> None:
+    ledger.add_pending(pending(unit()))
+    assert ledger.next_attempt(pending(unit()), errors=1, since=20.0)
+    assert not ledger.next_attempt(pending(unit()), errors=1, since=30.0)
+    assert ledger.pending(unit()) == pending(unit(), attempt=2, errors=1, since=20.0)
+
+
+def test_the_next_attempt_of_an_answered_unit_does_not_make_it_pending_again(ledger: Ledger) -> None:
+    assert not ledger.next_attempt(pending(unit()), errors=1, since=20.0)
+    assert ledger.pending(unit()) is None
+
+
+def test_only_a_unit_that_waits_in_the_queue_is_touched(ledger: Ledger) -> None:
+    assert not ledger.touch(pending(unit()), since=50.0)
+    assert ledger.pending(unit()) is None
+    ledger.add_pending(pending(unit()))
+    assert ledger.touch(pending(unit()), since=50.0)
+    assert ledger.pending(unit()) == pending(unit(), since=50.0)
+    assert not ledger.touch(pending(unit(), attempt=2), since=60.0)
+    ledger.mark_invoked(pending(unit()), invoked=5.0, deadline=6.0, location="")
+    assert not ledger.touch(pending(unit()), since=60.0)
+    found = ledger.pending(unit())
+    assert found is not None
+    assert found.since == 50.0
+
+
+def test_a_failure_moves_a_unit_from_pending_to_failed_at_once(ledger: Ledger) -> None:
+    ledger.add_pending(pending(unit()))
+    assert ledger.fail(pending(unit()), "the model said no")
+    assert ledger.pending(unit()) is None
+    assert [(f.unit, f.reason) for f in ledger.failed_of_model("d1", MODEL)] == [(unit(), "the model said no")]
+
+
+def test_a_failure_of_another_attempt_changes_nothing(ledger: Ledger) -> None:
+    ledger.add_pending(pending(unit(), attempt=2))
+    assert not ledger.fail(pending(unit(), attempt=1), "late")
+    assert ledger.pending(unit()) == pending(unit(), attempt=2)
+    assert list(ledger.failed_of_model("d1", MODEL)) == []
+
+
+def test_a_failure_of_an_answered_unit_changes_nothing(ledger: Ledger) -> None:
+    assert not ledger.fail(pending(unit()), "late")
+    assert list(ledger.failed_of_model("d1", MODEL)) == []
+
+
+def test_a_second_failure_after_a_new_start_replaces_the_reason(ledger: Ledger) -> None:
+    for reason in ("first", "second"):
+        ledger.add_pending(pending(unit()))
+        assert ledger.fail(pending(unit()), reason)
+    assert [f.reason for f in ledger.failed_of_model("d1", MODEL)] == ["second"]
+
+
+def test_settling_is_final_and_may_happen_twice(ledger: Ledger) -> None:
+    ledger.add_pending(pending(unit()))
+    ledger.settle(unit(), None)
+    ledger.settle(unit(), None)
+    assert ledger.pending(unit()) is None
+    assert list(ledger.locations_of_model("d1", MODEL)) == []
+
+
+def test_an_answer_elsewhere_is_remembered(ledger: Ledger) -> None:
+    ledger.add_pending(pending(unit()))
+    ledger.settle(unit(), "inference/elsewhere.out")
+    assert ledger.pending(unit()) is None
+    assert list(ledger.locations_of_model("d1", MODEL)) == [(unit(), "inference/elsewhere.out")]
+
+
+def test_units_come_in_the_byte_order_of_their_places_from_all_partitions(ledger: Ledger) -> None:
+    # "-" sorts before "/" and "_" behind it, so a camera's name alone does not give the order of keys.
+    units = [
+        unit(i, camera=camera, etag=etag) for camera in ("a", "a-b", "a_b", "B") for i in range(6) for etag in "xy"
+    ]
+    expected = sorted(units, key=lambda u: u.place.encode())
+    assert len({u.partition for u in units}) > 1
+    for one in reversed(units):
+        ledger.add_pending(pending(one))
+    assert [p.unit for p in ledger.pending_of_model("d1", MODEL)] == expected
+    for one in units[::2]:
+        ledger.fail(pending(one), "no")
+    for one in units[1::2]:
+        ledger.settle(one, "elsewhere")
+    assert [f.unit for f in ledger.failed_of_model("d1", MODEL)] == [u for u in expected if u in units[::2]]
+    assert [u for u, _ in ledger.locations_of_model("d1", MODEL)] == [u for u in expected if u in units[1::2]]
+
+
+def test_other_drives_models_and_frames_are_left_out(ledger: Ledger) -> None:
+    here = unit(1)
+    for one in (here, unit(1, drive="d10"), unit(1, drive="d"), unit(1, model="detector-b.0001"), unit(11)):
+        ledger.add_pending(pending(one))
+    ledger.add_pending(pending(unit(1, model="detector.0002")))
+    assert [p.unit for p in ledger.pending_of_frame(FrameKey("d1", "front", f"{1:019d}", "png"), MODEL)] == [here]
+    assert [p.unit for p in ledger.pending_of_model("d1", MODEL)] == [here, unit(11)]
+    assert ledger.any_pending("d1", ["detector.0002"])
+    assert not ledger.any_pending("d1", ["detector.0003"])
+    assert not ledger.any_pending("d1", ["detector"])
+    assert not ledger.any_pending("d1", [])
+    assert not ledger.any_pending("d2", [MODEL])
+
+
+def test_every_content_that_a_frame_has_had_is_found_by_the_frame(ledger: Ledger) -> None:
+    units = [unit(etag=etag) for etag in ("one", "two")]
+    for one in units:
+        ledger.add_pending(pending(one))
+    found = ledger.pending_of_frame(FrameKey("d1", "front", f"{0:019d}", "jpg"), MODEL)
+    assert {p.unit for p in found} == set(units)
+
+
+def test_something_is_pending_in_whatever_partition_it_lies(ledger: Ledger) -> None:
+    for index in range(12):
+        ledger.add_pending(pending(unit(index)))
+        assert ledger.any_pending("d1", ["other.0001", MODEL])
+        ledger.settle(unit(index), None)
+        assert not ledger.any_pending("d1", ["other.0001", MODEL])
+
+
+def test_the_first_run_stands_whoever_comes_second(ledger: Ledger) -> None:
+    assert ledger.allocate_first_run(run(), 1.0) == run()
+    assert ledger.allocate_first_run(run(etag="second"), 2.0) == run()
+    assert ledger.run("d1", "0001") == run()
+    assert ledger.find_run("d1", "0001") == run()
+    assert ledger.find_run("d1", "0002") is None
+    with pytest.raises(RunMissing, match="0002"):
+        ledger.run("d1", "0002")
+
+
+def test_a_finished_run_is_still_the_run(ledger: Ledger) -> None:
+    ledger.allocate_first_run(run(), 1.0)
+    ledger.finish_run(run(), "published", 99.0)
+    assert ledger.run("d1", "0001") == run()
+
+
+def test_a_newer_token_takes_the_place_of_an_older_one(ledger: Ledger) -> None:
+    ledger.wait(WaitingRun("d1", "0001", "old", (MODEL,)))
+    ledger.wait(WaitingRun("d1", "0001", "new", (MODEL, "b.0001")))
+    assert ledger.waiting_runs("d1") == [WaitingRun("d1", "0001", "new", (MODEL, "b.0001"))]
+
+
+def test_only_the_very_token_is_forgotten(ledger: Ledger) -> None:
+    ledger.wait(WaitingRun("d1", "0001", "new", (MODEL,)))
+    ledger.stop_waiting(WaitingRun("d1", "0001", "old", (MODEL,)))
+    assert [w.token for w in ledger.waiting_runs("d1")] == ["new"]
+    ledger.stop_waiting(WaitingRun("d1", "0001", "new", (MODEL,)))
+    ledger.stop_waiting(WaitingRun("d1", "0001", "new", (MODEL,)))
+    assert ledger.waiting_runs("d1") == []
+
+
+def test_a_drives_waiting_runs_are_told_from_its_runs_and_from_other_drives(ledger: Ledger) -> None:
+    ledger.allocate_first_run(run(), 1.0)
+    for drive, name in (("d1", "0002"), ("d1", "0001"), ("d10", "0001")):
+        ledger.wait(WaitingRun(drive, name, f"{drive} {name}", (MODEL,)))
+    assert [w.token for w in ledger.waiting_runs("d1")] == ["d1 0001", "d1 0002"]
+
+
+def test_a_token_of_the_greatest_length_is_kept(ledger: Ledger) -> None:
+    ledger.wait(WaitingRun("d1", "0001", "A" * 2048, (MODEL,)))
+    assert ledger.waiting_runs("d1")[0].token == "A" * 2048
+
+
+def test_a_refusal_is_kept_once_for_each_key(ledger: Ledger) -> None:
+    for detail in ("first", "second"):
+        ledger.record_refusal("d1", "drives/d1/ü", "key-outside-contract", detail, 1.0)
+    ledger.record_refusal("", "elsewhere", "key-outside-contract", "x", 1.0)
+    assert list(ledger.refusals("d1")) == [("drives/d1/ü", "key-outside-contract", "second")]
+    assert list(ledger.refusals("")) == [("elsewhere", "key-outside-contract", "x")]
+
+
+def test_a_refusal_with_the_longest_key_and_detail_is_kept(ledger: Ledger) -> None:
+    key = "drives/d1/" + "ü" * 507
+    assert len(key.encode()) == 1024
+    ledger.record_refusal("d1", key, "reason", "é" * 10_000, 1.0)
+    ((kept, _, detail),) = ledger.refusals("d1")
+    assert kept == key
+    assert detail == "é" * 2_000
+
+
+def test_a_refusal_without_a_key_is_kept(ledger: Ledger) -> None:
+    ledger.record_refusal("", "", "key-outside-contract", "the key is empty", 1.0)
+    assert [detail for _, _, detail in ledger.refusals("")] == ["the key is empty"]
+
+
+@pytest.mark.usefixtures("aws")
+def test_a_partition_of_more_than_one_page_is_read_to_its_end() -> None:
+    # A page of a query ends at 1 MB.
+    ledger = DynamoLedger(create_table("ledger"), "ledger")
+    for index in range(600):
+        ledger.record_refusal("d1", f"{index:04d}", "reason", "x" * 2_000, 1.0)
+    assert [key for key, _, _ in ledger.refusals("d1")] == [f"{index:04d}" for index in range(600)]
+
+
+@pytest.mark.usefixtures("aws")
+def test_a_failed_transaction_that_is_no_failed_condition_is_raised() -> None:
+    client = create_table("ledger")
+    with Stubber(client) as stubber:
+        stubber.add_client_error(
+            "transact_write_items",
+            "TransactionCanceledException",
+            modeled_fields={"CancellationReasons": [{"Code": "None"}, {"Code": "TransactionConflict"}]},
+        )
+        with pytest.raises(ClientError, match="TransactionCanceled"):
+            DynamoLedger(client, "ledger").fail(pending(unit()), "no")
+
+
+@pytest.mark.usefixtures("aws")
+@pytest.mark.parametrize(
+    ("operation", "write"),
+    [
+        ("put_item", lambda ledger: ledger.add_pending(pending(unit()))),
+        ("update_item", lambda ledger: ledger.next_attempt(pending(unit()), errors=0, since=0.0)),
+    ],
+)
+def test_a_throttled_write_is_raised_and_never_taken_for_a_failed_condition(
+    operation: str, write: Callable[[Ledger], object]
+) -> None:
+    client = create_table("ledger")
+    with Stubber(client) as stubber:
+        stubber.add_client_error(operation, "ProvisionedThroughputExceededException")
+        with pytest.raises(ClientError, match="Throughput"):
+            write(DynamoLedger(client, "ledger"))
+
+
+@pytest.mark.usefixtures("aws")
+def test_every_read_is_strongly_consistent(monkeypatch: pytest.MonkeyPatch) -> None:
+    client = create_table("ledger")
+    asked: list[dict[str, object]] = []
+    client.meta.events.register("provide-client-params.dynamodb.*", lambda params, **_: asked.append(params))
+    ledger = DynamoLedger(client, "ledger")
+    ledger.pending(unit())
+    ledger.any_pending("d1", [MODEL])
+    for read in (ledger.pending_of_model, ledger.failed_of_model, ledger.locations_of_model):
+        list(read("d1", MODEL))
+    ledger.pending_of_frame(FrameKey("d1", "front", "0" * 19, "png"), MODEL)
+    ledger.waiting_runs("d1")
+    ledger.allocate_first_run(run(), 1.0)
+    reads = [params for params in asked if "Item" not in params]
+    assert len(reads) >= 20
+    assert all(params["ConsistentRead"] is True for params in reads)

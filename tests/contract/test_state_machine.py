@@ -1,0 +1,180 @@
+"""statemachine/label_drive.asl.yaml: its substitutions, its edges and its retries."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import yaml
+
+import autolabel.errors
+import autolabel.settings
+from tests.contract.template import listed, resources, state_machine_text, template
+
+MACHINE: dict[str, Any] = yaml.safe_load(state_machine_text())
+GIVEN = resources("AWS::Serverless::StateMachine")["LabelDriveStateMachine"]["Properties"]["DefinitionSubstitutions"]
+# A run without its record and a function without its settings stay so however often they are tried.
+NEVER_RETRIED = {"RunMissing", "SettingsError"}
+
+
+def scopes(machine: dict[str, Any] = MACHINE) -> Iterator[dict[str, Any]]:
+    """The machine and every map's processor: names of states are known within one of them."""
+    yield machine
+    for state in machine["States"].values():
+        if "ItemProcessor" in state:
+            yield from scopes(state["ItemProcessor"])
+
+
+STATES = {name: state for scope in scopes() for name, state in scope["States"].items()}
+TASKS = {name: state for name, state in STATES.items() if state["Type"] == "Task"}
+
+
+def targets(state: dict[str, Any]) -> list[str]:
+    """The states that may follow."""
+    found = [state.get("Next"), state.get("Default")]
+    found += [choice["Next"] for choice in state.get("Choices", [])]
+    found += [catcher["Next"] for catcher in state.get("Catch", [])]
+    return [name for name in found if name]
+
+
+def test_every_time_is_a_parameter_of_the_template() -> None:
+    times = {
+        name: state[key] for name, state in STATES.items() for key in ("TimeoutSeconds", "Seconds") if key in state
+    }
+    assert set(times) == {"AwaitInference", "LabelingJob", "WaitForJob"}
+    for value in times.values():
+        parameter = GIVEN[value.removeprefix("${").removesuffix("}")]["Ref"]
+        assert template()["Parameters"][parameter]["Type"] == "Number"
+
+
+def test_names_of_states_are_unique_and_short() -> None:
+    names = [name for scope in scopes() for name in scope["States"]]
+    assert len(set(names)) == len(names) >= 8
+    assert all(len(name) <= 80 for name in names)
+
+
+def test_every_substitution_is_given_and_every_given_one_is_used() -> None:
+    asked = set(re.findall(r"\$\{([A-Za-z]+)\}", state_machine_text()))
+    assert asked == set(GIVEN)
+
+
+def test_every_next_state_is_there_and_every_state_is_reached() -> None:
+    for scope in scopes():
+        states = scope["States"]
+        reached, ahead = set(), [scope["StartAt"]]
+        while ahead:
+            name = ahead.pop()
+            assert name in states
+            if name not in reached:
+                reached.add(name)
+                ahead += targets(states[name])
+        assert reached == set(states)
+
+
+@pytest.mark.parametrize("name", STATES)
+def test_a_state_ends_or_goes_on(name: str) -> None:
+    state = STATES[name]
+    ways_on = [("End" in state), ("Next" in state), state["Type"] in ("Choice", "Fail", "Succeed")]
+    assert sum(ways_on) == 1
+    if state["Type"] == "Choice":
+        assert "Default" in state
+
+
+@pytest.mark.parametrize("name", [name for name, state in STATES.items() if state["Type"] in ("Task", "Map")])
+def test_a_state_that_works_says_what_it_does(name: str) -> None:
+    assert STATES[name]["Comment"]
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_every_task_is_retried_with_jitter(name: str) -> None:
+    retriers = TASKS[name]["Retry"]
+    retried = [retrier for retrier in retriers if retrier.get("MaxAttempts", 3)]
+    assert retried
+    for retrier in retried:
+        assert retrier["JitterStrategy"] == "FULL"
+        assert retrier["BackoffRate"] > 1
+        assert retrier["MaxDelaySeconds"] >= retrier["IntervalSeconds"]
+    # States.ALL must come last and alone.
+    for position, retrier in enumerate(retriers):
+        if "States.ALL" in retrier["ErrorEquals"]:
+            assert retrier["ErrorEquals"] == ["States.ALL"]
+            assert position == len(retriers) - 1
+
+
+@pytest.mark.parametrize("name", [n for n, s in TASKS.items() if "lambda:invoke" in s["Resource"]])
+def test_what_no_retry_can_mend_is_not_retried(name: str) -> None:
+    final = [set(r["ErrorEquals"]) for r in TASKS[name]["Retry"] if r.get("MaxAttempts") == 0]
+    assert set().union(*final) >= NEVER_RETRIED
+
+
+def test_errors_that_are_named_are_raised_by_somebody() -> None:
+    ours = set(vars(autolabel.errors)) | set(vars(autolabel.settings))
+    for state in TASKS.values():
+        for retrier in [*state["Retry"], *state.get("Catch", [])]:
+            for error in retrier["ErrorEquals"]:
+                assert error in ours or re.match(r"(States|SageMaker|Lambda)\.", error), error
+
+
+def test_an_exhausted_failure_is_not_caught() -> None:
+    caught = {error for state in STATES.values() for c in state.get("Catch", []) for error in c["ErrorEquals"]}
+    assert caught == {"States.Timeout", "SageMaker.ResourceInUseException", "SageMaker.ResourceInUse"}
+    assert [c["Next"] for c in STATES["AwaitInference"]["Catch"]] == ["Reconcile"]
+
+
+def test_a_wait_for_answers_always_ends_in_another_look() -> None:
+    wait = STATES["AwaitInference"]
+    assert wait["Resource"].endswith("lambda:invoke.waitForTaskToken")
+    assert wait["TimeoutSeconds"] == "${AwaitTimeout}"
+    assert targets(wait) == ["Reconcile", "Reconcile"]
+
+
+def test_only_a_run_without_anything_pending_is_planned() -> None:
+    into = [name for name, state in STATES.items() if "PlanShards" in targets(state)]
+    assert into == ["Everything answered?"]
+    (choice,) = STATES["Everything answered?"]["Choices"]
+    assert choice["Condition"] == "{% $states.input.pending = 0 %}"
+    assert STATES["Everything answered?"]["Default"] == "AwaitInference"
+
+
+def test_a_failed_shard_fails_the_run() -> None:
+    shards = STATES["LabelShards"]
+    assert shards["ItemProcessor"]["ProcessorConfig"]["Mode"] == "DISTRIBUTED"
+    assert not any(name.startswith("Tolerated") for name in shards)
+    assert shards["MaxConcurrency"] == "${ShardConcurrency}"
+    # Children of a distributed map know no variables of their parent.
+    assert "$states.context.Execution" not in json.dumps(shards["ItemProcessor"])
+
+
+def test_labels_never_travel_through_the_state() -> None:
+    for name in ("Reconcile", "PlanShards", "Assemble", "Publish"):
+        assert STATES[name]["Output"] == "{% $states.result.Payload %}"
+    assert set(STATES["LabelingJob"]["Output"]) == {"job", "status", "frames", "manifest", "output"}
+    assert set(STATES["JobCompleted"]["Output"]) == set(STATES["LabelingJob"]["Output"])
+
+
+def test_a_job_that_is_followed_is_asked_for_until_it_ends() -> None:
+    conditions = " ".join(choice["Condition"] for choice in STATES["Job ended?"]["Choices"])
+    for status in ("Completed", "Failed", "Stopped"):
+        assert f"'{status}'" in conditions
+    assert STATES["Job ended?"]["Default"] == "WaitForJob"
+    assert targets(STATES["WaitForJob"]) == ["FindLabelingJob"]
+
+
+def test_the_label_attribute_is_one_that_ground_truth_takes_for_boxes() -> None:
+    name = STATES["LabelingJob"]["Arguments"]["LabelAttributeName"]
+    assert re.fullmatch(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,126}", name)
+    assert not name.endswith(("-metadata", "-ref"))
+    assert name not in ("source", "source-ref", "prelabel")
+
+
+def test_the_machine_may_invoke_its_functions_and_no_other() -> None:
+    role = template()["Resources"]["LabelDriveRole"]["Properties"]["Policies"][0]["PolicyDocument"]["Statement"]
+    (invoke,) = (statement for statement in role if statement["Action"] == "lambda:InvokeFunction")
+    given = [value for name, value in GIVEN.items() if isinstance(value, dict) and "Function.Arn" in str(value)]
+    key = json.dumps
+    assert sorted(listed(invoke["Resource"]), key=key) == sorted(given, key=key)
+    called = {task["Arguments"]["FunctionName"] for task in TASKS.values() if "FunctionName" in task["Arguments"]}
+    assert len(called) == len(given)

@@ -1,0 +1,85 @@
+"""A bucket in memory."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+
+from autolabel.errors import FrameChanged
+from autolabel.ports import StoredObject
+
+# Chunks are small, so that whatever reads in chunks meets their borders.
+CHUNK = 1024
+
+
+class FakeBucket:
+    """`autolabel.ports.Bucket` in a dict; `writes` names the keys that were written, in order."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.objects: dict[str, bytes] = {}
+        self.content_types: dict[str, str] = {}
+        self.writes: list[str] = []
+
+    def uri(self, key: str) -> str:
+        return f"s3://{self.name}/{key}"
+
+    def etag(self, key: str) -> str:
+        return etag_of(self.objects[key])
+
+    def read(self, key: str) -> bytes | None:
+        return self.objects.get(key)
+
+    def read_first(self, key: str, count: int, etag: str | None = None) -> bytes:
+        if key not in self.objects or (etag is not None and self.etag(key) != etag):
+            raise FrameChanged(f"{key} is gone or holds other bytes")
+        return self.objects[key][:count]
+
+    def stream(self, key: str) -> Iterator[bytes]:
+        body = self._existing(key)
+        return (body[at : at + CHUNK] for at in range(0, len(body), CHUNK))
+
+    def lines(self, key: str) -> Iterator[bytes]:
+        return iter(self._existing(key).splitlines())
+
+    def exists(self, key: str) -> bool:
+        return key in self.objects
+
+    def list(self, prefix: str) -> Iterator[StoredObject]:
+        # S3 pages through a living bucket; a snapshot of the keys is the most that anyone may rely on.
+        for key in sorted((key for key in self.objects if key.startswith(prefix)), key=str.encode):
+            if key in self.objects:
+                yield StoredObject(key, self.etag(key), len(self.objects[key]))
+
+    def write(self, key: str, body: bytes, content_type: str = "application/json") -> None:
+        self.objects[key] = bytes(body)
+        self.content_types[key] = content_type
+        self.writes.append(key)
+
+    def write_once(self, key: str, body: bytes, content_type: str = "application/json") -> bool:
+        if key in self.objects:
+            return False
+        self.write(key, body, content_type)
+        return True
+
+    def write_stream(self, key: str, chunks: Iterable[bytes], content_type: str, *, once: bool = False) -> None:
+        if once and key in self.objects:
+            return
+        body = b"".join(chunks)
+        if once:
+            self.write_once(key, body, content_type)
+        else:
+            self.write(key, body, content_type)
+
+    def concatenate(self, key: str, sources: Sequence[tuple[str, int]], content_type: str) -> None:
+        self.write(key, b"".join(self._existing(source) for source, _ in sources), content_type)
+
+    def _existing(self, key: str) -> bytes:
+        if key not in self.objects:
+            raise KeyError(self.uri(key))
+        return self.objects[key]
+
+
+def etag_of(body: bytes) -> str:
+    """The ETag that S3 gives an object that was put in one piece."""
+    return hashlib.md5(body, usedforsecurity=False).hexdigest()

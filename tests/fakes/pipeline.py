@@ -1,0 +1,219 @@
+"""The whole domain over fakes: what the functions and the state machine do, step by step, as a test says."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+from urllib.parse import quote_plus
+
+import msgspec
+
+from autolabel.assembly import Assembly, assemble_run
+from autolabel.catalogue import Catalogue, Model
+from autolabel.completion import Completion, Settled, wake_if_done
+from autolabel.drives import Run
+from autolabel.publication import FinishedJob, Publication, publish_run
+from autolabel.reconciliation import Limits
+from autolabel.runs import Plan, TurnReport, await_answers, plan_run, read_shards, reconcile_run
+from autolabel.shard_labelling import ShardLabelling
+from autolabel.submission import ObjectEvent, Submission, Submitted, UnitRequest, read_message
+from tests.fakes.announcements import FakeAnnouncements
+from tests.fakes.answers import DETECTOR, add_to_catalogue
+from tests.fakes.bucket import FakeBucket, etag_of
+from tests.fakes.endpoints import FakeEndpoints
+from tests.fakes.executions import FakeExecutions
+from tests.fakes.faults import Fuse, Fused
+from tests.fakes.ledger import FakeLedger
+from tests.fakes.queue import FakeSubmitQueue
+
+DRIVE = "drive-7"
+JOB_LABELS = ("car", "truck", "bicycle", "person")
+LIMITS = Limits(unsubmitted_after=3_600.0, max_attempts=3)
+MAX_ERRORS = 2
+
+
+def frame_key(index: int, *, drive: str = DRIVE, camera: str = "front", extension: str = "png") -> str:
+    return f"drives/{drive}/{camera}/{1_700_000_000_000_000_000 + index}.{extension}"
+
+
+def drive_document(*cameras: str, **more: Any) -> bytes:
+    return msgspec.json.encode({"vehicle": "car-1", "cameras": {name: {} for name in cameras or ("front",)}, **more})
+
+
+class Pipeline:
+    """Fakes with the domain on top. `now` is the clock; nothing happens unless it is asked for."""
+
+    def __init__(self, *models: Model, honours_names: bool = True, drive: str = DRIVE) -> None:
+        self.drive = drive
+        self.now = 1_000.0
+        self.ingest = FakeBucket("ingest")
+        self.labels = FakeBucket("labels")
+        self.ledger = FakeLedger()
+        self.queue = FakeSubmitQueue()
+        self.endpoints = FakeEndpoints(self.labels, honours_names=honours_names)
+        self.executions = FakeExecutions()
+        self.announcements = FakeAnnouncements()
+        add_to_catalogue(self.labels, *(models or (DETECTOR,)))
+
+    def upload(self, key: str, body: bytes) -> ObjectEvent:
+        """Put an object; the event that S3 will report."""
+        self.ingest.write(key, body)
+        return ObjectEvent("ingest", key, etag_of(body), len(body))
+
+    def submission(self, fuse: Fuse | None = None) -> Submission:
+        """A fresh submit function; with a fuse, it dies before one of its operations."""
+        fused = (lambda port: Fused(port, fuse)) if fuse else (lambda port: port)
+        return Submission(
+            ingest=fused(self.ingest),
+            labels=fused(self.labels),
+            ledger=fused(self.ledger),
+            catalogue=Catalogue(self.labels.read, lambda: self.now),
+            endpoints=fused(self.endpoints),
+            executions=fused(self.executions),
+            announcements=fused(self.announcements),
+            job_labels=JOB_LABELS,
+            now=lambda: self.now,
+        )
+
+    def submit(self, asked: ObjectEvent | UnitRequest, fuse: Fuse | None = None) -> list[str]:
+        return [one.outcome for one in self.take(asked, fuse)]
+
+    def take(self, asked: ObjectEvent | UnitRequest, fuse: Fuse | None = None) -> list[Submitted]:
+        return self.submission(fuse).take(asked)
+
+    def submit_asked(self) -> list[str]:
+        """Take everything from the pipeline's own queue."""
+        asked, self.queue.asked = self.queue.asked, []
+        return [outcome for one in asked for outcome in self.submit(one)]
+
+    def close(self, body: bytes | None = None) -> list[str]:
+        event = self.upload(f"drives/{self.drive}/drive.json", drive_document() if body is None else body)
+        return self.submit(event)
+
+    def collect(self, body: str, fuse: Fuse | None = None) -> Settled:
+        """Take a notification and look whether a run is to be woken, as the collect function does."""
+        ledger: Any = Fused(self.ledger, fuse) if fuse else self.ledger
+        queue: Any = Fused(self.queue, fuse) if fuse else self.queue
+        executions: Any = Fused(self.executions, fuse) if fuse else self.executions
+        completion = Completion(
+            ledger,
+            queue,
+            ingest="ingest",
+            labels="labels",
+            endpoint_of=Catalogue(self.labels.read, lambda: self.now).endpoint_of,
+            max_errors=MAX_ERRORS,
+        )
+        settled = completion.take(body, self.now)
+        if settled.drive:
+            wake_if_done(settled.drive, ledger, executions)
+        return settled
+
+    @property
+    def run(self) -> Run:
+        return self.ledger.run(self.drive, "0001")
+
+    def reconcile(self, fuse: Fuse | None = None) -> TurnReport:
+        fused = (lambda port: Fused(port, fuse)) if fuse else (lambda port: port)
+        return reconcile_run(
+            self.run,
+            ingest=fused(self.ingest),
+            labels=fused(self.labels),
+            ledger=fused(self.ledger),
+            queue=fused(self.queue),
+            limits=LIMITS,
+            now=self.now,
+        )
+
+    def wait(self, token: str, fuse: Fuse | None = None) -> bool:
+        """The execution waits with a token; whether it is woken at once."""
+        self.executions.tokens.add(token)
+        ledger: Any = Fused(self.ledger, fuse) if fuse else self.ledger
+        executions: Any = Fused(self.executions, fuse) if fuse else self.executions
+        return await_answers(self.run, token, ledger=ledger, executions=executions)
+
+    def plan(self, shard_frames: int = 3) -> Plan:
+        return plan_run(self.run, labels=self.labels, ledger=self.ledger, shard_frames=shard_frames)
+
+    def label(self) -> None:
+        """Label every planned shard."""
+        catalogue = Catalogue(self.labels.read, lambda: self.now)
+        labelling = ShardLabelling(
+            self.run,
+            catalogue.revisions(self.run.models),
+            ingest=self.ingest,
+            labels=self.labels,
+            created="2026-01-01T00:00:00.000",
+        )
+        for shard in read_shards(self.labels, self.drive, "0001"):
+            labelling.label(shard)
+
+    def assemble(self, max_objects: int = 100_000) -> Assembly:
+        return assemble_run(
+            self.run, ingest=self.ingest, labels=self.labels, ledger=self.ledger, max_objects=max_objects
+        )
+
+    def publish(self, jobs: Sequence[FinishedJob]) -> Publication:
+        return publish_run(
+            self.run,
+            jobs,
+            ingest=self.ingest,
+            labels=self.labels,
+            ledger=self.ledger,
+            announcements=self.announcements,
+            now=self.now,
+        )
+
+    def verify(self, assembly: Assembly) -> list[FinishedJob]:
+        """What Ground Truth leaves when its people keep every box."""
+        finished = []
+        for job in assembly.jobs:
+            key = job.manifest.removeprefix(self.labels.uri(""))
+            output = key + ".output"
+            lines = [verified(msgspec.json.decode(line)) for line in self.labels.lines(key)]
+            self.labels.write(output, b"".join(msgspec.json.encode(line) + b"\n" for line in lines))
+            finished.append(FinishedJob(job.name, "Completed", job.frames, job.manifest, self.labels.uri(output)))
+        return finished
+
+
+def verified(line: dict[str, Any], **metadata: Any) -> dict[str, Any]:
+    """A manifest line as an adjustment job writes it, its boxes untouched."""
+    boxes = line["prelabel"]["annotations"]
+    return {
+        **line,
+        "verified": line["prelabel"],
+        "verified-metadata": {
+            "objects": [{"confidence": 0.0} for _ in boxes],
+            "class-map": line["prelabel-metadata"]["class-map"],
+            "type": "groundtruth/object-detection",
+            "human-annotated": "yes",
+            "creation-date": "2026-01-02T00:00:00.000000",
+            "job-name": "labeling-job/verify",
+            "adjustment-status": "unadjusted",
+            **metadata,
+        },
+    }
+
+
+def s3_message(event: ObjectEvent) -> str:
+    """The message that S3 puts on a queue for an object, its key form-encoded."""
+    return msgspec.json.encode(
+        {
+            "Records": [
+                {
+                    "eventVersion": "2.1",
+                    "eventSource": "aws:s3",
+                    "eventName": "ObjectCreated:Put",
+                    "s3": {
+                        "bucket": {"name": event.bucket},
+                        "object": {"key": quote_plus(event.key, safe="/"), "eTag": event.etag, "size": event.size},
+                    },
+                }
+            ]
+        }
+    ).decode()
+
+
+def read_one(message: str) -> ObjectEvent | UnitRequest:
+    """The single thing that a message asks for."""
+    (asked,) = read_message(message)
+    return asked

@@ -1,0 +1,165 @@
+"""Shards become the manifests of a run's verification, its summary and its report."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import msgspec
+import pytest
+
+from autolabel.assembly import Assembly
+from autolabel.errors import CountMismatch, ShardMissing
+from autolabel.shards import ShardResult, shard_key
+from autolabel.summary import FrameCounts, Summary
+from tests.fakes.answers import answer
+from tests.fakes.images import png
+from tests.fakes.pipeline import DRIVE, JOB_LABELS, Pipeline, drive_document, frame_key
+
+PREFIX = f"labels/{DRIVE}/0001/"
+
+
+def labelled(pipeline: Pipeline, frames: int, *, shard_frames: int = 3, document: bytes | None = None) -> Pipeline:
+    """A run whose shards are all labelled."""
+    for index in range(frames):
+        pipeline.submit(pipeline.upload(frame_key(index), png()))
+    pipeline.close(document)
+    for invocation in pipeline.endpoints.taken:
+        pipeline.collect(pipeline.endpoints.answer(invocation, answer()))
+    pipeline.reconcile()
+    pipeline.plan(shard_frames)
+    pipeline.label()
+    return pipeline
+
+
+def manifest(pipeline: Pipeline, assembly: Assembly, job: int = 0) -> list[dict[str, Any]]:
+    key = assembly.jobs[job].manifest.removeprefix("s3://labels/")
+    return [json.loads(line) for line in pipeline.labels.lines(key)]
+
+
+def summary(pipeline: Pipeline) -> Summary:
+    return msgspec.json.decode(pipeline.labels.objects[PREFIX + "summary.json"], type=Summary)
+
+
+def issues(pipeline: Pipeline, outcome: str) -> list[dict[str, str]]:
+    return [json.loads(line) for line in pipeline.labels.lines(f"{PREFIX}{outcome}.jsonl")]
+
+
+def test_a_drive_without_frames_is_assembled_into_no_job(pipeline: Pipeline) -> None:
+    assembly = labelled(pipeline, 0).assemble()
+    assert (assembly.frames, assembly.boxes, assembly.jobs) == (FrameCounts(0, 0, 0, 0), 0, ())
+    assert pipeline.labels.exists(PREFIX + "report.html")
+    assert summary(pipeline).classes == {}
+
+
+def test_shards_are_put_together_in_order(pipeline: Pipeline) -> None:
+    assembly = labelled(pipeline, 8).assemble()
+    (job,) = assembly.jobs
+    assert job.frames == 8
+    assert [line["source-ref"] for line in manifest(pipeline, assembly)] == [
+        f"s3://ingest/{frame_key(index)}" for index in range(8)
+    ]
+    assert assembly.frames == FrameCounts(8, 8, 0, 0)
+    assert assembly.boxes == 8
+
+
+def test_a_run_is_split_by_the_limit_of_a_job(pipeline: Pipeline) -> None:
+    assembly = labelled(pipeline, 8, shard_frames=2).assemble(max_objects=5)
+    assert [job.frames for job in assembly.jobs] == [4, 4]
+    assert len({job.name for job in assembly.jobs}) == 2
+    found = [line["source-ref"] for job in range(2) for line in manifest(pipeline, assembly, job)]
+    assert found == [f"s3://ingest/{frame_key(index)}" for index in range(8)]
+
+
+def test_each_job_is_given_categories_and_a_page(pipeline: Pipeline) -> None:
+    (job,) = labelled(pipeline, 1).assemble().jobs
+    categories = json.loads(pipeline.labels.objects[job.categories.removeprefix("s3://labels/")])
+    assert [label["label"] for label in categories["labels"]] == list(JOB_LABELS)
+    assert b"crowd-bounding-box" in pipeline.labels.objects[job.template.removeprefix("s3://labels/")]
+
+
+def test_a_repeated_call_writes_the_same(pipeline: Pipeline) -> None:
+    first = labelled(pipeline, 4).assemble()
+    before = dict(pipeline.labels.objects)
+    assert pipeline.assemble() == first
+    assert pipeline.labels.objects == before
+
+
+def test_a_planned_shard_without_its_result_stops_the_run(pipeline: Pipeline) -> None:
+    labelled(pipeline, 8)
+    del pipeline.labels.objects[shard_key(DRIVE, "0001", 1, "result.json")]
+    with pytest.raises(ShardMissing, match="shard 1"):
+        pipeline.assemble()
+    assert not pipeline.labels.exists(PREFIX + "summary.json")
+
+
+@pytest.mark.parametrize("lost", [1, -1])
+def test_a_shard_with_another_count_of_frames_than_planned_stops_the_run(pipeline: Pipeline, lost: int) -> None:
+    labelled(pipeline, 8)
+    key = shard_key(DRIVE, "0001", 1, "result.json")
+    result = msgspec.json.decode(pipeline.labels.objects[key], type=ShardResult)
+    result.tally.labelled -= lost
+    pipeline.labels.write(key, msgspec.json.encode(result))
+    with pytest.raises(CountMismatch, match="shard 1"):
+        pipeline.assemble()
+
+
+def test_shards_that_do_not_hold_the_whole_listing_stop_the_run(pipeline: Pipeline) -> None:
+    labelled(pipeline, 8)
+    key = PREFIX + "shards.jsonl"
+    pipeline.labels.write(key, b"".join(line + b"\n" for line in list(pipeline.labels.lines(key))[:-1]))
+    with pytest.raises(CountMismatch, match="does not add up"):
+        pipeline.assemble()
+
+
+def test_a_lost_shard_manifest_stops_the_run(pipeline: Pipeline) -> None:
+    labelled(pipeline, 8)
+    del pipeline.labels.objects[shard_key(DRIVE, "0001", 1, "manifest.jsonl")]
+    with pytest.raises(KeyError):
+        pipeline.assemble()
+
+
+def test_what_the_listing_refused_is_rejected_with_its_reason(pipeline: Pipeline) -> None:
+    pipeline.upload(frame_key(50), b"")
+    pipeline.upload(frame_key(0, camera="rear"), png())
+    assembly = labelled(pipeline, 2).assemble()
+    assert assembly.frames == FrameCounts(4, 2, 0, 2)
+    assert summary(pipeline).reasons == {"rejected": {"empty-object": 1, "unknown-camera": 1}}
+    assert sorted((one["key"], one["reason"]) for one in issues(pipeline, "rejected")) == [
+        (frame_key(50), "empty-object"),
+        (frame_key(0, camera="rear"), "unknown-camera"),
+    ]
+
+
+def test_rejected_and_failed_frames_of_all_shards_are_gathered(pipeline: Pipeline) -> None:
+    for index in range(20, 26):
+        pipeline.submit(pipeline.upload(frame_key(index), b"no image" if index % 2 else png()))
+    labelled(pipeline, 0)
+    for place in pipeline.endpoints.taken[::2]:
+        pipeline.labels.write(place.output_key, b"garbage")
+    pipeline.label()
+    assembly = pipeline.assemble()
+    assert assembly.frames == FrameCounts(6, 0, 3, 3)
+    assert [one["key"] for one in issues(pipeline, "rejected")] == [frame_key(index) for index in (21, 23, 25)]
+    assert [one["key"] for one in issues(pipeline, "failed")] == [frame_key(index) for index in (20, 22, 24)]
+
+
+def test_notes_of_the_fleet_and_of_the_pipeline_are_in_the_summary(pipeline: Pipeline) -> None:
+    cameras = {"front": {"expected_frames": 5}}
+    pipeline.submit(pipeline.upload(f"drives/{DRIVE}/odd.txt", b"?"))
+    labelled(pipeline, 2, document=drive_document(cameras=cameras, notes=["rain from noon"]))
+    pipeline.assemble()
+    fleet, missing, refused = summary(pipeline).notes
+    assert fleet == "rain from noon"
+    assert missing == "camera front: 2 of 5 expected frames arrived"
+    assert "odd.txt" in refused
+
+
+@pytest.mark.parametrize("counts", [(1, 0, 0, 0), (0, 1, 0, 0), (5, 2, 2, 2)])
+def test_counts_that_do_not_add_up_are_an_error_that_names_the_run(counts: tuple[int, int, int, int]) -> None:
+    with pytest.raises(CountMismatch, match="d1 0001"):
+        FrameCounts(*counts).check("d1 0001")
+
+
+def test_counts_that_add_up_are_good() -> None:
+    FrameCounts(6, 1, 2, 3).check("d1 0001")

@@ -1,0 +1,169 @@
+"""The model catalogue."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from autolabel.catalogue import CATALOGUE_KEY, Catalogue, CatalogueIndex, Model, model_key, parse_model
+from autolabel.errors import CatalogueUnavailable, DocumentRefused
+from tests.fakes.answers import DETECTOR
+
+GOOD: dict[str, Any] = msgspec.to_builtins(DETECTOR)
+
+
+class Shelf:
+    """What the label bucket holds, counted as it is read, and a clock."""
+
+    def __init__(self, *models: Model, **index: Any) -> None:
+        self.objects = {model_key(model.id): msgspec.json.encode(model) for model in models}
+        if index:
+            self.objects[CATALOGUE_KEY] = msgspec.json.encode(CatalogueIndex(**index))
+        self.reads: list[str] = []
+        self.now = 0.0
+        self.catalogue = Catalogue(self.read, lambda: self.now, ttl=30.0)
+
+    def read(self, key: str) -> bytes | None:
+        self.reads.append(key)
+        return self.objects.get(key)
+
+
+def test_a_bucket_without_a_catalogue_is_not_ready() -> None:
+    with pytest.raises(CatalogueUnavailable, match=CATALOGUE_KEY):
+        Shelf().catalogue.default_models()
+
+
+def test_the_default_models_are_the_current_revisions() -> None:
+    newer = msgspec.structs.replace(DETECTOR, revision="0002")
+    shelf = Shelf(DETECTOR, newer, models={"detector": "0002"}, default=("detector",))
+    assert shelf.catalogue.default_models() == [newer]
+    assert shelf.catalogue.revision("detector.0001") == DETECTOR
+    assert shelf.catalogue.revisions(["detector.0001", "detector.0002"]) == [DETECTOR, newer]
+
+
+def test_an_unknown_model_is_refused_with_the_known_ones() -> None:
+    shelf = Shelf(DETECTOR, models={"detector": "0001"}, default=())
+    with pytest.raises(DocumentRefused, match="detector") as refused:
+        shelf.catalogue.current("other")
+    assert refused.value.reason == "unknown-model"
+    assert "'other'" in str(refused.value)
+
+
+def test_a_default_model_that_is_in_no_catalogue_is_no_fault_of_a_drive() -> None:
+    shelf = Shelf(DETECTOR, models={"detector": "0001"}, default=("other",))
+    with pytest.raises(CatalogueUnavailable, match="other"):
+        shelf.catalogue.default_models()
+
+
+def test_a_revision_without_its_document_is_reported_with_its_key() -> None:
+    shelf = Shelf(models={"detector": "0003"}, default=("detector",))
+    with pytest.raises(CatalogueUnavailable, match=r"catalogue/models/detector/0003\.json"):
+        shelf.catalogue.default_models()
+
+
+def test_the_index_is_read_anew_after_its_time_and_revisions_never() -> None:
+    shelf = Shelf(DETECTOR, models={"detector": "0001"}, default=("detector",))
+    for now in (0.0, 10.0, 30.0):
+        shelf.now = now
+        shelf.catalogue.default_models()
+    assert shelf.reads == [CATALOGUE_KEY, model_key(DETECTOR.id)]
+    shelf.now = 30.5
+    shelf.catalogue.default_models()
+    assert shelf.reads == [CATALOGUE_KEY, model_key(DETECTOR.id), CATALOGUE_KEY]
+
+
+def test_a_document_in_another_models_place_is_not_used() -> None:
+    shelf = Shelf(models={"detector": "0001"}, default=())
+    shelf.objects[model_key("detector.0001")] = msgspec.json.encode(msgspec.structs.replace(DETECTOR, revision="0009"))
+    with pytest.raises(CatalogueUnavailable, match=r"detector\.0009"):
+        shelf.catalogue.revision("detector.0001")
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b"{}", b"\xff", b'{"models":{"a":5},"default":[]}', b"[" * 100_000])
+def test_a_broken_index_is_reported_by_name(body: bytes) -> None:
+    shelf = Shelf()
+    shelf.objects[CATALOGUE_KEY] = body
+    with pytest.raises(CatalogueUnavailable, match=CATALOGUE_KEY):
+        shelf.catalogue.index()
+
+
+def test_a_broken_document_is_reported_until_it_is_mended() -> None:
+    shelf = Shelf(models={"detector": "0001"}, default=("detector",))
+    shelf.objects[model_key("detector.0001")] = b"{"
+    with pytest.raises(CatalogueUnavailable, match=model_key("detector.0001")):
+        shelf.catalogue.default_models()
+    shelf.objects[model_key("detector.0001")] = msgspec.json.encode(DETECTOR)
+    assert shelf.catalogue.default_models() == [DETECTOR]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"name": ""},
+        {"name": "A"},
+        {"name": "a_b"},
+        {"name": "-a"},
+        {"name": "a-"},
+        {"name": "a" * 25},
+        {"name": "a\n"},
+        {"name": "a.b"},
+        {"revision": "1"},
+        {"revision": "00011"},
+        {"revision": "０００１"},
+        {"revision": "0001\n"},
+        {"endpoint": ""},
+        {"endpoint": "no endpoint!"},
+        {"endpoint": "a" * 64},
+        {"endpoint": "-a"},
+        {"decoder": "nobody"},
+        {"classes": {}},
+        {"classes": {"car": "spaceship"}},
+        {"classes": {"car": 5}},
+        {"threshold": -0.1},
+        {"threshold": 1.1},
+        {"thresholds": {"car": 2}},
+        {"thresholds": {"spaceship": 0.5}},
+        {"invocation_timeout": 0},
+        {"invocation_timeout": 3601},
+        {"queue_ttl": 59},
+        {"queue_ttl": 21601},
+        {"content_type": "x" * 1025},
+        {"accept": "é"},
+        {"accept": "a\r\nX-Evil: 1"},
+        {"unknown": 1},
+    ],
+    ids=lambda change: ascii(change)[:50],
+)
+def test_a_document_that_breaks_its_schema_is_refused_with_its_origin(change: dict[str, Any]) -> None:
+    with pytest.raises(DocumentRefused, match=r"models/x\.json"):
+        parse_model(json.dumps({**GOOD, **change}).encode(), "models/x.json")
+
+
+def test_a_class_may_have_a_threshold_of_its_own() -> None:
+    model = parse_model(json.dumps({**GOOD, "threshold": 0.3, "thresholds": {"person": 0.1}}).encode(), "x")
+    assert (model.threshold_of("person"), model.threshold_of("car")) == (0.1, 0.3)
+
+
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=10),
+    lambda children: st.lists(children, max_size=3) | st.dictionaries(st.text(max_size=8), children, max_size=3),
+    max_leaves=6,
+)
+NEARLY = st.fixed_dictionaries({}, optional={name: st.just(value) | ANYTHING for name, value in GOOD.items()}).map(
+    lambda some: {**GOOD, **some}
+)
+
+
+@given(st.binary(max_size=200) | (ANYTHING | NEARLY).map(lambda value: json.dumps(value).encode()))
+def test_a_document_is_read_or_refused_and_nothing_else(body: bytes) -> None:
+    try:
+        model = parse_model(body, "x.json")
+    except DocumentRefused as e:
+        assert "x.json" in str(e)  # noqa: PT017
+    else:
+        assert parse_model(msgspec.json.encode(model), "again") == model

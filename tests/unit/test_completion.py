@@ -1,0 +1,425 @@
+"""Notifications come in: units are settled, retried or failed, and runs are woken."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from autolabel.completion import Completion, parse_notification, wake_if_done
+from autolabel.ports import PendingUnit
+from autolabel.units import Unit, parse_answer_key
+from tests.fakes.answers import DETECTOR
+from tests.fakes.endpoints import Invocation, failure, success
+from tests.fakes.faults import Crash, Fuse, Fused
+from tests.fakes.images import png
+from tests.fakes.pipeline import DRIVE, MAX_ERRORS, Pipeline, frame_key
+
+
+def submitted(pipeline: Pipeline, index: int = 0) -> Invocation:
+    """A frame that its endpoint has taken."""
+    pipeline.submit(pipeline.upload(frame_key(index), png()))
+    return pipeline.endpoints.taken[-1]
+
+
+def unit_of(invocation: Invocation) -> Unit:
+    parsed = parse_answer_key(invocation.output_key)
+    assert parsed is not None
+    return parsed[0]
+
+
+def changed(message: str, **changes: Any) -> str:
+    """A notification with other fields; a dict changes fields inside of a field."""
+    fields = json.loads(message)
+    for name, value in changes.items():
+        fields[name] = {**fields[name], **value} if isinstance(value, dict) else value
+    return json.dumps(fields)
+
+
+def pending(pipeline: Pipeline) -> bool:
+    return pipeline.ledger.any_pending(DRIVE, [DETECTOR.id])
+
+
+# Answers
+
+
+def test_an_answer_settles_its_unit(pipeline: Pipeline) -> None:
+    invocation = submitted(pipeline)
+    settled = pipeline.collect(success(invocation))
+    assert (settled.outcome, settled.drive) == ("answered", DRIVE)
+    assert not pending(pipeline)
+    assert not pipeline.ledger.locations
+
+
+def test_a_duplicate_answer_changes_nothing(pipeline: Pipeline) -> None:
+    invocation = submitted(pipeline)
+    pipeline.collect(success(invocation))
+    settled = pipeline.collect(success(invocation))
+    assert (settled.outcome, settled.drive) == ("answered", DRIVE)
+    assert not pending(pipeline)
+
+
+def test_an_answer_leaves_other_units_pending(pipeline: Pipeline) -> None:
+    first, second = submitted(pipeline, 0), submitted(pipeline, 1)
+    pipeline.collect(success(first))
+    assert list(pipeline.ledger.pending_units) == [unit_of(second)]
+
+
+def test_an_answer_at_another_place_is_remembered_with_it() -> None:
+    pipeline = Pipeline(honours_names=False)
+    invocation = submitted(pipeline)
+    (unit,) = pipeline.ledger.pending_units
+    assert pipeline.collect(success(invocation)).outcome == "answered"
+    assert not pending(pipeline)
+    assert pipeline.ledger.locations == {unit: "inference/00000000.out"}
+    assert pipeline.collect(success(invocation)).outcome == "late"
+    assert pipeline.ledger.locations == {unit: "inference/00000000.out"}
+
+
+def test_an_answer_at_another_place_of_an_older_attempt_is_late() -> None:
+    pipeline = Pipeline(honours_names=False)
+    invocation = submitted(pipeline)
+    pipeline.collect(failure(invocation))
+    assert pipeline.collect(success(invocation)).outcome == "late"
+    assert pending(pipeline)
+
+
+def test_an_answer_to_an_older_attempt_counts_though_the_newer_one_runs(pipeline: Pipeline) -> None:
+    first = submitted(pipeline)
+    pipeline.collect(failure(first))
+    pipeline.submit_asked()
+    assert pipeline.collect(success(first)).outcome == "answered"
+    assert not pending(pipeline)
+    assert pipeline.collect(failure(pipeline.endpoints.taken[1])).outcome == "late"
+    assert not pipeline.ledger.failed_units
+
+
+# Failures
+
+
+def test_a_failure_asks_for_the_next_attempt(pipeline: Pipeline) -> None:
+    first = submitted(pipeline)
+    pipeline.now = 2_000.0
+    settled = pipeline.collect(failure(first))
+    assert (settled.outcome, settled.drive) == ("retried", DRIVE)
+    (unit,) = pipeline.ledger.pending_units.values()
+    assert (unit.attempt, unit.errors, unit.since, unit.invoked) == (2, 1, 2_000.0, 0.0)
+    assert pipeline.submit_asked() == ["submitted"]
+    assert len({i.inference_id for i in pipeline.endpoints.taken}) == 2
+
+
+def test_a_unit_that_its_model_fails_again_and_again_is_failed_with_the_reason(pipeline: Pipeline) -> None:
+    submitted(pipeline)
+    outcomes = []
+    for attempt in range(MAX_ERRORS):
+        outcomes.append(pipeline.collect(failure(pipeline.endpoints.taken[attempt], reason="out of memory")).outcome)
+        pipeline.submit_asked()
+    assert outcomes == ["retried"] * (MAX_ERRORS - 1) + ["failed"]
+    assert list(pipeline.ledger.failed_units.values()) == ["out of memory"]
+    assert not pending(pipeline)
+
+
+def test_a_duplicate_failure_is_counted_once(pipeline: Pipeline) -> None:
+    first = submitted(pipeline)
+    assert pipeline.collect(failure(first)).outcome == "retried"
+    assert pipeline.collect(failure(first)).outcome == "late"
+    (unit,) = pipeline.ledger.pending_units.values()
+    assert (unit.attempt, unit.errors) == (2, 1)
+    assert len(pipeline.queue.asked) == 1
+
+
+def test_a_late_failure_of_an_older_attempt_does_not_fail_the_newer_one(pipeline: Pipeline) -> None:
+    first = submitted(pipeline)
+    pipeline.collect(failure(first))
+    pipeline.submit_asked()
+    for _ in range(MAX_ERRORS + 1):
+        assert pipeline.collect(failure(first)).outcome == "late"
+    assert not pipeline.ledger.failed_units
+    assert pending(pipeline)
+
+
+def test_a_failure_that_comes_after_the_answer_is_late(pipeline: Pipeline) -> None:
+    invocation = submitted(pipeline)
+    pipeline.collect(success(invocation))
+    settled = pipeline.collect(failure(invocation))
+    # The drive is still named: a duplicate looks for a run to be woken as well.
+    assert (settled.outcome, settled.drive) == ("late", DRIVE)
+    assert not pipeline.ledger.failed_units
+
+
+def test_an_expired_request_costs_the_unit_none_of_its_errors(pipeline: Pipeline) -> None:
+    submitted(pipeline)
+    for attempt in range(MAX_ERRORS + 3):
+        assert pipeline.collect(failure(pipeline.endpoints.taken[attempt], status="Expired")).outcome == "retried"
+        pipeline.submit_asked()
+    (unit,) = pipeline.ledger.pending_units.values()
+    assert (unit.attempt, unit.errors) == (MAX_ERRORS + 4, 0)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"invocationStatus": "SomethingNew"},
+        {"failureLocation": "s3://labels/inference-failures/x.out"},
+        {"responseParameters": {}, "failureReason": ""},
+    ],
+    ids=["observed", "unknown status", "location at the top", "bare"],
+)
+def test_every_shape_of_a_failure_is_understood(pipeline: Pipeline, changes: dict[str, Any]) -> None:
+    invocation = submitted(pipeline)
+    assert pipeline.collect(changed(failure(invocation), **changes)).outcome == "retried"
+
+
+def test_a_failure_without_its_optional_parts_is_understood(pipeline: Pipeline) -> None:
+    fields = json.loads(failure(submitted(pipeline)))
+    for name in ("responseParameters", "failureReason", "awsRegion", "eventTime", "receivedTime", "eventVersion"):
+        del fields[name]
+    del fields["requestParameters"]["contentType"]
+    assert pipeline.collect(json.dumps(fields)).outcome == "retried"
+
+
+def test_a_failed_unit_always_has_a_reason(pipeline: Pipeline) -> None:
+    submitted(pipeline)
+    for attempt in range(MAX_ERRORS):
+        pipeline.collect(failure(pipeline.endpoints.taken[attempt], reason=""))
+        pipeline.submit_asked()
+    assert list(pipeline.ledger.failed_units.values()) == ["the endpoint reported 'Failed'"]
+
+
+def test_the_reason_of_a_failed_unit_is_cut(pipeline: Pipeline) -> None:
+    submitted(pipeline)
+    for attempt in range(MAX_ERRORS):
+        pipeline.collect(failure(pipeline.endpoints.taken[attempt], reason="x" * 5_000))
+        pipeline.submit_asked()
+    assert list(pipeline.ledger.failed_units.values()) == ["x" * 500]
+
+
+def test_a_retry_survives_a_crash_before_each_operation() -> None:
+    for operations in range(10):
+        pipeline = Pipeline()
+        pipeline.close()
+        message = failure(submitted(pipeline))
+        try:
+            pipeline.collect(message, Fuse(operations))
+        except Crash:
+            pipeline.collect(message)
+        # What the crash kept from the queue, reconciling asks for.
+        pipeline.now += 10_000.0
+        pipeline.reconcile()
+        assert pipeline.queue.asked
+        (unit,) = pipeline.ledger.pending_units.values()
+        assert (unit.attempt, unit.errors) == (2, 1)
+
+
+# Strangers
+
+
+def test_a_test_notification_is_known_and_ignored(pipeline: Pipeline) -> None:
+    message = '{"eventVersion":"1.0","eventSource":"aws:sagemaker","eventName":"TestNotification"}'
+    settled = pipeline.collect(message)
+    assert (settled.outcome, settled.drive) == ("test", "")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"eventName": "SomethingElse"},
+        {"inferenceId": "11111111-2222-3333-4444-555555555555"},
+        {"inferenceId": ""},
+        {"inferenceId": "detector.0001-" + "g" * 32},
+        {"requestParameters": {"inputLocation": "s3://elsewhere/" + frame_key(0)}},
+        {"requestParameters": {"inputLocation": "https://ingest/" + frame_key(0)}},
+        {"requestParameters": {"inputLocation": "s3://ingest/drives/x"}},
+        {"requestParameters": {"inputLocation": "s3://ingest/drives/drive-7/drive.json"}},
+        {"requestParameters": {"inputLocation": ""}},
+        {"responseParameters": {"outputLocation": "s3://ingest/" + frame_key(0)}},
+        {"responseParameters": {"outputLocation": ""}},
+        {"requestParameters": {"endpointName": "somebody-elses"}},
+        {"inferenceId": 5},
+        {"requestParameters": None},
+        {"requestParameters": []},
+    ],
+    ids=str,
+)
+def test_a_stranger_is_ignored_with_a_reason(pipeline: Pipeline, changes: dict[str, Any]) -> None:
+    message = success(submitted(pipeline))
+    settled = pipeline.collect(changed(message, **changes))
+    assert (settled.outcome, settled.drive) == ("stranger", "")
+    assert settled.detail
+    assert pending(pipeline)
+
+
+@pytest.mark.parametrize(
+    "body", ["", "no JSON", "[]", "null", "{}", '"x"', "[" * 100_000, "\x00", '{"eventName":null}']
+)
+def test_a_message_that_is_no_notification_is_a_stranger(pipeline: Pipeline, body: str) -> None:
+    assert pipeline.collect(body).outcome == "stranger"
+
+
+def test_an_answer_that_is_claimed_for_another_frame_is_a_stranger(pipeline: Pipeline) -> None:
+    first, second = submitted(pipeline, 0), submitted(pipeline, 1)
+    forged = changed(success(first), responseParameters={"outputLocation": second.output_location})
+    assert pipeline.collect(forged).outcome == "stranger"
+    assert len(pipeline.ledger.pending_units) == 2
+
+
+def test_an_answer_with_the_inference_of_another_attempt_is_a_stranger(pipeline: Pipeline) -> None:
+    invocation = submitted(pipeline)
+    unit = unit_of(invocation)
+    forged = changed(success(invocation), inferenceId=unit.inference_id(2))
+    assert pipeline.collect(forged).outcome == "stranger"
+    assert pending(pipeline)
+
+
+def test_an_answer_of_another_model_is_a_stranger(pipeline: Pipeline) -> None:
+    invocation = submitted(pipeline)
+    other = Unit(unit_of(invocation).drive, "front", unit_of(invocation).timestamp, unit_of(invocation).token, "b.0001")
+    assert pipeline.collect(changed(success(invocation), inferenceId=other.inference_id(1))).outcome == "stranger"
+
+
+def test_a_failure_of_an_inference_that_nobody_asked_for_is_late(pipeline: Pipeline) -> None:
+    invocation = submitted(pipeline)
+    forged = changed(failure(invocation), inferenceId="detector.0001-" + "0" * 32)
+    assert pipeline.collect(forged).outcome == "late"
+    (unit,) = pipeline.ledger.pending_units.values()
+    assert unit.attempt == 1
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=20),
+    lambda children: st.lists(children, max_size=3) | st.dictionaries(st.text(max_size=6), children, max_size=3),
+    max_leaves=8,
+)
+FIELDS = st.fixed_dictionaries(
+    {"eventName": st.sampled_from(["InferenceResult", "TestNotification", "x"]) | JSON},
+    optional={
+        "invocationStatus": st.sampled_from(["Completed", "Failed", "Expired"]) | JSON,
+        "inferenceId": st.just("detector.0001-" + "0" * 32) | JSON,
+        "failureReason": JSON,
+        "requestParameters": st.fixed_dictionaries(
+            {}, optional={"inputLocation": st.just("s3://ingest/" + frame_key(0)) | JSON, "endpointName": JSON}
+        )
+        | JSON,
+        "responseParameters": st.fixed_dictionaries(
+            {}, optional={"outputLocation": st.sampled_from(["s3://labels/x", "s3://labels/"]) | JSON}
+        )
+        | JSON,
+    },
+)
+
+
+@given(st.text() | JSON.map(json.dumps) | FIELDS.map(json.dumps))
+def test_a_forged_notification_settles_nothing(body: str) -> None:
+    pipeline = Pipeline()
+    submitted(pipeline)
+    before = dict(pipeline.ledger.pending_units)
+    pipeline.collect(body)
+    assert pipeline.ledger.pending_units == before
+    parse_notification(body)
+
+
+# Waking
+
+
+def test_nobody_is_woken_where_nobody_waits(pipeline: Pipeline) -> None:
+    assert wake_if_done(DRIVE, pipeline.ledger, pipeline.executions) == 0
+
+
+def test_the_last_answer_wakes_the_run(pipeline: Pipeline) -> None:
+    pipeline.close()
+    first, second = submitted(pipeline, 0), submitted(pipeline, 1)
+    assert not pipeline.wait("token")
+    pipeline.collect(success(first))
+    assert pipeline.executions.woken == []
+    pipeline.collect(success(second))
+    assert pipeline.executions.woken == ["token"]
+    assert pipeline.ledger.waiting_runs(DRIVE) == []
+
+
+def test_a_failure_that_is_final_wakes_the_run(pipeline: Pipeline) -> None:
+    pipeline.close()
+    submitted(pipeline)
+    pipeline.wait("token")
+    for attempt in range(MAX_ERRORS):
+        assert pipeline.executions.woken == []
+        pipeline.collect(failure(pipeline.endpoints.taken[attempt]))
+        pipeline.submit_asked()
+    assert pipeline.executions.woken == ["token"]
+
+
+def test_an_answer_before_the_token_is_stored_wakes_the_run_when_it_waits(pipeline: Pipeline) -> None:
+    pipeline.close()
+    pipeline.collect(success(submitted(pipeline)))
+    assert pipeline.wait("token")
+    assert pipeline.executions.woken == ["token"]
+    assert pipeline.ledger.waiting_runs(DRIVE) == []
+
+
+def test_duplicate_completion_wakes_the_drive_once(pipeline: Pipeline) -> None:
+    pipeline.close()
+    message = success(submitted(pipeline))
+    pipeline.wait("token")
+    for _ in range(3):
+        pipeline.collect(message)
+    assert pipeline.executions.woken == ["token"]
+
+
+def test_a_duplicate_wakes_a_run_whose_wake_a_crash_lost() -> None:
+    crashes = 0
+    for operations in range(10):
+        pipeline = Pipeline()
+        pipeline.close()
+        message = success(submitted(pipeline))
+        pipeline.wait("token")
+        try:
+            pipeline.collect(message, Fuse(operations))
+        except Crash:
+            crashes += 1
+            pipeline.collect(message)
+        assert pipeline.executions.woken == ["token"]
+        assert pipeline.ledger.waiting_runs(DRIVE) == []
+    assert crashes == 5
+
+
+def test_an_execution_that_has_timed_out_is_forgotten(pipeline: Pipeline) -> None:
+    pipeline.close()
+    message = success(submitted(pipeline))
+    pipeline.wait("token")
+    pipeline.executions.tokens.clear()
+    pipeline.collect(message)
+    assert pipeline.executions.woken == []
+    assert pipeline.ledger.waiting_runs(DRIVE) == []
+
+
+def test_a_run_waits_for_the_units_of_its_own_models_only(pipeline: Pipeline) -> None:
+    pipeline.close()
+    message = success(submitted(pipeline))
+    other = Unit(DRIVE, "front", "0" * 19, "0" * 12, "other.0001")
+    pipeline.ledger.add_pending(PendingUnit(other, "k", "e", attempt=1, errors=0, since=1.0))
+    pipeline.wait("token")
+    pipeline.collect(message)
+    assert pipeline.executions.woken == ["token"]
+
+
+def test_the_unit_is_settled_before_tokens_are_read_and_tokens_before_pending_units(pipeline: Pipeline) -> None:
+    pipeline.close()
+    message = success(submitted(pipeline))
+    pipeline.wait("token")
+    fuse = Fuse(100)
+    ledger, queue, executions = (Fused(p, fuse) for p in (pipeline.ledger, pipeline.queue, pipeline.executions))
+    known = json.loads(message)["requestParameters"]["endpointName"]
+    Completion(ledger, queue, ingest="ingest", labels="labels", endpoint_of=lambda _: known, max_errors=2).take(
+        message, 1.0
+    )
+    wake_if_done(DRIVE, ledger, executions)  # type: ignore[arg-type]
+    assert fuse.log == [
+        "FakeLedger.settle",
+        "FakeLedger.waiting_runs",
+        "FakeLedger.any_pending",
+        "FakeExecutions.wake",
+        "FakeLedger.stop_waiting",
+    ]

@@ -1,0 +1,175 @@
+"""drive.json, the document that closes a drive."""
+
+from __future__ import annotations
+
+import json
+import re
+from contextlib import suppress
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from autolabel.drives import MAX_DOCUMENT_BYTES, DriveDocument, Run, execution_name, parse_drive_document, run_prefix
+from autolabel.errors import DocumentRefused
+from autolabel.regions import covered_share
+
+KEY = "drives/d1/drive.json"
+LEAST = {"vehicle": "car-1", "cameras": {"front": {}}}
+
+
+def parse(document: object) -> DriveDocument:
+    return parse_drive_document(json.dumps(document).encode(), KEY)
+
+
+def test_the_least_document_names_a_vehicle_and_a_camera() -> None:
+    document = parse(LEAST)
+    assert document.vehicle == "car-1"
+    assert list(document.cameras) == ["front"]
+    assert (document.models, document.verification.policy, document.notes) == (None, "all", ())
+
+
+def test_everything_that_a_document_may_say_is_kept() -> None:
+    camera = {
+        "expected_frames": 0,
+        "ego_mask": [[0, 700], [1280, 700.5], [640, 650]],
+        "intrinsics": {"fx": 1000.5, "distortion": [0, None, {"k": "v"}]},
+        "extrinsics": {"x": 1},
+    }
+    full = {**LEAST, "cameras": {"front": camera}, "models": ["m"], "verification": {"policy": "all"}, "notes": ["é"]}
+    document = parse(full)
+    assert document.cameras["front"].ego_mask == ((0.0, 700.0), (1280.0, 700.5), (640.0, 650.0))
+    assert document.cameras["front"].intrinsics == camera["intrinsics"]
+    assert document.models == ("m",)
+    assert document.notes == ("é",)
+
+
+BAD = {
+    "empty": b"",
+    "no JSON": b"{",
+    "not UTF-8": b'{"vehicle":"\xff","cameras":{}}',
+    "UTF-16": json.dumps(LEAST).encode("utf-16"),
+    "two documents": b"{}{}",
+    "a depth bomb": b"[" * 200_000,
+    "a depth bomb where anything goes": b'{"vehicle":"c","cameras":{"f":{"intrinsics":{"a":' + b"[" * 50_000,
+    "a number beyond floats": b'{"vehicle":"c","cameras":{"f":{"ego_mask":[[1e999,0],[0,0],[1,1]]}}}',
+    "NaN": b'{"vehicle":"c","cameras":{"f":{"ego_mask":[[NaN,0],[0,0],[1,1]]}}}',
+    "too large": b'{"vehicle":"' + b"x" * MAX_DOCUMENT_BYTES + b'"}',
+}
+
+
+@pytest.mark.parametrize("body", BAD.values(), ids=BAD.keys())
+def test_what_is_no_document_is_refused_and_named(body: bytes) -> None:
+    with pytest.raises(DocumentRefused, match=re.escape(KEY)):
+        parse_drive_document(body, KEY)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"vehicle": None},
+        {"vehicle": 5},
+        {"cameras": {}},
+        {"cameras": []},
+        {"cameras": {"front": None}},
+        {"cameras": {"": {}}},
+        {"cameras": {"logs": {}}},
+        {"cameras": {"front left": {}}},
+        {"cameras": {"front\n": {}}},
+        {"cameras": {"front": {"ego_mask": []}}},
+        {"cameras": {"front": {"ego_mask": [[0, 0], [1, 1]]}}},
+        {"cameras": {"front": {"ego_mask": [[0, 0], [1, 1], [1]]}}},
+        {"cameras": {"front": {"ego_mask": [[0, 0], [1, 1], ["1", 2]]}}},
+        {"cameras": {"front": {"expected_frames": -1}}},
+        {"cameras": {"front": {"expected_frames": 1.5}}},
+        {"cameras": {"front": {"expected_frames": "7"}}},
+        {"cameras": {"front": {"unknown": 1}}},
+        {"models": []},
+        {"models": ["a", "b"]},
+        {"models": "a"},
+        {"verification": {"policy": "none"}},
+        {"verification": "all"},
+        {"notes": "text"},
+        {"camera": {}},
+    ],
+    ids=json.dumps,
+)
+def test_a_document_that_breaks_its_schema_is_refused_with_the_place(change: dict[str, object]) -> None:
+    with pytest.raises(DocumentRefused) as refused:
+        parse({**LEAST, **change})
+    assert refused.value.reason == "document-schema"
+    assert str(refused.value).startswith(KEY)
+
+
+@pytest.mark.parametrize("depth", [100, 400, 700, 900, 950, 980, 990, 1000, 1100, 5000])
+def test_a_deep_document_is_refused_or_kept_whole(depth: int) -> None:
+    body = b'{"vehicle":"c","cameras":{"f":{"intrinsics":{"a":' + b"[" * depth + b"]" * depth + b"}}}}"
+    with suppress(DocumentRefused):
+        document = parse_drive_document(body, KEY)
+        assert msgspec.json.decode(msgspec.json.encode(document), type=DriveDocument) == document
+
+
+@pytest.mark.parametrize("far", [1e4, 1e9, 1e300, 1.7e308])
+def test_a_mask_with_absurd_corners_is_refused_or_covers_what_it_covers(far: float) -> None:
+    mask = [[far, far], [-far, far], [0, far]]
+    with suppress(DocumentRefused):
+        corners = parse({**LEAST, "cameras": {"front": {"ego_mask": mask}}}).cameras["front"].ego_mask
+        assert corners is not None
+        assert covered_share((0, 0, 10, 10), corners) == 0.0
+
+
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=10),
+    lambda children: st.lists(children, max_size=4) | st.dictionaries(st.text(max_size=8), children, max_size=4),
+    max_leaves=10,
+)
+CAMERA = st.fixed_dictionaries(
+    {},
+    optional={
+        "expected_frames": st.integers(0, 10**30) | ANYTHING,
+        "ego_mask": st.lists(st.tuples(st.floats(), st.integers() | st.floats(allow_nan=False)), max_size=5) | ANYTHING,
+        "intrinsics": st.dictionaries(st.text(max_size=5), ANYTHING, max_size=3),
+        "extrinsics": ANYTHING,
+    },
+)
+NEARLY = st.fixed_dictionaries(
+    {
+        "vehicle": st.text(max_size=5) | ANYTHING,
+        "cameras": st.dictionaries(st.just("front") | st.text(max_size=5), CAMERA | ANYTHING, max_size=3) | ANYTHING,
+    },
+    optional={
+        "models": st.lists(st.text(max_size=5), max_size=2) | ANYTHING,
+        "verification": st.just({"policy": "all"}) | ANYTHING,
+        "notes": st.lists(st.text(max_size=9), max_size=3) | ANYTHING,
+        "more": ANYTHING,
+    },
+)
+
+
+@given(st.binary(max_size=300) | (ANYTHING | NEARLY).map(lambda value: json.dumps(value).encode()))
+def test_a_document_is_read_whole_or_refused_and_nothing_else(body: bytes) -> None:
+    try:
+        document = parse_drive_document(body, KEY)
+    except DocumentRefused as e:
+        assert str(e).startswith(KEY)  # noqa: PT017
+    else:
+        # What is accepted can be stored with its run and read again.
+        run = Run("d1", "0001", document, "e", ("m.0001",), "2026.1", ("car",))
+        assert msgspec.json.decode(msgspec.json.encode(run), type=Run) == run
+        assert document.cameras
+
+
+def test_a_document_as_large_as_it_may_be_fits_into_the_ledger() -> None:
+    # An item of DynamoDB has at most 400 KB.
+    assert MAX_DOCUMENT_BYTES < 390_000
+    padding = "x" * (MAX_DOCUMENT_BYTES - len(json.dumps({**LEAST, "notes": [""]})))
+    document = parse({**LEAST, "notes": [padding]})
+    run = Run("d1", "0001", document, "e", ("m.0001",), "2026.1", ("car",))
+    assert len(msgspec.json.encode(run)) < 390_000
+
+
+def test_runs_have_names_and_places_of_their_own() -> None:
+    assert execution_name("d" * 63, "0001") == "d" * 63 + "-0001"
+    assert len(execution_name("d" * 63, "0001")) <= 80
+    assert run_prefix("d1", "0002") == "labels/d1/0002/"

@@ -1,0 +1,140 @@
+"""Manifest lines: Ground Truth's shape and its limits."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from autolabel.detections import Box, Detection, Detections
+from autolabel.manifest import MAX_ATTRIBUTE, MAX_LINE, LineTooLong, encode_line, manifest_line, read_boxes
+
+LABELS = ("car", "truck", "person")
+SOURCE = "s3://ingest/drives/d1/front/0.png"
+
+
+def detection(name: str = "car", box: Box = (1.4, 2.6, 10.2, 20.0), confidence: float = 0.87654) -> Detection:
+    return Detection(name, box, confidence, confidence, name, ("m.0001",))
+
+
+def line(*items: Detection, width: int = 100, height: int = 50, **provenance: Any) -> dict[str, Any]:
+    body = manifest_line(
+        source=SOURCE,
+        detections=Detections(width, height, items),
+        depth=3,
+        labels=LABELS,
+        job="d1-0001",
+        created="2026-01-01T00:00:00.000",
+        provenance=provenance,
+    )
+    assert body.endswith(b"\n")
+    assert body.count(b"\n") == 1
+    decoded: dict[str, Any] = json.loads(body)
+    return decoded
+
+
+def test_a_frame_without_boxes_has_empty_annotations_and_its_size() -> None:
+    assert line(labelled_by="nobody") == {
+        "source-ref": SOURCE,
+        "review-ref": SOURCE,
+        "prelabel": {"image_size": [{"width": 100, "height": 50, "depth": 3}], "annotations": []},
+        "prelabel-metadata": {
+            "objects": [],
+            "class-map": {},
+            "type": "groundtruth/object-detection",
+            "human-annotated": "no",
+            "creation-date": "2026-01-01T00:00:00.000",
+            "job-name": "d1-0001",
+        },
+        "provenance": {"labelled_by": "nobody"},
+    }
+
+
+def test_boxes_are_whole_pixels_with_their_class_and_confidence() -> None:
+    found = line(detection("person"), detection("car", (0, 0, 100, 50), 1.0))
+    assert found["prelabel"]["annotations"] == [
+        {"class_id": 2, "left": 1, "top": 3, "width": 9, "height": 17},
+        {"class_id": 0, "left": 0, "top": 0, "width": 100, "height": 50},
+    ]
+    assert found["prelabel-metadata"]["objects"] == [{"confidence": 0.8765}, {"confidence": 1.0}]
+
+
+def test_the_class_map_names_the_classes_that_are_used_and_no_other() -> None:
+    assert line(detection("person"), detection("person"))["prelabel-metadata"]["class-map"] == {"2": "person"}
+
+
+def test_boxes_are_read_as_they_were_written() -> None:
+    found = read_boxes(line(detection("truck")), "prelabel")
+    assert [(b.name, b.left, b.top, b.width, b.height, b.confidence) for b in found] == [("truck", 1, 3, 9, 17, 0.8765)]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"prelabel": None},
+        {"prelabel": {"annotations": []}},
+        {"prelabel": {"image_size": [], "annotations": [{"class_id": "0"}]}},
+        {"prelabel-metadata": {"objects": [], "class-map": {"0": "car"}}},
+        {"prelabel-metadata": {"objects": [{}], "class-map": {}}},
+        {"prelabel-metadata": []},
+    ],
+    ids=str,
+)
+def test_boxes_of_another_shape_are_an_error(change: dict[str, Any]) -> None:
+    with pytest.raises(msgspec.ValidationError):
+        read_boxes({**line(detection("car")), **change}, "prelabel")
+
+
+def test_an_attribute_may_have_20_000_characters_and_no_more() -> None:
+    fits = {"source-ref": SOURCE, "note": "x" * (MAX_ATTRIBUTE - 2)}
+    assert MAX_ATTRIBUTE == 20_000
+    assert json.loads(encode_line(fits, "f")) == fits
+    with pytest.raises(LineTooLong, match="'note' takes 20,001 of 20,000"):
+        encode_line({**fits, "note": "x" * (MAX_ATTRIBUTE - 1)}, "f")
+
+
+def test_characters_are_counted_and_not_bytes() -> None:
+    assert encode_line({"note": "é" * (MAX_ATTRIBUTE - 2)}, "f")
+    with pytest.raises(LineTooLong):
+        encode_line({"note": "é" * (MAX_ATTRIBUTE - 1)}, "f")
+
+
+def test_a_line_may_have_100_000_characters_and_no_more() -> None:
+    assert MAX_LINE == 100_000
+    full = {f"note{i}": "x" * 19_000 for i in range(5)}
+    room = MAX_LINE - len(json.dumps(full, separators=(",", ":"))) - len(',"rest":""')
+    assert len(encode_line({**full, "rest": "x" * room}, "f")) == MAX_LINE + 1
+    with pytest.raises(LineTooLong, match=r"f: the line takes 100,001 of 100,000"):
+        encode_line({**full, "rest": "x" * (room + 1)}, "f")
+
+
+def test_a_frame_with_too_many_boxes_is_refused_and_named() -> None:
+    wide = detection(box=(1000.0, 1000.0, 3000.0, 3000.0))
+    assert len(line(*[wide] * 250, width=4000, height=4000)["prelabel"]["annotations"]) == 250
+    with pytest.raises(LineTooLong, match="drives/d1/front"):
+        line(*[wide] * 320, width=4000, height=4000)
+
+
+@given(
+    st.lists(
+        st.builds(
+            lambda name, x, y, confidence: detection(name, (min(x), min(y), max(x) + 1, max(y) + 1), confidence),
+            st.sampled_from(LABELS),
+            st.tuples(st.floats(0, 99), st.floats(0, 99)),
+            st.tuples(st.floats(0, 49), st.floats(0, 49)),
+            st.floats(0, 1),
+        ),
+        max_size=20,
+    )
+)
+def test_every_box_of_a_line_is_inside_the_frame_and_belongs_to_its_object(items: list[Detection]) -> None:
+    found = line(*items)
+    boxes = read_boxes(found, "prelabel")
+    assert [b.name for b in boxes] == [item.name for item in items]
+    for box in boxes:
+        assert 0 <= box.left < box.left + box.width <= 100
+        assert 0 <= box.top < box.top + box.height <= 50

@@ -1,0 +1,248 @@
+"""What people left is joined with the drive, and becomes the dataset."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import pytest
+
+from autolabel.errors import CountMismatch, RunMissing
+from autolabel.publication import FinishedJob
+from autolabel.summary import Summary
+from tests.fakes.pipeline import DRIVE, Pipeline, frame_key, verified
+from tests.unit.test_assembly import PREFIX, labelled, summary
+
+FRAMES = 6
+
+
+@pytest.fixture
+def jobs(pipeline: Pipeline) -> list[FinishedJob]:
+    """Two finished jobs of a run, whose people kept every box."""
+    return pipeline.verify(labelled(pipeline, FRAMES, shard_frames=2).assemble(max_objects=4))
+
+
+def dataset(pipeline: Pipeline) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in pipeline.labels.lines(PREFIX + "dataset.manifest")]
+
+
+def rewrite(pipeline: Pipeline, job: FinishedJob, change: Callable[[list[bytes]], list[bytes]]) -> None:
+    """Change the lines that a job left."""
+    key = job.output.removeprefix("s3://labels/")
+    pipeline.labels.write(key, b"".join(line + b"\n" for line in change(list(pipeline.labels.lines(key)))))
+
+
+def changed(line: bytes, **changes: Any) -> bytes:
+    fields = json.loads(line)
+    for name, value in changes.items():
+        if value is None:
+            del fields[name.replace("_", "-")]
+        else:
+            fields[name.replace("_", "-")] = value
+    return json.dumps(fields).encode()
+
+
+def without_boxes(line: bytes) -> bytes:
+    """The line of a person who deleted every box."""
+    return changed(
+        line,
+        verified={"image_size": [{"width": 64, "height": 48, "depth": 3}], "annotations": []},
+        verified_metadata={"objects": [], "class-map": {}, "type": "groundtruth/object-detection"},
+    )
+
+
+def test_a_run_without_frames_has_an_empty_dataset(pipeline: Pipeline) -> None:
+    labelled(pipeline, 0).assemble()
+    publication = pipeline.publish([])
+    assert dataset(pipeline) == []
+    assert (publication.boxes, publication.verified) == (0, 0)
+    assert publication.frames == {"uploaded": 0, "labelled": 0, "failed": 0, "rejected": 0}
+
+
+def test_a_verified_run_is_published_whole(pipeline: Pipeline, jobs: list[FinishedJob]) -> None:
+    publication = pipeline.publish(jobs)
+    lines = dataset(pipeline)
+    assert [line["source-ref"] for line in lines] == [f"s3://ingest/{frame_key(i)}" for i in range(FRAMES)]
+    assert all(line["verified"] == line["prelabel"] for line in lines)
+    assert {line["provenance"]["labelled-by"] for line in lines} == {"model and person"}
+    assert [line["provenance"]["job"] for line in lines] == [jobs[0].job] * 4 + [jobs[1].job] * 2
+    assert (publication.verified, publication.boxes) == (FRAMES, FRAMES)
+    assert publication.dataset == f"s3://labels/{PREFIX}dataset.manifest"
+    assert pipeline.ledger.outcomes == {(DRIVE, "0001"): ("published", pipeline.now)}
+    found = summary(pipeline)
+    assert [(o.job, o.status, o.frames, o.verified, o.unadjusted, o.failed) for o in found.verification] == [
+        (jobs[0].job, "Completed", 4, 4, 4, 0),
+        (jobs[1].job, "Completed", 2, 2, 2, 0),
+    ]
+    assert found.dataset == publication.dataset
+    assert found.notes == ()
+
+
+def test_the_event_has_uris_and_counts_and_no_labels(pipeline: Pipeline, jobs: list[FinishedJob]) -> None:
+    pipeline.publish(jobs)
+    ((kind, detail),) = pipeline.announcements.published
+    assert kind == "DriveLabelled"
+    assert detail["drive"] == DRIVE
+    assert detail["frames"] == {"uploaded": 6, "labelled": 6, "failed": 0, "rejected": 0}
+    assert len(json.dumps(detail)) < 2_000
+
+
+def test_publishing_twice_leaves_the_same(pipeline: Pipeline, jobs: list[FinishedJob]) -> None:
+    rewrite(pipeline, jobs[0], lambda lines: [b"broken", *lines[1:]])
+    first = pipeline.publish(jobs)
+    before = dict(pipeline.labels.objects)
+    assert pipeline.publish(jobs) == first
+    assert pipeline.labels.objects == before
+
+
+def test_a_run_that_was_never_assembled_is_not_published(pipeline: Pipeline) -> None:
+    labelled(pipeline, 1)
+    with pytest.raises(RunMissing, match="never assembled"):
+        pipeline.publish([])
+    assert not pipeline.labels.exists(PREFIX + "dataset.manifest")
+
+
+def test_a_job_too_few_stops_the_publication(pipeline: Pipeline, jobs: list[FinishedJob]) -> None:
+    with pytest.raises(CountMismatch, match="4 of 6 frames"):
+        pipeline.publish(jobs[:1])
+    assert not pipeline.announcements.published
+
+
+def test_adjusted_boxes_are_taken_and_counted(pipeline: Pipeline, jobs: list[FinishedJob]) -> None:
+    box = {"class_id": 3, "left": 1, "top": 2, "width": 3, "height": 4}
+    size = [{"width": 64, "height": 48, "depth": 3}]
+
+    def adjust(lines: list[bytes]) -> list[bytes]:
+        line = json.loads(lines[0])
+        line["verified"] = {"image_size": size, "annotations": [box, box]}
+        line["verified-metadata"] |= {
+            "objects": [{"confidence": 0.0}] * 2,
+            "class-map": {"3": "person"},
+            "adjustment-status": "adjusted",
+        }
+        return [json.dumps(line).encode(), *lines[1:]]
+
+    rewrite(pipeline, jobs[0], adjust)
+    publication = pipeline.publish(jobs)
+    assert dataset(pipeline)[0]["verified"]["annotations"] == [box, box]
+    assert dataset(pipeline)[0]["prelabel"]["annotations"] != [box, box]
+    assert publication.boxes == FRAMES + 1
+    assert summary(pipeline).classes == {"car": 5, "person": 2}
+    assert [o.unadjusted for o in summary(pipeline).verification] == [3, 2]
+
+
+def test_a_person_who_deletes_every_box_leaves_a_verified_frame(pipeline: Pipeline, jobs: list[FinishedJob]) -> None:
+    rewrite(pipeline, jobs[0], lambda lines: [without_boxes(lines[0]), *lines[1:]])
+    publication = pipeline.publish(jobs)
+    assert (publication.verified, publication.boxes) == (FRAMES, FRAMES - 1)
+
+
+def test_a_frame_that_only_a_person_labelled_says_so(pipeline: Pipeline) -> None:
+    labelled(pipeline, 2)
+    pipeline.labels.write(pipeline.endpoints.taken[0].output_key, b"garbage")
+    pipeline.label()
+    pipeline.publish(pipeline.verify(pipeline.assemble()))
+    assert [line["provenance"]["labelled-by"] for line in dataset(pipeline)] == ["person", "model and person"]
+    assert dataset(pipeline)[0]["provenance"]["failures"] == ["answer-unreadable"]
+
+
+def failed_metadata(line: bytes) -> dict[str, Any]:
+    """The metadata of a label, with a failure beside it."""
+    return {**json.loads(line)["verified-metadata"], "failure-reason": "ClientError"}
+
+
+DEEP = b"[" * 100_000
+LOST: dict[str, tuple[Callable[[bytes], list[bytes]], str]] = {
+    "missing": (lambda line: [], "not in the job's output"),
+    "empty line": (lambda line: [b""], "not in the job's output"),
+    "broken": (lambda line: [line[:-10]], "not in the job's output"),
+    "no JSON": (lambda line: [b"\x00\xff"], "not in the job's output"),
+    "a list": (lambda line: [b"[]"], "not in the job's output"),
+    "a depth bomb": (lambda line: [b'{"x":' + DEEP], "not in the job's output"),
+    "no source": (lambda line: [changed(line, source_ref=None)], "not in the job's output"),
+    "a strange source": (lambda line: [changed(line, source_ref=5)], "not in the job's output"),
+    "not UTF-8": (lambda line: [line.replace(b"groundtruth/object-detection", b"\xff")], ""),
+    "no label": (lambda line: [changed(line, verified=None)], "the job could not label it"),
+    "no metadata": (lambda line: [changed(line, verified_metadata=None)], "the job could not label it"),
+    "neither": (lambda line: [changed(line, verified=None, verified_metadata=None)], "the job could not label it"),
+    "a failure": (
+        lambda line: [changed(line, verified=None, verified_metadata={"failure-reason": "ClientError"})],
+        "the job could not label it",
+    ),
+    "a failure with a label": (
+        lambda line: [changed(line, verified_metadata=failed_metadata(line))],
+        "the job could not label it",
+    ),
+    "another shape": (lambda line: [changed(line, verified={"annotations": 5})], "the job could not label it"),
+    "another number": (lambda line: [line.replace(b'"left":', b'"left":1e999,"x":')], ""),
+    "a class without a name": (
+        lambda line: [changed(line, verified_metadata={"objects": [{}], "class-map": {}})],
+        "the job could not label it",
+    ),
+    "metadata that are none": (lambda line: [changed(line, verified_metadata=[])], "the job could not label it"),
+}
+
+
+@pytest.mark.parametrize(("lose", "why"), LOST.values(), ids=LOST)
+def test_a_frame_without_a_verified_label_keeps_its_prelabel_and_is_noted(
+    pipeline: Pipeline, jobs: list[FinishedJob], lose: Callable[[bytes], list[bytes]], why: str
+) -> None:
+    rewrite(pipeline, jobs[0], lambda lines: [lines[0], *lose(lines[1]), *lines[2:]])
+    publication = pipeline.publish(jobs)
+    lines = dataset(pipeline)
+    assert len(lines) == FRAMES
+    assert [("verified" in line) for line in lines] == [True, False, True, True, True, True]
+    assert lines[1]["provenance"]["labelled-by"] == "model"
+    assert why in lines[1]["provenance"]["verification"]
+    assert (publication.verified, publication.boxes) == (FRAMES - 1, FRAMES)
+    assert [o.failed for o in summary(pipeline).verification] == [1, 0]
+    assert any("left 1 of 4 frames without a verified label" in note for note in summary(pipeline).notes)
+
+
+def test_a_second_line_of_a_frame_is_left_out_and_noted(pipeline: Pipeline, jobs: list[FinishedJob]) -> None:
+    rewrite(pipeline, jobs[0], lambda lines: [*lines, lines[0], without_boxes(lines[0])])
+    assert pipeline.publish(jobs).verified == FRAMES
+    assert len(dataset(pipeline)) == FRAMES
+    assert dataset(pipeline)[0]["verified"] == dataset(pipeline)[0]["prelabel"]
+    assert any("2 lines of frames that it had labelled already" in note for note in summary(pipeline).notes)
+
+
+def test_a_line_of_a_frame_that_the_job_was_not_given_is_left_out_and_noted(
+    pipeline: Pipeline, jobs: list[FinishedJob]
+) -> None:
+    foreign = f"s3://ingest/{frame_key(5)}"
+    rewrite(pipeline, jobs[0], lambda lines: [changed(lines[0], source_ref="s3://x/y.png"), *lines, lines[0]])
+    rewrite(pipeline, jobs[0], lambda lines: [*lines, changed(lines[1], source_ref=foreign)])
+    pipeline.publish(jobs)
+    assert [line["source-ref"] for line in dataset(pipeline)] == [f"s3://ingest/{frame_key(i)}" for i in range(FRAMES)]
+    assert any("2 lines of frames that it was not given" in note for note in summary(pipeline).notes)
+
+
+def test_the_output_may_come_in_another_order(pipeline: Pipeline, jobs: list[FinishedJob]) -> None:
+    rewrite(pipeline, jobs[0], lambda lines: lines[::-1])
+    assert pipeline.publish(jobs).verified == FRAMES
+    assert [line["source-ref"] for line in dataset(pipeline)] == [f"s3://ingest/{frame_key(i)}" for i in range(FRAMES)]
+
+
+def test_a_class_that_the_taxonomy_does_not_know_is_counted_and_shown(
+    pipeline: Pipeline, jobs: list[FinishedJob]
+) -> None:
+    def invent(lines: list[bytes]) -> list[bytes]:
+        line = json.loads(lines[0])
+        return [json.dumps(verified(line, **{"class-map": {"0": "spaceship <b>"}})).encode(), *lines[1:]]
+
+    rewrite(pipeline, jobs[0], invent)
+    pipeline.publish(jobs)
+    assert summary(pipeline).classes == {"car": 5, "spaceship <b>": 1}
+    page = pipeline.labels.objects[PREFIX + "report.html"].decode()
+    assert "spaceship &lt;b&gt;" in page
+    assert "spaceship <b>" not in page
+
+
+def test_a_summary_is_read_as_it_is_written(pipeline: Pipeline, jobs: list[FinishedJob]) -> None:
+    pipeline.publish(jobs)
+    found = json.loads(pipeline.labels.objects[PREFIX + "summary.json"])
+    assert found["frames"] == {"uploaded": 6, "labelled": 6, "failed": 0, "rejected": 0}
+    assert msgspec.json.encode(summary(pipeline)) == msgspec.json.encode(msgspec.convert(found, Summary))

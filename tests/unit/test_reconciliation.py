@@ -1,0 +1,273 @@
+"""A run's turn: listing, answers and ledger are compared, and what differs is repaired."""
+
+from __future__ import annotations
+
+import itertools
+
+import msgspec
+import pytest
+
+from autolabel.frames import parse_frame_key
+from autolabel.ports import PendingUnit
+from autolabel.units import Unit
+from tests.fakes.answers import DETECTOR, answer
+from tests.fakes.faults import Crash, Fuse
+from tests.fakes.images import png
+from tests.fakes.pipeline import DRIVE, LIMITS, Pipeline, drive_document, frame_key
+
+MODEL = DETECTOR.id
+DEADLINE = 5_000.0
+
+
+@pytest.fixture
+def closed(pipeline: Pipeline) -> Pipeline:
+    pipeline.close()
+    return pipeline
+
+
+def add_frame(pipeline: Pipeline, index: int = 0, **where: str) -> Unit:
+    """A frame in the ingest bucket of which nothing else is known."""
+    event = pipeline.upload(frame_key(index, **where), png())
+    return Unit.of(parse_frame_key(event.key), event.etag, MODEL)
+
+
+def pending(unit: Unit, **fields: object) -> PendingUnit:
+    known = PendingUnit(unit, f"drives/{unit.drive}/{unit.position}.png", "e", attempt=1, errors=0, since=1_000.0)
+    return msgspec.structs.replace(known, **fields)
+
+
+def put(pipeline: Pipeline, **fields: object) -> Unit:
+    """A frame whose unit is pending as the fields say."""
+    unit = add_frame(pipeline)
+    pipeline.ledger.pending_units[unit] = pending(unit, **fields)
+    return unit
+
+
+def test_a_drive_without_frames_has_nothing_pending(closed: Pipeline) -> None:
+    report = closed.reconcile()
+    assert msgspec.structs.asdict(report) == {
+        "drive": DRIVE,
+        "run": "0001",
+        "frames": 0,
+        "refused": 0,
+        "units": 0,
+        "answered": 0,
+        "failed": 0,
+        "pending": 0,
+        "submitted": 0,
+        "resubmitted": 0,
+    }
+    assert not closed.queue.asked
+
+
+def test_a_lost_frame_is_recorded_and_then_asked_for(closed: Pipeline) -> None:
+    unit = add_frame(closed)
+    report = closed.reconcile()
+    assert (report.pending, report.submitted) == (1, 1)
+    assert [one.unit for one in closed.queue.asked] == [unit]
+    assert closed.submit_asked() == ["submitted"]
+    report = closed.reconcile()
+    assert (report.pending, report.submitted, report.resubmitted) == (1, 0, 0)
+    assert not closed.queue.asked
+
+
+def test_a_frame_that_is_pending_is_left_alone(closed: Pipeline) -> None:
+    closed.submit(closed.upload(frame_key(0), png()))
+    report = closed.reconcile()
+    assert (report.units, report.pending, report.submitted) == (1, 1, 0)
+    assert not closed.queue.asked
+
+
+def test_more_lost_frames_than_fit_into_one_ask_are_all_asked_for(closed: Pipeline) -> None:
+    units = [add_frame(closed, i) for i in range(23)]
+    assert closed.reconcile().submitted == 23
+    assert [one.unit for one in closed.queue.asked] == units
+
+
+def test_an_answer_settles_a_unit_whose_notification_was_lost(closed: Pipeline) -> None:
+    unit = put(closed, invoked=1_000.0, deadline=DEADLINE)
+    closed.labels.write(unit.answer_key(1), answer())
+    report = closed.reconcile()
+    assert (report.answered, report.pending) == (1, 0)
+    assert not closed.ledger.pending_units
+
+
+def test_an_answer_where_the_endpoint_said_settles_a_unit_whose_notification_was_lost(closed: Pipeline) -> None:
+    unit = put(closed, invoked=1_000.0, deadline=DEADLINE, location="inference/elsewhere.out")
+    assert closed.reconcile().pending == 1
+    closed.labels.write("inference/elsewhere.out", answer())
+    report = closed.reconcile()
+    assert (report.answered, report.pending) == (1, 0)
+    assert closed.ledger.locations == {unit: "inference/elsewhere.out"}
+    assert closed.reconcile().answered == 1
+
+
+def test_a_unit_of_another_content_of_the_frame_is_another_unit(closed: Pipeline) -> None:
+    old = add_frame(closed)
+    closed.labels.write(old.answer_key(1), answer())
+    closed.ledger.failed_units[old] = "no"
+    event = closed.upload(frame_key(0), png(color=(9, 9, 9)))
+    report = closed.reconcile()
+    assert (report.units, report.answered, report.failed, report.submitted) == (1, 0, 0, 1)
+    assert [one.etag for one in closed.queue.asked] == [event.etag]
+
+
+def test_the_answer_of_another_revision_is_no_answer(closed: Pipeline) -> None:
+    unit = add_frame(closed)
+    closed.labels.write(msgspec.structs.replace(unit, model="detector.0002").answer_key(1), answer())
+    assert closed.reconcile().submitted == 1
+
+
+def test_what_else_lies_among_the_answers_is_passed_over(closed: Pipeline) -> None:
+    unit = add_frame(closed)
+    for key in (
+        "0",
+        "front",
+        "front/x",
+        f"front/{unit.timestamp}/readme",
+        f"front/{unit.timestamp}/{unit.token}-1.tmp",
+    ):
+        closed.labels.write(f"inference/{DRIVE}/{MODEL}/{key}", b"")
+    assert closed.reconcile().submitted == 1
+
+
+def test_a_unit_in_the_queue_is_asked_for_again_only_after_its_time(closed: Pipeline) -> None:
+    put(closed)
+    closed.now = 1_000.0 + LIMITS.unsubmitted_after
+    assert closed.reconcile().resubmitted == 0
+    closed.now += 1.0
+    assert closed.reconcile().resubmitted == 1
+    assert closed.reconcile().resubmitted == 0
+    assert len(closed.queue.asked) == 1
+
+
+def test_an_invoked_unit_is_asked_for_again_only_after_its_deadline(closed: Pipeline) -> None:
+    unit = put(closed, invoked=1_000.0, deadline=DEADLINE, location="inference/elsewhere.out")
+    closed.now = DEADLINE
+    assert closed.reconcile().resubmitted == 0
+    closed.now += 1.0
+    report = closed.reconcile()
+    assert (report.pending, report.resubmitted) == (1, 1)
+    assert closed.ledger.pending_units[unit] == pending(unit, attempt=2, since=closed.now)
+    assert closed.submit_asked() == ["submitted"]
+    assert closed.endpoints.taken[-1].filename == unit.filename(2)
+
+
+def test_a_unit_that_no_attempt_answers_is_failed_with_the_count(closed: Pipeline) -> None:
+    unit = put(closed, attempt=LIMITS.max_attempts, invoked=1_000.0, deadline=DEADLINE)
+    closed.now = DEADLINE + 1.0
+    report = closed.reconcile()
+    assert (report.failed, report.pending) == (1, 0)
+    assert closed.ledger.failed_units == {unit: f"no answer to {LIMITS.max_attempts} attempts"}
+    assert not closed.queue.asked
+
+
+def test_errors_of_the_model_are_not_forgotten_by_a_deadline(closed: Pipeline) -> None:
+    unit = put(closed, errors=1, invoked=1_000.0, deadline=DEADLINE)
+    closed.now = DEADLINE + 1.0
+    closed.reconcile()
+    assert closed.ledger.pending_units[unit].errors == 1
+
+
+def test_a_failed_unit_is_counted_and_not_asked_for_again(closed: Pipeline) -> None:
+    unit = add_frame(closed)
+    closed.ledger.failed_units[unit] = "no"
+    report = closed.reconcile()
+    assert (report.failed, report.pending, report.submitted) == (1, 0, 0)
+
+
+STATES = list(
+    itertools.product(
+        (False, True),  # an answer
+        (False, True),  # an answer elsewhere
+        (False, True),  # a failure
+        (None, "queued", "invoked", "overdue", "exhausted"),
+    )
+)
+
+
+@pytest.mark.parametrize(("answered", "elsewhere", "failed", "state"), STATES, ids=str)
+def test_every_combination_of_what_is_known_comes_to_one_end(
+    closed: Pipeline, answered: bool, elsewhere: bool, failed: bool, state: str | None
+) -> None:
+    unit = add_frame(closed)
+    neighbours = [add_frame(closed, 1, camera=camera) for camera in ("back", "front", "side")]
+    closed.ledger.runs[DRIVE, "0001"] = msgspec.structs.replace(
+        closed.run,
+        document=msgspec.json.decode(drive_document("back", "front", "side"), type=type(closed.run.document)),
+    )
+    for neighbour in neighbours:
+        closed.labels.write(neighbour.answer_key(1), answer())
+    if answered:
+        closed.labels.write(unit.answer_key(1), answer())
+    if elsewhere:
+        closed.labels.write("inference/x.out", answer())
+        closed.ledger.locations[unit] = "inference/x.out"
+    if failed:
+        closed.ledger.failed_units[unit] = "no"
+    if state is not None:
+        closed.ledger.pending_units[unit] = pending(
+            unit,
+            attempt=LIMITS.max_attempts if state == "exhausted" else 1,
+            invoked=0.0 if state == "queued" else 1_000.0,
+            deadline=1.0 if state in ("overdue", "exhausted") else DEADLINE,
+        )
+    report = closed.reconcile()
+    assert report.units == 4
+    assert report.answered + report.failed + report.pending == 4
+    if answered or elsewhere:
+        assert report.answered == 4
+        assert not closed.ledger.pending_units
+        assert not closed.queue.asked
+    elif state == "exhausted":
+        assert (report.failed, len(closed.queue.asked)) == (1, 0)
+        assert not closed.ledger.pending_units
+    elif state is None and failed:
+        assert (report.failed, len(closed.queue.asked)) == (1, 0)
+    else:
+        assert report.pending == 1
+        assert list(closed.ledger.pending_units) == [unit]
+        assert len(closed.queue.asked) == (state in (None, "overdue"))
+    assert closed.reconcile().units == 4
+
+
+def test_a_turn_survives_a_crash_before_each_operation() -> None:
+    for operations in itertools.count():
+        pipeline = Pipeline()
+        lost = [add_frame(pipeline, i) for i in range(3)]
+        pipeline.close()
+        pipeline.labels.write(lost[0].answer_key(1), answer())
+        pipeline.ledger.pending_units[lost[0]] = pending(lost[0])
+        pipeline.ledger.pending_units[lost[1]] = pending(lost[1], invoked=1_000.0, deadline=1.0)
+        try:
+            pipeline.reconcile(Fuse(operations))
+        except Crash:
+            pipeline.now += LIMITS.unsubmitted_after + 1.0
+            report = pipeline.reconcile()
+            assert (report.units, report.answered, report.pending) == (3, 1, 2)
+            pipeline.now += LIMITS.unsubmitted_after + 1.0
+            pipeline.reconcile()
+            assert {one.unit for one in pipeline.queue.asked} == set(lost[1:])
+        else:
+            break
+    assert operations > 8
+
+
+def test_a_queue_that_takes_nothing_fails_the_turn_and_the_units_stay_pending(closed: Pipeline) -> None:
+    unit = add_frame(closed)
+    closed.queue.full = True
+    with pytest.raises(Exception, match="did not take"):
+        closed.reconcile()
+    assert list(closed.ledger.pending_units) == [unit]
+
+
+def test_two_models_are_reconciled_each_for_itself() -> None:
+    other = msgspec.structs.replace(DETECTOR, name="other")
+    pipeline = Pipeline(DETECTOR, other)
+    pipeline.close()
+    pipeline.ledger.runs[DRIVE, "0001"] = msgspec.structs.replace(pipeline.run, models=("detector.0001", "other.0001"))
+    unit = add_frame(pipeline)
+    pipeline.labels.write(unit.answer_key(1), answer())
+    report = pipeline.reconcile()
+    assert (report.frames, report.units, report.answered, report.pending) == (1, 2, 1, 1)
+    assert [one.unit.model for one in pipeline.queue.asked] == ["other.0001"]

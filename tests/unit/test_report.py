@@ -1,0 +1,212 @@
+"""The report: one self-contained page."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import re
+from html.parser import HTMLParser
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from autolabel.report import NAMED_ISSUES, PICTURE_WIDTH, PICTURES, Gallery, Picture, PictureBox, render_report
+from autolabel.summary import FrameCounts, JobOutcome, Summary
+from tests.fakes.images import png
+from tests.fakes.pipeline import DRIVE, Pipeline, drive_document, frame_key
+from tests.unit.test_assembly import PREFIX, labelled
+
+HOSTILE = """<script>alert(1)</script>"'&<img src=x onerror=alert(2)>{{ 7 * 7 }}"""
+
+
+def summary(**changes: Any) -> Summary:
+    fields: dict[str, Any] = {
+        "drive": "d1",
+        "run": "0001",
+        "frames": FrameCounts(0, 0, 0, 0),
+        "boxes": 0,
+        "classes": {},
+        "reasons": {},
+        "dropped": {},
+        "models": ("m.0001",),
+        "taxonomy": "2026.1",
+        "labels": ("car",),
+        "notes": (),
+    }
+    return Summary(**{**fields, **changes})
+
+
+class Page(HTMLParser):
+    """Elements with their attributes, and the text between them."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str]]] = []
+        self.text = ""
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, {name: value or "" for name, value in attrs}))
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+    def count(self, tag: str) -> int:
+        return sum(1 for name, _ in self.elements if name == tag)
+
+
+def assert_self_contained(html: str) -> None:
+    page = Page(html)
+    for tag, attributes in page.elements:
+        assert tag not in ("link", "iframe", "object", "embed", "base")
+        assert "src" not in attributes
+        for name in ("href", "xlink:href", "srcset", "action", "data"):
+            assert attributes.get(name, "").startswith(("", "data:image/jpeg;base64,")), (tag, name)
+            assert not re.match(r"\s*(https?:)?//", attributes.get(name, ""))
+    assert not re.search(r"url\(|@import|fetch\(|XMLHttpRequest|import\(", html)
+    assert not re.search(r"https?://(?!www\.w3\.org/)", html)
+
+
+def test_a_run_without_frames_has_a_report() -> None:
+    html = render_report(summary(), [], {"Rejected": [], "Failed": []})
+    assert_self_contained(html)
+    page = Page(html)
+    assert "No boxes." in page.text
+    assert page.count("svg") == 0
+    assert "waiting for verification" in page.text
+
+
+def test_counts_classes_and_jobs_are_shown() -> None:
+    outcome = JobOutcome("d1-0001-000-1", "Completed", 1_232, verified=1_200, unadjusted=900, failed=32)
+    html = render_report(
+        summary(
+            frames=FrameCounts(1_234, 1_200, 32, 2),
+            boxes=98_765,
+            classes={"car": 9, "person": 1},
+            dropped={"on the ego vehicle": 17},
+            verification=(outcome,),
+            notes=("rain",),
+        ),
+        [],
+        {"Rejected": [{"key": "k1", "reason": "rotated", "detail": "why"}], "Failed": []},
+    )
+    text = Page(html).text
+    for shown in ("1,234", "98,765", "on the ego vehicle", "d1-0001-000-1", "rain", "k1", "rotated", "and 1 more"):
+        assert shown in text
+    assert "waiting for verification" not in text
+
+
+def test_hostile_text_stays_text() -> None:
+    box = PictureBox(HOSTILE, "#000000", 0.5, 1, 2, 3, 4)
+    picture = Picture(HOSTILE, 64, 48, "", (box,), (HOSTILE,), False)
+    issue = {"key": HOSTILE, "reason": HOSTILE, "detail": HOSTILE}
+    clean = Page(render_report(summary(), [Picture("t", 64, 48, "", (box,), (), False)], {}))
+    html = render_report(
+        summary(
+            drive=HOSTILE,
+            models=(HOSTILE,),
+            notes=(HOSTILE,),
+            classes={HOSTILE: 1},
+            dropped={HOSTILE: 1},
+            verification=(JobOutcome(HOSTILE, HOSTILE, 1),),
+        ),
+        [picture],
+        {"Rejected": [issue], "Failed": [issue]},
+    )
+    page = Page(html)
+    assert page.count("script") == clean.count("script") == 1
+    assert page.count("img") == 0
+    assert not any("onerror" in attributes for _, attributes in page.elements)
+    assert "{{ 7 * 7 }}" in page.text
+    assert HOSTILE in page.text
+
+
+@given(st.text(max_size=60))
+def test_no_name_makes_an_element(name: str) -> None:
+    issue = {"key": name, "reason": name, "detail": name}
+    plain = {"key": "x", "reason": "x", "detail": "x"}
+    page = Page(render_report(summary(drive=name, notes=(name,)), [], {"Failed": [issue], "Rejected": []}))
+    same = Page(render_report(summary(drive="x", notes=("x",)), [], {"Failed": [plain], "Rejected": []}))
+    assert [tag for tag, _ in page.elements] == [tag for tag, _ in same.elements]
+
+
+def test_boxes_lie_in_the_pixels_of_the_frame() -> None:
+    box = PictureBox("car", "#2f7ed8", 0.876, 10, 20, 300, 40.5)
+    html = render_report(summary(classes={"car": 1}), [Picture("front 1", 1280, 720, "", (box,), (), True)], {})
+    page = Page(html)
+    (svg,) = (attributes for tag, attributes in page.elements if tag == "svg")
+    assert svg["viewbox"] == "0 0 1280 720"
+    (frame,) = (a for tag, a in page.elements if tag == "rect" and a.get("class") == "frame")
+    assert [float(frame[name]) for name in ("x", "y", "width", "height")] == [10, 20, 300, 40.5]
+    assert frame["stroke"] == "#2f7ed8"
+    assert "car 0.88" in page.text
+
+
+def test_pictures_are_small_jpegs_in_the_page(pipeline: Pipeline) -> None:
+    for index in range(3):
+        pipeline.submit(pipeline.upload(frame_key(20 + index), png(1920, 1080)))
+    labelled(pipeline, 2).assemble()
+    html = pipeline.labels.objects[PREFIX + "report.html"].decode()
+    assert_self_contained(html)
+    shown = [a["href"] for tag, a in Page(html).elements if tag == "image"]
+    assert len(shown) == 5
+    for href in shown:
+        body = base64.b64decode(href.removeprefix("data:image/jpeg;base64,"))
+        with Image.open(io.BytesIO(body)) as image:
+            assert image.format == "JPEG"
+            assert image.width <= PICTURE_WIDTH
+    assert pipeline.labels.content_types[PREFIX + "report.html"].startswith("text/html")
+
+
+def test_a_frame_that_cannot_be_drawn_is_shown_without_its_picture(pipeline: Pipeline) -> None:
+    labelled(pipeline, 3)
+    pipeline.ingest.write(frame_key(1), b"no image any more")
+    del pipeline.ingest.objects[frame_key(2)]
+    pipeline.assemble()
+    page = Page(pipeline.labels.objects[PREFIX + "report.html"].decode())
+    assert page.count("svg") == 3
+    assert page.count("image") == 1
+
+
+def test_only_the_first_issues_are_named_and_the_rest_counted(pipeline: Pipeline) -> None:
+    for index in range(NAMED_ISSUES + 7):
+        pipeline.upload(frame_key(100 + index), b"")
+    labelled(pipeline, 1).assemble()
+    page = Page(pipeline.labels.objects[PREFIX + "report.html"].decode())
+    assert page.text.count("empty-object") == NAMED_ISSUES
+    assert "and 7 more" in page.text
+
+
+def test_the_drives_own_notes_are_escaped_in_its_report(pipeline: Pipeline) -> None:
+    labelled(pipeline, 1, document=drive_document(notes=[HOSTILE])).assemble()
+    html = pipeline.labels.objects[PREFIX + "report.html"].decode()
+    assert HOSTILE not in html
+    assert HOSTILE in Page(html).text
+    assert DRIVE in html
+
+
+# The gallery
+
+
+def test_no_frames_make_an_empty_gallery() -> None:
+    gallery = Gallery(0)
+    gallery.take([])
+    assert gallery.lines == []
+
+
+@pytest.mark.parametrize("frames", [1, 2, 23, 24, 25, 100, 9_999])
+def test_pictures_are_spread_evenly_from_the_first_frame_to_the_last(frames: int) -> None:
+    gallery = Gallery(frames)
+    for index in range(frames):
+        gallery.take([json.dumps(index).encode()])
+    shown = [json.loads(line) for line in gallery.lines]
+    assert len(shown) == min(frames, PICTURES)
+    assert shown[0] == 0
+    assert shown[-1] == frames - 1
+    gaps = [b - a for a, b in pairwise(shown)]
+    assert not gaps or max(gaps) - min(gaps) <= 1

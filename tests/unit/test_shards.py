@@ -1,0 +1,176 @@
+"""Shards and the jobs that are made of them."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from itertools import pairwise
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from autolabel.errors import AutolabelError, CountMismatch, ShardMissing
+from autolabel.shards import Shard, ShardFrame, ShardResult, Tally, check_result, plan_shards, shard_key
+from autolabel.verification import job_name, label_categories, split_into_jobs, worker_template
+
+JOB_NAME = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}")
+DRIVES = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}", fullmatch=True)
+
+
+def frame(index: int) -> ShardFrame:
+    return ShardFrame(f"key-{index}", "e", ())
+
+
+def test_no_frames_make_no_shard() -> None:
+    assert list(plan_shards([], 3)) == []
+
+
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(1, 12)), max_size=6), st.integers(1, 7))
+def test_shards_are_whole_contiguous_and_of_one_camera(runs: list[tuple[str, int]], shard_frames: int) -> None:
+    cameras = [camera for camera, count in runs for _ in range(count)]
+    frames = [(camera, frame(i)) for i, camera in enumerate(cameras)]
+    shards = list(plan_shards(frames, shard_frames))
+    assert [(camera, f) for camera, piece in shards for f in piece] == frames
+    assert all(1 <= len(piece) <= shard_frames for _, piece in shards)
+    # No more shards than the cameras' runs need.
+    merged = [len(list(group)) for group in _groups(cameras)]
+    assert len(shards) == sum(-(-count // shard_frames) for count in merged)
+
+
+def _groups(cameras: list[str]) -> list[list[str]]:
+    groups: list[list[str]] = []
+    for camera in cameras:
+        if groups and groups[-1][0] == camera:
+            groups[-1].append(camera)
+        else:
+            groups.append([camera])
+    return groups
+
+
+def test_the_parts_of_shards_are_in_the_order_of_their_indexes() -> None:
+    keys = [shard_key("d", "0001", index, "manifest.jsonl") for index in (0, 9, 10, 99, 12_345)]
+    assert keys == sorted(keys)
+    assert keys[0] == "labels/d/0001/shards/000000.manifest.jsonl"
+
+
+def result(index: int, *, labelled: int = 0, failed: int = 0, rejected: int = 0) -> tuple[Shard, ShardResult]:
+    tally = Tally(labelled=labelled, failed=failed, rejected=rejected)
+    return Shard(index, "front", tally.frames, f"k{index}"), ShardResult(index, tally, 10 * (labelled + failed))
+
+
+def test_a_shard_without_its_result_is_missing() -> None:
+    with pytest.raises(ShardMissing, match="shard 7 of 5 frames"):
+        check_result(Shard(7, "front", 5, "k"), None)
+
+
+@pytest.mark.parametrize(("index", "labelled"), [(7, 4), (7, 6), (8, 5)])
+def test_a_result_that_is_not_of_its_shard_is_a_mismatch(index: int, labelled: int) -> None:
+    body = msgspec.json.encode(ShardResult(index, Tally(labelled=labelled), 10))
+    with pytest.raises(CountMismatch, match="shard 7"):
+        check_result(Shard(7, "front", 5, "k"), body)
+
+
+def test_a_result_that_fits_its_shard_is_read_whole() -> None:
+    shard, made = result(3, labelled=2, failed=1, rejected=2)
+    made.tally.count_labels(Counter(car=3), Counter({"under the threshold": 2}))
+    assert check_result(shard, msgspec.json.encode(made)) == made
+
+
+def test_tallies_add_up() -> None:
+    one, other = Tally(), Tally()
+    one.labelled = 3
+    one.count_issues("failed", "x")
+    one.count_labels(Counter(car=2, van=1), Counter(why=1))
+    other.count_issues("failed", "x")
+    other.count_issues("rejected", "y")
+    other.count_labels(Counter(car=5), Counter(why=2))
+    one.add(other)
+    assert (one.labelled, one.failed, one.rejected, one.frames) == (3, 2, 1, 6)
+    assert one.boxes == 8
+    assert dict(one.classes) == {"car": 7, "van": 1}
+    assert dict(one.dropped) == {"why": 3}
+    assert {outcome: dict(reasons) for outcome, reasons in one.reasons.items()} == {
+        "failed": {"x": 2},
+        "rejected": {"y": 1},
+    }
+
+
+# Jobs
+
+
+def test_no_shards_make_no_job() -> None:
+    assert list(split_into_jobs("d", "0001", [], 10)) == []
+    assert list(split_into_jobs("d", "0001", [result(0, rejected=5)], 10)) == []
+
+
+RESULTS = st.lists(
+    st.builds(dict, labelled=st.integers(0, 4), failed=st.integers(0, 2), rejected=st.integers(0, 3)), max_size=15
+)
+
+
+@given(RESULTS, st.integers(6, 30))
+def test_jobs_hold_all_frames_in_order_and_none_too_many(counts: list[dict[str, int]], max_objects: int) -> None:
+    results = [result(index, **count) for index, count in enumerate(counts)]
+    jobs = list(split_into_jobs("d", "0001", results, max_objects))
+    lines = [r.tally.labelled + r.tally.failed for _, r in results]
+    assert [part for job in jobs for part in job.parts] == [
+        (shard_key("d", "0001", s.index, "manifest.jsonl"), r.manifest_bytes)
+        for (s, r), count in zip(results, lines, strict=True)
+        if count
+    ]
+    assert sum(job.frames for job in jobs) == sum(lines)
+    assert all(0 < job.frames <= max_objects for job in jobs)
+    assert [job.key for job in jobs] == [f"labels/d/0001/manifests/verify-{i:03d}.manifest" for i in range(len(jobs))]
+    # Neighbours would not fit into one job.
+    assert all(a.frames + b.parts[0][1] // 10 > max_objects for a, b in pairwise(jobs))
+
+
+def test_a_shard_that_no_job_can_take_is_never_put_into_one() -> None:
+    with pytest.raises(AutolabelError, match="shard 1"):
+        list(split_into_jobs("d", "0001", [result(0, labelled=1), result(1, labelled=6, failed=5)], 10))
+
+
+@given(DRIVES, st.integers(1, 9_999), st.integers(0, 99_999), st.integers(1, 1_000))
+def test_a_jobs_name_is_one_that_ground_truth_takes(drive: str, run: int, index: int, attempt: int) -> None:
+    name = job_name(drive, f"{run:04d}", index)
+    assert len(name) <= 50
+    assert JOB_NAME.fullmatch(name)
+    assert JOB_NAME.fullmatch(f"{name}-{attempt}")
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [("Drive", "drive"), ("a_b", "a-b"), ("a--b", "a-b"), ("a_", "a-"), ("x" * 62 + "a", "x" * 62 + "b")],
+)
+def test_drives_that_look_alike_have_jobs_of_different_names(one: str, other: str) -> None:
+    assert job_name(one, "0001", 0).lower() != job_name(other, "0001", 0).lower()
+
+
+@given(DRIVES, DRIVES)
+def test_different_drives_have_jobs_of_different_names(one: str, other: str) -> None:
+    if one != other:
+        assert job_name(one, "0001", 0).lower() != job_name(other, "0001", 0).lower()
+
+
+def test_runs_and_jobs_of_a_drive_have_different_names() -> None:
+    names = {job_name("d", run, index) for run in ("0001", "0002") for index in range(3)}
+    assert len(names) == 6
+
+
+def test_categories_are_the_labels_in_the_order_of_their_ids() -> None:
+    assert msgspec.json.decode(label_categories(("car", "traffic light"))) == {
+        "document-version": "2018-11-28",
+        "labels": [{"label": "car"}, {"label": "traffic light"}],
+    }
+
+
+def test_the_workers_page_shows_the_prelabel_and_names_the_labels() -> None:
+    page = worker_template({"car": "#112233", "bus": "#445566"}, ("car", "bus")).decode()
+    assert "task.input.manifestLine.prelabel.annotations" in page
+    assert "task.input.manifestLine.prelabel-metadata.class-map[class_id]" in page
+    assert "PRELABEL" not in page
+    assert "LEGEND" not in page
+    assert '<span style="background:#112233"></span>car' in page
+    assert "task.input.manifestLine.review-ref | grant_read_access" in page

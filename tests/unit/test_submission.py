@@ -1,0 +1,471 @@
+"""Uploads come in: frames go to their model, drive.json closes its drive."""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from autolabel.catalogue import CATALOGUE_KEY, CatalogueIndex
+from autolabel.drives import MAX_DOCUMENT_BYTES
+from autolabel.errors import CatalogueUnavailable, DocumentRefused, EndpointUnavailable
+from autolabel.frames import MAX_FRAME_BYTES, parse_frame_key
+from autolabel.ports import PendingUnit
+from autolabel.submission import ObjectEvent, UnitRequest, read_message
+from autolabel.units import Unit
+from tests.fakes.answers import DETECTOR, add_to_catalogue, answer
+from tests.fakes.faults import Crash, Fuse
+from tests.fakes.images import png
+from tests.fakes.pipeline import DRIVE, JOB_LABELS, Pipeline, drive_document, frame_key, read_one, s3_message
+
+KEY = frame_key(0)
+
+
+def unit_of(event: ObjectEvent, model: str = DETECTOR.id) -> Unit:
+    return Unit.of(parse_frame_key(event.key), event.etag, model)
+
+
+# Frames
+
+
+def test_a_frame_is_recorded_and_sent_to_the_default_model(pipeline: Pipeline) -> None:
+    event = pipeline.upload(KEY, png())
+    assert pipeline.submit(event) == ["submitted"]
+    (invocation,) = pipeline.endpoints.taken
+    unit = unit_of(event)
+    assert invocation.endpoint == DETECTOR.endpoint
+    assert invocation.input_location == f"s3://ingest/{KEY}"
+    assert invocation.output_key == unit.answer_key(1)
+    assert invocation.inference_id == unit.inference_id(1)
+    assert (invocation.ttl, invocation.timeout) == (DETECTOR.queue_ttl, DETECTOR.invocation_timeout)
+    assert (invocation.content_type, invocation.accept) == (DETECTOR.content_type, DETECTOR.accept)
+    pending = pipeline.ledger.pending(unit)
+    assert pending is not None
+    assert (pending.key, pending.etag, pending.attempt, pending.errors) == (KEY, event.etag, 1, 0)
+    assert pending.invoked == 1_000.0
+    assert pending.deadline == 1_000.0 + DETECTOR.queue_ttl + DETECTOR.invocation_timeout + 60.0
+    assert pending.location == ""
+
+
+def test_every_default_model_sees_the_frame() -> None:
+    second = msgspec.structs.replace(DETECTOR, name="second", endpoint="autolabel-second")
+    pipeline = Pipeline(DETECTOR, second)
+    add_to_catalogue(pipeline.labels, DETECTOR, second, default=["detector", "second"])
+    assert pipeline.submit(pipeline.upload(KEY, png())) == ["submitted", "submitted"]
+    assert [i.endpoint for i in pipeline.endpoints.taken] == ["autolabel-detector", "autolabel-second"]
+
+
+def test_a_duplicate_event_of_a_frame_invokes_nothing(pipeline: Pipeline) -> None:
+    event = pipeline.upload(KEY, png())
+    pipeline.submit(event)
+    assert pipeline.submit(event) == ["already"]
+    assert len(pipeline.endpoints.taken) == 1
+
+
+def test_a_duplicate_event_of_an_answered_frame_does_not_make_it_pending_again(pipeline: Pipeline) -> None:
+    event = pipeline.upload(KEY, png())
+    pipeline.submit(event)
+    pipeline.collect(pipeline.endpoints.answer(pipeline.endpoints.taken[0], answer()))
+    assert pipeline.submit(event) == ["answered"]
+    assert not pipeline.ledger.any_pending(DRIVE, [DETECTOR.id])
+    assert len(pipeline.endpoints.taken) == 1
+
+
+def test_an_overwritten_frame_is_another_unit(pipeline: Pipeline) -> None:
+    first, second = pipeline.upload(KEY, png()), pipeline.upload(KEY, png(color=(1, 2, 3)))
+    assert pipeline.submit(first) == ["submitted"]
+    assert pipeline.submit(second) == ["submitted"]
+    assert len(pipeline.ledger.pending_of_frame(parse_frame_key(KEY), DETECTOR.id)) == 2
+
+
+def test_a_frame_stays_pending_while_its_endpoint_is_away_and_goes_out_later(pipeline: Pipeline) -> None:
+    event = pipeline.upload(KEY, png())
+    pipeline.endpoints.available = False
+    for _ in range(3):
+        with pytest.raises(EndpointUnavailable, match="autolabel-detector"):
+            pipeline.submit(event)
+    pending = pipeline.ledger.pending(unit_of(event))
+    assert pending is not None
+    assert not pending.invoked
+    pipeline.endpoints.available = True
+    assert pipeline.submit(event) == ["submitted"]
+    assert len(pipeline.endpoints.taken) == 1
+
+
+def test_a_frame_waits_while_there_is_no_catalogue(pipeline: Pipeline) -> None:
+    del pipeline.labels.objects[CATALOGUE_KEY]
+    with pytest.raises(CatalogueUnavailable, match=CATALOGUE_KEY):
+        pipeline.submit(pipeline.upload(KEY, png()))
+    assert not pipeline.ledger.pending_units
+
+
+def test_where_an_endpoint_answers_by_names_of_its_own_is_remembered() -> None:
+    pipeline = Pipeline(honours_names=False)
+    event = pipeline.upload(KEY, png())
+    (submitted,) = pipeline.take(event)
+    pending = pipeline.ledger.pending(unit_of(event))
+    assert pending is not None
+    assert pending.location == "inference/00000000.out"
+    assert "s3://labels/inference/00000000.out" in submitted.detail
+
+
+@pytest.mark.parametrize("size", [0, MAX_FRAME_BYTES + 1])
+def test_a_frame_of_no_or_too_many_bytes_is_sent_to_no_model(pipeline: Pipeline, size: int) -> None:
+    assert pipeline.submit(ObjectEvent("ingest", KEY, "e", size)) == ["refused"]
+    assert not pipeline.endpoints.taken
+    assert not pipeline.ledger.pending_units
+
+
+def test_a_frame_of_the_greatest_size_is_taken(pipeline: Pipeline) -> None:
+    assert pipeline.submit(ObjectEvent("ingest", KEY, "e", MAX_FRAME_BYTES)) == ["submitted"]
+
+
+def test_an_object_of_another_bucket_is_ignored(pipeline: Pipeline) -> None:
+    assert pipeline.submit(ObjectEvent("labels", KEY, "e", 10)) == ["ignored"]
+    assert not pipeline.endpoints.taken
+
+
+@pytest.mark.parametrize(
+    ("key", "place"),
+    [("drives/drive-7/front/12.png", "drive-7"), ("drives/logs/front/x.png", ""), ("elsewhere.png", "")],
+)
+def test_a_key_outside_the_contract_is_recorded_with_its_reason(pipeline: Pipeline, key: str, place: str) -> None:
+    assert pipeline.submit(ObjectEvent("ingest", key, "e", 10)) == ["refused"]
+    ((refused, reason, detail),) = pipeline.ledger.refusals(place)
+    assert (refused, reason) == (key, "key-outside-contract")
+    assert key in detail
+
+
+# A crash anywhere, and the message comes again
+
+
+@pytest.mark.parametrize("honours_names", [True, False])
+def test_a_frame_survives_a_crash_before_each_operation(honours_names: bool) -> None:
+    crashes = 0
+    for operations in range(20):
+        pipeline = Pipeline(honours_names=honours_names)
+        event = pipeline.upload(KEY, png())
+        try:
+            pipeline.submit(event, Fuse(operations))
+        except Crash:
+            crashes += 1
+            assert pipeline.submit(event) in (["submitted"], ["already"])
+        pending = pipeline.ledger.pending(unit_of(event))
+        assert pending is not None
+        assert pending.invoked
+        # What was invoked twice was invoked as the same inference.
+        assert len({i.inference_id for i in pipeline.endpoints.taken}) == 1
+        assert 1 <= len(pipeline.endpoints.taken) <= 2
+    assert crashes == 4
+
+
+@pytest.mark.parametrize("honours_names", [True, False])
+def test_a_frame_that_is_answered_before_the_redelivery_of_its_message_ends_settled(honours_names: bool) -> None:
+    for operations in range(20):
+        pipeline = Pipeline(honours_names=honours_names)
+        event = pipeline.upload(KEY, png())
+        try:
+            pipeline.submit(event, Fuse(operations))
+        except Crash:
+            for invocation in pipeline.endpoints.taken:
+                pipeline.collect(pipeline.endpoints.answer(invocation, answer()))
+            pipeline.submit(event)
+        for invocation in pipeline.endpoints.taken:
+            pipeline.collect(pipeline.endpoints.answer(invocation, answer()))
+        assert not pipeline.ledger.any_pending(DRIVE, [DETECTOR.id])
+
+
+def test_closing_survives_a_crash_before_each_operation() -> None:
+    crashes = 0
+    for operations in range(20):
+        pipeline = Pipeline()
+        event = pipeline.upload(f"drives/{DRIVE}/drive.json", drive_document())
+        try:
+            pipeline.submit(event, Fuse(operations))
+        except Crash:
+            crashes += 1
+            assert pipeline.submit(event) in (["closed"], ["already"])
+        assert pipeline.executions.started == {f"{DRIVE}-0001": (DRIVE, "0001")}
+        assert pipeline.labels.exists(f"labels/{DRIVE}/0001/drive.json")
+        assert not pipeline.announcements.told
+    assert crashes == 5
+
+
+@pytest.mark.parametrize("spoilt", [b"no JSON", None])
+def test_a_run_that_a_crash_left_unstarted_starts_though_its_document_is_spoilt_since(spoilt: bytes | None) -> None:
+    for operations in range(4):
+        pipeline = Pipeline()
+        key = f"drives/{DRIVE}/drive.json"
+        event = pipeline.upload(key, drive_document())
+        with pytest.raises(Crash):
+            pipeline.submit(event, Fuse(operations))
+        if spoilt is None:
+            del pipeline.ingest.objects[key]
+        else:
+            pipeline.upload(key, spoilt)
+        pipeline.submit(event)
+        assert bool(pipeline.executions.started) == bool(pipeline.ledger.runs)
+
+
+# The pipeline's own messages
+
+
+def asked(event: ObjectEvent, **changes: str) -> UnitRequest:
+    return UnitRequest(msgspec.structs.replace(unit_of(event), **changes), event.key, event.etag)
+
+
+def test_a_unit_that_the_pipeline_asks_for_is_submitted(pipeline: Pipeline) -> None:
+    event = pipeline.upload(KEY, png())
+    message = msgspec.json.encode(asked(event)).decode()
+    assert read_one(message) == asked(event)
+    assert pipeline.submit(read_one(message)) == ["submitted"]
+
+
+def test_a_unit_goes_to_the_revision_that_it_names_and_not_to_the_current_one(pipeline: Pipeline) -> None:
+    newer = msgspec.structs.replace(DETECTOR, revision="0002", endpoint="newer")
+    event = pipeline.upload(KEY, png())
+    old = asked(event)
+    add_to_catalogue(pipeline.labels, newer)
+    pipeline.submit(old)
+    assert [i.endpoint for i in pipeline.endpoints.taken] == [DETECTOR.endpoint]
+
+
+def test_a_unit_is_submitted_at_the_attempt_that_the_ledger_knows(pipeline: Pipeline) -> None:
+    event = pipeline.upload(KEY, png())
+    pipeline.submit(event)
+    pending = pipeline.ledger.pending(unit_of(event))
+    assert pending is not None
+    pipeline.ledger.next_attempt(pending, errors=1, since=5.0)
+    assert pipeline.submit(asked(event)) == ["submitted"]
+    assert [i.filename for i in pipeline.endpoints.taken] == [unit_of(event).filename(n) for n in (1, 2)]
+
+
+@pytest.mark.parametrize("change", [{"token": "0" * 12}, {"drive": "other"}, {"camera": "rear"}])
+def test_a_unit_that_is_not_of_its_key_is_refused(pipeline: Pipeline, change: dict[str, str]) -> None:
+    event = pipeline.upload(KEY, png())
+    assert pipeline.submit(asked(event, **change)) == ["refused"]
+    assert not pipeline.endpoints.taken
+
+
+def test_a_unit_waits_for_a_model_whose_document_is_missing(pipeline: Pipeline) -> None:
+    event = pipeline.upload(KEY, png())
+    with pytest.raises(CatalogueUnavailable, match=r"catalogue/models/other/0001\.json"):
+        pipeline.submit(asked(event, model="other.0001"))
+
+
+def test_a_unit_of_a_broken_key_is_refused(pipeline: Pipeline) -> None:
+    event = pipeline.upload(KEY, png())
+    assert pipeline.submit(UnitRequest(unit_of(event), "drives/x", event.etag)) == ["refused"]
+
+
+def test_a_unit_whose_answer_is_there_already_is_no_longer_pending(pipeline: Pipeline) -> None:
+    # Reconcile looked for answers before this one came, and for pending units after it was settled.
+    event = pipeline.upload(KEY, png())
+    pipeline.submit(event)
+    pipeline.collect(pipeline.endpoints.answer(pipeline.endpoints.taken[0], answer()))
+    pipeline.ledger.add_pending(PendingUnit(unit_of(event), KEY, event.etag, attempt=1, errors=0, since=1.0))
+    assert pipeline.submit(asked(event)) == ["answered"]
+    assert not pipeline.ledger.any_pending(DRIVE, [DETECTOR.id])
+
+
+# Closing
+
+
+def test_a_drive_is_closed_once(pipeline: Pipeline) -> None:
+    event = pipeline.upload(f"drives/{DRIVE}/drive.json", drive_document("front", "rear"))
+    assert pipeline.submit(event) == ["closed"]
+    assert pipeline.submit(event) == ["already"]
+    assert pipeline.executions.started == {f"{DRIVE}-0001": (DRIVE, "0001")}
+    run = pipeline.run
+    assert sorted(run.document.cameras) == ["front", "rear"]
+    assert (run.models, run.labels, run.document_etag) == ((DETECTOR.id,), JOB_LABELS, event.etag)
+    assert not pipeline.announcements.told
+
+
+def test_a_drive_without_a_frame_is_closed(pipeline: Pipeline) -> None:
+    assert pipeline.close() == ["closed"]
+
+
+def test_a_drive_keeps_the_revision_that_was_current_when_it_was_closed(pipeline: Pipeline) -> None:
+    pipeline.close()
+    add_to_catalogue(pipeline.labels, msgspec.structs.replace(DETECTOR, revision="0002"))
+    assert pipeline.close() == ["already"]
+    assert pipeline.run.models == ("detector.0001",)
+
+
+def test_a_drive_may_name_its_model() -> None:
+    other = msgspec.structs.replace(DETECTOR, name="other")
+    pipeline = Pipeline(DETECTOR, other)
+    pipeline.close(drive_document(models=["other"]))
+    assert pipeline.run.models == ("other.0001",)
+
+
+def test_a_changed_document_does_not_change_the_run_and_ops_hear_of_it(pipeline: Pipeline) -> None:
+    pipeline.close()
+    assert pipeline.close(drive_document("rear")) == ["already"]
+    assert list(pipeline.run.document.cameras) == ["front"]
+    ((subject, message),) = pipeline.announcements.told
+    assert DRIVE in subject
+    assert "changed" in message
+
+
+def test_a_refused_document_can_be_mended_by_a_second_one(pipeline: Pipeline) -> None:
+    assert pipeline.close(b"{") == ["refused"]
+    assert pipeline.close() == ["closed"]
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        (b"", "document-not-json"),
+        (b"\xff\xfe", "document-not-json"),
+        (b"{]", "document-not-json"),
+        (b"[" * 100_000, "document"),
+        (b"[]", "document-schema"),
+        (b"{}", "document-schema"),
+        (drive_document(models=["nobody"]), "unknown-model"),
+        (drive_document(models=[]), "document-schema"),
+        (drive_document(models=["a", "b"]), "document-schema"),
+        (drive_document("no/name"), "document-schema"),
+        (drive_document(unknown=1), "document-schema"),
+    ],
+    ids=lambda value: repr(value)[:40],
+)
+def test_a_bad_document_is_recorded_with_its_reason_and_ops_hear_of_it(
+    pipeline: Pipeline, body: bytes, reason: str
+) -> None:
+    assert pipeline.close(body) == ["refused"]
+    ((key, recorded, detail),) = pipeline.ledger.refusals(DRIVE)
+    assert key == f"drives/{DRIVE}/drive.json"
+    assert recorded.startswith(reason)
+    ((subject, message),) = pipeline.announcements.told
+    assert DRIVE in subject
+    assert message == detail
+    assert not pipeline.executions.started
+    assert not pipeline.ledger.runs
+
+
+def test_a_document_that_is_too_large_is_never_read(pipeline: Pipeline) -> None:
+    event = ObjectEvent("ingest", f"drives/{DRIVE}/drive.json", "e", MAX_DOCUMENT_BYTES + 1)
+    pipeline.ingest.objects[event.key] = b"{}"
+    assert pipeline.submit(event) == ["refused"]
+    assert [reason for _, reason, _ in pipeline.ledger.refusals(DRIVE)] == ["document-too-large"]
+
+
+def test_a_document_that_is_gone_is_refused(pipeline: Pipeline) -> None:
+    assert pipeline.submit(ObjectEvent("ingest", f"drives/{DRIVE}/drive.json", "e", 10)) == ["refused"]
+    assert [reason for _, reason, _ in pipeline.ledger.refusals(DRIVE)] == ["document-gone"]
+
+
+@pytest.mark.parametrize("index", [None, CatalogueIndex({}, ())])
+def test_a_drive_waits_for_a_catalogue_with_a_default_model(pipeline: Pipeline, index: CatalogueIndex | None) -> None:
+    event = pipeline.upload(f"drives/{DRIVE}/drive.json", drive_document())
+    if index is None:
+        del pipeline.labels.objects[CATALOGUE_KEY]
+    else:
+        pipeline.labels.write(CATALOGUE_KEY, msgspec.json.encode(index))
+    with pytest.raises(CatalogueUnavailable):
+        pipeline.submit(event)
+    add_to_catalogue(pipeline.labels, DETECTOR)
+    assert pipeline.submit(event) == ["closed"]
+
+
+# Messages
+
+
+def test_a_test_event_asks_for_nothing() -> None:
+    message = {"Service": "Amazon S3", "Event": "s3:TestEvent", "Bucket": "ingest"}
+    assert list(read_message(msgspec.json.encode(message).decode())) == []
+
+
+def test_a_notification_without_records_asks_for_nothing() -> None:
+    assert list(read_message('{"Records":[]}')) == []
+
+
+def test_a_key_is_decoded_exactly_once() -> None:
+    for key in ("drives/d/c/a b.png", "drives/d/c/a+b.png", "drives/d/c/a%2Bb.png", "drives/d/c/ü%.png"):
+        event = ObjectEvent("ingest", key, "e", 1)
+        assert read_one(s3_message(event)) == event
+
+
+def test_all_records_of_a_message_are_read_and_only_of_created_objects() -> None:
+    records = [
+        {"eventName": name, "s3": {"bucket": {"name": "ingest"}, "object": {"key": name, "eTag": "e", "size": 1}}}
+        for name in ("ObjectCreated:Put", "ObjectRemoved:Delete", "ObjectCreated:CompleteMultipartUpload")
+    ]
+    found = list(read_message(msgspec.json.encode({"Records": records}).decode()))
+    assert [event.key for event in found if isinstance(event, ObjectEvent)] == [
+        "ObjectCreated:Put",
+        "ObjectCreated:CompleteMultipartUpload",
+    ]
+
+
+def record(**changes: object) -> str:
+    thing = {"key": "k", "eTag": "e", "size": 1, **changes}
+    body = {"Records": [{"eventName": "ObjectCreated:Put", "s3": {"bucket": {"name": "ingest"}, "object": thing}}]}
+    return msgspec.json.encode(body).decode()
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "",
+        "[]",
+        "null",
+        "{}",
+        "no JSON",
+        "[" * 100_000,
+        '{"Records":5}',
+        '{"Records":[5]}',
+        '{"Records":[{}]}',
+        '{"kind":"unit"}',
+        '{"kind":"unit","unit":{},"key":"k","etag":"e"}',
+        '{"kind":"other"}',
+        record(key=5),
+        record(size="many"),
+        record(size=None),
+        record(size=1).replace('"size":1', '"size":1e999'),
+        record(size=1).replace('"size":1', '"size":NaN'),
+        record(key="%ff"),
+    ],
+    ids=lambda message: message[-60:],
+)
+def test_a_message_that_is_neither_s3s_nor_ours_is_refused(message: str) -> None:
+    with pytest.raises(DocumentRefused) as refused:
+        list(read_message(message))
+    assert refused.value.reason == "message-unreadable"
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda children: st.lists(children, max_size=3) | st.dictionaries(st.text(max_size=6), children, max_size=3),
+    max_leaves=12,
+)
+NAMES = st.sampled_from(
+    ["Records", "eventName", "s3", "bucket", "name", "object", "key", "eTag", "size", "kind", "unit", "Event"]
+)
+NEARLY = st.recursive(
+    JSON | st.sampled_from(["ObjectCreated:Put", "unit", "k", 5]),
+    lambda children: st.lists(children, max_size=2) | st.dictionaries(NAMES, children, max_size=5),
+    max_leaves=20,
+)
+
+
+@given(st.text() | (JSON | NEARLY).map(json.dumps))
+def test_a_message_is_read_or_refused_and_nothing_else(message: str) -> None:
+    with suppress(DocumentRefused):
+        assert all(isinstance(one, ObjectEvent | UnitRequest) for one in read_message(message))
+
+
+@given(
+    st.text(min_size=1, max_size=40),
+    st.text(alphabet="0123456789abcdef-", min_size=1, max_size=34),
+    st.integers(0, 2**50),
+)
+def test_an_event_comes_back_as_s3_wrote_it(key: str, etag: str, size: int) -> None:
+    event = ObjectEvent("ingest", key, etag, size)
+    assert read_one(s3_message(event)) == event
