@@ -9,6 +9,7 @@ import msgspec
 
 from autolabel.drives import Run, run_prefix
 from autolabel.errors import CountMismatch
+from autolabel.frames import DRIVE_DOCUMENT, drive_prefix
 from autolabel.listing import freeze_listing, read_listing
 from autolabel.ports import Bucket, Ledger
 from autolabel.reading import in_step
@@ -72,7 +73,12 @@ def assemble_run(run: Run, *, ingest: Bucket, labels: Bucket, ledger: Ledger, ma
         notes=(
             *run.document.notes,
             *listing.notes(run.document),
-            *(f"{reason}: {detail}" for _, reason, detail in ledger.refusals(run.drive)),
+            # Refused frames are in the listing with their reasons; what is left is the document.
+            *(
+                f"{reason}: {detail}"
+                for key, reason, detail in ledger.refusals(run.drive)
+                if key == drive_prefix(run.drive) + DRIVE_DOCUMENT
+            ),
         ),
     )
     gallery = Gallery(frames.labelled + frames.failed)
