@@ -147,12 +147,14 @@ def test_rejected_and_failed_frames_of_all_shards_are_gathered(pipeline: Pipelin
 def test_notes_of_the_fleet_and_of_the_pipeline_are_in_the_summary(pipeline: Pipeline) -> None:
     cameras = {"front": {"expected_frames": 5}}
     pipeline.submit(pipeline.upload(f"drives/{DRIVE}/odd.txt", b"?"))
+    pipeline.close(b"no JSON")
     labelled(pipeline, 2, document=drive_document(cameras=cameras, notes=["rain from noon"]))
     pipeline.assemble()
     fleet, missing, refused = summary(pipeline).notes
     assert fleet == "rain from noon"
     assert missing == "camera front: 2 of 5 expected frames arrived"
-    assert "odd.txt" in refused
+    # What is rejected as a frame has its reason there; only the document's refusal is a note.
+    assert "drive.json is not JSON" in refused
 
 
 @pytest.mark.parametrize("counts", [(1, 0, 0, 0), (0, 1, 0, 0), (5, 2, 2, 2)])
