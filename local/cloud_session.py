@@ -7,12 +7,12 @@ import sys
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 
 from cli.errors import CommandError
 from local.cloud.launcher import EmbeddedCloud
-from local.cloud.settings import CloudSettings
-from local.demo import DETECTOR, set_up
-from local.deployment import DETECTOR_IMAGE, PROJECT, DeploymentError
+from local.demo import SETTINGS, set_up
+from local.deployment import PROJECT, DeploymentError
 
 OUT = PROJECT / "build" / "cloud"
 VARIABLES = (
@@ -33,10 +33,11 @@ def write_environment(cloud: EmbeddedCloud, path: Path) -> None:
 def main() -> None:
     """Boot, deploy and wait."""
     console = Console()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     environment = OUT / "environment"
     try:
-        with EmbeddedCloud(OUT, settings=CloudSettings(images={DETECTOR_IMAGE: DETECTOR})) as cloud:
+        with EmbeddedCloud(OUT, settings=SETTINGS) as cloud:
             stack = set_up(console, cloud, OUT)
             write_environment(cloud, environment)
             console.print(
@@ -51,7 +52,7 @@ def main() -> None:
     except KeyboardInterrupt:
         console.print("the embedded cloud is taken down")
     except (CommandError, DeploymentError, RuntimeError) as e:
-        console.print(f"[red]the cloud did not start:[/] {e}", highlight=False)
+        console.print(f"[red]the cloud did not start:[/] {escape(str(e))}", highlight=False)
         sys.exit(1)
     finally:
         environment.unlink(missing_ok=True)

@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import click
+from botocore.exceptions import BotoCoreError, ClientError
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from autolabel.drives import FIRST_RUN
@@ -37,10 +39,13 @@ ANNOTATOR = (
     "Demo: the verification jobs were answered by a scripted annotator that keeps every box. "
     "No person has looked at these labels."
 )
-# The clip begins with a bus seen from above; from here on it shows a street.
-DEFAULT_FIRST = 84
+# The clip begins with a bus seen from above; from here on it shows a street with people and vehicles.
+DEFAULT_FIRST = 100
 DEFAULT_FRAMES = 100
+START_WITHIN = 60.0
 DETECTOR = (sys.executable, "-m", "local.model_server.yolox", "--port", "{port}")
+# The roles of the template are part of what is shown: nothing may do more than they allow.
+SETTINGS = CloudSettings(images={DETECTOR_IMAGE: DETECTOR}, enforce_iam=True)
 
 
 @dataclass
@@ -66,8 +71,7 @@ def run_demo(console: Console, source: Path, limit: int | None, first: int = 0) 
     recording = find_recording(source)
     clock = Clock()
     shutil.rmtree(OUT, ignore_errors=True)
-    settings = CloudSettings(images={DETECTOR_IMAGE: DETECTOR})
-    with clock.part("total"), EmbeddedCloud(OUT / "cloud", settings=settings) as cloud:
+    with clock.part("total"), EmbeddedCloud(OUT / "cloud", settings=SETTINGS) as cloud:
         with clock.part("setup"):
             stack = set_up(console, cloud, OUT)
         console.print(f"[bold]drive[/] {source}, {limit or 'all'} frames", highlight=False)
@@ -77,8 +81,9 @@ def run_demo(console: Console, source: Path, limit: int | None, first: int = 0) 
                 count = upload_frames(stack, DRIVE, CAMERA, frames, lambda n: display.count("uploaded", n, total))
                 display.count("uploaded", count, count)
                 close_drive(stack, DRIVE, document_of("demo", CAMERA, count, None, (ANNOTATOR,)))
+            closed = time.time()
             view = RunView(stack, DRIVE, FIRST_RUN)
-            progress = view.follow(lambda seen: display.show(seen, count))
+            progress = view.follow(lambda seen: display.show(seen, count), start_within=START_WITHIN)
         if progress.status != "SUCCEEDED":
             raise CommandError(
                 f"the execution ended as {progress.status}: {progress.failure}\n"
@@ -86,7 +91,7 @@ def run_demo(console: Console, source: Path, limit: int | None, first: int = 0) 
             )
         summary = fetch_run(stack, DRIVE, FIRST_RUN, OUT)
         summary["verification"] = [{**job, "annotator": ANNOTATOR} for job in summary["verification"]]
-        clock.seconds |= _times(progress)
+        clock.seconds |= _times(progress, closed)
     summary["seconds"] = {part: clock.seconds[part] for part in ("setup", "upload", "label", "verify", "total")}
     write_summary(OUT, summary)
     return summary
@@ -106,12 +111,11 @@ def set_up(console: Console, cloud: EmbeddedCloud, folder: Path) -> Stack:
     return stack
 
 
-def _times(progress: Progress) -> dict[str, float]:
-    """How long labelling (all that comes before Verify) and verification took, from the execution's own times."""
-    states = {state.name: state for state in progress.states}
-    began, verify = progress.states[0].entered, states["Verify"]
+def _times(progress: Progress, closed: float) -> dict[str, float]:
+    """Seconds from the drive's end to its verification, inference included, and of the verification itself."""
+    verify = next(state for state in progress.states if state.name == "Verify")
     return {
-        "label": round(verify.entered - began, 2),
+        "label": round(verify.entered - closed, 2),
         "verify": round((verify.exited or verify.entered) - verify.entered, 2),
     }
 
@@ -144,8 +148,10 @@ def show_summary(console: Console, summary: dict[str, Any]) -> None:
 def main(drive: Path | None, frames: int | None) -> None:
     """Label a recording on the embedded cloud and leave the results in build/demo."""
     console = Console(width=None if sys.stdout.isatty() else 160)
-    # Being asked to end is an interrupt like Ctrl-C: the cloud is taken down on the way out.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # Being asked to end is an interrupt like Ctrl-C, also where a shell has its jobs ignore that: the cloud is taken
+    # down on the way out.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     try:
         if drive:
             summary = run_demo(console, drive, frames)
@@ -155,7 +161,10 @@ def main(drive: Path | None, frames: int | None) -> None:
         console.print("interrupted; the embedded cloud is taken down", style="yellow")
         sys.exit(130)
     except (CommandError, DeploymentError, RuntimeError) as e:
-        console.print(f"[red]demo failed:[/] {e}", highlight=False)
+        console.print(f"[red]demo failed:[/] {escape(str(e))}", highlight=False)
+        sys.exit(1)
+    except (BotoCoreError, ClientError, OSError) as e:
+        console.print(f"[red]demo failed:[/] {escape(str(e))}; logs: {OUT / 'cloud'}", highlight=False)
         sys.exit(1)
     show_summary(console, summary)
 

@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from botocore.exceptions import ClientError, WaiterError
+
 from local.cloud.launcher import EmbeddedCloud
 
 PROJECT = Path(__file__).resolve().parents[1]
@@ -73,7 +75,10 @@ class SamTools:
             *("--no-progressbar", "--region", "us-east-1", "--parameter-overrides"),
             *overrides,
         ]
-        self._run(arguments, {**cloud.environment(), **_QUIET}, log, f"sam deploy of {stack}")
+        try:
+            self._run(arguments, {**cloud.environment(), **_QUIET}, log, f"sam deploy of {stack}")
+        except DeploymentError as e:
+            raise DeploymentError(first_failure(cloud, stack) or str(e)) from e
 
     def _run(self, arguments: Sequence[str], environment: Mapping[str, str], log: Path, step: str) -> None:
         log.parent.mkdir(parents=True, exist_ok=True)
@@ -133,4 +138,21 @@ def deploy_endpoint(
         TemplateBody=(PROJECT / "models" / "endpoint.yaml").read_text(),
         Parameters=[{"ParameterKey": k, "ParameterValue": v} for k, v in parameters.items()],
     )
-    formation.get_waiter("stack_create_complete").wait(StackName=stack, WaiterConfig={"Delay": 1, "MaxAttempts": 120})
+    try:
+        waiter = formation.get_waiter("stack_create_complete")
+        waiter.wait(StackName=stack, WaiterConfig={"Delay": 1, "MaxAttempts": 300})
+    except WaiterError as e:
+        raise DeploymentError(first_failure(cloud, stack) or f"stack {stack}: {e}") from e
+
+
+def first_failure(cloud: EmbeddedCloud, stack: str) -> str:
+    """Which resource of a stack failed first, and why; empty when none did, or there is no such stack."""
+    try:
+        events = cloud.client("cloudformation").describe_stack_events(StackName=stack)["StackEvents"]
+    except ClientError:
+        return ""
+    failed = [e for e in reversed(events) if e["ResourceStatus"].endswith("_FAILED")]
+    if not failed:
+        return ""
+    resource, reason = failed[0]["LogicalResourceId"], failed[0].get("ResourceStatusReason", "no reason")
+    return f"stack {stack}: {resource} failed: {reason}; logs: {cloud.log} and {cloud.folder}"

@@ -9,6 +9,7 @@ from local.cloud.alarms import Alarms
 from local.cloud.application_autoscaling import ScalingRecords, application_autoscaling_service
 from local.cloud.cloudformation.autoscaling_types import register_autoscaling_types
 from local.cloud.cloudformation.bucket_settings import install_bucket_settings
+from local.cloud.cloudformation.conditions import install_conditions
 from local.cloud.cloudformation.function_settings import install_function_settings
 from local.cloud.cloudformation.sagemaker_types import register_sagemaker_types
 from local.cloud.cloudformation.state_machine_settings import install_state_machine_settings
@@ -16,8 +17,9 @@ from local.cloud.cloudformation.table_settings import install_table_settings
 from local.cloud.cloudformation.unread_properties import install_property_watch
 from local.cloud.denials import install_denial_log
 from local.cloud.event_sources import install_event_sources
-from local.cloud.json_service import serve
+from local.cloud.json_service import Handler, serve
 from local.cloud.lambda_runtime import LambdaRuntime
+from local.cloud.permissions import guard_sagemaker, install_permissions
 from local.cloud.resource_policies import install_resource_policies
 from local.cloud.s3_refusals import install_s3_refusals
 from local.cloud.settings import Boot
@@ -45,12 +47,17 @@ def install(boot: Boot) -> Callable[[], None]:
         ending.callback(alarms.stop)
         install_step_functions(boot, alarms.count_execution)
         install_bucket_settings()
+        install_conditions()
         install_function_settings()
         install_state_machine_settings()
         install_table_settings()
         install_property_watch()
 
-        serve("sagemaker", sagemaker.handle_request, target_prefixes=["SageMaker."])
+        requests: Handler = sagemaker.handle_request
+        if boot.settings.enforce_iam:
+            install_permissions()
+            requests = guard_sagemaker(requests)
+        serve("sagemaker", requests, target_prefixes=["SageMaker."])
         sagemaker.start(boot.settings, boot.gateway, boot.folder)
         ending.callback(sagemaker.stop)
         register_sagemaker_types()

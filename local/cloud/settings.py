@@ -23,8 +23,9 @@ class CloudSettings:
 
     images: container image name (URI without registry and tag) to the command line of a model server, in which
     "{port}" is replaced. annotator: "module:function" that answers labelling jobs. wait_scale: factor on retry
-    back-off and Wait states of state machines. max_workers: function processes alive at once. enforce_iam: functions
-    and state machines may do only what the policies of their roles allow; the caller of the API may do everything.
+    back-off and Wait states of state machines. max_workers: function processes alive at once. enforce_iam: functions,
+    state machines, endpoints and labelling jobs may do only what the policies of their roles allow; the caller of the
+    API may do everything.
     """
 
     images: Mapping[str, Sequence[str]] = field(default_factory=dict)

@@ -19,7 +19,7 @@ from local.sagemaker.metrics import EndpointMetrics
 from local.sagemaker.model_servers import ModelServer
 from local.sagemaker.names import S3Uri
 from local.sagemaker.notifications import EMBEDDED_BYTES, completed_message, failed_message
-from local.sagemaker.ports import Cloud, PublishError, StorageError, StoredObject
+from local.sagemaker.ports import Access, PublishError, StorageError, StoredObject
 
 _log = logging.getLogger(__name__)
 _CHUNK = 1 << 18
@@ -55,34 +55,34 @@ class _Answer:
     size: int
 
 
-def process(queued: Queued, server: ModelServer, cloud: Cloud, metrics: EndpointMetrics) -> None:
-    """Carry one invocation to its notification.
+def process(queued: Queued, server: ModelServer, access: Access, metrics: EndpointMetrics) -> None:
+    """Carry one invocation to its notification, with no more rights than `access` gives.
 
     Raises NotDelivered when the server did not take the connection, Abandoned when its endpoint went.
     """
     invocation = queued.invocation
     with tempfile.SpooledTemporaryFile(max_size=_SPOOL_BYTES) as spool:
         try:
-            answer = _invoke(invocation, server, cloud, spool, metrics)
-            _upload(invocation, answer, spool, cloud, metrics)
+            answer = _invoke(invocation, server, access, spool, metrics)
+            _upload(invocation, answer, spool, access, metrics)
         except _Failure as failure:
             metrics.count("InvocationFailures")
-            _report_failure(invocation, "Failed", failure, cloud, metrics)
+            _report_failure(invocation, "Failed", failure, access, metrics)
         else:
-            _report_success(invocation, answer, spool, cloud, metrics)
+            _report_success(invocation, answer, spool, access, metrics)
     metrics.count("InvocationsProcesssed")
 
 
-def expire(queued: Queued, cloud: Cloud, metrics: EndpointMetrics) -> None:
+def expire(queued: Queued, access: Access, metrics: EndpointMetrics) -> None:
     """Report a request whose time in the queue is over."""
     metrics.count("ExpiredRequests")
     seconds = queued.invocation.ttl_seconds
     reason = f"ClientError: The request expired after {seconds} seconds in the queue."
-    _report_failure(queued.invocation, "Expired", _Failure(reason), cloud, metrics)
+    _report_failure(queued.invocation, "Expired", _Failure(reason), access, metrics)
 
 
 def _invoke(
-    invocation: Invocation, server: ModelServer, cloud: Cloud, spool: IO[bytes], metrics: EndpointMetrics
+    invocation: Invocation, server: ModelServer, access: Access, spool: IO[bytes], metrics: EndpointMetrics
 ) -> _Answer:
     """Send the input to the container and spool its answer; raises _Failure for anything but 2xx."""
     deadline = time.monotonic() + invocation.timeout_seconds
@@ -95,7 +95,7 @@ def _invoke(
         connection.sock.settimeout(max(deadline - time.monotonic(), 0.001))
         headers = _container_headers(invocation)
         if isinstance(invocation.source, S3Uri):
-            _send_object(connection, invocation.source, headers, cloud, metrics)
+            _send_object(connection, invocation.source, headers, access, metrics)
         else:
             connection.request("POST", "/invocations", invocation.source, headers)
         response = connection.getresponse()
@@ -145,12 +145,12 @@ def _send_object(
     connection: http.client.HTTPConnection,
     source: S3Uri,
     headers: dict[str, str],
-    cloud: Cloud,
+    access: Access,
     metrics: EndpointMetrics,
 ) -> None:
     """Stream the input object to the container; raises _Failure when it cannot be read."""
     try:
-        stored = cloud.objects.open(source)
+        stored = access.objects.open(source)
     except StorageError as e:
         metrics.count("RequestDownloadFailures")
         raise _Failure(f"ClientError: Could not download the request payload: {e}") from e
@@ -204,47 +204,49 @@ def _drain(
     return size
 
 
-def _upload(invocation: Invocation, answer: _Answer, spool: IO[bytes], cloud: Cloud, metrics: EndpointMetrics) -> None:
+def _upload(
+    invocation: Invocation, answer: _Answer, spool: IO[bytes], access: Access, metrics: EndpointMetrics
+) -> None:
     spool.seek(0)
     body = spool.read() if answer.size <= _SPOOL_BYTES else spool
     try:
-        cloud.objects.write(invocation.output, body, answer.content_type, invocation.settings.kms_key)
+        access.objects.write(invocation.output, body, answer.content_type, invocation.settings.kms_key)
     except StorageError as e:
         metrics.count("ResponseUploadFailures")
         raise _Failure(f"ClientError: Could not upload the response: {e}") from e
 
 
 def _report_success(
-    invocation: Invocation, answer: _Answer, spool: IO[bytes], cloud: Cloud, metrics: EndpointMetrics
+    invocation: Invocation, answer: _Answer, spool: IO[bytes], access: Access, metrics: EndpointMetrics
 ) -> None:
     response = None
     if invocation.settings.response_in_success:
         spool.seek(0)
         response = spool.read(EMBEDDED_BYTES + 1)
     message = completed_message(invocation, answer.content_type, response)
-    _publish(invocation.settings.success_topic, message, cloud, metrics)
+    _publish(invocation.settings.success_topic, message, access, metrics)
 
 
 def _report_failure(
-    invocation: Invocation, status: str, failure: _Failure, cloud: Cloud, metrics: EndpointMetrics
+    invocation: Invocation, status: str, failure: _Failure, access: Access, metrics: EndpointMetrics
 ) -> None:
     _log.info("invocation %s: %s: %s", invocation.inference_id, status, failure.reason)
     if invocation.failure:
         try:
-            cloud.objects.write(invocation.failure, failure.body, failure.content_type, invocation.settings.kms_key)
+            access.objects.write(invocation.failure, failure.body, failure.content_type, invocation.settings.kms_key)
         except StorageError as e:
             metrics.count("ResponseUploadFailures")
             _log.error("invocation %s: its failure could not be written: %s", invocation.inference_id, e)
     response = failure.body if invocation.settings.response_in_error else None
     message = failed_message(invocation, status, failure.reason, failure.content_type, response)
-    _publish(invocation.settings.error_topic, message, cloud, metrics)
+    _publish(invocation.settings.error_topic, message, access, metrics)
 
 
-def _publish(topic: str | None, message: str, cloud: Cloud, metrics: EndpointMetrics) -> None:
+def _publish(topic: str | None, message: str, access: Access, metrics: EndpointMetrics) -> None:
     if topic is None:
         return
     try:
-        cloud.topics.publish(topic, message)
+        access.topics.publish(topic, message)
     except PublishError as e:
         # As on AWS the notification is lost, and only the object in S3 tells.
         metrics.count("NotificationFailures")

@@ -68,7 +68,8 @@ class EndpointConfigs:
         """What the configuration called `name` asks for; raises ValidationFailed when it or its model is gone."""
         config = self._get(name)
         variant = config["ProductionVariants"][0]
-        container = only_container(self._models.get(variant["ModelName"]))
+        model = self._models.get(variant["ModelName"])
+        container = only_container(model)
         asynchronous = config["AsyncInferenceConfig"]
         client = asynchronous.get("ClientConfig", {})
         return Deployment(
@@ -76,6 +77,7 @@ class EndpointConfigs:
             variant=variant["VariantName"],
             image=container["Image"],
             command=self._images.get(image_name(container["Image"])),
+            role=model["ExecutionRoleArn"],
             environment=container.get("Environment", {}),
             instance_count=variant["InitialInstanceCount"],
             startup_seconds=variant.get("ContainerStartupHealthCheckTimeoutInSeconds", _DEFAULT_STARTUP_SECONDS),

@@ -45,7 +45,7 @@ class Endpoint:
         self.created = self.modified = time.time()
         self.metrics_counted = EndpointMetrics()
         self.backlog = Backlog(clock)
-        self._cloud = cloud
+        self._roles = cloud.roles
         self._folder = folder
         self._on_deleted = on_deleted
         self._lock = threading.RLock()
@@ -226,7 +226,7 @@ class Endpoint:
             if topic is None:
                 continue
             try:
-                self._cloud.topics.publish(topic, notifications.TEST)
+                fleet.access.topics.publish(topic, notifications.TEST)
             except PublishError as e:
                 raise DeploymentFailed(f"Unable to publish a test notification: {e}") from e
         fleet.resize(count, self._stopping)
@@ -239,14 +239,21 @@ class Endpoint:
             self._set_status(status)
 
     def _new_fleet(self, deployment: Deployment) -> Fleet:
-        return Fleet(deployment, self.backlog, self._cloud, self.metrics_counted, self._folder, self._server_names)
+        return Fleet(
+            deployment,
+            self.backlog,
+            self._roles.assume(deployment.role),
+            self.metrics_counted,
+            self._folder,
+            self._server_names,
+        )
 
     def _tend(self) -> None:
         for fleet in (self._fleet, *self._former):
             fleet.tend()
         self._former = [fleet for fleet in self._former if not fleet.gone]
         for queued in self.backlog.take_expired():
-            expire(queued, self._cloud, self.metrics_counted)
+            expire(queued, self._fleet.access, self.metrics_counted)
 
     def _shut_down(self) -> None:
         unanswered = self.backlog.close()

@@ -14,7 +14,7 @@ from local.sagemaker.instances import Instance
 from local.sagemaker.invocations import OutputSettings
 from local.sagemaker.metrics import EndpointMetrics
 from local.sagemaker.model_servers import ModelServer, ModelServerFailed
-from local.sagemaker.ports import Cloud
+from local.sagemaker.ports import Access
 
 _log = logging.getLogger(__name__)
 
@@ -31,6 +31,7 @@ class Deployment:
     variant: str
     image: str
     command: Sequence[str] | None
+    role: str
     environment: Mapping[str, str]
     instance_count: int
     startup_seconds: float
@@ -40,20 +41,23 @@ class Deployment:
 
 
 class Fleet:
-    """Instances of one deployment, used from one long-lived thread: its end would end the model servers."""
+    """Instances of one deployment, used from one long-lived thread: its end would end the model servers.
+
+    `access` is what the deployment's role may do.
+    """
 
     def __init__(
         self,
         deployment: Deployment,
         backlog: Backlog,
-        cloud: Cloud,
+        access: Access,
         metrics: EndpointMetrics,
         folder: Path,
         names: Iterator[str],
     ) -> None:
         self.deployment = deployment
         self._backlog = backlog
-        self._cloud = cloud
+        self.access = access
         self._metrics = metrics
         self._folder = folder
         self._names = names
@@ -113,7 +117,7 @@ class Fleet:
             _abandon_all(servers)
             raise DeploymentFailed(str(e)) from e
         instances = [
-            Instance(server, self.deployment.concurrency, self._backlog, self._cloud, self._metrics)
+            Instance(server, self.deployment.concurrency, self._backlog, self.access, self._metrics)
             for server in servers
         ]
         for instance in instances:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Mapping, Sequence
 from typing import IO, TYPE_CHECKING, Any
 
@@ -10,8 +11,9 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from local.cloud.role_credentials import role_credentials
 from local.sagemaker.names import ACCOUNT, REGION, S3Uri
-from local.sagemaker.ports import Cloud, PublishError, StorageError, StoredObject
+from local.sagemaker.ports import Access, Cloud, PublishError, StorageError, StoredObject
 
 if TYPE_CHECKING:
     from mypy_boto3_iam.client import IAMClient
@@ -38,10 +40,9 @@ def connect(endpoint_url: str) -> Cloud:
         region_name=REGION,
     )
     return Cloud(
-        objects=GatewayObjects(session.client("s3", endpoint_url=endpoint_url, config=_CLIENT)),
-        topics=GatewayTopics(session.client("sns", endpoint_url=endpoint_url, config=_CLIENT)),
+        browsers=GatewayBrowsers(session.client("s3", endpoint_url=endpoint_url, config=_CLIENT)),
         events=InProcessEvents(),
-        roles=GatewayRoles(session.client("iam", endpoint_url=endpoint_url, config=_CLIENT)),
+        roles=GatewayRoles(session.client("iam", endpoint_url=endpoint_url, config=_CLIENT), endpoint_url),
     )
 
 
@@ -71,7 +72,14 @@ class GatewayObjects:
         except (ClientError, BotoCoreError) as e:
             raise StorageError(f"{uri}: {e}") from e
 
-    def allows_browsers_to_get(self, bucket: str) -> bool:
+
+class GatewayBrowsers:
+    """CORS rules through boto3, read as the account: no role has to be allowed to."""
+
+    def __init__(self, client: S3Client) -> None:
+        self._client = client
+
+    def may_get(self, bucket: str) -> bool:
         try:
             rules = self._client.get_bucket_cors(Bucket=bucket)["CORSRules"]
         except ClientError as e:
@@ -97,10 +105,13 @@ class GatewayTopics:
 
 
 class GatewayRoles:
-    """IAM through boto3."""
+    """IAM through boto3, and clients that act as a role."""
 
-    def __init__(self, client: IAMClient) -> None:
+    def __init__(self, client: IAMClient, endpoint_url: str) -> None:
         self._client = client
+        self._endpoint_url = endpoint_url
+        self._assumed: dict[str, Access] = {}
+        self._lock = threading.Lock()
 
     def exists(self, role_arn: str) -> bool:
         try:
@@ -108,6 +119,24 @@ class GatewayRoles:
         except self._client.exceptions.NoSuchEntityException:
             return False
         return role["Arn"] == role_arn
+
+    def assume(self, role_arn: str) -> Access:
+        with self._lock:
+            if role_arn not in self._assumed:
+                self._assumed[role_arn] = self._connect(role_credentials(role_arn, "SageMaker"))
+            return self._assumed[role_arn]
+
+    def _connect(self, credentials: Mapping[str, str]) -> Access:
+        session = boto3.Session(
+            aws_access_key_id=credentials["AWS_ACCESS_KEY_ID"],
+            aws_secret_access_key=credentials["AWS_SECRET_ACCESS_KEY"],
+            aws_session_token=credentials["AWS_SESSION_TOKEN"] or None,
+            region_name=REGION,
+        )
+        return Access(
+            objects=GatewayObjects(session.client("s3", endpoint_url=self._endpoint_url, config=_CLIENT)),
+            topics=GatewayTopics(session.client("sns", endpoint_url=self._endpoint_url, config=_CLIENT)),
+        )
 
 
 class InProcessEvents:

@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 from typing import IO, Any
 
 from local.sagemaker.names import S3Uri
-from local.sagemaker.ports import Cloud, PublishError, StorageError, StoredObject
+from local.sagemaker.ports import Access, Cloud, PublishError, StorageError, StoredObject
 
 
 class MemoryObjects:
-    """Objects in a dictionary by URI; buckets exist when `cors` knows them."""
+    """Objects in a dictionary by URI; `cors` says which buckets browsers may read, all others they may."""
 
     def __init__(self) -> None:
         self.contents: dict[str, tuple[bytes, str]] = {}
@@ -37,7 +37,7 @@ class MemoryObjects:
     def check_exists(self, uri: S3Uri) -> None:
         self.open(uri)
 
-    def allows_browsers_to_get(self, bucket: str) -> bool:
+    def may_get(self, bucket: str) -> bool:
         return self.cors.get(bucket, True)
 
 
@@ -67,16 +67,21 @@ class MemoryEvents:
 
 
 class MemoryRoles:
-    """Every role exists, except the listed ones."""
+    """Every role exists, except the `missing` ones, and may do everything."""
 
-    def __init__(self) -> None:
+    def __init__(self, access: Access) -> None:
         self.missing: set[str] = set()
+        self._access = access
 
     def exists(self, role_arn: str) -> bool:
         return role_arn not in self.missing
 
+    def assume(self, role_arn: str) -> Access:
+        return self._access
+
 
 def memory_cloud() -> tuple[Cloud, MemoryObjects, MemoryTopics, MemoryEvents, MemoryRoles]:
     """A cloud of the four fakes, and the fakes themselves to look into."""
-    objects, topics, events, roles = MemoryObjects(), MemoryTopics(), MemoryEvents(), MemoryRoles()
-    return Cloud(objects, topics, events, roles), objects, topics, events, roles
+    objects, topics, events = MemoryObjects(), MemoryTopics(), MemoryEvents()
+    roles = MemoryRoles(Access(objects, topics))
+    return Cloud(objects, events, roles), objects, topics, events, roles

@@ -9,7 +9,7 @@ from local.sagemaker.async_inference import Abandoned, NotDelivered, process
 from local.sagemaker.backlog import Backlog
 from local.sagemaker.metrics import EndpointMetrics
 from local.sagemaker.model_servers import ModelServer
-from local.sagemaker.ports import Cloud
+from local.sagemaker.ports import Access
 
 _log = logging.getLogger(__name__)
 _POLL_SECONDS = 0.2
@@ -19,11 +19,11 @@ class Instance:
     """Takes requests off the backlog while its server is healthy, `concurrency` at a time."""
 
     def __init__(
-        self, server: ModelServer, concurrency: int, backlog: Backlog, cloud: Cloud, metrics: EndpointMetrics
+        self, server: ModelServer, concurrency: int, backlog: Backlog, access: Access, metrics: EndpointMetrics
     ) -> None:
         self.server = server
         self._backlog = backlog
-        self._cloud = cloud
+        self._access = access
         self._metrics = metrics
         self._retired = threading.Event()
         self._threads = [
@@ -53,7 +53,7 @@ class Instance:
             if queued is None:
                 continue
             try:
-                process(queued, self.server, self._cloud, self._metrics)
+                process(queued, self.server, self._access, self._metrics)
             except NotDelivered:
                 self.server.doubt()
                 self._backlog.give_back(queued)

@@ -19,7 +19,7 @@ from local.sagemaker.consolidation import NotConsolidated, failed_line, labelled
 from local.sagemaker.labeling_requests import job_kind
 from local.sagemaker.manifests import BadManifest, read_manifest
 from local.sagemaker.names import S3Uri, arn
-from local.sagemaker.ports import Cloud, StorageError
+from local.sagemaker.ports import Browsers, Cloud, ObjectStore, StorageError
 from local.sagemaker.worker_templates import (
     BadCategories,
     BadTemplate,
@@ -41,7 +41,7 @@ class _JobFailed(Exception):
 
 
 class LabelingJob:
-    """A labelling job and the thread that does it."""
+    """A labelling job and the thread that does it; it reads and writes with the rights of its RoleArn."""
 
     def __init__(self, request: Mapping[str, Any], cloud: Cloud, annotator: Annotator) -> None:
         self.name: str = request["LabelingJobName"]
@@ -49,6 +49,7 @@ class LabelingJob:
         self._request = request
         self._kind = job_kind(request)
         self._cloud = cloud
+        self._objects = cloud.roles.assume(request["RoleArn"]).objects
         self._annotator = annotator
         self._created = self._modified = time.time()
         self._reference = uuid.uuid4().hex[:10]
@@ -155,7 +156,7 @@ class LabelingJob:
                 self.name, "manifests", "output", "output.manifest"
             )
             key = self._request["OutputConfig"].get("KmsKeyId")
-            self._cloud.objects.write(place, output, "application/json", key)
+            self._objects.write(place, output, "application/json", key)
         with self._lock:
             self._output = place
             return "Stopped" if self._stopping.is_set() else "Completed"
@@ -190,7 +191,7 @@ class LabelingJob:
     def _label_lines(self, view: JobView, template: WorkerTemplate, output: IO[bytes]) -> None:
         """Answer the lines in order, a window at a time, until all are done or the job is stopped."""
         tasks = min(_TASKS, self._request["HumanTaskConfig"].get("MaxConcurrentTaskCount", _TASKS))
-        images = _Images(self._cloud, template)
+        images = _Images(self._objects, self._cloud.browsers, template)
         lines = self._manifest()
         with ThreadPoolExecutor(tasks, thread_name_prefix=f"tasks-{self.name}") as pool:
             while not self._stopping.is_set():
@@ -227,14 +228,14 @@ class LabelingJob:
 
     def _manifest(self) -> Iterator[dict[str, Any]]:
         uri = S3Uri.parse(self._request["InputConfig"]["DataSource"]["S3DataSource"]["ManifestS3Uri"])
-        body = self._cloud.objects.open(uri).body
+        body = self._objects.open(uri).body
         try:
             yield from read_manifest(body)
         finally:
             body.close()
 
     def _text(self, uri: str) -> str:
-        body = self._cloud.objects.open(S3Uri.parse(uri)).body
+        body = self._objects.open(S3Uri.parse(uri)).body
         try:
             return body.read().decode()
         except UnicodeDecodeError as e:
@@ -246,8 +247,9 @@ class LabelingJob:
 class _Images:
     """Whether a worker's browser could show the images that a template takes from a line."""
 
-    def __init__(self, cloud: Cloud, template: WorkerTemplate) -> None:
-        self._cloud = cloud
+    def __init__(self, objects: ObjectStore, browsers: Browsers, template: WorkerTemplate) -> None:
+        self._objects = objects
+        self._browsers = browsers
         self._template = template
         self._open_buckets: dict[str, bool] = {}
 
@@ -262,9 +264,9 @@ class _Images:
             try:
                 uri = S3Uri.parse(text)
                 if uri.bucket not in self._open_buckets:
-                    self._open_buckets[uri.bucket] = self._cloud.objects.allows_browsers_to_get(uri.bucket)
+                    self._open_buckets[uri.bucket] = self._browsers.may_get(uri.bucket)
                 if not self._open_buckets[uri.bucket]:
                     raise NotConsolidated(f"The bucket {uri.bucket} has no CORS rule that lets browsers GET {text}")
-                self._cloud.objects.check_exists(uri)
+                self._objects.check_exists(uri)
             except (StorageError, ValueError) as e:
                 raise NotConsolidated(f"{name}: {e}") from e

@@ -22,6 +22,8 @@ class Models:
         """CreateModel with one container."""
         refuse_unsupported("CreateModel", request)
         only_container(request)
+        if "ExecutionRoleArn" not in request:
+            raise UnsupportedHere(f"model {request['ModelName']!r} without an ExecutionRoleArn")
         model_arn = arn("model", request["ModelName"])
         record = {**request, "ModelArn": model_arn, "CreationTime": time.time()}
         taken = ValidationFailed(f'Cannot create already existing model "{model_arn}".')

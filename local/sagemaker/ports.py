@@ -49,9 +49,6 @@ class ObjectStore(Protocol):
     def check_exists(self, uri: S3Uri) -> None:
         """Raise StorageError unless the object is there."""
 
-    def allows_browsers_to_get(self, bucket: str) -> bool:
-        """Whether the bucket's CORS rules let any origin GET its objects; raises StorageError."""
-
 
 class Topics(Protocol):
     """SNS, as far as the stand-in uses it."""
@@ -67,18 +64,35 @@ class EventBus(Protocol):
         """Send one event whose source is aws.sagemaker."""
 
 
+class Browsers(Protocol):
+    """What the browsers of workers may do, whatever any role may."""
+
+    def may_get(self, bucket: str) -> bool:
+        """Whether the bucket's CORS rules let any origin GET its objects; raises StorageError."""
+
+
+@dataclass(frozen=True)
+class Access:
+    """S3 and SNS with the rights of one role."""
+
+    objects: ObjectStore
+    topics: Topics
+
+
 class Roles(Protocol):
     """IAM, as far as the stand-in uses it."""
 
     def exists(self, role_arn: str) -> bool:
         """Whether the account has this role."""
 
+    def assume(self, role_arn: str) -> Access:
+        """What the role may do; that it may do nothing shows only when it is used."""
+
 
 @dataclass(frozen=True)
 class Cloud:
     """The rest of the cloud in one value."""
 
-    objects: ObjectStore
-    topics: Topics
+    browsers: Browsers
     events: EventBus
     roles: Roles

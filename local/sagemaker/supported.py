@@ -1,7 +1,7 @@
 """Which request members the stand-in acts on, or may leave without effect on one machine; all others are refused.
 
-Without effect, because there is neither hardware nor a network to choose: roles, instance types, weights, volumes,
-keys at rest, VPCs.
+Without effect, because there is neither hardware nor a network to choose: instance types, weights, volumes, keys at
+rest, VPCs.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _SUPPORTED: dict[str, frozenset[str]] = {
     "CreateModel": _members("""ModelName ExecutionRoleArn Tags.* VpcConfig.* EnableNetworkIsolation
         PrimaryContainer.Image PrimaryContainer.Environment.* PrimaryContainer.ContainerHostname
         Containers.Image Containers.Environment.* Containers.ContainerHostname"""),
-    "CreateEndpointConfig": _members("""EndpointConfigName Tags.* KmsKeyId ExecutionRoleArn VpcConfig.*
+    "CreateEndpointConfig": _members("""EndpointConfigName Tags.* KmsKeyId VpcConfig.*
         EnableNetworkIsolation
         ProductionVariants.VariantName ProductionVariants.ModelName ProductionVariants.InitialInstanceCount
         ProductionVariants.InstanceType ProductionVariants.InitialVariantWeight ProductionVariants.VolumeSizeInGB

@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
-import pytest
-
-from local.cloud.launcher import EmbeddedCloud
-from local.cloud.settings import CloudSettings
-from tests.conformance.workbench import Workbench, unique
+from tests.conformance.workbench import Workbench, policy, unique
 
 SENDS = """
     import boto3
@@ -21,32 +16,10 @@ SENDS = """
 """
 
 
-@pytest.fixture(scope="module")
-def strict(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workbench]:
-    settings = CloudSettings(wait_scale=0.05, enforce_iam=True)
-    with EmbeddedCloud(tmp_path_factory.mktemp("strict"), settings=settings) as cloud:
-        yield Workbench(cloud)
-
-
-def role(bench: Workbench, service: str, *allowed: tuple[str, str]) -> str:
-    """The ARN of a role with one statement for each (action, resource)."""
-    name = unique("role")
-    trust = {"Effect": "Allow", "Principal": {"Service": f"{service}.amazonaws.com"}, "Action": "sts:AssumeRole"}
-    created = bench.iam.create_role(RoleName=name, AssumeRolePolicyDocument=document([trust]))
-    statements = [{"Effect": "Allow", "Action": action, "Resource": resource} for action, resource in allowed]
-    if statements:
-        bench.iam.put_role_policy(RoleName=name, PolicyName="own", PolicyDocument=document(statements))
-    return str(created["Role"]["Arn"])
-
-
-def document(statements: list[dict[str, Any]]) -> str:
-    return json.dumps({"Version": "2012-10-17", "Statement": statements})
-
-
 def test_a_function_may_do_what_its_role_allows_only(strict: Workbench) -> None:
     url, arn = strict.queue()
     other, _ = strict.queue()
-    name = strict.function(SENDS, Role=role(strict, "lambda", ("sqs:SendMessage", arn)))
+    name = strict.function(SENDS, Role=strict.role("lambda", ("sqs:SendMessage", arn)))
     assert strict.invoke(name, {"queue": url}) == ("sent", None)
     answer, error = strict.invoke(name, {"queue": other})
     assert error == "Unhandled"
@@ -61,7 +34,7 @@ def test_a_deny_for_all_but_a_role_lets_the_role_through(strict: Workbench) -> N
         def handler(event, context):
             return bool(boto3.client("sns").publish(TopicArn=event["topic"], Message="m")["MessageId"])
     """
-    publishers = [role(strict, "lambda", ("sns:Publish", topic)) for _ in range(2)]
+    publishers = [strict.role("lambda", ("sns:Publish", topic)) for _ in range(2)]
     deny = {
         "Effect": "Deny",
         "Principal": "*",
@@ -69,7 +42,7 @@ def test_a_deny_for_all_but_a_role_lets_the_role_through(strict: Workbench) -> N
         "Resource": topic,
         "Condition": {"ArnNotEquals": {"aws:PrincipalArn": publishers[0]}},
     }
-    strict.sns.set_topic_attributes(TopicArn=topic, AttributeName="Policy", AttributeValue=document([deny]))
+    strict.sns.set_topic_attributes(TopicArn=topic, AttributeName="Policy", AttributeValue=policy([deny]))
     answers = [strict.invoke(strict.function(code, Role=one), {"topic": topic}) for one in publishers]
     assert answers[0] == (True, None)
     assert answers[1][1] == "Unhandled"
@@ -85,14 +58,14 @@ def test_a_bucket_that_wants_tls_is_open_on_loopback(strict: Workbench) -> None:
         "Resource": f"arn:aws:s3:::{bucket}/*",
         "Condition": {"Bool": {"aws:SecureTransport": "false"}},
     }
-    strict.s3.put_bucket_policy(Bucket=bucket, Policy=document([tls_only]))
+    strict.s3.put_bucket_policy(Bucket=bucket, Policy=policy([tls_only]))
     code = """
         import boto3
 
         def handler(event, context):
             return boto3.client("s3").get_object(Bucket=event["bucket"], Key="k")["Body"].read().decode()
     """
-    reader = role(strict, "lambda", ("s3:GetObject", f"arn:aws:s3:::{bucket}/*"))
+    reader = strict.role("lambda", ("s3:GetObject", f"arn:aws:s3:::{bucket}/*"))
     assert strict.invoke(strict.function(code, Role=reader), {"bucket": bucket}) == ("x", None)
 
 
@@ -112,8 +85,8 @@ def test_a_state_machine_may_call_what_its_role_allows_only(strict: Workbench) -
         ]
         return strict.outcome(strict.start(machine))
 
-    assert outcome(role(strict, "states", ("sqs:SendMessage", arn)))["status"] == "SUCCEEDED"
-    refused = outcome(role(strict, "states"))
+    assert outcome(strict.role("states", ("sqs:SendMessage", arn)))["status"] == "SUCCEEDED"
+    refused = outcome(strict.role("states"))
     assert (refused["status"], "AccessDenied" in refused["error"]) == ("FAILED", True)
 
 
@@ -127,7 +100,7 @@ def test_a_callback_needs_the_permission_for_its_own_state_machine(strict: Workb
     }
     machine = strict.stepfunctions.create_state_machine(
         name=unique("m"),
-        roleArn=role(strict, "states", ("sqs:SendMessage", arn)),
+        roleArn=strict.role("states", ("sqs:SendMessage", arn)),
         definition=json.dumps({"QueryLanguage": "JSONata", "StartAt": "A", "States": {"A": state}}),
     )["stateMachineArn"]
     code = """
@@ -138,8 +111,47 @@ def test_a_callback_needs_the_permission_for_its_own_state_machine(strict: Workb
     """
     execution = strict.start(machine)
     token = strict.receive(url)[0]["Body"]
-    wrong = role(strict, "lambda", ("states:SendTaskSuccess", machine + "-other"))
-    right = role(strict, "lambda", ("states:SendTaskSuccess", machine))
+    wrong = strict.role("lambda", ("states:SendTaskSuccess", machine + "-other"))
+    right = strict.role("lambda", ("states:SendTaskSuccess", machine))
     assert strict.invoke(strict.function(code, Role=wrong), {"token": token})[1] == "Unhandled"
     assert strict.invoke(strict.function(code, Role=right), {"token": token}) == (None, None)
     assert strict.outcome(execution)["output"] == "1"
+
+
+def test_a_batch_of_messages_needs_the_permission_of_one_message(strict: Workbench) -> None:
+    url, arn = strict.queue()
+    code = """
+        import boto3
+
+        def handler(event, context):
+            boto3.client("sqs").send_message_batch(QueueUrl=event["queue"], Entries=[{"Id": "1", "MessageBody": "m"}])
+    """
+    without, allowed = strict.role("lambda"), strict.role("lambda", ("sqs:SendMessage", arn))
+    answer, error = strict.invoke(strict.function(code, Role=without), {"queue": url})
+    assert error == "Unhandled"
+    assert "sqs:sendmessage " in answer["errorMessage"].lower()
+    assert strict.invoke(strict.function(code, Role=allowed), {"queue": url}) == (None, None)
+
+
+def test_only_who_may_list_a_bucket_hears_that_an_object_is_missing(strict: Workbench) -> None:
+    bucket = strict.bucket()
+    code = """
+        import boto3, botocore.exceptions
+
+        def handler(event, context):
+            s3 = boto3.client("s3")
+            codes = []
+            for read in (s3.get_object, s3.head_object):
+                try:
+                    read(Bucket=event["bucket"], Key="none")
+                except botocore.exceptions.ClientError as error:
+                    codes.append(error.response["ResponseMetadata"]["HTTPStatusCode"])
+            return codes
+    """
+    read = ("s3:GetObject", f"arn:aws:s3:::{bucket}/*")
+    reader, lister = (
+        strict.role("lambda", read),
+        strict.role("lambda", read, ("s3:ListBucket", f"arn:aws:s3:::{bucket}")),
+    )
+    assert strict.invoke(strict.function(code, Role=reader), {"bucket": bucket}) == ([403, 403], None)
+    assert strict.invoke(strict.function(code, Role=lister), {"bucket": bucket}) == ([404, 404], None)

@@ -41,6 +41,11 @@ def zipped(files: dict[str, str]) -> bytes:
     return buffer.getvalue()
 
 
+def policy(statements: list[dict[str, Any]]) -> str:
+    """A policy document with these statements."""
+    return json.dumps({"Version": "2012-10-17", "Statement": statements})
+
+
 def unique(prefix: str) -> str:
     """A name that no other test uses."""
     return f"{prefix}-{uuid.uuid4().hex[:8]}"
@@ -58,6 +63,16 @@ class Workbench:
             name = _CLIENTS.get(service, service.replace("_", "-"))
             self._clients[service] = self.cloud.client(name)
         return self._clients[service]
+
+    def role(self, service: str, *allowed: tuple[str, str]) -> str:
+        """The ARN of a new role for a service, with one statement for each (action, resource)."""
+        name = unique("role")
+        trust = {"Effect": "Allow", "Principal": {"Service": f"{service}.amazonaws.com"}, "Action": "sts:AssumeRole"}
+        created = self.iam.create_role(RoleName=name, AssumeRolePolicyDocument=policy([trust]))
+        statements = [{"Effect": "Allow", "Action": action, "Resource": resource} for action, resource in allowed]
+        if statements:
+            self.iam.put_role_policy(RoleName=name, PolicyName="own", PolicyDocument=policy(statements))
+        return str(created["Role"]["Arn"])
 
     def function(self, code: str, **settings: Any) -> str:
         """The name of a new function whose handler is `app.handler`."""

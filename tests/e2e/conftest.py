@@ -23,15 +23,21 @@ MODEL = (sys.executable, "-m", "tests.e2e.choosy_model", "--port", "{port}")
 @pytest.fixture(scope="session")
 def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pipeline]:
     folder = tmp_path_factory.mktemp("cloud")
-    settings = CloudSettings(images={IMAGE: MODEL}, annotator="tests.e2e.annotators:annotate", wait_scale=0.1)
+    settings = CloudSettings(
+        images={IMAGE: MODEL}, annotator="tests.e2e.annotators:annotate", wait_scale=0.1, enforce_iam=True
+    )
     with EmbeddedCloud(folder, settings=settings) as cloud:
-        deploy_stack(cloud, folder, {"AwaitTimeoutSeconds": "5", "ShardFrames": "4", "MaxJobObjects": "8"})
+        parameters = {"AwaitTimeoutSeconds": "5", "UnsubmittedAfterSeconds": "4", "ShardFrames": "4"}
+        deploy_stack(cloud, folder, {**parameters, "MaxJobObjects": "8"})
         stack = Stack.find(STACK, cloud.client)
         model = read_document(PROJECT / "models" / "yolox-nano.json", endpoint="choosy")
         model = msgspec.structs.replace(model, name="choosy", classes={**model.classes, "train": "train"})
         deploy_endpoint(cloud, stack.outputs, endpoint=model.endpoint, image=IMAGE, stack="choosy")
         add_model(stack, model, default=True)
-        yield Pipeline(cloud, stack, _listen(cloud, stack.outputs["OpsTopicArn"]))
+        pipeline = Pipeline(cloud, stack, _listen(cloud, stack.outputs["OpsTopicArn"]))
+        yield pipeline
+        # A function may survive a refusal, so that only this would tell of it.
+        assert pipeline.refusals() == []
 
 
 def _listen(cloud: EmbeddedCloud, topic: str) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import io
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -18,6 +19,8 @@ from local.cloud.launcher import EmbeddedCloud
 
 START = 1_700_000_000_000_000_000
 Value = TypeVar("Value")
+# Name of the sessions that do what they may not do.
+WANTED_REFUSALS = "wanted-refusals"
 
 
 def image(width: int = 640, height: int = 360, kind: str = "PNG", **more: Any) -> bytes:
@@ -101,6 +104,40 @@ class Pipeline:
     def redrive(self, drive: str) -> None:
         arn = self.stack.execution_arn(execution_name(drive, FIRST_RUN))
         self.cloud.client("stepfunctions").redrive_execution(executionArn=arn)
+
+    @contextmanager
+    def without_endpoint(self) -> Iterator[None]:
+        """The model's endpoint is away for the time of a with statement."""
+        sagemaker, name = self.cloud.client("sagemaker"), "choosy"
+        config = sagemaker.describe_endpoint(EndpointName=name)["EndpointConfigName"]
+        sagemaker.delete_endpoint(EndpointName=name)
+        try:
+            yield
+        finally:
+            eventually(
+                lambda: name not in [e["EndpointName"] for e in sagemaker.list_endpoints()["Endpoints"]],
+                "the end of the endpoint",
+            )
+            sagemaker.create_endpoint(EndpointName=name, EndpointConfigName=config)
+            eventually(
+                lambda: sagemaker.describe_endpoint(EndpointName=name)["EndpointStatus"] == "InService",
+                "the endpoint's return",
+            )
+
+    def call(self, function: str, event: Mapping[str, Any]) -> Any:
+        """Call one of the stack's functions, as `SubmitFunction`; its answer."""
+        functions = self.cloud.client("lambda")
+        names = [f["FunctionName"] for f in functions.list_functions()["Functions"]]
+        name = next(name for name in names if f"-{function}-" in name)
+        answer = functions.invoke(FunctionName=name, Payload=json.dumps(event))
+        body = json.loads(answer["Payload"].read())
+        assert "FunctionError" not in answer, body
+        return body
+
+    def refusals(self) -> list[str]:
+        """What IAM refused so far, except to those who were to be refused."""
+        lines = self.cloud.log.read_text().splitlines()
+        return [line for line in lines if "denied: " in line and f"/{WANTED_REFUSALS} " not in line]
 
     def told_ops(self, words: str) -> str:
         """Wait until operators are told something that holds these words."""

@@ -27,7 +27,7 @@ def frames(count: int) -> dict[str, bytes]:
 
 def make_job(pipeline: Pipeline, drive: str, lines: list[dict[str, Any]]) -> str:
     """Create the labelling job that the drive's execution is going to create, as a call whose answer was lost would."""
-    labels, prefix = pipeline.stack.labels, "elsewhere/" + drive
+    labels, prefix = pipeline.stack.labels, run_prefix(drive, FIRST_RUN) + "verification/lost"
     labels.write(f"{prefix}.manifest", b"".join(json.dumps(line).encode() + b"\n" for line in lines))
     labels.write(f"{prefix}.categories", label_categories(LABELS))
     labels.write(f"{prefix}.html", worker_template(current_taxonomy().colors, LABELS))
@@ -35,7 +35,7 @@ def make_job(pipeline: Pipeline, drive: str, lines: list[dict[str, Any]]) -> str
         StackName=pipeline.stack.name, LogicalResourceId="LabelingRole"
     )
     role = roles["StackResourceDetail"]["PhysicalResourceId"]
-    name = job_name(drive, FIRST_RUN, 0) + "-1"
+    name = job_name(labels.name, drive, FIRST_RUN, 0) + "-1"
     account = "arn:aws:lambda:us-east-1:432418664414:function:"
     pipeline.cloud.client("sagemaker").create_labeling_job(
         LabelingJobName=name,
@@ -43,7 +43,7 @@ def make_job(pipeline: Pipeline, drive: str, lines: list[dict[str, Any]]) -> str
         LabelCategoryConfigS3Uri=labels.uri(f"{prefix}.categories"),
         RoleArn=role if role.startswith("arn:") else f"arn:aws:iam::000000000000:role/{role}",
         InputConfig={"DataSource": {"S3DataSource": {"ManifestS3Uri": labels.uri(f"{prefix}.manifest")}}},
-        OutputConfig={"S3OutputPath": labels.uri("elsewhere/out")},
+        OutputConfig={"S3OutputPath": labels.uri(f"{prefix}/out")},
         HumanTaskConfig={
             "WorkteamArn": "arn:aws:sagemaker:us-east-1:000000000000:workteam/private-crowd/autolabel",
             "UiConfig": {"UiTemplateS3Uri": labels.uri(f"{prefix}.html")},
@@ -83,15 +83,10 @@ def test_a_drive_document_delivered_twice_starts_one_execution(pipeline: Pipelin
 
 def test_a_wait_that_nobody_ends_times_out_and_the_run_looks_again(pipeline: Pipeline) -> None:
     # Given an endpoint that is away when the drive is closed
-    sagemaker, endpoint = pipeline.cloud.client("sagemaker"), "choosy"
-    config = sagemaker.describe_endpoint(EndpointName=endpoint)["EndpointConfigName"]
-    sagemaker.delete_endpoint(EndpointName=endpoint)
-    try:
+    with pipeline.without_endpoint():
         pipeline.upload("patient", frames(2))
         # When the wait of the run ends by its time-out
         eventually(lambda: entered(pipeline, "patient").count("AwaitInference") > 1 or None, "a second wait", 60)
-    finally:
-        sagemaker.create_endpoint(EndpointName=endpoint, EndpointConfigName=config)
     # Then the run goes on by itself once the endpoint is back, and no frame has failed
     summary = pipeline.succeed("patient")
     assert summary["frames"] == {"uploaded": 2, "labelled": 2, "failed": 0, "rejected": 0}
@@ -123,7 +118,7 @@ def test_a_failed_shard_fails_the_run_and_a_redrive_resumes_it(pipeline: Pipelin
 
 def test_a_stopped_labelling_job_fails_the_run_and_a_redrive_starts_the_next_attempt(pipeline: Pipeline) -> None:
     pipeline.upload("stopped", frames(2))
-    name = job_name("stopped", FIRST_RUN, 0)
+    name = job_name(pipeline.stack.labels.name, "stopped", FIRST_RUN, 0)
     sagemaker = pipeline.cloud.client("sagemaker")
 
     def in_progress() -> bool:

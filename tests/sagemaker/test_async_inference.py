@@ -171,11 +171,20 @@ def test_a_server_that_dies_fails_what_it_had_and_is_started_anew(stand_in: Stan
     assert stand_in.sagemaker.describe_endpoint(EndpointName="ep")["EndpointStatus"] == "InService"
 
 
+def _alive(process: psutil.Process) -> bool:
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
 def test_requests_wait_while_the_killed_server_comes_back(stand_in: StandIn) -> None:
     stand_in.create_endpoint()
     servers = [p for p in psutil.Process().children() if "local.model_server.stub" in p.cmdline()]
     for server in servers:
         server.kill()
+    # A server that is still dying takes connections and breaks them, which is a failure of the invocation.
+    eventually(lambda: not any(_alive(server) for server in servers))
     for _ in range(5):
         stand_in.invoke()
     stand_in.message(SUCCESS, count=5)

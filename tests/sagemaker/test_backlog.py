@@ -127,10 +127,10 @@ def test_an_expired_request_is_announced_as_such(clock: Clock) -> None:
     backlog = Backlog(clock)
     backlog.put(_invocation("a"))
     clock.now = 60
-    cloud, objects, topics, _, _ = memory_cloud()
+    _, objects, topics, _, roles = memory_cloud()
     metrics = EndpointMetrics()
     for queued in backlog.take_expired():
-        expire(queued, cloud, metrics)
+        expire(queued, roles.assume("role"), metrics)
     ((topic, text),) = topics.messages
     message = json.loads(text)
     assert topic == "error"

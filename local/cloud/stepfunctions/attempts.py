@@ -15,9 +15,10 @@ TOKEN_PREFIX = base64.b64encode(b"embedded-cloud-task:").decode().rstrip("=")
 
 
 class Attempt:
-    """The outcome of one attempt; the first to settle it wins."""
+    """The outcome of one attempt of a state machine's task; the first to settle it wins."""
 
-    def __init__(self) -> None:
+    def __init__(self, machine_arn: str) -> None:
+        self.machine_arn = machine_arn
         self._settled = threading.Event()
         self._lock = threading.Lock()
         self._result: Any = None
@@ -90,10 +91,10 @@ class TaskTokens:
         self._attempts: dict[str, Attempt] = {}
         self._lock = threading.Lock()
 
-    def issue(self) -> tuple[str, Attempt]:
+    def issue(self, machine_arn: str) -> tuple[str, Attempt]:
         """A fresh token for a fresh attempt."""
         token = TOKEN_PREFIX + base64.urlsafe_b64encode(uuid.uuid4().bytes + uuid.uuid4().bytes).decode().rstrip("=")
-        attempt = Attempt()
+        attempt = Attempt(machine_arn)
         with self._lock:
             self._attempts[token] = attempt
         return token, attempt

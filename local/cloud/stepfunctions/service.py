@@ -8,7 +8,8 @@ from typing import Any
 
 from local.cloud import symbols
 from local.cloud.json_service import JsonService, Response, ServiceError, serve
-from local.cloud.settings import ACCOUNT, REGION, Boot
+from local.cloud.role_credentials import role_credentials
+from local.cloud.settings import Boot
 from local.cloud.stepfunctions.api import ExecutionApi
 from local.cloud.stepfunctions.definition import InvalidDefinition, check_definition, read_definition
 from local.cloud.stepfunctions.engine import Engine
@@ -38,7 +39,8 @@ def install_step_functions(boot: Boot, count: Callable[[Execution], None]) -> No
         count(execution)
         announce(execution)
 
-    engine = Engine(RoleClients(boot.gateway, _role_credentials), boot.settings.wait_scale, tell)
+    clients = RoleClients(boot.gateway, lambda role: role_credentials(role, "states"))
+    engine = Engine(clients, boot.settings.wait_scale, tell)
     api = ExecutionApi(engine, find_machine)
     executions = JsonService(api.actions())
     ministack = symbols.find(_MODULE, "handle_request")
@@ -58,6 +60,16 @@ def install_step_functions(boot: Boot, count: Callable[[Execution], None]) -> No
     serve("states", handle, target_prefixes=["AWSStepFunctions."])
     # EventBridge rules start executions in-process.
     symbols.replace(_MODULE, "_start_execution", api.start, parameters=("data",))
+    symbols.wrap(
+        "core.iam_actions",
+        "extract_resource_arn",
+        lambda original: (
+            lambda service, method, path, headers, body, *rest: (
+                _task_resource(engine, service, headers, body) or original(service, method, path, headers, body, *rest)
+            )
+        ),
+        parameters=("service", "method", "path", "headers", "body", "query_params", "region", "account_id"),
+    )
     stack_definition = symbols.find(_PROVISIONERS, "_sfn_definition")
     symbols.replace(
         _PROVISIONERS,
@@ -67,11 +79,13 @@ def install_step_functions(boot: Boot, count: Callable[[Execution], None]) -> No
     )
 
 
-def _role_credentials(role_arn: str) -> dict[str, str]:
-    """Keys that act as a role; ministack makes them for functions, so the state machine is dressed up as one."""
-    function = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:states"
-    credentials = symbols.find("core.lambda_runtime", "execution_credentials")
-    return dict(credentials({"FunctionArn": function, "FunctionName": "states", "Role": role_arn}))
+def _task_resource(engine: Engine, service: str, headers: dict[str, str], body: bytes) -> str | None:
+    """The state machine that a callback's permission is about: the one whose task has the token."""
+    if service != "states" or ".SendTask" not in headers.get("x-amz-target", ""):
+        return None
+    attempt = engine.tokens.find(str(json.loads(body).get("taskToken", "")))
+    # A child execution's machine has its map run's label behind the name.
+    return attempt.machine_arn.split("/")[0] if attempt is not None else None
 
 
 def find_machine(arn: str) -> Machine | None:

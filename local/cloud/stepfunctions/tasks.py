@@ -23,7 +23,7 @@ def run_task(runtime: Runtime, state: dict[str, Any], strand: Strand, evaluation
     integration = find(state["Resource"])
     if integration is None:
         raise StateError("States.Runtime", f"{state['Resource']} is not supported by the embedded cloud")
-    token, attempt = runtime.tokens.issue()
+    token, attempt = runtime.tokens.issue(runtime.execution.machine.arn)
     if integration.waits_for_token:
         context = {**evaluation.context, "Task": {"Token": token}}
         evaluation = Evaluation(evaluation.data, context, evaluation.variables)

@@ -1,0 +1,72 @@
+"""Which permissions a request to SageMaker needs. Source: Service Authorization Reference, Amazon SageMaker."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from local.sagemaker.names import arn
+
+_RUNTIME_PATH = re.compile(r"/endpoints/([^/]+)/(?:async-)?invocations(?:-response-stream)?")
+_OPERATION = re.compile(
+    r"(?:Create|Describe|Update|Stop|Delete)(Model|EndpointConfig|Endpoint|LabelingJob|Workteam)"
+    r"(?:WeightsAndCapacities)?"
+)
+_KINDS = {
+    "Model": "model",
+    "EndpointConfig": "endpoint-config",
+    "Endpoint": "endpoint",
+    "LabelingJob": "labeling-job",
+    "Workteam": "workteam/private-crowd",
+}
+_PASSED = {"iam:PassedToService": "sagemaker.amazonaws.com"}
+
+
+@dataclass(frozen=True)
+class Permission:
+    """An action on a resource, and what the policies' conditions may ask about the request."""
+
+    action: str
+    resource: str
+    context: Mapping[str, str] = field(default_factory=dict)
+
+
+def required_permissions(path: str, headers: Mapping[str, str], body: bytes) -> list[Permission]:
+    """All that the caller must be allowed, the action itself first; header names are in lower case.
+
+    A role that a request hands over must be passed, and a resource that is made with tags be tagged.
+    """
+    runtime = _RUNTIME_PATH.fullmatch(path)
+    if runtime:
+        action = "InvokeEndpointAsync" if "async-" in path else "InvokeEndpoint"
+        return [Permission(f"sagemaker:{action}", arn("endpoint", runtime[1]))]
+    operation = headers.get("x-amz-target", "").rpartition(".")[2]
+    request = _document(body)
+    resource = _resource(operation, request)
+    needed = [Permission(f"sagemaker:{operation}", resource)]
+    if operation.startswith("Create") and request.get("Tags"):
+        needed.append(Permission("sagemaker:AddTags", resource))
+    for member in ("RoleArn", "ExecutionRoleArn"):
+        if member in request:
+            needed.append(Permission("iam:PassRole", str(request[member]), _PASSED))
+    return needed
+
+
+def _resource(operation: str, request: Mapping[str, Any]) -> str:
+    """The resource that an operation is about, `*` for those that are about none."""
+    about = _OPERATION.fullmatch(operation)
+    if about:
+        return arn(_KINDS[about[1]], str(request.get(f"{about[1]}Name", "")))
+    return str(request.get("ResourceArn", "*"))
+
+
+def _document(body: bytes) -> dict[str, Any]:
+    try:
+        document = json.loads(body or b"{}")
+    except ValueError:
+        # The operation itself refuses what is not JSON.
+        return {}
+    return document if isinstance(document, dict) else {}

@@ -1,0 +1,72 @@
+"""What those may do to whom the stack hands a role. That the stack's own parts may do all they need, and that nothing
+asks for more, is checked for all end-to-end tests together: see the fixture `pipeline`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import boto3
+import pytest
+from botocore.exceptions import ClientError
+
+from tests.e2e.pipeline import START, WANTED_REFUSALS, Pipeline, image
+
+pytestmark = pytest.mark.cloud
+
+
+def client(pipeline: Pipeline, service: str, keys: dict[str, Any]) -> Any:
+    return boto3.client(
+        service,
+        endpoint_url=pipeline.cloud.endpoint_url,
+        region_name="us-east-1",
+        aws_access_key_id=keys["AccessKeyId"],
+        aws_secret_access_key=keys["SecretAccessKey"],
+        aws_session_token=keys.get("SessionToken"),
+    )
+
+
+@pytest.fixture
+def uploader(pipeline: Pipeline) -> Any:
+    """S3 with the rights of a fleet's uploader: a user of the account who may take on its role."""
+    iam, role = pipeline.cloud.client("iam"), pipeline.stack.outputs["UploaderRoleArn"]
+    allow = {"Effect": "Allow", "Action": "sts:AssumeRole", "Resource": role}
+    iam.create_user(UserName="fleet")
+    iam.put_user_policy(
+        UserName="fleet",
+        PolicyName="upload",
+        PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [allow]}),
+    )
+    sts = client(pipeline, "sts", iam.create_access_key(UserName="fleet")["AccessKey"])
+    keys = sts.assume_role(RoleArn=role, RoleSessionName=WANTED_REFUSALS)["Credentials"]
+    return client(pipeline, "s3", keys)
+
+
+def refused(call: Callable[..., Any], **arguments: Any) -> bool:
+    try:
+        call(**arguments)
+    except ClientError as error:
+        return bool(error.response["ResponseMetadata"]["HTTPStatusCode"] == 403)
+    return False
+
+
+def test_an_uploader_puts_drives_and_does_nothing_else(pipeline: Pipeline, uploader: Any) -> None:
+    ingest, labels = pipeline.stack.outputs["IngestBucketName"], pipeline.stack.outputs["LabelBucketName"]
+    frame = f"drives/uploader/front/{START}.png"
+    # It puts frames, and what it puts runs through
+    uploader.put_object(Bucket=ingest, Key=frame, Body=image())
+    document = b'{"vehicle": "test", "cameras": {"front": {}}}'
+    uploader.put_object(Bucket=ingest, Key="drives/uploader/drive.json", Body=document)
+    assert pipeline.succeed("uploader")["frames"]["labelled"] == 1
+    # It neither reads nor deletes, not even what it put itself
+    for call in (uploader.get_object, uploader.head_object, uploader.delete_object, uploader.get_object_tagging):
+        assert refused(call, Bucket=ingest, Key=frame), call.__name__
+    version = pipeline.cloud.client("s3").head_object(Bucket=ingest, Key=frame)["VersionId"]
+    assert refused(uploader.delete_object, Bucket=ingest, Key=frame, VersionId=version)
+    assert refused(uploader.list_objects_v2, Bucket=ingest, Prefix="drives/uploader/")
+    # It puts nowhere else
+    assert refused(uploader.put_object, Bucket=ingest, Key="elsewhere.png", Body=b"x")
+    assert refused(uploader.put_object, Bucket=labels, Key="drives/uploader/x.png", Body=b"x")
+    assert refused(uploader.copy_object, Bucket=ingest, Key=frame, CopySource=f"{labels}/{frame}")
+    assert pipeline.stack.ingest.read(frame) == image()

@@ -1,0 +1,82 @@
+"""What runs make good when a message, an answer or the word of it is lost."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from autolabel.drives import FIRST_RUN
+from autolabel.frames import parse_frame_key
+from autolabel.ports import WaitingRun
+from autolabel.units import Unit
+from tests.e2e.pipeline import START, Pipeline, eventually, image
+
+pytestmark = pytest.mark.cloud
+MODEL = "choosy.0001"
+FRAME = f"front/{START}.png"
+NOTHING_SEEN = json.dumps({"normalized_boxes": [], "classes": [], "scores": [], "labels": ["car"]}).encode()
+
+
+def unit_of(pipeline: Pipeline, drive: str) -> tuple[Unit, str]:
+    """The unit of the drive's only frame, and the frame's ETag."""
+    key = f"drives/{drive}/{FRAME}"
+    (thing,) = pipeline.stack.ingest.list(key)
+    return Unit.of(parse_frame_key(key), thing.etag, MODEL), thing.etag
+
+
+@contextmanager
+def waiting_run(pipeline: Pipeline, drive: str) -> Iterator[WaitingRun]:
+    """A run of one frame that waits for its answer, because the endpoint is away until the end of the block."""
+    with pipeline.without_endpoint():
+        pipeline.upload(drive, {FRAME: image()})
+        (waiting,) = eventually(lambda: pipeline.stack.ledger.waiting_runs(drive), "the wait of the run")
+        yield waiting
+
+
+def test_a_lost_answer_is_asked_for_again_by_the_run(pipeline: Pipeline) -> None:
+    # Given a frame that was answered while the drive was uploaded, and an answer that is gone
+    pipeline.put("lost", FRAME, image())
+    answer = unit_of(pipeline, "lost")[0].answer_key(1)
+    eventually(lambda: pipeline.stack.labels.exists(answer), "the answer")
+    eventually(lambda: not pipeline.stack.ledger.any_pending("lost", [MODEL]), "the word of it")
+    pipeline.cloud.client("s3").delete_object(Bucket=pipeline.stack.labels.name, Key=answer)
+    # When the drive is closed, then its run brings the frame on its way once more
+    pipeline.close("lost", cameras={"front": {}})
+    assert pipeline.succeed("lost")["frames"]["labelled"] == 1
+    assert pipeline.stack.labels.exists(answer)
+
+
+def test_a_frame_that_comes_again_wakes_the_run_that_nobody_told_of_its_answer(pipeline: Pipeline) -> None:
+    with waiting_run(pipeline, "untold"):
+        unit, etag = unit_of(pipeline, "untold")
+        pipeline.stack.labels.write(unit.answer_key(1), NOTHING_SEEN)
+        upload = {
+            "eventName": "ObjectCreated:Put",
+            "s3": {
+                "bucket": {"name": pipeline.stack.ingest.name},
+                "object": {"key": f"drives/untold/{FRAME}", "eTag": etag, "size": len(image())},
+            },
+        }
+        message = {
+            "messageId": "1",
+            "receiptHandle": "again",
+            "body": json.dumps({"Records": [upload]}),
+            "attributes": {"ApproximateReceiveCount": "1"},
+            "eventSource": "aws:sqs",
+        }
+        assert pipeline.call("SubmitFunction", {"Records": [message]}) == {"batchItemFailures": []}
+        assert pipeline.stack.ledger.pending(unit) is None
+        assert pipeline.succeed("untold")["frames"]["labelled"] == 1
+
+
+def test_an_answer_between_a_turn_and_its_wait_does_not_keep_the_run_waiting(pipeline: Pipeline) -> None:
+    with waiting_run(pipeline, "between") as waiting:
+        unit, _ = unit_of(pipeline, "between")
+        pipeline.stack.labels.write(unit.answer_key(1), NOTHING_SEEN)
+        pipeline.stack.ledger.settle(unit, None)
+        # The wait finds nothing pending, so that nobody is left who would wake it
+        pipeline.call("ReconcileFunction", {"drive": "between", "run": FIRST_RUN, "token": waiting.token})
+        assert pipeline.succeed("between")["frames"]["labelled"] == 1
