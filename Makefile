@@ -57,7 +57,7 @@ format: setup
 bench: setup
 	$(IN) tests.bench $(if $(SHORT),--short)
 
-build: .venv-sam/stamp
+build: setup
 	AUTOLABEL_RUNTIME=$(RUNTIME) AUTOLABEL_ARCHITECTURE=$(ARCHITECTURE) SAM_CLI_TELEMETRY=0 .venv-sam/bin/sam build
 
 # Pins every requirement with hashes; the index's own address is left out.

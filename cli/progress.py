@@ -69,7 +69,7 @@ class RunView:
         self._jobs = stack.client("sagemaker")
         self._db = stack.client("dynamodb")
 
-    def follow(self, seen: Callable[[Progress], None], *, start_within: float = 60.0) -> Progress:
+    def follow(self, seen: Callable[[Progress], None], *, start_within: float = 900.0) -> Progress:
         """Look again and again, telling `seen`, until the execution ends; the last look.
 
         CommandError when no execution starts within `start_within` seconds: drive.json was probably refused.
@@ -178,7 +178,10 @@ class RunView:
         for attempt in itertools.count(1):
             try:
                 described = self._jobs.describe_labeling_job(LabelingJobName=f"{name}-{attempt}")
-            except ClientError:
+            except ClientError as e:
+                # Ground Truth says of an unknown job that it was not found, under either of these codes.
+                if e.response["Error"]["Code"] not in ("ResourceNotFound", "ValidationException"):
+                    raise
                 break
             labelled = described["LabelCounters"].get("TotalLabeled", 0)
         return labelled

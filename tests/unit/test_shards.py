@@ -134,7 +134,7 @@ def test_a_shard_that_no_job_can_take_is_never_put_into_one() -> None:
 
 @given(DRIVES, st.integers(1, 9_999), st.integers(0, 99_999), st.integers(1, 1_000))
 def test_a_jobs_name_is_one_that_ground_truth_takes(drive: str, run: int, index: int, attempt: int) -> None:
-    name = job_name(drive, f"{run:04d}", index)
+    name = job_name("labels", drive, f"{run:04d}", index)
     assert len(name) <= 50
     assert JOB_NAME.fullmatch(name)
     assert JOB_NAME.fullmatch(f"{name}-{attempt}")
@@ -145,17 +145,17 @@ def test_a_jobs_name_is_one_that_ground_truth_takes(drive: str, run: int, index:
     [("Drive", "drive"), ("a_b", "a-b"), ("a--b", "a-b"), ("a_", "a-"), ("x" * 62 + "a", "x" * 62 + "b")],
 )
 def test_drives_that_look_alike_have_jobs_of_different_names(one: str, other: str) -> None:
-    assert job_name(one, "0001", 0).lower() != job_name(other, "0001", 0).lower()
+    assert job_name("labels", one, "0001", 0).lower() != job_name("labels", other, "0001", 0).lower()
 
 
 @given(DRIVES, DRIVES)
 def test_different_drives_have_jobs_of_different_names(one: str, other: str) -> None:
     if one != other:
-        assert job_name(one, "0001", 0).lower() != job_name(other, "0001", 0).lower()
+        assert job_name("labels", one, "0001", 0).lower() != job_name("labels", other, "0001", 0).lower()
 
 
 def test_runs_and_jobs_of_a_drive_have_different_names() -> None:
-    names = {job_name("d", run, index) for run in ("0001", "0002") for index in range(3)}
+    names = {job_name("labels", "d", run, index) for run in ("0001", "0002") for index in range(3)}
     assert len(names) == 6
 
 

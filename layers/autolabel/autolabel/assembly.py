@@ -102,7 +102,7 @@ def _assemble_manifests(run: Run, labels: Bucket, max_objects: int) -> tuple[Tal
         labels.concatenate(manifest.key, manifest.parts, "application/jsonl")
         jobs.append(
             VerificationJob(
-                name=job_name(run.drive, run.run, index),
+                name=job_name(labels.name, run.drive, run.run, index),
                 manifest=labels.uri(manifest.key),
                 frames=manifest.frames,
                 categories=labels.uri(categories),

@@ -61,11 +61,14 @@ def _manifest_key(drive: str, run: str, index: int) -> str:
     return f"{run_prefix(drive, run)}manifests/verify-{index:03d}.manifest"
 
 
-def job_name(drive: str, run: str, index: int) -> str:
-    """The stem of a labelling job's name, at most 50 characters: job names have no underscore, and differ by more than
-    case, so a hash stands for the drive's exact name."""
+def job_name(bucket: str, drive: str, run: str, index: int) -> str:
+    """The stem of a labelling job's name, at most 50 characters.
+
+    Job names have no underscore, differ by more than case, and are taken for good in an account and Region: a hash
+    stands for the drive's exact name and the label bucket, so that two stacks can label drives of one name.
+    """
     readable = re.sub(r"[^A-Za-z0-9]+", "-", drive)[:30].strip("-")
-    return f"{readable}-{hashlib.sha256(drive.encode()).hexdigest()[:8]}-{run}-{index:03d}"
+    return f"{readable}-{hashlib.sha256(f'{bucket}/{drive}'.encode()).hexdigest()[:8]}-{run}-{index:03d}"
 
 
 def label_categories(labels: Sequence[str]) -> bytes:
