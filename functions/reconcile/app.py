@@ -32,7 +32,7 @@ class Settings(msgspec.Struct, frozen=True):
     submit_queue_url: str
     state_machine_arn: str
     unsubmitted_after: float
-    max_attempts: int
+    max_silences: int
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -66,7 +66,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         labels=S3Bucket(client("s3"), settings.label_bucket),
         ledger=ledger(),
         queue=SqsSubmitQueue(client("sqs"), settings.submit_queue_url),
-        limits=Limits(settings.unsubmitted_after, settings.max_attempts),
+        limits=Limits(settings.unsubmitted_after, settings.max_silences),
         now=time.time(),
     )
     logger.info("turn", extra={"turn": msgspec.to_builtins(report)})

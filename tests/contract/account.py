@@ -139,7 +139,7 @@ class Account:
             "FIRST_WAIT": "10",
             "MAX_ERRORS": "2",
             "UNSUBMITTED_AFTER": "3600",
-            "MAX_ATTEMPTS": "5",
+            "MAX_SILENCES": "5",
             "SHARD_FRAMES": "500",
             "MAX_JOB_OBJECTS": "100000",
             **changes,

@@ -332,11 +332,14 @@ def test_reconcile_takes_a_turn(account: Account) -> None:
 def test_reconcile_may_do_all_that_a_turn_can_come_to(account: Account) -> None:
     account.add_run()
     unit = account.add_frame()
-    for fields in ({}, {"invoked": 1.0, "deadline": 2.0}, {"attempt": 5, "invoked": 1.0, "deadline": 2.0}):
+    for invoked, silences in ((False, 0), (True, 0), (True, 4)):
         account.ledger.settle(unit, None)
-        account.ledger.add_pending(pending(unit, attempt=fields.get("attempt", 1)))
-        if "invoked" in fields:
-            account.ledger.mark_invoked(pending(unit, **fields), invoked=1.0, deadline=2.0, location="inference/x.out")
+        account.ledger.add_pending(pending(unit))
+        if silences:
+            account.ledger.next_attempt(pending(unit), errors=0, since=1.0, silences=silences)
+        if invoked:
+            at = pending(unit, attempt=2 if silences else 1)
+            account.ledger.mark_invoked(at, invoked=1.0, deadline=2.0, location="inference/x.out")
         report = account.invoke("reconcile", sample("reconcile-turn"))
         assert report["resubmitted"] + report["failed"] == 1
     account.ledger.add_pending(pending(unit))

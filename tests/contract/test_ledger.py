@@ -81,6 +81,8 @@ def test_the_next_attempt_forgets_the_invocation_before_it(ledger: Ledger) -> No
     ledger.mark_invoked(pending(unit()), invoked=5.0, deadline=6.0, location="elsewhere")
     assert ledger.next_attempt(pending(unit()), errors=1, since=20.0)
     assert ledger.pending(unit()) == pending(unit(), attempt=2, errors=1, since=20.0)
+    assert ledger.next_attempt(pending(unit(), attempt=2), errors=1, since=30.0, silences=3)
+    assert ledger.pending(unit()) == pending(unit(), attempt=3, errors=1, since=30.0, silences=3)
 
 
 def test_of_two_next_attempts_from_one_attempt_only_one_counts(ledger: Ledger) -> None:
@@ -210,8 +212,11 @@ def test_the_first_run_stands_whoever_comes_second(ledger: Ledger) -> None:
 
 def test_a_finished_run_is_still_the_run(ledger: Ledger) -> None:
     ledger.allocate_first_run(run(), 1.0)
+    assert ledger.outcome("d1", "0001") == ""
     ledger.finish_run(run(), "published", 99.0)
     assert ledger.run("d1", "0001") == run()
+    assert ledger.outcome("d1", "0001") == "published"
+    assert ledger.outcome("d1", "0002") == ""
 
 
 def test_a_newer_token_takes_the_place_of_an_older_one(ledger: Ledger) -> None:

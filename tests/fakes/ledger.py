@@ -53,9 +53,16 @@ class FakeLedger:
     def mark_invoked(self, pending: PendingUnit, *, invoked: float, deadline: float, location: str) -> None:
         self._change(pending, invoked=invoked, deadline=deadline, location=location)
 
-    def next_attempt(self, pending: PendingUnit, *, errors: int, since: float) -> bool:
+    def next_attempt(self, pending: PendingUnit, *, errors: int, since: float, silences: int = 0) -> bool:
         return self._change(
-            pending, attempt=pending.attempt + 1, errors=errors, since=since, invoked=0.0, deadline=0.0, location=""
+            pending,
+            attempt=pending.attempt + 1,
+            errors=errors,
+            silences=silences,
+            since=since,
+            invoked=0.0,
+            deadline=0.0,
+            location="",
         )
 
     def touch(self, pending: PendingUnit, *, since: float) -> bool:
@@ -87,6 +94,9 @@ class FakeLedger:
 
     def find_run(self, drive: str, run: str) -> Run | None:
         return self.runs.get((drive, run))
+
+    def outcome(self, drive: str, run: str) -> str:
+        return self.outcomes.get((drive, run), ("", 0.0))[0]
 
     def run(self, drive: str, run: str) -> Run:
         if (drive, run) not in self.runs:

@@ -28,7 +28,7 @@ from tests.fakes.queue import FakeSubmitQueue
 
 DRIVE = "drive-7"
 JOB_LABELS = ("car", "truck", "bicycle", "person")
-LIMITS = Limits(unsubmitted_after=3_600.0, max_attempts=3)
+LIMITS = Limits(unsubmitted_after=3_600.0, max_silences=3)
 MAX_ERRORS = 2
 
 

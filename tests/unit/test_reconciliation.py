@@ -71,6 +71,16 @@ def test_a_lost_frame_is_recorded_and_then_asked_for(closed: Pipeline) -> None:
     assert not closed.queue.asked
 
 
+def test_an_expired_request_costs_nothing_however_often_it_expires(closed: Pipeline) -> None:
+    unit = put(closed, attempt=LIMITS.max_silences + 5, invoked=1_000.0, deadline=closed.now - 1)
+    report = closed.reconcile()
+    assert (report.resubmitted, report.failed) == (1, 0)
+    assert closed.ledger.pending_units[unit].silences == 1
+    # A word of the endpoint, be it that the request has expired, ends the silence.
+    closed.ledger.next_attempt(closed.ledger.pending_units[unit], errors=0, since=closed.now)
+    assert closed.ledger.pending_units[unit].silences == 0
+
+
 def test_a_frame_that_is_pending_is_left_alone(closed: Pipeline) -> None:
     closed.submit(closed.upload(frame_key(0), png()))
     report = closed.reconcile()
@@ -148,17 +158,17 @@ def test_an_invoked_unit_is_asked_for_again_only_after_its_deadline(closed: Pipe
     closed.now += 1.0
     report = closed.reconcile()
     assert (report.pending, report.resubmitted) == (1, 1)
-    assert closed.ledger.pending_units[unit] == pending(unit, attempt=2, since=closed.now)
+    assert closed.ledger.pending_units[unit] == pending(unit, attempt=2, since=closed.now, silences=1)
     assert closed.submit_asked() == ["submitted"]
     assert closed.endpoints.taken[-1].filename == unit.filename(2)
 
 
 def test_a_unit_that_no_attempt_answers_is_failed_with_the_count(closed: Pipeline) -> None:
-    unit = put(closed, attempt=LIMITS.max_attempts, invoked=1_000.0, deadline=DEADLINE)
+    unit = put(closed, silences=LIMITS.max_silences - 1, invoked=1_000.0, deadline=DEADLINE)
     closed.now = DEADLINE + 1.0
     report = closed.reconcile()
     assert (report.failed, report.pending) == (1, 0)
-    assert closed.ledger.failed_units == {unit: f"no answer to {LIMITS.max_attempts} attempts"}
+    assert closed.ledger.failed_units == {unit: f"nothing was heard of {LIMITS.max_silences} invocations"}
     assert not closed.queue.asked
 
 
@@ -208,7 +218,7 @@ def test_every_combination_of_what_is_known_comes_to_one_end(
     if state is not None:
         closed.ledger.pending_units[unit] = pending(
             unit,
-            attempt=LIMITS.max_attempts if state == "exhausted" else 1,
+            silences=LIMITS.max_silences - 1 if state == "exhausted" else 0,
             invoked=0.0 if state == "queued" else 1_000.0,
             deadline=1.0 if state in ("overdue", "exhausted") else DEADLINE,
         )

@@ -192,7 +192,17 @@ def test_closing_survives_a_crash_before_each_operation() -> None:
         assert pipeline.executions.started == {f"{DRIVE}-0001": (DRIVE, "0001")}
         assert pipeline.labels.exists(f"labels/{DRIVE}/0001/drive.json")
         assert not pipeline.announcements.told
-    assert crashes == 5
+    assert crashes == 6
+
+
+def test_a_document_that_comes_after_the_run_has_ended_starts_nothing() -> None:
+    pipeline = Pipeline()
+    event = pipeline.upload(f"drives/{DRIVE}/drive.json", drive_document())
+    assert pipeline.submit(event) == ["closed"]
+    pipeline.ledger.finish_run(pipeline.run, "published", 1.0)
+    pipeline.executions.started.clear()
+    assert pipeline.submit(event) == ["already"]
+    assert not pipeline.executions.started
 
 
 @pytest.mark.parametrize("spoilt", [b"no JSON", None])

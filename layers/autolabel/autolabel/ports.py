@@ -63,7 +63,8 @@ class Bucket(Protocol):
 class PendingUnit(msgspec.Struct, frozen=True, omit_defaults=True):
     """A unit that waits for its answer. Times are seconds since the epoch.
 
-    `attempt` names the invocation, `errors` counts those that the model failed. `invoked`: when the endpoint took it,
+    `attempt` names the invocation, `errors` counts those that the model failed, `silences` the last ones in a row that
+    nothing was heard of. `invoked`: when the endpoint took it,
     0 while it waits in the submit queue. `deadline`: when no answer can come any more. `location`: the key in the label
     bucket at which the endpoint said it will answer, when that is not the derived one.
     """
@@ -74,6 +75,7 @@ class PendingUnit(msgspec.Struct, frozen=True, omit_defaults=True):
     attempt: int
     errors: int
     since: float
+    silences: int = 0
     invoked: float = 0.0
     deadline: float = 0.0
     location: str = ""
@@ -114,7 +116,7 @@ class Ledger(Protocol):
     def mark_invoked(self, pending: PendingUnit, *, invoked: float, deadline: float, location: str) -> None:
         """Note that the endpoint took the attempt; nothing happens when the unit is answered or at another attempt."""
 
-    def next_attempt(self, pending: PendingUnit, *, errors: int, since: float) -> bool:
+    def next_attempt(self, pending: PendingUnit, *, errors: int, since: float, silences: int = 0) -> bool:
         """Move a pending unit to its next attempt, in place; False when it is no longer at `pending.attempt`."""
 
     def touch(self, pending: PendingUnit, *, since: float) -> bool:
@@ -136,6 +138,9 @@ class Ledger(Protocol):
         """Record the drive's first run unless there is one; the one that stands."""
 
     def find_run(self, drive: str, run: str) -> Run | None: ...
+
+    def outcome(self, drive: str, run: str) -> str:
+        """How a run ended; empty while it has not."""
 
     def run(self, drive: str, run: str) -> Run:
         """A run by its name; RunMissing."""

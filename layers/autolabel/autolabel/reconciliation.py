@@ -34,11 +34,15 @@ class Found(msgspec.Struct, frozen=True):
 
 
 class Limits(msgspec.Struct, frozen=True):
-    """When a unit is asked for again. `unsubmitted_after`: seconds after which a unit that no endpoint took is queued
-    once more. `max_attempts`: invocations without any answer after which the unit is failed."""
+    """When a unit is asked for again.
+
+    `unsubmitted_after`: seconds after which a unit that no endpoint took is queued once more. `max_silences`:
+    invocations in a row that nothing is heard of, after which the unit is failed. A request that the endpoint reports
+    as expired is none of them: an endpoint with much to do lets requests expire.
+    """
 
     unsubmitted_after: float
-    max_attempts: int
+    max_silences: int
 
 
 class Turn(msgspec.Struct):
@@ -109,7 +113,7 @@ def reconcile(
     """Repair what the sources disagree on, and count; the run may go on when nothing is pending.
 
     An answer wins over everything. A unit that nobody knows is recorded as pending, then queued for submission; one
-    whose deadline has passed goes to its next attempt, or is failed after `limits.max_attempts`. `now`: seconds since
+    whose deadline has passed goes to its next attempt, or is failed after `limits.max_silences`. `now`: seconds since
     the epoch.
     """
     turn = Turn()
@@ -153,14 +157,15 @@ def _ask(one: Found, ledger: Ledger, limits: Limits, now: float, turn: Turn) -> 
         if now <= pending.deadline:
             turn.pending += 1
             return False
-        if pending.attempt >= limits.max_attempts:
-            if ledger.fail(pending, f"no answer to {pending.attempt} attempts"):
+        silences = pending.silences + 1
+        if silences >= limits.max_silences:
+            if ledger.fail(pending, f"nothing was heard of {silences} invocations"):
                 turn.failed += 1
             else:
                 turn.pending += 1
             return False
         turn.pending += 1
-        if ledger.next_attempt(pending, errors=pending.errors, since=now):
+        if ledger.next_attempt(pending, errors=pending.errors, since=now, silences=silences):
             turn.resubmitted += 1
             return True
         return False

@@ -186,6 +186,9 @@ class Submission:
         if run.document_etag != event.etag:
             detail = f"{event.key} was changed after the drive was closed; run {run.run} keeps the first one"
             self._announcements.tell_ops(f"drive {drive} is closed already", detail)
+        if self._ledger.outcome(drive, run.run):
+            # The name of its execution is free again after 90 days, and a dataset never changes.
+            return Submitted("already", f"run {run.run} of {drive} has ended")
         self._labels.write_once(run_prefix(drive, run.run) + "drive.json", msgspec.json.encode(run.document))
         started = self._executions.start(execution_name(drive, run.run), drive, run.run)
         return Submitted("closed" if started else "already")

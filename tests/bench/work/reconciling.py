@@ -19,7 +19,7 @@ from tests.bench.work.pace import Pace
 
 PLACE = "tests.bench.work.reconciling:reconcile_frames"
 NOW = 1_800_000_000.0
-LIMITS = Limits(unsubmitted_after=3_600.0, max_attempts=3)
+LIMITS = Limits(unsubmitted_after=3_600.0, max_silences=3)
 # Of every hundred units so many are answered, under way, overdue, failed, and unknown to everybody.
 _ANSWERED, _PENDING, _OVERDUE, _FAILED, _UNKNOWN = 90, 4, 2, 2, 2
 
@@ -97,7 +97,7 @@ class _Ledger:
     def add_pending(self, pending: PendingUnit) -> bool:
         return self._changed()
 
-    def next_attempt(self, pending: PendingUnit, *, errors: int, since: float) -> bool:
+    def next_attempt(self, pending: PendingUnit, *, errors: int, since: float, silences: int = 0) -> bool:
         return self._changed()
 
     def touch(self, pending: PendingUnit, *, since: float) -> bool:
@@ -128,6 +128,9 @@ class _Ledger:
         raise NotImplementedError
 
     def find_run(self, drive: str, run: str) -> Run | None:
+        raise NotImplementedError
+
+    def outcome(self, drive: str, run: str) -> str:
         raise NotImplementedError
 
     def finish_run(self, run: Run, outcome: str, at: float) -> None:

@@ -82,9 +82,17 @@ class DynamoLedger:
             values[":location"] = {"S": location}
         self._update(pending, update, values, names={"#location": "location"} if location else {})
 
-    def next_attempt(self, pending: PendingUnit, *, errors: int, since: float) -> bool:
-        values = {":next": _number(pending.attempt + 1), ":errors": _number(errors), ":since": _number(since)}
-        update = "SET attempt = :next, #errors = :errors, since = :since REMOVE invoked, deadline, #location"
+    def next_attempt(self, pending: PendingUnit, *, errors: int, since: float, silences: int = 0) -> bool:
+        values = {
+            ":next": _number(pending.attempt + 1),
+            ":errors": _number(errors),
+            ":silences": _number(silences),
+            ":since": _number(since),
+        }
+        update = (
+            "SET attempt = :next, #errors = :errors, silences = :silences, since = :since "
+            "REMOVE invoked, deadline, #location"
+        )
         return self._update(pending, update, values, names={"#errors": "errors", "#location": "location"})
 
     def touch(self, pending: PendingUnit, *, since: float) -> bool:
@@ -146,14 +154,21 @@ class DynamoLedger:
         return self.run(run.drive, FIRST_RUN)
 
     def find_run(self, drive: str, run: str) -> Run | None:
-        item = self._db.get_item(TableName=self._table, Key=_run_key(drive, run), ConsistentRead=True).get("Item")
+        item = self._run_item(drive, run)
         return None if item is None else msgspec.json.decode(item["run"]["S"], type=Run)
+
+    def outcome(self, drive: str, run: str) -> str:
+        item = self._run_item(drive, run) or {}
+        return str(item.get("outcome", {"S": ""})["S"])
 
     def run(self, drive: str, run: str) -> Run:
         found = self.find_run(drive, run)
         if found is None:
             raise RunMissing(f"drive {drive!r} has no run {run!r}")
         return found
+
+    def _run_item(self, drive: str, run: str) -> Mapping[str, Any] | None:
+        return self._db.get_item(TableName=self._table, Key=_run_key(drive, run), ConsistentRead=True).get("Item")
 
     def finish_run(self, run: Run, outcome: str, at: float) -> None:
         self._db.update_item(
@@ -300,6 +315,7 @@ def _pending(item: Mapping[str, Any]) -> PendingUnit:
         attempt=int(item["attempt"]["N"]),
         errors=int(item["errors"]["N"]),
         since=float(item["since"]["N"]),
+        silences=int(item.get("silences", {"N": "0"})["N"]),
         invoked=float(item.get("invoked", {"N": "0"})["N"]),
         deadline=float(item.get("deadline", {"N": "0"})["N"]),
         location=item.get("location", {"S": ""})["S"],
