@@ -11,6 +11,7 @@ from autolabel.assembly import assemble_run
 from autolabel.aws.bucket import S3Bucket
 from autolabel.aws.clients import client
 from autolabel.aws.ledger import DynamoLedger
+from autolabel.errors import LabelingFailed
 from autolabel.observability import logger, metrics, tracer
 from autolabel.settings import read_settings
 
@@ -28,8 +29,12 @@ class Settings(msgspec.Struct, frozen=True):
 
 
 class Request(msgspec.Struct, frozen=True):
+    """`failed`: labelling jobs of this run that left no labels; `redriven`: whether a person had a look since."""
+
     drive: str
     run: str
+    failed: tuple[str, ...] = ()
+    redriven: bool = False
 
 
 settings = read_settings(Settings, os.environ)
@@ -40,6 +45,8 @@ settings = read_settings(Settings, os.environ)
 @metrics.log_metrics
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     request = msgspec.convert(event, Request)
+    if request.failed and not request.redriven:
+        raise LabelingFailed("; ".join(request.failed))
     ledger = DynamoLedger(client("dynamodb"), settings.ledger_table)
     assembly = assemble_run(
         ledger.run(request.drive, request.run),

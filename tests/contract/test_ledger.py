@@ -24,8 +24,9 @@ def unit(index: int = 0, *, camera: str = "front", drive: str = "d1", etag: str 
     return Unit.of(FrameKey(drive, camera, f"{index:019d}", "png"), etag, model)
 
 
-def pending(of: Unit, *, attempt: int = 1, errors: int = 0, since: float = 10.5) -> PendingUnit:
-    return PendingUnit(of, f"drives/{of.drive}/{of.position}.png", "e", attempt=attempt, errors=errors, since=since)
+def pending(of: Unit, *, attempt: int = 1, errors: int = 0, since: float = 10.5, silences: int = 0) -> PendingUnit:
+    key = f"drives/{of.drive}/{of.position}.png"
+    return PendingUnit(of, key, "e", attempt=attempt, errors=errors, since=since, silences=silences)
 
 
 def run(drive: str = "d1", etag: str = "first") -> Run:

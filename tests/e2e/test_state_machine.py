@@ -25,6 +25,11 @@ def frames(count: int) -> dict[str, bytes]:
     return {f"front/{time}.png": image() for time in timestamps(count)}
 
 
+def status_of(pipeline: Pipeline, job: str) -> str:
+    described = pipeline.cloud.client("sagemaker").describe_labeling_job(LabelingJobName=job)
+    return str(described["LabelingJobStatus"])
+
+
 def make_job(pipeline: Pipeline, drive: str, lines: list[dict[str, Any]]) -> str:
     """Create the labelling job that the drive's execution is going to create, as a call whose answer was lost would."""
     labels, prefix = pipeline.stack.labels, run_prefix(drive, FIRST_RUN) + "verification/lost"
@@ -116,25 +121,31 @@ def test_a_failed_shard_fails_the_run_and_a_redrive_resumes_it(pipeline: Pipelin
     assert entered(pipeline, "shards")[len(before) :][0] in ("LabelShards", "Assemble")
 
 
-def test_a_stopped_labelling_job_fails_the_run_and_a_redrive_starts_the_next_attempt(pipeline: Pipeline) -> None:
-    pipeline.upload("stopped", frames(2))
-    name = job_name(pipeline.stack.labels.name, "stopped", FIRST_RUN, 0)
+def test_a_stopped_labelling_job_fails_the_run_and_a_redrive_starts_its_next_attempt_only(pipeline: Pipeline) -> None:
+    # Given two jobs (of at most eight frames), the first of which an operator stops
+    pipeline.upload("stopped", frames(12))
+    stem = job_name(pipeline.stack.labels.name, "stopped", FIRST_RUN, 0)
+    other = job_name(pipeline.stack.labels.name, "stopped", FIRST_RUN, 1)
     sagemaker = pipeline.cloud.client("sagemaker")
 
     def in_progress() -> bool:
         try:
-            return bool(
-                sagemaker.describe_labeling_job(LabelingJobName=f"{name}-1")["LabelingJobStatus"] == "InProgress"
-            )
+            return status_of(pipeline, f"{stem}-1") == "InProgress"
         except ClientError:
             return False
 
     eventually(in_progress, "the first labelling job")
-    sagemaker.stop_labeling_job(LabelingJobName=f"{name}-1")
-    assert pipeline.end("stopped").status == "FAILED"
+    sagemaker.stop_labeling_job(LabelingJobName=f"{stem}-1")
+    # Then the run fails where its name says why, and the other job has been left alone
+    progress = pipeline.end("stopped")
+    assert (progress.status, progress.error) == ("FAILED", "LabelingFailed")
+    assert f"{stem}-1" in progress.failure
+    assert progress.states[-1].name == "FailedJobs"
+    assert status_of(pipeline, f"{other}-1") == "Completed"
+    # And a redrive labels again only what was not labelled
     pipeline.redrive("stopped")
     summary = pipeline.succeed("stopped")
-    assert [job["job"] for job in summary["verification"]] == [f"{name}-2"]
+    assert [job["job"] for job in summary["verification"]] == [f"{stem}-2", f"{other}-1"]
 
 
 def test_a_job_whose_creation_was_not_heard_of_is_followed_to_its_end(pipeline: Pipeline) -> None:
@@ -158,8 +169,7 @@ def test_a_job_that_ended_without_labels_before_is_followed_by_the_next_attempt(
     name = make_job(pipeline, drive, [line_of(pipeline, drive, frame)])
     sagemaker = pipeline.cloud.client("sagemaker")
     sagemaker.stop_labeling_job(LabelingJobName=name)
-    status = lambda: sagemaker.describe_labeling_job(LabelingJobName=name)["LabelingJobStatus"]  # noqa: E731
-    eventually(lambda: status() == "Stopped", "the end of the job")
+    eventually(lambda: status_of(pipeline, name) == "Stopped", "the end of the job")
     pipeline.close(drive, cameras={"front": {}})
     summary = pipeline.succeed(drive)
     assert [job["job"] for job in summary["verification"]] == [name[:-1] + "2"]

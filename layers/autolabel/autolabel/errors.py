@@ -13,7 +13,8 @@ AutolabelError
 └── Inconsistent             the run's own records contradict each other: the run stops for a person
     ├── RunMissing           a run without its record
     ├── ShardMissing         a planned shard without its result
-    └── CountMismatch        frames that do not add up
+    ├── CountMismatch        frames that do not add up
+    └── LabelingFailed       labelling jobs ended without labels
 """
 
 from __future__ import annotations
@@ -80,3 +81,7 @@ class ShardMissing(Inconsistent):
 
 class CountMismatch(Inconsistent):
     """Frames do not add up."""
+
+
+class LabelingFailed(Inconsistent):
+    """Labelling jobs ended without labels; the message names them. A redrive starts their next attempts."""
