@@ -85,7 +85,10 @@ class _Ledger:
         for index, unit in self._units(_ANSWERED, _PENDING + _OVERDUE):
             late = _share(index, _ANSWERED + _PENDING, _OVERDUE)
             deadline = NOW - 1 if late else NOW + 1_000
-            yield PendingUnit(unit, frame_key(index).key, ETAG, 1, 0, NOW - 9_000, NOW - 8_000, deadline)
+            invoked = NOW - 8_000
+            yield PendingUnit(
+                unit, frame_key(index).key, ETAG, attempt=1, errors=0, since=invoked, invoked=invoked, deadline=deadline
+            )
 
     def failed_of_model(self, drive: str, model: str) -> Iterator[FailedUnit]:
         for _, unit in self._units(_ANSWERED + _PENDING + _OVERDUE, _FAILED):
