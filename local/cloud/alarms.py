@@ -110,6 +110,7 @@ class Alarms:
                 for alarm in watched:
                     self.evaluate(alarm)
             except Exception:
+                # One alarm that cannot be evaluated must not end the thread that watches all.
                 _log.exception("alarms")
 
     def _sample_queues(self, watched: list[Alarm]) -> None:

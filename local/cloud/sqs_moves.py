@@ -99,6 +99,7 @@ class MessageMoves:
                 receiver["messages"].append(_renewed(message))
                 task.moved += 1
             self._wake.set()
+            # The caller's MaxNumberOfMessagesPerSecond.
             if task.rate:
                 time.sleep(1 / task.rate)
 

@@ -26,12 +26,6 @@ class Detection(msgspec.Struct, frozen=True, omit_defaults=True):
     label: str
     models: tuple[str, ...]
 
-    @property
-    def area(self) -> float:
-        """Pixels squared."""
-        x1, y1, x2, y2 = self.box
-        return (x2 - x1) * (y2 - y1)
-
 
 class Detections(msgspec.Struct, frozen=True):
     """The detections of one frame of `width` x `height` pixels, most confident first, every box inside the frame."""

@@ -103,6 +103,7 @@ def _await_endpoint(name: str) -> None:
             return
         if endpoint["EndpointStatus"] in ("Failed", "UpdateRollbackFailed"):
             raise ResourceFailed(f"endpoint {name}: {endpoint.get('FailureReason', 'failed without a reason')}")
+        # As CloudFormation does: it polls, and runs on a thread of its own.
         time.sleep(_POLL_SECONDS)
     raise ResourceFailed(f"endpoint {name} was not in service after {ENDPOINT_SECONDS} s")
 

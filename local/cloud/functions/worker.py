@@ -66,6 +66,7 @@ class Worker:
         )
         if self._process.stdout is None:
             raise AssertionError("the worker's output is a pipe")
+        # The pipe is there, since the process was started with one; Popen's type cannot say so.
         self._log = FunctionLog(self._process.stdout, order.log_file)  # type: ignore[arg-type]
         threading.Thread(target=self._watch, name=f"watch-{order.name}", daemon=True).start()
 

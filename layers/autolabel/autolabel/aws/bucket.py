@@ -36,13 +36,13 @@ class S3Bucket:
         return None if body is None else body.read()
 
     def read_first(self, key: str, count: int, etag: str | None = None) -> bytes:
-        condition = {} if etag is None else {"IfMatch": f'"{etag}"'}
+        condition: dict[str, Any] = {} if etag is None else {"IfMatch": f'"{etag}"'}
         try:
             response = self._s3.get_object(
                 Bucket=self.name,
                 Key=key,
                 Range=f"bytes=0-{count - 1}",
-                **condition,  # type: ignore[arg-type]
+                **condition,
             )
         except ClientError as e:
             if error_status(e) == 416:
@@ -147,27 +147,25 @@ class _Multipart:
 
     def __init__(self, client: S3Client, bucket: str, key: str, content_type: str, *, once: bool = False) -> None:
         self._s3 = client
-        self._place = {"Bucket": bucket, "Key": key}
+        self._place: dict[str, Any] = {"Bucket": bucket, "Key": key}
         self._content_type = content_type
         self._once = once
-        self._parts: list[dict[str, Any]] = []
+        self._parts: list[Any] = []
 
     def __enter__(self) -> _Multipart:
-        created = self._s3.create_multipart_upload(
-            Bucket=self._place["Bucket"], Key=self._place["Key"], ContentType=self._content_type
-        )
+        created = self._s3.create_multipart_upload(**self._place, ContentType=self._content_type)
         self._upload = {**self._place, "UploadId": created["UploadId"]}
         return self
 
     def add(self, body: bytes) -> None:
         number = len(self._parts) + 1
-        part = self._s3.upload_part(**self._upload, PartNumber=number, Body=body)  # type: ignore[arg-type]
+        part = self._s3.upload_part(**self._upload, PartNumber=number, Body=body)
         self._parts.append({"PartNumber": number, "ETag": part["ETag"]})
 
     def copy(self, source: str) -> None:
         number = len(self._parts) + 1
         copied = self._s3.upload_part_copy(
-            **self._upload,  # type: ignore[arg-type]
+            **self._upload,
             PartNumber=number,
             CopySource={"Bucket": self._place["Bucket"], "Key": source},
         )
@@ -175,19 +173,19 @@ class _Multipart:
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is not None:
-            self._s3.abort_multipart_upload(**self._upload)  # type: ignore[arg-type]
+            self._s3.abort_multipart_upload(**self._upload)
             return
-        condition = {"IfNoneMatch": "*"} if self._once else {}
+        condition: dict[str, Any] = {"IfNoneMatch": "*"} if self._once else {}
         try:
             self._s3.complete_multipart_upload(
-                **self._upload,  # type: ignore[arg-type]
-                MultipartUpload={"Parts": self._parts},  # type: ignore[typeddict-item]
-                **condition,  # type: ignore[arg-type]
+                **self._upload,
+                MultipartUpload={"Parts": self._parts},
+                **condition,
             )
         except ClientError as e:
             if not (self._once and error_status(e) in (409, 412)):
                 raise
-            self._s3.abort_multipart_upload(**self._upload)  # type: ignore[arg-type]
+            self._s3.abort_multipart_upload(**self._upload)
 
 
 def _parts(chunks: Iterable[bytes]) -> Iterator[bytes]:
