@@ -32,7 +32,10 @@ if TYPE_CHECKING:
 
 
 class Settings(msgspec.Struct, frozen=True):
-    """`first_wait`: seconds that a message waits when its endpoint is unavailable for the first time."""
+    """`first_wait`: seconds that a message waits when its endpoint is unavailable for the first time.
+
+    `max_answer_wait`: seconds after which no answer to an invocation is waited for.
+    """
 
     ingest_bucket: str
     label_bucket: str
@@ -42,6 +45,7 @@ class Settings(msgspec.Struct, frozen=True):
     ops_topic_arn: str
     job_labels: str
     first_wait: float
+    max_answer_wait: float
 
 
 settings = read_settings(Settings, os.environ)
@@ -61,6 +65,7 @@ def submission() -> Submission:
         executions=StepFunctionsExecutions(client("stepfunctions"), settings.state_machine_arn),
         announcements=AwsAnnouncements(sns=client("sns"), topic=settings.ops_topic_arn),
         job_labels=job_labels(settings.job_labels),
+        max_answer_wait=settings.max_answer_wait,
         now=time.time,
     )
 

@@ -137,6 +137,7 @@ class Account:
             "LEDGER_TABLE": LEDGER,
             "JOB_LABELS": "car,truck,person",
             "FIRST_WAIT": "10",
+            "MAX_ANSWER_WAIT": "86400",
             "MAX_ERRORS": "2",
             "UNSUBMITTED_AFTER": "3600",
             "MAX_SILENCES": "5",

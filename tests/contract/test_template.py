@@ -250,8 +250,9 @@ def test_a_function_of_a_queue_reports_partial_failures_and_is_bounded(function:
     assert event["Properties"]["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
     assert event["Properties"]["ScalingConfig"]["MaximumConcurrency"] >= 2
     # A message may not come back while a function still works on it.
-    timeout = properties.get("Timeout", template()["Globals"]["Function"]["Timeout"])
-    assert template()["Parameters"]["QueueVisibilitySeconds"]["Default"] >= 6 * timeout
+    assert properties["Timeout"] == {"Ref": "QueueFunctionTimeoutSeconds"}
+    parameters = template()["Parameters"]
+    assert parameters["QueueVisibilitySeconds"]["Default"] >= 6 * parameters["QueueFunctionTimeoutSeconds"]["Default"]
 
 
 def test_only_raw_messages_reach_the_collect_queue() -> None:

@@ -30,6 +30,7 @@ DRIVE = "drive-7"
 JOB_LABELS = ("car", "truck", "bicycle", "person")
 LIMITS = Limits(unsubmitted_after=3_600.0, max_silences=3)
 MAX_ERRORS = 2
+MAX_ANSWER_WAIT = 86_400.0
 
 
 def frame_key(index: int, *, drive: str = DRIVE, camera: str = "front", extension: str = "png") -> str:
@@ -72,6 +73,7 @@ class Pipeline:
             executions=fused(self.executions),
             announcements=fused(self.announcements),
             job_labels=JOB_LABELS,
+            max_answer_wait=MAX_ANSWER_WAIT,
             now=lambda: self.now,
         )
 

@@ -84,7 +84,11 @@ def read_message(body: str) -> Iterator[ObjectEvent | UnitRequest]:
 
 
 class Submission:
-    """Takes uploads into the pipeline. `job_labels`: the labels that people are offered."""
+    """Takes uploads into the pipeline.
+
+    `job_labels`: the labels that people are offered. `max_answer_wait`: seconds after which no answer to an invocation
+    is waited for, whatever its model's times are.
+    """
 
     def __init__(
         self,
@@ -97,6 +101,7 @@ class Submission:
         executions: Executions,
         announcements: Announcements,
         job_labels: tuple[str, ...],
+        max_answer_wait: float,
         now: Callable[[], float],
     ) -> None:
         self._ingest = ingest
@@ -107,6 +112,7 @@ class Submission:
         self._executions = executions
         self._announcements = announcements
         self._job_labels = job_labels
+        self._max_answer_wait = max_answer_wait
         self._now = now
 
     def take(self, asked: ObjectEvent | UnitRequest) -> list[Submitted]:
@@ -167,9 +173,9 @@ class Submission:
             timeout=model.invocation_timeout,
         )
         invoked = self._now()
-        deadline = invoked + model.queue_ttl + model.invocation_timeout + DEADLINE_MARGIN
+        wait = min(model.queue_ttl + model.invocation_timeout + DEADLINE_MARGIN, self._max_answer_wait)
         elsewhere = "" if location == self._labels.uri(expected) else location.removeprefix(self._labels.uri(""))
-        self._ledger.mark_invoked(pending, invoked=invoked, deadline=deadline, location=elsewhere)
+        self._ledger.mark_invoked(pending, invoked=invoked, deadline=invoked + wait, location=elsewhere)
         return Submitted("submitted", elsewhere and f"the answer will lie at {location}")
 
     def _close(self, drive: str, event: ObjectEvent) -> Submitted:
