@@ -84,7 +84,7 @@ class RunView:
             if progress.ended:
                 return progress
             if progress.status == "not started" and time.monotonic() - began > start_within:
-                refused = "; ".join(detail for _, _, detail in self._stack.ledger.refusals(self._drive))
+                refused = "; ".join(refusal.detail for refusal in self._stack.ledger.refusals(self._drive))
                 raise CommandError(
                     f"no execution of drive {self._drive} started within {start_within:.0f} s"
                     + (f": {refused}" if refused else "; look at the submit queue and the submit function's log")

@@ -13,6 +13,7 @@ from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType
 
 from autolabel.aws.bucket import S3Bucket
 from autolabel.aws.clients import client
+from autolabel.aws.deliveries import Buried, Deliveries
 from autolabel.aws.executions import StepFunctionsExecutions
 from autolabel.aws.ledger import DynamoLedger
 from autolabel.aws.queue import SqsSubmitQueue
@@ -28,14 +29,18 @@ if TYPE_CHECKING:
 
 
 class Settings(msgspec.Struct, frozen=True):
-    """`max_errors`: after so many failures by the model a unit is failed."""
+    """`max_errors`: after so many failures by the model a unit is failed. `first_wait`, `bury_after`: of Deliveries."""
 
     ingest_bucket: str
     label_bucket: str
     ledger_table: str
     submit_queue_url: str
+    collect_queue_url: str
+    dead_letters_url: str
     state_machine_arn: str
     max_errors: int
+    first_wait: float
+    bury_after: int
 
 
 settings = read_settings(Settings, os.environ)
@@ -64,9 +69,25 @@ def completion() -> Completion:
     )
 
 
+@cache
+def deliveries() -> Deliveries:
+    return Deliveries(
+        client("sqs"),
+        settings.collect_queue_url,
+        settings.dead_letters_url,
+        first_wait=settings.first_wait,
+        bury_after=settings.bury_after,
+    )
+
+
 def take(record: SQSRecord) -> str:
     """Settle one notification; its drive, or nothing when it is none of ours."""
-    settled = completion().take(record.body, time.time())
+    try:
+        settled = deliveries().work(record, lambda: completion().take(record.body, time.time()))
+    except Buried as e:
+        metrics.add_metric("MessagesBuried", MetricUnit.Count, 1)
+        logger.exception(e.reason, extra={"body": record.body[:2_000]})
+        return ""
     metrics.add_metric(f"Notifications{settled.outcome.capitalize()}", MetricUnit.Count, 1)
     if settled.outcome in ("stranger", "failed", "retried"):
         logger.warning(f"{settled.outcome}: {settled.detail}", extra={"body": record.body[:2_000]})

@@ -8,23 +8,34 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+from aws_lambda_powertools.metrics import MetricUnit
 
 from autolabel.aws.bucket import S3Bucket
 from autolabel.aws.clients import client
+from autolabel.aws.endpoints import SageMakerEndpointStates
 from autolabel.aws.executions import StepFunctionsExecutions
 from autolabel.aws.ledger import DynamoLedger
 from autolabel.aws.queue import SqsSubmitQueue
+from autolabel.catalogue import Catalogue
 from autolabel.observability import logger, metrics, tracer
 from autolabel.reconciliation import Limits
-from autolabel.runs import await_answers, reconcile_run
+from autolabel.runs import Progress, RunTurns, await_answers, retry_failed_units
 from autolabel.settings import read_settings
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
+# Repairs are made by so many threads at a time: each waits for the ledger and the queue.
+WORKERS = 16
+# With so little time left a turn is broken off, to go on with another call.
+SPARE_MILLISECONDS = 120_000
+
 
 class Settings(msgspec.Struct, frozen=True):
-    """`unsubmitted_after`: seconds after which a unit that no endpoint took is queued again."""
+    """`unsubmitted_after`: seconds after which a unit that no endpoint took is queued again.
+
+    `frames_patience`: seconds that frames are waited for which a drive's document promises.
+    """
 
     ingest_bucket: str
     label_bucket: str
@@ -33,14 +44,25 @@ class Settings(msgspec.Struct, frozen=True):
     state_machine_arn: str
     unsubmitted_after: float
     max_silences: int
+    frames_patience: float
+
+
+class Failures(msgspec.Struct, frozen=True):
+    """Units that failed, of how many; `redriven`: whether a person had a look since."""
+
+    failed: int
+    units: int
+    redriven: bool
 
 
 class Request(msgspec.Struct, frozen=True):
-    """`token`: of the execution's wait; without it, a turn is asked for."""
+    """`token`: of the execution's wait; `failures`: too many of them; without either, a turn is asked for."""
 
     drive: str
     run: str
     token: str = ""
+    failures: Failures | None = None
+    progress: Progress = Progress()
 
 
 settings = read_settings(Settings, os.environ)
@@ -49,6 +71,22 @@ settings = read_settings(Settings, os.environ)
 @cache
 def ledger() -> DynamoLedger:
     return DynamoLedger(client("dynamodb"), settings.ledger_table)
+
+
+@cache
+def turns() -> RunTurns:
+    labels = S3Bucket(client("s3"), settings.label_bucket)
+    return RunTurns(
+        ingest=S3Bucket(client("s3"), settings.ingest_bucket),
+        labels=labels,
+        ledger=ledger(),
+        queue=SqsSubmitQueue(client("sqs"), settings.submit_queue_url),
+        catalogue=Catalogue(labels.read, time.time),
+        endpoints=SageMakerEndpointStates(client("sagemaker")),
+        limits=Limits(settings.unsubmitted_after, settings.max_silences),
+        frames_patience=settings.frames_patience,
+        workers=WORKERS,
+    )
 
 
 @logger.inject_lambda_context
@@ -60,15 +98,25 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     if request.token:
         executions = StepFunctionsExecutions(client("stepfunctions"), settings.state_machine_arn)
         return {"woken": await_answers(run, request.token, ledger=ledger(), executions=executions)}
-    report = reconcile_run(
+    if request.failures:
+        retry_failed_units(
+            run,
+            request.failures.failed,
+            request.failures.units,
+            request.failures.redriven,
+            ledger=ledger(),
+            now=time.time(),
+        )
+        return {"turn": request.progress.turn, "retried": True}
+    report = turns().reconcile(
         run,
-        ingest=S3Bucket(client("s3"), settings.ingest_bucket),
-        labels=S3Bucket(client("s3"), settings.label_bucket),
-        ledger=ledger(),
-        queue=SqsSubmitQueue(client("sqs"), settings.submit_queue_url),
-        limits=Limits(settings.unsubmitted_after, settings.max_silences),
-        now=time.time(),
+        request.progress,
+        time.time(),
+        lambda: context.get_remaining_time_in_millis() < SPARE_MILLISECONDS,
     )
+    if report.paused:
+        metrics.add_metric("EndpointUnavailable", MetricUnit.Count, len(report.paused))
+        logger.warning("paused", extra={"paused": report.paused})
     logger.info("turn", extra={"turn": msgspec.to_builtins(report)})
     builtins: dict[str, Any] = msgspec.to_builtins(report)
     return builtins

@@ -14,11 +14,12 @@ from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, pro
 from autolabel.aws.announcements import AwsAnnouncements
 from autolabel.aws.bucket import S3Bucket
 from autolabel.aws.clients import client
+from autolabel.aws.deliveries import Buried, Deliveries
 from autolabel.aws.endpoints import SageMakerEndpoints
 from autolabel.aws.executions import StepFunctionsExecutions
 from autolabel.aws.ledger import DynamoLedger
-from autolabel.aws.queue import SqsSubmitQueue
 from autolabel.catalogue import Catalogue
+from autolabel.closing import Closing
 from autolabel.errors import DocumentRefused, Unavailable
 from autolabel.observability import logger, metrics, tracer
 from autolabel.settings import read_settings
@@ -32,19 +33,23 @@ if TYPE_CHECKING:
 
 
 class Settings(msgspec.Struct, frozen=True):
-    """`first_wait`: seconds that a message waits when its endpoint is unavailable for the first time.
+    """`max_answer_wait`: seconds after which no answer to an invocation is waited for.
 
-    `max_answer_wait`: seconds after which no answer to an invocation is waited for.
+    `first_wait`, `bury_after`: of Deliveries. `park_after`: receives after which a frame whose endpoint is gone is left
+    to its run.
     """
 
     ingest_bucket: str
     label_bucket: str
     ledger_table: str
     submit_queue_url: str
+    dead_letters_url: str
     state_machine_arn: str
     ops_topic_arn: str
     job_labels: str
     first_wait: float
+    bury_after: int
+    park_after: int
     max_answer_wait: float
 
 
@@ -54,39 +59,67 @@ processor = BatchProcessor(event_type=EventType.SQS, raise_on_entire_batch_failu
 
 @cache
 def submission() -> Submission:
-    labels = S3Bucket(client("s3"), settings.label_bucket)
+    ingest, labels = (S3Bucket(client("s3"), name) for name in (settings.ingest_bucket, settings.label_bucket))
+    ledger = DynamoLedger(client("dynamodb"), settings.ledger_table)
+    catalogue = Catalogue(labels.read, time.time)
+    executions = StepFunctionsExecutions(client("stepfunctions"), settings.state_machine_arn)
     return Submission(
-        ingest=S3Bucket(client("s3"), settings.ingest_bucket),
+        ingest=ingest,
         labels=labels,
-        ledger=DynamoLedger(client("dynamodb"), settings.ledger_table),
-        catalogue=Catalogue(labels.read, time.time),
+        ledger=ledger,
+        catalogue=catalogue,
         # The queue does the waiting for an endpoint, so the client tries only twice.
         endpoints=SageMakerEndpoints(client("sagemaker-runtime", attempts=2)),
-        executions=StepFunctionsExecutions(client("stepfunctions"), settings.state_machine_arn),
-        announcements=AwsAnnouncements(sns=client("sns"), topic=settings.ops_topic_arn),
-        job_labels=job_labels(settings.job_labels),
+        executions=executions,
+        closing=Closing(
+            ingest=ingest,
+            labels=labels,
+            ledger=ledger,
+            catalogue=catalogue,
+            executions=executions,
+            announcements=AwsAnnouncements(sns=client("sns"), topic=settings.ops_topic_arn),
+            job_labels=job_labels(settings.job_labels),
+            now=time.time,
+        ),
         max_answer_wait=settings.max_answer_wait,
         now=time.time,
     )
 
 
+@cache
+def deliveries() -> Deliveries:
+    return Deliveries(
+        client("sqs"),
+        settings.submit_queue_url,
+        settings.dead_letters_url,
+        first_wait=settings.first_wait,
+        bury_after=settings.bury_after,
+    )
+
+
 def take(record: SQSRecord) -> None:
     try:
+        deliveries().work(record, lambda: submit(record))
+    except Unavailable:
+        metrics.add_metric("EndpointUnavailable", MetricUnit.Count, 1)
+        raise
+    except Buried as e:
+        metrics.add_metric("MessagesBuried", MetricUnit.Count, 1)
+        logger.exception(e.reason, extra={"body": record.body[:2_000]})
+
+
+def submit(record: SQSRecord) -> None:
+    park = int(record.attributes.approximate_receive_count) >= settings.park_after
+    try:
         for asked in read_message(record.body):
-            for submitted in submission().take(asked):
+            for submitted in submission().take(asked, park=park):
                 metrics.add_metric(f"Units{submitted.outcome.capitalize()}", MetricUnit.Count, 1)
-                log = logger.warning if submitted.outcome in ("refused", "ignored") else logger.debug
+                log = logger.warning if submitted.outcome in ("refused", "ignored", "parked") else logger.debug
                 log(f"{submitted.outcome}: {submitted.detail}", extra={"asked": msgspec.to_builtins(asked)})
     except DocumentRefused as e:
         # Nobody but S3 and this pipeline may send here; what is neither's is logged and counted, not retried.
         metrics.add_metric("MessagesRefused", MetricUnit.Count, 1)
         logger.error(str(e), extra={"body": record.body[:2_000]})
-    except Unavailable:
-        queue = SqsSubmitQueue(client("sqs"), settings.submit_queue_url)
-        received = int(record.attributes.approximate_receive_count)
-        queue.back_off(record.receipt_handle, received, settings.first_wait)
-        metrics.add_metric("EndpointUnavailable", MetricUnit.Count, 1)
-        raise
 
 
 @logger.inject_lambda_context

@@ -46,6 +46,8 @@ ACTIONS = {
     "TransactWriteItems": ["dynamodb:PutItem", "dynamodb:DeleteItem"],
     "SendMessageBatch": ["sqs:SendMessage"],
 }
+_TAKERS = ("submit", "collect")
+QUEUES = ("SubmitQueue", "SubmitDeadLetters", "CollectQueue", "CollectDeadLetters")
 PREFIXES = {"stepfunctions": "states", "sagemaker-runtime": "sagemaker"}
 
 
@@ -75,6 +77,7 @@ class Watch:
             "sagemaker-runtime.InvokeEndpointAsync",
             "sfn.StartExecution",
             "sfn.SendTaskSuccess",
+            "sagemaker.DescribeEndpoint",
             "events.PutEvents",
             "sns.Publish",
         ):
@@ -83,6 +86,7 @@ class Watch:
         for service in ("s3", "dynamodb", "sqs", "sns", "stepfunctions", "events"):
             clients.client(service)
         clients.client("sagemaker-runtime", attempts=2)
+        clients.client("sagemaker")
 
     def _note(self, params: dict[str, Any], model: OperationModel, **_: Any) -> None:
         if self.account:
@@ -116,7 +120,8 @@ class Account:
         self.ingest, self.labels = S3Bucket(s3, INGEST), S3Bucket(s3, LABELS)
         self.ledger = DynamoLedger(create_table(LEDGER, unwatched_client("dynamodb")), LEDGER)
         self.sqs = unwatched_client("sqs")
-        self.queue = self.sqs.create_queue(QueueName="SubmitQueue")["QueueUrl"]
+        self.queues = {name: self.sqs.create_queue(QueueName=name)["QueueUrl"] for name in QUEUES}
+        self.queue = self.queues["SubmitQueue"]
         self.ops = unwatched_client("sns").create_topic(Name="OpsTopic")["TopicArn"]
         watch().account = self
 
@@ -130,6 +135,8 @@ class Account:
         """A function's module, imported as Lambda would, with the template's variables in its environment."""
         values = {
             "SUBMIT_QUEUE_URL": self.queue,
+            "COLLECT_QUEUE_URL": self.queues["CollectQueue"],
+            "DEAD_LETTERS_URL": self.queues[f"{function.capitalize()}DeadLetters"] if function in _TAKERS else "",
             "OPS_TOPIC_ARN": self.ops,
             "STATE_MACHINE_ARN": STATE_MACHINE,
             "INGEST_BUCKET": INGEST,
@@ -137,10 +144,14 @@ class Account:
             "LEDGER_TABLE": LEDGER,
             "JOB_LABELS": "car,truck,person",
             "FIRST_WAIT": "10",
+            "BURY_AFTER": "10",
+            "PARK_AFTER": "6",
             "MAX_ANSWER_WAIT": "86400",
             "MAX_ERRORS": "2",
             "UNSUBMITTED_AFTER": "3600",
             "MAX_SILENCES": "5",
+            "FRAMES_PATIENCE": "900",
+            "ABANDONED_AFTER": "86400",
             "SHARD_FRAMES": "500",
             "MAX_JOB_OBJECTS": "100000",
             **changes,
@@ -178,7 +189,7 @@ class Account:
         self.ingest.write(DOCUMENT_KEY, DOCUMENT)
         document = parse_drive_document(DOCUMENT, DOCUMENT_KEY)
         run = Run("drive-7", "0001", document, "e", (MODEL.id,), "2026.1", ("car", "truck", "person"))
-        return self.ledger.allocate_first_run(run, 1.0)
+        return self.ledger.allocate_run(run)
 
     def add_answer(self) -> None:
         self.labels.write(self.add_frame().answer_key(1), answer(labels=("person", "bicycle", "car")))
@@ -196,6 +207,8 @@ class Account:
         if model.name == "InvokeEndpointAsync":
             asked = self.called("InvokeEndpointAsync")[-1]
             parsed["OutputLocation"] = f"s3://{LABELS}/inference/{asked['S3OutputPathExtension']}/{asked['Filename']}"
+        if model.name == "DescribeEndpoint":
+            parsed["EndpointStatus"] = "InService"
         if model.name == "PutEvents":
             parsed |= {"FailedEntryCount": 0, "Entries": [{"EventId": "1"}]}
         return AWSResponse("", 200, {}, io.BytesIO()), parsed
@@ -220,9 +233,10 @@ def needed(call: Call) -> list[tuple[str, str]]:
         return found
     resource = {
         "dynamodb": f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{LEDGER}",
-        "sqs": f"arn:aws:sqs:{REGION}:{ACCOUNT}:SubmitQueue",
+        "sqs": f"arn:aws:sqs:{REGION}:{ACCOUNT}:{parameters.get('QueueUrl', '').rpartition('/')[2]}",
         "sns": parameters.get("TopicArn", ""),
         "sagemaker-runtime": f"arn:aws:sagemaker:{REGION}:{ACCOUNT}:endpoint/{parameters.get('EndpointName')}",
+        "sagemaker": f"arn:aws:sagemaker:{REGION}:{ACCOUNT}:endpoint/{parameters.get('EndpointName')}",
         "stepfunctions": STATE_MACHINE,
         "events": f"arn:aws:events:{REGION}:{ACCOUNT}:event-bus/default",
     }[call.service]

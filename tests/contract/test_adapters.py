@@ -60,15 +60,6 @@ def test_a_queue_that_takes_only_some_units_is_an_error() -> None:
             SqsSubmitQueue(client, "https://queue").send(requests(2))
 
 
-@pytest.mark.parametrize(("count", "wait"), [(1, 10), (2, 20), (7, 640), (8, 900), (1_000, 900)])
-def test_a_message_waits_longer_each_time_and_never_more_than_fifteen_minutes(count: int, wait: int) -> None:
-    client = boto3.client("sqs")
-    with Stubber(client) as stubber:
-        asked = {"QueueUrl": "https://queue", "ReceiptHandle": "r", "VisibilityTimeout": wait}
-        stubber.add_response("change_message_visibility", {}, asked)
-        SqsSubmitQueue(client, "https://queue").back_off("r", count, 10.0)
-
-
 def test_an_endpoint_is_asked_with_all_that_names_the_answer() -> None:
     client = boto3.client("sagemaker-runtime")
     expected = {

@@ -18,6 +18,7 @@ from autolabel.summary import Summary
 from autolabel.units import Unit
 from tests.contract.account import DOCUMENT, DOCUMENT_KEY, EVENTS, FRAME_KEY, MODEL, Account, load_module, sample
 from tests.contract.template import LABELS, ROOT, STATE_MACHINE, functions
+from tests.fakes.images import png_header
 from tests.fakes.pipeline import verified
 
 RUN = "labels/drive-7/0001/"
@@ -100,7 +101,7 @@ def test_submit_sends_a_frame_to_its_model_and_records_what_does_not_fit(account
     assert found is not None
     assert found.invoked
     assert found.location == ""
-    ((key, reason, _),) = account.ledger.refusals("drive-7")
+    ((key, reason, _, _),) = account.ledger.refusals("drive-7")
     assert (key, reason) == ("drives/drive-7/front/left camera+ü.png", "key-outside-contract")
 
 
@@ -108,17 +109,17 @@ def test_submit_puts_a_frame_back_for_longer_each_time_while_its_endpoint_is_awa
     account.add_model()
     account.sqs.send_message(QueueUrl=account.queue, MessageBody="x")
     (message,) = account.sqs.receive_message(QueueUrl=account.queue)["Messages"]
-    for code in ("ThrottlingException", "ValidationError", "InternalFailure"):
+    for code, counts in (("ThrottlingException", (1, 2, 4, 20)), ("ValidationError", (1, 2, 4, 5))):
         account.errors["InvokeEndpointAsync"] = code
         waits = []
-        for count in (1, 2, 4, 20):
+        for count in counts:
             event = sample("submit-frames")
             event["Records"][0]["receiptHandle"] = message["ReceiptHandle"]
             event["Records"][0]["attributes"]["ApproximateReceiveCount"] = str(count)
             result = account.invoke("submit", event)
             assert failures(result) == [event["Records"][0]["messageId"]]
             waits += [call["VisibilityTimeout"] for call in account.called("ChangeMessageVisibility")]
-        assert waits == [10, 20, 80, 900]
+        assert waits == [min(900, 10 * 2 ** (count - 1)) for count in counts]
 
 
 def test_submit_puts_a_frame_back_while_there_is_no_catalogue(account: Account) -> None:
@@ -195,6 +196,32 @@ def test_submit_closes_or_refuses_a_drive_whatever_the_size_of_its_document(
 def test_submit_ignores_the_test_event_of_s3(account: Account) -> None:
     assert failures(account.invoke("submit", sample("submit-test-event"))) == []
     assert account.calls == []
+
+
+def test_submit_closes_a_drive_whose_documents_event_was_lost(account: Account) -> None:
+    account.add_model()
+    account.ingest.write(DOCUMENT_KEY, DOCUMENT)
+    assert failures(account.invoke("submit", sample("submit-close"))) == []
+    assert [call["name"] for call in account.called("StartExecution")] == ["drive-7-0001"]
+
+
+def test_a_sweep_closes_what_nobody_closed_and_tells_of_what_came_late(account: Account) -> None:
+    account.add_run()
+    account.labels.write("labels/drive-7/0001/frames.jsonl", b"")
+    account.labels.write("labels/drive-7/0001/listing.json", b'{"objects":0,"frames":0,"cameras":{},"refused":{}}')
+    account.ledger.mark_closed("drive-7")
+    account.ledger.mark_late("drive-7", 1.0)
+    account.ingest.write("drives/forgotten/front/1700000000000000000.png", png_header(640, 360))
+    account.ingest.write("drives/lost-event/drive.json", DOCUMENT)
+    assert account.invoke("sweep", sample("sweep"), ABANDONED_AFTER="-1") == {"closed": 1, "asked": 1, "late": 1}
+    closed = json.loads(account.ingest.read("drives/forgotten/drive.json") or b"")
+    assert list(closed["cameras"]) == ["front"]
+    assert account.messages() == [{"kind": "close", "drive": "lost-event"}]
+    told = [call["Subject"] for call in account.called("Publish")]
+    assert told == ["drive drive-7 has changed since run 0001 began", "drive forgotten was never closed"]
+    assert list(account.ledger.late_drives()) == []
+    # What a sweep has closed or told is not closed or told again.
+    assert account.invoke("sweep", sample("sweep"), ABANDONED_AFTER="-1")["late"] == 0
 
 
 def test_submit_submits_a_unit_that_the_pipeline_asks_for(account: Account) -> None:

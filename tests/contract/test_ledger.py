@@ -114,27 +114,27 @@ def test_only_a_unit_that_waits_in_the_queue_is_touched(ledger: Ledger) -> None:
 
 def test_a_failure_moves_a_unit_from_pending_to_failed_at_once(ledger: Ledger) -> None:
     ledger.add_pending(pending(unit()))
-    assert ledger.fail(pending(unit()), "the model said no")
+    assert ledger.fail(pending(unit()), "the model said no", 5.0)
     assert ledger.pending(unit()) is None
     assert [(f.unit, f.reason) for f in ledger.failed_of_model("d1", MODEL)] == [(unit(), "the model said no")]
 
 
 def test_a_failure_of_another_attempt_changes_nothing(ledger: Ledger) -> None:
     ledger.add_pending(pending(unit(), attempt=2))
-    assert not ledger.fail(pending(unit(), attempt=1), "late")
+    assert not ledger.fail(pending(unit(), attempt=1), "late", 5.0)
     assert ledger.pending(unit()) == pending(unit(), attempt=2)
     assert list(ledger.failed_of_model("d1", MODEL)) == []
 
 
 def test_a_failure_of_an_answered_unit_changes_nothing(ledger: Ledger) -> None:
-    assert not ledger.fail(pending(unit()), "late")
+    assert not ledger.fail(pending(unit()), "late", 5.0)
     assert list(ledger.failed_of_model("d1", MODEL)) == []
 
 
 def test_a_second_failure_after_a_new_start_replaces_the_reason(ledger: Ledger) -> None:
     for reason in ("first", "second"):
         ledger.add_pending(pending(unit()))
-        assert ledger.fail(pending(unit()), reason)
+        assert ledger.fail(pending(unit()), reason, 5.0)
     assert [f.reason for f in ledger.failed_of_model("d1", MODEL)] == ["second"]
 
 
@@ -164,7 +164,7 @@ def test_units_come_in_the_byte_order_of_their_places_from_all_partitions(ledger
         ledger.add_pending(pending(one))
     assert [p.unit for p in ledger.pending_of_model("d1", MODEL)] == expected
     for one in units[::2]:
-        ledger.fail(pending(one), "no")
+        ledger.fail(pending(one), "no", 5.0)
     for one in units[1::2]:
         ledger.settle(one, "elsewhere")
     assert [f.unit for f in ledger.failed_of_model("d1", MODEL)] == [u for u in expected if u in units[::2]]
@@ -202,8 +202,8 @@ def test_something_is_pending_in_whatever_partition_it_lies(ledger: Ledger) -> N
 
 
 def test_the_first_run_stands_whoever_comes_second(ledger: Ledger) -> None:
-    assert ledger.allocate_first_run(run(), 1.0) == run()
-    assert ledger.allocate_first_run(run(etag="second"), 2.0) == run()
+    assert ledger.allocate_run(run()) == run()
+    assert ledger.allocate_run(run(etag="second")) == run()
     assert ledger.run("d1", "0001") == run()
     assert ledger.find_run("d1", "0001") == run()
     assert ledger.find_run("d1", "0002") is None
@@ -212,7 +212,7 @@ def test_the_first_run_stands_whoever_comes_second(ledger: Ledger) -> None:
 
 
 def test_a_finished_run_is_still_the_run(ledger: Ledger) -> None:
-    ledger.allocate_first_run(run(), 1.0)
+    ledger.allocate_run(run())
     assert ledger.outcome("d1", "0001") == ""
     ledger.finish_run(run(), "published", 99.0)
     assert ledger.run("d1", "0001") == run()
@@ -236,7 +236,7 @@ def test_only_the_very_token_is_forgotten(ledger: Ledger) -> None:
 
 
 def test_a_drives_waiting_runs_are_told_from_its_runs_and_from_other_drives(ledger: Ledger) -> None:
-    ledger.allocate_first_run(run(), 1.0)
+    ledger.allocate_run(run())
     for drive, name in (("d1", "0002"), ("d1", "0001"), ("d10", "0001")):
         ledger.wait(WaitingRun(drive, name, f"{drive} {name}", (MODEL,)))
     assert [w.token for w in ledger.waiting_runs("d1")] == ["d1 0001", "d1 0002"]
@@ -251,22 +251,22 @@ def test_a_refusal_is_kept_once_for_each_key(ledger: Ledger) -> None:
     for detail in ("first", "second"):
         ledger.record_refusal("d1", "drives/d1/ü", "key-outside-contract", detail, 1.0)
     ledger.record_refusal("", "elsewhere", "key-outside-contract", "x", 1.0)
-    assert list(ledger.refusals("d1")) == [("drives/d1/ü", "key-outside-contract", "second")]
-    assert list(ledger.refusals("")) == [("elsewhere", "key-outside-contract", "x")]
+    assert list(ledger.refusals("d1")) == [("drives/d1/ü", "key-outside-contract", "second", 1.0)]
+    assert list(ledger.refusals("")) == [("elsewhere", "key-outside-contract", "x", 1.0)]
 
 
 def test_a_refusal_with_the_longest_key_and_detail_is_kept(ledger: Ledger) -> None:
     key = "drives/d1/" + "ü" * 507
     assert len(key.encode()) == 1024
     ledger.record_refusal("d1", key, "reason", "é" * 10_000, 1.0)
-    ((kept, _, detail),) = ledger.refusals("d1")
+    ((kept, _, detail, _),) = ledger.refusals("d1")
     assert kept == key
     assert detail == "é" * 2_000
 
 
 def test_a_refusal_without_a_key_is_kept(ledger: Ledger) -> None:
     ledger.record_refusal("", "", "key-outside-contract", "the key is empty", 1.0)
-    assert [detail for _, _, detail in ledger.refusals("")] == ["the key is empty"]
+    assert [refusal.detail for refusal in ledger.refusals("")] == ["the key is empty"]
 
 
 @pytest.mark.usefixtures("aws")
@@ -275,7 +275,7 @@ def test_a_partition_of_more_than_one_page_is_read_to_its_end() -> None:
     ledger = DynamoLedger(create_table("ledger"), "ledger")
     for index in range(600):
         ledger.record_refusal("d1", f"{index:04d}", "reason", "x" * 2_000, 1.0)
-    assert [key for key, _, _ in ledger.refusals("d1")] == [f"{index:04d}" for index in range(600)]
+    assert [refusal.key for refusal in ledger.refusals("d1")] == [f"{index:04d}" for index in range(600)]
 
 
 @pytest.mark.usefixtures("aws")
@@ -288,7 +288,7 @@ def test_a_failed_transaction_that_is_no_failed_condition_is_raised() -> None:
             modeled_fields={"CancellationReasons": [{"Code": "None"}, {"Code": "TransactionConflict"}]},
         )
         with pytest.raises(ClientError, match="TransactionCanceled"):
-            DynamoLedger(client, "ledger").fail(pending(unit()), "no")
+            DynamoLedger(client, "ledger").fail(pending(unit()), "no", 5.0)
 
 
 @pytest.mark.usefixtures("aws")
@@ -321,7 +321,7 @@ def test_every_read_is_strongly_consistent(monkeypatch: pytest.MonkeyPatch) -> N
         list(read("d1", MODEL))
     ledger.pending_of_frame(FrameKey("d1", "front", "0" * 19, "png"), MODEL)
     ledger.waiting_runs("d1")
-    ledger.allocate_first_run(run(), 1.0)
+    ledger.allocate_run(run())
     reads = [params for params in asked if "Item" not in params]
     assert len(reads) >= 20
     assert all(params["ConsistentRead"] is True for params in reads)

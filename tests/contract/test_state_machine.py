@@ -44,9 +44,10 @@ def test_every_time_is_a_parameter_of_the_template() -> None:
     times = {
         name: state[key] for name, state in STATES.items() for key in ("TimeoutSeconds", "Seconds") if key in state
     }
-    assert set(times) == {"AwaitInference", "LabelingJob", "WaitForJob"}
+    assert set(times) == {"AwaitFrames", "AwaitInference", "LabelingJob", "WaitForJob"}
     for value in times.values():
-        parameter = GIVEN[value.removeprefix("${").removesuffix("}")]["Ref"]
+        (name,) = re.findall(r"\$\{(\w+)\}", value)
+        parameter = GIVEN[name]["Ref"]
         assert template()["Parameters"][parameter]["Type"] == "Number"
 
 
@@ -137,15 +138,17 @@ def test_an_exhausted_failure_is_not_caught() -> None:
 def test_a_wait_for_answers_always_ends_in_another_look() -> None:
     wait = STATES["AwaitInference"]
     assert wait["Resource"].endswith("lambda:invoke.waitForTaskToken")
-    assert wait["TimeoutSeconds"] == "${AwaitTimeout}"
+    assert wait["TimeoutSeconds"].startswith("{% ${AwaitTimeout} * ")
     assert targets(wait) == ["Reconcile", "Reconcile"]
 
 
 def test_only_a_run_without_anything_pending_is_planned() -> None:
     into = [name for name, state in STATES.items() if "PlanShards" in targets(state)]
     assert into == ["Everything answered?"]
-    (choice,) = STATES["Everything answered?"]["Choices"]
-    assert choice["Condition"] == "{% $states.input.pending = 0 %}"
+    conditions = {choice["Next"]: choice["Condition"] for choice in STATES["Everything answered?"]["Choices"]}
+    assert conditions["PlanShards"] == "{% $states.input.pending = 0 %}"
+    # Whatever else is the matter is looked at first.
+    assert list(conditions) == ["Reconcile", "AwaitFrames", "FailedUnits", "PlanShards"]
     assert STATES["Everything answered?"]["Default"] == "AwaitInference"
 
 
@@ -159,7 +162,7 @@ def test_a_failed_shard_fails_the_run() -> None:
 
 
 def test_labels_never_travel_through_the_state() -> None:
-    for name in ("Reconcile", "PlanShards", "Assemble", "Publish"):
+    for name in ("PlanShards", "FailedUnits", "Assemble", "Publish"):
         assert STATES[name]["Output"] == "{% $states.result.Payload %}"
     assert set(STATES["LabelingJob"]["Output"]) == {"job", "status", "frames", "manifest", "output"}
     assert set(STATES["JobCompleted"]["Output"]) == set(STATES["LabelingJob"]["Output"])

@@ -161,7 +161,7 @@ def test_only_the_inference_topics_send_to_the_collect_queue() -> None:
 
 def test_functions_that_send_to_a_queue_are_those_that_must() -> None:
     senders = {name for name in functions() for s in statements(name) if s["Action"] == "sqs:SendMessage"}
-    assert senders == {"collect", "reconcile"}
+    assert senders == {"submit", "collect", "reconcile", "sweep"}
 
 
 def test_an_uploader_may_put_drives_and_nothing_else() -> None:

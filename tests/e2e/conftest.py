@@ -27,8 +27,16 @@ def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pipeline]:
         images={IMAGE: MODEL}, annotator="tests.e2e.annotators:annotate", wait_scale=0.1, enforce_iam=True
     )
     with EmbeddedCloud(folder, settings=settings) as cloud:
-        parameters = {"AwaitTimeoutSeconds": "5", "UnsubmittedAfterSeconds": "4", "ShardFrames": "4"}
-        deploy_stack(cloud, folder, {**parameters, "MaxJobObjects": "8"})
+        parameters = {
+            "AwaitTimeoutSeconds": "5",
+            "UnsubmittedAfterSeconds": "4",
+            "FramesPatienceSeconds": "4",
+            "FramesPollSeconds": "1",
+            "AbandonedAfterSeconds": "4",
+            "ShardFrames": "4",
+            "MaxJobObjects": "8",
+        }
+        deploy_stack(cloud, folder, parameters)
         stack = Stack.find(STACK, cloud.client)
         model = read_document(PROJECT / "models" / "yolox-nano.json", endpoint="choosy")
         model = msgspec.structs.replace(model, name="choosy", classes={**model.classes, "train": "train"})

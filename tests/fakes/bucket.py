@@ -13,13 +13,15 @@ CHUNK = 1024
 
 
 class FakeBucket:
-    """`autolabel.ports.Bucket` in a dict; `writes` names the keys that were written, in order."""
+    """`autolabel.ports.Bucket` in a dict; `writes` names the keys that were written, in order; `now` is its clock."""
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.objects: dict[str, bytes] = {}
         self.content_types: dict[str, str] = {}
         self.writes: list[str] = []
+        self.modified: dict[str, float] = {}
+        self.now = 0.0
 
     def uri(self, key: str) -> str:
         return f"s3://{self.name}/{key}"
@@ -29,6 +31,9 @@ class FakeBucket:
 
     def read(self, key: str) -> bytes | None:
         return self.objects.get(key)
+
+    def read_tagged(self, key: str, limit: int) -> tuple[bytes, str] | None:
+        return (self.objects[key][:limit], self.etag(key)) if key in self.objects else None
 
     def read_first(self, key: str, count: int, etag: str | None = None) -> bytes:
         if key not in self.objects or (etag is not None and self.etag(key) != etag):
@@ -45,14 +50,21 @@ class FakeBucket:
     def exists(self, key: str) -> bool:
         return key in self.objects
 
-    def list(self, prefix: str) -> Iterator[StoredObject]:
+    def list(self, prefix: str, after: str = "") -> Iterator[StoredObject]:
         # S3 pages through a living bucket; a snapshot of the keys is the most that anyone may rely on.
-        for key in sorted((key for key in self.objects if key.startswith(prefix)), key=str.encode):
+        names = (k for k in self.objects if k.startswith(prefix) and k.encode() > after.encode())
+        for key in sorted(names, key=str.encode):
             if key in self.objects:
-                yield StoredObject(key, self.etag(key), len(self.objects[key]))
+                yield StoredObject(key, self.etag(key), len(self.objects[key]), self.modified[key])
+
+    def folders(self, prefix: str) -> Iterator[str]:
+        rests = (key.removeprefix(prefix) for key in self.objects if key.startswith(prefix))
+        folders = {rest.split("/")[0] for rest in rests if "/" in rest}
+        return iter(sorted(folders, key=lambda folder: f"{folder}/".encode()))
 
     def write(self, key: str, body: bytes, content_type: str = "application/json") -> None:
         self.objects[key] = bytes(body)
+        self.modified[key] = self.now
         self.content_types[key] = content_type
         self.writes.append(key)
 

@@ -31,13 +31,14 @@ class FakeEndpoints:
     """`autolabel.ports.Endpoints`: takes requests and answers them when told to.
 
     `honours_names`: whether it knows Filename and S3OutputPathExtension; one that does not answers under names of its
-    own. `available`: switch off to have it throttle.
+    own. `available`: switch off to have it throttle; `gone`: switch on to have it deleted.
     """
 
     def __init__(self, labels: FakeBucket, *, honours_names: bool = True) -> None:
         self._labels = labels
         self.honours_names = honours_names
         self.available = True
+        self.gone = False
         self.taken: list[Invocation] = []
 
     def invoke(
@@ -53,6 +54,8 @@ class FakeEndpoints:
         ttl: int,
         timeout: int,
     ) -> str:
+        if self.gone:
+            raise EndpointUnavailable(f"endpoint {endpoint}: not found", gone=True)
         if not self.available:
             raise EndpointUnavailable(f"endpoint {endpoint}: slow down")
         name = f"{output_extension}/{filename}" if self.honours_names else f"{len(self.taken):08d}.out"
@@ -72,6 +75,9 @@ class FakeEndpoints:
             )
         )
         return location
+
+    def state(self, endpoint: str) -> str:
+        return "missing" if self.gone else "InService"
 
     def answer(self, invocation: Invocation, body: bytes) -> str:
         """Leave an answer in the label bucket; the success notification, which the caller may deliver or lose."""

@@ -10,12 +10,16 @@ class FakeExecutions:
         self.started: dict[str, tuple[str, str]] = {}
         self.tokens: set[str] = set()
         self.woken: list[str] = []
+        self.statuses: dict[str, str] = {}
 
     def start(self, name: str, drive: str, run: str) -> bool:
         if name in self.started:
             return False
         self.started[name] = (drive, run)
         return True
+
+    def status(self, name: str) -> str:
+        return self.statuses.get(name, "RUNNING") if name in self.started else ""
 
     def wake(self, token: str) -> bool:
         if token not in self.tokens:

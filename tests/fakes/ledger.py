@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 
-from autolabel.drives import FIRST_RUN, Run
+from autolabel.drives import Run
 from autolabel.errors import RunMissing
 from autolabel.frames import FrameKey
-from autolabel.ports import FailedUnit, PendingUnit, WaitingRun
+from autolabel.ports import FailedUnit, PendingUnit, Refusal, WaitingRun
 from autolabel.units import Unit
 
 
@@ -18,12 +18,15 @@ class FakeLedger:
 
     def __init__(self) -> None:
         self.pending_units: dict[Unit, PendingUnit] = {}
-        self.failed_units: dict[Unit, str] = {}
+        self.failed_units: dict[Unit, FailedUnit] = {}
         self.locations: dict[Unit, str] = {}
         self.runs: dict[tuple[str, str], Run] = {}
         self.outcomes: dict[tuple[str, str], tuple[str, float]] = {}
         self.waiting: dict[tuple[str, str], WaitingRun] = {}
-        self.refused: dict[tuple[str, str], tuple[str, str]] = {}
+        self.refused: dict[tuple[str, str], Refusal] = {}
+        self.closed: set[str] = set()
+        self.frozen: set[str] = set()
+        self.late: dict[str, float] = {}
 
     def add_pending(self, pending: PendingUnit) -> bool:
         if pending.unit in self.pending_units:
@@ -35,8 +38,8 @@ class FakeLedger:
     def pending(self, unit: Unit) -> PendingUnit | None:
         return self.pending_units.get(unit)
 
-    def pending_of_model(self, drive: str, model: str) -> Iterator[PendingUnit]:
-        for unit in _ordered(self.pending_units, drive, model):
+    def pending_of_model(self, drive: str, model: str, after: str = "") -> Iterator[PendingUnit]:
+        for unit in _ordered(self.pending_units, drive, model, after):
             if unit in self.pending_units:
                 yield self.pending_units[unit]
 
@@ -69,11 +72,29 @@ class FakeLedger:
         known = self.pending_units.get(pending.unit)
         return known is not None and not known.invoked and self._change(pending, since=since)
 
-    def fail(self, pending: PendingUnit, reason: str) -> bool:
+    def fail(self, pending: PendingUnit, reason: str, at: float) -> bool:
         if not self._at_attempt(pending):
             return False
         del self.pending_units[pending.unit]
-        self.failed_units[pending.unit] = reason
+        self.failed_units[pending.unit] = FailedUnit(pending.unit, reason, pending.attempt, at)
+        return True
+
+    def revive(self, pending: PendingUnit) -> bool:
+        failed = self.failed_units.get(pending.unit)
+        if failed is None or failed.attempt != pending.attempt - 1 or not self.add_pending(pending):
+            return False
+        del self.failed_units[pending.unit]
+        return True
+
+    def drop(self, pending: PendingUnit) -> bool:
+        known = self.pending_units.get(pending.unit)
+        if known is None or (known.attempt, known.since, bool(known.invoked)) != (
+            pending.attempt,
+            pending.since,
+            bool(pending.invoked),
+        ):
+            return False
+        del self.pending_units[pending.unit]
         return True
 
     def settle(self, unit: Unit, location: str | None) -> None:
@@ -81,16 +102,23 @@ class FakeLedger:
             self.locations[unit] = location
         self.pending_units.pop(unit, None)
 
-    def failed_of_model(self, drive: str, model: str) -> Iterator[FailedUnit]:
-        for unit in _ordered(self.failed_units, drive, model):
-            yield FailedUnit(unit, self.failed_units[unit])
+    def failed_of_model(self, drive: str, model: str, after: str = "") -> Iterator[FailedUnit]:
+        for unit in _ordered(self.failed_units, drive, model, after):
+            yield self.failed_units[unit]
 
-    def locations_of_model(self, drive: str, model: str) -> Iterator[tuple[Unit, str]]:
-        for unit in _ordered(self.locations, drive, model):
+    def locations_of_model(self, drive: str, model: str, after: str = "") -> Iterator[tuple[Unit, str]]:
+        for unit in _ordered(self.locations, drive, model, after):
             yield unit, self.locations[unit]
 
-    def allocate_first_run(self, run: Run, since: float) -> Run:
-        return self.runs.setdefault((run.drive, FIRST_RUN), run)
+    def allocate_run(self, run: Run) -> Run:
+        return self.runs.setdefault((run.drive, run.run), run)
+
+    def latest_run(self, drive: str) -> Run | None:
+        names = sorted(name for of, name in self.runs if of == drive)
+        return self.runs[drive, names[-1]] if names else None
+
+    def retry_failed(self, run: Run, before: float) -> None:
+        self.runs[run.drive, run.run] = msgspec.structs.replace(run, retry_failed_before=before)
 
     def find_run(self, drive: str, run: str) -> Run | None:
         return self.runs.get((drive, run))
@@ -117,13 +145,35 @@ class FakeLedger:
         if known is not None and known.token == waiting.token:
             del self.waiting[waiting.drive, waiting.run]
 
-    def record_refusal(self, place: str, key: str, reason: str, detail: str, at: float) -> None:
-        self.refused[place, key] = (reason, detail[:2_000])
+    def mark_closed(self, drive: str) -> None:
+        self.closed.add(drive)
 
-    def refusals(self, drive: str) -> Iterator[tuple[str, str, str]]:
-        for (place, key), (reason, detail) in sorted(self.refused.items()):
+    def closed_drives(self) -> Iterator[str]:
+        return iter(sorted(self.closed, key=lambda drive: f"{drive}/"))
+
+    def mark_frozen(self, drive: str) -> None:
+        self.frozen.add(drive)
+
+    def is_frozen(self, drive: str) -> bool:
+        return drive in self.frozen
+
+    def mark_late(self, drive: str, at: float) -> None:
+        self.late[drive] = at
+
+    def late_drives(self) -> Iterator[tuple[str, float]]:
+        return iter(sorted(self.late.items(), key=lambda item: f"{item[0]}/"))
+
+    def forget_late(self, drive: str, at: float) -> None:
+        if self.late.get(drive) == at:
+            del self.late[drive]
+
+    def record_refusal(self, place: str, key: str, reason: str, detail: str, at: float) -> None:
+        self.refused[place, key] = Refusal(key, reason, detail[:2_000], at)
+
+    def refusals(self, drive: str) -> Iterator[Refusal]:
+        for (place, _), refusal in sorted(self.refused.items()):
             if place == drive:
-                yield key, reason, detail
+                yield refusal
 
     def _at_attempt(self, pending: PendingUnit) -> bool:
         known = self.pending_units.get(pending.unit)
@@ -136,8 +186,6 @@ class FakeLedger:
         return True
 
 
-def _ordered(
-    units: dict[Unit, object] | dict[Unit, str] | dict[Unit, PendingUnit], drive: str, model: str
-) -> list[Unit]:
-    found = (unit for unit in units if unit.drive == drive and unit.model == model)
+def _ordered(units: Mapping[Unit, object], drive: str, model: str, after: str = "") -> list[Unit]:
+    found = (u for u in units if u.drive == drive and u.model == model and u.position > after)
     return sorted(found, key=lambda unit: unit.place.encode())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 from urllib.parse import quote_plus
 
@@ -10,13 +10,15 @@ import msgspec
 
 from autolabel.assembly import Assembly, assemble_run
 from autolabel.catalogue import Catalogue, Model
+from autolabel.closing import Closing
 from autolabel.completion import Completion, Settled, wake_if_done
 from autolabel.drives import Run
 from autolabel.publication import FinishedJob, Publication, publish_run
 from autolabel.reconciliation import Limits
-from autolabel.runs import Plan, TurnReport, await_answers, plan_run, read_shards, reconcile_run
+from autolabel.runs import Plan, Progress, RunTurns, TurnReport, await_answers, plan_run, read_shards
 from autolabel.shard_labelling import ShardLabelling
-from autolabel.submission import ObjectEvent, Submission, Submitted, UnitRequest, read_message
+from autolabel.submission import Asked, ObjectEvent, Submission, Submitted, read_message
+from autolabel.sweeping import Sweep, SweepReport
 from tests.fakes.announcements import FakeAnnouncements
 from tests.fakes.answers import DETECTOR, add_to_catalogue
 from tests.fakes.bucket import FakeBucket, etag_of
@@ -31,6 +33,8 @@ JOB_LABELS = ("car", "truck", "bicycle", "person")
 LIMITS = Limits(unsubmitted_after=3_600.0, max_silences=3)
 MAX_ERRORS = 2
 MAX_ANSWER_WAIT = 86_400.0
+FRAMES_PATIENCE = 600.0
+ABANDONED_AFTER = 7_200.0
 
 
 def frame_key(index: int, *, drive: str = DRIVE, camera: str = "front", extension: str = "png") -> str:
@@ -58,8 +62,22 @@ class Pipeline:
 
     def upload(self, key: str, body: bytes) -> ObjectEvent:
         """Put an object; the event that S3 will report."""
+        self.ingest.now = self.now
         self.ingest.write(key, body)
         return ObjectEvent("ingest", key, etag_of(body), len(body))
+
+    def closing(self, fuse: Fuse | None = None) -> Closing:
+        fused = (lambda port: Fused(port, fuse)) if fuse else (lambda port: port)
+        return Closing(
+            ingest=fused(self.ingest),
+            labels=fused(self.labels),
+            ledger=fused(self.ledger),
+            catalogue=Catalogue(self.labels.read, lambda: self.now),
+            executions=fused(self.executions),
+            announcements=fused(self.announcements),
+            job_labels=JOB_LABELS,
+            now=lambda: self.now,
+        )
 
     def submission(self, fuse: Fuse | None = None) -> Submission:
         """A fresh submit function; with a fuse, it dies before one of its operations."""
@@ -71,17 +89,16 @@ class Pipeline:
             catalogue=Catalogue(self.labels.read, lambda: self.now),
             endpoints=fused(self.endpoints),
             executions=fused(self.executions),
-            announcements=fused(self.announcements),
-            job_labels=JOB_LABELS,
+            closing=self.closing(fuse),
             max_answer_wait=MAX_ANSWER_WAIT,
             now=lambda: self.now,
         )
 
-    def submit(self, asked: ObjectEvent | UnitRequest, fuse: Fuse | None = None) -> list[str]:
-        return [one.outcome for one in self.take(asked, fuse)]
+    def submit(self, asked: Asked, fuse: Fuse | None = None, *, park: bool = False) -> list[str]:
+        return [one.outcome for one in self.take(asked, fuse, park=park)]
 
-    def take(self, asked: ObjectEvent | UnitRequest, fuse: Fuse | None = None) -> list[Submitted]:
-        return self.submission(fuse).take(asked)
+    def take(self, asked: Asked, fuse: Fuse | None = None, *, park: bool = False) -> list[Submitted]:
+        return self.submission(fuse).take(asked, park=park)
 
     def submit_asked(self) -> list[str]:
         """Take everything from the pipeline's own queue."""
@@ -112,19 +129,38 @@ class Pipeline:
 
     @property
     def run(self) -> Run:
-        return self.ledger.run(self.drive, "0001")
+        run = self.ledger.latest_run(self.drive)
+        assert run is not None, f"{self.drive} was never closed"
+        return run
 
-    def reconcile(self, fuse: Fuse | None = None) -> TurnReport:
+    def turns(self, fuse: Fuse | None = None) -> RunTurns:
         fused = (lambda port: Fused(port, fuse)) if fuse else (lambda port: port)
-        return reconcile_run(
-            self.run,
+        return RunTurns(
             ingest=fused(self.ingest),
             labels=fused(self.labels),
             ledger=fused(self.ledger),
             queue=fused(self.queue),
+            catalogue=Catalogue(self.labels.read, lambda: self.now),
+            endpoints=fused(self.endpoints),
             limits=LIMITS,
-            now=self.now,
+            frames_patience=FRAMES_PATIENCE,
         )
+
+    def reconcile(
+        self, fuse: Fuse | None = None, progress: Progress | None = None, enough: Callable[[], bool] = lambda: False
+    ) -> TurnReport:
+        return self.turns(fuse).reconcile(self.run, progress or Progress(), self.now, enough)
+
+    def sweep(self, now: float | None = None) -> SweepReport:
+        sweep = Sweep(
+            ingest=self.ingest,
+            labels=self.labels,
+            ledger=self.ledger,
+            queue=self.queue,
+            announcements=self.announcements,
+            abandoned_after=ABANDONED_AFTER,
+        )
+        return sweep.run(self.now if now is None else now)
 
     def wait(self, token: str, fuse: Fuse | None = None) -> bool:
         """The execution waits with a token; whether it is woken at once."""
@@ -146,7 +182,7 @@ class Pipeline:
             labels=self.labels,
             created="2026-01-01T00:00:00.000",
         )
-        for shard in read_shards(self.labels, self.drive, "0001"):
+        for shard in read_shards(self.labels, self.drive, self.run.run):
             labelling.label(shard)
 
     def assemble(self, max_objects: int = 100_000) -> Assembly:
@@ -215,7 +251,7 @@ def s3_message(event: ObjectEvent) -> str:
     ).decode()
 
 
-def read_one(message: str) -> ObjectEvent | UnitRequest:
+def read_one(message: str) -> Asked:
     """The single thing that a message asks for."""
     (asked,) = read_message(message)
     return asked

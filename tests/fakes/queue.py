@@ -5,18 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from autolabel.errors import Unavailable
-from autolabel.submission import UnitRequest
-from autolabel.units import Unit
+from autolabel.units import CloseRequest, Unit, UnitRequest
 
 
 class FakeSubmitQueue:
     """`autolabel.ports.SubmitQueue`: what was sent stays in `asked` until someone takes it."""
 
     def __init__(self) -> None:
-        self.asked: list[UnitRequest] = []
+        self.asked: list[UnitRequest | CloseRequest] = []
         self.full = False
 
     def send(self, units: Sequence[tuple[Unit, str, str]]) -> None:
         if self.full:
             raise Unavailable("the submit queue did not take the units")
         self.asked += [UnitRequest(*unit) for unit in units]
+
+    def close(self, drive: str) -> None:
+        self.asked.append(CloseRequest(drive))

@@ -14,7 +14,7 @@ from autolabel.shards import ShardResult, shard_key
 from autolabel.summary import FrameCounts, Summary
 from tests.fakes.answers import answer
 from tests.fakes.images import png
-from tests.fakes.pipeline import DRIVE, JOB_LABELS, Pipeline, drive_document, frame_key
+from tests.fakes.pipeline import DRIVE, FRAMES_PATIENCE, JOB_LABELS, Pipeline, drive_document, frame_key
 
 PREFIX = f"labels/{DRIVE}/0001/"
 
@@ -24,6 +24,8 @@ def labelled(pipeline: Pipeline, frames: int, *, shard_frames: int = 3, document
     for index in range(frames):
         pipeline.submit(pipeline.upload(frame_key(index), png()))
     pipeline.close(document)
+    # Promised frames are not waited for any longer.
+    pipeline.now += FRAMES_PATIENCE
     for invocation in pipeline.endpoints.taken:
         pipeline.collect(pipeline.endpoints.answer(invocation, answer()))
     pipeline.reconcile()

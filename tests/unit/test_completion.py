@@ -118,7 +118,7 @@ def test_a_unit_that_its_model_fails_again_and_again_is_failed_with_the_reason(p
         outcomes.append(pipeline.collect(failure(pipeline.endpoints.taken[attempt], reason="out of memory")).outcome)
         pipeline.submit_asked()
     assert outcomes == ["retried"] * (MAX_ERRORS - 1) + ["failed"]
-    assert list(pipeline.ledger.failed_units.values()) == ["out of memory"]
+    assert [f.reason for f in pipeline.ledger.failed_units.values()] == ["out of memory"]
     assert not pending(pipeline)
 
 
@@ -187,7 +187,7 @@ def test_a_failed_unit_always_has_a_reason(pipeline: Pipeline) -> None:
     for attempt in range(MAX_ERRORS):
         pipeline.collect(failure(pipeline.endpoints.taken[attempt], reason=""))
         pipeline.submit_asked()
-    assert list(pipeline.ledger.failed_units.values()) == ["the endpoint reported 'Failed'"]
+    assert [f.reason for f in pipeline.ledger.failed_units.values()] == ["the endpoint reported 'Failed'"]
 
 
 def test_the_reason_of_a_failed_unit_is_cut(pipeline: Pipeline) -> None:
@@ -195,7 +195,7 @@ def test_the_reason_of_a_failed_unit_is_cut(pipeline: Pipeline) -> None:
     for attempt in range(MAX_ERRORS):
         pipeline.collect(failure(pipeline.endpoints.taken[attempt], reason="x" * 5_000))
         pipeline.submit_asked()
-    assert list(pipeline.ledger.failed_units.values()) == ["x" * 500]
+    assert [f.reason for f in pipeline.ledger.failed_units.values()] == ["x" * 500]
 
 
 def test_a_retry_survives_a_crash_before_each_operation() -> None:

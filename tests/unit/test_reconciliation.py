@@ -8,7 +8,8 @@ import msgspec
 import pytest
 
 from autolabel.frames import parse_frame_key
-from autolabel.ports import PendingUnit
+from autolabel.ports import FailedUnit, PendingUnit
+from autolabel.runs import TurnReport
 from autolabel.units import Unit
 from tests.fakes.answers import DETECTOR, answer
 from tests.fakes.faults import Crash, Fuse
@@ -45,18 +46,7 @@ def put(pipeline: Pipeline, **fields: object) -> Unit:
 
 def test_a_drive_without_frames_has_nothing_pending(closed: Pipeline) -> None:
     report = closed.reconcile()
-    assert msgspec.structs.asdict(report) == {
-        "drive": DRIVE,
-        "run": "0001",
-        "frames": 0,
-        "refused": 0,
-        "units": 0,
-        "answered": 0,
-        "failed": 0,
-        "pending": 0,
-        "submitted": 0,
-        "resubmitted": 0,
-    }
+    assert report == TurnReport(DRIVE, "0001", 1, False, *[0] * 9)
     assert not closed.queue.asked
 
 
@@ -115,7 +105,7 @@ def test_an_answer_where_the_endpoint_said_settles_a_unit_whose_notification_was
 def test_a_unit_of_another_content_of_the_frame_is_another_unit(closed: Pipeline) -> None:
     old = add_frame(closed)
     closed.labels.write(old.answer_key(1), answer())
-    closed.ledger.failed_units[old] = "no"
+    closed.ledger.failed_units[old] = FailedUnit(old, "no")
     event = closed.upload(frame_key(0), png(color=(9, 9, 9)))
     report = closed.reconcile()
     assert (report.units, report.answered, report.failed, report.submitted) == (1, 0, 0, 1)
@@ -168,7 +158,9 @@ def test_a_unit_that_no_attempt_answers_is_failed_with_the_count(closed: Pipelin
     closed.now = DEADLINE + 1.0
     report = closed.reconcile()
     assert (report.failed, report.pending) == (1, 0)
-    assert closed.ledger.failed_units == {unit: f"nothing was heard of {LIMITS.max_silences} invocations"}
+    (failed,) = closed.ledger.failed_units.values()
+    assert (failed.unit, failed.reason) == (unit, f"nothing was heard of {LIMITS.max_silences} invocations")
+    assert failed.at == closed.now
     assert not closed.queue.asked
 
 
@@ -181,7 +173,7 @@ def test_errors_of_the_model_are_not_forgotten_by_a_deadline(closed: Pipeline) -
 
 def test_a_failed_unit_is_counted_and_not_asked_for_again(closed: Pipeline) -> None:
     unit = add_frame(closed)
-    closed.ledger.failed_units[unit] = "no"
+    closed.ledger.failed_units[unit] = FailedUnit(unit, "no")
     report = closed.reconcile()
     assert (report.failed, report.pending, report.submitted) == (1, 0, 0)
 
@@ -214,7 +206,7 @@ def test_every_combination_of_what_is_known_comes_to_one_end(
         closed.labels.write("inference/x.out", answer())
         closed.ledger.locations[unit] = "inference/x.out"
     if failed:
-        closed.ledger.failed_units[unit] = "no"
+        closed.ledger.failed_units[unit] = FailedUnit(unit, "no")
     if state is not None:
         closed.ledger.pending_units[unit] = pending(
             unit,

@@ -135,7 +135,7 @@ def test_an_object_of_another_bucket_is_ignored(pipeline: Pipeline) -> None:
 )
 def test_a_key_outside_the_contract_is_recorded_with_its_reason(pipeline: Pipeline, key: str, place: str) -> None:
     assert pipeline.submit(ObjectEvent("ingest", key, "e", 10)) == ["refused"]
-    ((refused, reason, detail),) = pipeline.ledger.refusals(place)
+    ((refused, reason, detail, _),) = pipeline.ledger.refusals(place)
     assert (refused, reason) == (key, "key-outside-contract")
     assert key in detail
 
@@ -160,7 +160,7 @@ def test_a_frame_survives_a_crash_before_each_operation(honours_names: bool) -> 
         # What was invoked twice was invoked as the same inference.
         assert len({i.inference_id for i in pipeline.endpoints.taken}) == 1
         assert 1 <= len(pipeline.endpoints.taken) <= 2
-    assert crashes == 4
+    assert crashes == 5
 
 
 @pytest.mark.parametrize("honours_names", [True, False])
@@ -192,7 +192,7 @@ def test_closing_survives_a_crash_before_each_operation() -> None:
         assert pipeline.executions.started == {f"{DRIVE}-0001": (DRIVE, "0001")}
         assert pipeline.labels.exists(f"labels/{DRIVE}/0001/drive.json")
         assert not pipeline.announcements.told
-    assert crashes == 6
+    assert crashes == 7
 
 
 def test_a_document_that_comes_after_the_run_has_ended_starts_nothing() -> None:
@@ -349,7 +349,7 @@ def test_a_bad_document_is_recorded_with_its_reason_and_ops_hear_of_it(
     pipeline: Pipeline, body: bytes, reason: str
 ) -> None:
     assert pipeline.close(body) == ["refused"]
-    ((key, recorded, detail),) = pipeline.ledger.refusals(DRIVE)
+    ((key, recorded, detail, _),) = pipeline.ledger.refusals(DRIVE)
     assert key == f"drives/{DRIVE}/drive.json"
     assert recorded.startswith(reason)
     ((subject, message),) = pipeline.announcements.told
@@ -359,16 +359,18 @@ def test_a_bad_document_is_recorded_with_its_reason_and_ops_hear_of_it(
     assert not pipeline.ledger.runs
 
 
-def test_a_document_that_is_too_large_is_never_read(pipeline: Pipeline) -> None:
-    event = ObjectEvent("ingest", f"drives/{DRIVE}/drive.json", "e", MAX_DOCUMENT_BYTES + 1)
-    pipeline.ingest.objects[event.key] = b"{}"
+@pytest.mark.parametrize("size", [1, MAX_DOCUMENT_BYTES + 1])
+def test_a_document_that_is_too_large_is_refused_whatever_its_event_says(pipeline: Pipeline, size: int) -> None:
+    key = f"drives/{DRIVE}/drive.json"
+    pipeline.ingest.write(key, drive_document() + b" " * MAX_DOCUMENT_BYTES)
+    event = ObjectEvent("ingest", key, "e", size)
     assert pipeline.submit(event) == ["refused"]
-    assert [reason for _, reason, _ in pipeline.ledger.refusals(DRIVE)] == ["document-too-large"]
+    assert [refusal.reason for refusal in pipeline.ledger.refusals(DRIVE)] == ["document-too-large"]
 
 
 def test_a_document_that_is_gone_is_refused(pipeline: Pipeline) -> None:
     assert pipeline.submit(ObjectEvent("ingest", f"drives/{DRIVE}/drive.json", "e", 10)) == ["refused"]
-    assert [reason for _, reason, _ in pipeline.ledger.refusals(DRIVE)] == ["document-gone"]
+    assert [refusal.reason for refusal in pipeline.ledger.refusals(DRIVE)] == ["document-gone"]
 
 
 @pytest.mark.parametrize("index", [None, CatalogueIndex({}, ())])

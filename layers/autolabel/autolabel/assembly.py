@@ -75,9 +75,9 @@ def assemble_run(run: Run, *, ingest: Bucket, labels: Bucket, ledger: Ledger, ma
             *listing.notes(run.document),
             # Refused frames are in the listing with their reasons; what is left is the document.
             *(
-                f"{reason}: {detail}"
-                for key, reason, detail in ledger.refusals(run.drive)
-                if key == drive_prefix(run.drive) + DRIVE_DOCUMENT
+                f"{refusal.reason}: {refusal.detail}"
+                for refusal in ledger.refusals(run.drive)
+                if refusal.key == drive_prefix(run.drive) + DRIVE_DOCUMENT
             ),
         ),
     )

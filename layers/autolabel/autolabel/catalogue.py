@@ -145,11 +145,17 @@ class Catalogue:
 
     def revision(self, model_id: str) -> Model:
         """A revision by its `name.revision`; CatalogueUnavailable when its document is missing or broken."""
+        model = self._find(model_id)
+        if model is None:
+            raise CatalogueUnavailable(f"the label bucket has no {model_key(model_id)}")
+        return model
+
+    def _find(self, model_id: str) -> Model | None:
         if model_id not in self._models:
             key = model_key(model_id)
             body = self._read(key)
             if body is None:
-                raise CatalogueUnavailable(f"the label bucket has no {key}")
+                return None
             try:
                 model = parse_model(body, key)
             except DocumentRefused as e:
@@ -160,11 +166,12 @@ class Catalogue:
         return self._models[model_id]
 
     def endpoint_of(self, model_id: str) -> str | None:
-        """The endpoint of a revision; None for one that the catalogue does not have."""
-        try:
-            return self.revision(model_id).endpoint
-        except CatalogueUnavailable:
-            return None
+        """The endpoint of a revision; None for one that the catalogue does not have.
+
+        CatalogueUnavailable when its document is broken: a notification of it may be genuine and must come again.
+        """
+        model = self._find(model_id)
+        return None if model is None else model.endpoint
 
     def revisions(self, model_ids: Iterable[str]) -> list[Model]:
         return [self.revision(model_id) for model_id in model_ids]

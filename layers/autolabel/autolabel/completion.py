@@ -61,8 +61,8 @@ def parse_notification(body: str) -> InferenceResult | None:
 class Completion:
     """Takes notifications into the ledger.
 
-    `endpoint_of` knows the endpoint of a `name.revision`, or None. After `max_errors` failures by the model a unit is
-    failed.
+    `endpoint_of` knows the endpoint of a `name.revision`, or None, and raises when it cannot tell. After `max_errors`
+    failures by the model a unit is failed.
     """
 
     def __init__(
@@ -141,7 +141,7 @@ class Completion:
             errors = pending.errors + (0 if expired else 1)
             if errors >= self._max_errors:
                 reason = result.failure_reason or f"the endpoint reported {result.invocation_status!r}"
-                self._ledger.fail(pending, reason[:500])
+                self._ledger.fail(pending, reason[:500], now)
                 return Settled("failed", frame.drive, reason)
             if self._ledger.next_attempt(pending, errors=errors, since=now):
                 self._queue.send([(pending.unit, pending.key, pending.etag)])

@@ -48,7 +48,11 @@ class DriveDocument(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omi
 
 
 class Run(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One labelling of one drive, fixed when it is allocated. `models` are `name.revision`."""
+    """One labelling of one drive, fixed when it is allocated. `models` are `name.revision`.
+
+    `since`: when it was allocated. `retry_failed_before`: units that failed before this time are tried once more. Both
+    in seconds since the epoch.
+    """
 
     drive: str
     run: str
@@ -57,14 +61,19 @@ class Run(msgspec.Struct, frozen=True, omit_defaults=True):
     models: tuple[str, ...]
     taxonomy: str
     labels: tuple[str, ...]
+    since: float = 0.0
+    retry_failed_before: float = 0.0
+
+
+def next_run(run: str) -> str:
+    """The name of the run after `run`: four digits."""
+    return f"{int(run) + 1:04d}"
 
 
 def parse_drive_document(body: bytes, key: str) -> DriveDocument:
     """Read drive.json; DocumentRefused names the key and what is wrong."""
     if len(body) > MAX_DOCUMENT_BYTES:
-        raise DocumentRefused(
-            "document-too-large", f"{key} has {len(body):,} bytes, the limit is {MAX_DOCUMENT_BYTES:,}"
-        )
+        raise DocumentRefused("document-too-large", f"{key} has more than {MAX_DOCUMENT_BYTES:,} bytes")
     try:
         document = msgspec.json.decode(body, type=DriveDocument)
     except msgspec.ValidationError as e:

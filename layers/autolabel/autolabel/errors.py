@@ -14,6 +14,7 @@ AutolabelError
     ├── RunMissing           a run without its record
     ├── ShardMissing         a planned shard without its result
     ├── CountMismatch        frames that do not add up
+    ├── ModelFailing         a model failed most of the run's frames
     └── LabelingFailed       labelling jobs ended without labels
 """
 
@@ -60,7 +61,11 @@ class Unavailable(AutolabelError):
 
 
 class EndpointUnavailable(Unavailable):
-    """The endpoint is throttled, failing, updating or missing."""
+    """The endpoint is throttled, failing, updating or missing; `gone`: it takes no request until somebody mends it."""
+
+    def __init__(self, message: str, *, gone: bool = False) -> None:
+        super().__init__(message)
+        self.gone = gone
 
 
 class CatalogueUnavailable(Unavailable):
@@ -81,6 +86,10 @@ class ShardMissing(Inconsistent):
 
 class CountMismatch(Inconsistent):
     """Frames do not add up."""
+
+
+class ModelFailing(Inconsistent):
+    """A model failed most of the run's frames: a person looks at it before people get frames without boxes."""
 
 
 class LabelingFailed(Inconsistent):

@@ -33,15 +33,24 @@ def listing_key(drive: str, run: str) -> str:
     return run_prefix(drive, run) + "frames.jsonl"
 
 
+def counts_key(drive: str, run: str) -> str:
+    return run_prefix(drive, run) + "listing.json"
+
+
+def frozen_listing(labels: Bucket, drive: str, run: str) -> ListingSummary | None:
+    """The counts of the run's frozen listing, or None when it is not frozen yet."""
+    counts = labels.read(counts_key(drive, run))
+    return None if counts is None else msgspec.json.decode(counts, type=ListingSummary)
+
+
 def freeze_listing(ingest: Bucket, labels: Bucket, drive: str, run: str, cameras: frozenset[str]) -> ListingSummary:
     """Freeze the drive's objects as the run's listing at its first turn; later turns get what was frozen.
 
     All counts of the run refer to this listing. A frame that arrives later is not of this run.
     """
-    summary_key = run_prefix(drive, run) + "listing.json"
-    summary = labels.read(summary_key)
-    if summary is not None:
-        return msgspec.json.decode(summary, type=ListingSummary)
+    known = frozen_listing(labels, drive, run)
+    if known is not None:
+        return known
     judged = judge_objects(ingest.list(drive_prefix(drive)), drive, cameras)
     # Of two first turns at once, one listing stands, and both count that one.
     labels.write_stream(
@@ -51,20 +60,36 @@ def freeze_listing(ingest: Bucket, labels: Bucket, drive: str, run: str, cameras
         once=True,
     )
     counted = _count(read_listing(labels, drive, run))
-    labels.write(summary_key, msgspec.json.encode(counted))
+    labels.write(counts_key(drive, run), msgspec.json.encode(counted))
     return counted
+
+
+def missing_frames(ingest: Bucket, drive: str, document: DriveDocument) -> int:
+    """How many of the frames that the drive's document promises have not arrived."""
+    promised = {name: camera.expected_frames for name, camera in document.cameras.items() if camera.expected_frames}
+    if not promised:
+        return 0
+    # What was refused has arrived all the same.
+    lines = judge_objects(ingest.list(drive_prefix(drive)), drive, frozenset(document.cameras))
+    arrived = Counter(line.key.split("/")[2] for line in lines)
+    return sum(max(0, count - arrived[name]) for name, count in promised.items())
 
 
 def judge_objects(objects: Iterable[StoredObject], drive: str, cameras: frozenset[str]) -> Iterator[ListedFrame]:
     """Judge a drive's objects, in key order, for the listing; the drive's document and folder marks are no frames."""
-    document = drive_prefix(drive) + DRIVE_DOCUMENT
     previous: FrameKey | None = None
-    for thing in objects:
-        if thing.key == document or (thing.size == 0 and thing.key.endswith("/")):
-            continue
+    for thing in uploads(objects, drive):
         line, frame = list_frame(thing.key, thing.etag, thing.size, previous=previous, cameras=cameras)
         previous = frame or previous
         yield line
+
+
+def uploads(objects: Iterable[StoredObject], drive: str) -> Iterator[StoredObject]:
+    """A drive's objects without its document and the marks of folders."""
+    document = drive_prefix(drive) + DRIVE_DOCUMENT
+    for thing in objects:
+        if thing.key != document and not (thing.size == 0 and thing.key.endswith("/")):
+            yield thing
 
 
 def _count(lines: Iterable[ListedFrame]) -> ListingSummary:

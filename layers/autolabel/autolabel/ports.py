@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import msgspec
 
@@ -13,11 +13,12 @@ from autolabel.units import Unit
 
 
 class StoredObject(msgspec.Struct, frozen=True):
-    """An object of a listing; `etag` without quotes."""
+    """An object of a listing; `etag` without quotes, `modified` in seconds since the epoch."""
 
     key: str
     etag: str
     size: int
+    modified: float = 0.0
 
 
 class Bucket(Protocol):
@@ -31,6 +32,9 @@ class Bucket(Protocol):
     def read(self, key: str) -> bytes | None:
         """The whole object, or None when there is none."""
 
+    def read_tagged(self, key: str, limit: int) -> tuple[bytes, str] | None:
+        """At most `limit` bytes of the object and its ETag without quotes, or None when there is none."""
+
     def read_first(self, key: str, count: int, etag: str | None = None) -> bytes:
         """Its first bytes; with `etag`, raises FrameChanged when the object is another by now or gone."""
 
@@ -42,8 +46,11 @@ class Bucket(Protocol):
 
     def exists(self, key: str) -> bool: ...
 
-    def list(self, prefix: str) -> Iterator[StoredObject]:
-        """All objects under a prefix, in the byte order of their keys."""
+    def list(self, prefix: str, after: str = "") -> Iterator[StoredObject]:
+        """All objects under a prefix, in the byte order of their keys; with `after`, those behind that key."""
+
+    def folders(self, prefix: str) -> Iterator[str]:
+        """What stands between the prefix and the next slash, each once, in the byte order of the keys."""
 
     def write(self, key: str, body: bytes, content_type: str = "application/json") -> None: ...
 
@@ -82,10 +89,12 @@ class PendingUnit(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class FailedUnit(msgspec.Struct, frozen=True):
-    """A unit whose inference failed for good."""
+    """A unit whose inference failed for good: at its attempt, at that time in seconds since the epoch."""
 
     unit: Unit
     reason: str
+    attempt: int = 1
+    at: float = 0.0
 
 
 class WaitingRun(msgspec.Struct, frozen=True):
@@ -97,6 +106,15 @@ class WaitingRun(msgspec.Struct, frozen=True):
     models: tuple[str, ...]
 
 
+class Refusal(NamedTuple):
+    """Something that came in and does not fit; `at`: when it came last, in seconds since the epoch."""
+
+    key: str
+    reason: str
+    detail: str
+    at: float
+
+
 class Ledger(Protocol):
     """What is known of units and runs. All reads are strongly consistent; every change is one conditional write."""
 
@@ -105,8 +123,8 @@ class Ledger(Protocol):
 
     def pending(self, unit: Unit) -> PendingUnit | None: ...
 
-    def pending_of_model(self, drive: str, model: str) -> Iterator[PendingUnit]:
-        """A model's pending units of a drive, in the byte order of their position and token."""
+    def pending_of_model(self, drive: str, model: str, after: str = "") -> Iterator[PendingUnit]:
+        """A model's pending units of a drive behind a position, in the byte order of their position and token."""
 
     def pending_of_frame(self, frame: FrameKey, model: str) -> list[PendingUnit]:
         """A model's pending units of one frame, one for each content that the frame has had."""
@@ -122,20 +140,31 @@ class Ledger(Protocol):
     def touch(self, pending: PendingUnit, *, since: float) -> bool:
         """Count the time in the submit queue anew; False when it is taken, answered or at another attempt."""
 
-    def fail(self, pending: PendingUnit, reason: str) -> bool:
+    def fail(self, pending: PendingUnit, reason: str, at: float) -> bool:
         """Record a unit as failed and no longer pending, at once; False when it is no longer at `pending.attempt`."""
+
+    def revive(self, pending: PendingUnit) -> bool:
+        """Record a failed unit as pending and no longer failed, at once; False when it is not failed any more."""
+
+    def drop(self, pending: PendingUnit) -> bool:
+        """Forget a pending unit; False when it was taken, answered or moved to another attempt since it was read."""
 
     def settle(self, unit: Unit, location: str | None) -> None:
         """The unit is answered and no longer pending. `location`: the answer's key when it is not the derived one."""
 
-    def failed_of_model(self, drive: str, model: str) -> Iterator[FailedUnit]:
-        """A model's failed units of a drive, in the byte order of their position and token."""
+    def failed_of_model(self, drive: str, model: str, after: str = "") -> Iterator[FailedUnit]:
+        """A model's failed units of a drive behind a position, in the byte order of their position and token."""
 
-    def locations_of_model(self, drive: str, model: str) -> Iterator[tuple[Unit, str]]:
-        """Answers that lie elsewhere than derived, in the byte order of their position and token."""
+    def locations_of_model(self, drive: str, model: str, after: str = "") -> Iterator[tuple[Unit, str]]:
+        """Answers that lie elsewhere than derived, behind a position, in the byte order of their position and token."""
 
-    def allocate_first_run(self, run: Run, since: float) -> Run:
-        """Record the drive's first run unless there is one; the one that stands."""
+    def allocate_run(self, run: Run) -> Run:
+        """Record a run unless there is one of its name; the one that stands."""
+
+    def latest_run(self, drive: str) -> Run | None: ...
+
+    def retry_failed(self, run: Run, before: float) -> None:
+        """Let a run try the units once more that failed before that time."""
 
     def find_run(self, drive: str, run: str) -> Run | None: ...
 
@@ -155,11 +184,31 @@ class Ledger(Protocol):
     def stop_waiting(self, waiting: WaitingRun) -> None:
         """Forget this very token."""
 
+    def mark_closed(self, drive: str) -> None:
+        """The drive's first run was started."""
+
+    def closed_drives(self) -> Iterator[str]:
+        """All closed drives, in the byte order of `<drive>/`, as buckets list folders."""
+
+    def mark_frozen(self, drive: str) -> None:
+        """A listing of the drive is about to be frozen: what comes from now on may be late."""
+
+    def is_frozen(self, drive: str) -> bool: ...
+
+    def mark_late(self, drive: str, at: float) -> None:
+        """Something came to a drive that was frozen; whether it is late, a look at its listing tells."""
+
+    def late_drives(self) -> Iterator[tuple[str, float]]:
+        """Drives to which something came after they were frozen, with when it came last."""
+
+    def forget_late(self, drive: str, at: float) -> None:
+        """Take the mark away unless something came after `at`."""
+
     def record_refusal(self, place: str, key: str, reason: str, detail: str, at: float) -> None:
         """Keep something that came in and does not fit; `place` is its drive, or empty."""
 
-    def refusals(self, drive: str) -> Iterator[tuple[str, str, str]]:
-        """What was refused in a drive, as (key, reason, detail)."""
+    def refusals(self, drive: str) -> Iterator[Refusal]:
+        """What was refused in a drive, or with an empty name outside all drives."""
 
 
 class Endpoints(Protocol):
@@ -181,8 +230,18 @@ class Endpoints(Protocol):
         """Submit an object; the OutputLocation. EndpointUnavailable for whatever is not the frame's fault."""
 
 
+class EndpointStates(Protocol):
+    """What state endpoints are in."""
+
+    def state(self, endpoint: str) -> str:
+        """`InService` when it takes requests; otherwise in a word what it is: `Creating`, `Failed`, `missing` …"""
+
+
 class SubmitQueue(Protocol):
     """The queue that feeds the submit function."""
+
+    def close(self, drive: str) -> None:
+        """Ask for a drive to be closed by the document that lies in it."""
 
     def send(self, units: Sequence[tuple[Unit, str, str]]) -> None:
         """Ask for units, given with their frame's key and ETag, to be submitted."""
@@ -193,6 +252,9 @@ class Executions(Protocol):
 
     def start(self, name: str, drive: str, run: str) -> bool:
         """Start the run's execution; False when that name was started before."""
+
+    def status(self, name: str) -> str:
+        """An execution's status (RUNNING, SUCCEEDED, FAILED, TIMED_OUT, ABORTED); empty when there is none."""
 
     def wake(self, token: str) -> bool:
         """Wake a waiting execution; False when nobody waits with this token any more."""

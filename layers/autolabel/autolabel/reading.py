@@ -13,7 +13,13 @@ Made = TypeVar("Made")
 
 
 def in_step(function: Callable[[Taken], Made], items: Iterable[Taken], workers: int) -> Iterator[Made]:
-    """Results in the order of the items, worked on by `workers` threads, with at most twice as many under way."""
+    """Results in the order of the items, worked on by `workers` threads, with at most twice as many under way.
+
+    One worker is the caller's own thread.
+    """
+    if workers == 1:
+        yield from map(function, items)
+        return
     iterator = iter(items)
     with ThreadPoolExecutor(workers) as pool:
         under_way = deque(pool.submit(function, item) for item in itertools.islice(iterator, 2 * workers))

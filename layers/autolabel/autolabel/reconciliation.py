@@ -1,24 +1,25 @@
 """Reconciliation: the frozen listing, the answers in S3 and the ledger are compared, and what differs is repaired.
 
 All sources come in one order, that of `camera/timestamp`, so that one pass over them in step does for any number of
-frames without holding them.
+frames without holding them, and can be broken off after any frame and taken up there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import Generic, TypeVar
+from collections.abc import Callable, Iterable, Iterator
+from typing import Generic, Literal, NamedTuple, TypeVar
 
 import msgspec
 
 from autolabel.frames import FrameKey, parse_frame_key
 from autolabel.listing import read_listing
 from autolabel.ports import Bucket, FailedUnit, Ledger, PendingUnit, SubmitQueue
-from autolabel.units import Unit, answers_prefix, parse_answer_key
+from autolabel.reading import in_step
+from autolabel.units import Unit, answers_prefix, answers_prefix_after, parse_answer_key
 
 Item = TypeVar("Item")
-# SQS takes ten messages at a time; so many asks are gathered before they are sent.
-_ASKS = 10
+# SQS takes ten messages at a time; so many repairs are made before their units are queued.
+_GROUP = 10
 
 
 class Found(msgspec.Struct, frozen=True):
@@ -46,7 +47,7 @@ class Limits(msgspec.Struct, frozen=True):
 
 
 class Turn(msgspec.Struct):
-    """What one reconciliation found and did, in units."""
+    """What a reconciliation found and did, in units; `dropped` are pending units that the listing does not hold."""
 
     units: int = 0
     answered: int = 0
@@ -55,6 +56,7 @@ class Turn(msgspec.Struct):
     submitted: int = 0
     resubmitted: int = 0
     settled: int = 0
+    dropped: int = 0
 
 
 class _InStep(Generic[Item]):
@@ -64,113 +66,226 @@ class _InStep(Generic[Item]):
         self._items = iter(items)
         self._next = next(self._items, None)
 
+    def before(self, position: str | None) -> Iterator[Item]:
+        """The items of earlier positions, which the listing does not hold; with None, all that are left."""
+        while (item := self._next) is not None and (position is None or item[0] < position):
+            self._next = next(self._items, None)
+            yield item[1]
+
     def at(self, position: str) -> list[Item]:
-        """The items of a position; those of earlier ones, which the listing does not hold, are passed over."""
-        while self._next is not None and self._next[0] < position:
-            self._next = next(self._items, None)
+        """The items of a position; those of earlier ones are passed over."""
+        for _ in self.before(position):
+            pass
         found = []
-        while self._next is not None and self._next[0] == position:
-            found.append(self._next[1])
+        while (item := self._next) is not None and item[0] == position:
             self._next = next(self._items, None)
+            found.append(item[1])
         return found
 
 
-def compare(labels: Bucket, ledger: Ledger, drive: str, run: str, model: str) -> Iterator[Found]:
-    """What is known of every unit of a run before one model, in listing order; refused objects are no units."""
-    answers = _InStep(_answers(labels, drive, model))
-    elsewhere = _InStep((unit.position, (unit, key)) for unit, key in ledger.locations_of_model(drive, model))
-    failed = _InStep((unit.unit.position, unit) for unit in ledger.failed_of_model(drive, model))
-    pending = _InStep((unit.unit.position, unit) for unit in ledger.pending_of_model(drive, model))
-    for line in read_listing(labels, drive, run):
-        if line.refused:
-            continue
-        frame = parse_frame_key(line.key)
-        unit = Unit.of(frame, line.etag, model)
-        # The answer of the latest attempt; one that the endpoint reported elsewhere wins.
-        keys = [key for _, key in sorted((n, key) for of, n, key in answers.at(unit.position) if of == unit)]
-        keys += [key for of, key in elsewhere.at(unit.position) if of == unit]
-        yield Found(
-            frame=frame,
-            key=line.key,
-            etag=line.etag,
-            unit=unit,
-            answer=keys[-1] if keys else "",
-            failed=next((f for f in failed.at(unit.position) if f.unit == unit), None),
-            pending=next((p for p in pending.at(unit.position) if p.unit == unit), None),
-        )
+class Comparison:
+    """What is known of every unit of a run before one model, in listing order; refused objects are no units.
+
+    It begins behind the position `after`. `strays`: pending units that the listing does not hold, of the positions
+    passed so far; whoever iterates takes them out.
+    """
+
+    def __init__(self, labels: Bucket, ledger: Ledger, drive: str, run: str, model: str, after: str = "") -> None:
+        self._labels = labels
+        self._ledger = ledger
+        self._drive = drive
+        self._run = run
+        self._model = model
+        self._after = after
+        self.strays: list[PendingUnit] = []
+
+    def __iter__(self) -> Iterator[Found]:
+        drive, model, after = self._drive, self._model, self._after
+        ledger = self._ledger
+        answers = _InStep(self._answers())
+        elsewhere = _InStep((u.position, (u, key)) for u, key in ledger.locations_of_model(drive, model, after))
+        failed = _InStep((f.unit.position, f) for f in ledger.failed_of_model(drive, model, after))
+        pending = _InStep((p.unit.position, p) for p in ledger.pending_of_model(drive, model, after))
+        for line in read_listing(self._labels, drive, self._run):
+            if line.refused:
+                continue
+            frame = parse_frame_key(line.key)
+            if frame.position <= after:
+                continue
+            unit = Unit.of(frame, line.etag, model)
+            self.strays += pending.before(unit.position)
+            waiting = pending.at(unit.position)
+            self.strays += [p for p in waiting if p.unit != unit]
+            # The answer of the latest attempt; one that the endpoint reported elsewhere wins.
+            keys = [key for _, key in sorted((n, key) for of, n, key in answers.at(unit.position) if of == unit)]
+            keys += [key for of, key in elsewhere.at(unit.position) if of == unit]
+            yield Found(
+                frame=frame,
+                key=line.key,
+                etag=line.etag,
+                unit=unit,
+                answer=keys[-1] if keys else "",
+                failed=next((f for f in failed.at(unit.position) if f.unit == unit), None),
+                pending=next((p for p in waiting if p.unit == unit), None),
+            )
+        self.strays += pending.before(None)
+
+    def _answers(self) -> Iterator[tuple[str, tuple[Unit, int, str]]]:
+        start = answers_prefix_after(self._drive, self._model, self._after) if self._after else ""
+        for thing in self._labels.list(answers_prefix(self._drive, self._model), start):
+            parsed = parse_answer_key(thing.key)
+            if parsed:
+                yield parsed[0].position, (*parsed, thing.key)
 
 
-def _answers(labels: Bucket, drive: str, model: str) -> Iterator[tuple[str, tuple[Unit, int, str]]]:
-    for thing in labels.list(answers_prefix(drive, model)):
-        parsed = parse_answer_key(thing.key)
-        if parsed:
-            yield parsed[0].position, (*parsed, thing.key)
+Count = Literal["answered", "failed", "pending", "submitted", "resubmitted", "settled", "dropped"]
 
 
-def reconcile(
-    found: Iterable[Found], labels: Bucket, ledger: Ledger, queue: SubmitQueue, limits: Limits, now: float
-) -> Turn:
-    """Repair what the sources disagree on, and count; the run may go on when nothing is pending.
+class _Repair(NamedTuple):
+    """What one repair came to: what it counts as, and whether the unit is to be queued."""
+
+    counts: tuple[Count, ...]
+    queue: bool = False
+
+
+class Reconciliation:
+    """Repairs what the sources disagree on, and counts; a run may go on when nothing is pending.
 
     An answer wins over everything. A unit that nobody knows is recorded as pending, then queued for submission; one
-    whose deadline has passed goes to its next attempt, or is failed after `limits.max_silences`. `now`: seconds since
-    the epoch.
+    whose deadline has passed goes to its next attempt, or is failed after `limits.max_silences`; one that failed
+    before `retry_failed_before` is tried once more. While `paused` says why the model's endpoint takes nothing, nothing
+    is queued. With `drop_strays`, pending units that the listing does not hold are forgotten once they are overdue.
+    `now` and `retry_failed_before`: seconds since the epoch. `workers`: repairs made at a time.
     """
-    turn = Turn()
-    asks: list[tuple[Unit, str, str]] = []
-    for one in found:
-        turn.units += 1
+
+    def __init__(
+        self,
+        *,
+        labels: Bucket,
+        ledger: Ledger,
+        queue: SubmitQueue,
+        limits: Limits,
+        now: float,
+        paused: Callable[[], str] = lambda: "",
+        retry_failed_before: float = 0.0,
+        drop_strays: bool = False,
+        workers: int = 1,
+    ) -> None:
+        self._labels = labels
+        self._ledger = ledger
+        self._queue = queue
+        self._limits = limits
+        self._now = now
+        self._ask_paused = paused
+        self._retry_failed_before = retry_failed_before
+        self._drop_strays = drop_strays
+        self._workers = workers
+        self.paused = ""
+
+    def take(self, comparison: Comparison, turn: Turn, enough: Callable[[], bool] = lambda: False) -> str | None:
+        """Repair what a comparison finds and count it into `turn`.
+
+        Breaks off when `enough` says so; the position to go on behind, or None when all of it is done.
+        """
+        reached: str | None = None
+
+        def groups() -> Iterator[list[Found | PendingUnit]]:
+            nonlocal reached
+            group: list[Found | PendingUnit] = []
+            for one in comparison:
+                turn.units += 1
+                settled = self._settled(one)
+                if settled:
+                    _count(turn, (settled,))
+                else:
+                    group.append(one)
+                group += self._overdue(comparison.strays)
+                if len(group) >= _GROUP or turn.units % 1_000 == 0:
+                    if enough():
+                        reached = one.unit.position
+                        break
+                    if len(group) >= _GROUP:
+                        yield group
+                        group = []
+            group += self._overdue(comparison.strays)
+            if group:
+                yield group
+
+        for repairs in in_step(self._repair_group, groups(), self._workers):
+            for repair in repairs:
+                _count(turn, repair.counts)
+        return reached
+
+    def _settled(self, one: Found) -> Count | None:
+        """What a unit counts as that needs no repair."""
+        pending = one.pending
         if one.answer:
-            turn.answered += 1
-            if one.pending:
-                ledger.settle(one.unit, None)
-                turn.settled += 1
-            continue
-        if one.pending is None and one.failed:
-            turn.failed += 1
-            continue
-        if one.pending and one.pending.location and labels.exists(one.pending.location):
-            ledger.settle(one.unit, one.pending.location)
-            turn.answered += 1
-            turn.settled += 1
-            continue
-        ask = _ask(one, ledger, limits, now, turn)
-        if ask:
-            asks.append((one.unit, one.key, one.etag))
-            if len(asks) == _ASKS:
-                queue.send(asks)
-                asks = []
-    if asks:
-        queue.send(asks)
-    return turn
+            return None if pending else "answered"
+        if pending is None:
+            return "failed" if one.failed and one.failed.at >= self._retry_failed_before else None
+        if pending.location:
+            return None
+        return None if self._is_overdue(pending) else "pending"
 
+    def _is_overdue(self, pending: PendingUnit) -> bool:
+        if pending.invoked:
+            return self._now > pending.deadline
+        return self._now - pending.since > self._limits.unsubmitted_after
 
-def _ask(one: Found, ledger: Ledger, limits: Limits, now: float, turn: Turn) -> bool:
-    """Bring a unit without an answer on its way; whether it is to be queued."""
-    pending = one.pending
-    if pending is None:
-        turn.pending += 1
-        turn.submitted += 1
-        ledger.add_pending(PendingUnit(one.unit, one.key, one.etag, attempt=1, errors=0, since=now))
-        return True
-    if pending.invoked:
-        if now <= pending.deadline:
-            turn.pending += 1
-            return False
+    def _overdue(self, strays: list[PendingUnit]) -> list[PendingUnit]:
+        overdue = [p for p in strays if self._is_overdue(p)] if self._drop_strays else []
+        strays.clear()
+        return overdue
+
+    def _repair_group(self, group: list[Found | PendingUnit]) -> list[_Repair]:
+        if not self.paused:
+            self.paused = self._ask_paused()
+        repairs = [self._repair(one) if isinstance(one, Found) else self._drop(one) for one in group]
+        # The units are recorded as pending before they are queued, so that nobody finds them unknown meanwhile.
+        asked = [
+            (one.unit, one.key, one.etag)
+            for one, repair in zip(group, repairs, strict=True)
+            if repair.queue and isinstance(one, Found)
+        ]
+        if asked:
+            self._queue.send(asked)
+        return repairs
+
+    def _drop(self, stray: PendingUnit) -> _Repair:
+        return _Repair(("dropped",) if self._ledger.drop(stray) else ())
+
+    def _repair(self, one: Found) -> _Repair:
+        pending = one.pending
+        if one.answer:
+            self._ledger.settle(one.unit, None)
+            return _Repair(("answered", "settled"))
+        if pending and pending.location and self._labels.exists(pending.location):
+            self._ledger.settle(one.unit, pending.location)
+            return _Repair(("answered", "settled"))
+        if self.paused or (pending and not self._is_overdue(pending)):
+            return _Repair(("pending",))
+        if pending:
+            return self._retry(pending)
+        first = PendingUnit(one.unit, one.key, one.etag, attempt=1, errors=0, since=self._now)
+        if one.failed is None:
+            self._ledger.add_pending(first)
+            return _Repair(("pending", "submitted"), queue=True)
+        again = msgspec.structs.replace(first, attempt=one.failed.attempt + 1)
+        return _Repair(("pending", "resubmitted"), queue=self._ledger.revive(again))
+
+    def _retry(self, pending: PendingUnit) -> _Repair:
+        """Bring a unit on its way once more whose message or answer is overdue."""
+        if not pending.invoked:
+            touched = self._ledger.touch(pending, since=self._now)
+            return _Repair(("pending", "resubmitted") if touched else ("pending",), queue=touched)
         silences = pending.silences + 1
-        if silences >= limits.max_silences:
-            if ledger.fail(pending, f"nothing was heard of {silences} invocations"):
-                turn.failed += 1
-            else:
-                turn.pending += 1
-            return False
-        turn.pending += 1
-        if ledger.next_attempt(pending, errors=pending.errors, since=now, silences=silences):
-            turn.resubmitted += 1
-            return True
-        return False
-    turn.pending += 1
-    if now - pending.since > limits.unsubmitted_after and ledger.touch(pending, since=now):
-        turn.resubmitted += 1
-        return True
-    return False
+        if silences >= self._limits.max_silences:
+            failed = self._ledger.fail(pending, f"nothing was heard of {silences} invocations", self._now)
+            return _Repair(("failed",) if failed else ("pending",))
+        retried = self._ledger.next_attempt(pending, errors=pending.errors, since=self._now, silences=silences)
+        return _Repair(("pending", "resubmitted") if retried else ("pending",), queue=retried)
+
+
+def _count(turn: Turn, counts: Iterable[Count]) -> None:
+    for name in counts:
+        setattr(turn, name, getattr(turn, name) + 1)

@@ -2,22 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache
 
 import msgspec
 
+from autolabel.catalogue import Catalogue
 from autolabel.drives import Run, run_prefix
-from autolabel.listing import freeze_listing
-from autolabel.ports import Bucket, Executions, Ledger, SubmitQueue, WaitingRun
-from autolabel.reconciliation import Found, Limits, Turn, compare, reconcile
+from autolabel.errors import CatalogueUnavailable, ModelFailing
+from autolabel.listing import freeze_listing, frozen_listing, missing_frames
+from autolabel.ports import Bucket, EndpointStates, Executions, Ledger, SubmitQueue, WaitingRun
+from autolabel.reconciliation import Comparison, Found, Limits, Reconciliation, Turn
 from autolabel.shards import Shard, ShardFrame, UnitAnswer, plan_shards, shard_key
 
 
+class Cursor(msgspec.Struct, frozen=True):
+    """Where a turn was broken off: behind the position `after` of the run's `model`, with its counts so far."""
+
+    model: int
+    after: str
+    counts: Turn
+    paused: tuple[str, ...] = ()
+
+
+class Progress(msgspec.Struct, frozen=True):
+    """What a run's execution carries from turn to turn. `turn`: how many there were.
+
+    `retried`: a person has had failed units tried once more.
+    """
+
+    turn: int = 0
+    retried: bool = False
+    cursor: Cursor | None = None
+
+
 class TurnReport(msgspec.Struct, frozen=True):
-    """What someone who watches the execution sees of a turn. `units`: frames times models."""
+    """What someone who watches the execution sees of a turn. `units`: frames times models.
+
+    `missing`: frames that the drive's document promises and that have not arrived; the listing waits for them.
+    `paused`: models whose endpoint takes nothing, and why. With a `cursor` the turn goes on with another call.
+    """
 
     drive: str
     run: str
+    turn: int
+    retried: bool
     frames: int
     refused: int
     units: int
@@ -26,38 +55,144 @@ class TurnReport(msgspec.Struct, frozen=True):
     pending: int
     submitted: int
     resubmitted: int
+    dropped: int
+    missing: int = 0
+    paused: tuple[str, ...] = ()
+    cursor: Cursor | None = None
 
 
-def reconcile_run(
+class RunTurns:
+    """The turns of runs.
+
+    `frames_patience`: seconds that frames are waited for which the drive's document promises. `workers`: repairs made
+    at a time.
+    """
+
+    def __init__(
+        self,
+        *,
+        ingest: Bucket,
+        labels: Bucket,
+        ledger: Ledger,
+        queue: SubmitQueue,
+        catalogue: Catalogue,
+        endpoints: EndpointStates,
+        limits: Limits,
+        frames_patience: float,
+        workers: int = 1,
+    ) -> None:
+        self._ingest = ingest
+        self._labels = labels
+        self._ledger = ledger
+        self._queue = queue
+        self._catalogue = catalogue
+        self._endpoints = endpoints
+        self._limits = limits
+        self._frames_patience = frames_patience
+        self._workers = workers
+
+    def reconcile(
+        self, run: Run, progress: Progress, now: float, enough: Callable[[], bool] = lambda: False
+    ) -> TurnReport:
+        """One turn of a run, or as much of it as `enough` allows.
+
+        Freezes the listing at the first, then repairs every model's units and counts what is pending. `now`: seconds
+        since the epoch.
+        """
+        drive = run.drive
+        listing = frozen_listing(self._labels, drive, run.run)
+        if listing is None:
+            patient = now < run.since + self._frames_patience
+            missing = missing_frames(self._ingest, drive, run.document) if patient else 0
+            if missing:
+                return _report(run, progress, Turn(), missing=missing)
+            self._ledger.mark_frozen(drive)
+            listing = freeze_listing(self._ingest, self._labels, drive, run.run, frozenset(run.document.cameras))
+        start = progress.cursor or Cursor(0, "", Turn())
+        total, paused, after = start.counts, start.paused, start.after
+        cursor = None
+        latest = self._ledger.latest_run(drive)
+        for index, model in list(enumerate(run.models))[start.model :]:
+            reconciliation = Reconciliation(
+                labels=self._labels,
+                ledger=self._ledger,
+                queue=self._queue,
+                limits=self._limits,
+                now=now,
+                paused=cache(lambda model=model: self._paused(model)),
+                retry_failed_before=run.retry_failed_before,
+                # What is no frame of the latest run is nobody's; an earlier run cannot know.
+                drop_strays=latest is None or latest.run == run.run,
+                workers=self._workers,
+            )
+            comparison = Comparison(self._labels, self._ledger, drive, run.run, model, after)
+            reached = reconciliation.take(comparison, total, enough)
+            if reconciliation.paused and reconciliation.paused not in paused:
+                paused += (reconciliation.paused,)
+            if reached is not None:
+                cursor = Cursor(index, reached, total, paused)
+                break
+            after = ""
+        return _report(
+            run,
+            progress,
+            total,
+            frames=listing.frames,
+            refused=listing.objects - listing.frames,
+            paused=paused,
+            cursor=cursor,
+        )
+
+    def _paused(self, model: str) -> str:
+        """Why the model's endpoint takes nothing now; empty when it does."""
+        try:
+            endpoint = self._catalogue.revision(model).endpoint
+        except CatalogueUnavailable as e:
+            return f"{model}: {e}"
+        state = self._endpoints.state(endpoint)
+        return "" if state == "InService" else f"{model}: endpoint {endpoint} is {state}"
+
+
+def _report(
     run: Run,
+    progress: Progress,
+    turn: Turn,
     *,
-    ingest: Bucket,
-    labels: Bucket,
-    ledger: Ledger,
-    queue: SubmitQueue,
-    limits: Limits,
-    now: float,
+    frames: int = 0,
+    refused: int = 0,
+    missing: int = 0,
+    paused: tuple[str, ...] = (),
+    cursor: Cursor | None = None,
 ) -> TurnReport:
-    """One turn of a run: freeze the listing at the first, then repair every model's units and count what is pending."""
-    listing = freeze_listing(ingest, labels, run.drive, run.run, frozenset(run.document.cameras))
-    total = Turn()
-    for model in run.models:
-        found = compare(labels, ledger, run.drive, run.run, model)
-        turn = reconcile(found, labels, ledger, queue, limits, now)
-        for count in Turn.__struct_fields__:
-            setattr(total, count, getattr(total, count) + getattr(turn, count))
     return TurnReport(
         drive=run.drive,
         run=run.run,
-        frames=listing.frames,
-        refused=listing.objects - listing.frames,
-        units=total.units,
-        answered=total.answered,
-        failed=total.failed,
-        pending=total.pending,
-        submitted=total.submitted,
-        resubmitted=total.resubmitted,
+        # The calls of one turn count once.
+        turn=progress.turn + (progress.cursor is None),
+        retried=progress.retried,
+        frames=frames,
+        refused=refused,
+        units=turn.units,
+        answered=turn.answered,
+        failed=turn.failed,
+        pending=turn.pending,
+        submitted=turn.submitted,
+        resubmitted=turn.resubmitted,
+        dropped=turn.dropped,
+        missing=missing,
+        paused=paused,
+        cursor=cursor,
     )
+
+
+def retry_failed_units(run: Run, failed: int, units: int, redriven: bool, *, ledger: Ledger, now: float) -> None:
+    """Stop a run whose models failed most of its frames, ModelFailing; redriven by a person, let it try them again."""
+    if not redriven:
+        raise ModelFailing(
+            f"{failed:,} of {units:,} units of {run.drive} {run.run} failed: look at the models' endpoints. A redrive "
+            "tries the failed ones once more and then goes on with what there is"
+        )
+    ledger.retry_failed(run, before=now)
 
 
 def await_answers(run: Run, token: str, *, ledger: Ledger, executions: Executions) -> bool:
@@ -113,7 +248,7 @@ def read_shards(labels: Bucket, drive: str, run: str) -> Iterator[Shard]:
 
 
 def _frames(run: Run, labels: Bucket, ledger: Ledger) -> Iterator[tuple[str, ShardFrame]]:
-    by_model = [compare(labels, ledger, run.drive, run.run, model) for model in run.models]
+    by_model = [Comparison(labels, ledger, run.drive, run.run, model) for model in run.models]
     for units in zip(*by_model, strict=True):
         first = units[0]
         yield first.frame.camera, ShardFrame(first.key, first.etag, tuple(map(_answer, units)))

@@ -80,6 +80,12 @@ class UnitRequest(msgspec.Struct, frozen=True, tag_field="kind", tag="unit"):
     etag: str
 
 
+class CloseRequest(msgspec.Struct, frozen=True, tag_field="kind", tag="close"):
+    """The pipeline's own message on the submit queue: close this drive, whose document's event was lost."""
+
+    drive: str
+
+
 def bytes_token(etag: str) -> str:
     """12 hex digits that stand for a frame's bytes, from its ETag with or without quotes."""
     return hashlib.sha256(etag.strip('"').encode()).hexdigest()[:12]
@@ -92,6 +98,11 @@ def pending_partition(position: str) -> int:
 
 def answers_prefix(drive: str, model: str) -> str:
     return f"{ANSWERS}/{drive}/{model}/"
+
+
+def answers_prefix_after(drive: str, model: str, position: str) -> str:
+    """Behind all answers of a position and before those of the next: a token has no tilde."""
+    return f"{answers_prefix(drive, model)}{position}/~"
 
 
 def parse_answer_key(key: str) -> tuple[Unit, int] | None:

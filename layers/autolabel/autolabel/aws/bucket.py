@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
@@ -34,6 +35,17 @@ class S3Bucket:
     def read(self, key: str) -> bytes | None:
         body = self._get(Key=key)
         return None if body is None else body.read()
+
+    def read_tagged(self, key: str, limit: int) -> tuple[bytes, str] | None:
+        try:
+            response = self._s3.get_object(Bucket=self.name, Key=key)
+        except ClientError as e:
+            if error_code(e) in ("NoSuchKey", "404"):
+                return None
+            raise
+        # What lies behind the limit stays in the connection, which is closed.
+        with closing(response["Body"]) as body:
+            return body.read(limit), response["ETag"].strip('"')
 
     def read_first(self, key: str, count: int, etag: str | None = None) -> bytes:
         condition: dict[str, Any] = {} if etag is None else {"IfMatch": f'"{etag}"'}
@@ -76,11 +88,18 @@ class S3Bucket:
             raise
         return True
 
-    def list(self, prefix: str) -> Iterator[StoredObject]:
-        pages = self._s3.get_paginator("list_objects_v2").paginate(Bucket=self.name, Prefix=prefix)
-        for page in pages:
+    def list(self, prefix: str, after: str = "") -> Iterator[StoredObject]:
+        more: dict[str, Any] = {"StartAfter": after} if after else {}
+        for page in self._s3.get_paginator("list_objects_v2").paginate(Bucket=self.name, Prefix=prefix, **more):
             for thing in page.get("Contents", []):
-                yield StoredObject(thing["Key"], thing["ETag"].strip('"'), thing["Size"])
+                modified = thing["LastModified"].timestamp()
+                yield StoredObject(thing["Key"], thing["ETag"].strip('"'), thing["Size"], modified)
+
+    def folders(self, prefix: str) -> Iterator[str]:
+        pages = self._s3.get_paginator("list_objects_v2").paginate(Bucket=self.name, Prefix=prefix, Delimiter="/")
+        for page in pages:
+            for folder in page.get("CommonPrefixes", []):
+                yield folder["Prefix"].removeprefix(prefix).removesuffix("/")
 
     def write(self, key: str, body: bytes, content_type: str = "application/json") -> None:
         self._s3.put_object(Bucket=self.name, Key=key, Body=body, ContentType=content_type)

@@ -7,7 +7,10 @@ from typing import Any
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
+
+# What services call a caller that is too fast, beyond the status 429 (botocore's own list of throttling codes).
+_TOO_FAST = ("Throttl", "TooManyRequests", "ProvisionedThroughputExceeded", "RequestLimitExceeded", "SlowDown")
 
 
 @cache
@@ -23,3 +26,16 @@ def error_code(error: ClientError) -> str:
 
 def error_status(error: ClientError) -> int:
     return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+
+
+def is_passing(error: Exception) -> bool:
+    """Whether an error is somebody's bad moment - throttled, failing, unreachable - and passes by itself."""
+    if isinstance(error, BotoCoreError):
+        return True
+    if not isinstance(error, ClientError):
+        return False
+    if error_code(error) == "TransactionCanceledException":
+        reasons = {reason.get("Code") for reason in error.response.get("CancellationReasons", [])}
+        return bool(reasons & {"TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"})
+    status = error_status(error)
+    return status >= 500 or status == 429 or any(word in error_code(error) for word in _TOO_FAST)

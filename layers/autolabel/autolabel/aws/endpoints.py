@@ -6,10 +6,16 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from autolabel.aws.clients import error_code
 from autolabel.errors import EndpointUnavailable
 
 if TYPE_CHECKING:
+    from mypy_boto3_sagemaker import SageMakerClient
     from mypy_boto3_sagemaker_runtime import SageMakerRuntimeClient
+
+
+# Of DescribeEndpoint's EndpointStatus, those in which an endpoint serves; an update goes on beside the old instances.
+_SERVING = frozenset({"InService", "Updating", "SystemUpdating", "RollingBack"})
 
 
 class SageMakerEndpoints:
@@ -44,7 +50,25 @@ class SageMakerEndpoints:
                 InvocationTimeoutSeconds=timeout,
             )
         except (ClientError, BotoCoreError) as e:
-            # Throttled, failing, updating or missing: SageMaker tells them apart by message only, and none is the
-            # frame's fault. The request itself is checked before it is made.
-            raise EndpointUnavailable(f"endpoint {endpoint}: {e}") from e
+            # None is the frame's fault, since the request is checked before it is made. A missing or failed endpoint is
+            # a ValidationError, what passes by itself is not.
+            gone = isinstance(e, ClientError) and error_code(e).startswith("Validation")
+            raise EndpointUnavailable(f"endpoint {endpoint}: {e}", gone=gone) from e
         return response["OutputLocation"]
+
+
+class SageMakerEndpointStates:
+    """`autolabel.ports.EndpointStates` on SageMaker."""
+
+    def __init__(self, client: SageMakerClient) -> None:
+        self._sagemaker = client
+
+    def state(self, endpoint: str) -> str:
+        try:
+            status = self._sagemaker.describe_endpoint(EndpointName=endpoint)["EndpointStatus"]
+        except ClientError as e:
+            # SageMaker says that it could not find an endpoint under this code.
+            if error_code(e) == "ValidationException":
+                return "missing"
+            raise
+        return "InService" if status in _SERVING else status

@@ -31,6 +31,15 @@ class StepFunctionsExecutions:
             raise
         return True
 
+    def status(self, name: str) -> str:
+        arn = self._state_machine.replace(":stateMachine:", ":execution:") + f":{name}"
+        try:
+            return self._states.describe_execution(executionArn=arn)["status"]
+        except ClientError as e:
+            if error_code(e) == "ExecutionDoesNotExist":
+                return ""
+            raise
+
     def wake(self, token: str) -> bool:
         try:
             self._states.send_task_success(taskToken=token, output='{"woken":true}')

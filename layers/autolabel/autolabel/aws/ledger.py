@@ -7,6 +7,9 @@
 | `answer#<drive>#<partition>` | the same | an answer that lies elsewhere than derived |
 | `drive#<drive>` | `run#<run>` | a run, fixed when it was allocated |
 | `drive#<drive>` | `waiting#<run>` | the token that wakes the run's execution |
+| `drive#<drive>` | `frozen` | a listing of the drive was frozen |
+| `closed` | `<drive>/` | a drive whose first run was started |
+| `late` | `<drive>/` | something came after the drive was frozen |
 | `refused#<drive or empty>` | `<key>` | something that came in and does not fit |
 """
 
@@ -20,10 +23,10 @@ import msgspec
 from botocore.exceptions import ClientError
 
 from autolabel.aws.clients import error_code
-from autolabel.drives import FIRST_RUN, Run
+from autolabel.drives import Run
 from autolabel.errors import RunMissing
 from autolabel.frames import FrameKey
-from autolabel.ports import FailedUnit, PendingUnit, WaitingRun
+from autolabel.ports import FailedUnit, PendingUnit, Refusal, WaitingRun
 from autolabel.units import PENDING_PARTITIONS, Unit, pending_partition
 
 if TYPE_CHECKING:
@@ -32,6 +35,7 @@ if TYPE_CHECKING:
 # DynamoDB's sort keys have at most 1,024 bytes, and so have S3's keys.
 _MAX_SORT_KEY = 1_024
 _NOT_AT_ATTEMPT = "ConditionalCheckFailedException"
+_NEW = "attribute_not_exists(pk)"
 
 
 class DynamoLedger:
@@ -42,17 +46,7 @@ class DynamoLedger:
         self._table = table
 
     def add_pending(self, pending: PendingUnit) -> bool:
-        item = {
-            **_unit_key("pending", pending.unit),
-            "key": {"S": pending.key},
-            "etag": {"S": pending.etag},
-            "attempt": _number(pending.attempt),
-            "errors": _number(pending.errors),
-            "since": _number(pending.since),
-        }
-        return self._if_condition_holds(
-            lambda: self._db.put_item(TableName=self._table, Item=item, ConditionExpression="attribute_not_exists(pk)")
-        )
+        return self._put_once(_pending_item(pending))
 
     def pending(self, unit: Unit) -> PendingUnit | None:
         found = self._db.get_item(TableName=self._table, Key=_unit_key("pending", unit), ConsistentRead=True).get(
@@ -60,8 +54,8 @@ class DynamoLedger:
         )
         return _pending(found) if found else None
 
-    def pending_of_model(self, drive: str, model: str) -> Iterator[PendingUnit]:
-        return map(_pending, self._units("pending", drive, model))
+    def pending_of_model(self, drive: str, model: str, after: str = "") -> Iterator[PendingUnit]:
+        return map(_pending, self._units("pending", drive, model, after))
 
     def pending_of_frame(self, frame: FrameKey, model: str) -> list[PendingUnit]:
         partition = f"pending#{frame.drive}#{pending_partition(frame.position)}"
@@ -103,62 +97,80 @@ class DynamoLedger:
             also=" AND attribute_not_exists(invoked)",
         )
 
-    def fail(self, pending: PendingUnit, reason: str) -> bool:
-        changes: Any = [
-            {
-                "Put": {
-                    "TableName": self._table,
-                    "Item": {**_unit_key("failed", pending.unit), "reason": {"S": reason}},
-                }
-            },
-            {
-                "Delete": {
-                    "TableName": self._table,
-                    "Key": _unit_key("pending", pending.unit),
-                    "ConditionExpression": "attempt = :attempt",
-                    "ExpressionAttributeValues": {":attempt": _number(pending.attempt)},
-                }
-            },
-        ]
-        try:
-            self._db.transact_write_items(TransactItems=changes)
-        except ClientError as e:
-            reasons = e.response.get("CancellationReasons", [])
-            if any(r.get("Code") == "ConditionalCheckFailed" for r in reasons):
-                return False
-            raise
-        return True
+    def fail(self, pending: PendingUnit, reason: str, at: float) -> bool:
+        failed = {
+            **_unit_key("failed", pending.unit),
+            "reason": {"S": reason},
+            "attempt": _number(pending.attempt),
+            "at": _number(at),
+        }
+        gone = {
+            "Key": _unit_key("pending", pending.unit),
+            "ConditionExpression": "attempt = :attempt",
+            "ExpressionAttributeValues": {":attempt": _number(pending.attempt)},
+        }
+        return self._together({"Put": {"Item": failed}}, {"Delete": gone})
+
+    def revive(self, pending: PendingUnit) -> bool:
+        found = {
+            "Key": _unit_key("failed", pending.unit),
+            "ConditionExpression": "attempt = :attempt",
+            "ExpressionAttributeValues": {":attempt": _number(pending.attempt - 1)},
+        }
+        new = {"Item": _pending_item(pending), "ConditionExpression": _NEW}
+        return self._together({"Delete": found}, {"Put": new})
+
+    def drop(self, pending: PendingUnit) -> bool:
+        values = {":attempt": _number(pending.attempt), ":since": _number(pending.since)}
+        condition = "attempt = :attempt AND since = :since"
+        condition += " AND attribute_exists(invoked)" if pending.invoked else " AND attribute_not_exists(invoked)"
+        return self._if_condition_holds(
+            lambda: self._db.delete_item(
+                TableName=self._table,
+                Key=_unit_key("pending", pending.unit),
+                ConditionExpression=condition,
+                ExpressionAttributeValues=values,
+            )
+        )
 
     def settle(self, unit: Unit, location: str | None) -> None:
         if location is not None:
             self._db.put_item(TableName=self._table, Item={**_unit_key("answer", unit), "location": {"S": location}})
         self._db.delete_item(TableName=self._table, Key=_unit_key("pending", unit))
 
-    def failed_of_model(self, drive: str, model: str) -> Iterator[FailedUnit]:
-        for item in self._units("failed", drive, model):
-            yield FailedUnit(_unit(item), item["reason"]["S"])
+    def failed_of_model(self, drive: str, model: str, after: str = "") -> Iterator[FailedUnit]:
+        for item in self._units("failed", drive, model, after):
+            yield FailedUnit(_unit(item), item["reason"]["S"], int(item["attempt"]["N"]), float(item["at"]["N"]))
 
-    def locations_of_model(self, drive: str, model: str) -> Iterator[tuple[Unit, str]]:
-        for item in self._units("answer", drive, model):
+    def locations_of_model(self, drive: str, model: str, after: str = "") -> Iterator[tuple[Unit, str]]:
+        for item in self._units("answer", drive, model, after):
             yield _unit(item), item["location"]["S"]
 
-    def allocate_first_run(self, run: Run, since: float) -> Run:
-        item = {
-            **_run_key(run.drive, FIRST_RUN),
-            "run": {"S": msgspec.json.encode(run).decode()},
-            "since": _number(since),
-        }
-        self._if_condition_holds(
-            lambda: self._db.put_item(TableName=self._table, Item=item, ConditionExpression="attribute_not_exists(pk)")
+    def allocate_run(self, run: Run) -> Run:
+        self._put_once({**_run_key(run.drive, run.run), **_run_item(run)})
+        return self.run(run.drive, run.run)
+
+    def latest_run(self, drive: str) -> Run | None:
+        item = next(self._query(f"drive#{drive}", "run#", limit=1, backwards=True), None)
+        return None if item is None else _run(item)
+
+    def retry_failed(self, run: Run, before: float) -> None:
+        changed = msgspec.structs.replace(run, retry_failed_before=before)
+        self._db.update_item(
+            TableName=self._table,
+            Key=_run_key(run.drive, run.run),
+            UpdateExpression="SET #run = :run",
+            ConditionExpression="attribute_exists(pk)",
+            ExpressionAttributeNames={"#run": "run"},
+            ExpressionAttributeValues={":run": _run_item(changed)["run"]},
         )
-        return self.run(run.drive, FIRST_RUN)
 
     def find_run(self, drive: str, run: str) -> Run | None:
-        item = self._run_item(drive, run)
-        return None if item is None else msgspec.json.decode(item["run"]["S"], type=Run)
+        item = self._item(drive, f"run#{run}")
+        return None if item is None else _run(item)
 
     def outcome(self, drive: str, run: str) -> str:
-        item = self._run_item(drive, run) or {}
+        item = self._item(drive, f"run#{run}") or {}
         return str(item.get("outcome", {"S": ""})["S"])
 
     def run(self, drive: str, run: str) -> Run:
@@ -166,9 +178,6 @@ class DynamoLedger:
         if found is None:
             raise RunMissing(f"drive {drive!r} has no run {run!r}")
         return found
-
-    def _run_item(self, drive: str, run: str) -> Mapping[str, Any] | None:
-        return self._db.get_item(TableName=self._table, Key=_run_key(drive, run), ConsistentRead=True).get("Item")
 
     def finish_run(self, run: Run, outcome: str, at: float) -> None:
         self._db.update_item(
@@ -211,6 +220,37 @@ class DynamoLedger:
             )
         )
 
+    def mark_closed(self, drive: str) -> None:
+        self._db.put_item(TableName=self._table, Item=_drive_key("closed", drive))
+
+    def closed_drives(self) -> Iterator[str]:
+        for item in self._query("closed"):
+            yield item["sk"]["S"].removesuffix("/")
+
+    def mark_frozen(self, drive: str) -> None:
+        self._db.put_item(TableName=self._table, Item={"pk": {"S": f"drive#{drive}"}, "sk": {"S": "frozen"}})
+
+    def is_frozen(self, drive: str) -> bool:
+        return self._item(drive, "frozen") is not None
+
+    def mark_late(self, drive: str, at: float) -> None:
+        self._db.put_item(TableName=self._table, Item={**_drive_key("late", drive), "at": _number(at)})
+
+    def late_drives(self) -> Iterator[tuple[str, float]]:
+        for item in self._query("late"):
+            yield item["sk"]["S"].removesuffix("/"), float(item["at"]["N"])
+
+    def forget_late(self, drive: str, at: float) -> None:
+        self._if_condition_holds(
+            lambda: self._db.delete_item(
+                TableName=self._table,
+                Key=_drive_key("late", drive),
+                ConditionExpression="#at = :at",
+                ExpressionAttributeNames={"#at": "at"},
+                ExpressionAttributeValues={":at": _number(at)},
+            )
+        )
+
     def record_refusal(self, place: str, key: str, reason: str, detail: str, at: float) -> None:
         self._db.put_item(
             TableName=self._table,
@@ -223,23 +263,41 @@ class DynamoLedger:
             },
         )
 
-    def refusals(self, drive: str) -> Iterator[tuple[str, str, str]]:
-        for item in self._query(f"refused#{drive}", ""):
-            yield item["sk"]["S"], item["reason"]["S"], item["detail"]["S"]
+    def refusals(self, drive: str) -> Iterator[Refusal]:
+        for item in self._query(f"refused#{drive}"):
+            yield Refusal(item["sk"]["S"], item["reason"]["S"], item["detail"]["S"], float(item["at"]["N"]))
 
-    def _units(self, kind: str, drive: str, model: str) -> Iterator[Mapping[str, Any]]:
-        """A model's units of a kind from all partitions of the drive, in one order."""
-        parts = [self._query(f"{kind}#{drive}#{partition}", f"{model}/") for partition in range(PENDING_PARTITIONS)]
+    def _item(self, drive: str, sk: str) -> Mapping[str, Any] | None:
+        key: Any = {"pk": {"S": f"drive#{drive}"}, "sk": {"S": sk}}
+        return self._db.get_item(TableName=self._table, Key=key, ConsistentRead=True).get("Item")
+
+    def _units(self, kind: str, drive: str, model: str, after: str) -> Iterator[Mapping[str, Any]]:
+        """A model's units of a kind from all partitions of the drive behind a position, in one order."""
+        parts = [
+            self._query(f"{kind}#{drive}#{partition}", f"{model}/", after=f"{model}/{after}/~" if after else "")
+            for partition in range(PENDING_PARTITIONS)
+        ]
         return heapq.merge(*parts, key=lambda item: item["sk"]["S"])
 
-    def _query(self, pk: str, prefix: str, limit: int | None = None) -> Iterator[Mapping[str, Any]]:
-        """Items of a partition whose sort key has the prefix, in order, read strongly consistent."""
+    def _query(
+        self, pk: str, prefix: str = "", *, after: str = "", limit: int | None = None, backwards: bool = False
+    ) -> Iterator[Mapping[str, Any]]:
+        """Items of a partition whose sort key has the prefix, in order, read strongly consistent.
+
+        `after`: only those behind this sort key, which begins with the prefix itself.
+        """
         values: dict[str, Any] = {":pk": {"S": pk}}
         condition = "pk = :pk"
-        if prefix:
+        if after:
+            # A tilde is behind every character of a unit's names.
+            condition += " AND sk BETWEEN :after AND :end"
+            values |= {":after": {"S": after}, ":end": {"S": f"{prefix}~"}}
+        elif prefix:
             condition += " AND begins_with(sk, :prefix)"
             values[":prefix"] = {"S": prefix}
         more: dict[str, Any] = {} if limit is None else {"Limit": limit}
+        if backwards:
+            more["ScanIndexForward"] = False
         while True:
             page = self._db.query(
                 TableName=self._table,
@@ -275,6 +333,25 @@ class DynamoLedger:
             )
         )
 
+    def _put_once(self, item: Any) -> bool:
+        return self._if_condition_holds(
+            lambda: self._db.put_item(TableName=self._table, Item=item, ConditionExpression=_NEW)
+        )
+
+    def _together(self, *changes: Any) -> bool:
+        """Make changes at once; False when the condition of one does not hold."""
+        items: Any = [
+            {action: {"TableName": self._table, **what}} for change in changes for action, what in change.items()
+        ]
+        try:
+            self._db.transact_write_items(TransactItems=items)
+        except ClientError as e:
+            reasons = e.response.get("CancellationReasons", [])
+            if any(r.get("Code") == "ConditionalCheckFailed" for r in reasons):
+                return False
+            raise
+        return True
+
     def _if_condition_holds(self, write: Any) -> bool:
         try:
             write()
@@ -291,6 +368,31 @@ def _number(value: float) -> dict[str, str]:
 
 def _unit_key(kind: str, unit: Unit) -> dict[str, Any]:
     return {"pk": {"S": f"{kind}#{unit.drive}#{unit.partition}"}, "sk": {"S": unit.place}}
+
+
+def _pending_item(pending: PendingUnit) -> dict[str, Any]:
+    """A pending unit that no endpoint has taken yet."""
+    return {
+        **_unit_key("pending", pending.unit),
+        "key": {"S": pending.key},
+        "etag": {"S": pending.etag},
+        "attempt": _number(pending.attempt),
+        "errors": _number(pending.errors),
+        "since": _number(pending.since),
+    }
+
+
+def _drive_key(pk: str, drive: str) -> dict[str, Any]:
+    """With the slash, drives are in the order in which S3 lists their folders."""
+    return {"pk": {"S": pk}, "sk": {"S": f"{drive}/"}}
+
+
+def _run_item(run: Run) -> dict[str, Any]:
+    return {"run": {"S": msgspec.json.encode(run).decode()}}
+
+
+def _run(item: Mapping[str, Any]) -> Run:
+    return msgspec.json.decode(item["run"]["S"], type=Run)
 
 
 def _run_key(drive: str, run: str) -> dict[str, Any]:

@@ -8,15 +8,13 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from autolabel.errors import Unavailable
-from autolabel.units import Unit, UnitRequest
+from autolabel.units import CloseRequest, Unit, UnitRequest
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
 
 # SendMessageBatch takes ten messages.
 _BATCH = 10
-# The longest wait of a message that goes back, in seconds.
-_LONGEST_WAIT = 900
 
 
 class SqsSubmitQueue:
@@ -39,7 +37,5 @@ class SqsSubmitQueue:
             if response.get("Failed"):
                 raise Unavailable(f"the submit queue did not take {len(response['Failed'])} units")
 
-    def back_off(self, receipt: str, receive_count: int, first_wait: float) -> None:
-        """Hide a message that could not be worked on for longer each time it comes, up to fifteen minutes."""
-        wait = min(_LONGEST_WAIT, int(first_wait * 2 ** min(receive_count - 1, 16)))
-        self._sqs.change_message_visibility(QueueUrl=self._url, ReceiptHandle=receipt, VisibilityTimeout=wait)
+    def close(self, drive: str) -> None:
+        self._sqs.send_message(QueueUrl=self._url, MessageBody=msgspec.json.encode(CloseRequest(drive)).decode())

@@ -1,0 +1,56 @@
+"""sweep: runs on a schedule; closes abandoned drives and tells operators what came after a listing was frozen."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from aws_lambda_powertools.metrics import MetricUnit
+
+from autolabel.aws.announcements import AwsAnnouncements
+from autolabel.aws.bucket import S3Bucket
+from autolabel.aws.clients import client
+from autolabel.aws.ledger import DynamoLedger
+from autolabel.aws.queue import SqsSubmitQueue
+from autolabel.observability import logger, metrics, tracer
+from autolabel.settings import read_settings
+from autolabel.sweeping import Sweep
+
+if TYPE_CHECKING:
+    from aws_lambda_powertools.utilities.typing import LambdaContext
+
+
+class Settings(msgspec.Struct, frozen=True):
+    """`abandoned_after`: seconds without a new object after which a drive is closed."""
+
+    ingest_bucket: str
+    label_bucket: str
+    ledger_table: str
+    submit_queue_url: str
+    ops_topic_arn: str
+    abandoned_after: float
+
+
+settings = read_settings(Settings, os.environ)
+
+
+@logger.inject_lambda_context
+@tracer.capture_lambda_handler(capture_response=False)
+@metrics.log_metrics
+def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    sweep = Sweep(
+        ingest=S3Bucket(client("s3"), settings.ingest_bucket),
+        labels=S3Bucket(client("s3"), settings.label_bucket),
+        ledger=DynamoLedger(client("dynamodb"), settings.ledger_table),
+        queue=SqsSubmitQueue(client("sqs"), settings.submit_queue_url),
+        announcements=AwsAnnouncements(sns=client("sns"), topic=settings.ops_topic_arn),
+        abandoned_after=settings.abandoned_after,
+    )
+    report = sweep.run(time.time())
+    metrics.add_metric("DrivesAbandoned", MetricUnit.Count, len(report.closed))
+    metrics.add_metric("DrivesLate", MetricUnit.Count, len(report.late))
+    logger.info("swept", extra={"sweep": msgspec.to_builtins(report)})
+    # An answer is cut off at 6 MB; the log has the names.
+    return {"closed": len(report.closed), "asked": len(report.asked), "late": len(report.late)}

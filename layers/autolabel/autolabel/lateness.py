@@ -1,0 +1,82 @@
+"""Lateness: what became of a drive's objects after a run had frozen its listing."""
+
+from __future__ import annotations
+
+import heapq
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from itertools import groupby
+from operator import itemgetter
+from typing import Literal
+
+import msgspec
+
+from autolabel.drives import run_prefix
+from autolabel.frames import ListedFrame, drive_prefix
+from autolabel.listing import read_listing, uploads
+from autolabel.ports import Bucket, StoredObject
+
+Change = Literal["late", "overwritten", "deleted"]
+
+
+class ChangedObject(msgspec.Struct, frozen=True):
+    """An object that is not as the listing froze it; `etag` is that of its bytes now, empty when it is deleted."""
+
+    key: str
+    etag: str
+    change: Change
+
+
+class Lateness(msgspec.Struct, frozen=True):
+    """Counts of a drive's objects that are not as its listing froze them; `first`: the key of the first of them."""
+
+    late: int = 0
+    overwritten: int = 0
+    deleted: int = 0
+    first: str = ""
+
+    def __str__(self) -> str:
+        counts = [(self.late, "came late"), (self.overwritten, "were overwritten"), (self.deleted, "were deleted")]
+        return ", ".join(f"{count:,} {what}" for count, what in counts if count)
+
+    @property
+    def any(self) -> bool:
+        return bool(self.late or self.overwritten or self.deleted)
+
+
+def late_key(drive: str, run: str) -> str:
+    return run_prefix(drive, run) + "late.jsonl"
+
+
+def record_lateness(ingest: Bucket, labels: Bucket, drive: str, run: str) -> Lateness:
+    """Compare a drive with the run's frozen listing and write what differs to `late.jsonl`, if anything does."""
+    counts: Counter[str] = Counter()
+    first = ""
+
+    def changes() -> Iterator[bytes]:
+        nonlocal first
+        objects = uploads(ingest.list(drive_prefix(drive)), drive)
+        for changed in compare_objects(read_listing(labels, drive, run), objects):
+            counts[changed.change] += 1
+            first = first or changed.key
+            yield msgspec.json.encode(changed) + b"\n"
+
+    labels.write_stream(late_key(drive, run), changes(), "application/jsonl")
+    return Lateness(counts["late"], counts["overwritten"], counts["deleted"], first)
+
+
+def compare_objects(listing: Iterable[ListedFrame], objects: Iterable[StoredObject]) -> Iterator[ChangedObject]:
+    """What differs between a frozen listing and the objects there are, both in the byte order of their keys."""
+    frozen = ((line.key.encode(), line, None) for line in listing)
+    there = ((thing.key.encode(), None, thing) for thing in objects)
+    for _, same in groupby(heapq.merge(frozen, there, key=itemgetter(0)), key=itemgetter(0)):
+        line: ListedFrame | None = None
+        thing: StoredObject | None = None
+        for _, frozen_line, stored in same:
+            line, thing = frozen_line or line, stored or thing
+        if thing is None:
+            yield ChangedObject(line.key if line else "", "", "deleted")
+        elif line is None:
+            yield ChangedObject(thing.key, thing.etag, "late")
+        elif line.etag != thing.etag:
+            yield ChangedObject(thing.key, thing.etag, "overwritten")
