@@ -7,17 +7,19 @@ from typing import Any
 
 import boto3
 import pytest
+from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 from botocore.exceptions import ClientError, EndpointConnectionError
 from botocore.stub import Stubber
 
 from autolabel.aws.announcements import AwsAnnouncements
-from autolabel.aws.endpoints import SageMakerEndpoints
+from autolabel.aws.deliveries import Deliveries
+from autolabel.aws.endpoints import SageMakerEndpoints, SageMakerEndpointStates
 from autolabel.aws.executions import StepFunctionsExecutions
 from autolabel.aws.queue import SqsSubmitQueue
 from autolabel.errors import EndpointUnavailable, Unavailable
 from autolabel.frames import FrameKey
 from autolabel.submission import read_message
-from autolabel.units import Unit, UnitRequest
+from autolabel.units import CloseRequest, Unit, UnitRequest
 
 pytestmark = pytest.mark.usefixtures("aws")
 
@@ -58,6 +60,132 @@ def test_a_queue_that_takes_only_some_units_is_an_error() -> None:
         stubber.add_response("send_message_batch", {"Successful": [], "Failed": failed})
         with pytest.raises(Unavailable, match="1 units"):
             SqsSubmitQueue(client, "https://queue").send(requests(2))
+
+
+def test_a_drive_to_be_closed_is_sent_as_submit_reads_it() -> None:
+    client = boto3.client("sqs")
+    url = client.create_queue(QueueName="q")["QueueUrl"]
+    SqsSubmitQueue(client, url).close("d")
+    (message,) = client.receive_message(QueueUrl=url)["Messages"]
+    assert list(read_message(message["Body"])) == [CloseRequest("d")]
+
+
+# Messages that cannot be worked on
+
+
+def deliver(received: int, error: Exception) -> tuple[list[str], list[dict[str, Any]], int | None]:
+    """Deliver a message whose work raises; the types of errors that came out, the dead letters, and the wait."""
+    client = boto3.client("sqs")
+    queue, dead = (client.create_queue(QueueName=name)["QueueUrl"] for name in ("q", "dead"))
+    client.send_message(QueueUrl=queue, MessageBody="the body")
+    (message,) = client.receive_message(QueueUrl=queue)["Messages"]
+    attributes = {"ApproximateReceiveCount": str(received)}
+    record = SQSRecord({"receiptHandle": message["ReceiptHandle"], "body": "the body", "attributes": attributes})
+    waits: list[int] = []
+    client.meta.events.register(
+        "provide-client-params.sqs.ChangeMessageVisibility",
+        lambda params, **_: waits.append(params["VisibilityTimeout"]),
+    )
+
+    def work() -> None:
+        raise error
+
+    with pytest.raises(Exception) as raised:  # noqa: PT011 - which one is what the tests look at
+        Deliveries(client, queue, dead, first_wait=10.0, bury_after=5).work(record, work)
+    letters = client.receive_message(QueueUrl=dead, MessageAttributeNames=["All"]).get("Messages", [])
+    return [type(raised.value).__name__], letters, waits[0] if waits else None
+
+
+@pytest.mark.parametrize(("count", "wait"), [(1, 10), (2, 20), (7, 640), (8, 900), (1_000, 900)])
+def test_a_message_waits_longer_each_time_and_never_more_than_fifteen_minutes(count: int, wait: int) -> None:
+    assert deliver(count, Unavailable("away")) == (["Unavailable"], [], wait)
+
+
+def test_a_message_that_fails_for_a_reason_of_its_own_is_tried_some_times() -> None:
+    assert deliver(4, KeyError("bug")) == (["KeyError"], [], 80)
+
+
+def test_then_it_lies_among_the_dead_letters_with_its_body_and_its_reason() -> None:
+    raised, (letter,), wait = deliver(5, KeyError("bug\x00\x1b[0m"))
+    assert (raised, wait) == (["Buried"], None)
+    assert letter["Body"] == "the body"
+    assert letter["MessageAttributes"]["reason"]["StringValue"] == "KeyError: 'bug\\x00\\x1b[0m'"
+
+
+@pytest.mark.parametrize("text", ["\x00\x1b\n\ud800", "x" * 10_000])
+def test_whatever_the_reason_says_the_letter_is_sent(text: str) -> None:
+    _, (letter,), _ = deliver(5, RuntimeError(text))
+    reason = letter["MessageAttributes"]["reason"]["StringValue"]
+    assert reason.isprintable()
+    assert len(reason) <= 2_000
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "reasons", "passing"),
+    [
+        ("ThrottlingException", 400, [], True),
+        ("ProvisionedThroughputExceededException", 400, [], True),
+        ("SlowDown", 503, [], True),
+        ("InternalError", 500, [], True),
+        ("TransactionCanceledException", 400, ["None", "TransactionConflict"], True),
+        ("TransactionCanceledException", 400, ["ValidationError"], False),
+        ("AccessDenied", 403, [], False),
+        ("ValidationException", 400, [], False),
+    ],
+)
+def test_what_passes_by_itself_is_never_buried(code: str, status: int, reasons: list[str], passing: bool) -> None:
+    response: Any = {
+        "Error": {"Code": code, "Message": "m"},
+        "ResponseMetadata": {"HTTPStatusCode": status},
+        "CancellationReasons": [{"Code": reason} for reason in reasons],
+    }
+    (raised,), letters, _ = deliver(5, ClientError(response, "Operation"))
+    assert (raised, len(letters)) == (("ClientError", 0) if passing else ("Buried", 1))
+
+
+def test_a_connection_that_fails_passes_by_itself() -> None:
+    assert deliver(5, EndpointConnectionError(endpoint_url="u"))[1] == []
+
+
+# Endpoints
+
+
+@pytest.mark.parametrize(
+    ("status", "state"),
+    [("InService", "InService"), ("Updating", "InService"), ("Creating", "Creating"), ("Failed", "Failed")],
+)
+def test_an_endpoint_says_whether_it_takes_anything(status: str, state: str) -> None:
+    client = boto3.client("sagemaker")
+    with Stubber(client) as stubber:
+        described = {
+            "EndpointName": "e",
+            "EndpointArn": "arn:aws:sagemaker:eu-central-1:123456789012:endpoint/e",
+            "EndpointStatus": status,
+            "CreationTime": 1,
+            "LastModifiedTime": 1,
+        }
+        stubber.add_response("describe_endpoint", described, {"EndpointName": "e"})
+        assert SageMakerEndpointStates(client).state("e") == state
+
+
+def test_an_endpoint_that_is_not_there_is_missing_and_a_throttle_is_an_error() -> None:
+    client = boto3.client("sagemaker")
+    with Stubber(client) as stubber:
+        stubber.add_client_error("describe_endpoint", "ValidationException", "Could not find endpoint")
+        assert SageMakerEndpointStates(client).state("e") == "missing"
+        stubber.add_client_error("describe_endpoint", "ThrottlingException", "Rate exceeded", 400)
+        with pytest.raises(ClientError):
+            SageMakerEndpointStates(client).state("e")
+
+
+@pytest.mark.parametrize(("code", "gone"), [("ValidationError", True), ("ThrottlingException", False)])
+def test_an_endpoint_that_is_gone_is_told_from_one_with_a_bad_moment(code: str, gone: bool) -> None:
+    client = boto3.client("sagemaker-runtime")
+    with Stubber(client) as stubber:
+        stubber.add_client_error("invoke_endpoint_async", code, "Endpoint e not found.")
+        with pytest.raises(EndpointUnavailable) as raised:
+            SageMakerEndpoints(client).invoke(**REQUEST)
+        assert raised.value.gone == gone
 
 
 def test_an_endpoint_is_asked_with_all_that_names_the_answer() -> None:
@@ -154,3 +282,15 @@ def test_an_event_reaches_the_bus_whole() -> None:
         entry = {"Source": "autolabel", "DetailType": "DriveLabelled", "Detail": json.dumps({"drive": "é", "boxes": 1})}
         stubber.add_response("put_events", {"FailedEntryCount": 0, "Entries": []}, {"Entries": [entry]})
         AwsAnnouncements(events=client).publish("DriveLabelled", {"drive": "é", "boxes": 1})
+
+
+def test_the_status_of_an_execution_is_empty_when_there_is_none() -> None:
+    client = boto3.client("stepfunctions")
+    executions = StepFunctionsExecutions(client, MACHINE)
+    with Stubber(client) as stubber:
+        stubber.add_client_error("describe_execution", "ExecutionDoesNotExist")
+        assert executions.status("d-0001") == ""
+        arn = MACHINE.replace("stateMachine", "execution") + ":d-0001"
+        described = {"executionArn": arn, "stateMachineArn": MACHINE, "startDate": 1, "status": "FAILED"}
+        stubber.add_response("describe_execution", described, {"executionArn": arn})
+        assert executions.status("d-0001") == "FAILED"

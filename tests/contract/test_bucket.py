@@ -52,6 +52,29 @@ def test_what_is_written_is_read(bucket: Bucket, size: int) -> None:
     assert msgspec.structs.replace(found, modified=0.0) == StoredObject("a", md5(content(size)), size)
 
 
+def test_a_listing_goes_on_behind_a_key(bucket: Bucket) -> None:
+    for key in ("a/1", "a/2", "a/2/x", "a/ü", "b"):
+        bucket.write(key, b"")
+    assert [thing.key for thing in bucket.list("a/", "a/2")] == ["a/2/x", "a/ü"]
+    assert [thing.key for thing in bucket.list("a/", "a/2/~")] == ["a/ü"]
+    assert list(bucket.list("a/", "a/ü")) == []
+
+
+def test_folders_come_once_in_the_order_of_their_keys(bucket: Bucket) -> None:
+    assert list(bucket.folders("drives/")) == []
+    for key in ("drives/a/x", "drives/a-b/x", "drives/a/y/z", "drives/a0/x", "drives/file", "other/x/y"):
+        bucket.write(key, b"")
+    assert list(bucket.folders("drives/")) == ["a-b", "a", "a0"]
+
+
+def test_an_object_is_read_with_its_etag_and_no_more_than_asked_for(bucket: Bucket) -> None:
+    assert bucket.read_tagged("a", 10) is None
+    bucket.write("a", b"0123456789")
+    assert bucket.read_tagged("a", 4) == (b"0123", md5(b"0123456789"))
+    bucket.write("a", b"")
+    assert bucket.read_tagged("a", 4) == (b"", md5(b""))
+
+
 def test_the_first_bytes_are_all_there_are_when_there_are_fewer(bucket: Bucket) -> None:
     bucket.write("a", b"0123456789")
     assert bucket.read_first("a", 4) == b"0123"

@@ -211,6 +211,97 @@ def test_the_first_run_stands_whoever_comes_second(ledger: Ledger) -> None:
         ledger.run("d1", "0002")
 
 
+def test_runs_follow_one_another(ledger: Ledger) -> None:
+    assert ledger.latest_run("d1") is None
+    second = msgspec.structs.replace(run(), run="0002", since=5.5)
+    for one in (second, run(), run(drive="d10")):
+        assert ledger.allocate_run(one) == one
+    assert ledger.latest_run("d1") == second
+    assert ledger.latest_run("d10") == run(drive="d10")
+
+
+def test_a_run_may_try_failed_units_again(ledger: Ledger) -> None:
+    ledger.allocate_run(run())
+    ledger.finish_run(run(), "published", 99.0)
+    ledger.retry_failed(run(), before=7.25)
+    assert ledger.run("d1", "0001") == msgspec.structs.replace(run(), retry_failed_before=7.25)
+    assert ledger.outcome("d1", "0001") == "published"
+
+
+def test_a_failed_unit_is_revived_at_its_next_attempt_and_once(ledger: Ledger) -> None:
+    ledger.add_pending(pending(unit(), attempt=2))
+    assert ledger.fail(pending(unit(), attempt=2), "no", 5.5)
+    (failed,) = ledger.failed_of_model("d1", MODEL)
+    assert (failed.attempt, failed.at) == (2, 5.5)
+    assert not ledger.revive(pending(unit(), attempt=4))
+    assert ledger.pending(unit()) is None
+    assert ledger.revive(pending(unit(), attempt=3, since=6.0))
+    assert ledger.pending(unit()) == pending(unit(), attempt=3, since=6.0)
+    assert list(ledger.failed_of_model("d1", MODEL)) == []
+    assert not ledger.revive(pending(unit(), attempt=3))
+
+
+def test_a_pending_unit_is_dropped_only_as_it_was_read(ledger: Ledger) -> None:
+    queued = pending(unit())
+    assert not ledger.drop(queued)
+    ledger.add_pending(queued)
+    assert not ledger.drop(pending(unit(), attempt=2))
+    assert not ledger.drop(pending(unit(), since=11.0))
+    ledger.mark_invoked(queued, invoked=12.0, deadline=13.0, location="")
+    assert not ledger.drop(queued)
+    known = ledger.pending(unit())
+    assert known is not None
+    assert ledger.drop(known)
+    assert ledger.pending(unit()) is None
+    ledger.add_pending(queued)
+    assert not ledger.drop(known)
+    assert ledger.drop(queued)
+
+
+def test_units_behind_a_position_are_read_without_those_before(ledger: Ledger) -> None:
+    units = [unit(index, camera=camera) for camera in ("front", "front-2", "rear") for index in range(3)]
+    other = unit(1, model="detector.0002")
+    for one in (*units, other):
+        ledger.add_pending(pending(one))
+    for number, one in enumerate(units):
+        expected = sorted((u for u in units if u.position > one.position), key=lambda u: u.place.encode())
+        assert [p.unit for p in ledger.pending_of_model("d1", MODEL, one.position)] == expected, number
+    for one in units:
+        ledger.settle(one, "elsewhere.out")
+        ledger.add_pending(pending(one))
+        ledger.fail(pending(one), "no", 1.0)
+    middle = unit(1, camera="front-2").position
+    assert [u.position > middle for u, _ in ledger.locations_of_model("d1", MODEL, middle)] == [True] * 7
+    assert [f.unit.position > middle for f in ledger.failed_of_model("d1", MODEL, middle)] == [True] * 7
+
+
+def test_closed_drives_come_in_the_order_of_their_folders(ledger: Ledger) -> None:
+    assert list(ledger.closed_drives()) == []
+    for drive in ("a0", "a-b", "a", "Z", "a"):
+        ledger.mark_closed(drive)
+    assert list(ledger.closed_drives()) == ["Z", "a-b", "a", "a0"]
+
+
+def test_a_drive_is_frozen_by_itself(ledger: Ledger) -> None:
+    assert not ledger.is_frozen("d1")
+    ledger.mark_frozen("d1")
+    ledger.mark_frozen("d1")
+    assert ledger.is_frozen("d1")
+    assert not ledger.is_frozen("d10")
+    assert ledger.latest_run("d1") is None
+
+
+def test_the_mark_of_a_late_drive_goes_unless_something_came_since(ledger: Ledger) -> None:
+    ledger.forget_late("d1", 1.5)
+    ledger.mark_late("d1", 1.5)
+    ledger.mark_late("d1", 2.5)
+    ledger.mark_late("d0", 1.0)
+    assert list(ledger.late_drives()) == [("d0", 1.0), ("d1", 2.5)]
+    ledger.forget_late("d1", 1.5)
+    ledger.forget_late("d0", 1.0)
+    assert list(ledger.late_drives()) == [("d1", 2.5)]
+
+
 def test_a_finished_run_is_still_the_run(ledger: Ledger) -> None:
     ledger.allocate_run(run())
     assert ledger.outcome("d1", "0001") == ""

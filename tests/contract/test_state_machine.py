@@ -7,11 +7,15 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+import msgspec
 import pytest
 import yaml
 
 import autolabel.errors
 import autolabel.settings
+from autolabel.reconciliation import Turn
+from autolabel.runs import Cursor, Progress, TurnReport
+from local.cloud.stepfunctions.jsonata_templates import Evaluation
 from tests.contract.template import listed, resources, state_machine_text, template
 
 MACHINE: dict[str, Any] = yaml.safe_load(state_machine_text())
@@ -150,6 +154,72 @@ def test_only_a_run_without_anything_pending_is_planned() -> None:
     # Whatever else is the matter is looked at first.
     assert list(conditions) == ["Reconcile", "AwaitFrames", "FailedUnits", "PlanShards"]
     assert STATES["Everything answered?"]["Default"] == "AwaitInference"
+
+
+def turn(**counts: Any) -> dict[str, Any]:
+    """What Reconcile hands on, as the function and the state's Output make it."""
+    zeros = dict.fromkeys(("frames", "refused", "units", "answered", "failed", "pending"), 0)
+    report = TurnReport("d", "0001", 1, False, **{**zeros, "submitted": 0, "resubmitted": 0, "dropped": 0, **counts})
+    result = {"Payload": msgspec.to_builtins(report)}
+    handed: dict[str, Any] = evaluation({}).template(STATES["Reconcile"]["Output"], result=result)
+    return handed
+
+
+def evaluation(data: Any, redrives: int | None = None) -> Evaluation:
+    execution = {"Input": {"drive": "d", "run": "0001"}, **({"RedriveCount": redrives} if redrives else {})}
+    return Evaluation(data, {"Execution": execution, "Task": {"Token": "t"}}, {})
+
+
+def next_of(report: dict[str, Any]) -> str:
+    state = json.loads(json.dumps(STATES["Everything answered?"]).replace("${MaxFailedPercent}", "50"))
+    met = (c["Next"] for c in state["Choices"] if evaluation(report).template(c["Condition"]))
+    return str(next(met, state["Default"]))
+
+
+@pytest.mark.parametrize(
+    ("counts", "following"),
+    [
+        ({}, "PlanShards"),
+        ({"units": 3, "answered": 3}, "PlanShards"),
+        ({"units": 3, "pending": 1}, "AwaitInference"),
+        ({"missing": 2}, "AwaitFrames"),
+        ({"units": 3, "cursor": Cursor(0, "front/1", Turn(units=3))}, "Reconcile"),
+        ({"units": 3, "pending": 1, "cursor": Cursor(0, "front/1", Turn(units=3))}, "Reconcile"),
+        ({"units": 19, "failed": 19}, "PlanShards"),
+        ({"units": 20, "failed": 20}, "FailedUnits"),
+        ({"units": 41, "failed": 20}, "PlanShards"),
+        ({"units": 41, "failed": 20, "pending": 21}, "AwaitInference"),
+        ({"units": 21, "failed": 20, "pending": 1}, "AwaitInference"),
+    ],
+)
+def test_what_follows_a_turn(counts: dict[str, Any], following: str) -> None:
+    assert next_of(turn(**counts)) == following
+
+
+def test_a_run_whose_failed_units_were_tried_once_more_goes_on() -> None:
+    assert next_of({**turn(units=20, failed=20), "retried": True}) == "PlanShards"
+
+
+def test_a_turn_is_taken_up_where_it_was_broken_off() -> None:
+    payload = STATES["Reconcile"]["Arguments"]["Payload"]
+    assert evaluation({"drive": "d", "run": "0001"}).template(payload)["progress"] == {}
+    report = turn(units=3, cursor=Cursor(1, "front/1", Turn(units=3, pending=2), ("m: away",)))
+    progress = msgspec.convert(evaluation(report).template(payload)["progress"], Progress)
+    assert progress == Progress(1, False, Cursor(1, "front/1", Turn(units=3, pending=2), ("m: away",)))
+
+
+def test_a_run_that_waits_long_looks_less_and_less_often() -> None:
+    wait = json.loads(json.dumps(STATES["AwaitInference"]).replace("${AwaitTimeout}", "900"))
+    times = [evaluation({"turn": n, "retried": False}).number("t", wait["TimeoutSeconds"]) for n in (1, 199, 200, 1500)]
+    assert times == [900, 900, 1800, 13_500]
+    assert evaluation({"turn": 7, "retried": False}).template(wait["Output"]) == {"turn": 7, "retried": False}
+
+
+def test_a_redrive_is_seen_by_the_state_that_waits_for_one() -> None:
+    payload = STATES["FailedUnits"]["Arguments"]["Payload"]
+    report = turn(units=20, failed=20)
+    assert evaluation(report).template(payload)["failures"] == {"failed": 20, "units": 20, "redriven": False}
+    assert evaluation(report, redrives=1).template(payload)["failures"]["redriven"] is True
 
 
 def test_a_failed_shard_fails_the_run() -> None:

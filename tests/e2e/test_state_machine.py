@@ -192,3 +192,15 @@ def test_the_end_of_a_run_is_announced_with_its_counts(pipeline: Pipeline) -> No
     assert event["detail"]["dataset"] == pipeline.stack.labels.uri(
         run_prefix("announced", FIRST_RUN) + "dataset.manifest"
     )
+
+
+def test_a_model_that_fails_most_frames_stops_its_drive_until_a_person_redrives_it(pipeline: Pipeline) -> None:
+    pipeline.upload("failing", {f"front/{time}.png": image(643) for time in timestamps(20)})
+    progress = pipeline.end("failing")
+    assert progress.status == "FAILED"
+    assert "20 of 20 units" in progress.failure
+    assert "PlanShards" not in entered(pipeline, "failing")
+    pipeline.redrive("failing")
+    # Once more they fail, and the person has had a look: the frames go to people as they are.
+    assert pipeline.succeed("failing")["frames"]["failed"] == 20
+    assert entered(pipeline, "failing").count("FailedUnits") == 1

@@ -51,6 +51,7 @@ class Pipeline:
     def __init__(self, *models: Model, honours_names: bool = True, drive: str = DRIVE) -> None:
         self.drive = drive
         self.now = 1_000.0
+        self.workers = 1
         self.ingest = FakeBucket("ingest")
         self.labels = FakeBucket("labels")
         self.ledger = FakeLedger()
@@ -144,6 +145,7 @@ class Pipeline:
             endpoints=fused(self.endpoints),
             limits=LIMITS,
             frames_patience=FRAMES_PATIENCE,
+            workers=self.workers,
         )
 
     def reconcile(

@@ -7,14 +7,16 @@ import itertools
 import msgspec
 import pytest
 
+from autolabel.catalogue import model_key
+from autolabel.errors import ModelFailing
 from autolabel.frames import parse_frame_key
 from autolabel.ports import FailedUnit, PendingUnit
-from autolabel.runs import TurnReport
+from autolabel.runs import Progress, TurnReport, retry_failed_units
 from autolabel.units import Unit
 from tests.fakes.answers import DETECTOR, answer
 from tests.fakes.faults import Crash, Fuse
 from tests.fakes.images import png
-from tests.fakes.pipeline import DRIVE, LIMITS, Pipeline, drive_document, frame_key
+from tests.fakes.pipeline import DRIVE, FRAMES_PATIENCE, LIMITS, Pipeline, drive_document, frame_key
 
 MODEL = DETECTOR.id
 DEADLINE = 5_000.0
@@ -273,3 +275,155 @@ def test_two_models_are_reconciled_each_for_itself() -> None:
     report = pipeline.reconcile()
     assert (report.frames, report.units, report.answered, report.pending) == (1, 2, 1, 1)
     assert [one.unit.model for one in pipeline.queue.asked] == ["other.0001"]
+
+
+# Turns that are broken off, pause, or meet what the listing does not hold
+
+
+def test_a_turn_that_is_broken_off_anywhere_counts_as_a_whole_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("autolabel.reconciliation._GROUP", 1)
+
+    def drive() -> Pipeline:
+        pipeline = Pipeline()
+        units = [add_frame(pipeline, index, camera=camera) for camera in ("front", "rear") for index in range(3)]
+        pipeline.close(drive_document("front", "rear"))
+        pipeline.labels.write(units[0].answer_key(1), answer())
+        pipeline.ledger.pending_units[units[1]] = pending(units[1], invoked=1.0, deadline=DEADLINE)
+        pipeline.ledger.failed_units[units[2]] = FailedUnit(units[2], "no")
+        return pipeline
+
+    whole = drive().reconcile()
+    for calls in range(1, 8):
+        pipeline = drive()
+        progress, report = Progress(turn=4), None
+        for _ in range(20):
+            left = iter(range(calls))
+            report = pipeline.reconcile(progress=progress, enough=lambda left=left: next(left, None) is None)
+            # What travels through the state machine is JSON.
+            progress = msgspec.json.decode(msgspec.json.encode(report), type=Progress)
+            if report.cursor is None:
+                break
+        assert report == msgspec.structs.replace(whole, turn=5)
+        assert len(pipeline.queue.asked) == 3
+        assert len({one.unit for one in pipeline.queue.asked}) == 3
+
+
+def test_a_turn_of_many_workers_counts_and_repairs_as_that_of_one() -> None:
+    reports = []
+    for workers in (1, 8):
+        pipeline = Pipeline()
+        units = [add_frame(pipeline, index) for index in range(95)]
+        pipeline.close()
+        for unit in units[::3]:
+            pipeline.ledger.pending_units[unit] = pending(unit, invoked=1.0, deadline=2.0)
+        pipeline.workers = workers
+        reports.append(pipeline.reconcile())
+        assert len({one.unit for one in pipeline.queue.asked}) == len(pipeline.queue.asked) == 95
+    assert reports[0] == reports[1]
+
+
+def test_nothing_is_asked_of_an_endpoint_that_is_gone(closed: Pipeline) -> None:
+    units = [add_frame(closed, index) for index in range(3)]
+    closed.ledger.pending_units[units[1]] = pending(units[1], invoked=1.0, deadline=2.0)
+    closed.ledger.pending_units[units[2]] = pending(units[2], since=0.0)
+    closed.now += LIMITS.unsubmitted_after + 1
+    closed.endpoints.gone = True
+    report = closed.reconcile()
+    assert (report.pending, report.submitted, report.resubmitted) == (3, 0, 0)
+    assert report.paused == (f"{MODEL}: endpoint {DETECTOR.endpoint} is missing",)
+    assert not closed.queue.asked
+    closed.endpoints.gone = False
+    report = closed.reconcile()
+    assert (report.submitted, report.resubmitted, report.paused) == (1, 2, ())
+
+
+def test_answers_are_settled_while_the_endpoint_is_gone(closed: Pipeline) -> None:
+    unit = put(closed, invoked=1.0, deadline=2.0)
+    closed.labels.write(unit.answer_key(1), answer())
+    closed.endpoints.gone = True
+    assert (closed.reconcile().answered, closed.reconcile().pending) == (1, 0)
+
+
+def test_a_broken_catalogue_pauses_the_run(closed: Pipeline) -> None:
+    add_frame(closed)
+    closed.labels.objects[model_key(MODEL)] = b"no JSON"
+    report = closed.reconcile()
+    assert report.pending == 1
+    (paused,) = report.paused
+    assert MODEL in paused
+
+
+def test_a_parked_unit_is_asked_for_as_soon_as_its_endpoint_is_back(pipeline: Pipeline) -> None:
+    pipeline.now = 1_800_000_000.0
+    event = pipeline.upload(frame_key(0), png())
+    pipeline.endpoints.gone = True
+    assert pipeline.submit(event, park=True) == ["parked"]
+    pipeline.close()
+    pipeline.now += 1.0
+    assert pipeline.reconcile().pending == 1
+    assert not pipeline.queue.asked
+    pipeline.endpoints.gone = False
+    assert pipeline.reconcile().resubmitted == 1
+    assert pipeline.submit_asked() == ["submitted"]
+
+
+def test_an_overdue_unit_that_is_in_no_listing_is_dropped(closed: Pipeline) -> None:
+    listed = add_frame(closed, 5)
+    closed.labels.write(listed.answer_key(1), answer())
+    strays = [
+        Unit.of(parse_frame_key(frame_key(index)), etag, MODEL) for index, etag in ((1, "x"), (5, "old"), (9, "x"))
+    ]
+    fresh = strays[0]
+    for unit in strays:
+        closed.ledger.pending_units[unit] = pending(unit, invoked=1.0, deadline=2.0)
+    closed.ledger.pending_units[fresh] = pending(fresh, invoked=1.0, deadline=DEADLINE)
+    report = closed.reconcile()
+    assert (report.units, report.answered, report.pending, report.dropped) == (1, 1, 0, 2)
+    assert list(closed.ledger.pending_units) == [fresh]
+
+
+def test_an_earlier_run_drops_nothing_that_a_later_one_may_need(closed: Pipeline) -> None:
+    first = closed.run
+    closed.reconcile()
+    closed.ledger.finish_run(first, "published", 1.0)
+    unit = add_frame(closed, 7)
+    closed.ledger.pending_units[unit] = pending(unit, invoked=1.0, deadline=2.0)
+    closed.closing().relabel(DRIVE)
+    assert closed.turns().reconcile(first, Progress(), closed.now).dropped == 0
+    assert closed.ledger.pending(unit)
+
+
+def test_promised_frames_get_some_time_to_arrive(pipeline: Pipeline) -> None:
+    add_frame(pipeline, 0)
+    pipeline.close(drive_document(cameras={"front": {"expected_frames": 3}}))
+    report = pipeline.reconcile()
+    assert (report.missing, report.frames) == (2, 0)
+    add_frame(pipeline, 1)
+    assert pipeline.reconcile().missing == 1
+    add_frame(pipeline, 2)
+    report = pipeline.reconcile()
+    assert (report.missing, report.frames, report.submitted) == (0, 3, 3)
+
+
+def test_promised_frames_that_never_come_do_not_hold_the_drive_for_ever(pipeline: Pipeline) -> None:
+    pipeline.close(drive_document(cameras={"front": {"expected_frames": 3}}))
+    assert pipeline.reconcile().missing == 3
+    pipeline.now += FRAMES_PATIENCE
+    report = pipeline.reconcile()
+    assert (report.missing, report.frames, report.pending) == (0, 0, 0)
+
+
+def test_a_model_that_fails_most_frames_stops_the_run_until_a_person_has_looked(closed: Pipeline) -> None:
+    unit = add_frame(closed)
+    closed.ledger.failed_units[unit] = FailedUnit(unit, "out of memory", attempt=2, at=closed.now)
+    assert closed.reconcile().failed == 1
+    with pytest.raises(ModelFailing, match="1 of 1 units"):
+        retry_failed_units(closed.run, 1, 1, redriven=False, ledger=closed.ledger, now=closed.now)
+    assert closed.reconcile().failed == 1
+    closed.now += 1.0
+    retry_failed_units(closed.run, 1, 1, redriven=True, ledger=closed.ledger, now=closed.now)
+    report = closed.reconcile()
+    assert (report.failed, report.resubmitted) == (0, 1)
+    known = closed.ledger.pending(unit)
+    assert known is not None
+    assert known.attempt == 3

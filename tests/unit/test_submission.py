@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import suppress
+from typing import Any
 
 import msgspec
 import pytest
@@ -481,3 +482,43 @@ def test_a_message_is_read_or_refused_and_nothing_else(message: str) -> None:
 def test_an_event_comes_back_as_s3_wrote_it(key: str, etag: str, size: int) -> None:
     event = ObjectEvent("ingest", key, etag, size)
     assert read_one(s3_message(event)) == event
+
+
+# Endpoints that are away
+
+
+def test_a_frame_whose_endpoint_is_gone_leaves_the_queue_when_it_has_come_often_enough(pipeline: Pipeline) -> None:
+    event = pipeline.upload(KEY, png())
+    pipeline.endpoints.gone = True
+    with pytest.raises(EndpointUnavailable):
+        pipeline.submit(event)
+    assert pipeline.submit(event, park=True) == ["parked"]
+    known = pipeline.ledger.pending(unit_of(event))
+    assert known is not None
+    assert not known.invoked
+
+
+def test_a_frame_whose_endpoint_is_throttled_stays_in_the_queue(pipeline: Pipeline) -> None:
+    event = pipeline.upload(KEY, png())
+    pipeline.endpoints.available = False
+    with pytest.raises(EndpointUnavailable):
+        pipeline.submit(event, park=True)
+
+
+def test_an_endpoint_that_is_away_keeps_a_frame_from_no_other_model() -> None:
+    second = msgspec.structs.replace(DETECTOR, name="second", endpoint="autolabel-second")
+    pipeline = Pipeline(DETECTOR, second)
+    add_to_catalogue(pipeline.labels, DETECTOR, second, default=["detector", "second"])
+    event = pipeline.upload(KEY, png())
+    invoke = pipeline.endpoints.invoke
+
+    def away(*, endpoint: str, **asked: Any) -> str:
+        if endpoint == DETECTOR.endpoint:
+            raise EndpointUnavailable("away", gone=True)
+        return invoke(endpoint=endpoint, **asked)
+
+    pipeline.endpoints.invoke = away  # type: ignore[method-assign, assignment]
+    with pytest.raises(EndpointUnavailable):
+        pipeline.submit(event)
+    assert [i.endpoint for i in pipeline.endpoints.taken] == ["autolabel-second"]
+    assert pipeline.submit(event, park=True) == ["parked", "already"]

@@ -10,6 +10,7 @@ import msgspec
 from autolabel.drives import Run, run_prefix
 from autolabel.errors import CountMismatch
 from autolabel.frames import DRIVE_DOCUMENT, drive_prefix
+from autolabel.lateness import record_lateness
 from autolabel.listing import freeze_listing, read_listing
 from autolabel.ports import Bucket, Ledger
 from autolabel.reading import in_step
@@ -73,6 +74,7 @@ def assemble_run(run: Run, *, ingest: Bucket, labels: Bucket, ledger: Ledger, ma
         notes=(
             *run.document.notes,
             *listing.notes(run.document),
+            *_lateness(run, ingest, labels, ledger),
             # Refused frames are in the listing with their reasons; what is left is the document.
             *(
                 f"{refusal.reason}: {refusal.detail}"
@@ -123,6 +125,14 @@ def _results(run: Run, labels: Bucket, tally: Tally) -> Iterator[tuple[Shard, Sh
     for shard, result in in_step(read, read_shards(labels, run.drive, run.run), READERS):
         tally.add(result.tally)
         yield shard, result
+
+
+def _lateness(run: Run, ingest: Bucket, labels: Bucket, ledger: Ledger) -> Iterator[str]:
+    """What came to the drive since the run began, if anything did."""
+    if any(drive == run.drive for drive, _ in ledger.late_drives()):
+        lateness = record_lateness(ingest, labels, run.drive, run.run)
+        if lateness.any:
+            yield f"since the run began: {lateness}; relabel the drive to take them in (late.jsonl)"
 
 
 def _write_issues(run: Run, labels: Bucket) -> None:

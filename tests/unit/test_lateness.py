@@ -1,0 +1,122 @@
+"""What comes to a drive after its listing was frozen is recorded, told and taken in by another run."""
+
+from __future__ import annotations
+
+import json
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from autolabel.frames import ListedFrame
+from autolabel.lateness import Lateness, compare_objects, late_key, record_lateness
+from autolabel.ports import StoredObject
+from tests.fakes.images import png
+from tests.fakes.pipeline import DRIVE, Pipeline, drive_document, frame_key
+
+contents = st.dictionaries(st.text(max_size=3), st.sampled_from("abc"), max_size=8)
+
+
+def frozen(pipeline: Pipeline, frames: int = 2) -> Pipeline:
+    for index in range(frames):
+        pipeline.submit(pipeline.upload(frame_key(index), png()))
+    pipeline.close()
+    pipeline.reconcile()
+    return pipeline
+
+
+def test_a_drive_that_nothing_came_to_is_not_late(pipeline: Pipeline) -> None:
+    frozen(pipeline)
+    assert not record_lateness(pipeline.ingest, pipeline.labels, DRIVE, "0001").any
+    assert list(pipeline.ledger.late_drives()) == []
+
+
+def test_late_overwritten_and_deleted_frames_are_recorded_by_their_keys(pipeline: Pipeline) -> None:
+    frozen(pipeline)
+    pipeline.submit(pipeline.upload(frame_key(0), png(color=(1, 2, 3))))
+    pipeline.submit(pipeline.upload(frame_key(7), png()))
+    del pipeline.ingest.objects[frame_key(1)]
+    lateness = record_lateness(pipeline.ingest, pipeline.labels, DRIVE, "0001")
+    assert lateness == Lateness(late=1, overwritten=1, deleted=1, first=frame_key(0))
+    lines = [json.loads(line) for line in pipeline.labels.lines(late_key(DRIVE, "0001"))]
+    assert [(line["key"], line["change"]) for line in lines] == [
+        (frame_key(0), "overwritten"),
+        (frame_key(1), "deleted"),
+        (frame_key(7), "late"),
+    ]
+
+
+def test_a_document_that_was_changed_is_no_late_frame(pipeline: Pipeline) -> None:
+    frozen(pipeline)
+    pipeline.submit(pipeline.upload(f"drives/{DRIVE}/drive.json", drive_document("front", "rear")))
+    assert not record_lateness(pipeline.ingest, pipeline.labels, DRIVE, "0001").any
+
+
+def test_an_upload_before_the_listing_is_frozen_marks_nothing(pipeline: Pipeline) -> None:
+    event = pipeline.upload(frame_key(0), png())
+    pipeline.submit(event)
+    pipeline.close()
+    pipeline.submit(event)
+    assert not pipeline.ledger.late
+    pipeline.reconcile()
+    pipeline.submit(pipeline.upload(f"drives/{DRIVE}/odd.txt", b"x"))
+    assert list(pipeline.ledger.late) == [DRIVE]
+
+
+def test_the_late_word_of_a_frame_that_is_in_the_listing_is_not_told(pipeline: Pipeline) -> None:
+    event = pipeline.upload(frame_key(0), png())
+    pipeline.close()
+    pipeline.reconcile()
+    pipeline.submit(event)
+    assert pipeline.sweep().late == []
+    assert not pipeline.announcements.told
+    assert not pipeline.ledger.late
+
+
+def test_operators_hear_of_late_frames_once(pipeline: Pipeline) -> None:
+    frozen(pipeline)
+    for index in (7, 8):
+        pipeline.submit(pipeline.upload(frame_key(index), png()))
+    assert pipeline.sweep().late == [DRIVE]
+    ((subject, message),) = pipeline.announcements.told
+    assert DRIVE in subject
+    assert message.startswith(f"2 came late; the first is {frame_key(7)}")
+    assert pipeline.sweep().late == []
+    assert len(pipeline.announcements.told) == 1
+
+
+def test_a_frame_that_comes_while_operators_are_told_is_told_of_the_next_time(pipeline: Pipeline) -> None:
+    frozen(pipeline)
+    pipeline.submit(pipeline.upload(frame_key(7), png()))
+    ((_, at),) = pipeline.ledger.late_drives()
+    pipeline.ledger.mark_late(DRIVE, at + 1.0)
+    pipeline.ledger.forget_late(DRIVE, at)
+    assert pipeline.sweep().late == [DRIVE]
+
+
+def test_the_summary_tells_of_late_frames(pipeline: Pipeline) -> None:
+    frozen(pipeline, frames=0)
+    pipeline.submit(pipeline.upload(frame_key(7), png()))
+    pipeline.plan()
+    pipeline.assemble()
+    notes = json.loads(pipeline.labels.objects[f"labels/{DRIVE}/0001/summary.json"])["notes"]
+    assert any("1 came late" in note for note in notes)
+
+
+@given(contents, contents)
+def test_every_difference_is_found_once_and_nothing_else(before: dict[str, str], after: dict[str, str]) -> None:
+    def ordered(objects: dict[str, str]) -> list[tuple[str, str]]:
+        return sorted(objects.items(), key=lambda item: item[0].encode())
+
+    changes = list(
+        compare_objects(
+            [ListedFrame(key, etag, 1) for key, etag in ordered(before)],
+            [StoredObject(key, etag, 1) for key, etag in ordered(after)],
+        )
+    )
+    found = {change.key: change.change for change in changes}
+    assert len(found) == len(changes)
+    assert found == {
+        key: "late" if key not in before else "deleted" if key not in after else "overwritten"
+        for key in before.keys() | after.keys()
+        if before.get(key) != after.get(key)
+    }

@@ -1,0 +1,92 @@
+"""The schedule closes what nobody closed."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from autolabel.submission import CloseRequest
+from tests.fakes.images import png
+from tests.fakes.pipeline import ABANDONED_AFTER, DRIVE, Pipeline, drive_document, frame_key
+
+DOCUMENT = f"drives/{DRIVE}/drive.json"
+
+
+def test_an_empty_bucket_is_swept(pipeline: Pipeline) -> None:
+    report = pipeline.sweep()
+    assert (report.closed, report.asked, report.late) == ([], [], [])
+
+
+def test_a_drive_that_is_still_uploaded_stays_open(pipeline: Pipeline) -> None:
+    pipeline.upload(frame_key(0), png())
+    pipeline.now += ABANDONED_AFTER
+    pipeline.upload(frame_key(1), png())
+    pipeline.now += ABANDONED_AFTER - 1
+    assert pipeline.sweep().closed == []
+    assert not pipeline.ingest.exists(DOCUMENT)
+
+
+def test_an_abandoned_drive_is_closed_with_its_cameras_and_says_so(pipeline: Pipeline) -> None:
+    for camera in ("rear", "front"):
+        pipeline.upload(frame_key(0, camera=camera), png())
+    pipeline.upload(f"drives/{DRIVE}/notes.txt", b"x")
+    pipeline.now += ABANDONED_AFTER
+    assert pipeline.sweep().closed == [DRIVE]
+    document = json.loads(pipeline.ingest.objects[DOCUMENT])
+    assert list(document["cameras"]) == ["front", "rear"]
+    assert "closed by schedule" in document["notes"][0]
+    ((subject, message),) = pipeline.announcements.told
+    assert DRIVE in subject
+    assert "2 hours" in message
+    assert "3 objects" in message
+    # Its event closes it, as any document's does, and the next sweep finds nothing to do.
+    body = pipeline.ingest.objects[DOCUMENT]
+    assert pipeline.submit(pipeline.upload(DOCUMENT, body)) == ["closed"]
+    pipeline.now += ABANDONED_AFTER
+    assert pipeline.sweep().closed == pipeline.sweep().asked == []
+    assert pipeline.reconcile().frames == 2
+
+
+def test_a_folder_without_a_frame_is_left_alone(pipeline: Pipeline) -> None:
+    pipeline.upload(f"drives/{DRIVE}/notes.txt", b"x")
+    pipeline.upload("drives/not a drive/front/1.png", b"x")
+    pipeline.upload("drives/logs/front/1700000000000000000.png", b"x")
+    pipeline.now += ABANDONED_AFTER
+    assert pipeline.sweep().closed == []
+
+
+def test_a_document_whose_event_was_lost_closes_its_drive(pipeline: Pipeline) -> None:
+    pipeline.upload(frame_key(0), png())
+    pipeline.upload(DOCUMENT, drive_document())
+    assert pipeline.sweep().asked == []
+    pipeline.now += ABANDONED_AFTER
+    assert pipeline.sweep().asked == [DRIVE]
+    assert pipeline.queue.asked == [CloseRequest(DRIVE)]
+    assert pipeline.submit_asked() == ["closed"]
+    assert pipeline.sweep().asked == []
+    assert list(pipeline.executions.started) == [f"{DRIVE}-0001"]
+
+
+def test_a_refused_document_is_not_told_at_every_sweep(pipeline: Pipeline) -> None:
+    pipeline.close(b"no JSON")
+    assert len(pipeline.announcements.told) == 1
+    pipeline.now += ABANDONED_AFTER
+    assert pipeline.sweep().asked == []
+    # A better one whose event is lost is taken.
+    pipeline.upload(DOCUMENT, drive_document())
+    pipeline.now += ABANDONED_AFTER
+    assert pipeline.sweep().asked == [DRIVE]
+
+
+@pytest.mark.parametrize("drives", [["a", "a-b", "a0", "ab", "aB"], ["a-b"], ["Z", "a"]])
+def test_closed_drives_are_told_from_open_ones_whatever_their_names(pipeline: Pipeline, drives: list[str]) -> None:
+    for open_drive in drives:
+        for drive in drives:
+            pipeline.upload(frame_key(0, drive=drive), png())
+            if drive != open_drive:
+                pipeline.ledger.mark_closed(drive)
+        pipeline.now += ABANDONED_AFTER
+        assert pipeline.sweep().closed == [open_drive]
+        pipeline.ingest.objects.clear()
+        pipeline.ledger.closed.clear()
