@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class Settings(msgspec.Struct, frozen=True):
-    """`abandoned_after`: seconds without a new object after which a drive is closed."""
+    """`abandoned_after`: seconds without a new object after which a drive is closed. `sweep_minutes`: between sweeps."""
 
     ingest_bucket: str
     label_bucket: str
@@ -31,6 +31,7 @@ class Settings(msgspec.Struct, frozen=True):
     submit_queue_url: str
     ops_topic_arn: str
     abandoned_after: float
+    sweep_minutes: float
 
 
 settings = read_settings(Settings, os.environ)
@@ -47,6 +48,8 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         queue=SqsSubmitQueue(client("sqs"), settings.submit_queue_url),
         announcements=AwsAnnouncements(sns=client("sns"), topic=settings.ops_topic_arn),
         abandoned_after=settings.abandoned_after,
+        # A document that lay there at the sweep before.
+        unheard_after=min(settings.abandoned_after, settings.sweep_minutes * 60),
     )
     report = sweep.run(time.time())
     metrics.add_metric("DrivesAbandoned", MetricUnit.Count, len(report.closed))

@@ -152,6 +152,7 @@ class Account:
             "MAX_SILENCES": "5",
             "FRAMES_PATIENCE": "900",
             "ABANDONED_AFTER": "86400",
+            "SWEEP_MINUTES": "15",
             "SHARD_FRAMES": "500",
             "MAX_JOB_OBJECTS": "100000",
             **changes,

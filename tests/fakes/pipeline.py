@@ -35,6 +35,7 @@ MAX_ERRORS = 2
 MAX_ANSWER_WAIT = 86_400.0
 FRAMES_PATIENCE = 600.0
 ABANDONED_AFTER = 7_200.0
+UNHEARD_AFTER = 900.0
 
 
 def frame_key(index: int, *, drive: str = DRIVE, camera: str = "front", extension: str = "png") -> str:
@@ -161,6 +162,7 @@ class Pipeline:
             queue=self.queue,
             announcements=self.announcements,
             abandoned_after=ABANDONED_AFTER,
+            unheard_after=UNHEARD_AFTER,
         )
         return sweep.run(self.now if now is None else now)
 

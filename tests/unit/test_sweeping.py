@@ -8,7 +8,7 @@ import pytest
 
 from autolabel.submission import CloseRequest
 from tests.fakes.images import png
-from tests.fakes.pipeline import ABANDONED_AFTER, DRIVE, Pipeline, drive_document, frame_key
+from tests.fakes.pipeline import ABANDONED_AFTER, DRIVE, UNHEARD_AFTER, Pipeline, drive_document, frame_key
 
 DOCUMENT = f"drives/{DRIVE}/drive.json"
 
@@ -60,7 +60,7 @@ def test_a_document_whose_event_was_lost_closes_its_drive(pipeline: Pipeline) ->
     pipeline.upload(frame_key(0), png())
     pipeline.upload(DOCUMENT, drive_document())
     assert pipeline.sweep().asked == []
-    pipeline.now += ABANDONED_AFTER
+    pipeline.now += UNHEARD_AFTER
     assert pipeline.sweep().asked == [DRIVE]
     assert pipeline.queue.asked == [CloseRequest(DRIVE)]
     assert pipeline.submit_asked() == ["closed"]

@@ -25,7 +25,8 @@ class SweepReport(msgspec.Struct):
 class Sweep:
     """Looks after what no event tells of.
 
-    `abandoned_after`: seconds without a new object after which a drive is closed.
+    `abandoned_after`: seconds without a new object after which a drive is closed. `unheard_after`: seconds after which
+    the event of a document that lies there must have been lost.
     """
 
     def __init__(
@@ -37,6 +38,7 @@ class Sweep:
         queue: SubmitQueue,
         announcements: Announcements,
         abandoned_after: float,
+        unheard_after: float,
     ) -> None:
         self._ingest = ingest
         self._labels = labels
@@ -44,6 +46,7 @@ class Sweep:
         self._queue = queue
         self._announcements = announcements
         self._abandoned_after = abandoned_after
+        self._unheard_after = unheard_after
 
     def run(self, now: float) -> SweepReport:
         """Sweep once; what is done twice does no harm. `now`: seconds since the epoch."""
@@ -79,23 +82,23 @@ class Sweep:
                 yield drive
 
     def _look_after(self, drive: str, now: float, report: SweepReport) -> None:
+        key = drive_prefix(drive) + DRIVE_DOCUMENT
+        document = next((thing for thing in self._ingest.list(key) if thing.key == key), None)
+        if document is not None:
+            if now - document.modified >= self._unheard_after:
+                self._ask_to_close(drive, document.modified, report)
+            return
         cameras: set[str] = set()
-        newest, documented, objects = 0.0, 0.0, 0
+        objects = 0
         for thing in self._ingest.list(drive_prefix(drive)):
-            newest = max(newest, thing.modified)
-            if now - newest < self._abandoned_after:
+            if now - thing.modified < self._abandoned_after:
                 return
-            if thing.key == drive_prefix(drive) + DRIVE_DOCUMENT:
-                documented = thing.modified
-                continue
             objects += 1
             try:
                 cameras.add(parse_frame_key(thing.key).camera)
             except KeyRefused:
                 continue
-        if documented:
-            self._ask_to_close(drive, documented, report)
-        elif cameras:
+        if cameras:
             self._close(drive, cameras, objects, report)
 
     def _ask_to_close(self, drive: str, documented: float, report: SweepReport) -> None:
