@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class Settings(msgspec.Struct, frozen=True):
-    """`abandoned_after`: seconds without a new object after which a drive is closed. `sweep_minutes`: between sweeps."""
+    """`abandoned_after`: seconds without an object after which a drive is closed; `sweep_minutes`: between sweeps."""
 
     ingest_bucket: str
     label_bucket: str
