@@ -19,6 +19,7 @@ from autolabel.aws.ledger import DynamoLedger
 from autolabel.aws.queue import SqsSubmitQueue
 from autolabel.catalogue import Catalogue
 from autolabel.completion import Completion, wake_if_done
+from autolabel.errors import printable
 from autolabel.observability import logger, metrics, tracer
 from autolabel.settings import read_settings
 
@@ -90,7 +91,7 @@ def take(record: SQSRecord) -> str:
         return ""
     metrics.add_metric(f"Notifications{settled.outcome.capitalize()}", MetricUnit.Count, 1)
     if settled.outcome in ("stranger", "failed", "retried"):
-        logger.warning(f"{settled.outcome}: {settled.detail}", extra={"body": record.body[:2_000]})
+        logger.warning(f"{settled.outcome}: {printable(settled.detail)}", extra={"body": record.body[:2_000]})
     return settled.drive
 
 

@@ -20,7 +20,7 @@ from autolabel.aws.executions import StepFunctionsExecutions
 from autolabel.aws.ledger import DynamoLedger
 from autolabel.catalogue import Catalogue
 from autolabel.closing import Closing
-from autolabel.errors import DocumentRefused, Unavailable
+from autolabel.errors import DocumentRefused, Unavailable, printable
 from autolabel.observability import logger, metrics, tracer
 from autolabel.settings import read_settings
 from autolabel.submission import Submission, read_message
@@ -115,7 +115,7 @@ def submit(record: SQSRecord) -> None:
             for submitted in submission().take(asked, park=park):
                 metrics.add_metric(f"Units{submitted.outcome.capitalize()}", MetricUnit.Count, 1)
                 log = logger.warning if submitted.outcome in ("refused", "ignored", "parked") else logger.debug
-                log(f"{submitted.outcome}: {submitted.detail}", extra={"asked": msgspec.to_builtins(asked)})
+                log(f"{submitted.outcome}: {printable(submitted.detail)}", extra={"asked": msgspec.to_builtins(asked)})
     except DocumentRefused as e:
         # Nobody but S3 and this pipeline may send here; what is neither's is logged and counted, not retried.
         metrics.add_metric("MessagesRefused", MetricUnit.Count, 1)

@@ -20,17 +20,30 @@ AutolabelError
 
 from __future__ import annotations
 
+# A sentence of what came in wrong; nobody reads more.
+MAX_MESSAGE = 2_000
+
 
 class AutolabelError(Exception):
     """Base of every error that autolabel raises on purpose."""
 
 
 class Refused(AutolabelError):
-    """What came in does not fit; `reason` is a stable word for counting, the message names the input."""
+    """What came in does not fit; `reason` is a stable word for counting, the message names the input.
+
+    The message may quote the input, so it is made harmless to log, store and show: of at most MAX_MESSAGE characters,
+    with what does not print (line feeds, a terminal's commands, marks that turn the writing round) written as escapes.
+    """
 
     def __init__(self, reason: str, message: str) -> None:
-        super().__init__(message)
+        super().__init__(printable(message))
         self.reason = reason
+
+
+def printable(text: str) -> str:
+    """The text on one line, cut to MAX_MESSAGE characters, with what does not print as escapes."""
+    shown = (c if c.isprintable() else c.encode("unicode_escape").decode() for c in text[:MAX_MESSAGE])
+    return "".join(shown)[:MAX_MESSAGE]
 
 
 class KeyRefused(Refused):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from autolabel.errors import Unavailable
+from autolabel.errors import Unavailable, printable
 
 if TYPE_CHECKING:
     from mypy_boto3_events import EventBridgeClient
@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 SOURCE = "autolabel"
 # SNS allows 100 characters of printable ASCII in a subject.
 _SUBJECT = 100
-# And 256 KiB in a message; no person reads more than this.
-_MESSAGE = 4_000
 
 
 class AwsAnnouncements:
@@ -30,7 +28,8 @@ class AwsAnnouncements:
 
     def tell_ops(self, subject: str, message: str) -> None:
         if self._sns is not None:
-            self._sns.publish(TopicArn=self._topic, Subject=subject[:_SUBJECT], Message=message[:_MESSAGE])
+            shown = printable(subject).encode("ascii", "replace").decode()[:_SUBJECT]
+            self._sns.publish(TopicArn=self._topic, Subject=shown, Message=printable(message))
 
     def publish(self, kind: str, detail: dict[str, object]) -> None:
         if self._events is None:
