@@ -13,7 +13,7 @@ from typing import Literal
 import msgspec
 
 from autolabel.errors import KeyRefused
-from autolabel.frames import FrameKey, parse_frame_key
+from autolabel.frames import MAX_KEY_BYTES, FrameKey, parse_frame_key
 from autolabel.ports import Executions, Ledger, SubmitQueue
 from autolabel.units import model_of_inference_id, parse_answer_key
 
@@ -54,7 +54,7 @@ def parse_notification(body: str) -> InferenceResult | None:
     """Read a notification as SNS delivers it raw; None for what is none."""
     try:
         return msgspec.json.decode(body, type=InferenceResult)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
         return None
 
 
@@ -116,6 +116,8 @@ class Completion:
         bucket, key = _split(location)
         if bucket != self._labels:
             return Settled("stranger", detail=f"the answer {location!r} is not in the label bucket")
+        if not 0 < len(key.encode()) <= MAX_KEY_BYTES:
+            return Settled("stranger", detail="the answer's location is no key of an object")
         named = parse_answer_key(key)
         if named is not None:
             unit, attempt = named

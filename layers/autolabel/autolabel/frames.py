@@ -17,6 +17,8 @@ _IN_DRIVE = re.compile(rf"drives/({NAME})/")
 RESERVED = frozenset({"logs"})
 DRIVE_DOCUMENT = "drive.json"
 
+# S3's limit.
+MAX_KEY_BYTES = 1_024
 # Ground Truth takes files of at most 40 MB (input-data-limits).
 MAX_FRAME_BYTES = 40_000_000
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
 
@@ -21,20 +20,22 @@ from autolabel.frames import (
     parse_key,
 )
 from autolabel.ports import Bucket, Endpoints, Executions, Ledger, PendingUnit
-from autolabel.units import CloseRequest, Unit, UnitRequest
+from autolabel.units import CloseRequest, ETag, Unit, UnitRequest
 
 # An asynchronous invocation that started just before its queue time ran out may still run this long behind it,
 # for downloads and uploads around the container's own time-out.
 DEADLINE_MARGIN = 60.0
+# S3 reports one object in a message; a message of thousands would take longer than the function may.
+MAX_RECORDS = 100
 
 
 class ObjectEvent(NamedTuple):
     """An object that S3 reported; `key` is decoded, `etag` without quotes."""
 
-    bucket: str
-    key: str
-    etag: str
-    size: int
+    bucket: Annotated[str, msgspec.Meta(max_length=63)]
+    key: Annotated[str, msgspec.Meta(max_length=1_024)]
+    etag: ETag
+    size: Annotated[int, msgspec.Meta(ge=0, le=2**62)]
 
 
 Asked = ObjectEvent | UnitRequest | CloseRequest
@@ -56,8 +57,8 @@ def read_message(body: str) -> Iterator[Asked]:
     Raises DocumentRefused for a message that is neither.
     """
     try:
-        message: Any = json.loads(body)
-    except (ValueError, RecursionError) as e:
+        message: Any = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as e:
         raise DocumentRefused("message-unreadable", f"the message is not JSON: {e}") from e
     if not isinstance(message, dict):
         raise DocumentRefused("message-unreadable", "the message is no JSON object")
@@ -67,13 +68,14 @@ def read_message(body: str) -> Iterator[Asked]:
         if "kind" in message:
             yield msgspec.convert(message, UnitRequest | CloseRequest)
             return
+        if len(message["Records"]) > MAX_RECORDS:
+            raise DocumentRefused("message-unreadable", f"the message has {len(message['Records']):,} records")
         for record in message["Records"]:
             thing = record["s3"]["object"]
             if not record["eventName"].startswith("ObjectCreated:"):
                 continue
-            key = decode_event_key(thing["key"])
-            etag, size = str(thing["eTag"]), int(thing["size"])
-            yield ObjectEvent(record["s3"]["bucket"]["name"], key, etag, size)
+            told = (record["s3"]["bucket"]["name"], decode_event_key(thing["key"]), thing["eTag"], thing["size"])
+            yield msgspec.convert(told, ObjectEvent)
     except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as e:
         raise DocumentRefused("message-unreadable", f"the message is no S3 notification: {e!r}") from e
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 import zlib
+from typing import Annotated
 
 import msgspec
 
@@ -19,6 +20,8 @@ ANSWERS = "inference"
 PENDING_PARTITIONS = 4
 MODEL_NAME = r"[a-z0-9](?:[a-z0-9-]{0,22}[a-z0-9])?"
 REVISION = r"[0-9]{4}"
+# S3's are 32 hex digits, with the number of parts behind them; a DynamoDB item and a header can hold these.
+ETag = Annotated[str, msgspec.Meta(pattern=r"^[!-~]{1,128}\Z")]
 _ANSWER = re.compile(
     rf"{ANSWERS}/({NAME})/({MODEL_NAME}\.{REVISION})/({NAME})/([0-9]{{19}})/([0-9a-f]{{12}})-([0-9]{{1,6}})\.out\Z"
 )
@@ -32,7 +35,7 @@ class Unit(msgspec.Struct, frozen=True):
     camera: str
     timestamp: str
     token: str
-    model: str
+    model: Annotated[str, msgspec.Meta(pattern=rf"^{MODEL_NAME}\.{REVISION}\Z")]
 
     @classmethod
     def of(cls, frame: FrameKey, etag: str, model: str) -> Unit:
@@ -77,13 +80,13 @@ class UnitRequest(msgspec.Struct, frozen=True, tag_field="kind", tag="unit"):
 
     unit: Unit
     key: str
-    etag: str
+    etag: ETag
 
 
 class CloseRequest(msgspec.Struct, frozen=True, tag_field="kind", tag="close"):
     """The pipeline's own message on the submit queue: close this drive, whose document's event was lost."""
 
-    drive: str
+    drive: Annotated[str, msgspec.Meta(pattern=rf"^{NAME}\Z")]
 
 
 def bytes_token(etag: str) -> str:

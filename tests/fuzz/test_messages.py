@@ -1,0 +1,117 @@
+"""Messages on the queues: uploads and units on one, notifications on the other."""
+
+from __future__ import annotations
+
+import json
+import re
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+
+from autolabel.completion import parse_notification
+from autolabel.errors import CatalogueUnavailable, DocumentRefused
+from autolabel.frames import MAX_FRAME_BYTES, MAX_KEY_BYTES, parse_frame_key
+from autolabel.submission import MAX_RECORDS, ObjectEvent, read_message
+from autolabel.units import UnitRequest, model_of_inference_id
+from tests.fakes.endpoints import failure, success
+from tests.fakes.images import png
+from tests.fakes.pipeline import DRIVE, Pipeline, drive_document, frame_key, s3_message
+from tests.fuzz.mutations import fuzz, outside
+from tests.fuzz.refusals import assert_inert, assert_refusal
+
+EVENTS = Path(__file__).parents[2] / "events"
+
+
+def bodies(*files: str) -> list[bytes]:
+    """The messages of sample events."""
+    return [record["body"].encode() for file in files for record in json.loads((EVENTS / file).read_text())["Records"]]
+
+
+UPLOADS = [
+    *bodies("submit-frames.json", "submit-drive-document.json", "submit-unit.json", "submit-test-event.json"),
+    s3_message(ObjectEvent("ingest", frame_key(0), "0" * 32, 100)).encode(),
+    s3_message(ObjectEvent("ingest", f"drives/{DRIVE}/drive.json", "0" * 32, 100)).encode(),
+]
+
+
+def text(body: bytes) -> str:
+    """A message's body as the runtime hands it over; what is no UTF-8 becomes lone surrogates."""
+    return body.decode("utf-8", "surrogateescape")
+
+
+@fuzz
+@given(outside(UPLOADS))
+def test_a_message_on_the_submit_queue_is_taken_or_refused(body: bytes) -> None:
+    pipeline = Pipeline()
+    pipeline.ingest.write(frame_key(0), png())
+    pipeline.ingest.write(f"drives/{DRIVE}/drive.json", drive_document())
+    taken = 0
+    try:
+        for asked in read_message(text(body)):
+            taken += 1
+            with suppress(CatalogueUnavailable):
+                pipeline.submit(asked)
+            assert_bounded(asked)
+    except DocumentRefused as e:
+        assert_refusal(e, "message-unreadable")
+    assert taken <= MAX_RECORDS
+    # Whatever it was: what went to an endpoint is a frame of the contract, what was kept fits into the ledger.
+    for invocation in pipeline.endpoints.taken:
+        assert parse_frame_key(invocation.input_location.removeprefix("s3://ingest/"))
+        assert re.fullmatch(r"[A-Za-z0-9/_.-]{1,512}", invocation.output_extension)
+    for (place, key), (_, detail) in pipeline.ledger.refused.items():
+        assert re.fullmatch(r"[A-Za-z0-9_-]{0,63}", place)
+        key.encode()
+        assert_inert(detail)
+
+
+def assert_bounded(asked: ObjectEvent | UnitRequest) -> None:
+    assert re.fullmatch(r"[!-~]{1,128}", asked.etag)
+    if isinstance(asked, ObjectEvent):
+        assert len(asked.key) <= MAX_KEY_BYTES
+        assert asked.size >= 0
+
+
+def submitted() -> tuple[Pipeline, list[bytes]]:
+    """A pipeline with a submitted frame, and the notifications that may come of it."""
+    pipeline = Pipeline(honours_names=False)
+    pipeline.submit(pipeline.upload(frame_key(0), png()))
+    (invocation,) = pipeline.endpoints.taken
+    expired = failure(invocation, status="Expired")
+    return pipeline, [success(invocation).encode(), failure(invocation).encode(), expired.encode()]
+
+
+NOTIFICATIONS = [*submitted()[1], *bodies("collect-success.json", "collect-failure.json", "collect-expired.json")]
+
+
+@fuzz
+@given(outside(NOTIFICATIONS))
+def test_a_message_on_the_collect_queue_is_taken_or_a_strangers(body: bytes) -> None:
+    pipeline, _ = submitted()
+    settled = pipeline.collect(text(body))
+    assert settled.drive in ("", DRIVE)
+    for key in pipeline.ledger.locations.values():
+        assert 0 < len(key.encode()) <= MAX_KEY_BYTES
+    for reason in pipeline.ledger.failed_units.values():
+        assert len(reason) <= 500
+    result = parse_notification(text(body))
+    if result is not None:
+        model = model_of_inference_id(result.inference_id)
+        assert model is None or re.fullmatch(r"[a-z0-9-]{1,24}\.[0-9]{4}", model)
+
+
+def test_a_frame_of_any_size_but_a_frames_goes_to_no_model() -> None:
+    pipeline = Pipeline()
+    for size in (0, MAX_FRAME_BYTES + 1, 2**62):
+        assert pipeline.submit(ObjectEvent("ingest", frame_key(0), "e", size)) == ["refused"]
+    assert pipeline.endpoints.taken == []
+
+
+def test_a_message_with_thousands_of_records_is_refused_before_its_first() -> None:
+    (record,) = json.loads(UPLOADS[-2])["Records"]
+    message: dict[str, Any] = {"Records": [record] * 5_000}
+    with pytest.raises(DocumentRefused, match="5,000 records"):
+        next(read_message(json.dumps(message)))
