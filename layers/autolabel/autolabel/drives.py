@@ -8,11 +8,14 @@ import msgspec
 
 from autolabel.errors import DocumentRefused
 from autolabel.frames import is_name
+from autolabel.nesting import is_deep
 
 # A document that describes some cameras takes kilobytes. It is kept in the ledger, whose items have 400 KB at most.
 MAX_DOCUMENT_BYTES = 250_000
 # No frame is as wide or as high, and areas stay far from the limits of floats.
 MAX_COORDINATE = 1_000_000
+# Every box of a frame is cut with its camera's mask, which takes time in proportion to the corners.
+MAX_MASK_POINTS = 500
 FIRST_RUN = "0001"
 
 Point = tuple[float, float]
@@ -88,6 +91,9 @@ def _check(document: DriveDocument, key: str) -> None:
     def refuse(why: str) -> None:
         raise DocumentRefused("document-schema", f"{key}: {why}")
 
+    if (size := len(msgspec.json.encode(document))) > MAX_DOCUMENT_BYTES:
+        # `[1,1]` is kept as `[1.0,1.0]`.
+        refuse(f"written out it takes {size:,} bytes, the limit is {MAX_DOCUMENT_BYTES:,}")
     if not document.cameras:
         refuse("`cameras` names no camera")
     for name, camera in document.cameras.items():
@@ -95,6 +101,10 @@ def _check(document: DriveDocument, key: str) -> None:
             refuse(f"the camera name {name!r} breaks the contract")
         if camera.ego_mask is not None and len(camera.ego_mask) < 3:
             refuse(f"the ego mask of camera {name!r} has fewer than 3 points")
+        if len(camera.ego_mask or ()) > MAX_MASK_POINTS:
+            refuse(f"the ego mask of camera {name!r} has more than {MAX_MASK_POINTS} points")
+        if is_deep(camera.intrinsics) or is_deep(camera.extrinsics):
+            refuse(f"the calibration of camera {name!r} is nested too deeply")
         if any(abs(coordinate) > MAX_COORDINATE for point in camera.ego_mask or () for coordinate in point):
             refuse(f"the ego mask of camera {name!r} has corners beyond {MAX_COORDINATE:,} pixels")
         if camera.expected_frames is not None and camera.expected_frames < 0:

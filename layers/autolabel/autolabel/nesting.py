@@ -1,0 +1,23 @@
+"""How deep a JSON value is nested."""
+
+from __future__ import annotations
+
+# Calibrations and labels nest a few levels. Parsers stop at a depth that depends on who calls them, so that a value
+# just below it could be read when it comes in and never again.
+MAX_DEPTH = 32
+
+
+def is_deep(value: object) -> bool:
+    """Whether a parsed JSON value is nested in more than MAX_DEPTH arrays and objects."""
+    level = [value]
+    for _ in range(MAX_DEPTH + 1):
+        level = [inner for outer in level for inner in _inside(outer)]
+        if not level:
+            return False
+    return True
+
+
+def _inside(value: object) -> list[object]:
+    if isinstance(value, dict):
+        return list(value.values())
+    return value if isinstance(value, list) else []
