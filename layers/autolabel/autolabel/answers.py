@@ -12,27 +12,31 @@ from collections.abc import Iterable, Iterator
 
 from autolabel.errors import AnswerRefused
 
-# Boxes of 100,000 objects take about 10 MB; more than this of wanted values is no detection answer.
-MAX_KEPT_BYTES = 16_000_000
+# A manifest line has room for some hundred boxes, which take about 100 bytes each; parsed they take ten times as much,
+# and several answers are parsed at a time.
+MAX_KEPT_BYTES = 2_000_000
 MAX_KEY_BYTES = 4_096
+MAX_KEYS = 1_000
 
-_SPACE = b" \t\n\r"
+_MARKS = (b'"', b"{", b"}")
+_NO_SPACE = re.compile(rb"[^ \t\n\r]")
 _STRUCTURE = re.compile(rb'[\[\]{}"]')
-_STRING_END = re.compile(rb'[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+_STRING_END = re.compile(rb'[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
 _SCALAR_END = re.compile(rb"[,}\]\s]")
 
 
 def project(chunks: Iterable[bytes], keys: frozenset[str]) -> bytes:
     """The JSON object in `chunks` (UTF-8, cut anywhere) with only `keys` of its top level.
 
-    Raises AnswerRefused for what is no JSON object, ends too early or holds more than MAX_KEPT_BYTES of wanted values.
+    Raises AnswerRefused for what is no JSON object, ends too early, or holds more than MAX_KEPT_BYTES of wanted values
+    or MAX_KEYS keys.
     """
     reader = _Reader(chunks)
     kept = bytearray(b"{")
     reader.expect(b"{")
     if reader.peek() == b"}":
         return b"{}"
-    while True:
+    for _ in range(MAX_KEYS):
         key = reader.string()
         reader.expect(b":")
         wanted = _unquote(key) in keys
@@ -43,10 +47,10 @@ def project(chunks: Iterable[bytes], keys: frozenset[str]) -> bytes:
         reader.value(kept if wanted else None)
         separator = reader.take()
         if separator == b"}":
-            break
+            return bytes(kept + b"}")
         if separator != b",":
             raise AnswerRefused("answer-unreadable", f"the answer has {separator!r} between its values")
-    return bytes(kept + b"}")
+    raise AnswerRefused("answer-too-large", f"the answer has more than {MAX_KEYS:,} keys")
 
 
 def _unquote(key: bytes) -> str | None:
@@ -61,22 +65,24 @@ class _Reader:
         self._chunks: Iterator[bytes] = iter(chunks)
         self._chunk = b""
         self._at = 0
+        self._marked = 0
 
     def _more(self) -> None:
         for chunk in self._chunks:
             if chunk:
                 self._chunk, self._at = chunk, 0
+                # Looked for once: looking again at every bracket would take time by the square of the chunk.
+                self._marked = 1 + max(map(chunk.rfind, _MARKS))
                 return
         raise AnswerRefused("answer-truncated", "the answer ends before its JSON object does")
 
     def peek(self) -> bytes:
         """The next byte that is no white space; stays where it is."""
         while True:
-            while self._at < len(self._chunk):
-                byte = self._chunk[self._at : self._at + 1]
-                if byte not in _SPACE:
-                    return byte
-                self._at += 1
+            match = _NO_SPACE.search(self._chunk, self._at)
+            if match:
+                self._at = match.start()
+                return match[0]
             self._more()
 
     def take(self) -> bytes:
@@ -161,9 +167,13 @@ class _Reader:
         """
         chunk, at = self._chunk, self._at
         # A brace goes with the quotes of its keys, or ends the object: both are rare, and looked at one by one.
-        if any(chunk.find(byte, at) >= 0 for byte in (b'"', b"{", b"}")):
+        if at < self._marked:
             return 0
-        return max(0, depth + chunk.count(b"[", at) - chunk.count(b"]", at))
+        after = depth + chunk.count(b"[", at) - chunk.count(b"]", at)
+        if after <= 0:
+            # The value ends in this chunk: from here on bracket by bracket, without counting again at each.
+            self._marked = len(chunk)
+        return max(0, after)
 
     def _scalar(self, kept: bytearray | None) -> None:
         while True:

@@ -15,6 +15,8 @@ from autolabel.regions import EGO_SHARE, Point, covered_share
 
 # An answer up to this size is parsed as it is; walking over it first would cost more than it saves.
 SMALL_ANSWER = 1_000_000
+# So much of a class name that the catalogue does not know is counted by.
+MAX_LABEL = 80
 
 
 class FrameLabels(msgspec.Struct, frozen=True):
@@ -42,7 +44,7 @@ def decode_answer(
         if name is None:
             # What is too doubtful to count anyway says nothing about the class map.
             doubtful = raw.score < model.threshold
-            dropped["under the threshold" if doubtful else f"no class for {raw.label!r}"] += 1
+            dropped["under the threshold" if doubtful else f"no class for {raw.label[:MAX_LABEL]!r}"] += 1
             continue
         box = repair_box(raw.box, width, height)
         if box is None:

@@ -35,6 +35,11 @@ class Shard(msgspec.Struct, frozen=True):
     key: str
 
 
+# What is left out is counted by why, and a model's own class names are part of that: so many are told apart.
+MAX_KINDS = 1_000
+OTHER_KINDS = "other kinds"
+
+
 class FrameIssue(msgspec.Struct, frozen=True):
     """A frame that was rejected or whose inference failed, with the reason in a word and in a sentence."""
 
@@ -62,7 +67,9 @@ class Tally(msgspec.Struct):
         """Count a frame's boxes by class, and what was left out of it by why."""
         self.boxes += sum(boxes.values())
         _add(self.classes, boxes)
-        _add(self.dropped, dropped)
+        for why, count in dropped.items():
+            told_apart = why in self.dropped or len(self.dropped) < MAX_KINDS
+            _add(self.dropped, {why if told_apart else OTHER_KINDS: count})
 
     def count_issues(self, outcome: str, reason: str, count: int = 1) -> None:
         """Count frames as `failed` or `rejected`."""

@@ -14,6 +14,9 @@ import msgspec
 from autolabel.decoders.raw import Decoder, RawDetection
 from autolabel.errors import AnswerRefused
 
+# Detectors give some hundred; what they give of a frame is kept with its shard.
+MAX_OBJECTS = 3_000
+
 
 class _Answer(msgspec.Struct):
     normalized_boxes: list[tuple[float, float, float, float]]
@@ -37,6 +40,8 @@ def decode_detection(body: bytes, width: int, height: int) -> list[RawDetection]
             "answer-unreadable",
             f"{len(boxes)} boxes, {len(classes)} classes and {len(scores)} scores do not match",
         )
+    if len(boxes) > MAX_OBJECTS:
+        raise AnswerRefused("answer-too-large", f"{len(boxes):,} boxes, the limit is {MAX_OBJECTS:,}")
     found = []
     for box, index, score in zip(boxes, classes, scores, strict=True):
         if index < 0:
