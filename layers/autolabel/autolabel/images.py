@@ -34,7 +34,8 @@ def read_header(read: Callable[[int], bytes], name: str) -> ImageHeader:
     """Read a frame's header through `read(n)`, which gives its first n bytes or all when it has fewer.
 
     Raises ImageRefused, naming the frame, for what is no PNG or JPEG, exceeds MAX_PIXELS, or carries an EXIF
-    orientation that shows it otherwise than its pixels are stored: a model's boxes and a person's would disagree.
+    orientation that shows it otherwise than its pixels are stored, or is an animation (APNG): a model's boxes and a
+    person's would disagree.
     """
     header = None
     for count in (FIRST_BYTES, MORE_BYTES):
@@ -58,6 +59,8 @@ def _parse(body: bytes, name: str) -> ImageHeader | None:
             orientation = _orientation(image)
             if orientation not in (None, 1):
                 raise ImageRefused("rotated", f"{name} is rotated by its EXIF orientation {orientation}")
+            if image.get_format_mimetype() == "image/apng":
+                raise ImageRefused("animated", f"{name} is an animation, of which models see one picture")
             return ImageHeader(_FORMATS[image.format or ""], width, height, _DEPTHS.get(image.mode, 3))
     except Image.DecompressionBombError as e:
         raise ImageRefused("too-many-pixels", f"{name}: {e}") from e

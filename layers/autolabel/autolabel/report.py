@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from autolabel.errors import FrameChanged
+from autolabel.frames import MAX_FRAME_BYTES
+from autolabel.images import MAX_PIXELS
 from autolabel.manifest import PRELABEL, PROVENANCE, VERIFIED, LabelledBox, metadata_of, read_boxes
 from autolabel.ports import Bucket
 from autolabel.summary import Summary, failed_key, rejected_key, report_key
@@ -20,6 +23,9 @@ if TYPE_CHECKING:
 
 PICTURES = 24
 PICTURE_WIDTH = 880
+# Cameras write a dozen scans at most. Each is a pass over all pixels that costs a file some bytes: a megabyte of them
+# would take longer than the function may.
+MAX_SCANS = 100
 # So many rejected and failed frames are named in the page; their files hold all.
 NAMED_ISSUES = 20
 
@@ -136,7 +142,7 @@ def _picture(line: dict[str, Any], ingest: Bucket) -> Picture:
         title=f"{provenance['camera']} {provenance['timestamp']}",
         width=size["width"],
         height=size["height"],
-        data=_data_uri(line["source-ref"].removeprefix(ingest.uri("")), ingest),
+        data=_data_uri(line["source-ref"].removeprefix(ingest.uri("")), provenance["etag"], ingest),
         boxes=boxes,
         failures=tuple(provenance.get("failures", ())),
         verified=VERIFIED in line and "failure-reason" not in metadata,
@@ -151,19 +157,23 @@ def _place(box: LabelledBox) -> tuple[str, float, float, float, float]:
     return box.name, box.left, box.top, box.width, box.height
 
 
-def _data_uri(key: str, ingest: Bucket) -> str:
-    """The frame as a JPEG of at most PICTURE_WIDTH pixels' width; empty when it cannot be decoded."""
+def _data_uri(key: str, etag: str, ingest: Bucket) -> str:
+    """The frame as a JPEG of at most PICTURE_WIDTH pixels' width; empty when it cannot be decoded or has changed."""
     from PIL import Image, UnidentifiedImageError
 
-    body = ingest.read(key)
     try:
-        with Image.open(io.BytesIO(body or b""), formats=["PNG", "JPEG"]) as image:
+        body = ingest.read_first(key, MAX_FRAME_BYTES, etag)
+        with Image.open(io.BytesIO(body), formats=["PNG", "JPEG"]) as image:
+            if image.width * image.height > MAX_PIXELS or (
+                image.format != "PNG" and body.count(b"\xff\xda") > MAX_SCANS
+            ):
+                return ""
             # For JPEG, decodes at a reduced size at once: a 100-megapixel frame takes megabytes, not hundreds.
             image.draft("RGB", (PICTURE_WIDTH, PICTURE_WIDTH))
             small = image.convert("RGB")
         small.thumbnail((PICTURE_WIDTH, PICTURE_WIDTH * 4), Image.Resampling.LANCZOS)
         out = io.BytesIO()
         small.save(out, "JPEG", quality=80, optimize=True)
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+    except (FrameChanged, UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError):
         return ""
     return "data:image/jpeg;base64," + base64.b64encode(out.getvalue()).decode()

@@ -1,0 +1,195 @@
+"""Frames: a header is read or refused, and a picture for the report is drawn or left out."""
+
+from __future__ import annotations
+
+import base64
+import io
+import re
+import struct
+import zlib
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from PIL import Image, PngImagePlugin
+
+from autolabel.errors import ImageRefused
+from autolabel.images import MAX_PIXELS, ImageHeader, read_header
+from autolabel.report import Gallery, write_report
+from autolabel.summary import FrameCounts, Summary
+from tests.fakes.bucket import FakeBucket
+from tests.fakes.images import encoded, jpeg, jpeg_header, multi_picture_jpeg, png, png_header, saved, segments
+from tests.fakes.pipeline import frame_key
+from tests.fuzz.mutations import fuzz, mutated
+from tests.fuzz.refusals import assert_refusal
+
+# Pillow warns of what it then refuses, or reads past.
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::PIL.Image.DecompressionBombWarning")
+
+
+def exif() -> bytes:
+    """A JPEG with all that a camera notes."""
+    noted = Image.Exif()
+    noted[0x0112], noted[0x010E], noted[0x011A] = 1, "x" * 50, (72, 1)
+    noted[0x8769] = {0x9003: "2026:01:01 00:00:00", 0x927C: b"m" * 20}
+    return saved(Image.new("RGB", (16, 16)), "JPEG", exif=noted.tobytes())
+
+
+def annotated() -> bytes:
+    """A PNG with texts, compressed ones among them."""
+    texts = PngImagePlugin.PngInfo()
+    texts.add_text("a", "b" * 50, zip=True)
+    texts.add_itxt("c", "d", zip=True)
+    return saved(Image.new("RGB", (16, 16)), "PNG", pnginfo=texts, dpi=(72, 72), transparency=(1, 2, 3))
+
+
+def animation() -> bytes:
+    pictures = [Image.new("RGB", (16, 16), color) for color in ("red", "green")]
+    return saved(pictures[0], "PNG", save_all=True, append_images=pictures[1:])
+
+
+GOOD = {
+    "8 bits": png(16, 16),
+    "16 bits": saved(Image.new("I;16", (16, 16)), "PNG"),
+    "palette": saved(Image.new("P", (16, 16)), "PNG", transparency=0),
+    "alpha": saved(Image.new("RGBA", (16, 16)), "PNG"),
+    "texts": annotated(),
+    "jpeg": jpeg(16, 16, comment=b"hello"),
+    "exif": exif(),
+    "cmyk": saved(Image.new("CMYK", (16, 16)), "JPEG"),
+    "progressive": saved(Image.new("RGB", (16, 16)), "JPEG", progressive=True),
+    "two pictures": multi_picture_jpeg(16, 16),
+}
+
+
+def header(body: bytes) -> ImageHeader:
+    return read_header(lambda count: body[:count], "frame")
+
+
+@pytest.mark.parametrize("body", GOOD.values(), ids=GOOD)
+def test_every_kind_of_frame_is_read(body: bytes) -> None:
+    assert header(body)[1:3] == (16, 16)
+
+
+HTML = b"<!doctype html><script>alert(1)</script>"
+SVG = b'<svg xmlns="http://www.w3.org/2000/svg" width="10" height="10"><script>alert(1)</script></svg>'
+BAD = {
+    "nothing": (b"", "not-an-image"),
+    "svg": (SVG, "not-an-image"),
+    "svg behind a declaration": (b'<?xml version="1.0"?>' + SVG, "not-an-image"),
+    "html before a PNG": (HTML + png(), "not-an-image"),
+    "gif": (encoded("GIF"), "not-an-image"),
+    "gif and html": (b"GIF89a/*" + HTML, "not-an-image"),
+    "zip": (b"PK\x03\x04" + bytes(60), "not-an-image"),
+    "pdf before a JPEG": (b"%PDF-1.4\n" + jpeg(), "not-an-image"),
+    "tiff": (encoded("TIFF"), "not-an-image"),
+    "webp": (encoded("WEBP"), "not-an-image"),
+    "no width": (png_header(0, 10), "not-an-image"),
+    "no size": (jpeg_header(0, 0), "not-an-image"),
+    "2^31 by 2^31": (png_header(2**31 - 1, 2**31 - 1), "too-many-pixels"),
+    "largest JPEG": (jpeg_header(65_535, 65_535), "too-many-pixels"),
+    "a pixel too many": (png_header(MAX_PIXELS + 1, 1), "too-many-pixels"),
+    "animated": (animation(), "animated"),
+    "rotated": (jpeg(orientation=6), "rotated"),
+    "rotated PNG": (png(orientation=3), "rotated"),
+    "endless marker": (b"\xff\xd8" + b"\xff" * 1_000_000, "not-an-image"),
+    "endless segments": (b"\xff\xd8" + segments(0xFE, b"x") * 200_000, "not-an-image"),
+}
+
+
+@pytest.mark.parametrize(("body", "reason"), BAD.values(), ids=BAD)
+def test_what_is_no_usable_frame_is_refused_with_the_reason(body: bytes, reason: str) -> None:
+    with pytest.raises(ImageRefused) as refused:
+        header(body)
+    assert refused.value.reason == reason
+
+
+@pytest.mark.parametrize("behind", [HTML, SVG, b"PK\x05\x06" + bytes(18)], ids=["html", "svg", "zip"])
+def test_of_a_frame_with_something_behind_it_only_the_frame_is_shown(behind: bytes) -> None:
+    for body in (png(), jpeg()):
+        assert header(body + behind) == header(body)
+        assert_picture(pictures_of(body + behind), drawn=True)
+
+
+@fuzz
+@given(mutated([*GOOD.values(), animation()], changes=8))
+def test_any_bytes_are_a_frame_or_refused(body: bytes) -> None:
+    try:
+        found = header(body)
+    except ImageRefused as e:
+        assert_refusal(e, "not-an-image", "too-many-pixels", "rotated", "animated")
+        return
+    assert found.format in ("png", "jpeg")
+    assert found.width > 0
+    assert found.height > 0
+    assert found.width * found.height <= MAX_PIXELS
+    assert 1 <= found.depth <= 4
+
+
+@fuzz
+@given(mutated([*GOOD.values(), animation()], changes=8))
+def test_any_bytes_are_drawn_anew_or_left_out(body: bytes) -> None:
+    assert_picture(pictures_of(body))
+
+
+def test_a_frame_with_thousands_of_scans_is_not_drawn() -> None:
+    body = GOOD["progressive"]
+    last = body[body.rfind(b"\xff\xda") : body.rfind(b"\xff\xd9")]
+    many = body[:-2] + last * 5_000 + body[-2:]
+    assert header(many) == header(body)
+    assert_picture(pictures_of(many), drawn=False)
+
+
+def test_a_frame_that_is_another_by_now_is_not_drawn() -> None:
+    assert_picture(pictures_of(png(), etag="of another"), drawn=False)
+
+
+def png_of(width: int, height: int) -> bytes:
+    """A whole PNG of one colour, whose pixels take next to no room."""
+    packed = zlib.compressobj(9)
+    rows = b"".join(packed.compress(bytes(width + 1)) for _ in range(height)) + packed.flush()
+    chunks = [(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)), (b"IDAT", rows), (b"IEND", b"")]
+    written = (
+        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body)) for kind, body in chunks
+    )
+    return b"\x89PNG\r\n\x1a\n" + b"".join(written)
+
+
+def test_a_picture_of_more_pixels_than_a_frame_has_is_not_drawn() -> None:
+    body = png_of(1_001, 100_000)
+    assert len(body) < 200_000
+    assert_picture(pictures_of(body), drawn=False)
+
+
+def pictures_of(body: bytes, etag: str | None = None) -> list[str]:
+    """The pictures of a report on one frame."""
+    ingest, labels = FakeBucket("ingest"), FakeBucket("labels")
+    ingest.write(frame_key(0), body)
+    for key in ("rejected", "failed"):
+        labels.write(f"labels/d/0001/{key}.jsonl", b"")
+    gallery = Gallery(1)
+    gallery.take([line(etag or ingest.etag(frame_key(0)))])
+    summary = Summary("d", "0001", FrameCounts(1, 1, 0, 0), 0, {}, {}, {}, ("m.0001",), "t", ("car",), ())
+    write_report(summary, gallery, ingest=ingest, labels=labels)
+    return re.findall(r'<image href="([^"]*)"', labels.objects["labels/d/0001/report.html"].decode())
+
+
+def line(etag: str) -> bytes:
+    fields: dict[str, Any] = {
+        "source-ref": f"s3://ingest/{frame_key(0)}",
+        "prelabel": {"image_size": [{"width": 16, "height": 16, "depth": 3}], "annotations": []},
+        "prelabel-metadata": {"objects": [], "class-map": {}},
+        "provenance": {"camera": "front", "timestamp": "1" * 19, "etag": etag},
+    }
+    return msgspec.json.encode(fields)
+
+
+def assert_picture(pictures: list[str], drawn: bool | None = None) -> None:
+    """At most one picture, which is a JPEG of ours and nothing of what was uploaded."""
+    assert drawn is None or bool(pictures) is drawn
+    for href in pictures:
+        assert re.fullmatch(r"data:image/jpeg;base64,[A-Za-z0-9+/=]+", href)
+        with Image.open(io.BytesIO(base64.b64decode(href.partition(",")[2]))) as image:
+            assert image.format == "JPEG"
+            image.load()
