@@ -11,16 +11,23 @@ import msgspec
 from autolabel.drives import Run
 from autolabel.errors import CountMismatch, RunMissing
 from autolabel.manifest import (
+    MAX_LINE,
     PRELABEL,
     PROVENANCE,
     VERIFIED,
+    BoxLabel,
     BoxMetadata,
+    LabelledBox,
     metadata_of,
     read_boxes,
 )
+from autolabel.nesting import is_deep
 from autolabel.ports import Announcements, Bucket, Ledger
 from autolabel.report import Gallery, write_report
 from autolabel.summary import JobOutcome, Summary, dataset_key, summary_key
+
+# The line of a manifest comes back with a label of its own.
+_MAX_OUTPUT_LINE = 4 * MAX_LINE
 
 
 class FinishedJob(msgspec.Struct, frozen=True):
@@ -150,6 +157,9 @@ class _Join:
         found: dict[str, bytes] = {}
         doubled = broken = 0
         for body in self._labels.lines(job.output.removeprefix(prefix)):
+            if len(body) > _MAX_OUTPUT_LINE:
+                broken += 1
+                continue
             try:
                 source = msgspec.json.decode(body, type=_Source).source_ref
             except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -171,13 +181,22 @@ class _Join:
             metadata = msgspec.convert(output.get(metadata_name, {}), BoxMetadata)
             if metadata.failure_reason is not None or VERIFIED not in output:
                 return None
-            boxes = [box.name for box in read_boxes(output, VERIFIED)]
+            boxes = read_boxes(output, VERIFIED)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, KeyError):
+            return None
+        size = msgspec.convert(line[PRELABEL], BoxLabel).image_size[0]
+        if not all(_is_inside(box, size.width, size.height) for box in boxes) or is_deep(output):
             return None
         line[VERIFIED], line[metadata_name] = output[VERIFIED], output[metadata_name]
         who = "person" if line[PROVENANCE]["labelled-by"] == "nobody" else "model and person"
         line[PROVENANCE] |= {"labelled-by": who, "job": job.job}
-        return boxes
+        return [box.name for box in boxes]
+
+
+def _is_inside(box: LabelledBox, width: int, height: int) -> bool:
+    """Whether a box lies in the frame, give or take the pixel that a browser's rounding may add."""
+    across, down = (box.left, box.left + box.width), (box.top, box.top + box.height)
+    return -1 <= across[0] <= across[1] <= width + 1 and -1 <= down[0] <= down[1] <= height + 1
 
 
 class _Source(msgspec.Struct, rename={"source_ref": "source-ref"}):

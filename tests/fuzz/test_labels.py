@@ -1,0 +1,155 @@
+"""What comes out of people's browsers, and the pages that show what came from outside."""
+
+from __future__ import annotations
+
+from html.parser import HTMLParser
+from importlib.resources import files
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from autolabel.manifest import MAX_LINE, read_boxes
+from autolabel.nesting import MAX_DEPTH
+from autolabel.publication import FinishedJob
+from tests.fakes.answers import answer
+from tests.fakes.images import png
+from tests.fakes.pipeline import DRIVE, Pipeline, drive_document, frame_key, verified
+from tests.fuzz.mutations import HOSTILE_TEXT, fuzz, fuzz_slow, outside
+
+PREFIX = f"labels/{DRIVE}/0001/"
+WIDTH, HEIGHT = 64, 48
+
+
+def assembled(*notes: str) -> tuple[Pipeline, list[FinishedJob]]:
+    """A drive of two frames that people have left as they were."""
+    pipeline = Pipeline()
+    for index in range(2):
+        pipeline.submit(pipeline.upload(frame_key(index), png(WIDTH, HEIGHT)))
+        pipeline.collect(pipeline.endpoints.answer(pipeline.endpoints.taken[index], answer()))
+    pipeline.close(drive_document(notes=list(notes)))
+    pipeline.reconcile()
+    pipeline.plan()
+    pipeline.label()
+    return pipeline, pipeline.verify(pipeline.assemble())
+
+
+PIPELINE, JOBS = assembled()
+OUTPUT = JOBS[0].output.removeprefix("s3://labels/")
+LINES = PIPELINE.labels.objects[OUTPUT].splitlines()
+
+
+class Page(HTMLParser):
+    """The elements of a page by their names, and the names of their attributes."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.elements: list[str] = []
+        self.attributes: set[str] = set()
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append(tag)
+        self.attributes |= {name for name, _ in attrs}
+
+
+TEMPLATE = Page(files("autolabel").joinpath("report.html.jinja").read_text("utf-8"))
+
+
+def published(*output: bytes) -> list[dict[str, Any]]:
+    """The dataset when the job left these lines."""
+    PIPELINE.labels.write(OUTPUT, b"\n".join(output))
+    publication = PIPELINE.publish(JOBS)
+    dataset = [msgspec.json.decode(line) for line in PIPELINE.labels.lines(PREFIX + "dataset.manifest")]
+    assert [line["source-ref"] for line in dataset] == [f"s3://ingest/{frame_key(i)}" for i in range(2)]
+    assert publication.verified == sum("verified" in line for line in dataset)
+    return dataset
+
+
+@fuzz_slow
+@given(outside(LINES), outside(LINES))
+def test_whatever_a_job_leaves_every_frame_is_published_once_with_boxes_inside_of_it(one: bytes, other: bytes) -> None:
+    for line in published(one, other):
+        for box in read_boxes(line, "verified" if "verified" in line else "prelabel"):
+            assert -1 <= box.left <= box.left + box.width <= WIDTH + 1
+            assert -1 <= box.top <= box.top + box.height <= HEIGHT + 1
+    assert_inert_page(PIPELINE.labels.objects[PREFIX + "report.html"])
+
+
+def assert_inert_page(html: bytes) -> None:
+    """A report with no element and no script but those of the template."""
+    page = Page(html.decode())
+    assert set(page.elements) <= set(TEMPLATE.elements)
+    assert page.elements.count("script") <= TEMPLATE.elements.count("script")
+    assert not any(name.startswith("on") for name in page.attributes)
+
+
+def changed(**box: Any) -> bytes:
+    """The first frame's line with another box."""
+    line = verified(msgspec.json.decode(LINES[0]))
+    line["verified"]["annotations"][0] |= box
+    return msgspec.json.encode(line)
+
+
+@pytest.mark.parametrize(
+    "box",
+    [{"left": -2}, {"top": 1e308}, {"width": -5}, {"width": 1e6}, {"height": 49}, {"left": 10**30}],
+    ids=str,
+)
+def test_a_box_that_is_not_in_the_frame_is_no_label(box: dict[str, float]) -> None:
+    first, second = published(changed(**box), LINES[1])
+    assert "verified" not in first
+    assert first["provenance"]["verification"] == "the job could not label it"
+    assert "verified" in second
+
+
+def test_a_box_at_the_very_edge_is_a_label() -> None:
+    first, _ = published(changed(left=0, top=0, width=WIDTH, height=HEIGHT), LINES[1])
+    assert first["verified"]["annotations"][0]["width"] == WIDTH
+
+
+@pytest.mark.parametrize("depth", [MAX_DEPTH + 1, 900, 985])
+def test_a_label_that_is_nested_too_deeply_to_be_read_again_is_none(depth: int) -> None:
+    bomb = b'{"more":' + b"[" * depth + b"]" * depth + b"," + LINES[0][1:]
+    first, second = published(bomb, LINES[1])
+    assert "verified" not in first
+    assert "verified" in second
+
+
+def test_a_line_that_no_manifest_has_is_not_kept() -> None:
+    first, second = published(changed(more="x" * 5 * MAX_LINE), LINES[1])
+    assert "verified" not in first
+    assert "verified" in second
+
+
+@pytest.mark.parametrize("text", HOSTILE_TEXT, ids=lambda text: ascii(text)[:20])
+def test_hostile_text_that_a_drive_brings_stays_text_in_its_report(text: str) -> None:
+    pipeline, _ = assembled(text)
+    assert_inert_page(pipeline.labels.objects[PREFIX + "report.html"])
+
+
+HOSTILE = st.sampled_from(HOSTILE_TEXT) | st.text(st.sampled_from("<>\"'&/= {}%on-!x"), max_size=40)
+
+
+@fuzz_slow
+@given(HOSTILE, HOSTILE)
+def test_class_names_and_failures_stay_text_in_the_report(name: str, reason: str) -> None:
+    line = verified(msgspec.json.decode(LINES[0]))
+    line["verified-metadata"]["class-map"] = dict.fromkeys(line["verified-metadata"]["class-map"], name)
+    published(msgspec.json.encode(line), msgspec.json.encode({**line, "provenance": {"failures": [reason]}}))
+    assert_inert_page(PIPELINE.labels.objects[PREFIX + "report.html"])
+
+
+@fuzz
+@given(HOSTILE)
+def test_a_frame_whose_key_is_no_frames_is_shown_as_text(name: str) -> None:
+    pipeline = Pipeline()
+    pipeline.upload(f"drives/{DRIVE}/front/{name}", b"x")
+    pipeline.close(drive_document())
+    pipeline.reconcile()
+    pipeline.plan()
+    assembly = pipeline.assemble()
+    assert (assembly.frames.uploaded, assembly.frames.rejected) == (1, 1)
+    assert_inert_page(pipeline.labels.objects[PREFIX + "report.html"])
