@@ -1,0 +1,211 @@
+"""Bombs, each to be set off in a process of its own that may not take more memory or processor time than it is given.
+
+`python -m tests.fuzz.bombs NAME` prints the reason of the refusal, or what was read.
+"""
+
+from __future__ import annotations
+
+import resource
+import struct
+import sys
+import zlib
+from collections.abc import Callable, Iterator
+
+from PIL import Image
+
+from autolabel.drives import parse_drive_document
+from autolabel.errors import Refused
+from autolabel.images import read_header
+from autolabel.labelling import decode_answer
+from autolabel.report import Gallery, write_report
+from autolabel.submission import read_message
+from autolabel.summary import FrameCounts, Summary
+from tests.fakes.answers import DETECTOR, answer
+from tests.fakes.bucket import FakeBucket
+from tests.fakes.images import png_header, saved
+from tests.fakes.pipeline import frame_key
+
+CHUNK = 256 * 1024
+MEGABYTE = 1_000_000
+
+
+def streamed(before: bytes, filling: bytes, megabytes: int, behind: bytes) -> Iterator[bytes]:
+    """A body of so many megabytes, which is nowhere whole."""
+    yield before
+    chunk = filling * (CHUNK // len(filling))
+    for _ in range(megabytes * MEGABYTE // len(chunk)):
+        yield chunk
+    yield behind
+
+
+GOOD = answer()[1:]
+
+
+def read(chunks: Iterator[bytes]) -> str:
+    found, _ = decode_answer(chunks, DETECTOR, 640, 480)
+    return f"{len(found)} boxes"
+
+
+def long_string() -> str:
+    return read(streamed(b'{"mask":"', b"QUJD", 300, b'",' + GOOD))
+
+
+def escaped_string() -> str:
+    return read(streamed(b'{"mask":"', b'\\"\\\\', 100, b'",' + GOOD))
+
+
+def long_mask() -> str:
+    return read(streamed(b'{"masks":[0', b",0", 300, b"]," + GOOD))
+
+
+def deep_mask() -> str:
+    """A million brackets deep a thousand times over."""
+    brackets = b"[" * 128_000 + b"]" * 128_000
+    return read(streamed(b'{"masks":[[]', b"," + brackets, 30, b"]," + GOOD))
+
+
+def quoted_brackets() -> str:
+    """Brackets that have to be looked at one by one, for the sake of a quote at the end of each chunk."""
+    return read(streamed(b'{"masks":[""', b"," + b"[]," * 80_000 + b'""', 5, b"]," + GOOD))
+
+
+def closing_brackets() -> str:
+    return read(streamed(b'{"masks":[[]', b",[]" * 40_000 + b"]" * 50_000, 1, b""))
+
+
+def white_space() -> str:
+    return read(streamed(b"{", b" ", 300, GOOD))
+
+
+def many_keys() -> str:
+    return read(streamed(b'{"b":0', b',"a":1', 300, b"," + GOOD))
+
+
+def long_key() -> str:
+    return read(streamed(b'{"', b"k", 300, b'":0,' + GOOD))
+
+
+def endless() -> str:
+    return read(streamed(b'{"masks":', b"[", 300, b""))
+
+
+def long_number() -> str:
+    return read(streamed(b'{"scores":', b"9", 100, b"}"))
+
+
+def long_label() -> str:
+    return read(streamed(b'{"labels":["', b"x", 100, b'"],"scores":[],"classes":[],"normalized_boxes":[]}'))
+
+
+def boxes(count: int) -> bytes:
+    parts = ((b"normalized_boxes", b"[0,0,1,1]"), (b"classes", b"2"), (b"scores", b"1"))
+    lists = (b'"' + name + b'":[' + b",".join([one] * count) + b"]" for name, one in parts)
+    return b"{" + b",".join(lists) + b',"labels":["a","b","car"]}'
+
+
+def million_boxes() -> str:
+    body = boxes(1_100_000)
+    return read(body[at : at + CHUNK] for at in range(0, len(body), CHUNK))
+
+
+def small_answer_of_boxes() -> str:
+    """As many boxes as go into an answer that is parsed without being walked over."""
+    return read(iter([boxes(70_000)]))
+
+
+def deep_document() -> str:
+    return str(parse_drive_document(b'{"vehicle":' + b"[" * 240_000, "k"))
+
+
+def keys_of_a_document() -> str:
+    keys = b",".join(b'"%d":0' % i for i in range(25_000))
+    return str(parse_drive_document(b'{"vehicle":"v","cameras":{"f":{"intrinsics":{' + keys + b"}}},1", "k"))
+
+
+def large_document() -> str:
+    return str(parse_drive_document(b" " * 100 * MEGABYTE, "k"))
+
+
+def records() -> str:
+    record = '{"eventName":"ObjectCreated:","s3":{"bucket":{"name":""},"object":{"key":"","eTag":"e","size":0}}}'
+    return str(len(list(read_message('{"Records":[' + ",".join([record] * 11_000) + "]}"))))
+
+
+def deep_message() -> str:
+    return str(list(read_message('{"Records":' + "[" * 1_048_000)))
+
+
+def chunk(kind: bytes, body: bytes) -> bytes:
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+
+def header(body: bytes) -> str:
+    return str(read_header(lambda count: body[:count], "k")[1:3])
+
+
+def compressed_texts() -> str:
+    """Half a megabyte of a PNG's texts that are half a gigabyte unpacked."""
+    text = chunk(b"zTXt", b"k\0\0" + zlib.compress(bytes(MEGABYTE), 9))
+    good = png_header(10, 10)
+    return header(good[:33] + text * 490 + good[33:])
+
+
+def compressed_profile() -> str:
+    profile = chunk(b"iCCP", b"k\0\0" + zlib.compress(bytes(100 * MEGABYTE), 9))
+    good = png_header(10, 10)
+    return header(good[:33] + profile + good[33:])
+
+
+def drawn(body: bytes) -> str:
+    ingest, labels = FakeBucket("ingest"), FakeBucket("labels")
+    ingest.write(frame_key(0), body)
+    for name in ("rejected", "failed"):
+        labels.write(f"labels/d/0001/{name}.jsonl", b"")
+    gallery = Gallery(1)
+    gallery.take(
+        [
+            b'{"source-ref":"s3://ingest/%s","prelabel":{"image_size":[{"width":9,"height":9}],"annotations":[]},'
+            b'"prelabel-metadata":{"objects":[]},"provenance":{"camera":"c","timestamp":"0","etag":"%s"}}'
+            % (frame_key(0).encode(), ingest.etag(frame_key(0)).encode())
+        ]
+    )
+    summary = Summary("d", "0001", FrameCounts(1, 1, 0, 0), 0, {}, {}, {}, ("m.0001",), "t", ("car",), ())
+    write_report(summary, gallery, ingest=ingest, labels=labels)
+    return "drawn" if b"<image" in labels.objects["labels/d/0001/report.html"] else "left out"
+
+
+def largest_png() -> str:
+    """100 megapixels of 64 bits in some megabytes."""
+    width = height = 10_000
+    packed = zlib.compressobj(1)
+    rows = b"".join(packed.compress(bytes(8 * width + 1)) for _ in range(height)) + packed.flush()
+    head = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 16, 6, 0, 0, 0))
+    return drawn(b"\x89PNG\r\n\x1a\n" + head + chunk(b"IDAT", rows) + chunk(b"IEND", b""))
+
+
+def scans(count: int) -> bytes:
+    """A progressive JPEG of 98 megapixels whose last scan comes again and again."""
+    body = saved(Image.new("L", (9_900, 9_900)), "JPEG", progressive=True)
+    last = body[body.rfind(b"\xff\xc4") : body.rfind(b"\xff\xd9")]
+    return body[:-2] + last * count + body[-2:]
+
+
+def repeated_scans() -> str:
+    return drawn(scans(10_000))
+
+
+def scans_of_a_camera() -> str:
+    return drawn(scans(0))
+
+
+def set_off(bomb: Callable[[], str]) -> str:
+    try:
+        return bomb()
+    except Refused as e:
+        return e.reason
+
+
+if __name__ == "__main__":
+    said = set_off(globals()[sys.argv[1]])
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    print(said, f"{usage.ru_maxrss // 1024} MiB", f"{usage.ru_utime + usage.ru_stime:.1f} s", sep="\t")

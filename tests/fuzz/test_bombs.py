@@ -1,0 +1,91 @@
+"""Bombs go off within bounds of memory and processor time that the operating system holds them to."""
+
+from __future__ import annotations
+
+import os
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from autolabel.drives import MAX_DOCUMENT_BYTES
+from tests.fakes.bucket import FakeBucket
+from tests.fakes.pipeline import DRIVE, Pipeline
+
+ROOT = Path(__file__).parents[2]
+# The slowest takes some seconds; what grows by the square of its input takes hours.
+SECONDS = 60
+# Of address space, the interpreter's own included.
+SMALL, DOCUMENT, PICTURE = 300, 450, 1_400
+
+# What each comes to, and the megabytes that it may take for it.
+BOMBS = {
+    "long_string": ("1 boxes", SMALL),
+    "escaped_string": ("1 boxes", SMALL),
+    "long_mask": ("1 boxes", SMALL),
+    "deep_mask": ("1 boxes", SMALL),
+    "quoted_brackets": ("1 boxes", SMALL),
+    "closing_brackets": ("answer-unreadable", SMALL),
+    "white_space": ("1 boxes", SMALL),
+    "many_keys": ("answer-too-large", SMALL),
+    "long_key": ("answer-too-large", SMALL),
+    "endless": ("answer-truncated", SMALL),
+    "long_number": ("answer-too-large", SMALL),
+    "long_label": ("answer-too-large", SMALL),
+    "million_boxes": ("answer-too-large", SMALL),
+    "small_answer_of_boxes": ("answer-too-large", SMALL),
+    "deep_document": ("document-schema", SMALL),
+    "keys_of_a_document": ("document-not-json", SMALL),
+    "large_document": ("document-too-large", DOCUMENT),
+    "records": ("message-unreadable", SMALL),
+    "deep_message": ("message-unreadable", SMALL),
+    "compressed_texts": ("not-an-image", SMALL),
+    "compressed_profile": ("not-an-image", SMALL),
+    "repeated_scans": ("left out", PICTURE),
+    "scans_of_a_camera": ("drawn", PICTURE),
+    # As large as a frame may be: assemble and publish have 1,769 MB.
+    "largest_png": ("drawn", PICTURE),
+}
+
+
+@pytest.mark.parametrize(("bomb", "expected", "megabytes"), [(b, *e) for b, e in BOMBS.items()], ids=BOMBS)
+def test_a_bomb_goes_off_within_bounds(bomb: str, expected: str, megabytes: int) -> None:
+    def bound() -> None:
+        resource.setrlimit(resource.RLIMIT_AS, (megabytes * 2**20,) * 2)
+        resource.setrlimit(resource.RLIMIT_CPU, (SECONDS,) * 2)
+
+    ended = subprocess.run(
+        [sys.executable, "-W", "ignore", "-m", "tests.fuzz.bombs", bomb],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": f"{ROOT / 'layers' / 'autolabel'}:{ROOT}"},
+        capture_output=True,
+        text=True,
+        check=False,
+        preexec_fn=bound,
+    )
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert ended.stdout.split("\t")[0] == expected
+
+
+class LargerThanSaid(FakeBucket):
+    """A bucket whose drive.json has grown to 100 MB since S3 reported it; it notes how much of it was read."""
+
+    most = 0
+
+    def read(self, key: str) -> bytes | None:
+        raise AssertionError(f"{key} is read whole")
+
+    def read_first(self, key: str, count: int, etag: str | None = None) -> bytes:
+        self.most = max(self.most, count)
+        return b" " * min(count, 100_000_000)
+
+
+def test_a_document_that_is_larger_than_its_event_says_is_refused_unread() -> None:
+    pipeline = Pipeline()
+    pipeline.ingest = LargerThanSaid("ingest")
+    assert pipeline.close() == ["refused"]
+    assert [reason for _, reason, _ in pipeline.ledger.refusals(DRIVE)] == ["document-too-large"]
+    assert pipeline.ingest.most == MAX_DOCUMENT_BYTES + 1
+    assert not pipeline.executions.started
