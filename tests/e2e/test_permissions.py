@@ -43,6 +43,21 @@ def uploader(pipeline: Pipeline) -> Any:
     return client(pipeline, "s3", keys)
 
 
+@pytest.fixture
+def stranger(pipeline: Pipeline) -> dict[str, Any]:
+    """Keys of a user of the account who may publish wherever a topic does not forbid it, and send to no queue."""
+    iam = pipeline.cloud.client("iam")
+    allow = {"Effect": "Allow", "Action": "sns:Publish", "Resource": "*"}
+    iam.create_user(UserName=WANTED_REFUSALS)
+    iam.put_user_policy(
+        UserName=WANTED_REFUSALS,
+        PolicyName="publish",
+        PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [allow]}),
+    )
+    keys: dict[str, Any] = iam.create_access_key(UserName=WANTED_REFUSALS)["AccessKey"]
+    return keys
+
+
 def refused(call: Callable[..., Any], **arguments: Any) -> bool:
     try:
         call(**arguments)
@@ -70,3 +85,15 @@ def test_an_uploader_puts_drives_and_does_nothing_else(pipeline: Pipeline, uploa
     assert refused(uploader.put_object, Bucket=labels, Key="drives/uploader/x.png", Body=b"x")
     assert refused(uploader.copy_object, Bucket=ingest, Key=frame, CopySource=f"{labels}/{frame}")
     assert pipeline.stack.ingest.read(frame) == image()
+
+
+def test_a_stranger_sends_to_no_queue_and_publishes_no_answers(pipeline: Pipeline, stranger: dict[str, Any]) -> None:
+    sns, sqs = client(pipeline, "sns", stranger), client(pipeline, "sqs", stranger)
+    outputs = pipeline.stack.outputs
+    # Its own policy does let it publish
+    topic = pipeline.cloud.client("sns").create_topic(Name="elsewhere")["TopicArn"]
+    assert sns.publish(TopicArn=topic, Message="{}")["MessageId"]
+    for topic in (outputs["SuccessTopicArn"], outputs["ErrorTopicArn"]):
+        assert refused(sns.publish, TopicArn=topic, Message="{}")
+    for queue in ("SubmitQueueUrl", "SubmitDeadLettersUrl", "CollectDeadLettersUrl"):
+        assert refused(sqs.send_message, QueueUrl=outputs[queue], MessageBody="{}")
