@@ -70,7 +70,7 @@ def quoted_brackets() -> str:
 
 
 def closing_brackets() -> str:
-    return read(streamed(b'{"masks":[[]', b",[]" * 40_000 + b"]" * 50_000, 1, b""))
+    return read(streamed(b'{"masks":[[]', b",[]" * 40_000 + b"]" * 50_000, 3, b""))
 
 
 def white_space() -> str:
