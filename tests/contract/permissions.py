@@ -26,23 +26,24 @@ FROM_TOPICS = {"ArnEquals": {"aws:SourceArn": [{"Ref": "SuccessTopic"}, {"Ref": 
 SENDERS: dict[str, list[tuple[str, Tree]]] = {
     "SubmitQueue": [
         ("s3.amazonaws.com", FROM_INGEST),
-        # What failed or expired is asked for again, and what nobody knows of.
+        # What failed or expired is asked for again, what nobody knows of, and drives whose document's event was lost.
         ("CollectFunctionRole", {}),
         ("ReconcileFunctionRole", {}),
+        ("SweepFunctionRole", {}),
     ],
-    "SubmitDeadLetters": [],
+    # A function puts aside what fails again and again.
+    "SubmitDeadLetters": [("SubmitFunctionRole", {})],
     "CollectQueue": [("sns.amazonaws.com", FROM_TOPICS)],
-    # Of the subscriptions: what a topic could not deliver.
-    "CollectDeadLetters": [("sns.amazonaws.com", FROM_TOPICS)],
+    # Of the subscriptions as well: what a topic could not deliver.
+    "CollectDeadLetters": [("sns.amazonaws.com", FROM_TOPICS), ("CollectFunctionRole", {})],
     "SuccessTopic": [("EndpointRole", {}), ("EndpointRole", {})],
     "ErrorTopic": [("EndpointRole", {}), ("EndpointRole", {})],
     "OpsTopic": [
         # EventBridge passes none of its context to a topic's policy.
         ("events.amazonaws.com", {}),
         ("cloudwatch.amazonaws.com", THIS_ACCOUNT),
-        # By the topic's policy, and by its own.
-        ("SubmitFunctionRole", {}),
-        ("SubmitFunctionRole", {}),
+        # By the topic's policy, and by their own.
+        *[("SubmitFunctionRole", {}), ("SweepFunctionRole", {})] * 2,
     ],
 }
 # Who may take on a role.
@@ -72,6 +73,7 @@ WIDE = {
     f"s3:GetObject arn:aws:s3:::{LABELS}/[*]": "an answer lies where its endpoint put it",
     "states:* arn:aws:states:*:123456789012:execution:autolabel-label-drive[:/][*]": "the machine's own executions",
     "sagemaker:InvokeEndpointAsync arn:aws:sagemaker:*:endpoint/[*]": "models come and go without a deployment",
+    "sagemaker:DescribeEndpoint arn:aws:sagemaker:*:endpoint/[*]": "models come and go without a deployment",
     "sagemaker:* arn:aws:sagemaker:*:123456789012:labeling-job/[*]": "jobs are named after drives",
     "ecr:* arn:aws:ecr:*:repository/[*]": "images of models lie in accounts of AWS and of their owners",
     "logs:* arn:aws:logs:*:123456789012:log-group:/aws/sagemaker/*": "logs of endpoints and labelling jobs",
@@ -272,7 +274,6 @@ def _other_doors(tree: Tree) -> Iterator[str]:
     """Resources that let somebody in without any of the policies above."""
     doors = (
         *_IDENTITIES,
-        "AWS::Lambda::Permission",
         "AWS::Lambda::Url",
         "AWS::SQS::QueueInlinePolicy",
         "AWS::SNS::TopicInlinePolicy",
@@ -280,3 +281,10 @@ def _other_doors(tree: Tree) -> Iterator[str]:
         "AWS::IAM::AccessKey",
     )
     yield from (f"{name}: a {thing['Type']}" for name, thing in tree["Resources"].items() if thing["Type"] in doors)
+    for name, thing in tree["Resources"].items():
+        if thing["Type"] == "AWS::Lambda::Permission":
+            given = thing["Properties"]
+            rule = given.get("SourceArn", {}).get("Fn::GetAtt", ["none"])[0]
+            its_own = tree["Resources"].get(rule, {}).get("Type") == "AWS::Events::Rule"
+            if given.get("Principal") != "events.amazonaws.com" or not its_own:
+                yield f"{name}: a function may be called by {given}"

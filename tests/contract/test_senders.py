@@ -188,6 +188,9 @@ LOOSENINGS = {
         "AWS::SQS::QueuePolicy", Queues=[], PolicyDocument={"Statement": [{**SEND, "Principal": "*"}]}
     ),
     "a function is anybody's": resource("AWS::Lambda::Permission", Action="lambda:InvokeFunction", Principal="*"),
+    "any rule calls a function": resource(
+        "AWS::Lambda::Permission", Action="lambda:InvokeFunction", Principal="events.amazonaws.com"
+    ),
     "a function has an address": resource("AWS::Lambda::Url", AuthType="NONE"),
     "a function writes all of a bucket": more(
         "LabelFunctionRole", Action="s3:PutObject", Resource={"Fn::Sub": "${LabelBucket.Arn}/*"}

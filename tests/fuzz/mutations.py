@@ -180,4 +180,4 @@ def _written(value: Any) -> bytes:
 
 def outside(samples: Sequence[bytes]) -> st.SearchStrategy[bytes]:
     """Everything that may come where one of the samples, which are JSON, should."""
-    return mutated_json(samples) | mutated(samples) | st.binary(max_size=200)
+    return mutated_json(samples) | mutated_json(samples, changes=1) | mutated(samples) | st.binary(max_size=200)

@@ -77,15 +77,15 @@ class LargerThanSaid(FakeBucket):
     def read(self, key: str) -> bytes | None:
         raise AssertionError(f"{key} is read whole")
 
-    def read_first(self, key: str, count: int, etag: str | None = None) -> bytes:
-        self.most = max(self.most, count)
-        return b" " * min(count, 100_000_000)
+    def read_tagged(self, key: str, limit: int) -> tuple[bytes, str]:
+        self.most = max(self.most, limit)
+        return b" " * min(limit, 100_000_000), "0" * 32
 
 
 def test_a_document_that_is_larger_than_its_event_says_is_refused_unread() -> None:
     pipeline = Pipeline()
     pipeline.ingest = LargerThanSaid("ingest")
     assert pipeline.close() == ["refused"]
-    assert [reason for _, reason, _ in pipeline.ledger.refusals(DRIVE)] == ["document-too-large"]
+    assert [refusal.reason for refusal in pipeline.ledger.refusals(DRIVE)] == ["document-too-large"]
     assert pipeline.ingest.most == MAX_DOCUMENT_BYTES + 1
     assert not pipeline.executions.started

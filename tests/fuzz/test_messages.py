@@ -13,9 +13,9 @@ from hypothesis import given
 
 from autolabel.completion import parse_notification
 from autolabel.errors import CatalogueUnavailable, DocumentRefused
-from autolabel.frames import MAX_FRAME_BYTES, MAX_KEY_BYTES, parse_frame_key
-from autolabel.submission import MAX_RECORDS, ObjectEvent, read_message
-from autolabel.units import UnitRequest, model_of_inference_id
+from autolabel.frames import MAX_FRAME_BYTES, MAX_KEY_BYTES, is_name, parse_frame_key
+from autolabel.submission import MAX_RECORDS, Asked, ObjectEvent, read_message
+from autolabel.units import CloseRequest, model_of_inference_id
 from tests.fakes.endpoints import failure, success
 from tests.fakes.images import png
 from tests.fakes.pipeline import DRIVE, Pipeline, drive_document, frame_key, s3_message
@@ -26,12 +26,19 @@ EVENTS = Path(__file__).parents[2] / "events"
 
 
 def bodies(*files: str) -> list[bytes]:
-    """The messages of sample events."""
-    return [record["body"].encode() for file in files for record in json.loads((EVENTS / file).read_text())["Records"]]
+    """The messages of sample events, in the buckets of the fakes."""
+    written = [record["body"] for file in files for record in json.loads((EVENTS / file).read_text())["Records"]]
+    return [re.sub(r"autolabel-(ingest|labels)-[0-9]{12}-[a-z0-9-]+", r"\1", body).encode() for body in written]
 
 
 UPLOADS = [
-    *bodies("submit-frames.json", "submit-drive-document.json", "submit-unit.json", "submit-test-event.json"),
+    *bodies(
+        "submit-frames.json",
+        "submit-drive-document.json",
+        "submit-unit.json",
+        "submit-close.json",
+        "submit-test-event.json",
+    ),
     s3_message(ObjectEvent("ingest", frame_key(0), "0" * 32, 100)).encode(),
     s3_message(ObjectEvent("ingest", f"drives/{DRIVE}/drive.json", "0" * 32, 100)).encode(),
 ]
@@ -62,13 +69,16 @@ def test_a_message_on_the_submit_queue_is_taken_or_refused(body: bytes) -> None:
     for invocation in pipeline.endpoints.taken:
         assert parse_frame_key(invocation.input_location.removeprefix("s3://ingest/"))
         assert re.fullmatch(r"[A-Za-z0-9/_.-]{1,512}", invocation.output_extension)
-    for (place, key), (_, detail) in pipeline.ledger.refused.items():
+    for (place, key), refusal in pipeline.ledger.refused.items():
         assert re.fullmatch(r"[A-Za-z0-9_-]{0,63}", place)
-        key.encode()
-        assert_inert(detail)
+        assert len(key.encode()) <= 4 * MAX_KEY_BYTES
+        assert_inert(refusal.detail)
 
 
-def assert_bounded(asked: ObjectEvent | UnitRequest) -> None:
+def assert_bounded(asked: Asked) -> None:
+    if isinstance(asked, CloseRequest):
+        assert is_name(asked.drive)
+        return
     assert re.fullmatch(r"[!-~]{1,128}", asked.etag)
     if isinstance(asked, ObjectEvent):
         assert len(asked.key) <= MAX_KEY_BYTES
