@@ -31,7 +31,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::PIL.Imag
 def exif() -> bytes:
     """A JPEG with all that a camera notes."""
     noted = Image.Exif()
-    noted[0x0112], noted[0x010E], noted[0x011A] = 1, "x" * 50, (72, 1)
+    noted[0x0112], noted[0x010E], noted[0x011A] = 1, "x" * 50, 72.0
     noted[0x8769] = {0x9003: "2026:01:01 00:00:00", 0x927C: b"m" * 20}
     return saved(Image.new("RGB", (16, 16)), "JPEG", exif=noted.tobytes())
 
