@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from functools import cache
-from typing import Any
+from typing import Any, cast
 
 import boto3
 import pytest
@@ -14,6 +14,8 @@ from moto import mock_aws
 from autolabel.aws.bucket import S3Bucket
 from autolabel.aws.ledger import DynamoLedger
 from autolabel.ports import Bucket, Ledger
+from tests.exploration.replay import Client
+from tests.exploration.services import Alive, Table
 from tests.fakes.bucket import FakeBucket
 from tests.fakes.ledger import FakeLedger
 
@@ -61,10 +63,14 @@ def create_table(name: str, client: Any = None) -> Any:
     return client
 
 
-@pytest.fixture(params=["memory", "dynamodb"])
+@pytest.fixture(params=["memory", "explored", "explored item by item", "dynamodb"])
 def ledger(request: pytest.FixtureRequest) -> Ledger:
     if request.param == "memory":
         return FakeLedger()
+    if request.param.startswith("explored"):
+        # The table over which tests/exploration tries all orders of calls; `explored` has room for all on one page.
+        table = Alive(Table(page=100 if request.param == "explored" else 1))
+        return DynamoLedger(cast(Any, Client(table, "dynamodb")), "ledger")
     request.getfixturevalue("aws")
     return DynamoLedger(create_table("ledger", shared_client("dynamodb")), "ledger")
 

@@ -1,0 +1,119 @@
+"""What the functions do with a call, as `functions/*/app.py` do it: the domain over the real adapters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from autolabel.aws.announcements import AwsAnnouncements
+from autolabel.aws.bucket import S3Bucket
+from autolabel.aws.endpoints import SageMakerEndpoints
+from autolabel.aws.executions import StepFunctionsExecutions
+from autolabel.aws.ledger import DynamoLedger
+from autolabel.aws.queue import SqsSubmitQueue
+from autolabel.catalogue import Catalogue
+from autolabel.completion import Completion, wake_if_done
+from autolabel.reconciliation import Limits
+from autolabel.runs import TurnReport, await_answers, reconcile_run
+from autolabel.submission import Submission, read_message
+from tests.exploration.replay import Client, S3Client, Tape
+from tests.fakes.answers import DETECTOR, add_to_catalogue
+from tests.fakes.bucket import FakeBucket
+
+INGEST = "ingest"
+LABELS = "labels"
+RUN = "0001"
+MAX_ERRORS = 2
+
+
+class Code(msgspec.Struct, frozen=True):
+    """The pieces of the pipeline that a mutation may put others in place of."""
+
+    ledger: Callable[..., DynamoLedger] = DynamoLedger
+    completion: Callable[..., Completion] = Completion
+    wake_if_done: Callable[..., int] = wake_if_done
+    await_answers: Callable[..., bool] = await_answers
+
+
+PRODUCTION = Code()
+
+
+def _catalogue() -> Catalogue:
+    labels = FakeBucket(LABELS)
+    add_to_catalogue(labels, DETECTOR)
+    return Catalogue(labels.read, lambda: 0.0)
+
+
+# Documents of the catalogue never change here, so that reading them is no call.
+CATALOGUE = _catalogue()
+
+
+class Functions:
+    """The functions of the stack; every argument that a process works on is given when it starts."""
+
+    def __init__(self, limits: Limits, code: Code) -> None:
+        self._limits = limits
+        self._code = code
+
+    def submit(self, tape: Tape, body: str) -> None:
+        for asked in read_message(body):
+            self._submission(tape).take(asked)
+
+    def _submission(self, tape: Tape) -> Submission:
+        return Submission(
+            ingest=S3Bucket(S3Client(tape, "s3"), INGEST),
+            labels=S3Bucket(S3Client(tape, "s3"), LABELS),
+            ledger=self._ledger(tape),
+            catalogue=CATALOGUE,
+            endpoints=SageMakerEndpoints(Client(tape, "sagemaker")),
+            executions=_executions(tape),
+            announcements=AwsAnnouncements(sns=Client(tape, "sns"), topic="ops"),
+            job_labels=("car",),
+            now=lambda: _now(tape),
+        )
+
+    def collect(self, tape: Tape, bodies: tuple[str, ...]) -> None:
+        ledger = self._ledger(tape)
+        completion = self._code.completion(
+            ledger,
+            SqsSubmitQueue(Client(tape, "sqs"), "submit"),
+            ingest=INGEST,
+            labels=LABELS,
+            endpoint_of=CATALOGUE.endpoint_of,
+            max_errors=MAX_ERRORS,
+        )
+        drives = {completion.take(body, _now(tape)).drive for body in bodies}
+        for drive in sorted(drives - {""}):
+            self._code.wake_if_done(drive, ledger, _executions(tape))
+
+    def turn(self, tape: Tape, drive: str) -> TurnReport:
+        ledger = self._ledger(tape)
+        return reconcile_run(
+            ledger.run(drive, RUN),
+            ingest=S3Bucket(S3Client(tape, "s3"), INGEST),
+            labels=S3Bucket(S3Client(tape, "s3"), LABELS),
+            ledger=ledger,
+            queue=SqsSubmitQueue(Client(tape, "sqs"), "submit"),
+            limits=self._limits,
+            now=_now(tape),
+        )
+
+    def wait(self, tape: Tape, asked: tuple[str, str]) -> bool:
+        drive, token = asked
+        ledger = self._ledger(tape)
+        return self._code.await_answers(
+            ledger.run(drive, RUN), token, ledger=ledger, executions=_executions(tape)
+        )
+
+    def _ledger(self, tape: Tape) -> DynamoLedger:
+        return self._code.ledger(Client(tape, "dynamodb"), "ledger")
+
+
+def _executions(tape: Tape) -> StepFunctionsExecutions:
+    return StepFunctionsExecutions(Client(tape, "stepfunctions"), "machine")
+
+
+def _now(tape: Tape) -> float:
+    return float(tape.ask("clock", "now", {}))

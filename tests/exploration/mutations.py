@@ -1,0 +1,62 @@
+"""The ways to break the completion protocol that are known; each is the production code but for one piece."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from autolabel.aws.ledger import DynamoLedger
+from autolabel.completion import Completion, InferenceResult, Settled
+from autolabel.drives import Run
+from autolabel.frames import FrameKey
+from autolabel.ports import Executions, Ledger, PendingUnit, WaitingRun
+from autolabel.units import parse_answer_key
+from tests.exploration.functions import Code
+from tests.exploration.world import MODEL
+
+
+def _ask_before_the_token_is_read(drive: str, ledger: Ledger, executions: Executions) -> int:
+    if ledger.any_pending(drive, [MODEL]):
+        return 0
+    for waiting in ledger.waiting_runs(drive):
+        executions.wake(waiting.token)
+        ledger.stop_waiting(waiting)
+    return 1
+
+
+class _ReturnEarlyOnADuplicate(Completion):
+    def _answered(self, frame: FrameKey, model: str, result: InferenceResult) -> Settled:
+        named = parse_answer_key(result.response_parameters.output_location.removeprefix("s3://labels/"))
+        if named and self._ledger.pending(named[0]) is None:
+            return Settled("late")
+        return super()._answered(frame, model, result)
+
+
+def _store_the_token_and_look_no_more(run: Run, token: str, *, ledger: Ledger, executions: Executions) -> bool:
+    ledger.wait(WaitingRun(run.drive, run.run, token, run.models))
+    return False
+
+
+class _RetryByDeleteAndPut(DynamoLedger):
+    def next_attempt(self, pending: PendingUnit, *, errors: int, since: float, silences: int = 0) -> bool:
+        known = self.pending(pending.unit)
+        if known is None or known.attempt != pending.attempt:
+            return False
+        self.settle(pending.unit, None)
+        again = PendingUnit(pending.unit, pending.key, pending.etag, pending.attempt + 1, errors, since, silences)
+        return self.add_pending(again)
+
+
+class _BelieveAnErrorOfAnyAttempt(Completion):
+    def _failed(self, frame: FrameKey, model: str, result: InferenceResult, *more: Any) -> Settled:
+        for pending in self._ledger.pending_of_frame(frame, model):
+            result = msgspec.structs.replace(result, inference_id=pending.unit.inference_id(pending.attempt))
+        return super()._failed(frame, model, result, *more)
+
+
+ASK_BEFORE_THE_TOKEN_IS_READ = Code(wake_if_done=_ask_before_the_token_is_read)
+RETURN_EARLY_ON_A_DUPLICATE = Code(completion=_ReturnEarlyOnADuplicate)
+STORE_THE_TOKEN_AND_LOOK_NO_MORE = Code(await_answers=_store_the_token_and_look_no_more)
+RETRY_BY_DELETE_AND_PUT = Code(ledger=_RetryByDeleteAndPut)
+BELIEVE_AN_ERROR_OF_ANY_ATTEMPT = Code(completion=_BelieveAnErrorOfAnyAttempt)

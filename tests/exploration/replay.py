@@ -1,0 +1,144 @@
+"""Real code, one call to AWS at a time, without threads.
+
+A process is a plain function of clients. To bring it one call further it is run from its start, with the answers to
+its earlier calls from its history, up to the next call, at which it is left. All histories of a process make a tree
+of positions that grows where an exploration goes; a position is small, never changes and can be shared.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol
+
+import msgspec
+
+
+class Call(msgspec.Struct, frozen=True, eq=False):
+    """A call to AWS that a process is about to make."""
+
+    service: str
+    operation: str
+    parameters: dict[str, Any]
+
+
+class Tape(Protocol):
+    """Whatever answers calls."""
+
+    def ask(self, service: str, operation: str, parameters: dict[str, Any]) -> Any: ...
+
+
+class _Left(BaseException):
+    """The process is left at a call without an answer; no handler of errors may take it for one."""
+
+    def __init__(self, call: Call) -> None:
+        super().__init__(call)
+        self.call = call
+
+
+class _History:
+    """Answers calls with what was answered before, in order."""
+
+    def __init__(self, answers: list[Any]) -> None:
+        self._answers = iter(answers)
+
+    def ask(self, service: str, operation: str, parameters: dict[str, Any]) -> Any:
+        for answer in self._answers:
+            if isinstance(answer, Exception):
+                raise answer
+            return answer
+        raise _Left(Call(service, operation, parameters))
+
+
+class Client:
+    """A boto3 client by a tape."""
+
+    def __init__(self, tape: Tape, service: str) -> None:
+        self._tape = tape
+        self._service = service
+
+    def __getattr__(self, operation: str) -> Callable[..., Any]:
+        return lambda **parameters: self._tape.ask(self._service, operation, parameters)
+
+
+class S3Client(Client):
+    """The client of S3, with its bodies and its pages; each page is a call of its own."""
+
+    def get_object(self, **parameters: Any) -> dict[str, Any]:
+        answer = self._tape.ask(self._service, "get_object", parameters)
+        return {**answer, "Body": _Body(answer["Body"])}
+
+    def get_paginator(self, operation: str) -> S3Client:
+        assert operation == "list_objects_v2"
+        return self
+
+    def paginate(self, **parameters: Any) -> Iterator[dict[str, Any]]:
+        while True:
+            page = self._tape.ask(self._service, "list_objects_v2", parameters)
+            yield page
+            if not page["IsTruncated"]:
+                return
+            parameters = {**parameters, "ContinuationToken": page["Contents"][-1]["Key"]}
+
+
+class _Body:
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+
+    def read(self) -> bytes:
+        return self._body
+
+    def iter_chunks(self, _: int) -> Iterator[bytes]:
+        return iter([self._body])
+
+    def iter_lines(self, _: int) -> Iterator[bytes]:
+        return iter(self._body.splitlines())
+
+
+class Position:
+    """Where a process is: `call` is what it asks next; without one it has ended, with `result` or an error.
+
+    `function` names the process and `argument` what it works on. Positions with the same history are the same object.
+    """
+
+    _ids = itertools.count()
+    __slots__ = ("_after", "_before", "_run", "answer", "argument", "beyond", "call", "call_number", "function", "id", "result")
+
+    def __init__(
+        self,
+        function: str,
+        argument: Any,
+        run: Callable[[Tape], Any],
+        before: Position | None = None,
+        answer: Any = None,
+    ) -> None:
+        self.id = next(self._ids)
+        self.function = function
+        self.argument = argument
+        self.answer = answer
+        self._run = run
+        self._before = before
+        self._after: dict[int, Position] = {}
+        self.call: Call | None = None
+        self.call_number: int | None = None
+        self.beyond: Position | None = None
+        self.result: Any = None
+        try:
+            self.result = run(_History([p.answer for p in self.path()][1:]))
+        except _Left as left:
+            self.call = left.call
+        except Exception as e:  # what it is, is judged by those who look at the result
+            self.result = e
+
+    def path(self) -> list[Position]:
+        """The positions from the start to this one."""
+        path = [self]
+        while path[-1]._before is not None:
+            path.append(path[-1]._before)
+        return path[::-1]
+
+    def after(self, answer: Any, answer_id: int) -> Position:
+        """The position behind the call when this is its answer; `answer_id` stands for the answer."""
+        if answer_id not in self._after:
+            self._after[answer_id] = Position(self.function, self.argument, self._run, self, answer)
+        return self._after[answer_id]

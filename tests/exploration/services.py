@@ -1,0 +1,174 @@
+"""DynamoDB and S3 as functions: the state before a call and its parameters give the state behind it and the answer.
+
+States are never changed in place, so that an exploration can go on from any of them. What the pipeline does not use
+of the two is refused. `tests/contract` holds the table to what the pipeline expects of the real one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+Parameters = Mapping[str, Any]
+Item = Mapping[str, Any]
+Items = Mapping[str, Item]
+Objects = Mapping[str, bytes]
+
+_CONDITION = re.compile(r"(?:(attribute_exists|attribute_not_exists)\((\S+)\)|(\S+) = (:\S+))\Z")
+_UPDATE = re.compile(r"SET (?P<set>.+?)(?: REMOVE (?P<remove>.+))?\Z")
+_KEYS = re.compile(r"pk = :pk(?: AND begins_with\(sk, (?P<prefix>:\S+)\))?\Z")
+# What stands between the two keys of an item in the name under which it is kept.
+_BETWEEN = "\0"
+
+
+def refused(operation: str, code: str, status: int = 400, **more: Any) -> ClientError:
+    """The error of a call that a service refuses."""
+    response: Any = {"Error": {"Code": code}, "ResponseMetadata": {"HTTPStatusCode": status}, **more}
+    return ClientError(response, operation)
+
+
+class Table:
+    """One DynamoDB table. `page`: after so many items a page of a query ends."""
+
+    def __init__(self, page: int) -> None:
+        self._page = page
+
+    def put_item(self, items: Items, call: Parameters) -> tuple[Items, Any]:
+        name = item_name(call["Item"])
+        self._require(call, items.get(name, {}))
+        return {**items, name: call["Item"]}, {}
+
+    def delete_item(self, items: Items, call: Parameters) -> tuple[Items, Any]:
+        name = item_name(call["Key"])
+        self._require(call, items.get(name, {}))
+        return {other: item for other, item in items.items() if other != name}, {}
+
+    def update_item(self, items: Items, call: Parameters) -> tuple[Items, Any]:
+        name = item_name(call["Key"])
+        before = items.get(name, call["Key"])
+        self._require(call, items.get(name, {}))
+        parts = _UPDATE.match(call["UpdateExpression"])
+        assert parts, call
+        after = dict(before)
+        for change in parts["set"].split(", "):
+            attribute, value = change.split(" = ")
+            after[_attribute(call, attribute)] = call["ExpressionAttributeValues"][value]
+        for attribute in (parts["remove"] or "").split(", "):
+            after.pop(_attribute(call, attribute), None)
+        return {**items, name: after}, {}
+
+    def transact_write_items(self, items: Items, call: Parameters) -> tuple[Items, Any]:
+        steps = [step for action in call["TransactItems"] for step in action.items()]
+        met = [_holds(step, items.get(item_name(step.get("Key") or step["Item"]), {})) for _, step in steps]
+        if not all(met):
+            reasons = [{"Code": "None" if one else "ConditionalCheckFailed"} for one in met]
+            raise refused("TransactWriteItems", "TransactionCanceledException", CancellationReasons=reasons)
+        for action, step in steps:
+            items, _ = {"Put": self.put_item, "Delete": self.delete_item, "Update": self.update_item}[action](
+                items, step
+            )
+        return items, {}
+
+    def get_item(self, items: Items, call: Parameters) -> tuple[Items, Any]:
+        assert call["ConsistentRead"], call
+        found = items.get(item_name(call["Key"]))
+        return items, {} if found is None else {"Item": found}
+
+    def query(self, items: Items, call: Parameters) -> tuple[Items, Any]:
+        assert call["ConsistentRead"], call
+        keys = _KEYS.match(call["KeyConditionExpression"])
+        assert keys, call
+        values = call["ExpressionAttributeValues"]
+        place = values[":pk"]["S"] + _BETWEEN
+        prefix = place + (values[keys["prefix"]]["S"] if keys["prefix"] else "")
+        after = item_name(call["ExclusiveStartKey"]) if "ExclusiveStartKey" in call else ""
+        names = sorted(name for name in items if name.startswith(prefix) and name > after)
+        limit = min(call.get("Limit", self._page), self._page)
+        page = [items[name] for name in names[:limit]]
+        answer: dict[str, Any] = {"Items": page}
+        if len(page) == limit:
+            # A page that is full has a mark, whether anything is behind it or not.
+            answer["LastEvaluatedKey"] = {"pk": page[-1]["pk"], "sk": page[-1]["sk"]}
+        return items, answer
+
+    def _require(self, call: Parameters, item: Item) -> None:
+        if not _holds(call, item):
+            raise refused("", "ConditionalCheckFailedException")
+
+
+def item_name(keys: Item) -> str:
+    """The name under which an item is kept, from its keys or the item."""
+    return keys["pk"]["S"] + _BETWEEN + keys["sk"]["S"]
+
+
+def _holds(call: Parameters, item: Item) -> bool:
+    for condition in call.get("ConditionExpression", "").split(" AND "):
+        if not condition:
+            continue
+        parts = _CONDITION.match(condition)
+        assert parts, call
+        function, argument, attribute, value = parts.groups()
+        if function:
+            if (_attribute(call, argument) in item) != (function == "attribute_exists"):
+                return False
+        elif item.get(_attribute(call, attribute)) != call["ExpressionAttributeValues"][value]:
+            return False
+    return True
+
+
+def _attribute(call: Parameters, name: str) -> str:
+    return str(call["ExpressionAttributeNames"][name]) if name.startswith("#") else name
+
+
+class Buckets:
+    """Buckets of S3, their objects by `bucket/key`. `page`: so many keys are in a page of a listing."""
+
+    def __init__(self, page: int) -> None:
+        self._page = page
+
+    def head_object(self, objects: Objects, call: Parameters) -> tuple[Objects, Any]:
+        if _name(call) not in objects:
+            raise refused("HeadObject", "404", 404)
+        return objects, {}
+
+    def get_object(self, objects: Objects, call: Parameters) -> tuple[Objects, Any]:
+        if _name(call) not in objects:
+            raise refused("GetObject", "NoSuchKey", 404)
+        return objects, {"Body": objects[_name(call)]}
+
+    def put_object(self, objects: Objects, call: Parameters) -> tuple[Objects, Any]:
+        if call.get("IfNoneMatch") == "*" and _name(call) in objects:
+            raise refused("PutObject", "PreconditionFailed", 412)
+        return {**objects, _name(call): call["Body"]}, {}
+
+    def list_objects_v2(self, objects: Objects, call: Parameters) -> tuple[Objects, Any]:
+        place = call["Bucket"] + "/"
+        after = place + call.get("ContinuationToken", "")
+        names = sorted(n for n in objects if n.startswith(place + call["Prefix"]) and n > after)
+        page = [name.removeprefix(place) for name in names[: self._page]]
+        contents = [{"Key": key, "ETag": f'"{_etag(objects[place + key])}"', "Size": len(objects[place + key])} for key in page]
+        return objects, {"Contents": contents, "IsTruncated": len(names) > self._page}
+
+
+def _name(call: Parameters) -> str:
+    return f"{call['Bucket']}/{call['Key']}"
+
+
+def _etag(body: bytes) -> str:
+    return hashlib.md5(body, usedforsecurity=False).hexdigest()
+
+
+class Alive:
+    """Answers the calls of one caller, one after the other, from the state of a service."""
+
+    def __init__(self, service: Table | Buckets) -> None:
+        self._service = service
+        self._state: Any = {}
+
+    def ask(self, service: str, operation: str, parameters: Parameters) -> Any:
+        self._state, answer = getattr(self._service, operation)(self._state, parameters)
+        return answer
