@@ -14,9 +14,10 @@ from autolabel.aws.executions import StepFunctionsExecutions
 from autolabel.aws.ledger import DynamoLedger
 from autolabel.aws.queue import SqsSubmitQueue
 from autolabel.catalogue import Catalogue
+from autolabel.closing import Closing
 from autolabel.completion import Completion, wake_if_done
 from autolabel.reconciliation import Limits
-from autolabel.runs import TurnReport, await_answers, reconcile_run
+from autolabel.runs import Progress, RunTurns, TurnReport, await_answers
 from autolabel.submission import Submission, read_message
 from tests.exploration.replay import Client, S3Client, Tape
 from tests.fakes.answers import DETECTOR, add_to_catalogue
@@ -26,6 +27,7 @@ INGEST = "ingest"
 LABELS = "labels"
 RUN = "0001"
 MAX_ERRORS = 2
+MAX_ANSWER_WAIT = 86_400.0
 
 
 class Code(msgspec.Struct, frozen=True):
@@ -50,6 +52,13 @@ def _catalogue() -> Catalogue:
 CATALOGUE = _catalogue()
 
 
+class InService:
+    """Endpoints that take requests."""
+
+    def state(self, endpoint: str) -> str:
+        return "InService"
+
+
 class Functions:
     """The functions of the stack; every argument that a process works on is given when it starts."""
 
@@ -62,15 +71,27 @@ class Functions:
             self._submission(tape).take(asked)
 
     def _submission(self, tape: Tape) -> Submission:
-        return Submission(
-            ingest=S3Bucket(S3Client(tape, "s3"), INGEST),
-            labels=S3Bucket(S3Client(tape, "s3"), LABELS),
-            ledger=self._ledger(tape),
+        ingest, labels = S3Bucket(S3Client(tape, "s3"), INGEST), S3Bucket(S3Client(tape, "s3"), LABELS)
+        ledger, executions = self._ledger(tape), _executions(tape)
+        closing = Closing(
+            ingest=ingest,
+            labels=labels,
+            ledger=ledger,
             catalogue=CATALOGUE,
-            endpoints=SageMakerEndpoints(Client(tape, "sagemaker")),
-            executions=_executions(tape),
+            executions=executions,
             announcements=AwsAnnouncements(sns=Client(tape, "sns"), topic="ops"),
             job_labels=("car",),
+            now=lambda: _now(tape),
+        )
+        return Submission(
+            ingest=ingest,
+            labels=labels,
+            ledger=ledger,
+            catalogue=CATALOGUE,
+            endpoints=SageMakerEndpoints(Client(tape, "sagemaker")),
+            executions=executions,
+            closing=closing,
+            max_answer_wait=MAX_ANSWER_WAIT,
             now=lambda: _now(tape),
         )
 
@@ -90,15 +111,17 @@ class Functions:
 
     def turn(self, tape: Tape, drive: str) -> TurnReport:
         ledger = self._ledger(tape)
-        return reconcile_run(
-            ledger.run(drive, RUN),
+        turns = RunTurns(
             ingest=S3Bucket(S3Client(tape, "s3"), INGEST),
             labels=S3Bucket(S3Client(tape, "s3"), LABELS),
             ledger=ledger,
             queue=SqsSubmitQueue(Client(tape, "sqs"), "submit"),
+            catalogue=CATALOGUE,
+            endpoints=InService(),
             limits=self._limits,
-            now=_now(tape),
+            frames_patience=0.0,
         )
+        return turns.reconcile(ledger.run(drive, RUN), Progress(), _now(tape))
 
     def wait(self, tape: Tape, asked: tuple[str, str]) -> bool:
         drive, token = asked

@@ -85,8 +85,11 @@ class _Body:
     def __init__(self, body: bytes) -> None:
         self._body = body
 
-    def read(self) -> bytes:
-        return self._body
+    def read(self, limit: int | None = None) -> bytes:
+        return self._body[:limit]
+
+    def close(self) -> None:
+        """Nothing is open."""
 
     def iter_chunks(self, _: int) -> Iterator[bytes]:
         return iter([self._body])

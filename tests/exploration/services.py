@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -20,9 +21,10 @@ Objects = Mapping[str, bytes]
 
 _CONDITION = re.compile(r"(?:(attribute_exists|attribute_not_exists)\((\S+)\)|(\S+) = (:\S+))\Z")
 _UPDATE = re.compile(r"SET (?P<set>.+?)(?: REMOVE (?P<remove>.+))?\Z")
-_KEYS = re.compile(r"pk = :pk(?: AND begins_with\(sk, (?P<prefix>:\S+)\))?\Z")
+_KEYS = ("pk = :pk", "pk = :pk AND begins_with(sk, :prefix)", "pk = :pk AND sk BETWEEN :after AND :end")
 # What stands between the two keys of an item in the name under which it is kept.
 _BETWEEN = "\0"
+_LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def refused(operation: str, code: str, status: int = 400, **more: Any) -> ClientError:
@@ -80,13 +82,18 @@ class Table:
 
     def query(self, items: Items, call: Parameters) -> tuple[Items, Any]:
         assert call["ConsistentRead"], call
-        keys = _KEYS.match(call["KeyConditionExpression"])
-        assert keys, call
-        values = call["ExpressionAttributeValues"]
-        place = values[":pk"]["S"] + _BETWEEN
-        prefix = place + (values[keys["prefix"]]["S"] if keys["prefix"] else "")
-        after = item_name(call["ExclusiveStartKey"]) if "ExclusiveStartKey" in call else ""
-        names = sorted(name for name in items if name.startswith(prefix) and name > after)
+        assert call["KeyConditionExpression"] in _KEYS, call
+        values = {name: value["S"] for name, value in call["ExpressionAttributeValues"].items()}
+        place = values[":pk"] + _BETWEEN
+        first, last = place + values.get(":after", ""), place + values.get(":end", "\U0010ffff")
+        backwards = not call.get("ScanIndexForward", True)
+        names = sorted(
+            (n for n in items if n.startswith(place + values.get(":prefix", "")) and first <= n <= last),
+            reverse=backwards,
+        )
+        if "ExclusiveStartKey" in call:
+            start = item_name(call["ExclusiveStartKey"])
+            names = [name for name in names if (name < start if backwards else name > start)]
         limit = min(call.get("Limit", self._page), self._page)
         page = [items[name] for name in names[:limit]]
         answer: dict[str, Any] = {"Items": page}
@@ -138,7 +145,8 @@ class Buckets:
     def get_object(self, objects: Objects, call: Parameters) -> tuple[Objects, Any]:
         if _name(call) not in objects:
             raise refused("GetObject", "NoSuchKey", 404)
-        return objects, {"Body": objects[_name(call)]}
+        body = objects[_name(call)]
+        return objects, {"Body": body, "ETag": f'"{_etag(body)}"'}
 
     def put_object(self, objects: Objects, call: Parameters) -> tuple[Objects, Any]:
         if call.get("IfNoneMatch") == "*" and _name(call) in objects:
@@ -147,10 +155,18 @@ class Buckets:
 
     def list_objects_v2(self, objects: Objects, call: Parameters) -> tuple[Objects, Any]:
         place = call["Bucket"] + "/"
-        after = place + call.get("ContinuationToken", "")
+        after = place + call.get("ContinuationToken", call.get("StartAfter", ""))
         names = sorted(n for n in objects if n.startswith(place + call["Prefix"]) and n > after)
         page = [name.removeprefix(place) for name in names[: self._page]]
-        contents = [{"Key": key, "ETag": f'"{_etag(objects[place + key])}"', "Size": len(objects[place + key])} for key in page]
+        contents = [
+            {
+                "Key": key,
+                "ETag": f'"{_etag(objects[place + key])}"',
+                "Size": len(objects[place + key]),
+                "LastModified": _LONG_AGO,
+            }
+            for key in page
+        ]
         return objects, {"Contents": contents, "IsTruncated": len(names) > self._page}
 
 

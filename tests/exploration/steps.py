@@ -58,7 +58,7 @@ class Steps:
         if not self.world.honours_names:
             kinds.append("answer")
         units = {f"{kind}#{unit.drive}#{unit.partition}" for kind in kinds for unit in self.units}
-        return frozenset(units | {f"drive#{drive}" for drive in self.drives})
+        return frozenset(units | {f"drive#{drive}" for drive in self.drives} | {"closed", "late"})
 
     def start(self) -> State:
         """Everything is uploaded but what is late, and S3 has reported it; nothing has been taken up."""
@@ -271,8 +271,7 @@ class Steps:
             return not state.budget.delays
         if scope == "uploads":
             return not state.late
-        if scope == "run":
-            # The record of a run never changes.
+        if scope == "once":
             return item_name(call.parameters["Key"]) in self.items.values[state.items]
         raise AssertionError(scope)
 
@@ -288,9 +287,16 @@ class Steps:
             # What is under labels/ belongs to the turns of one run, and those come one after the other.
             where = call.parameters.get("Key") or call.parameters["Prefix"]
             return "own" if where.startswith("labels/") and not self.world.budget.overlaps else "shared"
-        if call.operation == "get_item" and call.parameters["Key"]["sk"]["S"].startswith("run#"):
-            return "run"
+        if call.operation == "get_item" and call.parameters["Key"]["pk"]["S"].startswith("drive#"):
+            # The record of a run and the mark of its listing never change.
+            return "once"
+        if call.operation == "put_item" and call.parameters["Item"]["pk"]["S"] in ("closed", "late"):
+            # The sweep's.
+            return "own"
         if call.operation == "query":
+            if call.parameters["ExpressionAttributeValues"].get(":prefix") == {"S": "run#"}:
+                # Asked for by turns of the only run.
+                return "own"
             return "shared" if _partition(call) in self._written else "own"
         return "shared"
 
