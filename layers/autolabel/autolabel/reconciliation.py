@@ -102,10 +102,12 @@ class Comparison:
     def __iter__(self) -> Iterator[Found]:
         drive, model, after = self._drive, self._model, self._after
         ledger = self._ledger
+        # What is settled or failed after pending units were read is found where it went to. Read the other way round it
+        # would be in neither place, and asked for again.
+        pending = _InStep((p.unit.position, p) for p in ledger.pending_of_model(drive, model, after))
         answers = _InStep(self._answers())
         elsewhere = _InStep((u.position, (u, key)) for u, key in ledger.locations_of_model(drive, model, after))
         failed = _InStep((f.unit.position, f) for f in ledger.failed_of_model(drive, model, after))
-        pending = _InStep((p.unit.position, p) for p in ledger.pending_of_model(drive, model, after))
         for line in read_listing(self._labels, drive, self._run):
             if line.refused:
                 continue
