@@ -233,7 +233,15 @@ def test_a_unit_that_the_pipeline_asks_for_is_submitted(pipeline: Pipeline) -> N
     event = pipeline.upload(KEY, png())
     message = msgspec.json.encode(asked(event)).decode()
     assert read_one(message) == asked(event)
+    pipeline.ledger.add_pending(PendingUnit(unit_of(event), event.key, event.etag, attempt=1, errors=0, since=1.0))
     assert pipeline.submit(read_one(message)) == ["submitted"]
+
+
+def test_an_old_message_for_a_unit_that_is_no_longer_pending_makes_nothing_pending(pipeline: Pipeline) -> None:
+    event = pipeline.upload(KEY, png())
+    assert pipeline.submit(asked(event)) == ["answered"]
+    assert pipeline.ledger.pending(unit_of(event)) is None
+    assert pipeline.endpoints.taken == []
 
 
 def test_a_unit_goes_to_the_revision_that_it_names_and_not_to_the_current_one(pipeline: Pipeline) -> None:
@@ -241,6 +249,7 @@ def test_a_unit_goes_to_the_revision_that_it_names_and_not_to_the_current_one(pi
     event = pipeline.upload(KEY, png())
     old = asked(event)
     add_to_catalogue(pipeline.labels, newer)
+    pipeline.ledger.add_pending(PendingUnit(old.unit, event.key, event.etag, attempt=1, errors=0, since=1.0))
     pipeline.submit(old)
     assert [i.endpoint for i in pipeline.endpoints.taken] == [DETECTOR.endpoint]
 

@@ -159,17 +159,22 @@ class Submission:
             return Submitted("refused", str(e))
         if Unit.of(frame, asked.etag, asked.unit.model) != asked.unit:
             return Submitted("refused", f"the unit {asked.unit.place} is not of {asked.key}")
-        return self._submit(self._catalogue.revision(asked.unit.model), asked.unit, asked.key, asked.etag, park)
+        return self._submit(self._catalogue.revision(asked.unit.model), asked.unit, asked.key, asked.etag, park, asked=True)
 
-    def _submit(self, model: Model, unit: Unit, key: str, etag: str, park: bool) -> Submitted:
-        """Record the unit as pending, then invoke its model. Doing it twice costs an inference and changes nothing."""
+    def _submit(
+        self, model: Model, unit: Unit, key: str, etag: str, park: bool, *, asked: bool = False
+    ) -> Submitted:
+        """Record the unit as pending, then invoke its model. Doing it twice costs an inference and changes nothing.
+
+        A unit that the pipeline asked for was recorded before that: when it is no longer pending, the message is old.
+        """
         pending = PendingUnit(unit, key, etag, attempt=1, errors=0, since=self._now())
         if self._labels.exists(unit.answer_key(1)):
             # A turn of the run that had not seen the answer yet may have recorded the unit as pending after all.
             self._ledger.settle(unit, None)
             wake_if_done(unit.drive, self._ledger, self._executions)
             return Submitted("answered")
-        if not self._ledger.add_pending(pending):
+        if asked or not self._ledger.add_pending(pending):
             known = self._ledger.pending(unit)
             if known is None:
                 return Submitted("answered")
