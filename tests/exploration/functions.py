@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import msgspec
 
@@ -126,9 +125,7 @@ class Functions:
     def wait(self, tape: Tape, asked: tuple[str, str]) -> bool:
         drive, token = asked
         ledger = self._ledger(tape)
-        return self._code.await_answers(
-            ledger.run(drive, RUN), token, ledger=ledger, executions=_executions(tape)
-        )
+        return self._code.await_answers(ledger.run(drive, RUN), token, ledger=ledger, executions=_executions(tape))
 
     def _ledger(self, tape: Tape) -> DynamoLedger:
         return self._code.ledger(Client(tape, "dynamodb"), "ledger")

@@ -105,7 +105,19 @@ class Position:
     """
 
     _ids = itertools.count()
-    __slots__ = ("_after", "_before", "_run", "answer", "argument", "beyond", "call", "call_number", "function", "id", "result")
+    __slots__ = (
+        "_after",
+        "_before",
+        "_run",
+        "answer",
+        "argument",
+        "beyond",
+        "call",
+        "call_number",
+        "function",
+        "id",
+        "result",
+    )
 
     def __init__(
         self,

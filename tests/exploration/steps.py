@@ -102,7 +102,8 @@ class Steps:
             uploaded = {**self.objects.values[state.objects], f"{INGEST}/{key}": FRAME}
             yield (
                 Step(f"{key} is uploaded"),
-                replace(state, 
+                replace(
+                    state,
                     objects=self._objects(uploaded),
                     submit=_with(state.submit, self._upload(key, FRAME)),
                     late=tuple(other for other in state.late if other != key),
@@ -172,7 +173,7 @@ class Steps:
             position, orphan = self._positions[process[0]], process[1]
             rest = replace(state, processes=_without(state.processes, process))
             yield from self._advance(rest, position, orphan=orphan)
-            if state.budget.overlaps and not orphan and position.function in ("turn", "wait"):
+            if state.budget.overlaps and not orphan and position.function == "turn":
                 less = replace(state.budget, overlaps=state.budget.overlaps - 1)
                 alone = replace(rest, budget=less, processes=_with(rest.processes, (position.id, True)))
                 yield Step("the state machine calls again, and this goes on", position), self._again(alone, position)
@@ -203,7 +204,14 @@ class Steps:
             raise
 
     def _faults(
-        self, state: State, changed: State, start: Position, position: Position, behind: Position, note: str, orphan: bool
+        self,
+        state: State,
+        changed: State,
+        start: Position,
+        position: Position,
+        behind: Position,
+        note: str,
+        orphan: bool,
     ) -> Iterator[tuple[Step, State]]:
         budget = changed.budget
         if budget.crashes:
@@ -419,7 +427,8 @@ class Steps:
             answered = replace(rest, objects=self._objects(objects))
             yield Step(f"the endpoint answers {_place(request)}"), self._notify(answered, success(request))
             if budget.failures:
-                failed = replace(rest, 
+                failed = replace(
+                    rest,
                     budget=replace(budget, failures=budget.failures - 1),
                     failed=tuple(sorted({*rest.failed, request.inference_id})),
                 )
@@ -446,19 +455,21 @@ class Steps:
 
     def _machine(self, state: State) -> Iterator[tuple[Step, State]]:
         for drive, stage in zip(self.drives, state.stages, strict=True):
+            begin = self._begin("wait", (drive, _token(drive, stage)))
             if stage.name == "turn":
                 called = self._at(state, drive, "turning", stage.token)
                 yield from self._advance(called, self._begin("turn", drive))
             elif stage.name == "wait":
-                called = self._at(state, drive, "waiting", stage.token)
-                yield from self._advance(called, self._begin("wait", (drive, _token(drive, stage))))
-            elif stage.name == "waiting" and state.budget.timeouts and not self._calls_of(state, drive, stage):
-                less = replace(state.budget, timeouts=state.budget.timeouts - 1)
-                yield Step(f"the wait of {drive} times out"), self.time_out(replace(state, budget=less), drive)
-
-    def _calls_of(self, state, drive, stage):
-        token = (drive, _token(drive, stage))
-        return any(self._positions[n].argument == token for n, _ in state.processes)
+                yield from self._advance(self._at(state, drive, "waiting", stage.token), begin)
+            if not state.budget.timeouts:
+                continue
+            less = replace(state, budget=replace(state.budget, timeouts=state.budget.timeouts - 1))
+            waits = any(self._positions[number].argument == begin.argument for number, _ in state.processes)
+            if stage.name == "waiting" and (self.world.slow_waits or not waits):
+                yield Step(f"the wait of {drive} times out"), self.time_out(less, drive)
+            elif stage.name == "wait" and self.world.slow_waits:
+                slow = self._running(less, begin, orphan=False)
+                yield Step("called, and the wait times out", begin), self.time_out(slow, drive)
 
     def time_out(self, state: State, drive: str) -> State:
         return self._at(state, drive, "turn", self._stage(state, drive).token + 1)
@@ -483,4 +494,3 @@ def _with(bag: tuple[Any, ...], one: Any) -> tuple[Any, ...]:
 def _without(bag: tuple[Any, ...], one: Any) -> tuple[Any, ...]:
     at = bag.index(one)
     return bag[:at] + bag[at + 1 :]
-

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 
 import pytest
+from msgspec.structs import replace
 
 from tests.exploration import mutations, promises
 from tests.exploration.functions import Code
@@ -30,8 +31,8 @@ def test_no_order_of_calls_and_no_place_of_a_fault_breaks_the_protocol(
     assert explored.whole
     assert explored.states > FEWEST
     assert explored.passed
-    # Where something is lost, there are states in which only a time-out helps.
-    assert bool(explored.quiet) == bool(world.budget.losses or world.budget.crashes or world.budget.repeats)
+    # Where something may be lost, there are states in which only a time-out helps.
+    assert explored.quiet or not world.budget.losses
 
 
 @pytest.mark.parametrize(
@@ -70,8 +71,13 @@ def test_no_order_of_calls_and_no_place_of_a_fault_breaks_the_protocol(
     ],
 )
 def test_each_known_way_to_break_the_protocol_is_found(code: Code, world: World, broken: str) -> None:
-    world = World(**{**{f: getattr(world, f) for f in World.__struct_fields__}, "code": code})
-    explored = explore(world)
+    explored = explore(replace(world, code=code))
     print(described(explored.schedule))
     assert explored.violation is not None
     assert explored.violation.property == broken
+
+
+@pytest.mark.xfail(strict=True, reason="a call of the wait that outlives it stores its token over the next wait's")
+def test_a_call_of_the_wait_may_outlive_it() -> None:
+    explored = explore(World(ONE, Budget(timeouts=1), begun=True, slow_waits=True))
+    assert explored.violation is None, f"{explored.violation}\n{described(explored.schedule)}"

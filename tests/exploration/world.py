@@ -47,7 +47,8 @@ class World(msgspec.Struct, frozen=True):
     """What an exploration begins with. `frames`: their keys; `late`: those that are uploaded at any later time.
 
     `begun`: the uploads have been taken up already, so that requests are with the endpoint and the run is started.
-    `page`: items in a page of a query or listing. `batch`: notifications that one call of collect takes.
+    `page`: items in a page of a query or listing. `batch`: notifications that one call of collect takes. `slow_waits`:
+    the call that stores a wait's token may go on when the wait has timed out.
     """
 
     frames: tuple[str, ...]
@@ -58,6 +59,7 @@ class World(msgspec.Struct, frozen=True):
     page: int = 100
     batch: int = 1
     max_silences: int = 3
+    slow_waits: bool = False
     code: Code = PRODUCTION
 
 

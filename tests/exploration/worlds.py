@@ -17,50 +17,56 @@ DRIVES = (frame(0, "d"), frame(0, "e"))
 
 WORLDS = {
     # The uploads are taken up while the run is already at work.
-    "uploads, a duplicate": World(ONE, Budget(duplicates=1)),
-    "uploads, a crash": World(ONE, Budget(crashes=1)),
-    "uploads, a call made twice": World(ONE, Budget(repeats=1)),
-    "uploads, a time-out, a loss": World(ONE, Budget(timeouts=1, losses=1)),
+    "uploads": World(ONE, Budget()),
+    "uploads, a loss, a time-out": World(ONE, Budget(losses=1, timeouts=1)),
     # One unit, and much goes wrong with it.
-    "one unit, duplicates, a crash, a time-out": World(
-        ONE, Budget(duplicates=2, crashes=1, timeouts=1), begun=True
+    "one unit, duplicates, a crash, a loss, a time-out": World(
+        ONE, Budget(duplicates=2, crashes=1, losses=1, timeouts=1), begun=True
     ),
     "one unit, a crash, a loss, a time-out, deadlines": World(
         ONE, Budget(crashes=1, losses=1, timeouts=1, delays=1), begun=True
     ),
-    "one unit, silence to the end": World(
-        ONE, Budget(losses=2, timeouts=2, delays=2), begun=True, max_silences=2
+    "one unit, a call made twice, a crash, a duplicate": World(
+        ONE, Budget(repeats=1, crashes=1, duplicates=1), begun=True
     ),
-    "one unit, calls that overlap, a time-out": World(ONE, Budget(overlaps=1, timeouts=1), begun=True),
+    "one unit, silence to the end": World(ONE, Budget(losses=1, timeouts=1, delays=1), begun=True, max_silences=1),
+    "one unit, turns that overlap, a time-out": World(ONE, Budget(overlaps=1, timeouts=1), begun=True),
     # Two units.
     "units together, page by page": World(TOGETHER, Budget(), begun=True, page=1),
-    "units together, a duplicate": World(TOGETHER, Budget(duplicates=1), begun=True),
-    "units together, a crash": World(TOGETHER, Budget(crashes=1), begun=True),
-    "units together, a time-out, a loss": World(TOGETHER, Budget(timeouts=1, losses=1), begun=True),
-    "units apart": World(APART, Budget(), begun=True),
+    "units together, a duplicate, a crash, a time-out": World(
+        TOGETHER, Budget(duplicates=1, crashes=1, timeouts=1), begun=True
+    ),
+    "units apart, a time-out, a loss": World(APART, Budget(timeouts=1, losses=1), begun=True),
     "a late frame": World(ONE, Budget(), begun=True, late=(frame(2),)),
     # The model fails.
-    "a failing model, duplicates": World(ONE, Budget(failures=2, duplicates=2), begun=True),
-    "a failing model, a request that expires, a crash": World(
-        ONE, Budget(failures=2, expiries=1, crashes=1), begun=True
+    "a failing model, a duplicate": World(ONE, Budget(failures=2, duplicates=1), begun=True),
+    "a failing model, a crash": World(ONE, Budget(failures=2, crashes=1), begun=True),
+    "a failing model, a request that expires, a time-out": World(
+        ONE, Budget(failures=2, expiries=1, timeouts=1), begun=True
     ),
-    "two units, one failure": World(TOGETHER, Budget(failures=1), begun=True),
+    "two units, failures": World(TOGETHER, Budget(failures=2), begun=True),
     # Both drives' notifications come in one batch.
     "two drives in a batch": World(DRIVES, Budget(), begun=True, batch=2),
     # The endpoint answers elsewhere.
-    "answers elsewhere, duplicates, a crash, a time-out": World(
-        ONE, Budget(duplicates=1, crashes=1, timeouts=1), begun=True, honours_names=False
+    "answers elsewhere, duplicates, a crash, a loss, a time-out": World(
+        ONE, Budget(duplicates=2, crashes=1, losses=1, timeouts=1), begun=True, honours_names=False
+    ),
+    "answers elsewhere, failures": World(ONE, Budget(failures=2), begun=True, honours_names=False),
+}
+
+# Some minutes each.
+LARGE = {
+    "uploads, a duplicate": World(ONE, Budget(duplicates=1)),
+    "uploads, a crash": World(ONE, Budget(crashes=1)),
+    "a failing model, duplicates": World(ONE, Budget(failures=2, duplicates=2), begun=True),
+    "units together, duplicates, a crash, a loss, a time-out": World(
+        TOGETHER, Budget(duplicates=2, crashes=1, losses=1, timeouts=1), begun=True
+    ),
+    "units apart, duplicates, a crash, a time-out": World(
+        APART, Budget(duplicates=2, crashes=1, timeouts=1), begun=True
     ),
     "answers elsewhere, failures, a duplicate": World(
         ONE, Budget(failures=2, duplicates=1), begun=True, honours_names=False
     ),
-}
-
-# Minutes each; `make chaos` has them.
-LARGE = {
-    "uploads, a duplicate, a crash": World(ONE, Budget(duplicates=1, crashes=1)),
-    "units apart, a duplicate": World(APART, Budget(duplicates=1), begun=True),
-    "units apart, a crash": World(APART, Budget(crashes=1), begun=True),
-    "units apart, a time-out": World(APART, Budget(timeouts=1), begun=True),
     "two drives in a batch, a duplicate": World(DRIVES, Budget(duplicates=1), begun=True, batch=2),
 }

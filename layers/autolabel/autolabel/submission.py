@@ -159,11 +159,11 @@ class Submission:
             return Submitted("refused", str(e))
         if Unit.of(frame, asked.etag, asked.unit.model) != asked.unit:
             return Submitted("refused", f"the unit {asked.unit.place} is not of {asked.key}")
-        return self._submit(self._catalogue.revision(asked.unit.model), asked.unit, asked.key, asked.etag, park, asked=True)
+        return self._submit(
+            self._catalogue.revision(asked.unit.model), asked.unit, asked.key, asked.etag, park, asked=True
+        )
 
-    def _submit(
-        self, model: Model, unit: Unit, key: str, etag: str, park: bool, *, asked: bool = False
-    ) -> Submitted:
+    def _submit(self, model: Model, unit: Unit, key: str, etag: str, park: bool, *, asked: bool = False) -> Submitted:
         """Record the unit as pending, then invoke its model. Doing it twice costs an inference and changes nothing.
 
         A unit that the pipeline asked for was recorded before that: when it is no longer pending, the message is old.
