@@ -284,7 +284,7 @@ class Steps:
         raise AssertionError(scope)
 
     def _scope(self, call: Call) -> str:
-        """Who else may have to do with what the call is about: nobody (`own`), anyone (`shared`), or a reason to ask."""
+        """Who else may have to do with what the call is about: nobody (`own`), anyone (`shared`), or when."""
         if call.service in ("sqs", "sagemaker", "sns") or call.operation == "start_execution":
             return "own"
         if call.service == "clock":
@@ -299,7 +299,7 @@ class Steps:
             # The record of a run and the mark of its listing never change.
             return "once"
         if call.operation == "put_item" and call.parameters["Item"]["pk"]["S"] in ("closed", "late"):
-            # The sweep's.
+            # Only sweeps read it.
             return "own"
         if call.operation == "query":
             if call.parameters["ExpressionAttributeValues"].get(":prefix") == {"S": "run#"}:
