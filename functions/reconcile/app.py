@@ -56,11 +56,12 @@ class Failures(msgspec.Struct, frozen=True):
 
 
 class Request(msgspec.Struct, frozen=True):
-    """`token`: of the execution's wait; `failures`: too many of them; without either, a turn is asked for."""
+    """`token`, `order`: of the execution's wait; `failures`: too many of them; without either, a turn is asked for."""
 
     drive: str
     run: str
     token: str = ""
+    order: str = ""
     failures: Failures | None = None
     progress: Progress = Progress()
 
@@ -97,7 +98,8 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     run = ledger().run(request.drive, request.run)
     if request.token:
         executions = StepFunctionsExecutions(client("stepfunctions"), settings.state_machine_arn)
-        return {"woken": await_answers(run, request.token, ledger=ledger(), executions=executions)}
+        woken = await_answers(run, request.token, request.order, ledger=ledger(), executions=executions)
+        return {"woken": woken}
     if request.failures:
         retry_failed_units(
             run,

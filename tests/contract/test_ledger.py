@@ -56,7 +56,8 @@ def test_a_unit_is_recorded_once_and_the_first_record_stays(ledger: Ledger) -> N
 
 def test_all_of_a_pending_unit_is_kept(ledger: Ledger) -> None:
     ledger.add_pending(pending(unit(), attempt=3, errors=2, since=1_764_000_000.123456))
-    ledger.mark_invoked(pending(unit(), attempt=3), invoked=12.5, deadline=1_764_000_000.987654, location="x/y.out")
+    recorded = pending(unit(), attempt=3, since=1_764_000_000.123456)
+    ledger.mark_invoked(recorded, invoked=12.5, deadline=1_764_000_000.987654, location="x/y.out")
     assert ledger.pending(unit()) == msgspec.structs.replace(
         pending(unit(), attempt=3, errors=2, since=1_764_000_000.123456),
         invoked=12.5,
@@ -105,7 +106,10 @@ def test_only_a_unit_that_waits_in_the_queue_is_touched(ledger: Ledger) -> None:
     assert ledger.touch(pending(unit()), since=50.0)
     assert ledger.pending(unit()) == pending(unit(), since=50.0)
     assert not ledger.touch(pending(unit(), attempt=2), since=60.0)
-    ledger.mark_invoked(pending(unit()), invoked=5.0, deadline=6.0, location="")
+    # An invocation for the message of before, which was queued anew since, is not noted.
+    ledger.mark_invoked(pending(unit()), invoked=4.0, deadline=6.0, location="")
+    assert ledger.pending(unit()) == pending(unit(), since=50.0)
+    ledger.mark_invoked(pending(unit(), since=50.0), invoked=5.0, deadline=6.0, location="")
     assert not ledger.touch(pending(unit()), since=60.0)
     found = ledger.pending(unit())
     assert found is not None
@@ -315,6 +319,14 @@ def test_a_newer_token_takes_the_place_of_an_older_one(ledger: Ledger) -> None:
     ledger.wait(WaitingRun("d1", "0001", "old", (MODEL,)))
     ledger.wait(WaitingRun("d1", "0001", "new", (MODEL, "b.0001")))
     assert ledger.waiting_runs("d1") == [WaitingRun("d1", "0001", "new", (MODEL, "b.0001"))]
+
+
+def test_a_call_that_outlives_its_wait_leaves_the_token_of_the_later_one(ledger: Ledger) -> None:
+    first, second = (WaitingRun("d1", "0001", f"token {n}", (MODEL,), f"{n:04d}") for n in (1, 2))
+    assert ledger.wait(second)
+    assert not ledger.wait(first)
+    assert ledger.waiting_runs("d1") == [second]
+    assert ledger.wait(second)
 
 
 def test_only_the_very_token_is_forgotten(ledger: Ledger) -> None:

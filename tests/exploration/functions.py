@@ -125,7 +125,8 @@ class Functions:
     def wait(self, tape: Tape, asked: tuple[str, str]) -> bool:
         drive, token = asked
         ledger = self._ledger(tape)
-        return self._code.await_answers(ledger.run(drive, RUN), token, ledger=ledger, executions=_executions(tape))
+        run, executions = ledger.run(drive, RUN), _executions(tape)
+        return self._code.await_answers(run, token, token[-4:], ledger=ledger, executions=executions)
 
     def _ledger(self, tape: Tape) -> DynamoLedger:
         return self._code.ledger(Client(tape, "dynamodb"), "ledger")

@@ -33,8 +33,10 @@ class _ReturnEarlyOnADuplicate(Completion):
         return super()._answered(frame, model, result)
 
 
-def _store_the_token_and_look_no_more(run: Run, token: str, *, ledger: Ledger, executions: Executions) -> bool:
-    ledger.wait(WaitingRun(run.drive, run.run, token, run.models))
+def _store_the_token_and_look_no_more(
+    run: Run, token: str, order: str, *, ledger: Ledger, executions: Executions
+) -> bool:
+    ledger.wait(WaitingRun(run.drive, run.run, token, run.models, order))
     return False
 
 

@@ -19,7 +19,7 @@ Item = Mapping[str, Any]
 Items = Mapping[str, Item]
 Objects = Mapping[str, bytes]
 
-_CONDITION = re.compile(r"(?:(attribute_exists|attribute_not_exists)\((\S+)\)|(\S+) = (:\S+))\Z")
+_CONDITION = re.compile(r"(?:(attribute_exists|attribute_not_exists)\((\S+)\)|(\S+) (=|<=) (:\S+))\Z")
 _UPDATE = re.compile(r"SET (?P<set>.+?)(?: REMOVE (?P<remove>.+))?\Z")
 _KEYS = ("pk = :pk", "pk = :pk AND begins_with(sk, :prefix)", "pk = :pk AND sk BETWEEN :after AND :end")
 # What stands between the two keys of an item in the name under which it is kept.
@@ -113,18 +113,21 @@ def item_name(keys: Item) -> str:
 
 
 def _holds(call: Parameters, item: Item) -> bool:
-    for condition in call.get("ConditionExpression", "").split(" AND "):
-        if not condition:
-            continue
-        parts = _CONDITION.match(condition)
-        assert parts, call
-        function, argument, attribute, value = parts.groups()
-        if function:
-            if (_attribute(call, argument) in item) != (function == "attribute_exists"):
-                return False
-        elif item.get(_attribute(call, attribute)) != call["ExpressionAttributeValues"][value]:
-            return False
-    return True
+    """Whether the condition of a call holds: parts joined by AND, or by OR."""
+    expression = call.get("ConditionExpression", "")
+    if " OR " in expression:
+        return any(_part_holds(call, item, part) for part in expression.split(" OR "))
+    return all(_part_holds(call, item, part) for part in expression.split(" AND ") if part)
+
+
+def _part_holds(call: Parameters, item: Item, condition: str) -> bool:
+    parts = _CONDITION.match(condition)
+    assert parts, call
+    function, argument, attribute, operator, value = parts.groups()
+    if function:
+        return (_attribute(call, argument) in item) == (function == "attribute_exists")
+    known, given = item.get(_attribute(call, attribute)), call["ExpressionAttributeValues"][value]
+    return known is not None and (known == given or (operator == "<=" and known["S"] < given["S"]))
 
 
 def _attribute(call: Parameters, name: str) -> str:

@@ -476,7 +476,7 @@ class Steps:
 
 
 def _token(drive: str, stage: Stage) -> str:
-    return f"{drive}, wait {stage.token}"
+    return f"{drive}, wait {stage.token:04d}"
 
 
 def _partition(query: Call) -> str:

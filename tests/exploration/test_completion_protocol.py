@@ -75,9 +75,3 @@ def test_each_known_way_to_break_the_protocol_is_found(code: Code, world: World,
     print(described(explored.schedule))
     assert explored.violation is not None
     assert explored.violation.property == broken
-
-
-@pytest.mark.xfail(strict=True, reason="a call of the wait that outlives it stores its token over the next wait's")
-def test_a_call_of_the_wait_may_outlive_it() -> None:
-    explored = explore(World(ONE, Budget(timeouts=1), begun=True, slow_waits=True))
-    assert explored.violation is None, f"{explored.violation}\n{described(explored.schedule)}"

@@ -54,7 +54,9 @@ class FakeLedger:
         return any(unit.drive == drive and unit.model in models for unit in self.pending_units)
 
     def mark_invoked(self, pending: PendingUnit, *, invoked: float, deadline: float, location: str) -> None:
-        self._change(pending, invoked=invoked, deadline=deadline, location=location)
+        known = self.pending_units.get(pending.unit)
+        if known is not None and known.since == pending.since:
+            self._change(pending, invoked=invoked, deadline=deadline, location=location)
 
     def next_attempt(self, pending: PendingUnit, *, errors: int, since: float, silences: int = 0) -> bool:
         return self._change(
@@ -134,8 +136,12 @@ class FakeLedger:
     def finish_run(self, run: Run, outcome: str, at: float) -> None:
         self.outcomes[run.drive, run.run] = (outcome, at)
 
-    def wait(self, waiting: WaitingRun) -> None:
+    def wait(self, waiting: WaitingRun) -> bool:
+        known = self.waiting.get((waiting.drive, waiting.run))
+        if known is not None and known.order > waiting.order:
+            return False
         self.waiting[waiting.drive, waiting.run] = waiting
+        return True
 
     def waiting_runs(self, drive: str) -> list[WaitingRun]:
         return [waiting for (of, _), waiting in sorted(self.waiting.items()) if of == drive]

@@ -53,6 +53,7 @@ class Pipeline:
         self.drive = drive
         self.now = 1_000.0
         self.workers = 1
+        self.waits = 0
         self.ingest = FakeBucket("ingest")
         self.labels = FakeBucket("labels")
         self.ledger = FakeLedger()
@@ -171,7 +172,8 @@ class Pipeline:
         self.executions.tokens.add(token)
         ledger: Any = Fused(self.ledger, fuse) if fuse else self.ledger
         executions: Any = Fused(self.executions, fuse) if fuse else self.executions
-        return await_answers(self.run, token, ledger=ledger, executions=executions)
+        self.waits += 1
+        return await_answers(self.run, token, f"{self.waits:04d}", ledger=ledger, executions=executions)
 
     def plan(self, shard_frames: int = 3) -> Plan:
         return plan_run(self.run, labels=self.labels, ledger=self.ledger, shard_frames=shard_frames)

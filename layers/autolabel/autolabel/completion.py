@@ -138,6 +138,10 @@ class Completion:
         for pending in self._ledger.pending_of_frame(frame, model):
             # A failure belongs to one attempt: while a retry runs, the failure before it says nothing.
             if pending.unit.inference_id(pending.attempt) != result.inference_id:
+                if not pending.invoked and pending.unit.inference_id(pending.attempt - 1) == result.inference_id:
+                    # Whoever took this notification before may have died before it queued the retry.
+                    self._queue.send([(pending.unit, pending.key, pending.etag)])
+                    return Settled("retried", frame.drive, result.failure_reason)
                 continue
             expired = result.invocation_status == "Expired"
             errors = pending.errors + (0 if expired else 1)

@@ -98,12 +98,13 @@ class FailedUnit(msgspec.Struct, frozen=True):
 
 
 class WaitingRun(msgspec.Struct, frozen=True):
-    """A run whose execution waits for answers."""
+    """A run whose execution waits for answers; of two waits of a run the one of the greater `order` is the later."""
 
     drive: str
     run: str
     token: str
     models: tuple[str, ...]
+    order: str = ""
 
 
 class Refusal(NamedTuple):
@@ -132,7 +133,7 @@ class Ledger(Protocol):
     def any_pending(self, drive: str, models: Sequence[str]) -> bool: ...
 
     def mark_invoked(self, pending: PendingUnit, *, invoked: float, deadline: float, location: str) -> None:
-        """Note that the endpoint took the attempt; nothing happens when the unit is answered or at another attempt."""
+        """Note that the endpoint took the attempt; nothing happens when the unit is not as it was read any more."""
 
     def next_attempt(self, pending: PendingUnit, *, errors: int, since: float, silences: int = 0) -> bool:
         """Move a pending unit to its next attempt, in place; False when it is no longer at `pending.attempt`."""
@@ -176,8 +177,8 @@ class Ledger(Protocol):
 
     def finish_run(self, run: Run, outcome: str, at: float) -> None: ...
 
-    def wait(self, waiting: WaitingRun) -> None:
-        """Store the token with which the run's execution is woken, in place of an older one."""
+    def wait(self, waiting: WaitingRun) -> bool:
+        """Store the token with which the run's execution is woken, in place of an earlier one, not of a later one."""
 
     def waiting_runs(self, drive: str) -> list[WaitingRun]: ...
 

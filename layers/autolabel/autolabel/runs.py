@@ -195,13 +195,15 @@ def retry_failed_units(run: Run, failed: int, units: int, redriven: bool, *, led
     ledger.retry_failed(run, before=now)
 
 
-def await_answers(run: Run, token: str, *, ledger: Ledger, executions: Executions) -> bool:
+def await_answers(run: Run, token: str, order: str, *, ledger: Ledger, executions: Executions) -> bool:
     """Store the token with which collect wakes the run; whether the run is woken at once.
 
-    Whether anything is pending is asked after the token is stored: an answer that came before found no token.
+    Whether anything is pending is asked after the token is stored: an answer that came before found no token. A call
+    that outlives its wait leaves the token of a later one (by `order`) in its place.
     """
-    waiting = WaitingRun(run.drive, run.run, token, run.models)
-    ledger.wait(waiting)
+    waiting = WaitingRun(run.drive, run.run, token, run.models, order)
+    if not ledger.wait(waiting):
+        return False
     if ledger.any_pending(run.drive, run.models):
         return False
     woken = executions.wake(token)

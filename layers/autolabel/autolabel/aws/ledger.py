@@ -74,7 +74,14 @@ class DynamoLedger:
         if location:
             update += ", #location = :location"
             values[":location"] = {"S": location}
-        self._update(pending, update, values, names={"#location": "location"} if location else {})
+        values[":since"] = _number(pending.since)
+        self._update(
+            pending,
+            update,
+            values,
+            names={"#location": "location"} if location else {},
+            also=" AND since = :since",
+        )
 
     def next_attempt(self, pending: PendingUnit, *, errors: int, since: float, silences: int = 0) -> bool:
         values = {
@@ -188,14 +195,21 @@ class DynamoLedger:
             ExpressionAttributeValues={":outcome": {"S": outcome}, ":at": _number(at)},
         )
 
-    def wait(self, waiting: WaitingRun) -> None:
-        self._db.put_item(
-            TableName=self._table,
-            Item={
-                **_waiting_key(waiting),
-                "token": {"S": waiting.token},
-                "models": {"L": [{"S": model} for model in waiting.models]},
-            },
+    def wait(self, waiting: WaitingRun) -> bool:
+        item: Any = {
+            **_waiting_key(waiting),
+            "token": {"S": waiting.token},
+            "order": {"S": waiting.order},
+            "models": {"L": [{"S": model} for model in waiting.models]},
+        }
+        return self._if_condition_holds(
+            lambda: self._db.put_item(
+                TableName=self._table,
+                Item=item,
+                ConditionExpression=f"{_NEW} OR #order <= :order",
+                ExpressionAttributeNames={"#order": "order"},
+                ExpressionAttributeValues={":order": {"S": waiting.order}},
+            )
         )
 
     def waiting_runs(self, drive: str) -> list[WaitingRun]:
@@ -205,6 +219,7 @@ class DynamoLedger:
                 item["sk"]["S"].removeprefix("waiting#"),
                 item["token"]["S"],
                 tuple(model["S"] for model in item["models"]["L"]),
+                item["order"]["S"],
             )
             for item in self._query(f"drive#{drive}", "waiting#")
         ]
