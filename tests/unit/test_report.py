@@ -210,3 +210,18 @@ def test_pictures_are_spread_evenly_from_the_first_frame_to_the_last(frames: int
     assert shown[-1] == frames - 1
     gaps = [b - a for a, b in pairwise(shown)]
     assert not gaps or max(gaps) - min(gaps) <= 1
+
+
+@pytest.mark.parametrize("piece", [1, 7, 500])
+def test_skipping_pieces_without_a_picture_chooses_the_same_lines(piece: int) -> None:
+    lines = [json.dumps(index).encode() for index in range(1_000)]
+    whole, skipping = Gallery(len(lines)), Gallery(len(lines))
+    whole.take(lines)
+    read = 0
+    for first in range(0, len(lines), piece):
+        part = lines[first : first + piece]
+        if not skipping.skip(len(part)):
+            skipping.take(part)
+            read += len(part)
+    assert skipping.lines == whole.lines
+    assert read <= PICTURES * piece

@@ -48,18 +48,26 @@ class _Issue(msgspec.Struct):
     frame: FrameIssue
 
 
+class _Part(msgspec.Struct, frozen=True):
+    """What is kept of each shard until the end; `lines`: in its manifest."""
+
+    index: int
+    lines: int
+    outcomes: frozenset[str]
+
+
 def assemble_run(run: Run, *, ingest: Bucket, labels: Bucket, ledger: Ledger, max_objects: int) -> Assembly:
     """Assemble a run; ShardMissing or CountMismatch when a planned shard or a frame is missing.
 
     `max_objects`: frames in one labelling job. All names are derived, so a repeated call writes the same again.
     """
-    tally, jobs = _assemble_manifests(run, labels, max_objects)
+    tally, jobs, parts = _assemble_manifests(run, labels, max_objects)
     listing = freeze_listing(ingest, labels, run.drive, run.run, frozenset(run.document.cameras))
     for reason, count in listing.refused.items():
         tally.count_issues("rejected", reason, count)
     frames = FrameCounts(listing.objects, tally.labelled, tally.failed, tally.rejected)
     frames.check(f"{run.drive} {run.run}")
-    _write_issues(run, labels)
+    _write_issues(run, labels, parts)
     summary = Summary(
         drive=run.drive,
         run=run.run,
@@ -84,22 +92,26 @@ def assemble_run(run: Run, *, ingest: Bucket, labels: Bucket, ledger: Ledger, ma
         ),
     )
     gallery = Gallery(frames.labelled + frames.failed)
-    for job in jobs:
-        gallery.take(labels.lines(job.manifest.removeprefix(labels.uri(""))))
+    for part in parts:
+        # A million lines are gigabytes: only shards with a picture in them are read.
+        if not gallery.skip(part.lines):
+            gallery.take(labels.lines(shard_key(run.drive, run.run, part.index, "manifest.jsonl")))
     report = write_report(summary, gallery, ingest=ingest, labels=labels)
     key = summary_key(run.drive, run.run)
     labels.write(key, msgspec.json.encode(summary))
     return Assembly(run.drive, run.run, frames, tally.boxes, jobs, labels.uri(key), report)
 
 
-def _assemble_manifests(run: Run, labels: Bucket, max_objects: int) -> tuple[Tally, tuple[VerificationJob, ...]]:
+def _assemble_manifests(
+    run: Run, labels: Bucket, max_objects: int
+) -> tuple[Tally, tuple[VerificationJob, ...], list[_Part]]:
     prefix = run_prefix(run.drive, run.run) + "manifests/"
     categories, template = prefix + "categories.json", prefix + "worker.liquid.html"
     labels.write(categories, label_categories(run.labels))
     labels.write(template, worker_template(current_taxonomy().colors, run.labels), "text/html")
     tally = Tally()
-    jobs = []
-    manifests = split_into_jobs(run.drive, run.run, _results(run, labels, tally), max_objects)
+    jobs, parts = [], list[_Part]()
+    manifests = split_into_jobs(run.drive, run.run, _results(run, labels, tally, parts), max_objects)
     for index, manifest in enumerate(manifests):
         labels.concatenate(manifest.key, manifest.parts, "application/jsonl")
         jobs.append(
@@ -113,17 +125,19 @@ def _assemble_manifests(run: Run, labels: Bucket, max_objects: int) -> tuple[Tal
         )
     if sum(job.frames for job in jobs) != tally.labelled + tally.failed:
         raise CountMismatch(f"the manifests of {run.drive} {run.run} do not hold all its frames")
-    return tally, tuple(jobs)
+    return tally, tuple(jobs), parts
 
 
-def _results(run: Run, labels: Bucket, tally: Tally) -> Iterator[tuple[Shard, ShardResult]]:
-    """Every planned shard with its result, whose counts are added to the tally."""
+def _results(run: Run, labels: Bucket, tally: Tally, parts: list[_Part]) -> Iterator[tuple[Shard, ShardResult]]:
+    """Every planned shard with its result, whose counts are added to the tally; `parts` gets what is needed later."""
 
     def read(shard: Shard) -> tuple[Shard, ShardResult]:
         return shard, check_result(shard, labels.read(shard_key(run.drive, run.run, shard.index, "result.json")))
 
     for shard, result in in_step(read, read_shards(labels, run.drive, run.run), READERS):
-        tally.add(result.tally)
+        counts = result.tally
+        tally.add(counts)
+        parts.append(_Part(shard.index, counts.labelled + counts.failed, frozenset(counts.reasons)))
         yield shard, result
 
 
@@ -135,7 +149,7 @@ def _lateness(run: Run, ingest: Bucket, labels: Bucket, ledger: Ledger) -> Itera
             yield f"since the run began: {lateness}; relabel the drive to take them in (late.jsonl)"
 
 
-def _write_issues(run: Run, labels: Bucket) -> None:
+def _write_issues(run: Run, labels: Bucket, parts: Sequence[_Part]) -> None:
     """Gather rejected and failed frames, with their reasons, into one file each."""
     refused = (
         FrameIssue(line.key, line.refused, line.detail)
@@ -144,16 +158,21 @@ def _write_issues(run: Run, labels: Bucket) -> None:
     )
     labels.write_stream(
         rejected_key(run.drive, run.run),
-        _encoded([refused, _issues(run, labels, "rejected")]),
+        _encoded([refused, _issues(run, labels, parts, "rejected")]),
         "application/jsonl",
     )
-    labels.write_stream(failed_key(run.drive, run.run), _encoded([_issues(run, labels, "failed")]), "application/jsonl")
+    labels.write_stream(
+        failed_key(run.drive, run.run), _encoded([_issues(run, labels, parts, "failed")]), "application/jsonl"
+    )
 
 
-def _issues(run: Run, labels: Bucket, outcome: str) -> Iterator[FrameIssue]:
+def _issues(run: Run, labels: Bucket, parts: Sequence[_Part], outcome: str) -> Iterator[FrameIssue]:
+    def read(part: _Part) -> list[bytes]:
+        return list(labels.lines(shard_key(run.drive, run.run, part.index, "issues.jsonl")))
+
     decoder = msgspec.json.Decoder(_Issue)
-    for shard in read_shards(labels, run.drive, run.run):
-        for line in labels.lines(shard_key(run.drive, run.run, shard.index, "issues.jsonl")):
+    for lines in in_step(read, (part for part in parts if outcome in part.outcomes), READERS):
+        for line in lines:
             issue = decoder.decode(line)
             if issue.outcome == outcome:
                 yield issue.frame

@@ -44,6 +44,13 @@ class Gallery:
                 self.lines.append(line)
             self._seen += 1
 
+    def skip(self, count: int) -> bool:
+        """Pass over the next `count` lines without reading them; False, and nothing is passed, when one is chosen."""
+        if not self._wanted.isdisjoint(range(self._seen, self._seen + count)):
+            return False
+        self._seen += count
+        return True
+
 
 class PictureBox(msgspec.Struct, frozen=True):
     """A box of a picture: left, top, width, height in pixels of the frame."""
