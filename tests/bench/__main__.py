@@ -8,20 +8,30 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import click
 from rich.console import Console
 
+from tests.bench.calls import call_figures
 from tests.bench.decoding import box_figures, mask_figures
 from tests.bench.figures import Figure, broken
 from tests.bench.import_time import import_figures
 from tests.bench.probe import ROOT, ProbeFailed
 from tests.bench.scaling import scaling_figures
+from tests.bench.state_machine import state_machine_figures
 from tests.bench.table import print_figures
 
 LABEL = "tests.bench.work.labelling:label_frames"
-RECONCILE = "tests.bench.work.reconciling:reconcile_frames"
+# What the execution calls once and again for a whole run, by group.
+STEPS = {
+    "reconcile: all answered": "tests.bench.work.reconciling:reconcile_answered",
+    "reconcile: nothing known": "tests.bench.work.reconciling:reconcile_unknown",
+    "reconcile: of each kind": "tests.bench.work.reconciling:reconcile_mixed",
+    "plan": "tests.bench.work.planning:plan_frames",
+    "assemble": "tests.bench.work.assembling:assemble_frames",
+}
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -35,16 +45,19 @@ RECONCILE = "tests.bench.work.reconciling:reconcile_frames"
 def main(short: bool, output: Path) -> None:
     """Measure the project's figures and hold them to their limits."""
     console = Console(width=None if sys.stdout.isatty() else 200, highlight=False)
-    long_label, long_reconcile = (10_000, 20_000) if short else (100_000, 100_000)
-    short_reconcile = 2_000 if short else 10_000
+    long_label = 10_000 if short else 100_000
+    long_run, short_run, stops = (20_000, 2_000, 4) if short else (1_000_000, 100_000, 8)
     parts: dict[str, Callable[[], list[Figure]]] = {
         "import time of the functions": lambda: import_figures(rounds=15 if short else 25),
         "label step": lambda: scaling_figures("label", LABEL, short=1_000, long=long_label, stops=20 if short else 40),
         "decoding boxes": lambda: box_figures(rounds=15),
         "decoding masks": lambda: mask_figures(rounds=5 if short else 9),
-        "reconcile": lambda: scaling_figures(
-            "reconcile", RECONCILE, short=short_reconcile, long=long_reconcile, stops=20
-        ),
+        **{
+            group: partial(scaling_figures, group, place, short=short_run, long=long_run, stops=stops)
+            for group, place in STEPS.items()
+        },
+        "a turn in calls": lambda: call_figures(units=long_run, asked=2_000 if short else 20_000),
+        "state machine": lambda: state_machine_figures(frames=long_run, calls=2),
     }
     figures: list[Figure] = []
     for name, measure in parts.items():

@@ -12,8 +12,11 @@ from autolabel.drives import Camera, DriveDocument, Run
 from autolabel.frames import FrameKey
 from autolabel.units import Unit
 
-DRIVE, RUN, CAMERA = "bench", "0001", "front"
+# As long as names may be: payloads hold them.
+DRIVE, RUN, CAMERA = "bench".ljust(63, "-"), "0001", "front".ljust(63, "-")
 WIDTH, HEIGHT = 1920, 1080
+# The template's defaults of ShardFrames and MaxJobObjects.
+SHARD_FRAMES, JOB_FRAMES = 500, 100_000
 ETAG = "0123456789abcdef0123456789abcdef"
 # 2026-01-01T00:00:00Z; from there on 25 frames a second.
 _START, _STEP = 1_767_225_600_000_000_000, 40_000_000

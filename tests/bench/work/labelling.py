@@ -14,6 +14,7 @@ from tests.bench.work.drive import (
     CAMERA,
     ETAG,
     MODEL,
+    SHARD_FRAMES,
     detection_answer,
     frame_key,
     index_of,
@@ -25,7 +26,6 @@ from tests.bench.work.generated_bucket import GeneratedBucket
 from tests.bench.work.pace import Pace
 
 PLACE = "tests.bench.work.labelling:label_frames"
-SHARD_FRAMES = 500
 DETECTIONS = 30
 # Frames differ, but making each one's answer from nothing would be most of the time that is measured.
 _DIFFERENT_ANSWERS = 64
