@@ -80,9 +80,11 @@ class LambdaRuntime:
             lease = self._pool.acquire(name, _revision(config, archive), partial(self._start, config, archive))
         except Throttled as throttled:
             return dict(self._throttle(reason_code="ConcurrentInvocationLimitExceeded", msg=str(throttled)))
+        began = ready = time.monotonic()
         try:
             if lease.fresh:
                 lease.worker.initialise()
+                ready = time.monotonic()
             invocation = Invocation(
                 request_id=request_id,
                 payload=json.dumps(event).encode(),
@@ -95,10 +97,19 @@ class LambdaRuntime:
             return _answer(error.outcome)
         finally:
             self._pool.release(lease)
+            self._report(name, request_id, time.monotonic() - ready, ready - began)
 
     def close(self) -> None:
         """End the function processes."""
         self._pool.close()
+
+    def _report(self, name: str, request_id: str, took: float, init: float) -> None:
+        """Write Lambda's line on an invocation into the function's log; seconds."""
+        line = f"REPORT RequestId: {request_id}\tDuration: {1000 * took:.2f} ms"
+        if init:
+            line += f"\tInit Duration: {1000 * init:.2f} ms"
+        with (self._logs / f"{name}.log").open("a") as log:
+            log.write(line + "\n")
 
     def _start(self, config: Document, archive: bytes) -> Worker:
         code = self._packages.unpack(archive)
