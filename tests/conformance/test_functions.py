@@ -155,6 +155,17 @@ def test_prints_go_to_the_log_group_and_to_a_file(bench: Workbench) -> None:
     assert any("said hello" in event["message"] for event in events)
 
 
+def test_each_invocation_leaves_its_report_in_the_functions_log(bench: Workbench) -> None:
+    name = bench.function("def handler(event, context):\n    return 1 / event\n")
+    for divisor in (1, 0, 2):
+        bench.invoke(name, divisor)
+    log = (bench.cloud.folder / "functions" / f"{name}.log").read_text()
+    reports = [line for line in log.splitlines() if line.startswith("REPORT RequestId: ")]
+    # Only the first one waited for the function to start.
+    assert ["Init Duration: " in line for line in reports] == [True, False, False]
+    assert all("\tDuration: " in line for line in reports)
+
+
 def test_more_calls_than_processes_all_get_their_turn(bench: Workbench) -> None:
     code = "import time\ndef handler(event, context):\n    time.sleep(0.2)\n    return event\n"
     names = [bench.function(code, Timeout=30) for _ in range(3)]

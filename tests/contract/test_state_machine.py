@@ -261,3 +261,23 @@ def test_the_machine_may_invoke_its_functions_and_no_other() -> None:
     assert sorted(listed(invoke["Resource"]), key=key) == sorted(given, key=key)
     called = {task["Arguments"]["FunctionName"] for task in TASKS.values() if "FunctionName" in task["Arguments"]}
     assert len(called) == len(given)
+
+
+@pytest.mark.parametrize(
+    ("state", "field", "events", "days"),
+    [
+        # AwaitInference, Reconcile twice and the choices behind it: Ground Truth gives people 30 days too.
+        ("AwaitInference", "TimeoutSeconds", 20, 30),
+        ("AwaitFrames", "Seconds", 9, template()["Parameters"]["FramesPatienceSeconds"]["MaxValue"] / 86_400),
+    ],
+)
+def test_a_run_that_waits_for_days_keeps_within_its_history(state: str, field: str, events: int, days: float) -> None:
+    (name,) = re.findall(r"\$\{(\w+)\}", STATES[state][field])
+    seconds = str(template()["Parameters"][GIVEN[name]["Ref"]]["Default"])
+    expression = STATES[state][field].replace(f"${{{name}}}", seconds)
+    turns, waited = 0, 0.0
+    while waited < days * 86_400:
+        turns += 1
+        waited += evaluation({"turn": turns}).number(field, expression)
+    # Of 25,000 events the rest of the run needs some too.
+    assert turns * events < 20_000
