@@ -28,6 +28,8 @@ PARAMETERS = {
     "Architecture": ARCHITECTURE,
     "ShardFrames": "50",
     "ShardConcurrency": "2",
+    # With more, submit and collect would drive each other's few processes out again and again.
+    "QueueConcurrency": "3",
     "AwaitTimeoutSeconds": "30",
     "FirstWaitSeconds": "1",
     "QueueVisibilitySeconds": "60",

@@ -11,6 +11,7 @@ from local.cloud.cloudformation.autoscaling_types import register_autoscaling_ty
 from local.cloud.cloudformation.bucket_settings import install_bucket_settings
 from local.cloud.cloudformation.conditions import install_conditions
 from local.cloud.cloudformation.function_settings import install_function_settings
+from local.cloud.cloudformation.mapping_settings import install_mapping_settings
 from local.cloud.cloudformation.sagemaker_types import register_sagemaker_types
 from local.cloud.cloudformation.state_machine_settings import install_state_machine_settings
 from local.cloud.cloudformation.table_settings import install_table_settings
@@ -49,6 +50,7 @@ def install(boot: Boot) -> Callable[[], None]:
         install_bucket_settings()
         install_conditions()
         install_function_settings()
+        install_mapping_settings()
         install_state_machine_settings()
         install_table_settings()
         install_property_watch()

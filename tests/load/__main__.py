@@ -28,7 +28,8 @@ from tests.load.processors import Processors
 OUT = PROJECT / "build" / "load"
 IMAGE = "stub"
 SETTINGS = CloudSettings(
-    images={IMAGE: (sys.executable, "-m", "local.model_server.stub", "--port", "{port}")}, enforce_iam=True
+    images={IMAGE: (sys.executable, "-m", "local.model_server.stub", "--port", "{port}")},
+    enforce_iam=True,
 )
 # Above what a slow machine takes; only a run that hangs comes to it.
 SECONDS_A_FRAME = 1.0
