@@ -6,7 +6,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-_REPORT = re.compile(r"^REPORT .*\tDuration: ([0-9.]+) ms(?:\tInit Duration: ([0-9.]+) ms)?$", re.MULTILINE)
+# What the function printed last may stand before it, on the same line.
+_REPORT = re.compile(r"REPORT RequestId: \S+\tDuration: ([0-9.]+) ms(?:\tInit Duration: ([0-9.]+) ms)?")
 
 
 @dataclass(frozen=True)
