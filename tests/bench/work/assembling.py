@@ -17,6 +17,7 @@ from tests.bench.work.drive import (
     CAMERA,
     CLASSES,
     DRIVE,
+    ETAG,
     HEIGHT,
     JOB_FRAMES,
     MODEL,
@@ -35,9 +36,9 @@ FAILED, REJECTED = 10, 5
 
 
 class _Ingest(GeneratedIngest):
-    def read(self, key: str) -> bytes | None:
-        # A frame that is gone has no picture in the report; pictures are the same work for every drive.
-        return None
+    def read_first(self, key: str, count: int, etag: str | None = None) -> bytes:
+        # What is no image has no picture in the report; pictures are the same work for every drive.
+        return b""
 
 
 class _Labels(GeneratedLabels):
@@ -110,5 +111,5 @@ def _manifest_line() -> bytes:
         labels=CLASSES,
         job="bench-0001",
         created="2026-01-01T00:00:00.000000",
-        provenance={"drive": DRIVE, "run": RUN, "camera": CAMERA, "timestamp": frame_key(0).timestamp},
+        provenance={"drive": DRIVE, "camera": CAMERA, "timestamp": frame_key(0).timestamp, "etag": ETAG},
     )
