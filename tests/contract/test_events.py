@@ -227,6 +227,7 @@ def test_a_sweep_closes_what_nobody_closed_and_tells_of_what_came_late(account: 
 def test_submit_submits_a_unit_that_the_pipeline_asks_for(account: Account) -> None:
     account.add_model()
     unit = account.add_frame()
+    account.ledger.add_pending(pending(unit))
     assert failures(account.invoke("submit", sample("submit-unit"))) == []
     assert [asked["InferenceId"] for asked in account.called("InvokeEndpointAsync")] == [unit.inference_id(1)]
 
