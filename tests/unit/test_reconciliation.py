@@ -334,7 +334,24 @@ def test_nothing_is_asked_of_an_endpoint_that_is_gone(closed: Pipeline) -> None:
     assert not closed.queue.asked
     closed.endpoints.gone = False
     report = closed.reconcile()
-    assert (report.submitted, report.resubmitted, report.paused) == (1, 2, ())
+    assert (report.submitted, report.resubmitted, report.paused) == (0, 3, ())
+    assert len(closed.queue.asked) == 3
+
+
+@pytest.mark.parametrize("failed", [False, True])
+def test_a_run_whose_endpoint_is_gone_waits_for_units_that_nobody_submitted(closed: Pipeline, failed: bool) -> None:
+    unit = add_frame(closed)
+    closed.now = 1_800_000_000.0
+    if failed:
+        closed.ledger.failed_units[unit] = FailedUnit(unit, "out of memory", attempt=2, at=closed.now - 1.0)
+        closed.ledger.retry_failed(closed.run, before=closed.now)
+    closed.endpoints.gone = True
+    assert closed.reconcile().pending == 1
+    # A run that woke itself at once would take turn after turn, until its execution has all the events it may have.
+    assert not closed.wait("token")
+    closed.endpoints.gone = False
+    assert closed.reconcile().resubmitted == 1
+    assert closed.submit_asked() == ["submitted"]
 
 
 def test_answers_are_settled_while_the_endpoint_is_gone(closed: Pipeline) -> None:

@@ -155,8 +155,9 @@ class Reconciliation:
 
     An answer wins over everything. A unit that nobody knows is recorded as pending, then queued for submission; one
     whose deadline has passed goes to its next attempt, or is failed after `limits.max_silences`; one that failed
-    before `retry_failed_before` is tried once more. While `paused` says why the model's endpoint takes nothing, nothing
-    is queued. With `drop_strays`, pending units that the listing does not hold are forgotten once they are overdue.
+    before `retry_failed_before` is tried once more. While `paused` says why the model's endpoint takes nothing, such
+    units are recorded, and nothing is queued. With `drop_strays`, pending units that the listing does not hold are
+    forgotten once they are overdue.
     `now` and `retry_failed_before`: seconds since the epoch. `workers`: repairs made at a time.
     """
 
@@ -264,16 +265,16 @@ class Reconciliation:
         if pending and pending.location and self._labels.exists(pending.location):
             self._ledger.settle(one.unit, pending.location)
             return _Repair(("answered", "settled"))
-        if self.paused or (pending and not self._is_overdue(pending)):
-            return _Repair(("pending",))
+        paused = bool(self.paused)
         if pending:
-            return self._retry(pending)
-        first = PendingUnit(one.unit, one.key, one.etag, attempt=1, errors=0, since=self._now)
+            return _Repair(("pending",)) if paused or not self._is_overdue(pending) else self._retry(pending)
+        # A run waits only for what the ledger says is pending. What cannot be queued yet is parked there, as by submit.
+        first = PendingUnit(one.unit, one.key, one.etag, attempt=1, errors=0, since=0.0 if paused else self._now)
         if one.failed is None:
             self._ledger.add_pending(first)
-            return _Repair(("pending", "submitted"), queue=True)
-        again = msgspec.structs.replace(first, attempt=one.failed.attempt + 1)
-        return _Repair(("pending", "resubmitted"), queue=self._ledger.revive(again))
+            return _Repair(("pending",) if paused else ("pending", "submitted"), queue=not paused)
+        revived = self._ledger.revive(msgspec.structs.replace(first, attempt=one.failed.attempt + 1))
+        return _Repair(("pending",) if paused else ("pending", "resubmitted"), queue=revived and not paused)
 
     def _retry(self, pending: PendingUnit) -> _Repair:
         """Bring a unit on its way once more whose message or answer is overdue."""
