@@ -68,6 +68,16 @@ def test_a_document_whose_event_was_lost_closes_its_drive(pipeline: Pipeline) ->
     assert list(pipeline.executions.started) == [f"{DRIVE}-0001"]
 
 
+def test_a_drive_that_ended_before_it_was_marked_as_closed_is_asked_for_once(pipeline: Pipeline) -> None:
+    pipeline.close()
+    pipeline.ledger.closed.clear()
+    pipeline.ledger.finish_run(pipeline.run, "published", pipeline.now)
+    pipeline.now += UNHEARD_AFTER
+    assert pipeline.sweep().asked == [DRIVE]
+    assert pipeline.submit_asked() == ["already"]
+    assert pipeline.sweep().asked == []
+
+
 def test_a_refused_document_is_not_told_at_every_sweep(pipeline: Pipeline) -> None:
     pipeline.close(b"no JSON")
     assert len(pipeline.announcements.told) == 1

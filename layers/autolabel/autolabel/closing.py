@@ -71,7 +71,9 @@ class Closing:
         if etag is not None and etag != run.document_etag:
             self._tell_of_another_document(drive)
         if self._ledger.outcome(drive, run.run):
-            # The name of its execution is free again after 90 days, and a dataset never changes.
+            # The name of its execution is free again after 90 days, and a dataset never changes. A mark that a crash
+            # left out is made now, or every sweep would ask again.
+            self._ledger.mark_closed(drive)
             return Closed("already", f"run {run.run} of {drive} has ended")
         started = self._start(run)
         self._ledger.mark_closed(drive)
