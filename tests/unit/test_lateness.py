@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -93,9 +94,12 @@ def test_a_frame_that_comes_while_operators_are_told_is_told_of_the_next_time(pi
     assert pipeline.sweep().late == [DRIVE]
 
 
-def test_the_summary_tells_of_late_frames(pipeline: Pipeline) -> None:
+@pytest.mark.parametrize("swept", [False, True])
+def test_the_summary_tells_of_late_frames(pipeline: Pipeline, swept: bool) -> None:
     frozen(pipeline, frames=0)
     pipeline.submit(pipeline.upload(frame_key(7), png()))
+    if swept:
+        pipeline.sweep()
     pipeline.plan()
     pipeline.assemble()
     notes = json.loads(pipeline.labels.objects[f"labels/{DRIVE}/0001/summary.json"])["notes"]

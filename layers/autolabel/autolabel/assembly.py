@@ -10,7 +10,7 @@ import msgspec
 from autolabel.drives import Run, run_prefix
 from autolabel.errors import CountMismatch
 from autolabel.frames import DRIVE_DOCUMENT, drive_prefix
-from autolabel.lateness import record_lateness
+from autolabel.lateness import late_key, record_lateness
 from autolabel.listing import freeze_listing, read_listing
 from autolabel.ports import Bucket, Ledger
 from autolabel.reading import in_step
@@ -143,7 +143,9 @@ def _results(run: Run, labels: Bucket, tally: Tally, parts: list[_Part]) -> Iter
 
 def _lateness(run: Run, ingest: Bucket, labels: Bucket, ledger: Ledger) -> Iterator[str]:
     """What came to the drive since the run began, if anything did."""
-    if any(drive == run.drive for drive, _ in ledger.late_drives()):
+    # A sweep that told operators of it took the mark away and left the file.
+    told = labels.exists(late_key(run.drive, run.run))
+    if told or any(drive == run.drive for drive, _ in ledger.late_drives()):
         lateness = record_lateness(ingest, labels, run.drive, run.run)
         if lateness.any:
             yield f"since the run began: {lateness}; relabel the drive to take them in (late.jsonl)"

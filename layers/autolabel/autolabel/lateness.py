@@ -49,7 +49,7 @@ def late_key(drive: str, run: str) -> str:
 
 
 def record_lateness(ingest: Bucket, labels: Bucket, drive: str, run: str) -> Lateness:
-    """Compare a drive with the run's frozen listing and write what differs to `late.jsonl`, if anything does."""
+    """Compare a drive with the run's frozen listing and write what differs, be it nothing, to `late.jsonl`."""
     counts: Counter[str] = Counter()
     first = ""
 
