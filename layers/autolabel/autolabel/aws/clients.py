@@ -9,8 +9,19 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-# What services call a caller that is too fast, beyond the status 429 (botocore's own list of throttling codes).
-_TOO_FAST = ("Throttl", "TooManyRequests", "ProvisionedThroughputExceeded", "RequestLimitExceeded", "SlowDown")
+# What services call a bad moment beside the statuses 429 and 5xx: botocore's own lists of throttling and transient
+# codes, and a transaction that is in the way of a single write (DynamoDB API reference, PutItem).
+_PASSING = (
+    "Throttl",
+    "TooManyRequests",
+    "ProvisionedThroughputExceeded",
+    "LimitExceeded",
+    "SlowDown",
+    "RequestTimeout",
+    "PriorRequestNotComplete",
+    "TransactionInProgress",
+    "TransactionConflict",
+)
 
 
 @cache
@@ -38,4 +49,4 @@ def is_passing(error: Exception) -> bool:
         reasons = {reason.get("Code") for reason in error.response.get("CancellationReasons", [])}
         return bool(reasons & {"TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"})
     status = error_status(error)
-    return status >= 500 or status == 429 or any(word in error_code(error) for word in _TOO_FAST)
+    return status >= 500 or status == 429 or any(word in error_code(error) for word in _PASSING)
