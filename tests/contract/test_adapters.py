@@ -53,11 +53,28 @@ def test_units_are_sent_ten_at_a_time_as_submit_reads_them(count: int) -> None:
     assert sorted(found, key=lambda asked: asked.key) == [UnitRequest(*one) for one in requests(count)]
 
 
+REFUSED = {"Successful": [], "Failed": [{"Id": "1", "SenderFault": False, "Code": "InternalError"}]}
+
+
+def test_units_that_a_queue_does_not_take_are_sent_again_alone() -> None:
+    client = boto3.client("sqs")
+    sent: list[list[str]] = []
+    client.meta.events.register(
+        "provide-client-params.sqs.SendMessageBatch",
+        lambda params, **_: sent.append([entry["Id"] for entry in params["Entries"]]),
+    )
+    with Stubber(client) as stubber:
+        stubber.add_response("send_message_batch", REFUSED)
+        stubber.add_response("send_message_batch", {"Successful": [], "Failed": []})
+        SqsSubmitQueue(client, "https://queue").send(requests(3))
+    assert sent == [["0", "1", "2"], ["1"]]
+
+
 def test_a_queue_that_takes_only_some_units_is_an_error() -> None:
     client = boto3.client("sqs")
     with Stubber(client) as stubber:
-        failed = [{"Id": "1", "SenderFault": False, "Code": "InternalError"}]
-        stubber.add_response("send_message_batch", {"Successful": [], "Failed": failed})
+        for _ in range(4):
+            stubber.add_response("send_message_batch", REFUSED)
         with pytest.raises(Unavailable, match="1 units"):
             SqsSubmitQueue(client, "https://queue").send(requests(2))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 # SendMessageBatch takes ten messages.
 _BATCH = 10
+# It may take some of them and not others, which the client does not try again.
+_TRIES = 4
 
 
 class SqsSubmitQueue:
@@ -26,16 +28,18 @@ class SqsSubmitQueue:
 
     def send(self, units: Sequence[tuple[Unit, str, str]]) -> None:
         for start in range(0, len(units), _BATCH):
-            batch = units[start : start + _BATCH]
-            response = self._sqs.send_message_batch(
-                QueueUrl=self._url,
-                Entries=[
-                    {"Id": str(i), "MessageBody": msgspec.json.encode(UnitRequest(*unit)).decode()}
-                    for i, unit in enumerate(batch)
-                ],
-            )
-            if response.get("Failed"):
-                raise Unavailable(f"the submit queue did not take {len(response['Failed'])} units")
+            entries: Any = [
+                {"Id": str(i), "MessageBody": msgspec.json.encode(UnitRequest(*unit)).decode()}
+                for i, unit in enumerate(units[start : start + _BATCH])
+            ]
+            for _ in range(_TRIES):
+                response = self._sqs.send_message_batch(QueueUrl=self._url, Entries=entries)
+                failed = {entry["Id"] for entry in response.get("Failed", [])}
+                entries = [entry for entry in entries if entry["Id"] in failed]
+                if not entries:
+                    break
+            else:
+                raise Unavailable(f"the submit queue did not take {len(entries)} units")
 
     def close(self, drive: str) -> None:
         self._sqs.send_message(QueueUrl=self._url, MessageBody=msgspec.json.encode(CloseRequest(drive)).decode())
