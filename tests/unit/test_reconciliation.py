@@ -399,6 +399,21 @@ def test_an_overdue_unit_that_is_in_no_listing_is_dropped(closed: Pipeline) -> N
     assert list(closed.ledger.pending_units) == [fresh]
 
 
+def test_any_number_of_units_that_are_in_no_listing_is_dropped_call_by_call(closed: Pipeline) -> None:
+    for index in range(35):
+        unit = Unit.of(parse_frame_key(frame_key(index, camera="rear")), "x", MODEL)
+        closed.ledger.pending_units[unit] = pending(unit, invoked=1.0, deadline=2.0)
+    progress, dropped = Progress(), []
+    while True:
+        report = closed.reconcile(progress=progress, enough=lambda: True)
+        dropped.append(report.dropped)
+        if report.cursor is None:
+            break
+        progress = Progress(report.turn, report.retried, report.cursor)
+    assert dropped == [10, 20, 30, 35]
+    assert not closed.ledger.pending_units
+
+
 def test_an_earlier_run_drops_nothing_that_a_later_one_may_need(closed: Pipeline) -> None:
     first = closed.run
     closed.reconcile()

@@ -84,10 +84,9 @@ class _InStep(Generic[Item]):
 
 
 class Comparison:
-    """What is known of every unit of a run before one model, in listing order; refused objects are no units.
+    """What is known of every unit of a run before one model, in listing order, behind the position `after`.
 
-    It begins behind the position `after`. `strays`: pending units that the listing does not hold, of the positions
-    passed so far; whoever iterates takes them out.
+    Refused objects are no units.
     """
 
     def __init__(self, labels: Bucket, ledger: Ledger, drive: str, run: str, model: str, after: str = "") -> None:
@@ -97,9 +96,12 @@ class Comparison:
         self._run = run
         self._model = model
         self._after = after
-        self.strays: list[PendingUnit] = []
 
     def __iter__(self) -> Iterator[Found]:
+        return (one for one in self.with_strays() if isinstance(one, Found))
+
+    def with_strays(self) -> Iterator[Found | PendingUnit]:
+        """The same, and between them the pending units that the listing does not hold, all in order of position."""
         drive, model, after = self._drive, self._model, self._after
         ledger = self._ledger
         # What is settled or failed after pending units were read is found where it went to. Read the other way round it
@@ -115,9 +117,9 @@ class Comparison:
             if frame.position <= after:
                 continue
             unit = Unit.of(frame, line.etag, model)
-            self.strays += pending.before(unit.position)
+            yield from pending.before(unit.position)
             waiting = pending.at(unit.position)
-            self.strays += [p for p in waiting if p.unit != unit]
+            yield from (p for p in waiting if p.unit != unit)
             # The answer of the latest attempt; one that the endpoint reported elsewhere wins.
             keys = [key for _, key in sorted((n, key) for of, n, key in answers.at(unit.position) if of == unit)]
             keys += [key for of, key in elsewhere.at(unit.position) if of == unit]
@@ -130,7 +132,7 @@ class Comparison:
                 failed=next((f for f in failed.at(unit.position) if f.unit == unit), None),
                 pending=next((p for p in waiting if p.unit == unit), None),
             )
-        self.strays += pending.before(None)
+        yield from pending.before(None)
 
     def _answers(self) -> Iterator[tuple[str, tuple[Unit, int, str]]]:
         start = answers_prefix_after(self._drive, self._model, self._after) if self._after else ""
@@ -195,22 +197,21 @@ class Reconciliation:
         def groups() -> Iterator[list[Found | PendingUnit]]:
             nonlocal reached
             group: list[Found | PendingUnit] = []
-            for one in comparison:
-                turn.units += 1
-                settled = self._settled(one)
-                if settled:
-                    _count(turn, (settled,))
-                else:
-                    group.append(one)
-                group += self._overdue(comparison.strays)
-                if len(group) >= _GROUP or turn.units % 1_000 == 0:
+            behind, due = "", False
+            for seen, one in enumerate(comparison.with_strays(), start=1):
+                # Between positions, so that no call leaves a part of one to nobody.
+                if due and one.unit.position != behind:
                     if enough():
-                        reached = one.unit.position
+                        reached = behind
                         break
-                    if len(group) >= _GROUP:
-                        yield group
-                        group = []
-            group += self._overdue(comparison.strays)
+                    due = False
+                behind = one.unit.position
+                if self._is_to_repair(one, turn):
+                    group.append(one)
+                due = due or seen % 1_000 == 0
+                if len(group) >= _GROUP:
+                    yield group
+                    group, due = [], True
             if group:
                 yield group
 
@@ -218,6 +219,16 @@ class Reconciliation:
             for repair in repairs:
                 _count(turn, repair.counts)
         return reached
+
+    def _is_to_repair(self, one: Found | PendingUnit, turn: Turn) -> bool:
+        """Whether anything is to be done; a unit that is as it should be is counted."""
+        if isinstance(one, PendingUnit):
+            return self._drop_strays and self._is_overdue(one)
+        turn.units += 1
+        settled = self._settled(one)
+        if settled:
+            _count(turn, (settled,))
+        return settled is None
 
     def _settled(self, one: Found) -> Count | None:
         """What a unit counts as that needs no repair."""
@@ -234,11 +245,6 @@ class Reconciliation:
         if pending.invoked:
             return self._now > pending.deadline
         return self._now - pending.since > self._limits.unsubmitted_after
-
-    def _overdue(self, strays: list[PendingUnit]) -> list[PendingUnit]:
-        overdue = [p for p in strays if self._is_overdue(p)] if self._drop_strays else []
-        strays.clear()
-        return overdue
 
     def _repair_group(self, group: list[Found | PendingUnit]) -> list[_Repair]:
         if not self.paused:
