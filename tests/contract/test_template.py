@@ -292,6 +292,12 @@ def test_operators_hear_of_every_end_that_is_no_success() -> None:
         assert alarm["Properties"]["AlarmDescription"]
 
 
+def test_operators_hear_when_the_sweep_fails_which_nobody_waits_for() -> None:
+    alarm = template()["Resources"]["SweepErrorsAlarm"]["Properties"]
+    assert (alarm["Namespace"], alarm["MetricName"]) == ("AWS/Lambda", "Errors")
+    assert alarm["Dimensions"] == [{"Name": "FunctionName", "Value": {"Ref": "SweepFunction"}}]
+
+
 # Parameters and outputs
 
 

@@ -78,6 +78,18 @@ def test_a_drive_that_ended_before_it_was_marked_as_closed_is_asked_for_once(pip
     assert pipeline.sweep().asked == []
 
 
+def test_a_drive_whose_listing_cannot_be_read_keeps_no_other_open(pipeline: Pipeline) -> None:
+    pipeline.upload(frame_key(0, drive="abandoned"), png())
+    pipeline.close()
+    pipeline.reconcile()
+    pipeline.submit(pipeline.upload(frame_key(7), png()))
+    del pipeline.labels.objects[f"labels/{DRIVE}/0001/frames.jsonl"]
+    pipeline.now += ABANDONED_AFTER
+    with pytest.raises(KeyError):
+        pipeline.sweep()
+    assert "drives/abandoned/drive.json" in pipeline.ingest.objects
+
+
 def test_a_refused_document_is_not_told_at_every_sweep(pipeline: Pipeline) -> None:
     pipeline.close(b"no JSON")
     assert len(pipeline.announcements.told) == 1

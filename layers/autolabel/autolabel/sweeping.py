@@ -51,9 +51,10 @@ class Sweep:
     def run(self, now: float) -> SweepReport:
         """Sweep once; what is done twice does no harm. `now`: seconds since the epoch."""
         report = SweepReport()
-        self._tell_of_lateness(report)
         for drive in list(self._open_drives()):
             self._look_after(drive, now, report)
+        # Last, since it lists whole drives: no drive stays open for it.
+        self._tell_of_lateness(report)
         return report
 
     def _tell_of_lateness(self, report: SweepReport) -> None:
