@@ -110,9 +110,11 @@ def take(record: SQSRecord) -> None:
 
 def submit(record: SQSRecord) -> None:
     park = int(record.attributes.approximate_receive_count) >= settings.park_after
+    # Outside, so that a stack with job labels that the taxonomy lacks is not taken for a bad message.
+    takes = submission()
     try:
         for asked in read_message(record.body):
-            for submitted in submission().take(asked, park=park):
+            for submitted in takes.take(asked, park=park):
                 metrics.add_metric(f"Units{submitted.outcome.capitalize()}", MetricUnit.Count, 1)
                 log = logger.warning if submitted.outcome in ("refused", "ignored", "parked") else logger.debug
                 log(f"{submitted.outcome}: {printable(submitted.detail)}", extra={"asked": msgspec.to_builtins(asked)})

@@ -218,7 +218,7 @@ def test_a_sweep_closes_what_nobody_closed_and_tells_of_what_came_late(account: 
     assert list(closed["cameras"]) == ["front"]
     assert account.messages() == [{"kind": "close", "drive": "lost-event"}]
     told = [call["Subject"] for call in account.called("Publish")]
-    assert told == ["drive drive-7 has changed since run 0001 began", "drive forgotten was never closed"]
+    assert told == ["drive forgotten was never closed", "drive drive-7 has changed since run 0001 began"]
     assert list(account.ledger.late_drives()) == []
     # What a sweep has closed or told is not closed or told again.
     assert account.invoke("sweep", sample("sweep"), ABANDONED_AFTER="-1")["late"] == 0

@@ -112,6 +112,14 @@ def test_a_run_that_was_allocated_and_never_started_is_started_instead_of_anothe
     assert pipeline.labels.exists(f"labels/{DRIVE}/0002/drive.json")
 
 
+def test_a_run_that_failed_so_long_ago_that_its_execution_is_forgotten_is_not_started_again(pipeline: Pipeline) -> None:
+    pipeline.submit(pipeline.upload(frame_key(0), png()))
+    pipeline.close()
+    pipeline.reconcile()
+    pipeline.executions.started.clear()
+    assert pipeline.closing().relabel(DRIVE).run == "0002"
+
+
 def test_a_document_that_is_refused_starts_no_second_run(pipeline: Pipeline) -> None:
     finished(pipeline)
     pipeline.ingest.write(DOCUMENT, b"{}")

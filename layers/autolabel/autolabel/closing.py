@@ -19,6 +19,7 @@ from autolabel.drives import (
 )
 from autolabel.errors import CatalogueUnavailable, DocumentRefused, RunMissing
 from autolabel.frames import DRIVE_DOCUMENT, drive_prefix
+from autolabel.listing import frozen_listing
 from autolabel.ports import Announcements, Bucket, Executions, Ledger
 from autolabel.taxonomy import current_taxonomy
 
@@ -90,7 +91,9 @@ class Closing:
         if latest is None:
             raise RunMissing(f"drive {drive!r} has no run: it was never closed")
         name = execution_name(drive, latest.run)
-        if self._ledger.outcome(drive, latest.run) or self._executions.status(name):
+        # Executions are forgotten after 90 days; the listing says that there was one.
+        began = self._executions.status(name) or frozen_listing(self._labels, drive, latest.run)
+        if began or self._ledger.outcome(drive, latest.run):
             latest = self._ledger.allocate_run(self._new_run(drive, next_run(latest.run)))
         self._start(latest)
         return latest

@@ -149,8 +149,9 @@ class Completion:
                 reason = result.failure_reason or f"the endpoint reported {result.invocation_status!r}"
                 self._ledger.fail(pending, reason[:500], now)
                 return Settled("failed", frame.drive, reason)
-            if self._ledger.next_attempt(pending, errors=errors, since=now):
-                self._queue.send([(pending.unit, pending.key, pending.etag)])
+            # Queued whatever the ledger says: a change whose answer was lost looks like one that somebody else made.
+            self._ledger.next_attempt(pending, errors=errors, since=now)
+            self._queue.send([(pending.unit, pending.key, pending.etag)])
             return Settled("retried", frame.drive, result.failure_reason)
         return Settled("late", frame.drive)
 

@@ -279,20 +279,23 @@ class Reconciliation:
         if one.failed is None:
             self._ledger.add_pending(first)
             return _Repair(("pending",) if paused else ("pending", "submitted"), queue=not paused)
-        revived = self._ledger.revive(msgspec.structs.replace(first, attempt=one.failed.attempt + 1))
-        return _Repair(("pending",) if paused else ("pending", "resubmitted"), queue=revived and not paused)
+        self._ledger.revive(msgspec.structs.replace(first, attempt=one.failed.attempt + 1))
+        return _Repair(("pending",) if paused else ("pending", "resubmitted"), queue=not paused)
 
     def _retry(self, pending: PendingUnit) -> _Repair:
-        """Bring a unit on its way once more whose message or answer is overdue."""
+        """Bring a unit on its way once more whose message or answer is overdue.
+
+        It is queued whatever the ledger says: a change whose answer was lost looks like one that somebody else made.
+        """
         if not pending.invoked:
-            touched = self._ledger.touch(pending, since=self._now)
-            return _Repair(("pending", "resubmitted") if touched else ("pending",), queue=touched)
+            self._ledger.touch(pending, since=self._now)
+            return _Repair(("pending", "resubmitted"), queue=True)
         silences = pending.silences + 1
         if silences >= self._limits.max_silences:
             failed = self._ledger.fail(pending, f"nothing was heard of {silences} invocations", self._now)
             return _Repair(("failed",) if failed else ("pending",))
-        retried = self._ledger.next_attempt(pending, errors=pending.errors, since=self._now, silences=silences)
-        return _Repair(("pending", "resubmitted") if retried else ("pending",), queue=retried)
+        self._ledger.next_attempt(pending, errors=pending.errors, since=self._now, silences=silences)
+        return _Repair(("pending", "resubmitted"), queue=True)
 
 
 def _count(turn: Turn, counts: Iterable[Count]) -> None:

@@ -27,7 +27,13 @@ _PASSING = (
 @cache
 def client(service: str, attempts: int = 6) -> Any:
     """The client of a service; `attempts`: how often a call that was throttled or failed is made in all."""
-    config = Config(retries={"mode": "standard", "total_max_attempts": attempts}, max_pool_connections=32)
+    config = Config(
+        retries={"mode": "standard", "total_max_attempts": attempts},
+        max_pool_connections=32,
+        # By default a single dead connection would take as long as a batch of messages may.
+        connect_timeout=5,
+        read_timeout=20,
+    )
     return boto3.client(service, config=config)
 
 

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 # DynamoDB's sort keys have at most 1,024 bytes, and so have S3's keys.
 _MAX_SORT_KEY = 1_024
-_NOT_AT_ATTEMPT = "ConditionalCheckFailedException"
+_CONDITION_FAILED = "ConditionalCheckFailedException"
 _NEW = "attribute_not_exists(pk)"
 
 
@@ -371,7 +371,7 @@ class DynamoLedger:
         try:
             write()
         except ClientError as e:
-            if error_code(e) == _NOT_AT_ATTEMPT:
+            if error_code(e) == _CONDITION_FAILED:
                 return False
             raise
         return True
