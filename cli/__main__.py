@@ -1,28 +1,40 @@
-"""`python -m cli`: the commands."""
+"""`python -m cli`: the commands.
+
+They end with 0 when what was asked for is done or was done before, with 1 when it is refused or failed (the reason is
+one line on standard error), and with 2 when the command itself is wrong.
+"""
 
 from __future__ import annotations
 
+import time
+from collections import Counter
 from pathlib import Path
 
 import click
+import msgspec
 from rich.console import Console
 
-from autolabel.drives import FIRST_RUN
+from cli.advice import next_step, waits_for
 from cli.catalogue import add_model, read_document
+from cli.dead_letters import QUEUES, DeadLetterQueue
 from cli.display import RunDisplay
-from cli.errors import CommandError
+from cli.errors import CommandError, CommandGroup
+from cli.inspection import Inspection
+from cli.interventions import Intervention, redrive_run, relabel_drive, stop_run
 from cli.progress import RunView
 from cli.recordings import find_recording
 from cli.results import fetch_run
 from cli.stack import Stack
+from cli.status_display import show_status
 from cli.uploads import check_names, close_drive, document_of, upload_frames
 
 console = Console()
 stack_option = click.option("--stack", "stack_name", default="autolabel", show_default=True, help="The deployed stack.")
-run_option = click.option("--run", default=FIRST_RUN, show_default=True, help="The run of the drive.")
+run_option = click.option("--run", help="The run of the drive; without it, the latest.")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=CommandGroup, context_settings={"help_option_names": ["-h", "--help"]})
 def main() -> None:
     """Turn recorded drives into labelled datasets."""
 
@@ -62,9 +74,10 @@ def upload(
 @click.argument("drive")
 @run_option
 @stack_option
-def watch(drive: str, run: str, stack_name: str) -> None:
+def watch(drive: str, run: str | None, stack_name: str) -> None:
     """Follow the run of DRIVE until its execution ends."""
-    view = RunView(Stack.find(stack_name), drive, run)
+    stack = Stack.find(stack_name)
+    view = RunView(stack, drive, stack.run_of(drive, run))
     with RunDisplay(console) as display:
         progress = view.follow(display.show)
     if progress.status != "SUCCEEDED":
@@ -77,10 +90,102 @@ def watch(drive: str, run: str, stack_name: str) -> None:
 @click.option("--to", "folder", type=click.Path(path_type=Path), required=True, help="The folder to write into.")
 @run_option
 @stack_option
-def fetch(drive: str, folder: Path, run: str, stack_name: str) -> None:
+def fetch(drive: str, folder: Path, run: str | None, stack_name: str) -> None:
     """Fetch the summary, manifests and report of DRIVE."""
-    summary = fetch_run(Stack.find(stack_name), drive, run, folder)
+    stack = Stack.find(stack_name)
+    summary = fetch_run(stack, drive, stack.run_of(drive, run), folder)
     console.print(f"{folder}: {summary['frames']}, {summary['boxes']} boxes", highlight=False)
+
+
+@main.command()
+@click.argument("drive")
+@run_option
+@click.option("--full", is_flag=True, help="Count the answers one by one; takes minutes for a large drive.")
+@json_option
+@stack_option
+def status(drive: str, run: str | None, full: bool, as_json: bool, stack_name: str) -> None:
+    """Tell how far DRIVE is, what it waits for and what to do."""
+    found = Inspection(Stack.find(stack_name), drive, now=time.time(), full=full).drive(run)
+    if as_json:
+        said = {"waits_for": waits_for(found), "next": next_step(found)}
+        _print_json({**msgspec.structs.asdict(found), **said})
+    else:
+        show_status(console, found)
+
+
+@main.command()
+@click.argument("drive", required=False)
+@run_option
+@click.option("--queue", type=click.Choice(list(QUEUES)), help="Move the dead letters of this queue back instead.")
+@click.option("--force", is_flag=True, help="Redrive a run though a later one has followed it.")
+@json_option
+@stack_option
+def redrive(drive: str | None, run: str | None, queue: str | None, force: bool, as_json: bool, stack_name: str) -> None:
+    """Have the run of DRIVE go on, or move the dead letters of a queue back.
+
+    A run that ended badly goes on at the state where it ended; one that waits looks once more. Doing it twice does no
+    harm.
+    """
+    if (drive is None) == (queue is None):
+        raise click.UsageError("name either a DRIVE or a --queue")
+    stack = Stack.find(stack_name)
+    if drive:
+        _tell(redrive_run(stack, drive, run, force=force), as_json)
+    elif queue:
+        _redrive_queue(DeadLetterQueue(stack, queue), as_json)
+
+
+def _redrive_queue(queue: DeadLetterQueue, as_json: bool) -> None:
+    reasons = [letter.reason for letter in queue.look()]
+    if not as_json:
+        for reason in dict.fromkeys(reasons[:10]):
+            console.print(f"  {reasons.count(reason)} × {reason}", highlight=False, markup=False)
+    move = queue.move_back(lambda moved, total: None)
+    if as_json:
+        _print_json({"queue": queue.queue, "outcome": move.outcome, "moved": move.moved, "reasons": Counter(reasons)})
+    elif move.outcome == "nothing":
+        console.print(f"there are no {queue.queue} dead letters")
+    elif move.outcome == "already":
+        console.print(f"the {queue.queue} dead letters are being moved back already: {move.moved} so far")
+    else:
+        console.print(f"{move.moved} messages are back in the {queue.queue} queue")
+
+
+@main.command()
+@click.argument("drive")
+@json_option
+@stack_option
+def relabel(drive: str, as_json: bool, stack_name: str) -> None:
+    """Label DRIVE again as a new run: with its drive.json, its frames and the models as they are now.
+
+    Answers that are there are used again. Frames that came late, were overwritten or failed are submitted.
+    """
+    _tell(relabel_drive(Stack.find(stack_name), drive), as_json)
+
+
+@main.command()
+@click.argument("drive")
+@run_option
+@json_option
+@stack_option
+def stop(drive: str, run: str | None, as_json: bool, stack_name: str) -> None:
+    """Stop the run of DRIVE; `redrive` goes on with it.
+
+    Its labelling jobs are stopped with it: what people have saved stays in S3, but after a redrive new jobs ask for
+    these frames again. Frames that endpoints have taken are answered all the same, and the answers are kept.
+    """
+    _tell(stop_run(Stack.find(stack_name), drive, run), as_json)
+
+
+def _tell(intervention: Intervention, as_json: bool) -> None:
+    if as_json:
+        _print_json(intervention._asdict())
+    else:
+        console.print(intervention.detail, highlight=False, markup=False, soft_wrap=True)
+
+
+def _print_json(document: object) -> None:
+    click.echo(msgspec.json.format(msgspec.json.encode(document), indent=2))
 
 
 @main.group()

@@ -35,12 +35,7 @@ class Progress:
 
     @property
     def failure(self) -> str:
-        """What a person needs of the error and cause: of a function's, its type and message."""
-        try:
-            cause = json.loads(self.cause)["errorMessage"]
-        except (ValueError, KeyError, TypeError):
-            cause = self.cause
-        return f"{self.error}: {cause}" if cause else self.error
+        return failure_sentence(self.error, self.cause)
 
     @property
     def ended(self) -> bool:
@@ -185,6 +180,15 @@ class RunView:
                 break
             labelled = described["LabelCounters"].get("TotalLabeled", 0)
         return labelled
+
+
+def failure_sentence(error: str, cause: str) -> str:
+    """What a person needs of an execution's error and cause: of a function's, its type and message."""
+    try:
+        said = json.loads(cause)["errorMessage"]
+    except (ValueError, KeyError, TypeError):
+        said = cause
+    return ": ".join(filter(None, (error, said)))
 
 
 _ITERATION_ENDS = ("MapIterationSucceeded", "MapIterationFailed", "MapIterationAborted")

@@ -10,8 +10,10 @@ import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
 from autolabel.aws.bucket import S3Bucket
+from autolabel.aws.executions import StepFunctionsExecutions
 from autolabel.aws.ledger import DynamoLedger
-from cli.errors import CommandError
+from autolabel.drives import FIRST_RUN
+from cli.errors import CommandError, explain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -19,10 +21,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Stack:
-    """A deployed stack: its outputs by name; `client` makes the boto3 client of a service that reaches it."""
+    """A deployed stack: its outputs and parameters by name; `client` makes the boto3 client of a service for it."""
 
     name: str
     outputs: Mapping[str, str]
+    parameters: Mapping[str, str]
     client: Callable[[str], Any]
 
     @classmethod
@@ -31,14 +34,21 @@ class Stack:
         try:
             found = client("cloudformation").describe_stacks(StackName=name)["Stacks"][0]
         except (ClientError, BotoCoreError) as e:
-            raise CommandError(f"there is no stack {name!r} to work on: {e}") from e
+            raise CommandError(f"there is no stack {name!r} to work on: {explain(e)}") from e
         outputs = {o["OutputKey"]: o["OutputValue"] for o in found.get("Outputs", [])}
         missing = {"IngestBucketName", "LabelBucketName", "LedgerName", "StateMachineArn"} - outputs.keys()
         if missing:
             raise CommandError(
                 f"stack {name!r} is {found['StackStatus']} and no autolabel: it has no {sorted(missing)}"
             )
-        return cls(name, outputs, client)
+        parameters = {p["ParameterKey"]: p["ParameterValue"] for p in found.get("Parameters", [])}
+        return cls(name, outputs, parameters, client)
+
+    def output(self, name: str) -> str:
+        """An output that stacks did not have from the first day; CommandError when this one lacks it."""
+        if name not in self.outputs:
+            raise CommandError(f"stack {self.name!r} is older than this command: it has no {name}; deploy it again")
+        return self.outputs[name]
 
     @cached_property
     def ingest(self) -> S3Bucket:
@@ -52,6 +62,17 @@ class Stack:
     def ledger(self) -> DynamoLedger:
         return DynamoLedger(self.client("dynamodb"), self.outputs["LedgerName"])
 
+    @cached_property
+    def executions(self) -> StepFunctionsExecutions:
+        return StepFunctionsExecutions(self.client("stepfunctions"), self.outputs["StateMachineArn"])
+
     def execution_arn(self, name: str) -> str:
         """The ARN of the state machine's execution of that name."""
         return self.outputs["StateMachineArn"].replace(":stateMachine:", ":execution:") + f":{name}"
+
+    def run_of(self, drive: str, run: str | None = None) -> str:
+        """The run that is meant: the named one, else the latest, or the first to come."""
+        if run is not None:
+            return run
+        latest = self.ledger.latest_run(drive)
+        return latest.run if latest else FIRST_RUN

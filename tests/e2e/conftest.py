@@ -33,6 +33,7 @@ def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pipeline]:
             "FramesPatienceSeconds": "4",
             "FramesPollSeconds": "1",
             "AbandonedAfterSeconds": "4",
+            "BuryAfterReceives": "2",
             "ShardFrames": "4",
             "MaxJobObjects": "8",
         }
