@@ -7,28 +7,28 @@ from datetime import datetime
 
 from cli.drive_status import ENDED_BADLY, NOT_STARTED, DriveStatus, JobStatus, ModelStatus, RunStatus, Upload
 
-# The outermost states of statemachine/label_drive.asl.yaml, and what a run does in them.
+# The outermost states of statemachine/label_drive.asl.yaml, and what happens in them.
 STATES = {
-    "Reconcile": "compares listing, answers and ledger",
-    "Everything answered?": "compares listing, answers and ledger",
-    "AwaitFrames": "waits for promised frames",
-    "FailedUnits": "looks at a model that failed most frames",
-    "AwaitInference": "waits for answers",
-    "PlanShards": "is being cut into shards",
-    "Any frames?": "is being cut into shards",
-    "LabelShards": "is being labelled by the models' answers",
-    "Assemble": "is being put together",
-    "Verify": "waits for people",
-    "Every job labelled?": "waits for people",
-    "FailedJobs": "looks at labelling jobs that left no labels",
-    "Publish": "is being published",
+    "Reconcile": "listing, answers and ledger are compared",
+    "Everything answered?": "listing, answers and ledger are compared",
+    "AwaitFrames": "promised frames are waited for",
+    "FailedUnits": "the run stops where a model failed most frames",
+    "AwaitInference": "answers are waited for",
+    "PlanShards": "the drive is cut into shards",
+    "Any frames?": "the drive is cut into shards",
+    "LabelShards": "answers are turned into labels",
+    "Assemble": "the shards are put together",
+    "Verify": "people look at the labels",
+    "Every job labelled?": "people look at the labels",
+    "FailedJobs": "the run stops where labelling jobs left no labels",
+    "Publish": "the dataset is written",
 }
 # Those in which the report of the latest turn says what is missing.
 ASKING_STATES = frozenset({"Reconcile", "Everything answered?", "AwaitFrames", "FailedUnits", "AwaitInference"})
 
 
 def waits_for(status: DriveStatus) -> list[str]:
-    """What the drive waits for, one sentence each; empty when it waits for nothing."""
+    """What the drive waits for; empty when it is worked on, or when nothing is left to do."""
     if status.upload:
         return [_open(status.upload)]
     run = status.run
@@ -36,7 +36,7 @@ def waits_for(status: DriveStatus) -> list[str]:
         return []
     if run.execution.status != "RUNNING":
         return ["a person: " + _ended(run)]
-    return list(_running(run)) or [f"nothing: run {run.run} {STATES.get(run.state, 'is on its way')}"]
+    return list(_running(run))
 
 
 def next_step(status: DriveStatus) -> str:
@@ -82,22 +82,21 @@ def _ended(run: RunStatus) -> str:
     if run.execution.status == NOT_STARTED:
         return f"run {run.run} was allocated and its execution is not there"
     how = {"FAILED": "failed", "TIMED_OUT": "ran out of time", "ABORTED": "was stopped"}[run.execution.status]
-    where = f" in {run.state}" if run.state else ""
-    return f"run {run.run} {how}{where}" + (f": {run.execution.error}" if run.execution.error else "")
+    return f"run {run.run} {how}" + (f" in {run.state}" if run.state else "")
 
 
 def _running(run: RunStatus) -> Iterator[str]:
     if run.missing:
-        yield f"{run.missing:,} promised frames that have not arrived"
+        yield f"promised frames that have not arrived: {run.missing:,}"
     if run.state in ASKING_STATES:
         for model in run.models:
             if model.paused and model.pending:
-                yield f"{_endpoint(model)}, with {model.pending:,} units waiting for it"
+                yield f"{_endpoint(model)}: {model.pending:,} units wait for it"
             elif model.pending:
-                yield f"{model.pending:,} answers of {model.model}"
+                yield f"answers of {model.model}: {model.pending:,} units are pending"
     for job in run.jobs:
         if job.status == "InProgress":
-            yield f"people: {job.unlabelled:,} frames of labelling job {job.job}"
+            yield f"people: {job.unlabelled:,} frames of labelling job {job.job} are not labelled"
 
 
 def _endpoint(model: ModelStatus) -> str:

@@ -140,6 +140,8 @@ class Inspection:
         listing = frozen_listing(self._stack.labels, self._drive, entry.run)
         ended_well = execution.status == "SUCCEEDED" or entry.outcome
         models = () if ended_well else tuple(self._model(model) for model in run.models)
+        # Until a whole turn is over, frames may be that nobody has looked at.
+        asked_for = (turn and not turn.get("cursor") and not turn.get("missing")) or state not in {"", *ASKING_STATES}
         patience = self._seconds("FramesPatienceSeconds")
         return RunStatus(
             run=entry.run,
@@ -152,7 +154,7 @@ class Inspection:
             refused=listing.objects - listing.frames if listing else 0,
             missing=turn.get("missing", 0),
             patient_until=_time(run.since + patience) if turn.get("missing") else None,
-            models=tuple(_with_answered(models, listing.frames, turn)) if listing and turn else models,
+            models=tuple(_with_answered(models, listing.frames, turn)) if listing and asked_for else models,
             jobs=tuple(self._jobs(entry.run)),
             changes=self._changes(entry.run, latest=latest),
         )
@@ -275,14 +277,13 @@ class Inspection:
 
 
 def _with_answered(models: tuple[ModelStatus, ...], frames: int, turn: dict[str, Any]) -> Iterator[ModelStatus]:
-    """The models with how many units are answered: what is neither pending nor failed, once a turn has seen all.
+    """The models with how many units are answered: what is neither pending nor failed, once all are asked for.
 
     A turn that found an endpoint away left the units that nobody has asked for as they were, without a record.
     """
     unasked = max(0, turn["pending"] - sum(model.pending for model in models)) if turn.get("paused") else 0
-    seen_all = not turn.get("cursor") and not turn.get("missing")
     for model in models:
-        if model.answered is not None or not seen_all or (unasked and len(models) > 1):
+        if model.answered is not None or (unasked and len(models) > 1):
             yield model
             continue
         parked = model.parked + unasked

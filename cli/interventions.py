@@ -83,7 +83,7 @@ def stop_run(stack: Stack, drive: str, named: str | None = None) -> Intervention
         return Intervention(drive, run, "ended", f"run {run} of drive {drive} has ended already: {execution.status}")
     who = _caller(stack)
     stack.client("stepfunctions").stop_execution(
-        executionArn=execution.arn, error="Stopped", cause=f"stopped by {who} with autolabel stop"
+        executionArn=execution.arn, error="Stopped", cause=f"by {who} with autolabel stop"
     )
     return Intervention(
         drive, run, "stopped", f"run {run} of drive {drive} is stopped; autolabel redrive {drive} goes on with it"

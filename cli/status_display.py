@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from cli.advice import next_step, waits_for
+from cli.advice import STATES, next_step, waits_for
 from cli.drive_status import Changes, DriveStatus, Execution, JobStatus, ModelStatus, RunStatus
 
 _COLOURS = {"SUCCEEDED": "green", "RUNNING": "cyan", "FAILED": "red", "TIMED_OUT": "red", "ABORTED": "yellow"}
@@ -64,7 +64,7 @@ def _run(run: RunStatus, at: datetime) -> Iterator[tuple[str, str]]:
         yield "", f"[dim]of run {run.run}:[/]"
     if run.state:
         turn = f", turn {run.turn}" if run.turn else ""
-        yield "state", f"{run.state} since {_ago(run.since, at)}{turn}"
+        yield "state", f"{run.state} since {_ago(run.since, at)}{turn}: {STATES[run.state]}"
     if run.frames is not None:
         refused = f", {run.refused:,} objects refused" if run.refused else ""
         yield "frames", f"{run.frames:,}{refused}"
@@ -88,7 +88,7 @@ def _model(model: ModelStatus) -> str:
     }
     said = ", ".join(f"{count:,} {what}" for what, count in counts.items() if count)
     endpoint = f"endpoint {model.endpoint} is {state}" if model.endpoint else state
-    return f"{model.model}: {said or 'nothing asked for yet'}{_reasons(model.reasons)}; {endpoint}"
+    return f"{model.model}: {said or 'nothing is asked for'}{_reasons(model.reasons)}; {endpoint}"
 
 
 def _job(job: JobStatus) -> str:
