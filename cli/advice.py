@@ -144,7 +144,8 @@ def _next_of_running(status: DriveStatus, run: RunStatus) -> str:
             return f"wait: it goes on at its next turn; autolabel redrive {status.drive} has it look at once"
     failed = [job for job in run.jobs if _left_nothing(job)]
     if failed:
-        return f"wait for the other jobs; then the run fails for {failed[0].job} and autolabel redrive starts it again"
+        again = f"autolabel redrive {status.drive} starts it again"
+        return f"wait for the other jobs; then the run fails for {failed[0].job} and {again}"
     return "wait"
 
 

@@ -64,7 +64,8 @@ def _run(run: RunStatus, at: datetime) -> Iterator[tuple[str, str]]:
         yield "", f"[dim]of run {run.run}:[/]"
     if run.state:
         turn = f", turn {run.turn}" if run.turn else ""
-        yield "state", f"{run.state} since {_ago(run.since, at)}{turn}: {STATES[run.state]}"
+        what = f": {STATES[run.state]}" if run.execution.status == "RUNNING" else ", where it ended"
+        yield "state", f"{run.state} since {_ago(run.since, at)}{turn}{what}"
     if run.frames is not None:
         refused = f", {run.refused:,} objects refused" if run.refused else ""
         yield "frames", f"{run.frames:,}{refused}"

@@ -1,0 +1,257 @@
+"""What `status` reads of a stack: the ledger, queues and buckets by moto, the executions as a test says."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import boto3
+import msgspec
+import pytest
+import yaml
+from botocore.exceptions import ClientError
+from botocore.stub import Stubber
+
+from autolabel.drives import Camera, DriveDocument, Run
+from autolabel.frames import FrameKey
+from autolabel.ports import PendingUnit
+from autolabel.units import Unit
+from cli.advice import ASKING_STATES, STATES
+from cli.catalogue import add_model
+from cli.dead_letters import DeadLetterQueue
+from cli.errors import CommandError, explain
+from cli.inspection import Inspection
+from cli.stack import Stack
+from tests.contract.conftest import create_bucket, create_table
+from tests.contract.template import state_machine_text
+from tests.fakes.answers import DETECTOR
+
+NOW = 1_000_000.0
+MODEL = DETECTOR.id
+RUN = Run("d1", "0001", DriveDocument("car", {"front": Camera()}), "e", (MODEL,), "2026.1", ("car",), since=NOW - 60)
+PARAMETERS = {"UnsubmittedAfterSeconds": "3600", "AbandonedAfterSeconds": "7200", "FramesPatienceSeconds": "600"}
+
+
+class States:
+    """An execution's description and history, the latest event first."""
+
+    def __init__(self, status: str, *events: dict[str, Any], **more: Any) -> None:
+        self.described = {"status": status, "startDate": datetime.fromtimestamp(NOW - 60, UTC), **more}
+        self.events = [{"timestamp": datetime.fromtimestamp(NOW - i, UTC), **event} for i, event in enumerate(events)]
+
+    def describe_execution(self, **_: Any) -> dict[str, Any]:
+        return self.described
+
+    def get_paginator(self, name: str) -> States:
+        return self
+
+    def paginate(self, **_: Any) -> Iterator[dict[str, Any]]:
+        """One event a page."""
+        return ({"events": [event]} for event in self.events)
+
+
+class SageMaker:
+    """Every endpoint serves, and no job was made."""
+
+    def describe_endpoint(self, **_: Any) -> dict[str, str]:
+        return {"EndpointStatus": "InService"}
+
+
+def entered(name: str, kind: str = "TaskStateEntered") -> dict[str, Any]:
+    return {"type": kind, "stateEnteredEventDetails": {"name": name}}
+
+
+def reconciled(**report: Any) -> dict[str, Any]:
+    output = json.dumps({"turn": 4, "pending": 0, "missing": 0, "paused": [], "cursor": None, **report})
+    return {"type": "TaskStateExited", "stateExitedEventDetails": {"name": "Reconcile", "output": output}}
+
+
+def stack_of(states: States) -> Stack:
+    clients = {name: boto3.client(name) for name in ("s3", "dynamodb", "sqs")}
+    queues = {
+        f"{kind}Url": clients["sqs"].create_queue(QueueName=kind)["QueueUrl"]
+        for kind in ("SubmitQueue", "SubmitDeadLetters", "CollectQueue", "CollectDeadLetters")
+    }
+    create_table("ledger", clients["dynamodb"])
+    outputs = {"LedgerName": "ledger", "StateMachineArn": "arn:aws:states:eu-central-1:1:stateMachine:m", **queues}
+    for output, name in (("IngestBucketName", "ingest"), ("LabelBucketName", "labels")):
+        create_bucket(name, clients["s3"])
+        outputs[output] = name
+    known: dict[str, Any] = {**clients, "stepfunctions": states, "sagemaker": SageMaker()}
+    stack = Stack("autolabel", outputs, PARAMETERS, known.__getitem__)
+    add_model(stack, DETECTOR, default=True)
+    stack.ledger.allocate_run(RUN)
+    return stack
+
+
+def pending(stack: Stack, index: int, *, since: float, deadline: float = 0.0, failed: str = "") -> None:
+    frame = FrameKey("d1", "front", f"{index:019d}", "png")
+    unit = PendingUnit(Unit.of(frame, "e", MODEL), frame.key, "e", attempt=1, errors=0, since=since)
+    stack.ledger.add_pending(unit)
+    if deadline:
+        stack.ledger.mark_invoked(unit, invoked=since, deadline=deadline, location="")
+    if failed:
+        stack.ledger.fail(unit, failed, NOW)
+
+
+def freeze(stack: Stack, frames: int) -> None:
+    listing = {"objects": frames + 1, "frames": frames, "cameras": {"front": frames}, "refused": {"empty-object": 1}}
+    stack.labels.write("labels/d1/0001/listing.json", msgspec.json.encode(listing))
+
+
+@pytest.mark.usefixtures("aws")
+def test_pending_units_are_told_apart_by_what_they_wait_for() -> None:
+    stack = stack_of(States("RUNNING", entered("AwaitInference"), reconciled(pending=7), entered("Reconcile")))
+    freeze(stack, 20)
+    for index, since in enumerate([NOW - 10, NOW - 20, 0.0, NOW - 4_000]):
+        pending(stack, index, since=since)
+    for index, deadline in enumerate([NOW + 5, NOW + 50, NOW - 1], start=10):
+        pending(stack, index, since=NOW - 100, deadline=deadline)
+    for index in range(20, 23):
+        pending(stack, index, since=NOW, failed="out of memory")
+    run = Inspection(stack, "d1", now=NOW).drive().run
+    assert run is not None
+    assert (run.state, run.turn, run.frames, run.refused) == ("AwaitInference", 4, 20, 1)
+    (model,) = run.models
+    assert (model.queued, model.parked, model.invoked, model.overdue) == (2, 1, 2, 2)
+    assert (model.answered, model.failed, model.reasons) == (10, 3, {"out of memory": 3})
+
+
+@pytest.mark.usefixtures("aws")
+def test_reasons_that_all_differ_are_counted_together() -> None:
+    stack = stack_of(States("RUNNING", entered("Reconcile")))
+    for index in range(200):
+        pending(stack, index, since=NOW, failed=f"request {index} died")
+    (model,) = Inspection(stack, "d1", now=NOW).drive().run.models
+    assert model.failed == sum(model.reasons.values()) == 200
+    assert len(model.reasons) < 100
+    assert model.answered is None
+
+
+@pytest.mark.usefixtures("aws")
+def test_units_that_a_turn_left_unasked_while_their_endpoint_is_away_are_not_taken_for_answered() -> None:
+    report = reconciled(pending=5, paused=[f"{MODEL}: endpoint is missing"])
+    stack = stack_of(States("RUNNING", entered("AwaitInference"), report))
+    freeze(stack, 12)
+    pending(stack, 1, since=NOW)
+    (model,) = Inspection(stack, "d1", now=NOW).drive().run.models
+    assert (model.answered, model.queued, model.parked) == (7, 1, 4)
+
+
+@pytest.mark.parametrize(
+    ("events", "state", "turn"),
+    [
+        ((entered("Reconcile"),), "Reconcile", 0),
+        ((entered("AwaitFrames", "WaitStateEntered"), reconciled(turn=2, missing=3)), "AwaitFrames", 2),
+        # The states of a map's iterations are not the run's
+        ((entered("LabelingJob"), {"type": "MapIterationStarted"}, entered("Verify", "MapStateEntered")), "Verify", 0),
+        (({"type": "ExecutionRedriven"}, entered("PlanShards"), reconciled()), "PlanShards", 0),
+    ],
+)
+@pytest.mark.usefixtures("aws")
+def test_the_state_of_a_run_is_the_outermost_that_was_entered_last(
+    events: tuple[dict[str, Any], ...], state: str, turn: int
+) -> None:
+    stack = stack_of(States("RUNNING", *events))
+    run = Inspection(stack, "d1", now=NOW).drive().run
+    assert run is not None
+    assert (run.state, run.turn) == (state, turn)
+
+
+@pytest.mark.usefixtures("aws")
+def test_a_run_that_cannot_be_redriven_says_why() -> None:
+    states = States("FAILED", redriveStatus="NOT_REDRIVABLE", redriveStatusReason="too old", error="E", cause="why")
+    execution = Inspection(stack_of(states), "d1", now=NOW).execution("0001")
+    assert (execution.not_redrivable, execution.error) == ("too old", "E: why")
+
+
+def test_every_outermost_state_has_its_words() -> None:
+    assert set(STATES) == set(yaml.safe_load(state_machine_text())["States"])
+    assert set(STATES) >= ASKING_STATES
+
+
+@pytest.mark.parametrize(
+    ("queue", "body", "drive"),
+    [
+        ("submit", {"kind": "close", "drive": "d7"}, "d7"),
+        ("submit", {"Records": [{"eventName": "ObjectCreated:Put", "s3": {}}]}, None),
+        (
+            "collect",
+            {"eventName": "InferenceResult", "requestParameters": {"inputLocation": "s3://b/drives/d7/c/1"}},
+            "d7",
+        ),
+        ("collect", {"eventName": "InferenceResult"}, None),
+        ("collect", "no JSON {", None),
+    ],
+)
+@pytest.mark.usefixtures("aws")
+def test_a_dead_letter_is_looked_at_and_stays(queue: str, body: Any, drive: str | None) -> None:
+    stack = stack_of(States("RUNNING"))
+    text = body if isinstance(body, str) else json.dumps(body)
+    stack.client("sqs").send_message(
+        QueueUrl=stack.outputs[f"{queue.capitalize()}DeadLettersUrl"],
+        MessageBody=text,
+        MessageAttributes={"reason": {"DataType": "String", "StringValue": "KeyError: 'x'"}},
+    )
+    letters = DeadLetterQueue(stack, queue)
+    for _ in range(2):
+        assert letters.look() == [("KeyError: 'x'", drive)]
+    assert letters.count() == 1
+
+
+def test_a_move_that_somebody_else_has_begun_is_no_error() -> None:
+    sqs = boto3.client("sqs", region_name="eu-central-1", aws_access_key_id="x", aws_secret_access_key="x")
+    outputs = {"SubmitDeadLettersUrl": "https://sqs/dead", "SubmitQueueUrl": "https://sqs/queue"}
+    stack = Stack("autolabel", outputs, {}, lambda service: sqs)
+    arn = {"Attributes": {"QueueArn": "arn:aws:sqs:eu-central-1:1:q"}}
+    counts = {"Attributes": {"ApproximateNumberOfMessages": "1", "ApproximateNumberOfMessagesNotVisible": "0"}}
+    with Stubber(sqs) as stub:
+        stub.add_response("get_queue_attributes", arn)
+        stub.add_response("list_message_move_tasks", {"Results": []})
+        stub.add_response("get_queue_attributes", counts)
+        stub.add_response("get_queue_attributes", arn)
+        stub.add_client_error("start_message_move_task", "AWS.SimpleQueueService.UnsupportedOperation")
+        assert DeadLetterQueue(stack, "submit").move_back(lambda moved, total: None) == ("already", 0)
+        stub.add_response("get_queue_attributes", arn)
+        task = {"Status": "RUNNING", "ApproximateNumberOfMessagesMoved": 3}
+        stub.add_response("list_message_move_tasks", {"Results": [task]})
+        assert DeadLetterQueue(stack, "submit").move_back(lambda moved, total: None) == ("already", 3)
+
+
+def test_a_move_that_ends_half_way_is_told_with_its_reason() -> None:
+    sqs = boto3.client("sqs", region_name="eu-central-1", aws_access_key_id="x", aws_secret_access_key="x")
+    outputs = {"SubmitDeadLettersUrl": "https://sqs/dead", "SubmitQueueUrl": "https://sqs/queue"}
+    stack = Stack("autolabel", outputs, {}, lambda service: sqs)
+    arn = {"Attributes": {"QueueArn": "arn:aws:sqs:eu-central-1:1:q"}}
+    counts = {"Attributes": {"ApproximateNumberOfMessages": "9", "ApproximateNumberOfMessagesNotVisible": "0"}}
+    task = {"Status": "FAILED", "ApproximateNumberOfMessagesMoved": 4, "FailureReason": "AccessDenied"}
+    with Stubber(sqs) as stub:
+        stub.add_response("get_queue_attributes", arn)
+        stub.add_response("list_message_move_tasks", {"Results": []})
+        stub.add_response("get_queue_attributes", counts)
+        stub.add_response("get_queue_attributes", arn)
+        stub.add_response("start_message_move_task", {"TaskHandle": "t"})
+        stub.add_response("list_message_move_tasks", {"Results": [task]})
+        with pytest.raises(CommandError, match=r"after 4 messages \(AccessDenied\)"):
+            DeadLetterQueue(stack, "submit").move_back(lambda moved, total: None)
+
+
+@pytest.mark.parametrize(
+    ("code", "message", "operation", "words"),
+    [
+        (
+            "AccessDeniedException",
+            "User: arn:aws:iam::1:user/o is not authorized to perform: states:StopExecution on resource: arn:x",
+            "StopExecution",
+            "lacks states:StopExecution",
+        ),
+        ("403", "Forbidden", "HeadObject", "lacks s3:GetObject"),
+        ("ThrottlingException", "Rate exceeded", "DescribeExecution", "DescribeExecution failed: Rate exceeded"),
+    ],
+)
+def test_a_refusal_names_the_permission_that_is_missing(code: str, message: str, operation: str, words: str) -> None:
+    status = 403 if "ccess" in code or code == "403" else 400
+    response: Any = {"Error": {"Code": code, "Message": message}, "ResponseMetadata": {"HTTPStatusCode": status}}
+    assert words in explain(ClientError(response, operation))
