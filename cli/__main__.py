@@ -28,6 +28,7 @@ from cli.stack import Stack
 from cli.status_display import show_status
 from cli.uploads import check_names, close_drive, document_of, upload_frames
 
+_REASONS_SHOWN = 10
 console = Console()
 stack_option = click.option("--stack", "stack_name", default="autolabel", show_default=True, help="The deployed stack.")
 run_option = click.option("--run", help="The run of the drive; without it, the latest.")
@@ -136,13 +137,13 @@ def redrive(drive: str | None, run: str | None, queue: str | None, force: bool, 
 
 
 def _redrive_queue(queue: DeadLetterQueue, as_json: bool) -> None:
-    reasons = [letter.reason for letter in queue.look()]
+    reasons = Counter(letter.reason for letter in queue.look(queue.count()))
     if not as_json:
-        for reason in dict.fromkeys(reasons[:10]):
-            console.print(f"  {reasons.count(reason)} × {reason}", highlight=False, markup=False)
+        for reason, count in reasons.most_common(_REASONS_SHOWN):
+            console.print(f"  {count} × {reason}", highlight=False, markup=False, soft_wrap=True)
     move = queue.move_back(lambda moved, total: None)
     if as_json:
-        _print_json({"queue": queue.queue, "outcome": move.outcome, "moved": move.moved, "reasons": Counter(reasons)})
+        _print_json({"queue": queue.queue, "outcome": move.outcome, "moved": move.moved, "reasons": reasons})
     elif move.outcome == "nothing":
         console.print(f"there are no {queue.queue} dead letters")
     elif move.outcome == "already":

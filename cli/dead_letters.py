@@ -21,8 +21,7 @@ QUEUES = {
     "submit": ("SubmitDeadLettersUrl", "SubmitQueueUrl"),
     "collect": ("CollectDeadLettersUrl", "CollectQueueUrl"),
 }
-# More are counted and not looked at.
-MOST_LOOKED_AT = 100
+_MOST_LOOKED_AT = 100
 # A message that is looked at is given back at once; if the command dies, SQS gives it back after this.
 _HIDDEN_SECONDS = 15
 _BATCH = 10
@@ -57,13 +56,12 @@ class DeadLetterQueue:
         found = self._sqs.get_queue_attributes(QueueUrl=self._dead_letters, AttributeNames=list(names))["Attributes"]
         return sum(int(found[name]) for name in names)
 
-    def look(self) -> list[DeadLetter]:
-        """The first messages; they stay where they are."""
+    def look(self, count: int) -> list[DeadLetter]:
+        """The first `count` messages, about, and never more than a hundred; they stay where they are."""
         receipts: list[str] = []
         found: list[DeadLetter] = []
-        there = min(self.count(), MOST_LOOKED_AT)
         try:
-            while len(found) < there:
+            while len(found) < min(count, _MOST_LOOKED_AT):
                 messages = self._sqs.receive_message(
                     QueueUrl=self._dead_letters,
                     MaxNumberOfMessages=_BATCH,

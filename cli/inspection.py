@@ -45,7 +45,7 @@ from cli.stack import Stack
 
 # Failures of a model differ in numbers and ids: so many are told apart, the others are counted together.
 _MOST_REASONS = 20
-_MAX_REASON = 120
+_MAX_REASON = 200
 _OTHERS = "others"
 
 
@@ -268,8 +268,9 @@ class Inspection:
 
     def _dead_letters(self, name: str) -> DeadLetters:
         queue = DeadLetterQueue(self._stack, name)
-        ours = [letter.reason for letter in queue.look() if letter.drive == self._drive]
-        return DeadLetters(name, queue.count(), len(ours), dict(_count_reasons(ours)))
+        count = queue.count()
+        ours = [letter.reason for letter in queue.look(count) if letter.drive == self._drive]
+        return DeadLetters(name, count, len(ours), dict(_count_reasons(ours)))
 
     def _seconds(self, parameter: str) -> float:
         """A time-out of the stack, 0 where an older stack has none."""

@@ -5,8 +5,7 @@ from __future__ import annotations
 import getpass
 import hashlib
 import time
-from datetime import datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -121,7 +120,7 @@ def _known_run(stack: Stack, drive: str, named: str | None = None) -> str:
 
 def _wake(stack: Stack, drive: str, run: str, execution: Execution) -> Intervention:
     """Have a running execution look once more, if it waits."""
-    after = f", redriven {execution.redrives} times so far" if execution.redrives else ""
+    after = f" (redrives so far: {execution.redrives})" if execution.redrives else ""
     for waiting in stack.ledger.waiting_runs(drive):
         if waiting.run == run:
             woken = stack.executions.wake(waiting.token)
@@ -137,12 +136,11 @@ def _wake(stack: Stack, drive: str, run: str, execution: Execution) -> Intervent
 
 def _token(execution: Execution) -> str:
     """One for each end of an execution, so that a redrive that is asked for twice is one."""
-    ended: datetime | None = execution.ended
-    return hashlib.sha256(f"{execution.arn} {ended}".encode()).hexdigest()
+    return hashlib.sha256(f"{execution.arn} {execution.ended}".encode()).hexdigest()
 
 
-def _caller(stack: Stack) -> Any:
+def _caller(stack: Stack) -> str:
     try:
-        return stack.client("sts").get_caller_identity()["Arn"]
+        return str(stack.client("sts").get_caller_identity()["Arn"])
     except (BotoCoreError, ClientError):
         return getpass.getuser()

@@ -54,9 +54,9 @@ def _execution(execution: Execution, at: datetime) -> str:
     status = f"[{_COLOURS.get(execution.status, 'default')}]{execution.status}[/]"
     times = f", started {_ago(execution.started, at)}" if execution.started else ""
     times += f", ended {_ago(execution.ended, at)}" if execution.ended else ""
-    redrives = f", redriven {execution.redrives} times" if execution.redrives > 1 else ", redriven once"
+    redrives = f", redrives: {execution.redrives}" if execution.redrives else ""
     error = f": {escape(execution.error)}" if execution.error else ""
-    return status + times + redrives * bool(execution.redrives) + error
+    return status + times + redrives + error
 
 
 def _run(run: RunStatus, at: datetime) -> Iterator[tuple[str, str]]:

@@ -197,7 +197,7 @@ def test_a_dead_letter_is_looked_at_and_stays(queue: str, body: Any, drive: str 
     )
     letters = DeadLetterQueue(stack, queue)
     for _ in range(2):
-        assert letters.look() == [("KeyError: 'x'", drive)]
+        assert letters.look(letters.count()) == [("KeyError: 'x'", drive)]
     assert letters.count() == 1
 
 
