@@ -127,11 +127,14 @@ class Inspection:
                 documented = thing.modified
             else:
                 objects += 1
-        abandoned_after = self._seconds("AbandonedAfterSeconds")
-        closes = _time(newest + abandoned_after) if newest and abandoned_after else None
+        abandoned = self._seconds("AbandonedAfterSeconds")
+        latest = _time(newest) if newest else None
         if refusal and refusal.at >= documented:
-            return Upload(objects, _time(newest) if newest else None, "refused", refusal.detail)
-        return Upload(objects, _time(newest) if newest else None, "waiting" if documented else "none", closes=closes)
+            return Upload(objects, latest, "refused", refusal.detail)
+        if documented:
+            unheard = min(abandoned, 60 * self._seconds("SweepMinutes"))
+            return Upload(objects, latest, "waiting", closes=_time(documented + unheard))
+        return Upload(objects, latest, "none", closes=_time(newest + abandoned))
 
     def _run(self, entry: RunEntry, *, latest: bool) -> RunStatus:
         run = self._stack.ledger.run(self._drive, entry.run)
@@ -213,7 +216,7 @@ class Inspection:
             elif not since:
                 counts["parked"] += 1
             else:
-                counts["overdue" if patience and self._now - since > patience else "queued"] += 1
+                counts["overdue" if self._now - since > patience else "queued"] += 1
         return counts
 
     def _failed(self, partition: int, model: str) -> Counter[str]:
@@ -273,8 +276,8 @@ class Inspection:
         return DeadLetters(name, count, len(ours), dict(_count_reasons(ours)))
 
     def _seconds(self, parameter: str) -> float:
-        """A time-out of the stack, 0 where an older stack has none."""
-        return float(self._stack.parameters.get(parameter, 0))
+        """A time of the stack's parameters, in their unit."""
+        return float(self._stack.parameter(parameter))
 
 
 def _with_answered(models: tuple[ModelStatus, ...], frames: int, turn: dict[str, Any]) -> Iterator[ModelStatus]:

@@ -101,7 +101,7 @@ def relabel_drive(stack: Stack, drive: str) -> Intervention:
         catalogue=Catalogue(stack.labels.read, time.time),
         executions=stack.executions,
         announcements=AwsAnnouncements(),
-        job_labels=job_labels(stack.parameters["JobLabels"]),
+        job_labels=job_labels(stack.parameter("JobLabels")),
         now=time.time,
     )
     run = closing.relabel(drive).run

@@ -46,9 +46,16 @@ class Stack:
 
     def output(self, name: str) -> str:
         """An output that stacks did not have from the first day; CommandError when this one lacks it."""
-        if name not in self.outputs:
+        return self._given(self.outputs, name)
+
+    def parameter(self, name: str) -> str:
+        """A parameter with which the stack was deployed; CommandError when it knows none of that name."""
+        return self._given(self.parameters, name)
+
+    def _given(self, values: Mapping[str, str], name: str) -> str:
+        if name not in values:
             raise CommandError(f"stack {self.name!r} is older than this command: it has no {name}; deploy it again")
-        return self.outputs[name]
+        return values[name]
 
     @cached_property
     def ingest(self) -> S3Bucket:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import subprocess
@@ -15,7 +16,8 @@ from typing import Any
 import pytest
 
 from autolabel.drives import FIRST_RUN, execution_name
-from autolabel.units import answers_prefix
+from autolabel.frames import FrameKey
+from autolabel.units import Unit, answers_prefix
 from autolabel.verification import job_name
 from local.deployment import PROJECT
 from tests.e2e.pipeline import START, WANTED_REFUSALS, Pipeline, eventually, image, timestamps
@@ -61,20 +63,19 @@ class Terminal:
         return ended.stderr
 
 
-def terminal(pipeline: Pipeline, user: str, permissions: list[str]) -> Terminal:
-    iam = pipeline.cloud.client("iam")
-    iam.create_user(UserName=user)
+def allowing(*permissions: str) -> str:
     statement = {"Effect": "Allow", "Action": permissions, "Resource": "*"}
-    policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
-    iam.put_user_policy(UserName=user, PolicyName="operate", PolicyDocument=policy)
-    key = iam.create_access_key(UserName=user)["AccessKey"]
-    keys = {"AWS_ACCESS_KEY_ID": key["AccessKeyId"], "AWS_SECRET_ACCESS_KEY": key["SecretAccessKey"]}
-    return Terminal({**pipeline.cloud.environment(), **keys, "COLUMNS": "160"})
+    return json.dumps({"Version": "2012-10-17", "Statement": [statement]})
 
 
 @pytest.fixture(scope="module")
 def operator(pipeline: Pipeline) -> Terminal:
-    return terminal(pipeline, "operator", documented_permissions())
+    iam = pipeline.cloud.client("iam")
+    iam.create_user(UserName="operator")
+    iam.put_user_policy(UserName="operator", PolicyName="operate", PolicyDocument=allowing(*documented_permissions()))
+    key = iam.create_access_key(UserName="operator")["AccessKey"]
+    keys = {"AWS_ACCESS_KEY_ID": key["AccessKeyId"], "AWS_SECRET_ACCESS_KEY": key["SecretAccessKey"]}
+    return Terminal({**pipeline.cloud.environment(), **keys, "COLUMNS": "160"})
 
 
 def frames(count: int) -> dict[str, bytes]:
@@ -88,12 +89,6 @@ def waiting_run(pipeline: Pipeline, drive: str, count: int = 2) -> Iterator[None
         pipeline.upload(drive, frames(count))
         eventually(lambda: pipeline.stack.ledger.waiting_runs(drive), "the wait of the run")
         yield
-
-
-def upload_of(pipeline: Pipeline, key: str, *, etag: str) -> str:
-    """The body of S3's message about an object."""
-    thing = {"bucket": {"name": pipeline.stack.ingest.name}, "object": {"key": key, "eTag": etag, "size": 1}}
-    return json.dumps({"Records": [{"eventName": "ObjectCreated:Put", "s3": thing}]})
 
 
 def answers_written(pipeline: Pipeline, drive: str) -> int:
@@ -162,39 +157,37 @@ def test_a_failed_labelling_job_that_is_redriven_twice_is_made_again_once(
     assert [job["job"] for job in operator.ask("status", "stopped-by-hand")["run"]["jobs"]] == [f"{stem}-2"]
 
 
-def test_dead_letters_tell_why_they_lie_there_and_are_moved_back(pipeline: Pipeline, operator: Terminal) -> None:
-    # Given a message that submit cannot digest, and one that was buried for a cause that is mended by now
-    sqs, outputs = pipeline.cloud.client("sqs"), pipeline.stack.outputs
-    key, mended = "drives/buried/front/no-frame.txt", "KeyError: 'mended'"
-    frame = pipeline.put("buried", f"front/{START}.png", image())
-    sqs.send_message(QueueUrl=outputs["SubmitQueueUrl"], MessageBody=upload_of(pipeline, frame, etag="\ud800"))
-    sqs.send_message(
-        QueueUrl=outputs["SubmitDeadLettersUrl"],
-        MessageBody=upload_of(pipeline, key, etag="0" * 32),
-        MessageAttributes={"reason": {"DataType": "String", "StringValue": mended}},
-    )
+def test_a_message_that_was_buried_tells_why_and_is_moved_back_once_its_cause_is_mended(
+    pipeline: Pipeline, operator: Terminal
+) -> None:
+    # Given a record in the ledger that submit cannot read
+    frame, etag = FrameKey("buried", "front", str(START), "png"), hashlib.md5(image(), usedforsecurity=False)
+    unit = Unit.of(frame, etag.hexdigest(), MODEL)
+    place: Any = {"pk": {"S": f"pending#buried#{unit.partition}"}, "sk": {"S": unit.place}}
+    table = pipeline.stack.outputs["LedgerName"]
+    pipeline.cloud.client("dynamodb").put_item(TableName=table, Item=place)
+    # When its frame is uploaded, and submit has given up on it
+    pipeline.put("buried", f"front/{START}.png", image())
 
-    def letters(count: int) -> dict[str, Any] | None:
-        submit: dict[str, Any] = operator.ask("status", "buried")["dead_letters"][0]
-        return submit if submit["messages"] == count else None
+    def letters() -> dict[str, Any]:
+        found: dict[str, Any] = operator.ask("status", "buried")["dead_letters"][0]
+        return found
 
-    # When submit has given up on the first, then the status of their drive tells of both, and takes none away
-    found = eventually(lambda: letters(2), "the burial", 60)
-    assert found["of_drive"] == 2
-    assert found["reasons"].pop(mended) == 1
-    assert [reason.split(":")[0] for reason in found["reasons"]] == ["UnicodeEncodeError"]
-    assert operator.ask("status", "buried")["next"] == (
-        "mend what its dead letters tell of, then autolabel redrive --queue submit"
-    )
-    # When they are moved back, then each is worked on once more
+    eventually(lambda: letters()["messages"], "the burial", 60)
+    # Then the status of its drive tells why, and takes nothing away
+    assert letters() == {"queue": "submit", "messages": 1, "of_drive": 1, "reasons": {"KeyError: 'key'": 1}}
+    assert letters()["messages"] == 1
+    status = operator.ask("status", "buried")
+    assert status["next"] == "mend what its dead letters tell of, then autolabel redrive --queue submit"
+    # And once a person has mended that, it is moved back and worked on
+    pipeline.cloud.client("dynamodb").delete_item(TableName=table, Key=place)
     moved = operator.ask("redrive", "--queue", "submit")
-    assert (moved["outcome"], moved["moved"]) == ("moved", 2)
-    eventually(lambda: [r for r in pipeline.stack.ledger.refusals("buried") if r.key == key], "the refusal of the key")
-    # And the hopeless one is buried again, until a person takes it away
-    eventually(lambda: letters(1), "the second burial", 60)
-    sqs.purge_queue(QueueUrl=outputs["SubmitDeadLettersUrl"])
+    assert moved == {"queue": "submit", "outcome": "moved", "moved": 1, "reasons": {"KeyError: 'key'": 1}}
+    eventually(lambda: pipeline.stack.labels.exists(unit.answer_key(1)), "the answer")
     assert operator.say("redrive", "--queue", "submit") == "there are no submit dead letters\n"
     assert operator.say("redrive", "--queue", "collect") == "there are no collect dead letters\n"
+    pipeline.close("buried", cameras={"front": {}})
+    pipeline.succeed("buried")
 
 
 def test_a_drive_is_labelled_again_with_the_answers_that_are_there(
@@ -282,5 +275,16 @@ def test_what_nobody_knows_is_an_error_that_names_it(operator: Terminal) -> None
 
 
 def test_who_lacks_a_permission_is_told_which(pipeline: Pipeline) -> None:
-    guest = terminal(pipeline, WANTED_REFUSALS, ["cloudformation:DescribeStacks"])
+    iam, account = pipeline.cloud.client("iam"), {"AWS": "arn:aws:iam::000000000000:root"}
+    trust = {"Effect": "Allow", "Principal": account, "Action": "sts:AssumeRole"}
+    document = json.dumps({"Version": "2012-10-17", "Statement": [trust]})
+    role = iam.create_role(RoleName="guest", AssumeRolePolicyDocument=document)["Role"]["Arn"]
+    iam.put_role_policy(RoleName="guest", PolicyName="look", PolicyDocument=allowing("cloudformation:DescribeStacks"))
+    taken = pipeline.cloud.client("sts").assume_role(RoleArn=role, RoleSessionName=WANTED_REFUSALS)["Credentials"]
+    keys = {
+        "AWS_ACCESS_KEY_ID": taken["AccessKeyId"],
+        "AWS_SECRET_ACCESS_KEY": taken["SecretAccessKey"],
+        "AWS_SESSION_TOKEN": taken["SessionToken"],
+    }
+    guest = Terminal({**pipeline.cloud.environment(), **keys})
     assert "lacks dynamodb:Query" in guest.refused("status", "guest")
