@@ -140,7 +140,7 @@ def test_a_failed_labelling_job_that_is_redriven_twice_is_made_again_once(
     pipeline.upload("stopped-by-hand", frames(2))
     stem = job_name(pipeline.stack.labels.name, "stopped-by-hand", FIRST_RUN, 0)
     people = eventually(
-        lambda: [job for job in operator.ask("status", "stopped-by-hand")["waits_for"] if stem in job], "the job"
+        lambda: [job for job in operator.ask("status", "stopped-by-hand")["waits_for"] if stem in job], "the job", 90
     )
     assert people == [f"people: 2 frames of labelling job {stem}-1 are not labelled"]
     pipeline.cloud.client("sagemaker").stop_labeling_job(LabelingJobName=f"{stem}-1")
@@ -247,7 +247,7 @@ def test_a_drive_that_nobody_closes_is_closed_by_the_schedule(pipeline: Pipeline
         pipeline.call("SweepFunction", {})
         return operator.ask("status", "forgotten")["runs"]
 
-    eventually(closed, "the end of the drive by the schedule")
+    eventually(closed, "the end of the drive by the schedule", 60)
     assert any("closed by schedule" in note for note in pipeline.succeed("forgotten")["notes"])
 
 
