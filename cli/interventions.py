@@ -40,18 +40,18 @@ def redrive_run(stack: Stack, drive: str, named: str | None = None, *, force: bo
     run = _known_run(stack, drive, named)
     inspection = Inspection(stack, drive, now=time.time())
     execution = inspection.execution(run)
-    latest = stack.run_of(drive)
-    if run != latest and not force:
-        raise CommandError(
-            f"run {run} of drive {drive} was followed by run {latest}: redriven, it asks people for the same frames "
-            "again; --force does it all the same"
-        )
     if execution.status == NOT_STARTED:
         raise CommandError(f"run {run} of drive {drive} has no execution: autolabel relabel {drive} starts one")
     if execution.status == "SUCCEEDED":
         return Intervention(drive, run, "nothing", f"run {run} of drive {drive} succeeded: there is nothing to redrive")
     if execution.status == "RUNNING":
         return _wake(stack, drive, run, execution)
+    latest = stack.run_of(drive)
+    if run != latest and not force:
+        raise CommandError(
+            f"run {run} of drive {drive} was followed by run {latest}: redriven, it asks people for the same frames "
+            "again; --force does it all the same"
+        )
     if execution.not_redrivable:
         raise CommandError(
             f"run {run} of drive {drive} cannot be redriven ({execution.not_redrivable}): "
