@@ -18,6 +18,11 @@ from local.cloud.cloudformation.table_settings import install_table_settings
 from local.cloud.cloudformation.unread_properties import install_property_watch
 from local.cloud.denials import install_denial_log
 from local.cloud.event_sources import install_event_sources
+from local.cloud.faults.board import BOARD
+from local.cloud.faults.calls import CallFaults
+from local.cloud.faults.control import install_control
+from local.cloud.faults.deliveries import Deliveries
+from local.cloud.faults.invocations import Invocations
 from local.cloud.json_service import Handler, serve
 from local.cloud.lambda_runtime import LambdaRuntime
 from local.cloud.permissions import guard_sagemaker, install_permissions
@@ -33,7 +38,8 @@ from local.sagemaker import service as sagemaker
 def install(boot: Boot) -> Callable[[], None]:
     """Patch the ministack of this process; the returned function ends what was started."""
     with contextlib.ExitStack() as ending:
-        runtime = LambdaRuntime(boot)
+        invocations = Invocations(BOARD)
+        runtime = LambdaRuntime(boot, invocations.invoke) if boot.settings.faults else LambdaRuntime(boot)
         runtime.install()
         ending.callback(runtime.close)
 
@@ -71,5 +77,9 @@ def install(boot: Boot) -> Callable[[], None]:
             target_prefixes=["AnyScaleFrontendService."],
         )
         register_autoscaling_types(records)
+        if boot.settings.faults:
+            Deliveries(BOARD).install()
+            CallFaults(BOARD, invocations).install()
+            install_control(BOARD)
         return ending.pop_all().close
     raise AssertionError("unreachable")

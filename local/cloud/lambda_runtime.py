@@ -8,6 +8,7 @@ import platform
 import sys
 import time
 import uuid
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,9 +29,10 @@ _VOLATILE = {"State", "StateReason", "StateReasonCode", "LastUpdateStatus", "Las
 
 
 class LambdaRuntime:
-    """Executes functions for ministack's Lambda service."""
+    """Executes functions for ministack's Lambda service; `invoke` is what gives a worker an invocation."""
 
-    def __init__(self, boot: Boot) -> None:
+    def __init__(self, boot: Boot, invoke: Callable[[Worker, Invocation], Outcome] = Worker.invoke) -> None:
+        self._invoke = invoke
         self._gateway = boot.gateway
         self._logs = boot.folder / "functions"
         self._logs.mkdir(exist_ok=True)
@@ -92,7 +94,7 @@ class LambdaRuntime:
                 function_arn=str(config.get("FunctionArn", "")),
                 trace_id=self._trace_id(config),
             )
-            return _answer(lease.worker.invoke(invocation))
+            return _answer(self._invoke(lease.worker, invocation))
         except InitError as error:
             return _answer(error.outcome)
         finally:

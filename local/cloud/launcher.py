@@ -16,6 +16,7 @@ from typing import Any
 
 import boto3
 
+from local.cloud.faults.control import FaultControl
 from local.cloud.process_tree import kill_session
 from local.cloud.settings import ACCOUNT, BOOT_VARIABLE, REGION, Boot, CloudSettings
 
@@ -116,6 +117,11 @@ class EmbeddedCloud:
         return boto3.session.Session(
             aws_access_key_id=ACCOUNT, aws_secret_access_key="embedded", region_name=REGION
         ).client(service, endpoint_url=self.endpoint_url)
+
+    @property
+    def faults(self) -> FaultControl:
+        """The faults of a cloud whose settings ask for them."""
+        return FaultControl(self.endpoint_url)
 
     def __enter__(self) -> EmbeddedCloud:
         self.start()

@@ -25,7 +25,8 @@ class CloudSettings:
     "{port}" is replaced. annotator: "module:function" that answers labelling jobs. wait_scale: factor on retry
     back-off and Wait states of state machines. max_workers: function processes alive at once. enforce_iam: functions,
     state machines, endpoints and labelling jobs may do only what the policies of their roles allow; the caller of the
-    API may do everything.
+    API may do everything. faults: the cloud injects faults when it is told to (local/cloud/faults); callers are told
+    apart by their roles, so that faults of calls need enforce_iam.
     """
 
     images: Mapping[str, Sequence[str]] = field(default_factory=dict)
@@ -33,6 +34,7 @@ class CloudSettings:
     wait_scale: float = 1.0
     max_workers: int = 8
     enforce_iam: bool = False
+    faults: bool = False
 
     def __post_init__(self) -> None:
         for image, command in self.images.items():

@@ -17,6 +17,10 @@ class MalformedPrelabel(ValueError):
     """The label that a task is to show does not have the shape of a bounding box label."""
 
 
+class JobFails(Exception):
+    """Raised by an annotator to let the job as a whole fail."""
+
+
 @dataclass(frozen=True)
 class Box:
     """A labelled box in pixels of the image, origin at the top left."""

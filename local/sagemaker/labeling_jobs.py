@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import IO, Any
 
-from local.sagemaker.annotators import Annotator, Failure, JobView, MalformedPrelabel
+from local.sagemaker.annotators import Annotator, Failure, JobFails, JobView, MalformedPrelabel
 from local.sagemaker.consolidation import NotConsolidated, failed_line, labelled_line
 from local.sagemaker.labeling_requests import job_kind
 from local.sagemaker.manifests import BadManifest, read_manifest
@@ -129,7 +129,7 @@ class LabelingJob:
     def _run(self) -> None:
         try:
             status = self._label_everything()
-        except (_JobFailed, BadManifest, BadTemplate, BadCategories, StorageError) as e:
+        except (_JobFailed, JobFails, BadManifest, BadTemplate, BadCategories, StorageError) as e:
             status, self._failure_reason = "Failed", f"ClientError: {e}"
         except Exception as e:
             _log.exception("labelling job %s", self.name)
@@ -215,6 +215,8 @@ class LabelingJob:
         except (NotConsolidated, MalformedPrelabel) as e:
             self._counts_up("failed")
             return failed_line(line, str(e), view)
+        except JobFails:
+            raise
         except Exception as e:
             _log.exception("labelling job %s: %s", self.name, line.get("source-ref"))
             self._counts_up("failed")

@@ -107,10 +107,14 @@ class Worker:
             if event.kind == "response":
                 return self._response(event.body)
 
-    def kill(self) -> None:
-        """SIGKILL the process and whatever it started, and drop its folder."""
+    def crash(self) -> None:
+        """SIGKILL the process in the middle of whatever it does; an invocation under way hears of its death."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
+
+    def kill(self) -> None:
+        """SIGKILL the process and whatever it started, and drop its folder."""
+        self.crash()
         self._process.wait()
         self._log.join(1.0)
         self._api.close()

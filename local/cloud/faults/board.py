@@ -1,0 +1,66 @@
+"""The faults that are armed in this process, and the count of those that struck."""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterable
+
+from local.cloud.faults.fault import Fault
+
+
+class FaultBoard:
+    """Decides when a fault strikes; every point of the cloud asks it. Nothing is armed at first."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._armed: list[Fault] = []
+        self._matched: Counter[int] = Counter()
+        self._struck: Counter[int] = Counter()
+        self._injected: Counter[str] = Counter()
+        self._random = random.Random()  # noqa: S311 - a rehearsal must be repeatable, nothing is secret
+        self._healing: list[Callable[[], None]] = []
+
+    def arm(self, seed: int, faults: Iterable[Fault]) -> None:
+        """Begin anew with these faults and no counts; the seed fixes the draws, not the order of what asks for them."""
+        with self._lock:
+            self._armed = list(faults)
+            self._random = random.Random(seed)  # noqa: S311 - as above
+            for counter in (self._matched, self._struck):
+                counter.clear()
+            self._injected.clear()
+
+    def disarm(self) -> None:
+        """Let the world heal: no further fault strikes, and what was held back goes on."""
+        with self._lock:
+            self._armed = []
+        for heal in self._healing:
+            heal()
+
+    def on_disarm(self, heal: Callable[[], None]) -> None:
+        """Have something done whenever the world heals."""
+        self._healing.append(heal)
+
+    def draw(self, point: str, matches: Callable[[Fault], bool]) -> Fault | None:
+        """The fault that strikes here and now, if any; the first that matches and has strikes left."""
+        with self._lock:
+            for position, fault in enumerate(self._armed):
+                if fault.point != point or self._struck[position] >= fault.times or not matches(fault):
+                    continue
+                self._matched[position] += 1
+                if self._matched[position] <= fault.skip or self._random.random() >= fault.probability:
+                    continue
+                self._struck[position] += 1
+                self._injected[str(fault)] += 1
+                return fault
+        return None
+
+    def injected(self) -> dict[str, int]:
+        """How often each fault struck since it was armed."""
+        with self._lock:
+            return dict(self._injected)
+
+
+BOARD = FaultBoard()
+"""The board of this process; a cloud is a process of its own."""

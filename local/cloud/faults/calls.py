@@ -1,0 +1,116 @@
+"""Faults of requests to the gateway, in the words and the wire format of the service that was asked.
+
+microburst reads the operation from a request and writes the error as botocore's models have it; the callers, who are
+told apart by the role that they act in, and the killing of them are this module's.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from microburst.core.context import RequestContext
+from microburst.detection import detect
+from microburst.protocols import render_error
+from multidict import CIMultiDict
+
+from local.cloud import symbols
+from local.cloud.faults.board import FaultBoard
+from local.cloud.faults.fault import Fault
+from local.cloud.faults.invocations import Invocations
+from local.cloud.json_service import Handler, Response
+
+_log = logging.getLogger("embedded-cloud")
+_SERVICES = ("dynamodb", "events", "lambda", "s3", "sagemaker", "sns", "sqs", "states")
+# Transient errors that botocore's models do not know; their status decides whether an SDK tries again.
+_STATUS = {
+    "SlowDown": 503,
+    "ServiceUnavailable": 503,
+    "ServiceUnavailableException": 503,
+    "ServiceException": 500,
+    "InternalError": 500,
+    "InternalFailure": 500,
+    "InternalServerError": 500,
+    "ThrottlingException": 400,
+    "TooManyRequestsException": 429,
+}
+_CONFLICT = {"CancellationReasons": [{"Code": "TransactionConflict", "Message": "Transaction is ongoing for the item"}]}
+
+
+class CallFaults:
+    """Answers requests of functions, state machines, endpoints and labelling jobs with the board's faults.
+
+    Who acts as the account itself (operators, fleets, tests) is left alone.
+    """
+
+    def __init__(self, board: FaultBoard, invocations: Invocations) -> None:
+        self._board = board
+        self._invocations = invocations
+
+    def install(self) -> None:
+        """Get between the gateway and the services; whoever may not call was refused before."""
+        handlers = symbols.find("app", "SERVICE_HANDLERS")
+        for service in _SERVICES:
+            handlers[service] = self.faulty(handlers[service])
+
+    def faulty(self, handle: Handler) -> Handler:
+        """A service that the board's faults strike."""
+
+        async def handler(
+            method: str, path: str, headers: dict[str, str], body: bytes, query: dict[str, Any]
+        ) -> Response:
+            caller = _caller(headers, query)
+            if not caller:
+                return await handle(method, path, headers, body, query)
+            call = _read(method, path, headers, body, query)
+            fault = self._board.draw("call", lambda fault: _matches(fault, call, caller))
+            if fault is None:
+                return await handle(method, path, headers, body, query)
+            _log.info("fault: %s strikes %s", fault, caller)
+            if fault.kind == "kill-before":
+                # Nobody is left to read this.
+                self._invocations.kill_caller(headers.get("x-amzn-trace-id", ""))
+            if fault.kind in ("error", "kill-before"):
+                return _error(fault.code or "InternalFailure", call)
+            answer = await handle(method, path, headers, body, query)
+            if fault.kind == "lost":
+                return _error(fault.code, call)
+            self._invocations.kill_caller(headers.get("x-amzn-trace-id", ""))
+            return answer
+
+        return handler
+
+
+def _caller(headers: dict[str, str], query: dict[str, Any]) -> str:
+    """The session's name of a caller that acts as a role: a function's, `states` or `SageMaker`; else empty."""
+    key = symbols.find("core.router", "extract_access_key_id")(headers, query)
+    session = symbols.find("services.sts", "_sessions").get(key)
+    return str(session["Arn"]).rpartition("/")[2] if session else ""
+
+
+def _read(method: str, path: str, headers: dict[str, str], body: bytes, query: dict[str, Any]) -> RequestContext:
+    first = {name: value[0] if isinstance(value, list) else value for name, value in query.items()}
+    call = detect(CIMultiDict(headers), method, path, first, body)
+    if call.service == "sagemaker" and path.startswith("/endpoints/"):
+        # The runtime signs as the control plane does.
+        call.service, call.operation, call.protocol = "sagemaker-runtime", "InvokeEndpointAsync", "rest-json"
+    return call
+
+
+def _matches(fault: Fault, call: RequestContext, caller: str) -> bool:
+    return fault.target in caller and fault.service in ("", call.service) and fault.operation in ("", call.operation)
+
+
+def _error(code: str, call: RequestContext) -> Response:
+    status, headers, body = render_error(
+        call.service,
+        code,
+        "injected",
+        _STATUS.get(code),
+        protocol=call.protocol,
+        query_compat=call.query_compat,
+        request_ct=call.headers.get("Content-Type"),
+        fields=_CONFLICT if code == "TransactionCanceledException" else None,
+        resource=call.path,
+    )
+    return status, headers, b"" if call.method == "HEAD" else body

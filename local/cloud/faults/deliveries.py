@@ -1,0 +1,89 @@
+"""Faults on the way from S3 and SNS to queues, which deliver at least once and in any order."""
+
+from __future__ import annotations
+
+import contextvars
+import threading
+from collections.abc import Callable
+
+from local.cloud import symbols
+from local.cloud.faults.board import FaultBoard
+
+Deliver = Callable[[], None]
+
+
+class Deliveries:
+    """Drops, doubles, delays and reorders deliveries as the board says."""
+
+    def __init__(self, board: FaultBoard) -> None:
+        self._board = board
+        self._held: list[Deliver] = []
+        self._lock = threading.Lock()
+        board.on_disarm(self.release)
+
+    def install(self) -> None:
+        """Get between ministack's S3 and SNS and its queues."""
+        symbols.wrap(
+            "services.s3",
+            "_deliver_event_to_sqs",
+            lambda original: (
+                lambda arn, event_payload, bucket_region, bucket_name="": self.deliver(
+                    arn, lambda: original(arn, event_payload, bucket_region, bucket_name)
+                )
+            ),
+            parameters=("arn", "event_payload", "bucket_region", "bucket_name"),
+        )
+        symbols.wrap(
+            "services.sns",
+            "_deliver_to_sqs",
+            lambda original: (
+                lambda endpoint, *rest, **more: self.deliver(endpoint, lambda: original(endpoint, *rest, **more))
+            ),
+            parameters=(
+                *("endpoint", "envelope", "raw", "raw_message", "message_group_id", "message_dedup_id"),
+                *("message_attributes", "topic_arn"),
+            ),
+        )
+
+    def deliver(self, queue: str, delivery: Deliver) -> None:
+        """Deliver to a queue, or do to the delivery what a fault asks for."""
+        # The account of the request travels in the context, and a held delivery is made by another thread.
+        context = contextvars.copy_context()
+        fault = self._board.draw("delivery", lambda fault: fault.target in queue)
+        match fault.kind if fault else "":
+            case "drop":
+                return
+            case "double":
+                delivery()
+                delivery()
+            case "delay" if fault:
+                self._hold(lambda: context.run(delivery), fault.seconds)
+            case "reorder" if fault:
+                # Whatever comes within the time overtakes it, and of those that wait the last goes first.
+                self._hold(lambda: context.run(delivery), fault.seconds, first=True)
+            case _:
+                delivery()
+
+    def release(self) -> None:
+        """Deliver all that is held, at once."""
+        with self._lock:
+            held, self._held = self._held, []
+        for delivery in held:
+            delivery()
+
+    def _hold(self, delivery: Deliver, seconds: float, *, first: bool = False) -> None:
+        with self._lock:
+            self._held.insert(0 if first else len(self._held), delivery)
+        timer = threading.Timer(seconds, self._let_go, (None if first else delivery,))
+        timer.daemon = True
+        timer.start()
+
+    def _let_go(self, delivery: Deliver | None) -> None:
+        """Deliver this one, or whichever is first; unless the world healed before."""
+        with self._lock:
+            if delivery is None:
+                delivery = self._held[0] if self._held else None
+            if delivery not in self._held:
+                return
+            self._held.remove(delivery)
+        delivery()

@@ -1,0 +1,187 @@
+"""One plan on the stage: faults strike, the world heals, a person mends what only a person can, and all is checked."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from autolabel.drives import FIRST_RUN, execution_name
+from tests.chaos.checker import Verdict, executions, gather, judge, pending_keys
+from tests.chaos.fleet import Upload
+from tests.chaos.plans import Plan
+from tests.chaos.stage import Stage, until
+from tests.chaos.world import World
+
+# A drive that has not ended so long after the world healed is stuck.
+PATIENCE_SECONDS = 90.0
+SETTLING_SECONDS = 30.0
+# So often a person redrives one run before giving up.
+MOST_REDRIVES = 4
+DEAD_LETTERS = {"SubmitDeadLetters": "SubmitQueue", "CollectDeadLetters": "CollectQueue"}
+
+
+@dataclass
+class Outcome:
+    """What came of a plan. `redrives`: what a person had to do; `stuck`: why a drive did not end, line by line."""
+
+    plan: Plan
+    injected: dict[str, int] = field(default_factory=dict)
+    verdicts: dict[str, Verdict] = field(default_factory=dict)
+    redrives: int = 0
+    swept: int = 0
+    seconds: float = 0.0
+    stuck: list[str] = field(default_factory=list)
+
+    @property
+    def good(self) -> bool:
+        return not self.stuck and all(verdict.good for verdict in self.verdicts.values())
+
+    @property
+    def frames(self) -> int:
+        return sum(verdict.frames for verdict in self.verdicts.values())
+
+    @property
+    def lost(self) -> int:
+        return sum(len(verdict.lost) for verdict in self.verdicts.values())
+
+    @property
+    def doubled(self) -> int:
+        return sum(len(verdict.doubled) for verdict in self.verdicts.values())
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "plan": self.plan.name,
+            "seed": self.plan.seed,
+            "injected": self.injected,
+            "frames": self.frames,
+            "lost": self.lost,
+            "doubled": self.doubled,
+            "redrives": self.redrives,
+            "swept": self.swept,
+            "seconds": round(self.seconds, 1),
+            "good": self.good,
+            "stuck": self.stuck,
+            "problems": {drive: [*v.lost, *v.doubled, *v.problems] for drive, v in self.verdicts.items() if not v.good},
+        }
+
+
+class Rehearsal:
+    """A plan, whose drives' names begin with `label`."""
+
+    def __init__(self, stage: Stage, plan: Plan, label: str) -> None:
+        self._stage = stage
+        self._outcome = Outcome(plan)
+        self._uploads = [Upload(stage, f"{label}-{i}", drive) for i, drive in enumerate(plan.drives)]
+        self._redriven: dict[str, int] = {}
+
+    def run(self) -> Outcome:
+        """Play the plan and check what came of it."""
+        began = time.monotonic()
+        outcome, plan = self._outcome, self._outcome.plan
+        world = World(self._stage, plan.events)
+        self._stage.cloud.faults.arm(plan.seed, plan.faults)
+        try:
+            world.begin()
+            self._upload()
+            until(self._all_succeeded, plan.seconds - (time.monotonic() - began))
+        finally:
+            self._stage.cloud.faults.disarm()
+            world.heal()
+        outcome.injected = {**self._stage.cloud.faults.injected(), **world.happened}
+        if until(self._mended, PATIENCE_SECONDS):
+            until(self._settled, SETTLING_SECONDS)
+            for upload in self._uploads:
+                outcome.verdicts[upload.drive] = judge(gather(self._stage, upload.drive, frozenset(upload.promised)))
+        else:
+            outcome.stuck = list(self._waits())
+        outcome.seconds = time.monotonic() - began
+        return outcome
+
+    def _upload(self) -> None:
+        threads = [threading.Thread(target=upload.run, daemon=True) for upload in self._uploads]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    def _all_succeeded(self) -> bool:
+        return all(self._status(upload.drive) == "SUCCEEDED" for upload in self._uploads)
+
+    def _mended(self) -> bool:
+        """Do what is a person's part; whether every drive has ended well."""
+        for dead, queue in DEAD_LETTERS.items():
+            if self._stage.messages(dead):
+                self._move(dead, queue)
+        for upload in self._uploads:
+            status = self._status(upload.drive)
+            if status == "":
+                self._sweep(upload)
+            elif status in ("FAILED", "TIMED_OUT", "ABORTED") and self._redriven.get(upload.drive, 0) < MOST_REDRIVES:
+                self._redriven[upload.drive] = self._redriven.get(upload.drive, 0) + 1
+                self._outcome.redrives += 1
+                self._stage.client("stepfunctions").redrive_execution(executionArn=self._arn(upload.drive))
+        return self._all_succeeded()
+
+    def _settled(self) -> bool:
+        queues = any(self._stage.messages(queue) for queue in DEAD_LETTERS.values())
+        return not queues and not any(pending_keys(self._stage, upload.drive) for upload in self._uploads)
+
+    def _sweep(self, upload: Upload) -> None:
+        """Nobody heard of the drive's end: its document is put again once the queue is empty."""
+        if not self._stage.messages("SubmitQueue"):
+            self._outcome.swept += 1
+            upload.close()
+
+    def _move(self, dead: str, queue: str) -> None:
+        sqs = self._stage.client("sqs")
+        arns = [
+            sqs.get_queue_attributes(QueueUrl=self._stage.queue_url(name), AttributeNames=["QueueArn"])["Attributes"]
+            for name in (dead, queue)
+        ]
+        sqs.start_message_move_task(SourceArn=arns[0]["QueueArn"], DestinationArn=arns[1]["QueueArn"])
+        self._outcome.redrives += 1
+
+    def _arn(self, drive: str) -> str:
+        return self._stage.stack.execution_arn(execution_name(drive, FIRST_RUN))
+
+    def _status(self, drive: str) -> str:
+        """The execution's status; empty when there is none."""
+        try:
+            execution = self._stage.client("stepfunctions").describe_execution(executionArn=self._arn(drive))
+        except ClientError as e:
+            if e.response["Error"]["Code"] != "ExecutionDoesNotExist":
+                raise
+            return ""
+        return str(execution["status"])
+
+    def _waits(self) -> Iterable[str]:
+        """What the drives that did not end wait for."""
+        for queue in ("SubmitQueue", "CollectQueue", *DEAD_LETTERS):
+            yield f"{queue}: {self._stage.messages(queue)} messages"
+        for upload in self._uploads:
+            drive = upload.drive
+            yield f"{drive}: executions {executions(self._stage, drive)}, redriven {self._redriven.get(drive, 0)} times"
+            yield f"{drive}: pending {sorted(key for key, _ in pending_keys(self._stage, drive))}"
+            yield f"{drive}: waiting runs {len(self._stage.stack.ledger.waiting_runs(drive))}"
+            yield from (f"{drive}: {line}" for line in self._history(drive))
+        for log in sorted((self._stage.cloud.folder / "functions").glob("*.log")):
+            lines = [
+                line for line in log.read_text(errors="replace").splitlines() if self._uploads[0].drive[:-2] in line
+            ]
+            yield from (f"{log.stem}: {line[:400]}" for line in lines[-3:])
+
+    def _history(self, drive: str) -> list[str]:
+        if not self._status(drive):
+            return []
+        events = self._stage.client("stepfunctions").get_execution_history(
+            executionArn=self._arn(drive), reverseOrder=True, maxResults=8
+        )["events"]
+        return [
+            f"{e['type']} {next((v for k, v in e.items() if k.endswith('Details')), '')}"[:400]
+            for e in reversed(events)
+        ]

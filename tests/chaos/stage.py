@@ -1,0 +1,101 @@
+"""Where rehearsals happen: one embedded cloud with the stack deployed once, in seconds where AWS takes hours."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from cli.catalogue import add_model, read_document
+from cli.stack import Stack
+from local.cloud.launcher import EmbeddedCloud
+from local.cloud.settings import CloudSettings
+from local.deployment import PROJECT, STACK, deploy_endpoint, deploy_stack
+
+MODEL = "chaos"
+VISIBILITY_SECONDS = 6
+PARAMETERS = {
+    "QueueFunctionTimeoutSeconds": "5",
+    "QueueVisibilitySeconds": str(VISIBILITY_SECONDS),
+    "AwaitTimeoutSeconds": "3",
+    "UnsubmittedAfterSeconds": "4",
+    "MaxAnswerWaitSeconds": "8",
+    "FirstWaitSeconds": "1",
+    "ShardFrames": "4",
+    "MaxJobObjects": "8",
+}
+
+
+@dataclass(frozen=True)
+class Stage:
+    """The deployed pipeline, and the hands on the world around it."""
+
+    cloud: EmbeddedCloud
+    stack: Stack
+    moods: Path
+
+    def client(self, service: str) -> Any:
+        return self.cloud.client(service)
+
+    def set_moods(self, moods: Mapping[str, float]) -> None:
+        """Let the model misbehave at these shares of its requests."""
+        temporary = self.moods.with_suffix(".new")
+        temporary.write_text(json.dumps(moods))
+        temporary.replace(self.moods)
+
+    def queue_url(self, name: str) -> str:
+        """The queue with this logical name, as `SubmitQueue`."""
+        urls: list[str] = self.client("sqs").list_queues(MaxResults=1000)["QueueUrls"]
+        return next(url for url in urls if f"-{name}-" in url)
+
+    def messages(self, name: str) -> int:
+        """Messages in a queue, those that are hidden included."""
+        counts = ("ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible")
+        attributes = self.client("sqs").get_queue_attributes(QueueUrl=self.queue_url(name), AttributeNames=list(counts))
+        return sum(int(attributes["Attributes"][count]) for count in counts)
+
+    def function(self, name: str) -> str | None:
+        """The full name of a function of the stack, if it has it."""
+        functions = self.client("lambda").list_functions(MaxItems=50)["Functions"]
+        return next((f["FunctionName"] for f in functions if f"-{name}-" in f["FunctionName"]), None)
+
+
+def until(look: Callable[[], bool], seconds: float, pause: float = 0.2) -> bool:
+    """Whether `look` says yes within so many seconds."""
+    deadline = time.monotonic() + seconds
+    while not look():
+        if time.monotonic() > deadline:
+            return False
+        # Polls another process.
+        time.sleep(pause)
+    return True
+
+
+@contextmanager
+def set_stage(folder: Path) -> Iterator[Stage]:
+    """Boot the cloud, deploy the stack and the model's endpoint; all of it ends with the block."""
+    moods = folder / "moods.json"
+    image = (sys.executable, "-m", "tests.chaos.model", "--port", "{port}", "--moods", str(moods))
+    settings = CloudSettings(
+        images={MODEL: image},
+        annotator="tests.chaos.annotators:annotate",
+        wait_scale=0.1,
+        max_workers=12,
+        enforce_iam=True,
+        faults=True,
+    )
+    with EmbeddedCloud(folder, settings=settings) as cloud:
+        deploy_stack(cloud, folder, PARAMETERS)
+        stack = Stack.find(STACK, cloud.client)
+        model = read_document(PROJECT / "models" / "yolox-nano.json", endpoint=MODEL)
+        model = msgspec.structs.replace(model, name=MODEL, invocation_timeout=2, queue_ttl=60)
+        deploy_endpoint(cloud, stack.outputs, endpoint=MODEL, image=MODEL, stack=MODEL)
+        add_model(stack, model, default=True)
+        yield Stage(cloud, stack, moods)

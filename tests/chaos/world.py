@@ -1,0 +1,131 @@
+"""What happens around the pipeline during a rehearsal: endpoints go and come, models have moods, strangers write."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections import Counter
+
+from botocore.exceptions import ClientError
+
+from tests.chaos.plans import WorldEvent
+from tests.chaos.stage import MODEL, Stage, until
+
+_NOTIFICATION = {
+    "eventVersion": "1.0",
+    "eventSource": "aws:sagemaker",
+    "eventName": "InferenceResult",
+    "invocationStatus": "Completed",
+    "inferenceId": "chaos.0001.1.0123456789abcdef",
+    "requestParameters": {"endpointName": "somebody-elses", "inputLocation": "s3://elsewhere/drives/a/b/c.png"},
+    "responseParameters": {"outputLocation": "s3://elsewhere/inference/out"},
+}
+_RECORD = {"eventName": "ObjectCreated:Put", "s3": {"bucket": {"name": "elsewhere"}, "object": {}}}
+_STRANGERS = (
+    "",
+    "no JSON at all",
+    "[" * 50_000,
+    "null",
+    '{"Event": "s3:TestEvent"}',
+    json.dumps({"eventSource": "aws:sagemaker", "eventName": "TestNotification"}),
+    json.dumps({"Records": [_RECORD]}),
+    json.dumps(
+        {
+            "Records": [
+                {
+                    **_RECORD,
+                    "s3": {
+                        "bucket": {"name": "elsewhere"},
+                        "object": {"key": "drives/x/front/1700000000000000000.png", "eTag": "0", "size": 3},
+                    },
+                }
+            ]
+        }
+    ),
+    json.dumps({"kind": "unit", "unit": {"drive": "x"}, "key": "../../etc/passwd", "etag": "0"}),
+    json.dumps(_NOTIFICATION),
+    json.dumps({**_NOTIFICATION, "invocationStatus": "Failed", "failureReason": 7}),
+)
+
+
+class World:
+    """Plays a plan's events, each on a thread of its own."""
+
+    def __init__(self, stage: Stage, events: tuple[WorldEvent, ...]) -> None:
+        self.happened: Counter[str] = Counter()
+        self._stage = stage
+        self._endpoint = threading.Lock()
+        # An event before the first upload is over when the upload begins.
+        for event in events:
+            if event.at < 0 and event.kind == "endpoint-away":
+                self._delete()
+        self._threads = [threading.Thread(target=self._play, args=(event,), daemon=True) for event in events]
+
+    def begin(self) -> None:
+        for thread in self._threads:
+            thread.start()
+
+    def heal(self) -> None:
+        """Wait until every event is over, and put right what it left."""
+        for thread in self._threads:
+            thread.join()
+        self._stage.set_moods({})
+
+    def _play(self, event: WorldEvent) -> None:
+        # The plan's time-table.
+        time.sleep(max(0.0, event.at))
+        self.happened[str(event)] += 1
+        match event.kind:
+            case "moods":
+                self._stage.set_moods(dict(event.moods))
+                time.sleep(event.seconds)
+                self._stage.set_moods({})
+            case "strangers":
+                self._write()
+            case "endpoint-away":
+                self._away(event.seconds)
+            case "endpoint-update":
+                self._update()
+
+    def _away(self, seconds: float) -> None:
+        with self._endpoint:
+            config = self._delete()
+            time.sleep(seconds)
+            sagemaker = self._stage.client("sagemaker")
+            until(lambda: _status(self._stage) == "", 20)
+            sagemaker.create_endpoint(EndpointName=MODEL, EndpointConfigName=config)
+            self._await_service()
+
+    def _update(self) -> None:
+        with self._endpoint:
+            sagemaker = self._stage.client("sagemaker")
+            config = sagemaker.describe_endpoint(EndpointName=MODEL)["EndpointConfigName"]
+            sagemaker.update_endpoint(EndpointName=MODEL, EndpointConfigName=config)
+            self._await_service()
+
+    def _delete(self) -> str:
+        """Delete the endpoint unless it is gone; its configuration's name."""
+        sagemaker = self._stage.client("sagemaker")
+        if _status(self._stage) == "InService":
+            sagemaker.delete_endpoint(EndpointName=MODEL)
+        (config,) = (c["EndpointConfigName"] for c in sagemaker.list_endpoint_configs()["EndpointConfigs"])
+        return str(config)
+
+    def _await_service(self) -> None:
+        if not until(lambda: _status(self._stage) == "InService", 30):
+            raise AssertionError(f"the endpoint is {_status(self._stage)!r}")
+
+    def _write(self) -> None:
+        sqs = self._stage.client("sqs")
+        for queue in ("SubmitQueue", "CollectQueue"):
+            for body in _STRANGERS:
+                sqs.send_message(QueueUrl=self._stage.queue_url(queue), MessageBody=body or " ")
+
+
+def _status(stage: Stage) -> str:
+    """The endpoint's status, empty when there is none."""
+    try:
+        return str(stage.client("sagemaker").describe_endpoint(EndpointName=MODEL)["EndpointStatus"])
+    except ClientError:
+        return ""
