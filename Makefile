@@ -8,7 +8,7 @@ ARCHITECTURE ?= arm64
 CODE = layers/autolabel/autolabel functions cli
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo cloud test lint format bench load build requirements clean
+.PHONY: help setup demo cloud test lint format bench load chaos build requirements clean
 
 help:
 	@echo "make demo [DRIVE=<video or folder of images>] [FRAMES=100]   the whole pipeline on this machine, on real frames"
@@ -17,6 +17,7 @@ help:
 	@echo "make cloud    the embedded cloud, left running with the stack deployed"
 	@echo "make bench    figures, as ratios side by side (SHORT=1 for a short run)"
 	@echo "make load     10 drives at once on the embedded cloud: frames/s, and where the time goes (DRIVES=, FRAMES=)"
+	@echo "make chaos [SEED=1] [N=200]   drives under faults, on the embedded cloud (SHORT=1 for each scenario once)"
 	@echo "make build    the stack built for AWS: sam deploy follows (README.md)"
 
 # The environments are complete when their stamp is; a failure half way leaves none, and the next run begins anew.
@@ -60,6 +61,9 @@ bench: setup
 
 load: setup
 	$(IN) tests.load $(if $(DRIVES),--drives $(DRIVES)) $(if $(FRAMES),--frames $(FRAMES))
+
+chaos: setup
+	$(IN) tests.chaos $(if $(SHORT),--short) $(if $(SEED),--seed $(SEED)) $(if $(N),--plans $(N))
 
 build: setup
 	AUTOLABEL_RUNTIME=$(RUNTIME) AUTOLABEL_ARCHITECTURE=$(ARCHITECTURE) SAM_CLI_TELEMETRY=0 .venv-sam/bin/sam build

@@ -129,7 +129,8 @@ def gather(stage: Stage, drive: str, promised: frozenset[str]) -> Evidence:
         executions=executions(stage, drive),
         jobs=_jobs(stage, f"s3://{labels}/{run}manifests/"),
         manifests=[f"s3://{labels}/{key}" for key in manifests],
-        pending=sorted(key for key, _ in pending & {(line["key"], line["etag"]) for line in listing}),
+        # Objects that the listing refused are no units of the run, and nobody waits for them.
+        pending=sorted(key for key, _ in pending & {(x["key"], x["etag"]) for x in listing if not x.get("refused")}),
         waiting=len(stage.stack.ledger.waiting_runs(drive)),
     )
 

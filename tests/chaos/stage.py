@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from local.deployment import PROJECT, STACK, deploy_endpoint, deploy_stack
 
 MODEL = "chaos"
 VISIBILITY_SECONDS = 6
+QUEUE_CONCURRENCY = 3
 PARAMETERS = {
     "QueueFunctionTimeoutSeconds": "5",
     "QueueVisibilitySeconds": str(VISIBILITY_SECONDS),
@@ -33,7 +35,7 @@ PARAMETERS = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Stage:
     """The deployed pipeline, and the hands on the world around it."""
 
@@ -41,6 +43,7 @@ class Stage:
     stack: Stack
     moods: Path
 
+    @cache  # noqa: B019 - a stage lives as long as the process; a new client takes a tenth of a second
     def client(self, service: str) -> Any:
         return self.cloud.client(service)
 
@@ -50,6 +53,7 @@ class Stage:
         temporary.write_text(json.dumps(moods))
         temporary.replace(self.moods)
 
+    @cache  # noqa: B019 - as above
     def queue_url(self, name: str) -> str:
         """The queue with this logical name, as `SubmitQueue`."""
         urls: list[str] = self.client("sqs").list_queues(MaxResults=1000)["QueueUrls"]
@@ -61,6 +65,7 @@ class Stage:
         attributes = self.client("sqs").get_queue_attributes(QueueUrl=self.queue_url(name), AttributeNames=list(counts))
         return sum(int(attributes["Attributes"][count]) for count in counts)
 
+    @cache  # noqa: B019 - as above
     def function(self, name: str) -> str | None:
         """The full name of a function of the stack, if it has it."""
         functions = self.client("lambda").list_functions(MaxItems=50)["Functions"]
@@ -87,7 +92,7 @@ def set_stage(folder: Path) -> Iterator[Stage]:
         images={MODEL: image},
         annotator="tests.chaos.annotators:annotate",
         wait_scale=0.1,
-        max_workers=12,
+        max_workers=16,
         enforce_iam=True,
         faults=True,
     )
@@ -98,4 +103,10 @@ def set_stage(folder: Path) -> Iterator[Stage]:
         model = msgspec.structs.replace(model, name=MODEL, invocation_timeout=2, queue_ttl=60)
         deploy_endpoint(cloud, stack.outputs, endpoint=MODEL, image=MODEL, stack=MODEL)
         add_model(stack, model, default=True)
-        yield Stage(cloud, stack, moods)
+        stage = Stage(cloud, stack, moods)
+        for name in ("SubmitFunction", "CollectFunction"):
+            # One machine has few processors: without this the two would take all processes from the others.
+            stage.client("lambda").put_function_concurrency(
+                FunctionName=stage.function(name), ReservedConcurrentExecutions=QUEUE_CONCURRENCY
+            )
+        yield stage

@@ -20,8 +20,8 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workbench]:
 
 @pytest.fixture(scope="session")
 def strict(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workbench]:
-    """Where roles are held to their policies, with a model server for the image `stub`."""
+    """Where roles are held to their policies and faults can be armed, with a model server for the image `stub`."""
     stub = [sys.executable, "-m", "local.model_server.stub", "--port", "{port}"]
-    settings = CloudSettings(images={"stub": stub}, wait_scale=0.05, enforce_iam=True)
+    settings = CloudSettings(images={"stub": stub}, wait_scale=0.05, enforce_iam=True, faults=True)
     with EmbeddedCloud(tmp_path_factory.mktemp("strict"), settings=settings) as cloud:
         yield Workbench(cloud)
