@@ -12,6 +12,8 @@ from local.cloud.stepfunctions.integrations.clients import Clients
 
 POLL_SECONDS = 0.25
 _PREFIX = "SageMaker"
+# The error shapes of CreateLabelingJob, DescribeLabelingJob and StopLabelingJob in botocore's model.
+_MODELLED = frozenset({"ResourceInUse", "ResourceLimitExceeded", "ResourceNotFound"})
 
 
 def create(clients: Clients, arguments: Any, _: Cancellation) -> Any:
@@ -43,7 +45,7 @@ def _ask(call: Any) -> Any:
     try:
         return ask(_PREFIX, call)
     except StateError as error:
-        if error.error == "SageMaker.ValidationException":
-            # SageMaker does not model this one, so the integration reports it by the SDK's base class.
+        if error.error.removeprefix("SageMaker.").removesuffix("Exception") not in _MODELLED:
+            # Refused requests, throttles and 5xx are no errors of SageMaker's model: the SDK's base class reports them.
             raise StateError("SageMaker.AmazonSageMakerException", error.cause) from error
         raise
