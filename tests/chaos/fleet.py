@@ -38,7 +38,7 @@ class Upload:
             time.sleep(plan.pause)
         if plan.closing == "first":
             self.promised.clear()
-        else:
+        elif plan.closing != "never":
             self.close()
         for name, kind in plan.late:
             self._frame(name, kind, promised=False)

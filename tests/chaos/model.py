@@ -1,8 +1,8 @@
 """The model of the rehearsals: answers as a frame's width asks (tests/e2e/choosy_model.py), and misbehaves for a while.
 
 `python -m tests.chaos.model --port N --moods FILE`: the file, which may change at any time, is a JSON object of mood to
-share of requests. error: 500. garbage: no JSON. truncated: JSON cut off. broken: the connection is cut off.
-hang: no answer. exit: the server ends.
+share of requests. slow: two thirds of a second. error: 500. garbage: no JSON. truncated: JSON cut off. broken: the
+connection is cut off. hang: no answer. exit: the server ends.
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ class MoodyModel(ChoosyModel):
 
     def predict(self, request: Request) -> Reply:
         match self._mood():
+            case "slow":
+                time.sleep(0.67)
             case "error":
                 raise Refusal(500, "out of memory")
             case "garbage":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from local.cloud.faults.fault import Fault
 from tests.chaos.stage import VISIBILITY_SECONDS
@@ -34,12 +35,16 @@ class WorldEvent:
         return " ".join(part for part in ("world", self.kind, what) if part)
 
 
+SLOW_MODEL = WorldEvent("moods", 0, 5, (("slow", 1.0),))
+"""So that a run has something to wait for."""
+
+
 @dataclass(frozen=True)
 class DrivePlan:
     """What a fleet uploads. `frames`: (name, what it is, as fleet.py knows it); `late`: put after drive.json.
 
     closing: once, twice, first (before the frames), refused (a bad drive.json before the good one), changed (another
-    one afterwards). pause: seconds between frames.
+    one afterwards), never (the schedule has to). pause: seconds between frames.
     """
 
     frames: tuple[tuple[str, str], ...]
@@ -88,93 +93,74 @@ def named_plans() -> list[Plan]:
         plans.append(Plan(name, seed, uploads, faults, events, seconds))
 
     plan("no fault", drives=2)
-    for target, kind_of in (("Submit", "S3 events"), ("Collect", "notifications")):
-        plan(f"{kind_of} dropped", Fault("delivery", "drop", target, probability=0.5, times=8))
-        plan(f"{kind_of} doubled", Fault("delivery", "double", target, times=30))
-        plan(f"{kind_of} delayed", Fault("delivery", "delay", target, probability=0.5, times=10, seconds=3))
-        plan(f"{kind_of} reordered", Fault("delivery", "reorder", target, times=30, seconds=0.7))
-    plan("drive.json's event dropped", Fault("delivery", "drop", "Submit", times=1, skip=8), seconds=2)
-    plan("strangers", WorldEvent("strangers"), WorldEvent("strangers", 1.5))
-    for function in (*QUEUE_FUNCTIONS, *STATE_FUNCTIONS):
+    for target, what in (("SubmitQueue", "S3 events"), ("CollectQueue", "notifications")):
+        plan(f"{what} dropped", Fault("delivery", "drop", target, probability=0.5, times=8))
+        plan(f"{what} doubled", Fault("delivery", "double", target, times=30))
+        plan(f"{what} delayed", Fault("delivery", "delay", target, probability=0.5, times=10, seconds=3))
+        plan(f"{what} reordered", Fault("delivery", "reorder", target, times=30, seconds=0.7))
+    plan("drive.json's event dropped", Fault("delivery", "drop", "drive.json"), seconds=1)
+    plan("malformed and foreign messages", WorldEvent("strangers"), WorldEvent("strangers", 1.5))
+    for function in QUEUE_FUNCTIONS:
         plan(f"{function} killed before", invocation("kill-before", function, times=2))
         plan(f"{function} killed after", invocation("kill-after", function, times=2))
-    for operation in ("PutItem", "InvokeEndpointAsync", "UpdateItem", "DeleteItem", "SendTaskSuccess"):
-        plan(f"killed at {operation}", *_kills(operation))
-    for operation in ("StartExecution", "SendMessageBatch", "PutObject", "TransactWriteItems"):
-        plan(f"killed at {operation}", *_kills(operation), moods_of_frames=True)
-    for function in QUEUE_FUNCTIONS:
         slow = invocation("slow", function, times=2, seconds=OUTLIVES_VISIBILITY)
         plan(f"{function} outlives visibility", slow, seconds=3)
+    for kind in ("kill-before", "kill-after"):
+        plan(f"functions of all tasks {kind}", *(invocation(kind, function) for function in STATE_FUNCTIONS))
+    for operation in ("PutItem", "InvokeEndpointAsync", "UpdateItem", "DeleteItem", "StartExecution"):
+        plan(f"killed at {operation}", *_kills(operation))
+    for operation in ("SendTaskSuccess", "SendMessageBatch", "TransactWriteItems"):
+        plan(f"killed at {operation}", *_kills(operation), SLOW_MODEL, unreadable=True)
+    plan("killed at PutObject", *(f for function in STATE_FUNCTIONS for f in _kills("PutObject", function)))
     throttled = "ProvisionedThroughputExceededException"
+    lost: dict[str, Any] = {"kind": "lost", "probability": 0.3, "times": 15}
     plan("DynamoDB throttles", call("dynamodb", "", throttled, "Function", probability=0.3, times=25))
-    plan(
-        "DynamoDB answers lost",
-        call("dynamodb", "", "InternalServerError", "Function", "lost", probability=0.3, times=15),
-    )
-    conflict = call("dynamodb", "TransactWriteItems", "TransactionCanceledException", times=4)
-    plan("DynamoDB transaction conflicts", conflict, moods_of_frames=True, seconds=6)
+    plan("DynamoDB answers lost", call("dynamodb", "", "InternalServerError", "Function", **lost))
+    conflict = call("dynamodb", "TransactWriteItems", "TransactionCanceledException", times=3)
+    plan("DynamoDB transactions conflict", conflict, unreadable=True, seconds=3)
     plan("S3 SlowDown", call("s3", "", "SlowDown", "Function", probability=0.3, times=25))
-    plan("S3 SlowDown for the state machine", call("s3", "", "SlowDown", MACHINE, times=1), seconds=8)
+    plan("S3 SlowDown for the state machine", call("s3", "", "SlowDown", MACHINE, times=2))
     plan("S3 SlowDown for SageMaker", call("s3", "", "SlowDown", SAGEMAKER, probability=0.5, times=12))
-    plan("S3 answers lost", call("s3", "", "InternalError", "Function", "lost", probability=0.3, times=15))
-    plan("SQS fails", call("sqs", "", "InternalFailure", probability=0.7, times=10))
-    plan("SQS answers lost", call("sqs", "", "InternalFailure", kind="lost", probability=0.7, times=10))
+    plan("S3 answers lost", call("s3", "", "InternalError", "Function", **lost))
+    plan("SQS fails", call("sqs", "", "InternalFailure", probability=0.7, times=10), SLOW_MODEL, unreadable=True)
     plan("SNS fails", call("sns", "", "InternalError", probability=0.6, times=12))
     plan(
         "StartExecution's answer lost", call("stepfunctions", "StartExecution", "InternalFailure", kind="lost", times=3)
     )
-    plan("StartExecution throttled", call("stepfunctions", "StartExecution", "ThrottlingException", times=8), seconds=6)
-    plan("the wait times out although it was woken", call("stepfunctions", "SendTaskSuccess", "TaskTimedOut", times=5))
-    plan("SendTaskSuccess fails", call("stepfunctions", "SendTaskSuccess", "InternalFailure", times=8), seconds=6)
+    plan("StartExecution throttled", call("stepfunctions", "StartExecution", "ThrottlingException", times=4))
+    plan("woken too late", call("stepfunctions", "SendTaskSuccess", "TaskTimedOut", times=5), SLOW_MODEL)
+    plan("wakes fail", call("stepfunctions", "SendTaskSuccess", "InternalFailure", times=8), SLOW_MODEL)
     for code in ("ThrottlingException", "ServiceUnavailable", "InternalFailure", "ValidationError"):
-        plan(f"SageMaker {code}", call("sagemaker-runtime", "", code, probability=0.6, times=20))
-    plan(
-        "SageMaker answers lost",
-        call("sagemaker-runtime", "", "InternalFailure", kind="lost", probability=0.5, times=8),
-    )
-    plan("endpoint deleted half way", WorldEvent("endpoint-away", 0.3, 3), seconds=4, pause=0.1)
-    plan("endpoint missing at first", WorldEvent("endpoint-away", -1, 3), seconds=4)
+        plan(f"endpoint answers {code}", call("sagemaker-runtime", "", code, probability=0.6, times=20), seconds=2)
+    plan("endpoint's answers lost", call("sagemaker-runtime", "", "InternalFailure", **lost))
+    plan("endpoint deleted half way", WorldEvent("endpoint-away", 0.3, 3), pause=0.1)
+    plan("endpoint missing at first", WorldEvent("endpoint-away", -1, 3))
     plan("endpoint updating", WorldEvent("endpoint-update", 0.2), pause=0.1)
-    for mood, share in (
-        ("error", 0.6),
-        ("hang", 0.2),
-        ("garbage", 0.4),
-        ("truncated", 0.4),
-        ("broken", 0.4),
-        ("exit", 0.2),
-    ):
-        plan(f"container {mood}", WorldEvent("moods", 0, 3, ((mood, share),)), pause=0.05)
-    for state, function in zip(
-        ("Reconcile", "PlanShards", "LabelShard", "Assemble", "Publish"), STATE_FUNCTIONS, strict=True
-    ):
-        failing = call("lambda", "Invoke", "ServiceException", MACHINE, times=3, skip=STATE_FUNCTIONS.index(function))
-        plan(f"Lambda fails under {state}", failing, seconds=6)
-    plan("a task fails until its retries are exhausted", invocation("kill-before", "PlanFunction", times=6), seconds=8)
+    moods = {"error": 0.6, "hang": 0.2, "garbage": 0.4, "truncated": 0.4, "broken": 0.4, "exit": 0.2}
+    for mood, share in moods.items():
+        plan(f"container: {mood}", WorldEvent("moods", 0, 2, ((mood, share),)), pause=0.02)
     plan(
-        "a shard fails until its retries are exhausted", invocation("kill-before", "LabelFunction", times=12), seconds=8
+        "Lambda fails under every task",
+        call("lambda", "Invoke", "ServiceException", MACHINE, probability=0.5, times=10),
     )
+    plan("a task's retries exhausted", invocation("kill-before", "PlanFunction", times=6))
+    plan("a shard's retries exhausted", invocation("kill-before", "LabelFunction", times=12))
     for kind in ("failed", "stopped", "unlabelled"):
-        plan(f"labelling job {kind}", Fault("job", kind, times=1), seconds=10)
-    create = call("sagemaker", "CreateLabelingJob", "InternalFailure", MACHINE, "lost", times=1)
-    plan("labelling job's name in use", create, seconds=10)
-    plan(
-        "CreateLabelingJob throttled",
-        call("sagemaker", "CreateLabelingJob", "ThrottlingException", MACHINE, times=2),
-        seconds=8,
-    )
-    plan(
-        "DescribeLabelingJob fails",
-        call("sagemaker", "DescribeLabelingJob", "InternalFailure", MACHINE, times=2),
-        seconds=8,
-    )
-    for closing in ("twice", "first", "refused", "changed"):
-        plan(f"drive closed {closing}", closing=closing)
+        plan(f"labelling job {kind}", Fault("job", kind))
+    create = call("sagemaker", "CreateLabelingJob", "InternalFailure", MACHINE, "lost")
+    plan("labelling job's name in use", create)
+    throttles = call("sagemaker", "CreateLabelingJob", "ThrottlingException", MACHINE, times=2)
+    plan("CreateLabelingJob throttled", throttles)
+    fails = call("sagemaker", "DescribeLabelingJob", "InternalFailure", MACHINE, times=2)
+    plan("DescribeLabelingJob fails", fails)
+    for closing in ("twice", "first", "refused", "changed", "never"):
+        plan(f"drive closed {closing}", closing=closing, seconds=1)
     return plans
 
 
-def _kills(operation: str) -> tuple[Fault, Fault]:
-    before = Fault("call", "kill-before", "Function", operation=operation, times=1)
-    return before, Fault("call", "kill-after", "Function", operation=operation, times=1, skip=1)
+def _kills(operation: str, function: str = "Function") -> tuple[Fault, Fault]:
+    before = Fault("call", "kill-before", function, operation=operation)
+    return before, Fault("call", "kill-after", function, operation=operation, skip=1)
 
 
 def random_plan(seed: int) -> Plan:
@@ -183,9 +169,9 @@ def random_plan(seed: int) -> Plan:
     drives = tuple(
         drive_plan(
             draw,
-            closing=draw.choices(("once", "twice", "first", "refused", "changed"), (6, 1, 1, 1, 1))[0],
+            closing=draw.choices(("once", "twice", "first", "refused", "changed", "never"), (8, 1, 1, 1, 1, 1))[0],
             pause=draw.choice((0, 0.02, 0.1)),
-            moods_of_frames=draw.random() < 0.4,
+            unreadable=draw.random() < 0.4,
         )
         for _ in range(draw.choices((1, 2, 3), (5, 3, 2))[0])
     )
@@ -195,15 +181,14 @@ def random_plan(seed: int) -> Plan:
 
 
 def drive_plan(
-    draw: random.Random, *, closing: str = "once", pause: float = 0.0, moods_of_frames: bool = False
+    draw: random.Random, *, closing: str = "once", pause: float = 0.0, unreadable: bool = False
 ) -> DrivePlan:
-    """A drive of six to twenty frames, some of them bad. moods_of_frames: more of those that no model can read."""
+    """A drive of six to twenty frames, some of them bad. unreadable: with those that the model fails on."""
     kinds = ["good"] * draw.randint(4, 14)
     kinds += draw.sample(
         ["empty", "garbage", "unknown-camera", "second-object", "svg", "overwritten"], draw.randint(1, 3)
     )
-    unreadable = ["unreadable", "cut-off", "model-error"]
-    kinds += draw.choices(unreadable, k=draw.randint(1, 3) if moods_of_frames else draw.randint(0, 1))
+    kinds += ["model-error", "model-error", "unreadable", "cut-off"] if unreadable else []
     draw.shuffle(kinds)
     frames = tuple(
         (f"{draw.choice(('front', 'rear'))}/{1_700_000_000_000_000_000 + i * 100}", kind)
@@ -215,7 +200,9 @@ def drive_plan(
 
 def _event(draw: random.Random) -> WorldEvent:
     kind = draw.choice(("endpoint-away", "endpoint-update", "moods", "moods", "strangers"))
-    moods = draw.sample(("error", "garbage", "truncated", "broken", "hang", "exit"), 2) if kind == "moods" else []
+    moods = (
+        draw.sample(("slow", "error", "garbage", "truncated", "broken", "hang", "exit"), 2) if kind == "moods" else []
+    )
     shares = tuple((mood, round(draw.uniform(0.05, 0.15 if mood in ("hang", "exit") else 0.4), 2)) for mood in moods)
     return WorldEvent(kind, round(draw.uniform(0, 2), 1), round(draw.uniform(1, 4), 1), shares)
 

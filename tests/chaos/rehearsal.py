@@ -129,7 +129,7 @@ class Rehearsal:
         for upload in self._uploads:
             status = self._status(upload.drive)
             if status == "":
-                self._sweep(upload)
+                self._sweep()
             elif status in ("FAILED", "TIMED_OUT", "ABORTED") and self._redriven.get(upload.drive, 0) < MOST_REDRIVES:
                 self._redriven[upload.drive] = self._redriven.get(upload.drive, 0) + 1
                 self._outcome.redrives += 1
@@ -145,11 +145,11 @@ class Rehearsal:
             self._outcome.verdicts[upload.drive] = judge(evidence)
         return self._outcome.good
 
-    def _sweep(self, upload: Upload) -> None:
-        """Nobody heard of the drive's end: its document is put again once the queue is empty."""
+    def _sweep(self) -> None:
+        """What the schedule does sooner or later, once nothing is on its way any more that could close the drive."""
         if not self._stage.messages("SubmitQueue"):
             self._outcome.swept += 1
-            upload.close()
+            self._stage.client("lambda").invoke(FunctionName=self._stage.function("SweepFunction"), Payload=b"{}")
 
     def _move(self, dead: str, queue: str) -> None:
         sqs = self._stage.client("sqs")

@@ -30,6 +30,9 @@ PARAMETERS = {
     "UnsubmittedAfterSeconds": "4",
     "MaxAnswerWaitSeconds": "8",
     "FirstWaitSeconds": "1",
+    "FramesPatienceSeconds": "4",
+    "FramesPollSeconds": "1",
+    "AbandonedAfterSeconds": "2",
     "ShardFrames": "4",
     "MaxJobObjects": "8",
 }
@@ -66,10 +69,10 @@ class Stage:
         return sum(int(attributes["Attributes"][count]) for count in counts)
 
     @cache  # noqa: B019 - as above
-    def function(self, name: str) -> str | None:
-        """The full name of a function of the stack, if it has it."""
+    def function(self, name: str) -> str:
+        """The full name of the function with this logical name."""
         functions = self.client("lambda").list_functions(MaxItems=50)["Functions"]
-        return next((f["FunctionName"] for f in functions if f"-{name}-" in f["FunctionName"]), None)
+        return next(str(f["FunctionName"]) for f in functions if f"-{name}-" in f["FunctionName"])
 
 
 def until(look: Callable[[], bool], seconds: float, pause: float = 0.2) -> bool:

@@ -24,7 +24,11 @@ MODEL = (sys.executable, "-m", "tests.e2e.choosy_model", "--port", "{port}")
 def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pipeline]:
     folder = tmp_path_factory.mktemp("cloud")
     settings = CloudSettings(
-        images={IMAGE: MODEL}, annotator="tests.e2e.annotators:annotate", wait_scale=0.1, enforce_iam=True
+        images={IMAGE: MODEL},
+        annotator="tests.e2e.annotators:annotate",
+        wait_scale=0.1,
+        enforce_iam=True,
+        faults=True,
     )
     with EmbeddedCloud(folder, settings=settings) as cloud:
         parameters = {

@@ -11,6 +11,7 @@ from botocore.exceptions import ClientError
 from autolabel.drives import FIRST_RUN, run_prefix
 from autolabel.taxonomy import current_taxonomy
 from autolabel.verification import job_name, label_categories, worker_template
+from local.cloud.faults.fault import Fault
 from tests.e2e.pipeline import Pipeline, eventually, image, timestamps
 
 pytestmark = pytest.mark.cloud
@@ -204,3 +205,21 @@ def test_a_model_that_fails_most_frames_stops_its_drive_until_a_person_redrives_
     # Once more they fail, and the person has had a look: the frames go to people as they are.
     assert pipeline.succeed("failing")["frames"]["failed"] == 20
     assert entered(pipeline, "failing").count("FailedUnits") == 1
+
+
+@pytest.mark.parametrize(
+    ("drive", "fault"),
+    [
+        ("stumbled-read", Fault("call", "error", "states", "s3", "GetObject", "SlowDown")),
+        ("stumbled-write", Fault("call", "error", "states", "s3", "PutObject", "SlowDown")),
+        ("stumbled-job", Fault("call", "error", "states", "sagemaker", "CreateLabelingJob", "ThrottlingException")),
+        ("stumbled-answer", Fault("call", "lost", "states", "sagemaker", "CreateLabelingJob", "InternalFailure")),
+    ],
+)
+def test_a_service_that_stumbles_under_the_execution_costs_no_redrive(
+    pipeline: Pipeline, drive: str, fault: Fault
+) -> None:
+    pipeline.cloud.faults.arm(1, [fault])
+    pipeline.upload(drive, frames(2))
+    assert pipeline.succeed(drive)["frames"]["labelled"] == 2
+    assert pipeline.cloud.faults.injected() == {str(fault): 1}

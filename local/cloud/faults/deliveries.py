@@ -28,7 +28,8 @@ class Deliveries:
             "_deliver_event_to_sqs",
             lambda original: (
                 lambda arn, event_payload, bucket_region, bucket_name="": self.deliver(
-                    arn, lambda: original(arn, event_payload, bucket_region, bucket_name)
+                    f"{arn} {event_payload['Records'][0]['s3']['object']['key']}",
+                    lambda: original(arn, event_payload, bucket_region, bucket_name),
                 )
             ),
             parameters=("arn", "event_payload", "bucket_region", "bucket_name"),
@@ -45,11 +46,11 @@ class Deliveries:
             ),
         )
 
-    def deliver(self, queue: str, delivery: Deliver) -> None:
-        """Deliver to a queue, or do to the delivery what a fault asks for."""
+    def deliver(self, place: str, delivery: Deliver) -> None:
+        """Deliver, or do to the delivery what a fault asks for; `place`: the queue's ARN, and an object's key."""
         # The account of the request travels in the context, and a held delivery is made by another thread.
         context = contextvars.copy_context()
-        fault = self._board.draw("delivery", lambda fault: fault.target in queue)
+        fault = self._board.draw("delivery", lambda fault: fault.target in place)
         match fault.kind if fault else "":
             case "drop":
                 return

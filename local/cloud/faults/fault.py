@@ -27,9 +27,9 @@ class FaultError(ValueError):
 class Fault:
     """A fault strikes what matches it with `probability`, at most `times` times, after `skip` matches went by.
 
-    target: what the name of the queue, of the calling function or state machine, of the function or of the job must
-    hold. service, operation, code: of a call, as botocore and AWS name them. seconds: how long a delay or a slow
-    result takes; a reordered message waits as long at most.
+    target: what the name of the queue or the key of the object, of the calling function or state machine, of the
+    function or of the job must hold. service, operation, code: of a call, as botocore and AWS name them. seconds: how
+    long a delay or a slow result takes; a reordered message waits as long at most.
     """
 
     point: str
