@@ -22,7 +22,7 @@ class WorldEvent:
     """Something that happens `at` seconds after the first upload: to the endpoint, the model or the queues.
 
     kind: endpoint-away (deleted, and created again after `seconds`), endpoint-update, moods (the model's, with their
-    shares, for `seconds`), strangers (malformed and foreign messages).
+    shares, for `seconds`), strangers (malformed and foreign messages), runs-stopped (by an operator).
     """
 
     kind: str
@@ -135,6 +135,7 @@ def named_plans() -> list[Plan]:
     plan("endpoint's answers lost", call("sagemaker-runtime", "", "InternalFailure", **lost))
     plan("endpoint deleted half way", WorldEvent("endpoint-away", 0.3, 3), pause=0.1)
     plan("endpoint missing at first", WorldEvent("endpoint-away", -1, 3))
+    plan("runs stopped by an operator", SLOW_MODEL, WorldEvent("runs-stopped", 1.5))
     plan("endpoint updating", WorldEvent("endpoint-update", 0.2), pause=0.1)
     moods = {"error": 0.6, "hang": 0.2, "garbage": 0.4, "truncated": 0.4, "broken": 0.4, "exit": 0.2}
     for mood, share in moods.items():
@@ -143,7 +144,7 @@ def named_plans() -> list[Plan]:
         "Lambda fails under every task",
         call("lambda", "Invoke", "ServiceException", MACHINE, probability=0.5, times=10),
     )
-    plan("a task's retries exhausted", invocation("kill-before", "PlanFunction", times=6))
+    plan("a task's retries exhausted", invocation("kill-before", "PlanFunction", times=6), seconds=8)
     plan("a shard's retries exhausted", invocation("kill-before", "LabelFunction", times=12))
     for kind in ("failed", "stopped", "unlabelled"):
         plan(f"labelling job {kind}", Fault("job", kind))
@@ -199,7 +200,7 @@ def drive_plan(
 
 
 def _event(draw: random.Random) -> WorldEvent:
-    kind = draw.choice(("endpoint-away", "endpoint-update", "moods", "moods", "strangers"))
+    kind = draw.choice(("endpoint-away", "endpoint-update", "moods", "moods", "strangers", "runs-stopped"))
     moods = (
         draw.sample(("slow", "error", "garbage", "truncated", "broken", "hang", "exit"), 2) if kind == "moods" else []
     )

@@ -85,7 +85,7 @@ class Rehearsal:
         """Play the plan and check what came of it."""
         began = time.monotonic()
         outcome, plan = self._outcome, self._outcome.plan
-        world = World(self._stage, plan.events)
+        world = World(self._stage, plan.events, [self._arn(upload.drive) for upload in self._uploads])
         self._stage.cloud.faults.arm(plan.seed, plan.faults)
         try:
             world.begin()

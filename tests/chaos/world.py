@@ -52,8 +52,9 @@ _STRANGERS = (
 class World:
     """Plays a plan's events, each on a thread of its own."""
 
-    def __init__(self, stage: Stage, events: tuple[WorldEvent, ...]) -> None:
+    def __init__(self, stage: Stage, events: tuple[WorldEvent, ...], executions: list[str]) -> None:
         self.happened: Counter[str] = Counter()
+        self._executions = executions
         self._stage = stage
         self._endpoint = threading.Lock()
         # An event before the first upload is over when the upload begins.
@@ -75,8 +76,10 @@ class World:
     def _play(self, event: WorldEvent) -> None:
         # The plan's time-table.
         time.sleep(max(0.0, event.at))
-        self.happened[str(event)] += 1
         match event.kind:
+            case "runs-stopped":
+                if not self._stop():
+                    return
             case "moods":
                 self._stage.set_moods(dict(event.moods))
                 time.sleep(event.seconds)
@@ -87,6 +90,19 @@ class World:
                 self._away(event.seconds)
             case "endpoint-update":
                 self._update()
+        self.happened[str(event)] += 1
+
+    def _stop(self) -> bool:
+        """Stop the runs that are under way, as an operator may; whether there were any."""
+        stopped = False
+        for execution in self._executions:
+            try:
+                self._stage.client("stepfunctions").stop_execution(executionArn=execution)
+                stopped = True
+            except ClientError:
+                # It has not begun.
+                continue
+        return stopped
 
     def _away(self, seconds: float) -> None:
         with self._endpoint:
