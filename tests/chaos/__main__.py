@@ -99,9 +99,15 @@ def _table(outcomes: list[Outcome]) -> Table:
             "; ".join(f"{count} x {name}" for name, count in o.injected.items()),
             *map(str, counts),
             f"{o.seconds:.1f}",
-            "" if o.good else "[bold red]stuck[/]" if o.stuck else "[bold red]FAIL[/]",
+            _fault(o),
         )
     return table
+
+
+def _fault(outcome: Outcome) -> str:
+    if outcome.good:
+        return ""
+    return "[bold red]" + ("stuck" if outcome.stuck else "nothing struck" if outcome.idle else "FAIL") + "[/]"
 
 
 def _write(outcomes: list[Outcome], denials: list[str]) -> None:

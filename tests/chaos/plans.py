@@ -55,7 +55,10 @@ class DrivePlan:
 
 @dataclass(frozen=True)
 class Plan:
-    """Faults strike from the first upload on for `seconds`; then the world heals, and every drive has to end."""
+    """Faults strike from the first upload on for `seconds`; then the world heals, and every drive has to end.
+
+    must_strike: a rehearsal in which no fault struck proves nothing, and fails.
+    """
 
     name: str
     seed: int
@@ -63,6 +66,7 @@ class Plan:
     faults: tuple[Fault, ...] = ()
     events: tuple[WorldEvent, ...] = field(default=())
     seconds: float = 4.0
+    must_strike: bool = False
 
     def lines(self) -> list[str]:
         """The plan for a person to read."""
@@ -90,7 +94,7 @@ def named_plans() -> list[Plan]:
         faults = tuple(thing for thing in what if isinstance(thing, Fault))
         events = tuple(thing for thing in what if isinstance(thing, WorldEvent))
         uploads = tuple(drive_plan(draw, **drive) for _ in range(drives))  # type: ignore[arg-type]  # fields of it
-        plans.append(Plan(name, seed, uploads, faults, events, seconds))
+        plans.append(Plan(name, seed, uploads, faults, events, seconds, must_strike=bool(what)))
 
     plan("no fault", drives=2)
     for target, what in (("SubmitQueue", "S3 events"), ("CollectQueue", "notifications")):
