@@ -18,8 +18,9 @@ class Evidence:
     """What is there after a drive. Keys are of the ingest bucket.
 
     versions: every (key, ETag) that the ingest bucket ever took. promised: keys that the fleet had put before it
-    closed the drive. pending: keys of the listing's units that are still pending. jobs: (manifest, status).
-    executions: (name, status).
+    closed the drive. unasked: keys of the failed frames that the run passed on without an answer or a failure of
+    their own. pending: keys of the listing's units that are still pending. jobs: (manifest, status). executions:
+    (name, status).
     """
 
     drive: str
@@ -34,6 +35,7 @@ class Evidence:
     executions: list[tuple[str, str]]
     jobs: list[tuple[str, str]]
     manifests: list[str]
+    unasked: list[str] = field(default_factory=list)
     pending: list[str] = field(default_factory=list)
     waiting: int = 0
 
@@ -90,6 +92,7 @@ def _problems(evidence: Evidence, listed: set[str], ended: Counter[str]) -> list
     )
     kept = Counter(manifest for manifest, status in evidence.jobs if status not in ("Failed", "Stopped"))
     expect(kept == Counter(evidence.manifests), f"labelling jobs {evidence.jobs} for {evidence.manifests}")
+    expect(not evidence.unasked, f"passed on too early: {evidence.unasked}")
     expect(not evidence.pending, f"still pending after the end: {evidence.pending}")
     expect(not evidence.waiting, f"{evidence.waiting} tokens wait after the end")
     return problems
@@ -115,6 +118,7 @@ def gather(stage: Stage, drive: str, promised: frozenset[str]) -> Evidence:
     versions = frozenset((v["Key"], v["ETag"].strip('"')) for page in pages for v in page.get("Versions", []))
     manifests = [key for key in keys(labels, run + "manifests/") if key.endswith(".manifest")]
     listing = lines(run + "frames.jsonl")
+    failed = lines(run + "failed.jsonl")
     pending = pending_keys(stage, drive)
     return Evidence(
         drive=drive,
@@ -123,7 +127,8 @@ def gather(stage: Stage, drive: str, promised: frozenset[str]) -> Evidence:
         listing=listing,
         manifest=[source for key in manifests for source in sources(key)],
         rejected=[line["key"] for line in lines(run + "rejected.jsonl")],
-        failed=[line["key"] for line in lines(run + "failed.jsonl")],
+        failed=[line["key"] for line in failed],
+        unasked=[line["key"] for line in failed if line["detail"].endswith(": no answer")],
         dataset=sources(run + "dataset.manifest"),
         summary=json.loads(s3.get_object(Bucket=labels, Key=run + "summary.json")["Body"].read()),
         executions=executions(stage, drive),

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -96,10 +96,9 @@ class Rehearsal:
         """Play the plan and check what came of it."""
         began = time.monotonic()
         outcome, plan = self._outcome, self._outcome.plan
-        world = World(self._stage, plan.events, [self._arn(upload.drive) for upload in self._uploads])
         self._stage.cloud.faults.arm(plan.seed, plan.faults)
+        world = World(self._stage, plan.events, [self._arn(upload.drive) for upload in self._uploads])
         try:
-            world.begin()
             self._upload()
             heals = began + plan.seconds
             until(
@@ -120,11 +119,9 @@ class Rehearsal:
         return outcome
 
     def _upload(self) -> None:
-        threads = [threading.Thread(target=upload.run, daemon=True) for upload in self._uploads]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        with ThreadPoolExecutor(len(self._uploads)) as pool:
+            for uploaded in [pool.submit(upload.run) for upload in self._uploads]:
+                uploaded.result()
 
     def _all_succeeded(self) -> bool:
         return all(self._status(upload.drive) == "SUCCEEDED" for upload in self._uploads)

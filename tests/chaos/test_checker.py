@@ -73,6 +73,7 @@ def test_a_second_line_is_a_doubled_frame(doctored: dict[str, Any]) -> None:
         ({"executions": [("d-0001", "SUCCEEDED"), ("d-0002", "RUNNING")]}, "executions"),
         ({"jobs": [(MANIFEST, "Completed"), (MANIFEST, "InProgress")]}, "labelling jobs"),
         ({"jobs": []}, "labelling jobs"),
+        ({"unasked": [FAILED]}, "too early"),
         ({"pending": [GOOD]}, "pending"),
         ({"waiting": 1}, "tokens"),
     ],

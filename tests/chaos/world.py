@@ -6,6 +6,7 @@ import json
 import threading
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 
 from botocore.exceptions import ClientError
 
@@ -50,7 +51,7 @@ _STRANGERS = (
 
 
 class World:
-    """Plays a plan's events, each on a thread of its own."""
+    """Plays a plan's events, each on a thread of its own, from now on."""
 
     def __init__(self, stage: Stage, events: tuple[WorldEvent, ...], executions: list[str]) -> None:
         self.happened: Counter[str] = Counter()
@@ -61,25 +62,22 @@ class World:
         for event in events:
             if event.at < 0 and event.kind == "endpoint-away":
                 self._delete()
-        self._threads = [threading.Thread(target=self._play, args=(event,), daemon=True) for event in events]
-
-    def begin(self) -> None:
-        for thread in self._threads:
-            thread.start()
+        self._pool = ThreadPoolExecutor(max(1, len(events)))
+        self._playing = [self._pool.submit(self._play, event) for event in events]
 
     def heal(self) -> None:
         """Wait until every event is over, and put right what it left."""
-        for thread in self._threads:
-            thread.join()
+        with self._pool:
+            for event in self._playing:
+                event.result()
         self._stage.set_moods({})
 
     def _play(self, event: WorldEvent) -> None:
         # The plan's time-table.
         time.sleep(max(0.0, event.at))
         match event.kind:
-            case "runs-stopped":
-                if not self._stop():
-                    return
+            case "runs-stopped" if not self._stop():
+                return
             case "moods":
                 self._stage.set_moods(dict(event.moods))
                 time.sleep(event.seconds)
