@@ -94,6 +94,17 @@ def test_an_answer_settles_a_unit_whose_notification_was_lost(closed: Pipeline) 
     assert not closed.ledger.pending_units
 
 
+def test_a_wait_that_nobody_ended_is_forgotten_once_the_run_goes_on(closed: Pipeline) -> None:
+    unit = put(closed, invoked=1_000.0, deadline=DEADLINE)
+    closed.wait("token")
+    # While the run waits on, its token stays
+    closed.reconcile()
+    assert len(closed.ledger.waiting_runs(DRIVE)) == 1
+    closed.labels.write(unit.answer_key(1), answer())
+    assert closed.reconcile().pending == 0
+    assert closed.ledger.waiting_runs(DRIVE) == []
+
+
 def test_an_answer_where_the_endpoint_said_settles_a_unit_whose_notification_was_lost(closed: Pipeline) -> None:
     unit = put(closed, invoked=1_000.0, deadline=DEADLINE, location="inference/elsewhere.out")
     assert closed.reconcile().pending == 1

@@ -133,6 +133,8 @@ class RunTurns:
                 cursor = Cursor(index, reached, total, paused)
                 break
             after = ""
+        if cursor is None and not total.pending:
+            self._forget_wait(run)
         return _report(
             run,
             progress,
@@ -142,6 +144,12 @@ class RunTurns:
             paused=paused,
             cursor=cursor,
         )
+
+    def _forget_wait(self, run: Run) -> None:
+        """A wait that ran out of time left its token, and no notification may come that would clear it away."""
+        for waiting in self._ledger.waiting_runs(run.drive):
+            if waiting.run == run.run:
+                self._ledger.stop_waiting(waiting)
 
     def _paused(self, model: str) -> str:
         """Why the model's endpoint takes nothing now; empty when it does."""
