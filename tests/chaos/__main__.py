@@ -57,7 +57,11 @@ def main(short: bool, seed: int | None, plans: int | None, only: str) -> None:
     with set_stage(folder) as stage:
         console.print(f"[dim]ready after {time.monotonic() - began:.0f} s[/]")
         for number, plan in enumerate(choose_plans(short, seed, plans, only)):
-            outcome = Rehearsal(stage, plan, f"c{number:03d}").run()
+            try:
+                outcome = Rehearsal(stage, plan, f"c{number:03d}").run()
+            except BaseException:
+                console.print("broken off:", *plan.lines(), sep="\n    ", markup=False)
+                raise
             outcomes.append(outcome)
             _tell(console, outcome)
         denials = [line for line in stage.cloud.log.read_text(errors="replace").splitlines() if "denied: " in line]

@@ -103,9 +103,16 @@ def gather(stage: Stage, drive: str, promised: frozenset[str]) -> Evidence:
     s3, ingest, labels = stage.client("s3"), stage.stack.ingest.name, stage.stack.labels.name
     prefix, run = f"drives/{drive}/", run_prefix(drive, FIRST_RUN)
 
+    def read(key: str) -> bytes:
+        """An object of the label bucket; empty when there is none, which the verdict then shows as loss."""
+        try:
+            body: bytes = s3.get_object(Bucket=labels, Key=key)["Body"].read()
+        except s3.exceptions.NoSuchKey:
+            return b""
+        return body
+
     def lines(key: str) -> list[Json]:
-        body = s3.get_object(Bucket=labels, Key=key)["Body"].read()
-        return [json.loads(line) for line in body.splitlines()]
+        return [json.loads(line) for line in read(key).splitlines()]
 
     def sources(key: str) -> list[str]:
         return [line["source-ref"].removeprefix(f"s3://{ingest}/") for line in lines(key)]
@@ -130,7 +137,7 @@ def gather(stage: Stage, drive: str, promised: frozenset[str]) -> Evidence:
         failed=[line["key"] for line in failed],
         unasked=[line["key"] for line in failed if line["detail"].endswith(": no answer")],
         dataset=sources(run + "dataset.manifest"),
-        summary=json.loads(s3.get_object(Bucket=labels, Key=run + "summary.json")["Body"].read()),
+        summary=json.loads(read(run + "summary.json") or b"{}"),
         executions=executions(stage, drive),
         jobs=_jobs(stage, f"s3://{labels}/{run}manifests/"),
         manifests=[f"s3://{labels}/{key}" for key in manifests],

@@ -76,24 +76,24 @@ class Plan:
         return [f"plan {self.name}, seed {self.seed}: faults for {self.seconds:g} s", *drives, *faults, *events]
 
 
-def call(service: str, operation: str, code: str, target: str = "", kind: str = "error", **more: float) -> Fault:
-    return Fault("call", kind, target, service, operation, code, **more)  # type: ignore[arg-type]  # counts are whole
+def call(service: str, operation: str, code: str, target: str = "", kind: str = "error", **more: Any) -> Fault:
+    return Fault("call", kind, target, service, operation, code, **more)
 
 
-def invocation(kind: str, target: str, **more: float) -> Fault:
-    return Fault("invocation", kind, target, **more)  # type: ignore[arg-type]  # counts are whole
+def invocation(kind: str, target: str, **more: Any) -> Fault:
+    return Fault("invocation", kind, target, **more)
 
 
 def named_plans() -> list[Plan]:
     """Each fault alone, on a drive with a bit of everything."""
     plans: list[Plan] = []
 
-    def plan(name: str, *what: Fault | WorldEvent, seconds: float = 4.0, drives: int = 1, **drive: object) -> None:
+    def plan(name: str, *what: Fault | WorldEvent, seconds: float = 4.0, drives: int = 1, **drive: Any) -> None:
         seed = len(plans)
         draw = random.Random(seed)
         faults = tuple(thing for thing in what if isinstance(thing, Fault))
         events = tuple(thing for thing in what if isinstance(thing, WorldEvent))
-        uploads = tuple(drive_plan(draw, **drive) for _ in range(drives))  # type: ignore[arg-type]  # fields of it
+        uploads = tuple(drive_plan(draw, **drive) for _ in range(drives))
         plans.append(Plan(name, seed, uploads, faults, events, seconds, must_strike=bool(what)))
 
     plan("no fault", drives=2)
