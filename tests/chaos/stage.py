@@ -22,7 +22,6 @@ from local.deployment import PROJECT, STACK, deploy_endpoint, deploy_stack
 
 MODEL = "chaos"
 VISIBILITY_SECONDS = 6
-QUEUE_CONCURRENCY = 3
 PARAMETERS = {
     "QueueFunctionTimeoutSeconds": "5",
     "QueueVisibilitySeconds": str(VISIBILITY_SECONDS),
@@ -106,10 +105,4 @@ def set_stage(folder: Path) -> Iterator[Stage]:
         model = msgspec.structs.replace(model, name=MODEL, invocation_timeout=2, queue_ttl=60)
         deploy_endpoint(cloud, stack.outputs, endpoint=MODEL, image=MODEL, stack=MODEL)
         add_model(stack, model, default=True)
-        stage = Stage(cloud, stack, moods)
-        for name in ("SubmitFunction", "CollectFunction"):
-            # One machine has few processors: without this the two would take all processes from the others.
-            stage.client("lambda").put_function_concurrency(
-                FunctionName=stage.function(name), ReservedConcurrentExecutions=QUEUE_CONCURRENCY
-            )
-        yield stage
+        yield Stage(cloud, stack, moods)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextvars
 import threading
 from collections.abc import Callable
+from typing import Any
 
 from local.cloud import symbols
 from local.cloud.faults.board import FaultBoard
@@ -28,7 +29,7 @@ class Deliveries:
             "_deliver_event_to_sqs",
             lambda original: (
                 lambda arn, event_payload, bucket_region, bucket_name="": self.deliver(
-                    f"{arn} {event_payload['Records'][0]['s3']['object']['key']}",
+                    f"{arn} {_key(event_payload)}",
                     lambda: original(arn, event_payload, bucket_region, bucket_name),
                 )
             ),
@@ -88,3 +89,9 @@ class Deliveries:
                 return
             self._held.remove(delivery)
         delivery()
+
+
+def _key(event: dict[str, Any]) -> str:
+    """The key of the object that S3 reports; empty for its test event."""
+    records = event.get("Records")
+    return str(records[0]["s3"]["object"]["key"]) if records else ""
