@@ -8,7 +8,7 @@ ARCHITECTURE ?= arm64
 CODE = layers/autolabel/autolabel functions cli
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo cloud test lint format bench load chaos build requirements clean
+.PHONY: help setup demo cloud test lint format bench load chaos prove build requirements clean
 
 help:
 	@echo "make demo [DRIVE=<video or folder of images>] [FRAMES=100]   the whole pipeline on this machine, on real frames"
@@ -18,6 +18,7 @@ help:
 	@echo "make bench    figures, as ratios side by side (SHORT=1 for a short run)"
 	@echo "make load     10 drives at once on the embedded cloud: frames/s, and where the time goes (DRIVES=, FRAMES=)"
 	@echo "make chaos [SEED=1] [N=200]   drives under faults, on the embedded cloud (SHORT=1 for each scenario once)"
+	@echo "make prove    the completion protocol explored whole in larger worlds: minutes, and some gigabytes"
 	@echo "make build    the stack built for AWS: sam deploy follows (README.md)"
 
 # The environments are complete when their stamp is; a failure half way leaves none, and the next run begins anew.
@@ -64,6 +65,9 @@ load: setup
 
 chaos: setup
 	$(IN) tests.chaos $(if $(SHORT),--short) $(if $(SEED),--seed $(SEED)) $(if $(N),--plans $(N))
+
+prove: setup
+	EXPLORE=large $(IN) pytest tests/exploration
 
 build: setup
 	AUTOLABEL_RUNTIME=$(RUNTIME) AUTOLABEL_ARCHITECTURE=$(ARCHITECTURE) SAM_CLI_TELEMETRY=0 .venv-sam/bin/sam build

@@ -22,7 +22,7 @@ class Explored(NamedTuple):
     schedule: tuple[Step, ...] = ()
 
 
-def explore(world: World, *, most: int = 2_000_000) -> Explored:
+def explore(world: World, *, most: int = 20_000_000) -> Explored:
     """Explore a world up to its first violation; no more than `most` states."""
     # States are many and never in circles: looking for circles among them takes half of the time.
     gc.disable()

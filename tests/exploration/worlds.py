@@ -55,7 +55,7 @@ WORLDS = {
     "answers elsewhere, failures": World(ONE, Budget(failures=2), begun=True, honours_names=False),
 }
 
-# Some minutes each.
+# A minute or two each, and up to some gigabytes: `make prove`.
 LARGE = {
     "uploads, a duplicate": World(ONE, Budget(duplicates=1)),
     "uploads, a crash": World(ONE, Budget(crashes=1)),
