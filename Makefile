@@ -22,7 +22,7 @@ help:
 	@echo "make build    the stack built for AWS: sam deploy follows (README.md)"
 
 # The environments are complete when their stamp is; a failure half way leaves none, and the next run begins anew.
-setup: .venv/stamp .venv-sam/stamp
+setup: .venv/stamp .venv-sam/stamp .venv/bin/autolabel
 
 .venv/stamp: requirements/dev.txt requirements/assets.txt
 	@echo "setting up .venv (about a minute) ..."
@@ -30,6 +30,11 @@ setup: .venv/stamp .venv-sam/stamp
 	@.venv/bin/python $(PIP_INSTALL) -r requirements/dev.txt -r requirements/assets.txt
 	@echo "$(CURDIR)/layers/autolabel" > "$$(.venv/bin/python -c 'import site; print(site.getsitepackages()[0])')/autolabel.pth"
 	@touch $@
+
+# The command, from wherever it is called.
+.venv/bin/autolabel: .venv/stamp
+	@printf '#!/bin/sh\nPYTHONPATH="%s" exec "%s" -m cli "$$@"\n' "$(CURDIR)" "$(CURDIR)/.venv/bin/python" > $@
+	@chmod +x $@
 
 .venv-sam/stamp: requirements/sam.txt
 	@echo "setting up .venv-sam (about a minute) ..."

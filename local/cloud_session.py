@@ -42,8 +42,8 @@ def main() -> None:
             write_environment(cloud, environment)
             console.print(
                 f"\nIn another shell:\n  source {environment.relative_to(PROJECT)}\n"
-                "  .venv/bin/python -m cli upload <video or folder> --drive first\n"
-                "  .venv/bin/python -m cli watch first\n\n"
+                "  .venv/bin/autolabel upload <video or folder> --drive first\n"
+                "  .venv/bin/autolabel watch first\n\n"
                 f"drives go to s3://{stack.outputs['IngestBucketName']}/drives/, logs to {OUT.relative_to(PROJECT)}\n"
                 "Labelling jobs are answered by a scripted annotator that keeps every box.\nCtrl-C ends the cloud.",
                 highlight=False,
