@@ -59,15 +59,11 @@ WORLDS = {
 LARGE = {
     "uploads, a duplicate": World(ONE, Budget(duplicates=1)),
     "uploads, a crash": World(ONE, Budget(crashes=1)),
-    "a failing model, duplicates": World(ONE, Budget(failures=2, duplicates=2), begun=True),
-    "units together, duplicates, a crash, a loss, a time-out": World(
-        TOGETHER, Budget(duplicates=2, crashes=1, losses=1, timeouts=1), begun=True
-    ),
     "units apart, duplicates, a crash, a time-out": World(
         APART, Budget(duplicates=2, crashes=1, timeouts=1), begun=True
     ),
-    "answers elsewhere, failures, a duplicate": World(
-        ONE, Budget(failures=2, duplicates=1), begun=True, honours_names=False
+    "answers elsewhere, a failure, a duplicate": World(
+        ONE, Budget(failures=1, duplicates=1), begun=True, honours_names=False
     ),
     "two drives in a batch, a duplicate": World(DRIVES, Budget(duplicates=1), begun=True, batch=2),
 }
