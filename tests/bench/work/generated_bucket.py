@@ -22,6 +22,9 @@ class GeneratedBucket:
     def write(self, key: str, body: bytes, content_type: str = "application/json") -> None:
         self.written += len(body)
 
+    def exists(self, key: str) -> bool:
+        return False
+
     def write_stream(self, key: str, chunks: Iterable[bytes], content_type: str, *, once: bool = False) -> None:
         for chunk in chunks:
             self.written += len(chunk)

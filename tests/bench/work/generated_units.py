@@ -10,7 +10,7 @@ import msgspec
 
 from autolabel.frames import ListedFrame
 from autolabel.listing import counts_key, listing_key
-from autolabel.ports import FailedUnit, PendingUnit, Refusal, StoredObject
+from autolabel.ports import FailedUnit, PendingUnit, Refusal, StoredObject, WaitingRun
 from autolabel.units import Unit
 from tests.bench.work.drive import CAMERA, DRIVE, ETAG, RUN, frame_key, index_of, unit_of
 from tests.bench.work.generated_bucket import GeneratedBucket
@@ -134,6 +134,9 @@ class GeneratedLedger:
 
     def late_drives(self) -> Iterator[tuple[str, float]]:
         return iter(())
+
+    def waiting_runs(self, drive: str) -> list[WaitingRun]:
+        return []
 
     def mark_frozen(self, drive: str) -> None:
         pass
