@@ -15,8 +15,9 @@ from autolabel.completion import Completion, Settled, wake_if_done
 from autolabel.drives import Run
 from autolabel.publication import FinishedJob, Publication, publish_run
 from autolabel.reconciliation import Limits
-from autolabel.runs import Plan, Progress, RunTurns, TurnReport, await_answers, plan_run, read_shards
+from autolabel.runs import Plan, Progress, RunTurns, TurnReport, await_answers, plan_run
 from autolabel.shard_labelling import ShardLabelling
+from autolabel.shards import read_shards
 from autolabel.submission import Asked, ObjectEvent, Submission, Submitted, read_message
 from autolabel.sweeping import Sweep, SweepReport
 from tests.fakes.announcements import FakeAnnouncements

@@ -15,8 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from autolabel.errors import Unavailable
 from autolabel.frames import parse_frame_key
 from autolabel.listing import listing_key, read_listing
-from autolabel.runs import read_shards
-from autolabel.shards import ShardFrame
+from autolabel.shards import ShardFrame, read_shards
 from autolabel.submission import ObjectEvent, UnitRequest
 from autolabel.units import Unit
 from tests.fakes.answers import DETECTOR, answer

@@ -15,8 +15,7 @@ from autolabel.listing import freeze_listing, read_listing
 from autolabel.ports import Bucket, Ledger
 from autolabel.reading import in_step
 from autolabel.report import Gallery, write_report
-from autolabel.runs import read_shards
-from autolabel.shards import FrameIssue, Shard, ShardResult, Tally, check_result, shard_key
+from autolabel.shards import FrameIssue, Shard, ShardResult, Tally, check_result, read_shards, shard_key
 from autolabel.summary import FrameCounts, Summary, failed_key, rejected_key, summary_key
 from autolabel.taxonomy import current_taxonomy
 from autolabel.verification import (

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import cache
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from autolabel.catalogue import Catalogue
-from autolabel.drives import Run, run_prefix
+from autolabel.drives import Run
 from autolabel.errors import CatalogueUnavailable, ModelFailing
 from autolabel.listing import freeze_listing, frozen_listing, missing_frames
 from autolabel.ports import Bucket, EndpointStates, Executions, Ledger, SubmitQueue, WaitingRun
 from autolabel.reconciliation import Comparison, Found, Limits, Reconciliation, Turn
-from autolabel.shards import Shard, ShardFrame, UnitAnswer, plan_shards, shard_key
+from autolabel.shards import Shard, ShardFrame, UnitAnswer, plan_shards, shard_key, shard_list_key
+
+if TYPE_CHECKING:
+    from autolabel.catalogue import Catalogue
 
 
 class Cursor(msgspec.Struct, frozen=True):
@@ -229,10 +232,6 @@ class Plan(msgspec.Struct, frozen=True):
     key: str
 
 
-def shard_list_key(drive: str, run: str) -> str:
-    return run_prefix(drive, run) + "shards.jsonl"
-
-
 def plan_run(run: Run, *, labels: Bucket, ledger: Ledger, shard_frames: int) -> Plan:
     """Write every shard's frames with the answers to them, and the list of shards; call it when nothing is pending."""
     counts = {"shards": 0, "frames": 0}
@@ -249,12 +248,6 @@ def plan_run(run: Run, *, labels: Bucket, ledger: Ledger, shard_frames: int) -> 
     key = shard_list_key(run.drive, run.run)
     labels.write_stream(key, write_shards(), "application/jsonl")
     return Plan(run.drive, run.run, counts["shards"], counts["frames"], key)
-
-
-def read_shards(labels: Bucket, drive: str, run: str) -> Iterator[Shard]:
-    """The planned shards in order."""
-    decoder = msgspec.json.Decoder(Shard)
-    return map(decoder.decode, labels.lines(shard_list_key(drive, run)))
 
 
 def _frames(run: Run, labels: Bucket, ledger: Ledger) -> Iterator[tuple[str, ShardFrame]]:

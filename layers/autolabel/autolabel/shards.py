@@ -8,6 +8,7 @@ import msgspec
 
 from autolabel.drives import run_prefix
 from autolabel.errors import CountMismatch, ShardMissing
+from autolabel.ports import Bucket
 
 
 class UnitAnswer(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -103,6 +104,16 @@ class ShardResult(msgspec.Struct, frozen=True):
 def shard_key(drive: str, run: str, index: int, part: str) -> str:
     """The key of a part of a shard: frames.jsonl, manifest.jsonl, detections.jsonl, issues.jsonl, result.json."""
     return f"{run_prefix(drive, run)}shards/{index:06d}.{part}"
+
+
+def shard_list_key(drive: str, run: str) -> str:
+    return run_prefix(drive, run) + "shards.jsonl"
+
+
+def read_shards(labels: Bucket, drive: str, run: str) -> Iterator[Shard]:
+    """The planned shards in order."""
+    decoder = msgspec.json.Decoder(Shard)
+    return map(decoder.decode, labels.lines(shard_list_key(drive, run)))
 
 
 def plan_shards(frames: Iterable[tuple[str, ShardFrame]], shard_frames: int) -> Iterator[tuple[str, list[ShardFrame]]]:

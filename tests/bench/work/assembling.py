@@ -10,8 +10,7 @@ import msgspec
 from autolabel.assembly import Assembly, assemble_run
 from autolabel.detections import Detection, Detections
 from autolabel.manifest import manifest_line
-from autolabel.runs import shard_list_key
-from autolabel.shards import FrameIssue, Shard, ShardResult, Tally, shard_key
+from autolabel.shards import FrameIssue, Shard, ShardResult, Tally, shard_key, shard_list_key
 from autolabel.summary import failed_key, rejected_key
 from tests.bench.work.drive import (
     CAMERA,

@@ -14,8 +14,8 @@ import yaml
 
 from autolabel.publication import FinishedJob, Publication
 from autolabel.reconciliation import Turn
-from autolabel.runs import Cursor, Plan, Progress, TurnReport, shard_list_key
-from autolabel.shards import Shard, shard_key
+from autolabel.runs import Cursor, Plan, Progress, TurnReport
+from autolabel.shards import Shard, shard_key, shard_list_key
 from local.cloud.stepfunctions.engine import Engine
 from local.cloud.stepfunctions.executions import Execution, Machine
 from local.cloud.stepfunctions.history import EVENT_LIMIT
