@@ -102,6 +102,9 @@ def test_a_wait_that_nobody_ended_is_forgotten_once_the_run_goes_on(closed: Pipe
     assert len(closed.ledger.waiting_runs(DRIVE)) == 1
     closed.labels.write(unit.answer_key(1), answer())
     assert closed.reconcile().pending == 0
+    # A turn that outlives its call must not take the token of a later wait.
+    assert len(closed.ledger.waiting_runs(DRIVE)) == 1
+    closed.plan()
     assert closed.ledger.waiting_runs(DRIVE) == []
 
 

@@ -136,8 +136,6 @@ class RunTurns:
                 cursor = Cursor(index, reached, total, paused)
                 break
             after = ""
-        if cursor is None and not total.pending:
-            self._forget_wait(run)
         return _report(
             run,
             progress,
@@ -147,12 +145,6 @@ class RunTurns:
             paused=paused,
             cursor=cursor,
         )
-
-    def _forget_wait(self, run: Run) -> None:
-        """A wait that ran out of time left its token, and no notification may come that would clear it away."""
-        for waiting in self._ledger.waiting_runs(run.drive):
-            if waiting.run == run.run:
-                self._ledger.stop_waiting(waiting)
 
     def _paused(self, model: str) -> str:
         """Why the model's endpoint takes nothing now; empty when it does."""
@@ -234,6 +226,7 @@ class Plan(msgspec.Struct, frozen=True):
 
 def plan_run(run: Run, *, labels: Bucket, ledger: Ledger, shard_frames: int) -> Plan:
     """Write every shard's frames with the answers to them, and the list of shards; call it when nothing is pending."""
+    _forget_wait(run, ledger)
     counts = {"shards": 0, "frames": 0}
 
     def write_shards() -> Iterator[bytes]:
@@ -248,6 +241,16 @@ def plan_run(run: Run, *, labels: Bucket, ledger: Ledger, shard_frames: int) -> 
     key = shard_list_key(run.drive, run.run)
     labels.write_stream(key, write_shards(), "application/jsonl")
     return Plan(run.drive, run.run, counts["shards"], counts["frames"], key)
+
+
+def _forget_wait(run: Run, ledger: Ledger) -> None:
+    """A wait that ran out of time left its token, and no notification may come that would clear it away.
+
+    Not a turn's to do: one that outlives its call would take the token of a later wait.
+    """
+    for waiting in ledger.waiting_runs(run.drive):
+        if waiting.run == run.run:
+            ledger.stop_waiting(waiting)
 
 
 def _frames(run: Run, labels: Bucket, ledger: Ledger) -> Iterator[tuple[str, ShardFrame]]:
