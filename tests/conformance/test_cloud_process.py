@@ -21,11 +21,13 @@ from local.cloud.symbols import IncompatibleMinistack
 from tests.conformance.workbench import Workbench, eventually
 
 LAUNCHER = """
-import sys
+import signal, sys
 from pathlib import Path
 from local.cloud.launcher import EmbeddedCloud
 from tests.conformance.workbench import Workbench
 
+# What is started in the background of a shell inherits that Ctrl-C is ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 with EmbeddedCloud(Path(sys.argv[1])) as cloud:
     bench = Workbench(cloud)
     code = "import subprocess\\ndef handler(e, c):\\n    subprocess.Popen(['/bin/sleep', '300'])\\n"
