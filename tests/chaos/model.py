@@ -31,6 +31,7 @@ class MoodyModel(ChoosyModel):
     def predict(self, request: Request) -> Reply:
         match self._mood():
             case "slow":
+                # So that a run has answers to wait for.
                 time.sleep(0.67)
             case "error":
                 raise Refusal(500, "out of memory")

@@ -80,6 +80,7 @@ class World:
                 return
             case "moods":
                 self._stage.set_moods(dict(event.moods))
+                # As long as the plan says.
                 time.sleep(event.seconds)
                 self._stage.set_moods({})
             case "strangers":
@@ -105,6 +106,7 @@ class World:
     def _away(self, seconds: float) -> None:
         with self._endpoint:
             config = self._delete()
+            # As long as the plan says.
             time.sleep(seconds)
             sagemaker = self._stage.client("sagemaker")
             until(lambda: _status(self._stage) == "", 20)

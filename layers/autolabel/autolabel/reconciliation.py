@@ -55,7 +55,6 @@ class Turn(msgspec.Struct):
     pending: int = 0
     submitted: int = 0
     resubmitted: int = 0
-    settled: int = 0
     dropped: int = 0
 
 
@@ -142,7 +141,7 @@ class Comparison:
                 yield parsed[0].position, (*parsed, thing.key)
 
 
-Count = Literal["answered", "failed", "pending", "submitted", "resubmitted", "settled", "dropped"]
+Count = Literal["answered", "failed", "pending", "submitted", "resubmitted", "dropped"]
 
 
 class _Repair(NamedTuple):
@@ -159,8 +158,8 @@ class Reconciliation:
     whose deadline has passed goes to its next attempt, or is failed after `limits.max_silences`; one that failed
     before `retry_failed_before` is tried once more. While `paused` says why the model's endpoint takes nothing, such
     units are recorded, and nothing is queued. With `drop_strays`, pending units that the listing does not hold are
-    forgotten once they are overdue.
-    `now` and `retry_failed_before`: seconds since the epoch. `workers`: repairs made at a time.
+    forgotten once they are overdue. `now` and `retry_failed_before`: seconds since the epoch. `workers`: repairs made
+    at a time.
     """
 
     def __init__(
@@ -267,10 +266,10 @@ class Reconciliation:
         pending = one.pending
         if one.answer:
             self._ledger.settle(one.unit, None)
-            return _Repair(("answered", "settled"))
+            return _Repair(("answered",))
         if pending and pending.location and self._labels.exists(pending.location):
             self._ledger.settle(one.unit, pending.location)
-            return _Repair(("answered", "settled"))
+            return _Repair(("answered",))
         paused = bool(self.paused)
         if pending:
             return _Repair(("pending",)) if paused or not self._is_overdue(pending) else self._retry(pending)
