@@ -197,12 +197,12 @@ def models() -> None:
 @models.command("add")
 @click.argument("document", type=click.Path(path_type=Path))
 @click.option("--endpoint", help="The deployed endpoint, if it is not the one that the document names.")
-@click.option("--default", is_flag=True, help="Let this model label drives that name none.")
+@click.option("--active/--inactive", default=True, help="Whether it labels drives that name no models.")
 @stack_option
-def add(document: Path, endpoint: str | None, default: bool, stack_name: str) -> None:
+def add(document: Path, endpoint: str | None, active: bool, stack_name: str) -> None:
     """Add the revision that DOCUMENT describes (models/*.json) and make it the model's current one."""
     model = read_document(document, endpoint)
-    add_model(Stack.find(stack_name), model, default=default)
+    add_model(Stack.find(stack_name), model, active=active)
     console.print(f"{model.id} is in the catalogue of {stack_name}", highlight=False)
 
 

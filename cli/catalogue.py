@@ -21,8 +21,8 @@ def read_document(path: Path, endpoint: str | None = None) -> Model:
     return msgspec.structs.replace(model, endpoint=endpoint) if endpoint else model
 
 
-def add_model(stack: Stack, model: Model, *, default: bool) -> None:
-    """Put a revision into the catalogue and make it the model's current one; `default`: let it label by default.
+def add_model(stack: Stack, model: Model, *, active: bool = True) -> None:
+    """Put a revision into the catalogue and make it the model's current one; `active`: let it label every drive.
 
     A revision never changes: CommandError when this one is there with another content.
     """
@@ -34,6 +34,6 @@ def add_model(stack: Stack, model: Model, *, default: bool) -> None:
             raise CommandError(f"{model.id} is in the catalogue with another content: give the document a new revision")
     index = stack.labels.read(CATALOGUE_KEY)
     known = msgspec.json.decode(index, type=CatalogueIndex) if index else CatalogueIndex({}, ())
-    defaults = (model.name,) if default or not known.default else known.default
-    changed = CatalogueIndex({**known.models, model.name: model.revision}, defaults)
+    others = tuple(name for name in known.active if name != model.name)
+    changed = CatalogueIndex({**known.models, model.name: model.revision}, (*others, model.name) if active else others)
     stack.labels.write(CATALOGUE_KEY, msgspec.json.format(msgspec.json.encode(changed), indent=2))

@@ -142,7 +142,7 @@ class Inspection:
         state, since, turn = self._state(execution)
         listing = frozen_listing(self._stack.labels, self._drive, entry.run)
         ended_well = execution.status == "SUCCEEDED" or entry.outcome
-        models = () if ended_well else tuple(self._model(model) for model in run.models)
+        models = () if ended_well else tuple(self._model(model) for model in run.asked)
         # Until a whole turn is over, frames may be that nobody has looked at.
         asked_for = (turn and not turn.get("cursor") and not turn.get("missing")) or state not in {"", *ASKING_STATES}
         patience = self._seconds("FramesPatienceSeconds")

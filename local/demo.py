@@ -106,7 +106,7 @@ def set_up(console: Console, cloud: EmbeddedCloud, folder: Path) -> Stack:
     model = read_document(PROJECT / "models" / "yolox-nano.json")
     with console.status(f"starting the detector behind endpoint {model.endpoint}"):
         deploy_endpoint(cloud, stack.outputs, endpoint=model.endpoint, image=DETECTOR_IMAGE)
-    add_model(stack, model, default=True)
+    add_model(stack, model)
     console.print(f"stack {STACK} deployed, endpoint {model.endpoint} in service", highlight=False)
     return stack
 

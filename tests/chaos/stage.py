@@ -104,5 +104,5 @@ def set_stage(folder: Path) -> Iterator[Stage]:
         model = read_document(PROJECT / "models" / "yolox-nano.json", endpoint=MODEL)
         model = msgspec.structs.replace(model, name=MODEL, invocation_timeout=2, queue_ttl=60)
         deploy_endpoint(cloud, stack.outputs, endpoint=MODEL, image=MODEL, stack=MODEL)
-        add_model(stack, model, default=True)
+        add_model(stack, model)
         yield Stage(cloud, stack, moods)

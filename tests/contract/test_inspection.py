@@ -81,7 +81,7 @@ def stack_of(states: States) -> Stack:
         outputs[output] = name
     known: dict[str, Any] = {**clients, "stepfunctions": states, "sagemaker": SageMaker()}
     stack = Stack("autolabel", outputs, PARAMETERS, known.__getitem__)
-    add_model(stack, DETECTOR, default=True)
+    add_model(stack, DETECTOR)
     stack.ledger.allocate_run(RUN)
     return stack
 

@@ -46,7 +46,7 @@ def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pipeline]:
         model = read_document(PROJECT / "models" / "yolox-nano.json", endpoint="choosy")
         model = msgspec.structs.replace(model, name="choosy", classes={**model.classes, "train": "train"})
         deploy_endpoint(cloud, stack.outputs, endpoint=model.endpoint, image=IMAGE, stack="choosy")
-        add_model(stack, model, default=True)
+        add_model(stack, model)
         pipeline = Pipeline(cloud, stack, _listen(cloud, stack.outputs["OpsTopicArn"]))
         yield pipeline
         # A function may survive a refusal, so that only this would tell of it.

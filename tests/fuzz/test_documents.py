@@ -129,6 +129,6 @@ def test_a_models_document_is_one_that_the_service_takes_or_is_refused(body: byt
 def test_a_broken_index_makes_the_catalogue_unavailable_and_nothing_else(body: bytes) -> None:
     objects = {CATALOGUE_KEY: body, "catalogue/models/detector/0001.json": MODELS[0]}
     catalogue = Catalogue(objects.get, lambda: 0.0)
-    for ask in (catalogue.default_models, lambda: [catalogue.current("detector")]):
+    for ask in (catalogue.active_models, lambda: [catalogue.current("detector")]):
         with suppress(CatalogueUnavailable, DocumentRefused):
             assert all(model == DETECTOR for model in ask())

@@ -79,7 +79,7 @@ def _deploy(cloud: EmbeddedCloud) -> Stack:
     stack = Stack.find(STACK, cloud.client)
     model = msgspec.structs.replace(read_document(PROJECT / "models" / "yolox-nano.json", endpoint="stub"), name="stub")
     deploy_endpoint(cloud, stack.outputs, endpoint=model.endpoint, image=IMAGE, stack="stub")
-    add_model(stack, model, default=True)
+    add_model(stack, model)
     return stack
 
 

@@ -35,56 +35,56 @@ class Shelf:
 
 def test_a_bucket_without_a_catalogue_is_not_ready() -> None:
     with pytest.raises(CatalogueUnavailable, match=CATALOGUE_KEY):
-        Shelf().catalogue.default_models()
+        Shelf().catalogue.active_models()
 
 
-def test_the_default_models_are_the_current_revisions() -> None:
+def test_the_active_models_are_the_current_revisions() -> None:
     newer = msgspec.structs.replace(DETECTOR, revision="0002")
-    shelf = Shelf(DETECTOR, newer, models={"detector": "0002"}, default=("detector",))
-    assert shelf.catalogue.default_models() == [newer]
+    shelf = Shelf(DETECTOR, newer, models={"detector": "0002"}, active=("detector",))
+    assert shelf.catalogue.active_models() == [newer]
     assert shelf.catalogue.revision("detector.0001") == DETECTOR
     assert shelf.catalogue.revisions(["detector.0001", "detector.0002"]) == [DETECTOR, newer]
 
 
 def test_an_unknown_model_is_refused_with_the_known_ones() -> None:
-    shelf = Shelf(DETECTOR, models={"detector": "0001"}, default=())
+    shelf = Shelf(DETECTOR, models={"detector": "0001"}, active=())
     with pytest.raises(DocumentRefused, match="detector") as refused:
         shelf.catalogue.current("other")
     assert refused.value.reason == "unknown-model"
     assert "'other'" in str(refused.value)
 
 
-def test_a_default_model_that_is_in_no_catalogue_is_no_fault_of_a_drive() -> None:
-    shelf = Shelf(DETECTOR, models={"detector": "0001"}, default=("other",))
+def test_an_active_model_that_is_in_no_catalogue_is_no_fault_of_a_drive() -> None:
+    shelf = Shelf(DETECTOR, models={"detector": "0001"}, active=("other",))
     with pytest.raises(CatalogueUnavailable, match="other"):
-        shelf.catalogue.default_models()
+        shelf.catalogue.active_models()
 
 
 def test_a_revision_without_its_document_is_reported_with_its_key() -> None:
-    shelf = Shelf(models={"detector": "0003"}, default=("detector",))
+    shelf = Shelf(models={"detector": "0003"}, active=("detector",))
     with pytest.raises(CatalogueUnavailable, match=r"catalogue/models/detector/0003\.json"):
-        shelf.catalogue.default_models()
+        shelf.catalogue.active_models()
 
 
 def test_the_index_is_read_anew_after_its_time_and_revisions_never() -> None:
-    shelf = Shelf(DETECTOR, models={"detector": "0001"}, default=("detector",))
+    shelf = Shelf(DETECTOR, models={"detector": "0001"}, active=("detector",))
     for now in (0.0, 10.0, 30.0):
         shelf.now = now
-        shelf.catalogue.default_models()
+        shelf.catalogue.active_models()
     assert shelf.reads == [CATALOGUE_KEY, model_key(DETECTOR.id)]
     shelf.now = 30.5
-    shelf.catalogue.default_models()
+    shelf.catalogue.active_models()
     assert shelf.reads == [CATALOGUE_KEY, model_key(DETECTOR.id), CATALOGUE_KEY]
 
 
 def test_a_document_in_another_models_place_is_not_used() -> None:
-    shelf = Shelf(models={"detector": "0001"}, default=())
+    shelf = Shelf(models={"detector": "0001"}, active=())
     shelf.objects[model_key("detector.0001")] = msgspec.json.encode(msgspec.structs.replace(DETECTOR, revision="0009"))
     with pytest.raises(CatalogueUnavailable, match=r"detector\.0009"):
         shelf.catalogue.revision("detector.0001")
 
 
-@pytest.mark.parametrize("body", [b"", b"[]", b"{}", b"\xff", b'{"models":{"a":5},"default":[]}', b"[" * 100_000])
+@pytest.mark.parametrize("body", [b"", b"[]", b"{}", b"\xff", b'{"models":{"a":5},"active":[]}', b"[" * 100_000])
 def test_a_broken_index_is_reported_by_name(body: bytes) -> None:
     shelf = Shelf()
     shelf.objects[CATALOGUE_KEY] = body
@@ -93,12 +93,12 @@ def test_a_broken_index_is_reported_by_name(body: bytes) -> None:
 
 
 def test_a_broken_document_is_reported_until_it_is_mended() -> None:
-    shelf = Shelf(models={"detector": "0001"}, default=("detector",))
+    shelf = Shelf(models={"detector": "0001"}, active=("detector",))
     shelf.objects[model_key("detector.0001")] = b"{"
     with pytest.raises(CatalogueUnavailable, match=model_key("detector.0001")):
-        shelf.catalogue.default_models()
+        shelf.catalogue.active_models()
     shelf.objects[model_key("detector.0001")] = msgspec.json.encode(DETECTOR)
-    assert shelf.catalogue.default_models() == [DETECTOR]
+    assert shelf.catalogue.active_models() == [DETECTOR]
 
 
 @pytest.mark.parametrize(

@@ -9,15 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autolabel.decoders import DECODERS, RawDetection
+from autolabel.decoders import DecoderOptions, RawDetection, find_decoder
 from autolabel.errors import AnswerRefused
 from tests.fakes.answers import LABELS, answer
 
-DECODER = DECODERS["jumpstart-detection"]
+DECODER = find_decoder("jumpstart-detection")
 
 
 def decode(body: bytes, width: int = 200, height: int = 100) -> list[RawDetection]:
-    return DECODER.decode(body, width, height)
+    return DECODER.decode(body, width, height, DecoderOptions())
 
 
 def test_an_answer_without_objects_is_empty() -> None:

@@ -1,18 +1,21 @@
 """The model catalogue: revisioned documents in the label bucket that the running pipeline reads.
 
-`catalogue/catalogue.json` says which revision of each model is current and which models are the default;
+`catalogue/catalogue.json` says which revision of each model is current and which models are active;
 `catalogue/models/<name>/<revision>.json` is one immutable revision.
 """
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterable
 
 import msgspec
 
-from autolabel.decoders import DECODERS
+from autolabel.calibration import IDENTITY, Calibration
+from autolabel.decoders import DECODER_NAMES, DecoderOptions
 from autolabel.errors import CatalogueUnavailable, DocumentRefused
+from autolabel.reach import Reach
 from autolabel.taxonomy import current_taxonomy
 from autolabel.units import MODEL_NAME, REVISION
 
@@ -21,6 +24,8 @@ _NAME = re.compile(MODEL_NAME + r"\Z")
 # The API's own patterns of EndpointName, ContentType and Accept.
 _ENDPOINT = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}\Z")
 _HEADER = re.compile(r"[ -~]{1,1024}\Z")
+# Votes are compared with each other; more than this is a model that needs no second.
+MAX_WEIGHT = 1_000.0
 _REVISION = re.compile(REVISION + r"\Z")
 
 
@@ -28,8 +33,15 @@ class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
     """One revision of a model: a deployed asynchronous endpoint and how to read it.
 
     `classes` maps the model's own class names onto the taxonomy; a class that is not in it is left out and counted.
-    `thresholds` are least scores by taxonomy class, `threshold` the one for all others. `invocation_timeout` and
+    `thresholds` are least confidences by taxonomy class, `threshold` the one for all others. `invocation_timeout` and
     `queue_ttl` are seconds, limits of InvokeEndpointAsync: 1 to 3600 and 60 to 21600.
+
+    What a merge must know: `network`, whose views (whole image, tiles) count as one model, its own name when empty;
+    `weight` of its votes; `reach`, outside which its silence is no vote; `authority`, classes that only models which
+    claim them may name; `calibration` by taxonomy class, identity for all others.
+
+    `answers_of`: an earlier revision whose answers this one reads anew, so that another threshold, class map or
+    calibration costs no inference; its own when empty.
     """
 
     name: str
@@ -37,9 +49,15 @@ class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
     endpoint: str
     decoder: str
     classes: dict[str, str]
+    options: DecoderOptions = DecoderOptions()
     threshold: float = 0.35
     thresholds: dict[str, float] = {}
+    network: str = ""
     weight: float = 1.0
+    reach: Reach = Reach()
+    authority: tuple[str, ...] = ()
+    calibration: dict[str, Calibration] = {}
+    answers_of: str = ""
     content_type: str = "application/x-image"
     accept: str = "application/json;verbose"
     invocation_timeout: int = 60
@@ -50,15 +68,28 @@ class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
         """`name.revision`."""
         return f"{self.name}.{self.revision}"
 
+    @property
+    def answers_id(self) -> str:
+        """`name.revision` of the revision whose answers it reads: what its units are named by."""
+        return f"{self.name}.{self.answers_of or self.revision}"
+
+    @property
+    def view_of(self) -> str:
+        """The network that it is a view of."""
+        return self.network or self.name
+
+    def calibration_of(self, class_name: str) -> Calibration:
+        return self.calibration.get(class_name, IDENTITY)
+
     def threshold_of(self, class_name: str) -> float:
         return self.thresholds.get(class_name, self.threshold)
 
 
 class CatalogueIndex(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Which revision of each model is current, and which models label a drive that names none."""
+    """Which revision of each model is current, and which are active: they label a drive that names none."""
 
     models: dict[str, str]
-    default: tuple[str, ...]
+    active: tuple[str, ...]
 
 
 def model_key(model_id: str) -> str:
@@ -85,8 +116,8 @@ def _check(model: Model, origin: str) -> None:
         refuse(f"the name {model.name!r} is not 1 to 24 of a-z, 0-9 and hyphens")
     if not _REVISION.match(model.revision):
         refuse(f"the revision {model.revision!r} is not four digits")
-    if model.decoder not in DECODERS:
-        refuse(f"the decoder {model.decoder!r} is unknown; known are {', '.join(sorted(DECODERS))}")
+    if model.decoder not in DECODER_NAMES:
+        refuse(f"the decoder {model.decoder!r} is unknown; known are {', '.join(sorted(DECODER_NAMES))}")
     if not _ENDPOINT.match(model.endpoint):
         refuse(f"{model.endpoint!r} cannot be the name of an endpoint")
     for header in (model.content_type, model.accept):
@@ -94,10 +125,23 @@ def _check(model: Model, origin: str) -> None:
             refuse(f"{header[:80]!r} is no header of at most 1,024 printable characters")
     if not model.classes:
         refuse("`classes` maps no class")
-    current_taxonomy().require([*model.classes.values(), *model.thresholds], origin)
+    named = [*model.classes.values(), *model.thresholds, *model.reach.classes, *model.authority, *model.calibration]
+    current_taxonomy().require(named, origin)
     for name, threshold in [("threshold", model.threshold), *model.thresholds.items()]:
         if not 0.0 <= threshold <= 1.0:
             refuse(f"the threshold {threshold} of {name!r} is not between 0 and 1")
+    if not (math.isfinite(model.weight) and 0.0 < model.weight <= MAX_WEIGHT):
+        refuse(f"the weight {model.weight} is not above 0 and at most {MAX_WEIGHT:g}")
+    if model.network and not _NAME.match(model.network):
+        refuse(f"the network {model.network!r} is not 1 to 24 of a-z, 0-9 and hyphens")
+    if model.answers_of and not (_REVISION.match(model.answers_of) and model.answers_of < model.revision):
+        refuse(f"`answers_of` {model.answers_of!r} is no revision before {model.revision}")
+    if wrong := model.reach.wrong():
+        refuse(f"`reach`: {wrong}")
+    if wrong := next((f"{name}: {why}" for name, c in model.calibration.items() if (why := c.wrong())), ""):
+        refuse(f"`calibration` of {wrong}")
+    if wrong := model.options.wrong(model.decoder):
+        refuse(f"`options`: {wrong}")
     if not 1 <= model.invocation_timeout <= 3600:
         refuse(f"invocation_timeout {model.invocation_timeout} is not 1 to 3600 seconds")
     if not 60 <= model.queue_ttl <= 21600:
@@ -127,13 +171,13 @@ class Catalogue:
             self._index = (self._now(), index)
         return self._index[1]
 
-    def default_models(self) -> list[Model]:
+    def active_models(self) -> list[Model]:
         """The models that label frames before, and unless, their drive names others."""
         index = self.index()
-        missing = sorted(set(index.default) - index.models.keys())
+        missing = sorted(set(index.active) - index.models.keys())
         if missing:
-            raise CatalogueUnavailable(f"{CATALOGUE_KEY} has the default {missing}, and no such model")
-        return [self.current(name) for name in index.default]
+            raise CatalogueUnavailable(f"{CATALOGUE_KEY} has {missing} as active, and no such model")
+        return [self.current(name) for name in index.active]
 
     def current(self, name: str) -> Model:
         """The current revision of a model; DocumentRefused names the known models when there is none."""

@@ -11,6 +11,7 @@ from autolabel.catalogue import Catalogue
 from autolabel.drives import (
     FIRST_RUN,
     MAX_DOCUMENT_BYTES,
+    MAX_MODELS,
     Run,
     execution_name,
     next_run,
@@ -121,11 +122,13 @@ class Closing:
         body, etag = found
         document = parse_drive_document(body, key)
         if document.models is None:
-            models = self._catalogue.default_models()
+            models = self._catalogue.active_models()
         else:
             models = [self._catalogue.current(name) for name in document.models]
         if not models:
-            raise CatalogueUnavailable("the catalogue names no default model")
+            raise CatalogueUnavailable("the catalogue has no active model")
+        if len(models) > MAX_MODELS:
+            raise CatalogueUnavailable(f"the catalogue has {len(models)} active models, {MAX_MODELS} at most may be")
         since = self._now()
         return Run(
             drive=drive,
@@ -133,6 +136,7 @@ class Closing:
             document=document,
             document_etag=etag,
             models=tuple(model.id for model in models),
+            answers_of=tuple(model.answers_id for model in models),
             taxonomy=current_taxonomy().version,
             labels=self._job_labels,
             since=since,

@@ -12,11 +12,26 @@ from autolabel.errors import AnswerRefused
 Box = tuple[float, float, float, float]
 
 
+class Vote(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What one model saw of an object that several were asked for.
+
+    `name`, `label`, `score`, `confidence`: as of its own detection; `overlap`: the IoU of its box with the merged one.
+    """
+
+    model: str
+    name: str
+    label: str
+    score: float
+    confidence: float
+    overlap: float
+
+
 class Detection(msgspec.Struct, frozen=True, omit_defaults=True):
     """One object. `box`: xyxy, float pixels of the original frame, origin top left. `score`: the model's own, 0 to 1.
 
     `confidence` is the calibrated score; `label` is the model's class name, `name` the taxonomy's. `models` are the
-    `name.revision` of those that saw it.
+    `name.revision` of those that saw it. Where several models were asked: `votes` of those that saw it, and `missed`,
+    the models within whose reach it lies and that did not; `score` and `label` are then the strongest vote's.
     """
 
     name: str
@@ -25,6 +40,8 @@ class Detection(msgspec.Struct, frozen=True, omit_defaults=True):
     confidence: float
     label: str
     models: tuple[str, ...]
+    votes: tuple[Vote, ...] = ()
+    missed: tuple[str, ...] = ()
 
 
 class Detections(msgspec.Struct, frozen=True):

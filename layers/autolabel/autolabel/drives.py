@@ -16,6 +16,8 @@ MAX_DOCUMENT_BYTES = 250_000
 MAX_COORDINATE = 1_000_000
 # Every box of a frame is cut with its camera's mask, which takes time in proportion to the corners.
 MAX_MASK_POINTS = 500
+# Each model is asked for every frame, and is read from beginning to end in every turn.
+MAX_MODELS = 8
 FIRST_RUN = "0001"
 
 Point = tuple[float, float]
@@ -39,7 +41,7 @@ class Verification(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit
 class DriveDocument(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """drive.json: closes a drive and says what was recorded.
 
-    `models`: names from the catalogue, default: its default. `notes`: whatever those who read the summary and the
+    `models`: names from the catalogue, default: all active ones. `notes`: whatever those who read the summary and the
     report should know.
     """
 
@@ -53,8 +55,8 @@ class DriveDocument(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omi
 class Run(msgspec.Struct, frozen=True, omit_defaults=True):
     """One labelling of one drive, fixed when it is allocated. `models` are `name.revision`.
 
-    `since`: when it was allocated. `retry_failed_before`: units that failed before this time are tried once more. Both
-    in seconds since the epoch.
+    `answers_of`: for each model the `name.revision` whose answers it reads; the models' own when empty. `since`: when it was allocated. `retry_failed_before`: units that failed before this time are tried once more.
+    Both in seconds since the epoch.
     """
 
     drive: str
@@ -66,6 +68,12 @@ class Run(msgspec.Struct, frozen=True, omit_defaults=True):
     labels: tuple[str, ...]
     since: float = 0.0
     retry_failed_before: float = 0.0
+    answers_of: tuple[str, ...] = ()
+
+    @property
+    def asked(self) -> tuple[str, ...]:
+        """What the run's units are named by: for each model the `name.revision` whose answers it reads."""
+        return self.answers_of or self.models
 
 
 def next_run(run: str) -> str:
@@ -109,8 +117,10 @@ def _check(document: DriveDocument, key: str) -> None:
             refuse(f"the ego mask of camera {name!r} has corners beyond {MAX_COORDINATE:,} pixels")
         if camera.expected_frames is not None and camera.expected_frames < 0:
             refuse(f"camera {name!r} expects {camera.expected_frames} frames")
-    if document.models is not None and len(document.models) != 1:
-        refuse(f"`models` names {len(document.models)} models; a drive is labelled by one model so far")
+    if document.models is not None and not 1 <= len(document.models) <= MAX_MODELS:
+        refuse(f"`models` names {len(document.models)} models; a drive is labelled by 1 to {MAX_MODELS}")
+    if len(set(document.models or ())) < len(document.models or ()):
+        refuse("`models` names a model twice")
     if document.verification.policy != "all":
         refuse(f"verification policy {document.verification.policy!r} is unknown; known is 'all'")
 

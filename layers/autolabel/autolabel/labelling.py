@@ -9,7 +9,7 @@ import msgspec
 
 from autolabel.answers import project
 from autolabel.catalogue import Model
-from autolabel.decoders import DECODERS
+from autolabel.decoders import find_decoder
 from autolabel.detections import Detection, Detections, repair_box
 from autolabel.regions import EGO_SHARE, Point, covered_share
 
@@ -35,11 +35,11 @@ def decode_answer(
     `chunks`: the answer's bytes. Classes without a place in the taxonomy and boxes that are nothing in the frame are
     counted. Raises AnswerRefused.
     """
-    decoder = DECODERS[model.decoder]
+    decoder = find_decoder(model.decoder)
     first, rest = _head(chunks)
     body = first if rest is None else project(_chain(first, rest), decoder.keys)
     found, dropped = [], Counter[str]()
-    for raw in decoder.decode(body, width, height):
+    for raw in decoder.decode(body, width, height, model.options):
         name = model.classes.get(raw.label)
         if name is None:
             # What is too doubtful to count anyway says nothing about the class map.
@@ -50,8 +50,9 @@ def decode_answer(
         if box is None:
             dropped["box outside the frame"] += 1
             continue
+        confidence = model.calibration_of(name).confidence(raw.score)
         found.append(
-            Detection(name=name, box=box, score=raw.score, confidence=raw.score, label=raw.label, models=(model.id,))
+            Detection(name=name, box=box, score=raw.score, confidence=confidence, label=raw.label, models=(model.id,))
         )
     return found, dropped
 

@@ -115,7 +115,7 @@ class RunTurns:
         total, paused, after = start.counts, start.paused, start.after
         cursor = None
         latest = self._ledger.latest_run(drive)
-        for index, model in list(enumerate(run.models))[start.model :]:
+        for index, model in list(enumerate(run.asked))[start.model :]:
             reconciliation = Reconciliation(
                 labels=self._labels,
                 ledger=self._ledger,
@@ -204,10 +204,10 @@ def await_answers(run: Run, token: str, order: str, *, ledger: Ledger, execution
     Whether anything is pending is asked after the token is stored: an answer that came before found no token. A call
     that outlives its wait leaves the token of a later one (by `order`) in its place.
     """
-    waiting = WaitingRun(run.drive, run.run, token, run.models, order)
+    waiting = WaitingRun(run.drive, run.run, token, run.asked, order)
     if not ledger.wait(waiting):
         return False
-    if ledger.any_pending(run.drive, run.models):
+    if ledger.any_pending(run.drive, run.asked):
         return False
     woken = executions.wake(token)
     ledger.stop_waiting(waiting)
@@ -254,7 +254,7 @@ def _forget_wait(run: Run, ledger: Ledger) -> None:
 
 
 def _frames(run: Run, labels: Bucket, ledger: Ledger) -> Iterator[tuple[str, ShardFrame]]:
-    by_model = [Comparison(labels, ledger, run.drive, run.run, model) for model in run.models]
+    by_model = [Comparison(labels, ledger, run.drive, run.run, model) for model in run.asked]
     for units in zip(*by_model, strict=True):
         first = units[0]
         yield first.frame.camera, ShardFrame(first.key, first.etag, tuple(map(_answer, units)))

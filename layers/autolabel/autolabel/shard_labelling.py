@@ -45,7 +45,7 @@ class ShardLabelling:
 
     def __init__(self, run: Run, models: Sequence[Model], *, ingest: Bucket, labels: Bucket, created: str) -> None:
         self._run = run
-        self._models = {model.id: model for model in models}
+        self._models = {model.answers_id: model for model in models}
         self._ingest = ingest
         self._labels = labels
         self._created = created
@@ -139,7 +139,7 @@ class ShardLabelling:
             "camera": key.camera,
             "timestamp": key.timestamp,
             "etag": frame.etag,
-            "models": list(self._models),
+            "models": list(self._run.models),
             "taxonomy": self._run.taxonomy,
             "fusion": "none",
             "labelled-by": "model",

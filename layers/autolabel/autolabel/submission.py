@@ -137,9 +137,9 @@ class Submission:
             # The run's listing rejects it with this reason; no model needs to see it.
             return [Submitted("refused", f"{asked.key} has {asked.size:,} bytes")]
         submitted, unavailable = [], None
-        for model in self._catalogue.default_models():
+        for model in self._catalogue.active_models():
             try:
-                unit = Unit.of(key, asked.etag, model.id)
+                unit = Unit.of(key, asked.etag, model.answers_id)
                 submitted.append(self._submit(model, unit, asked.key, asked.etag, park))
             except EndpointUnavailable as e:
                 # One model's bad moment keeps the frame from no other.

@@ -147,7 +147,7 @@ class _Account:
         last = self._reports % self._calls == 0
         waits = self._reports <= self._waits * self._calls
         frames = self._frames
-        counts = Turn(frames, frames, frames, frames, frames, frames, frames, frames)
+        counts = Turn(**dict.fromkeys(Turn.__struct_fields__, frames))
         return TurnReport(
             drive=DRIVE,
             run=RUN,

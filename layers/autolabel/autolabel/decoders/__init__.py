@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
-from autolabel.decoders import jumpstart
-from autolabel.decoders.raw import Decoder, RawDetection
+from functools import cache
+from importlib import import_module
 
-DECODERS: dict[str, Decoder] = {"jumpstart-detection": jumpstart.DETECTION}
+from autolabel.decoders.raw import Decoder, DecoderOptions, RawDetection
 
-__all__ = ["DECODERS", "Decoder", "RawDetection"]
+# Where each lies; imported when an answer is read, since most functions only check names.
+_PLACES = {"jumpstart-detection": ("jumpstart", "DETECTION")}
+DECODER_NAMES = frozenset(_PLACES)
+
+
+@cache
+def find_decoder(name: str) -> Decoder:
+    """The decoder of a name in DECODER_NAMES."""
+    module, attribute = _PLACES[name]
+    decoder: Decoder = getattr(import_module(f"autolabel.decoders.{module}"), attribute)
+    return decoder
+
+
+__all__ = ["DECODER_NAMES", "Decoder", "DecoderOptions", "RawDetection", "find_decoder"]

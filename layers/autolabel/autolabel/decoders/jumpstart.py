@@ -11,7 +11,7 @@ import math
 
 import msgspec
 
-from autolabel.decoders.raw import Decoder, RawDetection
+from autolabel.decoders.raw import Decoder, DecoderOptions, RawDetection
 from autolabel.errors import AnswerRefused
 
 # Detectors give some hundred; what they give of a frame is kept with its shard.
@@ -28,7 +28,7 @@ class _Answer(msgspec.Struct):
 _decoder = msgspec.json.Decoder(_Answer)
 
 
-def decode_detection(body: bytes, width: int, height: int) -> list[RawDetection]:
+def decode_detection(body: bytes, width: int, height: int, options: DecoderOptions) -> list[RawDetection]:
     """Detections in pixels of a frame of `width` x `height`; a negative class is padding and left out."""
     try:
         answer = _decoder.decode(body)
