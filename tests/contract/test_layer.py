@@ -52,7 +52,7 @@ def test_the_pinned_boto3_knows_what_submit_asks_of_an_endpoint(member: str) -> 
 
 
 def test_the_layer_stays_lean() -> None:
-    assert not {"pandas", "numpy", "sagemaker", "scipy", "opencv-python-headless"} & pins("requirements.txt").keys()
+    assert not {"pandas", "sagemaker", "scipy", "opencv-python-headless"} & pins("requirements.txt").keys()
 
 
 def settings(function: str) -> dict[str, str]:

@@ -282,8 +282,7 @@ def test_a_queue_that_takes_nothing_fails_the_turn_and_the_units_stay_pending(cl
 def test_two_models_are_reconciled_each_for_itself() -> None:
     other = msgspec.structs.replace(DETECTOR, name="other")
     pipeline = Pipeline(DETECTOR, other)
-    pipeline.close()
-    pipeline.ledger.runs[DRIVE, "0001"] = msgspec.structs.replace(pipeline.run, models=("detector.0001", "other.0001"))
+    pipeline.close(drive_document(models=("detector", "other")))
     unit = add_frame(pipeline)
     pipeline.labels.write(unit.answer_key(1), answer())
     report = pipeline.reconcile()

@@ -349,7 +349,7 @@ def test_a_refused_document_can_be_mended_by_a_second_one(pipeline: Pipeline) ->
         (b"{}", "document-schema"),
         (drive_document(models=["nobody"]), "unknown-model"),
         (drive_document(models=[]), "document-schema"),
-        (drive_document(models=["a", "b"]), "document-schema"),
+        (drive_document(models=["a", "a"]), "document-schema"),
         (drive_document("no/name"), "document-schema"),
         (drive_document(unknown=1), "document-schema"),
     ],
@@ -384,7 +384,7 @@ def test_a_document_that_is_gone_is_refused(pipeline: Pipeline) -> None:
 
 
 @pytest.mark.parametrize("index", [None, CatalogueIndex({}, ())])
-def test_a_drive_waits_for_a_catalogue_with_a_default_model(pipeline: Pipeline, index: CatalogueIndex | None) -> None:
+def test_a_drive_waits_for_a_catalogue_with_an_active_model(pipeline: Pipeline, index: CatalogueIndex | None) -> None:
     event = pipeline.upload(f"drives/{DRIVE}/drive.json", drive_document())
     if index is None:
         del pipeline.labels.objects[CATALOGUE_KEY]

@@ -55,8 +55,9 @@ class DriveDocument(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omi
 class Run(msgspec.Struct, frozen=True, omit_defaults=True):
     """One labelling of one drive, fixed when it is allocated. `models` are `name.revision`.
 
-    `answers_of`: for each model the `name.revision` whose answers it reads; the models' own when empty. `since`: when it was allocated. `retry_failed_before`: units that failed before this time are tried once more.
-    Both in seconds since the epoch.
+    `answers_of`: for each model the `name.revision` whose answers it reads; the models' own when empty.
+    `since`: when it was allocated. `retry_failed_before`: units that failed before this time are tried once more. Both
+    in seconds since the epoch.
     """
 
     drive: str

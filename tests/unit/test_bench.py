@@ -1,0 +1,36 @@
+"""Every measurement of `make bench` runs: on little, and judged by nothing but its own checks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.bench.work.asking import ask_for_units
+from tests.bench.work.assembling import assemble_frames
+from tests.bench.work.execution import run_execution
+from tests.bench.work.labelling import label_frames
+from tests.bench.work.planning import plan_frames
+from tests.bench.work.reconciling import reconcile_answered, reconcile_in_calls, reconcile_mixed, reconcile_unknown
+
+FRAMES = 1_000
+
+
+@pytest.mark.parametrize(
+    "step", [reconcile_answered, reconcile_unknown, reconcile_mixed, plan_frames, assemble_frames, label_frames]
+)
+def test_a_step_runs_on_generated_pages(step: Callable[[int], dict[str, Any]]) -> None:
+    assert step(FRAMES)["peak"] > 0
+
+
+def test_a_turn_in_calls_comes_to_the_counts_of_a_whole_one() -> None:
+    assert reconcile_in_calls(FRAMES, 0.01)["calls"] >= 1
+
+
+def test_units_are_asked_for_through_the_real_adapters() -> None:
+    assert ask_for_units(50)["processor"] > 0
+
+
+def test_the_execution_of_a_large_drive_succeeds() -> None:
+    assert run_execution(2 * FRAMES, waits=1, calls=2)["events"] > 0
