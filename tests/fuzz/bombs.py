@@ -13,10 +13,10 @@ from collections.abc import Callable, Iterator
 
 from PIL import Image
 
+from autolabel.decoding import decode_answer
 from autolabel.drives import parse_drive_document
 from autolabel.errors import Refused
 from autolabel.images import read_header
-from autolabel.labelling import decode_answer
 from autolabel.report import Gallery, write_report
 from autolabel.submission import read_message
 from autolabel.summary import FrameCounts, Summary

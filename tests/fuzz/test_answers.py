@@ -11,9 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autolabel.decoders.jumpstart import MAX_OBJECTS
+from autolabel.decoding import MAX_LABEL, decode_answer
 from autolabel.detections import Detection
 from autolabel.errors import AnswerRefused
-from autolabel.labelling import MAX_LABEL, decode_answer, label_frame
+from autolabel.labelling import label_frame
 from autolabel.manifest import LineTooLong, manifest_line, read_boxes
 from autolabel.shards import MAX_KINDS, OTHER_KINDS, Tally
 from tests.fakes.answers import CAR, DETECTOR, answer

@@ -9,12 +9,13 @@ from typing import NamedTuple
 import msgspec
 
 from autolabel.catalogue import Model
+from autolabel.decoding import decode_answer
 from autolabel.detections import Detection, Detections
 from autolabel.drives import Run, execution_name
 from autolabel.errors import AnswerRefused, ImageRefused
 from autolabel.frames import parse_frame_key
 from autolabel.images import ImageHeader, read_header
-from autolabel.labelling import decode_answer, label_frame
+from autolabel.labelling import label_frame
 from autolabel.manifest import LineTooLong, manifest_line
 from autolabel.ports import Bucket
 from autolabel.reading import in_step

@@ -14,8 +14,8 @@ from typing import Any
 import msgspec
 
 from autolabel.decoders import jumpstart
+from autolabel.decoding import decode_answer
 from autolabel.detections import Detection, repair_box
-from autolabel.labelling import decode_answer
 from tests.bench.probe import peak_memory, resident_memory
 from tests.bench.work.drive import HEIGHT, MODEL, WIDTH, detection_answer
 
