@@ -7,7 +7,7 @@ import math
 import msgspec
 
 # Scores of 0 and 1 have no finite log odds.
-_EDGE = 1e-6
+EDGE = 1e-6
 
 
 class Calibration(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -32,7 +32,7 @@ class Calibration(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_
         """The calibrated score, 0 to 1."""
         if (self.slope, self.offset) == (1.0, 0.0):
             return score
-        score = min(max(score, _EDGE), 1.0 - _EDGE)
+        score = min(max(score, EDGE), 1.0 - EDGE)
         odds = self.slope * math.log(score / (1.0 - score)) + self.offset
         return 1.0 / (1.0 + math.exp(-odds)) if odds > -500.0 else 0.0
 

@@ -1,0 +1,63 @@
+"""Fitting calibrations from labels. An operator's work: no function imports it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from autolabel.calibration import EDGE, Calibration
+
+Floats = npt.NDArray[np.float64]
+
+# Standard deviations of slope and offset around the identity before any label is seen: a choice, which a hundred labels
+# overrule and one does not.
+PRIOR = np.array([0.25, 0.5])
+_IDENTITY = np.array([1.0, 0.0])
+_STEPS = 50
+_TOLERANCE = 1e-9
+
+
+def fit_calibration(scores: Sequence[float], hits: Sequence[bool], objects: int) -> Calibration:
+    """The calibration of one model and class that explains best which of its detections were objects.
+
+    `scores` of all its detections, also those that no threshold lets pass; `hits`: whether each was matched with an
+    object of its own; `objects`: how many objects there were. The likeliest slope (never negative) and offset under a
+    prior around the identity, so that few labels change little and none change nothing; the recall counts one object
+    more, which was seen, for the same reason. Raises ValueError for numbers that cannot be.
+    """
+    found = int(np.count_nonzero(hits))
+    if len(scores) != len(hits) or found > objects:
+        raise ValueError(f"{len(scores)} scores and {found} of {len(hits)} hits do not go with {objects} objects")
+    clipped = np.clip(np.asarray(scores, dtype=np.float64), EDGE, 1.0 - EDGE)
+    evidence = np.stack([np.log(clipped / (1.0 - clipped)), np.ones(len(clipped))], axis=1)
+    truth = np.asarray(hits, dtype=np.float64)
+    weights = _likeliest(evidence, truth, PRIOR)
+    if weights[0] < 0.0:
+        # Scores that say the opposite of what is there are worth as little as scores that say nothing.
+        evidence[:, 0] = 0.0
+        weights = np.array([0.0, _likeliest(evidence, truth, PRIOR)[1]])
+    return Calibration(float(weights[0]), float(weights[1]), (found + 1) / (objects + 1))
+
+
+def _likeliest(evidence: Floats, truth: Floats, prior: Floats) -> Floats:
+    """Newton's method, halving steps that lead uphill, on a loss that has one minimum."""
+    weights = _IDENTITY.copy()
+    loss = _loss(weights, evidence, truth, prior)
+    for _ in range(_STEPS):
+        confidence = 1.0 / (1.0 + np.exp(-np.clip(evidence @ weights, -500.0, 500.0)))
+        slope = evidence.T @ (confidence - truth) + (weights - _IDENTITY) / prior**2
+        curve = (evidence.T * (confidence * (1.0 - confidence))) @ evidence + np.diag(1.0 / prior**2)
+        step = np.linalg.solve(curve, slope)
+        while (after := _loss(weights - step, evidence, truth, prior)) > loss and np.abs(step).max() > _TOLERANCE:
+            step /= 2.0
+        if after > loss or np.abs(step).max() < _TOLERANCE:
+            break
+        weights, loss = weights - step, after
+    return weights
+
+
+def _loss(weights: Floats, evidence: Floats, truth: Floats, prior: Floats) -> float:
+    odds = evidence @ weights
+    return float(np.sum(np.logaddexp(0.0, odds) - truth * odds) + np.sum(((weights - _IDENTITY) / prior) ** 2) / 2.0)

@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from autolabel.calibration import IDENTITY, Calibration
+from autolabel.calibration_fit import fit_calibration
+
+
+def _labelled(truth: Calibration, count: int, seed: int) -> tuple[list[float], list[bool]]:
+    """Scores, and hits as likely as `truth` says."""
+    draw = np.random.default_rng(seed)
+    scores = draw.uniform(0.02, 0.98, count)
+    hits = [draw.uniform() < truth.confidence(float(score)) for score in scores]
+    return [float(score) for score in scores], hits
+
+
+def test_no_labels_leave_the_scores_as_they_are() -> None:
+    assert fit_calibration([], [], 0) == IDENTITY
+
+
+@given(st.floats(0.4, 2.5), st.floats(-2.0, 2.0), st.integers(0, 1_000))
+def test_a_known_distortion_is_found(slope: float, offset: float, seed: int) -> None:
+    truth = Calibration(slope, offset)
+    fitted = fit_calibration(*_labelled(truth, 4_000, seed), objects=4_000)
+    # Four standard errors: of 4,000 labels they are under 0.1 each at these slopes.
+    assert fitted.slope == pytest.approx(slope, abs=0.4)
+    assert fitted.offset == pytest.approx(offset, abs=0.4)
+    for score in (0.05, 0.35, 0.7, 0.95):
+        assert fitted.confidence(score) == pytest.approx(truth.confidence(score), abs=0.08)
+
+
+@given(st.floats(0.05, 0.95), st.booleans())
+def test_one_label_changes_little(score: float, hit: bool) -> None:
+    fitted = fit_calibration([score], [hit], objects=1)
+    assert fitted.slope == pytest.approx(1.0, abs=0.25)
+    assert fitted.confidence(score) == pytest.approx(score, abs=0.15)
+
+
+def test_more_of_the_same_labels_change_more() -> None:
+    some, many = (fit_calibration([0.9] * n, [False] * n, objects=0).confidence(0.9) for n in (2, 50))
+    assert 0.9 > some > many > 0.0
+
+
+def test_scores_that_say_the_opposite_are_worth_nothing_and_never_turned_round() -> None:
+    scores = [0.1] * 500 + [0.9] * 500
+    fitted = fit_calibration(scores, [True] * 500 + [False] * 500, objects=500)
+    assert fitted.slope == 0.0
+    assert fitted.confidence(0.1) == pytest.approx(fitted.confidence(0.9))
+    assert not fitted.wrong()
+
+
+@given(st.lists(st.tuples(st.floats(0.0, 1.0), st.booleans()), max_size=60), st.integers(0, 20))
+def test_whatever_the_labels_say_the_catalogue_takes_the_calibration(
+    labels: list[tuple[float, bool]], missed: int
+) -> None:
+    scores, hits = [score for score, _ in labels], [hit for _, hit in labels]
+    fitted = fit_calibration(scores, hits, objects=sum(hits) + missed)
+    assert not fitted.wrong()
+
+
+def test_recall_is_the_share_of_objects_seen() -> None:
+    assert fit_calibration([0.5] * 30, [True] * 30, objects=39).recall == pytest.approx(31 / 40)
+
+
+def test_more_hits_than_objects_are_refused() -> None:
+    with pytest.raises(ValueError, match="2 of 2 hits do not go with 1 objects"):
+        fit_calibration([0.5, 0.6], [True, True], objects=1)
