@@ -14,6 +14,7 @@ from autolabel.decoders.jumpstart import MAX_OBJECTS
 from autolabel.decoding import MAX_LABEL, decode_answer
 from autolabel.detections import Detection
 from autolabel.errors import AnswerRefused
+from autolabel.fusion import Seen
 from autolabel.labelling import label_frame
 from autolabel.manifest import LineTooLong, manifest_line, read_boxes
 from autolabel.shards import MAX_KINDS, OTHER_KINDS, Tally
@@ -60,7 +61,7 @@ def test_an_answer_is_boxes_inside_the_frame_or_refused(body: bytes, size: int, 
 
 def assert_writable(found: list[Detection]) -> None:
     """The detections make a line of whole pixels inside the frame, unless they are too many for one."""
-    chosen = label_frame(found, [DETECTOR], 640, 480, labels=frozenset(LABELS), ego_mask=None)
+    chosen = label_frame([Seen(DETECTOR, found)], "front", 640, 480, labels=frozenset(LABELS), ego_mask=None)
     try:
         line = manifest_line(
             source="s3://b/k", detections=chosen.prelabel, depth=3, labels=LABELS, job="j", created="c", provenance={}

@@ -12,6 +12,7 @@ import msgspec
 import pytest
 
 from autolabel.drives import Camera, DriveDocument, Run
+from autolabel.fusion import FUSION
 from autolabel.reading import in_step
 from autolabel.shard_labelling import ShardLabelling
 from autolabel.shards import Shard, ShardFrame, ShardResult, UnitAnswer, shard_key
@@ -108,7 +109,7 @@ def test_a_frame_becomes_a_line_with_its_boxes_and_their_origin() -> None:
         "etag": bench.frames[0].etag,
         "models": ["detector.0001"],
         "taxonomy": "2026.1",
-        "fusion": "none",
+        "fusion": FUSION,
         "labelled-by": "model",
     }
     assert (tally.labelled, tally.boxes, dict(tally.classes)) == (1, 1, {"car": 1})

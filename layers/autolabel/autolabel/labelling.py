@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
 from autolabel.catalogue import Model
 from autolabel.detections import Detection, Detections
+from autolabel.fusion import Seen, merge_frame
 from autolabel.regions import EGO_SHARE, Point, covered_share
+from autolabel.riders import name_riders
 
 
 class FrameLabels(msgspec.Struct, frozen=True):
-    """`candidates`: all that the models saw of the taxonomy; `prelabel`: what of it counts; `dropped`: the rest."""
+    """`candidates`: all that the models saw of the taxonomy, merged; `prelabel`: what of it counts; `dropped`: the rest
+    by why, with what the merge left out."""
 
     candidates: Detections
     prelabel: Detections
@@ -21,35 +24,46 @@ class FrameLabels(msgspec.Struct, frozen=True):
 
 
 def label_frame(
-    found: Sequence[Detection],
-    models: Sequence[Model],
+    seen: Sequence[Seen],
+    camera: str,
     width: int,
     height: int,
     *,
     labels: frozenset[str],
     ego_mask: Sequence[Point] | None,
 ) -> FrameLabels:
-    """Choose a frame's pre-label from everything that its models found: thresholds, the job's labels, the ego mask."""
-    by_id = {model.id: model for model in models}
-    dropped: Counter[str] = Counter()
-    ordered = sorted(found, key=lambda d: (-d.confidence, d.name, d.box))
+    """Choose a frame's pre-label from what its models saw: merge, thresholds, the ego mask, riders, the job's labels.
+
+    `seen`: of every model that answered; `width`, `height`: pixels of the frame.
+    """
+    models = {one.model.id: one.model for one in seen}
+    candidates, dropped = merge_frame(seen, camera, width, height)
     kept = []
-    for detection in ordered:
-        why = _why_dropped(detection, by_id[detection.models[0]], labels, ego_mask)
+    for detection in candidates:
+        why = _why_dropped(detection, models, ego_mask)
         if why:
             dropped[why] += 1
         else:
             kept.append(detection)
-    return FrameLabels(Detections(width, height, tuple(ordered)), Detections(width, height, tuple(kept)), dropped)
+    counted = []
+    for detection in name_riders(kept):
+        if detection.name in labels:
+            counted.append(detection)
+        else:
+            dropped[f"{detection.name!r} is no label of the job"] += 1
+    return FrameLabels(candidates, Detections(width, height, tuple(counted)), dropped)
 
 
-def _why_dropped(
-    detection: Detection, model: Model, labels: frozenset[str], ego_mask: Sequence[Point] | None
-) -> str | None:
-    if detection.confidence < model.threshold_of(detection.name):
+def _why_dropped(detection: Detection, models: Mapping[str, Model], ego_mask: Sequence[Point] | None) -> str | None:
+    if detection.confidence < _threshold(detection, models):
         return "under the threshold"
-    if detection.name not in labels:
-        return f"{detection.name!r} is no label of the job"
     if ego_mask is not None and covered_share(detection.box, ego_mask) > EGO_SHARE:
         return "on the ego vehicle"
     return None
+
+
+def _threshold(detection: Detection, models: Mapping[str, Model]) -> float:
+    """The least confidence that counts: the mean of the thresholds of those whose votes made it, by their weight."""
+    asked = [models[model] for model in (*detection.models, *detection.missed)]
+    total = sum(model.weight for model in asked)
+    return sum(model.weight * model.threshold_of(detection.name) for model in asked) / total

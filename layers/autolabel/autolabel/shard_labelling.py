@@ -10,10 +10,11 @@ import msgspec
 
 from autolabel.catalogue import Model
 from autolabel.decoding import decode_answer
-from autolabel.detections import Detection, Detections
+from autolabel.detections import Detections
 from autolabel.drives import Run, execution_name
 from autolabel.errors import AnswerRefused, ImageRefused
 from autolabel.frames import parse_frame_key
+from autolabel.fusion import FUSION, Seen
 from autolabel.images import ImageHeader, read_header
 from autolabel.labelling import label_frame
 from autolabel.manifest import LineTooLong, manifest_line
@@ -79,14 +80,15 @@ class ShardLabelling:
         except ImageRefused as e:
             issue = FrameIssue(frame.key, e.reason, str(e))
             return LabelledFrame(b"", b"", issue, "rejected", Counter(), Counter())
-        found, failures, dropped = self._found(frame, header)
+        seen, failures, dropped = self._seen(frame, header)
         failure = None
         if len(failures) == len(frame.answers):
             failure = FrameIssue(frame.key, failures[0].reason, "; ".join(f.detail for f in failures))
-        camera = self._run.document.cameras[parse_frame_key(frame.key).camera]
+        key = parse_frame_key(frame.key)
+        camera = self._run.document.cameras[key.camera]
         chosen = label_frame(
-            found,
-            list(self._models.values()),
+            seen,
+            key.camera,
             header.width,
             header.height,
             labels=self._job_labels,
@@ -107,8 +109,9 @@ class ShardLabelling:
         boxes = Counter(d.name for d in chosen.prelabel)
         return LabelledFrame(line, self._candidates(frame, chosen.candidates), None, "labelled", boxes, dropped)
 
-    def _found(self, frame: ShardFrame, header: ImageHeader) -> tuple[list[Detection], list[FrameIssue], Counter[str]]:
-        found: list[Detection] = []
+    def _seen(self, frame: ShardFrame, header: ImageHeader) -> tuple[list[Seen], list[FrameIssue], Counter[str]]:
+        """What each model that answered saw; a model that failed stops no other."""
+        seen: list[Seen] = []
         failures: list[FrameIssue] = []
         dropped: Counter[str] = Counter()
         for answer in frame.answers:
@@ -126,9 +129,9 @@ class ShardLabelling:
             except KeyError:
                 failures.append(FrameIssue(frame.key, "answer-gone", f"{answer.model}: {answer.key} is gone"))
                 continue
-            found += detections
+            seen.append(Seen(model, detections))
             dropped += left_out
-        return found, failures, dropped
+        return seen, failures, dropped
 
     def _line(
         self, frame: ShardFrame, header: ImageHeader, prelabel: Detections, failures: Sequence[FrameIssue]
@@ -142,7 +145,7 @@ class ShardLabelling:
             "etag": frame.etag,
             "models": list(self._run.models),
             "taxonomy": self._run.taxonomy,
-            "fusion": "none",
+            "fusion": FUSION,
             "labelled-by": "model",
         }
         if failures:
