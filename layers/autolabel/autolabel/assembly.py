@@ -76,6 +76,7 @@ def assemble_run(run: Run, *, ingest: Bucket, labels: Bucket, ledger: Ledger, ma
         reasons={outcome: _most_first(reasons) for outcome, reasons in tally.reasons.items()},
         dropped=_most_first(tally.dropped),
         models=run.models,
+        by_model=tally.models,
         taxonomy=run.taxonomy,
         labels=run.labels,
         notes=(

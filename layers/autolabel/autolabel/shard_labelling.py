@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -20,7 +20,7 @@ from autolabel.labelling import label_frame
 from autolabel.manifest import LineTooLong, manifest_line
 from autolabel.ports import Bucket
 from autolabel.reading import in_step
-from autolabel.shards import FrameIssue, Shard, ShardFrame, ShardResult, Tally, shard_key
+from autolabel.shards import FrameIssue, ModelTally, Shard, ShardFrame, ShardResult, Tally, shard_key
 
 # Reading a frame's header and answer is waiting for S3; so many frames are read at a time.
 READERS = 8
@@ -35,11 +35,15 @@ class LabelledFrame(NamedTuple):
     outcome: str
     boxes: Counter[str]
     dropped: Counter[str]
+    models: Mapping[str, ModelTally]
 
 
 class _Candidates(msgspec.Struct):
+    """`failed`: models that did not answer, by reason; their silence about the frame's objects is no vote."""
+
     key: str
     detections: Detections
+    failed: dict[str, str]
 
 
 class ShardLabelling:
@@ -61,6 +65,7 @@ class ShardLabelling:
             lines += frame.line
             candidates += frame.candidates
             tally.count_labels(frame.boxes, frame.dropped)
+            tally.count_models(frame.models)
             if frame.issue is None:
                 tally.labelled += 1
             else:
@@ -79,11 +84,12 @@ class ShardLabelling:
             header = read_header(lambda count: self._ingest.read_first(frame.key, count, frame.etag), frame.key)
         except ImageRefused as e:
             issue = FrameIssue(frame.key, e.reason, str(e))
-            return LabelledFrame(b"", b"", issue, "rejected", Counter(), Counter())
+            return LabelledFrame(b"", b"", issue, "rejected", Counter(), Counter(), {})
         seen, failures, dropped = self._seen(frame, header)
         failure = None
         if len(failures) == len(frame.answers):
-            failure = FrameIssue(frame.key, failures[0].reason, "; ".join(f.detail for f in failures))
+            first = next(iter(failures.values()))
+            failure = FrameIssue(frame.key, first.reason, "; ".join(f.detail for f in failures.values()))
         key = parse_frame_key(frame.key)
         camera = self._run.document.cameras[key.camera]
         chosen = label_frame(
@@ -95,46 +101,55 @@ class ShardLabelling:
             ego_mask=camera.ego_mask,
         )
         dropped += chosen.dropped
+        candidates = _Candidates(frame.key, chosen.candidates, {model: f.reason for model, f in failures.items()})
+        record = msgspec.json.encode(candidates) + b"\n"
+        nothing = Detections(header.width, header.height)
+        prelabel = nothing if failure else chosen.prelabel
+        reasons = self._reasons(failures)
         try:
-            line = self._line(frame, header, chosen.prelabel, failures)
+            line = self._line(frame, header, prelabel, reasons, labelled=failure is None)
         except LineTooLong as e:
             # Cutting boxes off would be a silent lie: a person gets the frame without a pre-label instead.
-            failure = FrameIssue(frame.key, e.reason, str(e))
-            failures = [failure]
+            failure, prelabel = FrameIssue(frame.key, e.reason, str(e)), nothing
+            line = self._line(frame, header, prelabel, [e.reason], labelled=False)
+        models = _count_models(seen, failures, prelabel)
         if failure is not None:
-            line = self._line(frame, header, Detections(header.width, header.height), failures)
-            return LabelledFrame(
-                line, self._candidates(frame, chosen.candidates), failure, "failed", Counter(), dropped
-            )
-        boxes = Counter(d.name for d in chosen.prelabel)
-        return LabelledFrame(line, self._candidates(frame, chosen.candidates), None, "labelled", boxes, dropped)
+            return LabelledFrame(line, record, failure, "failed", Counter(), dropped, models)
+        boxes = Counter(d.name for d in prelabel)
+        return LabelledFrame(line, record, None, "labelled", boxes, dropped, models)
 
-    def _seen(self, frame: ShardFrame, header: ImageHeader) -> tuple[list[Seen], list[FrameIssue], Counter[str]]:
-        """What each model that answered saw; a model that failed stops no other."""
+    def _seen(self, frame: ShardFrame, header: ImageHeader) -> tuple[list[Seen], dict[str, FrameIssue], Counter[str]]:
+        """What each model that answered saw, and the failures by model; a model that failed stops no other."""
         seen: list[Seen] = []
-        failures: list[FrameIssue] = []
+        failures: dict[str, FrameIssue] = {}
         dropped: Counter[str] = Counter()
         for answer in frame.answers:
             model = self._models[answer.model]
             if answer.failure:
-                failures.append(FrameIssue(frame.key, "inference-failed", f"{answer.model}: {answer.failure}"))
+                failures[model.id] = FrameIssue(frame.key, "inference-failed", f"{answer.model}: {answer.failure}")
                 continue
             try:
                 detections, left_out = decode_answer(
                     self._labels.stream(answer.key), model, header.width, header.height
                 )
             except AnswerRefused as e:
-                failures.append(FrameIssue(frame.key, e.reason, f"{answer.model}: {answer.key}: {e}"))
+                failures[model.id] = FrameIssue(frame.key, e.reason, f"{answer.model}: {answer.key}: {e}")
                 continue
             except KeyError:
-                failures.append(FrameIssue(frame.key, "answer-gone", f"{answer.model}: {answer.key} is gone"))
+                failures[model.id] = FrameIssue(frame.key, "answer-gone", f"{answer.model}: {answer.key} is gone")
                 continue
             seen.append(Seen(model, detections))
             dropped += left_out
         return seen, failures, dropped
 
+    def _reasons(self, failures: Mapping[str, FrameIssue]) -> list[str]:
+        """Why models failed, in a word, since a manifest's attribute is short of room; the sentence is the issue's."""
+        if len(self._models) == 1:
+            return [f.reason for f in failures.values()]
+        return [f"{model}: {f.reason}" for model, f in failures.items()]
+
     def _line(
-        self, frame: ShardFrame, header: ImageHeader, prelabel: Detections, failures: Sequence[FrameIssue]
+        self, frame: ShardFrame, header: ImageHeader, prelabel: Detections, reasons: Sequence[str], *, labelled: bool
     ) -> bytes:
         key = parse_frame_key(frame.key)
         provenance: dict[str, object] = {
@@ -146,13 +161,10 @@ class ShardLabelling:
             "models": list(self._run.models),
             "taxonomy": self._run.taxonomy,
             "fusion": FUSION,
-            "labelled-by": "model",
+            "labelled-by": "model" if labelled else "nobody",
         }
-        if failures:
-            # The sentence is the issue file's; a manifest attribute is short of room.
-            provenance["failures"] = [f.reason for f in failures]
-            if len(failures) == len(frame.answers):
-                provenance["labelled-by"] = "nobody"
+        if reasons:
+            provenance["failures"] = reasons
         return manifest_line(
             source=self._ingest.uri(frame.key),
             detections=prelabel,
@@ -163,11 +175,24 @@ class ShardLabelling:
             provenance=provenance,
         )
 
-    def _candidates(self, frame: ShardFrame, detections: Detections) -> bytes:
-        return msgspec.json.encode(_Candidates(frame.key, detections)) + b"\n"
-
     def _frames(self, shard: Shard) -> Iterator[ShardFrame]:
         return map(msgspec.json.Decoder(ShardFrame).decode, self._labels.lines(shard.key))
 
     def _key(self, shard: Shard, part: str) -> str:
         return shard_key(self._run.drive, self._run.run, shard.index, part)
+
+
+def _count_models(
+    seen: Sequence[Seen], failures: Mapping[str, FrameIssue], prelabel: Detections
+) -> dict[str, ModelTally]:
+    """What each model came to in one frame."""
+    counts = {one.model.id: ModelTally(answered=1) for one in seen} | {
+        model: ModelTally(failed=1) for model in failures
+    }
+    for detection in prelabel:
+        for model in detection.models:
+            counts[model].boxes += 1
+            counts[model].alone += len(detection.models) == 1
+        for model in detection.missed:
+            counts[model].missed += 1
+    return counts

@@ -49,8 +49,28 @@ class FrameIssue(msgspec.Struct, frozen=True):
     detail: str
 
 
+class ModelTally(msgspec.Struct):
+    """What one model came to in a part of a run: frames that it answered or failed, and boxes of the pre-labels.
+
+    `boxes` it saw, `alone` no other model did; `missed` were within its reach, and others saw them.
+    """
+
+    answered: int = 0
+    failed: int = 0
+    boxes: int = 0
+    alone: int = 0
+    missed: int = 0
+
+    def add(self, other: ModelTally) -> None:
+        for field in self.__struct_fields__:
+            setattr(self, field, getattr(self, field) + getattr(other, field))
+
+
 class Tally(msgspec.Struct):
-    """Counts of a part of a run. `reasons`: by outcome and reason; `dropped`: boxes left out, by why."""
+    """Counts of a part of a run. `reasons`: by outcome and reason; `dropped`: boxes left out, by why.
+
+    `models`: by `name.revision`.
+    """
 
     labelled: int = 0
     failed: int = 0
@@ -59,6 +79,7 @@ class Tally(msgspec.Struct):
     classes: dict[str, int] = {}
     reasons: dict[str, dict[str, int]] = {}
     dropped: dict[str, int] = {}
+    models: dict[str, ModelTally] = {}
 
     @property
     def frames(self) -> int:
@@ -80,8 +101,13 @@ class Tally(msgspec.Struct):
             self.rejected += count
         _add(self.reasons.setdefault(outcome, {}), {reason: count})
 
+    def count_models(self, models: Mapping[str, ModelTally]) -> None:
+        for model, counts in models.items():
+            self.models.setdefault(model, ModelTally()).add(counts)
+
     def add(self, other: Tally) -> None:
         self.labelled += other.labelled
+        self.count_models(other.models)
         self.count_labels(other.classes, other.dropped)
         for outcome, reasons in other.reasons.items():
             for reason, count in reasons.items():

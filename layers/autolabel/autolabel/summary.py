@@ -6,6 +6,7 @@ import msgspec
 
 from autolabel.drives import run_prefix
 from autolabel.errors import CountMismatch
+from autolabel.shards import ModelTally
 
 
 class FrameCounts(msgspec.Struct, frozen=True):
@@ -38,7 +39,8 @@ class JobOutcome(msgspec.Struct, frozen=True, omit_defaults=True):
 
 class Summary(msgspec.Struct, frozen=True):
     """`reasons`: failed and rejected frames by reason; `dropped`: the models' boxes that were left out, by why;
-    `notes`: what a person should know; `verification` and `dataset` come when the run is published."""
+    `by_model`: what each model came to; `notes`: what a person should know; `verification` and `dataset` come when the
+    run is published."""
 
     drive: str
     run: str
@@ -53,6 +55,7 @@ class Summary(msgspec.Struct, frozen=True):
     notes: tuple[str, ...]
     verification: tuple[JobOutcome, ...] = ()
     dataset: str = ""
+    by_model: dict[str, ModelTally] = {}
 
 
 def summary_key(drive: str, run: str) -> str:
