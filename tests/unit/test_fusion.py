@@ -64,6 +64,14 @@ boxes = st.tuples(st.integers(0, 3), st.floats(0, 40), st.floats(0, 40), st.floa
 sightings = st.lists(st.tuples(st.sampled_from(NAMES), st.floats(0.01, 1.0), boxes), max_size=12)
 
 
+@given(st.lists(st.floats(0.03, 1.0), min_size=2, max_size=5), st.floats(0.0, 30.0))
+def test_a_box_at_the_frames_edge_stays_inside(scores: list[float], shift: float) -> None:
+    # Averages of floats may miss what they are averages of by the last digit.
+    edge = (907.7458213999898 - shift, 245.69732804086738, float(WIDTH), float(HEIGHT))
+    found = merge(*(seen(model(f"m{index}"), ("car", score, edge)) for index, score in enumerate(scores)))
+    assert [d.box for d in found] == [edge]
+
+
 # Against a well-known implementation
 
 

@@ -92,7 +92,9 @@ class _Cluster:
         self.sightings.append(sighting)
         strengths = [one.strength for one in self.sightings]
         if sum(strengths) > 0.0:
-            mean = np.average([one.best.box for one in self.sightings], axis=0, weights=strengths)
+            boxes = _boxes([one.best for one in self.sightings])
+            # A mean lies between its parts, but for the last digit of a float, which would be outside the frame.
+            mean = np.average(boxes, axis=0, weights=strengths).clip(boxes.min(axis=0), boxes.max(axis=0))
             self.box = (float(mean[0]), float(mean[1]), float(mean[2]), float(mean[3]))
 
     def takes(self, sighting: _Sighting, overlap: float) -> bool:
