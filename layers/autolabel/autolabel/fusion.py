@@ -97,12 +97,12 @@ class _Cluster:
             mean = np.average(boxes, axis=0, weights=strengths).clip(boxes.min(axis=0), boxes.max(axis=0))
             self.box = (float(mean[0]), float(mean[1]), float(mean[2]), float(mean[3]))
 
-    def takes(self, sighting: _Sighting, overlap: float) -> bool:
+    def takes(self, sighting: _Sighting, share: float) -> bool:
         """Whether the sighting is of the same object; two of one network and name are two objects."""
         own = [one.best.name for one in self.sightings if one.network == sighting.network]
         if not own:
-            return overlap > NETWORK_IOU
-        return sighting.best.name not in own and overlap > GROUP_IOU
+            return share > NETWORK_IOU
+        return sighting.best.name not in own and share > GROUP_IOU
 
 
 def merge_frame(seen: Sequence[Seen], camera: str, width: int, height: int) -> tuple[Detections, Counter[str]]:
@@ -152,15 +152,25 @@ def _merge(seen: Sequence[Seen], camera: str, width: int, height: int) -> Sequen
 
 def overlaps(boxes: Floats, others: Floats) -> Floats:
     """The IoU [n, m] of boxes [n, 4] with others [m, 4], both xyxy."""
-    low = np.maximum(boxes[:, None, :2], others[None, :, :2])
-    high = np.minimum(boxes[:, None, 2:], others[None, :, 2:])
-    shared: Floats = np.prod(np.clip(high - low, 0.0, None), axis=2)
-    areas = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
-    other_areas = np.prod(others[:, 2:] - others[:, :2], axis=1)
-    union: Floats = areas[:, None] + other_areas[None, :] - shared
+    x1, y1, x2, y2 = (boxes[:, side, None] for side in range(4))
+    ox1, oy1, ox2, oy2 = (others[None, :, side] for side in range(4))
+    shared: Floats = np.maximum(np.minimum(x2, ox2) - np.maximum(x1, ox1), 0.0)
+    shared *= np.maximum(np.minimum(y2, oy2) - np.maximum(y1, oy1), 0.0)
+    union = (x2 - x1) * (y2 - y1) + (ox2 - ox1) * (oy2 - oy1) - shared
     # A box without an area overlaps nothing.
     shared /= np.where(union > 0.0, union, 1.0)
     return shared
+
+
+def overlap(one: Box, other: Box) -> float:
+    """The IoU of two boxes, xyxy."""
+    width = min(one[2], other[2]) - max(one[0], other[0])
+    height = min(one[3], other[3]) - max(one[1], other[1])
+    if width <= 0.0 or height <= 0.0:
+        return 0.0
+    shared = width * height
+    areas = (one[2] - one[0]) * (one[3] - one[1]) + (other[2] - other[0]) * (other[3] - other[1])
+    return shared / (areas - shared)
 
 
 def suppress(close: npt.NDArray[np.bool_]) -> list[list[int]]:
@@ -192,25 +202,21 @@ def _merge_views(detections: Sequence[Detection], views: int) -> list[tuple[Dete
 
 def _cluster(sightings: Sequence[_Sighting]) -> list[_Cluster]:
     """Sightings of one group of names, gathered by object, the strongest first."""
+    ordered = sorted(sightings, key=lambda one: (-one.strength, _rank(one.best)))
+    boxes = _boxes([one.best for one in ordered])
+    # What joins a cluster overlaps one of its sightings: most have no such neighbour, and nothing more is to be done.
+    touching = overlaps(boxes, boxes) > 0.0
     clusters: list[_Cluster] = []
-    means = np.empty((len(sightings), 4))
-    for sighting in sorted(sightings, key=lambda one: (-one.strength, _rank(one.best))):
-        place = None
-        if clusters:
-            near = overlaps(np.array([sighting.best.box]), means[: len(clusters)])[0]
-            # Best first; a sighting joins one object only.
-            for candidate in np.argsort(-near, kind="stable"):
-                if near[candidate] <= NETWORK_IOU:
-                    break
-                if clusters[candidate].takes(sighting, float(near[candidate])):
-                    place = int(candidate)
-                    break
-        if place is None:
+    places: list[int] = []
+    for index, sighting in enumerate(ordered):
+        nearby = sorted({places[other] for other in np.flatnonzero(touching[index, :index])})
+        shares = sorted((-overlap(clusters[place].box, sighting.best.box), place) for place in nearby)
+        chosen = next((place for share, place in shares if clusters[place].takes(sighting, -share)), len(clusters))
+        if chosen == len(clusters):
             clusters.append(_Cluster(sighting))
-            place = len(clusters) - 1
         else:
-            clusters[place].add(sighting)
-        means[place] = clusters[place].box
+            clusters[chosen].add(sighting)
+        places.append(chosen)
     return clusters
 
 
@@ -241,7 +247,6 @@ def _vote(cluster: _Cluster, networks: dict[str, _Network], camera: str, width: 
         for view in network.views
         if view.id not in models and view.reaches(name, camera, cluster.box, width, height)
     )
-    near = overlaps(_boxes(seen), np.array([cluster.box]))[:, 0]
     return Detection(
         name=name,
         box=cluster.box,
@@ -250,8 +255,8 @@ def _vote(cluster: _Cluster, networks: dict[str, _Network], camera: str, width: 
         label=strongest.label,
         models=models,
         votes=tuple(
-            Vote(d.models[0], d.name, d.label, d.score, d.confidence, round(float(overlap), 4))
-            for d, overlap in zip(seen, near, strict=True)
+            Vote(d.models[0], d.name, d.label, d.score, d.confidence, round(overlap(d.box, cluster.box), 4))
+            for d in seen
         ),
         missed=missed,
     )
