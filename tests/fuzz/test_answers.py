@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autolabel.decoders.jumpstart import MAX_OBJECTS
+from autolabel.decoders.raw import MAX_OBJECTS
 from autolabel.decoding import MAX_LABEL, decode_answer
 from autolabel.detections import Detection
 from autolabel.errors import AnswerRefused

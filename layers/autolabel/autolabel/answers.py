@@ -1,15 +1,17 @@
 """Answers read as streams: what a decoder needs is kept, the ballast (masks, pictures) never stays in memory.
 
 A segmentation model's answer can be hundreds of megabytes of which the boxes are kilobytes. `project` walks over the
-top level of the answer's JSON object chunk by chunk and keeps the values of the wanted keys only. Nothing is parsed:
-a skipped value is passed over by its brackets and quotes, so a broken number inside ballast goes unseen, as it should.
+top level of the answer's JSON chunk by chunk and keeps the values of the wanted keys only. Nothing is parsed: a skipped
+value is passed over by its brackets and quotes, so a broken number inside ballast goes unseen, as it should. Masks that
+are wanted are handed on one by one.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
+from autolabel.decoders.raw import MAX_OBJECTS, MaskPlace
 from autolabel.errors import AnswerRefused
 
 # A manifest line has room for some hundred boxes, which take about 100 bytes each; parsed they take ten times as much,
@@ -17,6 +19,8 @@ from autolabel.errors import AnswerRefused
 MAX_KEPT_BYTES = 2_000_000
 MAX_KEY_BYTES = 4_096
 MAX_KEYS = 1_000
+# A mask of 3 megapixels, each a float of 20 characters; several answers are read at a time.
+MAX_MASK_BYTES = 64_000_000
 
 _MARKS = (b'"', b"{", b"}")
 _NO_SPACE = re.compile(rb"[^ \t\n\r]")
@@ -25,37 +29,123 @@ _STRING_END = re.compile(rb'[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
 _SCALAR_END = re.compile(rb"[,}\]\s]")
 
 
-def project(chunks: Iterable[bytes], keys: frozenset[str]) -> bytes:
-    """The JSON object in `chunks` (UTF-8, cut anywhere) with only `keys` of its top level.
+def project(
+    chunks: Iterable[bytes],
+    keys: frozenset[str],
+    masks: Sequence[MaskPlace] = (),
+    take: Callable[[MaskPlace, bytes], None] | None = None,
+) -> bytes:
+    """The JSON object in `chunks` (UTF-8, cut anywhere) with only `keys`; or the list with only these of its objects.
 
-    Raises AnswerRefused for what is no JSON object, ends too early, or holds more than MAX_KEPT_BYTES of wanted values
-    or MAX_KEYS keys.
+    What lies at one of the places `masks` goes to `take`, one mask at a time. Raises AnswerRefused for what is neither
+    object nor list, ends too early, or holds more than MAX_KEPT_BYTES of wanted values, MAX_KEYS keys in an object,
+    MAX_OBJECTS elements in the list or MAX_MASK_BYTES in a mask.
     """
-    reader = _Reader(chunks)
-    kept = bytearray(b"{")
-    reader.expect(b"{")
-    if reader.peek() == b"}":
-        return b"{}"
-    for _ in range(MAX_KEYS):
-        key = reader.string()
-        reader.expect(b":")
-        wanted = _unquote(key) in keys
-        if wanted:
-            if len(kept) > 1:
-                kept += b","
-            kept += key + b":"
-        reader.value(kept if wanted else None)
-        separator = reader.take()
-        if separator == b"}":
-            return bytes(kept + b"}")
-        if separator != b",":
+    return _Projection(_Reader(chunks), keys, masks if take else (), take or _ignore).project()
+
+
+def _ignore(place: MaskPlace, mask: bytes) -> None:
+    """What becomes of masks that nobody wants."""
+
+
+class _Projection:
+    """What is kept of one answer, as it is read."""
+
+    def __init__(
+        self,
+        reader: _Reader,
+        keys: frozenset[str],
+        masks: Sequence[MaskPlace],
+        take: Callable[[MaskPlace, bytes], None],
+    ) -> None:
+        self._reader = reader
+        self._keys = keys
+        self._masks = {place.key: place for place in masks}
+        self._take = take
+        self._kept = bytearray()
+
+    def project(self) -> bytes:
+        if self._reader.peek() == b"[":
+            self._elements(MAX_OBJECTS, self._element, self._kept)
+        else:
+            self._object()
+        return bytes(self._kept)
+
+    def _element(self) -> None:
+        if self._reader.peek() == b"{":
+            self._object()
+        else:
+            self._reader.value(self._kept)
+
+    def _elements(self, limit: int, element: Callable[[], None], kept: bytearray | None) -> None:
+        """Pass over a list whose elements `element` passes over."""
+        self._reader.expect(b"[")
+        brackets = kept if kept is not None else bytearray()
+        brackets += b"["
+        if self._reader.peek() == b"]":
+            self._reader.take()
+            brackets += b"]"
+            return
+        for _ in range(limit):
+            element()
+            if self._goes_on(b"]"):
+                brackets += b","
+            else:
+                brackets += b"]"
+                return
+        raise AnswerRefused("answer-too-large", f"the answer has a list of more than {limit:,} elements")
+
+    def _object(self) -> None:
+        reader, kept = self._reader, self._kept
+        reader.expect(b"{")
+        kept += b"{"
+        first = len(kept)
+        if reader.peek() == b"}":
+            reader.take()
+            kept += b"}"
+            return
+        for _ in range(MAX_KEYS):
+            key = reader.string()
+            reader.expect(b":")
+            name = _unquote(key)
+            if name in self._keys:
+                if len(kept) > first:
+                    kept += b","
+                kept += key + b":"
+                reader.value(kept)
+            elif name in self._masks:
+                self._read_masks(self._masks[name])
+            else:
+                reader.value(None)
+            if not self._goes_on(b"}"):
+                kept += b"}"
+                return
+        raise AnswerRefused("answer-too-large", f"the answer has more than {MAX_KEYS:,} keys")
+
+    def _read_masks(self, place: MaskPlace) -> None:
+        def mask() -> None:
+            body = bytearray()
+            self._reader.value(body, MAX_MASK_BYTES)
+            self._take(place, bytes(body))
+
+        if place.listed and self._reader.peek() == b"[":
+            self._elements(MAX_OBJECTS, mask, None)
+        elif place.listed:
+            # No list of masks: null, of a picture without objects.
+            self._reader.value(None)
+        else:
+            mask()
+
+    def _goes_on(self, end: bytes) -> bool:
+        separator = self._reader.take()
+        if separator not in (end, b","):
             raise AnswerRefused("answer-unreadable", f"the answer has {separator!r} between its values")
-    raise AnswerRefused("answer-too-large", f"the answer has more than {MAX_KEYS:,} keys")
+        return separator == b","
 
 
-def _unquote(key: bytes) -> str | None:
+def _unquote(key: bytes) -> str:
     # A wanted key never needs an escape; one that is escaped anyway is somebody else's.
-    return None if b"\\" in key else key[1:-1].decode("utf-8", "replace")
+    return "" if b"\\" in key else key[1:-1].decode("utf-8", "replace")
 
 
 class _Reader:
@@ -74,7 +164,7 @@ class _Reader:
                 # Looked for once: looking again at every bracket would take time by the square of the chunk.
                 self._marked = 1 + max(map(chunk.rfind, _MARKS))
                 return
-        raise AnswerRefused("answer-truncated", "the answer ends before its JSON object does")
+        raise AnswerRefused("answer-truncated", "the answer ends before its JSON does")
 
     def peek(self) -> bytes:
         """The next byte that is no white space; stays where it is."""
@@ -93,7 +183,7 @@ class _Reader:
     def expect(self, byte: bytes) -> None:
         found = self.take()
         if found != byte:
-            raise AnswerRefused("answer-unreadable", f"the answer is no JSON object: {found!r} where {byte!r} belongs")
+            raise AnswerRefused("answer-unreadable", f"the answer is no JSON: {found!r} where {byte!r} belongs")
 
     def string(self) -> bytes:
         """A key with its quotes."""
@@ -103,25 +193,25 @@ class _Reader:
         self._string(kept, MAX_KEY_BYTES)
         return bytes(kept)
 
-    def value(self, kept: bytearray | None) -> None:
-        """Pass over one value; its bytes go to `kept` when given."""
+    def value(self, kept: bytearray | None, limit: int = MAX_KEPT_BYTES) -> None:
+        """Pass over one value; its bytes go to `kept` when given, which takes so many."""
         first = self.peek()
         if first == b'"':
-            self._pass(1, kept)
-            self._string(kept)
+            self._pass(1, kept, limit)
+            self._string(kept, limit)
         elif first in b"[{":
-            self._nested(kept)
+            self._nested(kept, limit)
         else:
-            self._scalar(kept)
+            self._scalar(kept, limit)
 
-    def _pass(self, count: int, kept: bytearray | None, limit: int = MAX_KEPT_BYTES) -> None:
+    def _pass(self, count: int, kept: bytearray | None, limit: int) -> None:
         if kept is not None:
             kept += self._chunk[self._at : self._at + count]
             if len(kept) > limit:
                 raise AnswerRefused("answer-too-large", f"the answer holds more than {limit:,} bytes of what is needed")
         self._at += count
 
-    def _string(self, kept: bytearray | None, limit: int = MAX_KEPT_BYTES) -> None:
+    def _string(self, kept: bytearray | None, limit: int) -> None:
         """The rest of a string after its opening quote."""
         while True:
             if self._at >= len(self._chunk):
@@ -138,22 +228,22 @@ class _Reader:
                 self._more()
                 self._pass(1, kept, limit)
 
-    def _nested(self, kept: bytearray | None) -> None:
+    def _nested(self, kept: bytearray | None, limit: int) -> None:
         depth = 0
         while True:
             if self._at >= len(self._chunk):
                 self._more()
-            if depth and (closed := self._depth_after_chunk(depth)):
+            if kept is None and depth and (closed := self._depth_after_chunk(depth)):
                 depth = closed
-                self._pass(len(self._chunk) - self._at, kept)
+                self._at = len(self._chunk)
                 continue
             match = _STRUCTURE.search(self._chunk, self._at)
             if not match:
-                self._pass(len(self._chunk) - self._at, kept)
+                self._pass(len(self._chunk) - self._at, kept, limit)
                 continue
-            self._pass(match.end() - self._at, kept)
+            self._pass(match.end() - self._at, kept, limit)
             if match[0] == b'"':
-                self._string(kept)
+                self._string(kept, limit)
                 continue
             depth += 1 if match[0] in b"[{" else -1
             if depth == 0:
@@ -163,7 +253,8 @@ class _Reader:
         """The depth behind the rest of the chunk, or 0 when it must be looked at bracket by bracket.
 
         Without a quote no string can hide a bracket and no further key can begin, so brackets may be counted, which
-        is an order of magnitude faster than visiting them: a mask is little else.
+        is an order of magnitude faster than visiting them: a mask is little else. What is kept may stand in a list,
+        where the next value begins without either.
         """
         chunk, at = self._chunk, self._at
         # A brace goes with the quotes of its keys, or ends the object: both are rare, and looked at one by one.
@@ -175,12 +266,12 @@ class _Reader:
             self._marked = len(chunk)
         return max(0, after)
 
-    def _scalar(self, kept: bytearray | None) -> None:
+    def _scalar(self, kept: bytearray | None, limit: int) -> None:
         while True:
             if self._at >= len(self._chunk):
                 self._more()
             match = _SCALAR_END.search(self._chunk, self._at)
             if match:
-                self._pass(match.start() - self._at, kept)
+                self._pass(match.start() - self._at, kept, limit)
                 return
-            self._pass(len(self._chunk) - self._at, kept)
+            self._pass(len(self._chunk) - self._at, kept, limit)

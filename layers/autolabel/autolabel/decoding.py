@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from autolabel.answers import project
 from autolabel.catalogue import Model
-from autolabel.decoders import find_decoder
+from autolabel.decoders import Decoder, find_decoder
 from autolabel.detections import Detection, repair_box
+from autolabel.errors import AnswerRefused
+
+if TYPE_CHECKING:
+    from autolabel.masks import AnswerMasks
 
 # An answer up to this size is parsed as it is; walking over it first would cost more than it saves.
 SMALL_ANSWER = 1_000_000
@@ -25,8 +30,7 @@ def decode_answer(
     counted. Raises AnswerRefused.
     """
     decoder = find_decoder(model.decoder)
-    first, rest = _head(chunks)
-    body = first if rest is None else project(_chain(first, rest), decoder.keys)
+    body, masks = _read(chunks, decoder, model, width, height)
     found, dropped = [], Counter[str]()
     for raw in decoder.decode(body, width, height, model.options):
         name = model.classes.get(raw.label)
@@ -35,15 +39,54 @@ def decode_answer(
             doubtful = raw.score < model.threshold
             dropped["under the threshold" if doubtful else f"no class for {raw.label[:MAX_LABEL]!r}"] += 1
             continue
-        box = repair_box(raw.box, width, height)
+        box, mask = repair_box(raw.box, width, height), ""
+        if masks is not None:
+            mask, box = masks.of_object(raw, box)
         if box is None:
             dropped["box outside the frame"] += 1
             continue
         confidence = model.calibration_of(name).confidence(raw.score)
         found.append(
-            Detection(name=name, box=box, score=raw.score, confidence=confidence, label=raw.label, models=(model.id,))
+            Detection(
+                name=name,
+                box=box,
+                score=raw.score,
+                confidence=confidence,
+                label=raw.label,
+                models=(model.id,),
+                mask=mask,
+            )
         )
     return found, dropped
+
+
+def _read(
+    chunks: Iterable[bytes], decoder: Decoder, model: Model, width: int, height: int
+) -> tuple[bytes, AnswerMasks | None]:
+    """What the decoder needs of an answer, and its masks where the model's are wanted."""
+    first, rest = _head(chunks)
+    options = model.options
+    masks = None
+    if options.masks:
+        # Brings numpy along, which boxes do without.
+        from autolabel.masks import AnswerMasks
+
+        masks = AnswerMasks(width, height, options)
+    if rest is None and masks is None:
+        return first, None
+    keys = decoder.keys or (options.mapping.root if options.mapping else decoder.keys)
+    if not keys:
+        raise AnswerRefused(
+            "answer-too-large", f"more than {SMALL_ANSWER:,} bytes, and `items` begins with none of their keys"
+        )
+    whole = [first] if rest is None else _chain(first, rest)
+    body = project(whole, keys, decoder.masks, masks.take) if masks else project(whole, keys)
+    if rest is None:
+        return first, masks
+    if body == b"{}":
+        # Else a large answer of another kind would pass as one without objects.
+        raise AnswerRefused("answer-unreadable", f"the answer has none of the keys {', '.join(sorted(keys))}")
+    return body, masks
 
 
 def _head(chunks: Iterable[bytes]) -> tuple[bytes, Iterable[bytes] | None]:

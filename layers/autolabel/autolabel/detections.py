@@ -31,7 +31,8 @@ class Detection(msgspec.Struct, frozen=True, omit_defaults=True):
 
     `confidence` is the calibrated score; `label` is the model's class name, `name` the taxonomy's. `models` are the
     `name.revision` of those that saw it. Where several models were asked: `votes` of those that saw it, and `missed`,
-    the models within whose reach it lies and that did not; `score` and `label` are then the strongest vote's.
+    the models within whose reach it lies and that did not; `score`, `label` and `mask` are then the strongest vote's.
+    `mask`: the counts of its COCO run-length encoding at the frame's size; empty without one.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Detection(msgspec.Struct, frozen=True, omit_defaults=True):
     models: tuple[str, ...]
     votes: tuple[Vote, ...] = ()
     missed: tuple[str, ...] = ()
+    mask: str = ""
 
 
 class Detections(msgspec.Struct, frozen=True):

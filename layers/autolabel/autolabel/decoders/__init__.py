@@ -8,7 +8,15 @@ from importlib import import_module
 from autolabel.decoders.raw import Decoder, DecoderOptions, RawDetection
 
 # Where each lies; imported when an answer is read, since most functions only check names.
-_PLACES = {"jumpstart-detection": ("jumpstart", "DETECTION")}
+_PLACES = {
+    "jumpstart-detection": ("jumpstart", "DETECTION"),
+    "jumpstart-mask-rcnn": ("jumpstart", "MASK_RCNN"),
+    "hf-object-detection": ("huggingface", "OBJECTS"),
+    "hf-image-segmentation": ("huggingface", "SEGMENTS"),
+    "torchvision": ("torchvision", "TORCHVISION"),
+    "yolo": ("yolo", "YOLO"),
+    "jmespath": ("mapped", "MAPPED"),
+}
 DECODER_NAMES = frozenset(_PLACES)
 
 

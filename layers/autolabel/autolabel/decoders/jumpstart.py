@@ -1,59 +1,78 @@
-"""JumpStart's object detection families (`pytorch-od*`, `tensorflow-od*`, `mxnet-od-*`).
+"""JumpStart's object detection (`pytorch-od*`, `tensorflow-od*`, `mxnet-od-*`) and instance segmentation families.
 
-The answer to `Accept: application/json;verbose`: `normalized_boxes` [[left, top, right, bottom], ...] from 0 to 1,
-`classes` (indexes into `labels`, often as floats), `scores`, `labels` (facts: the introduction notebooks of
-aws/amazon-sagemaker-examples).
+Detection, the answer to `Accept: application/json;verbose`: `normalized_boxes` [[left, top, right, bottom], ...] from
+0 to 1, `classes` (indexes into `labels`, often as floats), `scores`, `labels`. Mask R-CNN (`mxnet-is-*`): `bboxes` in
+pixels of the picture that the network saw, `ids`, `scores` and `masks`, each perhaps nested as MXNet's arrays are,
+`labels`, and a picture with masks that nobody needs (facts: the introduction notebooks of
+aws/amazon-sagemaker-examples). In both a negative class is padding and left out.
 """
 
 from __future__ import annotations
 
-import math
+from typing import Any
 
 import msgspec
 
-from autolabel.decoders.raw import Decoder, DecoderOptions, RawDetection
-from autolabel.errors import AnswerRefused
+from autolabel.decoders.raw import (
+    Decoder,
+    DecoderOptions,
+    MaskPlace,
+    RawDetection,
+    check_counts,
+    check_score,
+    convert,
+    name_of,
+    parse,
+    rows,
+    scalars,
+)
+from autolabel.detections import Box
 
-# Detectors give some hundred; what they give of a frame is kept with its shard.
-MAX_OBJECTS = 3_000
 
-
-class _Answer(msgspec.Struct):
-    normalized_boxes: list[tuple[float, float, float, float]]
+class _Detection(msgspec.Struct):
+    normalized_boxes: list[Box]
     classes: list[float]
     scores: list[float]
     labels: list[str]
 
 
-_decoder = msgspec.json.Decoder(_Answer)
+class _MaskRcnn(msgspec.Struct):
+    bboxes: list[Any]
+    ids: list[Any]
+    scores: list[Any]
+    labels: list[str]
 
 
 def decode_detection(body: bytes, width: int, height: int, options: DecoderOptions) -> list[RawDetection]:
-    """Detections in pixels of a frame of `width` x `height`; a negative class is padding and left out."""
-    try:
-        answer = _decoder.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
-        raise AnswerRefused("answer-unreadable", f"no JumpStart detection answer: {e}") from e
-    boxes, classes, scores, labels = answer.normalized_boxes, answer.classes, answer.scores, answer.labels
-    if not len(boxes) == len(classes) == len(scores):
-        raise AnswerRefused(
-            "answer-unreadable",
-            f"{len(boxes)} boxes, {len(classes)} classes and {len(scores)} scores do not match",
+    """Detections of an object detection model."""
+    answer = parse(body, _Detection, "JumpStart detection answer")
+    check_counts(boxes=len(answer.normalized_boxes), classes=len(answer.classes), scores=len(answer.scores))
+    return [
+        RawDetection(
+            name_of(index, answer.labels),
+            check_score(score),
+            (left * width, top * height, right * width, bottom * height),
         )
-    if len(boxes) > MAX_OBJECTS:
-        raise AnswerRefused("answer-too-large", f"{len(boxes):,} boxes, the limit is {MAX_OBJECTS:,}")
-    found = []
-    for box, index, score in zip(boxes, classes, scores, strict=True):
-        if index < 0:
-            continue
-        if not (math.isfinite(index) and index == int(index) and index < len(labels)):
-            raise AnswerRefused("answer-unreadable", f"class {index} is no index into {len(labels)} labels")
-        if not 0.0 <= score <= 1.0:
-            raise AnswerRefused("answer-unreadable", f"score {score} is not between 0 and 1")
-        left, top, right, bottom = box
-        pixels = (left * width, top * height, right * width, bottom * height)
-        found.append(RawDetection(labels[int(index)], score, pixels))
-    return found
+        for (left, top, right, bottom), index, score in zip(
+            answer.normalized_boxes, answer.classes, answer.scores, strict=True
+        )
+        if index >= 0
+    ]
 
 
-DETECTION = Decoder(frozenset(_Answer.__struct_fields__), decode_detection)
+def decode_mask_rcnn(body: bytes, width: int, height: int, options: DecoderOptions) -> list[RawDetection]:
+    """Detections of a Mask R-CNN."""
+    answer = parse(body, _MaskRcnn, "Mask R-CNN answer")
+    boxes = convert(rows(answer.bboxes), list[Box], "list of boxes")
+    ids = convert(scalars(answer.ids), list[float], "list of classes")
+    scores = convert(scalars(answer.scores), list[float], "list of scores")
+    check_counts(boxes=len(boxes), ids=len(ids), scores=len(scores))
+    return [
+        RawDetection(name_of(index, answer.labels), check_score(score), options.on_frame(box, width, height), at)
+        for at, (box, index, score) in enumerate(zip(boxes, ids, scores, strict=True))
+        if index >= 0
+    ]
+
+
+DETECTION = Decoder(frozenset(_Detection.__struct_fields__), decode_detection)
+MASK_RCNN = Decoder(frozenset(_MaskRcnn.__struct_fields__), decode_mask_rcnn, (MaskPlace("masks", listed=True),))

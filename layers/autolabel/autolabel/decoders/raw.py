@@ -2,36 +2,246 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NamedTuple
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 
+from autolabel.decoders.mapping import Mapping
 from autolabel.detections import Box
+from autolabel.errors import AnswerRefused
+
+# Detectors give some hundred; what they give of a frame is kept with its shard.
+MAX_OBJECTS = 3_000
+# The box of an object that has none of its own and takes its mask's.
+BOX_OF_MASK: Box = (0.0, 0.0, 0.0, 0.0)
+MAX_SIDE = 100_000
 
 
 class RawDetection(NamedTuple):
-    """An object as a model names it; `box`: xyxy in float pixels of the original frame, perhaps outside of it."""
+    """An object as a model names it; `box`: xyxy in float pixels of the original frame, perhaps outside of it.
+
+    `mask`: its position among the answer's masks; -1 without one.
+    """
 
     label: str
     score: float
     box: Box
+    mask: int = -1
+
+
+class Area(NamedTuple):
+    """Where the frame lies in another picture of `width` x `height`: xyxy in that picture's pixels."""
+
+    width: float
+    height: float
+    box: Box
+
+
+class Resized(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """How the model made its picture of the frame: the shorter side became `short`, the longer one at most `long`;
+    or the whole became `width` x `height`, with `padded` in its own proportions and in the middle.
+
+    Nothing given: the picture is the frame. 1 x 1 is what answers in parts of the frame's size are in.
+    """
+
+    short: int = 0
+    long: int = 0
+    width: int = 0
+    height: int = 0
+    padded: bool = False
+
+    def wrong(self) -> str:
+        """What makes no sense in it; empty when it does."""
+        sides = (self.short, self.long, self.width, self.height)
+        if not all(0 <= side <= MAX_SIDE for side in sides):
+            return f"sides are 0 to {MAX_SIDE:,} pixels"
+        if bool(self.width) != bool(self.height) or (self.width and self.short):
+            return "give `short` with or without `long`, or `width` and `height`"
+        if (self.long and self.long < self.short) or (self.long and not self.short):
+            return "`long` is the limit of the longer side beside `short`"
+        return "`padded` goes with `width` and `height`" if self.padded and not self.width else ""
+
+    def area(self, width: int, height: int) -> Area:
+        """Where a frame of `width` x `height` lies in the model's picture of it."""
+        if self.width:
+            return _padded(self, width, height) if self.padded else _whole(self.width, self.height)
+        factor = self.short / min(width, height) if self.short else 1.0
+        if self.long:
+            factor = min(factor, self.long / max(width, height))
+        return _whole(round(width * factor), round(height * factor))
+
+
+def _whole(width: float, height: float) -> Area:
+    return Area(width, height, (0.0, 0.0, width, height))
+
+
+def _padded(to: Resized, width: int, height: int) -> Area:
+    factor = min(to.width / width, to.height / height)
+    left, top = (to.width - width * factor) / 2, (to.height - height * factor) / 2
+    return Area(to.width, to.height, (left, top, to.width - left, to.height - top))
+
+
+FRAME = Resized()
+# The options that each decoder reads.
+_READS = {
+    "jumpstart-mask-rcnn": ("resized", "masks", "mask_threshold", "mask_area"),
+    "hf-object-detection": ("resized", "masks", "mask_threshold"),
+    "hf-image-segmentation": ("masks", "mask_threshold"),
+    "torchvision": ("labels", "resized", "masks", "mask_threshold"),
+    "yolo": ("labels", "resized", "masks", "mask_threshold"),
+    "jmespath": ("labels", "resized", "mapping"),
+}
 
 
 class DecoderOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """What a decoder must know of one model beyond its answers; each field says which decoders read it."""
+    """What a decoder must know of one model beyond its answers; docs/contracts.md says which decoder reads what.
+
+    `labels`: class names by index, for answers with bare indexes; an index without one is its own name (`"3"`).
+    `resized`: the picture that boxes in pixels are of. `masks`: whether masks are read, `mask_threshold` what of a soft
+    one counts, `mask_area` whether a mask is one of the whole picture or of its object's box.
+    `mapping`: for the decoder `jmespath`.
+    """
+
+    labels: tuple[str, ...] = ()
+    resized: Resized | None = None
+    masks: bool = False
+    mask_threshold: float = 0.5
+    mask_area: Literal["picture", "box"] = "picture"
+    mapping: Mapping | None = None
 
     def wrong(self, decoder: str) -> str:
         """What the decoder of that name cannot use; empty when it can."""
+        unread = [
+            field.name
+            for field in msgspec.structs.fields(self)
+            if getattr(self, field.name) != field.default and field.name not in _READS.get(decoder, ())
+        ]
+        if unread:
+            return f"`{unread[0]}` means nothing to the decoder {decoder!r}"
+        if decoder == "jumpstart-mask-rcnn" and self.resized is None:
+            return '`resized` is missing: {"short": 600, "long": 1000} if the model scales so, {} if it does not scale'
+        if decoder == "hf-image-segmentation" and not self.masks:
+            return "`masks` must be true: this decoder's boxes are those of the masks"
+        if decoder == "jmespath" and self.mapping is None:
+            return "`mapping` is missing: the expressions for items, label, score and box"
+        if not 0.0 < self.mask_threshold < 1.0:
+            return f"`mask_threshold` {self.mask_threshold} is not between 0 and 1"
+        if self.resized and (wrong := self.resized.wrong()):
+            return f"`resized`: {wrong}"
+        if self.mapping and (wrong := self.mapping.wrong()):
+            return f"`mapping`: {wrong}"
         return ""
+
+    def on_frame(self, box: Sequence[float], width: int, height: int) -> Box:
+        """A box in pixels of the model's picture (xyxy) as one in pixels of the frame."""
+        x1, y1, x2, y2 = box
+        if self.resized is None:
+            return (x1, y1, x2, y2)
+        left, top, right, bottom = self.resized.area(width, height).box
+        across, down = width / (right - left), height / (bottom - top)
+        return ((x1 - left) * across, (y1 - top) * down, (x2 - left) * across, (y2 - top) * down)
+
+    def class_name(self, given: float | str) -> str | None:
+        """The name of a class given as an index (whole number, float, digits) or as its name; None for padding."""
+        if isinstance(given, str):
+            if not (self.labels and given.isascii() and given.isdigit()):
+                return given
+        elif given < 0:
+            return None
+        return name_of(given, self.labels) if self.labels else str(_index(given))
+
+
+class MaskPlace(NamedTuple):
+    """Where an answer has its masks: under `key`, a list of them if `listed`, otherwise one a list element.
+
+    `padded`: masks are of the picture that the network saw, which has the frame in its proportions in the middle.
+    """
+
+    key: str
+    listed: bool = False
+    padded: bool = False
 
 
 class Decoder(NamedTuple):
-    """`keys`: the top-level keys of the answer that `decode` needs; everything else is left unread.
+    """`keys`: the keys of the answer's object, or of each object in its list, that `decode` needs.
 
-    `decode(body, width, height, options)`: `body` is the answer's JSON with at least those keys, `width` and `height`
-    the frame's pixels. Raises AnswerRefused.
+    Everything else is left unread; without keys nothing may be, and the answer must be small. `masks`: where masks can
+    be. `decode(body, width, height, options)`: `body` is the answer's JSON with at least those keys,
+    `width` and `height` the frame's pixels. Raises AnswerRefused.
     """
 
     keys: frozenset[str]
     decode: Callable[[bytes, int, int, DecoderOptions], list[RawDetection]]
+    masks: tuple[MaskPlace, ...] = ()
+
+
+def parse(body: bytes | msgspec.Raw, kind: Any, what: str) -> Any:
+    """An answer's JSON by its schema; AnswerRefused says what it should have been."""
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
+        raise AnswerRefused("answer-unreadable", f"no {what}: {e}") from e
+
+
+def convert(value: Any, kind: Any, what: str) -> Any:
+    """A part of an answer by its schema; AnswerRefused says what it should have been."""
+    try:
+        return msgspec.convert(value, kind)
+    except (msgspec.ValidationError, RecursionError) as e:
+        raise AnswerRefused("answer-unreadable", f"no {what}: {e}") from e
+
+
+def check_counts(**counts: int) -> None:
+    """AnswerRefused unless an answer has as many of each as of every other, and not too many."""
+    if len(set(counts.values())) > 1:
+        listed = " and ".join(f"{count} {what}" for what, count in counts.items())
+        raise AnswerRefused("answer-unreadable", f"{listed} do not match")
+    if (count := max(counts.values())) > MAX_OBJECTS:
+        raise AnswerRefused("answer-too-large", f"{count:,} boxes, the limit is {MAX_OBJECTS:,}")
+
+
+def check_score(score: float) -> float:
+    if not 0.0 <= score <= 1.0:
+        raise AnswerRefused("answer-unreadable", f"score {score} is not between 0 and 1")
+    return score
+
+
+def name_of(index: float | str, labels: Sequence[str]) -> str:
+    """The label of an index, which may be a float; AnswerRefused when there is none."""
+    at = _index(index)
+    if not 0 <= at < len(labels):
+        raise AnswerRefused("answer-unreadable", f"class {index} is no index into {len(labels)} labels")
+    return labels[at]
+
+
+def _index(given: float | str) -> int:
+    try:
+        number = float(given)
+    except OverflowError:
+        number = math.inf
+    if not math.isfinite(number) or number != int(number):
+        raise AnswerRefused("answer-unreadable", f"class {number} is no index")
+    return int(number)
+
+
+def scalars(values: list[Any]) -> list[Any]:
+    """Values that may be nested as MXNet nests them: [[[1.0], [2.0]]] or [[1.0], [2.0]] is [1.0, 2.0]."""
+    values = _unbatched(values, 1)
+    return [value[0] if isinstance(value, list) and len(value) == 1 else value for value in values]
+
+
+def rows(values: list[Any]) -> list[Any]:
+    """Rows that may come as a batch of one picture: [[[0, 1], [2, 3]]] is [[0, 1], [2, 3]]."""
+    return [] if values == [[]] else _unbatched(values, 2)
+
+
+def _unbatched(values: list[Any], depth: int) -> list[Any]:
+    while len(values) == 1 and isinstance(values[0], list) and (depth == 1 or _holds_list(values[0])):
+        values = values[0]
+    return values
+
+
+def _holds_list(values: list[Any]) -> bool:
+    return bool(values) and isinstance(values[0], list)

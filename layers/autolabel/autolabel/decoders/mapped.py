@@ -1,0 +1,90 @@
+"""Any JSON answer, by a mapping of JMESPath expressions in the model's catalogue document."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import jmespath
+
+from autolabel.decoders.mapping import Mapping
+from autolabel.decoders.raw import (
+    Decoder,
+    DecoderOptions,
+    RawDetection,
+    check_counts,
+    check_score,
+    convert,
+    parse,
+)
+from autolabel.detections import Box
+from autolabel.errors import AnswerRefused
+
+
+def decode_mapped(body: bytes, width: int, height: int, options: DecoderOptions) -> list[RawDetection]:
+    """Detections as `options.mapping` finds them."""
+    if (mapping := options.mapping) is None:
+        raise AnswerRefused("answer-unreadable", "the model's document has no `mapping`")
+    answer = parse(body, object, "JSON")
+    items = _search(mapping.items, answer)
+    if items is None:
+        # What `items` names is not there; a model that found nothing gives an empty list.
+        raise AnswerRefused("answer-unreadable", f"`{mapping.items}` is nothing in the answer")
+    things = convert(items, list[Any], f"list in `{mapping.items}`")
+    check_counts(boxes=len(things))
+    found = []
+    for thing in things:
+        label = convert(_first(_search(mapping.label, thing)), float | str, f"class in `{mapping.label}`")
+        name = options.class_name(label)
+        if name is None:
+            continue
+        score = convert(_first(_search(mapping.score, thing)), float, f"score in `{mapping.score}`")
+        box = convert(_search(mapping.box, thing), Box, f"box in `{mapping.box}`")
+        found.append(RawDetection(name, check_score(score), _pixels(box, mapping, options, width, height)))
+    return found
+
+
+@cache
+def _compiled(expression: str) -> Any:
+    return jmespath.compile(expression)
+
+
+def _search(expression: str, value: object) -> Any:
+    try:
+        return _compiled(expression).search(value)
+    except (
+        jmespath.exceptions.JMESPathError,
+        ArithmeticError,
+        LookupError,
+        TypeError,
+        ValueError,
+        RecursionError,
+    ) as e:
+        # JMESPathError, which is a ValueError, or what Python raises in its functions on what the answer holds.
+        raise AnswerRefused("answer-unreadable", f"`{expression}` cannot be read in the answer: {e}") from e
+
+
+def _first(value: Any) -> Any:
+    """A value that may be nested in lists of one."""
+    while isinstance(value, list) and len(value) == 1:
+        value = value[0]
+    return value
+
+
+def _pixels(box: Box, mapping: Mapping, options: DecoderOptions, width: int, height: int) -> Box:
+    a, b, c, d = box
+    if mapping.format == "xywh":
+        c, d = a + c, b + d
+    elif mapping.format == "cxcywh":
+        a, b, c, d = a - c / 2, b - d / 2, a + c / 2, b + d / 2
+    if mapping.units == "pixels":
+        return options.on_frame((a, b, c, d), width, height)
+    if options.resized is None:
+        return (a * width, b * height, c * width, d * height)
+    picture = options.resized.area(width, height)
+    return options.on_frame(
+        (a * picture.width, b * picture.height, c * picture.width, d * picture.height), width, height
+    )
+
+
+MAPPED = Decoder(frozenset(), decode_mapped)

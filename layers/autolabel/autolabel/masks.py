@@ -1,0 +1,207 @@
+"""Masks: read from answers one at a time, brought to the frame's size, as COCO run-length encodings (RLE)."""
+
+from __future__ import annotations
+
+import base64
+import io
+import re
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from pycocotools import mask as coco
+
+from autolabel.decoders.raw import BOX_OF_MASK, FRAME, DecoderOptions, MaskPlace, RawDetection, Resized
+from autolabel.detections import Box
+from autolabel.errors import AnswerRefused
+from autolabel.manifest import whole_pixels
+
+Bitmap = NDArray[np.uint8]
+
+# One is decoded at a time for each of several frames: 16 megapixels are 16 MB, and a frame may be larger.
+MAX_MASK_PIXELS = 16_000_000
+# Detectors give some hundred; each is work on a picture of the frame's size.
+MAX_MASKS = 500
+# Encodings of an answer's masks, which are kept until its objects are known.
+MAX_ENCODED_BYTES = 16_000_000
+MAX_CORNERS = 10_000
+
+_ROW = re.compile(rb"\[[^\[\]]*\]")
+_row = msgspec.json.Decoder(list[bool | float])
+
+
+class _Outline(msgspec.Struct):
+    x: list[float]
+    y: list[float]
+
+
+class _Encoded(msgspec.Struct, frozen=True):
+    """A mask at its own size. `placed`: that is the frame's."""
+
+    height: int
+    width: int
+    counts: bytes
+    padded: bool = False
+    placed: bool = False
+
+
+class AnswerMasks:
+    """The masks of one answer about a frame of `width` x `height`: taken as they come, placed when asked for."""
+
+    def __init__(self, width: int, height: int, options: DecoderOptions) -> None:
+        if width * height > MAX_MASK_PIXELS:
+            raise AnswerRefused("answer-too-large", f"masks are read for frames of at most {MAX_MASK_PIXELS:,} pixels")
+        self._width, self._height = width, height
+        self._options = options
+        self._masks: list[_Encoded | None] = []
+        self._bytes = 0
+
+    def take(self, place: MaskPlace, mask: bytes) -> None:
+        """Take the JSON of the answer's next mask: nested lists, a picture as base64, an outline, or null."""
+        if len(self._masks) == MAX_MASKS:
+            raise AnswerRefused("answer-too-large", f"the answer has more than {MAX_MASKS} masks")
+        encoded = self._read(mask, place.padded)
+        self._bytes += len(encoded.counts) if encoded else 0
+        if self._bytes > MAX_ENCODED_BYTES:
+            raise AnswerRefused("answer-too-large", f"the masks take more than {MAX_ENCODED_BYTES:,} bytes encoded")
+        self._masks.append(encoded)
+
+    def of_object(self, raw: RawDetection, inside: Box | None) -> tuple[str, Box | None]:
+        """An object's mask at the frame's size, as the counts of its RLE, empty when it has none; and its box.
+
+        `inside`: what of its box lies in the frame. AnswerRefused when there are masks, and none at its position.
+        """
+        if not self._masks or raw.mask < 0:
+            return "", inside
+        if raw.mask >= len(self._masks):
+            raise AnswerRefused("answer-unreadable", f"{len(self._masks)} masks are fewer than objects")
+        mask = self._masks[raw.mask]
+        placed = self._placed(mask, raw.box, inside) if mask else b""
+        if not placed or not coco.area(_rle(placed, self._width, self._height)):
+            return "", inside
+        if raw.box == BOX_OF_MASK:
+            inside = bounds(placed, self._width, self._height)
+        return placed.decode(), inside
+
+    def _read(self, mask: bytes, padded: bool) -> _Encoded | None:
+        try:
+            if mask.startswith(b"["):
+                bitmap = _bitmap_of_lists(mask, self._options.mask_threshold)
+            elif mask.startswith(b'"'):
+                bitmap = _bitmap_of_picture(mask, self._options.mask_threshold)
+            elif mask.startswith(b"{"):
+                return self._outlined(msgspec.json.decode(mask, type=_Outline))
+            elif mask == b"null":
+                return None
+            else:
+                raise AnswerRefused("answer-unreadable", "a mask is neither list nor picture nor outline")
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
+            raise AnswerRefused("answer-unreadable", f"no mask: {e}") from e
+        height, width = bitmap.shape
+        return _Encoded(height, width, encode(bitmap), padded)
+
+    def _outlined(self, outline: _Outline) -> _Encoded | None:
+        if len(outline.x) != len(outline.y) or len(outline.x) > MAX_CORNERS:
+            raise AnswerRefused("answer-unreadable", f"an outline has not as many x as y, at most {MAX_CORNERS:,}")
+        if len(outline.x) < 3:
+            return None
+        corners = [
+            self._options.on_frame((x, y, x, y), self._width, self._height)[:2]
+            for x, y in zip(outline.x, outline.y, strict=True)
+        ]
+        # The encoder walks along each side: none may lead far outside of the frame.
+        inside = np.clip(np.nan_to_num(corners), 0, (self._width, self._height))
+        (encoded,) = coco.frPyObjects([inside.ravel().tolist()], self._height, self._width)
+        return _Encoded(self._height, self._width, encoded["counts"], placed=True)
+
+    def _placed(self, mask: _Encoded, box: Box, inside: Box | None) -> bytes:
+        if mask.placed:
+            return mask.counts
+        if self._options.mask_area == "box":
+            return self._in_box(mask, box, inside) if inside else b""
+        size = (self._width, self._height)
+        if mask.padded:
+            area = Resized(width=mask.width, height=mask.height, padded=True).area(*size)
+        else:
+            area = (self._options.resized or FRAME).area(*size)
+        across, down = mask.width / area.width, mask.height / area.height
+        part = (area.box[0] * across, area.box[1] * down, area.box[2] * across, area.box[3] * down)
+        if (mask.width, mask.height) == size and part == (0, 0, *size):
+            return mask.counts
+        return self._pasted(mask, part, (0, 0, *size))
+
+    def _in_box(self, mask: _Encoded, box: Box, inside: Box) -> bytes:
+        x1, y1, x2, y2 = box
+        left, top, width, height = whole_pixels(inside, self._width, self._height)
+        right, bottom = left + width, top + height
+        across, down = mask.width / (x2 - x1), mask.height / (y2 - y1)
+        part = ((left - x1) * across, (top - y1) * down, (right - x1) * across, (bottom - y1) * down)
+        return self._pasted(mask, part, (left, top, right, bottom))
+
+    def _pasted(self, mask: _Encoded, part: Box, to: tuple[int, int, int, int]) -> bytes:
+        """The `part` of a mask (xyxy, its pixels) as the frame's pixels `to`, and nothing around them."""
+        left, top, right, bottom = to
+        x1, y1 = min(max(0.0, part[0]), mask.width - 1), min(max(0.0, part[1]), mask.height - 1)
+        x2, y2 = max(x1 + 1e-3, min(part[2], mask.width)), max(y1 + 1e-3, min(part[3], mask.height))
+        own = Image.fromarray(decode(mask.counts, mask.width, mask.height) * np.uint8(255))
+        scaled = own.resize((right - left, bottom - top), Image.Resampling.BILINEAR, box=(x1, y1, x2, y2))
+        bitmap = np.zeros((self._height, self._width), np.uint8)
+        bitmap[top:bottom, left:right] = np.asarray(scaled) > 127
+        return encode(bitmap)
+
+
+def encode(bitmap: Bitmap) -> bytes:
+    """The counts of a bitmap's RLE."""
+    counts: bytes = coco.encode(np.asfortranarray(bitmap))["counts"]
+    return counts
+
+
+def decode(counts: bytes | str, width: int, height: int) -> Bitmap:
+    """The bitmap of an RLE that `encode` made."""
+    bitmap: Bitmap = coco.decode(_rle(counts, width, height))
+    return bitmap
+
+
+def bounds(counts: bytes | str, width: int, height: int) -> Box:
+    """The box (xyxy) around a mask."""
+    left, top, across, down = (float(side) for side in coco.toBbox(_rle(counts, width, height)))
+    return (left, top, left + across, top + down)
+
+
+def _rle(counts: bytes | str, width: int, height: int) -> dict[str, Any]:
+    return {"size": [height, width], "counts": counts}
+
+
+def _bitmap_of_lists(mask: bytes, threshold: float) -> Bitmap:
+    digits = mask.translate(None, b"[], \t\r\n")
+    if digits.count(b"0") + digits.count(b"1") == len(digits) == mask.count(b",") + 1:
+        # Nothing but single zeros and ones, as most masks are: no number need be parsed.
+        width = next(_ROW.finditer(mask), [b""])[0].count(b",") + 1
+        rows = len(_ROW.findall(mask))
+        if len(digits) != width * rows:
+            raise AnswerRefused("answer-unreadable", "the rows of a mask are not of one length")
+        return _checked((np.frombuffer(digits, np.uint8) == ord("1")).astype(np.uint8).reshape(rows, width))
+    parsed = [np.asarray(_row.decode(row[0]), float) >= threshold for row in _ROW.finditer(mask)]
+    if len({row.size for row in parsed}) != 1:
+        raise AnswerRefused("answer-unreadable", "the rows of a mask are not of one length")
+    return _checked(np.stack(parsed).astype(np.uint8))
+
+
+def _bitmap_of_picture(mask: bytes, threshold: float) -> Bitmap:
+    body = msgspec.json.decode(mask, type=str)
+    try:
+        with Image.open(io.BytesIO(base64.b64decode(body)), formats=["PNG", "JPEG"]) as picture:
+            if picture.width * picture.height > MAX_MASK_PIXELS:
+                raise AnswerRefused("answer-too-large", f"a mask has more than {MAX_MASK_PIXELS:,} pixels")
+            grey = np.asarray(picture.convert("L"))
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as e:
+        raise AnswerRefused("answer-unreadable", f"a mask is no picture: {e}") from e
+    return _checked((grey >= 255 * threshold).astype(np.uint8))
+
+
+def _checked(bitmap: Bitmap) -> Bitmap:
+    if not 0 < bitmap.size <= MAX_MASK_PIXELS:
+        raise AnswerRefused("answer-unreadable", f"a mask has not 1 to {MAX_MASK_PIXELS:,} pixels")
+    return bitmap
