@@ -31,8 +31,8 @@ class Detection(msgspec.Struct, frozen=True, omit_defaults=True):
 
     `confidence` is the calibrated score; `label` is the model's class name, `name` the taxonomy's. `models` are the
     `name.revision` of those that saw it. Where several models were asked: `votes` of those that saw it, and `missed`,
-    the models within whose reach it lies and that did not; `score`, `label` and `mask` are then the strongest vote's.
-    `mask`: the counts of its COCO run-length encoding at the frame's size; empty without one.
+    the models within whose reach it lies and that did not; `score` and `label` are then the strongest vote's.
+    `mask`: the counts of its COCO run-length encoding at the frame's size, of the strongest vote that has one.
     """
 
     name: str
@@ -60,6 +60,12 @@ class Detections(msgspec.Struct, frozen=True):
                 raise ValueError(f"box {item.box} is not inside the frame of {self.width}x{self.height}")
             if not 0 <= item.score <= 1:
                 raise ValueError(f"score {item.score} is not between 0 and 1")
+
+    def without_masks(self) -> Detections:
+        """The same without their masks."""
+        if not any(one.mask for one in self.items):
+            return self
+        return msgspec.structs.replace(self, items=tuple(msgspec.structs.replace(one, mask="") for one in self.items))
 
     def __len__(self) -> int:
         return len(self.items)

@@ -259,6 +259,8 @@ def _vote(cluster: _Cluster, networks: dict[str, _Network], camera: str, width: 
             for d in seen
         ),
         missed=missed,
+        # Not every model gives masks.
+        mask=next((d.mask for d in seen if d.mask), ""),
     )
 
 

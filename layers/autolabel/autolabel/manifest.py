@@ -7,7 +7,7 @@ Attribute names and limits are Ground Truth's (sms-input-data-input-manifest, sm
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -17,13 +17,28 @@ from autolabel.errors import Refused
 PRELABEL = "prelabel"
 VERIFIED = "verified"
 PROVENANCE = "provenance"
+# Ground Truth's rule: names of attributes that are references end so.
+MASKS = "autolabel-masks-ref"
+SEGMENTATION = "autolabel-segmentation-ref"
 MAX_LINE = 100_000
 MAX_ATTRIBUTE = 20_000
 BOX_TYPE = "groundtruth/object-detection"
+SEGMENTATION_TYPE = "groundtruth/semantic-segmentation"
 
 
 class LineTooLong(Refused):
     """A line that Ground Truth would refuse."""
+
+
+class MaskReferences(NamedTuple):
+    """Where a frame's masks are: S3 URIs of the document of its objects and of the picture of its classes.
+
+    `colors`: the picture's `internal-color-map`.
+    """
+
+    document: str
+    picture: str
+    colors: dict[str, Any]
 
 
 def metadata_of(attribute: str) -> str:
@@ -46,6 +61,7 @@ def manifest_line(
     job: str,
     created: str,
     provenance: dict[str, Any],
+    masks: MaskReferences | None = None,
 ) -> bytes:
     """A frame's line with its pre-label, and the line feed.
 
@@ -54,7 +70,8 @@ def manifest_line(
     Raises LineTooLong, naming the frame and the part that is too long.
     """
     ids = {name: i for i, name in enumerate(labels)}
-    line = {
+    origin = {"human-annotated": "no", "creation-date": created, "job-name": job}
+    line: dict[str, Any] = {
         "source-ref": source,
         # What people see; another object than the frame once frames are anonymised for review.
         "review-ref": source,
@@ -66,12 +83,14 @@ def manifest_line(
             "objects": [{"confidence": round(d.confidence, 4)} for d in detections],
             "class-map": {str(i): name for name, i in ids.items() if any(d.name == name for d in detections)},
             "type": BOX_TYPE,
-            "human-annotated": "no",
-            "creation-date": created,
-            "job-name": job,
+            **origin,
         },
         PROVENANCE: provenance,
     }
+    if masks:
+        line[MASKS] = masks.document
+        line[SEGMENTATION] = masks.picture
+        line[metadata_of(SEGMENTATION)] = {"internal-color-map": masks.colors, "type": SEGMENTATION_TYPE, **origin}
     return encode_line(line, source)
 
 

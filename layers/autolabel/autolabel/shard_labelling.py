@@ -11,13 +11,13 @@ import msgspec
 from autolabel.catalogue import Model
 from autolabel.decoding import decode_answer
 from autolabel.detections import Detections
-from autolabel.drives import Run, execution_name
+from autolabel.drives import Run, execution_name, run_prefix
 from autolabel.errors import AnswerRefused, ImageRefused
 from autolabel.frames import parse_frame_key
 from autolabel.fusion import FUSION, Seen
 from autolabel.images import ImageHeader, read_header
 from autolabel.labelling import label_frame
-from autolabel.manifest import LineTooLong, manifest_line
+from autolabel.manifest import LineTooLong, MaskReferences, manifest_line
 from autolabel.ports import Bucket
 from autolabel.reading import in_step
 from autolabel.shards import FrameIssue, ModelTally, Shard, ShardFrame, ShardResult, Tally, shard_key
@@ -101,13 +101,18 @@ class ShardLabelling:
             ego_mask=camera.ego_mask,
         )
         dropped += chosen.dropped
-        candidates = _Candidates(frame.key, chosen.candidates, {model: f.reason for model, f in failures.items()})
+        # A mask is as long as all else of its object; only those that count are kept, beside the manifest.
+        unmasked = chosen.candidates.without_masks()
+        candidates = _Candidates(frame.key, unmasked, {model: f.reason for model, f in failures.items()})
         record = msgspec.json.encode(candidates) + b"\n"
         nothing = Detections(header.width, header.height)
         prelabel = nothing if failure else chosen.prelabel
         reasons = self._reasons(failures)
+        # A frame on which the model with masks failed has no picture, rather than one of nothing.
+        masked = any(one.model.options.masks for one in seen)
+        masks = self._write_masks(frame, prelabel) if masked else None
         try:
-            line = self._line(frame, header, prelabel, reasons, labelled=failure is None)
+            line = self._line(frame, header, prelabel, reasons, masks, labelled=failure is None)
         except LineTooLong as e:
             # Cutting boxes off would be a silent lie: a person gets the frame without a pre-label instead.
             failure, prelabel = FrameIssue(frame.key, e.reason, str(e)), nothing
@@ -149,7 +154,14 @@ class ShardLabelling:
         return [f"{model}: {f.reason}" for model, f in failures.items()]
 
     def _line(
-        self, frame: ShardFrame, header: ImageHeader, prelabel: Detections, reasons: Sequence[str], *, labelled: bool
+        self,
+        frame: ShardFrame,
+        header: ImageHeader,
+        prelabel: Detections,
+        reasons: Sequence[str],
+        masks: MaskReferences | None = None,
+        *,
+        labelled: bool,
     ) -> bytes:
         key = parse_frame_key(frame.key)
         provenance: dict[str, object] = {
@@ -173,7 +185,20 @@ class ShardLabelling:
             job=execution_name(self._run.drive, self._run.run),
             created=self._created,
             provenance=provenance,
+            masks=masks,
         )
+
+    def _write_masks(self, frame: ShardFrame, prelabel: Detections) -> MaskReferences:
+        # Brings numpy along, which runs without masks do without.
+        from autolabel.segmentation import color_map, mask_document, segmentation_picture
+
+        key = parse_frame_key(frame.key)
+        run, place = run_prefix(self._run.drive, self._run.run), f"{key.camera}/{key.timestamp}"
+        document, picture = f"{run}masks/{place}.json", f"{run}segmentation/{place}.png"
+        self._labels.write(document, mask_document(frame.key, prelabel))
+        self._labels.write(picture, segmentation_picture(prelabel, self._run.labels), "image/png")
+        colors = color_map(prelabel, self._run.labels)
+        return MaskReferences(self._labels.uri(document), self._labels.uri(picture), colors)
 
     def _frames(self, shard: Shard) -> Iterator[ShardFrame]:
         return map(msgspec.json.Decoder(ShardFrame).decode, self._labels.lines(shard.key))

@@ -1,0 +1,219 @@
+"""What a frame's masks become: a document of its objects, a picture of its classes, and references to both."""
+
+from __future__ import annotations
+
+import io
+import json
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+from pycocotools import mask as coco
+
+from autolabel.detections import Detection, Detections
+from autolabel.masks import encode
+from autolabel.segmentation import BACKGROUND_COLOR, color_map, mask_document, polygons, segmentation_picture
+from autolabel.shards import shard_key
+from autolabel.taxonomy import current_taxonomy
+from tests.fakes.answers import DETECTOR, answer
+from tests.fakes.bodies import BODIES, CAR_BOX, CAR_MASK, HEIGHT, PERSON_BOX, PERSON_MASK, WIDTH, rectangle
+from tests.fakes.endpoints import failure, success
+from tests.fakes.images import png
+from tests.fakes.pipeline import DRIVE, MAX_ERRORS, Pipeline, drive_document, frame_key
+
+LABELS = ("car", "truck", "bicycle", "person")
+
+
+def counts(mask: Any) -> str:
+    return encode(np.asarray(mask, np.uint8)).decode()
+
+
+def seen(name: str, box: Any, confidence: float, mask: Any = None) -> Detection:
+    return Detection(name, box, confidence, confidence, name, ("m.0001",), mask="" if mask is None else counts(mask))
+
+
+CAR, PERSON = seen("car", CAR_BOX, 0.75, CAR_MASK), seen("person", PERSON_BOX, 0.5, PERSON_MASK)
+FRAME = Detections(WIDTH, HEIGHT, (CAR, seen("truck", CAR_BOX, 0.6), PERSON))
+
+
+def indexes(body: bytes) -> Any:
+    with Image.open(io.BytesIO(body)) as picture:
+        assert (picture.format, picture.mode, picture.size) == ("PNG", "P", (WIDTH, HEIGHT))
+        return np.asarray(picture)
+
+
+def test_a_frame_of_nothing_is_all_background() -> None:
+    empty = Detections(WIDTH, HEIGHT)
+    assert (indexes(segmentation_picture(empty, LABELS)) == 0).all()
+    assert json.loads(mask_document("k", empty)) == {"frame": "k", "width": WIDTH, "height": HEIGHT, "objects": []}
+
+
+def test_each_pixel_is_the_class_of_its_object() -> None:
+    found = indexes(segmentation_picture(FRAME, LABELS))
+    assert (found == np.asarray(CAR_MASK) * 1 + np.asarray(PERSON_MASK) * 4).all()
+
+
+def test_of_masks_that_overlap_the_most_confident_is_seen() -> None:
+    for car, person, expected in ((0.9, 0.5, 1), (0.5, 0.9, 4)):
+        both = (seen("car", CAR_BOX, car, CAR_MASK), seen("person", CAR_BOX, person, CAR_MASK))
+        assert indexes(segmentation_picture(Detections(WIDTH, HEIGHT, both), LABELS))[50, 100] == expected
+
+
+def test_the_pictures_colours_are_those_of_its_metadata() -> None:
+    body = segmentation_picture(FRAME, LABELS)
+    colors = color_map(FRAME, LABELS)
+    with Image.open(io.BytesIO(body)) as picture:
+        shown = np.asarray(picture.convert("RGB"))
+    for index, one in colors.items():
+        where = indexes(body) == int(index)
+        assert {"#" + bytes(pixel.tolist()).hex() for pixel in shown[where]} <= {one["hex-color"]}
+    assert colors["0"] == {"class-name": "BACKGROUND", "hex-color": BACKGROUND_COLOR, "confidence": 0.0}
+    assert [colors[str(1 + i)]["class-name"] for i in range(len(LABELS))] == list(LABELS)
+    assert colors["1"]["hex-color"] == current_taxonomy().colors["car"]
+    # The truck has no mask, and so no place in the picture.
+    assert [one["confidence"] for one in colors.values()] == [0.0, 0.75, 0.0, 0.0, 0.5]
+
+
+def test_a_document_holds_what_others_need_of_each_object() -> None:
+    document = json.loads(mask_document("k", FRAME))
+    car, truck, person = document["objects"]
+    assert car["class"] == "car"
+    assert (car["score"], car["confidence"], car["box"]) == (0.75, 0.75, list(CAR_BOX))
+    assert (coco.decode(car["rle"]) == CAR_MASK).all()
+    assert coco.area(person["rle"]) == np.sum(PERSON_MASK)
+    assert "rle" not in truck
+    assert truck["box"] == list(CAR_BOX)
+
+
+def drawn(outlines: list[list[float]], width: int, height: int) -> Any:
+    return coco.decode(coco.merge(coco.frPyObjects(outlines, height, width)))
+
+
+def test_outlines_cover_what_their_mask_does() -> None:
+    y, x = np.mgrid[0:HEIGHT, 0:WIDTH]
+    for mask in (np.asarray(CAR_MASK), (x - 60) ** 2 + (y - 50) ** 2 < 900, np.ones((HEIGHT, WIDTH))):
+        outlines = polygons(counts(mask), WIDTH, HEIGHT)
+        assert len(outlines) == 1
+        assert (drawn(outlines, WIDTH, HEIGHT) == mask).mean() > 0.995
+
+
+def test_an_object_in_two_parts_has_two_outlines_and_a_hole_is_left_to_the_encoding() -> None:
+    mask = np.asarray(rectangle((10, 10, 60, 60))) + np.asarray(rectangle((100, 10, 160, 60)))
+    holed = mask - np.asarray(rectangle((20, 20, 30, 30)))
+    outlines = polygons(counts(holed), WIDTH, HEIGHT)
+    assert len(outlines) == 2
+    assert (drawn(outlines, WIDTH, HEIGHT) == mask).mean() > 0.995
+
+
+def test_straight_sides_have_no_corners_in_their_middle() -> None:
+    (outline,) = polygons(counts(CAR_MASK), WIDTH, HEIGHT)
+    # Four corners, each cut.
+    assert len(outline) == 2 * 8
+
+
+@given(st.integers(0, 2**32), st.integers(1, 30), st.integers(1, 30))
+def test_outlines_of_any_mask_lie_in_the_frame(seed: int, width: int, height: int) -> None:
+    mask = np.random.default_rng(seed).integers(0, 2, (height, width)).astype(np.uint8)
+    for outline in polygons(counts(mask), width, height):
+        assert len(outline) >= 6
+        assert all(0 <= x <= width for x in outline[::2])
+        assert all(0 <= y <= height for y in outline[1::2])
+
+
+# A drive with masks
+
+DECODER, OPTIONS, BODY = BODIES["torchvision"]
+SEGMENTER = msgspec.structs.replace(
+    DETECTOR,
+    name="segmenter",
+    endpoint="autolabel-segmenter",
+    decoder=DECODER,
+    options=msgspec.structs.replace(OPTIONS, masks=True),
+)
+
+
+def labelled(*models: Any, failing: tuple[str, int] = ("", 0)) -> Pipeline:
+    """A published drive of three frames; the endpoint `failing` fails on that frame."""
+    pipeline = Pipeline(*models)
+    for index in range(3):
+        pipeline.upload(frame_key(index), png(WIDTH, HEIGHT, (index, 0, 0)))
+    pipeline.close(drive_document(models=[model.name for model in models]))
+    pipeline.reconcile()
+    pipeline.submit_asked()
+    done = 0
+    while done < len(pipeline.endpoints.taken):
+        invocation = pipeline.endpoints.taken[done]
+        done += 1
+        if (invocation.endpoint, invocation.input_location) == (failing[0], f"s3://ingest/{frame_key(failing[1])}"):
+            pipeline.collect(failure(invocation, reason="out of memory"))
+        else:
+            found = BODY if invocation.endpoint == SEGMENTER.endpoint else answer([(0.25, 0.25, 0.75, 0.75)])
+            pipeline.labels.write(invocation.output_key, found)
+            pipeline.collect(success(invocation))
+        pipeline.submit_asked()
+    assert pipeline.reconcile().pending == 0
+    pipeline.plan()
+    pipeline.label()
+    pipeline.publish(pipeline.verify(pipeline.assemble()))
+    return pipeline
+
+
+def dataset(pipeline: Pipeline) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in pipeline.labels.lines(f"labels/{DRIVE}/0001/dataset.manifest")]
+
+
+def test_a_drive_labelled_with_masks_has_them_beside_its_manifest() -> None:
+    pipeline = labelled(SEGMENTER)
+    lines = dataset(pipeline)
+    assert len(lines) == 3
+    for index, line in enumerate(lines):
+        place = f"labels/{DRIVE}/0001/{{}}/front/{1_700_000_000_000_000_000 + index}"
+        assert line["autolabel-masks-ref"] == f"s3://labels/{place.format('masks')}.json"
+        assert line["autolabel-segmentation-ref"] == f"s3://labels/{place.format('segmentation')}.png"
+        metadata = line["autolabel-segmentation-ref-metadata"]
+        assert metadata["type"] == "groundtruth/semantic-segmentation"
+        assert metadata["human-annotated"] == "no"
+        assert metadata["job-name"] == line["prelabel-metadata"]["job-name"]
+        names = {int(i): one["class-name"] for i, one in metadata["internal-color-map"].items()}
+        picture = pipeline.labels.objects[place.format("segmentation") + ".png"]
+        assert {names[i] for i in np.unique(indexes(picture))} == {"BACKGROUND", "car", "person"}
+        assert pipeline.labels.content_types[place.format("segmentation") + ".png"] == "image/png"
+        document = json.loads(pipeline.labels.objects[place.format("masks") + ".json"])
+        assert document["frame"] == frame_key(index)
+        assert [one["class"] for one in document["objects"]] == ["person", "car"]
+    shard = pipeline.labels.objects[shard_key(DRIVE, "0001", 0, "detections.jsonl")]
+    assert b"person" in shard
+    assert b"mask" not in shard
+
+
+def test_a_drive_labelled_without_masks_says_nothing_of_them() -> None:
+    pipeline = labelled(DETECTOR)
+    assert not any("mask" in name or "segmentation" in name for line in dataset(pipeline) for name in line)
+    assert not any("/masks/" in key or "/segmentation/" in key for key in pipeline.labels.objects)
+
+
+def test_a_frame_on_which_the_model_with_masks_failed_has_no_picture() -> None:
+    pipeline = labelled(DETECTOR, SEGMENTER, failing=(SEGMENTER.endpoint, 1))
+    assert ["autolabel-segmentation-ref" in line for line in dataset(pipeline)] == [True, False, True]
+    assert len(pipeline.endpoints.taken) == 6 + MAX_ERRORS - 1
+
+
+def test_a_mask_stays_with_its_object_when_another_model_is_surer_of_it() -> None:
+    pipeline = labelled(DETECTOR, SEGMENTER)
+    document = json.loads(pipeline.labels.objects[f"labels/{DRIVE}/0001/masks/front/{1_700_000_000_000_000_000}.json"])
+    car = next(one for one in document["objects"] if one["class"] == "car")
+    assert car["score"] == 0.9
+    assert (coco.decode(car["rle"]) == CAR_MASK).all()
+
+
+@pytest.mark.parametrize("models", [(SEGMENTER,), (DETECTOR, SEGMENTER)], ids=["alone", "with another"])
+def test_a_repeated_call_writes_the_same_masks(models: Any) -> None:
+    pipeline = labelled(*models)
+    before = {key: body for key, body in pipeline.labels.objects.items() if "/masks/" in key or "/segmentation/" in key}
+    pipeline.label()
+    assert len(before) == 6
+    assert {key: pipeline.labels.objects[key] for key in before} == before
