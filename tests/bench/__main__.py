@@ -15,7 +15,7 @@ import click
 from rich.console import Console
 
 from tests.bench.calls import call_figures
-from tests.bench.decoding import box_figures, mask_figures
+from tests.bench.decoding import box_figures, mask_figures, segment_figures
 from tests.bench.figures import Figure, broken
 from tests.bench.import_time import import_figures
 from tests.bench.probe import ROOT, ProbeFailed
@@ -52,6 +52,7 @@ def main(short: bool, output: Path) -> None:
         "label step": lambda: scaling_figures("label", LABEL, short=1_000, long=long_label, stops=20 if short else 40),
         "decoding boxes": lambda: box_figures(rounds=15),
         "decoding masks": lambda: mask_figures(rounds=5 if short else 9),
+        "decoding segments": lambda: segment_figures(rounds=1 if short else 3, sizes=(36,) if short else (36, 360)),
         **{
             group: partial(scaling_figures, group, place, short=short_run, long=long_run, stops=stops)
             for group, place in STEPS.items()

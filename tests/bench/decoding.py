@@ -10,6 +10,7 @@ from tests.bench.figures import Figure, at_least, at_most
 from tests.bench.probe import run_probe
 
 _WORK = "tests.bench.work.decoding"
+_SEGMENTING = "tests.bench.work.segmenting"
 _MB = 1_000_000
 
 
@@ -44,10 +45,7 @@ def mask_figures(rounds: int) -> list[Figure]:
             for _ in range(rounds):
                 for way, runs in taken.items():
                     runs.append(run_probe(f"{_WORK}:read_masks", path, way))
-            plain, own = (
-                {name: statistics.median(run[name] for run in runs) for name in ("seconds", "growth")}
-                for runs in taken.values()
-            )
+            plain, own = (_median(runs) for runs in taken.values())
             figures += [
                 Figure(
                     "masks",
@@ -65,3 +63,56 @@ def mask_figures(rounds: int) -> list[Figure]:
                 ),
             ]
     return figures
+
+
+def segment_figures(rounds: int, sizes: tuple[int, ...]) -> list[Figure]:
+    """Answers of segmentation models of so many megabytes, their masks left alone and read, in a fresh interpreter.
+
+    Without masks memory must not grow with the answer; with them it holds a mask at a time.
+    """
+    figures = []
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+        for shape in ("lists", "pictures"):
+            for megabytes in sizes:
+                path = str(Path(folder) / "answer.json")
+                wrote = run_probe(f"{_SEGMENTING}:write_answer", path, shape, megabytes)
+                took = {
+                    way: _median([run_probe(f"{_SEGMENTING}:read_answer", path, shape, way) for _ in range(rounds)])
+                    for way in ("bare", "boxes", "masks")
+                }
+                bare, boxes, masks = took["bare"], took["boxes"], took["masks"]
+                size, name = f"{wrote['bytes'] / _MB:.0f} MB", f"{shape}, {wrote['bytes'] / _MB:.0f} MB"
+                each = 1000 * masks["seconds"] / wrote["masks"]
+                figures += [
+                    Figure(
+                        "segments",
+                        f"{name}: masks left alone over a bare pass",
+                        f"{1000 * boxes['seconds']:.0f} ms, {1000 * bare['seconds']:.0f} ms",
+                        boxes["seconds"] / bare["seconds"],
+                    ),
+                    Figure(
+                        "segments",
+                        f"{name}: extra memory without masks, of the body",
+                        f"{boxes['growth'] / _MB:.1f} MB of {size}",
+                        boxes["growth"] / wrote["bytes"],
+                        at_most(10 * _MB / wrote["bytes"]),
+                    ),
+                    Figure(
+                        "segments",
+                        f"{name}: {wrote['masks']} masks read over left alone",
+                        f"{1000 * masks['seconds']:.0f} ms, {each:.0f} ms a mask",
+                        masks["seconds"] / boxes["seconds"],
+                    ),
+                    Figure(
+                        "segments",
+                        f"{name}: extra memory with masks, of the body",
+                        f"{masks['growth'] / _MB:.1f} MB of {size}",
+                        masks["growth"] / wrote["bytes"],
+                        at_most(60 * _MB / wrote["bytes"]),
+                    ),
+                ]
+    return figures
+
+
+def _median(runs: list[dict[str, float]]) -> dict[str, float]:
+    return {name: statistics.median(run[name] for run in runs) for name in runs[0]}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from tests.bench.work.execution import run_execution
 from tests.bench.work.labelling import label_frames
 from tests.bench.work.planning import plan_frames
 from tests.bench.work.reconciling import reconcile_answered, reconcile_in_calls, reconcile_mixed, reconcile_unknown
+from tests.bench.work.segmenting import read_answer, write_answer
 
 FRAMES = 1_000
 
@@ -26,6 +28,16 @@ def test_a_step_runs_on_generated_pages(step: Callable[[int], dict[str, Any]]) -
 
 def test_a_turn_in_calls_comes_to_the_counts_of_a_whole_one() -> None:
     assert reconcile_in_calls(FRAMES, 0.01)["calls"] >= 1
+
+
+@pytest.mark.parametrize("shape", ["lists", "pictures"])
+def test_an_answer_with_masks_is_read_with_and_without_them(shape: str, tmp_path: Path) -> None:
+    path = str(tmp_path / "answer.json")
+    count = write_answer(path, shape, 6)["masks"]
+    found = {way: read_answer(path, shape, way) for way in ("bare", "boxes", "masks")}
+    assert count >= 2
+    assert [found[way]["found"] for way in found] == [0, count, count]
+    assert [found[way]["masks"] for way in found] == [0, 0, count]
 
 
 def test_units_are_asked_for_through_the_real_adapters() -> None:

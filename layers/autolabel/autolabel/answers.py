@@ -216,6 +216,13 @@ class _Reader:
         while True:
             if self._at >= len(self._chunk):
                 self._more()
+            quote = self._chunk.find(b'"', self._at)
+            if self._chunk.find(b"\\", self._at, len(self._chunk) if quote < 0 else quote) < 0:
+                # Nothing is escaped before it: a picture as base64 is passed over as fast as memory is read.
+                self._pass((len(self._chunk) if quote < 0 else quote + 1) - self._at, kept, limit)
+                if quote >= 0:
+                    return
+                continue
             match = _STRING_END.match(self._chunk, self._at)
             if match:
                 self._pass(match.end() - self._at, kept, limit)

@@ -39,7 +39,7 @@ def time_boxes(rounds: int, calls: int) -> dict[str, Any]:
     ways: dict[str, Callable[[], object]] = {
         "json": lambda: json.loads(body),
         # The decoder's own schema, which it keeps to itself: a copy here could come to differ.
-        "schema": lambda: jumpstart._decoder.decode(body),
+        "schema": lambda: jumpstart._detection.decode(body),
         "plain": lambda: _detect_plainly(body),
         "decode": lambda: _detect(body),
     }

@@ -40,9 +40,13 @@ class _Segment(msgspec.Struct):
     label: str
 
 
+_objects = msgspec.json.Decoder(list[_Object])
+_segments = msgspec.json.Decoder(list[_Segment])
+
+
 def decode_objects(body: bytes, width: int, height: int, options: DecoderOptions) -> list[RawDetection]:
     """Detections of the pipeline `object-detection`."""
-    answer = parse(body, list[_Object], "object-detection answer")
+    answer = parse(body, _objects, "object-detection answer")
     check_counts(boxes=len(answer))
     return [
         RawDetection(
@@ -57,7 +61,7 @@ def decode_objects(body: bytes, width: int, height: int, options: DecoderOptions
 
 def decode_segments(body: bytes, width: int, height: int, options: DecoderOptions) -> list[RawDetection]:
     """Detections of the pipeline `image-segmentation`; their boxes are those of their masks."""
-    answer = parse(body, list[_Segment], "image-segmentation answer")
+    answer = parse(body, _segments, "image-segmentation answer")
     check_counts(boxes=len(answer))
     found = []
     for at, one in enumerate(answer):

@@ -43,9 +43,13 @@ class _MaskRcnn(msgspec.Struct):
     labels: list[str]
 
 
+_detection = msgspec.json.Decoder(_Detection)
+_mask_rcnn = msgspec.json.Decoder(_MaskRcnn)
+
+
 def decode_detection(body: bytes, width: int, height: int, options: DecoderOptions) -> list[RawDetection]:
     """Detections of an object detection model."""
-    answer = parse(body, _Detection, "JumpStart detection answer")
+    answer = parse(body, _detection, "JumpStart detection answer")
     check_counts(boxes=len(answer.normalized_boxes), classes=len(answer.classes), scores=len(answer.scores))
     return [
         RawDetection(
@@ -62,7 +66,7 @@ def decode_detection(body: bytes, width: int, height: int, options: DecoderOptio
 
 def decode_mask_rcnn(body: bytes, width: int, height: int, options: DecoderOptions) -> list[RawDetection]:
     """Detections of a Mask R-CNN."""
-    answer = parse(body, _MaskRcnn, "Mask R-CNN answer")
+    answer = parse(body, _mask_rcnn, "Mask R-CNN answer")
     boxes = convert(rows(answer.bboxes), list[Box], "list of boxes")
     ids = convert(scalars(answer.ids), list[float], "list of classes")
     scores = convert(scalars(answer.scores), list[float], "list of scores")

@@ -6,6 +6,7 @@ from functools import cache
 from typing import Any
 
 import jmespath
+import msgspec
 
 from autolabel.decoders.mapping import Mapping
 from autolabel.decoders.raw import (
@@ -20,12 +21,14 @@ from autolabel.decoders.raw import (
 from autolabel.detections import Box
 from autolabel.errors import AnswerRefused
 
+_json: msgspec.json.Decoder[Any] = msgspec.json.Decoder()
+
 
 def decode_mapped(body: bytes, width: int, height: int, options: DecoderOptions) -> list[RawDetection]:
     """Detections as `options.mapping` finds them."""
     if (mapping := options.mapping) is None:
         raise AnswerRefused("answer-unreadable", "the model's document has no `mapping`")
-    answer = parse(body, object, "JSON")
+    answer = parse(body, _json, "JSON")
     items = _search(mapping.items, answer)
     if items is None:
         # What `items` names is not there; a model that found nothing gives an empty list.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import msgspec
 
@@ -17,6 +17,8 @@ MAX_OBJECTS = 3_000
 # The box of an object that has none of its own and takes its mask's.
 BOX_OF_MASK: Box = (0.0, 0.0, 0.0, 0.0)
 MAX_SIDE = 100_000
+
+Parsed = TypeVar("Parsed")
 
 
 class RawDetection(NamedTuple):
@@ -177,10 +179,10 @@ class Decoder(NamedTuple):
     masks: tuple[MaskPlace, ...] = ()
 
 
-def parse(body: bytes | msgspec.Raw, kind: Any, what: str) -> Any:
+def parse(body: bytes | msgspec.Raw, schema: msgspec.json.Decoder[Parsed], what: str) -> Parsed:
     """An answer's JSON by its schema; AnswerRefused says what it should have been."""
     try:
-        return msgspec.json.decode(body, type=kind)
+        return schema.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
         raise AnswerRefused("answer-unreadable", f"no {what}: {e}") from e
 
@@ -221,7 +223,7 @@ def _index(given: float | str) -> int:
         number = float(given)
     except OverflowError:
         number = math.inf
-    if not math.isfinite(number) or number != int(number):
+    if not number.is_integer():
         raise AnswerRefused("answer-unreadable", f"class {number} is no index")
     return int(number)
 

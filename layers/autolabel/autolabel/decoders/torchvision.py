@@ -7,6 +7,8 @@ one picture, in a list or alone: {"boxes": [[x1, y1, x2, y2], ...], "labels": [i
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
 from autolabel.decoders.raw import (
@@ -30,9 +32,15 @@ class _Plain(msgspec.Struct):
     scores: list[float]
 
 
+_either: msgspec.json.Decoder[Any] = msgspec.json.Decoder(list[dict[str, msgspec.Raw]] | dict[str, msgspec.Raw])
+_plain_answer = msgspec.json.Decoder(_Plain)
+_score = msgspec.json.Decoder(float)
+_box: msgspec.json.Decoder[Box] = msgspec.json.Decoder(Box)
+
+
 def decode_torchvision(body: bytes, width: int, height: int, options: DecoderOptions) -> list[RawDetection]:
     """Detections of either shape."""
-    answer = parse(body, list[dict[str, msgspec.Raw]] | dict[str, msgspec.Raw], "torchvision answer")
+    answer = parse(body, _either, "torchvision answer")
     if isinstance(answer, dict):
         return _plain(body, width, height, options)
     if len(answer) == 1 and answer[0].keys() >= _KEYS:
@@ -42,7 +50,7 @@ def decode_torchvision(body: bytes, width: int, height: int, options: DecoderOpt
 
 
 def _plain(body: bytes, width: int, height: int, options: DecoderOptions) -> list[RawDetection]:
-    answer = parse(body, _Plain, "torchvision answer")
+    answer = parse(body, _plain_answer, "torchvision answer")
     check_counts(boxes=len(answer.boxes), labels=len(answer.labels), scores=len(answer.scores))
     return [
         RawDetection(name, check_score(score), options.on_frame(box, width, height), at)
@@ -56,9 +64,9 @@ def _handled(one: dict[str, msgspec.Raw], width: int, height: int, options: Deco
     if len(names) != 1 or "score" not in one:
         raise AnswerRefused("answer-unreadable", "an object is not one class with its box, and a score")
     (name,) = names
-    score = check_score(parse(one["score"], float, "score"))
-    box = options.on_frame(parse(one[name], Box, "box"), width, height)
-    return RawDetection(options.class_name(name) or name, score, box)
+    score = check_score(parse(one["score"], _score, "score"))
+    box: Box = parse(one[name], _box, "box")
+    return RawDetection(options.class_name(name) or name, score, options.on_frame(box, width, height))
 
 
 TORCHVISION = Decoder(_KEYS, decode_torchvision, (MaskPlace("masks", listed=True),))

@@ -57,13 +57,17 @@ class _Tensors(msgspec.Struct):
     boxes: list[Any]
 
 
+_tensors = msgspec.json.Decoder(_Tensors)
+_listed = msgspec.json.Decoder(list[Any])
+
+
 def decode_yolo(body: bytes, width: int, height: int, options: DecoderOptions) -> list[RawDetection]:
     """Detections of any of the shapes."""
     if body.lstrip()[:1] == b"{":
         if body.strip() == b"{}":
             return []
-        return _rows(parse(body, _Tensors, "YOLO answer").boxes, width, height, options)
-    answer = rows(parse(body, list[Any], "YOLO answer"))
+        return _rows(parse(body, _tensors, "YOLO answer").boxes, width, height, options)
+    answer = rows(parse(body, _listed, "YOLO answer"))
     if answer and isinstance(answer[0], list):
         return _rows(answer, width, height, options)
     check_counts(boxes=len(answer))
