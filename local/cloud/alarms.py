@@ -1,4 +1,4 @@
-"""CloudWatch alarms that look at their own metric, with the metrics of queues and executions fed in."""
+"""CloudWatch alarms that look at their own metric, period by period; queues and executions feed theirs in."""
 
 from __future__ import annotations
 
@@ -14,19 +14,14 @@ from local.cloud.stepfunctions.executions import Execution
 
 Alarm = dict[str, Any]
 SAMPLE_SECONDS = 0.5
+# The period of the metrics that AWS's services publish, and the shortest of most alarms.
+MINUTE = 60.0
 _log = logging.getLogger("embedded-cloud")
 _COMPARISONS: dict[str, Callable[[float, float], bool]] = {
     "GreaterThanOrEqualToThreshold": operator.ge,
     "GreaterThanThreshold": operator.gt,
     "LessThanThreshold": operator.lt,
     "LessThanOrEqualToThreshold": operator.le,
-}
-_STATISTICS: dict[str, Callable[[list[float]], float]] = {
-    "Sum": sum,
-    "Maximum": max,
-    "Minimum": min,
-    "SampleCount": len,
-    "Average": lambda values: sum(values) / len(values),
 }
 _QUEUE_METRICS = {
     "ApproximateNumberOfMessagesVisible": "ApproximateNumberOfMessages",
@@ -42,16 +37,20 @@ _EXECUTION_METRICS = {
 
 
 class Alarms:
-    """Samples metrics and evaluates alarms twice a second, over windows that end now.
+    """Samples metrics and evaluates alarms twice a second or more, over periods of which the latest ends now.
 
-    AWS evaluates once a period; here an alarm goes off as soon as its window's value crosses the threshold.
+    AWS evaluates once a period; here an alarm goes off as soon as enough of its periods cross the threshold. `scale`
+    is a factor on the length of all periods.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, scale: float = 1.0) -> None:
+        self._scale = scale
+        self._steps: list[Callable[[], None]] = [self._sample_queues, self._evaluate_all]
         self._record = symbols.find("services.cloudwatch", "record_metric")
         self._metrics = symbols.find("services.cloudwatch", "_metrics")
         self._dimensions_key = symbols.find("services.cloudwatch", "_dims_key")
         self._alarms = symbols.find("services.cloudwatch", "_alarms")
+        self._statistics = symbols.find("services.cloudwatch", "_calc_stats")
         self._stopping = threading.Event()
 
     def install(self) -> None:
@@ -62,6 +61,25 @@ class Alarms:
     def stop(self) -> None:
         """End the sampling."""
         self._stopping.set()
+
+    def follow(self, step: Callable[[], None]) -> None:
+        """Call `step` after every evaluation."""
+        self._steps.append(step)
+
+    def in_alarm(self) -> list[Alarm]:
+        """The alarms that are in state ALARM."""
+        return [alarm for alarm in list(self._alarms.values()) if alarm["StateValue"] == "ALARM"]
+
+    def level(self, namespace: str, name: str, value: float, dimensions: dict[str, str]) -> None:
+        """Record a level's datapoint, keeping two a minute and the latest: it is not worth more."""
+        points = self._metrics.get((namespace, name, self._dimensions_key(dimensions)))
+        if points and len(points) > 1 and points[-2]["Timestamp"] > time.time() - MINUTE / 2 * self._scale:
+            points.pop()
+        self._record(namespace, name, value, "Count", dimensions)
+
+    def value(self, alarm: Alarm) -> float | None:
+        """The metric of an alarm over the latest period; None without datapoints."""
+        return self._datapoints(alarm, 1)[0]
 
     def count_execution(self, execution: Execution) -> None:
         """Record an execution's new status in AWS/States."""
@@ -84,37 +102,56 @@ class Alarms:
         symbols.find("services.cloudwatch", "_evaluate_parent_alarms")(alarm)
 
     def _judge(self, alarm: Alarm) -> tuple[str | None, str]:
-        dimensions = _dimensions(alarm)
-        window = float(alarm.get("Period", 60)) * float(alarm.get("EvaluationPeriods", 1))
-        points = self._metrics.get((alarm["Namespace"], alarm["MetricName"], self._dimensions_key(dimensions))) or []
-        values = [point["Value"] for point in list(points) if point["Timestamp"] >= time.time() - window]
-        if not values:
-            missing = alarm.get("TreatMissingData", "missing")
-            states = {"notBreaching": "OK", "breaching": "ALARM", "missing": "INSUFFICIENT_DATA"}
-            return states.get(missing), f"no datapoints in {window:g} s, treated as {missing}"
-        statistic = _STATISTICS.get(alarm.get("Statistic", ""))
         compare = _COMPARISONS.get(alarm.get("ComparisonOperator", ""))
-        if statistic is None or compare is None:
+        if compare is None or not alarm.get("Statistic"):
             return None, "not evaluated by the embedded cloud"
-        value, threshold = statistic(values), float(alarm.get("Threshold", 0))
+        count, threshold = int(alarm.get("EvaluationPeriods", 1)), float(alarm.get("Threshold", 0))
+        needed = int(alarm.get("DatapointsToAlarm") or count)
+        found = [value for value in self._datapoints(alarm, count) if value is not None]
+        missing = alarm.get("TreatMissingData", "missing")
+        if not found:
+            states = {"notBreaching": "OK", "breaching": "ALARM", "missing": "INSUFFICIENT_DATA"}
+            return states.get(missing), f"no datapoints in {count} periods, treated as {missing}"
+        beyond = sum(compare(value, threshold) for value in found)
+        open_ = count - len(found)
         reason = (
-            f"Threshold Crossed: {alarm['Statistic']} {value:g} against {alarm['ComparisonOperator']} {threshold:g}"
+            f"Threshold Crossed: {beyond} of {count} datapoints, the latest {found[0]:g}, "
+            f"against {alarm['ComparisonOperator']} {threshold:g}"
         )
-        return ("ALARM" if compare(value, threshold) else "OK"), reason
+        if beyond + (open_ if missing == "breaching" else 0) >= needed:
+            return "ALARM", reason
+        # What is missing may yet come: without enough datapoints for either the state stays.
+        undecided = missing in ("missing", "ignore") and beyond + open_ >= needed
+        return (None if undecided else "OK"), reason
+
+    def _datapoints(self, alarm: Alarm, count: int) -> list[float | None]:
+        """The metric's statistic in each of the latest `count` periods, the latest first; None where nothing came."""
+        points = self._metrics.get((alarm["Namespace"], alarm["MetricName"], self._dimensions_key(_dimensions(alarm))))
+        period, now = float(alarm.get("Period", MINUTE)) * self._scale, time.time()
+        periods: list[list[Any]] = [[] for _ in range(count)]
+        for point in list(points or []):
+            index = int(max(now - point["Timestamp"], 0.0) / period)
+            if index < count:
+                periods[index].append(point)
+        return [self._statistics(inside).get(alarm["Statistic"]) for inside in periods]
 
     def _run(self) -> None:
-        while not self._stopping.wait(SAMPLE_SECONDS):
-            try:
-                watched = [alarm for alarm in list(self._alarms.values()) if alarm.get("MetricName")]
-                self._sample_queues(watched)
-                for alarm in watched:
-                    self.evaluate(alarm)
-            except Exception:
-                # One alarm that cannot be evaluated must not end the thread that watches all.
-                _log.exception("alarms")
+        # A period wants several looks.
+        while not self._stopping.wait(min(SAMPLE_SECONDS, MINUTE / 4 * self._scale)):
+            for step in self._steps:
+                try:
+                    step()
+                except Exception:
+                    # One alarm that cannot be evaluated must not end the thread that watches all.
+                    _log.exception("alarms")
 
-    def _sample_queues(self, watched: list[Alarm]) -> None:
-        names = {_dimensions(alarm).get("QueueName") for alarm in watched if alarm.get("Namespace") == "AWS/SQS"}
+    def _evaluate_all(self) -> None:
+        for alarm in list(self._alarms.values()):
+            self.evaluate(alarm)
+
+    def _sample_queues(self) -> None:
+        watched = [alarm for alarm in list(self._alarms.values()) if alarm.get("Namespace") == "AWS/SQS"]
+        names = {_dimensions(alarm).get("QueueName") for alarm in watched}
         for url, queue in list(symbols.find("services.sqs", "_queues").items()):
             name = url.rsplit("/", 1)[-1]
             if name not in names:
@@ -122,15 +159,7 @@ class Alarms:
             with symbols.find("services.sqs", "_queues_lock"):
                 symbols.find("services.sqs", "_refresh_counts")(queue)
             for metric, attribute in _QUEUE_METRICS.items():
-                self._replace_point("AWS/SQS", metric, float(queue["attributes"][attribute]), {"QueueName": name})
-
-    def _replace_point(self, namespace: str, name: str, value: float, dimensions: dict[str, str]) -> None:
-        """Keep one datapoint a minute and the latest: a level is not worth two points a second."""
-        key = (namespace, name, self._dimensions_key(dimensions))
-        points = self._metrics.get(key)
-        if points and len(points) > 1 and points[-2]["Timestamp"] > time.time() - 60:
-            points.pop()
-        self._record(namespace, name, value, "Count", dimensions)
+                self.level("AWS/SQS", metric, float(queue["attributes"][attribute]), {"QueueName": name})
 
 
 def _dimensions(alarm: Alarm) -> dict[str, str]:

@@ -1,14 +1,16 @@
-"""Application Auto Scaling as a record: targets and policies can be declared and described, nothing scales."""
+"""Application Auto Scaling's API: what was declared. `scaling` acts on it."""
 
 from __future__ import annotations
 
 import threading
 import time
 import uuid
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from local.cloud.json_service import JsonService, ServiceError
 from local.cloud.settings import ACCOUNT, REGION
+from local.cloud.tracking_alarms import delete_alarms, put_tracking_alarms
 
 Request = dict[str, Any]
 _KEY = ("ServiceNamespace", "ResourceId", "ScalableDimension")
@@ -33,18 +35,26 @@ class ScalingRecords:
             return {"ScalableTargetARN": known["ScalableTargetARN"]}
 
     def deregister_target(self, request: Request) -> Request:
-        """Forget a target; raises ObjectNotFoundException."""
+        """Forget a target and its policies; raises ObjectNotFoundException."""
         with self._lock:
             if self._targets.pop(_key(request), None) is None:
                 raise ServiceError("ObjectNotFoundException", f"No scalable target found for {'/'.join(_key(request))}")
+            for key in [key for key in self._policies if key[:-1] == _key(request)]:
+                self._forget(key)
         return {}
 
     def describe_targets(self, request: Request) -> Request:
         """The targets of a namespace, by ResourceIds and ScalableDimension if given."""
         return {"ScalableTargets": self._matching(self._targets, request)}
 
-    def put_policy(self, request: Request) -> str:
-        """Create or change a policy of a registered target; returns its ARN."""
+    def put_policy(self, request: Request) -> Request:
+        """Create or change a policy of a registered target; its ARN and alarms.
+
+        Raises ObjectNotFoundException, ValidationException for what does not scale here.
+        """
+        # The API's default.
+        request = {"PolicyType": "StepScaling"} | request
+        _refuse_unsupported(request)
         with self._lock:
             if _key(request) not in self._targets:
                 raise ServiceError("ObjectNotFoundException", f"No scalable target found for {'/'.join(_key(request))}")
@@ -52,20 +62,40 @@ class ScalingRecords:
             known = self._policies.get(
                 key, {"CreationTime": time.time(), "PolicyARN": _arn("scaling-policy"), "Alarms": []}
             )
-            self._policies[key] = known | request
-            return str(known["PolicyARN"])
+            policy = known | request
+            if policy["PolicyType"] == "TargetTrackingScaling":
+                policy["Alarms"] = put_tracking_alarms(policy)
+            delete_alarms(known["Alarms"])
+            self._policies[key] = policy
+            return {"PolicyARN": policy["PolicyARN"], "Alarms": policy["Alarms"]}
 
     def delete_policy(self, request: Request) -> Request:
         """Forget a policy; raises ObjectNotFoundException."""
         with self._lock:
-            if self._policies.pop((*_key(request), str(request["PolicyName"])), None) is None:
+            key = (*_key(request), str(request["PolicyName"]))
+            if key not in self._policies:
                 raise ServiceError("ObjectNotFoundException", f"No scaling policy {request['PolicyName']}")
+            self._forget(key)
         return {}
 
     def delete_policy_by_arn(self, arn: str) -> None:
         """Forget a policy, harmless if it is gone."""
         with self._lock:
-            self._policies = {key: policy for key, policy in self._policies.items() if policy["PolicyARN"] != arn}
+            for key in [key for key, policy in self._policies.items() if policy["PolicyARN"] == arn]:
+                self._forget(key)
+
+    def targets(self) -> list[Request]:
+        """All targets."""
+        with self._lock:
+            return list(self._targets.values())
+
+    def policies_of(self, target: Request) -> list[Request]:
+        """The policies of a target."""
+        with self._lock:
+            return [policy for key, policy in self._policies.items() if key[:-1] == _key(target)]
+
+    def _forget(self, key: tuple[str, ...]) -> None:
+        delete_alarms(self._policies.pop(key)["Alarms"])
 
     def describe_policies(self, request: Request) -> Request:
         """The policies of a namespace, by ResourceId and PolicyNames if given."""
@@ -84,18 +114,35 @@ class ScalingRecords:
             ]
 
 
-def application_autoscaling_service(records: ScalingRecords) -> JsonService:
-    """The service as it answers on the wire."""
+def application_autoscaling_service(
+    records: ScalingRecords, activities: Callable[[], Iterable[Request]]
+) -> JsonService:
+    """The service as it answers on the wire; `activities` are what scaling did, the latest first."""
     return JsonService(
         {
             "RegisterScalableTarget": records.register_target,
             "DeregisterScalableTarget": records.deregister_target,
             "DescribeScalableTargets": records.describe_targets,
-            "PutScalingPolicy": lambda request: {"PolicyARN": records.put_policy(request), "Alarms": []},
+            "PutScalingPolicy": records.put_policy,
             "DeleteScalingPolicy": records.delete_policy,
             "DescribeScalingPolicies": records.describe_policies,
+            "DescribeScalingActivities": lambda request: {
+                "ScalingActivities": [
+                    activity for activity in activities() if request.get("ResourceId") in (None, activity["ResourceId"])
+                ]
+            },
         }
     )
+
+
+def _refuse_unsupported(request: Request) -> None:
+    """Raise ValidationException for a policy that the embedded cloud would not carry out."""
+    kind = request["PolicyType"]
+    step = request.get("StepScalingPolicyConfiguration", {})
+    if kind not in ("TargetTrackingScaling", "StepScaling"):
+        raise ServiceError("ValidationException", f"PolicyType {kind} is not supported by the embedded cloud")
+    if kind == "StepScaling" and step.get("AdjustmentType") not in ("ChangeInCapacity", "ExactCapacity"):
+        raise ServiceError("ValidationException", f"AdjustmentType {step.get('AdjustmentType')} is not supported here")
 
 
 def _key(request: Request) -> tuple[str, ...]:

@@ -17,6 +17,8 @@ from local.cloud.cloudformation.state_machine_settings import install_state_mach
 from local.cloud.cloudformation.table_settings import install_table_settings
 from local.cloud.cloudformation.unread_properties import install_property_watch
 from local.cloud.denials import install_denial_log
+from local.cloud.endpoint_instances import EndpointInstances
+from local.cloud.endpoint_metrics import EndpointMetricsFeed
 from local.cloud.event_sources import install_event_sources
 from local.cloud.faults.board import BOARD
 from local.cloud.faults.calls import CallFaults
@@ -28,6 +30,7 @@ from local.cloud.lambda_runtime import LambdaRuntime
 from local.cloud.permissions import guard_sagemaker, install_permissions
 from local.cloud.resource_policies import install_resource_policies
 from local.cloud.s3_refusals import install_s3_refusals
+from local.cloud.scaling import Scaling
 from local.cloud.settings import Boot
 from local.cloud.sqs_moves import MessageMoves
 from local.cloud.stepfunctions.service import install_step_functions
@@ -49,7 +52,7 @@ def install(boot: Boot) -> Callable[[], None]:
         install_s3_refusals()
         MessageMoves().install()
         serve("xray", handle_xray, target_prefixes=[])
-        alarms = Alarms()
+        alarms = Alarms(boot.settings.alarm_scale)
         alarms.install()
         ending.callback(alarms.stop)
         install_step_functions(boot, alarms.count_execution)
@@ -71,9 +74,18 @@ def install(boot: Boot) -> Callable[[], None]:
         register_sagemaker_types()
 
         records = ScalingRecords()
+        scaling = Scaling(
+            records,
+            EndpointInstances(),
+            in_alarm=alarms.in_alarm,
+            value=alarms.value,
+            scale=boot.settings.alarm_scale,
+        )
+        alarms.follow(EndpointMetricsFeed(sagemaker.endpoints, alarms.level).publish)
+        alarms.follow(scaling.act)
         serve(
             "application-autoscaling",
-            application_autoscaling_service(records).handle,
+            application_autoscaling_service(records, lambda: list(scaling.activities)).handle,
             target_prefixes=["AnyScaleFrontendService."],
         )
         register_autoscaling_types(records)

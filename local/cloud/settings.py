@@ -23,15 +23,17 @@ class CloudSettings:
 
     images: container image name (URI without registry and tag) to the command line of a model server, in which
     "{port}" is replaced. annotator: "module:function" that answers labelling jobs. wait_scale: factor on retry
-    back-off and Wait states of state machines. max_workers: function processes alive at once. enforce_iam: functions,
-    state machines, endpoints and labelling jobs may do only what the policies of their roles allow; the caller of the
-    API may do everything. faults: the cloud injects faults when it is told to (local/cloud/faults); callers are told
-    apart by their roles, so that faults of calls need enforce_iam.
+    back-off and Wait states of state machines. alarm_scale: factor on the periods of alarms and on the cooldowns of
+    scaling, so that endpoints wake and fall asleep within seconds. max_workers: function processes alive at once.
+    enforce_iam: functions, state machines, endpoints and labelling jobs may do only what the policies of their
+    roles allow; the caller of the API may do everything. faults: the cloud injects faults when it is told to
+    (local/cloud/faults); callers are told apart by their roles, so that faults of calls need enforce_iam.
     """
 
     images: Mapping[str, Sequence[str]] = field(default_factory=dict)
     annotator: str = "local.sagemaker.annotators:keep_every_box"
     wait_scale: float = 1.0
+    alarm_scale: float = 1.0
     max_workers: int = 8
     enforce_iam: bool = False
     faults: bool = False
@@ -45,6 +47,8 @@ class CloudSettings:
             raise SettingsError(f"annotator must look like 'module:function', got {self.annotator!r}")
         if self.wait_scale < 0:
             raise SettingsError(f"wait_scale must not be negative, got {self.wait_scale}")
+        if self.alarm_scale <= 0:
+            raise SettingsError(f"alarm_scale must be positive, got {self.alarm_scale}")
         if self.max_workers < 1:
             raise SettingsError(f"max_workers must be at least 1, got {self.max_workers}")
 

@@ -110,6 +110,11 @@ class Endpoint:
         answer = {"InferenceId": invocation.inference_id, "OutputLocation": str(invocation.output)}
         return answer | ({"FailureLocation": str(invocation.failure)} if invocation.failure else {})
 
+    @property
+    def variant(self) -> str:
+        """The name of its one production variant."""
+        return self._fleet.deployment.variant
+
     def summary(self) -> dict[str, Any]:
         """The endpoint as ListEndpoints shows it."""
         with self._lock:
@@ -140,14 +145,14 @@ class Endpoint:
         with self._lock:
             capacity = self._fleet.size
         size = float(self.backlog.size())
-        gauges = {
+        levels = {
             "ApproximateBacklogSize": size,
+            # At zero instances too, where a backlog above the target wakes an endpoint by target tracking alone.
+            "ApproximateBacklogSizePerInstance": size / max(capacity, 1),
             "ApproximateAgeOfOldestRequest": self.backlog.oldest_age(),
             "HasBacklogWithoutCapacity": float(size > 0 and capacity == 0),
         }
-        if capacity:
-            gauges["ApproximateBacklogSizePerInstance"] = size / capacity
-        return gauges | self.metrics_counted.snapshot()
+        return levels | self.metrics_counted.snapshot()
 
     def _variant(self, deployment: Deployment) -> dict[str, Any]:
         return {

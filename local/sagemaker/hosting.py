@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +95,9 @@ class Hosting:
     def metrics(self) -> dict[str, dict[str, float]]:
         """The metrics of every endpoint, by its name."""
         return {endpoint.name: endpoint.metrics() for endpoint in self._endpoints}
+
+    def __iter__(self) -> Iterator[Endpoint]:
+        return iter(self._endpoints)
 
     def arns(self) -> set[str]:
         """The ARNs of all endpoints."""

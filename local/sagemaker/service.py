@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from local.cloud.settings import CloudSettings
 from local.sagemaker import gateway as embedded
 from local.sagemaker.annotators import load_annotator
 from local.sagemaker.endpoint_configs import EndpointConfigs
+from local.sagemaker.endpoints import Endpoint
 from local.sagemaker.errors import SageMakerError, UnsupportedHere
 from local.sagemaker.ground_truth import LabelingJobs
 from local.sagemaker.hosting import Hosting
@@ -173,9 +174,9 @@ def call(action: str, request: dict[str, Any]) -> dict[str, Any]:
     return current().call(action, request)
 
 
-def metrics() -> dict[str, dict[str, float]]:
-    """The metrics of every asynchronous endpoint, by endpoint name."""
-    return current().hosting.metrics()
+def endpoints() -> Iterator[Endpoint]:
+    """The asynchronous endpoints of the running service."""
+    return iter(current().hosting)
 
 
 async def handle_request(method: str, path: str, headers: dict[str, str], body: bytes, query: dict[str, Any]) -> Answer:

@@ -144,6 +144,7 @@ def test_a_symbol_that_is_gone_or_has_changed_is_named() -> None:
         ({"images": {"detector": "python server.py"}}, "detector"),
         ({"annotator": "no_colon"}, "no_colon"),
         ({"wait_scale": -1}, "wait_scale"),
+        ({"alarm_scale": 0}, "alarm_scale"),
         ({"max_workers": 0}, "max_workers"),
     ],
 )

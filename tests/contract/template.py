@@ -44,10 +44,15 @@ def _intrinsic(loader: _Loader, suffix: str, node: yaml.Node) -> dict[str, Any]:
 _Loader.add_multi_constructor("!", _intrinsic)
 
 
+def read_template(path: Path) -> dict[str, Any]:
+    """A CloudFormation template as a tree; as JSON it is the same template."""
+    tree: dict[str, Any] = yaml.load(path.read_text(), Loader=_Loader)  # noqa: S506
+    return tree
+
+
 @cache
 def template() -> dict[str, Any]:
-    tree: dict[str, Any] = yaml.load((ROOT / "template.yaml").read_text(), Loader=_Loader)  # noqa: S506
-    return tree
+    return read_template(ROOT / "template.yaml")
 
 
 @cache

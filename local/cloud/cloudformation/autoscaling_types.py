@@ -24,7 +24,7 @@ def register_autoscaling_types(records: ScalingRecords) -> None:
     def create_policy(properties: Properties, default_name: str) -> Created:
         if target := properties.pop("ScalingTargetId", None):
             properties.update(zip(_TARGET_KEYS, target.split("|"), strict=True))
-        arn = records.put_policy(coerce(properties, input_shape(_SERVICE, "PutScalingPolicy")))
+        arn = str(records.put_policy(coerce(properties, input_shape(_SERVICE, "PutScalingPolicy")))["PolicyARN"])
         return arn, {"Arn": arn, "PolicyName": str(properties["PolicyName"])}
 
     register(

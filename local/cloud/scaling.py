@@ -1,0 +1,199 @@
+"""Scaling policies at work: as many instances of an endpoint as the alarms in force ask for."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+import uuid
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+Document = dict[str, Any]
+_log = logging.getLogger("embedded-cloud")
+# Application Auto Scaling's default for endpoint variants (TargetTrackingScalingPolicyConfiguration.ScaleInCooldown).
+_COOLDOWN_SECONDS = 300
+# CloudWatch repeats an action of scaling every minute for as long as its alarm lasts.
+_REPEAT_SECONDS = 60
+_KEPT_ACTIVITIES = 100
+
+
+class Instances(Protocol):
+    """The instances of endpoint variants, named as in `endpoint/<name>/variant/<variant>`."""
+
+    def count(self, endpoint: str, variant: str) -> int | None:
+        """How many serve; None while they cannot be changed, or when there is no such endpoint."""
+
+    def set(self, endpoint: str, variant: str, count: int) -> None:
+        """Begin to change their number."""
+
+
+class Declared(Protocol):
+    """What was declared to Application Auto Scaling."""
+
+    def targets(self) -> Sequence[Document]:
+        """The scalable targets."""
+
+    def policies_of(self, target: Document) -> Sequence[Document]:
+        """The policies of a target."""
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """The number of instances that one policy asks for."""
+
+    policy: Document
+    alarm: str
+    capacity: int
+
+
+@dataclass(frozen=True)
+class _Step:
+    """The latest change that a policy made: instances before it, and when it was done on the clock."""
+
+    before: int
+    after: int
+    done: float
+
+
+@dataclass
+class _UnderWay:
+    proposal: Proposal
+    before: int
+    activity: Document
+
+
+class Scaling:
+    """Looks at the alarms of all targets' policies, and changes one target at most once a minute.
+
+    `in_alarm` gives the alarms that are in state ALARM, `value` an alarm's metric over its latest period. `scale` is
+    a factor on all times. Where policies disagree the larger capacity wins.
+    """
+
+    def __init__(
+        self,
+        declared: Declared,
+        instances: Instances,
+        *,
+        in_alarm: Callable[[], Iterable[Document]],
+        value: Callable[[Document], float | None],
+        scale: float = 1.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.activities: deque[Document] = deque(maxlen=_KEPT_ACTIVITIES)
+        self._declared = declared
+        self._instances = instances
+        self._in_alarm = in_alarm
+        self._value = value
+        self._scale = scale
+        self._clock = clock
+        self._under_way: dict[str, _UnderWay] = {}
+        self._tried: dict[str, float] = {}
+        self._steps: dict[str, _Step] = {}
+
+    def act(self) -> None:
+        """Bring every target to what its policies ask for now, as far as cooldowns let it."""
+        alarms = [alarm for alarm in self._in_alarm() if alarm.get("ActionsEnabled", True)]
+        for target in self._declared.targets():
+            self._tend(target, alarms)
+
+    def _tend(self, target: Document, alarms: Sequence[Document]) -> None:
+        resource = str(target["ResourceId"])
+        _, endpoint, _, variant = resource.split("/")
+        current = self._instances.count(endpoint, variant)
+        if current is None:
+            return
+        self._settle(resource, current)
+        if self._clock() < self._tried.get(resource, -math.inf) + _REPEAT_SECONDS * self._scale:
+            return
+        proposals = [
+            proposal
+            for policy in self._declared.policies_of(target)
+            for alarm in alarms
+            if policy["PolicyARN"] in (alarm.get("AlarmActions") or [])
+            and (proposal := self._propose(policy, alarm, current)) is not None
+        ]
+        if not proposals:
+            return
+        chosen = max(proposals, key=lambda proposal: proposal.capacity)
+        wanted = min(max(chosen.capacity, int(target["MinCapacity"])), int(target["MaxCapacity"]))
+        if wanted == current:
+            return
+        self._tried[resource] = self._clock()
+        activity = _activity(target, chosen, wanted)
+        self.activities.appendleft(activity)
+        self._under_way[resource] = _UnderWay(Proposal(chosen.policy, chosen.alarm, wanted), current, activity)
+        _log.info("%s: %s", resource, activity["Cause"])
+        self._instances.set(endpoint, variant, wanted)
+
+    def _settle(self, resource: str, current: int) -> None:
+        """Begin the cooldown of a change that is done; one that failed has none."""
+        under_way = self._under_way.pop(resource, None)
+        if under_way is None:
+            return
+        wanted, done = under_way.proposal.capacity, self._clock()
+        reached = current == wanted
+        under_way.activity.update(EndTime=time.time(), StatusCode="Successful" if reached else "Failed")
+        if reached:
+            self._steps[under_way.proposal.policy["PolicyARN"]] = _Step(under_way.before, wanted, done)
+
+    def _propose(self, policy: Document, alarm: Document, current: int) -> Proposal | None:
+        """What a policy asks for whose alarm is in force; None when it asks for nothing, or its cooldown forbids it."""
+        value = self._value(alarm)
+        if value is None:
+            return None
+        step = self._steps.get(policy["PolicyARN"])
+        since = math.inf if step is None else (self._clock() - step.done) / self._scale
+        # During its cooldown a policy counts what it added last as a part of what it adds now.
+        grew = step is not None and step.before < step.after and since < _cooldown(policy, "ScaleOutCooldown")
+        base = step.before if step is not None and grew else current
+        wanted = _wanted(policy, alarm, value, base)
+        if wanted is None:
+            return None
+        if _is_for_less(policy, alarm):
+            shrank = step is not None and step.before > step.after and since < _cooldown(policy, "ScaleInCooldown")
+            return None if shrank else Proposal(policy, alarm["AlarmName"], min(wanted, current))
+        return Proposal(policy, alarm["AlarmName"], max(wanted, current))
+
+
+def _wanted(policy: Document, alarm: Document, value: float, base: int) -> int | None:
+    if policy["PolicyType"] == "TargetTrackingScaling":
+        target = float(policy["TargetTrackingScalingPolicyConfiguration"]["TargetValue"])
+        # Without instances the backlog per instance is the whole backlog, as for one.
+        return math.ceil(max(base, 1) * value / target)
+    configuration = policy["StepScalingPolicyConfiguration"]
+    beyond = value - float(alarm["Threshold"])
+    for step in configuration["StepAdjustments"]:
+        lower = step.get("MetricIntervalLowerBound", -math.inf)
+        if float(lower) <= beyond < float(step.get("MetricIntervalUpperBound", math.inf)):
+            adjustment = int(step["ScalingAdjustment"])
+            return adjustment if configuration["AdjustmentType"] == "ExactCapacity" else max(base + adjustment, 0)
+    return None
+
+
+def _is_for_less(policy: Document, alarm: Document) -> bool:
+    """Whether an alarm is there to take instances away; target tracking has one for either direction."""
+    return str(alarm["ComparisonOperator"]).startswith("LessThan")
+
+
+def _cooldown(policy: Document, name: str) -> float:
+    if policy["PolicyType"] == "TargetTrackingScaling":
+        return float(policy["TargetTrackingScalingPolicyConfiguration"].get(name, _COOLDOWN_SECONDS))
+    return float(policy["StepScalingPolicyConfiguration"].get("Cooldown", _COOLDOWN_SECONDS))
+
+
+def _activity(target: Document, chosen: Proposal, wanted: int) -> Document:
+    """The change as DescribeScalingActivities tells of it."""
+    return {
+        "ActivityId": str(uuid.uuid4()),
+        "ServiceNamespace": target["ServiceNamespace"],
+        "ResourceId": target["ResourceId"],
+        "ScalableDimension": target["ScalableDimension"],
+        "Description": f"Setting desired instance count to {wanted}.",
+        "Cause": f"monitor alarm {chosen.alarm} in state ALARM triggered policy {chosen.policy['PolicyName']}: "
+        f"{wanted} instances",
+        "StartTime": time.time(),
+        "StatusCode": "InProgress",
+    }
