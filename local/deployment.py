@@ -123,22 +123,32 @@ def deploy_stack(cloud: EmbeddedCloud, folder: Path, parameters: Mapping[str, st
 
 
 def deploy_endpoint(
-    cloud: EmbeddedCloud, outputs: Mapping[str, str], *, endpoint: str, image: str, stack: str = MODEL_STACK
+    cloud: EmbeddedCloud,
+    outputs: Mapping[str, str],
+    *,
+    endpoint: str,
+    image: str,
+    stack: str = MODEL_STACK,
+    parameters: Mapping[str, str] | None = None,
 ) -> None:
     """Deploy models/endpoint.yaml for an image that the cloud's settings know, and wait until it is in service."""
-    parameters = {
+    values = {
         "EndpointName": endpoint,
         "Image": f"000000000000.dkr.ecr.us-east-1.amazonaws.com/{image}:1",
         "LabelBucket": outputs["LabelBucketName"],
         "ExecutionRoleArn": outputs["EndpointRoleArn"],
         "SuccessTopicArn": outputs["SuccessTopicArn"],
         "ErrorTopicArn": outputs["ErrorTopicArn"],
+        "OpsTopicArn": outputs["OpsTopicArn"],
+        # A second model server would only take the first one's processor away.
+        "MaxInstances": "1",
+        **(parameters or {}),
     }
     formation = cloud.client("cloudformation")
     formation.create_stack(
         StackName=stack,
         TemplateBody=(PROJECT / "models" / "endpoint.yaml").read_text(),
-        Parameters=[{"ParameterKey": k, "ParameterValue": v} for k, v in parameters.items()],
+        Parameters=[{"ParameterKey": k, "ParameterValue": v} for k, v in values.items()],
     )
     try:
         waiter = formation.get_waiter("stack_create_complete")

@@ -27,6 +27,7 @@ def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pipeline]:
         images={IMAGE: MODEL},
         annotator="tests.e2e.annotators:annotate",
         wait_scale=0.1,
+        alarm_scale=0.01,
         enforce_iam=True,
         faults=True,
     )
@@ -45,7 +46,9 @@ def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pipeline]:
         stack = Stack.find(STACK, cloud.client)
         model = read_document(PROJECT / "models" / "yolox-nano.json", endpoint="choosy")
         model = msgspec.structs.replace(model, name="choosy", classes={**model.classes, "train": "train"})
-        deploy_endpoint(cloud, stack.outputs, endpoint=model.endpoint, image=IMAGE, stack="choosy")
+        # Drives wait for no instance, but where that is what a test is about.
+        awake = {"MinInstances": "1"}
+        deploy_endpoint(cloud, stack.outputs, endpoint=model.endpoint, image=IMAGE, stack="choosy", parameters=awake)
         add_model(stack, model)
         pipeline = Pipeline(cloud, stack, _listen(cloud, stack.outputs["OpsTopicArn"]))
         yield pipeline

@@ -124,6 +124,31 @@ class Pipeline:
                 "the endpoint's return",
             )
 
+    @contextmanager
+    def sleeping_endpoint(self) -> Iterator[None]:
+        """The model's endpoint sleeps at the beginning of a with statement, and may until its end."""
+        self._keep_awake(0)
+        eventually(lambda: self.instances() == 0, "the endpoint's sleep")
+        try:
+            yield
+        finally:
+            self._keep_awake(1)
+            eventually(lambda: self.instances() == 1, "the endpoint's awakening")
+
+    def instances(self) -> int | None:
+        """How many instances serve the model's endpoint; None while that changes."""
+        endpoint = self.cloud.client("sagemaker").describe_endpoint(EndpointName="choosy")
+        in_service = endpoint["EndpointStatus"] == "InService"
+        return int(endpoint["ProductionVariants"][0]["CurrentInstanceCount"]) if in_service else None
+
+    def _keep_awake(self, instances: int) -> None:
+        self.cloud.client("application-autoscaling").register_scalable_target(
+            ServiceNamespace="sagemaker",
+            ResourceId="endpoint/choosy/variant/all",
+            ScalableDimension="sagemaker:variant:DesiredInstanceCount",
+            MinCapacity=instances,
+        )
+
     def call(self, function: str, event: Mapping[str, Any]) -> Any:
         """Call one of the stack's functions, as `SubmitFunction`; its answer."""
         functions = self.cloud.client("lambda")

@@ -66,6 +66,14 @@ def test_every_frame_is_labelled_verified_and_published_once(pipeline: Pipeline)
     assert "http://" not in report.replace("http://www.w3.org", "")
 
 
+def test_a_drive_wakes_an_endpoint_that_sleeps_which_sleeps_again_after_it(pipeline: Pipeline) -> None:
+    with pipeline.sleeping_endpoint():
+        # Fewer frames than the backlog that scaling aims at.
+        pipeline.upload("small", {f"front/{time}.png": image() for time in timestamps(2)})
+        assert pipeline.succeed("small")["frames"] == {"uploaded": 2, "labelled": 2, "failed": 0, "rejected": 0}
+        eventually(lambda: pipeline.instances() == 0, "the endpoint's sleep")
+
+
 def test_each_kind_of_bad_frame_is_counted_with_its_reason_while_the_rest_goes_through(pipeline: Pipeline) -> None:
     times = timestamps(12)
     frames = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from typing import Any
 
@@ -49,7 +50,7 @@ def register_sagemaker_types() -> None:
             "AWS::SageMaker::Endpoint",
             create=_create_endpoint,
             update=_update_endpoint,
-            delete=lambda arn: _delete("Endpoint", arn),
+            delete=_delete_endpoint,
             replacing=("EndpointName",),
         )
     )
@@ -106,6 +107,25 @@ def _await_endpoint(name: str) -> None:
         # As CloudFormation does: it polls, and runs on a thread of its own.
         time.sleep(_POLL_SECONDS)
     raise ResourceFailed(f"endpoint {name} was not in service after {ENDPOINT_SECONDS} s")
+
+
+def _delete_endpoint(arn: str) -> None:
+    """Delete an endpoint and wait until it is gone, as CloudFormation does; while it scales it cannot be deleted."""
+    name = arn.rsplit("/", 1)[-1]
+    deadline = time.monotonic() + ENDPOINT_SECONDS
+    while time.monotonic() < deadline:
+        try:
+            status = service.call("DescribeEndpoint", {"EndpointName": name})["EndpointStatus"]
+        except SageMakerError as error:
+            if "ould not find" in error.message:
+                return
+            raise
+        if status in ("InService", "Failed"):
+            # Scaling may be faster than this call; then the next round finds it Updating.
+            with contextlib.suppress(SageMakerError):
+                service.call("DeleteEndpoint", {"EndpointName": name})
+        time.sleep(_POLL_SECONDS)
+    raise ResourceFailed(f"endpoint {name} was not gone after {ENDPOINT_SECONDS} s")
 
 
 def _delete(kind: str, arn: str) -> None:
