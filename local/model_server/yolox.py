@@ -14,22 +14,23 @@ import cv2
 
 from local.model_server.coco import NAMES
 from local.model_server.container import JSON, Refusal, Reply, Request, run
-from local.model_server.detector import Detections, Detector, read_weights
-from local.model_server.image_headers import NotAnImage
-from local.model_server.images import decode
+from local.model_server.detections import Detections
+from local.model_server.detector import Detector, read_weights
+from local.model_server.requests import read_image
+from local.model_server.windows import Layout, look, whole
 
-CONTENT_TYPE = "application/x-image"
 # Decoding and inference at once: bounds memory and leaves the machine to others.
 _AT_ONCE = 2
 _DIGITS = 6
 
 
 class YoloxModel:
-    """The detector as a model of the container contract."""
+    """The detector as a model of the container contract, looking through the windows of a layout."""
 
     max_request_bytes = 32 << 20
 
-    def __init__(self) -> None:
+    def __init__(self, layout: Layout = whole) -> None:
+        self._layout = layout
         self._detector: Detector | None = None
         self._turns = threading.BoundedSemaphore(_AT_ONCE)
 
@@ -39,16 +40,12 @@ class YoloxModel:
         self._detector = Detector(read_weights())
 
     def predict(self, request: Request) -> Reply:
-        if request.content_type.partition(";")[0] != CONTENT_TYPE:
-            raise Refusal(415, f"the content type is {request.content_type!r}, not {CONTENT_TYPE}")
         verbose, count = read_accept(request.accept)
         assert self._detector is not None
         with self._turns:
-            try:
-                image = decode(request.body)
-            except NotAnImage as e:
-                raise Refusal(400, str(e)) from e
-            found = self._detector.detect(image)
+            image = read_image(request)
+            height, width = image.shape[:2]
+            found = look(image, self._layout(width, height), self._detector.detect)
         return Reply(render(found, verbose=verbose, count=count))
 
 

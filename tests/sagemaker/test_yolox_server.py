@@ -16,7 +16,7 @@ import pytest
 
 from local.model_server.coco import NAMES
 from local.model_server.container import ContainerServer, Refusal
-from local.model_server.detector import Detections
+from local.model_server.detections import Detections
 from local.model_server.images import decode
 from local.model_server.yolox import YoloxModel, read_accept, render
 

@@ -1,0 +1,64 @@
+"""The second detector as a model of the container contract."""
+
+from __future__ import annotations
+
+import json
+
+import cv2
+import numpy as np
+
+from local.model_server.coco import NAMES
+from local.model_server.container import JSON, Refusal, Reply, Request
+from local.model_server.detections import Detections
+from local.model_server.requests import read_image
+from local.model_server.ssd.assets import Assets
+from local.model_server.ssd.detector import Detector
+from local.model_server.ssd.runtime import Runtime, RuntimeFailed
+from local.model_server.windows import Window, look, tiles, whole
+
+_DIGITS = 6
+
+
+class SsdModel:
+    """Decodes the image, looks through the windows, answers."""
+
+    max_request_bytes = 32 << 20
+
+    def load(self) -> None:
+        """Raises AssetsMissing, RuntimeFailed."""
+        cv2.setNumThreads(1)
+        runtime = Runtime(Assets.find())
+        runtime.start()
+        self._detector = Detector(runtime)
+
+    def predict(self, request: Request) -> Reply:
+        if request.accept.partition(";")[0] not in ("", "*/*", JSON):
+            raise Refusal(406, f"the answer is {JSON}, not {request.accept!r}")
+        image = read_image(request)
+        height, width = image.shape[:2]
+        try:
+            found = look(image, layout(width, height), self._detector.detect)
+        except RuntimeFailed as e:
+            raise Refusal(500, str(e)) from e
+        return Reply(render(found, width, height))
+
+
+def layout(width: int, height: int) -> list[Window]:
+    return [*whole(width, height), *tiles(width, height, count=3)]
+
+
+def render(found: Detections, width: int, height: int) -> bytes:
+    """The answer as JSON."""
+    pixels = found.boxes * np.array([width, height, width, height], np.float32)
+    return json.dumps(
+        [
+            {
+                "score": round(float(score), _DIGITS),
+                "label": NAMES[number],
+                "box": dict(
+                    zip(("xmin", "ymin", "xmax", "ymax"), (round(float(edge), 2) for edge in box), strict=True)
+                ),
+            }
+            for score, number, box in zip(found.scores, found.classes, pixels, strict=True)
+        ]
+    ).encode()
