@@ -17,6 +17,12 @@ from local.deployment import PROJECT, STACK, deploy_endpoint, deploy_stack
 from tests.e2e.pipeline import Pipeline
 
 IMAGE = "choosy"
+# A second model, of which tests that want it make an endpoint: it sees one car in every frame, and never fails.
+STEADY_IMAGE = "steady"
+STEADY = (
+    *("env", 'STUB_BOXES=[["car", 0.8, 0.1, 0.2, 0.5, 0.6]]'),
+    *(sys.executable, "-m", "local.model_server.stub", "--port", "{port}"),
+)
 MODEL = (sys.executable, "-m", "tests.e2e.choosy_model", "--port", "{port}")
 
 
@@ -24,7 +30,7 @@ MODEL = (sys.executable, "-m", "tests.e2e.choosy_model", "--port", "{port}")
 def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pipeline]:
     folder = tmp_path_factory.mktemp("cloud")
     settings = CloudSettings(
-        images={IMAGE: MODEL},
+        images={IMAGE: MODEL, STEADY_IMAGE: STEADY},
         annotator="tests.e2e.annotators:annotate",
         wait_scale=0.1,
         alarm_scale=0.01,

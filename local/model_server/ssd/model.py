@@ -27,9 +27,12 @@ class SsdModel:
     def load(self) -> None:
         """Raises AssetsMissing, RuntimeFailed."""
         cv2.setNumThreads(1)
-        runtime = Runtime(Assets.find())
-        runtime.start()
-        self._detector = Detector(runtime)
+        self._runtime = Runtime(Assets.find())
+        self._runtime.start()
+        self._detector = Detector(self._runtime)
+
+    def unload(self) -> None:
+        self._runtime.stop()
 
     def predict(self, request: Request) -> Reply:
         if request.accept.partition(";")[0] not in ("", "*/*", JSON):
