@@ -112,11 +112,11 @@ def run_demo(
 
 def set_up(console: Console, cloud: EmbeddedCloud, folder: Path, models: Sequence[str] = DEFAULT_MODELS) -> Stack:
     """Deploy the stack and the models, each behind its own endpoint, into a cloud; logs go under `folder`/logs."""
+    documents = [read_document(PROJECT / "models" / f"{name}.json") for name in models]
     console.print(f"embedded cloud on {cloud.endpoint_url}", highlight=False)
     with console.status("building and deploying template.yaml with sam"):
         deploy_stack(cloud, folder)
     stack = Stack.find(STACK, cloud.client)
-    documents = [read_document(PROJECT / "models" / f"{name}.json") for name in models]
 
     def start(model: Model) -> None:
         name = f"{STACK}-model-{model.name}"

@@ -43,11 +43,10 @@ def test_a_model_that_fails_on_a_frame_does_not_stop_the_other(pipeline: Pipelin
         assert line["provenance"]["models"] == ["choosy.0001", "steady.0001"]
         assert line["provenance"]["labelled-by"] == "model and person"
     # Only where both answered is the car seen by both, and the person that one of them sees missed by the other.
-    shard = pipeline.read("two", "shards/00000.detections.jsonl").splitlines()
+    shard = pipeline.read("two", "shards/000000.detections.jsonl").splitlines()
     seen = {row["key"].split("/two/")[1]: row["detections"]["items"] for row in map(json.loads, shard)}
     assert {(d["name"], tuple(d["models"])) for d in seen[well]} == {
         ("car", ("choosy.0001", "steady.0001")),
         ("person", ("choosy.0001",)),
     }
     assert {(d["name"], tuple(d["models"])) for d in seen[failing]} == {("car", ("steady.0001",))}
-
