@@ -15,12 +15,12 @@ import msgspec
 from rich.console import Console
 
 from cli.advice import next_step, waits_for
-from cli.catalogue import add_model, read_document
 from cli.dead_letters import QUEUES, DeadLetterQueue
 from cli.display import RunDisplay
 from cli.errors import CommandError, CommandGroup
 from cli.inspection import Inspection
 from cli.interventions import Intervention, redrive_run, relabel_drive, stop_run
+from cli.models.commands import models
 from cli.progress import RunView
 from cli.recordings import find_recording
 from cli.results import fetch_run
@@ -189,21 +189,7 @@ def _print_json(document: object) -> None:
     click.echo(msgspec.json.format(msgspec.json.encode(document), indent=2))
 
 
-@main.group()
-def models() -> None:
-    """The catalogue of models."""
-
-
-@models.command("add")
-@click.argument("document", type=click.Path(path_type=Path))
-@click.option("--endpoint", help="The deployed endpoint, if it is not the one that the document names.")
-@click.option("--active/--inactive", default=True, help="Whether it labels drives that name no models.")
-@stack_option
-def add(document: Path, endpoint: str | None, active: bool, stack_name: str) -> None:
-    """Add the revision that DOCUMENT describes (models/*.json) and make it the model's current one."""
-    model = read_document(document, endpoint)
-    add_model(Stack.find(stack_name), model, active=active)
-    console.print(f"{model.id} is in the catalogue of {stack_name}", highlight=False)
+main.add_command(models)
 
 
 if __name__ == "__main__":

@@ -114,6 +114,18 @@ class S3Bucket:
             raise
         return True
 
+    def write_over(self, key: str, body: bytes, etag: str, content_type: str = "application/json") -> bool:
+        """Write an object in place of the one that has this ETag, or of none when it is empty; False when it changed."""
+        condition: dict[str, Any] = {"IfMatch": f'"{etag}"'} if etag else {"IfNoneMatch": "*"}
+        try:
+            self._s3.put_object(Bucket=self.name, Key=key, Body=body, ContentType=content_type, **condition)
+        except ClientError as e:
+            # 404: it was deleted meanwhile; 409: another writer is at it at this moment.
+            if error_status(e) in (404, 409, 412):
+                return False
+            raise
+        return True
+
     def write_stream(self, key: str, chunks: Iterable[bytes], content_type: str, *, once: bool = False) -> None:
         if once and self.exists(key):
             return

@@ -1,0 +1,105 @@
+"""Bringing a model: deployed first, written into the catalogue last."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import NamedTuple
+
+import msgspec
+
+from autolabel.catalogue import Model, parse_model
+from autolabel.errors import DocumentRefused
+from cli.catalogue import add_model, change_index, next_revision, read_index, revisions_of, with_model
+from cli.errors import CommandError
+from cli.models.artefacts import delete_artefacts, origins, place_artefact
+from cli.models.existing import accept_endpoint
+from cli.models.sources import Source
+from cli.models.stacks import Deployment, ModelStack, check_parameters, endpoint_name, fingerprint_of
+from cli.stack import Stack
+
+Tell = Callable[[str], None]
+
+
+class Brought(NamedTuple):
+    """What became of it: `added` or, when nothing had to be done, `already`."""
+
+    model: Model
+    outcome: str
+
+
+def bring_endpoint(stack: Stack, draft: Model, endpoint: str, *, active: bool | None) -> Brought:
+    """Put a model behind an endpoint that is there into the catalogue; CommandError says what it lacks."""
+    accept_endpoint(stack, endpoint)
+    revisions = revisions_of(stack, draft.name)
+    there = _same(_current(stack, revisions), msgspec.structs.replace(draft, endpoint=endpoint))
+    if there:
+        return _already(stack, there, active)
+    return _enter(stack, _final(draft, next_revision(revisions), endpoint), active)
+
+
+def bring_source(
+    stack: Stack, draft: Model, source: Source, *, parameters: Mapping[str, str], active: bool | None, tell: Tell
+) -> Brought:
+    """Deploy a model as a stack of its own and put it into the catalogue; CommandError when something is refused.
+
+    What is deployed already stays: another threshold or class map becomes a revision that reads the answers of the
+    one before it. `parameters`: further ones of models/endpoint.yaml. `tell` hears how far it is.
+    """
+    check_parameters(parameters)
+    with_model(read_index(stack), draft, active)
+    chosen = {"InstanceType": source.instance_type} if source.instance_type else {}
+    deployment = Deployment(source.image, environment=source.environment, parameters={**chosen, **parameters})
+    fingerprint = fingerprint_of(deployment, *origins(stack, source))
+    revisions = revisions_of(stack, draft.name)
+    current = _current(stack, revisions)
+    if current and ModelStack(stack, current.endpoint).holds(fingerprint):
+        there = _same(current, draft)
+        if there:
+            return _already(stack, there, active)
+        asked_alike = (current.content_type, current.accept) == (draft.content_type, draft.accept)
+        kept = msgspec.structs.replace(draft, answers_of=current.answers_of or current.revision)
+        model = _final(kept if asked_alike else draft, next_revision(revisions), current.endpoint)
+        return _enter(stack, model, active)
+    model = _final(draft, next_revision(revisions), draft.endpoint)
+    model = msgspec.structs.replace(model, endpoint=endpoint_name(stack.name, model.id))
+    tell(f"placing the artefact of {model.id}")
+    deployment = replace(deployment, model_data=place_artefact(stack, model.id, source))
+    try:
+        ModelStack(stack, model.endpoint).deploy(deployment, model.id, fingerprint, tell)
+    except CommandError:
+        delete_artefacts(stack, model.id)
+        raise
+    return _enter(stack, model, active)
+
+
+def _enter(stack: Stack, model: Model, active: bool | None) -> Brought:
+    add_model(stack, model, active=active)
+    return Brought(model, "added")
+
+
+def _already(stack: Stack, model: Model, active: bool | None) -> Brought:
+    change_index(stack, lambda index: with_model(index, model, active))
+    return Brought(model, "already")
+
+
+def _current(stack: Stack, revisions: list[Model]) -> Model | None:
+    models = read_index(stack).models
+    return next((model for model in revisions if models.get(model.name) == model.revision), None)
+
+
+def _same(current: Model | None, draft: Model) -> Model | None:
+    """The current revision when the draft says nothing else."""
+    if current is None:
+        return None
+    kept = {"revision": current.revision, "answers_of": draft.answers_of or current.answers_of}
+    endpoint = current.endpoint if draft.endpoint == draft.name else draft.endpoint
+    return current if msgspec.structs.replace(draft, endpoint=endpoint, **kept) == current else None
+
+
+def _final(draft: Model, revision: str, endpoint: str) -> Model:
+    model = msgspec.structs.replace(draft, revision=revision, endpoint=endpoint)
+    try:
+        return parse_model(msgspec.json.encode(model), model.id)
+    except DocumentRefused as e:
+        raise CommandError(str(e)) from e

@@ -1,0 +1,71 @@
+"""Models that come and go by the command, given by somebody who has the permissions that the manual lists."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from local.deployment import PROJECT
+from tests.e2e.pipeline import Pipeline, image
+from tests.e2e.test_commands import Terminal, allowing
+
+pytestmark = pytest.mark.cloud
+IMAGE = "000000000000.dkr.ecr.us-east-1.amazonaws.com/choosy:1"
+
+
+def documented_permissions() -> list[str]:
+    manual = (PROJECT / "docs" / "operations.md").read_text()
+    section = manual.split("### What bringing models takes")[1].split("\n## ")[0]
+    return sorted(set(re.findall(r"`([\w-]+:\w+)`", section)))
+
+
+@pytest.fixture(scope="module")
+def engineer(pipeline: Pipeline) -> Terminal:
+    iam = pipeline.cloud.client("iam")
+    iam.create_user(UserName="engineer")
+    iam.put_user_policy(UserName="engineer", PolicyName="models", PolicyDocument=allowing(*documented_permissions()))
+    key = iam.create_access_key(UserName="engineer")["AccessKey"]
+    keys = {"AWS_ACCESS_KEY_ID": key["AccessKeyId"], "AWS_SECRET_ACCESS_KEY": key["SecretAccessKey"]}
+    return Terminal({**pipeline.cloud.environment(), **keys, "COLUMNS": "160"})
+
+
+def stacks(pipeline: Pipeline) -> list[str]:
+    found = pipeline.cloud.client("cloudformation").list_stacks(
+        StackStatusFilter=["CREATE_COMPLETE", "CREATE_IN_PROGRESS", "ROLLBACK_COMPLETE", "CREATE_FAILED"]
+    )
+    return [stack["StackName"] for stack in found["StackSummaries"]]
+
+
+def test_a_model_comes_is_tried_changes_and_goes_without_a_trace(
+    pipeline: Pipeline, engineer: Terminal, tmp_path: Path
+) -> None:
+    brought = ("models", "add", "second", "--image", IMAGE, "--decoder", "jumpstart-detection", "--inactive")
+    added = engineer.ask(*brought, "--env", "SHADE=dark")
+    assert (added["id"], added["outcome"], added["active"]) == ("second.0001", "added", False)
+    described = pipeline.cloud.client("sagemaker").describe_endpoint(EndpointName=added["endpoint"])
+    assert described["EndpointStatus"] == "InService"
+
+    assert engineer.ask(*brought, "--env", "SHADE=dark")["outcome"] == "already"
+
+    stricter = engineer.ask(*brought, "--env", "SHADE=dark", "--threshold", "0.5")
+    assert (stricter["id"], stricter["endpoint"]) == ("second.0002", added["endpoint"])
+    assert engineer.ask("models", "show", "second")["document"]["answers_of"] == "0001"
+    assert [model["id"] for model in engineer.ask("models", "list")["models"]] == ["choosy.0001", "second.0002"]
+
+    frame = tmp_path / "street.png"
+    frame.write_bytes(image())
+    answers = len(list(pipeline.stack.labels.list("inference/")))
+    trial = engineer.ask("models", "test", "second", str(frame))
+    assert {d["name"] for d in trial["detections"]} <= {"car", "train", "person", "bicycle", "truck", "bus"}
+    assert trial["detections"]
+    assert Path(trial["picture"]).read_bytes()[:4] == b"\x89PNG"
+    assert len(list(pipeline.stack.labels.list("inference/"))) == answers
+    assert not list(pipeline.stack.labels.list("models/_trials/"))
+
+    removed = engineer.ask("models", "remove", "second")
+    assert removed["deleted"] == [added["endpoint"]]
+    assert added["endpoint"] not in stacks(pipeline)
+    assert "no model 'second'" in engineer.refused("models", "show", "second")
+    assert "no model 'second'" in engineer.refused("models", "remove", "second")
