@@ -50,12 +50,12 @@ def pixels(found: Detections) -> list[list[float]]:
     return sorted([[round(float(edge), 1) for edge in box] for box in found.boxes * frame])
 
 
-def test_two_tiles_are_each_three_fifths_of_the_frame() -> None:
-    assert tiles(1000, 300, 2) == [Window(0, 0, 600, 300), Window(400, 0, 1000, 300)]
+def test_two_tiles_share_a_fifth_of_each() -> None:
+    assert tiles(900, 300, 2) == [Window(0, 0, 500, 300), Window(400, 0, 900, 300)]
 
 
 def test_tiles_of_a_frame_that_stands_lie_one_above_the_other() -> None:
-    assert tiles(300, 1000, 2) == [Window(0, 0, 300, 600), Window(0, 400, 300, 1000)]
+    assert tiles(300, 900, 2) == [Window(0, 0, 300, 500), Window(0, 400, 300, 900)]
 
 
 @given(width=st.integers(1, 5000), height=st.integers(1, 5000), count=st.integers(2, 5))
