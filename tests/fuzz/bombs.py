@@ -5,14 +5,19 @@
 
 from __future__ import annotations
 
+import base64
+import itertools
+import random
 import resource
 import struct
 import sys
 import zlib
 from collections.abc import Callable, Iterator
 
+import msgspec
 from PIL import Image
 
+from autolabel.decoders import DecoderOptions
 from autolabel.decoding import decode_answer
 from autolabel.drives import parse_drive_document
 from autolabel.errors import Refused
@@ -52,6 +57,91 @@ def long_string() -> str:
 
 def escaped_string() -> str:
     return read(streamed(b'{"mask":"', b'\\"\\\\', 100, b'",' + GOOD))
+
+
+def segment(decoder: str, chunks: Iterator[bytes], *, masks: bool, side: int = 480, **options: object) -> str:
+    """What comes of an answer to a model whose masks are wanted, or not."""
+    wanted = msgspec.convert({"masks": masks, **options}, DecoderOptions)
+    model = msgspec.structs.replace(DETECTOR, decoder=decoder, options=wanted)
+    found, _ = decode_answer(chunks, model, side, side)
+    return f"{len(found)} boxes, {sum(bool(one.mask) for one in found)} masks"
+
+
+THING = b'{"score":0.9,"label":"car","box":{"xmin":0,"ymin":0,"xmax":9,"ymax":9},"mask":'
+
+
+def long_pictures() -> str:
+    """300 MB of masks as pictures, in a list, that nobody wants."""
+    one = THING + b'"' + b"QUJD" * 750_000 + b'"}'
+    chunks = itertools.chain([b"["], *([one, b","] for _ in range(99)), [one, b"]"])
+    return segment("hf-object-detection", chunks, masks=False)
+
+
+def long_list() -> str:
+    return segment("hf-object-detection", streamed(b"[{}", b",{}", 100, b"]"), masks=False)
+
+
+def one_long_mask() -> str:
+    return segment("hf-object-detection", streamed(b"[" + THING + b"[[0", b",0", 100, b"]]}]"), masks=True)
+
+
+def long_row() -> str:
+    """As much as a mask may have in bytes, which is more than it may have in pixels."""
+    return segment("hf-object-detection", streamed(b"[" + THING + b"[[0", b",0", 60, b"]]}]"), masks=True)
+
+
+def deep_wanted_mask() -> str:
+    return segment("hf-object-detection", streamed(b"[" + THING, b"[", 60, b"]"), masks=True)
+
+
+def short_rows() -> str:
+    return segment("hf-object-detection", streamed(b"[" + THING + b"[[0]", b",[0]", 30, b"]}]"), masks=True)
+
+
+def soft_mask() -> str:
+    return segment("hf-object-detection", streamed(b"[" + THING + b"[[0.123456", b",0.123456", 60, b"]]}]"), masks=True)
+
+
+def many_masks() -> str:
+    body = b'{"masks":[[[1]]' + b",[[1]]" * 3_000 + b"]}"
+    return segment("jumpstart-mask-rcnn", iter([body]), masks=True)
+
+
+def noisy_masks() -> str:
+    """Masks of noise, whose encodings are as large as they."""
+    rows = b",".join(b"[" + b",".join(random.Random(i).choices([b"0", b"1"], k=1_000)) + b"]" for i in range(1_000))
+    chunks = itertools.chain([b'{"masks":[['], *([rows, b"],["] for _ in range(200)), [rows, b"]]}"])
+    return segment("jumpstart-mask-rcnn", chunks, masks=True)
+
+
+def picture_of_many_pixels() -> str:
+    """A mask of 25 megapixels in one of their headers."""
+    mask = b'"' + base64.b64encode(png_header(5_000, 5_000)) + b'"'
+    return segment("hf-object-detection", iter([b"[" + THING + mask + b"}]"]), masks=True)
+
+
+def masks_of_the_largest_frame() -> str:
+    """As many masks as there may be, on a frame as large as it may be for them."""
+    box = {"xmin": 0, "ymin": 0, "xmax": 4_000, "ymax": 4_000}
+    thing = {"score": 0.9, "label": "car", "box": box, "mask": [[1] * 28] * 28}
+    body = msgspec.json.encode([thing] * 20)
+    return segment("hf-object-detection", iter([body]), masks=True, side=4_000)
+
+
+def outline_round_the_world() -> str:
+    outline = {"x": [-1e300, 1e300] * 5_000, "y": [1e300, -1e300] * 5_000}
+    body = THING.replace(b'"mask":', b'"segments":').replace(b"score", b"confidence").replace(b"label", b"name")
+    for name, other in ((b"xmin", b"x1"), (b"ymin", b"y1"), (b"xmax", b"x2"), (b"ymax", b"y2")):
+        body = body.replace(name, other)
+    return segment("yolo", iter([b"[" + body + msgspec.json.encode(outline) + b"}]"]), masks=True)
+
+
+def large_mapped_answer() -> str:
+    """An answer of which a mapping needs all, and one of which it needs a key."""
+    mapping = {"items": "things", "label": "label", "score": "score", "box": "box"}
+    one = b'{"label":"car","score":1,"box":[0,0,9,9]}'
+    ballast = streamed(b'{"more":"', b"QUJD", 100, b'","things":[' + one + b"]}")
+    return segment("jmespath", ballast, masks=False, mapping=mapping)
 
 
 def long_mask() -> str:

@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 # The slowest takes some seconds; what grows by the square of its input takes hours.
 SECONDS = 60
 # Of address space, the interpreter's own included.
-SMALL, DOCUMENT, PICTURE = 300, 450, 1_400
+SMALL, DOCUMENT, MASKS, PICTURE = 300, 450, 900, 1_400
 
 # What each comes to, and the megabytes that it may take for it.
 BOMBS = {
@@ -36,6 +36,19 @@ BOMBS = {
     "long_label": ("answer-too-large", SMALL),
     "million_boxes": ("answer-too-large", SMALL),
     "small_answer_of_boxes": ("answer-too-large", SMALL),
+    "long_pictures": ("100 boxes, 0 masks", SMALL),
+    "long_list": ("answer-too-large", SMALL),
+    "one_long_mask": ("answer-too-large", MASKS),
+    "long_row": ("answer-unreadable", MASKS),
+    "deep_wanted_mask": ("answer-too-large", MASKS),
+    "short_rows": ("answer-too-large", MASKS),
+    "soft_mask": ("answer-too-large", MASKS),
+    "many_masks": ("answer-too-large", MASKS),
+    "noisy_masks": ("answer-too-large", MASKS),
+    "picture_of_many_pixels": ("answer-too-large", MASKS),
+    "masks_of_the_largest_frame": ("20 boxes, 20 masks", MASKS),
+    "outline_round_the_world": ("answer-too-large", MASKS),
+    "large_mapped_answer": ("1 boxes, 0 masks", SMALL),
     "deep_document": ("document-schema", SMALL),
     "keys_of_a_document": ("document-not-json", SMALL),
     "large_document": ("document-too-large", DOCUMENT),

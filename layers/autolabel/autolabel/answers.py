@@ -19,6 +19,8 @@ from autolabel.errors import AnswerRefused
 MAX_KEPT_BYTES = 2_000_000
 MAX_KEY_BYTES = 4_096
 MAX_KEYS = 1_000
+# Brackets of a value that is kept, which are looked at one by one: a mask has two a row.
+MAX_BRACKETS = 100_000
 # A mask of 3 megapixels, each a float of 20 characters; several answers are read at a time.
 MAX_MASK_BYTES = 64_000_000
 
@@ -38,8 +40,8 @@ def project(
     """The JSON object in `chunks` (UTF-8, cut anywhere) with only `keys`; or the list with only these of its objects.
 
     What lies at one of the places `masks` goes to `take`, one mask at a time. Raises AnswerRefused for what is neither
-    object nor list, ends too early, or holds more than MAX_KEPT_BYTES of wanted values, MAX_KEYS keys in an object,
-    MAX_OBJECTS elements in the list or MAX_MASK_BYTES in a mask.
+    object nor list, ends too early, or holds more than MAX_KEPT_BYTES of wanted values, MAX_BRACKETS in one of them,
+    MAX_KEYS keys in an object, MAX_OBJECTS elements in the list or MAX_MASK_BYTES in a mask.
     """
     return _Projection(_Reader(chunks), keys, masks if take else (), take or _ignore).project()
 
@@ -236,7 +238,7 @@ class _Reader:
                 self._pass(1, kept, limit)
 
     def _nested(self, kept: bytearray | None, limit: int) -> None:
-        depth = 0
+        depth = brackets = 0
         while True:
             if self._at >= len(self._chunk):
                 self._more()
@@ -252,6 +254,9 @@ class _Reader:
             if match[0] == b'"':
                 self._string(kept, limit)
                 continue
+            brackets += 1
+            if kept is not None and brackets > MAX_BRACKETS:
+                raise AnswerRefused("answer-too-large", f"a value has more than {MAX_BRACKETS:,} brackets")
             depth += 1 if match[0] in b"[{" else -1
             if depth == 0:
                 return

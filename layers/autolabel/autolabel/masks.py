@@ -26,7 +26,11 @@ MAX_MASK_PIXELS = 16_000_000
 MAX_MASKS = 500
 # Encodings of an answer's masks, which are kept until its objects are known.
 MAX_ENCODED_BYTES = 16_000_000
+# Longer than 50,000 numbers of 20 characters, of which each takes as much again while the row is read.
+MAX_ROW_BYTES = 1_000_000
 MAX_CORNERS = 10_000
+# How often an outline may go all around the frame: the encoder keeps every point of it.
+MAX_ROUNDS = 25
 
 _ROW = re.compile(rb"\[[^\[\]]*\]")
 _row = msgspec.json.Decoder(list[bool | float])
@@ -113,6 +117,8 @@ class AnswerMasks:
         ]
         # The encoder walks along each side: none may lead far outside of the frame.
         inside = np.clip(np.nan_to_num(corners), 0, (self._width, self._height))
+        if np.abs(inside - np.roll(inside, 1, axis=0)).sum() > 2 * MAX_ROUNDS * (self._width + self._height):
+            raise AnswerRefused("answer-too-large", f"an outline is longer than {MAX_ROUNDS} times around the frame")
         (encoded,) = coco.frPyObjects([inside.ravel().tolist()], self._height, self._width)
         return _Encoded(self._height, self._width, encoded["counts"], placed=True)
 
@@ -183,10 +189,17 @@ def _bitmap_of_lists(mask: bytes, threshold: float) -> Bitmap:
         if len(digits) != width * rows:
             raise AnswerRefused("answer-unreadable", "the rows of a mask are not of one length")
         return _checked((np.frombuffer(digits, np.uint8) == ord("1")).astype(np.uint8).reshape(rows, width))
-    parsed = [np.asarray(_row.decode(row[0]), float) >= threshold for row in _ROW.finditer(mask)]
+    parsed = [_pixels(row[0], threshold) for row in _ROW.finditer(mask)]
     if len({row.size for row in parsed}) != 1:
         raise AnswerRefused("answer-unreadable", "the rows of a mask are not of one length")
     return _checked(np.stack(parsed).astype(np.uint8))
+
+
+def _pixels(row: bytes, threshold: float) -> NDArray[np.bool_]:
+    if len(row) > MAX_ROW_BYTES:
+        raise AnswerRefused("answer-too-large", f"a row of a mask takes more than {MAX_ROW_BYTES:,} bytes")
+    pixels: NDArray[np.bool_] = np.asarray(_row.decode(row), float) >= threshold
+    return pixels
 
 
 def _bitmap_of_picture(mask: bytes, threshold: float) -> Bitmap:
