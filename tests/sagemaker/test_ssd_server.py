@@ -87,6 +87,13 @@ def test_boxes_are_in_pixels_of_the_image() -> None:
     ]
 
 
+def test_the_best_hundred_are_answered() -> None:
+    boxes, scores = np.tile(np.array([[0.1, 0.2, 0.3, 0.4]], np.float32), (150, 1)), np.linspace(1, 0.1, 150)
+    answer = json.loads(render(Detections(boxes, scores.astype(np.float32), np.zeros(150, np.intp)), 100, 100))
+    assert len(answer) == 100
+    assert answer[0]["score"] == 1
+
+
 class Anchors(Runtime):
     """A runtime that answers with one anchor's class and box."""
 
