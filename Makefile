@@ -22,6 +22,7 @@ help:
 	@echo "make load     10 drives at once on the embedded cloud: frames/s, and where the time goes (DRIVES=, FRAMES=)"
 	@echo "make chaos [SEED=1] [N=200]   drives under faults, on the embedded cloud (SHORT=1 for each scenario once)"
 	@echo "make prove    the completion protocol explored whole in larger worlds: minutes, and some gigabytes"
+	@echo "make setup-ssd        Node.js and weights of the second detector (make demo MODELS=... sees to it)"
 	@echo "make setup-sagemaker  the SageMaker SDK, for models of JumpStart and private hubs"
 	@echo "make build    the stack built for AWS: sam deploy follows (README.md)"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 
 import cv2
 import numpy as np
@@ -16,6 +17,8 @@ from local.model_server.ssd.detector import Detector
 from local.model_server.ssd.runtime import Runtime, RuntimeFailed
 from local.model_server.windows import Window, look, tiles, whole
 
+# Frames that are decoded at once: bounds memory. The network takes windows one by one.
+_AT_ONCE = 2
 _DIGITS = 6
 # The network gives hundreds that mean nothing; COCO's evaluation counts no more of an image.
 _MOST = 100
@@ -25,6 +28,9 @@ class SsdModel:
     """Decodes the image, looks through the windows, answers."""
 
     max_request_bytes = 32 << 20
+
+    def __init__(self) -> None:
+        self._turns = threading.BoundedSemaphore(_AT_ONCE)
 
     def load(self) -> None:
         """Raises AssetsMissing, RuntimeFailed."""
@@ -39,12 +45,13 @@ class SsdModel:
     def predict(self, request: Request) -> Reply:
         if request.accept.partition(";")[0] not in ("", "*/*", JSON):
             raise Refusal(406, f"the answer is {JSON}, not {request.accept!r}")
-        image = read_image(request)
-        height, width = image.shape[:2]
-        try:
-            found = look(image, layout(width, height), self._detector.detect)
-        except RuntimeFailed as e:
-            raise Refusal(500, str(e)) from e
+        with self._turns:
+            image = read_image(request)
+            height, width = image.shape[:2]
+            try:
+                found = look(image, layout(width, height), self._detector.detect)
+            except RuntimeFailed as e:
+                raise Refusal(500, str(e)) from e
         return Reply(render(found, width, height))
 
 
