@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import signal
 import sys
 from pathlib import Path
@@ -15,6 +16,8 @@ from local.demo import SETTINGS, set_up
 from local.deployment import PROJECT, DeploymentError
 
 OUT = PROJECT / "build" / "cloud"
+# Nobody at a terminal wants to wait minutes for the detector to wake.
+CLOUD_SETTINGS = dataclasses.replace(SETTINGS, alarm_scale=0.1)
 VARIABLES = (
     "AWS_ENDPOINT_URL",
     "AWS_REGION",
@@ -37,7 +40,7 @@ def main() -> None:
         signal.signal(number, signal.default_int_handler)
     environment = OUT / "environment"
     try:
-        with EmbeddedCloud(OUT, settings=SETTINGS) as cloud:
+        with EmbeddedCloud(OUT, settings=CLOUD_SETTINGS) as cloud:
             stack = set_up(console, cloud, OUT)
             write_environment(cloud, environment)
             console.print(
@@ -45,6 +48,7 @@ def main() -> None:
                 "  .venv/bin/autolabel upload <video or folder> --drive first\n"
                 "  .venv/bin/autolabel watch first\n\n"
                 f"drives go to s3://{stack.outputs['IngestBucketName']}/drives/, logs to {OUT.relative_to(PROJECT)}\n"
+                "The detector sleeps after 90 seconds without work; a drive wakes it within 15 or so.\n"
                 "Labelling jobs are answered by a scripted annotator that keeps every box.\nCtrl-C ends the cloud.",
                 highlight=False,
             )

@@ -8,7 +8,7 @@ import time
 import uuid
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 Document = dict[str, Any]
@@ -42,23 +42,23 @@ class Declared(Protocol):
 
 @dataclass(frozen=True)
 class Proposal:
-    """The number of instances that one policy asks for."""
+    """The number of instances that one policy asks for, given by its ARN; none of them when the target's bounds do."""
 
-    policy: Document
-    alarm: str
     capacity: int
+    cause: str
+    policy: str = ""
 
 
 @dataclass(frozen=True)
-class _Step:
-    """The latest change that a policy made: instances before it, and when it was done on the clock."""
+class _Change:
+    """The latest change that a policy made: instances before and after it, and when it was done on the clock."""
 
     before: int
     after: int
     done: float
 
 
-@dataclass
+@dataclass(frozen=True)
 class _UnderWay:
     proposal: Proposal
     before: int
@@ -91,7 +91,8 @@ class Scaling:
         self._clock = clock
         self._under_way: dict[str, _UnderWay] = {}
         self._tried: dict[str, float] = {}
-        self._steps: dict[str, _Step] = {}
+        self._changes: dict[str, _Change] = {}
+        self._registered: dict[str, Document] = {}
 
     def act(self) -> None:
         """Bring every target to what its policies ask for now, as far as cooldowns let it."""
@@ -108,6 +109,18 @@ class Scaling:
         self._settle(resource, current)
         if self._clock() < self._tried.get(resource, -math.inf) + _REPEAT_SECONDS * self._scale:
             return
+        chosen = self._choose(target, alarms, current)
+        if chosen is None or chosen.capacity == current:
+            return
+        self._tried[resource] = self._clock()
+        activity = _activity(target, chosen)
+        self.activities.appendleft(activity)
+        self._under_way[resource] = _UnderWay(chosen, current, activity)
+        _log.info("%s: %s %s", resource, activity["Description"], activity["Cause"])
+        self._instances.set(endpoint, variant, chosen.capacity)
+
+    def _choose(self, target: Document, alarms: Sequence[Document], current: int) -> Proposal | None:
+        """The largest of the policies' proposals within the target's bounds, which hold too when they are declared."""
         proposals = [
             proposal
             for policy in self._declared.policies_of(target)
@@ -115,47 +128,44 @@ class Scaling:
             if policy["PolicyARN"] in (alarm.get("AlarmActions") or [])
             and (proposal := self._propose(policy, alarm, current)) is not None
         ]
+        if self._registered.get(target["ResourceId"]) is not target:
+            self._registered[target["ResourceId"]] = target
+            proposals = proposals or [Proposal(current, "minimum or maximum capacity was set")]
         if not proposals:
-            return
+            return None
         chosen = max(proposals, key=lambda proposal: proposal.capacity)
-        wanted = min(max(chosen.capacity, int(target["MinCapacity"])), int(target["MaxCapacity"]))
-        if wanted == current:
-            return
-        self._tried[resource] = self._clock()
-        activity = _activity(target, chosen, wanted)
-        self.activities.appendleft(activity)
-        self._under_way[resource] = _UnderWay(Proposal(chosen.policy, chosen.alarm, wanted), current, activity)
-        _log.info("%s: %s", resource, activity["Cause"])
-        self._instances.set(endpoint, variant, wanted)
+        bounded = min(max(chosen.capacity, int(target["MinCapacity"])), int(target["MaxCapacity"]))
+        return replace(chosen, capacity=bounded)
 
     def _settle(self, resource: str, current: int) -> None:
         """Begin the cooldown of a change that is done; one that failed has none."""
         under_way = self._under_way.pop(resource, None)
         if under_way is None:
             return
-        wanted, done = under_way.proposal.capacity, self._clock()
-        reached = current == wanted
+        proposal = under_way.proposal
+        reached = current == proposal.capacity
         under_way.activity.update(EndTime=time.time(), StatusCode="Successful" if reached else "Failed")
         if reached:
-            self._steps[under_way.proposal.policy["PolicyARN"]] = _Step(under_way.before, wanted, done)
+            self._changes[proposal.policy] = _Change(under_way.before, current, self._clock())
 
     def _propose(self, policy: Document, alarm: Document, current: int) -> Proposal | None:
         """What a policy asks for whose alarm is in force; None when it asks for nothing, or its cooldown forbids it."""
         value = self._value(alarm)
         if value is None:
             return None
-        step = self._steps.get(policy["PolicyARN"])
-        since = math.inf if step is None else (self._clock() - step.done) / self._scale
+        last = self._changes.get(policy["PolicyARN"])
+        since = math.inf if last is None else (self._clock() - last.done) / self._scale
         # During its cooldown a policy counts what it added last as a part of what it adds now.
-        grew = step is not None and step.before < step.after and since < _cooldown(policy, "ScaleOutCooldown")
-        base = step.before if step is not None and grew else current
-        wanted = _wanted(policy, alarm, value, base)
+        grew = last is not None and last.before < last.after and since < _cooldown(policy, "ScaleOutCooldown")
+        wanted = _wanted(policy, alarm, value, last.before if last is not None and grew else current)
         if wanted is None:
             return None
-        if _is_for_less(policy, alarm):
-            shrank = step is not None and step.before > step.after and since < _cooldown(policy, "ScaleInCooldown")
-            return None if shrank else Proposal(policy, alarm["AlarmName"], min(wanted, current))
-        return Proposal(policy, alarm["AlarmName"], max(wanted, current))
+        cause = f"monitor alarm {alarm['AlarmName']} in state ALARM triggered policy {policy['PolicyName']}"
+        # Each direction has its own alarm.
+        if not str(alarm["ComparisonOperator"]).startswith("LessThan"):
+            return Proposal(max(wanted, current), cause, policy["PolicyARN"])
+        shrank = last is not None and last.before > last.after and since < _cooldown(policy, "ScaleInCooldown")
+        return None if shrank else Proposal(min(wanted, current), cause, policy["PolicyARN"])
 
 
 def _wanted(policy: Document, alarm: Document, value: float, base: int) -> int | None:
@@ -173,27 +183,21 @@ def _wanted(policy: Document, alarm: Document, value: float, base: int) -> int |
     return None
 
 
-def _is_for_less(policy: Document, alarm: Document) -> bool:
-    """Whether an alarm is there to take instances away; target tracking has one for either direction."""
-    return str(alarm["ComparisonOperator"]).startswith("LessThan")
-
-
 def _cooldown(policy: Document, name: str) -> float:
     if policy["PolicyType"] == "TargetTrackingScaling":
         return float(policy["TargetTrackingScalingPolicyConfiguration"].get(name, _COOLDOWN_SECONDS))
     return float(policy["StepScalingPolicyConfiguration"].get("Cooldown", _COOLDOWN_SECONDS))
 
 
-def _activity(target: Document, chosen: Proposal, wanted: int) -> Document:
+def _activity(target: Document, chosen: Proposal) -> Document:
     """The change as DescribeScalingActivities tells of it."""
     return {
         "ActivityId": str(uuid.uuid4()),
         "ServiceNamespace": target["ServiceNamespace"],
         "ResourceId": target["ResourceId"],
         "ScalableDimension": target["ScalableDimension"],
-        "Description": f"Setting desired instance count to {wanted}.",
-        "Cause": f"monitor alarm {chosen.alarm} in state ALARM triggered policy {chosen.policy['PolicyName']}: "
-        f"{wanted} instances",
+        "Description": f"Setting desired instance count to {chosen.capacity}.",
+        "Cause": chosen.cause,
         "StartTime": time.time(),
         "StatusCode": "InProgress",
     }

@@ -77,11 +77,11 @@ class Hosted:
         return str(self.bench.cloudwatch.describe_alarms(AlarmNames=[physical])["MetricAlarms"][0]["StateValue"])
 
     def policies(self) -> set[str]:
-        """The policies that scaling acted on so far, by the ends of their names."""
+        """The names of the policies that scaling acted on so far."""
         activities = self.bench.application_autoscaling.describe_scaling_activities(
             ServiceNamespace="sagemaker", ResourceId=f"endpoint/{self.name}/variant/all"
         )["ScalingActivities"]
-        return {activity["Cause"].partition("policy ")[2].partition(":")[0] for activity in activities}
+        return {activity["Cause"].rpartition(" ")[2] for activity in activities}
 
     def delete(self) -> None:
         self.bench.cloudformation.delete_stack(StackName=self.name)
@@ -131,6 +131,15 @@ def model_servers() -> int:
         with suppress(psutil.Error):
             found += "local.model_server.stub" in child.cmdline()
     return found
+
+
+def absent_target() -> dict[str, str]:
+    """What names the variant of an endpoint that there is none of."""
+    return {
+        "ServiceNamespace": "sagemaker",
+        "ResourceId": f"endpoint/{unique('none')}/variant/all",
+        "ScalableDimension": "sagemaker:variant:DesiredInstanceCount",
+    }
 
 
 def test_an_endpoint_without_work_sleeps_and_one_request_wakes_it(hosting: Workbench) -> None:
@@ -190,3 +199,54 @@ def test_a_model_that_answers_with_server_errors_raises_its_alarm(hosting: Workb
     eventually(told, 30)
     assert not any("ExpiredRequestsAlarm" in body for body in heard)
     hosted.delete()
+
+
+def test_a_policy_that_changes_keeps_two_alarms_which_go_with_its_target(hosting: Workbench) -> None:
+    scaling = hosting.application_autoscaling
+    target = absent_target()
+    metric = {"Namespace": "AWS/SageMaker", "MetricName": "ApproximateBacklogSizePerInstance", "Statistic": "Average"}
+    scaling.register_scalable_target(**target, MinCapacity=0, MaxCapacity=1)
+    for value in (5.0, 10.0):
+        put = scaling.put_scaling_policy(
+            **target,
+            PolicyName="backlog",
+            PolicyType="TargetTrackingScaling",
+            TargetTrackingScalingPolicyConfiguration={"TargetValue": value, "CustomizedMetricSpecification": metric},
+        )
+    [policy] = scaling.describe_scaling_policies(**target)["ScalingPolicies"]
+    assert policy["Alarms"] == put["Alarms"]
+    alarms = hosting.cloudwatch.describe_alarms(AlarmNamePrefix="TargetTracking-" + target["ResourceId"])[
+        "MetricAlarms"
+    ]
+    assert sorted(alarm["Threshold"] for alarm in alarms) == [9.0, 10.0]
+    scaling.deregister_scalable_target(**target)
+    assert scaling.describe_scaling_policies(ServiceNamespace="sagemaker")["ScalingPolicies"] == []
+    assert hosting.cloudwatch.describe_alarms()["MetricAlarms"] == []
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [
+        {
+            "PolicyType": "TargetTrackingScaling",
+            "TargetTrackingScalingPolicyConfiguration": {
+                "TargetValue": 5.0,
+                "PredefinedMetricSpecification": {"PredefinedMetricType": "SageMakerVariantInvocationsPerInstance"},
+            },
+        },
+        {
+            "PolicyType": "StepScaling",
+            "StepScalingPolicyConfiguration": {
+                "AdjustmentType": "PercentChangeInCapacity",
+                "StepAdjustments": [{"ScalingAdjustment": 50}],
+            },
+        },
+    ],
+)
+def test_a_policy_that_nothing_here_would_carry_out_is_refused(hosting: Workbench, policy: dict[str, Any]) -> None:
+    scaling = hosting.application_autoscaling
+    target = absent_target()
+    scaling.register_scalable_target(**target, MinCapacity=0, MaxCapacity=1)
+    with pytest.raises(scaling.exceptions.ValidationException):
+        scaling.put_scaling_policy(**target, PolicyName="p", **policy)
+    scaling.deregister_scalable_target(**target)

@@ -189,6 +189,22 @@ def test_an_endpoint_says_whether_it_takes_anything(status: str, state: str) -> 
         assert SageMakerEndpointStates(client).state("e") == state
 
 
+def test_an_endpoint_that_scaled_to_zero_takes_requests() -> None:
+    client = boto3.client("sagemaker")
+    asleep = {"VariantName": "all", "CurrentInstanceCount": 0, "DesiredInstanceCount": 0}
+    described = {
+        "EndpointName": "e",
+        "EndpointArn": "arn:aws:sagemaker:eu-central-1:123456789012:endpoint/e",
+        "EndpointStatus": "InService",
+        "ProductionVariants": [asleep],
+        "CreationTime": 1,
+        "LastModifiedTime": 1,
+    }
+    with Stubber(client) as stubber:
+        stubber.add_response("describe_endpoint", described, {"EndpointName": "e"})
+        assert SageMakerEndpointStates(client).state("e") == "InService"
+
+
 def test_an_endpoint_that_is_not_there_is_missing_and_a_throttle_is_an_error() -> None:
     client = boto3.client("sagemaker")
     with Stubber(client) as stubber:

@@ -41,15 +41,19 @@ class World:
     """One endpoint of `count` instances with both policies, the alarms in force and their metrics."""
 
     count: int | None = 0
+    smallest: int = 0
     largest: int = 8
     now: float = 0.0
     broken: bool = False
     alarms: list[dict[str, Any]] = field(default_factory=list)
     values: dict[str, float] = field(default_factory=dict)
+    declared: dict[str, Any] = field(default_factory=dict)
 
     def targets(self) -> list[dict[str, Any]]:
         names = {"ServiceNamespace": "sagemaker", "ResourceId": RESOURCE, "ScalableDimension": "count"}
-        return [{**names, "MinCapacity": 0, "MaxCapacity": self.largest}]
+        if not self.declared or self.declared["MinCapacity"] != self.smallest:
+            self.declared = {**names, "MinCapacity": self.smallest, "MaxCapacity": self.largest}
+        return [self.declared]
 
     def policies_of(self, target: dict[str, Any]) -> list[dict[str, Any]]:
         return [TRACKING, WAKE]
@@ -109,6 +113,18 @@ def test_a_backlog_above_the_target_gets_as_many_instances_as_it_needs(world: Wo
 def test_no_policy_goes_beyond_the_bounds_of_its_target(world: World, scaling: Scaling) -> None:
     world.alarm(high=1000)
     assert look(world, scaling) == world.largest
+
+
+def test_bounds_hold_once_they_are_declared_and_not_against_who_changes_the_endpoint(
+    world: World, scaling: Scaling
+) -> None:
+    world.smallest = 1
+    assert look(world, scaling) == 1
+    world.count = 0
+    assert look(world, scaling, 100) == 0
+    # Until a policy is invoked.
+    world.alarm(low=0)
+    assert look(world, scaling, 100) == 1
 
 
 def test_a_backlog_below_the_target_does_not_wake_an_endpoint_by_target_tracking(
