@@ -78,7 +78,8 @@ def add(name: str, stack_name: str, as_json: bool, active: bool | None, **given:
             endpoint = given["endpoint"] or _documented_endpoint(given["document"])
             brought = bring_endpoint(stack, draft, endpoint, active=active)
         else:
-            tell(f"looking up {given['jumpstart'] or given['content'] or given['image']}")
+            if kind != "image":
+                tell(f"asking the SageMaker SDK for {given['jumpstart'] or given['content']}")
             source = _source(stack, kind, given)
             parameters = _pairs("--parameter", given["parameters"])
             brought = bring_source(stack, draft, source, parameters=parameters, active=active, tell=tell)

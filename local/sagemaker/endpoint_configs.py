@@ -77,6 +77,7 @@ class EndpointConfigs:
             variant=variant["VariantName"],
             image=container["Image"],
             command=self._images.get(image_name(container["Image"])),
+            model_data=container.get("ModelDataUrl", ""),
             role=model["ExecutionRoleArn"],
             environment=container.get("Environment", {}),
             instance_count=variant["InitialInstanceCount"],

@@ -14,7 +14,8 @@ from local.sagemaker.instances import Instance
 from local.sagemaker.invocations import OutputSettings
 from local.sagemaker.metrics import EndpointMetrics
 from local.sagemaker.model_servers import ModelServer, ModelServerFailed
-from local.sagemaker.ports import Access
+from local.sagemaker.names import S3Uri
+from local.sagemaker.ports import Access, StorageError
 
 _log = logging.getLogger(__name__)
 
@@ -31,6 +32,7 @@ class Deployment:
     variant: str
     image: str
     command: Sequence[str] | None
+    model_data: str
     role: str
     environment: Mapping[str, str]
     instance_count: int
@@ -107,6 +109,7 @@ class Fleet:
         self._retiring.clear()
 
     def _launch(self, count: int, cancelled: threading.Event) -> list[Instance]:
+        self._check_model_data()
         servers = [self._new_server() for _ in range(count)]
         try:
             for server in servers:
@@ -123,6 +126,19 @@ class Fleet:
         for instance in instances:
             instance.open()
         return instances
+
+    def _check_model_data(self) -> None:
+        """The role must be able to read the artefact; the command that stands for the image has its own weights."""
+        uri = self.deployment.model_data
+        if not uri:
+            return
+        try:
+            self.access.objects.check_exists(S3Uri.parse(uri))
+        except (StorageError, ValueError) as e:
+            raise DeploymentFailed(
+                f"Could not access model data at {uri}: ensure that the role {self.deployment.role} has s3:GetObject "
+                f"and that the object is there ({e})"
+            ) from e
 
     def _new_server(self) -> ModelServer:
         deployment = self.deployment

@@ -19,7 +19,8 @@ def _members(text: str) -> frozenset[str]:
 # Paths of members by operation; lists are transparent, a path that ends in ".*" admits everything below it.
 _SUPPORTED: dict[str, frozenset[str]] = {
     "CreateModel": _members("""ModelName ExecutionRoleArn Tags.* VpcConfig.* EnableNetworkIsolation
-        PrimaryContainer.Image PrimaryContainer.Environment.* PrimaryContainer.ContainerHostname
+        PrimaryContainer.Image PrimaryContainer.ModelDataUrl
+        PrimaryContainer.Environment.* PrimaryContainer.ContainerHostname
         Containers.Image Containers.Environment.* Containers.ContainerHostname"""),
     "CreateEndpointConfig": _members("""EndpointConfigName Tags.* KmsKeyId VpcConfig.*
         EnableNetworkIsolation

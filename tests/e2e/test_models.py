@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
 import pytest
 
 from local.deployment import PROJECT
+from tests.contract.test_model_sources import SDK, specification
 from tests.e2e.pipeline import Pipeline, image
 from tests.e2e.test_commands import Terminal, allowing
 
@@ -69,3 +71,46 @@ def test_a_model_comes_is_tried_changes_and_goes_without_a_trace(
     assert added["endpoint"] not in stacks(pipeline)
     assert "no model 'second'" in engineer.refused("models", "show", "second")
     assert "no model 'second'" in engineer.refused("models", "remove", "second")
+
+
+def test_a_jumpstart_model_is_resolved_by_the_sdk_and_serves(
+    pipeline: Pipeline, engineer: Terminal, tmp_path: Path
+) -> None:
+    if not SDK.exists():
+        pytest.skip("the SageMaker SDK is not installed: `make setup-models`")
+    model, bucket = "pytorch-od-street", "jumpstart-cache-prod-us-east-1"
+    images = {
+        "regional_aliases": {"us-east-1": {"uri": IMAGE}},
+        "variants": {"g4dn": {"regional_properties": {"image_uri": "$uri"}}},
+    }
+    spec = specification(model, "1.0.0", hosting_instance_type_variants=images)
+    header = {"model_id": model, "version": "1.0.0", "min_version": "2.0.0", "spec_key": "spec.json"}
+    (tmp_path / "models_manifest.json").write_text(json.dumps([header]))
+    (tmp_path / "spec.json").write_text(json.dumps(spec))
+    overrides = {f"AWS_JUMPSTART_{name}_LOCAL_ROOT_DIR_OVERRIDE": str(tmp_path) for name in ("MANIFEST", "SPECS")}
+    terminal = Terminal({**engineer.environment, **overrides, "AUTOLABEL_SAGEMAKER": str(SDK)})
+    brought = ("models", "add", "street", "--jumpstart", model, "--inactive")
+
+    missing = terminal.refused(*brought, "--json")
+    assert f"s3://{bucket}/{spec['hosting_prepacked_artifact_key']}" in missing
+
+    s3 = pipeline.cloud.client("s3")
+    s3.create_bucket(Bucket=bucket)
+    s3.put_object(Bucket=bucket, Key=spec["hosting_prepacked_artifact_key"], Body=b"weights")
+    added = terminal.ask(*brought)
+    assert added["outcome"] == "added"
+    document = terminal.ask("models", "show", "street")["document"]
+    assert document["decoder"] == "jumpstart-detection"
+    assert pipeline.stack.labels.read("models/street/0001/model.tar.gz") == b"weights"
+
+    terminal.ask("models", "remove", "street")
+    assert pipeline.stack.labels.read("models/street/0001/model.tar.gz") is None
+
+
+def test_a_deployment_that_fails_says_why_and_leaves_nothing(pipeline: Pipeline, engineer: Terminal) -> None:
+    unknown = IMAGE.replace("choosy", "nobody")
+    said = engineer.refused("models", "add", "third", "--image", unknown, "--decoder", "jumpstart-detection", "--json")
+    assert "third.0001 was not deployed, and nothing of it is left: Endpoint failed" in said
+    assert "nobody" in said
+    assert not [name for name in stacks(pipeline) if "third" in name]
+    assert not list(pipeline.stack.labels.list("catalogue/models/third/"))

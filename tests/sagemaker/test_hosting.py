@@ -54,7 +54,7 @@ def test_a_configuration_needs_its_model(stand_in: StandIn) -> None:
 @pytest.mark.parametrize(
     ("container", "named"),
     [
-        ({"Image": "stub", "ModelDataUrl": "s3://b/m.tar.gz"}, "PrimaryContainer.ModelDataUrl"),
+        ({"Image": "stub", "ModelPackageName": "m"}, "PrimaryContainer.ModelPackageName"),
         ({"Image": "stub", "Mode": "MultiModel"}, "PrimaryContainer.Mode"),
         ({}, "PrimaryContainer"),
     ],
@@ -101,6 +101,14 @@ def test_an_unknown_image_fails_the_endpoint_by_name(stand_in: StandIn) -> None:
     described = stand_in.settled("ep")
     assert described["EndpointStatus"] == "Failed"
     assert "mask-rcnn" in described["FailureReason"]
+
+
+def test_a_missing_artefact_fails_the_endpoint_by_its_place(stand_in: StandIn) -> None:
+    container = {"Image": "stub", "ModelDataUrl": "s3://models/street.tar.gz"}
+    stand_in.sagemaker.create_model(ModelName="model", ExecutionRoleArn=ROLE, PrimaryContainer=container)
+    stand_in.create_config()
+    stand_in.sagemaker.create_endpoint(EndpointName="ep", EndpointConfigName="config")
+    assert "s3://models/street.tar.gz" in stand_in.settled("ep")["FailureReason"]
 
 
 def test_a_missing_topic_fails_the_endpoint_by_name(stand_in: StandIn) -> None:
