@@ -67,7 +67,8 @@ def place_artefact(stack: Stack, model_id: str, source: Source) -> str:
             elif source.source_dir:
                 for path in _files(source.source_dir):
                     out.add(path, f"code/{path.relative_to(source.source_dir)}")
-        s3.upload_file(str(packed), stack.labels.name, key)
+        with packed.open("rb") as body:
+            s3.upload_fileobj(body, stack.labels.name, key)
     return stack.labels.uri(key)
 
 

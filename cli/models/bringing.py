@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 import msgspec
+from botocore.exceptions import ClientError
 
 from autolabel.catalogue import Model, parse_model
 from autolabel.errors import DocumentRefused
@@ -32,9 +33,9 @@ def bring_endpoint(stack: Stack, draft: Model, endpoint: str, *, active: bool | 
     """Put a model behind an endpoint that is there into the catalogue; CommandError says what it lacks."""
     accept_endpoint(stack, endpoint)
     revisions = revisions_of(stack, draft.name)
-    there = _same(_current(stack, revisions), msgspec.structs.replace(draft, endpoint=endpoint))
-    if there:
-        return _already(stack, there, active)
+    current = _current(stack, revisions)
+    if current and _says_the_same(draft, current, endpoint):
+        return _already(stack, current, active)
     return _enter(stack, _final(draft, next_revision(revisions), endpoint), active)
 
 
@@ -54,9 +55,8 @@ def bring_source(
     revisions = revisions_of(stack, draft.name)
     current = _current(stack, revisions)
     if current and ModelStack(stack, current.endpoint).holds(fingerprint):
-        there = _same(current, draft)
-        if there:
-            return _already(stack, there, active)
+        if _says_the_same(draft, current, current.endpoint):
+            return _already(stack, current, active)
         asked_alike = (current.content_type, current.accept) == (draft.content_type, draft.accept)
         kept = msgspec.structs.replace(draft, answers_of=current.answers_of or current.revision)
         model = _final(kept if asked_alike else draft, next_revision(revisions), current.endpoint)
@@ -67,7 +67,7 @@ def bring_source(
     deployment = replace(deployment, model_data=place_artefact(stack, model.id, source))
     try:
         ModelStack(stack, model.endpoint).deploy(deployment, model.id, fingerprint, tell)
-    except CommandError:
+    except (CommandError, ClientError):
         delete_artefacts(stack, model.id)
         raise
     return _enter(stack, model, active)
@@ -88,13 +88,11 @@ def _current(stack: Stack, revisions: list[Model]) -> Model | None:
     return next((model for model in revisions if models.get(model.name) == model.revision), None)
 
 
-def _same(current: Model | None, draft: Model) -> Model | None:
-    """The current revision when the draft says nothing else."""
-    if current is None:
-        return None
-    kept = {"revision": current.revision, "answers_of": draft.answers_of or current.answers_of}
-    endpoint = current.endpoint if draft.endpoint == draft.name else draft.endpoint
-    return current if msgspec.structs.replace(draft, endpoint=endpoint, **kept) == current else None
+def _says_the_same(draft: Model, current: Model, endpoint: str) -> bool:
+    answers_of = draft.answers_of or current.answers_of
+    return (
+        msgspec.structs.replace(draft, revision=current.revision, endpoint=endpoint, answers_of=answers_of) == current
+    )
 
 
 def _final(draft: Model, revision: str, endpoint: str) -> Model:

@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from autolabel.listing import frozen_listing
-from cli.catalogue import change_index, read_index, revisions_of, unknown_model, without_model
+from cli.catalogue import change_index, next_revision, read_index, revisions_of, unknown_model, without_model
 from cli.errors import CommandError
 from cli.models.artefacts import delete_artefacts
-from cli.models.stacks import ModelStack
+from cli.models.stacks import ModelStack, endpoint_name
 from cli.stack import Stack
 
 _DRIVES_NAMED = 5
@@ -32,9 +32,11 @@ def remove_model(stack: Stack, name: str, *, force: bool, tell: Callable[[str], 
     """
     index = read_index(stack)
     revisions = revisions_of(stack, name)
+    # An addition that was interrupted has left a stack and no document.
+    unfinished = f"{name}.{next_revision(revisions)}"
     ours = {
         endpoint: deployed
-        for endpoint in sorted({model.endpoint for model in revisions})
+        for endpoint in sorted({endpoint_name(stack.name, unfinished), *(model.endpoint for model in revisions)})
         if (deployed := ModelStack(stack, endpoint)).belongs_to(name)
     }
     if name not in index.models and not ours:
@@ -58,9 +60,8 @@ def remove_model(stack: Stack, name: str, *, force: bool, tell: Callable[[str], 
         if endpoint not in used:
             deployed.delete(tell)
     kept = {model.endpoint for model in revisions} & used | {m.endpoint for m in revisions} - ours.keys()
-    for model in revisions:
-        if model.endpoint not in used:
-            delete_artefacts(stack, model.id)
+    for model_id in (unfinished, *(model.id for model in revisions if model.endpoint not in used)):
+        delete_artefacts(stack, model_id)
     return Removed(name, tuple(sorted(ours.keys() - used)), tuple(sorted(kept)), left.active)
 
 

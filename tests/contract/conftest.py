@@ -81,3 +81,12 @@ def bucket(request: pytest.FixtureRequest) -> Bucket:
         return FakeBucket("things")
     request.getfixturevalue("aws")
     return S3Bucket(create_bucket("things", shared_client("s3")), "things")
+
+
+@pytest.fixture
+def account(aws: None) -> Any:
+    """A deployed stack without models."""
+    # It makes its buckets and its ledger with this very module.
+    from tests.contract.model_account import Account
+
+    return Account()

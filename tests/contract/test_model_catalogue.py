@@ -1,0 +1,98 @@
+"""The catalogue's index and documents as `autolabel models` writes them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from autolabel.catalogue import CatalogueIndex
+from cli.catalogue import add_model, change_index, find_revision, read_index, with_model, without_model
+from cli.errors import CommandError
+from cli.models.documents import draft_model
+from tests.contract.model_account import (
+    Account,
+    bring,
+    draft,
+)
+from tests.fakes.answers import DETECTOR
+
+
+def test_two_who_add_at_once_both_stay(account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+    other = msgspec.structs.replace(DETECTOR, name="other")
+
+    def meanwhile(index: CatalogueIndex) -> CatalogueIndex:
+        if "other" not in index.models:
+            monkeypatch.undo()
+            add_model(account.stack, other)
+        return with_model(index, DETECTOR, None)
+
+    change_index(account.stack, meanwhile)
+    assert read_index(account.stack) == CatalogueIndex(
+        {"other": other.revision, DETECTOR.name: DETECTOR.revision}, ("other", DETECTOR.name)
+    )
+
+
+def test_a_catalogue_that_changes_without_end_is_given_up(account: Account) -> None:
+    count = iter(range(100))
+
+    def change(index: CatalogueIndex) -> CatalogueIndex:
+        add_model(account.stack, msgspec.structs.replace(DETECTOR, name=f"n{next(count)}"), active=False)
+        return without_model(index, "n0")
+
+    with pytest.raises(CommandError, match="give the command again"):
+        change_index(account.stack, change)
+
+
+def test_no_more_models_are_active_than_label_a_drive(account: Account) -> None:
+    for n in range(8):
+        add_model(account.stack, msgspec.structs.replace(DETECTOR, name=f"n{n}"))
+    with pytest.raises(CommandError, match="--inactive"):
+        bring(account)
+    assert account.formation.created == []
+    assert bring(account, active=False).outcome == "added"
+
+
+def test_an_unknown_model_is_refused_with_the_nearest(account: Account) -> None:
+    add_model(account.stack, DETECTOR)
+    with pytest.raises(CommandError, match=f"known are {DETECTOR.name}; did you mean {DETECTOR.name}"):
+        find_revision(account.stack, DETECTOR.name + "s")
+
+
+def test_a_coco_model_needs_no_class_map() -> None:
+    assert draft().classes["stop sign"] == "traffic sign"
+
+
+@pytest.mark.parametrize(
+    ("classes", "said"),
+    [
+        ({"person": "persn"}, "'persn', which is unknown; known are car, .*did you mean person"),
+        ([1], "is no JSON object"),
+        ({}, "maps no class"),
+    ],
+)
+def test_a_class_map_with_a_mistake_is_refused(classes: Any, said: str, tmp_path: Path) -> None:
+    file = tmp_path / "classes.json"
+    file.write_text(json.dumps(classes))
+    with pytest.raises(CommandError, match=said):
+        draft_model("street", None, file, "jumpstart-detection", {})
+
+
+def test_an_unknown_decoder_is_refused_with_the_known_and_the_nearest() -> None:
+    with pytest.raises(CommandError, match=r"known are .*jumpstart-detection.*did you mean jumpstart-detection"):
+        draft(decoder="jumpstart-detektion")
+
+
+def test_without_a_decoder_the_known_ones_are_named() -> None:
+    with pytest.raises(CommandError, match=r"--decoder with one of .*jumpstart-detection"):
+        draft_model("street", None, None, None, {})
+
+
+def test_options_win_over_the_document(tmp_path: Path) -> None:
+    file = tmp_path / "street.json"
+    file.write_bytes(msgspec.json.encode(DETECTOR))
+    found = draft_model("street", file, None, None, {"threshold": 0.75, "weight": None})
+    assert (found.name, found.threshold, found.classes) == ("street", 0.75, DETECTOR.classes)

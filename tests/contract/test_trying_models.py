@@ -1,0 +1,57 @@
+"""What `autolabel models test` makes of answers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from autolabel.catalogue import Model
+from cli.errors import CommandError
+from cli.models.trial import try_model
+from tests.contract.model_account import (
+    Account,
+)
+from tests.fakes.answers import DETECTOR
+from tests.fakes.images import png_header
+
+
+def attempt(account: Account, picture: Path, model: Model = DETECTOR) -> Any:
+    return try_model(account.stack, model, picture, patience=0.01, tell=lambda text: None)
+
+
+@pytest.fixture
+def picture(tmp_path: Path) -> Path:
+    path = tmp_path / "street.png"
+    path.write_bytes(png_header(640, 360))
+    return path
+
+
+def test_a_trial_asks_under_a_name_that_collect_takes_for_a_strangers(account: Account, picture: Path) -> None:
+    trial = attempt(account, picture)
+    assert trial.detections
+    asked = account.runtime.asked
+    assert asked["InputLocation"].startswith("s3://labels/models/_trials/")
+    assert len(asked["Filename"]) <= 32
+    assert list(account.stack.labels.list("")) == []
+
+
+def test_an_answer_that_the_decoder_cannot_read_names_the_decoder_that_can(account: Account, picture: Path) -> None:
+    account.runtime.body = b'[{"score": 0.9, "label": "car", "box": {"xmin": 1, "ymin": 2, "xmax": 30, "ymax": 40}}]'
+    trial = attempt(account, picture)
+    assert trial.refused
+    assert trial.detections == ()
+
+
+def test_a_model_that_fails_on_the_picture_says_why(account: Account, picture: Path) -> None:
+    account.runtime.fails, account.runtime.body = True, b"CUDA out of memory"
+    with pytest.raises(CommandError, match="failed on the picture: CUDA out of memory"):
+        attempt(account, picture)
+    assert list(account.stack.labels.list("models/")) == []
+
+
+def test_a_trial_is_given_up_when_nothing_comes(account: Account, picture: Path) -> None:
+    account.runtime.silent = True
+    with pytest.raises(CommandError, match=r"has not answered within 0\.01 s.*--wait"):
+        attempt(account, picture)
