@@ -1,0 +1,48 @@
+"""Fitting a model's calibrations from frames of which the truth is known."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import msgspec
+import numpy as np
+
+from autolabel.calibration import Calibration
+from autolabel.calibration_fit import fit_calibration
+from autolabel.catalogue import Model
+from autolabel.detections import Detection
+from cli.truth import Guess, Truth, judge
+
+# A detection is of an object when their boxes overlap so far; scorers' usual least.
+IOU = 0.5
+
+
+class KnownFrame(NamedTuple):
+    """What a model found in a frame, and what is there by class of the taxonomy; other classes are not judged."""
+
+    found: Sequence[Detection]
+    truth: Mapping[str, Sequence[Truth]]
+
+
+def calibrate(model: Model, frames: Sequence[KnownFrame], min_height: float = 0.0) -> Model:
+    """The model with calibrations fitted on frames, for those of its classes that they know."""
+    known = {name for frame in frames for name in frame.truth} & set(model.classes.values())
+    fitted = {name: fit_class(name, frames, min_height) for name in sorted(known)}
+    return msgspec.structs.replace(model, calibration={**model.calibration, **fitted})
+
+
+def fit_class(name: str, frames: Sequence[KnownFrame], min_height: float = 0.0) -> Calibration:
+    """The calibration of one class: of raw scores, whatever calibration the detections went through."""
+    verdicts = judge(
+        [
+            ([Guess(d.box, d.score) for d in frame.found if d.name == name], frame.truth[name])
+            for frame in frames
+            if name in frame.truth
+        ],
+        [IOU],
+        min_height,
+    )
+    scores = np.concatenate([v.confidences[~v.ignored[0]] for v in verdicts])
+    hits = np.concatenate([v.hits[0][~v.ignored[0]] for v in verdicts])
+    return fit_calibration(scores.tolist(), hits.tolist(), sum(v.objects for v in verdicts))

@@ -1,0 +1,73 @@
+"""What the merge is held to, as far as these models and frames can tell."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from cli.kitti import GROUPS
+from tests.quality.figures import Comparison, describe
+from tests.quality.precision import Floats
+from tests.quality.systems import CALIBRATED, FUSED
+
+# The project's aims (issue 4): least differences from the best single model, least values, most cost of a control.
+LEAST_DIFFERENCE = -0.02
+LEAST_VEHICLES = {"ap50": 0.90, "ap70": 0.74}
+LEAST_PRECISION_GAIN = 0.05
+LEAST_EDITS_SAVED = 0.20
+MOST_CONTROL_COST = 0.01
+
+
+class Aim(NamedTuple):
+    """`values`: what was measured, for each resample; it should be at least `limit`."""
+
+    name: str
+    values: Floats
+    limit: float
+
+    @property
+    def met(self) -> bool:
+        return bool(self.values[0] >= self.limit - 1e-9)
+
+    def as_json(self) -> dict[str, object]:
+        return {"name": self.name, "limit": self.limit, "met": self.met, **describe(self.values)}
+
+
+def aims_of(comparison: Comparison) -> Iterator[Aim]:
+    """The aims of the merge with and without calibration; nothing where nothing was merged."""
+    known = {system.name for system in comparison.systems}
+    for merged in (FUSED, FUSED + CALIBRATED):
+        if merged in known:
+            yield from _aims(comparison, merged)
+
+
+def _aims(comparison: Comparison, merged: str) -> Iterator[Aim]:
+    figures = comparison.figures
+    for name in comparison.classes:
+        best = comparison.best_alone(name)
+        if figures[best, name].ap50[0] > 0.0:
+            gain = figures[merged, name].ap50 - figures[best, name].ap50
+            yield Aim(f"{merged}: AP50 of {name} above {best}", gain, LEAST_DIFFERENCE)
+    for name in GROUPS:
+        if name in comparison.classes:
+            best = comparison.best_alone(name)
+            recall = figures[best, name].recall
+            gain = figures[merged, name].precision_at(recall) - figures[best, name].precision_at(recall)
+            limit = LEAST_PRECISION_GAIN if name == "vehicle" else -np.inf
+            yield Aim(f"{merged}: precision of {name} above {best} at its recall {recall:.2f}", gain, limit)
+    if "vehicle" in comparison.classes:
+        for name, limit in LEAST_VEHICLES.items():
+            yield Aim(f"{merged}: {name} of vehicle", getattr(figures[merged, "vehicle"], name), limit)
+    least = comparison.least_edits_alone()
+    saved = 1.0 - comparison.edits_per_frame(merged) / comparison.edits_per_frame(least)
+    yield Aim(f"{merged}: share of edits saved of {least}", saved, LEAST_EDITS_SAVED)
+    plain = merged.removesuffix(CALIBRATED)
+    suffix = merged.removeprefix(plain)
+    for control in ("random", "shifted"):
+        for name in GROUPS:
+            if name in comparison.classes:
+                with_control = figures[f"{plain} + {control}{suffix}", name].ap50
+                cost = with_control - figures[merged, name].ap50
+                yield Aim(f"{merged}: AP50 of {name} with {control} above without", cost, -MOST_CONTROL_COST)

@@ -1,0 +1,125 @@
+"""The systems that are compared: models alone, the product's merge, other merges, and merges with a useless model."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+import msgspec
+
+from autolabel.catalogue import Model
+from autolabel.decoding import decode_answer
+from autolabel.detections import Detection, Detections
+from autolabel.labelling import FrameLabels, label_frame
+from autolabel.taxonomy import current_taxonomy
+from cli.calibrating import KnownFrame, calibrate
+from cli.kitti import SCORED, LabelledFrame, Level, truths
+from tests.quality import baselines, controls
+
+# Calibrations are fitted on all frames but those of a fold, and applied to the fold: never to what they were fitted on.
+FOLDS = 5
+CALIBRATED = ", calibrated"
+FUSED = "fused"
+_LABELS = frozenset(current_taxonomy().names)
+
+
+class Entrant(NamedTuple):
+    """A model and what it found in each frame; confidences as its own calibration says."""
+
+    model: Model
+    found: Sequence[Sequence[Detection]]
+
+
+class System(NamedTuple):
+    """What is scored: labels for each frame. `alone`: the one model that it consists of, empty for a merge."""
+
+    name: str
+    labels: Sequence[FrameLabels]
+    alone: str = ""
+
+
+def decode_answers(model: Model, answers: Sequence[bytes], frames: Sequence[LabelledFrame]) -> Entrant:
+    """A model's answers through the product's decoder."""
+    pairs = zip(answers, frames, strict=True)
+    return Entrant(model, [decode_answer([answer], model, f.width, f.height)[0] for answer, f in pairs])
+
+
+def all_systems(entrants: Sequence[Entrant], frames: Sequence[LabelledFrame], level: Level) -> Iterator[System]:
+    """Every system that these models make up, the single models first; the strongest of the catalogue comes first."""
+    fitted = [cross_fit(entrant, frames, level) for entrant in entrants]
+    for entrant, folded in zip(entrants, fitted, strict=True):
+        name = entrant.model.name
+        yield System(name, merge([_unfolded(entrant)], frames), name)
+        yield System(name + CALIBRATED, merge([folded], frames), name)
+    if len(entrants) < 2:
+        return
+    plain = [_unfolded(entrant) for entrant in entrants]
+    yield System(FUSED, merge(plain, frames))
+    yield System(FUSED + CALIBRATED, merge(fitted, frames))
+    yield System("suppression across models", merge_otherwise(baselines.merge_by_suppression, entrants, frames))
+    yield System("weighted boxes (ensemble-boxes)", merge_otherwise(baselines.merge_by_boxes, entrants, frames))
+    for control in (_random(frames), _shifted(entrants[0])):
+        name = f"{FUSED} + {control.model.name}"
+        yield System(name, merge([*plain, _unfolded(control)], frames))
+        yield System(name + CALIBRATED, merge([*fitted, cross_fit(control, frames, level)], frames))
+
+
+Voice = Sequence[tuple[Model, Sequence[Detection]]]
+
+
+def cross_fit(entrant: Entrant, frames: Sequence[LabelledFrame], level: Level) -> Voice:
+    """For each frame the model as calibrated without that frame's fold, and its detections so."""
+    known = [
+        KnownFrame(found, {name: truths(frame.objects, SCORED[name], level) for name in SCORED if name in _LABELS})
+        for found, frame in zip(entrant.found, frames, strict=True)
+    ]
+    folds = [index * FOLDS // len(frames) for index in range(len(frames))]
+    models = {
+        fold: calibrate(entrant.model, [k for k, of in zip(known, folds, strict=True) if of != fold], level.min_height)
+        for fold in set(folds)
+    }
+    return [(models[fold], _recalibrate(models[fold], found)) for fold, found in zip(folds, entrant.found, strict=True)]
+
+
+def merge(voices: Sequence[Voice], frames: Sequence[LabelledFrame]) -> list[FrameLabels]:
+    """The product's labels of each frame."""
+    labels = []
+    for frame, *seen in zip(frames, *voices, strict=True):
+        found = [d for _, detections in seen for d in detections]
+        models = [model for model, _ in seen]
+        labels.append(label_frame(found, models, frame.width, frame.height, labels=_LABELS, ego_mask=None))
+    return labels
+
+
+def merge_otherwise(
+    how: Callable[[baselines.Found, int, int], Detections],
+    entrants: Sequence[Entrant],
+    frames: Sequence[LabelledFrame],
+) -> list[FrameLabels]:
+    """A baseline's labels of each frame, with the thresholds of the first model."""
+    labels = []
+    for index, frame in enumerate(frames):
+        merged = how([(e.model, e.found[index]) for e in entrants], frame.width, frame.height)
+        kept = tuple(d for d in merged if d.confidence >= entrants[0].model.threshold_of(d.name))
+        chosen = Detections(frame.width, frame.height, kept)
+        labels.append(FrameLabels(merged, chosen, Counter()))
+    return labels
+
+
+def _unfolded(entrant: Entrant) -> Voice:
+    return [(entrant.model, found) for found in entrant.found]
+
+
+def _recalibrate(model: Model, found: Sequence[Detection]) -> list[Detection]:
+    return [msgspec.structs.replace(d, confidence=model.calibration_of(d.name).confidence(d.score)) for d in found]
+
+
+def _random(frames: Sequence[LabelledFrame]) -> Entrant:
+    model = controls.random_model()
+    return Entrant(model, [controls.random_detections(model, f.width, f.height, i) for i, f in enumerate(frames)])
+
+
+def _shifted(entrant: Entrant) -> Entrant:
+    model = controls.shifted_model(entrant.model)
+    return Entrant(model, controls.shifted_detections(model, entrant.found))

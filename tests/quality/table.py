@@ -1,0 +1,75 @@
+"""What a person reads of the figures."""
+
+from __future__ import annotations
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from tests.quality.aims import Aim
+from tests.quality.edits import Edits
+from tests.quality.figures import Comparison
+from tests.quality.precision import Floats, interval
+
+
+def print_classes(console: Console, comparison: Comparison, title: str) -> None:
+    """One line for a system and scored class, with a rule between classes."""
+    table = _table(title, "class", "system")
+    for heading in ("AP50", "AP70", "AP50:95", "precision", "recall", "precision at the best's recall"):
+        table.add_column(heading, justify="right")
+    for name in comparison.classes:
+        best = comparison.best_alone(name)
+        recall = comparison.figures[best, name].recall
+        for index, system in enumerate(comparison.systems):
+            figures = comparison.figures[system.name, name]
+            table.add_row(
+                f"{name} ({comparison.objects(name)})" if not index else "",
+                system.name + (" *" if system.name == best else ""),
+                *(_with_interval(values) for values in (figures.ap50, figures.ap70, figures.ap)),
+                _share(figures.precision),
+                _share(figures.recall),
+                _with_interval(figures.precision_at(recall)) if recall > 0 else "-",
+                end_section=index + 1 == len(comparison.systems),
+            )
+    console.print(table)
+
+
+def print_edits(console: Console, comparison: Comparison) -> None:
+    """One line a system."""
+    table = _table("Edits per frame", "system")
+    for kind in (*Edits._fields, "total"):
+        table.add_column(kind, justify="right")
+    for system in comparison.systems:
+        mean = np.mean(comparison.edits[system.name], axis=0)
+        table.add_row(
+            system.name, *(f"{value:.2f}" for value in mean), _with_interval(comparison.edits_per_frame(system.name), 2)
+        )
+    console.print(table)
+
+
+def print_aims(console: Console, aims: list[Aim]) -> None:
+    """One line an aim."""
+    table = _table("Aims", "what")
+    for heading in ("measured", "at least", ""):
+        table.add_column(heading, justify="right")
+    for aim in aims:
+        judged = np.isfinite(aim.limit)
+        verdict = ("[green]met[/]" if aim.met else "[bold red]NOT MET[/]") if judged else "[dim]-[/]"
+        table.add_row(aim.name, _with_interval(aim.values), f"{aim.limit:.2f}" if judged else "", verdict)
+    console.print(table)
+
+
+def _table(title: str, *columns: str) -> Table:
+    table = Table(title=title, title_justify="left")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table
+
+
+def _with_interval(values: Floats, digits: int = 3) -> str:
+    low, high = interval(values[1:])
+    return f"{_share(float(values[0]), digits)} [dim]{_share(low, digits)} to {_share(high, digits)}[/]"
+
+
+def _share(value: float, digits: int = 3) -> str:
+    return "-" if np.isnan(value) else f"{value:.{digits}f}"
