@@ -13,8 +13,9 @@ from rich.console import Console
 
 from cli.catalogue import read_document
 from cli.kitti import GROUPS, LEVELS, LabelledFrame, read_labelled_folder
+from local.demo import SERVERS
 from tests.quality.aims import Aim, aims_of
-from tests.quality.answers import SERVERS, read_answers
+from tests.quality.answers import read_answers
 from tests.quality.edits import Edits
 from tests.quality.figures import RESAMPLES, Comparison, describe
 from tests.quality.sheet import write_sheet
@@ -33,7 +34,7 @@ _SAID = (
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--labels", type=click.Path(path_type=Path), required=True, help="A labelled folder in KITTI's format.")
-@click.option("--models", default=" ".join(SERVERS), show_default=True, help="Names of models/*.json, strongest first.")
+@click.option("--models", default=" ".join(SERVERS), show_default=True, help="Names of models/*.json.")
 @click.option("--level", "level_name", type=click.Choice(list(LEVELS)), default="hard", show_default=True)
 @click.option("--output", type=click.Path(file_okay=False, path_type=Path), default=_ROOT / "build" / "quality")
 def main(labels: Path, models: str, level_name: str, output: Path) -> None:

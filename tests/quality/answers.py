@@ -13,17 +13,12 @@ from pathlib import Path
 
 from autolabel.catalogue import Model
 from cli.errors import CommandError
+from local.demo import SERVERS
 from local.sagemaker.model_servers import ModelServer, ModelServerFailed
 
 _PROJECT = Path(__file__).resolve().parents[2]
 _STARTUP_SECONDS = 60.0
 _REQUEST_SECONDS = 120.0
-# The modules of local/ that serve the models of models/*.json.
-SERVERS = {
-    "yolox-nano": "local.model_server.yolox",
-    "yolox-tiles": "local.model_server.yolox_tiles",
-    "ssd-mobilenet": "local.model_server.ssd",
-}
 
 
 def read_answers(model: Model, images: Sequence[Path], kept: Path) -> list[bytes]:

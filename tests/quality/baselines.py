@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 from ensemble_boxes import nms, weighted_boxes_fusion
 
-from autolabel.catalogue import Model
 from autolabel.detections import Detection, Detections, repair_box
+from autolabel.fusion import Seen
 from autolabel.taxonomy import current_taxonomy
 
 # The defaults of ensemble-boxes' examples.
@@ -18,16 +18,15 @@ _WBF_IOU = 0.55
 _NAMES = current_taxonomy().names
 
 Floats = npt.NDArray[np.float64]
-Found = Sequence[tuple[Model, Sequence[Detection]]]
 
 
-def merge_by_suppression(found: Found, width: int, height: int) -> Detections:
+def merge_by_suppression(found: Sequence[Seen], width: int, height: int) -> Detections:
     """Non-maximum suppression within each class over the detections of all models."""
     boxes, scores, labels = _inputs(found, width, height)
     return _outputs(nms(boxes, scores, labels, iou_thr=_NMS_IOU), width, height)
 
 
-def merge_by_boxes(found: Found, width: int, height: int) -> Detections:
+def merge_by_boxes(found: Sequence[Seen], width: int, height: int) -> Detections:
     """Weighted boxes fusion over all models, each as if independent, with the weights of the catalogue."""
     boxes, scores, labels = _inputs(found, width, height)
     weights = [model.weight for model, _ in found]
@@ -35,7 +34,7 @@ def merge_by_boxes(found: Found, width: int, height: int) -> Detections:
 
 
 def _inputs(
-    found: Found, width: int, height: int
+    found: Sequence[Seen], width: int, height: int
 ) -> tuple[list[list[list[float]]], list[list[float]], list[list[int]]]:
     size = np.array([width, height, width, height], float)
     boxes = [[(np.array(d.box) / size).tolist() for d in detections] for _, detections in found]

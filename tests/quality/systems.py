@@ -11,6 +11,7 @@ import msgspec
 from autolabel.catalogue import Model
 from autolabel.decoding import decode_answer
 from autolabel.detections import Detection, Detections
+from autolabel.fusion import Seen
 from autolabel.labelling import FrameLabels, label_frame
 from autolabel.taxonomy import current_taxonomy
 from cli.calibrating import KnownFrame, calibrate
@@ -46,7 +47,7 @@ def decode_answers(model: Model, answers: Sequence[bytes], frames: Sequence[Labe
 
 
 def all_systems(entrants: Sequence[Entrant], frames: Sequence[LabelledFrame], level: Level) -> Iterator[System]:
-    """Every system that these models make up, the single models first; the strongest of the catalogue comes first."""
+    """Every system that these models make up, the single models first."""
     fitted = [cross_fit(entrant, frames, level) for entrant in entrants]
     for entrant, folded in zip(entrants, fitted, strict=True):
         name = entrant.model.name
@@ -59,13 +60,13 @@ def all_systems(entrants: Sequence[Entrant], frames: Sequence[LabelledFrame], le
     yield System(FUSED + CALIBRATED, merge(fitted, frames))
     yield System("suppression across models", merge_otherwise(baselines.merge_by_suppression, entrants, frames))
     yield System("weighted boxes (ensemble-boxes)", merge_otherwise(baselines.merge_by_boxes, entrants, frames))
-    for control in (_random(frames), _shifted(entrants[0])):
+    for control in (_random(frames), _shifted(max(entrants, key=lambda e: e.model.weight))):
         name = f"{FUSED} + {control.model.name}"
         yield System(name, merge([*plain, _unfolded(control)], frames))
         yield System(name + CALIBRATED, merge([*fitted, cross_fit(control, frames, level)], frames))
 
 
-Voice = Sequence[tuple[Model, Sequence[Detection]]]
+Voice = Sequence[Seen]
 
 
 def cross_fit(entrant: Entrant, frames: Sequence[LabelledFrame], level: Level) -> Voice:
@@ -79,28 +80,28 @@ def cross_fit(entrant: Entrant, frames: Sequence[LabelledFrame], level: Level) -
         fold: calibrate(entrant.model, [k for k, of in zip(known, folds, strict=True) if of != fold], level.min_height)
         for fold in set(folds)
     }
-    return [(models[fold], _recalibrate(models[fold], found)) for fold, found in zip(folds, entrant.found, strict=True)]
+    return [
+        Seen(models[fold], _recalibrate(models[fold], found)) for fold, found in zip(folds, entrant.found, strict=True)
+    ]
 
 
 def merge(voices: Sequence[Voice], frames: Sequence[LabelledFrame]) -> list[FrameLabels]:
     """The product's labels of each frame."""
     labels = []
     for frame, *seen in zip(frames, *voices, strict=True):
-        found = [d for _, detections in seen for d in detections]
-        models = [model for model, _ in seen]
-        labels.append(label_frame(found, models, frame.width, frame.height, labels=_LABELS, ego_mask=None))
+        labels.append(label_frame(seen, "front", frame.width, frame.height, labels=_LABELS, ego_mask=None))
     return labels
 
 
 def merge_otherwise(
-    how: Callable[[baselines.Found, int, int], Detections],
+    how: Callable[[Sequence[Seen], int, int], Detections],
     entrants: Sequence[Entrant],
     frames: Sequence[LabelledFrame],
 ) -> list[FrameLabels]:
     """A baseline's labels of each frame, with the thresholds of the first model."""
     labels = []
     for index, frame in enumerate(frames):
-        merged = how([(e.model, e.found[index]) for e in entrants], frame.width, frame.height)
+        merged = how([Seen(e.model, e.found[index]) for e in entrants], frame.width, frame.height)
         kept = tuple(d for d in merged if d.confidence >= entrants[0].model.threshold_of(d.name))
         chosen = Detections(frame.width, frame.height, kept)
         labels.append(FrameLabels(merged, chosen, Counter()))
@@ -108,7 +109,7 @@ def merge_otherwise(
 
 
 def _unfolded(entrant: Entrant) -> Voice:
-    return [(entrant.model, found) for found in entrant.found]
+    return [Seen(entrant.model, found) for found in entrant.found]
 
 
 def _recalibrate(model: Model, found: Sequence[Detection]) -> list[Detection]:
