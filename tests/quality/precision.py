@@ -33,7 +33,10 @@ class Curve:
         judged = ~np.concatenate([v.ignored[threshold] for v in verdicts])
         confidences = np.concatenate([v.confidences for v in verdicts])[judged]
         hits = np.concatenate([v.hits[threshold] for v in verdicts])[judged]
+        self._points = len(hits), int(hits.sum())
         order = np.argsort(-confidences, kind="stable")
+        # What comes after the last hit changes neither precision at any recall nor the average.
+        order = order[: int(np.flatnonzero(hits[order])[-1]) + 1 if hits.any() else 0]
         self._frames = frames[judged][order].astype(np.intp)
         self._hits = hits[order]
         self._objects = np.array([v.objects for v in verdicts], np.float64)
@@ -71,7 +74,7 @@ class Curve:
 
     def operating_point(self) -> tuple[float, float]:
         """Precision and recall of all guesses together; NaN for a share of nothing."""
-        right, count, objects = float(self._hits.sum()), len(self._hits), float(self._objects.sum())
+        (count, right), objects = self._points, float(self._objects.sum())
         return (right / count if count else np.nan, right / objects if objects else np.nan)
 
     def _sums(self, resamples: Floats) -> tuple[Floats, Floats, Floats]:

@@ -56,6 +56,10 @@ def all_systems(entrants: Sequence[Entrant], frames: Sequence[LabelledFrame], le
     if len(entrants) < 2:
         return
     plain = [_unfolded(entrant) for entrant in entrants]
+    for network in dict.fromkeys(entrant.model.view_of for entrant in entrants):
+        views = [voice for voice, entrant in zip(plain, entrants, strict=True) if entrant.model.view_of == network]
+        if 1 < len(views) < len(entrants):
+            yield System(f"{len(views)} views of {network}", merge(views, frames))
     yield System(FUSED, merge(plain, frames))
     yield System(FUSED + CALIBRATED, merge(fitted, frames))
     yield System("suppression across models", merge_otherwise(baselines.merge_by_suppression, entrants, frames))

@@ -17,7 +17,7 @@ def print_classes(console: Console, comparison: Comparison, title: str) -> None:
     table = _table(title, "class", "system")
     for heading in ("AP50", "AP70", "AP50:95", "precision", "recall", "precision at the best's recall"):
         table.add_column(heading, justify="right")
-    for name in comparison.classes:
+    for name in comparison.found:
         best = comparison.best_alone(name)
         recall = comparison.figures[best, name].recall
         for index, system in enumerate(comparison.systems):
@@ -32,6 +32,10 @@ def print_classes(console: Console, comparison: Comparison, title: str) -> None:
                 end_section=index + 1 == len(comparison.systems),
             )
     console.print(table)
+    if unseen := [
+        f"{name} ({comparison.objects(name)})" for name in comparison.classes if name not in comparison.found
+    ]:
+        console.print(f"No system finds any {', '.join(unseen)}.")
 
 
 def print_edits(console: Console, comparison: Comparison) -> None:
