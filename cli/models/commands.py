@@ -156,6 +156,37 @@ def remove(name: str, force: bool, as_json: bool, stack_name: str) -> None:
     return None
 
 
+@models.command("calibrate")
+@click.argument("name")
+@click.option("--drive", required=True, help="A drive that the model has labelled.")
+@click.option("--run", help="The run of the drive; without it, the latest.")
+@click.option("--labels", type=_FILE, help="The labelled folder (KITTI's format) that the drive was uploaded from.")
+@json_option
+@stack_option
+def calibrate(name: str, drive: str, run: str | None, labels: Path | None, as_json: bool, stack_name: str) -> None:
+    """Fit what the scores of the model NAME are worth to what people verified in DRIVE, or to a labelled folder.
+
+    The model gets a new revision, which reads the answers that there are: relabelling costs no inference.
+    """
+    # numpy and pycocotools, which no other command needs.
+    from cli.models.calibration import calibrate_model
+
+    fitted = calibrate_model(Stack.find(stack_name), name, drive, run, labels)
+    if as_json:
+        return _print_json({"id": fitted.model.id, "frames": fitted.frames, "calibration": fitted.model.calibration})
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
+    for column in ("class", "slope", "offset", "recall", "a score of 0.5 is worth"):
+        table.add_column(column)
+    for class_name, c in fitted.model.calibration.items():
+        table.add_row(class_name, f"{c.slope:.2f}", f"{c.offset:+.2f}", f"{c.recall:.2f}", f"{c.confidence(0.5):.2f}")
+    console.print(table, highlight=False)
+    console.print(
+        f"{fitted.model.id}, fitted on {fitted.frames} frames, is in the catalogue; relabel drives to use it",
+        highlight=False,
+    )
+    return None
+
+
 @models.command("test")
 @click.argument("name")
 @click.argument("image", type=_FILE)
