@@ -115,7 +115,7 @@ class S3Bucket:
         return True
 
     def write_over(self, key: str, body: bytes, etag: str, content_type: str = "application/json") -> bool:
-        """Write an object in place of the one that has this ETag, or of none when it is empty; False when it changed."""
+        """Write an object in place of the one with this ETag, or of none when it is empty; False when it changed."""
         condition: dict[str, Any] = {"IfMatch": f'"{etag}"'} if etag else {"IfNoneMatch": "*"}
         try:
             self._s3.put_object(Bucket=self.name, Key=key, Body=body, ContentType=content_type, **condition)
