@@ -13,17 +13,10 @@ from hypothesis import strategies as st
 
 from autolabel.calibration import Calibration
 from autolabel.catalogue import Model
-from autolabel.detections import Box, Detection
-from autolabel.fusion import (
-    GROUP_IOU,
-    NETWORK_IOU,
-    VIEW_IOU,
-    Seen,
-    merge_frame,
-    overlaps,
-    suppress,
-)
+from autolabel.detections import Box, Detection, overlap
+from autolabel.fusion import GROUP_IOU, Seen, merge_frame
 from autolabel.reach import Reach
+from autolabel.voting import NETWORK_IOU, VIEW_IOU, overlaps, suppress
 from tests.fakes.answers import DETECTOR
 
 WIDTH, HEIGHT = 1_000, 500
@@ -128,7 +121,7 @@ def test_one_model_keeps_what_it_saw_but_for_other_names_of_the_same_object(
     assert set(merged) <= set(only.detections)
     for one, other in itertools.combinations(merged, 2):
         if {one.name, other.name} == {"car", "van"}:
-            assert overlaps(np.array([one.box]), np.array([other.box]))[0, 0] <= GROUP_IOU
+            assert overlap(one.box, other.box) <= GROUP_IOU
 
 
 def test_a_vehicle_has_one_name_and_a_person_on_a_bicycle_stays_two() -> None:

@@ -74,6 +74,22 @@ class Detections(msgspec.Struct, frozen=True):
         return iter(self.items)
 
 
+def rank(detection: Detection) -> tuple[float, str, Box]:
+    """What sorts detections, the most confident first, and always alike."""
+    return -detection.confidence, detection.name, detection.box
+
+
+def overlap(one: Box, other: Box) -> float:
+    """The IoU of two boxes, xyxy."""
+    width = min(one[2], other[2]) - max(one[0], other[0])
+    height = min(one[3], other[3]) - max(one[1], other[1])
+    if width <= 0.0 or height <= 0.0:
+        return 0.0
+    shared = width * height
+    areas = (one[2] - one[0]) * (one[3] - one[1]) + (other[2] - other[0]) * (other[3] - other[1])
+    return shared / (areas - shared)
+
+
 def repair_box(box: Box, width: int, height: int) -> Box | None:
     """Clip a box to the frame; None for a box that is nothing there.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, cached_property
 from importlib.resources import files
 
 import msgspec
@@ -22,7 +22,7 @@ class TaxonomyClass(msgspec.Struct, frozen=True):
     group: str
 
 
-class Taxonomy(msgspec.Struct, frozen=True):
+class Taxonomy(msgspec.Struct, frozen=True, dict=True):
     """A version of the project's classes."""
 
     version: str
@@ -36,6 +36,11 @@ class Taxonomy(msgspec.Struct, frozen=True):
     @property
     def colors(self) -> dict[str, str]:
         return {c.name: c.color for c in self.classes}
+
+    @cached_property
+    def groups(self) -> dict[str, str]:
+        """The group of confusable classes that each class belongs to."""
+        return {c.name: c.group for c in self.classes}
 
     def require(self, names: Sequence[str], what: str) -> None:
         """Raise DocumentRefused, naming `what` and the known classes, if a name is no class."""
