@@ -1,0 +1,125 @@
+"""Calibrating a model of the catalogue on a drive that it labelled."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import boto3
+import msgspec
+import pytest
+from PIL import Image
+
+from autolabel.drives import Camera, DriveDocument, Run
+from autolabel.manifest import BOX_TYPE, VERIFIED, metadata_of
+from autolabel.shards import Shard, ShardFrame, UnitAnswer, shard_key, shard_list_key
+from autolabel.summary import dataset_key
+from cli.catalogue import add_model, find_revision
+from cli.errors import CommandError
+from cli.models.calibration import calibrate_model, verified_truth
+from cli.stack import Stack
+from cli.truth import COUNTS, IGNORED, REGION, Truth
+from tests.contract.conftest import create_bucket, create_table
+from tests.fakes.answers import CAR, DETECTOR, answer
+
+FRAMES = 40
+LABELS = ("car", "person")
+RUN = Run("d1", "0001", DriveDocument("v", {"front": Camera()}), "e", (DETECTOR.id,), "2026.1", LABELS)
+# What `answer` sees, in a frame of 100 x 100 pixels, and what it sees wrongly.
+THERE = {"class_id": 0, "left": 25, "top": 25, "width": 25, "height": 50}
+NOTHING = (0.6, 0.1, 0.9, 0.5)
+
+
+@pytest.fixture
+def stack(aws: None) -> Stack:
+    """A run whose model sees one car rightly, and with the same score one that is not there."""
+    clients = {name: boto3.client(name) for name in ("s3", "dynamodb")}
+    create_table("ledger", clients["dynamodb"])
+    outputs = {"LedgerName": "ledger", "IngestBucketName": "ingest", "LabelBucketName": "labels"}
+    for name in ("ingest", "labels"):
+        create_bucket(name, clients["s3"])
+    stack = Stack("autolabel", outputs, {}, clients.__getitem__)
+    add_model(stack, DETECTOR)
+    stack.ledger.allocate_run(RUN)
+    keys = [f"drives/d1/front/{index:019d}.png" for index in range(FRAMES)]
+    frames = b""
+    for key in keys:
+        stack.labels.write(f"inference/{key}", answer((CAR, NOTHING), scores=(0.9, 0.9)))
+        frames += msgspec.json.encode(ShardFrame(key, "e", (UnitAnswer(DETECTOR.id, f"inference/{key}"),))) + b"\n"
+    shard = Shard(0, "front", FRAMES, shard_key("d1", "0001", 0, "frames.jsonl"))
+    stack.labels.write(shard.key, frames)
+    stack.labels.write(shard_list_key("d1", "0001"), msgspec.json.encode(shard) + b"\n")
+    return stack
+
+
+def publish(stack: Stack, *, verified: bool) -> None:
+    lines = []
+    for frame in stack.labels.lines(shard_key("d1", "0001", 0, "frames.jsonl")):
+        line: dict[str, object] = {"source-ref": stack.ingest.uri(json.loads(frame)["key"])}
+        if verified:
+            line[VERIFIED] = {"image_size": [{"width": 100, "height": 100, "depth": 3}], "annotations": [THERE]}
+            metadata = {
+                "objects": [{"confidence": 1}],
+                "class-map": {"0": "car"},
+                "type": "groundtruth/object-detection",
+            }
+            line[metadata_of(VERIFIED)] = metadata
+        lines.append(json.dumps(line))
+    stack.labels.write(dataset_key("d1", "0001"), "\n".join(lines).encode())
+
+
+def test_a_model_that_is_right_half_of_the_time_is_believed_half(stack: Stack) -> None:
+    publish(stack, verified=True)
+    model, frames = calibrate_model(stack, "detector", "d1", None, None)
+    assert frames == FRAMES
+    assert model.calibration["car"].confidence(0.9) == pytest.approx(0.5, abs=0.1)
+    assert model.calibration["car"].recall == 1.0
+    assert find_revision(stack, "detector") == model
+    assert (model.revision, model.answers_id) == ("0002", "detector.0001")
+
+
+def test_calibrating_again_starts_from_the_raw_scores_and_the_same_answers(stack: Stack) -> None:
+    publish(stack, verified=True)
+    first, _ = calibrate_model(stack, "detector", "d1", None, None)
+    second, _ = calibrate_model(stack, "detector", "d1", None, None)
+    assert second.calibration == first.calibration
+    assert (second.revision, second.answers_id) == ("0003", "detector.0001")
+
+
+def test_a_labelled_folder_takes_the_place_of_verified_labels(stack: Stack, tmp_path: Path) -> None:
+    (tmp_path / "image_2").mkdir()
+    (tmp_path / "label_2").mkdir()
+    for index in range(FRAMES):
+        Image.new("RGB", (100, 100)).save(tmp_path / "image_2" / f"{index:06d}.png")
+        (tmp_path / "label_2" / f"{index:06d}.txt").write_text("Car 0 0 0 25 25 50 75 1 1 1 1 1 1 1\n")
+    model, _ = calibrate_model(stack, "detector", "d1", None, tmp_path)
+    assert model.calibration["car"].confidence(0.9) == pytest.approx(0.5, abs=0.1)
+    (tmp_path / "image_2" / "000000.png").unlink()
+    with pytest.raises(CommandError, match="39 frames and run 0001 of d1 40: it is not what the drive was uploaded"):
+        calibrate_model(stack, "detector", "d1", None, tmp_path)
+
+
+def test_a_drive_that_nobody_verified_teaches_nothing(stack: Stack) -> None:
+    with pytest.raises(CommandError, match="run 0001 of d1 has no dataset yet"):
+        calibrate_model(stack, "detector", "d1", None, None)
+    publish(stack, verified=False)
+    with pytest.raises(CommandError, match="nobody has verified a frame of d1 0001"):
+        calibrate_model(stack, "detector", "d1", None, None)
+    assert find_revision(stack, "detector").revision == "0001"
+
+
+def test_a_run_of_other_models_is_refused_with_theirs(stack: Stack) -> None:
+    add_model(stack, msgspec.structs.replace(DETECTOR, name="other"))
+    with pytest.raises(CommandError, match=r"did not ask other\.0001, but detector\.0001"):
+        calibrate_model(stack, "other", "d1", None, None)
+    with pytest.raises(CommandError, match="there is no run of drive d2"):
+        calibrate_model(stack, "detector", "d2", None, None)
+
+
+def test_what_a_model_has_no_name_for_is_no_false_alarm_of_its_group() -> None:
+    box = (0.0, 0.0, 9.0, 9.0)
+    boxes = [("car", box), ("van", box), ("person", box), ("rider", box), ("ignore", box)]
+    truth = verified_truth(boxes, DETECTOR, ("car", "person", "van"))
+    assert truth["car"] == [Truth(box, COUNTS), Truth(box, IGNORED), Truth(box, REGION)]
+    assert truth["person"] == [Truth(box, COUNTS), Truth(box, IGNORED), Truth(box, REGION)]
+    assert set(truth) == {"car", "person"}
