@@ -61,7 +61,7 @@ def publish(stack: Stack, *, verified: bool) -> None:
             metadata = {
                 "objects": [{"confidence": 1}],
                 "class-map": {"0": "car"},
-                "type": "groundtruth/object-detection",
+                "type": BOX_TYPE,
             }
             line[metadata_of(VERIFIED)] = metadata
         lines.append(json.dumps(line))

@@ -27,7 +27,7 @@ class ClassFigures:
         self._curve = Curve(candidates, AT_50)
         averages = np.stack([Curve(candidates, at).average_precision(resamples) for at in range(len(IOUS))])
         self.ap50, self.ap70, self.ap = averages[AT_50], averages[AT_70], averages.mean(axis=0)
-        self.precision, self.recall = Curve(prelabel, AT_50).operating_point()
+        self.precision, self.recall = Curve(prelabel, 0).operating_point()
 
     def precision_at(self, recall: float) -> Floats:
         """The precision at IoU 0.5 where a lowered threshold first reaches a recall."""
@@ -103,12 +103,13 @@ class Comparison:
     def _class_figures(self, system: System, name: str) -> ClassFigures:
         scored, true = self.classes[name], self._truths(name)
 
-        def verdicts(chosen: Sequence[Detections]) -> list[Verdict]:
+        def verdicts(chosen: Sequence[Detections], ious: Sequence[float]) -> list[Verdict]:
             guesses = [[Guess(d.box, d.confidence) for d in found if d.name in scored.classes] for found in chosen]
-            return judge(list(zip(guesses, true, strict=True)), IOUS, self.level.min_height)
+            return judge(list(zip(guesses, true, strict=True)), ious, self.level.min_height)
 
-        candidates = verdicts([labels.candidates for labels in system.labels])
-        return ClassFigures(candidates, verdicts([labels.prelabel for labels in system.labels]), self.resamples)
+        candidates = verdicts([labels.candidates for labels in system.labels], IOUS)
+        prelabel = verdicts([labels.prelabel for labels in system.labels], [IOUS[AT_50]])
+        return ClassFigures(candidates, prelabel, self.resamples)
 
     def _truths(self, name: str) -> list[list[Truth]]:
         return [truths(frame.objects, self.classes[name], self.level) for frame in self.frames]

@@ -30,7 +30,8 @@ def write_sheet(comparison: Comparison, system: str, path: Path) -> list[str]:
     for strip in strips:
         sheet.paste(strip, (0, top))
         top += strip.height
-    sheet.save(path)
+    # Quickly rather than small.
+    sheet.save(path, compress_level=1)
     return [comparison.frames[index].name for index in worst]
 
 
