@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import assume, given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from autolabel.decoders import DECODER_NAMES, DecoderOptions, RawDetection, find_decoder
@@ -186,6 +186,7 @@ def test_other_answers_without_objects_are_empty_too() -> None:
         ("yolo", [[0, 0, 1, 1, 0.5, 0.5]]),
         ("yolo", [[[0] * 8_400] * 84]),
         ("yolo", [{"name": "car", "confidence": 0.5}]),
+        ("yolo", [{"confidence": 0.5, "box": {"x1": 0, "y1": 0, "x2": 9, "y2": 9}}]),
         ("yolo", [[0, 0, 1, 1, 7, 2]]),
     ],
     ids=str,
@@ -250,9 +251,9 @@ RESIZED = st.builds(Resized, short=SIDES, long=SIDES | st.just(0)) | st.builds(
 
 
 @given(RESIZED.filter(lambda resized: not resized.wrong()), SIDES, SIDES)
+@example(Resized(short=600, long=1000), 5_000, 1)
 def test_what_the_frame_covers_of_the_models_picture_is_the_frame(resized: Resized, width: int, height: int) -> None:
     area = resized.area(width, height)
-    assume(area.width and area.height)
     box = DecoderOptions(resized=resized).on_frame(area.box, width, height)
     assert box == pytest.approx((0, 0, width, height), abs=1e-6)
 

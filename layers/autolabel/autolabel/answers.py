@@ -31,11 +31,15 @@ _STRING_END = re.compile(rb'[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
 _SCALAR_END = re.compile(rb"[,}\]\s]")
 
 
+def _ignore(place: MaskPlace, mask: bytes) -> None:
+    """What becomes of masks that nobody takes."""
+
+
 def project(
     chunks: Iterable[bytes],
     keys: frozenset[str],
     masks: Sequence[MaskPlace] = (),
-    take: Callable[[MaskPlace, bytes], None] | None = None,
+    take: Callable[[MaskPlace, bytes], None] = _ignore,
 ) -> bytes:
     """The JSON object in `chunks` (UTF-8, cut anywhere) with only `keys`; or the list with only these of its objects.
 
@@ -43,11 +47,7 @@ def project(
     object nor list, ends too early, or holds more than MAX_KEPT_BYTES of wanted values, MAX_BRACKETS in one of them,
     MAX_KEYS keys in an object, MAX_OBJECTS elements in the list or MAX_MASK_BYTES in a mask.
     """
-    return _Projection(_Reader(chunks), keys, masks if take else (), take or _ignore).project()
-
-
-def _ignore(place: MaskPlace, mask: bytes) -> None:
-    """What becomes of masks that nobody wants."""
+    return _Projection(_Reader(chunks), keys, masks, take).project()
 
 
 class _Projection:

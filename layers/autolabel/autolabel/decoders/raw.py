@@ -72,7 +72,7 @@ class Resized(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defa
         factor = self.short / min(width, height) if self.short else 1.0
         if self.long:
             factor = min(factor, self.long / max(width, height))
-        return _whole(round(width * factor), round(height * factor))
+        return _whole(max(1, round(width * factor)), max(1, round(height * factor)))
 
 
 def _whole(width: float, height: float) -> Area:

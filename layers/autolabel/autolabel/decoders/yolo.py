@@ -50,7 +50,11 @@ class _Object(msgspec.Struct, rename={"index": "class"}):
     confidence: float
     box: _Corners
     name: str | None = None
-    index: float | str = ""
+    index: float | str | None = None
+
+    def __post_init__(self) -> None:
+        if self.name is None and self.index is None:
+            raise ValueError("an object has neither `name` nor `class`")
 
 
 class _Tensors(msgspec.Struct):
@@ -74,7 +78,7 @@ def decode_yolo(body: bytes, width: int, height: int, options: DecoderOptions) -
     return [
         RawDetection(name, check_score(one.confidence), options.on_frame(one.box.box(), width, height), at)
         for at, one in enumerate(convert(answer, list[_Object], "YOLO answer"))
-        if (name := one.name or options.class_name(one.index)) is not None
+        if (name := options.class_name(one.index if one.name is None else one.name)) is not None
     ]
 
 
