@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import math
 import re
 from typing import Any
 
@@ -148,9 +149,21 @@ class AnswerMasks:
 
     def _pasted(self, mask: _Encoded, part: Box, to: tuple[int, int, int, int]) -> bytes:
         """The `part` of a mask (xyxy, its pixels) as the frame's pixels `to`, and nothing around them."""
-        left, top, right, bottom = to
-        x1, y1 = min(max(0.0, part[0]), mask.width - 1), min(max(0.0, part[1]), mask.height - 1)
-        x2, y2 = max(x1 + 1e-3, min(part[2], mask.width)), max(y1 + 1e-3, min(part[3], mask.height))
+        across, down = (to[2] - to[0]) / (part[2] - part[0]), (to[3] - to[1]) / (part[3] - part[1])
+        # Only what the mask covers, and what scaling spreads it to: most masks are small.
+        covered = bounds(mask.counts, mask.width, mask.height)
+        aside, above = 1 + max(1.0, across), 1 + max(1.0, down)
+        left = max(to[0], math.floor(to[0] + (covered[0] - part[0]) * across - aside))
+        top = max(to[1], math.floor(to[1] + (covered[1] - part[1]) * down - above))
+        right = min(to[2], math.ceil(to[0] + (covered[2] - part[0]) * across + aside))
+        bottom = min(to[3], math.ceil(to[1] + (covered[3] - part[1]) * down + above))
+        if left >= right or top >= bottom:
+            return b""
+        x1, y1 = max(0.0, part[0] + (left - to[0]) / across), max(0.0, part[1] + (top - to[1]) / down)
+        x2 = min(float(mask.width), part[0] + (right - to[0]) / across)
+        y2 = min(float(mask.height), part[1] + (bottom - to[1]) / down)
+        if x1 >= x2 or y1 >= y2:
+            return b""
         own = Image.fromarray(decode(mask.counts, mask.width, mask.height) * np.uint8(255))
         scaled = own.resize((right - left, bottom - top), Image.Resampling.BILINEAR, box=(x1, y1, x2, y2))
         bitmap = np.zeros((self._height, self._width), np.uint8)
@@ -181,14 +194,13 @@ def _rle(counts: bytes | str, width: int, height: int) -> dict[str, Any]:
 
 
 def _bitmap_of_lists(mask: bytes, threshold: float) -> Bitmap:
-    digits = mask.translate(None, b"[], \t\r\n")
+    rows = [row for part in mask.split(b"]") if (row := part.translate(None, b"[, \t\r\n"))]
+    digits = b"".join(rows)
     if digits.count(b"0") + digits.count(b"1") == len(digits) == mask.count(b",") + 1:
         # Nothing but single zeros and ones, as most masks are: no number need be parsed.
-        width = next(_ROW.finditer(mask), [b""])[0].count(b",") + 1
-        rows = len(_ROW.findall(mask))
-        if len(digits) != width * rows:
+        if len({len(row) for row in rows}) != 1:
             raise AnswerRefused("answer-unreadable", "the rows of a mask are not of one length")
-        return _checked((np.frombuffer(digits, np.uint8) == ord("1")).astype(np.uint8).reshape(rows, width))
+        return _checked((np.frombuffer(digits, np.uint8) == ord("1")).astype(np.uint8).reshape(len(rows), -1))
     parsed = [_pixels(row[0], threshold) for row in _ROW.finditer(mask)]
     if len({row.size for row in parsed}) != 1:
         raise AnswerRefused("answer-unreadable", "the rows of a mask are not of one length")

@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 
 from autolabel.detections import Detections
-from autolabel.masks import decode
+from autolabel.masks import bounds, decode
 from autolabel.taxonomy import current_taxonomy
 
 BACKGROUND = "BACKGROUND"
@@ -41,14 +41,15 @@ def polygons(mask: str, width: int, height: int) -> list[list[float]]:
 
     Corners are in the middle of pixels' sides, which cuts every right angle by half a pixel; holes are in the RLE only.
     """
-    bitmap = decode(mask, width, height)
+    left, top, right, bottom = (int(side) for side in bounds(mask, width, height))
+    bitmap = decode(mask, width, height)[top:bottom, left:right]
     # A frame of nothing closes what touches the border.
     lines = contourpy.contour_generator(z=np.pad(bitmap, 1), fill_type=contourpy.FillType.OuterOffset)
     filled: Any = lines.filled(0.5, 1.5)
     found, offsets = filled
     outlines = [_without_middles(points[start[0] : start[1] - 1]) for points, start in zip(found, offsets, strict=True)]
     # The middle of the padding's first pixel lies half a pixel outside of the frame.
-    return [np.clip(outline - 0.5, 0, (width, height)).ravel().tolist() for outline in outlines]
+    return [np.clip(outline - 0.5 + (left, top), 0, (width, height)).ravel().tolist() for outline in outlines]
 
 
 def _without_middles(corners: Any) -> Any:
