@@ -21,9 +21,12 @@ from rich.table import Table
 
 from autolabel.catalogue import Model
 from autolabel.drives import FIRST_RUN
-from cli.catalogue import add_model, read_document
+from cli.catalogue import add_model
 from cli.display import RunDisplay
 from cli.errors import CommandError
+from cli.models.bringing import bring_source
+from cli.models.documents import draft_model
+from cli.models.sources import Source
 from cli.progress import Progress, RunView
 from cli.recordings import find_recording
 from cli.results import fetch_run, write_summary
@@ -32,7 +35,7 @@ from cli.uploads import close_drive, document_of, upload_frames
 from local.assets import default_clip
 from local.cloud.launcher import EmbeddedCloud
 from local.cloud.settings import CloudSettings
-from local.deployment import PROJECT, STACK, DeploymentError, deploy_endpoint, deploy_stack
+from local.deployment import ONE_SERVER, PROJECT, STACK, DeploymentError, deploy_stack, image_uri
 
 OUT = PROJECT / "build" / "demo"
 DRIVE = "demo"
@@ -112,21 +115,21 @@ def run_demo(
 
 def set_up(console: Console, cloud: EmbeddedCloud, folder: Path, models: Sequence[str] = DEFAULT_MODELS) -> Stack:
     """Deploy the stack and the models, each behind its own endpoint, into a cloud; logs go under `folder`/logs."""
-    documents = [read_document(PROJECT / "models" / f"{name}.json") for name in models]
+    drafts = [draft_model(name, PROJECT / "models" / f"{name}.json", None, None, {}) for name in models]
     console.print(f"embedded cloud on {cloud.endpoint_url}", highlight=False)
     with console.status("building and deploying template.yaml with sam"):
         deploy_stack(cloud, folder)
     stack = Stack.find(STACK, cloud.client)
 
-    def start(model: Model) -> None:
-        name = f"{STACK}-model-{model.name}"
-        deploy_endpoint(cloud, stack.outputs, endpoint=model.endpoint, image=model.name, stack=name)
+    def bring(draft: Model) -> Model:
+        source = Source(image_uri(draft.name))
+        return bring_source(stack, draft, source, parameters=ONE_SERVER, active=False, tell=lambda text: None).model
 
-    endpoints = ", ".join(model.endpoint for model in documents)
-    with console.status(f"starting {endpoints}"), ThreadPoolExecutor(len(documents)) as starts:
-        list(starts.map(start, documents))
-    for model in documents:
+    with console.status(f"starting {', '.join(models)}"), ThreadPoolExecutor(len(drafts)) as starts:
+        brought = list(starts.map(bring, drafts))
+    for model in brought:
         add_model(stack, model)
+    endpoints = ", ".join(model.endpoint for model in brought)
     console.print(f"stack {STACK} deployed, in service: {endpoints}", highlight=False)
     return stack
 

@@ -10,8 +10,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from botocore.exceptions import ClientError, WaiterError
+from botocore.exceptions import ClientError
 
+from cli.errors import CommandError
+from cli.models.stacks import Deployment, ModelStack, fingerprint_of
+from cli.stack import Stack
 from local.cloud.launcher import EmbeddedCloud
 
 PROJECT = Path(__file__).resolve().parents[1]
@@ -35,6 +38,8 @@ PARAMETERS = {
     "JobPollSeconds": "1",
     "LogRetentionDays": "1",
 }
+# A second model server would only take the first one's processor away.
+ONE_SERVER = {"MaxInstances": "1"}
 
 
 class DeploymentError(RuntimeError):
@@ -120,39 +125,26 @@ def deploy_stack(cloud: EmbeddedCloud, folder: Path, parameters: Mapping[str, st
     )
 
 
+def image_uri(image: str) -> str:
+    """The URI of an image that the cloud's settings know by this name."""
+    return f"000000000000.dkr.ecr.us-east-1.amazonaws.com/{image}:1"
+
+
 def deploy_endpoint(
     cloud: EmbeddedCloud,
     outputs: Mapping[str, str],
     *,
     endpoint: str,
     image: str,
-    stack: str,
     parameters: Mapping[str, str] | None = None,
 ) -> None:
     """Deploy models/endpoint.yaml for an image that the cloud's settings know, and wait until it is in service."""
-    values = {
-        "EndpointName": endpoint,
-        "Image": f"000000000000.dkr.ecr.us-east-1.amazonaws.com/{image}:1",
-        "LabelBucket": outputs["LabelBucketName"],
-        "ExecutionRoleArn": outputs["EndpointRoleArn"],
-        "SuccessTopicArn": outputs["SuccessTopicArn"],
-        "ErrorTopicArn": outputs["ErrorTopicArn"],
-        "OpsTopicArn": outputs["OpsTopicArn"],
-        # A second model server would only take the first one's processor away.
-        "MaxInstances": "1",
-        **(parameters or {}),
-    }
-    formation = cloud.client("cloudformation")
-    formation.create_stack(
-        StackName=stack,
-        TemplateBody=(PROJECT / "models" / "endpoint.yaml").read_text(),
-        Parameters=[{"ParameterKey": k, "ParameterValue": v} for k, v in values.items()],
-    )
+    deployment = Deployment(image_uri(image), parameters={**ONE_SERVER, **(parameters or {})})
+    pipeline = Stack(STACK, outputs, {}, cloud.client)
     try:
-        waiter = formation.get_waiter("stack_create_complete")
-        waiter.wait(StackName=stack, WaiterConfig={"Delay": 1, "MaxAttempts": 300})
-    except WaiterError as e:
-        raise DeploymentError(first_failure(cloud, stack) or f"stack {stack}: {e}") from e
+        ModelStack(pipeline, endpoint).deploy(deployment, endpoint, fingerprint_of(deployment), lambda text: None)
+    except CommandError as e:
+        raise DeploymentError(f"{e.message}; logs: {cloud.log} and {cloud.folder}") from e
 
 
 def first_failure(cloud: EmbeddedCloud, stack: str) -> str:

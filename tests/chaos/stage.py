@@ -103,6 +103,6 @@ def set_stage(folder: Path) -> Iterator[Stage]:
         stack = Stack.find(STACK, cloud.client)
         model = read_document(PROJECT / "models" / "yolox-nano.json", endpoint=MODEL)
         model = msgspec.structs.replace(model, name=MODEL, invocation_timeout=2, queue_ttl=60)
-        deploy_endpoint(cloud, stack.outputs, endpoint=MODEL, image=MODEL, stack=MODEL)
+        deploy_endpoint(cloud, stack.outputs, endpoint=MODEL, image=MODEL)
         add_model(stack, model)
         yield Stage(cloud, stack, moods)

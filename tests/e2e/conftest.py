@@ -54,7 +54,7 @@ def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pipeline]:
         model = msgspec.structs.replace(model, name="choosy", classes={**model.classes, "train": "train"})
         # Drives wait for no instance, but where that is what a test is about.
         awake = {"MinInstances": "1"}
-        deploy_endpoint(cloud, stack.outputs, endpoint=model.endpoint, image=IMAGE, stack="choosy", parameters=awake)
+        deploy_endpoint(cloud, stack.outputs, endpoint=model.endpoint, image=IMAGE, parameters=awake)
         add_model(stack, model)
         pipeline = Pipeline(cloud, stack, _listen(cloud, stack.outputs["OpsTopicArn"]))
         yield pipeline

@@ -15,6 +15,7 @@ from tests.e2e.test_commands import Terminal, allowing
 
 pytestmark = pytest.mark.cloud
 IMAGE = "000000000000.dkr.ecr.us-east-1.amazonaws.com/choosy:1"
+AWAKE = ("--parameter", "MinInstances=1", "--parameter", "MaxInstances=1")
 
 
 def documented_permissions() -> list[str]:
@@ -43,7 +44,7 @@ def stacks(pipeline: Pipeline) -> list[str]:
 def test_a_model_comes_is_tried_changes_and_goes_without_a_trace(
     pipeline: Pipeline, engineer: Terminal, tmp_path: Path
 ) -> None:
-    brought = ("models", "add", "second", "--image", IMAGE, "--decoder", "jumpstart-detection", "--inactive")
+    brought = ("models", "add", "second", "--image", IMAGE, "--decoder", "jumpstart-detection", "--inactive", *AWAKE)
     added = engineer.ask(*brought, "--env", "SHADE=dark")
     assert (added["id"], added["outcome"], added["active"]) == ("second.0001", "added", False)
     described = pipeline.cloud.client("sagemaker").describe_endpoint(EndpointName=added["endpoint"])
@@ -77,7 +78,7 @@ def test_a_jumpstart_model_is_resolved_by_the_sdk_and_serves(
     pipeline: Pipeline, engineer: Terminal, tmp_path: Path
 ) -> None:
     if not SDK.exists():
-        pytest.skip("the SageMaker SDK is not installed: `make setup-models`")
+        pytest.skip("the SageMaker SDK is not installed: `make setup-sagemaker`")
     model, bucket = "pytorch-od-street", "jumpstart-cache-prod-us-east-1"
     images = {
         "regional_aliases": {"us-east-1": {"uri": IMAGE}},

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.cloud
 def steady(pipeline: Pipeline) -> str:
     """A second model behind an endpoint of its own, for drives that name it; its name."""
     model = read_document(PROJECT / "models" / "yolox-nano.json", endpoint="steady")
-    deploy_endpoint(pipeline.cloud, pipeline.stack.outputs, endpoint=model.endpoint, image=STEADY_IMAGE, stack="steady")
+    deploy_endpoint(pipeline.cloud, pipeline.stack.outputs, endpoint=model.endpoint, image=STEADY_IMAGE)
     add_model(pipeline.stack, msgspec.structs.replace(model, name="steady"), active=False)
     return "steady"
 

@@ -78,7 +78,7 @@ def _deploy(cloud: EmbeddedCloud) -> Stack:
     deploy_stack(cloud, OUT)
     stack = Stack.find(STACK, cloud.client)
     model = msgspec.structs.replace(read_document(PROJECT / "models" / "yolox-nano.json", endpoint="stub"), name="stub")
-    deploy_endpoint(cloud, stack.outputs, endpoint=model.endpoint, image=IMAGE, stack="stub")
+    deploy_endpoint(cloud, stack.outputs, endpoint=model.endpoint, image=IMAGE)
     add_model(stack, model)
     return stack
 
