@@ -50,6 +50,7 @@ def models() -> None:
 @click.option("--parameter", "parameters", multiple=True, metavar="KEY=VALUE", help="A parameter of endpoint.yaml.")
 @click.option("--document", type=_FILE, help="A catalogue document (models/*.json): decoder, classes, thresholds …")
 @click.option("--decoder", help="How its answers are read; wins over the document.")
+@click.option("--options", metavar="JSON", help="What the decoder must know (docs/contracts.md), as a JSON object.")
 @click.option("--classes", type=_FILE, help="A JSON object from its class names to ours; without it, COCO's.")
 @click.option("--threshold", type=click.FloatRange(0, 1), help="Least confidence.")
 @click.option("--weight", type=float, help="Weight of its votes when models are merged.")
@@ -70,6 +71,7 @@ def add(name: str, stack_name: str, as_json: bool, active: bool | None, **given:
     kind = _source_kind(given)
     usual = usual_decoder(given["jumpstart"] or "")
     fields = {field: given[field] for field in ("decoder", "threshold", "weight", "accept")}
+    fields["options"] = _object("--options", given["options"]) if given["options"] else None
     draft = draft_model(name, given["document"], given["classes"], usual, fields)
     stack = Stack.find(stack_name)
     notes: tuple[str, ...] = ()
@@ -267,6 +269,13 @@ def _documented_endpoint(document: Path) -> str:
     if not isinstance(endpoint, str):
         raise CommandError(f"{document} names no endpoint: give --endpoint, --image, --jumpstart or --hub")
     return endpoint
+
+
+def _object(option: str, text: str) -> dict[str, Any]:
+    try:
+        return msgspec.json.decode(text, type=dict[str, Any])
+    except msgspec.DecodeError as e:
+        raise click.UsageError(f"{option} takes a JSON object: {e}") from e
 
 
 def _pairs(option: str, given: tuple[str, ...]) -> dict[str, str]:

@@ -21,6 +21,7 @@ from autolabel.detections import Detection
 from autolabel.errors import AnswerRefused
 from autolabel.images import ImageHeader, read_header
 from autolabel.taxonomy import current_taxonomy
+from autolabel.units import TRIAL
 from cli.errors import CommandError
 from cli.stack import Stack
 
@@ -108,8 +109,8 @@ def _ask(stack: Stack, model: Model, body: bytes, kind: str, patience: float, te
         asked = stack.client("sagemaker-runtime").invoke_endpoint_async(
             EndpointName=model.endpoint,
             InputLocation=stack.labels.uri(key),
-            # No `name.revision`: collect takes it for a stranger's.
-            InferenceId=f"trial-{token}",
+            # Collect passes over it.
+            InferenceId=f"{TRIAL}{token}",
             S3OutputPathExtension=f"{FOLDER}/{model.id}",
             Filename=f"{token}.out",
             ContentType=model.content_type,

@@ -86,6 +86,12 @@ def test_an_unknown_decoder_is_refused_with_the_known_and_the_nearest() -> None:
         draft(decoder="jumpstart-detektion")
 
 
+def test_a_decoder_that_must_know_more_is_told_by_options() -> None:
+    with pytest.raises(CommandError, match="`resized` is missing"):
+        draft(decoder="jumpstart-mask-rcnn")
+    assert draft(decoder="jumpstart-mask-rcnn", options={"resized": {"short": 600, "long": 1000}}).options.resized
+
+
 def test_without_a_decoder_the_known_ones_are_named() -> None:
     with pytest.raises(CommandError, match=r"--decoder with one of .*jumpstart-detection"):
         draft_model("street", None, None, None, {})

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from autolabel.catalogue import Model
+from autolabel.frames import is_name
+from autolabel.units import model_of_inference_id, parse_answer_key
 from cli.errors import CommandError
 from cli.models.trial import try_model
 from tests.contract.model_account import (
@@ -28,11 +30,14 @@ def picture(tmp_path: Path) -> Path:
     return path
 
 
-def test_a_trial_asks_under_a_name_that_collect_takes_for_a_strangers(account: Account, picture: Path) -> None:
+def test_a_trial_asks_under_names_that_no_drive_has_and_leaves_nothing(account: Account, picture: Path) -> None:
     trial = attempt(account, picture)
     assert trial.detections
     asked = account.runtime.asked
     assert asked["InputLocation"].startswith("s3://labels/models/_trials/")
+    assert model_of_inference_id(asked["InferenceId"]) is None
+    assert parse_answer_key(f"inference/{asked['S3OutputPathExtension']}/{asked['Filename']}") is None
+    assert not is_name(asked["S3OutputPathExtension"].split("/")[0])
     assert len(asked["Filename"]) <= 32
     assert list(account.stack.labels.list("")) == []
 
@@ -41,7 +46,13 @@ def test_an_answer_that_the_decoder_cannot_read_names_the_decoder_that_can(accou
     account.runtime.body = b'[{"score": 0.9, "label": "car", "box": {"xmin": 1, "ymin": 2, "xmax": 30, "ymax": 40}}]'
     trial = attempt(account, picture)
     assert trial.refused
+    assert trial.fitting["hf-object-detection"] == 1
     assert trial.detections == ()
+
+
+def test_an_answer_that_nobody_can_read_says_so(account: Account, picture: Path) -> None:
+    account.runtime.body = b"<html>no model's answer</html>"
+    assert attempt(account, picture).fitting == {}
 
 
 def test_a_model_that_fails_on_the_picture_says_why(account: Account, picture: Path) -> None:

@@ -227,6 +227,13 @@ def test_a_test_notification_is_known_and_ignored(pipeline: Pipeline) -> None:
     assert (settled.outcome, settled.drive) == ("test", "")
 
 
+def test_a_trial_is_passed_over(pipeline: Pipeline) -> None:
+    message = changed(success(submitted(pipeline)), inferenceId="trial-0123456789abcdef")
+    settled = pipeline.collect(message)
+    assert (settled.outcome, settled.drive) == ("test", "")
+    assert pending(pipeline)
+
+
 @pytest.mark.parametrize(
     "changes",
     [

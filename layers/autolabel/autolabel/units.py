@@ -16,6 +16,8 @@ import msgspec
 from autolabel.frames import NAME, FrameKey
 
 ANSWERS = "inference"
+# What the inference ids of trials begin with: pictures that somebody sends by hand, which belong to no drive.
+TRIAL = "trial-"
 # One DynamoDB partition takes about 1,000 writes a second; a drive's pending units are spread over this many.
 PENDING_PARTITIONS = 4
 MODEL_NAME = r"[a-z0-9](?:[a-z0-9-]{0,22}[a-z0-9])?"
