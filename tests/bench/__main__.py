@@ -17,6 +17,7 @@ from rich.console import Console
 from tests.bench.calls import call_figures
 from tests.bench.decoding import box_figures, mask_figures, segment_figures
 from tests.bench.figures import Figure, broken
+from tests.bench.fusing import merge_figures
 from tests.bench.import_time import import_figures
 from tests.bench.probe import ROOT, ProbeFailed
 from tests.bench.scaling import scaling_figures
@@ -53,6 +54,7 @@ def main(short: bool, output: Path) -> None:
         "decoding boxes": lambda: box_figures(rounds=15),
         "decoding masks": lambda: mask_figures(rounds=5 if short else 9),
         "decoding segments": lambda: segment_figures(rounds=1 if short else 3, sizes=(36,) if short else (36, 360)),
+        "merging": lambda: merge_figures(rounds=3 if short else 9),
         **{
             group: partial(scaling_figures, group, place, short=short_run, long=long_run, stops=stops)
             for group, place in STEPS.items()

@@ -11,6 +11,7 @@ import pytest
 from tests.bench.work.asking import ask_for_units
 from tests.bench.work.assembling import assemble_frames
 from tests.bench.work.execution import run_execution
+from tests.bench.work.fusing import time_frame
 from tests.bench.work.labelling import label_frames
 from tests.bench.work.planning import plan_frames
 from tests.bench.work.reconciling import reconcile_answered, reconcile_in_calls, reconcile_mixed, reconcile_unknown
@@ -46,3 +47,7 @@ def test_units_are_asked_for_through_the_real_adapters() -> None:
 
 def test_the_execution_of_a_large_drive_succeeds() -> None:
     assert run_execution(2 * FRAMES, waits=1, calls=2)["events"] > 0
+
+
+def test_a_frame_of_several_models_is_merged() -> None:
+    assert time_frame(10, rounds=1, calls=1)["merge"] > 0
