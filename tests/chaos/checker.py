@@ -126,6 +126,7 @@ def gather(stage: Stage, drive: str, promised: frozenset[str]) -> Evidence:
     manifests = [key for key in keys(labels, run + "manifests/") if key.endswith(".manifest")]
     listing = lines(run + "frames.jsonl")
     failed = lines(run + "failed.jsonl")
+    seen = [line for key in keys(labels, run + "shards/") if key.endswith("detections.jsonl") for line in lines(key)]
     pending = pending_keys(stage, drive)
     return Evidence(
         drive=drive,
@@ -135,7 +136,7 @@ def gather(stage: Stage, drive: str, promised: frozenset[str]) -> Evidence:
         manifest=[source for key in manifests for source in sources(key)],
         rejected=[line["key"] for line in lines(run + "rejected.jsonl")],
         failed=[line["key"] for line in failed],
-        unasked=[line["key"] for line in failed if line["detail"].endswith(": no answer")],
+        unasked=[line["key"] for line in seen if any(why.endswith(": no answer") for why in line["failed"].values())],
         dataset=sources(run + "dataset.manifest"),
         summary=json.loads(read(run + "summary.json") or b"{}"),
         executions=executions(stage, drive),

@@ -6,7 +6,7 @@ import json
 import time
 
 from tests.chaos.plans import DrivePlan
-from tests.chaos.stage import Stage
+from tests.chaos.stage import MODELS, Stage
 from tests.e2e.pipeline import image
 
 CAMERAS = ("front", "rear")
@@ -49,7 +49,8 @@ class Upload:
 
     def close(self) -> None:
         """Put the drive's document."""
-        document = {"vehicle": "chaos", "cameras": {camera: {} for camera in CAMERAS}}
+        cameras = {camera: {} for camera in CAMERAS}
+        document = {"vehicle": "chaos", "cameras": cameras, "models": MODELS[: self._plan.models]}
         self._put("drive.json", json.dumps(document).encode())
 
     def _frame(self, name: str, kind: str, *, promised: bool = True) -> None:

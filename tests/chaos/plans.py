@@ -44,13 +44,15 @@ class DrivePlan:
     """What a fleet uploads. `frames`: (name, what it is, as fleet.py knows it); `late`: put after drive.json.
 
     closing: once, twice, first (before the frames), refused (a bad drive.json before the good one), changed (another
-    one afterwards), never (the schedule has to). pause: seconds between frames.
+    one afterwards), never (the schedule has to). pause: seconds between frames. models: how many its document names;
+    the second is asked for nothing before the drive is closed.
     """
 
     frames: tuple[tuple[str, str], ...]
     late: tuple[tuple[str, str], ...] = ()
     closing: str = "once"
     pause: float = 0.0
+    models: int = 1
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,9 @@ class Plan:
 
     def lines(self) -> list[str]:
         """The plan for a person to read."""
-        drives = [f"drive of {len(d.frames)}+{len(d.late)} frames, closed {d.closing}" for d in self.drives]
+        drives = [
+            f"drive of {len(d.frames)}+{len(d.late)} frames, {d.models} models, closed {d.closing}" for d in self.drives
+        ]
         faults = [f"{f}, p={f.probability:g}, at most {f.times}, after {f.skip}, {f.seconds:g} s" for f in self.faults]
         events = [f"{e} at {e.at:g} s for {e.seconds:g} s" for e in self.events]
         return [f"plan {self.name}, seed {self.seed}: faults for {self.seconds:g} s", *drives, *faults, *events]
@@ -97,6 +101,9 @@ def named_plans() -> list[Plan]:
         plans.append(Plan(name, seed, uploads, faults, events, seconds, must_strike=bool(what)))
 
     plan("no fault", drives=2)
+    plan("two models", drives=2, models=2, unreadable=True)
+    plan("two models, one's endpoint away", WorldEvent("endpoint-away", 0.5, 3), models=2)
+    plan("two models, killed at UpdateItem", *_kills("UpdateItem"), SLOW_MODEL, models=2)
     for target, what in (("SubmitQueue", "S3 events"), ("CollectQueue", "notifications")):
         plan(f"{what} dropped", Fault("delivery", "drop", target, probability=0.5, times=8))
         plan(f"{what} doubled", Fault("delivery", "double", target, times=30))
@@ -177,6 +184,8 @@ def random_plan(seed: int) -> Plan:
             closing=draw.choices(("once", "twice", "first", "refused", "changed", "never"), (8, 1, 1, 1, 1, 1))[0],
             pause=draw.choice((0, 0.02, 0.1)),
             unreadable=draw.random() < 0.4,
+            # Every third seed, and not drawn: what a seed has failed with must stay what it is.
+            models=2 if seed % 3 == 0 else 1,
         )
         for _ in range(draw.choices((1, 2, 3), (5, 3, 2))[0])
     )
@@ -186,7 +195,7 @@ def random_plan(seed: int) -> Plan:
 
 
 def drive_plan(
-    draw: random.Random, *, closing: str = "once", pause: float = 0.0, unreadable: bool = False
+    draw: random.Random, *, closing: str = "once", pause: float = 0.0, unreadable: bool = False, models: int = 1
 ) -> DrivePlan:
     """A drive of six to twenty frames, some of them bad. unreadable: with those that the model fails on."""
     kinds = ["good"] * draw.randint(4, 14)
@@ -200,7 +209,7 @@ def drive_plan(
         for i, kind in enumerate(kinds)
     )
     late = tuple((f"front/{1_800_000_000_000_000_000 + i}", "good") for i in range(draw.choice((0, 0, 1, 2))))
-    return DrivePlan(frames, late, closing, pause)
+    return DrivePlan(frames, late, closing, pause, models)
 
 
 def _event(draw: random.Random) -> WorldEvent:

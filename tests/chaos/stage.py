@@ -21,6 +21,8 @@ from local.cloud.settings import CloudSettings
 from local.deployment import PROJECT, STACK, deploy_endpoint, deploy_stack
 
 MODEL = "chaos"
+# The second one labels drives that name it.
+MODELS = (MODEL, "chaos-too")
 VISIBILITY_SECONDS = 6
 PARAMETERS = {
     "QueueFunctionTimeoutSeconds": "5",
@@ -87,11 +89,11 @@ def until(look: Callable[[], bool], seconds: float, pause: float = 0.2) -> bool:
 
 @contextmanager
 def set_stage(folder: Path) -> Iterator[Stage]:
-    """Boot the cloud, deploy the stack and the model's endpoint; all of it ends with the block."""
+    """Boot the cloud, deploy the stack and the models' endpoints; all of it ends with the block."""
     moods = folder / "moods.json"
     image = (sys.executable, "-m", "tests.chaos.model", "--port", "{port}", "--moods", str(moods))
     settings = CloudSettings(
-        images={MODEL: image},
+        images=dict.fromkeys(MODELS, image),
         annotator="tests.chaos.annotators:annotate",
         wait_scale=0.1,
         max_workers=16,
@@ -101,8 +103,10 @@ def set_stage(folder: Path) -> Iterator[Stage]:
     with EmbeddedCloud(folder, settings=settings) as cloud:
         deploy_stack(cloud, folder, PARAMETERS)
         stack = Stack.find(STACK, cloud.client)
-        model = read_document(PROJECT / "models" / "yolox-nano.json", endpoint=MODEL)
-        model = msgspec.structs.replace(model, name=MODEL, invocation_timeout=2, queue_ttl=60)
-        deploy_endpoint(cloud, stack.outputs, endpoint=MODEL, image=MODEL)
-        add_model(stack, model)
+        document = read_document(PROJECT / "models" / "yolox-nano.json")
+        for name in MODELS:
+            model = msgspec.structs.replace(document, name=name, endpoint=name, invocation_timeout=2, queue_ttl=60)
+            # Going to sleep is no fault, and has tests of its own.
+            deploy_endpoint(cloud, stack.outputs, endpoint=name, image=name, parameters={"MinInstances": "1"})
+            add_model(stack, model, active=name == MODEL)
         yield Stage(cloud, stack, moods)

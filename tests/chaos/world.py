@@ -58,6 +58,7 @@ class World:
         self._executions = executions
         self._stage = stage
         self._endpoint = threading.Lock()
+        self._config = ""
         # An event before the first upload is over when the upload begins.
         for event in events:
             if event.at < 0 and event.kind == "endpoint-away":
@@ -124,9 +125,9 @@ class World:
         """Delete the endpoint unless it is gone; its configuration's name."""
         sagemaker = self._stage.client("sagemaker")
         if _status(self._stage) == "InService":
+            self._config = str(sagemaker.describe_endpoint(EndpointName=MODEL)["EndpointConfigName"])
             sagemaker.delete_endpoint(EndpointName=MODEL)
-        (config,) = (c["EndpointConfigName"] for c in sagemaker.list_endpoint_configs()["EndpointConfigs"])
-        return str(config)
+        return self._config
 
     def _await_service(self) -> None:
         if not until(lambda: _status(self._stage) == "InService", 30):

@@ -39,7 +39,7 @@ class LabelledFrame(NamedTuple):
 
 
 class _Candidates(msgspec.Struct):
-    """`failed`: models that did not answer, by reason; their silence about the frame's objects is no vote."""
+    """`failed`: models that did not answer, and why; their silence about the frame's objects is no vote."""
 
     key: str
     detections: Detections
@@ -103,7 +103,7 @@ class ShardLabelling:
         dropped += chosen.dropped
         # A mask is as long as all else of its object; only those that count are kept, beside the manifest.
         unmasked = chosen.candidates.without_masks()
-        candidates = _Candidates(frame.key, unmasked, {model: f.reason for model, f in failures.items()})
+        candidates = _Candidates(frame.key, unmasked, {model: f.detail for model, f in failures.items()})
         record = msgspec.json.encode(candidates) + b"\n"
         nothing = Detections(header.width, header.height)
         prelabel = nothing if failure else chosen.prelabel
