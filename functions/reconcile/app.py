@@ -19,7 +19,7 @@ from autolabel.aws.queue import SqsSubmitQueue
 from autolabel.catalogue import Catalogue
 from autolabel.observability import logger, metrics, tracer
 from autolabel.reconciliation import Limits
-from autolabel.runs import Progress, RunTurns, await_answers, retry_failed_units
+from autolabel.runs import Progress, RunTurns, Worst, await_answers, retry_failed_units
 from autolabel.settings import read_settings
 
 if TYPE_CHECKING:
@@ -48,10 +48,10 @@ class Settings(msgspec.Struct, frozen=True):
 
 
 class Failures(msgspec.Struct, frozen=True):
-    """Units that failed, of how many; `redriven`: whether a person had a look since."""
+    """The model that failed most of so many frames; `redriven`: whether a person had a look since."""
 
-    failed: int
-    units: int
+    worst: Worst
+    frames: int
     redriven: bool
 
 
@@ -103,8 +103,8 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     if request.failures:
         retry_failed_units(
             run,
-            request.failures.failed,
-            request.failures.units,
+            request.failures.worst,
+            request.failures.frames,
             request.failures.redriven,
             ledger=ledger(),
             now=time.time(),

@@ -14,7 +14,7 @@ import yaml
 import autolabel.errors
 import autolabel.settings
 from autolabel.reconciliation import Turn
-from autolabel.runs import Cursor, Progress, TurnReport
+from autolabel.runs import Cursor, Progress, TurnReport, Worst
 from local.cloud.stepfunctions.jsonata_templates import Evaluation
 from tests.contract.template import listed, resources, state_machine_text, template
 
@@ -185,11 +185,13 @@ def next_of(report: dict[str, Any]) -> str:
         ({"missing": 2}, "AwaitFrames"),
         ({"units": 3, "cursor": Cursor(0, "front/1", Turn(units=3))}, "Reconcile"),
         ({"units": 3, "pending": 1, "cursor": Cursor(0, "front/1", Turn(units=3))}, "Reconcile"),
-        ({"units": 19, "failed": 19}, "PlanShards"),
-        ({"units": 20, "failed": 20}, "FailedUnits"),
-        ({"units": 41, "failed": 20}, "PlanShards"),
-        ({"units": 41, "failed": 20, "pending": 21}, "AwaitInference"),
-        ({"units": 21, "failed": 20, "pending": 1}, "AwaitInference"),
+        ({"frames": 19, "worst": {"model": "m.0001", "failed": 19}}, "PlanShards"),
+        ({"frames": 20, "worst": {"model": "m.0001", "failed": 20}}, "FailedUnits"),
+        ({"frames": 41, "worst": {"model": "m.0001", "failed": 20}}, "PlanShards"),
+        # One of three models that fails everything, whatever the others do.
+        ({"frames": 20, "units": 60, "failed": 20, "worst": {"model": "m.0001", "failed": 20}}, "FailedUnits"),
+        ({"frames": 41, "pending": 21, "worst": {"model": "m.0001", "failed": 20}}, "AwaitInference"),
+        ({"frames": 21, "pending": 1, "worst": {"model": "m.0001", "failed": 20}}, "AwaitInference"),
     ],
 )
 def test_what_follows_a_turn(counts: dict[str, Any], following: str) -> None:
@@ -197,7 +199,7 @@ def test_what_follows_a_turn(counts: dict[str, Any], following: str) -> None:
 
 
 def test_a_run_whose_failed_units_were_tried_once_more_goes_on() -> None:
-    assert next_of({**turn(units=20, failed=20), "retried": True}) == "PlanShards"
+    assert next_of({**turn(frames=20, worst=Worst("m.0001", 20)), "retried": True}) == "PlanShards"
 
 
 def test_a_turn_is_taken_up_where_it_was_broken_off() -> None:
@@ -217,8 +219,9 @@ def test_a_run_that_waits_long_looks_less_and_less_often() -> None:
 
 def test_a_redrive_is_seen_by_the_state_that_waits_for_one() -> None:
     payload = STATES["FailedUnits"]["Arguments"]["Payload"]
-    report = turn(units=20, failed=20)
-    assert evaluation(report).template(payload)["failures"] == {"failed": 20, "units": 20, "redriven": False}
+    worst = {"model": "m.0001", "failed": 20}
+    report = turn(frames=20, worst=worst)
+    assert evaluation(report).template(payload)["failures"] == {"worst": worst, "frames": 20, "redriven": False}
     assert evaluation(report, redrives=1).template(payload)["failures"]["redriven"] is True
 
 

@@ -11,7 +11,7 @@ from autolabel.catalogue import model_key
 from autolabel.errors import ModelFailing
 from autolabel.frames import parse_frame_key
 from autolabel.ports import FailedUnit, PendingUnit
-from autolabel.runs import Progress, TurnReport, retry_failed_units
+from autolabel.runs import Progress, TurnReport, Worst, retry_failed_units
 from autolabel.units import Unit
 from tests.fakes.answers import DETECTOR, answer
 from tests.fakes.faults import Crash, Fuse
@@ -290,6 +290,29 @@ def test_two_models_are_reconciled_each_for_itself() -> None:
     assert [one.unit.model for one in pipeline.queue.asked] == ["other.0001"]
 
 
+def test_the_model_that_failed_most_frames_is_told_wherever_the_turn_is_broken_off() -> None:
+    others = [msgspec.structs.replace(DETECTOR, name=name) for name in ("other", "third")]
+    for calls in (1, 2, 3, 100):
+        pipeline = Pipeline(DETECTOR, *others)
+        pipeline.close(drive_document(models=("detector", "other", "third")))
+        for index in range(4):
+            unit = add_frame(pipeline, index)
+            for name, fails in (("detector", index < 1), ("other", index < 3), ("third", index < 2)):
+                asked = msgspec.structs.replace(unit, model=f"{name}.0001")
+                if fails:
+                    pipeline.ledger.failed_units[asked] = FailedUnit(asked, "no")
+                else:
+                    pipeline.labels.write(asked.answer_key(1), answer())
+        progress = Progress()
+        for _ in range(40):
+            left = iter(range(calls))
+            report = pipeline.reconcile(progress=progress, enough=lambda left=left: next(left, None) is None)
+            progress = msgspec.json.decode(msgspec.json.encode(report), type=Progress)
+            if report.cursor is None:
+                break
+        assert (report.worst, report.failed, report.answered) == (Worst("other.0001", 3), 6, 6)
+
+
 # Turns that are broken off, pause, or meet what the listing does not hold
 
 
@@ -461,12 +484,15 @@ def test_promised_frames_that_never_come_do_not_hold_the_drive_for_ever(pipeline
 def test_a_model_that_fails_most_frames_stops_the_run_until_a_person_has_looked(closed: Pipeline) -> None:
     unit = add_frame(closed)
     closed.ledger.failed_units[unit] = FailedUnit(unit, "out of memory", attempt=2, at=closed.now)
-    assert closed.reconcile().failed == 1
-    with pytest.raises(ModelFailing, match="1 of 1 units"):
-        retry_failed_units(closed.run, 1, 1, redriven=False, ledger=closed.ledger, now=closed.now)
+    worst = closed.reconcile().worst
+    assert worst == Worst("detector.0001", 1)
+    with pytest.raises(ModelFailing, match=r"detector\.0001 failed 1 of 1 frames"):
+        retry_failed_units(
+            closed.run, Worst("detector.0001", 1), 1, redriven=False, ledger=closed.ledger, now=closed.now
+        )
     assert closed.reconcile().failed == 1
     closed.now += 1.0
-    retry_failed_units(closed.run, 1, 1, redriven=True, ledger=closed.ledger, now=closed.now)
+    retry_failed_units(closed.run, worst, 1, redriven=True, ledger=closed.ledger, now=closed.now)
     report = closed.reconcile()
     assert (report.failed, report.resubmitted) == (0, 1)
     known = closed.ledger.pending(unit)

@@ -19,13 +19,28 @@ if TYPE_CHECKING:
     from autolabel.catalogue import Catalogue
 
 
+class Worst(msgspec.Struct, frozen=True):
+    """The model of a run that failed most of its frames: its `name.revision` and how many."""
+
+    model: str = ""
+    failed: int = 0
+
+
+NO_FAILURES = Worst()
+
+
 class Cursor(msgspec.Struct, frozen=True):
-    """Where a turn was broken off: behind the position `after` of the run's `model`, with its counts so far."""
+    """Where a turn was broken off: behind the position `after` of the run's `model`, with its counts so far.
+
+    `failed`: how many of them failed before that model's turn came.
+    """
 
     model: int
     after: str
     counts: Turn
     paused: tuple[str, ...] = ()
+    failed: int = 0
+    worst: Worst = NO_FAILURES
 
 
 class Progress(msgspec.Struct, frozen=True):
@@ -43,7 +58,8 @@ class TurnReport(msgspec.Struct, frozen=True):
     """What someone who watches the execution sees of a turn. `units`: frames times models.
 
     `missing`: frames that the drive's document promises and that have not arrived; the listing waits for them.
-    `paused`: models whose endpoint takes nothing, and why. With a `cursor` the turn goes on with another call.
+    `paused`: models whose endpoint takes nothing, and why. `worst`: the model that failed most frames. With a `cursor`
+    the turn goes on with another call.
     """
 
     drive: str
@@ -61,6 +77,7 @@ class TurnReport(msgspec.Struct, frozen=True):
     dropped: int
     missing: int = 0
     paused: tuple[str, ...] = ()
+    worst: Worst = NO_FAILURES
     cursor: Cursor | None = None
 
 
@@ -112,7 +129,7 @@ class RunTurns:
             self._ledger.mark_frozen(drive)
             listing = freeze_listing(self._ingest, self._labels, drive, run.run, frozenset(run.document.cameras))
         start = progress.cursor or Cursor(0, "", Turn())
-        total, paused, after = start.counts, start.paused, start.after
+        total, paused, after, failed, worst = start.counts, start.paused, start.after, start.failed, start.worst
         cursor = None
         latest = self._ledger.latest_run(drive)
         for index, model in list(enumerate(run.asked))[start.model :]:
@@ -133,9 +150,12 @@ class RunTurns:
             if reconciliation.paused and reconciliation.paused not in paused:
                 paused += (reconciliation.paused,)
             if reached is not None:
-                cursor = Cursor(index, reached, total, paused)
+                cursor = Cursor(index, reached, total, paused, failed, worst)
                 break
-            after = ""
+            # Models are judged one by one: of three, one that fails every frame fails a third of the units.
+            if total.failed - failed > worst.failed:
+                worst = Worst(model, total.failed - failed)
+            after, failed = "", total.failed
         return _report(
             run,
             progress,
@@ -143,6 +163,7 @@ class RunTurns:
             frames=listing.frames,
             refused=listing.objects - listing.frames,
             paused=paused,
+            worst=worst,
             cursor=cursor,
         )
 
@@ -165,6 +186,7 @@ def _report(
     refused: int = 0,
     missing: int = 0,
     paused: tuple[str, ...] = (),
+    worst: Worst = NO_FAILURES,
     cursor: Cursor | None = None,
 ) -> TurnReport:
     return TurnReport(
@@ -184,16 +206,17 @@ def _report(
         dropped=turn.dropped,
         missing=missing,
         paused=paused,
+        worst=worst,
         cursor=cursor,
     )
 
 
-def retry_failed_units(run: Run, failed: int, units: int, redriven: bool, *, ledger: Ledger, now: float) -> None:
-    """Stop a run whose models failed most of its frames, ModelFailing; redriven by a person, let it try them again."""
+def retry_failed_units(run: Run, worst: Worst, frames: int, redriven: bool, *, ledger: Ledger, now: float) -> None:
+    """Stop a run of which a model failed most frames, ModelFailing; redriven by a person, let it try them again."""
     if not redriven:
         raise ModelFailing(
-            f"{failed:,} of {units:,} units of {run.drive} {run.run} failed: look at the models' endpoints. A redrive "
-            "tries the failed ones once more and then goes on with what there is"
+            f"{worst.model} failed {worst.failed:,} of {frames:,} frames of {run.drive} {run.run}: look at its endpoint."
+            " A redrive tries what failed once more and then goes on with what there is"
         )
     ledger.retry_failed(run, before=now)
 
