@@ -215,8 +215,8 @@ def retry_failed_units(run: Run, worst: Worst, frames: int, redriven: bool, *, l
     """Stop a run of which a model failed most frames, ModelFailing; redriven by a person, let it try them again."""
     if not redriven:
         raise ModelFailing(
-            f"{worst.model} failed {worst.failed:,} of {frames:,} frames of {run.drive} {run.run}: look at its endpoint."
-            " A redrive tries what failed once more and then goes on with what there is"
+            f"{worst.model} failed {worst.failed:,} of {frames:,} frames of {run.drive} {run.run}: look at its "
+            "endpoint; a redrive tries what failed once more and then goes on with what there is"
         )
     ledger.retry_failed(run, before=now)
 
