@@ -78,7 +78,7 @@ cloud: setup
 	@$(IN) local.cloud_session
 
 test: setup
-	$(IN) pytest $(TESTS)
+	$(IN) pytest $(if $(TESTS),$(TESTS),-n 2 --dist loadgroup --no-loadscope-reorder)
 
 lint: setup
 	.venv/bin/ruff check .
