@@ -105,6 +105,21 @@ def test_an_endpoint_that_does_not_come_up_fails_the_stack_with_the_reason(hosti
     assert any("unknown-image" in event.get("ResourceStatusReason", "") for event in events)
 
 
+def test_an_endpoint_that_does_not_come_up_goes_with_its_stack(hosting: Workbench) -> None:
+    name = unique("undone")
+    hosting.cloudformation.create_stack(
+        StackName=name, TemplateBody=template(hosting.bucket(), "unknown-image:1"), OnFailure="DELETE"
+    )
+    stacks = hosting.cloudformation.list_stacks
+
+    def status() -> str:
+        return next(s["StackStatus"] for s in stacks()["StackSummaries"] if s["StackName"] == name)
+
+    eventually(lambda: status() == "DELETE_COMPLETE", 60)
+    endpoints = hosting.sagemaker.list_endpoints(NameContains=name)["Endpoints"]
+    assert not endpoints
+
+
 def test_a_job_that_is_refused_is_an_error_with_a_name(bench: Workbench) -> None:
     state = {
         "Type": "Task",

@@ -78,7 +78,12 @@ def _create(kind: str, properties: Properties, default_name: str) -> Created:
 def _create_endpoint(properties: Properties, default_name: str) -> Created:
     _refuse_deployment_settings(properties)
     created = _create("Endpoint", properties, default_name)
-    _await_endpoint(created[1]["EndpointName"])
+    try:
+        _await_endpoint(created[1]["EndpointName"])
+    except ResourceFailed:
+        # CloudFormation deletes it with the rest of the stack; ours forgets a resource whose creation has failed.
+        _delete_endpoint(created[0])
+        raise
     return created
 
 
