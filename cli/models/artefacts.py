@@ -23,14 +23,10 @@ from cli.stack import Stack
 _COMPRESSION = 1
 
 
-def artefact_key(model_id: str) -> str:
-    """Where in the label bucket a revision's artefact lies, from its `name.revision`."""
-    return f"{artefacts_prefix(model_id)}model.tar.gz"
-
-
-def artefacts_prefix(model_id: str) -> str:
+def artefacts_prefix(model_id: str, fingerprint: str = "") -> str:
+    """Where in the label bucket the artefacts of a `name.revision` lie, or the one of a deployment of it."""
     name, _, revision = model_id.rpartition(".")
-    return f"models/{name}/{revision}/"
+    return f"models/{name}/{revision}/" + (f"{fingerprint}/" if fingerprint else "")
 
 
 def origins(stack: Stack, source: Source) -> list[str]:
@@ -47,9 +43,12 @@ def origins(stack: Stack, source: Source) -> list[str]:
     return said
 
 
-def place_artefact(stack: Stack, model_id: str, source: Source) -> str:
-    """Put a source's artefact into the label bucket, with its script under `code/`; its S3 URI, empty without one."""
-    key = artefact_key(model_id)
+def place_artefact(stack: Stack, model_id: str, fingerprint: str, source: Source) -> str:
+    """Put a source's artefact into the label bucket, with its script under `code/`; its S3 URI, empty without one.
+
+    By the deployment's fingerprint: of two who bring a revision at once neither overwrites the other's.
+    """
+    key = f"{artefacts_prefix(model_id, fingerprint)}model.tar.gz"
     s3 = stack.client("s3")
     if not source.script and not source.source_dir:
         if not source.model_data:
@@ -72,9 +71,9 @@ def place_artefact(stack: Stack, model_id: str, source: Source) -> str:
     return stack.labels.uri(key)
 
 
-def delete_artefacts(stack: Stack, model_id: str) -> None:
-    """Delete what a revision's endpoint ran; nothing happens when there is nothing."""
-    for thing in stack.labels.list(artefacts_prefix(model_id)):
+def delete_artefacts(stack: Stack, model_id: str, fingerprint: str = "") -> None:
+    """Delete what a revision's endpoint ran, or only what one deployment did; nothing happens when there is nothing."""
+    for thing in stack.labels.list(artefacts_prefix(model_id, fingerprint)):
         stack.client("s3").delete_object(Bucket=stack.labels.name, Key=thing.key)
 
 

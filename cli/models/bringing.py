@@ -64,11 +64,11 @@ def bring_source(
     model = _final(draft, next_revision(revisions), draft.endpoint)
     model = msgspec.structs.replace(model, endpoint=endpoint_name(stack.name, model.id))
     tell(f"placing the artefact of {model.id}")
-    deployment = replace(deployment, model_data=place_artefact(stack, model.id, source))
+    deployment = replace(deployment, model_data=place_artefact(stack, model.id, fingerprint, source))
     try:
         ModelStack(stack, model.endpoint).deploy(deployment, model.id, fingerprint, tell)
     except (CommandError, ClientError):
-        delete_artefacts(stack, model.id)
+        delete_artefacts(stack, model.id, fingerprint)
         raise
     return _enter(stack, model, active)
 

@@ -14,6 +14,7 @@ import yaml
 from botocore.exceptions import ClientError
 
 from autolabel.aws.clients import error_code
+from autolabel.catalogue import model_key
 from cli.errors import CommandError
 from cli.stack import Stack
 from cli.suggestions import did_you_mean
@@ -92,7 +93,8 @@ class ModelStack:
         """Create it, unless it stands already, and wait until it does; `tell` hears what it waits for.
 
         What an interrupted or another deployment left under its name is waited for or deleted first. A deployment that
-        fails is deleted by CloudFormation: CommandError with the reason of the first resource that failed.
+        fails is deleted by CloudFormation: CommandError with the reason of the first resource that failed. CommandError
+        as well for a stack that is not this model's, and when somebody else has put the revision into the catalogue.
         """
         found = self._describe(self.name)
         if found and found["StackStatus"].endswith("_IN_PROGRESS"):
@@ -100,19 +102,36 @@ class ModelStack:
         if self.holds(fingerprint):
             return
         if self.exists():
+            self._refuse_others(model_id)
             self.delete(tell)
         body, parameters = self._request(deployment)
-        created = self._formation.create_stack(
-            StackName=self.name,
-            TemplateBody=body,
-            Parameters=[{"ParameterKey": k, "ParameterValue": v} for k, v in parameters.items()],
-            Tags=[{"Key": _MODEL_TAG, "Value": model_id}, {"Key": _FINGERPRINT_TAG, "Value": fingerprint}],
-            OnFailure="DELETE",
-        )
+        try:
+            created = self._formation.create_stack(
+                StackName=self.name,
+                TemplateBody=body,
+                Parameters=[{"ParameterKey": k, "ParameterValue": v} for k, v in parameters.items()],
+                Tags=[{"Key": _MODEL_TAG, "Value": model_id}, {"Key": _FINGERPRINT_TAG, "Value": fingerprint}],
+                OnFailure="DELETE",
+            )
+        except ClientError as e:
+            if error_code(e) != "AlreadyExistsException":
+                raise
+            # Somebody else was faster.
+            self.deploy(deployment, model_id, fingerprint, tell)
+            return
         ended = self._await(created["StackId"], tell)
         if ended is None or not _stands(ended):
             reason = self._first_failure(created["StackId"])
             raise CommandError(f"{model_id} was not deployed, and nothing of it is left: {reason}")
+
+    def _refuse_others(self, model_id: str) -> None:
+        name = model_id.rpartition(".")[0]
+        if not self.belongs_to(name):
+            raise CommandError(
+                f"stack {self.name} is there and not of this model: give the model another name, or delete that stack"
+            )
+        if self._stack.labels.read(model_key(model_id)) is not None:
+            raise CommandError(f"somebody else has brought {model_id} meanwhile: give the command again")
 
     def delete(self, tell: Callable[[str], None]) -> None:
         """Delete it and wait until it is gone; nothing happens when there is none."""

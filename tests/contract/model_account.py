@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import boto3
@@ -116,12 +116,13 @@ class States:
 
 
 class Formation:
-    """Stacks that stand at once, or fail with a reason."""
+    """Stacks that stand at once, or fail with a reason; `meanwhile` happens before the next one is created."""
 
     def __init__(self) -> None:
         self.stacks: dict[str, dict[str, Any]] = {}
         self.created: list[dict[str, Any]] = []
         self.fails = ""
+        self.meanwhile: list[Callable[[], object]] = []
 
     def describe_stacks(self, StackName: str) -> dict[str, Any]:  # noqa: N803 (boto3's own name)
         if StackName not in self.stacks:
@@ -129,6 +130,10 @@ class Formation:
         return {"Stacks": [self.stacks[StackName]]}
 
     def create_stack(self, **asked: Any) -> dict[str, str]:
+        while self.meanwhile:
+            self.meanwhile.pop()()
+        if asked["StackName"] in self.stacks:
+            raise refused("CreateStack", "AlreadyExistsException", "Stack exists")
         self.created.append(asked)
         status = "DELETE_COMPLETE" if self.fails else "CREATE_COMPLETE"
         stack = {"StackId": f"id-{asked['StackName']}", "StackStatus": status, "Tags": asked["Tags"]}

@@ -27,6 +27,11 @@ from tests.contract.model_account import (
 )
 
 
+def artefact_of(created: dict[str, Any], account: Account) -> bytes | None:
+    (uri,) = (p["ParameterValue"] for p in created["Parameters"] if p["ParameterKey"] == "ModelData")
+    return account.stack.labels.read(uri.removeprefix("s3://labels/"))
+
+
 def test_a_model_is_deployed_with_the_stacks_outputs_and_its_environment(account: Account) -> None:
     brought = bring(account, Source(IMAGE, environment={"HALF": "1"}, instance_type="ml.g5.xlarge"))
     (created,) = account.formation.created
@@ -80,6 +85,35 @@ def test_an_addition_that_was_interrupted_goes_on_with_its_stack(account: Accoun
     remove_from_catalogue(account)
     assert bring(account).model.id == "street.0001"
     assert len(account.formation.created) == 1
+
+
+def test_two_who_bring_the_same_model_at_once_share_its_stack(account: Account) -> None:
+    account.s3.put_object(Bucket="weights", Key="w.tar.gz", Body=b"weights")
+    source = Source(IMAGE, "s3://weights/w.tar.gz")
+    account.formation.meanwhile = [lambda: bring(account, source)]
+    assert bring(account, source).model.id == "street.0001"
+    (created,) = account.formation.created
+    assert artefact_of(created, account) == b"weights"
+
+
+def test_of_two_who_bring_other_images_at_once_the_slower_is_refused(account: Account) -> None:
+    account.s3.put_object(Bucket="weights", Key="1.tar.gz", Body=b"one")
+    account.s3.put_object(Bucket="weights", Key="2.tar.gz", Body=b"two")
+    account.formation.meanwhile = [lambda: bring(account, Source(IMAGE, "s3://weights/1.tar.gz"))]
+    with pytest.raises(CommandError, match=r"somebody else has brought street\.0001 meanwhile: give the command again"):
+        bring(account, Source(IMAGE, "s3://weights/2.tar.gz"))
+    (created,) = account.formation.created
+    assert created["StackName"] in account.formation.stacks
+    assert artefact_of(created, account) == b"one"
+    assert bring(account, Source(IMAGE, "s3://weights/2.tar.gz")).model.id == "street.0002"
+
+
+def test_a_stack_that_is_no_model_of_this_pipeline_is_left_alone(account: Account) -> None:
+    theirs = {"StackId": "id", "StackStatus": "CREATE_COMPLETE", "Tags": []}
+    account.formation.stacks["autolabel-street-0001"] = theirs
+    with pytest.raises(CommandError, match="stack autolabel-street-0001 is there and not of this model"):
+        bring(account)
+    assert account.formation.stacks == {"autolabel-street-0001": theirs}
 
 
 def test_a_failed_deployment_names_its_first_failure_and_leaves_nothing(account: Account) -> None:

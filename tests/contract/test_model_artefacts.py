@@ -29,7 +29,7 @@ def archive(**files: str) -> bytes:
 
 
 def unpacked(account: Account, model_id: str) -> dict[str, str]:
-    body = account.stack.labels.read(f"models/{model_id.replace('.', '/')}/model.tar.gz")
+    body = account.stack.labels.read(f"models/{model_id.replace('.', '/')}/f/model.tar.gz")
     assert body
     with tarfile.open(fileobj=io.BytesIO(body)) as tar:
         return {m.name: file.read().decode() for m in tar if (file := tar.extractfile(m))}
@@ -39,14 +39,14 @@ def test_a_script_is_packed_with_its_artefact_in_place_of_the_artefacts_own(acco
     account.s3.put_object(Bucket="weights", Key="w.tar.gz", Body=archive(weights="w", code__inference="old"))
     (tmp_path / "inference.py").write_text("new")
     source = Source(IMAGE, "s3://weights/w.tar.gz", source_dir=tmp_path)
-    place_artefact(account.stack, "street.0001", source)
+    place_artefact(account.stack, "street.0001", "f", source)
     assert unpacked(account, "street.0001") == {"weights.py": "w", "code/inference.py": "new"}
 
 
 def test_jumpstarts_script_is_packed_as_well(account: Account) -> None:
     account.s3.put_object(Bucket="weights", Key="w.tar.gz", Body=archive(weights="w"))
     account.s3.put_object(Bucket="weights", Key="s.tar.gz", Body=archive(inference="s"))
-    place_artefact(account.stack, "street.0001", Source(IMAGE, "s3://weights/w.tar.gz", "s3://weights/s.tar.gz"))
+    place_artefact(account.stack, "street.0001", "f", Source(IMAGE, "s3://weights/w.tar.gz", "s3://weights/s.tar.gz"))
     assert unpacked(account, "street.0001") == {"weights.py": "w", "code/inference.py": "s"}
 
 

@@ -102,10 +102,11 @@ def test_a_jumpstart_model_is_resolved_by_the_sdk_and_serves(
     assert added["outcome"] == "added"
     document = terminal.ask("models", "show", "street")["document"]
     assert document["decoder"] == "jumpstart-detection"
-    assert pipeline.stack.labels.read("models/street/0001/model.tar.gz") == b"weights"
+    (artefact,) = pipeline.stack.labels.list("models/street/0001/")
+    assert pipeline.stack.labels.read(artefact.key) == b"weights"
 
     terminal.ask("models", "remove", "street")
-    assert pipeline.stack.labels.read("models/street/0001/model.tar.gz") is None
+    assert not list(pipeline.stack.labels.list("models/street/"))
 
 
 def test_a_deployment_that_fails_says_why_and_leaves_nothing(pipeline: Pipeline, engineer: Terminal) -> None:
