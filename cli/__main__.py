@@ -15,6 +15,7 @@ import msgspec
 from rich.console import Console
 
 from cli.advice import next_step, waits_for
+from cli.catalogue import check_models
 from cli.dead_letters import QUEUES, DeadLetterQueue
 from cli.display import RunDisplay
 from cli.errors import CommandError, CommandGroup
@@ -45,7 +46,7 @@ def main() -> None:
 @click.option("--drive", required=True, help="The drive's name.")
 @click.option("--camera", default="front", show_default=True, help="The camera's name.")
 @click.option("--vehicle", default="unknown", show_default=True, help="The vehicle that recorded it.")
-@click.option("--model", "models", multiple=True, help="A model of the catalogue instead of the default one.")
+@click.option("--model", "models", multiple=True, help="A model instead of the active ones; may be repeated.")
 @click.option("--note", "notes", multiple=True, help="What readers of the report should know.")
 @click.option("--limit", type=click.IntRange(min=1), help="Upload the first frames only.")
 @stack_option
@@ -63,6 +64,8 @@ def upload(
     check_names(drive, camera)
     recording = find_recording(source)
     stack = Stack.find(stack_name)
+    if models:
+        check_models(stack, models)
     with RunDisplay(console) as display:
         total, frames = recording.count(limit), recording.frames(limit)
         count = upload_frames(stack, drive, camera, frames, lambda n: display.count("uploaded", n, total))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import msgspec
@@ -40,9 +40,19 @@ def find_revision(stack: Stack, name: str) -> Model:
     index = read_index(stack)
     revision = revision or index.models.get(plain, "")
     body = stack.labels.read(model_key(f"{plain}.{revision}")) if revision else None
+    if body is None and plain in index.models:
+        raise CommandError(f"{plain} has no revision {revision}; its current one is {index.models[plain]}")
     if body is None:
         raise unknown_model(name, index)
     return parse_model(body, model_key(f"{plain}.{revision}"))
+
+
+def check_models(stack: Stack, names: Iterable[str]) -> None:
+    """CommandError for a name that a drive cannot ask for, since the catalogue does not have it."""
+    index = read_index(stack)
+    for name in names:
+        if name not in index.models:
+            raise unknown_model(name, index)
 
 
 def unknown_model(name: str, index: CatalogueIndex) -> CommandError:

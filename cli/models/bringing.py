@@ -20,6 +20,8 @@ from cli.models.stacks import Deployment, ModelStack, check_parameters, endpoint
 from cli.stack import Stack
 
 Tell = Callable[[str], None]
+# Seconds: its alarm takes some three minutes, an instance with its model as many to ten (docs/operations.md).
+_WAKES_WITHIN = 900
 
 
 class Brought(NamedTuple):
@@ -34,6 +36,8 @@ def bring_endpoint(stack: Stack, draft: Model, endpoint: str, *, active: bool | 
     accept_endpoint(stack, endpoint)
     revisions = revisions_of(stack, draft.name)
     current = _current(stack, revisions)
+    if current and current.endpoint == endpoint:
+        draft = _still_calibrated(draft, current)
     if current and _says_the_same(draft, current, endpoint):
         return _already(stack, current, active)
     return _enter(stack, _final(draft, next_revision(revisions), endpoint), active)
@@ -48,6 +52,7 @@ def bring_source(
     one before it. `parameters`: further ones of models/endpoint.yaml. `tell` hears how far it is.
     """
     check_parameters(parameters)
+    _check_waking(draft, parameters)
     with_model(read_index(stack), draft, active)
     chosen = {"InstanceType": source.instance_type} if source.instance_type else {}
     deployment = Deployment(source.image, environment=source.environment, parameters={**chosen, **parameters})
@@ -55,6 +60,7 @@ def bring_source(
     revisions = revisions_of(stack, draft.name)
     current = _current(stack, revisions)
     if current and ModelStack(stack, current.endpoint).holds(fingerprint):
+        draft = _still_calibrated(draft, current)
         if _says_the_same(draft, current, current.endpoint):
             return _already(stack, current, active)
         asked_alike = (current.content_type, current.accept) == (draft.content_type, draft.accept)
@@ -71,6 +77,23 @@ def bring_source(
         delete_artefacts(stack, model.id, fingerprint)
         raise
     return _enter(stack, model, active)
+
+
+def _check_waking(draft: Model, parameters: Mapping[str, str]) -> None:
+    sleeps = not parameters.get("MinInstances", "").strip("0")
+    if sleeps and draft.queue_ttl < _WAKES_WITHIN:
+        raise CommandError(
+            f"requests of {draft.name} expire after {draft.queue_ttl} s, before an endpoint at zero instances wakes: "
+            f"give the document a queue_ttl of {_WAKES_WITHIN} or more, or the endpoint --parameter MinInstances=1"
+        )
+
+
+def _still_calibrated(draft: Model, current: Model) -> Model:
+    """The draft with what was fitted to the same endpoint's scores, unless it says or reads them otherwise."""
+    read_alike = (draft.decoder, draft.options, draft.classes) == (current.decoder, current.options, current.classes)
+    if draft.calibration or not read_alike:
+        return draft
+    return msgspec.structs.replace(draft, calibration=current.calibration)
 
 
 def _enter(stack: Stack, model: Model, active: bool | None) -> Brought:

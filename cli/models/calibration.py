@@ -60,7 +60,10 @@ def calibrate_model(stack: Stack, name: str, drive: str, run_name: str | None, f
         raise CommandError(f"there is no run of drive {drive} to calibrate with")
     if model.answers_id not in run.asked:
         asked = ", ".join(run.asked)
-        raise CommandError(f"run {run.run} of {drive} did not ask {model.answers_id}, but {asked}: relabel the drive")
+        raise CommandError(
+            f"run {run.run} of {drive} did not ask {model.answers_id}, but {asked}: "
+            "name a drive that it labelled, or relabel this one if it labels it by now"
+        )
     frames = _folder_frames(stack, run, folder) if folder else _verified_frames(stack, run, model)
     known = list(_known_frames(stack, model, frames))
     if not known:

@@ -32,12 +32,12 @@ def remove_model(stack: Stack, name: str, *, force: bool, tell: Callable[[str], 
     """
     index = read_index(stack)
     revisions = revisions_of(stack, name)
-    # An addition that was interrupted has left a stack and no document.
+    # An addition that was interrupted has left a stack and no document, or one that names another endpoint by now.
     unfinished = f"{name}.{next_revision(revisions)}"
+    deployable = [unfinished, *(model.id for model in revisions if not model.answers_of)]
+    named = {model.endpoint for model in revisions}.union(endpoint_name(stack.name, id_) for id_ in deployable)
     ours = {
-        endpoint: deployed
-        for endpoint in sorted({endpoint_name(stack.name, unfinished), *(model.endpoint for model in revisions)})
-        if (deployed := ModelStack(stack, endpoint)).belongs_to(name)
+        endpoint: deployed for endpoint in sorted(named) if (deployed := ModelStack(stack, endpoint)).belongs_to(name)
     }
     if name not in index.models and not ours:
         raise unknown_model(name, index)

@@ -6,12 +6,14 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import pytest
 from click.testing import CliRunner
 
+from autolabel.calibration import Calibration
 from autolabel.catalogue import CatalogueIndex
 from cli.__main__ import main
-from cli.catalogue import read_index
+from cli.catalogue import add_model, read_index
 from cli.errors import CommandError
 from cli.models.bringing import bring_endpoint
 from cli.models.sources import Source
@@ -66,6 +68,32 @@ def test_another_threshold_reads_the_answers_that_are_there(account: Account) ->
     second, third = bring(account, threshold=0.5).model, bring(account, threshold=0.6).model
     assert (second.id, second.answers_of, third.id, third.answers_of) == ("street.0002", "0001", "street.0003", "0001")
     assert len(account.formation.created) == 1
+
+
+def test_a_calibration_outlives_another_threshold_but_not_another_image_or_class_map(account: Account) -> None:
+    fitted = {"car": Calibration(slope=2.0)}
+    first = bring(account).model
+    second = msgspec.structs.replace(first, revision="0002", answers_of="0001", calibration=fitted)
+    add_model(account.stack, second)
+    assert bring(account).outcome == "already"
+    assert bring(account, threshold=0.5).model.calibration == fitted
+    assert bring(account, classes={"auto": "car"}).model.calibration == {}
+    add_model(account.stack, msgspec.structs.replace(second, revision="0005"))
+    assert bring(account, Source(IMAGE + "1")).model.calibration == {}
+
+
+def test_a_calibration_outlives_another_threshold_of_an_endpoint_that_was_there(account: Account) -> None:
+    fitted = {"car": Calibration(slope=2.0)}
+    first = bring_endpoint(account.stack, draft(), "theirs", active=None).model
+    add_model(account.stack, msgspec.structs.replace(first, revision="0002", answers_of="0001", calibration=fitted))
+    assert bring_endpoint(account.stack, draft(), "theirs", active=None).outcome == "already"
+
+
+def test_requests_that_expire_before_an_endpoint_is_awake_are_refused(account: Account) -> None:
+    with pytest.raises(CommandError, match=r"expire after 600 s, .* queue_ttl of 900 or more, .* MinInstances=1"):
+        bring(account, queue_ttl=600, parameters={"MinInstances": "0"})
+    assert account.formation.created == []
+    assert bring(account, queue_ttl=600, parameters={"MinInstances": "1"}).outcome == "added"
 
 
 def test_another_accept_header_asks_anew_on_the_same_endpoint(account: Account) -> None:

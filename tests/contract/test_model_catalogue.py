@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from autolabel.catalogue import CatalogueIndex
-from cli.catalogue import add_model, change_index, find_revision, read_index, with_model, without_model
+from cli.catalogue import add_model, change_index, check_models, find_revision, read_index, with_model, without_model
 from cli.errors import CommandError
 from cli.models.documents import draft_model
 from tests.contract.model_account import (
@@ -60,6 +60,19 @@ def test_an_unknown_model_is_refused_with_the_nearest(account: Account) -> None:
     add_model(account.stack, DETECTOR)
     with pytest.raises(CommandError, match=f"known are {DETECTOR.name}; did you mean {DETECTOR.name}"):
         find_revision(account.stack, DETECTOR.name + "s")
+
+
+def test_a_drive_that_asks_for_an_unknown_model_is_refused_before_its_frames_go_up(account: Account) -> None:
+    add_model(account.stack, DETECTOR)
+    check_models(account.stack, [DETECTOR.name])
+    with pytest.raises(CommandError, match="has no model 'other'; known are"):
+        check_models(account.stack, [DETECTOR.name, "other"])
+
+
+def test_an_unknown_revision_is_refused_with_the_current_one(account: Account) -> None:
+    add_model(account.stack, DETECTOR)
+    with pytest.raises(CommandError, match=f"has no revision 0999; its current one is {DETECTOR.revision}"):
+        find_revision(account.stack, f"{DETECTOR.name}.0999")
 
 
 def test_a_coco_model_needs_no_class_map() -> None:

@@ -97,3 +97,11 @@ def test_what_an_interrupted_addition_left_can_be_removed(account: Account) -> N
     bring(account)
     remove_from_catalogue(account)
     assert remove(account).deleted == ("autolabel-street-0001",)
+
+
+def test_what_an_interrupted_addition_left_goes_though_its_revision_became_another_endpoints(account: Account) -> None:
+    bring(account)
+    remove_from_catalogue(account)
+    bring_endpoint(account.stack, draft(), "theirs", active=None)
+    removed = remove(account)
+    assert (removed.deleted, removed.kept) == (("autolabel-street-0001",), ("theirs",))
