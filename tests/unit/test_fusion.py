@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import os
+import subprocess
+import sys
 
 import ensemble_boxes
 import msgspec
@@ -194,12 +197,43 @@ def test_a_class_comes_only_from_models_with_authority_over_it() -> None:
     assert dropped == {"b.0001 has no authority over the class": 2}
 
 
+def test_who_has_no_authority_over_a_class_casts_no_vote_by_silence_either() -> None:
+    expert = model("expert", authority=("person",))
+    (alone,) = merge(seen(expert, ("person", 0.9, CAR)), seen(B))
+    assert (alone.confidence, alone.missed) == (pytest.approx(0.9), ())
+    # Another expert's silence is one.
+    (doubted,) = merge(seen(expert, ("person", 0.9, CAR)), seen(model("other", authority=("person",))))
+    assert (doubted.confidence, doubted.missed) == (pytest.approx(0.45), ("other.0001",))
+
+
 def test_a_useless_model_costs_a_calibrated_merge_nothing() -> None:
     useless = model("useless", calibration={name: Calibration(0.0, -4.0, recall=0.02) for name in NAMES})
     with_it = merge(seen(A, ("car", 0.9, CAR)), seen(B, ("car", 0.8, CAR)), seen(useless, ("person", 0.99, FAR)))
     without = merge(seen(A, ("car", 0.9, CAR)), seen(B, ("car", 0.8, CAR)))
     assert with_it[0].confidence == pytest.approx(without[0].confidence, abs=0.01)
     assert with_it[1].confidence < 0.02
+
+
+# Sums of these depend on their order, and that of a set of names on the process.
+MERGE = """
+from tests.unit.test_fusion import CAR, merge, model, seen
+found = zip("abc", (0.810117884707084, 0.5940802502550596, 0.4418539409265414))
+print(*(d.confidence.hex() for d in merge(*(seen(model(name), ("car", score, CAR)) for name, score in found))))
+"""
+
+
+def test_a_merge_is_the_same_in_every_process() -> None:
+    merged = {
+        subprocess.run(
+            [sys.executable, "-c", MERGE],
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "PYTHONHASHSEED": str(seed)},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in range(6)
+    }
+    assert len(merged) == 1
 
 
 @given(sightings, sightings, sightings)

@@ -7,7 +7,7 @@ confusable group, and classes over which models have authority come from them al
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from autolabel.catalogue import Model
@@ -33,12 +33,13 @@ def merge_frame(seen: Sequence[Seen], camera: str, width: int, height: int) -> t
     And how many detections were left out, by why.
     """
     dropped: Counter[str] = Counter()
-    allowed = _authorised(seen, dropped)
+    claimed = _claimed(seen)
+    allowed = _authorised(seen, claimed, dropped) if claimed else seen
     if len(allowed) > 1:
         # Here and not above: a run of one model does not pay for numpy.
         from autolabel.voting import vote_on
 
-        merged = vote_on(allowed, camera, width, height)
+        merged = vote_on(allowed, claimed, camera, width, height)
     else:
         merged = [d for one in allowed for d in one.detections]
     kept = _suppress_other_names(merged)
@@ -47,12 +48,14 @@ def merge_frame(seen: Sequence[Seen], camera: str, width: int, height: int) -> t
     return Detections(width, height, tuple(kept)), dropped
 
 
-def _authorised(seen: Sequence[Seen], dropped: Counter[str]) -> Sequence[Seen]:
-    """Without what models say of classes over which another that answered has authority."""
+def _claimed(seen: Sequence[Seen]) -> dict[str, set[str]]:
+    """The classes over which models that answered have authority, each with those models."""
     claims = {name: {one.model.id for one in seen if name in one.model.authority} for name in current_taxonomy().names}
-    claimed = {name: models for name, models in claims.items() if models}
-    if not claimed:
-        return seen
+    return {name: models for name, models in claims.items() if models}
+
+
+def _authorised(seen: Sequence[Seen], claimed: Mapping[str, set[str]], dropped: Counter[str]) -> Sequence[Seen]:
+    """Without what models say of classes over which others have authority."""
     allowed = []
     for model, detections in seen:
         kept = [d for d in detections if model.id in claimed.get(d.name, {model.id})]

@@ -7,7 +7,7 @@ confidence is the vote of all networks within whose reach the object lies, those
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -31,22 +31,26 @@ LEAST_RECALL = 0.01
 class _View:
     """A model that answered, and where its silence says something."""
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: Model, claimed: Mapping[str, set[str]]) -> None:
         self.id = model.id
         self.model = model
         groups = current_taxonomy().groups
         self._groups = {groups[name] for name in model.reach.classes or model.classes.values()}
+        # What it says of them is not heard: so its silence says nothing.
+        self._unheard = {name for name, models in claimed.items() if model.id not in models}
 
     def reaches(self, name: str, camera: str, box: Box, width: int, height: int) -> bool:
         """Whether it could be expected to see such an object, perhaps under another name of its group."""
-        return current_taxonomy().groups[name] in self._groups and self.model.reach.sees(camera, box, width, height)
+        if name in self._unheard or current_taxonomy().groups[name] not in self._groups:
+            return False
+        return self.model.reach.sees(camera, box, width, height)
 
 
 class _Network:
     """The views of a network that answered."""
 
-    def __init__(self, models: Sequence[Model]) -> None:
-        self.views = [_View(model) for model in models]
+    def __init__(self, models: Sequence[Model], claimed: Mapping[str, set[str]]) -> None:
+        self.views = [_View(model, claimed) for model in models]
         self.weight = max(model.weight for model in models)
         self._votes: dict[str, float] = {}
 
@@ -103,14 +107,19 @@ def _mean(parts: Sequence[tuple[float, float]], total: float) -> float:
     return min(max(mean, min(parts)[0]), max(parts)[0])
 
 
-def vote_on(seen: Sequence[Seen], camera: str, width: int, height: int) -> Sequence[Detection]:
-    """What several models saw of a frame of `width` x `height` pixels as one set of detections, in no order."""
+def vote_on(
+    seen: Sequence[Seen], claimed: Mapping[str, set[str]], camera: str, width: int, height: int
+) -> Sequence[Detection]:
+    """What several models saw of a frame of `width` x `height` pixels as one set of detections, in no order.
+
+    `claimed`: classes over which only some models have authority, with their ids; none of another's is in `seen`.
+    """
     groups = current_taxonomy().groups
     networks: dict[str, _Network] = {}
     sightings: list[_Sighting] = []
     for name in dict.fromkeys(one.model.view_of for one in seen):
         views = [one for one in seen if one.model.view_of == name]
-        network = networks[name] = _Network([one.model for one in views])
+        network = networks[name] = _Network([one.model for one in views], claimed)
         found = _merge_views([d for view in views for d in view.detections], len(views))
         sightings += [_Sighting(name, of, network.weight * of[0].confidence) for of in found]
     merged: list[Detection] = []
@@ -188,7 +197,8 @@ def _vote(cluster: _Cluster, networks: dict[str, _Network], camera: str, width: 
         ballots[name] = ballots.get(name, 0.0) + worth
     # The cluster's sightings are in order of strength, so that a draw goes to the strongest.
     name = max(ballots, key=ballots.__getitem__)
-    saw = {sighting.network for sighting in cluster.sightings}
+    # In order, as sets of names are not: sums of floats depend on it, and a shard labelled twice comes out the same.
+    saw = dict.fromkeys(sighting.network for sighting in cluster.sightings)
     asked = {
         key: network
         for key, network in networks.items()
