@@ -77,6 +77,20 @@ def test_the_index_is_read_anew_after_its_time_and_revisions_never() -> None:
     assert shelf.reads == [CATALOGUE_KEY, model_key(DETECTOR.id), CATALOGUE_KEY]
 
 
+def test_an_index_that_changes_meanwhile_takes_no_model_away() -> None:
+    second = msgspec.structs.replace(DETECTOR, name="second")
+    index = {"models": {"detector": "0001", "second": "0001"}, "active": ("detector", "second")}
+    shelf = Shelf(DETECTOR, second, **index)
+
+    def read(key: str) -> bytes | None:
+        if key == model_key(DETECTOR.id):
+            shelf.objects[CATALOGUE_KEY] = msgspec.json.encode(CatalogueIndex({"detector": "0001"}, ("detector",)))
+            shelf.now += 60.0
+        return shelf.read(key)
+
+    assert Catalogue(read, lambda: shelf.now).active_models() == [DETECTOR, second]
+
+
 def test_a_document_in_another_models_place_is_not_used() -> None:
     shelf = Shelf(models={"detector": "0001"}, active=())
     shelf.objects[model_key("detector.0001")] = msgspec.json.encode(msgspec.structs.replace(DETECTOR, revision="0009"))
@@ -128,6 +142,10 @@ def test_a_broken_document_is_reported_until_it_is_mended() -> None:
         {"threshold": 1.1},
         {"thresholds": {"car": 2}},
         {"thresholds": {"spaceship": 0.5}},
+        {"authority": ["bus"]},
+        {"reach": {"classes": ["bus"]}},
+        {"weight": 0.0},
+        {"weight": 5e-324},
         {"invocation_timeout": 0},
         {"invocation_timeout": 3601},
         {"queue_ttl": 59},

@@ -19,6 +19,7 @@ from autolabel.ports import PendingUnit
 from autolabel.submission import ObjectEvent, UnitRequest, read_message
 from autolabel.units import Unit
 from tests.fakes.answers import DETECTOR, add_to_catalogue, answer
+from tests.fakes.endpoints import success
 from tests.fakes.faults import Crash, Fuse
 from tests.fakes.images import png
 from tests.fakes.pipeline import DRIVE, JOB_LABELS, Pipeline, drive_document, frame_key, read_one, s3_message
@@ -58,6 +59,24 @@ def test_every_default_model_sees_the_frame() -> None:
     add_to_catalogue(pipeline.labels, DETECTOR, second, default=["detector", "second"])
     assert pipeline.submit(pipeline.upload(KEY, png())) == ["submitted", "submitted"]
     assert [i.endpoint for i in pipeline.endpoints.taken] == ["autolabel-detector", "autolabel-second"]
+
+
+def test_a_frame_goes_to_the_endpoint_of_the_revision_whose_answers_are_read(pipeline: Pipeline) -> None:
+    newer = msgspec.structs.replace(DETECTOR, revision="0002", endpoint="newer", answers_of="0001")
+    add_to_catalogue(pipeline.labels, newer)
+    event = pipeline.upload(KEY, png())
+    assert pipeline.submit(event) == ["submitted"]
+    (invocation,) = pipeline.endpoints.taken
+    assert (invocation.endpoint, pipeline.ledger.any_pending(DRIVE, (DETECTOR.id,))) == (DETECTOR.endpoint, True)
+    assert pipeline.collect(success(invocation)).outcome == "answered"
+
+
+def test_a_drive_waits_for_the_document_of_the_revision_whose_answers_it_reads(pipeline: Pipeline) -> None:
+    newer = msgspec.structs.replace(DETECTOR, revision="0003", answers_of="0002")
+    add_to_catalogue(pipeline.labels, newer)
+    with pytest.raises(CatalogueUnavailable, match="detector/0002"):
+        pipeline.close()
+    assert pipeline.ledger.latest_run(DRIVE) is None
 
 
 def test_a_duplicate_event_of_a_frame_invokes_nothing(pipeline: Pipeline) -> None:

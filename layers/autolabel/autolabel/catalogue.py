@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Iterable
 
@@ -24,8 +23,8 @@ _NAME = re.compile(MODEL_NAME + r"\Z")
 # The API's own patterns of EndpointName, ContentType and Accept.
 _ENDPOINT = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}\Z")
 _HEADER = re.compile(r"[ -~]{1,1024}\Z")
-# Votes are compared with each other; more than this is a model that needs no second.
-MAX_WEIGHT = 1_000.0
+# Votes are compared with each other; more than this is a model that needs no second, and less one that has no say.
+MIN_WEIGHT, MAX_WEIGHT = 0.001, 1_000.0
 _REVISION = re.compile(REVISION + r"\Z")
 
 
@@ -130,8 +129,12 @@ def _check(model: Model, origin: str) -> None:
     for name, threshold in [("threshold", model.threshold), *model.thresholds.items()]:
         if not 0.0 <= threshold <= 1.0:
             refuse(f"the threshold {threshold} of {name!r} is not between 0 and 1")
-    if not (math.isfinite(model.weight) and 0.0 < model.weight <= MAX_WEIGHT):
-        refuse(f"the weight {model.weight} is not above 0 and at most {MAX_WEIGHT:g}")
+    # Silence about what it never names would be a vote all the same, and authority would leave the class to nobody.
+    for field, claimed in (("authority", model.authority), ("reach", model.reach.classes)):
+        if unnamed := sorted(set(claimed) - set(model.classes.values())):
+            refuse(f"`{field}` has {unnamed}, to which `classes` maps nothing")
+    if not MIN_WEIGHT <= model.weight <= MAX_WEIGHT:
+        refuse(f"the weight {model.weight} is not {MIN_WEIGHT:g} to {MAX_WEIGHT:g}")
     if model.network and not _NAME.match(model.network):
         refuse(f"the network {model.network!r} is not 1 to 24 of a-z, 0-9 and hyphens")
     if model.answers_of and not (_REVISION.match(model.answers_of) and model.answers_of < model.revision):
@@ -177,7 +180,8 @@ class Catalogue:
         missing = sorted(set(index.active) - index.models.keys())
         if missing:
             raise CatalogueUnavailable(f"{CATALOGUE_KEY} has {missing} as active, and no such model")
-        return [self.current(name) for name in index.active]
+        # Of this index: another may have come meanwhile, without one of them.
+        return [self.revision(f"{name}.{index.models[name]}") for name in index.active]
 
     def current(self, name: str) -> Model:
         """The current revision of a model; DocumentRefused names the known models when there is none."""
@@ -193,6 +197,10 @@ class Catalogue:
         if model is None:
             raise CatalogueUnavailable(f"the label bucket has no {model_key(model_id)}")
         return model
+
+    def asked(self, model: Model) -> Model:
+        """The revision whose answers a model reads: what its units are named by, and whose endpoint they go to."""
+        return self.revision(model.answers_id)
 
     def _find(self, model_id: str) -> Model | None:
         if model_id not in self._models:

@@ -136,7 +136,7 @@ class Closing:
             document=document,
             document_etag=etag,
             models=tuple(model.id for model in models),
-            answers_of=tuple(model.answers_id for model in models),
+            answers_of=tuple(self._catalogue.asked(model).id for model in models),
             taxonomy=current_taxonomy().version,
             labels=self._job_labels,
             since=since,

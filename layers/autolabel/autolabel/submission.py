@@ -139,8 +139,10 @@ class Submission:
         submitted, unavailable = [], None
         for model in self._catalogue.active_models():
             try:
-                unit = Unit.of(key, asked.etag, model.answers_id)
-                submitted.append(self._submit(model, unit, asked.key, asked.etag, park))
+                # As collect and a run's turns do: an answer is believed from the endpoint of the revision it is named by.
+                source = self._catalogue.asked(model)
+                unit = Unit.of(key, asked.etag, source.id)
+                submitted.append(self._submit(source, unit, asked.key, asked.etag, park))
             except EndpointUnavailable as e:
                 # One model's bad moment keeps the frame from no other.
                 unavailable = e
