@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import zlib
 from typing import Any
 
 import msgspec
@@ -127,6 +129,13 @@ def test_an_object_whose_mask_covers_nothing_keeps_its_box(mask: Any) -> None:
     assert (found.box, found.mask) == (CAR_BOX, "")
 
 
+def _with_a_broken_profile() -> bytes:
+    """A picture with an empty colour profile behind its data, where nobody looks for one."""
+    body = base64.b64decode(picture(CAR_MASK))
+    profile = bytes(4) + b"iCCP" + zlib.crc32(b"iCCP").to_bytes(4)
+    return body[:-12] + profile + body[-12:]
+
+
 @pytest.mark.parametrize(
     "mask",
     [
@@ -144,6 +153,7 @@ def test_an_object_whose_mask_covers_nothing_keeps_its_box(mask: Any) -> None:
         b'"aGFsbG8="',
         b'{"x":[1,2,3],"y":[1,2]}',
         b'{"x":[1,2,3]}',
+        b'"' + base64.b64encode(_with_a_broken_profile()) + b'"',
     ],
 )
 def test_what_is_no_mask_refuses_the_answer(mask: bytes) -> None:
@@ -168,6 +178,30 @@ def test_masks_beyond_their_limits_refuse_the_answer(name: str, value: int, monk
     with pytest.raises(AnswerRefused) as refused:
         read(*BODIES["torchvision"])
     assert refused.value.reason == "answer-too-large"
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_an_object_without_a_mask_does_not_get_the_next_ones(known: bool) -> None:
+    decoder, options, body = BODIES["hf object detection"]
+    car, person = msgspec.json.decode(body)
+    person["mask"] = PERSON_MASK
+    if not known:
+        person["label"] = "kite"
+    found = read(decoder, options, encoded([car, person]))
+    assert [bool(one.mask) for one in found] == ([False, True] if known else [False])
+    assert not known or iou(bitmap(found[1]), PERSON_MASK) > 0.95
+
+
+def test_an_object_with_two_masks_refuses_the_answer() -> None:
+    with pytest.raises(AnswerRefused, match="two masks"):
+        of(b'null,"mask":[[1]]')
+
+
+def test_objects_without_masks_are_no_masks_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(masks, "MAX_MASKS", 1)
+    decoder, options, body = BODIES["hf object detection"]
+    car, person = msgspec.json.decode(body)
+    assert len(read(decoder, options, encoded([car, car, {**person, "mask": PERSON_MASK}]))) == 3
 
 
 def test_an_outline_far_outside_of_the_frame_ends_at_its_border() -> None:
@@ -200,6 +234,14 @@ def test_a_mask_of_an_objects_box_covers_what_of_it_lies_in_the_frame(box: tuple
     x1, y1, x2, y2 = found.box
     expected = rectangle((round(x1), round(y1), round(x2), round(y2)))
     assert iou(bitmap(found), expected) > 0.99
+
+
+@pytest.mark.parametrize("far", [1e10, 1e20, 1e300, 8e307])
+@pytest.mark.parametrize("mask", [[[1] * 28] * 28, [[1]]], ids=len)
+def test_a_box_without_end_has_no_mask(far: float, mask: Any) -> None:
+    for box in ((-far, -far, far, far), (0.0, 0.0, far, 50.0)):
+        (found,) = of(mask, box=box, mask_area="box")
+        assert found.mask == ""
 
 
 def test_a_mask_of_an_objects_box_has_its_shape() -> None:

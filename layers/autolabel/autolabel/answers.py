@@ -65,6 +65,9 @@ class _Projection:
         self._masks = {place.key: place for place in masks}
         self._take = take
         self._kept = bytearray()
+        # Masks that an element of a list has of its own; there is one, or none.
+        self._own = [place for place in masks if not place.listed]
+        self._found = 0
 
     def project(self) -> bytes:
         if self._reader.peek() == b"[":
@@ -74,10 +77,14 @@ class _Projection:
         return bytes(self._kept)
 
     def _element(self) -> None:
-        if self._reader.peek() == b"{":
-            self._object()
-        else:
+        if self._reader.peek() != b"{":
             self._reader.value(self._kept)
+            return
+        self._found = 0
+        self._object()
+        # Masks go with objects by their positions: one that has none must not get the next one's.
+        for place in self._own[self._found :]:
+            self._take(place, b"null")
 
     def _elements(self, limit: int, element: Callable[[], None], kept: bytearray | None) -> None:
         """Pass over a list whose elements `element` passes over."""
@@ -136,6 +143,9 @@ class _Projection:
             # No list of masks: null, of a picture without objects.
             self._reader.value(None)
         else:
+            self._found += 1
+            if self._found > 1:
+                raise AnswerRefused("answer-unreadable", "an object has two masks")
             mask()
 
     def _goes_on(self, end: bytes) -> bool:

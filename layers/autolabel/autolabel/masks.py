@@ -6,6 +6,7 @@ import base64
 import io
 import math
 import re
+import struct
 from typing import Any
 
 import msgspec
@@ -32,6 +33,8 @@ MAX_ROW_BYTES = 1_000_000
 MAX_CORNERS = 10_000
 # How often an outline may go all around the frame: the encoder keeps every point of it.
 MAX_ROUNDS = 25
+# Pixels. Of a box that ends farther away the frame shows less of its mask than floats can tell.
+MAX_DISTANCE = 1e9
 
 _ROW = re.compile(rb"\[[^\[\]]*\]")
 _row = msgspec.json.Decoder(list[bool | float])
@@ -61,11 +64,12 @@ class AnswerMasks:
         self._width, self._height = width, height
         self._options = options
         self._masks: list[_Encoded | None] = []
-        self._bytes = 0
+        self._count = self._bytes = 0
 
     def take(self, place: MaskPlace, mask: bytes) -> None:
         """Take the JSON of the answer's next mask: nested lists, a picture as base64, an outline, or null."""
-        if len(self._masks) == MAX_MASKS:
+        self._count += mask != b"null"
+        if self._count > MAX_MASKS:
             raise AnswerRefused("answer-too-large", f"the answer has more than {MAX_MASKS} masks")
         encoded = self._read(mask, place.padded)
         self._bytes += len(encoded.counts) if encoded else 0
@@ -140,6 +144,8 @@ class AnswerMasks:
         return self._pasted(mask, part, (0, 0, *size))
 
     def _in_box(self, mask: _Encoded, box: Box, inside: Box) -> bytes:
+        if max(map(abs, box)) > MAX_DISTANCE:
+            return b""
         x1, y1, x2, y2 = box
         left, top, width, height = whole_pixels(inside, self._width, self._height)
         right, bottom = left + width, top + height
@@ -221,7 +227,8 @@ def _bitmap_of_picture(mask: bytes, threshold: float) -> Bitmap:
             if picture.width * picture.height > MAX_MASK_PIXELS:
                 raise AnswerRefused("answer-too-large", f"a mask has more than {MAX_MASK_PIXELS:,} pixels")
             grey = np.asarray(picture.convert("L"))
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as e:
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError, IndexError, TypeError, struct.error) as e:
+        # The last three come of broken chunks, which Pillow expects before a picture's data and not behind them.
         raise AnswerRefused("answer-unreadable", f"a mask is no picture: {e}") from e
     return _checked((grey >= 255 * threshold).astype(np.uint8))
 
