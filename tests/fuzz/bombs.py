@@ -15,14 +15,22 @@ import zlib
 from collections.abc import Callable, Iterator
 
 import msgspec
+import numpy as np
 from PIL import Image
 
+from autolabel.catalogue import Model
 from autolabel.decoders import DecoderOptions
+from autolabel.decoders.raw import MAX_OBJECTS
 from autolabel.decoding import decode_answer
-from autolabel.drives import parse_drive_document
+from autolabel.detections import Detection
+from autolabel.drives import MAX_MODELS, parse_drive_document
 from autolabel.errors import Refused
+from autolabel.fusion import Seen, merge_frame
 from autolabel.images import read_header
+from autolabel.masks import encode
 from autolabel.report import Gallery, write_report
+from autolabel.riders import name_riders
+from autolabel.segmentation import polygons
 from autolabel.submission import read_message
 from autolabel.summary import FrameCounts, Summary
 from tests.fakes.answers import DETECTOR, answer
@@ -126,6 +134,30 @@ def masks_of_the_largest_frame() -> str:
     thing = {"score": 0.9, "label": "car", "box": box, "mask": [[1] * 28] * 28}
     body = msgspec.json.encode([thing] * 20)
     return segment("hf-object-detection", iter([body]), masks=True, side=4_000)
+
+
+def noise_outlined() -> str:
+    """A mask like a chessboard of half a million fields."""
+    mask = encode((np.indices((1_000, 1_000)).sum(0) % 2).astype(np.uint8))
+    return f"{len(polygons(mask.decode(), 1_000, 1_000))} outlines"
+
+
+def found(name: str, count: int, model: Model) -> list[Detection]:
+    """As many objects as an answer may have, all around one place."""
+    boxes = ((x := at % 60, 0.0, x + 100.0, 100.0) for at in range(count))
+    return [Detection(name, box, 0.5, 0.5, name, (model.id,)) for box in boxes]
+
+
+def boxes_of_several_models() -> str:
+    models = [msgspec.structs.replace(DETECTOR, name=f"m{index}") for index in range(MAX_MODELS)]
+    seen = [Seen(model, found("car", MAX_OBJECTS, model)) for model in models]
+    merged, dropped = merge_frame(seen, "front", 640, 480)
+    return f"{sum(len(one.votes) for one in merged)} votes, {dropped.total()} dropped"
+
+
+def crowd_on_bicycles() -> str:
+    crowd = found("person", MAX_OBJECTS // 2, DETECTOR) + found("bicycle", MAX_OBJECTS // 2, DETECTOR)
+    return f"{sum(one.name == 'rider' for one in name_riders(crowd))} riders"
 
 
 def outline_round_the_world() -> str:

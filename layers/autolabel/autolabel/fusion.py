@@ -18,6 +18,8 @@ from autolabel.taxonomy import current_taxonomy
 FUSION = "2026.1"
 # One object under two names of a confusable group: two objects that overlap so much are hardly ever both labelled.
 GROUP_IOU = 0.7
+# Of each model, when several are merged, whose work grows by the square: more than a manifest's line has room for.
+MAX_SIGHTINGS = 500
 
 
 class Seen(NamedTuple):
@@ -39,7 +41,7 @@ def merge_frame(seen: Sequence[Seen], camera: str, width: int, height: int) -> t
         # Here and not above: a run of one model does not pay for numpy.
         from autolabel.voting import vote_on
 
-        merged = vote_on(allowed, claimed, camera, width, height)
+        merged = vote_on([_strongest(one, dropped) for one in allowed], claimed, camera, width, height)
     else:
         merged = [d for one in allowed for d in one.detections]
     kept = _suppress_other_names(merged)
@@ -63,6 +65,13 @@ def _authorised(seen: Sequence[Seen], claimed: Mapping[str, set[str]], dropped: 
             dropped[f"{model.id} has no authority over the class"] += len(detections) - len(kept)
         allowed.append(Seen(model, kept))
     return allowed
+
+
+def _strongest(one: Seen, dropped: Counter[str]) -> Seen:
+    if len(one.detections) <= MAX_SIGHTINGS:
+        return one
+    dropped[f"weaker than {MAX_SIGHTINGS} others of its model"] += len(one.detections) - MAX_SIGHTINGS
+    return Seen(one.model, sorted(one.detections, key=rank)[:MAX_SIGHTINGS])
 
 
 def _suppress_other_names(detections: Sequence[Detection]) -> list[Detection]:

@@ -17,6 +17,8 @@ _FEET_BELOW = 0.15
 _SEAT = 0.15
 # A person on a machine is seen from half to four times as high as the machine.
 _HEIGHTS = (0.5, 4.0)
+# A manifest's line has room for some 300 boxes; a frame of more goes to people without any, whatever their names.
+_MAX_PAIRS = 100_000
 
 
 def name_riders(detections: Sequence[Detection]) -> list[Detection]:
@@ -27,6 +29,8 @@ def name_riders(detections: Sequence[Detection]) -> list[Detection]:
     """
     machines = [index for index, d in enumerate(detections) if d.name in MACHINES]
     persons = [index for index, d in enumerate(detections) if d.name == "person"]
+    if len(machines) * len(persons) > _MAX_PAIRS:
+        return list(detections)
     pairs = sorted(
         (-fit, person, machine)
         for machine in machines

@@ -21,6 +21,10 @@ from autolabel.taxonomy import current_taxonomy
 
 BACKGROUND = "BACKGROUND"
 BACKGROUND_COLOR = "#ffffff"
+# A mask of more pieces is noise, whose outlines take a thousand times what its encoding does.
+MAX_OUTLINES = 200
+# No object has an encoding as long, on the largest frame that masks are read for.
+MAX_OUTLINED_BYTES = 200_000
 
 
 def mask_document(key: str, detections: Detections) -> bytes:
@@ -40,13 +44,18 @@ def polygons(mask: str, width: int, height: int) -> list[list[float]]:
     """The outer outlines of a mask as COCO writes them: [x1, y1, x2, y2, ...], pixels, each closed by its first corner.
 
     Corners are in the middle of pixels' sides, which cuts every right angle by half a pixel; holes are in the RLE only.
+    None of a mask in more than MAX_OUTLINES pieces.
     """
+    if len(mask) > MAX_OUTLINED_BYTES:
+        return []
     left, top, right, bottom = (int(side) for side in bounds(mask, width, height))
     bitmap = decode(mask, width, height)[top:bottom, left:right]
     # A frame of nothing closes what touches the border.
     lines = contourpy.contour_generator(z=np.pad(bitmap, 1), fill_type=contourpy.FillType.OuterOffset)
     filled: Any = lines.filled(0.5, 1.5)
     found, offsets = filled
+    if len(found) > MAX_OUTLINES:
+        return []
     outlines = [_without_middles(points[start[0] : start[1] - 1]) for points, start in zip(found, offsets, strict=True)]
     # The middle of the padding's first pixel lies half a pixel outside of the frame.
     return [np.clip(outline - 0.5 + (left, top), 0, (width, height)).ravel().tolist() for outline in outlines]

@@ -139,7 +139,7 @@ class Submission:
         submitted, unavailable = [], None
         for model in self._catalogue.active_models():
             try:
-                # As collect and a run's turns do: an answer is believed from the endpoint of the revision it is named by.
+                # As collect and turns have it: an answer comes from the endpoint of the revision it is named by.
                 source = self._catalogue.asked(model)
                 unit = Unit.of(key, asked.etag, source.id)
                 submitted.append(self._submit(source, unit, asked.key, asked.etag, park))

@@ -26,6 +26,7 @@ VIEW_IOU = 0.45
 NETWORK_IOU = 0.55
 # A vote is never nothing: what only such a network sees keeps its confidence.
 LEAST_RECALL = 0.01
+_BLOCK = 256
 
 
 class _View:
@@ -141,6 +142,12 @@ def overlaps(boxes: Floats, others: Floats) -> Floats:
     return shared
 
 
+def _overlapping(boxes: Floats, least: float) -> npt.NDArray[np.bool_]:
+    """Which boxes [n, 4] overlap each other by more than `least` [n, n]; block by block, for the sake of memory."""
+    blocks = [overlaps(boxes[at : at + _BLOCK], boxes) > least for at in range(0, len(boxes), _BLOCK)]
+    return np.concatenate(blocks) if blocks else np.zeros((0, 0), bool)
+
+
 def suppress(close: npt.NDArray[np.bool_]) -> list[list[int]]:
     """Greedy suppression in order: the places that are kept, each followed by those that it suppressed.
 
@@ -164,7 +171,7 @@ def _merge_views(detections: Sequence[Detection], views: int) -> list[tuple[Dete
         # A model has done its own suppression, and knows better than we what it takes for two objects.
         return [(detection,) for detection in ordered]
     boxes, names = _boxes(ordered), _numbers([d.name for d in ordered])
-    close = (overlaps(boxes, boxes) > VIEW_IOU) & (names[:, None] == names)
+    close = _overlapping(boxes, VIEW_IOU) & (names[:, None] == names)
     return [tuple(ordered[index] for index in members) for members in suppress(close)]
 
 
@@ -173,7 +180,7 @@ def _cluster(sightings: Sequence[_Sighting]) -> list[_Cluster]:
     ordered = sorted(sightings, key=lambda one: (-one.strength, rank(one.best)))
     boxes = _boxes([one.best for one in ordered])
     # What joins a cluster overlaps one of its sightings: most have no such neighbour, and nothing more is to be done.
-    touching = overlaps(boxes, boxes) > 0.0
+    touching = _overlapping(boxes, 0.0)
     clusters: list[_Cluster] = []
     places: list[int] = []
     for index, sighting in enumerate(ordered):
