@@ -137,7 +137,7 @@ def show(name: str, as_json: bool, stack_name: str) -> None:
 
 @models.command("remove")
 @click.argument("name")
-@click.option("--force", is_flag=True, help="Remove it though runs wait for its answers; stop those.")
+@click.option("--force", is_flag=True, help="Remove it though runs wait for its answers; they go on without.")
 @json_option
 @stack_option
 def remove(name: str, force: bool, as_json: bool, stack_name: str) -> None:

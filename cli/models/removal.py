@@ -46,7 +46,7 @@ def remove_model(stack: Stack, name: str, *, force: bool, tell: Callable[[str], 
         more = f" and {len(waiting) - _DRIVES_NAMED} more" if len(waiting) > _DRIVES_NAMED else ""
         raise CommandError(
             f"{', '.join(waiting[:_DRIVES_NAMED])}{more} wait for answers of {name}: wait for them, or stop them "
-            "(autolabel stop DRIVE); --force removes it all the same, and they wait until they are stopped"
+            "(autolabel stop DRIVE); --force removes it all the same, and they go on without its answers"
         )
     change_index(stack, lambda current: without_model(current, name))
     left = read_index(stack)

@@ -13,7 +13,7 @@ from autolabel.frames import parse_frame_key
 from autolabel.ports import FailedUnit, PendingUnit
 from autolabel.runs import Progress, TurnReport, Worst, retry_failed_units
 from autolabel.units import Unit
-from tests.fakes.answers import DETECTOR, answer
+from tests.fakes.answers import DETECTOR, add_to_catalogue, answer
 from tests.fakes.faults import Crash, Fuse
 from tests.fakes.images import png
 from tests.fakes.pipeline import DRIVE, FRAMES_PATIENCE, LIMITS, Pipeline, drive_document, frame_key
@@ -388,6 +388,37 @@ def test_a_run_whose_endpoint_is_gone_waits_for_units_that_nobody_submitted(clos
     closed.endpoints.gone = False
     assert closed.reconcile().resubmitted == 1
     assert closed.submit_asked() == ["submitted"]
+
+
+def test_a_model_that_was_removed_keeps_no_run_waiting(closed: Pipeline) -> None:
+    units = [add_frame(closed, index) for index in range(3)]
+    closed.now = 1_800_000_000.0
+    closed.ledger.pending_units[units[1]] = pending(units[1], invoked=1.0, deadline=2.0)
+    closed.labels.write(units[2].answer_key(1), answer())
+    closed.endpoints.gone = True
+    assert closed.reconcile().pending == 2
+    other = msgspec.structs.replace(DETECTOR, name="other")
+    add_to_catalogue(closed.labels, other)
+    closed.now += 60.0
+    closed.reconcile()
+    report = closed.reconcile()
+    assert (report.answered, report.failed, report.pending) == (1, 2, 0)
+    assert {one.reason for one in closed.ledger.failed_units.values()} == {"its model was removed"}
+    # Once more is tried what somebody asks to have tried once more, to the same end.
+    closed.ledger.retry_failed(closed.run, before=closed.now + 1.0)
+    closed.now += 1.0
+    closed.reconcile()
+    assert closed.reconcile().pending == 0
+
+
+def test_an_endpoint_that_is_missing_is_waited_for_while_a_current_revision_reads_its_answers(closed: Pipeline) -> None:
+    add_frame(closed)
+    closed.endpoints.gone = True
+    newer = msgspec.structs.replace(DETECTOR, revision="0002", answers_of="0001")
+    add_to_catalogue(closed.labels, newer)
+    for _ in range(3):
+        closed.now += LIMITS.unsubmitted_after + 60.0
+        assert closed.reconcile().pending == 1
 
 
 def test_answers_are_settled_while_the_endpoint_is_gone(closed: Pipeline) -> None:

@@ -202,6 +202,14 @@ class Catalogue:
         """The revision whose answers a model reads: what its units are named by, and whose endpoint they go to."""
         return self.revision(model.answers_id)
 
+    def asks(self, model_id: str) -> bool:
+        """Whether the current revision of any model reads the answers of this `name.revision`."""
+        index = self.index()
+        name = model_id.rpartition(".")[0]
+        if name not in index.models:
+            return False
+        return self.revision(f"{name}.{index.models[name]}").answers_id == model_id
+
     def _find(self, model_id: str) -> Model | None:
         if model_id not in self._models:
             key = model_key(model_id)

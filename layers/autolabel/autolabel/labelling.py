@@ -11,7 +11,7 @@ from autolabel.catalogue import Model
 from autolabel.detections import Detection, Detections
 from autolabel.fusion import Seen, merge_frame
 from autolabel.regions import EGO_SHARE, Point, covered_share
-from autolabel.riders import name_riders
+from autolabel.riders import RIDER, name_riders
 
 
 class FrameLabels(msgspec.Struct, frozen=True):
@@ -46,7 +46,8 @@ def label_frame(
         else:
             kept.append(detection)
     counted = []
-    for detection in name_riders(kept):
+    # Where people are offered no rider, who rides is a person.
+    for detection in name_riders(kept) if RIDER in labels else kept:
         if detection.name in labels:
             counted.append(detection)
         else:

@@ -151,15 +151,22 @@ class _Repair(NamedTuple):
     queue: bool = False
 
 
+class Pause(NamedTuple):
+    """Why a model's endpoint takes nothing, empty when it does; `removed`: it is not to come back."""
+
+    why: str = ""
+    removed: bool = False
+
+
 class Reconciliation:
     """Repairs what the sources disagree on, and counts; a run may go on when nothing is pending.
 
     An answer wins over everything. A unit that nobody knows is recorded as pending, then queued for submission; one
     whose deadline has passed goes to its next attempt, or is failed after `limits.max_silences`; one that failed
-    before `retry_failed_before` is tried once more. While `paused` says why the model's endpoint takes nothing, such
-    units are recorded, and nothing is queued. With `drop_strays`, pending units that the listing does not hold are
-    forgotten once they are overdue. `now` and `retry_failed_before`: seconds since the epoch. `workers`: repairs made
-    at a time.
+    before `retry_failed_before` is tried once more. While `paused` says why the model's endpoint takes nothing,
+    such units are recorded, and nothing is queued; when the model was removed for good, they are failed. With
+    `drop_strays`, pending units that the listing does not hold are forgotten once they are overdue. `now` and
+    `retry_failed_before`: seconds since the epoch. `workers`: repairs made at a time.
     """
 
     def __init__(
@@ -170,7 +177,7 @@ class Reconciliation:
         queue: SubmitQueue,
         limits: Limits,
         now: float,
-        paused: Callable[[], str] = lambda: "",
+        paused: Callable[[], Pause] = Pause,
         retry_failed_before: float = 0.0,
         drop_strays: bool = False,
         workers: int = 1,
@@ -184,7 +191,7 @@ class Reconciliation:
         self._retry_failed_before = retry_failed_before
         self._drop_strays = drop_strays
         self._workers = workers
-        self.paused = ""
+        self.paused = Pause()
 
     def take(self, comparison: Comparison, turn: Turn, enough: Callable[[], bool] = lambda: False) -> str | None:
         """Repair what a comparison finds and count it into `turn`.
@@ -246,7 +253,7 @@ class Reconciliation:
         return self._now - pending.since > self._limits.unsubmitted_after
 
     def _repair_group(self, group: list[Found | PendingUnit]) -> list[_Repair]:
-        if not self.paused:
+        if not self.paused.why:
             self.paused = self._ask_paused()
         repairs = [self._repair(one) if isinstance(one, Found) else self._drop(one) for one in group]
         # The units are recorded as pending before they are queued, so that nobody finds them unknown meanwhile.
@@ -270,9 +277,13 @@ class Reconciliation:
         if pending and pending.location and self._labels.exists(pending.location):
             self._ledger.settle(one.unit, pending.location)
             return _Repair(("answered",))
-        paused = bool(self.paused)
+        paused = bool(self.paused.why)
+        if pending and not self._is_overdue(pending):
+            return _Repair(("pending",))
+        if pending and not paused:
+            return self._retry(pending)
         if pending:
-            return _Repair(("pending",)) if paused or not self._is_overdue(pending) else self._retry(pending)
+            return self._give_up(pending) if self.paused.removed else _Repair(("pending",))
         # A run waits only for what the ledger says is pending. What cannot be queued yet is parked there, as by submit.
         first = PendingUnit(one.unit, one.key, one.etag, attempt=1, errors=0, since=0.0 if paused else self._now)
         if one.failed is None:
@@ -280,6 +291,10 @@ class Reconciliation:
             return _Repair(("pending",) if paused else ("pending", "submitted"), queue=not paused)
         self._ledger.revive(msgspec.structs.replace(first, attempt=one.failed.attempt + 1))
         return _Repair(("pending",) if paused else ("pending", "resubmitted"), queue=not paused)
+
+    def _give_up(self, pending: PendingUnit) -> _Repair:
+        failed = self._ledger.fail(pending, "its model was removed", self._now)
+        return _Repair(("failed",) if failed else ("pending",))
 
     def _retry(self, pending: PendingUnit) -> _Repair:
         """Bring a unit on its way once more whose message or answer is overdue.

@@ -8,6 +8,7 @@ import msgspec
 
 from autolabel.detections import Box, Detection
 
+RIDER = "rider"
 MACHINES = frozenset({"bicycle", "motorcycle"})
 # Who rides sits in the middle of the machine: so much of the narrower of the two is above the other.
 _SHARED_WIDTH = 0.5
@@ -43,7 +44,7 @@ def name_riders(detections: Sequence[Detection]) -> list[Detection]:
         if person not in riders and machine not in ridden:
             riders.add(person)
             ridden.add(machine)
-    return [msgspec.structs.replace(d, name="rider") if i in riders else d for i, d in enumerate(detections)]
+    return [msgspec.structs.replace(d, name=RIDER) if i in riders else d for i, d in enumerate(detections)]
 
 
 def _fit(person: Box, machine: Box) -> float:

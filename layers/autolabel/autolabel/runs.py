@@ -12,7 +12,7 @@ from autolabel.drives import Run
 from autolabel.errors import CatalogueUnavailable, ModelFailing
 from autolabel.listing import freeze_listing, frozen_listing, missing_frames
 from autolabel.ports import Bucket, EndpointStates, Executions, Ledger, SubmitQueue, WaitingRun
-from autolabel.reconciliation import Comparison, Found, Limits, Reconciliation, Turn
+from autolabel.reconciliation import Comparison, Found, Limits, Pause, Reconciliation, Turn
 from autolabel.shards import Shard, ShardFrame, UnitAnswer, plan_shards, shard_key, shard_list_key
 
 if TYPE_CHECKING:
@@ -147,8 +147,8 @@ class RunTurns:
             )
             comparison = Comparison(self._labels, self._ledger, drive, run.run, model, after)
             reached = reconciliation.take(comparison, total, enough)
-            if reconciliation.paused and reconciliation.paused not in paused:
-                paused += (reconciliation.paused,)
+            if (why := reconciliation.paused.why) and why not in paused:
+                paused += (why,)
             if reached is not None:
                 cursor = Cursor(index, reached, total, paused, failed, worst)
                 break
@@ -167,14 +167,17 @@ class RunTurns:
             cursor=cursor,
         )
 
-    def _paused(self, model: str) -> str:
-        """Why the model's endpoint takes nothing now; empty when it does."""
+    def _paused(self, model: str) -> Pause:
+        """Why the model's endpoint takes nothing now."""
         try:
             endpoint = self._catalogue.revision(model).endpoint
+            state = self._endpoints.state(endpoint)
+            if state == "InService":
+                return Pause()
+            removed = state == "missing" and not self._catalogue.asks(model)
         except CatalogueUnavailable as e:
-            return f"{model}: {e}"
-        state = self._endpoints.state(endpoint)
-        return "" if state == "InService" else f"{model}: endpoint {endpoint} is {state}"
+            return Pause(f"{model}: {e}")
+        return Pause(f"{model}: endpoint {endpoint} is {state}", removed)
 
 
 def _report(
