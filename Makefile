@@ -78,7 +78,7 @@ cloud: setup
 	@$(IN) local.cloud_session
 
 test: setup
-	$(IN) pytest $(if $(TESTS),$(TESTS),-n 2 --dist loadgroup --no-loadscope-reorder)
+	$(IN) pytest $(TESTS)
 
 lint: setup
 	.venv/bin/ruff check .

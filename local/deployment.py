@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import platform
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -112,17 +114,28 @@ def _quoted(value: str) -> str:
 def deploy_stack(cloud: EmbeddedCloud, folder: Path, parameters: Mapping[str, str] | None = None) -> None:
     """Build and deploy the whole stack into the cloud; logs go under `folder`/logs."""
     tools = SamTools.find()
-    template = tools.build(PROJECT / "build" / "sam", folder / "logs" / "sam-build.log")
     bucket = "deployment-artifacts"
     cloud.client("s3").create_bucket(Bucket=bucket)
-    tools.deploy(
-        cloud,
-        template,
-        folder / "logs" / "sam-deploy.log",
-        stack=STACK,
-        parameters={**PARAMETERS, **(parameters or {})},
-        bucket=bucket,
-    )
+    with _build_folder() as place:
+        template = tools.build(place, folder / "logs" / "sam-build.log")
+        tools.deploy(
+            cloud,
+            template,
+            folder / "logs" / "sam-deploy.log",
+            stack=STACK,
+            parameters={**PARAMETERS, **(parameters or {})},
+            bucket=bucket,
+        )
+
+
+@contextmanager
+def _build_folder() -> Iterator[Path]:
+    """Where the stack is built; another process that builds it meanwhile has to wait until this one has deployed it."""
+    folder = PROJECT / "build" / "sam"
+    folder.parent.mkdir(exist_ok=True)
+    with folder.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield folder
 
 
 def image_uri(image: str) -> str:
