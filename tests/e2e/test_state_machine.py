@@ -199,7 +199,7 @@ def test_a_model_that_fails_most_frames_stops_its_drive_until_a_person_redrives_
     pipeline.upload("failing", {f"front/{time}.png": image(643) for time in timestamps(20)})
     progress = pipeline.end("failing")
     assert progress.status == "FAILED"
-    assert "20 of 20 units" in progress.failure
+    assert "failed 20 of 20 frames" in progress.failure
     assert "PlanShards" not in entered(pipeline, "failing")
     pipeline.redrive("failing")
     # Once more they fail, and the person has had a look: the frames go to people as they are.
