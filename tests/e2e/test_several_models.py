@@ -19,7 +19,10 @@ pytestmark = pytest.mark.cloud
 def steady(pipeline: Pipeline) -> str:
     """A second model behind an endpoint of its own, for drives that name it; its name."""
     model = read_document(PROJECT / "models" / "yolox-nano.json", endpoint="steady")
-    deploy_endpoint(pipeline.cloud, pipeline.stack.outputs, endpoint=model.endpoint, image=STEADY_IMAGE)
+    awake = {"MinInstances": "1"}
+    deploy_endpoint(
+        pipeline.cloud, pipeline.stack.outputs, endpoint=model.endpoint, image=STEADY_IMAGE, parameters=awake
+    )
     add_model(pipeline.stack, msgspec.structs.replace(model, name="steady"), active=False)
     return "steady"
 

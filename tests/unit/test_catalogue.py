@@ -46,6 +46,15 @@ def test_the_active_models_are_the_current_revisions() -> None:
     assert shelf.catalogue.revisions(["detector.0001", "detector.0002"]) == [DETECTOR, newer]
 
 
+def test_a_model_is_known_as_soon_as_it_is_added() -> None:
+    shelf = Shelf(DETECTOR, models={"detector": "0001"}, active=("detector",))
+    shelf.catalogue.current("detector")
+    other = msgspec.structs.replace(DETECTOR, name="other")
+    shelf.objects[model_key(other.id)] = msgspec.json.encode(other)
+    shelf.objects[CATALOGUE_KEY] = msgspec.json.encode(CatalogueIndex({"detector": "0001", "other": "0001"}, ()))
+    assert shelf.catalogue.current("other") == other
+
+
 def test_an_unknown_model_is_refused_with_the_known_ones() -> None:
     shelf = Shelf(DETECTOR, models={"detector": "0001"}, active=())
     with pytest.raises(DocumentRefused, match="detector") as refused:

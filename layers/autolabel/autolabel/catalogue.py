@@ -187,6 +187,10 @@ class Catalogue:
         """The current revision of a model; DocumentRefused names the known models when there is none."""
         index = self.index()
         if name not in index.models:
+            # It may have been added since the index was read: nobody is told "unknown" by what is out of date.
+            self._index = None
+            index = self.index()
+        if name not in index.models:
             known = ", ".join(sorted(index.models)) or "none"
             raise DocumentRefused("unknown-model", f"the catalogue has no model {name!r}; known are {known}")
         return self.revision(f"{name}.{index.models[name]}")
@@ -204,6 +208,8 @@ class Catalogue:
 
     def asks(self, model_id: str) -> bool:
         """Whether the current revision of any model reads the answers of this `name.revision`."""
+        # Units are given up by what it says, so that it must not be out of date.
+        self._index = None
         index = self.index()
         name = model_id.rpartition(".")[0]
         if name not in index.models:
