@@ -129,6 +129,7 @@ def _delete_endpoint(arn: str) -> None:
             # Scaling may be faster than this call; then the next round finds it Updating.
             with contextlib.suppress(SageMakerError):
                 service.call("DeleteEndpoint", {"EndpointName": name})
+        # It polls, as above: nobody tells when an endpoint is gone.
         time.sleep(_POLL_SECONDS)
     raise ResourceFailed(f"endpoint {name} was not gone after {ENDPOINT_SECONDS} s")
 
