@@ -14,18 +14,24 @@ from autolabel.aws.ledger import DynamoLedger
 from autolabel.errors import LabelingFailed
 from autolabel.observability import logger, metrics, tracer
 from autolabel.settings import read_settings
+from autolabel.verification import BackEnds
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
 
 class Settings(msgspec.Struct, frozen=True):
-    """`max_job_objects`: frames in one labelling job."""
+    """`back_end`: that of drives that want none in particular; `workteam_arn`: Ground Truth's, in the stack's `region`;
+    `label_studio_connection`: empty without a server; `max_job_objects`: frames in one verification job."""
 
     ingest_bucket: str
     label_bucket: str
     ledger_table: str
+    back_end: str
+    workteam_arn: str
+    region: str
     max_job_objects: int
+    label_studio_connection: str = ""
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -53,6 +59,9 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         ingest=S3Bucket(client("s3"), settings.ingest_bucket),
         labels=S3Bucket(client("s3"), settings.label_bucket),
         ledger=ledger,
+        back_ends=BackEnds(
+            settings.back_end, settings.workteam_arn, settings.region, bool(settings.label_studio_connection)
+        ),
         max_objects=settings.max_job_objects,
     )
     builtins: dict[str, Any] = msgspec.to_builtins(assembly)

@@ -133,7 +133,8 @@ def gather(stage: Stage, drive: str, promised: frozenset[str]) -> Evidence:
         versions=versions,
         promised=promised,
         listing=listing,
-        manifest=[source for key in manifests for source in sources(key)],
+        # A second round's frames are those of a first one.
+        manifest=[source for key in manifests if not key.endswith("-again.manifest") for source in sources(key)],
         rejected=[line["key"] for line in lines(run + "rejected.jsonl")],
         failed=[line["key"] for line in failed],
         unasked=[line["key"] for line in seen if any(why.endswith(": no answer") for why in line["failed"].values())],

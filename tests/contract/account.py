@@ -154,6 +154,10 @@ class Account:
             "ABANDONED_AFTER": "86400",
             "SWEEP_MINUTES": "15",
             "SHARD_FRAMES": "500",
+            "BACK_END": "ground-truth",
+            "WORKTEAM_ARN": "arn:aws:sagemaker:eu-central-1:123456789012:workteam/private-crowd/labellers",
+            "REGION": "eu-central-1",
+            "LABEL_STUDIO_CONNECTION": "",
             "MAX_JOB_OBJECTS": "100000",
             **changes,
         }

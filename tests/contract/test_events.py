@@ -428,12 +428,20 @@ def test_a_run_goes_through_its_states_to_its_dataset(account: Account) -> None:
     assembly = account.invoke("assemble", sample("assemble"))
     assert assembly["frames"] == {"uploaded": 1, "labelled": 1, "failed": 0, "rejected": 0}
     (job,) = assembly["jobs"]
-    (finished,) = sample("publish")["jobs"]
-    assert finished["manifest"] == job["manifest"]
-    assert finished["job"] == f"{job['name']}-1"
+    ended = sample("verify-settle")["settle"]
+    assert (ended["manifest"], ended["job"]) == (job["manifest"], f"{job['name']}-1")
 
-    output = finished["output"].removeprefix(f"s3://{LABELS}/")
+    output = ended["output"].removeprefix(f"s3://{LABELS}/")
     account.labels.write(output, json.dumps(verified(line)).encode() + b"\n")
+    response = {"answers": [{"workerId": "w1", "timeSpentInSeconds": 7.5, "answerContent": {}}]}
+    folder = output.removesuffix("manifests/output/output.manifest")
+    key = f"{folder}annotations/worker-response/iteration-1/0/2026-11-22_10-00-00.json"
+    account.labels.write(key, json.dumps(response).encode())
+    settled = account.invoke("verify", sample("verify-settle"))
+    (finished,) = sample("publish")["jobs"]
+    assert (job["first"], job["last"], [settled]) == (finished["first"], finished["last"], finished["rounds"])
+    (result,) = (json.loads(line) for line in account.labels.lines(settled["results"].removeprefix(f"s3://{LABELS}/")))
+    assert result["review"] == {"worker": "w1", "seconds": 7.5}
     publication = account.invoke("publish", sample("publish"))
     assert (publication["verified"], publication["boxes"]) == (1, 1)
     ((entry,),) = (call["Entries"] for call in account.called("PutEvents"))

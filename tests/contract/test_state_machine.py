@@ -48,7 +48,7 @@ def test_every_time_is_a_parameter_of_the_template() -> None:
     times = {
         name: state[key] for name, state in STATES.items() for key in ("TimeoutSeconds", "Seconds") if key in state
     }
-    assert set(times) == {"AwaitFrames", "AwaitInference", "LabelingJob", "WaitForJob"}
+    assert set(times) == {"AwaitFrames", "AwaitInference", "LabelingJob", "WaitForJob", "AwaitPeople"}
     for value in times.values():
         (name,) = re.findall(r"\$\{(\w+)\}", value)
         parameter = GIVEN[name]["Ref"]
@@ -129,11 +129,15 @@ def test_an_exhausted_failure_is_not_caught() -> None:
         for name, state in STATES.items()
         if "Catch" in state
     }
-    # But for a labelling job's: its failure would stop the others, and FailedJobs fails the run after them.
+    # But for a verification job's: its failure would stop the others, and FailedJobs fails the run after them.
     assert caught == {
         "AwaitInference": {"States.Timeout"},
         "LabelingJob": {"SageMaker.ResourceInUseException", "SageMaker.ResourceInUse", "States.ALL"},
         "FindLabelingJob": {"States.ALL"},
+        "OpenProject": {"States.ALL"},
+        "AwaitPeople": {"States.Timeout", "States.ALL"},
+        "LookAtProject": {"States.ALL"},
+        "Settle": {"States.ALL"},
     }
     assert "Catch" not in STATES["FailedJobs"]
     assert [c["Next"] for c in STATES["AwaitInference"]["Catch"]] == ["Reconcile"]
@@ -237,8 +241,8 @@ def test_a_failed_shard_fails_the_run() -> None:
 def test_labels_never_travel_through_the_state() -> None:
     for name in ("PlanShards", "FailedUnits", "Assemble", "Publish"):
         assert STATES[name]["Output"] == "{% $states.result.Payload %}"
-    assert set(STATES["LabelingJob"]["Output"]) == {"job", "status", "frames", "manifest", "output"}
-    assert set(STATES["JobCompleted"]["Output"]) == set(STATES["LabelingJob"]["Output"])
+    assert set(STATES["JobDone"]["Output"]) == {"job", "status", "frames", "first", "last", "rounds"}
+    assert set(STATES["JobFailed"]["Output"]) == {*STATES["JobDone"]["Output"], "reason"}
 
 
 def test_a_job_that_is_followed_is_asked_for_until_it_ends() -> None:
@@ -269,6 +273,8 @@ def test_the_machine_may_invoke_its_functions_and_no_other() -> None:
 @pytest.mark.parametrize(
     ("state", "field", "events", "days"),
     [
+        # AwaitPeople, LookAtProject and the choice behind them; three jobs wait at a time.
+        ("AwaitPeople", "TimeoutSeconds", 3 * 14, 30),
         # AwaitInference, Reconcile twice and the choices behind it: Ground Truth gives people 30 days too.
         ("AwaitInference", "TimeoutSeconds", 20, 30),
         ("AwaitFrames", "Seconds", 9, template()["Parameters"]["FramesPatienceSeconds"]["MaxValue"] / 86_400),
@@ -281,6 +287,6 @@ def test_a_run_that_waits_for_days_keeps_within_its_history(state: str, field: s
     turns, waited = 0, 0.0
     while waited < days * 86_400:
         turns += 1
-        waited += evaluation({"turn": turns}).number(field, expression)
+        waited += evaluation({"turn": turns, "looks": turns}).number(field, expression)
     # Of 25,000 events the rest of the run needs some too.
     assert turns * events < 20_000

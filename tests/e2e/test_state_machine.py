@@ -156,11 +156,12 @@ def test_a_job_whose_creation_was_not_heard_of_is_followed_to_its_end(pipeline: 
     job = make_job(pipeline, "adopted", [line_of(pipeline, "adopted", name) for name in names[:1]])
     pipeline.close("adopted", cameras={"front": {}})
     summary = pipeline.succeed("adopted")
-    # The job had been given one frame only: the other one keeps its pre-label, and the summary says so.
+    # The job had been given one frame only: the other one is seen in a second round.
     assert summary["verification"] == [
-        {"job": job, "status": "Completed", "frames": 2, "verified": 1, "unadjusted": 1, "failed": 1}
+        {"job": job, "status": "Completed", "frames": 2, "verified": 2, "unadjusted": 2, "rounds": 2}
     ]
-    assert any("1 of 2 frames without a verified label" in note for note in summary["notes"])
+    jobs = [line["provenance"]["job"] for line in pipeline.lines("adopted", "dataset.manifest")]
+    assert jobs == [job, f"{job.removesuffix('-1')}-again-1"]
 
 
 def test_a_job_that_ended_without_labels_before_is_followed_by_the_next_attempt(pipeline: Pipeline) -> None:

@@ -16,10 +16,13 @@ from autolabel.drives import Run
 from autolabel.publication import FinishedJob, Publication, publish_run
 from autolabel.reconciliation import Limits
 from autolabel.runs import Plan, Progress, RunTurns, TurnReport, await_answers, plan_run
+from autolabel.settlement import Settled as SettledRound
+from autolabel.settlement import settle_round
 from autolabel.shard_labelling import ShardLabelling
 from autolabel.shards import read_shards
 from autolabel.submission import Asked, ObjectEvent, Submission, Submitted, read_message
 from autolabel.sweeping import Sweep, SweepReport
+from autolabel.verification import GROUND_TRUTH, BackEnds, JobRound, VerificationJob
 from tests.fakes.announcements import FakeAnnouncements
 from tests.fakes.answers import DETECTOR, add_to_catalogue
 from tests.fakes.bucket import FakeBucket, etag_of
@@ -37,6 +40,9 @@ MAX_ANSWER_WAIT = 86_400.0
 FRAMES_PATIENCE = 600.0
 ABANDONED_AFTER = 7_200.0
 UNHEARD_AFTER = 900.0
+WORKTEAM = "arn:aws:sagemaker:eu-central-1:123456789012:workteam/private-crowd/labellers"
+# What people make of the lines of a round.
+Answers = Callable[[list[bytes]], list[bytes]]
 
 
 def frame_key(index: int, *, drive: str = DRIVE, camera: str = "front", extension: str = "png") -> str:
@@ -62,6 +68,7 @@ class Pipeline:
         self.endpoints = FakeEndpoints(self.labels, honours_names=honours_names)
         self.executions = FakeExecutions()
         self.announcements = FakeAnnouncements()
+        self.back_ends = BackEnds(GROUND_TRUTH, WORKTEAM, "eu-central-1", label_studio=False)
         add_to_catalogue(self.labels, *(models or (DETECTOR,)))
 
     def upload(self, key: str, body: bytes) -> ObjectEvent:
@@ -194,7 +201,12 @@ class Pipeline:
 
     def assemble(self, max_objects: int = 100_000) -> Assembly:
         return assemble_run(
-            self.run, ingest=self.ingest, labels=self.labels, ledger=self.ledger, max_objects=max_objects
+            self.run,
+            ingest=self.ingest,
+            labels=self.labels,
+            ledger=self.ledger,
+            back_ends=self.back_ends,
+            max_objects=max_objects,
         )
 
     def publish(self, jobs: Sequence[FinishedJob]) -> Publication:
@@ -208,16 +220,26 @@ class Pipeline:
             now=self.now,
         )
 
-    def verify(self, assembly: Assembly) -> list[FinishedJob]:
-        """What Ground Truth leaves when its people keep every box."""
-        finished = []
-        for job in assembly.jobs:
-            key = job.manifest.removeprefix(self.labels.uri(""))
-            output = key + ".output"
-            lines = [verified(msgspec.json.decode(line)) for line in self.labels.lines(key)]
-            self.labels.write(output, b"".join(msgspec.json.encode(line) + b"\n" for line in lines))
-            finished.append(FinishedJob(job.name, "Completed", job.frames, job.manifest, self.labels.uri(output)))
-        return finished
+    def verify(self, assembly: Assembly, *answers: Answers) -> list[FinishedJob]:
+        """What people leave of every job, round by round: every box as it is, but for what `answers` do to a round's
+        lines."""
+        return [self.finish(job, *answers) for job in assembly.jobs]
+
+    def finish(self, job: VerificationJob, *answers: Answers) -> FinishedJob:
+        """A job whose people, round by round, leave what `answers` make of its lines."""
+        ahead = list(answers)
+        name, manifest, frames, rounds = job.name, job.manifest, job.frames, list[SettledRound]()
+        while True:
+            lines = [verified(msgspec.json.decode(line)) for line in self.labels.lines(self.key_of(manifest))]
+            left = (ahead.pop(0) if ahead else list)([msgspec.json.encode(line) for line in lines])
+            one = JobRound(name, job.back_end, len(rounds) + 1, manifest, frames, "")
+            rounds.append(settle_round(one, left, labels=self.labels, names=frozenset(self.run.labels)))
+            if (following := rounds[-1].again) is None:
+                return FinishedJob(job.name, "Completed", job.frames, job.first, job.last, tuple(rounds))
+            name, manifest, frames = f"{name}-again", following.manifest, following.frames
+
+    def key_of(self, uri: str) -> str:
+        return uri.removeprefix(self.labels.uri(""))
 
 
 def verified(line: dict[str, Any], **metadata: Any) -> dict[str, Any]:

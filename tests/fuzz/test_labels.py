@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from autolabel.manifest import MAX_LINE, read_boxes
 from autolabel.nesting import MAX_DEPTH
-from autolabel.publication import FinishedJob
+from autolabel.verification import VerificationJob
 from tests.fakes.answers import answer
 from tests.fakes.images import png
 from tests.fakes.pipeline import DRIVE, Pipeline, drive_document, frame_key, verified
@@ -23,8 +23,8 @@ PREFIX = f"labels/{DRIVE}/0001/"
 WIDTH, HEIGHT = 64, 48
 
 
-def assembled(*notes: str) -> tuple[Pipeline, list[FinishedJob]]:
-    """A drive of two frames that people have left as they were."""
+def assembled(*notes: str) -> tuple[Pipeline, VerificationJob]:
+    """A drive of two frames, and the job of verifying them."""
     pipeline = Pipeline()
     for index in range(2):
         pipeline.submit(pipeline.upload(frame_key(index), png(WIDTH, HEIGHT)))
@@ -33,12 +33,15 @@ def assembled(*notes: str) -> tuple[Pipeline, list[FinishedJob]]:
     pipeline.reconcile()
     pipeline.plan()
     pipeline.label()
-    return pipeline, pipeline.verify(pipeline.assemble())
+    (job,) = pipeline.assemble().jobs
+    return pipeline, job
 
 
-PIPELINE, JOBS = assembled()
-OUTPUT = JOBS[0].output.removeprefix("s3://labels/")
-LINES = PIPELINE.labels.objects[OUTPUT].splitlines()
+PIPELINE, JOB = assembled()
+LINES = [
+    msgspec.json.encode(verified(msgspec.json.decode(line)))
+    for line in PIPELINE.labels.lines(PIPELINE.key_of(JOB.manifest))
+]
 
 
 class Page(HTMLParser):
@@ -59,9 +62,9 @@ TEMPLATE = Page(files("autolabel").joinpath("report.html.jinja").read_text("utf-
 
 
 def published(*output: bytes) -> list[dict[str, Any]]:
-    """The dataset when the job left these lines."""
-    PIPELINE.labels.write(OUTPUT, b"\n".join(output))
-    publication = PIPELINE.publish(JOBS)
+    """The dataset when the job left these lines, in both of its rounds."""
+    left = b"\n".join(output).split(b"\n")
+    publication = PIPELINE.publish([PIPELINE.finish(JOB, lambda lines: left, lambda lines: left)])
     dataset = [msgspec.json.decode(line) for line in PIPELINE.labels.lines(PREFIX + "dataset.manifest")]
     assert [line["source-ref"] for line in dataset] == [f"s3://ingest/{frame_key(i)}" for i in range(2)]
     assert publication.verified == sum("verified" in line for line in dataset)
@@ -112,7 +115,7 @@ def test_a_box_at_the_very_edge_is_a_label() -> None:
 
 @pytest.mark.parametrize("depth", [MAX_DEPTH + 1, 900, 985])
 def test_a_label_that_is_nested_too_deeply_to_be_read_again_is_none(depth: int) -> None:
-    bomb = b'{"more":' + b"[" * depth + b"]" * depth + b"," + LINES[0][1:]
+    bomb = LINES[0].replace(b'"verified":{', b'"verified":{"more":' + b"[" * depth + b"]" * depth + b",")
     first, second = published(bomb, LINES[1])
     assert "verified" not in first
     assert "verified" in second

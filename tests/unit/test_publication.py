@@ -9,29 +9,41 @@ from typing import Any
 import msgspec
 import pytest
 
+from autolabel.assembly import Assembly
 from autolabel.errors import CountMismatch, RunMissing
 from autolabel.publication import FinishedJob
 from autolabel.summary import Summary
-from tests.fakes.pipeline import DRIVE, Pipeline, frame_key, verified
+from tests.fakes.pipeline import DRIVE, Answers, Pipeline, frame_key, verified
 from tests.unit.test_assembly import PREFIX, labelled, summary
 
 FRAMES = 6
 
 
 @pytest.fixture
-def jobs(pipeline: Pipeline) -> list[FinishedJob]:
-    """Two finished jobs of a run, whose people kept every box."""
-    return pipeline.verify(labelled(pipeline, FRAMES, shard_frames=2).assemble(max_objects=4))
+def assembly(pipeline: Pipeline) -> Assembly:
+    """A run with two jobs, of four frames and of two."""
+    return labelled(pipeline, FRAMES, shard_frames=2).assemble(max_objects=4)
+
+
+@pytest.fixture
+def jobs(pipeline: Pipeline, assembly: Assembly) -> list[FinishedJob]:
+    """Its jobs, whose people kept every box."""
+    return pipeline.verify(assembly)
 
 
 def dataset(pipeline: Pipeline) -> list[dict[str, Any]]:
     return [json.loads(line) for line in pipeline.labels.lines(PREFIX + "dataset.manifest")]
 
 
-def rewrite(pipeline: Pipeline, job: FinishedJob, change: Callable[[list[bytes]], list[bytes]]) -> None:
-    """Change the lines that a job left."""
-    key = job.output.removeprefix("s3://labels/")
-    pipeline.labels.write(key, b"".join(line + b"\n" for line in change(list(pipeline.labels.lines(key)))))
+def answered(pipeline: Pipeline, assembly: Assembly, *first: Answers) -> list[FinishedJob]:
+    """The jobs, of which people answered the first one so, round by round."""
+    one, other = assembly.jobs
+    return [pipeline.finish(one, *first), pipeline.finish(other)]
+
+
+def results(pipeline: Pipeline, jobs: list[FinishedJob]) -> list[bytes]:
+    """The lines that the first round of the first job came to."""
+    return list(pipeline.labels.lines(pipeline.key_of(jobs[0].rounds[0].results)))
 
 
 def changed(line: bytes, **changes: Any) -> bytes:
@@ -89,8 +101,8 @@ def test_the_event_has_uris_and_counts_and_no_labels(pipeline: Pipeline, jobs: l
     assert len(json.dumps(detail)) < 2_000
 
 
-def test_publishing_twice_leaves_the_same(pipeline: Pipeline, jobs: list[FinishedJob]) -> None:
-    rewrite(pipeline, jobs[0], lambda lines: [b"broken", *lines[1:]])
+def test_publishing_twice_leaves_the_same(pipeline: Pipeline, assembly: Assembly) -> None:
+    jobs = answered(pipeline, assembly, lambda lines: [b"broken", *lines[1:]])
     first = pipeline.publish(jobs)
     before = dict(pipeline.labels.objects)
     assert pipeline.publish(jobs) == first
@@ -105,12 +117,12 @@ def test_a_run_that_was_never_assembled_is_not_published(pipeline: Pipeline) -> 
 
 
 def test_a_job_too_few_stops_the_publication(pipeline: Pipeline, jobs: list[FinishedJob]) -> None:
-    with pytest.raises(CountMismatch, match="4 of 6 frames"):
+    with pytest.raises(CountMismatch, match="no verification job tells of s3://ingest/"):
         pipeline.publish(jobs[:1])
     assert not pipeline.announcements.published
 
 
-def test_adjusted_boxes_are_taken_and_counted(pipeline: Pipeline, jobs: list[FinishedJob]) -> None:
+def test_adjusted_boxes_are_taken_and_counted(pipeline: Pipeline, assembly: Assembly) -> None:
     box = {"class_id": 3, "left": 1, "top": 2, "width": 3, "height": 4}
     size = [{"width": 64, "height": 48, "depth": 3}]
 
@@ -124,7 +136,7 @@ def test_adjusted_boxes_are_taken_and_counted(pipeline: Pipeline, jobs: list[Fin
         }
         return [json.dumps(line).encode(), *lines[1:]]
 
-    rewrite(pipeline, jobs[0], adjust)
+    jobs = answered(pipeline, assembly, adjust)
     publication = pipeline.publish(jobs)
     assert dataset(pipeline)[0]["verified"]["annotations"] == [box, box]
     assert dataset(pipeline)[0]["prelabel"]["annotations"] != [box, box]
@@ -133,8 +145,8 @@ def test_adjusted_boxes_are_taken_and_counted(pipeline: Pipeline, jobs: list[Fin
     assert [o.unadjusted for o in summary(pipeline).verification] == [3, 2]
 
 
-def test_a_person_who_deletes_every_box_leaves_a_verified_frame(pipeline: Pipeline, jobs: list[FinishedJob]) -> None:
-    rewrite(pipeline, jobs[0], lambda lines: [without_boxes(lines[0]), *lines[1:]])
+def test_a_person_who_deletes_every_box_leaves_a_verified_frame(pipeline: Pipeline, assembly: Assembly) -> None:
+    jobs = answered(pipeline, assembly, lambda lines: [without_boxes(lines[0]), *lines[1:]])
     publication = pipeline.publish(jobs)
     assert (publication.verified, publication.boxes) == (FRAMES, FRAMES - 1)
 
@@ -187,22 +199,25 @@ LOST: dict[str, tuple[Callable[[bytes], list[bytes]], str]] = {
 
 @pytest.mark.parametrize(("lose", "why"), LOST.values(), ids=LOST)
 def test_a_frame_without_a_verified_label_keeps_its_prelabel_and_is_noted(
-    pipeline: Pipeline, jobs: list[FinishedJob], lose: Callable[[bytes], list[bytes]], why: str
+    pipeline: Pipeline, assembly: Assembly, lose: Callable[[bytes], list[bytes]], why: str
 ) -> None:
-    rewrite(pipeline, jobs[0], lambda lines: [lines[0], *lose(lines[1]), *lines[2:]])
+    jobs = answered(pipeline, assembly, lambda lines: [lines[0], *lose(lines[1]), *lines[2:]], lambda lines: [])
     publication = pipeline.publish(jobs)
     lines = dataset(pipeline)
     assert len(lines) == FRAMES
     assert [("verified" in line) for line in lines] == [True, False, True, True, True, True]
-    assert lines[1]["provenance"]["labelled-by"] == "model"
-    assert why in lines[1]["provenance"]["verification"]
+    assert lines[1]["provenance"]["labelled-by"] == "nobody"
+    assert lines[1]["provenance"]["verification"] == "not in the job's output"
+    failures = [json.loads(line).get("failure", "") for line in results(pipeline, jobs)]
+    assert [bool(failure) for failure in failures] == [False, True, False, False]
+    assert why in failures[1]
     assert (publication.verified, publication.boxes) == (FRAMES - 1, FRAMES)
     assert [o.failed for o in summary(pipeline).verification] == [1, 0]
     assert any("left 1 of 4 frames without a verified label" in note for note in summary(pipeline).notes)
 
 
-def test_a_second_line_of_a_frame_is_left_out_and_noted(pipeline: Pipeline, jobs: list[FinishedJob]) -> None:
-    rewrite(pipeline, jobs[0], lambda lines: [*lines, lines[0], without_boxes(lines[0])])
+def test_a_second_line_of_a_frame_is_left_out_and_noted(pipeline: Pipeline, assembly: Assembly) -> None:
+    jobs = answered(pipeline, assembly, lambda lines: [*lines, lines[0], without_boxes(lines[0])])
     assert pipeline.publish(jobs).verified == FRAMES
     assert len(dataset(pipeline)) == FRAMES
     assert dataset(pipeline)[0]["verified"] == dataset(pipeline)[0]["prelabel"]
@@ -210,35 +225,106 @@ def test_a_second_line_of_a_frame_is_left_out_and_noted(pipeline: Pipeline, jobs
 
 
 def test_a_line_of_a_frame_that_the_job_was_not_given_is_left_out_and_noted(
-    pipeline: Pipeline, jobs: list[FinishedJob]
+    pipeline: Pipeline, assembly: Assembly
 ) -> None:
     foreign = f"s3://ingest/{frame_key(5)}"
-    rewrite(pipeline, jobs[0], lambda lines: [changed(lines[0], source_ref="s3://x/y.png"), *lines, lines[0]])
-    rewrite(pipeline, jobs[0], lambda lines: [*lines, changed(lines[1], source_ref=foreign)])
+    jobs = answered(
+        pipeline,
+        assembly,
+        lambda lines: [
+            changed(lines[0], source_ref="s3://x/y.png"),
+            *lines,
+            lines[0],
+            changed(lines[1], source_ref=foreign),
+        ],
+    )
     pipeline.publish(jobs)
     assert [line["source-ref"] for line in dataset(pipeline)] == [f"s3://ingest/{frame_key(i)}" for i in range(FRAMES)]
     assert any("2 lines of frames that it was not given" in note for note in summary(pipeline).notes)
 
 
-def test_the_output_may_come_in_another_order(pipeline: Pipeline, jobs: list[FinishedJob]) -> None:
-    rewrite(pipeline, jobs[0], lambda lines: lines[::-1])
+def test_the_output_may_come_in_another_order(pipeline: Pipeline, assembly: Assembly) -> None:
+    jobs = answered(pipeline, assembly, lambda lines: lines[::-1])
     assert pipeline.publish(jobs).verified == FRAMES
     assert [line["source-ref"] for line in dataset(pipeline)] == [f"s3://ingest/{frame_key(i)}" for i in range(FRAMES)]
 
 
-def test_a_class_that_the_taxonomy_does_not_know_is_counted_and_shown(
-    pipeline: Pipeline, jobs: list[FinishedJob]
-) -> None:
+def test_a_class_that_the_run_does_not_have_is_no_label(pipeline: Pipeline, assembly: Assembly) -> None:
     def invent(lines: list[bytes]) -> list[bytes]:
-        line = json.loads(lines[0])
-        return [json.dumps(verified(line, **{"class-map": {"0": "spaceship <b>"}})).encode(), *lines[1:]]
+        return [json.dumps(verified(json.loads(lines[0]), **{"class-map": {"0": "spaceship"}})).encode(), *lines[1:]]
 
-    rewrite(pipeline, jobs[0], invent)
+    pipeline.publish(answered(pipeline, assembly, invent, invent))
+    assert dataset(pipeline)[0]["provenance"]["verification"] == "the job could not label it"
+    assert summary(pipeline).labelled_by == {"model and person": 5, "nobody": 1}
+
+
+# Rounds
+
+
+def unsure(line: bytes, **review: Any) -> bytes:
+    return changed(line, review={"unsure": True, "worker": "w1", **review})
+
+
+def test_a_frame_without_a_label_is_seen_once_more(pipeline: Pipeline, assembly: Assembly) -> None:
+    jobs = answered(pipeline, assembly, lambda lines: lines[2:])
+    assert [(one.frames, one.verified, one.failed) for one in jobs[0].rounds] == [(4, 2, 2), (2, 2, 0)]
+    assert pipeline.publish(jobs).verified == FRAMES
+    names = [line["provenance"]["job"] for line in dataset(pipeline)]
+    assert names == [f"{jobs[0].job}-again"] * 2 + [jobs[0].job] * 2 + [jobs[1].job] * 2
+    assert [(o.frames, o.verified, o.failed, o.rounds) for o in summary(pipeline).verification] == [
+        (4, 4, 0, 2),
+        (2, 2, 0, 1),
+    ]
+    assert summary(pipeline).notes == ()
+
+
+def test_a_frame_that_somebody_is_unsure_of_is_shown_to_another_with_the_boxes_as_they_were_left(
+    pipeline: Pipeline, assembly: Assembly
+) -> None:
+    shown: list[dict[str, Any]] = []
+
+    def look(lines: list[bytes]) -> list[bytes]:
+        shown.extend(json.loads(line) for line in lines)
+        return lines
+
+    jobs = answered(pipeline, assembly, lambda lines: [unsure(without_boxes(lines[0])), *lines[1:]], look)
+    assert [line["prelabel"]["annotations"] for line in shown] == [[]]
+    assert (jobs[0].rounds[0].unsure, jobs[0].rounds[0].failed) == (1, 0)
+    publication = pipeline.publish(jobs)
+    first = dataset(pipeline)[0]
+    assert (first["verified"]["annotations"], len(first["prelabel"]["annotations"])) == ([], 1)
+    assert first["provenance"]["job"] == f"{jobs[0].job}-again"
+    assert (publication.verified, summary(pipeline).notes) == (FRAMES, ())
+
+
+def test_of_two_rounds_the_label_of_the_first_stays_where_the_second_leaves_none(
+    pipeline: Pipeline, assembly: Assembly
+) -> None:
+    jobs = answered(pipeline, assembly, lambda lines: [unsure(lines[0]), *lines[1:]], lambda lines: [])
     pipeline.publish(jobs)
-    assert summary(pipeline).classes == {"car": 5, "spaceship <b>": 1}
-    page = pipeline.labels.objects[PREFIX + "report.html"].decode()
-    assert "spaceship &lt;b&gt;" in page
-    assert "spaceship <b>" not in page
+    assert dataset(pipeline)[0]["provenance"]["job"] == jobs[0].job
+    assert dataset(pipeline)[0]["review"]["unsure"] is True
+    assert any("people are unsure of 1 of 4 frames" in note for note in summary(pipeline).notes)
+
+
+def test_there_is_no_third_round(pipeline: Pipeline, assembly: Assembly) -> None:
+    jobs = answered(pipeline, assembly, lambda lines: [], lambda lines: [])
+    assert [one.failed for one in jobs[0].rounds] == [4, 4]
+    assert jobs[0].rounds[1].again is None
+
+
+def test_a_round_that_is_settled_twice_leaves_the_same(pipeline: Pipeline, assembly: Assembly) -> None:
+    first = answered(pipeline, assembly, lambda lines: lines[1:])
+    before = dict(pipeline.labels.objects)
+    assert answered(pipeline, assembly, lambda lines: lines[1:]) == first
+    assert pipeline.labels.objects == before
+
+
+@pytest.mark.parametrize("review", [5, {"unsure": "yes"}, {"seconds": "long"}, []])
+def test_a_review_of_another_shape_costs_no_label(pipeline: Pipeline, assembly: Assembly, review: Any) -> None:
+    pipeline.publish(answered(pipeline, assembly, lambda lines: [changed(lines[0], review=review), *lines[1:]]))
+    assert "review" not in dataset(pipeline)[0]
+    assert "verified" in dataset(pipeline)[0]
 
 
 def test_a_summary_is_read_as_it_is_written(pipeline: Pipeline, jobs: list[FinishedJob]) -> None:

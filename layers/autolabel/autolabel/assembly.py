@@ -19,6 +19,7 @@ from autolabel.shards import FrameIssue, Shard, ShardResult, Tally, check_result
 from autolabel.summary import FrameCounts, Summary, failed_key, rejected_key, summary_key
 from autolabel.taxonomy import current_taxonomy
 from autolabel.verification import (
+    BackEnds,
     VerificationJob,
     job_name,
     label_categories,
@@ -55,12 +56,15 @@ class _Part(msgspec.Struct, frozen=True):
     outcomes: frozenset[str]
 
 
-def assemble_run(run: Run, *, ingest: Bucket, labels: Bucket, ledger: Ledger, max_objects: int) -> Assembly:
-    """Assemble a run; ShardMissing or CountMismatch when a planned shard or a frame is missing.
+def assemble_run(
+    run: Run, *, ingest: Bucket, labels: Bucket, ledger: Ledger, back_ends: BackEnds, max_objects: int
+) -> Assembly:
+    """Assemble a run; ShardMissing or CountMismatch when a planned shard or a frame is missing, VerificationRefused
+    when nobody can be asked to verify it.
 
     `max_objects`: frames in one labelling job. All names are derived, so a repeated call writes the same again.
     """
-    tally, jobs, parts = _assemble_manifests(run, labels, max_objects)
+    tally, jobs, parts = _assemble_manifests(run, labels, back_ends, max_objects)
     listing = freeze_listing(ingest, labels, run.drive, run.run, frozenset(run.document.cameras))
     for reason, count in listing.refused.items():
         tally.count_issues("rejected", reason, count)
@@ -103,8 +107,9 @@ def assemble_run(run: Run, *, ingest: Bucket, labels: Bucket, ledger: Ledger, ma
 
 
 def _assemble_manifests(
-    run: Run, labels: Bucket, max_objects: int
+    run: Run, labels: Bucket, back_ends: BackEnds, max_objects: int
 ) -> tuple[Tally, tuple[VerificationJob, ...], list[_Part]]:
+    back_end = back_ends.choose(run.document.verification.back_end)
     prefix = run_prefix(run.drive, run.run) + "manifests/"
     categories, template = prefix + "categories.json", prefix + "worker.liquid.html"
     labels.write(categories, label_categories(run.labels))
@@ -117,8 +122,12 @@ def _assemble_manifests(
         jobs.append(
             VerificationJob(
                 name=job_name(labels.name, run.drive, run.run, index),
+                back_end=back_end,
+                workteam=back_ends.workteam,
                 manifest=labels.uri(manifest.key),
                 frames=manifest.frames,
+                first=manifest.first,
+                last=manifest.last,
                 categories=labels.uri(categories),
                 template=labels.uri(template),
             )

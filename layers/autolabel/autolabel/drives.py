@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -33,9 +33,13 @@ class Camera(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
 
 
 class Verification(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """How the drive's labels are verified; `all` is the only policy so far."""
+    """How the drive's labels are verified; `all` is the only policy so far.
+
+    `back_end`: where people work, the stack's own when none is named.
+    """
 
     policy: str = "all"
+    back_end: Literal["ground-truth", "label-studio"] | None = None
 
 
 class DriveDocument(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):

@@ -6,10 +6,12 @@ AutolabelError
 │   ├── DocumentRefused      a drive.json or a catalogue document
 │   ├── ImageRefused         a frame that is no usable image
 │   │   └── FrameChanged     its object holds other bytes than the listing says, or is gone
-│   └── AnswerRefused        a model's answer that cannot be read
+│   ├── AnswerRefused        a model's answer that cannot be read
+│   └── VerificationRefused  a work team or a labelling server that cannot be asked as it is set up
 ├── Unavailable              somebody else's bad moment: the work goes back and is tried again
 │   ├── EndpointUnavailable  throttled, failing, updating or missing endpoint
-│   └── CatalogueUnavailable the catalogue, or a revision in it, is missing or broken
+│   ├── CatalogueUnavailable the catalogue, or a revision in it, is missing or broken
+│   └── VerificationUnavailable  the labelling server is down, slow or throttles
 └── Inconsistent             the run's own records contradict each other: the run stops for a person
     ├── RunMissing           a run without its record
     ├── ShardMissing         a planned shard without its result
@@ -69,6 +71,10 @@ class AnswerRefused(Refused):
     """A model's answer that cannot be understood."""
 
 
+class VerificationRefused(Refused):
+    """A work team or a labelling server that cannot be asked as it is set up; the message says what to change."""
+
+
 class Unavailable(AutolabelError):
     """Somebody else's bad moment: try again later."""
 
@@ -83,6 +89,10 @@ class EndpointUnavailable(Unavailable):
 
 class CatalogueUnavailable(Unavailable):
     """The catalogue, or a revision that it must hold, is missing or broken."""
+
+
+class VerificationUnavailable(Unavailable):
+    """The labelling server is down, slow or throttles."""
 
 
 class Inconsistent(AutolabelError):

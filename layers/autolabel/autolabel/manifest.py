@@ -17,6 +17,9 @@ from autolabel.errors import Refused
 PRELABEL = "prelabel"
 VERIFIED = "verified"
 PROVENANCE = "provenance"
+# How doubtful the pre-label is, which decides what people see first, and how a person came to the label.
+DOUBT = "doubt"
+REVIEW = "review"
 # Ground Truth's rule: names of attributes that are references end so.
 MASKS = "autolabel-masks-ref"
 SEGMENTATION = "autolabel-segmentation-ref"

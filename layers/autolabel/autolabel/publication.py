@@ -10,38 +10,27 @@ import msgspec
 
 from autolabel.drives import Run
 from autolabel.errors import CountMismatch, RunMissing
-from autolabel.manifest import (
-    MAX_LINE,
-    PRELABEL,
-    PROVENANCE,
-    VERIFIED,
-    BoxLabel,
-    BoxMetadata,
-    LabelledBox,
-    metadata_of,
-    read_boxes,
-)
-from autolabel.nesting import is_deep
+from autolabel.manifest import PRELABEL, PROVENANCE, REVIEW, VERIFIED, metadata_of, read_boxes
 from autolabel.ports import Announcements, Bucket, Ledger
 from autolabel.report import Gallery, write_report
+from autolabel.settlement import Result, Settled
+from autolabel.shards import Shard, read_shards, shard_key
 from autolabel.summary import JobOutcome, Summary, dataset_key, summary_key
-
-# The line of a manifest comes back with a label of its own.
-_MAX_OUTPUT_LINE = 4 * MAX_LINE
 
 
 class FinishedJob(msgspec.Struct, frozen=True):
-    """A verification job that ended. `manifest`: what it was given, `output`: what it left, both S3 URIs."""
+    """A verification job that ended, of the shards from `first` to `last`, with what its rounds came to."""
 
     job: str
     status: str
     frames: int
-    manifest: str
-    output: str
+    first: int
+    last: int
+    rounds: tuple[Settled, ...]
 
 
 class Publication(msgspec.Struct, frozen=True):
-    """The end of a run, as its execution's output."""
+    """The end of a run, as its execution's output. `verified`: frames with a person's label; `accepted`: without."""
 
     drive: str
     run: str
@@ -51,6 +40,7 @@ class Publication(msgspec.Struct, frozen=True):
     frames: dict[str, int]
     boxes: int
     verified: int
+    accepted: int
 
 
 def publish_run(
@@ -65,22 +55,19 @@ def publish_run(
 ) -> Publication:
     """Write the dataset, the final summary and report, and tell the event bus.
 
-    Every line of the verification manifests becomes one line of the dataset: with the person's label where the job
-    left one, else with the pre-label and the reason in its provenance. A line that the job made up, or a second one of
-    a frame, is left out and noted.
+    Every line of the run's shards becomes one line of the dataset: with the label that people left or the policy
+    accepted, else with the reason in its provenance. What a back-end made up is left out and noted.
     """
     key = summary_key(run.drive, run.run)
     body = labels.read(key)
     if body is None:
         raise RunMissing(f"run {run.drive} {run.run} was never assembled: no {key}")
     assembled = msgspec.json.decode(body, type=Summary)
-    join = _Join(labels, assembled.frames.labelled + assembled.frames.failed)
-    labels.write_stream(dataset_key(run.drive, run.run), join.lines(jobs), "application/jsonl")
-    if join.written != assembled.frames.labelled + assembled.frames.failed:
-        raise CountMismatch(
-            f"the dataset of {run.drive} {run.run} has {join.written} of "
-            f"{assembled.frames.labelled + assembled.frames.failed} frames"
-        )
+    expected = assembled.frames.labelled + assembled.frames.failed
+    join = _Join(run, labels, expected, jobs)
+    labels.write_stream(dataset_key(run.drive, run.run), join.lines(), "application/jsonl")
+    if join.labelled_by.total() != expected:
+        raise CountMismatch(f"the dataset of {run.drive} {run.run} has {join.labelled_by.total()} of {expected} frames")
     notes = [note for note in assembled.notes if note not in join.notes]
     summary = msgspec.structs.replace(
         assembled,
@@ -88,6 +75,7 @@ def publish_run(
         classes=dict(join.classes.most_common()),
         notes=(*notes, *join.notes),
         verification=tuple(join.outcomes),
+        labelled_by=dict(join.labelled_by.most_common()),
         dataset=labels.uri(dataset_key(run.drive, run.run)),
     )
     report = write_report(summary, join.gallery, ingest=ingest, labels=labels)
@@ -101,6 +89,7 @@ def publish_run(
         frames=msgspec.to_builtins(summary.frames),
         boxes=summary.boxes,
         verified=sum(outcome.verified for outcome in join.outcomes),
+        accepted=join.accepted,
     )
     ledger.finish_run(run, "published", now)
     announcements.publish("DriveLabelled", msgspec.to_builtins(publication))
@@ -108,96 +97,107 @@ def publish_run(
 
 
 class _Join:
-    """Joins the manifests of verification with what the jobs left, in the order of the drive."""
+    """Joins the shards of a run with what people left, in the order of the drive.
 
-    def __init__(self, labels: Bucket, frames: int) -> None:
+    `labelled_by`: the dataset's lines by who said so; `accepted`: those without a person.
+    """
+
+    def __init__(self, run: Run, labels: Bucket, frames: int, jobs: Sequence[FinishedJob]) -> None:
+        self._run = run
         self._labels = labels
+        self._jobs = sorted(jobs, key=lambda job: job.first)
         self.gallery = Gallery(frames)
         self.classes: Counter[str] = Counter()
+        self.labelled_by: Counter[str] = Counter()
+        self.accepted = 0
         self.outcomes: list[JobOutcome] = []
         self.notes: list[str] = []
-        self.written = 0
 
-    def lines(self, jobs: Sequence[FinishedJob]) -> Iterator[bytes]:
-        for job in jobs:
-            yield from self._job(job)
+    def lines(self) -> Iterator[bytes]:
+        """The dataset's lines. CountMismatch when frames went to people and no job tells of them."""
+        shards = read_shards(self._labels, self._run.drive, self._run.run)
+        following = next(shards, None)
+        for job in self._jobs:
+            joined = _JoinedJob(job, self._labels)
+            while following is not None and following.index <= job.last:
+                yield from self._shard(following, joined if following.index >= job.first else None)
+                following = next(shards, None)
+            self.outcomes.append(joined.outcome)
+            self.notes += joined.notes
+        while following is not None:
+            yield from self._shard(following, None)
+            following = next(shards, None)
 
-    def _job(self, job: FinishedJob) -> Iterator[bytes]:
-        prefix = self._labels.uri("")
-        output = self._read_output(job, prefix)
-        verified = unadjusted = failed = frames = 0
-        for body in self._labels.lines(job.manifest.removeprefix(prefix)):
-            frames += 1
+    def _shard(self, shard: Shard, job: _JoinedJob | None) -> Iterator[bytes]:
+        for body in self._labels.lines(shard_key(self._run.drive, self._run.run, shard.index, "manifest.jsonl")):
             line: dict[str, Any] = msgspec.json.decode(body)
-            label = output.pop(line["source-ref"], None)
-            boxes = None
-            if label is not None:
-                boxes = self._take(line, label, job)
-            if boxes is None:
-                failed += 1
-                why = "not in the job's output" if label is None else "the job could not label it"
-                line[PROVENANCE] |= {"verification": why}
-                boxes = [b.name for b in read_boxes(line, PRELABEL)]
-            else:
-                verified += 1
-                unadjusted += line[metadata_of(VERIFIED)].get("adjustment-status") == "unadjusted"
-            self.classes.update(boxes)
+            if job is None:
+                raise CountMismatch(f"no verification job tells of {line['source-ref']}")
+            job.join(line)
+            self.classes.update(box.name for box in read_boxes(line, VERIFIED if VERIFIED in line else PRELABEL))
+            self.labelled_by[line[PROVENANCE]["labelled-by"]] += 1
             encoded = msgspec.json.encode(line) + b"\n"
             self.gallery.take([encoded])
-            self.written += 1
             yield encoded
-        if output:
-            self.notes.append(f"job {job.job} left {len(output)} lines of frames that it was not given")
-        if failed:
-            self.notes.append(f"job {job.job} left {failed} of {frames} frames without a verified label")
-        self.outcomes.append(JobOutcome(job.job, job.status, frames, verified, unadjusted, failed))
-
-    def _read_output(self, job: FinishedJob, prefix: str) -> dict[str, bytes]:
-        """The output's lines by frame: at most 100,000 lines, a job's limit."""
-        found: dict[str, bytes] = {}
-        doubled = broken = 0
-        for body in self._labels.lines(job.output.removeprefix(prefix)):
-            if len(body) > _MAX_OUTPUT_LINE:
-                broken += 1
-                continue
-            try:
-                source = msgspec.json.decode(body, type=_Source).source_ref
-            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-                broken += 1
-                continue
-            doubled += source in found
-            found.setdefault(source, body)
-        if doubled:
-            self.notes.append(f"job {job.job} left {doubled} lines of frames that it had labelled already")
-        if broken:
-            self.notes.append(f"job {job.job} left {broken} lines that are no manifest lines")
-        return found
-
-    def _take(self, line: dict[str, Any], body: bytes, job: FinishedJob) -> list[str] | None:
-        """Move a verified label into the dataset's line; the names of its boxes, or None when there is no label."""
-        metadata_name = metadata_of(VERIFIED)
-        try:
-            output: dict[str, Any] = msgspec.json.decode(body)
-            metadata = msgspec.convert(output.get(metadata_name, {}), BoxMetadata)
-            if metadata.failure_reason is not None or VERIFIED not in output:
-                return None
-            boxes = read_boxes(output, VERIFIED)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, KeyError):
-            return None
-        size = msgspec.convert(line[PRELABEL], BoxLabel).image_size[0]
-        if not all(_is_inside(box, size.width, size.height) for box in boxes) or is_deep(output):
-            return None
-        line[VERIFIED], line[metadata_name] = output[VERIFIED], output[metadata_name]
-        who = "person" if line[PROVENANCE]["labelled-by"] == "nobody" else "model and person"
-        line[PROVENANCE] |= {"labelled-by": who, "job": job.job}
-        return [box.name for box in boxes]
 
 
-def _is_inside(box: LabelledBox, width: int, height: int) -> bool:
-    """Whether a box lies in the frame, give or take the pixel that a browser's rounding may add."""
-    across, down = (box.left, box.left + box.width), (box.top, box.top + box.height)
-    return -1 <= across[0] <= across[1] <= width + 1 and -1 <= down[0] <= down[1] <= height + 1
+class _JoinedJob:
+    """A job's results, which its frames get one by one. Of two rounds the later counts, if it left a label."""
 
+    def __init__(self, job: FinishedJob, labels: Bucket) -> None:
+        self._job = job
+        self._results: dict[str, Result] = {}
+        self._verified = self._unadjusted = self._failed = self._unsure = 0
+        decoder = msgspec.json.Decoder(Result)
+        for one in job.rounds:
+            for body in labels.lines(one.results.removeprefix(labels.uri(""))):
+                result = decoder.decode(body)
+                before = self._results.get(result.source_ref)
+                if before is None or before.failure or not result.failure:
+                    self._results[result.source_ref] = result
 
-class _Source(msgspec.Struct, rename={"source_ref": "source-ref"}):
-    source_ref: str
+    def join(self, line: dict[str, Any]) -> None:
+        """Move a frame's label into its line of the dataset, or the reason why there is none."""
+        result = self._results.get(line["source-ref"])
+        provenance = line[PROVENANCE]
+        if result is None or result.failure:
+            self._failed += 1
+            provenance |= {"labelled-by": "nobody", "verification": result.failure if result else "in no job"}
+            return
+        line[VERIFIED] = msgspec.json.decode(result.label)
+        line[metadata_of(VERIFIED)] = metadata = msgspec.json.decode(result.metadata)
+        if result.review is not msgspec.UNSET:
+            line[REVIEW] = result.review
+        who = "person" if provenance["labelled-by"] == "nobody" else "model and person"
+        provenance |= {"labelled-by": who, "job": result.job}
+        self._verified += 1
+        self._unadjusted += metadata.get("adjustment-status") == "unadjusted"
+        self._unsure += result.unsure
+
+    @property
+    def outcome(self) -> JobOutcome:
+        return JobOutcome(
+            job=self._job.job,
+            status=self._job.status,
+            frames=self._job.frames,
+            verified=self._verified,
+            unadjusted=self._unadjusted,
+            failed=self._failed,
+            rounds=len(self._job.rounds),
+            unsure=self._unsure,
+        )
+
+    @property
+    def notes(self) -> Iterator[str]:
+        """What a person should know of the job."""
+        for one in self._job.rounds:
+            if one.foreign:
+                yield f"job {one.job} left {one.foreign} lines of frames that it was not given"
+            if one.doubled:
+                yield f"job {one.job} left {one.doubled} lines of frames that it had labelled already"
+            if one.broken:
+                yield f"job {one.job} left {one.broken} lines that are no manifest lines"
+        if self._failed:
+            yield f"job {self._job.job} left {self._failed} of {self._job.frames} frames without a verified label"
+        if self._unsure:
+            yield f"job {self._job.job}: people are unsure of {self._unsure} of {self._job.frames} frames"

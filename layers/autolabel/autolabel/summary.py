@@ -27,7 +27,8 @@ class FrameCounts(msgspec.Struct, frozen=True):
 
 
 class JobOutcome(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One verification job. `frames`: in its manifest; `verified`: with a person's label; `status`: Ground Truth's."""
+    """One verification job. `frames`: in its manifest; `verified`: with a person's label, of which some stayed
+    `unadjusted` and of some people are still `unsure`; `failed`: without a label after all `rounds`."""
 
     job: str
     status: str
@@ -35,12 +36,14 @@ class JobOutcome(msgspec.Struct, frozen=True, omit_defaults=True):
     verified: int = 0
     unadjusted: int = 0
     failed: int = 0
+    rounds: int = 1
+    unsure: int = 0
 
 
 class Summary(msgspec.Struct, frozen=True):
     """`reasons`: failed and rejected frames by reason; `dropped`: the models' boxes that were left out, by why;
-    `by_model`: what each model came to; `notes`: what a person should know; `verification` and `dataset` come when the
-    run is published."""
+    `by_model`: what each model came to; `notes`: what a person should know; `verification`, `dataset` and `labelled_by`
+    (frames of the dataset by who said so) come when the run is published."""
 
     drive: str
     run: str
@@ -56,6 +59,7 @@ class Summary(msgspec.Struct, frozen=True):
     verification: tuple[JobOutcome, ...] = ()
     dataset: str = ""
     by_model: dict[str, ModelTally] = {}
+    labelled_by: dict[str, int] = {}
 
 
 def summary_key(drive: str, run: str) -> str:

@@ -1,4 +1,8 @@
-"""What Ground Truth is given for a run: jobs, their manifests, the label categories and the workers' page."""
+"""What people are given of a run: jobs, their manifests, the label categories and the workers' page.
+
+Verification is a port: its back-ends, Ground Truth and Label Studio, take the manifest of a job and leave augmented
+manifest lines, and the state machine's Verify is the same for both.
+"""
 
 from __future__ import annotations
 
@@ -10,27 +14,100 @@ from importlib.resources import files
 import msgspec
 
 from autolabel.drives import run_prefix
-from autolabel.errors import CountMismatch
+from autolabel.errors import CountMismatch, VerificationRefused
 from autolabel.manifest import PRELABEL
 from autolabel.shards import Shard, ShardResult, shard_key
 
+GROUND_TRUTH = "ground-truth"
+LABEL_STUDIO = "label-studio"
+# What the first round leaves without a label, or somebody was unsure of, is seen once more; then it stands.
+LAST_ROUND = 2
+# Resources that Ground Truth defines (API permissions reference).
+_WORKTEAM = re.compile(
+    r"arn:aws[a-z-]*:sagemaker:(?P<region>[a-z0-9-]+):\d{12}:workteam/(?P<crowd>[a-z-]+)/[A-Za-z0-9-]+"
+)
+_CROWDS = ("private-crowd", "vendor-crowd")
+
+
+class BackEnds(msgspec.Struct, frozen=True):
+    """Who can be asked in this stack: its `default` back-end, Ground Truth's `workteam` (ARN) in its `region`, and
+    whether it knows a `label_studio`."""
+
+    default: str
+    workteam: str
+    region: str
+    label_studio: bool
+
+    def choose(self, wanted: str | None) -> str:
+        """The back-end of a drive that wants this one or (None) any; VerificationRefused when it cannot be asked."""
+        chosen = wanted or self.default
+        if chosen == GROUND_TRUTH:
+            check_workteam(self.workteam, self.region)
+        elif not self.label_studio:
+            raise VerificationRefused(
+                "label-studio",
+                "this stack knows no Label Studio: give it LabelStudioConnectionArn and redrive",
+            )
+        return chosen
+
 
 class VerificationJob(msgspec.Struct, frozen=True):
-    """One labelling job to come. `name` has room for an attempt; `manifest`, `categories`, `template`: S3 URIs."""
+    """One verification job to come, of the shards from `first` to `last`.
+
+    `name` has room for round and attempt; `manifest`, `categories`, `template`: S3 URIs. `workteam`: the ARN of those
+    who are asked, in Ground Truth.
+    """
 
     name: str
+    back_end: str
     manifest: str
     frames: int
+    first: int
+    last: int
     categories: str
     template: str
+    workteam: str = ""
+
+
+class JobRound(msgspec.Struct, frozen=True):
+    """A round of a verification job that its back-end has ended.
+
+    `job`: the back-end's name of it; `manifest`: what it was given, an S3 URI. `output`: what the back-end says where
+    its answers are: the S3 URI of an output manifest, or a project.
+    """
+
+    job: str
+    back_end: str
+    round: int
+    manifest: str
+    frames: int
+    output: str
 
 
 class JobManifest(msgspec.Struct, frozen=True):
-    """The manifest of one job: its key and the shard manifests, as (key, size), that make it up."""
+    """The manifest of one job: its key and the shard manifests, as (key, size), that make it up, the `first` and the
+    `last` of them by the shards' indexes."""
 
     key: str
     frames: int
     parts: tuple[tuple[str, int], ...]
+    first: int
+    last: int
+
+
+def check_workteam(arn: str, region: str) -> None:
+    """Raise VerificationRefused, with what to change, for a work team that no job of this Region can ask."""
+    found = _WORKTEAM.fullmatch(arn)
+    if not found:
+        raise VerificationRefused("workteam", f"{arn!r} is no work team's ARN: give the stack a WorkteamName")
+    if found["crowd"] not in _CROWDS:
+        raise VerificationRefused(
+            "workteam", f"{arn} is the public crowd, which must not see these frames: name a private or a vendor's team"
+        )
+    if found["region"] != region:
+        raise VerificationRefused(
+            "workteam", f"{arn} is of another Region than this stack, {region}: name a work team of {region}"
+        )
 
 
 def split_into_jobs(
@@ -41,7 +118,7 @@ def split_into_jobs(
     Rejected frames have no line and count for nothing here. CountMismatch for a shard that no job can take.
     """
     parts: list[tuple[str, int]] = []
-    frames, index = 0, 0
+    frames, index, first, last = 0, 0, 0, 0
     for shard, result in results:
         lines = result.tally.labelled + result.tally.failed
         if not lines:
@@ -49,12 +126,13 @@ def split_into_jobs(
         if lines > max_objects:
             raise CountMismatch(f"shard {shard.index} has {lines} frames, a labelling job takes {max_objects}")
         if parts and frames + lines > max_objects:
-            yield JobManifest(_manifest_key(drive, run, index), frames, tuple(parts))
+            yield JobManifest(_manifest_key(drive, run, index), frames, tuple(parts), first, last)
             parts, frames, index = [], 0, index + 1
+        first, last = first if parts else shard.index, shard.index
         parts.append((shard_key(drive, run, shard.index, "manifest.jsonl"), result.manifest_bytes))
         frames += lines
     if parts:
-        yield JobManifest(_manifest_key(drive, run, index), frames, tuple(parts))
+        yield JobManifest(_manifest_key(drive, run, index), frames, tuple(parts), first, last)
 
 
 def _manifest_key(drive: str, run: str, index: int) -> str:

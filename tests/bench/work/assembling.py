@@ -12,6 +12,7 @@ from autolabel.detections import Detection, Detections
 from autolabel.manifest import manifest_line
 from autolabel.shards import FrameIssue, Shard, ShardResult, Tally, shard_key, shard_list_key
 from autolabel.summary import failed_key, rejected_key
+from autolabel.verification import GROUND_TRUTH, BackEnds
 from tests.bench.work.drive import (
     CAMERA,
     CLASSES,
@@ -81,6 +82,10 @@ class _Labels(GeneratedLabels):
         self.written += sum(size for _, size in sources)
 
 
+WORKTEAM = "arn:aws:sagemaker:us-east-1:000000000000:workteam/private-crowd/w"
+BACK_ENDS = BackEnds(GROUND_TRUTH, WORKTEAM, "us-east-1", label_studio=False)
+
+
 def assemble_frames(frames: int, short: int = 0, stops: int = 0) -> dict[str, Any]:
     """Assemble a drive of `frames` frames, at a pace that is compared with `stops` drives of `short`."""
     pace = Pace(frames, "tests.bench.work.assembling:assemble_frames", short=short, stops=stops)
@@ -92,7 +97,12 @@ def assemble(frames: int, pace: Pace) -> Assembly:
     """What assembly tells the execution of a drive of `frames` frames."""
     ledger = GeneratedLedger(frames, Shares(answered=100))
     assembly = assemble_run(
-        make_run(), ingest=_Ingest(frames), labels=_Labels(frames, pace), ledger=ledger, max_objects=JOB_FRAMES
+        make_run(),
+        ingest=_Ingest(frames),
+        labels=_Labels(frames, pace),
+        ledger=ledger,
+        back_ends=BACK_ENDS,
+        max_objects=JOB_FRAMES,
     )
     lines = sum(job.frames for job in assembly.jobs)
     if (assembly.frames.uploaded, lines) != (frames, frames // SHARD_FRAMES * (SHARD_FRAMES - REJECTED)):

@@ -15,7 +15,9 @@ import yaml
 from autolabel.publication import FinishedJob, Publication
 from autolabel.reconciliation import Turn
 from autolabel.runs import Cursor, Plan, Progress, TurnReport
+from autolabel.settlement import Settled
 from autolabel.shards import Shard, shard_key, shard_list_key
+from autolabel.verification import JobRound
 from local.cloud.stepfunctions.engine import Engine
 from local.cloud.stepfunctions.executions import Execution, Machine
 from local.cloud.stepfunctions.history import EVENT_LIMIT
@@ -121,6 +123,7 @@ class _Account:
             "PlanFunctionArn": self._plan,
             "LabelFunctionArn": self._label,
             "AssembleFunctionArn": self._assemble,
+            "VerifyFunctionArn": self._settle,
             "PublishFunctionArn": self._publish,
         }
         self._jobs: dict[str, dict[str, Any]] = {}
@@ -182,7 +185,11 @@ class _Account:
         frames = msgspec.to_builtins(self.assembly.frames)
         verified = sum(job.frames for job in jobs)
         uri = self.assembly.summary
-        return Publication(DRIVE, RUN, uri, uri, uri, frames, self.assembly.boxes, verified)
+        return Publication(DRIVE, RUN, uri, uri, uri, frames, self.assembly.boxes, verified, 0)
+
+    def _settle(self, event: dict[str, Any]) -> Any:
+        one = msgspec.convert(event["settle"], JobRound)
+        return Settled(one.job, one.manifest, one.frames, verified=one.frames)
 
     def get_object(self, **arguments: Any) -> dict[str, Any]:
         lines = (

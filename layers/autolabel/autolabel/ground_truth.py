@@ -1,0 +1,115 @@
+"""What a labelling job of Ground Truth leaves. Places and shapes are its own (developer guide, Output data)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import msgspec
+
+from autolabel.manifest import REVIEW, VERIFIED, BoxLabel, BoxMetadata, metadata_of
+from autolabel.ports import Bucket, StoredObject
+from autolabel.reading import in_step
+from autolabel.reviews import MAX_REVIEW, Marks, Review, read_review
+from autolabel.verification import JobRound
+
+_OUTPUT = "manifests/output/output.manifest"
+_RESPONSES = "annotations/worker-response/iteration-1/"
+# Reading a response is waiting for S3.
+_READERS = 16
+# A box of a response takes about a hundred bytes, and a page of ours notes MAX_REVIEW more.
+_MAX_RESPONSE = 200_000 + 2 * MAX_REVIEW
+
+
+def read_output(one: JobRound, frames: Iterable[bytes], labels: Bucket) -> Iterator[bytes]:
+    """The lines of a labelling job's output manifest, each with the `review` of the person's response, if there is one.
+
+    `frames`: the lines of the job's manifest, whose places name the responses.
+    """
+    output = one.output.removeprefix(labels.uri(""))
+    responses = _read_responses(labels, output.removesuffix(_OUTPUT) + _RESPONSES) if output.endswith(_OUTPUT) else {}
+    places = {msgspec.json.decode(body, type=_Source).source_ref: place for place, body in enumerate(frames)}
+    for body in labels.lines(output):
+        try:
+            source = msgspec.json.decode(body, type=_Source).source_ref
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            yield body
+            continue
+        response = responses.get(places.get(source, -1))
+        yield _with_review(body, response) if response else body
+
+
+class _Source(msgspec.Struct, rename={"source_ref": "source-ref"}):
+    source_ref: str
+
+
+class _Drawn(msgspec.Struct, frozen=True):
+    label: str
+    left: float
+    top: float
+    width: float
+    height: float
+
+
+class _Boxes(msgspec.Struct, rename="camel"):
+    bounding_boxes: tuple[_Drawn, ...] = ()
+
+
+class _Content(msgspec.Struct, rename={"bounding_box": "boundingBox"}):
+    bounding_box: _Boxes = msgspec.field(default_factory=_Boxes)
+    review: str = ""
+
+
+class _Answer(msgspec.Struct, rename="camel"):
+    worker_id: str = ""
+    time_spent_in_seconds: float | None = None
+    answer_content: _Content = msgspec.field(default_factory=_Content)
+
+
+class _Response(msgspec.Struct):
+    answers: list[_Answer]
+
+
+def _read_responses(labels: Bucket, prefix: str) -> dict[int, _Answer]:
+    """The workers' responses by the frame's place in the manifest; a later one of a frame counts."""
+
+    def read(found: StoredObject) -> tuple[int, _Answer | None]:
+        place = found.key.removeprefix(prefix).partition("/")[0]
+        if not place.isdecimal() or found.size > _MAX_RESPONSE:
+            return -1, None
+        try:
+            answers = msgspec.json.decode(labels.read(found.key) or b"", type=_Response).answers
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return -1, None
+        return int(place), answers[-1] if answers else None
+
+    return {place: answer for place, answer in in_step(read, labels.list(prefix), _READERS) if answer}
+
+
+def _with_review(body: bytes, answer: _Answer) -> bytes:
+    line: dict[str, Any] = msgspec.json.decode(body)
+    review = read_review(answer.answer_content.review)
+    seconds = answer.time_spent_in_seconds if review.seconds is None else review.seconds
+    review = msgspec.structs.replace(
+        review, worker=answer.worker_id, seconds=seconds, boxes=_marks(line, review, answer.answer_content.bounding_box)
+    )
+    return msgspec.json.encode({**line, REVIEW: review})
+
+
+def _marks(line: dict[str, Any], review: Review, drawn: _Boxes) -> tuple[Marks, ...]:
+    """The marks in the order of the label's boxes, which consolidation need not have kept."""
+    if not any(review.boxes):
+        return ()
+    marks = {
+        (box.label, box.left, box.top, box.width, box.height): mark
+        for box, mark in zip(drawn.bounding_boxes, review.boxes, strict=False)
+    }
+    try:
+        label = msgspec.convert(line.get(VERIFIED), BoxLabel)
+        names = msgspec.convert(line.get(metadata_of(VERIFIED)), BoxMetadata).class_map
+    except msgspec.ValidationError:
+        return ()
+    return tuple(
+        marks.get((names.get(str(box.class_id), ""), box.left, box.top, box.width, box.height), Marks())
+        for box in label.annotations
+    )
