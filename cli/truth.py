@@ -40,13 +40,16 @@ class Guess(NamedTuple):
 class Verdict(NamedTuple):
     """One frame's guesses, most confident first, at one or more IoU thresholds.
 
-    `confidences` [n]; `hits` and `ignored` [thresholds, n]; `objects`: how many count.
+    `confidences` [n]; `hits` and `ignored` [thresholds, n]; `objects`: how many count. Places in the frame's own lists:
+    `guesses` [n], and `truths` [thresholds, n] of what each guess matched, -1 for nothing.
     """
 
     confidences: npt.NDArray[np.float64]
     hits: npt.NDArray[np.bool_]
     ignored: npt.NDArray[np.bool_]
     objects: int
+    guesses: npt.NDArray[np.intp]
+    truths: npt.NDArray[np.intp]
 
 
 def judge(
@@ -55,7 +58,9 @@ def judge(
     """A verdict for each frame. A guess lower than `min_height` pixels that matches nothing is ignored."""
     evaluation = COCOeval(iouType="bbox")
     truth, guesses = list[dict[str, Any]](), list[dict[str, Any]]()
+    starts = list[tuple[int, int]]()
     for image, (guessed, true) in enumerate(frames):
+        starts.append((len(guesses), len(truth)))
         for box, standing in true:
             # pycocotools knows two kinds of what is ignored: crowds, and what is outside its range of areas.
             area = 1.0 if standing == COUNTS else -1.0
@@ -71,7 +76,7 @@ def judge(
         evaluation.params.areaRng, evaluation.params.areaRngLbl = [[0.0, 2.0]], ["all"]
         evaluation.params.maxDets = [_MOST_DETECTIONS]
         evaluation.evaluate()
-    return [_verdict(found, len(ious)) for found in evaluation.evalImgs]
+    return [_verdict(found, len(ious), *start) for found, start in zip(evaluation.evalImgs, starts, strict=True)]
 
 
 def _annotation(index: int, image: int, box: Box, area: float) -> dict[str, Any]:
@@ -91,11 +96,15 @@ def _collection(images: int, annotations: list[dict[str, Any]]) -> COCO:
     return collection
 
 
-def _verdict(found: dict[str, Any] | None, thresholds: int) -> Verdict:
+def _verdict(found: dict[str, Any] | None, thresholds: int, first_guess: int, first_truth: int) -> Verdict:
     if found is None:
         nothing = np.zeros((thresholds, 0), bool)
-        return Verdict(np.zeros(0), nothing, nothing, 0)
+        nobody = np.zeros((thresholds, 0), np.intp)
+        return Verdict(np.zeros(0), nothing, nothing, 0, nobody[0], nobody)
     ignored = np.asarray(found["dtIgnore"], bool)
-    hits = (np.asarray(found["dtMatches"]) > 0) & ~ignored
+    matches = np.asarray(found["dtMatches"]).astype(np.intp)
+    hits = (matches > 0) & ~ignored
     objects = int(np.count_nonzero(np.asarray(found["gtIgnore"]) == 0))
-    return Verdict(np.asarray(found["dtScores"], np.float64), hits, ignored, objects)
+    guesses = np.asarray(found["dtIds"], np.intp) - 1 - first_guess
+    truths = np.where(matches > 0, matches - 1 - first_truth, -1)
+    return Verdict(np.asarray(found["dtScores"], np.float64), hits, ignored, objects, guesses, truths)

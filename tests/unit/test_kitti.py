@@ -7,7 +7,7 @@ from PIL import Image
 
 from cli.errors import CommandError
 from cli.kitti import LEVELS, SCORED, LabelledFrame, read_labelled_folder, truths
-from cli.truth import COUNTS, IGNORED, REGION, Guess, judge
+from cli.truth import COUNTS, IGNORED, REGION, Guess, Truth, judge
 
 HARD = LEVELS["hard"]
 CAR = SCORED["car"]
@@ -80,6 +80,18 @@ def test_what_lies_in_a_region_or_on_a_neighbour_or_is_too_low_is_no_false_alarm
     assert verdict.objects == 1
     assert verdict.hits[0].tolist() == [True] + [False] * 6
     assert verdict.ignored[0].tolist() == [False, True, True, True, True, False, False]
+
+
+def test_a_guess_is_told_with_the_object_of_its_own_frame_that_it_matched() -> None:
+    first = ([Guess((0, 0, 40, 40), 0.5)], [Truth((200, 0, 240, 40), COUNTS)])
+    nobody = ([], [])
+    second = (
+        [Guess((100, 0, 140, 40), 0.3), Guess((0, 0, 41, 40), 0.9), Guess((300, 0, 340, 40), 0.6)],
+        [Truth((101, 0, 140, 40), COUNTS), Truth((0, 0, 40, 40), COUNTS)],
+    )
+    verdicts = judge([first, nobody, second], [0.5, 0.99])
+    assert [v.guesses.tolist() for v in verdicts] == [[0], [], [1, 2, 0]]
+    assert [v.truths.tolist() for v in verdicts] == [[[-1], [-1]], [[], []], [[1, -1, 0], [-1, -1, -1]]]
 
 
 @pytest.mark.parametrize(
