@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 
 from autolabel.calibration import Calibration
-from autolabel.calibration_fit import fit_calibration
+from autolabel.calibration_fit import fit_calibration, fit_shift
 from autolabel.catalogue import Model
 from autolabel.detections import Detection
 from cli.truth import Guess, Truth, judge
@@ -19,7 +19,10 @@ IOU = 0.5
 
 
 class KnownFrame(NamedTuple):
-    """What a model found in a frame, and what is there by class of the taxonomy; other classes are not judged."""
+    """What a model found in a frame, boxes as it drew them, and what is there by class of the taxonomy.
+
+    Other classes are not judged.
+    """
 
     found: Sequence[Detection]
     truth: Mapping[str, Sequence[Truth]]
@@ -33,16 +36,21 @@ def calibrate(model: Model, frames: Sequence[KnownFrame], min_height: float = 0.
 
 
 def fit_class(name: str, frames: Sequence[KnownFrame], min_height: float = 0.0) -> Calibration:
-    """The calibration of one class: of raw scores, whatever calibration the detections went through."""
-    verdicts = judge(
-        [
-            ([Guess(d.box, d.score) for d in frame.found if d.name == name], frame.truth[name])
-            for frame in frames
-            if name in frame.truth
-        ],
-        [IOU],
-        min_height,
-    )
+    """The calibration of one class."""
+    judged = [
+        ([Guess(d.box, d.score) for d in frame.found if d.name == name], frame.truth[name])
+        for frame in frames
+        if name in frame.truth
+    ]
+    verdicts = judge(judged, [IOU], min_height)
     scores = np.concatenate([v.confidences[~v.ignored[0]] for v in verdicts])
     hits = np.concatenate([v.hits[0][~v.ignored[0]] for v in verdicts])
-    return fit_calibration(scores.tolist(), hits.tolist(), sum(v.objects for v in verdicts))
+    pairs = [
+        (guesses[guess].box, truth[true].box)
+        for (guesses, truth), v in zip(judged, verdicts, strict=True)
+        for guess, true, hit in zip(v.guesses, v.truths[0], v.hits[0], strict=True)
+        if hit
+    ]
+    fitted = fit_calibration(scores.tolist(), hits.tolist(), sum(v.objects for v in verdicts))
+    shift = fit_shift([found for found, _ in pairs], [true for _, true in pairs])
+    return msgspec.structs.replace(fitted, shift=shift)

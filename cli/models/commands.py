@@ -166,7 +166,8 @@ def remove(name: str, force: bool, as_json: bool, stack_name: str) -> None:
 @json_option
 @stack_option
 def calibrate(name: str, drive: str, run: str | None, labels: Path | None, as_json: bool, stack_name: str) -> None:
-    """Fit what the scores of the model NAME are worth to what people verified in DRIVE, or to a labelled folder.
+    """Fit what the scores of the model NAME are worth, and how far its boxes are off, to what people verified in DRIVE,
+    or to a labelled folder.
 
     The model gets a new revision, which reads the answers that there are: relabelling costs no inference.
     """
@@ -177,10 +178,12 @@ def calibrate(name: str, drive: str, run: str | None, labels: Path | None, as_js
     if as_json:
         return _print_json({"id": fitted.model.id, "frames": fitted.frames, "calibration": fitted.model.calibration})
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
-    for column in ("class", "slope", "offset", "recall", "a score of 0.5 is worth"):
+    for column in ("class", "slope", "offset", "recall", "a score of 0.5 is worth", "sides move by"):
         table.add_column(column)
     for class_name, c in fitted.model.calibration.items():
-        table.add_row(class_name, f"{c.slope:.2f}", f"{c.offset:+.2f}", f"{c.recall:.2f}", f"{c.confidence(0.5):.2f}")
+        fit = f"{c.slope:.2f}", f"{c.offset:+.2f}", f"{c.recall:.2f}", f"{c.confidence(0.5):.2f}"
+        sides = " ".join(f"{side:+.1%}" for side in c.shift)
+        table.add_row(class_name, *fit, sides)
     console.print(table, highlight=False)
     console.print(
         f"{fitted.model.id}, fitted on {fitted.frames} frames, is in the catalogue; relabel drives to use it",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import boto3
@@ -52,12 +53,12 @@ def stack(aws: None) -> Stack:
     return stack
 
 
-def publish(stack: Stack, *, verified: bool) -> None:
+def publish(stack: Stack, *, verified: bool, there: Mapping[str, int] = THERE) -> None:
     lines = []
     for frame in stack.labels.lines(shard_key("d1", "0001", 0, "frames.jsonl")):
         line: dict[str, object] = {"source-ref": stack.ingest.uri(json.loads(frame)["key"])}
         if verified:
-            line[VERIFIED] = {"image_size": [{"width": 100, "height": 100, "depth": 3}], "annotations": [THERE]}
+            line[VERIFIED] = {"image_size": [{"width": 100, "height": 100, "depth": 3}], "annotations": [there]}
             metadata = {
                 "objects": [{"confidence": 1}],
                 "class-map": {"0": "car"},
@@ -76,6 +77,17 @@ def test_a_model_that_is_right_half_of_the_time_is_believed_half(stack: Stack) -
     assert model.calibration["car"].recall == 1.0
     assert find_revision(stack, "detector") == model
     assert (model.revision, model.answers_id) == ("0002", "detector.0001")
+
+
+def test_a_box_that_is_always_off_moves_and_again_only_as_far(stack: Stack) -> None:
+    publish(stack, verified=True, there={**THERE, "left": 28, "width": 22})
+    (left, *others) = calibrate_model(stack, "detector", "d1", None, None).model.calibration["car"].shift
+    # Three of 25 pixels, of which the prior takes some.
+    assert 0.08 < left < 0.12
+    assert others == [0.0, 0.0, 0.0]
+    # The revision moves boxes by now, and is fitted on those of the model itself.
+    again = calibrate_model(stack, "detector", "d1", None, None).model.calibration["car"].shift
+    assert again == (left, 0.0, 0.0, 0.0)
 
 
 def test_calibrating_again_starts_from_the_raw_scores_and_the_same_answers(stack: Stack) -> None:

@@ -26,7 +26,7 @@ _LABELS = frozenset(current_taxonomy().names)
 
 
 class Entrant(NamedTuple):
-    """A model and what it found in each frame; confidences as its own calibration says."""
+    """A model and what it found in each frame, before any calibration."""
 
     model: Model
     found: Sequence[Sequence[Detection]]
@@ -42,8 +42,9 @@ class System(NamedTuple):
 
 def decode_answers(model: Model, answers: Sequence[bytes], frames: Sequence[LabelledFrame]) -> Entrant:
     """A model's answers through the product's decoder."""
+    raw = msgspec.structs.replace(model, calibration={})
     pairs = zip(answers, frames, strict=True)
-    return Entrant(model, [decode_answer([answer], model, f.width, f.height)[0] for answer, f in pairs])
+    return Entrant(model, [decode_answer([answer], raw, f.width, f.height)[0] for answer, f in pairs])
 
 
 def all_systems(entrants: Sequence[Entrant], frames: Sequence[LabelledFrame], level: Level) -> Iterator[System]:
@@ -51,11 +52,11 @@ def all_systems(entrants: Sequence[Entrant], frames: Sequence[LabelledFrame], le
     fitted = [cross_fit(entrant, frames, level) for entrant in entrants]
     for entrant, folded in zip(entrants, fitted, strict=True):
         name = entrant.model.name
-        yield System(name, merge([_unfolded(entrant)], frames), name)
+        yield System(name, merge([_unfolded(entrant, frames)], frames), name)
         yield System(name + CALIBRATED, merge([folded], frames), name)
     if len(entrants) < 2:
         return
-    plain = [_unfolded(entrant) for entrant in entrants]
+    plain = [_unfolded(entrant, frames) for entrant in entrants]
     for network in dict.fromkeys(entrant.model.view_of for entrant in entrants):
         views = [voice for voice, entrant in zip(plain, entrants, strict=True) if entrant.model.view_of == network]
         if 1 < len(views) < len(entrants):
@@ -66,7 +67,7 @@ def all_systems(entrants: Sequence[Entrant], frames: Sequence[LabelledFrame], le
     yield System("weighted boxes (ensemble-boxes)", merge_otherwise(baselines.merge_by_boxes, entrants, frames))
     for control in (_random(frames), _shifted(max(entrants, key=lambda e: e.model.weight))):
         name = f"{FUSED} + {control.model.name}"
-        yield System(name, merge([*plain, _unfolded(control)], frames))
+        yield System(name, merge([*plain, _unfolded(control, frames)], frames))
         yield System(name + CALIBRATED, merge([*fitted, cross_fit(control, frames, level)], frames))
 
 
@@ -85,7 +86,7 @@ def cross_fit(entrant: Entrant, frames: Sequence[LabelledFrame], level: Level) -
         for fold in set(folds)
     }
     return [
-        Seen(models[fold], _recalibrate(models[fold], found)) for fold, found in zip(folds, entrant.found, strict=True)
+        _calibrated(models[fold], found, frame) for fold, found, frame in zip(folds, entrant.found, frames, strict=True)
     ]
 
 
@@ -112,12 +113,20 @@ def merge_otherwise(
     return labels
 
 
-def _unfolded(entrant: Entrant) -> Voice:
-    return [Seen(entrant.model, found) for found in entrant.found]
+def _unfolded(entrant: Entrant, frames: Sequence[LabelledFrame]) -> Voice:
+    """The model as the catalogue has it."""
+    return [_calibrated(entrant.model, found, frame) for found, frame in zip(entrant.found, frames, strict=True)]
 
 
-def _recalibrate(model: Model, found: Sequence[Detection]) -> list[Detection]:
-    return [msgspec.structs.replace(d, confidence=model.calibration_of(d.name).confidence(d.score)) for d in found]
+def _calibrated(model: Model, found: Sequence[Detection], frame: LabelledFrame) -> Seen:
+    calibrations = [model.calibration_of(d.name) for d in found]
+    return Seen(
+        model,
+        [
+            msgspec.structs.replace(d, confidence=c.confidence(d.score), box=c.place(d.box, frame.width, frame.height))
+            for d, c in zip(found, calibrations, strict=True)
+        ],
+    )
 
 
 def _random(frames: Sequence[LabelledFrame]) -> Entrant:

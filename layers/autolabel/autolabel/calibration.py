@@ -1,4 +1,4 @@
-"""Calibration: what a model's score is worth, by class."""
+"""Calibration: what a model's score is worth, and how far its boxes are off, by class."""
 
 from __future__ import annotations
 
@@ -6,19 +6,27 @@ import math
 
 import msgspec
 
+from autolabel.detections import Box
+
 # Scores of 0 and 1 have no finite log odds.
 EDGE = 1e-6
+# So close to the frame's edge, in pixels, a side is where the object leaves the frame.
+CUT_OFF = 1.0
+# Sides that are off by more, as a share of the box, are none of the same object.
+MAX_SHIFT = 0.25
 
 
 class Calibration(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """How a score becomes a confidence: `sigmoid(slope * logit(score) + offset)` (Platt, 1999, on log odds).
 
-    `recall`: the share of objects within reach that the model sees, which is what its silence is worth.
+    `recall`: the share of objects within reach that the model sees, which is what its silence is worth. `shift`: how
+    far left, top, right and bottom of its boxes have to move, as shares of a box's width and height.
     """
 
     slope: float = 1.0
     offset: float = 0.0
     recall: float = 1.0
+    shift: Box = (0.0, 0.0, 0.0, 0.0)
 
     def wrong(self) -> str:
         """What makes no sense in it; empty when it does."""
@@ -26,6 +34,8 @@ class Calibration(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_
             return f"a slope of {self.slope} and an offset of {self.offset} calibrate nothing"
         if not 0.0 <= self.recall <= 1.0:
             return f"the recall {self.recall} is not between 0 and 1"
+        if not all(abs(side) <= MAX_SHIFT for side in self.shift):
+            return f"the shift {self.shift} moves a side by more than {MAX_SHIFT} of its box"
         return ""
 
     def confidence(self, score: float) -> float:
@@ -35,6 +45,23 @@ class Calibration(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_
         score = min(max(score, EDGE), 1.0 - EDGE)
         odds = self.slope * math.log(score / (1.0 - score)) + self.offset
         return 1.0 / (1.0 + math.exp(-odds)) if odds > -500.0 else 0.0
+
+    def place(self, box: Box, width: int, height: int) -> Box:
+        """A box (xyxy, pixels) with its sides where they belong, inside the frame of `width` x `height`.
+
+        What the frame's edge cuts off stays cut off there.
+        """
+        if not any(self.shift):
+            return box
+        x1, y1, x2, y2 = box
+        left, top, right, bottom = self.shift
+        wide, high = x2 - x1, y2 - y1
+        return (
+            max(0.0, x1 + left * wide) if x1 > CUT_OFF else x1,
+            max(0.0, y1 + top * high) if y1 > CUT_OFF else y1,
+            min(float(width), x2 + right * wide) if x2 < width - CUT_OFF else x2,
+            min(float(height), y2 + bottom * high) if y2 < height - CUT_OFF else y2,
+        )
 
 
 IDENTITY = Calibration()

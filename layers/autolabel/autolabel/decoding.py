@@ -45,13 +45,13 @@ def decode_answer(
         if box is None:
             dropped["box outside the frame"] += 1
             continue
-        confidence = model.calibration_of(name).confidence(raw.score)
+        calibration = model.calibration_of(name)
         found.append(
             Detection(
                 name=name,
-                box=box,
+                box=calibration.place(box, width, height),
                 score=raw.score,
-                confidence=confidence,
+                confidence=calibration.confidence(raw.score),
                 label=raw.label,
                 models=(model.id,),
                 mask=mask,

@@ -1,0 +1,58 @@
+"""What a calibration makes of scores and boxes."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from autolabel.calibration import IDENTITY, MAX_SHIFT, Calibration
+from autolabel.catalogue import Model
+from autolabel.decoding import decode_answer
+from autolabel.detections import Box
+from tests.fakes.answers import CAR, DETECTOR, answer
+
+WIDTH, HEIGHT = 400, 200
+
+side = st.floats(-MAX_SHIFT, MAX_SHIFT)
+shifts = st.tuples(side, side, side, side)
+# As a decoder leaves them: at least a pixel wide and high, inside the frame.
+boxes = st.tuples(st.floats(0, WIDTH - 1), st.floats(0, HEIGHT - 1), st.floats(0, 1), st.floats(0, 1)).map(
+    lambda p: (p[0], p[1], min(WIDTH, p[0] + 1 + p[2] * (WIDTH - p[0])), min(HEIGHT, p[1] + 1 + p[3] * (HEIGHT - p[1])))
+)
+
+
+@given(boxes)
+def test_without_a_calibration_a_box_stays_as_it_is(box: Box) -> None:
+    assert IDENTITY.place(box, WIDTH, HEIGHT) is box
+
+
+@given(boxes, shifts)
+def test_a_box_stays_a_box_inside_the_frame(box: Box, shift: Box) -> None:
+    x1, y1, x2, y2 = Calibration(shift=shift).place(box, WIDTH, HEIGHT)
+    assert 0 <= x1 < x2 <= WIDTH
+    assert 0 <= y1 < y2 <= HEIGHT
+
+
+def test_sides_move_by_shares_of_the_box() -> None:
+    calibration = Calibration(shift=(-0.1, 0.05, 0.1, 0.2))
+    assert calibration.place((100, 50, 200, 90), WIDTH, HEIGHT) == pytest.approx((90, 52, 210, 98))
+
+
+def test_what_the_edge_cuts_off_stays_cut_off() -> None:
+    calibration = Calibration(shift=(0.1, 0.1, -0.1, -0.1))
+    whole = (0.0, 0.5, WIDTH - 0.5, float(HEIGHT))
+    assert calibration.place(whole, WIDTH, HEIGHT) == whole
+
+
+def test_answers_are_read_with_the_boxes_where_they_belong() -> None:
+    def read(model: Model) -> Box:
+        [found], _ = decode_answer([answer((CAR,), scores=(0.9,))], model, WIDTH, HEIGHT)
+        assert found.score == 0.9
+        return found.box
+
+    shifted = msgspec.structs.replace(DETECTOR, calibration={"car": Calibration(shift=(0.1, 0, 0, 0))})
+    (x1, *others), (left, *same) = read(DETECTOR), read(shifted)
+    assert left == pytest.approx(x1 + 0.1 * (others[1] - x1))
+    assert others == same
