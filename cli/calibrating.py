@@ -8,7 +8,7 @@ from typing import NamedTuple
 import msgspec
 import numpy as np
 
-from autolabel.calibration import Calibration
+from autolabel.calibration import Calibration, least_worthwhile
 from autolabel.calibration_fit import fit_calibration, fit_shift
 from autolabel.catalogue import Model
 from autolabel.detections import Detection
@@ -33,6 +33,15 @@ def calibrate(model: Model, frames: Sequence[KnownFrame], min_height: float = 0.
     known = {name for frame in frames for name in frame.truth} & set(model.classes.values())
     fitted = {name: fit_class(name, frames, min_height) for name in sorted(known)}
     return msgspec.structs.replace(model, calibration={**model.calibration, **fitted})
+
+
+def expect_least_work(model: Model, delete_cost: float) -> Model:
+    """The model with the thresholds of its calibrated classes at what is expected to leave people the least to do.
+
+    `delete_cost`: what deleting a box costs, where drawing one costs 1.
+    """
+    least = dict.fromkeys(model.calibration, least_worthwhile(delete_cost))
+    return msgspec.structs.replace(model, thresholds={**model.thresholds, **least})
 
 
 def fit_class(name: str, frames: Sequence[KnownFrame], min_height: float = 0.0) -> Calibration:

@@ -19,7 +19,7 @@ from autolabel.reading import in_step
 from autolabel.shards import ShardFrame, read_shards
 from autolabel.summary import dataset_key
 from autolabel.taxonomy import current_taxonomy
-from cli.calibrating import KnownFrame, calibrate
+from cli.calibrating import KnownFrame, calibrate, expect_least_work
 from cli.catalogue import add_model, find_revision, next_revision, revisions_of
 from cli.errors import CommandError
 from cli.kitti import LEVELS, SCORED, read_labelled_folder, truths
@@ -48,11 +48,14 @@ class Calibrated(NamedTuple):
     frames: int
 
 
-def calibrate_model(stack: Stack, name: str, drive: str, run_name: str | None, folder: Path | None) -> Calibrated:
+def calibrate_model(
+    stack: Stack, name: str, drive: str, run_name: str | None, folder: Path | None, delete_cost: float | None = None
+) -> Calibrated:
     """Add a revision of a model whose calibrations are fitted on a run, and which reads the answers that there are.
 
     What is true are the run's verified labels, or those of a labelled folder of which the drive was uploaded.
-    CommandError when the run did not ask the model, or nothing of it is labelled.
+    `delete_cost`: thresholds become those that expect the least work where deleting a box costs so much of drawing one;
+    None leaves them. CommandError when the run did not ask the model, or nothing of it is labelled.
     """
     model = find_revision(stack, name)
     run = stack.ledger.find_run(drive, stack.run_of(drive, run_name))
@@ -69,6 +72,8 @@ def calibrate_model(stack: Stack, name: str, drive: str, run_name: str | None, f
     if not known:
         raise CommandError(f"{model.answers_id} answered to no labelled frame of {drive} {run.run}")
     fitted = calibrate(model, known, _LEVEL.min_height if folder else 0.0)
+    if delete_cost is not None:
+        fitted = expect_least_work(fitted, delete_cost)
     revision = msgspec.structs.replace(
         fitted,
         revision=next_revision(revisions_of(stack, model.name)),

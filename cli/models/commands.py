@@ -163,9 +163,23 @@ def remove(name: str, force: bool, as_json: bool, stack_name: str) -> None:
 @click.option("--drive", required=True, help="A drive that the model has labelled.")
 @click.option("--run", help="The run of the drive; without it, the latest.")
 @click.option("--labels", type=_FILE, help="The labelled folder (KITTI's format) that the drive was uploaded from.")
+@click.option(
+    "--delete-cost",
+    type=click.FloatRange(min=0.0, min_open=True),
+    help="What deleting a box costs, where drawing one costs 1: 1 expects the fewest edits, 0.2 the least time where "
+    "drawing takes five times as long. Thresholds follow from it; without it they stay.",
+)
 @json_option
 @stack_option
-def calibrate(name: str, drive: str, run: str | None, labels: Path | None, as_json: bool, stack_name: str) -> None:
+def calibrate(
+    name: str,
+    drive: str,
+    run: str | None,
+    labels: Path | None,
+    delete_cost: float | None,
+    as_json: bool,
+    stack_name: str,
+) -> None:
     """Fit what the scores of the model NAME are worth, and how far its boxes are off, to what people verified in DRIVE,
     or to a labelled folder.
 
@@ -174,16 +188,19 @@ def calibrate(name: str, drive: str, run: str | None, labels: Path | None, as_js
     # numpy and pycocotools, which no other command needs.
     from cli.models.calibration import calibrate_model
 
-    fitted = calibrate_model(Stack.find(stack_name), name, drive, run, labels)
+    fitted = calibrate_model(Stack.find(stack_name), name, drive, run, labels, delete_cost)
     if as_json:
-        return _print_json({"id": fitted.model.id, "frames": fitted.frames, "calibration": fitted.model.calibration})
+        model = fitted.model
+        thresholds = {name: model.threshold_of(name) for name in model.calibration}
+        document = {"id": model.id, "frames": fitted.frames, "calibration": model.calibration, "thresholds": thresholds}
+        return _print_json(document)
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
-    for column in ("class", "slope", "offset", "recall", "a score of 0.5 is worth", "sides move by"):
+    for column in ("class", "slope", "offset", "recall", "a score of 0.5 is worth", "sides move by", "threshold"):
         table.add_column(column)
     for class_name, c in fitted.model.calibration.items():
         fit = f"{c.slope:.2f}", f"{c.offset:+.2f}", f"{c.recall:.2f}", f"{c.confidence(0.5):.2f}"
         sides = " ".join(f"{side:+.1%}" for side in c.shift)
-        table.add_row(class_name, *fit, sides)
+        table.add_row(class_name, *fit, sides, f"{fitted.model.threshold_of(class_name):.2f}")
     console.print(table, highlight=False)
     console.print(
         f"{fitted.model.id}, fitted on {fitted.frames} frames, is in the catalogue; relabel drives to use it",

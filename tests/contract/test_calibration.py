@@ -9,12 +9,14 @@ from pathlib import Path
 import boto3
 import msgspec
 import pytest
+from click.testing import CliRunner
 from PIL import Image
 
 from autolabel.drives import Camera, DriveDocument, Run
 from autolabel.manifest import BOX_TYPE, VERIFIED, metadata_of
 from autolabel.shards import Shard, ShardFrame, UnitAnswer, shard_key, shard_list_key
 from autolabel.summary import dataset_key
+from cli.__main__ import main
 from cli.catalogue import add_model, find_revision
 from cli.errors import CommandError
 from cli.models.calibration import calibrate_model, verified_truth
@@ -88,6 +90,31 @@ def test_a_box_that_is_always_off_moves_and_again_only_as_far(stack: Stack) -> N
     # The revision moves boxes by now, and is fitted on those of the model itself.
     again = calibrate_model(stack, "detector", "d1", None, None).model.calibration["car"].shift
     assert again == (left, 0.0, 0.0, 0.0)
+
+
+def test_thresholds_follow_from_what_deleting_costs_only_when_it_is_said(stack: Stack) -> None:
+    publish(stack, verified=True)
+    stays, _ = calibrate_model(stack, "detector", "d1", None, None)
+    assert stays.thresholds == DETECTOR.thresholds
+    alike, _ = calibrate_model(stack, "detector", "d1", None, None, delete_cost=1.0)
+    assert (alike.threshold_of("car"), alike.threshold_of("bicycle")) == (0.5, DETECTOR.threshold_of("bicycle"))
+    cheap, _ = calibrate_model(stack, "detector", "d1", None, None, delete_cost=0.25)
+    assert cheap.threshold_of("car") == pytest.approx(0.2)
+
+
+def test_the_command_tells_what_was_fitted(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    publish(stack, verified=True, there={**THERE, "left": 28, "width": 22})
+    monkeypatch.setattr(Stack, "find", lambda _: stack)
+    words = ["models", "calibrate", "detector", "--drive", "d1", "--delete-cost"]
+    refused = CliRunner().invoke(main, [*words, "0"])
+    assert refused.exit_code == 2
+    told = json.loads(CliRunner().invoke(main, [*words, "1", "--json"]).output)
+    assert told["id"] == "detector.0002"
+    assert told["thresholds"]["car"] == 0.5
+    assert told["calibration"]["car"]["shift"][0] > 0.08
+    table = CliRunner().invoke(main, [*words, "0.25"]).output
+    assert "0.20" in table
+    assert "detector.0003, fitted on 40 frames" in table
 
 
 def test_calibrating_again_starts_from_the_raw_scores_and_the_same_answers(stack: Stack) -> None:

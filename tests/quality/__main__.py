@@ -27,8 +27,8 @@ _SAID = (
     "Objects count by KITTI's rules at the level: least height, most occlusion and truncation. Others, van beside car, "
     "sitting person beside person, and DontCare regions are ignored. AP is COCO's, of all candidates; precision and "
     f"recall (IoU 0.5) and edits are of pre-labels. Intervals: 95 %, {RESAMPLES:,} resamples of the frames.",
-    f"Calibrated: scores and boxes, fitted on the frames outside of each of {FOLDS} folds, applied to the fold. "
-    "Nothing else is fitted here; weights, thresholds "
+    f"Calibrated: scores and boxes, fitted on the frames outside of each of {FOLDS} folds, applied to the fold; for "
+    "edits: with the threshold that follows from counting them alike. Nothing else is fitted here; weights, thresholds "
     "and overlaps are those of the catalogue and of the product.",
 )
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autolabel.calibration import IDENTITY, MAX_SHIFT, Calibration
+from autolabel.calibration import IDENTITY, MAX_SHIFT, Calibration, least_worthwhile
 from autolabel.catalogue import Model
 from autolabel.decoding import decode_answer
 from autolabel.detections import Box
@@ -56,3 +56,13 @@ def test_answers_are_read_with_the_boxes_where_they_belong() -> None:
     (x1, *others), (left, *same) = read(DETECTOR), read(shifted)
     assert left == pytest.approx(x1 + 0.1 * (others[1] - x1))
     assert others == same
+
+
+@given(st.floats(0.01, 100.0), st.floats(0.0, 1.0))
+def test_a_box_is_worth_keeping_when_it_saves_more_drawing_than_it_costs_deleting(cost: float, right: float) -> None:
+    saved, lost = right * 1.0, (1.0 - right) * cost
+    assert (right >= least_worthwhile(cost)) == (saved >= lost) or saved == pytest.approx(lost)
+
+
+def test_counted_alike_a_box_is_kept_when_it_is_more_likely_right_than_wrong() -> None:
+    assert least_worthwhile(1.0) == 0.5

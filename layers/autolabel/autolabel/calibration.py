@@ -65,3 +65,12 @@ class Calibration(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_
 
 
 IDENTITY = Calibration()
+
+
+def least_worthwhile(delete_cost: float) -> float:
+    """The calibrated confidence from which a pre-label is expected to save work.
+
+    `delete_cost`: what deleting a box costs, where drawing one costs 1. A box that is right with probability p saves
+    p drawings and costs 1 - p deletions.
+    """
+    return delete_cost / (1.0 + delete_cost)
