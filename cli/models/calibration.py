@@ -28,6 +28,7 @@ from cli.truth import COUNTS, IGNORED, REGION, Truth
 
 # A few numbers a class are fitted: more frames change nothing any more.
 MAX_FRAMES = 20_000
+MAX_DELETE_COST = 100.0
 _READERS = 16
 _LEVEL = LEVELS["hard"]
 _GROUPS = {c.name: c.group for c in current_taxonomy().classes}
@@ -57,6 +58,9 @@ def calibrate_model(
     `delete_cost`: thresholds become those that expect the least work where deleting a box costs so much of drawing one;
     None leaves them. CommandError when the run did not ask the model, or nothing of it is labelled.
     """
+    # Not a range of click's, which lets NaN pass: as a threshold it would break the document.
+    if delete_cost is not None and not 0.0 < delete_cost <= MAX_DELETE_COST:
+        raise CommandError(f"a delete cost of {delete_cost} is not above 0 and at most {MAX_DELETE_COST:g}")
     model = find_revision(stack, name)
     run = stack.ledger.find_run(drive, stack.run_of(drive, run_name))
     if run is None:

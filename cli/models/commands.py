@@ -165,7 +165,7 @@ def remove(name: str, force: bool, as_json: bool, stack_name: str) -> None:
 @click.option("--labels", type=_FILE, help="The labelled folder (KITTI's format) that the drive was uploaded from.")
 @click.option(
     "--delete-cost",
-    type=click.FloatRange(min=0.0, min_open=True),
+    type=float,
     help="What deleting a box costs, where drawing one costs 1: 1 expects the fewest edits, 0.2 the least time where "
     "drawing takes five times as long. Thresholds follow from it; without it they stay.",
 )
