@@ -13,14 +13,19 @@ from autolabel.fusion import Seen, merge_frame
 from autolabel.regions import EGO_SHARE, Point, covered_share
 from autolabel.riders import RIDER, name_riders
 
+# A candidate of less is noise to whoever looks for what was missed.
+LEAST_GHOST = 0.05
+
 
 class FrameLabels(msgspec.Struct, frozen=True):
     """`candidates`: all that the models saw of the taxonomy, merged; `prelabel`: what of it counts; `dropped`: the rest
-    by why, with what the merge left out."""
+    by why, with what the merge left out; `ghosts`: candidates that only their threshold keeps from counting, most
+    confident first, of at least LEAST_GHOST."""
 
     candidates: Detections
     prelabel: Detections
     dropped: Counter[str]
+    ghosts: tuple[Detection, ...] = ()
 
 
 def label_frame(
@@ -38,11 +43,15 @@ def label_frame(
     """
     models = {one.model.id: one.model for one in seen}
     candidates, dropped = merge_frame(seen, camera, width, height)
-    kept = []
+    kept, ghosts = [], []
     for detection in candidates:
-        why = _why_dropped(detection, models, ego_mask)
-        if why:
-            dropped[why] += 1
+        if detection.confidence < _threshold(detection, models):
+            dropped["under the threshold"] += 1
+            named = detection.confidence >= LEAST_GHOST and detection.name in labels
+            if named and not _is_on_ego(detection, ego_mask):
+                ghosts.append(detection)
+        elif _is_on_ego(detection, ego_mask):
+            dropped["on the ego vehicle"] += 1
         else:
             kept.append(detection)
     counted = []
@@ -52,15 +61,11 @@ def label_frame(
             counted.append(detection)
         else:
             dropped[f"{detection.name!r} is no label of the job"] += 1
-    return FrameLabels(candidates, Detections(width, height, tuple(counted)), dropped)
+    return FrameLabels(candidates, Detections(width, height, tuple(counted)), dropped, tuple(ghosts))
 
 
-def _why_dropped(detection: Detection, models: Mapping[str, Model], ego_mask: Sequence[Point] | None) -> str | None:
-    if detection.confidence < _threshold(detection, models):
-        return "under the threshold"
-    if ego_mask is not None and covered_share(detection.box, ego_mask) > EGO_SHARE:
-        return "on the ego vehicle"
-    return None
+def _is_on_ego(detection: Detection, ego_mask: Sequence[Point] | None) -> bool:
+    return ego_mask is not None and covered_share(detection.box, ego_mask) > EGO_SHARE
 
 
 def _threshold(detection: Detection, models: Mapping[str, Model]) -> float:
