@@ -1,0 +1,253 @@
+"""Audits: what verified frames prove about the classes of a recipe.
+
+A trial is one object over the audited frames of a segment, wrong if any of its boxes was wrong: its boxes in
+neighbouring frames are not independent. A box is right when it has the right class and is well placed; an object is
+found when a box of its class is in its place. So a box of the wrong class is an error of both classes. Of `any class`
+there is recall alone: whether anything at all was in the object's place.
+
+Evidence belongs to a recipe: other models, fusion or classes start anew. It also belongs to the frames that were
+acceptable, so evidence for less doubt proves nothing for more, while evidence for more holds what is known of less.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+import msgspec
+
+from autolabel.agreement import WELL_PLACED, corners, pair_boxes
+from autolabel.bounds import lower_bound, trials_needed
+from autolabel.detections import overlap
+from autolabel.doubt import DOUBT
+from autolabel.drives import Run, run_prefix
+from autolabel.fusion import FUSION
+from autolabel.manifest import LabelledBox
+from autolabel.triage import ANY_CLASS
+
+PRECISION = "precision"
+RECALL = "recall"
+# Boxes of one class in neighbouring frames that overlap so far are of one object: at 10 frames a second objects move.
+SAME_TRACK = 0.3
+# The newest trials of a class and side: of more, a fall would drown in what was good long ago.
+MAX_TRIALS = 400
+
+
+class AuditedFrame(NamedTuple):
+    """An audited frame of a segment: its doubt, what the models said, and what a person left."""
+
+    level: float
+    predicted: Sequence[LabelledBox]
+    verified: Sequence[LabelledBox]
+
+
+class Trials(msgspec.Struct, frozen=True, array_like=True, order=True):
+    """Trials of one class and side (`precision` or `recall`), blind or not, at a level of doubt, rounded up to 0.01."""
+
+    name: str
+    side: str
+    blind: bool
+    level: float
+    trials: int
+    errors: int
+
+
+class Evidence(msgspec.Struct, frozen=True):
+    """What the audits of one published run tell; `published`: an ISO 8601 time in UTC, `max_doubt`: the policy's."""
+
+    recipe: str
+    drive: str
+    run: str
+    published: str
+    max_doubt: float
+    trials: tuple[Trials, ...]
+
+    @property
+    def order(self) -> tuple[str, str, str]:
+        """What sorts evidence, the oldest first."""
+        return self.published, self.drive, self.run
+
+
+class Count(NamedTuple):
+    """Trials and errors of a class and side."""
+
+    trials: int
+    errors: int
+
+    @property
+    def bound(self) -> float:
+        """The share that is right at least, at 95 % confidence."""
+        return lower_bound(self.trials, self.errors)
+
+
+def recipe(run: Run) -> str:
+    """What a run's pre-labels depend on, beside its frames, as a digest."""
+    parts = [sorted(run.models), FUSION, DOUBT, run.taxonomy, sorted(run.labels)]
+    return hashlib.sha256(msgspec.json.encode(parts)).hexdigest()[:16]
+
+
+def audit_key(drive: str, run: str) -> str:
+    """A run's evidence in the label bucket, beside its dataset."""
+    return run_prefix(drive, run) + "audit.json"
+
+
+def evidence_prefix(recipe: str) -> str:
+    """Where in the label bucket all evidence of a recipe lies."""
+    return f"audits/{recipe}/"
+
+
+def evidence_key(recipe: str, drive: str, run: str) -> str:
+    return f"{evidence_prefix(recipe)}{drive}-{run}.json"
+
+
+class Auditing:
+    """Gathers the evidence of a run from its audited segments, in any order."""
+
+    def __init__(self, max_doubt: float) -> None:
+        self._max_doubt = max_doubt
+        self._trials: Counter[tuple[str, str, bool, float]] = Counter()
+        self._errors: Counter[tuple[str, str, bool, float]] = Counter()
+
+    def take(self, frames: Sequence[AuditedFrame], *, blind: bool) -> None:
+        """Take in the audited frames of a segment, in the drive's order, which were all blind or all shown."""
+        judged = [_judge(frame) for frame in frames]
+        for side in (PRECISION, RECALL, ANY_CLASS):
+            for track in _tracks([one[side] for one in judged]):
+                whose = (ANY_CLASS, RECALL) if side == ANY_CLASS else (track.box.name, side)
+                # Rounded up, but not out of what the policy accepts.
+                place = (*whose, blind, min(math.ceil(round(track.level * 100, 6)) / 100, self._max_doubt))
+                self._trials[place] += 1
+                self._errors[place] += track.wrong
+
+    def evidence(self, run: Run, published: str) -> Evidence:
+        rows = (Trials(*place, trials, self._errors[place]) for place, trials in self._trials.items())
+        return Evidence(recipe(run), run.drive, run.run, published, self._max_doubt, tuple(sorted(rows)))
+
+
+class _Track(NamedTuple):
+    """An object so far: its last box, whether any of its boxes was wrong, and the least doubt of its frames.
+
+    The least, so that a wrong object stays in the evidence for the least doubt that it touches.
+    """
+
+    box: LabelledBox
+    wrong: bool
+    level: float
+
+
+def _judge(frame: AuditedFrame) -> dict[str, list[_Track]]:
+    """A frame's boxes by what they are a trial of."""
+    judged: dict[str, list[_Track]] = {PRECISION: [], RECALL: [], ANY_CLASS: []}
+    for predicted, verified, iou in pair_boxes(frame.predicted, frame.verified):
+        same = predicted is not None and verified is not None and predicted.name == verified.name
+        if predicted is not None:
+            judged[PRECISION].append(_Track(predicted, not (same and iou >= WELL_PLACED), frame.level))
+        if verified is not None:
+            judged[RECALL].append(_Track(verified, not same, frame.level))
+            judged[ANY_CLASS].append(_Track(verified, predicted is None, frame.level))
+    return judged
+
+
+def _tracks(frames: Iterable[Sequence[_Track]]) -> Iterator[_Track]:
+    """The objects of a segment, from the boxes of its frames in order, each a track of its own at first."""
+    tracks: Sequence[_Track] = []
+    for boxes in frames:
+        links = sorted(
+            (-iou, then, now)
+            for then, track in enumerate(tracks)
+            for now, one in enumerate(boxes)
+            if one.box.name == track.box.name and (iou := overlap(corners(track.box), corners(one.box))) >= SAME_TRACK
+        )
+        ended, joined = dict(enumerate(tracks)), dict(enumerate(boxes))
+        unjoined = set(joined)
+        for _, then, now in links:
+            if then in ended and now in unjoined:
+                unjoined.remove(now)
+                track, one = ended.pop(then), boxes[now]
+                joined[now] = _Track(one.box, track.wrong or one.wrong, min(track.level, one.level))
+        yield from ended.values()
+        tracks = list(joined.values())
+    yield from tracks
+
+
+def count_trials(evidence: Iterable[Evidence], name: str, side: str, max_doubt: float, *, blind_only: bool) -> Count:
+    """The newest trials of a class and side for frames of at most `max_doubt`: whole runs, until MAX_TRIALS are there.
+
+    Of each drive its newest run alone: the next shows the same objects.
+    """
+    trials = errors = 0
+    drives = set[str]()
+    for one in sorted(evidence, key=lambda one: one.order, reverse=True):
+        if one.max_doubt < max_doubt or one.drive in drives:
+            continue
+        drives.add(one.drive)
+        for row in one.trials:
+            if (row.name, row.side) == (name, side) and row.level <= max_doubt and (row.blind or not blind_only):
+                trials += row.trials
+                errors += row.errors
+        if trials >= MAX_TRIALS:
+            break
+    return Count(trials, errors)
+
+
+def is_proven(evidence: Sequence[Evidence], name: str, max_doubt: float, target: float) -> bool:
+    """Whether precision and recall of a class reach the target by blind audits, and by all audits as well."""
+    return all(
+        count_trials(evidence, name, side, max_doubt, blind_only=blind_only).bound >= target
+        for side in _sides(name)
+        for blind_only in (True, False)
+    )
+
+
+def proven_classes(evidence: Sequence[Evidence], max_doubt: float, target: float) -> frozenset[str]:
+    """The classes, ANY_CLASS among them, that may be accepted without a person. `evidence`: of one recipe."""
+    return frozenset(name for name in _names(evidence) if is_proven(evidence, name, max_doubt, target))
+
+
+def standings(evidence: Sequence[Evidence], max_doubt: float, target: float) -> list[str]:
+    """A sentence for each class that was audited: accepted, how far it is, or when and why acceptance ended."""
+    ordered = sorted(evidence, key=lambda one: one.order)
+    return [_standing(ordered, name, max_doubt, target) for name in _names(ordered)]
+
+
+def _standing(ordered: Sequence[Evidence], name: str, max_doubt: float, target: float) -> str:
+    def counts(*, blind_only: bool) -> dict[str, Count]:
+        return {side: count_trials(ordered, name, side, max_doubt, blind_only=blind_only) for side in _sides(name)}
+
+    blind = counts(blind_only=True)
+    if is_proven(ordered, name, max_doubt, target):
+        said = (f"{side} ≥ {_down(c.bound)} ({c.trials} objects, {_errors(c.errors)})" for side, c in blind.items())
+        return f"{name}: {', '.join(said)}: accepted"
+    for index in range(len(ordered) - 1, 0, -1):
+        if is_proven(ordered[:index], name, max_doubt, target):
+            both = [*blind.items(), *counts(blind_only=False).items()]
+            side, bound = next((side, count.bound) for side, count in both if count.bound < target)
+            fell = f"its {side} bound fell to {_down(bound)}"
+            return (
+                f"{name} was accepted until run {ordered[index].drive} {ordered[index].run}: {fell}; acceptance is off"
+            )
+    said = (
+        f"{side} {c.trials} of {trials_needed(c.errors, target)} objects ({_errors(c.errors)})"
+        for side, c in blind.items()
+    )
+    return f"{name}: {', '.join(said)} so far"
+
+
+def _names(evidence: Iterable[Evidence]) -> list[str]:
+    return sorted({row.name for one in evidence for row in one.trials})
+
+
+def _sides(name: str) -> tuple[str, ...]:
+    return (RECALL,) if name == ANY_CLASS else (PRECISION, RECALL)
+
+
+def _down(bound: float) -> str:
+    """Rounded down: a bound of 0.9499 is none of 0.95."""
+    return f"{math.floor(bound * 1_000) / 1_000:.3f}"
+
+
+def _errors(count: int) -> str:
+    return "1 error" if count == 1 else f"{count} errors"

@@ -1,0 +1,116 @@
+"""Triage: which frames of a run people are given, and why.
+
+The policy is the drive's. `all` gives people every frame. `doubtful` gives them what is in doubt, what shows a class
+that is not proven, and audits: a share of the frames that would be accepted, some of them without a pre-label, since
+who is shown a suggestion accepts it. Neighbouring frames show the same objects, so audits are drawn by segments.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Collection, Iterable
+from typing import Annotated, NamedTuple
+
+import msgspec
+
+EVERYTHING = "everything"
+DOUBTFUL = "doubtful"
+UNPROVEN = "unproven"
+AUDIT = "audit"
+BLIND_AUDIT = "blind audit"
+ACCEPTED = "accepted"
+KINDS = (EVERYTHING, DOUBTFUL, UNPROVEN, AUDIT, BLIND_AUDIT, ACCEPTED)
+
+# What a frame claims beside its classes: that nothing else is there.
+ANY_CLASS = "any class"
+
+
+class VerifyAll(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="policy", tag="all"):
+    """People are given every frame."""
+
+
+class VerifyDoubtful(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, tag_field="policy", tag="doubtful"
+):
+    """People are given what needs them.
+
+    `max_doubt`: a frame of more goes to people. `audit`: the share of the other frames' segments that goes there all
+    the same, and `blind`: the share of these without a pre-label. `target`: what precision and recall of a class must
+    be proven to reach before it is accepted. `segment`: so many consecutive frames of a camera are audited together.
+    """
+
+    max_doubt: Annotated[float, msgspec.Meta(ge=0, lt=1)] = 0.15
+    audit: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.1
+    blind: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.5
+    target: Annotated[float, msgspec.Meta(ge=0.5, le=0.999)] = 0.95
+    segment: Annotated[int, msgspec.Meta(ge=1, le=1_000)] = 10
+
+
+Policy = VerifyAll | VerifyDoubtful
+
+
+class Segment(NamedTuple):
+    """Consecutive frames of a camera in the drive's order."""
+
+    camera: str
+    number: int
+
+
+class Draw(NamedTuple):
+    """Segments whose frames are audited, and those of them that are audited blind."""
+
+    audited: frozenset[Segment] = frozenset()
+    blind: frozenset[Segment] = frozenset()
+
+
+def segment_of(policy: VerifyDoubtful, camera: str, position: int) -> Segment:
+    """The segment of a frame; `position`: its place among the camera's frames, from 0."""
+    return Segment(camera, position // policy.segment)
+
+
+def claims(boxes: Iterable[str], ghosts: Iterable[str]) -> frozenset[str]:
+    """What a frame claims by the classes of its boxes and of its candidates above the floor of doubt."""
+    return frozenset({ANY_CLASS, *boxes, *ghosts})
+
+
+def is_acceptable(policy: VerifyDoubtful, level: float | None) -> bool:
+    """Whether a frame is in so little doubt that it could be accepted; `level` is None without a pre-label."""
+    return level is not None and level <= policy.max_doubt
+
+
+def draw_audits(policy: VerifyDoubtful, drive: str, run: str, segments: Iterable[Segment]) -> Draw:
+    """Draw the audits of a run among its segments with an acceptable frame: the same ones whenever it is repeated.
+
+    At least one segment is audited, and at least one blind, however few there are.
+    """
+    ordered = sorted(set(segments), key=lambda one: (_lot(drive, run, one), one))
+    audited = ordered[: _share(policy.audit, len(ordered))]
+    return Draw(frozenset(audited), frozenset(audited[: _share(policy.blind, len(audited))]))
+
+
+def triage_frame(
+    policy: Policy, level: float | None, claimed: Collection[str], proven: Collection[str], segment: Segment, draw: Draw
+) -> str:
+    """The kind of a frame, one of KINDS. `level`: None without a pre-label; `claimed`: of `claims`.
+
+    As long as something of it is not proven, an audited frame is audited blind: people are shown such frames anyway,
+    and what they are shown proves nothing.
+    """
+    if isinstance(policy, VerifyAll):
+        return EVERYTHING
+    if not is_acceptable(policy, level):
+        return DOUBTFUL
+    is_proven = all(name in proven for name in claimed)
+    if segment in draw.audited:
+        return BLIND_AUDIT if segment in draw.blind or not is_proven else AUDIT
+    return ACCEPTED if is_proven else UNPROVEN
+
+
+def _lot(drive: str, run: str, segment: Segment) -> bytes:
+    return hashlib.sha256(f"{drive}/{run}/{segment.camera}/{segment.number}".encode()).digest()
+
+
+def _share(share: float, count: int) -> int:
+    """The share of a count in whole ones, rounded up but for what floats add."""
+    return math.ceil(share * count - 1e-9)

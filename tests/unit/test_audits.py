@@ -1,0 +1,253 @@
+"""What verified frames prove about the classes of a recipe."""
+
+from __future__ import annotations
+
+import itertools
+import random
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from autolabel.audits import (
+    MAX_TRIALS,
+    PRECISION,
+    RECALL,
+    AuditedFrame,
+    Auditing,
+    Count,
+    Evidence,
+    Trials,
+    count_trials,
+    evidence_key,
+    evidence_prefix,
+    is_proven,
+    proven_classes,
+    recipe,
+    standings,
+)
+from autolabel.bounds import lower_bound
+from autolabel.drives import Camera, DriveDocument, Run
+from autolabel.manifest import LabelledBox
+from autolabel.triage import ANY_CLASS
+
+RUN = Run(
+    "drive-1", "0001", DriveDocument("car", {"front": Camera()}), "e", ("m.0001", "n.0002"), "2026.1", ("car", "bus")
+)
+MAX_DOUBT = 0.15
+LATER = "2026-02-01T00:00:00Z"
+
+
+def box(name: str = "car", left: float = 0) -> LabelledBox:
+    return LabelledBox(name, left, 0, 100, 100, 1.0)
+
+
+def frame(predicted: list[LabelledBox], verified: list[LabelledBox], level: float = 0.1) -> AuditedFrame:
+    return AuditedFrame(level, predicted, verified)
+
+
+def audited(*frames: AuditedFrame, blind: bool = True) -> Evidence:
+    """The evidence of one segment."""
+    auditing = Auditing(MAX_DOUBT)
+    auditing.take(frames, blind=blind)
+    return auditing.evidence(RUN, LATER)
+
+
+def counts(evidence: Evidence, *, blind_only: bool = True) -> dict[tuple[str, str], Count]:
+    names = {(row.name, row.side) for row in evidence.trials}
+    return {key: count_trials([evidence], *key, MAX_DOUBT, blind_only=blind_only) for key in names}
+
+
+def run_with(
+    number: int, trials: int, errors: int = 0, *, shown: tuple[int, int] = (0, 0), name: str = "car"
+) -> Evidence:
+    """The evidence of a run of a drive of its own; `shown`: trials and errors of audits that were not blind."""
+    rows = [
+        Trials(of, side, blind, 0.1, *count)
+        for of, side in ((name, PRECISION), (name, RECALL), (ANY_CLASS, RECALL))
+        for blind, count in ((True, (trials, errors)), (False, shown))
+        if count[0]
+    ]
+    return Evidence("r", f"drive-{number:03d}", "0001", f"2026-01-01T{number:06d}", MAX_DOUBT, tuple(sorted(rows)))
+
+
+def test_nothing_audited_proves_nothing() -> None:
+    assert audited().trials == ()
+    assert counts(audited(frame([], []))) == {}
+    assert proven_classes([], MAX_DOUBT, 0.95) == frozenset()
+    assert standings([], MAX_DOUBT, 0.95) == []
+
+
+def test_an_object_over_neighbouring_frames_is_one_trial() -> None:
+    moving = [frame([box(left=10 * n)], [box(left=10 * n)]) for n in range(10)]
+    assert counts(audited(*moving)) == {
+        ("car", PRECISION): (1, 0), ("car", RECALL): (1, 0), (ANY_CLASS, RECALL): (1, 0),
+    }  # fmt: skip
+
+
+def test_one_wrong_box_makes_the_whole_object_wrong() -> None:
+    frames = [
+        frame([box()], [box()]),
+        frame([box(), box(left=500)], [box()]),
+        frame([box(left=500)], [box(), box(left=500)]),
+    ]
+    # The second car is a false alarm at first; the first one is missed in the end.
+    assert counts(audited(*frames)) == {
+        ("car", PRECISION): (2, 1), ("car", RECALL): (2, 1), (ANY_CLASS, RECALL): (2, 1),
+    }  # fmt: skip
+
+
+def test_segments_are_independent() -> None:
+    auditing = Auditing(MAX_DOUBT)
+    for _ in range(3):
+        auditing.take([frame([box()], [box()])], blind=True)
+    assert counts(auditing.evidence(RUN, LATER))["car", PRECISION] == (3, 0)
+
+
+def test_the_wrong_class_is_an_error_of_both_and_something_was_there() -> None:
+    assert counts(audited(frame([box("car")], [box("bus")]))) == {
+        ("car", PRECISION): (1, 1), ("bus", RECALL): (1, 1), (ANY_CLASS, RECALL): (1, 0),
+    }  # fmt: skip
+
+
+def test_a_badly_placed_box_is_wrong_and_its_object_found() -> None:
+    assert counts(audited(frame([box()], [box(left=25)]))) == {
+        ("car", PRECISION): (1, 1), ("car", RECALL): (1, 0), (ANY_CLASS, RECALL): (1, 0),
+    }  # fmt: skip
+
+
+def test_an_object_where_no_box_is_was_missed_as_anything() -> None:
+    assert counts(audited(frame([], [box()]))) == {("car", RECALL): (1, 1), (ANY_CLASS, RECALL): (1, 1)}
+
+
+def test_59_objects_without_an_error_prove_a_class_and_58_do_not() -> None:
+    assert proven_classes([run_with(1, 59)], MAX_DOUBT, 0.95) == {"car", ANY_CLASS}
+    assert proven_classes([run_with(1, 58)], MAX_DOUBT, 0.95) == frozenset()
+    assert proven_classes([run_with(1, 30), run_with(2, 29)], MAX_DOUBT, 0.95) == {"car", ANY_CLASS}
+    assert proven_classes([run_with(1, 93, 1)], MAX_DOUBT, 0.95) == {"car", ANY_CLASS}
+
+
+def test_what_people_were_shown_proves_nothing_and_may_contradict() -> None:
+    assert not proven_classes([run_with(1, 0, shown=(400, 0))], MAX_DOUBT, 0.95)
+    assert not proven_classes([run_with(1, 59, shown=(10, 4))], MAX_DOUBT, 0.95)
+
+
+def test_evidence_for_less_doubt_proves_nothing_for_more() -> None:
+    strict = run_with(1, 59)
+    assert proven_classes([strict], 0.1, 0.95)
+    assert not proven_classes([strict], 0.2, 0.95)
+    # Its trials were of frames at 0.1, of which a stricter policy would have accepted none.
+    assert not proven_classes([strict], 0.05, 0.95)
+
+
+def test_a_fall_shows_whatever_was_good_long_ago() -> None:
+    good = [run_with(n, 200) for n in range(20)]
+    assert proven_classes(good, MAX_DOUBT, 0.95)
+    assert not proven_classes([*good, run_with(20, 200), run_with(21, 200, 30)], MAX_DOUBT, 0.95)
+
+
+def test_old_errors_are_forgiven_when_enough_is_newer() -> None:
+    assert proven_classes([run_with(1, 50, 50), run_with(2, MAX_TRIALS)], MAX_DOUBT, 0.95)
+    assert not proven_classes([run_with(1, 50, 50), run_with(2, MAX_TRIALS - 1)], MAX_DOUBT, 0.95)
+
+
+def test_a_drive_labelled_again_shows_the_same_objects() -> None:
+    again = [msgspec.structs.replace(run_with(1, 30), run=f"{n:04d}") for n in range(1, 6)]
+    assert count_trials(again, "car", PRECISION, MAX_DOUBT, blind_only=True) == (30, 0)
+
+
+def test_the_report_says_how_far_each_class_is() -> None:
+    so_far = [run_with(1, 71), run_with(2, 12, name="bus"), run_with(3, 20, 1, name="person")]
+    # Of any class there are all three.
+    assert standings(so_far, MAX_DOUBT, 0.95) == [
+        "any class: recall ≥ 0.954 (103 objects, 1 error): accepted",
+        "bus: precision 12 of 59 objects (0 errors), recall 12 of 59 objects (0 errors) so far",
+        "car: precision ≥ 0.958 (71 objects, 0 errors), recall ≥ 0.958 (71 objects, 0 errors): accepted",
+        "person: precision 20 of 93 objects (1 error), recall 20 of 93 objects (1 error) so far",
+    ]
+
+
+def test_the_report_says_when_acceptance_ended_and_why() -> None:
+    fallen = [run_with(1, 100), run_with(2, 100), run_with(3, 20, 9), run_with(4, 1)]
+    (_, said) = standings(fallen, MAX_DOUBT, 0.95)
+    bound = f"{lower_bound(221, 9):.4f}"[:5]
+    assert said == f"car was accepted until run drive-003 0001: its precision bound fell to {bound}; acceptance is off"
+
+
+def test_a_contradiction_by_shown_audits_is_told_too() -> None:
+    (_, said) = standings([run_with(1, 100), run_with(2, 0, shown=(50, 20))], MAX_DOUBT, 0.95)
+    bound = f"{lower_bound(150, 20):.4f}"[:5]
+    assert said == f"car was accepted until run drive-002 0001: its precision bound fell to {bound}; acceptance is off"
+
+
+def test_another_revision_is_another_recipe_and_the_order_of_models_is_none() -> None:
+    assert recipe(RUN) == recipe(msgspec.structs.replace(RUN, drive="drive-2", models=RUN.models[::-1]))
+    for changes in ({"models": ("m.0001", "n.0003")}, {"taxonomy": "2026.2"}, {"labels": ("car",)}):
+        assert recipe(msgspec.structs.replace(RUN, **changes)) != recipe(RUN)  # type: ignore[arg-type]  # of any field
+
+
+def test_evidence_survives_its_document_and_lies_under_its_recipe() -> None:
+    evidence = audited(frame([box()], [box(), box("bus", 300)]))
+    assert msgspec.json.decode(msgspec.json.encode(evidence), type=Evidence) == evidence
+    key = evidence_key(evidence.recipe, evidence.drive, evidence.run)
+    assert key == f"audits/{recipe(RUN)}/drive-1-0001.json"
+    assert key.startswith(evidence_prefix(recipe(RUN)))
+
+
+names = st.sampled_from(["car", "bus"])
+placed = st.builds(box, names, st.integers(0, 300))
+frames_ = st.lists(
+    st.builds(frame, st.lists(placed, max_size=4), st.lists(placed, max_size=4), st.floats(0, MAX_DOUBT)), max_size=4
+)
+
+
+@given(st.lists(st.tuples(frames_, st.booleans()), max_size=5), st.randoms())
+def test_segments_may_come_in_any_order(taken: list[tuple[list[AuditedFrame], bool]], order: random.Random) -> None:
+    def gathered() -> bytes:
+        auditing = Auditing(MAX_DOUBT)
+        for frames, blind in taken:
+            auditing.take(frames, blind=blind)
+        return msgspec.json.encode(auditing.evidence(RUN, LATER))
+
+    first = gathered()
+    order.shuffle(taken)
+    assert gathered() == first
+
+
+@given(frames_)
+def test_no_object_is_counted_twice_and_none_is_lost(frames: list[AuditedFrame]) -> None:
+    for (name, side), (trials, errors) in counts(audited(*frames)).items():
+        boxes = [
+            [b for b in (f.predicted if side == PRECISION else f.verified) if name in (b.name, ANY_CLASS)]
+            for f in frames
+        ]
+        assert max(map(len, boxes)) <= trials <= sum(map(len, boxes))
+        assert 0 <= errors <= trials
+
+
+history = st.lists(st.tuples(st.integers(0, 200), st.integers(0, 3)), max_size=6)
+
+
+@given(history, st.randoms())
+def test_evidence_may_be_listed_in_any_order(runs: list[tuple[int, int]], order: random.Random) -> None:
+    evidence = [run_with(n, trials, min(errors, trials)) for n, (trials, errors) in enumerate(runs)]
+    said, proven = standings(evidence, MAX_DOUBT, 0.95), proven_classes(evidence, MAX_DOUBT, 0.95)
+    order.shuffle(evidence)
+    assert standings(evidence, MAX_DOUBT, 0.95) == said
+    assert proven_classes(evidence, MAX_DOUBT, 0.95) == proven
+    accepted = {one.split(":")[0] for one in said if one.endswith(": accepted")}
+    assert accepted == proven
+
+
+@given(st.integers(0, 300), st.integers(0, 5))
+def test_a_lower_target_is_never_harder(trials: int, errors: int) -> None:
+    evidence = [run_with(1, trials, min(errors, trials))]
+    proven = [is_proven(evidence, "car", MAX_DOUBT, target) for target in (0.8, 0.9, 0.95, 0.99)]
+    assert all(easier or not harder for easier, harder in itertools.pairwise(proven))
+
+
+@pytest.mark.parametrize("level", [0.0, 0.004, 0.07, 0.1499, 0.15])
+def test_levels_are_rounded_up_and_stay_within_the_policy(level: float) -> None:
+    (row, *_) = audited(frame([box()], [box()], level)).trials
+    assert level <= row.level <= min(MAX_DOUBT, level + 0.01)

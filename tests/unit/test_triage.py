@@ -1,0 +1,170 @@
+"""Which frames of a run people are given, and why."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from autolabel.triage import (
+    ACCEPTED,
+    ANY_CLASS,
+    AUDIT,
+    BLIND_AUDIT,
+    DOUBTFUL,
+    EVERYTHING,
+    KINDS,
+    UNPROVEN,
+    Draw,
+    Policy,
+    Segment,
+    VerifyAll,
+    VerifyDoubtful,
+    claims,
+    draw_audits,
+    segment_of,
+    triage_frame,
+)
+
+POLICY = VerifyDoubtful()
+HERE = Segment("front", 3)
+PROVEN = frozenset({ANY_CLASS, "car"})
+shares = st.floats(0.01, 1.0)
+drives = st.sampled_from(["drive-1", "drive-2", "a", "b"])
+
+
+def read(document: str) -> Policy:
+    return msgspec.json.decode(document, type=Policy)
+
+
+def segments(count: int) -> list[Segment]:
+    return [Segment("front", number) for number in range(count)]
+
+
+def kind(level: float | None = 0.0, *shown: str, proven: frozenset[str] = PROVEN, draw: Draw | None = None) -> str:
+    return triage_frame(POLICY, level, claims(shown, ()), proven, HERE, draw or Draw())
+
+
+def test_a_policy_is_read_with_its_defaults() -> None:
+    assert read('{"policy": "all"}') == VerifyAll()
+    assert read('{"policy": "doubtful", "audit": 0.2}') == VerifyDoubtful(max_doubt=0.15, audit=0.2, blind=0.5)
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        '{"policy": "none"}',
+        '{"policy": "all", "max_doubt": 0.5}',
+        '{"policy": "doubtful", "max_doubt": 1}',
+        '{"policy": "doubtful", "max_doubt": -0.1}',
+        '{"policy": "doubtful", "audit": 0}',
+        '{"policy": "doubtful", "blind": 0}',
+        '{"policy": "doubtful", "target": 1}',
+        '{"policy": "doubtful", "segment": 0}',
+        '{"policy": "doubtful", "most_doubt": 0.1}',
+    ],
+)
+def test_a_policy_that_makes_no_sense_or_could_never_prove_anything_is_refused(document: str) -> None:
+    with pytest.raises(msgspec.ValidationError):
+        read(document)
+
+
+def test_everything_goes_to_people_by_default() -> None:
+    assert triage_frame(VerifyAll(), 0.0, (), PROVEN, HERE, Draw()) == EVERYTHING
+
+
+def test_what_is_in_doubt_or_has_no_prelabel_goes_to_people() -> None:
+    assert [kind(0.1501, "car"), kind(None)] == [DOUBTFUL, DOUBTFUL]
+    assert kind(0.15, "car") == ACCEPTED
+
+
+def test_nothing_is_accepted_of_which_a_class_is_not_proven() -> None:
+    assert kind(0.0, "car", "bus") == UNPROVEN
+    assert kind(0.0, "car", proven=frozenset({"car"})) == UNPROVEN
+
+
+def test_an_empty_frame_claims_that_nothing_is_there() -> None:
+    assert kind(0.0) == ACCEPTED
+    assert kind(0.0, proven=frozenset({"car"})) == UNPROVEN
+
+
+def test_a_candidate_under_the_threshold_is_a_claim_about_its_class() -> None:
+    assert triage_frame(POLICY, 0.1, claims(["car"], ["bus"]), PROVEN, HERE, Draw()) == UNPROVEN
+
+
+def test_audits_are_of_what_would_be_accepted_and_blind_until_it_is_proven() -> None:
+    shown, blind = Draw(frozenset({HERE})), Draw(frozenset({HERE}), frozenset({HERE}))
+    assert [kind(0.1, "car", draw=shown), kind(0.1, "car", draw=blind)] == [AUDIT, BLIND_AUDIT]
+    assert kind(0.1, "car", "bus", draw=shown) == BLIND_AUDIT
+    assert kind(0.9, "car", draw=blind) == DOUBTFUL
+
+
+def test_a_drive_however_short_is_audited_blind() -> None:
+    assert draw_audits(POLICY, "drive-1", "0001", []) == Draw()
+    for count in (1, 2, 5):
+        assert len(draw_audits(POLICY, "drive-1", "0001", segments(count)).blind) == 1
+
+
+def test_drives_and_runs_are_drawn_differently() -> None:
+    drawn = {draw_audits(POLICY, drive, run, segments(1_000)) for drive in ("a", "b") for run in ("0001", "0002")}
+    assert len(drawn) == 4
+
+
+def test_audits_are_spread_over_the_drive_and_its_cameras() -> None:
+    of = [Segment(camera, number) for camera in ("front", "rear") for number in range(5_000)]
+    audited = draw_audits(POLICY, "drive-1", "0001", of).audited
+    for camera in ("front", "rear"):
+        for third in range(3):
+            found = sum(one.camera == camera and one.number * 3 // 5_000 == third for one in audited)
+            # Five standard deviations of a draw of a tenth of 1,667.
+            assert found == pytest.approx(167, abs=61)
+
+
+@given(drives, shares, shares, st.integers(0, 300), st.randoms())
+def test_the_same_audits_are_drawn_again_and_their_shares_are_right(
+    drive: str, audit: float, blind: float, count: int, order: object
+) -> None:
+    policy = VerifyDoubtful(audit=audit, blind=blind)
+    of = segments(count)
+    draw = draw_audits(policy, drive, "0001", of)
+    order.shuffle(of)  # type: ignore[attr-defined]  # hypothesis' own Random
+    assert draw_audits(policy, drive, "0001", [*of, *of]) == draw
+    assert draw.blind <= draw.audited <= set(of)
+    assert audit * count - 1e-6 <= len(draw.audited) < audit * count + 1
+    assert blind * len(draw.audited) - 1e-6 <= len(draw.blind) < blind * len(draw.audited) + 1
+
+
+@given(st.integers(1, 50), st.integers(1, 300))
+def test_a_segment_is_consecutive_frames_of_one_camera(length: int, frames: int) -> None:
+    policy = VerifyDoubtful(segment=length)
+    found = [segment_of(policy, "front", position) for position in range(frames)]
+    assert found == sorted(found)
+    sizes = list(Counter(found).values())
+    assert sizes[:-1] == [length] * (len(sizes) - 1)
+    assert 1 <= sizes[-1] <= length
+    assert segment_of(policy, "rear", 0) not in found
+
+
+@given(
+    st.one_of(st.just(VerifyAll()), st.builds(VerifyDoubtful, max_doubt=st.floats(0, 0.99))),
+    st.one_of(st.none(), st.floats(0, 1)),
+    st.sets(st.sampled_from(["car", "bus"])),
+    st.sets(st.sampled_from(["car", "bus", ANY_CLASS])),
+    st.booleans(),
+    st.booleans(),
+)
+def test_every_frame_is_of_exactly_one_kind_and_accepted_only_when_nothing_speaks_against_it(
+    policy: Policy, level: float | None, shown: set[str], proven: set[str], audited: bool, blind: bool
+) -> None:
+    drawn = Draw(frozenset({HERE} if audited else ()), frozenset({HERE} if audited and blind else ()))
+    found = triage_frame(policy, level, claims(shown, ()), proven, HERE, drawn)
+    assert found in KINDS
+    if found == ACCEPTED:
+        assert isinstance(policy, VerifyDoubtful)
+        assert level is not None
+        assert level <= policy.max_doubt
+        assert {*shown, ANY_CLASS} <= proven
+        assert not audited
