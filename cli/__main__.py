@@ -14,6 +14,8 @@ import click
 import msgspec
 from rich.console import Console
 
+from autolabel.doubt import FLOOR
+from autolabel.triage import VerifyDoubtful
 from cli.advice import next_step, waits_for
 from cli.catalogue import check_models
 from cli.dead_letters import QUEUES, DeadLetterQueue
@@ -27,9 +29,12 @@ from cli.recordings import find_recording
 from cli.results import fetch_run
 from cli.stack import Stack
 from cli.status_display import show_status
+from cli.triage import look_back, show_retrospect
 from cli.uploads import check_names, close_drive, document_of, upload_frames
 
 _REASONS_SHOWN = 10
+_MAX_DOUBTS = (0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.7)
+_FLOORS = (FLOOR, 0.1, 0.25)
 console = Console()
 stack_option = click.option("--stack", "stack_name", default="autolabel", show_default=True, help="The deployed stack.")
 run_option = click.option("--run", help="The run of the drive; without it, the latest.")
@@ -179,6 +184,50 @@ def stop(drive: str, run: str | None, as_json: bool, stack_name: str) -> None:
     these frames again. Frames that endpoints have taken are answered all the same, and the answers are kept.
     """
     _tell(stop_run(Stack.find(stack_name), drive, run), as_json)
+
+
+@main.command()
+@click.argument("drives", nargs=-1)
+@click.option(
+    "--max-doubt",
+    "max_doubts",
+    multiple=True,
+    type=click.FloatRange(0, 1, max_open=True),
+    default=_MAX_DOUBTS,
+    show_default=True,
+    help="A setting to look at; may be repeated.",
+)
+@click.option(
+    "--floor",
+    "floors",
+    multiple=True,
+    type=click.FloatRange(0, 1),
+    default=_FLOORS,
+    show_default=True,
+    help="The least confidence at which a candidate under the threshold is a doubt; may be repeated.",
+)
+@click.option("--target", type=click.FloatRange(0.5, 0.999), default=VerifyDoubtful().target, show_default=True)
+@json_option
+@stack_option
+def triage(
+    drives: tuple[str, ...],
+    max_doubts: tuple[float, ...],
+    floors: tuple[float, ...],
+    target: float,
+    as_json: bool,
+    stack_name: str,
+) -> None:
+    """Tell what of the published DRIVES, or of all, could have been accepted without a person.
+
+    For each setting: how many frames are in so little doubt, what was wrong in those that people saw, the seconds that
+    it took them, and how many frames show proven classes only. The proposal accepts the most, at the pipeline's own
+    floor.
+    """
+    found = look_back(Stack.find(stack_name), drives, max_doubts, floors, VerifyDoubtful(target=target))
+    if as_json:
+        _print_json(found)
+    else:
+        show_retrospect(console, found)
 
 
 def _tell(intervention: Intervention, as_json: bool) -> None:

@@ -193,11 +193,16 @@ def count_trials(evidence: Iterable[Evidence], name: str, side: str, max_doubt: 
     return Count(trials, errors)
 
 
+def sides_of(name: str) -> tuple[str, ...]:
+    """What has to be proven of a class."""
+    return (RECALL,) if name == ANY_CLASS else (PRECISION, RECALL)
+
+
 def is_proven(evidence: Sequence[Evidence], name: str, max_doubt: float, target: float) -> bool:
     """Whether precision and recall of a class reach the target by blind audits, and by all audits as well."""
     return all(
         count_trials(evidence, name, side, max_doubt, blind_only=blind_only).bound >= target
-        for side in _sides(name)
+        for side in sides_of(name)
         for blind_only in (True, False)
     )
 
@@ -215,7 +220,7 @@ def standings(evidence: Sequence[Evidence], max_doubt: float, target: float) -> 
 
 def _standing(ordered: Sequence[Evidence], name: str, max_doubt: float, target: float) -> str:
     def counts(*, blind_only: bool) -> dict[str, Count]:
-        return {side: count_trials(ordered, name, side, max_doubt, blind_only=blind_only) for side in _sides(name)}
+        return {side: count_trials(ordered, name, side, max_doubt, blind_only=blind_only) for side in sides_of(name)}
 
     blind = counts(blind_only=True)
     if is_proven(ordered, name, max_doubt, target):
@@ -238,10 +243,6 @@ def _standing(ordered: Sequence[Evidence], name: str, max_doubt: float, target: 
 
 def _names(evidence: Iterable[Evidence]) -> list[str]:
     return sorted({row.name for one in evidence for row in one.trials})
-
-
-def _sides(name: str) -> tuple[str, ...]:
-    return (RECALL,) if name == ANY_CLASS else (PRECISION, RECALL)
 
 
 def _down(bound: float) -> str:

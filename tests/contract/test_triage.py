@@ -1,0 +1,116 @@
+"""What `autolabel triage` reads of published runs, and what it proposes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+
+import boto3
+import msgspec
+import pytest
+from click.testing import CliRunner, Result
+
+from autolabel.agreement import ClassAgreement
+from autolabel.audits import Evidence, Trials, audit_key, evidence_key
+from autolabel.hindsight import Reviewed, reviewed_key
+from autolabel.triage import ANY_CLASS, BLIND_AUDIT, EVERYTHING
+from cli import __main__ as command
+from cli.stack import Stack
+from tests.contract.conftest import create_bucket
+
+PROVEN = 60
+
+
+@pytest.fixture
+def stack(aws: None, monkeypatch: pytest.MonkeyPatch) -> Stack:
+    s3 = create_bucket("labels", boto3.client("s3"))
+    stack = Stack("autolabel", {"LabelBucketName": "labels"}, {}, lambda _: s3)
+    monkeypatch.setattr(command.Stack, "find", lambda _: stack)
+    return stack
+
+
+def publish(
+    stack: Stack, drive: str, frames: Sequence[Reviewed], *, run: str = "0001", recipe: str = "r", trials: int = 0
+) -> None:
+    rows = [Trials("car", side, True, 0.1, trials, 0) for side in ("precision", "recall")]
+    rows = [Trials(ANY_CLASS, "recall", True, 0.1, trials, 0), *rows] if trials else []
+    evidence = Evidence(recipe, drive, run, f"2026-01-01T{len(list(stack.labels.list(''))):06d}", 0.15, tuple(rows))
+    for key in (audit_key(drive, run), evidence_key(recipe, drive, run)):
+        stack.labels.write(key, msgspec.json.encode(evidence))
+    stack.labels.write(reviewed_key(drive, run), b"".join(msgspec.json.encode(frame) + b"\n" for frame in frames))
+
+
+def frames(count: int, *, doubt: float = 0.1, wrong: int = 0, kind: str = EVERYTHING) -> list[Reviewed]:
+    """Frames of one car each, of segments of their own; one more was missed in `wrong` of them."""
+    found = []
+    for n in range(count):
+        classes = {"car": ClassAgreement(kept=1, added=int(n < wrong))}
+        of = Reviewed(f"{n}", "front", 10 * n, kind, doubt, (doubt,), (), 0.0, ("car",), True, classes, 2.0)
+        found.append(of)
+    return found
+
+
+Triage = Callable[..., Result]
+
+
+@pytest.fixture
+def triage() -> Triage:
+    return lambda *arguments: CliRunner().invoke(command.main, ["triage", *arguments])
+
+
+def test_without_reviews_there_is_nothing_to_learn(stack: Stack, triage: Triage) -> None:
+    stack.labels.write("labels/d1/0001/summary.json", b"{}")
+    found = triage()
+    assert found.exit_code == 1
+    assert "nothing to learn from yet" in found.output
+    assert "no run of drive d1 was published with reviews" in triage("d1").output
+
+
+def test_it_proposes_what_is_proven_and_says_what_was_wrong(stack: Stack, triage: Triage) -> None:
+    publish(stack, "d1", [*frames(PROVEN), *frames(PROVEN, doubt=0.4, wrong=30)], trials=71)
+    found = json.loads(triage("--json").stdout)
+    assert found["runs"] == ["d1 0001"]
+    proposal = found["proposal"]
+    assert (proposal["max_doubt"], proposal["floor"], proposal["accepted"], proposal["seen"]) == (0.1, 0.15, 60, 60)
+    assert (proposal["faulty"], proposal["seconds"]) == (0, 120.0)
+    lax = next(one for one in found["outcomes"] if (one["max_doubt"], one["floor"]) == (0.4, 0.15))
+    assert (lax["faulty"], lax["missed"], lax["accepted"]) == (30, 30, 0)
+    assert found["standings"][1].startswith("car: precision ≥ 0.958 (71 objects, 0 errors)")
+
+
+def test_a_person_reads_the_same(stack: Stack, triage: Triage) -> None:
+    publish(stack, "d1", frames(PROVEN))
+    said = triage("d1", "--max-doubt", "0.2").output
+    assert "proposed: max_doubt 0.2: 60 of 60 frames accepted; of 60 frames" in said.replace("\n", " ")
+    assert "no frame was audited blind" in said
+    publish(stack, "d1", frames(PROVEN, kind=BLIND_AUDIT))
+    assert "no frame was audited blind" not in triage("d1").output
+
+
+def test_too_little_evidence_proposes_nothing_and_says_how_far_it_is(stack: Stack, triage: Triage) -> None:
+    publish(stack, "d1", frames(PROVEN, wrong=20))
+    said = triage().output.replace("\n", " ")
+    assert "no setting is proven to reach 0.95" in said
+    assert "(20 of 80 objects wrong)" in said
+
+
+def test_drives_count_together_and_each_by_its_newest_run(stack: Stack, triage: Triage) -> None:
+    publish(stack, "d1", frames(30, wrong=30))
+    publish(stack, "d1", frames(30), run="0002")
+    publish(stack, "d2", frames(30))
+    found = json.loads(triage("--json").stdout)
+    assert found["runs"] == ["d1 0002", "d2 0001"]
+    assert (found["frames"], found["proposal"]["accepted"]) == (60, 60)
+
+
+def test_runs_of_other_models_are_left_out_by_name(stack: Stack, triage: Triage) -> None:
+    publish(stack, "d1", frames(30), recipe="old")
+    publish(stack, "d2", frames(30), recipe="new")
+    found = json.loads(triage("--json").stdout)
+    assert (found["recipe"], found["runs"], found["left_out"]) == ("new", ["d2 0001"], ["d1 0001"])
+    assert "left out, of other models or classes: d1 0001" in triage().output
+
+
+def test_settings_that_make_no_sense_are_refused(stack: Stack, triage: Triage) -> None:
+    assert triage("--max-doubt", "1").exit_code == 2
+    assert triage("--target", "1").exit_code == 2

@@ -1,0 +1,140 @@
+"""What a policy would have accepted of frames that people have seen."""
+
+from __future__ import annotations
+
+import itertools
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from autolabel.agreement import ClassAgreement
+from autolabel.bounds import lower_bound
+from autolabel.hindsight import Hindsight, Outcome, Reviewed, best_setting
+from autolabel.triage import ACCEPTED, ANY_CLASS, BLIND_AUDIT, DOUBTFUL
+
+FLOOR = 0.15
+GOOD = {"car": ClassAgreement(kept=1)}
+MISSED = {"car": ClassAgreement(kept=1, added=1)}
+
+
+def reviewed(position: int, *, doubt: float = 0.1, kind: str = DOUBTFUL, **changes: object) -> Reviewed:
+    frame = Reviewed(
+        f"f{position}", "front", position, kind, doubt, (doubt,), claims=("car",), verified=True, classes=GOOD
+    )
+    return msgspec.structs.replace(frame, **changes)
+
+
+def look_back(frames: list[Reviewed], max_doubt: float = 0.15, floor: float = FLOOR, segment: int = 10) -> Outcome:
+    hindsight = Hindsight(max_doubt, floor, target=0.95, segment=segment)
+    for frame in frames:
+        hindsight.take("drive-1", frame)
+    return hindsight.outcome()
+
+
+def test_of_no_frames_nothing_is_accepted() -> None:
+    found = look_back([])
+    assert (found.frames, found.accepted, found.bounds, found.proven) == (0, 0, {}, ())
+    assert best_setting([found], FLOOR) is None
+
+
+def test_faults_are_told_of_frames_in_little_doubt_alone() -> None:
+    found = look_back(
+        [
+            reviewed(0),
+            reviewed(1, classes=MISSED),
+            reviewed(
+                2, classes={"car": ClassAgreement(moved=1, relabelled=1, deleted=2), "bus": ClassAgreement(gained=1)}
+            ),
+            reviewed(3, doubt=0.2, classes=MISSED),
+            reviewed(4, level=None, classes=MISSED),
+            reviewed(5, kind=ACCEPTED, verified=False, classes={}),
+        ]
+    )
+    assert (found.frames, found.acceptable, found.seen, found.faulty) == (6, 4, 3, 2)
+    assert (found.missed, found.false_alarms, found.misnamed, found.misplaced) == (1, 2, 1, 1)
+
+
+def test_another_floor_brings_other_candidates_into_doubt() -> None:
+    frames = [reviewed(0, doubt=0.0, ghosts=(0.2,)), reviewed(1, doubt=0.0, ghosts=(0.1,))]
+    assert [look_back(frames, 0.05, floor).acceptable for floor in (0.05, 0.15, 0.25)] == [0, 1, 2]
+
+
+def test_a_failed_model_is_a_doubt_here_too() -> None:
+    assert look_back([reviewed(0, failed=0.5)]).acceptable == 0
+
+
+def test_neighbours_are_one_trial_and_an_error_in_any_of_them_is_one() -> None:
+    found = look_back([reviewed(0), reviewed(1, classes=MISSED), reviewed(9, classes=MISSED), reviewed(10)])
+    recall = found.bounds["car"]["recall"]
+    # Two cars in the first segment at most, of which both may have been missed; one in the second.
+    assert (recall.trials, recall.errors) == (3, 2)
+    precision = found.bounds["car"]["precision"]
+    assert (precision.trials, precision.errors) == (2, 0)
+    assert precision.bound == pytest.approx(lower_bound(2, 0), abs=1e-6)
+
+
+def test_what_is_proven_is_accepted_and_nothing_else() -> None:
+    cars = [reviewed(10 * n) for n in range(60)]
+    bus = {"bus": ClassAgreement(kept=1)}
+    found = look_back([*cars, reviewed(600, claims=("bus",), classes=bus), reviewed(601, claims=(), classes={})])
+    assert found.proven == (ANY_CLASS, "car")
+    # The empty frame too, since nothing was missed; the bus not.
+    assert (found.acceptable, found.accepted) == (62, 61)
+
+
+def test_a_class_that_was_never_claimed_is_not_proven_by_being_found() -> None:
+    gained = {"van": ClassAgreement(gained=1)}
+    found = look_back([reviewed(10 * n, classes=gained) for n in range(400)])
+    assert found.bounds["van"]["precision"].bound == 0.0
+    assert "van" not in found.proven
+
+
+def test_seconds_are_of_frames_whose_prelabel_was_seen() -> None:
+    found = look_back([reviewed(0, seconds=3.5), reviewed(1), reviewed(2, seconds=60.0, kind=BLIND_AUDIT)])
+    assert (found.seconds, found.timed, found.blind) == (3.5, 1, 1)
+
+
+def test_the_proposal_accepts_most_and_of_equals_is_the_strictest() -> None:
+    frames = [reviewed(10 * n, doubt=0.05 if n % 2 else 0.2) for n in range(200)]
+    frames += [reviewed(10 * n, doubt=0.6, classes=MISSED) for n in range(200, 260)]
+    outcomes = [look_back(frames, max_doubt) for max_doubt in (0.1, 0.2, 0.3, 0.7)]
+    assert [one.accepted for one in outcomes] == [100, 200, 200, 0]
+    assert best_setting(outcomes, FLOOR) == outcomes[1]
+    assert best_setting(outcomes, 0.3) is None
+
+
+frames_ = st.lists(
+    st.builds(
+        reviewed,
+        st.integers(0, 100),
+        doubt=st.floats(0, 1).map(lambda level: round(level, 2)),
+        kind=st.sampled_from([DOUBTFUL, BLIND_AUDIT]),
+        verified=st.booleans(),
+        ghosts=st.lists(st.floats(0.05, 0.35), max_size=2).map(tuple),
+        classes=st.dictionaries(
+            st.sampled_from(["car", "bus"]), st.builds(ClassAgreement, *[st.integers(0, 2)] * 6), max_size=2
+        ),
+    ),
+    max_size=12,
+)
+
+
+@given(frames_)
+def test_more_doubt_or_a_higher_floor_never_accepts_fewer_frames(frames: list[Reviewed]) -> None:
+    for floor in (0.05, 0.15, 0.25):
+        outcomes = [look_back(frames, doubt, floor) for doubt in (0.0, 0.1, 0.3, 0.9)]
+        for strict, lax in itertools.pairwise(outcomes):
+            assert strict.acceptable <= lax.acceptable
+            assert strict.seen <= lax.seen
+            assert strict.faulty <= lax.faulty
+        assert all(one.faulty <= one.seen <= one.acceptable <= one.frames for one in outcomes)
+    floors = [look_back(frames, 0.3, floor).acceptable for floor in (0.05, 0.15, 0.25)]
+    assert floors == sorted(floors)
+
+
+@given(frames_)
+def test_a_record_survives_its_line(frames: list[Reviewed]) -> None:
+    for frame in frames:
+        assert msgspec.json.decode(msgspec.json.encode(frame), type=Reviewed) == frame
