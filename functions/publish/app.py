@@ -24,6 +24,7 @@ class Settings(msgspec.Struct, frozen=True):
     ingest_bucket: str
     label_bucket: str
     ledger_table: str
+    ops_topic_arn: str
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -47,7 +48,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         ingest=S3Bucket(client("s3"), settings.ingest_bucket),
         labels=S3Bucket(client("s3"), settings.label_bucket),
         ledger=ledger,
-        announcements=AwsAnnouncements(events=client("events")),
+        announcements=AwsAnnouncements(sns=client("sns"), topic=settings.ops_topic_arn, events=client("events")),
         now=time.time(),
     )
     logger.info("published", extra={"publication": msgspec.to_builtins(publication)})

@@ -43,7 +43,7 @@ SENDERS: dict[str, list[tuple[str, Tree]]] = {
         ("events.amazonaws.com", {}),
         ("cloudwatch.amazonaws.com", THIS_ACCOUNT),
         # By the topic's policy, and by their own.
-        *[("SubmitFunctionRole", {}), ("SweepFunctionRole", {})] * 2,
+        *[("SubmitFunctionRole", {}), ("SweepFunctionRole", {}), ("PublishFunctionRole", {})] * 2,
     ],
 }
 # Who may take on a role.
@@ -66,6 +66,7 @@ WIDE = {
     "logs:Describe* [*]": "knows no resource",
     f"s3:* arn:aws:s3:::{INGEST}/drives/*": "frames and the documents of drives",
     f"s3:* arn:aws:s3:::{LABELS}/labels/*": "what belongs to runs",
+    f"s3:* arn:aws:s3:::{LABELS}/audits/[*]": "what audits proved, by recipe",
     f"s3:* arn:aws:s3:::{LABELS}/inference/[*]": "answers",
     f"s3:* arn:aws:s3:::{LABELS}/inference-failures/[*]": "what SageMaker says of failures",
     f"s3:GetObject arn:aws:s3:::{LABELS}/catalogue/[*]": "the models' documents",

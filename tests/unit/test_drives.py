@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from autolabel.drives import MAX_DOCUMENT_BYTES, DriveDocument, Run, execution_name, parse_drive_document, run_prefix
 from autolabel.errors import DocumentRefused
 from autolabel.regions import covered_share
+from autolabel.triage import VerifyAll
 
 KEY = "drives/d1/drive.json"
 LEAST = {"vehicle": "car-1", "cameras": {"front": {}}}
@@ -27,7 +28,7 @@ def test_the_least_document_names_a_vehicle_and_a_camera() -> None:
     document = parse(LEAST)
     assert document.vehicle == "car-1"
     assert list(document.cameras) == ["front"]
-    assert (document.models, document.verification.policy, document.notes) == (None, "all", ())
+    assert (document.models, document.verification, document.notes) == (None, VerifyAll(), ())
 
 
 def test_everything_that_a_document_may_say_is_kept() -> None:

@@ -4,22 +4,27 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 import msgspec
 
+from autolabel.audits import proven_classes, read_evidence, recipe, standings
 from autolabel.drives import Run, run_prefix
 from autolabel.errors import CountMismatch
 from autolabel.frames import DRIVE_DOCUMENT, drive_prefix
 from autolabel.lateness import late_key, record_lateness
 from autolabel.listing import freeze_listing, read_listing
 from autolabel.ports import Bucket, Ledger
+from autolabel.queueing import Part, Triage
 from autolabel.reading import in_step
 from autolabel.report import Gallery, write_report
 from autolabel.shards import FrameIssue, Shard, ShardResult, Tally, check_result, read_shards, shard_key
 from autolabel.summary import FrameCounts, Summary, failed_key, rejected_key, summary_key
 from autolabel.taxonomy import current_taxonomy
+from autolabel.triage import ACCEPTED, EVERYTHING, VerifyDoubtful
 from autolabel.verification import (
     BackEnds,
+    JobManifest,
     VerificationJob,
     job_name,
     label_categories,
@@ -49,11 +54,20 @@ class _Issue(msgspec.Struct):
 
 
 class _Part(msgspec.Struct, frozen=True):
-    """What is kept of each shard until the end; `lines`: in its manifest."""
+    """What is kept of each shard until the end: its lines' place in the drive, and what its issues are."""
 
-    index: int
-    lines: int
+    queued: Part
     outcomes: frozenset[str]
+
+
+class _Manifests(NamedTuple):
+    """The jobs with what they were made of. `kinds`: frames by why people are given them; `standing`: of classes."""
+
+    tally: Tally
+    jobs: tuple[VerificationJob, ...]
+    parts: list[_Part]
+    kinds: Counter[str]
+    standing: tuple[str, ...]
 
 
 def assemble_run(
@@ -64,7 +78,7 @@ def assemble_run(
 
     `max_objects`: frames in one labelling job. All names are derived, so a repeated call writes the same again.
     """
-    tally, jobs, parts = _assemble_manifests(run, labels, back_ends, max_objects)
+    tally, jobs, parts, kinds, standing = _assemble_manifests(run, labels, back_ends, max_objects)
     listing = freeze_listing(ingest, labels, run.drive, run.run, frozenset(run.document.cameras))
     for reason, count in listing.refused.items():
         tally.count_issues("rejected", reason, count)
@@ -81,6 +95,8 @@ def assemble_run(
         dropped=_most_first(tally.dropped),
         models=run.models,
         by_model=tally.models,
+        triage=_most_first(kinds),
+        acceptance=standing,
         taxonomy=run.taxonomy,
         labels=run.labels,
         notes=(
@@ -98,43 +114,62 @@ def assemble_run(
     gallery = Gallery(frames.labelled + frames.failed)
     for part in parts:
         # A million lines are gigabytes: only shards with a picture in them are read.
-        if not gallery.skip(part.lines):
-            gallery.take(labels.lines(shard_key(run.drive, run.run, part.index, "manifest.jsonl")))
+        if not gallery.skip(part.queued.lines):
+            gallery.take(labels.lines(shard_key(run.drive, run.run, part.queued.shard, "manifest.jsonl")))
     report = write_report(summary, gallery, ingest=ingest, labels=labels)
     key = summary_key(run.drive, run.run)
     labels.write(key, msgspec.json.encode(summary))
     return Assembly(run.drive, run.run, frames, tally.boxes, jobs, labels.uri(key), report)
 
 
-def _assemble_manifests(
-    run: Run, labels: Bucket, back_ends: BackEnds, max_objects: int
-) -> tuple[Tally, tuple[VerificationJob, ...], list[_Part]]:
-    back_end = back_ends.choose(run.document.verification.back_end)
+def _assemble_manifests(run: Run, labels: Bucket, back_ends: BackEnds, max_objects: int) -> _Manifests:
+    policy = run.document.verification
+    back_end = back_ends.choose(policy.back_end)
     prefix = run_prefix(run.drive, run.run) + "manifests/"
     categories, template = prefix + "categories.json", prefix + "worker.liquid.html"
     labels.write(categories, label_categories(run.labels))
     labels.write(template, worker_template(current_taxonomy().colors, run.labels), "text/html")
-    tally = Tally()
-    jobs, parts = [], list[_Part]()
-    manifests = split_into_jobs(run.drive, run.run, _results(run, labels, tally, parts), max_objects)
-    for index, manifest in enumerate(manifests):
-        labels.concatenate(manifest.key, manifest.parts, "application/jsonl")
-        jobs.append(
-            VerificationJob(
-                name=job_name(labels.name, run.drive, run.run, index),
-                back_end=back_end,
-                workteam=back_ends.workteam,
-                manifest=labels.uri(manifest.key),
-                frames=manifest.frames,
-                first=manifest.first,
-                last=manifest.last,
-                categories=labels.uri(categories),
-                template=labels.uri(template),
-            )
+    tally, parts = Tally(), list[_Part]()
+    results = _results(run, labels, tally, parts)
+    triage, standing = None, tuple[str, ...]()
+    if isinstance(policy, VerifyDoubtful):
+        # Triage needs to know all frames before it draws among them.
+        for _ in results:
+            pass
+        evidence = list(read_evidence(labels, recipe(run)))
+        proven = proven_classes(evidence, policy.max_doubt, policy.target)
+        standing = tuple(standings(evidence, policy.max_doubt, policy.target))
+        triage = Triage(run, policy, proven, [part.queued for part in parts], labels)
+        triage.write_kinds()
+        manifests = triage.write_queues(max_objects)
+    else:
+        manifests = _whole(split_into_jobs(run.drive, run.run, results, max_objects), labels)
+    jobs = tuple(
+        VerificationJob(
+            name=job_name(labels.name, run.drive, run.run, index),
+            back_end=back_end,
+            workteam=back_ends.workteam,
+            manifest=labels.uri(manifest.key),
+            frames=manifest.frames,
+            first=manifest.first,
+            last=manifest.last,
+            categories=labels.uri(categories),
+            template=labels.uri(template),
         )
-    if sum(job.frames for job in jobs) != tally.labelled + tally.failed:
+        for index, manifest in enumerate(manifests)
+    )
+    lines = tally.labelled + tally.failed
+    kinds = triage.counts if triage else Counter({EVERYTHING: lines})
+    if kinds.total() != lines or sum(job.frames for job in jobs) != lines - kinds[ACCEPTED]:
         raise CountMismatch(f"the manifests of {run.drive} {run.run} do not hold all its frames")
-    return tally, tuple(jobs), parts
+    return _Manifests(tally, jobs, parts, kinds, standing)
+
+
+def _whole(manifests: Iterable[JobManifest], labels: Bucket) -> Iterator[JobManifest]:
+    """Put manifests together from whole shards, inside the bucket."""
+    for manifest in manifests:
+        labels.concatenate(manifest.key, manifest.parts, "application/jsonl")
+        yield manifest
 
 
 def _results(run: Run, labels: Bucket, tally: Tally, parts: list[_Part]) -> Iterator[tuple[Shard, ShardResult]]:
@@ -143,10 +178,13 @@ def _results(run: Run, labels: Bucket, tally: Tally, parts: list[_Part]) -> Iter
     def read(shard: Shard) -> tuple[Shard, ShardResult]:
         return shard, check_result(shard, labels.read(shard_key(run.drive, run.run, shard.index, "result.json")))
 
+    before: Counter[str] = Counter()
     for shard, result in in_step(read, read_shards(labels, run.drive, run.run), READERS):
         counts = result.tally
         tally.add(counts)
-        parts.append(_Part(shard.index, counts.labelled + counts.failed, frozenset(counts.reasons)))
+        lines = counts.labelled + counts.failed
+        parts.append(_Part(Part(shard.index, shard.camera, lines, before[shard.camera]), frozenset(counts.reasons)))
+        before[shard.camera] += lines
         yield shard, result
 
 
@@ -179,7 +217,7 @@ def _write_issues(run: Run, labels: Bucket, parts: Sequence[_Part]) -> None:
 
 def _issues(run: Run, labels: Bucket, parts: Sequence[_Part], outcome: str) -> Iterator[FrameIssue]:
     def read(part: _Part) -> list[bytes]:
-        return list(labels.lines(shard_key(run.drive, run.run, part.index, "issues.jsonl")))
+        return list(labels.lines(shard_key(run.drive, run.run, part.queued.shard, "issues.jsonl")))
 
     decoder = msgspec.json.Decoder(_Issue)
     for lines in in_step(read, (part for part in parts if outcome in part.outcomes), READERS):

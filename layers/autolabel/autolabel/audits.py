@@ -26,6 +26,7 @@ from autolabel.doubt import DOUBT
 from autolabel.drives import Run, run_prefix
 from autolabel.fusion import FUSION
 from autolabel.manifest import LabelledBox
+from autolabel.ports import Bucket
 from autolabel.triage import ANY_CLASS
 
 PRECISION = "precision"
@@ -101,6 +102,14 @@ def evidence_prefix(recipe: str) -> str:
 
 def evidence_key(recipe: str, drive: str, run: str) -> str:
     return f"{evidence_prefix(recipe)}{drive}-{run}.json"
+
+
+def read_evidence(labels: Bucket, recipe: str) -> Iterator[Evidence]:
+    """All evidence of a recipe."""
+    decoder = msgspec.json.Decoder(Evidence)
+    for found in labels.list(evidence_prefix(recipe)):
+        if (body := labels.read(found.key)) is not None:
+            yield decoder.decode(body)
 
 
 class Auditing:

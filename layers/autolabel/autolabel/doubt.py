@@ -54,6 +54,17 @@ class Doubt(msgspec.Struct, frozen=True):
         return tuple(round(ghost.confidence, 2) for ghost in self.ghosts)
 
 
+class FrameDoubt(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What triage needs to know of a frame: its doubt in figures, and the classes of its boxes and of its candidates
+    that are in doubt. `level` is None where there is no pre-label."""
+
+    level: float | None = None
+    boxes: tuple[float, ...] = ()
+    ghosts: tuple[float, ...] = ()
+    failed: float = 0.0
+    claims: tuple[str, ...] = ()
+
+
 def frame_doubt(labels: FrameLabels, models: Sequence[Model], failed: int) -> Doubt:
     """The doubt about a frame's labels. `models`: all that were asked; `failed`: how many of them did not answer."""
     networks = {model.id: model.view_of for model in models}
@@ -80,6 +91,13 @@ def frame_level(boxes: Iterable[float], ghosts: Iterable[float], failed: float =
     right = math.prod(1.0 - level for level in (*boxes, *(ghost for ghost in ghosts if ghost >= floor), failed))
     # A crowded frame is near 1: two digits would make a heap of the head of the queue.
     return round(1.0 - right, 4)
+
+
+def as_record(doubt: Doubt, names: Iterable[str]) -> FrameDoubt:
+    """The doubt in figures; `names`: the classes of the pre-label's boxes."""
+    nearly = (ghost.name for ghost, level in zip(doubt.ghosts, doubt.ghost_levels, strict=True) if level >= FLOOR)
+    claimed = tuple(sorted({*names, *nearly}))
+    return FrameDoubt(doubt.level, doubt.boxes, doubt.ghost_levels, doubt.failed, claimed)
 
 
 def as_attribute(doubt: Doubt, width: int, height: int) -> dict[str, Any]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
 from autolabel.errors import DocumentRefused
 from autolabel.frames import is_name
 from autolabel.nesting import is_deep
+from autolabel.triage import Policy, VerifyAll
 
 # A document that describes some cameras takes kilobytes. It is kept in the ledger, whose items have 400 KB at most.
 MAX_DOCUMENT_BYTES = 250_000
@@ -32,27 +33,17 @@ class Camera(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
     extrinsics: dict[str, Any] | None = None
 
 
-class Verification(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """How the drive's labels are verified; `all` is the only policy so far.
-
-    `back_end`: where people work, the stack's own when none is named.
-    """
-
-    policy: str = "all"
-    back_end: Literal["ground-truth", "label-studio"] | None = None
-
-
 class DriveDocument(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """drive.json: closes a drive and says what was recorded.
 
-    `models`: names from the catalogue, default: all active ones. `notes`: whatever those who read the summary and the
-    report should know.
+    `models`: names from the catalogue, default: all active ones. `verification`: which frames people are given, and
+    where. `notes`: whatever those who read the summary and the report should know.
     """
 
     vehicle: str
     cameras: dict[str, Camera]
     models: tuple[str, ...] | None = None
-    verification: Verification = Verification()
+    verification: Policy = VerifyAll()
     notes: tuple[str, ...] = ()
 
 
@@ -126,8 +117,6 @@ def _check(document: DriveDocument, key: str) -> None:
         refuse(f"`models` names {len(document.models)} models; a drive is labelled by 1 to {MAX_MODELS}")
     if len(set(document.models or ())) < len(document.models or ()):
         refuse("`models` names a model twice")
-    if document.verification.policy != "all":
-        refuse(f"verification policy {document.verification.policy!r} is unknown; known is 'all'")
 
 
 def execution_name(drive: str, run: str) -> str:

@@ -65,11 +65,13 @@ def manifest_line(
     created: str,
     provenance: dict[str, Any],
     masks: MaskReferences | None = None,
+    doubt: dict[str, Any] | None = None,
 ) -> bytes:
     """A frame's line with its pre-label, and the line feed.
 
     `source`: the frame's S3 URI. `labels`: the job's labels, whose positions are the class ids. `job`: the name that
     the pre-label's metadata give as their job. `created`: an ISO 8601 time without zone, as Ground Truth writes it.
+    `doubt`: of `doubt.as_attribute`.
     Raises LineTooLong, naming the frame and the part that is too long.
     """
     ids = {name: i for i, name in enumerate(labels)}
@@ -90,6 +92,8 @@ def manifest_line(
         },
         PROVENANCE: provenance,
     }
+    if doubt:
+        line[DOUBT] = doubt
     if masks:
         line[MASKS] = masks.document
         line[SEGMENTATION] = masks.picture

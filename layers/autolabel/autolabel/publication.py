@@ -4,18 +4,23 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from itertools import repeat
 from typing import Any
 
 import msgspec
 
+from autolabel.doubt import FrameDoubt
 from autolabel.drives import Run
 from autolabel.errors import CountMismatch, RunMissing
 from autolabel.manifest import PRELABEL, PROVENANCE, REVIEW, VERIFIED, metadata_of, read_boxes
 from autolabel.ports import Announcements, Bucket, Ledger
+from autolabel.queueing import triage_key
 from autolabel.report import Gallery, write_report
+from autolabel.review_log import ReviewLog
 from autolabel.settlement import Result, Settled
 from autolabel.shards import Shard, read_shards, shard_key
 from autolabel.summary import JobOutcome, Summary, dataset_key, summary_key
+from autolabel.triage import ACCEPTED, BLIND_AUDIT, EVERYTHING, VerifyDoubtful
 
 
 class FinishedJob(msgspec.Struct, frozen=True):
@@ -64,18 +69,22 @@ def publish_run(
         raise RunMissing(f"run {run.drive} {run.run} was never assembled: no {key}")
     assembled = msgspec.json.decode(body, type=Summary)
     expected = assembled.frames.labelled + assembled.frames.failed
-    join = _Join(run, labels, expected, jobs)
-    labels.write_stream(dataset_key(run.drive, run.run), join.lines(), "application/jsonl")
+    with ReviewLog(run) as log:
+        join = _Join(run, labels, expected, jobs, log)
+        labels.write_stream(dataset_key(run.drive, run.run), join.lines(), "application/jsonl")
+        standing = log.write(labels, now)
     if join.labelled_by.total() != expected:
         raise CountMismatch(f"the dataset of {run.drive} {run.run} has {join.labelled_by.total()} of {expected} frames")
-    notes = [note for note in assembled.notes if note not in join.notes]
+    new = (*join.notes, *standing.fallen)
+    notes = [note for note in assembled.notes if note not in new]
     summary = msgspec.structs.replace(
         assembled,
         boxes=join.classes.total(),
         classes=dict(join.classes.most_common()),
-        notes=(*notes, *join.notes),
+        notes=(*notes, *new),
         verification=tuple(join.outcomes),
         labelled_by=dict(join.labelled_by.most_common()),
+        acceptance=standing.sentences,
         dataset=labels.uri(dataset_key(run.drive, run.run)),
     )
     report = write_report(summary, join.gallery, ingest=ingest, labels=labels)
@@ -92,6 +101,11 @@ def publish_run(
         accepted=join.accepted,
     )
     ledger.finish_run(run, "published", now)
+    if standing.fallen:
+        announcements.tell_ops(
+            f"Acceptance is off after {run.drive} {run.run}",
+            "People see these classes again until audits prove them: " + "; ".join(standing.fallen),
+        )
     announcements.publish("DriveLabelled", msgspec.to_builtins(publication))
     return publication
 
@@ -102,9 +116,11 @@ class _Join:
     `labelled_by`: the dataset's lines by who said so; `accepted`: those without a person.
     """
 
-    def __init__(self, run: Run, labels: Bucket, frames: int, jobs: Sequence[FinishedJob]) -> None:
+    def __init__(self, run: Run, labels: Bucket, frames: int, jobs: Sequence[FinishedJob], log: ReviewLog) -> None:
         self._run = run
         self._labels = labels
+        self._log = log
+        self._kinds = _kinds(run, labels)
         self._jobs = sorted(jobs, key=lambda job: job.first)
         self.gallery = Gallery(frames)
         self.classes: Counter[str] = Counter()
@@ -129,16 +145,40 @@ class _Join:
             following = next(shards, None)
 
     def _shard(self, shard: Shard, job: _JoinedJob | None) -> Iterator[bytes]:
-        for body in self._labels.lines(shard_key(self._run.drive, self._run.run, shard.index, "manifest.jsonl")):
+        def lines(part: str) -> Iterator[bytes]:
+            return self._labels.lines(shard_key(self._run.drive, self._run.run, shard.index, f"{part}.jsonl"))
+
+        doubts = map(msgspec.json.Decoder(FrameDoubt).decode, lines("doubts"))
+        for body, doubt in zip(lines("manifest"), doubts, strict=True):
             line: dict[str, Any] = msgspec.json.decode(body)
-            if job is None:
+            kind = next(self._kinds)
+            if kind == ACCEPTED:
+                _accept(line)
+                self.accepted += 1
+            elif job is None:
                 raise CountMismatch(f"no verification job tells of {line['source-ref']}")
-            job.join(line)
+            else:
+                job.join(line, blind=kind == BLIND_AUDIT)
+            line[PROVENANCE]["triage"] = kind
             self.classes.update(box.name for box in read_boxes(line, VERIFIED if VERIFIED in line else PRELABEL))
             self.labelled_by[line[PROVENANCE]["labelled-by"]] += 1
+            self._log.take(line, kind, doubt, line.get(REVIEW))
             encoded = msgspec.json.encode(line) + b"\n"
             self.gallery.take([encoded])
             yield encoded
+
+
+def _kinds(run: Run, labels: Bucket) -> Iterator[str]:
+    """Why people were given each frame, in the drive's order."""
+    if not isinstance(run.document.verification, VerifyDoubtful):
+        return repeat(EVERYTHING)
+    return map(msgspec.json.Decoder(str).decode, labels.lines(triage_key(run.drive, run.run)))
+
+
+def _accept(line: dict[str, Any]) -> None:
+    """Let the pre-label of a frame stand as its label, which `human-annotated` tells from a person's."""
+    line[VERIFIED] = line[PRELABEL]
+    line[metadata_of(VERIFIED)] = line[metadata_of(PRELABEL)]
 
 
 class _JoinedJob:
@@ -156,8 +196,11 @@ class _JoinedJob:
                 if before is None or before.failure or not result.failure:
                     self._results[result.source_ref] = result
 
-    def join(self, line: dict[str, Any]) -> None:
-        """Move a frame's label into its line of the dataset, or the reason why there is none."""
+    def join(self, line: dict[str, Any], *, blind: bool) -> None:
+        """Move a frame's label into its line of the dataset, or the reason why there is none.
+
+        `blind`: the pre-label was not shown, so that the label is all a person's.
+        """
         result = self._results.get(line["source-ref"])
         provenance = line[PROVENANCE]
         if result is None or result.failure:
@@ -168,7 +211,7 @@ class _JoinedJob:
         line[metadata_of(VERIFIED)] = metadata = msgspec.json.decode(result.metadata)
         if result.review is not msgspec.UNSET:
             line[REVIEW] = result.review
-        who = "person" if provenance["labelled-by"] == "nobody" else "model and person"
+        who = "person" if blind or provenance["labelled-by"] == "nobody" else "model and person"
         provenance |= {"labelled-by": who, "job": result.job}
         self._verified += 1
         self._unadjusted += metadata.get("adjustment-status") == "unadjusted"

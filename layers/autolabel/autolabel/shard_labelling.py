@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
 from autolabel.catalogue import Model
 from autolabel.decoding import decode_answer
 from autolabel.detections import Detections
+from autolabel.doubt import FrameDoubt, as_attribute, as_record, frame_doubt
 from autolabel.drives import Run, execution_name, run_prefix
 from autolabel.errors import AnswerRefused, ImageRefused
 from autolabel.frames import parse_frame_key
@@ -30,6 +31,7 @@ class LabelledFrame(NamedTuple):
     """What a frame came to: a manifest line with its candidates, an issue, or (a failed frame) both."""
 
     line: bytes
+    doubt: bytes
     candidates: bytes
     issue: FrameIssue | None
     outcome: str
@@ -60,9 +62,10 @@ class ShardLabelling:
     def label(self, shard: Shard) -> ShardResult:
         """Label a shard and write its parts under names that a repeated call writes again."""
         tally = Tally()
-        lines, candidates, issues = bytearray(), bytearray(), bytearray()
+        lines, doubts, candidates, issues = bytearray(), bytearray(), bytearray(), bytearray()
         for frame in in_step(self.label_frame, self._frames(shard), READERS):
             lines += frame.line
+            doubts += frame.doubt
             candidates += frame.candidates
             tally.count_labels(frame.boxes, frame.dropped)
             tally.count_models(frame.models)
@@ -72,7 +75,7 @@ class ShardLabelling:
                 tally.count_issues(frame.outcome, frame.issue.reason)
                 issues += msgspec.json.encode({"outcome": frame.outcome, "frame": frame.issue}) + b"\n"
         result = ShardResult(shard.index, tally, len(lines))
-        for part, body in (("manifest", lines), ("detections", candidates), ("issues", issues)):
+        for part, body in (("manifest", lines), ("doubts", doubts), ("detections", candidates), ("issues", issues)):
             self._labels.write(self._key(shard, f"{part}.jsonl"), bytes(body), "application/jsonl")
         # Last: where the result is, everything else of the shard is.
         self._labels.write(self._key(shard, "result.json"), msgspec.json.encode(result))
@@ -84,7 +87,7 @@ class ShardLabelling:
             header = read_header(lambda count: self._ingest.read_first(frame.key, count, frame.etag), frame.key)
         except ImageRefused as e:
             issue = FrameIssue(frame.key, e.reason, str(e))
-            return LabelledFrame(b"", b"", issue, "rejected", Counter(), Counter(), {})
+            return LabelledFrame(b"", b"", b"", issue, "rejected", Counter(), Counter(), {})
         seen, failures, dropped = self._seen(frame, header)
         failure = None
         if len(failures) == len(frame.answers):
@@ -111,17 +114,25 @@ class ShardLabelling:
         # A frame on which the model with masks failed has no picture, rather than one of nothing.
         masked = any(one.model.options.masks for one in seen)
         masks = self._write_masks(frame, prelabel) if masked else None
+        doubt = None if failure else frame_doubt(chosen, list(self._models.values()), len(failures))
+        shown = as_attribute(doubt, header.width, header.height) if doubt else None
         try:
-            line = self._line(frame, header, prelabel, reasons, masks, labelled=failure is None)
+            line = self._line(frame, header, prelabel, reasons, masks, shown, labelled=failure is None)
         except LineTooLong as e:
             # Cutting boxes off would be a silent lie: a person gets the frame without a pre-label instead.
-            failure, prelabel = FrameIssue(frame.key, e.reason, str(e)), nothing
+            failure, prelabel, doubt = FrameIssue(frame.key, e.reason, str(e)), nothing, None
             line = self._line(frame, header, prelabel, [e.reason], labelled=False)
-        models = _count_models(seen, failures, prelabel)
-        if failure is not None:
-            return LabelledFrame(line, record, failure, "failed", Counter(), dropped, models)
         boxes = Counter(d.name for d in prelabel)
-        return LabelledFrame(line, record, None, "labelled", boxes, dropped, models)
+        return LabelledFrame(
+            line=line,
+            doubt=msgspec.json.encode(as_record(doubt, boxes) if doubt else FrameDoubt()) + b"\n",
+            candidates=record,
+            issue=failure,
+            outcome="failed" if failure else "labelled",
+            boxes=boxes,
+            dropped=dropped,
+            models=_count_models(seen, failures, prelabel),
+        )
 
     def _seen(self, frame: ShardFrame, header: ImageHeader) -> tuple[list[Seen], dict[str, FrameIssue], Counter[str]]:
         """What each model that answered saw, and the failures by model; a model that failed stops no other."""
@@ -160,6 +171,7 @@ class ShardLabelling:
         prelabel: Detections,
         reasons: Sequence[str],
         masks: MaskReferences | None = None,
+        doubt: dict[str, Any] | None = None,
         *,
         labelled: bool,
     ) -> bytes:
@@ -186,6 +198,7 @@ class ShardLabelling:
             created=self._created,
             provenance=provenance,
             masks=masks,
+            doubt=doubt,
         )
 
     def _write_masks(self, frame: ShardFrame, prelabel: Detections) -> MaskReferences:

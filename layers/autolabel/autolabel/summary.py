@@ -42,8 +42,10 @@ class JobOutcome(msgspec.Struct, frozen=True, omit_defaults=True):
 
 class Summary(msgspec.Struct, frozen=True):
     """`reasons`: failed and rejected frames by reason; `dropped`: the models' boxes that were left out, by why;
-    `by_model`: what each model came to; `notes`: what a person should know; `verification`, `dataset` and `labelled_by`
-    (frames of the dataset by who said so) come when the run is published."""
+    `by_model`: what each model came to; `notes`: what a person should know; `triage`: frames of the manifests by why
+    people were given them, or not; `acceptance`: how far classes are from being accepted, by past audits.
+    `verification`, `dataset` and `labelled_by` (frames of the dataset by who said so) come when the run is published.
+    """
 
     drive: str
     run: str
@@ -60,6 +62,8 @@ class Summary(msgspec.Struct, frozen=True):
     dataset: str = ""
     by_model: dict[str, ModelTally] = {}
     labelled_by: dict[str, int] = {}
+    triage: dict[str, int] = {}
+    acceptance: tuple[str, ...] = ()
 
 
 def summary_key(drive: str, run: str) -> str:

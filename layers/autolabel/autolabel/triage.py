@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Collection, Iterable
-from typing import Annotated, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import msgspec
 
@@ -26,8 +26,15 @@ KINDS = (EVERYTHING, DOUBTFUL, UNPROVEN, AUDIT, BLIND_AUDIT, ACCEPTED)
 ANY_CLASS = "any class"
 
 
-class VerifyAll(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="policy", tag="all"):
-    """People are given every frame."""
+BackEnd = Literal["ground-truth", "label-studio"]
+
+
+class VerifyAll(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, tag_field="policy", tag="all"
+):
+    """People are given every frame. `back_end`: where they work, the stack's own when none is named."""
+
+    back_end: BackEnd | None = None
 
 
 class VerifyDoubtful(
@@ -38,6 +45,7 @@ class VerifyDoubtful(
     `max_doubt`: a frame of more goes to people. `audit`: the share of the other frames' segments that goes there all
     the same, and `blind`: the share of these without a pre-label. `target`: what precision and recall of a class must
     be proven to reach before it is accepted. `segment`: so many consecutive frames of a camera are audited together.
+    `back_end`: as above.
     """
 
     max_doubt: Annotated[float, msgspec.Meta(ge=0, lt=1)] = 0.15
@@ -45,6 +53,7 @@ class VerifyDoubtful(
     blind: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.5
     target: Annotated[float, msgspec.Meta(ge=0.5, le=0.999)] = 0.95
     segment: Annotated[int, msgspec.Meta(ge=1, le=1_000)] = 10
+    back_end: BackEnd | None = None
 
 
 Policy = VerifyAll | VerifyDoubtful

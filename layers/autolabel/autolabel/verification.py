@@ -126,16 +126,17 @@ def split_into_jobs(
         if lines > max_objects:
             raise CountMismatch(f"shard {shard.index} has {lines} frames, a labelling job takes {max_objects}")
         if parts and frames + lines > max_objects:
-            yield JobManifest(_manifest_key(drive, run, index), frames, tuple(parts), first, last)
+            yield JobManifest(manifest_key(drive, run, index), frames, tuple(parts), first, last)
             parts, frames, index = [], 0, index + 1
         first, last = first if parts else shard.index, shard.index
         parts.append((shard_key(drive, run, shard.index, "manifest.jsonl"), result.manifest_bytes))
         frames += lines
     if parts:
-        yield JobManifest(_manifest_key(drive, run, index), frames, tuple(parts), first, last)
+        yield JobManifest(manifest_key(drive, run, index), frames, tuple(parts), first, last)
 
 
-def _manifest_key(drive: str, run: str, index: int) -> str:
+def manifest_key(drive: str, run: str, index: int) -> str:
+    """The manifest of a run's job."""
     return f"{run_prefix(drive, run)}manifests/verify-{index:03d}.manifest"
 
 

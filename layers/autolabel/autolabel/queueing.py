@@ -1,0 +1,193 @@
+"""Queues: which frames of a run people are given by a policy that spares them some, and in which order.
+
+Most doubtful first; audits stand anywhere between, so that nobody can tell them from the rest.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
+from typing import IO, Any, NamedTuple
+
+import msgspec
+
+from autolabel.doubt import FrameDoubt
+from autolabel.drives import Run, run_prefix
+from autolabel.manifest import DOUBT, PRELABEL, metadata_of
+from autolabel.ports import Bucket
+from autolabel.reading import in_step
+from autolabel.shards import shard_key
+from autolabel.triage import (
+    ACCEPTED,
+    AUDIT,
+    BLIND_AUDIT,
+    Draw,
+    Segment,
+    VerifyDoubtful,
+    claims,
+    draw_audits,
+    is_acceptable,
+    segment_of,
+    triage_frame,
+)
+from autolabel.verification import JobManifest, manifest_key
+
+# A job's lines are put in order on disk, of which a function has 512 MB.
+MAX_QUEUE_BYTES = 400_000_000
+_SPOOL_BYTES = 64_000_000
+_READERS = 16
+
+
+class Part(NamedTuple):
+    """A shard with lines: its index and camera, and how many lines of that camera come before."""
+
+    shard: int
+    camera: str
+    lines: int
+    before: int
+
+
+class _Place(NamedTuple):
+    """Where a line stands in a queue, and where it lies on disk."""
+
+    rank: tuple[float, int]
+    offset: int
+    size: int
+
+
+def triage_key(drive: str, run: str) -> str:
+    """Every frame's kind in the drive's order, one JSON line each."""
+    return run_prefix(drive, run) + "triage.jsonl"
+
+
+class Triage:
+    """The triage of a run's frames. `proven`: classes that may be accepted without a person."""
+
+    def __init__(
+        self, run: Run, policy: VerifyDoubtful, proven: Collection[str], parts: Sequence[Part], labels: Bucket
+    ) -> None:
+        self._run = run
+        self._policy = policy
+        self._proven = proven
+        self._parts = parts
+        self._labels = labels
+        self._draw = draw_audits(policy, run.drive, run.run, self._acceptable_segments())
+        self.counts: Counter[str] = Counter()
+
+    def write_kinds(self) -> None:
+        """Write every frame's kind, and count them."""
+
+        def lines() -> Iterator[bytes]:
+            for part in self._parts:
+                for kind, _ in self._kinds(part):
+                    self.counts[kind] += 1
+                    yield msgspec.json.encode(kind) + b"\n"
+
+        self._labels.write_stream(triage_key(self._run.drive, self._run.run), lines(), "application/jsonl")
+
+    def write_queues(self, max_objects: int) -> Iterator[JobManifest]:
+        """Write the manifests of the jobs, each of at most `max_objects` frames; shards stay whole."""
+        index = 0
+        queue = _Queue()
+        first = last = None
+        for part in self._parts:
+            chosen = self._chosen(part)
+            size = sum(len(body) for _, body in chosen)
+            if queue.places and (len(queue.places) + len(chosen) > max_objects or queue.size + size > MAX_QUEUE_BYTES):
+                yield self._write(index, queue, first or 0, last or 0)
+                index, first, queue = index + 1, None, _Queue()
+            first, last = part.shard if first is None else first, part.shard
+            for rank, body in chosen:
+                queue.add(rank, body)
+        if queue.places:
+            yield self._write(index, queue, first or 0, last or 0)
+        queue.close()
+
+    def _write(self, index: int, queue: _Queue, first: int, last: int) -> JobManifest:
+        key = manifest_key(self._run.drive, self._run.run, index)
+        self._labels.write_stream(key, queue.lines(), "application/jsonl")
+        frames = len(queue.places)
+        queue.close()
+        return JobManifest(key, frames, (), first, last)
+
+    def _chosen(self, part: Part) -> list[tuple[tuple[float, int], bytes]]:
+        """The lines of a shard that people are given, with their ranks."""
+        kinds = list(self._kinds(part))
+        if all(kind == ACCEPTED for kind, _ in kinds):
+            return []
+        bodies = self._labels.lines(self._key(part, "manifest"))
+        chosen = []
+        for place, (body, (kind, doubt)) in enumerate(zip(bodies, kinds, strict=True)):
+            if kind != ACCEPTED:
+                shown = without_prelabel(body) if kind == BLIND_AUDIT else body
+                chosen.append(((self._rank(part, place, kind, doubt), part.before + place), shown + b"\n"))
+        return chosen
+
+    def _rank(self, part: Part, place: int, kind: str, doubt: FrameDoubt) -> float:
+        if kind in (AUDIT, BLIND_AUDIT):
+            lot = hashlib.sha256(f"{self._run.drive}/{self._run.run}/{part.camera}/{part.before + place}".encode())
+            return -int.from_bytes(lot.digest()[:4]) / 2**32
+        return -1.0 if doubt.level is None else -doubt.level
+
+    def _kinds(self, part: Part) -> Iterator[tuple[str, FrameDoubt]]:
+        for place, doubt in enumerate(self._doubts(part)):
+            segment = self._segment(part, place)
+            claimed = claims(doubt.claims, ())
+            yield (
+                triage_frame(self._policy, doubt.level, claimed, self._proven, segment, self._draw),
+                doubt,
+            )
+
+    def _acceptable_segments(self) -> set[Segment]:
+        def find(part: Part) -> set[Segment]:
+            return {
+                self._segment(part, place)
+                for place, doubt in enumerate(self._doubts(part))
+                if is_acceptable(self._policy, doubt.level)
+            }
+
+        self._draw = Draw()
+        return set().union(*in_step(find, self._parts, _READERS))
+
+    def _segment(self, part: Part, place: int) -> Segment:
+        return segment_of(self._policy, part.camera, part.before + place)
+
+    def _doubts(self, part: Part) -> Iterator[FrameDoubt]:
+        return map(msgspec.json.Decoder(FrameDoubt).decode, self._labels.lines(self._key(part, "doubts")))
+
+    def _key(self, part: Part, name: str) -> str:
+        return shard_key(self._run.drive, self._run.run, part.shard, f"{name}.jsonl")
+
+
+class _Queue:
+    """Lines that are put in order once all are there."""
+
+    def __init__(self) -> None:
+        # Closed by `close`: a queue outlives the shard that begins it.
+        self._spool: IO[bytes] = tempfile.SpooledTemporaryFile(max_size=_SPOOL_BYTES)  # noqa: SIM115
+        self.places: list[_Place] = []
+        self.size = 0
+
+    def add(self, rank: tuple[float, int], body: bytes) -> None:
+        self.places.append(_Place(rank, self.size, len(body)))
+        self._spool.write(body)
+        self.size += len(body)
+
+    def lines(self) -> Iterator[bytes]:
+        for place in sorted(self.places):
+            self._spool.seek(place.offset)
+            yield self._spool.read(place.size)
+
+    def close(self) -> None:
+        self._spool.close()
+
+
+def without_prelabel(body: bytes) -> bytes:
+    """A manifest line as those get it who must not see what the models said."""
+    line: dict[str, Any] = msgspec.json.decode(body)
+    line[PRELABEL] |= {"annotations": []}
+    line[metadata_of(PRELABEL)] |= {"objects": [], "class-map": {}}
+    line.pop(DOUBT, None)
+    return msgspec.json.encode(line)

@@ -1,0 +1,135 @@
+"""The log of a run's reviews: what triage and people made of each frame, and what its audits prove."""
+
+from __future__ import annotations
+
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import IO, Any, Self
+
+import msgspec
+
+from autolabel.agreement import count_agreement, pair_boxes
+from autolabel.audits import (
+    AuditedFrame,
+    Auditing,
+    Evidence,
+    audit_key,
+    evidence_key,
+    proven_classes,
+    read_evidence,
+    recipe,
+    standings,
+)
+from autolabel.doubt import FrameDoubt
+from autolabel.drives import Run
+from autolabel.hindsight import Reviewed, reviewed_key
+from autolabel.manifest import PRELABEL, PROVENANCE, VERIFIED, LabelledBox, read_boxes
+from autolabel.ports import Bucket
+from autolabel.reviews import Review
+from autolabel.triage import AUDIT, BLIND_AUDIT, Segment, VerifyDoubtful, segment_of
+
+_SPOOL_BYTES = 64_000_000
+_AUDITS = (AUDIT, BLIND_AUDIT)
+
+
+class ReviewLog:
+    """Takes a run's frames in the drive's order; a context manager, since the log is gathered on disk."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._policy = run.document.verification
+        self._places: Counter[str] = Counter()
+        # Closed by __exit__.
+        self._spool: IO[bytes] = tempfile.SpooledTemporaryFile(max_size=_SPOOL_BYTES)  # noqa: SIM115
+        self._auditing = Auditing(self._policy.max_doubt if isinstance(self._policy, VerifyDoubtful) else 0.0)
+        self._segment: tuple[Segment, bool] | None = None
+        self._audited: list[AuditedFrame] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._spool.close()
+
+    def take(self, line: dict[str, Any], triage: str, doubt: FrameDoubt, review: Review | None) -> None:
+        """Take in a line of the dataset. `line` has the pre-label as the models left it, and what people made of it."""
+        camera = line[PROVENANCE]["camera"]
+        place = self._places[camera]
+        self._places[camera] += 1
+        by_person = VERIFIED in line and "person" in line[PROVENANCE]["labelled-by"]
+        predicted = read_boxes(line, PRELABEL)
+        verified = read_boxes(line, VERIFIED) if by_person else []
+        reviewed = Reviewed(
+            key=line["source-ref"].partition("://")[2].partition("/")[2],
+            camera=camera,
+            position=place,
+            triage=triage,
+            level=doubt.level,
+            boxes=doubt.boxes,
+            ghosts=doubt.ghosts,
+            failed=doubt.failed,
+            claims=doubt.claims,
+            verified=by_person,
+            classes=count_agreement(pair_boxes(predicted, verified)) if by_person else {},
+            seconds=review.seconds if review else None,
+        )
+        self._spool.write(msgspec.json.encode(reviewed) + b"\n")
+        if isinstance(self._policy, VerifyDoubtful) and triage in _AUDITS and by_person:
+            segment = segment_of(self._policy, camera, place)
+            self._audit(segment, triage == BLIND_AUDIT, doubt.level or 0.0, predicted, verified)
+
+    def write(self, labels: Bucket, now: float) -> Standing:
+        """Write the log and the run's evidence; what is proven by then. `now`: seconds since the epoch."""
+        run = self._run
+        labels.write_stream(reviewed_key(run.drive, run.run), self._lines(), "application/jsonl")
+        self._close_segment()
+        published = datetime.fromtimestamp(now, UTC).isoformat(timespec="seconds")
+        evidence = self._auditing.evidence(run, published)
+        labels.write(audit_key(run.drive, run.run), msgspec.json.encode(evidence))
+        if not isinstance(self._policy, VerifyDoubtful):
+            return Standing((), ())
+        others = [one for one in read_evidence(labels, recipe(run)) if (one.drive, one.run) != (run.drive, run.run)]
+        labels.write(evidence_key(recipe(run), run.drive, run.run), msgspec.json.encode(evidence))
+        return _stand(others, evidence, self._policy)
+
+    def _lines(self) -> Iterator[bytes]:
+        self._spool.seek(0)
+        yield from self._spool
+
+    def _audit(
+        self,
+        segment: Segment,
+        blind: bool,
+        level: float,
+        predicted: list[LabelledBox],
+        verified: list[LabelledBox],
+    ) -> None:
+        if self._segment != (segment, blind):
+            self._close_segment()
+            self._segment = segment, blind
+        self._audited.append(AuditedFrame(level, predicted, verified))
+
+    def _close_segment(self) -> None:
+        if self._segment:
+            self._auditing.take(self._audited, blind=self._segment[1])
+        self._segment, self._audited = None, []
+
+
+class Standing(msgspec.Struct, frozen=True):
+    """How far classes are from being accepted, a sentence each; `fallen`: those that were until this run."""
+
+    sentences: tuple[str, ...]
+    fallen: tuple[str, ...]
+
+
+def _stand(others: list[Evidence], new: Evidence, policy: VerifyDoubtful) -> Standing:
+    before = proven_classes(others, policy.max_doubt, policy.target)
+    after = proven_classes([*others, new], policy.max_doubt, policy.target)
+    sentences = standings([*others, new], policy.max_doubt, policy.target)
+    fallen = [sentence for sentence in sentences if any(sentence.startswith(f"{name} was") for name in before - after)]
+    return Standing(tuple(sentences), tuple(fallen))

@@ -1,0 +1,213 @@
+"""A run whose policy spares people what needs none of them: from triage to the dataset and to what audits prove."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from typing import Any
+
+import msgspec
+import pytest
+
+from autolabel.assembly import Assembly
+from autolabel.audits import PRECISION, RECALL, Evidence, Trials, evidence_key, recipe
+from autolabel.errors import CountMismatch
+from autolabel.publication import FinishedJob
+from autolabel.summary import Summary
+from autolabel.triage import ANY_CLASS
+from tests.fakes.answers import answer
+from tests.fakes.images import png
+from tests.fakes.pipeline import DRIVE, Pipeline, drive_document, frame_key
+
+PREFIX = f"labels/{DRIVE}/0001/"
+FRAMES = 40
+# Every fourth frame's car is hardly one.
+DOUBTFUL = range(0, FRAMES, 4)
+POLICY = {"policy": "doubtful", "segment": 4, "audit": 0.2, "blind": 0.5}
+
+
+def assembled(pipeline: Pipeline, *proof: Trials, max_objects: int = 1_000, **policy: Any) -> Assembly:
+    """A run of FRAMES frames with a car each, of a recipe of which other audits have proven this much."""
+    for index in range(FRAMES):
+        pipeline.submit(pipeline.upload(frame_key(index), png()))
+    pipeline.close(drive_document(verification={**POLICY, **policy}))
+    for index, invocation in enumerate(pipeline.endpoints.taken):
+        score = 0.4 + index / 1_000 if index in DOUBTFUL else 0.95
+        pipeline.collect(pipeline.endpoints.answer(invocation, answer(scores=[score])))
+    pipeline.reconcile()
+    pipeline.plan(7)
+    pipeline.label()
+    if proof:
+        digest = recipe(pipeline.run)
+        evidence = Evidence(digest, "other", "0001", "1970-01-01T00:00:00+00:00", 0.15, proof)
+        pipeline.labels.write(evidence_key(digest, "other", "0001"), msgspec.json.encode(evidence))
+    return pipeline.assemble(max_objects)
+
+
+def trials(name: str, side: str, count: int, errors: int = 0) -> Trials:
+    return Trials(name, side, True, 0.05, count, errors)
+
+
+def proof(count: int = 60, errors: int = 0) -> list[Trials]:
+    """Audits of a class whose target needs 59 objects without an error."""
+    return [trials("car", PRECISION, count, errors), trials("car", RECALL, count), trials(ANY_CLASS, RECALL, count)]
+
+
+def shown(pipeline: Pipeline, assembly: Assembly) -> list[dict[str, Any]]:
+    """The lines that people are given, in their order."""
+    keys = [pipeline.key_of(job.manifest) for job in assembly.jobs]
+    return [json.loads(line) for key in keys for line in pipeline.labels.lines(key)]
+
+
+def places(lines: list[dict[str, Any]]) -> list[int]:
+    return [int(line["provenance"]["timestamp"]) - 1_700_000_000_000_000_000 for line in lines]
+
+
+def dataset(pipeline: Pipeline) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in pipeline.labels.lines(PREFIX + "dataset.manifest")]
+
+
+def summary(pipeline: Pipeline) -> Summary:
+    return msgspec.json.decode(pipeline.labels.objects[PREFIX + "summary.json"], type=Summary)
+
+
+def published(pipeline: Pipeline, jobs: list[FinishedJob]) -> list[dict[str, Any]]:
+    """The dataset, whose counts were held against each other."""
+    publication = pipeline.publish(jobs)
+    lines, found = dataset(pipeline), summary(pipeline)
+    assert places(lines) == list(range(FRAMES))
+    assert found.labelled_by == Counter(line["provenance"]["labelled-by"] for line in lines)
+    assert found.triage == Counter(line["provenance"]["triage"] for line in lines)
+    assert sum(found.triage.values()) == FRAMES == publication.verified + publication.accepted
+    assert publication.accepted == found.triage.get("accepted", 0)
+    return lines
+
+
+def test_as_long_as_nothing_is_proven_people_are_given_every_frame(pipeline: Pipeline) -> None:
+    assembly = assembled(pipeline)
+    assert sorted(places(shown(pipeline, assembly))) == list(range(FRAMES))
+    # Segments of four frames: a doubtful one, and three that are audited blind in two of ten segments.
+    assert summary(pipeline).triage == {"unproven": 24, "doubtful": 10, "blind audit": 6}
+    assert summary(pipeline).acceptance == ()
+
+
+def test_frames_without_doubt_of_a_proven_class_are_accepted(pipeline: Pipeline) -> None:
+    assembly = assembled(pipeline, *proof())
+    given = places(shown(pipeline, assembly))
+    assert summary(pipeline).triage == {"accepted": 24, "doubtful": 10, "blind audit": 3, "audit": 3}
+    assert set(DOUBTFUL) <= set(given)
+    assert len(given) == len(set(given)) == 16
+    assert any("car: precision ≥ 0.951 (60 objects, 0 errors)" in one for one in summary(pipeline).acceptance)
+    lines = published(pipeline, pipeline.verify(assembly))
+    accepted = [line for line in lines if line["provenance"]["triage"] == "accepted"]
+    assert {line["provenance"]["labelled-by"] for line in accepted} == {"model"}
+    assert all(line["verified"] == line["prelabel"] for line in accepted)
+    assert {line["verified-metadata"]["human-annotated"] for line in accepted} == {"no"}
+    assert not any("job" in line["provenance"] for line in accepted)
+
+
+@pytest.mark.parametrize("errors", [1, 5])
+def test_a_class_whose_bound_is_not_met_is_not_accepted(pipeline: Pipeline, errors: int) -> None:
+    assembled(pipeline, *proof(60, errors))
+    assert "accepted" not in summary(pipeline).triage
+    assert any("car: precision 60 of" in one and "so far" in one for one in summary(pipeline).acceptance)
+
+
+def test_proof_of_another_class_accepts_nothing(pipeline: Pipeline) -> None:
+    assembled(pipeline, *(msgspec.structs.replace(one, name="person") for one in proof()))
+    assert "accepted" not in summary(pipeline).triage
+
+
+def test_the_queue_begins_with_what_is_most_in_doubt(pipeline: Pipeline) -> None:
+    lines = shown(pipeline, assembled(pipeline, *proof()))
+    doubtful = [
+        line for line in lines if line["provenance"]["timestamp"] and line.get("doubt", {}).get("level", 0) > 0.15
+    ]
+    levels = [line["doubt"]["level"] for line in doubtful]
+    assert levels == sorted(levels, reverse=True)
+    assert places(doubtful) == list(DOUBTFUL)
+
+
+def test_blind_audits_look_like_frames_in_which_nothing_was_seen(pipeline: Pipeline) -> None:
+    assembly = assembled(pipeline, *proof())
+    blind = [line for line in shown(pipeline, assembly) if not line["prelabel"]["annotations"]]
+    assert len(blind) == 3
+    for line in blind:
+        assert line["prelabel-metadata"]["objects"] == []
+        assert line["prelabel-metadata"]["class-map"] == {}
+        assert "doubt" not in line
+    lines = published(pipeline, pipeline.verify(assembly))
+    for line in (lines[place] for place in places(blind)):
+        # The models' boxes come back beside the person's.
+        assert (len(line["prelabel"]["annotations"]), line["verified"]["annotations"]) == (1, [])
+        assert (line["provenance"]["labelled-by"], line["provenance"]["triage"]) == ("person", "blind audit")
+
+
+def test_a_frame_without_a_pre_label_goes_to_people_first(pipeline: Pipeline) -> None:
+    assembled(pipeline, *proof())
+    pipeline.labels.write(pipeline.endpoints.taken[5].output_key, b"garbage")
+    pipeline.label()
+    assembly = pipeline.assemble()
+    assert places(shown(pipeline, assembly))[0] == 5
+    lines = published(pipeline, pipeline.verify(assembly))
+    assert (lines[5]["provenance"]["labelled-by"], lines[5]["provenance"]["triage"]) == ("person", "doubtful")
+
+
+def test_jobs_keep_to_their_limit_and_every_frame_comes_back(pipeline: Pipeline) -> None:
+    assembly = assembled(pipeline, *proof(), max_objects=7)
+    assert len(assembly.jobs) > 1
+    assert all(0 < job.frames <= 7 for job in assembly.jobs)
+    assert [job.first for job in assembly.jobs] == sorted({job.first for job in assembly.jobs})
+    published(pipeline, pipeline.verify(assembly))
+
+
+def test_a_job_too_few_stops_the_publication(pipeline: Pipeline) -> None:
+    jobs = pipeline.verify(assembled(pipeline, *proof(), max_objects=7))
+    with pytest.raises(CountMismatch, match="no verification job tells of"):
+        pipeline.publish(jobs[1:])
+
+
+def test_a_repeated_call_draws_the_same(pipeline: Pipeline) -> None:
+    assembly = assembled(pipeline, *proof())
+    before = dict(pipeline.labels.objects)
+    assert pipeline.assemble() == assembly
+    assert pipeline.labels.objects == before
+    published(pipeline, pipeline.verify(assembly))
+    after = dict(pipeline.labels.objects)
+    published(pipeline, pipeline.verify(assembly))
+    assert pipeline.labels.objects == after
+
+
+def found_wrong(lines: list[bytes]) -> list[bytes]:
+    """People who delete every box."""
+    found = [json.loads(line) for line in lines]
+    for line in found:
+        line["verified"]["annotations"] = line["verified-metadata"]["objects"] = []
+    return [json.dumps(line).encode() for line in found]
+
+
+def test_when_audits_find_errors_acceptance_ends_and_operators_hear_of_it(pipeline: Pipeline) -> None:
+    assembly = assembled(pipeline, *proof())
+    published(pipeline, pipeline.verify(assembly, found_wrong))
+    ((subject, message),) = pipeline.announcements.told
+    assert subject == f"Acceptance is off after {DRIVE} 0001"
+    assert f"car was accepted until run {DRIVE} 0001: its precision bound fell to" in message
+    assert any("car was accepted until" in note for note in summary(pipeline).notes)
+    # And the next run asks people again.
+    pipeline.assemble()
+    assert "accepted" not in summary(pipeline).triage
+
+
+def test_what_people_did_is_recorded_frame_by_frame(pipeline: Pipeline) -> None:
+    published(pipeline, pipeline.verify(assembled(pipeline, *proof()), found_wrong))
+    rows = [json.loads(line) for line in pipeline.labels.lines(PREFIX + "reviewed.jsonl")]
+    assert [row["position"] for row in rows] == list(range(FRAMES))
+    assert [row["key"] for row in rows] == [frame_key(index) for index in range(FRAMES)]
+    assert {row["triage"] for row in rows if not row.get("verified")} == {"accepted"}
+    assert [row["classes"]["car"]["deleted"] for row in rows if row.get("verified")] == [1] * 16
+    evidence = msgspec.json.decode(pipeline.labels.objects[PREFIX + "audit.json"], type=Evidence)
+    # Each audited segment shows one car.
+    assert [(row.name, row.side, row.blind, row.trials, row.errors) for row in evidence.trials] == [
+        ("car", PRECISION, False, 1, 1),
+        ("car", PRECISION, True, 1, 1),
+    ]
