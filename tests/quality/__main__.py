@@ -16,11 +16,12 @@ from cli.kitti import GROUPS, LEVELS, LabelledFrame, read_labelled_folder
 from local.demo import SERVERS
 from tests.quality.aims import Aim, aims_of
 from tests.quality.answers import read_answers
+from tests.quality.doubts import as_document, doubt_figures
 from tests.quality.edits import Edits
 from tests.quality.figures import RESAMPLES, Comparison, describe
 from tests.quality.sheet import write_sheet
 from tests.quality.systems import CALIBRATED, FOLDS, FUSED, System, all_systems, decode_answers
-from tests.quality.table import print_aims, print_classes, print_edits
+from tests.quality.table import print_aims, print_classes, print_doubts, print_edits
 
 _ROOT = Path(__file__).resolve().parents[2]
 _SAID = (
@@ -52,8 +53,10 @@ def main(labels: Path, models: str, level_name: str, output: Path) -> None:
     systems = list(all_systems(entrants, frames, LEVELS[level_name]))
     comparison = Comparison(systems, frames, LEVELS[level_name])
     aims = list(aims_of(comparison))
+    doubts = list(doubt_figures(comparison, [entrant.model for entrant in entrants]))
     print_classes(console, comparison, f"{labels}: {len(frames)} frames, level {level_name} (* best alone)")
     print_edits(console, comparison)
+    print_doubts(console, doubts, len(frames))
     print_aims(console, aims)
     for said in _SAID:
         console.print(said)
@@ -64,6 +67,7 @@ def main(labels: Path, models: str, level_name: str, output: Path) -> None:
         "said": _SAID,
         level_name: _document(comparison, aims),
         "whole": _document(whole, ()),
+        "doubt": {one.system: as_document(one) for one in doubts},
     }
     (output / "quality.json").write_text(json.dumps(document, indent=2) + "\n")
     for system in (comparison.least_edits_alone(), FUSED, FUSED + CALIBRATED):

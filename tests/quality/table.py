@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from rich.console import Console
 from rich.table import Table
 
 from tests.quality.aims import Aim
+from tests.quality.doubts import DoubtFigures
 from tests.quality.edits import Edits
 from tests.quality.figures import Comparison
 from tests.quality.precision import Floats, interval
@@ -49,6 +52,26 @@ def print_edits(console: Console, comparison: Comparison) -> None:
             system.name, *(f"{value:.2f}" for value in mean), _with_interval(comparison.edits_per_frame(system.name), 2)
         )
     console.print(table)
+
+
+def print_doubts(console: Console, figures: Sequence[DoubtFigures], frames: int) -> None:
+    """One line for a system and rule of acceptance, and one for a system and order of the queue."""
+    accepted = _table(f"Accepted of {frames} frames without a person", "system", "rule")
+    for heading in ("accepted", "faulty", *Edits._fields):
+        accepted.add_column(heading, justify="right")
+    queue = _table("The queue", "system", "order")
+    for heading in ("chance that the faulty of two frames comes first", "edits in its first half"):
+        queue.add_column(heading, justify="right")
+    for of in figures:
+        for index, one in enumerate(of.acceptances):
+            name = "" if index else f"{of.system} ({of.faulty} faulty)"
+            counts = map(str, (one.accepted, one.faulty, *one.edits))
+            accepted.add_row(name, one.rule, *counts, end_section=index + 1 == len(of.acceptances))
+        for index, order in enumerate(of.orderings):
+            values = (_with_interval(order.auroc), _with_interval(order.first_half))
+            queue.add_row("" if index else of.system, order.name, *values, end_section=index + 1 == len(of.orderings))
+    console.print(accepted)
+    console.print(queue)
 
 
 def print_aims(console: Console, aims: list[Aim]) -> None:

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 from faster_coco_eval import COCO, COCOeval_faster
+from hypothesis import assume, given
+from hypothesis import strategies as st
 
 from autolabel.catalogue import Model
 from autolabel.detections import Box, Detection
@@ -14,6 +16,7 @@ from cli.calibrating import KnownFrame, calibrate
 from cli.kitti import LEVELS, KittiObject
 from cli.truth import COUNTS, IGNORED, REGION, Guess, Truth, judge
 from tests.quality.controls import random_detections, random_model
+from tests.quality.doubts import auroc, share_in_first_half
 from tests.quality.edits import Edits, count_edits
 from tests.quality.precision import IOUS, Curve, draw_resamples, interval
 
@@ -185,3 +188,30 @@ def test_the_useless_model_is_equally_useless_each_time() -> None:
     assert random_detections(model, 640, 480, seed=3) == random_detections(model, 640, 480, seed=3)
     assert random_detections(model, 640, 480, seed=3) != random_detections(model, 640, 480, seed=4)
     assert min(d.confidence for d in random_detections(model, 640, 480, seed=3)) >= 0.5
+
+
+levels = st.lists(st.tuples(st.sampled_from([0.0, 0.2, 0.5, 0.9]), st.integers(0, 3)), min_size=2, max_size=12)
+
+
+@given(levels)
+def test_the_chance_that_the_faulty_frame_comes_first_is_that_of_all_pairs(frames: list[tuple[float, int]]) -> None:
+    bad = [level for level, edits in frames if edits]
+    good = [level for level, edits in frames if not edits]
+    assume(bad and good)
+    pairs = [1.0 if b > g else 0.5 if b == g else 0.0 for b in bad for g in good]
+    found, edits = np.array(frames).T
+    both = np.array([np.ones(len(frames)), np.full(len(frames), 2.0)])
+    # As often as one likes, as long as it is alike.
+    assert auroc(found, (edits > 0).astype(float), both) == pytest.approx([np.mean(pairs)] * 2)
+
+
+@given(levels)
+def test_an_ideal_queue_has_most_edits_in_its_first_half_and_its_reverse_the_rest(
+    frames: list[tuple[float, int]],
+) -> None:
+    edits = np.array([float(e) for _, e in frames])
+    assume(edits.any())
+    once = np.ones((1, len(frames)))
+    best, worst = (share_in_first_half(levels, edits, once)[0] for levels in (edits, -edits))
+    assert best + worst == pytest.approx(1.0)
+    assert worst - 1e-9 <= share_in_first_half(np.array(frames)[:, 0], edits, once)[0] <= best + 1e-9
