@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import random
 from collections import Counter
+from collections.abc import Iterable
 
 import msgspec
 import pytest
@@ -40,8 +42,15 @@ def read(document: str) -> Policy:
     return msgspec.json.decode(document, type=Policy)
 
 
-def segments(count: int) -> list[Segment]:
-    return [Segment("front", number) for number in range(count)]
+def segments(count: int, *cameras: str) -> list[tuple[Segment, frozenset[str]]]:
+    """Frames in little doubt of which all is proven, one a segment."""
+    return [(Segment(camera, number), PROVEN) for camera in cameras or ("front",) for number in range(count)]
+
+
+def draw_from(
+    frames: Iterable[tuple[Segment, frozenset[str]]], policy: VerifyDoubtful = POLICY, drive: str = "drive-1"
+) -> Draw:
+    return draw_audits(policy, drive, "0001", frames, PROVEN)
 
 
 def kind(level: float | None = 0.0, *shown: str, proven: frozenset[str] = PROVEN, draw: Draw | None = None) -> str:
@@ -95,27 +104,39 @@ def test_a_candidate_under_the_threshold_is_a_claim_about_its_class() -> None:
     assert triage_frame(POLICY, 0.1, claims(["car"], ["bus"]), PROVEN, HERE, Draw()) == UNPROVEN
 
 
-def test_audits_are_of_what_would_be_accepted_and_blind_until_it_is_proven() -> None:
+def test_audits_are_of_what_would_be_accepted_were_it_proven() -> None:
     shown, blind = Draw(frozenset({HERE})), Draw(frozenset({HERE}), frozenset({HERE}))
     assert [kind(0.1, "car", draw=shown), kind(0.1, "car", draw=blind)] == [AUDIT, BLIND_AUDIT]
-    assert kind(0.1, "car", "bus", draw=shown) == BLIND_AUDIT
+    assert kind(0.1, "bus", draw=blind) == BLIND_AUDIT
     assert kind(0.9, "car", draw=blind) == DOUBTFUL
 
 
+def test_an_audited_segment_is_blind_as_a_whole_until_all_of_it_is_proven() -> None:
+    policy = VerifyDoubtful(audit=1.0, blind=0.01)
+    proven, unproven = frozenset({ANY_CLASS, "car"}), frozenset({ANY_CLASS, "car", "bus"})
+    frames = [
+        (Segment("front", n), claimed) for n in range(100) for claimed in (proven, unproven if n < 50 else proven)
+    ]
+    draw = draw_from(frames, policy)
+    assert {Segment("front", n) for n in range(50)} <= draw.blind
+    # And the share that is drawn, whatever is proven.
+    assert len(draw.blind) - 50 in (0, 1)
+    assert len(draw_audits(policy, "drive-1", "0001", frames, ()).blind) == 100
+
+
 def test_a_drive_however_short_is_audited_blind() -> None:
-    assert draw_audits(POLICY, "drive-1", "0001", []) == Draw()
+    assert draw_from([]) == Draw()
     for count in (1, 2, 5):
-        assert len(draw_audits(POLICY, "drive-1", "0001", segments(count)).blind) == 1
+        assert len(draw_from(segments(count)).blind) == 1
 
 
 def test_drives_and_runs_are_drawn_differently() -> None:
-    drawn = {draw_audits(POLICY, drive, run, segments(1_000)) for drive in ("a", "b") for run in ("0001", "0002")}
-    assert len(drawn) == 4
+    frames = segments(1_000)
+    assert len({draw_audits(POLICY, drive, run, frames, PROVEN) for drive in "ab" for run in ("0001", "0002")}) == 4
 
 
 def test_audits_are_spread_over_the_drive_and_its_cameras() -> None:
-    of = [Segment(camera, number) for camera in ("front", "rear") for number in range(5_000)]
-    audited = draw_audits(POLICY, "drive-1", "0001", of).audited
+    audited = draw_from(segments(5_000, "front", "rear")).audited
     for camera in ("front", "rear"):
         for third in range(3):
             found = sum(one.camera == camera and one.number * 3 // 5_000 == third for one in audited)
@@ -125,14 +146,14 @@ def test_audits_are_spread_over_the_drive_and_its_cameras() -> None:
 
 @given(drives, shares, shares, st.integers(0, 300), st.randoms())
 def test_the_same_audits_are_drawn_again_and_their_shares_are_right(
-    drive: str, audit: float, blind: float, count: int, order: object
+    drive: str, audit: float, blind: float, count: int, order: random.Random
 ) -> None:
     policy = VerifyDoubtful(audit=audit, blind=blind)
-    of = segments(count)
-    draw = draw_audits(policy, drive, "0001", of)
-    order.shuffle(of)  # type: ignore[attr-defined]  # hypothesis' own Random
-    assert draw_audits(policy, drive, "0001", [*of, *of]) == draw
-    assert draw.blind <= draw.audited <= set(of)
+    frames = segments(count)
+    draw = draw_from(frames, policy, drive)
+    order.shuffle(frames)
+    assert draw_from([*frames, *frames], policy, drive) == draw
+    assert draw.blind <= draw.audited <= {segment for segment, _ in frames}
     assert audit * count - 1e-6 <= len(draw.audited) < audit * count + 1
     assert blind * len(draw.audited) - 1e-6 <= len(draw.blind) < blind * len(draw.audited) + 1
 

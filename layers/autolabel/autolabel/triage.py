@@ -88,32 +88,43 @@ def is_acceptable(policy: VerifyDoubtful, level: float | None) -> bool:
     return level is not None and level <= policy.max_doubt
 
 
-def draw_audits(policy: VerifyDoubtful, drive: str, run: str, segments: Iterable[Segment]) -> Draw:
-    """Draw the audits of a run among its segments with an acceptable frame: the same ones whenever it is repeated.
+def draw_audits(
+    policy: VerifyDoubtful,
+    drive: str,
+    run: str,
+    acceptable: Iterable[tuple[Segment, Collection[str]]],
+    proven: Collection[str],
+) -> Draw:
+    """Draw a run's audits, the same ones whenever it is repeated. `acceptable`: frames, by segment and what they claim.
 
-    At least one segment is audited, and at least one blind, however few there are.
+    At least one segment is audited, and at least one blind, however few there are. As long as something of a segment
+    is not proven, it is audited blind: people are given its frames anyway, and what they are shown proves nothing. A
+    segment is blind as a whole, so that nobody sees the next frame's pre-label first.
     """
-    ordered = sorted(set(segments), key=lambda one: (_lot(drive, run, one), one))
+    is_proven: dict[Segment, bool] = {}
+    for segment, claimed in acceptable:
+        is_proven[segment] = is_proven.get(segment, True) and _are_proven(claimed, proven)
+    ordered = sorted(is_proven, key=lambda one: (_lot(drive, run, one), one))
     audited = ordered[: _share(policy.audit, len(ordered))]
-    return Draw(frozenset(audited), frozenset(audited[: _share(policy.blind, len(audited))]))
+    drawn = audited[: _share(policy.blind, len(audited))]
+    return Draw(frozenset(audited), frozenset((*drawn, *(one for one in audited if not is_proven[one]))))
 
 
 def triage_frame(
     policy: Policy, level: float | None, claimed: Collection[str], proven: Collection[str], segment: Segment, draw: Draw
 ) -> str:
-    """The kind of a frame, one of KINDS. `level`: None without a pre-label; `claimed`: of `claims`.
-
-    As long as something of it is not proven, an audited frame is audited blind: people are shown such frames anyway,
-    and what they are shown proves nothing.
-    """
+    """The kind of a frame, one of KINDS. `level`: None without a pre-label; `claimed`: of `claims`."""
     if isinstance(policy, VerifyAll):
         return EVERYTHING
     if not is_acceptable(policy, level):
         return DOUBTFUL
-    is_proven = all(name in proven for name in claimed)
     if segment in draw.audited:
-        return BLIND_AUDIT if segment in draw.blind or not is_proven else AUDIT
-    return ACCEPTED if is_proven else UNPROVEN
+        return BLIND_AUDIT if segment in draw.blind else AUDIT
+    return ACCEPTED if _are_proven(claimed, proven) else UNPROVEN
+
+
+def _are_proven(claimed: Collection[str], proven: Collection[str]) -> bool:
+    return all(name in proven for name in claimed)
 
 
 def _lot(drive: str, run: str, segment: Segment) -> bytes:

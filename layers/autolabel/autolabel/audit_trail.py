@@ -1,0 +1,53 @@
+"""The audits of a run, gathered frame by frame while its dataset is written."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from autolabel.agreement import count_agreement, pair_boxes
+from autolabel.audits import AuditedFrame, Auditing, Evidence
+from autolabel.drives import Run
+from autolabel.hindsight import Reviewed
+from autolabel.manifest import LabelledBox
+from autolabel.triage import AUDIT, BLIND_AUDIT, Policy, Segment, VerifyDoubtful, segment_of
+
+
+class AuditTrail:
+    """Takes a run's frames, those of a camera in the drive's order; frames of a segment must follow each other."""
+
+    def __init__(self, policy: Policy) -> None:
+        self._policy = policy
+        # Where everything goes to people nothing is audited: the evidence is for no doubt at all, and empty.
+        self._auditing = Auditing(policy.max_doubt if isinstance(policy, VerifyDoubtful) else 0.0)
+        self._segment: tuple[Segment, str] | None = None
+        self._frames: list[AuditedFrame] = []
+
+    def take(
+        self, frame: Reviewed, predicted: Sequence[LabelledBox], verified: Sequence[LabelledBox] | None
+    ) -> Reviewed:
+        """Take in a frame and complete its record; `verified` is None where no person left a label.
+
+        `predicted`: the pre-label, of a blind audit the one that was not shown.
+        """
+        if verified is None:
+            return frame
+        if isinstance(self._policy, VerifyDoubtful) and frame.triage in (AUDIT, BLIND_AUDIT):
+            segment = segment_of(self._policy, frame.camera, frame.position), frame.triage
+            if segment != self._segment:
+                self._close()
+                self._segment = segment
+            self._frames.append(AuditedFrame(frame.level or 0.0, predicted, verified))
+        counts = count_agreement(pair_boxes(predicted, verified))
+        return msgspec.structs.replace(frame, verified=True, classes=counts)
+
+    def evidence(self, run: Run, published: str) -> Evidence:
+        """What the audits of the run tell; `published`: an ISO 8601 time in UTC."""
+        self._close()
+        return self._auditing.evidence(run, published)
+
+    def _close(self) -> None:
+        if self._segment is not None:
+            self._auditing.take(self._frames, blind=self._segment[1] == BLIND_AUDIT)
+        self._segment, self._frames = None, []
