@@ -94,7 +94,7 @@ def look_back(
         blind=blind,
         outcomes=outcomes,
         proposal=best_setting(outcomes, floors[0]),
-        standings=tuple(standings(_evidence(stack, recipe), policy.max_doubt, policy.target)),
+        standings=tuple(standings(_evidence(stack, recipe), policy)),
     )
 
 

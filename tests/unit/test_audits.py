@@ -11,18 +11,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autolabel.audits import (
-    MAX_TRIALS,
     PRECISION,
     RECALL,
+    WINDOW,
     AuditedFrame,
     Auditing,
+    ClassRecord,
     Count,
     Evidence,
     Trials,
-    count_trials,
     evidence_key,
     evidence_prefix,
-    is_proven,
     proven_classes,
     recipe,
     standings,
@@ -30,12 +29,14 @@ from autolabel.audits import (
 from autolabel.bounds import lower_bound
 from autolabel.drives import Camera, DriveDocument, Run
 from autolabel.manifest import LabelledBox
-from autolabel.triage import ANY_CLASS
+from autolabel.triage import ANY_CLASS, VerifyDoubtful
 
 RUN = Run(
     "drive-1", "0001", DriveDocument("car", {"front": Camera()}), "e", ("m.0001", "n.0002"), "2026.1", ("car", "bus")
 )
 MAX_DOUBT = 0.15
+POLICY = VerifyDoubtful(max_doubt=MAX_DOUBT, target=0.95)
+ENOUGH = WINDOW * 59
 LATER = "2026-02-01T00:00:00Z"
 
 
@@ -56,7 +57,7 @@ def audited(*frames: AuditedFrame, blind: bool = True) -> Evidence:
 
 def counts(evidence: Evidence, *, blind_only: bool = True) -> dict[tuple[str, str], Count]:
     names = {(row.name, row.side) for row in evidence.trials}
-    return {key: count_trials([evidence], *key, MAX_DOUBT, blind_only=blind_only) for key in names}
+    return {key: ClassRecord([evidence], key[0], POLICY).count(key[1], blind_only=blind_only) for key in names}
 
 
 def run_with(
@@ -75,8 +76,8 @@ def run_with(
 def test_nothing_audited_proves_nothing() -> None:
     assert audited().trials == ()
     assert counts(audited(frame([], []))) == {}
-    assert proven_classes([], MAX_DOUBT, 0.95) == frozenset()
-    assert standings([], MAX_DOUBT, 0.95) == []
+    assert proven_classes([], POLICY) == frozenset()
+    assert standings([], POLICY) == []
 
 
 def test_an_object_over_neighbouring_frames_is_one_trial() -> None:
@@ -122,61 +123,72 @@ def test_an_object_where_no_box_is_was_missed_as_anything() -> None:
 
 
 def test_59_objects_without_an_error_prove_a_class_and_58_do_not() -> None:
-    assert proven_classes([run_with(1, 59)], MAX_DOUBT, 0.95) == {"car", ANY_CLASS}
-    assert proven_classes([run_with(1, 58)], MAX_DOUBT, 0.95) == frozenset()
-    assert proven_classes([run_with(1, 30), run_with(2, 29)], MAX_DOUBT, 0.95) == {"car", ANY_CLASS}
-    assert proven_classes([run_with(1, 93, 1)], MAX_DOUBT, 0.95) == {"car", ANY_CLASS}
+    assert proven_classes([run_with(1, 59)], POLICY) == {"car", ANY_CLASS}
+    assert proven_classes([run_with(1, 58)], POLICY) == frozenset()
+    assert proven_classes([run_with(1, 30), run_with(2, 29)], POLICY) == {"car", ANY_CLASS}
+    assert proven_classes([run_with(1, 93, 1)], POLICY) == {"car", ANY_CLASS}
 
 
 def test_what_people_were_shown_proves_nothing_and_may_contradict() -> None:
-    assert not proven_classes([run_with(1, 0, shown=(400, 0))], MAX_DOUBT, 0.95)
-    assert not proven_classes([run_with(1, 59, shown=(10, 4))], MAX_DOUBT, 0.95)
+    assert not proven_classes([run_with(1, 0, shown=(400, 0))], POLICY)
+    assert not proven_classes([run_with(1, 59, shown=(10, 4))], POLICY)
 
 
 def test_evidence_for_less_doubt_proves_nothing_for_more() -> None:
     strict = run_with(1, 59)
-    assert proven_classes([strict], 0.1, 0.95)
-    assert not proven_classes([strict], 0.2, 0.95)
+    assert proven_classes([strict], VerifyDoubtful(max_doubt=0.1))
+    assert not proven_classes([strict], VerifyDoubtful(max_doubt=0.2))
     # Its trials were of frames at 0.1, of which a stricter policy would have accepted none.
-    assert not proven_classes([strict], 0.05, 0.95)
+    assert not proven_classes([strict], VerifyDoubtful(max_doubt=0.05))
 
 
 def test_a_fall_shows_whatever_was_good_long_ago() -> None:
     good = [run_with(n, 200) for n in range(20)]
-    assert proven_classes(good, MAX_DOUBT, 0.95)
-    assert not proven_classes([*good, run_with(20, 200), run_with(21, 200, 30)], MAX_DOUBT, 0.95)
+    assert proven_classes(good, POLICY)
+    assert not proven_classes([*good, run_with(20, 200), run_with(21, 200, 30)], POLICY)
 
 
 def test_old_errors_are_forgiven_when_enough_is_newer() -> None:
-    assert proven_classes([run_with(1, 50, 50), run_with(2, MAX_TRIALS)], MAX_DOUBT, 0.95)
-    assert not proven_classes([run_with(1, 50, 50), run_with(2, MAX_TRIALS - 1)], MAX_DOUBT, 0.95)
+    assert proven_classes([run_with(1, 50, 50), run_with(2, ENOUGH)], POLICY)
+    assert not proven_classes([run_with(1, 50, 50), run_with(2, ENOUGH - 1)], POLICY)
 
 
 def test_a_drive_labelled_again_shows_the_same_objects() -> None:
     again = [msgspec.structs.replace(run_with(1, 30), run=f"{n:04d}") for n in range(1, 6)]
-    assert count_trials(again, "car", PRECISION, MAX_DOUBT, blind_only=True) == (30, 0)
+    assert ClassRecord(again, "car", POLICY).count(PRECISION, blind_only=True) == (30, 0)
 
 
 def test_the_report_says_how_far_each_class_is() -> None:
     so_far = [run_with(1, 71), run_with(2, 12, name="bus"), run_with(3, 20, 1, name="person")]
     # Of any class there are all three.
-    assert standings(so_far, MAX_DOUBT, 0.95) == [
+    assert standings(so_far, POLICY) == [
         "any class: recall ≥ 0.954 (103 objects, 1 error): accepted",
-        "bus: precision 12 of 59 objects (0 errors), recall 12 of 59 objects (0 errors) so far",
+        "bus: precision 12 of 59 objects so far (0 errors), recall 12 of 59 objects so far (0 errors)",
         "car: precision ≥ 0.958 (71 objects, 0 errors), recall ≥ 0.958 (71 objects, 0 errors): accepted",
-        "person: precision 20 of 93 objects (1 error), recall 20 of 93 objects (1 error) so far",
+        "person: precision 20 of 93 objects so far (1 error), recall 20 of 93 objects so far (1 error)",
     ]
+
+
+def test_a_class_that_more_objects_cannot_prove_is_told_as_it_is() -> None:
+    (_, said) = standings([run_with(1, 100, 20)], POLICY)
+    known = f"is only {lower_bound(100, 20):.4f}"[:13] + " at least (100 objects, 20 errors)"
+    assert said == f"car: precision {known}, recall {known}"
+
+
+def test_a_higher_target_looks_at_more_objects() -> None:
+    assert proven_classes([run_with(n, 300) for n in range(3)], VerifyDoubtful(target=0.99)) == {"car", ANY_CLASS}
+    assert not proven_classes([run_with(0, 298)], VerifyDoubtful(target=0.99))
 
 
 def test_the_report_says_when_acceptance_ended_and_why() -> None:
     fallen = [run_with(1, 100), run_with(2, 100), run_with(3, 20, 9), run_with(4, 1)]
-    (_, said) = standings(fallen, MAX_DOUBT, 0.95)
+    (_, said) = standings(fallen, POLICY)
     bound = f"{lower_bound(221, 9):.4f}"[:5]
     assert said == f"car was accepted until run drive-003 0001: its precision bound fell to {bound}; acceptance is off"
 
 
 def test_a_contradiction_by_shown_audits_is_told_too() -> None:
-    (_, said) = standings([run_with(1, 100), run_with(2, 0, shown=(50, 20))], MAX_DOUBT, 0.95)
+    (_, said) = standings([run_with(1, 100), run_with(2, 0, shown=(50, 20))], POLICY)
     bound = f"{lower_bound(150, 20):.4f}"[:5]
     assert said == f"car was accepted until run drive-002 0001: its precision bound fell to {bound}; acceptance is off"
 
@@ -232,10 +244,10 @@ history = st.lists(st.tuples(st.integers(0, 200), st.integers(0, 3)), max_size=6
 @given(history, st.randoms())
 def test_evidence_may_be_listed_in_any_order(runs: list[tuple[int, int]], order: random.Random) -> None:
     evidence = [run_with(n, trials, min(errors, trials)) for n, (trials, errors) in enumerate(runs)]
-    said, proven = standings(evidence, MAX_DOUBT, 0.95), proven_classes(evidence, MAX_DOUBT, 0.95)
+    said, proven = standings(evidence, POLICY), proven_classes(evidence, POLICY)
     order.shuffle(evidence)
-    assert standings(evidence, MAX_DOUBT, 0.95) == said
-    assert proven_classes(evidence, MAX_DOUBT, 0.95) == proven
+    assert standings(evidence, POLICY) == said
+    assert proven_classes(evidence, POLICY) == proven
     accepted = {one.split(":")[0] for one in said if one.endswith(": accepted")}
     assert accepted == proven
 
@@ -243,7 +255,9 @@ def test_evidence_may_be_listed_in_any_order(runs: list[tuple[int, int]], order:
 @given(st.integers(0, 300), st.integers(0, 5))
 def test_a_lower_target_is_never_harder(trials: int, errors: int) -> None:
     evidence = [run_with(1, trials, min(errors, trials))]
-    proven = [is_proven(evidence, "car", MAX_DOUBT, target) for target in (0.8, 0.9, 0.95, 0.99)]
+    proven = [
+        ClassRecord(evidence, "car", VerifyDoubtful(target=target)).is_proven() for target in (0.8, 0.9, 0.95, 0.99)
+    ]
     assert all(easier or not harder for easier, harder in itertools.pairwise(proven))
 
 

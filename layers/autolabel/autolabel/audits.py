@@ -27,14 +27,15 @@ from autolabel.drives import Run, run_prefix
 from autolabel.fusion import FUSION
 from autolabel.manifest import LabelledBox
 from autolabel.ports import Bucket
-from autolabel.triage import ANY_CLASS
+from autolabel.triage import ANY_CLASS, VerifyDoubtful
 
 PRECISION = "precision"
 RECALL = "recall"
 # Boxes of one class in neighbouring frames that overlap so far are of one object: at 10 frames a second objects move.
 SAME_TRACK = 0.3
-# The newest trials of a class and side: of more, a fall would drown in what was good long ago.
-MAX_TRIALS = 400
+# So many times the trials that prove a target without an error count, the newest (413 for 0.95, of which 12 may be
+# wrong): of more, a fall would drown in what was good long ago.
+WINDOW = 7
 
 
 class AuditedFrame(NamedTuple):
@@ -43,6 +44,18 @@ class AuditedFrame(NamedTuple):
     level: float
     predicted: Sequence[LabelledBox]
     verified: Sequence[LabelledBox]
+
+
+class Count(NamedTuple):
+    """Trials and errors of a class and side."""
+
+    trials: int
+    errors: int
+
+    @property
+    def bound(self) -> float:
+        """The share that is right at least, at 95 % confidence."""
+        return lower_bound(self.trials, self.errors)
 
 
 class Trials(msgspec.Struct, frozen=True, array_like=True, order=True):
@@ -71,17 +84,14 @@ class Evidence(msgspec.Struct, frozen=True):
         """What sorts evidence, the oldest first."""
         return self.published, self.drive, self.run
 
-
-class Count(NamedTuple):
-    """Trials and errors of a class and side."""
-
-    trials: int
-    errors: int
-
-    @property
-    def bound(self) -> float:
-        """The share that is right at least, at 95 % confidence."""
-        return lower_bound(self.trials, self.errors)
+    def count(self, name: str, max_doubt: float) -> dict[tuple[str, bool], Count]:
+        """The trials of one class for frames of at most `max_doubt`, by side and whether they were blind."""
+        counts: dict[tuple[str, bool], Count] = {}
+        for row in self.trials:
+            if row.name == name and row.level <= max_doubt:
+                before = counts.get((row.side, row.blind), Count(0, 0))
+                counts[row.side, row.blind] = Count(before.trials + row.trials, before.errors + row.errors)
+        return counts
 
 
 def recipe(run: Run) -> str:
@@ -182,72 +192,76 @@ def _tracks(frames: Iterable[Sequence[_Track]]) -> Iterator[_Track]:
     yield from tracks
 
 
-def count_trials(evidence: Iterable[Evidence], name: str, side: str, max_doubt: float, *, blind_only: bool) -> Count:
-    """The newest trials of a class and side for frames of at most `max_doubt`: whole runs, until MAX_TRIALS are there.
+class ClassRecord:
+    """What all evidence of a recipe says of one class under a policy."""
 
-    Of each drive its newest run alone: the next shows the same objects.
-    """
-    trials = errors = 0
-    drives = set[str]()
-    for one in sorted(evidence, key=lambda one: one.order, reverse=True):
-        if one.max_doubt < max_doubt or one.drive in drives:
-            continue
-        drives.add(one.drive)
-        for row in one.trials:
-            if (row.name, row.side) == (name, side) and row.level <= max_doubt and (row.blind or not blind_only):
-                trials += row.trials
-                errors += row.errors
-        if trials >= MAX_TRIALS:
-            break
-    return Count(trials, errors)
+    def __init__(self, evidence: Iterable[Evidence], name: str, policy: VerifyDoubtful) -> None:
+        self.name = name
+        self.sides = (RECALL,) if name == ANY_CLASS else (PRECISION, RECALL)
+        self._target = policy.target
+        self._most = WINDOW * trials_needed(0, policy.target)
+        self._runs = [
+            (one, one.count(name, policy.max_doubt))
+            for one in sorted(evidence, key=lambda one: one.order)
+            if one.max_doubt >= policy.max_doubt
+        ]
+
+    def count(self, side: str, *, blind_only: bool, runs: int | None = None) -> Count:
+        """The newest trials, of whole runs until there are enough; `runs`: as it was after so many.
+
+        Of each drive its newest run alone: the next one shows the same objects.
+        """
+        trials = errors = 0
+        drives = set[str]()
+        for one, counts in reversed(self._runs[:runs]):
+            if one.drive in drives:
+                continue
+            drives.add(one.drive)
+            for blind in (True,) if blind_only else (True, False):
+                more, wrong = counts.get((side, blind), (0, 0))
+                trials, errors = trials + more, errors + wrong
+            if trials >= self._most:
+                break
+        return Count(trials, errors)
+
+    def is_proven(self, runs: int | None = None) -> bool:
+        """Whether precision and recall reach the target by blind audits, and by all audits as well."""
+        return all(
+            self.count(side, blind_only=blind_only, runs=runs).bound >= self._target
+            for side in self.sides
+            for blind_only in (True, False)
+        )
+
+    def __str__(self) -> str:
+        """A sentence: accepted, how far it is, or when and why acceptance ended."""
+        blind = {side: self.count(side, blind_only=True) for side in self.sides}
+        if self.is_proven():
+            said = (f"{side} ≥ {_down(c.bound)} ({c.trials} objects, {_errors(c.errors)})" for side, c in blind.items())
+            return f"{self.name}: {', '.join(said)}: accepted"
+        for runs in range(len(self._runs) - 1, 0, -1):
+            if self.is_proven(runs):
+                both = [*blind.items(), *((side, self.count(side, blind_only=False)) for side in self.sides)]
+                side, bound = next((side, count.bound) for side, count in both if count.bound < self._target)
+                fell = f"its {side} bound fell to {_down(bound)}"
+                ended = self._runs[runs][0]
+                return f"{self.name} was accepted until run {ended.drive} {ended.run}: {fell}; acceptance is off"
+        return f"{self.name}: {', '.join(self._so_far(side, count) for side, count in blind.items())}"
+
+    def _so_far(self, side: str, count: Count) -> str:
+        needed = trials_needed(count.errors, self._target)
+        if needed > self._most:
+            return f"{side} is only {_down(count.bound)} at least ({count.trials} objects, {_errors(count.errors)})"
+        return f"{side} {count.trials} of {needed} objects so far ({_errors(count.errors)})"
 
 
-def sides_of(name: str) -> tuple[str, ...]:
-    """What has to be proven of a class."""
-    return (RECALL,) if name == ANY_CLASS else (PRECISION, RECALL)
-
-
-def is_proven(evidence: Sequence[Evidence], name: str, max_doubt: float, target: float) -> bool:
-    """Whether precision and recall of a class reach the target by blind audits, and by all audits as well."""
-    return all(
-        count_trials(evidence, name, side, max_doubt, blind_only=blind_only).bound >= target
-        for side in sides_of(name)
-        for blind_only in (True, False)
-    )
-
-
-def proven_classes(evidence: Sequence[Evidence], max_doubt: float, target: float) -> frozenset[str]:
+def proven_classes(evidence: Sequence[Evidence], policy: VerifyDoubtful) -> frozenset[str]:
     """The classes, ANY_CLASS among them, that may be accepted without a person. `evidence`: of one recipe."""
-    return frozenset(name for name in _names(evidence) if is_proven(evidence, name, max_doubt, target))
+    return frozenset(name for name in _names(evidence) if ClassRecord(evidence, name, policy).is_proven())
 
 
-def standings(evidence: Sequence[Evidence], max_doubt: float, target: float) -> list[str]:
-    """A sentence for each class that was audited: accepted, how far it is, or when and why acceptance ended."""
-    ordered = sorted(evidence, key=lambda one: one.order)
-    return [_standing(ordered, name, max_doubt, target) for name in _names(ordered)]
-
-
-def _standing(ordered: Sequence[Evidence], name: str, max_doubt: float, target: float) -> str:
-    def counts(*, blind_only: bool) -> dict[str, Count]:
-        return {side: count_trials(ordered, name, side, max_doubt, blind_only=blind_only) for side in sides_of(name)}
-
-    blind = counts(blind_only=True)
-    if is_proven(ordered, name, max_doubt, target):
-        said = (f"{side} ≥ {_down(c.bound)} ({c.trials} objects, {_errors(c.errors)})" for side, c in blind.items())
-        return f"{name}: {', '.join(said)}: accepted"
-    for index in range(len(ordered) - 1, 0, -1):
-        if is_proven(ordered[:index], name, max_doubt, target):
-            both = [*blind.items(), *counts(blind_only=False).items()]
-            side, bound = next((side, count.bound) for side, count in both if count.bound < target)
-            fell = f"its {side} bound fell to {_down(bound)}"
-            return (
-                f"{name} was accepted until run {ordered[index].drive} {ordered[index].run}: {fell}; acceptance is off"
-            )
-    said = (
-        f"{side} {c.trials} of {trials_needed(c.errors, target)} objects ({_errors(c.errors)})"
-        for side, c in blind.items()
-    )
-    return f"{name}: {', '.join(said)} so far"
+def standings(evidence: Sequence[Evidence], policy: VerifyDoubtful) -> list[str]:
+    """A sentence for each class that was audited. `evidence`: of one recipe."""
+    return [str(ClassRecord(evidence, name, policy)) for name in _names(evidence)]
 
 
 def _names(evidence: Iterable[Evidence]) -> list[str]:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 import msgspec
 
 from autolabel.agreement import ClassAgreement
-from autolabel.audits import PRECISION, RECALL, sides_of
+from autolabel.audits import PRECISION, RECALL
 from autolabel.bounds import lower_bound
 from autolabel.doubt import frame_level
 from autolabel.drives import run_prefix
@@ -174,7 +174,7 @@ class _Trials:
             found.setdefault(name, {})[side] = Bound(trials, errors, round(lower_bound(trials, errors), 6))
         # What has only one side lacks the proof of the other.
         for name, sides in found.items():
-            for side in sides_of(name):
+            for side in () if name == ANY_CLASS else (PRECISION, RECALL):
                 sides.setdefault(side, Bound(0, 0, 0.0))
         return found
 
