@@ -6,10 +6,10 @@ import math
 from fractions import Fraction
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from autolabel.bounds import lower_bound, trials_needed
+from autolabel.bounds import lower_bound, proves, trials_needed
 
 counts = st.integers(1, 300).flatmap(lambda n: st.tuples(st.just(n), st.integers(0, n - 1)))
 
@@ -23,6 +23,7 @@ def _chance_of_few(trials: int, errors: int, share: float) -> float:
 
 def test_nothing_tried_and_nothing_right_prove_nothing() -> None:
     assert [lower_bound(0, 0), lower_bound(1, 1), lower_bound(400, 400)] == [0.0, 0.0, 0.0]
+    assert not any(proves(n, n, 0.5) for n in (0, 1, 400))
 
 
 @pytest.mark.parametrize(("errors", "trials"), [(0, 59), (1, 93)])
@@ -61,6 +62,13 @@ def test_more_trials_prove_more_and_more_errors_less(count: tuple[int, int]) -> 
     assert 0.0 < bound < (trials - errors) / trials
     assert lower_bound(trials + 1, errors) > bound > lower_bound(trials + 1, errors + 1)
     assert lower_bound(trials, errors, 0.99) < bound
+
+
+@given(counts, st.floats(0.01, 0.999))
+def test_a_target_is_proven_where_the_bound_reaches_it(count: tuple[int, int], target: float) -> None:
+    bound = lower_bound(*count)
+    assume(abs(bound - target) > 1e-9)
+    assert proves(*count, target) == (bound > target)
 
 
 @given(st.integers(0, 30), st.floats(0.5, 0.99))

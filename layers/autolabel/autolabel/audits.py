@@ -20,7 +20,7 @@ from typing import NamedTuple
 import msgspec
 
 from autolabel.agreement import WELL_PLACED, corners, pair_boxes
-from autolabel.bounds import lower_bound, trials_needed
+from autolabel.bounds import lower_bound, proves, trials_needed
 from autolabel.detections import overlap
 from autolabel.doubt import DOUBT
 from autolabel.drives import Run, run_prefix
@@ -226,11 +226,8 @@ class ClassRecord:
 
     def is_proven(self, runs: int | None = None) -> bool:
         """Whether precision and recall reach the target by blind audits, and by all audits as well."""
-        return all(
-            self.count(side, blind_only=blind_only, runs=runs).bound >= self._target
-            for side in self.sides
-            for blind_only in (True, False)
-        )
+        counts = (self.count(side, blind_only=only, runs=runs) for side in self.sides for only in (True, False))
+        return all(proves(*count, self._target) for count in counts)
 
     def __str__(self) -> str:
         """A sentence: accepted, how far it is, or when and why acceptance ended."""
@@ -241,7 +238,7 @@ class ClassRecord:
         for runs in range(len(self._runs) - 1, 0, -1):
             if self.is_proven(runs):
                 both = [*blind.items(), *((side, self.count(side, blind_only=False)) for side in self.sides)]
-                side, bound = next((side, count.bound) for side, count in both if count.bound < self._target)
+                side, bound = next((side, count.bound) for side, count in both if not proves(*count, self._target))
                 fell = f"its {side} bound fell to {_down(bound)}"
                 ended = self._runs[runs][0]
                 return f"{self.name} was accepted until run {ended.drive} {ended.run}: {fell}; acceptance is off"

@@ -32,17 +32,23 @@ def lower_bound(trials: int, errors: int, confidence: float = CONFIDENCE) -> flo
 
 
 @cache
+def proves(trials: int, errors: int, target: float, confidence: float = CONFIDENCE) -> bool:
+    """Whether the lower bound reaches a target between 0 and 1, without looking for the bound."""
+    return errors < trials and _chance_of_few(trials, errors, target) <= 1.0 - confidence
+
+
+@cache
 def trials_needed(errors: int, target: float, confidence: float = CONFIDENCE) -> int:
     """The fewest trials that prove a target (below 1) with so many errors."""
     low, high = errors, errors + 1
-    while lower_bound(high, errors, confidence) < target:
+    while not proves(high, errors, target, confidence):
         low, high = high, 2 * high
     while high - low > 1:
         middle = (low + high) // 2
-        if lower_bound(middle, errors, confidence) < target:
-            low = middle
-        else:
+        if proves(middle, errors, target, confidence):
             high = middle
+        else:
+            low = middle
     return high
 
 

@@ -13,7 +13,7 @@ import msgspec
 
 from autolabel.agreement import ClassAgreement
 from autolabel.audits import PRECISION, RECALL
-from autolabel.bounds import lower_bound
+from autolabel.bounds import lower_bound, proves
 from autolabel.doubt import frame_level
 from autolabel.drives import run_prefix
 from autolabel.triage import ANY_CLASS, BLIND_AUDIT
@@ -118,7 +118,11 @@ class Hindsight:
 
     def outcome(self) -> Outcome:
         bounds = self._trials.bounds()
-        proven = {name for name, sides in bounds.items() if all(b.bound >= self._target for b in sides.values())}
+        proven = {
+            name
+            for name, sides in bounds.items()
+            if all(proves(b.trials, b.errors, self._target) for b in sides.values())
+        }
         kinds = ("seen", "blind", "faulty", "missed", "false_alarms", "misnamed", "misplaced", "timed")
         return Outcome(
             max_doubt=self._max_doubt,
