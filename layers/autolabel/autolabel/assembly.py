@@ -137,8 +137,8 @@ def _assemble_manifests(run: Run, labels: Bucket, back_ends: BackEnds, max_objec
         for _ in results:
             pass
         evidence = list(read_evidence(labels, recipe(run)))
-        proven = proven_classes(evidence, policy.max_doubt, policy.target)
-        standing = tuple(standings(evidence, policy.max_doubt, policy.target))
+        proven = proven_classes(evidence, policy)
+        standing = tuple(standings(evidence, policy))
         triage = Triage(run, policy, proven, [part.queued for part in parts], labels)
         triage.write_kinds()
         manifests = triage.write_queues(max_objects)

@@ -23,7 +23,6 @@ from autolabel.triage import (
     ACCEPTED,
     AUDIT,
     BLIND_AUDIT,
-    Draw,
     Segment,
     VerifyDoubtful,
     claims,
@@ -73,7 +72,7 @@ class Triage:
         self._proven = proven
         self._parts = parts
         self._labels = labels
-        self._draw = draw_audits(policy, run.drive, run.run, self._acceptable_segments())
+        self._draw = draw_audits(policy, run.drive, run.run, self._acceptable(), proven)
         self.counts: Counter[str] = Counter()
 
     def write_kinds(self) -> None:
@@ -140,16 +139,18 @@ class Triage:
                 doubt,
             )
 
-    def _acceptable_segments(self) -> set[Segment]:
-        def find(part: Part) -> set[Segment]:
+    def _acceptable(self) -> Iterator[tuple[Segment, frozenset[str]]]:
+        """The frames that could be accepted, by segment and what they claim."""
+
+        def find(part: Part) -> set[tuple[Segment, frozenset[str]]]:
             return {
-                self._segment(part, place)
+                (self._segment(part, place), claims(doubt.claims, ()))
                 for place, doubt in enumerate(self._doubts(part))
                 if is_acceptable(self._policy, doubt.level)
             }
 
-        self._draw = Draw()
-        return set().union(*in_step(find, self._parts, _READERS))
+        for found in in_step(find, self._parts, _READERS):
+            yield from found
 
     def _segment(self, part: Part, place: int) -> Segment:
         return segment_of(self._policy, part.camera, part.before + place)

@@ -11,10 +11,8 @@ from typing import IO, Any, Self
 
 import msgspec
 
-from autolabel.agreement import count_agreement, pair_boxes
+from autolabel.audit_trail import AuditTrail
 from autolabel.audits import (
-    AuditedFrame,
-    Auditing,
     Evidence,
     audit_key,
     evidence_key,
@@ -26,13 +24,12 @@ from autolabel.audits import (
 from autolabel.doubt import FrameDoubt
 from autolabel.drives import Run
 from autolabel.hindsight import Reviewed, reviewed_key
-from autolabel.manifest import PRELABEL, PROVENANCE, VERIFIED, LabelledBox, read_boxes
+from autolabel.manifest import PRELABEL, PROVENANCE, VERIFIED, read_boxes
 from autolabel.ports import Bucket
 from autolabel.reviews import Review
-from autolabel.triage import AUDIT, BLIND_AUDIT, Segment, VerifyDoubtful, segment_of
+from autolabel.triage import VerifyDoubtful
 
 _SPOOL_BYTES = 64_000_000
-_AUDITS = (AUDIT, BLIND_AUDIT)
 
 
 class ReviewLog:
@@ -44,9 +41,7 @@ class ReviewLog:
         self._places: Counter[str] = Counter()
         # Closed by __exit__.
         self._spool: IO[bytes] = tempfile.SpooledTemporaryFile(max_size=_SPOOL_BYTES)  # noqa: SIM115
-        self._auditing = Auditing(self._policy.max_doubt if isinstance(self._policy, VerifyDoubtful) else 0.0)
-        self._segment: tuple[Segment, bool] | None = None
-        self._audited: list[AuditedFrame] = []
+        self._audits = AuditTrail(self._policy)
 
     def __enter__(self) -> Self:
         return self
@@ -62,8 +57,6 @@ class ReviewLog:
         place = self._places[camera]
         self._places[camera] += 1
         by_person = VERIFIED in line and "person" in line[PROVENANCE]["labelled-by"]
-        predicted = read_boxes(line, PRELABEL)
-        verified = read_boxes(line, VERIFIED) if by_person else []
         reviewed = Reviewed(
             key=line["source-ref"].partition("://")[2].partition("/")[2],
             camera=camera,
@@ -74,22 +67,18 @@ class ReviewLog:
             ghosts=doubt.ghosts,
             failed=doubt.failed,
             claims=doubt.claims,
-            verified=by_person,
-            classes=count_agreement(pair_boxes(predicted, verified)) if by_person else {},
             seconds=review.seconds if review else None,
         )
+        verified = read_boxes(line, VERIFIED) if by_person else None
+        reviewed = self._audits.take(reviewed, read_boxes(line, PRELABEL), verified)
         self._spool.write(msgspec.json.encode(reviewed) + b"\n")
-        if isinstance(self._policy, VerifyDoubtful) and triage in _AUDITS and by_person:
-            segment = segment_of(self._policy, camera, place)
-            self._audit(segment, triage == BLIND_AUDIT, doubt.level or 0.0, predicted, verified)
 
     def write(self, labels: Bucket, now: float) -> Standing:
         """Write the log and the run's evidence; what is proven by then. `now`: seconds since the epoch."""
         run = self._run
         labels.write_stream(reviewed_key(run.drive, run.run), self._lines(), "application/jsonl")
-        self._close_segment()
         published = datetime.fromtimestamp(now, UTC).isoformat(timespec="seconds")
-        evidence = self._auditing.evidence(run, published)
+        evidence = self._audits.evidence(run, published)
         labels.write(audit_key(run.drive, run.run), msgspec.json.encode(evidence))
         if not isinstance(self._policy, VerifyDoubtful):
             return Standing((), ())
@@ -101,24 +90,6 @@ class ReviewLog:
         self._spool.seek(0)
         yield from self._spool
 
-    def _audit(
-        self,
-        segment: Segment,
-        blind: bool,
-        level: float,
-        predicted: list[LabelledBox],
-        verified: list[LabelledBox],
-    ) -> None:
-        if self._segment != (segment, blind):
-            self._close_segment()
-            self._segment = segment, blind
-        self._audited.append(AuditedFrame(level, predicted, verified))
-
-    def _close_segment(self) -> None:
-        if self._segment:
-            self._auditing.take(self._audited, blind=self._segment[1])
-        self._segment, self._audited = None, []
-
 
 class Standing(msgspec.Struct, frozen=True):
     """How far classes are from being accepted, a sentence each; `fallen`: those that were until this run."""
@@ -128,8 +99,7 @@ class Standing(msgspec.Struct, frozen=True):
 
 
 def _stand(others: list[Evidence], new: Evidence, policy: VerifyDoubtful) -> Standing:
-    before = proven_classes(others, policy.max_doubt, policy.target)
-    after = proven_classes([*others, new], policy.max_doubt, policy.target)
-    sentences = standings([*others, new], policy.max_doubt, policy.target)
+    before, after = proven_classes(others, policy), proven_classes([*others, new], policy)
+    sentences = standings([*others, new], policy)
     fallen = [sentence for sentence in sentences if any(sentence.startswith(f"{name} was") for name in before - after)]
     return Standing(tuple(sentences), tuple(fallen))
