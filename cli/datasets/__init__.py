@@ -1,0 +1,1 @@
+"""Taking datasets: published runs in the formats that training code reads."""

@@ -1,0 +1,63 @@
+"""Exports run by the command, as people run it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from click.testing import CliRunner, Result
+
+from cli.__main__ import main
+from cli.datasets.formats import check_library
+from cli.errors import CommandError
+from cli.stack import Stack
+from tests.datasets.drives import Shelf
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def shelf(monkeypatch: pytest.MonkeyPatch) -> Shelf:
+    """A stack that the command finds under its name."""
+    shelf = Shelf()
+    monkeypatch.setattr(Stack, "find", lambda name: shelf)
+    return shelf
+
+
+@pytest.fixture(scope="session")
+def library() -> None:
+    """datumaro's environment."""
+    try:
+        check_library()
+    except CommandError as e:
+        pytest.skip(e.message)
+
+
+@pytest.fixture
+def export(library: None, tmp_path: Path) -> Callable[..., dict[str, Any]]:
+    """Runs `autolabel export` into `tmp_path/"out"` and gives the card."""
+
+    def run(*words: str, folder: Path = tmp_path / "out") -> dict[str, Any]:
+        ended = CliRunner().invoke(main, ["export", *words, "--to", str(folder)], catch_exceptions=False)
+        assert ended.exit_code == 0, ended.output
+        card: dict[str, Any] = msgspec.json.decode((folder / "dataset.json").read_bytes())
+        return card
+
+    return run
+
+
+@pytest.fixture
+def refusal(library: None, tmp_path: Path) -> Callable[..., str]:
+    """Runs `autolabel export`, which must refuse and leave nothing, and gives what it says."""
+
+    def run(*words: str, folder: Path = tmp_path / "out") -> str:
+        before = sorted(folder.parent.iterdir())
+        ended = CliRunner().invoke(main, ["export", *words, "--to", str(folder)], catch_exceptions=False)
+        assert ended.exit_code != 0
+        assert sorted(folder.parent.iterdir()) == before
+        return ended.output
+
+    return run

@@ -1,0 +1,117 @@
+"""Published drives for exports: lines of a dataset as Publish writes them, and the stack that they lie in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, cast
+
+import msgspec
+
+from autolabel.drives import Camera, DriveDocument, Run
+from autolabel.frames import FrameKey
+from autolabel.summary import dataset_key
+from autolabel.taxonomy import current_taxonomy
+from cli.stack import Stack
+from tests.fakes.bucket import FakeBucket
+from tests.fakes.images import png_header
+from tests.fakes.ledger import FakeLedger
+
+TAXONOMY = current_taxonomy().names
+
+
+class Labelled(NamedTuple):
+    """A box in whole pixels, with what people marked of it."""
+
+    name: str
+    left: int
+    top: int
+    width: int
+    height: int
+    occluded: bool = False
+    truncated: bool = False
+
+
+def boxes_of(boxes: Sequence[Labelled], width: int, height: int) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A bounding-box attribute and its metadata."""
+    label = {
+        "image_size": [{"width": width, "height": height, "depth": 3}],
+        "annotations": [
+            {"class_id": TAXONOMY.index(b.name), "left": b.left, "top": b.top, "width": b.width, "height": b.height}
+            for b in boxes
+        ],
+    }
+    metadata = {
+        "objects": [{"confidence": 0.0} for _ in boxes],
+        "class-map": {str(TAXONOMY.index(b.name)): b.name for b in boxes},
+        "type": "groundtruth/object-detection",
+    }
+    return label, metadata
+
+
+@dataclass
+class Shelf:
+    """A stack with drives in it, published or not. `ingest` holds their frames."""
+
+    name: str = "autolabel"
+    ingest: FakeBucket = field(default_factory=lambda: FakeBucket("ingest"))
+    labels: FakeBucket = field(default_factory=lambda: FakeBucket("labels"))
+    ledger: FakeLedger = field(default_factory=FakeLedger)
+
+    @property
+    def stack(self) -> Stack:
+        return cast(Stack, self)
+
+    def frame(
+        self,
+        key: FrameKey,
+        boxes: Sequence[Labelled] = (),
+        *,
+        size: tuple[int, int] = (64, 48),
+        prelabels: Sequence[Labelled] | None = None,
+        run: str = "0001",
+        **provenance: Any,
+    ) -> dict[str, Any]:
+        """A frame in the ingest bucket, and its line: verified with `boxes`, or with `prelabels` alone."""
+        self.ingest.write(key.key, png_header(*size))
+        line: dict[str, Any] = {"source-ref": self.ingest.uri(key.key)}
+        line["prelabel"], line["prelabel-metadata"] = boxes_of(prelabels or (), *size)
+        if prelabels is None:
+            line["verified"], line["verified-metadata"] = boxes_of(boxes, *size)
+        if any(box.occluded or box.truncated for box in boxes):
+            line["review"] = {"boxes": [{"occluded": b.occluded, "truncated": b.truncated} for b in boxes]}
+        line["provenance"] = {
+            "drive": key.drive,
+            "run": run,
+            "camera": key.camera,
+            "timestamp": key.timestamp,
+            "etag": self.ingest.etag(key.key),
+            "models": ["yolox-nano.0001"],
+            "taxonomy": "2026.1",
+            "labelled-by": "model and person" if prelabels is None else "model",
+            **provenance,
+        }
+        return line
+
+    def publish(
+        self,
+        drive: str,
+        lines: Sequence[dict[str, Any]],
+        *,
+        run: str = "0001",
+        vehicle: str = "v",
+        outcome: str = "published",
+    ) -> None:
+        document = DriveDocument(vehicle, {"front": Camera()})
+        allocated = self.ledger.allocate_run(Run(drive, run, document, "e", ("yolox-nano.0001",), "2026.1", TAXONOMY))
+        if outcome:
+            self.ledger.finish_run(allocated, outcome, 0.0)
+            self.labels.write(dataset_key(drive, run), as_manifest(lines))
+
+
+def as_manifest(lines: Sequence[dict[str, Any]]) -> bytes:
+    return b"".join(msgspec.json.encode(line) + b"\n" for line in lines)
+
+
+def key_of(drive: str = "drive-a", camera: str = "front", index: int = 0, extension: str = "png") -> FrameKey:
+    return FrameKey(drive, camera, f"{1_700_000_000_000_000_000 + index}", extension)

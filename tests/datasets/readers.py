@@ -1,0 +1,116 @@
+"""Exports read back by others than the library that wrote them."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from pathlib import Path
+from typing import NamedTuple
+from xml.etree import ElementTree
+
+import yaml
+from globox import AnnotationSet
+from pycocotools.coco import COCO
+
+from cli.kitti import REGION_TYPE, read_labelled_folder
+
+
+class Found(NamedTuple):
+    """A box as a reader sees it: left, top, right, bottom; `marks`: occluded, truncated, where the format tells."""
+
+    name: str
+    at: tuple[float, ...]
+    marks: tuple[bool, ...] = ()
+
+
+class Read(NamedTuple):
+    """A frame as a reader sees it."""
+
+    boxes: list[Found]
+    regions: list[tuple[float, ...]]
+
+
+Frames = dict[str, dict[str, Read]]
+
+
+def read_coco(folder: Path) -> Frames:
+    found: Frames = {}
+    for path in (folder / "annotations").glob("instances_*.json"):
+        with contextlib.redirect_stdout(io.StringIO()):
+            coco = COCO(str(path))
+        split = found.setdefault(path.stem.removeprefix("instances_"), {})
+        for image in coco.dataset["images"]:
+            annotations = coco.loadAnns(coco.getAnnIds([image["id"]]))
+            at = {a["id"]: _corners(a["bbox"]) for a in annotations}
+            names = {a["id"]: coco.cats[a["category_id"]]["name"] for a in annotations}
+            crowds = [a["id"] for a in annotations if a["iscrowd"]]
+            regions = [at[i] for i in crowds if names[i] == coco.cats[1]["name"]]
+            # One of each category.
+            assert sorted((names[i], at[i]) for i in crowds) == sorted(
+                (c["name"], region) for c in coco.cats.values() for region in regions
+            )
+            boxes = [Found(names[a["id"]], at[a["id"]]) for a in annotations if not a["iscrowd"]]
+            split[Path(image["file_name"]).stem] = Read(boxes, regions)
+    return found
+
+
+def _corners(box: list[float]) -> tuple[float, ...]:
+    return box[0], box[1], box[0] + box[2], box[1] + box[3]
+
+
+def read_kitti(folder: Path) -> Frames:
+    found: Frames = {}
+    for split in filter(lambda path: path.is_dir() and any((path / "image_2").iterdir()), folder.iterdir()):
+        found[split.name] = {
+            frame.name: Read(
+                [
+                    Found(o.type, o.box or (), (o.occlusion > 0, o.truncation > 0))
+                    for o in frame.objects
+                    if o.type != REGION_TYPE
+                ],
+                [o.box or () for o in frame.objects if o.type == REGION_TYPE],
+            )
+            for frame in read_labelled_folder(split)
+        }
+    return found
+
+
+def read_yolo(folder: Path) -> Frames:
+    data = yaml.safe_load((folder / "data.yaml").read_text())
+    found: Frames = {}
+    for split in [name for name in ("train", "val", "test") if name in data]:
+        listed = (folder / data[split]).read_text().splitlines()
+        assert all((folder / path).is_file() for path in listed)
+        sets = AnnotationSet.from_yolo_v5(
+            folder / "labels" / split, image_folder=folder / "images" / split, image_extension=".png"
+        )
+        assert sorted(Path(path).name for path in listed) == sorted(sets.image_ids)
+        found[split] = {
+            Path(a.image_id).stem: Read([Found(data["names"][int(b.label)], b.ltrb) for b in a.boxes], []) for a in sets
+        }
+    return found
+
+
+def read_voc(folder: Path) -> Frames:
+    """VOC counts pixels from 1, and names the last one that belongs to a box."""
+    found: Frames = {}
+    annotations = {Path(a.image_id).stem: a for a in AnnotationSet.from_pascal_voc(folder / "Annotations")}
+    for path in (folder / "ImageSets" / "Main").iterdir():
+        found[path.stem] = {}
+        for name in path.read_text().split():
+            # Written a moment ago by this very test.
+            document = ElementTree.parse(folder / "Annotations" / f"{name}.xml").getroot()  # noqa: S314
+            read = found[path.stem][name] = Read([], [])
+            for box, thing in zip(annotations[name].boxes, document.iter("object"), strict=True):
+                left, top, right, bottom = box.ltrb
+                if thing.findtext("difficult") == "1":
+                    assert box.label == "ignore"
+                    read.regions.append((left - 1, top - 1, right, bottom))
+                    continue
+                marks = thing.findtext("occluded") == "1", thing.findtext("truncated") == "1"
+                read.boxes.append(Found(str(box.label), (left - 1, top - 1, right, bottom), marks))
+    assert len(annotations) == sum(map(len, found.values()))
+    return found
+
+
+READERS = {"coco": read_coco, "kitti": read_kitti, "yolo": read_yolo, "voc": read_voc}
