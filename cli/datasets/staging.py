@@ -80,7 +80,9 @@ def read_line(body: bytes, origin: str) -> Line:
 
 def final_label(line: Line) -> str | None:
     """The attribute with the frame's final label: a person's, or the pre-label that the policy accepted."""
-    if VERIFIED in line.content and line.content.get(metadata_of(VERIFIED), {}).get("failure-reason") is None:
+    metadata = line.content.get(metadata_of(VERIFIED))
+    failed = isinstance(metadata, dict) and metadata.get("failure-reason") is not None
+    if VERIFIED in line.content and not failed:
         return VERIFIED
     return PRELABEL if line.provenance.get("triage") == ACCEPTED else None
 
@@ -103,6 +105,8 @@ def stage_frame(line: Line, attribute: str, classes: ClassMap, dropped: Counter[
         marks = _marks(line, attribute, len(boxes))
     except (msgspec.ValidationError, KeyError, IndexError) as e:
         raise CommandError(f"{line.origin}: {attribute} is no set of boxes: {e}") from e
+    if min(size.width, size.height, size.depth) < 1:
+        raise CommandError(f"{line.origin}: a frame of {size.width}x{size.height} pixels in {size.depth} channels")
     frame = StagedFrame(
         name=line.name,
         extension=f".{line.frame.extension}",

@@ -1,0 +1,355 @@
+"""What goes into an export, what is left out of it, and what is refused."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from cli.__main__ import main
+from tests.datasets.drives import Labelled, Shelf, as_manifest, key_of
+from tests.datasets.readers import read_coco, read_kitti, read_voc, read_yolo
+from tests.fakes.images import jpeg, png
+
+Export = Callable[..., dict[str, Any]]
+Refusal = Callable[..., str]
+CAR = Labelled("car", 2, 3, 20, 10)
+BUS = Labelled("bus", 30, 5, 30, 40)
+VAN = Labelled("van", 1, 1, 9, 9)
+COCO = ("--format", "coco")
+
+
+def names(folder: Path) -> dict[str, list[str]]:
+    """The classes of each frame of a COCO export in one split."""
+    return {name: [box.name for box in frame.boxes] for name, frame in read_coco(folder)["train"].items()}
+
+
+def class_map(folder: Path, mapping: object) -> str:
+    path = folder / "classes.json"
+    path.write_text(json.dumps(mapping))
+    return str(path)
+
+
+def test_a_drive_without_frames_is_refused(shelf: Shelf, refusal: Refusal) -> None:
+    shelf.publish("drive-a", [])
+    assert "no frame to export" in refusal("drive-a", *COCO)
+
+
+def test_images_are_the_bytes_that_were_labelled(shelf: Shelf, export: Export, tmp_path: Path) -> None:
+    front, rear = key_of(), key_of(camera="rear", extension="jpg")
+    lines = [shelf.frame(front, [CAR]), shelf.frame(rear, [])]
+    for key, line, body in ((front, lines[0], png()), (rear, lines[1], jpeg())):
+        shelf.ingest.write(key.key, body)
+        line["provenance"]["etag"] = shelf.ingest.etag(key.key)
+    shelf.publish("drive-a", lines)
+    export("drive-a", *COCO)
+    images = tmp_path / "out" / "images" / "train"
+    assert {path.name: path.read_bytes() for path in images.iterdir()} == {
+        f"drive-a.front.{front.timestamp}.png": png(),
+        f"drive-a.rear.{rear.timestamp}.jpg": jpeg(),
+    }
+
+
+@pytest.mark.parametrize("change", ["overwritten", "deleted"])
+def test_a_frame_that_changed_is_refused_by_name(shelf: Shelf, refusal: Refusal, change: str) -> None:
+    shelf.publish("drive-a", [shelf.frame(key_of(index=i), [CAR]) for i in range(3)])
+    if change == "overwritten":
+        shelf.ingest.write(key_of(index=1).key, b"others")
+    else:
+        del shelf.ingest.objects[key_of(index=1).key]
+    assert key_of(index=1).key in refusal("drive-a", *COCO)
+
+
+def test_labels_alone_ask_for_no_image(shelf: Shelf, export: Export, tmp_path: Path) -> None:
+    shelf.publish("drive-a", [shelf.frame(key_of(), [CAR])])
+    shelf.ingest.objects.clear()
+    export("drive-a", *COCO, "--no-images")
+    assert names(tmp_path / "out") == {f"drive-a.front.{key_of().timestamp}": ["car"]}
+    assert not (tmp_path / "out" / "images" / "train").exists()
+
+
+def test_a_drive_is_its_latest_published_run(shelf: Shelf, export: Export) -> None:
+    shelf.publish("drive-a", [shelf.frame(key_of(), [CAR], run="0001")], run="0001")
+    shelf.publish("drive-a", [shelf.frame(key_of(), [BUS], run="0002")], run="0002")
+    shelf.publish("drive-a", [], run="0003", outcome="")
+    card = export("drive-a", *COCO)
+    assert (card["drives"][0]["run"], card["splits"]["train"]["boxes"]["bus"]) == ("0002", 1)
+
+
+def test_a_run_may_be_named(shelf: Shelf, export: Export) -> None:
+    shelf.publish("drive-a", [shelf.frame(key_of(), [CAR], run="0001")], run="0001")
+    shelf.publish("drive-a", [shelf.frame(key_of(), [BUS], run="0002")], run="0002")
+    assert export("drive-a@0001", *COCO)["drives"][0]["run"] == "0001"
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("drive-b", "no run of drive 'drive-b'"),
+        ("drive-a", "no run of drive 'drive-a' is published"),
+        ("drive-a@0001", "run 0001 of drive 'drive-a' is not published"),
+        ("drive-a@0007", "no run '0007'; its runs: 0001"),
+        ("drive-a@one", "neither a drive"),
+        ("gone/dataset.manifest", "neither a drive"),
+    ],
+)
+def test_only_published_runs_are_exported(shelf: Shelf, refusal: Refusal, source: str, said: str) -> None:
+    shelf.publish("drive-a", [], outcome="")
+    assert said in refusal(source, *COCO)
+
+
+def test_frames_without_a_final_label_are_left_out_and_counted(shelf: Shelf, export: Export, tmp_path: Path) -> None:
+    nobody = {"labelled-by": "nobody", "verification": "the job could not label it"}
+    failed = shelf.frame(key_of(index=3), prelabels=[CAR], verification="the job could not label it")
+    failed["verified-metadata"] = {"failure-reason": "skipped"}
+    lines = [
+        shelf.frame(key_of(index=0), [CAR], prelabels=None),
+        shelf.frame(key_of(index=1), prelabels=[BUS], triage="accepted"),
+        shelf.frame(key_of(index=2), prelabels=[VAN], verification="not in the job's output"),
+        failed,
+        shelf.frame(key_of(index=4), prelabels=[], **nobody),
+    ]
+    shelf.publish("drive-a", lines)
+    card = export("drive-a", *COCO)
+    assert [boxes for _, boxes in sorted(names(tmp_path / "out").items())] == [["car"], ["bus"]]
+    assert card["left_out"]["frames"] == {"no final label": 2, "nobody labelled it": 1}
+    assert card["labelled_by"] == {"model and person": 1, "model": 1}
+    assert card["triage"] == {"everything": 1, "accepted": 1}
+    card = export("drive-a", *COCO, "--labels", "all", folder=tmp_path / "all")
+    assert [boxes for _, boxes in sorted(names(tmp_path / "all").items())] == [["car"], ["bus"], ["van"], ["car"]]
+    assert card["left_out"]["frames"] == {"nobody labelled it": 1}
+
+
+def test_a_person_wins_over_the_model(shelf: Shelf, export: Export, tmp_path: Path) -> None:
+    line = shelf.frame(key_of(), [CAR])
+    line["prelabel"], line["prelabel-metadata"] = (
+        shelf.frame(key_of(), [BUS, VAN])[n] for n in ("verified", "verified-metadata")
+    )
+    shelf.publish("drive-a", [line])
+    export("drive-a", *COCO)
+    assert list(names(tmp_path / "out").values()) == [["car"]]
+
+
+def test_marks_of_other_boxes_are_not_taken(shelf: Shelf, export: Export, tmp_path: Path) -> None:
+    line = shelf.frame(key_of(), [CAR._replace(occluded=True), BUS])
+    line["review"]["boxes"].append({"occluded": True})
+    shelf.publish("drive-a", [line])
+    export("drive-a", "--format", "voc")
+    [frame] = read_voc(tmp_path / "out")["train"].values()
+    assert [box.marks for box in frame.boxes] == [(False, False), (False, False)]
+
+
+def test_what_lies_outside_of_the_frame_is_cut_off(shelf: Shelf, export: Export, tmp_path: Path) -> None:
+    boxes = [Labelled("car", -1, -1, 30, 20), Labelled("car", 40, 30, 25, 19), Labelled("car", 64, 3, 1, 5)]
+    shelf.publish("drive-a", [shelf.frame(key_of(), boxes, size=(64, 48))])
+    card = export("drive-a", "--format", "voc")
+    [frame] = read_voc(tmp_path / "out")["train"].values()
+    assert [box.at for box in frame.boxes] == [(0, 0, 29, 19), (40, 30, 64, 48)]
+    assert card["left_out"]["boxes"] == {"outside the frame": 1}
+
+
+def test_a_class_map_renames_merges_drops_and_ignores(shelf: Shelf, export: Export, tmp_path: Path) -> None:
+    person = Labelled("person", 5, 5, 5, 5)
+    shelf.publish("drive-a", [shelf.frame(key_of(), [CAR, VAN, BUS, person, Labelled("ignore", 0, 0, 8, 8)])])
+    mapping = {"car": "vehicle", "van": "vehicle", "bus": None, "person": "ignore"}
+    card = export("drive-a", *COCO, "--classes", class_map(tmp_path, mapping))
+    [frame] = read_coco(tmp_path / "out")["train"].values()
+    assert [box.name for box in frame.boxes] == ["vehicle", "vehicle"]
+    assert sorted(frame.regions) == [(0, 0, 8, 8), (5, 5, 10, 10)]
+    assert card["classes"][:3] == ["vehicle", "truck", "trailer"]
+    assert card["left_out"]["boxes"] == {"class bus": 1}
+    assert card["splits"]["train"]["regions"] == 2
+    assert card["class_map"] == mapping
+
+
+def test_indices_do_not_depend_on_what_a_drive_shows(shelf: Shelf, export: Export, tmp_path: Path) -> None:
+    for drive, boxes in (("drive-a", [CAR]), ("drive-b", [BUS])):
+        shelf.publish(drive, [shelf.frame(key_of(drive), boxes)])
+    first, second = (export(drive, *COCO, folder=tmp_path / drive) for drive in ("drive-a", "drive-b"))
+    assert first["classes"] == second["classes"]
+
+
+@pytest.mark.parametrize(
+    ("form", "mapping", "said"),
+    [
+        ("coco", {"cars": "car"}, "unknown class 'cars'; did you mean car"),
+        ("coco", {"cars": "car"}, "known are car, van, truck"),
+        ("coco", ["car"], "it is a JSON object"),
+        ("coco", {"car": 1}, "it is a JSON object"),
+        ("coco", {"car": " car"}, "cannot name a class"),
+        ("coco", {"car": "a\nb"}, "cannot name a class"),
+        ("coco", {"car": ""}, "cannot name a class"),
+        ("kitti", {"car": "a b", "van": "a_b"}, "would both be 'a_b'"),
+        ("kitti", {"car": "DontCare"}, "map the class to 'ignore'"),
+    ],
+)
+def test_a_class_map_that_cannot_be_meant_is_refused(
+    shelf: Shelf, refusal: Refusal, tmp_path: Path, form: str, mapping: object, said: str
+) -> None:
+    shelf.publish("drive-a", [shelf.frame(key_of(), [CAR])])
+    assert said in refusal("drive-a", "--format", form, "--classes", class_map(tmp_path, mapping))
+
+
+def test_a_class_that_the_taxonomy_does_not_know_is_refused_with_the_list(shelf: Shelf, refusal: Refusal) -> None:
+    line = shelf.frame(key_of(), [CAR])
+    line["verified-metadata"]["class-map"] = {"0": "tram"}
+    shelf.publish("drive-a", [line])
+    said = refusal("drive-a", *COCO)
+    assert "drive-a@0001, line 1 has the unknown class 'tram'; known are car, van" in said
+
+
+def test_kitti_gets_its_own_names_and_no_spaces(shelf: Shelf, export: Export, tmp_path: Path) -> None:
+    boxes = [CAR, Labelled("person", 1, 1, 2, 2), Labelled("rider", 1, 1, 2, 2), Labelled("train", 1, 1, 2, 2)]
+    shelf.publish("drive-a", [shelf.frame(key_of(), boxes)])
+    card = export("drive-a", "--format", "kitti")
+    [frame] = read_kitti(tmp_path / "out")["train"].values()
+    assert [box.name for box in frame.boxes] == ["Car", "Pedestrian", "Cyclist", "Tram"]
+    assert "traffic_light" in card["classes"]
+
+
+def test_yolo_goes_without_regions_and_names_no_split_without_frames(
+    shelf: Shelf, export: Export, tmp_path: Path
+) -> None:
+    shelf.publish("drive-a", [shelf.frame(key_of(), [CAR, Labelled("ignore", 0, 0, 8, 8)])])
+    split = tmp_path / "splits.json"
+    split.write_text('{"train": ["drive-a"], "val": ["drive-b"]}')
+    card = export("drive-a", "--format", "yolo", "--split-file", str(split))
+    assert read_yolo(tmp_path / "out").keys() == {"train"}
+    assert card["left_out"]["boxes"] == {"ignored, for which YOLO has no notion": 1}
+
+
+def test_the_card_counts_what_is_there(shelf: Shelf, export: Export) -> None:
+    shelf.publish("drive-a", [shelf.frame(key_of(index=i), [CAR, CAR, BUS][: i + 1]) for i in range(3)])
+    shelf.publish("drive-b", [shelf.frame(key_of("drive-b"), [], labelled_by="person")])
+    card = export("drive-a", "drive-b", *COCO)
+    assert (card["frames"], card["boxes"], card["version"]) == (4, 6, "0.1.0")
+    assert card["splits"]["train"] | {"boxes": None} == {"drives": 2, "frames": 4, "regions": 0, "boxes": None}
+    assert {name: n for name, n in card["splits"]["train"]["boxes"].items() if n} == {"car": 5, "bus": 1}
+    assert [(d["drive"], d["run"], d["frames"], d["models"], d["taxonomy"]) for d in card["drives"]] == [
+        ("drive-a", "0001", 3, ["yolox-nano.0001"], "2026.1"),
+        ("drive-b", "0001", 1, ["yolox-nano.0001"], "2026.1"),
+    ]
+
+
+def test_files_are_exported_like_drives(shelf: Shelf, export: Export, tmp_path: Path) -> None:
+    path = tmp_path / "dataset.manifest"
+    path.write_bytes(as_manifest([shelf.frame(key_of(), [CAR])]))
+    export(str(path), *COCO)
+    assert list((tmp_path / "out" / "images" / "train").iterdir())
+    assert list(names(tmp_path / "out").values()) == [["car"]]
+
+
+def test_labels_of_a_file_need_no_stack(export: Export, tmp_path: Path) -> None:
+    path = tmp_path / "dataset.manifest"
+    path.write_bytes(as_manifest([Shelf().frame(key_of(), [CAR])]))
+    assert export(str(path), *COCO, "--no-images")["boxes"] == 1
+
+
+def test_images_of_another_stack_are_not_looked_for(shelf: Shelf, refusal: Refusal, tmp_path: Path) -> None:
+    line = shelf.frame(key_of(), [CAR])
+    line["source-ref"] = f"s3://elsewhere/{key_of().key}"
+    path = tmp_path / "dataset.manifest"
+    path.write_bytes(as_manifest([line]))
+    assert "lies in bucket 'elsewhere'" in refusal(str(path), *COCO)
+
+
+def test_a_drive_is_not_taken_twice(shelf: Shelf, refusal: Refusal, tmp_path: Path) -> None:
+    lines = [shelf.frame(key_of(), [CAR])]
+    shelf.publish("drive-a", lines)
+    shelf.publish("drive-a", lines, run="0002")
+    path = tmp_path / "dataset.manifest"
+    path.write_bytes(as_manifest(lines))
+    assert "take one of them" in refusal("drive-a", str(path), *COCO)
+    assert "take one of them" in refusal("drive-a@0001", "drive-a@0002", *COCO)
+
+
+def test_a_frame_is_not_taken_twice(shelf: Shelf, refusal: Refusal, tmp_path: Path) -> None:
+    path = tmp_path / "dataset.manifest"
+    path.write_bytes(as_manifest([shelf.frame(key_of(), [CAR])] * 2))
+    assert f"{path}, line 2: frame {key_of().key} is there already" in refusal(str(path), *COCO)
+
+
+FRAME = {"source-ref": f"s3://ingest/{key_of(index=1).key}"}
+ORIGIN = {"drive": "drive-a", "run": "0001", "etag": ""}
+SQUARE = {"image_size": [{"width": 5, "height": 5}], "annotations": []}
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"no json",
+        b"[]",
+        b"{}",
+        b"\xff",
+        b"[" * 10_000,
+        {"source-ref": "s3://ingest/drives/a/../../x.png", "provenance": ORIGIN},
+        {"source-ref": 1, "provenance": ORIGIN},
+        FRAME,
+        FRAME | {"provenance": ORIGIN | {"drive": "drive-b"}},
+        FRAME | {"provenance": ORIGIN, "verified": 1, "verified-metadata": 2},
+        FRAME | {"provenance": ORIGIN, "verified": SQUARE | {"image_size": []}, "verified-metadata": {}},
+        FRAME | {"provenance": ORIGIN, "verified": SQUARE, "verified-metadata": {"objects": [{}]}},
+        FRAME | {"provenance": ORIGIN, "verified": SQUARE, "verified-metadata": {}, "review": {"boxes": 3}},
+        FRAME
+        | {
+            "provenance": ORIGIN,
+            "verified": SQUARE | {"image_size": [{"width": 0, "height": 5}]},
+            "verified-metadata": {},
+        },
+    ],
+)
+def test_a_line_that_is_none_of_a_dataset_is_refused_by_its_number(
+    shelf: Shelf, refusal: Refusal, tmp_path: Path, line: bytes | dict[str, Any]
+) -> None:
+    path = tmp_path / "dataset.manifest"
+    body = line if isinstance(line, bytes) else json.dumps(line).encode()
+    path.write_bytes(as_manifest([shelf.frame(key_of(), [CAR])]) + body + b"\n")
+    assert f"{path}, line 2" in refusal(str(path), *COCO)
+
+
+def test_what_is_there_is_not_written_over(shelf: Shelf, refusal: Refusal, tmp_path: Path) -> None:
+    shelf.publish("drive-a", [shelf.frame(key_of(), [CAR])])
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "mine.txt").write_text("mine")
+    assert "give --to a folder that is empty or new" in refusal("drive-a", *COCO)
+
+
+def test_an_empty_folder_is_filled(shelf: Shelf, export: Export, tmp_path: Path) -> None:
+    shelf.publish("drive-a", [shelf.frame(key_of(), [CAR])])
+    (tmp_path / "out").mkdir()
+    assert export("drive-a", *COCO)["frames"] == 1
+
+
+def test_without_the_library_the_command_says_how_to_set_it_up(
+    shelf: Shelf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AUTOLABEL_DATUMARO", str(tmp_path / "none"))
+    ended = CliRunner().invoke(main, ["export", "drive-a", *COCO, "--to", str(tmp_path / "out")])
+    assert (ended.exit_code, "make setup-export" in ended.output) == (1, True)
+
+
+def test_a_library_that_fails_is_told_in_its_own_last_words(
+    shelf: Shelf, refusal: Refusal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shelf.publish("drive-a", [shelf.frame(key_of(), [CAR])])
+    python = tmp_path / "python"
+    python.write_text("#!/bin/sh\necho broken >&2\necho to pieces >&2\nexit 3\n")
+    python.chmod(0o755)
+    monkeypatch.setenv("AUTOLABEL_DATUMARO", str(python))
+    assert "datumaro failed: to pieces" in refusal("drive-a", *COCO)
+
+
+def test_both_ways_to_split_at_once_are_a_mistake(shelf: Shelf, refusal: Refusal) -> None:
+    assert "--split or --split-file" in refusal("drive-a", *COCO, "--split", "train=1", "--split-file", "x")
+    assert "give it too" in refusal("drive-a", *COCO, "--split-by", "vehicle")
+
+
+def test_a_drive_may_be_a_region_only(shelf: Shelf, export: Export, tmp_path: Path) -> None:
+    shelf.publish("drive-a", [shelf.frame(key_of(), [Labelled("ignore", 3, 4, 5, 6)])])
+    export("drive-a", "--format", "kitti")
+    [frame] = read_kitti(tmp_path / "out")["train"].values()
+    assert (frame.boxes, frame.regions) == ([], [(3, 4, 8, 10)])

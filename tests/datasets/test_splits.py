@@ -1,0 +1,122 @@
+"""Drives, and never frames, are split; which split a drive is in is a matter of its name alone."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cli.__main__ import main
+from cli.datasets.splits import parse_shares, split_by_hash
+from cli.errors import CommandError
+from tests.datasets.drives import Labelled, Shelf, key_of
+
+Export = Callable[..., dict[str, Any]]
+Refusal = Callable[..., str]
+SHARES = "train=0.6,val=0.2,test=0.2"
+CAR = Labelled("car", 2, 3, 20, 10)
+
+
+def publish(shelf: Shelf, drives: int, vehicles: int = 1) -> list[str]:
+    names = [f"drive-{i}" for i in range(drives)]
+    for i, drive in enumerate(names):
+        lines = [shelf.frame(key_of(drive, index=n), [CAR]) for n in range(2)]
+        shelf.publish(drive, lines, vehicle=f"car {i % vehicles}")
+    return names
+
+
+def splits_of(card: dict[str, Any]) -> dict[str, str]:
+    return {drive["drive"]: drive["split"] for drive in card["drives"]}
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "'' is not one of train, val, test"),
+        ("train", "could not convert"),
+        ("train=0.5", "add up to 0.5"),
+        ("train=0.5,val=0.6", "add up to 1.1"),
+        ("train=0.5,train=0.5", "each once"),
+        ("train=0.5,dev=0.5", "'dev' is not one of"),
+        ("train=2,val=-1", "2 is no share"),
+        ("train=nan", "nan is no share"),
+    ],
+)
+def test_shares_that_are_none_are_refused(text: str, said: str) -> None:
+    with pytest.raises(CommandError, match=said):
+        parse_shares(text)
+
+
+@given(st.text(max_size=80), st.lists(st.integers(0, 100), min_size=3, max_size=3).filter(any))
+def test_every_name_has_a_split_and_never_one_without_a_share(name: str, parts: list[int]) -> None:
+    shares = {split: part / sum(parts) for split, part in zip(("train", "val", "test"), parts, strict=True)}
+    assert shares[split_by_hash(name, shares)] > 0
+    assert split_by_hash(name, shares) == split_by_hash(name, dict(shares))
+
+
+def test_shares_are_met_in_the_long_run() -> None:
+    counts = Counter(split_by_hash(f"2026-11-22-{i}", parse_shares(SHARES)) for i in range(20_000))
+    assert {name: round(count / 20_000, 1) for name, count in counts.items()} == parse_shares(SHARES)
+
+
+def test_a_drive_stays_where_it_is_when_others_come(shelf: Shelf, export: Export, tmp_path: Path) -> None:
+    drives = publish(shelf, 12)
+    few = splits_of(export(*drives[3:6], "--format", "coco", "--split", SHARES, folder=tmp_path / "few"))
+    many = splits_of(export(*drives, "--format", "coco", "--split", SHARES, folder=tmp_path / "many"))
+    assert few.items() <= many.items()
+    assert len(set(many.values())) == 3
+
+
+def test_a_vehicle_stays_together(shelf: Shelf, export: Export) -> None:
+    drives = publish(shelf, 24, vehicles=4)
+    card = export(*drives, "--format", "coco", "--split", SHARES, "--split-by", "vehicle")
+    of_vehicle: dict[str, set[str]] = {}
+    for drive in card["drives"]:
+        of_vehicle.setdefault(drive["vehicle"], set()).add(drive["split"])
+    assert len(of_vehicle) == 4
+    assert all(len(splits) == 1 for splits in of_vehicle.values())
+    apart = {split_by_hash(drive, parse_shares(SHARES)) for drive in drives[::4]}
+    assert len(apart) > 1, "by their own names drives of one vehicle would be in several splits"
+
+
+def test_a_file_names_the_splits_of_drives(shelf: Shelf, export: Export, tmp_path: Path) -> None:
+    drives = publish(shelf, 3)
+    path = tmp_path / "splits.json"
+    path.write_text('{"val": ["drive-0"], "train": ["drive-1", "drive-2", "drive-9"]}')
+    card = export(*drives, "--format", "coco", "--split-file", str(path))
+    assert splits_of(card) == {"drive-0": "val", "drive-1": "train", "drive-2": "train"}
+    assert {name: split["frames"] for name, split in card["splits"].items()} == {"train": 4, "val": 2}
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('{"train": ["drive-0"]}', "names no split for drive 'drive-1'"),
+        ('{"train": ["drive-0", "drive-1"], "val": ["drive-1"]}', "puts drive 'drive-1' into train and into val"),
+        ('{"dev": []}', "'dev' is not one of train, val, test"),
+        ("[]", "it is a JSON object of lists"),
+        ("", "it is a JSON object of lists"),
+    ],
+)
+def test_a_file_that_leaves_a_doubt_is_refused(
+    shelf: Shelf, refusal: Refusal, tmp_path: Path, text: str, said: str
+) -> None:
+    path = tmp_path / "splits.json"
+    path.write_text(text)
+    assert said in refusal(*publish(shelf, 2), "--format", "coco", "--split-file", str(path))
+
+
+def test_a_split_without_a_frame_is_warned_of(shelf: Shelf, tmp_path: Path, library: None) -> None:
+    [drive] = publish(shelf, 1)
+    words = ["export", drive, "--format", "coco", "--split", "train=0,val=0,test=1", "--to", str(tmp_path / "out")]
+    ended = CliRunner().invoke(main, words, catch_exceptions=False)
+    assert ended.exit_code == 0
+    assert "warning: no frame is in train" in ended.stderr
+    assert "warning: no frame is in val" in ended.stderr
+    assert "no frame is in test" not in ended.stderr
