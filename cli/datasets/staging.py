@@ -92,9 +92,18 @@ def chosen_label(line: Line, labels: Labels) -> tuple[str | None, str]:
     attribute = final_label(line)
     if attribute:
         return attribute, ""
-    if line.provenance.get("labelled-by") == "nobody" or PRELABEL not in line.content:
+    if not _has_prelabel(line):
         return None, NOBODY
     return (PRELABEL, "") if labels == "all" else (None, NOT_FINAL)
+
+
+def _has_prelabel(line: Line) -> bool:
+    """Whether a model answered: of a frame that nobody verified, an empty pre-label may be that of failed models."""
+    if line.provenance.get("labelled-by") != "nobody":
+        return PRELABEL in line.content
+    prelabel = line.content.get(PRELABEL)
+    boxes = prelabel.get("annotations") if isinstance(prelabel, dict) else None
+    return bool(boxes) or (boxes == [] and "verification" in line.provenance and "failures" not in line.provenance)
 
 
 def stage_frame(line: Line, attribute: str, classes: ClassMap, dropped: Counter[str]) -> StagedFrame:

@@ -103,24 +103,24 @@ def test_only_published_runs_are_exported(shelf: Shelf, refusal: Refusal, source
 
 
 def test_frames_without_a_final_label_are_left_out_and_counted(shelf: Shelf, export: Export, tmp_path: Path) -> None:
-    nobody = {"labelled-by": "nobody", "verification": "the job could not label it"}
-    failed = shelf.frame(key_of(index=3), prelabels=[CAR], verification="the job could not label it")
-    failed["verified-metadata"] = {"failure-reason": "skipped"}
+    skipped = {"labelled-by": "nobody", "verification": "skipped"}
     lines = [
-        shelf.frame(key_of(index=0), [CAR], prelabels=None),
+        shelf.frame(key_of(index=0), [CAR]),
         shelf.frame(key_of(index=1), prelabels=[BUS], triage="accepted"),
-        shelf.frame(key_of(index=2), prelabels=[VAN], verification="not in the job's output"),
-        failed,
-        shelf.frame(key_of(index=4), prelabels=[], **nobody),
+        shelf.frame(key_of(index=2), prelabels=[VAN], **skipped),
+        shelf.frame(key_of(index=3), prelabels=[], **skipped),
+        shelf.frame(key_of(index=4), prelabels=[], failures=["inference-failed"], **skipped),
+        shelf.frame(key_of(index=5), [CAR], **skipped),
     ]
+    lines[5]["verified-metadata"] = {"failure-reason": "skipped"}
     shelf.publish("drive-a", lines)
     card = export("drive-a", *COCO)
     assert [boxes for _, boxes in sorted(names(tmp_path / "out").items())] == [["car"], ["bus"]]
-    assert card["left_out"]["frames"] == {"no final label": 2, "nobody labelled it": 1}
+    assert card["left_out"]["frames"] == {"no final label": 3, "nobody labelled it": 1}
     assert card["labelled_by"] == {"model and person": 1, "model": 1}
     assert card["triage"] == {"everything": 1, "accepted": 1}
     card = export("drive-a", *COCO, "--labels", "all", folder=tmp_path / "all")
-    assert [boxes for _, boxes in sorted(names(tmp_path / "all").items())] == [["car"], ["bus"], ["van"], ["car"]]
+    assert [boxes for _, boxes in sorted(names(tmp_path / "all").items())] == [["car"], ["bus"], ["van"], [], []]
     assert card["left_out"]["frames"] == {"nobody labelled it": 1}
 
 
@@ -224,9 +224,10 @@ def test_yolo_goes_without_regions_and_names_no_split_without_frames(
 
 def test_the_card_counts_what_is_there(shelf: Shelf, export: Export) -> None:
     shelf.publish("drive-a", [shelf.frame(key_of(index=i), [CAR, CAR, BUS][: i + 1]) for i in range(3)])
-    shelf.publish("drive-b", [shelf.frame(key_of("drive-b"), [], labelled_by="person")])
+    shelf.publish("drive-b", [shelf.frame(key_of("drive-b"), [], **{"labelled-by": "person"})])
     card = export("drive-a", "drive-b", *COCO)
     assert (card["frames"], card["boxes"], card["version"]) == (4, 6, "0.1.0")
+    assert card["labelled_by"] == {"model and person": 3, "person": 1}
     assert card["splits"]["train"] | {"boxes": None} == {"drives": 2, "frames": 4, "regions": 0, "boxes": None}
     assert {name: n for name, n in card["splits"]["train"]["boxes"].items() if n} == {"car": 5, "bus": 1}
     assert [(d["drive"], d["run"], d["frames"], d["models"], d["taxonomy"]) for d in card["drives"]] == [
