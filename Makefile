@@ -94,8 +94,9 @@ lint: setup
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	$(IN) mypy $(CODE) local
-	.venv-sam/bin/cfn-lint template.yaml models/endpoint.yaml
+	.venv-sam/bin/cfn-lint template.yaml models/endpoint.yaml examples/train-on-labels/template.yaml
 	SAM_CLI_TELEMETRY=0 .venv-sam/bin/sam validate --lint --region us-east-1 --template template.yaml
+	SAM_CLI_TELEMETRY=0 .venv-sam/bin/sam validate --lint --region us-east-1 --template examples/train-on-labels/template.yaml
 
 format: setup
 	.venv/bin/ruff check --fix .
