@@ -10,14 +10,13 @@ import msgspec
 
 from autolabel.errors import KeyRefused
 from autolabel.frames import FrameKey, parse_frame_key
-from autolabel.manifest import PRELABEL, PROVENANCE, VERIFIED, BoxLabel, LabelledBox, metadata_of, read_boxes
+from autolabel.manifest import PRELABEL, PROVENANCE, REVIEW, VERIFIED, BoxLabel, LabelledBox, metadata_of, read_boxes
 from cli.datasets.classes import ClassMap
 from cli.errors import CommandError
 
 Labels = Literal["verified", "all"]
 NOBODY, NOT_FINAL = "nobody labelled it", "no final label"
 ACCEPTED = "accepted"
-_REVIEW = "review"
 
 
 class StagedBox(msgspec.Struct):
@@ -153,7 +152,7 @@ class _Review(msgspec.Struct):
 
 def _marks(line: Line, attribute: str, count: int) -> Sequence[_Mark]:
     """What people marked of each box; nothing where they marked nothing, or where the marks are of other boxes."""
-    review = msgspec.convert(line.content.get(_REVIEW, {}), _Review) if attribute == VERIFIED else _Review()
+    review = msgspec.convert(line.content.get(REVIEW, {}), _Review) if attribute == VERIFIED else _Review()
     return review.boxes if len(review.boxes) == count else [_Mark()] * count
 
 
