@@ -11,6 +11,8 @@ from typing import Any
 BOOT_VARIABLE = "EMBEDDED_CLOUD_BOOT"
 REGION = "us-east-1"
 ACCOUNT = "000000000000"
+# The annotator of a cloud whose labelling jobs wait for people at its portal.
+PEOPLE = "people"
 
 
 class SettingsError(ValueError):
@@ -22,12 +24,13 @@ class CloudSettings:
     """The choices of one embedded cloud, all of them JSON-able.
 
     images: container image name (URI without registry and tag) to the command line of a model server, in which
-    "{port}" is replaced. annotator: "module:function" that answers labelling jobs. wait_scale: factor on retry
-    back-off and Wait states of state machines. alarm_scale: factor on the periods of alarms and on the cooldowns of
-    scaling, so that endpoints wake and fall asleep within seconds. max_workers: function processes alive at once.
-    enforce_iam: functions, state machines, endpoints and labelling jobs may do only what the policies of their
-    roles allow; the caller of the API may do everything. faults: the cloud injects faults when it is told to
-    (local/cloud/faults); callers are told apart by their roles, so that faults of calls need enforce_iam.
+    "{port}" is replaced. annotator: "module:function" that answers labelling jobs, or PEOPLE: the cloud has a worker
+    portal, where jobs wait for them. wait_scale: factor on retry back-off and Wait states of state machines.
+    alarm_scale: factor on the periods of alarms and on the cooldowns of scaling, so that endpoints wake and fall asleep
+    within seconds. max_workers: function processes alive at once. enforce_iam: functions, state machines, endpoints and
+    labelling jobs may do only what the policies of their roles allow; the caller of the API may do everything. faults:
+    the cloud injects faults when it is told to (local/cloud/faults); callers are told apart by their roles, so that
+    faults of calls need enforce_iam.
     """
 
     images: Mapping[str, Sequence[str]] = field(default_factory=dict)
@@ -43,8 +46,8 @@ class CloudSettings:
             if isinstance(command, str) or not command:
                 raise SettingsError(f"images[{image!r}] must be a list of arguments, got {command!r}")
         module, _, function = self.annotator.partition(":")
-        if not module or not function:
-            raise SettingsError(f"annotator must look like 'module:function', got {self.annotator!r}")
+        if self.annotator != PEOPLE and not (module and function):
+            raise SettingsError(f"annotator must be {PEOPLE!r} or look like 'module:function', got {self.annotator!r}")
         if self.wait_scale < 0:
             raise SettingsError(f"wait_scale must not be negative, got {self.wait_scale}")
         if self.alarm_scale <= 0:

@@ -34,9 +34,13 @@ class Box:
 
 @dataclass(frozen=True)
 class Boxes:
-    """The answer to an adjustment task: all boxes as the worker leaves them."""
+    """The answer to an adjustment task: all boxes as the worker leaves them.
+
+    `image`: width and height that the worker's browser measured, None where there was none.
+    """
 
     boxes: tuple[Box, ...]
+    image: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)

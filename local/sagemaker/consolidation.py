@@ -14,8 +14,8 @@ class NotConsolidated(Exception):
     """The answers for an object do not make a label; the message is its failure-reason."""
 
 
-def labelled_line(line: Mapping[str, Any], annotation: Annotation, job: JobView) -> dict[str, Any]:
-    """The input line with the new label and its metadata; raises NotConsolidated or MalformedPrelabel."""
+def label_attributes(line: Mapping[str, Any], annotation: Annotation, job: JobView) -> dict[str, Any]:
+    """The new label and its metadata for an input line; raises NotConsolidated or MalformedPrelabel."""
     label: dict[str, Any] | int
     if job.kind == "adjustment" and isinstance(annotation, Boxes):
         label, metadata = _boxes(line, annotation, job)
@@ -23,12 +23,23 @@ def labelled_line(line: Mapping[str, Any], annotation: Annotation, job: JobView)
         label, metadata = _verdict(annotation, job)
     else:
         raise NotConsolidated(f"A {type(annotation).__name__} does not answer an {job.kind} task")
-    return {**line, job.label_attribute: label, f"{job.label_attribute}-metadata": metadata | _origin(job)}
+    return {job.label_attribute: label, f"{job.label_attribute}-metadata": metadata | _origin(job)}
 
 
-def failed_line(line: Mapping[str, Any], reason: str, job: JobView) -> dict[str, Any]:
-    """The input line of an object that could not be labelled: metadata with the reason, no label."""
-    return {**line, f"{job.label_attribute}-metadata": {"failure-reason": reason} | _origin(job)}
+def failure_attributes(reason: str, job: JobView) -> dict[str, Any]:
+    """What the line of an object gets that could not be labelled: metadata with the reason, no label."""
+    return {f"{job.label_attribute}-metadata": {"failure-reason": reason} | _origin(job)}
+
+
+def image_size(line: Mapping[str, Any], annotation: Annotation) -> Mapping[str, int]:
+    """The size that the browser measured, or without one what any label of the line states; raises NotConsolidated."""
+    if isinstance(annotation, Boxes) and annotation.image:
+        return {"width": annotation.image[0], "height": annotation.image[1], "depth": 3}
+    for value in line.values():
+        if isinstance(value, Mapping) and value.get("image_size"):
+            size: Mapping[str, int] = value["image_size"][0]
+            return size
+    raise NotConsolidated("No label of this line states image_size, and the embedded cloud does not open images")
 
 
 def _boxes(line: Mapping[str, Any], annotation: Boxes, job: JobView) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -39,7 +50,7 @@ def _boxes(line: Mapping[str, Any], annotation: Boxes, job: JobView) -> tuple[di
         if box.label not in ids:
             raise NotConsolidated(f"The label {box.label!r} is not in the label category file")
     label = {
-        "image_size": [_image_size(line)],
+        "image_size": [image_size(line, annotation)],
         "annotations": [
             {"class_id": ids[box.label], "left": box.left, "top": box.top, "width": box.width, "height": box.height}
             for box in annotation.boxes
@@ -74,15 +85,6 @@ def _origin(job: JobView) -> dict[str, str]:
         "creation-date": datetime.datetime.now(datetime.UTC).replace(tzinfo=None).isoformat(timespec="microseconds"),
         "job-name": f"labeling-job/{job.name.lower()}",
     }
-
-
-def _image_size(line: Mapping[str, Any]) -> Mapping[str, int]:
-    """The image's size, which a browser would measure, from any label of the line that states it."""
-    for value in line.values():
-        if isinstance(value, Mapping) and value.get("image_size"):
-            size: Mapping[str, int] = value["image_size"][0]
-            return size
-    raise NotConsolidated("No label of this line states image_size, and the embedded cloud does not open images")
 
 
 def _same(first: Sequence[Box], second: Sequence[Box]) -> bool:

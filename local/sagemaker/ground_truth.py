@@ -2,26 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Set
+import time
+from collections.abc import Callable, Iterator, Mapping, Set
 from typing import Any
 
 from local.sagemaker.annotators import Annotator
 from local.sagemaker.errors import ResourceInUse, ResourceNotFound, ValidationFailed
+from local.sagemaker.image_tickets import ImageTickets
 from local.sagemaker.labeling_jobs import LabelingJob
 from local.sagemaker.labeling_requests import check_labeling_request
 from local.sagemaker.names import arn
 from local.sagemaker.ports import Cloud
 from local.sagemaker.registry import Registry, list_page
 from local.sagemaker.supported import refuse_unsupported
+from local.sagemaker.tasks import Clock
 
 
 class LabelingJobs:
-    """The account's labelling jobs, answered by `annotator`; `workteams` gives the ARNs of its work teams."""
+    """The account's labelling jobs; `workteams` gives the ARNs of its work teams.
 
-    def __init__(self, cloud: Cloud, workteams: Callable[[], Set[str]], annotator: Annotator) -> None:
+    `annotator` answers their tasks; without one, people do, whose browsers read images by `tickets`.
+    """
+
+    def __init__(
+        self,
+        cloud: Cloud,
+        workteams: Callable[[], Set[str]],
+        annotator: Annotator | None,
+        clock: Clock = time.monotonic,
+    ) -> None:
         self._cloud = cloud
         self._workteams = workteams
         self._annotator = annotator
+        self._clock = clock
+        self.tickets = ImageTickets()
         self._jobs: Registry[LabelingJob] = Registry()
 
     def stop(self) -> None:
@@ -33,7 +47,7 @@ class LabelingJobs:
         """CreateLabelingJob: answers at once; what the job reads from S3 is checked while it is Initializing."""
         refuse_unsupported("CreateLabelingJob", request)
         check_labeling_request(request, self._workteams())
-        job = LabelingJob(request, self._cloud, self._annotator)
+        job = LabelingJob(request, self._cloud, self._annotator, self.tickets, self._clock)
         name = request["LabelingJobName"]
         taken = ResourceInUse(f"Labeling job name {name} is already in use ({arn('labeling-job', name)}).")
         if name in self._jobs:
@@ -67,6 +81,10 @@ class LabelingJobs:
     def arns(self) -> set[str]:
         """The ARNs of all jobs."""
         return {job.arn for job in self._jobs}
+
+    def __iter__(self) -> Iterator[LabelingJob]:
+        """All jobs."""
+        return iter(self._jobs)
 
     def _job(self, name: str) -> LabelingJob:
         missing = ResourceNotFound(f"Requested resource not found: labeling job {name} does not exist.")

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
-from local.cloud.settings import CloudSettings
+from local.cloud.settings import PEOPLE, CloudSettings
 from local.sagemaker import gateway as embedded
 from local.sagemaker.annotators import load_annotator
 from local.sagemaker.endpoint_configs import EndpointConfigs
@@ -35,12 +36,15 @@ _JSON_11 = "application/x-amz-json-1.1"
 class Service:
     """SageMaker on one machine, against the rest of the cloud as `cloud` shows it."""
 
-    def __init__(self, settings: CloudSettings, cloud: Cloud, folder: Path) -> None:
+    def __init__(
+        self, settings: CloudSettings, cloud: Cloud, folder: Path, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         models = Models()
         configs = EndpointConfigs(models, settings.images)
         self.hosting = hosting = Hosting(configs, cloud, folder)
         self.workteams = teams = Workteams()
-        self.jobs = jobs = LabelingJobs(cloud, teams.arns, load_annotator(settings.annotator))
+        annotator = None if settings.annotator == PEOPLE else load_annotator(settings.annotator)
+        self.jobs = jobs = LabelingJobs(cloud, teams.arns, annotator, clock)
         self.tags = tags = Tags(lambda: models.arns() | configs.arns() | hosting.arns() | teams.arns() | jobs.arns())
         # Control-plane calls wait for S3 and IAM of this very process: they must not hold up its event loop.
         self._threads = ThreadPoolExecutor(4, thread_name_prefix="sagemaker")

@@ -12,6 +12,7 @@ from local.sagemaker.labeling_requests import Kind
 _ELEMENTS: dict[Kind, str] = {"adjustment": "crowd-bounding-box", "verification": "crowd-image-classifier"}
 _ATTRIBUTE = re.compile(
     r"""task\.input\.manifestLine(?:\.(?P<plain>[A-Za-z0-9][A-Za-z0-9_-]*)|\[\s*["'](?P<quoted>[^"']+)["']\s*\])"""
+    r"""(?P<boxes>\.annotations)?"""
 )
 # Developer guide, quotas of input data: labels of a bounding box job, characters of a label.
 _LABELS = 50
@@ -40,13 +41,15 @@ def read_template(text: str, kind: Kind) -> WorkerTemplate:
     for element in ("crowd-form", _ELEMENTS[kind]):
         if f"<{element}" not in text:
             raise BadTemplate(f"The worker template has no <{element}> element")
-    names = {match["plain"] or match["quoted"] for match in _ATTRIBUTE.finditer(text)}
+    found = [(match["plain"] or match["quoted"], match["boxes"]) for match in _ATTRIBUTE.finditer(text)]
+    names = {name for name, _ in found}
     images = {name for name in names if name.endswith("-ref")}
     if "task.input.taskObject" in text:
         images.add("source-ref")
     if not images:
         raise BadTemplate("The worker template shows no image: neither task.input.taskObject nor an attribute -ref")
-    prelabels = {name for name in names if name not in images and not name.endswith("-metadata")}
+    # What else a template shows of a line are remarks for the worker.
+    prelabels = {name for name, boxes in found if boxes or f"{name}-metadata" in names}
     if len(prelabels) > 1:
         raise BadTemplate(f"The worker template shows several label attributes: {', '.join(sorted(prelabels))}")
     return WorkerTemplate(text, frozenset(images), next(iter(prelabels), None))

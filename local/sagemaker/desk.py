@@ -1,0 +1,137 @@
+"""Where the tasks of one labelling job are done, by whomever: a scripted annotator, or people at the portal."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from local.sagemaker.annotation_files import AnnotationFiles
+from local.sagemaker.annotators import Annotation, JobView, MalformedPrelabel
+from local.sagemaker.consolidation import NotConsolidated, failure_attributes, label_attributes
+from local.sagemaker.names import S3Uri
+from local.sagemaker.ports import Browsers, ObjectStore, StorageError, StoredObject
+from local.sagemaker.tasks import Result, Tasks
+from local.sagemaker.worker_pages import WorkerPage
+from local.sagemaker.worker_templates import WorkerTemplate
+
+_IMAGE_TYPES = (".jpg", ".jpeg", ".png")
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How far a job is, in tasks; `seconds`: what workers spent on those that they answered."""
+
+    total: int = 0
+    labelled: int = 0
+    failed: int = 0
+    answered: int = 0
+    seconds: float = 0.0
+
+
+class Desk:
+    """A job's tasks, their pages and images, and what becomes of answers.
+
+    `time_limit`: seconds that a worker has for a task. `broken`: why no answer can be taken any more.
+    """
+
+    def __init__(
+        self,
+        view: JobView,
+        template: WorkerTemplate,
+        page: WorkerPage,
+        tasks: Tasks,
+        objects: ObjectStore,
+        browsers: Browsers,
+        files: AnnotationFiles,
+        time_limit: float,
+    ) -> None:
+        self.view = view
+        self.tasks = tasks
+        self.time_limit = time_limit
+        self.broken: StorageError | None = None
+        self.counts = Counts(tasks.total)
+        self._template = template
+        self._page = page
+        self._objects = objects
+        self._browsers = browsers
+        self._files = files
+        self._open_buckets: dict[str, bool] = {}
+        self._lock = threading.Lock()
+
+    def render(self, number: int) -> str:
+        """The worker's page of a task; raises BadPage."""
+        return self._page.render(self.tasks.line(number), self.view.labels, self.view.description)
+
+    def shown_image(self, number: int) -> str | None:
+        """The S3 URI of the first image that the template shows of a task."""
+        line = self.tasks.line(number)
+        return next((line[name] for name in sorted(self._template.images) if isinstance(line.get(name), str)), None)
+
+    def open_image(self, uri: S3Uri) -> StoredObject:
+        """An image with the rights of the job's role; raises StorageError."""
+        return self._objects.open(uri)
+
+    def submit(self, number: int, annotation: Annotation, answer: Mapping[str, Any]) -> bool:
+        """Take an answer, as `worker_answer` made it; False when it comes too late. Raises StorageError."""
+        if not self.tasks.claim(number):
+            return False
+        line = self.tasks.line(number)
+        try:
+            attributes = label_attributes(line, annotation, self.view)
+        except (NotConsolidated, MalformedPrelabel) as e:
+            attributes = failure_attributes(str(e), self.view)
+        try:
+            self._files.write_response(number, answer)
+        except StorageError as e:
+            self.broken = e
+            self.tasks.reopen(number)
+            raise
+        self._finish(number, Result(attributes, answer))
+        return True
+
+    def fail(self, number: int, reason: str) -> None:
+        """End a task that nobody can, or did, answer; without effect on one that is."""
+        if self.tasks.claim(number):
+            self._finish(number, Result(failure_attributes(reason, self.view)))
+
+    def _finish(self, number: int, result: Result) -> None:
+        labelled = self.view.label_attribute in result.attributes
+        spent = result.answer["timeSpentInSeconds"] if result.answer else 0.0
+        with self._lock:
+            self.counts = replace(
+                self.counts,
+                labelled=self.counts.labelled + labelled,
+                failed=self.counts.failed + (not labelled),
+                answered=self.counts.answered + (result.answer is not None),
+                seconds=self.counts.seconds + spent,
+            )
+        self.tasks.finish(number, result)
+
+    def check(self, number: int) -> None:
+        """Raise NotConsolidated or MalformedPrelabel for a task that no browser could show as the template says."""
+        line = self.tasks.line(number)
+        self._check_images(line)
+        for box in self.view.prelabels(line):
+            # The crowd element refuses initial values whose label it does not offer.
+            if box.label not in self.view.labels:
+                raise NotConsolidated(f"The label {box.label!r} is not in the label category file")
+
+    def _check_images(self, line: Mapping[str, Any]) -> None:
+        """Raise NotConsolidated for an image that is missing, of another type, or that CORS hides."""
+        for name in sorted(self._template.images):
+            if name not in line:
+                raise NotConsolidated(f"The line has no {name!r}, which the worker template shows")
+            text = line[name]
+            if not str(text).lower().endswith(_IMAGE_TYPES):
+                raise NotConsolidated(f"{name} {text} is not an image of type {', '.join(_IMAGE_TYPES)}")
+            try:
+                uri = S3Uri.parse(text)
+                if uri.bucket not in self._open_buckets:
+                    self._open_buckets[uri.bucket] = self._browsers.may_get(uri.bucket)
+                if not self._open_buckets[uri.bucket]:
+                    raise NotConsolidated(f"The bucket {uri.bucket} has no CORS rule that lets browsers GET {text}")
+                self._objects.check_exists(uri)
+            except (StorageError, ValueError) as e:
+                raise NotConsolidated(f"{name}: {e}") from e

@@ -1,0 +1,38 @@
+"""People at work on a job: the portal takes their answers, this waits for them."""
+
+from __future__ import annotations
+
+from local.sagemaker.annotators import MalformedPrelabel
+from local.sagemaker.consolidation import NotConsolidated
+from local.sagemaker.desk import Desk
+from local.sagemaker.tasks import Clock
+
+# API reference, HumanTaskConfig.TaskAvailabilityLifetimeInSeconds: 30 days, the default of private workforces.
+LIFETIME_SECONDS = 2_592_000
+# The last answer, the end of the time and a failure end a job within this; a stop does at once.
+_LOOK_SECONDS = 0.2
+
+
+def await_people(desk: Desk, lifetime: float, clock: Clock) -> None:
+    """Return when every task is done, `lifetime` seconds are over, or the job is stopped; raises StorageError.
+
+    Tasks that cannot be shown, and in the end those that nobody answered in time, fail.
+    """
+    deadline = clock() + lifetime
+    stopping = desk.view.stopping
+    for number in range(desk.tasks.total):
+        if stopping.is_set():
+            return
+        try:
+            desk.check(number)
+        except (NotConsolidated, MalformedPrelabel) as e:
+            desk.fail(number, str(e))
+    while not stopping.wait(_LOOK_SECONDS):
+        if desk.broken:
+            raise desk.broken
+        if desk.tasks.done == desk.tasks.total:
+            return
+        if clock() >= deadline:
+            for number in range(desk.tasks.total):
+                desk.fail(number, f"ClientError: Annotation tasks expired: nobody answered within {lifetime:.0f} s.")
+            return

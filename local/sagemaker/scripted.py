@@ -1,0 +1,65 @@
+"""A scripted annotator at work on a job: some tasks at once, in the manifest's order."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+from local.sagemaker.annotation_files import worker_answer
+from local.sagemaker.annotators import Annotator, Failure, JobFails, MalformedPrelabel
+from local.sagemaker.consolidation import NotConsolidated, image_size
+from local.sagemaker.desk import Desk
+from local.sagemaker.ports import StorageError
+from local.sagemaker.worker_answers import answer_content
+
+_log = logging.getLogger(__name__)
+WORKER = "scripted"
+
+
+def answer_all(desk: Desk, annotator: Annotator, at_once: int) -> None:
+    """Answer every task, until all are done or the job is stopped; raises JobFails and StorageError."""
+    numbers = iter(range(desk.tasks.total))
+    lock = threading.Lock()
+    failed = threading.Event()
+
+    def work() -> None:
+        while not (desk.view.stopping.is_set() or failed.is_set()):
+            with lock:
+                number = next(numbers, None)
+            if number is None:
+                return
+            try:
+                _answer(desk, annotator, number)
+            except BaseException:
+                failed.set()
+                raise
+
+    with ThreadPoolExecutor(at_once, thread_name_prefix=f"tasks-{desk.view.name}") as pool:
+        for worker in [pool.submit(work) for _ in range(at_once)]:
+            worker.result()
+
+
+def _answer(desk: Desk, annotator: Annotator, number: int) -> None:
+    """One task; nothing comes of it when the job is stopped over it."""
+    line = desk.tasks.line(number)
+    accepted = time.time()
+    try:
+        desk.check(number)
+        annotation = annotator(line, desk.view)
+        if desk.view.stopping.is_set():
+            return
+        if isinstance(annotation, Failure):
+            raise NotConsolidated(annotation.reason)
+        content = answer_content(annotation, image_size(line, annotation))
+        submitted = time.time()
+        desk.submit(number, annotation, worker_answer(WORKER, content, accepted, submitted, spent=submitted - accepted))
+    except (NotConsolidated, MalformedPrelabel) as e:
+        desk.fail(number, str(e))
+    except (JobFails, StorageError):
+        raise
+    # Whatever a test's annotator raises fails its task.
+    except Exception as e:
+        _log.exception("labelling job %s: %s", desk.view.name, line.get("source-ref"))
+        desk.fail(number, f"The annotator failed: {type(e).__name__}: {e}")

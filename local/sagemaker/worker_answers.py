@@ -1,0 +1,88 @@
+"""What a worker submits: an answer's content in the shape of the crowd elements, from and to an annotation.
+
+Shapes: developer guide, output of crowd-bounding-box and of crowd-image-classifier.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from local.sagemaker.annotators import Annotation, Box, Boxes, JobView, Verdict
+
+
+class BadAnswer(Exception):
+    """The content does not answer the task; the message says what is wrong."""
+
+
+class ImageProperties(msgspec.Struct, frozen=True):
+    """The size of the image that the browser showed, in pixels."""
+
+    width: int
+    height: int
+
+
+class BoundingBox(msgspec.Struct, frozen=True):
+    label: str
+    left: int
+    top: int
+    width: int
+    height: int
+
+
+class BoundingBoxes(msgspec.Struct, frozen=True, rename="camel"):
+    bounding_boxes: tuple[BoundingBox, ...]
+    input_image_properties: ImageProperties
+
+
+class _Adjustment(msgspec.Struct, frozen=True, rename="camel"):
+    bounding_box: BoundingBoxes
+    review: str = ""
+
+
+class _Choice(msgspec.Struct, frozen=True):
+    label: str
+
+
+class _Verification(msgspec.Struct, frozen=True, rename={"choice": "crowd-image-classifier"}):
+    choice: _Choice
+
+
+def read_answer(content: Any, job: JobView) -> Annotation:
+    """The annotation that an answer's content gives, its boxes inside the image; raises BadAnswer."""
+    try:
+        if job.kind == "adjustment":
+            given = msgspec.convert(content, _Adjustment).bounding_box
+        else:
+            return Verdict(_known(msgspec.convert(content, _Verification).choice.label, job.labels))
+    except msgspec.ValidationError as e:
+        raise BadAnswer(str(e)) from e
+    size = given.input_image_properties
+    boxes = tuple(_box(number, box, size, job.labels) for number, box in enumerate(given.bounding_boxes))
+    return Boxes(boxes, (size.width, size.height))
+
+
+def answer_content(annotation: Annotation, size: Mapping[str, int]) -> dict[str, Any]:
+    """The content that a browser would have sent for an annotation of an image of that size."""
+    if isinstance(annotation, Verdict):
+        return {"crowd-image-classifier": {"label": annotation.label}}
+    boxes = tuple(BoundingBox(b.label, b.left, b.top, b.width, b.height) for b in annotation.boxes)
+    given = BoundingBoxes(boxes, ImageProperties(size["width"], size["height"]))
+    content: dict[str, Any] = msgspec.to_builtins({"boundingBox": given})
+    return content
+
+
+def _known(label: str, labels: Sequence[str]) -> str:
+    if label not in labels:
+        raise BadAnswer(f"the label {label!r} is not one of this job")
+    return label
+
+
+def _box(number: int, box: BoundingBox, size: ImageProperties, labels: Sequence[str]) -> Box:
+    right, bottom = box.left + box.width, box.top + box.height
+    inside = box.left >= 0 and box.top >= 0 and right <= size.width and bottom <= size.height
+    if not inside or box.width < 1 or box.height < 1:
+        raise BadAnswer(f"box {number} ({box.left}, {box.top}, {box.width} x {box.height}) is not inside the image")
+    return Box(_known(box.label, labels), box.left, box.top, box.width, box.height)
