@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import socket
 from collections.abc import Callable
 
 from local.cloud.alarms import Alarms
@@ -35,6 +36,7 @@ from local.cloud.settings import Boot
 from local.cloud.sqs_moves import MessageMoves
 from local.cloud.stepfunctions.service import install_step_functions
 from local.cloud.xray import handle_xray
+from local.portal.server import Portal
 from local.sagemaker import service as sagemaker
 
 
@@ -71,6 +73,10 @@ def install(boot: Boot) -> Callable[[], None]:
         serve("sagemaker", requests, target_prefixes=["SageMaker."])
         sagemaker.start(boot.settings, boot.gateway, boot.folder)
         ending.callback(sagemaker.stop)
+        if boot.portal is not None:
+            portal = Portal(sagemaker.current().jobs, socket.socket(fileno=boot.portal))
+            portal.start()
+            ending.callback(portal.close)
         register_sagemaker_types()
 
         records = ScalingRecords()

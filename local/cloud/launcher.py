@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import shutil
@@ -10,6 +11,7 @@ import socket
 import subprocess
 import sys
 import threading
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -18,7 +20,7 @@ import boto3
 
 from local.cloud.faults.control import FaultControl
 from local.cloud.process_tree import kill_session
-from local.cloud.settings import ACCOUNT, BOOT_VARIABLE, REGION, Boot, CloudSettings
+from local.cloud.settings import ACCOUNT, BOOT_VARIABLE, PEOPLE, REGION, Boot, CloudSettings
 
 BOOT_SECONDS = 60
 STOP_SECONDS = 10
@@ -33,7 +35,8 @@ class EmbeddedCloud:
     """An AWS-like cloud on 127.0.0.1, alive between `start` and `stop` or inside a with statement.
 
     Its server runs in a session of its own and reads a pipe from this process: when this process ends, however
-    that happens, the pipe closes and the server ends itself and all that it started.
+    that happens, the pipe closes and the server ends itself and all that it started. `portal_url`: where people label,
+    empty without a portal.
     """
 
     def __init__(self, folder: Path, *, settings: CloudSettings | None = None) -> None:
@@ -41,6 +44,7 @@ class EmbeddedCloud:
         self.settings = settings or CloudSettings()
         self.log = self.folder / "cloud.log"
         self.endpoint_url = ""
+        self.portal_url = ""
         self._server: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -52,9 +56,16 @@ class EmbeddedCloud:
         if self._server is not None:
             raise CloudError(f"the embedded cloud of {self.folder} is already running")
         self.folder.mkdir(parents=True, exist_ok=True)
-        with socket.create_server(("127.0.0.1", 0)) as listener, self.log.open("wb") as log:
-            port = listener.getsockname()[1]
-            boot = Boot(self.folder, port, listener.fileno(), self.settings)
+        with ExitStack() as opened:
+            log = opened.enter_context(self.log.open("wb"))
+            listener = opened.enter_context(socket.create_server(("127.0.0.1", 0)))
+            boot = Boot(self.folder, listener.getsockname()[1], listener.fileno(), self.settings)
+            sockets = [listener.fileno()]
+            if self.settings.annotator == PEOPLE:
+                portal = opened.enter_context(socket.create_server(("127.0.0.1", 0)))
+                boot = dataclasses.replace(boot, portal=portal.fileno())
+                sockets.append(portal.fileno())
+                self.portal_url = f"http://127.0.0.1:{portal.getsockname()[1]}/"
             self._server = subprocess.Popen(
                 [sys.executable, "-m", "local.cloud.server"],
                 cwd=PROJECT,
@@ -62,7 +73,7 @@ class EmbeddedCloud:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
-                pass_fds=[listener.fileno()],
+                pass_fds=sockets,
                 start_new_session=True,
             )
         self.endpoint_url = boot.gateway

@@ -58,12 +58,13 @@ class CloudSettings:
 
 @dataclass(frozen=True)
 class Boot:
-    """What the server process needs to know before it starts."""
+    """What the server process needs to know before it starts; sockets listen already, `portal` where there is one."""
 
     folder: Path
     port: int
     socket: int
     settings: CloudSettings
+    portal: int | None = None
 
     @property
     def gateway(self) -> str:
@@ -71,7 +72,7 @@ class Boot:
 
     def to_json(self) -> str:
         settings = asdict(self.settings) | {"images": {k: list(v) for k, v in self.settings.images.items()}}
-        return json.dumps({"folder": str(self.folder), "port": self.port, "socket": self.socket, "settings": settings})
+        return json.dumps(asdict(self) | {"folder": str(self.folder), "settings": settings})
 
     @classmethod
     def from_json(cls, text: str) -> Boot:
@@ -83,6 +84,7 @@ class Boot:
                 port=int(document["port"]),
                 socket=int(document["socket"]),
                 settings=CloudSettings(**document["settings"]),
+                portal=document["portal"],
             )
         except (KeyError, TypeError, json.JSONDecodeError) as error:
             raise SettingsError(f"{BOOT_VARIABLE} is not a boot order: {error}") from error

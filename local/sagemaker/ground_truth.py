@@ -86,6 +86,10 @@ class LabelingJobs:
         """All jobs."""
         return iter(self._jobs)
 
+    def find(self, name: str) -> LabelingJob | None:
+        """The job of that name."""
+        return self._jobs.get(name, missing=KeyError(name)) if name in self._jobs else None
+
     def _job(self, name: str) -> LabelingJob:
         missing = ResourceNotFound(f"Requested resource not found: labeling job {name} does not exist.")
         return self._jobs.get(name, missing=missing)

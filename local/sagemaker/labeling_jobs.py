@@ -44,6 +44,7 @@ class LabelingJob:
     ) -> None:
         self.name: str = request["LabelingJobName"]
         self.arn = arn("labeling-job", self.name)
+        self.title: str = request["HumanTaskConfig"]["TaskTitle"]
         self._request = request
         self._kind = job_kind(request)
         self._cloud = cloud
@@ -196,7 +197,7 @@ class LabelingJob:
             labels=labels,
             label_attribute=attribute,
             prelabel_attribute=template.prelabel,
-            title=human["TaskTitle"],
+            title=self.title,
             description=human["TaskDescription"],
             template=template.text,
             stopping=self._stopping,

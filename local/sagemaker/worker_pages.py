@@ -40,9 +40,13 @@ class WorkerPage:
             "skip_autoescape": _skip_autoescape,
             "to_json": _to_json,
         }
-        self._last_line = text.count("\n") + 1
-        with self._naming_the_line():
-            self._template = environment.from_string(text)
+        with _naming_the_line():
+            try:
+                self._template = environment.from_string(text)
+            except LiquidError as e:
+                if e.context():
+                    raise
+                raise BadPage(_refusal(_broken_from(environment, text, e), "", e)) from e
 
     def render(self, line: Mapping[str, Any], labels: Sequence[str], header: str) -> str:
         """The page of one manifest line; raises BadPage."""
@@ -52,18 +56,34 @@ class WorkerPage:
             "manifestLine": line,
             "header": header,
         }
-        with self._naming_the_line():
+        with _naming_the_line():
             return self._template.render(task={"input": task_input})
 
-    @contextmanager
-    def _naming_the_line(self) -> Iterator[None]:
+
+@contextmanager
+def _naming_the_line() -> Iterator[None]:
+    try:
+        yield
+    except LiquidError as e:
+        number, _, _, line, _ = e.context() or (1, 0, "", "", "")
+        raise BadPage(_refusal(number, f" ({line.strip()})" if line else "", e)) from e
+
+
+def _refusal(number: int, line: str, error: LiquidError) -> str:
+    return f"The worker template breaks Liquid in line {number}{line}: {error.message}"
+
+
+def _broken_from(environment: Environment, text: str, error: LiquidError) -> int:
+    """The line of an error that does not know it: from there on, whatever follows, the template is broken so."""
+    lines = text.splitlines(keepends=True)
+    for number in range(len(lines) - 1, 0, -1):
         try:
-            yield
+            environment.from_string("".join(lines[:number]))
         except LiquidError as e:
-            place = e.context()
-            # What is never closed is found missing at the end.
-            number, text = (place[0], f" ({place[3].strip()})") if place else (self._last_line, "")
-            raise BadPage(f"The worker template breaks Liquid in line {number}{text}: {e.message}") from e
+            if e.message == error.message:
+                continue
+        return number + 1
+    return 1
 
 
 def _to_json(value: object) -> str:

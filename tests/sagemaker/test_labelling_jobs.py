@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -11,87 +10,23 @@ from botocore.exceptions import ClientError
 
 from local.sagemaker.annotators import Annotation, Box, Boxes, Failure, JobView, Verdict, load_annotator
 from local.sagemaker.errors import ValidationFailed
+from tests.sagemaker.jobs import (
+    BUILT_IN,
+    TEAM,
+    TEMPLATE,
+    VERDICTS,
+    ended_job,
+    job_request,
+    manifest_line,
+    output_lines,
+    place_job,
+)
 from tests.sagemaker.stand_in import ROLE, StandIn, eventually
-
-TEAM = "arn:aws:sagemaker:us-east-1:000000000000:workteam/private-crowd/autolabel"
-BUILT_IN = "arn:aws:lambda:us-east-1:432418664414:function:"
-TEMPLATE = """<crowd-form><crowd-bounding-box src="{{ task.input.taskObject | grant_read_access }}"
-  initial-value="[{% for box in task.input.manifestLine.pre.annotations %}
-    {% capture id %}{{ box.class_id }}{% endcapture %}
-    {% assign label = task.input.manifestLine.pre-metadata.class-map[id] %}{% endfor %}]">
-  </crowd-bounding-box></crowd-form>"""
-VERDICTS = """<crowd-form><crowd-image-classifier src="{{ task.input.taskObject | grant_read_access }}"
-  categories="{{ task.input.labels | to_json | escape }}"></crowd-image-classifier></crowd-form>"""
-
-
-def _line(number: int = 1, label: str = "car", changes: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    return {
-        "source-ref": f"s3://drives/{number}.png",
-        "drive": "d1",
-        "pre": {
-            "image_size": [{"width": 640, "height": 272, "depth": 3}],
-            "annotations": [{"class_id": 7, "left": 10, "top": 20, "width": 30, "height": 40}],
-        },
-        "pre-metadata": {
-            "objects": [{"confidence": 0.8}],
-            "class-map": {"7": label},
-            "type": "groundtruth/object-detection",
-            "human-annotated": "no",
-            "creation-date": "2026-01-01T00:00:00.000000",
-            "job-name": "run-1",
-        },
-    } | dict(changes or {})
-
-
-def _request(**changes: Any) -> dict[str, Any]:
-    human = {
-        "WorkteamArn": TEAM,
-        "UiConfig": {"UiTemplateS3Uri": "s3://labels/template.liquid"},
-        "PreHumanTaskLambdaArn": BUILT_IN + "PRE-AdjustmentBoundingBox",
-        "AnnotationConsolidationConfig": {"AnnotationConsolidationLambdaArn": BUILT_IN + "ACS-AdjustmentBoundingBox"},
-        "TaskTitle": "Verify",
-        "TaskDescription": "Verify the boxes",
-        "NumberOfHumanWorkersPerDataObject": 1,
-        "TaskTimeLimitInSeconds": 600,
-    } | changes.pop("HumanTaskConfig", {})
-    return {
-        "LabelingJobName": "Drive-1",
-        "LabelAttributeName": "verified",
-        "InputConfig": {"DataSource": {"S3DataSource": {"ManifestS3Uri": "s3://labels/in.manifest"}}},
-        "OutputConfig": {"S3OutputPath": "s3://labels/gt/"},
-        "RoleArn": ROLE,
-        "LabelCategoryConfigS3Uri": "s3://labels/categories.json",
-        "HumanTaskConfig": human,
-    } | changes
-
-
-def _place(stand_in: StandIn, *lines: Mapping[str, Any], template: str = TEMPLATE) -> None:
-    """Put everything that a job reads, and the images of the lines."""
-    categories = {"document-version": "2018-11-28", "labels": [{"label": "person"}, {"label": "car"}]}
-    stand_in.objects.put("s3://labels/categories.json", json.dumps(categories).encode())
-    stand_in.objects.put("s3://labels/template.liquid", template.encode())
-    stand_in.objects.put("s3://labels/in.manifest", "\n".join(json.dumps(line) for line in lines).encode())
-    for line in lines:
-        stand_in.objects.put(line["source-ref"], b"png", "image/png")
-
-
-def _ended(stand_in: StandIn, name: str = "Drive-1") -> dict[str, Any]:
-    def described() -> dict[str, Any]:
-        job: dict[str, Any] = stand_in.sagemaker.describe_labeling_job(LabelingJobName=name)
-        return job if job["LabelingJobStatus"] in ("Completed", "Failed", "Stopped") else {}
-
-    job: dict[str, Any] = eventually(described)
-    return job
-
-
-def _output(stand_in: StandIn, job: Mapping[str, Any]) -> list[dict[str, Any]]:
-    body, _ = stand_in.objects.contents[job["LabelingJobOutput"]["OutputDatasetS3Uri"]]
-    return [json.loads(line) for line in body.decode().splitlines()]
 
 
 def _refusal(stand_in: StandIn, **changes: Any) -> tuple[str, str]:
     with pytest.raises(ClientError) as refused:
-        stand_in.sagemaker.create_labeling_job(**_request(**changes))
+        stand_in.sagemaker.create_labeling_job(**job_request(**changes))
     error = refused.value.response["Error"]
     return error["Code"], error["Message"]
 
@@ -120,9 +55,9 @@ def test_an_account_begins_with_no_jobs(stand_in: StandIn) -> None:
 
 
 def test_boxes_that_people_keep_come_back_unadjusted_in_the_shape_of_ground_truth(stand_in: StandIn) -> None:
-    _place(stand_in, _line())
-    arn = stand_in.sagemaker.create_labeling_job(**_request())["LabelingJobArn"]
-    job = _ended(stand_in)
+    place_job(stand_in, manifest_line())
+    arn = stand_in.sagemaker.create_labeling_job(**job_request())["LabelingJobArn"]
+    job = ended_job(stand_in)
     assert job["LabelingJobStatus"] == "Completed"
     assert job["LabelCounters"] == {
         "TotalLabeled": 1,
@@ -132,13 +67,13 @@ def test_boxes_that_people_keep_come_back_unadjusted_in_the_shape_of_ground_trut
         "Unlabeled": 0,
     }
     assert job["LabelingJobOutput"]["OutputDatasetS3Uri"] == "s3://labels/gt/Drive-1/manifests/output/output.manifest"
-    (line,) = _output(stand_in, job)
+    (line,) = output_lines(stand_in, job)
     metadata = line.pop("verified-metadata")
     assert line.pop("verified") == {
         "image_size": [{"width": 640, "height": 272, "depth": 3}],
         "annotations": [{"class_id": 1, "left": 10, "top": 20, "width": 30, "height": 40}],
     }
-    assert line == _line()
+    assert line == manifest_line()
     assert len(metadata.pop("creation-date")) == len("2018-10-18T22:18:13.527256")
     assert metadata == {
         "objects": [{"confidence": 0.0}],
@@ -154,11 +89,11 @@ def test_boxes_that_people_keep_come_back_unadjusted_in_the_shape_of_ground_trut
 
 
 def test_a_frame_without_boxes_stays_without_boxes(stand_in: StandIn) -> None:
-    empty = _line()
+    empty = manifest_line()
     empty["pre"]["annotations"] = []
-    _place(stand_in, empty)
-    stand_in.sagemaker.create_labeling_job(**_request())
-    (line,) = _output(stand_in, _ended(stand_in))
+    place_job(stand_in, empty)
+    stand_in.sagemaker.create_labeling_job(**job_request())
+    (line,) = output_lines(stand_in, ended_job(stand_in))
     assert line["verified"]["annotations"] == []
     assert line["verified-metadata"]["class-map"] == {}
     assert line["verified-metadata"]["adjustment-status"] == "unadjusted"
@@ -166,28 +101,28 @@ def test_a_frame_without_boxes_stays_without_boxes(stand_in: StandIn) -> None:
 
 def test_a_moved_box_is_adjusted(make_stand_in: Callable[..., StandIn]) -> None:
     stand_in = make_stand_in(f"{__name__}:move_every_box")
-    _place(stand_in, _line())
-    stand_in.sagemaker.create_labeling_job(**_request())
-    (line,) = _output(stand_in, _ended(stand_in))
+    place_job(stand_in, manifest_line())
+    stand_in.sagemaker.create_labeling_job(**job_request())
+    (line,) = output_lines(stand_in, ended_job(stand_in))
     assert line["verified"]["annotations"][0]["left"] == 11
     assert line["verified-metadata"]["adjustment-status"] == "adjusted"
 
 
 def test_lines_keep_the_order_of_the_input(stand_in: StandIn) -> None:
-    _place(stand_in, *(_line(n) for n in range(25)))
-    stand_in.sagemaker.create_labeling_job(**_request())
-    refs = [line["source-ref"] for line in _output(stand_in, _ended(stand_in))]
+    place_job(stand_in, *(manifest_line(n) for n in range(25)))
+    stand_in.sagemaker.create_labeling_job(**job_request())
+    refs = [line["source-ref"] for line in output_lines(stand_in, ended_job(stand_in))]
     assert refs == [f"s3://drives/{n}.png" for n in range(25)]
 
 
 def test_a_verification_job_writes_verdicts(stand_in: StandIn) -> None:
-    _place(stand_in, _line(), template=VERDICTS)
+    place_job(stand_in, manifest_line(), template=VERDICTS)
     human = {
         "PreHumanTaskLambdaArn": BUILT_IN + "PRE-VerificationBoundingBox",
         "AnnotationConsolidationConfig": {"AnnotationConsolidationLambdaArn": BUILT_IN + "ACS-VerificationBoundingBox"},
     }
-    stand_in.sagemaker.create_labeling_job(**_request(HumanTaskConfig=human))
-    (line,) = _output(stand_in, _ended(stand_in))
+    stand_in.sagemaker.create_labeling_job(**job_request(HumanTaskConfig=human))
+    (line,) = output_lines(stand_in, ended_job(stand_in))
     assert line["verified"] == 0
     assert line["verified-metadata"]["class-name"] == "person"
     assert line["verified-metadata"]["type"] == "groundtruth/label-verification"
@@ -196,40 +131,40 @@ def test_a_verification_job_writes_verdicts(stand_in: StandIn) -> None:
 @pytest.mark.parametrize(
     ("lines", "reason"),
     [
-        ([_line(label="tram")], "'tram' is not in the label category file"),
-        ([_line(changes={"source-ref": "s3://drives/1.gif"})], "is not an image of type"),
+        ([manifest_line(label="tram")], "'tram' is not in the label category file"),
+        ([manifest_line(changes={"source-ref": "s3://drives/1.gif"})], "is not an image of type"),
         ([{"source-ref": "s3://drives/1.png"}], "states image_size"),
-        ([_line(changes={"pre-metadata": {}})], "malformed"),
+        ([manifest_line(changes={"pre-metadata": {}})], "malformed"),
     ],
 )
 def test_an_object_that_cannot_be_labelled_fails_alone(
     stand_in: StandIn, lines: list[dict[str, Any]], reason: str
 ) -> None:
-    _place(stand_in, *lines, _line(2))
-    stand_in.sagemaker.create_labeling_job(**_request())
-    job = _ended(stand_in)
+    place_job(stand_in, *lines, manifest_line(2))
+    stand_in.sagemaker.create_labeling_job(**job_request())
+    job = ended_job(stand_in)
     assert job["LabelingJobStatus"] == "Completed"
     assert (job["LabelCounters"]["TotalLabeled"], job["LabelCounters"]["FailedNonRetryableError"]) == (1, 1)
-    failed, labelled = _output(stand_in, job)
+    failed, labelled = output_lines(stand_in, job)
     assert "verified" not in failed
     assert reason in failed["verified-metadata"]["failure-reason"]
     assert "verified" in labelled
 
 
 def test_a_missing_image_fails_its_object(stand_in: StandIn) -> None:
-    _place(stand_in, _line())
+    place_job(stand_in, manifest_line())
     del stand_in.objects.contents["s3://drives/1.png"]
-    stand_in.sagemaker.create_labeling_job(**_request())
-    assert _ended(stand_in)["LabelCounters"]["FailedNonRetryableError"] == 1
+    stand_in.sagemaker.create_labeling_job(**job_request())
+    assert ended_job(stand_in)["LabelCounters"]["FailedNonRetryableError"] == 1
 
 
 def test_a_bucket_without_cors_fails_every_object(stand_in: StandIn) -> None:
-    _place(stand_in, _line(1), _line(2))
+    place_job(stand_in, manifest_line(1), manifest_line(2))
     stand_in.objects.cors["drives"] = False
-    stand_in.sagemaker.create_labeling_job(**_request())
-    job = _ended(stand_in)
+    stand_in.sagemaker.create_labeling_job(**job_request())
+    job = ended_job(stand_in)
     assert job["LabelCounters"]["FailedNonRetryableError"] == 2
-    assert all("CORS" in line["verified-metadata"]["failure-reason"] for line in _output(stand_in, job))
+    assert all("CORS" in line["verified-metadata"]["failure-reason"] for line in output_lines(stand_in, job))
 
 
 @pytest.mark.parametrize(
@@ -239,21 +174,21 @@ def test_an_annotator_that_fails_fails_the_object(
     make_stand_in: Callable[..., StandIn], annotator: str, reason: str
 ) -> None:
     stand_in = make_stand_in(f"{__name__}:{annotator}")
-    _place(stand_in, _line())
-    stand_in.sagemaker.create_labeling_job(**_request())
-    (line,) = _output(stand_in, _ended(stand_in))
+    place_job(stand_in, manifest_line())
+    stand_in.sagemaker.create_labeling_job(**job_request())
+    (line,) = output_lines(stand_in, ended_job(stand_in))
     assert reason in line["verified-metadata"]["failure-reason"]
 
 
 def test_a_stopped_job_keeps_what_it_has(make_stand_in: Callable[..., StandIn]) -> None:
     stand_in = make_stand_in(f"{__name__}:wait_for_the_end")
-    _place(stand_in, *(_line(n) for n in range(20)))
-    stand_in.sagemaker.create_labeling_job(**_request())
+    place_job(stand_in, *(manifest_line(n) for n in range(20)))
+    stand_in.sagemaker.create_labeling_job(**job_request())
     stand_in.sagemaker.stop_labeling_job(LabelingJobName="drive-1")
-    job = _ended(stand_in)
+    job = ended_job(stand_in)
     assert job["LabelingJobStatus"] == "Stopped"
     assert job["LabelCounters"]["TotalLabeled"] == 0
-    assert _output(stand_in, job) == []
+    assert output_lines(stand_in, job) == []
     assert eventually(lambda: stand_in.events.sent)[0][1] == {"LabelingJobStatus": "Stopped"}
 
 
@@ -273,10 +208,10 @@ def test_a_stopped_job_keeps_what_it_has(make_stand_in: Callable[..., StandIn]) 
     ],
 )
 def test_a_manifest_with_a_bad_line_fails_the_job_by_that_line(stand_in: StandIn, manifest: bytes, reason: str) -> None:
-    _place(stand_in, _line())
+    place_job(stand_in, manifest_line())
     stand_in.objects.put("s3://labels/in.manifest", manifest)
-    stand_in.sagemaker.create_labeling_job(**_request())
-    job = _ended(stand_in)
+    stand_in.sagemaker.create_labeling_job(**job_request())
+    job = ended_job(stand_in)
     assert job["LabelingJobStatus"] == "Failed"
     assert reason in job["FailureReason"]
     assert "LabelingJobOutput" not in job
@@ -301,18 +236,18 @@ def test_a_manifest_with_a_bad_line_fails_the_job_by_that_line(stand_in: StandIn
 def test_a_bad_template_or_category_file_fails_the_job(
     stand_in: StandIn, uri: str, content: bytes, reason: str
 ) -> None:
-    _place(stand_in, _line())
+    place_job(stand_in, manifest_line())
     stand_in.objects.put(uri, content)
-    stand_in.sagemaker.create_labeling_job(**_request())
-    assert reason in _ended(stand_in)["FailureReason"]
+    stand_in.sagemaker.create_labeling_job(**job_request())
+    assert reason in ended_job(stand_in)["FailureReason"]
 
 
 @pytest.mark.parametrize("missing", ["in.manifest", "template.liquid", "categories.json"])
 def test_a_file_that_is_missing_fails_the_job_by_name(stand_in: StandIn, missing: str) -> None:
-    _place(stand_in, _line())
+    place_job(stand_in, manifest_line())
     del stand_in.objects.contents[f"s3://labels/{missing}"]
-    stand_in.sagemaker.create_labeling_job(**_request())
-    assert missing in _ended(stand_in)["FailureReason"]
+    stand_in.sagemaker.create_labeling_job(**job_request())
+    assert missing in ended_job(stand_in)["FailureReason"]
 
 
 @pytest.mark.parametrize(
@@ -361,7 +296,7 @@ def test_a_request_that_breaks_a_rule_is_refused_by_name(
 def test_a_member_that_does_not_exist_is_refused(stand_in: StandIn) -> None:
     # boto3 would drop it.
     with pytest.raises(ValidationFailed, match="surprise"):
-        stand_in.service.call("CreateLabelingJob", _request(Surprise=1))
+        stand_in.service.call("CreateLabelingJob", job_request(Surprise=1))
 
 
 def test_a_role_that_does_not_exist_is_refused(stand_in: StandIn) -> None:
@@ -370,15 +305,15 @@ def test_a_role_that_does_not_exist_is_refused(stand_in: StandIn) -> None:
 
 
 def test_a_job_name_is_used_once_whatever_its_case(stand_in: StandIn) -> None:
-    _place(stand_in, _line())
-    stand_in.sagemaker.create_labeling_job(**_request())
+    place_job(stand_in, manifest_line())
+    stand_in.sagemaker.create_labeling_job(**job_request())
     assert _refusal(stand_in, LabelingJobName="dRIVE-1")[0] == "ResourceInUse"
 
 
 def test_jobs_are_listed_with_their_counters(stand_in: StandIn) -> None:
-    _place(stand_in, _line())
-    stand_in.sagemaker.create_labeling_job(**_request())
-    _ended(stand_in)
+    place_job(stand_in, manifest_line())
+    stand_in.sagemaker.create_labeling_job(**job_request())
+    ended_job(stand_in)
     (summary,) = stand_in.sagemaker.list_labeling_jobs(StatusEquals="Completed")["LabelingJobSummaryList"]
     assert (summary["LabelingJobName"], summary["LabelCounters"]["TotalLabeled"]) == ("Drive-1", 1)
     assert stand_in.sagemaker.list_labeling_jobs(StatusEquals="Failed")["LabelingJobSummaryList"] == []

@@ -1,0 +1,217 @@
+"""What the portal answers to each request."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Callable, Mapping, Set
+from typing import Any
+
+from local.portal.drafts import Drafts
+from local.portal.exchange import Refusal, Request, Response, json_response, redirect
+from local.portal.files import StaticFiles
+from local.portal.pages import job_list, notice, task_page
+from local.portal.protection import check_origin
+from local.portal.sessions import Session
+from local.sagemaker.annotation_files import worker_answer
+from local.sagemaker.desk import Desk
+from local.sagemaker.ground_truth import LabelingJobs
+from local.sagemaker.ports import StorageError
+from local.sagemaker.worker_answers import BadAnswer, read_answer
+from local.sagemaker.worker_pages import BadPage
+
+BODY_BYTES = 1 << 20
+_IMAGE_TYPES = {"png": "image/png", "jpg": "image/jpeg", "jpeg": "image/jpeg"}
+
+
+class Application:
+    """The portal of the jobs; `hosts`: the names and ports under which browsers know it."""
+
+    def __init__(self, jobs: LabelingJobs, hosts: Set[str]) -> None:
+        self._jobs = jobs
+        self._hosts = hosts
+        self._drafts = Drafts()
+        self._files = StaticFiles()
+        task = r"/jobs/(?P<job>[A-Za-z0-9-]+)/tasks/(?P<number>[0-9]{1,6})"
+        self._routes: list[tuple[str, re.Pattern[str], Callable[..., Response]]] = [
+            ("GET", re.compile(r"/"), self._list_jobs),
+            ("GET", re.compile(r"/jobs/(?P<job>[A-Za-z0-9-]+)/"), self._next_task),
+            ("GET", re.compile(task), self._show_task),
+            ("GET", re.compile(task + "/context"), self._tell_context),
+            ("PUT", re.compile(task + "/draft"), self._keep_draft),
+            ("POST", re.compile(task + "/answer"), self._take_answer),
+            ("GET", re.compile(r"/images/(?P<ticket>[A-Za-z0-9_-]+)"), self._show_image),
+            ("GET", re.compile(r"/static/(?P<name>[A-Za-z0-9._-]+)"), self._show_file),
+        ]
+
+    def respond(self, request: Request) -> Response:
+        """The answer to a request, a refusal included: JSON where a script asked, else a page."""
+        session = Session(request)
+        try:
+            check_origin(request, self._hosts)
+            response = self._route(request, session)
+        except Refusal as e:
+            if request.method == "GET" and not request.path.endswith("/context"):
+                page = notice("That did not work", e.message, e.members.get("job"))
+                response = Response(e.status, page.encode(), headers={"Cache-Control": "no-store"})
+            else:
+                response = json_response(e.status, {"error": e.message, **e.members})
+        if session.cookie:
+            headers = {**response.headers, "Set-Cookie": session.cookie}
+            response = Response(response.status, response.body, response.content_type, headers)
+        return response
+
+    def _route(self, request: Request, session: Session) -> Response:
+        fitting = [
+            (method, found, act) for method, path, act in self._routes if (found := path.fullmatch(request.path))
+        ]
+        if not fitting:
+            raise Refusal(404, "There is no such page.")
+        for method, found, act in fitting:
+            if method == request.method:
+                return act(request, session, **found.groupdict())
+        raise Refusal(405, f"This address does not take {request.method}.")
+
+    def _list_jobs(self, request: Request, session: Session) -> Response:
+        return _page(job_list(list(self._jobs)))
+
+    def _next_task(self, request: Request, session: Session, job: str) -> Response:
+        desk = self._desk(job)
+        number = desk.tasks.take(session.worker, desk.time_limit)
+        if number is not None:
+            return redirect(_task(job, number))
+        if desk.tasks.done < desk.tasks.total:
+            return _page(notice("Others are at the last frames", "One that they leave comes to you.", again=True))
+        return _page(notice("All done", "Every frame of this job has been looked at. Thank you."))
+
+    def _show_task(self, request: Request, session: Session, job: str, number: str) -> Response:
+        desk, task = self._place(job, number)
+        if not desk.tasks.lease(task, session.worker, desk.time_limit):
+            reason = "Somebody else is at this frame." if desk.tasks.is_open(task) else "This frame has been answered."
+            raise Refusal(409, reason, job=job)
+        try:
+            return _page(task_page(job, task, desk.render(task)))
+        except BadPage as e:
+            desk.fail(task, str(e))
+            raise Refusal(500, f"This frame cannot be shown: {e}", job=job) from e
+
+    def _tell_context(self, request: Request, session: Session, job: str, number: str) -> Response:
+        desk, task = self._place(job, number)
+        following = desk.tasks.take(session.worker, desk.time_limit, leaving=task)
+        before, after = (self._image(desk, neighbour) for neighbour in desk.tasks.neighbours(task))
+        draft = self._drafts.find((desk.view.name, task, session.worker))
+        return json_response(
+            200,
+            {
+                "job": job,
+                "task": task,
+                "done": desk.tasks.done,
+                "total": desk.tasks.total,
+                "next": None if following is None else _task(job, following),
+                "next_image": self._image(desk, following),
+                "before": {"image": before} if before else None,
+                "after": {"image": after} if after else None,
+                "draft": json.loads(draft) if draft else None,
+            },
+        )
+
+    def _keep_draft(self, request: Request, session: Session, job: str, number: str) -> Response:
+        desk, task = self._place(job, number)
+        _json_of(request.body)
+        if not desk.tasks.is_open(task):
+            raise Refusal(409, "This frame has been answered.")
+        self._drafts.keep((desk.view.name, task, session.worker), request.body)
+        return Response(204)
+
+    def _take_answer(self, request: Request, session: Session, job: str, number: str) -> Response:
+        desk, task = self._place(job, number)
+        document = _json_of(request.body)
+        try:
+            if not isinstance(document, dict) or "answerContent" not in document:
+                raise BadAnswer("an answer is an object with answerContent")
+            content = document["answerContent"]
+            annotation = read_answer(content, desk.view)
+        except BadAnswer as e:
+            raise Refusal(422, str(e)) from e
+        submitted = time.time()
+        accepted = desk.tasks.accepted(task, session.worker) or submitted
+        spent = _active_seconds(content, submitted - accepted)
+        try:
+            taken = desk.submit(task, annotation, worker_answer(session.worker, content, accepted, submitted, spent))
+        except StorageError as e:
+            raise Refusal(500, f"The answer could not be stored: {e}") from e
+        following = desk.tasks.take(session.worker, desk.time_limit, leaving=task)
+        way_on = {"next": None if following is None else _task(job, following)}
+        if not taken:
+            raise Refusal(409, "This frame has been answered already.", **way_on)
+        self._drafts.drop((desk.view.name, task, session.worker))
+        return json_response(200, way_on)
+
+    def _show_image(self, request: Request, session: Session, ticket: str) -> Response:
+        granted = self._jobs.tickets.redeem(ticket)
+        if granted is None:
+            raise Refusal(404, "There is no such image.")
+        job, uri = granted
+        # What S3 says of the type came with the upload; what a browser would make of it must not depend on that.
+        kind = _IMAGE_TYPES.get(uri.key.rpartition(".")[2].lower(), "application/octet-stream")
+        try:
+            stored = self._desk(job).open_image(uri)
+        except StorageError as e:
+            raise Refusal(404, f"The image cannot be read: {e}") from e
+        try:
+            body = stored.body.read()
+        finally:
+            stored.body.close()
+        return Response(200, body, kind, {"Cache-Control": "private, max-age=86400, immutable"})
+
+    def _show_file(self, request: Request, session: Session, name: str) -> Response:
+        return self._files.serve(name)
+
+    def _desk(self, job: str) -> Desk:
+        found = self._jobs.find(job)
+        if found is None:
+            raise Refusal(404, "There is no such job.")
+        if found.desk is None:
+            raise Refusal(410, f"This job takes no answers: it is {found.status}.")
+        return found.desk
+
+    def _place(self, job: str, number: str) -> tuple[Desk, int]:
+        desk = self._desk(job)
+        if int(number) >= desk.tasks.total:
+            raise Refusal(404, "There is no such frame.")
+        return desk, int(number)
+
+    def _image(self, desk: Desk, number: int | None) -> str | None:
+        """Where a task's image is shown."""
+        uri = None if number is None else desk.shown_image(number)
+        return uri and self._jobs.tickets.grant(desk.view.name, uri)
+
+
+def _page(html: str) -> Response:
+    return Response(200, html.encode(), headers={"Cache-Control": "no-store"})
+
+
+def _task(job: str, number: int) -> str:
+    return f"/jobs/{job}/tasks/{number}"
+
+
+def _json_of(body: bytes) -> Any:
+    try:
+        return json.loads(body, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as e:
+        raise Refusal(422, f"The body is not JSON: {e}") from e
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not a number of JSON")
+
+
+def _active_seconds(content: Mapping[str, Any], otherwise: float) -> float:
+    """The seconds that the template recorded in `review`, as far as it did."""
+    try:
+        seconds = json.loads(content["review"])["seconds"]
+    except (KeyError, TypeError, ValueError, RecursionError):
+        return otherwise
+    usable = isinstance(seconds, int | float) and not isinstance(seconds, bool) and 0 <= seconds < float("inf")
+    return float(seconds) if usable else otherwise

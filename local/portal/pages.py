@@ -1,0 +1,54 @@
+"""The portal's pages around the tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from local.sagemaker.labeling_jobs import LabelingJob
+
+_CROWD_ELEMENTS = "https://assets.crowd.aws/crowd-html-elements.js"
+_OWN_ELEMENTS = "/static/crowd-elements.js"
+_PAGES = Environment(
+    loader=FileSystemLoader(Path(__file__).parent / "pages"), autoescape=True, undefined=StrictUndefined
+)
+
+
+def job_list(jobs: Sequence[LabelingJob]) -> str:
+    """All jobs, those that wait for people first, and the newest of them first."""
+    rows = [_row(job) for job in reversed(jobs)]
+    rows.sort(key=lambda row: row["status"] != "InProgress")
+    return _PAGES.get_template("jobs.html").render(jobs=rows)
+
+
+def notice(title: str, text: str, job: str | None = None, again: bool = False) -> str:
+    """A page of one sentence; `job` adds a way on to its next task, `again` looks again by itself."""
+    return _PAGES.get_template("notice.html").render(title=title, text=text, job=job, again=again)
+
+
+def task_page(job: str, number: int, rendered: str) -> str:
+    """A rendered worker template as a page, on the portal's own crowd elements."""
+    return (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1"><link rel="icon" href="data:,">'
+        f"<title>{escape(job)} · {number + 1}</title></head>\n"
+        f"<body>{rendered.replace(_CROWD_ELEMENTS, _OWN_ELEMENTS)}</body></html>\n"
+    )
+
+
+def _row(job: LabelingJob) -> dict[str, object]:
+    counts = job.counts
+    done = counts.labelled + counts.failed
+    return {
+        "name": job.name,
+        "title": job.title,
+        "status": job.status,
+        "done": done,
+        "total": counts.total,
+        "failed": counts.failed,
+        "percent": round(100 * done / counts.total, 1) if counts.total else 0,
+        "seconds": f"{counts.seconds / counts.answered:.1f}" if counts.answered else None,
+    }
