@@ -71,7 +71,7 @@ class Browser:
 
 
 def attribute(page: str, name: str) -> str:
-    """The text of an attribute of a page's crowd element, as it stands in the page."""
-    found = re.search(rf'\b{name}="([^"]*)"', page)
+    """The text of an attribute of a page's bounding box element, as it stands in the page."""
+    found = re.search(rf'<crowd-bounding-box[^>]*\b{name}="([^"]*)"', page)
     assert found, f"the page has no {name}"
     return found[1]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import json
 from collections.abc import Callable
 from typing import Any
@@ -272,6 +271,6 @@ def test_a_page_that_breaks_for_one_frame_fails_that_frame(stand_in: StandIn, br
     browser.submit("/jobs/Drive-1/tasks/0", KEPT)
     shown = browser.get("/jobs/Drive-1/tasks/1")
     assert shown.status == 500
-    assert "divided by 0" in html.unescape(shown.text)
+    assert "line 1" in shown.text
     _, failed = output_lines(stand_in, ended_job(stand_in))
     assert "line 1" in failed["verified-metadata"]["failure-reason"]
