@@ -15,9 +15,10 @@ CODE = layers/autolabel/autolabel functions cli
 help:
 	@echo "make demo [DRIVE=<video or folder of images>] [FRAMES=100]   the whole pipeline on this machine, on real frames"
 	@echo "make demo MODELS=\"yolox-nano yolox-tiles ssd-mobilenet\"     the same by several models, merged"
+	@echo "make demo REVIEW=1   the same, and you verify the frames, in your browser"
 	@echo "make test     all tests"
 	@echo "make lint     types, style, templates"
-	@echo "make cloud    the embedded cloud, left running with the stack deployed"
+	@echo "make cloud    the embedded cloud and its worker portal, left running with the stack deployed (REVIEW=0: no people)"
 	@echo "make bench    figures, as ratios side by side (SHORT=1 for a short run)"
 	@echo "make load     10 drives at once on the embedded cloud: frames/s, and where the time goes (DRIVES=, FRAMES=)"
 	@echo "make chaos [SEED=1] [N=200]   drives under faults, on the embedded cloud (SHORT=1 for each scenario once)"
@@ -80,12 +81,12 @@ setup-export: .venv-export/stamp
 	@.venv-export/bin/python $(PIP_INSTALL) -r requirements/export.txt
 	@touch $@
 
-demo: setup $(if $(findstring ssd-mobilenet,$(MODELS)),setup-ssd)
+demo: setup $(if $(findstring ssd-mobilenet,$(MODELS)),setup-ssd) $(if $(filter-out 0,$(REVIEW)),setup-portal)
 	@$(IN) local.demo $(if $(DRIVE),--drive "$(DRIVE)") $(if $(FRAMES),--frames $(FRAMES)) \
-		$(if $(MODELS),--models "$(MODELS)")
+		$(if $(MODELS),--models "$(MODELS)") $(if $(filter-out 0,$(REVIEW)),--review)
 
-cloud: setup
-	@$(IN) local.cloud_session
+cloud: setup $(if $(filter 0,$(REVIEW)),,setup-portal)
+	@$(IN) local.cloud_session $(if $(filter 0,$(REVIEW)),--scripted)
 
 test: setup
 	$(IN) pytest $(TESTS)

@@ -7,11 +7,13 @@ import signal
 import sys
 from pathlib import Path
 
+import click
 from rich.console import Console
 from rich.markup import escape
 
 from cli.errors import CommandError
 from local.cloud.launcher import EmbeddedCloud
+from local.cloud.settings import PEOPLE
 from local.demo import SETTINGS, set_up
 from local.deployment import PROJECT, DeploymentError
 
@@ -33,14 +35,24 @@ def write_environment(cloud: EmbeddedCloud, path: Path) -> None:
     path.write_text("".join(f"export {name}={environment[name]}\n" for name in VARIABLES))
 
 
-def main() -> None:
+def verifiers(cloud: EmbeddedCloud) -> str:
+    """Who answers this cloud's labelling jobs, in a sentence."""
+    if cloud.portal_url:
+        return f"Labelling jobs wait for people at {cloud.portal_url} (make cloud REVIEW=0: a script answers them)."
+    return "Labelling jobs are answered by a scripted annotator that keeps every box."
+
+
+@click.command()
+@click.option("--scripted", is_flag=True, help="A script that keeps every box answers labelling jobs, not people.")
+def main(scripted: bool) -> None:
     """Boot, deploy and wait."""
     console = Console()
+    settings = CLOUD_SETTINGS if scripted else dataclasses.replace(CLOUD_SETTINGS, annotator=PEOPLE)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
     environment = OUT / "environment"
     try:
-        with EmbeddedCloud(OUT, settings=CLOUD_SETTINGS) as cloud:
+        with EmbeddedCloud(OUT, settings=settings) as cloud:
             stack = set_up(console, cloud, OUT)
             write_environment(cloud, environment)
             console.print(
@@ -49,8 +61,9 @@ def main() -> None:
                 "  .venv/bin/autolabel watch first\n\n"
                 f"drives go to s3://{stack.outputs['IngestBucketName']}/drives/, logs to {OUT.relative_to(PROJECT)}\n"
                 "The detector sleeps after 90 seconds without work; a drive wakes it within 15 or so.\n"
-                "Labelling jobs are answered by a scripted annotator that keeps every box.\nCtrl-C ends the cloud.",
+                f"{verifiers(cloud)}\nCtrl-C ends the cloud.",
                 highlight=False,
+                soft_wrap=True,
             )
             signal.pause()
     except KeyboardInterrupt:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 import signal
 import sys
@@ -34,7 +35,7 @@ from cli.stack import Stack
 from cli.uploads import close_drive, document_of, upload_frames
 from local.assets import default_clip
 from local.cloud.launcher import EmbeddedCloud
-from local.cloud.settings import CloudSettings
+from local.cloud.settings import PEOPLE, CloudSettings
 from local.deployment import ONE_SERVER, PROJECT, STACK, DeploymentError, deploy_stack, image_uri
 
 OUT = PROJECT / "build" / "demo"
@@ -44,6 +45,7 @@ ANNOTATOR = (
     "Demo: the verification jobs were answered by a scripted annotator that keeps every box. "
     "No person has looked at these labels."
 )
+PEOPLE_ASKED = "Demo: the verification jobs went to people at the worker portal; no script answered them."
 # The clip begins with a bus seen from above; from here on it shows a street with people and vehicles.
 DEFAULT_FIRST = 100
 DEFAULT_FRAMES = 100
@@ -78,16 +80,23 @@ class Clock:
 
 
 def run_demo(
-    console: Console, source: Path, limit: int | None, first: int = 0, models: Sequence[str] = DEFAULT_MODELS
+    console: Console,
+    source: Path,
+    limit: int | None,
+    first: int = 0,
+    models: Sequence[str] = DEFAULT_MODELS,
+    review: bool = False,
 ) -> dict[str, Any]:
     """Run the demo with `models` on a recording's frames from the `first`, at most `limit`; the summary.
 
-    The embedded cloud is gone when this returns or raises.
+    With `review`, it waits for people at the worker portal. The embedded cloud is gone when this returns or raises.
     """
     recording = find_recording(source)
     clock = Clock()
     shutil.rmtree(OUT, ignore_errors=True)
-    with clock.part("total"), EmbeddedCloud(OUT / "cloud", settings=SETTINGS) as cloud:
+    settings = dataclasses.replace(SETTINGS, annotator=PEOPLE) if review else SETTINGS
+    verifiers = PEOPLE_ASKED if review else ANNOTATOR
+    with clock.part("total"), EmbeddedCloud(OUT / "cloud", settings=settings) as cloud:
         with clock.part("setup"):
             stack = set_up(console, cloud, OUT, models)
         console.print(f"[bold]drive[/] {source}, {limit or 'all'} frames", highlight=False)
@@ -96,21 +105,47 @@ def run_demo(
                 total, frames = recording.count(limit), recording.frames(limit, first)
                 count = upload_frames(stack, DRIVE, CAMERA, frames, lambda n: display.count("uploaded", n, total))
                 display.count("uploaded", count, count)
-                close_drive(stack, DRIVE, document_of("demo", CAMERA, count, None, (ANNOTATOR,)))
+                close_drive(stack, DRIVE, document_of("demo", CAMERA, count, None, (verifiers,)))
             closed = time.time()
             view = RunView(stack, DRIVE, FIRST_RUN)
-            progress = view.follow(lambda seen: display.show(seen, count), start_within=START_WITHIN)
+            invitation = Invitation(console, cloud.portal_url) if review else None
+
+            def show(seen: Progress) -> None:
+                display.show(seen, count)
+                if invitation:
+                    invitation.extend(seen)
+
+            progress = view.follow(show, start_within=START_WITHIN)
         if progress.status != "SUCCEEDED":
             raise CommandError(
                 f"the execution ended as {progress.status}: {progress.failure}\n"
                 f"logs: {cloud.log} and {cloud.folder / 'functions'}"
             )
         summary = fetch_run(stack, DRIVE, FIRST_RUN, OUT)
-        summary["verification"] = [{**job, "annotator": ANNOTATOR} for job in summary["verification"]]
+        summary["verification"] = [{**job, "annotator": verifiers} for job in summary["verification"]]
         clock.seconds |= _times(progress, closed)
     summary["seconds"] = {part: clock.seconds[part] for part in ("setup", "upload", "label", "verify", "total")}
     write_summary(OUT, summary)
     return summary
+
+
+class Invitation:
+    """Says once where people find the frames, as soon as a run has come to its verification."""
+
+    def __init__(self, console: Console, url: str) -> None:
+        self._console = console
+        self._url = url
+        self._extended = False
+
+    def extend(self, progress: Progress) -> None:
+        """Say it if it is time."""
+        if not self._extended and any(state.name == "Verify" for state in progress.states):
+            self._extended = True
+            self._console.print(
+                f"\n  [bold]The frames wait for you:[/] {self._url}\n"
+                "  Open it in a browser on this machine; the run goes on after the last frame. Ctrl-C gives up.\n",
+                highlight=False,
+            )
 
 
 def set_up(console: Console, cloud: EmbeddedCloud, folder: Path, models: Sequence[str] = DEFAULT_MODELS) -> Stack:
@@ -163,7 +198,11 @@ def show_summary(console: Console, summary: dict[str, Any]) -> None:
     table.add_row("", "summary.json, verify.manifest and execution.json lie beside it")
     console.print()
     console.print(table, highlight=False)
-    console.print(f"\n{ANNOTATOR}", style="yellow")
+    for verifiers in {job["annotator"]: None for job in summary["verification"]}:
+        console.print(f"\n{verifiers}", style="yellow", highlight=False)
+        if verifiers == PEOPLE_ASKED:
+            verified, asked = (sum(job[name] for job in summary["verification"]) for name in ("verified", "frames"))
+            console.print(f"A person answered {verified} of {asked} frames.", style="yellow", highlight=False)
 
 
 def _known_models(value: str) -> list[str]:
@@ -186,7 +225,8 @@ def _known_models(value: str) -> list[str]:
     callback=lambda _context, _option, value: _known_models(value),
     help=f"Models that label every frame, of: {' '.join(SERVERS)}.",
 )
-def main(drive: Path | None, frames: int | None, models: Sequence[str]) -> None:
+@click.option("--review", is_flag=True, help="People verify, at the worker portal; else a script keeps every box.")
+def main(drive: Path | None, frames: int | None, models: Sequence[str], review: bool) -> None:
     """Label a recording on the embedded cloud and leave the results in build/demo."""
     console = Console(width=None if sys.stdout.isatty() else 160)
     # Being asked to end is an interrupt like Ctrl-C, also where a shell has its jobs ignore that: the cloud is taken
@@ -195,9 +235,9 @@ def main(drive: Path | None, frames: int | None, models: Sequence[str]) -> None:
         signal.signal(number, signal.default_int_handler)
     try:
         if drive:
-            summary = run_demo(console, drive, frames, models=models)
+            summary = run_demo(console, drive, frames, models=models, review=review)
         else:
-            summary = run_demo(console, default_clip(), frames or DEFAULT_FRAMES, DEFAULT_FIRST, models)
+            summary = run_demo(console, default_clip(), frames or DEFAULT_FRAMES, DEFAULT_FIRST, models, review)
     except KeyboardInterrupt:
         console.print("interrupted; the embedded cloud is taken down", style="yellow")
         sys.exit(130)
