@@ -17,7 +17,9 @@ from local.portal.sessions import Session
 from local.sagemaker.annotation_files import worker_answer
 from local.sagemaker.desk import Desk
 from local.sagemaker.ground_truth import LabelingJobs
+from local.sagemaker.labeling_jobs import LabelingJob
 from local.sagemaker.ports import StorageError
+from local.sagemaker.tasks import Result
 from local.sagemaker.worker_answers import BadAnswer, read_answer
 from local.sagemaker.worker_pages import BadPage
 
@@ -77,10 +79,15 @@ class Application:
         return _page(job_list(list(self._jobs)))
 
     def _next_task(self, request: Request, session: Session, job: str) -> Response:
-        desk = self._desk(job)
+        found = self._job(job)
+        desk = found.desk
+        if desk is None:
+            if found.status == "Initializing":
+                return _page(notice("One moment", "This job is being prepared.", again=True))
+            return _page(notice("This job is over", f"Its status is {found.status}; nothing is left to do here."))
         number = desk.tasks.take(session.worker, desk.time_limit)
         if number is not None:
-            return redirect(_task(job, number))
+            return redirect(_task(found.name, number))
         if desk.tasks.done < desk.tasks.total:
             return _page(notice("Others are at the last frames", "One that they leave comes to you.", again=True))
         return _page(notice("All done", "Every frame of this job has been looked at. Thank you."))
@@ -143,7 +150,7 @@ class Application:
             raise Refusal(500, f"The answer could not be stored: {e}") from e
         following = desk.tasks.take(session.worker, desk.time_limit, leaving=task)
         way_on = {"next": None if following is None else _task(job, following)}
-        if not taken:
+        if not taken and not _repeats(desk.tasks.result(task), content, session.worker):
             raise Refusal(409, "This frame has been answered already.", **way_on)
         self._drafts.drop((desk.view.name, task, session.worker))
         return json_response(200, way_on)
@@ -168,10 +175,14 @@ class Application:
     def _show_file(self, request: Request, session: Session, name: str) -> Response:
         return self._files.serve(name)
 
-    def _desk(self, job: str) -> Desk:
+    def _job(self, job: str) -> LabelingJob:
         found = self._jobs.find(job)
         if found is None:
             raise Refusal(404, "There is no such job.")
+        return found
+
+    def _desk(self, job: str) -> Desk:
+        found = self._job(job)
         if found.desk is None:
             raise Refusal(410, f"This job takes no answers: it is {found.status}.")
         return found.desk
@@ -205,6 +216,15 @@ def _json_of(body: bytes) -> Any:
 
 def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is not a number of JSON")
+
+
+def _repeats(result: Result | None, content: Any, worker: str) -> bool:
+    """Whether this very answer was taken before: its sender may not have heard so."""
+    answer = result.answer if result else None
+    if answer is None:
+        return False
+    sender: str = answer["workerMetadata"]["identityData"]["sub"]
+    return sender == worker and bool(answer["answerContent"] == content)
 
 
 def _active_seconds(content: Mapping[str, Any], otherwise: float) -> float:

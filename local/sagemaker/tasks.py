@@ -5,6 +5,7 @@ Lines and results lie on disk, so that a job of 100,000 tasks keeps some bytes o
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import tempfile
@@ -95,14 +96,16 @@ class Tasks:
             return not self._closed and self._states[number] == _OPEN
 
     def take(self, worker: str, seconds: float, leaving: int | None = None) -> int | None:
-        """Lease the worker's next task: one that they have already, else the first that nobody has.
-
-        `leaving`: the task that they are at. None when nothing is left for them.
+        """Lease the worker's next task: after the one that they are `leaving`, one that they have already, else the
+        first that nobody has; then from the start. None when nothing is left for them.
         """
         with self._changed:
             now = self._clock()
-            mine = [n for n in self._leases if n != leaving and self._has(worker, n, now)]
-            for number in (min(mine),) if mine else range(self._first, self.total):
+            mine = sorted(number for number in self._leases if self._has(worker, number, now))
+            after = -1 if leaving is None else leaving
+            later = (number for number in mine if number > after)
+            free = range(max(self._first, after + 1), self.total)
+            for number in itertools.chain(later, free, mine, range(self._first, self.total)):
                 if number != leaving and self._lease(number, worker, seconds, now):
                     return number
         return None
@@ -145,12 +148,19 @@ class Tasks:
             self._closed = True
             self._changed.wait_for(lambda: not self._counts[_CLAIMED], timeout=_CLOSING_SECONDS)
 
+    def result(self, number: int) -> Result | None:
+        """What came of a task, None for one that is open."""
+        with self._changed:
+            if self._states[number] != _DONE:
+                return None
+        found = self._results.read(self._result_places[number])
+        return Result(found["attributes"], found["answer"])
+
     def results(self) -> Iterator[tuple[int, dict[str, Any], Result]]:
         """The finished tasks with their lines, in the manifest's order."""
         for number in range(self.total):
-            if self._states[number] == _DONE:
-                found = self._results.read(self._result_places[number])
-                yield number, self.line(number), Result(found["attributes"], found["answer"])
+            if result := self.result(number):
+                yield number, self.line(number), result
 
     def _has(self, worker: str, number: int, now: float) -> bool:
         lease = self._leases[number].get(worker)

@@ -114,6 +114,15 @@ def test_the_first_answer_counts(stand_in: StandIn, open_browser: Callable[[], B
     assert line["verified"]["annotations"][0]["left"] == 1
 
 
+def test_an_answer_that_is_sent_again_is_taken_once(stand_in: StandIn, open_browser: Callable[[], Browser]) -> None:
+    start_job(stand_in, manifest_line(0), manifest_line(1))
+    worker, other = open_browser(), open_browser()
+    task = worker.next_task() or ""
+    assert [worker.submit(task, KEPT).status for _ in range(2)] == [200, 200]
+    assert other.submit(task, KEPT).status == 409
+    assert len(_responses(stand_in, 0)) == 1
+
+
 @pytest.mark.parametrize(
     "content",
     [

@@ -11,7 +11,7 @@ import pytest
 
 from tests.portal.browser import Browser, attribute
 from tests.portal.conftest import Clock
-from tests.sagemaker.jobs import manifest_line, start_job
+from tests.sagemaker.jobs import ended_job, manifest_line, start_job
 from tests.sagemaker.stand_in import StandIn, eventually
 
 ADJUST = """<script src="https://assets.crowd.aws/crowd-html-elements.js"></script>
@@ -19,8 +19,8 @@ ADJUST = """<script src="https://assets.crowd.aws/crowd-html-elements.js"></scri
 <crowd-bounding-box name="boundingBox" src="{{ task.input.manifestLine.review-ref | grant_read_access }}"
   header="{{ task.input.header }}" labels="{{ task.input.labels | to_json | escape }}"
   initial-value="[{% for box in task.input.manifestLine.pre.annotations %}{% capture id %}{{ box.class_id
-  }}{% endcapture %}{% assign label = task.input.manifestLine.pre-metadata.class-map[id] %}{label: {{ label | to_json }}, left: {{
-  box.left }}},{% endfor %}]">{{ task.input.manifestLine.nothing.there }}</crowd-bounding-box></crowd-form>"""
+  }}{% endcapture %}{% assign label = task.input.manifestLine.pre-metadata.class-map[id] %}{label: {{ label | to_json
+  }}, left: {{ box.left }}},{% endfor %}]">{{ task.input.manifestLine.nothing.there }}</crowd-bounding-box></crowd-form>"""
 
 
 def _frame(name: str, **changes: Any) -> dict[str, Any]:
@@ -246,7 +246,22 @@ def test_the_list_of_jobs_shows_how_far_each_is(stand_in: StandIn, browser: Brow
     eventually(lambda: "<span>Stopped</span>" in browser.get("/").text)
 
 
-def test_the_last_answer_leads_to_all_done(stand_in: StandIn, browser: Browser) -> None:
+def test_after_the_last_answer_the_job_says_that_it_is_over(stand_in: StandIn, browser: Browser) -> None:
     start_job(stand_in, _frame("1"), template=ADJUST)
     assert browser.submit(browser.next_task() or "").document == {"next": None}
-    assert browser.get("/jobs/Drive-1/").status in (200, 410)
+    assert browser.get("/jobs/Drive-1/").status == 200
+    ended_job(stand_in)
+    over = browser.get("/jobs/Drive-1/")
+    assert over.status == 200
+    assert "Completed" in over.text
+
+
+def test_one_goes_on_forward_before_one_goes_back(stand_in: StandIn, browser: Browser) -> None:
+    start_job(stand_in, *(_frame(str(n)) for n in range(4)), template=ADJUST)
+
+    def following(number: int) -> str:
+        next_task: str = browser.get(f"/jobs/Drive-1/tasks/{number}/context").document["next"]
+        return next_task.rpartition("/")[2]
+
+    # In the end to one that they have already.
+    assert [following(n) for n in (1, 2, 3)] == ["2", "3", "2"]
