@@ -11,7 +11,7 @@ from typing import Any
 from local.portal.drafts import Drafts
 from local.portal.exchange import Refusal, Request, Response, json_response, redirect
 from local.portal.files import StaticFiles
-from local.portal.pages import job_list, notice, task_page
+from local.portal.pages import job_list, notice, others_at_work, task_page
 from local.portal.protection import check_origin
 from local.portal.sessions import Session
 from local.sagemaker.annotation_files import worker_answer
@@ -39,6 +39,7 @@ class Application:
         self._routes: list[tuple[str, re.Pattern[str], Callable[..., Response]]] = [
             ("GET", re.compile(r"/"), self._list_jobs),
             ("GET", re.compile(r"/jobs/(?P<job>[A-Za-z0-9-]+)/"), self._next_task),
+            ("GET", re.compile(r"/jobs/(?P<job>[A-Za-z0-9-]+)/left"), self._take_over),
             ("GET", re.compile(task), self._show_task),
             ("GET", re.compile(task + "/context"), self._tell_context),
             ("PUT", re.compile(task + "/draft"), self._keep_draft),
@@ -55,7 +56,8 @@ class Application:
             response = self._route(request, session)
         except Refusal as e:
             if request.method == "GET" and not request.path.endswith("/context"):
-                page = notice("That did not work", e.message, e.members.get("job"))
+                way = (f"/jobs/{e.members['job']}/", "Next frame") if "job" in e.members else None
+                page = notice("That did not work", e.message, way=way)
                 response = Response(e.status, page.encode(), headers={"Cache-Control": "no-store"})
             else:
                 response = json_response(e.status, {"error": e.message, **e.members})
@@ -89,8 +91,13 @@ class Application:
         if number is not None:
             return redirect(_task(found.name, number))
         if desk.tasks.done < desk.tasks.total:
-            return _page(notice("Others are at the last frames", "One that they leave comes to you.", again=True))
+            return _page(others_at_work(found.name))
         return _page(notice("All done", "Every frame of this job has been looked at. Thank you."))
+
+    def _take_over(self, request: Request, session: Session, job: str) -> Response:
+        desk = self._desk(job)
+        number = desk.tasks.take_over(session.worker, desk.time_limit)
+        return redirect(f"/jobs/{job}/" if number is None else _task(job, number))
 
     def _show_task(self, request: Request, session: Session, job: str, number: str) -> Response:
         desk, task = self._place(job, number)

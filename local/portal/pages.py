@@ -24,9 +24,15 @@ def job_list(jobs: Sequence[LabelingJob]) -> str:
     return _PAGES.get_template("jobs.html").render(jobs=rows)
 
 
-def notice(title: str, text: str, job: str | None = None, again: bool = False) -> str:
-    """A page of one sentence; `job` adds a way on to its next task, `again` looks again by itself."""
-    return _PAGES.get_template("notice.html").render(title=title, text=text, job=job, again=again)
+def notice(title: str, text: str, again: bool = False, way: tuple[str, str] | None = None) -> str:
+    """A page of one sentence; `again` looks again by itself, `way`: a path and what its button says."""
+    return _PAGES.get_template("notice.html").render(title=title, text=text, way=way, again=again)
+
+
+def others_at_work(job: str) -> str:
+    """The page of a worker for whom nothing is left but what others have."""
+    text = "One that they leave comes to you. If they are gone, go on with theirs: the first answer counts."
+    return notice("Others are at the last frames", text, again=True, way=(f"/jobs/{job}/left", "Take one over"))
 
 
 def task_page(job: str, number: int, rendered: str) -> str:

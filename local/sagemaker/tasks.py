@@ -110,6 +110,22 @@ class Tasks:
                     return number
         return None
 
+    def take_over(self, worker: str, seconds: float) -> int | None:
+        """Lease the task that somebody else has had for longest: they may be gone. None when nobody has any."""
+        with self._changed:
+            now = self._clock()
+            held = [
+                (lease.until, number)
+                for number, leases in self._leases.items()
+                for name, lease in leases.items()
+                if name != worker and self._states[number] == _OPEN
+            ]
+            for _, number in sorted(held):
+                self._leases[number].clear()
+                if self._lease(number, worker, seconds, now):
+                    return number
+        return None
+
     def lease(self, number: int, worker: str, seconds: float) -> bool:
         """Lease a task, unless it is another worker's or answered."""
         with self._changed:

@@ -20,7 +20,8 @@ ADJUST = """<script src="https://assets.crowd.aws/crowd-html-elements.js"></scri
   header="{{ task.input.header }}" labels="{{ task.input.labels | to_json | escape }}"
   initial-value="[{% for box in task.input.manifestLine.pre.annotations %}{% capture id %}{{ box.class_id
   }}{% endcapture %}{% assign label = task.input.manifestLine.pre-metadata.class-map[id] %}{label: {{ label | to_json
-  }}, left: {{ box.left }}},{% endfor %}]">{{ task.input.manifestLine.nothing.there }}</crowd-bounding-box></crowd-form>"""
+  }}, left: {{ box.left }}},{% endfor %}]">{{ task.input.manifestLine.nothing.there }}</crowd-bounding-box>
+</crowd-form>"""
 
 
 def _frame(name: str, **changes: Any) -> dict[str, Any]:
@@ -167,6 +168,23 @@ def test_two_annotators_get_different_frames(stand_in: StandIn, open_browser: Ca
     assert fourth.next_task() is None
     assert "Others are at the last frames" in fourth.get("/jobs/Drive-1/").text
     assert fourth.get(tasks[0] or "").status == 409
+
+
+def test_frames_that_somebody_left_can_be_taken_over(
+    stand_in: StandIn, open_browser: Callable[[], Browser], clock: Clock
+) -> None:
+    start_job(stand_in, _frame("1"), _frame("2"), template=ADJUST)
+    gone, here = open_browser(), open_browser()
+    task = gone.next_task() or ""
+    clock.now += 1
+    gone.get(f"{task}/context")
+    assert here.next_task() is None
+    assert here.get("/jobs/Drive-1/left").headers["Location"] == task
+    assert here.get(task).status == 200
+    assert here.submit(task).status == 200
+    assert here.get("/jobs/Drive-1/left").headers["Location"] == "/jobs/Drive-1/tasks/1"
+    # Who comes back all the same has not worked for nothing.
+    assert gone.submit("/jobs/Drive-1/tasks/1").status == 200
 
 
 def test_a_frame_whose_time_is_over_goes_to_somebody_else(
