@@ -31,18 +31,17 @@ def failure_attributes(reason: str, job: JobView) -> dict[str, Any]:
     return {f"{job.label_attribute}-metadata": {"failure-reason": reason} | _origin(job)}
 
 
-def image_size(line: Mapping[str, Any], annotation: Annotation) -> Mapping[str, int]:
-    """The size that the browser measured, or without one what any label of the line states; raises NotConsolidated."""
-    if isinstance(annotation, Boxes) and annotation.image:
-        return {"width": annotation.image[0], "height": annotation.image[1], "depth": 3}
+def stated_size(line: Mapping[str, Any]) -> tuple[int, int] | None:
+    """Width and height of the image as any label of the line states them."""
     for value in line.values():
         if isinstance(value, Mapping) and value.get("image_size"):
-            size: Mapping[str, int] = value["image_size"][0]
-            return size
-    raise NotConsolidated("No label of this line states image_size, and the embedded cloud does not open images")
+            return value["image_size"][0]["width"], value["image_size"][0]["height"]
+    return None
 
 
 def _boxes(line: Mapping[str, Any], annotation: Boxes, job: JobView) -> tuple[dict[str, Any], dict[str, Any]]:
+    if annotation.image is None:
+        raise NotConsolidated("The answer does not say how large the image is")
     ids = {label: number for number, label in enumerate(job.labels)}
     shown = job.prelabels(line)
     # The crowd element refuses initial values whose label it does not offer, touched or not.
@@ -50,7 +49,7 @@ def _boxes(line: Mapping[str, Any], annotation: Boxes, job: JobView) -> tuple[di
         if box.label not in ids:
             raise NotConsolidated(f"The label {box.label!r} is not in the label category file")
     label = {
-        "image_size": [image_size(line, annotation)],
+        "image_size": [{"width": annotation.image[0], "height": annotation.image[1], "depth": 3}],
         "annotations": [
             {"class_id": ids[box.label], "left": box.left, "top": box.top, "width": box.width, "height": box.height}
             for box in annotation.boxes

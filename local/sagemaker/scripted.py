@@ -6,11 +6,14 @@ import logging
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
+from local.model_server.image_headers import image_size
 from local.sagemaker.annotation_files import worker_answer
-from local.sagemaker.annotators import Annotator, Failure, JobFails, MalformedPrelabel
-from local.sagemaker.consolidation import NotConsolidated, image_size
+from local.sagemaker.annotators import Annotator, Boxes, Failure, JobFails, MalformedPrelabel
+from local.sagemaker.consolidation import NotConsolidated, stated_size
 from local.sagemaker.desk import Desk
+from local.sagemaker.names import S3Uri
 from local.sagemaker.ports import StorageError
 from local.sagemaker.worker_answers import answer_content
 
@@ -52,9 +55,11 @@ def _answer(desk: Desk, annotator: Annotator, number: int) -> None:
             return
         if isinstance(annotation, Failure):
             raise NotConsolidated(annotation.reason)
-        content = answer_content(annotation, image_size(line, annotation))
+        if isinstance(annotation, Boxes):
+            annotation = replace(annotation, image=stated_size(line) or _measure(desk, number))
         submitted = time.time()
-        desk.submit(number, annotation, worker_answer(WORKER, content, accepted, submitted, spent=submitted - accepted))
+        content = answer_content(annotation)
+        desk.submit(number, annotation, worker_answer(WORKER, content, accepted, submitted, submitted - accepted))
     except (NotConsolidated, MalformedPrelabel) as e:
         desk.fail(number, str(e))
     except (JobFails, StorageError):
@@ -63,3 +68,16 @@ def _answer(desk: Desk, annotator: Annotator, number: int) -> None:
     except Exception as e:
         _log.exception("labelling job %s: %s", desk.view.name, line.get("source-ref"))
         desk.fail(number, f"The annotator failed: {type(e).__name__}: {e}")
+
+
+def _measure(desk: Desk, number: int) -> tuple[int, int]:
+    """The size of a task's image, as a browser finds it; raises NotConsolidated."""
+    uri = desk.shown_image(number)
+    try:
+        body = desk.open_image(S3Uri.parse(uri or "")).body
+        try:
+            return image_size(body.read())
+        finally:
+            body.close()
+    except (ValueError, StorageError) as e:
+        raise NotConsolidated(f"{uri}: {e}") from e

@@ -5,7 +5,7 @@ Shapes: developer guide, output of crowd-bounding-box and of crowd-image-classif
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -64,13 +64,14 @@ def read_answer(content: Any, job: JobView) -> Annotation:
     return Boxes(boxes, (size.width, size.height))
 
 
-def answer_content(annotation: Annotation, size: Mapping[str, int]) -> dict[str, Any]:
-    """The content that a browser would have sent for an annotation of an image of that size."""
+def answer_content(annotation: Annotation) -> dict[str, Any]:
+    """The content that a browser would have sent for an annotation."""
     if isinstance(annotation, Verdict):
         return {"crowd-image-classifier": {"label": annotation.label}}
     boxes = tuple(BoundingBox(b.label, b.left, b.top, b.width, b.height) for b in annotation.boxes)
-    given = BoundingBoxes(boxes, ImageProperties(size["width"], size["height"]))
-    content: dict[str, Any] = msgspec.to_builtins({"boundingBox": given})
+    content: dict[str, Any] = msgspec.to_builtins(
+        {"boundingBox": BoundingBoxes(boxes, ImageProperties(*(annotation.image or (0, 0))))}
+    )
     return content
 
 

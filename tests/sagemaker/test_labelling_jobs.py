@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import struct
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -88,6 +90,55 @@ def test_boxes_that_people_keep_come_back_unadjusted_in_the_shape_of_ground_trut
     ]
 
 
+def test_a_script_leaves_the_files_that_people_would(make_stand_in: Callable[..., StandIn]) -> None:
+    stand_in = make_stand_in(f"{__name__}:move_every_box")
+    place_job(stand_in, *(manifest_line(n) for n in range(120)))
+    stand_in.sagemaker.create_labeling_job(**job_request())
+    lines = output_lines(stand_in, ended_job(stand_in))
+    folder = "s3://labels/gt/Drive-1/annotations/"
+
+    def files(kind: str) -> dict[str, Any]:
+        contents = stand_in.objects.contents
+        return {uri: json.loads(contents[uri][0]) for uri in sorted(contents) if uri.startswith(folder + kind)}
+
+    responses = files("worker-response/iteration-1/")
+    assert {uri.removeprefix(folder).split("/")[2] for uri in responses} == {str(n) for n in range(120)}
+    (answer,) = responses[next(uri for uri in responses if "/iteration-1/7/" in uri)]["answers"]
+    assert answer["answerContent"]["boundingBox"] == {
+        "boundingBoxes": [{"label": "car", "left": 11, "top": 20, "width": 30, "height": 40}],
+        "inputImageProperties": {"width": 640, "height": 272},
+    }
+    requests = [entry for batch in files("consolidated-annotation/consolidation-request/").values() for entry in batch]
+    given = [entry for batch in files("consolidated-annotation/consolidation-response/").values() for entry in batch]
+    assert [entry["datasetObjectId"] for entry in requests] == [str(n) for n in range(120)]
+    assert [entry["consolidatedAnnotation"]["content"]["verified"] for entry in given] == [
+        line["verified"] for line in lines
+    ]
+
+
+def test_a_frame_that_states_no_size_is_measured(stand_in: StandIn) -> None:
+    place_job(stand_in, {"source-ref": "s3://drives/1.png"})
+    header = b"\x89PNG\r\n\x1a\n" + struct.pack(">I4sII", 13, b"IHDR", 1280, 720)
+    stand_in.objects.put("s3://drives/1.png", header)
+    stand_in.sagemaker.create_labeling_job(**job_request())
+    (line,) = output_lines(stand_in, ended_job(stand_in))
+    assert line["verified"]["image_size"] == [{"width": 1280, "height": 720, "depth": 3}]
+
+
+def test_a_template_that_breaks_liquid_fails_a_scripted_job_too(stand_in: StandIn) -> None:
+    place_job(stand_in, manifest_line(), template=TEMPLATE + "\n{{ task.input.labels | to_jsn }}")
+    stand_in.sagemaker.create_labeling_job(**job_request())
+    assert "unknown filter 'to_jsn'" in ended_job(stand_in)["FailureReason"]
+
+
+def test_what_else_a_template_shows_of_a_line_is_no_prelabel(stand_in: StandIn) -> None:
+    remarks = "{{ task.input.manifestLine.doubt | to_json }}{{ task.input.manifestLine.drive }}"
+    place_job(stand_in, manifest_line(), template=TEMPLATE + remarks)
+    stand_in.sagemaker.create_labeling_job(**job_request())
+    (line,) = output_lines(stand_in, ended_job(stand_in))
+    assert line["verified-metadata"]["adjustment-status"] == "unadjusted"
+
+
 def test_a_frame_without_boxes_stays_without_boxes(stand_in: StandIn) -> None:
     empty = manifest_line()
     empty["pre"]["annotations"] = []
@@ -133,7 +184,7 @@ def test_a_verification_job_writes_verdicts(stand_in: StandIn) -> None:
     [
         ([manifest_line(label="tram")], "'tram' is not in the label category file"),
         ([manifest_line(changes={"source-ref": "s3://drives/1.gif"})], "is not an image of type"),
-        ([{"source-ref": "s3://drives/1.png"}], "states image_size"),
+        ([{"source-ref": "s3://drives/1.png"}], "neither a JPEG nor a PNG"),
         ([manifest_line(changes={"pre-metadata": {}})], "malformed"),
     ],
 )
