@@ -17,6 +17,7 @@ _log = logging.getLogger(__name__)
 ADDRESS = "127.0.0.1"
 # Seconds within which `close` is noticed.
 _CLOSING = 0.1
+_HEARD_OUT_BYTES = 16 * BODY_BYTES
 
 
 class Portal:
@@ -79,8 +80,14 @@ class _Handler(BaseHTTPRequestHandler):
         if not (length.isascii() and length.isdigit()):
             raise Refusal(400, "The length of the body is not a number.")
         if int(length) > BODY_BYTES:
+            # Who still sends when the connection closes does not hear why.
+            self._hear_out(min(int(length), _HEARD_OUT_BYTES))
             raise Refusal(413, f"A body may have {BODY_BYTES} bytes.")
         return self.rfile.read(int(length))
+
+    def _hear_out(self, length: int) -> None:
+        while length > 0 and (block := self.rfile.read(min(length, BODY_BYTES))):
+            length -= len(block)
 
     def _send(self, response: Response) -> None:
         self.send_response(response.status)
