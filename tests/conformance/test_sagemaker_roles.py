@@ -206,7 +206,7 @@ def test_a_labelling_job_reads_and_writes_with_its_role(
     job = eventually(ended)
     assert job["LabelingJobStatus"] == status
     assert reason in job.get("FailureReason", "")
-    assert job["LabelCounters"]["HumanLabeled"] == (1 if "s3:GetObject" in actions else 0)
+    assert job["LabelCounters"]["HumanLabeled"] == (1 if "s3:PutObject" in actions else 0)
 
 
 def test_who_creates_a_job_must_be_allowed_to_and_to_pass_its_role_and_to_tag_it(strict: Workbench) -> None:
