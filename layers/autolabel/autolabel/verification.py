@@ -7,6 +7,7 @@ manifest lines, and the state machine's Verify is the same for both.
 from __future__ import annotations
 
 import hashlib
+import html
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from importlib.resources import files
@@ -158,7 +159,7 @@ def label_categories(labels: Sequence[str]) -> bytes:
 def worker_template(colors: dict[str, str], labels: Sequence[str]) -> bytes:
     """The page that workers see: Liquid that Ground Truth renders with each frame's pre-label as initial boxes."""
     page = files("autolabel").joinpath("worker.liquid.html").read_text("utf-8")
-    legend = "".join(
-        f'<li><span style="background:{colors[name]}"></span>{name}</li>' for name in labels if name in colors
-    )
-    return page.replace("PRELABEL", PRELABEL).replace("<!-- LEGEND -->", legend).encode()
+    shown = {name: colors[name] for name in labels if name in colors}
+    legend = "".join(f'<li><span style="background:{color}"></span>{name}</li>' for name, color in shown.items())
+    page = page.replace("PRELABEL", PRELABEL).replace("<!-- LEGEND -->", legend)
+    return page.replace("COLORS", html.escape(msgspec.json.encode(shown).decode())).encode()

@@ -1,0 +1,7 @@
+// The crowd elements that the project's templates use; others stay what they are, unknown HTML.
+import { BoundingBox } from "./bounding-box.js";
+import { Form } from "./form.js";
+
+customElements.define("crowd-form", Form);
+customElements.define("crowd-bounding-box", BoundingBox);
+document.dispatchEvent(new Event("all-crowd-elements-ready"));

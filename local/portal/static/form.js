@@ -1,0 +1,40 @@
+// crowd-form: what its named fields hold is the answer.
+import { send } from "./tasks.js";
+
+const parsed = (text) => {
+  try {
+    return JSON.parse(text) ?? {};
+  } catch {
+    return {};
+  }
+};
+
+export class Form extends HTMLElement {
+  #sent = false;
+
+  connectedCallback() {
+    this.querySelector("crowd-button[form-action=submit]")?.addEventListener("click", () => this.submit());
+  }
+
+  /** What the template's own script has noted of the work so far; null where the template notes nothing. */
+  get review() {
+    const input = this.querySelector("input[name=review]");
+    return input && parsed(input.value || "{}");
+  }
+
+  /** `notes`: unsure, comment. Resolves once the answer is on its way, and does nothing while one is. */
+  async submit(notes = {}) {
+    if (this.#sent || !this.dispatchEvent(new Event("submit", { cancelable: true }))) return;
+    const boxes = this.querySelector("crowd-bounding-box");
+    const content = {};
+    for (const field of this.querySelectorAll("input[name], textarea[name], select[name]")) {
+      content[field.name] = field.type === "checkbox" ? { on: field.checked } : field.value;
+    }
+    if (boxes) content[boxes.getAttribute("name")] = boxes.value;
+    if (this.review) content.review = JSON.stringify({ ...this.review, ...boxes?.review, ...notes });
+    this.#sent = true;
+    boxes?.finish();
+    this.#sent = await send(content, boxes?.draft);
+    if (!this.#sent) boxes?.resume();
+  }
+}

@@ -1,0 +1,190 @@
+// The side panel: progress, the boxes in the order of their doubt, the classes with their digits, what else is set.
+import { KEYS } from "./keys.js";
+
+const LAYOUT = `
+  <header>
+    <div class="portal-progress" role="progressbar" aria-label="Frames done" aria-valuemin="0"><i></i></div>
+    <p class="portal-count"></p>
+    <p class="portal-why"></p>
+  </header>
+  <section class="portal-list" aria-label="Boxes">
+    <ol class="portal-boxes"></ol>
+    <h2 class="portal-candidates-title">Candidates</h2>
+    <ol class="portal-candidates"></ol>
+  </section>
+  <section class="portal-classes" aria-label="Classes"><ol></ol></section>
+  <section class="portal-sliders">
+    <label>Candidates ≥ <input class="portal-level" type="range" min="0" max="1" step="0.05"><output></output></label>
+    <label>Brightness <input class="portal-gamma" type="range" min="0.4" max="3" step="0.1"><output></output></label>
+  </section>
+  <footer>
+    <button type="button" data-do="help">Keys <kbd>?</kbd></button>
+    <button type="button" data-do="instructions">What counts</button>
+    <button type="button" data-do="unsure">Unsure <kbd>U</kbd></button>
+    <button type="button" data-do="send" class="portal-send">Send <kbd>Enter</kbd></button>
+  </footer>`;
+
+const element = (tag, className, text = "") => Object.assign(document.createElement(tag), { className, textContent: text });
+
+/** Digits of the classes: 1 to 9, then 0. */
+export const digitOf = (index) => (index < 10 ? String((index + 1) % 10) : "");
+
+/** Events: `do` (detail: a command's name), `pick` (an id), `class` (an index), `level`, `gamma` (numbers). */
+export class Panel extends EventTarget {
+  constructor({ labels, colorOf, level, gamma }) {
+    super();
+    this.colorOf = colorOf;
+    this.labels = labels;
+    this.root = element("aside", "portal-panel");
+    this.root.setAttribute("aria-label", "Review");
+    this.root.innerHTML = LAYOUT;
+    this.#classes();
+    this.#slider("level", level);
+    this.#slider("gamma", gamma);
+    this.root.addEventListener("click", ({ target }) => {
+      const action = target.closest("[data-do]")?.dataset.do;
+      const id = target.closest("[data-id]")?.dataset.id;
+      const index = target.closest("[data-class]")?.dataset.class;
+      if (action) this.#tell("do", action);
+      else if (id) this.#tell("pick", id);
+      else if (index) this.#tell("class", Number(index));
+    });
+    // The mouse leaves the focus with the picture, where the keys are; F6 and Tab bring it here.
+    this.root.addEventListener("mousedown", (event) => event.target.closest("input, textarea") || event.preventDefault());
+  }
+
+  #tell(type, detail) {
+    this.dispatchEvent(new CustomEvent(type, { detail }));
+  }
+
+  #find(selector) {
+    return this.root.querySelector(selector);
+  }
+
+  #classes() {
+    this.#find(".portal-classes ol").append(
+      ...this.labels.map((label, i) => {
+        const item = element("button", "portal-class");
+        item.type = "button";
+        item.dataset.class = i;
+        item.style.setProperty("--class", this.colorOf(label));
+        item.append(element("kbd", "", digitOf(i)), element("span", "", label));
+        const row = document.createElement("li");
+        row.append(item);
+        return row;
+      }),
+    );
+  }
+
+  #slider(name, value) {
+    const input = this.#find(`.portal-${name}`);
+    this.set(name, value);
+    input.addEventListener("input", () => this.#tell(name, Number(input.value)));
+    input.addEventListener("pointerup", () => input.blur());
+  }
+
+  set(name, value) {
+    const input = this.#find(`.portal-${name}`);
+    input.value = value;
+    input.nextElementSibling.value = value.toFixed(2).replace(/0$/u, "");
+  }
+
+  progress({ done, total, seconds }) {
+    const bar = this.#find(".portal-progress");
+    bar.setAttribute("aria-valuemax", total);
+    bar.setAttribute("aria-valuenow", done);
+    bar.firstElementChild.style.width = `${(100 * done) / Math.max(total, 1)}%`;
+    const pace = seconds === null ? "" : ` · ${seconds.toFixed(1)} s a frame`;
+    this.#find(".portal-count").textContent = `Frame ${Math.min(done + 1, total)} of ${total}${pace}`;
+  }
+
+  doubt(level, why) {
+    const reasons = why.length ? `: ${why.join(", ")}` : "";
+    this.#find(".portal-why").textContent = level === undefined ? "" : `Doubt ${Math.round(level * 100)} %${reasons}`;
+  }
+
+  update({ queue, ghosts, hidden, selected, label }) {
+    this.#find(".portal-boxes").replaceChildren(...queue.map((box) => this.#row(box, selected)));
+    this.#find(".portal-candidates").replaceChildren(...ghosts.map((ghost) => this.#row(ghost, selected)));
+    const title = this.#find(".portal-candidates-title");
+    title.hidden = ghosts.length + hidden === 0;
+    title.textContent = `Candidates${hidden ? ` · ${hidden} more below` : ""}`;
+    if (ghosts.length) title.append(element("span", "", " G adds"));
+    for (const item of this.root.querySelectorAll("[data-class]")) {
+      item.setAttribute("aria-pressed", String(this.labels[item.dataset.class] === label));
+    }
+    this.#find('[aria-current="true"]')?.scrollIntoView({ block: "nearest" });
+  }
+
+  #row(item, selected) {
+    const row = document.createElement("li");
+    const button = element("button", "portal-row");
+    button.type = "button";
+    button.dataset.id = item.id;
+    button.style.setProperty("--class", this.colorOf(item.label));
+    const candidate = item.confidence !== undefined;
+    const level = candidate ? item.confidence : item.doubt;
+    const flags = [item.occluded && "occl", item.truncated && "trunc"].filter(Boolean).join(" ");
+    const bar = element("i", candidate ? "portal-bar confidence" : "portal-bar");
+    bar.style.setProperty("--level", level ?? 0);
+    bar.hidden = level === undefined;
+    const told = level === undefined ? "" : `${candidate ? "confidence" : "doubt"} ${Math.round(level * 100)} %`;
+    bar.title = told;
+    const state = candidate ? "candidate" : item.reviewed ? "reviewed" : "not reviewed";
+    button.setAttribute("aria-label", [item.label, state, told, item.occluded && "occluded", item.truncated && "truncated"].filter(Boolean).join(", "));
+    button.setAttribute("aria-current", String(item.id === selected));
+    button.append(element("b", ""), element("span", "", item.label), element("em", "", flags), bar, element("u", "", item.reviewed ? "✓" : ""));
+    row.append(button);
+    return row;
+  }
+}
+
+/** A dialog; keys inside it are its own. `content`: nodes. */
+export function openDialog(title, content, { onClose } = {}) {
+  const dialog = element("dialog", "portal-dialog");
+  dialog.setAttribute("aria-label", title);
+  const close = element("button", "portal-close", "×");
+  close.type = "button";
+  close.ariaLabel = "Close";
+  close.onclick = () => dialog.close();
+  dialog.append(close, element("h1", "", title), ...content);
+  dialog.addEventListener("click", (event) => event.target === dialog && dialog.close());
+  dialog.addEventListener("close", () => {
+    dialog.remove();
+    onClose?.();
+  });
+  document.body.append(dialog);
+  dialog.showModal();
+  return dialog;
+}
+
+export function keyTable() {
+  const table = element("table", "portal-keys");
+  for (const [keys, does] of KEYS) {
+    const row = table.insertRow();
+    row.append(element("th", "", keys), element("td", "", does));
+  }
+  return table;
+}
+
+/** Asks why somebody is unsure; `send` is called with the comment, which may be empty. */
+export function askWhy(send, onClose) {
+  const text = element("textarea", "portal-comment");
+  text.maxLength = 500;
+  text.placeholder = "What is unclear? (may stay empty)";
+  text.setAttribute("aria-label", "Comment");
+  const button = element("button", "portal-send", "Send for a second look ⏎");
+  button.type = "button";
+  const done = () => {
+    dialog.close();
+    send(text.value.trim());
+  };
+  button.onclick = done;
+  text.addEventListener("keydown", (event) => {
+    if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
+    event.preventDefault();
+    done();
+  });
+  const dialog = openDialog("Unsure about this frame", [text, button], { onClose });
+  text.focus();
+}

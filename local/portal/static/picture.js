@@ -1,0 +1,347 @@
+// The picture with its boxes. Annotorious draws and edits; what is only looked at is drawn here.
+import { createImageAnnotator } from "./annotorious.es.js";
+import { placeTags } from "./tags.js";
+import { Viewport } from "./viewport.js";
+
+const SVG = "http://www.w3.org/2000/svg";
+// Pixels of the screen: a pointer that moves less has clicked.
+const CLICK = 4;
+const REACH = 3;
+
+const svg = (name, attributes = {}) => {
+  const element = document.createElementNS(SVG, name);
+  for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
+  return element;
+};
+
+const bounds = ({ left: x, top: y, width: w, height: h }) => ({ x, y, w, h });
+
+const annotation = (box) => {
+  const { x, y, w, h } = bounds(box);
+  const geometry = { x, y, w, h, rot: 0, bounds: { minX: x, minY: y, maxX: x + w, maxY: y + h } };
+  return { id: box.id, bodies: [], target: { annotation: box.id, selector: { type: "RECTANGLE", geometry } } };
+};
+
+/**
+ * Events: `select` (detail: an id or null), `place` (id, box), `draw` (id, box), `hover` (id or null), `points` (how many
+ * of the four extreme points are set, null when given up).
+ */
+export class Picture extends EventTarget {
+  #items = new Map();
+  #boxes = [];
+  #ghosts = [];
+  #selected = null;
+  #hovered = null;
+  #points = null;
+  #press = null;
+  #drawing = false;
+  #carrying = false;
+  #listeners = new AbortController();
+
+  constructor(image, host, colorOf) {
+    super();
+    this.host = host;
+    this.colorOf = colorOf;
+    this.size = { width: image.naturalWidth, height: image.naturalHeight };
+    image.draggable = false;
+    host.append(image);
+    this.annotator = createImageAnnotator(image, {
+      theme: "dark",
+      style: (it) => ({ fill: "#ffffff", fillOpacity: 0, stroke: this.colorOf(this.#items.get(it.id)?.label), strokeWidth: 2 }),
+    });
+    this.stage = this.annotator.element;
+    this.stage.className = "portal-stage";
+    this.layer = this.stage.querySelector(".a9s-annotationlayer");
+    // One thing to focus, the picture's window; the annotator's own handles are for the pointer.
+    this.layer.setAttribute("tabindex", "-1");
+    this.layer.setAttribute("aria-hidden", "true");
+    this.neighbour = document.createElement("img");
+    this.neighbour.className = "portal-neighbour";
+    this.neighbour.alt = "";
+    this.neighbour.hidden = true;
+    this.shapes = svg("svg", { class: "portal-shapes", viewBox: `0 0 ${this.size.width} ${this.size.height}`, "aria-hidden": "true" });
+    this.layer.before(this.shapes, this.neighbour);
+    this.tags = svg("svg", { class: "portal-tags", "aria-hidden": "true" });
+    host.append(this.tags);
+    this.viewport = new Viewport(host, this.size, (view, gliding) => this.#moved(view, gliding));
+    this.annotator.on("createAnnotation", (made) => this.#drawn(made));
+    this.annotator.state.store.observe(() => this.#carried());
+    this.#listen();
+  }
+
+  destroy() {
+    this.#listeners.abort();
+    this.viewport.stop();
+    this.annotator.destroy();
+  }
+
+  /** Show these boxes and ghosts, the selected one (a box or a ghost) with handles. */
+  update({ boxes, ghosts, selected }) {
+    this.#boxes = boxes;
+    this.#ghosts = ghosts;
+    this.#selected = selected;
+    const shown = [...ghosts, ...boxes];
+    const ids = new Set(shown.map((item) => item.id));
+    for (const [id, item] of this.#items) {
+      if (ids.has(id)) continue;
+      item.element.remove();
+      this.#items.delete(id);
+    }
+    for (const item of shown) this.#shape(item);
+    this.#edit(boxes.find((box) => box.id === selected));
+    this.#tag();
+  }
+
+  show(box) {
+    this.viewport.show(box);
+  }
+
+  /** Begin adding a box by its four outermost points; again or with `false`, give up. */
+  extremes(wanted = this.#points === null) {
+    this.#points = wanted ? [] : null;
+    this.host.classList.toggle("portal-crosshair", wanted);
+    this.#tag();
+    this.#tell("points", wanted ? 0 : null);
+  }
+
+  get inExtremes() {
+    return this.#points !== null;
+  }
+
+  get hovered() {
+    return this.#hovered;
+  }
+
+  /** Show another frame at the same place; null shows this one again. */
+  compare(url) {
+    if (url && this.neighbour.getAttribute("src") !== url) this.neighbour.src = url;
+    this.neighbour.hidden = !url;
+    this.host.classList.toggle("portal-bare", Boolean(url));
+  }
+
+  bare(hidden) {
+    this.host.classList.toggle("portal-bare", hidden);
+  }
+
+  #tell(type, detail) {
+    this.dispatchEvent(new CustomEvent(type, { detail }));
+  }
+
+  #shape(item) {
+    let known = this.#items.get(item.id);
+    if (!known) {
+      const element = svg("g", { "data-id": item.id });
+      element.append(svg("rect", { class: "portal-halo" }), svg("rect", { class: "portal-edge" }));
+      this.shapes.append(element);
+      known = { element };
+      this.#items.set(item.id, known);
+    }
+    Object.assign(known, item);
+    const { x, y, w, h } = bounds(item);
+    for (const rect of known.element.children) {
+      for (const [key, value] of Object.entries({ x, y, width: w, height: h })) rect.setAttribute(key, value);
+    }
+    known.element.style.setProperty("--class", this.colorOf(item.label));
+    const is = {
+      ghost: item.confidence !== undefined && item.reviewed === undefined,
+      reviewed: item.reviewed === true,
+      selected: item.id === this.#selected,
+    };
+    known.element.setAttribute("class", ["portal-shape", ...Object.keys(is).filter((key) => is[key])].join(" "));
+  }
+
+  #edit(box) {
+    const { store } = this.annotator.state;
+    const held = this.annotator.getSelected()[0]?.id;
+    if (!box) {
+      if (store.all().length) this.annotator.clearAnnotations();
+      return;
+    }
+    this.#carrying = true;
+    if (held === box.id) {
+      this.annotator.updateAnnotation(annotation(box));
+    } else {
+      this.annotator.setAnnotations([annotation(box)]);
+      this.annotator.setSelected(box.id);
+    }
+    this.#carrying = false;
+  }
+
+  get #edited() {
+    const made = this.annotator.state.store.all()[0];
+    if (!made || made.id !== this.#selected) return null;
+    const { x, y, w, h } = made.target.selector.geometry;
+    return { left: x, top: y, width: w, height: h };
+  }
+
+  /** Handles are being dragged: the tag follows. */
+  #carried() {
+    if (!this.#carrying && this.#press?.kind === "edit") this.#tag();
+  }
+
+  #drawn(made) {
+    const { x, y, w, h } = made.target.selector.geometry;
+    // The annotator is still in the middle of its own event.
+    queueMicrotask(() => {
+      this.#selected = made.id;
+      this.#tell("draw", { id: made.id, box: { left: x, top: y, width: w, height: h } });
+    });
+  }
+
+  #moved(view, gliding) {
+    this.stage.style.width = `${this.size.width * view.scale}px`;
+    this.stage.style.height = `${this.size.height * view.scale}px`;
+    this.stage.style.transform = `translate(${view.x}px, ${view.y}px)`;
+    this.tags.classList.toggle("portal-gliding", gliding);
+    if (!gliding) this.#tag();
+  }
+
+  #tag() {
+    if (!this.viewport) return;
+    const { scale, x, y } = this.viewport;
+    const onScreen = (box) => ({ x: box.left * scale + x, y: box.top * scale + y, w: box.width * scale, h: box.height * scale });
+    const edited = this.#edited;
+    const important = (item) => item.id === this.#selected || item.id === this.#hovered;
+    const items = [...this.#boxes, ...this.#ghosts].map((item) => {
+      const sure = item.reviewed === undefined ? ` ${item.confidence.toFixed(2)}?` : "";
+      const flags = `${item.occluded ? " · occluded" : ""}${item.truncated ? " · truncated" : ""}`;
+      const place = item.id === this.#selected && edited ? edited : item;
+      return { id: item.id, text: `${item.label}${sure}${flags}`, box: onScreen(place), must: important(item), item };
+    });
+    items.sort((a, b) => b.must - a.must);
+    const { clientWidth, clientHeight } = this.host;
+    const places = placeTags(items, { w: clientWidth, h: clientHeight });
+    const drawn = items.flatMap(({ id, text, item }) => {
+      const at = places.get(id);
+      if (!at) return [];
+      const kind = item.reviewed === undefined ? " ghost" : id === this.#selected ? " selected" : "";
+      const tag = svg("g", { class: `portal-tag${kind}` });
+      const label = svg("text", { x: at.x + 4, y: at.y + 11 });
+      label.textContent = text;
+      tag.style.setProperty("--class", this.colorOf(item.label));
+      tag.append(svg("rect", { x: at.x, y: at.y, width: at.w, height: at.h, rx: 2 }), label);
+      return [tag];
+    });
+    for (const point of this.#points ?? []) {
+      drawn.push(svg("circle", { class: "portal-point", cx: point.x * scale + x, cy: point.y * scale + y, r: 4 }));
+    }
+    this.tags.replaceChildren(...drawn);
+  }
+
+  /** What lies under the pointer, the smallest first. */
+  #under(event) {
+    const { x, y } = this.viewport.toPicture(event);
+    const reach = REACH / this.viewport.scale;
+    return [...this.#boxes, ...this.#ghosts]
+      .filter((b) => x > b.left - reach && y > b.top - reach && x < b.left + b.width + reach && y < b.top + b.height + reach)
+      .sort((a, b) => a.width * a.height - b.width * b.height)
+      .map((item) => item.id);
+  }
+
+  #listen() {
+    const on = (target, type, handler) =>
+      target.addEventListener(type, handler, { capture: true, passive: false, signal: this.#listeners.signal });
+    on(this.host, "pointerdown", (event) => this.#down(event));
+    on(this.host, "pointermove", (event) => this.#move(event));
+    on(window, "pointerup", (event) => this.#up(event));
+    on(window, "pointercancel", () => (this.#press = null));
+    on(this.host, "pointerleave", () => this.#hover(null));
+    on(this.host, "wheel", (event) => {
+      event.preventDefault();
+      const lines = event.deltaMode === 1 ? 30 : 1;
+      this.viewport.zoomAt(event, Math.exp(-event.deltaY * lines * 0.0015));
+    });
+    // The middle button pans and does not scroll.
+    on(this.host, "auxclick", (event) => event.preventDefault());
+  }
+
+  #down(event) {
+    if (!event.isTrusted && this.#drawing) return;
+    const own = event.target.closest?.(".a9s-annotation.selected");
+    const pans = event.button === 1 || (event.button === 0 && this.panning);
+    if (event.button > 1) return;
+    this.host.focus({ preventScroll: true });
+    const kind = pans ? "pan" : this.#points ? "point" : own ? "edit" : "pick";
+    this.#press = { kind, x: event.clientX, y: event.clientY, event, moved: false };
+    if (kind !== "edit") {
+      event.stopPropagation();
+      event.preventDefault();
+    }
+    if (kind === "pan") this.host.setPointerCapture(event.pointerId);
+  }
+
+  #move(event) {
+    const press = this.#press;
+    if (!press) {
+      this.#hover(this.#under(event)[0] ?? null);
+      return;
+    }
+    if (press.kind === "pan") {
+      this.viewport.pan(event.clientX - press.x, event.clientY - press.y);
+      [press.x, press.y] = [event.clientX, event.clientY];
+      press.moved = true;
+      this.panned = true;
+      return;
+    }
+    if (press.moved || Math.hypot(event.clientX - press.x, event.clientY - press.y) < CLICK) return;
+    press.moved = true;
+    if (press.kind === "pick") this.#draw(press.event);
+  }
+
+  /** The annotator draws only where nothing is selected, so it hears of the press once it knows that. */
+  async #draw(pressed) {
+    const init = { bubbles: true, cancelable: true, button: 0, buttons: 1, pointerId: pressed.pointerId };
+    this.#selected = null;
+    this.annotator.clearAnnotations();
+    await Promise.resolve();
+    await Promise.resolve();
+    this.#drawing = true;
+    this.layer.dispatchEvent(new PointerEvent("pointerdown", { ...init, clientX: pressed.clientX, clientY: pressed.clientY }));
+    this.#drawing = false;
+    // Beyond the picture's edge the drawing goes on.
+    if (this.#press) this.layer.setPointerCapture(pressed.pointerId);
+  }
+
+  #up(event) {
+    const press = this.#press;
+    this.#press = null;
+    if (!press) return;
+    if (press.kind === "point") this.#point(press.event);
+    if (press.kind === "edit" && press.moved && this.#edited) {
+      this.#tell("place", { id: this.#selected, box: this.#edited });
+    } else if (!press.moved && (press.kind === "pick" || press.kind === "edit")) {
+      const under = this.#under(press.event);
+      // A click on what is selected goes on to what lies behind it.
+      const next = under[(under.indexOf(this.#selected) + 1) % under.length] ?? null;
+      if (next !== this.#selected) this.#tell("select", next);
+    } else if (press.kind === "pick" && event.type === "pointerup") {
+      // What came of the drawing is told by `draw`; nothing did if it was too small.
+      setTimeout(() => this.#selected === null && this.#tell("select", null));
+    }
+  }
+
+  #point(event) {
+    const { x, y } = this.viewport.toPicture(event);
+    this.#points.push({ x: Math.min(Math.max(x, 0), this.size.width), y: Math.min(Math.max(y, 0), this.size.height) });
+    if (this.#points.length < 4) {
+      this.#tag();
+      this.#tell("points", this.#points.length);
+      return;
+    }
+    const xs = this.#points.map((point) => point.x);
+    const ys = this.#points.map((point) => point.y);
+    const [left, top] = [Math.floor(Math.min(...xs)), Math.floor(Math.min(...ys))];
+    const [right, bottom] = [Math.ceil(Math.max(...xs)), Math.ceil(Math.max(...ys))];
+    this.extremes(false);
+    this.#tell("draw", { id: crypto.randomUUID(), box: { left, top, width: right - left, height: bottom - top } });
+  }
+
+  #hover(id) {
+    if (id === this.#hovered) return;
+    this.#items.get(this.#hovered)?.element.classList.remove("hovered");
+    this.#hovered = id;
+    this.#items.get(id)?.element.classList.add("hovered");
+    this.#tag();
+    this.#tell("hover", id);
+  }
+}
