@@ -53,7 +53,9 @@ class FakePortal:
     def page(self, n: int) -> str:
         task = {"input": {"manifestLine": self.lines[n], "labels": list(self.labels), "taskObject": ""}}
         body = self._template.render(task=task)
-        return f'<!doctype html><html lang="en"><meta charset="utf-8"><title>Frame {n}</title><body>{body}</body></html>'
+        return (
+            f'<!doctype html><html lang="en"><meta charset="utf-8"><title>Frame {n}</title><body>{body}</body></html>'
+        )
 
     def next_after(self, n: int) -> str | None:
         open_ones = [m for m in range(len(self.lines)) if m != n and m not in self.answers]
@@ -84,11 +86,13 @@ class FakePortal:
                 self.send_response(status)
                 self.send_header("content-type", kind)
                 self.send_header("content-length", str(len(content)))
-                self.send_header("cache-control", "no-store" if kind.startswith(("text/html", "application")) else "max-age=600")
+                self.send_header(
+                    "cache-control", "no-store" if kind.startswith(("text/html", "application")) else "max-age=600"
+                )
                 self.end_headers()
                 self.wfile.write(content)
 
-            def do_GET(self) -> None:  # noqa: N802 - the base class's name
+            def do_GET(self) -> None:
                 parts = self.path.strip("/").split("/")
                 if parts[0] == "static":
                     file = next((d / parts[-1] for d in (STATIC, ANNOTORIOUS) if (d / parts[-1]).is_file()), None)
@@ -105,11 +109,11 @@ class FakePortal:
             def _body(self) -> Any:
                 return json.loads(self.rfile.read(int(self.headers["content-length"])))
 
-            def do_PUT(self) -> None:  # noqa: N802 - the base class's name
+            def do_PUT(self) -> None:
                 portal.drafts[int(self.path.split("/")[4])] = self._body()
                 self.answer(200, {})
 
-            def do_POST(self) -> None:  # noqa: N802 - the base class's name
+            def do_POST(self) -> None:
                 n, content = int(self.path.split("/")[4]), self._body()["answerContent"]
                 if refused := portal.refuse(n):
                     self.answer(*refused)

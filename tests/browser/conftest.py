@@ -1,0 +1,120 @@
+"""A real Chromium before the portal's pages, with frames that are drawn here."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image, ImageDraw
+from playwright.sync_api import Browser, sync_playwright
+
+from autolabel.taxonomy import current_taxonomy
+from autolabel.verification import worker_template
+from tests.browser.annotator import Annotator
+from tests.browser.fake_portal import ANNOTORIOUS, FakePortal
+
+CHROMIUM = Path("/usr/bin/chromium")
+ARGUMENTS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+LABELS = ("car", "van", "truck", "bus", "motorcycle", "bicycle", "person", "rider", "traffic light", "ignore")
+# What the portal leaves to the picture at 1280 × 720 shows this one pixel for pixel.
+SIZE = (1048, 600)
+
+Box = tuple[str, int, int, int, int]
+BOXES: tuple[Box, ...] = (
+    ("car", 100, 330, 160, 90),
+    ("truck", 420, 250, 200, 180),
+    ("person", 700, 340, 40, 110),
+    ("car", 860, 350, 60, 40),
+)
+DOUBT = {
+    "level": 0.6,
+    "boxes": [0.1, 0.6, 0.02, 0.3],
+    "why": ["near the threshold"],
+    "ghosts": [
+        {"label": "bicycle", "left": 300, "top": 400, "width": 50, "height": 40, "confidence": 0.44},
+        {"label": "car", "left": 640, "top": 330, "width": 30, "height": 20, "confidence": 0.2},
+    ],
+}
+
+
+def street(boxes: Sequence[Box]) -> bytes:
+    """A street as JPEG: sky, road, a block of colour where each box is."""
+    picture = Image.new("RGB", SIZE, (126, 160, 190))
+    draw = ImageDraw.Draw(picture)
+    draw.rectangle((0, 300, *SIZE), fill=(84, 84, 88))
+    draw.polygon([(500, 300), (548, 300), (700, 600), (340, 600)], fill=(104, 104, 108))
+    for name, left, top, width, height in boxes:
+        color = current_taxonomy().colors.get(name, "#888888")
+        draw.rectangle((left, top, left + width - 1, top + height - 1), fill=color, outline="black")
+    content = io.BytesIO()
+    picture.save(content, "JPEG", quality=85)
+    return content.getvalue()
+
+
+def line(n: int, boxes: Sequence[Box], doubt: dict[str, Any] | None = None) -> dict[str, Any]:
+    names = list(dict.fromkeys(box[0] for box in boxes))
+    annotations = [
+        {"class_id": names.index(name), "left": left, "top": top, "width": width, "height": height}
+        for name, left, top, width, height in boxes
+    ]
+    return {
+        "review-ref": str(n),
+        "prelabel": {"annotations": annotations},
+        "prelabel-metadata": {"class-map": {str(i): name for i, name in enumerate(names)}},
+        **({"doubt": doubt} if doubt else {}),
+    }
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    if not CHROMIUM.exists():
+        pytest.skip(f"there is no {CHROMIUM}: apt-get install chromium")
+    if not ANNOTORIOUS.is_dir():
+        pytest.skip("Annotorious is not installed: make setup-portal")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+OpenPortal = Callable[..., Annotator]
+
+
+@pytest.fixture
+def review(chromium: Browser) -> Iterator[OpenPortal]:
+    """Open a job of these frames, each its boxes and doubt, at its first task."""
+    with ExitStack() as stack:
+
+        def open_portal(
+            frames: Sequence[tuple[Sequence[Box], dict[str, Any] | None]] = ((BOXES, DOUBT), (BOXES[:1], None)),
+            template: str | None = None,
+            labels: Sequence[str] = LABELS,
+        ) -> Annotator:
+            portal = stack.enter_context(
+                FakePortal(
+                    template or worker_template(current_taxonomy().colors, labels).decode(),
+                    labels,
+                    [line(n, boxes, doubt) for n, (boxes, doubt) in enumerate(frames)],
+                    [street(boxes) for boxes, _ in frames],
+                )
+            )
+            context = chromium.new_context(viewport={"width": 1280, "height": 720}, reduced_motion="reduce")
+            stack.callback(context.close)
+            annotator = Annotator(context.new_page(), portal)
+            annotator.open(0)
+            return annotator
+
+        yield open_portal

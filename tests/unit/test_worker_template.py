@@ -1,0 +1,74 @@
+"""The workers' page: Ground Truth's own elements, and what belongs to each class that the job offers."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+from liquid import Environment
+
+from autolabel.taxonomy import current_taxonomy
+from autolabel.verification import worker_template
+
+COLORS = current_taxonomy().colors
+GUIDELINE = Path(__file__).parents[2] / "docs" / "guideline.md"
+# Developer guide, crowd-bounding-box and crowd-form.
+DOCUMENTED = {"header", "initial-value", "labels", "name", "src"}
+
+
+class Elements(HTMLParser):
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.found: dict[str, list[dict[str, str | None]]] = {}
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.setdefault(tag, []).append(dict(attrs))
+
+
+def rendered(labels: tuple[str, ...], line: dict[str, Any]) -> Elements:
+    environment = Environment(autoescape=True)
+    environment.filters |= {"grant_read_access": lambda uri: f"https://granted/{uri}", "to_json": json.dumps}
+    template = environment.from_string(worker_template(COLORS, labels).decode())
+    return Elements(template.render(task={"input": {"labels": list(labels), "manifestLine": line}}))
+
+
+LINE = {
+    "review-ref": "s3://b/f.png",
+    "prelabel": {"annotations": [{"class_id": 1, "left": 3, "top": 4, "width": 5, "height": 6}]},
+    "prelabel-metadata": {"class-map": {"1": "traffic light"}},
+    "doubt": {"level": 0.5, "boxes": [0.5], "why": ["""</data><script>"'"""], "ghosts": []},
+}
+
+
+def test_ground_truth_finds_only_attributes_that_it_documents() -> None:
+    found = rendered(("car", "traffic light"), LINE).found
+    assert set(found["crowd-bounding-box"][0]) == DOCUMENTED
+    assert found["crowd-form"] == [{}]
+    assert {tag for tag in found if "-" in tag} == {
+        "crowd-form", "crowd-bounding-box", "full-instructions", "short-instructions",
+    }  # fmt: skip
+    assert found["crowd-bounding-box"][0]["src"] == "https://granted/s3://b/f.png"
+    assert found["input"] == [{"type": "hidden", "name": "review", "value": "{}"}]
+
+
+def test_a_frames_doubt_and_the_classes_colours_are_handed_over_as_they_are() -> None:
+    handed = {data["data-portal"]: data["value"] for data in rendered(("car", "traffic light"), LINE).found["data"]}
+    assert json.loads(handed["doubt"] or "") == LINE["doubt"]
+    assert json.loads(handed["colors"] or "") == {name: COLORS[name] for name in ("car", "traffic light")}
+
+
+@pytest.mark.parametrize("labels", [("car",), ("car", "bus", "ignore"), current_taxonomy().names])
+def test_the_instructions_say_what_the_guideline_says_of_the_jobs_classes(labels: tuple[str, ...]) -> None:
+    said = dict(re.findall(r"^\| ([a-z ]+) \| (.+) \|$", GUIDELINE.read_text("utf-8"), re.MULTILINE))
+    environment = Environment(autoescape=True)
+    environment.filters |= {"grant_read_access": str, "to_json": json.dumps}
+    page = environment.from_string(worker_template(COLORS, labels).decode())
+    text = page.render(task={"input": {"labels": list(labels), "manifestLine": LINE}})
+    rows = {name: html.unescape(what) for name, what in re.findall(r"<tr><th>(.+?)</th><td>(.+?)</td></tr>", text)}
+    assert rows == {name: said[name] for name in labels}
