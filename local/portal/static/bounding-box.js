@@ -322,6 +322,7 @@ export class BoundingBox extends HTMLElement {
   }
 
   #accept() {
+    if (this.#frame.ghost(this.#selected)) this.#promote();
     if (!this.#frame.box(this.#selected)) {
       this.#walk(1);
       return;
@@ -368,6 +369,7 @@ export class BoundingBox extends HTMLElement {
   #relabel(label) {
     if (label === undefined) return;
     kept.set("label", label);
+    if (this.#frame.ghost(this.#selected)) this.#promote();
     if (this.#frame.box(this.#selected)) this.#frame.relabel(this.#selected, label);
     this.#refresh();
   }

@@ -9,5 +9,7 @@
     sheet.href = new URL(name, here).href;
     document.head.append(sheet);
   }
-  import(new URL("elements.js", here).href);
+  import(new URL("elements.js", here).href).catch((error) => {
+    document.body.prepend(`The portal's own scripts do not load (${error.message}). Is it set up? make setup-portal`);
+  });
 }
