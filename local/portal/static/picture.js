@@ -293,8 +293,7 @@ export class Picture extends EventTarget {
     const init = { bubbles: true, cancelable: true, button: 0, buttons: 1, pointerId: pressed.pointerId };
     this.#selected = null;
     this.annotator.clearAnnotations();
-    await Promise.resolve();
-    await Promise.resolve();
+    for (let turn = 0; turn < 20 && !this.layer.querySelector(".a9s-rubberband"); turn += 1) await null;
     this.#drawing = true;
     this.layer.dispatchEvent(new PointerEvent("pointerdown", { ...init, clientX: pressed.clientX, clientY: pressed.clientY }));
     this.#drawing = false;

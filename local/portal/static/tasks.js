@@ -39,8 +39,8 @@ async function load(url) {
   if (!src) throw new Error(`${url} is no task`);
   const image = Object.assign(new Image(), { src });
   // A broken image is told by the element that shows it.
-  const [context] = await Promise.all([fetchContext(url).catch(() => null), image.decode().catch(() => null)]);
-  return { url, page, src, image, context };
+  await image.decode().catch(() => null);
+  return { url, page, src, image };
 }
 
 /** Scripts of a parsed page do not run by themselves; what is loaded by address is here already. */
@@ -55,10 +55,11 @@ function revive(page) {
   for (const script of page.body.querySelectorAll("script[src]")) script.remove();
 }
 
-function show({ url, page, src, image, context }, push = true) {
+/** `settled`: what has to be over before the server tells of this task: the answer to the one before. */
+function show({ url, page, src, image }, settled = Promise.resolve(), push = true) {
   if (push) history.pushState(null, "", url);
   contexts.clear();
-  if (context) contexts.set(here(), Promise.resolve(context));
+  contexts.set(url, settled.then(() => fetchContext(url)).catch(() => null));
   images.clear();
   images.set(src, image);
   document.title = page.title;
@@ -93,7 +94,7 @@ async function post(url, answer) {
     if (response.ok) return response.json();
     if (pause === null || (response.status > 0 && response.status < 500)) {
       const told = response.json ? await response.json().catch(() => ({})) : {};
-      throw Object.assign(new Error(told.error ?? "the portal does not answer"), { status: response.status });
+      throw Object.assign(new Error(told.error ?? "the portal does not answer"), { status: response.status, next: told.next });
     }
     await new Promise((resume) => setTimeout(resume, pause));
   }
@@ -128,35 +129,23 @@ export async function send(answerContent, draft) {
   const url = here();
   performance.mark("autolabel:sent", { detail: url });
   const ready = ahead?.page && ahead.page.url !== url ? ahead.page : null;
-  const waiting = ahead?.url;
   ahead = null;
   unsent += 1;
   const posted = post(url, { answerContent }).finally(() => (unsent -= 1));
   if (ready) {
-    show(ready);
-    try {
-      await posted;
-    } catch (error) {
-      await failed(url, error, draft);
-    }
-    // Who comes after is only known once this answer is.
-    if (here() === ready.url) {
-      const context = await fetchContext(ready.url).catch(() => null);
-      if (context && here() === ready.url) contexts.set(ready.url, Promise.resolve(context));
-      await prepareNext();
-    }
+    const settled = posted.catch((error) => failed(url, error, draft));
+    show(ready, settled);
+    await settled;
+    if (here() === ready.url) await prepareNext();
     return true;
   }
   try {
     const { next } = await posted;
     await go(next ?? null, job(url));
   } catch (error) {
-    if (error.status !== 409) {
-      await failed(url, error, draft);
-      return false;
-    }
-    await failed(url, error);
-    await go(waiting ?? null, job(url));
+    await failed(url, error, draft);
+    if (error.status !== 409) return false;
+    await go(error.next ?? null, job(url));
   }
   return true;
 }
@@ -177,7 +166,7 @@ addEventListener("popstate", async () => {
     location.reload();
     return;
   }
-  show(page, false);
+  show(page, Promise.resolve(), false);
   await prepareNext();
 });
 
