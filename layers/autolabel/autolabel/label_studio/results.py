@@ -1,0 +1,201 @@
+"""What a person left in Label Studio as an augmented manifest line, in Ground Truth's shape.
+
+Shape: developer guide of SageMaker, "Bounding box job output"; metadata of an adjustment job.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from autolabel.label_studio.config import FRAME, MARKS, OCCLUDED, TRUNCATED, UNSURE
+from autolabel.label_studio.tasks import SOURCE, frame_size
+from autolabel.manifest import BOX_TYPE, PRELABEL, VERIFIED, ImageSize, metadata_of, read_boxes, whole_pixels
+
+REVIEW = "review"
+SKIPPED = "a person skipped it in Label Studio"
+UNTOUCHED = "nobody annotated it in Label Studio"
+DELETED = "its task was deleted in Label Studio"
+
+
+class Annotation(msgspec.Struct, frozen=True):
+    """One person's answer to a task, as the API gives it; `lead_time` in seconds."""
+
+    id: int
+    updated_at: datetime
+    result: list[dict[str, Any]] | None = None
+    was_cancelled: bool | None = False
+    completed_by: int | dict[str, Any] | None = None
+    lead_time: float | None = None
+
+    @property
+    def age(self) -> tuple[datetime, int]:
+        return self.updated_at, self.id
+
+
+class Task(msgspec.Struct, frozen=True):
+    """A task, as the API gives it. `annotations` only where they were asked for."""
+
+    id: int
+    data: dict[str, Any]
+    annotations: list[Annotation] = []
+
+    @property
+    def source(self) -> str:
+        """The frame that the task is of; empty for one that is not autolabel's."""
+        source = self.data.get(SOURCE)
+        return source if isinstance(source, str) else ""
+
+
+class _Unreadable(Exception):
+    """An annotation that makes no boxes; the message is the failure-reason."""
+
+
+class _Value(msgspec.Struct):
+    x: float
+    y: float
+    width: float
+    height: float
+    rotation: float = 0.0
+    rectanglelabels: list[str] = []
+
+
+class _Region(msgspec.Struct):
+    id: str
+    value: _Value
+    image_rotation: float = 0.0
+
+
+class _Choice(msgspec.Struct):
+    choices: list[str]
+
+
+PixelBox = tuple[str, int, int, int, int]
+
+
+def answered_line(
+    line: dict[str, Any], annotations: Iterable[Annotation], *, job: str, labels: Sequence[str], now: datetime
+) -> dict[str, Any]:
+    """The line with what the newest annotation that is no skip says; with a failure-reason when there is none.
+
+    `labels`: the job's labels, whose positions are the class ids. `now`: the time that is given where nobody
+    answered.
+    """
+    answers = sorted(annotations, key=lambda one: one.age)
+    kept = [one for one in answers if not one.was_cancelled]
+    if not answers:
+        return failed_line(line, UNTOUCHED, job=job, created=written(now))
+    answer = (kept or answers)[-1]
+    created = written(answer.updated_at)
+    if not kept:
+        return failed_line(line, SKIPPED, job=job, created=created) | {REVIEW: _review(answer, {}, [])}
+    try:
+        size = frame_size(line)
+        regions = _boxes(answer.result or [], size, labels)
+        marks = _marks(answer.result or [])
+    except (_Unreadable, msgspec.ValidationError) as e:
+        reason = f"annotation {answer.id} of Label Studio cannot be read: {e}"
+        return failed_line(line, reason, job=job, created=created)
+    ids = {name: i for i, name in enumerate(labels)}
+    boxes = [box for _, box in regions]
+    shown: Counter[PixelBox] = Counter(
+        (box.name, int(box.left), int(box.top), int(box.width), int(box.height)) for box in read_boxes(line, PRELABEL)
+    )
+    return line | {
+        VERIFIED: {
+            "image_size": [msgspec.to_builtins(size)],
+            "annotations": [
+                {"class_id": ids[name], "left": left, "top": top, "width": width, "height": height}
+                for name, left, top, width, height in boxes
+            ],
+        },
+        metadata_of(VERIFIED): {
+            # With one worker for a frame there is nothing to agree on: Ground Truth's confidence is then 0.
+            "objects": [{"confidence": 0.0} for _ in boxes],
+            "class-map": {str(i): name for name, i in ids.items() if any(box[0] == name for box in boxes)},
+            "type": BOX_TYPE,
+            "adjustment-status": "unadjusted" if Counter(boxes) == shown else "adjusted",
+            **_origin(job, created),
+        },
+        REVIEW: _review(answer, marks, [region for region, _ in regions]),
+    }
+
+
+def failed_line(line: dict[str, Any], reason: str, *, job: str, created: str) -> dict[str, Any]:
+    """The line of a frame that nobody labelled."""
+    return line | {metadata_of(VERIFIED): {"failure-reason": reason, **_origin(job, created)}}
+
+
+def _origin(job: str, created: str) -> dict[str, str]:
+    return {"human-annotated": "yes", "creation-date": created, "job-name": f"labeling-job/{job.lower()}"}
+
+
+def _review(answer: Annotation, marks: dict[str, set[str]], regions: Sequence[str]) -> dict[str, Any]:
+    """What is known of the work on a frame; who did it by the number that Label Studio gives them."""
+    review: dict[str, Any] = {}
+    seconds = answer.lead_time
+    if seconds is not None and math.isfinite(seconds) and seconds >= 0:
+        review["seconds"] = round(seconds, 3)
+    who = answer.completed_by.get("id") if isinstance(answer.completed_by, dict) else answer.completed_by
+    if who is not None:
+        review["worker"] = str(who)
+    if UNSURE in marks.get("", ()):
+        review["unsure"] = True
+    boxes = [{mark: True for mark in (OCCLUDED, TRUNCATED) if mark in marks.get(region, ())} for region in regions]
+    if any(boxes):
+        review["boxes"] = boxes
+    return review
+
+
+def _boxes(result: Iterable[dict[str, Any]], size: ImageSize, labels: Sequence[str]) -> list[tuple[str, PixelBox]]:
+    """The boxes of a result with the ids of their regions, in whole pixels inside the frame."""
+    boxes = []
+    for item in result:
+        if item.get("type") != "rectanglelabels":
+            continue
+        region = msgspec.convert(item, _Region)
+        if region.image_rotation:
+            raise _Unreadable("the image was turned")
+        if len(region.value.rectanglelabels) != 1:
+            raise _Unreadable(f"a box has {len(region.value.rectanglelabels)} classes")
+        name = region.value.rectanglelabels[0]
+        if name not in labels:
+            raise _Unreadable(f"{name!r} is none of the job's labels")
+        left, top, right, bottom = _corners(region.value, size)
+        inside = max(left, 0.0), max(top, 0.0), min(right, size.width), min(bottom, size.height)
+        # Not so for what is no number either.
+        if inside[0] < inside[2] and inside[1] < inside[3]:
+            boxes.append((region.id, (name, *whole_pixels(inside, size.width, size.height))))
+    return boxes
+
+
+def _corners(value: _Value, size: ImageSize) -> tuple[float, float, float, float]:
+    """A box in pixels, xyxy; of a box that is turned round its top left corner, the upright one around it."""
+    left, top = value.x * size.width / 100, value.y * size.height / 100
+    across, down = value.width * size.width / 100, value.height * size.height / 100
+    if not value.rotation:
+        return left, top, left + across, top + down
+    cos, sin = math.cos(math.radians(value.rotation)), math.sin(math.radians(value.rotation))
+    xs = [left + dx * cos - dy * sin for dx in (0, across) for dy in (0, down)]
+    ys = [top + dx * sin + dy * cos for dx in (0, across) for dy in (0, down)]
+    return min(xs), min(ys), max(xs), max(ys)
+
+
+def _marks(result: Iterable[dict[str, Any]]) -> dict[str, set[str]]:
+    """What was ticked, by region; under the empty name what was ticked of the whole frame."""
+    marks: dict[str, set[str]] = {}
+    for item in result:
+        if item.get("type") == "choices" and item.get("from_name") in (MARKS, FRAME):
+            region = str(item.get("id", "")) if item["from_name"] == MARKS else ""
+            marks.setdefault(region, set()).update(msgspec.convert(item.get("value"), _Choice).choices)
+    return marks
+
+
+def written(time: datetime) -> str:
+    """A time as Ground Truth writes it: UTC, without zone."""
+    return time.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds")

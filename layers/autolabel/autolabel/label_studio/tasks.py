@@ -1,0 +1,73 @@
+"""A manifest line as a task of Label Studio, with its pre-label as a prediction.
+
+Boxes are percent of the image's width and height there, as floats, origin top left (labelstud.io/guide/predictions).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from autolabel.label_studio.config import BOXES, IMAGE
+from autolabel.manifest import PRELABEL, PROVENANCE, BoxLabel, ImageSize, read_boxes
+
+# What a task's data hold beside `image`, which is all that the page shows.
+SOURCE = "source-ref"
+REVIEW = "review-ref"
+JOB = "job"
+
+
+def frame_size(line: dict[str, Any]) -> ImageSize:
+    """The size of a manifest line's frame."""
+    return msgspec.convert(line[PRELABEL], BoxLabel).image_size[0]
+
+
+def review_image(line: dict[str, Any]) -> str:
+    """The S3 URI of what people see of a manifest line's frame."""
+    return str(line.get(REVIEW) or line[SOURCE])
+
+
+def model_version(line: dict[str, Any]) -> str:
+    """What the prediction of a line is called: its models and their revisions."""
+    return "+".join(line.get(PROVENANCE, {}).get("models", [])) or PRELABEL
+
+
+def task_of(line: dict[str, Any], job: str, image: str) -> dict[str, Any]:
+    """The task of a line, as it is imported. `image`: the address at which the page finds the frame.
+
+    A line without boxes has no prediction: its task opens empty.
+    """
+    size = frame_size(line)
+    boxes = read_boxes(line, PRELABEL)
+    task: dict[str, Any] = {
+        "data": {IMAGE: image, SOURCE: line[SOURCE], REVIEW: review_image(line), JOB: job},
+        "predictions": [],
+    }
+    if boxes:
+        result = [
+            {
+                "id": f"prelabel-{i}",
+                "type": "rectanglelabels",
+                "from_name": BOXES,
+                "to_name": IMAGE,
+                "original_width": size.width,
+                "original_height": size.height,
+                "image_rotation": 0,
+                "score": box.confidence,
+                "value": {
+                    "x": box.left * 100 / size.width,
+                    "y": box.top * 100 / size.height,
+                    "width": box.width * 100 / size.width,
+                    "height": box.height * 100 / size.height,
+                    "rotation": 0,
+                    "rectanglelabels": [box.name],
+                },
+            }
+            for i, box in enumerate(boxes)
+        ]
+        # Of the whole frame: the lower, the more it needs a look.
+        level = line.get("doubt", {}).get("level")
+        score = min(box.confidence for box in boxes) if level is None else 1 - level
+        task["predictions"] = [{"model_version": model_version(line), "score": score, "result": result}]
+    return task

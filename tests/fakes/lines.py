@@ -1,0 +1,30 @@
+"""Manifest lines with pre-labels."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from autolabel.detections import Detection, Detections
+from autolabel.manifest import manifest_line
+
+LABELS = ("car", "person", "traffic light")
+SIZE = (640, 272)
+Boxed = tuple[str, float, float, float, float]
+
+
+def line(index: int, boxes: Sequence[Boxed], *, size: tuple[int, int] = SIZE, **more: Any) -> bytes:
+    """A line as a shard's labelling writes it. `boxes`: names and xyxy in pixels."""
+    body = manifest_line(
+        source=f"s3://ingest/drives/d/front/{index:019d}.png",
+        detections=Detections(
+            *size, tuple(Detection(name, box, 0.9, 0.8, name, ("yolox-nano.0001",)) for name, *box in boxes)
+        ),
+        depth=3,
+        labels=LABELS,
+        job="d-0001",
+        created="2026-01-02T00:00:00.000000",
+        provenance={"drive": "d", "run": "0001", "models": ["yolox-nano.0001"], "labelled-by": "model"},
+    )
+    return json.dumps(json.loads(body) | more).encode()

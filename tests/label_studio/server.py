@@ -1,0 +1,76 @@
+"""A real Label Studio on 127.0.0.1, as a process of its own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+PROGRAM = Path(__file__).resolve().parents[2] / ".venv-label-studio" / "bin" / "label-studio"
+TOKEN = "0123456789abcdef0123456789abcdef01234567"
+_BOOT_SECONDS = 180
+
+
+class LabelStudioServer:
+    """One server with an empty database under `folder`, from `start` to `stop`; it can be started again."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._process: subprocess.Popen[bytes] | None = None
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            self.port = listener.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        """Return when it answers; RuntimeError with the end of its log when it does not."""
+        environment = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(self._folder),
+            "LABEL_STUDIO_ENABLE_LEGACY_API_TOKEN": "true",
+            "LABEL_STUDIO_USERNAME": "people@example.com",
+            "LABEL_STUDIO_PASSWORD": "a password",
+            "LABEL_STUDIO_USER_TOKEN": TOKEN,
+            "LABEL_STUDIO_BASE_DATA_DIR": str(self._folder),
+            "COLLECT_ANALYTICS": "false",
+            "LATEST_VERSION_CHECK": "false",
+            "SENTRY_DSN": "",
+            "FRONTEND_SENTRY_DSN": "",
+            # It refuses webhooks and S3 endpoints on this machine otherwise.
+            "SSRF_PROTECTION_ENABLED": "false",
+        }
+        log = self._folder / "label-studio.log"
+        with log.open("ab") as output:
+            self._process = subprocess.Popen(
+                [PROGRAM, "start", "--no-browser", "--port", str(self.port), "--internal-host", "127.0.0.1"],
+                env=environment,
+                cwd=self._folder,
+                stdout=output,
+                stderr=output,
+                # It forks; all of it is ended together.
+                start_new_session=True,
+            )
+        deadline = time.monotonic() + _BOOT_SECONDS
+        while time.monotonic() < deadline and self._process.poll() is None:
+            try:
+                with urllib.request.urlopen(f"{self.url}/health", timeout=5):
+                    return
+            except (urllib.error.URLError, OSError):
+                # Nothing tells when it is up.
+                time.sleep(0.2)
+        self.stop()
+        raise RuntimeError(f"Label Studio did not start: {log.read_text(errors='replace')[-3000:]}")
+
+    def stop(self) -> None:
+        if self._process is not None:
+            try:
+                os.killpg(self._process.pid, signal.SIGKILL)
+            except ProcessLookupError:
+                # It had ended.
+                pass
+            self._process.wait()
+            self._process = None
