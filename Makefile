@@ -11,7 +11,7 @@ NPM_INSTALL = install --silent --ignore-scripts --no-package-lock --no-audit --n
 CODE = layers/autolabel/autolabel functions cli
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-ssd setup-portal setup-sagemaker setup-export demo cloud test test-browser lint format bench load quality chaos prove build requirements clean
+.PHONY: help setup setup-ssd setup-portal setup-sagemaker setup-export demo cloud test test-browser lint format bench load quality chaos prove build requirements clean setup-label-studio test-label-studio
 
 help:
 	@echo "make demo [DRIVE=<video or folder of images>] [FRAMES=100]   the whole pipeline on this machine, on real frames"
@@ -19,6 +19,7 @@ help:
 	@echo "make demo REVIEW=1   the same, and you verify the frames, in your browser"
 	@echo "make test     all tests"
 	@echo "make test-browser   the worker portal in a real Chromium (Debian's package chromium)"
+	@echo "make test-label-studio   what talks to Label Studio, against a real one"
 	@echo "make lint     types, style, templates"
 	@echo "make cloud    the embedded cloud and its worker portal, left running with the stack deployed (REVIEW=0: no people)"
 	@echo "make bench    figures, as ratios side by side (SHORT=1 for a short run)"
@@ -30,6 +31,7 @@ help:
 	@echo "make setup-portal     what the worker portal draws boxes with"
 	@echo "make setup-sagemaker  the SageMaker SDK, for models of JumpStart and private hubs"
 	@echo "make setup-export     datumaro, for autolabel export"
+	@echo "make setup-label-studio  Label Studio, for its tests"
 	@echo "make build    the stack built for AWS: sam deploy follows (README.md)"
 
 # The environments are complete when their stamp is; a failure half way leaves none, and the next run begins anew.
@@ -89,6 +91,15 @@ setup-sagemaker: .venv-sagemaker/stamp
 	@.venv-sagemaker/bin/python $(PIP_INSTALL) -r requirements/sagemaker.txt
 	@touch $@
 
+# A real Label Studio, which only its tests need.
+setup-label-studio: .venv-label-studio/stamp
+
+.venv-label-studio/stamp: requirements/label-studio.txt
+	@echo "setting up .venv-label-studio (about two minutes, 800 MB) ..."
+	@rm -rf .venv-label-studio && $(PYTHON) -m venv .venv-label-studio
+	@.venv-label-studio/bin/python $(PIP_INSTALL) -r requirements/label-studio.txt
+	@touch $@
+
 # What writes datasets in other formats, which only `autolabel export` needs.
 setup-export: .venv-export/stamp
 
@@ -110,6 +121,9 @@ test: setup
 
 test-browser: setup setup-portal
 	$(IN) pytest tests/browser
+
+test-label-studio: setup setup-label-studio
+	$(IN) pytest tests/label_studio
 
 lint: setup
 	.venv/bin/ruff check .
@@ -144,10 +158,11 @@ build: setup
 # Pins every requirement with hashes; the index's own address is left out.
 requirements:
 	@rm -rf build/pip-tools && $(PYTHON) -m venv build/pip-tools && build/pip-tools/bin/pip install --quiet pip-tools
-	for name in layers/autolabel/requirements requirements/dev requirements/node requirements/sam requirements/sagemaker requirements/export; do \
+	for name in layers/autolabel/requirements requirements/dev requirements/export requirements/label-studio requirements/node \
+		requirements/sam requirements/sagemaker; do \
 		build/pip-tools/bin/pip-compile --quiet --generate-hashes --no-header --annotation-style line --allow-unsafe \
 			--no-strip-extras --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-emit-options \
 			--output-file $$name.txt $$name.in || exit 1; done
 
 clean:
-	rm -rf build .venv .venv-sam .venv-sagemaker .venv-export .node .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf build .venv .venv-sam .venv-sagemaker .venv-export .venv-label-studio .node .mypy_cache .ruff_cache .pytest_cache .hypothesis

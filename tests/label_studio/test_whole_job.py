@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from autolabel.label_studio.client import LabelStudioClient
-from autolabel.label_studio.projects import Job, JobProject, Results, StorageImages, annotated, open_project, progress
+from autolabel.label_studio.projects import Job, JobProject, Results, annotated, open_project, progress
 from autolabel.manifest import read_boxes
 from tests.fakes.lines import LABELS, line
 from tests.label_studio.people import People
