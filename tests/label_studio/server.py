@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -67,10 +68,8 @@ class LabelStudioServer:
 
     def stop(self) -> None:
         if self._process is not None:
-            try:
+            # Unless it had ended.
+            with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
-            except ProcessLookupError:
-                # It had ended.
-                pass
             self._process.wait()
             self._process = None

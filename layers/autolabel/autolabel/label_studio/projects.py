@@ -109,8 +109,10 @@ def open_project(
 ) -> JobProject:
     """The project of a job, made or completed: one task for each manifest line, in their order.
 
-    `lines`: opens the manifest. `colors`: of the labels, as `#rrggbb`. VerificationUnavailable when Label Studio did not take every task.
+    `lines`: opens the manifest. `colors`: of the labels, as `#rrggbb`. VerificationUnavailable when Label Studio did
+    not take every task.
     """
+    # Two calls at once settle on one project within a turn or two.
     while True:
         project = _choose_project(job, client, colors, workspace)
         if webhook:

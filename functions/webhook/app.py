@@ -1,0 +1,51 @@
+"""webhook: takes Label Studio's notifications at a function URL, and wakes the run whose job people have ended."""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from aws_lambda_powertools.metrics import MetricUnit
+
+from autolabel.aws.clients import client
+from autolabel.aws.secrets import Secrets
+from autolabel.label_studio.connection import read_connection
+from autolabel.label_studio.notifications import take_notification
+from autolabel.observability import logger, metrics, tracer
+from autolabel.settings import read_settings
+
+if TYPE_CHECKING:
+    from aws_lambda_powertools.utilities.typing import LambdaContext
+
+
+class Settings(msgspec.Struct, frozen=True):
+    """`label_studio_secret`: the name or ARN of the secret with Label Studio's connection."""
+
+    label_studio_secret: str
+
+
+settings = read_settings(Settings, os.environ)
+
+
+@cache
+def secrets() -> Secrets:
+    return Secrets(client("secretsmanager"))
+
+
+def wake(job: str) -> bool:
+    """Wake the run that waits for a job; runs look by themselves until they leave a token to be woken with."""
+    return False
+
+
+@logger.inject_lambda_context
+@tracer.capture_lambda_handler(capture_response=False)
+@metrics.log_metrics
+def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    connection = read_connection(secrets().read(settings.label_studio_secret), settings.label_studio_secret)
+    reply = take_notification(event, connection.webhook_secret, wake)
+    metrics.add_metric(f"Verification{reply.status}", MetricUnit.Count, 1)
+    if reply.status != 200:
+        logger.warning(f"a notification was refused: {reply.text}", extra={"job": reply.job})
+    return {"statusCode": reply.status, "headers": {"content-type": "text/plain"}, "body": reply.text}

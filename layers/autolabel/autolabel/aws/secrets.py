@@ -1,0 +1,49 @@
+"""Secrets on Secrets Manager."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from autolabel.aws.clients import error_code, is_passing
+from autolabel.errors import VerificationRefused, VerificationUnavailable
+
+# A rotated secret takes effect after this many seconds at the latest.
+KEPT = 60.0
+
+
+class _SecretsManager(Protocol):
+    def get_secret_value(self, *, SecretId: str) -> Any: ...  # noqa: N803  # boto3's name
+
+
+class Secrets:
+    """The values of secrets, each read again once it is KEPT seconds old."""
+
+    def __init__(self, client: _SecretsManager, now: Callable[[], float] = time.monotonic) -> None:
+        self._client = client
+        self._now = now
+        self._known: dict[str, tuple[float, str]] = {}
+
+    def read(self, secret: str) -> str:
+        """A secret's text, by its name or ARN; VerificationRefused or VerificationUnavailable, which name it."""
+        known = self._known.get(secret)
+        if known is None or self._now() - known[0] >= KEPT:
+            known = self._known[secret] = (self._now(), self._fetch(secret))
+        return known[1]
+
+    def _fetch(self, secret: str) -> str:
+        try:
+            value = self._client.get_secret_value(SecretId=secret).get("SecretString")
+        except (BotoCoreError, ClientError) as e:
+            if is_passing(e):
+                raise VerificationUnavailable(f"the secret {secret} cannot be read now: {type(e).__name__}") from e
+            code = error_code(e) if isinstance(e, ClientError) else type(e).__name__
+            raise VerificationRefused(
+                "secret", f"the secret {secret} cannot be read ({code}): does it exist, and may this role read it?"
+            ) from e
+        if not isinstance(value, str):
+            raise VerificationRefused("secret", f"the secret {secret} has no text")
+        return value
