@@ -2,41 +2,11 @@
 
 from __future__ import annotations
 
-import json
-from datetime import UTC, datetime
-from typing import Any
-
 from autolabel.label_studio.client import LabelStudioClient
-from autolabel.label_studio.projects import Job, JobProject, Results, annotated, open_project, progress
-from autolabel.manifest import read_boxes
-from tests.fakes.lines import LABELS, line
+from autolabel.label_studio.projects import Results, annotated, progress
+from tests.fakes.lines import line
+from tests.label_studio.jobs import CAR, NOW, PERSON, opened, pixels, read, sources
 from tests.label_studio.people import People
-
-NOW = datetime(2026, 1, 3, tzinfo=UTC)
-COLORS = {"car": "#2f7ed8", "person": "#e53935", "traffic light": "#7cb342"}
-CAR = ("car", 13.0, 20.0, 101.0, 77.0)
-PERSON = ("person", 300.0, 41.0, 333.0, 131.0)
-
-
-class Web:
-    """Frames lie on the web, for all that Label Studio knows."""
-
-    connected = False
-
-    def address(self, uri: str) -> str:
-        return "https://frames.example/" + uri.removeprefix("s3://")
-
-
-def opened(name: str, lines: list[bytes], client: LabelStudioClient) -> JobProject:
-    return open_project(Job(name, LABELS), lambda: lines, client, Web(), None, colors=COLORS)
-
-
-def read(reference: JobProject, lines: list[bytes], client: LabelStudioClient) -> list[dict[str, Any]]:
-    return [json.loads(body) for body in Results(reference, lines, client, NOW)]
-
-
-def pixels(answer: dict[str, Any]) -> list[tuple[Any, ...]]:
-    return [(box.name, box.left, box.top, box.width, box.height) for box in read_boxes(answer, "verified")]
 
 
 def test_what_people_do_to_boxes_comes_back_to_the_pixel(client: LabelStudioClient, people: People, name: str) -> None:
@@ -67,7 +37,7 @@ def test_what_people_do_to_boxes_comes_back_to_the_pixel(client: LabelStudioClie
     assert annotated(reference, client)
 
     answers = read(reference, lines, client)
-    assert [a["source-ref"] for a in answers] == [json.loads(body)["source-ref"] for body in lines]
+    assert [a["source-ref"] for a in answers] == sources(lines)
     whole = [("car", 13, 20, 88, 57), ("person", 300, 41, 33, 90)]
     assert [pixels(a) for a in answers if "verified" in a] == [
         whole,
@@ -91,3 +61,54 @@ def test_what_people_do_to_boxes_comes_back_to_the_pixel(client: LabelStudioClie
     assert answers[6]["verified-metadata"]["failure-reason"] == "a person skipped it in Label Studio"
     assert answers[0]["review"] == {"seconds": 2.5, "worker": "1"}
     assert answers[0]["verified-metadata"]["job-name"] == f"labeling-job/{name}"
+
+
+def test_marks_and_the_annotations_of_several_people_are_read(
+    client: LabelStudioClient, people: People, name: str
+) -> None:
+    lines = [line(0, [CAR, PERSON])]
+    reference = opened(name, lines, client)
+    (task,) = people.tasks(reference.project)
+    people.skip(task)
+    first = people.submit(task, people.shown(task)[:1])
+    car, person = people.shown(task)
+    where = {"original_width": 640, "original_height": 272, "image_rotation": 0, "to_name": "image", "type": "choices"}
+    # As the page submits it, seen in a browser.
+    truncated = {
+        **where,
+        "id": person["id"],
+        "from_name": "marks",
+        "value": {**person["value"]} | {"choices": ["truncated"]},
+    }
+    del truncated["value"]["rectanglelabels"]
+    unsure = {
+        "value": {"choices": ["unsure"]},
+        "id": "0D4s",
+        "from_name": "frame",
+        "to_name": "image",
+        "type": "choices",
+    }
+    people.submit(task, [car, person, truncated, unsure], seconds=7.25)
+    (answer,) = read(reference, lines, client)
+    assert answer["verified-metadata"]["adjustment-status"] == "unadjusted"
+    assert answer["review"] == {"seconds": 7.25, "worker": "1", "unsure": True, "boxes": [{}, {"truncated": True}]}
+    # Who corrects an answer has the last word.
+    people.call("PATCH", f"/api/annotations/{first}/", {"result": [car]})
+    assert pixels(read(reference, lines, client)[0]) == [("car", 13, 20, 88, 57)]
+
+
+def test_tasks_that_people_deleted_and_brought_cost_no_other_frame(
+    client: LabelStudioClient, people: People, name: str
+) -> None:
+    lines = [line(i, [CAR]) for i in range(3)]
+    reference = opened(name, lines, client)
+    first, second, third = people.tasks(reference.project)
+    people.accept(first)
+    people.call("DELETE", f"/api/tasks/{second['id']}/")
+    people.call("POST", f"/api/projects/{reference.project}/import", [{"data": {"image": "https://x.example/1.png"}}])
+    assert progress(reference, client) == (1, 2)
+    people.accept(third)
+    assert annotated(reference, client)
+    results = Results(reference, lines, client, NOW)
+    assert len(list(results)) == 3
+    assert (results.skipped, results.deleted, results.strays) == (0, 1, 1)

@@ -17,8 +17,12 @@ LIFETIME = 7 * 24 * 3600
 
 @cache
 def signing_client() -> S3Client:
-    """A client that signs as every Region takes it; boto3 by itself signs in an old way in some."""
-    client: S3Client = boto3.client("s3", config=Config(signature_version="s3v4"))
+    """A client that signs as every Region takes it, for the Region's own host.
+
+    boto3 by itself signs in an old way in some, and names a host from which S3 leads to the Region of a young bucket.
+    """
+    config = Config(signature_version="s3v4", s3={"addressing_style": "virtual"})
+    client: S3Client = boto3.client("s3", config=config)
     return client
 
 

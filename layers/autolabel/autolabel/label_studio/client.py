@@ -298,8 +298,9 @@ class LabelStudioClient:
                 response.release_conn()
         except urllib3.exceptions.HTTPError as e:
             # Its text may hold the whole address with its query, and nothing that helps.
+            cause = e.reason if isinstance(e, urllib3.exceptions.MaxRetryError) and e.reason else e
             raise VerificationUnavailable(
-                f"Label Studio at {self._url} does not answer ({type(e).__name__}): is it up, and can it be reached"
+                f"Label Studio at {self._url} does not answer ({type(cause).__name__}): is it up, and can it be reached"
                 f" from here? Its address is url in the secret {self._secret}"
             ) from None
         if len(answer) > MAX_ANSWER:

@@ -1,0 +1,110 @@
+"""Label Studio in memory."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from autolabel.label_studio.client import FULL_PAGE, OPEN, ConnectedStorage, Filter, Named, RegisteredWebhook
+from autolabel.label_studio.results import Annotation, Task
+
+
+class Killed(Exception):
+    """The function ended here."""
+
+
+class FakeLabelStudio:
+    """`autolabel.label_studio.projects.LabelStudio` in dicts.
+
+    `before` and `after` are called around every call with its number, from 1, and its name.
+    """
+
+    def __init__(self) -> None:
+        self.projects: dict[int, dict[str, Any]] = {}
+        self.rows: dict[int, dict[str, Any]] = {}
+        self.hooks: dict[int, list[RegisteredWebhook]] = {}
+        self.connected: dict[int, list[ConnectedStorage]] = {}
+        self.before: Callable[[int, str], None] = lambda number, name: None
+        self.after: Callable[[int, str], None] = lambda number, name: None
+        self.calls: list[str] = []
+        self._ids = itertools.count(1)
+
+    def __getattribute__(self, name: str) -> Any:
+        found = super().__getattribute__(name)
+        if name.startswith("_") or name in ("before", "after", "annotate") or not callable(found):
+            return found
+
+        def call(*arguments: Any) -> Any:
+            self.calls.append(name)
+            number = len(self.calls)
+            self.before(number, name)
+            result = found(*arguments)
+            self.after(number, name)
+            return result
+
+        return call
+
+    def annotate(self, task: int, annotation: Annotation) -> None:
+        """A person answers, or skips."""
+        self.rows[task]["annotations"].append(annotation)
+
+    def find_projects(self, title: str) -> list[Named]:
+        return [Named(i, title) for i, fields in sorted(self.projects.items()) if fields["title"] == title]
+
+    def create_project(self, fields: Mapping[str, Any]) -> int:
+        project = next(self._ids)
+        self.projects[project] = dict(fields)
+        return project
+
+    def delete_project(self, project: int) -> None:
+        del self.projects[project]
+        self.rows = {i: row for i, row in self.rows.items() if row["project"] != project}
+
+    def import_tasks(self, project: int, tasks: Sequence[Mapping[str, Any]]) -> None:
+        for task in tasks:
+            # What was sent is JSON.
+            sent = msgspec.json.decode(msgspec.json.encode(task))
+            self.rows[next(self._ids)] = {**sent, "project": project, "annotations": []}
+
+    def tasks(self, project: int, filters: Sequence[Filter] = ()) -> Iterator[Task]:
+        return iter([Task(i, row["data"]) for i, row in self._chosen(project, filters)])
+
+    def count_tasks(self, project: int, filters: Sequence[Filter] = ()) -> int:
+        return len(self._chosen(project, filters))
+
+    def annotated_tasks(self, project: int, ids: Sequence[int]) -> list[Task]:
+        assert 0 < len(ids) <= FULL_PAGE
+        return [Task(i, row["data"], list(row["annotations"])) for i, row in self._chosen(project) if i in ids]
+
+    def change_data(self, task: int, data: Mapping[str, Any]) -> None:
+        self.rows[task]["data"] = dict(data)
+
+    def delete_task(self, task: int) -> None:
+        del self.rows[task]
+
+    def webhooks(self, project: int) -> list[RegisteredWebhook]:
+        return list(self.hooks.get(project, []))
+
+    def register_webhook(self, project: int, url: str, headers: Mapping[str, str], known: int | None = None) -> None:
+        hooks = [hook for hook in self.hooks.get(project, []) if hook.id != known]
+        self.hooks[project] = [*hooks, RegisteredWebhook(known or next(self._ids), url, dict(headers))]
+
+    def storages(self, project: int) -> list[ConnectedStorage]:
+        return list(self.connected.get(project, []))
+
+    def connect_storage(self, project: int, bucket: str) -> None:
+        self.connected.setdefault(project, []).append(ConnectedStorage(next(self._ids), bucket))
+
+    def _chosen(self, project: int, filters: Sequence[Filter] = ()) -> list[tuple[int, dict[str, Any]]]:
+        jobs = {value for field, _, _, value in filters if field == "data.job"}
+        is_open = set(OPEN) <= set(filters)
+        return [
+            (i, row)
+            for i, row in sorted(self.rows.items())
+            if row["project"] == project
+            and (not jobs or row["data"].get("job") in jobs)
+            and not (is_open and row["annotations"])
+        ]

@@ -1,0 +1,96 @@
+"""How the page of a real Label Studio finds frames: by addresses that are renewed, or through a connected storage."""
+
+from __future__ import annotations
+
+import base64
+import urllib.request
+from collections.abc import Iterator
+
+import boto3
+import msgspec
+import pytest
+
+from autolabel.aws.presigned_images import PresignedImages
+from autolabel.errors import VerificationRefused
+from autolabel.label_studio.client import LabelStudioClient
+from autolabel.label_studio.connection import Connection, S3Storage
+from autolabel.label_studio.projects import StorageImages, renew_images
+from local.cloud.launcher import EmbeddedCloud
+from tests.fakes.lines import line
+from tests.label_studio.jobs import CAR, opened
+from tests.label_studio.people import People
+from tests.label_studio.server import TOKEN
+
+LINES = [line(i, [CAR]) for i in range(3)]
+FRAME = b"\x89PNG of the first frame"
+KEYS = {"aws_access_key_id": "test", "aws_secret_access_key": "test", "region_name": "us-east-1"}
+
+
+@pytest.fixture(scope="module")
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of an S3 with the first frame of LINES."""
+    with EmbeddedCloud(tmp_path_factory.mktemp("cloud")) as cloud:
+        client = boto3.client("s3", endpoint_url=cloud.endpoint_url, **KEYS)
+        client.create_bucket(Bucket="ingest")
+        client.put_object(Bucket="ingest", Key=f"drives/d/front/{0:019d}.png", Body=FRAME)
+        yield cloud.endpoint_url
+
+
+def fetched(url: str) -> bytes:
+    """What a browser that is signed in gets."""
+    # The token goes to Label Studio and not along with the redirect, as a cookie would.
+    request = urllib.request.Request(url)
+    request.add_unredirected_header("Authorization", f"Token {TOKEN}")
+    with urllib.request.urlopen(request, timeout=30) as response:
+        body: bytes = response.read()
+    return body
+
+
+@pytest.mark.parametrize("presign", [True, False])
+def test_a_connected_storage_shows_frames_whenever_people_come(
+    connection: Connection, people: People, s3: str, name: str, presign: bool
+) -> None:
+    storage = S3Storage(s3_endpoint=s3, presign=presign, **KEYS)
+    client = LabelStudioClient(msgspec.structs.replace(connection, images="storage", storage=storage), "ls")
+    name = f"storage-{presign}"
+    reference = opened(name, LINES, client, images=StorageImages())
+    assert opened(name, LINES, client, images=StorageImages()) == reference
+    assert [one.bucket for one in client.storages(reference.project)] == ["ingest"]
+    first = people.tasks(reference.project)[0]
+    assert first["data"]["image"] == first["data"]["source-ref"] == f"s3://ingest/drives/d/front/{0:019d}.png"
+    # What the page asks for, and what it is given to show.
+    task = people.call("GET", f"/api/tasks/{first['id']}/")
+    where = base64.urlsafe_b64encode(first["data"]["image"].encode()).decode()
+    assert task["data"]["image"].endswith(f"/tasks/{first['id']}/resolve/?fileuri={where}")
+    assert fetched(connection.url + "/" + task["data"]["image"].split("/", 3)[-1].lstrip("/")) == FRAME
+
+
+def test_a_bucket_that_label_studio_cannot_reach_is_refused_when_the_job_opens(
+    connection: Connection, s3: str, name: str
+) -> None:
+    storage = S3Storage(s3_endpoint=s3, **KEYS)
+    client = LabelStudioClient(msgspec.structs.replace(connection, images="storage", storage=storage), "ls")
+    body = LINES[0].replace(b"s3://ingest/", b"s3://nowhere/")
+    with pytest.raises(VerificationRefused, match="Cannot find bucket nowhere in S3"):
+        opened(name, [body], client, images=StorageImages())
+
+
+def test_signed_addresses_show_frames_and_are_renewed_while_people_work(
+    client: LabelStudioClient, people: People, s3: str, name: str
+) -> None:
+    signing = boto3.client("s3", endpoint_url=s3, **KEYS)
+    reference = opened(name, LINES, client, images=PresignedImages(signing, lifetime=60))
+    first, second, third = people.tasks(reference.project)
+    assert fetched(first["data"]["image"]) == FRAME
+    people.accept(first)
+    assert renew_images(reference, client, PresignedImages(signing, lifetime=600), limit=1) == 1
+    after = people.tasks(reference.project)
+    assert [
+        task["data"]["image"] == was["data"]["image"] for task, was in zip(after, (first, second, third), strict=True)
+    ] == [
+        True,
+        False,
+        True,
+    ]
+    assert after[1]["data"] == second["data"] | {"image": after[1]["data"]["image"]}
+    assert (len(after[0]["annotations"]), len(after[1]["predictions"])) == (1, 1)

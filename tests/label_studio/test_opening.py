@@ -1,0 +1,68 @@
+"""Opening a job's project in a real Label Studio: twice, broken off, and with what it does not take."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pytest
+
+from autolabel.errors import VerificationRefused
+from autolabel.label_studio.client import LabelStudioClient
+from autolabel.label_studio.projects import BATCH, annotated
+from tests.fakes.label_studio import Killed
+from tests.fakes.lines import line
+from tests.label_studio.jobs import CAR, opened, read, sources
+from tests.label_studio.people import People
+
+
+class Mortal(LabelStudioClient):
+    """Ends after its first import; `before`: and before that was carried out."""
+
+    def import_tasks(self, project: int, tasks: Sequence[Mapping[str, Any]]) -> None:
+        super().import_tasks(project, tasks)
+        raise Killed
+
+
+def test_opened_twice_and_killed_in_the_middle_every_frame_has_one_task_in_order(
+    client: LabelStudioClient, people: People, name: str
+) -> None:
+    lines = [line(i, [CAR]) for i in range(BATCH + 5)]
+    with pytest.raises(Killed):
+        opened(name, lines, Mortal(client.connection, "ls"))
+    references = [opened(name, lines, client) for _ in range(2)]
+    assert references[0] == references[1]
+    assert [project.id for project in client.find_projects(name)] == [references[0].project]
+    tasks = people.tasks(references[0].project)
+    assert [task["data"]["source-ref"] for task in tasks] == sources(lines)
+    assert all(len(task["predictions"]) == 1 for task in tasks)
+    # The page gives people the frames in this order.
+    shown = people.call("GET", f"/api/projects/{references[0].project}/next/")
+    assert shown["id"] == tasks[0]["id"]
+
+
+def test_two_projects_of_a_title_become_one(client: LabelStudioClient, name: str) -> None:
+    lines = [line(0, [CAR])]
+    reference = opened(name, lines, client)
+    client.create_project({"title": name})
+    # One whose name merely begins so is another's.
+    client.create_project({"title": name + "-more"})
+    assert len(client.find_projects(name)) == 2
+    assert opened(name, lines, client) == reference
+
+
+def test_a_project_that_was_deleted_is_told(client: LabelStudioClient, name: str) -> None:
+    lines = [line(0, [CAR])]
+    reference = opened(name, lines, client)
+    client.delete_project(reference.project)
+    with pytest.raises(VerificationRefused, match="was the project deleted"):
+        annotated(reference, client)
+    with pytest.raises(VerificationRefused, match="was the project deleted"):
+        read(reference, lines, client)
+
+
+def test_a_title_that_label_studio_does_not_take_is_refused_with_its_words(client: LabelStudioClient) -> None:
+    with pytest.raises(VerificationRefused, match=re.escape("no more than 50 characters")) as error:
+        opened("x" * 51, [], client)
+    assert error.value.reason == "request"

@@ -1,0 +1,90 @@
+"""A real Label Studio's notifications, as it sends them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from queue import Queue
+from typing import Any
+
+import pytest
+
+from autolabel.label_studio.client import LabelStudioClient
+from autolabel.label_studio.notifications import take_notification
+from autolabel.label_studio.projects import Webhook
+from tests.fakes.lines import line
+from tests.label_studio.conftest import SECRET
+from tests.label_studio.jobs import CAR, opened
+from tests.label_studio.people import People
+
+
+class Listener(ThreadingHTTPServer):
+    """A function URL: what is sent to it becomes events."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.events: Queue[dict[str, Any]] = Queue()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}/"
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: Listener
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"])).decode()
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        query = self.path.partition("?")[2]
+        self.server.events.put({"rawQueryString": query, "headers": headers, "body": body, "isBase64Encoded": False})
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Tests are quiet."""
+
+
+@pytest.fixture
+def listener() -> Iterator[Listener]:
+    with Listener() as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+def test_label_studio_tells_with_our_signature_when_the_last_task_is_done(
+    client: LabelStudioClient, people: People, listener: Listener, name: str
+) -> None:
+    lines = [line(i, [CAR]) for i in range(4)]
+    # Registered by an earlier call, before the secret was changed.
+    opened(name, lines, client, webhook=Webhook(listener.url, "the secret of before"))
+    reference = opened(name, lines, client, webhook=Webhook(listener.url, SECRET))
+    assert len(client.webhooks(reference.project)) == 1
+    first, second, third, last = people.tasks(reference.project)
+    woken: list[str] = []
+
+    def replies() -> list[tuple[int, str]]:
+        """What is answered to what came since; Label Studio waits for the answers before it answers people."""
+        found = []
+        while not listener.events.empty():
+            reply = take_notification(listener.events.get(), SECRET, lambda job: bool(woken.append(job)) or True)
+            found.append((reply.status, reply.text))
+        return found
+
+    people.accept(first)
+    assert replies() == [(200, "noted")]
+    people.skip(second)
+    assert replies() == [(200, "noted")]
+    people.accept(third)
+    assert replies() == [(200, "noted")]
+    people.call("DELETE", f"/api/tasks/{last['id']}/")
+    assert replies() == [(200, "woken")]
+    assert woken == [name]
+    forged = {"rawQueryString": "job=another", "headers": {"x-autolabel-signature": "0"}, "body": "{}"}
+    assert take_notification(forged, SECRET, lambda job: pytest.fail(job)).status == 401

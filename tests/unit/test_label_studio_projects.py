@@ -1,0 +1,222 @@
+"""A job in Label Studio, whatever is broken off, done twice, or done by people behind its back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from autolabel.errors import VerificationUnavailable
+from autolabel.label_studio.projects import (
+    BATCH,
+    Job,
+    JobProject,
+    Results,
+    StorageImages,
+    Webhook,
+    annotated,
+    open_project,
+    progress,
+    renew_images,
+)
+from autolabel.label_studio.results import Annotation
+from tests.fakes.label_studio import FakeLabelStudio, Killed
+from tests.fakes.lines import LABELS, line
+
+JOB = Job("drive-7-0a1b2c3d-0001-000", LABELS)
+WEBHOOK = Webhook("https://hook.example/", "a secret of webhooks")
+NOW = datetime(2026, 1, 3, 4, 5, 6, tzinfo=UTC)
+# More than two imports.
+LINES = [line(i, [("car", 10, 10, 50, 40)]) for i in range(2 * BATCH + 3)]
+SOURCES = [json.loads(body)["source-ref"] for body in LINES]
+
+
+def opened(studio: FakeLabelStudio, lines: Sequence[bytes] = LINES, job: Job = JOB) -> JobProject:
+    return open_project(job, lambda: lines, studio, StorageImages(), WEBHOOK, colors={})
+
+
+def frames(studio: FakeLabelStudio, project: int) -> list[str]:
+    return [row["data"]["source-ref"] for _, row in sorted(studio.rows.items()) if row["project"] == project]
+
+
+def assert_whole(studio: FakeLabelStudio, reference: JobProject) -> None:
+    """One project with one task a frame, in order, one webhook and one storage."""
+    assert list(studio.projects) == [reference.project]
+    assert frames(studio, reference.project) == SOURCES
+    assert len(studio.hooks[reference.project]) == len(studio.connected[reference.project]) == 1
+    assert reference.frames == len(LINES)
+
+
+def answer(number: int, *, minute: int = 0, skipped: bool = False) -> Annotation:
+    return Annotation(number, datetime(2026, 1, 2, 0, minute, tzinfo=UTC), [], skipped, 7, 3.0)
+
+
+def read(results: Results) -> list[dict[str, Any]]:
+    return [json.loads(body) for body in results]
+
+
+def reasons(lines: Sequence[dict[str, Any]]) -> list[str | None]:
+    return [one["verified-metadata"].get("failure-reason") for one in lines]
+
+
+def test_a_job_without_frames_is_done_at_once() -> None:
+    studio = FakeLabelStudio()
+    reference = opened(studio, [])
+    assert progress(reference, studio) == (0, 0)
+    assert annotated(reference, studio)
+    assert read(Results(reference, [], studio, NOW)) == []
+
+
+def test_opening_twice_changes_nothing() -> None:
+    studio = FakeLabelStudio()
+    first = opened(studio)
+    assert_whole(studio, first)
+    assert opened(studio) == first
+    assert_whole(studio, first)
+
+
+def calls_of_opening() -> int:
+    studio = FakeLabelStudio()
+    opened(studio)
+    return len(studio.calls)
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("call", range(1, calls_of_opening() + 1))
+def test_killed_around_any_call_and_called_again_the_job_is_whole(call: int, when: str) -> None:
+    studio = FakeLabelStudio()
+
+    def kill(number: int, name: str) -> None:
+        if number == call:
+            raise Killed
+
+    setattr(studio, when, kill)
+    with pytest.raises(Killed):
+        opened(studio)
+    setattr(studio, when, lambda number, name: None)
+    assert_whole(studio, opened(studio))
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("call", range(1, calls_of_opening() + 1))
+def test_two_calls_at_once_end_in_one_project_with_every_frame_once(call: int, when: str) -> None:
+    studio = FakeLabelStudio()
+    others: list[JobProject] = []
+
+    def meet(number: int, name: str) -> None:
+        if number == call:
+            others.append(opened(studio))
+
+    setattr(studio, when, meet)
+    reference = opened(studio)
+    assert others == [reference]
+    assert list(studio.projects) == [reference.project]
+    # The order may suffer where the other call was faster.
+    assert sorted(frames(studio, reference.project)) == SOURCES
+
+
+def test_an_older_project_that_could_not_be_seen_at_first_wins_when_opening_ends() -> None:
+    studio = FakeLabelStudio()
+
+    def appear(number: int, name: str) -> None:
+        if name == "import_tasks" and 0 not in studio.projects:
+            studio.projects[0] = {"title": JOB.name}
+
+    studio.before = appear
+    assert_whole(studio, reference := opened(studio))
+    assert reference.project == 0
+
+
+def test_a_project_in_which_people_worked_is_never_deleted() -> None:
+    studio = FakeLabelStudio()
+
+    def appear(number: int, name: str) -> None:
+        if name == "import_tasks" and 0 not in studio.projects:
+            studio.projects[0] = {"title": JOB.name}
+        if studio.rows:
+            studio.annotate(min(studio.rows), answer(1))
+
+    studio.before = appear
+    assert opened(studio).project == 0
+    assert len(studio.projects) == 2
+
+
+def test_tasks_that_label_studio_swallows_are_told() -> None:
+    studio = FakeLabelStudio()
+
+    def lose(number: int, name: str) -> None:
+        if name == "import_tasks":
+            studio.rows.pop(max(studio.rows))
+
+    studio.after = lose
+    with pytest.raises(VerificationUnavailable, match="lacks 3 of 203 tasks"):
+        opened(studio)
+
+
+def test_a_webhook_whose_secret_changed_is_given_the_new_signature() -> None:
+    studio = FakeLabelStudio()
+    first = opened(studio)
+    (before,) = studio.hooks[first.project]
+    open_project(JOB, lambda: LINES, studio, StorageImages(), WEBHOOK._replace(secret="another secret"), colors={})
+    (after,) = studio.hooks[first.project]
+    assert (after.id, after.url) == (before.id, before.url)
+    assert after.headers != before.headers
+
+
+def test_what_people_did_behind_the_jobs_back_is_counted_and_costs_no_other_frame() -> None:
+    studio = FakeLabelStudio()
+    reference = opened(studio)
+    tasks = sorted(studio.rows)
+    for number, task in enumerate(tasks):
+        studio.annotate(task, answer(number, skipped=number == 1))
+    studio.delete_task(tasks[2])
+    # Somebody imported frames of their own, one with a text where a frame would be.
+    studio.import_tasks(reference.project, [{"data": {"source-ref": "s3://x/y"}}, {"data": {"source-ref": 7}}])
+    assert progress(reference, studio) == (len(LINES) - 1, len(LINES) - 1)
+    results = Results(reference, LINES, studio, NOW)
+    lines = read(results)
+    assert [one["source-ref"] for one in lines] == SOURCES
+    assert reasons(lines)[:4] == [
+        None,
+        "a person skipped it in Label Studio",
+        "its task was deleted in Label Studio",
+        None,
+    ]
+    assert lines[2]["verified-metadata"] == {
+        "failure-reason": "its task was deleted in Label Studio",
+        "human-annotated": "yes",
+        "creation-date": "2026-01-03T04:05:06.000000",
+        "job-name": f"labeling-job/{JOB.name}",
+    }
+    assert not any(reasons(lines)[3:])
+    assert (results.skipped, results.deleted, results.strays) == (1, 1, 2)
+
+
+def test_of_two_tasks_of_a_frame_the_one_that_was_answered_counts() -> None:
+    studio = FakeLabelStudio()
+    reference = opened(studio, LINES[:1])
+    studio.import_tasks(reference.project, [{"data": studio.rows[max(studio.rows)]["data"]}])
+    studio.annotate(max(studio.rows), answer(1))
+    assert opened(studio, LINES[:1]) == reference
+    assert len(studio.rows) == 2
+    assert reasons(read(Results(reference, LINES[:1], studio, NOW))) == [None]
+
+
+def test_open_tasks_are_renewed_in_the_order_in_which_people_get_them() -> None:
+    class Fresh:
+        connected = False
+
+        def address(self, uri: str) -> str:
+            return uri + "?fresh"
+
+    studio = FakeLabelStudio()
+    reference = opened(studio)
+    first, second, third, fourth, *_ = sorted(studio.rows)
+    studio.annotate(second, answer(1))
+    assert renew_images(reference, studio, Fresh(), 2) == 2
+    fresh = [studio.rows[i]["data"]["image"].endswith("?fresh") for i in (first, second, third, fourth)]
+    assert fresh == [True, False, True, False]
+    assert frames(studio, reference.project) == SOURCES
