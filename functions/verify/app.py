@@ -3,37 +3,101 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from autolabel.aws.bucket import S3Bucket
 from autolabel.aws.clients import client
+from autolabel.aws.executions import StepFunctionsExecutions
 from autolabel.aws.ledger import DynamoLedger
+from autolabel.aws.presigned_images import PresignedImages, signing_client
+from autolabel.aws.secrets import Secrets
+from autolabel.drives import Run
 from autolabel.ground_truth import read_output
+from autolabel.label_studio.client import LabelStudioClient
+from autolabel.label_studio.connection import Connection, read_connection
+from autolabel.label_studio.projects import (
+    Images,
+    Job,
+    JobProject,
+    Results,
+    StorageImages,
+    Webhook,
+    annotated,
+    open_project,
+    progress,
+    renew_images,
+)
 from autolabel.observability import logger, metrics, tracer
+from autolabel.people import await_people
+from autolabel.ports import WaitingJob
 from autolabel.settings import read_settings
 from autolabel.settlement import settle_round
-from autolabel.verification import JobRound
+from autolabel.taxonomy import current_taxonomy
+from autolabel.verification import LABEL_STUDIO, JobRound
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
+# Addresses of open frames that one look signs anew; people take them in the same order.
+RENEWED = 500
+
 
 class Settings(msgspec.Struct, frozen=True):
+    """`label_studio_connection`: the secret's ARN; `webhook_url`: where Label Studio tells of progress. Empty without
+    one."""
+
     label_bucket: str
     ledger_table: str
+    state_machine_arn: str
+    label_studio_connection: str = ""
+    webhook_url: str = ""
+
+
+class Opening(msgspec.Struct, frozen=True):
+    """A job to open in Label Studio; `manifest`: an S3 URI."""
+
+    job: str
+    manifest: str
+
+
+class Project(msgspec.Struct, frozen=True):
+    """A job's project."""
+
+    job: str
+    project: str
+
+
+class Wait(msgspec.Struct, frozen=True):
+    """The execution's wait for a job's project."""
+
+    job: str
+    project: str
+    token: str
+    order: str
 
 
 class Request(msgspec.Struct, frozen=True):
-    """`settle`: a round that its back-end has ended."""
+    """One of: a project to `open`, to `wait` for, or to `look` at, and a round to `settle` that its back-end ended."""
 
     drive: str
     run: str
-    settle: JobRound
+    open: Opening | None = None
+    wait: Wait | None = None
+    look: Project | None = None
+    settle: JobRound | None = None
 
 
 settings = read_settings(Settings, os.environ)
+
+
+@cache
+def secrets() -> Secrets:
+    return Secrets(client("secretsmanager"))
 
 
 @logger.inject_lambda_context
@@ -41,12 +105,83 @@ settings = read_settings(Settings, os.environ)
 @metrics.log_metrics
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     request = msgspec.convert(event, Request)
-    run = DynamoLedger(client("dynamodb"), settings.ledger_table).run(request.drive, request.run)
-    labels = S3Bucket(client("s3"), settings.label_bucket)
-    frames = labels.lines(request.settle.manifest.removeprefix(labels.uri("")))
-    settled = settle_round(
-        request.settle, read_output(request.settle, frames, labels), labels=labels, names=frozenset(run.labels)
-    )
-    logger.info("settled", extra={"settled": msgspec.to_builtins(settled)})
-    builtins: dict[str, Any] = msgspec.to_builtins(settled)
-    return builtins
+    ledger = DynamoLedger(client("dynamodb"), settings.ledger_table)
+    verification = Verification(ledger.run(request.drive, request.run))
+    if request.open:
+        return verification.open(request.open)
+    if request.wait:
+        return verification.wait(request.wait, ledger)
+    if request.look:
+        return verification.look(request.look)
+    if request.settle:
+        return verification.settle(request.settle)
+    raise ValueError("nothing is asked for: neither open, wait, look nor settle")
+
+
+class Verification:
+    """The verification jobs of one run."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._labels = S3Bucket(client("s3"), settings.label_bucket)
+
+    def open(self, asked: Opening) -> dict[str, Any]:
+        connection = self._connection()
+        webhook = Webhook(settings.webhook_url, connection.webhook_secret) if settings.webhook_url else None
+        opened = open_project(
+            Job(asked.job, self._run.labels),
+            lambda: self._lines(asked.manifest),
+            self._client(connection),
+            _images(connection),
+            webhook,
+            colors=current_taxonomy().colors,
+            workspace=connection.workspace,
+        )
+        return {"project": str(opened.project), "frames": opened.frames}
+
+    def wait(self, asked: Wait, ledger: DynamoLedger) -> dict[str, Any]:
+        labelling = self._client(self._connection())
+        woken = await_people(
+            WaitingJob(asked.job, asked.token, asked.order),
+            lambda: annotated(self._project(asked.job, asked.project), labelling),
+            tokens=ledger,
+            executions=StepFunctionsExecutions(client("stepfunctions"), settings.state_machine_arn),
+        )
+        return {"woken": woken}
+
+    def look(self, asked: Project) -> dict[str, Any]:
+        connection = self._connection()
+        labelling, project = self._client(connection), self._project(asked.job, asked.project)
+        done, total = progress(project, labelling)
+        if done < total and not _images(connection).connected:
+            renew_images(project, labelling, _images(connection), RENEWED)
+        return {"done": done, "total": total}
+
+    def settle(self, asked: JobRound) -> dict[str, Any]:
+        settled = settle_round(asked, self._output(asked), labels=self._labels, names=frozenset(self._run.labels))
+        logger.info("settled", extra={"settled": msgspec.to_builtins(settled)})
+        builtins: dict[str, Any] = msgspec.to_builtins(settled)
+        return builtins
+
+    def _output(self, asked: JobRound) -> Iterable[bytes]:
+        frames = self._lines(asked.manifest)
+        if asked.back_end == LABEL_STUDIO:
+            project = self._project(asked.job, asked.output)
+            return Results(project, frames, self._client(self._connection()), datetime.now(UTC))
+        return read_output(asked, frames, self._labels)
+
+    def _project(self, job: str, project: str) -> JobProject:
+        return JobProject(Job(job, self._run.labels), int(project))
+
+    def _lines(self, manifest: str) -> Iterator[bytes]:
+        return self._labels.lines(manifest.removeprefix(self._labels.uri("")))
+
+    def _connection(self) -> Connection:
+        return read_connection(secrets().read(settings.label_studio_connection), settings.label_studio_connection)
+
+    def _client(self, connection: Connection) -> LabelStudioClient:
+        return LabelStudioClient(connection, settings.label_studio_connection)
+
+
+def _images(connection: Connection) -> Images:
+    return StorageImages() if connection.images == "storage" else PresignedImages(signing_client())

@@ -10,10 +10,13 @@ import msgspec
 from aws_lambda_powertools.metrics import MetricUnit
 
 from autolabel.aws.clients import client
+from autolabel.aws.executions import StepFunctionsExecutions
+from autolabel.aws.ledger import DynamoLedger
 from autolabel.aws.secrets import Secrets
 from autolabel.label_studio.connection import read_connection
 from autolabel.label_studio.notifications import take_notification
 from autolabel.observability import logger, metrics, tracer
+from autolabel.people import wake_job
 from autolabel.settings import read_settings
 
 if TYPE_CHECKING:
@@ -21,9 +24,11 @@ if TYPE_CHECKING:
 
 
 class Settings(msgspec.Struct, frozen=True):
-    """`label_studio_secret`: the name or ARN of the secret with Label Studio's connection."""
+    """`label_studio_connection`: the ARN of the secret with Label Studio's connection."""
 
-    label_studio_secret: str
+    ledger_table: str
+    state_machine_arn: str
+    label_studio_connection: str
 
 
 settings = read_settings(Settings, os.environ)
@@ -35,15 +40,19 @@ def secrets() -> Secrets:
 
 
 def wake(job: str) -> bool:
-    """Wake the run that waits for a job; runs look by themselves until they leave a token to be woken with."""
-    return False
+    """Wake the run that waits for a job; False when none waits."""
+    return wake_job(
+        job,
+        tokens=DynamoLedger(client("dynamodb"), settings.ledger_table),
+        executions=StepFunctionsExecutions(client("stepfunctions"), settings.state_machine_arn),
+    )
 
 
 @logger.inject_lambda_context
 @tracer.capture_lambda_handler(capture_response=False)
 @metrics.log_metrics
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    connection = read_connection(secrets().read(settings.label_studio_secret), settings.label_studio_secret)
+    connection = read_connection(secrets().read(settings.label_studio_connection), settings.label_studio_connection)
     reply = take_notification(event, connection.webhook_secret, wake)
     metrics.add_metric(f"Verification{reply.status}", MetricUnit.Count, 1)
     if reply.status != 200:

@@ -107,6 +107,14 @@ class WaitingRun(msgspec.Struct, frozen=True):
     order: str = ""
 
 
+class WaitingJob(msgspec.Struct, frozen=True):
+    """A job whose run's execution waits for people; of two waits of a job the one of the greater `order` is the later."""
+
+    job: str
+    token: str
+    order: str = ""
+
+
 class Refusal(NamedTuple):
     """Something that came in and does not fit; `at`: when it came last, in seconds since the epoch."""
 
@@ -210,6 +218,18 @@ class Ledger(Protocol):
 
     def refusals(self, drive: str) -> Iterator[Refusal]:
         """What was refused in a drive, or with an empty name outside all drives."""
+
+
+class JobTokens(Protocol):
+    """The tokens of executions that wait for people; strongly consistent, every change one conditional write."""
+
+    def hold(self, waiting: WaitingJob) -> bool:
+        """Store the token with which the job's execution is woken, in place of an earlier one, not of a later one."""
+
+    def held(self, job: str) -> WaitingJob | None: ...
+
+    def release(self, waiting: WaitingJob) -> None:
+        """Forget this very token."""
 
 
 class Endpoints(Protocol):

@@ -8,6 +8,7 @@
 | `drive#<drive>` | `run#<run>` | a run, fixed when it was allocated |
 | `drive#<drive>` | `waiting#<run>` | the token that wakes the run's execution |
 | `drive#<drive>` | `frozen` | a listing of the drive was frozen |
+| `job#<job>` | `waiting` | the token that wakes the execution which waits for people |
 | `closed` | `<drive>/` | a drive whose first run was started |
 | `late` | `<drive>/` | something came after the drive was frozen |
 | `refused#<drive or empty>` | `<key>` | something that came in and does not fit |
@@ -26,7 +27,7 @@ from autolabel.aws.clients import error_code
 from autolabel.drives import Run
 from autolabel.errors import RunMissing
 from autolabel.frames import FrameKey
-from autolabel.ports import FailedUnit, PendingUnit, Refusal, WaitingRun
+from autolabel.ports import FailedUnit, PendingUnit, Refusal, WaitingJob, WaitingRun
 from autolabel.units import PENDING_PARTITIONS, Unit, pending_partition
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ _NEW = "attribute_not_exists(pk)"
 
 
 class DynamoLedger:
-    """`autolabel.ports.Ledger` on DynamoDB."""
+    """`autolabel.ports.Ledger`, and its `JobTokens`, on DynamoDB."""
 
     def __init__(self, client: DynamoDBClient, table: str) -> None:
         self._db = client
@@ -202,15 +203,7 @@ class DynamoLedger:
             "order": {"S": waiting.order},
             "models": {"L": [{"S": model} for model in waiting.models]},
         }
-        return self._if_condition_holds(
-            lambda: self._db.put_item(
-                TableName=self._table,
-                Item=item,
-                ConditionExpression=f"{_NEW} OR #order <= :order",
-                ExpressionAttributeNames={"#order": "order"},
-                ExpressionAttributeValues={":order": {"S": waiting.order}},
-            )
-        )
+        return self._put_unless_later(item, waiting.order)
 
     def waiting_runs(self, drive: str) -> list[WaitingRun]:
         return [
@@ -225,15 +218,18 @@ class DynamoLedger:
         ]
 
     def stop_waiting(self, waiting: WaitingRun) -> None:
-        self._if_condition_holds(
-            lambda: self._db.delete_item(
-                TableName=self._table,
-                Key=_waiting_key(waiting),
-                ConditionExpression="#token = :token",
-                ExpressionAttributeNames={"#token": "token"},
-                ExpressionAttributeValues={":token": {"S": waiting.token}},
-            )
-        )
+        self._delete_token(_waiting_key(waiting), waiting.token)
+
+    def hold(self, waiting: WaitingJob) -> bool:
+        item: Any = {**_job_key(waiting.job), "token": {"S": waiting.token}, "order": {"S": waiting.order}}
+        return self._put_unless_later(item, waiting.order)
+
+    def held(self, job: str) -> WaitingJob | None:
+        item = self._db.get_item(TableName=self._table, Key=_job_key(job), ConsistentRead=True).get("Item")
+        return WaitingJob(job, item["token"]["S"], item["order"]["S"]) if item else None
+
+    def release(self, waiting: WaitingJob) -> None:
+        self._delete_token(_job_key(waiting.job), waiting.token)
 
     def mark_closed(self, drive: str) -> None:
         self._db.put_item(TableName=self._table, Item=_drive_key("closed", drive))
@@ -367,6 +363,29 @@ class DynamoLedger:
             raise
         return True
 
+    def _put_unless_later(self, item: Any, order: str) -> bool:
+        """Store a token unless that of a later wait is there."""
+        return self._if_condition_holds(
+            lambda: self._db.put_item(
+                TableName=self._table,
+                Item=item,
+                ConditionExpression=f"{_NEW} OR #order <= :order",
+                ExpressionAttributeNames={"#order": "order"},
+                ExpressionAttributeValues={":order": {"S": order}},
+            )
+        )
+
+    def _delete_token(self, key: Any, token: str) -> None:
+        self._if_condition_holds(
+            lambda: self._db.delete_item(
+                TableName=self._table,
+                Key=key,
+                ConditionExpression="#token = :token",
+                ExpressionAttributeNames={"#token": "token"},
+                ExpressionAttributeValues={":token": {"S": token}},
+            )
+        )
+
     def _if_condition_holds(self, write: Any) -> bool:
         try:
             write()
@@ -416,6 +435,10 @@ def _run_key(drive: str, run: str) -> dict[str, Any]:
 
 def _waiting_key(waiting: WaitingRun) -> dict[str, Any]:
     return {"pk": {"S": f"drive#{waiting.drive}"}, "sk": {"S": f"waiting#{waiting.run}"}}
+
+
+def _job_key(job: str) -> dict[str, Any]:
+    return {"pk": {"S": f"job#{job}"}, "sk": {"S": "waiting"}}
 
 
 def _unit(item: Mapping[str, Any]) -> Unit:

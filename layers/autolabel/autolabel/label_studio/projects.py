@@ -85,11 +85,11 @@ class Job(msgspec.Struct, frozen=True):
 
 
 class JobProject(msgspec.Struct, frozen=True):
-    """A job's project: what the other calls go by. `frames`: how many lines the job was given."""
+    """A job's project: what the other calls go by. `frames`: how many lines the job was given, once it was opened."""
 
     job: Job
     project: int
-    frames: int
+    frames: int = 0
 
 
 class Progress(NamedTuple):
