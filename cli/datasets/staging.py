@@ -11,6 +11,7 @@ import msgspec
 from autolabel.errors import KeyRefused
 from autolabel.frames import FrameKey, parse_frame_key
 from autolabel.manifest import PRELABEL, PROVENANCE, REVIEW, VERIFIED, BoxLabel, LabelledBox, metadata_of, read_boxes
+from autolabel.reviews import Marks, Review
 from cli.datasets.classes import ClassMap
 from cli.errors import CommandError
 
@@ -141,19 +142,10 @@ def stage_frame(line: Line, attribute: str, classes: ClassMap, dropped: Counter[
     return frame
 
 
-class _Mark(msgspec.Struct):
-    occluded: bool = False
-    truncated: bool = False
-
-
-class _Review(msgspec.Struct):
-    boxes: list[_Mark] = []
-
-
-def _marks(line: Line, attribute: str, count: int) -> Sequence[_Mark]:
+def _marks(line: Line, attribute: str, count: int) -> Sequence[Marks]:
     """What people marked of each box; nothing where they marked nothing, or where the marks are of other boxes."""
-    review = msgspec.convert(line.content.get(REVIEW, {}), _Review) if attribute == VERIFIED else _Review()
-    return review.boxes if len(review.boxes) == count else [_Mark()] * count
+    review = msgspec.convert(line.content.get(REVIEW, {}), Review) if attribute == VERIFIED else Review()
+    return review.boxes if len(review.boxes) == count else [Marks()] * count
 
 
 def _inside(box: LabelledBox, width: int, height: int) -> tuple[float, float, float, float] | None:
