@@ -354,3 +354,11 @@ def test_a_drive_may_be_a_region_only(shelf: Shelf, export: Export, tmp_path: Pa
     export("drive-a", "--format", "kitti")
     [frame] = read_kitti(tmp_path / "out")["train"].values()
     assert (frame.boxes, frame.regions) == ([], [(3, 4, 8, 10)])
+
+
+def test_frames_of_like_named_drives_and_cameras_keep_their_files(shelf: Shelf, export: Export, tmp_path: Path) -> None:
+    for drive, camera, box in (("a", "b_c", CAR), ("a_b", "c", BUS), ("a-b", "c", VAN)):
+        shelf.publish(drive, [shelf.frame(key_of(drive, camera), [box])])
+    export("a", "a_b", "a-b", *COCO)
+    assert sorted(names(tmp_path / "out").values()) == [["bus"], ["car"], ["van"]]
+    assert len(list((tmp_path / "out" / "images" / "train").iterdir())) == 3

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from cli.__main__ import main
@@ -69,6 +69,8 @@ def datasets(draw: st.DrawFn) -> Frames:
     deadline=None,
     derandomize=True,
     database=None,
+    # Each example starts a process: looking for a smaller one would take minutes.
+    phases=[Phase.generate],
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
 @given(frames=datasets())
