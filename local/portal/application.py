@@ -216,7 +216,10 @@ def _task(job: str, number: int) -> str:
 
 def _json_of(body: bytes) -> Any:
     try:
-        return json.loads(body, parse_constant=_refuse_constant)
+        document = json.loads(body, parse_constant=_refuse_constant)
+        # JSON can spell half of a surrogate pair, the files of the job cannot.
+        json.dumps(document, ensure_ascii=False).encode()
+        return document
     except (ValueError, RecursionError) as e:
         raise Refusal(422, f"The body is not JSON: {e}") from e
 

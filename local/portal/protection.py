@@ -23,9 +23,12 @@ HEADERS = MappingProxyType(
 
 
 def check_origin(request: Request, hosts: Set[str]) -> None:
-    """Raise Refusal for a host that is not the portal (a name rebound to it), and for a write from another origin."""
+    """Raise Refusal for a host that is not the portal (a name rebound to it), and for what another site asks of it."""
     host = request.headers.get("host", "")
     if host not in hosts:
         raise Refusal(421, "This is not the address of the portal.")
+    # Looking at a task leases it: other sites may lead to the list of jobs, and no further.
+    if request.headers.get("sec-fetch-site") == "cross-site" and request.path != "/":
+        raise Refusal(403, "The portal is only entered at its front door.")
     if request.method != "GET" and request.headers.get("origin") != f"http://{host}":
         raise Refusal(403, "Answers are only taken from the portal's own pages.")

@@ -66,7 +66,13 @@ def _check_attributes(number: int, document: Mapping[str, Any]) -> None:
     for name, value in document.items():
         if name.startswith("$"):
             raise BadManifest(f"Line {number}: the attribute name {name!r} begins with '$'")
-        size = len(json.dumps(value, ensure_ascii=False, separators=(",", ":")))
+        written = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+        try:
+            f"{name}{written}".encode()
+        except UnicodeEncodeError as e:
+            # JSON can spell half of a surrogate pair, UTF-8 cannot.
+            raise BadManifest(f"Line {number}: the attribute {name!r} is not Unicode text: {e.reason}") from e
+        size = len(written)
         if size > ATTRIBUTE_CHARACTERS:
             raise BadManifest(
                 f"Line {number}: the attribute {name!r} has {size} characters, more than {ATTRIBUTE_CHARACTERS}"

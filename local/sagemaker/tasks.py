@@ -11,6 +11,7 @@ import os
 import tempfile
 import threading
 import time
+import weakref
 from array import array
 from bisect import bisect_left
 from collections import Counter
@@ -205,8 +206,8 @@ class _Records:
     """JSON documents in a file that has no name, found again by where they begin."""
 
     def __init__(self) -> None:
-        # Its space is given back when nothing refers to the file object any more.
-        self._file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115
+        self._file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - it lives as long as this object
+        weakref.finalize(self, self._file.close)
         self._end = 0
         self._lock = threading.Lock()
 

@@ -166,7 +166,7 @@ def test_a_box_of_another_class_or_outside_the_image_is_refused(stand_in: StandI
     assert browser.submit("/jobs/Drive-1/tasks/0", box).status == 422
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b"\xff", b'{"answerContent": NaN}', b"[" * 100_000])
+@pytest.mark.parametrize("body", [b"", b"{", b"\xff", b'{"answerContent": NaN}', b'"\\ud800"', b"[" * 100_000])
 def test_a_body_that_is_not_json_is_refused(stand_in: StandIn, browser: Browser, body: bytes) -> None:
     start_job(stand_in, manifest_line())
     origin = {"Origin": f"http://{browser.host}"}

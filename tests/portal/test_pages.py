@@ -139,6 +139,14 @@ def test_another_pages_answer_is_refused(
     assert job["LabelCounters"]["Unlabeled"] == 1
 
 
+def test_another_site_may_lead_to_the_list_of_jobs_and_no_further(stand_in: StandIn, browser: Browser) -> None:
+    start_job(stand_in, _frame("1"), template=ADJUST)
+    elsewhere = {"Sec-Fetch-Site": "cross-site"}
+    assert browser.send("GET", "/", headers=elsewhere).status == 200
+    for path in ("/jobs/Drive-1/", "/jobs/Drive-1/tasks/0", "/jobs/Drive-1/left"):
+        assert browser.send("GET", path, headers=elsewhere).status == 403
+
+
 def test_localhost_is_the_portal_too(stand_in: StandIn, browser: Browser) -> None:
     start_job(stand_in, _frame("1"), template=ADJUST)
     browser.host = browser.host.replace("127.0.0.1", "localhost")

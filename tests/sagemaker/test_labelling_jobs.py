@@ -256,6 +256,7 @@ def test_a_stopped_job_keeps_what_it_has(make_stand_in: Callable[..., StandIn]) 
         (b'{"source-ref": "s3://d/1.png", "x": "' + b"y" * 20_001 + b'"}', "more than 20000"),
         (b'{"source-ref": "s3://d/1.png", "x": 1' + b" " * 100_000 + b"}", "more than 100000"),
         (b'{"source-ref": "s3://d/1.png"}\xff', "UTF-8"),
+        (b'{"source-ref": "s3://d/1.png", "x": "\\ud800"}', "not Unicode text"),
     ],
 )
 def test_a_manifest_with_a_bad_line_fails_the_job_by_that_line(stand_in: StandIn, manifest: bytes, reason: str) -> None:
