@@ -24,6 +24,8 @@ from local.sagemaker.worker_answers import BadAnswer, read_answer
 from local.sagemaker.worker_pages import BadPage
 
 BODY_BYTES = 1 << 20
+# The longest time limit of an image task (API reference, HumanTaskConfig.TaskTimeLimitInSeconds: 8 hours).
+_MOST_SECONDS = 28_800
 _IMAGE_TYPES = {"png": "image/png", "jpg": "image/jpeg", "jpeg": "image/jpeg"}
 
 
@@ -67,15 +69,13 @@ class Application:
         return response
 
     def _route(self, request: Request, session: Session) -> Response:
-        fitting = [
-            (method, found, act) for method, path, act in self._routes if (found := path.fullmatch(request.path))
-        ]
-        if not fitting:
-            raise Refusal(404, "There is no such page.")
-        for method, found, act in fitting:
-            if method == request.method:
+        for method, path, act in self._routes:
+            found = path.fullmatch(request.path)
+            if found and method != request.method:
+                raise Refusal(405, f"This address does not take {request.method}.")
+            if found:
                 return act(request, session, **found.groupdict())
-        raise Refusal(405, f"This address does not take {request.method}.")
+        raise Refusal(404, "There is no such page.")
 
     def _list_jobs(self, request: Request, session: Session) -> Response:
         return _page(job_list(list(self._jobs)))
@@ -243,5 +243,5 @@ def _active_seconds(content: Mapping[str, Any], otherwise: float) -> float:
         seconds = json.loads(content["review"])["seconds"]
     except (KeyError, TypeError, ValueError, RecursionError):
         return otherwise
-    usable = isinstance(seconds, int | float) and not isinstance(seconds, bool) and 0 <= seconds < float("inf")
+    usable = isinstance(seconds, int | float) and not isinstance(seconds, bool) and 0 <= seconds <= _MOST_SECONDS
     return float(seconds) if usable else otherwise

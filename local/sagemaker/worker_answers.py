@@ -6,7 +6,7 @@ Shapes: developer guide, output of crowd-bounding-box and of crowd-image-classif
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -17,11 +17,15 @@ class BadAnswer(Exception):
     """The content does not answer the task; the message says what is wrong."""
 
 
+# Ground Truth takes images of up to 100 megapixels (developer guide, input data quotas).
+Side = Annotated[int, msgspec.Meta(ge=1, le=100_000_000)]
+
+
 class ImageProperties(msgspec.Struct, frozen=True):
     """The size of the image that the browser showed, in pixels."""
 
-    width: int
-    height: int
+    width: Side
+    height: Side
 
 
 class BoundingBox(msgspec.Struct, frozen=True):

@@ -132,6 +132,8 @@ def test_an_answer_that_is_sent_again_is_taken_once(stand_in: StandIn, open_brow
         {"boundingBox": {}},
         {"boundingBox": {"boundingBoxes": []}},
         {"boundingBox": {"boundingBoxes": [], "inputImageProperties": {"width": 640}}},
+        {"boundingBox": {"boundingBoxes": [], "inputImageProperties": {"width": 0, "height": 272}}},
+        {"boundingBox": {"boundingBoxes": [], "inputImageProperties": {"width": 10**30, "height": 272}}},
         {"boundingBox": {"boundingBoxes": "none", "inputImageProperties": IMAGE}},
         {"boundingBox": {"boundingBoxes": [], "inputImageProperties": IMAGE}, "review": {"seconds": 1}},
     ],
@@ -174,11 +176,18 @@ def test_a_body_that_is_not_json_is_refused(stand_in: StandIn, browser: Browser,
 
 
 def test_what_the_form_recorded_of_the_work_never_costs_an_answer(stand_in: StandIn, browser: Browser) -> None:
-    start_job(stand_in, *(manifest_line(n) for n in range(4)))
-    for number, review in enumerate(('{"seconds": "x"}', "not JSON", '{"seconds": -1}', '{"seconds": true}')):
+    reviews = (
+        '{"seconds": "x"}',
+        "not JSON",
+        '{"seconds": -1}',
+        '{"seconds": true}',
+        '{"seconds": 1' + "0" * 400 + "}",
+    )
+    start_job(stand_in, *(manifest_line(n) for n in range(len(reviews))))
+    for number, review in enumerate(reviews):
         assert browser.submit(f"/jobs/Drive-1/tasks/{number}", KEPT, review=review).status == 200
     ended_job(stand_in)
-    for number in range(4):
+    for number in range(len(reviews)):
         assert 0 <= _responses(stand_in, number)[0]["answers"][0]["timeSpentInSeconds"] < 60
 
 
