@@ -2,13 +2,32 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
+import msgspec
+
 from autolabel.agreement import ClassAgreement
 from autolabel.audit_trail import AuditTrail
-from autolabel.audits import PRECISION, RECALL, Evidence, Trials
+from autolabel.audits import PRECISION, RECALL, Evidence, Trials, proven_classes, standings
 from autolabel.drives import Camera, DriveDocument, Run
 from autolabel.hindsight import Reviewed
 from autolabel.manifest import LabelledBox
-from autolabel.triage import ACCEPTED, ANY_CLASS, AUDIT, BLIND_AUDIT, DOUBTFUL, EVERYTHING, VerifyAll, VerifyDoubtful
+from autolabel.triage import (
+    ACCEPTED,
+    ANY_CLASS,
+    AUDIT,
+    BLIND_AUDIT,
+    DOUBTFUL,
+    EVERYTHING,
+    UNPROVEN,
+    VerifyAll,
+    VerifyDoubtful,
+    claims,
+    draw_audits,
+    is_acceptable,
+    segment_of,
+    triage_frame,
+)
 
 RUN = Run("drive-1", "0001", DriveDocument("v", {"front": Camera()}), "e", ("m.0001",), "2026.1", ("car",))
 CAR = LabelledBox("car", 10, 10, 50, 40, 0.9)
@@ -68,3 +87,54 @@ def test_an_audit_that_nobody_finished_is_no_evidence() -> None:
     of = AuditTrail(VerifyDoubtful())
     of.take(reviewed(0, BLIND_AUDIT), [CAR], None)
     assert of.evidence(RUN, NOW).trials == ()
+
+
+class Fleet:
+    """Drives of one car a frame, every hundredth of which is in doubt, labelled under one policy after another."""
+
+    def __init__(self, policy: VerifyDoubtful, frames: int = 600) -> None:
+        self.policy = policy
+        self.frames = frames
+        self.evidence: list[Evidence] = []
+
+    def drive(self, *, missed: int = 0) -> Counter[str]:
+        """Label, triage, verify and publish a drive; of each ten segments the models miss the car in `missed`."""
+        run = msgspec.structs.replace(RUN, drive=f"drive-{len(self.evidence)}")
+        proven = proven_classes(self.evidence, self.policy)
+        levels = {position: 0.9 if position % 100 == 99 else 0.1 for position in range(self.frames)}
+        segments = {position: segment_of(self.policy, "front", position) for position in levels}
+        shown = {position: segments[position].number % 10 >= missed for position in levels}
+        claimed = {position: claims(["car"] if seen else [], []) for position, seen in shown.items()}
+        acceptable = [position for position, level in levels.items() if is_acceptable(self.policy, level)]
+        draw = draw_audits(self.policy, run.drive, run.run, ((segments[p], claimed[p]) for p in acceptable), proven)
+        of = AuditTrail(self.policy)
+        kinds: Counter[str] = Counter()
+        for position, level in levels.items():
+            kind = triage_frame(self.policy, level, claimed[position], proven, segments[position], draw)
+            kinds[kind] += 1
+            frame = Reviewed(f"{position}", "front", position, kind, level, (level,), claims=tuple(claimed[position]))
+            of.take(frame, [CAR] if shown[position] else [], None if kind == ACCEPTED else [CAR])
+        self.evidence.append(of.evidence(run, f"2026-01-01T{len(self.evidence):06d}"))
+        return kinds
+
+
+def test_acceptance_comes_with_proof_and_goes_with_it() -> None:
+    fleet = Fleet(VerifyDoubtful())
+    first = fleet.drive()
+    # Six of its 60 segments are audited, all blind, and nothing is accepted.
+    assert first == {DOUBTFUL: 6, BLIND_AUDIT: first[BLIND_AUDIT], UNPROVEN: 594 - first[BLIND_AUDIT]}
+    assert 54 <= first[BLIND_AUDIT] <= 60
+    while ACCEPTED not in (kinds := fleet.drive()):
+        assert AUDIT not in kinds
+    # At most 59 cars at six a drive: the eleventh drive profits.
+    assert len(fleet.evidence) == 11
+    assert kinds.total() == fleet.frames
+    assert kinds[ACCEPTED] > 0.85 * fleet.frames
+    assert 26 <= kinds[AUDIT] <= 30
+    assert 26 <= kinds[BLIND_AUDIT] <= 30
+    # Models go blind. Audits find it, although nobody doubts an empty frame.
+    worse = [fleet.drive(missed=5) for _ in range(12)]
+    assert ACCEPTED in worse[0]
+    assert ACCEPTED not in worse[-1]
+    said = standings(fleet.evidence, fleet.policy)
+    assert any(one.startswith("any class was accepted until run drive-1") for one in said)
