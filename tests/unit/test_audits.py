@@ -142,6 +142,12 @@ def test_evidence_for_less_doubt_proves_nothing_for_more() -> None:
     assert not proven_classes([strict], VerifyDoubtful(max_doubt=0.05))
 
 
+def test_an_error_of_an_object_counts_for_the_least_doubt_that_it_touches() -> None:
+    evidence = audited(frame([box()], [box()], 0.02), frame([box()], [], 0.14))
+    strict = ClassRecord([evidence], "car", VerifyDoubtful(max_doubt=0.05))
+    assert strict.count(PRECISION, blind_only=True) == (1, 1)
+
+
 def test_a_fall_shows_whatever_was_good_long_ago() -> None:
     good = [run_with(n, 200) for n in range(20)]
     assert proven_classes(good, POLICY)
@@ -191,6 +197,13 @@ def test_a_contradiction_by_shown_audits_is_told_too() -> None:
     (_, said) = standings([run_with(1, 100), run_with(2, 0, shown=(50, 20))], POLICY)
     bound = f"{lower_bound(150, 20):.4f}"[:5]
     assert said == f"car was accepted until run drive-002 0001: its precision bound fell to {bound}; acceptance is off"
+
+
+@pytest.mark.parametrize("version", ["FUSION", "DOUBT"])
+def test_another_way_to_merge_or_to_doubt_is_another_recipe(version: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = recipe(RUN)
+    monkeypatch.setattr(f"autolabel.audits.{version}", "2030.1")
+    assert recipe(RUN) != before
 
 
 def test_another_revision_is_another_recipe_and_the_order_of_models_is_none() -> None:

@@ -81,6 +81,10 @@ def test_a_candidate_under_the_threshold_is_a_doubt_only_above_the_floor() -> No
     assert not doubt(seen(A, ("car", LEAST_GHOST - 0.01, CAR))).ghosts
 
 
+def test_a_candidate_at_the_floor_is_a_doubt() -> None:
+    assert (frame_level([], [FLOOR]), frame_level([], [FLOOR - 0.01])) == (FLOOR, 0.0)
+
+
 def test_what_would_not_count_at_any_confidence_is_no_doubt() -> None:
     kite = doubt(seen(model("kites"), ("traffic light", 0.2, CAR)))
     hood = doubt(seen(A, ("car", 0.2, CAR)), ego_mask=((0, 0), (300, 0), (300, 300), (0, 300)))

@@ -66,7 +66,9 @@ def test_a_failed_model_is_a_doubt_here_too() -> None:
 
 
 def test_neighbours_are_one_trial_and_an_error_in_any_of_them_is_one() -> None:
-    found = look_back([reviewed(0), reviewed(1, classes=MISSED), reviewed(9, classes=MISSED), reviewed(10)])
+    found = look_back(
+        [reviewed(0), reviewed(1, classes=MISSED), reviewed(8, classes=MISSED), reviewed(9), reviewed(10)]
+    )
     recall = found.bounds["car"]["recall"]
     # Two cars in the first segment at most, of which both may have been missed; one in the second.
     assert (recall.trials, recall.errors) == (3, 2)

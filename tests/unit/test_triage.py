@@ -118,6 +118,7 @@ def test_an_audited_segment_is_blind_as_a_whole_until_all_of_it_is_proven() -> N
         (Segment("front", n), claimed) for n in range(100) for claimed in (proven, unproven if n < 50 else proven)
     ]
     draw = draw_from(frames, policy)
+    assert draw_from(frames[::-1], policy) == draw
     assert {Segment("front", n) for n in range(50)} <= draw.blind
     # And the share that is drawn, whatever is proven.
     assert len(draw.blind) - 50 in (0, 1)
@@ -128,6 +129,11 @@ def test_a_drive_however_short_is_audited_blind() -> None:
     assert draw_from([]) == Draw()
     for count in (1, 2, 5):
         assert len(draw_from(segments(count)).blind) == 1
+
+
+def test_seven_percent_of_a_hundred_segments_is_seven() -> None:
+    # 0.07 * 100 is a little more than 7 in floats.
+    assert len(draw_from(segments(100), VerifyDoubtful(audit=0.07)).audited) == 7
 
 
 def test_drives_and_runs_are_drawn_differently() -> None:
