@@ -9,7 +9,7 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from autolabel.audits import Evidence, audit_key, evidence_prefix, standings
+from autolabel.audits import Evidence, audit_key, read_evidence, standings
 from autolabel.hindsight import Hindsight, Outcome, Reviewed, best_setting, reviewed_key
 from autolabel.triage import BLIND_AUDIT, VerifyDoubtful
 from cli.errors import CommandError
@@ -94,7 +94,7 @@ def look_back(
         blind=blind,
         outcomes=outcomes,
         proposal=best_setting(outcomes, floors[0]),
-        standings=tuple(standings(_evidence(stack, recipe), policy)),
+        standings=tuple(standings(list(read_evidence(stack.labels, recipe)), policy)),
     )
 
 
@@ -152,9 +152,3 @@ def _reviewed_run(stack: Stack, drive: str) -> PublishedRun | None:
 
 def _frames(stack: Stack, run: PublishedRun) -> Iterator[Reviewed]:
     return map(msgspec.json.Decoder(Reviewed).decode, stack.labels.lines(reviewed_key(run.drive, run.run)))
-
-
-def _evidence(stack: Stack, recipe: str) -> list[Evidence]:
-    decoder = msgspec.json.Decoder(Evidence)
-    bodies = (stack.labels.read(thing.key) for thing in stack.labels.list(evidence_prefix(recipe)))
-    return [decoder.decode(body) for body in bodies if body is not None]

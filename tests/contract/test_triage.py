@@ -17,6 +17,8 @@ from autolabel.triage import ANY_CLASS, BLIND_AUDIT, EVERYTHING
 from cli import __main__ as command
 from cli.stack import Stack
 from tests.contract.conftest import create_bucket
+from tests.fakes.pipeline import Pipeline, drive_document
+from tests.unit.test_assembly import labelled
 
 PROVEN = 60
 
@@ -109,6 +111,21 @@ def test_runs_of_other_models_are_left_out_by_name(stack: Stack, triage: Triage)
     found = json.loads(triage("--json").stdout)
     assert (found["recipe"], found["runs"], found["left_out"]) == ("new", ["d2 0001"], ["d1 0001"])
     assert "left out, of other models or classes: d1 0001" in triage().output
+
+
+def test_what_a_run_publishes_is_what_it_reads(stack: Stack, triage: Triage) -> None:
+    pipeline = Pipeline()
+    document = drive_document(verification={"policy": "doubtful", "segment": 1, "audit": 0.5})
+    pipeline.publish(pipeline.verify(labelled(pipeline, 6, document=document).assemble()))
+    for key, body in pipeline.labels.objects.items():
+        stack.labels.write(key, body)
+    found = json.loads(triage("--json", "--max-doubt", "0.05", "--max-doubt", "0.5").stdout)
+    assert (found["frames"], found["verified"], found["blind"]) == (6, 6, 3)
+    # One car a frame, which the annotator leaves out where nobody shows it.
+    lax = next(one for one in found["outcomes"] if one["max_doubt"] == 0.5)
+    assert (lax["acceptable"], lax["faulty"], lax["false_alarms"]) == (6, 3, 3)
+    (standing,) = found["standings"]
+    assert standing.startswith("car: precision 3 of ")
 
 
 def test_settings_that_make_no_sense_are_refused(stack: Stack, triage: Triage) -> None:
