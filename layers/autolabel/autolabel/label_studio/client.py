@@ -218,12 +218,21 @@ class LabelStudioClient:
         return self._get("/api/storages/s3", list[ConnectedStorage], project=project)
 
     def connect_storage(self, project: int, bucket: str) -> None:
-        """Let a project resolve the S3 URIs of a bucket; Label Studio refuses a bucket that it cannot reach."""
+        """Let a project resolve the S3 URIs of a bucket; VerificationRefused when Label Studio cannot reach it."""
         settings = msgspec.to_builtins(self.connection.storage)
         # Left out when they are as the struct's defaults, which are not Label Studio's.
         settings |= {"presign": self.connection.storage.presign, "presign_ttl": self.connection.storage.presign_ttl}
         storage = {"project": project, "title": "autolabel", "bucket": bucket, "use_blob_urls": True, **settings}
-        self._do("POST", "/api/storages/s3", storage)
+        path = "/api/storages/s3"
+        status, answer = self._request("POST", path, storage)
+        # 500 is how it says this of an S3 that is not AWS's.
+        if status in (400, 500):
+            raise VerificationRefused(
+                "storage",
+                f"Label Studio at {self._url} cannot reach the bucket {bucket}{self._detail(answer)}: do storage in the"
+                f" secret {self._secret}, or its own credentials, let it list the bucket and read frames?",
+            )
+        self._check("POST", path, status, answer)
 
     def _tasks(self, project: int, query: Mapping[str, Any], size: int, include: str) -> _Tasks:
         return self._get(
@@ -253,14 +262,22 @@ class LabelStudioClient:
 
     def _do(self, method: str, path: str, body: Any = None) -> bytes:
         """Call the API; its answer as it came."""
+        status, answer = self._request(method, path, body)
+        self._check(method, path, status, answer)
+        return answer
+
+    def _request(self, method: str, path: str, body: Any = None) -> tuple[int, bytes]:
+        """Call the API as our account; the status and the answer."""
         status, answer = self._send(method, path, body, self._authorization())
         if status == 401 and self._personal and self._access:
             # The access token has run out. A call that is refused so was not carried out.
             self._access = ""
             status, answer = self._send(method, path, body, self._authorization())
+        return status, answer
+
+    def _check(self, method: str, path: str, status: int, answer: bytes) -> None:
         if not 200 <= status < 300:
             raise self._problem(method, path, status, answer)
-        return answer
 
     def _authorization(self) -> str:
         if not self._personal:
@@ -312,7 +329,9 @@ class LabelStudioClient:
     def _problem(self, method: str, path: str, status: int, answer: bytes) -> Exception:
         place = f"{self._url}{_shown(path)}"
         if status in (408, 425, *_BUSY) or status > 500:
-            return VerificationUnavailable(f"{place} answers {status}: Label Studio is overloaded or failing")
+            return VerificationUnavailable(
+                f"{place} answers {status}{self._detail(answer)}: is it overloaded or failing?"
+            )
         if status == 401:
             return VerificationRefused(
                 "token", f"{place} answers 401: token in the secret {self._secret} is not, or no longer, accepted"
