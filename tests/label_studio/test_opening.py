@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,7 +9,7 @@ import pytest
 
 from autolabel.errors import VerificationRefused
 from autolabel.label_studio.client import LabelStudioClient
-from autolabel.label_studio.projects import BATCH, annotated
+from autolabel.label_studio.projects import BATCH, annotated, progress
 from tests.fakes.label_studio import Killed
 from tests.fakes.lines import line
 from tests.label_studio.jobs import CAR, opened, read, sources
@@ -18,7 +17,7 @@ from tests.label_studio.people import People
 
 
 class Mortal(LabelStudioClient):
-    """Ends after its first import; `before`: and before that was carried out."""
+    """Ends after its first import."""
 
     def import_tasks(self, project: int, tasks: Sequence[Mapping[str, Any]]) -> None:
         super().import_tasks(project, tasks)
@@ -62,7 +61,15 @@ def test_a_project_that_was_deleted_is_told(client: LabelStudioClient, name: str
         read(reference, lines, client)
 
 
-def test_a_title_that_label_studio_does_not_take_is_refused_with_its_words(client: LabelStudioClient) -> None:
-    with pytest.raises(VerificationRefused, match=re.escape("no more than 50 characters")) as error:
-        opened("x" * 51, [], client)
+def test_what_label_studio_does_not_take_is_refused_with_its_words(client: LabelStudioClient) -> None:
+    with pytest.raises(VerificationRefused, match="no more than 50 characters") as error:
+        client.create_project({"title": "x" * 51})
     assert error.value.reason == "request"
+
+
+def test_a_job_of_a_long_name_is_found_again(client: LabelStudioClient) -> None:
+    lines = [line(0, [CAR])]
+    name = "a-drive-of-thirty-characters-x-0a1b2c3d-0001-000-again"
+    reference = opened(name, lines, client)
+    assert opened(name, lines, client) == reference
+    assert progress(reference, client) == (0, 1)

@@ -24,7 +24,9 @@ NOW = datetime(2026, 1, 3, tzinfo=UTC)
 
 
 def answered(body: bytes, *annotations: Annotation) -> dict[str, Any]:
-    return answered_line(json.loads(body), annotations, job="Drive-7-0001-000", labels=LABELS, now=NOW)
+    line = answered_line(json.loads(body), annotations, job="Drive-7-0001-000", labels=LABELS, now=NOW)
+    whole: dict[str, Any] = json.loads(msgspec.json.encode(line))
+    return whole
 
 
 def shown(body: bytes) -> list[dict[str, Any]]:
@@ -208,7 +210,7 @@ def test_marks_of_boxes_belong_to_the_boxes_and_doubt_to_the_frame() -> None:
     assert answer["verified-metadata"]["adjustment-status"] == "unadjusted"
 
 
-@pytest.mark.parametrize("seconds", [None, -1.0, 0.0])
+@pytest.mark.parametrize("seconds", [None, -1.0, 1e12, 0.0])
 def test_seconds_that_cannot_be_are_unknown(seconds: float | None) -> None:
     review = answered(line(0, []), annotation([], lead_time=seconds, completed_by={"id": 3}))["review"]
     assert review == ({"worker": "3"} if seconds != 0 else {"worker": "3", "seconds": 0.0})

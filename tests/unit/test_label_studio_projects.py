@@ -144,6 +144,13 @@ def test_a_project_in_which_people_worked_is_never_deleted() -> None:
     assert len(studio.projects) == 2
 
 
+def test_jobs_of_long_names_have_titles_that_label_studio_takes_and_that_differ() -> None:
+    stem = "a-drive-of-thirty-characters-x-0a1b2c3d-0001-000"
+    titles = {Job(stem + end, LABELS).title for end in ("", "-again", "-again2")}
+    assert len(titles) == 3
+    assert all(title.startswith(stem[:40]) and len(title) <= 50 for title in titles)
+
+
 def test_tasks_that_label_studio_swallows_are_told() -> None:
     studio = FakeLabelStudio()
 

@@ -5,6 +5,7 @@ Everything may be called again after it was broken off anywhere: what is there i
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
@@ -30,6 +31,8 @@ from autolabel.manifest import VERIFIED, metadata_of
 
 # Tasks of one import: with 20,000 characters of pre-label each a few megabytes.
 BATCH = 100
+# PROJECT_TITLE_MAX_LEN of Label Studio.
+MAX_TITLE = 50
 
 
 class LabelStudio(Protocol):
@@ -78,10 +81,17 @@ class Webhook(NamedTuple):
 
 
 class Job(msgspec.Struct, frozen=True):
-    """A verification job. `name` is the project's title (at most 50 characters); `labels` in the order of class ids."""
+    """A verification job; `labels` in the order of class ids."""
 
     name: str
     labels: tuple[str, ...]
+
+    @property
+    def title(self) -> str:
+        """The name of its project: the job's, or where that is too long its begin and a hash of all of it."""
+        if len(self.name) <= MAX_TITLE:
+            return self.name
+        return f"{self.name[: MAX_TITLE - 9]}-{hashlib.sha256(self.name.encode()).hexdigest()[:8]}"
 
 
 class JobProject(msgspec.Struct, frozen=True):
@@ -188,11 +198,11 @@ class Results:
 
 def _choose_project(job: Job, client: LabelStudio, colors: Mapping[str, str], workspace: int | None) -> int:
     """The oldest project of the job's title, made if there is none."""
-    found = client.find_projects(job.name)
+    found = client.find_projects(job.title)
     if found:
         return found[0].id
     fields: dict[str, Any] = {
-        "title": job.name,
+        "title": job.title,
         "description": "Verification of pre-labels, by autolabel",
         "label_config": label_config(job.labels, colors),
         "expert_instruction": INSTRUCTIONS,
@@ -213,7 +223,7 @@ def _leave_oldest(job: Job, project: int, client: LabelStudio) -> int:
 
     Titles are not unique there: two calls at once both find no project, and both make one.
     """
-    oldest = min((one.id for one in client.find_projects(job.name)), default=project)
+    oldest = min((one.id for one in client.find_projects(job.title)), default=project)
     if oldest != project and client.count_tasks(project) == client.count_tasks(project, OPEN):
         client.delete_project(project)
     return oldest

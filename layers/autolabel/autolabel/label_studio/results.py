@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,9 +15,9 @@ import msgspec
 
 from autolabel.label_studio.config import FRAME, MARKS, OCCLUDED, TRUNCATED, UNSURE
 from autolabel.label_studio.tasks import SOURCE, frame_size
-from autolabel.manifest import BOX_TYPE, PRELABEL, VERIFIED, ImageSize, metadata_of, read_boxes, whole_pixels
+from autolabel.manifest import BOX_TYPE, PRELABEL, REVIEW, VERIFIED, ImageSize, metadata_of, read_boxes, whole_pixels
+from autolabel.reviews import Marks, Review
 
-REVIEW = "review"
 SKIPPED = "a person skipped it in Label Studio"
 UNTOUCHED = "nobody annotated it in Label Studio"
 DELETED = "its task was deleted in Label Studio"
@@ -135,21 +135,19 @@ def _origin(job: str, created: str) -> dict[str, str]:
     return {"human-annotated": "yes", "creation-date": created, "job-name": f"labeling-job/{job.lower()}"}
 
 
-def _review(answer: Annotation, marks: dict[str, set[str]], regions: Sequence[str]) -> dict[str, Any]:
+def _review(answer: Annotation, marks: Mapping[str, set[str]], regions: Sequence[str]) -> dict[str, Any]:
     """What is known of the work on a frame; who did it by the number that Label Studio gives them."""
-    review: dict[str, Any] = {}
     seconds = answer.lead_time
-    if seconds is not None and math.isfinite(seconds) and seconds >= 0:
-        review["seconds"] = round(seconds, 3)
     who = answer.completed_by.get("id") if isinstance(answer.completed_by, dict) else answer.completed_by
-    if who is not None:
-        review["worker"] = str(who)
-    if UNSURE in marks.get("", ()):
-        review["unsure"] = True
-    boxes = [{mark: True for mark in (OCCLUDED, TRUNCATED) if mark in marks.get(region, ())} for region in regions]
-    if any(boxes):
-        review["boxes"] = boxes
-    return review
+    ticked = [marks.get(region, set()) for region in regions]
+    review = Review(
+        worker="" if who is None else str(who),
+        seconds=round(seconds, 3) if seconds is not None and 0 <= seconds < 1e9 else None,
+        unsure=UNSURE in marks.get("", ()),
+        boxes=tuple(Marks(OCCLUDED in box, TRUNCATED in box) for box in ticked) if any(ticked) else (),
+    )
+    builtins: dict[str, Any] = msgspec.to_builtins(review)
+    return builtins
 
 
 def _boxes(result: Iterable[dict[str, Any]], size: ImageSize, labels: Sequence[str]) -> list[tuple[str, PixelBox]]:

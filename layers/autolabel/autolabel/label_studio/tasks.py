@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from autolabel.label_studio.config import BOXES, IMAGE
-from autolabel.manifest import PRELABEL, PROVENANCE, BoxLabel, ImageSize, read_boxes
+from autolabel.manifest import DOUBT, PRELABEL, PROVENANCE, BoxLabel, ImageSize, read_boxes
 
 # What a task's data hold beside `image`, which is all that the page shows.
 SOURCE = "source-ref"
@@ -67,7 +67,7 @@ def task_of(line: dict[str, Any], job: str, image: str) -> dict[str, Any]:
             for i, box in enumerate(boxes)
         ]
         # Of the whole frame: the lower, the more it needs a look.
-        level = line.get("doubt", {}).get("level")
+        level = line.get(DOUBT, {}).get("level")
         score = min(box.confidence for box in boxes) if level is None else 1 - level
         task["predictions"] = [{"model_version": model_version(line), "score": score, "result": result}]
     return task
