@@ -18,7 +18,7 @@ SECRET = {"url": "https://labels.example", "token": "t0ken", "webhook_secret": "
 @pytest.fixture
 def function(aws: None, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """The function of a stack that knows a Label Studio."""
-    monkeypatch.setenv("LABEL_STUDIO_SECRET", "autolabel/label-studio")
+    monkeypatch.setenv("LABEL_STUDIO_CONNECTION", "autolabel/label-studio")
     boto3.client("secretsmanager").create_secret(Name="autolabel/label-studio", SecretString=json.dumps(SECRET))
     spec = importlib.util.spec_from_file_location("webhook_app", ROOT / "functions" / "webhook" / "app.py")
     assert spec is not None
