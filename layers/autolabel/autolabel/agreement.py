@@ -67,7 +67,7 @@ def pair_boxes(predicted: Sequence[LabelledBox], verified: Sequence[LabelledBox]
         if p in left and v in unfound:
             pairs.append(Pair(left.pop(p), unfound.pop(v), -minus_iou))
     alone = [
-        box for box in left.values() if not any(_share_in(corners(box), region) > _IGNORED_SHARE for region in ignored)
+        box for box in left.values() if not any(share_in(corners(box), region) > _IGNORED_SHARE for region in ignored)
     ]
     return [*pairs, *(Pair(box, None) for box in alone), *(Pair(None, box) for box in unfound.values())]
 
@@ -100,7 +100,8 @@ def corners(box: LabelledBox) -> Box:
     return box.left, box.top, box.left + box.width, box.top + box.height
 
 
-def _share_in(box: Box, region: Box) -> float:
+def share_in(box: Box, region: Box) -> float:
+    """How much of a box lies in a region, 0 to 1."""
     width = min(box[2], region[2]) - max(box[0], region[0])
     height = min(box[3], region[3]) - max(box[1], region[1])
     area = (box[2] - box[0]) * (box[3] - box[1])

@@ -12,6 +12,7 @@ import msgspec
 from autolabel.doubt import FrameDoubt
 from autolabel.drives import Run
 from autolabel.errors import CountMismatch, RunMissing
+from autolabel.findings import Findings, suspects_key
 from autolabel.manifest import PRELABEL, PROVENANCE, REVIEW, VERIFIED, metadata_of, read_boxes
 from autolabel.ports import Announcements, Bucket, Ledger
 from autolabel.queueing import triage_key
@@ -86,8 +87,10 @@ def publish_run(
         labelled_by=dict(join.labelled_by.most_common()),
         acceptance=standing.sentences,
         dataset=labels.uri(dataset_key(run.drive, run.run)),
+        agreement=join.findings.agreement(),
     )
-    report = write_report(summary, join.gallery, ingest=ingest, labels=labels)
+    labels.write_stream(suspects_key(run.drive, run.run), join.findings.suspects(), "application/jsonl")
+    report = write_report(summary, join.gallery, join.findings, ingest=ingest, labels=labels)
     labels.write(key, msgspec.json.encode(summary))
     publication = Publication(
         drive=run.drive,
@@ -123,6 +126,7 @@ class _Join:
         self._kinds = _kinds(run, labels)
         self._jobs = sorted(jobs, key=lambda job: job.first)
         self.gallery = Gallery(frames)
+        self.findings = Findings(run, frames)
         self.classes: Counter[str] = Counter()
         self.labelled_by: Counter[str] = Counter()
         self.accepted = 0
@@ -148,6 +152,7 @@ class _Join:
         def lines(part: str) -> Iterator[bytes]:
             return self._labels.lines(shard_key(self._run.drive, self._run.run, shard.index, f"{part}.jsonl"))
 
+        candidates = self._candidates(shard)
         doubts = map(msgspec.json.Decoder(FrameDoubt).decode, lines("doubts"))
         for body, doubt in zip(lines("manifest"), doubts, strict=True):
             line: dict[str, Any] = msgspec.json.decode(body)
@@ -165,7 +170,14 @@ class _Join:
             self._log.take(line, kind, doubt, line.get(REVIEW))
             encoded = msgspec.json.encode(line) + b"\n"
             self.gallery.take([encoded])
+            self.findings.take(line, encoded, next(candidates, b""))
             yield encoded
+
+    def _candidates(self, shard: Shard) -> Iterator[bytes]:
+        """What the models saw of a shard's frames, a line for each of its manifest's, if it is wanted."""
+        if not self.findings.wants_candidates(shard.index):
+            return iter(())
+        return self._labels.lines(shard_key(self._run.drive, self._run.run, shard.index, "detections.jsonl"))
 
 
 def _kinds(run: Run, labels: Bucket) -> Iterator[str]:

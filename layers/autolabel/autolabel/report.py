@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from autolabel.errors import FrameChanged
+from autolabel.findings import Findings
 from autolabel.frames import MAX_FRAME_BYTES
 from autolabel.images import MAX_PIXELS
 from autolabel.manifest import PRELABEL, PROVENANCE, VERIFIED, LabelledBox, metadata_of, read_boxes
@@ -76,7 +77,9 @@ class Picture(msgspec.Struct, frozen=True):
     verified: bool
 
 
-def write_report(summary: Summary, gallery: Gallery, *, ingest: Bucket, labels: Bucket) -> str:
+def write_report(
+    summary: Summary, gallery: Gallery, findings: Findings | None = None, *, ingest: Bucket, labels: Bucket
+) -> str:
     """Write the run's report into the label bucket; its S3 URI."""
     pictures = [_picture(msgspec.json.decode(line), ingest) for line in gallery.lines]
     issues = {

@@ -6,6 +6,7 @@ import msgspec
 
 from autolabel.drives import run_prefix
 from autolabel.errors import CountMismatch
+from autolabel.findings import Agreement
 from autolabel.shards import ModelTally
 
 
@@ -44,7 +45,8 @@ class Summary(msgspec.Struct, frozen=True):
     """`reasons`: failed and rejected frames by reason; `dropped`: the models' boxes that were left out, by why;
     `by_model`: what each model came to; `notes`: what a person should know; `triage`: frames of the manifests by why
     people were given them, or not; `acceptance`: how far classes are from being accepted, by past audits.
-    `verification`, `dataset` and `labelled_by` (frames of the dataset by who said so) come when the run is published.
+    `verification`, `dataset`, `labelled_by` (frames of the dataset by who said so) and `agreement` come when the run is
+    published.
     """
 
     drive: str
@@ -64,6 +66,7 @@ class Summary(msgspec.Struct, frozen=True):
     labelled_by: dict[str, int] = {}
     triage: dict[str, int] = {}
     acceptance: tuple[str, ...] = ()
+    agreement: Agreement | None = None
 
 
 def summary_key(drive: str, run: str) -> str:

@@ -1,0 +1,271 @@
+"""Findings: what a run's verification showed, gathered line by line while the dataset is written.
+
+What people did to the pre-labels that they were shown; what they drew where nothing was shown, in blind audits and
+where the models failed; how long it took them; and which labels may be wrong all the same.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+
+from autolabel.agreement import IGNORE
+from autolabel.audits import SAME_TRACK
+from autolabel.detections import overlap
+from autolabel.drives import Run, run_prefix
+from autolabel.edits import KEPT, Change, ClassEdits, EditTally, compare, cost
+from autolabel.errors import CountMismatch
+from autolabel.label_errors import Candidates, Suspect, find_suspects, frame_suspicion
+from autolabel.manifest import PRELABEL, PROVENANCE, REVIEW, VERIFIED, read_boxes
+from autolabel.pace import MAX_WORKERS, EffortTally, Pace, PaceTally, Seconds, SecondsTally, worker_name
+from autolabel.ranking import Foremost, ForemostOfStretches
+from autolabel.reviews import Effort, Review
+from autolabel.triage import BLIND_AUDIT
+
+# So many frames of a run are searched for label errors, shards of them spread over it: what the models saw of a
+# million frames takes longer to read than the function may.
+MAX_SEARCHED = 100_000
+# So many suspects are told, and so many frames shown of each kind of picture.
+SUSPECTS = 50
+WORST = 12
+# Of so many neighbouring frames of a camera the worst is shown: they are of the same objects.
+STRETCH = 10
+# So many workers are told of, those with the most frames.
+TOLD_WORKERS = 50
+# So many suspects of a frame are followed from frame to frame.
+_FOLLOWED = 20
+SHOWN, BLIND, DRAWN = "shown", "blind", "drawn"
+
+
+class MovedIou(msgspec.Struct, frozen=True):
+    """How far moved boxes lay from where people moved them: their IoU."""
+
+    mean: float
+    p10: float
+
+
+class Group(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What people did in some of a run's frames; `untouched`: left as they were shown.
+
+    `relabelled`: boxes by the class that was shown and the one it became. `seconds`: absent where nobody tells.
+    """
+
+    frames: int = 0
+    untouched: int = 0
+    classes: dict[str, ClassEdits] = {}
+    relabelled: dict[str, dict[str, int]] = {}
+    moved_iou: MovedIou | None = None
+    seconds: Seconds | None = None
+
+    @property
+    def kept(self) -> int:
+        return sum(of.kept for of in self.classes.values())
+
+    @property
+    def boxes(self) -> int:
+        """Boxes of the pre-labels."""
+        return sum(of.shown for of in self.classes.values())
+
+
+class Agreement(msgspec.Struct, frozen=True):
+    """What people did to a run's pre-labels.
+
+    `shown`: frames whose pre-label people saw. `blind`: frames that they labelled without seeing it; what it would have
+    come to. `drawn`: frames without a pre-label. `efforts`: edits by kind with their active seconds. `pace`: of the
+    shown ones, by all and by each of `workers`, the busiest first, at most TOLD_WORKERS. `searched`: frames that were
+    searched for label errors, with how many `suspects`, of which suspects.jsonl has the first.
+    """
+
+    shown: Group
+    blind: Group
+    drawn: Group
+    pace: Pace
+    workers: tuple[Pace, ...] = ()
+    efforts: dict[str, Effort] = {}
+    searched: int = 0
+    suspects: int = 0
+
+
+class Finding(NamedTuple):
+    """A frame to look at: its line of the dataset, and what may be wrong in it."""
+
+    line: bytes
+    suspects: Sequence[Suspect] = ()
+
+
+class SuspectLine(msgspec.Struct, frozen=True, rename={"source_ref": "source-ref"}):
+    """A line of suspects.jsonl; `frames`: in so many in a row models contradict people about the object, of which this
+    is the most suspicious."""
+
+    source_ref: str
+    camera: str
+    timestamp: str
+    frames: int
+    suspect: Suspect
+
+
+def suspects_key(drive: str, run: str) -> str:
+    """The labels that are most likely wrong, the most suspicious first, one JSON line each."""
+    return run_prefix(drive, run) + "suspects.jsonl"
+
+
+class _Record(msgspec.Struct):
+    """What counts of a line of a shard's detections.jsonl."""
+
+    key: str
+    detections: Candidates
+
+
+class _Track(NamedTuple):
+    """A suspect over the frames so far: where it was last, and where it was most suspicious."""
+
+    last: Suspect
+    worst: SuspectLine
+
+
+class Findings:
+    """Gathers the findings of a run of `frames` lines, in the order of the drive."""
+
+    def __init__(self, run: Run, frames: int) -> None:
+        self._labels = frozenset(run.labels) - {IGNORE}
+        self._every = max(1, math.ceil(frames / MAX_SEARCHED))
+        self._decoder = msgspec.json.Decoder(_Record)
+        self._tallies = {how: (EditTally(), SecondsTally()) for how in (SHOWN, BLIND, DRAWN)}
+        self._efforts = EffortTally()
+        self._pace = PaceTally()
+        self._workers: dict[str, PaceTally] = {}
+        self._positions: Counter[str] = Counter()
+        self._worst = ForemostOfStretches[Finding](WORST)
+        self._suspicious = ForemostOfStretches[Finding](WORST)
+        self._suspects = Foremost[SuspectLine](SUSPECTS)
+        self._tracks: list[_Track] = []
+        self._camera = ""
+        self._searched = self._found = 0
+
+    def wants_candidates(self, shard: int) -> bool:
+        """Whether the frames of the shard of this index are searched for label errors."""
+        return shard % self._every == 0
+
+    def take(self, line: dict[str, Any], encoded: bytes, candidates: bytes = b"") -> None:
+        """Take in a line of the dataset, and the frame's line of detections.jsonl where it is searched.
+
+        CountMismatch when these are of another frame.
+        """
+        provenance = line[PROVENANCE]
+        camera = provenance["camera"]
+        stretch = (camera, self._positions[camera] // STRETCH)
+        self._positions[camera] += 1
+        if VERIFIED not in line:
+            return
+        predicted, verified = read_boxes(line, PRELABEL), read_boxes(line, VERIFIED)
+        how = _how(provenance)
+        changes = compare(predicted, verified)
+        review = msgspec.convert(line.get(REVIEW, {}), Review)
+        edits, seconds = self._tallies[how]
+        edits.take(changes)
+        if review.seconds is not None:
+            seconds.take(review.seconds)
+        if how == SHOWN:
+            self._take_pace(review, changes)
+            if (spent := cost(changes)) > 0:
+                self._worst.take(stretch, spent, Finding(encoded))
+        if candidates:
+            record = self._decoder.decode(candidates)
+            if not line["source-ref"].endswith(f"/{record.key}"):
+                raise CountMismatch(f"the candidates of {record.key} lie where those of {line['source-ref']} belong")
+            suspects = find_suspects(record.detections, predicted if how == SHOWN else (), verified, self._labels)
+            self._take_suspects(line, suspects)
+            if suspects:
+                self._suspicious.take(stretch, frame_suspicion(suspects), Finding(encoded, suspects))
+
+    def agreement(self) -> Agreement:
+        busiest = sorted((tally.pace for tally in self._workers.values()), key=lambda p: (-p.frames, p.worker))
+        return Agreement(
+            shown=_group(*self._tallies[SHOWN]),
+            blind=_group(*self._tallies[BLIND]),
+            drawn=_group(*self._tallies[DRAWN]),
+            pace=self._pace.pace,
+            workers=tuple(busiest[:TOLD_WORKERS]),
+            efforts=self._efforts.efforts,
+            searched=self._searched,
+            suspects=self._found,
+        )
+
+    def suspects(self) -> Iterator[bytes]:
+        """The lines of suspects.jsonl, when all frames were taken."""
+        self._follow([])
+        for row in self._suspects.ranked():
+            yield msgspec.json.encode(row) + b"\n"
+
+    def worst(self) -> list[Finding]:
+        """The frames in which people changed most, by what it cost them."""
+        return self._worst.ranked()
+
+    def suspicious(self) -> list[Finding]:
+        """The frames whose labels are most likely wrong."""
+        return self._suspicious.ranked()
+
+    def _take_pace(self, review: Review, changes: Sequence[Change]) -> None:
+        self._efforts.take(review.edits)
+        tallies = [self._pace]
+        if review.worker:
+            name = worker_name(review.worker)
+            if name in self._workers or len(self._workers) < MAX_WORKERS:
+                tallies.append(self._workers.setdefault(name, PaceTally(name)))
+        changed = sum(change.kind != KEPT for change in changes)
+        for tally in tallies:
+            tally.take(review, changed)
+
+    def _take_suspects(self, line: dict[str, Any], suspects: Sequence[Suspect]) -> None:
+        self._searched += 1
+        provenance = line[PROVENANCE]
+        camera, timestamp = provenance["camera"], provenance["timestamp"]
+        if camera != self._camera:
+            self._follow([])
+            self._camera = camera
+        self._follow([SuspectLine(line["source-ref"], camera, timestamp, 1, s) for s in suspects[:_FOLLOWED]])
+
+    def _follow(self, rows: Sequence[SuspectLine]) -> None:
+        """Join a frame's suspects with those of the frame before, and rank those that end there."""
+        going: list[_Track] = []
+        for row in rows:
+            track = next((track for track in self._tracks if _is_same(track.last, row.suspect)), None)
+            if track is None:
+                self._found += 1
+                going.append(_Track(row.suspect, row))
+                continue
+            self._tracks.remove(track)
+            worst = max(track.worst, row, key=lambda one: one.suspect.suspicion)
+            going.append(_Track(row.suspect, msgspec.structs.replace(worst, frames=track.worst.frames + 1)))
+        for ended in self._tracks:
+            self._suspects.take(ended.worst.suspect.suspicion, ended.worst)
+        self._tracks = going
+
+
+def _how(provenance: dict[str, Any]) -> str:
+    if provenance.get("triage") == BLIND_AUDIT:
+        return BLIND
+    return SHOWN if provenance["labelled-by"] == "model and person" else DRAWN
+
+
+def _is_same(one: Suspect, other: Suspect) -> bool:
+    same = one.kind == other.kind and one.models.label == other.models.label
+    return same and overlap(one.models.corners, other.models.corners) >= SAME_TRACK
+
+
+def _group(edits: EditTally, seconds: SecondsTally) -> Group:
+    moved, relabelled = edits.moved, dict[str, dict[str, int]]()
+    for (shown, became), count in edits.relabelled.most_common():
+        relabelled.setdefault(shown, {})[became] = count
+    return Group(
+        frames=edits.frames,
+        untouched=edits.untouched,
+        classes=dict(sorted(edits.classes.items(), key=lambda item: (-item[1].shown - item[1].added, item[0]))),
+        relabelled=relabelled,
+        moved_iou=MovedIou(round(moved.total / moved.count, 3), moved.quantile(0.1)) if moved.count else None,
+        seconds=seconds.seconds,
+    )

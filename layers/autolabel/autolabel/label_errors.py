@@ -1,0 +1,188 @@
+"""Label errors: where confident models contradict a verified label, ranked.
+
+The three kinds are ObjectLab's (Tkachenko, Thyagarajan, Mueller 2023): an object that was overlooked, a box that is
+badly located, a class that was swapped. Their measures are ours, as merged candidates with votes tell more than one
+model's predictions. Models err too: a rank says where to look first, not who is right.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+import msgspec
+
+from autolabel.agreement import IGNORE, SAME_OBJECT, corners, share_in
+from autolabel.detections import Box, overlap
+from autolabel.doubt import PEOPLE_IOU
+from autolabel.manifest import LabelledBox, whole_pixels
+from autolabel.riders import RIDER
+from autolabel.taxonomy import current_taxonomy
+
+OVERLOOKED = "overlooked"
+BADLY_LOCATED = "badly located"
+SWAPPED = "swapped"
+# Models that are less confident contradict nobody.
+LEAST_CONFIDENCE = 0.3
+# A candidate that overlaps a box of its group less is of another object.
+_NEAR = 0.25
+# Candidates of one group overlap by no more, so what does was the box that people were shown.
+_SHOWN = 0.7
+# So much of a candidate in a region to ignore: nothing counts there. In another box of its group: it may be a part of
+# that object as well as an object of its own.
+_COVERED = 0.5
+_PART = 0.5
+# Who deleted, moved or renamed what models said has looked at it.
+_DECIDED = 0.5
+LEAST_SUSPICION = 0.05
+
+
+class Opinion(msgspec.Struct, frozen=True):
+    """What one model voted for."""
+
+    name: str
+    confidence: float
+    overlap: float
+
+
+class Candidate(msgspec.Struct, frozen=True):
+    """What counts here of a merged detection; `box`: xyxy in pixels."""
+
+    name: str
+    box: Box
+    confidence: float
+    votes: tuple[Opinion, ...] = ()
+
+
+class Candidates(msgspec.Struct, frozen=True):
+    """A frame's candidates, most confident first, and its size in pixels."""
+
+    width: int
+    height: int
+    items: tuple[Candidate, ...] = ()
+
+
+class PixelBox(msgspec.Struct, frozen=True):
+    """A box in whole pixels with its class."""
+
+    label: str
+    left: int
+    top: int
+    width: int
+    height: int
+
+    @property
+    def corners(self) -> Box:
+        return self.left, self.top, self.left + self.width, self.top + self.height
+
+
+class Suspect(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A verified label that may be wrong.
+
+    `suspicion`: 0 to 1; `confidence`: of the models; `models`: the box that they see; `verified`: the box that a person
+    left, absent where there is none; `decided`: a person was shown the models' box and changed it.
+    """
+
+    kind: str
+    suspicion: float
+    confidence: float
+    models: PixelBox
+    verified: PixelBox | None = None
+    decided: bool = False
+
+
+def find_suspects(
+    candidates: Candidates,
+    predicted: Iterable[LabelledBox],
+    verified: Sequence[LabelledBox],
+    labels: Collection[str],
+) -> list[Suspect]:
+    """What confident candidates contradict of a frame's verified label, the most suspicious first.
+
+    `predicted`: what the person was shown; `labels`: the classes that people were asked for.
+    """
+    objects = [_Object(box, corners(box), []) for box in verified if box.name != IGNORE]
+    ignored = [corners(box) for box in verified if box.name == IGNORE]
+    shown = [(box.name, corners(box)) for box in predicted]
+    groups = current_taxonomy().groups
+    suspects = []
+    for candidate in candidates.items:
+        if candidate.confidence < LEAST_CONFIDENCE:
+            break
+        if candidate.name not in labels or any(share_in(candidate.box, region) > _COVERED for region in ignored):
+            continue
+        group = groups[candidate.name]
+        near = [(overlap(candidate.box, one.box), one) for one in objects if groups.get(one.labelled.name) == group]
+        iou, nearest = max(near, key=lambda pair: pair[0], default=(0.0, None))
+        decided = any(name == candidate.name and overlap(box, candidate.box) > _SHOWN for name, box in shown)
+        if nearest is not None and iou >= _NEAR:
+            nearest.seen.append(_Seen(iou, candidate, decided))
+            continue
+        suspicion = candidate.confidence * (1.0 - iou)
+        if any(share_in(candidate.box, one.box) > _COVERED for _, one in near):
+            suspicion *= _PART
+        suspects.append(_suspect(OVERLOOKED, suspicion, _Seen(iou, candidate, decided), None, candidates))
+    for one in objects:
+        if one.seen:
+            suspects += _contradictions(one, candidates)
+    return sorted((s for s in suspects if s.suspicion >= LEAST_SUSPICION), key=lambda s: -s.suspicion)
+
+
+def frame_suspicion(suspects: Iterable[Suspect]) -> float:
+    """The chance that anything of a frame's label is wrong, as if suspicions were chances."""
+    return 1.0 - math.prod(1.0 - suspect.suspicion for suspect in suspects)
+
+
+class _Seen(NamedTuple):
+    """A candidate at a verified box, the IoU of the two, and whether a person decided against it."""
+
+    iou: float
+    candidate: Candidate
+    decided: bool
+
+
+class _Object(NamedTuple):
+    """A verified box and the candidates to which it is the nearest of their group."""
+
+    labelled: LabelledBox
+    box: Box
+    seen: list[_Seen]
+
+
+def _contradictions(one: _Object, frame: Candidates) -> Iterator[Suspect]:
+    best = max(one.seen, key=lambda seen: seen.iou * seen.candidate.confidence)
+    if best.iou < PEOPLE_IOU:
+        # Models that do not agree in place among themselves say little about a person's.
+        agreed = min((vote.overlap for vote in best.candidate.votes), default=1.0)
+        misplaced = (PEOPLE_IOU - best.iou) / (PEOPLE_IOU - _NEAR)
+        yield _suspect(BADLY_LOCATED, best.candidate.confidence * misplaced * agreed, best, one.labelled, frame)
+    ballots: defaultdict[str, float] = defaultdict(float)
+    for seen in one.seen:
+        if seen.iou >= SAME_OBJECT:
+            votes = seen.candidate.votes
+            total = sum(vote.confidence for vote in votes)
+            for vote in votes:
+                ballots[vote.name] += seen.candidate.confidence * vote.confidence / total
+            if not votes:
+                ballots[seen.candidate.name] += seen.candidate.confidence
+    # No model knows riders: who rides is a person to them.
+    own = {one.labelled.name, *({"person"} if one.labelled.name == RIDER else ())}
+    others = {name: ballot for name, ballot in ballots.items() if name not in own}
+    if others:
+        name = max(others, key=others.__getitem__)
+        # The share of the votes, of as many as there could be.
+        suspicion = others[name] * others[name] / sum(ballots.values())
+        seen = max(one.seen, key=lambda seen: (seen.candidate.name == name, seen.iou))
+        renamed = msgspec.structs.replace(seen.candidate, name=name)
+        yield _suspect(SWAPPED, suspicion, seen._replace(candidate=renamed), one.labelled, frame)
+
+
+def _suspect(kind: str, suspicion: float, seen: _Seen, verified: LabelledBox | None, frame: Candidates) -> Suspect:
+    models = PixelBox(seen.candidate.name, *whole_pixels(seen.candidate.box, frame.width, frame.height))
+    theirs = verified and PixelBox(
+        verified.name, *(round(side) for side in (verified.left, verified.top, verified.width, verified.height))
+    )
+    suspicion = round(min(suspicion, 1.0) * (_DECIDED if seen.decided else 1.0), 4)
+    return Suspect(kind, suspicion, round(seen.candidate.confidence, 4), models, theirs or None, seen.decided)
