@@ -32,8 +32,10 @@ MAX_SEARCHED = 100_000
 # So many suspects are told, and so many frames shown of each kind of picture.
 SUSPECTS = 50
 WORST = 12
-# Of so many neighbouring frames of a camera the worst is shown: they are of the same objects.
+# Of so many neighbouring frames of a camera the worst is shown, as they are of the same objects; of fewer in a drive
+# that is too short for it.
 STRETCH = 10
+_STRETCHES = 4 * WORST
 # So many workers are told of, those with the most frames.
 TOLD_WORKERS = 50
 # So many suspects of a frame are followed from frame to frame.
@@ -138,6 +140,7 @@ class Findings:
         self._efforts = EffortTally()
         self._pace = PaceTally()
         self._workers: dict[str, PaceTally] = {}
+        self._stretch = min(max(frames // _STRETCHES, 1), STRETCH)
         self._positions: Counter[str] = Counter()
         self._worst = ForemostOfStretches[Finding](WORST)
         self._suspicious = ForemostOfStretches[Finding](WORST)
@@ -157,7 +160,7 @@ class Findings:
         """
         provenance = line[PROVENANCE]
         camera = provenance["camera"]
-        stretch = (camera, self._positions[camera] // STRETCH)
+        stretch = (camera, self._positions[camera] // self._stretch)
         self._positions[camera] += 1
         if VERIFIED not in line:
             return

@@ -1,0 +1,252 @@
+"""Pictures of a report: frames as small JPEGs, each once, and what is drawn over them."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from autolabel.edits import ADDED, DELETED, IGNORED, KEPT, MOVED, RELABELLED, Change, compare
+from autolabel.errors import FrameChanged
+from autolabel.frames import MAX_FRAME_BYTES
+from autolabel.images import MAX_PIXELS
+from autolabel.label_errors import PixelBox, Suspect
+from autolabel.manifest import PRELABEL, PROVENANCE, VERIFIED, LabelledBox, metadata_of, read_boxes
+from autolabel.ports import Bucket
+from autolabel.taxonomy import current_taxonomy
+
+PICTURE_WIDTH = 880
+# Cameras write a dozen scans at most. Each is a pass over all pixels that costs a file some bytes: a megabyte of them
+# would take longer than the function may.
+MAX_SCANS = 100
+# 48 pictures of so many bytes make a page of three megabytes. The first way of saving one that is small enough is
+# taken, as (width, quality), or the last.
+_PICTURE_BYTES = 44_000
+_SAVED = ((PICTURE_WIDTH, 80), (PICTURE_WIDTH, 60), (640, 60), (640, 40), (480, 30))
+_NO_COLOR = "#757575"
+# So many boxes of a frame are drawn beside another, and so many suspects told.
+_MAX_DRAWN = 150
+_MAX_SUSPECTS = 8
+# A closer look is so many times as wide as its box, and at least this share of the frame: the pictures are small.
+_ROOM = 3.0
+_LEAST_VIEW = 0.25
+
+
+class PictureBox(msgspec.Struct, frozen=True):
+    """A box of a picture: left, top, width, height in pixels of the frame."""
+
+    name: str
+    color: str
+    confidence: float
+    left: float
+    top: float
+    width: float
+    height: float
+
+
+class Picture(msgspec.Struct, frozen=True):
+    """A frame with its boxes. `image`: its name in the album, or empty when it could not be read."""
+
+    title: str
+    width: int
+    height: int
+    image: str
+    boxes: tuple[PictureBox, ...]
+    failures: tuple[str, ...]
+    verified: bool
+
+
+class Outline(msgspec.Struct, frozen=True):
+    """A box drawn for what it tells; `kind`: a class of the page's style. `text` is empty where none is shown."""
+
+    kind: str
+    text: str
+    left: float
+    top: float
+    width: float
+    height: float
+
+
+class View(msgspec.Struct, frozen=True):
+    """The part of a frame that a pane shows, in its pixels."""
+
+    left: float
+    top: float
+    width: float
+    height: float
+
+
+class Pane(msgspec.Struct, frozen=True):
+    """A frame or a part of it once more, with outlines; `name` says what of."""
+
+    name: str
+    view: View
+    outlines: tuple[Outline, ...]
+
+
+class Comparison(msgspec.Struct, frozen=True):
+    """A frame in panes side by side, with what is to be seen there in words."""
+
+    title: str
+    width: int
+    height: int
+    image: str
+    panes: tuple[Pane, ...]
+    said: tuple[str, ...]
+
+
+class Album:
+    """Draws lines of a dataset; `images`: the frames that they show, as data URIs by name."""
+
+    def __init__(self, ingest: Bucket) -> None:
+        self._ingest = ingest
+        self._names: dict[str, str] = {}
+        self.images: dict[str, str] = {}
+
+    def picture(self, line: dict[str, Any]) -> Picture:
+        """A frame with its verified boxes, or with the models' while there are none."""
+        shown = VERIFIED if VERIFIED in line else PRELABEL
+        scores = {_place(box): box.confidence for box in read_boxes(line, PRELABEL)}
+        colors = current_taxonomy().colors
+        boxes = tuple(
+            PictureBox(
+                box.name,
+                colors.get(box.name, _NO_COLOR),
+                # A person's box has no confidence of its own: an untouched one keeps the model's.
+                scores.get(_place(box), box.confidence),
+                box.left,
+                box.top,
+                box.width,
+                box.height,
+            )
+            for box in read_boxes(line, shown)
+        )
+        metadata = line.get(metadata_of(VERIFIED), {})
+        width, height = _size(line)
+        return Picture(
+            title=_title(line),
+            width=width,
+            height=height,
+            image=self._image(line),
+            boxes=boxes,
+            failures=tuple(line[PROVENANCE].get("failures", ())),
+            verified=VERIFIED in line and "failure-reason" not in metadata,
+        )
+
+    def edits(self, line: dict[str, Any]) -> Comparison:
+        """The pre-label and, beside it, what a person made of it."""
+        changes = compare(read_boxes(line, PRELABEL), read_boxes(line, VERIFIED))
+        # What did not change is drawn first, under the rest; of too much it is left out.
+        changes.sort(key=lambda change: change.kind != KEPT)
+        said, changes = _counted(changes), changes[-_MAX_DRAWN:]
+        before = Pane(
+            "pre-label", tuple(_outline(c.kind, c.predicted, c.predicted.name) for c in changes if c.predicted)
+        )
+        after = Pane("verified", tuple(outline for c in changes for outline in _after(c)))
+        return self._comparison(line, (before, after), said)
+
+    def suspects(self, line: dict[str, Any], suspects: Sequence[Suspect]) -> Comparison:
+        """The verified label with the models' boxes that contradict it, and the most suspicious of them closer."""
+        verified = tuple(_outline(KEPT, box, box.name) for box in read_boxes(line, VERIFIED)[:_MAX_DRAWN])
+        first = suspects[:_MAX_SUSPECTS]
+        doubts = tuple(_outline("suspect", s.models, f"{s.models.label} {s.confidence:.2f}") for s in first)
+        said = [_said(s) for s in first]
+        if len(suspects) > len(first):
+            said.append(f"and {len(suspects) - len(first)} more")
+        whole = View(0, 0, *_size(line))
+        closer = _around(first[0].models, whole)
+        panes = (Pane("verified", whole, verified + doubts), Pane("the first, closer", closer, verified + doubts))
+        return self._comparison(line, panes, said)
+
+    def _comparison(self, line: dict[str, Any], panes: tuple[Pane, ...], said: Sequence[str]) -> Comparison:
+        width, height = _size(line)
+        return Comparison(_title(line), width, height, self._image(line), panes, tuple(said))
+
+    def _image(self, line: dict[str, Any]) -> str:
+        """The name of a line's frame, which is read when it is met first."""
+        source = line["source-ref"]
+        if source not in self._names:
+            data = _data_uri(source.removeprefix(self._ingest.uri("")), line[PROVENANCE]["etag"], self._ingest)
+            name = f"frame-{len(self.images)}" if data else ""
+            self._names[source] = name
+            if data:
+                self.images[name] = data
+        return self._names[source]
+
+
+def _after(change: Change) -> list[Outline]:
+    kind, predicted, verified, iou = change
+    if verified is None:
+        return [_outline(kind, predicted, "")] if predicted else []
+    if predicted is None or kind == KEPT:
+        return [_outline(kind, verified, verified.name)]
+    if kind == MOVED:
+        return [_outline("before", predicted, ""), _outline(MOVED, verified, f"{verified.name}, IoU {iou:.2f}")]
+    return [_outline("before", predicted, ""), _outline(kind, verified, f"{predicted.name} → {verified.name}")]
+
+
+def _counted(changes: Sequence[Change]) -> list[str]:
+    kinds = [change.kind for change in changes]
+    return [f"{kinds.count(k)} {k}" for k in (ADDED, DELETED, RELABELLED, MOVED, IGNORED, KEPT) if k in kinds]
+
+
+def _said(suspect: Suspect) -> str:
+    said = f"{suspect.kind}: {suspect.models.label} {suspect.confidence:.2f}"
+    if suspect.verified and suspect.verified.label != suspect.models.label:
+        said += f" or {suspect.verified.label}"
+    return said + (" (changed by a person)" if suspect.decided else "")
+
+
+def _around(box: PixelBox, frame: View) -> View:
+    """A part of the frame with its proportions, the box in the middle and room around it."""
+    share = min(1.0, max(_ROOM * box.width / frame.width, _ROOM * box.height / frame.height, _LEAST_VIEW))
+    width, height = share * frame.width, share * frame.height
+    left = min(max(box.left + box.width / 2 - width / 2, 0.0), frame.width - width)
+    top = min(max(box.top + box.height / 2 - height / 2, 0.0), frame.height - height)
+    return View(round(left, 1), round(top, 1), round(width, 1), round(height, 1))
+
+
+def _outline(kind: str, box: LabelledBox | PixelBox, text: str) -> Outline:
+    return Outline(kind, text, box.left, box.top, box.width, box.height)
+
+
+def _title(line: dict[str, Any]) -> str:
+    provenance = line[PROVENANCE]
+    return f"{provenance['camera']} {provenance['timestamp']}"
+
+
+def _size(line: dict[str, Any]) -> tuple[int, int]:
+    size = line[PRELABEL]["image_size"][0]
+    return size["width"], size["height"]
+
+
+def _place(box: LabelledBox) -> tuple[str, float, float, float, float]:
+    return box.name, box.left, box.top, box.width, box.height
+
+
+def _data_uri(key: str, etag: str, ingest: Bucket) -> str:
+    """The frame as a small JPEG; empty when it cannot be decoded or has changed."""
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        body = ingest.read_first(key, MAX_FRAME_BYTES, etag)
+        with Image.open(io.BytesIO(body), formats=["PNG", "JPEG"]) as image:
+            if image.width * image.height > MAX_PIXELS or (
+                image.format != "PNG" and body.count(b"\xff\xda") > MAX_SCANS
+            ):
+                return ""
+            # For JPEG, decodes at a reduced size at once: a 100-megapixel frame takes megabytes, not hundreds.
+            image.draft("RGB", (PICTURE_WIDTH, PICTURE_WIDTH))
+            small = image.convert("RGB")
+        for width, quality in _SAVED:
+            small.thumbnail((width, width * 4), Image.Resampling.LANCZOS)
+            out = io.BytesIO()
+            small.save(out, "JPEG", quality=quality, optimize=True)
+            if out.tell() <= _PICTURE_BYTES:
+                break
+    except (FrameChanged, UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        return ""
+    return "data:image/jpeg;base64," + base64.b64encode(out.getvalue()).decode()
