@@ -58,7 +58,9 @@ class Page(HTMLParser):
         self.attributes |= {name for name, _ in attrs}
 
 
-TEMPLATE = Page(files("autolabel").joinpath("report.html.jinja").read_text("utf-8"))
+TEMPLATE = Page(
+    "".join(files("autolabel").joinpath(f"{name}.html.jinja").read_text("utf-8") for name in ("report", "agreement"))
+)
 
 
 def published(*output: bytes) -> list[dict[str, Any]]:

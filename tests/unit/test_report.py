@@ -15,7 +15,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from autolabel.report import NAMED_ISSUES, PICTURE_WIDTH, PICTURES, Gallery, Picture, PictureBox, render_report
+from autolabel.edits import ClassEdits
+from autolabel.findings import Agreement, Group
+from autolabel.pace import Pace, Seconds
+from autolabel.pictures import PICTURE_WIDTH, Comparison, Outline, Pane, Picture, PictureBox, View
+from autolabel.report import NAMED_ISSUES, PICTURES, Gallery, render_report
+from autolabel.reviews import Effort
 from autolabel.summary import FrameCounts, JobOutcome, Summary
 from tests.fakes.images import png
 from tests.fakes.pipeline import DRIVE, Pipeline, drive_document, frame_key
@@ -105,9 +110,21 @@ def test_hostile_text_stays_text() -> None:
     box = PictureBox(HOSTILE, "#000000", 0.5, 1, 2, 3, 4)
     picture = Picture(HOSTILE, 64, 48, "", (box,), (HOSTILE,), False)
     issue = {"key": HOSTILE, "reason": HOSTILE, "detail": HOSTILE}
+    outline = Outline("added", HOSTILE, 1, 2, 3, 4)
+    view = View(0, 0, 64, 48)
+    comparison = Comparison(HOSTILE, 64, 48, "", (Pane("verified", view, (outline,)),), (HOSTILE,))
+    people = Agreement(
+        shown=Group(1, 0, {HOSTILE: ClassEdits(kept=1, relabelled=1)}, {HOSTILE: {HOSTILE: 1}}),
+        blind=Group(),
+        drawn=Group(),
+        pace=Pace(frames=1),
+        workers=(Pace(worker=HOSTILE, frames=1),),
+        efforts={HOSTILE: Effort(1, 1.0)},
+    )
     clean = Page(render_report(summary(), [Picture("t", 64, 48, "", (box,), (), False)], {}))
     html = render_report(
         summary(
+            agreement=people,
             drive=HOSTILE,
             models=(HOSTILE,),
             notes=(HOSTILE,),
@@ -117,9 +134,11 @@ def test_hostile_text_stays_text() -> None:
         ),
         [picture],
         {"Rejected": [issue], "Failed": [issue]},
+        worst=[comparison],
+        suspicious=[comparison],
     )
     page = Page(html)
-    assert page.count("script") == clean.count("script") == 1
+    assert page.count("script") == clean.count("script") == 2
     assert page.count("img") == 0
     assert not any("onerror" in attributes for _, attributes in page.elements)
     assert "{{ 7 * 7 }}" in page.text
@@ -133,6 +152,59 @@ def test_no_name_makes_an_element(name: str) -> None:
     page = Page(render_report(summary(drive=name, notes=(name,)), [], {"Failed": [issue], "Rejected": []}))
     same = Page(render_report(summary(drive="x", notes=("x",)), [], {"Failed": [plain], "Rejected": []}))
     assert [tag for tag, _ in page.elements] == [tag for tag, _ in same.elements]
+
+
+def people(**changes: Any) -> Agreement:
+    """What people did to a car that they kept and one that they deleted."""
+    fields: dict[str, Any] = {
+        "shown": Group(2, 1, {"car": ClassEdits(kept=1, deleted=1)}),
+        "blind": Group(),
+        "drawn": Group(),
+        "pace": Pace(frames=2, untouched=1, changes=1),
+    }
+    return Agreement(**{**fields, **changes})
+
+
+def test_what_people_did_is_told() -> None:
+    pace = Pace("0a1b2c3d", 2, 1, 1, Seconds(2, 1.5, 3.5, 5.0), hasty=1, keys_per_change=4.5)
+    html = render_report(
+        summary(
+            agreement=people(
+                blind=Group(7, 0, {"person": ClassEdits(added=12_345)}),
+                pace=pace,
+                workers=(pace,),
+                searched=9,
+                suspects=3,
+            )
+        ),
+        [],
+        {},
+    )
+    assert_self_contained(html)
+    text = " ".join(Page(html).text.split())
+    for said in (
+        "People kept 1 of 2 boxes (50 %) as they were, and left 1 of 2 frames untouched.",
+        "held against the models' afterwards: 7 frames",
+        "12,345",
+        "1.5 s a frame in the median",
+        "Submitted untouched in less than 2 s: 1 of 2 frames.",
+        "0a1b2c3d",
+    ):
+        assert said in text
+
+
+def test_what_the_back_end_does_not_tell_is_unknown() -> None:
+    worker = Pace("0a1b2c3d", 2, 1, 1)
+    text = Page(render_report(summary(agreement=people(workers=(worker,))), [], {})).text
+    assert "Seconds are unknown" in text
+    assert "unknown" in text.split("0a1b2c3d")[1]
+
+
+def test_a_run_in_which_nobody_was_shown_a_prelabel_says_so() -> None:
+    nobody = people(shown=Group(), drawn=Group(3, 0, {"car": ClassEdits(added=4)}), pace=Pace())
+    text = Page(render_report(summary(agreement=nobody), [], {})).text
+    assert "Nobody was shown a pre-label" in text
+    assert "since the models failed: 3 frames" in text
 
 
 def test_boxes_lie_in_the_pixels_of_the_frame() -> None:
@@ -169,8 +241,8 @@ def test_a_frame_that_cannot_be_drawn_is_shown_without_its_picture(pipeline: Pip
     del pipeline.ingest.objects[frame_key(2)]
     pipeline.assemble()
     page = Page(pipeline.labels.objects[PREFIX + "report.html"].decode())
-    assert page.count("svg") == 3
-    assert page.count("image") == 1
+    assert page.count("figure") == 3
+    assert page.count("image") == page.count("use") == 1
 
 
 def test_only_the_first_issues_are_named_and_the_rest_counted(pipeline: Pipeline) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -16,7 +16,7 @@ import msgspec
 from autolabel.agreement import IGNORE
 from autolabel.audits import SAME_TRACK
 from autolabel.detections import overlap
-from autolabel.drives import Run, run_prefix
+from autolabel.drives import run_prefix
 from autolabel.edits import KEPT, Change, ClassEdits, EditTally, compare, cost
 from autolabel.errors import CountMismatch
 from autolabel.label_errors import Candidates, Suspect, find_suspects, frame_suspicion
@@ -130,10 +130,13 @@ class _Track(NamedTuple):
 
 
 class Findings:
-    """Gathers the findings of a run of `frames` lines, in the order of the drive."""
+    """Gathers the findings of a run of `frames` lines, in the order of the drive.
 
-    def __init__(self, run: Run, frames: int) -> None:
-        self._labels = frozenset(run.labels) - {IGNORE}
+    `labels`: the classes that people were asked for.
+    """
+
+    def __init__(self, labels: Iterable[str], frames: int) -> None:
+        self._labels = frozenset(labels) - {IGNORE}
         self._every = max(1, math.ceil(frames / MAX_SEARCHED))
         self._decoder = msgspec.json.Decoder(_Record)
         self._tallies = {how: (EditTally(), SecondsTally()) for how in (SHOWN, BLIND, DRAWN)}

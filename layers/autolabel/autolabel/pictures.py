@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from autolabel.agreement import IGNORE
 from autolabel.edits import ADDED, DELETED, IGNORED, KEPT, MOVED, RELABELLED, Change, compare
 from autolabel.errors import FrameChanged
 from autolabel.frames import MAX_FRAME_BYTES
@@ -142,15 +143,17 @@ class Album:
         # What did not change is drawn first, under the rest; of too much it is left out.
         changes.sort(key=lambda change: change.kind != KEPT)
         said, changes = _counted(changes), changes[-_MAX_DRAWN:]
-        before = Pane(
-            "pre-label", tuple(_outline(c.kind, c.predicted, c.predicted.name) for c in changes if c.predicted)
-        )
-        after = Pane("verified", tuple(outline for c in changes for outline in _after(c)))
-        return self._comparison(line, (before, after), said)
+        whole = View(0, 0, *_size(line))
+        before = tuple(_outline(c.kind, c.predicted, c.predicted.name) for c in changes if c.predicted)
+        after = tuple(outline for c in changes for outline in _after(c))
+        return self._comparison(line, (Pane("pre-label", whole, before), Pane("verified", whole, after)), said)
 
     def suspects(self, line: dict[str, Any], suspects: Sequence[Suspect]) -> Comparison:
         """The verified label with the models' boxes that contradict it, and the most suspicious of them closer."""
-        verified = tuple(_outline(KEPT, box, box.name) for box in read_boxes(line, VERIFIED)[:_MAX_DRAWN])
+        verified = tuple(
+            _outline(IGNORED if box.name == IGNORE else KEPT, box, box.name)
+            for box in read_boxes(line, VERIFIED)[:_MAX_DRAWN]
+        )
         first = suspects[:_MAX_SUSPECTS]
         doubts = tuple(_outline("suspect", s.models, f"{s.models.label} {s.confidence:.2f}") for s in first)
         said = [_said(s) for s in first]
@@ -158,7 +161,8 @@ class Album:
             said.append(f"and {len(suspects) - len(first)} more")
         whole = View(0, 0, *_size(line))
         closer = _around(first[0].models, whole)
-        panes = (Pane("verified", whole, verified + doubts), Pane("the first, closer", closer, verified + doubts))
+        seen = tuple(one for one in verified + doubts if _is_seen(one, closer))
+        panes = (Pane("verified", whole, verified + doubts), Pane("the first, closer", closer, seen))
         return self._comparison(line, panes, said)
 
     def _comparison(self, line: dict[str, Any], panes: tuple[Pane, ...], said: Sequence[str]) -> Comparison:
@@ -207,6 +211,11 @@ def _around(box: PixelBox, frame: View) -> View:
     left = min(max(box.left + box.width / 2 - width / 2, 0.0), frame.width - width)
     top = min(max(box.top + box.height / 2 - height / 2, 0.0), frame.height - height)
     return View(round(left, 1), round(top, 1), round(width, 1), round(height, 1))
+
+
+def _is_seen(outline: Outline, view: View) -> bool:
+    across = outline.left < view.left + view.width and outline.left + outline.width > view.left
+    return across and outline.top < view.top + view.height and outline.top + outline.height > view.top
 
 
 def _outline(kind: str, box: LabelledBox | PixelBox, text: str) -> Outline:

@@ -126,7 +126,7 @@ class _Join:
         self._kinds = _kinds(run, labels)
         self._jobs = sorted(jobs, key=lambda job: job.first)
         self.gallery = Gallery(frames)
-        self.findings = Findings(run, frames)
+        self.findings = Findings(run.labels, frames)
         self.classes: Counter[str] = Counter()
         self.labelled_by: Counter[str] = Counter()
         self.accepted = 0

@@ -1,0 +1,212 @@
+"""What a run's verification showed, gathered line by line."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+import pytest
+
+from autolabel.edits import ClassEdits
+from autolabel.errors import CountMismatch
+from autolabel.findings import SUSPECTS, WORST, Agreement, Findings, SuspectLine
+from autolabel.pace import worker_name
+from autolabel.summary import Summary
+from tests.fakes.pipeline import DRIVE, Pipeline
+from tests.unit.test_assembly import PREFIX, labelled
+
+LABELS = ("car", "van", "person", "ignore")
+Place = tuple[str, int]
+
+
+def label(places: Sequence[Place]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Boxes of 100 x 100 pixels with their metadata, given as (class, left)."""
+    annotations = [
+        {"class_id": LABELS.index(name), "left": left, "top": 0, "width": 100, "height": 100} for name, left in places
+    ]
+    size = [{"width": 1_000, "height": 100, "depth": 3}]
+    metadata = {
+        "objects": [{"confidence": 0.0}] * len(places),
+        "class-map": {str(i): name for i, name in enumerate(LABELS)},
+        "type": "groundtruth/object-detection",
+    }
+    return {"image_size": size, "annotations": annotations}, metadata
+
+
+def line(
+    index: int, shown: Sequence[Place], left: Sequence[Place] | None, review: dict[str, Any] | None = None, **said: str
+) -> dict[str, Any]:
+    """A line of a dataset; `left`: what a person left, None where nobody did."""
+    prelabel, prelabel_metadata = label(shown)
+    provenance = {"camera": "front", "timestamp": f"{index:019}", "labelled-by": "model and person", **said}
+    found: dict[str, Any] = {
+        "source-ref": f"s3://ingest/{key(index)}",
+        "prelabel": prelabel,
+        "prelabel-metadata": prelabel_metadata,
+        "provenance": provenance,
+    }
+    if left is not None:
+        found["verified"], found["verified-metadata"] = label(left)
+    if review is not None:
+        found["review"] = review
+    return found
+
+
+def key(index: int) -> str:
+    return f"drives/d/front/{index:019}.png"
+
+
+def record(index: int, *seen: tuple[str, int, float]) -> bytes:
+    """A line of detections.jsonl, of (class, left, confidence)."""
+    items = [{"name": n, "box": [x, 0, x + 100, 100], "score": c, "confidence": c} for n, x, c in seen]
+    return msgspec.json.encode({"key": key(index), "detections": {"width": 1_000, "height": 100, "items": items}})
+
+
+def gathered(*lines: dict[str, Any], frames: int | None = None) -> Findings:
+    findings = Findings(labels=LABELS, frames=frames or len(lines))
+    for one in lines:
+        findings.take(one, msgspec.json.encode(one))
+    return findings
+
+
+CAR: list[Place] = [("car", 0)]
+
+
+def test_a_run_without_frames_has_nothing_to_tell() -> None:
+    findings = gathered()
+    told = findings.agreement()
+    assert (told.shown.frames, told.blind.frames, told.drawn.frames, told.pace.seconds) == (0, 0, 0, None)
+    assert list(findings.suspects()) == findings.worst() == findings.suspicious() == []
+
+
+def test_frames_are_told_apart_by_what_people_were_shown() -> None:
+    told = gathered(
+        line(0, CAR, CAR),
+        line(1, CAR, CAR, **{"triage": "blind audit", "labelled-by": "person"}),
+        line(2, [], CAR, **{"labelled-by": "person"}),
+        line(3, CAR, None, **{"labelled-by": "model", "triage": "accepted"}),
+        line(4, CAR, None, **{"labelled-by": "nobody"}),
+    ).agreement()
+    assert told.shown.classes == {"car": ClassEdits(kept=1)}
+    assert told.blind.classes == {"car": ClassEdits(kept=1)}
+    assert told.drawn.classes == {"car": ClassEdits(added=1)}
+    assert [group.frames for group in (told.shown, told.blind, told.drawn)] == [1, 1, 1]
+
+
+def test_moves_and_new_names_are_told() -> None:
+    told = gathered(line(0, [("car", 0), ("car", 300)], [("car", 20), ("van", 300)])).agreement()
+    assert told.shown.relabelled == {"car": {"van": 1}}
+    assert told.shown.moved_iou is not None
+    assert told.shown.moved_iou.mean == pytest.approx(80 / 120, abs=0.001)
+
+
+def test_who_accepts_without_looking_is_seen() -> None:
+    told = gathered(
+        *(line(i, CAR, CAR, {"worker": "a@b.example", "seconds": 0.8}) for i in range(3)),
+        line(3, CAR, CAR, {"worker": "w2", "seconds": 4.0}),
+        line(4, CAR, [("car", 9)], {"worker": "w2", "seconds": 1.0, "keys": 3}),
+        line(5, CAR, CAR, {"worker": "w2"}),
+    ).agreement()
+    assert told.pace.hasty == 3
+    assert {one.worker: one.hasty for one in told.workers} == {worker_name("a@b.example"): 3, worker_name("w2"): 0}
+    assert told.pace.seconds is not None
+    assert (told.pace.seconds.frames, told.pace.seconds.median, told.pace.frames) == (5, 0.8, 6)
+    assert told.pace.keys_per_change == 3
+    assert b"example" not in msgspec.json.encode(told)
+
+
+def test_where_the_back_end_tells_no_seconds_haste_is_unknown() -> None:
+    told = gathered(line(0, CAR, CAR, {"worker": "w1"})).agreement()
+    assert (told.pace.hasty, told.workers[0].hasty) == (None, None)
+
+
+def test_blind_frames_say_nothing_of_haste() -> None:
+    told = gathered(line(0, [], [], {"worker": "w1", "seconds": 0.5}, triage="blind audit")).agreement()
+    assert (told.pace.frames, told.workers) == (0, ())
+    assert told.blind.seconds is not None
+
+
+def test_efforts_are_added_up_by_kinds_that_are_known() -> None:
+    edits = {"add": {"count": 2, "seconds": 5.0}, "<b>": {"count": 1}, "move": {"count": -5, "seconds": -1e300}}
+    told = gathered(*(line(i, CAR, CAR, {"edits": edits}) for i in range(2))).agreement()
+    assert {kind: (one.count, one.seconds) for kind, one in told.efforts.items()} == {"add": (4, 10.0)}
+
+
+def test_what_a_browser_claims_stays_a_number_that_json_has() -> None:
+    hostile = {
+        "worker": "\\ud800",
+        "seconds": 1e300,
+        "keys": 2**62,
+        "edits": {"add": {"count": 2**62, "seconds": 1e300}},
+    }
+    told = gathered(*(line(i, CAR, [], hostile) for i in range(9))).agreement()
+    assert msgspec.json.decode(msgspec.json.encode(told), type=Agreement) == told
+
+
+def test_the_worst_frames_are_of_different_places() -> None:
+    lines = [line(i, CAR, [("car", 0), ("car", 300), *([("car", 500)] if i % 10 == 3 else [])]) for i in range(2_000)]
+    worst = [msgspec.json.decode(one.line) for one in gathered(*lines).worst()]
+    assert len(worst) == WORST
+    assert [int(one["provenance"]["timestamp"]) for one in worst] == [3 + 10 * i for i in range(WORST)]
+
+
+def test_an_object_that_is_missed_in_many_frames_is_one_suspect() -> None:
+    findings = Findings(labels=LABELS, frames=20)
+    for index in range(20):
+        one = line(index, [], [])
+        seen = ("car", 5 * index, 0.5 + index / 100)
+        # Of the frames from 10 on nobody sees it.
+        findings.take(one, msgspec.json.encode(one), record(index, *([seen] if index < 10 else [])))
+    (row,) = [msgspec.json.decode(body, type=SuspectLine) for body in findings.suspects()]
+    assert (row.frames, row.timestamp, row.suspect.kind) == (10, f"{9:019}", "overlooked")
+    told = findings.agreement()
+    assert (told.searched, told.suspects) == (20, 1)
+
+
+def test_the_most_suspicious_labels_are_kept() -> None:
+    findings = Findings(labels=LABELS, frames=200)
+    for index in range(200):
+        one = line(index, [], [])
+        # Far from the frame before, so that each is an object of its own.
+        findings.take(one, msgspec.json.encode(one), record(index, ("car", 450 * (index % 2), 0.4 + index / 400)))
+    rows = [msgspec.json.decode(body, type=SuspectLine) for body in findings.suspects()]
+    assert [int(row.timestamp) for row in rows] == list(range(199, 199 - SUSPECTS, -1))
+    assert findings.agreement().suspects == 200
+
+
+def test_candidates_of_another_frame_are_refused() -> None:
+    findings = Findings(labels=LABELS, frames=1)
+    one = line(0, CAR, CAR)
+    with pytest.raises(CountMismatch, match="candidates of drives/d/front/"):
+        findings.take(one, msgspec.json.encode(one), record(1))
+
+
+def test_of_a_very_long_run_some_shards_are_searched() -> None:
+    findings = Findings(labels=LABELS, frames=1_000_000)
+    assert sum(findings.wants_candidates(shard) for shard in range(2_000)) == 200
+    assert all(Findings(labels=LABELS, frames=100_000).wants_candidates(shard) for shard in range(200))
+
+
+# In a whole run
+
+
+def test_a_published_run_tells_what_people_did_and_what_they_may_have_missed(pipeline: Pipeline) -> None:
+    labelled(pipeline, 4)
+
+    def left(lines: list[bytes]) -> list[bytes]:
+        first = msgspec.json.decode(lines[0])
+        first["verified"] = {**first["verified"], "annotations": []}
+        first["verified-metadata"] |= {"objects": [], "adjustment-status": "adjusted"}
+        return [msgspec.json.encode(first), *lines[1:]]
+
+    pipeline.publish(pipeline.verify(pipeline.assemble(), left))
+    told = msgspec.json.decode(pipeline.labels.objects[PREFIX + "summary.json"], type=Summary).agreement
+    assert told is not None
+    assert told.shown.classes == {"car": ClassEdits(kept=3, deleted=1)}
+    assert (told.shown.frames, told.shown.untouched, told.searched, told.suspects) == (4, 3, 4, 1)
+    (row,) = [msgspec.json.decode(body, type=SuspectLine) for body in pipeline.labels.lines(PREFIX + "suspects.jsonl")]
+    assert (row.suspect.kind, row.suspect.decided, row.source_ref.split("/")[4]) == ("overlooked", True, DRIVE)
+    page = pipeline.labels.objects[PREFIX + "report.html"].decode()
+    assert "People kept 3 of 4 boxes" in page
+    assert "People may have missed these" in page
