@@ -108,7 +108,7 @@ class WaitingRun(msgspec.Struct, frozen=True):
 
 
 class WaitingJob(msgspec.Struct, frozen=True):
-    """A job whose run's execution waits for people; of two waits of a job the one of the greater `order` is the later."""
+    """A job whose execution waits for people; of two waits of a job the one of the greater `order` is the later."""
 
     job: str
     token: str
