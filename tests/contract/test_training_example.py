@@ -101,7 +101,7 @@ def event() -> dict[str, Any]:
 
 def starts(event: dict[str, Any]) -> str:
     """The state that follows the first one's choice."""
-    choice = STATES["EveryFrameVerified"]
+    choice = STATES["EveryFrameLabelled"]
     for one in choice["Choices"]:
         if Evaluation(event, {}, {}).template(one["Condition"]):
             return str(one["Next"])
@@ -145,10 +145,18 @@ def test_augmented_manifests_are_read_as_sagemaker_reads_them(event: dict[str, A
         assert channel["DataSource"]["S3DataSource"]["AttributeNames"] == ["source-ref", "verified"]
 
 
-@pytest.mark.parametrize("verified", [0, FRAMES - 1])
-def test_a_dataset_with_lines_that_lack_the_label_is_not_trained_on(event: dict[str, Any], verified: int) -> None:
-    event["detail"]["verified"] = verified
-    assert starts(event) == "NotEveryFrameVerified"
+@pytest.mark.parametrize(("verified", "accepted"), [(0, 0), (FRAMES - 1, 0), (1, FRAMES - 2), (0, FRAMES)])
+def test_a_dataset_with_lines_that_lack_the_label_is_not_trained_on(
+    event: dict[str, Any], verified: int, accepted: int
+) -> None:
+    event["detail"] |= {"verified": verified, "accepted": accepted}
+    assert starts(event) == "NotEveryFrameLabelled"
+
+
+def test_frames_that_the_policy_accepted_are_trained_on_as_well(event: dict[str, Any]) -> None:
+    event["detail"] |= {"verified": 1, "accepted": FRAMES - 1}
+    assert starts(event) == "Train"
+    assert request_for(event)["Environment"]["FRAMES"] == str(FRAMES)
 
 
 NAMES = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}", fullmatch=True)

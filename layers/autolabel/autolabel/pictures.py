@@ -15,9 +15,10 @@ from autolabel.errors import FrameChanged
 from autolabel.frames import MAX_FRAME_BYTES
 from autolabel.images import MAX_PIXELS
 from autolabel.label_errors import PixelBox, Suspect
-from autolabel.manifest import PRELABEL, PROVENANCE, VERIFIED, LabelledBox, metadata_of, read_boxes
+from autolabel.manifest import PRELABEL, PROVENANCE, VERIFIED, LabelledBox, read_boxes
 from autolabel.ports import Bucket
 from autolabel.taxonomy import current_taxonomy
+from autolabel.triage import ACCEPTED
 
 PICTURE_WIDTH = 880
 # Cameras write a dozen scans at most. Each is a pass over all pixels that costs a file some bytes: a megabyte of them
@@ -49,7 +50,8 @@ class PictureBox(msgspec.Struct, frozen=True):
 
 
 class Picture(msgspec.Struct, frozen=True):
-    """A frame with its boxes. `image`: its name in the album, or empty when it could not be read."""
+    """A frame with its boxes. `image`: its name in the album, or empty when it could not be read. `label`: whose its
+    final label is, in a word; empty without one."""
 
     title: str
     width: int
@@ -57,7 +59,7 @@ class Picture(msgspec.Struct, frozen=True):
     image: str
     boxes: tuple[PictureBox, ...]
     failures: tuple[str, ...]
-    verified: bool
+    label: str
 
 
 class Outline(msgspec.Struct, frozen=True):
@@ -125,7 +127,6 @@ class Album:
             )
             for box in read_boxes(line, shown)
         )
-        metadata = line.get(metadata_of(VERIFIED), {})
         width, height = _size(line)
         return Picture(
             title=_title(line),
@@ -134,7 +135,7 @@ class Album:
             image=self._image(line),
             boxes=boxes,
             failures=tuple(line[PROVENANCE].get("failures", ())),
-            verified=VERIFIED in line and "failure-reason" not in metadata,
+            label=_label(line),
         )
 
     def edits(self, line: dict[str, Any]) -> Comparison:
@@ -259,3 +260,9 @@ def _data_uri(key: str, etag: str, ingest: Bucket) -> str:
     except (FrameChanged, UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError):
         return ""
     return "data:image/jpeg;base64," + base64.b64encode(out.getvalue()).decode()
+
+
+def _label(line: dict[str, Any]) -> str:
+    if VERIFIED not in line:
+        return ""
+    return "accepted" if line[PROVENANCE].get("triage") == ACCEPTED else "verified"

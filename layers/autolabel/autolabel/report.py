@@ -14,6 +14,7 @@ from autolabel.pictures import Album, Comparison, Picture
 from autolabel.ports import Bucket
 from autolabel.summary import Summary, failed_key, rejected_key, report_key
 from autolabel.taxonomy import current_taxonomy
+from autolabel.triage import KINDS_TOLD
 
 if TYPE_CHECKING:
     import jinja2
@@ -89,6 +90,7 @@ def render_report(
         colors=current_taxonomy().colors,
         most=max(summary.classes.values(), default=1),
         verified=bool(summary.verification),
+        kinds=KINDS_TOLD,
         hasty_seconds=HASTY_SECONDS,
     )
 

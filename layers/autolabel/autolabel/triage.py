@@ -21,6 +21,14 @@ AUDIT = "audit"
 BLIND_AUDIT = "blind audit"
 ACCEPTED = "accepted"
 KINDS = (EVERYTHING, DOUBTFUL, UNPROVEN, AUDIT, BLIND_AUDIT, ACCEPTED)
+KINDS_TOLD = {
+    EVERYTHING: "verified by people, as all are",
+    DOUBTFUL: "verified by people: something in them is in doubt, or there is no pre-label",
+    UNPROVEN: "verified by people: without doubt, but something in them is not proven yet",
+    AUDIT: "without doubt and proven; verified by people as a check",
+    BLIND_AUDIT: "without doubt; labelled by people who were not shown the pre-label, as proof",
+    ACCEPTED: "without doubt and proven: the pre-label stands, and nobody looked",
+}
 
 # What a frame claims beside its classes: that nothing else is there.
 ANY_CLASS = "any class"
