@@ -19,9 +19,10 @@ from tests.quality.answers import read_answers
 from tests.quality.doubts import as_document, doubt_figures
 from tests.quality.edits import Edits
 from tests.quality.figures import RESAMPLES, Comparison, describe
+from tests.quality.label_errors import find_injected
 from tests.quality.sheet import write_sheet
 from tests.quality.systems import CALIBRATED, FOLDS, FUSED, System, all_systems, decode_answers
-from tests.quality.table import print_aims, print_classes, print_doubts, print_edits
+from tests.quality.table import print_aims, print_classes, print_doubts, print_edits, print_label_errors
 
 _ROOT = Path(__file__).resolve().parents[2]
 _SAID = (
@@ -58,6 +59,9 @@ def main(labels: Path, models: str, level_name: str, output: Path) -> None:
     print_edits(console, comparison)
     print_doubts(console, doubts, len(frames))
     print_aims(console, aims)
+    chosen = [s for s in systems if s.name in (comparison.least_edits_alone(), FUSED, FUSED + CALIBRATED)]
+    errors = {s.name: find_injected(s, frames, LEVELS[level_name]) for s in chosen}
+    print_label_errors(console, errors)
     for said in _SAID:
         console.print(said)
     whole = _whole_groups(systems, frames)
@@ -68,11 +72,11 @@ def main(labels: Path, models: str, level_name: str, output: Path) -> None:
         level_name: _document(comparison, aims),
         "whole": _document(whole, ()),
         "doubt": {one.system: as_document(one) for one in doubts},
+        "label_errors": {system: found._asdict() for system, found in errors.items()},
     }
     (output / "quality.json").write_text(json.dumps(document, indent=2) + "\n")
-    for system in (comparison.least_edits_alone(), FUSED, FUSED + CALIBRATED):
-        if any(system == s.name for s in systems):
-            write_sheet(comparison, system, output / f"worst {system}.png")
+    for system in errors:
+        write_sheet(comparison, system, output / f"worst {system}.png")
     console.print(f"written to {output}: quality.json, and the worst frames as pictures")
 
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from autolabel.detections import Box, Detection
+from autolabel.agreement import SAME_OBJECT, share_in
+from autolabel.detections import Detection, overlap
 from cli.kitti import CLASSES, REGION_TYPE, KittiObject, Level, counts
 
-# Boxes that overlap so far mean the same object.
-SAME_OBJECT = 0.5
 # Boxes that people draw of one object overlap by 0.88 in the mean (Papadopoulos et al., ICCV 2017): what is clearly
 # worse than that is moved.
 GOOD_BOX = 0.85
@@ -63,25 +62,7 @@ def count_edits(prelabel: Sequence[Detection], objects: Sequence[KittiObject], l
             move += 1
     for b, box in enumerate(boxes):
         high = box.box[3] - box.box[1] >= level.min_height
-        if b not in matched and high and not any(_share_in(box.box, region) >= SAME_OBJECT for region in regions):
+        if b not in matched and high and not any(share_in(box.box, region) >= SAME_OBJECT for region in regions):
             delete += 1
     add = sum(1 for o, important in enumerate(countable) if important and o not in taken)
     return Edits(add, delete, move, relabel)
-
-
-def overlap(a: Box, b: Box) -> float:
-    """Intersection over union of two boxes (xyxy)."""
-    common = _common(a, b)
-    return common / (_area(a) + _area(b) - common) if common else 0.0
-
-
-def _share_in(box: Box, region: Box) -> float:
-    return _common(box, region) / _area(box)
-
-
-def _common(a: Box, b: Box) -> float:
-    return max(0.0, min(a[2], b[2]) - max(a[0], b[0])) * max(0.0, min(a[3], b[3]) - max(a[1], b[1]))
-
-
-def _area(box: Box) -> float:
-    return (box[2] - box[0]) * (box[3] - box[1])

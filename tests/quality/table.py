@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from rich.console import Console
@@ -12,6 +12,7 @@ from tests.quality.aims import Aim
 from tests.quality.doubts import DoubtFigures
 from tests.quality.edits import Edits
 from tests.quality.figures import Comparison
+from tests.quality.label_errors import DRAWS, TOPS, Found
 from tests.quality.precision import Floats, interval
 
 
@@ -83,6 +84,22 @@ def print_aims(console: Console, aims: list[Aim]) -> None:
         judged = np.isfinite(aim.limit)
         verdict = ("[green]met[/]" if aim.met else "[bold red]NOT MET[/]") if judged else "[dim]-[/]"
         table.add_row(aim.name, _with_interval(aim.values), f"{aim.limit:.2f}" if judged else "", verdict)
+    console.print(table)
+
+
+def print_label_errors(console: Console, found: Mapping[str, Found]) -> None:
+    """One line a system."""
+    table = _table(f"Errors put into people's labels, means of {DRAWS} draws", "system")
+    for heading in (
+        "injected",
+        *(f"of the first {top} suspects" for top in TOPS),
+        "of suspects by chance",
+        "suspected",
+    ):
+        table.add_column(heading, justify="right")
+    for system, one in found.items():
+        shares = (*(one.precision[top] for top in TOPS), one.chance, one.recall)
+        table.add_row(system, f"{one.injected:.1f}", *(_share(share) for share in shares))
     console.print(table)
 
 

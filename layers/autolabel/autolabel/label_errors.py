@@ -30,8 +30,9 @@ LEAST_CONFIDENCE = 0.3
 _NEAR = 0.25
 # Candidates of one group overlap by no more, so what does was the box that people were shown.
 _SHOWN = 0.7
-# So much of a candidate in a region to ignore: nothing counts there. In another box of its group: it may be a part of
-# that object as well as an object of its own.
+# A candidate that lies in a region to ignore by more is of what people gave up there.
+_IGNORED = 0.25
+# One that lies in another box of its group by more may be a part of that object as well as an object of its own.
 _COVERED = 0.5
 _PART = 0.5
 # Who deleted, moved or renamed what models said has looked at it.
@@ -111,7 +112,7 @@ def find_suspects(
     for candidate in candidates.items:
         if candidate.confidence < LEAST_CONFIDENCE:
             break
-        if candidate.name not in labels or any(share_in(candidate.box, region) > _COVERED for region in ignored):
+        if candidate.name not in labels or any(share_in(candidate.box, region) > _IGNORED for region in ignored):
             continue
         group = groups[candidate.name]
         near = [(overlap(candidate.box, one.box), one) for one in objects if groups.get(one.labelled.name) == group]
