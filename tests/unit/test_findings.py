@@ -85,7 +85,7 @@ def test_frames_are_told_apart_by_what_people_were_shown() -> None:
         line(0, CAR, CAR),
         line(1, CAR, CAR, **{"triage": "blind audit", "labelled-by": "person"}),
         line(2, [], CAR, **{"labelled-by": "person"}),
-        line(3, CAR, None, **{"labelled-by": "model", "triage": "accepted"}),
+        line(3, CAR, CAR, **{"labelled-by": "model", "triage": "accepted"}),
         line(4, CAR, None, **{"labelled-by": "nobody"}),
     ).agreement()
     assert told.shown.classes == {"car": ClassEdits(kept=1)}

@@ -165,7 +165,7 @@ class Findings:
         camera = provenance["camera"]
         stretch = (camera, self._positions[camera] // self._stretch)
         self._positions[camera] += 1
-        if VERIFIED not in line:
+        if VERIFIED not in line or "person" not in provenance["labelled-by"]:
             return
         predicted, verified = read_boxes(line, PRELABEL), read_boxes(line, VERIFIED)
         how = _how(provenance)
