@@ -191,6 +191,10 @@ def show_summary(console: Console, summary: dict[str, Any]) -> None:
     table.add_row("boxes", f"{summary['boxes']}" + (f" ({classes})" if classes else ""))
     for job in summary["verification"]:
         table.add_row("verification", f"{job['job']}: {job['status']}, {job['frames']} frames")
+    shown = summary["agreement"]["shown"]
+    table.add_row(
+        "people kept", f"{shown['kept']} of {shown['boxes']} boxes, {shown['untouched']} of {shown['frames']} frames"
+    )
     table.add_row("execution", summary["execution"]["status"])
     table.add_row("seconds", ", ".join(f"{part} {seconds:.1f}" for part, seconds in summary["seconds"].items()))
     table.add_row("dataset", str(OUT / "dataset.manifest"))

@@ -114,7 +114,7 @@ def test_hostile_text_stays_text() -> None:
     view = View(0, 0, 64, 48)
     comparison = Comparison(HOSTILE, 64, 48, "", (Pane("verified", view, (outline,)),), (HOSTILE,))
     people = Agreement(
-        shown=Group(1, 0, {HOSTILE: ClassEdits(kept=1, relabelled=1)}, {HOSTILE: {HOSTILE: 1}}),
+        shown=Group(1, 0, 2, 1, {HOSTILE: ClassEdits(kept=1, relabelled=1)}, {HOSTILE: {HOSTILE: 1}}),
         blind=Group(),
         drawn=Group(),
         pace=Pace(frames=1),
@@ -157,7 +157,7 @@ def test_no_name_makes_an_element(name: str) -> None:
 def people(**changes: Any) -> Agreement:
     """What people did to a car that they kept and one that they deleted."""
     fields: dict[str, Any] = {
-        "shown": Group(2, 1, {"car": ClassEdits(kept=1, deleted=1)}),
+        "shown": Group(2, 1, 2, 1, {"car": ClassEdits(kept=1, deleted=1)}),
         "blind": Group(),
         "drawn": Group(),
         "pace": Pace(frames=2, untouched=1, changes=1),
@@ -170,7 +170,7 @@ def test_what_people_did_is_told() -> None:
     html = render_report(
         summary(
             agreement=people(
-                blind=Group(7, 0, {"person": ClassEdits(added=12_345)}),
+                blind=Group(7, classes={"person": ClassEdits(added=12_345)}),
                 pace=pace,
                 workers=(pace,),
                 searched=9,
@@ -201,7 +201,7 @@ def test_what_the_back_end_does_not_tell_is_unknown() -> None:
 
 
 def test_a_run_in_which_nobody_was_shown_a_prelabel_says_so() -> None:
-    nobody = people(shown=Group(), drawn=Group(3, 0, {"car": ClassEdits(added=4)}), pace=Pace())
+    nobody = people(shown=Group(), drawn=Group(3, classes={"car": ClassEdits(added=4)}), pace=Pace())
     text = Page(render_report(summary(agreement=nobody), [], {})).text
     assert "Nobody was shown a pre-label" in text
     assert "since the models failed: 3 frames" in text

@@ -36,7 +36,7 @@ class Change(NamedTuple):
     iou: float = 0.0
 
 
-class ClassEdits(msgspec.Struct, omit_defaults=True):
+class ClassEdits(msgspec.Struct):
     """What became of the boxes of one class that were shown, and how many people `added`.
 
     `relabelled` counts by the class that was shown; `ignored` boxes lie where people say that nothing counts.

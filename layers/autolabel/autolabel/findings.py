@@ -50,27 +50,21 @@ class MovedIou(msgspec.Struct, frozen=True):
     p10: float
 
 
-class Group(msgspec.Struct, frozen=True, omit_defaults=True):
+class Group(msgspec.Struct, frozen=True):
     """What people did in some of a run's frames; `untouched`: left as they were shown.
 
-    `relabelled`: boxes by the class that was shown and the one it became. `seconds`: absent where nobody tells.
+    `boxes`: of the pre-labels, of which `kept` stayed as they were; `relabelled`: by the class that was shown and the
+    one it became. `seconds`: None where nobody tells.
     """
 
     frames: int = 0
     untouched: int = 0
+    boxes: int = 0
+    kept: int = 0
     classes: dict[str, ClassEdits] = {}
     relabelled: dict[str, dict[str, int]] = {}
     moved_iou: MovedIou | None = None
     seconds: Seconds | None = None
-
-    @property
-    def kept(self) -> int:
-        return sum(of.kept for of in self.classes.values())
-
-    @property
-    def boxes(self) -> int:
-        """Boxes of the pre-labels."""
-        return sum(of.shown for of in self.classes.values())
 
 
 class Agreement(msgspec.Struct, frozen=True):
@@ -270,6 +264,8 @@ def _group(edits: EditTally, seconds: SecondsTally) -> Group:
     return Group(
         frames=edits.frames,
         untouched=edits.untouched,
+        boxes=sum(of.shown for of in edits.classes.values()),
+        kept=sum(of.kept for of in edits.classes.values()),
         classes=dict(sorted(edits.classes.items(), key=lambda item: (-item[1].shown - item[1].added, item[0]))),
         relabelled=relabelled,
         moved_iou=MovedIou(round(moved.total / moved.count, 3), moved.quantile(0.1)) if moved.count else None,

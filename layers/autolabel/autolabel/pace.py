@@ -32,8 +32,8 @@ class Seconds(msgspec.Struct, frozen=True):
     total: float
 
 
-class Pace(msgspec.Struct, frozen=True, omit_defaults=True):
-    """How one worker, or all, worked. Absent is what the back-end does not tell.
+class Pace(msgspec.Struct, frozen=True):
+    """How one worker, or all, worked; None is what the back-end does not tell.
 
     `frames` were shown with a pre-label; of these `untouched` were left as they were, `hasty` ones of them in less than
     HASTY_SECONDS. `changes`: boxes that differ from the pre-label; `keys_per_change`: keys pressed for each.
