@@ -16,13 +16,14 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from autolabel.edits import ClassEdits
-from autolabel.findings import Agreement, Group
+from autolabel.findings import WORST, Agreement, Group
 from autolabel.pace import Pace, Seconds
 from autolabel.pictures import PICTURE_WIDTH, Comparison, Outline, Pane, Picture, PictureBox, View
-from autolabel.report import NAMED_ISSUES, PICTURES, Gallery, render_report
+from autolabel.report import NAMED_ISSUES, PICTURES, Gallery, render_report, write_report
 from autolabel.reviews import Effort
 from autolabel.summary import FrameCounts, JobOutcome, Summary
-from tests.fakes.images import png
+from tests.fakes.bucket import FakeBucket, etag_of
+from tests.fakes.images import png, saved
 from tests.fakes.pipeline import DRIVE, Pipeline, drive_document, frame_key
 from tests.unit.test_assembly import PREFIX, labelled
 
@@ -233,6 +234,30 @@ def test_pictures_are_small_jpegs_in_the_page(pipeline: Pipeline) -> None:
             assert image.format == "JPEG"
             assert image.width <= PICTURE_WIDTH
     assert pipeline.labels.content_types[PREFIX + "report.html"].startswith("text/html")
+
+
+def test_a_page_full_of_pictures_that_compress_badly_stays_small() -> None:
+    ingest, labels = FakeBucket("ingest"), FakeBucket("labels")
+    body = saved(Image.effect_noise((1_280, 720), 120).convert("RGB"), "PNG", compress_level=1)
+    lines = []
+    for index in range(PICTURES + 2 * WORST):
+        ingest.write(frame_key(index), body)
+        size = [{"width": 1_280, "height": 720, "depth": 3}]
+        line = {
+            "source-ref": f"s3://ingest/{frame_key(index)}",
+            "prelabel": {"image_size": size, "annotations": []},
+            "prelabel-metadata": {"objects": [], "class-map": {}},
+            "provenance": {"camera": "front", "timestamp": f"{index}", "etag": etag_of(body)},
+        }
+        lines.append(json.dumps(line).encode())
+    gallery = Gallery(len(lines), len(lines))
+    gallery.take(lines)
+    for outcome in ("rejected", "failed"):
+        labels.write(f"labels/d1/0001/{outcome}.jsonl", b"")
+    write_report(summary(), gallery, ingest=ingest, labels=labels)
+    page = labels.objects["labels/d1/0001/report.html"]
+    assert page.count(b"<image href=") == len(lines)
+    assert len(page) < 3_000_000
 
 
 def test_a_frame_that_cannot_be_drawn_is_shown_without_its_picture(pipeline: Pipeline) -> None:

@@ -20,20 +20,22 @@ from autolabel.ports import Bucket
 from autolabel.taxonomy import current_taxonomy
 from autolabel.triage import ACCEPTED
 
-PICTURE_WIDTH = 880
+PICTURE_WIDTH = 1280
 # Cameras write a dozen scans at most. Each is a pass over all pixels that costs a file some bytes: a megabyte of them
 # would take longer than the function may.
 MAX_SCANS = 100
-# 48 pictures of so many bytes make a page of three megabytes. The first way of saving one that is small enough is
-# taken, as (width, quality), or the last.
-_PICTURE_BYTES = 44_000
-_SAVED = ((PICTURE_WIDTH, 80), (PICTURE_WIDTH, 60), (640, 60), (640, 40), (480, 30))
+# A page's pictures have so many bytes, which base64 makes 2.8 million, and one of them no more than the second. The
+# first way of saving a frame that is small enough is taken, as (width, quality), or the last.
+_PAGE_BYTES = 2_100_000
+_MAX_PICTURE_BYTES = 150_000
+_SAVED = ((PICTURE_WIDTH, 80), (960, 80), (880, 65), (720, 60), (560, 45), (480, 30))
 _NO_COLOR = "#757575"
 # So many boxes of a frame are drawn beside another, and so many suspects told.
 _MAX_DRAWN = 150
 _MAX_SUSPECTS = 8
-# A closer look is so many times as wide as its box, and at least this share of the frame: the pictures are small.
-_ROOM = 3.0
+# A closer look is so many times as wide and as high as its box, and at least this share of the frame: the pictures are
+# small.
+_WIDER, _HIGHER = 3.0, 1.6
 _LEAST_VIEW = 0.25
 
 
@@ -102,10 +104,11 @@ class Comparison(msgspec.Struct, frozen=True):
 
 
 class Album:
-    """Draws lines of a dataset; `images`: the frames that they show, as data URIs by name."""
+    """Draws lines of a dataset, of at most `frames` frames; `images`: these as data URIs by name."""
 
-    def __init__(self, ingest: Bucket) -> None:
+    def __init__(self, ingest: Bucket, frames: int) -> None:
         self._ingest = ingest
+        self._limit = min(_MAX_PICTURE_BYTES, _PAGE_BYTES // max(1, frames))
         self._names: dict[str, str] = {}
         self.images: dict[str, str] = {}
 
@@ -174,7 +177,8 @@ class Album:
         """The name of a line's frame, which is read when it is met first."""
         source = line["source-ref"]
         if source not in self._names:
-            data = _data_uri(source.removeprefix(self._ingest.uri("")), line[PROVENANCE]["etag"], self._ingest)
+            key = source.removeprefix(self._ingest.uri(""))
+            data = _data_uri(key, line[PROVENANCE]["etag"], self._ingest, self._limit)
             name = f"frame-{len(self.images)}" if data else ""
             self._names[source] = name
             if data:
@@ -207,7 +211,7 @@ def _said(suspect: Suspect) -> str:
 
 def _around(box: PixelBox, frame: View) -> View:
     """A part of the frame with its proportions, the box in the middle and room around it."""
-    share = min(1.0, max(_ROOM * box.width / frame.width, _ROOM * box.height / frame.height, _LEAST_VIEW))
+    share = min(1.0, max(_WIDER * box.width / frame.width, _HIGHER * box.height / frame.height, _LEAST_VIEW))
     width, height = share * frame.width, share * frame.height
     left = min(max(box.left + box.width / 2 - width / 2, 0.0), frame.width - width)
     top = min(max(box.top + box.height / 2 - height / 2, 0.0), frame.height - height)
@@ -237,8 +241,8 @@ def _place(box: LabelledBox) -> tuple[str, float, float, float, float]:
     return box.name, box.left, box.top, box.width, box.height
 
 
-def _data_uri(key: str, etag: str, ingest: Bucket) -> str:
-    """The frame as a small JPEG; empty when it cannot be decoded or has changed."""
+def _data_uri(key: str, etag: str, ingest: Bucket, limit: int) -> str:
+    """The frame as a JPEG of about `limit` bytes; empty when it cannot be decoded or has changed."""
     from PIL import Image, UnidentifiedImageError
 
     try:
@@ -255,7 +259,7 @@ def _data_uri(key: str, etag: str, ingest: Bucket) -> str:
             small.thumbnail((width, width * 4), Image.Resampling.LANCZOS)
             out = io.BytesIO()
             small.save(out, "JPEG", quality=quality, optimize=True)
-            if out.tell() <= _PICTURE_BYTES:
+            if out.tell() <= limit:
                 break
     except (FrameChanged, UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError):
         return ""

@@ -50,14 +50,13 @@ def write_report(
     summary: Summary, gallery: Gallery, findings: Findings | None = None, *, ingest: Bucket, labels: Bucket
 ) -> str:
     """Write the run's report into the label bucket; its S3 URI. `findings`: what people did, once they have."""
-    album = Album(ingest)
-    worst = [album.edits(msgspec.json.decode(one.line)) for one in findings.worst()] if findings else []
-    suspicious = (
-        [album.suspects(msgspec.json.decode(one.line), one.suspects) for one in findings.suspicious()]
-        if findings
-        else []
-    )
-    pictures = [album.picture(msgspec.json.decode(line)) for line in gallery.lines]
+    changed = [msgspec.json.decode(one.line) for one in findings.worst()] if findings else []
+    doubted = [(msgspec.json.decode(one.line), one.suspects) for one in findings.suspicious()] if findings else []
+    spread = [msgspec.json.decode(line) for line in gallery.lines]
+    album = Album(ingest, len({line["source-ref"] for line in (*changed, *(line for line, _ in doubted), *spread)}))
+    worst = [album.edits(line) for line in changed]
+    suspicious = [album.suspects(line, suspects) for line, suspects in doubted]
+    pictures = [album.picture(line) for line in spread]
     issues = {
         name: _first_lines(labels, key(summary.drive, summary.run))
         for name, key in (("Rejected", rejected_key), ("Failed", failed_key))
