@@ -193,7 +193,7 @@ def show_summary(console: Console, summary: dict[str, Any]) -> None:
         table.add_row("verification", f"{job['job']}: {job['status']}, {job['frames']} frames")
     shown = summary["agreement"]["shown"]
     table.add_row(
-        "people kept", f"{shown['kept']} of {shown['boxes']} boxes, {shown['untouched']} of {shown['frames']} frames"
+        "left as it was", f"{shown['kept']} of {shown['boxes']} boxes, {shown['untouched']} of {shown['frames']} frames"
     )
     table.add_row("execution", summary["execution"]["status"])
     table.add_row("seconds", ", ".join(f"{part} {seconds:.1f}" for part, seconds in summary["seconds"].items()))

@@ -38,8 +38,15 @@ def assembled(*notes: str) -> tuple[Pipeline, VerificationJob]:
 
 
 PIPELINE, JOB = assembled()
+REVIEW = {
+    "worker": "w1",
+    "seconds": 1.5,
+    "keys": 4,
+    "edits": {"move": {"count": 1, "seconds": 0.5}, "accept": {"count": 2}},
+    "boxes": [{"occluded": True}],
+}
 LINES = [
-    msgspec.json.encode(verified(msgspec.json.decode(line)))
+    msgspec.json.encode(verified(msgspec.json.decode(line)) | {"review": REVIEW})
     for line in PIPELINE.labels.lines(PIPELINE.key_of(JOB.manifest))
 ]
 

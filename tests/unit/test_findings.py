@@ -162,6 +162,24 @@ def test_an_object_that_is_missed_in_many_frames_is_one_suspect() -> None:
     assert (row.frames, row.timestamp, row.suspect.kind) == (10, f"{9:019}", "overlooked")
     told = findings.agreement()
     assert (told.searched, told.suspects) == (20, 1)
+    (frame,) = findings.suspicious()
+    assert msgspec.json.decode(frame.line)["provenance"]["timestamp"] == row.timestamp
+
+
+def test_of_what_models_are_not_sure_of_there_is_a_line_and_no_picture() -> None:
+    findings = Findings(labels=LABELS, frames=1)
+    one = line(0, [], [])
+    findings.take(one, msgspec.json.encode(one), record(0, ("car", 0, 0.4)))
+    assert len(list(findings.suspects())) == 1
+    assert findings.suspicious() == []
+
+
+def test_a_frame_of_two_suspects_is_one_picture() -> None:
+    findings = Findings(labels=LABELS, frames=1)
+    one = line(0, [], [])
+    findings.take(one, msgspec.json.encode(one), record(0, ("car", 0, 0.9), ("person", 300, 0.8)))
+    (frame,) = findings.suspicious()
+    assert [suspect.models.label for suspect in frame.suspects] == ["car", "person"]
 
 
 def test_the_most_suspicious_labels_are_kept() -> None:

@@ -19,7 +19,7 @@ from autolabel.detections import overlap
 from autolabel.drives import run_prefix
 from autolabel.edits import KEPT, Change, ClassEdits, EditTally, compare, cost
 from autolabel.errors import CountMismatch
-from autolabel.label_errors import Candidates, Suspect, find_suspects, frame_suspicion
+from autolabel.label_errors import Candidates, Suspect, find_suspects
 from autolabel.manifest import PRELABEL, PROVENANCE, REVIEW, VERIFIED, read_boxes
 from autolabel.pace import MAX_WORKERS, EffortTally, Pace, PaceTally, Seconds, SecondsTally, worker_name
 from autolabel.ranking import Foremost, ForemostOfStretches
@@ -38,6 +38,8 @@ STRETCH = 10
 _STRETCHES = 4 * WORST
 # So many workers are told of, those with the most frames.
 TOLD_WORKERS = 50
+# Models that are less so do not make a picture: they may as well see what is not there.
+CONFIDENT = 0.5
 # So many suspects of a frame are followed from frame to frame.
 _FOLLOWED = 20
 SHOWN, BLIND, DRAWN = "shown", "blind", "drawn"
@@ -116,11 +118,18 @@ class _Record(msgspec.Struct):
     detections: Candidates
 
 
+class _Ranked(NamedTuple):
+    """A suspect where it was most suspicious, and that frame."""
+
+    row: SuspectLine
+    frame: Finding
+
+
 class _Track(NamedTuple):
     """A suspect over the frames so far: where it was last, and where it was most suspicious."""
 
     last: Suspect
-    worst: SuspectLine
+    worst: _Ranked
 
 
 class Findings:
@@ -140,8 +149,7 @@ class Findings:
         self._stretch = min(max(frames // _STRETCHES, 1), STRETCH)
         self._positions: Counter[str] = Counter()
         self._worst = ForemostOfStretches[Finding](WORST)
-        self._suspicious = ForemostOfStretches[Finding](WORST)
-        self._suspects = Foremost[SuspectLine](SUSPECTS)
+        self._suspects = Foremost[_Ranked](SUSPECTS)
         self._tracks: list[_Track] = []
         self._camera = ""
         self._searched = self._found = 0
@@ -178,9 +186,7 @@ class Findings:
             if not line["source-ref"].endswith(f"/{record.key}"):
                 raise CountMismatch(f"the candidates of {record.key} lie where those of {line['source-ref']} belong")
             suspects = find_suspects(record.detections, predicted if how == SHOWN else (), verified, self._labels)
-            self._take_suspects(line, suspects)
-            if suspects:
-                self._suspicious.take(stretch, frame_suspicion(suspects), Finding(encoded, suspects))
+            self._take_suspects(line, Finding(encoded, suspects[:_FOLLOWED]))
 
     def agreement(self) -> Agreement:
         busiest = sorted((tally.pace for tally in self._workers.values()), key=lambda p: (-p.frames, p.worker))
@@ -197,17 +203,18 @@ class Findings:
 
     def suspects(self) -> Iterator[bytes]:
         """The lines of suspects.jsonl, when all frames were taken."""
-        self._follow([])
-        for row in self._suspects.ranked():
-            yield msgspec.json.encode(row) + b"\n"
+        for ranked in self._ranked():
+            yield msgspec.json.encode(ranked.row) + b"\n"
 
     def worst(self) -> list[Finding]:
         """The frames in which people changed most, by what it cost them."""
         return self._worst.ranked()
 
     def suspicious(self) -> list[Finding]:
-        """The frames whose labels are most likely wrong."""
-        return self._suspicious.ranked()
+        """The frames of the most suspicious labels of which models are confident."""
+        sure = (one for one in self._ranked() if one.row.suspect.confidence >= CONFIDENT)
+        frames = {one.row.source_ref: one.frame for one in sure}
+        return list(frames.values())[:WORST]
 
     def _take_pace(self, review: Review, changes: Sequence[Change]) -> None:
         self._efforts.take(review.edits)
@@ -220,29 +227,34 @@ class Findings:
         for tally in tallies:
             tally.take(review, changed)
 
-    def _take_suspects(self, line: dict[str, Any], suspects: Sequence[Suspect]) -> None:
+    def _ranked(self) -> list[_Ranked]:
+        self._follow([])
+        return self._suspects.ranked()
+
+    def _take_suspects(self, line: dict[str, Any], frame: Finding) -> None:
         self._searched += 1
-        provenance = line[PROVENANCE]
-        camera, timestamp = provenance["camera"], provenance["timestamp"]
+        camera, timestamp = line[PROVENANCE]["camera"], line[PROVENANCE]["timestamp"]
         if camera != self._camera:
             self._follow([])
             self._camera = camera
-        self._follow([SuspectLine(line["source-ref"], camera, timestamp, 1, s) for s in suspects[:_FOLLOWED]])
+        self._follow([_Ranked(SuspectLine(line["source-ref"], camera, timestamp, 1, s), frame) for s in frame.suspects])
 
-    def _follow(self, rows: Sequence[SuspectLine]) -> None:
+    def _follow(self, found: Sequence[_Ranked]) -> None:
         """Join a frame's suspects with those of the frame before, and rank those that end there."""
         going: list[_Track] = []
-        for row in rows:
-            track = next((track for track in self._tracks if _is_same(track.last, row.suspect)), None)
+        for one in found:
+            suspect = one.row.suspect
+            track = next((track for track in self._tracks if _is_same(track.last, suspect)), None)
             if track is None:
                 self._found += 1
-                going.append(_Track(row.suspect, row))
+                going.append(_Track(suspect, one))
                 continue
             self._tracks.remove(track)
-            worst = max(track.worst, row, key=lambda one: one.suspect.suspicion)
-            going.append(_Track(row.suspect, msgspec.structs.replace(worst, frames=track.worst.frames + 1)))
+            worst = max(track.worst, one, key=lambda ranked: ranked.row.suspect.suspicion)
+            row = msgspec.structs.replace(worst.row, frames=track.worst.row.frames + 1)
+            going.append(_Track(suspect, worst._replace(row=row)))
         for ended in self._tracks:
-            self._suspects.take(ended.worst.suspect.suspicion, ended.worst)
+            self._suspects.take(ended.worst.row.suspect.suspicion, ended.worst)
         self._tracks = going
 
 

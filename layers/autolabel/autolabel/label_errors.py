@@ -7,7 +7,6 @@ model's predictions. Models err too: a rank says where to look first, not who is
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import NamedTuple
@@ -24,7 +23,7 @@ from autolabel.taxonomy import current_taxonomy
 OVERLOOKED = "overlooked"
 BADLY_LOCATED = "badly located"
 SWAPPED = "swapped"
-# Models that are less confident contradict nobody.
+# Candidates of less contradict nobody.
 LEAST_CONFIDENCE = 0.3
 # A candidate that overlaps a box of its group less is of another object.
 _NEAR = 0.25
@@ -129,11 +128,6 @@ def find_suspects(
         if one.seen:
             suspects += _contradictions(one, candidates)
     return sorted((s for s in suspects if s.suspicion >= LEAST_SUSPICION), key=lambda s: -s.suspicion)
-
-
-def frame_suspicion(suspects: Iterable[Suspect]) -> float:
-    """The chance that anything of a frame's label is wrong, as if suspicions were chances."""
-    return 1.0 - math.prod(1.0 - suspect.suspicion for suspect in suspects)
 
 
 class _Seen(NamedTuple):
