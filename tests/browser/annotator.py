@@ -7,24 +7,22 @@ from typing import Any
 
 from playwright.sync_api import Page
 
-from tests.browser.fake_portal import FakePortal
-
 
 class Annotator:
     """Points are in pixels of the picture."""
 
-    def __init__(self, page: Page, portal: FakePortal) -> None:
+    def __init__(self, page: Page, job: str) -> None:
         self.page = page
-        self.portal = portal
+        self.job = job
         self.errors: list[str] = []
         page.on("pageerror", lambda error: self.errors.append(str(error)))
 
     def open(self, n: int) -> None:
-        self.page.goto(f"{self.portal.url}/jobs/j/tasks/{n}")
+        self.page.goto(f"{self.job}tasks/{n}")
         self.wait_for_frame()
 
     def wait_for_frame(self) -> None:
-        self.page.wait_for_selector(".portal-count:not(:empty)")
+        self.page.locator(".portal-count:not(:empty)").wait_for()
 
     def press(self, *keys: str) -> None:
         for key in keys:
@@ -52,9 +50,11 @@ class Annotator:
         self.page.evaluate("() => new Promise((done) => setTimeout(done))")
 
     def send(self, *keys: str) -> dict[str, Any]:
-        """Press keys that send the frame (Enter), and take what was posted."""
+        """Press keys that send the frame (Enter), take what was posted, and wait until the page went on."""
+        shown = self.page.url
         with self.page.expect_response(lambda response: response.request.method == "POST") as posted:
             self.press(*(keys or ("Enter",)))
+        self.page.wait_for_url(lambda url: url != shown)
         assert not self.errors, self.errors
         return posted.value.request.post_data_json["answerContent"]
 

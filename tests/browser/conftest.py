@@ -1,9 +1,11 @@
-"""A real Chromium before the portal's pages, with frames that are drawn here."""
+"""A real Chromium before the portal of a stand-in whose job has frames that are drawn here."""
 
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -13,10 +15,16 @@ from PIL import Image, ImageDraw
 from playwright.sync_api import Browser, sync_playwright
 
 from autolabel.taxonomy import current_taxonomy
-from autolabel.verification import worker_template
+from autolabel.verification import label_categories, worker_template
+from local.portal.server import Portal
 from tests.browser.annotator import Annotator
-from tests.browser.fake_portal import ANNOTORIOUS, FakePortal
+from tests.portal.conftest import clock, open_browser, portal, stand_in
+from tests.sagemaker.jobs import start_job
+from tests.sagemaker.stand_in import StandIn
 
+__all__ = ["clock", "open_browser", "portal", "stand_in"]
+
+ANNOTORIOUS = Path(__file__).parents[2] / ".node" / "portal" / "node_modules" / "@annotorious" / "annotorious"
 CHROMIUM = Path("/usr/bin/chromium")
 ARGUMENTS = [
     "--headless",
@@ -71,14 +79,29 @@ def line(n: int, boxes: Sequence[Box], doubt: dict[str, Any] | None = None) -> d
         for name, left, top, width, height in boxes
     ]
     return {
-        "review-ref": str(n),
-        "prelabel": {"annotations": annotations},
-        "prelabel-metadata": {"class-map": {str(i): name for i, name in enumerate(names)}},
+        "source-ref": f"s3://drives/{n}.jpg",
+        "review-ref": f"s3://drives/{n}.jpg",
+        "prelabel": {"image_size": [{"width": SIZE[0], "height": SIZE[1], "depth": 3}], "annotations": annotations},
+        "prelabel-metadata": {
+            "objects": [{"confidence": 0.5} for _ in boxes],
+            "class-map": {str(i): name for i, name in enumerate(names)},
+            "type": "groundtruth/object-detection",
+            "human-annotated": "no",
+            "creation-date": "2026-01-01T00:00:00.000000",
+            "job-name": "run-1",
+        },
         **({"doubt": doubt} if doubt else {}),
     }
 
 
-@pytest.fixture(scope="session")
+def apart(act: Callable[..., Any], *values: Any, **named: Any) -> Any:
+    """Call in a thread of its own: Playwright's event loop runs in this one, and the stand-in begins one, too."""
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(act, *values, **named).result()
+
+
+# Not for the session: other modules' tests run event loops in this thread.
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
     if not CHROMIUM.exists():
         pytest.skip(f"there is no {CHROMIUM}: apt-get install chromium")
@@ -94,26 +117,34 @@ OpenPortal = Callable[..., Annotator]
 
 
 @pytest.fixture
-def review(chromium: Browser) -> Iterator[OpenPortal]:
+def review(chromium: Browser, stand_in: StandIn, portal: Portal) -> Iterator[OpenPortal]:
     """Open a job of these frames, each its boxes and doubt, at its first task."""
     with ExitStack() as stack:
 
         def open_portal(
             frames: Sequence[tuple[Sequence[Box], dict[str, Any] | None]] = ((BOXES, DOUBT), (BOXES[:1], None)),
-            template: str | None = None,
             labels: Sequence[str] = LABELS,
+            header: str | None = None,
         ) -> Annotator:
-            portal = stack.enter_context(
-                FakePortal(
-                    template or worker_template(current_taxonomy().colors, labels).decode(),
-                    labels,
-                    [line(n, boxes, doubt) for n, (boxes, doubt) in enumerate(frames)],
-                    [street(boxes) for boxes, _ in frames],
-                )
+            template = worker_template(current_taxonomy().colors, labels).decode()
+            if header:
+                template = re.sub(r'header="Correct[^"]*right class"', 'header="{{ task.input.header }}"', template)
+            stand_in.objects.put("s3://labels/labels.json", label_categories(labels))
+            apart(
+                start_job,
+                stand_in,
+                *(line(n, boxes, doubt) for n, (boxes, doubt) in enumerate(frames)),
+                template=template,
+                LabelCategoryConfigS3Uri="s3://labels/labels.json",
+                HumanTaskConfig={"TaskDescription": header or "Correct the boxes"},
             )
+            for n, (boxes, _) in enumerate(frames):
+                stand_in.objects.put(f"s3://drives/{n}.jpg", street(boxes), "image/jpeg")
             context = chromium.new_context(viewport={"width": 1280, "height": 720}, reduced_motion="reduce")
             stack.callback(context.close)
-            annotator = Annotator(context.new_page(), portal)
+            # A page whose answer is on its way asks whether it may be left, and nobody is here to say so.
+            context.add_init_script("addEventListener('beforeunload', (event) => event.stopImmediatePropagation())")
+            annotator = Annotator(context.new_page(), f"{portal.url}jobs/Drive-1/")
             annotator.open(0)
             return annotator
 

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-import re
+import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from tests.browser.annotator import Annotator, boxes, counts, review_of
-from tests.browser.conftest import BOXES, DOUBT, LABELS, SIZE, OpenPortal
+from tests.browser.conftest import BOXES, DOUBT, LABELS, SIZE, OpenPortal, apart
+from tests.portal.browser import Browser
+from tests.sagemaker.jobs import ended_job, output_lines
+from tests.sagemaker.stand_in import StandIn
+
+OpenBrowser = Callable[[], Browser]
 
 CAR, TRUCK, PERSON, SMALL_CAR = BOXES
 
@@ -32,16 +38,34 @@ def test_a_correct_frame_costs_one_key_and_the_next_is_there_without_a_load(revi
 def test_the_last_frame_leads_to_the_jobs_page(review: OpenPortal) -> None:
     annotator = review(frames=((BOXES, None),))
     annotator.send("Enter")
-    annotator.page.wait_for_url("**/jobs/j/")
+    annotator.page.get_by_text("All done").or_(annotator.page.get_by_text("This job is over")).wait_for()
+    assert annotator.page.url == annotator.job
 
 
-def test_going_back_in_the_history_shows_the_frame_before(review: OpenPortal) -> None:
+def test_going_back_in_the_history_says_that_the_frame_is_answered(review: OpenPortal) -> None:
     annotator = review()
     annotator.send("Enter")
-    annotator.page.wait_for_url("**/tasks/1")
     annotator.page.go_back()
-    annotator.page.wait_for_url("**/tasks/0")
-    annotator.page.wait_for_function("() => document.querySelectorAll('.portal-boxes .portal-row').length === 4")
+    annotator.page.get_by_text("has been answered").wait_for()
+    annotator.page.get_by_role("link", name="Next frame").click()
+    annotator.wait_for_frame()
+    assert boxes(annotator.send("Enter")) == [CAR]
+
+
+def test_what_was_done_is_in_the_output_manifest(review: OpenPortal, stand_in: StandIn) -> None:
+    annotator = review()
+    annotator.press("Tab", "2", "Tab", "Delete", "g")
+    annotator.send()
+    annotator.wait_for_frame()
+    annotator.send()
+    changed, kept = output_lines(stand_in, apart(ended_job, stand_in))
+    classes = changed["verified-metadata"]["class-map"]
+    assert [
+        (classes[str(box["class_id"])], *(box[side] for side in ("left", "top", "width", "height")))
+        for box in changed["verified"]["annotations"]
+    ] == [CAR, ("van", *TRUCK[1:]), PERSON, ("bicycle", 300, 400, 50, 40)]
+    assert changed["verified-metadata"]["adjustment-status"] == "adjusted"
+    assert kept["verified-metadata"]["adjustment-status"] == "unadjusted"
 
 
 def test_boxes_are_walked_most_doubtful_first_and_accepted_by_a_key(review: OpenPortal) -> None:
@@ -243,8 +267,9 @@ def test_the_next_frame_lies_over_this_one_while_n_is_held(review: OpenPortal) -
     neighbour = annotator.page.locator(".portal-neighbour")
     annotator.page.keyboard.down("n")
     assert neighbour.is_visible()
-    assert neighbour.get_attribute("src") == "/images/1"
-    assert neighbour.bounding_box() == annotator.page.locator(".portal-stage > img").first.bounding_box()
+    frame = annotator.page.locator(".portal-stage > img").first
+    assert neighbour.get_attribute("src") not in (None, frame.get_attribute("src"))
+    assert neighbour.bounding_box() == frame.bounding_box()
     annotator.page.keyboard.up("n")
     assert not neighbour.is_visible()
     annotator.press("p")
@@ -297,21 +322,14 @@ HOSTILE = """</data><img src=x onerror="window.hacked=1">"'"""
 
 
 def test_hostile_texts_are_shown_and_do_not_run(review: OpenPortal) -> None:
+    hostile = [(HOSTILE, *box[1:]) for box in BOXES]
     doubt: dict[str, Any] = {**DOUBT, "why": [HOSTILE], "ghosts": [{**DOUBT["ghosts"][0], "label": HOSTILE}]}
-    template = f"""<script src="https://assets.crowd.aws/crowd-html-elements.js"></script>
-      <data hidden data-portal="doubt" value="{{{{ task.input.manifestLine.doubt | to_json | escape }}}}"></data>
-      <crowd-form><input type="hidden" name="review" value="{{}}">
-      <crowd-bounding-box name="boundingBox" src="{{{{ task.input.manifestLine.review-ref | grant_read_access }}}}"
-        header="{{{{ '{HOSTILE.replace("'", "")}' | escape }}}}" labels="{{{{ task.input.labels | to_json | escape }}}}"
-        initial-value="[{{% for box in task.input.manifestLine.prelabel.annotations %}}{{label: {{{{
-          task.input.labels[0] | to_json }}}}, left: {{{{ box.left }}}}, top: {{{{ box.top }}}},
-          width: {{{{ box.width }}}}, height: {{{{ box.height }}}},}},{{% endfor %}}]">
-      </crowd-bounding-box></crowd-form>"""
-    annotator = review(frames=((BOXES, doubt),), template=template, labels=(HOSTILE, *LABELS[1:]))
+    annotator = review(frames=((hostile, doubt),), labels=(HOSTILE, *LABELS[1:]), header=HOSTILE)
     assert HOSTILE in annotator.page.locator(".portal-why").inner_text()
     assert HOSTILE in annotator.rows[0]
     annotator.press("g")
     annotator.page.click("[data-do=instructions]")
+    assert annotator.page.get_by_role("heading", name="onerror").is_visible()
     annotator.press("Escape")
     assert annotator.page.evaluate("() => window.hacked") is None
     assert [box[0] for box in boxes(annotator.send())] == [HOSTILE] * 5
@@ -319,36 +337,39 @@ def test_hostile_texts_are_shown_and_do_not_run(review: OpenPortal) -> None:
 
 def test_a_draft_of_another_shape_does_no_harm(review: OpenPortal) -> None:
     annotator = review()
-    annotator.portal.drafts[0] = {"boxes": [None, {"id": 1}, {"id": "box-0", "left": "x"}], "ghosts": "none"}
+    draft = {"boxes": [None, {"id": 1}, {"id": "box-0", "left": "x"}], "ghosts": "none"}
+    put = "async (draft) => (await fetch(location.pathname + '/draft', {method: 'PUT', body: draft})).status"
+    assert annotator.page.evaluate(put, json.dumps(draft)) == 204
     annotator.open(0)
     assert boxes(annotator.send()) == list(BOXES)
 
 
 def test_an_answer_that_is_refused_is_kept_and_can_be_gone_back_to(review: OpenPortal) -> None:
     annotator = review()
-    annotator.portal.refuse = lambda n: (422, {"error": "boxes outside the image"}) if n == 0 else None
+    annotator.page.route(
+        "**/answer", lambda route: route.fulfill(status=422, json={"error": "boxes outside the image"}), times=1
+    )
     annotator.press("Tab", "2")
     annotator.send("Enter")
     notice = annotator.page.get_by_role("alert")
     notice.wait_for()
     assert "boxes outside the image" in notice.inner_text()
-    annotator.portal.refuse = lambda n: None
     notice.get_by_role("link").click()
     annotator.page.wait_for_url("**/tasks/0")
-    annotator.page.wait_for_function(
-        "() => document.querySelector('.portal-row').ariaLabel.startsWith('van, reviewed')"
-    )
+    annotator.page.locator(".portal-row").first.get_by_text("van").wait_for()
     assert boxes(annotator.send())[1] == ("van", *TRUCK[1:])
 
 
-def test_a_frame_that_somebody_else_answered_is_said_and_left(review: OpenPortal) -> None:
+def test_a_frame_that_somebody_else_answered_is_said_and_left(review: OpenPortal, open_browser: OpenBrowser) -> None:
     annotator = review()
-    annotator.portal.refuse = lambda n: (409, {"error": "answered"}) if n == 0 else None
+    assert open_browser().submit("/jobs/Drive-1/tasks/0", ("car", 1, 1, 9, 9)).status == 200
     annotator.send("Enter")
     notice = annotator.page.get_by_role("alert")
     notice.wait_for()
     assert "first" in notice.inner_text()
-    assert re.search(r"/tasks/1$", annotator.page.url)
+    assert annotator.page.url.endswith("/tasks/1")
+    annotator.wait_for_frame()
+    assert boxes(annotator.send()) == [CAR]
 
 
 def test_keys_typed_into_the_comment_are_no_commands(review: OpenPortal) -> None:
