@@ -10,14 +10,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from autolabel.catalogue import Model
 from autolabel.detections import Detection
-from autolabel.labelling import FrameLabels
 from autolabel.manifest import whole_pixels
+
+if TYPE_CHECKING:
+    # Who only reads what was in doubt does not pay for the models.
+    from autolabel.catalogue import Model
+    from autolabel.labelling import FrameLabels
 
 # Changes whenever the same answers would come to other levels.
 DOUBT = "2026.1"

@@ -8,9 +8,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from autolabel.findings import Findings
 from autolabel.pace import HASTY_SECONDS
-from autolabel.pictures import Album, Comparison, Picture
 from autolabel.ports import Bucket
 from autolabel.summary import Summary, failed_key, rejected_key, report_key
 from autolabel.taxonomy import current_taxonomy
@@ -18,6 +16,9 @@ from autolabel.triage import KINDS_TOLD
 
 if TYPE_CHECKING:
     import jinja2
+
+    from autolabel.findings import Findings
+    from autolabel.pictures import Comparison, Picture
 
 PICTURES = 24
 # So many rejected and failed frames are named in the page; their files hold all.
@@ -50,6 +51,9 @@ def write_report(
     summary: Summary, gallery: Gallery, findings: Findings | None = None, *, ingest: Bucket, labels: Bucket
 ) -> str:
     """Write the run's report into the label bucket; its S3 URI. `findings`: what people did, once they have."""
+    # Here and not above: a function that starts pays for pictures only when it draws some.
+    from autolabel.pictures import Album
+
     changed = [msgspec.json.decode(one.line) for one in findings.worst()] if findings else []
     doubted = [(msgspec.json.decode(one.line), one.suspects) for one in findings.suspicious()] if findings else []
     spread = [msgspec.json.decode(line) for line in gallery.lines]
