@@ -25,6 +25,8 @@ BADLY_LOCATED = "badly located"
 SWAPPED = "swapped"
 # Candidates of less contradict nobody.
 LEAST_CONFIDENCE = 0.3
+# So many candidates of a frame are looked at, the most confident.
+MAX_CANDIDATES = 200
 # A candidate that overlaps a box of its group less is of another object.
 _NEAR = 0.25
 # Candidates of one group overlap by no more, so what does was the box that people were shown.
@@ -105,10 +107,10 @@ def find_suspects(
     """
     objects = [_Object(box, corners(box), []) for box in verified if box.name != IGNORE]
     ignored = [corners(box) for box in verified if box.name == IGNORE]
-    shown = [(box.name, corners(box)) for box in predicted]
+    frame = _Frame(candidates.width, candidates.height, [(box.name, corners(box)) for box in predicted])
     groups = current_taxonomy().groups
     suspects = []
-    for candidate in candidates.items:
+    for candidate in candidates.items[:MAX_CANDIDATES]:
         if candidate.confidence < LEAST_CONFIDENCE:
             break
         if candidate.name not in labels or any(share_in(candidate.box, region) > _IGNORED for region in ignored):
@@ -116,26 +118,32 @@ def find_suspects(
         group = groups[candidate.name]
         near = [(overlap(candidate.box, one.box), one) for one in objects if groups.get(one.labelled.name) == group]
         iou, nearest = max(near, key=lambda pair: pair[0], default=(0.0, None))
-        decided = any(name == candidate.name and overlap(box, candidate.box) > _SHOWN for name, box in shown)
         if nearest is not None and iou >= _NEAR:
-            nearest.seen.append(_Seen(iou, candidate, decided))
+            nearest.seen.append(_Seen(iou, candidate))
             continue
         suspicion = candidate.confidence * (1.0 - iou)
         if any(share_in(candidate.box, one.box) > _COVERED for _, one in near):
             suspicion *= _PART
-        suspects.append(_suspect(OVERLOOKED, suspicion, _Seen(iou, candidate, decided), None, candidates))
+        suspects.append(_suspect(OVERLOOKED, suspicion, candidate, None, frame))
     for one in objects:
         if one.seen:
-            suspects += _contradictions(one, candidates)
+            suspects += _contradictions(one, frame)
     return sorted((s for s in suspects if s.suspicion >= LEAST_SUSPICION), key=lambda s: -s.suspicion)
 
 
 class _Seen(NamedTuple):
-    """A candidate at a verified box, the IoU of the two, and whether a person decided against it."""
+    """A candidate at a verified box, and the IoU of the two."""
 
     iou: float
     candidate: Candidate
-    decided: bool
+
+
+class _Frame(NamedTuple):
+    """A frame's size, and the boxes that a person was shown in it, with their classes."""
+
+    width: int
+    height: int
+    shown: list[tuple[str, Box]]
 
 
 class _Object(NamedTuple):
@@ -146,13 +154,15 @@ class _Object(NamedTuple):
     seen: list[_Seen]
 
 
-def _contradictions(one: _Object, frame: Candidates) -> Iterator[Suspect]:
+def _contradictions(one: _Object, frame: _Frame) -> Iterator[Suspect]:
     best = max(one.seen, key=lambda seen: seen.iou * seen.candidate.confidence)
     if best.iou < PEOPLE_IOU:
         # Models that do not agree in place among themselves say little about a person's.
         agreed = min((vote.overlap for vote in best.candidate.votes), default=1.0)
         misplaced = (PEOPLE_IOU - best.iou) / (PEOPLE_IOU - _NEAR)
-        yield _suspect(BADLY_LOCATED, best.candidate.confidence * misplaced * agreed, best, one.labelled, frame)
+        yield _suspect(
+            BADLY_LOCATED, best.candidate.confidence * misplaced * agreed, best.candidate, one.labelled, frame
+        )
     ballots: defaultdict[str, float] = defaultdict(float)
     for seen in one.seen:
         if seen.iou >= SAME_OBJECT:
@@ -170,14 +180,14 @@ def _contradictions(one: _Object, frame: Candidates) -> Iterator[Suspect]:
         # The share of the votes, of as many as there could be.
         suspicion = others[name] * others[name] / sum(ballots.values())
         seen = max(one.seen, key=lambda seen: (seen.candidate.name == name, seen.iou))
-        renamed = msgspec.structs.replace(seen.candidate, name=name)
-        yield _suspect(SWAPPED, suspicion, seen._replace(candidate=renamed), one.labelled, frame)
+        yield _suspect(SWAPPED, suspicion, msgspec.structs.replace(seen.candidate, name=name), one.labelled, frame)
 
 
-def _suspect(kind: str, suspicion: float, seen: _Seen, verified: LabelledBox | None, frame: Candidates) -> Suspect:
-    models = PixelBox(seen.candidate.name, *whole_pixels(seen.candidate.box, frame.width, frame.height))
+def _suspect(kind: str, suspicion: float, candidate: Candidate, verified: LabelledBox | None, frame: _Frame) -> Suspect:
+    models = PixelBox(candidate.name, *whole_pixels(candidate.box, frame.width, frame.height))
     theirs = verified and PixelBox(
         verified.name, *(round(side) for side in (verified.left, verified.top, verified.width, verified.height))
     )
-    suspicion = round(min(suspicion, 1.0) * (_DECIDED if seen.decided else 1.0), 4)
-    return Suspect(kind, suspicion, round(seen.candidate.confidence, 4), models, theirs or None, seen.decided)
+    decided = any(name == candidate.name and overlap(box, candidate.box) > _SHOWN for name, box in frame.shown)
+    suspicion = round(min(suspicion, 1.0) * (_DECIDED if decided else 1.0), 4)
+    return Suspect(kind, suspicion, round(candidate.confidence, 4), models, theirs or None, decided)
