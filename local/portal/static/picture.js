@@ -203,10 +203,12 @@ export class Picture extends EventTarget {
     const edited = this.#edited;
     const important = (item) => item.id === this.#selected || item.id === this.#hovered;
     const items = [...this.#boxes, ...this.#ghosts].map((item) => {
-      const sure = item.reviewed === undefined ? ` ${item.confidence.toFixed(2)}?` : "";
+      const ghost = item.reviewed === undefined;
+      const sure = ghost ? ` ${item.confidence.toFixed(2)}?` : "";
       const flags = `${item.occluded ? " · occluded" : ""}${item.truncated ? " · truncated" : ""}`;
       const place = item.id === this.#selected && edited ? edited : item;
-      return { id: item.id, text: `${item.label}${sure}${flags}`, box: onScreen(place), must: important(item), item };
+      const text = `${item.label}${sure}${flags}`;
+      return { id: item.id, text, box: onScreen(place), must: important(item), widest: ghost ? 1 : 2, item };
     });
     items.sort((a, b) => b.must - a.must);
     const { clientWidth, clientHeight } = this.host;

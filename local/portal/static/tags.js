@@ -18,15 +18,18 @@ const overlap = (a, b) =>
   Math.max(0, Math.min(a.y + a.h, b.y + b.h) - Math.max(a.y, b.y));
 
 /**
- * Places for tags on the screen, as id → {x, y, w, h}. `items`: id, text, box (x, y, w, h on the screen), must.
- * The first items choose first. One without `must` that finds only places upon other boxes or tags gets none.
+ * Places for tags on the screen, as id → {x, y, w, h}. `items`: id, text, box (x, y, w, h on the screen), must, and
+ * widest: how many times its box's width a tag may have.
+ * The first items choose first. One without `must` gets none if its box is small, or all places lie upon others.
  */
 export function placeTags(items, room) {
   const taken = [];
   const places = new Map();
-  for (const { id, text, box, must } of items) {
+  for (const { id, text, box, must, widest } of items) {
     if (box.x > room.w || box.y > room.h || box.x + box.w < 0 || box.y + box.h < 0) continue;
     const w = textWidth(text);
+    // A wider one hides what is around a distant object, whose colour says its class.
+    if (!must && w > widest * box.w) continue;
     const candidates = [
       { x: box.x - 1, y: box.y - HEIGHT - 2 },
       { x: box.x + box.w - w + 1, y: box.y - HEIGHT - 2 },
