@@ -97,6 +97,17 @@ def test_a_read_is_tried_again_and_a_write_is_not(studio: Scripted) -> None:
     assert [method for method, _, _ in studio.requests[3:]] == ["POST"]
 
 
+def test_who_is_told_to_come_back_tomorrow_does_not_wait_for_it(
+    studio: Scripted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits: list[float] = []
+    monkeypatch.setattr("urllib3.util.retry.time.sleep", waits.append)
+    studio.answer(503, None, Retry_After="86400")
+    studio.answer(200, EMPTY)
+    assert client(studio.url).find_projects("t") == []
+    assert waits == [8]
+
+
 @pytest.mark.parametrize("status", [429, 500, 502, 503, 504, 599])
 def test_an_overloaded_server_is_unavailable(studio: Scripted, status: int) -> None:
     studio.answer(status, {"detail": TOKEN})

@@ -74,7 +74,9 @@ def test_opening_twice_changes_nothing() -> None:
     studio = FakeLabelStudio()
     first = opened(studio)
     assert_whole(studio, first)
+    studio.calls.clear()
     assert opened(studio) == first
+    assert set(studio.calls) == {"find_projects", "webhooks", "storages", "tasks"}
     assert_whole(studio, first)
 
 
@@ -180,8 +182,9 @@ def test_what_people_did_behind_the_jobs_back_is_counted_and_costs_no_other_fram
     for number, task in enumerate(tasks):
         studio.annotate(task, answer(number, skipped=number == 1))
     studio.delete_task(tasks[2])
-    # Somebody imported frames of their own, one with a text where a frame would be.
-    studio.import_tasks(reference.project, [{"data": {"source-ref": "s3://x/y"}}, {"data": {"source-ref": 7}}])
+    # Somebody imported tasks of their own.
+    strays = [{"source-ref": "s3://x/y"}, {"source-ref": 7}, {"image": "s3://x/z"}]
+    studio.import_tasks(reference.project, [{"data": data} for data in strays])
     assert progress(reference, studio) == (len(LINES) - 1, len(LINES) - 1)
     results = Results(reference, LINES, studio, NOW)
     lines = read(results)
@@ -199,7 +202,7 @@ def test_what_people_did_behind_the_jobs_back_is_counted_and_costs_no_other_fram
         "job-name": f"labeling-job/{JOB.name}",
     }
     assert not any(reasons(lines)[3:])
-    assert (results.skipped, results.deleted, results.strays) == (1, 1, 2)
+    assert (results.skipped, results.deleted, results.strays) == (1, 1, 3)
 
 
 def test_of_two_tasks_of_a_frame_the_one_that_was_answered_counts() -> None:

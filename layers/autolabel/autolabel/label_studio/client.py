@@ -121,17 +121,18 @@ class LabelStudioClient:
         self._secret = secret
         self._url = connection.url.rstrip("/")
         self._pause = pause
-        self._timeout = urllib3.Timeout(connect=connect_seconds, read=read_seconds)
-        self._reads = urllib3.Retry(
+        reads = urllib3.Retry(
             total=retries,
-            redirect=False,
             allowed_methods=["GET"],
             status_forcelist=_BUSY,
             backoff_factor=0.5,
             backoff_max=8,
+            # Who is told to come back in hours is rather called again by the state machine.
+            retry_after_max=8,
             raise_on_status=False,
         )
-        self._http = urllib3.PoolManager(retries=False, timeout=self._timeout)
+        timeout = urllib3.Timeout(connect=connect_seconds, read=read_seconds)
+        self._http = urllib3.PoolManager(retries=reads, timeout=timeout)
         # A personal access token is a JWT with which access tokens of a few minutes are fetched; a legacy one is none.
         self._personal = connection.token.count(".") == 2
         self._access = ""
@@ -305,8 +306,8 @@ class LabelStudioClient:
                 self._url + path,
                 headers=headers,
                 body=None if body is None else msgspec.json.encode(body),
+                # The token would go along.
                 redirect=False,
-                retries=self._reads if method == "GET" else False,
                 preload_content=False,
             )
             try:
