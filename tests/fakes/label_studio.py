@@ -60,7 +60,7 @@ class FakeLabelStudio:
         return project
 
     def delete_project(self, project: int) -> None:
-        del self.projects[project]
+        self.projects.pop(project, None)
         self.rows = {i: row for i, row in self.rows.items() if row["project"] != project}
 
     def import_tasks(self, project: int, tasks: Sequence[Mapping[str, Any]]) -> None:
@@ -83,7 +83,7 @@ class FakeLabelStudio:
         self.rows[task]["data"] = dict(data)
 
     def delete_task(self, task: int) -> None:
-        del self.rows[task]
+        self.rows.pop(task, None)
 
     def webhooks(self, project: int) -> list[RegisteredWebhook]:
         return list(self.hooks.get(project, []))

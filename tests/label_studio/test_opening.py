@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
-from autolabel.errors import VerificationRefused
+from autolabel.errors import VerificationRefused, VerificationUnavailable
 from autolabel.label_studio.client import LabelStudioClient
-from autolabel.label_studio.projects import BATCH, annotated, progress
+from autolabel.label_studio.projects import BATCH, JobProject, annotated, progress
 from tests.fakes.label_studio import Killed
 from tests.fakes.lines import line
 from tests.label_studio.jobs import CAR, opened, read, sources
@@ -41,6 +43,29 @@ def test_opened_twice_and_killed_in_the_middle_every_frame_has_one_task_in_order
     assert shown["id"] == tasks[0]["id"]
 
 
+def test_two_calls_at_once_end_in_one_project_with_every_frame_once(
+    client: LabelStudioClient, people: People, name: str
+) -> None:
+    lines = [line(i, [CAR]) for i in range(BATCH + 5)]
+    begin = threading.Barrier(2)
+
+    def call() -> JobProject:
+        begin.wait()
+        while True:
+            try:
+                return opened(name, lines, LabelStudioClient(client.connection, "ls"))
+            except VerificationUnavailable:
+                # Its data base is one file here, in which one writes at a time; the state machine calls again.
+                continue
+
+    with ThreadPoolExecutor(2) as pool:
+        first, second = (pool.submit(call) for _ in range(2))
+        references = {first.result(), second.result()}
+    (reference,) = references
+    assert [project.id for project in client.find_projects(name)] == [reference.project]
+    assert sorted(task["data"]["source-ref"] for task in people.tasks(reference.project)) == sources(lines)
+
+
 def test_two_projects_of_a_title_become_one(client: LabelStudioClient, name: str) -> None:
     lines = [line(0, [CAR])]
     reference = opened(name, lines, client)
@@ -54,7 +79,8 @@ def test_two_projects_of_a_title_become_one(client: LabelStudioClient, name: str
 def test_a_project_that_was_deleted_is_told(client: LabelStudioClient, name: str) -> None:
     lines = [line(0, [CAR])]
     reference = opened(name, lines, client)
-    client.delete_project(reference.project)
+    for _ in range(2):
+        client.delete_project(reference.project)
     with pytest.raises(VerificationRefused, match="was the project deleted"):
         annotated(reference, client)
     with pytest.raises(VerificationRefused, match="was the project deleted"):

@@ -155,7 +155,7 @@ class LabelStudioClient:
         return self._call("POST", "/api/projects/", Named, fields).id
 
     def delete_project(self, project: int) -> None:
-        self._do("DELETE", f"/api/projects/{project}/")
+        self._delete(f"/api/projects/{project}/")
 
     def import_tasks(self, project: int, tasks: Sequence[Mapping[str, Any]]) -> None:
         """Import tasks in their order, and return when they are there."""
@@ -195,7 +195,7 @@ class LabelStudioClient:
         self._do("PATCH", f"/api/tasks/{task}/", {"data": data})
 
     def delete_task(self, task: int) -> None:
-        self._do("DELETE", f"/api/tasks/{task}/")
+        self._delete(f"/api/tasks/{task}/")
 
     def webhooks(self, project: int) -> list[RegisteredWebhook]:
         return self._get("/api/webhooks/", list[RegisteredWebhook], project=project)
@@ -247,6 +247,12 @@ class LabelStudioClient:
             query=msgspec.json.encode(query).decode(),
             fields="all" if include == _FULL else "task_only",
         )
+
+    def _delete(self, path: str) -> None:
+        status, answer = self._request("DELETE", path)
+        # Another call, or a person, was faster.
+        if status != 404:
+            self._check("DELETE", path, status, answer)
 
     def _get(self, path: str, kind: type[Answer], **parameters: Any) -> Answer:
         return self._call("GET", f"{path}?{urlencode(parameters)}" if parameters else path, kind)
