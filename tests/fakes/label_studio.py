@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from autolabel.errors import VerificationRefused
 from autolabel.label_studio.client import FULL_PAGE, OPEN, ConnectedStorage, Filter, Named, RegisteredWebhook
 from autolabel.label_studio.results import Annotation, Task
 
@@ -30,6 +31,8 @@ class FakeLabelStudio:
         self.before: Callable[[int, str], None] = lambda number, name: None
         self.after: Callable[[int, str], None] = lambda number, name: None
         self.calls: list[str] = []
+        # As Label Studio on SQLite when its data base is locked: writes are carried out again.
+        self.times = 1
         self._ids = itertools.count(1)
 
     def __getattribute__(self, name: str) -> Any:
@@ -55,8 +58,8 @@ class FakeLabelStudio:
         return [Named(i, title) for i, fields in sorted(self.projects.items()) if fields["title"] == title]
 
     def create_project(self, fields: Mapping[str, Any]) -> int:
-        project = next(self._ids)
-        self.projects[project] = dict(fields)
+        for _ in range(self.times):
+            self.projects[project := next(self._ids)] = dict(fields)
         return project
 
     def delete_project(self, project: int) -> None:
@@ -64,7 +67,8 @@ class FakeLabelStudio:
         self.rows = {i: row for i, row in self.rows.items() if row["project"] != project}
 
     def import_tasks(self, project: int, tasks: Sequence[Mapping[str, Any]]) -> None:
-        for task in tasks:
+        self._chosen(project)
+        for task in list(tasks) * self.times:
             # What was sent is JSON.
             sent = msgspec.json.decode(msgspec.json.encode(task))
             self.rows[next(self._ids)] = {**sent, "project": project, "annotations": []}
@@ -99,6 +103,8 @@ class FakeLabelStudio:
         self.connected.setdefault(project, []).append(ConnectedStorage(next(self._ids), bucket))
 
     def _chosen(self, project: int, filters: Sequence[Filter] = ()) -> list[tuple[int, dict[str, Any]]]:
+        if project not in self.projects:
+            raise VerificationRefused("gone", "404")
         jobs = {value for field, _, _, value in filters if field == "data.job"}
         is_open = set(OPEN) <= set(filters)
         return [

@@ -120,6 +120,48 @@ def test_two_calls_at_once_end_in_one_project_with_every_frame_once(call: int, w
     assert sorted(frames(studio, reference.project)) == SOURCES
 
 
+def test_what_label_studio_carries_out_twice_is_there_once() -> None:
+    studio = FakeLabelStudio()
+    studio.times = 2
+    assert_whole(studio, opened(studio))
+
+
+def test_a_project_that_another_call_cleared_away_is_left_for_the_older_one() -> None:
+    studio = FakeLabelStudio()
+
+    def clear(number: int, name: str) -> None:
+        if name == "import_tasks" and 0 not in studio.projects:
+            studio.projects.clear()
+            studio.projects[0] = {"title": JOB.name}
+
+    studio.before = clear
+    assert_whole(studio, reference := opened(studio))
+    assert reference.project == 0
+
+
+def test_a_younger_project_that_another_call_clears_away_first_is_no_trouble() -> None:
+    studio = FakeLabelStudio()
+    studio.times = 2
+
+    def clear(number: int, name: str) -> None:
+        if name == "count_tasks":
+            studio.projects.pop(max(studio.projects))
+
+    studio.before = clear
+    assert_whole(studio, opened(studio))
+
+
+def test_a_project_that_is_there_and_not_there_is_told() -> None:
+    studio = FakeLabelStudio()
+
+    def vanish(number: int, name: str) -> None:
+        studio.projects.clear()
+
+    studio.after = lambda number, name: vanish(number, name) if name in ("create_project", "storages") else None
+    with pytest.raises(VerificationUnavailable, match="have not settled on one yet"):
+        opened(studio)
+
+
 def test_an_older_project_that_could_not_be_seen_at_first_wins_when_opening_ends() -> None:
     studio = FakeLabelStudio()
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 import hashlib
 import itertools
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
-from autolabel.errors import VerificationUnavailable
+from autolabel.errors import VerificationRefused, VerificationUnavailable
 from autolabel.label_studio.client import (
     FULL_PAGE,
     OPEN,
@@ -31,6 +32,8 @@ from autolabel.manifest import VERIFIED, metadata_of
 
 # Tasks of one import: with 20,000 characters of pre-label each a few megabytes.
 BATCH = 100
+# Calls at once settle on one project in a turn or two.
+_TURNS = 4
 # PROJECT_TITLE_MAX_LEN of Label Studio.
 MAX_TITLE = 50
 
@@ -122,15 +125,21 @@ def open_project(
     `lines`: opens the manifest. `colors`: of the labels, as `#rrggbb`. VerificationUnavailable when Label Studio did
     not take every task.
     """
-    # Two calls at once settle on one project within a turn or two.
-    while True:
+    for _ in range(_TURNS):
         project = _choose_project(job, client, colors, workspace)
-        if webhook:
-            _register(webhook, job, project, client)
-        frames = _import(job, project, lines(), client, images)
-        # Another call at the same time may have made an older project that could not be seen at first.
+        try:
+            if webhook:
+                _register(webhook, job, project, client)
+            frames = _import(job, project, lines(), client, images)
+        except VerificationRefused as e:
+            # Another call cleared it away as the younger of two.
+            if e.reason != "gone" or project in _titled(job, client):
+                raise
+            continue
+        # Another call may have made an older project that could not be seen at first.
         if _leave_oldest(job, project, client) == project:
             return JobProject(job, project, frames)
+    raise VerificationUnavailable(f"calls that open project {job.title} at once have not settled on one yet")
 
 
 def progress(reference: JobProject, client: LabelStudio) -> Progress:
@@ -198,9 +207,8 @@ class Results:
 
 def _choose_project(job: Job, client: LabelStudio, colors: Mapping[str, str], workspace: int | None) -> int:
     """The oldest project of the job's title, made if there is none."""
-    found = client.find_projects(job.title)
-    if found:
-        return found[0].id
+    if found := _titled(job, client):
+        return found[0]
     fields: dict[str, Any] = {
         "title": job.title,
         "description": "Verification of pre-labels, by autolabel",
@@ -218,15 +226,34 @@ def _choose_project(job: Job, client: LabelStudio, colors: Mapping[str, str], wo
     return _leave_oldest(job, made, client)
 
 
-def _leave_oldest(job: Job, project: int, client: LabelStudio) -> int:
-    """The oldest project of the job's title; `project` goes if it is another, unless people worked in it.
+def _titled(job: Job, client: LabelStudio) -> list[int]:
+    """The projects of the job's title, the oldest first."""
+    return [one.id for one in client.find_projects(job.title)]
 
-    Titles are not unique there: two calls at once both find no project, and both make one.
+
+def _leave_oldest(job: Job, project: int, client: LabelStudio) -> int:
+    """The oldest project of the job's title; younger ones without tasks go, and `project` unless people worked in it.
+
+    Titles are not unique there: two calls at once both find no project, and both make one. Label Studio on SQLite
+    carries out one call twice when its data base is locked.
     """
-    oldest = min((one.id for one in client.find_projects(job.title)), default=project)
-    if oldest != project and client.count_tasks(project) == client.count_tasks(project, OPEN):
-        client.delete_project(project)
-    return oldest
+    found = _titled(job, client)
+    for younger in found[1:]:
+        with _unless_gone():
+            tasks = client.count_tasks(younger)
+            if not tasks or (younger == project and client.count_tasks(younger, OPEN) == tasks):
+                client.delete_project(younger)
+    return found[0] if found else project
+
+
+@contextmanager
+def _unless_gone() -> Iterator[None]:
+    """What another call has cleared away meanwhile needs no clearing."""
+    try:
+        yield
+    except VerificationRefused as e:
+        if e.reason != "gone":
+            raise
 
 
 def _register(webhook: Webhook, job: Job, project: int, client: LabelStudio) -> None:
