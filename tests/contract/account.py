@@ -158,6 +158,7 @@ class Account:
             "WORKTEAM_ARN": "arn:aws:sagemaker:eu-central-1:123456789012:workteam/private-crowd/labellers",
             "REGION": "eu-central-1",
             "LABEL_STUDIO_CONNECTION": "",
+            "WEBHOOK_URL": "",
             "MAX_JOB_OBJECTS": "100000",
             **changes,
         }

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
+import boto3
 import msgspec
 import pytest
 from botocore.exceptions import ClientError
@@ -16,7 +18,17 @@ from autolabel.ports import PendingUnit, WaitingRun
 from autolabel.settings import SettingsError
 from autolabel.summary import Summary
 from autolabel.units import Unit
-from tests.contract.account import DOCUMENT, DOCUMENT_KEY, EVENTS, FRAME_KEY, MODEL, Account, load_module, sample
+from tests.contract.account import (
+    DOCUMENT,
+    DOCUMENT_KEY,
+    EVENTS,
+    FRAME_KEY,
+    MODEL,
+    Account,
+    context,
+    load_module,
+    sample,
+)
 from tests.contract.template import LABELS, ROOT, STATE_MACHINE, functions
 from tests.fakes.images import png_header
 from tests.fakes.pipeline import verified
@@ -485,3 +497,35 @@ def test_handlers_say_nothing_of_the_labels_themselves(account: Account) -> None
         result = json.dumps(account.invoke(function, event))
         assert len(result) < 2_000
         assert "annotations" not in result
+
+
+# webhook
+
+
+@pytest.fixture
+def webhook(account: Account, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """The function of a stack that knows a Label Studio."""
+    module = account.load("webhook", LABEL_STUDIO_CONNECTION="autolabel/label-studio")
+    secret = {"url": "https://labels.example", "token": "t0ken", "webhook_secret": "a secret of webhooks"}
+    boto3.client("secretsmanager").create_secret(Name="autolabel/label-studio", SecretString=json.dumps(secret))
+    # Clients are kept for a process; this account is of this test.
+    monkeypatch.setattr(module, "client", boto3.client)
+    return module
+
+
+def test_webhook_wakes_the_run_whose_job_people_ended(webhook: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    woken: list[str] = []
+    monkeypatch.setattr(webhook, "wake", lambda job: not woken.append(job))
+    answer = webhook.handler(sample("webhook"), context())
+    assert (answer["statusCode"], answer["body"]) == (200, "woken")
+    assert woken == ["drive-7-0a1b2c3d-0001-000"]
+
+
+def test_webhook_refuses_what_is_forged_and_tells_no_secret(
+    webhook: ModuleType, caplog: pytest.LogCaptureFixture
+) -> None:
+    for change, status in (({"rawQueryString": "job=another"}, 401), ({"body": "<xml/>"}, 400)):
+        assert webhook.handler(sample("webhook") | change, context())["statusCode"] == status
+    logged = json.dumps([vars(record) for record in caplog.records], default=str)
+    assert logged.count("a notification was refused") >= 2
+    assert not any(secret in logged for secret in ("t0ken", "a secret of webhooks"))
