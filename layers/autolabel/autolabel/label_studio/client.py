@@ -41,7 +41,6 @@ class Named(msgspec.Struct, frozen=True):
 
     id: int
     title: str = ""
-    task_number: int | None = None
 
 
 class RegisteredWebhook(msgspec.Struct, frozen=True):
@@ -143,9 +142,7 @@ class LabelStudioClient:
         page = 1
         while True:
             # The filter looks for a part of the title, whatever the case.
-            listed = self._get(
-                "/api/projects/", _Projects, title=title, include="id,title,task_number", page_size=100, page=page
-            )
+            listed = self._get("/api/projects/", _Projects, title=title, include="id,title", page_size=100, page=page)
             found += [project for project in listed.results if project.title == title]
             if not listed.next:
                 return sorted(found, key=lambda project: project.id)
