@@ -32,7 +32,8 @@ def test_a_correct_frame_costs_one_key_and_the_next_is_there_without_a_load(revi
     annotator.page.wait_for_url("**/tasks/1")
     annotator.wait_for_frame()
     assert annotator.page.evaluate("() => window.sameDocument")
-    assert boxes(annotator.send("Enter")) == [CAR]
+    answer = annotator.send("Enter")
+    assert (boxes(answer), review_of(answer)["keys"]) == ([CAR], 1)
 
 
 def test_the_last_frame_leads_to_the_jobs_page(review: OpenPortal) -> None:

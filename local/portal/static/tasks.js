@@ -43,16 +43,14 @@ async function load(url) {
   return { url, page, src, image };
 }
 
-/** Scripts of a parsed page do not run by themselves; what is loaded by address is here already. */
-function revive(page) {
-  for (const script of page.querySelectorAll("script:not([src])")) {
+/** Scripts of a parsed page do not run by themselves, and made anew only in the document that is shown. */
+function revive(scripts) {
+  for (const script of scripts) {
     const live = document.createElement("script");
     for (const { name, value } of script.attributes) live.setAttribute(name, value);
     live.textContent = script.textContent;
-    if (page.head.contains(script)) page.body.append(live);
-    else script.replaceWith(live);
+    script.replaceWith(live);
   }
-  for (const script of page.body.querySelectorAll("script[src]")) script.remove();
 }
 
 /** `settled`: what has to be over before the server tells of this task: the answer to the one before. */
@@ -63,8 +61,11 @@ function show({ url, page, src, image }, settled = Promise.resolve(), push = tru
   images.clear();
   images.set(src, image);
   document.title = page.title;
-  revive(page);
+  page.body.append(...page.head.querySelectorAll("script:not([src])"));
+  // What is loaded by address is here already.
+  for (const script of page.body.querySelectorAll("script[src]")) script.remove();
   document.body.replaceChildren(...page.body.childNodes);
+  revive(document.body.querySelectorAll("script"));
 }
 
 /** Fetch the next task while this one is looked at; without an answer of the server there is just no head start. */
