@@ -14,8 +14,8 @@ import click
 import msgspec
 from rich.console import Console
 
-from autolabel.doubt import FLOOR
-from autolabel.triage import VerifyDoubtful
+from autolabel.triage.doubt import FLOOR
+from autolabel.triage.policy import VerifyDoubtful
 from cli.advice import next_step, waits_for
 from cli.catalogue import check_models
 from cli.datasets.commands import export

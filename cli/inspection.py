@@ -23,7 +23,7 @@ from autolabel.lateness import ChangedObject, late_key
 from autolabel.listing import frozen_listing
 from autolabel.ports import Refusal
 from autolabel.units import PENDING_PARTITIONS, answers_prefix
-from autolabel.verification import job_name
+from autolabel.verification.jobs import job_name
 from cli.advice import ASKING_STATES, STATES
 from cli.dead_letters import QUEUES, DeadLetterQueue
 from cli.drive_status import (

@@ -9,9 +9,9 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from autolabel.audits import Evidence, audit_key, read_evidence, standings
-from autolabel.hindsight import Hindsight, Outcome, Reviewed, best_setting, reviewed_key
-from autolabel.triage import BLIND_AUDIT, VerifyDoubtful
+from autolabel.triage.audits import Evidence, audit_key, read_evidence, standings
+from autolabel.triage.hindsight import Hindsight, Outcome, Reviewed, best_setting, reviewed_key
+from autolabel.triage.policy import BLIND_AUDIT, VerifyDoubtful
 from cli.errors import CommandError
 from cli.stack import Stack
 

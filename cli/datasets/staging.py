@@ -11,7 +11,7 @@ import msgspec
 from autolabel.errors import KeyRefused
 from autolabel.frames import FrameKey, parse_frame_key
 from autolabel.manifest import PRELABEL, PROVENANCE, REVIEW, VERIFIED, BoxLabel, LabelledBox, metadata_of, read_boxes
-from autolabel.reviews import Marks, Review
+from autolabel.verification.reviews import Marks, Review
 from cli.datasets.classes import ClassMap
 from cli.errors import CommandError
 

@@ -14,7 +14,7 @@ from autolabel.aws.ledger import DynamoLedger
 from autolabel.errors import LabelingFailed
 from autolabel.observability import logger, metrics, tracer
 from autolabel.settings import read_settings
-from autolabel.verification import BackEnds
+from autolabel.verification.jobs import BackEnds
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext

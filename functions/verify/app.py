@@ -17,10 +17,15 @@ from autolabel.aws.ledger import DynamoLedger
 from autolabel.aws.presigned_images import PresignedImages, signing_client
 from autolabel.aws.secrets import Secrets
 from autolabel.drives import Run
-from autolabel.ground_truth import read_output
-from autolabel.label_studio.client import LabelStudioClient
-from autolabel.label_studio.connection import Connection, read_connection
-from autolabel.label_studio.projects import (
+from autolabel.observability import logger, metrics, tracer
+from autolabel.ports import WaitingJob
+from autolabel.settings import read_settings
+from autolabel.taxonomy import current_taxonomy
+from autolabel.verification.ground_truth import read_output
+from autolabel.verification.jobs import LABEL_STUDIO, JobRound
+from autolabel.verification.label_studio.client import LabelStudioClient
+from autolabel.verification.label_studio.connection import Connection, read_connection
+from autolabel.verification.label_studio.projects import (
     Images,
     Job,
     JobProject,
@@ -32,13 +37,8 @@ from autolabel.label_studio.projects import (
     progress,
     renew_images,
 )
-from autolabel.observability import logger, metrics, tracer
-from autolabel.people import await_people
-from autolabel.ports import WaitingJob
-from autolabel.settings import read_settings
-from autolabel.settlement import settle_round
-from autolabel.taxonomy import current_taxonomy
-from autolabel.verification import LABEL_STUDIO, JobRound
+from autolabel.verification.people import await_people
+from autolabel.verification.settlement import settle_round
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext

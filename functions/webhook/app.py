@@ -13,11 +13,11 @@ from autolabel.aws.clients import client
 from autolabel.aws.executions import StepFunctionsExecutions
 from autolabel.aws.ledger import DynamoLedger
 from autolabel.aws.secrets import Secrets
-from autolabel.label_studio.connection import read_connection
-from autolabel.label_studio.notifications import take_notification
 from autolabel.observability import logger, metrics, tracer
-from autolabel.people import wake_job
 from autolabel.settings import read_settings
+from autolabel.verification.label_studio.connection import read_connection
+from autolabel.verification.label_studio.notifications import take_notification
+from autolabel.verification.people import wake_job
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext

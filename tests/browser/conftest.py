@@ -15,7 +15,7 @@ from PIL import Image, ImageDraw
 from playwright.sync_api import Browser, sync_playwright
 
 from autolabel.taxonomy import current_taxonomy
-from autolabel.verification import label_categories, worker_template
+from autolabel.verification.jobs import label_categories, worker_template
 from local.portal.server import Portal
 from tests.browser.annotator import Annotator
 from tests.portal.conftest import clock, open_browser, portal, stand_in

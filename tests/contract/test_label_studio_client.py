@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from autolabel.errors import VerificationRefused, VerificationUnavailable
-from autolabel.label_studio.client import LabelStudioClient
-from autolabel.label_studio.connection import Connection
+from autolabel.verification.label_studio.client import LabelStudioClient
+from autolabel.verification.label_studio.connection import Connection
 
 TOKEN = "T0PSECRET"
 WEBHOOK = "S3CRET of webhooks"

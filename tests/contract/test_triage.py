@@ -10,10 +10,10 @@ import msgspec
 import pytest
 from click.testing import CliRunner, Result
 
-from autolabel.agreement import ClassAgreement
-from autolabel.audits import Evidence, Trials, audit_key, evidence_key
-from autolabel.hindsight import Reviewed, reviewed_key
-from autolabel.triage import ANY_CLASS, BLIND_AUDIT, EVERYTHING
+from autolabel.reporting.agreement import ClassAgreement
+from autolabel.triage.audits import Evidence, Trials, audit_key, evidence_key
+from autolabel.triage.hindsight import Reviewed, reviewed_key
+from autolabel.triage.policy import ANY_CLASS, BLIND_AUDIT, EVERYTHING
 from cli import __main__ as command
 from cli.stack import Stack
 from tests.contract.conftest import create_bucket

@@ -18,7 +18,7 @@ import pytest
 from autolabel.drives import FIRST_RUN, execution_name
 from autolabel.frames import FrameKey
 from autolabel.units import Unit, answers_prefix
-from autolabel.verification import job_name
+from autolabel.verification.jobs import job_name
 from local.deployment import PROJECT
 from tests.e2e.pipeline import START, WANTED_REFUSALS, Pipeline, eventually, image, timestamps
 

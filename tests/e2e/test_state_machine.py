@@ -10,7 +10,7 @@ from botocore.exceptions import ClientError
 
 from autolabel.drives import FIRST_RUN, run_prefix
 from autolabel.taxonomy import current_taxonomy
-from autolabel.verification import job_name, label_categories, worker_template
+from autolabel.verification.jobs import job_name, label_categories, worker_template
 from local.cloud.faults.fault import Fault
 from tests.e2e.pipeline import Pipeline, eventually, image, timestamps
 

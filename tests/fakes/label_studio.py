@@ -9,8 +9,15 @@ from typing import Any
 import msgspec
 
 from autolabel.errors import VerificationRefused
-from autolabel.label_studio.client import FULL_PAGE, OPEN, ConnectedStorage, Filter, Named, RegisteredWebhook
-from autolabel.label_studio.results import Annotation, Task
+from autolabel.verification.label_studio.client import (
+    FULL_PAGE,
+    OPEN,
+    ConnectedStorage,
+    Filter,
+    Named,
+    RegisteredWebhook,
+)
+from autolabel.verification.label_studio.results import Annotation, Task
 
 
 class Killed(Exception):
@@ -18,7 +25,7 @@ class Killed(Exception):
 
 
 class FakeLabelStudio:
-    """`autolabel.label_studio.projects.LabelStudio` in dicts.
+    """`autolabel.verification.label_studio.projects.LabelStudio` in dicts.
 
     `before` and `after` are called around every call with its number, from 1, and its name.
     """

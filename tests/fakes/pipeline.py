@@ -16,13 +16,13 @@ from autolabel.drives import Run
 from autolabel.publication import FinishedJob, Publication, publish_run
 from autolabel.reconciliation import Limits
 from autolabel.runs import Plan, Progress, RunTurns, TurnReport, await_answers, plan_run
-from autolabel.settlement import Settled as SettledRound
-from autolabel.settlement import settle_round
 from autolabel.shard_labelling import ShardLabelling
 from autolabel.shards import read_shards
 from autolabel.submission import Asked, ObjectEvent, Submission, Submitted, read_message
 from autolabel.sweeping import Sweep, SweepReport
-from autolabel.verification import GROUND_TRUTH, BackEnds, JobRound, VerificationJob
+from autolabel.verification.jobs import GROUND_TRUTH, BackEnds, JobRound, VerificationJob
+from autolabel.verification.settlement import Settled as SettledRound
+from autolabel.verification.settlement import settle_round
 from tests.fakes.announcements import FakeAnnouncements
 from tests.fakes.answers import DETECTOR, add_to_catalogue
 from tests.fakes.bucket import FakeBucket, etag_of

@@ -28,7 +28,7 @@ from autolabel.errors import Refused
 from autolabel.fusion import Seen, merge_frame
 from autolabel.images import read_header
 from autolabel.masks import encode
-from autolabel.report import Gallery, write_report
+from autolabel.reporting.report import Gallery, write_report
 from autolabel.riders import name_riders
 from autolabel.segmentation import polygons
 from autolabel.submission import read_message

@@ -16,7 +16,7 @@ from PIL import Image, PngImagePlugin
 
 from autolabel.errors import ImageRefused
 from autolabel.images import MAX_PIXELS, ImageHeader, read_header
-from autolabel.report import Gallery, write_report
+from autolabel.reporting.report import Gallery, write_report
 from autolabel.summary import FrameCounts, Summary
 from tests.fakes.bucket import FakeBucket
 from tests.fakes.images import encoded, jpeg, jpeg_header, multi_picture_jpeg, png, png_header, saved, segments

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from autolabel.manifest import MAX_LINE, read_boxes
 from autolabel.nesting import MAX_DEPTH
-from autolabel.verification import VerificationJob
+from autolabel.verification.jobs import VerificationJob
 from tests.fakes.answers import answer
 from tests.fakes.images import png
 from tests.fakes.pipeline import DRIVE, Pipeline, drive_document, frame_key, verified
@@ -66,7 +66,10 @@ class Page(HTMLParser):
 
 
 TEMPLATE = Page(
-    "".join(files("autolabel").joinpath(f"{name}.html.jinja").read_text("utf-8") for name in ("report", "agreement"))
+    "".join(
+        files("autolabel.reporting").joinpath(f"{name}.html.jinja").read_text("utf-8")
+        for name in ("report", "agreement")
+    )
 )
 
 

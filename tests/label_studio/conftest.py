@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from autolabel.label_studio.client import LabelStudioClient
-from autolabel.label_studio.connection import Connection
+from autolabel.verification.label_studio.client import LabelStudioClient
+from autolabel.verification.label_studio.connection import Connection
 from tests.label_studio.people import People
 from tests.label_studio.server import PROGRAM, TOKEN, LabelStudioServer
 

@@ -7,8 +7,16 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from autolabel.label_studio.projects import Images, Job, JobProject, LabelStudio, Results, Webhook, open_project
 from autolabel.manifest import read_boxes
+from autolabel.verification.label_studio.projects import (
+    Images,
+    Job,
+    JobProject,
+    LabelStudio,
+    Results,
+    Webhook,
+    open_project,
+)
 from tests.fakes.lines import LABELS
 
 NOW = datetime(2026, 1, 3, tzinfo=UTC)

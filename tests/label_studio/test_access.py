@@ -8,9 +8,9 @@ import msgspec
 import pytest
 
 from autolabel.errors import VerificationRefused, VerificationUnavailable
-from autolabel.label_studio.client import LabelStudioClient
-from autolabel.label_studio.connection import Connection
-from autolabel.label_studio.projects import annotated, progress
+from autolabel.verification.label_studio.client import LabelStudioClient
+from autolabel.verification.label_studio.connection import Connection
+from autolabel.verification.label_studio.projects import annotated, progress
 from tests.fakes.lines import line
 from tests.label_studio.jobs import CAR, opened, read
 from tests.label_studio.people import People

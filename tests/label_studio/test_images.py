@@ -14,9 +14,9 @@ from botocore.config import Config
 
 from autolabel.aws.presigned_images import PresignedImages
 from autolabel.errors import VerificationRefused
-from autolabel.label_studio.client import LabelStudioClient
-from autolabel.label_studio.connection import Connection, S3Storage
-from autolabel.label_studio.projects import StorageImages, renew_images
+from autolabel.verification.label_studio.client import LabelStudioClient
+from autolabel.verification.label_studio.connection import Connection, S3Storage
+from autolabel.verification.label_studio.projects import StorageImages, renew_images
 from local.cloud.launcher import EmbeddedCloud
 from local.cloud.settings import ACCOUNT, REGION
 from tests.fakes.lines import line

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from autolabel.errors import VerificationRefused, VerificationUnavailable
-from autolabel.label_studio.client import LabelStudioClient
-from autolabel.label_studio.projects import BATCH, JobProject, annotated, progress
+from autolabel.verification.label_studio.client import LabelStudioClient
+from autolabel.verification.label_studio.projects import BATCH, JobProject, annotated, progress
 from tests.fakes.label_studio import Killed
 from tests.fakes.lines import line
 from tests.label_studio.jobs import CAR, opened, read, sources

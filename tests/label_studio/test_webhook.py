@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from autolabel.label_studio.client import LabelStudioClient
-from autolabel.label_studio.notifications import take_notification
-from autolabel.label_studio.projects import Webhook
+from autolabel.verification.label_studio.client import LabelStudioClient
+from autolabel.verification.label_studio.notifications import take_notification
+from autolabel.verification.label_studio.projects import Webhook
 from tests.fakes.lines import line
 from tests.label_studio.conftest import SECRET
 from tests.label_studio.jobs import CAR, opened

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from autolabel.label_studio.client import LabelStudioClient
-from autolabel.label_studio.projects import Results, annotated, progress
+from autolabel.verification.label_studio.client import LabelStudioClient
+from autolabel.verification.label_studio.projects import Results, annotated, progress
 from tests.fakes.lines import line
 from tests.label_studio.jobs import CAR, NOW, PERSON, opened, pixels, read, sources
 from tests.label_studio.people import People

@@ -11,8 +11,8 @@ from typing import NamedTuple
 import numpy as np
 
 from autolabel.catalogue import Model
-from autolabel.doubt import FLOOR, Doubt, frame_doubt
 from autolabel.labelling import FrameLabels
+from autolabel.triage.doubt import FLOOR, Doubt, frame_doubt
 from tests.quality.edits import Edits
 from tests.quality.figures import Comparison, describe
 from tests.quality.precision import Floats

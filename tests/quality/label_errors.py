@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 import msgspec
 
-from autolabel.agreement import IGNORE, SAME_OBJECT, corners
 from autolabel.detections import Detections, overlap
-from autolabel.label_errors import BADLY_LOCATED, OVERLOOKED, SWAPPED, Candidates, Suspect, find_suspects
 from autolabel.manifest import LabelledBox
+from autolabel.reporting.agreement import IGNORE, SAME_OBJECT, corners
+from autolabel.reporting.label_errors import BADLY_LOCATED, OVERLOOKED, SWAPPED, Candidates, Suspect, find_suspects
 from cli.kitti import CLASSES, LabelledFrame, Level, counts
 from tests.quality.edits import EDITED
 from tests.quality.systems import System

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autolabel.taxonomy import current_taxonomy
-from autolabel.verification import worker_template
+from autolabel.verification.jobs import worker_template
 from local.sagemaker.image_tickets import IMAGES, ImageTickets
 from local.sagemaker.labeling_requests import Kind
 from local.sagemaker.names import S3Uri

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autolabel.agreement import ClassAgreement, count_agreement, pair_boxes
 from autolabel.manifest import LabelledBox
+from autolabel.reporting.agreement import ClassAgreement, count_agreement, pair_boxes
 
 
 def box(name: str, left: float = 0, width: float = 100) -> LabelledBox:

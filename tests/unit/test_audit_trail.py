@@ -6,13 +6,13 @@ from collections import Counter
 
 import msgspec
 
-from autolabel.agreement import ClassAgreement
-from autolabel.audit_trail import AuditTrail
-from autolabel.audits import PRECISION, RECALL, Evidence, Trials, proven_classes, standings
 from autolabel.drives import Camera, DriveDocument, Run
-from autolabel.hindsight import Reviewed
 from autolabel.manifest import LabelledBox
-from autolabel.triage import (
+from autolabel.reporting.agreement import ClassAgreement
+from autolabel.triage.audit_trail import AuditTrail
+from autolabel.triage.audits import PRECISION, RECALL, Evidence, Trials, proven_classes, standings
+from autolabel.triage.hindsight import Reviewed
+from autolabel.triage.policy import (
     ACCEPTED,
     ANY_CLASS,
     AUDIT,

@@ -10,7 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autolabel.audits import (
+from autolabel.drives import Camera, DriveDocument, Run
+from autolabel.manifest import LabelledBox
+from autolabel.triage.audits import (
     PRECISION,
     RECALL,
     WINDOW,
@@ -26,10 +28,8 @@ from autolabel.audits import (
     recipe,
     standings,
 )
-from autolabel.bounds import lower_bound
-from autolabel.drives import Camera, DriveDocument, Run
-from autolabel.manifest import LabelledBox
-from autolabel.triage import ANY_CLASS, VerifyDoubtful
+from autolabel.triage.bounds import lower_bound
+from autolabel.triage.policy import ANY_CLASS, VerifyDoubtful
 
 RUN = Run(
     "drive-1", "0001", DriveDocument("car", {"front": Camera()}), "e", ("m.0001", "n.0002"), "2026.1", ("car", "bus")
@@ -202,7 +202,7 @@ def test_a_contradiction_by_shown_audits_is_told_too() -> None:
 @pytest.mark.parametrize("version", ["FUSION", "DOUBT"])
 def test_another_way_to_merge_or_to_doubt_is_another_recipe(version: str, monkeypatch: pytest.MonkeyPatch) -> None:
     before = recipe(RUN)
-    monkeypatch.setattr(f"autolabel.audits.{version}", "2030.1")
+    monkeypatch.setattr(f"autolabel.triage.audits.{version}", "2030.1")
     assert recipe(RUN) != before
 
 

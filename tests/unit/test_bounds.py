@@ -9,7 +9,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from autolabel.bounds import lower_bound, proves, trials_needed
+from autolabel.triage.bounds import lower_bound, proves, trials_needed
 
 counts = st.integers(1, 300).flatmap(lambda n: st.tuples(st.just(n), st.integers(0, n - 1)))
 

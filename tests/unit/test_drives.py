@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from autolabel.drives import MAX_DOCUMENT_BYTES, DriveDocument, Run, execution_name, parse_drive_document, run_prefix
 from autolabel.errors import DocumentRefused
 from autolabel.regions import covered_share
-from autolabel.triage import VerifyAll
+from autolabel.triage.policy import VerifyAll
 
 KEY = "drives/d1/drive.json"
 LEAST = {"vehicle": "car-1", "cameras": {"front": {}}}

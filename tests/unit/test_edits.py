@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autolabel.edits import EditTally, compare, cost, is_untouched
 from autolabel.manifest import LabelledBox
+from autolabel.reporting.edits import EditTally, compare, cost, is_untouched
 
 
 def box(name: str, left: float = 0, width: float = 100, confidence: float = 0.0) -> LabelledBox:

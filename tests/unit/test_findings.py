@@ -8,10 +8,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from autolabel.edits import ClassEdits
 from autolabel.errors import CountMismatch
-from autolabel.findings import SUSPECTS, WORST, Agreement, Findings, SuspectLine
-from autolabel.pace import worker_name
+from autolabel.reporting.edits import ClassEdits
+from autolabel.reporting.findings import SUSPECTS, WORST, Agreement, Findings, SuspectLine
+from autolabel.reporting.pace import worker_name
 from autolabel.summary import Summary
 from tests.fakes.pipeline import DRIVE, Pipeline
 from tests.unit.test_assembly import PREFIX, labelled

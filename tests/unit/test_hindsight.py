@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autolabel.agreement import ClassAgreement
-from autolabel.bounds import lower_bound
-from autolabel.hindsight import Hindsight, Outcome, Reviewed, best_setting
-from autolabel.triage import ACCEPTED, ANY_CLASS, BLIND_AUDIT, DOUBTFUL
+from autolabel.reporting.agreement import ClassAgreement
+from autolabel.triage.bounds import lower_bound
+from autolabel.triage.hindsight import Hindsight, Outcome, Reviewed, best_setting
+from autolabel.triage.policy import ACCEPTED, ANY_CLASS, BLIND_AUDIT, DOUBTFUL
 
 FLOOR = 0.15
 GOOD = {"car": ClassAgreement(kept=1)}

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autolabel.label_errors import (
+from autolabel.manifest import LabelledBox
+from autolabel.reporting.label_errors import (
     BADLY_LOCATED,
     OVERLOOKED,
     SWAPPED,
@@ -18,7 +19,6 @@ from autolabel.label_errors import (
     Suspect,
     find_suspects,
 )
-from autolabel.manifest import LabelledBox
 
 LABELS = frozenset({"car", "van", "truck", "person", "rider"})
 

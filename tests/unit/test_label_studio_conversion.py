@@ -13,11 +13,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autolabel.label_studio.config import label_config
-from autolabel.label_studio.results import Annotation, answered_line
-from autolabel.label_studio.tasks import task_of
 from autolabel.manifest import read_boxes
 from autolabel.taxonomy import current_taxonomy
+from autolabel.verification.label_studio.config import label_config
+from autolabel.verification.label_studio.results import Annotation, answered_line
+from autolabel.verification.label_studio.tasks import task_of
 from tests.fakes.lines import LABELS, Boxed, line
 
 NOW = datetime(2026, 1, 3, tzinfo=UTC)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autolabel.label_studio.notifications import MAX_BODY, notified_address, signature, take_notification
+from autolabel.verification.label_studio.notifications import MAX_BODY, notified_address, signature, take_notification
 
 SECRET = "a secret of webhooks"
 JOB = "drive-7-0a1b2c3d-0001-000"

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from autolabel.errors import VerificationUnavailable
-from autolabel.label_studio.projects import (
+from autolabel.verification.label_studio.projects import (
     BATCH,
     Job,
     JobProject,
@@ -22,7 +22,7 @@ from autolabel.label_studio.projects import (
     progress,
     renew_images,
 )
-from autolabel.label_studio.results import Annotation
+from autolabel.verification.label_studio.results import Annotation
 from tests.fakes.label_studio import FakeLabelStudio, Killed
 from tests.fakes.lines import LABELS, line
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autolabel.ranking import Foremost, ForemostOfStretches
+from autolabel.reporting.ranking import Foremost, ForemostOfStretches
 
 scores = st.lists(st.integers(0, 5), max_size=30)
 

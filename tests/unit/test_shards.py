@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from autolabel.errors import AutolabelError, CountMismatch, ShardMissing
 from autolabel.shards import Shard, ShardFrame, ShardResult, Tally, check_result, plan_shards, shard_key
-from autolabel.verification import job_name, label_categories, split_into_jobs, worker_template
+from autolabel.verification.jobs import job_name, label_categories, split_into_jobs, worker_template
 
 JOB_NAME = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}")
 DRIVES = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}", fullmatch=True)

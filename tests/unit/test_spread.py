@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autolabel.spread import Spread
+from autolabel.reporting.spread import Spread
 
 numbers = st.lists(st.floats(-1, 150), max_size=40)
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autolabel.triage import (
+from autolabel.triage.policy import (
     ACCEPTED,
     ANY_CLASS,
     AUDIT,

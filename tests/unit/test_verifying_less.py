@@ -10,11 +10,11 @@ import msgspec
 import pytest
 
 from autolabel.assembly import Assembly
-from autolabel.audits import PRECISION, RECALL, Evidence, Trials, evidence_key, recipe
 from autolabel.errors import CountMismatch
 from autolabel.publication import FinishedJob
 from autolabel.summary import Summary
-from autolabel.triage import ANY_CLASS
+from autolabel.triage.audits import PRECISION, RECALL, Evidence, Trials, evidence_key, recipe
+from autolabel.triage.policy import ANY_CLASS
 from tests.fakes.answers import answer
 from tests.fakes.images import png
 from tests.fakes.pipeline import DRIVE, Pipeline, drive_document, frame_key

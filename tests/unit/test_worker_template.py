@@ -13,7 +13,7 @@ import pytest
 from liquid import Environment
 
 from autolabel.taxonomy import current_taxonomy
-from autolabel.verification import worker_template
+from autolabel.verification.jobs import worker_template
 
 COLORS = current_taxonomy().colors
 GUIDELINE = Path(__file__).parents[2] / "docs" / "guideline.md"

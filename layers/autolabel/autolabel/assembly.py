@@ -8,21 +8,21 @@ from typing import NamedTuple
 
 import msgspec
 
-from autolabel.audits import proven_classes, read_evidence, recipe, standings
 from autolabel.drives import Run, run_prefix
 from autolabel.errors import CountMismatch
 from autolabel.frames import DRIVE_DOCUMENT, drive_prefix
 from autolabel.lateness import late_key, record_lateness
 from autolabel.listing import freeze_listing, read_listing
 from autolabel.ports import Bucket, Ledger
-from autolabel.queueing import Part, Triage
 from autolabel.reading import in_step
-from autolabel.report import Gallery, write_report
+from autolabel.reporting.report import Gallery, write_report
 from autolabel.shards import FrameIssue, Shard, ShardResult, Tally, check_result, read_shards, shard_key
 from autolabel.summary import FrameCounts, Summary, failed_key, rejected_key, summary_key
 from autolabel.taxonomy import current_taxonomy
-from autolabel.triage import ACCEPTED, EVERYTHING, VerifyDoubtful
-from autolabel.verification import (
+from autolabel.triage.audits import proven_classes, read_evidence, recipe, standings
+from autolabel.triage.policy import ACCEPTED, EVERYTHING, VerifyDoubtful
+from autolabel.triage.queueing import Part, Triage
+from autolabel.verification.jobs import (
     BackEnds,
     JobManifest,
     VerificationJob,

@@ -9,7 +9,7 @@ import msgspec
 from autolabel.errors import DocumentRefused
 from autolabel.frames import is_name
 from autolabel.nesting import is_deep
-from autolabel.triage import Policy, VerifyAll
+from autolabel.triage.policy import Policy, VerifyAll
 
 # A document that describes some cameras takes kilobytes. It is kept in the ledger, whose items have 400 KB at most.
 MAX_DOCUMENT_BYTES = 250_000

@@ -9,19 +9,19 @@ from typing import Any
 
 import msgspec
 
-from autolabel.doubt import FrameDoubt
 from autolabel.drives import Run
 from autolabel.errors import CountMismatch, RunMissing
-from autolabel.findings import Findings, suspects_key
 from autolabel.manifest import PRELABEL, PROVENANCE, REVIEW, VERIFIED, metadata_of, read_boxes
 from autolabel.ports import Announcements, Bucket, Ledger
-from autolabel.queueing import triage_key
-from autolabel.report import Gallery, write_report
-from autolabel.review_log import ReviewLog
-from autolabel.settlement import Result, Settled
+from autolabel.reporting.findings import Findings, suspects_key
+from autolabel.reporting.report import Gallery, write_report
 from autolabel.shards import Shard, read_shards, shard_key
 from autolabel.summary import JobOutcome, Summary, dataset_key, summary_key
-from autolabel.triage import ACCEPTED, BLIND_AUDIT, EVERYTHING, VerifyDoubtful
+from autolabel.triage.doubt import FrameDoubt
+from autolabel.triage.policy import ACCEPTED, BLIND_AUDIT, EVERYTHING, VerifyDoubtful
+from autolabel.triage.queueing import triage_key
+from autolabel.triage.review_log import ReviewLog
+from autolabel.verification.settlement import Result, Settled
 
 
 class FinishedJob(msgspec.Struct, frozen=True):

@@ -11,7 +11,6 @@ import msgspec
 from autolabel.catalogue import Model
 from autolabel.decoding import decode_answer
 from autolabel.detections import Detections
-from autolabel.doubt import FrameDoubt, as_attribute, as_record, frame_doubt
 from autolabel.drives import Run, execution_name, run_prefix
 from autolabel.errors import AnswerRefused, ImageRefused
 from autolabel.frames import parse_frame_key
@@ -22,6 +21,7 @@ from autolabel.manifest import LineTooLong, MaskReferences, manifest_line
 from autolabel.ports import Bucket
 from autolabel.reading import in_step
 from autolabel.shards import FrameIssue, ModelTally, Shard, ShardFrame, ShardResult, Tally, shard_key
+from autolabel.triage.doubt import FrameDoubt, as_attribute, as_record, frame_doubt
 
 # Reading a frame's header and answer is waiting for S3; so many frames are read at a time.
 READERS = 8

@@ -6,7 +6,7 @@ import msgspec
 
 from autolabel.drives import run_prefix
 from autolabel.errors import CountMismatch
-from autolabel.findings import Agreement
+from autolabel.reporting.findings import Agreement
 from autolabel.shards import ModelTally
 
 

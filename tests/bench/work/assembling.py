@@ -12,7 +12,7 @@ from autolabel.detections import Detection, Detections
 from autolabel.manifest import manifest_line
 from autolabel.shards import FrameIssue, Shard, ShardResult, Tally, shard_key, shard_list_key
 from autolabel.summary import failed_key, rejected_key
-from autolabel.verification import GROUND_TRUTH, BackEnds
+from autolabel.verification.jobs import GROUND_TRUTH, BackEnds
 from tests.bench.work.drive import (
     CAMERA,
     CLASSES,

@@ -15,9 +15,9 @@ import yaml
 from autolabel.publication import FinishedJob, Publication
 from autolabel.reconciliation import Turn
 from autolabel.runs import Cursor, Plan, Progress, TurnReport
-from autolabel.settlement import Settled
 from autolabel.shards import Shard, shard_key, shard_list_key
-from autolabel.verification import JobRound
+from autolabel.verification.jobs import JobRound
+from autolabel.verification.settlement import Settled
 from local.cloud.stepfunctions.engine import Engine
 from local.cloud.stepfunctions.executions import Execution, Machine
 from local.cloud.stepfunctions.history import EVENT_LIMIT

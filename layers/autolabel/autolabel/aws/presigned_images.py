@@ -27,7 +27,7 @@ def signing_client() -> S3Client:
 
 
 class PresignedImages:
-    """`autolabel.label_studio.projects.Images` by pre-signed GETs, which have to be renewed before they end."""
+    """Label Studio's `Images` by pre-signed GETs, which have to be renewed before they end."""
 
     connected = False
 

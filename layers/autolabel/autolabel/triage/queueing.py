@@ -13,13 +13,13 @@ from typing import IO, Any, NamedTuple
 
 import msgspec
 
-from autolabel.doubt import FrameDoubt
 from autolabel.drives import Run, run_prefix
 from autolabel.manifest import DOUBT, PRELABEL, metadata_of
 from autolabel.ports import Bucket
 from autolabel.reading import in_step
 from autolabel.shards import shard_key
-from autolabel.triage import (
+from autolabel.triage.doubt import FrameDoubt
+from autolabel.triage.policy import (
     ACCEPTED,
     AUDIT,
     BLIND_AUDIT,
@@ -31,7 +31,7 @@ from autolabel.triage import (
     segment_of,
     triage_frame,
 )
-from autolabel.verification import JobManifest, manifest_key
+from autolabel.verification.jobs import JobManifest, manifest_key
 
 # A job's lines are put in order on disk, of which a function has 512 MB.
 MAX_QUEUE_BYTES = 400_000_000

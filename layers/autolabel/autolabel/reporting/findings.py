@@ -13,18 +13,18 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from autolabel.agreement import IGNORE
-from autolabel.audits import SAME_TRACK
 from autolabel.detections import overlap
 from autolabel.drives import run_prefix
-from autolabel.edits import KEPT, Change, ClassEdits, EditTally, compare, cost
 from autolabel.errors import CountMismatch
-from autolabel.label_errors import Candidates, Suspect, find_suspects
 from autolabel.manifest import PRELABEL, PROVENANCE, REVIEW, VERIFIED, read_boxes
-from autolabel.pace import MAX_WORKERS, EffortTally, Pace, PaceTally, Seconds, SecondsTally, worker_name
-from autolabel.ranking import Foremost, ForemostOfStretches
-from autolabel.reviews import Effort, Review
-from autolabel.triage import BLIND_AUDIT
+from autolabel.reporting.agreement import IGNORE
+from autolabel.reporting.edits import KEPT, Change, ClassEdits, EditTally, compare, cost
+from autolabel.reporting.label_errors import Candidates, Suspect, find_suspects
+from autolabel.reporting.pace import MAX_WORKERS, EffortTally, Pace, PaceTally, Seconds, SecondsTally, worker_name
+from autolabel.reporting.ranking import Foremost, ForemostOfStretches
+from autolabel.triage.audits import SAME_TRACK
+from autolabel.triage.policy import BLIND_AUDIT
+from autolabel.verification.reviews import Effort, Review
 
 # So many frames of a run are searched for label errors, shards of them spread over it: what the models saw of a
 # million frames takes longer to read than the function may.

@@ -10,8 +10,8 @@ import msgspec
 from autolabel.manifest import REVIEW, VERIFIED, BoxLabel, BoxMetadata, metadata_of
 from autolabel.ports import Bucket, StoredObject
 from autolabel.reading import in_step
-from autolabel.reviews import MAX_REVIEW, Marks, Review, read_review
-from autolabel.verification import JobRound
+from autolabel.verification.jobs import JobRound
+from autolabel.verification.reviews import MAX_REVIEW, Marks, Review, read_review
 
 _OUTPUT = "manifests/output/output.manifest"
 _RESPONSES = "annotations/worker-response/iteration-1/"

@@ -19,15 +19,15 @@ from typing import NamedTuple
 
 import msgspec
 
-from autolabel.agreement import WELL_PLACED, corners, pair_boxes
-from autolabel.bounds import lower_bound, proves, trials_needed
 from autolabel.detections import overlap
-from autolabel.doubt import DOUBT
 from autolabel.drives import Run, run_prefix
 from autolabel.fusion import FUSION
 from autolabel.manifest import LabelledBox
 from autolabel.ports import Bucket
-from autolabel.triage import ANY_CLASS, VerifyDoubtful
+from autolabel.reporting.agreement import WELL_PLACED, corners, pair_boxes
+from autolabel.triage.bounds import lower_bound, proves, trials_needed
+from autolabel.triage.doubt import DOUBT
+from autolabel.triage.policy import ANY_CLASS, VerifyDoubtful
 
 PRECISION = "precision"
 RECALL = "recall"

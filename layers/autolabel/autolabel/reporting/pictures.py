@@ -9,16 +9,16 @@ from typing import Any
 
 import msgspec
 
-from autolabel.agreement import IGNORE
-from autolabel.edits import ADDED, DELETED, IGNORED, KEPT, MOVED, RELABELLED, Change, compare
 from autolabel.errors import FrameChanged
 from autolabel.frames import MAX_FRAME_BYTES
 from autolabel.images import MAX_PIXELS
-from autolabel.label_errors import PixelBox, Suspect
 from autolabel.manifest import PRELABEL, PROVENANCE, VERIFIED, LabelledBox, read_boxes
 from autolabel.ports import Bucket
+from autolabel.reporting.agreement import IGNORE
+from autolabel.reporting.edits import ADDED, DELETED, IGNORED, KEPT, MOVED, RELABELLED, Change, compare
+from autolabel.reporting.label_errors import PixelBox, Suspect
 from autolabel.taxonomy import current_taxonomy
-from autolabel.triage import ACCEPTED
+from autolabel.triage.policy import ACCEPTED
 
 PICTURE_WIDTH = 1280
 # Cameras write a dozen scans at most. Each is a pass over all pixels that costs a file some bytes: a megabyte of them

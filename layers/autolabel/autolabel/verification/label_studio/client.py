@@ -14,8 +14,8 @@ import msgspec
 import urllib3
 
 from autolabel.errors import VerificationRefused, VerificationUnavailable, printable
-from autolabel.label_studio.connection import Connection
-from autolabel.label_studio.results import Task
+from autolabel.verification.label_studio.connection import Connection
+from autolabel.verification.label_studio.results import Task
 
 # A page of tasks with their annotations; nothing else that is asked for comes near.
 MAX_ANSWER = 256 * 1024 * 1024

@@ -15,7 +15,8 @@ from typing import Any, NamedTuple, Protocol
 import msgspec
 
 from autolabel.errors import VerificationRefused, VerificationUnavailable
-from autolabel.label_studio.client import (
+from autolabel.manifest import VERIFIED, metadata_of
+from autolabel.verification.label_studio.client import (
     FULL_PAGE,
     OPEN,
     ConnectedStorage,
@@ -24,11 +25,10 @@ from autolabel.label_studio.client import (
     RegisteredWebhook,
     equal,
 )
-from autolabel.label_studio.config import IMAGE, INSTRUCTIONS, label_config
-from autolabel.label_studio.notifications import HEADER, notified_address, signature
-from autolabel.label_studio.results import DELETED, SKIPPED, Task, answered_line, failed_line, written
-from autolabel.label_studio.tasks import JOB, REVIEW, SOURCE, review_image, task_of
-from autolabel.manifest import VERIFIED, metadata_of
+from autolabel.verification.label_studio.config import IMAGE, INSTRUCTIONS, label_config
+from autolabel.verification.label_studio.notifications import HEADER, notified_address, signature
+from autolabel.verification.label_studio.results import DELETED, SKIPPED, Task, answered_line, failed_line, written
+from autolabel.verification.label_studio.tasks import JOB, REVIEW, SOURCE, review_image, task_of
 
 # Tasks of one import: with 20,000 characters of pre-label each a few megabytes.
 BATCH = 100
@@ -39,7 +39,7 @@ MAX_TITLE = 50
 
 
 class LabelStudio(Protocol):
-    """What is asked of Label Studio; `autolabel.label_studio.client` describes it."""
+    """What is asked of Label Studio; `autolabel.verification.label_studio.client` describes it."""
 
     def find_projects(self, title: str) -> list[Named]: ...
     def create_project(self, fields: Mapping[str, Any]) -> int: ...

@@ -11,8 +11,11 @@ from typing import IO, Any, Self
 
 import msgspec
 
-from autolabel.audit_trail import AuditTrail
-from autolabel.audits import (
+from autolabel.drives import Run
+from autolabel.manifest import PRELABEL, PROVENANCE, VERIFIED, read_boxes
+from autolabel.ports import Bucket
+from autolabel.triage.audit_trail import AuditTrail
+from autolabel.triage.audits import (
     Evidence,
     audit_key,
     evidence_key,
@@ -21,13 +24,10 @@ from autolabel.audits import (
     recipe,
     standings,
 )
-from autolabel.doubt import FrameDoubt
-from autolabel.drives import Run
-from autolabel.hindsight import Reviewed, reviewed_key
-from autolabel.manifest import PRELABEL, PROVENANCE, VERIFIED, read_boxes
-from autolabel.ports import Bucket
-from autolabel.reviews import Review
-from autolabel.triage import VerifyDoubtful
+from autolabel.triage.doubt import FrameDoubt
+from autolabel.triage.hindsight import Reviewed, reviewed_key
+from autolabel.triage.policy import VerifyDoubtful
+from autolabel.verification.reviews import Review
 
 _SPOOL_BYTES = 64_000_000
 

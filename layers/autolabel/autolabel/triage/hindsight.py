@@ -11,12 +11,12 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from autolabel.agreement import ClassAgreement
-from autolabel.audits import PRECISION, RECALL
-from autolabel.bounds import lower_bound, proves
-from autolabel.doubt import frame_level
 from autolabel.drives import run_prefix
-from autolabel.triage import ANY_CLASS, BLIND_AUDIT
+from autolabel.reporting.agreement import ClassAgreement
+from autolabel.triage.audits import PRECISION, RECALL
+from autolabel.triage.bounds import lower_bound, proves
+from autolabel.triage.doubt import frame_level
+from autolabel.triage.policy import ANY_CLASS, BLIND_AUDIT
 
 
 class Reviewed(msgspec.Struct, frozen=True, omit_defaults=True):

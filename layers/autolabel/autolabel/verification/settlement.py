@@ -29,8 +29,8 @@ from autolabel.manifest import (
 )
 from autolabel.nesting import is_deep
 from autolabel.ports import Bucket
-from autolabel.reviews import Review
-from autolabel.verification import LAST_ROUND, JobRound
+from autolabel.verification.jobs import LAST_ROUND, JobRound
+from autolabel.verification.reviews import Review
 
 # The line of a manifest comes back with a label of its own.
 _MAX_OUTPUT_LINE = 4 * MAX_LINE

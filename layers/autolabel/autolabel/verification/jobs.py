@@ -158,7 +158,7 @@ def label_categories(labels: Sequence[str]) -> bytes:
 
 def worker_template(colors: dict[str, str], labels: Sequence[str]) -> bytes:
     """The page that workers see: Liquid that Ground Truth renders with each frame's pre-label as initial boxes."""
-    page = files("autolabel").joinpath("worker.liquid.html").read_text("utf-8")
+    page = files("autolabel.verification").joinpath("worker.liquid.html").read_text("utf-8")
     shown = {name: colors[name] for name in labels if name in colors}
     legend = "".join(f'<li><span style="background:{color}"></span>{name}</li>' for name, color in shown.items())
     page = page.replace("PRELABEL", PRELABEL).replace("<!-- LEGEND -->", legend)

@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from autolabel.pace import HASTY_SECONDS
 from autolabel.ports import Bucket
+from autolabel.reporting.pace import HASTY_SECONDS
 from autolabel.summary import Summary, failed_key, rejected_key, report_key
 from autolabel.taxonomy import current_taxonomy
-from autolabel.triage import KINDS_TOLD
+from autolabel.triage.policy import KINDS_TOLD
 
 if TYPE_CHECKING:
     import jinja2
 
-    from autolabel.findings import Findings
-    from autolabel.pictures import Comparison, Picture
+    from autolabel.reporting.findings import Findings
+    from autolabel.reporting.pictures import Comparison, Picture
 
 PICTURES = 24
 # So many rejected and failed frames are named in the page; their files hold all.
@@ -52,7 +52,7 @@ def write_report(
 ) -> str:
     """Write the run's report into the label bucket; its S3 URI. `findings`: what people did, once they have."""
     # Here and not above: a function that starts pays for pictures only when it draws some.
-    from autolabel.pictures import Album
+    from autolabel.reporting.pictures import Album
 
     changed = [msgspec.json.decode(one.line) for one in findings.worst()] if findings else []
     doubted = [(msgspec.json.decode(one.line), one.suspects) for one in findings.suspicious()] if findings else []
@@ -104,7 +104,7 @@ def _template() -> jinja2.Template:
     import jinja2
 
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("autolabel", "."),
+        loader=jinja2.PackageLoader("autolabel.reporting", "."),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 import msgspec
 
-from autolabel.agreement import count_agreement, pair_boxes
-from autolabel.audits import AuditedFrame, Auditing, Evidence
 from autolabel.drives import Run
-from autolabel.hindsight import Reviewed
 from autolabel.manifest import LabelledBox
-from autolabel.triage import AUDIT, BLIND_AUDIT, Policy, Segment, VerifyDoubtful, segment_of
+from autolabel.reporting.agreement import count_agreement, pair_boxes
+from autolabel.triage.audits import AuditedFrame, Auditing, Evidence
+from autolabel.triage.hindsight import Reviewed
+from autolabel.triage.policy import AUDIT, BLIND_AUDIT, Policy, Segment, VerifyDoubtful, segment_of
 
 
 class AuditTrail:

@@ -13,12 +13,12 @@ from typing import NamedTuple
 
 import msgspec
 
-from autolabel.agreement import IGNORE, SAME_OBJECT, corners, share_in
 from autolabel.detections import Box, overlap
-from autolabel.doubt import PEOPLE_IOU
 from autolabel.manifest import LabelledBox, whole_pixels
+from autolabel.reporting.agreement import IGNORE, SAME_OBJECT, corners, share_in
 from autolabel.riders import RIDER
 from autolabel.taxonomy import current_taxonomy
+from autolabel.triage.doubt import PEOPLE_IOU
 
 OVERLOOKED = "overlooked"
 BADLY_LOCATED = "badly located"

@@ -11,9 +11,9 @@ from typing import NamedTuple
 
 import msgspec
 
-from autolabel.agreement import IGNORE, pair_boxes
 from autolabel.manifest import LabelledBox
-from autolabel.spread import Spread
+from autolabel.reporting.agreement import IGNORE, pair_boxes
+from autolabel.reporting.spread import Spread
 
 KEPT = "kept"
 MOVED = "moved"
