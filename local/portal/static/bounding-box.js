@@ -216,8 +216,9 @@ export class BoundingBox extends HTMLElement {
     on(this.#panel, "class", (index) => this.#do({ name: "class", index }));
     on(this.#panel, "level", (level) => this.#setLevel(level));
     on(this.#panel, "gamma", (gamma) => this.#brighten(gamma));
-    addEventListener("keydown", (event) => this.#keyDown(event), { capture: true, signal });
-    addEventListener("keyup", (event) => this.#keyUp(event), { capture: true, signal });
+    // The template's script listens at the window: it has noted a key before the key sends the frame.
+    document.addEventListener("keydown", (event) => this.#keyDown(event), { capture: true, signal });
+    document.addEventListener("keyup", (event) => this.#keyUp(event), { capture: true, signal });
     addEventListener("blur", () => this.#letGo(), { signal });
     addEventListener("pagehide", () => this.#saveNow(true), { signal });
   }

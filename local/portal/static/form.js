@@ -26,16 +26,14 @@ export class Form extends HTMLElement {
   async submit(notes = {}) {
     if (this.#sent || !this.dispatchEvent(new Event("submit", { cancelable: true }))) return;
     const boxes = this.querySelector("crowd-bounding-box");
-    this.#sent = true;
-    boxes?.finish();
-    // The template's script may hear of the key that sends after us.
-    await new Promise((done) => setTimeout(done));
     const content = {};
     for (const field of this.querySelectorAll("input[name], textarea[name], select[name]")) {
       content[field.name] = field.type === "checkbox" ? { on: field.checked } : field.value;
     }
     if (boxes) content[boxes.getAttribute("name")] = boxes.value;
     if (this.review) content.review = JSON.stringify({ ...this.review, ...boxes?.review, ...notes });
+    this.#sent = true;
+    boxes?.finish();
     this.#sent = await send(content, boxes?.draft);
     if (!this.#sent) boxes?.resume();
   }

@@ -245,8 +245,8 @@ export class Picture extends EventTarget {
       target.addEventListener(type, handler, { capture: true, passive: false, signal: this.#listeners.signal });
     on(this.host, "pointerdown", (event) => this.#down(event));
     on(this.host, "pointermove", (event) => this.#move(event));
-    on(window, "pointerup", (event) => this.#up(event));
-    on(window, "pointercancel", () => (this.#press = null));
+    on(document, "pointerup", (event) => this.#up(event));
+    on(document, "pointercancel", () => (this.#press = null));
     on(this.host, "pointerleave", () => this.#hover(null));
     on(this.host, "wheel", (event) => {
       event.preventDefault();
