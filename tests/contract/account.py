@@ -25,7 +25,20 @@ from autolabel.drives import Run, parse_drive_document
 from autolabel.frames import parse_frame_key
 from autolabel.units import Unit
 from tests.contract.conftest import create_bucket, create_table
-from tests.contract.template import ACCOUNT, INGEST, LABELS, LEDGER, REGION, ROOT, STATE_MACHINE, allows, variables
+from tests.contract.template import (
+    ACCOUNT,
+    CONNECTION,
+    INGEST,
+    LABELS,
+    LEDGER,
+    REGION,
+    ROOT,
+    STATE_MACHINE,
+    WITH_LABEL_STUDIO,
+    WITHOUT_LABEL_STUDIO,
+    allows,
+    variables,
+)
 from tests.fakes.answers import answer
 from tests.fakes.images import png_header
 
@@ -35,6 +48,7 @@ DOCUMENT_KEY = "drives/drive-7/drive.json"
 DOCUMENT = b'{"vehicle": "car-1", "cameras": {"front": {"expected_frames": 1}}}\n'
 MODEL = parse_model((ROOT / "models" / "yolox-nano.json").read_bytes(), "models/yolox-nano.json")
 EVENTS = ROOT / "events"
+WEBHOOK_URL = "https://abcdefgh.lambda-url.eu-central-1.on.aws/"
 
 # Actions of IAM behind operations whose names differ.
 ACTIONS = {
@@ -80,10 +94,11 @@ class Watch:
             "sagemaker.DescribeEndpoint",
             "events.PutEvents",
             "sns.Publish",
+            "secrets-manager.GetSecretValue",
         ):
             events.register(f"before-call.{operation}", self._answer)
         # moto puts another default session in this one's place at the next test; its clients stay.
-        for service in ("s3", "dynamodb", "sqs", "sns", "stepfunctions", "events"):
+        for service in ("s3", "dynamodb", "sqs", "sns", "stepfunctions", "events", "secretsmanager"):
             clients.client(service)
         clients.client("sagemaker-runtime", attempts=2)
         clients.client("sagemaker")
@@ -108,12 +123,16 @@ def unwatched_client(service: str) -> Any:
 
 
 class Account:
-    """Buckets, ledger, queues and topics under the template's names. `calls`: what the last invocation called."""
+    """Buckets, ledger, queues and topics under the template's names. `calls`: what the last invocation called.
+
+    `label_studio`: what the secret of Label Studio's connection holds, in a stack that has one.
+    """
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self._monkeypatch = monkeypatch
         self.calls: list[Call] = []
         self.errors: dict[str, str] = {}
+        self.label_studio = ""
         s3 = unwatched_client("s3")
         for name in (INGEST, LABELS):
             create_bucket(name, s3)
@@ -157,8 +176,8 @@ class Account:
             "BACK_END": "ground-truth",
             "WORKTEAM_ARN": "arn:aws:sagemaker:eu-central-1:123456789012:workteam/private-crowd/labellers",
             "REGION": "eu-central-1",
-            "LABEL_STUDIO_CONNECTION": "",
-            "WEBHOOK_URL": "",
+            "LABEL_STUDIO_CONNECTION": CONNECTION if self.label_studio else "",
+            "WEBHOOK_URL": WEBHOOK_URL if self.label_studio else "",
             "MAX_JOB_OBJECTS": "100000",
             **changes,
         }
@@ -172,9 +191,10 @@ class Account:
         module = self.load(function, **changes)
         self.calls.clear()
         result: dict[str, Any] = module.handler(json.loads(json.dumps(event)), context())
+        holding = WITH_LABEL_STUDIO if self.label_studio else WITHOUT_LABEL_STUDIO
         for call in self.calls:
             for action, resource in needed(call):
-                assert allows(function, action, resource), f"{function} may not {action} on {resource}"
+                assert allows(function, action, resource, holding), f"{function} may not {action} on {resource}"
         json.dumps(result)
         return result
 
@@ -215,6 +235,8 @@ class Account:
             parsed["OutputLocation"] = f"s3://{LABELS}/inference/{asked['S3OutputPathExtension']}/{asked['Filename']}"
         if model.name == "DescribeEndpoint":
             parsed["EndpointStatus"] = "InService"
+        if model.name == "GetSecretValue":
+            parsed["SecretString"] = self.label_studio
         if model.name == "PutEvents":
             parsed |= {"FailedEntryCount": 0, "Entries": [{"EventId": "1"}]}
         return AWSResponse("", 200, {}, io.BytesIO()), parsed
@@ -244,6 +266,7 @@ def needed(call: Call) -> list[tuple[str, str]]:
         "sagemaker-runtime": f"arn:aws:sagemaker:{REGION}:{ACCOUNT}:endpoint/{parameters.get('EndpointName')}",
         "sagemaker": f"arn:aws:sagemaker:{REGION}:{ACCOUNT}:endpoint/{parameters.get('EndpointName')}",
         "stepfunctions": STATE_MACHINE,
+        "secretsmanager": parameters.get("SecretId", ""),
         "events": f"arn:aws:events:{REGION}:{ACCOUNT}:event-bus/default",
     }[call.service]
     return [(action, resource) for action in actions]

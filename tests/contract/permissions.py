@@ -53,6 +53,9 @@ TRUSTED: dict[str, list[tuple[str, Tree]]] = {
     "LabelingRole": [("sagemaker.amazonaws.com", THIS_ACCOUNT)],
     "LabelDriveRole": [("states.amazonaws.com", THIS_ACCOUNT)],
 }
+# Functions that anybody may call at an address, with the condition under which they exist: this one and no other, since
+# Label Studio knows no IAM. What it is sent is believed when it is signed, and a hint at most.
+ADDRESSES = {"WebhookFunction": "HasLabelStudio"}
 _OF_A_FUNCTION: list[tuple[str, Tree]] = [("lambda.amazonaws.com", {})]
 
 # Statements on more than what they name: action and resource, each with its reason.
@@ -102,7 +105,7 @@ class Statement(NamedTuple):
 
 
 def problems(tree: Tree) -> list[str]:
-    """What is looser, or other, than written here; nothing for a template whose policies are as they should be."""
+    """What is looser, or other, than written here; nothing for a stack whose policies are as they should be."""
     return [
         *(f"{name}: may be sent to by {found}, not {wanted}" for name, found, wanted in _senders(tree)),
         *(f"{name}: may be taken on by {found}, not {wanted}" for name, found, wanted in _trust(tree)),
@@ -140,14 +143,8 @@ def _principals(body: Tree) -> tuple[str, ...]:
 
 
 def _texts(value: Any) -> list[str]:
-    """ARNs and names of a value that may be one or a list, its conditions decided for a stack with defaults."""
-    if isinstance(value, dict) and value.keys() == {"Fn::If"}:
-        return _texts(value["Fn::If"][2])
-    return [text for one in listed(value) for text in (_texts(one) if _is_if(one) else listed(resolve(one)))]
-
-
-def _is_if(value: Any) -> bool:
-    return isinstance(value, dict) and value.keys() == {"Fn::If"}
+    """ARNs and names of a value that may be one or a list."""
+    return [text for one in listed(value) for text in listed(resolve(one))]
 
 
 def _plain(condition: Any) -> str:
@@ -275,7 +272,6 @@ def _other_doors(tree: Tree) -> Iterator[str]:
     """Resources that let somebody in without any of the policies above."""
     doors = (
         *_IDENTITIES,
-        "AWS::Lambda::Url",
         "AWS::SQS::QueueInlinePolicy",
         "AWS::SNS::TopicInlinePolicy",
         "AWS::S3::AccessPoint",
@@ -283,9 +279,36 @@ def _other_doors(tree: Tree) -> Iterator[str]:
     )
     yield from (f"{name}: a {thing['Type']}" for name, thing in tree["Resources"].items() if thing["Type"] in doors)
     for name, thing in tree["Resources"].items():
-        if thing["Type"] == "AWS::Lambda::Permission":
-            given = thing["Properties"]
+        given = thing.get("Properties", {})
+        if thing["Type"] == "AWS::Lambda::Url" and not _is_known_address(tree, thing):
+            yield f"{name}: a function has an address by {given}"
+        if thing["Type"] == "AWS::Lambda::Permission" and not _is_by_known_address(thing):
             rule = given.get("SourceArn", {}).get("Fn::GetAtt", ["none"])[0]
             its_own = tree["Resources"].get(rule, {}).get("Type") == "AWS::Events::Rule"
             if given.get("Principal") != "events.amazonaws.com" or not its_own:
                 yield f"{name}: a function may be called by {given}"
+
+
+def _is_known_address(tree: Tree, thing: Tree) -> bool:
+    """An address for anybody, of a function that cannot take the account's concurrency from the others."""
+    target = thing["Properties"].get("TargetFunctionArn", {}).get("Ref", "")
+    function = tree["Resources"].get(target, {}).get("Properties", {})
+    return (
+        _is_of_addressed(thing, target)
+        and thing["Properties"] == {"TargetFunctionArn": {"Ref": target}, "AuthType": "NONE"}
+        and 1 <= function.get("ReservedConcurrentExecutions", 0) <= 10
+    )
+
+
+def _is_by_known_address(thing: Tree) -> bool:
+    """What Lambda asks for of everybody who comes by the address, and lets nobody call in another way."""
+    target = thing["Properties"].get("FunctionName", {}).get("Ref", "")
+    anybody = {"FunctionName": {"Ref": target}, "Principal": "*"}
+    return _is_of_addressed(thing, target) and thing["Properties"] in (
+        {**anybody, "Action": "lambda:InvokeFunctionUrl", "FunctionUrlAuthType": "NONE"},
+        {**anybody, "Action": "lambda:InvokeFunction", "InvokedViaFunctionUrl": True},
+    )
+
+
+def _is_of_addressed(thing: Tree, target: str) -> bool:
+    return target in ADDRESSES and thing.get("Condition") == ADDRESSES[target]

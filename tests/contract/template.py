@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Set as AbstractSet
 from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
@@ -25,6 +26,15 @@ INGEST = f"{STACK}-ingest-{ACCOUNT}-{REGION}"
 LABELS = f"{STACK}-labels-{ACCOUNT}-{REGION}"
 LEDGER = f"{STACK}-ledger"
 STATE_MACHINE = f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:{STACK}-label-drive"
+CONNECTION = f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:label-studio-a1b2c3"
+# Parameters that have no default which a stack could stand with.
+GIVEN = {"LabelStudioConnectionArn": CONNECTION}
+# The conditions that hold in a stack with defaults, with Label Studio and without.
+WITH_LABEL_STUDIO: frozenset[str] = frozenset({"HasLabelStudio"})
+WITHOUT_LABEL_STUDIO: frozenset[str] = frozenset()
+
+
+_NO_VALUE = {"Ref": "AWS::NoValue"}
 
 
 class _Loader(yaml.SafeLoader):
@@ -80,18 +90,39 @@ def variables(function: str) -> dict[str, Any]:
     return {**shared, **own}
 
 
-def statements(function: str) -> list[dict[str, Any]]:
-    """The statements of a function's own policies."""
-    return [statement for policy in functions()[function]["Policies"] for statement in policy["Statement"]]
+def statements(function: str, holding: AbstractSet[str] = WITH_LABEL_STUDIO) -> list[dict[str, Any]]:
+    """The statements of a function's own policies, where these conditions hold."""
+    policies = decided(functions()[function]["Policies"], holding)
+    return [statement for policy in policies for statement in policy["Statement"]]
 
 
-def allows(function: str, action: str, resource: str) -> bool:
+def in_stack(tree: dict[str, Any], holding: AbstractSet[str]) -> dict[str, Any]:
+    """A template as CloudFormation makes a stack of it in which these conditions hold, and no others."""
+    there = {name: thing for name, thing in tree["Resources"].items() if thing.get("Condition") in {None, *holding}}
+    stack: dict[str, Any] = decided({**tree, "Resources": there}, holding)
+    return stack
+
+
+def decided(value: Any, holding: AbstractSet[str]) -> Any:
+    """A part of a template with its conditions decided."""
+    if isinstance(value, list):
+        return [item for item in (decided(item, holding) for item in value) if item != _NO_VALUE]
+    if not isinstance(value, dict):
+        return value
+    if value.keys() == {"Fn::If"}:
+        condition, then, otherwise = value["Fn::If"]
+        return decided(then if condition in holding else otherwise, holding)
+    found = {key: decided(item, holding) for key, item in value.items()}
+    return {key: item for key, item in found.items() if item != _NO_VALUE}
+
+
+def allows(function: str, action: str, resource: str, holding: AbstractSet[str] = WITH_LABEL_STUDIO) -> bool:
     """Whether a function's policies let it do something to a resource, given by its ARN."""
     return any(
         statement["Effect"] == "Allow"
         and fnmatchcase(action, statement["Action"])
         and any(fnmatchcase(resource, str(pattern)) for pattern in listed(resolve(statement["Resource"])))
-        for statement in statements(function)
+        for statement in statements(function, holding)
     )
 
 
@@ -134,7 +165,7 @@ def reference(name: str) -> Any:
     if name in PSEUDO:
         return PSEUDO[name]
     if name in template()["Parameters"]:
-        return template()["Parameters"][name].get("Default", f"<{name}>")
+        return GIVEN.get(name) or template()["Parameters"][name].get("Default", f"<{name}>")
     thing = template()["Resources"][name]
     kind = thing["Type"]
     if kind == "AWS::S3::Bucket":

@@ -2,35 +2,38 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
-import boto3
 import msgspec
 import pytest
 from botocore.exceptions import ClientError
 
-from autolabel.errors import RunMissing
-from autolabel.ports import PendingUnit, WaitingRun
+from autolabel.errors import RunMissing, VerificationRefused, VerificationUnavailable
+from autolabel.ports import PendingUnit, WaitingJob, WaitingRun
 from autolabel.settings import SettingsError
 from autolabel.summary import Summary
 from autolabel.units import Unit
+from autolabel.verification.label_studio.notifications import HEADER, signature
+from autolabel.verification.label_studio.results import Annotation
 from tests.contract.account import (
     DOCUMENT,
     DOCUMENT_KEY,
     EVENTS,
     FRAME_KEY,
     MODEL,
+    WEBHOOK_URL,
     Account,
-    context,
     load_module,
     sample,
 )
-from tests.contract.template import LABELS, ROOT, STATE_MACHINE, functions
+from tests.contract.template import CONNECTION, INGEST, LABELS, ROOT, STATE_MACHINE, allows, functions
 from tests.fakes.images import png_header
+from tests.fakes.label_studio import FakeLabelStudio
 from tests.fakes.pipeline import verified
 
 RUN = "labels/drive-7/0001/"
@@ -403,17 +406,25 @@ def test_reconcile_wakes_at_once_when_nothing_is_pending(account: Account) -> No
     assert account.ledger.waiting_runs("drive-7") == []
 
 
-@pytest.mark.parametrize("function", ["reconcile", "plan", "assemble", "publish"])
+@pytest.mark.parametrize("function", ["reconcile", "plan", "assemble", "verify", "publish"])
 def test_a_run_that_nobody_allocated_is_an_error_with_its_name(account: Account, function: str) -> None:
-    event = {"reconcile": sample("reconcile-turn"), "plan": sample("plan"), "assemble": sample("assemble")}
+    event = {
+        "reconcile": sample("reconcile-turn"),
+        "plan": sample("plan"),
+        "assemble": sample("assemble"),
+        "verify": sample("verify-settle"),
+    }
     with pytest.raises(RunMissing, match="drive-7"):
         account.invoke(function, event.get(function, sample("publish")))
 
 
 def test_an_event_that_is_no_request_is_an_error_that_says_why(account: Account) -> None:
-    for function in ("reconcile", "plan", "label", "assemble", "publish"):
+    for function in ("reconcile", "plan", "label", "assemble", "verify", "publish"):
         with pytest.raises(msgspec.ValidationError, match="run"):
             account.invoke(function, {"drive": "drive-7"})
+    account.add_run()
+    with pytest.raises(ValueError, match="neither open, wait, look nor settle"):
+        account.invoke("verify", {"drive": "drive-7", "run": "0001"})
 
 
 def test_a_run_goes_through_its_states_to_its_dataset(account: Account) -> None:
@@ -464,6 +475,209 @@ def test_a_run_goes_through_its_states_to_its_dataset(account: Account) -> None:
     assert account.ledger.run(run.drive, run.run) == run
 
 
+# Label Studio
+
+WEBHOOK_SECRET = "a secret of webhooks"
+JOB = sample("verify-open")["open"]["job"]
+LATER = "9" * 27
+
+
+# What a job's members are called in the state machine's request.
+OPENED = {"job": "name", "manifest": "manifest", "frames": "frames"}
+
+
+@pytest.fixture
+def studio(account: Account, monkeypatch: pytest.MonkeyPatch) -> FakeLabelStudio:
+    """The Label Studio of a stack whose run of one frame has come to its verification."""
+    connection = {"url": "https://labels.example", "token": "T0KEN", "webhook_secret": WEBHOOK_SECRET}
+    account.label_studio = json.dumps(connection)
+    studio = FakeLabelStudio()
+    monkeypatch.setattr(
+        "autolabel.verification.label_studio.client.LabelStudioClient", lambda connection, secret: studio
+    )
+    account.add_run()
+    account.add_answer()
+    account.invoke("reconcile", sample("reconcile-turn"))
+    account.invoke("plan", sample("plan"))
+    account.invoke("label", sample("label"))
+    (job,) = account.invoke("assemble", sample("assemble"), BACK_END="label-studio")["jobs"]
+    asked = sample("verify-open")["open"]
+    assert (job["back_end"], asked) == ("label-studio", {name: job[known] for name, known in OPENED.items()})
+    return studio
+
+
+def answer(studio: FakeLabelStudio) -> None:
+    """A person accepts the boxes of every task."""
+    for task, row in studio.rows.items():
+        now = datetime(2026, 3, 12, 19, 3, tzinfo=UTC)
+        studio.annotate(task, Annotation(1, now, row["predictions"][0]["result"], completed_by=7, lead_time=2.5))
+
+
+def notify(account: Account, **changes: Any) -> tuple[int, str]:
+    """What Label Studio's notification is answered."""
+    reply = account.invoke("webhook", sample("webhook") | changes)
+    return reply["statusCode"], reply["body"]
+
+
+def held(account: Account) -> WaitingJob | None:
+    return account.ledger.held(JOB)
+
+
+def woken(account: Account) -> list[str]:
+    return [call["taskToken"] for call in account.called("SendTaskSuccess")]
+
+
+def test_verify_opens_a_jobs_project_once_with_the_address_of_its_webhook(
+    account: Account, studio: FakeLabelStudio
+) -> None:
+    assert account.invoke("verify", sample("verify-open")) == {"project": "1", "frames": 1}
+    assert account.invoke("verify", sample("verify-open")) == {"project": "1", "frames": 1}
+    assert [call["SecretId"] for call in account.called("GetSecretValue")] == [CONNECTION]
+    (hook,) = studio.hooks[1]
+    notification = sample("webhook")
+    assert hook.url == f"{WEBHOOK_URL}?{notification['rawQueryString']}"
+    assert hook.headers == {HEADER: notification["headers"][HEADER.lower()]}
+    (row,) = studio.rows.values()
+    # Signed with the function's own rights: without them the address would open nothing.
+    assert f"{INGEST}.s3.eu-central-1.amazonaws.com/{FRAME_KEY}?" in row["data"]["image"]
+    assert allows("verify", "s3:GetObject", f"arn:aws:s3:::{INGEST}/{FRAME_KEY}")
+
+
+def test_a_run_waits_for_people_until_their_last_answer_is_notified(account: Account, studio: FakeLabelStudio) -> None:
+    account.invoke("verify", sample("verify-open"))
+    asked = sample("verify-wait")["wait"]
+    assert account.invoke("verify", sample("verify-wait")) == {"woken": False}
+    assert held(account) == WaitingJob(JOB, asked["token"], asked["order"])
+    assert woken(account) == []
+
+    body = json.loads(sample("webhook")["body"])
+    body["project"]["finished_task_number"] = 0
+    assert notify(account, body=json.dumps(body)) == (200, "noted")
+    assert account.called("GetItem") == []
+    answer(studio)
+    assert notify(account) == (200, "woken")
+    assert woken(account) == [asked["token"]]
+    assert held(account) is None
+    # It comes twice.
+    assert notify(account) == (200, "nobody waits")
+    assert woken(account) == []
+
+
+def test_a_notification_that_came_before_the_wait_is_made_good_by_its_look(
+    account: Account, studio: FakeLabelStudio
+) -> None:
+    account.invoke("verify", sample("verify-open"))
+    answer(studio)
+    assert notify(account) == (200, "nobody waits")
+    assert account.invoke("verify", sample("verify-wait")) == {"woken": True}
+    assert woken(account) == [sample("verify-wait")["wait"]["token"]]
+    assert held(account) is None
+
+
+def test_a_wait_that_outlives_itself_leaves_a_later_ones_token(account: Account, studio: FakeLabelStudio) -> None:
+    account.invoke("verify", sample("verify-open"))
+    later = WaitingJob(JOB, "later", LATER)
+    account.ledger.hold(later)
+    answer(studio)
+    assert account.invoke("verify", sample("verify-wait")) == {"woken": False}
+    assert held(account) == later
+
+
+def test_a_wait_whose_look_fails_keeps_its_token_for_notifications(account: Account, studio: FakeLabelStudio) -> None:
+    account.invoke("verify", sample("verify-open"))
+
+    def down(number: int, name: str) -> None:
+        raise VerificationUnavailable("Label Studio does not answer")
+
+    studio.before = down
+    with pytest.raises(VerificationUnavailable):
+        account.invoke("verify", sample("verify-wait"))
+    assert notify(account) == (200, "woken")
+
+
+@pytest.mark.parametrize("code", ["TaskTimedOut", "TaskDoesNotExist", "InvalidToken"])
+def test_a_notification_for_a_wait_that_is_over_forgets_its_token(
+    account: Account, studio: FakeLabelStudio, code: str
+) -> None:
+    account.ledger.hold(WaitingJob(JOB, "over", "1"))
+    account.errors["SendTaskSuccess"] = code
+    assert notify(account) == (200, "nobody waits")
+    assert held(account) is None
+
+
+def test_a_notification_keeps_the_token_when_step_functions_fails(account: Account, studio: FakeLabelStudio) -> None:
+    account.ledger.hold(WaitingJob(JOB, "token", "1"))
+    account.errors["SendTaskSuccess"] = "InternalError"
+    with pytest.raises(ClientError):
+        notify(account)
+    assert held(account) == WaitingJob(JOB, "token", "1")
+
+
+def test_a_notification_may_come_as_bytes(account: Account, studio: FakeLabelStudio) -> None:
+    account.ledger.hold(WaitingJob(JOB, "token", "1"))
+    body = base64.b64encode(sample("webhook")["body"].encode()).decode()
+    assert notify(account, body=body, isBase64Encoded=True) == (200, "woken")
+
+
+FORGERIES: dict[str, dict[str, Any]] = {
+    "no header": {"headers": {}},
+    "another secret's": {"headers": {HEADER.lower(): signature("another secret", JOB)}},
+    "another job's": {"headers": {HEADER.lower(): signature(WEBHOOK_SECRET, "drive-8-00000000-0001-000")}},
+    "for another job": {"rawQueryString": "job=drive-8-00000000-0001-000"},
+    "for no job": {"rawQueryString": ""},
+}
+
+
+@pytest.mark.parametrize("forged", FORGERIES.values(), ids=FORGERIES)
+def test_a_forged_notification_wakes_nobody_and_is_not_read(
+    account: Account, studio: FakeLabelStudio, forged: dict[str, Any]
+) -> None:
+    for job in (JOB, "drive-8-00000000-0001-000", ""):
+        account.ledger.hold(WaitingJob(job, "token", "1"))
+    assert notify(account, **forged) == (401, "not signed for this job")
+    # Nothing but the secret is looked at for whoever finds the address.
+    assert {call.operation for call in account.calls} == {"GetSecretValue"}
+
+
+@pytest.mark.parametrize("body", ["", "no JSON", "[]", '{"action": 1}', "x" * 2_000_001])
+def test_a_signed_notification_of_no_shape_wakes_nobody(account: Account, studio: FakeLabelStudio, body: str) -> None:
+    account.ledger.hold(WaitingJob(JOB, "token", "1"))
+    assert notify(account, body=body)[0] == 400
+    assert {call.operation for call in account.calls} == {"GetSecretValue"}
+
+
+def test_verify_looks_how_far_people_are_and_renews_the_addresses_of_what_is_open(
+    account: Account, studio: FakeLabelStudio
+) -> None:
+    account.invoke("verify", sample("verify-open"))
+    assert account.invoke("verify", sample("verify-look")) == {"done": 0, "total": 1}
+    assert "change_data" in studio.calls
+    answer(studio)
+    studio.calls.clear()
+    assert account.invoke("verify", sample("verify-look")) == {"done": 1, "total": 1}
+    assert "change_data" not in studio.calls
+
+
+def test_verify_settles_what_people_left_in_label_studio(account: Account, studio: FakeLabelStudio) -> None:
+    account.invoke("verify", sample("verify-open"))
+    answer(studio)
+    event = sample("verify-settle")
+    event["settle"] |= {"job": JOB, "back_end": "label-studio", "output": "1"}
+    settled = account.invoke("verify", event)
+    assert (settled["frames"], settled["verified"], settled["unadjusted"]) == (1, 1, 1)
+    (line,) = (json.loads(line) for line in account.labels.lines(settled["results"].removeprefix(f"s3://{LABELS}/")))
+    assert line["review"] == {"seconds": 2.5, "worker": "7"}
+    assert line["metadata"]["job-name"] == f"labeling-job/{JOB}"
+
+
+def test_a_secret_that_may_not_be_read_is_named(account: Account, studio: FakeLabelStudio) -> None:
+    account.errors["GetSecretValue"] = "AccessDeniedException"
+    for event in (sample("verify-open"), sample("verify-wait"), sample("verify-look")):
+        with pytest.raises(VerificationRefused, match=f"{CONNECTION}.*may this role read it"):
+            account.invoke("verify", event)
+    assert studio.calls == []
+
+
 def test_assemble_may_copy_a_large_shard(account: Account) -> None:
     account.add_run()
     account.add_answer()
@@ -497,35 +711,3 @@ def test_handlers_say_nothing_of_the_labels_themselves(account: Account) -> None
         result = json.dumps(account.invoke(function, event))
         assert len(result) < 2_000
         assert "annotations" not in result
-
-
-# webhook
-
-
-@pytest.fixture
-def webhook(account: Account, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """The function of a stack that knows a Label Studio."""
-    module = account.load("webhook", LABEL_STUDIO_CONNECTION="autolabel/label-studio")
-    secret = {"url": "https://labels.example", "token": "t0ken", "webhook_secret": "a secret of webhooks"}
-    boto3.client("secretsmanager").create_secret(Name="autolabel/label-studio", SecretString=json.dumps(secret))
-    # Clients are kept for a process; this account is of this test.
-    monkeypatch.setattr(module, "client", boto3.client)
-    return module
-
-
-def test_webhook_wakes_the_run_whose_job_people_ended(webhook: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
-    woken: list[str] = []
-    monkeypatch.setattr(webhook, "wake", lambda job: not woken.append(job))
-    answer = webhook.handler(sample("webhook"), context())
-    assert (answer["statusCode"], answer["body"]) == (200, "woken")
-    assert woken == ["drive-7-0a1b2c3d-0001-000"]
-
-
-def test_webhook_refuses_what_is_forged_and_tells_no_secret(
-    webhook: ModuleType, caplog: pytest.LogCaptureFixture
-) -> None:
-    for change, status in (({"rawQueryString": "job=another"}, 401), ({"body": "<xml/>"}, 400)):
-        assert webhook.handler(sample("webhook") | change, context())["statusCode"] == status
-    logged = json.dumps([vars(record) for record in caplog.records], default=str)
-    assert logged.count("a notification was refused") >= 2
-    assert not any(secret in logged for secret in ("t0ken", "a secret of webhooks"))

@@ -13,7 +13,7 @@ from autolabel.aws.ledger import DynamoLedger
 from autolabel.drives import Camera, DriveDocument, Run
 from autolabel.errors import RunMissing
 from autolabel.frames import FrameKey
-from autolabel.ports import Ledger, PendingUnit, WaitingRun
+from autolabel.ports import JobTokens, Ledger, PendingUnit, WaitingJob, WaitingRun
 from autolabel.units import Unit
 from tests.contract.conftest import create_table
 
@@ -336,6 +336,32 @@ def test_only_the_very_token_is_forgotten(ledger: Ledger) -> None:
     ledger.stop_waiting(WaitingRun("d1", "0001", "new", (MODEL,)))
     ledger.stop_waiting(WaitingRun("d1", "0001", "new", (MODEL,)))
     assert ledger.waiting_runs("d1") == []
+
+
+def test_a_job_has_the_token_of_its_latest_wait(ledger: JobTokens) -> None:
+    assert ledger.held("job") is None
+    first, second = (WaitingJob("job", f"token {n}", f"{n:04d}") for n in (1, 2))
+    assert ledger.hold(first)
+    assert ledger.hold(second)
+    # A call that outlives its wait.
+    assert not ledger.hold(first)
+    assert ledger.held("job") == second
+    # A call that is made again.
+    assert ledger.hold(second)
+    assert ledger.held("jo") is None
+    assert ledger.held("job-again") is None
+
+
+def test_only_the_very_token_of_a_job_is_released(ledger: JobTokens) -> None:
+    first, second = (WaitingJob("job", f"token {n}", f"{n:04d}") for n in (1, 2))
+    ledger.hold(second)
+    ledger.release(first)
+    assert ledger.held("job") == second
+    ledger.release(second)
+    ledger.release(second)
+    assert ledger.held("job") is None
+    # What was released leaves nothing that a new wait would have to come after.
+    assert ledger.hold(first)
 
 
 def test_a_drives_waiting_runs_are_told_from_its_runs_and_from_other_drives(ledger: Ledger) -> None:

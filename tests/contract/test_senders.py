@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.contract.permissions import SENDERS, problems, statements
-from tests.contract.template import ROOT, template
+from tests.contract.template import ROOT, WITH_LABEL_STUDIO, WITHOUT_LABEL_STUDIO, in_stack, template
 
 TRANSFORM = """
 import json, sys
@@ -41,14 +41,38 @@ def expanded() -> dict[str, Any]:
     return built
 
 
-def test_only_their_own_senders_reach_queues_and_topics_and_nobody_else_anything(expanded: dict[str, Any]) -> None:
-    assert problems(expanded) == []
+@pytest.fixture(params=[WITH_LABEL_STUDIO, WITHOUT_LABEL_STUDIO], ids=["Label Studio", "Ground Truth alone"])
+def stack(expanded: dict[str, Any], request: pytest.FixtureRequest) -> dict[str, Any]:
+    """The stack with Label Studio, and without."""
+    return in_stack(copy.deepcopy(expanded), request.param)
 
 
-def test_every_queue_and_topic_has_its_senders_written_down(expanded: dict[str, Any]) -> None:
+@pytest.fixture
+def addressed(expanded: dict[str, Any]) -> dict[str, Any]:
+    """The stack in which one function has an address."""
+    return in_stack(copy.deepcopy(expanded), WITH_LABEL_STUDIO)
+
+
+def test_only_their_own_senders_reach_queues_and_topics_and_nobody_else_anything(stack: dict[str, Any]) -> None:
+    assert problems(stack) == []
+
+
+def test_every_queue_and_topic_has_its_senders_written_down(stack: dict[str, Any]) -> None:
     kinds = ("AWS::SQS::Queue", "AWS::SNS::Topic")
-    assert sorted(SENDERS) == sorted(n for n, thing in expanded["Resources"].items() if thing["Type"] in kinds)
-    assert len(list(statements(expanded))) > 80
+    assert sorted(SENDERS) == sorted(n for n, thing in stack["Resources"].items() if thing["Type"] in kinds)
+    assert len(list(statements(stack))) > 80
+
+
+def test_a_function_has_an_address_where_label_studio_is_set_up_and_only_there(expanded: dict[str, Any]) -> None:
+    def doors(holding: frozenset[str]) -> list[str]:
+        kinds = ("AWS::Lambda::Url", "AWS::Lambda::Permission")
+        there = in_stack(expanded, holding)["Resources"]
+        return sorted(name for name, thing in there.items() if thing["Type"] in kinds and "Webhook" in name)
+
+    assert doors(WITHOUT_LABEL_STUDIO) == []
+    assert len(doors(WITH_LABEL_STUDIO)) == 3
+    for name in ("WebhookFunction", "WebhookFunctionRole", "WebhookLogs"):
+        assert expanded["Resources"][name]["Condition"] == "HasLabelStudio"
 
 
 # Loosenings
@@ -199,7 +223,41 @@ LOOSENINGS = {
 
 
 @pytest.mark.parametrize("loosen", LOOSENINGS.values(), ids=LOOSENINGS)
-def test_a_loosened_policy_is_noticed(expanded: dict[str, Any], loosen: Callable[[dict[str, Any]], None]) -> None:
-    tree = copy.deepcopy(expanded)
-    loosen(tree)
-    assert problems(tree)
+def test_a_loosened_policy_is_noticed(stack: dict[str, Any], loosen: Callable[[dict[str, Any]], None]) -> None:
+    loosen(stack)
+    assert problems(stack)
+
+
+def unconditionally(name: str) -> Callable[[dict[str, Any]], None]:
+    return lambda tree: tree["Resources"][name].pop("Condition")
+
+
+OTHER = {"Ref": "VerifyFunction"}
+OPENINGS = {
+    "another function has an address": in_properties("WebhookFunctionUrl", TargetFunctionArn=OTHER),
+    "an address without Label Studio": unconditionally("WebhookFunctionUrl"),
+    "an address that browsers use": in_properties("WebhookFunctionUrl", Cors={"AllowOrigins": ["*"]}),
+    "an address of one version": in_properties("WebhookFunctionUrl", Qualifier="live"),
+    "it takes the account's concurrency": in_properties("WebhookFunction", ReservedConcurrentExecutions=1000),
+    "it takes what there is": lambda tree: tree["Resources"]["WebhookFunction"]["Properties"].pop(
+        "ReservedConcurrentExecutions"
+    ),
+    "anybody calls another function": in_properties("WebhookFunctionUrlPublicPermissions", FunctionName=OTHER),
+    "anybody calls it in any way": lambda tree: tree["Resources"]["WebhookFunctionURLInvokeAllowPublicAccess"][
+        "Properties"
+    ].pop("InvokedViaFunctionUrl"),
+    "anybody changes it": in_properties("WebhookFunctionUrlPublicPermissions", Action="lambda:*"),
+    "anybody calls it without Label Studio": unconditionally("WebhookFunctionUrlPublicPermissions"),
+    "it reads any secret": more("WebhookFunctionRole", Action="secretsmanager:GetSecretValue", Resource="*"),
+    "it ends any execution": more(
+        "WebhookFunctionRole", Action="states:SendTaskSuccess", Resource="arn:aws:states:eu-central-1:123456789012:*"
+    ),
+    "it asks for frames": more("WebhookFunctionRole", Action="sqs:SendMessage", Resource=arn("SubmitQueue")),
+    "verify tells operators": more("VerifyFunctionRole", Action="sns:Publish", Resource={"Ref": "OpsTopic"}),
+}
+
+
+@pytest.mark.parametrize("loosen", OPENINGS.values(), ids=OPENINGS)
+def test_an_opened_address_is_noticed(addressed: dict[str, Any], loosen: Callable[[dict[str, Any]], None]) -> None:
+    loosen(addressed)
+    assert problems(addressed)

@@ -11,7 +11,10 @@ from tests.contract.template import (
     ACCOUNT,
     INGEST,
     LABELS,
+    WITH_LABEL_STUDIO,
+    WITHOUT_LABEL_STUDIO,
     functions,
+    in_stack,
     listed,
     resolve,
     resources,
@@ -36,7 +39,6 @@ WITHOUT_RESOURCE = {
     "logs:DescribeResourcePolicies",
     "logs:DescribeLogGroups",
 }
-NAMES = list(template()["Resources"])
 
 
 def documents() -> list[tuple[str, dict[str, Any]]]:
@@ -348,8 +350,20 @@ def test_a_region_is_accepted_when_its_ground_truth_functions_are_known() -> Non
     assert all(re.fullmatch(r"[0-9]{12}", entry["Account"]) for entry in accounts.values())
 
 
-def test_every_reference_names_something_that_is_there() -> None:
-    known = {*NAMES, *template()["Parameters"], *(f"{name}Role" for name in resources("AWS::Serverless::Function"))}
+def test_a_stack_without_a_connection_has_no_label_studio() -> None:
+    given = {"Fn::Equals": [{"Ref": "LabelStudioConnectionArn"}, ""]}
+    assert template()["Conditions"]["HasLabelStudio"] == {"Fn::Not": [given]}
+    assert template()["Parameters"]["LabelStudioConnectionArn"]["Default"] == ""
+
+
+@pytest.mark.parametrize("holding", [WITH_LABEL_STUDIO, WITHOUT_LABEL_STUDIO])
+def test_every_reference_names_something_that_is_there(holding: frozenset[str]) -> None:
+    stack = in_stack(template(), holding)
+    known = {*stack["Resources"], *stack["Parameters"]}
+    for name, thing in stack["Resources"].items():
+        if thing["Type"] == "AWS::Serverless::Function":
+            # What SAM makes of a function beside it.
+            known |= {f"{name}Role"} | ({f"{name}Url"} if "FunctionUrlConfig" in thing["Properties"] else set())
 
     def search(value: Any) -> None:
         if isinstance(value, dict):
@@ -367,5 +381,5 @@ def test_every_reference_names_something_that_is_there() -> None:
             for item in value:
                 search(item)
 
-    search(template()["Resources"])
-    search(template()["Outputs"])
+    search(stack["Resources"])
+    search(stack["Outputs"])

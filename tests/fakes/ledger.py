@@ -9,12 +9,12 @@ import msgspec
 from autolabel.drives import Run
 from autolabel.errors import RunMissing
 from autolabel.frames import FrameKey
-from autolabel.ports import FailedUnit, PendingUnit, Refusal, WaitingRun
+from autolabel.ports import FailedUnit, PendingUnit, Refusal, WaitingJob, WaitingRun
 from autolabel.units import Unit
 
 
 class FakeLedger:
-    """`autolabel.ports.Ledger` in dicts; every method is one atomic step."""
+    """`autolabel.ports.Ledger`, and its `JobTokens`, in dicts; every method is one atomic step."""
 
     def __init__(self) -> None:
         self.pending_units: dict[Unit, PendingUnit] = {}
@@ -23,6 +23,7 @@ class FakeLedger:
         self.runs: dict[tuple[str, str], Run] = {}
         self.outcomes: dict[tuple[str, str], tuple[str, float]] = {}
         self.waiting: dict[tuple[str, str], WaitingRun] = {}
+        self.jobs: dict[str, WaitingJob] = {}
         self.refused: dict[tuple[str, str], Refusal] = {}
         self.closed: set[str] = set()
         self.frozen: set[str] = set()
@@ -150,6 +151,21 @@ class FakeLedger:
         known = self.waiting.get((waiting.drive, waiting.run))
         if known is not None and known.token == waiting.token:
             del self.waiting[waiting.drive, waiting.run]
+
+    def hold(self, waiting: WaitingJob) -> bool:
+        known = self.jobs.get(waiting.job)
+        if known is not None and known.order > waiting.order:
+            return False
+        self.jobs[waiting.job] = waiting
+        return True
+
+    def held(self, job: str) -> WaitingJob | None:
+        return self.jobs.get(job)
+
+    def release(self, waiting: WaitingJob) -> None:
+        known = self.jobs.get(waiting.job)
+        if known is not None and known.token == waiting.token:
+            del self.jobs[waiting.job]
 
     def mark_closed(self, drive: str) -> None:
         self.closed.add(drive)
