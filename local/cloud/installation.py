@@ -26,6 +26,7 @@ from local.cloud.faults.calls import CallFaults
 from local.cloud.faults.control import install_control
 from local.cloud.faults.deliveries import Deliveries
 from local.cloud.faults.invocations import Invocations
+from local.cloud.function_urls import install_function_urls
 from local.cloud.json_service import Handler, serve
 from local.cloud.lambda_runtime import LambdaRuntime
 from local.cloud.permissions import guard_sagemaker, install_permissions
@@ -48,6 +49,7 @@ def install(boot: Boot) -> Callable[[], None]:
         runtime.install()
         ending.callback(runtime.close)
 
+        install_function_urls(boot.gateway)
         install_denial_log()
         install_event_sources()
         install_resource_policies()
