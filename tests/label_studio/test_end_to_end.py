@@ -1,0 +1,207 @@
+"""Drives that people verify in a real Label Studio, through the whole pipeline on the embedded cloud."""
+
+from __future__ import annotations
+
+import json
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import pytest
+
+from autolabel.drives import FIRST_RUN, execution_name
+from autolabel.label_studio.client import LabelStudioClient
+from autolabel.label_studio.connection import Connection, S3Storage
+from autolabel.label_studio.notifications import HEADER, signature
+from cli.catalogue import add_model, read_document
+from cli.stack import Stack
+from local.cloud.launcher import EmbeddedCloud
+from local.cloud.settings import ACCOUNT, REGION, CloudSettings
+from local.deployment import PROJECT, STACK, deploy_endpoint, deploy_stack
+from tests.e2e.pipeline import Pipeline, eventually, image, timestamps
+from tests.label_studio.conftest import SECRET
+from tests.label_studio.people import People
+from tests.label_studio.server import TOKEN, LabelStudioServer
+
+pytestmark = pytest.mark.cloud
+
+# Longer than a notification takes by far, and short enough for the test that waits for it.
+POLL_SECONDS = 8
+MODEL = (sys.executable, "-m", "tests.e2e.choosy_model", "--port", "{port}")
+VERIFICATION = {"policy": "all", "back_end": "label-studio"}
+# What the model sees in every frame.
+CAR = ("car", 64, 72, 256, 144)
+PERSON = ("person", 448, 72, 64, 252)
+AWAY = "0" * 40
+
+
+@dataclass(frozen=True)
+class Studio:
+    """A deployed pipeline and the Label Studio of its people."""
+
+    pipeline: Pipeline
+    server: LabelStudioServer
+    people: People
+    secret: str
+
+    def connect(self, **changes: Any) -> None:
+        """Put a connection into the secret, for functions that start from now on."""
+        connection = msgspec.structs.replace(Connection(self.server.url, TOKEN, SECRET), **changes)
+        text = msgspec.json.encode(connection).decode()
+        self.pipeline.cloud.client("secretsmanager").put_secret_value(SecretId=self.secret, SecretString=text)
+        # A running function keeps what it read for a minute; another description is another process.
+        functions = self.pipeline.cloud.client("lambda")
+        name = self.function("VerifyFunction")
+        functions.update_function_configuration(FunctionName=name, Description=f"knows {hash(text)}")
+
+    def function(self, name: str) -> str:
+        listed = self.pipeline.cloud.client("lambda").list_functions()["Functions"]
+        return next(str(one["FunctionName"]) for one in listed if f"-{name}-" in one["FunctionName"])
+
+    def drive(self, name: str, frames: int, verification: dict[str, str] = VERIFICATION) -> None:
+        self.pipeline.upload(name, {f"front/{t}.png": image() for t in timestamps(frames)}, verification=verification)
+
+    def project(self, drive: str, ending: str = "-0001-000") -> int:
+        """The project of a drive's job, once its run waits for people."""
+
+        def look() -> int | None:
+            found = self.people.call("GET", "/api/projects/?page_size=1000")["results"]
+            ids = [one["id"] for one in found if one["title"].startswith(drive) and one["title"].endswith(ending)]
+            return ids[0] if ids and self.state(drive) == "AwaitPeople" else None
+
+        return eventually(look, f"the project of {drive}", 60)
+
+    def title(self, project: int) -> str:
+        return str(self.people.call("GET", f"/api/projects/{project}/")["title"])
+
+    def history(self, drive: str) -> list[dict[str, Any]]:
+        pages = self.pipeline.cloud.client("stepfunctions").get_paginator("get_execution_history")
+        arn = self.pipeline.stack.execution_arn(execution_name(drive, FIRST_RUN))
+        return [event for page in pages.paginate(executionArn=arn) for event in page["events"]]
+
+    def state(self, drive: str) -> str:
+        """The state that the run entered last, inside of Verify too."""
+        entered = [e["stateEnteredEventDetails"]["name"] for e in self.history(drive) if "stateEnteredEventDetails" in e]
+        return str(entered[-1]) if entered else ""
+
+    def wakes(self, drive: str) -> list[str]:
+        """How each wait for people ended, as the types of Step Functions' events."""
+        kinds = ("TaskSucceeded", "TaskTimedOut")
+        details = ("taskSucceededEventDetails", "taskTimedOutEventDetails")
+        return [
+            event["type"]
+            for event in self.history(drive)
+            if event["type"] in kinds
+            and next(event[d]["resource"] for d in details if d in event) == "invoke.waitForTaskToken"
+        ]
+
+    def boxes(self, drive: str) -> list[list[tuple[Any, ...]] | None]:
+        """The verified boxes of the dataset's frames in their order; None for a frame without."""
+        return [pixels(line) for line in self.pipeline.lines(drive, "dataset.manifest")]
+
+
+def pixels(line: dict[str, Any]) -> list[tuple[Any, ...]] | None:
+    if "verified" not in line:
+        return None
+    names = line["verified-metadata"]["class-map"]
+    return [
+        (names[str(box["class_id"])], box["left"], box["top"], box["width"], box["height"])
+        for box in line["verified"]["annotations"]
+    ]
+
+
+@pytest.fixture(scope="module")
+def studio(server: LabelStudioServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
+    """The stack as it is deployed, with a secret whose token Label Studio does not know."""
+    folder = tmp_path_factory.mktemp("cloud")
+    settings = CloudSettings(images={"choosy": MODEL}, wait_scale=0.1, enforce_iam=True)
+    with EmbeddedCloud(folder, settings=settings) as cloud:
+        text = msgspec.json.encode(Connection(server.url, AWAY, SECRET)).decode()
+        secret = cloud.client("secretsmanager").create_secret(Name="label-studio", SecretString=text)["ARN"]
+        parameters = {
+            "LabelStudioConnectionArn": secret,
+            "ProjectPollSeconds": str(POLL_SECONDS),
+            "AwaitTimeoutSeconds": "5",
+            "FramesPollSeconds": "1",
+        }
+        deploy_stack(cloud, folder, parameters)
+        stack = Stack.find(STACK, cloud.client)
+        model = read_document(PROJECT / "models" / "yolox-nano.json", endpoint="choosy")
+        awake = {"MinInstances": "1"}
+        deploy_endpoint(cloud, stack.outputs, endpoint=model.endpoint, image="choosy", parameters=awake)
+        add_model(stack, msgspec.structs.replace(model, name="choosy"))
+        pipeline = Pipeline(cloud, stack, "")
+        yield Studio(pipeline, server, People(server.url), secret)
+        # A function may survive a refusal, so that only this would tell of it.
+        assert pipeline.refusals() == []
+
+
+def moved(result: dict[str, Any], **value: float) -> dict[str, Any]:
+    """A box with other sides, in percent of the picture."""
+    return {**result, "value": {**result["value"], **value}}
+
+
+def test_a_token_that_is_refused_fails_the_run_with_the_secrets_name_and_mended_it_goes_on(studio: Studio) -> None:
+    studio.drive("refused", 1)
+    ended = studio.pipeline.end("refused")
+    assert ended.status == "FAILED"
+    assert studio.secret in ended.failure
+    assert "is not, or no longer, accepted" in ended.failure
+    assert AWAY not in ended.failure
+    studio.connect()
+    studio.pipeline.redrive("refused")
+    project = studio.project("refused")
+    studio.people.accept(studio.people.tasks(project)[0])
+    assert studio.pipeline.succeed("refused")["frames"]["labelled"] == 1
+    assert studio.boxes("refused") == [[CAR, PERSON]]
+
+
+def test_what_people_do_in_label_studio_is_in_the_dataset_and_what_they_skip_is_asked_again(studio: Studio) -> None:
+    studio.connect()
+    people = studio.people
+    studio.drive("worked", 6)
+    project = studio.project("worked")
+    tasks = people.tasks(project)
+    assert [task["data"]["source-ref"].rpartition("/")[2] for task in tasks] == [f"{t}.png" for t in timestamps(6)]
+    # The address of the frame was signed by the function, with the function's rights.
+    with urllib.request.urlopen(tasks[0]["data"]["image"], timeout=30) as frame:
+        assert frame.read() == image()
+    accepted, changed, added, deleted, relabelled, skipped = tasks
+    people.accept(accepted)
+    car, person = people.shown(changed)
+    people.submit(changed, [moved(car, x=0, width=25), person])
+    light = moved(person, x=50, y=25, width=5, height=10)
+    light["value"]["rectanglelabels"] = ["traffic light"]
+    people.submit(added, [*people.shown(added), {**light, "id": "by-hand"}])
+    people.submit(deleted, people.shown(deleted)[:1])
+    car, person = people.shown(relabelled)
+    people.submit(relabelled, [moved(car, rectanglelabels=["truck"]), person])
+    people.skip(skipped)
+
+    again = studio.project("worked", "-0001-000-again")
+    (task,) = people.tasks(again)
+    assert task["data"]["source-ref"] == skipped["data"]["source-ref"]
+    people.submit(task, [])
+    summary = studio.pipeline.succeed("worked")
+    assert studio.boxes("worked") == [
+        [CAR, PERSON],
+        [("car", 0, 72, 160, 144), PERSON],
+        [CAR, PERSON, ("traffic light", 320, 90, 32, 36)],
+        [CAR],
+        [("truck", *CAR[1:]), PERSON],
+        [],
+    ]
+    lines = studio.pipeline.lines("worked", "dataset.manifest")
+    statuses = [line["verified-metadata"]["adjustment-status"] for line in lines]
+    assert statuses == ["unadjusted", *["adjusted"] * 5]
+    assert [line["verified-metadata"]["job-name"] for line in lines] == [
+        *[f"labeling-job/{studio.title(project)}"] * 5,
+        f"labeling-job/{studio.title(again)}",
+    ]
+    assert {line["provenance"]["labelled-by"] for line in lines} == {"model and person"}
+    assert all(line["review"]["seconds"] == 2.5 for line in lines)
+    assert sum(job["frames"] for job in summary["verification"]) == 6
