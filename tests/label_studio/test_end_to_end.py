@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import urllib.error
 import urllib.request
@@ -14,13 +13,11 @@ import msgspec
 import pytest
 
 from autolabel.drives import FIRST_RUN, execution_name
-from autolabel.label_studio.client import LabelStudioClient
-from autolabel.label_studio.connection import Connection, S3Storage
-from autolabel.label_studio.notifications import HEADER, signature
+from autolabel.verification.label_studio.connection import Connection
 from cli.catalogue import add_model, read_document
 from cli.stack import Stack
 from local.cloud.launcher import EmbeddedCloud
-from local.cloud.settings import ACCOUNT, REGION, CloudSettings
+from local.cloud.settings import CloudSettings
 from local.deployment import PROJECT, STACK, deploy_endpoint, deploy_stack
 from tests.e2e.pipeline import Pipeline, eventually, image, timestamps
 from tests.label_studio.conftest import SECRET
@@ -85,7 +82,9 @@ class Studio:
 
     def state(self, drive: str) -> str:
         """The state that the run entered last, inside of Verify too."""
-        entered = [e["stateEnteredEventDetails"]["name"] for e in self.history(drive) if "stateEnteredEventDetails" in e]
+        entered = [
+            e["stateEnteredEventDetails"]["name"] for e in self.history(drive) if "stateEnteredEventDetails" in e
+        ]
         return str(entered[-1]) if entered else ""
 
     def wakes(self, drive: str) -> list[str]:
