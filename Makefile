@@ -17,9 +17,9 @@ help:
 	@echo "make demo [DRIVE=<video or folder of images>] [FRAMES=100]   the whole pipeline on this machine, on real frames"
 	@echo "make demo MODELS=\"yolox-nano yolox-tiles ssd-mobilenet\"     the same by several models, merged"
 	@echo "make demo REVIEW=1   the same, and you verify the frames, in your browser"
-	@echo "make test     all tests"
+	@echo "make test     all tests, but for those with a real Label Studio"
 	@echo "make test-browser   the worker portal in a real Chromium (Debian's package chromium)"
-	@echo "make test-label-studio   what talks to Label Studio, against a real one"
+	@echo "make test-label-studio   what talks to Label Studio, against a real one (SHORT=1 for a short run)"
 	@echo "make lint     types, style, templates"
 	@echo "make cloud    the embedded cloud and its worker portal, left running with the stack deployed (REVIEW=0: no people)"
 	@echo "make bench    figures, as ratios side by side (SHORT=1 for a short run)"
@@ -117,13 +117,14 @@ cloud: setup $(if $(filter 0,$(REVIEW)),,setup-portal)
 	@$(IN) local.cloud_session $(if $(filter 0,$(REVIEW)),--scripted)
 
 test: setup
-	$(IN) pytest $(TESTS)
+	$(IN) pytest $(or $(TESTS),tests --ignore=tests/label_studio)
 
 test-browser: setup setup-portal
 	$(IN) pytest tests/browser
 
+# Short: one job through the server, and one drive through it and the embedded cloud.
 test-label-studio: setup setup-label-studio
-	$(IN) pytest tests/label_studio
+	$(IN) pytest $(if $(SHORT),-k "whole_job or in_the_dataset") tests/label_studio
 
 lint: setup
 	.venv/bin/ruff check .
