@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import urllib.error
 import urllib.request
@@ -13,11 +14,12 @@ import msgspec
 import pytest
 
 from autolabel.drives import FIRST_RUN, execution_name
-from autolabel.verification.label_studio.connection import Connection
+from autolabel.verification.label_studio.connection import Connection, S3Storage
+from autolabel.verification.label_studio.notifications import HEADER, signature
 from cli.catalogue import add_model, read_document
 from cli.stack import Stack
 from local.cloud.launcher import EmbeddedCloud
-from local.cloud.settings import CloudSettings
+from local.cloud.settings import ACCOUNT, REGION, CloudSettings
 from local.deployment import PROJECT, STACK, deploy_endpoint, deploy_stack
 from tests.e2e.pipeline import Pipeline, eventually, image, timestamps
 from tests.label_studio.conftest import SECRET
@@ -27,7 +29,7 @@ from tests.label_studio.server import TOKEN, LabelStudioServer
 pytestmark = pytest.mark.cloud
 
 # Longer than a notification takes by far, and short enough for the test that waits for it.
-POLL_SECONDS = 8
+POLL_SECONDS = 5
 MODEL = (sys.executable, "-m", "tests.e2e.choosy_model", "--port", "{port}")
 VERIFICATION = {"policy": "all", "back_end": "label-studio"}
 # What the model sees in every frame.
@@ -97,6 +99,11 @@ class Studio:
             if event["type"] in kinds
             and next(event[d]["resource"] for d in details if d in event) == "invoke.waitForTaskToken"
         ]
+
+    def failures(self, drive: str, error: str) -> list[dict[str, Any]]:
+        """The calls of functions that ended with this error."""
+        ended = (event.get("taskFailedEventDetails", {}) for event in self.history(drive))
+        return [details for details in ended if details.get("error") == error]
 
     def boxes(self, drive: str) -> list[list[tuple[Any, ...]] | None]:
         """The verified boxes of the dataset's frames in their order; None for a frame without."""
@@ -204,3 +211,88 @@ def test_what_people_do_in_label_studio_is_in_the_dataset_and_what_they_skip_is_
     assert {line["provenance"]["labelled-by"] for line in lines} == {"model and person"}
     assert all(line["review"]["seconds"] == 2.5 for line in lines)
     assert sum(job["frames"] for job in summary["verification"]) == 6
+
+
+def notify(studio: Studio, project: int, body: dict[str, Any], signed: str) -> int:
+    """What the address that Label Studio was given answers."""
+    (hook,) = studio.people.call("GET", f"/api/webhooks/?project={project}")
+    request = urllib.request.Request(
+        hook["url"], data=json.dumps(body).encode(), headers={HEADER: signed, "Content-Type": "application/json"}
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as e:
+        return e.code
+
+
+DONE = {"action": "ANNOTATION_CREATED", "project": {"id": 1, "task_number": 1, "finished_task_number": 1}}
+
+
+def test_the_last_answers_notification_wakes_the_run_and_a_forged_one_does_not(studio: Studio) -> None:
+    studio.connect()
+    studio.drive("woken", 2)
+    project = studio.project("woken")
+    first, second = studio.people.tasks(project)
+    studio.people.accept(first)
+    for signed in ("", signature("another secret", studio.title(project)), signature(SECRET, "another-job")):
+        assert notify(studio, project, DONE, signed) == 401
+    # Right after a look, so that no other look comes in between.
+    looks = len(studio.wakes("woken"))
+    eventually(lambda: len(studio.wakes("woken")) > looks and studio.state("woken") == "AwaitPeople", "another look")
+    assert set(studio.wakes("woken")) == {"TaskTimedOut"}
+    studio.people.accept(second)
+    studio.pipeline.succeed("woken")
+    assert studio.wakes("woken")[-1] == "TaskSucceeded"
+
+
+def test_a_notification_that_is_lost_is_made_good_by_the_next_look(studio: Studio) -> None:
+    studio.connect()
+    studio.drive("unheard", 1)
+    project = studio.project("unheard")
+    (hook,) = studio.people.call("GET", f"/api/webhooks/?project={project}")
+    studio.people.call("DELETE", f"/api/webhooks/{hook['id']}/")
+    studio.people.accept(studio.people.tasks(project)[0])
+    studio.pipeline.succeed("unheard")
+    assert studio.wakes("unheard")[-1] == "TaskTimedOut"
+    assert studio.boxes("unheard") == [[CAR, PERSON]]
+
+
+def test_label_studio_that_stops_in_the_middle_and_starts_again_loses_nothing(studio: Studio) -> None:
+    studio.connect()
+    studio.drive("stopped", 2)
+    project = studio.project("stopped")
+    first, second = studio.people.tasks(project)
+    studio.people.submit(first, studio.people.shown(first)[:1])
+    studio.server.stop()
+    try:
+        # The run looks, and finds nobody.
+        eventually(
+            lambda: studio.failures("stopped", "VerificationUnavailable"), "a look that fails", POLL_SECONDS + 30
+        )
+    finally:
+        studio.server.start()
+    assert studio.pipeline.view("stopped").look().status == "RUNNING"
+    studio.people.accept(second)
+    studio.pipeline.succeed("stopped")
+    assert studio.boxes("stopped") == [[CAR], [CAR, PERSON]]
+    assert len(studio.people.tasks(project)) == 2
+
+
+def test_frames_come_through_the_storage_that_a_project_is_connected_to(studio: Studio) -> None:
+    keys = {"aws_access_key_id": ACCOUNT, "aws_secret_access_key": "embedded", "region_name": REGION}
+    storage = S3Storage(s3_endpoint=studio.pipeline.cloud.endpoint_url, **keys)
+    studio.connect(images="storage", storage=storage)
+    studio.drive("stored", 1)
+    project = studio.project("stored")
+    (task,) = studio.people.tasks(project)
+    assert task["data"]["image"] == task["data"]["source-ref"]
+    # What the page is given to show, and where that leads.
+    shown = studio.people.call("GET", f"/api/tasks/{task['id']}/")["data"]["image"]
+    request = urllib.request.Request(studio.server.url + shown[shown.index("/tasks/") :])
+    request.add_unredirected_header("Authorization", f"Token {TOKEN}")
+    with urllib.request.urlopen(request, timeout=30) as frame:
+        assert frame.read() == image()
+    studio.people.accept(task)
+    studio.pipeline.succeed("stored")
+    assert studio.boxes("stored") == [[CAR, PERSON]]
