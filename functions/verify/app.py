@@ -17,6 +17,7 @@ from autolabel.aws.ledger import DynamoLedger
 from autolabel.aws.presigned_images import PresignedImages, signing_client
 from autolabel.aws.secrets import Secrets
 from autolabel.drives import Run
+from autolabel.errors import VerificationRefused
 from autolabel.observability import logger, metrics, tracer
 from autolabel.ports import WaitingJob
 from autolabel.settings import read_settings
@@ -105,6 +106,15 @@ def secrets() -> Secrets:
 @metrics.log_metrics
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     request = msgspec.convert(event, Request)
+    try:
+        return answer(request)
+    except VerificationRefused:
+        # Whoever mends the secret redrives at once, and not when a copy of it has grown old.
+        secrets.cache_clear()
+        raise
+
+
+def answer(request: Request) -> dict[str, Any]:
     ledger = DynamoLedger(client("dynamodb"), settings.ledger_table)
     verification = Verification(ledger.run(request.drive, request.run))
     if request.open:
