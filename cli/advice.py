@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime
 
-from cli.drive_status import ENDED_BADLY, NOT_STARTED, DriveStatus, JobStatus, ModelStatus, RunStatus, Upload
+from cli.drive_status import (
+    ENDED_BADLY,
+    NOT_STARTED,
+    DriveStatus,
+    JobStatus,
+    ModelStatus,
+    ProjectStatus,
+    RunStatus,
+    Upload,
+)
 
 # The outermost states of statemachine/label_drive.asl.yaml, and what happens in them.
 STATES = {
@@ -97,6 +106,17 @@ def _running(run: RunStatus) -> Iterator[str]:
     for job in run.jobs:
         if job.status == "InProgress":
             yield f"people: {job.unlabelled:,} frames of labelling job {job.job} are not labelled"
+    for project in run.projects:
+        yield _project(project)
+
+
+def _project(project: ProjectStatus) -> str:
+    if not project.project:
+        return f"Label Studio, in which job {project.job} is being opened"
+    if project.done is None or project.total is None:
+        return f"people: project {project.project} of Label Studio, {project.job}, has {project.frames:,} frames"
+    left = max(0, project.total - project.done)
+    return f"people: {left:,} of {project.total:,} frames of project {project.project} of Label Studio, {project.job}"
 
 
 def _endpoint(model: ModelStatus) -> str:
@@ -146,6 +166,14 @@ def _next_of_running(status: DriveStatus, run: RunStatus) -> str:
     if failed:
         again = f"autolabel redrive {status.drive} starts it again"
         return f"wait for the other jobs; then the run fails for {failed[0].job} and {again}"
+    opening = [project.job for project in run.projects if not project.project]
+    if opening:
+        return f"wait; if it lasts, see that Label Studio is up and lets the stack open {opening[0]}"
+    if run.projects:
+        projects = ", ".join(project.project for project in run.projects)
+        return (
+            f"label what is open in Label Studio (project {projects}); the run goes on by itself after the last frame"
+        )
     return "wait"
 
 

@@ -88,6 +88,19 @@ class JobStatus(msgspec.Struct, frozen=True):
     reason: str = ""
 
 
+class ProjectStatus(msgspec.Struct, frozen=True):
+    """A job's project in Label Studio that people work in; `project`: its id, empty while it is being opened.
+
+    `done` of its `total` tasks are answered or skipped, as of the run's latest look; None before the first.
+    """
+
+    job: str
+    project: str
+    frames: int
+    done: int | None = None
+    total: int | None = None
+
+
 class Changes(msgspec.Struct, frozen=True):
     """Objects that are not as the run's listing froze them; `more`: when something was reported that nobody has
     compared with the listing yet."""
@@ -130,6 +143,7 @@ class RunStatus(msgspec.Struct, frozen=True):
     patient_until: datetime | None = None
     models: tuple[ModelStatus, ...] = ()
     jobs: tuple[JobStatus, ...] = ()
+    projects: tuple[ProjectStatus, ...] = ()
     changes: Changes = Changes()
 
 

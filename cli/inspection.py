@@ -35,12 +35,14 @@ from cli.drive_status import (
     Execution,
     JobStatus,
     ModelStatus,
+    ProjectStatus,
     RunEntry,
     RunStatus,
     Upload,
 )
 from cli.errors import CommandError
 from cli.progress import failure_sentence
+from cli.projects import open_projects
 from cli.stack import Stack
 
 # Failures of a model differ in numbers and ids: so many are told apart, the others are counted together.
@@ -159,6 +161,7 @@ class Inspection:
             patient_until=_time(run.since + patience) if turn.get("missing") else None,
             models=tuple(_with_answered(models, listing.frames, turn)) if listing and asked_for else models,
             jobs=tuple(self._jobs(entry.run)),
+            projects=tuple(self._projects(execution)) if state == "Verify" else (),
             changes=self._changes(entry.run, latest=latest),
         )
 
@@ -167,10 +170,7 @@ class Inspection:
         if execution.status in (NOT_STARTED, "SUCCEEDED"):
             return "", None, {}
         state, since, redriven = "", None, None
-        pages = self._states.get_paginator("get_execution_history").paginate(
-            executionArn=execution.arn, reverseOrder=True, includeExecutionData=True
-        )
-        for event in itertools.chain.from_iterable(page["events"] for page in pages):
+        for event in self._history(execution):
             if event["type"] == "ExecutionRedriven" and not state:
                 redriven = redriven or _utc(event["timestamp"])
             entered = event.get("stateEnteredEventDetails", {}).get("name", "")
@@ -184,6 +184,16 @@ class Inspection:
                 report = _json_object(left.get("output", ""))
                 return state, since, report
         return state, since, {}
+
+    def _projects(self, execution: Execution) -> list[ProjectStatus]:
+        return open_projects(self._history(execution)) if execution.status == "RUNNING" else []
+
+    def _history(self, execution: Execution) -> Iterator[dict[str, Any]]:
+        """The execution's events, the latest first."""
+        pages = self._states.get_paginator("get_execution_history").paginate(
+            executionArn=execution.arn, reverseOrder=True, includeExecutionData=True
+        )
+        return itertools.chain.from_iterable(page["events"] for page in pages)
 
     def _model(self, model: str) -> ModelStatus:
         try:

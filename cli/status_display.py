@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from cli.advice import STATES, next_step, waits_for
-from cli.drive_status import Changes, DriveStatus, Execution, JobStatus, ModelStatus, RunStatus
+from cli.drive_status import Changes, DriveStatus, Execution, JobStatus, ModelStatus, ProjectStatus, RunStatus
 
 _COLOURS = {"SUCCEEDED": "green", "RUNNING": "cyan", "FAILED": "red", "TIMED_OUT": "red", "ABORTED": "yellow"}
 _RUNS_SHOWN = 5
@@ -73,6 +73,8 @@ def _run(run: RunStatus, at: datetime) -> Iterator[tuple[str, str]]:
         yield "model", _model(model)
     for job in run.jobs:
         yield "job", _job(job)
+    for project in run.projects:
+        yield "job", _project(project)
     if run.changes.any or run.changes.more:
         yield "changed", _changes(run.changes, at)
 
@@ -97,6 +99,14 @@ def _job(job: JobStatus) -> str:
     reason = f" ({escape(job.reason)})" if job.reason else ""
     total = job.labelled + job.unlabelled + job.failed
     return f"{job.job}: {job.status}{reason}, {job.labelled:,} of {total:,} frames labelled{failed}"
+
+
+def _project(project: ProjectStatus) -> str:
+    if not project.project:
+        return f"{project.job}: being opened in Label Studio, {project.frames:,} frames"
+    known = project.done is not None and project.total is not None
+    done = f"{project.done:,} of {project.total:,} tasks done at the latest look" if known else "not looked at yet"
+    return f"{project.job}: project {project.project} in Label Studio, {project.frames:,} frames, {done}"
 
 
 def _changes(changes: Changes, at: datetime) -> str:

@@ -21,8 +21,10 @@ from autolabel.units import Unit
 from cli.advice import ASKING_STATES, STATES
 from cli.catalogue import add_model
 from cli.dead_letters import DeadLetterQueue
+from cli.drive_status import ProjectStatus
 from cli.errors import CommandError, explain
 from cli.inspection import Inspection
+from cli.projects import OPEN, OPENING
 from cli.stack import Stack
 from tests.contract.conftest import create_bucket, create_table
 from tests.contract.template import state_machine_text
@@ -59,8 +61,14 @@ class SageMaker:
         return {"EndpointStatus": "InService"}
 
 
-def entered(name: str, kind: str = "TaskStateEntered") -> dict[str, Any]:
-    return {"type": kind, "stateEnteredEventDetails": {"name": name}}
+def entered(name: str, kind: str = "TaskStateEntered", /, **given: Any) -> dict[str, Any]:
+    return {"type": kind, "stateEnteredEventDetails": {"name": name, "input": json.dumps(given)}}
+
+
+def worked(state: str, first: int, **more: Any) -> dict[str, Any]:
+    """The job of the shards from `first` on enters a state of its own."""
+    job = {"first": first, "back_end": "label-studio", "name": f"d1-{first}", "frames": 5, "rounds": [], "round": 1}
+    return entered(state, **job, **more)
 
 
 def reconciled(**report: Any) -> dict[str, Any]:
@@ -158,6 +166,40 @@ def test_the_state_of_a_run_is_the_outermost_that_was_entered_last(
     run = Inspection(stack, "d1", now=NOW).drive().run
     assert run is not None
     assert (run.state, run.turn) == (state, turn)
+
+
+@pytest.mark.usefixtures("aws")
+def test_projects_of_label_studio_are_told_by_the_execution_alone() -> None:
+    opened = {"job": "d1-4-again", "output": "12", "looks": 0, "done": 5, "total": 5}
+    stack = stack_of(
+        States(
+            "RUNNING",
+            # The second round of one job and a look at another; a third has settled, and a fourth is Ground Truth's.
+            worked("AwaitPeople", 4, **opened),
+            worked("AwaitPeople", 0, job="d1-0", output="9", looks=2, done=3, total=5),
+            worked("Settle", 8, job="d1-8", output="10", looks=1, done=5, total=5),
+            entered("LabelingJob", first=12, back_end="ground-truth", name="d1-12", frames=5),
+            worked("LookAtProject", 0, job="d1-0", output="9", looks=1, done=1, total=5),
+            worked("OpenProject", 16),
+            worked("LookAtProject", 4, job="d1-4", output="11", looks=1, done=5, total=5),
+            {"type": "MapIterationStarted"},
+            entered("Verify", "MapStateEntered"),
+            # Of a try before.
+            worked("AwaitPeople", 20, job="d1-20", output="1"),
+        )
+    )
+    run = Inspection(stack, "d1", now=NOW).drive().run
+    assert run is not None
+    assert run.projects == (
+        ProjectStatus("d1-0", "9", 5, 3, 5),
+        ProjectStatus("d1-4-again", "12", 5),
+        ProjectStatus("d1-16", "", 5),
+    )
+
+
+def test_the_states_of_a_project_are_the_state_machines() -> None:
+    inner = yaml.safe_load(state_machine_text())["States"]["Verify"]["ItemProcessor"]["States"]
+    assert set(inner) >= OPEN | OPENING
 
 
 @pytest.mark.usefixtures("aws")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -16,7 +17,9 @@ import pytest
 from autolabel.drives import FIRST_RUN, execution_name
 from autolabel.verification.label_studio.connection import Connection, S3Storage
 from autolabel.verification.label_studio.notifications import HEADER, signature
+from cli.advice import next_step, waits_for
 from cli.catalogue import add_model, read_document
+from cli.inspection import Inspection
 from cli.stack import Stack
 from local.cloud.launcher import EmbeddedCloud
 from local.cloud.settings import ACCOUNT, REGION, CloudSettings
@@ -29,7 +32,7 @@ from tests.label_studio.server import TOKEN, LabelStudioServer
 pytestmark = pytest.mark.cloud
 
 # Longer than a notification takes by far, and short enough for the test that waits for it.
-POLL_SECONDS = 5
+POLL_SECONDS = 3
 MODEL = (sys.executable, "-m", "tests.e2e.choosy_model", "--port", "{port}")
 VERIFICATION = {"policy": "all", "back_end": "label-studio"}
 # What the model sees in every frame.
@@ -47,11 +50,16 @@ class Studio:
     people: People
     secret: str
 
-    def connect(self, **changes: Any) -> None:
-        """Put a connection into the secret, for functions that start from now on."""
+    def mend(self, **changes: Any) -> str:
+        """Put a connection into the secret, with the token that Label Studio knows."""
         connection = msgspec.structs.replace(Connection(self.server.url, TOKEN, SECRET), **changes)
         text = msgspec.json.encode(connection).decode()
         self.pipeline.cloud.client("secretsmanager").put_secret_value(SecretId=self.secret, SecretString=text)
+        return text
+
+    def connect(self, **changes: Any) -> None:
+        """Put a connection into the secret, for functions that start from now on."""
+        text = self.mend(**changes)
         # A running function keeps what it read for a minute; another description is another process.
         functions = self.pipeline.cloud.client("lambda")
         name = self.function("VerifyFunction")
@@ -158,7 +166,7 @@ def test_a_token_that_is_refused_fails_the_run_with_the_secrets_name_and_mended_
     assert studio.secret in ended.failure
     assert "is not, or no longer, accepted" in ended.failure
     assert AWAY not in ended.failure
-    studio.connect()
+    studio.mend()
     studio.pipeline.redrive("refused")
     project = studio.project("refused")
     studio.people.accept(studio.people.tasks(project)[0])
@@ -241,6 +249,10 @@ def test_the_last_answers_notification_wakes_the_run_and_a_forged_one_does_not(s
     looks = len(studio.wakes("woken"))
     eventually(lambda: len(studio.wakes("woken")) > looks and studio.state("woken") == "AwaitPeople", "another look")
     assert set(studio.wakes("woken")) == {"TaskTimedOut"}
+    status = Inspection(studio.pipeline.stack, "woken", now=time.time()).drive()
+    name = studio.title(project)
+    assert waits_for(status) == [f"people: 1 of 2 frames of project {project} of Label Studio, {name}"]
+    assert f"(project {project})" in next_step(status)
     studio.people.accept(second)
     studio.pipeline.succeed("woken")
     assert studio.wakes("woken")[-1] == "TaskSucceeded"

@@ -18,6 +18,7 @@ from cli.drive_status import (
     Execution,
     JobStatus,
     ModelStatus,
+    ProjectStatus,
     RunEntry,
     RunStatus,
     Upload,
@@ -66,6 +67,8 @@ def opened(document: Any = "none", refused: str = "", *letters: DeadLetters) -> 
 BURIED = DeadLetters("collect", 4, 2, {"KeyError: 'x'": 2})
 OTHERS = DeadLetters("submit", 4)
 PEOPLE = JobStatus("d1-0001-000-1", "InProgress", labelled=3, unlabelled=7, failed=0)
+PROJECT = ProjectStatus("d1-0001-000", "7", frames=1_200, done=3, total=1_200)
+OPENING = ProjectStatus("d1-0001-001", "", frames=10)
 STOPPED_JOB = JobStatus("d1-0001-001-1", "Stopped", labelled=0, unlabelled=10, failed=0)
 
 SITUATIONS: dict[str, tuple[DriveStatus, list[str], str]] = {
@@ -148,6 +151,27 @@ SITUATIONS: dict[str, tuple[DriveStatus, list[str], str]] = {
         running("Verify", jobs=(PEOPLE, STOPPED_JOB)),
         ["people: 7 frames of labelling job d1-0001-000-1 are not labelled"],
         "wait for the other jobs; then the run fails for d1-0001-001-1 and autolabel redrive d1 starts it again",
+    ),
+    "people at work in Label Studio": (
+        running("Verify", projects=(PROJECT,)),
+        ["people: 1,197 of 1,200 frames of project 7 of Label Studio, d1-0001-000"],
+        "label what is open in Label Studio (project 7); the run goes on by itself after the last frame",
+    ),
+    "projects of Label Studio that the run has not looked at yet": (
+        running("Verify", projects=(ProjectStatus("a", "7", 5), ProjectStatus("b", "8", 6))),
+        [
+            "people: project 7 of Label Studio, a, has 5 frames",
+            "people: project 8 of Label Studio, b, has 6 frames",
+        ],
+        "label what is open in Label Studio (project 7, 8); the run goes on by itself after the last frame",
+    ),
+    "a project that Label Studio has not taken yet": (
+        running("Verify", projects=(PROJECT, OPENING)),
+        [
+            "people: 1,197 of 1,200 frames of project 7 of Label Studio, d1-0001-000",
+            "Label Studio, in which job d1-0001-001 is being opened",
+        ],
+        "wait; if it lasts, see that Label Studio is up and lets the stack open d1-0001-001",
     ),
     "a failed run": (
         ended(FAILED, "FailedJobs"),
