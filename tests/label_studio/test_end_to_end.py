@@ -32,7 +32,7 @@ from tests.label_studio.server import TOKEN, LabelStudioServer
 pytestmark = pytest.mark.cloud
 
 # Longer than a notification takes by far, and short enough for the test that waits for it.
-POLL_SECONDS = 3
+POLL_SECONDS = 5
 MODEL = (sys.executable, "-m", "tests.e2e.choosy_model", "--port", "{port}")
 VERIFICATION = {"policy": "all", "back_end": "label-studio"}
 # What the model sees in every frame.
@@ -107,6 +107,11 @@ class Studio:
             if event["type"] in kinds
             and next(event[d]["resource"] for d in details if d in event) == "invoke.waitForTaskToken"
         ]
+
+    def await_look(self, drive: str) -> None:
+        """Return when the run has looked once more, and waits again."""
+        before = len(self.wakes(drive))
+        eventually(lambda: len(self.wakes(drive)) > before and self.state(drive) == "AwaitPeople", "another look", 60)
 
     def failures(self, drive: str, error: str) -> list[dict[str, Any]]:
         """The calls of functions that ended with this error."""
@@ -245,14 +250,14 @@ def test_the_last_answers_notification_wakes_the_run_and_a_forged_one_does_not(s
     studio.people.accept(first)
     for signed in ("", signature("another secret", studio.title(project)), signature(SECRET, "another-job")):
         assert notify(studio, project, DONE, signed) == 401
-    # Right after a look, so that no other look comes in between.
-    looks = len(studio.wakes("woken"))
-    eventually(lambda: len(studio.wakes("woken")) > looks and studio.state("woken") == "AwaitPeople", "another look")
-    assert set(studio.wakes("woken")) == {"TaskTimedOut"}
+    studio.await_look("woken")
     status = Inspection(studio.pipeline.stack, "woken", now=time.time()).drive()
     name = studio.title(project)
     assert waits_for(status) == [f"people: 1 of 2 frames of project {project} of Label Studio, {name}"]
     assert f"(project {project})" in next_step(status)
+    # Right after a look, so that no other look comes in between.
+    studio.await_look("woken")
+    assert set(studio.wakes("woken")) == {"TaskTimedOut"}
     studio.people.accept(second)
     studio.pipeline.succeed("woken")
     assert studio.wakes("woken")[-1] == "TaskSucceeded"
