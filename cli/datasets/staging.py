@@ -99,7 +99,8 @@ def chosen_label(line: Line, labels: Labels) -> tuple[str | None, str]:
 
 def _has_prelabel(line: Line) -> bool:
     """Whether a model answered: of a frame that nobody verified, an empty pre-label may be that of failed models."""
-    if line.provenance.get("labelled-by") != "nobody":
+    # A person who left segments said nothing of the boxes.
+    if line.provenance.get("labelled-by") not in ("nobody", "person"):
         return PRELABEL in line.content
     prelabel = line.content.get(PRELABEL)
     boxes = prelabel.get("annotations") if isinstance(prelabel, dict) else None

@@ -13,8 +13,12 @@ import yaml
 
 import autolabel.errors
 import autolabel.settings
+from autolabel.manifest import PRELABEL, SEGMENTATION
 from autolabel.reconciliation import Turn
 from autolabel.runs import Cursor, Progress, TurnReport, Worst
+from autolabel.triage.policy import BOXES, SEGMENTS, Task
+from autolabel.verification.jobs import LABELS as ATTRIBUTES
+from autolabel.verification.jobs import VerificationJob
 from local.cloud.stepfunctions.jsonata_templates import Evaluation
 from tests.contract.template import listed, resources, state_machine_text, template
 
@@ -253,11 +257,47 @@ def test_a_job_that_is_followed_is_asked_for_until_it_ends() -> None:
     assert targets(STATES["WaitForJob"]) == ["FindLabelingJob"]
 
 
-def test_the_label_attribute_is_one_that_ground_truth_takes_for_boxes() -> None:
-    name = STATES["LabelingJob"]["Arguments"]["LabelAttributeName"]
+def job(task: Task) -> dict[str, Any]:
+    """What CreateLabelingJob is asked for a job of this task, as Assemble and the map's selector make it."""
+    made = VerificationJob("d-0001-000", "ground-truth", "m", 1, 0, 0, "c", "t", "w", task, ATTRIBUTES[task])
+    selector = evaluation({})
+    selector.context["Map"] = {"Item": {"Value": msgspec.to_builtins(made)}}
+    asked = evaluation(selector.template(STATES["Verify"]["ItemSelector"]))
+    arguments: dict[str, Any] = asked.template(STATES["LabelingJob"]["Arguments"])
+    return arguments
+
+
+@pytest.mark.parametrize("task", [BOXES, SEGMENTS])
+def test_the_label_attribute_is_one_that_ground_truth_takes_for_the_task(task: Task) -> None:
+    name = job(task)["LabelAttributeName"]
     assert re.fullmatch(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,126}", name)
-    assert not name.endswith(("-metadata", "-ref"))
-    assert name not in ("source", "source-ref", "prelabel")
+    assert not name.endswith("-metadata")
+    # Of references, which segments are, the name says so; of nothing else.
+    assert name.endswith("-ref") == (task == SEGMENTS)
+    assert name not in ("source", "source-ref", PRELABEL, SEGMENTATION)
+
+
+@pytest.mark.parametrize(("task", "kind"), [(BOXES, "BoundingBox"), (SEGMENTS, "SemanticSegmentation")])
+def test_a_job_is_done_by_ground_truths_functions_for_the_task(task: Task, kind: str) -> None:
+    human = job(task)["HumanTaskConfig"]
+    consolidation = human["AnnotationConsolidationConfig"]["AnnotationConsolidationLambdaArn"]
+    given = [GIVEN[arn.strip("${}")]["Fn::Sub"][0] for arn in (human["PreHumanTaskLambdaArn"], consolidation)]
+    assert [arn.rpartition(":")[2] for arn in given] == [f"PRE-Adjustment{kind}", f"ACS-Adjustment{kind}"]
+    assert human["TaskTitle"] == f"Correct the {task} of drive d"
+    assert all(len(keyword) <= 30 for keyword in human["TaskKeywords"])
+
+
+def test_ground_truth_may_invoke_the_functions_that_jobs_name() -> None:
+    role = template()["Resources"]["LabelingRole"]["Properties"]["Policies"][0]["PolicyDocument"]["Statement"]
+    (invoke,) = (statement for statement in role if statement["Action"] == "lambda:InvokeFunction")
+    named = [value for value in GIVEN.values() if ":function:" in str(value)]
+    assert len(named) == 4
+    assert sorted(map(str, invoke["Resource"])) == sorted(map(str, named))
+
+
+def test_what_people_were_asked_for_is_what_is_settled() -> None:
+    payload = evaluation({"task": SEGMENTS}).template(STATES["Settle"]["Arguments"]["Payload"]["settle"]["task"])
+    assert payload == SEGMENTS
 
 
 def test_the_machine_may_invoke_its_functions_and_no_other() -> None:

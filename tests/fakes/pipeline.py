@@ -12,7 +12,7 @@ from autolabel.assembly import Assembly, assemble_run
 from autolabel.catalogue import Catalogue, Model
 from autolabel.closing import Closing
 from autolabel.completion import Completion, Settled, wake_if_done
-from autolabel.drives import Run
+from autolabel.drives import Run, run_prefix
 from autolabel.publication import FinishedJob, Publication, publish_run
 from autolabel.reconciliation import Limits
 from autolabel.runs import Plan, Progress, RunTurns, TurnReport, await_answers, plan_run
@@ -20,6 +20,7 @@ from autolabel.shard_labelling import ShardLabelling
 from autolabel.shards import read_shards
 from autolabel.submission import Asked, ObjectEvent, Submission, Submitted, read_message
 from autolabel.sweeping import Sweep, SweepReport
+from autolabel.triage.policy import SEGMENTS
 from autolabel.verification.jobs import GROUND_TRUTH, BackEnds, JobRound, VerificationJob
 from autolabel.verification.settlement import Settled as SettledRound
 from autolabel.verification.settlement import settle_round
@@ -29,6 +30,7 @@ from tests.fakes.bucket import FakeBucket, etag_of
 from tests.fakes.endpoints import FakeEndpoints
 from tests.fakes.executions import FakeExecutions
 from tests.fakes.faults import Fuse, Fused
+from tests.fakes.images import png
 from tests.fakes.ledger import FakeLedger
 from tests.fakes.queue import FakeSubmitQueue
 
@@ -230,13 +232,35 @@ class Pipeline:
         ahead = list(answers)
         name, manifest, frames, rounds = job.name, job.manifest, job.frames, list[SettledRound]()
         while True:
-            lines = [verified(msgspec.json.decode(line)) for line in self.labels.lines(self.key_of(manifest))]
+            given = [msgspec.json.decode(line) for line in self.labels.lines(self.key_of(manifest))]
+            lines = [self.segmented(line, name) if job.task == SEGMENTS else verified(line) for line in given]
             left = (ahead.pop(0) if ahead else list)([msgspec.json.encode(line) for line in lines])
-            one = JobRound(name, job.back_end, len(rounds) + 1, manifest, frames, "")
+            one = JobRound(name, job.back_end, len(rounds) + 1, manifest, frames, "", job.task)
             rounds.append(settle_round(one, left, labels=self.labels, names=frozenset(self.run.labels)))
             if (following := rounds[-1].again) is None:
                 return FinishedJob(job.name, "Completed", job.frames, job.first, job.last, tuple(rounds))
             name, manifest, frames = f"{name}-again", following.manifest, following.frames
+
+    def segmented(self, line: dict[str, Any], job: str) -> dict[str, Any]:
+        """A manifest line as an adjustment job of segments writes it, with a picture of the frame's size."""
+        frame = line["source-ref"].rpartition("/")[2]
+        folder = f"{run_prefix(self.drive, self.run.run)}verification/{job}"
+        key = f"{folder}/annotations/consolidated-annotation/output/{frame}"
+        size = line["prelabel"]["image_size"][0]
+        self.labels.write(key, png(size["width"], size["height"]), "image/png")
+        colors = line.get("autolabel-segmentation-ref-metadata", {}).get("internal-color-map")
+        return {
+            **line,
+            "verified-ref": self.labels.uri(key),
+            "verified-ref-metadata": {
+                "internal-color-map": colors or {"0": {"class-name": "BACKGROUND", "hex-color": "#ffffff"}},
+                "type": "groundtruth/semantic-segmentation",
+                "human-annotated": "yes",
+                "creation-date": "2026-01-02T00:00:00.000000",
+                "job-name": f"labeling-job/{job}",
+                "adjustment-status": "unadjusted",
+            },
+        }
 
     def key_of(self, uri: str) -> str:
         return uri.removeprefix(self.labels.uri(""))

@@ -13,6 +13,7 @@ import pytest
 from liquid import Environment
 
 from autolabel.taxonomy import current_taxonomy
+from autolabel.triage.policy import BOXES, SEGMENTS, Task
 from autolabel.verification.jobs import worker_template
 
 COLORS = current_taxonomy().colors
@@ -31,10 +32,10 @@ class Elements(HTMLParser):
         self.found.setdefault(tag, []).append(dict(attrs))
 
 
-def rendered(labels: tuple[str, ...], line: dict[str, Any]) -> Elements:
+def rendered(labels: tuple[str, ...], line: dict[str, Any], task: Task = BOXES) -> Elements:
     environment = Environment(autoescape=True)
     environment.filters |= {"grant_read_access": lambda uri: f"https://granted/{uri}", "to_json": json.dumps}
-    template = environment.from_string(worker_template(COLORS, labels).decode())
+    template = environment.from_string(worker_template(COLORS, labels, task).decode())
     return Elements(template.render(task={"input": {"labels": list(labels), "manifestLine": line}}))
 
 
@@ -57,18 +58,52 @@ def test_ground_truth_finds_only_attributes_that_it_documents() -> None:
     assert found["input"] == [{"type": "hidden", "name": "review", "value": "{}"}]
 
 
+# What the element makes of an initial value: an object of JavaScript, as AWS's own example writes it.
+SEGMENTED = {
+    "review-ref": "s3://b/f.png",
+    "autolabel-segmentation-ref": "s3://l/f.png?a=1&b=2",
+    "autolabel-segmentation-ref-metadata": {
+        "internal-color-map": {
+            "0": {"class-name": "BACKGROUND", "hex-color": "#ffffff", "confidence": 0.0},
+            "1": {"class-name": "car", "hex-color": "#ff7f0e", "confidence": 0.9},
+            "2": {"class-name": "traffic light", "hex-color": "#2ca02c", "confidence": 0.0},
+        }
+    },
+}
+
+
+def test_the_page_of_segments_begins_from_the_models_picture_and_its_colours() -> None:
+    found = rendered(("car", "traffic light"), SEGMENTED, SEGMENTS).found
+    (element,) = found["crowd-semantic-segmentation"]
+    # Developer guide, crowd-semantic-segmentation.
+    assert set(element) == DOCUMENTED
+    assert found["crowd-form"] == [{}]
+    assert element["src"] == "https://granted/s3://b/f.png"
+    value = re.sub(r",\s*}", "}", (element["initial-value"] or "").replace("'", '"'))
+    assert json.loads(value) == {
+        "src": "https://granted/s3://l/f.png?a=1&b=2",
+        "labelMappings": {"car": {"color": "#ff7f0e"}, "traffic light": {"color": "#2ca02c"}},
+    }
+
+
+def test_a_frame_without_segments_begins_empty() -> None:
+    (element,) = rendered(("car",), {"review-ref": "s3://b/f.png"}, SEGMENTS).found["crowd-semantic-segmentation"]
+    assert set(element) == DOCUMENTED - {"initial-value"}
+
+
 def test_a_frames_doubt_and_the_classes_colours_are_handed_over_as_they_are() -> None:
     handed = {data["data-portal"]: data["value"] for data in rendered(("car", "traffic light"), LINE).found["data"]}
     assert json.loads(handed["doubt"] or "") == LINE["doubt"]
     assert json.loads(handed["colors"] or "") == {name: COLORS[name] for name in ("car", "traffic light")}
 
 
+@pytest.mark.parametrize("task", [BOXES, SEGMENTS])
 @pytest.mark.parametrize("labels", [("car",), ("car", "bus", "ignore"), current_taxonomy().names])
-def test_the_instructions_say_what_the_guideline_says_of_the_jobs_classes(labels: tuple[str, ...]) -> None:
+def test_the_instructions_say_what_the_guideline_says_of_the_jobs_classes(labels: tuple[str, ...], task: Task) -> None:
     said = dict(re.findall(r"^\| ([a-z ]+) \| (.+) \|$", GUIDELINE.read_text("utf-8"), re.MULTILINE))
     environment = Environment(autoescape=True)
     environment.filters |= {"grant_read_access": str, "to_json": json.dumps}
-    page = environment.from_string(worker_template(COLORS, labels).decode())
+    page = environment.from_string(worker_template(COLORS, labels, task).decode())
     text = page.render(task={"input": {"labels": list(labels), "manifestLine": LINE}})
     rows = {name: html.unescape(what) for name, what in re.findall(r"<tr><th>(.+?)</th><td>(.+?)</td></tr>", text)}
     assert rows == {name: said[name] for name in labels}

@@ -20,9 +20,12 @@ from autolabel.shards import FrameIssue, Shard, ShardResult, Tally, check_result
 from autolabel.summary import FrameCounts, Summary, failed_key, rejected_key, summary_key
 from autolabel.taxonomy import current_taxonomy
 from autolabel.triage.audits import proven_classes, read_evidence, recipe, standings
-from autolabel.triage.policy import ACCEPTED, EVERYTHING, VerifyDoubtful
+from autolabel.triage.policy import ACCEPTED, EVERYTHING, SEGMENTS, VerifyDoubtful
 from autolabel.triage.queueing import Part, Triage
 from autolabel.verification.jobs import (
+    GROUND_TRUTH,
+    LABELS,
+    MAX_SEGMENTED,
     BackEnds,
     JobManifest,
     VerificationJob,
@@ -124,11 +127,15 @@ def assemble_run(
 
 def _assemble_manifests(run: Run, labels: Bucket, back_ends: BackEnds, max_objects: int) -> _Manifests:
     policy = run.document.verification
-    back_end = back_ends.choose(policy.back_end)
+    task = policy.task
+    # No other back-end corrects segments, whatever the stack's own is.
+    back_end = back_ends.choose(GROUND_TRUTH if task == SEGMENTS else policy.back_end)
+    if task == SEGMENTS:
+        max_objects = min(max_objects, MAX_SEGMENTED)
     prefix = run_prefix(run.drive, run.run) + "manifests/"
     categories, template = prefix + "categories.json", prefix + "worker.liquid.html"
     labels.write(categories, label_categories(run.labels))
-    labels.write(template, worker_template(current_taxonomy().colors, run.labels), "text/html")
+    labels.write(template, worker_template(current_taxonomy().colors, run.labels, task), "text/html")
     tally, parts = Tally(), list[_Part]()
     results = _results(run, labels, tally, parts)
     triage, standing = None, tuple[str, ...]()
@@ -155,6 +162,8 @@ def _assemble_manifests(run: Run, labels: Bucket, back_ends: BackEnds, max_objec
             last=manifest.last,
             categories=labels.uri(categories),
             template=labels.uri(template),
+            task=task,
+            attribute=LABELS[task],
         )
         for index, manifest in enumerate(manifests)
     )

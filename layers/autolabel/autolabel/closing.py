@@ -23,6 +23,7 @@ from autolabel.frames import DRIVE_DOCUMENT, drive_prefix
 from autolabel.listing import frozen_listing
 from autolabel.ports import Announcements, Bucket, Executions, Ledger
 from autolabel.taxonomy import current_taxonomy
+from autolabel.triage.policy import SEGMENTS
 
 
 class Closed(NamedTuple):
@@ -129,6 +130,11 @@ class Closing:
             raise CatalogueUnavailable("the catalogue has no active model")
         if len(models) > MAX_MODELS:
             raise CatalogueUnavailable(f"the catalogue has {len(models)} active models, {MAX_MODELS} at most may be")
+        if document.verification.task == SEGMENTS and not any(model.options.masks for model in models):
+            named = ", ".join(model.id for model in models)
+            raise DocumentRefused(
+                "no-masks", f"{key}: people are to verify segments, and none of its models gives masks: {named}"
+            )
         since = self._now()
         return Run(
             drive=drive,

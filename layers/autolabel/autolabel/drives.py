@@ -9,7 +9,7 @@ import msgspec
 from autolabel.errors import DocumentRefused
 from autolabel.frames import is_name
 from autolabel.nesting import is_deep
-from autolabel.triage.policy import Policy, VerifyAll
+from autolabel.triage.policy import SEGMENTS, Policy, VerifyAll
 
 # A document that describes some cameras takes kilobytes. It is kept in the ledger, whose items have 400 KB at most.
 MAX_DOCUMENT_BYTES = 250_000
@@ -117,6 +117,11 @@ def _check(document: DriveDocument, key: str) -> None:
         refuse(f"`models` names {len(document.models)} models; a drive is labelled by 1 to {MAX_MODELS}")
     if len(set(document.models or ())) < len(document.models or ()):
         refuse("`models` names a model twice")
+    if document.verification.task == SEGMENTS:
+        if not isinstance(document.verification, VerifyAll):
+            refuse("`verification`: segments are verified under the policy `all`, since doubt and audits are of boxes")
+        if document.verification.back_end == "label-studio":
+            refuse("`verification`: segments are verified in Ground Truth, not in Label Studio")
 
 
 def execution_name(drive: str, run: str) -> str:

@@ -16,6 +16,7 @@ from autolabel.errors import Refused
 
 PRELABEL = "prelabel"
 VERIFIED = "verified"
+VERIFIED_SEGMENTS = "verified-ref"
 PROVENANCE = "provenance"
 # How doubtful the pre-label is, which decides what people see first, and how a person came to the label.
 DOUBT = "doubt"
@@ -27,6 +28,8 @@ MAX_LINE = 100_000
 MAX_ATTRIBUTE = 20_000
 BOX_TYPE = "groundtruth/object-detection"
 SEGMENTATION_TYPE = "groundtruth/semantic-segmentation"
+# What Ground Truth calls the pixels of no class.
+BACKGROUND = "BACKGROUND"
 
 
 class LineTooLong(Refused):

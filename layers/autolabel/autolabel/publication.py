@@ -11,16 +11,17 @@ import msgspec
 
 from autolabel.drives import Run
 from autolabel.errors import CountMismatch, RunMissing
-from autolabel.manifest import PRELABEL, PROVENANCE, REVIEW, VERIFIED, metadata_of, read_boxes
+from autolabel.manifest import PRELABEL, PROVENANCE, REVIEW, SEGMENTATION, VERIFIED, metadata_of, read_boxes
 from autolabel.ports import Announcements, Bucket, Ledger
 from autolabel.reporting.findings import Findings, suspects_key
 from autolabel.reporting.report import Gallery, write_report
 from autolabel.shards import Shard, read_shards, shard_key
 from autolabel.summary import JobOutcome, Summary, dataset_key, summary_key
 from autolabel.triage.doubt import FrameDoubt
-from autolabel.triage.policy import ACCEPTED, BLIND_AUDIT, EVERYTHING, VerifyDoubtful
+from autolabel.triage.policy import ACCEPTED, BLIND_AUDIT, BOXES, EVERYTHING, SEGMENTS, Task, VerifyDoubtful
 from autolabel.triage.queueing import triage_key
 from autolabel.triage.review_log import ReviewLog
+from autolabel.verification.jobs import LABELS
 from autolabel.verification.settlement import Result, Settled
 
 
@@ -78,6 +79,7 @@ def publish_run(
         raise CountMismatch(f"the dataset of {run.drive} {run.run} has {join.labelled_by.total()} of {expected} frames")
     new = (*join.notes, *standing.fallen)
     notes = [note for note in assembled.notes if note not in new]
+    task = run.document.verification.task
     summary = msgspec.structs.replace(
         assembled,
         boxes=join.classes.total(),
@@ -87,7 +89,9 @@ def publish_run(
         labelled_by=dict(join.labelled_by.most_common()),
         acceptance=standing.sentences,
         dataset=labels.uri(dataset_key(run.drive, run.run)),
-        agreement=join.findings.agreement(),
+        task=task,
+        # Nobody said anything of the boxes where segments are verified.
+        agreement=join.findings.agreement() if task == BOXES else None,
     )
     labels.write_stream(suspects_key(run.drive, run.run), join.findings.suspects(), "application/jsonl")
     report = write_report(summary, join.gallery, join.findings, ingest=ingest, labels=labels)
@@ -138,7 +142,7 @@ class _Join:
         shards = read_shards(self._labels, self._run.drive, self._run.run)
         following = next(shards, None)
         for job in self._jobs:
-            joined = _JoinedJob(job, self._labels)
+            joined = _JoinedJob(job, self._labels, self._run.document.verification.task)
             while following is not None and following.index <= job.last:
                 yield from self._shard(following, joined if following.index >= job.first else None)
                 following = next(shards, None)
@@ -196,8 +200,9 @@ def _accept(line: dict[str, Any]) -> None:
 class _JoinedJob:
     """A job's results, which its frames get one by one. Of two rounds the later counts, if it left a label."""
 
-    def __init__(self, job: FinishedJob, labels: Bucket) -> None:
+    def __init__(self, job: FinishedJob, labels: Bucket, task: Task) -> None:
         self._job = job
+        self._task = task
         self._results: dict[str, Result] = {}
         self._verified = self._unadjusted = self._failed = self._unsure = 0
         decoder = msgspec.json.Decoder(Result)
@@ -219,11 +224,13 @@ class _JoinedJob:
             self._failed += 1
             provenance |= {"labelled-by": "nobody", "verification": result.failure if result else "in no job"}
             return
-        line[VERIFIED] = msgspec.json.decode(result.label)
-        line[metadata_of(VERIFIED)] = metadata = msgspec.json.decode(result.metadata)
+        attribute = LABELS[self._task]
+        line[attribute] = msgspec.json.decode(result.label)
+        line[metadata_of(attribute)] = metadata = msgspec.json.decode(result.metadata)
         if result.review is not msgspec.UNSET:
             line[REVIEW] = result.review
-        who = "person" if blind or provenance["labelled-by"] == "nobody" else "model and person"
+        nothing = SEGMENTATION not in line if self._task == SEGMENTS else provenance["labelled-by"] == "nobody"
+        who = "person" if blind or nothing else "model and person"
         provenance |= {"labelled-by": who, "job": result.job}
         self._verified += 1
         self._unadjusted += metadata.get("adjustment-status") == "unadjusted"

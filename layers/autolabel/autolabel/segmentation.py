@@ -16,10 +16,10 @@ import numpy as np
 from PIL import Image
 
 from autolabel.detections import Detections
+from autolabel.manifest import BACKGROUND
 from autolabel.masks import bounds, decode
 from autolabel.taxonomy import current_taxonomy
 
-BACKGROUND = "BACKGROUND"
 BACKGROUND_COLOR = "#ffffff"
 # A mask of more pieces is noise, whose outlines take a thousand times what its encoding does.
 MAX_OUTLINES = 200

@@ -8,6 +8,7 @@ from autolabel.drives import run_prefix
 from autolabel.errors import CountMismatch
 from autolabel.reporting.findings import Agreement
 from autolabel.shards import ModelTally
+from autolabel.triage.policy import BOXES, Task
 
 
 class FrameCounts(msgspec.Struct, frozen=True):
@@ -46,7 +47,7 @@ class Summary(msgspec.Struct, frozen=True):
     `by_model`: what each model came to; `notes`: what a person should know; `triage`: frames of the manifests by why
     people were given them, or not; `acceptance`: how far classes are from being accepted, by past audits.
     `verification`, `dataset`, `labelled_by` (frames of the dataset by who said so) and `agreement` come when the run is
-    published.
+    published. `task`: what people verified.
     """
 
     drive: str
@@ -67,6 +68,7 @@ class Summary(msgspec.Struct, frozen=True):
     triage: dict[str, int] = {}
     acceptance: tuple[str, ...] = ()
     agreement: Agreement | None = None
+    task: Task = BOXES
 
 
 def summary_key(drive: str, run: str) -> str:

@@ -35,14 +35,21 @@ ANY_CLASS = "any class"
 
 
 BackEnd = Literal["ground-truth", "label-studio"]
+Task = Literal["boxes", "segments"]
+BOXES: Task = "boxes"
+SEGMENTS: Task = "segments"
 
 
 class VerifyAll(
     msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, tag_field="policy", tag="all"
 ):
-    """People are given every frame. `back_end`: where they work, the stack's own when none is named."""
+    """People are given every frame. `back_end`: where they work, the stack's own when none is named.
+
+    `task`: what they correct; segments in Ground Truth only.
+    """
 
     back_end: BackEnd | None = None
+    task: Task = BOXES
 
 
 class VerifyDoubtful(
@@ -53,7 +60,7 @@ class VerifyDoubtful(
     `max_doubt`: a frame of more goes to people. `audit`: the share of the other frames' segments that goes there all
     the same, and `blind`: the share of these without a pre-label. `target`: what precision and recall of a class must
     be proven to reach before it is accepted. `segment`: so many consecutive frames of a camera are audited together.
-    `back_end`: as above.
+    `back_end`: as above. `task`: boxes, of which doubt and audits tell.
     """
 
     max_doubt: Annotated[float, msgspec.Meta(ge=0, lt=1)] = 0.15
@@ -62,6 +69,7 @@ class VerifyDoubtful(
     target: Annotated[float, msgspec.Meta(ge=0.5, le=0.999)] = 0.95
     segment: Annotated[int, msgspec.Meta(ge=1, le=1_000)] = 10
     back_end: BackEnd | None = None
+    task: Task = BOXES
 
 
 Policy = VerifyAll | VerifyDoubtful

@@ -10,6 +10,7 @@ import msgspec
 from autolabel.manifest import REVIEW, VERIFIED, BoxLabel, BoxMetadata, metadata_of
 from autolabel.ports import Bucket, StoredObject
 from autolabel.reading import in_step
+from autolabel.triage.policy import SEGMENTS
 from autolabel.verification.jobs import JobRound
 from autolabel.verification.reviews import MAX_REVIEW, Marks, Review, read_review
 
@@ -24,9 +25,13 @@ _MAX_RESPONSE = 200_000 + 2 * MAX_REVIEW
 def read_output(one: JobRound, frames: Iterable[bytes], labels: Bucket) -> Iterator[bytes]:
     """The lines of a labelling job's output manifest, each with the `review` of the person's response, if there is one.
 
-    `frames`: the lines of the job's manifest, whose places name the responses.
+    `frames`: the lines of the job's manifest, whose places name the responses. Those of a job of segments hold whole
+    pictures, and are left alone.
     """
     output = one.output.removeprefix(labels.uri(""))
+    if one.task == SEGMENTS:
+        yield from labels.lines(output)
+        return
     responses = _read_responses(labels, output.removesuffix(_OUTPUT) + _RESPONSES) if output.endswith(_OUTPUT) else {}
     places = {msgspec.json.decode(body, type=_Source).source_ref: place for place, body in enumerate(frames)}
     for body in labels.lines(output):

@@ -16,13 +16,21 @@ import msgspec
 
 from autolabel.drives import run_prefix
 from autolabel.errors import CountMismatch, VerificationRefused
-from autolabel.manifest import PRELABEL
+from autolabel.manifest import PRELABEL, SEGMENTATION, VERIFIED, VERIFIED_SEGMENTS
 from autolabel.shards import Shard, ShardResult, shard_key
+from autolabel.triage.policy import BOXES, SEGMENTS, Task
 
 GROUND_TRUTH = "ground-truth"
 LABEL_STUDIO = "label-studio"
 # What the first round leaves without a label, or somebody was unsure of, is seen once more; then it stands.
 LAST_ROUND = 2
+# Ground Truth's quota of semantic-segmentation jobs (input-data-limits).
+MAX_SEGMENTED = 20_000
+# The attribute of what people leave; of references Ground Truth takes only names that end so.
+LABELS = {BOXES: VERIFIED, SEGMENTS: VERIFIED_SEGMENTS}
+# What belongs to each class, for both pages.
+_CLASSES = "classes.liquid.html"
+_PAGES = {BOXES: "worker.liquid.html", SEGMENTS: "segments.liquid.html"}
 # Resources that Ground Truth defines (API permissions reference).
 _WORKTEAM = re.compile(
     r"arn:aws[a-z-]*:sagemaker:(?P<region>[a-z0-9-]+):\d{12}:workteam/(?P<crowd>[a-z-]+)/[A-Za-z0-9-]+"
@@ -56,7 +64,7 @@ class VerificationJob(msgspec.Struct, frozen=True):
     """One verification job to come, of the shards from `first` to `last`.
 
     `name` has room for round and attempt; `manifest`, `categories`, `template`: S3 URIs. `workteam`: the ARN of those
-    who are asked, in Ground Truth.
+    who are asked, in Ground Truth. `task`: what they correct; `attribute`: what their label is called.
     """
 
     name: str
@@ -68,6 +76,8 @@ class VerificationJob(msgspec.Struct, frozen=True):
     categories: str
     template: str
     workteam: str = ""
+    task: Task = BOXES
+    attribute: str = VERIFIED
 
 
 class JobRound(msgspec.Struct, frozen=True):
@@ -83,6 +93,7 @@ class JobRound(msgspec.Struct, frozen=True):
     manifest: str
     frames: int
     output: str
+    task: Task = BOXES
 
 
 class JobManifest(msgspec.Struct, frozen=True):
@@ -156,10 +167,13 @@ def label_categories(labels: Sequence[str]) -> bytes:
     return msgspec.json.encode({"document-version": "2018-11-28", "labels": [{"label": name} for name in labels]})
 
 
-def worker_template(colors: dict[str, str], labels: Sequence[str]) -> bytes:
-    """The page that workers see: Liquid that Ground Truth renders with each frame's pre-label as initial boxes."""
-    page = files("autolabel.verification").joinpath("worker.liquid.html").read_text("utf-8")
+def worker_template(colors: dict[str, str], labels: Sequence[str], task: Task = BOXES) -> bytes:
+    """The page that workers see: Liquid that Ground Truth renders with each frame's pre-label as the initial value."""
+    page, classes = (
+        files("autolabel.verification").joinpath(name).read_text("utf-8") for name in (_PAGES[task], _CLASSES)
+    )
     shown = {name: colors[name] for name in labels if name in colors}
     legend = "".join(f'<li><span style="background:{color}"></span>{name}</li>' for name, color in shown.items())
-    page = page.replace("PRELABEL", PRELABEL).replace("<!-- LEGEND -->", legend)
+    page = page.replace("PRELABEL", PRELABEL).replace("SEGMENTATION", SEGMENTATION)
+    page = page.replace("<!-- LEGEND -->", legend).replace("<!-- CLASSES -->", classes)
     return page.replace("COLORS", html.escape(msgspec.json.encode(shown).decode())).encode()

@@ -6,9 +6,10 @@ label, or that somebody was unsure of, is taken up by another round; after that 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -18,6 +19,7 @@ from autolabel.manifest import (
     MAX_LINE,
     PRELABEL,
     REVIEW,
+    SEGMENTATION,
     VERIFIED,
     BoxLabel,
     BoxMetadata,
@@ -29,12 +31,18 @@ from autolabel.manifest import (
 )
 from autolabel.nesting import is_deep
 from autolabel.ports import Bucket
-from autolabel.verification.jobs import LAST_ROUND, JobRound
+from autolabel.reading import in_step
+from autolabel.triage.policy import SEGMENTS
+from autolabel.verification.jobs import LABELS, LAST_ROUND, JobRound
 from autolabel.verification.reviews import Review
+from autolabel.verification.segments import is_segmentation
 
 # The line of a manifest comes back with a label of its own.
 _MAX_OUTPUT_LINE = 4 * MAX_LINE
 _BROKEN = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+# Looking at a picture is waiting for S3.
+_LOOKERS = 16
+IsLabel = Callable[[dict[str, Any], Any, Any], bool]
 
 
 class NextRound(msgspec.Struct, frozen=True):
@@ -80,16 +88,12 @@ class Result(msgspec.Struct, frozen=True, omit_defaults=True, rename={"source_re
         return isinstance(self.review, Review) and self.review.unsure
 
 
-class _Output(
-    msgspec.Struct,
-    rename={"source_ref": "source-ref", "label": VERIFIED, "metadata": metadata_of(VERIFIED), "review": REVIEW},
-):
+class _Output(NamedTuple):
     """What counts of a line that a back-end left."""
 
-    source_ref: str
-    label: msgspec.Raw = msgspec.Raw(b"null")
-    metadata: msgspec.Raw = msgspec.Raw(b"null")
-    review: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    label: msgspec.Raw
+    metadata: msgspec.Raw
+    review: msgspec.Raw | msgspec.UnsetType
 
 
 def settle_round(one: JobRound, output: Iterable[bytes], *, labels: Bucket, names: frozenset[str]) -> Settled:
@@ -98,9 +102,14 @@ def settle_round(one: JobRound, output: Iterable[bytes], *, labels: Bucket, name
     `output`: augmented manifest lines, in any order. CountMismatch when the round's manifest is not as planned.
     """
     manifest = one.manifest.removeprefix(labels.uri(""))
-    found = _Found(output)
-    settlement = _Settlement(one.job, names, found)
+    found = _Found(output, LABELS[one.task])
     stem = manifest.removesuffix(".manifest")
+    if one.task == SEGMENTS:
+        folder = manifest.rpartition("manifests/")[0] + "verification/"
+        is_label = partial(is_segmentation, names=names, labels=labels, folder=folder)
+        settlement = _Settlement(one.job, found, is_label, SEGMENTATION, _LOOKERS)
+    else:
+        settlement = _Settlement(one.job, found, partial(_is_set_of_boxes, names=names), PRELABEL)
     results = f"{stem}.results.jsonl"
     labels.write_stream(results, settlement.results(labels.lines(manifest)), "application/jsonl")
     if settlement.frames != one.frames:
@@ -128,37 +137,50 @@ def settle_round(one: JobRound, output: Iterable[bytes], *, labels: Bucket, name
 class _Found:
     """What a back-end left, by frame; of two lines of a frame the first counts."""
 
-    def __init__(self, output: Iterable[bytes]) -> None:
+    def __init__(self, output: Iterable[bytes], attribute: str) -> None:
         self.lines: dict[str, _Output] = {}
         self.doubled = self.broken = 0
-        decoder = msgspec.json.Decoder(_Output)
+        decoder = msgspec.json.Decoder(dict[str, msgspec.Raw])
+        nothing = msgspec.Raw(b"null")
         for body in output:
             if len(body) > _MAX_OUTPUT_LINE:
                 self.broken += 1
                 continue
             try:
                 line = decoder.decode(body)
-            except _BROKEN:
+                source = msgspec.json.decode(line["source-ref"], type=str)
+            except (*_BROKEN, KeyError):
                 self.broken += 1
                 continue
-            self.doubled += line.source_ref in self.lines
-            self.lines.setdefault(line.source_ref, line)
+            self.doubled += source in self.lines
+            label, metadata = (line.get(name, nothing) for name in (attribute, metadata_of(attribute)))
+            self.lines.setdefault(source, _Output(label, metadata, line.get(REVIEW, msgspec.UNSET)))
 
 
 class _Settlement:
-    """A round's frames one by one; `again`: by the frames' places, those that another round takes up."""
+    """A round's frames one by one; `again`: by the frames' places, those that another round takes up.
 
-    def __init__(self, job: str, names: frozenset[str], found: _Found) -> None:
+    `is_label`: whether a label and its metadata are one of a line. `shown`: the attribute that people begin from.
+    """
+
+    def __init__(
+        self,
+        job: str,
+        found: _Found,
+        is_label: IsLabel,
+        shown: str,
+        workers: int = 1,
+    ) -> None:
         self._job = job
-        self._names = names
         self._found = found
+        self._is_label = is_label
+        self._shown = shown
+        self._workers = workers
         self.frames = self.unadjusted = self.failed = self.unsure = 0
         self.again: dict[int, Result] = {}
 
     def results(self, manifest: Iterable[bytes]) -> Iterator[bytes]:
-        for body in manifest:
-            line: dict[str, Any] = msgspec.json.decode(body)
-            result = self._result(line)
+        for result in in_step(self._result, manifest, self._workers):
             if result.failure:
                 self.failed += 1
             else:
@@ -171,7 +193,7 @@ class _Settlement:
             yield msgspec.json.encode(result) + b"\n"
 
     def next_manifest(self, manifest: Iterable[bytes]) -> Iterator[bytes]:
-        """The lines of the frames that are taken up again, with the boxes that somebody was unsure of."""
+        """The lines of the frames that are taken up again, with the label that somebody was unsure of."""
         for place, body in enumerate(manifest):
             result = self.again.get(place)
             if result is None:
@@ -180,8 +202,8 @@ class _Settlement:
             if not result.failure:
                 shown = {
                     **line,
-                    PRELABEL: msgspec.json.decode(result.label),
-                    metadata_of(PRELABEL): msgspec.json.decode(result.metadata),
+                    self._shown: msgspec.json.decode(result.label),
+                    metadata_of(self._shown): msgspec.json.decode(result.metadata),
                 }
                 # Doubts were about the boxes of before.
                 shown.pop(DOUBT, None)
@@ -190,28 +212,31 @@ class _Settlement:
                     body = encode_line(shown, line["source-ref"]).rstrip(b"\n")
             yield body + b"\n"
 
-    def _result(self, line: dict[str, Any]) -> Result:
+    def _result(self, body: bytes) -> Result:
+        line: dict[str, Any] = msgspec.json.decode(body)
         source = line["source-ref"]
         output = self._found.lines.pop(source, None)
         if output is None:
             return Result(source, self._job, failure="not in the job's output")
-        if not self._is_label(line, output):
+        if not self._is_labelled(line, output):
             return Result(source, self._job, failure="the job could not label it")
         return Result(source, self._job, output.label, output.metadata, _review(output.review))
 
-    def _is_label(self, line: dict[str, Any], output: _Output) -> bool:
-        """Whether what a back-end left of a frame is a set of boxes in it."""
+    def _is_labelled(self, line: dict[str, Any], output: _Output) -> bool:
         try:
             label, metadata = msgspec.json.decode(output.label), msgspec.json.decode(output.metadata)
-            if is_deep(label) or is_deep(metadata):
-                return False
-            if msgspec.convert(metadata, BoxMetadata).failure_reason is not None:
-                return False
-            boxes = read_boxes({VERIFIED: label, metadata_of(VERIFIED): metadata}, VERIFIED)
+            return not (is_deep(label) or is_deep(metadata)) and self._is_label(line, label, metadata)
         except _BROKEN:
             return False
-        size = msgspec.convert(line[PRELABEL], BoxLabel).image_size[0]
-        return all(box.name in self._names and _is_inside(box, size.width, size.height) for box in boxes)
+
+
+def _is_set_of_boxes(line: dict[str, Any], label: Any, metadata: Any, *, names: frozenset[str]) -> bool:
+    """Whether what a back-end left of a frame is a set of boxes in it; msgspec.ValidationError for another shape."""
+    if msgspec.convert(metadata, BoxMetadata).failure_reason is not None:
+        return False
+    boxes = read_boxes({VERIFIED: label, metadata_of(VERIFIED): metadata}, VERIFIED)
+    size = msgspec.convert(line[PRELABEL], BoxLabel).image_size[0]
+    return all(box.name in names and _is_inside(box, size.width, size.height) for box in boxes)
 
 
 def _review(body: msgspec.Raw | msgspec.UnsetType) -> Review | msgspec.UnsetType:

@@ -1,0 +1,58 @@
+"""Segments: what people leave of a frame's segmentation, a picture in the label bucket and what its colours mean."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any
+
+import msgspec
+
+from autolabel.errors import ImageRefused
+from autolabel.images import read_header
+from autolabel.manifest import BACKGROUND, PRELABEL, BoxLabel
+from autolabel.ports import Bucket
+
+# No name begins with a dot: clients resolve `..` in the path of a request.
+_NAME = r"[A-Za-z0-9][A-Za-z0-9_.:+-]*"
+_PICTURE = re.compile(rf"({_NAME}/)*{_NAME}\.png")
+# S3 takes 1,024 bytes; what a job of ours leaves is shorter.
+_MAX_KEY = 900
+# An index is a byte of the picture.
+_Index = Annotated[str, msgspec.Meta(pattern=r"\A(0|[1-9][0-9]{0,2})\Z")]
+
+
+class SegmentClass(msgspec.Struct, frozen=True, rename="kebab"):
+    """What an index of a picture means."""
+
+    class_name: str
+    hex_color: Annotated[str, msgspec.Meta(pattern=r"\A#[0-9a-fA-F]{6}\Z")]
+
+
+class SegmentsMetadata(msgspec.Struct, frozen=True, rename="kebab"):
+    """The metadata of a semantic-segmentation attribute."""
+
+    internal_color_map: Annotated[dict[_Index, SegmentClass], msgspec.Meta(min_length=1)] = {}
+    failure_reason: str | None = None
+
+
+def is_segmentation(
+    line: dict[str, Any], label: Any, metadata: Any, *, names: frozenset[str], labels: Bucket, folder: str
+) -> bool:
+    """Whether a label is one of the frame's segmentation: a PNG of the frame's size below `folder` of the label
+    bucket, whose colours mean `names` or nothing. msgspec.ValidationError for another shape."""
+    meant = msgspec.convert(metadata, SegmentsMetadata)
+    place = labels.uri(folder)
+    uri = msgspec.convert(label, str)
+    if meant.failure_reason is not None or not uri.startswith(place) or len(uri) > _MAX_KEY:
+        return False
+    if not _PICTURE.fullmatch(uri, len(place)):
+        return False
+    if not all(one.class_name in names or one.class_name == BACKGROUND for one in meant.internal_color_map.values()):
+        return False
+    key = uri.removeprefix(labels.uri(""))
+    try:
+        header = read_header(lambda count: labels.read_first(key, count), key)
+    except ImageRefused:
+        return False
+    size = msgspec.convert(line[PRELABEL], BoxLabel).image_size[0]
+    return (header.format, header.width, header.height) == ("png", size.width, size.height)
