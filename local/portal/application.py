@@ -15,12 +15,14 @@ from local.portal.pages import job_list, notice, others_at_work, task_page
 from local.portal.protection import check_origin
 from local.portal.sessions import Session
 from local.sagemaker.annotation_files import worker_answer
+from local.sagemaker.annotators import Failure, MalformedPrelabel, Segments
+from local.sagemaker.consolidation import NotConsolidated
 from local.sagemaker.desk import Desk
 from local.sagemaker.ground_truth import LabelingJobs
 from local.sagemaker.labeling_jobs import LabelingJob
 from local.sagemaker.ports import StorageError
 from local.sagemaker.tasks import Result
-from local.sagemaker.worker_answers import BadAnswer, read_answer
+from local.sagemaker.worker_answers import BadAnswer, answer_content, read_answer
 from local.sagemaker.worker_pages import BadPage
 
 BODY_BYTES = 1 << 20
@@ -148,6 +150,17 @@ class Application:
             annotation = read_answer(content, desk.view)
         except BadAnswer as e:
             raise Refusal(422, str(e)) from e
+        if isinstance(annotation, Failure):
+            if not desk.tasks.is_open(task):
+                raise Refusal(409, "This frame has been answered already.", **_way_on(desk, task, session, job))
+            desk.fail(task, annotation.reason)
+            return json_response(200, _way_on(desk, task, session, job))
+        if isinstance(annotation, Segments):
+            try:
+                annotation = desk.painted(task, annotation)
+            except (NotConsolidated, MalformedPrelabel) as e:
+                raise Refusal(500, f"The segments cannot be read: {e}") from e
+            content = answer_content(annotation)
         submitted = time.time()
         accepted = desk.tasks.accepted(task, session.worker) or submitted
         spent = _active_seconds(content, submitted - accepted)
@@ -155,8 +168,7 @@ class Application:
             taken = desk.submit(task, annotation, worker_answer(session.worker, content, accepted, submitted, spent))
         except StorageError as e:
             raise Refusal(500, f"The answer could not be stored: {e}") from e
-        following = desk.tasks.take(session.worker, desk.time_limit, leaving=task)
-        way_on = {"next": None if following is None else _task(job, following)}
+        way_on = _way_on(desk, task, session, job)
         if not taken and not _repeats(desk.tasks.result(task), content, session.worker):
             raise Refusal(409, "This frame has been answered already.", **way_on)
         self._drafts.drop((desk.view.name, task, session.worker))
@@ -212,6 +224,11 @@ def _page(html: str) -> Response:
 
 def _task(job: str, number: int) -> str:
     return f"/jobs/{job}/tasks/{number}"
+
+
+def _way_on(desk: Desk, task: int, session: Session, job: str) -> dict[str, str | None]:
+    following = desk.tasks.take(session.worker, desk.time_limit, leaving=task)
+    return {"next": None if following is None else _task(job, following)}
 
 
 def _json_of(body: bytes) -> Any:

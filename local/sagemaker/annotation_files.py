@@ -58,6 +58,13 @@ class AnnotationFiles:
         place = self._place.below("annotations", "worker-response", "iteration-1", str(number), name)
         self._write(place, json.dumps({"answers": [answer]}, ensure_ascii=False).encode())
 
+    def write_picture(self, number: int, picture: bytes) -> S3Uri:
+        """The segments of a task, a PNG; their place."""
+        moment = datetime.datetime.now(datetime.UTC).replace(tzinfo=None).isoformat(timespec="microseconds")
+        place = self._place.below("annotations", "consolidated-annotation", "output", f"{number}_{moment}.png")
+        self._objects.write(place, picture, "image/png", self._kms_key)
+        return place
+
     def write_results(self, finished: Iterable[Finished]) -> S3Uri:
         """What consolidation got and gave, and the output manifest; its place."""
         place = self._place.below("manifests", "output", "output.manifest")

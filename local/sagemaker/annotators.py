@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 
@@ -44,6 +44,20 @@ class Boxes:
 
 
 @dataclass(frozen=True)
+class Segments:
+    """The answer to a segmentation task: the picture as the worker leaves it, a PNG; None as it was shown.
+
+    `image`: as above. `colors`: the picture's colours by the labels that they stand for. `adjusted`: whether it is
+    another than was shown.
+    """
+
+    picture: bytes | None = None
+    image: tuple[int, int] | None = None
+    colors: Mapping[str, str] = field(default_factory=dict)
+    adjusted: bool = False
+
+
+@dataclass(frozen=True)
 class Verdict:
     """The answer to a verification task: one of the job's labels, and what the worker remarks."""
 
@@ -58,19 +72,19 @@ class Failure:
     reason: str
 
 
-Annotation = Boxes | Verdict
+Annotation = Boxes | Segments | Verdict
 
 
 @dataclass(frozen=True)
 class JobView:
     """A labelling job as its workers see it.
 
-    `prelabel_attribute` is the attribute whose boxes the template shows, None when it shows none; `labels` are the
-    texts of the label category file, in its order.
+    `prelabel_attribute` is the attribute whose boxes or segments the template shows, None when it shows none; `labels`
+    are the texts of the label category file, in its order.
     """
 
     name: str
-    kind: Literal["adjustment", "verification"]
+    kind: Literal["adjustment", "verification", "segmentation"]
     labels: Sequence[str]
     label_attribute: str
     prelabel_attribute: str | None
@@ -82,7 +96,7 @@ class JobView:
     def prelabels(self, line: Mapping[str, Any]) -> tuple[Box, ...]:
         """The boxes that the task shows, in whole pixels; raises MalformedPrelabel."""
         name = self.prelabel_attribute
-        if name is None or name not in line:
+        if name is None or name not in line or self.kind == "segmentation":
             return ()
         try:
             class_map = line[f"{name}-metadata"]["class-map"]
@@ -93,12 +107,29 @@ class JobView:
         except (KeyError, TypeError, AttributeError) as e:
             raise MalformedPrelabel(f"The pre-label {name!r} is malformed: {type(e).__name__} {e}") from e
 
+    def segments(self, line: Mapping[str, Any]) -> tuple[str, dict[str, dict[str, Any]]] | None:
+        """The S3 URI of the picture that a segmentation task shows and its internal-color-map; None where it shows
+        none. Raises MalformedPrelabel."""
+        name = self.prelabel_attribute
+        if name is None or name not in line or self.kind != "segmentation":
+            return None
+        try:
+            colors = {
+                str(index): {"class-name": str(one["class-name"]), "hex-color": str(one["hex-color"])}
+                for index, one in line[f"{name}-metadata"]["internal-color-map"].items()
+            }
+        except (KeyError, TypeError, AttributeError) as e:
+            raise MalformedPrelabel(f"The pre-label {name!r} is malformed: {type(e).__name__} {e}") from e
+        return str(line[name]), colors
+
 
 Annotator = Callable[[Mapping[str, Any], JobView], Annotation | Failure]
 
 
 def keep_every_box(line: Mapping[str, Any], job: JobView) -> Annotation | Failure:
-    """Submit every task as it is shown: all boxes untouched, the first verdict for everything."""
+    """Submit every task as it is shown: all boxes or segments untouched, the first verdict for everything."""
+    if job.kind == "segmentation":
+        return Segments()
     return Boxes(job.prelabels(line)) if job.kind == "adjustment" else Verdict(job.labels[0])
 
 

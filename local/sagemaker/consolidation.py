@@ -1,5 +1,5 @@
 """From a worker's answer to a line of the output manifest. Shapes: developer guide, "Output data" (bounding box job
-output, label verification job output, adjustment)."""
+output, semantic segmentation output, label verification job output, adjustment)."""
 
 from __future__ import annotations
 
@@ -7,18 +7,29 @@ import datetime
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from local.sagemaker.annotators import Annotation, Box, Boxes, JobView, Verdict
+from local.sagemaker.annotators import Annotation, Box, Boxes, JobView, Segments, Verdict
+from local.sagemaker.names import S3Uri
 
 
 class NotConsolidated(Exception):
     """The answers for an object do not make a label; the message is its failure-reason."""
 
 
-def label_attributes(line: Mapping[str, Any], annotation: Annotation, job: JobView) -> dict[str, Any]:
-    """The new label and its metadata for an input line; raises NotConsolidated or MalformedPrelabel."""
-    label: dict[str, Any] | int
+BACKGROUND = {"class-name": "BACKGROUND", "hex-color": "#ffffff"}
+
+
+def label_attributes(
+    line: Mapping[str, Any], annotation: Annotation, job: JobView, picture: S3Uri | None = None
+) -> dict[str, Any]:
+    """The new label and its metadata for an input line; raises NotConsolidated or MalformedPrelabel.
+
+    `picture`: where the segments of an annotation lie.
+    """
+    label: dict[str, Any] | int | str
     if job.kind == "adjustment" and isinstance(annotation, Boxes):
         label, metadata = _boxes(line, annotation, job)
+    elif job.kind == "segmentation" and isinstance(annotation, Segments) and picture:
+        label, metadata = str(picture), _segments(line, annotation, job)
     elif job.kind == "verification" and isinstance(annotation, Verdict):
         label, metadata = _verdict(annotation, job)
     else:
@@ -63,6 +74,15 @@ def _boxes(line: Mapping[str, Any], annotation: Boxes, job: JobView) -> tuple[di
         "adjustment-status": "unadjusted" if _same(shown, annotation.boxes) else "adjusted",
     }
     return label, metadata
+
+
+def _segments(line: Mapping[str, Any], annotation: Segments, job: JobView) -> dict[str, Any]:
+    _, colors = job.segments(line) or ("", {"0": BACKGROUND})
+    return {
+        "internal-color-map": {index: {**meant, "confidence": 0.0} for index, meant in colors.items()},
+        "type": "groundtruth/semantic-segmentation",
+        "adjustment-status": "adjusted" if annotation.adjusted else "unadjusted",
+    }
 
 
 def _verdict(annotation: Verdict, job: JobView) -> tuple[int, dict[str, Any]]:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from PIL import Image
+
 from local.sagemaker.annotation_files import AnnotationFiles
-from local.sagemaker.annotators import Annotation, JobView, MalformedPrelabel
-from local.sagemaker.consolidation import NotConsolidated, failure_attributes, label_attributes
+from local.sagemaker.annotators import Annotation, JobView, MalformedPrelabel, Segments
+from local.sagemaker.consolidation import BACKGROUND, NotConsolidated, failure_attributes, label_attributes
 from local.sagemaker.names import S3Uri
 from local.sagemaker.ports import Browsers, ObjectStore, StorageError, StoredObject
 from local.sagemaker.tasks import Result, Tasks
@@ -79,10 +82,13 @@ class Desk:
             return False
         line = self.tasks.line(number)
         try:
-            attributes = label_attributes(line, annotation, self.view)
-        except (NotConsolidated, MalformedPrelabel) as e:
-            attributes = failure_attributes(str(e), self.view)
-        try:
+            picture = None
+            if isinstance(annotation, Segments) and annotation.picture:
+                picture = self._files.write_picture(number, annotation.picture)
+            try:
+                attributes = label_attributes(line, annotation, self.view, picture)
+            except (NotConsolidated, MalformedPrelabel) as e:
+                attributes = failure_attributes(str(e), self.view)
             self._files.write_response(number, answer)
         except StorageError as e:
             self.broken = e
@@ -90,6 +96,28 @@ class Desk:
             raise
         self._finish(number, Result(attributes, answer))
         return True
+
+    def painted(self, number: int, annotation: Segments) -> Segments:
+        """An answer whose `image` is known, whole: with the picture that was shown, or that nobody painted on.
+
+        Raises NotConsolidated and MalformedPrelabel.
+        """
+        shown = self.view.segments(self.tasks.line(number))
+        meant = shown[1].values() if shown else ()
+        colors = {one["class-name"]: one["hex-color"] for one in meant if one["class-name"] != BACKGROUND["class-name"]}
+        if annotation.picture:
+            return replace(annotation, colors=colors, adjusted=True)
+        return replace(annotation, colors=colors, picture=self._read(shown[0]) if shown else _blank(annotation.image))
+
+    def _read(self, uri: str) -> bytes:
+        try:
+            body = self._objects.open(S3Uri.parse(uri)).body
+            try:
+                return body.read()
+            finally:
+                body.close()
+        except (StorageError, ValueError) as e:
+            raise NotConsolidated(f"{uri}: {e}") from e
 
     def fail(self, number: int, reason: str) -> None:
         """End a task that nobody can, or did, answer; without effect on one that is."""
@@ -117,21 +145,39 @@ class Desk:
             # The crowd element refuses initial values whose label it does not offer.
             if box.label not in self.view.labels:
                 raise NotConsolidated(f"The label {box.label!r} is not in the label category file")
+        if shown := self.view.segments(line):
+            self._check_image("the segments", shown[0])
+            for name in (meant["class-name"] for meant in shown[1].values()):
+                if name not in (*self.view.labels, BACKGROUND["class-name"]):
+                    raise NotConsolidated(f"The label {name!r} is not in the label category file")
 
     def _check_images(self, line: Mapping[str, Any]) -> None:
         """Raise NotConsolidated for an image that is missing, of another type, or that CORS hides."""
         for name in sorted(self._template.images):
             if name not in line:
                 raise NotConsolidated(f"The line has no {name!r}, which the worker template shows")
-            text = line[name]
-            if not str(text).lower().endswith(_IMAGE_TYPES):
-                raise NotConsolidated(f"{name} {text} is not an image of type {', '.join(_IMAGE_TYPES)}")
-            try:
-                uri = S3Uri.parse(text)
-                if uri.bucket not in self._open_buckets:
-                    self._open_buckets[uri.bucket] = self._browsers.may_get(uri.bucket)
-                if not self._open_buckets[uri.bucket]:
-                    raise NotConsolidated(f"The bucket {uri.bucket} has no CORS rule that lets browsers GET {text}")
-                self._objects.check_exists(uri)
-            except (StorageError, ValueError) as e:
-                raise NotConsolidated(f"{name}: {e}") from e
+            self._check_image(name, line[name])
+
+    def _check_image(self, name: str, text: Any) -> None:
+        if not str(text).lower().endswith(_IMAGE_TYPES):
+            raise NotConsolidated(f"{name} {text} is not an image of type {', '.join(_IMAGE_TYPES)}")
+        try:
+            uri = S3Uri.parse(text)
+            if uri.bucket not in self._open_buckets:
+                self._open_buckets[uri.bucket] = self._browsers.may_get(uri.bucket)
+            if not self._open_buckets[uri.bucket]:
+                raise NotConsolidated(f"The bucket {uri.bucket} has no CORS rule that lets browsers GET {text}")
+            self._objects.check_exists(uri)
+        except (StorageError, ValueError) as e:
+            raise NotConsolidated(f"{name}: {e}") from e
+
+
+def _blank(size: tuple[int, int] | None) -> bytes:
+    """A picture on which nobody has painted."""
+    if size is None:
+        raise NotConsolidated("The answer does not say how large the image is")
+    picture = Image.new("P", size)
+    picture.putpalette(bytes.fromhex(BACKGROUND["hex-color"][1:]))
+    out = io.BytesIO()
+    picture.save(out, "PNG")
+    return out.getvalue()

@@ -14,7 +14,7 @@ from local.sagemaker.annotators import Annotator, JobFails, JobView
 from local.sagemaker.desk import Counts, Desk
 from local.sagemaker.image_tickets import ImageTickets
 from local.sagemaker.labeling_requests import job_kind
-from local.sagemaker.manifests import BadManifest, read_manifest
+from local.sagemaker.manifests import OBJECTS, SEGMENTED_OBJECTS, BadManifest, read_manifest
 from local.sagemaker.names import S3Uri, arn
 from local.sagemaker.people import LIFETIME_SECONDS, await_people
 from local.sagemaker.ports import Cloud, StorageError
@@ -219,7 +219,7 @@ class LabelingJob:
         uri = S3Uri.parse(self._request["InputConfig"]["DataSource"]["S3DataSource"]["ManifestS3Uri"])
         body = self._objects.open(uri).body
         try:
-            yield from read_manifest(body)
+            yield from read_manifest(body, SEGMENTED_OBJECTS if self._kind == "segmentation" else OBJECTS)
         finally:
             body.close()
 

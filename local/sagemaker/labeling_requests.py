@@ -9,7 +9,7 @@ from typing import Any, Literal
 from local.sagemaker.errors import UnsupportedHere, ValidationFailed
 from local.sagemaker.names import REGION, S3Uri
 
-Kind = Literal["adjustment", "verification"]
+Kind = Literal["adjustment", "verification", "segmentation"]
 
 # API reference, HumanTaskConfig.PreHumanTaskLambdaArn: the account that owns the built-in functions, by Region.
 FUNCTION_ACCOUNTS = {
@@ -26,7 +26,11 @@ FUNCTION_ACCOUNTS = {
     "ap-southeast-1": "377565633583",
     "ap-southeast-2": "454466003867",
 }
-_KINDS: dict[str, Kind] = {"AdjustmentBoundingBox": "adjustment", "VerificationBoundingBox": "verification"}
+_KINDS: dict[str, Kind] = {
+    "AdjustmentBoundingBox": "adjustment",
+    "VerificationBoundingBox": "verification",
+    "AdjustmentSemanticSegmentation": "segmentation",
+}
 _RESERVED_ATTRIBUTES = ("source", "source-ref")
 
 
@@ -49,7 +53,7 @@ def job_kind(request: Mapping[str, Any]) -> Kind:
 
 def check_labeling_request(request: Mapping[str, Any], workteams: Set[str]) -> None:
     """Raise SageMakerError for what a shape cannot say: attribute names, the work team, S3 places."""
-    _check_attribute_name(request["LabelAttributeName"])
+    _check_attribute_name(request["LabelAttributeName"], job_kind(request))
     _check_workteam(request["HumanTaskConfig"]["WorkteamArn"], workteams)
     if request["HumanTaskConfig"]["NumberOfHumanWorkersPerDataObject"] != 1:
         raise UnsupportedHere("NumberOfHumanWorkersPerDataObject other than 1")
@@ -57,7 +61,7 @@ def check_labeling_request(request: Mapping[str, Any], workteams: Set[str]) -> N
     if source is None:
         raise ValidationFailed("InputConfig.DataSource needs S3DataSource")
     if "LabelCategoryConfigS3Uri" not in request:
-        raise ValidationFailed("LabelCategoryConfigS3Uri is required for a bounding box job")
+        raise ValidationFailed("LabelCategoryConfigS3Uri is required for an image job of boxes or segments")
     if "UiTemplateS3Uri" not in request["HumanTaskConfig"]["UiConfig"]:
         raise ValidationFailed("UiConfig.UiTemplateS3Uri is required for an image job")
     places = {
@@ -81,12 +85,16 @@ def _task(member: str, function_arn: str, prefix: str) -> str:
     return function_arn.removeprefix(expected)
 
 
-def _check_attribute_name(name: str) -> None:
+def _check_attribute_name(name: str, kind: Kind) -> None:
     if name in _RESERVED_ATTRIBUTES:
         raise ValidationFailed(f"LabelAttributeName {name!r} is reserved")
-    for ending in ("-metadata", "-ref"):
-        if name.endswith(ending):
-            raise ValidationFailed(f"LabelAttributeName {name!r} must not end with {ending!r} for this task type")
+    # A label that is a reference to a picture says so.
+    refers = kind == "segmentation"
+    if name.endswith("-metadata") or (name.endswith("-ref") and not refers):
+        ending = name[name.rindex("-") :]
+        raise ValidationFailed(f"LabelAttributeName {name!r} must not end with {ending!r} for this task type")
+    if refers and not name.endswith("-ref"):
+        raise ValidationFailed(f"LabelAttributeName {name!r} must end with '-ref' for this task type")
 
 
 def _check_workteam(team: str, workteams: Set[str]) -> None:

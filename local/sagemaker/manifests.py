@@ -12,6 +12,7 @@ from local.sagemaker.ports import Readable
 LINE_CHARACTERS = 100_000
 ATTRIBUTE_CHARACTERS = 20_000
 OBJECTS = 100_000
+SEGMENTED_OBJECTS = 20_000
 _CHUNK = 1 << 16
 # A UTF-8 character has at most four bytes: more than this without a line break cannot be a legal line.
 _LINE_BYTES = 4 * LINE_CHARACTERS
@@ -21,12 +22,12 @@ class BadManifest(Exception):
     """The manifest cannot be used; the message names the line."""
 
 
-def read_manifest(body: Readable) -> Iterator[dict[str, Any]]:
+def read_manifest(body: Readable, limit: int = OBJECTS) -> Iterator[dict[str, Any]]:
     """The objects of a manifest in order, in bounded memory; raises BadManifest, also when there are none."""
     number = 0
     for number, line in enumerate(_lines(body), start=1):
-        if number > OBJECTS:
-            raise BadManifest(f"The manifest has more than {OBJECTS} objects")
+        if number > limit:
+            raise BadManifest(f"The manifest has more than {limit} objects")
         yield _parse(number, line)
     if number == 0:
         raise BadManifest("The manifest has no objects")

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from local.model_server.image_headers import image_size
 from local.sagemaker.annotation_files import worker_answer
-from local.sagemaker.annotators import Annotator, Boxes, Failure, JobFails, MalformedPrelabel
+from local.sagemaker.annotators import Annotator, Boxes, Failure, JobFails, MalformedPrelabel, Segments
 from local.sagemaker.consolidation import NotConsolidated, stated_size
 from local.sagemaker.desk import Desk
 from local.sagemaker.names import S3Uri
@@ -55,8 +55,10 @@ def _answer(desk: Desk, annotator: Annotator, number: int) -> None:
             return
         if isinstance(annotation, Failure):
             raise NotConsolidated(annotation.reason)
-        if isinstance(annotation, Boxes):
+        if isinstance(annotation, Boxes | Segments):
             annotation = replace(annotation, image=stated_size(line) or _measure(desk, number))
+        if isinstance(annotation, Segments):
+            annotation = desk.painted(number, annotation)
         submitted = time.time()
         content = answer_content(annotation)
         desk.submit(number, annotation, worker_answer(WORKER, content, accepted, submitted, submitted - accepted))

@@ -1,16 +1,17 @@
 """What a worker submits: an answer's content in the shape of the crowd elements, from and to an annotation.
 
-Shapes: developer guide, output of crowd-bounding-box and of crowd-image-classifier.
+Shapes: developer guide, output of crowd-bounding-box, crowd-semantic-segmentation and crowd-image-classifier.
 """
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Sequence
 from typing import Annotated, Any
 
 import msgspec
 
-from local.sagemaker.annotators import Annotation, Box, Boxes, JobView, Verdict
+from local.sagemaker.annotators import Annotation, Box, Boxes, Failure, JobView, Segments, Verdict
 
 
 class BadAnswer(Exception):
@@ -46,6 +47,19 @@ class _Adjustment(msgspec.Struct, frozen=True, rename="camel"):
     review: str = ""
 
 
+class _Picture(msgspec.Struct, frozen=True, rename="camel"):
+    """What the portal sends of segments: it has no brush, so they stay as they are shown."""
+
+    input_image_properties: ImageProperties
+
+
+class _Segmentation(msgspec.Struct, frozen=True, rename={"segments": "crowd-semantic-segmentation"}):
+    """`failure`: why the frame cannot be labelled; the portal's alone."""
+
+    segments: _Picture
+    failure: str = ""
+
+
 class _Choice(msgspec.Struct, frozen=True):
     label: str
 
@@ -54,9 +68,13 @@ class _Verification(msgspec.Struct, frozen=True, rename={"choice": "crowd-image-
     choice: _Choice
 
 
-def read_answer(content: Any, job: JobView) -> Annotation:
+def read_answer(content: Any, job: JobView) -> Annotation | Failure:
     """The annotation that an answer's content gives, its boxes inside the image; raises BadAnswer."""
     try:
+        if job.kind == "segmentation":
+            painted = msgspec.convert(content, _Segmentation)
+            size = painted.segments.input_image_properties
+            return Failure(painted.failure) if painted.failure else Segments(image=(size.width, size.height))
         if job.kind == "adjustment":
             given = msgspec.convert(content, _Adjustment).bounding_box
         else:
@@ -72,11 +90,22 @@ def answer_content(annotation: Annotation) -> dict[str, Any]:
     """The content that a browser would have sent for an annotation."""
     if isinstance(annotation, Verdict):
         return {"crowd-image-classifier": {"label": annotation.label}}
+    if isinstance(annotation, Segments):
+        return {"crowd-semantic-segmentation": _painted(annotation)}
     boxes = tuple(BoundingBox(b.label, b.left, b.top, b.width, b.height) for b in annotation.boxes)
     content: dict[str, Any] = msgspec.to_builtins(
         {"boundingBox": BoundingBoxes(boxes, ImageProperties(*(annotation.image or (0, 0))))}
     )
     return content
+
+
+def _painted(annotation: Segments) -> dict[str, Any]:
+    return {
+        "initialValueModified": annotation.adjusted,
+        "inputImageProperties": msgspec.to_builtins(ImageProperties(*(annotation.image or (0, 0)))),
+        "labelMappings": {label: {"color": color} for label, color in annotation.colors.items()},
+        "labeledImage": {"pngImageData": base64.b64encode(annotation.picture or b"").decode()},
+    }
 
 
 def _known(label: str, labels: Sequence[str]) -> str:

@@ -9,7 +9,11 @@ from typing import Any
 
 from local.sagemaker.labeling_requests import Kind
 
-_ELEMENTS: dict[Kind, str] = {"adjustment": "crowd-bounding-box", "verification": "crowd-image-classifier"}
+_ELEMENTS: dict[Kind, str] = {
+    "adjustment": "crowd-bounding-box",
+    "verification": "crowd-image-classifier",
+    "segmentation": "crowd-semantic-segmentation",
+}
 _ATTRIBUTE = re.compile(
     r"""task\.input\.manifestLine(?:\.(?P<plain>[A-Za-z0-9][A-Za-z0-9_-]*)|\[\s*["'](?P<quoted>[^"']+)["']\s*\])"""
     r"""(?P<boxes>\.annotations)?"""
@@ -46,12 +50,15 @@ def read_template(text: str, kind: Kind) -> WorkerTemplate:
     images = {name for name in names if name.endswith("-ref")}
     if "task.input.taskObject" in text:
         images.add("source-ref")
-    if not images:
-        raise BadTemplate("The worker template shows no image: neither task.input.taskObject nor an attribute -ref")
     # What else a template shows of a line are remarks for the worker.
     prelabels = {name for name, boxes in found if boxes or f"{name}-metadata" in names}
     if len(prelabels) > 1:
         raise BadTemplate(f"The worker template shows several label attributes: {', '.join(sorted(prelabels))}")
+    if kind == "segmentation":
+        # A frame need not have segments.
+        images -= prelabels
+    if not images:
+        raise BadTemplate("The worker template shows no image: neither task.input.taskObject nor an attribute -ref")
     return WorkerTemplate(text, frozenset(images), next(iter(prelabels), None))
 
 

@@ -224,8 +224,9 @@ def test_the_policies_of_queues_do_not_need_the_bucket_that_needs_them() -> None
         assert not re.search(r"\bIngestBucket\b", str(template()["Resources"][name]))
 
 
-def test_a_workers_browser_may_read_frames() -> None:
-    (rule,) = template()["Resources"]["IngestBucket"]["Properties"]["CorsConfiguration"]["CorsRules"]
+@pytest.mark.parametrize("bucket", ["IngestBucket", "LabelBucket"])
+def test_a_workers_browser_may_read_frames_and_their_segments(bucket: str) -> None:
+    (rule,) = template()["Resources"][bucket]["Properties"]["CorsConfiguration"]["CorsRules"]
     assert (rule["AllowedMethods"], rule["AllowedOrigins"]) == (["GET"], ["*"])
 
 

@@ -23,6 +23,9 @@ STEADY = (
     *("env", 'STUB_BOXES=[["car", 0.8, 0.1, 0.2, 0.5, 0.6]]'),
     *(sys.executable, "-m", "local.model_server.stub", "--port", "{port}"),
 )
+# A model that gives masks.
+SEGMENTING_IMAGE = "segmenting"
+SEGMENTING = (sys.executable, "-m", "tests.e2e.segmenting_model", "--port", "{port}")
 MODEL = (sys.executable, "-m", "tests.e2e.choosy_model", "--port", "{port}")
 
 
@@ -30,7 +33,7 @@ MODEL = (sys.executable, "-m", "tests.e2e.choosy_model", "--port", "{port}")
 def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pipeline]:
     folder = tmp_path_factory.mktemp("cloud")
     settings = CloudSettings(
-        images={IMAGE: MODEL, STEADY_IMAGE: STEADY},
+        images={IMAGE: MODEL, STEADY_IMAGE: STEADY, SEGMENTING_IMAGE: SEGMENTING},
         annotator="tests.e2e.annotators:annotate",
         wait_scale=0.1,
         alarm_scale=0.01,

@@ -1,7 +1,9 @@
 // The crowd elements that the project's templates use; others stay what they are, unknown HTML.
 import { BoundingBox } from "./bounding-box.js";
 import { Form } from "./form.js";
+import { Segments } from "./segments.js";
 
 customElements.define("crowd-form", Form);
 customElements.define("crowd-bounding-box", BoundingBox);
+customElements.define("crowd-semantic-segmentation", Segments);
 document.dispatchEvent(new Event("all-crowd-elements-ready"));

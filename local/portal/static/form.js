@@ -25,13 +25,14 @@ export class Form extends HTMLElement {
   /** `notes`: unsure, comment. Resolves once the answer is on its way, and does nothing while one is. */
   async submit(notes = {}) {
     if (this.#sent || !this.dispatchEvent(new Event("submit", { cancelable: true }))) return;
-    const boxes = this.querySelector("crowd-bounding-box");
+    const boxes = this.querySelector("crowd-bounding-box, crowd-semantic-segmentation");
     const content = {};
     for (const field of this.querySelectorAll("input[name], textarea[name], select[name]")) {
       content[field.name] = field.type === "checkbox" ? { on: field.checked } : field.value;
     }
     if (boxes) content[boxes.getAttribute("name")] = boxes.value;
     if (this.review) content.review = JSON.stringify({ ...this.review, ...boxes?.review, ...notes });
+    if (notes.failure) content.failure = notes.failure;
     this.#sent = true;
     boxes?.finish();
     this.#sent = await send(content, boxes?.draft);

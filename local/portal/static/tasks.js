@@ -35,7 +35,7 @@ async function load(url) {
   const response = await fetch(url, { headers: { accept: "text/html" } });
   if (!response.ok) throw new Error(`${url}: ${response.status}`);
   const page = new DOMParser().parseFromString(await response.text(), "text/html");
-  const src = page.querySelector("crowd-bounding-box")?.getAttribute("src");
+  const src = page.querySelector("crowd-bounding-box, crowd-semantic-segmentation")?.getAttribute("src");
   if (!src) throw new Error(`${url} is no task`);
   const image = Object.assign(new Image(), { src });
   // A broken image is told by the element that shows it.
