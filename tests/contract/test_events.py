@@ -475,6 +475,24 @@ def test_a_run_goes_through_its_states_to_its_dataset(account: Account) -> None:
     assert account.ledger.run(run.drive, run.run) == run
 
 
+def test_a_round_of_segments_is_settled_by_the_pictures_in_the_jobs_folder(account: Account) -> None:
+    account.add_run()
+    account.add_answer()
+    for function in ("reconcile-turn", "plan", "label", "assemble"):
+        account.invoke(function.partition("-")[0], sample(function))
+    ended = sample("verify-settle-segments")["settle"]
+    output = ended["output"].removeprefix(f"s3://{LABELS}/")
+    picture = output.replace("manifests/output/output.manifest", "annotations/consolidated-annotation/output/0_1.png")
+    (line,) = (json.loads(line) for line in account.labels.lines(RUN + "manifests/verify-000.manifest"))
+    size = line["prelabel"]["image_size"][0]
+    account.labels.write(picture, png_header(size["width"], size["height"]))
+    colors = {"0": {"class-name": "BACKGROUND", "hex-color": "#ffffff", "confidence": 0.0}}
+    left = {**line, "verified-ref": f"s3://{LABELS}/{picture}", "verified-ref-metadata": {"internal-color-map": colors}}
+    account.labels.write(output, json.dumps(left).encode() + b"\n")
+    settled = account.invoke("verify", sample("verify-settle-segments"))
+    assert (settled["frames"], settled["verified"], "again" in settled) == (1, 1, False)
+
+
 # Label Studio
 
 WEBHOOK_SECRET = "a secret of webhooks"

@@ -35,7 +35,6 @@ from autolabel.reading import in_step
 from autolabel.triage.policy import SEGMENTS
 from autolabel.verification.jobs import LABELS, LAST_ROUND, JobRound
 from autolabel.verification.reviews import Review
-from autolabel.verification.segments import is_segmentation
 
 # The line of a manifest comes back with a label of its own.
 _MAX_OUTPUT_LINE = 4 * MAX_LINE
@@ -105,6 +104,9 @@ def settle_round(one: JobRound, output: Iterable[bytes], *, labels: Bucket, name
     found = _Found(output, LABELS[one.task])
     stem = manifest.removesuffix(".manifest")
     if one.task == SEGMENTS:
+        # Brings Pillow along, which jobs of boxes do without.
+        from autolabel.verification.segments import is_segmentation
+
         folder = manifest.rpartition("manifests/")[0] + "verification/"
         is_label = partial(is_segmentation, names=names, labels=labels, folder=folder)
         settlement = _Settlement(one.job, found, is_label, SEGMENTATION, _LOOKERS)
