@@ -17,7 +17,7 @@ help:
 	@echo "make demo [DRIVE=<video or folder of images>] [FRAMES=100]   the whole pipeline on this machine, on real frames"
 	@echo "make demo MODELS=\"yolox-nano yolox-tiles ssd-mobilenet\"     the same by several models, merged"
 	@echo "make demo REVIEW=1   the same, and you verify the frames, in your browser"
-	@echo "make test     all tests, but for those with a real Label Studio"
+	@echo "make test     all tests, but for the next two"
 	@echo "make test-browser   the worker portal in a real Chromium (Debian's package chromium)"
 	@echo "make test-label-studio   what talks to Label Studio, against a real one (SHORT=1 for a short run)"
 	@echo "make lint     types, style, templates"
@@ -117,7 +117,7 @@ cloud: setup $(if $(filter 0,$(REVIEW)),,setup-portal)
 	@$(IN) local.cloud_session $(if $(filter 0,$(REVIEW)),--scripted)
 
 test: setup
-	$(IN) pytest $(or $(TESTS),tests --ignore=tests/label_studio)
+	$(IN) pytest $(or $(TESTS),tests --ignore=tests/browser --ignore=tests/label_studio)
 
 test-browser: setup setup-portal
 	$(IN) pytest tests/browser
