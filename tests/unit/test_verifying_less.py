@@ -13,8 +13,17 @@ from autolabel.assembly import Assembly
 from autolabel.errors import CountMismatch
 from autolabel.publication import FinishedJob
 from autolabel.summary import Summary
-from autolabel.triage.audits import PRECISION, RECALL, Evidence, Trials, evidence_key, recipe
-from autolabel.triage.policy import ANY_CLASS
+from autolabel.triage.audits import (
+    PRECISION,
+    RECALL,
+    Evidence,
+    Trials,
+    evidence_key,
+    proven_classes,
+    read_evidence,
+    recipe,
+)
+from autolabel.triage.policy import ANY_CLASS, VerifyDoubtful
 from tests.fakes.answers import answer
 from tests.fakes.images import png
 from tests.fakes.pipeline import DRIVE, Pipeline, drive_document, frame_key
@@ -38,10 +47,15 @@ def assembled(pipeline: Pipeline, *proof: Trials, max_objects: int = 1_000, **po
     pipeline.plan(7)
     pipeline.label()
     if proof:
-        digest = recipe(pipeline.run)
-        evidence = Evidence(digest, "other", "0001", "1970-01-01T00:00:00+00:00", 0.15, proof)
-        pipeline.labels.write(evidence_key(digest, "other", "0001"), msgspec.json.encode(evidence))
+        prove(pipeline, "other", *proof)
     return pipeline.assemble(max_objects)
+
+
+def prove(pipeline: Pipeline, drive: str, *proof: Trials) -> None:
+    """Another drive of the recipe is published, whose audits prove this much."""
+    digest = recipe(pipeline.run)
+    evidence = Evidence(digest, drive, "0001", "1970-01-01T00:00:00+00:00", 0.15, proof)
+    pipeline.labels.write(evidence_key(digest, drive, "0001"), msgspec.json.encode(evidence))
 
 
 def trials(name: str, side: str, count: int, errors: int = 0) -> Trials:
@@ -178,6 +192,41 @@ def test_a_repeated_call_draws_the_same(pipeline: Pipeline) -> None:
     assert pipeline.labels.objects == after
 
 
+@pytest.mark.parametrize("errors", [0, 60])
+def test_what_audits_prove_meanwhile_changes_nothing_of_a_run_that_people_are_at(
+    pipeline: Pipeline, errors: int
+) -> None:
+    # A redriven run is assembled again, when people have answered some of its jobs: what they were not shown once is
+    # blind for good, and their answers lie in the jobs that they were given.
+    assembly = assembled(pipeline, *(proof() if errors else ()), max_objects=7)
+    before = dict(pipeline.labels.objects)
+    prove(pipeline, "meanwhile", *proof(60, errors))
+    again = pipeline.assemble(max_objects=13)
+    assert again == assembly
+    changed = {key for key, body in pipeline.labels.objects.items() if before.get(key) != body}
+    assert changed == {evidence_key(recipe(pipeline.run), "meanwhile", "0001")}
+    published(pipeline, pipeline.verify(again))
+
+
+def test_two_assemblies_at_once_do_not_both_go_on_with_other_terms(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assembled(pipeline)
+    key = PREFIX + "terms.json"
+    first = pipeline.labels.objects.pop(key)
+    prove(pipeline, "meanwhile", *proof())
+
+    def lose(name: str, body: bytes, content_type: str = "application/json") -> bool:
+        pipeline.labels.write(name, first)
+        return False
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pipeline.labels, "write_once", lose)
+        with pytest.raises(CountMismatch, match="on other terms meanwhile"):
+            pipeline.assemble()
+    published(pipeline, pipeline.verify(pipeline.assemble()))
+
+
 def found_wrong(lines: list[bytes]) -> list[bytes]:
     """People who delete every box."""
     found = [json.loads(line) for line in lines]
@@ -194,8 +243,8 @@ def test_when_audits_find_errors_acceptance_ends_and_operators_hear_of_it(pipeli
     assert f"car was accepted until run {DRIVE} 0001: its precision bound fell to" in message
     assert any("car was accepted until" in note for note in summary(pipeline).notes)
     # And the next run asks people again.
-    pipeline.assemble()
-    assert "accepted" not in summary(pipeline).triage
+    evidence = list(read_evidence(pipeline.labels, recipe(pipeline.run)))
+    assert "car" not in proven_classes(evidence, msgspec.convert(POLICY, VerifyDoubtful))
 
 
 def test_what_people_did_is_recorded_frame_by_frame(pipeline: Pipeline) -> None:

@@ -19,9 +19,9 @@ from autolabel.reporting.report import Gallery, write_report
 from autolabel.shards import FrameIssue, Shard, ShardResult, Tally, check_result, read_shards, shard_key
 from autolabel.summary import FrameCounts, Summary, failed_key, rejected_key, summary_key
 from autolabel.taxonomy import current_taxonomy
-from autolabel.triage.audits import proven_classes, read_evidence, recipe, standings
 from autolabel.triage.policy import ACCEPTED, EVERYTHING, SEGMENTS, VerifyDoubtful
 from autolabel.triage.queueing import Part, Triage
+from autolabel.triage.terms import fix_terms, read_terms
 from autolabel.verification.jobs import (
     GROUND_TRUTH,
     LABELS,
@@ -79,7 +79,8 @@ def assemble_run(
     """Assemble a run; ShardMissing or CountMismatch when a planned shard or a frame is missing, VerificationRefused
     when nobody can be asked to verify it.
 
-    `max_objects`: frames in one labelling job. All names are derived, so a repeated call writes the same again.
+    `max_objects`: frames in one labelling job. All names are derived, and the first call fixes the terms, so a repeated
+    call writes the same again.
     """
     tally, jobs, parts, kinds, standing = _assemble_manifests(run, labels, back_ends, max_objects)
     listing = freeze_listing(ingest, labels, run.drive, run.run, frozenset(run.document.cameras))
@@ -138,19 +139,16 @@ def _assemble_manifests(run: Run, labels: Bucket, back_ends: BackEnds, max_objec
     labels.write(template, worker_template(current_taxonomy().colors, run.labels, task), "text/html")
     tally, parts = Tally(), list[_Part]()
     results = _results(run, labels, tally, parts)
-    triage, standing = None, tuple[str, ...]()
+    terms, triage = read_terms(run, labels, max_objects), None
     if isinstance(policy, VerifyDoubtful):
         # Triage needs to know all frames before it draws among them.
         for _ in results:
             pass
-        evidence = list(read_evidence(labels, recipe(run)))
-        proven = proven_classes(evidence, policy)
-        standing = tuple(standings(evidence, policy))
-        triage = Triage(run, policy, proven, [part.queued for part in parts], labels)
+        triage = Triage(run, policy, terms.proven, [part.queued for part in parts], labels)
         triage.write_kinds()
-        manifests = triage.write_queues(max_objects)
+        manifests = triage.write_queues(terms.max_objects)
     else:
-        manifests = _whole(split_into_jobs(run.drive, run.run, results, max_objects), labels)
+        manifests = _whole(split_into_jobs(run.drive, run.run, results, terms.max_objects), labels)
     jobs = tuple(
         VerificationJob(
             name=job_name(labels.name, run.drive, run.run, index),
@@ -171,7 +169,8 @@ def _assemble_manifests(run: Run, labels: Bucket, back_ends: BackEnds, max_objec
     kinds = triage.counts if triage else Counter({EVERYTHING: lines})
     if kinds.total() != lines or sum(job.frames for job in jobs) != lines - kinds[ACCEPTED]:
         raise CountMismatch(f"the manifests of {run.drive} {run.run} do not hold all its frames")
-    return _Manifests(tally, jobs, parts, kinds, standing)
+    fix_terms(run, labels, terms)
+    return _Manifests(tally, jobs, parts, kinds, terms.standing)
 
 
 def _whole(manifests: Iterable[JobManifest], labels: Bucket) -> Iterator[JobManifest]:

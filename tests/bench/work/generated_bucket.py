@@ -22,6 +22,10 @@ class GeneratedBucket:
     def write(self, key: str, body: bytes, content_type: str = "application/json") -> None:
         self.written += len(body)
 
+    def write_once(self, key: str, body: bytes, content_type: str = "application/json") -> bool:
+        self.write(key, body, content_type)
+        return True
+
     def exists(self, key: str) -> bool:
         return False
 

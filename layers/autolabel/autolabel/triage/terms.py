@@ -1,0 +1,50 @@
+"""Terms: how a run's frames are given to people, fixed when its jobs are made for the first time.
+
+A redriven run is assembled again, when people have answered some of its jobs. By then other drives' audits may prove
+something else: what people were shown would count as a blind audit, and their answers would lie in other jobs.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from autolabel.drives import Run, run_prefix
+from autolabel.errors import CountMismatch
+from autolabel.ports import Bucket
+from autolabel.triage.audits import proven_classes, read_evidence, recipe, standings
+from autolabel.triage.policy import VerifyDoubtful
+
+
+class Terms(msgspec.Struct, frozen=True):
+    """`max_objects`: frames in one job. `proven`: classes that may be accepted without a person; `standing`: how far
+    classes are from it, a sentence each."""
+
+    max_objects: int
+    proven: tuple[str, ...] = ()
+    standing: tuple[str, ...] = ()
+
+
+def terms_key(drive: str, run: str) -> str:
+    return run_prefix(drive, run) + "terms.json"
+
+
+def read_terms(run: Run, labels: Bucket, max_objects: int) -> Terms:
+    """The terms that were fixed for a run, or those of now."""
+    if (body := labels.read(terms_key(run.drive, run.run))) is not None:
+        return msgspec.json.decode(body, type=Terms)
+    return _terms_of_now(run, labels, max_objects)
+
+
+def fix_terms(run: Run, labels: Bucket, terms: Terms) -> None:
+    """Fix the terms by which a run's jobs were made; CountMismatch when another call fixed other ones meanwhile."""
+    key, body = terms_key(run.drive, run.run), msgspec.json.encode(terms)
+    if not labels.write_once(key, body) and labels.read(key) != body:
+        raise CountMismatch(f"{run.drive} {run.run} was assembled on other terms meanwhile: redrive it")
+
+
+def _terms_of_now(run: Run, labels: Bucket, max_objects: int) -> Terms:
+    policy = run.document.verification
+    if not isinstance(policy, VerifyDoubtful):
+        return Terms(max_objects)
+    evidence = list(read_evidence(labels, recipe(run)))
+    return Terms(max_objects, tuple(sorted(proven_classes(evidence, policy))), tuple(standings(evidence, policy)))
