@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from autolabel.detections import overlap
 from autolabel.manifest import LabelledBox
-from autolabel.reporting.agreement import ClassAgreement, count_agreement, pair_boxes
+from autolabel.reporting.agreement import SAME_OBJECT, ClassAgreement, corners, count_agreement, pair_boxes
 
 
 def box(name: str, left: float = 0, width: float = 100) -> LabelledBox:
@@ -82,3 +83,30 @@ def test_an_untouched_prelabel_has_no_fault(predicted: list[LabelledBox]) -> Non
     found = agreement(predicted, predicted)
     assert sum(of.kept for of in found.values()) == len(predicted)
     assert sum(of.faults for of in found.values()) == 0
+
+
+sides = st.one_of(st.integers(1, 400), st.floats(0.5, 400))
+anywhere = st.lists(
+    st.builds(
+        LabelledBox,
+        st.sampled_from(["car", "van"]),
+        st.integers(0, 500),
+        st.integers(0, 99),
+        sides,
+        sides,
+        st.just(1.0),
+    ),
+    max_size=12,
+)
+
+
+@given(anywhere, st.data())
+def test_no_two_boxes_of_one_object_are_both_left_alone(predicted: list[LabelledBox], data: st.DataObject) -> None:
+    shifted = [
+        LabelledBox(one.name, one.left + data.draw(st.integers(-40, 40)), one.top, one.width, one.height, 1.0)
+        for one in data.draw(st.permutations(predicted))
+    ]
+    found = pair_boxes(predicted, [*shifted, *data.draw(anywhere)])
+    alone = [p for p, v, _ in found if p and not v], [v for p, v, _ in found if v and not p]
+    assert not any(overlap(corners(p), corners(v)) >= SAME_OBJECT for p in alone[0] for v in alone[1])
+    assert all(iou == overlap(corners(p), corners(v)) for p, v, iou in found if p and v)

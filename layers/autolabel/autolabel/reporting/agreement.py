@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -56,10 +57,7 @@ def pair_boxes(predicted: Sequence[LabelledBox], verified: Sequence[LabelledBox]
     objects = [box for box in verified if box.name != IGNORE]
     ignored = [corners(box) for box in verified if box.name == IGNORE]
     candidates = sorted(
-        (one.name != other.name, -iou, p, v)
-        for p, one in enumerate(predicted)
-        for v, other in enumerate(objects)
-        if (iou := overlap(corners(one), corners(other))) >= SAME_OBJECT
+        (predicted[p].name != objects[v].name, -iou, p, v) for p, v, iou in _of_one_object(predicted, objects)
     )
     pairs: list[Pair] = []
     left, unfound = dict(enumerate(predicted)), dict(enumerate(objects))
@@ -70,6 +68,20 @@ def pair_boxes(predicted: Sequence[LabelledBox], verified: Sequence[LabelledBox]
         box for box in left.values() if not any(share_in(corners(box), region) > _IGNORED_SHARE for region in ignored)
     ]
     return [*pairs, *(Pair(box, None) for box in alone), *(Pair(None, box) for box in unfound.values())]
+
+
+def _of_one_object(ones: Sequence[LabelledBox], others: Sequence[LabelledBox]) -> Iterator[tuple[int, int, float]]:
+    """The places and the IoU of each two boxes of the same object."""
+    places = sorted(range(len(others)), key=lambda v: others[v].left)
+    lefts = [others[v].left for v in places]
+    boxes = [corners(others[v]) for v in places]
+    for p, one in enumerate(ones):
+        box = corners(one)
+        # Who shares half of both begins at most a width before: a million crowded frames are too many to try all pairs.
+        first, last = bisect_left(lefts, one.left - 2 * one.width), bisect_right(lefts, one.left + one.width)
+        for at in range(first, last):
+            if (iou := overlap(box, boxes[at])) >= SAME_OBJECT:
+                yield p, places[at], iou
 
 
 def count_agreement(pairs: Sequence[Pair]) -> dict[str, ClassAgreement]:
