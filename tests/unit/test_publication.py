@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import tracemalloc
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import msgspec
@@ -13,7 +14,9 @@ from autolabel.assembly import Assembly
 from autolabel.errors import CountMismatch, RunMissing
 from autolabel.publication import FinishedJob
 from autolabel.summary import Summary
-from tests.fakes.pipeline import DRIVE, Answers, Pipeline, frame_key, verified
+from autolabel.verification.jobs import JobRound
+from autolabel.verification.settlement import settle_round
+from tests.fakes.pipeline import DRIVE, Answers, Pipeline, drive_document, frame_key, verified
 from tests.unit.test_assembly import PREFIX, labelled, summary
 
 FRAMES = 6
@@ -256,6 +259,52 @@ def test_a_class_that_the_run_does_not_have_is_no_label(pipeline: Pipeline, asse
     pipeline.publish(answered(pipeline, assembly, invent, invent))
     assert dataset(pipeline)[0]["provenance"]["verification"] == "the job could not label it"
     assert summary(pipeline).labelled_by == {"model and person": 5, "nobody": 1}
+
+
+@pytest.mark.parametrize(
+    "size", [[], [{"width": 48, "height": 64, "depth": 3}], [{"width": 128, "height": 96, "depth": 3}]]
+)
+def test_a_label_of_a_picture_of_another_size_is_none(pipeline: Pipeline, assembly: Assembly, size: list[Any]) -> None:
+    def resize(lines: list[bytes]) -> list[bytes]:
+        label = {**json.loads(lines[0])["verified"], "image_size": size}
+        return [changed(lines[0], verified=label), *lines[1:]]
+
+    pipeline.publish(answered(pipeline, assembly, resize, resize))
+    assert dataset(pipeline)[0]["provenance"]["verification"] == "the job could not label it"
+    assert summary(pipeline).labelled_by == {"model and person": 5, "nobody": 1}
+
+
+def test_of_the_lines_that_a_back_end_leaves_their_labels_alone_are_held(pipeline: Pipeline) -> None:
+    # Those of 100,000 frames, whole, would take more memory than a function has.
+    (job,) = labelled(pipeline, FRAMES).assemble().jobs
+    frames = list(pipeline.labels.lines(pipeline.key_of(job.manifest)))
+    more = 300_000
+
+    def output() -> Iterator[bytes]:
+        for line in frames:
+            yield msgspec.json.encode({**verified(json.loads(line)), "more": "x" * more})
+
+    one = JobRound(job.name, job.back_end, 1, job.manifest, job.frames, "")
+    tracemalloc.start()
+    try:
+        settled = settle_round(one, output(), labels=pipeline.labels, names=frozenset(pipeline.run.labels))
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert settled.verified == FRAMES
+    assert most < (FRAMES - 2) * more
+
+
+def test_a_triage_that_tells_of_fewer_frames_stops_the_publication(pipeline: Pipeline) -> None:
+    document = drive_document(verification={"policy": "doubtful"})
+    jobs = pipeline.verify(labelled(pipeline, FRAMES, document=document).assemble())
+    kinds = list(pipeline.labels.lines(PREFIX + "triage.jsonl"))
+    for wrong in (kinds[:-1], [*kinds, kinds[0]]):
+        pipeline.labels.write(PREFIX + "triage.jsonl", b"\n".join(wrong))
+        with pytest.raises(CountMismatch, match="triage"):
+            pipeline.publish(jobs)
+    # Nothing that is not whole is evidence.
+    assert not list(pipeline.labels.list("audits/"))
 
 
 # Rounds

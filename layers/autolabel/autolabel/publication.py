@@ -74,9 +74,10 @@ def publish_run(
     with ReviewLog(run) as log:
         join = _Join(run, labels, expected, jobs, log)
         labels.write_stream(dataset_key(run.drive, run.run), join.lines(), "application/jsonl")
+        if join.labelled_by.total() != expected:
+            found = f"{join.labelled_by.total()} of {expected} frames"
+            raise CountMismatch(f"the dataset of {run.drive} {run.run} has {found}")
         standing = log.write(labels, now)
-    if join.labelled_by.total() != expected:
-        raise CountMismatch(f"the dataset of {run.drive} {run.run} has {join.labelled_by.total()} of {expected} frames")
     new = (*join.notes, *standing.fallen)
     notes = [note for note in assembled.notes if note not in new]
     task = run.document.verification.task
@@ -127,7 +128,7 @@ class _Join:
         self._run = run
         self._labels = labels
         self._log = log
-        self._kinds = _kinds(run, labels)
+        self._kinds = _kinds(run, labels, frames)
         self._jobs = sorted(jobs, key=lambda job: job.first)
         self.gallery = Gallery(frames)
         self.findings = Findings(run.labels, frames)
@@ -148,9 +149,13 @@ class _Join:
                 following = next(shards, None)
             self.outcomes.append(joined.outcome)
             self.notes += joined.notes
+            # Before the next one's results are read: those of one job take hundreds of megabytes.
+            del joined
         while following is not None:
             yield from self._shard(following, None)
             following = next(shards, None)
+        if next(self._kinds, None) is not None:
+            raise CountMismatch(f"the triage of {self._run.drive} {self._run.run} tells of more frames than there are")
 
     def _shard(self, shard: Shard, job: _JoinedJob | None) -> Iterator[bytes]:
         def lines(part: str) -> Iterator[bytes]:
@@ -160,7 +165,9 @@ class _Join:
         doubts = map(msgspec.json.Decoder(FrameDoubt).decode, lines("doubts"))
         for body, doubt in zip(lines("manifest"), doubts, strict=True):
             line: dict[str, Any] = msgspec.json.decode(body)
-            kind = next(self._kinds)
+            kind = next(self._kinds, None)
+            if kind is None:
+                raise CountMismatch(f"the triage of {self._run.drive} {self._run.run} ends before {line['source-ref']}")
             if kind == ACCEPTED:
                 _accept(line)
                 self.accepted += 1
@@ -184,10 +191,10 @@ class _Join:
         return self._labels.lines(shard_key(self._run.drive, self._run.run, shard.index, "detections.jsonl"))
 
 
-def _kinds(run: Run, labels: Bucket) -> Iterator[str]:
+def _kinds(run: Run, labels: Bucket, frames: int) -> Iterator[str]:
     """Why people were given each frame, in the drive's order."""
     if not isinstance(run.document.verification, VerifyDoubtful):
-        return repeat(EVERYTHING)
+        return repeat(EVERYTHING, frames)
     return map(msgspec.json.Decoder(str).decode, labels.lines(triage_key(run.drive, run.run)))
 
 

@@ -154,9 +154,13 @@ class _Found:
             except (*_BROKEN, KeyError):
                 self.broken += 1
                 continue
-            self.doubled += source in self.lines
-            label, metadata = (line.get(name, nothing) for name in (attribute, metadata_of(attribute)))
-            self.lines.setdefault(source, _Output(label, metadata, line.get(REVIEW, msgspec.UNSET)))
+            if source in self.lines:
+                self.doubled += 1
+                continue
+            # A part of a line keeps all of it: 100,000 whole lines take a gigabyte.
+            label, metadata = (line.get(name, nothing).copy() for name in (attribute, metadata_of(attribute)))
+            review = line[REVIEW].copy() if REVIEW in line else msgspec.UNSET
+            self.lines[source] = _Output(label, metadata, review)
 
 
 class _Settlement:
@@ -233,12 +237,18 @@ class _Settlement:
 
 
 def _is_set_of_boxes(line: dict[str, Any], label: Any, metadata: Any, *, names: frozenset[str]) -> bool:
-    """Whether what a back-end left of a frame is a set of boxes in it; msgspec.ValidationError for another shape."""
+    """Whether what a back-end left of a frame is a set of boxes in it, of a picture of its size.
+
+    msgspec.ValidationError for another shape.
+    """
     if msgspec.convert(metadata, BoxMetadata).failure_reason is not None:
         return False
     boxes = read_boxes({VERIFIED: label, metadata_of(VERIFIED): metadata}, VERIFIED)
-    size = msgspec.convert(line[PRELABEL], BoxLabel).image_size[0]
-    return all(box.name in names and _is_inside(box, size.width, size.height) for box in boxes)
+    (size,) = sizes = [(one.width, one.height) for one in msgspec.convert(line[PRELABEL], BoxLabel).image_size]
+    # In a picture of another size, pixels are other ones.
+    if [(one.width, one.height) for one in msgspec.convert(label, BoxLabel).image_size] != sizes:
+        return False
+    return all(box.name in names and _is_inside(box, *size) for box in boxes)
 
 
 def _review(body: msgspec.Raw | msgspec.UnsetType) -> Review | msgspec.UnsetType:
