@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -11,6 +12,7 @@ import pytest
 
 from autolabel.assembly import Assembly
 from autolabel.errors import CountMismatch
+from autolabel.ports import StoredObject
 from autolabel.publication import FinishedJob
 from autolabel.summary import Summary
 from autolabel.triage.audits import (
@@ -245,6 +247,28 @@ def test_when_audits_find_errors_acceptance_ends_and_operators_hear_of_it(pipeli
     # And the next run asks people again.
     evidence = list(read_evidence(pipeline.labels, recipe(pipeline.run)))
     assert "car" not in proven_classes(evidence, msgspec.convert(POLICY, VerifyDoubtful))
+
+
+def test_of_two_runs_that_are_published_at_once_one_sees_the_audits_of_the_other(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs = pipeline.verify(assembled(pipeline, *proof()))
+    labels, seen = pipeline.labels, list[set[str]]()
+    of_bucket = labels.list
+
+    def meanwhile(prefix: str, after: str = "") -> Iterator[StoredObject]:
+        found = list(of_bucket(prefix, after))
+        if prefix.startswith("audits/") and not seen:
+            seen.append({one.key for one in found})
+            # The other one is a moment later.
+            prove(pipeline, "meanwhile", *proof())
+            seen.append({one.key for one in of_bucket(prefix)})
+        return iter(found)
+
+    monkeypatch.setattr(labels, "list", meanwhile)
+    published(pipeline, jobs)
+    ours, theirs = (evidence_key(recipe(pipeline.run), drive, "0001") for drive in (DRIVE, "meanwhile"))
+    assert theirs in seen[0] or ours in seen[1]
 
 
 def test_what_people_did_is_recorded_frame_by_frame(pipeline: Pipeline) -> None:

@@ -87,8 +87,9 @@ class ReviewLog:
         labels.write(audit_key(run.drive, run.run), msgspec.json.encode(evidence))
         if not isinstance(self._policy, VerifyDoubtful):
             return Standing((), ())
-        others = [one for one in read_evidence(labels, recipe(run)) if (one.drive, one.run) != (run.drive, run.run)]
+        # Before the others are read: of two runs that are published at once, one at least sees the other.
         labels.write(evidence_key(recipe(run), run.drive, run.run), msgspec.json.encode(evidence))
+        others = [one for one in read_evidence(labels, recipe(run)) if (one.drive, one.run) != (run.drive, run.run)]
         return _stand(others, evidence, self._policy)
 
     def _lines(self) -> Iterator[bytes]:
