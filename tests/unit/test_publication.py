@@ -276,7 +276,7 @@ def test_a_label_of_a_picture_of_another_size_is_none(pipeline: Pipeline, assemb
 
 def test_of_the_lines_that_a_back_end_leaves_their_labels_alone_are_held(pipeline: Pipeline) -> None:
     # Those of 100,000 frames, whole, would take more memory than a function has.
-    (job,) = labelled(pipeline, FRAMES).assemble().jobs
+    (job,) = labelled(pipeline, 4 * FRAMES).assemble().jobs
     frames = list(pipeline.labels.lines(pipeline.key_of(job.manifest)))
     more = 300_000
 
@@ -291,8 +291,8 @@ def test_of_the_lines_that_a_back_end_leaves_their_labels_alone_are_held(pipelin
         _, most = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert settled.verified == FRAMES
-    assert most < (FRAMES - 2) * more
+    assert settled.verified == 4 * FRAMES
+    assert most < 2 * FRAMES * more
 
 
 def test_a_triage_that_tells_of_fewer_frames_stops_the_publication(pipeline: Pipeline) -> None:
