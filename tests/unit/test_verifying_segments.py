@@ -14,6 +14,7 @@ from autolabel.errors import VerificationRefused
 from autolabel.summary import Summary
 from autolabel.verification.jobs import LABEL_STUDIO, MAX_SEGMENTED, BackEnds
 from autolabel.verification.settlement import Settled
+from cli.datasets.staging import chosen_label, read_line
 from tests.fakes.answers import DETECTOR, answer
 from tests.fakes.bodies import HEIGHT, WIDTH
 from tests.fakes.endpoints import failure, success
@@ -152,6 +153,15 @@ def test_a_frame_without_a_picture_is_a_persons_alone() -> None:
     assert ["autolabel-segmentation-ref" in line for line in lines] == [True, False, True]
     assert [line["provenance"]["labelled-by"] for line in lines] == ["model and person", "person", "model and person"]
     assert all("verified-ref" in line for line in lines)
+
+
+def test_boxes_that_nobody_verified_are_exported_only_where_somebody_asks_for_the_models() -> None:
+    pipeline, assembly = assembled(failing=1)
+    pipeline.publish(pipeline.verify(assembly))
+    lines = [read_line(body, "here") for body in pipeline.labels.lines(PREFIX + "dataset.manifest")]
+    assert [chosen_label(line, "verified")[0] for line in lines] == [None] * FRAMES
+    # The empty pre-label of a frame that the model failed on is no frame without objects.
+    assert [chosen_label(line, "all")[0] for line in lines] == ["prelabel", None, "prelabel"]
 
 
 def test_a_frame_that_two_rounds_leave_without_a_label_is_nobodys() -> None:
