@@ -164,6 +164,15 @@ def test_a_drive_labelled_again_shows_the_same_objects() -> None:
     assert ClassRecord(again, "car", POLICY).count(PRECISION, blind_only=True) == (30, 0)
 
 
+def test_a_drive_labelled_again_forgets_no_error_of_objects_that_its_new_audits_did_not_meet() -> None:
+    faulty, others = run_with(1, 10, 5), [run_with(n, 59) for n in (2, 3)]
+    again = msgspec.structs.replace(run_with(9, 30, name="bus"), drive=faulty.drive, run="0002")
+    shown = msgspec.structs.replace(run_with(9, 0, shown=(30, 0)), drive=faulty.drive, run="0003")
+    assert not proven_classes([*others, faulty], POLICY) & {"car"}
+    assert not proven_classes([*others, faulty, again], POLICY) & {"car"}
+    assert ClassRecord([faulty, again, shown], "car", POLICY).count(RECALL, blind_only=True) == (10, 5)
+
+
 def test_the_report_says_how_far_each_class_is() -> None:
     so_far = [run_with(1, 71), run_with(2, 12, name="bus"), run_with(3, 20, 1, name="person")]
     # Of any class there are all three.

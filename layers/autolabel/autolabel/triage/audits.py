@@ -24,6 +24,7 @@ from autolabel.drives import Run, run_prefix
 from autolabel.fusion import FUSION
 from autolabel.manifest import LabelledBox
 from autolabel.ports import Bucket
+from autolabel.reading import in_step
 from autolabel.reporting.agreement import WELL_PLACED, corners, pair_boxes
 from autolabel.triage.bounds import lower_bound, proves, trials_needed
 from autolabel.triage.doubt import DOUBT
@@ -36,6 +37,8 @@ SAME_TRACK = 0.3
 # So many times the trials that prove a target without an error count, the newest (413 for 0.95, of which 12 may be
 # wrong): of more, a fall would drown in what was good long ago.
 WINDOW = 7
+# Of a recipe there may be thousands of runs.
+_READERS = 16
 
 
 class AuditedFrame(NamedTuple):
@@ -117,8 +120,9 @@ def evidence_key(recipe: str, drive: str, run: str) -> str:
 def read_evidence(labels: Bucket, recipe: str) -> Iterator[Evidence]:
     """All evidence of a recipe."""
     decoder = msgspec.json.Decoder(Evidence)
-    for found in labels.list(evidence_prefix(recipe)):
-        if (body := labels.read(found.key)) is not None:
+    keys = (found.key for found in labels.list(evidence_prefix(recipe)))
+    for body in in_step(labels.read, keys, _READERS):
+        if body is not None:
             yield decoder.decode(body)
 
 
@@ -200,26 +204,29 @@ class ClassRecord:
         self.sides = (RECALL,) if name == ANY_CLASS else (PRECISION, RECALL)
         self._target = policy.target
         self._most = WINDOW * trials_needed(0, policy.target)
+        # Runs that tell nothing of the class are many, and to be gone through again for each that does.
         self._runs = [
-            (one, one.count(name, policy.max_doubt))
+            (one, counts)
             for one in sorted(evidence, key=lambda one: one.order)
-            if one.max_doubt >= policy.max_doubt
+            if one.max_doubt >= policy.max_doubt and (counts := one.count(name, policy.max_doubt))
         ]
 
     def count(self, side: str, *, blind_only: bool, runs: int | None = None) -> Count:
         """The newest trials, of whole runs until there are enough; `runs`: as it was after so many.
 
-        Of each drive its newest run alone: the next one shows the same objects.
+        Of each drive its newest run that has any: the next one shows the same objects, and one whose audits met none
+        takes nothing back.
         """
         trials = errors = 0
         drives = set[str]()
+        kinds = (True,) if blind_only else (True, False)
         for one, counts in reversed(self._runs[:runs]):
-            if one.drive in drives:
+            found = [counts[side, blind] for blind in kinds if (side, blind) in counts]
+            if not found or one.drive in drives:
                 continue
             drives.add(one.drive)
-            for blind in (True,) if blind_only else (True, False):
-                more, wrong = counts.get((side, blind), (0, 0))
-                trials, errors = trials + more, errors + wrong
+            trials += sum(count.trials for count in found)
+            errors += sum(count.errors for count in found)
             if trials >= self._most:
                 break
         return Count(trials, errors)
