@@ -149,6 +149,40 @@ def test_a_stopped_labelling_job_fails_the_run_and_a_redrive_starts_its_next_att
     assert [job["job"] for job in summary["verification"]] == [f"{stem}-2", f"{other}-1"]
 
 
+def test_a_work_team_that_does_not_exist_fails_the_run_by_its_name_and_mended_it_goes_on(pipeline: Pipeline) -> None:
+    # Given a stack that asks a team which was deleted
+    functions = pipeline.cloud.client("lambda")
+    name = next(
+        f["FunctionName"] for f in functions.list_functions()["Functions"] if "AssembleFunction" in f["FunctionName"]
+    )
+    good = functions.get_function_configuration(FunctionName=name)["Environment"]["Variables"]
+
+    def ask(crowd: str, team: str) -> None:
+        arn = good["WORKTEAM_ARN"].partition("workteam/")[0] + f"workteam/{crowd}/{team}"
+        functions.update_function_configuration(
+            FunctionName=name, Environment={"Variables": {**good, "WORKTEAM_ARN": arn}}
+        )
+
+    ask("private-crowd", "dissolved")
+    try:
+        pipeline.upload("teamless", frames(2))
+        # Then the run fails where its name says why
+        progress = pipeline.end("teamless")
+        assert (progress.status, progress.error) == ("FAILED", "LabelingFailed")
+        assert "dissolved" in progress.failure
+        # And a public crowd is not even asked
+        ask("public-crowd", "default")
+        pipeline.redrive("teamless")
+        progress = pipeline.end("teamless")
+        assert (progress.status, progress.error) == ("FAILED", "VerificationRefused")
+        assert "public crowd" in progress.failure
+    finally:
+        functions.update_function_configuration(FunctionName=name, Environment={"Variables": good})
+    pipeline.redrive("teamless")
+    summary = pipeline.succeed("teamless")
+    assert [job["verified"] for job in summary["verification"]] == [2]
+
+
 def test_a_job_whose_creation_was_not_heard_of_is_followed_to_its_end(pipeline: Pipeline) -> None:
     names = list(frames(2))
     for name, body in frames(2).items():
