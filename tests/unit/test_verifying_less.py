@@ -11,7 +11,9 @@ import msgspec
 import pytest
 
 from autolabel.assembly import Assembly
+from autolabel.detections import Detection, Detections
 from autolabel.errors import CountMismatch
+from autolabel.manifest import MaskReferences, manifest_line
 from autolabel.ports import StoredObject
 from autolabel.publication import FinishedJob
 from autolabel.summary import Summary
@@ -26,6 +28,7 @@ from autolabel.triage.audits import (
     recipe,
 )
 from autolabel.triage.policy import ANY_CLASS, VerifyDoubtful
+from autolabel.triage.queueing import without_prelabel
 from tests.fakes.answers import answer
 from tests.fakes.images import png
 from tests.fakes.pipeline import DRIVE, Pipeline, drive_document, frame_key
@@ -157,6 +160,31 @@ def test_blind_audits_look_like_frames_in_which_nothing_was_seen(pipeline: Pipel
         # The models' boxes come back beside the person's.
         assert (len(line["prelabel"]["annotations"]), line["verified"]["annotations"]) == (1, [])
         assert (line["provenance"]["labelled-by"], line["provenance"]["triage"]) == ("person", "blind audit")
+
+
+def test_a_blind_line_has_nothing_that_a_line_without_a_pre_label_lacks() -> None:
+    def line(*found: Detection, **more: Any) -> bytes:
+        return manifest_line(
+            source="s3://ingest/frame.png",
+            detections=Detections(64, 48, found),
+            depth=3,
+            labels=("car", "person"),
+            job="drive-7-0001",
+            created="2026-01-01T00:00:00.000",
+            provenance={},
+            **more,
+        )
+
+    masks = MaskReferences("s3://labels/masks.json", "s3://labels/classes.png", {"1": {"class-name": "person"}})
+    seen = line(Detection("person", (1, 2, 30, 40), 0.9, 0.9, "person", ("m.0001",)), masks=masks, doubt={"level": 0.1})
+    assert json.loads(without_prelabel(seen)) == json.loads(line())
+
+
+def test_a_shard_that_no_job_can_take_is_refused(pipeline: Pipeline) -> None:
+    with pytest.raises(CountMismatch, match="shard 0 has 7 frames, a labelling job takes 6"):
+        assembled(pipeline, max_objects=6)
+    # Nothing is fixed by what failed: with the limit put right the run goes on.
+    published(pipeline, pipeline.verify(pipeline.assemble(7)))
 
 
 def test_a_frame_without_a_pre_label_goes_to_people_first(pipeline: Pipeline) -> None:

@@ -14,7 +14,8 @@ from typing import IO, Any, NamedTuple
 import msgspec
 
 from autolabel.drives import Run, run_prefix
-from autolabel.manifest import DOUBT, PRELABEL, metadata_of
+from autolabel.errors import CountMismatch
+from autolabel.manifest import DOUBT, MASKS, PRELABEL, SEGMENTATION, metadata_of
 from autolabel.ports import Bucket
 from autolabel.reading import in_step
 from autolabel.shards import shard_key
@@ -87,12 +88,15 @@ class Triage:
         self._labels.write_stream(triage_key(self._run.drive, self._run.run), lines(), "application/jsonl")
 
     def write_queues(self, max_objects: int) -> Iterator[JobManifest]:
-        """Write the manifests of the jobs, each of at most `max_objects` frames; shards stay whole."""
+        """Write the manifests of the jobs, each of at most `max_objects` frames; shards stay whole. CountMismatch for a
+        shard that no job can take."""
         index = 0
         queue = _Queue()
         first = last = None
         for part in self._parts:
             chosen = self._chosen(part)
+            if len(chosen) > max_objects:
+                raise CountMismatch(f"shard {part.shard} has {len(chosen)} frames, a labelling job takes {max_objects}")
             size = sum(len(body) for _, body in chosen)
             if queue.places and (len(queue.places) + len(chosen) > max_objects or queue.size + size > MAX_QUEUE_BYTES):
                 yield self._write(index, queue, first or 0, last or 0)
@@ -190,5 +194,6 @@ def without_prelabel(body: bytes) -> bytes:
     line: dict[str, Any] = msgspec.json.decode(body)
     line[PRELABEL] |= {"annotations": []}
     line[metadata_of(PRELABEL)] |= {"objects": [], "class-map": {}}
-    line.pop(DOUBT, None)
+    for attribute in (DOUBT, MASKS, SEGMENTATION, metadata_of(SEGMENTATION)):
+        line.pop(attribute, None)
     return msgspec.json.encode(line)
