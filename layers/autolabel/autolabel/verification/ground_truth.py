@@ -8,11 +8,12 @@ from typing import Any
 import msgspec
 
 from autolabel.manifest import REVIEW, VERIFIED, BoxLabel, BoxMetadata, metadata_of
+from autolabel.nesting import is_deep
 from autolabel.ports import Bucket, StoredObject
 from autolabel.reading import in_step
 from autolabel.triage.policy import SEGMENTS
 from autolabel.verification.jobs import JobRound
-from autolabel.verification.reviews import MAX_REVIEW, Marks, Review, read_review
+from autolabel.verification.reviews import MAX_REVIEW, Marks, Review, known_seconds, read_review
 
 _OUTPUT = "manifests/output/output.manifest"
 _RESPONSES = "annotations/worker-response/iteration-1/"
@@ -37,11 +38,11 @@ def read_output(one: JobRound, frames: Iterable[bytes], labels: Bucket) -> Itera
     for body in labels.lines(output):
         try:
             source = msgspec.json.decode(body, type=_Source).source_ref
+            response = responses.get(places.get(source, -1))
+            line = _with_review(body, response) if response else body
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            yield body
-            continue
-        response = responses.get(places.get(source, -1))
-        yield _with_review(body, response) if response else body
+            line = body
+        yield line
 
 
 class _Source(msgspec.Struct, rename={"source_ref": "source-ref"}):
@@ -93,8 +94,11 @@ def _read_responses(labels: Bucket, prefix: str) -> dict[int, _Answer]:
 
 def _with_review(body: bytes, answer: _Answer) -> bytes:
     line: dict[str, Any] = msgspec.json.decode(body)
+    if is_deep(line):
+        # What can just be read may be too deep to be written.
+        return body
     review = read_review(answer.answer_content.review)
-    seconds = answer.time_spent_in_seconds if review.seconds is None else review.seconds
+    seconds = known_seconds(answer.time_spent_in_seconds) if review.seconds is None else review.seconds
     review = msgspec.structs.replace(
         review, worker=answer.worker_id, seconds=seconds, boxes=_marks(line, review, answer.answer_content.bounding_box)
     )

@@ -6,6 +6,7 @@ import msgspec
 
 # What a page of ours sends takes a few kilobytes.
 MAX_REVIEW = 20_000
+_MOST_SECONDS = 1e9
 
 
 class Effort(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -48,6 +49,9 @@ def read_review(text: str) -> Review:
         review = msgspec.json.decode(text, type=Review)
     except (msgspec.DecodeError, UnicodeDecodeError, UnicodeEncodeError, RecursionError):
         return Review()
-    if review.seconds is not None and not 0 <= review.seconds < 1e9:
-        return msgspec.structs.replace(review, seconds=None)
-    return review
+    return msgspec.structs.replace(review, seconds=known_seconds(review.seconds))
+
+
+def known_seconds(seconds: float | None) -> float | None:
+    """Seconds as a page tells them; None for what cannot be."""
+    return seconds if seconds is not None and 0 <= seconds < _MOST_SECONDS else None
