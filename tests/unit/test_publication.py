@@ -38,6 +38,12 @@ def dataset(pipeline: Pipeline) -> list[dict[str, Any]]:
     return [json.loads(line) for line in pipeline.labels.lines(PREFIX + "dataset.manifest")]
 
 
+def given_line(pipeline: Pipeline, assembly: Assembly) -> dict[str, Any]:
+    """The first line that people were given."""
+    line: dict[str, Any] = json.loads(next(pipeline.labels.lines(pipeline.key_of(assembly.jobs[0].manifest))))
+    return line
+
+
 def answered(pipeline: Pipeline, assembly: Assembly, *first: Answers) -> list[FinishedJob]:
     """The jobs, of which people answered the first one so, round by round."""
     one, other = assembly.jobs
@@ -338,12 +344,34 @@ def test_a_frame_that_somebody_is_unsure_of_is_shown_to_another_with_the_boxes_a
 
     jobs = answered(pipeline, assembly, lambda lines: [unsure(without_boxes(lines[0])), *lines[1:]], look)
     assert [line["prelabel"]["annotations"] for line in shown] == [[]]
+    # Which was about the boxes of before.
+    assert ("doubt" in given_line(pipeline, assembly), "doubt" in shown[0]) == (True, False)
     assert (jobs[0].rounds[0].unsure, jobs[0].rounds[0].failed) == (1, 0)
     publication = pipeline.publish(jobs)
     first = dataset(pipeline)[0]
     assert (first["verified"]["annotations"], len(first["prelabel"]["annotations"])) == ([], 1)
     assert first["provenance"]["job"] == f"{jobs[0].job}-again"
     assert (publication.verified, summary(pipeline).notes) == (FRAMES, ())
+
+
+def test_more_boxes_than_a_line_can_show_are_not_shown_again_and_not_lost(
+    pipeline: Pipeline, assembly: Assembly
+) -> None:
+    shown: list[dict[str, Any]] = []
+
+    def crowd(lines: list[bytes]) -> list[bytes]:
+        line = json.loads(lines[0])
+        line["verified"]["annotations"] *= 400
+        line["verified-metadata"]["objects"] *= 400
+        return [unsure(json.dumps(line).encode()), *lines[1:]]
+
+    def look(lines: list[bytes]) -> list[bytes]:
+        shown.extend(json.loads(line) for line in lines)
+        return []
+
+    pipeline.publish(answered(pipeline, assembly, crowd, look))
+    assert [len(line["prelabel"]["annotations"]) for line in shown] == [1]
+    assert len(dataset(pipeline)[0]["verified"]["annotations"]) == 400
 
 
 def test_of_two_rounds_the_label_of_the_first_stays_where_the_second_leaves_none(

@@ -147,6 +147,24 @@ def test_the_queue_begins_with_what_is_most_in_doubt(pipeline: Pipeline) -> None
     assert places(doubtful) == list(DOUBTFUL)
 
 
+def test_audits_stand_anywhere_in_the_queue(pipeline: Pipeline) -> None:
+    given = places(shown(pipeline, assembled(pipeline, *proof(), audit=1)))
+    standing = [rank for rank, place in enumerate(given) if place not in DOUBTFUL]
+    doubtful = [rank for rank, place in enumerate(given) if place in DOUBTFUL]
+    assert standing[0] < doubtful[0] < doubtful[-1] < standing[-1]
+
+
+def test_a_queue_that_grows_too_large_for_a_disk_is_a_job_of_its_own(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("autolabel.triage.queueing.MAX_QUEUE_BYTES", 10_000)
+    assembly = assembled(pipeline)
+    sizes = [len(pipeline.labels.objects[pipeline.key_of(job.manifest)]) for job in assembly.jobs]
+    assert len(sizes) > 1
+    assert max(sizes) <= 10_000
+    published(pipeline, pipeline.verify(assembly))
+
+
 def test_blind_audits_look_like_frames_in_which_nothing_was_seen(pipeline: Pipeline) -> None:
     assembly = assembled(pipeline, *proof())
     blind = [line for line in shown(pipeline, assembly) if not line["prelabel"]["annotations"]]
