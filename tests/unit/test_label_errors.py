@@ -71,6 +71,12 @@ def test_an_object_that_people_left_out_was_overlooked() -> None:
     assert one.suspicion == pytest.approx(0.9)
 
 
+def test_a_class_that_the_taxonomy_of_now_no_longer_has_is_a_group_of_its_own() -> None:
+    found = Candidates(1_000, 100, (candidate("tricycle", 300), candidate("tricycle")))
+    (one,) = find_suspects(found, [], [box("car"), box("tricycle")], LABELS | {"tricycle"})
+    assert (one.kind, one.models.left) == (OVERLOOKED, 300)
+
+
 def test_a_box_that_was_deleted_is_less_suspicious_than_one_that_nobody_saw() -> None:
     (unseen,) = suspects([candidate("car")], [])
     (deleted,) = suspects([candidate("car")], [], [box("car")])

@@ -115,7 +115,8 @@ def find_suspects(
             break
         if candidate.name not in labels or any(share_in(candidate.box, region) > _IGNORED for region in ignored):
             continue
-        group = groups[candidate.name]
+        # Absent in a taxonomy that is younger than the run.
+        group = groups.get(candidate.name)
         near = [(overlap(candidate.box, one.box), one) for one in objects if groups.get(one.labelled.name) == group]
         iou, nearest = max(near, key=lambda pair: pair[0], default=(0.0, None))
         if nearest is not None and iou >= _NEAR:
