@@ -115,7 +115,7 @@ def draw_audits(
 
     At least one segment is audited, and at least one blind, however few there are. As long as something of a segment
     is not proven, it is audited blind: people are given its frames anyway, and what they are shown proves nothing. A
-    segment is blind as a whole, so that nobody sees the next frame's pre-label first.
+    segment's acceptable frames are blind together, so that few of their neighbours show a pre-label.
     """
     is_proven: dict[Segment, bool] = {}
     for segment, claimed in acceptable:
