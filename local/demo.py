@@ -143,7 +143,8 @@ class Invitation:
             self._extended = True
             self._console.print(
                 f"\n  [bold]The frames wait for you:[/] {self._url}\n"
-                "  Open it in a browser on this machine; the run goes on after the last frame. Ctrl-C gives up.\n",
+                "  Open it in a browser on this machine; the run goes on after the last frame. Ctrl-C gives up.\n"
+                "  Frames that you are unsure about come back as a second job.\n",
                 highlight=False,
             )
 

@@ -11,7 +11,7 @@ from typing import Any
 from local.portal.drafts import Drafts
 from local.portal.exchange import Refusal, Request, Response, json_response, redirect
 from local.portal.files import StaticFiles
-from local.portal.pages import job_list, notice, others_at_work, task_page
+from local.portal.pages import all_done, job_list, notice, others_at_work, task_page
 from local.portal.protection import check_origin
 from local.portal.sessions import Session
 from local.sagemaker.annotation_files import worker_answer
@@ -88,13 +88,15 @@ class Application:
         if desk is None:
             if found.status == "Initializing":
                 return _page(notice("One moment", "This job is being prepared.", again=True))
+            if found.status == "Completed":
+                return _page(all_done(found.name, list(self._jobs)))
             return _page(notice("This job is over", f"Its status is {found.status}; nothing is left to do here."))
         number = desk.tasks.take(session.worker, desk.time_limit)
         if number is not None:
             return redirect(_task(found.name, number))
         if desk.tasks.done < desk.tasks.total:
             return _page(others_at_work(found.name))
-        return _page(notice("All done", "Every frame of this job has been looked at. Thank you."))
+        return _page(all_done(found.name, list(self._jobs)))
 
     def _take_over(self, request: Request, session: Session, job: str) -> Response:
         desk = self._desk(job)

@@ -29,6 +29,15 @@ def notice(title: str, text: str, again: bool = False, way: tuple[str, str] | No
     return _PAGES.get_template("notice.html").render(title=title, text=text, way=way, again=again)
 
 
+def all_done(job: str, jobs: Sequence[LabelingJob]) -> str:
+    """The page after a job's last frame: the way to the next job that waits, or word of one as soon as there is one."""
+    text = "Every frame of this job has been looked at. Thank you."
+    waiting = [other.name for other in jobs if other.name != job and _waits(other)]
+    if waiting:
+        return notice("All done", f"{text} Another job waits.", way=(f"/jobs/{waiting[0]}/", "Next job"))
+    return notice("All done", f"{text} Frames that need a second look come as a job of their own, here.", again=True)
+
+
 def others_at_work(job: str) -> str:
     """The page of a worker for whom nothing is left but what others have."""
     text = "One that they leave comes to you. If they are gone, go on with theirs: the first answer counts."
@@ -45,6 +54,10 @@ def task_page(job: str, number: int, rendered: str) -> str:
     )
 
 
+def _waits(job: LabelingJob) -> bool:
+    return job.status == "InProgress" and job.counts.labelled + job.counts.failed < job.counts.total
+
+
 def _row(job: LabelingJob) -> dict[str, object]:
     counts = job.counts
     done = counts.labelled + counts.failed
@@ -53,6 +66,7 @@ def _row(job: LabelingJob) -> dict[str, object]:
         "title": job.title,
         "status": job.status,
         "done": done,
+        "waits": _waits(job),
         "total": counts.total,
         "failed": counts.failed,
         "percent": round(100 * done / counts.total, 1) if counts.total else 0,

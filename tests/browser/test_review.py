@@ -418,3 +418,39 @@ def test_initial_values_are_read_as_aws_samples_write_them(review: OpenPortal) -
     for wrong in ("[", "[}", "{a}", "alert(1)", "[1] 2", '"open', "{__proto__: {x: 1}"):
         with pytest.raises(Exception, match="SyntaxError"):
             evaluated(annotator, wrong)
+
+
+def test_scripts_that_are_not_set_up_are_told_readably(review: OpenPortal) -> None:
+    annotator = review()
+    annotator.page.route("**/static/annotorious.es.js", lambda route: route.fulfill(status=404))
+    annotator.page.reload()
+    told = annotator.page.get_by_role("alert")
+    told.wait_for()
+    assert "make setup-portal" in told.inner_text()
+    colors = told.evaluate("it => [getComputedStyle(it).color, getComputedStyle(it).backgroundColor]")
+    assert colors == ["rgb(255, 255, 255)", "rgb(122, 31, 31)"]
+
+
+def test_a_window_that_changes_its_size_keeps_the_selected_box_in_its_middle(review: OpenPortal) -> None:
+    annotator = review()
+    annotator.press("Tab")
+
+    def off_centre() -> float:
+        return annotator.page.evaluate(
+            """() => { const of = (name) => document.querySelector(name).getBoundingClientRect();
+                       const [room, box] = [of(".portal-picture"), of(".portal-shape.selected")];
+                       return Math.abs((box.left + box.right) / 2 - (room.left + room.right) / 2) / room.width; }"""
+        )
+
+    assert off_centre() < 0.02
+    annotator.page.set_viewport_size({"width": 1000, "height": 640})
+    annotator.page.wait_for_function("() => document.querySelector('.portal-picture').clientWidth < 800")
+    annotator.page.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+    assert off_centre() < 0.02
+
+
+def test_progress_and_pace_stay_on_one_line(review: OpenPortal) -> None:
+    annotator = review(frames=((BOXES, None), (BOXES, None)))
+    annotator.send()
+    annotator.page.locator(".portal-pace:not(:empty)").wait_for()
+    assert annotator.page.evaluate("() => document.querySelector('.portal-count').offsetHeight") < 24

@@ -48,6 +48,23 @@ def test_the_page_is_the_jobs_template_with_the_frames_values(stand_in: StandIn,
     assert "immutable" in image.headers["Cache-Control"]
 
 
+def test_a_job_that_is_done_leads_to_the_next_one_that_waits(stand_in: StandIn, browser: Browser) -> None:
+    start_job(stand_in, _frame("1"), template=ADJUST)
+    assert 'href="/jobs/Drive-1/"' in browser.get("/").text
+    browser.submit("/jobs/Drive-1/tasks/0")
+    ended_job(stand_in)
+    alone = browser.get("/jobs/Drive-1/").text
+    assert "All done" in alone
+    assert "Next job" not in alone
+    # The page looks for what comes: frames that people were unsure about.
+    assert 'http-equiv="refresh"' in alone
+    start_job(stand_in, _frame("1"), template=ADJUST, LabelingJobName="Drive-again-1")
+    assert 'href="/jobs/Drive-again-1/"' in browser.get("/jobs/Drive-1/").text
+    jobs = browser.get("/").text
+    assert 'href="/jobs/Drive-again-1/"' in jobs
+    assert 'href="/jobs/Drive-1/"' not in jobs
+
+
 HOSTILE = "\"></crowd-bounding-box><script>alert(1)</script>'{{ 7 | times: 6 }}"
 
 
@@ -279,7 +296,7 @@ def test_after_the_last_answer_the_job_says_that_it_is_over(stand_in: StandIn, b
     ended_job(stand_in)
     over = browser.get("/jobs/Drive-1/")
     assert over.status == 200
-    assert "Completed" in over.text
+    assert "All done" in over.text
 
 
 def test_one_goes_on_forward_before_one_goes_back(stand_in: StandIn, browser: Browser) -> None:

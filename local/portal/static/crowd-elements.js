@@ -10,6 +10,11 @@
     document.head.append(sheet);
   }
   import(new URL("elements.js", here).href).catch((error) => {
-    document.body.prepend(`The portal's own scripts do not load (${error.message}). Is it set up? make setup-portal`);
+    const told = document.createElement("p");
+    told.setAttribute("role", "alert");
+    // Not a class: the portal's own style is dark already, and this must be read whatever has loaded.
+    told.style.cssText = "position: fixed; inset: 0 0 auto; z-index: 9; margin: 0; padding: 16px; color: #fff; background: #7a1f1f; font: 16px/1.5 sans-serif";
+    told.textContent = `The portal's own scripts do not load. Is it set up? make setup-portal (${error.message})`;
+    document.body.prepend(told);
   });
 }

@@ -94,8 +94,8 @@ export class Panel extends EventTarget {
     bar.setAttribute("aria-valuemax", total);
     bar.setAttribute("aria-valuenow", done);
     bar.firstElementChild.style.width = `${(100 * done) / Math.max(total, 1)}%`;
-    const pace = seconds === null ? "" : ` · ${seconds.toFixed(1)} s a frame`;
-    this.#find(".portal-count").textContent = `Frame ${Math.min(done + 1, total)} of ${total}${pace}`;
+    const pace = element("span", "portal-pace", seconds === null ? "" : `${seconds.toFixed(1)} s a frame`);
+    this.#find(".portal-count").replaceChildren(`Frame ${Math.min(done + 1, total)} of ${total}`, pace);
   }
 
   doubt(level, why) {

@@ -12,14 +12,16 @@ export class Viewport {
   y = 0;
   #glide = 0;
   #fitted = true;
+  #room = { width: 0, height: 0 };
 
   /** `apply` is called with this viewport after every change; `window`: the element that the picture is seen through. */
   constructor(window, size, apply) {
     this.window = window;
     this.size = size;
     this.apply = apply;
-    this.watch = new ResizeObserver(() => (this.#fitted ? this.fit(false) : this.#move(this.scale, this.x, this.y)));
+    this.watch = new ResizeObserver(() => this.#resized());
     this.watch.observe(window);
+    this.#room = { width: window.clientWidth, height: window.clientHeight };
     this.fit(false);
   }
 
@@ -71,6 +73,15 @@ export class Viewport {
     const x = clientWidth / 2 - (box.left + box.width / 2) * scale;
     const y = clientHeight / 2 - (box.top + box.height / 2) * scale;
     this.#go(scale, ...this.#held(scale, x, y), true);
+  }
+
+  /** What was in the middle of the window stays there. */
+  #resized() {
+    const { clientWidth: width, clientHeight: height } = this.window;
+    const [dx, dy] = [(width - this.#room.width) / 2, (height - this.#room.height) / 2];
+    this.#room = { width, height };
+    if (this.#fitted) this.fit(false);
+    else this.#move(Math.max(this.scale, this.whole), this.x + dx, this.y + dy);
   }
 
   #go(scale, x, y, smooth) {
