@@ -15,7 +15,7 @@ import msgspec
 from rich.console import Console
 
 from autolabel.triage.doubt import FLOOR
-from autolabel.triage.policy import VerifyDoubtful
+from autolabel.triage.policy import Policy, VerifyDoubtful
 from cli.advice import next_step, waits_for
 from cli.catalogue import check_models
 from cli.datasets.commands import export
@@ -31,9 +31,11 @@ from cli.results import fetch_run
 from cli.stack import Stack
 from cli.status_display import show_status
 from cli.triage import look_back, show_retrospect
-from cli.uploads import check_names, close_drive, document_of, upload_frames
+from cli.uploads import EVERYTHING, check_names, close_drive, document_of, upload_frames
 
 _REASONS_SHOWN = 10
+# With the contract's defaults; who wants others writes drive.json.
+_POLICIES: dict[str, Policy] = {"all": EVERYTHING, "doubtful": VerifyDoubtful()}
 _MAX_DOUBTS = (0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.7)
 _FLOORS = (FLOOR, 0.1, 0.25)
 console = Console()
@@ -55,6 +57,13 @@ def main() -> None:
 @click.option("--model", "models", multiple=True, help="A model instead of the active ones; may be repeated.")
 @click.option("--note", "notes", multiple=True, help="What readers of the report should know.")
 @click.option("--limit", type=click.IntRange(min=1), help="Upload the first frames only.")
+@click.option(
+    "--policy",
+    type=click.Choice(list(_POLICIES)),
+    default="all",
+    show_default=True,
+    help="Frames that people verify: all, or the doubtful ones and audits.",
+)
 @stack_option
 def upload(
     source: Path,
@@ -64,6 +73,7 @@ def upload(
     models: tuple[str, ...],
     notes: tuple[str, ...],
     limit: int | None,
+    policy: str,
     stack_name: str,
 ) -> None:
     """Upload SOURCE, a video file or a folder of images, as a drive of one camera, and close it."""
@@ -75,7 +85,7 @@ def upload(
     with RunDisplay(console) as display:
         total, frames = recording.count(limit), recording.frames(limit)
         count = upload_frames(stack, drive, camera, frames, lambda n: display.count("uploaded", n, total))
-    close_drive(stack, drive, document_of(vehicle, camera, count, models or None, notes))
+    close_drive(stack, drive, document_of(vehicle, camera, count, models or None, notes, _POLICIES[policy]))
     skipped = f", skipped {len(recording.skipped)} files that are no PNG or JPEG" if recording.skipped else ""
     console.print(f"drive {drive}: {count} frames uploaded and closed{skipped}", highlight=False)
 
@@ -104,7 +114,8 @@ def fetch(drive: str, folder: Path, run: str | None, stack_name: str) -> None:
     """Fetch the summary, manifests and report of DRIVE."""
     stack = Stack.find(stack_name)
     summary = fetch_run(stack, drive, stack.run_of(drive, run), folder)
-    console.print(f"{folder}: {summary['frames']}, {summary['boxes']} boxes", highlight=False)
+    frames = ", ".join(f"{count} {name}" for name, count in summary["frames"].items())
+    console.print(f"{folder}: frames {frames}; {summary['boxes']} boxes", highlight=False, soft_wrap=True)
 
 
 @main.command()

@@ -10,11 +10,13 @@ import msgspec
 
 from autolabel.drives import Camera, DriveDocument
 from autolabel.frames import DRIVE_DOCUMENT, FrameKey, drive_prefix, is_name
+from autolabel.triage.policy import Policy, VerifyAll
 from cli.errors import CommandError
 from cli.recordings import RecordedFrame
 from cli.stack import Stack
 
 UPLOADERS = 8
+EVERYTHING = VerifyAll()
 
 
 def check_names(drive: str, camera: str) -> None:
@@ -55,7 +57,13 @@ def close_drive(stack: Stack, drive: str, document: DriveDocument) -> None:
 
 
 def document_of(
-    vehicle: str, camera: str, frames: int, models: tuple[str, ...] | None, notes: tuple[str, ...]
+    vehicle: str,
+    camera: str,
+    frames: int,
+    models: tuple[str, ...] | None,
+    notes: tuple[str, ...],
+    verification: Policy = EVERYTHING,
 ) -> DriveDocument:
     """The document of a drive of one camera."""
-    return DriveDocument(vehicle=vehicle, cameras={camera: Camera(expected_frames=frames)}, models=models, notes=notes)
+    cameras = {camera: Camera(expected_frames=frames)}
+    return DriveDocument(vehicle=vehicle, cameras=cameras, models=models, notes=notes, verification=verification)
