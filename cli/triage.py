@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import msgspec
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -16,19 +17,10 @@ from cli.errors import CommandError
 from cli.stack import Stack
 
 _LABELS = "labels/"
-_HEADINGS = (
-    "floor",
-    "max doubt",
-    "in so little doubt",
-    "seen",
-    "faulty",
-    "missed",
-    "false alarms",
-    "misnamed",
-    "misplaced",
-    "seconds",
-    "accepted",
-    "proven",
+_HEADINGS = ("floor", "max doubt", "frames", "seen", "faulty", "seconds", "accepted", "proven")
+_LEGEND = (
+    "frames: in so little doubt; seen, faulty, seconds: of these, seen by people, wrong, and people's time (where it "
+    "is known); accepted: show proven classes only"
 )
 
 
@@ -105,14 +97,19 @@ def show_retrospect(console: Console, found: Retrospect) -> None:
     )
     if found.left_out:
         console.print(f"left out, of other models or classes: {', '.join(found.left_out)}")
-    table = Table(title="What would have been accepted", title_justify="left")
+    table = Table(
+        title="What would have been accepted",
+        title_justify="left",
+        caption=_LEGEND,
+        caption_justify="left",
+        box=SIMPLE_HEAD,
+    )
     for heading in _HEADINGS:
-        table.add_column(heading, justify="right")
+        table.add_column(heading, justify="left" if heading in ("faulty", "proven") else "right")
     for one in found.outcomes:
-        faults = (one.faulty, one.missed, one.false_alarms, one.misnamed, one.misplaced)
-        seconds = f"{one.seconds:.0f} in {one.timed}" if one.timed else "-"
+        seconds = f"{one.seconds:.0f}" if one.timed else "-"
         proven = ", ".join(one.proven) or "-"
-        row = (one.floor, one.max_doubt, one.acceptable, one.seen, *faults, seconds, one.accepted, proven)
+        row = (one.floor, one.max_doubt, one.acceptable, one.seen, _faults(one), seconds, one.accepted, proven)
         table.add_row(*map(str, row), style="bold" if one == found.proposal else "")
     console.print(table)
     if found.proposal is None:
@@ -127,6 +124,18 @@ def show_retrospect(console: Console, found: Retrospect) -> None:
         console.print("no frame was audited blind: what people were shown hides what they missed with it")
     for said in found.standings:
         console.print(said)
+
+
+def _faults(one: Outcome) -> str:
+    """Faulty frames, and what was wrong in them, by kind."""
+    kinds = {
+        "missed": one.missed,
+        "false alarms": one.false_alarms,
+        "misnamed": one.misnamed,
+        "misplaced": one.misplaced,
+    }
+    told = ", ".join(f"{count} {kind}" for kind, count in kinds.items() if count)
+    return f"{one.faulty}: {told}" if told else str(one.faulty)
 
 
 def _nearest(outcomes: Sequence[Outcome]) -> str:

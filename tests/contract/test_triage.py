@@ -85,6 +85,13 @@ def test_a_person_reads_the_same(stack: Stack, triage: Triage) -> None:
     said = triage("d1", "--max-doubt", "0.2").output
     assert "proposed: max_doubt 0.2: 60 of 60 frames accepted; of 60 frames" in said.replace("\n", " ")
     assert "no frame was audited blind" in said
+    assert "…" not in said, "a heading was cut off"
+    publish(stack, "d1", [*frames(PROVEN, wrong=2), *frames(5, kind=BLIND_AUDIT)])
+    said = triage("d1", "--max-doubt", "0.2").output
+    # In the table, which wraps at words.
+    assert "2: 2" in said
+    assert "missed" in said
+    assert "misnamed" not in said
     publish(stack, "d1", frames(PROVEN, kind=BLIND_AUDIT))
     assert "no frame was audited blind" not in triage("d1").output
 
