@@ -88,7 +88,9 @@ def test_a_run_without_frames_has_a_report() -> None:
 
 
 def test_counts_classes_and_jobs_are_shown() -> None:
-    outcome = JobOutcome("d1-0001-000-1", "Completed", 1_232, verified=1_200, unadjusted=900, failed=32)
+    outcome = JobOutcome(
+        "d1-0001-000-1", "Completed", 1_232, verified=1_200, unadjusted=900, failed=32, rounds=2, unsure=1_017
+    )
     html = render_report(
         summary(
             frames=FrameCounts(1_234, 1_200, 32, 2),
@@ -102,7 +104,18 @@ def test_counts_classes_and_jobs_are_shown() -> None:
         {"Rejected": [{"key": "k1", "reason": "rotated", "detail": "why"}], "Failed": []},
     )
     text = Page(html).text
-    for shown in ("1,234", "98,765", "on the ego vehicle", "d1-0001-000-1", "rain", "k1", "rotated", "and 1 more"):
+    for shown in (
+        "1,234",
+        "98,765",
+        "on the ego vehicle",
+        "d1-0001-000-1",
+        "rain",
+        "k1",
+        "rotated",
+        "and 1 more",
+        "in 2 rounds",
+        "1,017",
+    ):
         assert shown in text
     assert "waiting for verification" not in text
 
