@@ -103,6 +103,7 @@ def show_retrospect(console: Console, found: Retrospect) -> None:
         caption=_LEGEND,
         caption_justify="left",
         box=SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
     )
     for heading in _HEADINGS:
         table.add_column(heading, justify="left" if heading in ("faulty", "proven") else "right")
