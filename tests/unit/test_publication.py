@@ -342,15 +342,20 @@ def test_a_frame_that_somebody_is_unsure_of_is_shown_to_another_with_the_boxes_a
         shown.extend(json.loads(line) for line in lines)
         return lines
 
-    jobs = answered(pipeline, assembly, lambda lines: [unsure(without_boxes(lines[0])), *lines[1:]], look)
+    def doubt_it(lines: list[bytes]) -> list[bytes]:
+        return [unsure(without_boxes(lines[0]), comment="a car?"), *lines[1:]]
+
+    jobs = answered(pipeline, assembly, doubt_it, look)
     assert [line["prelabel"]["annotations"] for line in shown] == [[]]
-    # Which was about the boxes of before.
-    assert ("doubt" in given_line(pipeline, assembly), "doubt" in shown[0]) == (True, False)
+    # And with what was said, in the place of the models' doubt.
+    assert shown[0]["doubt"] == {"level": 1.0, "boxes": [], "why": ["somebody was unsure: a car?"], "ghosts": []}
+    assert given_line(pipeline, assembly)["doubt"] != shown[0]["doubt"]
     assert (jobs[0].rounds[0].unsure, jobs[0].rounds[0].failed) == (1, 0)
     publication = pipeline.publish(jobs)
     first = dataset(pipeline)[0]
     assert (first["verified"]["annotations"], len(first["prelabel"]["annotations"])) == ([], 1)
     assert first["provenance"]["job"] == f"{jobs[0].job}-again"
+    assert first["provenance"]["unsure"] == {"worker": "w1", "comment": "a car?"}
     assert (publication.verified, summary(pipeline).notes) == (FRAMES, ())
 
 

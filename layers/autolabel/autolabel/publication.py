@@ -22,6 +22,7 @@ from autolabel.triage.policy import ACCEPTED, BLIND_AUDIT, BOXES, EVERYTHING, SE
 from autolabel.triage.queueing import triage_key
 from autolabel.triage.review_log import ReviewLog
 from autolabel.verification.jobs import LABELS
+from autolabel.verification.reviews import MAX_COMMENT, Review
 from autolabel.verification.settlement import Result, Settled
 
 
@@ -211,12 +212,15 @@ class _JoinedJob:
         self._job = job
         self._task = task
         self._results: dict[str, Result] = {}
+        self._unsure_before: dict[str, Review] = {}
         self._verified = self._unadjusted = self._failed = self._unsure = 0
         decoder = msgspec.json.Decoder(Result)
         for one in job.rounds:
             for body in labels.lines(one.results.removeprefix(labels.uri(""))):
                 result = decoder.decode(body)
                 before = self._results.get(result.source_ref)
+                if before is not None and isinstance(before.review, Review) and before.review.unsure:
+                    self._unsure_before[result.source_ref] = before.review
                 if before is None or before.failure or not result.failure:
                     self._results[result.source_ref] = result
 
@@ -239,6 +243,8 @@ class _JoinedJob:
         nothing = SEGMENTATION not in line if self._task == SEGMENTS else provenance["labelled-by"] == "nobody"
         who = "person" if blind or nothing else "model and person"
         provenance |= {"labelled-by": who, "job": result.job}
+        if (unsure := self._unsure_before.get(line["source-ref"])) is not None:
+            provenance["unsure"] = {"worker": unsure.worker, "comment": unsure.comment[:MAX_COMMENT]}
         self._verified += 1
         self._unadjusted += metadata.get("adjustment-status") == "unadjusted"
         self._unsure += result.unsure

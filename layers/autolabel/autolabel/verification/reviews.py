@@ -6,6 +6,8 @@ import msgspec
 
 # What a page of ours sends takes a few kilobytes.
 MAX_REVIEW = 20_000
+# So much of a comment is shown to others.
+MAX_COMMENT = 500
 _MOST_SECONDS = 1e9
 
 

@@ -34,7 +34,7 @@ from autolabel.ports import Bucket
 from autolabel.reading import in_step
 from autolabel.triage.policy import SEGMENTS
 from autolabel.verification.jobs import LABELS, LAST_ROUND, JobRound
-from autolabel.verification.reviews import Review
+from autolabel.verification.reviews import MAX_COMMENT, Review
 
 # The line of a manifest comes back with a label of its own.
 _MAX_OUTPUT_LINE = 4 * MAX_LINE
@@ -211,8 +211,10 @@ class _Settlement:
                     self._shown: msgspec.json.decode(result.label),
                     metadata_of(self._shown): msgspec.json.decode(result.metadata),
                 }
-                # Doubts were about the boxes of before.
+                # Doubts were about the boxes of before; now there is somebody's.
                 shown.pop(DOUBT, None)
+                if self._shown == PRELABEL:
+                    shown[DOUBT] = _doubt_of(result, len(shown[PRELABEL]["annotations"]))
                 # Where somebody drew more boxes than a line can show, the next person begins from the models' ones.
                 with suppress(LineTooLong):
                     body = encode_line(shown, line["source-ref"]).rstrip(b"\n")
@@ -249,6 +251,13 @@ def _is_set_of_boxes(line: dict[str, Any], label: Any, metadata: Any, *, names: 
     if [(one.width, one.height) for one in msgspec.convert(label, BoxLabel).image_size] != sizes:
         return False
     return all(box.name in names and _is_inside(box, *size) for box in boxes)
+
+
+def _doubt_of(result: Result, boxes: int) -> dict[str, Any]:
+    """What the next person is told of the one who was unsure, as `triage.doubt.as_attribute` tells of models."""
+    comment = result.review.comment[:MAX_COMMENT] if isinstance(result.review, Review) else ""
+    said = f"somebody was unsure: {comment}" if comment else "somebody was unsure"
+    return {"level": 1.0, "boxes": [0.0] * boxes, "why": [said], "ghosts": []}
 
 
 def _review(body: msgspec.Raw | msgspec.UnsetType) -> Review | msgspec.UnsetType:
