@@ -107,6 +107,12 @@ def test_a_document_that_breaks_its_schema_is_refused_with_the_place(change: dic
     assert str(refused.value).startswith(KEY)
 
 
+@pytest.mark.parametrize("change", [{"policy": "sometimes"}, {"policy": "all", "back_end": "cvat"}], ids=json.dumps)
+def test_a_policy_or_back_end_that_nobody_knows_is_refused_with_those_that_are_known(change: dict[str, str]) -> None:
+    with pytest.raises(DocumentRefused, match=r"policies all, doubtful, the back-ends ground-truth, label-studio"):
+        parse({**LEAST, "verification": change})
+
+
 @pytest.mark.parametrize("depth", [100, 400, 700, 900, 950, 980, 990, 1000, 1100, 5000])
 def test_a_deep_document_is_refused_or_kept_whole(depth: int) -> None:
     body = b'{"vehicle":"c","cameras":{"f":{"intrinsics":{"a":' + b"[" * depth + b"]" * depth + b"}}}}"

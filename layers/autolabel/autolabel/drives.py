@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 
 from autolabel.errors import DocumentRefused
 from autolabel.frames import is_name
 from autolabel.nesting import is_deep
-from autolabel.triage.policy import SEGMENTS, Policy, VerifyAll
+from autolabel.triage.policy import SEGMENTS, BackEnd, Policy, Task, VerifyAll, VerifyDoubtful
 
 # A document that describes some cameras takes kilobytes. It is kept in the ledger, whose items have 400 KB at most.
 MAX_DOCUMENT_BYTES = 250_000
@@ -20,6 +20,10 @@ MAX_MASK_POINTS = 500
 # Each model is asked for every frame, and is read from beginning to end in every turn.
 MAX_MODELS = 8
 FIRST_RUN = "0001"
+_KNOWN = (
+    f"the policies {VerifyAll.__struct_config__.tag}, {VerifyDoubtful.__struct_config__.tag}, "
+    f"the back-ends {', '.join(get_args(BackEnd))} and the tasks {', '.join(get_args(Task))}"
+)
 
 Point = tuple[float, float]
 
@@ -84,7 +88,9 @@ def parse_drive_document(body: bytes, key: str) -> DriveDocument:
     try:
         document = msgspec.json.decode(body, type=DriveDocument)
     except msgspec.ValidationError as e:
-        raise DocumentRefused("document-schema", f"{key} breaks its schema: {e}") from e
+        # Of words that are none of a few, the schema's error names only the wrong one.
+        known = f"; known are {_KNOWN}" if "$.verification" in str(e) else ""
+        raise DocumentRefused("document-schema", f"{key} breaks its schema: {e}{known}") from e
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
         raise DocumentRefused("document-not-json", f"{key} is not JSON: {e}") from e
     _check(document, key)
