@@ -49,6 +49,8 @@ class Attempt:
         Cancelled. Afterwards the attempt is closed.
         """
         end = time.monotonic() + timeout if timeout is not None else float("inf")
+        # At once: who stops an execution finds its tokens closed, however late this thread wakes.
+        cancellation.listen(self.close)
         try:
             while True:
                 next_beat = self._heartbeat + heartbeat if heartbeat is not None else float("inf")
@@ -62,6 +64,7 @@ class Attempt:
                     self.fail(StateError("States.HeartbeatTimeout", f"no heartbeat within {heartbeat:g} s"))
                     return self._outcome()
         finally:
+            cancellation.forget(self.close)
             self.close()
 
     def close(self) -> None:
