@@ -71,6 +71,7 @@ class _Handler(BaseHTTPRequestHandler):
         path = self.path.partition("?")[0]
         self._send(self.server.application.respond(Request(self.command, path, headers, body)))
 
+    # The names are the base class's.
     do_GET = do_POST = do_PUT = _handle  # noqa: N815
 
     def _body(self, headers: dict[str, str]) -> bytes:
