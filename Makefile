@@ -11,7 +11,7 @@ NPM_INSTALL = install --silent --ignore-scripts --no-package-lock --no-audit --n
 CODE = layers/autolabel/autolabel functions cli
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-ssd setup-portal setup-sagemaker setup-export demo cloud test test-browser lint format bench load quality chaos prove build requirements clean setup-label-studio test-label-studio
+.PHONY: help setup setup-ssd setup-portal setup-sagemaker setup-export demo cloud test test-browser lint format bench load quality chaos prove fresh build requirements clean setup-label-studio test-label-studio
 
 help:
 	@echo "make demo [DRIVE=<video or folder of images>] [FRAMES=100]   the whole pipeline on this machine, on real frames"
@@ -27,6 +27,7 @@ help:
 	@echo "make chaos [SEED=1] [N=200]   drives under faults, on the embedded cloud (SHORT=1 for each scenario once)"
 	@echo "make quality LABELS=<folder in KITTI's format> [MODELS=]   how good the labels are: models alone, and merged"
 	@echo "make prove    the completion protocol explored whole in larger worlds: minutes, and some gigabytes"
+	@echo "make fresh    make demo on a Debian that has nothing but Python and make (root, debootstrap; SUITE=, COMMAND=)"
 	@echo "make setup-ssd        Node.js and weights of the second detector (make demo MODELS=... sees to it)"
 	@echo "make setup-portal     what the worker portal draws boxes with"
 	@echo "make setup-sagemaker  the SageMaker SDK, for models of JumpStart and private hubs"
@@ -153,8 +154,13 @@ chaos: setup
 prove: setup
 	EXPLORE=large $(IN) pytest tests/exploration
 
+# Needs root and a package mirror, so CI leaves it out.
+fresh:
+	tools/fresh.sh
+
 build: setup
-	AUTOLABEL_RUNTIME=$(RUNTIME) AUTOLABEL_ARCHITECTURE=$(ARCHITECTURE) SAM_CLI_TELEMETRY=0 .venv-sam/bin/sam build
+	AUTOLABEL_RUNTIME=$(RUNTIME) AUTOLABEL_ARCHITECTURE=$(ARCHITECTURE) AUTOLABEL_PYTHON=$(CURDIR)/.venv-sam/bin/python \
+		SAM_CLI_TELEMETRY=0 .venv-sam/bin/sam build
 
 # Pins every requirement with hashes; the index's own address is left out.
 requirements:

@@ -67,7 +67,12 @@ class SamTools:
             *("build", "--template-file", str(PROJECT / "template.yaml"), "--build-dir", str(folder)),
             *("--cached", "--cache-dir", str(folder.parent / "sam-cache")),
         ]
-        environment = {"AUTOLABEL_RUNTIME": RUNTIME, "AUTOLABEL_ARCHITECTURE": ARCHITECTURE}
+        # This Python has pip; a fresh system's has none.
+        environment = {
+            "AUTOLABEL_RUNTIME": RUNTIME,
+            "AUTOLABEL_ARCHITECTURE": ARCHITECTURE,
+            "AUTOLABEL_PYTHON": sys.executable,
+        }
         self._run(arguments, {**os.environ, **environment, **_QUIET}, log, "sam build")
         return folder / "template.yaml"
 
