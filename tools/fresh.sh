@@ -8,8 +8,10 @@ command=${COMMAND:-make demo}
 [ "$(id -u)" = 0 ] || { echo "make fresh needs root: it installs a Debian into a folder and enters it by chroot" >&2; exit 2; }
 command -v debootstrap >/dev/null || { echo "debootstrap is missing: apt-get install debootstrap" >&2; exit 2; }
 
-mirror=${MIRROR:-$(cat /etc/apt/sources.list /etc/apt/sources.list.d/* 2>/dev/null |
-  sed -nE 's/^(URIs:|deb( \[[^]]*\])?) +([^ ]+).*/\3/p' | head -n 1)}
+# The mirror that this machine uses itself.
+mirror=${MIRROR:-$(find /etc/apt -name '*.sources' -o -name '*.list' | sort | xargs -r awk '
+  !found && $1 == "URIs:" { print $2; found = 1 }
+  !found && $1 == "deb" { for (i = 2; i <= NF; i++) if ($i ~ /^https?:/) { print $i; found = 1; break } }')}
 debian=$(mktemp -d /var/tmp/autolabel-fresh.XXXXXX)
 leave() {
   umount -l "$debian/proc" "$debian/dev" 2>/dev/null || true

@@ -131,6 +131,23 @@ def test_a_drag_on_the_empty_picture_draws_a_box_of_the_last_class(review: OpenP
     assert counts(answer) == {"add": 2, "relabel": 1}
 
 
+def test_a_release_that_no_move_went_before_draws_a_box(review: OpenPortal) -> None:
+    annotator = review()
+    session = annotator.page.context.new_cdp_session(annotator.page)
+    for kind, point in (("mousePressed", (310, 320)), ("mouseReleased", (371, 358))):
+        x, y = annotator.on_screen(*point)
+        session.send("Input.dispatchMouseEvent", {"type": kind, "x": x, "y": y, "button": "left", "clickCount": 1})
+    assert boxes(annotator.send())[4] == ("car", 310, 320, 61, 38)
+
+
+def test_of_many_quick_drags_none_is_lost(review: OpenPortal) -> None:
+    annotator = review(frames=(((), None),))
+    drawn = [("car", 20 + 100 * i, 20 + 55 * i, 60, 40) for i in range(10)]
+    for _, left, top, width, height in drawn:
+        annotator.drag((left, top), (left + width, top + height))
+    assert boxes(annotator.send()) == drawn
+
+
 def test_a_drag_that_leaves_the_picture_draws_up_to_its_edge(review: OpenPortal) -> None:
     annotator = review()
     annotator.drag((950, 540), (1100, 640))

@@ -1,4 +1,4 @@
-// The picture with its boxes. Annotorious draws and edits; what is only looked at is drawn here.
+// The picture with its boxes. Annotorious edits the selected box; a new box is drawn here, in step with the pointer.
 import { createImageAnnotator } from "./annotorious.es.js";
 import { placeTags } from "./tags.js";
 import { Viewport } from "./viewport.js";
@@ -7,6 +7,8 @@ const SVG = "http://www.w3.org/2000/svg";
 // Pixels of the screen: a pointer that moves less has clicked.
 const CLICK = 4;
 const REACH = 3;
+// Square pixels of the picture: a smaller box is a slip of the hand.
+const LEAST_AREA = 16;
 
 const svg = (name, attributes = {}) => {
   const element = document.createElementNS(SVG, name);
@@ -16,11 +18,35 @@ const svg = (name, attributes = {}) => {
 
 const bounds = ({ left: x, top: y, width: w, height: h }) => ({ x, y, w, h });
 
+/** The smallest box around points. */
+const around = (...points) => {
+  const [xs, ys] = [points.map(({ x }) => x), points.map(({ y }) => y)];
+  const [left, top] = [Math.min(...xs), Math.min(...ys)];
+  return { left, top, width: Math.max(...xs) - left, height: Math.max(...ys) - top };
+};
+
 const annotation = (box) => {
   const { x, y, w, h } = bounds(box);
   const geometry = { x, y, w, h, rot: 0, bounds: { minX: x, minY: y, maxX: x + w, maxY: y + h } };
   return { id: box.id, bodies: [], target: { annotation: box.id, selector: { type: "RECTANGLE", geometry } } };
 };
+
+/** The outline of a box that is being drawn. */
+class Band {
+  constructor(layer) {
+    this.element = svg("rect", { class: "portal-band" });
+    layer.append(this.element);
+  }
+
+  show(box) {
+    const { x, y, w, h } = bounds(box);
+    for (const [key, value] of Object.entries({ x, y, width: w, height: h })) this.element.setAttribute(key, value);
+  }
+
+  remove() {
+    this.element.remove();
+  }
+}
 
 /**
  * Events: `select` (detail: an id or null), `place` (id, box), `draw` (id, box), `hover` (id or null), `points` (how many
@@ -34,7 +60,6 @@ export class Picture extends EventTarget {
   #hovered = null;
   #points = null;
   #press = null;
-  #drawing = false;
   #carrying = false;
   #listeners = new AbortController();
 
@@ -47,6 +72,7 @@ export class Picture extends EventTarget {
     host.append(image);
     this.annotator = createImageAnnotator(image, {
       theme: "dark",
+      drawingEnabled: false,
       style: (it) => ({ fill: "#ffffff", fillOpacity: 0, stroke: this.colorOf(this.#items.get(it.id)?.label), strokeWidth: 2 }),
     });
     this.stage = this.annotator.element;
@@ -64,7 +90,6 @@ export class Picture extends EventTarget {
     this.tags = svg("svg", { class: "portal-tags", "aria-hidden": "true" });
     host.append(this.tags);
     this.viewport = new Viewport(host, this.size, (view, gliding) => this.#moved(view, gliding));
-    this.annotator.on("createAnnotation", (made) => this.#drawn(made));
     this.annotator.state.store.observe(() => this.#carried());
     this.#listen();
   }
@@ -179,15 +204,6 @@ export class Picture extends EventTarget {
     if (!this.#carrying && this.#press?.kind === "edit") this.#tag();
   }
 
-  #drawn(made) {
-    const { x, y, w, h } = made.target.selector.geometry;
-    // The annotator is still in the middle of its own event.
-    queueMicrotask(() => {
-      this.#selected = made.id;
-      this.#tell("draw", { id: made.id, box: { left: x, top: y, width: w, height: h } });
-    });
-  }
-
   #moved(view, gliding) {
     this.stage.style.width = `${this.size.width * view.scale}px`;
     this.stage.style.height = `${this.size.height * view.scale}px`;
@@ -246,7 +262,7 @@ export class Picture extends EventTarget {
     on(this.host, "pointerdown", (event) => this.#down(event));
     on(this.host, "pointermove", (event) => this.#move(event));
     on(document, "pointerup", (event) => this.#up(event));
-    on(document, "pointercancel", () => (this.#press = null));
+    on(document, "pointercancel", () => this.#giveUp());
     on(this.host, "pointerleave", () => this.#hover(null));
     on(this.host, "wheel", (event) => {
       event.preventDefault();
@@ -258,7 +274,6 @@ export class Picture extends EventTarget {
   }
 
   #down(event) {
-    if (!event.isTrusted && this.#drawing) return;
     const own = event.target.closest?.(".a9s-annotation.selected");
     const pans = event.button === 1 || (event.button === 0 && this.panning);
     if (event.button > 1) return;
@@ -285,28 +300,34 @@ export class Picture extends EventTarget {
       this.panned = true;
       return;
     }
-    if (press.moved || Math.hypot(event.clientX - press.x, event.clientY - press.y) < CLICK) return;
+    if (!press.moved && Math.hypot(event.clientX - press.x, event.clientY - press.y) < CLICK) return;
+    if (!press.moved && press.kind === "pick") this.#beginDrawing(press);
     press.moved = true;
-    if (press.kind === "pick") this.#draw(press.event);
+    press.band?.show(around(press.start, this.#inPicture(event)));
   }
 
-  /** The annotator draws only where nothing is selected, so it hears of the press once it knows that. */
-  async #draw(pressed) {
-    const init = { bubbles: true, cancelable: true, button: 0, buttons: 1, pointerId: pressed.pointerId };
+  #beginDrawing(press) {
     this.#selected = null;
     this.annotator.clearAnnotations();
-    for (let turn = 0; turn < 20 && !this.layer.querySelector(".a9s-rubberband"); turn += 1) await null;
-    this.#drawing = true;
-    this.layer.dispatchEvent(new PointerEvent("pointerdown", { ...init, clientX: pressed.clientX, clientY: pressed.clientY }));
-    this.#drawing = false;
+    press.start = this.#inPicture(press.event);
+    press.band = new Band(this.shapes);
     // Beyond the picture's edge the drawing goes on.
-    if (this.#press) this.layer.setPointerCapture(pressed.pointerId);
+    this.host.setPointerCapture(press.event.pointerId);
+  }
+
+  /** Where in the picture the pointer is; beyond its edge, the nearest place on it. */
+  #inPicture(event) {
+    const { x, y } = this.viewport.toPicture(event);
+    return { x: Math.min(Math.max(x, 0), this.size.width), y: Math.min(Math.max(y, 0), this.size.height) };
   }
 
   #up(event) {
     const press = this.#press;
-    this.#press = null;
     if (!press) return;
+    // A quick hand releases elsewhere than it was last seen moving.
+    this.#move(event);
+    this.#press = null;
+    press.band?.remove();
     if (press.kind === "point") this.#point(press.event);
     if (press.kind === "edit" && press.moved && this.#edited) {
       this.#tell("place", { id: this.#selected, box: this.#edited });
@@ -315,26 +336,34 @@ export class Picture extends EventTarget {
       // A click on what is selected goes on to what lies behind it.
       const next = under[(under.indexOf(this.#selected) + 1) % under.length] ?? null;
       if (next !== this.#selected) this.#tell("select", next);
-    } else if (press.kind === "pick" && event.type === "pointerup") {
-      // What came of the drawing is told by `draw`; nothing did if it was too small.
-      setTimeout(() => this.#selected === null && this.#tell("select", null));
+    } else if (press.band) {
+      const box = around(press.start, this.#inPicture(event));
+      if (box.width * box.height < LEAST_AREA) this.#tell("select", null);
+      else this.#tell("draw", { id: crypto.randomUUID(), box });
     }
   }
 
+  /** The browser took the pointer away: what was begun is not done. */
+  #giveUp() {
+    const band = this.#press?.band;
+    this.#press = null;
+    band?.remove();
+    if (band) this.#tell("select", null);
+  }
+
   #point(event) {
-    const { x, y } = this.viewport.toPicture(event);
-    this.#points.push({ x: Math.min(Math.max(x, 0), this.size.width), y: Math.min(Math.max(y, 0), this.size.height) });
+    this.#points.push(this.#inPicture(event));
     if (this.#points.length < 4) {
       this.#tag();
       this.#tell("points", this.#points.length);
       return;
     }
-    const xs = this.#points.map((point) => point.x);
-    const ys = this.#points.map((point) => point.y);
-    const [left, top] = [Math.floor(Math.min(...xs)), Math.floor(Math.min(...ys))];
-    const [right, bottom] = [Math.ceil(Math.max(...xs)), Math.ceil(Math.max(...ys))];
+    // A pixel that was clicked belongs to the object.
+    const { left, top, width, height } = around(...this.#points);
+    const [x, y] = [Math.floor(left), Math.floor(top)];
+    const box = { left: x, top: y, width: Math.ceil(left + width) - x, height: Math.ceil(top + height) - y };
     this.extremes(false);
-    this.#tell("draw", { id: crypto.randomUUID(), box: { left, top, width: right - left, height: bottom - top } });
+    this.#tell("draw", { id: crypto.randomUUID(), box });
   }
 
   #hover(id) {
