@@ -15,8 +15,8 @@ from autolabel.detections import Box
 from autolabel.drives import Run
 from autolabel.errors import AnswerRefused
 from autolabel.manifest import VERIFIED, BoxLabel, read_boxes
-from autolabel.reading import in_step
 from autolabel.shards import ShardFrame, read_shards
+from autolabel.streams.ordered_map import in_step
 from autolabel.summary import dataset_key
 from autolabel.taxonomy import current_taxonomy
 from cli.calibrating import KnownFrame, calibrate, expect_least_work

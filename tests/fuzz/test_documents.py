@@ -20,8 +20,8 @@ from autolabel.drives import (
 )
 from autolabel.errors import CatalogueUnavailable, DocumentRefused
 from autolabel.frames import is_name
-from autolabel.nesting import MAX_DEPTH
 from autolabel.regions import covered_share
+from autolabel.streams.json_depth import MAX_DEPTH
 from autolabel.taxonomy import current_taxonomy
 from tests.fakes.answers import DETECTOR
 from tests.fuzz.mutations import fuzz, outside

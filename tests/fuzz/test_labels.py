@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autolabel.manifest import MAX_LINE, read_boxes
-from autolabel.nesting import MAX_DEPTH
+from autolabel.streams.json_depth import MAX_DEPTH
 from autolabel.verification.jobs import VerificationJob
 from tests.fakes.answers import answer
 from tests.fakes.images import png

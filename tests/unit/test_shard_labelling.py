@@ -13,9 +13,9 @@ import pytest
 
 from autolabel.drives import Camera, DriveDocument, Run
 from autolabel.fusion import FUSION
-from autolabel.reading import in_step
 from autolabel.shard_labelling import ShardLabelling
 from autolabel.shards import Shard, ShardFrame, ShardResult, UnitAnswer, shard_key
+from autolabel.streams.ordered_map import in_step
 from tests.fakes.answers import CAR, DETECTOR, answer
 from tests.fakes.bucket import FakeBucket, etag_of
 from tests.fakes.images import encoded, jpeg, multi_picture_jpeg, png, png_header

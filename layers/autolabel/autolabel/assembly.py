@@ -14,9 +14,9 @@ from autolabel.frames import DRIVE_DOCUMENT, drive_prefix
 from autolabel.lateness import late_key, record_lateness
 from autolabel.listing import freeze_listing, read_listing
 from autolabel.ports import Bucket, Ledger
-from autolabel.reading import in_step
 from autolabel.reporting.report import Gallery, write_report
 from autolabel.shards import FrameIssue, Shard, ShardResult, Tally, check_result, read_shards, shard_key
+from autolabel.streams.ordered_map import in_step
 from autolabel.summary import FrameCounts, Summary, failed_key, rejected_key, summary_key
 from autolabel.taxonomy import current_taxonomy
 from autolabel.triage.policy import ACCEPTED, EVERYTHING, SEGMENTS, VerifyDoubtful

@@ -8,7 +8,7 @@ import msgspec
 
 from autolabel.errors import DocumentRefused
 from autolabel.frames import is_name
-from autolabel.nesting import is_deep
+from autolabel.streams.json_depth import is_deep
 from autolabel.triage.policy import SEGMENTS, BackEnd, Policy, Task, VerifyAll, VerifyDoubtful
 
 # A document that describes some cameras takes kilobytes. It is kept in the ledger, whose items have 400 KB at most.

@@ -14,7 +14,7 @@ import msgspec
 from autolabel.frames import FrameKey, parse_frame_key
 from autolabel.listing import read_listing
 from autolabel.ports import Bucket, FailedUnit, Ledger, PendingUnit, SubmitQueue
-from autolabel.reading import in_step
+from autolabel.streams.ordered_map import in_step
 from autolabel.units import Unit, answers_prefix, answers_prefix_after, parse_answer_key
 
 Item = TypeVar("Item")

@@ -19,8 +19,8 @@ from autolabel.images import ImageHeader, read_header
 from autolabel.labelling import label_frame
 from autolabel.manifest import LineTooLong, MaskReferences, manifest_line
 from autolabel.ports import Bucket
-from autolabel.reading import in_step
 from autolabel.shards import FrameIssue, ModelTally, Shard, ShardFrame, ShardResult, Tally, shard_key
+from autolabel.streams.ordered_map import in_step
 from autolabel.triage.doubt import FrameDoubt, as_attribute, as_record, frame_doubt
 
 # Reading a frame's header and answer is waiting for S3; so many frames are read at a time.

@@ -24,8 +24,8 @@ from autolabel.drives import Run, run_prefix
 from autolabel.fusion import FUSION
 from autolabel.manifest import LabelledBox
 from autolabel.ports import Bucket
-from autolabel.reading import in_step
 from autolabel.reporting.agreement import WELL_PLACED, corners, pair_boxes
+from autolabel.streams.ordered_map import in_step
 from autolabel.triage.bounds import lower_bound, proves, trials_needed
 from autolabel.triage.doubt import DOUBT
 from autolabel.triage.policy import ANY_CLASS, VerifyDoubtful

@@ -17,8 +17,8 @@ from autolabel.drives import Run, run_prefix
 from autolabel.errors import CountMismatch
 from autolabel.manifest import DOUBT, MASKS, PRELABEL, SEGMENTATION, metadata_of
 from autolabel.ports import Bucket
-from autolabel.reading import in_step
 from autolabel.shards import shard_key
+from autolabel.streams.ordered_map import in_step
 from autolabel.triage.doubt import FrameDoubt
 from autolabel.triage.policy import (
     ACCEPTED,

@@ -8,9 +8,9 @@ from typing import Any
 import msgspec
 
 from autolabel.manifest import REVIEW, VERIFIED, BoxLabel, BoxMetadata, metadata_of
-from autolabel.nesting import is_deep
 from autolabel.ports import Bucket, StoredObject
-from autolabel.reading import in_step
+from autolabel.streams.json_depth import is_deep
+from autolabel.streams.ordered_map import in_step
 from autolabel.triage.policy import SEGMENTS
 from autolabel.verification.jobs import JobRound
 from autolabel.verification.reviews import MAX_REVIEW, Marks, Review, known_seconds, read_review

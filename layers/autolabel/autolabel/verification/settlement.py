@@ -29,9 +29,9 @@ from autolabel.manifest import (
     metadata_of,
     read_boxes,
 )
-from autolabel.nesting import is_deep
 from autolabel.ports import Bucket
-from autolabel.reading import in_step
+from autolabel.streams.json_depth import is_deep
+from autolabel.streams.ordered_map import in_step
 from autolabel.triage.policy import SEGMENTS
 from autolabel.verification.jobs import LABELS, LAST_ROUND, JobRound
 from autolabel.verification.reviews import MAX_COMMENT, Review

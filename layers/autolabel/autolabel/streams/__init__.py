@@ -1,0 +1,1 @@
+"""Reading many small things and bounded JSON: below everything else."""
