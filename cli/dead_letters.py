@@ -10,10 +10,10 @@ from botocore.exceptions import ClientError
 
 from autolabel.aws.clients import error_code
 from autolabel.completion import parse_notification
-from autolabel.errors import DocumentRefused
-from autolabel.frames import drive_of
+from autolabel.contracts.errors import DocumentRefused
+from autolabel.contracts.frames import drive_of
+from autolabel.contracts.units import CloseRequest
 from autolabel.submission import ObjectEvent, read_message
-from autolabel.units import CloseRequest
 from cli.errors import CommandError
 from cli.stack import Stack
 

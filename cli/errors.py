@@ -9,7 +9,7 @@ import click
 from botocore.exceptions import BotoCoreError, ClientError
 
 from autolabel.aws.clients import error_code, error_status
-from autolabel.errors import AutolabelError
+from autolabel.contracts.errors import AutolabelError
 
 # IAM's own words for what a caller lacks; HeadObject has an answer without words.
 _LACKING = re.compile(r"not authorized to perform:? ([\w-]+:\w+)")

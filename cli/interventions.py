@@ -13,7 +13,7 @@ from autolabel.aws.announcements import AwsAnnouncements
 from autolabel.aws.clients import error_code
 from autolabel.catalogue import Catalogue
 from autolabel.closing import Closing
-from autolabel.drives import execution_name
+from autolabel.contracts.drive import execution_name
 from autolabel.taxonomy import job_labels
 from cli.advice import waits_for
 from cli.drive_status import NOT_STARTED, Execution

@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from autolabel.contracts.errors import ImageRefused
 from autolabel.detections import Box
-from autolabel.errors import ImageRefused
 from autolabel.images import read_header
 from cli.errors import CommandError
 from cli.truth import COUNTS, IGNORED, REGION, Truth

@@ -11,8 +11,8 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from autolabel.drives import execution_name, run_prefix
-from autolabel.units import ANSWERS, PENDING_PARTITIONS
+from autolabel.contracts.drive import execution_name, run_prefix
+from autolabel.contracts.units import ANSWERS, PENDING_PARTITIONS
 from cli.errors import CommandError
 from cli.stack import Stack
 

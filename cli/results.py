@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from autolabel.drives import run_prefix
+from autolabel.contracts.drive import run_prefix
 from autolabel.summary import dataset_key, report_key, summary_key
 from cli.errors import CommandError
 from cli.progress import Progress, RunView

@@ -12,7 +12,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from autolabel.aws.bucket import S3Bucket
 from autolabel.aws.executions import StepFunctionsExecutions
 from autolabel.aws.ledger import DynamoLedger
-from autolabel.drives import FIRST_RUN
+from autolabel.contracts.drive import FIRST_RUN
 from cli.errors import CommandError, explain
 
 if TYPE_CHECKING:

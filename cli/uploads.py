@@ -8,8 +8,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import msgspec
 
-from autolabel.drives import Camera, DriveDocument
-from autolabel.frames import DRIVE_DOCUMENT, FrameKey, drive_prefix, is_name
+from autolabel.contracts.drive import Camera, DriveDocument
+from autolabel.contracts.frames import DRIVE_DOCUMENT, FrameKey, drive_prefix, is_name
 from autolabel.triage.policy import Policy, VerifyAll
 from cli.errors import CommandError
 from cli.recordings import RecordedFrame

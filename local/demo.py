@@ -21,7 +21,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from autolabel.catalogue import Model
-from autolabel.drives import FIRST_RUN
+from autolabel.contracts.drive import FIRST_RUN
 from cli.catalogue import add_model
 from cli.display import RunDisplay
 from cli.errors import CommandError

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
-from autolabel.errors import FrameChanged
-from autolabel.frames import MAX_FRAME_BYTES
-from autolabel.ports import Bucket
+from autolabel.contracts.errors import FrameChanged
+from autolabel.contracts.frames import MAX_FRAME_BYTES
+from autolabel.contracts.ports import Bucket
 from cli.datasets.staging import StagedFrame
 from cli.errors import CommandError
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from autolabel.drives import FIRST_RUN
-from autolabel.frames import is_name
+from autolabel.contracts.drive import FIRST_RUN
+from autolabel.contracts.frames import is_name
 from autolabel.summary import dataset_key
 from cli.errors import CommandError
 from cli.stack import Stack

@@ -8,8 +8,8 @@ from typing import Any, Literal, NamedTuple
 
 import msgspec
 
-from autolabel.errors import KeyRefused
-from autolabel.frames import FrameKey, parse_frame_key
+from autolabel.contracts.errors import KeyRefused
+from autolabel.contracts.frames import FrameKey, parse_frame_key
 from autolabel.manifest import PRELABEL, PROVENANCE, REVIEW, VERIFIED, BoxLabel, LabelledBox, metadata_of, read_boxes
 from autolabel.verification.reviews import Marks, Review
 from cli.datasets.classes import ClassMap

@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 import msgspec
 
 from autolabel.catalogue import Model
+from autolabel.contracts.drive import Run
+from autolabel.contracts.errors import AnswerRefused
 from autolabel.decoding import decode_answer
 from autolabel.detections import Box
-from autolabel.drives import Run
-from autolabel.errors import AnswerRefused
 from autolabel.manifest import VERIFIED, BoxLabel, read_boxes
 from autolabel.shards import ShardFrame, read_shards
 from autolabel.streams.ordered_map import in_step

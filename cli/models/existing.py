@@ -7,7 +7,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from autolabel.aws.clients import error_code
-from autolabel.units import ANSWERS
+from autolabel.contracts.units import ANSWERS
 from cli.errors import CommandError
 from cli.stack import Stack
 from cli.suggestions import did_you_mean

@@ -15,13 +15,13 @@ from PIL import Image, ImageDraw, ImageFont
 
 from autolabel.aws.bucket import S3Bucket
 from autolabel.catalogue import Model
+from autolabel.contracts.errors import AnswerRefused
+from autolabel.contracts.units import TRIAL
 from autolabel.decoders import DECODER_NAMES, DecoderOptions
 from autolabel.decoding import decode_answer
 from autolabel.detections import Detection
-from autolabel.errors import AnswerRefused
 from autolabel.images import ImageHeader, read_header
 from autolabel.taxonomy import current_taxonomy
-from autolabel.units import TRIAL
 from cli.errors import CommandError
 from cli.stack import Stack
 

@@ -19,7 +19,7 @@ from autolabel.aws.ledger import DynamoLedger
 from autolabel.aws.queue import SqsSubmitQueue
 from autolabel.catalogue import Catalogue
 from autolabel.completion import Completion, wake_if_done
-from autolabel.errors import printable
+from autolabel.contracts.errors import printable
 from autolabel.observability import logger, metrics, tracer
 from autolabel.settings import read_settings
 

@@ -20,7 +20,7 @@ from autolabel.aws.executions import StepFunctionsExecutions
 from autolabel.aws.ledger import DynamoLedger
 from autolabel.catalogue import Catalogue
 from autolabel.closing import Closing
-from autolabel.errors import DocumentRefused, Unavailable, printable
+from autolabel.contracts.errors import DocumentRefused, Unavailable, printable
 from autolabel.observability import logger, metrics, tracer
 from autolabel.settings import read_settings
 from autolabel.submission import Submission, read_message

@@ -16,10 +16,10 @@ from autolabel.aws.executions import StepFunctionsExecutions
 from autolabel.aws.ledger import DynamoLedger
 from autolabel.aws.presigned_images import PresignedImages, signing_client
 from autolabel.aws.secrets import Secrets
-from autolabel.drives import Run
-from autolabel.errors import VerificationRefused
+from autolabel.contracts.drive import Run
+from autolabel.contracts.errors import VerificationRefused
+from autolabel.contracts.ports import WaitingJob
 from autolabel.observability import logger, metrics, tracer
-from autolabel.ports import WaitingJob
 from autolabel.settings import read_settings
 from autolabel.taxonomy import current_taxonomy
 from autolabel.verification.ground_truth import read_output

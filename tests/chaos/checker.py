@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-from autolabel.drives import FIRST_RUN, execution_name, run_prefix
+from autolabel.contracts.drive import FIRST_RUN, execution_name, run_prefix
 from tests.chaos.stage import Stage
 
 Json = dict[str, Any]

@@ -10,7 +10,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from autolabel.drives import FIRST_RUN, execution_name
+from autolabel.contracts.drive import FIRST_RUN, execution_name
 from tests.chaos.checker import Verdict, executions, gather, judge, pending_keys
 from tests.chaos.fleet import Upload
 from tests.chaos.plans import Plan

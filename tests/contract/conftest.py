@@ -13,7 +13,7 @@ from moto import mock_aws
 
 from autolabel.aws.bucket import S3Bucket
 from autolabel.aws.ledger import DynamoLedger
-from autolabel.ports import Bucket, Ledger
+from autolabel.contracts.ports import Bucket, Ledger
 from tests.exploration.replay import Client
 from tests.exploration.services import Alive, Table
 from tests.fakes.bucket import FakeBucket

@@ -16,10 +16,10 @@ from autolabel.aws.deliveries import Deliveries
 from autolabel.aws.endpoints import SageMakerEndpoints, SageMakerEndpointStates
 from autolabel.aws.executions import StepFunctionsExecutions
 from autolabel.aws.queue import SqsSubmitQueue
-from autolabel.errors import EndpointUnavailable, Unavailable
-from autolabel.frames import FrameKey
+from autolabel.contracts.errors import EndpointUnavailable, Unavailable
+from autolabel.contracts.frames import FrameKey
+from autolabel.contracts.units import CloseRequest, Unit, UnitRequest
 from autolabel.submission import read_message
-from autolabel.units import CloseRequest, Unit, UnitRequest
 
 pytestmark = pytest.mark.usefixtures("aws")
 

@@ -12,8 +12,8 @@ from botocore.exceptions import ClientError
 from botocore.stub import Stubber
 
 from autolabel.aws.bucket import MIN_PART, S3Bucket
-from autolabel.errors import FrameChanged
-from autolabel.ports import Bucket, StoredObject
+from autolabel.contracts.errors import FrameChanged
+from autolabel.contracts.ports import Bucket, StoredObject
 from tests.contract.conftest import create_bucket
 
 MIB = 1024 * 1024

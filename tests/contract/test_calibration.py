@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from autolabel.drives import Camera, DriveDocument, Run
+from autolabel.contracts.drive import Camera, DriveDocument, Run
 from autolabel.manifest import BOX_TYPE, VERIFIED, metadata_of
 from autolabel.shards import Shard, ShardFrame, UnitAnswer, shard_key, shard_list_key
 from autolabel.summary import dataset_key

@@ -14,10 +14,10 @@ import yaml
 from botocore.exceptions import ClientError
 from botocore.stub import Stubber
 
-from autolabel.drives import Camera, DriveDocument, Run
-from autolabel.frames import FrameKey
-from autolabel.ports import PendingUnit
-from autolabel.units import Unit
+from autolabel.contracts.drive import Camera, DriveDocument, Run
+from autolabel.contracts.frames import FrameKey
+from autolabel.contracts.ports import PendingUnit
+from autolabel.contracts.units import Unit
 from cli.advice import ASKING_STATES, STATES
 from cli.catalogue import add_model
 from cli.dead_letters import DeadLetterQueue

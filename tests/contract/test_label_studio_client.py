@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from autolabel.errors import VerificationRefused, VerificationUnavailable
+from autolabel.contracts.errors import VerificationRefused, VerificationUnavailable
 from autolabel.verification.label_studio.client import LabelStudioClient
 from autolabel.verification.label_studio.connection import Connection
 

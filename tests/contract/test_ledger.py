@@ -10,11 +10,11 @@ from botocore.exceptions import ClientError
 from botocore.stub import Stubber
 
 from autolabel.aws.ledger import DynamoLedger
-from autolabel.drives import Camera, DriveDocument, Run
-from autolabel.errors import RunMissing
-from autolabel.frames import FrameKey
-from autolabel.ports import JobTokens, Ledger, PendingUnit, WaitingJob, WaitingRun
-from autolabel.units import Unit
+from autolabel.contracts.drive import Camera, DriveDocument, Run
+from autolabel.contracts.errors import RunMissing
+from autolabel.contracts.frames import FrameKey
+from autolabel.contracts.ports import JobTokens, Ledger, PendingUnit, WaitingJob, WaitingRun
+from autolabel.contracts.units import Unit
 from tests.contract.conftest import create_table
 
 MODEL = "detector.0001"

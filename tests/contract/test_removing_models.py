@@ -5,10 +5,10 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from autolabel.drives import Camera, DriveDocument, Run
-from autolabel.frames import FrameKey
-from autolabel.ports import PendingUnit
-from autolabel.units import Unit
+from autolabel.contracts.drive import Camera, DriveDocument, Run
+from autolabel.contracts.frames import FrameKey
+from autolabel.contracts.ports import PendingUnit
+from autolabel.contracts.units import Unit
 from cli.catalogue import add_model, change_index, read_index, without_model
 from cli.errors import CommandError
 from cli.models.bringing import bring_endpoint

@@ -7,7 +7,7 @@ import pytest
 from botocore.stub import Stubber
 
 from autolabel.aws.secrets import KEPT, Secrets
-from autolabel.errors import VerificationRefused, VerificationUnavailable
+from autolabel.contracts.errors import VerificationRefused, VerificationUnavailable
 
 pytestmark = pytest.mark.usefixtures("aws")
 

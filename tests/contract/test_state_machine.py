@@ -11,7 +11,7 @@ import msgspec
 import pytest
 import yaml
 
-import autolabel.errors
+import autolabel.contracts.errors
 import autolabel.settings
 from autolabel.manifest import PRELABEL, SEGMENTATION
 from autolabel.reconciliation import Turn
@@ -120,7 +120,7 @@ def test_what_no_retry_can_mend_is_not_retried(name: str) -> None:
 
 
 def test_errors_that_are_named_are_raised_by_somebody() -> None:
-    ours = set(vars(autolabel.errors)) | set(vars(autolabel.settings))
+    ours = set(vars(autolabel.contracts.errors)) | set(vars(autolabel.settings))
     for state in TASKS.values():
         for retrier in [*state["Retry"], *state.get("Catch", [])]:
             for error in retrier["ErrorEquals"]:

@@ -8,7 +8,7 @@ import boto3
 import pytest
 from click.testing import CliRunner
 
-from autolabel.drives import parse_drive_document
+from autolabel.contracts.drive import parse_drive_document
 from autolabel.triage.policy import VerifyAll, VerifyDoubtful
 from cli import __main__ as command
 from cli.stack import Stack

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple, cast
 
 import msgspec
 
-from autolabel.drives import Camera, DriveDocument, Run
-from autolabel.frames import FrameKey
+from autolabel.contracts.drive import Camera, DriveDocument, Run
+from autolabel.contracts.frames import FrameKey
 from autolabel.summary import dataset_key
 from autolabel.taxonomy import current_taxonomy
 from cli.stack import Stack

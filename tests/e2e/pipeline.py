@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from PIL import Image
 
-from autolabel.drives import FIRST_RUN, execution_name, run_prefix
+from autolabel.contracts.drive import FIRST_RUN, execution_name, run_prefix
 from cli.progress import Progress, RunView
 from cli.stack import Stack
 from local.cloud.launcher import EmbeddedCloud

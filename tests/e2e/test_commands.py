@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 
-from autolabel.drives import FIRST_RUN, execution_name
-from autolabel.frames import FrameKey
-from autolabel.units import Unit, answers_prefix
+from autolabel.contracts.drive import FIRST_RUN, execution_name
+from autolabel.contracts.frames import FrameKey
+from autolabel.contracts.units import Unit, answers_prefix
 from autolabel.verification.jobs import job_name
 from local.deployment import PROJECT
 from tests.e2e.pipeline import START, WANTED_REFUSALS, Pipeline, eventually, image, timestamps

@@ -8,10 +8,10 @@ from contextlib import contextmanager
 
 import pytest
 
-from autolabel.drives import FIRST_RUN
-from autolabel.frames import parse_frame_key
-from autolabel.ports import WaitingRun
-from autolabel.units import Unit
+from autolabel.contracts.drive import FIRST_RUN
+from autolabel.contracts.frames import parse_frame_key
+from autolabel.contracts.ports import WaitingRun
+from autolabel.contracts.units import Unit
 from tests.e2e.pipeline import START, Pipeline, eventually, image
 
 pytestmark = pytest.mark.cloud

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from autolabel.drives import FIRST_RUN, run_prefix
+from autolabel.contracts.drive import FIRST_RUN, run_prefix
 from autolabel.taxonomy import current_taxonomy
 from autolabel.verification.jobs import job_name, label_categories, worker_template
 from local.cloud.faults.fault import Fault

@@ -8,10 +8,10 @@ import msgspec
 
 from autolabel.aws.ledger import DynamoLedger
 from autolabel.completion import Completion, InferenceResult, Settled
-from autolabel.drives import Run
-from autolabel.frames import FrameKey
-from autolabel.ports import Executions, Ledger, PendingUnit, WaitingRun
-from autolabel.units import parse_answer_key
+from autolabel.contracts.drive import Run
+from autolabel.contracts.frames import FrameKey
+from autolabel.contracts.ports import Executions, Ledger, PendingUnit, WaitingRun
+from autolabel.contracts.units import parse_answer_key
 from tests.exploration.functions import Code
 from tests.exploration.world import MODEL
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from msgspec.structs import replace
 
-from autolabel.frames import ListedFrame, parse_frame_key
+from autolabel.contracts.frames import ListedFrame, parse_frame_key
+from autolabel.contracts.units import Unit, parse_answer_key
 from autolabel.listing import listing_key
-from autolabel.units import Unit, parse_answer_key
 from tests.exploration.functions import LABELS, MAX_ERRORS, RUN
 from tests.exploration.world import MODEL, Budget, State, Violation
 

@@ -8,11 +8,11 @@ from typing import Any
 from botocore.exceptions import ClientError
 from msgspec.structs import replace
 
-from autolabel.drives import execution_name
-from autolabel.frames import parse_frame_key
+from autolabel.contracts.drive import execution_name
+from autolabel.contracts.frames import parse_frame_key
+from autolabel.contracts.units import Unit
 from autolabel.reconciliation import Limits
 from autolabel.submission import ObjectEvent
-from autolabel.units import Unit
 from tests.exploration.functions import INGEST, LABELS, RUN, Functions
 from tests.exploration.promises import Promises
 from tests.exploration.replay import Call, Position

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class FakeAnnouncements:
-    """`autolabel.ports.Announcements`: what was told and published stays in lists."""
+    """`Announcements`: what was told and published stays in lists."""
 
     def __init__(self) -> None:
         self.told: list[tuple[str, str]] = []

@@ -5,15 +5,15 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 
-from autolabel.errors import FrameChanged
-from autolabel.ports import StoredObject
+from autolabel.contracts.errors import FrameChanged
+from autolabel.contracts.ports import StoredObject
 
 # Chunks are small, so that whatever reads in chunks meets their borders.
 CHUNK = 1024
 
 
 class FakeBucket:
-    """`autolabel.ports.Bucket` in a dict; `writes` names the keys that were written, in order; `now` is its clock."""
+    """`Bucket` in a dict; `writes` names the keys that were written, in order; `now` is its clock."""
 
     def __init__(self, name: str) -> None:
         self.name = name

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from autolabel.errors import EndpointUnavailable
+from autolabel.contracts.errors import EndpointUnavailable
 from tests.fakes.bucket import FakeBucket
 
 
@@ -28,7 +28,7 @@ class Invocation(msgspec.Struct, frozen=True):
 
 
 class FakeEndpoints:
-    """`autolabel.ports.Endpoints`: takes requests and answers them when told to.
+    """`Endpoints`: takes requests and answers them when told to.
 
     `honours_names`: whether it knows Filename and S3OutputPathExtension; one that does not answers under names of its
     own. `available`: switch off to have it throttle; `gone`: switch on to have it deleted.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class FakeExecutions:
-    """`autolabel.ports.Executions`: names are taken for good, a token wakes once."""
+    """`Executions`: names are taken for good, a token wakes once."""
 
     def __init__(self) -> None:
         self.started: dict[str, tuple[str, str]] = {}

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from autolabel.errors import VerificationRefused
+from autolabel.contracts.errors import VerificationRefused
 from autolabel.verification.label_studio.client import (
     FULL_PAGE,
     OPEN,

@@ -6,15 +6,15 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 
-from autolabel.drives import Run
-from autolabel.errors import RunMissing
-from autolabel.frames import FrameKey
-from autolabel.ports import FailedUnit, PendingUnit, Refusal, WaitingJob, WaitingRun
-from autolabel.units import Unit
+from autolabel.contracts.drive import Run
+from autolabel.contracts.errors import RunMissing
+from autolabel.contracts.frames import FrameKey
+from autolabel.contracts.ports import FailedUnit, PendingUnit, Refusal, WaitingJob, WaitingRun
+from autolabel.contracts.units import Unit
 
 
 class FakeLedger:
-    """`autolabel.ports.Ledger`, and its `JobTokens`, in dicts; every method is one atomic step."""
+    """`Ledger`, and its `JobTokens`, in dicts; every method is one atomic step."""
 
     def __init__(self) -> None:
         self.pending_units: dict[Unit, PendingUnit] = {}

@@ -12,7 +12,7 @@ from autolabel.assembly import Assembly, assemble_run
 from autolabel.catalogue import Catalogue, Model
 from autolabel.closing import Closing
 from autolabel.completion import Completion, Settled, wake_if_done
-from autolabel.drives import Run, run_prefix
+from autolabel.contracts.drive import Run, run_prefix
 from autolabel.publication import FinishedJob, Publication, publish_run
 from autolabel.reconciliation import Limits
 from autolabel.runs import Plan, Progress, RunTurns, TurnReport, await_answers, plan_run

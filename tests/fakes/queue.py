@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from autolabel.errors import Unavailable
-from autolabel.units import CloseRequest, Unit, UnitRequest
+from autolabel.contracts.errors import Unavailable
+from autolabel.contracts.units import CloseRequest, Unit, UnitRequest
 
 
 class FakeSubmitQueue:
-    """`autolabel.ports.SubmitQueue`: what was sent stays in `asked` until someone takes it."""
+    """`SubmitQueue`: what was sent stays in `asked` until someone takes it."""
 
     def __init__(self) -> None:
         self.asked: list[UnitRequest | CloseRequest] = []

@@ -19,12 +19,12 @@ import numpy as np
 from PIL import Image
 
 from autolabel.catalogue import Model
+from autolabel.contracts.drive import MAX_MODELS, parse_drive_document
+from autolabel.contracts.errors import Refused
 from autolabel.decoders import DecoderOptions
 from autolabel.decoders.raw import MAX_OBJECTS
 from autolabel.decoding import decode_answer
 from autolabel.detections import Detection
-from autolabel.drives import MAX_MODELS, parse_drive_document
-from autolabel.errors import Refused
 from autolabel.fusion import Seen, merge_frame
 from autolabel.images import read_header
 from autolabel.masks import encode

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from autolabel.errors import MAX_MESSAGE, Refused
+from autolabel.contracts.errors import MAX_MESSAGE, Refused
 
 
 def assert_inert(message: str) -> None:

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from autolabel.contracts.errors import AnswerRefused
 from autolabel.decoders.raw import MAX_OBJECTS
 from autolabel.decoding import MAX_LABEL, decode_answer
 from autolabel.detections import Detection
-from autolabel.errors import AnswerRefused
 from autolabel.fusion import Seen
 from autolabel.labelling import label_frame
 from autolabel.manifest import LineTooLong, manifest_line, read_boxes

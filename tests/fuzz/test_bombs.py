@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from autolabel.drives import MAX_DOCUMENT_BYTES
+from autolabel.contracts.drive import MAX_DOCUMENT_BYTES
 from tests.fakes.bucket import FakeBucket
 from tests.fakes.pipeline import DRIVE, Pipeline
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 
 from autolabel.catalogue import CATALOGUE_KEY, Catalogue, parse_model
-from autolabel.drives import (
+from autolabel.contracts.drive import (
     MAX_COORDINATE,
     MAX_DOCUMENT_BYTES,
     MAX_MASK_POINTS,
@@ -18,8 +18,8 @@ from autolabel.drives import (
     Run,
     parse_drive_document,
 )
-from autolabel.errors import CatalogueUnavailable, DocumentRefused
-from autolabel.frames import is_name
+from autolabel.contracts.errors import CatalogueUnavailable, DocumentRefused
+from autolabel.contracts.frames import is_name
 from autolabel.regions import covered_share
 from autolabel.streams.json_depth import MAX_DEPTH
 from autolabel.taxonomy import current_taxonomy

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from PIL import Image, PngImagePlugin
 
-from autolabel.errors import ImageRefused
+from autolabel.contracts.errors import ImageRefused
 from autolabel.images import MAX_PIXELS, ImageHeader, read_header
 from autolabel.reporting.report import Gallery, write_report
 from autolabel.summary import FrameCounts, Summary

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from autolabel.aws.announcements import AwsAnnouncements
 from autolabel.aws.ledger import DynamoLedger
-from autolabel.errors import KeyRefused
-from autolabel.frames import (
+from autolabel.contracts.errors import KeyRefused
+from autolabel.contracts.frames import (
     MAX_KEY_BYTES,
     DriveDocumentKey,
     FrameKey,
@@ -24,7 +24,7 @@ from autolabel.frames import (
     parse_frame_key,
     parse_key,
 )
-from autolabel.units import Unit, bytes_token, parse_answer_key
+from autolabel.contracts.units import Unit, bytes_token, parse_answer_key
 from tests.fakes.pipeline import frame_key
 from tests.fuzz.mutations import HOSTILE_TEXT, fuzz, mutated
 from tests.fuzz.refusals import assert_inert, assert_refusal

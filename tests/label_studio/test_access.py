@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import msgspec
 import pytest
 
-from autolabel.errors import VerificationRefused, VerificationUnavailable
+from autolabel.contracts.errors import VerificationRefused, VerificationUnavailable
 from autolabel.verification.label_studio.client import LabelStudioClient
 from autolabel.verification.label_studio.connection import Connection
 from autolabel.verification.label_studio.projects import annotated, progress

@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from autolabel.drives import FIRST_RUN, execution_name
+from autolabel.contracts.drive import FIRST_RUN, execution_name
 from autolabel.verification.label_studio.connection import Connection, S3Storage
 from autolabel.verification.label_studio.notifications import HEADER, signature
 from cli.advice import next_step, waits_for

@@ -13,7 +13,7 @@ import pytest
 from botocore.config import Config
 
 from autolabel.aws.presigned_images import PresignedImages
-from autolabel.errors import VerificationRefused
+from autolabel.contracts.errors import VerificationRefused
 from autolabel.verification.label_studio.client import LabelStudioClient
 from autolabel.verification.label_studio.connection import Connection, S3Storage
 from autolabel.verification.label_studio.projects import StorageImages, renew_images

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from autolabel.errors import VerificationRefused, VerificationUnavailable
+from autolabel.contracts.errors import VerificationRefused, VerificationUnavailable
 from autolabel.verification.label_studio.client import LabelStudioClient
 from autolabel.verification.label_studio.projects import BATCH, JobProject, annotated, progress
 from tests.fakes.label_studio import Killed

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 
 from PIL import Image
 
-from autolabel.drives import FIRST_RUN, execution_name
+from autolabel.contracts.drive import FIRST_RUN, execution_name
+from autolabel.contracts.units import ANSWERS
 from autolabel.listing import read_listing
 from autolabel.summary import dataset_key, rejected_key
-from autolabel.units import ANSWERS
 from cli.progress import ENDED, RunView, StateTime
 from cli.recordings import RecordedFrame
 from cli.stack import Stack

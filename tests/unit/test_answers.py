@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from autolabel import answers
 from autolabel.answers import project
+from autolabel.contracts.errors import AnswerRefused
 from autolabel.decoders.raw import MAX_OBJECTS, MaskPlace
-from autolabel.errors import AnswerRefused
 
 WANTED = frozenset({"boxes", "labels", "ü"})
 

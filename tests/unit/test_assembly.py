@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from autolabel.assembly import Assembly
-from autolabel.errors import CountMismatch, ShardMissing
+from autolabel.contracts.errors import CountMismatch, ShardMissing
 from autolabel.shards import ShardResult, shard_key
 from autolabel.summary import FrameCounts, Summary
 from tests.fakes.answers import answer

@@ -6,7 +6,7 @@ from collections import Counter
 
 import msgspec
 
-from autolabel.drives import Camera, DriveDocument, Run
+from autolabel.contracts.drive import Camera, DriveDocument, Run
 from autolabel.manifest import LabelledBox
 from autolabel.reporting.agreement import ClassAgreement
 from autolabel.triage.audit_trail import AuditTrail

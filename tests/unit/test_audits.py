@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autolabel.drives import Camera, DriveDocument, Run
+from autolabel.contracts.drive import Camera, DriveDocument, Run
 from autolabel.manifest import LabelledBox
 from autolabel.triage.audits import (
     PRECISION,

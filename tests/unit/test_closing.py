@@ -5,9 +5,9 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from autolabel.errors import DocumentRefused, RunMissing
-from autolabel.frames import parse_frame_key
-from autolabel.units import Unit
+from autolabel.contracts.errors import DocumentRefused, RunMissing
+from autolabel.contracts.frames import parse_frame_key
+from autolabel.contracts.units import Unit
 from tests.fakes.answers import DETECTOR, add_to_catalogue, answer
 from tests.fakes.endpoints import failure
 from tests.fakes.faults import Crash, Fuse

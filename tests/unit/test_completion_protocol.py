@@ -12,12 +12,12 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from autolabel.errors import Unavailable
-from autolabel.frames import parse_frame_key
+from autolabel.contracts.errors import Unavailable
+from autolabel.contracts.frames import parse_frame_key
+from autolabel.contracts.units import Unit
 from autolabel.listing import listing_key, read_listing
 from autolabel.shards import ShardFrame, read_shards
 from autolabel.submission import ObjectEvent, UnitRequest
-from autolabel.units import Unit
 from tests.fakes.answers import DETECTOR, answer
 from tests.fakes.endpoints import Invocation, failure, success
 from tests.fakes.faults import Crash, Fuse

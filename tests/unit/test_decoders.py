@@ -11,10 +11,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from autolabel.contracts.errors import AnswerRefused
 from autolabel.decoders import DECODER_NAMES, DecoderOptions, RawDetection, find_decoder
 from autolabel.decoders.mapping import Mapping
 from autolabel.decoders.raw import MAX_OBJECTS, Resized
-from autolabel.errors import AnswerRefused
 from tests.fakes.answers import LABELS, answer
 from tests.fakes.bodies import (
     BODIES,

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from autolabel.contracts.errors import AnswerRefused
 from autolabel.detections import Box, Detection, Detections, repair_box
-from autolabel.errors import AnswerRefused
 from autolabel.manifest import whole_pixels
 from autolabel.regions import covered_share
 

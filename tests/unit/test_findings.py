@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from autolabel.errors import CountMismatch
+from autolabel.contracts.errors import CountMismatch
 from autolabel.reporting.edits import ClassEdits
 from autolabel.reporting.findings import SUSPECTS, WORST, Agreement, Findings, SuspectLine
 from autolabel.reporting.pace import worker_name

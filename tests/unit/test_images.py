@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from autolabel.errors import FrameChanged, ImageRefused
+from autolabel.contracts.errors import FrameChanged, ImageRefused
 from autolabel.images import FIRST_BYTES, MAX_PIXELS, MORE_BYTES, ImageHeader, read_header
 from tests.fakes import images
 

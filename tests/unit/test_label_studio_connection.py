@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from autolabel.errors import VerificationRefused
+from autolabel.contracts.errors import VerificationRefused
 from autolabel.verification.label_studio.connection import S3Storage, read_connection
 
 GOOD = {"url": "https://labels.example/studio", "token": "t0ken", "webhook_secret": "a secret of webhooks"}

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from autolabel.errors import VerificationUnavailable
+from autolabel.contracts.errors import VerificationUnavailable
 from autolabel.verification.label_studio.projects import (
     BATCH,
     Job,

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autolabel.frames import ListedFrame
+from autolabel.contracts.frames import ListedFrame
+from autolabel.contracts.ports import StoredObject
 from autolabel.lateness import Lateness, compare_objects, late_key, record_lateness
-from autolabel.ports import StoredObject
 from tests.fakes.images import png
 from tests.fakes.pipeline import DRIVE, Pipeline, drive_document, frame_key
 

@@ -14,11 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autolabel import decoding, masks
+from autolabel.contracts.errors import AnswerRefused
 from autolabel.decoders import DecoderOptions, RawDetection
 from autolabel.decoders.raw import MaskPlace, Resized
 from autolabel.decoding import decode_answer
 from autolabel.detections import Detection, repair_box
-from autolabel.errors import AnswerRefused
 from autolabel.masks import AnswerMasks, bounds, decode, encode
 from tests.fakes.answers import DETECTOR
 from tests.fakes.bodies import (

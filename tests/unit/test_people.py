@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from autolabel.errors import VerificationUnavailable
-from autolabel.ports import WaitingJob
+from autolabel.contracts.errors import VerificationUnavailable
+from autolabel.contracts.ports import WaitingJob
 from autolabel.verification.people import await_people, wake_job
 from tests.fakes.executions import FakeExecutions
 from tests.fakes.ledger import FakeLedger

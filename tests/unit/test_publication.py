@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from autolabel.assembly import Assembly
-from autolabel.errors import CountMismatch, RunMissing
+from autolabel.contracts.errors import CountMismatch, RunMissing
 from autolabel.publication import FinishedJob
 from autolabel.summary import Summary
 from autolabel.verification.jobs import JobRound

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from autolabel.drives import Run, parse_drive_document
+from autolabel.contracts.drive import Run, parse_drive_document
 from autolabel.triage.doubt import FrameDoubt
 from autolabel.triage.hindsight import Reviewed, reviewed_key
 from autolabel.triage.policy import DOUBTFUL

@@ -7,7 +7,7 @@ import re
 import msgspec
 import pytest
 
-from autolabel.errors import DocumentRefused
+from autolabel.contracts.errors import DocumentRefused
 from autolabel.settings import SettingsError, read_settings
 from autolabel.taxonomy import current_taxonomy, job_labels
 

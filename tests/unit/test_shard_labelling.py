@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from autolabel.drives import Camera, DriveDocument, Run
+from autolabel.contracts.drive import Camera, DriveDocument, Run
 from autolabel.fusion import FUSION
 from autolabel.shard_labelling import ShardLabelling
 from autolabel.shards import Shard, ShardFrame, ShardResult, UnitAnswer, shard_key

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autolabel.errors import AutolabelError, CountMismatch, ShardMissing
+from autolabel.contracts.errors import AutolabelError, CountMismatch, ShardMissing
 from autolabel.shards import Shard, ShardFrame, ShardResult, Tally, check_result, plan_shards, shard_key
 from autolabel.verification.jobs import job_name, label_categories, split_into_jobs, worker_template
 

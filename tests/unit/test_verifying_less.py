@@ -11,10 +11,10 @@ import msgspec
 import pytest
 
 from autolabel.assembly import Assembly
+from autolabel.contracts.errors import CountMismatch
+from autolabel.contracts.ports import StoredObject
 from autolabel.detections import Detection, Detections
-from autolabel.errors import CountMismatch
 from autolabel.manifest import MaskReferences, manifest_line
-from autolabel.ports import StoredObject
 from autolabel.publication import FinishedJob
 from autolabel.summary import Summary
 from autolabel.triage.audits import (

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from autolabel.assembly import Assembly
-from autolabel.errors import VerificationRefused
+from autolabel.contracts.errors import VerificationRefused
 from autolabel.summary import Summary
 from autolabel.verification.jobs import LABEL_STUDIO, MAX_SEGMENTED, BackEnds
 from autolabel.verification.settlement import Settled

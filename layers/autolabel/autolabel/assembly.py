@@ -8,12 +8,12 @@ from typing import NamedTuple
 
 import msgspec
 
-from autolabel.drives import Run, run_prefix
-from autolabel.errors import CountMismatch
-from autolabel.frames import DRIVE_DOCUMENT, drive_prefix
+from autolabel.contracts.drive import Run, run_prefix
+from autolabel.contracts.errors import CountMismatch
+from autolabel.contracts.frames import DRIVE_DOCUMENT, drive_prefix
+from autolabel.contracts.ports import Bucket, Ledger
 from autolabel.lateness import late_key, record_lateness
 from autolabel.listing import freeze_listing, read_listing
-from autolabel.ports import Bucket, Ledger
 from autolabel.reporting.report import Gallery, write_report
 from autolabel.shards import FrameIssue, Shard, ShardResult, Tally, check_result, read_shards, shard_key
 from autolabel.streams.ordered_map import in_step

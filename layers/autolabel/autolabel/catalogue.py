@@ -12,11 +12,11 @@ from collections.abc import Callable, Iterable
 import msgspec
 
 from autolabel.calibration import IDENTITY, Calibration
+from autolabel.contracts.errors import CatalogueUnavailable, DocumentRefused
+from autolabel.contracts.units import MODEL_NAME, REVISION
 from autolabel.decoders import DECODER_NAMES, DecoderOptions
-from autolabel.errors import CatalogueUnavailable, DocumentRefused
 from autolabel.reach import Reach
 from autolabel.taxonomy import current_taxonomy
-from autolabel.units import MODEL_NAME, REVISION
 
 CATALOGUE_KEY = "catalogue/catalogue.json"
 _NAME = re.compile(MODEL_NAME + r"\Z")

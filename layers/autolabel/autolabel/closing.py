@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 import msgspec
 
 from autolabel.catalogue import Catalogue
-from autolabel.drives import (
+from autolabel.contracts.drive import (
     FIRST_RUN,
     MAX_DOCUMENT_BYTES,
     MAX_MODELS,
@@ -18,10 +18,10 @@ from autolabel.drives import (
     parse_drive_document,
     run_prefix,
 )
-from autolabel.errors import CatalogueUnavailable, DocumentRefused, RunMissing
-from autolabel.frames import DRIVE_DOCUMENT, drive_prefix
+from autolabel.contracts.errors import CatalogueUnavailable, DocumentRefused, RunMissing
+from autolabel.contracts.frames import DRIVE_DOCUMENT, drive_prefix
+from autolabel.contracts.ports import Announcements, Bucket, Executions, Ledger
 from autolabel.listing import frozen_listing
-from autolabel.ports import Announcements, Bucket, Executions, Ledger
 from autolabel.taxonomy import current_taxonomy
 from autolabel.triage.policy import SEGMENTS
 

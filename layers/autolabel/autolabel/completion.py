@@ -12,10 +12,10 @@ from typing import Literal
 
 import msgspec
 
-from autolabel.errors import KeyRefused
-from autolabel.frames import MAX_KEY_BYTES, FrameKey, parse_frame_key
-from autolabel.ports import Executions, Ledger, SubmitQueue
-from autolabel.units import TRIAL, model_of_inference_id, parse_answer_key
+from autolabel.contracts.errors import KeyRefused
+from autolabel.contracts.frames import MAX_KEY_BYTES, FrameKey, parse_frame_key
+from autolabel.contracts.ports import Executions, Ledger, SubmitQueue
+from autolabel.contracts.units import TRIAL, model_of_inference_id, parse_answer_key
 
 
 class RequestParameters(msgspec.Struct, rename="camel"):

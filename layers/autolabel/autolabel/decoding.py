@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from autolabel.answers import project
 from autolabel.catalogue import Model
+from autolabel.contracts.errors import AnswerRefused
 from autolabel.decoders import Decoder, find_decoder
 from autolabel.detections import Detection, repair_box
-from autolabel.errors import AnswerRefused
 
 if TYPE_CHECKING:
     from autolabel.masks import AnswerMasks

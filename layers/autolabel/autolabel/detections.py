@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from autolabel.errors import AnswerRefused
+from autolabel.contracts.errors import AnswerRefused
 
 Box = tuple[float, float, float, float]
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from PIL import Image, ImageFile, UnidentifiedImageError
 
-from autolabel.errors import ImageRefused
+from autolabel.contracts.errors import ImageRefused
 
 # Enough for the header of most frames; a JPEG with a large preview in its EXIF data needs the second try.
 FIRST_BYTES = 16 * 1024

@@ -11,10 +11,10 @@ from typing import Literal
 
 import msgspec
 
-from autolabel.drives import run_prefix
-from autolabel.frames import ListedFrame, drive_prefix
+from autolabel.contracts.drive import run_prefix
+from autolabel.contracts.frames import ListedFrame, drive_prefix
+from autolabel.contracts.ports import Bucket, StoredObject
 from autolabel.listing import read_listing, uploads
-from autolabel.ports import Bucket, StoredObject
 
 Change = Literal["late", "overwritten", "deleted"]
 

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
-from autolabel.drives import DriveDocument, run_prefix
-from autolabel.frames import DRIVE_DOCUMENT, FrameKey, ListedFrame, drive_prefix, list_frame, parse_frame_key
-from autolabel.ports import Bucket, StoredObject
+from autolabel.contracts.drive import DriveDocument, run_prefix
+from autolabel.contracts.frames import DRIVE_DOCUMENT, FrameKey, ListedFrame, drive_prefix, list_frame, parse_frame_key
+from autolabel.contracts.ports import Bucket, StoredObject
 
 
 class ListingSummary(msgspec.Struct, frozen=True):

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from autolabel.contracts.errors import Refused
 from autolabel.detections import Box, Detection, Detections
-from autolabel.errors import Refused
 
 PRELABEL = "prelabel"
 VERIFIED = "verified"

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from pycocotools import mask as coco
 
+from autolabel.contracts.errors import AnswerRefused
 from autolabel.decoders.raw import BOX_OF_MASK, FRAME, DecoderOptions, MaskPlace, RawDetection, Resized
 from autolabel.detections import Box
-from autolabel.errors import AnswerRefused
 from autolabel.manifest import whole_pixels
 
 Bitmap = NDArray[np.uint8]

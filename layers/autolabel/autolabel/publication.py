@@ -9,10 +9,10 @@ from typing import Any
 
 import msgspec
 
-from autolabel.drives import Run
-from autolabel.errors import CountMismatch, RunMissing
+from autolabel.contracts.drive import Run
+from autolabel.contracts.errors import CountMismatch, RunMissing
+from autolabel.contracts.ports import Announcements, Bucket, Ledger
 from autolabel.manifest import PRELABEL, PROVENANCE, REVIEW, SEGMENTATION, VERIFIED, metadata_of, read_boxes
-from autolabel.ports import Announcements, Bucket, Ledger
 from autolabel.reporting.findings import Findings, suspects_key
 from autolabel.reporting.report import Gallery, write_report
 from autolabel.shards import Shard, read_shards, shard_key

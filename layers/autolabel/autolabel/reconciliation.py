@@ -11,11 +11,11 @@ from typing import Generic, Literal, NamedTuple, TypeVar
 
 import msgspec
 
-from autolabel.frames import FrameKey, parse_frame_key
+from autolabel.contracts.frames import FrameKey, parse_frame_key
+from autolabel.contracts.ports import Bucket, FailedUnit, Ledger, PendingUnit, SubmitQueue
+from autolabel.contracts.units import Unit, answers_prefix, answers_prefix_after, parse_answer_key
 from autolabel.listing import read_listing
-from autolabel.ports import Bucket, FailedUnit, Ledger, PendingUnit, SubmitQueue
 from autolabel.streams.ordered_map import in_step
-from autolabel.units import Unit, answers_prefix, answers_prefix_after, parse_answer_key
 
 Item = TypeVar("Item")
 # SQS takes ten messages at a time; so many repairs are made before their units are queued.

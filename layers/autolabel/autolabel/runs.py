@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from autolabel.drives import Run
-from autolabel.errors import CatalogueUnavailable, ModelFailing
+from autolabel.contracts.drive import Run
+from autolabel.contracts.errors import CatalogueUnavailable, ModelFailing
+from autolabel.contracts.ports import Bucket, EndpointStates, Executions, Ledger, SubmitQueue, WaitingRun
 from autolabel.listing import freeze_listing, frozen_listing, missing_frames
-from autolabel.ports import Bucket, EndpointStates, Executions, Ledger, SubmitQueue, WaitingRun
 from autolabel.reconciliation import Comparison, Found, Limits, Pause, Reconciliation, Turn
 from autolabel.shards import Shard, ShardFrame, UnitAnswer, plan_shards, shard_key, shard_list_key
 

@@ -7,7 +7,7 @@ from typing import TypeVar, get_type_hints
 
 import msgspec
 
-from autolabel.errors import AutolabelError
+from autolabel.contracts.errors import AutolabelError
 
 Settings = TypeVar("Settings", bound=msgspec.Struct)
 

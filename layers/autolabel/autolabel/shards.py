@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator, Mapping
 
 import msgspec
 
-from autolabel.drives import run_prefix
-from autolabel.errors import CountMismatch, ShardMissing
-from autolabel.ports import Bucket
+from autolabel.contracts.drive import run_prefix
+from autolabel.contracts.errors import CountMismatch, ShardMissing
+from autolabel.contracts.ports import Bucket
 
 
 class UnitAnswer(msgspec.Struct, frozen=True, omit_defaults=True):

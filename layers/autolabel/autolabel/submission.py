@@ -10,8 +10,8 @@ import msgspec
 from autolabel.catalogue import Catalogue, Model
 from autolabel.closing import Closing
 from autolabel.completion import wake_if_done
-from autolabel.errors import DocumentRefused, EndpointUnavailable, KeyRefused
-from autolabel.frames import (
+from autolabel.contracts.errors import DocumentRefused, EndpointUnavailable, KeyRefused
+from autolabel.contracts.frames import (
     MAX_FRAME_BYTES,
     DriveDocumentKey,
     decode_event_key,
@@ -19,8 +19,8 @@ from autolabel.frames import (
     parse_frame_key,
     parse_key,
 )
-from autolabel.ports import Bucket, Endpoints, Executions, Ledger, PendingUnit
-from autolabel.units import CloseRequest, ETag, Unit, UnitRequest
+from autolabel.contracts.ports import Bucket, Endpoints, Executions, Ledger, PendingUnit
+from autolabel.contracts.units import CloseRequest, ETag, Unit, UnitRequest
 
 # An asynchronous invocation that started just before its queue time ran out may still run this long behind it,
 # for downloads and uploads around the container's own time-out.

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-from autolabel.drives import run_prefix
-from autolabel.errors import CountMismatch
+from autolabel.contracts.drive import run_prefix
+from autolabel.contracts.errors import CountMismatch
 from autolabel.reporting.findings import Agreement
 from autolabel.shards import ModelTally
 from autolabel.triage.policy import BOXES, Task

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 
 import msgspec
 
-from autolabel.drives import Camera, DriveDocument
-from autolabel.errors import KeyRefused
-from autolabel.frames import DRIVE_DOCUMENT, drive_prefix, is_name, parse_frame_key
+from autolabel.contracts.drive import Camera, DriveDocument
+from autolabel.contracts.errors import KeyRefused
+from autolabel.contracts.frames import DRIVE_DOCUMENT, drive_prefix, is_name, parse_frame_key
+from autolabel.contracts.ports import Announcements, Bucket, Ledger, SubmitQueue
 from autolabel.lateness import record_lateness
 from autolabel.listing import frozen_listing
-from autolabel.ports import Announcements, Bucket, Ledger, SubmitQueue
 
 
 class SweepReport(msgspec.Struct):

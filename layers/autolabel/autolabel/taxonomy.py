@@ -8,7 +8,7 @@ from importlib.resources import files
 
 import msgspec
 
-from autolabel.errors import DocumentRefused
+from autolabel.contracts.errors import DocumentRefused
 
 # Ground Truth's documents disagree between 10 and 50 labels for a box job; 10 is safe (DescribeLabelingJob).
 MAX_JOB_LABELS = 10

@@ -8,9 +8,9 @@ import zlib
 from typing import Any
 
 from autolabel.catalogue import Model
-from autolabel.drives import Camera, DriveDocument, Run
-from autolabel.frames import FrameKey
-from autolabel.units import Unit
+from autolabel.contracts.drive import Camera, DriveDocument, Run
+from autolabel.contracts.frames import FrameKey
+from autolabel.contracts.units import Unit
 
 # As long as names may be: payloads hold them.
 DRIVE, RUN, CAMERA = "bench".ljust(63, "-"), "0001", "front".ljust(63, "-")

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 
 class GeneratedBucket:
-    """What a measurement writes of `autolabel.ports.Bucket`; what it reads, a subclass generates.
+    """What a measurement writes of `Bucket`; what it reads, a subclass generates.
 
     Nothing else is there, so that no measurement runs on less than it should.
     """

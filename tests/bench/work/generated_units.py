@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 import msgspec
 
-from autolabel.frames import ListedFrame
+from autolabel.contracts.frames import ListedFrame
+from autolabel.contracts.ports import FailedUnit, PendingUnit, Refusal, StoredObject, WaitingRun
+from autolabel.contracts.units import Unit
 from autolabel.listing import counts_key, listing_key
-from autolabel.ports import FailedUnit, PendingUnit, Refusal, StoredObject, WaitingRun
-from autolabel.units import Unit
 from tests.bench.work.drive import CAMERA, DRIVE, ETAG, RUN, frame_key, index_of, unit_of
 from tests.bench.work.generated_bucket import GeneratedBucket
 
@@ -102,7 +102,7 @@ class Count:
 
 
 class GeneratedLedger:
-    """What reconciling, planning and assembly ask of `autolabel.ports.Ledger`; changes are counted and forgotten."""
+    """What reconciling, planning and assembly ask of `Ledger`; changes are counted and forgotten."""
 
     def __init__(self, frames: int, shares: Shares) -> None:
         self._frames = frames

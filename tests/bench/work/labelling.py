@@ -7,9 +7,9 @@ from typing import Any
 
 import msgspec
 
+from autolabel.contracts.units import parse_answer_key
 from autolabel.shard_labelling import ShardLabelling
 from autolabel.shards import Shard, ShardFrame, UnitAnswer
-from autolabel.units import parse_answer_key
 from tests.bench.work.drive import (
     CAMERA,
     ETAG,

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from autolabel.ports import SubmitQueue
+from autolabel.contracts.ports import SubmitQueue
 from autolabel.reconciliation import Limits
 from autolabel.runs import Progress, RunTurns, TurnReport
 from tests.bench.work.drive import MODEL, make_run

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from autolabel.errors import Unavailable, printable
+from autolabel.contracts.errors import Unavailable, printable
 
 if TYPE_CHECKING:
     from mypy_boto3_events import EventBridgeClient
@@ -17,7 +17,7 @@ _SUBJECT = 100
 
 
 class AwsAnnouncements:
-    """`autolabel.ports.Announcements` on SNS and EventBridge; either may be left out where it is not used."""
+    """`Announcements` on SNS and EventBridge; either may be left out where it is not used."""
 
     def __init__(
         self, *, sns: SNSClient | None = None, topic: str = "", events: EventBridgeClient | None = None

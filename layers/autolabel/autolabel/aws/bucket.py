@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import ClientError
 
 from autolabel.aws.clients import error_code, error_status
-from autolabel.errors import FrameChanged
-from autolabel.ports import StoredObject
+from autolabel.contracts.errors import FrameChanged
+from autolabel.contracts.ports import StoredObject
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -23,7 +23,7 @@ CHUNK = 256 * 1024
 
 
 class S3Bucket:
-    """`autolabel.ports.Bucket` on S3."""
+    """`Bucket` on S3."""
 
     def __init__(self, client: S3Client, name: str) -> None:
         self._s3 = client

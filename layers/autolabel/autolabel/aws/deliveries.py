@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
 from autolabel.aws.clients import is_passing
-from autolabel.errors import Unavailable
+from autolabel.contracts.errors import Unavailable
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from botocore.exceptions import BotoCoreError, ClientError
 
 from autolabel.aws.clients import error_code
-from autolabel.errors import EndpointUnavailable
+from autolabel.contracts.errors import EndpointUnavailable
 
 if TYPE_CHECKING:
     from mypy_boto3_sagemaker import SageMakerClient
@@ -19,7 +19,7 @@ _SERVING = frozenset({"InService", "Updating", "SystemUpdating", "RollingBack"})
 
 
 class SageMakerEndpoints:
-    """`autolabel.ports.Endpoints` on SageMaker."""
+    """`Endpoints` on SageMaker."""
 
     def __init__(self, client: SageMakerRuntimeClient) -> None:
         self._runtime = client
@@ -58,7 +58,7 @@ class SageMakerEndpoints:
 
 
 class SageMakerEndpointStates:
-    """`autolabel.ports.EndpointStates` on SageMaker."""
+    """`EndpointStates` on SageMaker."""
 
     def __init__(self, client: SageMakerClient) -> None:
         self._sagemaker = client

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class StepFunctionsExecutions:
-    """`autolabel.ports.Executions` on Step Functions."""
+    """`Executions` on Step Functions."""
 
     def __init__(self, client: SFNClient, state_machine: str) -> None:
         self._states = client

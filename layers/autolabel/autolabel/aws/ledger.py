@@ -24,11 +24,11 @@ import msgspec
 from botocore.exceptions import ClientError
 
 from autolabel.aws.clients import error_code
-from autolabel.drives import Run
-from autolabel.errors import RunMissing
-from autolabel.frames import FrameKey
-from autolabel.ports import FailedUnit, PendingUnit, Refusal, WaitingJob, WaitingRun
-from autolabel.units import PENDING_PARTITIONS, Unit, pending_partition
+from autolabel.contracts.drive import Run
+from autolabel.contracts.errors import RunMissing
+from autolabel.contracts.frames import FrameKey
+from autolabel.contracts.ports import FailedUnit, PendingUnit, Refusal, WaitingJob, WaitingRun
+from autolabel.contracts.units import PENDING_PARTITIONS, Unit, pending_partition
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -40,7 +40,7 @@ _NEW = "attribute_not_exists(pk)"
 
 
 class DynamoLedger:
-    """`autolabel.ports.Ledger`, and its `JobTokens`, on DynamoDB."""
+    """`Ledger`, and its `JobTokens`, on DynamoDB."""
 
     def __init__(self, client: DynamoDBClient, table: str) -> None:
         self._db = client

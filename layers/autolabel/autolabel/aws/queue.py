@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from autolabel.errors import Unavailable
-from autolabel.units import CloseRequest, Unit, UnitRequest
+from autolabel.contracts.errors import Unavailable
+from autolabel.contracts.units import CloseRequest, Unit, UnitRequest
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
@@ -20,7 +20,7 @@ _TRIES = 4
 
 
 class SqsSubmitQueue:
-    """`autolabel.ports.SubmitQueue` on SQS."""
+    """`SubmitQueue` on SQS."""
 
     def __init__(self, client: SQSClient, url: str) -> None:
         self._sqs = client

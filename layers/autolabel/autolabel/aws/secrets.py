@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from botocore.exceptions import BotoCoreError, ClientError
 
 from autolabel.aws.clients import error_code, is_passing
-from autolabel.errors import VerificationRefused, VerificationUnavailable
+from autolabel.contracts.errors import VerificationRefused, VerificationUnavailable
 
 # A rotated secret takes effect after this many seconds at the latest.
 KEPT = 60.0

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import msgspec
 
+from autolabel.contracts.errors import AnswerRefused
 from autolabel.decoders.raw import (
     BOX_OF_MASK,
     Decoder,
@@ -19,7 +20,6 @@ from autolabel.decoders.raw import (
     check_score,
     parse,
 )
-from autolabel.errors import AnswerRefused
 
 
 class _Box(msgspec.Struct):

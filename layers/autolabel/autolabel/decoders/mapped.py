@@ -8,6 +8,7 @@ from typing import Any
 import jmespath
 import msgspec
 
+from autolabel.contracts.errors import AnswerRefused
 from autolabel.decoders.mapping import Mapping
 from autolabel.decoders.raw import (
     Decoder,
@@ -19,7 +20,6 @@ from autolabel.decoders.raw import (
     parse,
 )
 from autolabel.detections import Box
-from autolabel.errors import AnswerRefused
 
 _json: msgspec.json.Decoder[Any] = msgspec.json.Decoder()
 

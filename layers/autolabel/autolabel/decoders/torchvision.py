@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from autolabel.contracts.errors import AnswerRefused
 from autolabel.decoders.raw import (
     Decoder,
     DecoderOptions,
@@ -21,7 +22,6 @@ from autolabel.decoders.raw import (
     parse,
 )
 from autolabel.detections import Box
-from autolabel.errors import AnswerRefused
 
 _KEYS = frozenset({"boxes", "labels", "scores"})
 

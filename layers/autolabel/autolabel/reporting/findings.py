@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from autolabel.contracts.drive import run_prefix
+from autolabel.contracts.errors import CountMismatch
 from autolabel.detections import overlap
-from autolabel.drives import run_prefix
-from autolabel.errors import CountMismatch
 from autolabel.manifest import PRELABEL, PROVENANCE, REVIEW, VERIFIED, read_boxes
 from autolabel.reporting.agreement import IGNORE
 from autolabel.reporting.edits import KEPT, Change, ClassEdits, EditTally, compare, cost

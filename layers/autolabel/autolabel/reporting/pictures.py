@@ -9,11 +9,11 @@ from typing import Any
 
 import msgspec
 
-from autolabel.errors import FrameChanged
-from autolabel.frames import MAX_FRAME_BYTES
+from autolabel.contracts.errors import FrameChanged
+from autolabel.contracts.frames import MAX_FRAME_BYTES
+from autolabel.contracts.ports import Bucket
 from autolabel.images import MAX_PIXELS
 from autolabel.manifest import PRELABEL, PROVENANCE, VERIFIED, LabelledBox, read_boxes
-from autolabel.ports import Bucket
 from autolabel.reporting.agreement import IGNORE
 from autolabel.reporting.edits import ADDED, DELETED, IGNORED, KEPT, MOVED, RELABELLED, Change, compare
 from autolabel.reporting.label_errors import PixelBox, Suspect

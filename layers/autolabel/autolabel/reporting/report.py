@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from autolabel.ports import Bucket
+from autolabel.contracts.ports import Bucket
 from autolabel.reporting.pace import HASTY_SECONDS
 from autolabel.summary import Summary, failed_key, rejected_key, report_key
 from autolabel.taxonomy import current_taxonomy

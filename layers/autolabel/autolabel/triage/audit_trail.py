@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from autolabel.drives import Run
+from autolabel.contracts.drive import Run
 from autolabel.manifest import LabelledBox
 from autolabel.reporting.agreement import count_agreement, pair_boxes
 from autolabel.triage.audits import AuditedFrame, Auditing, Evidence

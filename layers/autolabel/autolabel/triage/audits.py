@@ -19,11 +19,11 @@ from typing import NamedTuple
 
 import msgspec
 
+from autolabel.contracts.drive import Run, run_prefix
+from autolabel.contracts.ports import Bucket
 from autolabel.detections import overlap
-from autolabel.drives import Run, run_prefix
 from autolabel.fusion import FUSION
 from autolabel.manifest import LabelledBox
-from autolabel.ports import Bucket
 from autolabel.reporting.agreement import WELL_PLACED, corners, pair_boxes
 from autolabel.streams.ordered_map import in_step
 from autolabel.triage.bounds import lower_bound, proves, trials_needed

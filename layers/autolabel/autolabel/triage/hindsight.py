@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from autolabel.drives import run_prefix
+from autolabel.contracts.drive import run_prefix
 from autolabel.reporting.agreement import ClassAgreement
 from autolabel.triage.audits import PRECISION, RECALL
 from autolabel.triage.bounds import lower_bound, proves

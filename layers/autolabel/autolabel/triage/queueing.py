@@ -13,10 +13,10 @@ from typing import IO, Any, NamedTuple
 
 import msgspec
 
-from autolabel.drives import Run, run_prefix
-from autolabel.errors import CountMismatch
+from autolabel.contracts.drive import Run, run_prefix
+from autolabel.contracts.errors import CountMismatch
+from autolabel.contracts.ports import Bucket
 from autolabel.manifest import DOUBT, MASKS, PRELABEL, SEGMENTATION, metadata_of
-from autolabel.ports import Bucket
 from autolabel.shards import shard_key
 from autolabel.streams.ordered_map import in_step
 from autolabel.triage.doubt import FrameDoubt

@@ -12,9 +12,9 @@ from typing import IO, Any, Self
 
 import msgspec
 
-from autolabel.drives import Run
+from autolabel.contracts.drive import Run
+from autolabel.contracts.ports import Bucket
 from autolabel.manifest import PRELABEL, PROVENANCE, VERIFIED, read_boxes
-from autolabel.ports import Bucket
 from autolabel.triage.audit_trail import AuditTrail
 from autolabel.triage.audits import (
     Evidence,

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import msgspec
 
-from autolabel.drives import Run, run_prefix
-from autolabel.errors import CountMismatch
-from autolabel.ports import Bucket
+from autolabel.contracts.drive import Run, run_prefix
+from autolabel.contracts.errors import CountMismatch
+from autolabel.contracts.ports import Bucket
 from autolabel.triage.audits import proven_classes, read_evidence, recipe, standings
 from autolabel.triage.policy import VerifyDoubtful
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import msgspec
 
+from autolabel.contracts.ports import Bucket, StoredObject
 from autolabel.manifest import REVIEW, VERIFIED, BoxLabel, BoxMetadata, metadata_of
-from autolabel.ports import Bucket, StoredObject
 from autolabel.streams.json_depth import is_deep
 from autolabel.streams.ordered_map import in_step
 from autolabel.triage.policy import SEGMENTS

@@ -14,8 +14,8 @@ from importlib.resources import files
 
 import msgspec
 
-from autolabel.drives import run_prefix
-from autolabel.errors import CountMismatch, VerificationRefused
+from autolabel.contracts.drive import run_prefix
+from autolabel.contracts.errors import CountMismatch, VerificationRefused
 from autolabel.manifest import PRELABEL, SEGMENTATION, VERIFIED, VERIFIED_SEGMENTS
 from autolabel.shards import Shard, ShardResult, shard_key
 from autolabel.triage.policy import BOXES, SEGMENTS, Task

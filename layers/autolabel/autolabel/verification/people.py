@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from autolabel.ports import Executions, JobTokens, WaitingJob
+from autolabel.contracts.ports import Executions, JobTokens, WaitingJob
 
 
 def await_people(

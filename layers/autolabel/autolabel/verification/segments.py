@@ -7,10 +7,10 @@ from typing import Annotated, Any
 
 import msgspec
 
-from autolabel.errors import ImageRefused
+from autolabel.contracts.errors import ImageRefused
+from autolabel.contracts.ports import Bucket
 from autolabel.images import read_header
 from autolabel.manifest import BACKGROUND, PRELABEL, BoxLabel
-from autolabel.ports import Bucket
 
 # No name begins with a dot: clients resolve `..` in the path of a request.
 _NAME = r"[A-Za-z0-9][A-Za-z0-9_.:+-]*"

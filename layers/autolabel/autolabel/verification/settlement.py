@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from autolabel.errors import CountMismatch
+from autolabel.contracts.errors import CountMismatch
+from autolabel.contracts.ports import Bucket
 from autolabel.manifest import (
     DOUBT,
     MAX_LINE,
@@ -29,7 +30,6 @@ from autolabel.manifest import (
     metadata_of,
     read_boxes,
 )
-from autolabel.ports import Bucket
 from autolabel.streams.json_depth import is_deep
 from autolabel.streams.ordered_map import in_step
 from autolabel.triage.policy import SEGMENTS

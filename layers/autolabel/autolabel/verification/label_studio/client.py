@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 import msgspec
 import urllib3
 
-from autolabel.errors import VerificationRefused, VerificationUnavailable, printable
+from autolabel.contracts.errors import VerificationRefused, VerificationUnavailable, printable
 from autolabel.verification.label_studio.connection import Connection
 from autolabel.verification.label_studio.results import Task
 

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from autolabel.errors import VerificationRefused
+from autolabel.contracts.errors import VerificationRefused
 
 # Of an HMAC's key: as long as its hash is safe, and nobody types this one.
 MIN_WEBHOOK_SECRET = 16

@@ -11,8 +11,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autolabel.drives import MAX_DOCUMENT_BYTES, DriveDocument, Run, execution_name, parse_drive_document, run_prefix
-from autolabel.errors import DocumentRefused
+from autolabel.contracts.drive import (
+    MAX_DOCUMENT_BYTES,
+    DriveDocument,
+    Run,
+    execution_name,
+    parse_drive_document,
+    run_prefix,
+)
+from autolabel.contracts.errors import DocumentRefused
 from autolabel.regions import covered_share
 from autolabel.triage.policy import VerifyAll
 

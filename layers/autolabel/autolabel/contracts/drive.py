@@ -6,8 +6,8 @@ from typing import Any, get_args
 
 import msgspec
 
-from autolabel.errors import DocumentRefused
-from autolabel.frames import is_name
+from autolabel.contracts.errors import DocumentRefused
+from autolabel.contracts.frames import is_name
 from autolabel.streams.json_depth import is_deep
 from autolabel.triage.policy import SEGMENTS, BackEnd, Policy, Task, VerifyAll, VerifyDoubtful
 

@@ -13,7 +13,7 @@ from typing import Annotated
 
 import msgspec
 
-from autolabel.frames import NAME, FrameKey
+from autolabel.contracts.frames import NAME, FrameKey
 
 ANSWERS = "inference"
 # What the inference ids of trials begin with: pictures that somebody sends by hand, which belong to no drive.

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from autolabel.errors import KeyRefused
-from autolabel.frames import (
+from autolabel.contracts.errors import KeyRefused
+from autolabel.contracts.frames import (
     DriveDocumentKey,
     FrameKey,
     decode_event_key,

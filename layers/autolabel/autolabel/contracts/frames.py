@@ -7,7 +7,7 @@ from urllib.parse import unquote_plus
 
 import msgspec
 
-from autolabel.errors import KeyRefused
+from autolabel.contracts.errors import KeyRefused
 
 NAME = r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}"
 # \Z, and never $: a trailing newline is no part of a key.

@@ -7,9 +7,9 @@ from typing import NamedTuple, Protocol
 
 import msgspec
 
-from autolabel.drives import Run
-from autolabel.frames import FrameKey
-from autolabel.units import Unit
+from autolabel.contracts.drive import Run
+from autolabel.contracts.frames import FrameKey
+from autolabel.contracts.units import Unit
 
 
 class StoredObject(msgspec.Struct, frozen=True):

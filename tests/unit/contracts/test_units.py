@@ -9,8 +9,8 @@ from botocore.session import Session
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autolabel.frames import FrameKey
-from autolabel.units import (
+from autolabel.contracts.frames import FrameKey
+from autolabel.contracts.units import (
     PENDING_PARTITIONS,
     Unit,
     answers_prefix,
