@@ -11,7 +11,7 @@ import numpy as np
 from autolabel.calibration import Calibration, least_worthwhile
 from autolabel.calibration_fit import fit_calibration, fit_shift
 from autolabel.catalogue import Model
-from autolabel.detections import Detection
+from autolabel.labels.detections import Detection
 from cli.truth import Guess, Truth, judge
 
 # A detection is of an object when their boxes overlap so far; scorers' usual least.

@@ -14,7 +14,7 @@ from autolabel.aws.clients import error_code
 from autolabel.catalogue import Catalogue
 from autolabel.closing import Closing
 from autolabel.contracts.drive import execution_name
-from autolabel.taxonomy import job_labels
+from autolabel.labels.taxonomy import job_labels
 from cli.advice import waits_for
 from cli.drive_status import NOT_STARTED, Execution
 from cli.errors import CommandError

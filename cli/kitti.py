@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from autolabel.contracts.errors import ImageRefused
-from autolabel.detections import Box
-from autolabel.images import read_header
+from autolabel.labels.detections import Box
+from autolabel.labels.image_header import read_header
 from cli.errors import CommandError
 from cli.truth import COUNTS, IGNORED, REGION, Truth
 

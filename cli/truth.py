@@ -16,7 +16,7 @@ import numpy.typing as npt
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from autolabel.detections import Box
+from autolabel.labels.detections import Box
 
 COUNTS, IGNORED, REGION = "counts", "ignored", "region"
 # Detectors give some hundred of a frame; COCO's own limit of 100 would hide false alarms.

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from autolabel.taxonomy import current_taxonomy
+from autolabel.labels.taxonomy import current_taxonomy
 from cli import kitti
 from cli.errors import CommandError
 from cli.suggestions import did_you_mean

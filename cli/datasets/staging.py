@@ -10,8 +10,17 @@ import msgspec
 
 from autolabel.contracts.errors import KeyRefused
 from autolabel.contracts.frames import FrameKey, parse_frame_key
-from autolabel.manifest import PRELABEL, PROVENANCE, REVIEW, VERIFIED, BoxLabel, LabelledBox, metadata_of, read_boxes
-from autolabel.verification.reviews import Marks, Review
+from autolabel.labels.manifest import (
+    PRELABEL,
+    PROVENANCE,
+    REVIEW,
+    VERIFIED,
+    BoxLabel,
+    LabelledBox,
+    metadata_of,
+    read_boxes,
+)
+from autolabel.labels.reviews import Marks, Review
 from cli.datasets.classes import ClassMap
 from cli.errors import CommandError
 

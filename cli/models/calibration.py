@@ -13,12 +13,12 @@ from autolabel.catalogue import Model
 from autolabel.contracts.drive import Run
 from autolabel.contracts.errors import AnswerRefused
 from autolabel.decoding import decode_answer
-from autolabel.detections import Box
-from autolabel.manifest import VERIFIED, BoxLabel, read_boxes
+from autolabel.labels.detections import Box
+from autolabel.labels.manifest import VERIFIED, BoxLabel, read_boxes
+from autolabel.labels.taxonomy import current_taxonomy
 from autolabel.shards import ShardFrame, read_shards
 from autolabel.streams.ordered_map import in_step
 from autolabel.summary import dataset_key
-from autolabel.taxonomy import current_taxonomy
 from cli.calibrating import KnownFrame, calibrate, expect_least_work
 from cli.catalogue import add_model, find_revision, next_revision, revisions_of
 from cli.errors import CommandError

@@ -11,7 +11,7 @@ import msgspec
 from autolabel.catalogue import Model, parse_model
 from autolabel.contracts.errors import DocumentRefused
 from autolabel.decoders import DECODER_NAMES
-from autolabel.taxonomy import current_taxonomy
+from autolabel.labels.taxonomy import current_taxonomy
 from cli.errors import CommandError
 from cli.suggestions import did_you_mean
 

@@ -19,9 +19,9 @@ from autolabel.contracts.errors import AnswerRefused
 from autolabel.contracts.units import TRIAL
 from autolabel.decoders import DECODER_NAMES, DecoderOptions
 from autolabel.decoding import decode_answer
-from autolabel.detections import Detection
-from autolabel.images import ImageHeader, read_header
-from autolabel.taxonomy import current_taxonomy
+from autolabel.labels.detections import Detection
+from autolabel.labels.image_header import ImageHeader, read_header
+from autolabel.labels.taxonomy import current_taxonomy
 from cli.errors import CommandError
 from cli.stack import Stack
 

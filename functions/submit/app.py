@@ -21,10 +21,10 @@ from autolabel.aws.ledger import DynamoLedger
 from autolabel.catalogue import Catalogue
 from autolabel.closing import Closing
 from autolabel.contracts.errors import DocumentRefused, Unavailable, printable
+from autolabel.labels.taxonomy import job_labels
 from autolabel.observability import logger, metrics, tracer
 from autolabel.settings import read_settings
 from autolabel.submission import Submission, read_message
-from autolabel.taxonomy import job_labels
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse

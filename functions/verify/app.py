@@ -19,9 +19,9 @@ from autolabel.aws.secrets import Secrets
 from autolabel.contracts.drive import Run
 from autolabel.contracts.errors import VerificationRefused
 from autolabel.contracts.ports import WaitingJob
+from autolabel.labels.taxonomy import current_taxonomy
 from autolabel.observability import logger, metrics, tracer
 from autolabel.settings import read_settings
-from autolabel.taxonomy import current_taxonomy
 from autolabel.verification.ground_truth import read_output
 from autolabel.verification.jobs import LABEL_STUDIO, JobRound
 from autolabel.verification.label_studio.client import LabelStudioClient

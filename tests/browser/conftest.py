@@ -14,7 +14,7 @@ import pytest
 from PIL import Image, ImageDraw
 from playwright.sync_api import Browser, sync_playwright
 
-from autolabel.taxonomy import current_taxonomy
+from autolabel.labels.taxonomy import current_taxonomy
 from autolabel.verification.jobs import label_categories, worker_template
 from local.portal.server import Portal
 from tests.browser.annotator import Annotator

@@ -13,7 +13,7 @@ import yaml
 
 import autolabel.contracts.errors
 import autolabel.settings
-from autolabel.manifest import PRELABEL, SEGMENTATION
+from autolabel.labels.manifest import PRELABEL, SEGMENTATION
 from autolabel.reconciliation import Turn
 from autolabel.runs import Cursor, Progress, TurnReport, Worst
 from autolabel.triage.policy import BOXES, SEGMENTS, Task

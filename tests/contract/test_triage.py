@@ -10,7 +10,7 @@ import msgspec
 import pytest
 from click.testing import CliRunner, Result
 
-from autolabel.reporting.agreement import ClassAgreement
+from autolabel.labels.agreement import ClassAgreement
 from autolabel.triage.audits import Evidence, Trials, audit_key, evidence_key
 from autolabel.triage.hindsight import Reviewed, reviewed_key
 from autolabel.triage.policy import ANY_CLASS, BLIND_AUDIT, EVERYTHING

@@ -10,8 +10,8 @@ import msgspec
 
 from autolabel.contracts.drive import Camera, DriveDocument, Run
 from autolabel.contracts.frames import FrameKey
+from autolabel.labels.taxonomy import current_taxonomy
 from autolabel.summary import dataset_key
-from autolabel.taxonomy import current_taxonomy
 from cli.stack import Stack
 from tests.fakes.bucket import FakeBucket
 from tests.fakes.images import png_header

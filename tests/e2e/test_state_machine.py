@@ -9,7 +9,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from autolabel.contracts.drive import FIRST_RUN, run_prefix
-from autolabel.taxonomy import current_taxonomy
+from autolabel.labels.taxonomy import current_taxonomy
 from autolabel.verification.jobs import job_name, label_categories, worker_template
 from local.cloud.faults.fault import Fault
 from tests.e2e.pipeline import Pipeline, eventually, image, timestamps

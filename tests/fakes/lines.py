@@ -6,8 +6,8 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from autolabel.detections import Detection, Detections
-from autolabel.manifest import manifest_line
+from autolabel.labels.detections import Detection, Detections
+from autolabel.labels.manifest import manifest_line
 
 LABELS = ("car", "person", "traffic light")
 SIZE = (640, 272)

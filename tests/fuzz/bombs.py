@@ -24,9 +24,9 @@ from autolabel.contracts.errors import Refused
 from autolabel.decoders import DecoderOptions
 from autolabel.decoders.raw import MAX_OBJECTS
 from autolabel.decoding import decode_answer
-from autolabel.detections import Detection
 from autolabel.fusion import Seen, merge_frame
-from autolabel.images import read_header
+from autolabel.labels.detections import Detection
+from autolabel.labels.image_header import read_header
 from autolabel.masks import encode
 from autolabel.reporting.report import Gallery, write_report
 from autolabel.riders import name_riders

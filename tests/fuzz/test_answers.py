@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from autolabel.contracts.errors import AnswerRefused
 from autolabel.decoders.raw import MAX_OBJECTS
 from autolabel.decoding import MAX_LABEL, decode_answer
-from autolabel.detections import Detection
 from autolabel.fusion import Seen
 from autolabel.labelling import label_frame
-from autolabel.manifest import LineTooLong, manifest_line, read_boxes
+from autolabel.labels.detections import Detection
+from autolabel.labels.manifest import LineTooLong, manifest_line, read_boxes
 from autolabel.shards import MAX_KINDS, OTHER_KINDS, Tally
 from tests.fakes.answers import CAR, DETECTOR, answer
 from tests.fuzz.mutations import fuzz, outside

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from autolabel.contracts.errors import AnswerRefused
 from autolabel.decoders.raw import MAX_OBJECTS
 from autolabel.decoding import decode_answer
-from autolabel.detections import Detections
+from autolabel.labels.detections import Detections
 from autolabel.masks import decode
 from autolabel.segmentation import mask_document, segmentation_picture
 from tests.fakes.answers import DETECTOR

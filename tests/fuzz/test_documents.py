@@ -20,9 +20,9 @@ from autolabel.contracts.drive import (
 )
 from autolabel.contracts.errors import CatalogueUnavailable, DocumentRefused
 from autolabel.contracts.frames import is_name
+from autolabel.labels.taxonomy import current_taxonomy
 from autolabel.regions import covered_share
 from autolabel.streams.json_depth import MAX_DEPTH
-from autolabel.taxonomy import current_taxonomy
 from tests.fakes.answers import DETECTOR
 from tests.fuzz.mutations import fuzz, outside
 from tests.fuzz.refusals import assert_refusal

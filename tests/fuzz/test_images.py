@@ -15,7 +15,7 @@ from hypothesis import given
 from PIL import Image, PngImagePlugin
 
 from autolabel.contracts.errors import ImageRefused
-from autolabel.images import MAX_PIXELS, ImageHeader, read_header
+from autolabel.labels.image_header import MAX_PIXELS, ImageHeader, read_header
 from autolabel.reporting.report import Gallery, write_report
 from autolabel.summary import FrameCounts, Summary
 from tests.fakes.bucket import FakeBucket

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autolabel.manifest import MAX_LINE, read_boxes
+from autolabel.labels.manifest import MAX_LINE, read_boxes
 from autolabel.streams.json_depth import MAX_DEPTH
 from autolabel.verification.jobs import VerificationJob
 from tests.fakes.answers import answer

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from autolabel.manifest import read_boxes
+from autolabel.labels.manifest import read_boxes
 from autolabel.verification.label_studio.projects import (
     Images,
     Job,

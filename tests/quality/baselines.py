@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 from ensemble_boxes import nms, weighted_boxes_fusion
 
-from autolabel.detections import Detection, Detections, repair_box
 from autolabel.fusion import Seen
-from autolabel.taxonomy import current_taxonomy
+from autolabel.labels.detections import Detection, Detections, repair_box
+from autolabel.labels.taxonomy import current_taxonomy
 
 # The defaults of ensemble-boxes' examples.
 _NMS_IOU = 0.5

@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 
 from autolabel.catalogue import Model
-from autolabel.detections import Detection
+from autolabel.labels.detections import Detection
 
 _BOXES = 20
 # Width by height of what it claims to see.

@@ -8,7 +8,7 @@ from functools import cached_property
 
 import numpy as np
 
-from autolabel.detections import Detections
+from autolabel.labels.detections import Detections
 from cli.kitti import SCORED, LabelledFrame, Level, ScoredClass, scored_classes, truths
 from cli.truth import COUNTS, Guess, Truth, Verdict, judge
 from tests.quality.edits import Edits, count_edits

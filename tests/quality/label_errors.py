@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 import msgspec
 
-from autolabel.detections import Detections, overlap
-from autolabel.manifest import LabelledBox
-from autolabel.reporting.agreement import IGNORE, SAME_OBJECT, corners
+from autolabel.labels.agreement import IGNORE, SAME_OBJECT, corners
+from autolabel.labels.detections import Detections, overlap
+from autolabel.labels.manifest import LabelledBox
 from autolabel.reporting.label_errors import BADLY_LOCATED, OVERLOOKED, SWAPPED, Candidates, Suspect, find_suspects
 from cli.kitti import CLASSES, LabelledFrame, Level, counts
 from tests.quality.edits import EDITED

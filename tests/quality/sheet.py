@@ -6,8 +6,8 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw
 
-from autolabel.detections import Detections
-from autolabel.taxonomy import current_taxonomy
+from autolabel.labels.detections import Detections
+from autolabel.labels.taxonomy import current_taxonomy
 from cli.kitti import CLASSES, REGION_TYPE, LabelledFrame, Level, counts
 from tests.quality.figures import Comparison
 

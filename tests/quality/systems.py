@@ -10,10 +10,10 @@ import msgspec
 
 from autolabel.catalogue import Model
 from autolabel.decoding import decode_answer
-from autolabel.detections import Detection, Detections
 from autolabel.fusion import Seen
 from autolabel.labelling import FrameLabels, label_frame
-from autolabel.taxonomy import current_taxonomy
+from autolabel.labels.detections import Detection, Detections
+from autolabel.labels.taxonomy import current_taxonomy
 from cli.calibrating import KnownFrame, calibrate, expect_least_work
 from cli.kitti import SCORED, LabelledFrame, Level, truths
 from tests.quality import baselines, controls

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autolabel.taxonomy import current_taxonomy
+from autolabel.labels.taxonomy import current_taxonomy
 from autolabel.verification.jobs import worker_template
 from local.sagemaker.image_tickets import IMAGES, ImageTickets
 from local.sagemaker.labeling_requests import Kind

@@ -7,8 +7,8 @@ from collections import Counter
 import msgspec
 
 from autolabel.contracts.drive import Camera, DriveDocument, Run
-from autolabel.manifest import LabelledBox
-from autolabel.reporting.agreement import ClassAgreement
+from autolabel.labels.agreement import ClassAgreement
+from autolabel.labels.manifest import LabelledBox
 from autolabel.triage.audit_trail import AuditTrail
 from autolabel.triage.audits import PRECISION, RECALL, Evidence, Trials, proven_classes, standings
 from autolabel.triage.hindsight import Reviewed

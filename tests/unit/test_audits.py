@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autolabel.contracts.drive import Camera, DriveDocument, Run
-from autolabel.manifest import LabelledBox
+from autolabel.labels.manifest import LabelledBox
 from autolabel.triage.audits import (
     PRECISION,
     RECALL,

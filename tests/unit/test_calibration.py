@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from autolabel.calibration import IDENTITY, MAX_SHIFT, Calibration, least_worthwhile
 from autolabel.catalogue import Model
 from autolabel.decoding import decode_answer
-from autolabel.detections import Box
+from autolabel.labels.detections import Box
 from tests.fakes.answers import CAR, DETECTOR, answer
 
 WIDTH, HEIGHT = 400, 200

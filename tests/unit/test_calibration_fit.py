@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from autolabel.calibration import IDENTITY, Calibration
 from autolabel.calibration_fit import fit_calibration, fit_shift
-from autolabel.detections import Box
+from autolabel.labels.detections import Box
 
 
 def _labelled(truth: Calibration, count: int, seed: int) -> tuple[list[float], list[bool]]:

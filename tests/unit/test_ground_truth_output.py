@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from autolabel.manifest import BOX_TYPE
+from autolabel.labels.manifest import BOX_TYPE
 from autolabel.verification.ground_truth import read_output
 from autolabel.verification.jobs import GROUND_TRUTH, JobRound
 from tests.fakes.bucket import FakeBucket

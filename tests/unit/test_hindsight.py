@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autolabel.reporting.agreement import ClassAgreement
+from autolabel.labels.agreement import ClassAgreement
 from autolabel.triage.bounds import lower_bound
 from autolabel.triage.hindsight import Hindsight, Outcome, Reviewed, best_setting
 from autolabel.triage.policy import ACCEPTED, ANY_CLASS, BLIND_AUDIT, DOUBTFUL

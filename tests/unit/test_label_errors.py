@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autolabel.manifest import LabelledBox
+from autolabel.labels.manifest import LabelledBox
 from autolabel.reporting.label_errors import (
     BADLY_LOCATED,
     OVERLOOKED,

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autolabel.manifest import read_boxes
-from autolabel.taxonomy import current_taxonomy
+from autolabel.labels.manifest import read_boxes
+from autolabel.labels.taxonomy import current_taxonomy
 from autolabel.verification.label_studio.config import label_config
 from autolabel.verification.label_studio.results import Annotation, answered_line
 from autolabel.verification.label_studio.tasks import task_of

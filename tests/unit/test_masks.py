@@ -18,7 +18,7 @@ from autolabel.contracts.errors import AnswerRefused
 from autolabel.decoders import DecoderOptions, RawDetection
 from autolabel.decoders.raw import MaskPlace, Resized
 from autolabel.decoding import decode_answer
-from autolabel.detections import Detection, repair_box
+from autolabel.labels.detections import Detection, repair_box
 from autolabel.masks import AnswerMasks, bounds, decode, encode
 from tests.fakes.answers import DETECTOR
 from tests.fakes.bodies import (

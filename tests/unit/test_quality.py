@@ -11,7 +11,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from autolabel.catalogue import Model
-from autolabel.detections import Box, Detection
+from autolabel.labels.detections import Box, Detection
 from cli.calibrating import KnownFrame, calibrate
 from cli.kitti import LEVELS, KittiObject
 from cli.truth import COUNTS, IGNORED, REGION, Guess, Truth, judge

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autolabel.detections import Box, Detection
+from autolabel.labels.detections import Box, Detection
 from autolabel.riders import MACHINES, name_riders
 
 BICYCLE: Box = (100.0, 100.0, 160.0, 160.0)

@@ -8,8 +8,8 @@ import msgspec
 import pytest
 
 from autolabel.contracts.errors import DocumentRefused
+from autolabel.labels.taxonomy import current_taxonomy, job_labels
 from autolabel.settings import SettingsError, read_settings
-from autolabel.taxonomy import current_taxonomy, job_labels
 
 
 class Settings(msgspec.Struct, frozen=True):

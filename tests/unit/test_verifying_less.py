@@ -13,8 +13,8 @@ import pytest
 from autolabel.assembly import Assembly
 from autolabel.contracts.errors import CountMismatch
 from autolabel.contracts.ports import StoredObject
-from autolabel.detections import Detection, Detections
-from autolabel.manifest import MaskReferences, manifest_line
+from autolabel.labels.detections import Detection, Detections
+from autolabel.labels.manifest import MaskReferences, manifest_line
 from autolabel.publication import FinishedJob
 from autolabel.summary import Summary
 from autolabel.triage.audits import (

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from liquid import Environment
 
-from autolabel.taxonomy import current_taxonomy
+from autolabel.labels.taxonomy import current_taxonomy
 from autolabel.triage.policy import BOXES, SEGMENTS, Task
 from autolabel.verification.jobs import worker_template
 

@@ -12,13 +12,13 @@ from autolabel.contracts.drive import Run, run_prefix
 from autolabel.contracts.errors import CountMismatch
 from autolabel.contracts.frames import DRIVE_DOCUMENT, drive_prefix
 from autolabel.contracts.ports import Bucket, Ledger
+from autolabel.labels.taxonomy import current_taxonomy
 from autolabel.lateness import late_key, record_lateness
 from autolabel.listing import freeze_listing, read_listing
 from autolabel.reporting.report import Gallery, write_report
 from autolabel.shards import FrameIssue, Shard, ShardResult, Tally, check_result, read_shards, shard_key
 from autolabel.streams.ordered_map import in_step
 from autolabel.summary import FrameCounts, Summary, failed_key, rejected_key, summary_key
-from autolabel.taxonomy import current_taxonomy
 from autolabel.triage.policy import ACCEPTED, EVERYTHING, SEGMENTS, VerifyDoubtful
 from autolabel.triage.queueing import Part, Triage
 from autolabel.triage.terms import fix_terms, read_terms

@@ -6,7 +6,7 @@ import math
 
 import msgspec
 
-from autolabel.detections import Box
+from autolabel.labels.detections import Box
 
 # Scores of 0 and 1 have no finite log odds.
 EDGE = 1e-6

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from autolabel.calibration import EDGE, MAX_SHIFT, Calibration
-from autolabel.detections import Box
+from autolabel.labels.detections import Box
 
 Floats = npt.NDArray[np.float64]
 

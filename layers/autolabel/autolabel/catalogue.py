@@ -15,8 +15,8 @@ from autolabel.calibration import IDENTITY, Calibration
 from autolabel.contracts.errors import CatalogueUnavailable, DocumentRefused
 from autolabel.contracts.units import MODEL_NAME, REVISION
 from autolabel.decoders import DECODER_NAMES, DecoderOptions
+from autolabel.labels.taxonomy import current_taxonomy
 from autolabel.reach import Reach
-from autolabel.taxonomy import current_taxonomy
 
 CATALOGUE_KEY = "catalogue/catalogue.json"
 _NAME = re.compile(MODEL_NAME + r"\Z")

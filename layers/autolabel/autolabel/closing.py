@@ -21,8 +21,8 @@ from autolabel.contracts.drive import (
 from autolabel.contracts.errors import CatalogueUnavailable, DocumentRefused, RunMissing
 from autolabel.contracts.frames import DRIVE_DOCUMENT, drive_prefix
 from autolabel.contracts.ports import Announcements, Bucket, Executions, Ledger
+from autolabel.labels.taxonomy import current_taxonomy
 from autolabel.listing import frozen_listing
-from autolabel.taxonomy import current_taxonomy
 from autolabel.triage.policy import SEGMENTS
 
 

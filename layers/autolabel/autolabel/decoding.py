@@ -10,7 +10,7 @@ from autolabel.answers import project
 from autolabel.catalogue import Model
 from autolabel.contracts.errors import AnswerRefused
 from autolabel.decoders import Decoder, find_decoder
-from autolabel.detections import Detection, repair_box
+from autolabel.labels.detections import Detection, repair_box
 
 if TYPE_CHECKING:
     from autolabel.masks import AnswerMasks

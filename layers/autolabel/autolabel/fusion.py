@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from autolabel.catalogue import Model
-from autolabel.detections import Detection, Detections, overlap, rank
-from autolabel.taxonomy import current_taxonomy
+from autolabel.labels.detections import Detection, Detections, overlap, rank
+from autolabel.labels.taxonomy import current_taxonomy
 
 # Changes whenever the same answers would come to other labels.
 FUSION = "2026.1"

@@ -17,8 +17,8 @@ from pycocotools import mask as coco
 
 from autolabel.contracts.errors import AnswerRefused
 from autolabel.decoders.raw import BOX_OF_MASK, FRAME, DecoderOptions, MaskPlace, RawDetection, Resized
-from autolabel.detections import Box
-from autolabel.manifest import whole_pixels
+from autolabel.labels.detections import Box
+from autolabel.labels.manifest import whole_pixels
 
 Bitmap = NDArray[np.uint8]
 

@@ -12,7 +12,8 @@ import msgspec
 from autolabel.contracts.drive import Run
 from autolabel.contracts.errors import CountMismatch, RunMissing
 from autolabel.contracts.ports import Announcements, Bucket, Ledger
-from autolabel.manifest import PRELABEL, PROVENANCE, REVIEW, SEGMENTATION, VERIFIED, metadata_of, read_boxes
+from autolabel.labels.manifest import PRELABEL, PROVENANCE, REVIEW, SEGMENTATION, VERIFIED, metadata_of, read_boxes
+from autolabel.labels.reviews import MAX_COMMENT, Review
 from autolabel.reporting.findings import Findings, suspects_key
 from autolabel.reporting.report import Gallery, write_report
 from autolabel.shards import Shard, read_shards, shard_key
@@ -22,7 +23,6 @@ from autolabel.triage.policy import ACCEPTED, BLIND_AUDIT, BOXES, EVERYTHING, SE
 from autolabel.triage.queueing import triage_key
 from autolabel.triage.review_log import ReviewLog
 from autolabel.verification.jobs import LABELS
-from autolabel.verification.reviews import MAX_COMMENT, Review
 from autolabel.verification.settlement import Result, Settled
 
 

@@ -6,7 +6,7 @@ import math
 
 import msgspec
 
-from autolabel.detections import Box
+from autolabel.labels.detections import Box
 
 
 class Reach(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from autolabel.detections import Box
+from autolabel.labels.detections import Box
 
 Point = tuple[float, float]
 

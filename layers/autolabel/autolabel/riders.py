@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from autolabel.detections import Box, Detection
+from autolabel.labels.detections import Box, Detection
 
 RIDER = "rider"
 MACHINES = frozenset({"bicycle", "motorcycle"})

@@ -14,11 +14,11 @@ from autolabel.contracts.errors import AnswerRefused, ImageRefused
 from autolabel.contracts.frames import parse_frame_key
 from autolabel.contracts.ports import Bucket
 from autolabel.decoding import decode_answer
-from autolabel.detections import Detections
 from autolabel.fusion import FUSION, Seen
-from autolabel.images import ImageHeader, read_header
 from autolabel.labelling import label_frame
-from autolabel.manifest import LineTooLong, MaskReferences, manifest_line
+from autolabel.labels.detections import Detections
+from autolabel.labels.image_header import ImageHeader, read_header
+from autolabel.labels.manifest import LineTooLong, MaskReferences, manifest_line
 from autolabel.shards import FrameIssue, ModelTally, Shard, ShardFrame, ShardResult, Tally, shard_key
 from autolabel.streams.ordered_map import in_step
 from autolabel.triage.doubt import FrameDoubt, as_attribute, as_record, frame_doubt

@@ -14,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from autolabel.catalogue import Model
-from autolabel.detections import Box, Detection, Vote, overlap, rank
 from autolabel.fusion import GROUP_IOU, Seen
-from autolabel.taxonomy import current_taxonomy
+from autolabel.labels.detections import Box, Detection, Vote, overlap, rank
+from autolabel.labels.taxonomy import current_taxonomy
 
 Floats = npt.NDArray[np.float64]
 

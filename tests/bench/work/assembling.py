@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 
 from autolabel.assembly import Assembly, assemble_run
-from autolabel.detections import Detection, Detections
-from autolabel.manifest import manifest_line
+from autolabel.labels.detections import Detection, Detections
+from autolabel.labels.manifest import manifest_line
 from autolabel.shards import FrameIssue, Shard, ShardResult, Tally, shard_key, shard_list_key
 from autolabel.summary import failed_key, rejected_key
 from autolabel.triage.terms import terms_key

@@ -15,7 +15,7 @@ import msgspec
 
 from autolabel.decoders import jumpstart
 from autolabel.decoding import decode_answer
-from autolabel.detections import Detection, repair_box
+from autolabel.labels.detections import Detection, repair_box
 from tests.bench.probe import peak_memory, resident_memory
 from tests.bench.work.drive import HEIGHT, MODEL, WIDTH, detection_answer
 

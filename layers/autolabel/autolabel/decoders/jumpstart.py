@@ -26,7 +26,7 @@ from autolabel.decoders.raw import (
     rows,
     scalars,
 )
-from autolabel.detections import Box
+from autolabel.labels.detections import Box
 
 
 class _Detection(msgspec.Struct):

@@ -19,7 +19,7 @@ from autolabel.decoders.raw import (
     convert,
     parse,
 )
-from autolabel.detections import Box
+from autolabel.labels.detections import Box
 
 _json: msgspec.json.Decoder[Any] = msgspec.json.Decoder()
 

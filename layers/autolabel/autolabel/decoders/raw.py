@@ -10,7 +10,7 @@ import msgspec
 
 from autolabel.contracts.errors import AnswerRefused
 from autolabel.decoders.mapping import Mapping
-from autolabel.detections import Box
+from autolabel.labels.detections import Box
 
 # Detectors give some hundred; what they give of a frame is kept with its shard.
 MAX_OBJECTS = 3_000

@@ -21,7 +21,7 @@ from autolabel.decoders.raw import (
     check_score,
     parse,
 )
-from autolabel.detections import Box
+from autolabel.labels.detections import Box
 
 _KEYS = frozenset({"boxes", "labels", "scores"})
 

@@ -23,7 +23,7 @@ from autolabel.decoders.raw import (
     parse,
     rows,
 )
-from autolabel.detections import Box
+from autolabel.labels.detections import Box
 
 _Row = tuple[float, float, float, float, float, float]
 

@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 import msgspec
 
-from autolabel.manifest import LabelledBox
-from autolabel.reporting.agreement import IGNORE, pair_boxes
+from autolabel.labels.agreement import IGNORE, pair_boxes
+from autolabel.labels.manifest import LabelledBox
 from autolabel.reporting.spread import Spread
 
 KEPT = "kept"

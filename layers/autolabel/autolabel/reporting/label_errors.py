@@ -13,11 +13,11 @@ from typing import NamedTuple
 
 import msgspec
 
-from autolabel.detections import Box, overlap
-from autolabel.manifest import LabelledBox, whole_pixels
-from autolabel.reporting.agreement import IGNORE, SAME_OBJECT, corners, share_in
+from autolabel.labels.agreement import IGNORE, SAME_OBJECT, corners, share_in
+from autolabel.labels.detections import Box, overlap
+from autolabel.labels.manifest import LabelledBox, whole_pixels
+from autolabel.labels.taxonomy import current_taxonomy
 from autolabel.riders import RIDER
-from autolabel.taxonomy import current_taxonomy
 from autolabel.triage.doubt import PEOPLE_IOU
 
 OVERLOOKED = "overlooked"

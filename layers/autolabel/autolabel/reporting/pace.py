@@ -7,8 +7,8 @@ from collections import Counter
 
 import msgspec
 
+from autolabel.labels.reviews import Effort, Review
 from autolabel.reporting.spread import Spread
-from autolabel.verification.reviews import Effort, Review
 
 # Who leaves a frame as it was in less has hardly looked at all of it. Where frames are easy and few boxes are shown,
 # many are seen rightly in that time: the figure tells something beside others'.

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import msgspec
 
 from autolabel.contracts.drive import Run
-from autolabel.manifest import LabelledBox
-from autolabel.reporting.agreement import count_agreement, pair_boxes
+from autolabel.labels.agreement import count_agreement, pair_boxes
+from autolabel.labels.manifest import LabelledBox
 from autolabel.triage.audits import AuditedFrame, Auditing, Evidence
 from autolabel.triage.hindsight import Reviewed
 from autolabel.triage.policy import AUDIT, BLIND_AUDIT, Policy, Segment, VerifyDoubtful, segment_of

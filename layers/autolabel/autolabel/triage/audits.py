@@ -21,10 +21,10 @@ import msgspec
 
 from autolabel.contracts.drive import Run, run_prefix
 from autolabel.contracts.ports import Bucket
-from autolabel.detections import overlap
 from autolabel.fusion import FUSION
-from autolabel.manifest import LabelledBox
-from autolabel.reporting.agreement import WELL_PLACED, corners, pair_boxes
+from autolabel.labels.agreement import WELL_PLACED, corners, pair_boxes
+from autolabel.labels.detections import overlap
+from autolabel.labels.manifest import LabelledBox
 from autolabel.streams.ordered_map import in_step
 from autolabel.triage.bounds import lower_bound, proves, trials_needed
 from autolabel.triage.doubt import DOUBT

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from autolabel.detections import Detection
-from autolabel.manifest import whole_pixels
+from autolabel.labels.detections import Detection
+from autolabel.labels.manifest import whole_pixels
 
 if TYPE_CHECKING:
     # Who only reads what was in doubt does not pay for the models.

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 import msgspec
 
 from autolabel.contracts.drive import run_prefix
-from autolabel.reporting.agreement import ClassAgreement
+from autolabel.labels.agreement import ClassAgreement
 from autolabel.triage.audits import PRECISION, RECALL
 from autolabel.triage.bounds import lower_bound, proves
 from autolabel.triage.doubt import frame_level

@@ -14,7 +14,8 @@ import msgspec
 
 from autolabel.contracts.drive import Run
 from autolabel.contracts.ports import Bucket
-from autolabel.manifest import PRELABEL, PROVENANCE, VERIFIED, read_boxes
+from autolabel.labels.manifest import PRELABEL, PROVENANCE, VERIFIED, read_boxes
+from autolabel.labels.reviews import Review
 from autolabel.triage.audit_trail import AuditTrail
 from autolabel.triage.audits import (
     Evidence,
@@ -28,7 +29,6 @@ from autolabel.triage.audits import (
 from autolabel.triage.doubt import FrameDoubt
 from autolabel.triage.hindsight import Reviewed, reviewed_key
 from autolabel.triage.policy import VerifyDoubtful
-from autolabel.verification.reviews import Review
 
 # A million crowded frames take 600 MB, and a function has 512 MB of disk: compressed, it is less than a quarter.
 _SPOOL_BYTES = 64_000_000

@@ -8,12 +8,12 @@ from typing import Any
 import msgspec
 
 from autolabel.contracts.ports import Bucket, StoredObject
-from autolabel.manifest import REVIEW, VERIFIED, BoxLabel, BoxMetadata, metadata_of
+from autolabel.labels.manifest import REVIEW, VERIFIED, BoxLabel, BoxMetadata, metadata_of
+from autolabel.labels.reviews import MAX_REVIEW, Marks, Review, known_seconds, read_review
 from autolabel.streams.json_depth import is_deep
 from autolabel.streams.ordered_map import in_step
 from autolabel.triage.policy import SEGMENTS
 from autolabel.verification.jobs import JobRound
-from autolabel.verification.reviews import MAX_REVIEW, Marks, Review, known_seconds, read_review
 
 _OUTPUT = "manifests/output/output.manifest"
 _RESPONSES = "annotations/worker-response/iteration-1/"

@@ -16,7 +16,7 @@ import msgspec
 
 from autolabel.contracts.drive import run_prefix
 from autolabel.contracts.errors import CountMismatch, VerificationRefused
-from autolabel.manifest import PRELABEL, SEGMENTATION, VERIFIED, VERIFIED_SEGMENTS
+from autolabel.labels.manifest import PRELABEL, SEGMENTATION, VERIFIED, VERIFIED_SEGMENTS
 from autolabel.shards import Shard, ShardResult, shard_key
 from autolabel.triage.policy import BOXES, SEGMENTS, Task
 

@@ -9,8 +9,8 @@ import msgspec
 
 from autolabel.contracts.errors import ImageRefused
 from autolabel.contracts.ports import Bucket
-from autolabel.images import read_header
-from autolabel.manifest import BACKGROUND, PRELABEL, BoxLabel
+from autolabel.labels.image_header import read_header
+from autolabel.labels.manifest import BACKGROUND, PRELABEL, BoxLabel
 
 # No name begins with a dot: clients resolve `..` in the path of a request.
 _NAME = r"[A-Za-z0-9][A-Za-z0-9_.:+-]*"

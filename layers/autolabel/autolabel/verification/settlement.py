@@ -15,7 +15,7 @@ import msgspec
 
 from autolabel.contracts.errors import CountMismatch
 from autolabel.contracts.ports import Bucket
-from autolabel.manifest import (
+from autolabel.labels.manifest import (
     DOUBT,
     MAX_LINE,
     PRELABEL,
@@ -30,11 +30,11 @@ from autolabel.manifest import (
     metadata_of,
     read_boxes,
 )
+from autolabel.labels.reviews import MAX_COMMENT, Review
 from autolabel.streams.json_depth import is_deep
 from autolabel.streams.ordered_map import in_step
 from autolabel.triage.policy import SEGMENTS
 from autolabel.verification.jobs import LABELS, LAST_ROUND, JobRound
-from autolabel.verification.reviews import MAX_COMMENT, Review
 
 # The line of a manifest comes back with a label of its own.
 _MAX_OUTPUT_LINE = 4 * MAX_LINE

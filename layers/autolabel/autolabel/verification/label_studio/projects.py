@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, Protocol
 import msgspec
 
 from autolabel.contracts.errors import VerificationRefused, VerificationUnavailable
-from autolabel.manifest import VERIFIED, metadata_of
+from autolabel.labels.manifest import VERIFIED, metadata_of
 from autolabel.verification.label_studio.client import (
     FULL_PAGE,
     OPEN,

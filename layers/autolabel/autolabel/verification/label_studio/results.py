@@ -13,10 +13,19 @@ from typing import Any
 
 import msgspec
 
-from autolabel.manifest import BOX_TYPE, PRELABEL, REVIEW, VERIFIED, ImageSize, metadata_of, read_boxes, whole_pixels
+from autolabel.labels.manifest import (
+    BOX_TYPE,
+    PRELABEL,
+    REVIEW,
+    VERIFIED,
+    ImageSize,
+    metadata_of,
+    read_boxes,
+    whole_pixels,
+)
+from autolabel.labels.reviews import Marks, Review
 from autolabel.verification.label_studio.config import FRAME, MARKS, OCCLUDED, TRUNCATED, UNSURE
 from autolabel.verification.label_studio.tasks import SOURCE, frame_size
-from autolabel.verification.reviews import Marks, Review
 
 SKIPPED = "a person skipped it in Label Studio"
 UNTOUCHED = "nobody annotated it in Label Studio"

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from autolabel.manifest import DOUBT, PRELABEL, PROVENANCE, BoxLabel, ImageSize, read_boxes
+from autolabel.labels.manifest import DOUBT, PRELABEL, PROVENANCE, BoxLabel, ImageSize, read_boxes
 from autolabel.verification.label_studio.config import BOXES, IMAGE
 
 # What a task's data hold beside `image`, which is all that the page shows.

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from autolabel.contracts.errors import FrameChanged, ImageRefused
-from autolabel.images import FIRST_BYTES, MAX_PIXELS, MORE_BYTES, ImageHeader, read_header
+from autolabel.labels.image_header import FIRST_BYTES, MAX_PIXELS, MORE_BYTES, ImageHeader, read_header
 from tests.fakes import images
 
 NAME = "drives/d1/front/x"

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autolabel.detections import Box, Detection, Detections
-from autolabel.manifest import MAX_ATTRIBUTE, MAX_LINE, LineTooLong, encode_line, manifest_line, read_boxes
+from autolabel.labels.detections import Box, Detection, Detections
+from autolabel.labels.manifest import MAX_ATTRIBUTE, MAX_LINE, LineTooLong, encode_line, manifest_line, read_boxes
 
 LABELS = ("car", "truck", "person")
 SOURCE = "s3://ingest/drives/d1/front/0.png"

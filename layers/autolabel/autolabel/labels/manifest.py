@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from autolabel.contracts.errors import Refused
-from autolabel.detections import Box, Detection, Detections
+from autolabel.labels.detections import Box, Detection, Detections
 
 PRELABEL = "prelabel"
 VERIFIED = "verified"

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autolabel.contracts.errors import AnswerRefused
-from autolabel.detections import Box, Detection, Detections, repair_box
-from autolabel.manifest import whole_pixels
+from autolabel.labels.detections import Box, Detection, Detections, repair_box
+from autolabel.labels.manifest import whole_pixels
 from autolabel.regions import covered_share
 
 

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autolabel.detections import overlap
-from autolabel.manifest import LabelledBox
-from autolabel.reporting.agreement import SAME_OBJECT, ClassAgreement, corners, count_agreement, pair_boxes
+from autolabel.labels.agreement import SAME_OBJECT, ClassAgreement, corners, count_agreement, pair_boxes
+from autolabel.labels.detections import overlap
+from autolabel.labels.manifest import LabelledBox
 
 
 def box(name: str, left: float = 0, width: float = 100) -> LabelledBox:

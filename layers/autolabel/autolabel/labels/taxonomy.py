@@ -54,7 +54,7 @@ class Taxonomy(msgspec.Struct, frozen=True, dict=True):
 @cache
 def current_taxonomy() -> Taxonomy:
     """The taxonomy that this version of the package ships."""
-    return msgspec.json.decode(files("autolabel").joinpath("taxonomy.json").read_bytes(), type=Taxonomy)
+    return msgspec.json.decode(files("autolabel.labels").joinpath("taxonomy.json").read_bytes(), type=Taxonomy)
 
 
 def job_labels(text: str) -> tuple[str, ...]:

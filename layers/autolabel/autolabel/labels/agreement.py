@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 import msgspec
 
-from autolabel.detections import Box, overlap
-from autolabel.manifest import LabelledBox
+from autolabel.labels.detections import Box, overlap
+from autolabel.labels.manifest import LabelledBox
 
 # Boxes that overlap so far mean the same object: the usual least of scorers.
 SAME_OBJECT = 0.5
