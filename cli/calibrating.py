@@ -8,10 +8,10 @@ from typing import NamedTuple
 import msgspec
 import numpy as np
 
-from autolabel.calibration import Calibration, least_worthwhile
-from autolabel.calibration_fit import fit_calibration, fit_shift
-from autolabel.catalogue import Model
 from autolabel.labels.detections import Detection
+from autolabel.models.calibration import Calibration, least_worthwhile
+from autolabel.models.calibration_fit import fit_calibration, fit_shift
+from autolabel.models.catalogue import Model
 from cli.truth import Guess, Truth, judge
 
 # A detection is of an object when their boxes overlap so far; scorers' usual least.

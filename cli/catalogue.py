@@ -7,9 +7,9 @@ from pathlib import Path
 
 import msgspec
 
-from autolabel.catalogue import CATALOGUE_KEY, CatalogueIndex, Model, model_key, parse_model
 from autolabel.contracts.drive import MAX_MODELS
 from autolabel.contracts.errors import DocumentRefused
+from autolabel.models.catalogue import CATALOGUE_KEY, CatalogueIndex, Model, model_key, parse_model
 from cli.errors import CommandError
 from cli.stack import Stack
 from cli.suggestions import did_you_mean

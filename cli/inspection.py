@@ -15,7 +15,6 @@ from botocore.exceptions import ClientError
 
 from autolabel.aws.clients import error_code
 from autolabel.aws.endpoints import SageMakerEndpointStates
-from autolabel.catalogue import Catalogue
 from autolabel.contracts.drive import FIRST_RUN, execution_name, next_run, run_prefix
 from autolabel.contracts.errors import CatalogueUnavailable
 from autolabel.contracts.frames import DRIVE_DOCUMENT, drive_prefix, is_name
@@ -23,6 +22,7 @@ from autolabel.contracts.ports import Refusal
 from autolabel.contracts.units import PENDING_PARTITIONS, answers_prefix
 from autolabel.lateness import ChangedObject, late_key
 from autolabel.listing import frozen_listing
+from autolabel.models.catalogue import Catalogue
 from autolabel.verification.jobs import job_name
 from cli.advice import ASKING_STATES, STATES
 from cli.dead_letters import QUEUES, DeadLetterQueue

@@ -11,10 +11,10 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from autolabel.aws.announcements import AwsAnnouncements
 from autolabel.aws.clients import error_code
-from autolabel.catalogue import Catalogue
 from autolabel.closing import Closing
 from autolabel.contracts.drive import execution_name
 from autolabel.labels.taxonomy import job_labels
+from autolabel.models.catalogue import Catalogue
 from cli.advice import waits_for
 from cli.drive_status import NOT_STARTED, Execution
 from cli.errors import CommandError

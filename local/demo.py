@@ -20,8 +20,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from autolabel.catalogue import Model
 from autolabel.contracts.drive import FIRST_RUN
+from autolabel.models.catalogue import Model
 from cli.catalogue import add_model
 from cli.display import RunDisplay
 from cli.errors import CommandError

@@ -9,8 +9,8 @@ from typing import NamedTuple
 import msgspec
 from botocore.exceptions import ClientError
 
-from autolabel.catalogue import Model, parse_model
 from autolabel.contracts.errors import DocumentRefused
+from autolabel.models.catalogue import Model, parse_model
 from cli.catalogue import add_model, change_index, next_revision, read_index, revisions_of, with_model
 from cli.errors import CommandError
 from cli.models.artefacts import delete_artefacts, origins, place_artefact

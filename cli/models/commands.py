@@ -14,7 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from autolabel.aws.endpoints import SageMakerEndpointStates
-from autolabel.catalogue import Model
+from autolabel.models.catalogue import Model
 from cli.catalogue import find_revision, read_index
 from cli.errors import CommandError
 from cli.models.bringing import Brought, Tell, bring_endpoint, bring_source

@@ -8,10 +8,10 @@ from typing import Any
 
 import msgspec
 
-from autolabel.catalogue import Model, parse_model
 from autolabel.contracts.errors import DocumentRefused
-from autolabel.decoders import DECODER_NAMES
 from autolabel.labels.taxonomy import current_taxonomy
+from autolabel.models.catalogue import Model, parse_model
+from autolabel.models.decoders import DECODER_NAMES
 from cli.errors import CommandError
 from cli.suggestions import did_you_mean
 

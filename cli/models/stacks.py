@@ -14,7 +14,7 @@ import yaml
 from botocore.exceptions import ClientError
 
 from autolabel.aws.clients import error_code
-from autolabel.catalogue import model_key
+from autolabel.models.catalogue import model_key
 from cli.errors import CommandError
 from cli.stack import Stack
 from cli.suggestions import did_you_mean

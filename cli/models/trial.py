@@ -14,14 +14,14 @@ import msgspec
 from PIL import Image, ImageDraw, ImageFont
 
 from autolabel.aws.bucket import S3Bucket
-from autolabel.catalogue import Model
 from autolabel.contracts.errors import AnswerRefused
 from autolabel.contracts.units import TRIAL
-from autolabel.decoders import DECODER_NAMES, DecoderOptions
 from autolabel.decoding import decode_answer
 from autolabel.labels.detections import Detection
 from autolabel.labels.image_header import ImageHeader, read_header
 from autolabel.labels.taxonomy import current_taxonomy
+from autolabel.models.catalogue import Model
+from autolabel.models.decoders import DECODER_NAMES, DecoderOptions
 from cli.errors import CommandError
 from cli.stack import Stack
 

@@ -13,7 +13,7 @@ from aws_lambda_powertools.metrics import MetricUnit
 from autolabel.aws.bucket import S3Bucket
 from autolabel.aws.clients import client
 from autolabel.aws.ledger import DynamoLedger
-from autolabel.catalogue import Catalogue
+from autolabel.models.catalogue import Catalogue
 from autolabel.observability import logger, metrics, tracer
 from autolabel.settings import read_settings
 from autolabel.shard_labelling import ShardLabelling

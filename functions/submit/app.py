@@ -18,10 +18,10 @@ from autolabel.aws.deliveries import Buried, Deliveries
 from autolabel.aws.endpoints import SageMakerEndpoints
 from autolabel.aws.executions import StepFunctionsExecutions
 from autolabel.aws.ledger import DynamoLedger
-from autolabel.catalogue import Catalogue
 from autolabel.closing import Closing
 from autolabel.contracts.errors import DocumentRefused, Unavailable, printable
 from autolabel.labels.taxonomy import job_labels
+from autolabel.models.catalogue import Catalogue
 from autolabel.observability import logger, metrics, tracer
 from autolabel.settings import read_settings
 from autolabel.submission import Submission, read_message

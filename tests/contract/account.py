@@ -20,10 +20,10 @@ from botocore.model import OperationModel
 from autolabel.aws import clients
 from autolabel.aws.bucket import S3Bucket
 from autolabel.aws.ledger import DynamoLedger
-from autolabel.catalogue import CATALOGUE_KEY, CatalogueIndex, Model, model_key, parse_model
 from autolabel.contracts.drive import Run, parse_drive_document
 from autolabel.contracts.frames import parse_frame_key
 from autolabel.contracts.units import Unit
+from autolabel.models.catalogue import CATALOGUE_KEY, CatalogueIndex, Model, model_key, parse_model
 from tests.contract.conftest import create_bucket, create_table
 from tests.contract.template import (
     ACCOUNT,

@@ -8,7 +8,7 @@ from typing import Any
 import boto3
 from botocore.exceptions import ClientError
 
-from autolabel.catalogue import Model
+from autolabel.models.catalogue import Model
 from cli.catalogue import change_index, without_model
 from cli.models.bringing import bring_source
 from cli.models.documents import draft_model

@@ -10,8 +10,8 @@ import msgspec
 import pytest
 from click.testing import CliRunner
 
-from autolabel.calibration import Calibration
-from autolabel.catalogue import CatalogueIndex
+from autolabel.models.calibration import Calibration
+from autolabel.models.catalogue import CatalogueIndex
 from cli.__main__ import main
 from cli.catalogue import add_model, read_index
 from cli.errors import CommandError

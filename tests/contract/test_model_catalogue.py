@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from autolabel.catalogue import CatalogueIndex
+from autolabel.models.catalogue import CatalogueIndex
 from cli.catalogue import add_model, change_index, check_models, find_revision, read_index, with_model, without_model
 from cli.errors import CommandError
 from cli.models.documents import draft_model

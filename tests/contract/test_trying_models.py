@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from autolabel.catalogue import Model
 from autolabel.contracts.frames import is_name
 from autolabel.contracts.units import model_of_inference_id, parse_answer_key
+from autolabel.models.catalogue import Model
 from cli.errors import CommandError
 from cli.models.trial import try_model
 from tests.contract.model_account import (

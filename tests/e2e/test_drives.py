@@ -153,8 +153,8 @@ def test_a_key_outside_every_drive_is_kept_with_its_reason(pipeline: Pipeline) -
 
 
 def test_an_unknown_model_class_or_decoder_is_refused_with_the_known_ones(pipeline: Pipeline) -> None:
-    from autolabel.catalogue import parse_model
     from autolabel.contracts.errors import DocumentRefused
+    from autolabel.models.catalogue import parse_model
 
     good = {"name": "m", "revision": "0001", "endpoint": "e", "decoder": "jumpstart-detection", "classes": {"a": "car"}}
     for change, word in (({"classes": {"a": "carr"}}, "car, van"), ({"decoder": "x"}, "jumpstart-detection")):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from autolabel.decoders import DecoderOptions
+from autolabel.models.decoders import DecoderOptions
 from cli.catalogue import add_model, read_document
 from local.deployment import PROJECT, deploy_endpoint
 from tests.e2e.conftest import SEGMENTING_IMAGE

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from autolabel.catalogue import CATALOGUE_KEY, CatalogueIndex, Model, model_key
+from autolabel.models.catalogue import CATALOGUE_KEY, CatalogueIndex, Model, model_key
 from tests.fakes.bucket import FakeBucket
 
 LABELS = ("person", "bicycle", "car", "kite")

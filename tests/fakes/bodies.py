@@ -8,9 +8,9 @@ from typing import Any
 import msgspec
 from PIL import Image
 
-from autolabel.decoders import DecoderOptions
-from autolabel.decoders.mapping import Mapping
-from autolabel.decoders.raw import Resized
+from autolabel.models.decoders import DecoderOptions
+from autolabel.models.decoders.base import Resized
+from autolabel.models.decoders.mapping import Mapping
 from tests.fakes.images import saved
 
 WIDTH, HEIGHT = 200, 100

@@ -9,10 +9,10 @@ from urllib.parse import quote_plus
 import msgspec
 
 from autolabel.assembly import Assembly, assemble_run
-from autolabel.catalogue import Catalogue, Model
 from autolabel.closing import Closing
 from autolabel.completion import Completion, Settled, wake_if_done
 from autolabel.contracts.drive import Run, run_prefix
+from autolabel.models.catalogue import Catalogue, Model
 from autolabel.publication import FinishedJob, Publication, publish_run
 from autolabel.reconciliation import Limits
 from autolabel.runs import Plan, Progress, RunTurns, TurnReport, await_answers, plan_run

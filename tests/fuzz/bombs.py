@@ -18,16 +18,16 @@ import msgspec
 import numpy as np
 from PIL import Image
 
-from autolabel.catalogue import Model
 from autolabel.contracts.drive import MAX_MODELS, parse_drive_document
 from autolabel.contracts.errors import Refused
-from autolabel.decoders import DecoderOptions
-from autolabel.decoders.raw import MAX_OBJECTS
 from autolabel.decoding import decode_answer
 from autolabel.fusion import Seen, merge_frame
 from autolabel.labels.detections import Detection
 from autolabel.labels.image_header import read_header
 from autolabel.masks import encode
+from autolabel.models.catalogue import Model
+from autolabel.models.decoders import DecoderOptions
+from autolabel.models.decoders.base import MAX_OBJECTS
 from autolabel.reporting.report import Gallery, write_report
 from autolabel.riders import name_riders
 from autolabel.segmentation import polygons

@@ -11,12 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autolabel.contracts.errors import AnswerRefused
-from autolabel.decoders.raw import MAX_OBJECTS
 from autolabel.decoding import MAX_LABEL, decode_answer
 from autolabel.fusion import Seen
 from autolabel.labelling import label_frame
 from autolabel.labels.detections import Detection
 from autolabel.labels.manifest import LineTooLong, manifest_line, read_boxes
+from autolabel.models.decoders.base import MAX_OBJECTS
 from autolabel.shards import MAX_KINDS, OTHER_KINDS, Tally
 from tests.fakes.answers import CAR, DETECTOR, answer
 from tests.fuzz.mutations import fuzz, outside

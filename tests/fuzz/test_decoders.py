@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autolabel.contracts.errors import AnswerRefused
-from autolabel.decoders.raw import MAX_OBJECTS
 from autolabel.decoding import decode_answer
 from autolabel.labels.detections import Detections
 from autolabel.masks import decode
+from autolabel.models.decoders.base import MAX_OBJECTS
 from autolabel.segmentation import mask_document, segmentation_picture
 from tests.fakes.answers import DETECTOR
 from tests.fakes.bodies import BODIES, HEIGHT, WIDTH, rectangle

@@ -9,7 +9,6 @@ import msgspec
 import pytest
 from hypothesis import given
 
-from autolabel.catalogue import CATALOGUE_KEY, Catalogue, parse_model
 from autolabel.contracts.drive import (
     MAX_COORDINATE,
     MAX_DOCUMENT_BYTES,
@@ -21,6 +20,7 @@ from autolabel.contracts.drive import (
 from autolabel.contracts.errors import CatalogueUnavailable, DocumentRefused
 from autolabel.contracts.frames import is_name
 from autolabel.labels.taxonomy import current_taxonomy
+from autolabel.models.catalogue import CATALOGUE_KEY, Catalogue, parse_model
 from autolabel.regions import covered_share
 from autolabel.streams.json_depth import MAX_DEPTH
 from tests.fakes.answers import DETECTOR

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from autolabel.catalogue import Model
+from autolabel.models.catalogue import Model
 from cli.errors import CommandError
 from local.demo import SERVERS
 from local.sagemaker.model_servers import ModelServer, ModelServerFailed

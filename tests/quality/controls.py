@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import msgspec
 import numpy as np
 
-from autolabel.catalogue import Model
 from autolabel.labels.detections import Detection
+from autolabel.models.catalogue import Model
 
 _BOXES = 20
 # Width by height of what it claims to see.

@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from autolabel.catalogue import Model
 from autolabel.labelling import FrameLabels
+from autolabel.models.catalogue import Model
 from autolabel.triage.doubt import FLOOR, Doubt, frame_doubt
 from tests.quality.edits import Edits
 from tests.quality.figures import Comparison, describe

@@ -8,12 +8,12 @@ from typing import NamedTuple
 
 import msgspec
 
-from autolabel.catalogue import Model
 from autolabel.decoding import decode_answer
 from autolabel.fusion import Seen
 from autolabel.labelling import FrameLabels, label_frame
 from autolabel.labels.detections import Detection, Detections
 from autolabel.labels.taxonomy import current_taxonomy
+from autolabel.models.catalogue import Model
 from cli.calibrating import KnownFrame, calibrate, expect_least_work
 from cli.kitti import SCORED, LabelledFrame, Level, truths
 from tests.quality import baselines, controls

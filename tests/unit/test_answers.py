@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from autolabel import answers
 from autolabel.answers import project
 from autolabel.contracts.errors import AnswerRefused
-from autolabel.decoders.raw import MAX_OBJECTS, MaskPlace
+from autolabel.models.decoders.base import MAX_OBJECTS, MaskPlace
 
 WANTED = frozenset({"boxes", "labels", "ü"})
 

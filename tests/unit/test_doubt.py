@@ -12,12 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autolabel.catalogue import Model
 from autolabel.fusion import Seen
 from autolabel.labelling import LEAST_GHOST, label_frame
 from autolabel.labels.detections import Box, Detection
 from autolabel.labels.manifest import MAX_ATTRIBUTE
-from autolabel.reach import Reach
+from autolabel.models.catalogue import Model
+from autolabel.models.coverage import Reach
 from autolabel.triage.doubt import (
     FAILED,
     FLOOR,

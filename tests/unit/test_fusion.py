@@ -14,11 +14,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autolabel.calibration import Calibration
-from autolabel.catalogue import Model
 from autolabel.fusion import GROUP_IOU, Seen, merge_frame
 from autolabel.labels.detections import Box, Detection, overlap
-from autolabel.reach import Reach
+from autolabel.models.calibration import Calibration
+from autolabel.models.catalogue import Model
+from autolabel.models.coverage import Reach
 from autolabel.voting import NETWORK_IOU, VIEW_IOU, overlaps, suppress
 from tests.fakes.answers import DETECTOR
 

@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 
 from autolabel import decoding, masks
 from autolabel.contracts.errors import AnswerRefused
-from autolabel.decoders import DecoderOptions, RawDetection
-from autolabel.decoders.raw import MaskPlace, Resized
 from autolabel.decoding import decode_answer
 from autolabel.labels.detections import Detection, repair_box
 from autolabel.masks import AnswerMasks, bounds, decode, encode
+from autolabel.models.decoders import DecoderOptions, RawDetection
+from autolabel.models.decoders.base import MaskPlace, Resized
 from tests.fakes.answers import DETECTOR
 from tests.fakes.bodies import (
     BODIES,

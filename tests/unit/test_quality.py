@@ -10,8 +10,8 @@ from faster_coco_eval import COCO, COCOeval_faster
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from autolabel.catalogue import Model
 from autolabel.labels.detections import Box, Detection
+from autolabel.models.catalogue import Model
 from cli.calibrating import KnownFrame, calibrate
 from cli.kitti import LEVELS, KittiObject
 from cli.truth import COUNTS, IGNORED, REGION, Guess, Truth, judge

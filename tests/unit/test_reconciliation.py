@@ -7,11 +7,11 @@ import itertools
 import msgspec
 import pytest
 
-from autolabel.catalogue import model_key
 from autolabel.contracts.errors import ModelFailing
 from autolabel.contracts.frames import parse_frame_key
 from autolabel.contracts.ports import FailedUnit, PendingUnit
 from autolabel.contracts.units import Unit
+from autolabel.models.catalogue import model_key
 from autolabel.runs import Progress, TurnReport, Worst, retry_failed_units
 from tests.fakes.answers import DETECTOR, add_to_catalogue, answer
 from tests.fakes.faults import Crash, Fuse

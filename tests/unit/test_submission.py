@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autolabel.catalogue import CATALOGUE_KEY, CatalogueIndex
 from autolabel.contracts.drive import MAX_DOCUMENT_BYTES
 from autolabel.contracts.errors import CatalogueUnavailable, DocumentRefused, EndpointUnavailable
 from autolabel.contracts.frames import MAX_FRAME_BYTES, parse_frame_key
 from autolabel.contracts.ports import PendingUnit
 from autolabel.contracts.units import Unit
+from autolabel.models.catalogue import CATALOGUE_KEY, CatalogueIndex
 from autolabel.submission import ObjectEvent, UnitRequest, read_message
 from tests.fakes.answers import DETECTOR, add_to_catalogue, answer
 from tests.fakes.endpoints import success

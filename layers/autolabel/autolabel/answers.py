@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from autolabel.contracts.errors import AnswerRefused
-from autolabel.decoders.raw import MAX_OBJECTS, MaskPlace
+from autolabel.models.decoders.base import MAX_OBJECTS, MaskPlace
 
 # A manifest line has room for some hundred boxes, which take about 100 bytes each; parsed they take ten times as much,
 # and several answers are parsed at a time.

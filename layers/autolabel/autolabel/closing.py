@@ -7,7 +7,6 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
-from autolabel.catalogue import Catalogue
 from autolabel.contracts.drive import (
     FIRST_RUN,
     MAX_DOCUMENT_BYTES,
@@ -23,6 +22,7 @@ from autolabel.contracts.frames import DRIVE_DOCUMENT, drive_prefix
 from autolabel.contracts.ports import Announcements, Bucket, Executions, Ledger
 from autolabel.labels.taxonomy import current_taxonomy
 from autolabel.listing import frozen_listing
+from autolabel.models.catalogue import Catalogue
 from autolabel.triage.policy import SEGMENTS
 
 

@@ -7,10 +7,10 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from autolabel.answers import project
-from autolabel.catalogue import Model
 from autolabel.contracts.errors import AnswerRefused
-from autolabel.decoders import Decoder, find_decoder
 from autolabel.labels.detections import Detection, repair_box
+from autolabel.models.catalogue import Model
+from autolabel.models.decoders import Decoder, find_decoder
 
 if TYPE_CHECKING:
     from autolabel.masks import AnswerMasks

@@ -10,9 +10,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from autolabel.catalogue import Model
 from autolabel.labels.detections import Detection, Detections, overlap, rank
 from autolabel.labels.taxonomy import current_taxonomy
+from autolabel.models.catalogue import Model
 
 # Changes whenever the same answers would come to other labels.
 FUSION = "2026.1"

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from autolabel.catalogue import Model
 from autolabel.fusion import Seen, merge_frame
 from autolabel.labels.detections import Detection, Detections
+from autolabel.models.catalogue import Model
 from autolabel.regions import EGO_SHARE, Point, covered_share
 from autolabel.riders import RIDER, name_riders
 

@@ -16,9 +16,9 @@ from PIL import Image
 from pycocotools import mask as coco
 
 from autolabel.contracts.errors import AnswerRefused
-from autolabel.decoders.raw import BOX_OF_MASK, FRAME, DecoderOptions, MaskPlace, RawDetection, Resized
 from autolabel.labels.detections import Box
 from autolabel.labels.manifest import whole_pixels
+from autolabel.models.decoders.base import BOX_OF_MASK, FRAME, DecoderOptions, MaskPlace, RawDetection, Resized
 
 Bitmap = NDArray[np.uint8]
 

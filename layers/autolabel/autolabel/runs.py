@@ -16,7 +16,7 @@ from autolabel.reconciliation import Comparison, Found, Limits, Pause, Reconcili
 from autolabel.shards import Shard, ShardFrame, UnitAnswer, plan_shards, shard_key, shard_list_key
 
 if TYPE_CHECKING:
-    from autolabel.catalogue import Catalogue
+    from autolabel.models.catalogue import Catalogue
 
 
 class Worst(msgspec.Struct, frozen=True):

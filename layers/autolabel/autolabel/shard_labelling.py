@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from autolabel.catalogue import Model
 from autolabel.contracts.drive import Run, execution_name, run_prefix
 from autolabel.contracts.errors import AnswerRefused, ImageRefused
 from autolabel.contracts.frames import parse_frame_key
@@ -19,6 +18,7 @@ from autolabel.labelling import label_frame
 from autolabel.labels.detections import Detections
 from autolabel.labels.image_header import ImageHeader, read_header
 from autolabel.labels.manifest import LineTooLong, MaskReferences, manifest_line
+from autolabel.models.catalogue import Model
 from autolabel.shards import FrameIssue, ModelTally, Shard, ShardFrame, ShardResult, Tally, shard_key
 from autolabel.streams.ordered_map import in_step
 from autolabel.triage.doubt import FrameDoubt, as_attribute, as_record, frame_doubt

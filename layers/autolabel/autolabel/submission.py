@@ -7,7 +7,6 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
 
-from autolabel.catalogue import Catalogue, Model
 from autolabel.closing import Closing
 from autolabel.completion import wake_if_done
 from autolabel.contracts.errors import DocumentRefused, EndpointUnavailable, KeyRefused
@@ -21,6 +20,7 @@ from autolabel.contracts.frames import (
 )
 from autolabel.contracts.ports import Bucket, Endpoints, Executions, Ledger, PendingUnit
 from autolabel.contracts.units import CloseRequest, ETag, Unit, UnitRequest
+from autolabel.models.catalogue import Catalogue, Model
 
 # An asynchronous invocation that started just before its queue time ran out may still run this long behind it,
 # for downloads and uploads around the container's own time-out.

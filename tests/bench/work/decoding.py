@@ -13,9 +13,9 @@ from typing import Any
 
 import msgspec
 
-from autolabel.decoders import jumpstart
 from autolabel.decoding import decode_answer
 from autolabel.labels.detections import Detection, repair_box
+from autolabel.models.decoders import jumpstart
 from tests.bench.probe import peak_memory, resident_memory
 from tests.bench.work.drive import HEIGHT, MODEL, WIDTH, detection_answer
 

@@ -7,10 +7,10 @@ import struct
 import zlib
 from typing import Any
 
-from autolabel.catalogue import Model
 from autolabel.contracts.drive import Camera, DriveDocument, Run
 from autolabel.contracts.frames import FrameKey
 from autolabel.contracts.units import Unit
+from autolabel.models.catalogue import Model
 
 # As long as names may be: payloads hold them.
 DRIVE, RUN, CAMERA = "bench".ljust(63, "-"), "0001", "front".ljust(63, "-")

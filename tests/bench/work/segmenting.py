@@ -14,10 +14,10 @@ from typing import Any
 import msgspec
 from PIL import Image
 
-from autolabel.catalogue import Model
-from autolabel.decoders import DecoderOptions
-from autolabel.decoders.raw import Resized
 from autolabel.decoding import decode_answer
+from autolabel.models.catalogue import Model
+from autolabel.models.decoders import DecoderOptions
+from autolabel.models.decoders.base import Resized
 from tests.bench.probe import peak_memory, resident_memory
 from tests.bench.work.decoding import CHUNK
 from tests.bench.work.drive import HEIGHT, MODEL, WIDTH

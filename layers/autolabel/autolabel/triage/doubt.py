@@ -19,8 +19,8 @@ from autolabel.labels.manifest import whole_pixels
 
 if TYPE_CHECKING:
     # Who only reads what was in doubt does not pay for the models.
-    from autolabel.catalogue import Model
     from autolabel.labelling import FrameLabels
+    from autolabel.models.catalogue import Model
 
 # Changes whenever the same answers would come to other levels.
 DOUBT = "2026.1"

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autolabel.calibration import IDENTITY, MAX_SHIFT, Calibration, least_worthwhile
-from autolabel.catalogue import Model
 from autolabel.decoding import decode_answer
 from autolabel.labels.detections import Box
+from autolabel.models.calibration import IDENTITY, MAX_SHIFT, Calibration, least_worthwhile
+from autolabel.models.catalogue import Model
 from tests.fakes.answers import CAR, DETECTOR, answer
 
 WIDTH, HEIGHT = 400, 200

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autolabel.calibration import IDENTITY, Calibration
-from autolabel.calibration_fit import fit_calibration, fit_shift
 from autolabel.labels.detections import Box
+from autolabel.models.calibration import IDENTITY, Calibration
+from autolabel.models.calibration_fit import fit_calibration, fit_shift
 
 
 def _labelled(truth: Calibration, count: int, seed: int) -> tuple[list[float], list[bool]]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import msgspec
 
 from autolabel.contracts.errors import AnswerRefused
-from autolabel.decoders.raw import (
+from autolabel.models.decoders.base import (
     BOX_OF_MASK,
     Decoder,
     DecoderOptions,

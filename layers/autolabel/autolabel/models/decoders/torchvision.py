@@ -12,7 +12,8 @@ from typing import Any
 import msgspec
 
 from autolabel.contracts.errors import AnswerRefused
-from autolabel.decoders.raw import (
+from autolabel.labels.detections import Box
+from autolabel.models.decoders.base import (
     Decoder,
     DecoderOptions,
     MaskPlace,
@@ -21,7 +22,6 @@ from autolabel.decoders.raw import (
     check_score,
     parse,
 )
-from autolabel.labels.detections import Box
 
 _KEYS = frozenset({"boxes", "labels", "scores"})
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 from importlib import import_module
 
-from autolabel.decoders.raw import Decoder, DecoderOptions, RawDetection
+from autolabel.models.decoders.base import Decoder, DecoderOptions, RawDetection
 
 # Where each lies; imported when an answer is read, since most functions only check names.
 _PLACES = {
@@ -24,7 +24,7 @@ DECODER_NAMES = frozenset(_PLACES)
 def find_decoder(name: str) -> Decoder:
     """The decoder of a name in DECODER_NAMES."""
     module, attribute = _PLACES[name]
-    decoder: Decoder = getattr(import_module(f"autolabel.decoders.{module}"), attribute)
+    decoder: Decoder = getattr(import_module(f"autolabel.models.decoders.{module}"), attribute)
     return decoder
 
 

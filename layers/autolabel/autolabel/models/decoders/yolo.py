@@ -12,7 +12,8 @@ from typing import Any
 
 import msgspec
 
-from autolabel.decoders.raw import (
+from autolabel.labels.detections import Box
+from autolabel.models.decoders.base import (
     Decoder,
     DecoderOptions,
     MaskPlace,
@@ -23,7 +24,6 @@ from autolabel.decoders.raw import (
     parse,
     rows,
 )
-from autolabel.labels.detections import Box
 
 _Row = tuple[float, float, float, float, float, float]
 

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autolabel.catalogue import CATALOGUE_KEY, Catalogue, CatalogueIndex, Model, model_key, parse_model
 from autolabel.contracts.errors import CatalogueUnavailable, DocumentRefused
+from autolabel.models.catalogue import CATALOGUE_KEY, Catalogue, CatalogueIndex, Model, model_key, parse_model
 from tests.fakes.answers import DETECTOR
 
 GOOD: dict[str, Any] = msgspec.to_builtins(DETECTOR)

@@ -9,8 +9,8 @@ from typing import Any, Literal, NamedTuple, TypeVar
 import msgspec
 
 from autolabel.contracts.errors import AnswerRefused
-from autolabel.decoders.mapping import Mapping
 from autolabel.labels.detections import Box
+from autolabel.models.decoders.mapping import Mapping
 
 # Detectors give some hundred; what they give of a frame is kept with its shard.
 MAX_OBJECTS = 3_000

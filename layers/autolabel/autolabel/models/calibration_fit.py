@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from autolabel.calibration import EDGE, MAX_SHIFT, Calibration
 from autolabel.labels.detections import Box
+from autolabel.models.calibration import EDGE, MAX_SHIFT, Calibration
 
 Floats = npt.NDArray[np.float64]
 

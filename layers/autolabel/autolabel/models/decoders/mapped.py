@@ -9,8 +9,8 @@ import jmespath
 import msgspec
 
 from autolabel.contracts.errors import AnswerRefused
-from autolabel.decoders.mapping import Mapping
-from autolabel.decoders.raw import (
+from autolabel.labels.detections import Box
+from autolabel.models.decoders.base import (
     Decoder,
     DecoderOptions,
     RawDetection,
@@ -19,7 +19,7 @@ from autolabel.decoders.raw import (
     convert,
     parse,
 )
-from autolabel.labels.detections import Box
+from autolabel.models.decoders.mapping import Mapping
 
 _json: msgspec.json.Decoder[Any] = msgspec.json.Decoder()
 

@@ -13,7 +13,8 @@ from typing import Any
 
 import msgspec
 
-from autolabel.decoders.raw import (
+from autolabel.labels.detections import Box
+from autolabel.models.decoders.base import (
     Decoder,
     DecoderOptions,
     MaskPlace,
@@ -26,7 +27,6 @@ from autolabel.decoders.raw import (
     rows,
     scalars,
 )
-from autolabel.labels.detections import Box
 
 
 class _Detection(msgspec.Struct):

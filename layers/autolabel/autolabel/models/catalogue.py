@@ -11,12 +11,12 @@ from collections.abc import Callable, Iterable
 
 import msgspec
 
-from autolabel.calibration import IDENTITY, Calibration
 from autolabel.contracts.errors import CatalogueUnavailable, DocumentRefused
 from autolabel.contracts.units import MODEL_NAME, REVISION
-from autolabel.decoders import DECODER_NAMES, DecoderOptions
 from autolabel.labels.taxonomy import current_taxonomy
-from autolabel.reach import Reach
+from autolabel.models.calibration import IDENTITY, Calibration
+from autolabel.models.coverage import Reach
+from autolabel.models.decoders import DECODER_NAMES, DecoderOptions
 
 CATALOGUE_KEY = "catalogue/catalogue.json"
 _NAME = re.compile(MODEL_NAME + r"\Z")

@@ -12,9 +12,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from autolabel.contracts.errors import AnswerRefused
-from autolabel.decoders import DECODER_NAMES, DecoderOptions, RawDetection, find_decoder
-from autolabel.decoders.mapping import Mapping
-from autolabel.decoders.raw import MAX_OBJECTS, Resized
+from autolabel.models.decoders import DECODER_NAMES, DecoderOptions, RawDetection, find_decoder
+from autolabel.models.decoders.base import MAX_OBJECTS, Resized
+from autolabel.models.decoders.mapping import Mapping
 from tests.fakes.answers import LABELS, answer
 from tests.fakes.bodies import (
     BODIES,

@@ -1,0 +1,1 @@
+"""The catalogue of models, their calibration and coverage, and the decoders of their answers."""
