@@ -20,8 +20,8 @@ from autolabel.contracts.errors import CatalogueUnavailable
 from autolabel.contracts.frames import DRIVE_DOCUMENT, drive_prefix, is_name
 from autolabel.contracts.ports import Refusal
 from autolabel.contracts.units import PENDING_PARTITIONS, answers_prefix
-from autolabel.lateness import ChangedObject, late_key
-from autolabel.listing import frozen_listing
+from autolabel.drives.late_frames import ChangedObject, late_key
+from autolabel.drives.listing import frozen_listing
 from autolabel.models.catalogue import Catalogue
 from autolabel.verification.jobs import job_name
 from cli.advice import ASKING_STATES, STATES

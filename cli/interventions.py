@@ -11,8 +11,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from autolabel.aws.announcements import AwsAnnouncements
 from autolabel.aws.clients import error_code
-from autolabel.closing import Closing
 from autolabel.contracts.drive import execution_name
+from autolabel.drives.closing import Closing
 from autolabel.labels.taxonomy import job_labels
 from autolabel.models.catalogue import Catalogue
 from cli.advice import waits_for

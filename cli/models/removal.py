@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from autolabel.listing import frozen_listing
+from autolabel.drives.listing import frozen_listing
 from cli.catalogue import change_index, next_revision, read_index, revisions_of, unknown_model, without_model
 from cli.errors import CommandError
 from cli.models.artefacts import delete_artefacts

@@ -18,8 +18,8 @@ from autolabel.aws.deliveries import Buried, Deliveries
 from autolabel.aws.endpoints import SageMakerEndpoints
 from autolabel.aws.executions import StepFunctionsExecutions
 from autolabel.aws.ledger import DynamoLedger
-from autolabel.closing import Closing
 from autolabel.contracts.errors import DocumentRefused, Unavailable, printable
+from autolabel.drives.closing import Closing
 from autolabel.labels.taxonomy import job_labels
 from autolabel.models.catalogue import Catalogue
 from autolabel.observability import logger, metrics, tracer

@@ -12,8 +12,8 @@ from autolabel.aws.endpoints import SageMakerEndpoints
 from autolabel.aws.executions import StepFunctionsExecutions
 from autolabel.aws.ledger import DynamoLedger
 from autolabel.aws.queue import SqsSubmitQueue
-from autolabel.closing import Closing
 from autolabel.completion import Completion, wake_if_done
+from autolabel.drives.closing import Closing
 from autolabel.models.catalogue import Catalogue
 from autolabel.reconciliation import Limits
 from autolabel.runs import Progress, RunTurns, TurnReport, await_answers

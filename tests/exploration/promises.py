@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from autolabel.contracts.frames import ListedFrame, parse_frame_key
 from autolabel.contracts.units import Unit, parse_answer_key
-from autolabel.listing import listing_key
+from autolabel.drives.listing import listing_key
 from tests.exploration.functions import LABELS, MAX_ERRORS, RUN
 from tests.exploration.world import MODEL, Budget, State, Violation
 

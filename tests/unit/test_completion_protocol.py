@@ -15,7 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from autolabel.contracts.errors import Unavailable
 from autolabel.contracts.frames import parse_frame_key
 from autolabel.contracts.units import Unit
-from autolabel.listing import listing_key, read_listing
+from autolabel.drives.listing import listing_key, read_listing
 from autolabel.shards import ShardFrame, read_shards
 from autolabel.submission import ObjectEvent, UnitRequest
 from tests.fakes.answers import DETECTOR, answer

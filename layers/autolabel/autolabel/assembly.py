@@ -12,9 +12,9 @@ from autolabel.contracts.drive import Run, run_prefix
 from autolabel.contracts.errors import CountMismatch
 from autolabel.contracts.frames import DRIVE_DOCUMENT, drive_prefix
 from autolabel.contracts.ports import Bucket, Ledger
+from autolabel.drives.late_frames import late_key, record_lateness
+from autolabel.drives.listing import freeze_listing, read_listing
 from autolabel.labels.taxonomy import current_taxonomy
-from autolabel.lateness import late_key, record_lateness
-from autolabel.listing import freeze_listing, read_listing
 from autolabel.reporting.report import Gallery, write_report
 from autolabel.shards import FrameIssue, Shard, ShardResult, Tally, check_result, read_shards, shard_key
 from autolabel.streams.ordered_map import in_step

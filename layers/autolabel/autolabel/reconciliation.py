@@ -14,7 +14,7 @@ import msgspec
 from autolabel.contracts.frames import FrameKey, parse_frame_key
 from autolabel.contracts.ports import Bucket, FailedUnit, Ledger, PendingUnit, SubmitQueue
 from autolabel.contracts.units import Unit, answers_prefix, answers_prefix_after, parse_answer_key
-from autolabel.listing import read_listing
+from autolabel.drives.listing import read_listing
 from autolabel.streams.ordered_map import in_step
 
 Item = TypeVar("Item")

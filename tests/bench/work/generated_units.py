@@ -11,7 +11,7 @@ import msgspec
 from autolabel.contracts.frames import ListedFrame
 from autolabel.contracts.ports import FailedUnit, PendingUnit, Refusal, StoredObject, WaitingRun
 from autolabel.contracts.units import Unit
-from autolabel.listing import counts_key, listing_key
+from autolabel.drives.listing import counts_key, listing_key
 from tests.bench.work.drive import CAMERA, DRIVE, ETAG, RUN, frame_key, index_of, unit_of
 from tests.bench.work.generated_bucket import GeneratedBucket
 

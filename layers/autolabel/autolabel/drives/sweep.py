@@ -10,8 +10,8 @@ from autolabel.contracts.drive import Camera, DriveDocument
 from autolabel.contracts.errors import KeyRefused
 from autolabel.contracts.frames import DRIVE_DOCUMENT, drive_prefix, is_name, parse_frame_key
 from autolabel.contracts.ports import Announcements, Bucket, Ledger, SubmitQueue
-from autolabel.lateness import record_lateness
-from autolabel.listing import frozen_listing
+from autolabel.drives.late_frames import record_lateness
+from autolabel.drives.listing import frozen_listing
 
 
 class SweepReport(msgspec.Struct):

@@ -6,7 +6,7 @@ import pytest
 
 from autolabel.contracts.frames import MAX_FRAME_BYTES, ListedFrame, list_frame, parse_frame_key
 from autolabel.contracts.ports import StoredObject
-from autolabel.listing import freeze_listing, judge_objects, listing_key, read_listing
+from autolabel.drives.listing import freeze_listing, judge_objects, listing_key, read_listing
 from tests.fakes.images import png
 from tests.fakes.pipeline import DRIVE, Pipeline, drive_document, frame_key
 

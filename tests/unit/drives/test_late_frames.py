@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from autolabel.contracts.frames import ListedFrame
 from autolabel.contracts.ports import StoredObject
-from autolabel.lateness import Lateness, compare_objects, late_key, record_lateness
+from autolabel.drives.late_frames import Lateness, compare_objects, late_key, record_lateness
 from tests.fakes.images import png
 from tests.fakes.pipeline import DRIVE, Pipeline, drive_document, frame_key
 

@@ -14,7 +14,7 @@ import msgspec
 from autolabel.contracts.drive import run_prefix
 from autolabel.contracts.frames import ListedFrame, drive_prefix
 from autolabel.contracts.ports import Bucket, StoredObject
-from autolabel.listing import read_listing, uploads
+from autolabel.drives.listing import read_listing, uploads
 
 Change = Literal["late", "overwritten", "deleted"]
 

@@ -1,0 +1,1 @@
+"""How a drive comes in: listing, closing, late frames and the sweep."""
