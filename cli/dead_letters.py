@@ -9,11 +9,11 @@ from typing import Any, Literal, NamedTuple
 from botocore.exceptions import ClientError
 
 from autolabel.aws.clients import error_code
-from autolabel.completion import parse_notification
 from autolabel.contracts.errors import DocumentRefused
 from autolabel.contracts.frames import drive_of
 from autolabel.contracts.units import CloseRequest
-from autolabel.submission import ObjectEvent, read_message
+from autolabel.inference.completion import parse_notification
+from autolabel.inference.submission import ObjectEvent, read_message
 from cli.errors import CommandError
 from cli.stack import Stack
 

@@ -17,8 +17,8 @@ from autolabel.aws.deliveries import Buried, Deliveries
 from autolabel.aws.executions import StepFunctionsExecutions
 from autolabel.aws.ledger import DynamoLedger
 from autolabel.aws.queue import SqsSubmitQueue
-from autolabel.completion import Completion, wake_if_done
 from autolabel.contracts.errors import printable
+from autolabel.inference.completion import Completion, wake_if_done
 from autolabel.models.catalogue import Catalogue
 from autolabel.observability import logger, metrics, tracer
 from autolabel.settings import read_settings

@@ -10,8 +10,8 @@ import msgspec
 from autolabel.aws.bucket import S3Bucket
 from autolabel.aws.clients import client
 from autolabel.aws.ledger import DynamoLedger
+from autolabel.inference.reconcile_pass import plan_run
 from autolabel.observability import logger, metrics, tracer
-from autolabel.runs import plan_run
 from autolabel.settings import read_settings
 
 if TYPE_CHECKING:

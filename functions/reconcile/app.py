@@ -16,10 +16,10 @@ from autolabel.aws.endpoints import SageMakerEndpointStates
 from autolabel.aws.executions import StepFunctionsExecutions
 from autolabel.aws.ledger import DynamoLedger
 from autolabel.aws.queue import SqsSubmitQueue
+from autolabel.inference.reconcile_pass import Progress, RunTurns, Worst, await_answers, retry_failed_units
+from autolabel.inference.reconciliation import Limits
 from autolabel.models.catalogue import Catalogue
 from autolabel.observability import logger, metrics, tracer
-from autolabel.reconciliation import Limits
-from autolabel.runs import Progress, RunTurns, Worst, await_answers, retry_failed_units
 from autolabel.settings import read_settings
 
 if TYPE_CHECKING:

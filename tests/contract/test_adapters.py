@@ -19,7 +19,7 @@ from autolabel.aws.queue import SqsSubmitQueue
 from autolabel.contracts.errors import EndpointUnavailable, Unavailable
 from autolabel.contracts.frames import FrameKey
 from autolabel.contracts.units import CloseRequest, Unit, UnitRequest
-from autolabel.submission import read_message
+from autolabel.inference.submission import read_message
 
 pytestmark = pytest.mark.usefixtures("aws")
 

@@ -13,9 +13,9 @@ import yaml
 
 import autolabel.contracts.errors
 import autolabel.settings
+from autolabel.inference.reconcile_pass import Cursor, Progress, TurnReport, Worst
+from autolabel.inference.reconciliation import Turn
 from autolabel.labels.manifest import PRELABEL, SEGMENTATION
-from autolabel.reconciliation import Turn
-from autolabel.runs import Cursor, Progress, TurnReport, Worst
 from autolabel.triage.policy import BOXES, SEGMENTS, Task
 from autolabel.verification.jobs import LABELS as ATTRIBUTES
 from autolabel.verification.jobs import VerificationJob

@@ -12,12 +12,12 @@ from autolabel.aws.endpoints import SageMakerEndpoints
 from autolabel.aws.executions import StepFunctionsExecutions
 from autolabel.aws.ledger import DynamoLedger
 from autolabel.aws.queue import SqsSubmitQueue
-from autolabel.completion import Completion, wake_if_done
 from autolabel.drives.closing import Closing
+from autolabel.inference.completion import Completion, wake_if_done
+from autolabel.inference.reconcile_pass import Progress, RunTurns, TurnReport, await_answers
+from autolabel.inference.reconciliation import Limits
+from autolabel.inference.submission import Submission, read_message
 from autolabel.models.catalogue import Catalogue
-from autolabel.reconciliation import Limits
-from autolabel.runs import Progress, RunTurns, TurnReport, await_answers
-from autolabel.submission import Submission, read_message
 from tests.exploration.replay import Client, S3Client, Tape
 from tests.fakes.answers import DETECTOR, add_to_catalogue
 from tests.fakes.bucket import FakeBucket

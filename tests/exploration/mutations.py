@@ -7,11 +7,11 @@ from typing import Any
 import msgspec
 
 from autolabel.aws.ledger import DynamoLedger
-from autolabel.completion import Completion, InferenceResult, Settled
 from autolabel.contracts.drive import Run
 from autolabel.contracts.frames import FrameKey
 from autolabel.contracts.ports import Executions, Ledger, PendingUnit, WaitingRun
 from autolabel.contracts.units import parse_answer_key
+from autolabel.inference.completion import Completion, InferenceResult, Settled
 from tests.exploration.functions import Code
 from tests.exploration.world import MODEL
 

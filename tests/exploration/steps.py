@@ -11,8 +11,8 @@ from msgspec.structs import replace
 from autolabel.contracts.drive import execution_name
 from autolabel.contracts.frames import parse_frame_key
 from autolabel.contracts.units import Unit
-from autolabel.reconciliation import Limits
-from autolabel.submission import ObjectEvent
+from autolabel.inference.reconciliation import Limits
+from autolabel.inference.submission import ObjectEvent
 from tests.exploration.functions import INGEST, LABELS, RUN, Functions
 from tests.exploration.promises import Promises
 from tests.exploration.replay import Call, Position

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from autolabel.submission import DEADLINE_MARGIN
+from autolabel.inference.submission import DEADLINE_MARGIN
 from tests.exploration.functions import PRODUCTION, Code
 from tests.exploration.replay import Position
 from tests.fakes.answers import DETECTOR

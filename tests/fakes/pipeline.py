@@ -9,17 +9,17 @@ from urllib.parse import quote_plus
 import msgspec
 
 from autolabel.assembly import Assembly, assemble_run
-from autolabel.completion import Completion, Settled, wake_if_done
 from autolabel.contracts.drive import Run, run_prefix
 from autolabel.drives.closing import Closing
 from autolabel.drives.sweep import Sweep, SweepReport
+from autolabel.inference.completion import Completion, Settled, wake_if_done
+from autolabel.inference.reconcile_pass import Plan, Progress, RunTurns, TurnReport, await_answers, plan_run
+from autolabel.inference.reconciliation import Limits
+from autolabel.inference.submission import Asked, ObjectEvent, Submission, Submitted, read_message
 from autolabel.models.catalogue import Catalogue, Model
 from autolabel.publication import FinishedJob, Publication, publish_run
-from autolabel.reconciliation import Limits
-from autolabel.runs import Plan, Progress, RunTurns, TurnReport, await_answers, plan_run
 from autolabel.shard_labelling import ShardLabelling
 from autolabel.shards import read_shards
-from autolabel.submission import Asked, ObjectEvent, Submission, Submitted, read_message
 from autolabel.triage.policy import SEGMENTS
 from autolabel.verification.jobs import GROUND_TRUTH, BackEnds, JobRound, VerificationJob
 from autolabel.verification.settlement import Settled as SettledRound

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 from hypothesis import given
 
-from autolabel.completion import parse_notification
 from autolabel.contracts.errors import CatalogueUnavailable, DocumentRefused
 from autolabel.contracts.frames import MAX_FRAME_BYTES, MAX_KEY_BYTES, is_name, parse_frame_key
 from autolabel.contracts.units import CloseRequest, model_of_inference_id
-from autolabel.submission import MAX_RECORDS, Asked, ObjectEvent, read_message
+from autolabel.inference.completion import parse_notification
+from autolabel.inference.submission import MAX_RECORDS, Asked, ObjectEvent, read_message
 from tests.fakes.endpoints import failure, success
 from tests.fakes.images import png
 from tests.fakes.pipeline import DRIVE, Pipeline, drive_document, frame_key, s3_message

@@ -12,9 +12,9 @@ from typing import Any
 import msgspec
 import yaml
 
+from autolabel.inference.reconcile_pass import Cursor, Plan, Progress, TurnReport
+from autolabel.inference.reconciliation import Turn
 from autolabel.publication import FinishedJob, Publication
-from autolabel.reconciliation import Turn
-from autolabel.runs import Cursor, Plan, Progress, TurnReport
 from autolabel.shards import Shard, shard_key, shard_list_key
 from autolabel.verification.jobs import JobRound
 from autolabel.verification.settlement import Settled

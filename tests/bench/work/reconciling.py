@@ -9,8 +9,8 @@ from typing import Any
 import msgspec
 
 from autolabel.contracts.ports import SubmitQueue
-from autolabel.reconciliation import Limits
-from autolabel.runs import Progress, RunTurns, TurnReport
+from autolabel.inference.reconcile_pass import Progress, RunTurns, TurnReport
+from autolabel.inference.reconciliation import Limits
 from tests.bench.work.drive import MODEL, make_run
 from tests.bench.work.generated_units import (
     NOW,

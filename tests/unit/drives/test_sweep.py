@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from autolabel.submission import CloseRequest
+from autolabel.inference.submission import CloseRequest
 from tests.fakes.images import png
 from tests.fakes.pipeline import ABANDONED_AFTER, DRIVE, UNHEARD_AFTER, Pipeline, drive_document, frame_key
 

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autolabel.completion import Completion, parse_notification, wake_if_done
 from autolabel.contracts.ports import PendingUnit
 from autolabel.contracts.units import Unit, parse_answer_key
+from autolabel.inference.completion import Completion, parse_notification, wake_if_done
 from tests.fakes.answers import DETECTOR
 from tests.fakes.endpoints import Invocation, failure, success
 from tests.fakes.faults import Crash, Fuse, Fused

@@ -7,7 +7,6 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
 
-from autolabel.completion import wake_if_done
 from autolabel.contracts.errors import DocumentRefused, EndpointUnavailable, KeyRefused
 from autolabel.contracts.frames import (
     MAX_FRAME_BYTES,
@@ -20,6 +19,7 @@ from autolabel.contracts.frames import (
 from autolabel.contracts.ports import Bucket, Endpoints, Executions, Ledger, PendingUnit
 from autolabel.contracts.units import CloseRequest, ETag, Unit, UnitRequest
 from autolabel.drives.closing import Closing
+from autolabel.inference.completion import wake_if_done
 from autolabel.models.catalogue import Catalogue, Model
 
 # An asynchronous invocation that started just before its queue time ran out may still run this long behind it,

@@ -16,8 +16,8 @@ from autolabel.contracts.errors import CatalogueUnavailable, DocumentRefused, En
 from autolabel.contracts.frames import MAX_FRAME_BYTES, parse_frame_key
 from autolabel.contracts.ports import PendingUnit
 from autolabel.contracts.units import Unit
+from autolabel.inference.submission import ObjectEvent, UnitRequest, read_message
 from autolabel.models.catalogue import CATALOGUE_KEY, CatalogueIndex
-from autolabel.submission import ObjectEvent, UnitRequest, read_message
 from tests.fakes.answers import DETECTOR, add_to_catalogue, answer
 from tests.fakes.endpoints import success
 from tests.fakes.faults import Crash, Fuse

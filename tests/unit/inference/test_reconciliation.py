@@ -11,8 +11,8 @@ from autolabel.contracts.errors import ModelFailing
 from autolabel.contracts.frames import parse_frame_key
 from autolabel.contracts.ports import FailedUnit, PendingUnit
 from autolabel.contracts.units import Unit
+from autolabel.inference.reconcile_pass import Progress, TurnReport, Worst, retry_failed_units
 from autolabel.models.catalogue import model_key
-from autolabel.runs import Progress, TurnReport, Worst, retry_failed_units
 from tests.fakes.answers import DETECTOR, add_to_catalogue, answer
 from tests.fakes.faults import Crash, Fuse
 from tests.fakes.images import png
@@ -317,7 +317,7 @@ def test_the_model_that_failed_most_frames_is_told_wherever_the_turn_is_broken_o
 
 
 def test_a_turn_that_is_broken_off_anywhere_counts_as_a_whole_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("autolabel.reconciliation._GROUP", 1)
+    monkeypatch.setattr("autolabel.inference.reconciliation._GROUP", 1)
 
     def drive() -> Pipeline:
         pipeline = Pipeline()

@@ -1,0 +1,1 @@
+"""The completion protocol: submission, completion and reconciliation of units."""
