@@ -14,7 +14,7 @@ import click
 import msgspec
 from rich.console import Console
 
-from autolabel.triage.doubt import FLOOR
+from autolabel.labelling.uncertainty import FLOOR
 from autolabel.triage.policy import Policy, VerifyDoubtful
 from cli.advice import next_step, waits_for
 from cli.catalogue import check_models

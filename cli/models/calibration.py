@@ -11,12 +11,12 @@ import msgspec
 
 from autolabel.contracts.drive import Run
 from autolabel.contracts.errors import AnswerRefused
-from autolabel.decoding import decode_answer
+from autolabel.labelling.decoding import decode_answer
+from autolabel.labelling.shards import ShardFrame, read_shards
 from autolabel.labels.detections import Box
 from autolabel.labels.manifest import VERIFIED, BoxLabel, read_boxes
 from autolabel.labels.taxonomy import current_taxonomy
 from autolabel.models.catalogue import Model
-from autolabel.shards import ShardFrame, read_shards
 from autolabel.streams.ordered_map import in_step
 from autolabel.summary import dataset_key
 from cli.calibrating import KnownFrame, calibrate, expect_least_work

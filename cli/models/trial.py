@@ -16,7 +16,7 @@ from PIL import Image, ImageDraw, ImageFont
 from autolabel.aws.bucket import S3Bucket
 from autolabel.contracts.errors import AnswerRefused
 from autolabel.contracts.units import TRIAL
-from autolabel.decoding import decode_answer
+from autolabel.labelling.decoding import decode_answer
 from autolabel.labels.detections import Detection
 from autolabel.labels.image_header import ImageHeader, read_header
 from autolabel.labels.taxonomy import current_taxonomy

@@ -14,8 +14,8 @@ from click.testing import CliRunner
 from PIL import Image
 
 from autolabel.contracts.drive import Camera, DriveDocument, Run
+from autolabel.labelling.shards import Shard, ShardFrame, UnitAnswer, shard_key, shard_list_key
 from autolabel.labels.manifest import BOX_TYPE, VERIFIED, metadata_of
-from autolabel.shards import Shard, ShardFrame, UnitAnswer, shard_key, shard_list_key
 from autolabel.summary import dataset_key
 from cli.__main__ import main
 from cli.catalogue import add_model, find_revision

@@ -16,10 +16,10 @@ from autolabel.inference.completion import Completion, Settled, wake_if_done
 from autolabel.inference.reconcile_pass import Plan, Progress, RunTurns, TurnReport, await_answers, plan_run
 from autolabel.inference.reconciliation import Limits
 from autolabel.inference.submission import Asked, ObjectEvent, Submission, Submitted, read_message
+from autolabel.labelling.label_shard import ShardLabelling
+from autolabel.labelling.shards import read_shards
 from autolabel.models.catalogue import Catalogue, Model
 from autolabel.publication import FinishedJob, Publication, publish_run
-from autolabel.shard_labelling import ShardLabelling
-from autolabel.shards import read_shards
 from autolabel.triage.policy import SEGMENTS
 from autolabel.verification.jobs import GROUND_TRUTH, BackEnds, JobRound, VerificationJob
 from autolabel.verification.settlement import Settled as SettledRound

@@ -20,18 +20,18 @@ from PIL import Image
 
 from autolabel.contracts.drive import MAX_MODELS, parse_drive_document
 from autolabel.contracts.errors import Refused
-from autolabel.decoding import decode_answer
-from autolabel.fusion import Seen, merge_frame
 from autolabel.inference.submission import read_message
+from autolabel.labelling.decoding import decode_answer
+from autolabel.labelling.fusion import Seen, merge_frame
+from autolabel.labelling.masks import encode
+from autolabel.labelling.riders import name_riders
+from autolabel.labelling.segmentation_map import polygons
 from autolabel.labels.detections import Detection
 from autolabel.labels.image_header import read_header
-from autolabel.masks import encode
 from autolabel.models.catalogue import Model
 from autolabel.models.decoders import DecoderOptions
 from autolabel.models.decoders.base import MAX_OBJECTS
 from autolabel.reporting.report import Gallery, write_report
-from autolabel.riders import name_riders
-from autolabel.segmentation import polygons
 from autolabel.summary import FrameCounts, Summary
 from tests.fakes.answers import DETECTOR, answer
 from tests.fakes.bucket import FakeBucket

@@ -11,13 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autolabel.contracts.errors import AnswerRefused
-from autolabel.decoding import MAX_LABEL, decode_answer
-from autolabel.fusion import Seen
-from autolabel.labelling import label_frame
+from autolabel.labelling.decoding import MAX_LABEL, decode_answer
+from autolabel.labelling.fusion import Seen
+from autolabel.labelling.prelabel import label_frame
+from autolabel.labelling.shards import MAX_KINDS, OTHER_KINDS, Tally
 from autolabel.labels.detections import Detection
 from autolabel.labels.manifest import LineTooLong, manifest_line, read_boxes
 from autolabel.models.decoders.base import MAX_OBJECTS
-from autolabel.shards import MAX_KINDS, OTHER_KINDS, Tally
 from tests.fakes.answers import CAR, DETECTOR, answer
 from tests.fuzz.mutations import fuzz, outside
 from tests.fuzz.refusals import assert_refusal

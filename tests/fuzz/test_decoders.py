@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autolabel.contracts.errors import AnswerRefused
-from autolabel.decoding import decode_answer
+from autolabel.labelling.decoding import decode_answer
+from autolabel.labelling.masks import decode
+from autolabel.labelling.segmentation_map import mask_document, segmentation_picture
 from autolabel.labels.detections import Detections
-from autolabel.masks import decode
 from autolabel.models.decoders.base import MAX_OBJECTS
-from autolabel.segmentation import mask_document, segmentation_picture
 from tests.fakes.answers import DETECTOR
 from tests.fakes.bodies import BODIES, HEIGHT, WIDTH, rectangle
 from tests.fuzz.mutations import fuzz_slow, outside

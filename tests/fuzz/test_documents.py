@@ -19,9 +19,9 @@ from autolabel.contracts.drive import (
 )
 from autolabel.contracts.errors import CatalogueUnavailable, DocumentRefused
 from autolabel.contracts.frames import is_name
+from autolabel.labelling.ego_mask import covered_share
 from autolabel.labels.taxonomy import current_taxonomy
 from autolabel.models.catalogue import CATALOGUE_KEY, Catalogue, parse_model
-from autolabel.regions import covered_share
 from autolabel.streams.json_depth import MAX_DEPTH
 from tests.fakes.answers import DETECTOR
 from tests.fuzz.mutations import fuzz, outside

@@ -10,9 +10,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from autolabel.labelling import FrameLabels
+from autolabel.labelling.prelabel import FrameLabels
+from autolabel.labelling.uncertainty import FLOOR, Doubt, frame_doubt
 from autolabel.models.catalogue import Model
-from autolabel.triage.doubt import FLOOR, Doubt, frame_doubt
 from tests.quality.edits import Edits
 from tests.quality.figures import Comparison, describe
 from tests.quality.precision import Floats

@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 import msgspec
 
-from autolabel.decoding import decode_answer
-from autolabel.fusion import Seen
-from autolabel.labelling import FrameLabels, label_frame
+from autolabel.labelling.decoding import decode_answer
+from autolabel.labelling.fusion import Seen
+from autolabel.labelling.prelabel import FrameLabels, label_frame
 from autolabel.labels.detections import Detection, Detections
 from autolabel.labels.taxonomy import current_taxonomy
 from autolabel.models.catalogue import Model

@@ -10,7 +10,7 @@ import pytest
 
 from autolabel.assembly import Assembly
 from autolabel.contracts.errors import CountMismatch, ShardMissing
-from autolabel.shards import ShardResult, shard_key
+from autolabel.labelling.shards import ShardResult, shard_key
 from autolabel.summary import FrameCounts, Summary
 from tests.fakes.answers import answer
 from tests.fakes.images import png

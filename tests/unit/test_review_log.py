@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from autolabel.contracts.drive import Run, parse_drive_document
-from autolabel.triage.doubt import FrameDoubt
+from autolabel.labelling.uncertainty import FrameDoubt
 from autolabel.triage.hindsight import Reviewed, reviewed_key
 from autolabel.triage.policy import DOUBTFUL
 from autolabel.triage.review_log import ReviewLog

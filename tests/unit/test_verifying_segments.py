@@ -20,7 +20,7 @@ from tests.fakes.bodies import HEIGHT, WIDTH
 from tests.fakes.endpoints import failure, success
 from tests.fakes.images import jpeg, png, png_header
 from tests.fakes.pipeline import DRIVE, Pipeline, drive_document, frame_key
-from tests.unit.test_segmentation import BODY, SEGMENTER
+from tests.unit.labelling.test_segmentation_map import BODY, SEGMENTER
 
 PREFIX = f"labels/{DRIVE}/0001/"
 SEGMENTS = {"policy": "all", "task": "segments"}

@@ -14,9 +14,9 @@ from autolabel.contracts.frames import DRIVE_DOCUMENT, drive_prefix
 from autolabel.contracts.ports import Bucket, Ledger
 from autolabel.drives.late_frames import late_key, record_lateness
 from autolabel.drives.listing import freeze_listing, read_listing
+from autolabel.labelling.shards import FrameIssue, Shard, ShardResult, Tally, check_result, read_shards, shard_key
 from autolabel.labels.taxonomy import current_taxonomy
 from autolabel.reporting.report import Gallery, write_report
-from autolabel.shards import FrameIssue, Shard, ShardResult, Tally, check_result, read_shards, shard_key
 from autolabel.streams.ordered_map import in_step
 from autolabel.summary import FrameCounts, Summary, failed_key, rejected_key, summary_key
 from autolabel.triage.policy import ACCEPTED, EVERYTHING, SEGMENTS, VerifyDoubtful

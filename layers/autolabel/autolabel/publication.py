@@ -12,13 +12,13 @@ import msgspec
 from autolabel.contracts.drive import Run
 from autolabel.contracts.errors import CountMismatch, RunMissing
 from autolabel.contracts.ports import Announcements, Bucket, Ledger
+from autolabel.labelling.shards import Shard, read_shards, shard_key
+from autolabel.labelling.uncertainty import FrameDoubt
 from autolabel.labels.manifest import PRELABEL, PROVENANCE, REVIEW, SEGMENTATION, VERIFIED, metadata_of, read_boxes
 from autolabel.labels.reviews import MAX_COMMENT, Review
 from autolabel.reporting.findings import Findings, suspects_key
 from autolabel.reporting.report import Gallery, write_report
-from autolabel.shards import Shard, read_shards, shard_key
 from autolabel.summary import JobOutcome, Summary, dataset_key, summary_key
-from autolabel.triage.doubt import FrameDoubt
 from autolabel.triage.policy import ACCEPTED, BLIND_AUDIT, BOXES, EVERYTHING, SEGMENTS, Task, VerifyDoubtful
 from autolabel.triage.queueing import triage_key
 from autolabel.triage.review_log import ReviewLog

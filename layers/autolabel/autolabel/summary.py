@@ -6,8 +6,8 @@ import msgspec
 
 from autolabel.contracts.drive import run_prefix
 from autolabel.contracts.errors import CountMismatch
+from autolabel.labelling.shards import ModelTally
 from autolabel.reporting.findings import Agreement
-from autolabel.shards import ModelTally
 from autolabel.triage.policy import BOXES, Task
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from autolabel.decoding import decode_answer
+from autolabel.labelling.decoding import decode_answer
 from autolabel.labels.detections import Detection, repair_box
 from autolabel.models.decoders import jumpstart
 from tests.bench.probe import peak_memory, resident_memory

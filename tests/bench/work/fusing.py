@@ -11,8 +11,8 @@ from typing import Any
 
 import msgspec
 
-from autolabel.decoding import decode_answer
-from autolabel.fusion import Seen, merge_frame
+from autolabel.labelling.decoding import decode_answer
+from autolabel.labelling.fusion import Seen, merge_frame
 from tests.bench.work.drive import CAMERA, CLASSES, HEIGHT, LABELS, MODEL, WIDTH
 
 MODELS = 3

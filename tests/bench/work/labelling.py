@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 
 from autolabel.contracts.units import parse_answer_key
-from autolabel.shard_labelling import ShardLabelling
-from autolabel.shards import Shard, ShardFrame, UnitAnswer
+from autolabel.labelling.label_shard import ShardLabelling
+from autolabel.labelling.shards import Shard, ShardFrame, UnitAnswer
 from tests.bench.work.drive import (
     CAMERA,
     ETAG,

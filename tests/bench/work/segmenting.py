@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 from PIL import Image
 
-from autolabel.decoding import decode_answer
+from autolabel.labelling.decoding import decode_answer
 from autolabel.models.catalogue import Model
 from autolabel.models.decoders import DecoderOptions
 from autolabel.models.decoders.base import Resized

@@ -20,7 +20,7 @@ from autolabel.contracts.drive import (
     run_prefix,
 )
 from autolabel.contracts.errors import DocumentRefused
-from autolabel.regions import covered_share
+from autolabel.labelling.ego_mask import covered_share
 from autolabel.triage.policy import VerifyAll
 
 KEY = "drives/d1/drive.json"

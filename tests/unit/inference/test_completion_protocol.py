@@ -17,7 +17,7 @@ from autolabel.contracts.frames import parse_frame_key
 from autolabel.contracts.units import Unit
 from autolabel.drives.listing import listing_key, read_listing
 from autolabel.inference.submission import ObjectEvent, UnitRequest
-from autolabel.shards import ShardFrame, read_shards
+from autolabel.labelling.shards import ShardFrame, read_shards
 from tests.fakes.answers import DETECTOR, answer
 from tests.fakes.endpoints import Invocation, failure, success
 from tests.fakes.faults import Crash, Fuse

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autolabel.contracts.errors import AnswerRefused
+from autolabel.labelling.ego_mask import covered_share
 from autolabel.labels.detections import Box, Detection, Detections, repair_box
 from autolabel.labels.manifest import whole_pixels
-from autolabel.regions import covered_share
 
 
 def detection(box: Box, score: float = 0.5) -> Detection:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autolabel.decoding import decode_answer
+from autolabel.labelling.decoding import decode_answer
 from autolabel.labels.detections import Box
 from autolabel.models.calibration import IDENTITY, MAX_SHIFT, Calibration, least_worthwhile
 from autolabel.models.catalogue import Model

@@ -13,7 +13,7 @@ from autolabel.contracts.errors import CatalogueUnavailable, ModelFailing
 from autolabel.contracts.ports import Bucket, EndpointStates, Executions, Ledger, SubmitQueue, WaitingRun
 from autolabel.drives.listing import freeze_listing, frozen_listing, missing_frames
 from autolabel.inference.reconciliation import Comparison, Found, Limits, Pause, Reconciliation, Turn
-from autolabel.shards import Shard, ShardFrame, UnitAnswer, plan_shards, shard_key, shard_list_key
+from autolabel.labelling.shards import Shard, ShardFrame, UnitAnswer, plan_shards, shard_key, shard_list_key
 
 if TYPE_CHECKING:
     from autolabel.models.catalogue import Catalogue

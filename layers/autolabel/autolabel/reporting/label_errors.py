@@ -13,12 +13,12 @@ from typing import NamedTuple
 
 import msgspec
 
+from autolabel.labelling.riders import RIDER
+from autolabel.labelling.uncertainty import PEOPLE_IOU
 from autolabel.labels.agreement import IGNORE, SAME_OBJECT, corners, share_in
 from autolabel.labels.detections import Box, overlap
 from autolabel.labels.manifest import LabelledBox, whole_pixels
 from autolabel.labels.taxonomy import current_taxonomy
-from autolabel.riders import RIDER
-from autolabel.triage.doubt import PEOPLE_IOU
 
 OVERLOOKED = "overlooked"
 BADLY_LOCATED = "badly located"

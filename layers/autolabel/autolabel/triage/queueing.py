@@ -16,10 +16,10 @@ import msgspec
 from autolabel.contracts.drive import Run, run_prefix
 from autolabel.contracts.errors import CountMismatch
 from autolabel.contracts.ports import Bucket
+from autolabel.labelling.shards import shard_key
+from autolabel.labelling.uncertainty import FrameDoubt
 from autolabel.labels.manifest import DOUBT, MASKS, PRELABEL, SEGMENTATION, metadata_of
-from autolabel.shards import shard_key
 from autolabel.streams.ordered_map import in_step
-from autolabel.triage.doubt import FrameDoubt
 from autolabel.triage.policy import (
     ACCEPTED,
     AUDIT,

@@ -14,6 +14,7 @@ import msgspec
 
 from autolabel.contracts.drive import Run
 from autolabel.contracts.ports import Bucket
+from autolabel.labelling.uncertainty import FrameDoubt
 from autolabel.labels.manifest import PRELABEL, PROVENANCE, VERIFIED, read_boxes
 from autolabel.labels.reviews import Review
 from autolabel.triage.audit_trail import AuditTrail
@@ -26,7 +27,6 @@ from autolabel.triage.audits import (
     recipe,
     standings,
 )
-from autolabel.triage.doubt import FrameDoubt
 from autolabel.triage.hindsight import Reviewed, reviewed_key
 from autolabel.triage.policy import VerifyDoubtful
 

@@ -16,8 +16,8 @@ import msgspec
 
 from autolabel.contracts.drive import run_prefix
 from autolabel.contracts.errors import CountMismatch, VerificationRefused
+from autolabel.labelling.shards import Shard, ShardResult, shard_key
 from autolabel.labels.manifest import PRELABEL, SEGMENTATION, VERIFIED, VERIFIED_SEGMENTS
-from autolabel.shards import Shard, ShardResult, shard_key
 from autolabel.triage.policy import BOXES, SEGMENTS, Task
 
 GROUND_TRUTH = "ground-truth"

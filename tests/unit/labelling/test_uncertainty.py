@@ -12,13 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autolabel.fusion import Seen
-from autolabel.labelling import LEAST_GHOST, label_frame
-from autolabel.labels.detections import Box, Detection
-from autolabel.labels.manifest import MAX_ATTRIBUTE
-from autolabel.models.catalogue import Model
-from autolabel.models.coverage import Reach
-from autolabel.triage.doubt import (
+from autolabel.labelling.fusion import Seen
+from autolabel.labelling.prelabel import LEAST_GHOST, label_frame
+from autolabel.labelling.uncertainty import (
     FAILED,
     FLOOR,
     GHOST,
@@ -32,6 +28,10 @@ from autolabel.triage.doubt import (
     frame_doubt,
     frame_level,
 )
+from autolabel.labels.detections import Box, Detection
+from autolabel.labels.manifest import MAX_ATTRIBUTE
+from autolabel.models.catalogue import Model
+from autolabel.models.coverage import Reach
 from tests.fakes.answers import DETECTOR
 
 WIDTH, HEIGHT = 1_000, 500
@@ -176,7 +176,8 @@ def test_the_level_can_be_told_again_from_what_is_recorded(found: list[tuple[str
 
 def test_the_doubt_about_one_models_frames_does_without_numpy() -> None:
     code = (
-        "import sys; from autolabel.triage.doubt import frame_doubt; from autolabel.labelling import label_frame\n"
+        "import sys; from autolabel.labelling.uncertainty import frame_doubt\n"
+        "from autolabel.labelling.prelabel import label_frame\n"
         "labels = label_frame([], 'front', 9, 9, labels=frozenset(), ego_mask=None)\n"
         "frame_doubt(labels, [], 0); sys.exit('numpy' in sys.modules)"
     )

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autolabel.contracts.errors import AutolabelError, CountMismatch, ShardMissing
-from autolabel.shards import Shard, ShardFrame, ShardResult, Tally, check_result, plan_shards, shard_key
+from autolabel.labelling.shards import Shard, ShardFrame, ShardResult, Tally, check_result, plan_shards, shard_key
 from autolabel.verification.jobs import job_name, label_categories, split_into_jobs, worker_template
 
 JOB_NAME = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}")

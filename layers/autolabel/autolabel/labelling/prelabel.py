@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from autolabel.fusion import Seen, merge_frame
+from autolabel.labelling.ego_mask import EGO_SHARE, Point, covered_share
+from autolabel.labelling.fusion import Seen, merge_frame
+from autolabel.labelling.riders import RIDER, name_riders
 from autolabel.labels.detections import Detection, Detections
 from autolabel.models.catalogue import Model
-from autolabel.regions import EGO_SHARE, Point, covered_share
-from autolabel.riders import RIDER, name_riders
 
 # A candidate of less is noise to whoever looks for what was missed.
 LEAST_GHOST = 0.05

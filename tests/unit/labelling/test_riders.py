@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from autolabel.labelling.riders import MACHINES, name_riders
 from autolabel.labels.detections import Box, Detection
-from autolabel.riders import MACHINES, name_riders
 
 BICYCLE: Box = (100.0, 100.0, 160.0, 160.0)
 RIDING: Box = (110.0, 40.0, 150.0, 150.0)

@@ -12,16 +12,16 @@ from autolabel.contracts.drive import Run, execution_name, run_prefix
 from autolabel.contracts.errors import AnswerRefused, ImageRefused
 from autolabel.contracts.frames import parse_frame_key
 from autolabel.contracts.ports import Bucket
-from autolabel.decoding import decode_answer
-from autolabel.fusion import FUSION, Seen
-from autolabel.labelling import label_frame
+from autolabel.labelling.decoding import decode_answer
+from autolabel.labelling.fusion import FUSION, Seen
+from autolabel.labelling.prelabel import label_frame
+from autolabel.labelling.shards import FrameIssue, ModelTally, Shard, ShardFrame, ShardResult, Tally, shard_key
+from autolabel.labelling.uncertainty import FrameDoubt, as_attribute, as_record, frame_doubt
 from autolabel.labels.detections import Detections
 from autolabel.labels.image_header import ImageHeader, read_header
 from autolabel.labels.manifest import LineTooLong, MaskReferences, manifest_line
 from autolabel.models.catalogue import Model
-from autolabel.shards import FrameIssue, ModelTally, Shard, ShardFrame, ShardResult, Tally, shard_key
 from autolabel.streams.ordered_map import in_step
-from autolabel.triage.doubt import FrameDoubt, as_attribute, as_record, frame_doubt
 
 # Reading a frame's header and answer is waiting for S3; so many frames are read at a time.
 READERS = 8
@@ -203,7 +203,7 @@ class ShardLabelling:
 
     def _write_masks(self, frame: ShardFrame, prelabel: Detections) -> MaskReferences:
         # Brings numpy along, which runs without masks do without.
-        from autolabel.segmentation import color_map, mask_document, segmentation_picture
+        from autolabel.labelling.segmentation_map import color_map, mask_document, segmentation_picture
 
         key = parse_frame_key(frame.key)
         run, place = run_prefix(self._run.drive, self._run.run), f"{key.camera}/{key.timestamp}"

@@ -13,11 +13,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autolabel import decoding, masks
 from autolabel.contracts.errors import AnswerRefused
-from autolabel.decoding import decode_answer
+from autolabel.labelling import decoding, masks
+from autolabel.labelling.decoding import decode_answer
+from autolabel.labelling.masks import AnswerMasks, bounds, decode, encode
 from autolabel.labels.detections import Detection, repair_box
-from autolabel.masks import AnswerMasks, bounds, decode, encode
 from autolabel.models.decoders import DecoderOptions, RawDetection
 from autolabel.models.decoders.base import MaskPlace, Resized
 from tests.fakes.answers import DETECTOR

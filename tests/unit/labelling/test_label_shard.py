@@ -12,9 +12,9 @@ import msgspec
 import pytest
 
 from autolabel.contracts.drive import Camera, DriveDocument, Run
-from autolabel.fusion import FUSION
-from autolabel.shard_labelling import ShardLabelling
-from autolabel.shards import Shard, ShardFrame, ShardResult, UnitAnswer, shard_key
+from autolabel.labelling.fusion import FUSION
+from autolabel.labelling.label_shard import ShardLabelling
+from autolabel.labelling.shards import Shard, ShardFrame, ShardResult, UnitAnswer, shard_key
 from autolabel.streams.ordered_map import in_step
 from tests.fakes.answers import CAR, DETECTOR, answer
 from tests.fakes.bucket import FakeBucket, etag_of

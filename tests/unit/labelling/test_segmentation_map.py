@@ -14,11 +14,17 @@ from hypothesis import strategies as st
 from PIL import Image
 from pycocotools import mask as coco
 
+from autolabel.labelling.masks import encode
+from autolabel.labelling.segmentation_map import (
+    BACKGROUND_COLOR,
+    color_map,
+    mask_document,
+    polygons,
+    segmentation_picture,
+)
+from autolabel.labelling.shards import shard_key
 from autolabel.labels.detections import Detection, Detections
 from autolabel.labels.taxonomy import current_taxonomy
-from autolabel.masks import encode
-from autolabel.segmentation import BACKGROUND_COLOR, color_map, mask_document, polygons, segmentation_picture
-from autolabel.shards import shard_key
 from tests.fakes.answers import DETECTOR, answer
 from tests.fakes.bodies import BODIES, CAR_BOX, CAR_MASK, HEIGHT, PERSON_BOX, PERSON_MASK, WIDTH, rectangle
 from tests.fakes.endpoints import failure, success

@@ -19,7 +19,7 @@ from autolabel.labels.manifest import whole_pixels
 
 if TYPE_CHECKING:
     # Who only reads what was in doubt does not pay for the models.
-    from autolabel.labelling import FrameLabels
+    from autolabel.labelling.prelabel import FrameLabels
     from autolabel.models.catalogue import Model
 
 # Changes whenever the same answers would come to other levels.

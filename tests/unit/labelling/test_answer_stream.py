@@ -11,9 +11,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from autolabel import answers
-from autolabel.answers import project
 from autolabel.contracts.errors import AnswerRefused
+from autolabel.labelling import answer_stream as answers
+from autolabel.labelling.answer_stream import project
 from autolabel.models.decoders.base import MAX_OBJECTS, MaskPlace
 
 WANTED = frozenset({"boxes", "labels", "ü"})

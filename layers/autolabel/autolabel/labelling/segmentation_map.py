@@ -15,10 +15,10 @@ import msgspec
 import numpy as np
 from PIL import Image
 
+from autolabel.labelling.masks import bounds, decode
 from autolabel.labels.detections import Detections
 from autolabel.labels.manifest import BACKGROUND
 from autolabel.labels.taxonomy import current_taxonomy
-from autolabel.masks import bounds, decode
 
 BACKGROUND_COLOR = "#ffffff"
 # A mask of more pieces is noise, whose outlines take a thousand times what its encoding does.

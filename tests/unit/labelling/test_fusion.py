@@ -14,12 +14,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autolabel.fusion import GROUP_IOU, Seen, merge_frame
+from autolabel.labelling.fusion import GROUP_IOU, Seen, merge_frame
+from autolabel.labelling.weighted_boxes import NETWORK_IOU, VIEW_IOU, overlaps, suppress
 from autolabel.labels.detections import Box, Detection, overlap
 from autolabel.models.calibration import Calibration
 from autolabel.models.catalogue import Model
 from autolabel.models.coverage import Reach
-from autolabel.voting import NETWORK_IOU, VIEW_IOU, overlaps, suppress
 from tests.fakes.answers import DETECTOR
 
 WIDTH, HEIGHT = 1_000, 500

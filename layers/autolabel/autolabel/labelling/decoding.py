@@ -6,14 +6,14 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from autolabel.answers import project
 from autolabel.contracts.errors import AnswerRefused
+from autolabel.labelling.answer_stream import project
 from autolabel.labels.detections import Detection, repair_box
 from autolabel.models.catalogue import Model
 from autolabel.models.decoders import Decoder, find_decoder
 
 if TYPE_CHECKING:
-    from autolabel.masks import AnswerMasks
+    from autolabel.labelling.masks import AnswerMasks
 
 # An answer up to this size is parsed as it is; walking over it first would cost more than it saves.
 SMALL_ANSWER = 1_000_000
@@ -69,7 +69,7 @@ def _read(
     masks = None
     if options.masks:
         # Brings numpy along, which boxes do without.
-        from autolabel.masks import AnswerMasks
+        from autolabel.labelling.masks import AnswerMasks
 
         masks = AnswerMasks(width, height, options)
     if rest is None and masks is None:

@@ -39,7 +39,7 @@ def merge_frame(seen: Sequence[Seen], camera: str, width: int, height: int) -> t
     allowed = _authorised(seen, claimed, dropped) if claimed else seen
     if len(allowed) > 1:
         # Here and not above: a run of one model does not pay for numpy.
-        from autolabel.voting import vote_on
+        from autolabel.labelling.weighted_boxes import vote_on
 
         merged = vote_on([_strongest(one, dropped) for one in allowed], claimed, camera, width, height)
     else:

@@ -1,0 +1,1 @@
+"""From answers to pre-labels: decode, merge, choose, and the shards in which this happens."""
