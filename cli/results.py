@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from autolabel.contracts.drive import run_prefix
-from autolabel.summary import dataset_key, report_key, summary_key
+from autolabel.reporting.summary import dataset_key, report_key, summary_key
 from cli.errors import CommandError
 from cli.progress import Progress, RunView
 from cli.stack import Stack

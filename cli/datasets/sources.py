@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from autolabel.contracts.drive import FIRST_RUN
 from autolabel.contracts.frames import is_name
-from autolabel.summary import dataset_key
+from autolabel.reporting.summary import dataset_key
 from cli.errors import CommandError
 from cli.stack import Stack
 

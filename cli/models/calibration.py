@@ -17,8 +17,8 @@ from autolabel.labels.detections import Box
 from autolabel.labels.manifest import VERIFIED, BoxLabel, read_boxes
 from autolabel.labels.taxonomy import current_taxonomy
 from autolabel.models.catalogue import Model
+from autolabel.reporting.summary import dataset_key
 from autolabel.streams.ordered_map import in_step
-from autolabel.summary import dataset_key
 from cli.calibrating import KnownFrame, calibrate, expect_least_work
 from cli.catalogue import add_model, find_revision, next_revision, revisions_of
 from cli.errors import CommandError

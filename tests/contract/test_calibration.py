@@ -16,7 +16,7 @@ from PIL import Image
 from autolabel.contracts.drive import Camera, DriveDocument, Run
 from autolabel.labelling.shards import Shard, ShardFrame, UnitAnswer, shard_key, shard_list_key
 from autolabel.labels.manifest import BOX_TYPE, VERIFIED, metadata_of
-from autolabel.summary import dataset_key
+from autolabel.reporting.summary import dataset_key
 from cli.__main__ import main
 from cli.catalogue import add_model, find_revision
 from cli.errors import CommandError

@@ -11,7 +11,7 @@ import msgspec
 from autolabel.contracts.drive import Camera, DriveDocument, Run
 from autolabel.contracts.frames import FrameKey
 from autolabel.labels.taxonomy import current_taxonomy
-from autolabel.summary import dataset_key
+from autolabel.reporting.summary import dataset_key
 from cli.stack import Stack
 from tests.fakes.bucket import FakeBucket
 from tests.fakes.images import png_header

@@ -32,7 +32,7 @@ from autolabel.models.catalogue import Model
 from autolabel.models.decoders import DecoderOptions
 from autolabel.models.decoders.base import MAX_OBJECTS
 from autolabel.reporting.report import Gallery, write_report
-from autolabel.summary import FrameCounts, Summary
+from autolabel.reporting.summary import FrameCounts, Summary
 from tests.fakes.answers import DETECTOR, answer
 from tests.fakes.bucket import FakeBucket
 from tests.fakes.images import png_header, saved

@@ -17,7 +17,7 @@ from PIL import Image, PngImagePlugin
 from autolabel.contracts.errors import ImageRefused
 from autolabel.labels.image_header import MAX_PIXELS, ImageHeader, read_header
 from autolabel.reporting.report import Gallery, write_report
-from autolabel.summary import FrameCounts, Summary
+from autolabel.reporting.summary import FrameCounts, Summary
 from tests.fakes.bucket import FakeBucket
 from tests.fakes.images import encoded, jpeg, jpeg_header, multi_picture_jpeg, png, png_header, saved, segments
 from tests.fakes.pipeline import frame_key

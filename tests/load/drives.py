@@ -15,7 +15,7 @@ from PIL import Image
 from autolabel.contracts.drive import FIRST_RUN, execution_name
 from autolabel.contracts.units import ANSWERS
 from autolabel.drives.listing import read_listing
-from autolabel.summary import dataset_key, rejected_key
+from autolabel.reporting.summary import dataset_key, rejected_key
 from cli.progress import ENDED, RunView, StateTime
 from cli.recordings import RecordedFrame
 from cli.stack import Stack

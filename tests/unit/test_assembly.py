@@ -11,7 +11,7 @@ import pytest
 from autolabel.assembly import Assembly
 from autolabel.contracts.errors import CountMismatch, ShardMissing
 from autolabel.labelling.shards import ShardResult, shard_key
-from autolabel.summary import FrameCounts, Summary
+from autolabel.reporting.summary import FrameCounts, Summary
 from tests.fakes.answers import answer
 from tests.fakes.images import png
 from tests.fakes.pipeline import DRIVE, FRAMES_PATIENCE, JOB_LABELS, Pipeline, drive_document, frame_key

@@ -13,7 +13,7 @@ import pytest
 from autolabel.assembly import Assembly
 from autolabel.contracts.errors import CountMismatch, RunMissing
 from autolabel.publication import FinishedJob
-from autolabel.summary import Summary
+from autolabel.reporting.summary import Summary
 from autolabel.verification.jobs import JobRound
 from autolabel.verification.settlement import settle_round
 from tests.fakes.pipeline import DRIVE, Answers, Pipeline, drive_document, frame_key, verified

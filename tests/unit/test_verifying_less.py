@@ -16,7 +16,7 @@ from autolabel.contracts.ports import StoredObject
 from autolabel.labels.detections import Detection, Detections
 from autolabel.labels.manifest import MaskReferences, manifest_line
 from autolabel.publication import FinishedJob
-from autolabel.summary import Summary
+from autolabel.reporting.summary import Summary
 from autolabel.triage.audits import (
     PRECISION,
     RECALL,

@@ -11,7 +11,7 @@ import pytest
 
 from autolabel.assembly import Assembly
 from autolabel.contracts.errors import VerificationRefused
-from autolabel.summary import Summary
+from autolabel.reporting.summary import Summary
 from autolabel.verification.jobs import LABEL_STUDIO, MAX_SEGMENTED, BackEnds
 from autolabel.verification.settlement import Settled
 from cli.datasets.staging import chosen_label, read_line

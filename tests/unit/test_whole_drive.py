@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from autolabel.summary import FrameCounts
+from autolabel.reporting.summary import FrameCounts
 from tests.fakes.answers import answer
 from tests.fakes.endpoints import failure, success
 from tests.fakes.images import jpeg, png, png_header

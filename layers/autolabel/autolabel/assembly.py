@@ -17,8 +17,8 @@ from autolabel.drives.listing import freeze_listing, read_listing
 from autolabel.labelling.shards import FrameIssue, Shard, ShardResult, Tally, check_result, read_shards, shard_key
 from autolabel.labels.taxonomy import current_taxonomy
 from autolabel.reporting.report import Gallery, write_report
+from autolabel.reporting.summary import FrameCounts, Summary, failed_key, rejected_key, summary_key
 from autolabel.streams.ordered_map import in_step
-from autolabel.summary import FrameCounts, Summary, failed_key, rejected_key, summary_key
 from autolabel.triage.policy import ACCEPTED, EVERYTHING, SEGMENTS, VerifyDoubtful
 from autolabel.triage.queueing import Part, Triage
 from autolabel.triage.terms import fix_terms, read_terms

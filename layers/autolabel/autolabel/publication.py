@@ -18,7 +18,7 @@ from autolabel.labels.manifest import PRELABEL, PROVENANCE, REVIEW, SEGMENTATION
 from autolabel.labels.reviews import MAX_COMMENT, Review
 from autolabel.reporting.findings import Findings, suspects_key
 from autolabel.reporting.report import Gallery, write_report
-from autolabel.summary import JobOutcome, Summary, dataset_key, summary_key
+from autolabel.reporting.summary import JobOutcome, Summary, dataset_key, summary_key
 from autolabel.triage.policy import ACCEPTED, BLIND_AUDIT, BOXES, EVERYTHING, SEGMENTS, Task, VerifyDoubtful
 from autolabel.triage.queueing import triage_key
 from autolabel.triage.review_log import ReviewLog

@@ -11,7 +11,7 @@ from autolabel.assembly import Assembly, assemble_run
 from autolabel.labelling.shards import FrameIssue, Shard, ShardResult, Tally, shard_key, shard_list_key
 from autolabel.labels.detections import Detection, Detections
 from autolabel.labels.manifest import manifest_line
-from autolabel.summary import failed_key, rejected_key
+from autolabel.reporting.summary import failed_key, rejected_key
 from autolabel.triage.terms import terms_key
 from autolabel.verification.jobs import GROUND_TRUTH, BackEnds
 from tests.bench.work.drive import (

@@ -11,7 +11,7 @@ import msgspec
 from autolabel.contracts.ports import Bucket
 from autolabel.labels.taxonomy import current_taxonomy
 from autolabel.reporting.pace import HASTY_SECONDS
-from autolabel.summary import Summary, failed_key, rejected_key, report_key
+from autolabel.reporting.summary import Summary, failed_key, rejected_key, report_key
 from autolabel.triage.policy import KINDS_TOLD
 
 if TYPE_CHECKING:

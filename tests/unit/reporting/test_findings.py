@@ -12,7 +12,7 @@ from autolabel.contracts.errors import CountMismatch
 from autolabel.reporting.edits import ClassEdits
 from autolabel.reporting.findings import SUSPECTS, WORST, Agreement, Findings, SuspectLine
 from autolabel.reporting.pace import worker_name
-from autolabel.summary import Summary
+from autolabel.reporting.summary import Summary
 from tests.fakes.pipeline import DRIVE, Pipeline
 from tests.unit.test_assembly import PREFIX, labelled
 

@@ -21,7 +21,7 @@ from autolabel.reporting.findings import WORST, Agreement, Group
 from autolabel.reporting.pace import Pace, Seconds
 from autolabel.reporting.pictures import PICTURE_WIDTH, Comparison, Outline, Pane, Picture, PictureBox, View
 from autolabel.reporting.report import NAMED_ISSUES, PICTURES, Gallery, render_report, write_report
-from autolabel.summary import FrameCounts, JobOutcome, Summary
+from autolabel.reporting.summary import FrameCounts, JobOutcome, Summary
 from tests.fakes.bucket import FakeBucket, etag_of
 from tests.fakes.images import png, saved
 from tests.fakes.pipeline import DRIVE, Pipeline, drive_document, frame_key
