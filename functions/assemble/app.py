@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from autolabel.assembly import assemble_run
 from autolabel.aws.bucket import S3Bucket
 from autolabel.aws.clients import client
 from autolabel.aws.ledger import DynamoLedger
 from autolabel.contracts.errors import LabelingFailed
+from autolabel.datasets.assembly import assemble_run
 from autolabel.observability import logger, metrics, tracer
 from autolabel.settings import read_settings
 from autolabel.verification.jobs import BackEnds

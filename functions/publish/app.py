@@ -12,8 +12,8 @@ from autolabel.aws.announcements import AwsAnnouncements
 from autolabel.aws.bucket import S3Bucket
 from autolabel.aws.clients import client
 from autolabel.aws.ledger import DynamoLedger
+from autolabel.datasets.publication import FinishedJob, publish_run
 from autolabel.observability import logger, metrics, tracer
-from autolabel.publication import FinishedJob, publish_run
 from autolabel.settings import read_settings
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from autolabel.aws.announcements import AwsAnnouncements
 from local.cloud.stepfunctions.jsonata_templates import Evaluation
 from tests.contract.template import ACCOUNT, INGEST, LABELS, PSEUDO, REGION, ROOT, read_template
 from tests.fakes.pipeline import DRIVE, Pipeline
-from tests.unit.test_assembly import labelled
+from tests.unit.datasets.test_assembly import labelled
 
 EXAMPLE = ROOT / "examples" / "train-on-labels"
 TEMPLATE = read_template(EXAMPLE / "template.yaml")

@@ -18,7 +18,7 @@ from cli import __main__ as command
 from cli.stack import Stack
 from tests.contract.conftest import create_bucket
 from tests.fakes.pipeline import Pipeline, drive_document
-from tests.unit.test_assembly import labelled
+from tests.unit.datasets.test_assembly import labelled
 
 PROVEN = 60
 

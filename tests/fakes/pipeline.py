@@ -8,8 +8,9 @@ from urllib.parse import quote_plus
 
 import msgspec
 
-from autolabel.assembly import Assembly, assemble_run
 from autolabel.contracts.drive import Run, run_prefix
+from autolabel.datasets.assembly import Assembly, assemble_run
+from autolabel.datasets.publication import FinishedJob, Publication, publish_run
 from autolabel.drives.closing import Closing
 from autolabel.drives.sweep import Sweep, SweepReport
 from autolabel.inference.completion import Completion, Settled, wake_if_done
@@ -19,7 +20,6 @@ from autolabel.inference.submission import Asked, ObjectEvent, Submission, Submi
 from autolabel.labelling.label_shard import ShardLabelling
 from autolabel.labelling.shards import read_shards
 from autolabel.models.catalogue import Catalogue, Model
-from autolabel.publication import FinishedJob, Publication, publish_run
 from autolabel.triage.policy import SEGMENTS
 from autolabel.verification.jobs import GROUND_TRUTH, BackEnds, JobRound, VerificationJob
 from autolabel.verification.settlement import Settled as SettledRound

@@ -10,12 +10,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from autolabel.assembly import Assembly
 from autolabel.contracts.errors import CountMismatch
 from autolabel.contracts.ports import StoredObject
+from autolabel.datasets.assembly import Assembly
+from autolabel.datasets.publication import FinishedJob
 from autolabel.labels.detections import Detection, Detections
 from autolabel.labels.manifest import MaskReferences, manifest_line
-from autolabel.publication import FinishedJob
 from autolabel.reporting.summary import Summary
 from autolabel.triage.audits import (
     PRECISION,

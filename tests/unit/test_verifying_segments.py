@@ -9,8 +9,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from autolabel.assembly import Assembly
 from autolabel.contracts.errors import VerificationRefused
+from autolabel.datasets.assembly import Assembly
 from autolabel.reporting.summary import Summary
 from autolabel.verification.jobs import LABEL_STUDIO, MAX_SEGMENTED, BackEnds
 from autolabel.verification.settlement import Settled
@@ -87,7 +87,7 @@ def test_a_job_of_segments_asks_for_a_reference_with_a_page_of_its_own() -> None
 
 def test_jobs_of_segments_are_split_at_ground_truths_own_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     assert MAX_SEGMENTED == 20_000
-    monkeypatch.setattr("autolabel.assembly.MAX_SEGMENTED", 2)
+    monkeypatch.setattr("autolabel.datasets.assembly.MAX_SEGMENTED", 2)
     _, assembly = assembled(max_objects=100_000)
     assert [job.frames for job in assembly.jobs] == [2, 1]
 

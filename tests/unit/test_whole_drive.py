@@ -9,7 +9,7 @@ from tests.fakes.answers import answer
 from tests.fakes.endpoints import failure, success
 from tests.fakes.images import jpeg, png, png_header
 from tests.fakes.pipeline import DRIVE, MAX_ERRORS, Pipeline, drive_document, frame_key, read_one, s3_message
-from tests.unit.test_assembly import PREFIX, issues, manifest, summary
+from tests.unit.datasets.test_assembly import PREFIX, issues, manifest, summary
 
 GOOD, GARBAGE, NO_IMAGE, ROTATED, EMPTY, HUGE, FAILING = range(7)
 FRAMES = {

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from autolabel.assembly import Assembly, assemble_run
+from autolabel.datasets.assembly import Assembly, assemble_run
 from autolabel.labelling.shards import FrameIssue, Shard, ShardResult, Tally, shard_key, shard_list_key
 from autolabel.labels.detections import Detection, Detections
 from autolabel.labels.manifest import manifest_line

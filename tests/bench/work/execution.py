@@ -12,10 +12,10 @@ from typing import Any
 import msgspec
 import yaml
 
+from autolabel.datasets.publication import FinishedJob, Publication
 from autolabel.inference.reconcile_pass import Cursor, Plan, Progress, TurnReport
 from autolabel.inference.reconciliation import Turn
 from autolabel.labelling.shards import Shard, shard_key, shard_list_key
-from autolabel.publication import FinishedJob, Publication
 from autolabel.verification.jobs import JobRound
 from autolabel.verification.settlement import Settled
 from local.cloud.stepfunctions.engine import Engine

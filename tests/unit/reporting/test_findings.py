@@ -14,7 +14,7 @@ from autolabel.reporting.findings import SUSPECTS, WORST, Agreement, Findings, S
 from autolabel.reporting.pace import worker_name
 from autolabel.reporting.summary import Summary
 from tests.fakes.pipeline import DRIVE, Pipeline
-from tests.unit.test_assembly import PREFIX, labelled
+from tests.unit.datasets.test_assembly import PREFIX, labelled
 
 LABELS = ("car", "van", "person", "ignore")
 Place = tuple[str, int]

@@ -25,7 +25,7 @@ from autolabel.reporting.summary import FrameCounts, JobOutcome, Summary
 from tests.fakes.bucket import FakeBucket, etag_of
 from tests.fakes.images import png, saved
 from tests.fakes.pipeline import DRIVE, Pipeline, drive_document, frame_key
-from tests.unit.test_assembly import PREFIX, labelled
+from tests.unit.datasets.test_assembly import PREFIX, labelled
 
 HOSTILE = """<script>alert(1)</script>"'&<img src=x onerror=alert(2)>{{ 7 * 7 }}"""
 

@@ -10,14 +10,14 @@ from typing import Any
 import msgspec
 import pytest
 
-from autolabel.assembly import Assembly
 from autolabel.contracts.errors import CountMismatch, RunMissing
-from autolabel.publication import FinishedJob
+from autolabel.datasets.assembly import Assembly
+from autolabel.datasets.publication import FinishedJob
 from autolabel.reporting.summary import Summary
 from autolabel.verification.jobs import JobRound
 from autolabel.verification.settlement import settle_round
 from tests.fakes.pipeline import DRIVE, Answers, Pipeline, drive_document, frame_key, verified
-from tests.unit.test_assembly import PREFIX, labelled, summary
+from tests.unit.datasets.test_assembly import PREFIX, labelled, summary
 
 FRAMES = 6
 

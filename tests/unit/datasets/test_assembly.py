@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from autolabel.assembly import Assembly
 from autolabel.contracts.errors import CountMismatch, ShardMissing
+from autolabel.datasets.assembly import Assembly
 from autolabel.labelling.shards import ShardResult, shard_key
 from autolabel.reporting.summary import FrameCounts, Summary
 from tests.fakes.answers import answer

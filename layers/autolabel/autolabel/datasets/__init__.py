@@ -1,0 +1,1 @@
+"""The dataset of a run: assembly for verification, then publication."""
