@@ -10,10 +10,10 @@ import msgspec
 from autolabel.aws.bucket import S3Bucket
 from autolabel.aws.clients import client
 from autolabel.aws.ledger import DynamoLedger
+from autolabel.aws.observability import logger, metrics, tracer
+from autolabel.aws.settings import read_settings
 from autolabel.contracts.errors import LabelingFailed
 from autolabel.datasets.assembly import assemble_run
-from autolabel.observability import logger, metrics, tracer
-from autolabel.settings import read_settings
 from autolabel.verification.jobs import BackEnds
 
 if TYPE_CHECKING:

@@ -16,12 +16,12 @@ from autolabel.aws.clients import client
 from autolabel.aws.deliveries import Buried, Deliveries
 from autolabel.aws.executions import StepFunctionsExecutions
 from autolabel.aws.ledger import DynamoLedger
+from autolabel.aws.observability import logger, metrics, tracer
 from autolabel.aws.queue import SqsSubmitQueue
+from autolabel.aws.settings import read_settings
 from autolabel.contracts.errors import printable
 from autolabel.inference.completion import Completion, wake_if_done
 from autolabel.models.catalogue import Catalogue
-from autolabel.observability import logger, metrics, tracer
-from autolabel.settings import read_settings
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse

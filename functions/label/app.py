@@ -13,11 +13,11 @@ from aws_lambda_powertools.metrics import MetricUnit
 from autolabel.aws.bucket import S3Bucket
 from autolabel.aws.clients import client
 from autolabel.aws.ledger import DynamoLedger
+from autolabel.aws.observability import logger, metrics, tracer
+from autolabel.aws.settings import read_settings
 from autolabel.labelling.label_shard import ShardLabelling
 from autolabel.labelling.shards import Shard
 from autolabel.models.catalogue import Catalogue
-from autolabel.observability import logger, metrics, tracer
-from autolabel.settings import read_settings
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext

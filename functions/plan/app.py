@@ -10,9 +10,9 @@ import msgspec
 from autolabel.aws.bucket import S3Bucket
 from autolabel.aws.clients import client
 from autolabel.aws.ledger import DynamoLedger
+from autolabel.aws.observability import logger, metrics, tracer
+from autolabel.aws.settings import read_settings
 from autolabel.inference.reconcile_pass import plan_run
-from autolabel.observability import logger, metrics, tracer
-from autolabel.settings import read_settings
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext

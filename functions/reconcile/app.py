@@ -15,12 +15,12 @@ from autolabel.aws.clients import client
 from autolabel.aws.endpoints import SageMakerEndpointStates
 from autolabel.aws.executions import StepFunctionsExecutions
 from autolabel.aws.ledger import DynamoLedger
+from autolabel.aws.observability import logger, metrics, tracer
 from autolabel.aws.queue import SqsSubmitQueue
+from autolabel.aws.settings import read_settings
 from autolabel.inference.reconcile_pass import Progress, RunTurns, Worst, await_answers, retry_failed_units
 from autolabel.inference.reconciliation import Limits
 from autolabel.models.catalogue import Catalogue
-from autolabel.observability import logger, metrics, tracer
-from autolabel.settings import read_settings
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext

@@ -18,13 +18,13 @@ from autolabel.aws.deliveries import Buried, Deliveries
 from autolabel.aws.endpoints import SageMakerEndpoints
 from autolabel.aws.executions import StepFunctionsExecutions
 from autolabel.aws.ledger import DynamoLedger
+from autolabel.aws.observability import logger, metrics, tracer
+from autolabel.aws.settings import read_settings
 from autolabel.contracts.errors import DocumentRefused, Unavailable, printable
 from autolabel.drives.closing import Closing
 from autolabel.inference.submission import Submission, read_message
 from autolabel.labels.taxonomy import job_labels
 from autolabel.models.catalogue import Catalogue
-from autolabel.observability import logger, metrics, tracer
-from autolabel.settings import read_settings
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse

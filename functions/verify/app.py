@@ -14,14 +14,14 @@ from autolabel.aws.bucket import S3Bucket
 from autolabel.aws.clients import client
 from autolabel.aws.executions import StepFunctionsExecutions
 from autolabel.aws.ledger import DynamoLedger
+from autolabel.aws.observability import logger, metrics, tracer
 from autolabel.aws.presigned_images import PresignedImages, signing_client
 from autolabel.aws.secrets import Secrets
+from autolabel.aws.settings import read_settings
 from autolabel.contracts.drive import Run
 from autolabel.contracts.errors import VerificationRefused
 from autolabel.contracts.ports import WaitingJob
 from autolabel.labels.taxonomy import current_taxonomy
-from autolabel.observability import logger, metrics, tracer
-from autolabel.settings import read_settings
 from autolabel.verification.ground_truth import read_output
 from autolabel.verification.jobs import LABEL_STUDIO, JobRound
 from autolabel.verification.label_studio.client import LabelStudioClient

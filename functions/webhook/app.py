@@ -12,9 +12,9 @@ from aws_lambda_powertools.metrics import MetricUnit
 from autolabel.aws.clients import client
 from autolabel.aws.executions import StepFunctionsExecutions
 from autolabel.aws.ledger import DynamoLedger
+from autolabel.aws.observability import logger, metrics, tracer
 from autolabel.aws.secrets import Secrets
-from autolabel.observability import logger, metrics, tracer
-from autolabel.settings import read_settings
+from autolabel.aws.settings import read_settings
 from autolabel.verification.label_studio.connection import read_connection
 from autolabel.verification.label_studio.notifications import take_notification
 from autolabel.verification.people import wake_job

@@ -13,11 +13,11 @@ import msgspec
 import pytest
 from botocore.exceptions import ClientError
 
+from autolabel.aws.settings import SettingsError
 from autolabel.contracts.errors import RunMissing, VerificationRefused, VerificationUnavailable
 from autolabel.contracts.ports import PendingUnit, WaitingJob, WaitingRun
 from autolabel.contracts.units import Unit
 from autolabel.reporting.summary import Summary
-from autolabel.settings import SettingsError
 from autolabel.verification.label_studio.notifications import HEADER, signature
 from autolabel.verification.label_studio.results import Annotation
 from tests.contract.account import (

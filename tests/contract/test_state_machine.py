@@ -11,8 +11,8 @@ import msgspec
 import pytest
 import yaml
 
+import autolabel.aws.settings
 import autolabel.contracts.errors
-import autolabel.settings
 from autolabel.inference.reconcile_pass import Cursor, Progress, TurnReport, Worst
 from autolabel.inference.reconciliation import Turn
 from autolabel.labels.manifest import PRELABEL, SEGMENTATION
@@ -120,7 +120,7 @@ def test_what_no_retry_can_mend_is_not_retried(name: str) -> None:
 
 
 def test_errors_that_are_named_are_raised_by_somebody() -> None:
-    ours = set(vars(autolabel.contracts.errors)) | set(vars(autolabel.settings))
+    ours = set(vars(autolabel.contracts.errors)) | set(vars(autolabel.aws.settings))
     for state in TASKS.values():
         for retrier in [*state["Retry"], *state.get("Catch", [])]:
             for error in retrier["ErrorEquals"]:

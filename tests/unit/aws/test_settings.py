@@ -7,9 +7,9 @@ import re
 import msgspec
 import pytest
 
+from autolabel.aws.settings import SettingsError, read_settings
 from autolabel.contracts.errors import DocumentRefused
 from autolabel.labels.taxonomy import current_taxonomy, job_labels
-from autolabel.settings import SettingsError, read_settings
 
 
 class Settings(msgspec.Struct, frozen=True):
