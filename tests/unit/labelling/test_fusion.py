@@ -216,7 +216,7 @@ def test_a_useless_model_costs_a_calibrated_merge_nothing() -> None:
 
 # Sums of these depend on their order, and that of a set of names on the process.
 MERGE = """
-from tests.unit.test_fusion import CAR, merge, model, seen
+from tests.unit.labelling.test_fusion import CAR, merge, model, seen
 found = zip("abc", (0.810117884707084, 0.5940802502550596, 0.4418539409265414))
 print(*(d.confidence.hex() for d in merge(*(seen(model(name), ("car", score, CAR)) for name, score in found))))
 """
