@@ -14,8 +14,8 @@ import click
 import msgspec
 from rich.console import Console
 
+from autolabel.contracts.verification import Policy, VerifyDoubtful
 from autolabel.labelling.uncertainty import FLOOR
-from autolabel.triage.policy import Policy, VerifyDoubtful
 from cli.advice import next_step, waits_for
 from cli.catalogue import check_models
 from cli.datasets.commands import export

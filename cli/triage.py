@@ -10,9 +10,9 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from autolabel.contracts.verification import BLIND_AUDIT, VerifyDoubtful
 from autolabel.triage.audits import Evidence, audit_key, read_evidence, standings
 from autolabel.triage.hindsight import Hindsight, Outcome, Reviewed, best_setting, reviewed_key
-from autolabel.triage.policy import BLIND_AUDIT, VerifyDoubtful
 from cli.errors import CommandError
 from cli.stack import Stack
 

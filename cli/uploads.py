@@ -10,7 +10,7 @@ import msgspec
 
 from autolabel.contracts.drive import Camera, DriveDocument
 from autolabel.contracts.frames import DRIVE_DOCUMENT, FrameKey, drive_prefix, is_name
-from autolabel.triage.policy import Policy, VerifyAll
+from autolabel.contracts.verification import Policy, VerifyAll
 from cli.errors import CommandError
 from cli.recordings import RecordedFrame
 from cli.stack import Stack

@@ -12,7 +12,7 @@ from autolabel.aws.clients import client
 from autolabel.aws.ledger import DynamoLedger
 from autolabel.aws.observability import logger, metrics, tracer
 from autolabel.aws.settings import read_settings
-from autolabel.inference.reconcile_pass import plan_run
+from autolabel.labelling.plan import plan_run
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext

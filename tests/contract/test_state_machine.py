@@ -13,10 +13,10 @@ import yaml
 
 import autolabel.aws.settings
 import autolabel.contracts.errors
+from autolabel.contracts.verification import BOXES, SEGMENTS, Task
 from autolabel.inference.reconcile_pass import Cursor, Progress, TurnReport, Worst
 from autolabel.inference.reconciliation import Turn
 from autolabel.labels.manifest import PRELABEL, SEGMENTATION
-from autolabel.triage.policy import BOXES, SEGMENTS, Task
 from autolabel.verification.jobs import LABELS as ATTRIBUTES
 from autolabel.verification.jobs import VerificationJob
 from local.cloud.stepfunctions.jsonata_templates import Evaluation

@@ -10,10 +10,11 @@ import msgspec
 import pytest
 from click.testing import CliRunner, Result
 
+from autolabel.contracts.verification import BLIND_AUDIT, EVERYTHING
 from autolabel.labels.agreement import ClassAgreement
 from autolabel.triage.audits import Evidence, Trials, audit_key, evidence_key
 from autolabel.triage.hindsight import Reviewed, reviewed_key
-from autolabel.triage.policy import ANY_CLASS, BLIND_AUDIT, EVERYTHING
+from autolabel.triage.policy import ANY_CLASS
 from cli import __main__ as command
 from cli.stack import Stack
 from tests.contract.conftest import create_bucket

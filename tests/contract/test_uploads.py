@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from autolabel.contracts.drive import parse_drive_document
-from autolabel.triage.policy import VerifyAll, VerifyDoubtful
+from autolabel.contracts.verification import VerifyAll, VerifyDoubtful
 from cli import __main__ as command
 from cli.stack import Stack
 from tests.contract.conftest import create_bucket

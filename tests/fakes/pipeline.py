@@ -9,18 +9,19 @@ from urllib.parse import quote_plus
 import msgspec
 
 from autolabel.contracts.drive import Run, run_prefix
+from autolabel.contracts.verification import SEGMENTS
 from autolabel.datasets.assembly import Assembly, assemble_run
 from autolabel.datasets.publication import FinishedJob, Publication, publish_run
 from autolabel.drives.closing import Closing
 from autolabel.drives.sweep import Sweep, SweepReport
 from autolabel.inference.completion import Completion, Settled, wake_if_done
-from autolabel.inference.reconcile_pass import Plan, Progress, RunTurns, TurnReport, await_answers, plan_run
+from autolabel.inference.reconcile_pass import Progress, RunTurns, TurnReport, await_answers
 from autolabel.inference.reconciliation import Limits
 from autolabel.inference.submission import Asked, ObjectEvent, Submission, Submitted, read_message
 from autolabel.labelling.label_shard import ShardLabelling
+from autolabel.labelling.plan import Plan, plan_run
 from autolabel.labelling.shards import read_shards
 from autolabel.models.catalogue import Catalogue, Model
-from autolabel.triage.policy import SEGMENTS
 from autolabel.verification.jobs import GROUND_TRUTH, BackEnds, JobRound, VerificationJob
 from autolabel.verification.settlement import Settled as SettledRound
 from autolabel.verification.settlement import settle_round

@@ -22,8 +22,9 @@ from autolabel.contracts.drive import MAX_MODELS, parse_drive_document
 from autolabel.contracts.errors import Refused
 from autolabel.inference.submission import read_message
 from autolabel.labelling.decoding import decode_answer
-from autolabel.labelling.fusion import Seen, merge_frame
+from autolabel.labelling.fusion import merge_frame
 from autolabel.labelling.masks import encode
+from autolabel.labelling.model_detections import Seen
 from autolabel.labelling.riders import name_riders
 from autolabel.labelling.segmentation_map import polygons
 from autolabel.labels.detections import Detection

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from autolabel.contracts.errors import AnswerRefused
 from autolabel.labelling.decoding import MAX_LABEL, decode_answer
-from autolabel.labelling.fusion import Seen
+from autolabel.labelling.model_detections import Seen
 from autolabel.labelling.prelabel import label_frame
 from autolabel.labelling.shards import MAX_KINDS, OTHER_KINDS, Tally
 from autolabel.labels.detections import Detection

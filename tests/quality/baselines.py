@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from ensemble_boxes import nms, weighted_boxes_fusion
 
-from autolabel.labelling.fusion import Seen
+from autolabel.labelling.model_detections import Seen
 from autolabel.labels.detections import Detection, Detections, repair_box
 from autolabel.labels.taxonomy import current_taxonomy
 

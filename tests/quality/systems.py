@@ -9,7 +9,7 @@ from typing import NamedTuple
 import msgspec
 
 from autolabel.labelling.decoding import decode_answer
-from autolabel.labelling.fusion import Seen
+from autolabel.labelling.model_detections import Seen
 from autolabel.labelling.prelabel import FrameLabels, label_frame
 from autolabel.labels.detections import Detection, Detections
 from autolabel.labels.taxonomy import current_taxonomy

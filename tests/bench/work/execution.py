@@ -13,8 +13,9 @@ import msgspec
 import yaml
 
 from autolabel.datasets.publication import FinishedJob, Publication
-from autolabel.inference.reconcile_pass import Cursor, Plan, Progress, TurnReport
+from autolabel.inference.reconcile_pass import Cursor, Progress, TurnReport
 from autolabel.inference.reconciliation import Turn
+from autolabel.labelling.plan import Plan
 from autolabel.labelling.shards import Shard, shard_key, shard_list_key
 from autolabel.verification.jobs import JobRound
 from autolabel.verification.settlement import Settled

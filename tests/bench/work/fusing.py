@@ -12,7 +12,8 @@ from typing import Any
 import msgspec
 
 from autolabel.labelling.decoding import decode_answer
-from autolabel.labelling.fusion import Seen, merge_frame
+from autolabel.labelling.fusion import merge_frame
+from autolabel.labelling.model_detections import Seen
 from tests.bench.work.drive import CAMERA, CLASSES, HEIGHT, LABELS, MODEL, WIDTH
 
 MODELS = 3

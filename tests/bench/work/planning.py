@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from autolabel.inference.reconcile_pass import plan_run
+from autolabel.labelling.plan import plan_run
 from tests.bench.work.drive import SHARD_FRAMES, make_run
 from tests.bench.work.generated_units import GeneratedLabels, GeneratedLedger, Shares
 from tests.bench.work.pace import Pace

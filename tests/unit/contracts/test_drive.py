@@ -20,8 +20,8 @@ from autolabel.contracts.drive import (
     run_prefix,
 )
 from autolabel.contracts.errors import DocumentRefused
+from autolabel.contracts.verification import VerifyAll
 from autolabel.labelling.ego_mask import covered_share
-from autolabel.triage.policy import VerifyAll
 
 KEY = "drives/d1/drive.json"
 LEAST = {"vehicle": "car-1", "cameras": {"front": {}}}

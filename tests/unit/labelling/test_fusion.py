@@ -14,7 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autolabel.labelling.fusion import GROUP_IOU, Seen, merge_frame
+from autolabel.labelling.fusion import merge_frame
+from autolabel.labelling.model_detections import GROUP_IOU, Seen
 from autolabel.labelling.weighted_boxes import NETWORK_IOU, VIEW_IOU, overlaps, suppress
 from autolabel.labels.detections import Box, Detection, overlap
 from autolabel.models.calibration import Calibration

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autolabel.labelling.fusion import Seen
+from autolabel.labelling.model_detections import Seen
 from autolabel.labelling.prelabel import LEAST_GHOST, label_frame
 from autolabel.labelling.uncertainty import (
     FAILED,

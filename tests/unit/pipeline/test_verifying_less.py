@@ -12,6 +12,7 @@ import pytest
 
 from autolabel.contracts.errors import CountMismatch
 from autolabel.contracts.ports import StoredObject
+from autolabel.contracts.verification import VerifyDoubtful
 from autolabel.datasets.assembly import Assembly
 from autolabel.datasets.publication import FinishedJob
 from autolabel.labels.detections import Detection, Detections
@@ -27,7 +28,7 @@ from autolabel.triage.audits import (
     read_evidence,
     recipe,
 )
-from autolabel.triage.policy import ANY_CLASS, VerifyDoubtful
+from autolabel.triage.policy import ANY_CLASS
 from autolabel.triage.queueing import without_prelabel
 from tests.fakes.answers import answer
 from tests.fakes.images import png

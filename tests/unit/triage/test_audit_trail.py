@@ -7,14 +7,8 @@ from collections import Counter
 import msgspec
 
 from autolabel.contracts.drive import Camera, DriveDocument, Run
-from autolabel.labels.agreement import ClassAgreement
-from autolabel.labels.manifest import LabelledBox
-from autolabel.triage.audit_trail import AuditTrail
-from autolabel.triage.audits import PRECISION, RECALL, Evidence, Trials, proven_classes, standings
-from autolabel.triage.hindsight import Reviewed
-from autolabel.triage.policy import (
+from autolabel.contracts.verification import (
     ACCEPTED,
-    ANY_CLASS,
     AUDIT,
     BLIND_AUDIT,
     DOUBTFUL,
@@ -22,12 +16,13 @@ from autolabel.triage.policy import (
     UNPROVEN,
     VerifyAll,
     VerifyDoubtful,
-    claims,
-    draw_audits,
-    is_acceptable,
-    segment_of,
-    triage_frame,
 )
+from autolabel.labels.agreement import ClassAgreement
+from autolabel.labels.manifest import LabelledBox
+from autolabel.triage.audit_trail import AuditTrail
+from autolabel.triage.audits import PRECISION, RECALL, Evidence, Trials, proven_classes, standings
+from autolabel.triage.hindsight import Reviewed
+from autolabel.triage.policy import ANY_CLASS, claims, draw_audits, is_acceptable, segment_of, triage_frame
 
 RUN = Run("drive-1", "0001", DriveDocument("v", {"front": Camera()}), "e", ("m.0001",), "2026.1", ("car",))
 CAR = LabelledBox("car", 10, 10, 50, 40, 0.9)

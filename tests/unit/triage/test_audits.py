@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autolabel.contracts.drive import Camera, DriveDocument, Run
+from autolabel.contracts.verification import VerifyDoubtful
 from autolabel.labels.manifest import LabelledBox
 from autolabel.triage.audits import (
     PRECISION,
@@ -29,7 +30,7 @@ from autolabel.triage.audits import (
     standings,
 )
 from autolabel.triage.bounds import lower_bound
-from autolabel.triage.policy import ANY_CLASS, VerifyDoubtful
+from autolabel.triage.policy import ANY_CLASS
 
 RUN = Run(
     "drive-1", "0001", DriveDocument("car", {"front": Camera()}), "e", ("m.0001", "n.0002"), "2026.1", ("car", "bus")

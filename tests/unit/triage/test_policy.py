@@ -11,25 +11,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autolabel.triage.policy import (
+from autolabel.contracts.verification import (
     ACCEPTED,
-    ANY_CLASS,
     AUDIT,
     BLIND_AUDIT,
     DOUBTFUL,
     EVERYTHING,
     KINDS,
     UNPROVEN,
-    Draw,
     Policy,
-    Segment,
     VerifyAll,
     VerifyDoubtful,
-    claims,
-    draw_audits,
-    segment_of,
-    triage_frame,
 )
+from autolabel.triage.policy import ANY_CLASS, Draw, Segment, claims, draw_audits, segment_of, triage_frame
 
 POLICY = VerifyDoubtful()
 HERE = Segment("front", 3)

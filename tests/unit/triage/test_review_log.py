@@ -11,9 +11,9 @@ import msgspec
 import pytest
 
 from autolabel.contracts.drive import Run, parse_drive_document
+from autolabel.contracts.verification import DOUBTFUL
 from autolabel.labelling.uncertainty import FrameDoubt
 from autolabel.triage.hindsight import Reviewed, reviewed_key
-from autolabel.triage.policy import DOUBTFUL
 from autolabel.triage.review_log import ReviewLog
 from tests.fakes.bucket import FakeBucket
 

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from liquid import Environment
 
+from autolabel.contracts.verification import BOXES, SEGMENTS, Task
 from autolabel.labels.taxonomy import current_taxonomy
-from autolabel.triage.policy import BOXES, SEGMENTS, Task
 from autolabel.verification.jobs import worker_template
 
 COLORS = current_taxonomy().colors

@@ -8,8 +8,8 @@ import msgspec
 
 from autolabel.contracts.errors import DocumentRefused
 from autolabel.contracts.frames import is_name
+from autolabel.contracts.verification import SEGMENTS, BackEnd, Policy, Task, VerifyAll, VerifyDoubtful
 from autolabel.streams.json_depth import is_deep
-from autolabel.triage.policy import SEGMENTS, BackEnd, Policy, Task, VerifyAll, VerifyDoubtful
 
 # A document that describes some cameras takes kilobytes. It is kept in the ledger, whose items have 400 KB at most.
 MAX_DOCUMENT_BYTES = 250_000

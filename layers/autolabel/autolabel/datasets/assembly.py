@@ -11,7 +11,9 @@ import msgspec
 from autolabel.contracts.drive import Run, run_prefix
 from autolabel.contracts.errors import CountMismatch
 from autolabel.contracts.frames import DRIVE_DOCUMENT, drive_prefix
+from autolabel.contracts.job_manifest import JobManifest
 from autolabel.contracts.ports import Bucket, Ledger
+from autolabel.contracts.verification import ACCEPTED, EVERYTHING, SEGMENTS, VerifyDoubtful
 from autolabel.drives.late_frames import late_key, record_lateness
 from autolabel.drives.listing import freeze_listing, read_listing
 from autolabel.labelling.shards import FrameIssue, Shard, ShardResult, Tally, check_result, read_shards, shard_key
@@ -19,7 +21,6 @@ from autolabel.labels.taxonomy import current_taxonomy
 from autolabel.reporting.report import Gallery, write_report
 from autolabel.reporting.summary import FrameCounts, Summary, failed_key, rejected_key, summary_key
 from autolabel.streams.ordered_map import in_step
-from autolabel.triage.policy import ACCEPTED, EVERYTHING, SEGMENTS, VerifyDoubtful
 from autolabel.triage.queueing import Part, Triage
 from autolabel.triage.terms import fix_terms, read_terms
 from autolabel.verification.jobs import (
@@ -27,7 +28,6 @@ from autolabel.verification.jobs import (
     LABELS,
     MAX_SEGMENTED,
     BackEnds,
-    JobManifest,
     VerificationJob,
     job_name,
     label_categories,

@@ -12,6 +12,7 @@ import msgspec
 from autolabel.contracts.drive import Run
 from autolabel.contracts.errors import CountMismatch, RunMissing
 from autolabel.contracts.ports import Announcements, Bucket, Ledger
+from autolabel.contracts.verification import ACCEPTED, BLIND_AUDIT, BOXES, EVERYTHING, SEGMENTS, Task, VerifyDoubtful
 from autolabel.labelling.shards import Shard, read_shards, shard_key
 from autolabel.labelling.uncertainty import FrameDoubt
 from autolabel.labels.manifest import PRELABEL, PROVENANCE, REVIEW, SEGMENTATION, VERIFIED, metadata_of, read_boxes
@@ -19,7 +20,6 @@ from autolabel.labels.reviews import MAX_COMMENT, Review
 from autolabel.reporting.findings import Findings, suspects_key
 from autolabel.reporting.report import Gallery, write_report
 from autolabel.reporting.summary import JobOutcome, Summary, dataset_key, summary_key
-from autolabel.triage.policy import ACCEPTED, BLIND_AUDIT, BOXES, EVERYTHING, SEGMENTS, Task, VerifyDoubtful
 from autolabel.triage.queueing import triage_key
 from autolabel.triage.review_log import ReviewLog
 from autolabel.verification.jobs import LABELS

@@ -20,10 +20,10 @@ from autolabel.contracts.drive import (
 from autolabel.contracts.errors import CatalogueUnavailable, DocumentRefused, RunMissing
 from autolabel.contracts.frames import DRIVE_DOCUMENT, drive_prefix
 from autolabel.contracts.ports import Announcements, Bucket, Executions, Ledger
+from autolabel.contracts.verification import SEGMENTS
 from autolabel.drives.listing import frozen_listing
 from autolabel.labels.taxonomy import current_taxonomy
 from autolabel.models.catalogue import Catalogue
-from autolabel.triage.policy import SEGMENTS
 
 
 class Closed(NamedTuple):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -12,8 +12,7 @@ from autolabel.contracts.drive import Run
 from autolabel.contracts.errors import CatalogueUnavailable, ModelFailing
 from autolabel.contracts.ports import Bucket, EndpointStates, Executions, Ledger, SubmitQueue, WaitingRun
 from autolabel.drives.listing import freeze_listing, frozen_listing, missing_frames
-from autolabel.inference.reconciliation import Comparison, Found, Limits, Pause, Reconciliation, Turn
-from autolabel.labelling.shards import Shard, ShardFrame, UnitAnswer, plan_shards, shard_key, shard_list_key
+from autolabel.inference.reconciliation import Comparison, Limits, Pause, Reconciliation, Turn
 
 if TYPE_CHECKING:
     from autolabel.models.catalogue import Catalogue
@@ -238,55 +237,3 @@ def await_answers(run: Run, token: str, order: str, *, ledger: Ledger, execution
     woken = executions.wake(token)
     ledger.stop_waiting(waiting)
     return woken
-
-
-class Plan(msgspec.Struct, frozen=True):
-    """A run cut into shards. `key`: the list of shards in the label bucket, one JSON line each."""
-
-    drive: str
-    run: str
-    shards: int
-    frames: int
-    key: str
-
-
-def plan_run(run: Run, *, labels: Bucket, ledger: Ledger, shard_frames: int) -> Plan:
-    """Write every shard's frames with the answers to them, and the list of shards; call it when nothing is pending."""
-    _forget_wait(run, ledger)
-    counts = {"shards": 0, "frames": 0}
-
-    def write_shards() -> Iterator[bytes]:
-        pieces = plan_shards(_frames(run, labels, ledger), shard_frames)
-        for index, (camera, frames) in enumerate(pieces):
-            key = shard_key(run.drive, run.run, index, "frames.jsonl")
-            labels.write(key, b"".join(msgspec.json.encode(f) + b"\n" for f in frames), "application/jsonl")
-            counts["shards"] += 1
-            counts["frames"] += len(frames)
-            yield msgspec.json.encode(Shard(index, camera, len(frames), key)) + b"\n"
-
-    key = shard_list_key(run.drive, run.run)
-    labels.write_stream(key, write_shards(), "application/jsonl")
-    return Plan(run.drive, run.run, counts["shards"], counts["frames"], key)
-
-
-def _forget_wait(run: Run, ledger: Ledger) -> None:
-    """A wait that ran out of time left its token, and no notification may come that would clear it away.
-
-    Not a turn's to do: one that outlives its call would take the token of a later wait.
-    """
-    for waiting in ledger.waiting_runs(run.drive):
-        if waiting.run == run.run:
-            ledger.stop_waiting(waiting)
-
-
-def _frames(run: Run, labels: Bucket, ledger: Ledger) -> Iterator[tuple[str, ShardFrame]]:
-    by_model = [Comparison(labels, ledger, run.drive, run.run, model) for model in run.asked]
-    for units in zip(*by_model, strict=True):
-        first = units[0]
-        yield first.frame.camera, ShardFrame(first.key, first.etag, tuple(map(_answer, units)))
-
-
-def _answer(found: Found) -> UnitAnswer:
-    if found.answer:
-        return UnitAnswer(found.unit.model, key=found.answer)
-    return UnitAnswer(found.unit.model, failure=found.failed.reason if found.failed else "no answer")

@@ -8,25 +8,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
 
+from autolabel.labelling.model_detections import GROUP_IOU, Seen
 from autolabel.labels.detections import Detection, Detections, overlap, rank
 from autolabel.labels.taxonomy import current_taxonomy
-from autolabel.models.catalogue import Model
 
 # Changes whenever the same answers would come to other labels.
 FUSION = "2026.1"
-# One object under two names of a confusable group: two objects that overlap so much are hardly ever both labelled.
-GROUP_IOU = 0.7
 # Of each model, when several are merged, whose work grows by the square: more than a manifest's line has room for.
 MAX_SIGHTINGS = 500
-
-
-class Seen(NamedTuple):
-    """What one model that answered saw of a frame."""
-
-    model: Model
-    detections: Sequence[Detection]
 
 
 def merge_frame(seen: Sequence[Seen], camera: str, width: int, height: int) -> tuple[Detections, Counter[str]]:

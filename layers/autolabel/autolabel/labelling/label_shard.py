@@ -13,7 +13,8 @@ from autolabel.contracts.errors import AnswerRefused, ImageRefused
 from autolabel.contracts.frames import parse_frame_key
 from autolabel.contracts.ports import Bucket
 from autolabel.labelling.decoding import decode_answer
-from autolabel.labelling.fusion import FUSION, Seen
+from autolabel.labelling.fusion import FUSION
+from autolabel.labelling.model_detections import Seen
 from autolabel.labelling.prelabel import label_frame
 from autolabel.labelling.shards import FrameIssue, ModelTally, Shard, ShardFrame, ShardResult, Tally, shard_key
 from autolabel.labelling.uncertainty import FrameDoubt, as_attribute, as_record, frame_doubt

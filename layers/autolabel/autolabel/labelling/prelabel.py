@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from autolabel.labelling.ego_mask import EGO_SHARE, Point, covered_share
-from autolabel.labelling.fusion import Seen, merge_frame
+from autolabel.labelling.fusion import merge_frame
+from autolabel.labelling.model_detections import Seen
 from autolabel.labelling.riders import RIDER, name_riders
 from autolabel.labels.detections import Detection, Detections
 from autolabel.models.catalogue import Model

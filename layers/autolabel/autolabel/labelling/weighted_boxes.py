@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from autolabel.labelling.fusion import GROUP_IOU, Seen
+from autolabel.labelling.model_detections import GROUP_IOU, Seen
 from autolabel.labels.detections import Box, Detection, Vote, overlap, rank
 from autolabel.labels.taxonomy import current_taxonomy
 from autolabel.models.catalogue import Model

@@ -15,6 +15,7 @@ import msgspec
 
 from autolabel.contracts.drive import run_prefix
 from autolabel.contracts.errors import CountMismatch
+from autolabel.contracts.verification import BLIND_AUDIT
 from autolabel.labels.agreement import IGNORE
 from autolabel.labels.detections import overlap
 from autolabel.labels.manifest import PRELABEL, PROVENANCE, REVIEW, VERIFIED, read_boxes
@@ -24,7 +25,6 @@ from autolabel.reporting.label_errors import Candidates, Suspect, find_suspects
 from autolabel.reporting.pace import MAX_WORKERS, EffortTally, Pace, PaceTally, Seconds, SecondsTally, worker_name
 from autolabel.reporting.ranking import Foremost, ForemostOfStretches
 from autolabel.triage.audits import SAME_TRACK
-from autolabel.triage.policy import BLIND_AUDIT
 
 # So many frames of a run are searched for label errors, shards of them spread over it: what the models saw of a
 # million frames takes longer to read than the function may.

@@ -12,13 +12,13 @@ import msgspec
 from autolabel.contracts.errors import FrameChanged
 from autolabel.contracts.frames import MAX_FRAME_BYTES
 from autolabel.contracts.ports import Bucket
+from autolabel.contracts.verification import ACCEPTED
 from autolabel.labels.agreement import IGNORE
 from autolabel.labels.image_header import MAX_PIXELS
 from autolabel.labels.manifest import PRELABEL, PROVENANCE, VERIFIED, LabelledBox, read_boxes
 from autolabel.labels.taxonomy import current_taxonomy
 from autolabel.reporting.edits import ADDED, DELETED, IGNORED, KEPT, MOVED, RELABELLED, Change, compare
 from autolabel.reporting.label_errors import PixelBox, Suspect
-from autolabel.triage.policy import ACCEPTED
 
 PICTURE_WIDTH = 1280
 # Cameras write a dozen scans at most. Each is a pass over all pixels that costs a file some bytes: a megabyte of them

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from autolabel.contracts.ports import Bucket
+from autolabel.contracts.verification import ACCEPTED, AUDIT, BLIND_AUDIT, DOUBTFUL, EVERYTHING, UNPROVEN
 from autolabel.labels.taxonomy import current_taxonomy
 from autolabel.reporting.pace import HASTY_SECONDS
 from autolabel.reporting.summary import Summary, failed_key, rejected_key, report_key
-from autolabel.triage.policy import KINDS_TOLD
 
 if TYPE_CHECKING:
     import jinja2
@@ -20,6 +20,14 @@ if TYPE_CHECKING:
     from autolabel.reporting.findings import Findings
     from autolabel.reporting.pictures import Comparison, Picture
 
+KINDS_TOLD = {
+    EVERYTHING: "verified by people, as all are",
+    DOUBTFUL: "verified by people: something in them is in doubt, or there is no pre-label",
+    UNPROVEN: "verified by people: without doubt, but something in them is not proven yet",
+    AUDIT: "without doubt and proven; verified by people as a check",
+    BLIND_AUDIT: "without doubt; labelled by people who were not shown the pre-label, as proof",
+    ACCEPTED: "without doubt and proven: the pre-label stands, and nobody looked",
+}
 PICTURES = 24
 # So many rejected and failed frames are named in the page; their files hold all.
 NAMED_ISSUES = 20

@@ -6,9 +6,9 @@ import msgspec
 
 from autolabel.contracts.drive import run_prefix
 from autolabel.contracts.errors import CountMismatch
+from autolabel.contracts.verification import BOXES, Task
 from autolabel.labelling.shards import ModelTally
 from autolabel.reporting.findings import Agreement
-from autolabel.triage.policy import BOXES, Task
 
 
 class FrameCounts(msgspec.Struct, frozen=True):

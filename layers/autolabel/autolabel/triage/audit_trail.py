@@ -7,11 +7,12 @@ from collections.abc import Sequence
 import msgspec
 
 from autolabel.contracts.drive import Run
+from autolabel.contracts.verification import AUDIT, BLIND_AUDIT, Policy, VerifyDoubtful
 from autolabel.labels.agreement import count_agreement, pair_boxes
 from autolabel.labels.manifest import LabelledBox
 from autolabel.triage.audits import AuditedFrame, Auditing, Evidence
 from autolabel.triage.hindsight import Reviewed
-from autolabel.triage.policy import AUDIT, BLIND_AUDIT, Policy, Segment, VerifyDoubtful, segment_of
+from autolabel.triage.policy import Segment, segment_of
 
 
 class AuditTrail:

@@ -21,6 +21,7 @@ import msgspec
 
 from autolabel.contracts.drive import Run, run_prefix
 from autolabel.contracts.ports import Bucket
+from autolabel.contracts.verification import VerifyDoubtful
 from autolabel.labelling.fusion import FUSION
 from autolabel.labelling.uncertainty import DOUBT
 from autolabel.labels.agreement import WELL_PLACED, corners, pair_boxes
@@ -28,7 +29,7 @@ from autolabel.labels.detections import overlap
 from autolabel.labels.manifest import LabelledBox
 from autolabel.streams.ordered_map import in_step
 from autolabel.triage.bounds import lower_bound, proves, trials_needed
-from autolabel.triage.policy import ANY_CLASS, VerifyDoubtful
+from autolabel.triage.policy import ANY_CLASS
 
 PRECISION = "precision"
 RECALL = "recall"

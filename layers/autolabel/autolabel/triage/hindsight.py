@@ -12,11 +12,12 @@ from collections.abc import Iterable, Mapping
 import msgspec
 
 from autolabel.contracts.drive import run_prefix
+from autolabel.contracts.verification import BLIND_AUDIT
 from autolabel.labelling.uncertainty import frame_level
 from autolabel.labels.agreement import ClassAgreement
 from autolabel.triage.audits import PRECISION, RECALL
 from autolabel.triage.bounds import lower_bound, proves
-from autolabel.triage.policy import ANY_CLASS, BLIND_AUDIT
+from autolabel.triage.policy import ANY_CLASS
 
 
 class Reviewed(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -15,24 +15,14 @@ import msgspec
 
 from autolabel.contracts.drive import Run, run_prefix
 from autolabel.contracts.errors import CountMismatch
+from autolabel.contracts.job_manifest import JobManifest, manifest_key
 from autolabel.contracts.ports import Bucket
+from autolabel.contracts.verification import ACCEPTED, AUDIT, BLIND_AUDIT, VerifyDoubtful
 from autolabel.labelling.shards import shard_key
 from autolabel.labelling.uncertainty import FrameDoubt
 from autolabel.labels.manifest import DOUBT, MASKS, PRELABEL, SEGMENTATION, metadata_of
 from autolabel.streams.ordered_map import in_step
-from autolabel.triage.policy import (
-    ACCEPTED,
-    AUDIT,
-    BLIND_AUDIT,
-    Segment,
-    VerifyDoubtful,
-    claims,
-    draw_audits,
-    is_acceptable,
-    segment_of,
-    triage_frame,
-)
-from autolabel.verification.jobs import JobManifest, manifest_key
+from autolabel.triage.policy import Segment, claims, draw_audits, is_acceptable, segment_of, triage_frame
 
 # A job's lines are put in order on disk, of which a function has 512 MB.
 MAX_QUEUE_BYTES = 400_000_000

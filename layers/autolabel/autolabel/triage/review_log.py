@@ -14,6 +14,7 @@ import msgspec
 
 from autolabel.contracts.drive import Run
 from autolabel.contracts.ports import Bucket
+from autolabel.contracts.verification import VerifyDoubtful
 from autolabel.labelling.uncertainty import FrameDoubt
 from autolabel.labels.manifest import PRELABEL, PROVENANCE, VERIFIED, read_boxes
 from autolabel.labels.reviews import Review
@@ -28,7 +29,6 @@ from autolabel.triage.audits import (
     standings,
 )
 from autolabel.triage.hindsight import Reviewed, reviewed_key
-from autolabel.triage.policy import VerifyDoubtful
 
 # A million crowded frames take 600 MB, and a function has 512 MB of disk: compressed, it is less than a quarter.
 _SPOOL_BYTES = 64_000_000

@@ -11,8 +11,8 @@ import msgspec
 from autolabel.contracts.drive import Run, run_prefix
 from autolabel.contracts.errors import CountMismatch
 from autolabel.contracts.ports import Bucket
+from autolabel.contracts.verification import VerifyDoubtful
 from autolabel.triage.audits import proven_classes, read_evidence, recipe, standings
-from autolabel.triage.policy import VerifyDoubtful
 
 
 class Terms(msgspec.Struct, frozen=True):

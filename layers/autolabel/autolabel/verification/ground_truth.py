@@ -8,11 +8,11 @@ from typing import Any
 import msgspec
 
 from autolabel.contracts.ports import Bucket, StoredObject
+from autolabel.contracts.verification import SEGMENTS
 from autolabel.labels.manifest import REVIEW, VERIFIED, BoxLabel, BoxMetadata, metadata_of
 from autolabel.labels.reviews import MAX_REVIEW, Marks, Review, known_seconds, read_review
 from autolabel.streams.json_depth import is_deep
 from autolabel.streams.ordered_map import in_step
-from autolabel.triage.policy import SEGMENTS
 from autolabel.verification.jobs import JobRound
 
 _OUTPUT = "manifests/output/output.manifest"

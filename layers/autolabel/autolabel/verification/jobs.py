@@ -14,11 +14,11 @@ from importlib.resources import files
 
 import msgspec
 
-from autolabel.contracts.drive import run_prefix
 from autolabel.contracts.errors import CountMismatch, VerificationRefused
+from autolabel.contracts.job_manifest import JobManifest, manifest_key
+from autolabel.contracts.verification import BOXES, SEGMENTS, Task
 from autolabel.labelling.shards import Shard, ShardResult, shard_key
 from autolabel.labels.manifest import PRELABEL, SEGMENTATION, VERIFIED, VERIFIED_SEGMENTS
-from autolabel.triage.policy import BOXES, SEGMENTS, Task
 
 GROUND_TRUTH = "ground-truth"
 LABEL_STUDIO = "label-studio"
@@ -96,17 +96,6 @@ class JobRound(msgspec.Struct, frozen=True):
     task: Task = BOXES
 
 
-class JobManifest(msgspec.Struct, frozen=True):
-    """The manifest of one job: its key and the shard manifests, as (key, size), that make it up, the `first` and the
-    `last` of them by the shards' indexes."""
-
-    key: str
-    frames: int
-    parts: tuple[tuple[str, int], ...]
-    first: int
-    last: int
-
-
 def check_workteam(arn: str, region: str) -> None:
     """Raise VerificationRefused, with what to change, for a work team that no job of this Region can ask."""
     found = _WORKTEAM.fullmatch(arn)
@@ -145,11 +134,6 @@ def split_into_jobs(
         frames += lines
     if parts:
         yield JobManifest(manifest_key(drive, run, index), frames, tuple(parts), first, last)
-
-
-def manifest_key(drive: str, run: str, index: int) -> str:
-    """The manifest of a run's job."""
-    return f"{run_prefix(drive, run)}manifests/verify-{index:03d}.manifest"
 
 
 def job_name(bucket: str, drive: str, run: str, index: int) -> str:

@@ -15,6 +15,7 @@ import msgspec
 
 from autolabel.contracts.errors import CountMismatch
 from autolabel.contracts.ports import Bucket
+from autolabel.contracts.verification import SEGMENTS
 from autolabel.labels.manifest import (
     DOUBT,
     MAX_LINE,
@@ -33,7 +34,6 @@ from autolabel.labels.manifest import (
 from autolabel.labels.reviews import MAX_COMMENT, Review
 from autolabel.streams.json_depth import is_deep
 from autolabel.streams.ordered_map import in_step
-from autolabel.triage.policy import SEGMENTS
 from autolabel.verification.jobs import LABELS, LAST_ROUND, JobRound
 
 # The line of a manifest comes back with a label of its own.
