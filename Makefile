@@ -42,12 +42,13 @@ setup: .venv/stamp .venv-sam/stamp .venv/bin/autolabel
 	@echo "setting up .venv (about a minute) ..."
 	@rm -rf .venv && $(PYTHON) -m venv .venv
 	@.venv/bin/python $(PIP_INSTALL) -r requirements/dev.txt -r requirements/assets.txt
-	@echo "$(CURDIR)/layers/autolabel" > "$$(.venv/bin/python -c 'import site; print(site.getsitepackages()[0])')/autolabel.pth"
+	@printf '%s\n' "$(CURDIR)/layers/autolabel" "$(CURDIR)/cli" \
+		> "$$(.venv/bin/python -c 'import site; print(site.getsitepackages()[0])')/autolabel.pth"
 	@touch $@
 
 # The command, from wherever it is called.
 .venv/bin/autolabel: .venv/stamp
-	@printf '#!/bin/sh\nPYTHONPATH="%s" exec "%s" -m cli "$$@"\n' "$(CURDIR)" "$(CURDIR)/.venv/bin/python" > $@
+	@printf '#!/bin/sh\nexec "%s" -m autolabel_cli "$$@"\n' "$(CURDIR)/.venv/bin/python" > $@
 	@chmod +x $@
 
 .venv-sam/stamp: requirements/sam.txt
@@ -131,7 +132,7 @@ lint: setup
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	$(IN) mypy $(CODE) local
-	PYTHONPATH=layers/autolabel:. .venv/bin/lint-imports --no-logo
+	PYTHONPATH=. .venv/bin/lint-imports --no-logo
 	.venv-sam/bin/cfn-lint template.yaml models/endpoint.yaml examples/train-on-labels/template.yaml
 	SAM_CLI_TELEMETRY=0 .venv-sam/bin/sam validate --lint --region us-east-1 --template template.yaml
 	SAM_CLI_TELEMETRY=0 .venv-sam/bin/sam validate --lint --region us-east-1 --template examples/train-on-labels/template.yaml

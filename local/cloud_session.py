@@ -11,7 +11,7 @@ import click
 from rich.console import Console
 from rich.markup import escape
 
-from cli.errors import CommandError
+from autolabel_cli.errors import CommandError
 from local.cloud.launcher import EmbeddedCloud
 from local.cloud.settings import PEOPLE
 from local.demo import SETTINGS, set_up

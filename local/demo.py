@@ -22,17 +22,17 @@ from rich.table import Table
 
 from autolabel.contracts.drive import FIRST_RUN
 from autolabel.models.catalogue import Model
-from cli.catalogue import add_model
-from cli.display import RunDisplay
-from cli.errors import CommandError
-from cli.models.bringing import bring_source
-from cli.models.documents import draft_model
-from cli.models.sources import Source
-from cli.progress import Progress, RunView
-from cli.recordings import find_recording
-from cli.results import fetch_run, write_summary
-from cli.stack import Stack
-from cli.uploads import close_drive, document_of, upload_frames
+from autolabel_cli.drives.display import RunDisplay
+from autolabel_cli.drives.progress import Progress, RunView
+from autolabel_cli.drives.recordings import find_recording
+from autolabel_cli.drives.results import fetch_run, write_summary
+from autolabel_cli.drives.uploads import close_drive, document_of, upload_frames
+from autolabel_cli.errors import CommandError
+from autolabel_cli.models.bringing import bring_source
+from autolabel_cli.models.catalogue import add_model
+from autolabel_cli.models.documents import draft_model
+from autolabel_cli.models.sources import Source
+from autolabel_cli.stack import Stack
 from local.assets import default_clip
 from local.cloud.launcher import EmbeddedCloud
 from local.cloud.settings import PEOPLE, CloudSettings

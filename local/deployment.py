@@ -14,9 +14,9 @@ from pathlib import Path
 
 from botocore.exceptions import ClientError
 
-from cli.errors import CommandError
-from cli.models.stacks import Deployment, ModelStack, fingerprint_of
-from cli.stack import Stack
+from autolabel_cli.errors import CommandError
+from autolabel_cli.models.stacks import Deployment, ModelStack, fingerprint_of
+from autolabel_cli.stack import Stack
 from local.cloud.launcher import EmbeddedCloud
 
 PROJECT = Path(__file__).resolve().parents[1]

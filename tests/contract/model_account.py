@@ -9,12 +9,12 @@ import boto3
 from botocore.exceptions import ClientError
 
 from autolabel.models.catalogue import Model
-from cli.catalogue import change_index, without_model
-from cli.models.bringing import bring_source
-from cli.models.documents import draft_model
-from cli.models.removal import remove_model
-from cli.models.sources import Source
-from cli.stack import Stack
+from autolabel_cli.models.bringing import bring_source
+from autolabel_cli.models.catalogue import change_index, without_model
+from autolabel_cli.models.documents import draft_model
+from autolabel_cli.models.removal import remove_model
+from autolabel_cli.models.sources import Source
+from autolabel_cli.stack import Stack
 from tests.contract.conftest import create_bucket, create_table
 from tests.fakes.answers import answer
 

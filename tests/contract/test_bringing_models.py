@@ -12,12 +12,12 @@ from click.testing import CliRunner
 
 from autolabel.models.calibration import Calibration
 from autolabel.models.catalogue import CatalogueIndex
-from cli.__main__ import main
-from cli.catalogue import add_model, read_index
-from cli.errors import CommandError
-from cli.models.bringing import bring_endpoint
-from cli.models.sources import Source
-from cli.models.stacks import check_parameters, endpoint_name
+from autolabel_cli.__main__ import main
+from autolabel_cli.errors import CommandError
+from autolabel_cli.models.bringing import bring_endpoint
+from autolabel_cli.models.catalogue import add_model, read_index
+from autolabel_cli.models.sources import Source
+from autolabel_cli.models.stacks import check_parameters, endpoint_name
 from tests.contract.model_account import (
     IMAGE,
     ROLE,

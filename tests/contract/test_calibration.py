@@ -17,12 +17,12 @@ from autolabel.contracts.drive import Camera, DriveDocument, Run
 from autolabel.labelling.shards import Shard, ShardFrame, UnitAnswer, shard_key, shard_list_key
 from autolabel.labels.manifest import BOX_TYPE, VERIFIED, metadata_of
 from autolabel.reporting.summary import dataset_key
-from cli.__main__ import main
-from cli.catalogue import add_model, find_revision
-from cli.errors import CommandError
-from cli.models.calibration import calibrate_model, verified_truth
-from cli.stack import Stack
-from cli.truth import COUNTS, IGNORED, REGION, Truth
+from autolabel_cli.__main__ import main
+from autolabel_cli.errors import CommandError
+from autolabel_cli.models.calibration import calibrate_model, verified_truth
+from autolabel_cli.models.catalogue import add_model, find_revision
+from autolabel_cli.models.truth import COUNTS, IGNORED, REGION, Truth
+from autolabel_cli.stack import Stack
 from tests.contract.conftest import create_bucket, create_table
 from tests.fakes.answers import CAR, DETECTOR, answer
 

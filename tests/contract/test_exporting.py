@@ -9,10 +9,10 @@ import msgspec
 import pytest
 from click.testing import CliRunner
 
-from cli.__main__ import main
-from cli.datasets.formats import check_library
-from cli.errors import CommandError
-from cli.stack import Stack
+from autolabel_cli.__main__ import main
+from autolabel_cli.datasets.formats import check_library
+from autolabel_cli.errors import CommandError
+from autolabel_cli.stack import Stack
 from tests.contract.model_account import Account
 from tests.datasets.drives import Labelled, Shelf, key_of
 

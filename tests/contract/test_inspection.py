@@ -18,14 +18,14 @@ from autolabel.contracts.drive import Camera, DriveDocument, Run
 from autolabel.contracts.frames import FrameKey
 from autolabel.contracts.ports import PendingUnit
 from autolabel.contracts.units import Unit
-from cli.advice import ASKING_STATES, STATES
-from cli.catalogue import add_model
-from cli.dead_letters import DeadLetterQueue
-from cli.drive_status import ProjectStatus
-from cli.errors import CommandError, explain
-from cli.inspection import Inspection
-from cli.projects import OPEN, OPENING
-from cli.stack import Stack
+from autolabel_cli.errors import CommandError, explain
+from autolabel_cli.models.catalogue import add_model
+from autolabel_cli.operations.advice import ASKING_STATES, STATES
+from autolabel_cli.operations.dead_letters import DeadLetterQueue
+from autolabel_cli.operations.drive_status import ProjectStatus
+from autolabel_cli.operations.inspection import Inspection
+from autolabel_cli.operations.projects import OPEN, OPENING
+from autolabel_cli.stack import Stack
 from tests.contract.conftest import create_bucket, create_table
 from tests.contract.template import state_machine_text
 from tests.fakes.answers import DETECTOR

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from cli.errors import CommandError
-from cli.models.artefacts import origins, place_artefact
-from cli.models.sources import Source
+from autolabel_cli.errors import CommandError
+from autolabel_cli.models.artefacts import origins, place_artefact
+from autolabel_cli.models.sources import Source
 from tests.contract.model_account import (
     IMAGE,
     Account,

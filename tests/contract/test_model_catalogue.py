@@ -10,9 +10,17 @@ import msgspec
 import pytest
 
 from autolabel.models.catalogue import CatalogueIndex
-from cli.catalogue import add_model, change_index, check_models, find_revision, read_index, with_model, without_model
-from cli.errors import CommandError
-from cli.models.documents import draft_model
+from autolabel_cli.errors import CommandError
+from autolabel_cli.models.catalogue import (
+    add_model,
+    change_index,
+    check_models,
+    find_revision,
+    read_index,
+    with_model,
+    without_model,
+)
+from autolabel_cli.models.documents import draft_model
 from tests.contract.model_account import (
     Account,
     bring,

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from cli.errors import CommandError
-from cli.models.sources import PROJECT, JumpStart, Source, image_source, usual_decoder
+from autolabel_cli.errors import CommandError
+from autolabel_cli.models.sources import PROJECT, JumpStart, Source, image_source, usual_decoder
 
 SDK = PROJECT / ".venv-sagemaker" / "bin" / "python"
 REGION = "us-east-1"

@@ -9,11 +9,11 @@ from autolabel.contracts.drive import Camera, DriveDocument, Run
 from autolabel.contracts.frames import FrameKey
 from autolabel.contracts.ports import PendingUnit
 from autolabel.contracts.units import Unit
-from cli.catalogue import add_model, change_index, read_index, without_model
-from cli.errors import CommandError
-from cli.models.bringing import bring_endpoint
-from cli.models.sources import Source
-from cli.models.stacks import ModelStack
+from autolabel_cli.errors import CommandError
+from autolabel_cli.models.bringing import bring_endpoint
+from autolabel_cli.models.catalogue import add_model, change_index, read_index, without_model
+from autolabel_cli.models.sources import Source
+from autolabel_cli.models.stacks import ModelStack
 from tests.contract.model_account import (
     IMAGE,
     Account,

@@ -15,8 +15,8 @@ from autolabel.labels.agreement import ClassAgreement
 from autolabel.triage.audits import Evidence, Trials, audit_key, evidence_key
 from autolabel.triage.hindsight import Reviewed, reviewed_key
 from autolabel.triage.policy import ANY_CLASS
-from cli import __main__ as command
-from cli.stack import Stack
+from autolabel_cli import __main__ as command
+from autolabel_cli.stack import Stack
 from tests.contract.conftest import create_bucket
 from tests.fakes.pipeline import Pipeline, drive_document
 from tests.unit.datasets.test_assembly import labelled

@@ -10,8 +10,8 @@ import pytest
 from autolabel.contracts.frames import is_name
 from autolabel.contracts.units import model_of_inference_id, parse_answer_key
 from autolabel.models.catalogue import Model
-from cli.errors import CommandError
-from cli.models.trial import try_model
+from autolabel_cli.errors import CommandError
+from autolabel_cli.models.trial import try_model
 from tests.contract.model_account import (
     Account,
 )

@@ -10,8 +10,8 @@ from click.testing import CliRunner
 
 from autolabel.contracts.drive import parse_drive_document
 from autolabel.contracts.verification import VerifyAll, VerifyDoubtful
-from cli import __main__ as command
-from cli.stack import Stack
+from autolabel_cli import __main__ as command
+from autolabel_cli.stack import Stack
 from tests.contract.conftest import create_bucket
 from tests.fakes.images import png
 

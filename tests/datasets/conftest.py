@@ -10,10 +10,10 @@ import msgspec
 import pytest
 from click.testing import CliRunner, Result
 
-from cli.__main__ import main
-from cli.datasets.formats import check_library
-from cli.errors import CommandError
-from cli.stack import Stack
+from autolabel_cli.__main__ import main
+from autolabel_cli.datasets.formats import check_library
+from autolabel_cli.errors import CommandError
+from autolabel_cli.stack import Stack
 from tests.datasets.drives import Shelf
 
 Run = Callable[..., Result]

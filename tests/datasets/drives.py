@@ -12,7 +12,7 @@ from autolabel.contracts.drive import Camera, DriveDocument, Run
 from autolabel.contracts.frames import FrameKey
 from autolabel.labels.taxonomy import current_taxonomy
 from autolabel.reporting.summary import dataset_key
-from cli.stack import Stack
+from autolabel_cli.stack import Stack
 from tests.fakes.bucket import FakeBucket
 from tests.fakes.images import png_header
 from tests.fakes.ledger import FakeLedger

@@ -12,7 +12,7 @@ import yaml
 from globox import AnnotationSet
 from pycocotools.coco import COCO
 
-from cli.kitti import REGION_TYPE, read_labelled_folder
+from autolabel_cli.models.kitti import REGION_TYPE, read_labelled_folder
 
 
 class Found(NamedTuple):

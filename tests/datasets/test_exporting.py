@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from cli.__main__ import main
+from autolabel_cli.__main__ import main
 from tests.datasets.drives import Labelled, Shelf, as_manifest, key_of
 from tests.datasets.readers import read_coco, read_kitti, read_voc, read_yolo
 from tests.fakes.images import jpeg, png

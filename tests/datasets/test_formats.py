@@ -13,9 +13,9 @@ from click.testing import CliRunner
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from cli.__main__ import main
-from cli.kitti import CLASSES
-from cli.stack import Stack
+from autolabel_cli.__main__ import main
+from autolabel_cli.models.kitti import CLASSES
+from autolabel_cli.stack import Stack
 from tests.datasets.drives import TAXONOMY, Labelled, Shelf, key_of
 from tests.datasets.readers import READERS
 

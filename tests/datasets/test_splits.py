@@ -12,9 +12,9 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cli.__main__ import main
-from cli.datasets.splits import parse_shares, split_by_hash
-from cli.errors import CommandError
+from autolabel_cli.__main__ import main
+from autolabel_cli.datasets.splits import parse_shares, split_by_hash
+from autolabel_cli.errors import CommandError
 from tests.datasets.drives import Labelled, Shelf, key_of
 
 Export = Callable[..., dict[str, Any]]

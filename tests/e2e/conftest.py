@@ -9,8 +9,8 @@ from collections.abc import Iterator
 import msgspec
 import pytest
 
-from cli.catalogue import add_model, read_document
-from cli.stack import Stack
+from autolabel_cli.models.catalogue import add_model, read_document
+from autolabel_cli.stack import Stack
 from local.cloud.launcher import EmbeddedCloud
 from local.cloud.settings import CloudSettings
 from local.deployment import PROJECT, STACK, deploy_endpoint, deploy_stack

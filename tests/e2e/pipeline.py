@@ -13,8 +13,8 @@ from typing import Any, TypeVar
 from PIL import Image
 
 from autolabel.contracts.drive import FIRST_RUN, execution_name, run_prefix
-from cli.progress import Progress, RunView
-from cli.stack import Stack
+from autolabel_cli.drives.progress import Progress, RunView
+from autolabel_cli.stack import Stack
 from local.cloud.launcher import EmbeddedCloud
 
 START = 1_700_000_000_000_000_000

@@ -41,7 +41,11 @@ class Terminal:
 
     def give(self, *words: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, "-m", "cli", *words], cwd=PROJECT, env=self.environment, capture_output=True, text=True
+            [sys.executable, "-m", "autolabel_cli", *words],
+            cwd=PROJECT,
+            env=self.environment,
+            capture_output=True,
+            text=True,
         )
 
     def say(self, *words: str) -> str:

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from autolabel.models.decoders import DecoderOptions
-from cli.catalogue import add_model, read_document
+from autolabel_cli.models.catalogue import add_model, read_document
 from local.deployment import PROJECT, deploy_endpoint
 from tests.e2e.conftest import SEGMENTING_IMAGE
 from tests.e2e.pipeline import Pipeline, image, timestamps

@@ -7,7 +7,7 @@ import json
 import msgspec
 import pytest
 
-from cli.catalogue import add_model, read_document
+from autolabel_cli.models.catalogue import add_model, read_document
 from local.deployment import PROJECT, deploy_endpoint
 from tests.e2e.conftest import STEADY_IMAGE
 from tests.e2e.pipeline import Pipeline, image, timestamps

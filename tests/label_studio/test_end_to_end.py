@@ -17,10 +17,10 @@ import pytest
 from autolabel.contracts.drive import FIRST_RUN, execution_name
 from autolabel.verification.label_studio.connection import Connection, S3Storage
 from autolabel.verification.label_studio.notifications import HEADER, signature
-from cli.advice import next_step, waits_for
-from cli.catalogue import add_model, read_document
-from cli.inspection import Inspection
-from cli.stack import Stack
+from autolabel_cli.models.catalogue import add_model, read_document
+from autolabel_cli.operations.advice import next_step, waits_for
+from autolabel_cli.operations.inspection import Inspection
+from autolabel_cli.stack import Stack
 from local.cloud.launcher import EmbeddedCloud
 from local.cloud.settings import ACCOUNT, REGION, CloudSettings
 from local.deployment import PROJECT, STACK, deploy_endpoint, deploy_stack

@@ -16,8 +16,8 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from cli.catalogue import add_model, read_document
-from cli.stack import Stack
+from autolabel_cli.models.catalogue import add_model, read_document
+from autolabel_cli.stack import Stack
 from local.cloud.launcher import EmbeddedCloud
 from local.cloud.settings import CloudSettings
 from local.deployment import PROJECT, STACK, deploy_endpoint, deploy_stack

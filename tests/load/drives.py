@@ -16,10 +16,10 @@ from autolabel.contracts.drive import FIRST_RUN, execution_name
 from autolabel.contracts.units import ANSWERS
 from autolabel.drives.listing import read_listing
 from autolabel.reporting.summary import dataset_key, rejected_key
-from cli.progress import ENDED, RunView, StateTime
-from cli.recordings import RecordedFrame
-from cli.stack import Stack
-from cli.uploads import close_drive, document_of, upload_frames
+from autolabel_cli.drives.progress import ENDED, RunView, StateTime
+from autolabel_cli.drives.recordings import RecordedFrame
+from autolabel_cli.drives.uploads import close_drive, document_of, upload_frames
+from autolabel_cli.stack import Stack
 
 CAMERA = "front"
 _START, _STEP = 1_700_000_000_000_000_000, 100_000_000

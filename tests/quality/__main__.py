@@ -11,8 +11,8 @@ import click
 import numpy as np
 from rich.console import Console
 
-from cli.catalogue import read_document
-from cli.kitti import GROUPS, LEVELS, LabelledFrame, read_labelled_folder
+from autolabel_cli.models.catalogue import read_document
+from autolabel_cli.models.kitti import GROUPS, LEVELS, LabelledFrame, read_labelled_folder
 from local.demo import SERVERS
 from tests.quality.aims import Aim, aims_of
 from tests.quality.answers import read_answers

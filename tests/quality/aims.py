@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cli.kitti import GROUPS
+from autolabel_cli.models.kitti import GROUPS
 from tests.quality.figures import Comparison, describe
 from tests.quality.precision import Floats
 from tests.quality.systems import CALIBRATED, FUSED, LEAST_WORK

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from autolabel.models.catalogue import Model
-from cli.errors import CommandError
+from autolabel_cli.errors import CommandError
 from local.demo import SERVERS
 from local.sagemaker.model_servers import ModelServer, ModelServerFailed
 

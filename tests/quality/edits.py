@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from autolabel.labels.agreement import SAME_OBJECT, share_in
 from autolabel.labels.detections import Detection, overlap
-from cli.kitti import CLASSES, REGION_TYPE, KittiObject, Level, counts
+from autolabel_cli.models.kitti import CLASSES, REGION_TYPE, KittiObject, Level, counts
 
 # Boxes that people draw of one object overlap by 0.88 in the mean (Papadopoulos et al., ICCV 2017): what is clearly
 # worse than that is moved.

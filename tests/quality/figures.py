@@ -9,8 +9,8 @@ from functools import cached_property
 import numpy as np
 
 from autolabel.labels.detections import Detections
-from cli.kitti import SCORED, LabelledFrame, Level, ScoredClass, scored_classes, truths
-from cli.truth import COUNTS, Guess, Truth, Verdict, judge
+from autolabel_cli.models.kitti import SCORED, LabelledFrame, Level, ScoredClass, scored_classes, truths
+from autolabel_cli.models.truth import COUNTS, Guess, Truth, Verdict, judge
 from tests.quality.edits import Edits, count_edits
 from tests.quality.precision import AT_50, AT_70, IOUS, Curve, Floats, draw_resamples, interval
 from tests.quality.systems import System

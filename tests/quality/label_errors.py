@@ -12,7 +12,7 @@ from autolabel.labels.agreement import IGNORE, SAME_OBJECT, corners
 from autolabel.labels.detections import Detections, overlap
 from autolabel.labels.manifest import LabelledBox
 from autolabel.reporting.label_errors import BADLY_LOCATED, OVERLOOKED, SWAPPED, Candidates, Suspect, find_suspects
-from cli.kitti import CLASSES, LabelledFrame, Level, counts
+from autolabel_cli.models.kitti import CLASSES, LabelledFrame, Level, counts
 from tests.quality.edits import EDITED
 from tests.quality.systems import System
 

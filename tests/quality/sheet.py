@@ -8,7 +8,7 @@ from PIL import Image, ImageDraw
 
 from autolabel.labels.detections import Detections
 from autolabel.labels.taxonomy import current_taxonomy
-from cli.kitti import CLASSES, REGION_TYPE, LabelledFrame, Level, counts
+from autolabel_cli.models.kitti import CLASSES, REGION_TYPE, LabelledFrame, Level, counts
 from tests.quality.figures import Comparison
 
 _FRAMES = 8

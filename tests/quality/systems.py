@@ -14,8 +14,8 @@ from autolabel.labelling.prelabel import FrameLabels, label_frame
 from autolabel.labels.detections import Detection, Detections
 from autolabel.labels.taxonomy import current_taxonomy
 from autolabel.models.catalogue import Model
-from cli.calibrating import KnownFrame, calibrate, expect_least_work
-from cli.kitti import SCORED, LabelledFrame, Level, truths
+from autolabel_cli.models.fitting import KnownFrame, calibrate, expect_least_work
+from autolabel_cli.models.kitti import SCORED, LabelledFrame, Level, truths
 from tests.quality import baselines, controls
 
 # Calibrations are fitted on all frames but those of a fold, and applied to the fold: never to what they were fitted on.

@@ -14,7 +14,7 @@ from autolabel.datasets.assembly import Assembly
 from autolabel.reporting.summary import Summary
 from autolabel.verification.jobs import LABEL_STUDIO, MAX_SEGMENTED, BackEnds
 from autolabel.verification.settlement import Settled
-from cli.datasets.staging import chosen_label, read_line
+from autolabel_cli.datasets.staging import chosen_label, read_line
 from tests.fakes.answers import DETECTOR, answer
 from tests.fakes.bodies import HEIGHT, WIDTH
 from tests.fakes.endpoints import failure, success

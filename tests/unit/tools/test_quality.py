@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from autolabel.labels.detections import Box, Detection
 from autolabel.models.catalogue import Model
-from cli.calibrating import KnownFrame, calibrate
-from cli.kitti import LEVELS, KittiObject
-from cli.truth import COUNTS, IGNORED, REGION, Guess, Truth, judge
+from autolabel_cli.models.fitting import KnownFrame, calibrate
+from autolabel_cli.models.kitti import LEVELS, KittiObject
+from autolabel_cli.models.truth import COUNTS, IGNORED, REGION, Guess, Truth, judge
 from tests.quality.controls import random_detections, random_model
 from tests.quality.doubts import auroc, share_in_first_half
 from tests.quality.edits import Edits, count_edits

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from cli.errors import CommandError
-from cli.kitti import LEVELS, SCORED, LabelledFrame, read_labelled_folder, truths
-from cli.truth import COUNTS, IGNORED, REGION, Guess, Truth, judge
+from autolabel_cli.errors import CommandError
+from autolabel_cli.models.kitti import LEVELS, SCORED, LabelledFrame, read_labelled_folder, truths
+from autolabel_cli.models.truth import COUNTS, IGNORED, REGION, Guess, Truth, judge
 
 HARD = LEVELS["hard"]
 CAR = SCORED["car"]

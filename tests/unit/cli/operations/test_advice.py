@@ -10,8 +10,8 @@ import msgspec
 import pytest
 from rich.console import Console
 
-from cli.advice import next_step, waits_for
-from cli.drive_status import (
+from autolabel_cli.operations.advice import next_step, waits_for
+from autolabel_cli.operations.drive_status import (
     Changes,
     DeadLetters,
     DriveStatus,
@@ -23,7 +23,7 @@ from cli.drive_status import (
     RunStatus,
     Upload,
 )
-from cli.status_display import show_status
+from autolabel_cli.operations.status_display import show_status
 
 AT = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 LATER = datetime(2026, 11, 23, 9, 30, tzinfo=UTC)

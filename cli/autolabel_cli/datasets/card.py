@@ -1,0 +1,92 @@
+"""dataset.json: what an export holds and where it comes from."""
+
+from __future__ import annotations
+
+import tomllib
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from autolabel_cli.datasets.classes import ClassMap
+from autolabel_cli.datasets.staging import Line, StagedFrame
+from autolabel_cli.models.sources import PROJECT
+
+
+class Card:
+    """Counts what goes into an export while it is read."""
+
+    def __init__(self, classes: ClassMap, splits: Sequence[str]) -> None:
+        self._classes = classes
+        self._drives: dict[str, dict[str, Any]] = {}
+        self._splits = {split: {"drives": 0, "frames": 0, "regions": 0} for split in splits}
+        self._boxes = {split: Counter[str]() for split in splits}
+        self._labelled_by: Counter[str] = Counter()
+        self._triage: Counter[str] = Counter()
+        self.frames_left_out: Counter[str] = Counter()
+        self.boxes_left_out: Counter[str] = Counter()
+
+    @property
+    def frames(self) -> int:
+        return sum(split["frames"] for split in self._splits.values())
+
+    @property
+    def boxes(self) -> int:
+        return sum(counts.total() for counts in self._boxes.values())
+
+    @property
+    def empty_splits(self) -> list[str]:
+        return [name for name, split in self._splits.items() if not split["frames"]]
+
+    def split_of(self, drive: str) -> str | None:
+        """The split of a drive that was added."""
+        return self._drives[drive]["split"] if drive in self._drives else None
+
+    def add_drive(self, line: Line, split: str, vehicle: str | None) -> None:
+        """A drive, by its first line; `vehicle` where it was asked for."""
+        self._drives[line.frame.drive] = {
+            "drive": line.frame.drive,
+            "run": line.provenance["run"],
+            **({} if vehicle is None else {"vehicle": vehicle}),
+            "split": split,
+            "models": line.provenance.get("models", []),
+            "taxonomy": line.provenance.get("taxonomy"),
+            "fusion": line.provenance.get("fusion"),
+            "frames": 0,
+        }
+        self._splits[split]["drives"] += 1
+
+    def add_frame(self, line: Line, frame: StagedFrame, split: str) -> None:
+        """A frame that is exported."""
+        self._drives[line.frame.drive]["frames"] += 1
+        self._splits[split]["frames"] += 1
+        self._splits[split]["regions"] += len(frame.regions)
+        self._boxes[split].update(self._classes.names[box.label] for box in frame.boxes)
+        self._labelled_by[str(line.provenance.get("labelled-by"))] += 1
+        self._triage[str(line.provenance.get("triage", "everything"))] += 1
+
+    def document(self, **known: Any) -> dict[str, Any]:
+        """The card; `known` comes first in it."""
+        return {
+            **known,
+            "version": _version(),
+            "classes": list(self._classes.names),
+            "frames": self.frames,
+            "boxes": self.boxes,
+            "splits": {
+                name: {**split, "boxes": {c: self._boxes[name][c] for c in self._classes.names}}
+                for name, split in self._splits.items()
+            },
+            "labelled_by": dict(self._labelled_by.most_common()),
+            "triage": dict(self._triage.most_common()),
+            "left_out": {
+                "frames": dict(self.frames_left_out.most_common()),
+                "boxes": dict(self.boxes_left_out.most_common()),
+            },
+            "drives": list(self._drives.values()),
+        }
+
+
+def _version() -> str:
+    project = tomllib.loads((PROJECT / "pyproject.toml").read_text())
+    version: str = project["project"]["version"]
+    return version

@@ -1,0 +1,109 @@
+"""The command `autolabel export`."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import get_args
+
+import click
+from rich.console import Console
+
+from autolabel_cli.datasets.classes import map_classes, read_class_map
+from autolabel_cli.datasets.exporting import CARD, Export
+from autolabel_cli.datasets.formats import FORMATS, Format, check_library
+from autolabel_cli.datasets.sources import find_source, is_file
+from autolabel_cli.datasets.splits import Splitter, parse_shares, split_by_file, split_by_hash
+from autolabel_cli.datasets.staging import Labels
+from autolabel_cli.drives.display import RunDisplay
+from autolabel_cli.stack import Stack
+
+console = Console()
+_FILE = click.Path(path_type=Path)
+
+
+@click.command()
+@click.argument("sources", metavar="DRIVE...", nargs=-1, required=True)
+@click.option("--format", "form", type=click.Choice(FORMATS), required=True, help="What to write.")
+@click.option("--to", "folder", type=_FILE, required=True, help="The folder to write into, empty or new.")
+@click.option(
+    "--labels",
+    type=click.Choice(get_args(Labels)),
+    default="verified",
+    show_default=True,
+    help="Frames with a final label (a person's, or accepted by policy), or all that have one.",
+)
+@click.option("--classes", type=_FILE, help='Class map, a JSON object: {"van": "car", "train": null, "bus": "ignore"}.')
+@click.option("--split", "shares", help="Shares of drives, by a hash of their names: train=0.8,val=0.1,test=0.1.")
+@click.option("--split-file", type=_FILE, help='Splits by name: {"train": ["drive-a"], "val": ["drive-b"]}.')
+@click.option(
+    "--split-by",
+    type=click.Choice(["drive", "vehicle"]),
+    default="drive",
+    show_default=True,
+    help="What --split keeps together.",
+)
+@click.option("--no-images", is_flag=True, help="Write the labels alone.")
+@click.option("--stack", "stack_name", default="autolabel", show_default=True, help="The deployed stack.")
+def export(
+    sources: tuple[str, ...],
+    form: Format,
+    folder: Path,
+    labels: Labels,
+    classes: Path | None,
+    shares: str | None,
+    split_file: Path | None,
+    split_by: str,
+    no_images: bool,
+    stack_name: str,
+) -> None:
+    """Write published datasets in a format that training code reads.
+
+    DRIVE is a drive (its latest published run), `DRIVE@0002`, or a dataset.manifest file.
+
+    \b
+    coco   annotations/instances_<split>.json, images/<split>/
+    kitti  <split>/label_2/*.txt, <split>/image_2/
+    yolo   data.yaml, labels/<split>/*.txt, images/<split>/
+    voc    Annotations/*.xml, ImageSets/Main/<split>.txt, JPEGImages/
+
+    Files are called <drive>.<camera>.<timestamp>. All frames of a drive are in one split. Boxes of the class `ignore`
+    become COCO's crowds (one of each category), KITTI's DontCare and VOC's difficult objects; YOLO goes without them.
+    dataset.json says what is there and where it comes from.
+    """
+    if shares and split_file:
+        raise click.UsageError("give --split or --split-file")
+    if split_by == "vehicle" and not shares:
+        raise click.UsageError("--split-by vehicle says what --split keeps together: give it too")
+    check_library()
+    mapping = read_class_map(classes)
+    needs_stack = not no_images or split_by == "vehicle" or not all(map(is_file, sources))
+    stack = Stack.find(stack_name) if needs_stack else None
+    splitter = _splitter(shares, split_file, stack if split_by == "vehicle" else None)
+    described = {
+        "format": form,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "labels": labels,
+        "class_map": mapping or {},
+        "images": not no_images,
+    }
+    plan = Export(form, labels, map_classes(mapping, form), splitter, described)
+    with RunDisplay(console) as display:
+        found = [find_source(source, stack) for source in dict.fromkeys(sources)]
+        card = plan.run(found, stack, folder, not no_images, display.count)
+    for split in card.empty_splits:
+        click.echo(f"warning: no frame is in {split}: splits are made of whole drives", err=True)
+    left_out = sum(card.frames_left_out.values())
+    said = f", left out {left_out} frames ({CARD} says why)" if left_out else ""
+    console.print(f"{folder}: {card.frames} frames, {card.boxes} boxes{said}", highlight=False, markup=False)
+
+
+def _splitter(shares: str | None, split_file: Path | None, vehicles: Stack | None) -> Splitter:
+    if split_file:
+        return split_by_file(split_file)
+    if not shares:
+        return Splitter()
+    parsed = parse_shares(shares)
+    vehicle_of = None if vehicles is None else lambda drive, run: vehicles.ledger.run(drive, run).document.vehicle
+    return Splitter(list(parsed), partial(split_by_hash, shares=parsed), vehicle_of)

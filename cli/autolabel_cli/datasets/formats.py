@@ -1,0 +1,76 @@
+"""Writing staged frames in a format, in the environment that has the library for it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from autolabel_cli.errors import CommandError
+from autolabel_cli.models.sources import PROJECT
+
+Format = Literal["coco", "kitti", "yolo", "voc"]
+FORMATS: tuple[Format, ...] = ("coco", "kitti", "yolo", "voc")
+# Where each format's readers look for a split's images.
+_IMAGES = {"coco": "images/{}", "kitti": "{}/image_2", "yolo": "images/{}", "voc": "JPEGImages"}
+
+
+class Request(msgspec.Struct):
+    """What datumaro_formats.py is asked: frames by split, one `autolabel_cli.datasets.staging.StagedFrame` a line."""
+
+    format: Format
+    folder: str
+    classes: Sequence[str]
+    splits: Mapping[str, str]
+
+
+class _Answer(msgspec.Struct):
+    written: int = 0
+    refused: str = ""
+
+
+def images_folder(form: Format, split: str) -> str:
+    """Where a split's images lie in an export."""
+    return _IMAGES[form].format(split)
+
+
+def check_library() -> Path:
+    """The Python that has datumaro; CommandError when it is not set up."""
+    python = Path(os.environ.get("AUTOLABEL_DATUMARO", PROJECT / ".venv-export" / "bin" / "python"))
+    if not python.exists():
+        raise CommandError("exports need datumaro, which is not installed: run `make setup-export` first")
+    return python
+
+
+def write_format(
+    form: Format, folder: Path, classes: Sequence[str], staged: Mapping[str, Path], written: Callable[[int], None]
+) -> None:
+    """Write staged frames into a folder; `written(n)` hears how many there are. CommandError when that fails."""
+    request = Request(form, str(folder), classes, {split: str(path) for split, path in staged.items()})
+    count = 0
+    command: list[str | Path] = [check_library(), "-I", Path(__file__).with_name("datumaro_formats.py")]
+    with (
+        tempfile.TemporaryFile() as errors,
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors) as process,
+    ):
+        if process.stdin is None or process.stdout is None:
+            raise AssertionError("both are pipes")
+        # One that ended at once says why on its standard error.
+        with suppress(BrokenPipeError), process.stdin:
+            process.stdin.write(msgspec.json.encode(request))
+        for line in process.stdout:
+            answer = msgspec.json.decode(line, type=_Answer)
+            if answer.refused:
+                raise CommandError(answer.refused)
+            count += answer.written
+            written(count)
+        if process.wait():
+            errors.seek(0)
+            last = errors.read().decode(errors="replace").strip().splitlines()[-1:] or ["it said nothing"]
+            raise CommandError(f"datumaro failed: {last[0]}")

@@ -1,0 +1,1 @@
+"""Taking drives in and results out: upload, watch, fetch."""

@@ -1,0 +1,66 @@
+"""What a person sees while a run goes on."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as Bars
+
+from autolabel_cli.drives.progress import Progress
+
+STAGES = ("uploaded", "submitted", "answered", "labelled", "verified")
+
+
+class RunDisplay:
+    """Bars for the stages of a run, and a line for each state that its execution enters.
+
+    Where there is no terminal, a line is printed whenever a count has changed.
+    """
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._bars = Bars(
+            TextColumn("  {task.description:<10}"),
+            BarColumn(40),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            console=console,
+            disable=not console.is_terminal,
+        )
+        self._stages: dict[str, TaskID] = {}
+        self._states_seen = 0
+        self._said = ""
+
+    def __enter__(self) -> RunDisplay:
+        self._bars.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bars.stop()
+
+    def count(self, stage: str, count: int, total: int | None) -> None:
+        """Show how far a stage is."""
+        if stage not in self._stages:
+            self._stages[stage] = self._bars.add_task(stage, total=total)
+        self._bars.update(self._stages[stage], completed=count, total=total)
+
+    def show(self, progress: Progress, uploaded: int | None = None) -> None:
+        """Show a look at a run; `uploaded`: frames that this command has put."""
+        total = progress.frames if progress.frames is not None else uploaded
+        units = total and total * progress.models
+        counts = {
+            "submitted": progress.submitted,
+            "answered": progress.answered,
+            "labelled": progress.labelled,
+            "verified": progress.verified,
+        }
+        for stage, count in counts.items():
+            self.count(stage, count, units if stage in ("submitted", "answered") else total)
+        for state in progress.states[self._states_seen :]:
+            self._console.print(f"  [dim]state[/] {state.name}", highlight=False)
+        self._states_seen = len(progress.states)
+        if not self._console.is_terminal:
+            said = ", ".join(f"{stage} {count}" for stage, count in counts.items() if count)
+            if said and said != self._said:
+                self._console.print(f"  {said}", highlight=False)
+            self._said = said

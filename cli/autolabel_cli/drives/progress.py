@@ -1,0 +1,201 @@
+"""Following a run: what its execution, its ledger and its buckets say of it."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from autolabel.contracts.drive import execution_name, run_prefix
+from autolabel.contracts.units import ANSWERS, PENDING_PARTITIONS
+from autolabel_cli.errors import CommandError
+from autolabel_cli.stack import Stack
+
+ENDED = ("SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED")
+
+
+@dataclass
+class Progress:
+    """What is known of a run at one moment.
+
+    `submitted` and `answered` are units, one for each of the `models` and each frame; the other counts are frames.
+    `states`: the execution's, in the order they were entered.
+    """
+
+    submitted: int = 0
+    answered: int = 0
+    labelled: int = 0
+    verified: int = 0
+    frames: int | None = None
+    models: int = 1
+    status: str = "not started"
+    error: str = ""
+    cause: str = ""
+    states: list[StateTime] = field(default_factory=list)
+
+    @property
+    def failure(self) -> str:
+        return failure_sentence(self.error, self.cause)
+
+    @property
+    def ended(self) -> bool:
+        return self.status in ENDED
+
+
+@dataclass
+class StateTime:
+    """A state of the execution; `exited` is None while it runs. Times are seconds since the epoch."""
+
+    name: str
+    entered: float
+    exited: float | None = None
+    output: Any = None
+
+
+class RunView:
+    """Looks at one run of a drive."""
+
+    def __init__(self, stack: Stack, drive: str, run: str) -> None:
+        self._stack = stack
+        self._drive = drive
+        self._run = run
+        self.arn = stack.execution_arn(execution_name(drive, run))
+        self._states = stack.client("stepfunctions")
+        self._jobs = stack.client("sagemaker")
+        self._db = stack.client("dynamodb")
+
+    def follow(self, seen: Callable[[Progress], None], *, start_within: float = 900.0) -> Progress:
+        """Look again and again, telling `seen`, until the execution ends; the last look.
+
+        CommandError when no execution starts within `start_within` seconds: drive.json was probably refused.
+        """
+        began = time.monotonic()
+        submitted = 0
+        while True:
+            looked = time.monotonic()
+            progress = self.look()
+            submitted = progress.submitted = max(submitted, progress.submitted)
+            seen(progress)
+            if progress.ended:
+                return progress
+            if progress.status == "not started" and time.monotonic() - began > start_within:
+                refused = "; ".join(refusal.detail for refusal in self._stack.ledger.refusals(self._drive))
+                raise CommandError(
+                    f"no execution of drive {self._drive} started within {start_within:.0f} s"
+                    + (f": {refused}" if refused else "; look at the submit queue and the submit function's log")
+                )
+            # Large drives take long to look at, and are looked at less often.
+            time.sleep(max(0.5, 2 * (time.monotonic() - looked)))
+
+    def look(self) -> Progress:
+        """One look at everything."""
+        progress = Progress()
+        try:
+            execution = self._states.describe_execution(executionArn=self.arn)
+        except ClientError as e:
+            if e.response["Error"]["Code"] != "ExecutionDoesNotExist":
+                raise
+            execution = {"status": "not started"}
+        progress.status = execution["status"]
+        progress.error, progress.cause = execution.get("error", ""), execution.get("cause", "")
+        if progress.status != "not started":
+            progress.states = list(self.states())
+        run = self._stack.ledger.find_run(self._drive, self._run)
+        progress.models = len(run.asked) if run else 1
+        outputs = {state.name: state.output for state in progress.states if state.output is not None}
+        if "Reconcile" in outputs:
+            progress.frames = outputs["Reconcile"]["frames"]
+        if "PlanShards" in outputs:
+            progress.submitted = progress.answered = (progress.frames or 0) * progress.models
+        else:
+            progress.answered = sum(1 for _ in self._stack.labels.list(f"{ANSWERS}/{self._drive}/"))
+            # A unit whose answer is there and not yet collected is in both: the larger one is what is certain.
+            progress.submitted = max(progress.answered, self._invoked())
+        progress.labelled = self._labelled(outputs)
+        progress.verified = self._verified(outputs)
+        return progress
+
+    def states(self) -> Iterator[StateTime]:
+        """The execution's states, outermost ones only, in the order they were entered."""
+        inner = 0
+        open_states: dict[str, StateTime] = {}
+        order: list[StateTime] = []
+        pages = self._states.get_paginator("get_execution_history").paginate(
+            executionArn=self.arn, includeExecutionData=True
+        )
+        for page in pages:
+            for event in page["events"]:
+                kind, at = event["type"], event["timestamp"].timestamp()
+                inner += (kind == "MapIterationStarted") - (kind in _ITERATION_ENDS)
+                if inner:
+                    continue
+                if kind.endswith("StateEntered"):
+                    state = StateTime(event["stateEnteredEventDetails"]["name"], at)
+                    open_states[state.name] = state
+                    order.append(state)
+                elif kind.endswith("StateExited"):
+                    details = event["stateExitedEventDetails"]
+                    left = open_states.get(details["name"])
+                    if left:
+                        left.exited = at
+                        left.output = json.loads(details.get("output") or "null")
+        yield from order
+
+    def _invoked(self) -> int:
+        """Units that an endpoint has taken and not answered yet."""
+        return sum(
+            page["Count"]
+            for partition in range(PENDING_PARTITIONS)
+            for page in self._db.get_paginator("query").paginate(
+                TableName=self._stack.outputs["LedgerName"],
+                Select="COUNT",
+                KeyConditionExpression="pk = :pk",
+                FilterExpression="attribute_exists(invoked)",
+                ExpressionAttributeValues={":pk": {"S": f"pending#{self._drive}#{partition}"}},
+            )
+        )
+
+    def _labelled(self, outputs: dict[str, Any]) -> int:
+        if "Assemble" in outputs:
+            return int(outputs["Assemble"]["frames"]["labelled"])
+        if "PlanShards" not in outputs or not outputs["PlanShards"]["shards"]:
+            return 0
+        prefix = run_prefix(self._drive, self._run) + "shards/"
+        done = sum(1 for thing in self._stack.labels.list(prefix) if thing.key.endswith(".result.json"))
+        return int(outputs["PlanShards"]["frames"] * done / outputs["PlanShards"]["shards"])
+
+    def _verified(self, outputs: dict[str, Any]) -> int:
+        if "Publish" in outputs:
+            return int(outputs["Publish"]["verified"])
+        return sum(self._labelled_by_job(job["name"]) for job in outputs.get("Assemble", {}).get("jobs", []))
+
+    def _labelled_by_job(self, name: str) -> int:
+        """Frames that a job's latest attempt has labels of."""
+        labelled = 0
+        for attempt in itertools.count(1):
+            try:
+                described = self._jobs.describe_labeling_job(LabelingJobName=f"{name}-{attempt}")
+            except ClientError as e:
+                # Ground Truth says of an unknown job that it was not found, under either of these codes.
+                if e.response["Error"]["Code"] not in ("ResourceNotFound", "ValidationException"):
+                    raise
+                break
+            labelled = described["LabelCounters"].get("TotalLabeled", 0)
+        return labelled
+
+
+def failure_sentence(error: str, cause: str) -> str:
+    """What a person needs of an execution's error and cause: of a function's, its type and message."""
+    try:
+        said = json.loads(cause)["errorMessage"]
+    except (ValueError, KeyError, TypeError):
+        said = cause
+    return ": ".join(filter(None, (error, said)))
+
+
+_ITERATION_ENDS = ("MapIterationSucceeded", "MapIterationFailed", "MapIterationAborted")

@@ -1,0 +1,93 @@
+"""Recordings on this machine: a video file or a folder of images, read as frames."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from autolabel_cli.errors import CommandError
+
+IMAGES = {".png": "png", ".jpg": "jpg", ".jpeg": "jpeg"}
+_TIMESTAMP = re.compile(r"[0-9]{19}")
+# Images without a time in their name are taken to be recorded at this rate.
+FOLDER_RATE_HZ = 10
+JPEG_QUALITY = 95
+
+
+@dataclass(frozen=True)
+class RecordedFrame:
+    """`timestamp`: ns since the epoch. `body`: the image file."""
+
+    timestamp: int
+    extension: str
+    body: bytes
+
+
+@dataclass(frozen=True)
+class Recording:
+    """A recording that was found. `skipped`: files of a folder that are no PNG or JPEG by their names."""
+
+    path: Path
+    files: tuple[Path, ...]
+    skipped: tuple[Path, ...] = ()
+
+    def count(self, limit: int | None = None) -> int | None:
+        """How many frames there are, at most `limit`; of a video that is known only when it was read."""
+        return len(self.files[:limit]) if self.files else limit
+
+    def frames(self, limit: int | None = None, first: int = 0) -> Iterator[RecordedFrame]:
+        """Its frames in order from the `first`, at most `limit`. CommandError when it cannot be read."""
+        end = None if limit is None else first + limit
+        if self.files:
+            return itertools.islice(_image_frames(self.files), first, end)
+        return itertools.islice(_video_frames(self.path), first, end)
+
+
+def find_recording(path: Path) -> Recording:
+    """See what a path holds; CommandError for what is neither a video nor a folder with images."""
+    if path.is_dir():
+        files = sorted(p for p in path.iterdir() if p.is_file() and not p.name.startswith("."))
+        images = tuple(p for p in files if p.suffix.lower() in IMAGES)
+        if not images:
+            raise CommandError(f"{path} holds no .png, .jpg or .jpeg file")
+        return Recording(path, images, tuple(p for p in files if p not in images))
+    if path.is_file():
+        # The first frame tells at once what would otherwise show only in the middle of an upload.
+        next(_video_frames(path))
+        return Recording(path, ())
+    raise CommandError(f"{path} is neither a file nor a folder")
+
+
+def _image_frames(files: tuple[Path, ...]) -> Iterator[RecordedFrame]:
+    start = files[0].stat().st_mtime_ns
+    for index, path in enumerate(files):
+        named = _TIMESTAMP.fullmatch(path.stem)
+        timestamp = int(path.stem) if named else start + index * 1_000_000_000 // FOLDER_RATE_HZ
+        yield RecordedFrame(timestamp, IMAGES[path.suffix.lower()], path.read_bytes())
+
+
+def _video_frames(path: Path) -> Iterator[RecordedFrame]:
+    import cv2  # seconds of import that images do not need
+
+    video = cv2.VideoCapture(str(path))
+    try:
+        rate = video.get(cv2.CAP_PROP_FPS)
+        start = path.stat().st_mtime_ns
+        count = 0
+        while True:
+            read, pixels = video.read()
+            if not read:
+                break
+            encoded, body = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+            if not encoded:
+                raise CommandError(f"frame {count} of {path} cannot be written as JPEG")
+            # From the rate and not the container's clock, which repeats itself in some files.
+            yield RecordedFrame(start + round(count * 1e9 / (rate or 25.0)), "jpg", body.tobytes())
+            count += 1
+        if count == 0:
+            raise CommandError(f"{path} is no video that can be decoded")
+    finally:
+        video.release()

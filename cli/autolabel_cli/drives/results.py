@@ -1,0 +1,72 @@
+"""Fetching what a run left."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from autolabel.contracts.drive import run_prefix
+from autolabel.reporting.summary import dataset_key, report_key, summary_key
+from autolabel_cli.drives.progress import Progress, RunView
+from autolabel_cli.errors import CommandError
+from autolabel_cli.stack import Stack
+
+
+def fetch_run(stack: Stack, drive: str, run: str, folder: Path) -> dict[str, Any]:
+    """Write a run's manifests, report, summary and the story of its execution into a folder; the summary.
+
+    `verify.manifest` holds the manifests of all its verification jobs. CommandError when there is no summary yet.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    body = stack.labels.read(summary_key(drive, run))
+    if body is None:
+        raise CommandError(f"run {run} of drive {drive} has no summary yet: it was not assembled")
+    prefix = run_prefix(drive, run) + "manifests/"
+    with (folder / "verify.manifest").open("wb") as manifest:
+        for thing in stack.labels.list(prefix):
+            if thing.key.endswith(".manifest"):
+                manifest.writelines(stack.labels.stream(thing.key))
+    for name, key in (("dataset.manifest", dataset_key(drive, run)), ("report.html", report_key(drive, run))):
+        if stack.labels.exists(key):
+            with (folder / name).open("wb") as out:
+                out.writelines(stack.labels.stream(key))
+    view = RunView(stack, drive, run)
+    progress = view.look()
+    _write_json(folder / "execution.json", describe_execution(view.arn, progress))
+    summary: dict[str, Any] = json.loads(body)
+    summary["execution"] = {"arn": view.arn, "status": progress.status}
+    _write_json(folder / "summary.json", summary)
+    return summary
+
+
+def describe_execution(arn: str, progress: Progress) -> dict[str, Any]:
+    """The story of an execution: its states with their times."""
+    return {
+        "arn": arn,
+        "status": progress.status,
+        "error": progress.error,
+        "cause": progress.cause,
+        "states": [
+            {
+                "name": state.name,
+                "entered": _time(state.entered),
+                "exited": None if state.exited is None else _time(state.exited),
+                "seconds": None if state.exited is None else round(state.exited - state.entered, 3),
+            }
+            for state in progress.states
+        ],
+    }
+
+
+def write_summary(folder: Path, summary: dict[str, Any]) -> None:
+    _write_json(folder / "summary.json", summary)
+
+
+def _write_json(path: Path, document: object) -> None:
+    path.write_text(json.dumps(document, indent=2) + "\n")
+
+
+def _time(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,0 +1,69 @@
+"""Uploading a recording as a drive."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import msgspec
+
+from autolabel.contracts.drive import Camera, DriveDocument
+from autolabel.contracts.frames import DRIVE_DOCUMENT, FrameKey, drive_prefix, is_name
+from autolabel.contracts.verification import Policy, VerifyAll
+from autolabel_cli.drives.recordings import RecordedFrame
+from autolabel_cli.errors import CommandError
+from autolabel_cli.stack import Stack
+
+UPLOADERS = 8
+EVERYTHING = VerifyAll()
+
+
+def check_names(drive: str, camera: str) -> None:
+    """CommandError for a drive or camera name that the contract of keys does not allow."""
+    for what, name in (("drive", drive), ("camera", camera)):
+        if not is_name(name):
+            raise CommandError(
+                f"{name!r} cannot name a {what}: use 1 to 63 letters, digits, _ and -, "
+                "beginning with a letter or digit, and not 'logs'"
+            )
+
+
+def upload_frames(
+    stack: Stack, drive: str, camera: str, frames: Iterable[RecordedFrame], uploaded: Callable[[int], None]
+) -> int:
+    """Put frames into the drive, several at a time; `uploaded(n)` hears of each. How many there were."""
+    count = 0
+    under_way: deque[Future[None]] = deque()
+    with ThreadPoolExecutor(UPLOADERS) as pool:
+        for frame in frames:
+            key = FrameKey(drive, camera, f"{frame.timestamp:019d}", frame.extension).key
+            kind = "image/png" if frame.extension == "png" else "image/jpeg"
+            under_way.append(pool.submit(stack.ingest.write, key, frame.body, kind))
+            if len(under_way) >= 2 * UPLOADERS:
+                under_way.popleft().result()
+                count += 1
+                uploaded(count)
+        while under_way:
+            under_way.popleft().result()
+            count += 1
+            uploaded(count)
+    return count
+
+
+def close_drive(stack: Stack, drive: str, document: DriveDocument) -> None:
+    """Put drive.json, which closes the drive and starts its run."""
+    stack.ingest.write(drive_prefix(drive) + DRIVE_DOCUMENT, msgspec.json.encode(document))
+
+
+def document_of(
+    vehicle: str,
+    camera: str,
+    frames: int,
+    models: tuple[str, ...] | None,
+    notes: tuple[str, ...],
+    verification: Policy = EVERYTHING,
+) -> DriveDocument:
+    """The document of a drive of one camera."""
+    cameras = {camera: Camera(expected_frames=frames)}
+    return DriveDocument(vehicle=vehicle, cameras=cameras, models=models, notes=notes, verification=verification)

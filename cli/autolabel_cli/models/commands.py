@@ -1,0 +1,383 @@
+"""The commands of `autolabel models`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from autolabel.aws.endpoints import SageMakerEndpointStates
+from autolabel.models.catalogue import Model
+from autolabel_cli.errors import CommandError
+from autolabel_cli.models.bringing import Brought, Tell, bring_endpoint, bring_source
+from autolabel_cli.models.catalogue import find_revision, read_index
+from autolabel_cli.models.documents import draft_model
+from autolabel_cli.models.removal import remove_model
+from autolabel_cli.models.sources import JumpStart, Source, image_source, usual_decoder
+from autolabel_cli.models.trial import Trial, draw, try_model
+from autolabel_cli.stack import Stack
+
+console = Console()
+stack_option = click.option("--stack", "stack_name", default="autolabel", show_default=True, help="The deployed stack.")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
+_FILE = click.Path(path_type=Path)
+
+
+@click.group()
+def models() -> None:
+    """The models: bring them, look at them, try them, take them away."""
+
+
+@models.command("add")
+@click.argument("name")
+@click.option("--jumpstart", metavar="ID", help="A model of SageMaker JumpStart.")
+@click.option("--version", "model_version", metavar="V", help="Its version; without it, the latest.")
+@click.option("--hub", help="A private hub; --content names the model in it.")
+@click.option("--content", metavar="NAME", help="The model's name in the hub.")
+@click.option("--endpoint", help="An endpoint that is there: asynchronous, with this stack's topics and output path.")
+@click.option("--image", metavar="URI", help="A container image that answers /ping and /invocations.")
+@click.option("--model-data", metavar="S3URI", help="The image's artefact, a .tar.gz.")
+@click.option("--source-dir", type=_FILE, help="A folder with inference.py, packed with the artefact.")
+@click.option("--env", "environment", multiple=True, metavar="KEY=VALUE", help="A variable of the container.")
+@click.option("--instance-type", help="The endpoint's instance type.")
+@click.option("--parameter", "parameters", multiple=True, metavar="KEY=VALUE", help="A parameter of endpoint.yaml.")
+@click.option("--document", type=_FILE, help="A catalogue document (models/*.json): decoder, classes, thresholds …")
+@click.option("--decoder", help="How its answers are read; wins over the document.")
+@click.option("--options", metavar="JSON", help="What the decoder must know (docs/contracts.md), as a JSON object.")
+@click.option("--classes", type=_FILE, help="A JSON object from its class names to ours; without it, COCO's.")
+@click.option("--threshold", type=click.FloatRange(0, 1), help="Least confidence.")
+@click.option("--weight", type=float, help="Weight of its votes when models are merged.")
+@click.option("--accept", help="The Accept header that it is asked with.")
+@click.option("--active/--inactive", default=None, help="Whether it labels drives that name no models.")
+@click.option("--accept-eula", is_flag=True, help="Accept the licence of a gated model.")
+@click.option("--tolerate-deprecated", is_flag=True, help="Take a deprecated version all the same.")
+@click.option("--tolerate-vulnerable", is_flag=True, help="Take a version with known vulnerabilities all the same.")
+@json_option
+@stack_option
+def add(name: str, stack_name: str, as_json: bool, active: bool | None, **given: Any) -> None:
+    """Bring the model NAME: from JumpStart, a hub, an image, or an endpoint that is there.
+
+    All but the last are deployed as a stack of their own (models/endpoint.yaml). It is in the catalogue when its
+    endpoint is in service, and not before; what is deployed already is not deployed again. A known model gets a new
+    revision when anything has changed.
+    """
+    kind = _source_kind(given)
+    usual = usual_decoder(given["jumpstart"] or "")
+    fields = {field: given[field] for field in ("decoder", "threshold", "weight", "accept")}
+    fields["options"] = _object("--options", given["options"]) if given["options"] else None
+    draft = draft_model(name, given["document"], given["classes"], usual, fields)
+    stack = Stack.find(stack_name)
+    notes: tuple[str, ...] = ()
+    with _progress(as_json) as tell:
+        if kind == "endpoint":
+            endpoint = given["endpoint"] or _documented_endpoint(given["document"])
+            brought = bring_endpoint(stack, draft, endpoint, active=active)
+        else:
+            if kind != "image":
+                tell(f"asking the SageMaker SDK for {given['jumpstart'] or given['content']}")
+            source = _source(stack, kind, given)
+            parameters = _pairs("--parameter", given["parameters"])
+            brought = bring_source(stack, draft, source, parameters=parameters, active=active, tell=tell)
+            notes = source.notes
+    _tell_brought(stack, brought, notes, as_json)
+
+
+@models.command("list")
+@json_option
+@stack_option
+def list_models(as_json: bool, stack_name: str) -> None:
+    """List the models of the catalogue with their endpoints' states."""
+    stack = Stack.find(stack_name)
+    index = read_index(stack)
+    found = [find_revision(stack, name) for name in sorted(index.models)]
+    rows = [_described(stack, model, active=model.name in index.active) for model in found]
+    if as_json:
+        return _print_json({"models": rows})
+    if not rows:
+        return console.print(f"stack {stack_name} has no models yet: autolabel models add brings one")
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
+    for column in ("model", "active", "decoder", "weight", "endpoint", "state"):
+        table.add_column(column, no_wrap=column == "model", overflow="fold")
+    for row in rows:
+        active = "yes" if row["active"] else "no"
+        table.add_row(row["id"], active, row["decoder"], f"{row['weight']:g}", row["endpoint"], row["state"])
+    console.print(table, highlight=False)
+    return None
+
+
+@models.command("show")
+@click.argument("name")
+@json_option
+@stack_option
+def show(name: str, as_json: bool, stack_name: str) -> None:
+    """Show the document of the model NAME, or of its revision NAME.0001, and the state of its endpoint."""
+    stack = Stack.find(stack_name)
+    model = find_revision(stack, name)
+    index = read_index(stack)
+    current = index.models.get(model.name) == model.revision
+    row = {**_described(stack, model, active=model.name in index.active), "current": current}
+    if as_json:
+        return _print_json({**row, "document": model})
+    state = "current" if current else "not current"
+    console.print(
+        f"[bold]{model.id}[/], {state}, {'active' if row['active'] else 'inactive'}; "
+        f"endpoint {model.endpoint} is {escape(row['state'])}",
+        highlight=False,
+    )
+    click.echo(msgspec.json.format(msgspec.json.encode(model), indent=2))
+    return None
+
+
+@models.command("remove")
+@click.argument("name")
+@click.option("--force", is_flag=True, help="Remove it though runs wait for its answers; they go on without.")
+@json_option
+@stack_option
+def remove(name: str, force: bool, as_json: bool, stack_name: str) -> None:
+    """Take the model NAME out of the catalogue, and delete what it costs: endpoint, scaling, artefact.
+
+    The documents of its revisions stay in the label bucket, since labels name them; no list holds them any more.
+    """
+    stack = Stack.find(stack_name)
+    with _progress(as_json) as tell:
+        removed = remove_model(stack, name, force=force, tell=tell)
+    if as_json:
+        return _print_json(removed._asdict())
+    deleted = f"endpoint {', '.join(removed.deleted)} is deleted" if removed.deleted else "no endpoint was deleted"
+    kept = f"; {', '.join(removed.kept)} stays: it is another model's, or not of this command" if removed.kept else ""
+    console.print(f"{name} is out of the catalogue; {deleted}{kept}", highlight=False, soft_wrap=True)
+    if not removed.active:
+        console.print("no model is active now: drives that name none wait for one", style="yellow")
+    return None
+
+
+@models.command("calibrate")
+@click.argument("name")
+@click.option("--drive", required=True, help="A drive that the model has labelled.")
+@click.option("--run", help="The run of the drive; without it, the latest.")
+@click.option("--labels", type=_FILE, help="The labelled folder (KITTI's format) that the drive was uploaded from.")
+@click.option(
+    "--delete-cost",
+    type=float,
+    help="What deleting a box costs, where drawing one costs 1: 1 expects the fewest edits, 0.2 the least time where "
+    "drawing takes five times as long. Thresholds follow from it; without it they stay.",
+)
+@json_option
+@stack_option
+def calibrate(
+    name: str,
+    drive: str,
+    run: str | None,
+    labels: Path | None,
+    delete_cost: float | None,
+    as_json: bool,
+    stack_name: str,
+) -> None:
+    """Fit what the scores of the model NAME are worth, and how far its boxes are off, to what people verified in DRIVE,
+    or to a labelled folder.
+
+    The model gets a new revision, which reads the answers that there are: relabelling costs no inference.
+    """
+    # numpy and pycocotools, which no other command needs.
+    from autolabel_cli.models.calibration import calibrate_model
+
+    fitted = calibrate_model(Stack.find(stack_name), name, drive, run, labels, delete_cost)
+    if as_json:
+        model = fitted.model
+        thresholds = {name: model.threshold_of(name) for name in model.calibration}
+        document = {"id": model.id, "frames": fitted.frames, "calibration": model.calibration, "thresholds": thresholds}
+        return _print_json(document)
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
+    for column in ("class", "slope", "offset", "recall", "a score of 0.5 is worth", "sides move by", "threshold"):
+        table.add_column(column)
+    for class_name, c in fitted.model.calibration.items():
+        fit = f"{c.slope:.2f}", f"{c.offset:+.2f}", f"{c.recall:.2f}", f"{c.confidence(0.5):.2f}"
+        sides = " ".join(f"{side:+.1%}" for side in c.shift)
+        table.add_row(class_name, *fit, sides, f"{fitted.model.threshold_of(class_name):.2f}")
+    console.print(table, highlight=False)
+    console.print(
+        f"{fitted.model.id}, fitted on {fitted.frames} frames, is in the catalogue; relabel drives to use it",
+        highlight=False,
+    )
+    return None
+
+
+@models.command("test")
+@click.argument("name")
+@click.argument("image", type=_FILE)
+@click.option("--to", type=_FILE, help="Where the picture with the boxes goes; without it, beside IMAGE.")
+@click.option("--wait", default=900.0, show_default=True, type=click.FloatRange(min=1), help="Seconds to wait.")
+@json_option
+@stack_option
+def test(name: str, image: Path, to: Path | None, wait: float, as_json: bool, stack_name: str) -> None:
+    """Send IMAGE through the endpoint of the model NAME and show what it sees.
+
+    When the model's decoder cannot read the answer, those that can are named.
+    """
+    stack = Stack.find(stack_name)
+    model = find_revision(stack, name)
+    with _progress(as_json) as tell:
+        trial = try_model(stack, model, image, patience=wait, tell=tell)
+    if trial.refused:
+        fits = ", ".join(f"{decoder} ({count} objects)" for decoder, count in trial.fitting.items())
+        what = f"these can: {fits}" if fits else "no other decoder can either: describe it with --decoder jmespath"
+        raise CommandError(f"the decoder {model.decoder} of {model.id} cannot read the answer: {trial.refused}; {what}")
+    out = to or image.with_name(f"{image.stem}.{model.name}.png")
+    draw(image, trial.detections, out)
+    if as_json:
+        return _print_json(_trial_document(trial, out))
+    _show_trial(trial)
+    console.print(str(out), highlight=False, soft_wrap=True)
+    return None
+
+
+def _source_kind(given: dict[str, Any]) -> str:
+    """Which one source was named: jumpstart, hub, image or endpoint; UsageError for none, several or halves."""
+    named = [kind for kind in ("jumpstart", "hub", "image", "endpoint") if given[kind]]
+    if len(named) > 1:
+        raise click.UsageError(f"name one source, not {' and '.join(f'--{kind}' for kind in named)}")
+    if not named and given["document"]:
+        named = ["endpoint"]
+    if not named:
+        raise click.UsageError("name a source: --jumpstart, --hub, --image or --endpoint, or a --document")
+    kind = named[0]
+    if bool(given["hub"]) != bool(given["content"]):
+        raise click.UsageError("--hub and --content belong together")
+    belongs = {
+        "model_version": ("jumpstart", "hub"),
+        "accept_eula": ("jumpstart", "hub"),
+        "tolerate_deprecated": ("jumpstart", "hub"),
+        "tolerate_vulnerable": ("jumpstart",),
+        "model_data": ("image",),
+        "source_dir": ("image",),
+        "environment": ("jumpstart", "hub", "image"),
+        "instance_type": ("jumpstart", "hub", "image"),
+        "parameters": ("jumpstart", "hub", "image"),
+    }
+    for option, kinds in belongs.items():
+        if given[option] and kind not in kinds:
+            shown = {"model_version": "version", "environment": "env", "parameters": "parameter"}.get(option, option)
+            raise click.UsageError(f"--{shown.replace('_', '-')} does not go with --{kind}")
+    return kind
+
+
+def _source(stack: Stack, kind: str, given: dict[str, Any]) -> Source:
+    environment = _pairs("--env", given["environment"])
+    instance_type = given["instance_type"] or ""
+    if kind == "image":
+        return image_source(given["image"], given["model_data"], given["source_dir"], environment, instance_type)
+    asked = JumpStart(
+        id=given["jumpstart"] or given["content"],
+        hub=given["hub"] or "",
+        version=given["model_version"] or "",
+        tolerate_deprecated=given["tolerate_deprecated"],
+        tolerate_vulnerable=given["tolerate_vulnerable"],
+        accept_eula=given["accept_eula"],
+    )
+    return asked.resolve(stack.client("cloudformation").meta.region_name, instance_type, environment)
+
+
+def _documented_endpoint(document: Path) -> str:
+    endpoint = msgspec.json.decode(document.read_bytes()).get("endpoint")
+    if not isinstance(endpoint, str):
+        raise CommandError(f"{document} names no endpoint: give --endpoint, --image, --jumpstart or --hub")
+    return endpoint
+
+
+def _object(option: str, text: str) -> dict[str, Any]:
+    try:
+        return msgspec.json.decode(text, type=dict[str, Any])
+    except msgspec.DecodeError as e:
+        raise click.UsageError(f"{option} takes a JSON object: {e}") from e
+
+
+def _pairs(option: str, given: tuple[str, ...]) -> dict[str, str]:
+    pairs = [text.partition("=") for text in given]
+    for key, equals, _ in pairs:
+        if not key or not equals:
+            raise click.UsageError(f"{option} takes KEY=VALUE, not {key!r}")
+    return {key: value for key, _, value in pairs}
+
+
+def _described(stack: Stack, model: Model, *, active: bool) -> dict[str, Any]:
+    state = SageMakerEndpointStates(stack.client("sagemaker")).state(model.endpoint)
+    return {
+        "id": model.id,
+        "active": active,
+        "decoder": model.decoder,
+        "weight": model.weight,
+        "endpoint": model.endpoint,
+        "state": state,
+    }
+
+
+def _tell_brought(stack: Stack, brought: Brought, notes: tuple[str, ...], as_json: bool) -> None:
+    model = brought.model
+    active = model.name in read_index(stack).active
+    if as_json:
+        said = {"id": model.id, "outcome": brought.outcome, "endpoint": model.endpoint, "active": active}
+        return _print_json({**said, "notes": notes})
+    for note in notes:
+        console.print(f"note: {note}", style="yellow", highlight=False, markup=False, soft_wrap=True)
+    there = (
+        "is in the catalogue already, with nothing to change" if brought.outcome == "already" else "is in the catalogue"
+    )
+    reads = f"; it reads the answers of revision {model.answers_of}" if model.answers_of else ""
+    which = "labels every drive that names no models" if active else "labels drives that name it"
+    console.print(f"{model.id} {there}, behind {model.endpoint}{reads}; it {which}", highlight=False, soft_wrap=True)
+    return None
+
+
+def _show_trial(trial: Trial) -> None:
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
+    for column in ("class", "model's name", "score", "confidence", "left", "top", "right", "bottom"):
+        table.add_column(column, justify="left" if column in ("class", "model's name") else "right")
+    for d in trial.detections:
+        box = [f"{coordinate:.0f}" for coordinate in d.box]
+        table.add_row(d.name, escape(d.label), f"{d.score:.2f}", f"{d.confidence:.2f}", *box)
+    console.print(table, highlight=False)
+    left_out = {"under the threshold": trial.doubtful, **trial.dropped} if trial.doubtful else trial.dropped
+    said = "".join(f", {count} {escape(reason)}" for reason, count in left_out.items())
+    console.print(
+        f"{len(trial.detections)} boxes{said}; {trial.size:,} bytes after {trial.seconds:.1f} s; "
+        f"read by {trial.model.decoder}",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+def _trial_document(trial: Trial, out: Path) -> dict[str, Any]:
+    shown = ("name", "label", "score", "confidence", "box")
+    return {
+        "id": trial.model.id,
+        "decoder": trial.model.decoder,
+        "seconds": trial.seconds,
+        "bytes": trial.size,
+        "detections": [{field: getattr(d, field) for field in shown} for d in trial.detections],
+        "doubtful": trial.doubtful,
+        "dropped": trial.dropped,
+        "picture": str(out),
+    }
+
+
+@contextmanager
+def _progress(as_json: bool) -> Iterator[Tell]:
+    """A line that tells what is waited for; where there is no terminal, a line for each."""
+    if as_json:
+        yield lambda text: None
+    elif console.is_terminal:
+        with console.status("") as status:
+            yield lambda text: status.update(escape(text))
+    else:
+        yield lambda text: console.print(f"  {text}", highlight=False, markup=False, soft_wrap=True)
+
+
+def _print_json(document: object) -> None:
+    click.echo(msgspec.json.format(msgspec.json.encode(document), indent=2))

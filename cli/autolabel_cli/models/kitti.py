@@ -1,0 +1,179 @@
+"""Labelled frames in KITTI's format, and KITTI's rules of what of them counts.
+
+A folder with `image_2/<frame>.png` and `label_2/<frame>.txt`; a line of labels is `type truncated occluded alpha left
+top right bottom` and seven numbers in three dimensions (KITTI object development kit, readme.txt).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from autolabel.contracts.errors import ImageRefused
+from autolabel.labels.detections import Box
+from autolabel.labels.image_header import read_header
+from autolabel_cli.errors import CommandError
+from autolabel_cli.models.truth import COUNTS, IGNORED, REGION, Truth
+
+IMAGES, LABELS = "image_2", "label_2"
+_SUFFIXES = (".png", ".jpg", ".jpeg")
+_FIELDS = 15
+REGION_TYPE = "DontCare"
+# KITTI's types as classes of the taxonomy; what is missing here belongs to none.
+CLASSES = {
+    "Car": "car",
+    "Van": "van",
+    "Truck": "truck",
+    "Tram": "train",
+    "Pedestrian": "person",
+    "Person_sitting": "person",
+    "Cyclist": "rider",
+}
+TYPES = frozenset({*CLASSES, "Misc", REGION_TYPE})
+
+
+class Level(NamedTuple):
+    """KITTI's difficulty: least height in pixels, most occlusion (0 to 2), most truncation (0 to 1)."""
+
+    min_height: float
+    max_occlusion: int
+    max_truncation: float
+
+
+# The first three are KITTI's own (cvlibs.net, 2D object evaluation). `whole` takes the truncated ones in as well.
+LEVELS = {
+    "easy": Level(40, 0, 0.15),
+    "moderate": Level(25, 1, 0.30),
+    "hard": Level(25, 2, 0.50),
+    "whole": Level(25, 2, 1.00),
+}
+
+
+class ScoredClass(NamedTuple):
+    """What is scored together: classes of the taxonomy, KITTI's types that count, and neighbours that are ignored."""
+
+    classes: frozenset[str]
+    types: frozenset[str]
+    neighbours: frozenset[str] = frozenset()
+
+
+def _scored(classes: str, types: str, neighbours: str = "") -> ScoredClass:
+    return ScoredClass(*(frozenset(names.split()) for names in (classes, types, neighbours)))
+
+
+# Van and Person_sitting as neighbours are KITTI's own rule. Its Misc is trailers and what else has wheels, and trams
+# are vehicles to some models: as part of a group neither is an error.
+SCORED = {
+    "vehicle": _scored("car van truck bus", "Car Van Truck", "Tram Misc"),
+    "person or rider": _scored("person rider", "Pedestrian Cyclist", "Person_sitting"),
+    "car": _scored("car", "Car", "Van"),
+    "van": _scored("van", "Van"),
+    "truck": _scored("truck", "Truck"),
+    "train": _scored("train", "Tram"),
+    "person": _scored("person", "Pedestrian", "Person_sitting"),
+    "rider": _scored("rider", "Cyclist"),
+}
+GROUPS = ("vehicle", "person or rider")
+# An object of which a crop left less than this share is nothing that anybody should find.
+MIN_SHARE_LEFT = 0.5
+
+
+class KittiObject(NamedTuple):
+    """A line of labels. `box`: xyxy pixels, clipped to the frame, None outside of it; `share_left`: by the clipping."""
+
+    type: str
+    truncation: float
+    occlusion: int
+    box: Box | None
+    share_left: float
+
+
+class LabelledFrame(NamedTuple):
+    """A frame with what people labelled in it; `name`: of its file, without the suffix."""
+
+    name: str
+    image: Path
+    width: int
+    height: int
+    objects: tuple[KittiObject, ...]
+
+
+def read_labelled_folder(folder: Path) -> list[LabelledFrame]:
+    """The labelled frames of a folder in the order of their names; CommandError for anything else."""
+    images, labels = folder / IMAGES, folder / LABELS
+    if not (images.is_dir() and labels.is_dir()):
+        raise CommandError(
+            f"{folder} is no labelled folder: it wants {IMAGES}/*.png and {LABELS}/*.txt (KITTI's format)"
+        )
+    found = {path.stem: path for path in sorted(images.iterdir()) if path.suffix.lower() in _SUFFIXES}
+    if not found:
+        raise CommandError(f"{images} holds no .png, .jpg or .jpeg file")
+    if missing := [name for name in found if not (labels / f"{name}.txt").is_file()]:
+        raise CommandError(f"{len(missing)} frames of {images} have no labels: {labels / missing[0]}.txt is the first")
+    return [_read_frame(path, labels / f"{name}.txt") for name, path in found.items()]
+
+
+def truths(objects: Sequence[KittiObject], scored: ScoredClass, level: Level) -> list[Truth]:
+    """What a scored class finds in a frame at a level: objects that count, others that are ignored, regions."""
+    found = []
+    for thing in objects:
+        if thing.box is None:
+            continue
+        if thing.type == REGION_TYPE:
+            found.append(Truth(thing.box, REGION))
+        elif thing.type in scored.types:
+            found.append(Truth(thing.box, COUNTS if counts(thing, level) else IGNORED))
+        elif thing.type in scored.neighbours:
+            found.append(Truth(thing.box, IGNORED))
+    return found
+
+
+def counts(thing: KittiObject, level: Level) -> bool:
+    """Whether an object is large, visible and whole enough for a level."""
+    if thing.box is None or thing.share_left < MIN_SHARE_LEFT:
+        return False
+    large = thing.box[3] - thing.box[1] >= level.min_height
+    return large and thing.occlusion <= level.max_occlusion and thing.truncation <= level.max_truncation
+
+
+def scored_classes(frames: Sequence[LabelledFrame], level: Level) -> Mapping[str, ScoredClass]:
+    """The scored classes of which a set has objects that count at a level."""
+    there = {thing.type for frame in frames for thing in frame.objects if counts(thing, level)}
+    return {name: scored for name, scored in SCORED.items() if scored.types & there}
+
+
+def _read_frame(image: Path, labels: Path) -> LabelledFrame:
+    body = image.read_bytes()
+    try:
+        header = read_header(lambda count: body[:count], str(image))
+    except ImageRefused as e:
+        raise CommandError(f"{image}: {e}") from e
+    try:
+        lines = labels.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError as e:
+        raise CommandError(f"{labels} is no text") from e
+    objects = []
+    for number, line in enumerate(lines, start=1):
+        if line.strip():
+            objects.append(_read_object(line.split(), f"{labels}, line {number}", header.width, header.height))
+    return LabelledFrame(image.stem, image, header.width, header.height, tuple(objects))
+
+
+def _read_object(fields: Sequence[str], origin: str, width: int, height: int) -> KittiObject:
+    if len(fields) != _FIELDS:
+        raise CommandError(f"{origin}: {len(fields)} fields, where KITTI's format has {_FIELDS}")
+    if fields[0] not in TYPES:
+        raise CommandError(f"{origin}: unknown type {fields[0]!r}; known are {', '.join(sorted(TYPES))}")
+    try:
+        truncation, occlusion = float(fields[1]), int(fields[2])
+        x1, y1, x2, y2 = (float(field) for field in fields[4:8])
+    except ValueError as e:
+        raise CommandError(f"{origin}: {e}") from e
+    if not (math.isfinite(x1 + y1 + x2 + y2) and x1 < x2 and y1 < y2):
+        raise CommandError(f"{origin}: {(x1, y1, x2, y2)} is no left, top, right, bottom of a box")
+    box = (max(0.0, x1), max(0.0, y1), min(float(width), x2), min(float(height), y2))
+    left = max(0.0, box[2] - box[0]) * max(0.0, box[3] - box[1])
+    share = left / ((x2 - x1) * (y2 - y1))
+    return KittiObject(fields[0], truncation, occlusion, box if left else None, share)

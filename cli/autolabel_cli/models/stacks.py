@@ -1,0 +1,234 @@
+"""The stack of one model: models/endpoint.yaml, created, waited for and deleted through CloudFormation."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+from botocore.exceptions import ClientError
+
+from autolabel.aws.clients import error_code
+from autolabel.models.catalogue import model_key
+from autolabel_cli.errors import CommandError
+from autolabel_cli.stack import Stack
+from autolabel_cli.suggestions import did_you_mean
+
+TEMPLATE = Path(__file__).resolve().parents[3] / "models" / "endpoint.yaml"
+# SageMaker's limit for the name of an endpoint, which its stack shares.
+_MAX_NAME = 63
+_MODEL_TAG = "autolabel:model"
+_FINGERPRINT_TAG = "autolabel:deployment"
+# The template's parameters that the pipeline's stack has as outputs.
+_OUTPUTS = {
+    "LabelBucket": "LabelBucketName",
+    "ExecutionRoleArn": "EndpointRoleArn",
+    "SuccessTopicArn": "SuccessTopicArn",
+    "ErrorTopicArn": "ErrorTopicArn",
+    "OpsTopicArn": "OpsTopicArn",
+}
+_OURS = frozenset({"EndpointName", "Image", "ModelData", *_OUTPUTS})
+_FIRST_POLL, _LAST_POLL = 0.5, 5.0
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """What stands behind an endpoint; `parameters` are further ones of models/endpoint.yaml."""
+
+    image: str
+    model_data: str = ""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    parameters: Mapping[str, str] = field(default_factory=dict)
+
+
+def endpoint_name(stack: str, model_id: str) -> str:
+    """The name of a revision's endpoint and of its stack, derived from the pipeline's stack and `name.revision`."""
+    name = f"{stack}-{model_id.replace('.', '-')}"
+    if len(name) <= _MAX_NAME:
+        return name
+    # What two long names have in common at their beginning does not make them one.
+    digest = hashlib.sha256(stack.encode()).hexdigest()[:8]
+    rest = f"-{digest}-{model_id.replace('.', '-')}"
+    return stack[: _MAX_NAME - len(rest)].rstrip("-") + rest
+
+
+def check_parameters(given: Mapping[str, str]) -> None:
+    """CommandError for what models/endpoint.yaml does not take, or what is derived and not given."""
+    known = _read_template()["Parameters"].keys() - _OURS
+    for name in given:
+        if name not in known:
+            raise CommandError(
+                f"models/endpoint.yaml has no parameter {name!r} to be given; "
+                f"known are {', '.join(sorted(known))}{did_you_mean(name, known)}"
+            )
+
+
+class ModelStack:
+    """The stack of one endpoint, by its name."""
+
+    def __init__(self, stack: Stack, name: str) -> None:
+        self.name = name
+        self._stack = stack
+        self._formation = stack.client("cloudformation")
+
+    def exists(self) -> bool:
+        return self._describe(self.name) is not None
+
+    def belongs_to(self, name: str) -> bool:
+        """Whether it stands, or is left, as this model's."""
+        found = self._describe(self.name)
+        return found is not None and _tags(found).get(_MODEL_TAG, "").rpartition(".")[0] == name
+
+    def holds(self, fingerprint: str) -> bool:
+        """Whether it stands as a deployment with this fingerprint."""
+        found = self._describe(self.name)
+        return found is not None and _stands(found) and _tags(found).get(_FINGERPRINT_TAG) == fingerprint
+
+    def deploy(self, deployment: Deployment, model_id: str, fingerprint: str, tell: Callable[[str], None]) -> None:
+        """Create it, unless it stands already, and wait until it does; `tell` hears what it waits for.
+
+        What an interrupted or another deployment left under its name is waited for or deleted first. A deployment that
+        fails is deleted by CloudFormation: CommandError with the reason of the first resource that failed. CommandError
+        as well for a stack that is not this model's, and when somebody else has put the revision into the catalogue.
+        """
+        found = self._describe(self.name)
+        if found and found["StackStatus"].endswith("_IN_PROGRESS"):
+            self._await(found["StackId"], tell)
+        if self.holds(fingerprint):
+            return
+        if self.exists():
+            self._refuse_others(model_id)
+            self.delete(tell)
+        body, parameters = self._request(deployment)
+        try:
+            created = self._formation.create_stack(
+                StackName=self.name,
+                TemplateBody=body,
+                Parameters=[{"ParameterKey": k, "ParameterValue": v} for k, v in parameters.items()],
+                Tags=[{"Key": _MODEL_TAG, "Value": model_id}, {"Key": _FINGERPRINT_TAG, "Value": fingerprint}],
+                OnFailure="DELETE",
+            )
+        except ClientError as e:
+            if error_code(e) != "AlreadyExistsException":
+                raise
+            # Somebody else was faster.
+            self.deploy(deployment, model_id, fingerprint, tell)
+            return
+        ended = self._await(created["StackId"], tell)
+        if ended is None or not _stands(ended):
+            reason = self._first_failure(created["StackId"])
+            raise CommandError(f"{model_id} was not deployed, and nothing of it is left: {reason}")
+
+    def _refuse_others(self, model_id: str) -> None:
+        name = model_id.rpartition(".")[0]
+        if not self.belongs_to(name):
+            raise CommandError(
+                f"stack {self.name} is there and not of this model: give the model another name, or delete that stack"
+            )
+        if self._stack.labels.read(model_key(model_id)) is not None:
+            raise CommandError(f"somebody else has brought {model_id} meanwhile: give the command again")
+
+    def delete(self, tell: Callable[[str], None]) -> None:
+        """Delete it and wait until it is gone; nothing happens when there is none."""
+        found = self._describe(self.name)
+        if found is None:
+            return
+        self._formation.delete_stack(StackName=self.name)
+        ended = self._await(found["StackId"], tell)
+        if ended is not None and ended["StackStatus"] != "DELETE_COMPLETE":
+            raise CommandError(
+                f"stack {self.name} cannot be deleted: {self._first_failure(found['StackId'])}; "
+                "mend that and give the command again"
+            )
+
+    def _request(self, deployment: Deployment) -> tuple[str, dict[str, str]]:
+        template = _read_template()
+        if deployment.environment:
+            container = template["Resources"]["Model"]["Properties"]["PrimaryContainer"]
+            container["Environment"] = {**container.get("Environment", {}), **deployment.environment}
+        outputs = self._stack.outputs
+        derived = {
+            parameter: outputs[output]
+            for parameter, output in _OUTPUTS.items()
+            if parameter in template["Parameters"] and output in outputs
+        }
+        own = {"EndpointName": self.name, "Image": deployment.image, "ModelData": deployment.model_data}
+        return json.dumps(template), {**derived, **deployment.parameters, **own}
+
+    def _await(self, stack_id: str, tell: Callable[[str], None]) -> dict[str, Any] | None:
+        """The stack once it is not in progress any more; None when it is gone."""
+        pause, said = _FIRST_POLL, ""
+        while True:
+            found = self._describe(stack_id)
+            if found is None or not found["StackStatus"].endswith("_IN_PROGRESS"):
+                return found
+            events = self._formation.describe_stack_events(StackName=stack_id)["StackEvents"]
+            if events and said != (said := f"{events[0]['LogicalResourceId']} {events[0]['ResourceStatus']}"):
+                tell(f"stack {self.name}: {said}")
+            # CloudFormation tells nobody when it is done.
+            time.sleep(pause)
+            pause = min(pause * 1.5, _LAST_POLL)
+
+    def _describe(self, name: str) -> dict[str, Any] | None:
+        try:
+            found: dict[str, Any] = self._formation.describe_stacks(StackName=name)["Stacks"][0]
+        except ClientError as e:
+            # CloudFormation has no other code for a stack that does not exist.
+            if error_code(e) == "ValidationError":
+                return None
+            raise
+        # A deleted stack can be asked for by its id only.
+        return None if name == self.name and found["StackStatus"] == "DELETE_COMPLETE" else found
+
+    def _first_failure(self, stack_id: str) -> str:
+        events = self._formation.describe_stack_events(StackName=stack_id)["StackEvents"]
+        failed = [e for e in reversed(events) if e["ResourceStatus"].endswith("_FAILED")]
+        # What was cancelled failed because of something else.
+        causes = [e for e in failed if "cancelled" not in e.get("ResourceStatusReason", "")] or failed
+        if not causes:
+            return "CloudFormation gives no reason"
+        return f"{causes[0]['LogicalResourceId']} failed: {causes[0].get('ResourceStatusReason', 'without a reason')}"
+
+
+def fingerprint_of(deployment: Deployment, *sources: str) -> str:
+    """What tells two deployments apart; `sources`: what their artefacts were made from."""
+    said = [deployment.image, sorted(deployment.environment.items()), sorted(deployment.parameters.items()), *sources]
+    return hashlib.sha256(json.dumps([said, TEMPLATE.read_text()]).encode()).hexdigest()[:32]
+
+
+def _stands(found: Mapping[str, Any]) -> bool:
+    return found["StackStatus"] in ("CREATE_COMPLETE", "UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE")
+
+
+def _tags(found: Mapping[str, Any]) -> dict[str, str]:
+    return {tag["Key"]: tag["Value"] for tag in found.get("Tags", [])}
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML with CloudFormation's short forms, which become the long ones."""
+
+
+def _intrinsic(loader: _Loader, suffix: str, node: yaml.Node) -> dict[str, Any]:
+    value: Any
+    if isinstance(node, yaml.ScalarNode):
+        value = loader.construct_scalar(node)
+    elif isinstance(node, yaml.SequenceNode):
+        value = loader.construct_sequence(node, deep=True)
+    elif isinstance(node, yaml.MappingNode):
+        value = loader.construct_mapping(node, deep=True)
+    if suffix == "GetAtt" and isinstance(value, str):
+        value = value.split(".", 1)
+    return {suffix if suffix in ("Ref", "Condition") else f"Fn::{suffix}": value}
+
+
+_Loader.add_multi_constructor("!", _intrinsic)
+
+
+def _read_template() -> dict[str, Any]:
+    template: dict[str, Any] = yaml.load(TEMPLATE.read_text(), Loader=_Loader)  # noqa: S506 (a SafeLoader)
+    return template

@@ -1,0 +1,1 @@
+"""What operators ask and do: status, redrive, relabel, stop, triage."""

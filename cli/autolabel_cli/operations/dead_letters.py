@@ -1,0 +1,155 @@
+"""Dead-letter queues: what lies there and why, and moving it back."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, Literal, NamedTuple
+
+from botocore.exceptions import ClientError
+
+from autolabel.aws.clients import error_code
+from autolabel.contracts.errors import DocumentRefused
+from autolabel.contracts.frames import drive_of
+from autolabel.contracts.units import CloseRequest
+from autolabel.inference.completion import parse_notification
+from autolabel.inference.submission import ObjectEvent, read_message
+from autolabel_cli.errors import CommandError
+from autolabel_cli.stack import Stack
+
+QUEUES = {
+    "submit": ("SubmitDeadLettersUrl", "SubmitQueueUrl"),
+    "collect": ("CollectDeadLettersUrl", "CollectQueueUrl"),
+}
+_MOST_LOOKED_AT = 100
+# A message that is looked at is given back at once; if the command dies, SQS gives it back after this.
+_HIDDEN_SECONDS = 15
+_BATCH = 10
+_MAX_REASON = 200
+
+
+class DeadLetter(NamedTuple):
+    """A message: why it lies there, and its drive when it names one."""
+
+    reason: str
+    drive: str | None
+
+
+class Move(NamedTuple):
+    """What became of a wish to move messages back to their queue; `already`: somebody else's move is under way."""
+
+    outcome: Literal["nothing", "moved", "already"]
+    moved: int = 0
+
+
+class DeadLetterQueue:
+    """The dead letters of one of the stack's queues, `submit` or `collect`."""
+
+    def __init__(self, stack: Stack, queue: str) -> None:
+        self.queue = queue
+        self._sqs = stack.client("sqs")
+        self._dead_letters, self._source = (stack.output(name) for name in QUEUES[queue])
+
+    def count(self) -> int:
+        """About how many messages lie there, those included that somebody looks at right now."""
+        names = ("ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible")
+        found = self._sqs.get_queue_attributes(QueueUrl=self._dead_letters, AttributeNames=list(names))["Attributes"]
+        return sum(int(found[name]) for name in names)
+
+    def look(self, count: int) -> list[DeadLetter]:
+        """The first `count` messages, about, and never more than a hundred; they stay where they are."""
+        receipts: list[str] = []
+        found: list[DeadLetter] = []
+        try:
+            while len(found) < min(count, _MOST_LOOKED_AT):
+                messages = self._sqs.receive_message(
+                    QueueUrl=self._dead_letters,
+                    MaxNumberOfMessages=_BATCH,
+                    VisibilityTimeout=_HIDDEN_SECONDS,
+                    # Without a wait SQS asks only some of its servers.
+                    WaitTimeSeconds=1,
+                    MessageAttributeNames=["All"],
+                ).get("Messages", [])
+                if not messages:
+                    break
+                receipts += [message["ReceiptHandle"] for message in messages]
+                found += [DeadLetter(_reason(message), _drive(message["Body"])) for message in messages]
+        finally:
+            for start in range(0, len(receipts), _BATCH):
+                self._sqs.change_message_visibility_batch(
+                    QueueUrl=self._dead_letters,
+                    Entries=[
+                        {"Id": str(i), "ReceiptHandle": receipt, "VisibilityTimeout": 0}
+                        for i, receipt in enumerate(receipts[start : start + _BATCH])
+                    ],
+                )
+        return found
+
+    def move_back(self, seen: Callable[[int, int], None]) -> Move:
+        """Move all messages back to their queue, telling `seen` how many of how many were moved, until it is done.
+
+        CommandError when SQS gives it up half way.
+        """
+        source = self._arn(self._dead_letters)
+        latest = self._latest_move(source)
+        if latest.get("Status") == "RUNNING":
+            return Move("already", latest["ApproximateNumberOfMessagesMoved"])
+        if not self.count():
+            return Move("nothing")
+        try:
+            # Named, since SQS knows no source of messages that a function has put there.
+            self._sqs.start_message_move_task(SourceArn=source, DestinationArn=self._arn(self._source))
+        except ClientError as e:
+            # Somebody was faster. The code has a prefix for clients that spoke the older protocol.
+            if error_code(e).endswith("UnsupportedOperation"):
+                return Move("already")
+            raise
+        while True:
+            task = self._latest_move(source)
+            moved = task["ApproximateNumberOfMessagesMoved"]
+            seen(moved, task.get("ApproximateNumberOfMessagesToMove", moved))
+            if task["Status"] != "RUNNING":
+                break
+            # The task has no event to wait for.
+            time.sleep(0.5)
+        if task["Status"] != "COMPLETED":
+            why = task.get("FailureReason", task["Status"])
+            raise CommandError(f"the move ended after {moved} messages ({why}); the others lie there still: try again")
+        return Move("moved", moved)
+
+    def _latest_move(self, source: str) -> dict[str, Any]:
+        results = self._sqs.list_message_move_tasks(SourceArn=source, MaxResults=1).get("Results", [])
+        return results[0] if results else {}
+
+    def _arn(self, url: str) -> str:
+        found = self._sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])
+        return str(found["Attributes"]["QueueArn"])
+
+
+def _reason(message: dict[str, Any]) -> str:
+    attributes = message.get("MessageAttributes", {})
+    # `reason` is the functions' own, ErrorMessage what SNS says of what it could not deliver.
+    for name in ("reason", "ErrorMessage"):
+        if name in attributes:
+            return str(attributes[name].get("StringValue", ""))[:_MAX_REASON]
+    return "received too often: its function died of it or ran out of time"
+
+
+def _drive(body: str) -> str | None:
+    return next((drive for drive in _drives(body) if drive), None)
+
+
+def _drives(body: str) -> Iterator[str | None]:
+    notification = parse_notification(body)
+    if notification is not None:
+        _, _, rest = notification.request_parameters.input_location.partition("://")
+        yield drive_of(rest.partition("/")[2])
+        return
+    try:
+        for asked in read_message(body):
+            if isinstance(asked, ObjectEvent):
+                yield drive_of(asked.key)
+            else:
+                yield asked.drive if isinstance(asked, CloseRequest) else asked.unit.drive
+    except DocumentRefused:
+        return

@@ -1,0 +1,329 @@
+"""Looking at a drive: what the stack's buckets, ledger, executions and queues say of it."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+from botocore.exceptions import ClientError
+
+from autolabel.aws.clients import error_code
+from autolabel.aws.endpoints import SageMakerEndpointStates
+from autolabel.contracts.drive import FIRST_RUN, execution_name, next_run, run_prefix
+from autolabel.contracts.errors import CatalogueUnavailable
+from autolabel.contracts.frames import DRIVE_DOCUMENT, drive_prefix, is_name
+from autolabel.contracts.ports import Refusal
+from autolabel.contracts.units import PENDING_PARTITIONS, answers_prefix
+from autolabel.drives.late_frames import ChangedObject, late_key
+from autolabel.drives.listing import frozen_listing
+from autolabel.models.catalogue import Catalogue
+from autolabel.verification.jobs import job_name
+from autolabel_cli.drives.progress import failure_sentence
+from autolabel_cli.errors import CommandError
+from autolabel_cli.operations.advice import ASKING_STATES, STATES
+from autolabel_cli.operations.dead_letters import QUEUES, DeadLetterQueue
+from autolabel_cli.operations.drive_status import (
+    ENDED_BADLY,
+    NOT_STARTED,
+    Changes,
+    DeadLetters,
+    DriveStatus,
+    Execution,
+    JobStatus,
+    ModelStatus,
+    ProjectStatus,
+    RunEntry,
+    RunStatus,
+    Upload,
+)
+from autolabel_cli.operations.projects import open_projects
+from autolabel_cli.stack import Stack
+
+# Failures of a model differ in numbers and ids: so many are told apart, the others are counted together.
+_MOST_REASONS = 20
+_MAX_REASON = 200
+_OTHERS = "others"
+
+
+class Inspection:
+    """One look at a drive. `now`: seconds since the epoch. `full`: answers are counted one by one."""
+
+    def __init__(self, stack: Stack, drive: str, *, now: float, full: bool = False) -> None:
+        self._stack = stack
+        self._drive = drive
+        self._now = now
+        self._full = full
+        self._states = stack.client("stepfunctions")
+        self._sagemaker = stack.client("sagemaker")
+        self._db = stack.client("dynamodb")
+
+    def drive(self, run: str | None = None) -> DriveStatus:
+        """All that is known of the drive, and of the named run or the latest; CommandError when nobody knows them."""
+        if not is_name(self._drive):
+            raise CommandError(f"{self._drive!r} cannot be the name of a drive")
+        refusals = list(itertools.islice(self._stack.ledger.refusals(self._drive), 1_000))
+        document = next((r for r in refusals if r.key == drive_prefix(self._drive) + DRIVE_DOCUMENT), None)
+        runs = tuple(self._runs())
+        upload = None if runs else self._upload(document)
+        if upload and not upload.objects and upload.document == "none":
+            raise CommandError(
+                f"stack {self._stack.name!r} knows no drive {self._drive!r}: nothing lies under "
+                f"{self._stack.ingest.uri(drive_prefix(self._drive))}"
+            )
+        looked_at = next((entry for entry in reversed(runs) if run in (None, entry.run)), None)
+        if run is not None and looked_at is None:
+            known = ", ".join(entry.run for entry in runs) or "none"
+            raise CommandError(f"drive {self._drive!r} has no run {run!r}; its runs: {known}")
+        return DriveStatus(
+            drive=self._drive,
+            at=_time(self._now),
+            upload=upload,
+            refused_keys=len(refusals) - (document is not None),
+            runs=runs,
+            run=self._run(looked_at, latest=looked_at is runs[-1]) if looked_at else None,
+            dead_letters=tuple(self._dead_letters(queue) for queue in QUEUES),
+        )
+
+    def execution(self, run: str) -> Execution:
+        """The execution of a run."""
+        arn = self._stack.execution_arn(execution_name(self._drive, run))
+        try:
+            found = self._states.describe_execution(executionArn=arn)
+        except ClientError as e:
+            if error_code(e) == "ExecutionDoesNotExist":
+                return Execution(arn)
+            raise
+        badly = found["status"] in ENDED_BADLY and found.get("redriveStatus") != "REDRIVABLE"
+        return Execution(
+            arn,
+            found["status"],
+            started=_utc(found["startDate"]),
+            # A redriven execution runs again, whatever end it had before.
+            ended=_utc(found.get("stopDate")) if found["status"] != "RUNNING" else None,
+            redrives=found.get("redriveCount", 0),
+            error=failure_sentence(found.get("error", ""), found.get("cause", "")),
+            not_redrivable=found.get("redriveStatusReason", "Step Functions says no more") if badly else "",
+        )
+
+    def _runs(self) -> Iterator[RunEntry]:
+        latest = self._stack.ledger.latest_run(self._drive)
+        name = FIRST_RUN
+        while latest and name <= latest.run:
+            run = self._stack.ledger.find_run(self._drive, name)
+            if run:
+                outcome = self._stack.ledger.outcome(self._drive, name)
+                yield RunEntry(name, _time(run.since) if run.since else None, outcome, self.execution(name))
+            name = next_run(name)
+
+    def _upload(self, refusal: Refusal | None) -> Upload:
+        objects, newest, documented = 0, 0.0, 0.0
+        for thing in self._stack.ingest.list(drive_prefix(self._drive)):
+            newest = max(newest, thing.modified)
+            if thing.key == drive_prefix(self._drive) + DRIVE_DOCUMENT:
+                documented = thing.modified
+            else:
+                objects += 1
+        abandoned = self._seconds("AbandonedAfterSeconds")
+        latest = _time(newest) if newest else None
+        if refusal and refusal.at >= documented:
+            return Upload(objects, latest, "refused", refusal.detail)
+        if documented:
+            unheard = min(abandoned, 60 * self._seconds("SweepMinutes"))
+            return Upload(objects, latest, "waiting", closes=_time(documented + unheard))
+        return Upload(objects, latest, "none", closes=_time(newest + abandoned))
+
+    def _run(self, entry: RunEntry, *, latest: bool) -> RunStatus:
+        run = self._stack.ledger.run(self._drive, entry.run)
+        execution = entry.execution
+        state, since, turn = self._state(execution)
+        listing = frozen_listing(self._stack.labels, self._drive, entry.run)
+        ended_well = execution.status == "SUCCEEDED" or entry.outcome
+        models = () if ended_well else tuple(self._model(model) for model in run.asked)
+        # Until a whole turn is over, frames may be that nobody has looked at.
+        asked_for = (turn and not turn.get("cursor") and not turn.get("missing")) or state not in {"", *ASKING_STATES}
+        patience = self._seconds("FramesPatienceSeconds")
+        return RunStatus(
+            run=entry.run,
+            latest=latest,
+            execution=execution,
+            state=state,
+            since=since,
+            turn=turn.get("turn", 0),
+            frames=listing.frames if listing else None,
+            refused=listing.objects - listing.frames if listing else 0,
+            missing=turn.get("missing", 0),
+            patient_until=_time(run.since + patience) if turn.get("missing") else None,
+            models=tuple(_with_answered(models, listing.frames, turn)) if listing and asked_for else models,
+            jobs=tuple(self._jobs(entry.run)),
+            projects=tuple(self._projects(execution)) if state == "Verify" else (),
+            changes=self._changes(entry.run, latest=latest),
+        )
+
+    def _state(self, execution: Execution) -> tuple[str, datetime | None, dict[str, Any]]:
+        """The outermost state that the execution is in or ended in, since when, and what its latest turn reported."""
+        if execution.status in (NOT_STARTED, "SUCCEEDED"):
+            return "", None, {}
+        state, since, redriven = "", None, None
+        for event in self._history(execution):
+            if event["type"] == "ExecutionRedriven" and not state:
+                redriven = redriven or _utc(event["timestamp"])
+            entered = event.get("stateEnteredEventDetails", {}).get("name", "")
+            # States within a map have other names.
+            if entered in STATES and not state:
+                state, since = entered, redriven or _utc(event["timestamp"])
+            if state and state not in ASKING_STATES:
+                break
+            left = event.get("stateExitedEventDetails", {})
+            if left.get("name") == "Reconcile":
+                report = _json_object(left.get("output", ""))
+                return state, since, report
+        return state, since, {}
+
+    def _projects(self, execution: Execution) -> list[ProjectStatus]:
+        return open_projects(self._history(execution)) if execution.status == "RUNNING" else []
+
+    def _history(self, execution: Execution) -> Iterator[dict[str, Any]]:
+        """The execution's events, the latest first."""
+        pages = self._states.get_paginator("get_execution_history").paginate(
+            executionArn=execution.arn, reverseOrder=True, includeExecutionData=True
+        )
+        return itertools.chain.from_iterable(page["events"] for page in pages)
+
+    def _model(self, model: str) -> ModelStatus:
+        try:
+            endpoint = Catalogue(self._stack.labels.read, lambda: self._now).revision(model).endpoint
+            state = SageMakerEndpointStates(self._sagemaker).state(endpoint)
+        except CatalogueUnavailable as e:
+            endpoint, state = "", str(e)
+        with ThreadPoolExecutor(PENDING_PARTITIONS) as pool:
+            partitions = range(PENDING_PARTITIONS)
+            pending = sum(pool.map(lambda n: self._pending(n, model), partitions), Counter[str]())
+            reasons = sum(pool.map(lambda n: self._failed(n, model), partitions), Counter[str]())
+        answers = self._stack.labels.list(answers_prefix(self._drive, model)) if self._full else None
+        return ModelStatus(
+            model,
+            endpoint,
+            state,
+            None if answers is None else sum(1 for _ in answers),
+            failed=reasons.total(),
+            reasons=dict(reasons.most_common()),
+            **pending,
+        )
+
+    def _pending(self, partition: int, model: str) -> Counter[str]:
+        counts: Counter[str] = Counter()
+        patience = self._seconds("UnsubmittedAfterSeconds")
+        for item in self._units("pending", partition, model, "invoked, deadline, since"):
+            since, invoked, deadline = (float(item.get(n, {"N": "0"})["N"]) for n in ("since", "invoked", "deadline"))
+            if invoked:
+                counts["overdue" if self._now > deadline else "invoked"] += 1
+            elif not since:
+                counts["parked"] += 1
+            else:
+                counts["overdue" if self._now - since > patience else "queued"] += 1
+        return counts
+
+    def _failed(self, partition: int, model: str) -> Counter[str]:
+        return _count_reasons(item["reason"]["S"] for item in self._units("failed", partition, model, "reason"))
+
+    def _units(self, kind: str, partition: int, model: str, attributes: str) -> Iterator[dict[str, Any]]:
+        """Some attributes of a model's units, page by page; eventually consistent, which halves the cost."""
+        names = {f"#{name}": name for name in attributes.split(", ")}
+        pages = self._db.get_paginator("query").paginate(
+            TableName=self._stack.outputs["LedgerName"],
+            KeyConditionExpression="pk = :pk AND begins_with(sk, :model)",
+            ProjectionExpression=", ".join(names),
+            ExpressionAttributeNames=names,
+            ExpressionAttributeValues={":pk": {"S": f"{kind}#{self._drive}#{partition}"}, ":model": {"S": f"{model}/"}},
+        )
+        return itertools.chain.from_iterable(page["Items"] for page in pages)
+
+    def _jobs(self, run: str) -> Iterator[JobStatus]:
+        """The latest attempts of the run's labelling jobs."""
+        prefix = run_prefix(self._drive, run) + "manifests/"
+        manifests = sum(thing.key.endswith(".manifest") for thing in self._stack.labels.list(prefix))
+        for index in range(manifests):
+            stem = job_name(self._stack.labels.name, self._drive, run, index)
+            described: dict[str, Any] = {}
+            for attempt in itertools.count(1):
+                try:
+                    described = self._sagemaker.describe_labeling_job(LabelingJobName=f"{stem}-{attempt}")
+                except ClientError as e:
+                    # Ground Truth says of an unknown job that it was not found, under either of these codes.
+                    if error_code(e) not in ("ResourceNotFound", "ValidationException"):
+                        raise
+                    break
+            if described:
+                counters = described["LabelCounters"]
+                yield JobStatus(
+                    described["LabelingJobName"],
+                    described["LabelingJobStatus"],
+                    labelled=counters.get("TotalLabeled", 0),
+                    unlabelled=counters.get("Unlabeled", 0),
+                    failed=counters.get("FailedNonRetryableError", 0),
+                    reason=described.get("FailureReason", ""),
+                )
+
+    def _changes(self, run: str, *, latest: bool) -> Changes:
+        counts: Counter[str] = Counter()
+        decoder = msgspec.json.Decoder(ChangedObject)
+        # Without the file nobody has seen a change.
+        with suppress(KeyError):
+            counts.update(decoder.decode(line).change for line in self._stack.labels.lines(late_key(self._drive, run)))
+        more = next((at for drive, at in self._stack.ledger.late_drives() if drive == self._drive), None)
+        return Changes(**counts, more=_time(more) if more and latest else None)
+
+    def _dead_letters(self, name: str) -> DeadLetters:
+        queue = DeadLetterQueue(self._stack, name)
+        count = queue.count()
+        ours = [letter.reason for letter in queue.look(count) if letter.drive == self._drive]
+        return DeadLetters(name, count, len(ours), dict(_count_reasons(ours)))
+
+    def _seconds(self, parameter: str) -> float:
+        """A time of the stack's parameters, in their unit."""
+        return float(self._stack.parameter(parameter))
+
+
+def _with_answered(models: tuple[ModelStatus, ...], frames: int, turn: dict[str, Any]) -> Iterator[ModelStatus]:
+    """The models with how many units are answered: what is neither pending nor failed, once all are asked for.
+
+    A turn that found an endpoint away left the units that nobody has asked for as they were, without a record.
+    """
+    unasked = max(0, turn["pending"] - sum(model.pending for model in models)) if turn.get("paused") else 0
+    for model in models:
+        if model.answered is not None or (unasked and len(models) > 1):
+            yield model
+            continue
+        parked = model.parked + unasked
+        answered = max(0, frames - model.pending - unasked - model.failed)
+        yield msgspec.structs.replace(model, answered=answered, parked=parked)
+
+
+def _json_object(text: str) -> dict[str, Any]:
+    """A JSON object, empty when the text is none: Step Functions may have cut it off."""
+    try:
+        return msgspec.json.decode(text, type=dict[str, Any])
+    except msgspec.DecodeError:
+        return {}
+
+
+def _count_reasons(reasons: Iterable[str]) -> Counter[str]:
+    counts: Counter[str] = Counter()
+    for reason in reasons:
+        shown = reason[:_MAX_REASON]
+        counts[shown if shown in counts or len(counts) < _MOST_REASONS else _OTHERS] += 1
+    return counts
+
+
+def _time(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)
+
+
+def _utc(time: datetime | None) -> datetime | None:
+    return time.astimezone(UTC) if time else None

@@ -1,0 +1,146 @@
+"""What an operator does to a run: redrive it, stop it, label its drive again."""
+
+from __future__ import annotations
+
+import getpass
+import hashlib
+import time
+from typing import NamedTuple
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from autolabel.aws.announcements import AwsAnnouncements
+from autolabel.aws.clients import error_code
+from autolabel.contracts.drive import execution_name
+from autolabel.drives.closing import Closing
+from autolabel.labels.taxonomy import job_labels
+from autolabel.models.catalogue import Catalogue
+from autolabel_cli.errors import CommandError
+from autolabel_cli.operations.advice import waits_for
+from autolabel_cli.operations.drive_status import NOT_STARTED, Execution
+from autolabel_cli.operations.inspection import Inspection
+from autolabel_cli.stack import Stack
+
+
+class Intervention(NamedTuple):
+    """What became of a command: a word for programs, a sentence for people."""
+
+    drive: str
+    run: str
+    outcome: str
+    detail: str
+
+
+def redrive_run(stack: Stack, drive: str, named: str | None = None, *, force: bool = False) -> Intervention:
+    """Have a run go on: redrive its execution where it ended badly, wake it where it waits.
+
+    CommandError for a drive without a run, for a run that cannot be redriven, and, without `force`, for one that a
+    later run has followed: people would be asked for the same frames twice.
+    """
+    run = _known_run(stack, drive, named)
+    inspection = Inspection(stack, drive, now=time.time())
+    execution = inspection.execution(run)
+    if execution.status == NOT_STARTED:
+        raise CommandError(f"run {run} of drive {drive} has no execution: autolabel relabel {drive} starts one")
+    if execution.status == "SUCCEEDED":
+        return Intervention(drive, run, "nothing", f"run {run} of drive {drive} succeeded: there is nothing to redrive")
+    if execution.status == "RUNNING":
+        return _wake(stack, drive, run, execution)
+    latest = stack.run_of(drive)
+    if run != latest and not force:
+        raise CommandError(
+            f"run {run} of drive {drive} was followed by run {latest}: redriven, it asks people for the same frames "
+            "again; --force does it all the same"
+        )
+    if execution.not_redrivable:
+        raise CommandError(
+            f"run {run} of drive {drive} cannot be redriven ({execution.not_redrivable}): "
+            f"autolabel relabel {drive} labels it as a new run"
+        )
+    try:
+        stack.client("stepfunctions").redrive_execution(executionArn=execution.arn, clientToken=_token(execution))
+    except ClientError as e:
+        # Somebody was faster: what they did is what there is to tell.
+        if error_code(e) != "ExecutionNotRedrivable" or inspection.execution(run).status != "RUNNING":
+            raise
+        return _wake(stack, drive, run, inspection.execution(run))
+    return Intervention(
+        drive,
+        run,
+        "redriven",
+        f"run {run} of drive {drive} is redriven: it goes on where it ended as {execution.status}",
+    )
+
+
+def stop_run(stack: Stack, drive: str, named: str | None = None) -> Intervention:
+    """Stop a run's execution, in the name of the caller; CommandError when there is none."""
+    run = _known_run(stack, drive, named)
+    execution = Inspection(stack, drive, now=time.time()).execution(run)
+    if execution.status == NOT_STARTED:
+        raise CommandError(f"run {run} of drive {drive} has no execution to stop")
+    if execution.status != "RUNNING":
+        return Intervention(drive, run, "ended", f"run {run} of drive {drive} has ended already: {execution.status}")
+    who = _caller(stack)
+    stack.client("stepfunctions").stop_execution(
+        executionArn=execution.arn, error="Stopped", cause=f"by {who} with autolabel stop"
+    )
+    return Intervention(
+        drive, run, "stopped", f"run {run} of drive {drive} is stopped; autolabel redrive {drive} goes on with it"
+    )
+
+
+def relabel_drive(stack: Stack, drive: str) -> Intervention:
+    """Label a closed drive again as a new run; CommandError while its latest run is on its way."""
+    latest = _known_run(stack, drive)
+    if stack.executions.status(execution_name(drive, latest)) == "RUNNING":
+        raise CommandError(f"run {latest} of drive {drive} is on its way: wait for it, or autolabel stop {drive} first")
+    closing = Closing(
+        ingest=stack.ingest,
+        labels=stack.labels,
+        ledger=stack.ledger,
+        catalogue=Catalogue(stack.labels.read, time.time),
+        executions=stack.executions,
+        announcements=AwsAnnouncements(),
+        job_labels=job_labels(stack.parameter("JobLabels")),
+        now=time.time,
+    )
+    run = closing.relabel(drive).run
+    what = "is labelled again as" if run != latest else "had been left without an execution and is labelled as"
+    return Intervention(drive, run, "started", f"drive {drive} {what} run {run}; autolabel watch {drive} follows it")
+
+
+def _known_run(stack: Stack, drive: str, named: str | None = None) -> str:
+    """The named run or the latest; CommandError when there is none, with what the drive waits for."""
+    latest = stack.ledger.latest_run(drive)
+    if latest is None:
+        status = Inspection(stack, drive, now=time.time()).drive()
+        raise CommandError(f"drive {drive} has no run yet: it waits for {'; '.join(waits_for(status))}")
+    return stack.ledger.run(drive, named).run if named else latest.run
+
+
+def _wake(stack: Stack, drive: str, run: str, execution: Execution) -> Intervention:
+    """Have a running execution look once more, if it waits."""
+    after = f" (redrives so far: {execution.redrives})" if execution.redrives else ""
+    for waiting in stack.ledger.waiting_runs(drive):
+        if waiting.run == run:
+            woken = stack.executions.wake(waiting.token)
+            stack.ledger.stop_waiting(waiting)
+            if woken:
+                return Intervention(
+                    drive, run, "woken", f"run {run} of drive {drive} was waiting and looks once more now{after}"
+                )
+    return Intervention(
+        drive, run, "running", f"run {run} of drive {drive} is running{after}: there is nothing to redrive"
+    )
+
+
+def _token(execution: Execution) -> str:
+    """One for each end of an execution, so that a redrive that is asked for twice is one."""
+    return hashlib.sha256(f"{execution.arn} {execution.ended}".encode()).hexdigest()
+
+
+def _caller(stack: Stack) -> str:
+    try:
+        return str(stack.client("sts").get_caller_identity()["Arn"])
+    except (BotoCoreError, ClientError):
+        return getpass.getuser()

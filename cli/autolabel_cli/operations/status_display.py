@@ -1,0 +1,137 @@
+"""The status of a drive as a person reads it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from autolabel_cli.operations.advice import STATES, next_step, waits_for
+from autolabel_cli.operations.drive_status import (
+    Changes,
+    DriveStatus,
+    Execution,
+    JobStatus,
+    ModelStatus,
+    ProjectStatus,
+    RunStatus,
+)
+
+_COLOURS = {"SUCCEEDED": "green", "RUNNING": "cyan", "FAILED": "red", "TIMED_OUT": "red", "ABORTED": "yellow"}
+_RUNS_SHOWN = 5
+
+
+def show_status(console: Console, status: DriveStatus) -> None:
+    """Print a status: a fact a line, what to do at the end."""
+    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0), pad_edge=False)
+    table.add_column(no_wrap=True, style="dim")
+    table.add_column(overflow="fold")
+    for name, text in _rows(status):
+        table.add_row(name, text)
+    console.print(table, highlight=False)
+    console.print(f"[bold]next:[/] {escape(next_step(status))}", highlight=False, soft_wrap=True)
+
+
+def _rows(status: DriveStatus) -> Iterator[tuple[str, str]]:
+    yield "drive", f"[bold]{status.drive}[/], {'open' if status.upload else 'closed'}"
+    if status.upload:
+        upload = status.upload
+        newest = f", the newest of {_ago(upload.newest, status.at)}" if upload.newest else ""
+        yield "uploads", f"{upload.objects:,} objects{newest}"
+    if status.refused_keys:
+        yield "refused", f"{status.refused_keys:,} uploads outside the contract of keys"
+    hidden = len(status.runs) - _RUNS_SHOWN
+    if hidden > 0:
+        yield "", f"[dim]{hidden} earlier runs[/]"
+    for entry in status.runs[-_RUNS_SHOWN:]:
+        yield f"run {entry.run}", _execution(entry.execution, status.at)
+    if status.run:
+        yield from _run(status.run, status.at)
+    for waits in waits_for(status):
+        yield "waits for", escape(waits)
+    for letters in status.dead_letters:
+        if letters.messages:
+            ours = f", {letters.of_drive} of this drive" + _reasons(letters.reasons) if letters.of_drive else ""
+            yield "dead letters", f"{letters.queue}: {letters.messages:,}{ours}"
+
+
+def _execution(execution: Execution, at: datetime) -> str:
+    status = f"[{_COLOURS.get(execution.status, 'default')}]{execution.status}[/]"
+    times = f", started {_ago(execution.started, at)}" if execution.started else ""
+    times += f", ended {_ago(execution.ended, at)}" if execution.ended else ""
+    redrives = f", redrives: {execution.redrives}" if execution.redrives else ""
+    error = f": {escape(execution.error)}" if execution.error else ""
+    return status + times + redrives + error
+
+
+def _run(run: RunStatus, at: datetime) -> Iterator[tuple[str, str]]:
+    if not run.latest:
+        yield "", f"[dim]of run {run.run}:[/]"
+    if run.state:
+        turn = f", turn {run.turn}" if run.turn else ""
+        what = f": {STATES[run.state]}" if run.execution.status == "RUNNING" else ", where it ended"
+        yield "state", f"{run.state} since {_ago(run.since, at)}{turn}{what}"
+    if run.frames is not None:
+        refused = f", {run.refused:,} objects refused" if run.refused else ""
+        yield "frames", f"{run.frames:,}{refused}"
+    for model in run.models:
+        yield "model", _model(model)
+    for job in run.jobs:
+        yield "job", _job(job)
+    for project in run.projects:
+        yield "job", _project(project)
+    if run.changes.any or run.changes.more:
+        yield "changed", _changes(run.changes, at)
+
+
+def _model(model: ModelStatus) -> str:
+    state = f"[{'red' if model.paused else 'green'}]{escape(model.endpoint_state)}[/]"
+    counts = {
+        "answered": model.answered,
+        "in the queue": model.queued,
+        "parked": model.parked,
+        "at the endpoint": model.invoked,
+        "overdue": model.overdue,
+        "failed": model.failed,
+    }
+    said = ", ".join(f"{count:,} {what}" for what, count in counts.items() if count)
+    endpoint = f"endpoint {model.endpoint} is {state}" if model.endpoint else state
+    return f"{model.model}: {said or 'nothing is asked for'}{_reasons(model.reasons)}; {endpoint}"
+
+
+def _job(job: JobStatus) -> str:
+    failed = f", {job.failed:,} failed" if job.failed else ""
+    reason = f" ({escape(job.reason)})" if job.reason else ""
+    total = job.labelled + job.unlabelled + job.failed
+    return f"{job.job}: {job.status}{reason}, {job.labelled:,} of {total:,} frames labelled{failed}"
+
+
+def _project(project: ProjectStatus) -> str:
+    if not project.project:
+        return f"{project.job}: being opened in Label Studio, {project.frames:,} frames"
+    known = project.done is not None and project.total is not None
+    done = f"{project.done:,} of {project.total:,} tasks done at the latest look" if known else "not looked at yet"
+    return f"{project.job}: project {project.project} in Label Studio, {project.frames:,} frames, {done}"
+
+
+def _changes(changes: Changes, at: datetime) -> str:
+    counts = {"late": changes.late, "overwritten": changes.overwritten, "deleted": changes.deleted}
+    said = [f"{count:,} {what}" for what, count in counts.items() if count]
+    return ", ".join(said + ([f"something reported {_ago(changes.more, at)}"] if changes.more else []))
+
+
+def _reasons(reasons: Mapping[str, int]) -> str:
+    return f" ({escape('; '.join(f'{count:,} × {reason}' for reason, count in reasons.items()))})" if reasons else ""
+
+
+def _ago(time: datetime | None, at: datetime) -> str:
+    if time is None:
+        return "unknown"
+    seconds = max(0, int((at - time).total_seconds()))
+    for unit, length in (("d", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{time:%Y-%m-%d %H:%M:%S} UTC ({seconds // length} {unit} ago)"
+    return f"{time:%Y-%m-%d %H:%M:%S} UTC ({seconds} s ago)"

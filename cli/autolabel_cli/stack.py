@@ -1,0 +1,85 @@
+"""The deployed stack that a command works on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import boto3
+from botocore.exceptions import BotoCoreError, ClientError
+
+from autolabel.aws.bucket import S3Bucket
+from autolabel.aws.executions import StepFunctionsExecutions
+from autolabel.aws.ledger import DynamoLedger
+from autolabel.contracts.drive import FIRST_RUN
+from autolabel_cli.errors import CommandError, explain
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+
+@dataclass(frozen=True)
+class Stack:
+    """A deployed stack: its outputs and parameters by name; `client` makes the boto3 client of a service for it."""
+
+    name: str
+    outputs: Mapping[str, str]
+    parameters: Mapping[str, str]
+    client: Callable[[str], Any]
+
+    @classmethod
+    def find(cls, name: str, client: Callable[[str], Any] = boto3.client) -> Stack:
+        """Look a stack up by its name; CommandError when there is none or nobody may look."""
+        try:
+            found = client("cloudformation").describe_stacks(StackName=name)["Stacks"][0]
+        except (ClientError, BotoCoreError) as e:
+            raise CommandError(f"there is no stack {name!r} to work on: {explain(e)}") from e
+        outputs = {o["OutputKey"]: o["OutputValue"] for o in found.get("Outputs", [])}
+        missing = {"IngestBucketName", "LabelBucketName", "LedgerName", "StateMachineArn"} - outputs.keys()
+        if missing:
+            raise CommandError(
+                f"stack {name!r} is {found['StackStatus']} and no autolabel: it has no {sorted(missing)}"
+            )
+        parameters = {p["ParameterKey"]: p["ParameterValue"] for p in found.get("Parameters", [])}
+        return cls(name, outputs, parameters, client)
+
+    def output(self, name: str) -> str:
+        """An output that stacks did not have from the first day; CommandError when this one lacks it."""
+        return self._given(self.outputs, name)
+
+    def parameter(self, name: str) -> str:
+        """A parameter with which the stack was deployed; CommandError when it knows none of that name."""
+        return self._given(self.parameters, name)
+
+    def _given(self, values: Mapping[str, str], name: str) -> str:
+        if name not in values:
+            raise CommandError(f"stack {self.name!r} is older than this command: it has no {name}; deploy it again")
+        return values[name]
+
+    @cached_property
+    def ingest(self) -> S3Bucket:
+        return S3Bucket(self.client("s3"), self.outputs["IngestBucketName"])
+
+    @cached_property
+    def labels(self) -> S3Bucket:
+        return S3Bucket(self.client("s3"), self.outputs["LabelBucketName"])
+
+    @cached_property
+    def ledger(self) -> DynamoLedger:
+        return DynamoLedger(self.client("dynamodb"), self.outputs["LedgerName"])
+
+    @cached_property
+    def executions(self) -> StepFunctionsExecutions:
+        return StepFunctionsExecutions(self.client("stepfunctions"), self.outputs["StateMachineArn"])
+
+    def execution_arn(self, name: str) -> str:
+        """The ARN of the state machine's execution of that name."""
+        return self.outputs["StateMachineArn"].replace(":stateMachine:", ":execution:") + f":{name}"
+
+    def run_of(self, drive: str, run: str | None = None) -> str:
+        """The run that is meant: the named one, else the latest, or the first to come."""
+        if run is not None:
+            return run
+        latest = self.ledger.latest_run(drive)
+        return latest.run if latest else FIRST_RUN
