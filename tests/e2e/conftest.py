@@ -13,15 +13,15 @@ from autolabel_cli.models.catalogue import add_model, read_document
 from autolabel_cli.stack import Stack
 from local.cloud.launcher import EmbeddedCloud
 from local.cloud.settings import CloudSettings
-from local.deployment import PROJECT, STACK, deploy_endpoint, deploy_stack
 from tests.e2e.pipeline import Pipeline
+from tools.demo.deployment import PROJECT, STACK, deploy_endpoint, deploy_stack
 
 IMAGE = "choosy"
 # A second model, of which tests that want it make an endpoint: it sees one car in every frame, and never fails.
 STEADY_IMAGE = "steady"
 STEADY = (
     *("env", 'STUB_BOXES=[["car", 0.8, 0.1, 0.2, 0.5, 0.6]]'),
-    *(sys.executable, "-m", "local.model_server.stub", "--port", "{port}"),
+    *(sys.executable, "-m", "models.servers.stub", "--port", "{port}"),
 )
 # A model that gives masks.
 SEGMENTING_IMAGE = "segmenting"

@@ -11,7 +11,7 @@ import json
 
 from PIL import Image
 
-from local.model_server.container import Refusal, Reply, Request, run
+from models.servers.container import Refusal, Reply, Request, run
 
 
 class SegmentingModel:

@@ -19,8 +19,8 @@ from autolabel.contracts.drive import FIRST_RUN, execution_name
 from autolabel.contracts.frames import FrameKey
 from autolabel.contracts.units import Unit, answers_prefix
 from autolabel.verification.jobs import job_name
-from local.deployment import PROJECT
 from tests.e2e.pipeline import START, WANTED_REFUSALS, Pipeline, eventually, image, timestamps
+from tools.demo.deployment import PROJECT
 
 pytestmark = pytest.mark.cloud
 MODEL = "choosy.0001"

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from local.deployment import PROJECT
 from tests.contract.test_model_sources import SDK, specification
 from tests.e2e.pipeline import Pipeline, image
 from tests.e2e.test_commands import Terminal, allowing
+from tools.demo.deployment import PROJECT
 
 pytestmark = pytest.mark.cloud
 IMAGE = "000000000000.dkr.ecr.us-east-1.amazonaws.com/choosy:1"

@@ -11,9 +11,9 @@ from PIL import Image
 
 from autolabel.models.decoders import DecoderOptions
 from autolabel_cli.models.catalogue import add_model, read_document
-from local.deployment import PROJECT, deploy_endpoint
 from tests.e2e.conftest import SEGMENTING_IMAGE
 from tests.e2e.pipeline import Pipeline, image, timestamps
+from tools.demo.deployment import PROJECT, deploy_endpoint
 
 pytestmark = pytest.mark.cloud
 SEGMENTS = {"policy": "all", "task": "segments"}

@@ -8,9 +8,9 @@ import msgspec
 import pytest
 
 from autolabel_cli.models.catalogue import add_model, read_document
-from local.deployment import PROJECT, deploy_endpoint
 from tests.e2e.conftest import STEADY_IMAGE
 from tests.e2e.pipeline import Pipeline, image, timestamps
+from tools.demo.deployment import PROJECT, deploy_endpoint
 
 pytestmark = pytest.mark.cloud
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.exploration.search import Explored
+from tools.prove.search import Explored
 
 _FIGURES = pytest.StashKey[list[str]]()
 

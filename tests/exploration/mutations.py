@@ -12,8 +12,8 @@ from autolabel.contracts.frames import FrameKey
 from autolabel.contracts.ports import Executions, Ledger, PendingUnit, WaitingRun
 from autolabel.contracts.units import parse_answer_key
 from autolabel.inference.completion import Completion, InferenceResult, Settled
-from tests.exploration.functions import Code
-from tests.exploration.world import MODEL
+from tools.prove.functions import Code
+from tools.prove.world import MODEL
 
 
 def _ask_before_the_token_is_read(drive: str, ledger: Ledger, executions: Executions) -> int:

@@ -8,12 +8,13 @@ from collections.abc import Callable
 import pytest
 from msgspec.structs import replace
 
-from tests.exploration import mutations, promises
-from tests.exploration.functions import Code
-from tests.exploration.schedule import described
-from tests.exploration.search import Explored, explore
-from tests.exploration.world import Budget, World
-from tests.exploration.worlds import LARGE, ONE, TOGETHER, WORLDS
+from tests.exploration import mutations
+from tools.prove import promises
+from tools.prove.functions import Code
+from tools.prove.schedule import described
+from tools.prove.search import Explored, explore
+from tools.prove.world import Budget, World
+from tools.prove.worlds import LARGE, ONE, TOGETHER, WORLDS
 
 WHOLE = {**WORLDS, **LARGE} if os.environ.get("EXPLORE") == "large" else WORLDS
 # An explorer that overlooks steps passes everything; no world here has so few states.

@@ -23,11 +23,11 @@ from autolabel_cli.operations.inspection import Inspection
 from autolabel_cli.stack import Stack
 from local.cloud.launcher import EmbeddedCloud
 from local.cloud.settings import ACCOUNT, REGION, CloudSettings
-from local.deployment import PROJECT, STACK, deploy_endpoint, deploy_stack
 from tests.e2e.pipeline import Pipeline, eventually, image, timestamps
 from tests.label_studio.conftest import SECRET
 from tests.label_studio.people import People
 from tests.label_studio.server import TOKEN, LabelStudioServer
+from tools.demo.deployment import PROJECT, STACK, deploy_endpoint, deploy_stack
 
 pytestmark = pytest.mark.cloud
 

@@ -1,7 +1,7 @@
 """Staged frames, written as COCO, KITTI, YOLO or Pascal VOC by datumaro.
 
 Runs by itself in the environment that has datumaro (`make setup-export`), since its pins are not the command's own: a
-request as JSON on standard input (`autolabel_cli.datasets.formats.Request`), and on standard output one JSON object a line:
+request as JSON on standard input (`formats.Request`), and on standard output one JSON object a line:
 `{"written": n}` as it goes on, `{"refused": "<a sentence>"}` when it cannot.
 
 Where datumaro departs from a format, what it writes is put right: `iscrowd` of a box without a mask (COCO), a dataset

@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from tests.bench.work.asking import ask_for_units
-from tests.bench.work.assembling import assemble_frames
-from tests.bench.work.execution import run_execution
-from tests.bench.work.fusing import time_frame
-from tests.bench.work.labelling import label_frames
-from tests.bench.work.planning import plan_frames
-from tests.bench.work.reconciling import reconcile_answered, reconcile_in_calls, reconcile_mixed, reconcile_unknown
-from tests.bench.work.segmenting import read_answer, write_answer
+from tools.bench.work.asking import ask_for_units
+from tools.bench.work.assembling import assemble_frames
+from tools.bench.work.execution import run_execution
+from tools.bench.work.fusing import time_frame
+from tools.bench.work.labelling import label_frames
+from tools.bench.work.planning import plan_frames
+from tools.bench.work.reconciling import reconcile_answered, reconcile_in_calls, reconcile_mixed, reconcile_unknown
+from tools.bench.work.segmenting import read_answer, write_answer
 
 FRAMES = 1_000
 

@@ -1,0 +1,157 @@
+"""With IAM enforced, functions and state machines may do what their roles allow and nothing else."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from local.tests.conformance.workbench import Workbench, policy, unique
+
+SENDS = """
+    import boto3
+
+    def handler(event, context):
+        boto3.client("sqs").send_message(QueueUrl=event["queue"], MessageBody="hello")
+        return "sent"
+"""
+
+
+def test_a_function_may_do_what_its_role_allows_only(strict: Workbench) -> None:
+    url, arn = strict.queue()
+    other, _ = strict.queue()
+    name = strict.function(SENDS, Role=strict.role("lambda", ("sqs:SendMessage", arn)))
+    assert strict.invoke(name, {"queue": url}) == ("sent", None)
+    answer, error = strict.invoke(name, {"queue": other})
+    assert error == "Unhandled"
+    assert "sqs:sendmessage" in answer["errorMessage"].lower()
+
+
+def test_a_deny_for_all_but_a_role_lets_the_role_through(strict: Workbench) -> None:
+    topic = strict.sns.create_topic(Name=unique("t"))["TopicArn"]
+    code = """
+        import boto3
+
+        def handler(event, context):
+            return bool(boto3.client("sns").publish(TopicArn=event["topic"], Message="m")["MessageId"])
+    """
+    publishers = [strict.role("lambda", ("sns:Publish", topic)) for _ in range(2)]
+    deny = {
+        "Effect": "Deny",
+        "Principal": "*",
+        "Action": "sns:Publish",
+        "Resource": topic,
+        "Condition": {"ArnNotEquals": {"aws:PrincipalArn": publishers[0]}},
+    }
+    strict.sns.set_topic_attributes(TopicArn=topic, AttributeName="Policy", AttributeValue=policy([deny]))
+    answers = [strict.invoke(strict.function(code, Role=one), {"topic": topic}) for one in publishers]
+    assert answers[0] == (True, None)
+    assert answers[1][1] == "Unhandled"
+
+
+def test_a_bucket_that_wants_tls_is_open_on_loopback(strict: Workbench) -> None:
+    bucket = strict.bucket()
+    strict.s3.put_object(Bucket=bucket, Key="k", Body=b"x")
+    tls_only = {
+        "Effect": "Deny",
+        "Principal": "*",
+        "Action": "s3:*",
+        "Resource": f"arn:aws:s3:::{bucket}/*",
+        "Condition": {"Bool": {"aws:SecureTransport": "false"}},
+    }
+    strict.s3.put_bucket_policy(Bucket=bucket, Policy=policy([tls_only]))
+    code = """
+        import boto3
+
+        def handler(event, context):
+            return boto3.client("s3").get_object(Bucket=event["bucket"], Key="k")["Body"].read().decode()
+    """
+    reader = strict.role("lambda", ("s3:GetObject", f"arn:aws:s3:::{bucket}/*"))
+    assert strict.invoke(strict.function(code, Role=reader), {"bucket": bucket}) == ("x", None)
+
+
+def test_a_state_machine_may_call_what_its_role_allows_only(strict: Workbench) -> None:
+    url, arn = strict.queue()
+    state = {
+        "Type": "Task",
+        "Resource": "arn:aws:states:::sqs:sendMessage",
+        "Arguments": {"QueueUrl": url, "MessageBody": "x"},
+        "End": True,
+    }
+    definition = json.dumps({"QueryLanguage": "JSONata", "StartAt": "A", "States": {"A": state}})
+
+    def outcome(role_arn: str) -> dict[str, Any]:
+        machine = strict.stepfunctions.create_state_machine(name=unique("m"), roleArn=role_arn, definition=definition)[
+            "stateMachineArn"
+        ]
+        return strict.outcome(strict.start(machine))
+
+    assert outcome(strict.role("states", ("sqs:SendMessage", arn)))["status"] == "SUCCEEDED"
+    refused = outcome(strict.role("states"))
+    assert (refused["status"], "AccessDenied" in refused["error"]) == ("FAILED", True)
+
+
+def test_a_callback_needs_the_permission_for_its_own_state_machine(strict: Workbench) -> None:
+    url, arn = strict.queue()
+    state = {
+        "Type": "Task",
+        "Resource": "arn:aws:states:::sqs:sendMessage.waitForTaskToken",
+        "Arguments": {"QueueUrl": url, "MessageBody": "{% $states.context.Task.Token %}"},
+        "End": True,
+    }
+    machine = strict.stepfunctions.create_state_machine(
+        name=unique("m"),
+        roleArn=strict.role("states", ("sqs:SendMessage", arn)),
+        definition=json.dumps({"QueryLanguage": "JSONata", "StartAt": "A", "States": {"A": state}}),
+    )["stateMachineArn"]
+    code = """
+        import boto3
+
+        def handler(event, context):
+            boto3.client("stepfunctions").send_task_success(taskToken=event["token"], output="1")
+    """
+    execution = strict.start(machine)
+    token = strict.receive(url)[0]["Body"]
+    wrong = strict.role("lambda", ("states:SendTaskSuccess", machine + "-other"))
+    right = strict.role("lambda", ("states:SendTaskSuccess", machine))
+    assert strict.invoke(strict.function(code, Role=wrong), {"token": token})[1] == "Unhandled"
+    assert strict.invoke(strict.function(code, Role=right), {"token": token}) == (None, None)
+    assert strict.outcome(execution)["output"] == "1"
+
+
+def test_a_batch_of_messages_needs_the_permission_of_one_message(strict: Workbench) -> None:
+    url, arn = strict.queue()
+    code = """
+        import boto3
+
+        def handler(event, context):
+            boto3.client("sqs").send_message_batch(QueueUrl=event["queue"], Entries=[{"Id": "1", "MessageBody": "m"}])
+    """
+    without, allowed = strict.role("lambda"), strict.role("lambda", ("sqs:SendMessage", arn))
+    answer, error = strict.invoke(strict.function(code, Role=without), {"queue": url})
+    assert error == "Unhandled"
+    assert "sqs:sendmessage " in answer["errorMessage"].lower()
+    assert strict.invoke(strict.function(code, Role=allowed), {"queue": url}) == (None, None)
+
+
+def test_only_who_may_list_a_bucket_hears_that_an_object_is_missing(strict: Workbench) -> None:
+    bucket = strict.bucket()
+    code = """
+        import boto3, botocore.exceptions
+
+        def handler(event, context):
+            s3 = boto3.client("s3")
+            codes = []
+            for read in (s3.get_object, s3.head_object):
+                try:
+                    read(Bucket=event["bucket"], Key="none")
+                except botocore.exceptions.ClientError as error:
+                    codes.append(error.response["ResponseMetadata"]["HTTPStatusCode"])
+            return codes
+    """
+    read = ("s3:GetObject", f"arn:aws:s3:::{bucket}/*")
+    reader, lister = (
+        strict.role("lambda", read),
+        strict.role("lambda", read, ("s3:ListBucket", f"arn:aws:s3:::{bucket}")),
+    )
+    assert strict.invoke(strict.function(code, Role=reader), {"bucket": bucket}) == ([403, 403], None)
+    assert strict.invoke(strict.function(code, Role=lister), {"bucket": bucket}) == ([404, 404], None)

@@ -1,0 +1,294 @@
+"""From a person's answer at the portal to the files of the job."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from local.tests.portal.browser import IMAGE, Browser
+from local.tests.portal.conftest import Clock
+from local.tests.sagemaker.jobs import ended_job, job_request, manifest_line, output_lines, place_job, start_job
+from local.tests.sagemaker.stand_in import StandIn, eventually
+
+KEPT = ("car", 10, 20, 30, 40)
+REVIEW = json.dumps({"seconds": 4.5, "keys": 3, "clicks": 1, "boxes": [{"occluded": True}, {}]})
+
+
+def _responses(stand_in: StandIn, number: int) -> list[Any]:
+    prefix = f"s3://labels/gt/Drive-1/annotations/worker-response/iteration-1/{number}/"
+    return [json.loads(body) for uri, (body, _) in stand_in.objects.contents.items() if uri.startswith(prefix)]
+
+
+def _consolidated(stand_in: StandIn, kind: str) -> list[Any]:
+    prefix = f"s3://labels/gt/Drive-1/annotations/consolidated-annotation/{kind}/iteration-1/"
+    found = [json.loads(body) for uri, (body, _) in stand_in.objects.contents.items() if uri.startswith(prefix)]
+    return [entry for file in found for entry in file]
+
+
+def test_changed_boxes_arrive_exactly_in_the_manifest_and_in_the_workers_response(
+    stand_in: StandIn, browser: Browser
+) -> None:
+    start_job(stand_in, manifest_line())
+    task = browser.next_task()
+    assert task == "/jobs/Drive-1/tasks/0"
+    boxes = [("person", 11, 20, 29, 41), ("car", 0, 0, 640, 272)]
+    answer = browser.submit(task, *boxes, review=REVIEW)
+    assert (answer.status, answer.document) == (200, {"next": None})
+
+    job = ended_job(stand_in)
+    assert job["LabelingJobStatus"] == "Completed"
+    (line,) = output_lines(stand_in, job)
+    assert line["verified"] == {
+        "image_size": [{"width": 640, "height": 272, "depth": 3}],
+        "annotations": [
+            {"class_id": 0, "left": 11, "top": 20, "width": 29, "height": 41},
+            {"class_id": 1, "left": 0, "top": 0, "width": 640, "height": 272},
+        ],
+    }
+    metadata = line["verified-metadata"]
+    assert metadata["class-map"] == {"0": "person", "1": "car"}
+    assert (metadata["adjustment-status"], metadata["human-annotated"]) == ("adjusted", "yes")
+
+    ((given,),) = [response["answers"] for response in _responses(stand_in, 0)]
+    names = ("label", "left", "top", "width", "height")
+    content = {
+        "boundingBox": {
+            "boundingBoxes": [dict(zip(names, box, strict=True)) for box in boxes],
+            "inputImageProperties": IMAGE,
+        },
+        "review": REVIEW,
+    }
+    assert given["answerContent"] == content
+    assert given["timeSpentInSeconds"] == 4.5
+    assert given["acceptanceTime"] <= given["submissionTime"]
+    assert given["workerId"].startswith("private.us-east-1.")
+    assert given["workerMetadata"]["identityData"]["identityProviderType"] == "Cognito"
+
+    (request,) = _consolidated(stand_in, "consolidation-request")
+    assert (request["datasetObjectId"], request["dataObject"]) == ("0", {"s3Uri": "s3://drives/1.png"})
+    assert json.loads(request["annotations"][0]["annotationData"]["content"]) == content
+    (response,) = _consolidated(stand_in, "consolidation-response")
+    attributes = {name: line[name] for name in ("verified", "verified-metadata")}
+    assert response == {"datasetObjectId": "0", "consolidatedAnnotation": {"content": attributes}}
+
+
+def test_boxes_that_a_person_left_alone_are_unadjusted(stand_in: StandIn, browser: Browser) -> None:
+    start_job(stand_in, manifest_line())
+    browser.submit(browser.next_task() or "", KEPT)
+    (line,) = output_lines(stand_in, ended_job(stand_in))
+    assert line["verified-metadata"]["adjustment-status"] == "unadjusted"
+
+
+def test_a_frame_without_any_size_gets_the_one_that_the_browser_measured(stand_in: StandIn, browser: Browser) -> None:
+    start_job(stand_in, {"source-ref": "s3://drives/1.png"})
+    browser.submit(browser.next_task() or "")
+    (line,) = output_lines(stand_in, ended_job(stand_in))
+    assert line["verified"]["image_size"] == [{"width": 640, "height": 272, "depth": 3}]
+
+
+def test_answers_in_any_order_make_a_manifest_in_the_inputs_order(stand_in: StandIn, browser: Browser) -> None:
+    start_job(stand_in, *(manifest_line(n) for n in range(5)))
+    for number in (3, 0, 4, 2, 1):
+        assert browser.submit(f"/jobs/Drive-1/tasks/{number}", ("car", number, 0, 5, 5)).status == 200
+    lines = output_lines(stand_in, ended_job(stand_in))
+    assert [line["source-ref"] for line in lines] == [f"s3://drives/{n}.png" for n in range(5)]
+    assert [line["verified"]["annotations"][0]["left"] for line in lines] == list(range(5))
+
+
+def test_the_first_answer_counts(stand_in: StandIn, open_browser: Callable[[], Browser]) -> None:
+    start_job(stand_in, manifest_line(0), manifest_line(1))
+    first, second = open_browser(), open_browser()
+    task = "/jobs/Drive-1/tasks/0"
+    assert first.submit(task, ("car", 1, 1, 5, 5)).status == 200
+    late = second.submit(task, ("car", 2, 2, 5, 5))
+    assert late.status == 409
+    # They can go on.
+    assert late.document["next"] is None
+    assert first.submit(task, ("car", 3, 3, 5, 5)).status == 409
+    assert len(_responses(stand_in, 0)) == 1
+    first.submit("/jobs/Drive-1/tasks/1")
+    line, _ = output_lines(stand_in, ended_job(stand_in))
+    assert line["verified"]["annotations"][0]["left"] == 1
+
+
+def test_an_answer_that_is_sent_again_is_taken_once(stand_in: StandIn, open_browser: Callable[[], Browser]) -> None:
+    start_job(stand_in, manifest_line(0), manifest_line(1))
+    worker, other = open_browser(), open_browser()
+    task = worker.next_task() or ""
+    assert [worker.submit(task, KEPT).status for _ in range(2)] == [200, 200]
+    assert other.submit(task, KEPT).status == 409
+    assert len(_responses(stand_in, 0)) == 1
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        None,
+        [],
+        {},
+        {"boundingBox": {}},
+        {"boundingBox": {"boundingBoxes": []}},
+        {"boundingBox": {"boundingBoxes": [], "inputImageProperties": {"width": 640}}},
+        {"boundingBox": {"boundingBoxes": [], "inputImageProperties": {"width": 0, "height": 272}}},
+        {"boundingBox": {"boundingBoxes": [], "inputImageProperties": {"width": 10**30, "height": 272}}},
+        {"boundingBox": {"boundingBoxes": "none", "inputImageProperties": IMAGE}},
+        {"boundingBox": {"boundingBoxes": [], "inputImageProperties": IMAGE}, "review": {"seconds": 1}},
+    ],
+)
+def test_an_answer_of_another_shape_is_refused_and_the_task_stays_open(
+    stand_in: StandIn, browser: Browser, content: Any
+) -> None:
+    start_job(stand_in, manifest_line())
+    task = browser.next_task() or ""
+    refused = browser.write("POST", f"{task}/answer", {"answerContent": content})
+    assert refused.status == 422
+    assert refused.document["error"]
+    assert browser.submit(task, KEPT).status == 200
+
+
+@pytest.mark.parametrize(
+    "box",
+    [
+        ("tram", 1, 1, 5, 5),
+        ("car", -1, 1, 5, 5),
+        ("car", 1, 1, 640, 5),
+        ("car", 1, 268, 5, 5),
+        ("car", 1, 1, 0, 5),
+        ("car", 1.5, 1, 5, 5),
+        ("car", True, 1, 5, 5),
+        ("car", 10**30, 1, 5, 5),
+        (None, 1, 1, 5, 5),
+    ],
+)
+def test_a_box_of_another_class_or_outside_the_image_is_refused(stand_in: StandIn, browser: Browser, box: Any) -> None:
+    start_job(stand_in, manifest_line())
+    assert browser.submit("/jobs/Drive-1/tasks/0", box).status == 422
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"\xff", b'{"answerContent": NaN}', b'"\\ud800"', b"[" * 100_000])
+def test_a_body_that_is_not_json_is_refused(stand_in: StandIn, browser: Browser, body: bytes) -> None:
+    start_job(stand_in, manifest_line())
+    origin = {"Origin": f"http://{browser.host}"}
+    assert browser.send("POST", "/jobs/Drive-1/tasks/0/answer", body, origin).status == 422
+
+
+def test_what_the_form_recorded_of_the_work_never_costs_an_answer(stand_in: StandIn, browser: Browser) -> None:
+    reviews = (
+        '{"seconds": "x"}',
+        "not JSON",
+        '{"seconds": -1}',
+        '{"seconds": true}',
+        '{"seconds": 1' + "0" * 400 + "}",
+    )
+    start_job(stand_in, *(manifest_line(n) for n in range(len(reviews))))
+    for number, review in enumerate(reviews):
+        assert browser.submit(f"/jobs/Drive-1/tasks/{number}", KEPT, review=review).status == 200
+    ended_job(stand_in)
+    for number in range(len(reviews)):
+        assert 0 <= _responses(stand_in, number)[0]["answers"][0]["timeSpentInSeconds"] < 60
+
+
+def test_a_class_that_no_browser_could_show_fails_its_frame_alone(stand_in: StandIn, browser: Browser) -> None:
+    start_job(stand_in, manifest_line(0, label="tram"), manifest_line(1))
+    eventually(lambda: browser.next_task() == "/jobs/Drive-1/tasks/1")
+    browser.submit("/jobs/Drive-1/tasks/1", KEPT)
+    job = ended_job(stand_in)
+    assert (job["LabelCounters"]["HumanLabeled"], job["LabelCounters"]["FailedNonRetryableError"]) == (1, 1)
+    failed, _ = output_lines(stand_in, job)
+    assert "'tram'" in failed["verified-metadata"]["failure-reason"]
+
+
+def test_frames_that_nobody_answered_in_time_fail_and_the_job_completes(
+    stand_in: StandIn, browser: Browser, clock: Clock
+) -> None:
+    lifetime = {"TaskAvailabilityLifetimeInSeconds": 3600}
+    start_job(stand_in, manifest_line(0), manifest_line(1), HumanTaskConfig=lifetime)
+    browser.submit(browser.next_task() or "", KEPT)
+    clock.now += 3600
+    job = ended_job(stand_in)
+    assert job["LabelingJobStatus"] == "Completed"
+    answered, expired = output_lines(stand_in, job)
+    assert "verified" in answered
+    assert "verified" not in expired
+    assert "3600 s" in expired["verified-metadata"]["failure-reason"]
+    assert browser.get("/jobs/Drive-1/tasks/1").status == 410
+
+
+def test_a_job_that_is_stopped_in_the_middle_keeps_what_was_answered(stand_in: StandIn, browser: Browser) -> None:
+    start_job(stand_in, *(manifest_line(n) for n in range(3)))
+    following = browser.submit(browser.next_task() or "", KEPT).document["next"]
+    stand_in.sagemaker.stop_labeling_job(LabelingJobName="Drive-1")
+    job = ended_job(stand_in)
+    assert job["LabelingJobStatus"] == "Stopped"
+    (line,) = output_lines(stand_in, job)
+    assert line["source-ref"] == "s3://drives/0.png"
+    late = browser.submit(following, KEPT)
+    assert late.status == 410
+    assert "Stopped" in late.document["error"]
+    assert browser.get(following).status == 410
+
+
+def test_a_cloud_that_goes_down_does_not_wait_for_people(stand_in: StandIn, browser: Browser) -> None:
+    start_job(stand_in, manifest_line())
+    browser.next_task()
+    stand_in.service.stop()
+    assert browser.submit("/jobs/Drive-1/tasks/0", KEPT).status in (409, 410)
+    assert stand_in.events.sent == []
+
+
+def test_a_role_that_may_not_write_answers_fails_the_job(
+    stand_in: StandIn, browser: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from local.sagemaker.ports import StorageError
+
+    def refuse(*_: Any) -> None:
+        raise StorageError("AccessDenied: s3:PutObject")
+
+    start_job(stand_in, manifest_line())
+    monkeypatch.setattr(stand_in.objects, "write", refuse)
+    answer = browser.submit("/jobs/Drive-1/tasks/0", KEPT)
+    assert answer.status == 500
+    assert "AccessDenied" in answer.document["error"]
+    assert "AccessDenied" in ended_job(stand_in)["FailureReason"]
+
+
+@pytest.mark.parametrize(
+    ("broken", "line"),
+    [
+        ("{% for box in %}", "line 3"),
+        ("{{ task.input.labels | to_jsn }}", "line 3 ({{ task.input.labels | to_jsn }}): unknown filter 'to_jsn'"),
+        ("{{ task.input.labels", "line 3"),
+        ("{% if task %}", "line 3"),
+        ("{{ 1 | divided_by: 0 }}", "line 3"),
+        ('{% include "other" %}', "line 3"),
+    ],
+)
+def test_a_template_that_breaks_liquid_fails_the_job_by_its_line(stand_in: StandIn, broken: str, line: str) -> None:
+    template = (
+        "<crowd-form>{% if task %}{% endif %}\n"
+        '<crowd-bounding-box src="{{ task.input.taskObject | grant_read_access }}"></crowd-bounding-box>\n'
+        f"{broken}\n</crowd-form>"
+    )
+    place_job(stand_in, manifest_line(), template=template)
+    stand_in.sagemaker.create_labeling_job(**job_request())
+    reason = ended_job(stand_in)["FailureReason"]
+    assert "breaks Liquid" in reason
+    assert line in reason
+
+
+def test_a_page_that_breaks_for_one_frame_fails_that_frame(stand_in: StandIn, browser: Browser) -> None:
+    template = (
+        '<crowd-form><crowd-bounding-box src="{{ task.input.taskObject | grant_read_access }}">'
+        "{{ 1 | divided_by: task.input.manifestLine.divisor }}</crowd-bounding-box></crowd-form>"
+    )
+    lines = [manifest_line(n, changes={"divisor": 1 - n}) for n in range(2)]
+    start_job(stand_in, *lines, template=template)
+    browser.submit("/jobs/Drive-1/tasks/0", KEPT)
+    shown = browser.get("/jobs/Drive-1/tasks/1")
+    assert shown.status == 500
+    assert "line 1" in shown.text
+    _, failed = output_lines(stand_in, ended_job(stand_in))
+    assert "line 1" in failed["verified-metadata"]["failure-reason"]

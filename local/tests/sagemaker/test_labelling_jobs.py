@@ -1,0 +1,377 @@
+"""Labelling jobs through boto3: what is refused at once, what fails the job, what fails one object."""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from local.sagemaker.annotators import Annotation, Box, Boxes, Failure, JobView, Verdict, load_annotator
+from local.sagemaker.errors import ValidationFailed
+from local.tests.sagemaker.jobs import (
+    BUILT_IN,
+    TEAM,
+    TEMPLATE,
+    VERDICTS,
+    ended_job,
+    job_request,
+    manifest_line,
+    output_lines,
+    place_job,
+)
+from local.tests.sagemaker.stand_in import ROLE, StandIn, eventually
+
+
+def _refusal(stand_in: StandIn, **changes: Any) -> tuple[str, str]:
+    with pytest.raises(ClientError) as refused:
+        stand_in.sagemaker.create_labeling_job(**job_request(**changes))
+    error = refused.value.response["Error"]
+    return error["Code"], error["Message"]
+
+
+def move_every_box(line: Mapping[str, Any], job: JobView) -> Annotation | Failure:
+    return Boxes(tuple(Box(b.label, b.left + 1, b.top, b.width, b.height) for b in job.prelabels(line)))
+
+
+def give_up(line: Mapping[str, Any], job: JobView) -> Annotation | Failure:
+    return Failure("The image does not load")
+
+
+def break_down(line: Mapping[str, Any], job: JobView) -> Annotation | Failure:
+    raise RuntimeError("coffee")
+
+
+def wait_for_the_end(line: Mapping[str, Any], job: JobView) -> Annotation | Failure:
+    job.stopping.wait(10)
+    return Verdict("never")
+
+
+def test_an_account_begins_with_no_jobs(stand_in: StandIn) -> None:
+    assert stand_in.sagemaker.list_labeling_jobs()["LabelingJobSummaryList"] == []
+    with pytest.raises(stand_in.sagemaker.exceptions.ResourceNotFound, match="does not exist"):
+        stand_in.sagemaker.describe_labeling_job(LabelingJobName="none")
+
+
+def test_boxes_that_people_keep_come_back_unadjusted_in_the_shape_of_ground_truth(stand_in: StandIn) -> None:
+    place_job(stand_in, manifest_line())
+    arn = stand_in.sagemaker.create_labeling_job(**job_request())["LabelingJobArn"]
+    job = ended_job(stand_in)
+    assert job["LabelingJobStatus"] == "Completed"
+    assert job["LabelCounters"] == {
+        "TotalLabeled": 1,
+        "HumanLabeled": 1,
+        "MachineLabeled": 0,
+        "FailedNonRetryableError": 0,
+        "Unlabeled": 0,
+    }
+    assert job["LabelingJobOutput"]["OutputDatasetS3Uri"] == "s3://labels/gt/Drive-1/manifests/output/output.manifest"
+    (line,) = output_lines(stand_in, job)
+    metadata = line.pop("verified-metadata")
+    assert line.pop("verified") == {
+        "image_size": [{"width": 640, "height": 272, "depth": 3}],
+        "annotations": [{"class_id": 1, "left": 10, "top": 20, "width": 30, "height": 40}],
+    }
+    assert line == manifest_line()
+    assert len(metadata.pop("creation-date")) == len("2018-10-18T22:18:13.527256")
+    assert metadata == {
+        "objects": [{"confidence": 0.0}],
+        "class-map": {"1": "car"},
+        "type": "groundtruth/object-detection",
+        "human-annotated": "yes",
+        "job-name": "labeling-job/drive-1",
+        "adjustment-status": "unadjusted",
+    }
+    assert eventually(lambda: stand_in.events.sent) == [
+        ("SageMaker Ground Truth Labeling Job State Change", {"LabelingJobStatus": "Completed"}, [arn])
+    ]
+
+
+def test_a_script_leaves_the_files_that_people_would(make_stand_in: Callable[..., StandIn]) -> None:
+    stand_in = make_stand_in(f"{__name__}:move_every_box")
+    place_job(stand_in, *(manifest_line(n) for n in range(120)))
+    stand_in.sagemaker.create_labeling_job(**job_request())
+    lines = output_lines(stand_in, ended_job(stand_in))
+    folder = "s3://labels/gt/Drive-1/annotations/"
+
+    def files(kind: str) -> dict[str, Any]:
+        contents = stand_in.objects.contents
+        return {uri: json.loads(contents[uri][0]) for uri in sorted(contents) if uri.startswith(folder + kind)}
+
+    responses = files("worker-response/iteration-1/")
+    assert {uri.removeprefix(folder).split("/")[2] for uri in responses} == {str(n) for n in range(120)}
+    (answer,) = responses[next(uri for uri in responses if "/iteration-1/7/" in uri)]["answers"]
+    assert answer["answerContent"]["boundingBox"] == {
+        "boundingBoxes": [{"label": "car", "left": 11, "top": 20, "width": 30, "height": 40}],
+        "inputImageProperties": {"width": 640, "height": 272},
+    }
+    requests = [entry for batch in files("consolidated-annotation/consolidation-request/").values() for entry in batch]
+    given = [entry for batch in files("consolidated-annotation/consolidation-response/").values() for entry in batch]
+    assert [entry["datasetObjectId"] for entry in requests] == [str(n) for n in range(120)]
+    assert [entry["consolidatedAnnotation"]["content"]["verified"] for entry in given] == [
+        line["verified"] for line in lines
+    ]
+
+
+def test_a_frame_that_states_no_size_is_measured(stand_in: StandIn) -> None:
+    place_job(stand_in, {"source-ref": "s3://drives/1.png"})
+    header = b"\x89PNG\r\n\x1a\n" + struct.pack(">I4sII", 13, b"IHDR", 1280, 720)
+    stand_in.objects.put("s3://drives/1.png", header)
+    stand_in.sagemaker.create_labeling_job(**job_request())
+    (line,) = output_lines(stand_in, ended_job(stand_in))
+    assert line["verified"]["image_size"] == [{"width": 1280, "height": 720, "depth": 3}]
+
+
+def test_a_template_that_breaks_liquid_fails_a_scripted_job_too(stand_in: StandIn) -> None:
+    place_job(stand_in, manifest_line(), template=TEMPLATE + "\n{{ task.input.labels | to_jsn }}")
+    stand_in.sagemaker.create_labeling_job(**job_request())
+    assert "unknown filter 'to_jsn'" in ended_job(stand_in)["FailureReason"]
+
+
+def test_what_else_a_template_shows_of_a_line_is_no_prelabel(stand_in: StandIn) -> None:
+    remarks = "{{ task.input.manifestLine.doubt | to_json }}{{ task.input.manifestLine.drive }}"
+    place_job(stand_in, manifest_line(), template=TEMPLATE + remarks)
+    stand_in.sagemaker.create_labeling_job(**job_request())
+    (line,) = output_lines(stand_in, ended_job(stand_in))
+    assert line["verified-metadata"]["adjustment-status"] == "unadjusted"
+
+
+def test_a_frame_without_boxes_stays_without_boxes(stand_in: StandIn) -> None:
+    empty = manifest_line()
+    empty["pre"]["annotations"] = []
+    place_job(stand_in, empty)
+    stand_in.sagemaker.create_labeling_job(**job_request())
+    (line,) = output_lines(stand_in, ended_job(stand_in))
+    assert line["verified"]["annotations"] == []
+    assert line["verified-metadata"]["class-map"] == {}
+    assert line["verified-metadata"]["adjustment-status"] == "unadjusted"
+
+
+def test_a_moved_box_is_adjusted(make_stand_in: Callable[..., StandIn]) -> None:
+    stand_in = make_stand_in(f"{__name__}:move_every_box")
+    place_job(stand_in, manifest_line())
+    stand_in.sagemaker.create_labeling_job(**job_request())
+    (line,) = output_lines(stand_in, ended_job(stand_in))
+    assert line["verified"]["annotations"][0]["left"] == 11
+    assert line["verified-metadata"]["adjustment-status"] == "adjusted"
+
+
+def test_lines_keep_the_order_of_the_input(stand_in: StandIn) -> None:
+    place_job(stand_in, *(manifest_line(n) for n in range(25)))
+    stand_in.sagemaker.create_labeling_job(**job_request())
+    refs = [line["source-ref"] for line in output_lines(stand_in, ended_job(stand_in))]
+    assert refs == [f"s3://drives/{n}.png" for n in range(25)]
+
+
+def test_a_verification_job_writes_verdicts(stand_in: StandIn) -> None:
+    place_job(stand_in, manifest_line(), template=VERDICTS)
+    human = {
+        "PreHumanTaskLambdaArn": BUILT_IN + "PRE-VerificationBoundingBox",
+        "AnnotationConsolidationConfig": {"AnnotationConsolidationLambdaArn": BUILT_IN + "ACS-VerificationBoundingBox"},
+    }
+    stand_in.sagemaker.create_labeling_job(**job_request(HumanTaskConfig=human))
+    (line,) = output_lines(stand_in, ended_job(stand_in))
+    assert line["verified"] == 0
+    assert line["verified-metadata"]["class-name"] == "person"
+    assert line["verified-metadata"]["type"] == "groundtruth/label-verification"
+
+
+@pytest.mark.parametrize(
+    ("lines", "reason"),
+    [
+        ([manifest_line(label="tram")], "'tram' is not in the label category file"),
+        ([manifest_line(changes={"source-ref": "s3://drives/1.gif"})], "is not an image of type"),
+        ([{"source-ref": "s3://drives/1.png"}], "neither a JPEG nor a PNG"),
+        ([manifest_line(changes={"pre-metadata": {}})], "malformed"),
+    ],
+)
+def test_an_object_that_cannot_be_labelled_fails_alone(
+    stand_in: StandIn, lines: list[dict[str, Any]], reason: str
+) -> None:
+    place_job(stand_in, *lines, manifest_line(2))
+    stand_in.sagemaker.create_labeling_job(**job_request())
+    job = ended_job(stand_in)
+    assert job["LabelingJobStatus"] == "Completed"
+    assert (job["LabelCounters"]["TotalLabeled"], job["LabelCounters"]["FailedNonRetryableError"]) == (1, 1)
+    failed, labelled = output_lines(stand_in, job)
+    assert "verified" not in failed
+    assert reason in failed["verified-metadata"]["failure-reason"]
+    assert "verified" in labelled
+
+
+def test_a_missing_image_fails_its_object(stand_in: StandIn) -> None:
+    place_job(stand_in, manifest_line())
+    del stand_in.objects.contents["s3://drives/1.png"]
+    stand_in.sagemaker.create_labeling_job(**job_request())
+    assert ended_job(stand_in)["LabelCounters"]["FailedNonRetryableError"] == 1
+
+
+def test_a_bucket_without_cors_fails_every_object(stand_in: StandIn) -> None:
+    place_job(stand_in, manifest_line(1), manifest_line(2))
+    stand_in.objects.cors["drives"] = False
+    stand_in.sagemaker.create_labeling_job(**job_request())
+    job = ended_job(stand_in)
+    assert job["LabelCounters"]["FailedNonRetryableError"] == 2
+    assert all("CORS" in line["verified-metadata"]["failure-reason"] for line in output_lines(stand_in, job))
+
+
+@pytest.mark.parametrize(
+    ("annotator", "reason"), [("give_up", "The image does not load"), ("break_down", "RuntimeError: coffee")]
+)
+def test_an_annotator_that_fails_fails_the_object(
+    make_stand_in: Callable[..., StandIn], annotator: str, reason: str
+) -> None:
+    stand_in = make_stand_in(f"{__name__}:{annotator}")
+    place_job(stand_in, manifest_line())
+    stand_in.sagemaker.create_labeling_job(**job_request())
+    (line,) = output_lines(stand_in, ended_job(stand_in))
+    assert reason in line["verified-metadata"]["failure-reason"]
+
+
+def test_a_stopped_job_keeps_what_it_has(make_stand_in: Callable[..., StandIn]) -> None:
+    stand_in = make_stand_in(f"{__name__}:wait_for_the_end")
+    place_job(stand_in, *(manifest_line(n) for n in range(20)))
+    stand_in.sagemaker.create_labeling_job(**job_request())
+    stand_in.sagemaker.stop_labeling_job(LabelingJobName="drive-1")
+    job = ended_job(stand_in)
+    assert job["LabelingJobStatus"] == "Stopped"
+    assert job["LabelCounters"]["TotalLabeled"] == 0
+    assert output_lines(stand_in, job) == []
+    assert eventually(lambda: stand_in.events.sent)[0][1] == {"LabelingJobStatus": "Stopped"}
+
+
+@pytest.mark.parametrize(
+    ("manifest", "reason"),
+    [
+        (b"", "no objects"),
+        (b"{", "Line 1 is not JSON"),
+        (b"[]\n", "Line 1 is not a JSON object"),
+        (b'{"source-ref": "s3://d/1.png"}\n\n', "Line 2 is not JSON"),
+        (b'{"source-ref": "file:///1.png"}', "Line 1 has no source-ref"),
+        (b'{"source-ref": "s3://d/1.png", "$x": 1}', "'$x'"),
+        (b'{"source-ref": "s3://d/1.png", "verified": 1}', "'verified' already"),
+        (b'{"source-ref": "s3://d/1.png", "x": "' + b"y" * 20_001 + b'"}', "more than 20000"),
+        (b'{"source-ref": "s3://d/1.png", "x": 1' + b" " * 100_000 + b"}", "more than 100000"),
+        (b'{"source-ref": "s3://d/1.png"}\xff', "UTF-8"),
+        (b'{"source-ref": "s3://d/1.png", "x": "\\ud800"}', "not Unicode text"),
+    ],
+)
+def test_a_manifest_with_a_bad_line_fails_the_job_by_that_line(stand_in: StandIn, manifest: bytes, reason: str) -> None:
+    place_job(stand_in, manifest_line())
+    stand_in.objects.put("s3://labels/in.manifest", manifest)
+    stand_in.sagemaker.create_labeling_job(**job_request())
+    job = ended_job(stand_in)
+    assert job["LabelingJobStatus"] == "Failed"
+    assert reason in job["FailureReason"]
+    assert "LabelingJobOutput" not in job
+
+
+@pytest.mark.parametrize(
+    ("uri", "content", "reason"),
+    [
+        ("s3://labels/template.liquid", b"<p>", "<crowd-form>"),
+        ("s3://labels/template.liquid", b"<crowd-form><crowd-bounding-box></crowd-form>", "shows no image"),
+        ("s3://labels/template.liquid", b"<crowd-form></crowd-form>", "<crowd-bounding-box>"),
+        ("s3://labels/template.liquid", TEMPLATE.replace(".pre", ".verified").encode(), "must differ"),
+        ("s3://labels/categories.json", b"{}", "document-version"),
+        ("s3://labels/categories.json", b'{"document-version": "2018-11-28", "labels": []}', "0 labels"),
+        (
+            "s3://labels/categories.json",
+            b'{"document-version": "2018-11-28", "labels": [{"label": "a"}, {"label": "a"}]}',
+            "twice",
+        ),
+    ],
+)
+def test_a_bad_template_or_category_file_fails_the_job(
+    stand_in: StandIn, uri: str, content: bytes, reason: str
+) -> None:
+    place_job(stand_in, manifest_line())
+    stand_in.objects.put(uri, content)
+    stand_in.sagemaker.create_labeling_job(**job_request())
+    assert reason in ended_job(stand_in)["FailureReason"]
+
+
+@pytest.mark.parametrize("missing", ["in.manifest", "template.liquid", "categories.json"])
+def test_a_file_that_is_missing_fails_the_job_by_name(stand_in: StandIn, missing: str) -> None:
+    place_job(stand_in, manifest_line())
+    del stand_in.objects.contents[f"s3://labels/{missing}"]
+    stand_in.sagemaker.create_labeling_job(**job_request())
+    assert missing in ended_job(stand_in)["FailureReason"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"LabelAttributeName": "source-ref"}, "reserved"),
+        ({"LabelAttributeName": "verified-metadata"}, "-metadata"),
+        ({"LabelAttributeName": "verified-ref"}, "-ref"),
+        ({"LabelAttributeName": "under_score"}, "labelAttributeName"),
+        ({"LabelingJobName": "under_score"}, "labelingJobName"),
+        ({"HumanTaskConfig": {"WorkteamArn": TEAM + "x"}}, "does not exist"),
+        ({"HumanTaskConfig": {"WorkteamArn": TEAM.replace("us-east-1", "eu-west-1")}}, "Region"),
+        (
+            {
+                "HumanTaskConfig": {
+                    "WorkteamArn": "arn:aws:sagemaker:us-east-1:394669845002:workteam/public-crowd/default"
+                }
+            },
+            "public workforce",
+        ),
+        ({"HumanTaskConfig": {"NumberOfHumanWorkersPerDataObject": 3}}, "NumberOfHumanWorkersPerDataObject"),
+        (
+            {
+                "HumanTaskConfig": {
+                    "PreHumanTaskLambdaArn": "arn:aws:lambda:eu-west-1:568282634449:function:PRE-AdjustmentBoundingBox"
+                }
+            },
+            "built-in function of us-east-1",
+        ),
+        (
+            {"HumanTaskConfig": {"PreHumanTaskLambdaArn": BUILT_IN + "PRE-VerificationBoundingBox"}},
+            "different task types",
+        ),
+        ({"StoppingConditions": {"MaxHumanLabeledObjectCount": 1}}, "StoppingConditions"),
+        ({"OutputConfig": {"S3OutputPath": "https://labels/gt"}}, "S3OutputPath"),
+    ],
+)
+def test_a_request_that_breaks_a_rule_is_refused_by_name(
+    stand_in: StandIn, changes: dict[str, Any], named: str
+) -> None:
+    code, message = _refusal(stand_in, **changes)
+    assert code == "ValidationException"
+    assert named in message
+
+
+def test_a_member_that_does_not_exist_is_refused(stand_in: StandIn) -> None:
+    # boto3 would drop it.
+    with pytest.raises(ValidationFailed, match="surprise"):
+        stand_in.service.call("CreateLabelingJob", job_request(Surprise=1))
+
+
+def test_a_role_that_does_not_exist_is_refused(stand_in: StandIn) -> None:
+    stand_in.roles.missing.add(ROLE)
+    assert ROLE in _refusal(stand_in)[1]
+
+
+def test_a_job_name_is_used_once_whatever_its_case(stand_in: StandIn) -> None:
+    place_job(stand_in, manifest_line())
+    stand_in.sagemaker.create_labeling_job(**job_request())
+    assert _refusal(stand_in, LabelingJobName="dRIVE-1")[0] == "ResourceInUse"
+
+
+def test_jobs_are_listed_with_their_counters(stand_in: StandIn) -> None:
+    place_job(stand_in, manifest_line())
+    stand_in.sagemaker.create_labeling_job(**job_request())
+    ended_job(stand_in)
+    (summary,) = stand_in.sagemaker.list_labeling_jobs(StatusEquals="Completed")["LabelingJobSummaryList"]
+    assert (summary["LabelingJobName"], summary["LabelCounters"]["TotalLabeled"]) == ("Drive-1", 1)
+    assert stand_in.sagemaker.list_labeling_jobs(StatusEquals="Failed")["LabelingJobSummaryList"] == []
+
+
+@pytest.mark.parametrize("name", ["nowhere:f", "local.sagemaker.annotators:nothing", "json", "json:__name__"])
+def test_an_annotator_that_is_not_there_is_named(name: str) -> None:
+    with pytest.raises(ValueError, match="annotator"):
+        load_annotator(name)

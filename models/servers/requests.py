@@ -1,0 +1,19 @@
+"""The image of an invocation."""
+
+from __future__ import annotations
+
+from models.servers.container import Refusal, Request
+from models.servers.image_headers import NotAnImage
+from models.servers.images import Image, decode
+
+CONTENT_TYPE = "application/x-image"
+
+
+def read_image(request: Request) -> Image:
+    """Pixels [height, width, 3] in BGR; raises Refusal for another content type, and for what is no image."""
+    if request.content_type.partition(";")[0] != CONTENT_TYPE:
+        raise Refusal(415, f"the content type is {request.content_type!r}, not {CONTENT_TYPE}")
+    try:
+        return decode(request.body)
+    except NotAnImage as e:
+        raise Refusal(400, str(e)) from e

@@ -1,0 +1,80 @@
+"""YOLOX-Nano behind the container contract: `python -m models.servers.yolox --port N`.
+
+Takes `application/x-image`, answers in the shape of JumpStart's object detection models: `normalized_boxes` as left,
+top, right, bottom in 0..1, `classes` as indexes into `labels`, `scores`, best first. `labels` comes with
+`Accept: application/json;verbose`, and `;n_predictions=N` keeps the N best.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+
+import cv2
+
+from models.servers.coco import NAMES
+from models.servers.container import JSON, Refusal, Reply, Request, run
+from models.servers.detections import Detections
+from models.servers.detector import Detector, read_weights
+from models.servers.requests import read_image
+from models.servers.windows import Layout, look, whole
+
+# Decoding and inference at once: bounds memory and leaves the machine to others.
+_AT_ONCE = 2
+_DIGITS = 6
+
+
+class YoloxModel:
+    """The detector as a model of the container contract, looking through the windows of a layout."""
+
+    max_request_bytes = 32 << 20
+
+    def __init__(self, layout: Layout = whole) -> None:
+        self._layout = layout
+        self._detector: Detector | None = None
+        self._turns = threading.BoundedSemaphore(_AT_ONCE)
+
+    def load(self) -> None:
+        # The semaphore bounds the work; a pool of OpenCV's own would escape it.
+        cv2.setNumThreads(1)
+        self._detector = Detector(read_weights())
+
+    def predict(self, request: Request) -> Reply:
+        verbose, count = read_accept(request.accept)
+        assert self._detector is not None
+        with self._turns:
+            image = read_image(request)
+            height, width = image.shape[:2]
+            found = look(image, self._layout(width, height), self._detector.detect)
+        return Reply(render(found, verbose=verbose, count=count))
+
+
+def read_accept(accept: str) -> tuple[bool, int | None]:
+    """Whether labels are wanted, and how many predictions (None: all); raises Refusal for anything but JSON."""
+    media, *parameters = (part.strip() for part in accept.split(";"))
+    if media not in ("", "*/*", JSON):
+        raise Refusal(406, f"the answer is {JSON}, not {accept!r}")
+    count = None
+    for parameter in parameters:
+        name, _, value = parameter.partition("=")
+        if name == "n_predictions":
+            if not value.isdecimal():
+                raise Refusal(406, f"n_predictions is not a number: {accept!r}")
+            count = int(value)
+    return "verbose" in parameters, count
+
+
+def render(found: Detections, *, verbose: bool, count: int | None) -> bytes:
+    """The answer as JSON."""
+    answer: dict[str, object] = {
+        "normalized_boxes": [[round(float(v), _DIGITS) for v in box] for box in found.boxes[:count]],
+        "classes": [float(number) for number in found.classes[:count]],
+        "scores": [round(float(score), _DIGITS) for score in found.scores[:count]],
+    }
+    if verbose:
+        answer["labels"] = list(NAMES)
+    return json.dumps(answer).encode()
+
+
+if __name__ == "__main__":
+    run(YoloxModel())

@@ -1,1 +1,0 @@
-"""The project's figures, measured side by side: `python -m tests.bench`."""

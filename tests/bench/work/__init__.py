@@ -1,1 +1,0 @@
-"""What is measured: each function runs in an interpreter of its own, started by tests.bench.probe."""

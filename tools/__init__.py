@@ -1,0 +1,1 @@
+"""Programs around the product: the demo, rehearsals, measurements and proofs."""

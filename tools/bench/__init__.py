@@ -1,0 +1,1 @@
+"""The project's figures, measured side by side: `python -m tools.bench`."""

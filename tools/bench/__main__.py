@@ -1,0 +1,82 @@
+"""`python -m tools.bench [--short]`: measure everything in one run; exit status 1 when a limit is broken.
+
+The short form only tells: its few rounds on a shared machine are no judge, and it fails when it cannot measure.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from tools.bench.calls import call_figures
+from tools.bench.decoding import box_figures, mask_figures, segment_figures
+from tools.bench.figures import Figure, broken
+from tools.bench.fusing import merge_figures
+from tools.bench.import_time import import_figures
+from tools.bench.probe import ROOT, ProbeFailed
+from tools.bench.scaling import scaling_figures
+from tools.bench.state_machine import state_machine_figures
+from tools.bench.table import print_figures
+
+LABEL = "tools.bench.work.labelling:label_frames"
+# What the execution calls once and again for a whole run, by group.
+STEPS = {
+    "reconcile: all answered": "tools.bench.work.reconciling:reconcile_answered",
+    "reconcile: nothing known": "tools.bench.work.reconciling:reconcile_unknown",
+    "reconcile: of each kind": "tools.bench.work.reconciling:reconcile_mixed",
+    "plan": "tools.bench.work.planning:plan_frames",
+    "assemble": "tools.bench.work.assembling:assemble_frames",
+}
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--short", is_flag=True, help="Smaller drives and fewer rounds; tells, and does not judge.")
+@click.option(
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default=ROOT / "build" / "bench" / "bench.json",
+    help="Where the figures go as JSON; default: build/bench/bench.json.",
+)
+def main(short: bool, output: Path) -> None:
+    """Measure the project's figures and hold them to their limits."""
+    console = Console(width=None if sys.stdout.isatty() else 200, highlight=False)
+    long_label = 10_000 if short else 100_000
+    long_run, short_run, stops = (20_000, 2_000, 4) if short else (1_000_000, 100_000, 8)
+    parts: dict[str, Callable[[], list[Figure]]] = {
+        "import time of the functions": lambda: import_figures(rounds=15 if short else 25),
+        "label step": lambda: scaling_figures("label", LABEL, short=1_000, long=long_label, stops=20 if short else 40),
+        "decoding boxes": lambda: box_figures(rounds=15),
+        "decoding masks": lambda: mask_figures(rounds=5 if short else 9),
+        "decoding segments": lambda: segment_figures(rounds=1 if short else 3, sizes=(36,) if short else (36, 360)),
+        "merging": lambda: merge_figures(rounds=3 if short else 9),
+        **{
+            group: partial(scaling_figures, group, place, short=short_run, long=long_run, stops=stops)
+            for group, place in STEPS.items()
+        },
+        "a turn in calls": lambda: call_figures(units=long_run, asked=2_000 if short else 20_000),
+        "state machine": lambda: state_machine_figures(frames=long_run, calls=2),
+    }
+    figures: list[Figure] = []
+    for name, measure in parts.items():
+        console.print(f"[dim]measuring: {name}[/]")
+        try:
+            figures += measure()
+        except ProbeFailed as e:
+            raise click.ClickException(f"{name}: {e}") from e
+    print_figures(console, figures)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    output.write_text(json.dumps({"short": short, "figures": [f.as_json() for f in figures]}, indent=2) + "\n")
+    console.print(f"written to {output}")
+    failures = broken(figures)
+    if failures:
+        console.print(f"[bold red]{len(failures)} of {len(figures)} figures break their limit[/]")
+        sys.exit(0 if short else 1)
+
+
+main()

@@ -1,0 +1,54 @@
+"""What asking for a unit costs with the real adapters: recorded in DynamoDB, queued in SQS, and no network."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import boto3
+from botocore.awsrequest import AWSResponse
+from botocore.config import Config
+
+from autolabel.aws.ledger import DynamoLedger
+from autolabel.aws.queue import SqsSubmitQueue
+from tools.bench.work.generated_units import Count, GeneratedLabels, GeneratedLedger
+from tools.bench.work.pace import Pace
+from tools.bench.work.reconciling import UNKNOWN, turn_over
+
+
+class _Ledger(GeneratedLedger):
+    """Knows nothing, and writes through boto3."""
+
+    def __init__(self, frames: int, client: Any) -> None:
+        super().__init__(frames, UNKNOWN)
+        self.add_pending = DynamoLedger(client, "ledger").add_pending
+
+
+def ask_for_units(units: int) -> dict[str, Any]:
+    """Seconds of processor time, and of the clock, that each of so many unknown units takes."""
+    sent = Count()
+
+    def answer(request: Any, **_: Any) -> AWSResponse:
+        sent.add(1)
+        response = AWSResponse(request.url, 200, {}, None)
+        response._content = b"{}"
+        return response
+
+    def client(service: str) -> Any:
+        made = boto3.client(
+            service,
+            region_name="us-east-1",
+            aws_access_key_id="nobody",
+            aws_secret_access_key="nothing",
+            # As autolabel.aws.clients.
+            config=Config(max_pool_connections=32),
+        )
+        made.meta.events.register("before-send", answer)
+        return made
+
+    ledger, queue = _Ledger(units, client("dynamodb")), SqsSubmitQueue(client("sqs"), "https://sqs/queue")
+    pace = Pace(units, "", short=0, stops=0)
+    report = turn_over(units, GeneratedLabels(units, UNKNOWN, pace.add, frozen=False), ledger, queue)
+    measured = pace.stop()
+    if report.submitted != units or sent.value != units + units // 10:
+        raise AssertionError(f"{sent.value} requests for {report}")
+    return measured

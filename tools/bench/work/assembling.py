@@ -1,0 +1,127 @@
+"""Assembling a run's shards, over generated pages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import msgspec
+
+from autolabel.datasets.assembly import Assembly, assemble_run
+from autolabel.labelling.shards import FrameIssue, Shard, ShardResult, Tally, shard_key, shard_list_key
+from autolabel.labels.detections import Detection, Detections
+from autolabel.labels.manifest import manifest_line
+from autolabel.reporting.summary import failed_key, rejected_key
+from autolabel.triage.terms import terms_key
+from autolabel.verification.jobs import GROUND_TRUTH, BackEnds
+from tools.bench.work.drive import (
+    CAMERA,
+    CLASSES,
+    DRIVE,
+    ETAG,
+    HEIGHT,
+    JOB_FRAMES,
+    MODEL,
+    RUN,
+    SHARD_FRAMES,
+    WIDTH,
+    frame_key,
+    make_run,
+)
+from tools.bench.work.generated_units import GeneratedIngest, GeneratedLabels, GeneratedLedger, Shares
+from tools.bench.work.pace import Pace
+
+BOXES = 15
+# Of every shard so many frames have failed inference, and are no images.
+FAILED, REJECTED = 10, 5
+
+
+class _Ingest(GeneratedIngest):
+    def read_first(self, key: str, count: int, etag: str | None = None) -> bytes:
+        # What is no image has no picture in the report; pictures are the same work for every drive.
+        return b""
+
+
+class _Labels(GeneratedLabels):
+    """The label bucket of a run whose shards are labelled."""
+
+    def __init__(self, frames: int, pace: Pace) -> None:
+        super().__init__(frames, Shares(answered=100), pace.add)
+        self._line = _manifest_line()
+        self._issues = [
+            msgspec.json.encode({"outcome": outcome, "frame": FrameIssue(frame_key(i).key, "reason", "detail")})
+            for outcome, count in (("failed", FAILED), ("rejected", REJECTED))
+            for i in range(count)
+        ]
+
+    def read(self, key: str) -> bytes | None:
+        if key == terms_key(DRIVE, RUN):
+            return None
+        if not key.endswith(".result.json"):
+            return super().read(key)
+        labelled = SHARD_FRAMES - FAILED - REJECTED
+        tally = Tally(labelled=labelled)
+        tally.count_labels({"car": labelled * BOXES}, {"below-threshold": labelled})
+        tally.count_issues("failed", "inference-failed", FAILED)
+        tally.count_issues("rejected", "not-an-image", REJECTED)
+        size = len(self._line) * (labelled + FAILED)
+        return msgspec.json.encode(ShardResult(int(key.rpartition("/")[2].partition(".")[0]), tally, size))
+
+    def lines(self, key: str) -> Iterator[bytes]:
+        if key == shard_list_key(DRIVE, RUN):
+            for index in range(self._frames // SHARD_FRAMES):
+                shard = Shard(index, CAMERA, SHARD_FRAMES, shard_key(DRIVE, RUN, index, "frames.jsonl"))
+                yield msgspec.json.encode(shard)
+        elif key.endswith(".issues.jsonl"):
+            yield from self._issues
+        elif key.endswith(".manifest.jsonl"):
+            yield from [self._line] * (SHARD_FRAMES - REJECTED)
+        elif key in (failed_key(DRIVE, RUN), rejected_key(DRIVE, RUN)):
+            yield from (msgspec.json.encode(FrameIssue(frame_key(i).key, "reason", "detail")) for i in range(100))
+        else:
+            yield from super().lines(key)
+
+    def concatenate(self, key: str, sources: Sequence[tuple[str, int]], content_type: str) -> None:
+        self.written += sum(size for _, size in sources)
+
+
+WORKTEAM = "arn:aws:sagemaker:us-east-1:000000000000:workteam/private-crowd/w"
+BACK_ENDS = BackEnds(GROUND_TRUTH, WORKTEAM, "us-east-1", label_studio=False)
+
+
+def assemble_frames(frames: int, short: int = 0, stops: int = 0) -> dict[str, Any]:
+    """Assemble a drive of `frames` frames, at a pace that is compared with `stops` drives of `short`."""
+    pace = Pace(frames, "tools.bench.work.assembling:assemble_frames", short=short, stops=stops)
+    assemble(frames, pace)
+    return pace.stop()
+
+
+def assemble(frames: int, pace: Pace) -> Assembly:
+    """What assembly tells the execution of a drive of `frames` frames."""
+    ledger = GeneratedLedger(frames, Shares(answered=100))
+    assembly = assemble_run(
+        make_run(),
+        ingest=_Ingest(frames),
+        labels=_Labels(frames, pace),
+        ledger=ledger,
+        back_ends=BACK_ENDS,
+        max_objects=JOB_FRAMES,
+    )
+    lines = sum(job.frames for job in assembly.jobs)
+    if (assembly.frames.uploaded, lines) != (frames, frames // SHARD_FRAMES * (SHARD_FRAMES - REJECTED)):
+        raise AssertionError(f"assembly came to {assembly}")
+    return assembly
+
+
+def _manifest_line() -> bytes:
+    places = [(100.0 * i, 10.0, 100.0 * i + 90.0, 90.0) for i in range(BOXES)]
+    boxes = tuple(Detection("car", place, 0.5, 0.5, "car", (MODEL.id,)) for place in places)
+    return manifest_line(
+        source=f"s3://bench/{frame_key(0).key}",
+        detections=Detections(WIDTH, HEIGHT, boxes),
+        depth=3,
+        labels=CLASSES,
+        job="bench-0001",
+        created="2026-01-01T00:00:00.000000",
+        provenance={"drive": DRIVE, "camera": CAMERA, "timestamp": frame_key(0).timestamp, "etag": ETAG},
+    )

@@ -1,0 +1,213 @@
+"""The real state machine on the embedded cloud's interpreter, with functions that answer as for a large drive."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+import yaml
+
+from autolabel.datasets.publication import FinishedJob, Publication
+from autolabel.inference.reconcile_pass import Cursor, Progress, TurnReport
+from autolabel.inference.reconciliation import Turn
+from autolabel.labelling.plan import Plan
+from autolabel.labelling.shards import Shard, shard_key, shard_list_key
+from autolabel.verification.jobs import JobRound
+from autolabel.verification.settlement import Settled
+from local.cloud.stepfunctions.engine import Engine
+from local.cloud.stepfunctions.executions import Execution, Machine
+from local.cloud.stepfunctions.history import EVENT_LIMIT
+from local.cloud.stepfunctions.jsonata_templates import Evaluation
+from tests.contract.template import resources, state_machine_text, template
+from tools.bench.work.assembling import assemble
+from tools.bench.work.drive import CAMERA, DRIVE, MODEL, RUN, SHARD_FRAMES, frame_key
+from tools.bench.work.pace import Pace
+
+_ARN = "arn:aws:states:us-east-1:000000000000:stateMachine:autolabel-label-drive"
+# An answer to AwaitInference comes so long after it was submitted, so that both are in the history, as on AWS.
+_WAKE_SECONDS = 0.02
+
+
+def definition() -> dict[str, Any]:
+    """The state machine with the template's default parameters; ARNs are the names of their substitutions."""
+    machine = resources("AWS::Serverless::StateMachine")["LabelDriveStateMachine"]["Properties"]
+    given, parameters = machine["DefinitionSubstitutions"], template()["Parameters"]
+
+    def value(match: re.Match[str]) -> str:
+        name = match[1]
+        parameter = given[name].get("Ref")
+        return "aws" if name == "Partition" else str(parameters.get(parameter, {}).get("Default", name))
+
+    document: dict[str, Any] = yaml.safe_load(re.sub(r"\$\{(\w+)\}", value, state_machine_text()))
+    return document
+
+
+def run_execution(frames: int, waits: int, calls: int) -> dict[str, Any]:
+    """Run an execution of a drive of `frames` frames that waits so often, each turn in so many calls.
+
+    `events` of the execution, of a turn and of a shard; `transitions` of all executions; `payloads`: the most bytes
+    that go into or come out of each state.
+    """
+    ended = threading.Event()
+    account = _Account(frames, waits, calls)
+    engine = Engine(account, 0.0, lambda execution: ended.set() if execution.status != "RUNNING" else None)
+    account.engine = engine
+    document = definition()
+    machine = Machine(_ARN, "autolabel-label-drive", "role", document, json.dumps(document))
+    execution = engine.start(machine, f"{DRIVE}-{RUN}", json.dumps({"drive": DRIVE, "run": RUN}))
+    ended.wait()
+    if execution.status != "SUCCEEDED":
+        raise AssertionError(f"the execution {execution.status}: {execution.error} {execution.cause}")
+    children = engine.store.map_runs(execution.arn)[0].children
+    histories = [one.history.events() for one in (execution, *children)]
+    turns = [len(turn) for turn in _turns(histories[0])]
+    entered = sum(event["type"].endswith("StateEntered") for events in histories for event in events)
+    return {
+        # A labelling job's TaskSubmitted is not in this interpreter's history, and is in AWS's.
+        "events": len(histories[0]) + len(account.assembly.jobs),
+        # The first one also has the execution's start.
+        "turn_events": turns[-1],
+        "shard_events": max(map(len, histories[1:])),
+        # Starting an execution counts as one.
+        "transitions": entered + len(histories),
+        "shards": len(children),
+        "jobs": len(account.assembly.jobs),
+        "payloads": _payloads(execution, children),
+    }
+
+
+def _turns(events: list[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    """The events of each turn that ends in a wait."""
+    turn: list[dict[str, Any]] = []
+    for event in events:
+        turn.append(event)
+        if event["type"] == "TaskStateExited" and event["stateExitedEventDetails"]["name"] == "AwaitInference":
+            yield turn
+            turn = []
+
+
+def _payloads(execution: Execution, children: list[Execution]) -> dict[str, int]:
+    largest: dict[str, int] = {}
+    for one in (execution, *children):
+        for event in one.history.events():
+            for kind, text in (("stateEnteredEventDetails", "input"), ("stateExitedEventDetails", "output")):
+                if kind in event:
+                    name = event[kind]["name"]
+                    largest[name] = max(largest.get(name, 0), len(event[kind][text].encode()))
+    return largest
+
+
+def days_until_full(state: str, field: str, events: int) -> float:
+    """Days that a run can wait in a state that it enters in every turn, until its turns have used up the history."""
+    expression = definition()["States"][state][field]
+    seconds = sum(
+        Evaluation({"turn": turn + 1}, {}, {}).number(field, expression) for turn in range(EVENT_LIMIT // events)
+    )
+    return seconds / 86_400
+
+
+class _Account:
+    """What the state machine calls, for any role and service."""
+
+    def __init__(self, frames: int, waits: int, calls: int) -> None:
+        self._frames = frames
+        self._waits = waits
+        self._calls = calls
+        self._reports = 0
+        self._functions = {
+            "ReconcileFunctionArn": self._reconcile,
+            "PlanFunctionArn": self._plan,
+            "LabelFunctionArn": self._label,
+            "AssembleFunctionArn": self._assemble,
+            "VerifyFunctionArn": self._settle,
+            "PublishFunctionArn": self._publish,
+        }
+        self._jobs: dict[str, dict[str, Any]] = {}
+        self.assembly = assemble(frames, Pace(frames, "", short=0, stops=0))
+        self.engine: Engine | None = None
+
+    def of(self, role: str) -> _Account:
+        return self
+
+    def __getitem__(self, service: str) -> _Account:
+        return self
+
+    def invoke(self, **arguments: Any) -> dict[str, Any]:
+        answer = self._functions[arguments["FunctionName"]](json.loads(arguments["Payload"]))
+        return {"StatusCode": 200, "Payload": msgspec.json.encode(answer)}
+
+    def _reconcile(self, event: dict[str, Any]) -> Any:
+        if "token" in event:
+            attempt = self.engine.tokens.find(event["token"])
+            threading.Timer(_WAKE_SECONDS, attempt.succeed, [{}]).start()
+            return {"woken": False}
+        progress = msgspec.convert(event["progress"], Progress)
+        self._reports += 1
+        last = self._reports % self._calls == 0
+        waits = self._reports <= self._waits * self._calls
+        frames = self._frames
+        counts = Turn(**dict.fromkeys(Turn.__struct_fields__, frames))
+        return TurnReport(
+            drive=DRIVE,
+            run=RUN,
+            turn=progress.turn + (progress.cursor is None),
+            retried=False,
+            frames=frames,
+            refused=frames,
+            units=frames,
+            answered=frames,
+            failed=0,
+            pending=frames if waits else 0,
+            submitted=frames,
+            resubmitted=frames,
+            dropped=frames,
+            paused=(f"{MODEL.id}: endpoint {'e' * 63} is RollingBack",) if waits else (),
+            cursor=None if last else Cursor(0, frame_key(frames // 2).position, counts),
+        )
+
+    def _plan(self, event: dict[str, Any]) -> Any:
+        return Plan(DRIVE, RUN, self._frames // SHARD_FRAMES, self._frames, shard_list_key(DRIVE, RUN))
+
+    def _label(self, event: dict[str, Any]) -> Any:
+        shard = msgspec.convert(event["shard"], Shard)
+        # What functions/label answers.
+        return {"shard": shard.index, "labelled": shard.frames, "failed": 0, "rejected": 0, "boxes": 30 * shard.frames}
+
+    def _assemble(self, event: dict[str, Any]) -> Any:
+        return self.assembly
+
+    def _publish(self, event: dict[str, Any]) -> Any:
+        jobs = msgspec.convert(event["jobs"], tuple[FinishedJob, ...])
+        frames = msgspec.to_builtins(self.assembly.frames)
+        verified = sum(job.frames for job in jobs)
+        uri = self.assembly.summary
+        return Publication(DRIVE, RUN, uri, uri, uri, frames, self.assembly.boxes, verified, 0)
+
+    def _settle(self, event: dict[str, Any]) -> Any:
+        one = msgspec.convert(event["settle"], JobRound)
+        return Settled(one.job, one.manifest, one.frames, verified=one.frames)
+
+    def get_object(self, **arguments: Any) -> dict[str, Any]:
+        lines = (
+            msgspec.json.encode(Shard(index, CAMERA, SHARD_FRAMES, shard_key(DRIVE, RUN, index, "frames.jsonl")))
+            for index in range(self._frames // SHARD_FRAMES)
+        )
+        return {"Body": io.BytesIO(b"\n".join(lines))}
+
+    def put_object(self, **arguments: Any) -> None:
+        pass
+
+    def create_labeling_job(self, **arguments: Any) -> dict[str, Any]:
+        self._jobs[arguments["LabelingJobName"]] = arguments
+        return {}
+
+    def describe_labeling_job(self, **arguments: Any) -> dict[str, Any]:
+        job = self._jobs[arguments["LabelingJobName"]]
+        path = f"{job['OutputConfig']['S3OutputPath']}/{job['LabelingJobName']}"
+        output = {"OutputDatasetS3Uri": f"{path}/manifests/output/output.manifest"}
+        return {**job, "LabelingJobStatus": "Completed", "LabelingJobOutput": output}

@@ -1,0 +1,119 @@
+"""Turns of a run, from freezing its listing to the last repair, over generated pages."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from autolabel.contracts.ports import SubmitQueue
+from autolabel.inference.reconcile_pass import Progress, RunTurns, TurnReport
+from autolabel.inference.reconciliation import Limits
+from tools.bench.work.drive import MODEL, make_run
+from tools.bench.work.generated_units import (
+    NOW,
+    CountingQueue,
+    GeneratedIngest,
+    GeneratedLabels,
+    GeneratedLedger,
+    Shares,
+)
+from tools.bench.work.pace import Pace
+
+PLACE = "tools.bench.work.reconciling"
+WORKERS = 16
+FIRST = Progress()
+ANSWERED = Shares(answered=100)
+UNKNOWN = Shares()
+MIXED = Shares(answered=90, pending=4, overdue=2, failed=2)
+
+
+class _Models:
+    """A catalogue of the one model, whose endpoint is in service."""
+
+    def revision(self, model: str) -> Any:
+        return MODEL
+
+    def state(self, endpoint: str) -> str:
+        return "InService"
+
+
+def reconcile_answered(frames: int, short: int = 0, stops: int = 0) -> dict[str, Any]:
+    """The last turn of a drive of `frames` frames; every unit is answered. As to the pace: `Pace`."""
+    return _turn(Pace(frames, f"{PLACE}:reconcile_answered", short=short, stops=stops), frames, ANSWERED)
+
+
+def reconcile_unknown(frames: int, short: int = 0, stops: int = 0) -> dict[str, Any]:
+    """A first turn that asks for every unit, as when all upload events were lost."""
+    return _turn(Pace(frames, f"{PLACE}:reconcile_unknown", short=short, stops=stops), frames, UNKNOWN)
+
+
+def reconcile_mixed(frames: int, short: int = 0, stops: int = 0) -> dict[str, Any]:
+    """A first turn that meets units of every kind."""
+    return _turn(Pace(frames, f"{PLACE}:reconcile_mixed", short=short, stops=stops), frames, MIXED)
+
+
+def _turn(pace: Pace, frames: int, shares: Shares) -> dict[str, Any]:
+    ledger, queue = GeneratedLedger(frames, shares), CountingQueue()
+    labels = GeneratedLabels(frames, shares, pace.add, frozen=False)
+    report = turn_over(frames, labels, ledger, queue)
+    measured = pace.stop()
+    _check(report, shares, ledger, queue)
+    return measured
+
+
+def reconcile_in_calls(frames: int, seconds: float) -> dict[str, int]:
+    """A turn over units of every kind, whose calls are broken off after so many seconds of processor time.
+
+    Its reports travel as JSON, as between states. The number of calls, and the bytes of the largest report.
+    """
+    ledger, queue = GeneratedLedger(frames, MIXED), CountingQueue()
+    progress, reports = FIRST, list[bytes]()
+    while not reports or progress.cursor:
+        labels, end = GeneratedLabels(frames, MIXED), time.process_time() + seconds
+        report = turn_over(frames, labels, ledger, queue, progress, lambda end=end: time.process_time() > end)
+        reports.append(msgspec.json.encode(report))
+        progress = msgspec.json.decode(reports[-1], type=Progress)
+    _check(report, MIXED, ledger, queue)
+    if report.turn != 1:
+        raise AssertionError(f"the calls of one turn count as {report.turn}")
+    return {"calls": len(reports), "bytes": max(map(len, reports))}
+
+
+def turn_over(
+    frames: int,
+    labels: GeneratedLabels,
+    ledger: GeneratedLedger,
+    queue: SubmitQueue,
+    progress: Progress = FIRST,
+    enough: Callable[[], bool] = lambda: False,
+) -> TurnReport:
+    """One call of a turn, with as many workers as functions/reconcile has."""
+    turns = RunTurns(
+        ingest=GeneratedIngest(frames),
+        labels=labels,
+        ledger=ledger,
+        queue=queue,
+        catalogue=_Models(),
+        endpoints=_Models(),
+        limits=Limits(unsubmitted_after=3_600.0, max_silences=3),
+        frames_patience=0,
+        workers=WORKERS,
+    )
+    return turns.reconcile(make_run(), progress, NOW, enough)
+
+
+def _check(report: TurnReport, shares: Shares, ledger: GeneratedLedger, queue: CountingQueue) -> None:
+    expected = {
+        "answered": shares.answered,
+        "pending": shares.pending + shares.overdue + shares.unknown,
+        "failed": shares.failed,
+        "submitted": shares.unknown,
+        "resubmitted": shares.overdue,
+    }
+    came = {name: getattr(report, name) * 100 / report.units for name in expected}
+    asked, changed = queue.sent.value, ledger.changes.value
+    if came != expected or asked != changed or asked != report.submitted + report.resubmitted:
+        raise AssertionError(f"the turn came to {report}, with {asked} asks and {changed} changes")

@@ -1,0 +1,182 @@
+"""Whether a run lost or doubled anything, judged from what lies in the buckets and not from what the pipeline says."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+from autolabel.contracts.drive import FIRST_RUN, execution_name, run_prefix
+from tools.chaos.stage import Stage
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What is there after a drive. Keys are of the ingest bucket.
+
+    versions: every (key, ETag) that the ingest bucket ever took. promised: keys that the fleet had put before it
+    closed the drive. unasked: keys of the failed frames that the run passed on without an answer or a failure of
+    their own. pending: keys of the listing's units that are still pending. jobs: (manifest, status). executions:
+    (name, status).
+    """
+
+    drive: str
+    versions: frozenset[tuple[str, str]]
+    promised: frozenset[str]
+    listing: list[Json]
+    manifest: list[str]
+    rejected: list[str]
+    failed: list[str]
+    dataset: list[str]
+    summary: Json
+    executions: list[tuple[str, str]]
+    jobs: list[tuple[str, str]]
+    manifests: list[str]
+    unasked: list[str] = field(default_factory=list)
+    pending: list[str] = field(default_factory=list)
+    waiting: int = 0
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """`frames`: objects of the frozen listing; `problems`: everything else that must not be."""
+
+    frames: int
+    lost: list[str]
+    doubled: list[str]
+    problems: list[str]
+
+    @property
+    def good(self) -> bool:
+        return not (self.lost or self.doubled or self.problems)
+
+
+def judge(evidence: Evidence) -> Verdict:
+    """Hold the evidence against the promise: each frame of the listing in exactly one place, the rest in order."""
+    listed = [line["key"] for line in evidence.listing]
+    ended = Counter(evidence.manifest) + Counter(evidence.rejected)
+    dataset = Counter(evidence.dataset)
+    lost = sorted(evidence.promised - set(listed))
+    lost += sorted(set(listed) - set(ended)) + sorted(set(evidence.manifest) - set(dataset))
+    doubled = [key for counts in (Counter(listed), ended, dataset) for key, count in counts.items() if count > 1]
+    return Verdict(len(listed), lost, doubled, list(_problems(evidence, set(listed), ended)))
+
+
+def _problems(evidence: Evidence, listed: set[str], ended: Counter[str]) -> list[str]:
+    problems = []
+
+    def expect(truth: bool, otherwise: str) -> None:
+        if not truth:
+            problems.append(otherwise)
+
+    for line in evidence.listing:
+        known = (line["key"], line["etag"]) in evidence.versions
+        expect(known, f"the listing has {line['key']} with bytes that nobody put")
+    expect(set(ended) <= listed, f"made up: {sorted(set(ended) - listed)}")
+    expect(set(evidence.dataset) <= set(evidence.manifest), "the dataset has frames that no manifest has")
+    expect(set(evidence.failed) <= set(evidence.manifest), "a failed frame did not go to people")
+    frames = evidence.summary.get("frames", {})
+    told = {
+        "uploaded": len(evidence.listing),
+        "labelled": len(evidence.manifest) - len(evidence.failed),
+        "failed": len(evidence.failed),
+        "rejected": len(evidence.rejected),
+    }
+    expect(frames == told, f"the summary tells {frames}, there are {told}")
+    expect(
+        evidence.executions == [(execution_name(evidence.drive, FIRST_RUN), "SUCCEEDED")],
+        f"executions: {evidence.executions}",
+    )
+    kept = Counter(manifest for manifest, status in evidence.jobs if status not in ("Failed", "Stopped"))
+    expect(kept == Counter(evidence.manifests), f"labelling jobs {evidence.jobs} for {evidence.manifests}")
+    expect(not evidence.unasked, f"passed on too early: {evidence.unasked}")
+    expect(not evidence.pending, f"still pending after the end: {evidence.pending}")
+    expect(not evidence.waiting, f"{evidence.waiting} tokens wait after the end")
+    return problems
+
+
+def gather(stage: Stage, drive: str, promised: frozenset[str]) -> Evidence:
+    """Look at what there is of a drive's first run."""
+    s3, ingest, labels = stage.client("s3"), stage.stack.ingest.name, stage.stack.labels.name
+    prefix, run = f"drives/{drive}/", run_prefix(drive, FIRST_RUN)
+
+    def read(key: str) -> bytes:
+        """An object of the label bucket; empty when there is none, which the verdict then shows as loss."""
+        try:
+            body: bytes = s3.get_object(Bucket=labels, Key=key)["Body"].read()
+        except s3.exceptions.NoSuchKey:
+            return b""
+        return body
+
+    def lines(key: str) -> list[Json]:
+        return [json.loads(line) for line in read(key).splitlines()]
+
+    def sources(key: str) -> list[str]:
+        return [line["source-ref"].removeprefix(f"s3://{ingest}/") for line in lines(key)]
+
+    def keys(bucket: str, prefix: str) -> list[str]:
+        pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
+        return [thing["Key"] for page in pages for thing in page.get("Contents", [])]
+
+    pages = s3.get_paginator("list_object_versions").paginate(Bucket=ingest, Prefix=prefix)
+    versions = frozenset((v["Key"], v["ETag"].strip('"')) for page in pages for v in page.get("Versions", []))
+    manifests = [key for key in keys(labels, run + "manifests/") if key.endswith(".manifest")]
+    listing = lines(run + "frames.jsonl")
+    failed = lines(run + "failed.jsonl")
+    seen = [line for key in keys(labels, run + "shards/") if key.endswith("detections.jsonl") for line in lines(key)]
+    pending = pending_keys(stage, drive)
+    return Evidence(
+        drive=drive,
+        versions=versions,
+        promised=promised,
+        listing=listing,
+        # A second round's frames are those of a first one.
+        manifest=[source for key in manifests if not key.endswith("-again.manifest") for source in sources(key)],
+        rejected=[line["key"] for line in lines(run + "rejected.jsonl")],
+        failed=[line["key"] for line in failed],
+        unasked=[line["key"] for line in seen if any(why.endswith(": no answer") for why in line["failed"].values())],
+        dataset=sources(run + "dataset.manifest"),
+        summary=json.loads(read(run + "summary.json") or b"{}"),
+        executions=executions(stage, drive),
+        jobs=_jobs(stage, f"s3://{labels}/{run}manifests/"),
+        manifests=[f"s3://{labels}/{key}" for key in manifests],
+        # Objects that the listing refused are no units of the run, and nobody waits for them.
+        pending=sorted(key for key, _ in pending & {(x["key"], x["etag"]) for x in listing if not x.get("refused")}),
+        waiting=len(stage.stack.ledger.waiting_runs(drive)),
+    )
+
+
+def executions(stage: Stage, drive: str) -> list[tuple[str, str]]:
+    """Every execution of a drive, with its status."""
+    machine = stage.stack.outputs["StateMachineArn"]
+    pages = stage.client("stepfunctions").get_paginator("list_executions").paginate(stateMachineArn=machine)
+    found = [execution for page in pages for execution in page["executions"]]
+    return [(e["name"], e["status"]) for e in found if e["name"].startswith(f"{drive}-")]
+
+
+def pending_keys(stage: Stage, drive: str) -> set[tuple[str, str]]:
+    """(key, ETag) of every pending unit of a drive, read from the table itself."""
+    pages = (
+        stage.client("dynamodb")
+        .get_paginator("scan")
+        .paginate(
+            TableName=stage.stack.outputs["LedgerName"],
+            ConsistentRead=True,
+            FilterExpression="begins_with(pk, :pk)",
+            ExpressionAttributeValues={":pk": {"S": f"pending#{drive}#"}},
+        )
+    )
+    return {(item["key"]["S"], item["etag"]["S"]) for page in pages for item in page["Items"]}
+
+
+def _jobs(stage: Stage, prefix: str) -> list[tuple[str, str]]:
+    pages = stage.client("sagemaker").get_paginator("list_labeling_jobs").paginate()
+    jobs = [
+        (job["InputConfig"]["DataSource"]["S3DataSource"]["ManifestS3Uri"], job["LabelingJobStatus"])
+        for page in pages
+        for job in page["LabelingJobSummaryList"]
+    ]
+    return [job for job in jobs if job[0].startswith(prefix)]

@@ -1,0 +1,81 @@
+"""The fleet of a rehearsal: uploads what a plan says, and remembers what it was promised."""
+
+from __future__ import annotations
+
+import json
+import time
+
+from tests.e2e.pipeline import image
+from tools.chaos.plans import DrivePlan
+from tools.chaos.stage import MODELS, Stage
+
+CAMERAS = ("front", "rear")
+# Widths to which the model answers as the kind says (tests/e2e/choosy_model.py).
+_WIDTHS = {"good": 640, "second-object": 640, "overwritten": 640, "unknown-camera": 640}
+_WIDTHS |= {"unreadable": 641, "cut-off": 642, "model-error": 643}
+
+
+class Upload:
+    """One drive's upload. `promised`: the keys that were put before the drive was closed, drive.json apart."""
+
+    def __init__(self, stage: Stage, drive: str, plan: DrivePlan) -> None:
+        self.drive = drive
+        self.promised: set[str] = set()
+        self._stage = stage
+        self._plan = plan
+        self._s3 = stage.client("s3")
+
+    def run(self) -> None:
+        """Upload everything and close the drive."""
+        plan = self._plan
+        if plan.closing == "first":
+            self.close()
+        if plan.closing == "refused":
+            self._put("drive.json", b'{"vehicle": 7}')
+        for name, kind in plan.frames:
+            self._frame(name, kind)
+            # The pace of the upload, as planned.
+            time.sleep(plan.pause)
+        if plan.closing == "first":
+            self.promised.clear()
+        elif plan.closing != "never":
+            self.close()
+        for name, kind in plan.late:
+            self._frame(name, kind, promised=False)
+        if plan.closing == "twice":
+            self.close()
+        if plan.closing == "changed":
+            self._put("drive.json", json.dumps({"vehicle": "other", "cameras": {"front": {}}}).encode())
+
+    def close(self) -> None:
+        """Put the drive's document."""
+        cameras = {camera: {} for camera in CAMERAS}
+        document = {"vehicle": "chaos", "cameras": cameras, "models": MODELS[: self._plan.models]}
+        self._put("drive.json", json.dumps(document).encode())
+
+    def _frame(self, name: str, kind: str, *, promised: bool = True) -> None:
+        camera, timestamp = name.split("/")
+        keys = [f"{'side' if kind == 'unknown-camera' else camera}/{timestamp}.png"]
+        if kind == "second-object":
+            keys.append(f"{camera}/{timestamp}.jpg")
+        if kind == "svg":
+            keys = [f"{camera}/{timestamp}.svg"]
+        for key in keys:
+            put = self._put(key, _body(kind, key, timestamp))
+            if promised:
+                self.promised.add(put)
+        if kind == "overwritten":
+            self._put(keys[0], _body(kind, keys[0], timestamp, height=202))
+
+    def _put(self, name: str, body: bytes) -> str:
+        key = f"drives/{self.drive}/{name}"
+        self._s3.put_object(Bucket=self._stage.stack.ingest.name, Key=key, Body=body)
+        return key
+
+
+def _body(kind: str, key: str, timestamp: str, height: int = 201) -> bytes:
+    if kind == "empty":
+        return b""
+    if kind in ("garbage", "svg"):
+        return b"this is no image, whatever its name says"
+    return image(_WIDTHS[kind], height, "JPEG" if key.endswith(".jpg") else "PNG") + timestamp.encode()

@@ -1,0 +1,213 @@
+"""One plan on the stage: faults strike, the world heals, a person mends what only a person can, and all is checked."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from autolabel.contracts.drive import FIRST_RUN, execution_name
+from tools.chaos.checker import Verdict, executions, gather, judge, pending_keys
+from tools.chaos.fleet import Upload
+from tools.chaos.plans import Plan
+from tools.chaos.stage import Stage, until
+from tools.chaos.world import World
+
+# Faults that must strike are given so many times their plan's time: machines are not equally fast.
+LONGEST_FAULTS = 3
+# A drive that has not ended so long after the world healed is stuck.
+PATIENCE_SECONDS = 90.0
+SETTLING_SECONDS = 30.0
+# So often a person redrives one run before giving up.
+MOST_REDRIVES = 4
+ENDED = {"SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED"}
+DEAD_LETTERS = {"SubmitDeadLetters": "SubmitQueue", "CollectDeadLetters": "CollectQueue"}
+
+
+@dataclass
+class Outcome:
+    """What came of a plan. `redrives`: what a person had to do; `stuck`: why a drive did not end, line by line."""
+
+    plan: Plan
+    injected: dict[str, int] = field(default_factory=dict)
+    verdicts: dict[str, Verdict] = field(default_factory=dict)
+    redrives: int = 0
+    swept: int = 0
+    seconds: float = 0.0
+    stuck: list[str] = field(default_factory=list)
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing happened that was to happen; of a plan with faults, whether none struck."""
+        wanted = {str(thing) for thing in self.plan.faults or self.plan.events}
+        return self.plan.must_strike and not wanted & self.injected.keys()
+
+    @property
+    def in_order(self) -> bool:
+        """Whether nothing is lost, doubled or otherwise not as it must be."""
+        return not self.stuck and all(verdict.good for verdict in self.verdicts.values())
+
+    @property
+    def good(self) -> bool:
+        return self.in_order and not self.idle
+
+    @property
+    def frames(self) -> int:
+        return sum(verdict.frames for verdict in self.verdicts.values())
+
+    @property
+    def lost(self) -> int:
+        return sum(len(verdict.lost) for verdict in self.verdicts.values())
+
+    @property
+    def doubled(self) -> int:
+        return sum(len(verdict.doubled) for verdict in self.verdicts.values())
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "plan": self.plan.name,
+            "seed": self.plan.seed,
+            "injected": self.injected,
+            "frames": self.frames,
+            "lost": self.lost,
+            "doubled": self.doubled,
+            "redrives": self.redrives,
+            "swept": self.swept,
+            "seconds": round(self.seconds, 1),
+            "good": self.good,
+            "stuck": self.stuck,
+            "problems": {drive: [*v.lost, *v.doubled, *v.problems] for drive, v in self.verdicts.items() if not v.good},
+        }
+
+
+class Rehearsal:
+    """A plan, whose drives' names begin with `label`."""
+
+    def __init__(self, stage: Stage, plan: Plan, label: str) -> None:
+        self._stage = stage
+        self._outcome = Outcome(plan)
+        self._uploads = [Upload(stage, f"{label}-{i}", drive) for i, drive in enumerate(plan.drives)]
+        self._redriven: dict[str, int] = {}
+
+    def run(self) -> Outcome:
+        """Play the plan and check what came of it."""
+        began = time.monotonic()
+        outcome, plan = self._outcome, self._outcome.plan
+        self._stage.cloud.faults.arm(plan.seed, plan.faults)
+        world = World(self._stage, plan.events, [self._arn(upload.drive) for upload in self._uploads])
+        try:
+            self._upload()
+            heals = began + plan.seconds
+            until(
+                lambda: self._all_ended() or (time.monotonic() > heals and self._all_struck()),
+                (LONGEST_FAULTS if plan.must_strike else 1) * plan.seconds,
+            )
+        finally:
+            self._stage.cloud.faults.disarm()
+            world.heal()
+        outcome.injected = {**self._stage.cloud.faults.injected(), **world.happened}
+        if until(self._mended, PATIENCE_SECONDS):
+            until(self._quiet, SETTLING_SECONDS)
+            # Late duplicates may have brought back a unit for a moment.
+            until(self._in_order, SETTLING_SECONDS)
+        else:
+            outcome.stuck = list(self._waits())
+        outcome.seconds = time.monotonic() - began
+        return outcome
+
+    def _upload(self) -> None:
+        with ThreadPoolExecutor(len(self._uploads)) as pool:
+            for uploaded in [pool.submit(upload.run) for upload in self._uploads]:
+                uploaded.result()
+
+    def _all_succeeded(self) -> bool:
+        return all(self._status(upload.drive) == "SUCCEEDED" for upload in self._uploads)
+
+    def _all_ended(self) -> bool:
+        return all(self._status(upload.drive) in ENDED for upload in self._uploads)
+
+    def _all_struck(self) -> bool:
+        return {str(fault) for fault in self._outcome.plan.faults} <= self._stage.cloud.faults.injected().keys()
+
+    def _mended(self) -> bool:
+        """Do what is a person's part; whether every drive has ended well."""
+        for dead, queue in DEAD_LETTERS.items():
+            if self._stage.messages(dead):
+                self._move(dead, queue)
+        for upload in self._uploads:
+            status = self._status(upload.drive)
+            if status == "":
+                self._sweep()
+            elif status in ENDED - {"SUCCEEDED"} and self._redriven.get(upload.drive, 0) < MOST_REDRIVES:
+                self._redriven[upload.drive] = self._redriven.get(upload.drive, 0) + 1
+                self._outcome.redrives += 1
+                self._stage.client("stepfunctions").redrive_execution(executionArn=self._arn(upload.drive))
+        return self._all_succeeded()
+
+    def _quiet(self) -> bool:
+        return not any(self._stage.messages(queue) for queue in DEAD_LETTERS.values())
+
+    def _in_order(self) -> bool:
+        for upload in self._uploads:
+            evidence = gather(self._stage, upload.drive, frozenset(upload.promised))
+            self._outcome.verdicts[upload.drive] = judge(evidence)
+        return self._outcome.in_order
+
+    def _sweep(self) -> None:
+        """What the schedule does sooner or later, once nothing is on its way any more that could close the drive."""
+        if not self._stage.messages("SubmitQueue"):
+            self._outcome.swept += 1
+            self._stage.client("lambda").invoke(FunctionName=self._stage.function("SweepFunction"), Payload=b"{}")
+
+    def _move(self, dead: str, queue: str) -> None:
+        sqs = self._stage.client("sqs")
+        arns = [
+            sqs.get_queue_attributes(QueueUrl=self._stage.queue_url(name), AttributeNames=["QueueArn"])["Attributes"]
+            for name in (dead, queue)
+        ]
+        sqs.start_message_move_task(SourceArn=arns[0]["QueueArn"], DestinationArn=arns[1]["QueueArn"])
+        self._outcome.redrives += 1
+
+    def _arn(self, drive: str) -> str:
+        return self._stage.stack.execution_arn(execution_name(drive, FIRST_RUN))
+
+    def _status(self, drive: str) -> str:
+        """The execution's status; empty when there is none."""
+        try:
+            execution = self._stage.client("stepfunctions").describe_execution(executionArn=self._arn(drive))
+        except ClientError as e:
+            if e.response["Error"]["Code"] != "ExecutionDoesNotExist":
+                raise
+            return ""
+        return str(execution["status"])
+
+    def _waits(self) -> Iterable[str]:
+        """What the drives that did not end wait for."""
+        for queue in ("SubmitQueue", "CollectQueue", *DEAD_LETTERS):
+            yield f"{queue}: {self._stage.messages(queue)} messages"
+        for upload in self._uploads:
+            drive = upload.drive
+            yield f"{drive}: executions {executions(self._stage, drive)}, redriven {self._redriven.get(drive, 0)} times"
+            yield f"{drive}: pending {sorted(key for key, _ in pending_keys(self._stage, drive))}"
+            yield f"{drive}: waiting runs {len(self._stage.stack.ledger.waiting_runs(drive))}"
+            yield from (f"{drive}: {line}" for line in self._history(drive))
+        for log in sorted((self._stage.cloud.folder / "functions").glob("*.log")):
+            lines = [
+                line for line in log.read_text(errors="replace").splitlines() if self._uploads[0].drive[:-2] in line
+            ]
+            yield from (f"{log.stem}: {line[:400]}" for line in lines[-3:])
+
+    def _history(self, drive: str) -> list[str]:
+        if not self._status(drive):
+            return []
+        events = self._stage.client("stepfunctions").get_execution_history(
+            executionArn=self._arn(drive), reverseOrder=True, maxResults=8
+        )["events"]
+        return [
+            f"{e['type']} {next((v for k, v in e.items() if k.endswith('Details')), '')}"[:400]
+            for e in reversed(events)
+        ]

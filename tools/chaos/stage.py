@@ -1,0 +1,112 @@
+"""Where rehearsals happen: one embedded cloud with the stack deployed once, in seconds where AWS takes hours."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from autolabel_cli.models.catalogue import add_model, read_document
+from autolabel_cli.stack import Stack
+from local.cloud.launcher import EmbeddedCloud
+from local.cloud.settings import CloudSettings
+from tools.demo.deployment import PROJECT, STACK, deploy_endpoint, deploy_stack
+
+MODEL = "chaos"
+# The second one labels drives that name it.
+MODELS = (MODEL, "chaos-too")
+VISIBILITY_SECONDS = 6
+PARAMETERS = {
+    "QueueFunctionTimeoutSeconds": "5",
+    "QueueVisibilitySeconds": str(VISIBILITY_SECONDS),
+    "AwaitTimeoutSeconds": "3",
+    "UnsubmittedAfterSeconds": "4",
+    "MaxAnswerWaitSeconds": "8",
+    "FirstWaitSeconds": "1",
+    "FramesPatienceSeconds": "4",
+    "FramesPollSeconds": "1",
+    "AbandonedAfterSeconds": "2",
+    "ShardFrames": "4",
+    "MaxJobObjects": "8",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Stage:
+    """The deployed pipeline, and the hands on the world around it."""
+
+    cloud: EmbeddedCloud
+    stack: Stack
+    moods: Path
+
+    @cache  # noqa: B019 - a stage lives as long as the process; a new client takes a tenth of a second
+    def client(self, service: str) -> Any:
+        return self.cloud.client(service)
+
+    def set_moods(self, moods: Mapping[str, float]) -> None:
+        """Let the model misbehave at these shares of its requests."""
+        temporary = self.moods.with_suffix(".new")
+        temporary.write_text(json.dumps(moods))
+        temporary.replace(self.moods)
+
+    @cache  # noqa: B019 - as above
+    def queue_url(self, name: str) -> str:
+        """The queue with this logical name, as `SubmitQueue`."""
+        urls: list[str] = self.client("sqs").list_queues(MaxResults=1000)["QueueUrls"]
+        return next(url for url in urls if f"-{name}-" in url)
+
+    def messages(self, name: str) -> int:
+        """Messages in a queue, those that are hidden included."""
+        counts = ("ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible")
+        attributes = self.client("sqs").get_queue_attributes(QueueUrl=self.queue_url(name), AttributeNames=list(counts))
+        return sum(int(attributes["Attributes"][count]) for count in counts)
+
+    @cache  # noqa: B019 - as above
+    def function(self, name: str) -> str:
+        """The full name of the function with this logical name."""
+        functions = self.client("lambda").list_functions(MaxItems=50)["Functions"]
+        return next(str(f["FunctionName"]) for f in functions if f"-{name}-" in f["FunctionName"])
+
+
+def until(look: Callable[[], bool], seconds: float, pause: float = 0.2) -> bool:
+    """Whether `look` says yes within so many seconds."""
+    deadline = time.monotonic() + seconds
+    while not look():
+        if time.monotonic() > deadline:
+            return False
+        # Polls another process.
+        time.sleep(pause)
+    return True
+
+
+@contextmanager
+def set_stage(folder: Path) -> Iterator[Stage]:
+    """Boot the cloud, deploy the stack and the models' endpoints; all of it ends with the block."""
+    moods = folder / "moods.json"
+    image = (sys.executable, "-m", "tools.chaos.model", "--port", "{port}", "--moods", str(moods))
+    settings = CloudSettings(
+        images=dict.fromkeys(MODELS, image),
+        annotator="tools.chaos.annotators:annotate",
+        wait_scale=0.1,
+        max_workers=16,
+        enforce_iam=True,
+        faults=True,
+    )
+    with EmbeddedCloud(folder, settings=settings) as cloud:
+        deploy_stack(cloud, folder, PARAMETERS)
+        stack = Stack.find(STACK, cloud.client)
+        document = read_document(PROJECT / "models" / "yolox-nano.json")
+        for name in MODELS:
+            model = msgspec.structs.replace(document, name=name, endpoint=name, invocation_timeout=2, queue_ttl=60)
+            # Going to sleep is no fault, and has tests of its own.
+            deploy_endpoint(cloud, stack.outputs, endpoint=name, image=name, parameters={"MinInstances": "1"})
+            add_model(stack, model, active=name == MODEL)
+        yield Stage(cloud, stack, moods)

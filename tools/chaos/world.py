@@ -1,0 +1,148 @@
+"""What happens around the pipeline during a rehearsal: endpoints go and come, models have moods, strangers write."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+
+from botocore.exceptions import ClientError
+
+from tools.chaos.plans import WorldEvent
+from tools.chaos.stage import MODEL, Stage, until
+
+_NOTIFICATION = {
+    "eventVersion": "1.0",
+    "eventSource": "aws:sagemaker",
+    "eventName": "InferenceResult",
+    "invocationStatus": "Completed",
+    "inferenceId": "chaos.0001.1.0123456789abcdef",
+    "requestParameters": {"endpointName": "somebody-elses", "inputLocation": "s3://elsewhere/drives/a/b/c.png"},
+    "responseParameters": {"outputLocation": "s3://elsewhere/inference/out"},
+}
+_RECORD = {"eventName": "ObjectCreated:Put", "s3": {"bucket": {"name": "elsewhere"}, "object": {}}}
+_STRANGERS = (
+    "",
+    "no JSON at all",
+    "[" * 50_000,
+    "null",
+    '{"Event": "s3:TestEvent"}',
+    json.dumps({"eventSource": "aws:sagemaker", "eventName": "TestNotification"}),
+    json.dumps({"Records": [_RECORD]}),
+    json.dumps(
+        {
+            "Records": [
+                {
+                    **_RECORD,
+                    "s3": {
+                        "bucket": {"name": "elsewhere"},
+                        "object": {"key": "drives/x/front/1700000000000000000.png", "eTag": "0", "size": 3},
+                    },
+                }
+            ]
+        }
+    ),
+    json.dumps({"kind": "unit", "unit": {"drive": "x"}, "key": "../../etc/passwd", "etag": "0"}),
+    json.dumps(_NOTIFICATION),
+    json.dumps({**_NOTIFICATION, "invocationStatus": "Failed", "failureReason": 7}),
+)
+
+
+class World:
+    """Plays a plan's events, each on a thread of its own, from now on."""
+
+    def __init__(self, stage: Stage, events: tuple[WorldEvent, ...], executions: list[str]) -> None:
+        self.happened: Counter[str] = Counter()
+        self._executions = executions
+        self._stage = stage
+        self._endpoint = threading.Lock()
+        self._config = ""
+        # An event before the first upload is over when the upload begins.
+        for event in events:
+            if event.at < 0 and event.kind == "endpoint-away":
+                self._delete()
+        self._pool = ThreadPoolExecutor(max(1, len(events)))
+        self._playing = [self._pool.submit(self._play, event) for event in events]
+
+    def heal(self) -> None:
+        """Wait until every event is over, and put right what it left."""
+        with self._pool:
+            for event in self._playing:
+                event.result()
+        self._stage.set_moods({})
+
+    def _play(self, event: WorldEvent) -> None:
+        # The plan's time-table.
+        time.sleep(max(0.0, event.at))
+        match event.kind:
+            case "runs-stopped" if not self._stop():
+                return
+            case "moods":
+                self._stage.set_moods(dict(event.moods))
+                # As long as the plan says.
+                time.sleep(event.seconds)
+                self._stage.set_moods({})
+            case "strangers":
+                self._write()
+            case "endpoint-away":
+                self._away(event.seconds)
+            case "endpoint-update":
+                self._update()
+        self.happened[str(event)] += 1
+
+    def _stop(self) -> bool:
+        """Stop the runs that are under way, as an operator may; whether there were any."""
+        stopped = False
+        for execution in self._executions:
+            try:
+                self._stage.client("stepfunctions").stop_execution(executionArn=execution)
+                stopped = True
+            except ClientError:
+                # It has not begun.
+                continue
+        return stopped
+
+    def _away(self, seconds: float) -> None:
+        with self._endpoint:
+            config = self._delete()
+            # As long as the plan says.
+            time.sleep(seconds)
+            sagemaker = self._stage.client("sagemaker")
+            until(lambda: _status(self._stage) == "", 20)
+            sagemaker.create_endpoint(EndpointName=MODEL, EndpointConfigName=config)
+            self._await_service()
+
+    def _update(self) -> None:
+        with self._endpoint:
+            sagemaker = self._stage.client("sagemaker")
+            config = sagemaker.describe_endpoint(EndpointName=MODEL)["EndpointConfigName"]
+            sagemaker.update_endpoint(EndpointName=MODEL, EndpointConfigName=config)
+            self._await_service()
+
+    def _delete(self) -> str:
+        """Delete the endpoint unless it is gone; its configuration's name."""
+        sagemaker = self._stage.client("sagemaker")
+        if _status(self._stage) == "InService":
+            self._config = str(sagemaker.describe_endpoint(EndpointName=MODEL)["EndpointConfigName"])
+            sagemaker.delete_endpoint(EndpointName=MODEL)
+        return self._config
+
+    def _await_service(self) -> None:
+        if not until(lambda: _status(self._stage) == "InService", 30):
+            raise AssertionError(f"the endpoint is {_status(self._stage)!r}")
+
+    def _write(self) -> None:
+        sqs = self._stage.client("sqs")
+        for queue in ("SubmitQueue", "CollectQueue"):
+            for body in _STRANGERS:
+                sqs.send_message(QueueUrl=self._stage.queue_url(queue), MessageBody=body or " ")
+
+
+def _status(stage: Stage) -> str:
+    """The endpoint's status, empty when there is none."""
+    try:
+        return str(stage.client("sagemaker").describe_endpoint(EndpointName=MODEL)["EndpointStatus"])
+    except ClientError:
+        return ""

@@ -1,0 +1,1 @@
+"""`make demo` and `make cloud`: the stack on the embedded cloud."""

@@ -1,0 +1,259 @@
+"""`make demo`: the whole pipeline on this machine, from a recording to a verified dataset, on the embedded cloud."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import click
+from botocore.exceptions import BotoCoreError, ClientError
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from autolabel.contracts.drive import FIRST_RUN
+from autolabel.models.catalogue import Model
+from autolabel_cli.drives.display import RunDisplay
+from autolabel_cli.drives.progress import Progress, RunView
+from autolabel_cli.drives.recordings import find_recording
+from autolabel_cli.drives.results import fetch_run, write_summary
+from autolabel_cli.drives.uploads import close_drive, document_of, upload_frames
+from autolabel_cli.errors import CommandError
+from autolabel_cli.models.bringing import bring_source
+from autolabel_cli.models.catalogue import add_model
+from autolabel_cli.models.documents import draft_model
+from autolabel_cli.models.sources import Source
+from autolabel_cli.stack import Stack
+from local.cloud.launcher import EmbeddedCloud
+from local.cloud.settings import PEOPLE, CloudSettings
+from tools.demo.assets import default_clip
+from tools.demo.deployment import ONE_SERVER, PROJECT, STACK, DeploymentError, deploy_stack, image_uri
+
+OUT = PROJECT / "build" / "demo"
+DRIVE = "demo"
+CAMERA = "front"
+ANNOTATOR = (
+    "Demo: the verification jobs were answered by a scripted annotator that keeps every box. "
+    "No person has looked at these labels."
+)
+PEOPLE_ASKED = "Demo: the verification jobs went to people at the worker portal; no script answered them."
+# The clip begins with a bus seen from above; from here on it shows a street with people and vehicles.
+DEFAULT_FIRST = 100
+DEFAULT_FRAMES = 100
+START_WITHIN = 60.0
+# What answers for models/<name>.json.
+SERVERS = {
+    "yolox-nano": "models.servers.yolox",
+    "yolox-tiles": "models.servers.yolox_tiles",
+    "ssd-mobilenet": "models.servers.ssd",
+}
+DEFAULT_MODELS = ("yolox-nano",)
+# The roles of the template are part of what is shown: nothing may do more than they allow.
+SETTINGS = CloudSettings(
+    images={name: (sys.executable, "-m", server, "--port", "{port}") for name, server in SERVERS.items()},
+    enforce_iam=True,
+)
+
+
+@dataclass
+class Clock:
+    """Seconds that the demo's parts took."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def part(self, name: str) -> Iterator[None]:
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            self.seconds[name] = round(time.monotonic() - began, 2)
+
+
+def run_demo(
+    console: Console,
+    source: Path,
+    limit: int | None,
+    first: int = 0,
+    models: Sequence[str] = DEFAULT_MODELS,
+    review: bool = False,
+) -> dict[str, Any]:
+    """Run the demo with `models` on a recording's frames from the `first`, at most `limit`; the summary.
+
+    With `review`, it waits for people at the worker portal. The embedded cloud is gone when this returns or raises.
+    """
+    recording = find_recording(source)
+    clock = Clock()
+    shutil.rmtree(OUT, ignore_errors=True)
+    settings = dataclasses.replace(SETTINGS, annotator=PEOPLE) if review else SETTINGS
+    verifiers = PEOPLE_ASKED if review else ANNOTATOR
+    with clock.part("total"), EmbeddedCloud(OUT / "cloud", settings=settings) as cloud:
+        with clock.part("setup"):
+            stack = set_up(console, cloud, OUT, models)
+        console.print(f"[bold]drive[/] {source}, {limit or 'all'} frames", highlight=False)
+        with RunDisplay(console) as display:
+            with clock.part("upload"):
+                total, frames = recording.count(limit), recording.frames(limit, first)
+                count = upload_frames(stack, DRIVE, CAMERA, frames, lambda n: display.count("uploaded", n, total))
+                display.count("uploaded", count, count)
+                close_drive(stack, DRIVE, document_of("demo", CAMERA, count, None, (verifiers,)))
+            closed = time.time()
+            view = RunView(stack, DRIVE, FIRST_RUN)
+            invitation = Invitation(console, cloud.portal_url) if review else None
+
+            def show(seen: Progress) -> None:
+                display.show(seen, count)
+                if invitation:
+                    invitation.extend(seen)
+
+            progress = view.follow(show, start_within=START_WITHIN)
+        if progress.status != "SUCCEEDED":
+            raise CommandError(
+                f"the execution ended as {progress.status}: {progress.failure}\n"
+                f"logs: {cloud.log} and {cloud.folder / 'functions'}"
+            )
+        summary = fetch_run(stack, DRIVE, FIRST_RUN, OUT)
+        summary["verification"] = [{**job, "annotator": verifiers} for job in summary["verification"]]
+        clock.seconds |= _times(progress, closed)
+    summary["seconds"] = {part: clock.seconds[part] for part in ("setup", "upload", "label", "verify", "total")}
+    write_summary(OUT, summary)
+    return summary
+
+
+class Invitation:
+    """Says once where people find the frames, as soon as a run has come to its verification."""
+
+    def __init__(self, console: Console, url: str) -> None:
+        self._console = console
+        self._url = url
+        self._extended = False
+
+    def extend(self, progress: Progress) -> None:
+        """Say it if it is time."""
+        if not self._extended and any(state.name == "Verify" for state in progress.states):
+            self._extended = True
+            self._console.print(
+                f"\n  [bold]The frames wait for you:[/] {self._url}\n"
+                "  Open it in a browser on this machine; the run goes on after the last frame. Ctrl-C gives up.\n"
+                "  Frames that you are unsure about come back as a second job.\n",
+                highlight=False,
+            )
+
+
+def set_up(console: Console, cloud: EmbeddedCloud, folder: Path, models: Sequence[str] = DEFAULT_MODELS) -> Stack:
+    """Deploy the stack and the models, each behind its own endpoint, into a cloud; logs go under `folder`/logs."""
+    drafts = [draft_model(name, PROJECT / "models" / f"{name}.json", None, None, {}) for name in models]
+    console.print(f"embedded cloud on {cloud.endpoint_url}", highlight=False)
+    with console.status("building and deploying template.yaml with sam"):
+        deploy_stack(cloud, folder)
+    stack = Stack.find(STACK, cloud.client)
+
+    def bring(draft: Model) -> Model:
+        source = Source(image_uri(draft.name))
+        return bring_source(stack, draft, source, parameters=ONE_SERVER, active=False, tell=lambda text: None).model
+
+    with console.status(f"starting {', '.join(models)}"), ThreadPoolExecutor(len(drafts)) as starts:
+        brought = list(starts.map(bring, drafts))
+    for model in brought:
+        add_model(stack, model)
+    endpoints = ", ".join(model.endpoint for model in brought)
+    console.print(f"stack {STACK} deployed, in service: {endpoints}", highlight=False)
+    return stack
+
+
+def _times(progress: Progress, closed: float) -> dict[str, float]:
+    """Seconds from the drive's end to its verification, inference included, and of the verification itself."""
+    verify = next(state for state in progress.states if state.name == "Verify")
+    return {
+        "label": round(verify.entered - closed, 2),
+        "verify": round((verify.exited or verify.entered) - verify.entered, 2),
+    }
+
+
+def show_summary(console: Console, summary: dict[str, Any]) -> None:
+    table = Table(show_header=False, box=None, padding=(0, 2))
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    frames = summary["frames"]
+    table.add_row("frames", ", ".join(f"{count} {name}" for name, count in frames.items()))
+    for outcome, reasons in summary["reasons"].items():
+        table.add_row(f"  {outcome}", ", ".join(f"{count} {reason}" for reason, count in reasons.items()))
+    classes = ", ".join(f"{count} {name}" for name, count in summary["classes"].items())
+    table.add_row("models", ", ".join(summary["models"]))
+    table.add_row("boxes", f"{summary['boxes']}" + (f" ({classes})" if classes else ""))
+    for job in summary["verification"]:
+        table.add_row("verification", f"{job['job']}: {job['status']}, {job['frames']} frames")
+    shown = summary["agreement"]["shown"]
+    table.add_row(
+        "left as it was", f"{shown['kept']} of {shown['boxes']} boxes, {shown['untouched']} of {shown['frames']} frames"
+    )
+    table.add_row("execution", summary["execution"]["status"])
+    table.add_row("seconds", ", ".join(f"{part} {seconds:.1f}" for part, seconds in summary["seconds"].items()))
+    table.add_row("dataset", str(OUT / "dataset.manifest"))
+    table.add_row("report", str(OUT / "report.html"))
+    table.add_row("", "summary.json, verify.manifest and execution.json lie beside it")
+    console.print()
+    console.print(table, highlight=False)
+    for verifiers in {job["annotator"]: None for job in summary["verification"]}:
+        console.print(f"\n{verifiers}", style="yellow", highlight=False)
+        if verifiers == PEOPLE_ASKED:
+            verified, asked = (sum(job[name] for job in summary["verification"]) for name in ("verified", "frames"))
+            console.print(f"A person answered {verified} of {asked} frames.", style="yellow", highlight=False)
+
+
+def _known_models(value: str) -> list[str]:
+    """Names without repetition; BadParameter for none, and for one that no model server answers for."""
+    names = list(dict.fromkeys(value.replace(",", " ").split()))
+    if unknown := [name for name in names if name not in SERVERS]:
+        raise click.BadParameter(f"{', '.join(unknown)} unknown; known are {', '.join(SERVERS)}")
+    if not names:
+        raise click.BadParameter(f"name at least one of {', '.join(SERVERS)}")
+    return names
+
+
+@click.command()
+@click.option("--drive", type=click.Path(path_type=Path), help="A video file or a folder of images.")
+@click.option("--frames", type=click.IntRange(min=1), help="How many frames; 100 of the default clip, else all.")
+@click.option(
+    "--models",
+    default=" ".join(DEFAULT_MODELS),
+    show_default=True,
+    callback=lambda _context, _option, value: _known_models(value),
+    help=f"Models that label every frame, of: {' '.join(SERVERS)}.",
+)
+@click.option("--review", is_flag=True, help="People verify, at the worker portal; else a script keeps every box.")
+def main(drive: Path | None, frames: int | None, models: Sequence[str], review: bool) -> None:
+    """Label a recording on the embedded cloud and leave the results in build/demo."""
+    console = Console(width=None if sys.stdout.isatty() else 160)
+    # Being asked to end is an interrupt like Ctrl-C, also where a shell has its jobs ignore that: the cloud is taken
+    # down on the way out.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
+    try:
+        if drive:
+            summary = run_demo(console, drive, frames, models=models, review=review)
+        else:
+            summary = run_demo(console, default_clip(), frames or DEFAULT_FRAMES, DEFAULT_FIRST, models, review)
+    except KeyboardInterrupt:
+        console.print("interrupted; the embedded cloud is taken down", style="yellow")
+        sys.exit(130)
+    except (CommandError, DeploymentError, RuntimeError) as e:
+        console.print(f"[red]demo failed:[/] {escape(str(e))}", highlight=False)
+        sys.exit(1)
+    except (BotoCoreError, ClientError, OSError) as e:
+        console.print(f"[red]demo failed:[/] {escape(str(e))}; logs: {OUT / 'cloud'}", highlight=False)
+        sys.exit(1)
+    show_summary(console, summary)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,79 @@
+"""`make cloud`: the embedded cloud, left running with the stack and a detector deployed, until Ctrl-C."""
+
+from __future__ import annotations
+
+import dataclasses
+import signal
+import sys
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.markup import escape
+
+from autolabel_cli.errors import CommandError
+from local.cloud.launcher import EmbeddedCloud
+from local.cloud.settings import PEOPLE
+from tools.demo.__main__ import SETTINGS, set_up
+from tools.demo.deployment import PROJECT, DeploymentError
+
+OUT = PROJECT / "build" / "cloud"
+# Nobody at a terminal wants to wait minutes for the detector to wake.
+CLOUD_SETTINGS = dataclasses.replace(SETTINGS, alarm_scale=0.1)
+VARIABLES = (
+    "AWS_ENDPOINT_URL",
+    "AWS_REGION",
+    "AWS_DEFAULT_REGION",
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+)
+
+
+def write_environment(cloud: EmbeddedCloud, path: Path) -> None:
+    """Write the variables that point boto3, the AWS CLI and the command at the cloud, for a shell to source."""
+    environment = cloud.environment()
+    path.write_text("".join(f"export {name}={environment[name]}\n" for name in VARIABLES))
+
+
+def verifiers(cloud: EmbeddedCloud) -> str:
+    """Who answers this cloud's labelling jobs, in a sentence."""
+    if cloud.portal_url:
+        return f"Labelling jobs wait for people at {cloud.portal_url} (make cloud REVIEW=0: a script answers them)."
+    return "Labelling jobs are answered by a scripted annotator that keeps every box."
+
+
+@click.command()
+@click.option("--scripted", is_flag=True, help="A script that keeps every box answers labelling jobs, not people.")
+def main(scripted: bool) -> None:
+    """Boot, deploy and wait."""
+    console = Console()
+    settings = CLOUD_SETTINGS if scripted else dataclasses.replace(CLOUD_SETTINGS, annotator=PEOPLE)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
+    environment = OUT / "environment"
+    try:
+        with EmbeddedCloud(OUT, settings=settings) as cloud:
+            stack = set_up(console, cloud, OUT)
+            write_environment(cloud, environment)
+            console.print(
+                f"\nIn another shell:\n  source {environment.relative_to(PROJECT)}\n"
+                "  .venv/bin/autolabel upload <video or folder> --drive first\n"
+                "  .venv/bin/autolabel watch first\n\n"
+                f"drives go to s3://{stack.outputs['IngestBucketName']}/drives/, logs to {OUT.relative_to(PROJECT)}\n"
+                "The detector sleeps after 90 seconds without work; a drive wakes it within 15 or so.\n"
+                f"{verifiers(cloud)}\nCtrl-C ends the cloud.",
+                highlight=False,
+                soft_wrap=True,
+            )
+            signal.pause()
+    except KeyboardInterrupt:
+        console.print("the embedded cloud is taken down")
+    except (CommandError, DeploymentError, RuntimeError) as e:
+        console.print(f"[red]the cloud did not start:[/] {escape(str(e))}", highlight=False)
+        sys.exit(1)
+    finally:
+        environment.unlink(missing_ok=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Explores the completion protocol: every order of calls to AWS, with every place of every fault."""

@@ -1,0 +1,140 @@
+"""What the functions do with a call, as `functions/*/app.py` do it: the domain over the real adapters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+
+from autolabel.aws.announcements import AwsAnnouncements
+from autolabel.aws.bucket import S3Bucket
+from autolabel.aws.endpoints import SageMakerEndpoints
+from autolabel.aws.executions import StepFunctionsExecutions
+from autolabel.aws.ledger import DynamoLedger
+from autolabel.aws.queue import SqsSubmitQueue
+from autolabel.drives.closing import Closing
+from autolabel.inference.completion import Completion, wake_if_done
+from autolabel.inference.reconcile_pass import Progress, RunTurns, TurnReport, await_answers
+from autolabel.inference.reconciliation import Limits
+from autolabel.inference.submission import Submission, read_message
+from autolabel.models.catalogue import Catalogue
+from tests.fakes.answers import DETECTOR, add_to_catalogue
+from tests.fakes.bucket import FakeBucket
+from tools.prove.replay import Client, S3Client, Tape
+
+INGEST = "ingest"
+LABELS = "labels"
+RUN = "0001"
+MAX_ERRORS = 2
+MAX_ANSWER_WAIT = 86_400.0
+
+
+class Code(msgspec.Struct, frozen=True):
+    """The pieces of the pipeline that a mutation may put others in place of."""
+
+    ledger: Callable[..., DynamoLedger] = DynamoLedger
+    completion: Callable[..., Completion] = Completion
+    wake_if_done: Callable[..., int] = wake_if_done
+    await_answers: Callable[..., bool] = await_answers
+
+
+PRODUCTION = Code()
+
+
+def _catalogue() -> Catalogue:
+    labels = FakeBucket(LABELS)
+    add_to_catalogue(labels, DETECTOR)
+    return Catalogue(labels.read, lambda: 0.0)
+
+
+# Documents of the catalogue never change here, so that reading them is no call.
+CATALOGUE = _catalogue()
+
+
+class InService:
+    """Endpoints that take requests."""
+
+    def state(self, endpoint: str) -> str:
+        return "InService"
+
+
+class Functions:
+    """The functions of the stack; every argument that a process works on is given when it starts."""
+
+    def __init__(self, limits: Limits, code: Code) -> None:
+        self._limits = limits
+        self._code = code
+
+    def submit(self, tape: Tape, body: str) -> None:
+        for asked in read_message(body):
+            self._submission(tape).take(asked)
+
+    def _submission(self, tape: Tape) -> Submission:
+        ingest, labels = S3Bucket(S3Client(tape, "s3"), INGEST), S3Bucket(S3Client(tape, "s3"), LABELS)
+        ledger, executions = self._ledger(tape), _executions(tape)
+        closing = Closing(
+            ingest=ingest,
+            labels=labels,
+            ledger=ledger,
+            catalogue=CATALOGUE,
+            executions=executions,
+            announcements=AwsAnnouncements(sns=Client(tape, "sns"), topic="ops"),
+            job_labels=("car",),
+            now=lambda: _now(tape),
+        )
+        return Submission(
+            ingest=ingest,
+            labels=labels,
+            ledger=ledger,
+            catalogue=CATALOGUE,
+            endpoints=SageMakerEndpoints(Client(tape, "sagemaker")),
+            executions=executions,
+            closing=closing,
+            max_answer_wait=MAX_ANSWER_WAIT,
+            now=lambda: _now(tape),
+        )
+
+    def collect(self, tape: Tape, bodies: tuple[str, ...]) -> None:
+        ledger = self._ledger(tape)
+        completion = self._code.completion(
+            ledger,
+            SqsSubmitQueue(Client(tape, "sqs"), "submit"),
+            ingest=INGEST,
+            labels=LABELS,
+            endpoint_of=CATALOGUE.endpoint_of,
+            max_errors=MAX_ERRORS,
+        )
+        drives = {completion.take(body, _now(tape)).drive for body in bodies}
+        for drive in sorted(drives - {""}):
+            self._code.wake_if_done(drive, ledger, _executions(tape))
+
+    def turn(self, tape: Tape, drive: str) -> TurnReport:
+        ledger = self._ledger(tape)
+        turns = RunTurns(
+            ingest=S3Bucket(S3Client(tape, "s3"), INGEST),
+            labels=S3Bucket(S3Client(tape, "s3"), LABELS),
+            ledger=ledger,
+            queue=SqsSubmitQueue(Client(tape, "sqs"), "submit"),
+            catalogue=CATALOGUE,
+            endpoints=InService(),
+            limits=self._limits,
+            frames_patience=0.0,
+        )
+        return turns.reconcile(ledger.run(drive, RUN), Progress(), _now(tape))
+
+    def wait(self, tape: Tape, asked: tuple[str, str]) -> bool:
+        drive, token = asked
+        ledger = self._ledger(tape)
+        run, executions = ledger.run(drive, RUN), _executions(tape)
+        return self._code.await_answers(run, token, token[-4:], ledger=ledger, executions=executions)
+
+    def _ledger(self, tape: Tape) -> DynamoLedger:
+        return self._code.ledger(Client(tape, "dynamodb"), "ledger")
+
+
+def _executions(tape: Tape) -> StepFunctionsExecutions:
+    return StepFunctionsExecutions(Client(tape, "stepfunctions"), "machine")
+
+
+def _now(tape: Tape) -> float:
+    return float(tape.ask("clock", "now", {}))

@@ -1,0 +1,83 @@
+"""What models answer to frames: from their real model servers, kept so that a second run asks nothing."""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import os
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from autolabel.models.catalogue import Model
+from autolabel_cli.errors import CommandError
+from local.sagemaker.model_servers import ModelServer, ModelServerFailed
+from tools.demo.__main__ import SERVERS
+
+_PROJECT = Path(__file__).resolve().parents[2]
+_STARTUP_SECONDS = 60.0
+_REQUEST_SECONDS = 120.0
+
+
+def read_answers(model: Model, images: Sequence[Path], kept: Path) -> list[bytes]:
+    """The model's answer to each image, asked where it is not kept already in the folder `kept`.
+
+    An answer is kept by the image's bytes, the model's headers and the server's code. CommandError when the model has
+    no server here, or it fails.
+    """
+    if model.name not in SERVERS:
+        raise CommandError(f"no model server is known for {model.name}; known are {', '.join(sorted(SERVERS))}")
+    served = _served(model)
+    places = [kept / model.name / hashlib.sha256(served + image.read_bytes()).hexdigest()[:32] for image in images]
+    missing = [(image, place) for image, place in zip(images, places, strict=True) if not place.exists()]
+    if missing:
+        (kept / model.name).mkdir(parents=True, exist_ok=True)
+        with _server(model, kept) as server:
+            for image, place in missing:
+                answer = _ask(server, model, image)
+                part = place.with_suffix(".part")
+                part.write_bytes(answer)
+                part.rename(place)
+    return [place.read_bytes() for place in places]
+
+
+def _served(model: Model) -> bytes:
+    """What an answer depends on beside the image."""
+    digest = hashlib.sha256(f"{SERVERS[model.name]} {model.content_type} {model.accept}".encode())
+    for path in sorted((_PROJECT / "models" / "servers").rglob("*")):
+        if path.suffix in (".py", ".mjs", ".json"):
+            digest.update(path.read_bytes())
+    return digest.digest()
+
+
+@contextmanager
+def _server(model: Model, kept: Path) -> Iterator[ModelServer]:
+    command = [sys.executable, "-m", SERVERS[model.name], "--port", "{port}"]
+    path = os.pathsep.join([str(_PROJECT), str(_PROJECT / "layers" / "autolabel")])
+    server = ModelServer(model.name, command, {"PYTHONPATH": path}, kept / f"{model.name}.log", _STARTUP_SECONDS)
+    server.start()
+    try:
+        server.wait_until_healthy(threading.Event())
+        yield server
+    except ModelServerFailed as e:
+        raise CommandError(str(e)) from e
+    finally:
+        server.stop()
+
+
+def _ask(server: ModelServer, model: Model, image: Path) -> bytes:
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=_REQUEST_SECONDS)
+    headers = {"Content-Type": model.content_type, "Accept": model.accept}
+    try:
+        connection.request("POST", "/invocations", image.read_bytes(), headers)
+        response = connection.getresponse()
+        body = response.read()
+    except (OSError, http.client.HTTPException) as e:
+        raise CommandError(f"{model.name} did not answer to {image}: {e}; its log: {server.log}") from e
+    finally:
+        connection.close()
+    if response.status != 200:
+        raise CommandError(f"{model.name} refused {image}: {response.status} {body[:200].decode(errors='replace')}")
+    return body

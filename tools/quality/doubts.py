@@ -1,0 +1,147 @@
+"""What doubt is worth: which frames would have been accepted, and how soon a queue in its order comes to the faults.
+
+Nothing of it is fitted here: levels, floor and bounds are the product's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from autolabel.labelling.prelabel import FrameLabels
+from autolabel.labelling.uncertainty import FLOOR, Doubt, frame_doubt
+from autolabel.models.catalogue import Model
+from tools.quality.edits import Edits
+from tools.quality.figures import Comparison, describe
+from tools.quality.precision import Floats
+from tools.quality.systems import CALIBRATED, FUSED
+
+MAX_DOUBTS = (0.05, 0.15, 0.3, 0.5, 0.6, 0.7, 0.8)
+
+
+class Acceptance(NamedTuple):
+    """What a rule accepts: frames, those of them that need an edit, and the edits."""
+
+    rule: str
+    accepted: int
+    faulty: int
+    edits: Edits
+
+
+class Ordering(NamedTuple):
+    """A queue's order, by values for each resample of the frames.
+
+    `auroc`: the chance that of two frames the one that needs an edit comes first. `first_half`: the share of the edits
+    in the first half of the queue.
+    """
+
+    name: str
+    auroc: Floats
+    first_half: Floats
+
+
+class DoubtFigures(NamedTuple):
+    """What doubt is worth for one system; `faulty`: frames that need an edit."""
+
+    system: str
+    faulty: int
+    acceptances: list[Acceptance]
+    orderings: list[Ordering]
+
+
+def doubt_figures(comparison: Comparison, models: Sequence[Model]) -> Iterator[DoubtFigures]:
+    """Of each model alone and of what they merge to; `models`: all that the systems are made of."""
+    for system in comparison.systems:
+        if system.name in (*comparison.alone, FUSED, FUSED + CALIBRATED):
+            edits = comparison.edits[system.name]
+            doubts = [frame_doubt(labels, models, 0) for labels in system.labels]
+            found = list(_acceptances(doubts, system.labels, edits, models))
+            orderings = [_ordering(name, of, doubts, edits, comparison.resamples) for name, of in _ORDERS.items()]
+            yield DoubtFigures(system.name, sum(e.total > 0 for e in edits), found, orderings)
+
+
+def as_document(figures: DoubtFigures) -> dict[str, object]:
+    """The figures as JSON."""
+    return {
+        "faulty": figures.faulty,
+        "accepted": {
+            one.rule: {"frames": one.accepted, "faulty": one.faulty, **one.edits._asdict()}
+            for one in figures.acceptances
+        },
+        "queue": {
+            one.name: {"auroc": describe(one.auroc), "edits_in_first_half": describe(one.first_half)}
+            for one in figures.orderings
+        },
+    }
+
+
+def auroc(levels: Floats, faulty: Floats, resamples: Floats) -> Floats:
+    """The chance that a faulty frame [n] has the higher level [n]; a draw counts half; of each resample [r, n]."""
+    above = (levels[:, None] > levels) + 0.5 * (levels[:, None] == levels)
+    bad, good = resamples * faulty, resamples * (1.0 - faulty)
+    with np.errstate(invalid="ignore"):
+        return np.asarray(((bad @ above) * good).sum(axis=1) / (bad.sum(axis=1) * good.sum(axis=1)))
+
+
+def share_in_first_half(levels: Floats, edits: Floats, resamples: Floats) -> Floats:
+    """The share of the edits [n] in the first half of the queue, the highest level [n] first; of each resample."""
+    order = np.argsort(-levels, kind="stable")
+    drawn, weight = resamples[:, order], edits[order]
+    before = np.cumsum(drawn, axis=1) - drawn
+    taken = np.clip(drawn.sum(axis=1, keepdims=True) / 2 - before, 0.0, drawn)
+    with np.errstate(invalid="ignore"):
+        return np.asarray((taken @ weight) / (drawn @ weight))
+
+
+_ORDERS: dict[str, Callable[[Doubt], float]] = {
+    "doubt": lambda doubt: doubt.level,
+    "the worst object alone": lambda doubt: max(_levels(doubt), default=0.0),
+    "how many boxes": lambda doubt: float(len(doubt.boxes)),
+}
+
+
+def _levels(doubt: Doubt) -> list[float]:
+    return [*doubt.boxes, *(level for level in doubt.ghost_levels if level >= FLOOR)]
+
+
+def _ordering(
+    name: str, level: Callable[[Doubt], float], doubts: Sequence[Doubt], edits: Sequence[Edits], resamples: Floats
+) -> Ordering:
+    levels = np.array([level(doubt) for doubt in doubts])
+    totals = np.array([e.total for e in edits], np.float64)
+    return Ordering(
+        name,
+        auroc(levels, (totals > 0).astype(np.float64), resamples),
+        share_in_first_half(levels, totals, resamples),
+    )
+
+
+def _acceptances(
+    doubts: Sequence[Doubt], labels: Sequence[FrameLabels], edits: Sequence[Edits], models: Sequence[Model]
+) -> Iterator[Acceptance]:
+    for most in MAX_DOUBTS:
+        yield _acceptance(f"doubt of at most {most}", [doubt.level <= most for doubt in doubts], edits)
+    agreed = [_all_agree(of, models) for of in labels]
+    yield _acceptance("naive: all agree", agreed, edits)
+    sure = [ok and not any(g >= FLOOR for g in doubt.ghost_levels) for ok, doubt in zip(agreed, doubts, strict=True)]
+    yield _acceptance(f"naive: all agree, no candidate of {FLOOR}", sure, edits)
+
+
+def _all_agree(labels: FrameLabels, models: Sequence[Model]) -> bool:
+    """Whether every box that counts was seen by all networks within reach, under one name."""
+    networks = {model.id: model.view_of for model in models}
+    for one in labels.prelabel:
+        if {networks[model] for model in one.missed} - {networks[model] for model in one.models}:
+            return False
+        if len({vote.name for vote in one.votes}) > 1:
+            return False
+    return True
+
+
+def _acceptance(rule: str, accepted: Sequence[bool], edits: Sequence[Edits]) -> Acceptance:
+    taken = [e for e, ok in zip(edits, accepted, strict=True) if ok]
+    return Acceptance(
+        rule, len(taken), sum(e.total > 0 for e in taken), Edits(*map(sum, zip(Edits(), *taken, strict=True)))
+    )

@@ -1,0 +1,119 @@
+"""How many errors that were put into people's labels are found among the most suspicious."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+import msgspec
+
+from autolabel.labels.agreement import IGNORE, SAME_OBJECT, corners
+from autolabel.labels.detections import Detections, overlap
+from autolabel.labels.manifest import LabelledBox
+from autolabel.reporting.label_errors import BADLY_LOCATED, OVERLOOKED, SWAPPED, Candidates, Suspect, find_suspects
+from autolabel_cli.models.kitti import CLASSES, LabelledFrame, Level, counts
+from tools.quality.edits import EDITED
+from tools.quality.systems import System
+
+DRAWS = 30
+TOPS = (5, 10, 20)
+# Of the objects that count so many are left out, given another class of their group, and moved.
+_SHARES = {OVERLOOKED: 0.10, SWAPPED: 0.05, BADLY_LOCATED: 0.05}
+_OTHERS = {
+    "car": ("van", "truck"),
+    "van": ("car", "truck"),
+    "truck": ("van", "car"),
+    "train": ("truck",),
+    "person": ("rider",),
+    "rider": ("person",),
+}
+
+
+class Found(NamedTuple):
+    """Means over all draws. `injected`: errors; `precision`: the share of errors in so many suspects, the most
+    suspicious first; `chance`: in suspects by chance; `recall`: the share of the errors that are suspects at all."""
+
+    injected: float
+    precision: Mapping[int, float]
+    chance: float
+    recall: float
+
+
+class _Error(NamedTuple):
+    kind: str
+    box: LabelledBox
+
+
+def find_injected(system: System, frames: Sequence[LabelledFrame], level: Level) -> Found:
+    """Put errors into people's labels, again and again, and look for them with what a system saw."""
+    candidates = [_read(labels.candidates) for labels in system.labels]
+    draws = [_draw(random.Random(seed), candidates, frames, level) for seed in range(DRAWS)]
+    return Found(
+        injected=_mean(injected for injected, _ in draws),
+        precision={top: _mean(sum(right[:top]) / top for _, right in draws) for top in TOPS},
+        chance=_mean(sum(right) / max(1, len(right)) for _, right in draws),
+        recall=_mean(sum(right) / max(1, injected) for injected, right in draws),
+    )
+
+
+def _draw(
+    draw: random.Random, candidates: Sequence[Candidates], frames: Sequence[LabelledFrame], level: Level
+) -> tuple[int, list[bool]]:
+    """How many errors were injected, and of each suspect, the most suspicious first, whether it is one."""
+    injected, found = 0, list[tuple[float, bool]]()
+    for seen, frame in zip(candidates, frames, strict=True):
+        label, errors = _with_errors(draw, frame, level)
+        injected += len(errors)
+        for suspect in find_suspects(seen, (), label, EDITED):
+            hit = next((error for error in errors if _is_of(suspect, error)), None)
+            if hit:
+                # Each error counts once, however many contradict it.
+                errors.remove(hit)
+            found.append((suspect.suspicion, hit is not None))
+    return injected, [right for _, right in sorted(found, key=lambda one: -one[0])]
+
+
+def _with_errors(draw: random.Random, frame: LabelledFrame, level: Level) -> tuple[list[LabelledBox], list[_Error]]:
+    """A frame's label as people might have left it; what its set does not label is ignored."""
+    label, errors = [], []
+    for thing in frame.objects:
+        if thing.box is None:
+            continue
+        x1, y1, x2, y2 = (round(side) for side in thing.box)
+        box = LabelledBox(CLASSES.get(thing.type, IGNORE), x1, y1, max(1, x2 - x1), max(1, y2 - y1), 0.0)
+        kind = _kind(draw.random()) if box.name != IGNORE and counts(thing, level) else ""
+        if kind == SWAPPED:
+            box = msgspec.structs.replace(box, name=draw.choice(_OTHERS[box.name]))
+        elif kind == BADLY_LOCATED:
+            across, down = (draw.choice((-1, 1)) * draw.uniform(0.2, 0.3) for _ in range(2))
+            left, top = round(box.left + across * box.width), round(box.top + down * box.height)
+            box = msgspec.structs.replace(box, left=left, top=top)
+        if kind != OVERLOOKED:
+            label.append(box)
+        if kind:
+            errors.append(_Error(kind, box))
+    return label, errors
+
+
+def _kind(lot: float) -> str:
+    for kind, share in _SHARES.items():
+        if lot < share:
+            return kind
+        lot -= share
+    return ""
+
+
+def _is_of(suspect: Suspect, error: _Error) -> bool:
+    if error.kind == OVERLOOKED:
+        return suspect.kind == OVERLOOKED and overlap(suspect.models.corners, corners(error.box)) >= SAME_OBJECT
+    return suspect.verified is not None and suspect.verified.corners == corners(error.box)
+
+
+def _read(candidates: Detections) -> Candidates:
+    """Candidates as they are read from where they are kept."""
+    return msgspec.json.decode(msgspec.json.encode(candidates), type=Candidates)
+
+
+def _mean(values: Iterator[float]) -> float:
+    return sum(values) / DRAWS
