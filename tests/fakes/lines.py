@@ -19,7 +19,11 @@ def line(index: int, boxes: Sequence[Boxed], *, size: tuple[int, int] = SIZE, **
     body = manifest_line(
         source=f"s3://ingest/drives/d/front/{index:019d}.png",
         detections=Detections(
-            *size, tuple(Detection(name, box, 0.9, 0.8, name, ("yolox-nano.0001",)) for name, *box in boxes)
+            *size,
+            tuple(
+                Detection(name, (x1, y1, x2, y2), 0.9, 0.8, name, ("yolox-nano.0001",))
+                for name, x1, y1, x2, y2 in boxes
+            ),
         ),
         depth=3,
         labels=LABELS,
@@ -28,3 +32,7 @@ def line(index: int, boxes: Sequence[Boxed], *, size: tuple[int, int] = SIZE, **
         provenance={"drive": "d", "run": "0001", "models": ["yolox-nano.0001"], "labelled-by": "model"},
     )
     return json.dumps(json.loads(body) | more).encode()
+
+
+def _detection(name: str, x1: float, y1: float, x2: float, y2: float) -> Detection:
+    return Detection(name, (x1, y1, x2, y2), 0.9, 0.8, name, ("yolox-nano.0001",))

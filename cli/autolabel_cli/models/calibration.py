@@ -17,7 +17,6 @@ from autolabel.labels.detections import Box
 from autolabel.labels.manifest import VERIFIED, BoxLabel, read_boxes
 from autolabel.labels.taxonomy import current_taxonomy
 from autolabel.models.catalogue import Model
-from autolabel.reporting.summary import dataset_key
 from autolabel.streams.ordered_map import in_step
 from autolabel_cli.errors import CommandError
 from autolabel_cli.models.catalogue import add_model, find_revision, next_revision, revisions_of
@@ -111,7 +110,7 @@ def _verified_frames(stack: Stack, run: Run, model: Model) -> Labelled:
     prefix = stack.ingest.uri("")
     verified: dict[str, LabelledSize] = {}
     try:
-        lines = (msgspec.json.decode(line) for line in stack.labels.lines(dataset_key(run.drive, run.run)))
+        lines = (msgspec.json.decode(line) for line in stack.labels.lines(run.folder.dataset))
         for line in islice((line for line in lines if VERIFIED in line), MAX_FRAMES):
             verified[line["source-ref"].removeprefix(prefix)] = _verified_size(line, model, run)
     except KeyError as e:
@@ -162,5 +161,5 @@ def _known_frames(stack: Stack, model: Model, frames: Labelled) -> Iterator[Know
 
 def _shard_frames(stack: Stack, run: Run) -> Iterator[ShardFrame]:
     decoder = msgspec.json.Decoder(ShardFrame)
-    for shard in read_shards(stack.labels, run.drive, run.run):
+    for shard in read_shards(stack.labels, run.folder):
         yield from map(decoder.decode, stack.labels.lines(shard.key))

@@ -11,9 +11,10 @@ import msgspec
 import pytest
 
 from autolabel.contracts.drive import Run, parse_drive_document
+from autolabel.contracts.run_folder import RunFolder
 from autolabel.contracts.verification import DOUBTFUL
 from autolabel.labelling.uncertainty import FrameDoubt
-from autolabel.triage.hindsight import Reviewed, reviewed_key
+from autolabel.triage.hindsight import Reviewed
 from autolabel.triage.review_log import ReviewLog
 from tests.fakes.bucket import FakeBucket
 
@@ -62,7 +63,7 @@ def test_the_log_of_a_million_crowded_frames_has_room_on_a_functions_disk(monkey
         for index in range(FRAMES):
             log.take(labelled_frame(index, draw), DOUBTFUL, crowded_doubt(draw), None)
         log.write(labels, 0.0)
-    lines = [msgspec.json.decode(line, type=Reviewed) for line in labels.lines(reviewed_key("drive-7", "0001"))]
+    lines = [msgspec.json.decode(line, type=Reviewed) for line in labels.lines(RunFolder("drive-7", "0001").reviewed)]
     assert [line.position for line in lines] == list(range(FRAMES))
     assert sum(line.classes["car"].deleted for line in lines) == FRAMES // 2
-    assert sizes[0] < ROOM * FRAMES < len(labels.objects[reviewed_key("drive-7", "0001")])
+    assert sizes[0] < ROOM * FRAMES < len(labels.objects[RunFolder("drive-7", "0001").reviewed])

@@ -8,21 +8,19 @@ from typing import Any
 import msgspec
 
 from autolabel.datasets.assembly import Assembly, assemble_run
-from autolabel.labelling.shards import FrameIssue, Shard, ShardResult, Tally, shard_key, shard_list_key
+from autolabel.labelling.shards import FrameIssue, Shard, ShardResult, Tally
 from autolabel.labels.detections import Detection, Detections
 from autolabel.labels.manifest import manifest_line
-from autolabel.reporting.summary import failed_key, rejected_key
-from autolabel.triage.terms import terms_key
 from autolabel.verification.jobs import GROUND_TRUTH, BackEnds
 from tools.bench.work.drive import (
     CAMERA,
     CLASSES,
     DRIVE,
     ETAG,
+    FOLDER,
     HEIGHT,
     JOB_FRAMES,
     MODEL,
-    RUN,
     SHARD_FRAMES,
     WIDTH,
     frame_key,
@@ -55,7 +53,7 @@ class _Labels(GeneratedLabels):
         ]
 
     def read(self, key: str) -> bytes | None:
-        if key == terms_key(DRIVE, RUN):
+        if key == FOLDER.acceptance_criteria:
             return None
         if not key.endswith(".result.json"):
             return super().read(key)
@@ -68,15 +66,15 @@ class _Labels(GeneratedLabels):
         return msgspec.json.encode(ShardResult(int(key.rpartition("/")[2].partition(".")[0]), tally, size))
 
     def lines(self, key: str) -> Iterator[bytes]:
-        if key == shard_list_key(DRIVE, RUN):
+        if key == FOLDER.shard_list:
             for index in range(self._frames // SHARD_FRAMES):
-                shard = Shard(index, CAMERA, SHARD_FRAMES, shard_key(DRIVE, RUN, index, "frames.jsonl"))
+                shard = Shard(index, CAMERA, SHARD_FRAMES, FOLDER.shard(index, "frames.jsonl"))
                 yield msgspec.json.encode(shard)
         elif key.endswith(".issues.jsonl"):
             yield from self._issues
         elif key.endswith(".manifest.jsonl"):
             yield from [self._line] * (SHARD_FRAMES - REJECTED)
-        elif key in (failed_key(DRIVE, RUN), rejected_key(DRIVE, RUN)):
+        elif key in (FOLDER.failed, FOLDER.rejected):
             yield from (msgspec.json.encode(FrameIssue(frame_key(i).key, "reason", "detail")) for i in range(100))
         else:
             yield from super().lines(key)

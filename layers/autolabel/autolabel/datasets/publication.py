@@ -13,14 +13,13 @@ from autolabel.contracts.drive import Run
 from autolabel.contracts.errors import CountMismatch, RunMissing
 from autolabel.contracts.ports import Announcements, Bucket, Ledger
 from autolabel.contracts.verification import ACCEPTED, BLIND_AUDIT, BOXES, EVERYTHING, SEGMENTS, Task, VerifyDoubtful
-from autolabel.labelling.shards import Shard, read_shards, shard_key
+from autolabel.labelling.shards import Shard, read_shards
 from autolabel.labelling.uncertainty import FrameDoubt
 from autolabel.labels.manifest import PRELABEL, PROVENANCE, REVIEW, SEGMENTATION, VERIFIED, metadata_of, read_boxes
 from autolabel.labels.reviews import MAX_COMMENT, Review
-from autolabel.reporting.findings import Findings, suspects_key
+from autolabel.reporting.findings import Findings
 from autolabel.reporting.report import Gallery, write_report
-from autolabel.reporting.summary import JobOutcome, Summary, dataset_key, summary_key
-from autolabel.triage.queueing import triage_key
+from autolabel.reporting.summary import JobOutcome, Summary
 from autolabel.triage.review_log import ReviewLog
 from autolabel.verification.jobs import LABELS
 from autolabel.verification.settlement import Result, Settled
@@ -66,7 +65,7 @@ def publish_run(
     Every line of the run's shards becomes one line of the dataset: with the label that people left or the policy
     accepted, else with the reason in its provenance. What a back-end made up is left out and noted.
     """
-    key = summary_key(run.drive, run.run)
+    key = run.folder.summary
     body = labels.read(key)
     if body is None:
         raise RunMissing(f"run {run.drive} {run.run} was never assembled: no {key}")
@@ -74,7 +73,7 @@ def publish_run(
     expected = assembled.frames.labelled + assembled.frames.failed
     with ReviewLog(run) as log:
         join = _Join(run, labels, expected, jobs, log)
-        labels.write_stream(dataset_key(run.drive, run.run), join.lines(), "application/jsonl")
+        labels.write_stream(run.folder.dataset, join.lines(), "application/jsonl")
         if join.labelled_by.total() != expected:
             found = f"{join.labelled_by.total()} of {expected} frames"
             raise CountMismatch(f"the dataset of {run.drive} {run.run} has {found}")
@@ -90,12 +89,12 @@ def publish_run(
         verification=tuple(join.outcomes),
         labelled_by=dict(join.labelled_by.most_common()),
         acceptance=standing.sentences,
-        dataset=labels.uri(dataset_key(run.drive, run.run)),
+        dataset=labels.uri(run.folder.dataset),
         task=task,
         # Nobody said anything of the boxes where segments are verified.
         agreement=join.findings.agreement() if task == BOXES else None,
     )
-    labels.write_stream(suspects_key(run.drive, run.run), join.findings.suspects(), "application/jsonl")
+    labels.write_stream(run.folder.label_issues, join.findings.suspects(), "application/jsonl")
     report = write_report(summary, join.gallery, join.findings, ingest=ingest, labels=labels)
     labels.write(key, msgspec.json.encode(summary))
     publication = Publication(
@@ -141,7 +140,7 @@ class _Join:
 
     def lines(self) -> Iterator[bytes]:
         """The dataset's lines. CountMismatch when frames went to people and no job tells of them."""
-        shards = read_shards(self._labels, self._run.drive, self._run.run)
+        shards = read_shards(self._labels, self._run.folder)
         following = next(shards, None)
         for job in self._jobs:
             joined = _JoinedJob(job, self._labels, self._run.document.verification.task)
@@ -160,7 +159,7 @@ class _Join:
 
     def _shard(self, shard: Shard, job: _JoinedJob | None) -> Iterator[bytes]:
         def lines(part: str) -> Iterator[bytes]:
-            return self._labels.lines(shard_key(self._run.drive, self._run.run, shard.index, f"{part}.jsonl"))
+            return self._labels.lines(self._run.folder.shard(shard.index, f"{part}.jsonl"))
 
         candidates = self._candidates(shard)
         doubts = map(msgspec.json.Decoder(FrameDoubt).decode, lines("doubts"))
@@ -189,14 +188,14 @@ class _Join:
         """What the models saw of a shard's frames, a line for each of its manifest's, if it is wanted."""
         if not self.findings.wants_candidates(shard.index):
             return iter(())
-        return self._labels.lines(shard_key(self._run.drive, self._run.run, shard.index, "detections.jsonl"))
+        return self._labels.lines(self._run.folder.shard(shard.index, "detections.jsonl"))
 
 
 def _kinds(run: Run, labels: Bucket, frames: int) -> Iterator[str]:
     """Why people were given each frame, in the drive's order."""
     if not isinstance(run.document.verification, VerifyDoubtful):
         return repeat(EVERYTHING, frames)
-    return map(msgspec.json.Decoder(str).decode, labels.lines(triage_key(run.drive, run.run)))
+    return map(msgspec.json.Decoder(str).decode, labels.lines(run.folder.triage))
 
 
 def _accept(line: dict[str, Any]) -> None:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from autolabel.contracts.drive import Run, execution_name, run_prefix
+from autolabel.contracts.drive import Run, execution_name
 from autolabel.contracts.errors import AnswerRefused, ImageRefused
 from autolabel.contracts.frames import parse_frame_key
 from autolabel.contracts.ports import Bucket
@@ -16,7 +16,7 @@ from autolabel.labelling.decoding import decode_answer
 from autolabel.labelling.fusion import FUSION
 from autolabel.labelling.model_detections import Seen
 from autolabel.labelling.prelabel import label_frame
-from autolabel.labelling.shards import FrameIssue, ModelTally, Shard, ShardFrame, ShardResult, Tally, shard_key
+from autolabel.labelling.shards import FrameIssue, ModelTally, Shard, ShardFrame, ShardResult, Tally
 from autolabel.labelling.uncertainty import FrameDoubt, as_attribute, as_record, frame_doubt
 from autolabel.labels.detections import Detections
 from autolabel.labels.image_header import ImageHeader, read_header
@@ -207,8 +207,8 @@ class ShardLabelling:
         from autolabel.labelling.segmentation_map import color_map, mask_document, segmentation_picture
 
         key = parse_frame_key(frame.key)
-        run, place = run_prefix(self._run.drive, self._run.run), f"{key.camera}/{key.timestamp}"
-        document, picture = f"{run}masks/{place}.json", f"{run}segmentation/{place}.png"
+        folder = self._run.folder
+        document, picture = folder.masks(key.position), folder.segmentation(key.position)
         self._labels.write(document, mask_document(frame.key, prelabel))
         self._labels.write(picture, segmentation_picture(prelabel, self._run.labels), "image/png")
         colors = color_map(prelabel, self._run.labels)
@@ -218,7 +218,7 @@ class ShardLabelling:
         return map(msgspec.json.Decoder(ShardFrame).decode, self._labels.lines(shard.key))
 
     def _key(self, shard: Shard, part: str) -> str:
-        return shard_key(self._run.drive, self._run.run, shard.index, part)
+        return self._run.folder.shard(shard.index, part)
 
 
 def _count_models(

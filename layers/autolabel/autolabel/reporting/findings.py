@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from autolabel.contracts.drive import run_prefix
 from autolabel.contracts.errors import CountMismatch
 from autolabel.contracts.verification import BLIND_AUDIT
 from autolabel.labels.agreement import IGNORE
@@ -104,11 +103,6 @@ class SuspectLine(msgspec.Struct, frozen=True, rename={"source_ref": "source-ref
     timestamp: str
     frames: int
     suspect: Suspect
-
-
-def suspects_key(drive: str, run: str) -> str:
-    """The labels that are most likely wrong, the most suspicious first, one JSON line each."""
-    return run_prefix(drive, run) + "suspects.jsonl"
 
 
 class _Record(msgspec.Struct):

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from autolabel.contracts.ports import Bucket
+from autolabel.contracts.run_folder import RunFolder
 from autolabel.contracts.verification import ACCEPTED, AUDIT, BLIND_AUDIT, DOUBTFUL, EVERYTHING, UNPROVEN
 from autolabel.labels.taxonomy import current_taxonomy
 from autolabel.reporting.pace import HASTY_SECONDS
-from autolabel.reporting.summary import Summary, failed_key, rejected_key, report_key
+from autolabel.reporting.summary import Summary
 
 if TYPE_CHECKING:
     import jinja2
@@ -69,12 +70,10 @@ def write_report(
     worst = [album.edits(line) for line in changed]
     suspicious = [album.suspects(line, suspects) for line, suspects in doubted]
     pictures = [album.picture(line) for line in spread]
-    issues = {
-        name: _first_lines(labels, key(summary.drive, summary.run))
-        for name, key in (("Rejected", rejected_key), ("Failed", failed_key))
-    }
+    folder = RunFolder(summary.drive, summary.run)
+    issues = {"Rejected": _first_lines(labels, folder.rejected), "Failed": _first_lines(labels, folder.failed)}
     page = render_report(summary, pictures, issues, worst=worst, suspicious=suspicious, images=album.images)
-    key = report_key(summary.drive, summary.run)
+    key = folder.report
     labels.write(key, page.encode(), "text/html; charset=utf-8")
     return labels.uri(key)
 

@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from autolabel.contracts.drive import Run, run_prefix
+from autolabel.contracts.drive import Run
 from autolabel.contracts.ports import Bucket
 from autolabel.contracts.verification import VerifyDoubtful
 from autolabel.labelling.fusion import FUSION
@@ -102,11 +102,6 @@ def recipe(run: Run) -> str:
     """What a run's pre-labels depend on, beside its frames, as a digest."""
     parts = [sorted(run.models), FUSION, DOUBT, run.taxonomy, sorted(run.labels)]
     return hashlib.sha256(msgspec.json.encode(parts)).hexdigest()[:16]
-
-
-def audit_key(drive: str, run: str) -> str:
-    """A run's evidence in the label bucket, beside its dataset."""
-    return run_prefix(drive, run) + "audit.json"
 
 
 def evidence_prefix(recipe: str) -> str:

@@ -13,12 +13,11 @@ from typing import IO, Any, NamedTuple
 
 import msgspec
 
-from autolabel.contracts.drive import Run, run_prefix
+from autolabel.contracts.drive import Run
 from autolabel.contracts.errors import CountMismatch
-from autolabel.contracts.job_manifest import JobManifest, manifest_key
+from autolabel.contracts.job_manifest import JobManifest
 from autolabel.contracts.ports import Bucket
 from autolabel.contracts.verification import ACCEPTED, AUDIT, BLIND_AUDIT, VerifyDoubtful
-from autolabel.labelling.shards import shard_key
 from autolabel.labelling.uncertainty import FrameDoubt
 from autolabel.labels.manifest import DOUBT, MASKS, PRELABEL, SEGMENTATION, metadata_of
 from autolabel.streams.ordered_map import in_step
@@ -47,11 +46,6 @@ class _Place(NamedTuple):
     size: int
 
 
-def triage_key(drive: str, run: str) -> str:
-    """Every frame's kind in the drive's order, one JSON line each."""
-    return run_prefix(drive, run) + "triage.jsonl"
-
-
 class Triage:
     """The triage of a run's frames. `proven`: classes that may be accepted without a person."""
 
@@ -75,7 +69,7 @@ class Triage:
                     self.counts[kind] += 1
                     yield msgspec.json.encode(kind) + b"\n"
 
-        self._labels.write_stream(triage_key(self._run.drive, self._run.run), lines(), "application/jsonl")
+        self._labels.write_stream(self._run.folder.triage, lines(), "application/jsonl")
 
     def write_queues(self, max_objects: int) -> Iterator[JobManifest]:
         """Write the manifests of the jobs, each of at most `max_objects` frames; shards stay whole. CountMismatch for a
@@ -99,7 +93,7 @@ class Triage:
         queue.close()
 
     def _write(self, index: int, queue: _Queue, first: int, last: int) -> JobManifest:
-        key = manifest_key(self._run.drive, self._run.run, index)
+        key = self._run.folder.job_manifest(index)
         self._labels.write_stream(key, queue.lines(), "application/jsonl")
         frames = len(queue.places)
         queue.close()
@@ -153,7 +147,7 @@ class Triage:
         return map(msgspec.json.Decoder(FrameDoubt).decode, self._labels.lines(self._key(part, "doubts")))
 
     def _key(self, part: Part, name: str) -> str:
-        return shard_key(self._run.drive, self._run.run, part.shard, f"{name}.jsonl")
+        return self._run.folder.shard(part.shard, f"{name}.jsonl")
 
 
 class _Queue:

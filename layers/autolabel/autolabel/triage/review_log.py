@@ -19,16 +19,8 @@ from autolabel.labelling.uncertainty import FrameDoubt
 from autolabel.labels.manifest import PRELABEL, PROVENANCE, VERIFIED, read_boxes
 from autolabel.labels.reviews import Review
 from autolabel.triage.audit_trail import AuditTrail
-from autolabel.triage.audits import (
-    Evidence,
-    audit_key,
-    evidence_key,
-    proven_classes,
-    read_evidence,
-    recipe,
-    standings,
-)
-from autolabel.triage.hindsight import Reviewed, reviewed_key
+from autolabel.triage.audits import Evidence, evidence_key, proven_classes, read_evidence, recipe, standings
+from autolabel.triage.hindsight import Reviewed
 
 # A million crowded frames take 600 MB, and a function has 512 MB of disk: compressed, it is less than a quarter.
 _SPOOL_BYTES = 64_000_000
@@ -81,10 +73,10 @@ class ReviewLog:
     def write(self, labels: Bucket, now: float) -> Standing:
         """Write the log and the run's evidence; what is proven by then. `now`: seconds since the epoch."""
         run = self._run
-        labels.write_stream(reviewed_key(run.drive, run.run), self._lines(), "application/jsonl")
+        labels.write_stream(run.folder.reviewed, self._lines(), "application/jsonl")
         published = datetime.fromtimestamp(now, UTC).isoformat(timespec="seconds")
         evidence = self._audits.evidence(run, published)
-        labels.write(audit_key(run.drive, run.run), msgspec.json.encode(evidence))
+        labels.write(run.folder.audit, msgspec.json.encode(evidence))
         if not isinstance(self._policy, VerifyDoubtful):
             return Standing((), ())
         # Before the others are read: of two runs that are published at once, one at least sees the other.
