@@ -11,7 +11,8 @@ import msgspec
 from autolabel.contracts.drive import Run
 from autolabel.contracts.verification import SEGMENTS
 from autolabel.datasets.assembly import Assembly, assemble_run
-from autolabel.datasets.publication import FinishedJob, Publication, publish_run
+from autolabel.datasets.publication import Publication, publish_run
+from autolabel.datasets.verified_labels import FinishedJob
 from autolabel.drives.closing import Closing
 from autolabel.drives.sweep import Sweep, SweepReport
 from autolabel.inference.completion import Completion, Settled, wake_if_done

@@ -10,7 +10,7 @@ import msgspec
 from autolabel.datasets.assembly import Assembly, assemble_run
 from autolabel.labelling.shards import FrameIssue, Shard, ShardResult, Tally
 from autolabel.labels.detections import Detection, Detections
-from autolabel.labels.manifest import manifest_line
+from autolabel.labels.manifest import LabelledBy, Provenance, encode_line, prelabelled_line
 from autolabel.verification.jobs import GROUND_TRUTH, BackEnds
 from tools.bench.work.drive import (
     CAMERA,
@@ -114,12 +114,19 @@ def assemble(frames: int, pace: Pace) -> Assembly:
 def _manifest_line() -> bytes:
     places = [(100.0 * i, 10.0, 100.0 * i + 90.0, 90.0) for i in range(BOXES)]
     boxes = tuple(Detection("car", place, 0.5, 0.5, "car", (MODEL.id,)) for place in places)
-    return manifest_line(
+    line = prelabelled_line(
         source=f"s3://bench/{frame_key(0).key}",
         detections=Detections(WIDTH, HEIGHT, boxes),
         depth=3,
         labels=CLASSES,
         job="bench-0001",
         created="2026-01-01T00:00:00.000000",
-        provenance={"drive": DRIVE, "camera": CAMERA, "timestamp": frame_key(0).timestamp, "etag": ETAG},
+        provenance=Provenance(
+            drive=DRIVE,
+            camera=CAMERA,
+            timestamp=frame_key(0).timestamp,
+            etag=ETAG,
+            labelled_by=LabelledBy.MODEL,
+        ),
     )
+    return encode_line(line)

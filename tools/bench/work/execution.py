@@ -12,7 +12,8 @@ from typing import Any
 import msgspec
 import yaml
 
-from autolabel.datasets.publication import FinishedJob, Publication
+from autolabel.datasets.publication import Publication
+from autolabel.datasets.verified_labels import FinishedJob
 from autolabel.inference.reconcile_pass import Cursor, Progress, TurnReport
 from autolabel.inference.reconciliation import Turn
 from autolabel.labelling.plan import Plan

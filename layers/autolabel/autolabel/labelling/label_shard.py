@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
@@ -20,7 +20,15 @@ from autolabel.labelling.shards import FrameIssue, ModelTally, Shard, ShardFrame
 from autolabel.labelling.uncertainty import FrameDoubt, as_attribute, as_record, frame_doubt
 from autolabel.labels.detections import Detections
 from autolabel.labels.image_header import ImageHeader, read_header
-from autolabel.labels.manifest import LineTooLong, MaskReferences, manifest_line
+from autolabel.labels.manifest import (
+    LabelledBy,
+    LineTooLong,
+    MaskReferences,
+    Provenance,
+    ShownUncertainty,
+    encode_line,
+    prelabelled_line,
+)
 from autolabel.models.catalogue import Model
 from autolabel.streams.ordered_map import in_step
 
@@ -172,25 +180,24 @@ class ShardLabelling:
         prelabel: Detections,
         reasons: Sequence[str],
         masks: MaskReferences | None = None,
-        doubt: dict[str, Any] | None = None,
+        doubt: ShownUncertainty | None = None,
         *,
         labelled: bool,
     ) -> bytes:
         key = parse_frame_key(frame.key)
-        provenance: dict[str, object] = {
-            "drive": self._run.drive,
-            "run": self._run.run,
-            "camera": key.camera,
-            "timestamp": key.timestamp,
-            "etag": frame.etag,
-            "models": list(self._run.models),
-            "taxonomy": self._run.taxonomy,
-            "fusion": FUSION,
-            "labelled-by": "model" if labelled else "nobody",
-        }
-        if reasons:
-            provenance["failures"] = reasons
-        return manifest_line(
+        provenance = Provenance(
+            drive=self._run.drive,
+            run=self._run.run,
+            camera=key.camera,
+            timestamp=key.timestamp,
+            etag=frame.etag,
+            models=self._run.models,
+            taxonomy=self._run.taxonomy,
+            fusion=FUSION,
+            labelled_by=LabelledBy.MODEL if labelled else LabelledBy.NOBODY,
+            failures=tuple(reasons),
+        )
+        line = prelabelled_line(
             source=self._ingest.uri(frame.key),
             detections=prelabel,
             depth=header.depth,
@@ -201,6 +208,7 @@ class ShardLabelling:
             masks=masks,
             doubt=doubt,
         )
+        return encode_line(line)
 
     def _write_masks(self, frame: ShardFrame, prelabel: Detections) -> MaskReferences:
         # Brings numpy along, which runs without masks do without.

@@ -11,6 +11,7 @@ import msgspec
 from autolabel.contracts.ports import Bucket
 from autolabel.contracts.run_folder import RunFolder
 from autolabel.contracts.verification import ACCEPTED, AUDIT, BLIND_AUDIT, DOUBTFUL, EVERYTHING, UNPROVEN
+from autolabel.labels.manifest import read_line
 from autolabel.labels.taxonomy import current_taxonomy
 from autolabel.reporting.pace import HASTY_SECONDS
 from autolabel.reporting.summary import Summary
@@ -63,10 +64,10 @@ def write_report(
     # Here and not above: a function that starts pays for pictures only when it draws some.
     from autolabel.reporting.pictures import Album
 
-    changed = [msgspec.json.decode(one.line) for one in findings.worst()] if findings else []
-    doubted = [(msgspec.json.decode(one.line), one.suspects) for one in findings.suspicious()] if findings else []
-    spread = [msgspec.json.decode(line) for line in gallery.lines]
-    album = Album(ingest, len({line["source-ref"] for line in (*changed, *(line for line, _ in doubted), *spread)}))
+    changed = [read_line(one.line) for one in findings.worst()] if findings else []
+    doubted = [(read_line(one.line), one.suspects) for one in findings.suspicious()] if findings else []
+    spread = [read_line(line) for line in gallery.lines]
+    album = Album(ingest, len({line.source_ref for line in (*changed, *(line for line, _ in doubted), *spread)}))
     worst = [album.edits(line) for line in changed]
     suspicious = [album.suspects(line, suspects) for line, suspects in doubted]
     pictures = [album.picture(line) for line in spread]

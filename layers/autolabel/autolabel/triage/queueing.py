@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterator, Sequence
 from typing import IO, Any, NamedTuple
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from autolabel.contracts.drive import Run
 from autolabel.contracts.errors import CountMismatch
@@ -19,7 +20,7 @@ from autolabel.contracts.job_manifest import JobManifest
 from autolabel.contracts.ports import Bucket
 from autolabel.contracts.verification import ACCEPTED, AUDIT, BLIND_AUDIT, VerifyDoubtful
 from autolabel.labelling.uncertainty import FrameDoubt
-from autolabel.labels.manifest import DOUBT, MASKS, PRELABEL, SEGMENTATION, metadata_of
+from autolabel.labels.manifest import raw, read_line
 from autolabel.streams.ordered_map import in_step
 from autolabel.triage.policy import Segment, claims, draw_audits, is_acceptable, segment_of, triage_frame
 
@@ -175,9 +176,12 @@ class _Queue:
 
 def without_prelabel(body: bytes) -> bytes:
     """A manifest line as those get it who must not see what the models said."""
-    line: dict[str, Any] = msgspec.json.decode(body)
-    line[PRELABEL] |= {"annotations": []}
-    line[metadata_of(PRELABEL)] |= {"objects": [], "class-map": {}}
-    for attribute in (DOUBT, MASKS, SEGMENTATION, metadata_of(SEGMENTATION)):
-        line.pop(attribute, None)
+    line = read_line(body)
+    line.prelabel = _with(line.prelabel, {"annotations": []})
+    line.prelabel_metadata = _with(line.prelabel_metadata, {"objects": [], "class-map": {}})
+    line.doubt = line.masks = line.segmentation = line.segmentation_metadata = UNSET
     return msgspec.json.encode(line)
+
+
+def _with(part: msgspec.Raw | UnsetType, values: dict[str, Any]) -> msgspec.Raw:
+    return raw((msgspec.json.decode(part) if part is not UNSET else {}) | values)

@@ -43,4 +43,5 @@ def _terms_of_now(run: Run, labels: Bucket, max_objects: int) -> Terms:
     if not isinstance(policy, VerifyDoubtful):
         return Terms(max_objects)
     evidence = list(read_evidence(labels, recipe(run)))
-    return Terms(max_objects, tuple(sorted(proven_classes(evidence, policy))), tuple(standings(evidence, policy)))
+    proven = tuple(sorted(proven_classes(evidence, policy)))
+    return Terms(max_objects, proven, tuple(standings(evidence, policy).values()))
