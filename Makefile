@@ -34,7 +34,7 @@ Check a change
   test-label-studio   The back-end Label Studio against a real server (SHORT=1: a short run)
 
 Prove and measure
-  prove               Explore the completion protocol in larger worlds: takes minutes and gigabytes
+  prove               Prove the completion protocol in every order of calls and faults (minutes, gigabytes)
   chaos               Label drives under injected faults (SEED=, N=, SHORT=1: each scenario once)
   load                Label ten drives at once; report frames/s and where the time goes (DRIVES=, FRAMES=)
   bench               Measure speed as ratios within one run (SHORT=1: a short run)
