@@ -18,7 +18,7 @@ from autolabel.aws.ledger import DynamoLedger
 from autolabel.aws.observability import logger, metrics, tracer
 from autolabel.aws.queue import SqsSubmitQueue
 from autolabel.aws.settings import read_settings
-from autolabel.inference.reconcile_pass import Progress, RunTurns, Worst, await_answers, retry_failed_units
+from autolabel.inference.reconcile_pass import PassProgress, ReconcilePasses, Worst, await_answers, retry_failed_units
 from autolabel.inference.reconciliation import Limits
 from autolabel.models.catalogue import Catalogue
 
@@ -44,6 +44,7 @@ class Settings(msgspec.Struct, frozen=True):
     state_machine_arn: str
     unsubmitted_after: float
     max_silences: int
+    max_failed_percent: float
     frames_patience: float
 
 
@@ -63,7 +64,7 @@ class Request(msgspec.Struct, frozen=True):
     token: str = ""
     order: str = ""
     failures: Failures | None = None
-    progress: Progress = Progress()
+    progress: PassProgress = PassProgress()
 
 
 settings = read_settings(Settings, os.environ)
@@ -75,16 +76,16 @@ def ledger() -> DynamoLedger:
 
 
 @cache
-def turns() -> RunTurns:
+def turns() -> ReconcilePasses:
     labels = S3Bucket(client("s3"), settings.label_bucket)
-    return RunTurns(
+    return ReconcilePasses(
         ingest=S3Bucket(client("s3"), settings.ingest_bucket),
         labels=labels,
         ledger=ledger(),
         queue=SqsSubmitQueue(client("sqs"), settings.submit_queue_url),
         catalogue=Catalogue(labels.read, time.time),
         endpoints=SageMakerEndpointStates(client("sagemaker")),
-        limits=Limits(settings.unsubmitted_after, settings.max_silences),
+        limits=Limits(settings.unsubmitted_after, settings.max_silences, settings.max_failed_percent),
         frames_patience=settings.frames_patience,
         workers=WORKERS,
     )

@@ -176,6 +176,7 @@ class Account:
             "UNSUBMITTED_AFTER": "3600",
             "MAX_SILENCES": "5",
             "FRAMES_PATIENCE": "900",
+            "MAX_FAILED_PERCENT": "50",
             "ABANDONED_AFTER": "86400",
             "SWEEP_MINUTES": "15",
             "SHARD_FRAMES": "500",

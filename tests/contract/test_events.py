@@ -373,13 +373,13 @@ def test_reconcile_repairs_and_counts_units(account: Account) -> None:
 def test_reconcile_may_make_every_repair(account: Account) -> None:
     account.add_run()
     unit = account.add_frame()
-    for invoked, silences in ((False, 0), (True, 0), (True, 4)):
+    for invoked, unanswered in ((False, 0), (True, 0), (True, 4)):
         account.ledger.settle(unit, None)
         account.ledger.add_pending(pending(unit))
-        if silences:
-            account.ledger.next_attempt(pending(unit), errors=0, since=1.0, silences=silences)
+        if unanswered:
+            account.ledger.next_attempt(pending(unit), errors=0, since=1.0, unanswered=unanswered)
         if invoked:
-            at = pending(unit, attempt=2 if silences else 1)
+            at = pending(unit, attempt=2 if unanswered else 1)
             account.ledger.mark_invoked(at, invoked=1.0, deadline=2.0, location="inference/x.out")
         report = account.invoke("reconcile", sample("reconcile-turn"))
         assert report["resubmitted"] + report["failed"] == 1

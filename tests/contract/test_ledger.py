@@ -24,9 +24,9 @@ def unit(index: int = 0, *, camera: str = "front", drive: str = "d1", etag: str 
     return Unit.of(FrameKey(drive, camera, f"{index:019d}", "png"), etag, model)
 
 
-def pending(of: Unit, *, attempt: int = 1, errors: int = 0, since: float = 10.5, silences: int = 0) -> PendingUnit:
+def pending(of: Unit, *, attempt: int = 1, errors: int = 0, since: float = 10.5, unanswered: int = 0) -> PendingUnit:
     key = f"drives/{of.drive}/{of.position}.png"
-    return PendingUnit(of, key, "e", attempt=attempt, errors=errors, since=since, silences=silences)
+    return PendingUnit(of, key, "e", attempt=attempt, errors=errors, since=since, unanswered=unanswered)
 
 
 def run(drive: str = "d1", etag: str = "first") -> Run:
@@ -83,8 +83,8 @@ def test_the_next_attempt_clears_the_earlier_invocation(ledger: Ledger) -> None:
     ledger.mark_invoked(pending(unit()), invoked=5.0, deadline=6.0, location="elsewhere")
     assert ledger.next_attempt(pending(unit()), errors=1, since=20.0)
     assert ledger.pending(unit()) == pending(unit(), attempt=2, errors=1, since=20.0)
-    assert ledger.next_attempt(pending(unit(), attempt=2), errors=1, since=30.0, silences=3)
-    assert ledger.pending(unit()) == pending(unit(), attempt=3, errors=1, since=30.0, silences=3)
+    assert ledger.next_attempt(pending(unit(), attempt=2), errors=1, since=30.0, unanswered=3)
+    assert ledger.pending(unit()) == pending(unit(), attempt=3, errors=1, since=30.0, unanswered=3)
 
 
 def test_of_two_next_attempts_from_one_attempt_only_one_counts(ledger: Ledger) -> None:

@@ -14,8 +14,8 @@ import yaml
 import autolabel.aws.settings
 import autolabel.contracts.errors
 from autolabel.contracts.verification import BOXES, SEGMENTS, Task
-from autolabel.inference.reconcile_pass import Cursor, Progress, TurnReport, Worst
-from autolabel.inference.reconciliation import Turn
+from autolabel.inference.reconcile_pass import Cursor, PassProgress, PassReport, Worst, verdict_of
+from autolabel.inference.reconciliation import PassCounts
 from autolabel.labels.manifest import PRELABEL, SEGMENTATION
 from autolabel.verification.jobs import LABELS as ATTRIBUTES
 from autolabel.verification.jobs import VerificationJob
@@ -158,16 +158,21 @@ def test_a_run_is_planned_only_when_nothing_is_pending() -> None:
     into = [name for name, state in STATES.items() if "PlanShards" in targets(state)]
     assert into == ["Everything answered?"]
     conditions = {choice["Next"]: choice["Condition"] for choice in STATES["Everything answered?"]["Choices"]}
-    assert conditions["PlanShards"] == "{% $states.input.pending = 0 %}"
+    assert conditions["PlanShards"] == "{% $states.input.verdict = 'plan shards' %}"
     # The conditions are checked in this order.
     assert list(conditions) == ["Reconcile", "AwaitFrames", "FailedUnits", "PlanShards"]
     assert STATES["Everything answered?"]["Default"] == "AwaitInference"
 
 
+MAX_FAILED_PERCENT = 50
+
+
 def turn(**counts: Any) -> dict[str, Any]:
     """Build the output of Reconcile from a pass report, through the state's Output."""
     zeros = dict.fromkeys(("frames", "refused", "units", "answered", "failed", "pending"), 0)
-    report = TurnReport("d", "0001", 1, False, **{**zeros, "submitted": 0, "resubmitted": 0, "dropped": 0, **counts})
+    zeros |= dict.fromkeys(("submitted", "resubmitted", "dropped"), 0)
+    report = PassReport("d", "0001", 1, counts.pop("retried", False), **{**zeros, **counts})
+    report = msgspec.structs.replace(report, verdict=verdict_of(report, MAX_FAILED_PERCENT))
     result = {"Payload": msgspec.to_builtins(report)}
     handed: dict[str, Any] = evaluation({}).template(STATES["Reconcile"]["Output"], result=result)
     return handed
@@ -179,7 +184,7 @@ def evaluation(data: Any, redrives: int | None = None) -> Evaluation:
 
 
 def next_of(report: dict[str, Any]) -> str:
-    state = json.loads(json.dumps(STATES["Everything answered?"]).replace("${MaxFailedPercent}", "50"))
+    state = STATES["Everything answered?"]
     met = (c["Next"] for c in state["Choices"] if evaluation(report).template(c["Condition"]))
     return str(next(met, state["Default"]))
 
@@ -191,15 +196,15 @@ def next_of(report: dict[str, Any]) -> str:
         ({"units": 3, "answered": 3}, "PlanShards"),
         ({"units": 3, "pending": 1}, "AwaitInference"),
         ({"missing": 2}, "AwaitFrames"),
-        ({"units": 3, "cursor": Cursor(0, "front/1", Turn(units=3))}, "Reconcile"),
-        ({"units": 3, "pending": 1, "cursor": Cursor(0, "front/1", Turn(units=3))}, "Reconcile"),
-        ({"frames": 19, "worst": {"model": "m.0001", "failed": 19}}, "PlanShards"),
-        ({"frames": 20, "worst": {"model": "m.0001", "failed": 20}}, "FailedUnits"),
-        ({"frames": 41, "worst": {"model": "m.0001", "failed": 20}}, "PlanShards"),
+        ({"units": 3, "cursor": Cursor(0, "front/1", PassCounts(units=3))}, "Reconcile"),
+        ({"units": 3, "pending": 1, "cursor": Cursor(0, "front/1", PassCounts(units=3))}, "Reconcile"),
+        ({"frames": 19, "worst": Worst("m.0001", 19)}, "PlanShards"),
+        ({"frames": 20, "worst": Worst("m.0001", 20)}, "FailedUnits"),
+        ({"frames": 41, "worst": Worst("m.0001", 20)}, "PlanShards"),
         # One of three models fails every frame.
-        ({"frames": 20, "units": 60, "failed": 20, "worst": {"model": "m.0001", "failed": 20}}, "FailedUnits"),
-        ({"frames": 41, "pending": 21, "worst": {"model": "m.0001", "failed": 20}}, "AwaitInference"),
-        ({"frames": 21, "pending": 1, "worst": {"model": "m.0001", "failed": 20}}, "AwaitInference"),
+        ({"frames": 20, "units": 60, "failed": 20, "worst": Worst("m.0001", 20)}, "FailedUnits"),
+        ({"frames": 41, "pending": 21, "worst": Worst("m.0001", 20)}, "AwaitInference"),
+        ({"frames": 21, "pending": 1, "worst": Worst("m.0001", 20)}, "AwaitInference"),
     ],
 )
 def test_the_pass_report_decides_the_next_state(counts: dict[str, Any], following: str) -> None:
@@ -207,15 +212,15 @@ def test_the_pass_report_decides_the_next_state(counts: dict[str, Any], followin
 
 
 def test_a_run_that_retried_its_failed_units_continues() -> None:
-    assert next_of({**turn(frames=20, worst=Worst("m.0001", 20)), "retried": True}) == "PlanShards"
+    assert next_of(turn(frames=20, worst=Worst("m.0001", 20), retried=True)) == "PlanShards"
 
 
 def test_an_interrupted_pass_continues_at_its_cursor() -> None:
     payload = STATES["Reconcile"]["Arguments"]["Payload"]
     assert evaluation({"drive": "d", "run": "0001"}).template(payload)["progress"] == {}
-    report = turn(units=3, cursor=Cursor(1, "front/1", Turn(units=3, pending=2), ("m: away",)))
-    progress = msgspec.convert(evaluation(report).template(payload)["progress"], Progress)
-    assert progress == Progress(1, False, Cursor(1, "front/1", Turn(units=3, pending=2), ("m: away",)))
+    report = turn(units=3, cursor=Cursor(1, "front/1", PassCounts(units=3, pending=2), ("m: away",)))
+    progress = msgspec.convert(evaluation(report).template(payload)["progress"], PassProgress)
+    assert progress == PassProgress(1, False, Cursor(1, "front/1", PassCounts(units=3, pending=2), ("m: away",)))
 
 
 def test_a_run_that_waits_long_checks_less_often() -> None:

@@ -41,12 +41,12 @@ def _store_the_token_and_look_no_more(
 
 
 class _RetryByDeleteAndPut(DynamoLedger):
-    def next_attempt(self, pending: PendingUnit, *, errors: int, since: float, silences: int = 0) -> bool:
+    def next_attempt(self, pending: PendingUnit, *, errors: int, since: float, unanswered: int = 0) -> bool:
         known = self.pending(pending.unit)
         if known is None or known.attempt != pending.attempt:
             return False
         self.settle(pending.unit, None)
-        again = PendingUnit(pending.unit, pending.key, pending.etag, pending.attempt + 1, errors, since, silences)
+        again = PendingUnit(pending.unit, pending.key, pending.etag, pending.attempt + 1, errors, since, unanswered)
         return self.add_pending(again)
 
 

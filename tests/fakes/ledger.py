@@ -59,12 +59,12 @@ class FakeLedger:
         if known is not None and known.since == pending.since:
             self._change(pending, invoked=invoked, deadline=deadline, location=location)
 
-    def next_attempt(self, pending: PendingUnit, *, errors: int, since: float, silences: int = 0) -> bool:
+    def next_attempt(self, pending: PendingUnit, *, errors: int, since: float, unanswered: int = 0) -> bool:
         return self._change(
             pending,
             attempt=pending.attempt + 1,
             errors=errors,
-            silences=silences,
+            unanswered=unanswered,
             since=since,
             invoked=0.0,
             deadline=0.0,

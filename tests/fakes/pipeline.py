@@ -16,7 +16,7 @@ from autolabel.datasets.verified_labels import FinishedJob
 from autolabel.drives.closing import Closing
 from autolabel.drives.sweep import Sweep, SweepReport
 from autolabel.inference.completion import Completion, Settled, wake_if_done
-from autolabel.inference.reconcile_pass import Progress, RunTurns, TurnReport, await_answers
+from autolabel.inference.reconcile_pass import PassProgress, PassReport, ReconcilePasses, await_answers
 from autolabel.inference.reconciliation import Limits
 from autolabel.inference.submission import Asked, ObjectEvent, Submission, Submitted, read_message
 from autolabel.labelling.label_shard import ShardLabelling
@@ -38,7 +38,7 @@ from tests.fakes.queue import FakeSubmitQueue
 
 DRIVE = "drive-7"
 JOB_LABELS = ("car", "truck", "bicycle", "person")
-LIMITS = Limits(unsubmitted_after=3_600.0, max_silences=3)
+LIMITS = Limits(unsubmitted_after=3_600.0, max_unanswered=3)
 MAX_ERRORS = 2
 MAX_ANSWER_WAIT = 86_400.0
 FRAMES_PATIENCE = 600.0
@@ -148,9 +148,9 @@ class Pipeline:
         assert run is not None, f"{self.drive} was never closed"
         return run
 
-    def turns(self, fuse: Fuse | None = None) -> RunTurns:
+    def turns(self, fuse: Fuse | None = None) -> ReconcilePasses:
         fused = (lambda port: Fused(port, fuse)) if fuse else (lambda port: port)
-        return RunTurns(
+        return ReconcilePasses(
             ingest=fused(self.ingest),
             labels=fused(self.labels),
             ledger=fused(self.ledger),
@@ -163,9 +163,9 @@ class Pipeline:
         )
 
     def reconcile(
-        self, fuse: Fuse | None = None, progress: Progress | None = None, enough: Callable[[], bool] = lambda: False
-    ) -> TurnReport:
-        return self.turns(fuse).reconcile(self.run, progress or Progress(), self.now, enough)
+        self, fuse: Fuse | None = None, progress: PassProgress | None = None, enough: Callable[[], bool] = lambda: False
+    ) -> PassReport:
+        return self.turns(fuse).reconcile(self.run, progress or PassProgress(), self.now, enough)
 
     def sweep(self, now: float | None = None) -> SweepReport:
         sweep = Sweep(

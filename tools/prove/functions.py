@@ -14,7 +14,7 @@ from autolabel.aws.ledger import DynamoLedger
 from autolabel.aws.queue import SqsSubmitQueue
 from autolabel.drives.closing import Closing
 from autolabel.inference.completion import Completion, wake_if_done
-from autolabel.inference.reconcile_pass import Progress, RunTurns, TurnReport, await_answers
+from autolabel.inference.reconcile_pass import PassProgress, PassReport, ReconcilePasses, await_answers
 from autolabel.inference.reconciliation import Limits
 from autolabel.inference.submission import Submission, read_message
 from autolabel.models.catalogue import Catalogue
@@ -108,9 +108,9 @@ class Functions:
         for drive in sorted(drives - {""}):
             self._code.wake_if_done(drive, ledger, _executions(tape))
 
-    def turn(self, tape: Tape, drive: str) -> TurnReport:
+    def turn(self, tape: Tape, drive: str) -> PassReport:
         ledger = self._ledger(tape)
-        turns = RunTurns(
+        turns = ReconcilePasses(
             ingest=S3Bucket(S3Client(tape, "s3"), INGEST),
             labels=S3Bucket(S3Client(tape, "s3"), LABELS),
             ledger=ledger,
@@ -120,7 +120,7 @@ class Functions:
             limits=self._limits,
             frames_patience=0.0,
         )
-        return turns.reconcile(ledger.run(drive, RUN), Progress(), _now(tape))
+        return turns.reconcile(ledger.run(drive, RUN), PassProgress(), _now(tape))
 
     def wait(self, tape: Tape, asked: tuple[str, str]) -> bool:
         drive, token = asked

@@ -61,7 +61,7 @@ class Promises:
                 continue
             unit = _unit(name)
             failed = sum(unit.inference_id(attempt) in state.failed for attempt in range(1, 10))
-            if failed < MAX_ERRORS and silent < self._steps.world.max_silences:
+            if failed < MAX_ERRORS and silent < self._steps.world.max_unanswered:
                 raise Violation(NO_EARLY_FAILURE, f"{unit.place} failed {failed} times")
 
     def check_quiet(self, state: State) -> None:

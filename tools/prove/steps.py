@@ -38,7 +38,7 @@ class Steps:
         self.units = [
             Unit.of(parse_frame_key(key), etag_of(FRAME), MODEL) for key in self.world.frames + self.world.late
         ]
-        self._functions = Functions(Limits(unsubmitted_after=LONG / 2, max_silences=world.max_silences), world.code)
+        self._functions = Functions(Limits(unsubmitted_after=LONG / 2, max_unanswered=world.max_unanswered), world.code)
         self._table, self._buckets = Table(world.page), Buckets(world.page)
         self.items, self.objects = Interned(), Interned()
         self.messages, self.requests = Interned(), Interned()
@@ -53,7 +53,7 @@ class Steps:
     def _partitions(self) -> frozenset[str]:
         """The partitions of the table that anything can be written to; reading others is reading what never changes."""
         kinds = ["pending"]
-        if self.world.budget.failures or self.world.budget.delays >= self.world.max_silences:
+        if self.world.budget.failures or self.world.budget.delays >= self.world.max_unanswered:
             kinds.append("failed")
         if not self.world.honours_names:
             kinds.append("answer")

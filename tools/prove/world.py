@@ -58,7 +58,7 @@ class World(msgspec.Struct, frozen=True):
     honours_names: bool = True
     page: int = 100
     batch: int = 1
-    max_silences: int = 3
+    max_unanswered: int = 3
     slow_waits: bool = False
     code: Code = PRODUCTION
 

@@ -29,7 +29,7 @@ WORLDS = {
     "one unit, a call made twice, a crash, a duplicate": World(
         ONE, Budget(repeats=1, crashes=1, duplicates=1), begun=True
     ),
-    "one unit, silence to the end": World(ONE, Budget(losses=1, timeouts=1, delays=1), begun=True, max_silences=1),
+    "one unit, silence to the end": World(ONE, Budget(losses=1, timeouts=1, delays=1), begun=True, max_unanswered=1),
     "one unit, calls of the wait that outlive it": World(ONE, Budget(timeouts=2), begun=True, slow_waits=True),
     "one unit, turns that overlap, a time-out": World(ONE, Budget(overlaps=1, timeouts=1), begun=True),
     # Two units.

@@ -11,7 +11,7 @@ from autolabel.contracts.errors import ModelFailing
 from autolabel.contracts.frames import parse_frame_key
 from autolabel.contracts.ports import FailedUnit, PendingUnit
 from autolabel.contracts.units import Unit
-from autolabel.inference.reconcile_pass import Progress, TurnReport, Worst, retry_failed_units
+from autolabel.inference.reconcile_pass import PassProgress, PassReport, Verdict, Worst, retry_failed_units
 from autolabel.models.catalogue import model_key
 from tests.fakes.answers import DETECTOR, add_to_catalogue, answer
 from tests.fakes.faults import Crash, Fuse
@@ -48,7 +48,7 @@ def put(pipeline: Pipeline, **fields: object) -> Unit:
 
 def test_a_drive_without_frames_has_nothing_pending(closed: Pipeline) -> None:
     report = closed.reconcile()
-    assert report == TurnReport(DRIVE, "0001", 1, False, *[0] * 9)
+    assert report == PassReport(DRIVE, "0001", 1, False, *[0] * 9, verdict=Verdict.PLAN_SHARDS)
     assert not closed.queue.asked
 
 
@@ -64,13 +64,13 @@ def test_a_lost_frame_is_recorded_and_then_asked_for(closed: Pipeline) -> None:
 
 
 def test_an_expired_request_costs_nothing_however_often_it_expires(closed: Pipeline) -> None:
-    unit = put(closed, attempt=LIMITS.max_silences + 5, invoked=1_000.0, deadline=closed.now - 1)
+    unit = put(closed, attempt=LIMITS.max_unanswered + 5, invoked=1_000.0, deadline=closed.now - 1)
     report = closed.reconcile()
     assert (report.resubmitted, report.failed) == (1, 0)
-    assert closed.ledger.pending_units[unit].silences == 1
+    assert closed.ledger.pending_units[unit].unanswered == 1
     # A word of the endpoint, be it that the request has expired, ends the silence.
     closed.ledger.next_attempt(closed.ledger.pending_units[unit], errors=0, since=closed.now)
-    assert closed.ledger.pending_units[unit].silences == 0
+    assert closed.ledger.pending_units[unit].unanswered == 0
 
 
 def test_a_frame_that_is_pending_is_left_alone(closed: Pipeline) -> None:
@@ -164,18 +164,18 @@ def test_an_invoked_unit_is_asked_for_again_only_after_its_deadline(closed: Pipe
     closed.now += 1.0
     report = closed.reconcile()
     assert (report.pending, report.resubmitted) == (1, 1)
-    assert closed.ledger.pending_units[unit] == pending(unit, attempt=2, since=closed.now, silences=1)
+    assert closed.ledger.pending_units[unit] == pending(unit, attempt=2, since=closed.now, unanswered=1)
     assert closed.submit_asked() == ["submitted"]
     assert closed.endpoints.taken[-1].filename == unit.filename(2)
 
 
 def test_a_unit_that_no_attempt_answers_is_failed_with_the_count(closed: Pipeline) -> None:
-    unit = put(closed, silences=LIMITS.max_silences - 1, invoked=1_000.0, deadline=DEADLINE)
+    unit = put(closed, unanswered=LIMITS.max_unanswered - 1, invoked=1_000.0, deadline=DEADLINE)
     closed.now = DEADLINE + 1.0
     report = closed.reconcile()
     assert (report.failed, report.pending) == (1, 0)
     (failed,) = closed.ledger.failed_units.values()
-    assert (failed.unit, failed.reason) == (unit, f"nothing was heard of {LIMITS.max_silences} invocations")
+    assert (failed.unit, failed.reason) == (unit, f"nothing was heard of {LIMITS.max_unanswered} invocations")
     assert failed.at == closed.now
     assert not closed.queue.asked
 
@@ -226,7 +226,7 @@ def test_every_combination_of_what_is_known_comes_to_one_end(
     if state is not None:
         closed.ledger.pending_units[unit] = pending(
             unit,
-            silences=LIMITS.max_silences - 1 if state == "exhausted" else 0,
+            unanswered=LIMITS.max_unanswered - 1 if state == "exhausted" else 0,
             invoked=0.0 if state == "queued" else 1_000.0,
             deadline=1.0 if state in ("overdue", "exhausted") else DEADLINE,
         )
@@ -303,11 +303,11 @@ def test_the_model_that_failed_most_frames_is_told_wherever_the_turn_is_broken_o
                     pipeline.ledger.failed_units[asked] = FailedUnit(asked, "no")
                 else:
                     pipeline.labels.write(asked.answer_key(1), answer())
-        progress = Progress()
+        progress = PassProgress()
         for _ in range(40):
             left = iter(range(calls))
             report = pipeline.reconcile(progress=progress, enough=lambda left=left: next(left, None) is None)
-            progress = msgspec.json.decode(msgspec.json.encode(report), type=Progress)
+            progress = msgspec.json.decode(msgspec.json.encode(report), type=PassProgress)
             if report.cursor is None:
                 break
         assert (report.worst, report.failed, report.answered) == (Worst("other.0001", 3), 6, 6)
@@ -331,12 +331,12 @@ def test_a_turn_that_is_broken_off_anywhere_counts_as_a_whole_one(monkeypatch: p
     whole = drive().reconcile()
     for calls in range(1, 8):
         pipeline = drive()
-        progress, report = Progress(turn=4), None
+        progress, report = PassProgress(turn=4), None
         for _ in range(20):
             left = iter(range(calls))
             report = pipeline.reconcile(progress=progress, enough=lambda left=left: next(left, None) is None)
             # What travels through the state machine is JSON.
-            progress = msgspec.json.decode(msgspec.json.encode(report), type=Progress)
+            progress = msgspec.json.decode(msgspec.json.encode(report), type=PassProgress)
             if report.cursor is None:
                 break
         assert report == msgspec.structs.replace(whole, turn=5)
@@ -470,13 +470,13 @@ def test_any_number_of_units_that_are_in_no_listing_is_dropped_call_by_call(clos
     for index in range(35):
         unit = Unit.of(parse_frame_key(frame_key(index, camera="rear")), "x", MODEL)
         closed.ledger.pending_units[unit] = pending(unit, invoked=1.0, deadline=2.0)
-    progress, dropped = Progress(), []
+    progress, dropped = PassProgress(), []
     while True:
         report = closed.reconcile(progress=progress, enough=lambda: True)
         dropped.append(report.dropped)
         if report.cursor is None:
             break
-        progress = Progress(report.turn, report.retried, report.cursor)
+        progress = PassProgress(report.turn, report.retried, report.cursor)
     assert dropped == [10, 20, 30, 35]
     assert not closed.ledger.pending_units
 
@@ -488,7 +488,7 @@ def test_an_earlier_run_drops_nothing_that_a_later_one_may_need(closed: Pipeline
     unit = add_frame(closed, 7)
     closed.ledger.pending_units[unit] = pending(unit, invoked=1.0, deadline=2.0)
     closed.closing().relabel(DRIVE)
-    assert closed.turns().reconcile(first, Progress(), closed.now).dropped == 0
+    assert closed.turns().reconcile(first, PassProgress(), closed.now).dropped == 0
     assert closed.ledger.pending(unit)
 
 

@@ -14,8 +14,8 @@ import yaml
 
 from autolabel.datasets.publication import Publication
 from autolabel.datasets.verified_labels import FinishedJob
-from autolabel.inference.reconcile_pass import Cursor, Progress, TurnReport
-from autolabel.inference.reconciliation import Turn
+from autolabel.inference.reconcile_pass import Cursor, PassProgress, PassReport
+from autolabel.inference.reconciliation import PassCounts
 from autolabel.labelling.plan import Plan
 from autolabel.labelling.shards import Shard
 from autolabel.verification.jobs import JobRound
@@ -147,13 +147,13 @@ class _Account:
             attempt = self.engine.tokens.find(event["token"])
             threading.Timer(_WAKE_SECONDS, attempt.succeed, [{}]).start()
             return {"woken": False}
-        progress = msgspec.convert(event["progress"], Progress)
+        progress = msgspec.convert(event["progress"], PassProgress)
         self._reports += 1
         last = self._reports % self._calls == 0
         waits = self._reports <= self._waits * self._calls
         frames = self._frames
-        counts = Turn(**dict.fromkeys(Turn.__struct_fields__, frames))
-        return TurnReport(
+        counts = PassCounts(**dict.fromkeys(PassCounts.__struct_fields__, frames))
+        return PassReport(
             drive=DRIVE,
             run=RUN,
             turn=progress.turn + (progress.cursor is None),

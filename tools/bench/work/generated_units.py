@@ -146,7 +146,7 @@ class GeneratedLedger:
     def add_pending(self, pending: PendingUnit) -> bool:
         return self._changed()
 
-    def next_attempt(self, pending: PendingUnit, *, errors: int, since: float, silences: int = 0) -> bool:
+    def next_attempt(self, pending: PendingUnit, *, errors: int, since: float, unanswered: int = 0) -> bool:
         return self._changed()
 
 

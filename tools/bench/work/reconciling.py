@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from autolabel.contracts.ports import SubmitQueue
-from autolabel.inference.reconcile_pass import Progress, RunTurns, TurnReport
+from autolabel.inference.reconcile_pass import PassProgress, PassReport, ReconcilePasses
 from autolabel.inference.reconciliation import Limits
 from tools.bench.work.drive import MODEL, make_run
 from tools.bench.work.generated_units import (
@@ -24,7 +24,7 @@ from tools.bench.work.pace import Pace
 
 PLACE = "tools.bench.work.reconciling"
 WORKERS = 16
-FIRST = Progress()
+FIRST = PassProgress()
 ANSWERED = Shares(answered=100)
 UNKNOWN = Shares()
 MIXED = Shares(answered=90, pending=4, overdue=2, failed=2)
@@ -75,7 +75,7 @@ def reconcile_in_calls(frames: int, seconds: float) -> dict[str, int]:
         labels, end = GeneratedLabels(frames, MIXED), time.process_time() + seconds
         report = turn_over(frames, labels, ledger, queue, progress, lambda end=end: time.process_time() > end)
         reports.append(msgspec.json.encode(report))
-        progress = msgspec.json.decode(reports[-1], type=Progress)
+        progress = msgspec.json.decode(reports[-1], type=PassProgress)
     _check(report, MIXED, ledger, queue)
     if report.turn != 1:
         raise AssertionError(f"the calls of one turn count as {report.turn}")
@@ -87,25 +87,25 @@ def turn_over(
     labels: GeneratedLabels,
     ledger: GeneratedLedger,
     queue: SubmitQueue,
-    progress: Progress = FIRST,
+    progress: PassProgress = FIRST,
     enough: Callable[[], bool] = lambda: False,
-) -> TurnReport:
+) -> PassReport:
     """One call of a turn, with as many workers as functions/reconcile has."""
-    turns = RunTurns(
+    turns = ReconcilePasses(
         ingest=GeneratedIngest(frames),
         labels=labels,
         ledger=ledger,
         queue=queue,
         catalogue=_Models(),
         endpoints=_Models(),
-        limits=Limits(unsubmitted_after=3_600.0, max_silences=3),
+        limits=Limits(unsubmitted_after=3_600.0, max_unanswered=3),
         frames_patience=0,
         workers=WORKERS,
     )
     return turns.reconcile(make_run(), progress, NOW, enough)
 
 
-def _check(report: TurnReport, shares: Shares, ledger: GeneratedLedger, queue: CountingQueue) -> None:
+def _check(report: PassReport, shares: Shares, ledger: GeneratedLedger, queue: CountingQueue) -> None:
     expected = {
         "answered": shares.answered,
         "pending": shares.pending + shares.overdue + shares.unknown,

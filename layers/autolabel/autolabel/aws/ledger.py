@@ -84,11 +84,11 @@ class DynamoLedger:
             also=" AND since = :since",
         )
 
-    def next_attempt(self, pending: PendingUnit, *, errors: int, since: float, silences: int = 0) -> bool:
+    def next_attempt(self, pending: PendingUnit, *, errors: int, since: float, unanswered: int = 0) -> bool:
         values = {
             ":next": _number(pending.attempt + 1),
             ":errors": _number(errors),
-            ":silences": _number(silences),
+            ":silences": _number(unanswered),
             ":since": _number(since),
         }
         update = (
@@ -455,7 +455,7 @@ def _pending(item: Mapping[str, Any]) -> PendingUnit:
         attempt=int(item["attempt"]["N"]),
         errors=int(item["errors"]["N"]),
         since=float(item["since"]["N"]),
-        silences=int(item.get("silences", {"N": "0"})["N"]),
+        unanswered=int(item.get("silences", {"N": "0"})["N"]),
         invoked=float(item.get("invoked", {"N": "0"})["N"]),
         deadline=float(item.get("deadline", {"N": "0"})["N"]),
         location=item.get("location", {"S": ""})["S"],

@@ -70,10 +70,10 @@ class Bucket(Protocol):
 class PendingUnit(msgspec.Struct, frozen=True, omit_defaults=True):
     """A unit that waits for its answer. Times are seconds since the epoch.
 
-    `attempt` names the invocation, `errors` counts those that the model failed, `silences` the last ones in a row that
-    nothing was heard of. `invoked`: when the endpoint took it,
-    0 while it waits in the submit queue. `deadline`: when no answer can come any more. `location`: the key in the label
-    bucket at which the endpoint said it will answer, when that is not the derived one.
+    `attempt` numbers the invocation; `errors` counts those that the model failed, `unanswered` the consecutive ones
+    without a notification. `invoked`: when the endpoint took it, 0 while it waits in the submit queue. `deadline`: no
+    answer can come after it. `location`: the key in the label bucket that the endpoint named, when it is not the
+    derived one.
     """
 
     unit: Unit
@@ -82,7 +82,7 @@ class PendingUnit(msgspec.Struct, frozen=True, omit_defaults=True):
     attempt: int
     errors: int
     since: float
-    silences: int = 0
+    unanswered: int = 0
     invoked: float = 0.0
     deadline: float = 0.0
     location: str = ""
@@ -124,100 +124,128 @@ class Refusal(NamedTuple):
     at: float
 
 
-class Ledger(Protocol):
-    """What is known of units and runs. All reads are strongly consistent; every change is one conditional write."""
+class PendingUnits(Protocol):
+    """What is known of units. Here and below, reads are strongly consistent and a change is one conditional write."""
 
     def add_pending(self, pending: PendingUnit) -> bool:
-        """Record a unit as pending unless it is already; whether it was recorded."""
+        """Record a unit as pending unless it is already; return whether it was recorded."""
 
     def pending(self, unit: Unit) -> PendingUnit | None: ...
 
     def pending_of_model(self, drive: str, model: str, after: str = "") -> Iterator[PendingUnit]:
-        """A model's pending units of a drive behind a position, in the byte order of their position and token."""
+        """Read a model's pending units of a drive behind a position, in the byte order of position and token."""
 
     def pending_of_frame(self, frame: FrameKey, model: str) -> list[PendingUnit]:
-        """A model's pending units of one frame, one for each content that the frame has had."""
+        """Read a model's pending units of one frame: one for each content that the frame has had."""
 
     def any_pending(self, drive: str, models: Sequence[str]) -> bool: ...
 
     def mark_invoked(self, pending: PendingUnit, *, invoked: float, deadline: float, location: str) -> None:
-        """Note that the endpoint took the attempt; nothing happens when the unit is not as it was read any more."""
+        """Note that the endpoint took the attempt, unless the unit has changed since it was read."""
 
-    def next_attempt(self, pending: PendingUnit, *, errors: int, since: float, silences: int = 0) -> bool:
+    def next_attempt(self, pending: PendingUnit, *, errors: int, since: float, unanswered: int = 0) -> bool:
         """Move a pending unit to its next attempt, in place; False when it is no longer at `pending.attempt`."""
 
     def touch(self, pending: PendingUnit, *, since: float) -> bool:
-        """Count the time in the submit queue anew; False when it is taken, answered or at another attempt."""
+        """Restart the time in the submit queue; False when the unit is taken, answered or at another attempt."""
 
     def fail(self, pending: PendingUnit, reason: str, at: float) -> bool:
-        """Record a unit as failed and no longer pending, at once; False when it is no longer at `pending.attempt`."""
+        """Record a unit as failed instead of pending, at once; False when it is no longer at `pending.attempt`."""
 
     def revive(self, pending: PendingUnit) -> bool:
-        """Record a failed unit as pending and no longer failed, at once; False when it is not failed any more."""
+        """Record a failed unit as pending instead of failed, at once; False when it is no longer failed."""
 
     def drop(self, pending: PendingUnit) -> bool:
         """Forget a pending unit; False when it was taken, answered or moved to another attempt since it was read."""
 
     def settle(self, unit: Unit, location: str | None) -> None:
-        """The unit is answered and no longer pending. `location`: the answer's key when it is not the derived one."""
+        """Record that the unit is answered. `location`: the answer's key when it is not the derived one."""
 
     def failed_of_model(self, drive: str, model: str, after: str = "") -> Iterator[FailedUnit]:
-        """A model's failed units of a drive behind a position, in the byte order of their position and token."""
+        """Read a model's failed units of a drive behind a position, in the byte order of position and token."""
 
     def locations_of_model(self, drive: str, model: str, after: str = "") -> Iterator[tuple[Unit, str]]:
-        """Answers that lie elsewhere than derived, behind a position, in the byte order of their position and token."""
+        """Read the keys of answers that are not at the derived key, behind a position, ordered as above."""
+
+
+class Runs(Protocol):
+    """The runs of drives."""
 
     def allocate_run(self, run: Run) -> Run:
-        """Record a run unless there is one of its name; the one that stands."""
+        """Record a run unless one of its name exists; return the one that is recorded."""
 
     def latest_run(self, drive: str) -> Run | None: ...
+
+    def find_run(self, drive: str, run: str) -> Run | None: ...
+
+    def run(self, drive: str, run: str) -> Run:
+        """Read a run by its name; RunMissing."""
 
     def retry_failed(self, run: Run, before: float) -> None:
         """Let a run try the units once more that failed before that time."""
 
-    def find_run(self, drive: str, run: str) -> Run | None: ...
-
     def outcome(self, drive: str, run: str) -> str:
-        """How a run ended; empty while it has not."""
-
-    def run(self, drive: str, run: str) -> Run:
-        """A run by its name; RunMissing."""
+        """How a run ended; empty while it has not ended."""
 
     def finish_run(self, run: Run, outcome: str, at: float) -> None: ...
 
+
+class RunTokens(Protocol):
+    """The tokens of executions that wait for answers."""
+
     def wait(self, waiting: WaitingRun) -> bool:
-        """Store the token with which the run's execution is woken, in place of an earlier one, not of a later one."""
+        """Store the token that wakes the run's execution; it replaces an earlier one, not a later one."""
 
     def waiting_runs(self, drive: str) -> list[WaitingRun]: ...
 
     def stop_waiting(self, waiting: WaitingRun) -> None:
-        """Forget this very token."""
+        """Forget this token, and no other."""
+
+
+class DriveMarks(Protocol):
+    """What is known of drives as a whole: closed, frozen, late."""
 
     def mark_closed(self, drive: str) -> None:
-        """The drive's first run was started."""
+        """Note that the drive's first run was started."""
 
     def closed_drives(self) -> Iterator[str]:
-        """All closed drives, in the byte order of `<drive>/`, as buckets list folders."""
+        """Read all closed drives, in the byte order of `<drive>/`, as buckets list folders."""
 
     def mark_frozen(self, drive: str) -> None:
-        """A listing of the drive is about to be frozen: what comes from now on may be late."""
+        """Note that a listing of the drive is about to be frozen: an object that comes later may be late."""
 
     def is_frozen(self, drive: str) -> bool: ...
 
     def mark_late(self, drive: str, at: float) -> None:
-        """Something came to a drive that was frozen; whether it is late, a look at its listing tells."""
+        """Note that an object came to a frozen drive; only its listing tells whether it is late."""
 
     def late_drives(self) -> Iterator[tuple[str, float]]:
-        """Drives to which something came after they were frozen, with when it came last."""
+        """Read the drives to which an object came after they were frozen, with the time of the last one."""
 
     def forget_late(self, drive: str, at: float) -> None:
-        """Take the mark away unless something came after `at`."""
+        """Remove the mark unless an object came after `at`."""
+
+
+class Refusals(Protocol):
+    """Objects that came in and break a contract."""
 
     def record_refusal(self, place: str, key: str, reason: str, detail: str, at: float) -> None:
-        """Keep something that came in and does not fit; `place` is its drive, or empty."""
+        """Keep an object that breaks a contract; `place` is its drive, or empty."""
 
     def refusals(self, drive: str) -> Iterator[Refusal]:
-        """What was refused in a drive, or with an empty name outside all drives."""
+        """Read what was refused in a drive, or with an empty name outside all drives."""
+
+
+class UnitLedger(PendingUnits, RunTokens, Protocol):
+    """Units, and the runs that wait for them."""
+
+
+class DriveLedger(Runs, DriveMarks, Refusals, Protocol):
+    """Drives with their runs, marks and refusals."""
+
+
+class Ledger(PendingUnits, Runs, RunTokens, DriveMarks, Refusals, Protocol):
+    """All that is known of units, runs and drives, for those who need most of it."""
 
 
 class JobTokens(Protocol):

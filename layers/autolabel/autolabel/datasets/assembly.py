@@ -12,7 +12,7 @@ from autolabel.contracts.drive import Run
 from autolabel.contracts.errors import CountMismatch
 from autolabel.contracts.frames import DRIVE_DOCUMENT, drive_prefix
 from autolabel.contracts.job_manifest import JobManifest
-from autolabel.contracts.ports import Bucket, Ledger
+from autolabel.contracts.ports import Bucket, DriveLedger
 from autolabel.contracts.verification import ACCEPTED, EVERYTHING, SEGMENTS, VerifyDoubtful
 from autolabel.drives.late_frames import record_lateness
 from autolabel.drives.listing import freeze_listing, read_listing
@@ -74,7 +74,7 @@ class _Manifests(NamedTuple):
 
 
 def assemble_run(
-    run: Run, *, ingest: Bucket, labels: Bucket, ledger: Ledger, back_ends: BackEnds, max_objects: int
+    run: Run, *, ingest: Bucket, labels: Bucket, ledger: DriveLedger, back_ends: BackEnds, max_objects: int
 ) -> Assembly:
     """Assemble a run; ShardMissing or CountMismatch when a planned shard or a frame is missing, VerificationRefused
     when nobody can be asked to verify it.
@@ -195,7 +195,7 @@ def _results(run: Run, labels: Bucket, tally: Tally, parts: list[_Part]) -> Iter
         yield shard, result
 
 
-def _lateness(run: Run, ingest: Bucket, labels: Bucket, ledger: Ledger) -> Iterator[str]:
+def _lateness(run: Run, ingest: Bucket, labels: Bucket, ledger: DriveLedger) -> Iterator[str]:
     """What came to the drive since the run began, if anything did."""
     # A sweep that told operators of it took the mark away and left the file.
     told = labels.exists(run.folder.late_objects)

@@ -9,7 +9,7 @@ import msgspec
 
 from autolabel.contracts.drive import Run
 from autolabel.contracts.errors import CountMismatch, RunMissing
-from autolabel.contracts.ports import Announcements, Bucket, Ledger
+from autolabel.contracts.ports import Announcements, Bucket, Runs
 from autolabel.contracts.verification import ACCEPTED, BOXES
 from autolabel.datasets.joining import Join
 from autolabel.datasets.verified_labels import FinishedJob
@@ -55,7 +55,7 @@ def publish_run(
     *,
     ingest: Bucket,
     labels: Bucket,
-    ledger: Ledger,
+    ledger: Runs,
     announcements: Announcements,
     now: float,
 ) -> Publication:

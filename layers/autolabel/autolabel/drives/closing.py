@@ -18,7 +18,7 @@ from autolabel.contracts.drive import (
 )
 from autolabel.contracts.errors import CatalogueUnavailable, DocumentRefused, RunMissing
 from autolabel.contracts.frames import DRIVE_DOCUMENT, drive_prefix
-from autolabel.contracts.ports import Announcements, Bucket, Executions, Ledger
+from autolabel.contracts.ports import Announcements, Bucket, DriveLedger, Executions
 from autolabel.contracts.verification import SEGMENTS
 from autolabel.drives.listing import frozen_listing
 from autolabel.labels.taxonomy import current_taxonomy
@@ -40,7 +40,7 @@ class Closing:
         *,
         ingest: Bucket,
         labels: Bucket,
-        ledger: Ledger,
+        ledger: DriveLedger,
         catalogue: Catalogue,
         executions: Executions,
         announcements: Announcements,

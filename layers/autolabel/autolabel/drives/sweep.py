@@ -9,7 +9,7 @@ import msgspec
 from autolabel.contracts.drive import Camera, DriveDocument
 from autolabel.contracts.errors import KeyRefused
 from autolabel.contracts.frames import DRIVE_DOCUMENT, drive_prefix, is_name, parse_frame_key
-from autolabel.contracts.ports import Announcements, Bucket, Ledger, SubmitQueue
+from autolabel.contracts.ports import Announcements, Bucket, DriveLedger, SubmitQueue
 from autolabel.drives.late_frames import record_lateness
 from autolabel.drives.listing import frozen_listing
 
@@ -34,7 +34,7 @@ class Sweep:
         *,
         ingest: Bucket,
         labels: Bucket,
-        ledger: Ledger,
+        ledger: DriveLedger,
         queue: SubmitQueue,
         announcements: Announcements,
         abandoned_after: float,

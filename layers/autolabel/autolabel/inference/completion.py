@@ -14,7 +14,7 @@ import msgspec
 
 from autolabel.contracts.errors import KeyRefused
 from autolabel.contracts.frames import MAX_KEY_BYTES, FrameKey, parse_frame_key
-from autolabel.contracts.ports import Executions, Ledger, SubmitQueue
+from autolabel.contracts.ports import Executions, SubmitQueue, UnitLedger
 from autolabel.contracts.units import TRIAL, model_of_inference_id, parse_answer_key
 
 
@@ -67,7 +67,7 @@ class Completion:
 
     def __init__(
         self,
-        ledger: Ledger,
+        ledger: UnitLedger,
         queue: SubmitQueue,
         *,
         ingest: str,
@@ -158,7 +158,7 @@ class Completion:
         return Settled("late", frame.drive)
 
 
-def wake_if_done(drive: str, ledger: Ledger, executions: Executions) -> int:
+def wake_if_done(drive: str, ledger: UnitLedger, executions: Executions) -> int:
     """Wake the runs of a drive for which nothing is pending; how many were. Call it after the units are settled."""
     woken = 0
     for waiting in ledger.waiting_runs(drive):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from enum import StrEnum
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -10,9 +11,18 @@ import msgspec
 
 from autolabel.contracts.drive import Run
 from autolabel.contracts.errors import CatalogueUnavailable, ModelFailing
-from autolabel.contracts.ports import Bucket, EndpointStates, Executions, Ledger, SubmitQueue, WaitingRun
+from autolabel.contracts.ports import (
+    Bucket,
+    EndpointStates,
+    Executions,
+    Ledger,
+    Runs,
+    SubmitQueue,
+    UnitLedger,
+    WaitingRun,
+)
 from autolabel.drives.listing import freeze_listing, frozen_listing, missing_frames
-from autolabel.inference.reconciliation import Comparison, Limits, Pause, Reconciliation, Turn
+from autolabel.inference.reconciliation import Comparison, Limits, PassCounts, Pause, Reconciliation
 
 if TYPE_CHECKING:
     from autolabel.models.catalogue import Catalogue
@@ -26,6 +36,20 @@ class Worst(msgspec.Struct, frozen=True):
 
 
 NO_FAILURES = Worst()
+# From this many failed frames on, a share of them says something about the model.
+LEAST_FAILED = 20
+
+
+class Verdict(StrEnum):
+    """How a run goes on after a reconcile pass. On the wire: the state machine compares it."""
+
+    # The pass was broken off and goes on with another call.
+    CONTINUE = "continue"
+    AWAIT_FRAMES = "await frames"
+    # A model failed most frames: an operator looks before reviewers get frames without boxes.
+    MODEL_FAILING = "model failing"
+    PLAN_SHARDS = "plan shards"
+    AWAIT_ANSWERS = "await answers"
 
 
 class Cursor(msgspec.Struct, frozen=True):
@@ -36,13 +60,13 @@ class Cursor(msgspec.Struct, frozen=True):
 
     model: int
     after: str
-    counts: Turn
+    counts: PassCounts
     paused: tuple[str, ...] = ()
     failed: int = 0
     worst: Worst = NO_FAILURES
 
 
-class Progress(msgspec.Struct, frozen=True):
+class PassProgress(msgspec.Struct, frozen=True):
     """What a run's execution carries from turn to turn. `turn`: how many there were.
 
     `retried`: a person has had failed units tried once more.
@@ -53,12 +77,13 @@ class Progress(msgspec.Struct, frozen=True):
     cursor: Cursor | None = None
 
 
-class TurnReport(msgspec.Struct, frozen=True):
+class PassReport(msgspec.Struct, frozen=True):
     """What someone who watches the execution sees of a turn. `units`: frames times models.
 
     `missing`: frames that the drive's document promises and that have not arrived; the listing waits for them.
     `paused`: models whose endpoint takes nothing, and why. `worst`: the model that failed most frames. With a `cursor`
-    the turn goes on with another call.
+    the turn goes on with another call. The state machine compares the `verdict`; definitions of before it read `worst`,
+    `pending`, `retried` and `missing` instead.
     """
 
     drive: str
@@ -78,9 +103,10 @@ class TurnReport(msgspec.Struct, frozen=True):
     paused: tuple[str, ...] = ()
     worst: Worst = NO_FAILURES
     cursor: Cursor | None = None
+    verdict: Verdict = Verdict.AWAIT_ANSWERS
 
 
-class RunTurns:
+class ReconcilePasses:
     """The turns of runs.
 
     `frames_patience`: seconds that frames are waited for which the drive's document promises. `workers`: repairs made
@@ -111,8 +137,8 @@ class RunTurns:
         self._workers = workers
 
     def reconcile(
-        self, run: Run, progress: Progress, now: float, enough: Callable[[], bool] = lambda: False
-    ) -> TurnReport:
+        self, run: Run, progress: PassProgress, now: float, enough: Callable[[], bool] = lambda: False
+    ) -> PassReport:
         """One turn of a run, or as much of it as `enough` allows.
 
         Freezes the listing at the first, then repairs every model's units and counts what is pending. `now`: seconds
@@ -124,10 +150,10 @@ class RunTurns:
             patient = now < run.since + self._frames_patience
             missing = missing_frames(self._ingest, drive, run.document) if patient else 0
             if missing:
-                return _report(run, progress, Turn(), missing=missing)
+                return _report(run, progress, PassCounts(), self._limits, missing=missing)
             self._ledger.mark_frozen(drive)
             listing = freeze_listing(self._ingest, self._labels, run.folder, frozenset(run.document.cameras))
-        start = progress.cursor or Cursor(0, "", Turn())
+        start = progress.cursor or Cursor(0, "", PassCounts())
         total, paused, after, failed, worst = start.counts, start.paused, start.after, start.failed, start.worst
         cursor = None
         latest = self._ledger.latest_run(drive)
@@ -159,6 +185,7 @@ class RunTurns:
             run,
             progress,
             total,
+            self._limits,
             frames=listing.frames,
             refused=listing.objects - listing.frames,
             paused=paused,
@@ -181,8 +208,9 @@ class RunTurns:
 
 def _report(
     run: Run,
-    progress: Progress,
-    turn: Turn,
+    progress: PassProgress,
+    turn: PassCounts,
+    limits: Limits,
     *,
     frames: int = 0,
     refused: int = 0,
@@ -190,8 +218,8 @@ def _report(
     paused: tuple[str, ...] = (),
     worst: Worst = NO_FAILURES,
     cursor: Cursor | None = None,
-) -> TurnReport:
-    return TurnReport(
+) -> PassReport:
+    report = PassReport(
         drive=run.drive,
         run=run.run,
         # The calls of one turn count once.
@@ -211,9 +239,24 @@ def _report(
         worst=worst,
         cursor=cursor,
     )
+    return msgspec.structs.replace(report, verdict=verdict_of(report, limits.max_failed_percent))
 
 
-def retry_failed_units(run: Run, worst: Worst, frames: int, redriven: bool, *, ledger: Ledger, now: float) -> None:
+def verdict_of(report: PassReport, max_failed_percent: float) -> Verdict:
+    """Decide how a run goes on; `max_failed_percent`: of the frames, that one model may fail."""
+    if report.cursor is not None:
+        return Verdict.CONTINUE
+    if report.missing:
+        return Verdict.AWAIT_FRAMES
+    if report.pending:
+        return Verdict.AWAIT_ANSWERS
+    failed = report.worst.failed
+    if not report.retried and failed >= LEAST_FAILED and failed * 100 > max_failed_percent * report.frames:
+        return Verdict.MODEL_FAILING
+    return Verdict.PLAN_SHARDS
+
+
+def retry_failed_units(run: Run, worst: Worst, frames: int, redriven: bool, *, ledger: Runs, now: float) -> None:
     """Stop a run of which a model failed most frames, ModelFailing; redriven by a person, let it try them again."""
     if not redriven:
         raise ModelFailing(
@@ -223,7 +266,7 @@ def retry_failed_units(run: Run, worst: Worst, frames: int, redriven: bool, *, l
     ledger.retry_failed(run, before=now)
 
 
-def await_answers(run: Run, token: str, order: str, *, ledger: Ledger, executions: Executions) -> bool:
+def await_answers(run: Run, token: str, order: str, *, ledger: UnitLedger, executions: Executions) -> bool:
     """Store the token with which collect wakes the run; whether the run is woken at once.
 
     Whether anything is pending is asked after the token is stored: an answer that came before found no token. A call

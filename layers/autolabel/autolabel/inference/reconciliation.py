@@ -12,7 +12,7 @@ from typing import Generic, Literal, NamedTuple, TypeVar
 import msgspec
 
 from autolabel.contracts.frames import FrameKey, parse_frame_key
-from autolabel.contracts.ports import Bucket, FailedUnit, Ledger, PendingUnit, SubmitQueue
+from autolabel.contracts.ports import Bucket, FailedUnit, PendingUnit, PendingUnits, SubmitQueue
 from autolabel.contracts.run_folder import RunFolder
 from autolabel.contracts.units import Unit, answers_prefix, answers_prefix_after, parse_answer_key
 from autolabel.drives.listing import read_listing
@@ -44,10 +44,11 @@ class Limits(msgspec.Struct, frozen=True):
     """
 
     unsubmitted_after: float
-    max_silences: int
+    max_unanswered: int
+    max_failed_percent: float = 50.0
 
 
-class Turn(msgspec.Struct):
+class PassCounts(msgspec.Struct):
     """What a reconciliation found and did, in units; `dropped` are pending units that the listing does not hold."""
 
     units: int = 0
@@ -89,7 +90,7 @@ class Comparison:
     Refused objects are no units.
     """
 
-    def __init__(self, labels: Bucket, ledger: Ledger, folder: RunFolder, model: str, after: str = "") -> None:
+    def __init__(self, labels: Bucket, ledger: PendingUnits, folder: RunFolder, model: str, after: str = "") -> None:
         self._labels = labels
         self._ledger = ledger
         self._folder = folder
@@ -173,7 +174,7 @@ class Reconciliation:
         self,
         *,
         labels: Bucket,
-        ledger: Ledger,
+        ledger: PendingUnits,
         queue: SubmitQueue,
         limits: Limits,
         now: float,
@@ -193,7 +194,7 @@ class Reconciliation:
         self._workers = workers
         self.paused = Pause()
 
-    def take(self, comparison: Comparison, turn: Turn, enough: Callable[[], bool] = lambda: False) -> str | None:
+    def take(self, comparison: Comparison, turn: PassCounts, enough: Callable[[], bool] = lambda: False) -> str | None:
         """Repair what a comparison finds and count it into `turn`.
 
         Breaks off when `enough` says so; the position to go on behind, or None when all of it is done.
@@ -226,7 +227,7 @@ class Reconciliation:
                 _count(turn, repair.counts)
         return reached
 
-    def _is_to_repair(self, one: Found | PendingUnit, turn: Turn) -> bool:
+    def _is_to_repair(self, one: Found | PendingUnit, turn: PassCounts) -> bool:
         """Whether anything is to be done; a unit that is as it should be is counted."""
         if isinstance(one, PendingUnit):
             return self._drop_strays and self._is_overdue(one)
@@ -304,14 +305,14 @@ class Reconciliation:
         if not pending.invoked:
             self._ledger.touch(pending, since=self._now)
             return _Repair(("pending", "resubmitted"), queue=True)
-        silences = pending.silences + 1
-        if silences >= self._limits.max_silences:
-            failed = self._ledger.fail(pending, f"nothing was heard of {silences} invocations", self._now)
+        unanswered = pending.unanswered + 1
+        if unanswered >= self._limits.max_unanswered:
+            failed = self._ledger.fail(pending, f"nothing was heard of {unanswered} invocations", self._now)
             return _Repair(("failed",) if failed else ("pending",))
-        self._ledger.next_attempt(pending, errors=pending.errors, since=self._now, silences=silences)
+        self._ledger.next_attempt(pending, errors=pending.errors, since=self._now, unanswered=unanswered)
         return _Repair(("pending", "resubmitted"), queue=True)
 
 
-def _count(turn: Turn, counts: Iterable[Count]) -> None:
+def _count(turn: PassCounts, counts: Iterable[Count]) -> None:
     for name in counts:
         setattr(turn, name, getattr(turn, name) + 1)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import msgspec
 
 from autolabel.contracts.drive import Run
-from autolabel.contracts.ports import Bucket, Ledger
+from autolabel.contracts.ports import Bucket, PendingUnits, RunTokens, UnitLedger
 from autolabel.inference.reconciliation import Comparison, Found
 from autolabel.labelling.shards import Shard, ShardFrame, UnitAnswer, plan_shards
 
@@ -22,7 +22,7 @@ class Plan(msgspec.Struct, frozen=True):
     key: str
 
 
-def plan_run(run: Run, *, labels: Bucket, ledger: Ledger, shard_frames: int) -> Plan:
+def plan_run(run: Run, *, labels: Bucket, ledger: UnitLedger, shard_frames: int) -> Plan:
     """Write every shard's frames with the answers to them, and the list of shards; call it when nothing is pending."""
     _forget_wait(run, ledger)
     counts = {"shards": 0, "frames": 0}
@@ -41,7 +41,7 @@ def plan_run(run: Run, *, labels: Bucket, ledger: Ledger, shard_frames: int) -> 
     return Plan(run.drive, run.run, counts["shards"], counts["frames"], key)
 
 
-def _forget_wait(run: Run, ledger: Ledger) -> None:
+def _forget_wait(run: Run, ledger: RunTokens) -> None:
     """A wait that ran out of time left its token, and no notification may come that would clear it away.
 
     Not a turn's to do: one that outlives its call would take the token of a later wait.
@@ -51,7 +51,7 @@ def _forget_wait(run: Run, ledger: Ledger) -> None:
             ledger.stop_waiting(waiting)
 
 
-def _frames(run: Run, labels: Bucket, ledger: Ledger) -> Iterator[tuple[str, ShardFrame]]:
+def _frames(run: Run, labels: Bucket, ledger: PendingUnits) -> Iterator[tuple[str, ShardFrame]]:
     by_model = [Comparison(labels, ledger, run.folder, model) for model in run.asked]
     for units in zip(*by_model, strict=True):
         first = units[0]
