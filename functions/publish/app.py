@@ -14,7 +14,8 @@ from autolabel.aws.clients import client
 from autolabel.aws.ledger import DynamoLedger
 from autolabel.aws.observability import logger, metrics, tracer
 from autolabel.aws.settings import read_settings
-from autolabel.datasets.publication import FinishedJob, publish_run
+from autolabel.datasets.publication import publish_run
+from autolabel.datasets.verified_labels import FinishedJob
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext

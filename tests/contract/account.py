@@ -1,4 +1,4 @@
-"""An AWS account by moto in which the functions run, as the template would set it up."""
+"""An AWS account by moto in which the functions run with the template's settings and permissions."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ MODEL = parse_model((ROOT / "models" / "yolox-nano.json").read_bytes(), "models/
 EVENTS = ROOT / "events"
 WEBHOOK_URL = "https://abcdefgh.lambda-url.eu-central-1.on.aws/"
 
-# Actions of IAM behind operations whose names differ.
+# IAM actions of operations whose names differ from the action's.
 ACTIONS = {
     "HeadObject": ["s3:GetObject"],
     "ListObjectsV2": ["s3:ListBucket"],
@@ -60,7 +60,7 @@ ACTIONS = {
     "TransactWriteItems": ["dynamodb:PutItem", "dynamodb:DeleteItem"],
     "SendMessageBatch": ["sqs:SendMessage"],
 }
-_TAKERS = ("submit", "collect")
+_WITH_DEAD_LETTERS = ("submit", "collect")
 QUEUES = ("SubmitQueue", "SubmitDeadLetters", "CollectQueue", "CollectDeadLetters")
 PREFIXES = {"stepfunctions": "states", "sagemaker-runtime": "sagemaker"}
 
@@ -71,7 +71,7 @@ def sample(name: str) -> dict[str, Any]:
 
 
 class Call(msgspec.Struct):
-    """An operation that a function called, with its parameters."""
+    """One operation that a function called, with its parameters."""
 
     service: str
     operation: str
@@ -79,7 +79,10 @@ class Call(msgspec.Struct):
 
 
 class Watch:
-    """Sees what the functions' clients call. Making clients takes long, so they are made once for all tests."""
+    """Record the calls of the functions' clients.
+
+    Creating clients takes long, so they are created once for all tests.
+    """
 
     def __init__(self) -> None:
         self.account: Account | None = None
@@ -97,7 +100,7 @@ class Watch:
             "secrets-manager.GetSecretValue",
         ):
             events.register(f"before-call.{operation}", self._answer)
-        # moto puts another default session in this one's place at the next test; its clients stay.
+        # moto replaces the default session at the next test; these clients stay.
         for service in ("s3", "dynamodb", "sqs", "sns", "stepfunctions", "events", "secretsmanager"):
             clients.client(service)
         clients.client("sagemaker-runtime", attempts=2)
@@ -118,14 +121,15 @@ def watch() -> Watch:
 
 @cache
 def unwatched_client(service: str) -> Any:
-    """A client for what tests put and look at."""
+    """Give a client with which tests prepare and inspect the account. Its calls are not recorded."""
     return boto3.Session().client(service)
 
 
 class Account:
-    """Buckets, ledger, queues and topics under the template's names. `calls`: what the last invocation called.
+    """Buckets, ledger, queues and topics under the template's names.
 
-    `label_studio`: what the secret of Label Studio's connection holds, in a stack that has one.
+    `calls`: the operations that the last invocation called. `errors`: an error code by the name of the operation that
+    fails with it. `label_studio`: the content of Label Studio's secret; empty in a stack without Label Studio.
     """
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -151,11 +155,13 @@ class Account:
         return [call.parameters for call in self.calls if call.operation == operation]
 
     def load(self, function: str, **changes: str) -> ModuleType:
-        """A function's module, imported as Lambda would, with the template's variables in its environment."""
+        """Import a function's module as Lambda does, with the template's variables in its environment."""
         values = {
             "SUBMIT_QUEUE_URL": self.queue,
             "COLLECT_QUEUE_URL": self.queues["CollectQueue"],
-            "DEAD_LETTERS_URL": self.queues[f"{function.capitalize()}DeadLetters"] if function in _TAKERS else "",
+            "DEAD_LETTERS_URL": self.queues[f"{function.capitalize()}DeadLetters"]
+            if function in _WITH_DEAD_LETTERS
+            else "",
             "OPS_TOPIC_ARN": self.ops,
             "STATE_MACHINE_ARN": STATE_MACHINE,
             "INGEST_BUCKET": INGEST,
@@ -187,7 +193,7 @@ class Account:
         return load_module(ROOT / "functions" / function / "app.py")
 
     def invoke(self, function: str, event: dict[str, Any], **changes: str) -> dict[str, Any]:
-        """Invoke a function; whatever it calls must be allowed by the template."""
+        """Invoke a function, and check that the template allows every call that it made."""
         module = self.load(function, **changes)
         self.calls.clear()
         result: dict[str, Any] = module.handler(json.loads(json.dumps(event)), context())
@@ -209,7 +215,7 @@ class Account:
         return Unit.of(parse_frame_key(FRAME_KEY), thing.etag, MODEL.id)
 
     def add_run(self) -> Run:
-        """A closed drive of one frame."""
+        """Add a closed drive of one frame."""
         self.add_model()
         self.add_frame()
         self.ingest.write(DOCUMENT_KEY, DOCUMENT)
@@ -225,7 +231,7 @@ class Account:
         return [json.loads(message["Body"]) for message in received.get("Messages", [])]
 
     def answer(self, model: OperationModel) -> tuple[AWSResponse, dict[str, Any]]:
-        """What services answer that moto does not play, or not well enough."""
+        """Answer for services that moto lacks, or does not imitate well enough."""
         if code := self.errors.get(model.name):
             error = {"Error": {"Code": code, "Message": code}, "ResponseMetadata": {"HTTPStatusCode": 400}}
             return AWSResponse("", 400, {}, io.BytesIO()), error
@@ -243,7 +249,7 @@ class Account:
 
 
 def needed(call: Call) -> list[tuple[str, str]]:
-    """The (action, resource) pairs that IAM asks for before it lets a call through."""
+    """List the (action, resource) pairs that IAM requires for a call."""
     parameters = call.parameters
     prefix = PREFIXES.get(call.service, call.service)
     actions = ACTIONS.get(call.operation, [f"{prefix}:{call.operation}"])
@@ -277,14 +283,14 @@ def load_module(path: Path) -> ModuleType:
     assert spec
     assert spec.loader
     module = importlib.util.module_from_spec(spec)
-    # msgspec looks a struct's module up by its name.
+    # msgspec finds a struct's module by its name.
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)
     return module
 
 
 def context() -> SimpleNamespace:
-    """Lambda's context object."""
+    """Build Lambda's context object."""
     return SimpleNamespace(
         function_name="function",
         memory_limit_in_mb=512,

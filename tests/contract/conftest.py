@@ -1,4 +1,4 @@
-"""AWS by moto, and each port in its two forms: in memory and on AWS."""
+"""AWS by moto, and each port in its two implementations: in memory and on AWS."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from tools.prove.replay import Client
 from tools.prove.services import Alive, Table
 
 REGION = "eu-central-1"
-# Read when the functions' logger and metrics are made, which is once in a process.
+# The functions' logger and metrics read these when they are created, which is once in a process.
 os.environ.setdefault("POWERTOOLS_SERVICE_NAME", "autolabel")
 os.environ.setdefault("POWERTOOLS_METRICS_NAMESPACE", "autolabel")
 
 
 @pytest.fixture
 def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """An empty AWS account; nothing leaves the machine."""
+    """Give an empty AWS account. No request leaves the machine."""
     for name in ("AWS_PROFILE", "AWS_ENDPOINT_URL", "AWS_SESSION_TOKEN"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
@@ -39,7 +39,7 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @cache
 def shared_client(service: str) -> Any:
-    """A client for many tests: making one takes longer than most tests."""
+    """Share a client between tests, since creating one takes longer than most tests."""
     return boto3.client(service)
 
 
@@ -85,8 +85,8 @@ def bucket(request: pytest.FixtureRequest) -> Bucket:
 
 @pytest.fixture
 def account(aws: None) -> Any:
-    """A deployed stack without models."""
-    # It makes its buckets and its ledger with this very module.
+    """Give a deployed stack without models."""
+    # Imported here, since that module imports this one.
     from tests.contract.model_account import Account
 
     return Account()

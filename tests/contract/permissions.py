@@ -1,4 +1,4 @@
-"""Who may do what in a stack: every statement of every policy of an expanded template, and what is wrong with it."""
+"""Check the permissions of a stack: every statement of every policy of an expanded template."""
 
 from __future__ import annotations
 
@@ -13,80 +13,80 @@ Tree = dict[str, Any]
 
 _RESOURCE_POLICIES = ("AWS::SQS::QueuePolicy", "AWS::SNS::TopicPolicy", "AWS::S3::BucketPolicy")
 _IDENTITIES = ("AWS::IAM::Policy", "AWS::IAM::ManagedPolicy", "AWS::IAM::User", "AWS::IAM::Group")
-# What SAM gives the role of a function: its log and its traces; to those behind a queue, taking messages from queues.
+# Policies that SAM attaches to a function's role: for logs, for traces, and for receiving from queues.
 _LOGS = "arn:aws:iam::aws:policy/service-role/AWSLambdaBasicExecutionRole"
 _TRACES = "arn:aws:iam::aws:policy/AWSXrayWriteOnlyAccess"
-_TAKES = "arn:aws:iam::aws:policy/service-role/AWSLambdaSQSQueueExecutionRole"
+_RECEIVES = "arn:aws:iam::aws:policy/service-role/AWSLambdaSQSQueueExecutionRole"
 
 THIS_ACCOUNT = {"StringEquals": {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}}
 FROM_INGEST = {"ArnEquals": {"aws:SourceArn": f"arn:aws:s3:::{INGEST}"}, **THIS_ACCOUNT}
 FROM_TOPICS = {"ArnEquals": {"aws:SourceArn": [{"Ref": "SuccessTopic"}, {"Ref": "ErrorTopic"}]}}
 
-# Who may send to what, and under which condition: this and nothing else.
+# The only senders of each queue and topic, with their conditions.
 SENDERS: dict[str, list[tuple[str, Tree]]] = {
     "SubmitQueue": [
         ("s3.amazonaws.com", FROM_INGEST),
-        # What failed or expired is asked for again, what nobody knows of, and drives whose document's event was lost.
+        # For failed and expired requests; for units without a record; for drives whose document's event was lost.
         ("CollectFunctionRole", {}),
         ("ReconcileFunctionRole", {}),
         ("SweepFunctionRole", {}),
     ],
-    # A function puts aside what fails again and again.
+    # A function dead-letters messages that fail repeatedly.
     "SubmitDeadLetters": [("SubmitFunctionRole", {})],
     "CollectQueue": [("sns.amazonaws.com", FROM_TOPICS)],
-    # Of the subscriptions as well: what a topic could not deliver.
+    # Also receives messages that a topic's subscription could not deliver.
     "CollectDeadLetters": [("sns.amazonaws.com", FROM_TOPICS), ("CollectFunctionRole", {})],
     "SuccessTopic": [("EndpointRole", {}), ("EndpointRole", {})],
     "ErrorTopic": [("EndpointRole", {}), ("EndpointRole", {})],
     "OpsTopic": [
-        # EventBridge passes none of its context to a topic's policy.
+        # EventBridge passes no context to a topic's policy.
         ("events.amazonaws.com", {}),
         ("cloudwatch.amazonaws.com", THIS_ACCOUNT),
-        # By the topic's policy, and by their own.
+        # Allowed twice: by the topic's policy and by their own.
         *[("SubmitFunctionRole", {}), ("SweepFunctionRole", {}), ("PublishFunctionRole", {})] * 2,
     ],
 }
-# Who may take on a role.
+# The only principals that may assume each role.
 TRUSTED: dict[str, list[tuple[str, Tree]]] = {
     "UploaderRole": [("arn:aws:iam::123456789012:root", {})],
     "EndpointRole": [("sagemaker.amazonaws.com", THIS_ACCOUNT)],
     "LabelingRole": [("sagemaker.amazonaws.com", THIS_ACCOUNT)],
     "LabelDriveRole": [("states.amazonaws.com", THIS_ACCOUNT)],
 }
-# Functions that anybody may call at an address, with the condition under which they exist: this one and no other, since
-# Label Studio knows no IAM. What it is sent is believed when it is signed, and a hint at most.
+# Functions with a public URL, with the condition under which they exist. Label Studio cannot sign with IAM, so this
+# function is public; it believes only signed requests, and uses them as hints only.
 ADDRESSES = {"WebhookFunction": "HasLabelStudio"}
 _OF_A_FUNCTION: list[tuple[str, Tree]] = [("lambda.amazonaws.com", {})]
 
-# Statements on more than what they name: action and resource, each with its reason.
+# Allowed wildcards: action and resource, each with its reason.
 WIDE = {
-    "ecr:GetAuthorizationToken [*]": "knows no resource",
-    "cloudwatch:PutMetricData [*]": "knows no resource; a condition names the namespace",
-    "xray:* [*]": "knows no resource",
-    "logs:*LogDelivery [*]": "knows no resource",
-    "logs:ListLogDeliveries [*]": "knows no resource",
-    "logs:PutResourcePolicy [*]": "knows no resource",
-    "logs:Describe* [*]": "knows no resource",
-    f"s3:* arn:aws:s3:::{INGEST}/drives/*": "frames and the documents of drives",
-    f"s3:* arn:aws:s3:::{LABELS}/labels/*": "what belongs to runs",
-    f"s3:* arn:aws:s3:::{LABELS}/audits/[*]": "what audits proved, by recipe",
+    "ecr:GetAuthorizationToken [*]": "has no resource to name",
+    "cloudwatch:PutMetricData [*]": "has no resource to name; a condition names the namespace",
+    "xray:* [*]": "has no resource to name",
+    "logs:*LogDelivery [*]": "has no resource to name",
+    "logs:ListLogDeliveries [*]": "has no resource to name",
+    "logs:PutResourcePolicy [*]": "has no resource to name",
+    "logs:Describe* [*]": "has no resource to name",
+    f"s3:* arn:aws:s3:::{INGEST}/drives/*": "frames and documents of drives",
+    f"s3:* arn:aws:s3:::{LABELS}/labels/*": "documents of runs",
+    f"s3:* arn:aws:s3:::{LABELS}/audits/[*]": "audit results, by recipe",
     f"s3:* arn:aws:s3:::{LABELS}/inference/[*]": "answers",
-    f"s3:* arn:aws:s3:::{LABELS}/inference-failures/[*]": "what SageMaker says of failures",
+    f"s3:* arn:aws:s3:::{LABELS}/inference-failures/[*]": "SageMaker's reports of failures",
     f"s3:GetObject arn:aws:s3:::{LABELS}/catalogue/[*]": "the models' documents",
     f"s3:GetObject arn:aws:s3:::{LABELS}/models/[*]": "the models' artefacts",
-    f"s3:GetObject arn:aws:s3:::{LABELS}/[*]": "an answer lies where its endpoint put it",
+    f"s3:GetObject arn:aws:s3:::{LABELS}/[*]": "an endpoint may write answers at any key",
     "states:* arn:aws:states:*:123456789012:execution:autolabel-label-drive[:/][*]": "the machine's own executions",
-    "sagemaker:InvokeEndpointAsync arn:aws:sagemaker:*:endpoint/[*]": "models come and go without a deployment",
-    "sagemaker:DescribeEndpoint arn:aws:sagemaker:*:endpoint/[*]": "models come and go without a deployment",
+    "sagemaker:InvokeEndpointAsync arn:aws:sagemaker:*:endpoint/[*]": "models are added without a deployment",
+    "sagemaker:DescribeEndpoint arn:aws:sagemaker:*:endpoint/[*]": "models are added without a deployment",
     "sagemaker:* arn:aws:sagemaker:*:123456789012:labeling-job/[*]": "jobs are named after drives",
-    "ecr:* arn:aws:ecr:*:repository/[*]": "images of models lie in accounts of AWS and of their owners",
+    "ecr:* arn:aws:ecr:*:repository/[*]": "model images are in accounts of AWS and of the models' owners",
     "logs:* arn:aws:logs:*:123456789012:log-group:/aws/sagemaker/*": "logs of endpoints and labelling jobs",
     "events:* arn:aws:events:*:rule/StepFunctionsGetEventsForSageMaker[*]": "a rule that Step Functions names",
 }
 
 
 class Statement(NamedTuple):
-    """A statement with where it stands: `of` is the role or the resource policy; `who` the principals that it names."""
+    """One statement of a policy. `of`: its role or resource policy; `who`: the principals that it names."""
 
     of: str
     who: tuple[str, ...]
@@ -105,10 +105,10 @@ class Statement(NamedTuple):
 
 
 def problems(tree: Tree) -> list[str]:
-    """What is looser, or other, than written here; nothing for a stack whose policies are as they should be."""
+    """List every difference from the permissions above; empty for a stack whose policies are correct."""
     return [
-        *(f"{name}: may be sent to by {found}, not {wanted}" for name, found, wanted in _senders(tree)),
-        *(f"{name}: may be taken on by {found}, not {wanted}" for name, found, wanted in _trust(tree)),
+        *(f"{name}: its senders are {found}, expected {wanted}" for name, found, wanted in _senders(tree)),
+        *(f"{name}: it may be assumed by {found}, expected {wanted}" for name, found, wanted in _trust(tree)),
         *_shapes(tree),
         *_wildcards(tree),
         *_topics_for_others(tree),
@@ -119,7 +119,7 @@ def problems(tree: Tree) -> list[str]:
 
 
 def statements(tree: Tree) -> Iterator[Statement]:
-    """Every statement but those of trust."""
+    """Yield every statement except those of trust policies."""
     for name, thing in tree["Resources"].items():
         properties = thing.get("Properties", {})
         if thing["Type"] in (*_RESOURCE_POLICIES, *_IDENTITIES):
@@ -134,7 +134,7 @@ def _of_document(name: str, document: Tree) -> Iterator[Statement]:
 
 
 def _principals(body: Tree) -> tuple[str, ...]:
-    """Names of roles, services and accounts; `*` for everybody."""
+    """List the names of roles, services and accounts; `*` stands for everyone."""
     named = body.get("Principal", {})
     if isinstance(named, str):
         return (named,)
@@ -143,7 +143,7 @@ def _principals(body: Tree) -> tuple[str, ...]:
 
 
 def _texts(value: Any) -> list[str]:
-    """ARNs and names of a value that may be one or a list."""
+    """List the ARNs and names in a value, which may be one item or a list."""
     return [text for one in listed(value) for text in listed(resolve(one))]
 
 
@@ -185,11 +185,11 @@ def _trust(tree: Tree) -> Iterator[tuple[str, list[tuple[str, str]], list[tuple[
 def _shapes(tree: Tree) -> Iterator[str]:
     for of, who, body in statements(tree):
         if {"NotAction", "NotResource", "NotPrincipal"} & body.keys():
-            yield f"{of}: a statement says what is not meant: {body}"
+            yield f"{of}: a statement uses NotAction, NotResource or NotPrincipal: {body}"
         if body.get("Effect") not in ("Allow", "Deny") or "Action" not in body or "Resource" not in body:
             yield f"{of}: a statement without effect, action or resource: {body}"
         if body.get("Effect") == "Allow" and any("*" in one or one.endswith(":root") for one in who):
-            yield f"{of}: everybody is allowed something: {body}"
+            yield f"{of}: a statement allows every principal: {body}"
 
 
 def _wildcards(tree: Tree) -> Iterator[str]:
@@ -203,11 +203,11 @@ def _wildcards(tree: Tree) -> Iterator[str]:
                 if "*" not in resource and "?" not in resource:
                     continue
                 if not any(fnmatchcase(f"{action} {resource}", known) for known in WIDE):
-                    yield f"{of}: allows {action} on {resource} for no reason that is written down"
+                    yield f"{of}: allows {action} on {resource}, which WIDE does not list"
 
 
 def _topics_for_others(tree: Tree) -> Iterator[str]:
-    """An identity's own policy, of this account, could let it publish: the inference topics forbid that."""
+    """Find inference topics that do not deny other identities, whose own policies could allow them to publish."""
     endpoints = "arn:aws:iam::123456789012:role/EndpointRole"
     for name in ("SuccessTopic", "ErrorTopic"):
         arn = f"arn:aws:sns:eu-central-1:123456789012:{name}"
@@ -220,7 +220,7 @@ def _topics_for_others(tree: Tree) -> Iterator[str]:
             and _texts(body["Condition"]["ArnNotEquals"]["aws:PrincipalArn"]) == [endpoints]
             for body in denials
         ):
-            yield f"{name}: others than the endpoints' role are not denied"
+            yield f"{name}: roles other than the endpoints' role are not denied"
         covered = [p for p in tree["Resources"].values() if p["Type"] == "AWS::SNS::TopicPolicy"]
         if not any({"Ref": name} in policy["Properties"]["Topics"] for policy in covered):
             yield f"{name}: has no policy"
@@ -234,11 +234,11 @@ def _buckets(tree: Tree) -> Iterator[str]:
         properties = thing["Properties"]
         access = properties.get("PublicAccessBlockConfiguration", {})
         if not all(access.get(block) is True for block in blocks):
-            yield f"{name}: may be made public"
+            yield f"{name}: public access is not blocked"
         if properties.get("OwnershipControls") != {"Rules": [{"ObjectOwnership": "BucketOwnerEnforced"}]}:
-            yield f"{name}: objects may have access lists of their own"
+            yield f"{name}: objects may have their own access lists"
         if {"AccessControl", "WebsiteConfiguration"} & properties.keys():
-            yield f"{name}: is opened by its properties"
+            yield f"{name}: AccessControl or WebsiteConfiguration opens it"
         arn = resolve({"Fn::GetAtt": f"{name}.Arn"})
         tls = {"Bool": {"aws:SecureTransport": "false"}}
         policies = {n for n, p in tree["Resources"].items() if p.get("Properties", {}).get("Bucket") == {"Ref": name}}
@@ -263,13 +263,13 @@ def _managed_policies(tree: Tree) -> Iterator[str]:
             continue
         wanted = set()
         if name.endswith("FunctionRole"):
-            wanted = {_LOGS, _TRACES} | ({_TAKES} if name.removesuffix("Role") in behind_queues else set())
+            wanted = {_LOGS, _TRACES} | ({_RECEIVES} if name.removesuffix("Role") in behind_queues else set())
         if (found := set(thing["Properties"].get("ManagedPolicyArns", []))) != wanted:
             yield f"{name}: has the policies {sorted(map(str, found))}"
 
 
 def _other_doors(tree: Tree) -> Iterator[str]:
-    """Resources that let somebody in without any of the policies above."""
+    """Find resources that grant access without any of the policies above."""
     doors = (
         *_IDENTITIES,
         "AWS::SQS::QueueInlinePolicy",
@@ -281,16 +281,16 @@ def _other_doors(tree: Tree) -> Iterator[str]:
     for name, thing in tree["Resources"].items():
         given = thing.get("Properties", {})
         if thing["Type"] == "AWS::Lambda::Url" and not _is_known_address(tree, thing):
-            yield f"{name}: a function has an address by {given}"
+            yield f"{name}: a function has an unexpected URL: {given}"
         if thing["Type"] == "AWS::Lambda::Permission" and not _is_by_known_address(thing):
             rule = given.get("SourceArn", {}).get("Fn::GetAtt", ["none"])[0]
             its_own = tree["Resources"].get(rule, {}).get("Type") == "AWS::Events::Rule"
             if given.get("Principal") != "events.amazonaws.com" or not its_own:
-                yield f"{name}: a function may be called by {given}"
+                yield f"{name}: a function has an unexpected permission: {given}"
 
 
 def _is_known_address(tree: Tree, thing: Tree) -> bool:
-    """An address for anybody, of a function that cannot take the account's concurrency from the others."""
+    """Check for a public URL of a listed function whose reserved concurrency is small."""
     target = thing["Properties"].get("TargetFunctionArn", {}).get("Ref", "")
     function = tree["Resources"].get(target, {}).get("Properties", {})
     return (
@@ -301,12 +301,12 @@ def _is_known_address(tree: Tree, thing: Tree) -> bool:
 
 
 def _is_by_known_address(thing: Tree) -> bool:
-    """What Lambda asks for of everybody who comes by the address, and lets nobody call in another way."""
+    """Check for the two permissions that Lambda needs for a public URL, and that allow no other way to invoke it."""
     target = thing["Properties"].get("FunctionName", {}).get("Ref", "")
-    anybody = {"FunctionName": {"Ref": target}, "Principal": "*"}
+    public = {"FunctionName": {"Ref": target}, "Principal": "*"}
     return _is_of_addressed(thing, target) and thing["Properties"] in (
-        {**anybody, "Action": "lambda:InvokeFunctionUrl", "FunctionUrlAuthType": "NONE"},
-        {**anybody, "Action": "lambda:InvokeFunction", "InvokedViaFunctionUrl": True},
+        {**public, "Action": "lambda:InvokeFunctionUrl", "FunctionUrlAuthType": "NONE"},
+        {**public, "Action": "lambda:InvokeFunction", "InvokedViaFunctionUrl": True},
     )
 
 

@@ -1,4 +1,4 @@
-"""template.yaml as a tree, with its intrinsic functions worked out for one account."""
+"""Read template.yaml as a tree, and resolve its intrinsic functions for one account."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ LABELS = f"{STACK}-labels-{ACCOUNT}-{REGION}"
 LEDGER = f"{STACK}-ledger"
 STATE_MACHINE = f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:{STACK}-label-drive"
 CONNECTION = f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:label-studio-a1b2c3"
-# Parameters that have no default which a stack could stand with.
+# Values of parameters whose defaults cannot serve a deployed stack.
 GIVEN = {"LabelStudioConnectionArn": CONNECTION}
-# The conditions that hold in a stack with defaults, with Label Studio and without.
+# Conditions that are true in a stack with Label Studio, and in one without.
 WITH_LABEL_STUDIO: frozenset[str] = frozenset({"HasLabelStudio"})
 WITHOUT_LABEL_STUDIO: frozenset[str] = frozenset()
 
@@ -55,7 +55,7 @@ _Loader.add_multi_constructor("!", _intrinsic)
 
 
 def read_template(path: Path) -> dict[str, Any]:
-    """A CloudFormation template as a tree; as JSON it is the same template."""
+    """Read a CloudFormation template as a tree, which as JSON is the same template."""
     tree: dict[str, Any] = yaml.load(path.read_text(), Loader=_Loader)  # noqa: S506 - a SafeLoader with tags
     return tree
 
@@ -71,12 +71,12 @@ def state_machine_text() -> str:
 
 
 def resources(kind: str) -> dict[str, dict[str, Any]]:
-    """The template's resources of a type, by name."""
+    """Find the template's resources of a type, by logical id."""
     return {name: thing for name, thing in template()["Resources"].items() if thing["Type"] == kind}
 
 
 def functions() -> dict[str, dict[str, Any]]:
-    """The properties of the functions, by the name of their folder."""
+    """Find the properties of the functions, by the name of their folder."""
     found = {}
     for thing in resources("AWS::Serverless::Function").values():
         found[Path(thing["Properties"]["CodeUri"]).name] = thing["Properties"]
@@ -84,27 +84,27 @@ def functions() -> dict[str, dict[str, Any]]:
 
 
 def variables(function: str) -> dict[str, Any]:
-    """The environment that the template gives a function, Globals included."""
+    """Find the environment variables that the template gives a function, Globals included."""
     shared = template()["Globals"]["Function"]["Environment"]["Variables"]
     own = functions()[function].get("Environment", {}).get("Variables", {})
     return {**shared, **own}
 
 
 def statements(function: str, holding: AbstractSet[str] = WITH_LABEL_STUDIO) -> list[dict[str, Any]]:
-    """The statements of a function's own policies, where these conditions hold."""
+    """Find the statements of a function's own policies in a stack where these conditions are true."""
     policies = decided(functions()[function]["Policies"], holding)
     return [statement for policy in policies for statement in policy["Statement"]]
 
 
 def in_stack(tree: dict[str, Any], holding: AbstractSet[str]) -> dict[str, Any]:
-    """A template as CloudFormation makes a stack of it in which these conditions hold, and no others."""
+    """Reduce a template to the stack in which these conditions are true, and no others."""
     there = {name: thing for name, thing in tree["Resources"].items() if thing.get("Condition") in {None, *holding}}
     stack: dict[str, Any] = decided({**tree, "Resources": there}, holding)
     return stack
 
 
 def decided(value: Any, holding: AbstractSet[str]) -> Any:
-    """A part of a template with its conditions decided."""
+    """Decide the conditions in a part of a template."""
     if isinstance(value, list):
         return [item for item in (decided(item, holding) for item in value) if item != _NO_VALUE]
     if not isinstance(value, dict):
@@ -117,7 +117,7 @@ def decided(value: Any, holding: AbstractSet[str]) -> Any:
 
 
 def allows(function: str, action: str, resource: str, holding: AbstractSet[str] = WITH_LABEL_STUDIO) -> bool:
-    """Whether a function's policies let it do something to a resource, given by its ARN."""
+    """Check whether a function's policies allow an action on a resource, given by its ARN."""
     return any(
         statement["Effect"] == "Allow"
         and fnmatchcase(action, statement["Action"])
@@ -131,7 +131,7 @@ def listed(value: Any) -> list[Any]:
 
 
 def resolve(value: Any) -> Any:
-    """A value with its intrinsic functions worked out: ARNs and names of this account."""
+    """Resolve the intrinsic functions of a value to ARNs and names of this account."""
     if isinstance(value, list):
         return [resolve(item) for item in value]
     if not isinstance(value, dict):
@@ -161,7 +161,7 @@ def resolve(value: Any) -> Any:
 
 
 def reference(name: str) -> Any:
-    """What `!Ref` gives."""
+    """Resolve `!Ref`."""
     if name in PSEUDO:
         return PSEUDO[name]
     if name in template()["Parameters"]:
@@ -180,11 +180,11 @@ def reference(name: str) -> Any:
 
 
 def attribute(path: str) -> str:
-    """What `!GetAtt` gives."""
+    """Resolve `!GetAtt`."""
     name, _, attribute_name = path.partition(".")
     if attribute_name != "Arn":
         return path
-    # SAM makes a role of this name for every function that has none.
+    # SAM creates a role of this name for every function that has none.
     thing = template()["Resources"].get(name) or {"Type": "AWS::IAM::Role", "Properties": {}}
     kind, properties = thing["Type"], thing["Properties"]
     if kind == "AWS::S3::Bucket":

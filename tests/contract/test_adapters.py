@@ -43,7 +43,7 @@ def requests(count: int) -> list[tuple[Unit, str, str]]:
 
 
 @pytest.mark.parametrize("count", [0, 1, 10, 23])
-def test_units_are_sent_ten_at_a_time_as_submit_reads_them(count: int) -> None:
+def test_submit_reads_the_units_that_the_queue_sends(count: int) -> None:
     client = boto3.client("sqs")
     url = client.create_queue(QueueName="q")["QueueUrl"]
     SqsSubmitQueue(client, url).send(requests(count))
@@ -56,7 +56,7 @@ def test_units_are_sent_ten_at_a_time_as_submit_reads_them(count: int) -> None:
 REFUSED = {"Successful": [], "Failed": [{"Id": "1", "SenderFault": False, "Code": "InternalError"}]}
 
 
-def test_units_that_a_queue_does_not_take_are_sent_again_alone() -> None:
+def test_only_rejected_units_are_sent_again() -> None:
     client = boto3.client("sqs")
     sent: list[list[str]] = []
     client.meta.events.register(
@@ -70,7 +70,7 @@ def test_units_that_a_queue_does_not_take_are_sent_again_alone() -> None:
     assert sent == [["0", "1", "2"], ["1"]]
 
 
-def test_a_queue_that_takes_only_some_units_is_an_error() -> None:
+def test_units_that_stay_rejected_are_an_error() -> None:
     client = boto3.client("sqs")
     with Stubber(client) as stubber:
         for _ in range(4):
@@ -79,7 +79,7 @@ def test_a_queue_that_takes_only_some_units_is_an_error() -> None:
             SqsSubmitQueue(client, "https://queue").send(requests(2))
 
 
-def test_a_drive_to_be_closed_is_sent_as_submit_reads_it() -> None:
+def test_submit_reads_the_close_request_that_the_queue_sends() -> None:
     client = boto3.client("sqs")
     url = client.create_queue(QueueName="q")["QueueUrl"]
     SqsSubmitQueue(client, url).close("d")
@@ -87,11 +87,11 @@ def test_a_drive_to_be_closed_is_sent_as_submit_reads_it() -> None:
     assert list(read_message(message["Body"])) == [CloseRequest("d")]
 
 
-# Messages that cannot be worked on
+# Messages that fail
 
 
 def deliver(received: int, error: Exception) -> tuple[list[str], list[dict[str, Any]], int | None]:
-    """Deliver a message whose work raises; the types of errors that came out, the dead letters, and the wait."""
+    """Deliver a message whose work raises; return the type of the raised error, the dead letters and the wait."""
     client = boto3.client("sqs")
     queue, dead = (client.create_queue(QueueName=name)["QueueUrl"] for name in ("q", "dead"))
     client.send_message(QueueUrl=queue, MessageBody="the body")
@@ -107,22 +107,22 @@ def deliver(received: int, error: Exception) -> tuple[list[str], list[dict[str, 
     def work() -> None:
         raise error
 
-    with pytest.raises(Exception) as raised:  # noqa: PT011 - which one is what the tests look at
+    with pytest.raises(Exception) as raised:  # noqa: PT011 - the tests check its type
         Deliveries(client, queue, dead, first_wait=10.0, bury_after=5).work(record, work)
     letters = client.receive_message(QueueUrl=dead, MessageAttributeNames=["All"]).get("Messages", [])
     return [type(raised.value).__name__], letters, waits[0] if waits else None
 
 
 @pytest.mark.parametrize(("count", "wait"), [(1, 10), (2, 20), (7, 640), (8, 900), (1_000, 900)])
-def test_a_message_waits_longer_each_time_and_never_more_than_fifteen_minutes(count: int, wait: int) -> None:
+def test_the_wait_of_a_message_doubles_up_to_fifteen_minutes(count: int, wait: int) -> None:
     assert deliver(count, Unavailable("away")) == (["Unavailable"], [], wait)
 
 
-def test_a_message_that_fails_for_a_reason_of_its_own_is_tried_some_times() -> None:
+def test_a_failing_message_is_tried_again_before_the_limit() -> None:
     assert deliver(4, KeyError("bug")) == (["KeyError"], [], 80)
 
 
-def test_then_it_lies_among_the_dead_letters_with_its_body_and_its_reason() -> None:
+def test_a_message_is_dead_lettered_with_its_body_and_reason() -> None:
     raised, (letter,), wait = deliver(5, KeyError("bug\x00\x1b[0m"))
     assert (raised, wait) == (["Buried"], None)
     assert letter["Body"] == "the body"
@@ -130,7 +130,7 @@ def test_then_it_lies_among_the_dead_letters_with_its_body_and_its_reason() -> N
 
 
 @pytest.mark.parametrize("text", ["\x00\x1b\n\ud800", "x" * 10_000])
-def test_whatever_the_reason_says_the_letter_is_sent(text: str) -> None:
+def test_any_reason_is_made_printable_and_short(text: str) -> None:
     _, (letter,), _ = deliver(5, RuntimeError(text))
     reason = letter["MessageAttributes"]["reason"]["StringValue"]
     assert reason.isprintable()
@@ -154,7 +154,7 @@ def test_whatever_the_reason_says_the_letter_is_sent(text: str) -> None:
         ("ValidationException", 400, [], False),
     ],
 )
-def test_what_passes_by_itself_is_never_buried(code: str, status: int, reasons: list[str], passing: bool) -> None:
+def test_temporary_errors_are_never_dead_lettered(code: str, status: int, reasons: list[str], passing: bool) -> None:
     response: Any = {
         "Error": {"Code": code, "Message": "m"},
         "ResponseMetadata": {"HTTPStatusCode": status},
@@ -164,7 +164,7 @@ def test_what_passes_by_itself_is_never_buried(code: str, status: int, reasons: 
     assert (raised, len(letters)) == (("ClientError", 0) if passing else ("Buried", 1))
 
 
-def test_a_connection_that_fails_passes_by_itself() -> None:
+def test_a_failed_connection_is_a_temporary_error() -> None:
     assert deliver(5, EndpointConnectionError(endpoint_url="u"))[1] == []
 
 
@@ -175,7 +175,7 @@ def test_a_connection_that_fails_passes_by_itself() -> None:
     ("status", "state"),
     [("InService", "InService"), ("Updating", "InService"), ("Creating", "Creating"), ("Failed", "Failed")],
 )
-def test_an_endpoint_says_whether_it_takes_anything(status: str, state: str) -> None:
+def test_an_endpoint_that_serves_is_reported_as_in_service(status: str, state: str) -> None:
     client = boto3.client("sagemaker")
     with Stubber(client) as stubber:
         described = {
@@ -205,7 +205,7 @@ def test_an_endpoint_that_scaled_to_zero_takes_requests() -> None:
         assert SageMakerEndpointStates(client).state("e") == "InService"
 
 
-def test_an_endpoint_that_is_not_there_is_missing_and_a_throttle_is_an_error() -> None:
+def test_an_unknown_endpoint_is_missing_but_a_throttled_call_raises() -> None:
     client = boto3.client("sagemaker")
     with Stubber(client) as stubber:
         stubber.add_client_error("describe_endpoint", "ValidationException", "Could not find endpoint")
@@ -216,7 +216,7 @@ def test_an_endpoint_that_is_not_there_is_missing_and_a_throttle_is_an_error() -
 
 
 @pytest.mark.parametrize(("code", "gone"), [("ValidationError", True), ("ThrottlingException", False)])
-def test_an_endpoint_that_is_gone_is_told_from_one_with_a_bad_moment(code: str, gone: bool) -> None:
+def test_a_missing_endpoint_differs_from_a_throttled_one(code: str, gone: bool) -> None:
     client = boto3.client("sagemaker-runtime")
     with Stubber(client) as stubber:
         stubber.add_client_error("invoke_endpoint_async", code, "Endpoint e not found.")
@@ -225,7 +225,7 @@ def test_an_endpoint_that_is_gone_is_told_from_one_with_a_bad_moment(code: str, 
         assert raised.value.gone == gone
 
 
-def test_an_endpoint_is_asked_with_all_that_names_the_answer() -> None:
+def test_an_invocation_names_its_answer() -> None:
     client = boto3.client("sagemaker-runtime")
     expected = {
         "EndpointName": "e",
@@ -247,7 +247,7 @@ def test_an_endpoint_is_asked_with_all_that_names_the_answer() -> None:
     ("code", "status"),
     [("ThrottlingException", 400), ("ValidationError", 400), ("InternalFailure", 500), ("ServiceUnavailable", 503)],
 )
-def test_whatever_an_endpoint_answers_instead_is_no_fault_of_the_frame(code: str, status: int) -> None:
+def test_every_invocation_error_is_endpoint_unavailable(code: str, status: int) -> None:
     client = boto3.client("sagemaker-runtime")
     with Stubber(client) as stubber:
         stubber.add_client_error("invoke_endpoint_async", code, "why", http_status_code=status)
@@ -255,7 +255,7 @@ def test_whatever_an_endpoint_answers_instead_is_no_fault_of_the_frame(code: str
             SageMakerEndpoints(client).invoke(**REQUEST)
 
 
-def test_an_endpoint_that_cannot_be_reached_is_no_fault_of_the_frame() -> None:
+def test_an_unreachable_endpoint_is_endpoint_unavailable() -> None:
     client = boto3.client("sagemaker-runtime")
 
     def fail(**_: Any) -> None:
@@ -280,7 +280,7 @@ def test_an_execution_is_started_with_exactly_its_drive_and_run() -> None:
             executions.start("d-0001", "d", "0001")
 
 
-def test_a_wake_that_comes_too_late_is_normal_and_any_other_error_is_not() -> None:
+def test_a_late_wake_is_normal_but_other_errors_raise() -> None:
     client = boto3.client("stepfunctions")
     with Stubber(client) as stubber:
         stubber.add_response("send_task_success", {})
@@ -292,7 +292,7 @@ def test_a_wake_that_comes_too_late_is_normal_and_any_other_error_is_not() -> No
             executions.wake("t")
 
 
-def test_operators_are_told_what_fits_into_a_message() -> None:
+def test_a_notice_is_cut_to_the_limits_of_sns() -> None:
     client = boto3.client("sns")
     topic = client.create_topic(Name="ops")["TopicArn"]
     asked: list[dict[str, Any]] = []
@@ -305,7 +305,7 @@ def test_operators_are_told_what_fits_into_a_message() -> None:
     assert (asked[1]["Subject"], asked[1]["Message"]) == ("subject", "message")
 
 
-def test_an_event_that_the_bus_does_not_take_is_an_error() -> None:
+def test_an_event_that_the_bus_rejects_is_an_error() -> None:
     client = boto3.client("events")
     with Stubber(client) as stubber:
         stubber.add_response("put_events", {"FailedEntryCount": 1, "Entries": [{"ErrorCode": "ThrottlingException"}]})
@@ -313,7 +313,7 @@ def test_an_event_that_the_bus_does_not_take_is_an_error() -> None:
             AwsAnnouncements(events=client).publish("DriveLabelled", {"drive": "d"})
 
 
-def test_an_event_reaches_the_bus_whole() -> None:
+def test_an_event_reaches_the_bus_unchanged() -> None:
     client = boto3.client("events")
     with Stubber(client) as stubber:
         entry = {"Source": "autolabel", "DetailType": "DriveLabelled", "Detail": json.dumps({"drive": "é", "boxes": 1})}
@@ -321,7 +321,7 @@ def test_an_event_reaches_the_bus_whole() -> None:
         AwsAnnouncements(events=client).publish("DriveLabelled", {"drive": "é", "boxes": 1})
 
 
-def test_the_status_of_an_execution_is_empty_when_there_is_none() -> None:
+def test_a_missing_execution_has_an_empty_status() -> None:
     client = boto3.client("stepfunctions")
     executions = StepFunctionsExecutions(client, MACHINE)
     with Stubber(client) as stubber:

@@ -1,4 +1,4 @@
-"""What every bucket guarantees: the one in memory and the one on S3."""
+"""The guarantees of every bucket: the one in memory and the one on S3."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MIB = 1024 * 1024
 
 
 def content(size: int, seed: int = 0) -> bytes:
-    """Bytes of which no two stretches are alike."""
+    """Build bytes in which blocks of 32 differ, for each seed."""
     block = b"".join(hashlib.sha256(b"%d %d" % (seed, i)).digest() for i in range(min(size, MIB) // 32 + 1))
     return (block * (size // len(block) + 1))[:size]
 
@@ -29,7 +29,7 @@ def md5(body: bytes) -> str:
     return hashlib.md5(body, usedforsecurity=False).hexdigest()
 
 
-def test_an_empty_bucket_holds_nothing(bucket: Bucket) -> None:
+def test_an_empty_bucket_contains_nothing(bucket: Bucket) -> None:
     assert bucket.read("a") is None
     assert not bucket.exists("a")
     assert list(bucket.list("")) == []
@@ -43,7 +43,7 @@ def test_a_missing_object_is_reported_before_the_first_chunk(bucket: Bucket, rea
 
 
 @pytest.mark.parametrize("size", [0, 1, 300_000])
-def test_what_is_written_is_read(bucket: Bucket, size: int) -> None:
+def test_written_content_is_read_back(bucket: Bucket, size: int) -> None:
     bucket.write("a", content(size))
     assert bucket.exists("a")
     assert bucket.read("a") == content(size)
@@ -52,7 +52,7 @@ def test_what_is_written_is_read(bucket: Bucket, size: int) -> None:
     assert msgspec.structs.replace(found, modified=0.0) == StoredObject("a", md5(content(size)), size)
 
 
-def test_a_listing_goes_on_behind_a_key(bucket: Bucket) -> None:
+def test_a_listing_can_start_behind_a_key(bucket: Bucket) -> None:
     for key in ("a/1", "a/2", "a/2/x", "a/ü", "b"):
         bucket.write(key, b"")
     assert [thing.key for thing in bucket.list("a/", "a/2")] == ["a/2/x", "a/ü"]
@@ -67,7 +67,7 @@ def test_folders_come_once_in_the_order_of_their_keys(bucket: Bucket) -> None:
     assert list(bucket.folders("drives/")) == ["a-b", "a", "a0"]
 
 
-def test_an_object_is_read_with_its_etag_and_no_more_than_asked_for(bucket: Bucket) -> None:
+def test_an_object_is_read_with_its_etag_up_to_a_limit(bucket: Bucket) -> None:
     assert bucket.read_tagged("a", 10) is None
     bucket.write("a", b"0123456789")
     assert bucket.read_tagged("a", 4) == (b"0123", md5(b"0123456789"))
@@ -75,7 +75,7 @@ def test_an_object_is_read_with_its_etag_and_no_more_than_asked_for(bucket: Buck
     assert bucket.read_tagged("a", 4) == (b"", md5(b""))
 
 
-def test_the_first_bytes_are_all_there_are_when_there_are_fewer(bucket: Bucket) -> None:
+def test_a_short_object_gives_all_its_bytes_as_first_bytes(bucket: Bucket) -> None:
     bucket.write("a", b"0123456789")
     assert bucket.read_first("a", 4) == b"0123"
     assert bucket.read_first("a", 100) == b"0123456789"
@@ -87,7 +87,7 @@ def test_an_empty_object_has_no_first_bytes(bucket: Bucket) -> None:
     assert bucket.read_first("a", 16, md5(b"")) == b""
 
 
-def test_first_bytes_are_read_only_of_the_object_that_was_meant(bucket: Bucket) -> None:
+def test_first_bytes_are_read_only_for_the_expected_etag(bucket: Bucket) -> None:
     bucket.write("a", b"old")
     assert bucket.read_first("a", 16, md5(b"old")) == b"old"
     bucket.write("a", b"new")
@@ -95,7 +95,7 @@ def test_first_bytes_are_read_only_of_the_object_that_was_meant(bucket: Bucket) 
         bucket.read_first("a", 16, md5(b"old"))
 
 
-def test_first_bytes_of_an_object_that_is_gone_are_a_changed_frame(bucket: Bucket) -> None:
+def test_first_bytes_of_a_deleted_object_raise_frame_changed(bucket: Bucket) -> None:
     with pytest.raises(FrameChanged, match="drives/x"):
         bucket.read_first("drives/x", 16, md5(b"old"))
 
@@ -117,7 +117,7 @@ def test_lines_come_without_line_feeds(bucket: Bucket, body: bytes, expected: li
     assert list(bucket.lines("a")) == expected
 
 
-def test_a_line_keeps_the_unicode_that_is_no_line_feed(bucket: Bucket) -> None:
+def test_only_line_feeds_end_a_line(bucket: Bucket) -> None:
     line = 'a\u2028b\u0085c\x0bd\x1ce "ü"'.encode()
     bucket.write("a", line + b"\nnext\n")
     assert list(bucket.lines("a")) == [line, b"next"]
@@ -131,21 +131,21 @@ def test_keys_are_listed_in_the_order_of_their_utf8_bytes(bucket: Bucket) -> Non
     assert [thing.key for thing in bucket.list("p/")] == expected
 
 
-def test_a_listing_goes_on_behind_its_first_thousand_keys(bucket: Bucket) -> None:
+def test_a_listing_continues_past_a_thousand_keys(bucket: Bucket) -> None:
     keys = [f"p/{i:05d}" for i in range(1_002)]
     for key in keys:
         bucket.write(key, b"")
     assert [thing.key for thing in bucket.list("p/")] == keys
 
 
-def test_of_two_first_writers_one_wins(bucket: Bucket) -> None:
+def test_only_the_first_write_once_succeeds(bucket: Bucket) -> None:
     assert bucket.write_once("a", b"first")
     assert not bucket.write_once("a", b"second")
     assert bucket.read("a") == b"first"
 
 
 @pytest.mark.parametrize("size", [0, 10, 5 * MIB, 8 * MIB, 17 * MIB + 1])
-def test_a_stream_becomes_one_object_whatever_its_size(bucket: Bucket, size: int) -> None:
+def test_a_stream_of_any_size_becomes_one_object(bucket: Bucket, size: int) -> None:
     body = content(size)
     bucket.write_stream("a", (body[at : at + 1_000_003] for at in range(0, size, 1_000_003)), "application/jsonl")
     written = bucket.read("a")
@@ -155,7 +155,7 @@ def test_a_stream_becomes_one_object_whatever_its_size(bucket: Bucket, size: int
 
 
 @pytest.mark.parametrize("size", [10, 12 * MIB])
-def test_a_stream_replaces_what_was_there(bucket: Bucket, size: int) -> None:
+def test_a_stream_replaces_an_existing_object(bucket: Bucket, size: int) -> None:
     bucket.write("a", b"old")
     bucket.write_stream("a", [content(size)], "text/plain")
     assert next(iter(bucket.list("a"))).size == size
@@ -174,20 +174,20 @@ def test_a_stream_that_raises_leaves_nothing(bucket: Bucket, before: int) -> Non
 
 
 @pytest.mark.parametrize("size", [10, 12 * MIB])
-def test_a_stream_that_is_written_once_leaves_what_is_there(bucket: Bucket, size: int) -> None:
+def test_a_stream_written_once_keeps_an_existing_object(bucket: Bucket, size: int) -> None:
     bucket.write("a", b"first")
     bucket.write_stream("a", [content(size)], "text/plain", once=True)
     assert bucket.read("a") == b"first"
 
 
 @pytest.mark.parametrize("size", [0, 10, 12 * MIB])
-def test_a_stream_that_is_written_once_is_written_where_nothing_is(bucket: Bucket, size: int) -> None:
+def test_a_stream_written_once_creates_a_missing_object(bucket: Bucket, size: int) -> None:
     bucket.write_stream("a", [content(size)], "text/plain", once=True)
     assert next(iter(bucket.list("a"))).size == size
 
 
 @pytest.mark.parametrize("size", [10, 9 * MIB, 20 * MIB])
-def test_another_writer_that_is_faster_wins_a_stream_that_is_written_once(bucket: Bucket, size: int) -> None:
+def test_a_faster_writer_wins_against_a_stream_written_once(bucket: Bucket, size: int) -> None:
     def chunks() -> Iterator[bytes]:
         for start in range(0, size, 9 * MIB):
             yield content(min(9 * MIB, size - start))
@@ -216,7 +216,7 @@ def test_another_writer_that_is_faster_wins_a_stream_that_is_written_once(bucket
     ],
     ids=str,
 )
-def test_objects_are_put_together_whatever_their_sizes(bucket: Bucket, sizes: list[int]) -> None:
+def test_objects_of_any_size_are_concatenated(bucket: Bucket, sizes: list[int]) -> None:
     parts = [content(size, seed) for seed, size in enumerate(sizes)]
     for index, part in enumerate(parts):
         bucket.write(f"part/{index}", part)
@@ -228,7 +228,7 @@ def test_objects_are_put_together_whatever_their_sizes(bucket: Bucket, sizes: li
 
 
 @pytest.mark.parametrize("size", [10, 6 * MIB])
-def test_a_missing_part_is_an_error_and_never_left_out(bucket: Bucket, size: int) -> None:
+def test_a_missing_part_is_an_error(bucket: Bucket, size: int) -> None:
     bucket.write("part/0", b"here\n")
     with pytest.raises(KeyError, match="part/1"):
         bucket.concatenate("whole", [("part/0", 5), ("part/1", size)], "application/jsonl")
@@ -236,7 +236,7 @@ def test_a_missing_part_is_an_error_and_never_left_out(bucket: Bucket, size: int
 
 
 @pytest.mark.usefixtures("aws")
-def test_an_upload_that_raises_leaves_no_parts_to_pay_for() -> None:
+def test_a_failed_upload_leaves_no_parts() -> None:
     client = create_bucket("things")
 
     def chunks() -> Iterator[bytes]:
@@ -286,7 +286,7 @@ def test_content_types_reach_s3() -> None:
         ("put_object", lambda b: b.write_once("a", b"")),
     ],
 )
-def test_what_is_forbidden_is_never_taken_for_missing(operation: str, call: object) -> None:
+def test_a_forbidden_object_is_not_reported_as_missing(operation: str, call: object) -> None:
     client = boto3.client("s3")
     with Stubber(client) as stubber:
         stubber.add_client_error(operation, "AccessDenied", http_status_code=403)

@@ -14,9 +14,9 @@ from click.testing import CliRunner
 from PIL import Image
 
 from autolabel.contracts.drive import Camera, DriveDocument, Run
-from autolabel.labelling.shards import Shard, ShardFrame, UnitAnswer, shard_key, shard_list_key
+from autolabel.contracts.run_folder import RunFolder
+from autolabel.labelling.shards import Shard, ShardFrame, UnitAnswer
 from autolabel.labels.manifest import BOX_TYPE, VERIFIED, metadata_of
-from autolabel.reporting.summary import dataset_key
 from autolabel_cli.__main__ import main
 from autolabel_cli.errors import CommandError
 from autolabel_cli.models.calibration import calibrate_model, verified_truth
@@ -50,15 +50,15 @@ def stack(aws: None) -> Stack:
     for key in keys:
         stack.labels.write(f"inference/{key}", answer((CAR, NOTHING), scores=(0.9, 0.9)))
         frames += msgspec.json.encode(ShardFrame(key, "e", (UnitAnswer(DETECTOR.id, f"inference/{key}"),))) + b"\n"
-    shard = Shard(0, "front", FRAMES, shard_key("d1", "0001", 0, "frames.jsonl"))
+    shard = Shard(0, "front", FRAMES, RunFolder("d1", "0001").shard(0, "frames.jsonl"))
     stack.labels.write(shard.key, frames)
-    stack.labels.write(shard_list_key("d1", "0001"), msgspec.json.encode(shard) + b"\n")
+    stack.labels.write(RunFolder("d1", "0001").shard_list, msgspec.json.encode(shard) + b"\n")
     return stack
 
 
 def publish(stack: Stack, *, verified: bool, there: Mapping[str, int] = THERE) -> None:
     lines = []
-    for frame in stack.labels.lines(shard_key("d1", "0001", 0, "frames.jsonl")):
+    for frame in stack.labels.lines(RunFolder("d1", "0001").shard(0, "frames.jsonl")):
         line: dict[str, object] = {"source-ref": stack.ingest.uri(json.loads(frame)["key"])}
         if verified:
             line[VERIFIED] = {"image_size": [{"width": 100, "height": 100, "depth": 3}], "annotations": [there]}
@@ -69,7 +69,7 @@ def publish(stack: Stack, *, verified: bool, there: Mapping[str, int] = THERE) -
             }
             line[metadata_of(VERIFIED)] = metadata
         lines.append(json.dumps(line))
-    stack.labels.write(dataset_key("d1", "0001"), "\n".join(lines).encode())
+    stack.labels.write(RunFolder("d1", "0001").dataset, "\n".join(lines).encode())
 
 
 def test_a_model_that_is_right_half_of_the_time_is_believed_half(stack: Stack) -> None:

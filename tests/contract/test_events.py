@@ -1,4 +1,4 @@
-"""Every event that a function takes, given to its handler as AWS gives it."""
+"""Every function handles its sample events, in the form in which AWS delivers them."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def body(event: dict[str, Any], index: int = 0) -> dict[str, Any]:
 
 
 def with_body(event: dict[str, Any], text: str) -> dict[str, Any]:
-    """The event with another message in its first record."""
+    """Replace the message in an event's first record."""
     return {"Records": [{**event["Records"][0], "body": text}]}
 
 
@@ -93,7 +93,7 @@ def test_samples_of_queues_have_the_shape_of_generated_events() -> None:
     assert record["s3"]["object"].keys() == {"key", "size", "eTag", "versionId", "sequencer"}
 
 
-def test_the_samples_speak_of_the_frame_and_the_document_that_the_tests_put(account: Account) -> None:
+def test_samples_name_the_frame_and_document_of_the_tests(account: Account) -> None:
     account.add_run()
     for name, key, index in (("submit-frames", FRAME_KEY, 0), ("submit-drive-document", DOCUMENT_KEY, 0)):
         thing = body(sample(name), index)["Records"][0]["s3"]["object"]
@@ -104,7 +104,7 @@ def test_the_samples_speak_of_the_frame_and_the_document_that_the_tests_put(acco
 # submit
 
 
-def test_submit_sends_a_frame_to_its_model_and_records_what_does_not_fit(account: Account) -> None:
+def test_submit_sends_a_frame_to_its_model_and_records_refusals(account: Account) -> None:
     account.add_model()
     unit = account.add_frame()
     assert failures(account.invoke("submit", sample("submit-frames"))) == []
@@ -120,7 +120,7 @@ def test_submit_sends_a_frame_to_its_model_and_records_what_does_not_fit(account
     assert (key, reason) == ("drives/drive-7/front/left camera+ü.png", "key-outside-contract")
 
 
-def test_submit_puts_a_frame_back_for_longer_each_time_while_its_endpoint_is_away(account: Account) -> None:
+def test_submit_doubles_the_wait_while_an_endpoint_is_unavailable(account: Account) -> None:
     account.add_model()
     account.sqs.send_message(QueueUrl=account.queue, MessageBody="x")
     (message,) = account.sqs.receive_message(QueueUrl=account.queue)["Messages"]
@@ -157,7 +157,7 @@ def test_submit_closes_a_drive_and_starts_its_run(account: Account) -> None:
     assert account.labels.exists(RUN + "drive.json")
 
 
-def test_submit_takes_a_second_start_for_a_duplicate(account: Account) -> None:
+def test_submit_treats_a_second_start_as_a_duplicate(account: Account) -> None:
     account.add_model()
     account.ingest.write(DOCUMENT_KEY, DOCUMENT)
     account.errors["StartExecution"] = "ExecutionAlreadyExists"
@@ -173,7 +173,7 @@ def test_submit_keeps_a_drive_whose_run_could_not_be_started(account: Account) -
 
 
 def document(size: int, where: str) -> bytes:
-    """A document of about so many bytes, most of them in one place."""
+    """Build a document of about `size` bytes, most of them in one field."""
     camera: dict[str, Any] = {}
     fields: dict[str, Any] = {"vehicle": "car-1", "cameras": {"front": camera}}
     if where == "notes":
@@ -189,9 +189,7 @@ def document(size: int, where: str) -> bytes:
 
 @pytest.mark.parametrize("where", ["notes", "intrinsics", "camera", "model"])
 @pytest.mark.parametrize("size", [150_000, 300_000, 600_000, 990_000, 1_500_000])
-def test_submit_closes_or_refuses_a_drive_whatever_the_size_of_its_document(
-    account: Account, size: int, where: str
-) -> None:
+def test_submit_closes_or_refuses_a_document_of_any_size(account: Account, size: int, where: str) -> None:
     account.add_model()
     account.ingest.write(DOCUMENT_KEY, document(size, where))
     (there,) = account.ingest.list(DOCUMENT_KEY)
@@ -202,7 +200,7 @@ def test_submit_closes_or_refuses_a_drive_whatever_the_size_of_its_document(
     refused = list(account.ledger.refusals("drive-7"))
     assert bool(refused) != bool(account.called("StartExecution"))
     for told in account.called("Publish"):
-        # SNS takes 256 KiB, and 100 characters in a subject.
+        # SNS accepts a message of 256 KiB and a subject of 100 characters.
         assert len(told["Message"].encode()) <= 262_144
         assert 0 < len(told["Subject"]) <= 100
     assert len(account.called("Publish")) == len(refused)
@@ -213,14 +211,14 @@ def test_submit_ignores_the_test_event_of_s3(account: Account) -> None:
     assert account.calls == []
 
 
-def test_submit_closes_a_drive_whose_documents_event_was_lost(account: Account) -> None:
+def test_submit_closes_a_drive_whose_document_event_was_lost(account: Account) -> None:
     account.add_model()
     account.ingest.write(DOCUMENT_KEY, DOCUMENT)
     assert failures(account.invoke("submit", sample("submit-close"))) == []
     assert [call["name"] for call in account.called("StartExecution")] == ["drive-7-0001"]
 
 
-def test_a_sweep_closes_what_nobody_closed_and_tells_of_what_came_late(account: Account) -> None:
+def test_a_sweep_closes_abandoned_drives_and_reports_late_frames(account: Account) -> None:
     account.add_run()
     account.labels.write("labels/drive-7/0001/frames.jsonl", b"")
     account.labels.write("labels/drive-7/0001/listing.json", b'{"objects":0,"frames":0,"cameras":{},"refused":{}}')
@@ -235,11 +233,11 @@ def test_a_sweep_closes_what_nobody_closed_and_tells_of_what_came_late(account: 
     told = [call["Subject"] for call in account.called("Publish")]
     assert told == ["drive forgotten was never closed", "drive drive-7 has changed since run 0001 began"]
     assert list(account.ledger.late_drives()) == []
-    # What a sweep has closed or told is not closed or told again.
+    # A second sweep closes and reports nothing again.
     assert account.invoke("sweep", sample("sweep"), ABANDONED_AFTER="-1")["late"] == 0
 
 
-def test_submit_submits_a_unit_that_the_pipeline_asks_for(account: Account) -> None:
+def test_submit_invokes_the_model_for_a_queued_unit(account: Account) -> None:
     account.add_model()
     unit = account.add_frame()
     account.ledger.add_pending(pending(unit))
@@ -247,7 +245,7 @@ def test_submit_submits_a_unit_that_the_pipeline_asks_for(account: Account) -> N
     assert [asked["InferenceId"] for asked in account.called("InvokeEndpointAsync")] == [unit.inference_id(1)]
 
 
-def test_submit_wakes_the_run_when_the_unit_is_answered_already(account: Account) -> None:
+def test_submit_wakes_the_run_of_an_answered_unit(account: Account) -> None:
     account.add_run()
     account.add_answer()
     account.ledger.add_pending(pending(account.add_frame()))
@@ -257,13 +255,13 @@ def test_submit_wakes_the_run_when_the_unit_is_answered_already(account: Account
 
 
 @pytest.mark.parametrize("text", ["", "no JSON", "[]", '{"kind":"unit"}', '{"Records":[{}]}', '{"Records":[{"s3":1}]}'])
-def test_submit_drops_a_message_that_is_nobodys(account: Account, text: str) -> None:
+def test_submit_drops_an_unknown_message(account: Account, text: str) -> None:
     account.add_model()
     assert failures(account.invoke("submit", with_body(sample("submit-unit"), text))) == []
     assert account.called("InvokeEndpointAsync") == []
 
 
-def test_a_bad_record_does_not_keep_the_others_of_its_batch(account: Account) -> None:
+def test_a_bad_record_does_not_block_the_rest_of_its_batch(account: Account) -> None:
     account.add_model()
     account.add_frame()
     event = sample("submit-frames")
@@ -285,7 +283,7 @@ def test_submit_refuses_to_start_without_its_settings(account: Account, monkeypa
 
 @pytest.fixture
 def waiting(account: Account) -> Account:
-    """A run of one frame that waits for its answer."""
+    """Give an account with a run of one frame that waits for its answer."""
     account.add_run()
     account.ledger.add_pending(pending(account.add_frame(), since=1.0))
     account.ledger.wait(WaitingRun("drive-7", "0001", "token", (MODEL.id,)))
@@ -300,7 +298,7 @@ def test_collect_settles_an_answer_and_wakes_the_run(waiting: Account) -> None:
 
 
 @pytest.mark.parametrize("code", ["TaskTimedOut", "TaskDoesNotExist", "InvalidToken"])
-def test_collect_takes_a_run_that_waits_no_more_for_woken(waiting: Account, code: str) -> None:
+def test_collect_forgets_a_token_whose_wait_is_over(waiting: Account, code: str) -> None:
     waiting.errors["SendTaskSuccess"] = code
     assert failures(waiting.invoke("collect", sample("collect-success"))) == []
     assert waiting.ledger.waiting_runs("drive-7") == []
@@ -313,7 +311,7 @@ def test_collect_keeps_the_token_when_step_functions_fails(waiting: Account) -> 
     assert [run.token for run in waiting.ledger.waiting_runs("drive-7")] == ["token"]
 
 
-def test_collect_looks_once_for_a_drive_however_many_of_its_answers_come_together(waiting: Account) -> None:
+def test_collect_checks_a_drive_once_per_batch(waiting: Account) -> None:
     event = sample("collect-success")
     event["Records"] = [{**event["Records"][0], "messageId": str(i)} for i in range(10)]
     assert failures(waiting.invoke("collect", event)) == []
@@ -321,13 +319,13 @@ def test_collect_looks_once_for_a_drive_however_many_of_its_answers_come_togethe
 
 
 @pytest.mark.parametrize("shape", ["reason", "top"])
-def test_collect_asks_for_the_next_attempt_after_a_failure(waiting: Account, shape: str) -> None:
+def test_collect_queues_the_next_attempt_after_a_failure(waiting: Account, shape: str) -> None:
     event = sample("collect-failure") if shape == "reason" else sample("collect-failure-location-at-the-top")
     assert failures(waiting.invoke("collect", event)) == []
     found = waiting.ledger.pending(waiting.add_frame())
     assert found is not None
     assert (found.attempt, found.errors) == (2, 1)
-    # What collect sends is what submit takes.
+    # Collect sends the message that submit reads.
     (message,) = waiting.messages()
     assert message == {**body(sample("submit-unit")), "etag": "e"}
     assert waiting.called("SendTaskSuccess") == []
@@ -340,7 +338,7 @@ def test_collect_fails_a_unit_at_its_last_error_and_wakes_the_run(waiting: Accou
     assert len(waiting.called("SendTaskSuccess")) == 1
 
 
-def test_collect_takes_an_expired_request_for_no_error(waiting: Account) -> None:
+def test_collect_counts_no_error_for_an_expired_request(waiting: Account) -> None:
     assert failures(waiting.invoke("collect", sample("collect-expired"), MAX_ERRORS="1")) == []
     found = waiting.ledger.pending(waiting.add_frame())
     assert found is not None
@@ -352,7 +350,7 @@ def test_collect_ignores_the_test_notification(waiting: Account) -> None:
     assert waiting.calls == []
 
 
-def test_collect_ignores_a_stranger_with_a_log(waiting: Account, caplog: pytest.LogCaptureFixture) -> None:
+def test_collect_logs_and_ignores_a_foreign_notification(waiting: Account, caplog: pytest.LogCaptureFixture) -> None:
     message = {**body(sample("collect-success")), "inferenceId": "11111111-2222-3333-4444-555555555555"}
     assert failures(waiting.invoke("collect", with_body(sample("collect-success"), json.dumps(message)))) == []
     assert waiting.calls == []
@@ -362,7 +360,7 @@ def test_collect_ignores_a_stranger_with_a_log(waiting: Account, caplog: pytest.
 # The states of a run
 
 
-def test_reconcile_takes_a_turn(account: Account) -> None:
+def test_reconcile_repairs_and_counts_units(account: Account) -> None:
     account.add_run()
     report = account.invoke("reconcile", sample("reconcile-turn"))
     assert (report["frames"], report["pending"], report["submitted"]) == (1, 1, 1)
@@ -372,7 +370,7 @@ def test_reconcile_takes_a_turn(account: Account) -> None:
     assert (report["answered"], report["pending"]) == (1, 0)
 
 
-def test_reconcile_may_do_all_that_a_turn_can_come_to(account: Account) -> None:
+def test_reconcile_may_make_every_repair(account: Account) -> None:
     account.add_run()
     unit = account.add_frame()
     for invoked, silences in ((False, 0), (True, 0), (True, 4)):
@@ -407,7 +405,7 @@ def test_reconcile_wakes_at_once_when_nothing_is_pending(account: Account) -> No
 
 
 @pytest.mark.parametrize("function", ["reconcile", "plan", "assemble", "verify", "publish"])
-def test_a_run_that_nobody_allocated_is_an_error_with_its_name(account: Account, function: str) -> None:
+def test_an_unknown_run_is_an_error_that_names_it(account: Account, function: str) -> None:
     event = {
         "reconcile": sample("reconcile-turn"),
         "plan": sample("plan"),
@@ -418,7 +416,7 @@ def test_a_run_that_nobody_allocated_is_an_error_with_its_name(account: Account,
         account.invoke(function, event.get(function, sample("publish")))
 
 
-def test_an_event_that_is_no_request_is_an_error_that_says_why(account: Account) -> None:
+def test_an_invalid_request_is_an_error_that_says_why(account: Account) -> None:
     for function in ("reconcile", "plan", "label", "assemble", "verify", "publish"):
         with pytest.raises(msgspec.ValidationError, match="run"):
             account.invoke(function, {"drive": "drive-7"})
@@ -434,7 +432,7 @@ def test_a_run_goes_through_its_states_to_its_dataset(account: Account) -> None:
 
     plan = account.invoke("plan", sample("plan"))
     assert (plan["shards"], plan["frames"]) == (1, 1)
-    # The shard list's lines are what the map hands to label.
+    # The map passes the lines of the shard list to label.
     (shard,) = (json.loads(line) for line in account.labels.lines(plan["key"]))
     assert shard == sample("label")["shard"]
 
@@ -475,7 +473,7 @@ def test_a_run_goes_through_its_states_to_its_dataset(account: Account) -> None:
     assert account.ledger.run(run.drive, run.run) == run
 
 
-def test_a_round_of_segments_is_settled_by_the_pictures_in_the_jobs_folder(account: Account) -> None:
+def test_a_round_of_segments_is_settled_by_the_jobs_images(account: Account) -> None:
     account.add_run()
     account.add_answer()
     for function in ("reconcile-turn", "plan", "label", "assemble"):
@@ -500,13 +498,13 @@ JOB = sample("verify-open")["open"]["job"]
 LATER = "9" * 27
 
 
-# What a job's members are called in the state machine's request.
+# Names of a job's fields in the state machine's request, and in the job.
 OPENED = {"job": "name", "manifest": "manifest", "frames": "frames"}
 
 
 @pytest.fixture
 def studio(account: Account, monkeypatch: pytest.MonkeyPatch) -> FakeLabelStudio:
-    """The Label Studio of a stack whose run of one frame has come to its verification."""
+    """Give the Label Studio of a stack whose run of one frame has reached its verification."""
     connection = {"url": "https://labels.example", "token": "T0KEN", "webhook_secret": WEBHOOK_SECRET}
     account.label_studio = json.dumps(connection)
     studio = FakeLabelStudio()
@@ -525,14 +523,14 @@ def studio(account: Account, monkeypatch: pytest.MonkeyPatch) -> FakeLabelStudio
 
 
 def answer(studio: FakeLabelStudio) -> None:
-    """A person accepts the boxes of every task."""
+    """Accept the boxes of every task, as a reviewer."""
     for task, row in studio.rows.items():
         now = datetime(2026, 3, 12, 19, 3, tzinfo=UTC)
         studio.annotate(task, Annotation(1, now, row["predictions"][0]["result"], completed_by=7, lead_time=2.5))
 
 
 def notify(account: Account, **changes: Any) -> tuple[int, str]:
-    """What Label Studio's notification is answered."""
+    """Send Label Studio's notification; return the status and the text of the reply."""
     reply = account.invoke("webhook", sample("webhook") | changes)
     return reply["statusCode"], reply["body"]
 
@@ -545,9 +543,7 @@ def woken(account: Account) -> list[str]:
     return [call["taskToken"] for call in account.called("SendTaskSuccess")]
 
 
-def test_verify_opens_a_jobs_project_once_with_the_address_of_its_webhook(
-    account: Account, studio: FakeLabelStudio
-) -> None:
+def test_verify_opens_a_jobs_project_once_with_its_webhook(account: Account, studio: FakeLabelStudio) -> None:
     assert account.invoke("verify", sample("verify-open")) == {"project": "1", "frames": 1}
     assert account.invoke("verify", sample("verify-open")) == {"project": "1", "frames": 1}
     assert [call["SecretId"] for call in account.called("GetSecretValue")] == [CONNECTION]
@@ -556,12 +552,12 @@ def test_verify_opens_a_jobs_project_once_with_the_address_of_its_webhook(
     assert hook.url == f"{WEBHOOK_URL}?{notification['rawQueryString']}"
     assert hook.headers == {HEADER: notification["headers"][HEADER.lower()]}
     (row,) = studio.rows.values()
-    # Signed with the function's own rights: without them the address would open nothing.
+    # The function signs with its own permissions; without them the URL would give no access.
     assert f"{INGEST}.s3.eu-central-1.amazonaws.com/{FRAME_KEY}?" in row["data"]["image"]
     assert allows("verify", "s3:GetObject", f"arn:aws:s3:::{INGEST}/{FRAME_KEY}")
 
 
-def test_a_run_waits_for_people_until_their_last_answer_is_notified(account: Account, studio: FakeLabelStudio) -> None:
+def test_a_run_waits_until_the_last_answer_is_notified(account: Account, studio: FakeLabelStudio) -> None:
     account.invoke("verify", sample("verify-open"))
     asked = sample("verify-wait")["wait"]
     assert account.invoke("verify", sample("verify-wait")) == {"woken": False}
@@ -576,14 +572,12 @@ def test_a_run_waits_for_people_until_their_last_answer_is_notified(account: Acc
     assert notify(account) == (200, "woken")
     assert woken(account) == [asked["token"]]
     assert held(account) is None
-    # It comes twice.
+    # The same notification again.
     assert notify(account) == (200, "nobody waits")
     assert woken(account) == []
 
 
-def test_a_notification_that_came_before_the_wait_is_made_good_by_its_look(
-    account: Account, studio: FakeLabelStudio
-) -> None:
+def test_a_wait_checks_for_an_earlier_notification(account: Account, studio: FakeLabelStudio) -> None:
     account.invoke("verify", sample("verify-open"))
     answer(studio)
     assert notify(account) == (200, "nobody waits")
@@ -592,7 +586,7 @@ def test_a_notification_that_came_before_the_wait_is_made_good_by_its_look(
     assert held(account) is None
 
 
-def test_a_wait_that_outlives_itself_leaves_a_later_ones_token(account: Account, studio: FakeLabelStudio) -> None:
+def test_an_outdated_wait_keeps_the_token_of_a_later_one(account: Account, studio: FakeLabelStudio) -> None:
     account.invoke("verify", sample("verify-open"))
     later = WaitingJob(JOB, "later", LATER)
     account.ledger.hold(later)
@@ -601,7 +595,7 @@ def test_a_wait_that_outlives_itself_leaves_a_later_ones_token(account: Account,
     assert held(account) == later
 
 
-def test_a_wait_whose_look_fails_keeps_its_token_for_notifications(account: Account, studio: FakeLabelStudio) -> None:
+def test_a_wait_whose_check_fails_keeps_its_token(account: Account, studio: FakeLabelStudio) -> None:
     account.invoke("verify", sample("verify-open"))
 
     def down(number: int, name: str) -> None:
@@ -614,7 +608,7 @@ def test_a_wait_whose_look_fails_keeps_its_token_for_notifications(account: Acco
 
 
 @pytest.mark.parametrize("code", ["TaskTimedOut", "TaskDoesNotExist", "InvalidToken"])
-def test_a_notification_for_a_wait_that_is_over_forgets_its_token(
+def test_a_notification_for_an_ended_wait_deletes_its_token(
     account: Account, studio: FakeLabelStudio, code: str
 ) -> None:
     account.ledger.hold(WaitingJob(JOB, "over", "1"))
@@ -631,7 +625,7 @@ def test_a_notification_keeps_the_token_when_step_functions_fails(account: Accou
     assert held(account) == WaitingJob(JOB, "token", "1")
 
 
-def test_a_notification_may_come_as_bytes(account: Account, studio: FakeLabelStudio) -> None:
+def test_a_notification_may_be_base64_encoded(account: Account, studio: FakeLabelStudio) -> None:
     account.ledger.hold(WaitingJob(JOB, "token", "1"))
     body = base64.b64encode(sample("webhook")["body"].encode()).decode()
     assert notify(account, body=body, isBase64Encoded=True) == (200, "woken")
@@ -647,26 +641,24 @@ FORGERIES: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("forged", FORGERIES.values(), ids=FORGERIES)
-def test_a_forged_notification_wakes_nobody_and_is_not_read(
+def test_a_forged_notification_is_rejected_unread(
     account: Account, studio: FakeLabelStudio, forged: dict[str, Any]
 ) -> None:
     for job in (JOB, "drive-8-00000000-0001-000", ""):
         account.ledger.hold(WaitingJob(job, "token", "1"))
     assert notify(account, **forged) == (401, "not signed for this job")
-    # Nothing but the secret is looked at for whoever finds the address.
+    # A caller without a signature reaches only the secret.
     assert {call.operation for call in account.calls} == {"GetSecretValue"}
 
 
 @pytest.mark.parametrize("body", ["", "no JSON", "[]", '{"action": 1}', "x" * 2_000_001])
-def test_a_signed_notification_of_no_shape_wakes_nobody(account: Account, studio: FakeLabelStudio, body: str) -> None:
+def test_a_signed_but_malformed_notification_is_rejected(account: Account, studio: FakeLabelStudio, body: str) -> None:
     account.ledger.hold(WaitingJob(JOB, "token", "1"))
     assert notify(account, body=body)[0] == 400
     assert {call.operation for call in account.calls} == {"GetSecretValue"}
 
 
-def test_verify_looks_how_far_people_are_and_renews_the_addresses_of_what_is_open(
-    account: Account, studio: FakeLabelStudio
-) -> None:
+def test_verify_reports_progress_and_renews_urls_of_open_tasks(account: Account, studio: FakeLabelStudio) -> None:
     account.invoke("verify", sample("verify-open"))
     assert account.invoke("verify", sample("verify-look")) == {"done": 0, "total": 1}
     assert "change_data" in studio.calls
@@ -676,7 +668,7 @@ def test_verify_looks_how_far_people_are_and_renews_the_addresses_of_what_is_ope
     assert "change_data" not in studio.calls
 
 
-def test_verify_settles_what_people_left_in_label_studio(account: Account, studio: FakeLabelStudio) -> None:
+def test_verify_settles_answers_from_label_studio(account: Account, studio: FakeLabelStudio) -> None:
     account.invoke("verify", sample("verify-open"))
     answer(studio)
     event = sample("verify-settle")
@@ -688,7 +680,7 @@ def test_verify_settles_what_people_left_in_label_studio(account: Account, studi
     assert line["metadata"]["job-name"] == f"labeling-job/{JOB}"
 
 
-def test_a_secret_that_may_not_be_read_is_named(account: Account, studio: FakeLabelStudio) -> None:
+def test_an_unreadable_secret_is_named(account: Account, studio: FakeLabelStudio) -> None:
     account.errors["GetSecretValue"] = "AccessDeniedException"
     for event in (sample("verify-open"), sample("verify-wait"), sample("verify-look")):
         with pytest.raises(VerificationRefused, match=f"{CONNECTION}.*may this role read it"):
@@ -702,7 +694,7 @@ def test_assemble_may_copy_a_large_shard(account: Account) -> None:
     account.invoke("reconcile", sample("reconcile-turn"))
     account.invoke("plan", sample("plan"))
     account.invoke("label", sample("label"))
-    # A shard manifest above 5 MiB goes through a multipart upload and a copy inside S3.
+    # A shard manifest above 5 MiB is copied inside S3 by a multipart upload.
     key = RUN + "shards/000000.manifest.jsonl"
     (line,) = (json.loads(line) for line in account.labels.lines(key))
     line["padding"] = "x" * (9 * 1024 * 1024)
@@ -716,8 +708,8 @@ def test_assemble_may_copy_a_large_shard(account: Account) -> None:
     assert account.called("UploadPartCopy")
 
 
-def test_handlers_say_nothing_of_the_labels_themselves(account: Account) -> None:
-    # States pass counts and URIs: 256 KiB is all that Step Functions takes.
+def test_handlers_return_no_labels(account: Account) -> None:
+    # States pass counts and URIs only, since Step Functions accepts 256 KiB.
     account.add_run()
     account.add_answer()
     for function, event in (

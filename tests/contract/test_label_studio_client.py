@@ -1,4 +1,4 @@
-"""What becomes of Label Studio's bad moments, and of a server that is none."""
+"""The client of Label Studio: retries, refusals, and servers that are not Label Studio."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ WEBHOOK = "S3CRET of webhooks"
 
 
 class Scripted(ThreadingHTTPServer):
-    """Answers each request with the next (status, body, headers) of its script, and the last one from then on."""
+    """Answer each request with the next (status, body, headers) of a script, and repeat the last one."""
 
     daemon_threads = True
 
@@ -56,7 +56,7 @@ class _Handler(BaseHTTPRequestHandler):
     do_GET = do_POST = do_PATCH = do_DELETE = _reply  # noqa: N815  # the base class's names
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Tests are quiet."""
+        """Log nothing."""
 
 
 @pytest.fixture
@@ -75,7 +75,7 @@ def client(url: str, **more: Any) -> LabelStudioClient:
 
 
 def said(error: pytest.ExceptionInfo[Exception]) -> str:
-    """The message, which tells no secret."""
+    """Return the error's message, and check that it contains no secret."""
     text = str(error.value)
     assert TOKEN not in text
     assert WEBHOOK not in text
@@ -97,9 +97,7 @@ def test_a_read_is_tried_again_and_a_write_is_not(studio: Scripted) -> None:
     assert [method for method, _, _ in studio.requests[3:]] == ["POST"]
 
 
-def test_who_is_told_to_come_back_tomorrow_does_not_wait_for_it(
-    studio: Scripted, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_long_retry_after_is_cut_short(studio: Scripted, monkeypatch: pytest.MonkeyPatch) -> None:
     waits: list[float] = []
     monkeypatch.setattr("urllib3.util.retry.time.sleep", waits.append)
     studio.answer(503, None, Retry_After="86400")
@@ -126,25 +124,25 @@ def test_an_overloaded_server_is_unavailable(studio: Scripted, status: int) -> N
         (400, "request", "answers 400 to GET"),
     ],
 )
-def test_a_refusal_says_what_to_mend_and_no_secret(studio: Scripted, status: int, reason: str, part: str) -> None:
+def test_a_refusal_says_what_to_fix_and_no_secret(studio: Scripted, status: int, reason: str, part: str) -> None:
     studio.answer(status, {"detail": f"{'x' * 495}{TOKEN} {WEBHOOK}"}, Location="https://evil.example/")
     with pytest.raises(VerificationRefused, match=r"http://127\.0\.0\.1") as error:
         client(studio.url).find_projects("t")
     assert part in said(error)
     assert error.value.reason == reason
-    # A redirect is not followed: the token would go along.
+    # A redirect is not followed, since it would send the token along.
     assert len(studio.requests) == 1
 
 
 @pytest.mark.parametrize("body", [b"<html>Sign in</html>", b"", b'{"results": 5}', b"[" * 100_000, b"\xff\xfe"])
-def test_what_does_not_speak_the_api_is_refused(studio: Scripted, body: bytes) -> None:
+def test_a_server_with_another_api_is_refused(studio: Scripted, body: bytes) -> None:
     studio.answer(200, body)
     with pytest.raises(VerificationRefused, match="does not speak Label Studio's API") as error:
         client(studio.url).find_projects("t")
     said(error)
 
 
-def test_a_server_that_is_down_or_mute_is_unavailable() -> None:
+def test_a_server_that_is_down_or_silent_is_unavailable() -> None:
     with socket.create_server(("127.0.0.1", 0)) as mute:
         url = f"http://127.0.0.1:{mute.getsockname()[1]}"
         with pytest.raises(VerificationUnavailable, match=r"does not answer \(ReadTimeoutError\)") as error:
@@ -155,14 +153,14 @@ def test_a_server_that_is_down_or_mute_is_unavailable() -> None:
     said(error)
 
 
-def test_a_connection_that_breaks_in_an_answer_is_unavailable(studio: Scripted) -> None:
+def test_a_connection_lost_during_an_answer_is_unavailable(studio: Scripted) -> None:
     studio.answer(200, b"{", Content_Length="500")
     with pytest.raises(VerificationUnavailable) as error:
         client(studio.url, read_seconds=0.5, retries=0).find_projects("t")
     said(error)
 
 
-def test_a_personal_access_token_is_exchanged_and_again_when_it_has_run_out(studio: Scripted) -> None:
+def test_a_personal_access_token_is_exchanged_again_after_expiry(studio: Scripted) -> None:
     studio.answer(200, {"access": "first"})
     studio.answer(200, EMPTY)
     studio.answer(401)
@@ -180,13 +178,13 @@ def test_a_personal_access_token_is_exchanged_and_again_when_it_has_run_out(stud
     ]
 
 
-def test_a_personal_access_token_that_was_revoked_is_refused(studio: Scripted) -> None:
+def test_a_revoked_personal_access_token_is_refused(studio: Scripted) -> None:
     studio.answer(401, {"detail": "Token is blacklisted"})
     with pytest.raises(VerificationRefused, match="/api/token/refresh answers 401: token in the secret autolabel/ls"):
         client(studio.url, token="a.b.c").find_projects("t")
 
 
-def test_editions_that_import_in_the_background_are_waited_for(studio: Scripted) -> None:
+def test_an_import_in_the_background_is_awaited(studio: Scripted) -> None:
     studio.answer(201, {"import": 9})
     studio.answer(200, {"status": "created"})
     studio.answer(200, {"status": "completed", "task_count": 1})
@@ -198,7 +196,7 @@ def test_editions_that_import_in_the_background_are_waited_for(studio: Scripted)
     ("state", "error"),
     [({"status": "failed", "error": "no"}, VerificationRefused), ({"status": "in_progress"}, VerificationUnavailable)],
 )
-def test_an_import_that_fails_or_does_not_end_is_told(studio: Scripted, state: Any, error: type[Exception]) -> None:
+def test_a_failed_or_unfinished_import_raises(studio: Scripted, state: Any, error: type[Exception]) -> None:
     studio.answer(201, {"import": 9})
     studio.answer(200, state)
     with pytest.raises(error, match="import"):

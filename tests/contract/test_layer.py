@@ -1,4 +1,4 @@
-"""The layer ships what the domain needs, and the template gives each function the settings that it reads."""
+"""The layer contains the domain's packages, and the template gives each function the settings that it reads."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NUMBERS = ("int", "float")
 
 
 def pins(name: str) -> dict[str, str]:
-    """The exact versions that a requirements file names."""
+    """Read the exact versions that a requirements file pins."""
     found = re.findall(r"^([a-z0-9_.-]+)(?:\[[a-z,]+\])?==([0-9][^\s\\;]*)", (LAYER / name).read_text(), re.MULTILINE)
     return dict(found)
 
@@ -45,18 +45,18 @@ def test_tests_run_with_the_boto3_of_the_layer(package: str) -> None:
         "InvocationTimeoutSeconds",
     ],
 )
-def test_the_pinned_boto3_knows_what_submit_asks_of_an_endpoint(member: str) -> None:
+def test_the_pinned_boto3_knows_the_parameters_of_submit(member: str) -> None:
     loaded = botocore.loaders.Loader().load_service_model("sagemaker-runtime", "service-2")
     operation = botocore.model.ServiceModel(loaded).operation_model("InvokeEndpointAsync")
     assert member in operation.input_shape.members
 
 
-def test_the_layer_stays_lean() -> None:
+def test_the_layer_has_no_heavy_packages() -> None:
     assert not {"pandas", "sagemaker", "scipy", "opencv-python-headless"} & pins("requirements.txt").keys()
 
 
 def settings(function: str) -> dict[str, str]:
-    """The fields of a function's Settings, in capitals, with their types; read without importing it."""
+    """Read the fields of a function's Settings, in capitals, with their types, without importing the function."""
     tree = ast.parse((ROOT / "functions" / function / "app.py").read_text())
     (struct,) = (node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == "Settings")
     fields = [node for node in struct.body if isinstance(node, ast.AnnAssign)]
@@ -64,7 +64,7 @@ def settings(function: str) -> dict[str, str]:
 
 
 def named(function: str) -> dict[str, object]:
-    """The variables that the template gives a function, without Powertools' own."""
+    """Find the variables that the template gives a function, without those of Powertools."""
     return {name: value for name, value in variables(function).items() if not name.startswith("POWERTOOLS_")}
 
 
@@ -79,18 +79,18 @@ def test_the_template_gives_a_function_every_setting_that_it_reads(function: str
 
 
 @pytest.mark.parametrize("function", functions())
-def test_the_template_gives_a_function_no_setting_that_it_does_not_read(function: str) -> None:
+def test_the_template_gives_a_function_no_unused_setting(function: str) -> None:
     assert named(function).keys() - SHARED - settings(function).keys() == set()
 
 
 @pytest.mark.parametrize("name", sorted(SHARED))
-def test_a_setting_that_all_functions_are_given_is_read_by_most(name: str) -> None:
+def test_a_shared_setting_is_read_by_most_functions(name: str) -> None:
     readers = [function for function in functions() if name in settings(function)]
     assert len(readers) > len(functions()) / 2
 
 
 @pytest.mark.parametrize("function", functions())
-def test_numbers_of_settings_are_numbers_of_the_template(function: str) -> None:
+def test_a_numeric_setting_has_a_numeric_parameter(function: str) -> None:
     parameters = template()["Parameters"]
     for name, kind in settings(function).items():
         value = named(function)[name]

@@ -1,4 +1,4 @@
-"""What every ledger guarantees: the one in memory and the one on DynamoDB."""
+"""The guarantees of every ledger: the one in memory and the one on DynamoDB."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def run(drive: str = "d1", etag: str = "first") -> Run:
     return Run(drive, "0001", document, etag, (MODEL,), "2026.1", ("car", "person"))
 
 
-def test_an_empty_ledger_knows_nothing(ledger: Ledger) -> None:
+def test_an_empty_ledger_finds_nothing(ledger: Ledger) -> None:
     assert ledger.pending(unit()) is None
     assert not ledger.any_pending("d1", [MODEL])
     assert list(ledger.pending_of_model("d1", MODEL)) == []
@@ -54,7 +54,7 @@ def test_a_unit_is_recorded_once_and_the_first_record_stays(ledger: Ledger) -> N
     assert ledger.pending(unit()) == pending(unit(), since=1.25)
 
 
-def test_all_of_a_pending_unit_is_kept(ledger: Ledger) -> None:
+def test_every_field_of_a_pending_unit_is_kept(ledger: Ledger) -> None:
     ledger.add_pending(pending(unit(), attempt=3, errors=2, since=1_764_000_000.123456))
     recorded = pending(unit(), attempt=3, since=1_764_000_000.123456)
     ledger.mark_invoked(recorded, invoked=12.5, deadline=1_764_000_000.987654, location="x/y.out")
@@ -78,7 +78,7 @@ def test_an_invocation_of_an_answered_unit_leaves_nothing_behind(ledger: Ledger)
     assert not ledger.any_pending("d1", [MODEL])
 
 
-def test_the_next_attempt_forgets_the_invocation_before_it(ledger: Ledger) -> None:
+def test_the_next_attempt_clears_the_earlier_invocation(ledger: Ledger) -> None:
     ledger.add_pending(pending(unit()))
     ledger.mark_invoked(pending(unit()), invoked=5.0, deadline=6.0, location="elsewhere")
     assert ledger.next_attempt(pending(unit()), errors=1, since=20.0)
@@ -94,19 +94,19 @@ def test_of_two_next_attempts_from_one_attempt_only_one_counts(ledger: Ledger) -
     assert ledger.pending(unit()) == pending(unit(), attempt=2, errors=1, since=20.0)
 
 
-def test_the_next_attempt_of_an_answered_unit_does_not_make_it_pending_again(ledger: Ledger) -> None:
+def test_the_next_attempt_of_an_answered_unit_changes_nothing(ledger: Ledger) -> None:
     assert not ledger.next_attempt(pending(unit()), errors=1, since=20.0)
     assert ledger.pending(unit()) is None
 
 
-def test_only_a_unit_that_waits_in_the_queue_is_touched(ledger: Ledger) -> None:
+def test_only_a_queued_unit_is_touched(ledger: Ledger) -> None:
     assert not ledger.touch(pending(unit()), since=50.0)
     assert ledger.pending(unit()) is None
     ledger.add_pending(pending(unit()))
     assert ledger.touch(pending(unit()), since=50.0)
     assert ledger.pending(unit()) == pending(unit(), since=50.0)
     assert not ledger.touch(pending(unit(), attempt=2), since=60.0)
-    # An invocation for the message of before, which was queued anew since, is not noted.
+    # An invocation for the earlier message is not recorded, since the unit has been queued again.
     ledger.mark_invoked(pending(unit()), invoked=4.0, deadline=6.0, location="")
     assert ledger.pending(unit()) == pending(unit(), since=50.0)
     ledger.mark_invoked(pending(unit(), since=50.0), invoked=5.0, deadline=6.0, location="")
@@ -150,15 +150,15 @@ def test_settling_is_final_and_may_happen_twice(ledger: Ledger) -> None:
     assert list(ledger.locations_of_model("d1", MODEL)) == []
 
 
-def test_an_answer_elsewhere_is_remembered(ledger: Ledger) -> None:
+def test_the_key_of_an_answer_elsewhere_is_kept(ledger: Ledger) -> None:
     ledger.add_pending(pending(unit()))
     ledger.settle(unit(), "inference/elsewhere.out")
     assert ledger.pending(unit()) is None
     assert list(ledger.locations_of_model("d1", MODEL)) == [(unit(), "inference/elsewhere.out")]
 
 
-def test_units_come_in_the_byte_order_of_their_places_from_all_partitions(ledger: Ledger) -> None:
-    # "-" sorts before "/" and "_" behind it, so a camera's name alone does not give the order of keys.
+def test_units_of_all_partitions_come_in_the_byte_order_of_places(ledger: Ledger) -> None:
+    # "-" sorts before "/" and "_" after it, so a camera's name alone does not give the order of keys.
     units = [
         unit(i, camera=camera, etag=etag) for camera in ("a", "a-b", "a_b", "B") for i in range(6) for etag in "xy"
     ]
@@ -189,7 +189,7 @@ def test_other_drives_models_and_frames_are_left_out(ledger: Ledger) -> None:
     assert not ledger.any_pending("d2", [MODEL])
 
 
-def test_every_content_that_a_frame_has_had_is_found_by_the_frame(ledger: Ledger) -> None:
+def test_a_frame_finds_the_pending_units_of_all_its_contents(ledger: Ledger) -> None:
     units = [unit(etag=etag) for etag in ("one", "two")]
     for one in units:
         ledger.add_pending(pending(one))
@@ -197,7 +197,7 @@ def test_every_content_that_a_frame_has_had_is_found_by_the_frame(ledger: Ledger
     assert {p.unit for p in found} == set(units)
 
 
-def test_something_is_pending_in_whatever_partition_it_lies(ledger: Ledger) -> None:
+def test_any_pending_looks_into_every_partition(ledger: Ledger) -> None:
     for index in range(12):
         ledger.add_pending(pending(unit(index)))
         assert ledger.any_pending("d1", ["other.0001", MODEL])
@@ -205,7 +205,7 @@ def test_something_is_pending_in_whatever_partition_it_lies(ledger: Ledger) -> N
         assert not ledger.any_pending("d1", ["other.0001", MODEL])
 
 
-def test_the_first_run_stands_whoever_comes_second(ledger: Ledger) -> None:
+def test_the_first_allocation_of_a_run_wins(ledger: Ledger) -> None:
     assert ledger.allocate_run(run()) == run()
     assert ledger.allocate_run(run(etag="second")) == run()
     assert ledger.run("d1", "0001") == run()
@@ -232,7 +232,7 @@ def test_a_run_may_try_failed_units_again(ledger: Ledger) -> None:
     assert ledger.outcome("d1", "0001") == "published"
 
 
-def test_a_failed_unit_is_revived_at_its_next_attempt_and_once(ledger: Ledger) -> None:
+def test_a_failed_unit_is_revived_once_at_its_next_attempt(ledger: Ledger) -> None:
     ledger.add_pending(pending(unit(), attempt=2))
     assert ledger.fail(pending(unit(), attempt=2), "no", 5.5)
     (failed,) = ledger.failed_of_model("d1", MODEL)
@@ -262,7 +262,7 @@ def test_a_pending_unit_is_dropped_only_as_it_was_read(ledger: Ledger) -> None:
     assert ledger.drop(queued)
 
 
-def test_units_behind_a_position_are_read_without_those_before(ledger: Ledger) -> None:
+def test_reading_can_start_behind_a_position(ledger: Ledger) -> None:
     units = [unit(index, camera=camera) for camera in ("front", "front-2", "rear") for index in range(3)]
     other = unit(1, model="detector.0002")
     for one in (*units, other):
@@ -286,7 +286,7 @@ def test_closed_drives_come_in_the_order_of_their_folders(ledger: Ledger) -> Non
     assert list(ledger.closed_drives()) == ["Z", "a-b", "a", "a0"]
 
 
-def test_a_drive_is_frozen_by_itself(ledger: Ledger) -> None:
+def test_freezing_a_drive_leaves_other_drives_open(ledger: Ledger) -> None:
     assert not ledger.is_frozen("d1")
     ledger.mark_frozen("d1")
     ledger.mark_frozen("d1")
@@ -295,7 +295,7 @@ def test_a_drive_is_frozen_by_itself(ledger: Ledger) -> None:
     assert ledger.latest_run("d1") is None
 
 
-def test_the_mark_of_a_late_drive_goes_unless_something_came_since(ledger: Ledger) -> None:
+def test_a_late_mark_is_deleted_unless_it_was_renewed(ledger: Ledger) -> None:
     ledger.forget_late("d1", 1.5)
     ledger.mark_late("d1", 1.5)
     ledger.mark_late("d1", 2.5)
@@ -315,13 +315,13 @@ def test_a_finished_run_is_still_the_run(ledger: Ledger) -> None:
     assert ledger.outcome("d1", "0002") == ""
 
 
-def test_a_newer_token_takes_the_place_of_an_older_one(ledger: Ledger) -> None:
+def test_a_newer_token_replaces_an_older_one(ledger: Ledger) -> None:
     ledger.wait(WaitingRun("d1", "0001", "old", (MODEL,)))
     ledger.wait(WaitingRun("d1", "0001", "new", (MODEL, "b.0001")))
     assert ledger.waiting_runs("d1") == [WaitingRun("d1", "0001", "new", (MODEL, "b.0001"))]
 
 
-def test_a_call_that_outlives_its_wait_leaves_the_token_of_the_later_one(ledger: Ledger) -> None:
+def test_an_outdated_wait_does_not_replace_a_later_token(ledger: Ledger) -> None:
     first, second = (WaitingRun("d1", "0001", f"token {n}", (MODEL,), f"{n:04d}") for n in (1, 2))
     assert ledger.wait(second)
     assert not ledger.wait(first)
@@ -329,7 +329,7 @@ def test_a_call_that_outlives_its_wait_leaves_the_token_of_the_later_one(ledger:
     assert ledger.wait(second)
 
 
-def test_only_the_very_token_is_forgotten(ledger: Ledger) -> None:
+def test_only_the_same_token_is_deleted(ledger: Ledger) -> None:
     ledger.wait(WaitingRun("d1", "0001", "new", (MODEL,)))
     ledger.stop_waiting(WaitingRun("d1", "0001", "old", (MODEL,)))
     assert [w.token for w in ledger.waiting_runs("d1")] == ["new"]
@@ -343,16 +343,16 @@ def test_a_job_has_the_token_of_its_latest_wait(ledger: JobTokens) -> None:
     first, second = (WaitingJob("job", f"token {n}", f"{n:04d}") for n in (1, 2))
     assert ledger.hold(first)
     assert ledger.hold(second)
-    # A call that outlives its wait.
+    # A call that ends after a later wait has begun.
     assert not ledger.hold(first)
     assert ledger.held("job") == second
-    # A call that is made again.
+    # A repeated call.
     assert ledger.hold(second)
     assert ledger.held("jo") is None
     assert ledger.held("job-again") is None
 
 
-def test_only_the_very_token_of_a_job_is_released(ledger: JobTokens) -> None:
+def test_only_the_same_token_of_a_job_is_released(ledger: JobTokens) -> None:
     first, second = (WaitingJob("job", f"token {n}", f"{n:04d}") for n in (1, 2))
     ledger.hold(second)
     ledger.release(first)
@@ -360,11 +360,11 @@ def test_only_the_very_token_of_a_job_is_released(ledger: JobTokens) -> None:
     ledger.release(second)
     ledger.release(second)
     assert ledger.held("job") is None
-    # What was released leaves nothing that a new wait would have to come after.
+    # A released token does not block an earlier order.
     assert ledger.hold(first)
 
 
-def test_a_drives_waiting_runs_are_told_from_its_runs_and_from_other_drives(ledger: Ledger) -> None:
+def test_waiting_runs_exclude_other_items_and_other_drives(ledger: Ledger) -> None:
     ledger.allocate_run(run())
     for drive, name in (("d1", "0002"), ("d1", "0001"), ("d10", "0001")):
         ledger.wait(WaitingRun(drive, name, f"{drive} {name}", (MODEL,)))
@@ -408,7 +408,7 @@ def test_a_partition_of_more_than_one_page_is_read_to_its_end() -> None:
 
 
 @pytest.mark.usefixtures("aws")
-def test_a_failed_transaction_that_is_no_failed_condition_is_raised() -> None:
+def test_a_transaction_that_fails_for_another_reason_is_raised() -> None:
     client = create_table("ledger")
     with Stubber(client) as stubber:
         stubber.add_client_error(
@@ -428,9 +428,7 @@ def test_a_failed_transaction_that_is_no_failed_condition_is_raised() -> None:
         ("update_item", lambda ledger: ledger.next_attempt(pending(unit()), errors=0, since=0.0)),
     ],
 )
-def test_a_throttled_write_is_raised_and_never_taken_for_a_failed_condition(
-    operation: str, write: Callable[[Ledger], object]
-) -> None:
+def test_a_throttled_write_is_raised(operation: str, write: Callable[[Ledger], object]) -> None:
     client = create_table("ledger")
     with Stubber(client) as stubber:
         stubber.add_client_error(operation, "ProvisionedThroughputExceededException")

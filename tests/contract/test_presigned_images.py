@@ -1,4 +1,4 @@
-"""Signed addresses of frames, as every Region takes them."""
+"""Presigned URLs of frames have the form that every Region accepts."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from autolabel.aws.presigned_images import PresignedImages, signing_client
 pytestmark = pytest.mark.usefixtures("aws")
 
 
-def test_an_address_is_of_the_regions_own_host_and_lives_for_a_week(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_presigned_url_uses_the_regional_host_and_lasts_a_week(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
     signing_client.cache_clear()
     try:

@@ -1,4 +1,4 @@
-"""Secrets on Secrets Manager."""
+"""Secrets are read from Secrets Manager, and kept for a minute."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_a_rotated_secret_takes_effect_within_a_minute() -> None:
     assert secrets.read("ls") == "two"
 
 
-def test_a_secret_that_is_not_there_or_holds_no_text_is_refused_by_name() -> None:
+def test_a_missing_or_binary_secret_is_refused_by_name() -> None:
     client = boto3.client("secretsmanager")
     client.create_secret(Name="bytes", SecretBinary=b"one")
     with pytest.raises(VerificationRefused, match=r"secret ls cannot be read \(ResourceNotFoundException\)"):
@@ -42,7 +42,9 @@ def test_a_secret_that_is_not_there_or_holds_no_text_is_refused_by_name() -> Non
         ("InternalServiceError", 500, VerificationUnavailable),
     ],
 )
-def test_what_is_mended_by_waiting_is_told_from_what_is_not(code: str, status: int, error: type[Exception]) -> None:
+def test_temporary_errors_of_a_secret_differ_from_permanent_ones(
+    code: str, status: int, error: type[Exception]
+) -> None:
     client = boto3.client("secretsmanager")
     with Stubber(client) as stubber:
         stubber.add_client_error("get_secret_value", code, http_status_code=status)

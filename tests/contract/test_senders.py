@@ -1,4 +1,4 @@
-"""Queues, topics and buckets of the expanded template take from their own senders only, and any loosening shows."""
+"""Queues, topics and buckets of the expanded template accept only known senders, and every loosening is reported."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ json.dump(transform(json.load(sys.stdin), {}, None), sys.stdout)
 
 @pytest.fixture(scope="module")
 def expanded() -> dict[str, Any]:
-    """The template as CloudFormation gets it, with the roles and mappings that SAM makes."""
+    """Give the template as CloudFormation receives it, with the roles and mappings that SAM creates."""
     tree = copy.deepcopy(template())
     for thing in tree["Resources"].values():
         for code in {"CodeUri", "ContentUri", "DefinitionUri"} & thing.get("Properties", {}).keys():
-            # Where `sam package` puts what lies on this machine.
+            # `sam package` replaces local paths by such a URI.
             thing["Properties"][code] = "s3://artefacts/built"
     ended = subprocess.run(
         [ROOT / ".venv-sam" / "bin" / "python", "-c", TRANSFORM],
@@ -43,27 +43,27 @@ def expanded() -> dict[str, Any]:
 
 @pytest.fixture(params=[WITH_LABEL_STUDIO, WITHOUT_LABEL_STUDIO], ids=["Label Studio", "Ground Truth alone"])
 def stack(expanded: dict[str, Any], request: pytest.FixtureRequest) -> dict[str, Any]:
-    """The stack with Label Studio, and without."""
+    """Give the stack with Label Studio, and the one without."""
     return in_stack(copy.deepcopy(expanded), request.param)
 
 
 @pytest.fixture
 def addressed(expanded: dict[str, Any]) -> dict[str, Any]:
-    """The stack in which one function has an address."""
+    """Give the stack in which one function has a URL."""
     return in_stack(copy.deepcopy(expanded), WITH_LABEL_STUDIO)
 
 
-def test_only_their_own_senders_reach_queues_and_topics_and_nobody_else_anything(stack: dict[str, Any]) -> None:
+def test_only_known_senders_reach_queues_topics_and_buckets(stack: dict[str, Any]) -> None:
     assert problems(stack) == []
 
 
-def test_every_queue_and_topic_has_its_senders_written_down(stack: dict[str, Any]) -> None:
+def test_every_queue_and_topic_has_a_list_of_senders(stack: dict[str, Any]) -> None:
     kinds = ("AWS::SQS::Queue", "AWS::SNS::Topic")
     assert sorted(SENDERS) == sorted(n for n, thing in stack["Resources"].items() if thing["Type"] in kinds)
     assert len(list(statements(stack))) > 80
 
 
-def test_a_function_has_an_address_where_label_studio_is_set_up_and_only_there(expanded: dict[str, Any]) -> None:
+def test_only_a_stack_with_label_studio_has_a_function_url(expanded: dict[str, Any]) -> None:
     def doors(holding: frozenset[str]) -> list[str]:
         kinds = ("AWS::Lambda::Url", "AWS::Lambda::Permission")
         there = in_stack(expanded, holding)["Resources"]
@@ -79,13 +79,13 @@ def test_a_function_has_an_address_where_label_studio_is_set_up_and_only_there(e
 
 
 def document(tree: dict[str, Any], name: str) -> Any:
-    """The statements of a resource's policy, or of a role's own first one."""
+    """Find the statements of a resource's policy, or of a role's first own policy."""
     properties = tree["Resources"][name]["Properties"]
     return properties.get("PolicyDocument", (properties.get("Policies") or [{}])[0].get("PolicyDocument"))["Statement"]
 
 
 def in_statement(name: str, index: int, **changes: Any) -> Callable[[dict[str, Any]], None]:
-    """A statement with other fields; None leaves a field out."""
+    """Change fields of a statement; None removes a field."""
 
     def loosen(tree: dict[str, Any]) -> None:
         body = document(tree, name)[index]
@@ -101,7 +101,7 @@ def without(name: str, index: int) -> Callable[[dict[str, Any]], None]:
 
 
 def more(name: str, **body: Any) -> Callable[[dict[str, Any]], None]:
-    """One more statement that allows something."""
+    """Add a statement that allows something."""
     return lambda tree: document(tree, name).append({"Effect": "Allow", **body})
 
 
@@ -128,102 +128,108 @@ def arn(name: str) -> dict[str, str]:
 ALL_IN_ACCOUNT = {"AWS": "arn:aws:iam::123456789012:root"}
 SEND = {"Effect": "Allow", "Action": "sqs:SendMessage", "Resource": arn("SubmitQueue")}
 LOOSENINGS = {
-    "anybody sends to submit": in_statement("SubmitQueuePolicy", 0, Principal="*"),
+    "everyone sends to submit": in_statement("SubmitQueuePolicy", 0, Principal="*"),
     "any account sends to submit": in_statement("SubmitQueuePolicy", 0, Principal={"AWS": "*"}),
     "this account sends to submit": in_statement("SubmitQueuePolicy", 0, Principal=ALL_IN_ACCOUNT),
     "another service sends to submit": in_statement("SubmitQueuePolicy", 0, Principal={"Service": "sns.amazonaws.com"}),
     "any bucket sends to submit": in_statement("SubmitQueuePolicy", 0, Condition=None),
-    "any account's bucket of that name": in_statement(
+    "a bucket of this name in any account": in_statement(
         "SubmitQueuePolicy", 0, Condition={"ArnEquals": {"aws:SourceArn": arn("IngestBucket")}}
     ),
-    "a bucket of such a name": in_statement(
+    "a bucket with a similar name": in_statement(
         "SubmitQueuePolicy", 0, Condition={"ArnLike": {"aws:SourceArn": "arn:aws:s3:::autolabel-*"}}
     ),
-    "S3 does all to submit": in_statement("SubmitQueuePolicy", 0, Action="sqs:*"),
+    "S3 may do everything to submit": in_statement("SubmitQueuePolicy", 0, Action="sqs:*"),
     "S3 sends to every queue": in_statement("SubmitQueuePolicy", 0, Resource="*"),
-    "S3 sends to dead letters": in_statement("SubmitQueuePolicy", 0, Resource=arn("SubmitDeadLetters")),
-    "all but S3": in_statement("SubmitQueuePolicy", 0, Principal=None, NotPrincipal={"Service": "s3.amazonaws.com"}),
-    "all but deleting": in_statement("SubmitQueuePolicy", 0, Action=None, NotAction="sqs:DeleteMessage"),
-    "one more statement for submit": more("SubmitQueuePolicy", **SEND, Principal={"AWS": "arn:aws:iam::1:role/x"}),
+    "S3 sends to the dead letters": in_statement("SubmitQueuePolicy", 0, Resource=arn("SubmitDeadLetters")),
+    "everyone except S3": in_statement(
+        "SubmitQueuePolicy", 0, Principal=None, NotPrincipal={"Service": "s3.amazonaws.com"}
+    ),
+    "everything except deleting": in_statement("SubmitQueuePolicy", 0, Action=None, NotAction="sqs:DeleteMessage"),
+    "an additional statement for submit": more("SubmitQueuePolicy", **SEND, Principal={"AWS": "arn:aws:iam::1:role/x"}),
     "any topic sends to collect": in_statement("CollectQueuePolicy", 0, Condition=None),
     "the ops topic sends to collect": in_statement(
         "CollectQueuePolicy",
         0,
         Condition={"ArnEquals": {"aws:SourceArn": [{"Ref": "SuccessTopic"}, {"Ref": "OpsTopic"}]}},
     ),
-    "a topic of such a name": in_statement(
+    "a topic with a similar name": in_statement(
         "CollectQueuePolicy", 0, Condition={"ArnLike": {"aws:SourceArn": "arn:aws:sns:*:123456789012:*"}}
     ),
-    "anybody sends to collect": in_statement("CollectQueuePolicy", 0, Principal="*"),
+    "everyone sends to collect": in_statement("CollectQueuePolicy", 0, Principal="*"),
     "label sends to submit": more("LabelFunctionRole", Action="sqs:SendMessage", Resource=arn("SubmitQueue")),
     "label sends to collect": more("LabelFunctionRole", Action=["sqs:SendMessage"], Resource=[arn("CollectQueue")]),
-    "label does all to queues": more("LabelFunctionRole", Action="sqs:*", Resource=arn("SubmitQueue")),
-    "label sends anywhere": more("LabelFunctionRole", Action="sqs:SendMessage", Resource="*"),
-    "label sends to queues of a prefix": more(
+    "label may do everything to a queue": more("LabelFunctionRole", Action="sqs:*", Resource=arn("SubmitQueue")),
+    "label sends to every queue": more("LabelFunctionRole", Action="sqs:SendMessage", Resource="*"),
+    "label sends to queues with a prefix": more(
         "LabelFunctionRole", Action="sqs:Send*", Resource="arn:aws:sqs:eu-central-1:123456789012:Sub*"
     ),
     "the uploader sends": more("UploaderRole", Action="sqs:SendMessage", Resource=arn("SubmitQueue")),
-    "nobody is denied to publish": without("InferenceTopicsPolicy", 1),
-    "one topic denies nobody": in_statement("InferenceTopicsPolicy", 1, Resource={"Ref": "SuccessTopic"}),
-    "the denial spares the account": in_statement(
+    "the denial to publish is missing": without("InferenceTopicsPolicy", 1),
+    "the denial covers one topic only": in_statement("InferenceTopicsPolicy", 1, Resource={"Ref": "SuccessTopic"}),
+    "the denial excepts the account": in_statement(
         "InferenceTopicsPolicy", 1, Condition={"ArnNotLike": {"aws:PrincipalArn": "arn:aws:iam::123456789012:*"}}
     ),
-    "the denial spares many": in_statement(
+    "the denial excepts another role": in_statement(
         "InferenceTopicsPolicy",
         1,
         Condition={"ArnNotEquals": {"aws:PrincipalArn": [arn("EndpointRole"), arn("UploaderRole")]}},
     ),
-    "the denial is for some": in_statement("InferenceTopicsPolicy", 1, Principal={"AWS": "arn:aws:iam::1:root"}),
+    "the denial covers one account only": in_statement(
+        "InferenceTopicsPolicy", 1, Principal={"AWS": "arn:aws:iam::1:root"}
+    ),
     "the denial is a permission": in_statement("InferenceTopicsPolicy", 1, Effect="Allow"),
-    "anybody publishes answers": in_statement("InferenceTopicsPolicy", 0, Principal="*"),
+    "everyone publishes answers": in_statement("InferenceTopicsPolicy", 0, Principal="*"),
     "the account publishes answers": in_statement("InferenceTopicsPolicy", 0, Principal=ALL_IN_ACCOUNT),
     "a topic without its policy": in_properties("InferenceTopicsPolicy", Topics=[{"Ref": "SuccessTopic"}]),
     "label publishes answers": more("LabelFunctionRole", Action="sns:Publish", Resource={"Ref": "SuccessTopic"}),
-    "any account's alarms": in_statement("OpsTopicPolicy", 1, Condition=None),
+    "alarms of any account": in_statement("OpsTopicPolicy", 1, Condition=None),
     "another service tells operators": in_statement("OpsTopicPolicy", 0, Principal={"Service": "s3.amazonaws.com"}),
-    "EventBridge does all to ops": in_statement("OpsTopicPolicy", 0, Action="sns:*"),
+    "EventBridge may do everything to ops": in_statement("OpsTopicPolicy", 0, Action="sns:*"),
     "label tells operators": more("LabelFunctionRole", Action="sns:Publish", Resource={"Ref": "OpsTopic"}),
-    "frames without TLS": without("IngestBucketPolicy", 0),
+    "the ingest bucket without TLS": without("IngestBucketPolicy", 0),
     "objects without TLS": in_statement("IngestBucketPolicy", 0, Resource=arn("IngestBucket")),
     "reading without TLS": in_statement("LabelBucketPolicy", 0, Action="s3:PutObject"),
-    "some without TLS": in_statement("LabelBucketPolicy", 0, Principal=ALL_IN_ACCOUNT),
-    "anybody reads frames": more(
+    "TLS for one account only": in_statement("LabelBucketPolicy", 0, Principal=ALL_IN_ACCOUNT),
+    "everyone reads frames": more(
         "IngestBucketPolicy", Principal="*", Action="s3:GetObject", Resource={"Fn::Sub": "${IngestBucket.Arn}/*"}
     ),
     "a bucket may be public": in_properties("IngestBucket", PublicAccessBlockConfiguration={"BlockPublicAcls": True}),
     "a bucket is public": in_properties("LabelBucket", AccessControl="PublicRead"),
-    "objects of their owners": in_properties("LabelBucket", OwnershipControls=None),
-    "the uploader does all": in_statement("UploaderRole", 0, Action="s3:*"),
+    "objects belong to their uploaders": in_properties("LabelBucket", OwnershipControls=None),
+    "the uploader may do everything": in_statement("UploaderRole", 0, Action="s3:*"),
     "the uploader puts anywhere": in_statement("UploaderRole", 0, Resource={"Fn::Sub": "${IngestBucket.Arn}/*"}),
-    "roles are passed freely": more("LabelDriveRole", Action="iam:PassRole", Resource="*"),
-    "all but one resource": more("PlanFunctionRole", Action="s3:GetObject", NotResource=arn("IngestBucket")),
-    "anybody is an endpoint": trusted("EndpointRole", Principal={"AWS": "*"}),
-    "any account's SageMaker": trusted("LabelingRole", Condition={}),
-    "anybody uploads": trusted("UploaderRole", Principal="*"),
+    "any role may be passed": more("LabelDriveRole", Action="iam:PassRole", Resource="*"),
+    "every resource except one": more("PlanFunctionRole", Action="s3:GetObject", NotResource=arn("IngestBucket")),
+    "everyone may be an endpoint": trusted("EndpointRole", Principal={"AWS": "*"}),
+    "SageMaker of any account": trusted("LabelingRole", Condition={}),
+    "everyone uploads": trusted("UploaderRole", Principal="*"),
     "another account's function": trusted("SubmitFunctionRole", Principal={"AWS": "arn:aws:iam::1:root"}),
     "a function is an administrator": in_properties(
         "LabelFunctionRole", ManagedPolicyArns=["arn:aws:iam::aws:policy/AdministratorAccess"]
     ),
-    "a function takes from queues": in_properties(
+    "a role receives from queues": in_properties(
         "UploaderRole", ManagedPolicyArns=["arn:aws:iam::aws:policy/service-role/AWSLambdaSQSQueueExecutionRole"]
     ),
-    "a policy for anybody": resource("AWS::IAM::ManagedPolicy", PolicyDocument={"Statement": [SEND]}),
-    "a policy beside the first": resource(
+    "another managed policy": resource("AWS::IAM::ManagedPolicy", PolicyDocument={"Statement": [SEND]}),
+    "another queue policy": resource(
         "AWS::SQS::QueuePolicy", Queues=[], PolicyDocument={"Statement": [{**SEND, "Principal": "*"}]}
     ),
-    "a function is anybody's": resource("AWS::Lambda::Permission", Action="lambda:InvokeFunction", Principal="*"),
-    "any rule calls a function": resource(
+    "everyone may invoke a function": resource(
+        "AWS::Lambda::Permission", Action="lambda:InvokeFunction", Principal="*"
+    ),
+    "any rule may invoke a function": resource(
         "AWS::Lambda::Permission", Action="lambda:InvokeFunction", Principal="events.amazonaws.com"
     ),
-    "a function has an address": resource("AWS::Lambda::Url", AuthType="NONE"),
-    "a function writes all of a bucket": more(
+    "a function has a URL": resource("AWS::Lambda::Url", AuthType="NONE"),
+    "a function writes to a whole bucket": more(
         "LabelFunctionRole", Action="s3:PutObject", Resource={"Fn::Sub": "${LabelBucket.Arn}/*"}
     ),
 }
 
 
 @pytest.mark.parametrize("loosen", LOOSENINGS.values(), ids=LOOSENINGS)
-def test_a_loosened_policy_is_noticed(stack: dict[str, Any], loosen: Callable[[dict[str, Any]], None]) -> None:
+def test_a_loosened_policy_is_reported(stack: dict[str, Any], loosen: Callable[[dict[str, Any]], None]) -> None:
     loosen(stack)
     assert problems(stack)
 
@@ -234,30 +240,32 @@ def unconditionally(name: str) -> Callable[[dict[str, Any]], None]:
 
 OTHER = {"Ref": "VerifyFunction"}
 OPENINGS = {
-    "another function has an address": in_properties("WebhookFunctionUrl", TargetFunctionArn=OTHER),
-    "an address without Label Studio": unconditionally("WebhookFunctionUrl"),
-    "an address that browsers use": in_properties("WebhookFunctionUrl", Cors={"AllowOrigins": ["*"]}),
-    "an address of one version": in_properties("WebhookFunctionUrl", Qualifier="live"),
-    "it takes the account's concurrency": in_properties("WebhookFunction", ReservedConcurrentExecutions=1000),
-    "it takes what there is": lambda tree: tree["Resources"]["WebhookFunction"]["Properties"].pop(
+    "another function has the URL": in_properties("WebhookFunctionUrl", TargetFunctionArn=OTHER),
+    "a URL without Label Studio": unconditionally("WebhookFunctionUrl"),
+    "a URL for browsers": in_properties("WebhookFunctionUrl", Cors={"AllowOrigins": ["*"]}),
+    "a URL of one version": in_properties("WebhookFunctionUrl", Qualifier="live"),
+    "a reservation of the account's concurrency": in_properties("WebhookFunction", ReservedConcurrentExecutions=1000),
+    "no reserved concurrency": lambda tree: tree["Resources"]["WebhookFunction"]["Properties"].pop(
         "ReservedConcurrentExecutions"
     ),
-    "anybody calls another function": in_properties("WebhookFunctionUrlPublicPermissions", FunctionName=OTHER),
-    "anybody calls it in any way": lambda tree: tree["Resources"]["WebhookFunctionURLInvokeAllowPublicAccess"][
+    "everyone invokes another function": in_properties("WebhookFunctionUrlPublicPermissions", FunctionName=OTHER),
+    "everyone invokes it without the URL": lambda tree: tree["Resources"]["WebhookFunctionURLInvokeAllowPublicAccess"][
         "Properties"
     ].pop("InvokedViaFunctionUrl"),
-    "anybody changes it": in_properties("WebhookFunctionUrlPublicPermissions", Action="lambda:*"),
-    "anybody calls it without Label Studio": unconditionally("WebhookFunctionUrlPublicPermissions"),
+    "everyone changes it": in_properties("WebhookFunctionUrlPublicPermissions", Action="lambda:*"),
+    "everyone invokes it without Label Studio": unconditionally("WebhookFunctionUrlPublicPermissions"),
     "it reads any secret": more("WebhookFunctionRole", Action="secretsmanager:GetSecretValue", Resource="*"),
     "it ends any execution": more(
         "WebhookFunctionRole", Action="states:SendTaskSuccess", Resource="arn:aws:states:eu-central-1:123456789012:*"
     ),
-    "it asks for frames": more("WebhookFunctionRole", Action="sqs:SendMessage", Resource=arn("SubmitQueue")),
+    "it sends to submit": more("WebhookFunctionRole", Action="sqs:SendMessage", Resource=arn("SubmitQueue")),
     "verify tells operators": more("VerifyFunctionRole", Action="sns:Publish", Resource={"Ref": "OpsTopic"}),
 }
 
 
 @pytest.mark.parametrize("loosen", OPENINGS.values(), ids=OPENINGS)
-def test_an_opened_address_is_noticed(addressed: dict[str, Any], loosen: Callable[[dict[str, Any]], None]) -> None:
+def test_a_loosened_function_url_is_reported(
+    addressed: dict[str, Any], loosen: Callable[[dict[str, Any]], None]
+) -> None:
     loosen(addressed)
     assert problems(addressed)

@@ -24,12 +24,12 @@ from tests.contract.template import listed, resources, state_machine_text, templ
 
 MACHINE: dict[str, Any] = yaml.safe_load(state_machine_text())
 GIVEN = resources("AWS::Serverless::StateMachine")["LabelDriveStateMachine"]["Properties"]["DefinitionSubstitutions"]
-# A run without its record and a function without its settings stay so however often they are tried.
+# A retry helps neither a run without its record nor a function without its settings.
 NEVER_RETRIED = {"RunMissing", "SettingsError"}
 
 
 def scopes(machine: dict[str, Any] = MACHINE) -> Iterator[dict[str, Any]]:
-    """The machine and every map's processor: names of states are known within one of them."""
+    """Yield the machine and every map's processor. A state can name only states of the same scope."""
     yield machine
     for state in machine["States"].values():
         if "ItemProcessor" in state:
@@ -41,7 +41,7 @@ TASKS = {name: state for name, state in STATES.items() if state["Type"] == "Task
 
 
 def targets(state: dict[str, Any]) -> list[str]:
-    """The states that may follow."""
+    """List the states that may follow a state."""
     found = [state.get("Next"), state.get("Default")]
     found += [choice["Next"] for choice in state.get("Choices", [])]
     found += [catcher["Next"] for catcher in state.get("Catch", [])]
@@ -84,7 +84,7 @@ def test_every_next_state_is_there_and_every_state_is_reached() -> None:
 
 
 @pytest.mark.parametrize("name", STATES)
-def test_a_state_ends_or_goes_on(name: str) -> None:
+def test_a_state_has_exactly_one_way_on(name: str) -> None:
     state = STATES[name]
     ways_on = [("End" in state), ("Next" in state), state["Type"] in ("Choice", "Fail", "Succeed")]
     assert sum(ways_on) == 1
@@ -93,7 +93,7 @@ def test_a_state_ends_or_goes_on(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", [name for name, state in STATES.items() if state["Type"] in ("Task", "Map")])
-def test_a_state_that_works_says_what_it_does(name: str) -> None:
+def test_every_task_and_map_state_has_a_comment(name: str) -> None:
     assert STATES[name]["Comment"]
 
 
@@ -106,7 +106,7 @@ def test_every_task_is_retried_with_jitter(name: str) -> None:
         assert retrier["JitterStrategy"] == "FULL"
         assert retrier["BackoffRate"] > 1
         assert retrier["MaxDelaySeconds"] >= retrier["IntervalSeconds"]
-    # States.ALL must come last and alone.
+    # States.ALL must be last and alone.
     for position, retrier in enumerate(retriers):
         if "States.ALL" in retrier["ErrorEquals"]:
             assert retrier["ErrorEquals"] == ["States.ALL"]
@@ -114,12 +114,12 @@ def test_every_task_is_retried_with_jitter(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", [n for n, s in TASKS.items() if "lambda:invoke" in s["Resource"]])
-def test_what_no_retry_can_mend_is_not_retried(name: str) -> None:
+def test_permanent_errors_are_not_retried(name: str) -> None:
     final = [set(r["ErrorEquals"]) for r in TASKS[name]["Retry"] if r.get("MaxAttempts") == 0]
     assert set().union(*final) >= NEVER_RETRIED
 
 
-def test_errors_that_are_named_are_raised_by_somebody() -> None:
+def test_every_named_error_exists() -> None:
     ours = set(vars(autolabel.contracts.errors)) | set(vars(autolabel.aws.settings))
     for state in TASKS.values():
         for retrier in [*state["Retry"], *state.get("Catch", [])]:
@@ -127,13 +127,13 @@ def test_errors_that_are_named_are_raised_by_somebody() -> None:
                 assert error in ours or re.match(r"(States|SageMaker|Lambda)\.", error), error
 
 
-def test_an_exhausted_failure_is_not_caught() -> None:
+def test_exhausted_retries_are_caught_only_for_verification_jobs() -> None:
     caught = {
         name: {error for c in state["Catch"] for error in c["ErrorEquals"]}
         for name, state in STATES.items()
         if "Catch" in state
     }
-    # But for a verification job's: its failure would stop the others, and FailedJobs fails the run after them.
+    # A failed job would stop the other verification jobs, so it is caught; FailedJobs fails the run after all of them.
     assert caught == {
         "AwaitInference": {"States.Timeout"},
         "LabelingJob": {"SageMaker.ResourceInUseException", "SageMaker.ResourceInUse", "States.ALL"},
@@ -147,25 +147,25 @@ def test_an_exhausted_failure_is_not_caught() -> None:
     assert [c["Next"] for c in STATES["AwaitInference"]["Catch"]] == ["Reconcile"]
 
 
-def test_a_wait_for_answers_always_ends_in_another_look() -> None:
+def test_a_wait_for_answers_leads_back_to_reconcile() -> None:
     wait = STATES["AwaitInference"]
     assert wait["Resource"].endswith("lambda:invoke.waitForTaskToken")
     assert wait["TimeoutSeconds"].startswith("{% ${AwaitTimeout} * ")
     assert targets(wait) == ["Reconcile", "Reconcile"]
 
 
-def test_only_a_run_without_anything_pending_is_planned() -> None:
+def test_a_run_is_planned_only_when_nothing_is_pending() -> None:
     into = [name for name, state in STATES.items() if "PlanShards" in targets(state)]
     assert into == ["Everything answered?"]
     conditions = {choice["Next"]: choice["Condition"] for choice in STATES["Everything answered?"]["Choices"]}
     assert conditions["PlanShards"] == "{% $states.input.pending = 0 %}"
-    # Whatever else is the matter is looked at first.
+    # The conditions are checked in this order.
     assert list(conditions) == ["Reconcile", "AwaitFrames", "FailedUnits", "PlanShards"]
     assert STATES["Everything answered?"]["Default"] == "AwaitInference"
 
 
 def turn(**counts: Any) -> dict[str, Any]:
-    """What Reconcile hands on, as the function and the state's Output make it."""
+    """Build the output of Reconcile from a pass report, through the state's Output."""
     zeros = dict.fromkeys(("frames", "refused", "units", "answered", "failed", "pending"), 0)
     report = TurnReport("d", "0001", 1, False, **{**zeros, "submitted": 0, "resubmitted": 0, "dropped": 0, **counts})
     result = {"Payload": msgspec.to_builtins(report)}
@@ -196,21 +196,21 @@ def next_of(report: dict[str, Any]) -> str:
         ({"frames": 19, "worst": {"model": "m.0001", "failed": 19}}, "PlanShards"),
         ({"frames": 20, "worst": {"model": "m.0001", "failed": 20}}, "FailedUnits"),
         ({"frames": 41, "worst": {"model": "m.0001", "failed": 20}}, "PlanShards"),
-        # One of three models that fails everything, whatever the others do.
+        # One of three models fails every frame.
         ({"frames": 20, "units": 60, "failed": 20, "worst": {"model": "m.0001", "failed": 20}}, "FailedUnits"),
         ({"frames": 41, "pending": 21, "worst": {"model": "m.0001", "failed": 20}}, "AwaitInference"),
         ({"frames": 21, "pending": 1, "worst": {"model": "m.0001", "failed": 20}}, "AwaitInference"),
     ],
 )
-def test_what_follows_a_turn(counts: dict[str, Any], following: str) -> None:
+def test_the_pass_report_decides_the_next_state(counts: dict[str, Any], following: str) -> None:
     assert next_of(turn(**counts)) == following
 
 
-def test_a_run_whose_failed_units_were_tried_once_more_goes_on() -> None:
+def test_a_run_that_retried_its_failed_units_continues() -> None:
     assert next_of({**turn(frames=20, worst=Worst("m.0001", 20)), "retried": True}) == "PlanShards"
 
 
-def test_a_turn_is_taken_up_where_it_was_broken_off() -> None:
+def test_an_interrupted_pass_continues_at_its_cursor() -> None:
     payload = STATES["Reconcile"]["Arguments"]["Payload"]
     assert evaluation({"drive": "d", "run": "0001"}).template(payload)["progress"] == {}
     report = turn(units=3, cursor=Cursor(1, "front/1", Turn(units=3, pending=2), ("m: away",)))
@@ -218,14 +218,14 @@ def test_a_turn_is_taken_up_where_it_was_broken_off() -> None:
     assert progress == Progress(1, False, Cursor(1, "front/1", Turn(units=3, pending=2), ("m: away",)))
 
 
-def test_a_run_that_waits_long_looks_less_and_less_often() -> None:
+def test_a_run_that_waits_long_checks_less_often() -> None:
     wait = json.loads(json.dumps(STATES["AwaitInference"]).replace("${AwaitTimeout}", "900"))
     times = [evaluation({"turn": n, "retried": False}).number("t", wait["TimeoutSeconds"]) for n in (1, 199, 200, 1500)]
     assert times == [900, 900, 1800, 13_500]
     assert evaluation({"turn": 7, "retried": False}).template(wait["Output"]) == {"turn": 7, "retried": False}
 
 
-def test_a_redrive_is_seen_by_the_state_that_waits_for_one() -> None:
+def test_failed_units_notices_a_redrive() -> None:
     payload = STATES["FailedUnits"]["Arguments"]["Payload"]
     worst = {"model": "m.0001", "failed": 20}
     report = turn(frames=20, worst=worst)
@@ -238,18 +238,18 @@ def test_a_failed_shard_fails_the_run() -> None:
     assert shards["ItemProcessor"]["ProcessorConfig"]["Mode"] == "DISTRIBUTED"
     assert not any(name.startswith("Tolerated") for name in shards)
     assert shards["MaxConcurrency"] == "${ShardConcurrency}"
-    # Children of a distributed map know no variables of their parent.
+    # Child executions of a distributed map cannot read the parent's context.
     assert "$states.context.Execution" not in json.dumps(shards["ItemProcessor"])
 
 
-def test_labels_never_travel_through_the_state() -> None:
+def test_states_never_pass_labels() -> None:
     for name in ("PlanShards", "FailedUnits", "Assemble", "Publish"):
         assert STATES[name]["Output"] == "{% $states.result.Payload %}"
     assert set(STATES["JobDone"]["Output"]) == {"job", "status", "frames", "first", "last", "rounds"}
     assert set(STATES["JobFailed"]["Output"]) == {*STATES["JobDone"]["Output"], "reason"}
 
 
-def test_a_job_that_is_followed_is_asked_for_until_it_ends() -> None:
+def test_an_existing_job_is_polled_until_it_ends() -> None:
     conditions = " ".join(choice["Condition"] for choice in STATES["Job ended?"]["Choices"])
     for status in ("Completed", "Failed", "Stopped"):
         assert f"'{status}'" in conditions
@@ -258,7 +258,7 @@ def test_a_job_that_is_followed_is_asked_for_until_it_ends() -> None:
 
 
 def job(task: Task) -> dict[str, Any]:
-    """What CreateLabelingJob is asked for a job of this task, as Assemble and the map's selector make it."""
+    """Render the CreateLabelingJob request for a job of this task, through the selector of Verify."""
     made = VerificationJob("d-0001-000", "ground-truth", "m", 1, 0, 0, "c", "t", "w", task, ATTRIBUTES[task])
     selector = evaluation({})
     selector.context["Map"] = {"Item": {"Value": msgspec.to_builtins(made)}}
@@ -268,17 +268,17 @@ def job(task: Task) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("task", [BOXES, SEGMENTS])
-def test_the_label_attribute_is_one_that_ground_truth_takes_for_the_task(task: Task) -> None:
+def test_ground_truth_accepts_the_label_attribute_of_the_task(task: Task) -> None:
     name = job(task)["LabelAttributeName"]
     assert re.fullmatch(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,126}", name)
     assert not name.endswith("-metadata")
-    # Of references, which segments are, the name says so; of nothing else.
+    # Ground Truth requires the suffix for references, which segments are, and forbids it for other labels.
     assert name.endswith("-ref") == (task == SEGMENTS)
     assert name not in ("source", "source-ref", PRELABEL, SEGMENTATION)
 
 
 @pytest.mark.parametrize(("task", "kind"), [(BOXES, "BoundingBox"), (SEGMENTS, "SemanticSegmentation")])
-def test_a_job_is_done_by_ground_truths_functions_for_the_task(task: Task, kind: str) -> None:
+def test_a_job_uses_ground_truths_functions_for_its_task(task: Task, kind: str) -> None:
     human = job(task)["HumanTaskConfig"]
     consolidation = human["AnnotationConsolidationConfig"]["AnnotationConsolidationLambdaArn"]
     given = [GIVEN[arn.strip("${}")]["Fn::Sub"][0] for arn in (human["PreHumanTaskLambdaArn"], consolidation)]
@@ -295,12 +295,12 @@ def test_ground_truth_may_invoke_the_functions_that_jobs_name() -> None:
     assert sorted(map(str, invoke["Resource"])) == sorted(map(str, named))
 
 
-def test_what_people_were_asked_for_is_what_is_settled() -> None:
+def test_a_job_is_settled_for_its_own_task() -> None:
     payload = evaluation({"task": SEGMENTS}).template(STATES["Settle"]["Arguments"]["Payload"]["settle"]["task"])
     assert payload == SEGMENTS
 
 
-def test_the_machine_may_invoke_its_functions_and_no_other() -> None:
+def test_the_machine_may_invoke_only_its_functions() -> None:
     role = template()["Resources"]["LabelDriveRole"]["Properties"]["Policies"][0]["PolicyDocument"]["Statement"]
     (invoke,) = (statement for statement in role if statement["Action"] == "lambda:InvokeFunction")
     given = [value for name, value in GIVEN.items() if isinstance(value, dict) and "Function.Arn" in str(value)]
@@ -313,14 +313,14 @@ def test_the_machine_may_invoke_its_functions_and_no_other() -> None:
 @pytest.mark.parametrize(
     ("state", "field", "events", "days"),
     [
-        # AwaitPeople, LookAtProject and the choice behind them; three jobs wait at a time.
+        # AwaitPeople, LookAtProject and the choice after them; three jobs wait at the same time.
         ("AwaitPeople", "TimeoutSeconds", 3 * 14, 30),
-        # AwaitInference, Reconcile twice and the choices behind it: Ground Truth gives people 30 days too.
+        # AwaitInference, Reconcile twice and the choices after it. 30 days, as Ground Truth gives reviewers.
         ("AwaitInference", "TimeoutSeconds", 20, 30),
         ("AwaitFrames", "Seconds", 9, template()["Parameters"]["FramesPatienceSeconds"]["MaxValue"] / 86_400),
     ],
 )
-def test_a_run_that_waits_for_days_keeps_within_its_history(state: str, field: str, events: int, days: float) -> None:
+def test_a_run_that_waits_for_days_stays_within_its_history(state: str, field: str, events: int, days: float) -> None:
     (name,) = re.findall(r"\$\{(\w+)\}", STATES[state][field])
     seconds = str(template()["Parameters"][GIVEN[name]["Ref"]]["Default"])
     expression = STATES[state][field].replace(f"${{{name}}}", seconds)
@@ -328,5 +328,5 @@ def test_a_run_that_waits_for_days_keeps_within_its_history(state: str, field: s
     while waited < days * 86_400:
         turns += 1
         waited += evaluation({"turn": turns, "looks": turns}).number(field, expression)
-    # Of 25,000 events the rest of the run needs some too.
+    # The limit is 25,000 events, and the rest of the run needs some of them.
     assert turns * events < 20_000

@@ -1,4 +1,4 @@
-"""template.yaml: who may do what, and that nothing is forgotten."""
+"""template.yaml: permissions, buckets, queues, alarms, parameters and outputs."""
 
 from __future__ import annotations
 
@@ -11,18 +11,20 @@ from tests.contract.template import (
     ACCOUNT,
     INGEST,
     LABELS,
+    ROOT,
     WITH_LABEL_STUDIO,
     WITHOUT_LABEL_STUDIO,
     functions,
     in_stack,
     listed,
+    read_template,
     resolve,
     resources,
     statements,
     template,
 )
 
-# Actions that know no resource, or whose resource is not ours to name (Service Authorization Reference).
+# Actions without resource-level permissions, or on resources that AWS names (Service Authorization Reference).
 WITHOUT_RESOURCE = {
     "ecr:GetAuthorizationToken",
     "cloudwatch:PutMetricData",
@@ -42,7 +44,7 @@ WITHOUT_RESOURCE = {
 
 
 def documents() -> list[tuple[str, dict[str, Any]]]:
-    """Every statement of every policy, with the name of the resource that it stands in."""
+    """Find every statement of every policy, with the logical id of its resource."""
     found = []
 
     def search(name: str, value: Any) -> None:
@@ -75,7 +77,7 @@ def test_policies_are_found() -> None:
     }
 
 
-# Who may do what
+# Permissions
 
 
 def test_no_statement_has_more_than_one_action() -> None:
@@ -92,7 +94,7 @@ def test_only_actions_without_a_resource_are_allowed_on_all() -> None:
     assert allowed <= WITHOUT_RESOURCE
 
 
-def test_nobody_in_general_is_allowed_anything() -> None:
+def test_no_statement_allows_every_principal() -> None:
     for name, statement in STATEMENTS:
         if statement["Effect"] == "Allow" and "Principal" in statement:
             assert statement["Principal"] != "*", name
@@ -101,7 +103,7 @@ def test_nobody_in_general_is_allowed_anything() -> None:
 
 def test_services_act_for_this_account_only() -> None:
     for name, statement in STATEMENTS:
-        # EventBridge gives a topic's policy no context: a condition would refuse what the rule sends.
+        # EventBridge passes no context to a topic's policy, so a condition would deny the rule.
         if statement.get("Sid") == "FailedRunsPublish":
             continue
         if statement["Effect"] == "Allow" and "Service" in statement.get("Principal", {}):
@@ -120,7 +122,7 @@ PUBLISHERS = {
 }
 
 
-def test_only_the_endpoints_role_and_listed_roles_publish_to_the_inference_topics() -> None:
+def test_only_listed_roles_publish_to_the_inference_topics() -> None:
     topics = [{"Ref": "SuccessTopic"}, {"Ref": "ErrorTopic"}]
     allow, deny = policy("InferenceTopicsPolicy")
     assert (allow["Effect"], allow["Action"], allow["Resource"]) == ("Allow", "sns:Publish", topics)
@@ -129,7 +131,7 @@ def test_only_the_endpoints_role_and_listed_roles_publish_to_the_inference_topic
     assert deny["Condition"] == {"ArnNotEquals": {"aws:PrincipalArn": PUBLISHERS}}
 
 
-def test_every_topic_has_a_policy_and_the_ops_topic_its_own_publishers_only() -> None:
+def test_every_topic_has_a_policy_and_the_ops_topic_known_publishers() -> None:
     covered = [
         topic["Ref"] for thing in resources("AWS::SNS::TopicPolicy").values() for topic in thing["Properties"]["Topics"]
     ]
@@ -161,7 +163,7 @@ def test_only_the_inference_topics_send_to_the_collect_queue() -> None:
     assert statement["Condition"] == {"ArnEquals": {"aws:SourceArn": [{"Ref": "SuccessTopic"}, {"Ref": "ErrorTopic"}]}}
 
 
-def test_functions_that_send_to_a_queue_are_those_that_must() -> None:
+def test_only_four_functions_may_send_to_a_queue() -> None:
     senders = {name for name in functions() for s in statements(name) if s["Action"] == "sqs:SendMessage"}
     assert senders == {"submit", "collect", "reconcile", "sweep"}
 
@@ -175,7 +177,7 @@ def test_an_uploader_may_put_drives_and_nothing_else() -> None:
     assert "ManagedPolicyArns" not in properties
 
 
-def test_roles_are_passed_to_the_service_that_needs_them_only() -> None:
+def test_only_the_labelling_role_is_passed_and_only_to_sagemaker() -> None:
     passed = [(name, s) for name, s in STATEMENTS if s["Action"] == "iam:PassRole"]
     assert [(name, s["Resource"]) for name, s in passed] == [("LabelDriveRole", {"Fn::GetAtt": "LabelingRole.Arn"})]
     assert passed[0][1]["Condition"] == {"StringEquals": {"iam:PassedToService": "sagemaker.amazonaws.com"}}
@@ -205,11 +207,11 @@ def test_a_bucket_is_private_versioned_encrypted_and_kept(name: str) -> None:
     assert resolve(tls["Resource"]) == [arn, f"{arn}/*"]
 
 
-def test_every_bucket_is_one_of_these() -> None:
+def test_the_stack_has_two_buckets() -> None:
     assert list(resources("AWS::S3::Bucket")) == ["IngestBucket", "LabelBucket"]
 
 
-def test_the_ingest_bucket_has_one_notification_on_drives_and_waits_for_its_queues_policy() -> None:
+def test_the_ingest_bucket_notifies_the_submit_queue_of_drives() -> None:
     thing = template()["Resources"]["IngestBucket"]
     assert thing["DependsOn"] == "SubmitQueuePolicy"
     assert list(thing["Properties"]["NotificationConfiguration"]) == ["QueueConfigurations"]
@@ -219,13 +221,13 @@ def test_the_ingest_bucket_has_one_notification_on_drives_and_waits_for_its_queu
     assert only["Filter"]["S3Key"]["Rules"] == [{"Name": "prefix", "Value": "drives/"}]
 
 
-def test_the_policies_of_queues_do_not_need_the_bucket_that_needs_them() -> None:
+def test_queue_policies_do_not_depend_on_the_ingest_bucket() -> None:
     for name in ("SubmitQueuePolicy", "SubmitQueue"):
         assert not re.search(r"\bIngestBucket\b", str(template()["Resources"][name]))
 
 
 @pytest.mark.parametrize("bucket", ["IngestBucket", "LabelBucket"])
-def test_a_workers_browser_may_read_frames_and_their_segments(bucket: str) -> None:
+def test_a_workers_browser_may_load_frames_and_segments(bucket: str) -> None:
     (rule,) = template()["Resources"][bucket]["Properties"]["CorsConfiguration"]["CorsRules"]
     assert (rule["AllowedMethods"], rule["AllowedOrigins"]) == (["GET"], ["*"])
 
@@ -234,7 +236,7 @@ def test_a_workers_browser_may_read_frames_and_their_segments(bucket: str) -> No
 
 
 @pytest.mark.parametrize("name", ["SubmitQueue", "CollectQueue"])
-def test_a_queue_keeps_messages_for_fourteen_days_and_has_dead_letters(name: str) -> None:
+def test_a_queue_keeps_messages_fourteen_days_and_has_dead_letters(name: str) -> None:
     properties = template()["Resources"][name]["Properties"]
     dead = name.replace("Queue", "DeadLetters")
     assert properties["MessageRetentionPeriod"] == 14 * 24 * 3600
@@ -246,13 +248,13 @@ def test_a_queue_keeps_messages_for_fourteen_days_and_has_dead_letters(name: str
 
 
 @pytest.mark.parametrize("function", ["submit", "collect"])
-def test_a_function_of_a_queue_reports_partial_failures_and_is_bounded(function: str) -> None:
+def test_a_queue_function_reports_partial_failures_and_is_bounded(function: str) -> None:
     properties = functions()[function]
     (event,) = properties["Events"].values()
     assert event["Type"] == "SQS"
     assert event["Properties"]["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
     assert event["Properties"]["ScalingConfig"] == {"MaximumConcurrency": {"Ref": "QueueConcurrency"}}
-    # A message may not come back while a function still works on it.
+    # A message must not be delivered again while a function still processes it.
     assert properties["Timeout"] == {"Ref": "QueueFunctionTimeoutSeconds"}
     parameters = template()["Parameters"]
     assert parameters["QueueVisibilitySeconds"]["Default"] >= 6 * parameters["QueueFunctionTimeoutSeconds"]["Default"]
@@ -267,12 +269,12 @@ def test_only_raw_messages_reach_the_collect_queue() -> None:
 
 
 @pytest.mark.parametrize("function", functions())
-def test_a_function_logs_to_a_group_that_forgets(function: str) -> None:
+def test_a_function_logs_to_a_group_with_a_retention_time(function: str) -> None:
     group = functions()[function]["LoggingConfig"]["LogGroup"]["Ref"]
     assert resources("AWS::Logs::LogGroup")[group]["Properties"]["RetentionInDays"] == {"Ref": "LogRetentionDays"}
 
 
-def test_functions_do_not_share_a_log_group_and_every_group_forgets() -> None:
+def test_every_log_group_has_one_function_and_a_retention_time() -> None:
     groups = [properties["LoggingConfig"]["LogGroup"]["Ref"] for properties in functions().values()]
     assert len(set(groups)) == len(groups)
     assert all("RetentionInDays" in thing["Properties"] for thing in resources("AWS::Logs::LogGroup").values())
@@ -285,7 +287,7 @@ def test_powertools_is_set_for_all_functions_and_never_logs_events() -> None:
     assert shared["POWERTOOLS_LOGGER_LOG_EVENT"] == "false"
 
 
-def test_operators_hear_of_every_end_that_is_no_success() -> None:
+def test_operators_are_told_of_every_unsuccessful_end() -> None:
     rule = template()["Resources"]["FailedRunsRule"]["Properties"]
     assert rule["EventPattern"]["detail"]["status"] == ["FAILED", "TIMED_OUT", "ABORTED"]
     assert rule["EventPattern"]["detail"]["stateMachineArn"] == [{"Ref": "LabelDriveStateMachine"}]
@@ -295,17 +297,35 @@ def test_operators_hear_of_every_end_that_is_no_success() -> None:
         assert alarm["Properties"]["AlarmDescription"]
 
 
-def test_operators_hear_when_the_sweep_fails_which_nobody_waits_for() -> None:
+def test_operators_are_told_when_the_sweep_fails() -> None:
     alarm = template()["Resources"]["SweepErrorsAlarm"]["Properties"]
     assert (alarm["Namespace"], alarm["MetricName"]) == ("AWS/Lambda", "Errors")
     assert alarm["Dimensions"] == [{"Name": "FunctionName", "Value": {"Ref": "SweepFunction"}}]
+
+
+ALARMS = {
+    name: thing["Properties"]["AlarmDescription"]
+    for path in ("template.yaml", "models/endpoint.yaml")
+    for name, thing in read_template(ROOT / path)["Resources"].items()
+    if thing["Type"] == "AWS::CloudWatch::Alarm"
+}
+
+
+# WakeAlarm starts an instance, and notifies no operator.
+@pytest.mark.parametrize("name", sorted(ALARMS.keys() - {"WakeAlarm"}))
+def test_an_alarm_names_the_runbook_that_explains_it(name: str) -> None:
+    runbook = re.search(r"Runbook: (docs/\S+\.md)", ALARMS[name])
+    assert runbook, ALARMS[name]
+    assert f"`{name}`" in (ROOT / runbook[1]).read_text()
+    # CloudWatch accepts 1,024 characters.
+    assert len(ALARMS[name]) <= 1_024
 
 
 # Parameters and outputs
 
 
 @pytest.mark.parametrize("name", template()["Parameters"])
-def test_a_parameter_says_what_it_is_and_what_it_may_be(name: str) -> None:
+def test_a_parameter_has_a_description_and_limits(name: str) -> None:
     parameter = template()["Parameters"][name]
     assert parameter["Description"]
     constrained = {"AllowedValues", "AllowedPattern", "MinValue"} & parameter.keys()
@@ -340,7 +360,7 @@ def test_every_output_is_described() -> None:
     assert all(output["Description"] for output in template()["Outputs"].values())
 
 
-def test_a_region_is_accepted_when_its_ground_truth_functions_are_known() -> None:
+def test_regions_with_known_ground_truth_functions_are_accepted() -> None:
     (regions,) = (
         assertion["Assert"]["Fn::Contains"][0]
         for assertion in template()["Rules"]["GroundTruthIsSetUp"]["Assertions"]
@@ -358,12 +378,12 @@ def test_a_stack_without_a_connection_has_no_label_studio() -> None:
 
 
 @pytest.mark.parametrize("holding", [WITH_LABEL_STUDIO, WITHOUT_LABEL_STUDIO])
-def test_every_reference_names_something_that_is_there(holding: frozenset[str]) -> None:
+def test_every_reference_names_an_existing_resource(holding: frozenset[str]) -> None:
     stack = in_stack(template(), holding)
     known = {*stack["Resources"], *stack["Parameters"]}
     for name, thing in stack["Resources"].items():
         if thing["Type"] == "AWS::Serverless::Function":
-            # What SAM makes of a function beside it.
+            # Resources that SAM creates with a function.
             known |= {f"{name}Role"} | ({f"{name}Url"} if "FunctionUrlConfig" in thing["Properties"] else set())
 
     def search(value: Any) -> None:

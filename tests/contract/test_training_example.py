@@ -1,4 +1,4 @@
-"""examples/train-on-labels: the event that Publish sends starts it, and what it asks of SageMaker is a training job."""
+"""examples/train-on-labels: the event of Publish starts it, and its request to SageMaker is a valid training job."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ FRAMES = 4
 
 
 def rendered(value: Any) -> Any:
-    """A part of the template with its intrinsic functions worked out."""
+    """Resolve the intrinsic functions in a part of the template."""
     if isinstance(value, list):
         return [rendered(item) for item in value]
     if not isinstance(value, dict):
@@ -65,7 +65,7 @@ PATTERN = EventPattern("", rendered(MACHINE["Events"]["DriveLabelled"]["Properti
 
 
 class Bus:
-    """EventBridge's client: what was put reaches rules as the bus hands it on."""
+    """Stand in for EventBridge's client; `events` holds the events as rules receive them."""
 
     def __init__(self) -> None:
         self.events: list[dict[str, Any]] = []
@@ -90,7 +90,7 @@ class Bus:
 
 @pytest.fixture
 def event() -> dict[str, Any]:
-    """What the bus hands on when a drive is published whose every frame people verified."""
+    """Give the event of a published drive whose frames are all verified."""
     pipeline, bus = Pipeline(), Bus()
     assembly = labelled(pipeline, FRAMES).assemble()
     pipeline.publish(pipeline.verify(assembly))
@@ -100,7 +100,7 @@ def event() -> dict[str, Any]:
 
 
 def starts(event: dict[str, Any]) -> str:
-    """The state that follows the first one's choice."""
+    """Name the state that the first choice leads to."""
     choice = STATES["EveryFrameLabelled"]
     for one in choice["Choices"]:
         if Evaluation(event, {}, {}).template(one["Condition"]):
@@ -119,11 +119,11 @@ def test_the_event_of_a_published_drive_matches_the_rule(event: dict[str, Any]) 
 @pytest.mark.parametrize(
     "change", [{"source": "others"}, {"detail-type": "DriveLost"}, {"detail": {"drive": "held-out"}}]
 )
-def test_other_events_and_the_drive_to_validate_on_do_not(event: dict[str, Any], change: dict[str, Any]) -> None:
+def test_other_events_and_the_validation_drive_do_not_match(event: dict[str, Any], change: dict[str, Any]) -> None:
     assert not PATTERN.matches_event(cast(Any, event | change))
 
 
-def test_what_is_asked_for_is_a_training_job(event: dict[str, Any]) -> None:
+def test_the_rendered_request_is_a_valid_training_job(event: dict[str, Any]) -> None:
     assert starts(event) == "Train"
     request = request_for(event)
     shape = (
@@ -137,8 +137,8 @@ def test_what_is_asked_for_is_a_training_job(event: dict[str, Any]) -> None:
     assert validation["S3Uri"] == f"s3://{LABELS}/labels/held-out/0001/dataset.manifest"
 
 
-def test_augmented_manifests_are_read_as_sagemaker_reads_them(event: dict[str, Any]) -> None:
-    """In Pipe mode only; without RecordIO an image and its label would be one record (augmented-manifest-stream)."""
+def test_channels_read_augmented_manifests_in_pipe_mode(event: dict[str, Any]) -> None:
+    """SageMaker reads them in Pipe mode only; RecordIO keeps image and label apart (augmented-manifest-stream)."""
     for channel in request_for(event)["InputDataConfig"]:
         assert (channel["InputMode"], channel["RecordWrapperType"]) == ("Pipe", "RecordIO")
         assert channel["DataSource"]["S3DataSource"]["S3DataType"] == "AugmentedManifestFile"
@@ -146,14 +146,12 @@ def test_augmented_manifests_are_read_as_sagemaker_reads_them(event: dict[str, A
 
 
 @pytest.mark.parametrize(("verified", "accepted"), [(0, 0), (FRAMES - 1, 0), (1, FRAMES - 2), (0, FRAMES)])
-def test_a_dataset_with_lines_that_lack_the_label_is_not_trained_on(
-    event: dict[str, Any], verified: int, accepted: int
-) -> None:
+def test_a_dataset_with_unlabelled_lines_is_not_trained_on(event: dict[str, Any], verified: int, accepted: int) -> None:
     event["detail"] |= {"verified": verified, "accepted": accepted}
     assert starts(event) == "NotEveryFrameLabelled"
 
 
-def test_frames_that_the_policy_accepted_are_trained_on_as_well(event: dict[str, Any]) -> None:
+def test_accepted_frames_are_trained_on_too(event: dict[str, Any]) -> None:
     event["detail"] |= {"verified": 1, "accepted": FRAMES - 1}
     assert starts(event) == "Train"
     assert request_for(event)["Environment"]["FRAMES"] == str(FRAMES)

@@ -10,10 +10,11 @@ import msgspec
 import pytest
 from click.testing import CliRunner, Result
 
+from autolabel.contracts.run_folder import RunFolder
 from autolabel.contracts.verification import BLIND_AUDIT, EVERYTHING
 from autolabel.labels.agreement import ClassAgreement
-from autolabel.triage.audits import Evidence, Trials, audit_key, evidence_key
-from autolabel.triage.hindsight import Reviewed, reviewed_key
+from autolabel.triage.audits import Evidence, Trials, evidence_key
+from autolabel.triage.hindsight import Reviewed
 from autolabel.triage.policy import ANY_CLASS
 from autolabel_cli import __main__ as command
 from autolabel_cli.stack import Stack
@@ -38,9 +39,9 @@ def publish(
     rows = [Trials("car", side, True, 0.1, trials, 0) for side in ("precision", "recall")]
     rows = [Trials(ANY_CLASS, "recall", True, 0.1, trials, 0), *rows] if trials else []
     evidence = Evidence(recipe, drive, run, f"2026-01-01T{len(list(stack.labels.list(''))):06d}", 0.15, tuple(rows))
-    for key in (audit_key(drive, run), evidence_key(recipe, drive, run)):
+    for key in (RunFolder(drive, run).audit, evidence_key(recipe, drive, run)):
         stack.labels.write(key, msgspec.json.encode(evidence))
-    stack.labels.write(reviewed_key(drive, run), b"".join(msgspec.json.encode(frame) + b"\n" for frame in frames))
+    stack.labels.write(RunFolder(drive, run).reviewed, b"".join(msgspec.json.encode(frame) + b"\n" for frame in frames))
 
 
 def frames(count: int, *, doubt: float = 0.1, wrong: int = 0, kind: str = EVERYTHING) -> list[Reviewed]:

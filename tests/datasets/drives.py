@@ -10,8 +10,8 @@ import msgspec
 
 from autolabel.contracts.drive import Camera, DriveDocument, Run
 from autolabel.contracts.frames import FrameKey
+from autolabel.contracts.run_folder import RunFolder
 from autolabel.labels.taxonomy import current_taxonomy
-from autolabel.reporting.summary import dataset_key
 from autolabel_cli.stack import Stack
 from tests.fakes.bucket import FakeBucket
 from tests.fakes.images import png_header
@@ -106,7 +106,7 @@ class Shelf:
         allocated = self.ledger.allocate_run(Run(drive, run, document, "e", ("yolox-nano.0001",), "2026.1", TAXONOMY))
         if outcome:
             self.ledger.finish_run(allocated, outcome, 0.0)
-            self.labels.write(dataset_key(drive, run), as_manifest(lines))
+            self.labels.write(RunFolder(drive, run).dataset, as_manifest(lines))
 
 
 def as_manifest(lines: Sequence[dict[str, Any]]) -> bytes:

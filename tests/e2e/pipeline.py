@@ -12,7 +12,8 @@ from typing import Any, TypeVar
 
 from PIL import Image
 
-from autolabel.contracts.drive import FIRST_RUN, execution_name, run_prefix
+from autolabel.contracts.drive import FIRST_RUN, execution_name
+from autolabel.contracts.run_folder import RunFolder
 from autolabel_cli.drives.progress import Progress, RunView
 from autolabel_cli.stack import Stack
 from local.cloud.launcher import EmbeddedCloud
@@ -94,7 +95,7 @@ class Pipeline:
         return summary
 
     def read(self, drive: str, name: str) -> bytes:
-        body = self.stack.labels.read(run_prefix(drive, FIRST_RUN) + name)
+        body = self.stack.labels.read(RunFolder(drive, FIRST_RUN).prefix + name)
         assert body is not None, f"run of {drive} left no {name}"
         return body
 

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from autolabel.contracts.drive import FIRST_RUN, run_prefix
+from autolabel.contracts.drive import FIRST_RUN
+from autolabel.contracts.run_folder import RunFolder
 from autolabel.labels.taxonomy import current_taxonomy
 from autolabel.verification.jobs import job_name, label_categories, worker_template
 from local.cloud.faults.fault import Fault
@@ -33,7 +34,7 @@ def status_of(pipeline: Pipeline, job: str) -> str:
 
 def make_job(pipeline: Pipeline, drive: str, lines: list[dict[str, Any]]) -> str:
     """Create the labelling job that the drive's execution is going to create, as a call whose answer was lost would."""
-    labels, prefix = pipeline.stack.labels, run_prefix(drive, FIRST_RUN) + "verification/lost"
+    labels, prefix = pipeline.stack.labels, RunFolder(drive, FIRST_RUN).prefix + "verification/lost"
     labels.write(f"{prefix}.manifest", b"".join(json.dumps(line).encode() + b"\n" for line in lines))
     labels.write(f"{prefix}.categories", label_categories(LABELS))
     labels.write(f"{prefix}.html", worker_template(current_taxonomy().colors, LABELS))
@@ -225,9 +226,7 @@ def test_the_end_of_a_run_is_announced_with_its_counts(pipeline: Pipeline) -> No
     event = json.loads(message["Body"])
     assert event["detail-type"] == "DriveLabelled"
     assert event["detail"]["frames"]["labelled"] == 1
-    assert event["detail"]["dataset"] == pipeline.stack.labels.uri(
-        run_prefix("announced", FIRST_RUN) + "dataset.manifest"
-    )
+    assert event["detail"]["dataset"] == pipeline.stack.labels.uri(RunFolder("announced", FIRST_RUN).dataset)
 
 
 def test_a_model_that_fails_most_frames_stops_its_drive_until_a_person_redrives_it(pipeline: Pipeline) -> None:

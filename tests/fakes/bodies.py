@@ -37,9 +37,9 @@ def encoded(answer: Any) -> bytes:
     return msgspec.json.encode(answer)
 
 
-def half(box: tuple[float, ...]) -> list[float]:
+def half(box: tuple[float, ...]) -> tuple[float, ...]:
     """A box on the picture that is half as large as the frame."""
-    return [side / 2 for side in box]
+    return tuple(side / 2 for side in box)
 
 
 CAR_MASK, PERSON_MASK = rectangle(CAR_BOX), rectangle(PERSON_BOX)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -18,6 +19,9 @@ from autolabel.verification.label_studio.client import (
     RegisteredWebhook,
 )
 from autolabel.verification.label_studio.results import Annotation, Task
+
+# What tests do to it beside what functions call.
+_NO_CALLS = ("before", "after", "annotate", "kept", "restore")
 
 
 class Killed(Exception):
@@ -44,7 +48,7 @@ class FakeLabelStudio:
 
     def __getattribute__(self, name: str) -> Any:
         found = super().__getattribute__(name)
-        if name.startswith("_") or name in ("before", "after", "annotate") or not callable(found):
+        if name.startswith("_") or name in _NO_CALLS or not callable(found):
             return found
 
         def call(*arguments: Any) -> Any:
@@ -60,6 +64,31 @@ class FakeLabelStudio:
     def annotate(self, task: int, annotation: Annotation) -> None:
         """A person answers, or skips."""
         self.rows[task]["annotations"].append(annotation)
+
+    def kept(self) -> dict[str, Any]:
+        """All that it holds as JSON, by its place."""
+        things: dict[str, Any] = {f"projects/{i}": fields for i, fields in self.projects.items()}
+        for i, row in self.rows.items():
+            things[f"rows/{i}"] = {name: value for name, value in row.items() if name != "annotations"}
+            things[f"annotations/{i}"] = row["annotations"]
+        things |= {f"hooks/{i}": hooks for i, hooks in self.hooks.items()}
+        things |= {f"connected/{i}": storages for i, storages in self.connected.items()}
+        kept: dict[str, Any] = msgspec.to_builtins(things)
+        return kept
+
+    def restore(self, kept: Mapping[str, Any]) -> None:
+        """Hold what was kept, and nothing else."""
+        of: dict[str, dict[int, Any]] = {kind: {} for kind in ("projects", "rows", "annotations", "hooks", "connected")}
+        for place, value in copy.deepcopy(dict(kept)).items():
+            kind, _, number = place.partition("/")
+            of[kind][int(number)] = value
+        self.projects, self.rows = of["projects"], of["rows"]
+        for i, row in self.rows.items():
+            row["annotations"] = msgspec.convert(of["annotations"][i], list[Annotation])
+        self.hooks = msgspec.convert(of["hooks"], dict[int, list[RegisteredWebhook]])
+        self.connected = msgspec.convert(of["connected"], dict[int, list[ConnectedStorage]])
+        ids = [*self.projects, *self.rows, *(hook.id for hooks in self.hooks.values() for hook in hooks)]
+        self._ids = itertools.count(max(ids, default=0) + 1)
 
     def find_projects(self, title: str) -> list[Named]:
         return [Named(i, title) for i, fields in sorted(self.projects.items()) if fields["title"] == title]

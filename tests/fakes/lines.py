@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from autolabel.labels.detections import Detection, Detections
-from autolabel.labels.manifest import manifest_line
+from autolabel.labels.manifest import (
+    LabelledBox,
+    LabelledBy,
+    ManifestLine,
+    Provenance,
+    encode_line,
+    prelabelled_line,
+    read_line,
+)
 
 LABELS = ("car", "person", "traffic light")
 SIZE = (640, 272)
@@ -16,15 +24,33 @@ Boxed = tuple[str, float, float, float, float]
 
 def line(index: int, boxes: Sequence[Boxed], *, size: tuple[int, int] = SIZE, **more: Any) -> bytes:
     """A line as a shard's labelling writes it. `boxes`: names and xyxy in pixels."""
-    body = manifest_line(
+    known = prelabelled_line(
         source=f"s3://ingest/drives/d/front/{index:019d}.png",
         detections=Detections(
-            *size, tuple(Detection(name, box, 0.9, 0.8, name, ("yolox-nano.0001",)) for name, *box in boxes)
+            *size,
+            tuple(
+                Detection(name, (x1, y1, x2, y2), 0.9, 0.8, name, ("yolox-nano.0001",))
+                for name, x1, y1, x2, y2 in boxes
+            ),
         ),
         depth=3,
         labels=LABELS,
         job="d-0001",
         created="2026-01-02T00:00:00.000000",
-        provenance={"drive": "d", "run": "0001", "models": ["yolox-nano.0001"], "labelled-by": "model"},
+        provenance=Provenance(drive="d", run="0001", models=("yolox-nano.0001",), labelled_by=LabelledBy.MODEL),
     )
-    return json.dumps(json.loads(body) | more).encode()
+    return json.dumps(json.loads(encode_line(known)) | more).encode()
+
+
+def parsed(line: Mapping[str, Any] | bytes) -> ManifestLine:
+    """A line as the domain reads it."""
+    return read_line(line if isinstance(line, bytes) else json.dumps(line).encode())
+
+
+def boxes_of(line: Mapping[str, Any] | bytes, attribute: str) -> list[LabelledBox]:
+    """The boxes of a line's `prelabel` or `verified`."""
+    return parsed(line).verified_boxes if attribute == "verified" else parsed(line).prelabel_boxes
+
+
+def _detection(name: str, x1: float, y1: float, x2: float, y2: float) -> Detection:
+    return Detection(name, (x1, y1, x2, y2), 0.9, 0.8, name, ("yolox-nano.0001",))

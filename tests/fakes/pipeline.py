@@ -8,10 +8,11 @@ from urllib.parse import quote_plus
 
 import msgspec
 
-from autolabel.contracts.drive import Run, run_prefix
+from autolabel.contracts.drive import Run
 from autolabel.contracts.verification import SEGMENTS
 from autolabel.datasets.assembly import Assembly, assemble_run
-from autolabel.datasets.publication import FinishedJob, Publication, publish_run
+from autolabel.datasets.publication import Publication, publish_run
+from autolabel.datasets.verified_labels import FinishedJob
 from autolabel.drives.closing import Closing
 from autolabel.drives.sweep import Sweep, SweepReport
 from autolabel.inference.completion import Completion, Settled, wake_if_done
@@ -199,7 +200,7 @@ class Pipeline:
             labels=self.labels,
             created="2026-01-01T00:00:00.000",
         )
-        for shard in read_shards(self.labels, self.drive, self.run.run):
+        for shard in read_shards(self.labels, self.run.folder):
             labelling.label(shard)
 
     def assemble(self, max_objects: int = 100_000) -> Assembly:
@@ -245,7 +246,7 @@ class Pipeline:
     def segmented(self, line: dict[str, Any], job: str) -> dict[str, Any]:
         """A manifest line as an adjustment job of segments writes it, with a picture of the frame's size."""
         frame = line["source-ref"].rpartition("/")[2]
-        folder = f"{run_prefix(self.drive, self.run.run)}verification/{job}"
+        folder = f"{self.run.folder.prefix}verification/{job}"
         key = f"{folder}/annotations/consolidated-annotation/output/{frame}"
         size = line["prelabel"]["image_size"][0]
         self.labels.write(key, png(size["width"], size["height"]), "image/png")

@@ -16,9 +16,10 @@ from autolabel.labelling.model_detections import Seen
 from autolabel.labelling.prelabel import label_frame
 from autolabel.labelling.shards import MAX_KINDS, OTHER_KINDS, Tally
 from autolabel.labels.detections import Detection
-from autolabel.labels.manifest import LineTooLong, manifest_line, read_boxes
+from autolabel.labels.manifest import LabelledBy, LineTooLong, Provenance, encode_line, prelabelled_line
 from autolabel.models.decoders.base import MAX_OBJECTS
 from tests.fakes.answers import CAR, DETECTOR, answer
+from tests.fakes.lines import boxes_of
 from tests.fuzz.mutations import fuzz, outside
 from tests.fuzz.refusals import assert_refusal
 
@@ -63,12 +64,19 @@ def assert_writable(found: list[Detection]) -> None:
     """The detections make a line of whole pixels inside the frame, unless they are too many for one."""
     chosen = label_frame([Seen(DETECTOR, found)], "front", 640, 480, labels=frozenset(LABELS), ego_mask=None)
     try:
-        line = manifest_line(
-            source="s3://b/k", detections=chosen.prelabel, depth=3, labels=LABELS, job="j", created="c", provenance={}
+        known = prelabelled_line(
+            source="s3://b/k",
+            detections=chosen.prelabel,
+            depth=3,
+            labels=LABELS,
+            job="j",
+            created="c",
+            provenance=Provenance(labelled_by=LabelledBy.MODEL),
         )
+        line = encode_line(known)
     except LineTooLong:
         return
-    for box in read_boxes(msgspec.json.decode(line), "prelabel"):
+    for box in boxes_of(line, "prelabel"):
         assert math.isfinite(box.confidence)
         assert 0 <= box.left < box.left + box.width <= 640
         assert 0 <= box.top < box.top + box.height <= 480

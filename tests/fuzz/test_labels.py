@@ -11,11 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autolabel.labels.manifest import MAX_LINE, read_boxes
+from autolabel.labels.manifest import MAX_LINE
 from autolabel.streams.json_depth import MAX_DEPTH
 from autolabel.verification.jobs import VerificationJob
 from tests.fakes.answers import answer
 from tests.fakes.images import png
+from tests.fakes.lines import boxes_of
 from tests.fakes.pipeline import DRIVE, Pipeline, drive_document, frame_key, verified
 from tests.fuzz.mutations import HOSTILE_TEXT, fuzz, fuzz_slow, outside
 
@@ -87,7 +88,7 @@ def published(*output: bytes) -> list[dict[str, Any]]:
 @given(outside(LINES), outside(LINES))
 def test_whatever_a_job_leaves_every_frame_is_published_once_with_boxes_inside_of_it(one: bytes, other: bytes) -> None:
     for line in published(one, other):
-        for box in read_boxes(line, "verified" if "verified" in line else "prelabel"):
+        for box in boxes_of(line, "verified" if "verified" in line else "prelabel"):
             assert -1 <= box.left <= box.left + box.width <= WIDTH + 1
             assert -1 <= box.top <= box.top + box.height <= HEIGHT + 1
     assert_inert_page(PIPELINE.labels.objects[PREFIX + "report.html"])

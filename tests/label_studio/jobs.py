@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from autolabel.labels.manifest import read_boxes
 from autolabel.verification.label_studio.projects import (
     Images,
     Job,
@@ -17,7 +16,7 @@ from autolabel.verification.label_studio.projects import (
     Webhook,
     open_project,
 )
-from tests.fakes.lines import LABELS
+from tests.fakes.lines import LABELS, boxes_of
 
 NOW = datetime(2026, 1, 3, tzinfo=UTC)
 COLORS = {"car": "#2f7ed8", "person": "#e53935", "traffic light": "#7cb342"}
@@ -54,4 +53,4 @@ def sources(lines: Sequence[bytes]) -> list[str]:
 
 
 def pixels(answer: dict[str, Any]) -> list[tuple[Any, ...]]:
-    return [(box.name, box.left, box.top, box.width, box.height) for box in read_boxes(answer, "verified")]
+    return [(box.name, box.left, box.top, box.width, box.height) for box in boxes_of(answer, "verified")]

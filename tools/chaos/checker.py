@@ -7,7 +7,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-from autolabel.contracts.drive import FIRST_RUN, execution_name, run_prefix
+from autolabel.contracts.drive import FIRST_RUN, execution_name
+from autolabel.contracts.run_folder import RunFolder
 from tools.chaos.stage import Stage
 
 Json = dict[str, Any]
@@ -101,7 +102,7 @@ def _problems(evidence: Evidence, listed: set[str], ended: Counter[str]) -> list
 def gather(stage: Stage, drive: str, promised: frozenset[str]) -> Evidence:
     """Look at what there is of a drive's first run."""
     s3, ingest, labels = stage.client("s3"), stage.stack.ingest.name, stage.stack.labels.name
-    prefix, run = f"drives/{drive}/", run_prefix(drive, FIRST_RUN)
+    prefix, run = f"drives/{drive}/", RunFolder(drive, FIRST_RUN).prefix
 
     def read(key: str) -> bytes:
         """An object of the label bucket; empty when there is none, which the verdict then shows as loss."""

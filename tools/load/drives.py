@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from PIL import Image
 
 from autolabel.contracts.drive import FIRST_RUN, execution_name
+from autolabel.contracts.run_folder import RunFolder
 from autolabel.contracts.units import ANSWERS
 from autolabel.drives.listing import read_listing
 from autolabel.reporting.summary import dataset_key, rejected_key
@@ -87,7 +88,7 @@ class Count:
 def count_frames(stack: Stack, drive: str, frames: int) -> Count:
     """Hold the drive's listing, dataset and rejected frames against the frames that were uploaded."""
     uploaded = {f"drives/{drive}/{CAMERA}/{_START + i * _STEP}.png" for i in range(frames)}
-    listed = [line.key for line in read_listing(stack.labels, drive, FIRST_RUN)]
+    listed = [line.key for line in read_listing(stack.labels, RunFolder(drive, FIRST_RUN))]
     prefix = stack.ingest.uri("")
     labelled = [json.loads(line)["source-ref"].removeprefix(prefix) for line in _lines(stack, dataset_key, drive)]
     rejected = [json.loads(line)["key"] for line in _lines(stack, rejected_key, drive)]

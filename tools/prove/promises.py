@@ -9,8 +9,8 @@ import msgspec
 from msgspec.structs import replace
 
 from autolabel.contracts.frames import ListedFrame, parse_frame_key
+from autolabel.contracts.run_folder import RunFolder
 from autolabel.contracts.units import Unit, parse_answer_key
-from autolabel.drives.listing import listing_key
 from tools.prove.functions import LABELS, MAX_ERRORS, RUN
 from tools.prove.world import MODEL, Budget, State, Violation
 
@@ -133,7 +133,7 @@ class Promises:
 
 
 def _listed(objects: Any, drive: str) -> Iterator[Unit]:
-    for line in objects[f"{LABELS}/{listing_key(drive, RUN)}"].splitlines():
+    for line in objects[f"{LABELS}/{RunFolder(drive, RUN).listing}"].splitlines():
         listed = msgspec.json.decode(line, type=ListedFrame)
         if not listed.refused:
             yield Unit.of(parse_frame_key(listed.key), listed.etag, MODEL)

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+from autolabel.contracts.verification import EVERYTHING
 from autolabel_cli.datasets.classes import ClassMap
 from autolabel_cli.datasets.staging import Line, StagedFrame
 from autolabel_cli.models.sources import PROJECT
@@ -45,12 +46,12 @@ class Card:
         """A drive, by its first line; `vehicle` where it was asked for."""
         self._drives[line.frame.drive] = {
             "drive": line.frame.drive,
-            "run": line.provenance["run"],
+            "run": line.provenance.run,
             **({} if vehicle is None else {"vehicle": vehicle}),
             "split": split,
-            "models": line.provenance.get("models", []),
-            "taxonomy": line.provenance.get("taxonomy"),
-            "fusion": line.provenance.get("fusion"),
+            "models": line.provenance.models,
+            "taxonomy": line.provenance.taxonomy or None,
+            "fusion": line.provenance.fusion or None,
             "frames": 0,
         }
         self._splits[split]["drives"] += 1
@@ -61,8 +62,8 @@ class Card:
         self._splits[split]["frames"] += 1
         self._splits[split]["regions"] += len(frame.regions)
         self._boxes[split].update(self._classes.names[box.label] for box in frame.boxes)
-        self._labelled_by[str(line.provenance.get("labelled-by"))] += 1
-        self._triage[str(line.provenance.get("triage", "everything"))] += 1
+        self._labelled_by[line.provenance.labelled_by.value] += 1
+        self._triage[line.provenance.triage or EVERYTHING] += 1
 
     def document(self, **known: Any) -> dict[str, Any]:
         """The card; `known` comes first in it."""

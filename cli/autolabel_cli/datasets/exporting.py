@@ -81,7 +81,7 @@ class Export:
         return card
 
     def _add_drive(self, card: Card, line: Line) -> str:
-        run = line.provenance["run"]
+        run = line.provenance.run
         vehicle = self.splitter.vehicle_of(line.frame.drive, run) if self.splitter.vehicle_of else None
         split = self.splitter.choose(line.frame.drive if vehicle is None else vehicle)
         card.add_drive(line, split, vehicle)
@@ -104,7 +104,7 @@ def _lines(sources: Sequence[Source], stack: Stack | None) -> Iterator[Line]:
     for source in sources:
         for number, body in enumerate(source.lines(stack), start=1):
             line = read_line(body, f"{source}, line {number}")
-            drive, origin = line.frame.drive, f"{source}, run {line.provenance['run']}"
+            drive, origin = line.frame.drive, f"{source}, run {line.provenance.run}"
             if origins.setdefault(drive, origin) != origin:
                 raise CommandError(f"drive {drive} is in {origins[drive]} and in {origin}: take one of them")
             if line.name in seen:

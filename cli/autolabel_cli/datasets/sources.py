@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from autolabel.contracts.drive import FIRST_RUN
 from autolabel.contracts.frames import is_name
-from autolabel.reporting.summary import dataset_key
+from autolabel.contracts.run_folder import RunFolder
 from autolabel_cli.errors import CommandError
 from autolabel_cli.stack import Stack
 
@@ -34,7 +34,7 @@ class Source(NamedTuple):
                 while line := manifest.readline(_LONGEST_LINE):
                     yield line
         elif stack:
-            key = dataset_key(self.drive, self.run)
+            key = RunFolder(self.drive, self.run).dataset
             try:
                 yield from stack.labels.lines(key)
             except KeyError as e:

@@ -4,23 +4,24 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import msgspec
+from msgspec import UNSET
 
 from autolabel.contracts.errors import KeyRefused
 from autolabel.contracts.frames import FrameKey, parse_frame_key
+from autolabel.labels import manifest
 from autolabel.labels.manifest import (
     PRELABEL,
-    PROVENANCE,
-    REVIEW,
     VERIFIED,
     BoxLabel,
     LabelledBox,
-    metadata_of,
-    read_boxes,
+    LabelledBy,
+    ManifestLine,
+    Provenance,
 )
-from autolabel.labels.reviews import Marks, Review
+from autolabel.labels.reviews import Marks
 from autolabel_cli.datasets.classes import ClassMap
 from autolabel_cli.errors import CommandError
 
@@ -62,8 +63,8 @@ class Line(NamedTuple):
     origin: str
     frame: FrameKey
     bucket: str
-    provenance: dict[str, Any]
-    content: dict[str, Any]
+    provenance: Provenance
+    content: ManifestLine
 
     @property
     def name(self) -> str:
@@ -74,26 +75,27 @@ class Line(NamedTuple):
 def read_line(body: bytes, origin: str) -> Line:
     """Read a line of a dataset.manifest; CommandError for anything else."""
     try:
-        content = msgspec.json.decode(body, type=dict[str, Any])
-        provenance = msgspec.convert(content.get(PROVENANCE), dict[str, Any])
-        bucket, _, key = msgspec.convert(content.get("source-ref"), str).removeprefix("s3://").partition("/")
+        content = manifest.read_line(body)
+        provenance = content.origin
+        bucket, _, key = content.source_ref.removeprefix("s3://").partition("/")
         frame = parse_frame_key(key)
         for what in ("drive", "run", "etag"):
-            msgspec.convert(provenance.get(what), str)
+            if not getattr(provenance, what):
+                raise msgspec.ValidationError(f"its provenance has no {what}")
     except (msgspec.DecodeError, KeyRefused, UnicodeDecodeError, RecursionError) as e:
         raise CommandError(f"{origin} is no line of a dataset.manifest: {e}") from e
-    if provenance["drive"] != frame.drive:
-        raise CommandError(f"{origin}: a frame of drive {frame.drive!r} with provenance of {provenance['drive']!r}")
+    if provenance.drive != frame.drive:
+        raise CommandError(f"{origin}: a frame of drive {frame.drive!r} with provenance of {provenance.drive!r}")
     return Line(origin, frame, bucket, provenance, content)
 
 
 def final_label(line: Line) -> str | None:
     """The attribute with the frame's final label: a person's, or the pre-label that the policy accepted."""
-    metadata = line.content.get(metadata_of(VERIFIED))
+    metadata = msgspec.json.decode(line.content.verified_metadata or b"null")
     failed = isinstance(metadata, dict) and metadata.get("failure-reason") is not None
-    if VERIFIED in line.content and not failed:
+    if line.content.verified is not UNSET and not failed:
         return VERIFIED
-    return PRELABEL if line.provenance.get("triage") == ACCEPTED else None
+    return PRELABEL if line.provenance.triage == ACCEPTED else None
 
 
 def chosen_label(line: Line, labels: Labels) -> tuple[str | None, str]:
@@ -109,20 +111,22 @@ def chosen_label(line: Line, labels: Labels) -> tuple[str | None, str]:
 def _has_prelabel(line: Line) -> bool:
     """Whether a model answered: of a frame that nobody verified, an empty pre-label may be that of failed models."""
     # A person who left segments said nothing of the boxes.
-    if line.provenance.get("labelled-by") not in ("nobody", "person"):
-        return PRELABEL in line.content
-    prelabel = line.content.get(PRELABEL)
+    if line.provenance.labelled_by not in (LabelledBy.NOBODY, LabelledBy.PERSON):
+        return line.content.prelabel is not UNSET
+    prelabel = msgspec.json.decode(line.content.prelabel or b"null")
     boxes = prelabel.get("annotations") if isinstance(prelabel, dict) else None
-    return bool(boxes) or (boxes == [] and "verification" in line.provenance and "failures" not in line.provenance)
+    return bool(boxes) or (boxes == [] and bool(line.provenance.verification) and not line.provenance.failures)
 
 
 def stage_frame(line: Line, attribute: str, classes: ClassMap, dropped: Counter[str]) -> StagedFrame:
     """The frame with its boxes by the class map; `dropped` counts those that are left out, by why."""
     try:
-        size = msgspec.convert(line.content[attribute], BoxLabel).image_size[0]
-        boxes = read_boxes(line.content, attribute)
+        verified = attribute == VERIFIED
+        boxes = line.content.verified_boxes if verified else line.content.prelabel_boxes
+        label = line.content.verified if verified else line.content.prelabel
+        size = msgspec.json.decode(label or b"null", type=BoxLabel).image_size[0]
         marks = _marks(line, attribute, len(boxes))
-    except (msgspec.ValidationError, KeyError, IndexError) as e:
+    except (msgspec.ValidationError, IndexError) as e:
         raise CommandError(f"{line.origin}: {attribute} is no set of boxes: {e}") from e
     if min(size.width, size.height, size.depth) < 1:
         raise CommandError(f"{line.origin}: a frame of {size.width}x{size.height} pixels in {size.depth} channels")
@@ -136,7 +140,7 @@ def stage_frame(line: Line, attribute: str, classes: ClassMap, dropped: Counter[
         regions=[],
         bucket=line.bucket,
         key=line.frame.key,
-        etag=line.provenance["etag"],
+        etag=line.provenance.etag,
     )
     for box, mark in zip(boxes, marks, strict=True):
         at = _inside(box, size.width, size.height)
@@ -154,7 +158,9 @@ def stage_frame(line: Line, attribute: str, classes: ClassMap, dropped: Counter[
 
 def _marks(line: Line, attribute: str, count: int) -> Sequence[Marks]:
     """What people marked of each box; nothing where they marked nothing, or where the marks are of other boxes."""
-    review = msgspec.convert(line.content.get(REVIEW, {}), Review) if attribute == VERIFIED else Review()
+    review = line.content.review
+    if attribute != VERIFIED or review is UNSET:
+        return [Marks()] * count
     return review.boxes if len(review.boxes) == count else [Marks()] * count
 
 

@@ -11,7 +11,8 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from autolabel.contracts.drive import execution_name, run_prefix
+from autolabel.contracts.drive import execution_name
+from autolabel.contracts.run_folder import RunFolder
 from autolabel.contracts.units import ANSWERS, PENDING_PARTITIONS
 from autolabel_cli.errors import CommandError
 from autolabel_cli.stack import Stack
@@ -165,7 +166,7 @@ class RunView:
             return int(outputs["Assemble"]["frames"]["labelled"])
         if "PlanShards" not in outputs or not outputs["PlanShards"]["shards"]:
             return 0
-        prefix = run_prefix(self._drive, self._run) + "shards/"
+        prefix = RunFolder(self._drive, self._run).shards
         done = sum(1 for thing in self._stack.labels.list(prefix) if thing.key.endswith(".result.json"))
         return int(outputs["PlanShards"]["frames"] * done / outputs["PlanShards"]["shards"])
 

@@ -7,8 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from autolabel.contracts.drive import run_prefix
-from autolabel.reporting.summary import dataset_key, report_key, summary_key
+from autolabel.contracts.run_folder import RunFolder
 from autolabel_cli.drives.progress import Progress, RunView
 from autolabel_cli.errors import CommandError
 from autolabel_cli.stack import Stack
@@ -20,15 +19,16 @@ def fetch_run(stack: Stack, drive: str, run: str, folder: Path) -> dict[str, Any
     `verify.manifest` holds the manifests of all its verification jobs. CommandError when there is no summary yet.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    body = stack.labels.read(summary_key(drive, run))
+    keys = RunFolder(drive, run)
+    body = stack.labels.read(keys.summary)
     if body is None:
         raise CommandError(f"run {run} of drive {drive} has no summary yet: it was not assembled")
-    prefix = run_prefix(drive, run) + "manifests/"
+    prefix = keys.manifests
     with (folder / "verify.manifest").open("wb") as manifest:
         for thing in stack.labels.list(prefix):
             if thing.key.endswith(".manifest"):
                 manifest.writelines(stack.labels.stream(thing.key))
-    for name, key in (("dataset.manifest", dataset_key(drive, run)), ("report.html", report_key(drive, run))):
+    for name, key in (("dataset.manifest", keys.dataset), ("report.html", keys.report)):
         if stack.labels.exists(key):
             with (folder / name).open("wb") as out:
                 out.writelines(stack.labels.stream(key))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
@@ -13,11 +13,11 @@ from autolabel.contracts.drive import Run
 from autolabel.contracts.errors import AnswerRefused
 from autolabel.labelling.decoding import decode_answer
 from autolabel.labelling.shards import ShardFrame, read_shards
+from autolabel.labels.agreement import corners
 from autolabel.labels.detections import Box
-from autolabel.labels.manifest import VERIFIED, BoxLabel, read_boxes
+from autolabel.labels.manifest import BoxLabel, ManifestLine, read_line
 from autolabel.labels.taxonomy import current_taxonomy
 from autolabel.models.catalogue import Model
-from autolabel.reporting.summary import dataset_key
 from autolabel.streams.ordered_map import in_step
 from autolabel_cli.errors import CommandError
 from autolabel_cli.models.catalogue import add_model, find_revision, next_revision, revisions_of
@@ -111,9 +111,9 @@ def _verified_frames(stack: Stack, run: Run, model: Model) -> Labelled:
     prefix = stack.ingest.uri("")
     verified: dict[str, LabelledSize] = {}
     try:
-        lines = (msgspec.json.decode(line) for line in stack.labels.lines(dataset_key(run.drive, run.run)))
-        for line in islice((line for line in lines if VERIFIED in line), MAX_FRAMES):
-            verified[line["source-ref"].removeprefix(prefix)] = _verified_size(line, model, run)
+        lines = map(read_line, stack.labels.lines(run.folder.dataset))
+        for line in islice((line for line in lines if line.verified is not msgspec.UNSET), MAX_FRAMES):
+            verified[line.source_ref.removeprefix(prefix)] = _verified_size(line, model, run)
     except KeyError as e:
         raise CommandError(f"run {run.run} of {run.drive} has no dataset yet: calibrate when it is published") from e
     if not verified:
@@ -123,9 +123,9 @@ def _verified_frames(stack: Stack, run: Run, model: Model) -> Labelled:
             yield frame, verified.pop(frame.key)
 
 
-def _verified_size(line: dict[str, Any], model: Model, run: Run) -> LabelledSize:
-    size = msgspec.convert(line[VERIFIED], BoxLabel).image_size[0]
-    boxes = [(b.name, (b.left, b.top, b.left + b.width, b.top + b.height)) for b in read_boxes(line, VERIFIED)]
+def _verified_size(line: ManifestLine, model: Model, run: Run) -> LabelledSize:
+    size = msgspec.json.decode(line.verified or b"null", type=BoxLabel).image_size[0]
+    boxes = [(b.name, corners(b)) for b in line.verified_boxes]
     return LabelledSize(size.width, size.height, verified_truth(boxes, model, run.labels))
 
 
@@ -162,5 +162,5 @@ def _known_frames(stack: Stack, model: Model, frames: Labelled) -> Iterator[Know
 
 def _shard_frames(stack: Stack, run: Run) -> Iterator[ShardFrame]:
     decoder = msgspec.json.Decoder(ShardFrame)
-    for shard in read_shards(stack.labels, run.drive, run.run):
+    for shard in read_shards(stack.labels, run.folder):
         yield from map(decoder.decode, stack.labels.lines(shard.key))

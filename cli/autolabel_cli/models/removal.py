@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
+from autolabel.contracts.run_folder import RunFolder
 from autolabel.drives.listing import frozen_listing
 from autolabel_cli.errors import CommandError
 from autolabel_cli.models.artefacts import delete_artefacts
@@ -87,5 +88,6 @@ def _waiting_runs(stack: Stack, asked: set[str]) -> Iterator[str]:
             if not concerned:
                 continue
             # Before its listing is frozen a run has asked for nothing yet.
-            if stack.ledger.any_pending(drive, concerned) or frozen_listing(stack.labels, drive, name) is None:
+            frozen = frozen_listing(stack.labels, RunFolder(drive, name))
+            if stack.ledger.any_pending(drive, concerned) or frozen is None:
                 yield f"drive {drive}, run {name}"

@@ -15,12 +15,13 @@ from botocore.exceptions import ClientError
 
 from autolabel.aws.clients import error_code
 from autolabel.aws.endpoints import SageMakerEndpointStates
-from autolabel.contracts.drive import FIRST_RUN, execution_name, next_run, run_prefix
+from autolabel.contracts.drive import FIRST_RUN, execution_name, next_run
 from autolabel.contracts.errors import CatalogueUnavailable
 from autolabel.contracts.frames import DRIVE_DOCUMENT, drive_prefix, is_name
 from autolabel.contracts.ports import Refusal
+from autolabel.contracts.run_folder import RunFolder
 from autolabel.contracts.units import PENDING_PARTITIONS, answers_prefix
-from autolabel.drives.late_frames import ChangedObject, late_key
+from autolabel.drives.late_frames import ChangedObject
 from autolabel.drives.listing import frozen_listing
 from autolabel.models.catalogue import Catalogue
 from autolabel.verification.jobs import job_name
@@ -142,7 +143,7 @@ class Inspection:
         run = self._stack.ledger.run(self._drive, entry.run)
         execution = entry.execution
         state, since, turn = self._state(execution)
-        listing = frozen_listing(self._stack.labels, self._drive, entry.run)
+        listing = frozen_listing(self._stack.labels, RunFolder(self._drive, entry.run))
         ended_well = execution.status == "SUCCEEDED" or entry.outcome
         models = () if ended_well else tuple(self._model(model) for model in run.asked)
         # Until a whole turn is over, frames may be that nobody has looked at.
@@ -246,7 +247,7 @@ class Inspection:
 
     def _jobs(self, run: str) -> Iterator[JobStatus]:
         """The latest attempts of the run's labelling jobs."""
-        prefix = run_prefix(self._drive, run) + "manifests/"
+        prefix = RunFolder(self._drive, run).manifests
         manifests = sum(thing.key.endswith(".manifest") for thing in self._stack.labels.list(prefix))
         for index in range(manifests):
             stem = job_name(self._stack.labels.name, self._drive, run, index)
@@ -275,7 +276,8 @@ class Inspection:
         decoder = msgspec.json.Decoder(ChangedObject)
         # Without the file nobody has seen a change.
         with suppress(KeyError):
-            counts.update(decoder.decode(line).change for line in self._stack.labels.lines(late_key(self._drive, run)))
+            late = self._stack.labels.lines(RunFolder(self._drive, run).late_objects)
+            counts.update(decoder.decode(line).change for line in late)
         more = next((at for drive, at in self._stack.ledger.late_drives() if drive == self._drive), None)
         return Changes(**counts, more=_time(more) if more and latest else None)
 

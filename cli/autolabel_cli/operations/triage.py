@@ -10,9 +10,10 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from autolabel.contracts.run_folder import RunFolder
 from autolabel.contracts.verification import BLIND_AUDIT, VerifyDoubtful
-from autolabel.triage.audits import Evidence, audit_key, read_evidence, standings
-from autolabel.triage.hindsight import Hindsight, Outcome, Reviewed, best_setting, reviewed_key
+from autolabel.triage.audits import Evidence, read_evidence, standings
+from autolabel.triage.hindsight import Hindsight, Outcome, Reviewed, best_setting
 from autolabel_cli.errors import CommandError
 from autolabel_cli.stack import Stack
 
@@ -154,11 +155,12 @@ def _nearest(outcomes: Sequence[Outcome]) -> str:
 
 def _reviewed_run(stack: Stack, drive: str) -> PublishedRun | None:
     for run in sorted(stack.labels.folders(f"{_LABELS}{drive}/"), reverse=True):
-        body = stack.labels.read(audit_key(drive, run))
-        if body is not None and stack.labels.exists(reviewed_key(drive, run)):
+        folder = RunFolder(drive, run)
+        body = stack.labels.read(folder.audit)
+        if body is not None and stack.labels.exists(folder.reviewed):
             return PublishedRun(drive, run, msgspec.json.decode(body, type=Evidence))
     return None
 
 
 def _frames(stack: Stack, run: PublishedRun) -> Iterator[Reviewed]:
-    return map(msgspec.json.Decoder(Reviewed).decode, stack.labels.lines(reviewed_key(run.drive, run.run)))
+    return map(msgspec.json.Decoder(Reviewed).decode, stack.labels.lines(RunFolder(run.drive, run.run).reviewed))

@@ -11,14 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autolabel.contracts.drive import (
-    MAX_DOCUMENT_BYTES,
-    DriveDocument,
-    Run,
-    execution_name,
-    parse_drive_document,
-    run_prefix,
-)
+from autolabel.contracts.drive import MAX_DOCUMENT_BYTES, DriveDocument, Run, execution_name, parse_drive_document
 from autolabel.contracts.errors import DocumentRefused
 from autolabel.contracts.verification import VerifyAll
 from autolabel.labelling.ego_mask import covered_share
@@ -190,4 +183,3 @@ def test_a_document_as_large_as_it_may_be_fits_into_the_ledger() -> None:
 def test_runs_have_names_and_places_of_their_own() -> None:
     assert execution_name("d" * 63, "0001") == "d" * 63 + "-0001"
     assert len(execution_name("d" * 63, "0001")) <= 80
-    assert run_prefix("d1", "0002") == "labels/d1/0002/"

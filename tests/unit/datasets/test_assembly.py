@@ -9,8 +9,9 @@ import msgspec
 import pytest
 
 from autolabel.contracts.errors import CountMismatch, ShardMissing
+from autolabel.contracts.run_folder import RunFolder
 from autolabel.datasets.assembly import Assembly
-from autolabel.labelling.shards import ShardResult, shard_key
+from autolabel.labelling.shards import ShardResult
 from autolabel.reporting.summary import FrameCounts, Summary
 from tests.fakes.answers import answer
 from tests.fakes.images import png
@@ -89,7 +90,7 @@ def test_a_repeated_call_writes_the_same(pipeline: Pipeline) -> None:
 
 def test_a_planned_shard_without_its_result_stops_the_run(pipeline: Pipeline) -> None:
     labelled(pipeline, 8)
-    del pipeline.labels.objects[shard_key(DRIVE, "0001", 1, "result.json")]
+    del pipeline.labels.objects[RunFolder(DRIVE, "0001").shard(1, "result.json")]
     with pytest.raises(ShardMissing, match="shard 1"):
         pipeline.assemble()
     assert not pipeline.labels.exists(PREFIX + "summary.json")
@@ -98,7 +99,7 @@ def test_a_planned_shard_without_its_result_stops_the_run(pipeline: Pipeline) ->
 @pytest.mark.parametrize("lost", [1, -1])
 def test_a_shard_with_another_count_of_frames_than_planned_stops_the_run(pipeline: Pipeline, lost: int) -> None:
     labelled(pipeline, 8)
-    key = shard_key(DRIVE, "0001", 1, "result.json")
+    key = RunFolder(DRIVE, "0001").shard(1, "result.json")
     result = msgspec.json.decode(pipeline.labels.objects[key], type=ShardResult)
     result.tally.labelled -= lost
     pipeline.labels.write(key, msgspec.json.encode(result))
@@ -116,7 +117,7 @@ def test_shards_that_do_not_hold_the_whole_listing_stop_the_run(pipeline: Pipeli
 
 def test_a_lost_shard_manifest_stops_the_run(pipeline: Pipeline) -> None:
     labelled(pipeline, 8)
-    del pipeline.labels.objects[shard_key(DRIVE, "0001", 1, "manifest.jsonl")]
+    del pipeline.labels.objects[RunFolder(DRIVE, "0001").shard(1, "manifest.jsonl")]
     with pytest.raises(KeyError):
         pipeline.assemble()
 

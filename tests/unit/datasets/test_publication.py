@@ -12,7 +12,7 @@ import pytest
 
 from autolabel.contracts.errors import CountMismatch, RunMissing
 from autolabel.datasets.assembly import Assembly
-from autolabel.datasets.publication import FinishedJob
+from autolabel.datasets.verified_labels import FinishedJob
 from autolabel.reporting.summary import Summary
 from autolabel.verification.jobs import JobRound
 from autolabel.verification.settlement import settle_round

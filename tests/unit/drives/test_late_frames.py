@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from autolabel.contracts.frames import ListedFrame
 from autolabel.contracts.ports import StoredObject
-from autolabel.drives.late_frames import Lateness, compare_objects, late_key, record_lateness
+from autolabel.contracts.run_folder import RunFolder
+from autolabel.drives.late_frames import Lateness, compare_objects, record_lateness
 from tests.fakes.images import png
 from tests.fakes.pipeline import DRIVE, Pipeline, drive_document, frame_key
 
@@ -27,7 +28,7 @@ def frozen(pipeline: Pipeline, frames: int = 2) -> Pipeline:
 
 def test_a_drive_that_nothing_came_to_is_not_late(pipeline: Pipeline) -> None:
     frozen(pipeline)
-    assert not record_lateness(pipeline.ingest, pipeline.labels, DRIVE, "0001").any
+    assert not record_lateness(pipeline.ingest, pipeline.labels, RunFolder(DRIVE, "0001")).any
     assert list(pipeline.ledger.late_drives()) == []
 
 
@@ -36,9 +37,9 @@ def test_late_overwritten_and_deleted_frames_are_recorded_by_their_keys(pipeline
     pipeline.submit(pipeline.upload(frame_key(0), png(color=(1, 2, 3))))
     pipeline.submit(pipeline.upload(frame_key(7), png()))
     del pipeline.ingest.objects[frame_key(1)]
-    lateness = record_lateness(pipeline.ingest, pipeline.labels, DRIVE, "0001")
+    lateness = record_lateness(pipeline.ingest, pipeline.labels, RunFolder(DRIVE, "0001"))
     assert lateness == Lateness(late=1, overwritten=1, deleted=1, first=frame_key(0))
-    lines = [json.loads(line) for line in pipeline.labels.lines(late_key(DRIVE, "0001"))]
+    lines = [json.loads(line) for line in pipeline.labels.lines(RunFolder(DRIVE, "0001").late_objects)]
     assert [(line["key"], line["change"]) for line in lines] == [
         (frame_key(0), "overwritten"),
         (frame_key(1), "deleted"),
@@ -49,7 +50,7 @@ def test_late_overwritten_and_deleted_frames_are_recorded_by_their_keys(pipeline
 def test_a_document_that_was_changed_is_no_late_frame(pipeline: Pipeline) -> None:
     frozen(pipeline)
     pipeline.submit(pipeline.upload(f"drives/{DRIVE}/drive.json", drive_document("front", "rear")))
-    assert not record_lateness(pipeline.ingest, pipeline.labels, DRIVE, "0001").any
+    assert not record_lateness(pipeline.ingest, pipeline.labels, RunFolder(DRIVE, "0001")).any
 
 
 def test_an_upload_before_the_listing_is_frozen_marks_nothing(pipeline: Pipeline) -> None:

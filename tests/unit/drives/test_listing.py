@@ -6,7 +6,8 @@ import pytest
 
 from autolabel.contracts.frames import MAX_FRAME_BYTES, ListedFrame, list_frame, parse_frame_key
 from autolabel.contracts.ports import StoredObject
-from autolabel.drives.listing import freeze_listing, judge_objects, listing_key, read_listing
+from autolabel.contracts.run_folder import RunFolder
+from autolabel.drives.listing import freeze_listing, judge_objects, read_listing
 from tests.fakes.images import png
 from tests.fakes.pipeline import DRIVE, Pipeline, drive_document, frame_key
 
@@ -78,7 +79,7 @@ def test_the_listing_is_frozen_at_the_first_turn(pipeline: Pipeline) -> None:
     pipeline.upload(frame_key(1), png(color=(1, 1, 1)))
     second = pipeline.reconcile()
     assert (first.frames, second.frames) == (1, 1)
-    (line,) = read_listing(pipeline.labels, DRIVE, "0001")
+    (line,) = read_listing(pipeline.labels, RunFolder(DRIVE, "0001"))
     assert line.key == frame_key(1)
     assert line.etag != pipeline.ingest.etag(frame_key(1))
 
@@ -86,10 +87,12 @@ def test_the_listing_is_frozen_at_the_first_turn(pipeline: Pipeline) -> None:
 def test_of_two_first_turns_at_once_both_count_the_listing_that_stands(pipeline: Pipeline) -> None:
     pipeline.upload(frame_key(0), png())
     standing = ListedFrame(frame_key(5), "e", 1)
-    pipeline.labels.write(listing_key(DRIVE, "0001"), b'{"key":"%s","etag":"e","size":1}\n' % frame_key(5).encode())
-    counted = freeze_listing(pipeline.ingest, pipeline.labels, DRIVE, "0001", CAMERAS)
+    pipeline.labels.write(
+        RunFolder(DRIVE, "0001").listing, b'{"key":"%s","etag":"e","size":1}\n' % frame_key(5).encode()
+    )
+    counted = freeze_listing(pipeline.ingest, pipeline.labels, RunFolder(DRIVE, "0001"), CAMERAS)
     assert (counted.objects, counted.frames) == (1, 1)
-    assert list(read_listing(pipeline.labels, DRIVE, "0001")) == [standing]
+    assert list(read_listing(pipeline.labels, RunFolder(DRIVE, "0001"))) == [standing]
 
 
 def test_the_counts_of_a_listing_add_up(pipeline: Pipeline) -> None:
@@ -98,7 +101,7 @@ def test_the_counts_of_a_listing_add_up(pipeline: Pipeline) -> None:
     pipeline.upload(frame_key(0, camera="front-left"), png())
     pipeline.upload(frame_key(9), b"")
     pipeline.upload(f"drives/{DRIVE}/front/x.png", png())
-    listing = freeze_listing(pipeline.ingest, pipeline.labels, DRIVE, "0001", CAMERAS)
+    listing = freeze_listing(pipeline.ingest, pipeline.labels, RunFolder(DRIVE, "0001"), CAMERAS)
     assert (listing.objects, listing.frames) == (7, 5)
     assert listing.cameras == {"front": 4, "front-left": 1}
     assert listing.refused == {"empty-object": 1, "key-outside-contract": 1}
@@ -109,7 +112,7 @@ def test_frames_that_were_promised_and_did_not_come_are_noted(pipeline: Pipeline
     pipeline.upload(frame_key(0), png())
     cameras = {"front": {"expected_frames": 1}, "left": {"expected_frames": 2}, "right": {}}
     pipeline.close(drive_document(cameras=cameras))
-    listing = freeze_listing(pipeline.ingest, pipeline.labels, DRIVE, "0001", frozenset(cameras))
+    listing = freeze_listing(pipeline.ingest, pipeline.labels, RunFolder(DRIVE, "0001"), frozenset(cameras))
     assert listing.notes(pipeline.run.document) == ["camera left: 0 of 2 expected frames arrived"]
 
 
@@ -118,7 +121,7 @@ def test_lines_come_in_the_order_of_positions(pipeline: Pipeline) -> None:
     for camera in cameras:
         for index in (9, 10, 11):
             pipeline.upload(frame_key(index, camera=camera), png())
-    freeze_listing(pipeline.ingest, pipeline.labels, DRIVE, "0001", frozenset(cameras))
-    positions = [parse_frame_key(line.key).position for line in read_listing(pipeline.labels, DRIVE, "0001")]
+    freeze_listing(pipeline.ingest, pipeline.labels, RunFolder(DRIVE, "0001"), frozenset(cameras))
+    positions = [parse_frame_key(line.key).position for line in read_listing(pipeline.labels, RunFolder(DRIVE, "0001"))]
     assert len(positions) == 15
     assert positions == sorted(positions)

@@ -14,8 +14,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from autolabel.contracts.errors import Unavailable
 from autolabel.contracts.frames import parse_frame_key
+from autolabel.contracts.run_folder import RunFolder
 from autolabel.contracts.units import Unit
-from autolabel.drives.listing import listing_key, read_listing
+from autolabel.drives.listing import read_listing
 from autolabel.inference.submission import ObjectEvent, UnitRequest
 from autolabel.labelling.shards import ShardFrame, read_shards
 from tests.fakes.answers import DETECTOR, answer
@@ -64,7 +65,7 @@ class LabelDrive:
 
 def pending_of_listing(pipeline: Pipeline) -> list[Unit]:
     """Pending units of frames of the run; frames that it refused, or that came too late, are not waited for."""
-    listed = [line for line in read_listing(pipeline.labels, DRIVE, "0001") if not line.refused]
+    listed = [line for line in read_listing(pipeline.labels, RunFolder(DRIVE, "0001")) if not line.refused]
     units = [Unit.of(parse_frame_key(line.key), line.etag, MODEL) for line in listed]
     return [unit for unit in units if pipeline.ledger.pending(unit)]
 
@@ -75,10 +76,10 @@ def check_shards(pipeline: Pipeline) -> None:
     decoder = msgspec.json.Decoder(ShardFrame)
     frames = [
         decoder.decode(line)
-        for shard in read_shards(pipeline.labels, DRIVE, "0001")
+        for shard in read_shards(pipeline.labels, RunFolder(DRIVE, "0001"))
         for line in pipeline.labels.lines(shard.key)
     ]
-    listed = [line for line in read_listing(pipeline.labels, DRIVE, "0001") if not line.refused]
+    listed = [line for line in read_listing(pipeline.labels, RunFolder(DRIVE, "0001")) if not line.refused]
     assert [(f.key, f.etag) for f in frames] == [(line.key, line.etag) for line in listed]
     for frame in frames:
         (found,) = frame.answers
@@ -340,7 +341,7 @@ def test_an_overwritten_frame_is_labelled_as_the_listing_froze_it() -> None:
     pipeline = Pipeline()
     pipeline.submit(pipeline.upload(frame_key(0), PICTURES[0]))
     pipeline.close()
-    assert not pipeline.labels.exists(listing_key(DRIVE, "0001"))
+    assert not pipeline.labels.exists(RunFolder(DRIVE, "0001").listing)
     pipeline.reconcile()
     pipeline.submit(pipeline.upload(frame_key(0), PICTURES[1]))
     for invocation in pipeline.endpoints.taken:

@@ -12,9 +12,10 @@ import msgspec
 import pytest
 
 from autolabel.contracts.drive import Camera, DriveDocument, Run
+from autolabel.contracts.run_folder import RunFolder
 from autolabel.labelling.fusion import FUSION
 from autolabel.labelling.label_shard import ShardLabelling
-from autolabel.labelling.shards import Shard, ShardFrame, ShardResult, UnitAnswer, shard_key
+from autolabel.labelling.shards import Shard, ShardFrame, ShardResult, UnitAnswer
 from autolabel.streams.ordered_map import in_step
 from tests.fakes.answers import CAR, DETECTOR, answer
 from tests.fakes.bucket import FakeBucket, etag_of
@@ -54,7 +55,7 @@ class Bench:
         return key
 
     def label(self) -> ShardResult:
-        shard = Shard(0, "front", len(self.frames), shard_key("drive-7", "0001", 0, "frames.jsonl"))
+        shard = Shard(0, "front", len(self.frames), RunFolder("drive-7", "0001").shard(0, "frames.jsonl"))
         self.labels.write(shard.key, b"".join(msgspec.json.encode(frame) + b"\n" for frame in self.frames))
         labelling = ShardLabelling(self.run, [self.model], ingest=self.ingest, labels=self.labels, created=CREATED)
         result = labelling.label(shard)
@@ -64,7 +65,7 @@ class Bench:
         return result
 
     def part(self, name: str) -> bytes:
-        return self.labels.objects[shard_key("drive-7", "0001", 0, name)]
+        return self.labels.objects[RunFolder("drive-7", "0001").shard(0, name)]
 
     def part_lines(self, name: str) -> list[dict[str, Any]]:
         return [json.loads(line) for line in self.part(name).splitlines()]

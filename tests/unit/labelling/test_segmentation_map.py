@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from pycocotools import mask as coco
 
+from autolabel.contracts.run_folder import RunFolder
 from autolabel.labelling.masks import encode
 from autolabel.labelling.segmentation_map import (
     BACKGROUND_COLOR,
@@ -22,7 +23,6 @@ from autolabel.labelling.segmentation_map import (
     polygons,
     segmentation_picture,
 )
-from autolabel.labelling.shards import shard_key
 from autolabel.labels.detections import Detection, Detections
 from autolabel.labels.taxonomy import current_taxonomy
 from tests.fakes.answers import DETECTOR, answer
@@ -191,7 +191,7 @@ def test_a_drive_labelled_with_masks_has_them_beside_its_manifest() -> None:
         document = json.loads(pipeline.labels.objects[place.format("masks") + ".json"])
         assert document["frame"] == frame_key(index)
         assert [one["class"] for one in document["objects"]] == ["person", "car"]
-    shard = pipeline.labels.objects[shard_key(DRIVE, "0001", 0, "detections.jsonl")]
+    shard = pipeline.labels.objects[RunFolder(DRIVE, "0001").shard(0, "detections.jsonl")]
     assert b"person" in shard
     assert b"mask" not in shard
 

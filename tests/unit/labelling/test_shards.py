@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autolabel.contracts.errors import AutolabelError, CountMismatch, ShardMissing
-from autolabel.labelling.shards import Shard, ShardFrame, ShardResult, Tally, check_result, plan_shards, shard_key
+from autolabel.contracts.run_folder import RunFolder
+from autolabel.labelling.shards import Shard, ShardFrame, ShardResult, Tally, check_result, plan_shards
 from autolabel.verification.jobs import job_name, label_categories, split_into_jobs, worker_template
 
 JOB_NAME = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}")
@@ -50,7 +51,7 @@ def _groups(cameras: list[str]) -> list[list[str]]:
 
 
 def test_the_parts_of_shards_are_in_the_order_of_their_indexes() -> None:
-    keys = [shard_key("d", "0001", index, "manifest.jsonl") for index in (0, 9, 10, 99, 12_345)]
+    keys = [RunFolder("d", "0001").shard(index, "manifest.jsonl") for index in (0, 9, 10, 99, 12_345)]
     assert keys == sorted(keys)
     assert keys[0] == "labels/d/0001/shards/000000.manifest.jsonl"
 
@@ -101,8 +102,8 @@ def test_tallies_add_up() -> None:
 
 
 def test_no_shards_make_no_job() -> None:
-    assert list(split_into_jobs("d", "0001", [], 10)) == []
-    assert list(split_into_jobs("d", "0001", [result(0, rejected=5)], 10)) == []
+    assert list(split_into_jobs(RunFolder("d", "0001"), [], 10)) == []
+    assert list(split_into_jobs(RunFolder("d", "0001"), [result(0, rejected=5)], 10)) == []
 
 
 RESULTS = st.lists(
@@ -113,10 +114,10 @@ RESULTS = st.lists(
 @given(RESULTS, st.integers(6, 30))
 def test_jobs_hold_all_frames_in_order_and_none_too_many(counts: list[dict[str, int]], max_objects: int) -> None:
     results = [result(index, **count) for index, count in enumerate(counts)]
-    jobs = list(split_into_jobs("d", "0001", results, max_objects))
+    jobs = list(split_into_jobs(RunFolder("d", "0001"), results, max_objects))
     lines = [r.tally.labelled + r.tally.failed for _, r in results]
     assert [part for job in jobs for part in job.parts] == [
-        (shard_key("d", "0001", s.index, "manifest.jsonl"), r.manifest_bytes)
+        (RunFolder("d", "0001").shard(s.index, "manifest.jsonl"), r.manifest_bytes)
         for (s, r), count in zip(results, lines, strict=True)
         if count
     ]
@@ -129,7 +130,7 @@ def test_jobs_hold_all_frames_in_order_and_none_too_many(counts: list[dict[str, 
 
 def test_a_shard_that_no_job_can_take_is_never_put_into_one() -> None:
     with pytest.raises(AutolabelError, match="shard 1"):
-        list(split_into_jobs("d", "0001", [result(0, labelled=1), result(1, labelled=6, failed=5)], 10))
+        list(split_into_jobs(RunFolder("d", "0001"), [result(0, labelled=1), result(1, labelled=6, failed=5)], 10))
 
 
 @given(DRIVES, st.integers(1, 9_999), st.integers(0, 99_999), st.integers(1, 1_000))

@@ -11,7 +11,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autolabel.labels.detections import Box, Detection, Detections
-from autolabel.labels.manifest import MAX_ATTRIBUTE, MAX_LINE, LineTooLong, encode_line, manifest_line, read_boxes
+from autolabel.labels.manifest import (
+    MAX_ATTRIBUTE,
+    MAX_LINE,
+    LabelledBy,
+    LineTooLong,
+    ManifestLine,
+    Provenance,
+    encode_line,
+    prelabelled_line,
+    raw,
+)
+from tests.fakes.lines import boxes_of
 
 LABELS = ("car", "truck", "person")
 SOURCE = "s3://ingest/drives/d1/front/0.png"
@@ -21,16 +32,17 @@ def detection(name: str = "car", box: Box = (1.4, 2.6, 10.2, 20.0), confidence: 
     return Detection(name, box, confidence, confidence, name, ("m.0001",))
 
 
-def line(*items: Detection, width: int = 100, height: int = 50, **provenance: Any) -> dict[str, Any]:
-    body = manifest_line(
+def line(*items: Detection, width: int = 100, height: int = 50) -> dict[str, Any]:
+    known = prelabelled_line(
         source=SOURCE,
         detections=Detections(width, height, items),
         depth=3,
         labels=LABELS,
         job="d1-0001",
         created="2026-01-01T00:00:00.000",
-        provenance=provenance,
+        provenance=Provenance(labelled_by=LabelledBy.NOBODY),
     )
+    body = encode_line(known)
     assert body.endswith(b"\n")
     assert body.count(b"\n") == 1
     decoded: dict[str, Any] = json.loads(body)
@@ -38,7 +50,7 @@ def line(*items: Detection, width: int = 100, height: int = 50, **provenance: An
 
 
 def test_a_frame_without_boxes_has_empty_annotations_and_its_size() -> None:
-    assert line(labelled_by="nobody") == {
+    assert line() == {
         "source-ref": SOURCE,
         "review-ref": SOURCE,
         "prelabel": {"image_size": [{"width": 100, "height": 50, "depth": 3}], "annotations": []},
@@ -50,7 +62,7 @@ def test_a_frame_without_boxes_has_empty_annotations_and_its_size() -> None:
             "creation-date": "2026-01-01T00:00:00.000",
             "job-name": "d1-0001",
         },
-        "provenance": {"labelled_by": "nobody"},
+        "provenance": {"labelled-by": "nobody"},
     }
 
 
@@ -68,7 +80,7 @@ def test_the_class_map_names_the_classes_that_are_used_and_no_other() -> None:
 
 
 def test_boxes_are_read_as_they_were_written() -> None:
-    found = read_boxes(line(detection("truck")), "prelabel")
+    found = boxes_of(line(detection("truck")), "prelabel")
     assert [(b.name, b.left, b.top, b.width, b.height, b.confidence) for b in found] == [("truck", 1, 3, 9, 17, 0.8765)]
 
 
@@ -86,30 +98,31 @@ def test_boxes_are_read_as_they_were_written() -> None:
 )
 def test_boxes_of_another_shape_are_an_error(change: dict[str, Any]) -> None:
     with pytest.raises(msgspec.ValidationError):
-        read_boxes({**line(detection("car")), **change}, "prelabel")
+        boxes_of({**line(detection("car")), **change}, "prelabel")
 
 
 def test_an_attribute_may_have_20_000_characters_and_no_more() -> None:
-    fits = {"source-ref": SOURCE, "note": "x" * (MAX_ATTRIBUTE - 2)}
     assert MAX_ATTRIBUTE == 20_000
-    assert json.loads(encode_line(fits, "f")) == fits
-    with pytest.raises(LineTooLong, match="'note' takes 20,001 of 20,000"):
-        encode_line({**fits, "note": "x" * (MAX_ATTRIBUTE - 1)}, "f")
+    fits = ManifestLine(SOURCE, verified=raw("x" * (MAX_ATTRIBUTE - 2)))
+    assert json.loads(encode_line(fits)) == {"source-ref": SOURCE, "verified": "x" * (MAX_ATTRIBUTE - 2)}
+    with pytest.raises(LineTooLong, match=f"{SOURCE}: attribute 'verified' takes 20,001 of 20,000"):
+        encode_line(ManifestLine(SOURCE, verified=raw("x" * (MAX_ATTRIBUTE - 1))))
 
 
 def test_characters_are_counted_and_not_bytes() -> None:
-    assert encode_line({"note": "é" * (MAX_ATTRIBUTE - 2)}, "f")
+    assert encode_line(ManifestLine(SOURCE, verified=raw("é" * (MAX_ATTRIBUTE - 2))))
     with pytest.raises(LineTooLong):
-        encode_line({"note": "é" * (MAX_ATTRIBUTE - 1)}, "f")
+        encode_line(ManifestLine(SOURCE, verified=raw("é" * (MAX_ATTRIBUTE - 1))))
 
 
 def test_a_line_may_have_100_000_characters_and_no_more() -> None:
     assert MAX_LINE == 100_000
-    full = {f"note{i}": "x" * 19_000 for i in range(5)}
-    room = MAX_LINE - len(json.dumps(full, separators=(",", ":"))) - len(',"rest":""')
-    assert len(encode_line({**full, "rest": "x" * room}, "f")) == MAX_LINE + 1
-    with pytest.raises(LineTooLong, match=r"f: the line takes 100,001 of 100,000"):
-        encode_line({**full, "rest": "x" * (room + 1)}, "f")
+    parts = ("prelabel", "prelabel_metadata", "segmentation_metadata", "verified", "verified_metadata")
+    full = {name: raw("x" * 19_000) for name in parts}
+    room = MAX_LINE + 1 - len(encode_line(ManifestLine(SOURCE, masks="", **full)))
+    assert len(encode_line(ManifestLine(SOURCE, masks="x" * room, **full))) == MAX_LINE + 1
+    with pytest.raises(LineTooLong, match="the line takes 100,001 of 100,000"):
+        encode_line(ManifestLine(SOURCE, masks="x" * (room + 1), **full))
 
 
 def test_a_frame_with_too_many_boxes_is_refused_and_named() -> None:
@@ -133,7 +146,7 @@ def test_a_frame_with_too_many_boxes_is_refused_and_named() -> None:
 )
 def test_every_box_of_a_line_is_inside_the_frame_and_belongs_to_its_object(items: list[Detection]) -> None:
     found = line(*items)
-    boxes = read_boxes(found, "prelabel")
+    boxes = boxes_of(found, "prelabel")
     assert [b.name for b in boxes] == [item.name for item in items]
     for box in boxes:
         assert 0 <= box.left < box.left + box.width <= 100

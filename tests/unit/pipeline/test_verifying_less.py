@@ -14,9 +14,16 @@ from autolabel.contracts.errors import CountMismatch
 from autolabel.contracts.ports import StoredObject
 from autolabel.contracts.verification import VerifyDoubtful
 from autolabel.datasets.assembly import Assembly
-from autolabel.datasets.publication import FinishedJob
+from autolabel.datasets.verified_labels import FinishedJob
 from autolabel.labels.detections import Detection, Detections
-from autolabel.labels.manifest import MaskReferences, manifest_line
+from autolabel.labels.manifest import (
+    LabelledBy,
+    MaskReferences,
+    Provenance,
+    ShownUncertainty,
+    encode_line,
+    prelabelled_line,
+)
 from autolabel.reporting.summary import Summary
 from autolabel.triage.audits import (
     PRECISION,
@@ -183,19 +190,21 @@ def test_blind_audits_look_like_frames_in_which_nothing_was_seen(pipeline: Pipel
 
 def test_a_blind_line_has_nothing_that_a_line_without_a_pre_label_lacks() -> None:
     def line(*found: Detection, **more: Any) -> bytes:
-        return manifest_line(
+        known = prelabelled_line(
             source="s3://ingest/frame.png",
             detections=Detections(64, 48, found),
             depth=3,
             labels=("car", "person"),
             job="drive-7-0001",
             created="2026-01-01T00:00:00.000",
-            provenance={},
+            provenance=Provenance(labelled_by=LabelledBy.MODEL),
             **more,
         )
+        return encode_line(known)
 
     masks = MaskReferences("s3://labels/masks.json", "s3://labels/classes.png", {"1": {"class-name": "person"}})
-    seen = line(Detection("person", (1, 2, 30, 40), 0.9, 0.9, "person", ("m.0001",)), masks=masks, doubt={"level": 0.1})
+    doubt = ShownUncertainty(0.1, (0.1,), (), ())
+    seen = line(Detection("person", (1, 2, 30, 40), 0.9, 0.9, "person", ("m.0001",)), masks=masks, doubt=doubt)
     assert json.loads(without_prelabel(seen)) == json.loads(line())
 
 

@@ -13,6 +13,7 @@ from autolabel.reporting.edits import ClassEdits
 from autolabel.reporting.findings import SUSPECTS, WORST, Agreement, Findings, SuspectLine
 from autolabel.reporting.pace import worker_name
 from autolabel.reporting.summary import Summary
+from tests.fakes.lines import parsed
 from tests.fakes.pipeline import DRIVE, Pipeline
 from tests.unit.datasets.test_assembly import PREFIX, labelled
 
@@ -66,7 +67,7 @@ def record(index: int, *seen: tuple[str, int, float]) -> bytes:
 def gathered(*lines: dict[str, Any], frames: int | None = None) -> Findings:
     findings = Findings(labels=LABELS, frames=frames or len(lines))
     for one in lines:
-        findings.take(one, msgspec.json.encode(one))
+        findings.take(parsed(one), msgspec.json.encode(one))
     return findings
 
 
@@ -157,7 +158,7 @@ def test_an_object_that_is_missed_in_many_frames_is_one_suspect() -> None:
         one = line(index, [], [])
         seen = ("car", 5 * index, 0.5 + index / 100)
         # Of the frames from 10 on nobody sees it.
-        findings.take(one, msgspec.json.encode(one), record(index, *([seen] if index < 10 else [])))
+        findings.take(parsed(one), msgspec.json.encode(one), record(index, *([seen] if index < 10 else [])))
     (row,) = [msgspec.json.decode(body, type=SuspectLine) for body in findings.suspects()]
     assert (row.frames, row.timestamp, row.suspect.kind) == (10, f"{9:019}", "overlooked")
     told = findings.agreement()
@@ -169,7 +170,7 @@ def test_an_object_that_is_missed_in_many_frames_is_one_suspect() -> None:
 def test_of_what_models_are_not_sure_of_there_is_a_line_and_no_picture() -> None:
     findings = Findings(labels=LABELS, frames=1)
     one = line(0, [], [])
-    findings.take(one, msgspec.json.encode(one), record(0, ("car", 0, 0.4)))
+    findings.take(parsed(one), msgspec.json.encode(one), record(0, ("car", 0, 0.4)))
     assert len(list(findings.suspects())) == 1
     assert findings.suspicious() == []
 
@@ -177,7 +178,7 @@ def test_of_what_models_are_not_sure_of_there_is_a_line_and_no_picture() -> None
 def test_a_frame_of_two_suspects_is_one_picture() -> None:
     findings = Findings(labels=LABELS, frames=1)
     one = line(0, [], [])
-    findings.take(one, msgspec.json.encode(one), record(0, ("car", 0, 0.9), ("person", 300, 0.8)))
+    findings.take(parsed(one), msgspec.json.encode(one), record(0, ("car", 0, 0.9), ("person", 300, 0.8)))
     (frame,) = findings.suspicious()
     assert [suspect.models.label for suspect in frame.suspects] == ["car", "person"]
 
@@ -187,7 +188,9 @@ def test_the_most_suspicious_labels_are_kept() -> None:
     for index in range(200):
         one = line(index, [], [])
         # Far from the frame before, so that each is an object of its own.
-        findings.take(one, msgspec.json.encode(one), record(index, ("car", 450 * (index % 2), 0.4 + index / 400)))
+        findings.take(
+            parsed(one), msgspec.json.encode(one), record(index, ("car", 450 * (index % 2), 0.4 + index / 400))
+        )
     rows = [msgspec.json.decode(body, type=SuspectLine) for body in findings.suspects()]
     assert [int(row.timestamp) for row in rows] == list(range(199, 199 - SUSPECTS, -1))
     assert findings.agreement().suspects == 200
@@ -197,7 +200,7 @@ def test_candidates_of_another_frame_are_refused() -> None:
     findings = Findings(labels=LABELS, frames=1)
     one = line(0, CAR, CAR)
     with pytest.raises(CountMismatch, match="candidates of drives/d/front/"):
-        findings.take(one, msgspec.json.encode(one), record(1))
+        findings.take(parsed(one), msgspec.json.encode(one), record(1))
 
 
 def test_of_a_very_long_run_some_shards_are_searched() -> None:

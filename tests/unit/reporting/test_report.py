@@ -260,7 +260,12 @@ def test_a_page_full_of_pictures_that_compress_badly_stays_small() -> None:
             "source-ref": f"s3://ingest/{frame_key(index)}",
             "prelabel": {"image_size": size, "annotations": []},
             "prelabel-metadata": {"objects": [], "class-map": {}},
-            "provenance": {"camera": "front", "timestamp": f"{index}", "etag": etag_of(body)},
+            "provenance": {
+                "camera": "front",
+                "timestamp": f"{index}",
+                "etag": etag_of(body),
+                "labelled-by": "model",
+            },
         }
         lines.append(json.dumps(line).encode())
     gallery = Gallery(len(lines), len(lines))

@@ -17,7 +17,7 @@ from autolabel.contracts.verification import (
     VerifyAll,
     VerifyDoubtful,
 )
-from autolabel.labels.agreement import ClassAgreement
+from autolabel.labels.agreement import ClassAgreement, pair_boxes
 from autolabel.labels.manifest import LabelledBox
 from autolabel.triage.audit_trail import AuditTrail
 from autolabel.triage.audits import PRECISION, RECALL, Evidence, Trials, proven_classes, standings
@@ -37,7 +37,7 @@ def trail(*frames: Reviewed) -> Evidence:
     """The evidence of frames of one car that everybody sees."""
     of = AuditTrail(VerifyDoubtful(segment=10))
     for frame in frames:
-        of.take(frame, [CAR], [CAR])
+        of.take(frame, pair_boxes([CAR], [CAR]))
     return of.evidence(RUN, NOW)
 
 
@@ -55,8 +55,8 @@ def test_a_run_without_frames_tells_nothing() -> None:
 def test_what_became_of_a_frames_boxes_is_recorded() -> None:
     of = AuditTrail(VerifyAll())
     frame = reviewed(0, EVERYTHING)
-    assert of.take(frame, [CAR], None) == frame
-    seen = of.take(frame, [CAR], [])
+    assert of.take(frame, None) == frame
+    seen = of.take(frame, pair_boxes([CAR], []))
     assert (seen.verified, seen.classes) == (True, {"car": ClassAgreement(deleted=1)})
     assert of.evidence(RUN, NOW).trials == ()
 
@@ -80,7 +80,7 @@ def test_segments_cameras_and_kinds_are_told_apart() -> None:
 
 def test_an_audit_that_nobody_finished_is_no_evidence() -> None:
     of = AuditTrail(VerifyDoubtful())
-    of.take(reviewed(0, BLIND_AUDIT), [CAR], None)
+    of.take(reviewed(0, BLIND_AUDIT), None)
     assert of.evidence(RUN, NOW).trials == ()
 
 
@@ -108,7 +108,7 @@ class Fleet:
             kind = triage_frame(self.policy, level, claimed[position], proven, segments[position], draw)
             kinds[kind] += 1
             frame = Reviewed(f"{position}", "front", position, kind, level, (level,), claims=tuple(claimed[position]))
-            of.take(frame, [CAR] if shown[position] else [], None if kind == ACCEPTED else [CAR])
+            of.take(frame, None if kind == ACCEPTED else pair_boxes([CAR] if shown[position] else [], [CAR]))
         self.evidence.append(of.evidence(run, f"2026-01-01T{len(self.evidence):06d}"))
         return kinds
 
@@ -131,5 +131,5 @@ def test_acceptance_comes_with_proof_and_goes_with_it() -> None:
     worse = [fleet.drive(missed=5) for _ in range(12)]
     assert ACCEPTED in worse[0]
     assert ACCEPTED not in worse[-1]
-    said = standings(fleet.evidence, fleet.policy)
+    said = standings(fleet.evidence, fleet.policy).values()
     assert any(one.startswith("any class was accepted until run drive-1") for one in said)

@@ -11,11 +11,13 @@ import msgspec
 import pytest
 
 from autolabel.contracts.drive import Run, parse_drive_document
+from autolabel.contracts.run_folder import RunFolder
 from autolabel.contracts.verification import DOUBTFUL
 from autolabel.labelling.uncertainty import FrameDoubt
-from autolabel.triage.hindsight import Reviewed, reviewed_key
+from autolabel.triage.hindsight import Reviewed
 from autolabel.triage.review_log import ReviewLog
 from tests.fakes.bucket import FakeBucket
+from tests.fakes.lines import parsed
 
 FRAMES = 2_000
 BOXES = 20
@@ -32,7 +34,7 @@ def labelled_frame(index: int, draw: Random) -> dict[str, Any]:
     label = {"image_size": [{"width": 2_100, "height": 1_080, "depth": 3}], "annotations": boxes}
     return {
         "source-ref": f"s3://ingest/drives/drive-7/front/{1_700_000_000_000_000_000 + index * 99_971}.png",
-        "provenance": {"camera": "front", "labelled-by": "model and person"},
+        "provenance": {"camera": "front", "labelled-by": "model and person", "triage": DOUBTFUL},
         "prelabel": label,
         "prelabel-metadata": metadata,
         "verified": {**label, "annotations": boxes[: BOXES - index % 2]},
@@ -60,9 +62,9 @@ def test_the_log_of_a_million_crowded_frames_has_room_on_a_functions_disk(monkey
     labels = FakeBucket("labels")
     with ReviewLog(run) as log:
         for index in range(FRAMES):
-            log.take(labelled_frame(index, draw), DOUBTFUL, crowded_doubt(draw), None)
+            log.take(parsed(labelled_frame(index, draw)), crowded_doubt(draw))
         log.write(labels, 0.0)
-    lines = [msgspec.json.decode(line, type=Reviewed) for line in labels.lines(reviewed_key("drive-7", "0001"))]
+    lines = [msgspec.json.decode(line, type=Reviewed) for line in labels.lines(RunFolder("drive-7", "0001").reviewed)]
     assert [line.position for line in lines] == list(range(FRAMES))
     assert sum(line.classes["car"].deleted for line in lines) == FRAMES // 2
-    assert sizes[0] < ROOM * FRAMES < len(labels.objects[reviewed_key("drive-7", "0001")])
+    assert sizes[0] < ROOM * FRAMES < len(labels.objects[RunFolder("drive-7", "0001").reviewed])

@@ -8,21 +8,19 @@ from typing import Any
 import msgspec
 
 from autolabel.datasets.assembly import Assembly, assemble_run
-from autolabel.labelling.shards import FrameIssue, Shard, ShardResult, Tally, shard_key, shard_list_key
+from autolabel.labelling.shards import FrameIssue, Shard, ShardResult, Tally
 from autolabel.labels.detections import Detection, Detections
-from autolabel.labels.manifest import manifest_line
-from autolabel.reporting.summary import failed_key, rejected_key
-from autolabel.triage.terms import terms_key
+from autolabel.labels.manifest import LabelledBy, Provenance, encode_line, prelabelled_line
 from autolabel.verification.jobs import GROUND_TRUTH, BackEnds
 from tools.bench.work.drive import (
     CAMERA,
     CLASSES,
     DRIVE,
     ETAG,
+    FOLDER,
     HEIGHT,
     JOB_FRAMES,
     MODEL,
-    RUN,
     SHARD_FRAMES,
     WIDTH,
     frame_key,
@@ -55,7 +53,7 @@ class _Labels(GeneratedLabels):
         ]
 
     def read(self, key: str) -> bytes | None:
-        if key == terms_key(DRIVE, RUN):
+        if key == FOLDER.acceptance_criteria:
             return None
         if not key.endswith(".result.json"):
             return super().read(key)
@@ -68,15 +66,15 @@ class _Labels(GeneratedLabels):
         return msgspec.json.encode(ShardResult(int(key.rpartition("/")[2].partition(".")[0]), tally, size))
 
     def lines(self, key: str) -> Iterator[bytes]:
-        if key == shard_list_key(DRIVE, RUN):
+        if key == FOLDER.shard_list:
             for index in range(self._frames // SHARD_FRAMES):
-                shard = Shard(index, CAMERA, SHARD_FRAMES, shard_key(DRIVE, RUN, index, "frames.jsonl"))
+                shard = Shard(index, CAMERA, SHARD_FRAMES, FOLDER.shard(index, "frames.jsonl"))
                 yield msgspec.json.encode(shard)
         elif key.endswith(".issues.jsonl"):
             yield from self._issues
         elif key.endswith(".manifest.jsonl"):
             yield from [self._line] * (SHARD_FRAMES - REJECTED)
-        elif key in (failed_key(DRIVE, RUN), rejected_key(DRIVE, RUN)):
+        elif key in (FOLDER.failed, FOLDER.rejected):
             yield from (msgspec.json.encode(FrameIssue(frame_key(i).key, "reason", "detail")) for i in range(100))
         else:
             yield from super().lines(key)
@@ -116,12 +114,19 @@ def assemble(frames: int, pace: Pace) -> Assembly:
 def _manifest_line() -> bytes:
     places = [(100.0 * i, 10.0, 100.0 * i + 90.0, 90.0) for i in range(BOXES)]
     boxes = tuple(Detection("car", place, 0.5, 0.5, "car", (MODEL.id,)) for place in places)
-    return manifest_line(
+    line = prelabelled_line(
         source=f"s3://bench/{frame_key(0).key}",
         detections=Detections(WIDTH, HEIGHT, boxes),
         depth=3,
         labels=CLASSES,
         job="bench-0001",
         created="2026-01-01T00:00:00.000000",
-        provenance={"drive": DRIVE, "camera": CAMERA, "timestamp": frame_key(0).timestamp, "etag": ETAG},
+        provenance=Provenance(
+            drive=DRIVE,
+            camera=CAMERA,
+            timestamp=frame_key(0).timestamp,
+            etag=ETAG,
+            labelled_by=LabelledBy.MODEL,
+        ),
     )
+    return encode_line(line)

@@ -9,11 +9,13 @@ from typing import Any
 
 from autolabel.contracts.drive import Camera, DriveDocument, Run
 from autolabel.contracts.frames import FrameKey
+from autolabel.contracts.run_folder import RunFolder
 from autolabel.contracts.units import Unit
 from autolabel.models.catalogue import Model
 
 # As long as names may be: payloads hold them.
 DRIVE, RUN, CAMERA = "bench".ljust(63, "-"), "0001", "front".ljust(63, "-")
+FOLDER = RunFolder(DRIVE, RUN)
 WIDTH, HEIGHT = 1920, 1080
 # The template's defaults of ShardFrames and MaxJobObjects.
 SHARD_FRAMES, JOB_FRAMES = 500, 100_000

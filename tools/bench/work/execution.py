@@ -12,11 +12,12 @@ from typing import Any
 import msgspec
 import yaml
 
-from autolabel.datasets.publication import FinishedJob, Publication
+from autolabel.datasets.publication import Publication
+from autolabel.datasets.verified_labels import FinishedJob
 from autolabel.inference.reconcile_pass import Cursor, Progress, TurnReport
 from autolabel.inference.reconciliation import Turn
 from autolabel.labelling.plan import Plan
-from autolabel.labelling.shards import Shard, shard_key, shard_list_key
+from autolabel.labelling.shards import Shard
 from autolabel.verification.jobs import JobRound
 from autolabel.verification.settlement import Settled
 from local.cloud.stepfunctions.engine import Engine
@@ -25,7 +26,7 @@ from local.cloud.stepfunctions.history import EVENT_LIMIT
 from local.cloud.stepfunctions.jsonata_templates import Evaluation
 from tests.contract.template import resources, state_machine_text, template
 from tools.bench.work.assembling import assemble
-from tools.bench.work.drive import CAMERA, DRIVE, MODEL, RUN, SHARD_FRAMES, frame_key
+from tools.bench.work.drive import CAMERA, DRIVE, FOLDER, MODEL, RUN, SHARD_FRAMES, frame_key
 from tools.bench.work.pace import Pace
 
 _ARN = "arn:aws:states:us-east-1:000000000000:stateMachine:autolabel-label-drive"
@@ -171,7 +172,7 @@ class _Account:
         )
 
     def _plan(self, event: dict[str, Any]) -> Any:
-        return Plan(DRIVE, RUN, self._frames // SHARD_FRAMES, self._frames, shard_list_key(DRIVE, RUN))
+        return Plan(DRIVE, RUN, self._frames // SHARD_FRAMES, self._frames, FOLDER.shard_list)
 
     def _label(self, event: dict[str, Any]) -> Any:
         shard = msgspec.convert(event["shard"], Shard)
@@ -194,7 +195,7 @@ class _Account:
 
     def get_object(self, **arguments: Any) -> dict[str, Any]:
         lines = (
-            msgspec.json.encode(Shard(index, CAMERA, SHARD_FRAMES, shard_key(DRIVE, RUN, index, "frames.jsonl")))
+            msgspec.json.encode(Shard(index, CAMERA, SHARD_FRAMES, FOLDER.shard(index, "frames.jsonl")))
             for index in range(self._frames // SHARD_FRAMES)
         )
         return {"Body": io.BytesIO(b"\n".join(lines))}

@@ -11,8 +11,7 @@ import msgspec
 from autolabel.contracts.frames import ListedFrame
 from autolabel.contracts.ports import FailedUnit, PendingUnit, Refusal, StoredObject, WaitingRun
 from autolabel.contracts.units import Unit
-from autolabel.drives.listing import counts_key, listing_key
-from tools.bench.work.drive import CAMERA, DRIVE, ETAG, RUN, frame_key, index_of, unit_of
+from tools.bench.work.drive import CAMERA, ETAG, FOLDER, frame_key, index_of, unit_of
 from tools.bench.work.generated_bucket import GeneratedBucket
 
 NOW = 1_800_000_000.0
@@ -69,13 +68,13 @@ class GeneratedLabels(GeneratedBucket):
         self._silent_readings = 0 if frozen else 1
 
     def read(self, key: str) -> bytes | None:
-        if key != counts_key(DRIVE, RUN):
+        if key != FOLDER.listing_counts:
             raise KeyError(key)
         counts = {"objects": self._frames, "frames": self._frames, "cameras": {CAMERA: self._frames}, "refused": {}}
         return msgspec.json.encode(counts) if self._frozen else None
 
     def lines(self, key: str) -> Iterator[bytes]:
-        if key != listing_key(DRIVE, RUN):
+        if key != FOLDER.listing:
             raise KeyError(key)
         self._silent_readings -= 1
         seen = self._seen if self._silent_readings < 0 else lambda: None

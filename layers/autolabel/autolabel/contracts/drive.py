@@ -8,6 +8,7 @@ import msgspec
 
 from autolabel.contracts.errors import DocumentRefused
 from autolabel.contracts.frames import is_name
+from autolabel.contracts.run_folder import RunFolder
 from autolabel.contracts.verification import SEGMENTS, BackEnd, Policy, Task, VerifyAll, VerifyDoubtful
 from autolabel.streams.json_depth import is_deep
 
@@ -69,6 +70,11 @@ class Run(msgspec.Struct, frozen=True, omit_defaults=True):
     since: float = 0.0
     retry_failed_before: float = 0.0
     answers_of: tuple[str, ...] = ()
+
+    @property
+    def folder(self) -> RunFolder:
+        """The keys of the run in the label bucket."""
+        return RunFolder(self.drive, self.run)
 
     @property
     def asked(self) -> tuple[str, ...]:
@@ -133,8 +139,3 @@ def _check(document: DriveDocument, key: str) -> None:
 def execution_name(drive: str, run: str) -> str:
     """The name of the execution of a run: derived from it, so that `ExecutionAlreadyExists` means started."""
     return f"{drive}-{run}"
-
-
-def run_prefix(drive: str, run: str) -> str:
-    """Where in the label bucket everything of a run lies."""
-    return f"labels/{drive}/{run}/"

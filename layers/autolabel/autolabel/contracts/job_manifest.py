@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import msgspec
 
-from autolabel.contracts.drive import run_prefix
-
 
 class JobManifest(msgspec.Struct, frozen=True):
     """The manifest of one job: its key and the shard manifests, as (key, size), that make it up, the `first` and the
@@ -16,8 +14,3 @@ class JobManifest(msgspec.Struct, frozen=True):
     parts: tuple[tuple[str, int], ...]
     first: int
     last: int
-
-
-def manifest_key(drive: str, run: str, index: int) -> str:
-    """The manifest of a run's job."""
-    return f"{run_prefix(drive, run)}manifests/verify-{index:03d}.manifest"

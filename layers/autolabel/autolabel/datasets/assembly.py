@@ -8,18 +8,18 @@ from typing import NamedTuple
 
 import msgspec
 
-from autolabel.contracts.drive import Run, run_prefix
+from autolabel.contracts.drive import Run
 from autolabel.contracts.errors import CountMismatch
 from autolabel.contracts.frames import DRIVE_DOCUMENT, drive_prefix
 from autolabel.contracts.job_manifest import JobManifest
 from autolabel.contracts.ports import Bucket, Ledger
 from autolabel.contracts.verification import ACCEPTED, EVERYTHING, SEGMENTS, VerifyDoubtful
-from autolabel.drives.late_frames import late_key, record_lateness
+from autolabel.drives.late_frames import record_lateness
 from autolabel.drives.listing import freeze_listing, read_listing
-from autolabel.labelling.shards import FrameIssue, Shard, ShardResult, Tally, check_result, read_shards, shard_key
+from autolabel.labelling.shards import FrameIssue, Shard, ShardResult, Tally, check_result, read_shards
 from autolabel.labels.taxonomy import current_taxonomy
 from autolabel.reporting.report import Gallery, write_report
-from autolabel.reporting.summary import FrameCounts, Summary, failed_key, rejected_key, summary_key
+from autolabel.reporting.summary import FrameCounts, Summary
 from autolabel.streams.ordered_map import in_step
 from autolabel.triage.queueing import Part, Triage
 from autolabel.triage.terms import fix_terms, read_terms
@@ -83,7 +83,7 @@ def assemble_run(
     call writes the same again.
     """
     tally, jobs, parts, kinds, standing = _assemble_manifests(run, labels, back_ends, max_objects)
-    listing = freeze_listing(ingest, labels, run.drive, run.run, frozenset(run.document.cameras))
+    listing = freeze_listing(ingest, labels, run.folder, frozenset(run.document.cameras))
     for reason, count in listing.refused.items():
         tally.count_issues("rejected", reason, count)
     frames = FrameCounts(listing.objects, tally.labelled, tally.failed, tally.rejected)
@@ -119,9 +119,9 @@ def assemble_run(
     for part in parts:
         # A million lines are gigabytes: only shards with a picture in them are read.
         if not gallery.skip(part.queued.lines):
-            gallery.take(labels.lines(shard_key(run.drive, run.run, part.queued.shard, "manifest.jsonl")))
+            gallery.take(labels.lines(run.folder.shard(part.queued.shard, "manifest.jsonl")))
     report = write_report(summary, gallery, ingest=ingest, labels=labels)
-    key = summary_key(run.drive, run.run)
+    key = run.folder.summary
     labels.write(key, msgspec.json.encode(summary))
     return Assembly(run.drive, run.run, frames, tally.boxes, jobs, labels.uri(key), report)
 
@@ -133,8 +133,7 @@ def _assemble_manifests(run: Run, labels: Bucket, back_ends: BackEnds, max_objec
     back_end = back_ends.choose(GROUND_TRUTH if task == SEGMENTS else policy.back_end)
     if task == SEGMENTS:
         max_objects = min(max_objects, MAX_SEGMENTED)
-    prefix = run_prefix(run.drive, run.run) + "manifests/"
-    categories, template = prefix + "categories.json", prefix + "worker.liquid.html"
+    categories, template = run.folder.label_categories, run.folder.worker_page
     labels.write(categories, label_categories(run.labels))
     labels.write(template, worker_template(current_taxonomy().colors, run.labels, task), "text/html")
     tally, parts = Tally(), list[_Part]()
@@ -148,7 +147,7 @@ def _assemble_manifests(run: Run, labels: Bucket, back_ends: BackEnds, max_objec
         triage.write_kinds()
         manifests = triage.write_queues(terms.max_objects)
     else:
-        manifests = _whole(split_into_jobs(run.drive, run.run, results, terms.max_objects), labels)
+        manifests = _whole(split_into_jobs(run.folder, results, terms.max_objects), labels)
     jobs = tuple(
         VerificationJob(
             name=job_name(labels.name, run.drive, run.run, index),
@@ -184,10 +183,10 @@ def _results(run: Run, labels: Bucket, tally: Tally, parts: list[_Part]) -> Iter
     """Every planned shard with its result, whose counts are added to the tally; `parts` gets what is needed later."""
 
     def read(shard: Shard) -> tuple[Shard, ShardResult]:
-        return shard, check_result(shard, labels.read(shard_key(run.drive, run.run, shard.index, "result.json")))
+        return shard, check_result(shard, labels.read(run.folder.shard(shard.index, "result.json")))
 
     before: Counter[str] = Counter()
-    for shard, result in in_step(read, read_shards(labels, run.drive, run.run), READERS):
+    for shard, result in in_step(read, read_shards(labels, run.folder), READERS):
         counts = result.tally
         tally.add(counts)
         lines = counts.labelled + counts.failed
@@ -199,9 +198,9 @@ def _results(run: Run, labels: Bucket, tally: Tally, parts: list[_Part]) -> Iter
 def _lateness(run: Run, ingest: Bucket, labels: Bucket, ledger: Ledger) -> Iterator[str]:
     """What came to the drive since the run began, if anything did."""
     # A sweep that told operators of it took the mark away and left the file.
-    told = labels.exists(late_key(run.drive, run.run))
+    told = labels.exists(run.folder.late_objects)
     if told or any(drive == run.drive for drive, _ in ledger.late_drives()):
-        lateness = record_lateness(ingest, labels, run.drive, run.run)
+        lateness = record_lateness(ingest, labels, run.folder)
         if lateness.any:
             yield f"since the run began: {lateness}; relabel the drive to take them in (late.jsonl)"
 
@@ -209,23 +208,19 @@ def _lateness(run: Run, ingest: Bucket, labels: Bucket, ledger: Ledger) -> Itera
 def _write_issues(run: Run, labels: Bucket, parts: Sequence[_Part]) -> None:
     """Gather rejected and failed frames, with their reasons, into one file each."""
     refused = (
-        FrameIssue(line.key, line.refused, line.detail)
-        for line in read_listing(labels, run.drive, run.run)
-        if line.refused
+        FrameIssue(line.key, line.refused, line.detail) for line in read_listing(labels, run.folder) if line.refused
     )
     labels.write_stream(
-        rejected_key(run.drive, run.run),
+        run.folder.rejected,
         _encoded([refused, _issues(run, labels, parts, "rejected")]),
         "application/jsonl",
     )
-    labels.write_stream(
-        failed_key(run.drive, run.run), _encoded([_issues(run, labels, parts, "failed")]), "application/jsonl"
-    )
+    labels.write_stream(run.folder.failed, _encoded([_issues(run, labels, parts, "failed")]), "application/jsonl")
 
 
 def _issues(run: Run, labels: Bucket, parts: Sequence[_Part], outcome: str) -> Iterator[FrameIssue]:
     def read(part: _Part) -> list[bytes]:
-        return list(labels.lines(shard_key(run.drive, run.run, part.queued.shard, "issues.jsonl")))
+        return list(labels.lines(run.folder.shard(part.queued.shard, "issues.jsonl")))
 
     decoder = msgspec.json.Decoder(_Issue)
     for lines in in_step(read, (part for part in parts if outcome in part.outcomes), READERS):

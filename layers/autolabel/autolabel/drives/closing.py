@@ -15,7 +15,6 @@ from autolabel.contracts.drive import (
     execution_name,
     next_run,
     parse_drive_document,
-    run_prefix,
 )
 from autolabel.contracts.errors import CatalogueUnavailable, DocumentRefused, RunMissing
 from autolabel.contracts.frames import DRIVE_DOCUMENT, drive_prefix
@@ -94,14 +93,14 @@ class Closing:
             raise RunMissing(f"drive {drive!r} has no run: it was never closed")
         name = execution_name(drive, latest.run)
         # Executions are forgotten after 90 days; the listing says that there was one.
-        began = self._executions.status(name) or frozen_listing(self._labels, drive, latest.run)
+        began = self._executions.status(name) or frozen_listing(self._labels, latest.folder)
         if began or self._ledger.outcome(drive, latest.run):
             latest = self._ledger.allocate_run(self._new_run(drive, next_run(latest.run)))
         self._start(latest)
         return latest
 
     def _start(self, run: Run) -> bool:
-        self._labels.write_once(run_prefix(run.drive, run.run) + DRIVE_DOCUMENT, msgspec.json.encode(run.document))
+        self._labels.write_once(run.folder.drive_document, msgspec.json.encode(run.document))
         return self._executions.start(execution_name(run.drive, run.run), run.drive, run.run)
 
     def _tell_of_another_document(self, drive: str) -> None:

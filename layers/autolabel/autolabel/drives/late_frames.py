@@ -11,9 +11,9 @@ from typing import Literal
 
 import msgspec
 
-from autolabel.contracts.drive import run_prefix
 from autolabel.contracts.frames import ListedFrame, drive_prefix
 from autolabel.contracts.ports import Bucket, StoredObject
+from autolabel.contracts.run_folder import RunFolder
 from autolabel.drives.listing import read_listing, uploads
 
 Change = Literal["late", "overwritten", "deleted"]
@@ -44,24 +44,20 @@ class Lateness(msgspec.Struct, frozen=True):
         return bool(self.late or self.overwritten or self.deleted)
 
 
-def late_key(drive: str, run: str) -> str:
-    return run_prefix(drive, run) + "late.jsonl"
-
-
-def record_lateness(ingest: Bucket, labels: Bucket, drive: str, run: str) -> Lateness:
+def record_lateness(ingest: Bucket, labels: Bucket, folder: RunFolder) -> Lateness:
     """Compare a drive with the run's frozen listing and write what differs, be it nothing, to `late.jsonl`."""
     counts: Counter[str] = Counter()
     first = ""
 
     def changes() -> Iterator[bytes]:
         nonlocal first
-        objects = uploads(ingest.list(drive_prefix(drive)), drive)
-        for changed in compare_objects(read_listing(labels, drive, run), objects):
+        objects = uploads(ingest.list(drive_prefix(folder.drive)), folder.drive)
+        for changed in compare_objects(read_listing(labels, folder), objects):
             counts[changed.change] += 1
             first = first or changed.key
             yield msgspec.json.encode(changed) + b"\n"
 
-    labels.write_stream(late_key(drive, run), changes(), "application/jsonl")
+    labels.write_stream(folder.late_objects, changes(), "application/jsonl")
     return Lateness(counts["late"], counts["overwritten"], counts["deleted"], first)
 
 

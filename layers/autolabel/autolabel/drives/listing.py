@@ -7,9 +7,10 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
-from autolabel.contracts.drive import DriveDocument, run_prefix
+from autolabel.contracts.drive import DriveDocument
 from autolabel.contracts.frames import DRIVE_DOCUMENT, FrameKey, ListedFrame, drive_prefix, list_frame, parse_frame_key
 from autolabel.contracts.ports import Bucket, StoredObject
+from autolabel.contracts.run_folder import RunFolder
 
 
 class ListingSummary(msgspec.Struct, frozen=True):
@@ -29,38 +30,30 @@ class ListingSummary(msgspec.Struct, frozen=True):
         ]
 
 
-def listing_key(drive: str, run: str) -> str:
-    return run_prefix(drive, run) + "frames.jsonl"
-
-
-def counts_key(drive: str, run: str) -> str:
-    return run_prefix(drive, run) + "listing.json"
-
-
-def frozen_listing(labels: Bucket, drive: str, run: str) -> ListingSummary | None:
+def frozen_listing(labels: Bucket, folder: RunFolder) -> ListingSummary | None:
     """The counts of the run's frozen listing, or None when it is not frozen yet."""
-    counts = labels.read(counts_key(drive, run))
+    counts = labels.read(folder.listing_counts)
     return None if counts is None else msgspec.json.decode(counts, type=ListingSummary)
 
 
-def freeze_listing(ingest: Bucket, labels: Bucket, drive: str, run: str, cameras: frozenset[str]) -> ListingSummary:
+def freeze_listing(ingest: Bucket, labels: Bucket, folder: RunFolder, cameras: frozenset[str]) -> ListingSummary:
     """Freeze the drive's objects as the run's listing at its first turn; later turns get what was frozen.
 
     All counts of the run refer to this listing. A frame that arrives later is not of this run.
     """
-    known = frozen_listing(labels, drive, run)
+    known = frozen_listing(labels, folder)
     if known is not None:
         return known
-    judged = judge_objects(ingest.list(drive_prefix(drive)), drive, cameras)
+    judged = judge_objects(ingest.list(drive_prefix(folder.drive)), folder.drive, cameras)
     # Of two first turns at once, one listing stands, and both count that one.
     labels.write_stream(
-        listing_key(drive, run),
+        folder.listing,
         (msgspec.json.encode(line) + b"\n" for line in judged),
         "application/jsonl",
         once=True,
     )
-    counted = _count(read_listing(labels, drive, run))
-    labels.write(counts_key(drive, run), msgspec.json.encode(counted))
+    counted = _count(read_listing(labels, folder))
+    labels.write(folder.listing_counts, msgspec.json.encode(counted))
     return counted
 
 
@@ -106,6 +99,6 @@ def _count(lines: Iterable[ListedFrame]) -> ListingSummary:
 _line = msgspec.json.Decoder(ListedFrame)
 
 
-def read_listing(labels: Bucket, drive: str, run: str) -> Iterator[ListedFrame]:
+def read_listing(labels: Bucket, folder: RunFolder) -> Iterator[ListedFrame]:
     """The frozen listing's lines, in key order, refused objects included."""
-    return map(_line.decode, labels.lines(listing_key(drive, run)))
+    return map(_line.decode, labels.lines(folder.listing))

@@ -60,9 +60,9 @@ class Sweep:
     def _tell_of_lateness(self, report: SweepReport) -> None:
         for drive, at in list(self._ledger.late_drives()):
             run = self._ledger.latest_run(drive)
-            if run is None or frozen_listing(self._labels, drive, run.run) is None:
+            if run is None or frozen_listing(self._labels, run.folder) is None:
                 continue
-            lateness = record_lateness(self._ingest, self._labels, drive, run.run)
+            lateness = record_lateness(self._ingest, self._labels, run.folder)
             if lateness.any:
                 report.late.append(drive)
                 self._announcements.tell_ops(

@@ -119,14 +119,14 @@ class RunTurns:
         since the epoch.
         """
         drive = run.drive
-        listing = frozen_listing(self._labels, drive, run.run)
+        listing = frozen_listing(self._labels, run.folder)
         if listing is None:
             patient = now < run.since + self._frames_patience
             missing = missing_frames(self._ingest, drive, run.document) if patient else 0
             if missing:
                 return _report(run, progress, Turn(), missing=missing)
             self._ledger.mark_frozen(drive)
-            listing = freeze_listing(self._ingest, self._labels, drive, run.run, frozenset(run.document.cameras))
+            listing = freeze_listing(self._ingest, self._labels, run.folder, frozenset(run.document.cameras))
         start = progress.cursor or Cursor(0, "", Turn())
         total, paused, after, failed, worst = start.counts, start.paused, start.after, start.failed, start.worst
         cursor = None
@@ -144,7 +144,7 @@ class RunTurns:
                 drop_strays=latest is None or latest.run == run.run,
                 workers=self._workers,
             )
-            comparison = Comparison(self._labels, self._ledger, drive, run.run, model, after)
+            comparison = Comparison(self._labels, self._ledger, run.folder, model, after)
             reached = reconciliation.take(comparison, total, enough)
             if (why := reconciliation.paused.why) and why not in paused:
                 paused += (why,)

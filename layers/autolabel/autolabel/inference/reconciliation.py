@@ -13,6 +13,7 @@ import msgspec
 
 from autolabel.contracts.frames import FrameKey, parse_frame_key
 from autolabel.contracts.ports import Bucket, FailedUnit, Ledger, PendingUnit, SubmitQueue
+from autolabel.contracts.run_folder import RunFolder
 from autolabel.contracts.units import Unit, answers_prefix, answers_prefix_after, parse_answer_key
 from autolabel.drives.listing import read_listing
 from autolabel.streams.ordered_map import in_step
@@ -88,11 +89,10 @@ class Comparison:
     Refused objects are no units.
     """
 
-    def __init__(self, labels: Bucket, ledger: Ledger, drive: str, run: str, model: str, after: str = "") -> None:
+    def __init__(self, labels: Bucket, ledger: Ledger, folder: RunFolder, model: str, after: str = "") -> None:
         self._labels = labels
         self._ledger = ledger
-        self._drive = drive
-        self._run = run
+        self._folder = folder
         self._model = model
         self._after = after
 
@@ -101,7 +101,7 @@ class Comparison:
 
     def with_strays(self) -> Iterator[Found | PendingUnit]:
         """The same, and between them the pending units that the listing does not hold, all in order of position."""
-        drive, model, after = self._drive, self._model, self._after
+        drive, model, after = self._folder.drive, self._model, self._after
         ledger = self._ledger
         # What is settled or failed after pending units were read is found where it went to. Read the other way round it
         # would be in neither place, and asked for again.
@@ -109,7 +109,7 @@ class Comparison:
         answers = _InStep(self._answers())
         elsewhere = _InStep((u.position, (u, key)) for u, key in ledger.locations_of_model(drive, model, after))
         failed = _InStep((f.unit.position, f) for f in ledger.failed_of_model(drive, model, after))
-        for line in read_listing(self._labels, drive, self._run):
+        for line in read_listing(self._labels, self._folder):
             if line.refused:
                 continue
             frame = parse_frame_key(line.key)
@@ -134,8 +134,8 @@ class Comparison:
         yield from pending.before(None)
 
     def _answers(self) -> Iterator[tuple[str, tuple[Unit, int, str]]]:
-        start = answers_prefix_after(self._drive, self._model, self._after) if self._after else ""
-        for thing in self._labels.list(answers_prefix(self._drive, self._model), start):
+        start = answers_prefix_after(self._folder.drive, self._model, self._after) if self._after else ""
+        for thing in self._labels.list(answers_prefix(self._folder.drive, self._model), start):
             parsed = parse_answer_key(thing.key)
             if parsed:
                 yield parsed[0].position, (*parsed, thing.key)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
-from autolabel.contracts.drive import Run, execution_name, run_prefix
+from autolabel.contracts.drive import Run, execution_name
 from autolabel.contracts.errors import AnswerRefused, ImageRefused
 from autolabel.contracts.frames import parse_frame_key
 from autolabel.contracts.ports import Bucket
@@ -16,11 +16,19 @@ from autolabel.labelling.decoding import decode_answer
 from autolabel.labelling.fusion import FUSION
 from autolabel.labelling.model_detections import Seen
 from autolabel.labelling.prelabel import label_frame
-from autolabel.labelling.shards import FrameIssue, ModelTally, Shard, ShardFrame, ShardResult, Tally, shard_key
+from autolabel.labelling.shards import FrameIssue, ModelTally, Shard, ShardFrame, ShardResult, Tally
 from autolabel.labelling.uncertainty import FrameDoubt, as_attribute, as_record, frame_doubt
 from autolabel.labels.detections import Detections
 from autolabel.labels.image_header import ImageHeader, read_header
-from autolabel.labels.manifest import LineTooLong, MaskReferences, manifest_line
+from autolabel.labels.manifest import (
+    LabelledBy,
+    LineTooLong,
+    MaskReferences,
+    Provenance,
+    ShownUncertainty,
+    encode_line,
+    prelabelled_line,
+)
 from autolabel.models.catalogue import Model
 from autolabel.streams.ordered_map import in_step
 
@@ -172,25 +180,24 @@ class ShardLabelling:
         prelabel: Detections,
         reasons: Sequence[str],
         masks: MaskReferences | None = None,
-        doubt: dict[str, Any] | None = None,
+        doubt: ShownUncertainty | None = None,
         *,
         labelled: bool,
     ) -> bytes:
         key = parse_frame_key(frame.key)
-        provenance: dict[str, object] = {
-            "drive": self._run.drive,
-            "run": self._run.run,
-            "camera": key.camera,
-            "timestamp": key.timestamp,
-            "etag": frame.etag,
-            "models": list(self._run.models),
-            "taxonomy": self._run.taxonomy,
-            "fusion": FUSION,
-            "labelled-by": "model" if labelled else "nobody",
-        }
-        if reasons:
-            provenance["failures"] = reasons
-        return manifest_line(
+        provenance = Provenance(
+            drive=self._run.drive,
+            run=self._run.run,
+            camera=key.camera,
+            timestamp=key.timestamp,
+            etag=frame.etag,
+            models=self._run.models,
+            taxonomy=self._run.taxonomy,
+            fusion=FUSION,
+            labelled_by=LabelledBy.MODEL if labelled else LabelledBy.NOBODY,
+            failures=tuple(reasons),
+        )
+        line = prelabelled_line(
             source=self._ingest.uri(frame.key),
             detections=prelabel,
             depth=header.depth,
@@ -201,14 +208,15 @@ class ShardLabelling:
             masks=masks,
             doubt=doubt,
         )
+        return encode_line(line)
 
     def _write_masks(self, frame: ShardFrame, prelabel: Detections) -> MaskReferences:
         # Brings numpy along, which runs without masks do without.
         from autolabel.labelling.segmentation_map import color_map, mask_document, segmentation_picture
 
         key = parse_frame_key(frame.key)
-        run, place = run_prefix(self._run.drive, self._run.run), f"{key.camera}/{key.timestamp}"
-        document, picture = f"{run}masks/{place}.json", f"{run}segmentation/{place}.png"
+        folder = self._run.folder
+        document, picture = folder.masks(key.position), folder.segmentation(key.position)
         self._labels.write(document, mask_document(frame.key, prelabel))
         self._labels.write(picture, segmentation_picture(prelabel, self._run.labels), "image/png")
         colors = color_map(prelabel, self._run.labels)
@@ -218,7 +226,7 @@ class ShardLabelling:
         return map(msgspec.json.Decoder(ShardFrame).decode, self._labels.lines(shard.key))
 
     def _key(self, shard: Shard, part: str) -> str:
-        return shard_key(self._run.drive, self._run.run, shard.index, part)
+        return self._run.folder.shard(shard.index, part)
 
 
 def _count_models(

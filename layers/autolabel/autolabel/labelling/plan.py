@@ -9,7 +9,7 @@ import msgspec
 from autolabel.contracts.drive import Run
 from autolabel.contracts.ports import Bucket, Ledger
 from autolabel.inference.reconciliation import Comparison, Found
-from autolabel.labelling.shards import Shard, ShardFrame, UnitAnswer, plan_shards, shard_key, shard_list_key
+from autolabel.labelling.shards import Shard, ShardFrame, UnitAnswer, plan_shards
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -30,13 +30,13 @@ def plan_run(run: Run, *, labels: Bucket, ledger: Ledger, shard_frames: int) -> 
     def write_shards() -> Iterator[bytes]:
         pieces = plan_shards(_frames(run, labels, ledger), shard_frames)
         for index, (camera, frames) in enumerate(pieces):
-            key = shard_key(run.drive, run.run, index, "frames.jsonl")
+            key = run.folder.shard(index, "frames.jsonl")
             labels.write(key, b"".join(msgspec.json.encode(f) + b"\n" for f in frames), "application/jsonl")
             counts["shards"] += 1
             counts["frames"] += len(frames)
             yield msgspec.json.encode(Shard(index, camera, len(frames), key)) + b"\n"
 
-    key = shard_list_key(run.drive, run.run)
+    key = run.folder.shard_list
     labels.write_stream(key, write_shards(), "application/jsonl")
     return Plan(run.drive, run.run, counts["shards"], counts["frames"], key)
 
@@ -52,7 +52,7 @@ def _forget_wait(run: Run, ledger: Ledger) -> None:
 
 
 def _frames(run: Run, labels: Bucket, ledger: Ledger) -> Iterator[tuple[str, ShardFrame]]:
-    by_model = [Comparison(labels, ledger, run.drive, run.run, model) for model in run.asked]
+    by_model = [Comparison(labels, ledger, run.folder, model) for model in run.asked]
     for units in zip(*by_model, strict=True):
         first = units[0]
         yield first.frame.camera, ShardFrame(first.key, first.etag, tuple(map(_answer, units)))

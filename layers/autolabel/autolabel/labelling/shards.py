@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator, Mapping
 
 import msgspec
 
-from autolabel.contracts.drive import run_prefix
 from autolabel.contracts.errors import CountMismatch, ShardMissing
 from autolabel.contracts.ports import Bucket
+from autolabel.contracts.run_folder import RunFolder
 
 
 class UnitAnswer(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -127,19 +127,10 @@ class ShardResult(msgspec.Struct, frozen=True):
     manifest_bytes: int
 
 
-def shard_key(drive: str, run: str, index: int, part: str) -> str:
-    """The key of a part of a shard: frames.jsonl, manifest.jsonl, detections.jsonl, issues.jsonl, result.json."""
-    return f"{run_prefix(drive, run)}shards/{index:06d}.{part}"
-
-
-def shard_list_key(drive: str, run: str) -> str:
-    return run_prefix(drive, run) + "shards.jsonl"
-
-
-def read_shards(labels: Bucket, drive: str, run: str) -> Iterator[Shard]:
+def read_shards(labels: Bucket, folder: RunFolder) -> Iterator[Shard]:
     """The planned shards in order."""
     decoder = msgspec.json.Decoder(Shard)
-    return map(decoder.decode, labels.lines(shard_list_key(drive, run)))
+    return map(decoder.decode, labels.lines(folder.shard_list))
 
 
 def plan_shards(frames: Iterable[tuple[str, ShardFrame]], shard_frames: int) -> Iterator[tuple[str, list[ShardFrame]]]:

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from autolabel.labels.detections import Detection
-from autolabel.labels.manifest import whole_pixels
+from autolabel.labels.manifest import CandidateBox, ShownUncertainty, whole_pixels
 
 if TYPE_CHECKING:
     # Who only reads what was in doubt does not pay for the models.
@@ -103,14 +103,13 @@ def as_record(doubt: Doubt, names: Iterable[str]) -> FrameDoubt:
     return FrameDoubt(doubt.level, doubt.boxes, doubt.ghost_levels, doubt.failed, claimed)
 
 
-def as_attribute(doubt: Doubt, width: int, height: int) -> dict[str, Any]:
+def as_attribute(doubt: Doubt, width: int, height: int) -> ShownUncertainty:
     """The doubt as an attribute of a manifest's line; `width`, `height`: pixels of the frame."""
-    ghosts = []
-    for ghost, level in zip(doubt.ghosts, doubt.ghost_levels, strict=True):
-        left, top, wide, high = whole_pixels(ghost.box, width, height)
-        box = {"left": left, "top": top, "width": wide, "height": high}
-        ghosts.append({"label": ghost.name, **box, "confidence": level})
-    return {"level": doubt.level, "boxes": list(doubt.boxes), "why": list(doubt.why), "ghosts": ghosts}
+    candidates = tuple(
+        CandidateBox(ghost.name, *whole_pixels(ghost.box, width, height), level)
+        for ghost, level in zip(doubt.ghosts, doubt.ghost_levels, strict=True)
+    )
+    return ShownUncertainty(doubt.level, doubt.boxes, doubt.why, candidates)
 
 
 def _doubts(detection: Detection, networks: dict[str, str]) -> dict[str, float]:

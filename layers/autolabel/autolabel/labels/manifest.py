@@ -1,35 +1,53 @@
-"""Ground Truth augmented manifests: one JSON line a frame.
+"""Ground Truth augmented manifests: one JSON line for each frame.
 
 Attribute names and limits are Ground Truth's (sms-input-data-input-manifest, sms-data-output): a line has at most
-100,000 characters, an attribute at most 20,000, a box is whole pixels `left, top, width, height`.
+100,000 characters, an attribute at most 20,000; a box has whole pixels `left, top, width, height`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from enum import StrEnum
+from functools import cached_property
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from autolabel.contracts.errors import Refused
 from autolabel.labels.detections import Box, Detection, Detections
+from autolabel.labels.reviews import Review
 
 PRELABEL = "prelabel"
 VERIFIED = "verified"
 VERIFIED_SEGMENTS = "verified-ref"
 PROVENANCE = "provenance"
-# How doubtful the pre-label is, which decides what people see first, and how a person came to the label.
+# How uncertain the pre-label is, which decides what people see first, and how a person came to the label.
 DOUBT = "doubt"
 REVIEW = "review"
-# Ground Truth's rule: names of attributes that are references end so.
+# Ground Truth's rule: the name of an attribute that refers to an object ends with -ref.
 MASKS = "autolabel-masks-ref"
 SEGMENTATION = "autolabel-segmentation-ref"
 MAX_LINE = 100_000
 MAX_ATTRIBUTE = 20_000
 BOX_TYPE = "groundtruth/object-detection"
 SEGMENTATION_TYPE = "groundtruth/semantic-segmentation"
-# What Ground Truth calls the pixels of no class.
+# Ground Truth's name for the pixels without a class.
 BACKGROUND = "BACKGROUND"
+
+
+class LabelledBy(StrEnum):
+    """Who made the label of a line."""
+
+    MODEL = "model"
+    PERSON = "person"
+    # A person saw the models' boxes and left or corrected them.
+    MODEL_AND_PERSON = "model and person"
+    NOBODY = "nobody"
+
+    @property
+    def by_person(self) -> bool:
+        return self in (LabelledBy.PERSON, LabelledBy.MODEL_AND_PERSON)
 
 
 class LineTooLong(Refused):
@@ -56,74 +74,6 @@ def whole_pixels(box: Box, width: int, height: int) -> tuple[int, int, int, int]
     left, top = min(round(box[0]), width - 1), min(round(box[1]), height - 1)
     right, bottom = min(max(round(box[2]), left + 1), width), min(max(round(box[3]), top + 1), height)
     return left, top, right - left, bottom - top
-
-
-def manifest_line(
-    *,
-    source: str,
-    detections: Detections,
-    depth: int,
-    labels: Sequence[str],
-    job: str,
-    created: str,
-    provenance: dict[str, Any],
-    masks: MaskReferences | None = None,
-    doubt: dict[str, Any] | None = None,
-) -> bytes:
-    """A frame's line with its pre-label, and the line feed.
-
-    `source`: the frame's S3 URI. `labels`: the job's labels, whose positions are the class ids. `job`: the name that
-    the pre-label's metadata give as their job. `created`: an ISO 8601 time without zone, as Ground Truth writes it.
-    `doubt`: of `doubt.as_attribute`.
-    Raises LineTooLong, naming the frame and the part that is too long.
-    """
-    ids = {name: i for i, name in enumerate(labels)}
-    origin = {"human-annotated": "no", "creation-date": created, "job-name": job}
-    line: dict[str, Any] = {
-        "source-ref": source,
-        # What people see; another object than the frame once frames are anonymised for review.
-        "review-ref": source,
-        PRELABEL: {
-            "image_size": [{"width": detections.width, "height": detections.height, "depth": depth}],
-            "annotations": [_annotation(d, ids[d.name], detections) for d in detections],
-        },
-        metadata_of(PRELABEL): {
-            "objects": [{"confidence": round(d.confidence, 4)} for d in detections],
-            "class-map": {str(i): name for name, i in ids.items() if any(d.name == name for d in detections)},
-            "type": BOX_TYPE,
-            **origin,
-        },
-        PROVENANCE: provenance,
-    }
-    if doubt:
-        line[DOUBT] = doubt
-    if masks:
-        line[MASKS] = masks.document
-        line[SEGMENTATION] = masks.picture
-        line[metadata_of(SEGMENTATION)] = {"internal-color-map": masks.colors, "type": SEGMENTATION_TYPE, **origin}
-    return encode_line(line, source)
-
-
-def encode_line(line: dict[str, Any], name: str) -> bytes:
-    """Encode a manifest line and hold it to Ground Truth's limits; LineTooLong names the line."""
-    parts = []
-    for attribute, value in line.items():
-        encoded = msgspec.json.encode(value)
-        if (length := len(encoded.decode())) > MAX_ATTRIBUTE:
-            raise LineTooLong(
-                "line-too-long",
-                f"{name}: attribute {attribute!r} takes {length:,} of {MAX_ATTRIBUTE:,} characters",
-            )
-        parts.append(msgspec.json.encode(attribute) + b":" + encoded)
-    body = b"{" + b",".join(parts) + b"}"
-    if (length := len(body.decode())) > MAX_LINE:
-        raise LineTooLong("line-too-long", f"{name}: the line takes {length:,} of {MAX_LINE:,} characters")
-    return body + b"\n"
-
-
-def _annotation(detection: Detection, class_id: int, frame: Detections) -> dict[str, int]:
-    left, top, width, height = whole_pixels(detection.box, frame.width, frame.height)
-    return {"class_id": class_id, "left": left, "top": top, "width": width, "height": height}
 
 
 class BoxAnnotation(msgspec.Struct):
@@ -172,10 +122,215 @@ class LabelledBox(msgspec.Struct, frozen=True):
     confidence: float
 
 
-def read_boxes(line: dict[str, Any], attribute: str) -> list[LabelledBox]:
-    """The boxes of a manifest line's attribute; msgspec.ValidationError when it has another shape."""
-    label = msgspec.convert(line[attribute], BoxLabel)
-    metadata = msgspec.convert(line[metadata_of(attribute)], BoxMetadata)
+class Unsure(msgspec.Struct, frozen=True):
+    """A reviewer of an earlier round who was unsure of the frame, with the comment."""
+
+    worker: str
+    comment: str
+
+
+class Provenance(msgspec.Struct, kw_only=True, omit_defaults=True, rename={"labelled_by": "labelled-by"}):
+    """Where a line comes from. `models`: the `name.revision` of each; `failures`: why models gave no answer.
+
+    Once the run is published: `verification` says why there is no label, `job` is the verification job that the label
+    comes from, `triage` the reason why people were given the frame or not.
+    """
+
+    drive: str = ""
+    run: str = ""
+    camera: str = ""
+    timestamp: str = ""
+    etag: str = ""
+    models: tuple[str, ...] = ()
+    taxonomy: str = ""
+    fusion: str = ""
+    labelled_by: LabelledBy
+    failures: tuple[str, ...] = ()
+    verification: str = ""
+    job: str = ""
+    unsure: Unsure | None = None
+    triage: str = ""
+
+
+class CandidateBox(msgspec.Struct, frozen=True):
+    """A candidate under the threshold, in whole pixels of the frame."""
+
+    label: str
+    left: int
+    top: int
+    width: int
+    height: int
+    confidence: float
+
+
+class ShownUncertainty(msgspec.Struct, frozen=True, rename={"candidates": "ghosts"}):
+    """How uncertain a frame's pre-label is, as the workers' page shows it: of the frame, of its boxes in their order,
+    why, and the candidates under the threshold."""
+
+    level: float
+    boxes: tuple[float, ...]
+    why: tuple[str, ...]
+    candidates: tuple[CandidateBox, ...]
+
+
+class ManifestLine(
+    msgspec.Struct,
+    omit_defaults=True,
+    dict=True,
+    rename={
+        "source_ref": "source-ref",
+        "review_ref": "review-ref",
+        "prelabel_metadata": "prelabel-metadata",
+        "masks": MASKS,
+        "segmentation": SEGMENTATION,
+        "segmentation_metadata": f"{SEGMENTATION}-metadata",
+        "verified_metadata": "verified-metadata",
+        "verified_segments": VERIFIED_SEGMENTS,
+        "verified_segments_metadata": f"{VERIFIED_SEGMENTS}-metadata",
+    },
+):
+    """A frame's line of a manifest or dataset. Labels and their metadata stay as they were written.
+
+    `source_ref`: the S3 URI of the frame; `review_ref`: of the object that people see.
+    """
+
+    source_ref: str
+    review_ref: str = ""
+    prelabel: msgspec.Raw | UnsetType = UNSET
+    prelabel_metadata: msgspec.Raw | UnsetType = UNSET
+    provenance: Provenance | UnsetType = UNSET
+    doubt: ShownUncertainty | UnsetType = UNSET
+    masks: str | UnsetType = UNSET
+    segmentation: str | UnsetType = UNSET
+    segmentation_metadata: msgspec.Raw | UnsetType = UNSET
+    verified: msgspec.Raw | UnsetType = UNSET
+    verified_metadata: msgspec.Raw | UnsetType = UNSET
+    verified_segments: msgspec.Raw | UnsetType = UNSET
+    verified_segments_metadata: msgspec.Raw | UnsetType = UNSET
+    review: Review | UnsetType = UNSET
+
+    @cached_property
+    def size(self) -> ImageSize:
+        """The size of the frame, as the pre-label says it; msgspec.ValidationError without one."""
+        return _decode(self.prelabel, BoxLabel, PRELABEL).image_size[0]
+
+    @cached_property
+    def prelabel_boxes(self) -> list[LabelledBox]:
+        """The boxes of the pre-label; msgspec.ValidationError when it has another shape."""
+        return decode_boxes(self.prelabel, self.prelabel_metadata, PRELABEL)
+
+    @cached_property
+    def verified_boxes(self) -> list[LabelledBox]:
+        """The boxes of the final label; msgspec.ValidationError when it has another shape."""
+        return decode_boxes(self.verified, self.verified_metadata, VERIFIED)
+
+    @property
+    def origin(self) -> Provenance:
+        """The provenance; msgspec.ValidationError without one."""
+        if self.provenance is UNSET:
+            raise msgspec.ValidationError(f"{self.source_ref} has no provenance")
+        return self.provenance
+
+    @property
+    def verified_by_person(self) -> bool:
+        """Whether a person left boxes."""
+        return self.verified is not UNSET and self.origin.labelled_by.by_person
+
+
+_line = msgspec.json.Decoder(ManifestLine)
+
+
+def read_line(body: bytes) -> ManifestLine:
+    """Read a line of a manifest or dataset; msgspec.DecodeError for anything else."""
+    return _line.decode(body)
+
+
+def raw(value: Any) -> msgspec.Raw:
+    """A value as a part of a line."""
+    return msgspec.Raw(msgspec.json.encode(value))
+
+
+def prelabelled_line(
+    *,
+    source: str,
+    detections: Detections,
+    depth: int,
+    labels: Sequence[str],
+    job: str,
+    created: str,
+    provenance: Provenance,
+    masks: MaskReferences | None = None,
+    doubt: ShownUncertainty | None = None,
+) -> ManifestLine:
+    """A frame's line with its pre-label.
+
+    `source`: the frame's S3 URI. `labels`: the job's labels, whose positions are the class ids. `job`: the job name in
+    the pre-label's metadata. `created`: an ISO 8601 time without zone, as Ground Truth writes it.
+    """
+    ids = {name: i for i, name in enumerate(labels)}
+    origin = {"human-annotated": "no", "creation-date": created, "job-name": job}
+    line = ManifestLine(
+        source_ref=source,
+        # What people see; another object than the frame once frames are anonymised for review.
+        review_ref=source,
+        prelabel=raw(
+            {
+                "image_size": [{"width": detections.width, "height": detections.height, "depth": depth}],
+                "annotations": [_annotation(d, ids[d.name], detections) for d in detections],
+            }
+        ),
+        prelabel_metadata=raw(
+            {
+                "objects": [{"confidence": round(d.confidence, 4)} for d in detections],
+                "class-map": {str(i): name for name, i in ids.items() if any(d.name == name for d in detections)},
+                "type": BOX_TYPE,
+                **origin,
+            }
+        ),
+        provenance=provenance,
+    )
+    if doubt:
+        line.doubt = doubt
+    if masks:
+        line.masks = masks.document
+        line.segmentation = masks.picture
+        line.segmentation_metadata = raw({"internal-color-map": masks.colors, "type": SEGMENTATION_TYPE, **origin})
+    return line
+
+
+def encode_line(line: ManifestLine) -> bytes:
+    """Encode a line with its line feed and check Ground Truth's limits.
+
+    LineTooLong names the frame and the part that is too long.
+    """
+    for attribute, name in zip(line.__struct_fields__, line.__struct_encode_fields__, strict=True):
+        value = getattr(line, attribute)
+        if value is not UNSET and (length := len(msgspec.json.encode(value).decode())) > MAX_ATTRIBUTE:
+            raise LineTooLong(
+                "line-too-long",
+                f"{line.source_ref}: attribute {name!r} takes {length:,} of {MAX_ATTRIBUTE:,} characters",
+            )
+    body = msgspec.json.encode(line)
+    if (length := len(body.decode())) > MAX_LINE:
+        raise LineTooLong("line-too-long", f"{line.source_ref}: the line takes {length:,} of {MAX_LINE:,} characters")
+    return body + b"\n"
+
+
+def _annotation(detection: Detection, class_id: int, frame: Detections) -> dict[str, int]:
+    left, top, width, height = whole_pixels(detection.box, frame.width, frame.height)
+    return {"class_id": class_id, "left": left, "top": top, "width": width, "height": height}
+
+
+def decode_boxes(
+    label: msgspec.Raw | UnsetType, metadata: msgspec.Raw | UnsetType, attribute: str
+) -> list[LabelledBox]:
+    """The boxes of a line's attribute; msgspec.ValidationError, naming it, when it has another shape."""
+    name = metadata_of(attribute)
+    return join_boxes(_decode(label, BoxLabel, attribute), _decode(metadata, BoxMetadata, name), attribute)
+
+
+def join_boxes(label: BoxLabel, metadata: BoxMetadata, attribute: str) -> list[LabelledBox]:
+    """A label's boxes with the class names of its metadata; msgspec.ValidationError when the two differ."""
     if len(metadata.objects) != len(label.annotations):
         raise msgspec.ValidationError(
             f"{attribute} has {len(label.annotations)} annotations and {len(metadata.objects)} objects"
@@ -189,3 +344,12 @@ def read_boxes(line: dict[str, Any], attribute: str) -> list[LabelledBox]:
             LabelledBox(name, annotation.left, annotation.top, annotation.width, annotation.height, thing.confidence)
         )
     return boxes
+
+
+_Shape = TypeVar("_Shape")
+
+
+def _decode(value: msgspec.Raw | UnsetType, shape: type[_Shape], attribute: str) -> _Shape:
+    if value is UNSET:
+        raise msgspec.ValidationError(f"the line has no {attribute}")
+    return msgspec.json.decode(value, type=shape)

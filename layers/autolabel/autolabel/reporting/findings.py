@@ -9,22 +9,22 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
+from msgspec import UNSET
 
-from autolabel.contracts.drive import run_prefix
 from autolabel.contracts.errors import CountMismatch
 from autolabel.contracts.verification import BLIND_AUDIT
 from autolabel.labels.agreement import IGNORE
 from autolabel.labels.detections import overlap
-from autolabel.labels.manifest import PRELABEL, PROVENANCE, REVIEW, VERIFIED, read_boxes
+from autolabel.labels.manifest import LabelledBy, ManifestLine, Provenance
 from autolabel.labels.reviews import Effort, Review
+from autolabel.labels.tracker import Tracker
 from autolabel.reporting.edits import KEPT, Change, ClassEdits, EditTally, compare, cost
 from autolabel.reporting.label_errors import Candidates, Suspect, find_suspects
 from autolabel.reporting.pace import MAX_WORKERS, EffortTally, Pace, PaceTally, Seconds, SecondsTally, worker_name
 from autolabel.reporting.ranking import Foremost, ForemostOfStretches
-from autolabel.triage.audits import SAME_TRACK
 
 # So many frames of a run are searched for label errors, shards of them spread over it: what the models saw of a
 # million frames takes longer to read than the function may.
@@ -106,11 +106,6 @@ class SuspectLine(msgspec.Struct, frozen=True, rename={"source_ref": "source-ref
     suspect: Suspect
 
 
-def suspects_key(drive: str, run: str) -> str:
-    """The labels that are most likely wrong, the most suspicious first, one JSON line each."""
-    return run_prefix(drive, run) + "suspects.jsonl"
-
-
 class _Record(msgspec.Struct):
     """What counts of a line of a shard's detections.jsonl."""
 
@@ -150,7 +145,7 @@ class Findings:
         self._positions: Counter[str] = Counter()
         self._worst = ForemostOfStretches[Finding](WORST)
         self._suspects = Foremost[_Ranked](SUSPECTS)
-        self._tracks: list[_Track] = []
+        self._tracker = Tracker(_likeness, _join)
         self._camera = ""
         self._searched = self._found = 0
 
@@ -158,21 +153,20 @@ class Findings:
         """Whether the frames of the shard of this index are searched for label errors."""
         return shard % self._every == 0
 
-    def take(self, line: dict[str, Any], encoded: bytes, candidates: bytes = b"") -> None:
+    def take(self, line: ManifestLine, encoded: bytes, candidates: bytes = b"") -> None:
         """Take in a line of the dataset, and the frame's line of detections.jsonl where it is searched.
 
         CountMismatch when these are of another frame.
         """
-        provenance = line[PROVENANCE]
-        camera = provenance["camera"]
+        camera = line.origin.camera
         stretch = (camera, self._positions[camera] // self._stretch)
         self._positions[camera] += 1
-        if VERIFIED not in line or "person" not in provenance["labelled-by"]:
+        if not line.verified_by_person:
             return
-        predicted, verified = read_boxes(line, PRELABEL), read_boxes(line, VERIFIED)
-        how = _how(provenance)
+        predicted, verified = line.prelabel_boxes, line.verified_boxes
+        how = _how(line.origin)
         changes = compare(predicted, verified)
-        review = msgspec.convert(line.get(REVIEW, {}), Review)
+        review = line.review if line.review is not UNSET else Review()
         edits, seconds = self._tallies[how]
         edits.take(changes)
         if review.seconds is not None:
@@ -183,12 +177,13 @@ class Findings:
                 self._worst.take(stretch, spent, Finding(encoded))
         if candidates:
             record = self._decoder.decode(candidates)
-            if not line["source-ref"].endswith(f"/{record.key}"):
-                raise CountMismatch(f"the candidates of {record.key} lie where those of {line['source-ref']} belong")
+            if not line.source_ref.endswith(f"/{record.key}"):
+                raise CountMismatch(f"the candidates of {record.key} lie where those of {line.source_ref} belong")
             suspects = find_suspects(record.detections, predicted if how == SHOWN else (), verified, self._labels)
             self._take_suspects(line, Finding(encoded, suspects[:_FOLLOWED]))
 
     def agreement(self) -> Agreement:
+        self._rank(self._tracker.end())
         busiest = sorted((tally.pace for tally in self._workers.values()), key=lambda p: (-p.frames, p.worker))
         return Agreement(
             shown=_group(*self._tallies[SHOWN]),
@@ -228,45 +223,40 @@ class Findings:
             tally.take(review, changed)
 
     def _ranked(self) -> list[_Ranked]:
-        self._follow([])
+        self._rank(self._tracker.end())
         return self._suspects.ranked()
 
-    def _take_suspects(self, line: dict[str, Any], frame: Finding) -> None:
+    def _take_suspects(self, line: ManifestLine, frame: Finding) -> None:
         self._searched += 1
-        camera, timestamp = line[PROVENANCE]["camera"], line[PROVENANCE]["timestamp"]
+        camera, timestamp = line.origin.camera, line.origin.timestamp
         if camera != self._camera:
-            self._follow([])
+            self._rank(self._tracker.end())
             self._camera = camera
-        self._follow([_Ranked(SuspectLine(line["source-ref"], camera, timestamp, 1, s), frame) for s in frame.suspects])
+        found = (_Ranked(SuspectLine(line.source_ref, camera, timestamp, 1, s), frame) for s in frame.suspects)
+        self._rank(self._tracker.follow([_Track(one.row.suspect, one) for one in found]))
 
-    def _follow(self, found: Sequence[_Ranked]) -> None:
-        """Join a frame's suspects with those of the frame before, and rank those that end there."""
-        going: list[_Track] = []
-        for one in found:
-            suspect = one.row.suspect
-            track = next((track for track in self._tracks if _is_same(track.last, suspect)), None)
-            if track is None:
-                self._found += 1
-                going.append(_Track(suspect, one))
-                continue
-            self._tracks.remove(track)
-            worst = max(track.worst, one, key=lambda ranked: ranked.row.suspect.suspicion)
-            row = msgspec.structs.replace(worst.row, frames=track.worst.row.frames + 1)
-            going.append(_Track(suspect, worst._replace(row=row)))
-        for ended in self._tracks:
-            self._suspects.take(ended.worst.row.suspect.suspicion, ended.worst)
-        self._tracks = going
+    def _rank(self, ended: Sequence[_Track]) -> None:
+        self._found += len(ended)
+        for track in ended:
+            self._suspects.take(track.worst.row.suspect.suspicion, track.worst)
 
 
-def _how(provenance: dict[str, Any]) -> str:
-    if provenance.get("triage") == BLIND_AUDIT:
+def _how(provenance: Provenance) -> str:
+    if provenance.triage == BLIND_AUDIT:
         return BLIND
-    return SHOWN if provenance["labelled-by"] == "model and person" else DRAWN
+    return SHOWN if provenance.labelled_by == LabelledBy.MODEL_AND_PERSON else DRAWN
 
 
-def _is_same(one: Suspect, other: Suspect) -> bool:
-    same = one.kind == other.kind and one.models.label == other.models.label
-    return same and overlap(one.models.corners, other.models.corners) >= SAME_TRACK
+def _likeness(track: _Track, one: _Track) -> float:
+    last, now = track.last, one.last
+    same = last.kind == now.kind and last.models.label == now.models.label
+    return overlap(last.models.corners, now.models.corners) if same else 0.0
+
+
+def _join(track: _Track, one: _Track) -> _Track:
+    worst = max(track.worst, one.worst, key=lambda ranked: ranked.row.suspect.suspicion)
+    row = msgspec.structs.replace(worst.row, frames=track.worst.row.frames + 1)
+    return _Track(one.last, worst._replace(row=row))
 
 
 def _group(edits: EditTally, seconds: SecondsTally) -> Group:

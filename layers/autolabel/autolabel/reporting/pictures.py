@@ -5,9 +5,9 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Sequence
-from typing import Any
 
 import msgspec
+from msgspec import UNSET
 
 from autolabel.contracts.errors import FrameChanged
 from autolabel.contracts.frames import MAX_FRAME_BYTES
@@ -15,7 +15,7 @@ from autolabel.contracts.ports import Bucket
 from autolabel.contracts.verification import ACCEPTED
 from autolabel.labels.agreement import IGNORE
 from autolabel.labels.image_header import MAX_PIXELS
-from autolabel.labels.manifest import PRELABEL, PROVENANCE, VERIFIED, LabelledBox, read_boxes
+from autolabel.labels.manifest import LabelledBox, ManifestLine
 from autolabel.labels.taxonomy import current_taxonomy
 from autolabel.reporting.edits import ADDED, DELETED, IGNORED, KEPT, MOVED, RELABELLED, Change, compare
 from autolabel.reporting.label_errors import PixelBox, Suspect
@@ -112,10 +112,10 @@ class Album:
         self._names: dict[str, str] = {}
         self.images: dict[str, str] = {}
 
-    def picture(self, line: dict[str, Any]) -> Picture:
+    def picture(self, line: ManifestLine) -> Picture:
         """A frame with its verified boxes, or with the models' while there are none."""
-        shown = VERIFIED if VERIFIED in line else PRELABEL
-        scores = {_place(box): box.confidence for box in read_boxes(line, PRELABEL)}
+        shown = line.prelabel_boxes if line.verified is UNSET else line.verified_boxes
+        scores = {_place(box): box.confidence for box in line.prelabel_boxes}
         colors = current_taxonomy().colors
         boxes = tuple(
             PictureBox(
@@ -128,7 +128,7 @@ class Album:
                 box.width,
                 box.height,
             )
-            for box in read_boxes(line, shown)
+            for box in shown
         )
         width, height = _size(line)
         return Picture(
@@ -137,13 +137,13 @@ class Album:
             height=height,
             image=self._image(line),
             boxes=boxes,
-            failures=tuple(line[PROVENANCE].get("failures", ())),
+            failures=line.origin.failures,
             label=_label(line),
         )
 
-    def edits(self, line: dict[str, Any]) -> Comparison:
+    def edits(self, line: ManifestLine) -> Comparison:
         """The pre-label and, beside it, what a person made of it."""
-        changes = compare(read_boxes(line, PRELABEL), read_boxes(line, VERIFIED))
+        changes = compare(line.prelabel_boxes, line.verified_boxes)
         # What did not change is drawn first, under the rest; of too much it is left out.
         changes.sort(key=lambda change: change.kind != KEPT)
         said, changes = _counted(changes), changes[-_MAX_DRAWN:]
@@ -152,11 +152,10 @@ class Album:
         after = tuple(outline for c in changes for outline in _after(c))
         return self._comparison(line, (Pane("pre-label", whole, before), Pane("verified", whole, after)), said)
 
-    def suspects(self, line: dict[str, Any], suspects: Sequence[Suspect]) -> Comparison:
+    def suspects(self, line: ManifestLine, suspects: Sequence[Suspect]) -> Comparison:
         """The verified label with the models' boxes that contradict it, and the most suspicious of them closer."""
         verified = tuple(
-            _outline(IGNORED if box.name == IGNORE else KEPT, box, box.name)
-            for box in read_boxes(line, VERIFIED)[:_MAX_DRAWN]
+            _outline(IGNORED if box.name == IGNORE else KEPT, box, box.name) for box in line.verified_boxes[:_MAX_DRAWN]
         )
         first = suspects[:_MAX_SUSPECTS]
         doubts = tuple(_outline("suspect", s.models, f"{s.models.label} {s.confidence:.2f}") for s in first)
@@ -169,16 +168,16 @@ class Album:
         panes = (Pane("verified", whole, verified + doubts), Pane("the first, closer", closer, seen))
         return self._comparison(line, panes, said)
 
-    def _comparison(self, line: dict[str, Any], panes: tuple[Pane, ...], said: Sequence[str]) -> Comparison:
+    def _comparison(self, line: ManifestLine, panes: tuple[Pane, ...], said: Sequence[str]) -> Comparison:
         width, height = _size(line)
         return Comparison(_title(line), width, height, self._image(line), panes, tuple(said))
 
-    def _image(self, line: dict[str, Any]) -> str:
+    def _image(self, line: ManifestLine) -> str:
         """The name of a line's frame, which is read when it is met first."""
-        source = line["source-ref"]
+        source = line.source_ref
         if source not in self._names:
             key = source.removeprefix(self._ingest.uri(""))
-            data = _data_uri(key, line[PROVENANCE]["etag"], self._ingest, self._limit)
+            data = _data_uri(key, line.origin.etag, self._ingest, self._limit)
             name = f"frame-{len(self.images)}" if data else ""
             self._names[source] = name
             if data:
@@ -227,14 +226,12 @@ def _outline(kind: str, box: LabelledBox | PixelBox, text: str) -> Outline:
     return Outline(kind, text, box.left, box.top, box.width, box.height)
 
 
-def _title(line: dict[str, Any]) -> str:
-    provenance = line[PROVENANCE]
-    return f"{provenance['camera']} {provenance['timestamp']}"
+def _title(line: ManifestLine) -> str:
+    return f"{line.origin.camera} {line.origin.timestamp}"
 
 
-def _size(line: dict[str, Any]) -> tuple[int, int]:
-    size = line[PRELABEL]["image_size"][0]
-    return size["width"], size["height"]
+def _size(line: ManifestLine) -> tuple[int, int]:
+    return line.size.width, line.size.height
 
 
 def _place(box: LabelledBox) -> tuple[str, float, float, float, float]:
@@ -266,7 +263,7 @@ def _data_uri(key: str, etag: str, ingest: Bucket, limit: int) -> str:
     return "data:image/jpeg;base64," + base64.b64encode(out.getvalue()).decode()
 
 
-def _label(line: dict[str, Any]) -> str:
-    if VERIFIED not in line:
+def _label(line: ManifestLine) -> str:
+    if line.verified is UNSET:
         return ""
-    return "accepted" if line[PROVENANCE].get("triage") == ACCEPTED else "verified"
+    return "accepted" if line.origin.triage == ACCEPTED else "verified"

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from autolabel.contracts.ports import Bucket
+from autolabel.contracts.run_folder import RunFolder
 from autolabel.contracts.verification import ACCEPTED, AUDIT, BLIND_AUDIT, DOUBTFUL, EVERYTHING, UNPROVEN
+from autolabel.labels.manifest import read_line
 from autolabel.labels.taxonomy import current_taxonomy
 from autolabel.reporting.pace import HASTY_SECONDS
-from autolabel.reporting.summary import Summary, failed_key, rejected_key, report_key
+from autolabel.reporting.summary import Summary
 
 if TYPE_CHECKING:
     import jinja2
@@ -62,19 +64,17 @@ def write_report(
     # Here and not above: a function that starts pays for pictures only when it draws some.
     from autolabel.reporting.pictures import Album
 
-    changed = [msgspec.json.decode(one.line) for one in findings.worst()] if findings else []
-    doubted = [(msgspec.json.decode(one.line), one.suspects) for one in findings.suspicious()] if findings else []
-    spread = [msgspec.json.decode(line) for line in gallery.lines]
-    album = Album(ingest, len({line["source-ref"] for line in (*changed, *(line for line, _ in doubted), *spread)}))
+    changed = [read_line(one.line) for one in findings.worst()] if findings else []
+    doubted = [(read_line(one.line), one.suspects) for one in findings.suspicious()] if findings else []
+    spread = [read_line(line) for line in gallery.lines]
+    album = Album(ingest, len({line.source_ref for line in (*changed, *(line for line, _ in doubted), *spread)}))
     worst = [album.edits(line) for line in changed]
     suspicious = [album.suspects(line, suspects) for line, suspects in doubted]
     pictures = [album.picture(line) for line in spread]
-    issues = {
-        name: _first_lines(labels, key(summary.drive, summary.run))
-        for name, key in (("Rejected", rejected_key), ("Failed", failed_key))
-    }
+    folder = RunFolder(summary.drive, summary.run)
+    issues = {"Rejected": _first_lines(labels, folder.rejected), "Failed": _first_lines(labels, folder.failed)}
     page = render_report(summary, pictures, issues, worst=worst, suspicious=suspicious, images=album.images)
-    key = report_key(summary.drive, summary.run)
+    key = folder.report
     labels.write(key, page.encode(), "text/html; charset=utf-8")
     return labels.uri(key)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import msgspec
 
-from autolabel.contracts.drive import run_prefix
 from autolabel.contracts.errors import CountMismatch
 from autolabel.contracts.verification import BOXES, Task
 from autolabel.labelling.shards import ModelTally
@@ -69,25 +68,3 @@ class Summary(msgspec.Struct, frozen=True):
     acceptance: tuple[str, ...] = ()
     agreement: Agreement | None = None
     task: Task = BOXES
-
-
-def summary_key(drive: str, run: str) -> str:
-    return run_prefix(drive, run) + "summary.json"
-
-
-def rejected_key(drive: str, run: str) -> str:
-    """Every rejected frame with its reason, one JSON line each."""
-    return run_prefix(drive, run) + "rejected.jsonl"
-
-
-def failed_key(drive: str, run: str) -> str:
-    """Every frame whose inference failed with its reason, one JSON line each."""
-    return run_prefix(drive, run) + "failed.jsonl"
-
-
-def report_key(drive: str, run: str) -> str:
-    return run_prefix(drive, run) + "report.html"
-
-
-def dataset_key(drive: str, run: str) -> str:
-    return run_prefix(drive, run) + "dataset.manifest"

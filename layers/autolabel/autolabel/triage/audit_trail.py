@@ -8,8 +8,7 @@ import msgspec
 
 from autolabel.contracts.drive import Run
 from autolabel.contracts.verification import AUDIT, BLIND_AUDIT, Policy, VerifyDoubtful
-from autolabel.labels.agreement import count_agreement, pair_boxes
-from autolabel.labels.manifest import LabelledBox
+from autolabel.labels.agreement import Pair, count_agreement
 from autolabel.triage.audits import AuditedFrame, Auditing, Evidence
 from autolabel.triage.hindsight import Reviewed
 from autolabel.triage.policy import Segment, segment_of
@@ -25,23 +24,21 @@ class AuditTrail:
         self._segment: tuple[Segment, str] | None = None
         self._frames: list[AuditedFrame] = []
 
-    def take(
-        self, frame: Reviewed, predicted: Sequence[LabelledBox], verified: Sequence[LabelledBox] | None
-    ) -> Reviewed:
-        """Take in a frame and complete its record; `verified` is None where no person left a label.
+    def take(self, frame: Reviewed, pairs: Sequence[Pair] | None) -> Reviewed:
+        """Take in a frame and complete its record.
 
-        `predicted`: the pre-label, of a blind audit the one that was not shown.
+        `pairs`: the boxes of the pre-label, also of one that was not shown, paired with a person's; None where no
+        person left a label.
         """
-        if verified is None:
+        if pairs is None:
             return frame
         if isinstance(self._policy, VerifyDoubtful) and frame.triage in (AUDIT, BLIND_AUDIT):
             segment = segment_of(self._policy, frame.camera, frame.position), frame.triage
             if segment != self._segment:
                 self._close()
                 self._segment = segment
-            self._frames.append(AuditedFrame(frame.level or 0.0, predicted, verified))
-        counts = count_agreement(pair_boxes(predicted, verified))
-        return msgspec.structs.replace(frame, verified=True, classes=counts)
+            self._frames.append(AuditedFrame(frame.level or 0.0, pairs))
+        return msgspec.structs.replace(frame, verified=True, classes=count_agreement(pairs))
 
     def evidence(self, run: Run, published: str) -> Evidence:
         """What the audits of the run tell; `published`: an ISO 8601 time in UTC."""

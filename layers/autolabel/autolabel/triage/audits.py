@@ -19,22 +19,21 @@ from typing import NamedTuple
 
 import msgspec
 
-from autolabel.contracts.drive import Run, run_prefix
+from autolabel.contracts.drive import Run
 from autolabel.contracts.ports import Bucket
 from autolabel.contracts.verification import VerifyDoubtful
 from autolabel.labelling.fusion import FUSION
 from autolabel.labelling.uncertainty import DOUBT
-from autolabel.labels.agreement import WELL_PLACED, corners, pair_boxes
+from autolabel.labels.agreement import WELL_PLACED, Pair, corners
 from autolabel.labels.detections import overlap
 from autolabel.labels.manifest import LabelledBox
+from autolabel.labels.tracker import Tracker
 from autolabel.streams.ordered_map import in_step
 from autolabel.triage.bounds import lower_bound, proves, trials_needed
 from autolabel.triage.policy import ANY_CLASS
 
 PRECISION = "precision"
 RECALL = "recall"
-# Boxes of one class in neighbouring frames that overlap so far are of one object: at 10 frames a second objects move.
-SAME_TRACK = 0.3
 # So many times the trials that prove a target without an error count, the newest (413 for 0.95, of which 12 may be
 # wrong): of more, a fall would drown in what was good long ago.
 WINDOW = 7
@@ -43,11 +42,10 @@ _READERS = 16
 
 
 class AuditedFrame(NamedTuple):
-    """An audited frame of a segment: its doubt, what the models said, and what a person left."""
+    """An audited frame of a segment: its doubt, and its boxes as the models said them, paired with a person's."""
 
     level: float
-    predicted: Sequence[LabelledBox]
-    verified: Sequence[LabelledBox]
+    pairs: Sequence[Pair]
 
 
 class Count(NamedTuple):
@@ -102,11 +100,6 @@ def recipe(run: Run) -> str:
     """What a run's pre-labels depend on, beside its frames, as a digest."""
     parts = [sorted(run.models), FUSION, DOUBT, run.taxonomy, sorted(run.labels)]
     return hashlib.sha256(msgspec.json.encode(parts)).hexdigest()[:16]
-
-
-def audit_key(drive: str, run: str) -> str:
-    """A run's evidence in the label bucket, beside its dataset."""
-    return run_prefix(drive, run) + "audit.json"
 
 
 def evidence_prefix(recipe: str) -> str:
@@ -165,7 +158,7 @@ class _Track(NamedTuple):
 def _judge(frame: AuditedFrame) -> dict[str, list[_Track]]:
     """A frame's boxes by what they are a trial of."""
     judged: dict[str, list[_Track]] = {PRECISION: [], RECALL: [], ANY_CLASS: []}
-    for predicted, verified, iou in pair_boxes(frame.predicted, frame.verified):
+    for predicted, verified, iou in frame.pairs:
         same = predicted is not None and verified is not None and predicted.name == verified.name
         if predicted is not None:
             judged[PRECISION].append(_Track(predicted, not (same and iou >= WELL_PLACED), frame.level))
@@ -176,25 +169,19 @@ def _judge(frame: AuditedFrame) -> dict[str, list[_Track]]:
 
 
 def _tracks(frames: Iterable[Sequence[_Track]]) -> Iterator[_Track]:
-    """The objects of a segment, from the boxes of its frames in order, each a track of its own at first."""
-    tracks: Sequence[_Track] = []
+    """The objects of a segment, from the boxes of its frames in order."""
+    tracker = Tracker(_likeness, _join)
     for boxes in frames:
-        links = sorted(
-            (-iou, then, now)
-            for then, track in enumerate(tracks)
-            for now, one in enumerate(boxes)
-            if one.box.name == track.box.name and (iou := overlap(corners(track.box), corners(one.box))) >= SAME_TRACK
-        )
-        ended, joined = dict(enumerate(tracks)), dict(enumerate(boxes))
-        unjoined = set(joined)
-        for _, then, now in links:
-            if then in ended and now in unjoined:
-                unjoined.remove(now)
-                track, one = ended.pop(then), boxes[now]
-                joined[now] = _Track(one.box, track.wrong or one.wrong, min(track.level, one.level))
-        yield from ended.values()
-        tracks = list(joined.values())
-    yield from tracks
+        yield from tracker.follow(boxes)
+    yield from tracker.end()
+
+
+def _likeness(track: _Track, one: _Track) -> float:
+    return overlap(corners(track.box), corners(one.box)) if track.box.name == one.box.name else 0.0
+
+
+def _join(track: _Track, one: _Track) -> _Track:
+    return _Track(one.box, track.wrong or one.wrong, min(track.level, one.level))
 
 
 class ClassRecord:
@@ -264,9 +251,9 @@ def proven_classes(evidence: Sequence[Evidence], policy: VerifyDoubtful) -> froz
     return frozenset(name for name in _names(evidence) if ClassRecord(evidence, name, policy).is_proven())
 
 
-def standings(evidence: Sequence[Evidence], policy: VerifyDoubtful) -> list[str]:
-    """A sentence for each class that was audited. `evidence`: of one recipe."""
-    return [str(ClassRecord(evidence, name, policy)) for name in _names(evidence)]
+def standings(evidence: Sequence[Evidence], policy: VerifyDoubtful) -> dict[str, str]:
+    """A sentence for each class that was audited, by its name. `evidence`: of one recipe."""
+    return {name: str(ClassRecord(evidence, name, policy)) for name in _names(evidence)}
 
 
 def _names(evidence: Iterable[Evidence]) -> list[str]:

@@ -11,7 +11,6 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from autolabel.contracts.drive import run_prefix
 from autolabel.contracts.verification import BLIND_AUDIT
 from autolabel.labelling.uncertainty import frame_level
 from autolabel.labels.agreement import ClassAgreement
@@ -74,10 +73,6 @@ class Outcome(msgspec.Struct, frozen=True):
     timed: int
     proven: tuple[str, ...]
     bounds: dict[str, dict[str, Bound]]
-
-
-def reviewed_key(drive: str, run: str) -> str:
-    return run_prefix(drive, run) + "reviewed.jsonl"
 
 
 class Hindsight:

@@ -12,15 +12,15 @@ from collections.abc import Collection, Iterator, Sequence
 from typing import IO, Any, NamedTuple
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
-from autolabel.contracts.drive import Run, run_prefix
+from autolabel.contracts.drive import Run
 from autolabel.contracts.errors import CountMismatch
-from autolabel.contracts.job_manifest import JobManifest, manifest_key
+from autolabel.contracts.job_manifest import JobManifest
 from autolabel.contracts.ports import Bucket
 from autolabel.contracts.verification import ACCEPTED, AUDIT, BLIND_AUDIT, VerifyDoubtful
-from autolabel.labelling.shards import shard_key
 from autolabel.labelling.uncertainty import FrameDoubt
-from autolabel.labels.manifest import DOUBT, MASKS, PRELABEL, SEGMENTATION, metadata_of
+from autolabel.labels.manifest import raw, read_line
 from autolabel.streams.ordered_map import in_step
 from autolabel.triage.policy import Segment, claims, draw_audits, is_acceptable, segment_of, triage_frame
 
@@ -47,11 +47,6 @@ class _Place(NamedTuple):
     size: int
 
 
-def triage_key(drive: str, run: str) -> str:
-    """Every frame's kind in the drive's order, one JSON line each."""
-    return run_prefix(drive, run) + "triage.jsonl"
-
-
 class Triage:
     """The triage of a run's frames. `proven`: classes that may be accepted without a person."""
 
@@ -75,7 +70,7 @@ class Triage:
                     self.counts[kind] += 1
                     yield msgspec.json.encode(kind) + b"\n"
 
-        self._labels.write_stream(triage_key(self._run.drive, self._run.run), lines(), "application/jsonl")
+        self._labels.write_stream(self._run.folder.triage, lines(), "application/jsonl")
 
     def write_queues(self, max_objects: int) -> Iterator[JobManifest]:
         """Write the manifests of the jobs, each of at most `max_objects` frames; shards stay whole. CountMismatch for a
@@ -99,7 +94,7 @@ class Triage:
         queue.close()
 
     def _write(self, index: int, queue: _Queue, first: int, last: int) -> JobManifest:
-        key = manifest_key(self._run.drive, self._run.run, index)
+        key = self._run.folder.job_manifest(index)
         self._labels.write_stream(key, queue.lines(), "application/jsonl")
         frames = len(queue.places)
         queue.close()
@@ -153,7 +148,7 @@ class Triage:
         return map(msgspec.json.Decoder(FrameDoubt).decode, self._labels.lines(self._key(part, "doubts")))
 
     def _key(self, part: Part, name: str) -> str:
-        return shard_key(self._run.drive, self._run.run, part.shard, f"{name}.jsonl")
+        return self._run.folder.shard(part.shard, f"{name}.jsonl")
 
 
 class _Queue:
@@ -181,9 +176,12 @@ class _Queue:
 
 def without_prelabel(body: bytes) -> bytes:
     """A manifest line as those get it who must not see what the models said."""
-    line: dict[str, Any] = msgspec.json.decode(body)
-    line[PRELABEL] |= {"annotations": []}
-    line[metadata_of(PRELABEL)] |= {"objects": [], "class-map": {}}
-    for attribute in (DOUBT, MASKS, SEGMENTATION, metadata_of(SEGMENTATION)):
-        line.pop(attribute, None)
+    line = read_line(body)
+    line.prelabel = _with(line.prelabel, {"annotations": []})
+    line.prelabel_metadata = _with(line.prelabel_metadata, {"objects": [], "class-map": {}})
+    line.doubt = line.masks = line.segmentation = line.segmentation_metadata = UNSET
     return msgspec.json.encode(line)
+
+
+def _with(part: msgspec.Raw | UnsetType, values: dict[str, Any]) -> msgspec.Raw:
+    return raw((msgspec.json.decode(part) if part is not UNSET else {}) | values)

@@ -8,27 +8,20 @@ from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import IO, Any, Self
+from typing import IO, Self
 
 import msgspec
+from msgspec import UNSET
 
 from autolabel.contracts.drive import Run
 from autolabel.contracts.ports import Bucket
 from autolabel.contracts.verification import VerifyDoubtful
 from autolabel.labelling.uncertainty import FrameDoubt
-from autolabel.labels.manifest import PRELABEL, PROVENANCE, VERIFIED, read_boxes
-from autolabel.labels.reviews import Review
+from autolabel.labels.agreement import pair_boxes
+from autolabel.labels.manifest import ManifestLine
 from autolabel.triage.audit_trail import AuditTrail
-from autolabel.triage.audits import (
-    Evidence,
-    audit_key,
-    evidence_key,
-    proven_classes,
-    read_evidence,
-    recipe,
-    standings,
-)
-from autolabel.triage.hindsight import Reviewed, reviewed_key
+from autolabel.triage.audits import Evidence, evidence_key, proven_classes, read_evidence, recipe, standings
+from autolabel.triage.hindsight import Reviewed
 
 # A million crowded frames take 600 MB, and a function has 512 MB of disk: compressed, it is less than a quarter.
 _SPOOL_BYTES = 64_000_000
@@ -56,35 +49,34 @@ class ReviewLog:
         self._compressed.close()
         self._spool.close()
 
-    def take(self, line: dict[str, Any], triage: str, doubt: FrameDoubt, review: Review | None) -> None:
+    def take(self, line: ManifestLine, doubt: FrameDoubt) -> None:
         """Take in a line of the dataset. `line` has the pre-label as the models left it, and what people made of it."""
-        camera = line[PROVENANCE]["camera"]
+        camera = line.origin.camera
         place = self._places[camera]
         self._places[camera] += 1
-        by_person = VERIFIED in line and "person" in line[PROVENANCE]["labelled-by"]
         reviewed = Reviewed(
-            key=line["source-ref"].partition("://")[2].partition("/")[2],
+            key=line.source_ref.partition("://")[2].partition("/")[2],
             camera=camera,
             position=place,
-            triage=triage,
+            triage=line.origin.triage,
             level=doubt.level,
             boxes=doubt.boxes,
             ghosts=doubt.ghosts,
             failed=doubt.failed,
             claims=doubt.claims,
-            seconds=review.seconds if review else None,
+            seconds=line.review.seconds if line.review is not UNSET else None,
         )
-        verified = read_boxes(line, VERIFIED) if by_person else None
-        reviewed = self._audits.take(reviewed, read_boxes(line, PRELABEL), verified)
+        pairs = pair_boxes(line.prelabel_boxes, line.verified_boxes) if line.verified_by_person else None
+        reviewed = self._audits.take(reviewed, pairs)
         self._compressed.write(msgspec.json.encode(reviewed) + b"\n")
 
     def write(self, labels: Bucket, now: float) -> Standing:
         """Write the log and the run's evidence; what is proven by then. `now`: seconds since the epoch."""
         run = self._run
-        labels.write_stream(reviewed_key(run.drive, run.run), self._lines(), "application/jsonl")
+        labels.write_stream(run.folder.reviewed, self._lines(), "application/jsonl")
         published = datetime.fromtimestamp(now, UTC).isoformat(timespec="seconds")
         evidence = self._audits.evidence(run, published)
-        labels.write(audit_key(run.drive, run.run), msgspec.json.encode(evidence))
+        labels.write(run.folder.audit, msgspec.json.encode(evidence))
         if not isinstance(self._policy, VerifyDoubtful):
             return Standing((), ())
         # Before the others are read: of two runs that are published at once, one at least sees the other.
@@ -109,5 +101,5 @@ class Standing(msgspec.Struct, frozen=True):
 def _stand(others: list[Evidence], new: Evidence, policy: VerifyDoubtful) -> Standing:
     before, after = proven_classes(others, policy), proven_classes([*others, new], policy)
     sentences = standings([*others, new], policy)
-    fallen = [sentence for sentence in sentences if any(sentence.startswith(f"{name} was") for name in before - after)]
-    return Standing(tuple(sentences), tuple(fallen))
+    fallen = (sentence for name, sentence in sentences.items() if name in before - after)
+    return Standing(tuple(sentences.values()), tuple(fallen))

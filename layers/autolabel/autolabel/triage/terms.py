@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import msgspec
 
-from autolabel.contracts.drive import Run, run_prefix
+from autolabel.contracts.drive import Run
 from autolabel.contracts.errors import CountMismatch
 from autolabel.contracts.ports import Bucket
 from autolabel.contracts.verification import VerifyDoubtful
@@ -24,20 +24,16 @@ class Terms(msgspec.Struct, frozen=True):
     standing: tuple[str, ...] = ()
 
 
-def terms_key(drive: str, run: str) -> str:
-    return run_prefix(drive, run) + "terms.json"
-
-
 def read_terms(run: Run, labels: Bucket, max_objects: int) -> Terms:
     """The terms that were fixed for a run, or those of now."""
-    if (body := labels.read(terms_key(run.drive, run.run))) is not None:
+    if (body := labels.read(run.folder.acceptance_criteria)) is not None:
         return msgspec.json.decode(body, type=Terms)
     return _terms_of_now(run, labels, max_objects)
 
 
 def fix_terms(run: Run, labels: Bucket, terms: Terms) -> None:
     """Fix the terms by which a run's jobs were made; CountMismatch when another call fixed other ones meanwhile."""
-    key, body = terms_key(run.drive, run.run), msgspec.json.encode(terms)
+    key, body = run.folder.acceptance_criteria, msgspec.json.encode(terms)
     if not labels.write_once(key, body) and labels.read(key) != body:
         raise CountMismatch(f"{run.drive} {run.run} was assembled on other terms meanwhile: redrive it")
 
@@ -47,4 +43,5 @@ def _terms_of_now(run: Run, labels: Bucket, max_objects: int) -> Terms:
     if not isinstance(policy, VerifyDoubtful):
         return Terms(max_objects)
     evidence = list(read_evidence(labels, recipe(run)))
-    return Terms(max_objects, tuple(sorted(proven_classes(evidence, policy))), tuple(standings(evidence, policy)))
+    proven = tuple(sorted(proven_classes(evidence, policy)))
+    return Terms(max_objects, proven, tuple(standings(evidence, policy).values()))

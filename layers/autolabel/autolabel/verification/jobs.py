@@ -15,9 +15,10 @@ from importlib.resources import files
 import msgspec
 
 from autolabel.contracts.errors import CountMismatch, VerificationRefused
-from autolabel.contracts.job_manifest import JobManifest, manifest_key
+from autolabel.contracts.job_manifest import JobManifest
+from autolabel.contracts.run_folder import RunFolder
 from autolabel.contracts.verification import BOXES, SEGMENTS, Task
-from autolabel.labelling.shards import Shard, ShardResult, shard_key
+from autolabel.labelling.shards import Shard, ShardResult
 from autolabel.labels.manifest import PRELABEL, SEGMENTATION, VERIFIED, VERIFIED_SEGMENTS
 
 GROUND_TRUTH = "ground-truth"
@@ -112,7 +113,7 @@ def check_workteam(arn: str, region: str) -> None:
 
 
 def split_into_jobs(
-    drive: str, run: str, results: Iterable[tuple[Shard, ShardResult]], max_objects: int
+    folder: RunFolder, results: Iterable[tuple[Shard, ShardResult]], max_objects: int
 ) -> Iterator[JobManifest]:
     """Put whole shards together into manifests of at most `max_objects` frames, in order; empty shards are left out.
 
@@ -127,13 +128,13 @@ def split_into_jobs(
         if lines > max_objects:
             raise CountMismatch(f"shard {shard.index} has {lines} frames, a labelling job takes {max_objects}")
         if parts and frames + lines > max_objects:
-            yield JobManifest(manifest_key(drive, run, index), frames, tuple(parts), first, last)
+            yield JobManifest(folder.job_manifest(index), frames, tuple(parts), first, last)
             parts, frames, index = [], 0, index + 1
         first, last = first if parts else shard.index, shard.index
-        parts.append((shard_key(drive, run, shard.index, "manifest.jsonl"), result.manifest_bytes))
+        parts.append((folder.shard(shard.index, "manifest.jsonl"), result.manifest_bytes))
         frames += lines
     if parts:
-        yield JobManifest(manifest_key(drive, run, index), frames, tuple(parts), first, last)
+        yield JobManifest(folder.job_manifest(index), frames, tuple(parts), first, last)
 
 
 def job_name(bucket: str, drive: str, run: str, index: int) -> str:

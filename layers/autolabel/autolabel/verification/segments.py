@@ -10,7 +10,7 @@ import msgspec
 from autolabel.contracts.errors import ImageRefused
 from autolabel.contracts.ports import Bucket
 from autolabel.labels.image_header import read_header
-from autolabel.labels.manifest import BACKGROUND, PRELABEL, BoxLabel
+from autolabel.labels.manifest import BACKGROUND, ManifestLine
 
 # No name begins with a dot: clients resolve `..` in the path of a request.
 _NAME = r"[A-Za-z0-9][A-Za-z0-9_.:+-]*"
@@ -36,7 +36,7 @@ class SegmentsMetadata(msgspec.Struct, frozen=True, rename="kebab"):
 
 
 def is_segmentation(
-    line: dict[str, Any], label: Any, metadata: Any, *, names: frozenset[str], labels: Bucket, folder: str
+    line: ManifestLine, label: Any, metadata: Any, *, names: frozenset[str], labels: Bucket, folder: str
 ) -> bool:
     """Whether a label is one of the frame's segmentation: a PNG of the frame's size below `folder` of the label
     bucket, whose colours mean `names` or nothing. msgspec.ValidationError for another shape."""
@@ -54,5 +54,4 @@ def is_segmentation(
         header = read_header(lambda count: labels.read_first(key, count), key)
     except ImageRefused:
         return False
-    size = msgspec.convert(line[PRELABEL], BoxLabel).image_size[0]
-    return (header.format, header.width, header.height) == ("png", size.width, size.height)
+    return (header.format, header.width, header.height) == ("png", line.size.width, line.size.height)

@@ -12,24 +12,25 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import msgspec
+from msgspec import UNSET
 
 from autolabel.contracts.errors import CountMismatch
 from autolabel.contracts.ports import Bucket
-from autolabel.contracts.verification import SEGMENTS
+from autolabel.contracts.verification import BOXES, SEGMENTS, Task
 from autolabel.labels.manifest import (
-    DOUBT,
     MAX_LINE,
-    PRELABEL,
     REVIEW,
-    SEGMENTATION,
     VERIFIED,
     BoxLabel,
     BoxMetadata,
     LabelledBox,
     LineTooLong,
+    ManifestLine,
+    ShownUncertainty,
     encode_line,
+    join_boxes,
     metadata_of,
-    read_boxes,
+    read_line,
 )
 from autolabel.labels.reviews import MAX_COMMENT, Review
 from autolabel.streams.json_depth import is_deep
@@ -41,7 +42,7 @@ _MAX_OUTPUT_LINE = 4 * MAX_LINE
 _BROKEN = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 # Looking at a picture is waiting for S3.
 _LOOKERS = 16
-IsLabel = Callable[[dict[str, Any], Any, Any], bool]
+IsLabel = Callable[[ManifestLine, Any, Any], bool]
 
 
 class NextRound(msgspec.Struct, frozen=True):
@@ -72,6 +73,10 @@ class Settled(msgspec.Struct, frozen=True, omit_defaults=True):
     again: NextRound | None = None
 
 
+class _Adjustment(msgspec.Struct, rename="kebab"):
+    adjustment_status: Any = None
+
+
 class Result(msgspec.Struct, frozen=True, omit_defaults=True, rename={"source_ref": "source-ref"}):
     """A frame's line of a round's results: its label with metadata in Ground Truth's shape, or the `failure`."""
 
@@ -81,6 +86,11 @@ class Result(msgspec.Struct, frozen=True, omit_defaults=True, rename={"source_re
     metadata: msgspec.Raw = msgspec.Raw(b"null")
     review: Review | msgspec.UnsetType = msgspec.UNSET
     failure: str = ""
+
+    @property
+    def unadjusted(self) -> bool:
+        """Whether the label stayed as it was shown; Ground Truth says so in the metadata."""
+        return bool(msgspec.json.decode(self.metadata, type=_Adjustment).adjustment_status == "unadjusted")
 
     @property
     def unsure(self) -> bool:
@@ -109,9 +119,9 @@ def settle_round(one: JobRound, output: Iterable[bytes], *, labels: Bucket, name
 
         folder = manifest.rpartition("manifests/")[0] + "verification/"
         is_label = partial(is_segmentation, names=names, labels=labels, folder=folder)
-        settlement = _Settlement(one.job, found, is_label, SEGMENTATION, _LOOKERS)
+        settlement = _Settlement(one.job, found, is_label, SEGMENTS, _LOOKERS)
     else:
-        settlement = _Settlement(one.job, found, partial(_is_set_of_boxes, names=names), PRELABEL)
+        settlement = _Settlement(one.job, found, partial(_is_set_of_boxes, names=names), BOXES)
     results = f"{stem}.results.jsonl"
     labels.write_stream(results, settlement.results(labels.lines(manifest)), "application/jsonl")
     if settlement.frames != one.frames:
@@ -166,7 +176,7 @@ class _Found:
 class _Settlement:
     """A round's frames one by one; `again`: by the frames' places, those that another round takes up.
 
-    `is_label`: whether a label and its metadata are one of a line. `shown`: the attribute that people begin from.
+    `is_label`: whether a label and its metadata are one of a line. `task`: what people correct.
     """
 
     def __init__(
@@ -174,13 +184,13 @@ class _Settlement:
         job: str,
         found: _Found,
         is_label: IsLabel,
-        shown: str,
+        task: Task,
         workers: int = 1,
     ) -> None:
         self._job = job
         self._found = found
         self._is_label = is_label
-        self._shown = shown
+        self._task = task
         self._workers = workers
         self.frames = self.unadjusted = self.failed = self.unsure = 0
         self.again: dict[int, Result] = {}
@@ -190,8 +200,7 @@ class _Settlement:
             if result.failure:
                 self.failed += 1
             else:
-                metadata = msgspec.json.decode(result.metadata)
-                self.unadjusted += metadata.get("adjustment-status") == "unadjusted"
+                self.unadjusted += result.unadjusted
                 self.unsure += result.unsure
             if result.failure or result.unsure:
                 self.again[self.frames] = result
@@ -204,25 +213,27 @@ class _Settlement:
             result = self.again.get(place)
             if result is None:
                 continue
-            line: dict[str, Any] = msgspec.json.decode(body)
             if not result.failure:
-                shown = {
-                    **line,
-                    self._shown: msgspec.json.decode(result.label),
-                    metadata_of(self._shown): msgspec.json.decode(result.metadata),
-                }
-                # Doubts were about the boxes of before; now there is somebody's.
-                shown.pop(DOUBT, None)
-                if self._shown == PRELABEL:
-                    shown[DOUBT] = _doubt_of(result, len(shown[PRELABEL]["annotations"]))
                 # Where somebody drew more boxes than a line can show, the next person begins from the models' ones.
                 with suppress(LineTooLong):
-                    body = encode_line(shown, line["source-ref"]).rstrip(b"\n")
+                    body = encode_line(self._begun_from(read_line(body), result)).rstrip(b"\n")
             yield body + b"\n"
 
+    def _begun_from(self, line: ManifestLine, result: Result) -> ManifestLine:
+        """The line with the label of the person who was unsure in the place of what the models said."""
+        # The models' doubts were about their own boxes.
+        line.doubt = UNSET
+        if self._task == SEGMENTS:
+            line.segmentation = msgspec.json.decode(result.label, type=str)
+            line.segmentation_metadata = result.metadata
+        else:
+            line.prelabel, line.prelabel_metadata = result.label, result.metadata
+            line.doubt = _doubt_of(result, len(line.prelabel_boxes))
+        return line
+
     def _result(self, body: bytes) -> Result:
-        line: dict[str, Any] = msgspec.json.decode(body)
-        source = line["source-ref"]
+        line = read_line(body)
+        source = line.source_ref
         output = self._found.lines.pop(source, None)
         if output is None:
             return Result(source, self._job, failure="not in the job's output")
@@ -230,7 +241,7 @@ class _Settlement:
             return Result(source, self._job, failure="the job could not label it")
         return Result(source, self._job, output.label, output.metadata, _review(output.review))
 
-    def _is_labelled(self, line: dict[str, Any], output: _Output) -> bool:
+    def _is_labelled(self, line: ManifestLine, output: _Output) -> bool:
         try:
             label, metadata = msgspec.json.decode(output.label), msgspec.json.decode(output.metadata)
             return not (is_deep(label) or is_deep(metadata)) and self._is_label(line, label, metadata)
@@ -238,26 +249,27 @@ class _Settlement:
             return False
 
 
-def _is_set_of_boxes(line: dict[str, Any], label: Any, metadata: Any, *, names: frozenset[str]) -> bool:
+def _is_set_of_boxes(line: ManifestLine, label: Any, metadata: Any, *, names: frozenset[str]) -> bool:
     """Whether what a back-end left of a frame is a set of boxes in it, of a picture of its size.
 
     msgspec.ValidationError for another shape.
     """
-    if msgspec.convert(metadata, BoxMetadata).failure_reason is not None:
+    told = msgspec.convert(metadata, BoxMetadata)
+    if told.failure_reason is not None:
         return False
-    boxes = read_boxes({VERIFIED: label, metadata_of(VERIFIED): metadata}, VERIFIED)
-    (size,) = sizes = [(one.width, one.height) for one in msgspec.convert(line[PRELABEL], BoxLabel).image_size]
+    left = msgspec.convert(label, BoxLabel)
+    boxes, size = join_boxes(left, told, VERIFIED), (line.size.width, line.size.height)
     # In a picture of another size, pixels are other ones.
-    if [(one.width, one.height) for one in msgspec.convert(label, BoxLabel).image_size] != sizes:
+    if [(one.width, one.height) for one in left.image_size] != [size]:
         return False
     return all(box.name in names and _is_inside(box, *size) for box in boxes)
 
 
-def _doubt_of(result: Result, boxes: int) -> dict[str, Any]:
+def _doubt_of(result: Result, boxes: int) -> ShownUncertainty:
     """What the next person is told of the one who was unsure, as `triage.doubt.as_attribute` tells of models."""
     comment = result.review.comment[:MAX_COMMENT] if isinstance(result.review, Review) else ""
     said = f"somebody was unsure: {comment}" if comment else "somebody was unsure"
-    return {"level": 1.0, "boxes": [0.0] * boxes, "why": [said], "ghosts": []}
+    return ShownUncertainty(1.0, (0.0,) * boxes, (said,), ())
 
 
 def _review(body: msgspec.Raw | msgspec.UnsetType) -> Review | msgspec.UnsetType:

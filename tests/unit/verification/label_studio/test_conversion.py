@@ -13,25 +13,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autolabel.labels.manifest import read_boxes
 from autolabel.labels.taxonomy import current_taxonomy
 from autolabel.verification.label_studio.config import label_config
 from autolabel.verification.label_studio.results import Annotation, answered_line
 from autolabel.verification.label_studio.tasks import task_of
-from tests.fakes.lines import LABELS, Boxed, line
+from tests.fakes.lines import LABELS, Boxed, boxes_of, line, parsed
 
 NOW = datetime(2026, 1, 3, tzinfo=UTC)
 
 
 def answered(body: bytes, *annotations: Annotation) -> dict[str, Any]:
-    line = answered_line(json.loads(body), annotations, job="Drive-7-0001-000", labels=LABELS, now=NOW)
+    line = answered_line(parsed(body), annotations, job="Drive-7-0001-000", labels=LABELS, now=NOW)
     whole: dict[str, Any] = json.loads(msgspec.json.encode(line))
     return whole
 
 
 def shown(body: bytes) -> list[dict[str, Any]]:
     """What the page submits when nobody changes anything, after a way through JSON."""
-    task = json.loads(msgspec.json.encode(task_of(json.loads(body), "job", "https://x/y.png")))
+    task = json.loads(msgspec.json.encode(task_of(parsed(body), "job", "https://x/y.png")))
     return task["predictions"][0]["result"] if task["predictions"] else []
 
 
@@ -41,7 +40,7 @@ def annotation(result: list[dict[str, Any]] | None, number: int = 1, **more: Any
 
 
 def pixels(answer: dict[str, Any], attribute: str = "verified") -> list[tuple[Any, ...]]:
-    return [(b.name, b.left, b.top, b.width, b.height) for b in read_boxes(answer, attribute)]
+    return [(b.name, b.left, b.top, b.width, b.height) for b in boxes_of(answer, attribute)]
 
 
 def reason(answer: dict[str, Any]) -> str | None:
@@ -218,7 +217,7 @@ def test_seconds_that_cannot_be_are_unknown(seconds: float | None) -> None:
 
 def test_a_task_says_where_it_came_from_and_how_sure_the_model_was() -> None:
     plain = json.loads(line(0, [("car", 10, 10, 50, 40)]))
-    task = task_of(plain, "job", "https://x/y.png")
+    task = task_of(parsed(plain), "job", "https://x/y.png")
     assert task["data"] == {
         "image": "https://x/y.png",
         "source-ref": plain["source-ref"],
@@ -228,9 +227,9 @@ def test_a_task_says_where_it_came_from_and_how_sure_the_model_was() -> None:
     (prediction,) = task["predictions"]
     assert (prediction["model_version"], prediction["score"]) == ("yolox-nano.0001", 0.8)
     assert [item["score"] for item in prediction["result"]] == [0.8]
-    doubtful = plain | {"doubt": {"level": 0.75}}
-    assert task_of(doubtful, "job", "i")["predictions"][0]["score"] == 0.25
-    assert task_of(json.loads(line(0, [])), "job", "i")["predictions"] == []
+    doubtful = plain | {"doubt": {"level": 0.75, "boxes": [0.75], "why": [], "ghosts": []}}
+    assert task_of(parsed(doubtful), "job", "i")["predictions"][0]["score"] == 0.25
+    assert task_of(parsed(line(0, [])), "job", "i")["predictions"] == []
 
 
 def test_the_page_offers_the_jobs_labels_in_their_colours() -> None:

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, Protocol
 import msgspec
 
 from autolabel.contracts.errors import VerificationRefused, VerificationUnavailable
-from autolabel.labels.manifest import VERIFIED, metadata_of
+from autolabel.labels.manifest import ManifestLine, read_line
 from autolabel.verification.label_studio.client import (
     FULL_PAGE,
     OPEN,
@@ -27,8 +27,8 @@ from autolabel.verification.label_studio.client import (
 )
 from autolabel.verification.label_studio.config import IMAGE, INSTRUCTIONS, label_config
 from autolabel.verification.label_studio.notifications import HEADER, notified_address, signature
-from autolabel.verification.label_studio.results import DELETED, SKIPPED, Task, answered_line, failed_line, written
-from autolabel.verification.label_studio.tasks import JOB, REVIEW, SOURCE, review_image, task_of
+from autolabel.verification.label_studio.results import DELETED, Task, answered_line, failed_line, is_skipped, written
+from autolabel.verification.label_studio.tasks import JOB, REVIEW, review_image, task_of
 
 # Tasks of one import: with 20,000 characters of pre-label each a few megabytes.
 BATCH = 100
@@ -182,26 +182,26 @@ class Results:
     def __iter__(self) -> Iterator[bytes]:
         tasks = _tasks_by_frame(self._reference.project, self._client)
         for batch in _batches(self._lines, FULL_PAGE):
-            lines = [msgspec.json.decode(body) for body in batch]
-            wanted = [i for line in lines for i in tasks.get(line[SOURCE], ())]
+            lines = [read_line(body) for body in batch]
+            wanted = [i for line in lines for i in tasks.get(line.source_ref, ())]
             found = {
                 task.id: task
                 for start in range(0, len(wanted), FULL_PAGE)
                 for task in self._client.annotated_tasks(self._reference.project, wanted[start : start + FULL_PAGE])
             }
             for line in lines:
-                ids = tasks.pop(line[SOURCE], ())
+                ids = tasks.pop(line.source_ref, ())
                 yield msgspec.json.encode(self._answer(line, [found[i] for i in ids if i in found])) + b"\n"
         self.strays = sum(map(len, tasks.values()))
 
-    def _answer(self, line: dict[str, Any], tasks: Collection[Task]) -> dict[str, Any]:
+    def _answer(self, line: ManifestLine, tasks: Collection[Task]) -> ManifestLine:
         job = self._reference.job
         if not tasks:
             self.deleted += 1
             return failed_line(line, DELETED, job=job.name, created=written(self._now))
         annotations = [one for task in tasks for one in task.annotations]
         answer = answered_line(line, annotations, job=job.name, labels=job.labels, now=self._now)
-        self.skipped += answer[metadata_of(VERIFIED)].get("failure-reason") == SKIPPED
+        self.skipped += is_skipped(annotations)
         return answer
 
 
@@ -276,14 +276,14 @@ def _import(job: Job, project: int, lines: Iterable[bytes], client: LabelStudio,
     imported: set[str] = set()
     for batch in _batches(lines, BATCH):
         frames += len(batch)
-        new = [line for line in map(msgspec.json.decode, batch) if line[SOURCE] not in there]
+        new = [line for line in map(read_line, batch) if line.source_ref not in there]
         if images.connected:
             for bucket in sorted({_bucket(review_image(line)) for line in new} - buckets):
                 client.connect_storage(project, bucket)
                 buckets.add(bucket)
         if new:
             client.import_tasks(project, [task_of(line, job.name, images.address(review_image(line))) for line in new])
-            imported |= {line[SOURCE] for line in new}
+            imported |= {line.source_ref for line in new}
     if imported:
         there = _tasks_by_frame(project, client)
         if missing := imported - there.keys():

@@ -13,19 +13,10 @@ from typing import Any
 
 import msgspec
 
-from autolabel.labels.manifest import (
-    BOX_TYPE,
-    PRELABEL,
-    REVIEW,
-    VERIFIED,
-    ImageSize,
-    metadata_of,
-    read_boxes,
-    whole_pixels,
-)
+from autolabel.labels.manifest import BOX_TYPE, ImageSize, ManifestLine, raw, whole_pixels
 from autolabel.labels.reviews import Marks, Review
 from autolabel.verification.label_studio.config import FRAME, MARKS, OCCLUDED, TRUNCATED, UNSURE
-from autolabel.verification.label_studio.tasks import SOURCE, frame_size
+from autolabel.verification.label_studio.tasks import SOURCE
 
 SKIPPED = "a person skipped it in Label Studio"
 UNTOUCHED = "nobody annotated it in Label Studio"
@@ -88,8 +79,8 @@ PixelBox = tuple[str, int, int, int, int]
 
 
 def answered_line(
-    line: dict[str, Any], annotations: Iterable[Annotation], *, job: str, labels: Sequence[str], now: datetime
-) -> dict[str, Any]:
+    line: ManifestLine, annotations: Iterable[Annotation], *, job: str, labels: Sequence[str], now: datetime
+) -> ManifestLine:
     """The line with what the newest annotation that is no skip says; with a failure-reason when there is none.
 
     `labels`: the job's labels, whose positions are the class ids. `now`: the time that is given where nobody
@@ -102,9 +93,10 @@ def answered_line(
     answer = (kept or answers)[-1]
     created = written(answer.updated_at)
     if not kept:
-        return failed_line(line, SKIPPED, job=job, created=created) | {REVIEW: _review(answer, {}, [])}
+        line.review = _review(answer, {}, [])
+        return failed_line(line, SKIPPED, job=job, created=created)
     try:
-        size = frame_size(line)
+        size = line.size
         regions = _boxes(answer.result or [], size, labels)
         marks = _marks(answer.result or [])
     except (_Unreadable, msgspec.ValidationError) as e:
@@ -113,50 +105,58 @@ def answered_line(
     ids = {name: i for i, name in enumerate(labels)}
     boxes = [box for _, box in regions]
     shown: Counter[PixelBox] = Counter(
-        (box.name, int(box.left), int(box.top), int(box.width), int(box.height)) for box in read_boxes(line, PRELABEL)
+        (box.name, int(box.left), int(box.top), int(box.width), int(box.height)) for box in line.prelabel_boxes
     )
-    return line | {
-        VERIFIED: {
-            "image_size": [msgspec.to_builtins(size)],
+    line.verified = raw(
+        {
+            "image_size": [size],
             "annotations": [
                 {"class_id": ids[name], "left": left, "top": top, "width": width, "height": height}
                 for name, left, top, width, height in boxes
             ],
-        },
-        metadata_of(VERIFIED): {
+        }
+    )
+    line.verified_metadata = raw(
+        {
             # With one worker for a frame there is nothing to agree on: Ground Truth's confidence is then 0.
             "objects": [{"confidence": 0.0} for _ in boxes],
             "class-map": {str(i): name for name, i in ids.items() if any(box[0] == name for box in boxes)},
             "type": BOX_TYPE,
             "adjustment-status": "unadjusted" if Counter(boxes) == shown else "adjusted",
             **_origin(job, created),
-        },
-        REVIEW: _review(answer, marks, [region for region, _ in regions]),
-    }
+        }
+    )
+    line.review = _review(answer, marks, [region for region, _ in regions])
+    return line
 
 
-def failed_line(line: dict[str, Any], reason: str, *, job: str, created: str) -> dict[str, Any]:
+def is_skipped(annotations: Iterable[Annotation]) -> bool:
+    """Whether people answered a frame and all of them skipped it."""
+    cancelled = [bool(one.was_cancelled) for one in annotations]
+    return bool(cancelled) and all(cancelled)
+
+
+def failed_line(line: ManifestLine, reason: str, *, job: str, created: str) -> ManifestLine:
     """The line of a frame that nobody labelled."""
-    return line | {metadata_of(VERIFIED): {"failure-reason": reason, **_origin(job, created)}}
+    line.verified_metadata = raw({"failure-reason": reason, **_origin(job, created)})
+    return line
 
 
 def _origin(job: str, created: str) -> dict[str, str]:
     return {"human-annotated": "yes", "creation-date": created, "job-name": f"labeling-job/{job.lower()}"}
 
 
-def _review(answer: Annotation, marks: Mapping[str, set[str]], regions: Sequence[str]) -> dict[str, Any]:
+def _review(answer: Annotation, marks: Mapping[str, set[str]], regions: Sequence[str]) -> Review:
     """What is known of the work on a frame; who did it by the number that Label Studio gives them."""
     seconds = answer.lead_time
     who = answer.completed_by.get("id") if isinstance(answer.completed_by, dict) else answer.completed_by
     ticked = [marks.get(region, set()) for region in regions]
-    review = Review(
+    return Review(
         worker="" if who is None else str(who),
         seconds=round(seconds, 3) if seconds is not None and 0 <= seconds < 1e9 else None,
         unsure=UNSURE in marks.get("", ()),
         boxes=tuple(Marks(OCCLUDED in box, TRUNCATED in box) for box in ticked) if any(ticked) else (),
     )
-    builtins: dict[str, Any] = msgspec.to_builtins(review)
-    return builtins
 
 
 def _boxes(result: Iterable[dict[str, Any]], size: ImageSize, labels: Sequence[str]) -> list[tuple[str, PixelBox]]:

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import msgspec
+from msgspec import UNSET
 
-from autolabel.labels.manifest import DOUBT, PRELABEL, PROVENANCE, BoxLabel, ImageSize, read_boxes
+from autolabel.labels.manifest import PRELABEL, ManifestLine
 from autolabel.verification.label_studio.config import BOXES, IMAGE
 
 # What a task's data hold beside `image`, which is all that the page shows.
@@ -18,30 +18,24 @@ REVIEW = "review-ref"
 JOB = "job"
 
 
-def frame_size(line: dict[str, Any]) -> ImageSize:
-    """The size of a manifest line's frame."""
-    return msgspec.convert(line[PRELABEL], BoxLabel).image_size[0]
-
-
-def review_image(line: dict[str, Any]) -> str:
+def review_image(line: ManifestLine) -> str:
     """The S3 URI of what people see of a manifest line's frame."""
-    return str(line.get(REVIEW) or line[SOURCE])
+    return line.review_ref or line.source_ref
 
 
-def model_version(line: dict[str, Any]) -> str:
+def model_version(line: ManifestLine) -> str:
     """What the prediction of a line is called: its models and their revisions."""
-    return "+".join(line.get(PROVENANCE, {}).get("models", [])) or PRELABEL
+    return "+".join(line.provenance.models if line.provenance is not UNSET else ()) or PRELABEL
 
 
-def task_of(line: dict[str, Any], job: str, image: str) -> dict[str, Any]:
+def task_of(line: ManifestLine, job: str, image: str) -> dict[str, Any]:
     """The task of a line, as it is imported. `image`: the address at which the page finds the frame.
 
     A line without boxes has no prediction: its task opens empty.
     """
-    size = frame_size(line)
-    boxes = read_boxes(line, PRELABEL)
+    size, boxes = line.size, line.prelabel_boxes
     task: dict[str, Any] = {
-        "data": {IMAGE: image, SOURCE: line[SOURCE], REVIEW: review_image(line), JOB: job},
+        "data": {IMAGE: image, SOURCE: line.source_ref, REVIEW: review_image(line), JOB: job},
         "predictions": [],
     }
     if boxes:
@@ -67,7 +61,6 @@ def task_of(line: dict[str, Any], job: str, image: str) -> dict[str, Any]:
             for i, box in enumerate(boxes)
         ]
         # Of the whole frame: the lower, the more it needs a look.
-        level = line.get(DOUBT, {}).get("level")
-        score = min(box.confidence for box in boxes) if level is None else 1 - level
-        task["predictions"] = [{"model_version": model_version(line), "score": score, "result": result}]
+        sure = min(box.confidence for box in boxes) if line.doubt is UNSET else 1 - line.doubt.level
+        task["predictions"] = [{"model_version": model_version(line), "score": sure, "result": result}]
     return task

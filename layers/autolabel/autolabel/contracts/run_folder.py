@@ -1,0 +1,129 @@
+"""The folder of a run in the label bucket: the key of every object in it."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class RunFolder(msgspec.Struct, frozen=True):
+    """Names the objects of one run of a drive; each property is a key in the label bucket.
+
+    These keys are on the wire: datasets refer to them for years.
+    """
+
+    drive: str
+    run: str
+
+    @property
+    def prefix(self) -> str:
+        """What all keys of the run begin with."""
+        return f"labels/{self.drive}/{self.run}/"
+
+    @property
+    def drive_document(self) -> str:
+        """The drive.json that the run was allocated with."""
+        return self.prefix + "drive.json"
+
+    @property
+    def listing(self) -> str:
+        """The frozen listing, one object in each line."""
+        return self.prefix + "frames.jsonl"
+
+    @property
+    def listing_counts(self) -> str:
+        """The counts of the frozen listing."""
+        return self.prefix + "listing.json"
+
+    @property
+    def late_objects(self) -> str:
+        """The objects that differ from the frozen listing, one in each line."""
+        return self.prefix + "late.jsonl"
+
+    @property
+    def shard_list(self) -> str:
+        """The planned shards, one in each line."""
+        return self.prefix + "shards.jsonl"
+
+    @property
+    def shards(self) -> str:
+        """What the keys of all shards begin with."""
+        return self.prefix + "shards/"
+
+    def shard(self, index: int, part: str) -> str:
+        """A part of a shard: frames, manifest, doubts, detections, issues (all .jsonl) or result.json."""
+        return f"{self.shards}{index:06d}.{part}"
+
+    def masks(self, position: str) -> str:
+        """The masks of the frame at `camera/timestamp`."""
+        return f"{self.prefix}masks/{position}.json"
+
+    def segmentation(self, position: str) -> str:
+        """The segmentation picture of the frame at `camera/timestamp`."""
+        return f"{self.prefix}segmentation/{position}.png"
+
+    @property
+    def manifests(self) -> str:
+        """What the keys of all manifests of verification jobs begin with."""
+        return self.prefix + "manifests/"
+
+    def job_manifest(self, index: int) -> str:
+        """The manifest of the verification job with this index."""
+        return f"{self.manifests}verify-{index:03d}.manifest"
+
+    @property
+    def label_categories(self) -> str:
+        """The label category file of the verification jobs."""
+        return self.manifests + "categories.json"
+
+    @property
+    def worker_page(self) -> str:
+        """The page that Ground Truth shows to workers."""
+        return self.manifests + "worker.liquid.html"
+
+    @property
+    def acceptance_criteria(self) -> str:
+        """The terms that were fixed when the run's jobs were made for the first time."""
+        return self.prefix + "terms.json"
+
+    @property
+    def triage(self) -> str:
+        """Why people are given each frame, one JSON string in each line, in the drive's order."""
+        return self.prefix + "triage.jsonl"
+
+    @property
+    def summary(self) -> str:
+        return self.prefix + "summary.json"
+
+    @property
+    def report(self) -> str:
+        return self.prefix + "report.html"
+
+    @property
+    def rejected(self) -> str:
+        """Every rejected frame with its reason, one in each line."""
+        return self.prefix + "rejected.jsonl"
+
+    @property
+    def failed(self) -> str:
+        """Every frame whose inference failed with its reason, one in each line."""
+        return self.prefix + "failed.jsonl"
+
+    @property
+    def dataset(self) -> str:
+        """The dataset: one augmented manifest line for each labelled or failed frame."""
+        return self.prefix + "dataset.manifest"
+
+    @property
+    def reviewed(self) -> str:
+        """What triage and reviewers made of each frame, one in each line."""
+        return self.prefix + "reviewed.jsonl"
+
+    @property
+    def audit(self) -> str:
+        """The evidence of the run's audits."""
+        return self.prefix + "audit.json"
+
+    @property
+    def label_issues(self) -> str:
+        """The labels that are most likely wrong, the most suspicious first, one in each line."""
+        return self.prefix + "suspects.jsonl"

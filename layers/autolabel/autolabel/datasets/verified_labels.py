@@ -1,0 +1,101 @@
+"""The labels that a verification job left, as they are joined with the lines of its frames."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import msgspec
+
+from autolabel.contracts.ports import Bucket
+from autolabel.contracts.verification import SEGMENTS, Task
+from autolabel.labels.manifest import LabelledBy, ManifestLine, Unsure
+from autolabel.labels.reviews import MAX_COMMENT, Review
+from autolabel.reporting.summary import JobOutcome
+from autolabel.verification.settlement import Result, Settled
+
+
+class FinishedJob(msgspec.Struct, frozen=True):
+    """A verification job that ended: its shards from `first` to `last`, and what its rounds came to."""
+
+    job: str
+    status: str
+    frames: int
+    first: int
+    last: int
+    rounds: tuple[Settled, ...]
+
+
+class VerifiedLabels:
+    """The results of one job by frame. Of two rounds the later counts, if it left a label."""
+
+    def __init__(self, job: FinishedJob, labels: Bucket, task: Task) -> None:
+        self._job = job
+        self._task = task
+        self._results: dict[str, Result] = {}
+        self._unsure_before: dict[str, Review] = {}
+        self._verified = self._unadjusted = self._failed = self._unsure = 0
+        decoder = msgspec.json.Decoder(Result)
+        for one in job.rounds:
+            for body in labels.lines(one.results.removeprefix(labels.uri(""))):
+                self._take(decoder.decode(body))
+
+    def _take(self, result: Result) -> None:
+        before = self._results.get(result.source_ref)
+        if before is not None and isinstance(before.review, Review) and before.review.unsure:
+            self._unsure_before[result.source_ref] = before.review
+        if before is None or before.failure or not result.failure:
+            self._results[result.source_ref] = result
+
+    def join(self, line: ManifestLine, *, blind: bool) -> None:
+        """Put a frame's label into its line, or the reason why there is none.
+
+        `blind`: the pre-label was not shown, so that the label is a person's alone.
+        """
+        result, provenance = self._results.get(line.source_ref), line.origin
+        if result is None or result.failure:
+            self._failed += 1
+            provenance.labelled_by = LabelledBy.NOBODY
+            provenance.verification = result.failure if result else "in no job"
+            return
+        if self._task == SEGMENTS:
+            nothing_shown = line.segmentation is msgspec.UNSET
+            line.verified_segments, line.verified_segments_metadata = result.label, result.metadata
+        else:
+            nothing_shown = provenance.labelled_by == LabelledBy.NOBODY
+            line.verified, line.verified_metadata = result.label, result.metadata
+        line.review = result.review
+        provenance.labelled_by = LabelledBy.PERSON if blind or nothing_shown else LabelledBy.MODEL_AND_PERSON
+        provenance.job = result.job
+        if (before := self._unsure_before.get(line.source_ref)) is not None:
+            provenance.unsure = Unsure(before.worker, before.comment[:MAX_COMMENT])
+        self._verified += 1
+        self._unadjusted += result.unadjusted
+        self._unsure += result.unsure
+
+    @property
+    def outcome(self) -> JobOutcome:
+        return JobOutcome(
+            job=self._job.job,
+            status=self._job.status,
+            frames=self._job.frames,
+            verified=self._verified,
+            unadjusted=self._unadjusted,
+            failed=self._failed,
+            rounds=len(self._job.rounds),
+            unsure=self._unsure,
+        )
+
+    @property
+    def notes(self) -> Iterator[str]:
+        """What a person should know of the job."""
+        for one in self._job.rounds:
+            if one.foreign:
+                yield f"job {one.job} left {one.foreign} lines of frames that it was not given"
+            if one.doubled:
+                yield f"job {one.job} left {one.doubled} lines of frames that it had labelled already"
+            if one.broken:
+                yield f"job {one.job} left {one.broken} lines that are no manifest lines"
+        if self._failed:
+            yield f"job {self._job.job} left {self._failed} of {self._job.frames} frames without a verified label"
+        if self._unsure:
+            yield f"job {self._job.job}: people are unsure of {self._unsure} of {self._job.frames} frames"

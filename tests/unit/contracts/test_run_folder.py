@@ -1,0 +1,40 @@
+"""The keys of a run are on the wire: datasets refer to them for years."""
+
+from __future__ import annotations
+
+from autolabel.contracts.run_folder import RunFolder
+
+FOLDER = RunFolder("d1", "0002")
+
+
+def test_every_key_of_a_run_keeps_its_name() -> None:
+    properties = [name for name, value in vars(RunFolder).items() if isinstance(value, property)]
+    assert {name: getattr(FOLDER, name).removeprefix("labels/d1/0002/") for name in properties} == {
+        "prefix": "",
+        "drive_document": "drive.json",
+        "listing": "frames.jsonl",
+        "listing_counts": "listing.json",
+        "late_objects": "late.jsonl",
+        "shard_list": "shards.jsonl",
+        "shards": "shards/",
+        "manifests": "manifests/",
+        "label_categories": "manifests/categories.json",
+        "worker_page": "manifests/worker.liquid.html",
+        "acceptance_criteria": "terms.json",
+        "triage": "triage.jsonl",
+        "summary": "summary.json",
+        "report": "report.html",
+        "rejected": "rejected.jsonl",
+        "failed": "failed.jsonl",
+        "dataset": "dataset.manifest",
+        "reviewed": "reviewed.jsonl",
+        "audit": "audit.json",
+        "label_issues": "suspects.jsonl",
+    }
+
+
+def test_numbered_and_placed_keys_keep_their_names() -> None:
+    assert FOLDER.shard(7, "manifest.jsonl") == "labels/d1/0002/shards/000007.manifest.jsonl"
+    assert FOLDER.job_manifest(3) == "labels/d1/0002/manifests/verify-003.manifest"
+    assert FOLDER.masks("front/17") == "labels/d1/0002/masks/front/17.json"
+    assert FOLDER.segmentation("front/17") == "labels/d1/0002/segmentation/front/17.png"
