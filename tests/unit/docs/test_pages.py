@@ -70,7 +70,7 @@ def test_links_lead_to_files_and_headings(page: Path) -> None:
         assert not anchor or anchor in anchors(linked), target
 
 
-@pytest.mark.parametrize("page", [*PROJECT.glob("*.md"), *DOCS.rglob("*.md")], ids=lambda page: page.name)
+@each_page
 def test_lines_are_short_enough(page: Path) -> None:
     assert [line for line in page.read_text().splitlines() if len(line) > MAX_LINE] == []
 
@@ -139,7 +139,7 @@ def test_the_keys_of_the_worker_page_are_the_pages_own() -> None:
     assert [key for key in told if key not in ("keys", "---")] == keys
 
 
-def test_decisions_are_numbered_and_say_context_decision_and_consequences() -> None:
+def test_decisions_have_context_decision_and_consequences() -> None:
     records = sorted(page for page in (DOCS / "decisions").glob("*.md") if page.name != "README.md")
     for number, record in enumerate(records, start=1):
         text = record.read_text()
