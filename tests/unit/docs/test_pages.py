@@ -107,6 +107,12 @@ def test_the_commands_that_a_page_gives_exist(page: Path) -> None:
         assert {word for word in words if word.startswith("--")} <= options, given
 
 
+def test_the_pages_that_code_and_templates_name_exist() -> None:
+    named = set(re.findall(r"\bdocs/[\w/-]+\.md\b", code() + (PROJECT / "samconfig.toml").read_text()))
+    assert len(named) > 5
+    assert [page for page in sorted(named) if not (PROJECT / page).exists()] == []
+
+
 def test_every_page_is_in_the_index() -> None:
     indexes = "".join((DOCS / index).read_text() for index in ("README.md", "decisions/README.md"))
     linked = re.findall(r"\]\(([^)#]+)\)", indexes)
