@@ -38,5 +38,5 @@ def explain(error: Exception) -> str:
     if error_status(error) == 403 or "AccessDenied" in error_code(error):
         found = _LACKING.search(message)
         permission = found[1] if found else _S3_PERMISSIONS.get(operation, operation)
-        return f"you may not do this: your identity lacks {permission} (docs/operations.md lists what operators need)"
+        return f"you may not do this: your identity lacks {permission} (see docs/operators/permissions.md)"
     return f"{operation} failed: {message or error_code(error)}"

@@ -101,7 +101,8 @@ def take(record: SQSRecord) -> str:
 def handler(event: dict[str, Any], context: LambdaContext) -> PartialItemFailureResponse:
     with processor(event["Records"], take):
         results = processor.process()
-    # After all of the batch is settled, also for duplicates: one look for each drive (docs/architecture.md).
+    # After all of the batch is settled, also for duplicates: one look for each drive
+    # (docs/developers/completion-protocol.md).
     executions = StepFunctionsExecutions(client("stepfunctions"), settings.state_machine_arn)
     for drive in sorted({str(drive) for status, drive, _ in results if status == "success" and drive}):
         woken = wake_if_done(drive, ledger(), executions)

@@ -28,8 +28,8 @@ RUN_2 = "0002"
 
 
 def documented_permissions() -> list[str]:
-    manual = (PROJECT / "docs" / "operations.md").read_text()
-    section = manual.split("### What operators may do")[1].split("\n## ")[0]
+    manual = (PROJECT / "docs" / "operators" / "permissions.md").read_text()
+    section = manual.split("## For operators")[1].split("\n## ")[0]
     return sorted(set(re.findall(r"`(\w+:\w+)`", section)))
 
 

@@ -19,8 +19,8 @@ AWAKE = ("--parameter", "MinInstances=1", "--parameter", "MaxInstances=1")
 
 
 def documented_permissions() -> list[str]:
-    manual = (PROJECT / "docs" / "operations.md").read_text()
-    section = manual.split("### What bringing models takes")[1].split("\n## ")[0]
+    manual = (PROJECT / "docs" / "operators" / "permissions.md").read_text()
+    section = manual.split("## For bringing models")[1].split("\n## ")[0]
     return sorted(set(re.findall(r"`([\w-]+:\w+)`", section)))
 
 

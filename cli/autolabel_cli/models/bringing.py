@@ -20,7 +20,7 @@ from autolabel_cli.models.stacks import Deployment, ModelStack, check_parameters
 from autolabel_cli.stack import Stack
 
 Tell = Callable[[str], None]
-# Seconds: its alarm takes some three minutes, an instance with its model as many to ten (docs/operations.md).
+# Seconds: its alarm takes some three minutes, an instance with its model as many to ten (docs/operators/endpoints.md).
 _WAKES_WITHIN = 900
 
 

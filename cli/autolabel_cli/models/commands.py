@@ -50,7 +50,7 @@ def models() -> None:
 @click.option("--parameter", "parameters", multiple=True, metavar="KEY=VALUE", help="A parameter of endpoint.yaml.")
 @click.option("--document", type=_FILE, help="A catalogue document (models/*.json): decoder, classes, thresholds …")
 @click.option("--decoder", help="How its answers are read; wins over the document.")
-@click.option("--options", metavar="JSON", help="What the decoder must know (docs/contracts.md), as a JSON object.")
+@click.option("--options", metavar="JSON", help="The decoder's options, a JSON object (docs/ml-engineers/models.md).")
 @click.option("--classes", type=_FILE, help="A JSON object from its class names to ours; without it, COCO's.")
 @click.option("--threshold", type=click.FloatRange(0, 1), help="Least confidence.")
 @click.option("--weight", type=float, help="Weight of its votes when models are merged.")

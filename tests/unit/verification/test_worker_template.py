@@ -17,7 +17,7 @@ from autolabel.labels.taxonomy import current_taxonomy
 from autolabel.verification.jobs import worker_template
 
 COLORS = current_taxonomy().colors
-GUIDELINE = Path(__file__).parents[3] / "docs" / "guideline.md"
+GUIDELINE = Path(__file__).parents[3] / "docs" / "reviewers" / "guideline.md"
 # Developer guide, crowd-bounding-box and crowd-form.
 DOCUMENTED = {"header", "initial-value", "labels", "name", "src"}
 

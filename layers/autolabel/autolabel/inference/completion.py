@@ -2,7 +2,7 @@
 
 The order of the ledger's operations is what makes a run end: the unit is settled first, then the waiting runs are
 read, then it is asked whether anything is pending; a duplicate does the same. Any other order wakes a run too early or
-never (docs/architecture.md, "The completion protocol"). The wake itself is only a hint: the run reconciles again.
+never (docs/developers/completion-protocol.md). The wake itself is only a hint: the run reconciles again.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The project's classes: a versioned document; docs/guideline.md says what belongs to each."""
+"""The project's classes: a versioned document; docs/reviewers/guideline.md says what belongs to each."""
 
 from __future__ import annotations
 

@@ -98,7 +98,9 @@ _READS = {
 
 
 class DecoderOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """What a decoder must know of one model beyond its answers; docs/contracts.md says which decoder reads what.
+    """What a decoder must know of one model beyond its answers.
+
+    docs/ml-engineers/models.md says which decoder reads what.
 
     `labels`: class names by index, for answers with bare indexes; an index without one is its own name (`"3"`).
     `resized`: the picture that boxes in pixels are of. `masks`: whether masks are read, `mask_threshold` what of a soft
