@@ -233,7 +233,7 @@ def test_a_run_that_waits_long_checks_less_often() -> None:
 def test_failed_units_notices_a_redrive() -> None:
     payload = STATES["FailedUnits"]["Arguments"]["Payload"]
     worst = {"model": "m.0001", "failed": 20}
-    report = turn(frames=20, worst=worst)
+    report = turn(frames=20, worst=Worst(**worst))
     assert evaluation(report).template(payload)["failures"] == {"worst": worst, "frames": 20, "redriven": False}
     assert evaluation(report, redrives=1).template(payload)["failures"]["redriven"] is True
 
