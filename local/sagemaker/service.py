@@ -14,18 +14,18 @@ from urllib.parse import unquote
 
 from local.cloud.settings import PEOPLE, CloudSettings
 from local.sagemaker import gateway as embedded
-from local.sagemaker.annotators import load_annotator
-from local.sagemaker.endpoint_configs import EndpointConfigs
-from local.sagemaker.endpoints import Endpoint
+from local.sagemaker.async_inference.invocations import CODE, read_request
 from local.sagemaker.errors import SageMakerError, UnsupportedHere
-from local.sagemaker.ground_truth import LabelingJobs
-from local.sagemaker.hosting import Hosting
-from local.sagemaker.invocations import CODE, read_request
-from local.sagemaker.models import Models
+from local.sagemaker.ground_truth.annotators import load_annotator
+from local.sagemaker.ground_truth.labeling_jobs import LabelingJobs
+from local.sagemaker.ground_truth.workteams import Workteams
+from local.sagemaker.hosting.endpoint import Endpoint
+from local.sagemaker.hosting.endpoint_configs import EndpointConfigs
+from local.sagemaker.hosting.endpoints import Hosting
+from local.sagemaker.hosting.models import Models
 from local.sagemaker.ports import Cloud
 from local.sagemaker.shapes import check_request, input_shape
 from local.sagemaker.tags import Tags
-from local.sagemaker.workteams import Workteams
 
 Answer = tuple[int, dict[str, str], bytes]
 

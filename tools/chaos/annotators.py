@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from local.cloud.faults.board import BOARD
-from local.sagemaker.annotators import Annotation, Failure, JobFails, JobView, keep_every_box
+from local.sagemaker.ground_truth.annotators import Annotation, Failure, JobFails, JobView, keep_every_box
 
 _lock = threading.Lock()
 _fates: dict[str, str] = {}

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from local.sagemaker.models import image_name
+from local.sagemaker.hosting.models import image_name
 from local.tests.sagemaker.stand_in import ERROR, ROLE, SUCCESS, StandIn, eventually
 
 

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from local.sagemaker.annotators import Annotation, Box, Boxes, Failure, JobView, Verdict, load_annotator
 from local.sagemaker.errors import ValidationFailed
+from local.sagemaker.ground_truth.annotators import Annotation, Box, Boxes, Failure, JobView, Verdict, load_annotator
 from local.tests.sagemaker.jobs import (
     BUILT_IN,
     TEAM,
@@ -371,7 +371,9 @@ def test_jobs_are_listed_with_their_counters(stand_in: StandIn) -> None:
     assert stand_in.sagemaker.list_labeling_jobs(StatusEquals="Failed")["LabelingJobSummaryList"] == []
 
 
-@pytest.mark.parametrize("name", ["nowhere:f", "local.sagemaker.annotators:nothing", "json", "json:__name__"])
+@pytest.mark.parametrize(
+    "name", ["nowhere:f", "local.sagemaker.ground_truth.annotators:nothing", "json", "json:__name__"]
+)
 def test_an_annotator_that_is_not_there_is_named(name: str) -> None:
     with pytest.raises(ValueError, match="annotator"):
         load_annotator(name)

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from local.sagemaker.invocations import Invocation
+from local.sagemaker.async_inference.invocations import Invocation
 
 
 @dataclass(eq=False)

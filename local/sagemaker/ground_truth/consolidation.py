@@ -7,7 +7,7 @@ import datetime
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from local.sagemaker.annotators import Annotation, Box, Boxes, JobView, Segments, Verdict
+from local.sagemaker.ground_truth.annotators import Annotation, Box, Boxes, JobView, Segments, Verdict
 from local.sagemaker.names import S3Uri
 
 

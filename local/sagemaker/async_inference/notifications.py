@@ -8,7 +8,7 @@ import datetime
 import json
 from typing import Any
 
-from local.sagemaker.invocations import Invocation
+from local.sagemaker.async_inference.invocations import Invocation
 from local.sagemaker.names import REGION
 
 # A response is embedded up to this size.

@@ -10,14 +10,14 @@ from typing import Any
 
 from PIL import Image
 
-from local.sagemaker.annotation_files import AnnotationFiles
-from local.sagemaker.annotators import Annotation, JobView, MalformedPrelabel, Segments
-from local.sagemaker.consolidation import BACKGROUND, NotConsolidated, failure_attributes, label_attributes
+from local.sagemaker.ground_truth.annotation_files import AnnotationFiles
+from local.sagemaker.ground_truth.annotators import Annotation, JobView, MalformedPrelabel, Segments
+from local.sagemaker.ground_truth.consolidation import BACKGROUND, NotConsolidated, failure_attributes, label_attributes
+from local.sagemaker.ground_truth.tasks import Result, Tasks
+from local.sagemaker.ground_truth.worker_pages import WorkerPage
+from local.sagemaker.ground_truth.worker_templates import WorkerTemplate
 from local.sagemaker.names import S3Uri
 from local.sagemaker.ports import Browsers, ObjectStore, StorageError, StoredObject
-from local.sagemaker.tasks import Result, Tasks
-from local.sagemaker.worker_pages import WorkerPage
-from local.sagemaker.worker_templates import WorkerTemplate
 
 _IMAGE_TYPES = (".jpg", ".jpeg", ".png")
 

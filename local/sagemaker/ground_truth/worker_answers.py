@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import msgspec
 
-from local.sagemaker.annotators import Annotation, Box, Boxes, Failure, JobView, Segments, Verdict
+from local.sagemaker.ground_truth.annotators import Annotation, Box, Boxes, Failure, JobView, Segments, Verdict
 
 
 class BadAnswer(Exception):

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from local.sagemaker.annotators import MalformedPrelabel
-from local.sagemaker.consolidation import NotConsolidated
-from local.sagemaker.desk import Desk
-from local.sagemaker.tasks import Clock
+from local.sagemaker.ground_truth.annotators import MalformedPrelabel
+from local.sagemaker.ground_truth.consolidation import NotConsolidated
+from local.sagemaker.ground_truth.desk import Desk
+from local.sagemaker.ground_truth.tasks import Clock
 
 # API reference, HumanTaskConfig.TaskAvailabilityLifetimeInSeconds: 30 days, the default of private workforces.
 LIFETIME_SECONDS = 2_592_000

@@ -12,13 +12,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from local.sagemaker import notifications
-from local.sagemaker.async_inference import expire
-from local.sagemaker.backlog import Backlog
+from local.sagemaker.async_inference import notifications
+from local.sagemaker.async_inference.backlog import Backlog
+from local.sagemaker.async_inference.invocations import CODE, new_invocation
+from local.sagemaker.async_inference.metrics import EndpointMetrics
+from local.sagemaker.async_inference.processing import expire
 from local.sagemaker.errors import ValidationFailed
-from local.sagemaker.fleet import Deployment, DeploymentFailed, Fleet
-from local.sagemaker.invocations import CODE, new_invocation
-from local.sagemaker.metrics import EndpointMetrics
+from local.sagemaker.hosting.fleet import Deployment, DeploymentFailed, Fleet
 from local.sagemaker.names import ACCOUNT, arn
 from local.sagemaker.ports import Cloud, PublishError
 

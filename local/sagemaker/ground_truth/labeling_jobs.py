@@ -6,16 +6,16 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Set
 from typing import Any
 
-from local.sagemaker.annotators import Annotator
 from local.sagemaker.errors import ResourceInUse, ResourceNotFound, ValidationFailed
-from local.sagemaker.image_tickets import ImageTickets
-from local.sagemaker.labeling_jobs import LabelingJob
-from local.sagemaker.labeling_requests import check_labeling_request
+from local.sagemaker.ground_truth.annotators import Annotator
+from local.sagemaker.ground_truth.image_tickets import ImageTickets
+from local.sagemaker.ground_truth.labeling_job import LabelingJob
+from local.sagemaker.ground_truth.labeling_requests import check_labeling_request
+from local.sagemaker.ground_truth.tasks import Clock
 from local.sagemaker.names import arn
 from local.sagemaker.ports import Cloud
 from local.sagemaker.registry import Registry, list_page
 from local.sagemaker.supported import refuse_unsupported
-from local.sagemaker.tasks import Clock
 
 
 class LabelingJobs:

@@ -11,13 +11,13 @@ from dataclasses import replace
 
 from PIL import Image
 
-from local.sagemaker.annotation_files import worker_answer
-from local.sagemaker.annotators import Annotator, Boxes, Failure, JobFails, MalformedPrelabel, Segments
-from local.sagemaker.consolidation import NotConsolidated, stated_size
-from local.sagemaker.desk import Desk
+from local.sagemaker.ground_truth.annotation_files import worker_answer
+from local.sagemaker.ground_truth.annotators import Annotator, Boxes, Failure, JobFails, MalformedPrelabel, Segments
+from local.sagemaker.ground_truth.consolidation import NotConsolidated, stated_size
+from local.sagemaker.ground_truth.desk import Desk
+from local.sagemaker.ground_truth.worker_answers import answer_content
 from local.sagemaker.names import S3Uri
 from local.sagemaker.ports import StorageError
-from local.sagemaker.worker_answers import answer_content
 
 _log = logging.getLogger(__name__)
 WORKER = "scripted"

@@ -14,7 +14,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-_PROJECT = Path(__file__).resolve().parents[2]
+_PROJECT = Path(__file__).resolve().parents[3]
 _PING_SECONDS = 2.0
 _PING_INTERVAL = 0.05
 _GRACE_SECONDS = 1.5
@@ -59,7 +59,7 @@ class ModelServer:
             log.write(f"--- {self.name}: {' '.join(command)}\n".encode())
             log.flush()
             self._process = subprocess.Popen(
-                [sys.executable, "-S", "-m", "local.sagemaker.leash", *command],
+                [sys.executable, "-S", "-m", "local.sagemaker.hosting.leash", *command],
                 cwd=_PROJECT,
                 env={**_base_environment(), **self._environment, "SAGEMAKER_BIND_TO_PORT": str(self.port)},
                 stdin=subprocess.DEVNULL,

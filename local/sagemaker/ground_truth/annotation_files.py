@@ -13,9 +13,9 @@ import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from typing import IO, Any
 
+from local.sagemaker.ground_truth.tasks import Result
 from local.sagemaker.names import REGION, S3Uri
 from local.sagemaker.ports import ObjectStore
-from local.sagemaker.tasks import Result
 
 _JSON = "application/json"
 _SPOOL_BYTES = 1 << 20

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from local.sagemaker.endpoint_configs import EndpointConfigs
-from local.sagemaker.endpoints import Endpoint
+from local.sagemaker.async_inference.invocations import CODE
 from local.sagemaker.errors import SageMakerError, UnsupportedHere, ValidationFailed
-from local.sagemaker.invocations import CODE
+from local.sagemaker.hosting.endpoint import Endpoint
+from local.sagemaker.hosting.endpoint_configs import EndpointConfigs
 from local.sagemaker.names import ACCOUNT, arn
 from local.sagemaker.ports import Cloud
 from local.sagemaker.registry import Registry, list_page

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from local.sagemaker.labeling_requests import Kind
+from local.sagemaker.ground_truth.labeling_requests import Kind
 
 _ELEMENTS: dict[Kind, str] = {
     "adjustment": "crowd-bounding-box",

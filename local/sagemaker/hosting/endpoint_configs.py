@@ -6,10 +6,10 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from local.sagemaker.async_inference.invocations import OutputSettings
 from local.sagemaker.errors import UnsupportedHere, ValidationFailed
-from local.sagemaker.fleet import Deployment
-from local.sagemaker.invocations import OutputSettings
-from local.sagemaker.models import Models, image_name, only_container
+from local.sagemaker.hosting.fleet import Deployment
+from local.sagemaker.hosting.models import Models, image_name, only_container
 from local.sagemaker.names import arn
 from local.sagemaker.registry import Registry, list_page
 from local.sagemaker.supported import refuse_unsupported

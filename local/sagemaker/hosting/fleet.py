@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from local.sagemaker.backlog import Backlog
-from local.sagemaker.instances import Instance
-from local.sagemaker.invocations import OutputSettings
-from local.sagemaker.metrics import EndpointMetrics
-from local.sagemaker.model_servers import ModelServer, ModelServerFailed
+from local.sagemaker.async_inference.backlog import Backlog
+from local.sagemaker.async_inference.invocations import OutputSettings
+from local.sagemaker.async_inference.metrics import EndpointMetrics
+from local.sagemaker.hosting.instances import Instance
+from local.sagemaker.hosting.model_servers import ModelServer, ModelServerFailed
 from local.sagemaker.names import S3Uri
 from local.sagemaker.ports import Access, StorageError
 

@@ -9,19 +9,19 @@ import uuid
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from local.sagemaker.annotation_files import AnnotationFiles
-from local.sagemaker.annotators import Annotator, JobFails, JobView
-from local.sagemaker.desk import Counts, Desk
-from local.sagemaker.image_tickets import ImageTickets
-from local.sagemaker.labeling_requests import job_kind
-from local.sagemaker.manifests import OBJECTS, SEGMENTED_OBJECTS, BadManifest, read_manifest
+from local.sagemaker.ground_truth.annotation_files import AnnotationFiles
+from local.sagemaker.ground_truth.annotators import Annotator, JobFails, JobView
+from local.sagemaker.ground_truth.desk import Counts, Desk
+from local.sagemaker.ground_truth.image_tickets import ImageTickets
+from local.sagemaker.ground_truth.labeling_requests import job_kind
+from local.sagemaker.ground_truth.manifests import OBJECTS, SEGMENTED_OBJECTS, BadManifest, read_manifest
+from local.sagemaker.ground_truth.people import LIFETIME_SECONDS, await_people
+from local.sagemaker.ground_truth.scripted import answer_all
+from local.sagemaker.ground_truth.tasks import Clock, Tasks
+from local.sagemaker.ground_truth.worker_pages import BadPage, WorkerPage
+from local.sagemaker.ground_truth.worker_templates import BadCategories, BadTemplate, read_categories, read_template
 from local.sagemaker.names import S3Uri, arn
-from local.sagemaker.people import LIFETIME_SECONDS, await_people
 from local.sagemaker.ports import Cloud, StorageError
-from local.sagemaker.scripted import answer_all
-from local.sagemaker.tasks import Clock, Tasks
-from local.sagemaker.worker_pages import BadPage, WorkerPage
-from local.sagemaker.worker_templates import BadCategories, BadTemplate, read_categories, read_template
 
 _log = logging.getLogger(__name__)
 # Tasks that a scripted annotator has at once, unless MaxConcurrentTaskCount says fewer.

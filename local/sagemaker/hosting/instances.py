@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 import threading
 
-from local.sagemaker.async_inference import Abandoned, NotDelivered, process
-from local.sagemaker.backlog import Backlog
-from local.sagemaker.metrics import EndpointMetrics
-from local.sagemaker.model_servers import ModelServer
+from local.sagemaker.async_inference.backlog import Backlog
+from local.sagemaker.async_inference.metrics import EndpointMetrics
+from local.sagemaker.async_inference.processing import Abandoned, NotDelivered, process
+from local.sagemaker.hosting.model_servers import ModelServer
 from local.sagemaker.ports import Access
 
 _log = logging.getLogger(__name__)

@@ -13,12 +13,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import IO
 
-from local.sagemaker.backlog import Queued
-from local.sagemaker.invocations import Invocation
-from local.sagemaker.metrics import EndpointMetrics
-from local.sagemaker.model_servers import ModelServer
+from local.sagemaker.async_inference.backlog import Queued
+from local.sagemaker.async_inference.invocations import Invocation
+from local.sagemaker.async_inference.metrics import EndpointMetrics
+from local.sagemaker.async_inference.notifications import EMBEDDED_BYTES, completed_message, failed_message
+from local.sagemaker.hosting.model_servers import ModelServer
 from local.sagemaker.names import S3Uri
-from local.sagemaker.notifications import EMBEDDED_BYTES, completed_message, failed_message
 from local.sagemaker.ports import Access, PublishError, StorageError, StoredObject
 
 _log = logging.getLogger(__name__)

@@ -1,0 +1,1 @@
+"""Asynchronous invocations: their queue, their way through a container, notifications and metrics."""
