@@ -57,8 +57,6 @@ def install(boot: Boot) -> Callable[[], None]:
         MessageMoves().install()
         serve("xray", handle_xray, target_prefixes=[])
         alarms = Alarms(boot.settings.alarm_scale)
-        alarms.install()
-        ending.callback(alarms.stop)
         install_step_functions(boot, alarms.count_execution)
         install_bucket_settings()
         install_conditions()
@@ -91,6 +89,9 @@ def install(boot: Boot) -> Callable[[], None]:
         )
         alarms.follow(EndpointMetricsFeed(sagemaker.endpoints, alarms.level).publish)
         alarms.follow(scaling.act)
+        alarms.install()
+        # Ends before the stand-in, whose endpoints its steps ask for.
+        ending.callback(alarms.stop)
         serve(
             "application-autoscaling",
             application_autoscaling_service(records, lambda: list(scaling.activities)).handle,
