@@ -9,7 +9,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from local.sagemaker.ground_truth.annotation_files import worker_answer
 from local.sagemaker.ground_truth.annotators import Annotator, Boxes, Failure, JobFails, MalformedPrelabel, Segments
@@ -84,5 +84,7 @@ def _measure(desk: Desk, number: int) -> tuple[int, int]:
                 return image.size
         finally:
             body.close()
+    except UnidentifiedImageError as e:
+        raise NotConsolidated(f"{uri} is neither a JPEG nor a PNG image") from e
     except (OSError, ValueError, StorageError) as e:
         raise NotConsolidated(f"{uri}: {e}") from e

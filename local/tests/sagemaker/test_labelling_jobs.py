@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
-import struct
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
+from PIL import Image
 
 from local.sagemaker.errors import ValidationFailed
 from local.sagemaker.ground_truth.annotators import Annotation, Box, Boxes, Failure, JobView, Verdict, load_annotator
@@ -118,8 +119,9 @@ def test_a_script_leaves_the_files_that_people_would(make_stand_in: Callable[...
 
 def test_a_frame_that_states_no_size_is_measured(stand_in: StandIn) -> None:
     place_job(stand_in, {"source-ref": "s3://drives/1.png"})
-    header = b"\x89PNG\r\n\x1a\n" + struct.pack(">I4sII", 13, b"IHDR", 1280, 720)
-    stand_in.objects.put("s3://drives/1.png", header)
+    image = io.BytesIO()
+    Image.new("L", (1280, 720)).save(image, "PNG")
+    stand_in.objects.put("s3://drives/1.png", image.getvalue())
     stand_in.sagemaker.create_labeling_job(**job_request())
     (line,) = output_lines(stand_in, ended_job(stand_in))
     assert line["verified"]["image_size"] == [{"width": 1280, "height": 720, "depth": 3}]
