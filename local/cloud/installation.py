@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from local.cloud.alarms import Alarms
 from local.cloud.application_autoscaling import ScalingRecords, application_autoscaling_service
+from local.cloud.boot import Boot
 from local.cloud.cloudformation.autoscaling_types import register_autoscaling_types
 from local.cloud.cloudformation.bucket_settings import install_bucket_settings
 from local.cloud.cloudformation.conditions import install_conditions
@@ -31,14 +32,15 @@ from local.cloud.json_service import Handler, serve
 from local.cloud.lambda_runtime import LambdaRuntime
 from local.cloud.permissions import guard_sagemaker, install_permissions
 from local.cloud.resource_policies import install_resource_policies
+from local.cloud.role_credentials import role_credentials
 from local.cloud.s3_refusals import install_s3_refusals
 from local.cloud.scaling import Scaling
-from local.cloud.settings import Boot
 from local.cloud.sqs_moves import MessageMoves
 from local.cloud.stepfunctions.service import install_step_functions
 from local.cloud.xray import handle_xray
 from local.portal.server import Portal
 from local.sagemaker import service as sagemaker
+from local.sagemaker.gateway import connect
 
 
 def install(boot: Boot) -> Callable[[], None]:
@@ -71,7 +73,8 @@ def install(boot: Boot) -> Callable[[], None]:
             install_permissions()
             requests = guard_sagemaker(requests)
         serve("sagemaker", requests, target_prefixes=["SageMaker."])
-        sagemaker.start(boot.settings, boot.gateway, boot.folder)
+        rest_of_the_cloud = connect(boot.gateway, lambda role: role_credentials(role, "SageMaker"))
+        sagemaker.start(boot.settings, rest_of_the_cloud, boot.folder)
         ending.callback(sagemaker.stop)
         if boot.portal is not None:
             portal = Portal(sagemaker.current().jobs, socket.socket(fileno=boot.portal))

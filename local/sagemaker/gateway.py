@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import IO, TYPE_CHECKING, Any
 
 import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from local.cloud.role_credentials import role_credentials
 from local.sagemaker.names import ACCOUNT, REGION, S3Uri
 from local.sagemaker.ports import Access, Cloud, PublishError, StorageError, StoredObject
 
@@ -32,7 +31,11 @@ _CLIENT = Config(
 )
 
 
-def connect(endpoint_url: str) -> Cloud:
+Credentials = Callable[[str], Mapping[str, str]]
+"""From a role's ARN to AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN."""
+
+
+def connect(endpoint_url: str, credentials: Credentials) -> Cloud:
     """The embedded cloud behind `endpoint_url`, seen through the ports."""
     session = boto3.Session(
         aws_access_key_id=ACCOUNT,
@@ -42,7 +45,7 @@ def connect(endpoint_url: str) -> Cloud:
     return Cloud(
         browsers=GatewayBrowsers(session.client("s3", endpoint_url=endpoint_url, config=_CLIENT)),
         events=InProcessEvents(),
-        roles=GatewayRoles(session.client("iam", endpoint_url=endpoint_url, config=_CLIENT), endpoint_url),
+        roles=GatewayRoles(session.client("iam", endpoint_url=endpoint_url, config=_CLIENT), endpoint_url, credentials),
     )
 
 
@@ -107,9 +110,10 @@ class GatewayTopics:
 class GatewayRoles:
     """IAM through boto3, and clients that act as a role."""
 
-    def __init__(self, client: IAMClient, endpoint_url: str) -> None:
+    def __init__(self, client: IAMClient, endpoint_url: str, credentials: Credentials) -> None:
         self._client = client
         self._endpoint_url = endpoint_url
+        self._credentials = credentials
         self._assumed: dict[str, Access] = {}
         self._lock = threading.Lock()
 
@@ -123,7 +127,7 @@ class GatewayRoles:
     def assume(self, role_arn: str) -> Access:
         with self._lock:
             if role_arn not in self._assumed:
-                self._assumed[role_arn] = self._connect(role_credentials(role_arn, "SageMaker"))
+                self._assumed[role_arn] = self._connect(self._credentials(role_arn))
             return self._assumed[role_arn]
 
     def _connect(self, credentials: Mapping[str, str]) -> Access:

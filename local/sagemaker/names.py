@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from local.cloud.settings import ACCOUNT, REGION
+from local.settings import ACCOUNT, REGION
 
 __all__ = ["ACCOUNT", "REGION", "S3Uri", "arn"]
 

@@ -12,8 +12,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
-from local.cloud.settings import PEOPLE, CloudSettings
-from local.sagemaker import gateway as embedded
 from local.sagemaker.async_inference.invocations import CODE, read_request
 from local.sagemaker.errors import SageMakerError, UnsupportedHere
 from local.sagemaker.ground_truth.annotators import load_annotator
@@ -26,6 +24,7 @@ from local.sagemaker.hosting.models import Models
 from local.sagemaker.ports import Cloud
 from local.sagemaker.shapes import check_request, input_shape
 from local.sagemaker.tags import Tags
+from local.settings import PEOPLE, CloudSettings
 
 Answer = tuple[int, dict[str, str], bytes]
 
@@ -150,12 +149,12 @@ def _json_object(body: bytes) -> dict[str, Any]:
 _running: Service | None = None
 
 
-def start(settings: CloudSettings, gateway: str, folder: Path) -> None:
-    """Begin to serve this process against the embedded cloud at `gateway`; logs go below `folder`."""
+def start(settings: CloudSettings, cloud: Cloud, folder: Path) -> None:
+    """Begin to serve this process against `cloud`; logs go below `folder`."""
     global _running
     if _running is not None:
         raise RuntimeError("the SageMaker stand-in is running already")
-    _running = Service(settings, embedded.connect(gateway), folder)
+    _running = Service(settings, cloud, folder)
 
 
 def stop() -> None:

@@ -34,7 +34,7 @@ from autolabel_cli.models.documents import draft_model
 from autolabel_cli.models.sources import Source
 from autolabel_cli.stack import Stack
 from local.cloud.launcher import EmbeddedCloud
-from local.cloud.settings import PEOPLE, CloudSettings
+from local.settings import PEOPLE, CloudSettings
 from tools.demo.assets import default_clip
 from tools.demo.deployment import ONE_SERVER, PROJECT, STACK, DeploymentError, deploy_stack, image_uri
 

@@ -13,7 +13,7 @@ from rich.markup import escape
 
 from autolabel_cli.errors import CommandError
 from local.cloud.launcher import EmbeddedCloud
-from local.cloud.settings import PEOPLE
+from local.settings import PEOPLE
 from tools.demo.__main__ import SETTINGS, set_up
 from tools.demo.deployment import PROJECT, DeploymentError
 

@@ -11,13 +11,12 @@ import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import IO
+from typing import IO, Protocol
 
 from local.sagemaker.async_inference.backlog import Queued
 from local.sagemaker.async_inference.invocations import Invocation
 from local.sagemaker.async_inference.metrics import EndpointMetrics
 from local.sagemaker.async_inference.notifications import EMBEDDED_BYTES, completed_message, failed_message
-from local.sagemaker.hosting.model_servers import ModelServer
 from local.sagemaker.names import S3Uri
 from local.sagemaker.ports import Access, PublishError, StorageError, StoredObject
 
@@ -48,6 +47,18 @@ class _Failure(Exception):
         self.content_type = content_type
 
 
+class Server(Protocol):
+    """What an invocation needs of a model server on loopback."""
+
+    name: str
+    port: int
+    # Ended for good: nobody waits for its answers.
+    abandoned: bool
+
+    def doubt(self) -> None:
+        """Take no further request until a health check passes."""
+
+
 @dataclass(frozen=True)
 class _Answer:
     status: int
@@ -55,7 +66,7 @@ class _Answer:
     size: int
 
 
-def process(queued: Queued, server: ModelServer, access: Access, metrics: EndpointMetrics) -> None:
+def process(queued: Queued, server: Server, access: Access, metrics: EndpointMetrics) -> None:
     """Carry one invocation to its notification, with no more rights than `access` gives.
 
     Raises NotDelivered when the server did not take the connection, Abandoned when its endpoint went.
@@ -82,7 +93,7 @@ def expire(queued: Queued, access: Access, metrics: EndpointMetrics) -> None:
 
 
 def _invoke(
-    invocation: Invocation, server: ModelServer, access: Access, spool: IO[bytes], metrics: EndpointMetrics
+    invocation: Invocation, server: Server, access: Access, spool: IO[bytes], metrics: EndpointMetrics
 ) -> _Answer:
     """Send the input to the container and spool its answer; raises _Failure for anything but 2xx."""
     deadline = time.monotonic() + invocation.timeout_seconds

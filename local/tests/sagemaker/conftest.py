@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from local.cloud.settings import CloudSettings
 from local.sagemaker.in_memory import memory_cloud
 from local.sagemaker.service import Service
+from local.settings import CloudSettings
 from local.tests.sagemaker.stand_in import STUB, StandIn
 
 

@@ -1,14 +1,10 @@
-"""What an embedded cloud can be told, and how it reaches the server process."""
+"""The settings of an embedded cloud, and the account and Region that all of its parts share."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass, field
 
-BOOT_VARIABLE = "EMBEDDED_CLOUD_BOOT"
 REGION = "us-east-1"
 ACCOUNT = "000000000000"
 # The annotator of a cloud whose labelling jobs wait for people at its portal.
@@ -54,37 +50,3 @@ class CloudSettings:
             raise SettingsError(f"alarm_scale must be positive, got {self.alarm_scale}")
         if self.max_workers < 1:
             raise SettingsError(f"max_workers must be at least 1, got {self.max_workers}")
-
-
-@dataclass(frozen=True)
-class Boot:
-    """What the server process needs to know before it starts; sockets listen already, `portal` where there is one."""
-
-    folder: Path
-    port: int
-    socket: int
-    settings: CloudSettings
-    portal: int | None = None
-
-    @property
-    def gateway(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
-
-    def to_json(self) -> str:
-        settings = asdict(self.settings) | {"images": {k: list(v) for k, v in self.settings.images.items()}}
-        return json.dumps(asdict(self) | {"folder": str(self.folder), "settings": settings})
-
-    @classmethod
-    def from_json(cls, text: str) -> Boot:
-        """Read what `to_json` wrote; raises SettingsError on anything else."""
-        try:
-            document: dict[str, Any] = json.loads(text)
-            return cls(
-                folder=Path(document["folder"]),
-                port=int(document["port"]),
-                socket=int(document["socket"]),
-                settings=CloudSettings(**document["settings"]),
-                portal=document["portal"],
-            )
-        except (KeyError, TypeError, json.JSONDecodeError) as error:
-            raise SettingsError(f"{BOOT_VARIABLE} is not a boot order: {error}") from error
