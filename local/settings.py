@@ -30,7 +30,7 @@ class CloudSettings:
     """
 
     images: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    annotator: str = "local.sagemaker.ground_truth.annotators:keep_every_box"
+    annotator: str = "local:keep_every_box"
     wait_scale: float = 1.0
     alarm_scale: float = 1.0
     max_workers: int = 8

@@ -22,7 +22,7 @@ from local.cloud.denials import install_denial_log
 from local.cloud.endpoint_instances import EndpointInstances
 from local.cloud.endpoint_metrics import EndpointMetricsFeed
 from local.cloud.event_sources import install_event_sources
-from local.cloud.faults.board import BOARD
+from local.cloud.faults.board import FAULT_BOARD
 from local.cloud.faults.calls import CallFaults
 from local.cloud.faults.control import install_control
 from local.cloud.faults.deliveries import Deliveries
@@ -46,7 +46,7 @@ from local.sagemaker.gateway import connect
 def install(boot: Boot) -> Callable[[], None]:
     """Patch the ministack of this process; the returned function ends what was started."""
     with contextlib.ExitStack() as ending:
-        invocations = Invocations(BOARD)
+        invocations = Invocations(FAULT_BOARD)
         runtime = LambdaRuntime(boot, invocations.invoke) if boot.settings.faults else LambdaRuntime(boot)
         runtime.install()
         ending.callback(runtime.close)
@@ -102,8 +102,8 @@ def install(boot: Boot) -> Callable[[], None]:
         )
         register_autoscaling_types(records)
         if boot.settings.faults:
-            Deliveries(BOARD).install()
-            CallFaults(BOARD, invocations).install()
-            install_control(BOARD)
+            Deliveries(FAULT_BOARD).install()
+            CallFaults(FAULT_BOARD, invocations).install()
+            install_control(FAULT_BOARD)
         return ending.pop_all().close
     raise AssertionError("unreachable")

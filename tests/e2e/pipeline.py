@@ -15,7 +15,7 @@ from PIL import Image
 from autolabel.contracts.drive import FIRST_RUN, execution_name, run_prefix
 from autolabel_cli.drives.progress import Progress, RunView
 from autolabel_cli.stack import Stack
-from local.cloud.launcher import EmbeddedCloud
+from local import EmbeddedCloud
 
 START = 1_700_000_000_000_000_000
 Value = TypeVar("Value")

@@ -11,7 +11,7 @@ from botocore.exceptions import ClientError
 from autolabel.contracts.drive import FIRST_RUN, run_prefix
 from autolabel.labels.taxonomy import current_taxonomy
 from autolabel.verification.jobs import job_name, label_categories, worker_template
-from local.cloud.faults.fault import Fault
+from local import Fault
 from tests.e2e.pipeline import Pipeline, eventually, image, timestamps
 
 pytestmark = pytest.mark.cloud

@@ -18,7 +18,7 @@ def make_stand_in(tmp_path: Path) -> Iterator[Callable[..., StandIn]]:
     """Builds stand-ins that are stopped after the test."""
     built: list[StandIn] = []
 
-    def make(annotator: str = "local.sagemaker.ground_truth.annotators:keep_every_box") -> StandIn:
+    def make(annotator: str = "local:keep_every_box") -> StandIn:
         cloud, objects, topics, events, roles = memory_cloud()
         settings = CloudSettings(images={"stub": STUB}, annotator=annotator)
         built.append(StandIn(Service(settings, cloud, tmp_path), objects, topics, events, roles, tmp_path))
