@@ -1,4 +1,4 @@
-"""The ports on the embedded cloud itself: boto3 against its gateway, and its event bus from within the process."""
+"""The ports on the embedded cloud: boto3 against its gateway, and its event bus inside the process."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
     from mypy_boto3_sns.client import SNSClient
 
-# Checksums are optional work on loopback; connections stay open for the workers of all endpoints.
+# Checksums cost time on loopback for nothing. The pool is large enough for the workers of all endpoints.
 _CLIENT = Config(
     connect_timeout=5,
     read_timeout=120,
@@ -32,11 +32,11 @@ _CLIENT = Config(
 
 
 Credentials = Callable[[str], Mapping[str, str]]
-"""From a role's ARN to AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN."""
+"""Maps a role's ARN to AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN."""
 
 
 def connect(endpoint_url: str, credentials: Credentials) -> Cloud:
-    """The embedded cloud behind `endpoint_url`, seen through the ports."""
+    """Connect the ports to the embedded cloud at `endpoint_url`."""
     session = boto3.Session(
         aws_access_key_id=ACCOUNT,
         aws_secret_access_key="embedded",
@@ -77,7 +77,7 @@ class GatewayObjects:
 
 
 class GatewayBrowsers:
-    """CORS rules through boto3, read as the account: no role has to be allowed to."""
+    """CORS rules through boto3, read as the account: a job's role does not need the permission."""
 
     def __init__(self, client: S3Client) -> None:
         self._client = client
@@ -144,7 +144,7 @@ class GatewayRoles:
 
 
 class InProcessEvents:
-    """The event bus from within the server process: PutEvents refuses sources that begin with `aws.`."""
+    """The event bus inside the server process: PutEvents refuses sources that begin with `aws.`."""
 
     def put(self, detail_type: str, detail: Mapping[str, Any], resources: Sequence[str]) -> None:
         from ministack.services.eventbridge import _put_events

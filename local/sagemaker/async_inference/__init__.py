@@ -1,1 +1,1 @@
-"""Asynchronous invocations: their queue, their way through a container, notifications and metrics."""
+"""Asynchronous invocations: queue, call of the container, output, notifications, metrics."""

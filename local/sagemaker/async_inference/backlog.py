@@ -1,4 +1,4 @@
-"""The queue of an asynchronous endpoint: unbounded, first in first out, with an expiry per request."""
+"""The queue of an asynchronous endpoint: unbounded, first in, first out, with an expiry for each request."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from local.sagemaker.async_inference.invocations import Invocation
 
 @dataclass(eq=False)
 class Queued:
-    """An invocation and its times on the backlog's clock (seconds)."""
+    """An invocation with its times, in seconds of the backlog's clock."""
 
     invocation: Invocation
     enqueued: float
@@ -24,7 +24,7 @@ class Queued:
 
 
 class Backlog:
-    """Requests that wait or are in process, safe for threads. `clock` is in seconds and monotonic."""
+    """Requests that wait or are in process; safe for threads. `clock` is monotonic, in seconds."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -47,9 +47,9 @@ class Backlog:
             self._changed.notify()
 
     def take(self, timeout: float, cancelled: threading.Event | None = None) -> Queued | None:
-        """The oldest request that has not expired; None when none came within `timeout` seconds.
+        """Take the oldest request that has not expired.
 
-        None also once the backlog is closed, and to a taker that was `cancelled` while it waited.
+        Returns None when none came within `timeout` seconds, when the backlog is closed, and when `cancelled` is set.
         """
         with self._changed:
             while True:
@@ -81,12 +81,12 @@ class Backlog:
             self._changed.notify()
 
     def done(self, queued: Queued) -> None:
-        """A request that was taken has ended."""
+        """Forget a taken request: it has ended."""
         with self._changed:
             self._in_process.discard(queued)
 
     def take_expired(self) -> list[Queued]:
-        """Requests whose time in the queue is over; they leave it."""
+        """Remove and return the requests that have expired."""
         now = self._clock()
         expired = []
         with self._changed:
@@ -99,19 +99,19 @@ class Backlog:
         return expired
 
     def close(self) -> int:
-        """Hand nothing out any more; returns how many requests will never be answered."""
+        """Hand nothing out any more; return the number of requests that will never be answered."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
             return self._waiting + len(self._in_process)
 
     def size(self) -> int:
-        """Requests that wait or are in process."""
+        """Count the requests that wait or are in process."""
         with self._changed:
             return self._waiting + len(self._in_process)
 
     def oldest_age(self) -> float:
-        """Seconds since the oldest waiting or running request came."""
+        """Return the age of the oldest request that waits or is in process, in seconds; 0 without requests."""
         with self._changed:
             waiting = next((queued.enqueued for queued in self._queue if queued.waiting), None)
             times = [queued.enqueued for queued in self._in_process] + ([] if waiting is None else [waiting])

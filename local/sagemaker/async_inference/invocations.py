@@ -1,4 +1,4 @@
-"""One asynchronous invocation as a value, read from the headers of InvokeEndpointAsync."""
+"""Asynchronous invocations as values, read from the headers of InvokeEndpointAsync."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from local.sagemaker.shapes import check_request, input_shape
 
 RUNTIME = "sagemaker-runtime"
 CODE = "ValidationError"
-# botocore sagemaker-runtime, InvokeEndpointAsyncInput: defaults stated in the members' documentation.
+# botocore sagemaker-runtime, InvokeEndpointAsyncInput: the members' documentation states these defaults.
 _DEFAULT_TTL_SECONDS = 21600
 _DEFAULT_TIMEOUT_SECONDS = 900
 _INLINE_BODY_BYTES = 128_000
@@ -22,7 +22,7 @@ _INLINE_BODY_BYTES = 128_000
 
 @dataclass(frozen=True)
 class OutputSettings:
-    """Where answers, failures and notifications of an endpoint go (AsyncInferenceConfig.OutputConfig)."""
+    """Where an endpoint's answers, failures and notifications go (AsyncInferenceConfig.OutputConfig)."""
 
     output: S3Uri
     failure: S3Uri | None = None
@@ -55,7 +55,7 @@ class OutputSettings:
 
 @dataclass(frozen=True)
 class Invocation:
-    """A request in the queue: what to send, where the answer goes, and how long it may take (seconds)."""
+    """A request in the queue: its input, the place of its answer, and its time limits in seconds."""
 
     endpoint: str
     inference_id: str
@@ -72,12 +72,12 @@ class Invocation:
 
     @property
     def input_location(self) -> str | None:
-        """The input object's URI as it stands in notifications; None for an inline body."""
+        """The input object's URI as notifications show it; None for an inline body."""
         return str(self.source) if isinstance(self.source, S3Uri) else None
 
 
 def read_request(endpoint: str, headers: Mapping[str, str], body: bytes) -> dict[str, Any]:
-    """The request members of InvokeEndpointAsync from its headers (lower-case names), checked against its shape."""
+    """Read the members of InvokeEndpointAsync from its headers (lower-case names) and check them."""
     request: dict[str, Any] = {"EndpointName": endpoint}
     for member, shape in input_shape(RUNTIME, "InvokeEndpointAsync").members.items():
         header = shape.serialization.get("name", "").lower()
@@ -100,9 +100,9 @@ def read_request(endpoint: str, headers: Mapping[str, str], body: bytes) -> dict
 
 
 def new_invocation(request: Mapping[str, Any], settings: OutputSettings) -> Invocation:
-    """The invocation of a checked request.
+    """Make the invocation of a checked request.
 
-    An answer's default name and every failure's name are fresh: InferenceId is neither a key nor a name.
+    Each answer without a Filename and each failure gets a new name: InferenceId is neither a key nor a name.
     """
     source: S3Uri | bytes = request.get("Body", b"")
     if "InputLocation" in request:

@@ -6,7 +6,7 @@ import threading
 from collections import Counter
 
 COUNTED = (
-    "InvocationsProcesssed",  # the service's own spelling
+    "InvocationsProcesssed",  # SageMaker spells it so
     "InvocationFailures",
     "Invocation4XXErrors",
     "Invocation5XXErrors",
@@ -18,7 +18,7 @@ COUNTED = (
 
 
 class EndpointMetrics:
-    """Event counts since the endpoint's creation, safe for threads."""
+    """Counts of events since the endpoint was created; safe for threads."""
 
     def __init__(self) -> None:
         self._counts: Counter[str] = Counter()
@@ -32,6 +32,6 @@ class EndpointMetrics:
             self._counts[name] += 1
 
     def snapshot(self) -> dict[str, float]:
-        """All counters, zeros included."""
+        """Return all counters, including zeros."""
         with self._lock:
             return {name: float(self._counts[name]) for name in COUNTED}

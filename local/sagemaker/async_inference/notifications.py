@@ -1,5 +1,8 @@
-"""The messages that an asynchronous endpoint publishes, as text. Shapes: docs of asynchronous inference,
-"check prediction results"; failures as observed, since no full sample of them is published."""
+"""The messages that an asynchronous endpoint publishes, as text.
+
+Shapes: SageMaker's documentation of asynchronous inference, "check prediction results". No full sample of a failure is
+published: its shape is as observed.
+"""
 
 from __future__ import annotations
 
@@ -11,13 +14,13 @@ from typing import Any
 from local.sagemaker.async_inference.invocations import Invocation
 from local.sagemaker.names import REGION
 
-# A response is embedded up to this size.
+# Larger responses are not embedded.
 EMBEDDED_BYTES = 128 * 1024
 TEST = json.dumps({"eventVersion": "1.0", "eventSource": "aws:sagemaker", "eventName": "TestNotification"})
 
 
 def completed_message(invocation: Invocation, content_type: str, response: bytes | None = None) -> str:
-    """The success message; `response` is what IncludeInferenceResponseIn embeds, None where it is not asked for."""
+    """Make the success message; `response`: the body that IncludeInferenceResponseIn embeds, None for none."""
     parameters = {"contentType": content_type, "outputLocation": str(invocation.output)}
     message = _message(invocation, "Completed", parameters)
     if response is not None:
@@ -28,7 +31,7 @@ def completed_message(invocation: Invocation, content_type: str, response: bytes
 def failed_message(
     invocation: Invocation, status: str, reason: str, content_type: str, response: bytes | None = None
 ) -> str:
-    """The error message, `status` being Failed or Expired; a failed response is embedded as text."""
+    """Make the error message; `status` is Failed or Expired, and `response` is embedded as text."""
     parameters = {"contentType": content_type}
     if invocation.failure:
         parameters["failureLocation"] = str(invocation.failure)

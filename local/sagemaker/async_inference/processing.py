@@ -1,6 +1,6 @@
-"""What happens to one asynchronous invocation: input from S3, the container's answer, output to S3, a notification.
+"""Process one asynchronous invocation: input from S3, the container's answer, output to S3, a notification.
 
-SageMaker does not retry what a container refused, and neither does this.
+Like SageMaker, this does not retry a request that a container refused.
 """
 
 from __future__ import annotations
@@ -22,23 +22,23 @@ from local.sagemaker.ports import Access, PublishError, StorageError, StoredObje
 
 _log = logging.getLogger(__name__)
 _CHUNK = 1 << 18
-# Answers larger than this wait on disk, not in memory, for their upload.
+# Larger answers wait for their upload on disk, not in memory.
 _SPOOL_BYTES = 1 << 20
-# Quota of asynchronous inference: payloads up to 1 GB.
+# Quota of asynchronous inference: payloads of at most 1 GB.
 _PAYLOAD_BYTES = 1 << 30
 _JSON = "application/json"
 
 
 class NotDelivered(Exception):
-    """The model server could not be reached: the request was not sent."""
+    """The model server did not accept the connection: the request was not sent."""
 
 
 class Abandoned(Exception):
-    """The endpoint was deleted while the container worked: nobody is told."""
+    """The endpoint was deleted while the container worked: no notification is sent."""
 
 
 class _Failure(Exception):
-    """The invocation failed: the reason for the notification, and what the container answered."""
+    """The invocation failed: the reason for the notification, and the container's answer."""
 
     def __init__(self, reason: str, body: bytes | None = None, content_type: str = _JSON) -> None:
         super().__init__(reason)
@@ -48,15 +48,15 @@ class _Failure(Exception):
 
 
 class Server(Protocol):
-    """What an invocation needs of a model server on loopback."""
+    """The part of a model server on loopback that an invocation uses."""
 
     name: str
     port: int
-    # Ended for good: nobody waits for its answers.
+    # True when the server was ended for good.
     abandoned: bool
 
-    def doubt(self) -> None:
-        """Take no further request until a health check passes."""
+    def mark_unhealthy(self) -> None:
+        """Send no further request until a health check passes."""
 
 
 @dataclass(frozen=True)
@@ -67,9 +67,9 @@ class _Answer:
 
 
 def process(queued: Queued, server: Server, access: Access, metrics: EndpointMetrics) -> None:
-    """Carry one invocation to its notification, with no more rights than `access` gives.
+    """Process an invocation up to its notification, with the rights of `access`.
 
-    Raises NotDelivered when the server did not take the connection, Abandoned when its endpoint went.
+    Raises NotDelivered when the server does not accept the connection, Abandoned when the endpoint is deleted.
     """
     invocation = queued.invocation
     with tempfile.SpooledTemporaryFile(max_size=_SPOOL_BYTES) as spool:
@@ -85,7 +85,7 @@ def process(queued: Queued, server: Server, access: Access, metrics: EndpointMet
 
 
 def expire(queued: Queued, access: Access, metrics: EndpointMetrics) -> None:
-    """Report a request whose time in the queue is over."""
+    """Report a request that expired in the queue."""
     metrics.count("ExpiredRequests")
     seconds = queued.invocation.ttl_seconds
     reason = f"ClientError: The request expired after {seconds} seconds in the queue."
@@ -95,7 +95,7 @@ def expire(queued: Queued, access: Access, metrics: EndpointMetrics) -> None:
 def _invoke(
     invocation: Invocation, server: Server, access: Access, spool: IO[bytes], metrics: EndpointMetrics
 ) -> _Answer:
-    """Send the input to the container and spool its answer; raises _Failure for anything but 2xx."""
+    """Send the input to the container and spool its answer; raises _Failure unless its status is 2xx."""
     deadline = time.monotonic() + invocation.timeout_seconds
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=5)
     try:
@@ -121,8 +121,10 @@ def _invoke(
     except (OSError, http.client.HTTPException) as e:
         if server.abandoned:
             raise Abandoned from e
-        _log.warning("invocation %s: the model server %s broke off: %s", invocation.inference_id, server.name, e)
-        server.doubt()
+        _log.warning(
+            "invocation %s: the model server %s closed the connection: %s", invocation.inference_id, server.name, e
+        )
+        server.mark_unhealthy()
         metrics.count("Invocation5XXErrors")
         raise _Failure(_refusal("server", 500)) from e
     finally:
@@ -176,11 +178,11 @@ def _send_object(
 
 
 def _blocks(stored: StoredObject, source: S3Uri, metrics: EndpointMetrics) -> Iterator[bytes]:
-    """The object in large blocks: http.client would send a file-like body in blocks of 8 KiB."""
+    """Read the object in large blocks: http.client sends a file-like body in blocks of 8 KiB."""
     while True:
         try:
             block = stored.body.read(_CHUNK)
-        except Exception as e:  # whatever the transport of S3 raises must not pass for the container's fault
+        except Exception as e:  # An error of S3's transport must not pass for the container's fault.
             metrics.count("RequestDownloadFailures")
             raise _Failure(f"ClientError: Could not download the request payload: {source}: {e}") from e
         if not block:
@@ -194,13 +196,13 @@ def _drain(
     spool: IO[bytes],
     deadline: float,
 ) -> int:
-    """Copy the answer's body to the spool within the deadline; returns its size in bytes."""
+    """Copy the answer's body to the spool before the deadline; return its size in bytes."""
     size = 0
     while True:
         left = deadline - time.monotonic()
         if left <= 0:
             raise TimeoutError
-        # http.client lets go of the socket of a response that closes the connection.
+        # http.client drops the socket of a response that closes the connection.
         if connection.sock is not None:
             connection.sock.settimeout(left)
         block = response.read1(_CHUNK)
@@ -247,7 +249,7 @@ def _report_failure(
             access.objects.write(invocation.failure, failure.body, failure.content_type, invocation.settings.kms_key)
         except StorageError as e:
             metrics.count("ResponseUploadFailures")
-            _log.error("invocation %s: its failure could not be written: %s", invocation.inference_id, e)
+            _log.error("invocation %s: its failure object could not be written: %s", invocation.inference_id, e)
     response = failure.body if invocation.settings.response_in_error else None
     message = failed_message(invocation, status, failure.reason, failure.content_type, response)
     _publish(invocation.settings.error_topic, message, access, metrics)
@@ -259,6 +261,6 @@ def _publish(topic: str | None, message: str, access: Access, metrics: EndpointM
     try:
         access.topics.publish(topic, message)
     except PublishError as e:
-        # As on AWS the notification is lost, and only the object in S3 tells.
+        # As on AWS, the notification is lost; the object in S3 remains.
         metrics.count("NotificationFailures")
         _log.error("%s", e)

@@ -1,7 +1,7 @@
-"""The files below a job's output path: answers of single workers, what consolidation got and gave, the manifest.
+"""The files below a job's output path: workers' answers, input and output of consolidation, the manifest.
 
-Places and shapes: developer guide, "Output data" (output directories, worker metadata) and "Post-annotation Lambda";
-names of files as in AWS's samples, e.g. `2021-03-08_23:06:49.json`.
+Places and shapes: developer guide, "Output data" (output directories, worker metadata) and "Post-annotation Lambda".
+File names are as in AWS's samples, e.g. `2021-03-08_23:06:49.json`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from local.sagemaker.ports import ObjectStore
 
 _JSON = "application/json"
 _SPOOL_BYTES = 1 << 20
-# Objects that are consolidated together.
+# Number of objects that are consolidated together.
 _BATCH = 100
 
 Finished = tuple[int, Mapping[str, Any], Result]
@@ -28,7 +28,7 @@ Finished = tuple[int, Mapping[str, Any], Result]
 def worker_answer(
     worker: str, content: Mapping[str, Any], accepted: float, submitted: float, spent: float
 ) -> dict[str, Any]:
-    """A worker's answer as Ground Truth records it; times in seconds since the epoch, `spent` in seconds."""
+    """Make a worker's answer as Ground Truth records it; times in seconds since the epoch, `spent` in seconds."""
     identity = {
         "identityProviderType": "Cognito",
         "issuer": f"https://cognito-idp.{REGION}.amazonaws.com/{REGION}_embedded",
@@ -45,7 +45,7 @@ def worker_answer(
 
 
 class AnnotationFiles:
-    """Writes below `place`, the job's own folder; raises StorageError."""
+    """Writes files below `place`, the job's own folder; methods raise StorageError."""
 
     def __init__(self, objects: ObjectStore, place: S3Uri, kms_key: str | None) -> None:
         self._objects = objects
@@ -53,20 +53,20 @@ class AnnotationFiles:
         self._kms_key = kms_key
 
     def write_response(self, number: int, answer: Mapping[str, Any]) -> None:
-        """The answer of the only worker of a task."""
+        """Write the answer of a task's only worker."""
         name = _file_name(datetime.datetime.now(datetime.UTC))
         place = self._place.below("annotations", "worker-response", "iteration-1", str(number), name)
         self._write(place, json.dumps({"answers": [answer]}, ensure_ascii=False).encode())
 
     def write_picture(self, number: int, picture: bytes) -> S3Uri:
-        """The segments of a task, a PNG; their place."""
+        """Write the segments of a task, a PNG; return its URI."""
         moment = datetime.datetime.now(datetime.UTC).replace(tzinfo=None).isoformat(timespec="microseconds")
         place = self._place.below("annotations", "consolidated-annotation", "output", f"{number}_{moment}.png")
         self._objects.write(place, picture, "image/png", self._kms_key)
         return place
 
     def write_results(self, finished: Iterable[Finished]) -> S3Uri:
-        """What consolidation got and gave, and the output manifest; its place."""
+        """Write consolidation's input and output and the output manifest; return the manifest's URI."""
         place = self._place.below("manifests", "output", "output.manifest")
         with tempfile.SpooledTemporaryFile(max_size=_SPOOL_BYTES) as output:
             began = datetime.datetime.now(datetime.UTC)

@@ -1,7 +1,7 @@
-"""Who answers labelling tasks: the interface of an annotator, and the scripted ones.
+"""The interface of an annotator, which answers labelling tasks, and a scripted one.
 
-An annotator is a function of one manifest line and the job. It is called for several lines at once, from threads, and
-may take as long as a person takes, as long as it returns soon after `job.stopping` is set.
+An annotator is a function of one manifest line and its job. It is called from several threads at once. It may take as
+long as a person does, but must return soon after `job.stopping` is set.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from typing import Any, Literal
 
 
 class MalformedPrelabel(ValueError):
-    """The label that a task is to show does not have the shape of a bounding box label."""
+    """The pre-label of a task does not have the shape of a bounding box label."""
 
 
 class JobFails(Exception):
-    """Raised by an annotator to let the job as a whole fail."""
+    """An annotator raises this to fail the whole job."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Box:
 class Boxes:
     """The answer to an adjustment task: all boxes as the worker leaves them.
 
-    `image`: width and height that the worker's browser measured, None where there was none.
+    `image`: width and height that the worker's browser measured; None when no browser did.
     """
 
     boxes: tuple[Box, ...]
@@ -45,10 +45,10 @@ class Boxes:
 
 @dataclass(frozen=True)
 class Segments:
-    """The answer to a segmentation task: the picture as the worker leaves it, a PNG; None as it was shown.
+    """The answer to a segmentation task.
 
-    `image`: as above. `colors`: the picture's colours by the labels that they stand for. `adjusted`: whether it is
-    another than was shown.
+    `picture`: the segments as the worker leaves them, a PNG; None when they stay as shown. `image`: as in Boxes.
+    `colors`: the colour of each label in the picture. `adjusted`: whether the worker changed the picture.
     """
 
     picture: bytes | None = None
@@ -59,7 +59,7 @@ class Segments:
 
 @dataclass(frozen=True)
 class Verdict:
-    """The answer to a verification task: one of the job's labels, and what the worker remarks."""
+    """The answer to a verification task: one of the job's labels, and the worker's comment."""
 
     label: str
     comment: str | None = None
@@ -79,8 +79,8 @@ Annotation = Boxes | Segments | Verdict
 class JobView:
     """A labelling job as its workers see it.
 
-    `prelabel_attribute` is the attribute whose boxes or segments the template shows, None when it shows none; `labels`
-    are the texts of the label category file, in its order.
+    `labels`: the label category file's texts, in its order. `prelabel_attribute`: the attribute whose boxes or segments
+    the template shows; None when it shows none.
     """
 
     name: str
@@ -94,7 +94,7 @@ class JobView:
     stopping: threading.Event
 
     def prelabels(self, line: Mapping[str, Any]) -> tuple[Box, ...]:
-        """The boxes that the task shows, in whole pixels; raises MalformedPrelabel."""
+        """Return the boxes that the task shows, in whole pixels; raises MalformedPrelabel."""
         name = self.prelabel_attribute
         if name is None or name not in line or self.kind == "segmentation":
             return ()
@@ -108,8 +108,10 @@ class JobView:
             raise MalformedPrelabel(f"The pre-label {name!r} is malformed: {type(e).__name__} {e}") from e
 
     def segments(self, line: Mapping[str, Any]) -> tuple[str, dict[str, dict[str, Any]]] | None:
-        """The S3 URI of the picture that a segmentation task shows and its internal-color-map; None where it shows
-        none. Raises MalformedPrelabel."""
+        """Return the S3 URI of a segmentation task's picture and its internal-color-map.
+
+        Returns None when the task shows no segments. Raises MalformedPrelabel.
+        """
         name = self.prelabel_attribute
         if name is None or name not in line or self.kind != "segmentation":
             return None
@@ -127,14 +129,14 @@ Annotator = Callable[[Mapping[str, Any], JobView], Annotation | Failure]
 
 
 def keep_every_box(line: Mapping[str, Any], job: JobView) -> Annotation | Failure:
-    """Submit every task as it is shown: all boxes or segments untouched, the first verdict for everything."""
+    """Submit every task as it is shown: boxes and segments unchanged, always the first verdict."""
     if job.kind == "segmentation":
         return Segments()
     return Boxes(job.prelabels(line)) if job.kind == "adjustment" else Verdict(job.labels[0])
 
 
 def load_annotator(name: str) -> Annotator:
-    """The annotator called `module:function`; raises ValueError that names what is missing."""
+    """Import the annotator called `module:function`; raises ValueError that names the missing part."""
     module, _, function = name.partition(":")
     try:
         found: Any = getattr(importlib.import_module(module), function)

@@ -1,5 +1,8 @@
-"""From a worker's answer to a line of the output manifest. Shapes: developer guide, "Output data" (bounding box job
-output, semantic segmentation output, label verification job output, adjustment)."""
+"""Turn a worker's answer into attributes of the output manifest's line.
+
+Shapes: developer guide, "Output data" (bounding box job output, semantic segmentation output, label verification job
+output, adjustment).
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from local.sagemaker.names import S3Uri
 
 
 class NotConsolidated(Exception):
-    """The answers for an object do not make a label; the message is its failure-reason."""
+    """The answer does not make a label; the message is the object's failure-reason."""
 
 
 BACKGROUND = {"class-name": "BACKGROUND", "hex-color": "#ffffff"}
@@ -21,9 +24,9 @@ BACKGROUND = {"class-name": "BACKGROUND", "hex-color": "#ffffff"}
 def label_attributes(
     line: Mapping[str, Any], annotation: Annotation, job: JobView, picture: S3Uri | None = None
 ) -> dict[str, Any]:
-    """The new label and its metadata for an input line; raises NotConsolidated or MalformedPrelabel.
+    """Make the new label and its metadata for an input line; raises NotConsolidated or MalformedPrelabel.
 
-    `picture`: where the segments of an annotation lie.
+    `picture`: the S3 URI of the annotation's segments.
     """
     label: dict[str, Any] | int | str
     if job.kind == "adjustment" and isinstance(annotation, Boxes):
@@ -33,17 +36,17 @@ def label_attributes(
     elif job.kind == "verification" and isinstance(annotation, Verdict):
         label, metadata = _verdict(annotation, job)
     else:
-        raise NotConsolidated(f"A {type(annotation).__name__} does not answer an {job.kind} task")
+        raise NotConsolidated(f"A {type(annotation).__name__} does not answer a task of kind {job.kind}")
     return {job.label_attribute: label, f"{job.label_attribute}-metadata": metadata | _origin(job)}
 
 
 def failure_attributes(reason: str, job: JobView) -> dict[str, Any]:
-    """What the line of an object gets that could not be labelled: metadata with the reason, no label."""
+    """Make the metadata of an object that could not be labelled: a reason instead of a label."""
     return {f"{job.label_attribute}-metadata": {"failure-reason": reason} | _origin(job)}
 
 
 def stated_size(line: Mapping[str, Any]) -> tuple[int, int] | None:
-    """Width and height of the image as any label of the line states them."""
+    """Return the image's width and height as any label of the line states them."""
     for value in line.values():
         if isinstance(value, Mapping) and value.get("image_size"):
             return value["image_size"][0]["width"], value["image_size"][0]["height"]
@@ -52,10 +55,10 @@ def stated_size(line: Mapping[str, Any]) -> tuple[int, int] | None:
 
 def _boxes(line: Mapping[str, Any], annotation: Boxes, job: JobView) -> tuple[dict[str, Any], dict[str, Any]]:
     if annotation.image is None:
-        raise NotConsolidated("The answer does not say how large the image is")
+        raise NotConsolidated("The answer does not state the image's size")
     ids = {label: number for number, label in enumerate(job.labels)}
     shown = job.prelabels(line)
-    # The crowd element refuses initial values whose label it does not offer, touched or not.
+    # The crowd element refuses initial values with a label that it does not offer, changed or not.
     for box in (*shown, *annotation.boxes):
         if box.label not in ids:
             raise NotConsolidated(f"The label {box.label!r} is not in the label category file")
@@ -67,7 +70,7 @@ def _boxes(line: Mapping[str, Any], annotation: Boxes, job: JobView) -> tuple[di
         ],
     }
     metadata = {
-        # With one worker for an object there is nothing to agree on: confidence is 0.
+        # One worker for each object cannot agree with others: confidence is 0.
         "objects": [{"confidence": 0.0} for _ in annotation.boxes],
         "class-map": {str(ids[box.label]): box.label for box in annotation.boxes},
         "type": "groundtruth/object-detection",

@@ -1,4 +1,4 @@
-"""Where the tasks of one labelling job are done, by whomever: a scripted annotator, or people at the portal."""
+"""The tasks of one labelling job at work, answered by a script or by people at the portal."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _IMAGE_TYPES = (".jpg", ".jpeg", ".png")
 
 @dataclass(frozen=True)
 class Counts:
-    """How far a job is, in tasks; `seconds`: what workers spent on those that they answered."""
+    """The progress of a job in tasks; `seconds`: the time that workers spent on the answered ones."""
 
     total: int = 0
     labelled: int = 0
@@ -34,9 +34,10 @@ class Counts:
 
 
 class Desk:
-    """A job's tasks, their pages and images, and what becomes of answers.
+    """A job's tasks, their pages and images, and the handling of answers.
 
-    `time_limit`: seconds that a worker has for a task. `broken`: why no answer can be taken any more.
+    `time_limit`: seconds that a worker has for a task. `broken`: the error because of which the job takes no more
+    answers.
     """
 
     def __init__(
@@ -64,20 +65,20 @@ class Desk:
         self._lock = threading.Lock()
 
     def render(self, number: int) -> str:
-        """The worker's page of a task; raises BadPage."""
+        """Render the worker's page of a task; raises BadPage."""
         return self._page.render(self.tasks.line(number), self.view.labels, self.view.description)
 
     def shown_image(self, number: int) -> str | None:
-        """The S3 URI of the first image that the template shows of a task."""
+        """Return the S3 URI of the first image that the template shows for a task."""
         line = self.tasks.line(number)
         return next((line[name] for name in sorted(self._template.images) if isinstance(line.get(name), str)), None)
 
     def open_image(self, uri: S3Uri) -> StoredObject:
-        """An image with the rights of the job's role; raises StorageError."""
+        """Open an image with the rights of the job's role; raises StorageError."""
         return self._objects.open(uri)
 
     def submit(self, number: int, annotation: Annotation, answer: Mapping[str, Any]) -> bool:
-        """Take an answer, as `worker_answer` made it; False when it comes too late. Raises StorageError."""
+        """Take an answer that `worker_answer` made; return False when it comes too late. Raises StorageError."""
         if not self.tasks.claim(number):
             return False
         line = self.tasks.line(number)
@@ -98,7 +99,7 @@ class Desk:
         return True
 
     def painted(self, number: int, annotation: Segments) -> Segments:
-        """An answer whose `image` is known, whole: with the picture that was shown, or that nobody painted on.
+        """Complete an answer whose `image` is known: with the picture that was shown, or a blank one.
 
         Raises NotConsolidated and MalformedPrelabel.
         """
@@ -120,7 +121,7 @@ class Desk:
             raise NotConsolidated(f"{uri}: {e}") from e
 
     def fail(self, number: int, reason: str) -> None:
-        """End a task that nobody can, or did, answer; without effect on one that is."""
+        """End a task without an answer; has no effect on a task that has ended."""
         if self.tasks.claim(number):
             self._finish(number, Result(failure_attributes(reason, self.view)))
 
@@ -138,11 +139,11 @@ class Desk:
         self.tasks.finish(number, result)
 
     def check(self, number: int) -> None:
-        """Raise NotConsolidated or MalformedPrelabel for a task that no browser could show as the template says."""
+        """Raise NotConsolidated or MalformedPrelabel for a task that a browser could not show as the template says."""
         line = self.tasks.line(number)
         self._check_images(line)
         for box in self.view.prelabels(line):
-            # The crowd element refuses initial values whose label it does not offer.
+            # The crowd element refuses initial values with a label that it does not offer.
             if box.label not in self.view.labels:
                 raise NotConsolidated(f"The label {box.label!r} is not in the label category file")
         if shown := self.view.segments(line):
@@ -152,10 +153,10 @@ class Desk:
                     raise NotConsolidated(f"The label {name!r} is not in the label category file")
 
     def _check_images(self, line: Mapping[str, Any]) -> None:
-        """Raise NotConsolidated for an image that is missing, of another type, or that CORS hides."""
+        """Raise NotConsolidated for an image that is missing, has another type, or is hidden by CORS."""
         for name in sorted(self._template.images):
             if name not in line:
-                raise NotConsolidated(f"The line has no {name!r}, which the worker template shows")
+                raise NotConsolidated(f"The line has no attribute {name!r}, which the worker template shows")
             self._check_image(name, line[name])
 
     def _check_image(self, name: str, text: Any) -> None:
@@ -173,9 +174,9 @@ class Desk:
 
 
 def _blank(size: tuple[int, int] | None) -> bytes:
-    """A picture on which nobody has painted."""
+    """Make a picture without segments."""
     if size is None:
-        raise NotConsolidated("The answer does not say how large the image is")
+        raise NotConsolidated("The answer does not state the image's size")
     picture = Image.new("P", size)
     picture.putpalette(bytes.fromhex(BACKGROUND["hex-color"][1:]))
     out = io.BytesIO()

@@ -1,4 +1,4 @@
-"""Addresses under which workers' browsers may read images: what a pre-signed URL is to Ground Truth."""
+"""Addresses under which workers' browsers may read images, like Ground Truth's pre-signed URLs."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ _DIGEST = 16
 
 
 class ImageTickets:
-    """Grants to read single objects for a job, with nothing to remember: the address says what, a seal that it may."""
+    """Grants to read single objects for a job. The address holds the object and a seal, so nothing is stored."""
 
     def __init__(self) -> None:
         self._secret = secrets.token_bytes(32)
 
     def grant(self, job: str, uri: str) -> str:
-        """The path under which the browser reads an object with the rights of the job."""
+        """Return the path under which a browser reads an object with the rights of the job."""
         content = json.dumps([job, uri]).encode()
         return IMAGES + base64.urlsafe_b64encode(self._seal(content) + content).decode().rstrip("=")
 
     def redeem(self, ticket: str) -> tuple[str, S3Uri] | None:
-        """The job and the object of a granted path's last part; None for anything else."""
+        """Return the job and the object of a granted path's last part; None for anything else."""
         try:
             sealed = base64.b64decode(ticket + "=" * (-len(ticket) % 4), altchars=b"-_", validate=True)
         except (binascii.Error, ValueError):

@@ -1,4 +1,4 @@
-"""One labelling job: reads its inputs, has its tasks done, writes what came of them."""
+"""One labelling job: reads its inputs, has its tasks answered, writes the results."""
 
 from __future__ import annotations
 
@@ -24,19 +24,20 @@ from local.sagemaker.names import S3Uri, arn
 from local.sagemaker.ports import Cloud, StorageError
 
 _log = logging.getLogger(__name__)
-# Tasks that a scripted annotator has at once, unless MaxConcurrentTaskCount says fewer.
+# Tasks that a scripted annotator answers at once, unless MaxConcurrentTaskCount is lower.
 _TASKS = 8
 EVENT = "SageMaker Ground Truth Labeling Job State Change"
 
 
 class _JobFailed(Exception):
-    """The job as a whole fails; the message is its FailureReason."""
+    """The whole job fails; the message is its FailureReason."""
 
 
 class LabelingJob:
-    """A labelling job and the thread that sees to it; it reads and writes with the rights of its RoleArn.
+    """A labelling job and its thread; it reads and writes with the rights of its RoleArn.
 
-    `annotator` answers its tasks; without one, people do at its `desk`, which is there while the job is InProgress.
+    `annotator` answers its tasks; without one, people answer them at its `desk`, which exists while the job is
+    InProgress.
     """
 
     def __init__(
@@ -65,18 +66,18 @@ class LabelingJob:
         self._thread = threading.Thread(target=self._run, name=f"job-{self.name}", daemon=True)
 
     def start(self) -> None:
-        """Begin."""
+        """Start the job's thread."""
         self._thread.start()
 
     def request_stop(self) -> None:
-        """Label nothing more: Stopping, then Stopped with what there is. Without effect on a job that has ended."""
+        """Stop labelling: Stopping, then Stopped with the results so far. Has no effect on an ended job."""
         with self._lock:
             if self._status in ("Initializing", "InProgress"):
                 self._set_status("Stopping")
                 self._stopping.set()
 
     def abandon(self) -> None:
-        """The cloud goes down: end without a trace, and wait for it."""
+        """End the job without output or event, because the cloud goes down; wait for its thread."""
         self._abandoned.set()
         self._stopping.set()
         if self._thread.is_alive():
@@ -90,12 +91,12 @@ class LabelingJob:
 
     @property
     def counts(self) -> Counts:
-        """How far the job is."""
+        """The job's progress."""
         with self._lock:
             return self.desk.counts if self.desk else self._counts
 
     def summary(self) -> dict[str, Any]:
-        """The job as ListLabelingJobs shows it."""
+        """Describe the job as ListLabelingJobs shows it."""
         human = self._request["HumanTaskConfig"]
         with self._lock:
             return self._state() | {
@@ -108,7 +109,7 @@ class LabelingJob:
             }
 
     def description(self) -> dict[str, Any]:
-        """The job as DescribeLabelingJob shows it."""
+        """Describe the job as DescribeLabelingJob shows it."""
         with self._lock:
             return {**self._request, **self._state(), "JobReferenceCode": self._reference}
 
@@ -155,7 +156,7 @@ class LabelingJob:
         self._cloud.events.put(EVENT, {"LabelingJobStatus": status}, [self.arn])
 
     def _label_everything(self) -> str:
-        """Do the job; returns its final status."""
+        """Do the job; return its final status."""
         place = S3Uri.parse(self._request["OutputConfig"]["S3OutputPath"]).below(self.name)
         files = AnnotationFiles(self._objects, place, self._request["OutputConfig"].get("KmsKeyId"))
         desk = self._prepare(files)
@@ -172,7 +173,7 @@ class LabelingJob:
         finally:
             desk.tasks.close()
             with self._lock:
-                # With the desk goes its place on disk.
+                # Dropping the desk frees its files on disk.
                 self.desk, self._counts = None, desk.counts
         if self._abandoned.is_set():
             return "Stopped"
@@ -182,14 +183,16 @@ class LabelingJob:
             return "Stopped" if self._stopping.is_set() else "Completed"
 
     def _prepare(self, files: AnnotationFiles) -> Desk:
-        """Read what the job refers to, the whole manifest included: a job with a bad line does not begin."""
+        """Read all inputs, including the whole manifest: a job with a bad line does not start."""
         human = self._request["HumanTaskConfig"]
         attribute = self._request["LabelAttributeName"]
         template = read_template(self._text(human["UiConfig"]["UiTemplateS3Uri"]), self._kind)
         page = WorkerPage(template.text, lambda uri: self._tickets.grant(self.name, uri))
         labels = read_categories(self._text(self._request["LabelCategoryConfigS3Uri"]))
         if template.prelabel == attribute:
-            raise _JobFailed(f"LabelAttributeName {attribute!r} must differ from that of the labels it shows")
+            raise _JobFailed(
+                f"LabelAttributeName {attribute!r} must differ from the attribute of the labels that the template shows"
+            )
         tasks = Tasks(self._lines(attribute), self._clock)
         view = JobView(
             name=self.name,
@@ -208,11 +211,11 @@ class LabelingJob:
         return desk
 
     def _lines(self, attribute: str) -> Iterator[dict[str, Any]]:
-        """The manifest's objects; raises _JobFailed for one that has the job's attribute already."""
+        """Yield the manifest's objects; raises _JobFailed for one that already has the job's attribute."""
         for number, line in enumerate(self._manifest(), start=1):
             taken = {attribute, f"{attribute}-metadata"} & line.keys()
             if taken:
-                raise _JobFailed(f"Line {number} has the attribute {min(taken)!r} already")
+                raise _JobFailed(f"Line {number} already has the attribute {min(taken)!r}")
             yield line
 
     def _manifest(self) -> Iterator[dict[str, Any]]:

@@ -19,9 +19,9 @@ from local.sagemaker.supported import refuse_unsupported
 
 
 class LabelingJobs:
-    """The account's labelling jobs; `workteams` gives the ARNs of its work teams.
+    """The account's labelling jobs; `workteams` returns the ARNs of its work teams.
 
-    `annotator` answers their tasks; without one, people do, whose browsers read images by `tickets`.
+    `annotator` answers their tasks. Without one, people do, and their browsers read images by `tickets`.
     """
 
     def __init__(
@@ -39,12 +39,12 @@ class LabelingJobs:
         self._jobs: Registry[LabelingJob] = Registry()
 
     def stop(self) -> None:
-        """End the jobs that run, without a trace: the cloud goes down."""
+        """End the running jobs without output or events, because the cloud goes down."""
         for job in self._jobs:
             job.abandon()
 
     def create(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        """CreateLabelingJob: answers at once; what the job reads from S3 is checked while it is Initializing."""
+        """CreateLabelingJob: returns at once; the job checks its inputs in S3 while it is Initializing."""
         refuse_unsupported("CreateLabelingJob", request)
         check_labeling_request(request, self._workteams())
         job = LabelingJob(request, self._cloud, self._annotator, self.tickets, self._clock)
@@ -79,15 +79,15 @@ class LabelingJobs:
         )
 
     def arns(self) -> set[str]:
-        """The ARNs of all jobs."""
+        """Return the ARNs of all jobs."""
         return {job.arn for job in self._jobs}
 
     def __iter__(self) -> Iterator[LabelingJob]:
-        """All jobs."""
+        """Iterate over all jobs."""
         return iter(self._jobs)
 
     def find(self, name: str) -> LabelingJob | None:
-        """The job of that name."""
+        """Return the job of that name, None if there is none."""
         return self._jobs.get(name, missing=KeyError(name)) if name in self._jobs else None
 
     def _job(self, name: str) -> LabelingJob:

@@ -1,5 +1,8 @@
-"""What CreateLabelingJob refuses at once. Rules: API reference of CreateLabelingJob (LabelAttributeName,
-HumanTaskConfig) and the pages on image adjustment and verification jobs."""
+"""The rules that CreateLabelingJob checks at once.
+
+Rules: API reference of CreateLabelingJob (LabelAttributeName, HumanTaskConfig), and the pages on image adjustment and
+verification jobs.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +38,7 @@ _RESERVED_ATTRIBUTES = ("source", "source-ref")
 
 
 def job_kind(request: Mapping[str, Any]) -> Kind:
-    """Which kind of job the request asks for; raises SageMakerError when its functions do not fit each other."""
+    """Return the kind of job that a request asks for; raises SageMakerError when its functions do not match."""
     human = request["HumanTaskConfig"]
     before = human.get("PreHumanTaskLambdaArn")
     after = human.get("AnnotationConsolidationConfig", {}).get("AnnotationConsolidationLambdaArn")
@@ -52,7 +55,7 @@ def job_kind(request: Mapping[str, Any]) -> Kind:
 
 
 def check_labeling_request(request: Mapping[str, Any], workteams: Set[str]) -> None:
-    """Raise SageMakerError for what a shape cannot say: attribute names, the work team, S3 places."""
+    """Raise SageMakerError for what a shape cannot express: attribute names, the work team, S3 places."""
     _check_attribute_name(request["LabelAttributeName"], job_kind(request))
     _check_workteam(request["HumanTaskConfig"]["WorkteamArn"], workteams)
     if request["HumanTaskConfig"]["NumberOfHumanWorkersPerDataObject"] != 1:
@@ -78,7 +81,7 @@ def check_labeling_request(request: Mapping[str, Any], workteams: Set[str]) -> N
 
 
 def _task(member: str, function_arn: str, prefix: str) -> str:
-    """The task type in a built-in function's ARN, e.g. `AdjustmentBoundingBox`."""
+    """Return the task type in a built-in function's ARN, e.g. `AdjustmentBoundingBox`."""
     expected = f"arn:aws:lambda:{REGION}:{FUNCTION_ACCOUNTS[REGION]}:function:{prefix}-"
     if not function_arn.startswith(expected):
         raise ValidationFailed(f"{member} {function_arn!r} is not a built-in function of {REGION} ({expected}…)")
@@ -88,7 +91,7 @@ def _task(member: str, function_arn: str, prefix: str) -> str:
 def _check_attribute_name(name: str, kind: Kind) -> None:
     if name in _RESERVED_ATTRIBUTES:
         raise ValidationFailed(f"LabelAttributeName {name!r} is reserved")
-    # A label that is a reference to a picture says so.
+    # The name of a label that refers to a picture must say so.
     refers = kind == "segmentation"
     if name.endswith("-metadata") or (name.endswith("-ref") and not refers):
         ending = name[name.rindex("-") :]

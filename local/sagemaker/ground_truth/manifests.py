@@ -1,5 +1,8 @@
-"""Input manifests of labelling jobs: one JSON object a line. Limits: developer guide, "Input data" (manifest files:
-characters of a line and of an attribute, names; quotas: items of an image job)."""
+"""Input manifests of labelling jobs: one JSON object in each line.
+
+Limits: developer guide, "Input data" (manifest files: characters of a line and of an attribute, names; quotas: items of
+an image job).
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ ATTRIBUTE_CHARACTERS = 20_000
 OBJECTS = 100_000
 SEGMENTED_OBJECTS = 20_000
 _CHUNK = 1 << 16
-# A UTF-8 character has at most four bytes: more than this without a line break cannot be a legal line.
+# A UTF-8 character has at most four bytes: a longer run without a line break cannot be a legal line.
 _LINE_BYTES = 4 * LINE_CHARACTERS
 
 
@@ -23,7 +26,7 @@ class BadManifest(Exception):
 
 
 def read_manifest(body: Readable, limit: int = OBJECTS) -> Iterator[dict[str, Any]]:
-    """The objects of a manifest in order, in bounded memory; raises BadManifest, also when there are none."""
+    """Yield a manifest's objects in order, in bounded memory; raises BadManifest, also when there are none."""
     number = 0
     for number, line in enumerate(_lines(body), start=1):
         if number > limit:
@@ -39,7 +42,7 @@ def _lines(body: Readable) -> Iterator[bytes]:
         *lines, rest = (rest + block).split(b"\n")
         yield from lines
         if len(rest) > _LINE_BYTES:
-            # Long enough to be refused; reading on would only fill the memory.
+            # Long enough to be refused; more of it would only fill the memory.
             yield rest
             return
     if rest:
@@ -71,7 +74,7 @@ def _check_attributes(number: int, document: Mapping[str, Any]) -> None:
         try:
             f"{name}{written}".encode()
         except UnicodeEncodeError as e:
-            # JSON can spell half of a surrogate pair, UTF-8 cannot.
+            # JSON can write half of a surrogate pair, UTF-8 cannot.
             raise BadManifest(f"Line {number}: the attribute {name!r} is not Unicode text: {e.reason}") from e
         size = len(written)
         if size > ATTRIBUTE_CHARACTERS:

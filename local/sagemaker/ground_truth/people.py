@@ -1,4 +1,4 @@
-"""People at work on a job: the portal takes their answers, this waits for them."""
+"""Wait for people to answer a job's tasks at the portal."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from local.sagemaker.ground_truth.tasks import Clock
 
 # API reference, HumanTaskConfig.TaskAvailabilityLifetimeInSeconds: 30 days, the default of private workforces.
 LIFETIME_SECONDS = 2_592_000
-# The last answer, the end of the time and a failure end a job within this; a stop does at once.
+# A job ends this long after its last answer, its lifetime or a failure, and at once when it is stopped.
 _LOOK_SECONDS = 0.2
 
 
 def await_people(desk: Desk, lifetime: float, clock: Clock) -> None:
     """Return when every task is done, `lifetime` seconds are over, or the job is stopped; raises StorageError.
 
-    Tasks that cannot be shown, and in the end those that nobody answered in time, fail.
+    Tasks that cannot be shown fail at once; tasks that are unanswered at the end of the lifetime fail then.
     """
     deadline = clock() + lifetime
     stopping = desk.view.stopping
@@ -34,5 +34,5 @@ def await_people(desk: Desk, lifetime: float, clock: Clock) -> None:
             return
         if clock() >= deadline:
             for number in range(desk.tasks.total):
-                desk.fail(number, f"ClientError: Annotation tasks expired: nobody answered within {lifetime:.0f} s.")
+                desk.fail(number, f"ClientError: Annotation tasks expired: no answer within {lifetime:.0f} s.")
             return

@@ -1,4 +1,4 @@
-"""A scripted annotator at work on a job: some tasks at once, in the manifest's order."""
+"""Let a scripted annotator answer a job's tasks, several at once, in the manifest's order."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ WORKER = "scripted"
 
 
 def answer_all(desk: Desk, annotator: Annotator, at_once: int) -> None:
-    """Answer every task, until all are done or the job is stopped; raises JobFails and StorageError."""
+    """Answer tasks until all are done or the job is stopped; raises JobFails and StorageError."""
     numbers = iter(range(desk.tasks.total))
     lock = threading.Lock()
     failed = threading.Event()
@@ -47,7 +47,7 @@ def answer_all(desk: Desk, annotator: Annotator, at_once: int) -> None:
 
 
 def _answer(desk: Desk, annotator: Annotator, number: int) -> None:
-    """One task; nothing comes of it when the job is stopped over it."""
+    """Answer one task; the answer is dropped when the job is stopped meanwhile."""
     line = desk.tasks.line(number)
     accepted = time.time()
     try:
@@ -68,14 +68,14 @@ def _answer(desk: Desk, annotator: Annotator, number: int) -> None:
         desk.fail(number, str(e))
     except (JobFails, StorageError):
         raise
-    # Whatever a test's annotator raises fails its task.
+    # An error in a test's annotator fails its task only.
     except Exception as e:
         _log.exception("labelling job %s: %s", desk.view.name, line.get("source-ref"))
         desk.fail(number, f"The annotator failed: {type(e).__name__}: {e}")
 
 
 def _measure(desk: Desk, number: int) -> tuple[int, int]:
-    """The size of a task's image, as a browser finds it; raises NotConsolidated."""
+    """Return the size of a task's image in pixels, as a browser finds it; raises NotConsolidated."""
     uri = desk.shown_image(number)
     try:
         body = desk.open_image(S3Uri.parse(uri or "")).body

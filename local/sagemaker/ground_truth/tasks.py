@@ -1,6 +1,6 @@
-"""The tasks of a labelling job: what each shows, who works on it, and what came of it.
+"""The tasks of a labelling job: their manifest lines, leases and results.
 
-Lines and results lie on disk, so that a job of 100,000 tasks keeps some bytes of each in memory.
+Lines and results are on disk, so that a job of 100,000 tasks keeps only some bytes of each in memory.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from typing import Any
 Clock = Callable[[], float]
 
 _OPEN, _CLAIMED, _DONE = range(3)
-# The last requests of a job that ends are writes to S3.
+# A job that ends may still write answers to S3.
 _CLOSING_SECONDS = 30
 
 
 @dataclass(frozen=True)
 class Lease:
-    """A worker's time for a task; `accepted` is seconds since the epoch, `until` a time of the tasks' clock."""
+    """A worker's time for a task; `accepted` in seconds since the epoch, `until` on the tasks' clock."""
 
     accepted: float
     until: float
@@ -36,16 +36,16 @@ class Lease:
 
 @dataclass(frozen=True)
 class Result:
-    """What came of a task: the attributes that its line gets, and the worker's answer, None when nobody gave one."""
+    """The result of a task: its line's new attributes, and the worker's answer, None without one."""
 
     attributes: Mapping[str, Any]
     answer: Mapping[str, Any] | None = None
 
 
 class Tasks:
-    """The tasks of one job by their position in its manifest, beginning with 0; for many threads.
+    """The tasks of one job by their position in its manifest, from 0; safe for threads.
 
-    A task is open until somebody claims it for an answer, whoever has leased it meanwhile: the first answer counts.
+    A task is open until an answer claims it, even when another worker has leased it: the first answer counts.
     """
 
     def __init__(self, lines: Iterable[Mapping[str, Any]], clock: Clock = time.monotonic) -> None:
@@ -71,11 +71,11 @@ class Tasks:
         return self._lines.add(line)
 
     def line(self, number: int) -> dict[str, Any]:
-        """The manifest line of a task."""
+        """Return the manifest line of a task."""
         return self._lines.read(self._line_places[number])
 
     def neighbours(self, number: int) -> tuple[int | None, int | None]:
-        """The tasks of the frames before and after this one, of the same camera."""
+        """Return the tasks of the same camera's previous and next frame."""
         folder, _, name = self.line(number)["source-ref"].rpartition("/")
         place = bisect_left(self._cameras, (folder, name, number))
         return self._of_camera(place - 1, folder), self._of_camera(place + 1, folder)
@@ -87,18 +87,19 @@ class Tasks:
 
     @property
     def done(self) -> int:
-        """How many tasks have a result."""
+        """The number of tasks with a result."""
         with self._changed:
             return self._counts[_DONE]
 
     def is_open(self, number: int) -> bool:
-        """Whether a task can still be answered."""
+        """Tell whether a task can still be answered."""
         with self._changed:
             return not self._closed and self._states[number] == _OPEN
 
     def take(self, worker: str, seconds: float, leaving: int | None = None) -> int | None:
-        """Lease the worker's next task: after the one that they are `leaving`, one that they have already, else the
-        first that nobody has; then from the start. None when nothing is left for them.
+        """Lease the worker's next task after the one that they are `leaving`, then from the start.
+
+        In both passes, tasks that the worker has leased already come before free ones. Returns None when none is left.
         """
         with self._changed:
             now = self._clock()
@@ -112,7 +113,7 @@ class Tasks:
         return None
 
     def take_over(self, worker: str, seconds: float) -> int | None:
-        """Lease the task that somebody else has had for longest: they may be gone. None when nobody has any."""
+        """Lease the task that another worker has had for longest: they may be gone. None when there is none."""
         with self._changed:
             now = self._clock()
             held = [
@@ -128,12 +129,12 @@ class Tasks:
         return None
 
     def lease(self, number: int, worker: str, seconds: float) -> bool:
-        """Lease a task, unless it is another worker's or answered."""
+        """Lease a task; return False when another worker has it or it is answered."""
         with self._changed:
             return self._lease(number, worker, seconds, self._clock())
 
     def claim(self, number: int) -> bool:
-        """Take a task for good, to answer it; False when somebody has, or the job takes no more answers."""
+        """Claim a task for an answer; return False when it is claimed already or the job takes no more answers."""
         with self._changed:
             if self._closed or self._states[number] != _OPEN:
                 return False
@@ -141,13 +142,13 @@ class Tasks:
             return True
 
     def accepted(self, number: int, worker: str) -> float | None:
-        """When the worker got a task, in seconds since the epoch; None when they never did."""
+        """Return the time when the worker got a task, in seconds since the epoch; None if they never did."""
         with self._changed:
             lease = self._leases.get(number, {}).get(worker)
             return lease.accepted if lease else None
 
     def finish(self, number: int, result: Result) -> None:
-        """Record what came of a claimed task."""
+        """Record the result of a claimed task."""
         place = self._results.add({"attributes": result.attributes, "answer": result.answer})
         with self._changed:
             self._result_places[number] = place
@@ -155,18 +156,18 @@ class Tasks:
             self._move(number, _DONE)
 
     def reopen(self, number: int) -> None:
-        """Give back a claimed task that was not answered after all."""
+        """Give back a claimed task whose answer could not be stored."""
         with self._changed:
             self._move(number, _OPEN)
 
     def close(self) -> None:
-        """Take no more answers, and wait for those under way."""
+        """Take no more answers, and wait for those that are being stored."""
         with self._changed:
             self._closed = True
             self._changed.wait_for(lambda: not self._counts[_CLAIMED], timeout=_CLOSING_SECONDS)
 
     def result(self, number: int) -> Result | None:
-        """What came of a task, None for one that is open."""
+        """Return the result of a task, None for one without."""
         with self._changed:
             if self._states[number] != _DONE:
                 return None
@@ -174,7 +175,7 @@ class Tasks:
         return Result(found["attributes"], found["answer"])
 
     def results(self) -> Iterator[tuple[int, dict[str, Any], Result]]:
-        """The finished tasks with their lines, in the manifest's order."""
+        """Yield the finished tasks with their lines, in the manifest's order."""
         for number in range(self.total):
             if result := self.result(number):
                 yield number, self.line(number), result
@@ -203,7 +204,7 @@ class Tasks:
 
 
 class _Records:
-    """JSON documents in a file that has no name, found again by where they begin."""
+    """JSON documents in a nameless file, found by their offsets."""
 
     def __init__(self) -> None:
         self._file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - it lives as long as this object
@@ -212,7 +213,7 @@ class _Records:
         self._lock = threading.Lock()
 
     def add(self, document: Mapping[str, Any]) -> int:
-        """Append a document; where it begins."""
+        """Append a document; return its offset."""
         text = json.dumps(document, ensure_ascii=False).encode()
         with self._lock:
             place = self._end
@@ -221,7 +222,7 @@ class _Records:
         return place
 
     def read(self, place: int) -> dict[str, Any]:
-        """The document that begins there."""
+        """Return the document at an offset."""
         size = int.from_bytes(os.pread(self._file.fileno(), 4, place), "big")
         document: dict[str, Any] = json.loads(os.pread(self._file.fileno(), size, place + 4))
         return document

@@ -1,4 +1,4 @@
-"""What a worker submits: an answer's content in the shape of the crowd elements, from and to an annotation.
+"""Convert between a worker's answer, in the shape of the crowd elements, and an annotation.
 
 Shapes: developer guide, output of crowd-bounding-box, crowd-semantic-segmentation and crowd-image-classifier.
 """
@@ -15,7 +15,7 @@ from local.sagemaker.ground_truth.annotators import Annotation, Box, Boxes, Fail
 
 
 class BadAnswer(Exception):
-    """The content does not answer the task; the message says what is wrong."""
+    """The content does not answer the task; the message says why."""
 
 
 # Ground Truth takes images of up to 100 megapixels (developer guide, input data quotas).
@@ -48,13 +48,13 @@ class _Adjustment(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class _Picture(msgspec.Struct, frozen=True, rename="camel"):
-    """What the portal sends of segments: it has no brush, so they stay as they are shown."""
+    """The portal's answer about segments: it has no brush, so they stay as shown."""
 
     input_image_properties: ImageProperties
 
 
 class _Segmentation(msgspec.Struct, frozen=True, rename={"segments": "crowd-semantic-segmentation"}):
-    """`failure`: why the frame cannot be labelled; the portal's alone."""
+    """`failure`: why the frame cannot be labelled; only the portal sends it."""
 
     segments: _Picture
     failure: str = ""
@@ -69,7 +69,7 @@ class _Verification(msgspec.Struct, frozen=True, rename={"choice": "crowd-image-
 
 
 def read_answer(content: Any, job: JobView) -> Annotation | Failure:
-    """The annotation that an answer's content gives, its boxes inside the image; raises BadAnswer."""
+    """Read an answer's content as an annotation, its boxes inside the image; raises BadAnswer."""
     try:
         if job.kind == "segmentation":
             painted = msgspec.convert(content, _Segmentation)
@@ -87,7 +87,7 @@ def read_answer(content: Any, job: JobView) -> Annotation | Failure:
 
 
 def answer_content(annotation: Annotation) -> dict[str, Any]:
-    """The content that a browser would have sent for an annotation."""
+    """Make the content that a browser sends for an annotation."""
     if isinstance(annotation, Verdict):
         return {"crowd-image-classifier": {"label": annotation.label}}
     if isinstance(annotation, Segments):
@@ -110,7 +110,7 @@ def _painted(annotation: Segments) -> dict[str, Any]:
 
 def _known(label: str, labels: Sequence[str]) -> str:
     if label not in labels:
-        raise BadAnswer(f"the label {label!r} is not one of this job")
+        raise BadAnswer(f"the job has no label {label!r}")
     return label
 
 

@@ -1,4 +1,4 @@
-"""Worker templates as Ground Truth renders them: Liquid whose output is HTML-escaped.
+"""Render worker templates as Ground Truth does: Liquid with HTML-escaped output.
 
 Filters and the rule of escaping: developer guide, "Adding automation with Liquid" and its "Variable filters".
 Variables: the `taskInput` of the built-in PRE- functions, as AWS's templates of bounding box tasks use it.
@@ -22,13 +22,13 @@ class BadPage(Exception):
 
 
 class WorkerPage:
-    """A worker template, ready to be rendered; raises BadPage when it breaks Liquid.
+    """A worker template, ready to be rendered; raises BadPage when its Liquid is invalid.
 
-    `grant` gives the address under which a browser may read an S3 URI.
+    `grant` returns the address under which a browser may read an S3 URI.
     """
 
     def __init__(self, text: str, grant: Callable[[str], str]) -> None:
-        # Strict about what the template says, not about what a line lacks: that renders as nothing.
+        # Strict about the template's syntax, not about members that a line lacks: they render as nothing.
         environment = Environment(autoescape=True, tolerance=Mode.STRICT)
 
         def grant_read_access(value: object) -> str:
@@ -49,7 +49,7 @@ class WorkerPage:
                 raise BadPage(_refusal(_broken_from(environment, text, e), "", e)) from e
 
     def render(self, line: Mapping[str, Any], labels: Sequence[str], header: str) -> str:
-        """The page of one manifest line; raises BadPage."""
+        """Render the page of one manifest line; raises BadPage."""
         task_input = {
             "taskObject": line.get("source-ref"),
             "labels": list(labels),
@@ -74,7 +74,7 @@ def _refusal(number: int, line: str, error: LiquidError) -> str:
 
 
 def _broken_from(environment: Environment, text: str, error: LiquidError) -> int:
-    """The line of an error that does not know it: from there on, whatever follows, the template is broken so."""
+    """Find the line of an error that does not carry it: the lines before it do not have the error."""
     lines = text.splitlines(keepends=True)
     for number in range(len(lines) - 1, 0, -1):
         try:
@@ -91,10 +91,10 @@ def _to_json(value: object) -> str:
 
 
 def _plain(value: object) -> object:
-    """What is not of JSON: nothing, or text that Liquid has captured."""
+    """Convert Liquid's own values: undefined becomes null, captured text a string."""
     return None if isinstance(value, Undefined) else str(value)
 
 
 def _skip_autoescape(value: object) -> Markup:
-    # What the filter is for: the template's author vouches for the value.
+    # The purpose of the filter: the template's author vouches for the value.
     return Markup("" if isinstance(value, Undefined) else value)  # noqa: S704

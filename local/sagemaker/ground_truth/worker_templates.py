@@ -1,4 +1,4 @@
-"""Worker templates and label category files: what a job reads before its first task."""
+"""Worker templates and label category files, which a job reads before its first task."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class BadCategories(Exception):
 
 @dataclass(frozen=True)
 class WorkerTemplate:
-    """A template and what it takes from a manifest line: image attributes, and the pre-label that it draws."""
+    """A template, the image attributes that it reads from a manifest line, and the pre-label that it draws."""
 
     text: str
     images: frozenset[str]
@@ -41,7 +41,7 @@ class WorkerTemplate:
 
 
 def read_template(text: str, kind: Kind) -> WorkerTemplate:
-    """Look through a Liquid template without rendering it; raises BadTemplate."""
+    """Find a Liquid template's attributes without rendering it; raises BadTemplate."""
     for element in ("crowd-form", _ELEMENTS[kind]):
         if f"<{element}" not in text:
             raise BadTemplate(f"The worker template has no <{element}> element")
@@ -50,20 +50,22 @@ def read_template(text: str, kind: Kind) -> WorkerTemplate:
     images = {name for name in names if name.endswith("-ref")}
     if "task.input.taskObject" in text:
         images.add("source-ref")
-    # What else a template shows of a line are remarks for the worker.
+    # Other attributes are remarks for the worker.
     prelabels = {name for name, boxes in found if boxes or f"{name}-metadata" in names}
     if len(prelabels) > 1:
         raise BadTemplate(f"The worker template shows several label attributes: {', '.join(sorted(prelabels))}")
     if kind == "segmentation":
-        # A frame need not have segments.
+        # A frame may have no segments.
         images -= prelabels
     if not images:
-        raise BadTemplate("The worker template shows no image: neither task.input.taskObject nor an attribute -ref")
+        raise BadTemplate(
+            "The worker template shows no image: no task.input.taskObject, and no attribute that ends with -ref"
+        )
     return WorkerTemplate(text, frozenset(images), next(iter(prelabels), None))
 
 
 def read_categories(text: str) -> list[str]:
-    """The label texts of a category file for an image job, in its order; raises BadCategories."""
+    """Read the labels of a category file for an image job, in its order; raises BadCategories."""
     try:
         document: Any = json.loads(text)
         if document["document-version"] != "2018-11-28":

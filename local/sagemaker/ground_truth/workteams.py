@@ -1,4 +1,4 @@
-"""Private work teams: a name that labelling jobs refer to. Who is in them is not looked at."""
+"""Private work teams: names that labelling jobs refer to. Their members have no effect."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _FIRST = "autolabel"
 
 
 class Workteams:
-    """The account's private work teams; one called `autolabel` is there from the start."""
+    """The account's private work teams; one called `autolabel` exists from the start."""
 
     def __init__(self) -> None:
         self._teams: Registry[dict[str, Any]] = Registry()
@@ -64,7 +64,7 @@ class Workteams:
         return page
 
     def arns(self) -> set[str]:
-        """The ARNs of all teams."""
+        """Return the ARNs of all teams."""
         return {team["WorkteamArn"] for team in self._teams}
 
 

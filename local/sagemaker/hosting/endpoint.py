@@ -87,13 +87,13 @@ class Endpoint:
         self.begin_stop()
 
     def begin_stop(self) -> None:
-        """End everything at once, without a word to anyone."""
+        """End everything at once, without notifications."""
         self._stopping.set()
-        # Wakes the supervisor before its tick is over.
+        # Wakes the supervisor before its tick ends.
         self._orders.put(lambda: None)
 
     def await_stop(self) -> None:
-        """Return when everything has ended."""
+        """Wait until everything has ended."""
         if self._supervisor.is_alive():
             self._supervisor.join()
 
@@ -112,11 +112,11 @@ class Endpoint:
 
     @property
     def variant(self) -> str:
-        """The name of its one production variant."""
+        """The name of its only production variant."""
         return self._fleet.deployment.variant
 
     def summary(self) -> dict[str, Any]:
-        """The endpoint as ListEndpoints shows it."""
+        """Describe the endpoint as ListEndpoints shows it."""
         with self._lock:
             return {
                 "EndpointName": self.name,
@@ -127,7 +127,7 @@ class Endpoint:
             }
 
     def description(self) -> dict[str, Any]:
-        """The endpoint as DescribeEndpoint shows it."""
+        """Describe the endpoint as DescribeEndpoint shows it."""
         with self._lock:
             deployment = self._fleet.deployment
             described = self.summary() | {
@@ -141,13 +141,13 @@ class Endpoint:
             return described
 
     def metrics(self) -> dict[str, float]:
-        """The metrics of asynchronous inference as of now; counters since creation, ages in seconds."""
+        """Return the current metrics of asynchronous inference; counters since creation, ages in seconds."""
         with self._lock:
             capacity = self._fleet.size
         size = float(self.backlog.size())
         levels = {
             "ApproximateBacklogSize": size,
-            # At zero instances too, where a backlog above the target wakes an endpoint by target tracking alone.
+            # Also at zero instances: target tracking alone can wake an endpoint with a backlog above the target.
             "ApproximateBacklogSizePerInstance": size / max(capacity, 1),
             "ApproximateAgeOfOldestRequest": self.backlog.oldest_age(),
             "HasBacklogWithoutCapacity": float(size > 0 and capacity == 0),
@@ -177,7 +177,7 @@ class Endpoint:
             self.modified = time.time()
 
     def _supervise(self) -> None:
-        """The supervisor's thread, on which everything below runs."""
+        """Run the supervisor's thread; everything below runs on it."""
         try:
             while not self._stopping.is_set():
                 with contextlib.suppress(queue.Empty):
@@ -201,7 +201,7 @@ class Endpoint:
             self._settle("InService")
 
     def _replace(self, deployment: Deployment) -> None:
-        """Bring the new configuration up before the old one goes; after a failure the old one stays."""
+        """Start the new configuration before the old one ends; after a failure the old one stays."""
         fleet = self._new_fleet(deployment)
         try:
             self._bring_up(fleet, deployment.instance_count)
@@ -225,7 +225,7 @@ class Endpoint:
             self._settle("InService")
 
     def _bring_up(self, fleet: Fleet, count: int) -> None:
-        """Test the topics, then resize; raises DeploymentFailed."""
+        """Publish a test notification to the topics, then resize; raises DeploymentFailed."""
         settings = fleet.deployment.settings
         for topic in (settings.success_topic, settings.error_topic):
             if topic is None:
@@ -263,7 +263,9 @@ class Endpoint:
     def _shut_down(self) -> None:
         unanswered = self.backlog.close()
         if unanswered:
-            _log.warning("endpoint %s is gone; %d requests in its queue will never be answered", self.name, unanswered)
+            _log.warning(
+                "endpoint %s has ended; %d requests in its queue will never be answered", self.name, unanswered
+            )
         for fleet in (self._fleet, *self._former):
             fleet.stop()
         self._on_deleted(self)

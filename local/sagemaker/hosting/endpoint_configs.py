@@ -1,4 +1,4 @@
-"""Endpoint configurations, and what they come to once their model is looked up."""
+"""Endpoint configurations, and their resolution against models and images."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from local.sagemaker.names import arn
 from local.sagemaker.registry import Registry, list_page
 from local.sagemaker.supported import refuse_unsupported
 
-# SageMaker chooses a value when MaxConcurrentInvocationsPerInstance is absent; it does not say which.
+# SageMaker chooses a value when MaxConcurrentInvocationsPerInstance is absent, and does not document it.
 _DEFAULT_CONCURRENCY = 4
 _DEFAULT_STARTUP_SECONDS = 60
 
@@ -65,7 +65,7 @@ class EndpointConfigs:
         return list_page(summaries, request, result="EndpointConfigs", name="EndpointConfigName")
 
     def deployment(self, name: str) -> Deployment:
-        """What the configuration called `name` asks for; raises ValidationFailed when it or its model is gone."""
+        """Resolve a configuration by name; raises ValidationFailed when it or its model does not exist."""
         config = self._get(name)
         variant = config["ProductionVariants"][0]
         model = self._models.get(variant["ModelName"])
@@ -88,7 +88,7 @@ class EndpointConfigs:
         )
 
     def arns(self) -> set[str]:
-        """The ARNs of all configurations."""
+        """Return the ARNs of all configurations."""
         return {config["EndpointConfigArn"] for config in self._configs}
 
     def _get(self, name: str) -> dict[str, Any]:

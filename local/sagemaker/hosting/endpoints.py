@@ -16,7 +16,7 @@ from local.sagemaker.registry import Registry, list_page
 from local.sagemaker.supported import refuse_unsupported
 
 
-class Hosting:
+class Endpoints:
     """The account's endpoints; `folder` takes the logs of their model servers."""
 
     def __init__(self, configs: EndpointConfigs, cloud: Cloud, folder: Path) -> None:
@@ -34,7 +34,7 @@ class Hosting:
             endpoint.await_stop()
 
     def create(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        """CreateEndpoint: answers at once, the endpoint is Creating."""
+        """CreateEndpoint: returns at once, with the endpoint Creating."""
         refuse_unsupported("CreateEndpoint", request)
         name = request["EndpointName"]
         endpoint = Endpoint(
@@ -54,14 +54,14 @@ class Hosting:
         return self._get(request["EndpointName"]).description()
 
     def update(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        """UpdateEndpoint: new instances come up before the old ones go."""
+        """UpdateEndpoint: new instances start before the old ones end."""
         refuse_unsupported("UpdateEndpoint", request)
         endpoint = self._get(request["EndpointName"])
         endpoint.update(self._configs.deployment(request["EndpointConfigName"]))
         return {"EndpointArn": endpoint.arn}
 
     def scale(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        """UpdateEndpointWeightsAndCapacities: the instance count, to zero and back."""
+        """UpdateEndpointWeightsAndCapacities: changes the instance count, also to zero and back."""
         refuse_unsupported("UpdateEndpointWeightsAndCapacities", request)
         endpoint = self._get(request["EndpointName"])
         desired = request["DesiredWeightsAndCapacities"]
@@ -71,7 +71,7 @@ class Hosting:
         return {"EndpointArn": endpoint.arn}
 
     def delete(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        """DeleteEndpoint: what waits in its queue is never answered."""
+        """DeleteEndpoint: requests in its queue are never answered."""
         self._get(request["EndpointName"]).delete()
         return {}
 
@@ -85,7 +85,7 @@ class Hosting:
         return self._running(request["EndpointName"]).invoke(request)
 
     def refuse_synchronous(self, name: str) -> SageMakerError:
-        """The refusal of InvokeEndpoint, which only an endpoint without AsyncInferenceConfig takes."""
+        """Make the error of InvokeEndpoint, which only an endpoint without AsyncInferenceConfig accepts."""
         endpoint = self._running(name)
         return ValidationFailed(
             f"Endpoint {endpoint.name} of account {ACCOUNT} is asynchronous: it takes only InvokeEndpointAsync",
@@ -93,14 +93,14 @@ class Hosting:
         )
 
     def metrics(self) -> dict[str, dict[str, float]]:
-        """The metrics of every endpoint, by its name."""
+        """Return the metrics of every endpoint by its name."""
         return {endpoint.name: endpoint.metrics() for endpoint in self._endpoints}
 
     def __iter__(self) -> Iterator[Endpoint]:
         return iter(self._endpoints)
 
     def arns(self) -> set[str]:
-        """The ARNs of all endpoints."""
+        """Return the ARNs of all endpoints."""
         return {endpoint.arn for endpoint in self._endpoints}
 
     def _forget(self, endpoint: Endpoint) -> None:

@@ -26,7 +26,7 @@ class DeploymentFailed(Exception):
 
 @dataclass(frozen=True)
 class Deployment:
-    """What an endpoint configuration asks for, resolved against its model."""
+    """An endpoint configuration, resolved against its model."""
 
     config_name: str
     variant: str
@@ -43,9 +43,9 @@ class Deployment:
 
 
 class Fleet:
-    """Instances of one deployment, used from one long-lived thread: its end would end the model servers.
+    """The instances of one deployment. Use it from one long-lived thread: the model servers end with that thread.
 
-    `access` is what the deployment's role may do.
+    `access`: the rights of the deployment's role.
     """
 
     def __init__(
@@ -68,16 +68,16 @@ class Fleet:
 
     @property
     def size(self) -> int:
-        """Instances that take requests."""
+        """The number of instances that take requests."""
         return len(self._serving)
 
     @property
     def gone(self) -> bool:
-        """Whether no instance is left, serving or finishing its work."""
+        """Whether no instance is left, neither serving nor finishing its work."""
         return not self._serving and not self._retiring
 
     def resize(self, count: int, cancelled: threading.Event) -> None:
-        """Start instances and wait until all are healthy, or let some go; raises DeploymentFailed, changing nothing."""
+        """Start instances and wait until all are healthy, or retire some; raises DeploymentFailed without a change."""
         if count < self.size:
             self._retiring += self._serving[count:]
             for instance in self._serving[count:]:
@@ -87,12 +87,12 @@ class Fleet:
             self._serving += self._launch(count - self.size, cancelled)
 
     def tend(self) -> None:
-        """Start anew what has ended, and stop what has finished its last work."""
+        """Restart servers that have ended, and stop retired instances that have finished."""
         for instance in self._serving:
             server = instance.server
-            reason = None if server.healthy else server.beyond_hope()
+            reason = None if server.healthy else server.restart_reason()
             if reason:
-                _log.warning("%s %s and is started anew, its log: %s", server.name, reason, server.log)
+                _log.warning("%s %s and is restarted; its log: %s", server.name, reason, server.log)
                 server.stop()
                 server.start()
         for instance in [i for i in self._retiring if i.idle]:
@@ -100,7 +100,7 @@ class Fleet:
             self._retiring.remove(instance)
 
     def stop(self) -> None:
-        """End every instance at once, whatever it does."""
+        """End every instance at once, also in the middle of a request."""
         instances = [*self._serving, *self._retiring]
         for instance in instances:
             instance.retire()
@@ -128,7 +128,7 @@ class Fleet:
         return instances
 
     def _check_model_data(self) -> None:
-        """The role must be able to read the artefact; the command that stands for the image has its own weights."""
+        """Check that the role can read the artefact; the command that stands for the image has its own weights."""
         uri = self.deployment.model_data
         if not uri:
             return
@@ -145,7 +145,7 @@ class Fleet:
         if deployment.command is None:
             raise DeploymentFailed(
                 f"The image {deployment.image!r} is not known to the embedded cloud: "
-                "its settings map image names to the commands of model servers."
+                "add the command of its model server to CloudSettings.images."
             )
         name = next(self._names)
         log = self._folder / "models" / f"{name}.log"

@@ -1,4 +1,4 @@
-"""An endpoint's instance: a model server and the threads that feed it, as many as it may run at once."""
+"""One instance of an endpoint: a model server and the threads that send it requests."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ class Instance:
             thread.start()
 
     def retire(self) -> None:
-        """Take no further request; those under way go on."""
+        """Take no further request; those in process continue."""
         self._retired.set()
 
     @property
     def idle(self) -> bool:
-        """Whether, after `retire`, nothing is under way any more."""
+        """Whether no request is in process any more, after `retire`."""
         return not any(thread.is_alive() for thread in self._threads)
 
     def _work(self) -> None:
@@ -55,13 +55,13 @@ class Instance:
             try:
                 process(queued, self.server, self._access, self._metrics)
             except NotDelivered:
-                self.server.doubt()
+                self.server.mark_unhealthy()
                 self._backlog.give_back(queued)
             except Abandoned:
                 _log.info("invocation %s ended with its endpoint", queued.invocation.inference_id)
                 self._backlog.done(queued)
             except Exception:
-                # A mistake in this program must neither end the thread nor pass unseen.
+                # A bug in this program must neither end the thread nor stay unnoticed.
                 _log.exception("invocation %s was lost", queued.invocation.inference_id)
                 self._backlog.done(queued)
             else:

@@ -1,7 +1,7 @@
-"""Runs a command that cannot outlive its parent: `python -m local.sagemaker.hosting.leash COMMAND…`.
+"""Run a command that cannot outlive its parent: `python -m local.sagemaker.hosting.leash COMMAND…`.
 
-The kernel kills the process when the thread that started it ends, however that happens. A module of its own because
-code between fork and exec is unsafe in a process with threads.
+The kernel kills the process when the thread that started it ends, however that happens. This is a program of its own
+because code between fork and exec is unsafe in a process with threads.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def main() -> None:
     if libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) != 0:
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG)")
     if os.getppid() != parent or parent == 1:
-        sys.exit("the parent has gone")
+        sys.exit("the parent process has ended")
     os.execvp(sys.argv[1], sys.argv[1:])  # noqa: S606
 
 

@@ -1,4 +1,4 @@
-"""One model server: a process that obeys SageMaker's container contract on a free loopback port."""
+"""Run one model server: a process that follows SageMaker's container contract on a free loopback port."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ _PROJECT = Path(__file__).resolve().parents[3]
 _PING_SECONDS = 2.0
 _PING_INTERVAL = 0.05
 _GRACE_SECONDS = 1.5
-# A server that broke a connection may be busy ending: it gets this long to pass a ping again.
-_DOUBT_SECONDS = 5.0
+# A server that broke a connection may be about to end: it has this long to pass a ping again.
+_RECOVERY_SECONDS = 5.0
 _RESTART_INTERVAL = 1.0
 
 
 class ModelServerFailed(Exception):
-    """A model server did not become healthy; the message says why and where its log is."""
+    """A model server did not become healthy; the message gives the reason and the log."""
 
 
 class ModelServer:
     """A model server process.
 
-    `start` must be called from a thread that lives as long as the server may: the process dies with that thread.
+    Call `start` from a thread that lives as long as the server may: the process dies with that thread.
     """
 
     def __init__(
@@ -42,16 +42,16 @@ class ModelServer:
         self.abandoned = False
         self._command = command
         self._startup_seconds = startup_seconds
-        self._started = self._patience_ends = 0.0
+        self._started = self._deadline = 0.0
         self._environment = dict(environment)
         self._process: subprocess.Popen[bytes] | None = None
         self._healthy = threading.Event()
 
     def start(self) -> None:
-        """Start the process, its output appended to the log. It is not healthy yet."""
+        """Start the process and append its output to the log. It is not healthy yet."""
         self._healthy.clear()
         self._started = time.monotonic()
-        self._patience_ends = self._started + self._startup_seconds
+        self._deadline = self._started + self._startup_seconds
         self.port = _free_port()
         command = [part.replace("{port}", str(self.port)) for part in self._command]
         self.log.parent.mkdir(parents=True, exist_ok=True)
@@ -77,7 +77,7 @@ class ModelServer:
                     f"The model server {self.name} ended with status {status} before it answered GET /ping. "
                     f"Its log: {self.log}"
                 )
-            if time.monotonic() > self._patience_ends:
+            if time.monotonic() > self._deadline:
                 raise ModelServerFailed(
                     f"The model server {self.name} did not pass the ping health check within "
                     f"{self._startup_seconds:g} seconds. Its log: {self.log}"
@@ -86,43 +86,43 @@ class ModelServer:
                 raise ModelServerFailed(f"The model server {self.name} was stopped before it was healthy.")
 
     def check(self) -> bool:
-        """Ping once, and remember the answer as the server's health."""
+        """Ping once and record the result as the server's health."""
         healthy = self.exit_status() is None and _ping(self.port)
         (self._healthy.set if healthy else self._healthy.clear)()
         return healthy
 
     @property
     def healthy(self) -> bool:
-        """The answer of the last check, taken back when the process has ended or an invocation doubted it."""
+        """The result of the last check; False when the process has ended or `mark_unhealthy` was called since."""
         return self._healthy.is_set() and self.exit_status() is None
 
-    def doubt(self) -> None:
-        """Not healthy until the next check says otherwise."""
+    def mark_unhealthy(self) -> None:
+        """Count as unhealthy until the next check passes."""
         if self._healthy.is_set():
-            self._patience_ends = time.monotonic() + _DOUBT_SECONDS
+            self._deadline = time.monotonic() + _RECOVERY_SECONDS
             self._healthy.clear()
 
-    def beyond_hope(self) -> str | None:
-        """Check an unhealthy server: why it must be started anew, None if it is well or deserves more time."""
+    def restart_reason(self) -> str | None:
+        """Check an unhealthy server; return why it must be restarted, None if it is healthy or may still recover."""
         if self.check():
             return None
         status = self.exit_status()
         now = time.monotonic()
         if status is None:
-            return "does not answer GET /ping" if now > self._patience_ends else None
+            return "does not answer GET /ping" if now > self._deadline else None
         return f"ended with status {status}" if now > self._started + _RESTART_INTERVAL else None
 
     def exit_status(self) -> int | None:
-        """The process's exit status, None while it runs or before it was started."""
+        """Return the process's exit status, None while it runs or before it was started."""
         return None if self._process is None else self._process.poll()
 
     def abandon(self) -> None:
-        """End the server for good: its requests under way have nobody left to answer to."""
+        """End the server for good; requests in process get no answer."""
         self.abandoned = True
         self.stop()
 
     def stop(self) -> None:
-        """End the process and everything in its group: politely, then by force."""
+        """End the process and its whole group: SIGTERM first, then SIGKILL."""
         self._healthy.clear()
         process = self._process
         if process is None:
@@ -130,7 +130,7 @@ class ModelServer:
         _signal_group(process, signal.SIGTERM)
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(_GRACE_SECONDS)
-        # Children of the server may have ignored what it obeyed.
+        # Children of the server may have ignored the first signal.
         _signal_group(process, signal.SIGKILL)
         process.wait()
 
@@ -141,7 +141,7 @@ def _signal_group(process: subprocess.Popen[bytes], number: signal.Signals) -> N
 
 
 def _base_environment() -> dict[str, str]:
-    """What a container would find: no credentials, nothing of the launcher's own settings."""
+    """Return a container's environment: no credentials, none of the launcher's own settings."""
     kept = ("PATH", "LANG", "LC_ALL", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "VIRTUAL_ENV", "PYTHONPATH")
     found = {name: os.environ[name] for name in kept if name in os.environ}
     return {"HOME": "/tmp", "PYTHONUNBUFFERED": "1", **found}  # noqa: S108

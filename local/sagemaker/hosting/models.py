@@ -1,4 +1,4 @@
-"""Models: a container image, its environment, and the command that stands for it on this machine."""
+"""Models: a container image, its environment, and its data."""
 
 from __future__ import annotations
 
@@ -47,16 +47,16 @@ class Models:
         return list_page(summaries, request, result="Models", name="ModelName")
 
     def get(self, name: str) -> dict[str, Any]:
-        """The model called `name`, as it was created; raises ValidationFailed."""
+        """Return the model called `name` as it was created; raises ValidationFailed."""
         return self._models.get(name, missing=_missing(name))
 
     def arns(self) -> set[str]:
-        """The ARNs of all models."""
+        """Return the ARNs of all models."""
         return {model["ModelArn"] for model in self._models}
 
 
 def only_container(request: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The model's only container; raises ValidationFailed when there is none, UnsupportedHere for more."""
+    """Return the model's only container; raises ValidationFailed for none, UnsupportedHere for several."""
     containers = [request["PrimaryContainer"]] if "PrimaryContainer" in request else []
     containers += request.get("Containers", [])
     if not containers:
@@ -70,7 +70,7 @@ def only_container(request: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def image_name(image: str) -> str:
-    """A container image's name without its registry, tag and digest: `r.example:5000/a/b:1` gives `a/b`."""
+    """Strip registry, tag and digest from a container image's name: `r.example:5000/a/b:1` gives `a/b`."""
     name = image.partition("@")[0]
     head, slash, rest = name.partition("/")
     if slash and ("." in head or ":" in head or head == "localhost"):

@@ -254,7 +254,7 @@ def test_a_stopped_job_keeps_what_it_has(make_stand_in: Callable[..., StandIn]) 
         (b'{"source-ref": "s3://d/1.png"}\n\n', "Line 2 is not JSON"),
         (b'{"source-ref": "file:///1.png"}', "Line 1 has no source-ref"),
         (b'{"source-ref": "s3://d/1.png", "$x": 1}', "'$x'"),
-        (b'{"source-ref": "s3://d/1.png", "verified": 1}', "'verified' already"),
+        (b'{"source-ref": "s3://d/1.png", "verified": 1}', "already has the attribute 'verified'"),
         (b'{"source-ref": "s3://d/1.png", "x": "' + b"y" * 20_001 + b'"}', "more than 20000"),
         (b'{"source-ref": "s3://d/1.png", "x": 1' + b" " * 100_000 + b"}", "more than 100000"),
         (b'{"source-ref": "s3://d/1.png"}\xff', "UTF-8"),

@@ -98,7 +98,7 @@ def test_a_killed_server_is_beyond_hope_and_can_be_started_anew(server: ModelSer
     server.wait_until_healthy(NEVER)
     _processes()[0].kill()
     eventually(lambda: not server.healthy)
-    assert eventually(server.beyond_hope) == "ended with status -9"
+    assert eventually(server.restart_reason) == "ended with status -9"
     server.start()
     server.wait_until_healthy(NEVER)
 
