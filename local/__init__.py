@@ -1,1 +1,91 @@
-"""The embedded cloud: everything that lets the project run whole on one machine."""
+"""The embedded cloud: AWS on one machine, for tests, demonstrations and load runs (README.md).
+
+These names are its public face; the modules below it may change. A name is imported when it is first used: the
+processes that the cloud starts import this module too, and some of them have no site-packages.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from local.cloud.faults.board import FAULT_BOARD
+    from local.cloud.faults.fault import FAULT_KINDS, Fault, FaultError
+    from local.cloud.launcher import CloudError, EmbeddedCloud
+    from local.cloud.process_tree import session_members
+    from local.cloud.stepfunctions.jsonata_templates import Evaluation
+    from local.sagemaker.ground_truth.annotators import (
+        Annotation,
+        Annotator,
+        Box,
+        Boxes,
+        Failure,
+        JobFails,
+        JobView,
+        Segments,
+        Verdict,
+        keep_every_box,
+    )
+    from local.sagemaker.hosting.model_servers import ModelServer, ModelServerFailed
+    from local.settings import ACCOUNT, PEOPLE, REGION, CloudSettings, SettingsError
+
+__all__ = [
+    "ACCOUNT",
+    "FAULT_BOARD",
+    "FAULT_KINDS",
+    "PEOPLE",
+    "REGION",
+    "Annotation",
+    "Annotator",
+    "Box",
+    "Boxes",
+    "CloudError",
+    "CloudSettings",
+    "EmbeddedCloud",
+    "Evaluation",
+    "Failure",
+    "Fault",
+    "FaultError",
+    "JobFails",
+    "JobView",
+    "ModelServer",
+    "ModelServerFailed",
+    "Segments",
+    "SettingsError",
+    "Verdict",
+    "keep_every_box",
+    "session_members",
+]
+
+_EXPORTS = {
+    "local.cloud.faults.board": ("FAULT_BOARD",),
+    "local.cloud.faults.fault": ("FAULT_KINDS", "Fault", "FaultError"),
+    "local.cloud.launcher": ("CloudError", "EmbeddedCloud"),
+    "local.cloud.process_tree": ("session_members",),
+    "local.cloud.stepfunctions.jsonata_templates": ("Evaluation",),
+    "local.sagemaker.ground_truth.annotators": (
+        "Annotation",
+        "Annotator",
+        "Box",
+        "Boxes",
+        "Failure",
+        "JobFails",
+        "JobView",
+        "Segments",
+        "Verdict",
+        "keep_every_box",
+    ),
+    "local.sagemaker.hosting.model_servers": ("ModelServer", "ModelServerFailed"),
+    "local.settings": ("ACCOUNT", "PEOPLE", "REGION", "CloudSettings", "SettingsError"),
+}
+_MODULES = {name: module for module, names in _EXPORTS.items() for name in names}
+
+# Type checkers see the imports above: with this function they would accept every name.
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Any:
+        """Import a public name from its module."""
+        if name not in _MODULES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return getattr(import_module(_MODULES[name]), name)

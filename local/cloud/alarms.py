@@ -14,6 +14,7 @@ from local.cloud.stepfunctions.executions import Execution
 
 Alarm = dict[str, Any]
 SAMPLE_SECONDS = 0.5
+_STOP_SECONDS = 2
 # The period of the metrics that AWS's services publish, and the shortest of most alarms.
 MINUTE = 60.0
 _log = logging.getLogger("embedded-cloud")
@@ -52,15 +53,17 @@ class Alarms:
         self._alarms = symbols.find("services.cloudwatch", "_alarms")
         self._statistics = symbols.find("services.cloudwatch", "_calc_stats")
         self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="alarms", daemon=True)
 
     def install(self) -> None:
         """Replace ministack's evaluation, which mixes the metrics of all dimensions, and start sampling."""
         symbols.replace("services.cloudwatch", "_evaluate_alarm", self.evaluate, parameters=("alarm",))
-        threading.Thread(target=self._run, name="alarms", daemon=True).start()
+        self._thread.start()
 
     def stop(self) -> None:
-        """End the sampling."""
+        """End the sampling, and wait for the step that runs."""
         self._stopping.set()
+        self._thread.join(timeout=_STOP_SECONDS)
 
     def follow(self, step: Callable[[], None]) -> None:
         """Call `step` after every evaluation."""

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from local.cloud.json_service import JsonService, ServiceError
-from local.cloud.settings import ACCOUNT, REGION
 from local.cloud.tracking_alarms import delete_alarms, put_tracking_alarms
+from local.settings import ACCOUNT, REGION
 
 Request = dict[str, Any]
 _KEY = ("ServiceNamespace", "ResourceId", "ScalableDimension")

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
 from local.cloud import symbols
-from local.sagemaker.metrics import COUNTED
+from local.sagemaker.async_inference.metrics import COUNTED
 
 NAMESPACE = "AWS/SageMaker"
 # Sent with 1 or 0 for every invocation, so that their average is a share.

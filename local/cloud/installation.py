@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from local.cloud.alarms import Alarms
 from local.cloud.application_autoscaling import ScalingRecords, application_autoscaling_service
+from local.cloud.boot import Boot
 from local.cloud.cloudformation.autoscaling_types import register_autoscaling_types
 from local.cloud.cloudformation.bucket_settings import install_bucket_settings
 from local.cloud.cloudformation.conditions import install_conditions
@@ -21,7 +22,7 @@ from local.cloud.denials import install_denial_log
 from local.cloud.endpoint_instances import EndpointInstances
 from local.cloud.endpoint_metrics import EndpointMetricsFeed
 from local.cloud.event_sources import install_event_sources
-from local.cloud.faults.board import BOARD
+from local.cloud.faults.board import FAULT_BOARD
 from local.cloud.faults.calls import CallFaults
 from local.cloud.faults.control import install_control
 from local.cloud.faults.deliveries import Deliveries
@@ -31,20 +32,21 @@ from local.cloud.json_service import Handler, serve
 from local.cloud.lambda_runtime import LambdaRuntime
 from local.cloud.permissions import guard_sagemaker, install_permissions
 from local.cloud.resource_policies import install_resource_policies
+from local.cloud.role_credentials import role_credentials
 from local.cloud.s3_refusals import install_s3_refusals
 from local.cloud.scaling import Scaling
-from local.cloud.settings import Boot
 from local.cloud.sqs_moves import MessageMoves
 from local.cloud.stepfunctions.service import install_step_functions
 from local.cloud.xray import handle_xray
 from local.portal.server import Portal
 from local.sagemaker import service as sagemaker
+from local.sagemaker.gateway import connect
 
 
 def install(boot: Boot) -> Callable[[], None]:
     """Patch the ministack of this process; the returned function ends what was started."""
     with contextlib.ExitStack() as ending:
-        invocations = Invocations(BOARD)
+        invocations = Invocations(FAULT_BOARD)
         runtime = LambdaRuntime(boot, invocations.invoke) if boot.settings.faults else LambdaRuntime(boot)
         runtime.install()
         ending.callback(runtime.close)
@@ -57,8 +59,6 @@ def install(boot: Boot) -> Callable[[], None]:
         MessageMoves().install()
         serve("xray", handle_xray, target_prefixes=[])
         alarms = Alarms(boot.settings.alarm_scale)
-        alarms.install()
-        ending.callback(alarms.stop)
         install_step_functions(boot, alarms.count_execution)
         install_bucket_settings()
         install_conditions()
@@ -73,7 +73,8 @@ def install(boot: Boot) -> Callable[[], None]:
             install_permissions()
             requests = guard_sagemaker(requests)
         serve("sagemaker", requests, target_prefixes=["SageMaker."])
-        sagemaker.start(boot.settings, boot.gateway, boot.folder)
+        rest_of_the_cloud = connect(boot.gateway, lambda role: role_credentials(role, "SageMaker"))
+        sagemaker.start(boot.settings, rest_of_the_cloud, boot.folder)
         ending.callback(sagemaker.stop)
         if boot.portal is not None:
             portal = Portal(sagemaker.current().jobs, socket.socket(fileno=boot.portal))
@@ -91,6 +92,9 @@ def install(boot: Boot) -> Callable[[], None]:
         )
         alarms.follow(EndpointMetricsFeed(sagemaker.endpoints, alarms.level).publish)
         alarms.follow(scaling.act)
+        alarms.install()
+        # Ends before the stand-in, whose endpoints its steps ask for.
+        ending.callback(alarms.stop)
         serve(
             "application-autoscaling",
             application_autoscaling_service(records, lambda: list(scaling.activities)).handle,
@@ -98,8 +102,8 @@ def install(boot: Boot) -> Callable[[], None]:
         )
         register_autoscaling_types(records)
         if boot.settings.faults:
-            Deliveries(BOARD).install()
-            CallFaults(BOARD, invocations).install()
-            install_control(BOARD)
+            Deliveries(FAULT_BOARD).install()
+            CallFaults(FAULT_BOARD, invocations).install()
+            install_control(FAULT_BOARD)
         return ending.pop_all().close
     raise AssertionError("unreachable")

@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from local.cloud import symbols
+from local.cloud.boot import Boot
 from local.cloud.functions.environment import RESERVED, function_environment, own_variables
 from local.cloud.functions.invocation import Invocation, Outcome, failure
 from local.cloud.functions.packages import PackageStore
 from local.cloud.functions.pool import Throttled, WorkerPool
 from local.cloud.functions.runtime_libraries import link_runtime_libraries
 from local.cloud.functions.worker import InitError, Worker, WorkerOrder
-from local.cloud.settings import Boot
 
 Document = dict[str, Any]
 HOST_RUNTIME = f"python{sys.version_info.major}.{sys.version_info.minor}"

@@ -18,9 +18,10 @@ from typing import Any
 
 import boto3
 
+from local.cloud.boot import BOOT_VARIABLE, Boot
 from local.cloud.faults.control import FaultControl
 from local.cloud.process_tree import kill_session
-from local.cloud.settings import ACCOUNT, BOOT_VARIABLE, PEOPLE, REGION, Boot, CloudSettings
+from local.settings import ACCOUNT, PEOPLE, REGION, CloudSettings
 
 BOOT_SECONDS = 60
 STOP_SECONDS = 10

@@ -9,8 +9,8 @@ from typing import Any
 
 from local.cloud import symbols
 from local.cloud.json_service import Handler, Response
-from local.cloud.settings import REGION
 from local.sagemaker.permissions import required_permissions
+from local.settings import REGION
 
 _BATCH = re.compile(r"((?:sqs|sns):\w+)Batch")
 

@@ -8,7 +8,7 @@ import re
 from typing import Any
 
 from local.cloud import symbols
-from local.cloud.settings import ACCOUNT, REGION
+from local.settings import ACCOUNT, REGION
 
 _log = logging.getLogger("embedded-cloud")
 _SERVICES = {"sqs": "sqs:SendMessage", "sns": "sns:Publish"}

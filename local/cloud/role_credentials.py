@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from local.cloud import symbols
-from local.cloud.settings import ACCOUNT, REGION
+from local.settings import ACCOUNT, REGION
 
 
 def role_credentials(role_arn: str, session: str) -> dict[str, str]:

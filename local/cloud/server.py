@@ -20,8 +20,9 @@ from typing import TextIO
 import psutil
 
 from local.cloud import symbols
+from local.cloud.boot import BOOT_VARIABLE, Boot
 from local.cloud.process_tree import kill_session
-from local.cloud.settings import ACCOUNT, BOOT_VARIABLE, REGION, Boot
+from local.settings import ACCOUNT, REGION
 
 SHUTDOWN_SECONDS = 6
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from local.cloud import symbols
 from local.cloud.json_service import ServiceError
-from local.cloud.settings import ACCOUNT, REGION
+from local.settings import ACCOUNT, REGION
 
 Document = dict[str, Any]
 # As AWS makes them: out after three minutes above the target, in after fifteen minutes at nine tenths of it.

@@ -14,16 +14,16 @@ from local.portal.files import StaticFiles
 from local.portal.pages import all_done, job_list, notice, others_at_work, task_page
 from local.portal.protection import check_origin
 from local.portal.sessions import Session
-from local.sagemaker.annotation_files import worker_answer
-from local.sagemaker.annotators import Failure, MalformedPrelabel, Segments
-from local.sagemaker.consolidation import NotConsolidated
-from local.sagemaker.desk import Desk
-from local.sagemaker.ground_truth import LabelingJobs
-from local.sagemaker.labeling_jobs import LabelingJob
+from local.sagemaker.ground_truth.annotation_files import worker_answer
+from local.sagemaker.ground_truth.annotators import Failure, MalformedPrelabel, Segments
+from local.sagemaker.ground_truth.consolidation import NotConsolidated
+from local.sagemaker.ground_truth.desk import Desk
+from local.sagemaker.ground_truth.labeling_job import LabelingJob
+from local.sagemaker.ground_truth.labeling_jobs import LabelingJobs
+from local.sagemaker.ground_truth.tasks import Result
+from local.sagemaker.ground_truth.worker_answers import BadAnswer, answer_content, read_answer
+from local.sagemaker.ground_truth.worker_pages import BadPage
 from local.sagemaker.ports import StorageError
-from local.sagemaker.tasks import Result
-from local.sagemaker.worker_answers import BadAnswer, answer_content, read_answer
-from local.sagemaker.worker_pages import BadPage
 
 BODY_BYTES = 1 << 20
 # The longest time limit of an image task (API reference, HumanTaskConfig.TaskTimeLimitInSeconds: 8 hours).

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from local.sagemaker.labeling_jobs import LabelingJob
+from local.sagemaker.ground_truth.labeling_job import LabelingJob
 
 _CROWD_ELEMENTS = "https://assets.crowd.aws/crowd-html-elements.js"
 _OWN_ELEMENTS = "/static/crowd-elements.js"

@@ -11,7 +11,7 @@ from typing import Any
 from local.portal.application import BODY_BYTES, Application
 from local.portal.exchange import Refusal, Request, Response, json_response
 from local.portal.protection import HEADERS
-from local.sagemaker.ground_truth import LabelingJobs
+from local.sagemaker.ground_truth.labeling_jobs import LabelingJobs
 
 _log = logging.getLogger(__name__)
 ADDRESS = "127.0.0.1"

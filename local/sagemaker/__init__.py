@@ -1,5 +1,7 @@
 """A stand-in for Amazon SageMaker on one machine: asynchronous endpoints and Ground Truth jobs.
 
-It talks to the rest of the cloud (S3, SNS, IAM, events) through the narrow ports of `ports`, runs real model servers
-by the container contract, and answers boto3 in SageMaker's own wire formats through `service`.
+It reaches the rest of the cloud (S3, SNS, IAM, events) through the narrow interfaces of `ports`. It runs real model
+servers by the container contract, and answers boto3 in SageMaker's wire formats (`service`).
+
+Rooms, top down: ground_truth and hosting, which do not know each other; async_inference, which hosting uses.
 """

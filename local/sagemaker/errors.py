@@ -1,19 +1,19 @@
-"""What the stand-in can refuse, as SageMaker words it.
+"""Errors that the stand-in returns, in SageMaker's words.
 
 SageMakerError
 ├── ValidationFailed      the request breaks a rule (code ValidationException, or ValidationError on the runtime)
-├── UnsupportedHere       SageMaker could, the stand-in cannot; the same code, so that nobody mistakes it for success
+├── UnsupportedHere       SageMaker can do it, the stand-in cannot; the same code, so that it never looks like success
 ├── ResourceInUse         the name is taken
-├── ResourceNotFound      no such resource, where SageMaker models that error
+├── ResourceNotFound      the resource does not exist, where SageMaker's model has that error
 ├── ResourceLimitExceeded a quota is used up
-└── UnknownOperation      not an operation of SageMaker at all
+└── UnknownOperation      SageMaker has no such operation
 """
 
 from __future__ import annotations
 
 
 class SageMakerError(Exception):
-    """A refusal with SageMaker's error code, its message and the HTTP status it travels with."""
+    """An error with SageMaker's code, message and HTTP status."""
 
     def __init__(self, code: str, message: str, status: int = 400) -> None:
         super().__init__(f"{code}: {message}")
@@ -30,7 +30,7 @@ class ValidationFailed(SageMakerError):
 
 
 class UnsupportedHere(SageMakerError):
-    """SageMaker knows this, the stand-in does not implement it."""
+    """SageMaker can do this, the stand-in cannot."""
 
     def __init__(self, what: str, *, code: str = "ValidationException") -> None:
         super().__init__(code, f"Not supported by the embedded cloud: {what}")
@@ -44,7 +44,7 @@ class ResourceInUse(SageMakerError):
 
 
 class ResourceNotFound(SageMakerError):
-    """There is no such resource."""
+    """The resource does not exist."""
 
     def __init__(self, message: str) -> None:
         super().__init__("ResourceNotFound", message)

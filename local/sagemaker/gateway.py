@@ -1,17 +1,16 @@
-"""The ports on the embedded cloud itself: boto3 against its gateway, and its event bus from within the process."""
+"""The ports on the embedded cloud: boto3 against its gateway, and its event bus inside the process."""
 
 from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import IO, TYPE_CHECKING, Any
 
 import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from local.cloud.role_credentials import role_credentials
 from local.sagemaker.names import ACCOUNT, REGION, S3Uri
 from local.sagemaker.ports import Access, Cloud, PublishError, StorageError, StoredObject
 
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
     from mypy_boto3_sns.client import SNSClient
 
-# Checksums are optional work on loopback; connections stay open for the workers of all endpoints.
+# Checksums cost time on loopback for nothing. The pool is large enough for the workers of all endpoints.
 _CLIENT = Config(
     connect_timeout=5,
     read_timeout=120,
@@ -32,8 +31,12 @@ _CLIENT = Config(
 )
 
 
-def connect(endpoint_url: str) -> Cloud:
-    """The embedded cloud behind `endpoint_url`, seen through the ports."""
+Credentials = Callable[[str], Mapping[str, str]]
+"""Maps a role's ARN to AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN."""
+
+
+def connect(endpoint_url: str, credentials: Credentials) -> Cloud:
+    """Connect the ports to the embedded cloud at `endpoint_url`."""
     session = boto3.Session(
         aws_access_key_id=ACCOUNT,
         aws_secret_access_key="embedded",
@@ -42,7 +45,7 @@ def connect(endpoint_url: str) -> Cloud:
     return Cloud(
         browsers=GatewayBrowsers(session.client("s3", endpoint_url=endpoint_url, config=_CLIENT)),
         events=InProcessEvents(),
-        roles=GatewayRoles(session.client("iam", endpoint_url=endpoint_url, config=_CLIENT), endpoint_url),
+        roles=GatewayRoles(session.client("iam", endpoint_url=endpoint_url, config=_CLIENT), endpoint_url, credentials),
     )
 
 
@@ -74,7 +77,7 @@ class GatewayObjects:
 
 
 class GatewayBrowsers:
-    """CORS rules through boto3, read as the account: no role has to be allowed to."""
+    """CORS rules through boto3, read as the account: a job's role does not need the permission."""
 
     def __init__(self, client: S3Client) -> None:
         self._client = client
@@ -107,9 +110,10 @@ class GatewayTopics:
 class GatewayRoles:
     """IAM through boto3, and clients that act as a role."""
 
-    def __init__(self, client: IAMClient, endpoint_url: str) -> None:
+    def __init__(self, client: IAMClient, endpoint_url: str, credentials: Credentials) -> None:
         self._client = client
         self._endpoint_url = endpoint_url
+        self._credentials = credentials
         self._assumed: dict[str, Access] = {}
         self._lock = threading.Lock()
 
@@ -123,7 +127,7 @@ class GatewayRoles:
     def assume(self, role_arn: str) -> Access:
         with self._lock:
             if role_arn not in self._assumed:
-                self._assumed[role_arn] = self._connect(role_credentials(role_arn, "SageMaker"))
+                self._assumed[role_arn] = self._connect(self._credentials(role_arn))
             return self._assumed[role_arn]
 
     def _connect(self, credentials: Mapping[str, str]) -> Access:
@@ -140,7 +144,7 @@ class GatewayRoles:
 
 
 class InProcessEvents:
-    """The event bus from within the server process: PutEvents refuses sources that begin with `aws.`."""
+    """The event bus inside the server process: PutEvents refuses sources that begin with `aws.`."""
 
     def put(self, detail_type: str, detail: Mapping[str, Any], resources: Sequence[str]) -> None:
         from ministack.services.eventbridge import _put_events

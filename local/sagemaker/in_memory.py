@@ -12,7 +12,7 @@ from local.sagemaker.ports import Access, Cloud, PublishError, StorageError, Sto
 
 
 class MemoryObjects:
-    """Objects in a dictionary by URI; `cors` says which buckets browsers may read, all others they may."""
+    """Objects in a dictionary by URI; `cors`: whether browsers may read a bucket, True for others."""
 
     def __init__(self) -> None:
         self.contents: dict[str, tuple[bytes, str]] = {}
@@ -20,7 +20,7 @@ class MemoryObjects:
         self._lock = threading.Lock()
 
     def put(self, uri: str, body: bytes, content_type: str = "binary/octet-stream") -> None:
-        """Place an object, as a test's Given."""
+        """Place an object for a test."""
         with self._lock:
             self.contents[uri] = (body, content_type)
 
@@ -42,7 +42,7 @@ class MemoryObjects:
 
 
 class MemoryTopics:
-    """Messages in the order of publishing; `missing` topics refuse."""
+    """Messages in the order of publishing; topics in `missing` refuse them."""
 
     def __init__(self) -> None:
         self.messages: list[tuple[str, str]] = []
@@ -67,7 +67,7 @@ class MemoryEvents:
 
 
 class MemoryRoles:
-    """Every role exists, except the `missing` ones, and may do everything."""
+    """Every role exists, except those in `missing`, and may do everything."""
 
     def __init__(self, access: Access) -> None:
         self.missing: set[str] = set()
@@ -81,7 +81,7 @@ class MemoryRoles:
 
 
 def memory_cloud() -> tuple[Cloud, MemoryObjects, MemoryTopics, MemoryEvents, MemoryRoles]:
-    """A cloud of the four fakes, and the fakes themselves to look into."""
+    """Make a cloud of the four fakes; return it and the fakes."""
     objects, topics, events = MemoryObjects(), MemoryTopics(), MemoryEvents()
     roles = MemoryRoles(Access(objects, topics))
     return Cloud(objects, events, roles), objects, topics, events, roles

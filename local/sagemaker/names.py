@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from local.cloud.settings import ACCOUNT, REGION
+from local.settings import ACCOUNT, REGION
 
 __all__ = ["ACCOUNT", "REGION", "S3Uri", "arn"]
 
 
 def arn(kind: str, name: str) -> str:
-    """The ARN of a SageMaker resource of this account; SageMaker writes names in ARNs in lower case."""
+    """Make the ARN of a SageMaker resource of this account; SageMaker writes names in ARNs in lower case."""
     return f"arn:aws:sagemaker:{REGION}:{ACCOUNT}:{kind}/{name.lower()}"
 
 
 @dataclass(frozen=True)
 class S3Uri:
-    """A place in S3: bucket and key, the key possibly empty."""
+    """A place in S3: a bucket and a key, which may be empty."""
 
     bucket: str
     key: str
@@ -31,7 +31,7 @@ class S3Uri:
         return cls(bucket, key)
 
     def below(self, *parts: str) -> S3Uri:
-        """The place under this prefix, with single slashes between the parts."""
+        """Return the place under this prefix, with single slashes between the parts."""
         joined = "/".join(part.strip("/") for part in (self.key, *parts) if part.strip("/"))
         return S3Uri(self.bucket, joined)
 

@@ -1,4 +1,4 @@
-"""Which permissions a request to SageMaker needs. Source: Service Authorization Reference, Amazon SageMaker."""
+"""Map requests to SageMaker to the permissions that they need. Source: Service Authorization Reference."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _PASSED = {"iam:PassedToService": "sagemaker.amazonaws.com"}
 
 @dataclass(frozen=True)
 class Permission:
-    """An action on a resource, and what the policies' conditions may ask about the request."""
+    """An action on a resource, and the values of the condition keys that policies may test."""
 
     action: str
     resource: str
@@ -35,9 +35,9 @@ class Permission:
 
 
 def required_permissions(path: str, headers: Mapping[str, str], body: bytes) -> list[Permission]:
-    """All that the caller must be allowed, the action itself first; header names are in lower case.
+    """Return all permissions that the caller needs, the action itself first; header names are in lower case.
 
-    A role that a request hands over must be passed, and a resource that is made with tags be tagged.
+    A request with a role needs iam:PassRole, and one that creates a resource with tags needs sagemaker:AddTags.
     """
     runtime = _RUNTIME_PATH.fullmatch(path)
     if runtime:
@@ -56,7 +56,7 @@ def required_permissions(path: str, headers: Mapping[str, str], body: bytes) -> 
 
 
 def _resource(operation: str, request: Mapping[str, Any]) -> str:
-    """The resource that an operation is about, `*` for those that are about none."""
+    """Return the resource of an operation, `*` for operations without one."""
     about = _OPERATION.fullmatch(operation)
     if about:
         return arn(_KINDS[about[1]], str(request.get(f"{about[1]}Name", "")))
@@ -67,6 +67,6 @@ def _document(body: bytes) -> dict[str, Any]:
     try:
         document = json.loads(body or b"{}")
     except ValueError:
-        # The operation itself refuses what is not JSON.
+        # The operation itself refuses a body that is not JSON.
         return {}
     return document if isinstance(document, dict) else {}

@@ -1,6 +1,6 @@
-"""What the stand-in needs from the rest of the cloud, as narrow interfaces.
+"""Narrow interfaces to the rest of the cloud, as far as the stand-in needs it.
 
-`gateway` implements them with boto3 against the embedded cloud, `in_memory` without any cloud for tests.
+`gateway` implements them with boto3 against the embedded cloud; `in_memory` implements them for tests, without a cloud.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from local.sagemaker.names import S3Uri
 
 
 class StorageError(Exception):
-    """An object could not be read or written; the message says which and why."""
+    """An object could not be read or written; the message gives its URI and the reason."""
 
 
 class PublishError(Exception):
@@ -38,37 +38,37 @@ class StoredObject:
 
 
 class ObjectStore(Protocol):
-    """S3, as far as the stand-in uses it."""
+    """The operations of S3 that the stand-in uses."""
 
     def open(self, uri: S3Uri) -> StoredObject:
         """Open an object for one pass; raises StorageError."""
 
     def write(self, uri: S3Uri, body: IO[bytes] | bytes, content_type: str, kms_key: str | None = None) -> None:
-        """Write an object whole; raises StorageError."""
+        """Write a whole object; raises StorageError."""
 
     def check_exists(self, uri: S3Uri) -> None:
-        """Raise StorageError unless the object is there."""
+        """Raise StorageError unless the object exists."""
 
 
 class Topics(Protocol):
-    """SNS, as far as the stand-in uses it."""
+    """The operations of SNS that the stand-in uses."""
 
     def publish(self, topic: str, message: str) -> None:
         """Publish to a topic; raises PublishError."""
 
 
 class EventBus(Protocol):
-    """The default event bus, written to as AWS services write to it."""
+    """The default event bus, with the rights of an AWS service."""
 
     def put(self, detail_type: str, detail: Mapping[str, Any], resources: Sequence[str]) -> None:
-        """Send one event whose source is aws.sagemaker."""
+        """Send one event with the source aws.sagemaker."""
 
 
 class Browsers(Protocol):
-    """What the browsers of workers may do, whatever any role may."""
+    """The rights of workers' browsers, which do not depend on roles."""
 
     def may_get(self, bucket: str) -> bool:
-        """Whether the bucket's CORS rules let any origin GET its objects; raises StorageError."""
+        """Tell whether the bucket's CORS rules let any origin GET its objects; raises StorageError."""
 
 
 @dataclass(frozen=True)
@@ -80,13 +80,13 @@ class Access:
 
 
 class Roles(Protocol):
-    """IAM, as far as the stand-in uses it."""
+    """The operations of IAM that the stand-in uses."""
 
     def exists(self, role_arn: str) -> bool:
-        """Whether the account has this role."""
+        """Tell whether the account has this role."""
 
     def assume(self, role_arn: str) -> Access:
-        """What the role may do; that it may do nothing shows only when it is used."""
+        """Return the role's access; missing permissions show only when it is used."""
 
 
 @dataclass(frozen=True)

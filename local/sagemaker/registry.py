@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 
 class Registry(Generic[T]):
-    """Resources by name, safe for threads. Names that differ only in case are the same name."""
+    """Resources by name; safe for threads. Names that differ only in case are the same name."""
 
     def __init__(self) -> None:
         self._items: dict[str, T] = {}
@@ -29,14 +29,14 @@ class Registry(Generic[T]):
             self._items[name.lower()] = item
 
     def get(self, name: str, *, missing: Exception) -> T:
-        """The resource called `name`; raises `missing`."""
+        """Return the resource called `name`; raises `missing`."""
         with self._lock:
             if name.lower() not in self._items:
                 raise missing
             return self._items[name.lower()]
 
     def pop(self, name: str, *, missing: Exception) -> T:
-        """Take the resource called `name` out; raises `missing`."""
+        """Remove and return the resource called `name`; raises `missing`."""
         with self._lock:
             item = self.get(name, missing=missing)
             del self._items[name.lower()]
@@ -60,10 +60,10 @@ def list_page(
     status: str = "",
     sort_keys: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
-    """One page of a List operation: filters, order, paging as the request says.
+    """Return one page of a List operation, with the request's filters, order and paging.
 
-    `result` names the answer's list, `name` and `status` the members that NameContains and StatusEquals look at,
-    `sort_keys` maps the values of SortBy to members. Raises ValidationFailed for a NextToken that is not ours.
+    `result`: the name of the answer's list. `name`, `status`: the members that NameContains and StatusEquals test.
+    `sort_keys` maps values of SortBy to members. Raises ValidationFailed for an unknown NextToken.
     """
     chosen = [dict(summary) for summary in summaries if _passes(summary, request, name, status)]
     keys = {"CreationTime": "CreationTime", "Name": name, "Status": status, **(sort_keys or {})}

@@ -1,4 +1,4 @@
-"""The stand-in's front door: operations by name for this process, boto3's wire formats for all others."""
+"""The stand-in's entry: operations by name for this process, boto3's wire formats for all others."""
 
 from __future__ import annotations
 
@@ -12,20 +12,19 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
-from local.cloud.settings import PEOPLE, CloudSettings
-from local.sagemaker import gateway as embedded
-from local.sagemaker.annotators import load_annotator
-from local.sagemaker.endpoint_configs import EndpointConfigs
-from local.sagemaker.endpoints import Endpoint
+from local.sagemaker.async_inference.invocations import CODE, read_request
 from local.sagemaker.errors import SageMakerError, UnsupportedHere
-from local.sagemaker.ground_truth import LabelingJobs
-from local.sagemaker.hosting import Hosting
-from local.sagemaker.invocations import CODE, read_request
-from local.sagemaker.models import Models
+from local.sagemaker.ground_truth.annotators import load_annotator
+from local.sagemaker.ground_truth.labeling_jobs import LabelingJobs
+from local.sagemaker.ground_truth.workteams import Workteams
+from local.sagemaker.hosting.endpoint import Endpoint
+from local.sagemaker.hosting.endpoint_configs import EndpointConfigs
+from local.sagemaker.hosting.endpoints import Endpoints
+from local.sagemaker.hosting.models import Models
 from local.sagemaker.ports import Cloud
 from local.sagemaker.shapes import check_request, input_shape
 from local.sagemaker.tags import Tags
-from local.sagemaker.workteams import Workteams
+from local.settings import PEOPLE, CloudSettings
 
 Answer = tuple[int, dict[str, str], bytes]
 
@@ -34,19 +33,19 @@ _JSON_11 = "application/x-amz-json-1.1"
 
 
 class Service:
-    """SageMaker on one machine, against the rest of the cloud as `cloud` shows it."""
+    """SageMaker on one machine; `cloud`: the rest of the cloud."""
 
     def __init__(
         self, settings: CloudSettings, cloud: Cloud, folder: Path, clock: Callable[[], float] = time.monotonic
     ) -> None:
         models = Models()
         configs = EndpointConfigs(models, settings.images)
-        self.hosting = hosting = Hosting(configs, cloud, folder)
+        self.endpoints = endpoints = Endpoints(configs, cloud, folder)
         self.workteams = teams = Workteams()
         annotator = None if settings.annotator == PEOPLE else load_annotator(settings.annotator)
         self.jobs = jobs = LabelingJobs(cloud, teams.arns, annotator, clock)
-        self.tags = tags = Tags(lambda: models.arns() | configs.arns() | hosting.arns() | teams.arns() | jobs.arns())
-        # Control-plane calls wait for S3 and IAM of this very process: they must not hold up its event loop.
+        self.tags = tags = Tags(lambda: models.arns() | configs.arns() | endpoints.arns() | teams.arns() | jobs.arns())
+        # Control-plane calls wait for S3 and IAM of this same process: they must not block its event loop.
         self._threads = ThreadPoolExecutor(4, thread_name_prefix="sagemaker")
         self._operations: dict[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
             "CreateModel": models.create,
@@ -57,12 +56,12 @@ class Service:
             "DescribeEndpointConfig": configs.describe,
             "DeleteEndpointConfig": configs.delete,
             "ListEndpointConfigs": configs.list,
-            "CreateEndpoint": hosting.create,
-            "DescribeEndpoint": hosting.describe,
-            "UpdateEndpoint": hosting.update,
-            "UpdateEndpointWeightsAndCapacities": hosting.scale,
-            "DeleteEndpoint": hosting.delete,
-            "ListEndpoints": hosting.list,
+            "CreateEndpoint": endpoints.create,
+            "DescribeEndpoint": endpoints.describe,
+            "UpdateEndpoint": endpoints.update,
+            "UpdateEndpointWeightsAndCapacities": endpoints.scale,
+            "DeleteEndpoint": endpoints.delete,
+            "ListEndpoints": endpoints.list,
             "CreateWorkteam": teams.create,
             "DescribeWorkteam": teams.describe,
             "DeleteWorkteam": teams.delete,
@@ -79,11 +78,11 @@ class Service:
     def stop(self) -> None:
         """Stop labelling jobs and model servers, and wait for their end."""
         self.jobs.stop()
-        self.hosting.stop()
+        self.endpoints.stop()
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     def call(self, operation: str, request: Mapping[str, Any]) -> dict[str, Any]:
-        """A control-plane operation; times are seconds since 1970. Raises SageMakerError."""
+        """Call a control-plane operation; times are seconds since the epoch. Raises SageMakerError."""
         input_shape("sagemaker", operation)
         if operation not in self._operations:
             raise UnsupportedHere(f"the operation {operation}")
@@ -97,7 +96,7 @@ class Service:
     async def handle_request(
         self, method: str, path: str, headers: Mapping[str, str], body: bytes, query: Mapping[str, Any]
     ) -> Answer:
-        """One HTTP request of boto3: the runtime by its path, the control plane by its x-amz-target."""
+        """Answer one HTTP request of boto3: the runtime by its path, the control plane by its x-amz-target."""
         headers = {name.lower(): value for name, value in headers.items()}
         runtime = _RUNTIME_PATH.fullmatch(path)
         if runtime:
@@ -121,8 +120,8 @@ class Service:
             if method != "POST":
                 raise UnsupportedHere(f"{method} on {operation}", code=CODE)
             if operation != "async-invocations":
-                raise self.hosting.refuse_synchronous(endpoint)
-            answer = self.hosting.invoke_async(read_request(endpoint, headers, body))
+                raise self.endpoints.refuse_synchronous(endpoint)
+            answer = self.endpoints.invoke_async(read_request(endpoint, headers, body))
         except SageMakerError as e:
             error = {"Message": e.message, "message": e.message}
             return (
@@ -150,16 +149,16 @@ def _json_object(body: bytes) -> dict[str, Any]:
 _running: Service | None = None
 
 
-def start(settings: CloudSettings, gateway: str, folder: Path) -> None:
-    """Begin to serve this process against the embedded cloud at `gateway`; logs go below `folder`."""
+def start(settings: CloudSettings, cloud: Cloud, folder: Path) -> None:
+    """Start this process's service against `cloud`; logs go below `folder`."""
     global _running
     if _running is not None:
-        raise RuntimeError("the SageMaker stand-in is running already")
-    _running = Service(settings, embedded.connect(gateway), folder)
+        raise RuntimeError("the SageMaker stand-in is already running")
+    _running = Service(settings, cloud, folder)
 
 
 def stop() -> None:
-    """Stop model servers and jobs; without effect when nothing was started."""
+    """Stop model servers and jobs; has no effect when nothing was started."""
     global _running
     service, _running = _running, None
     if service is not None:
@@ -167,22 +166,22 @@ def stop() -> None:
 
 
 def current() -> Service:
-    """The service of this process; raises RuntimeError before `start`."""
+    """Return this process's service; raises RuntimeError before `start`."""
     if _running is None:
         raise RuntimeError("the SageMaker stand-in has not been started")
     return _running
 
 
 def call(action: str, request: dict[str, Any]) -> dict[str, Any]:
-    """A control-plane operation of the running service; raises SageMakerError."""
+    """Call a control-plane operation of the running service; raises SageMakerError."""
     return current().call(action, request)
 
 
 def endpoints() -> Iterator[Endpoint]:
-    """The asynchronous endpoints of the running service."""
-    return iter(current().hosting)
+    """Iterate over the running service's endpoints."""
+    return iter(current().endpoints)
 
 
 async def handle_request(method: str, path: str, headers: dict[str, str], body: bytes, query: dict[str, Any]) -> Answer:
-    """One HTTP request to the running service."""
+    """Answer one HTTP request with the running service."""
     return await current().handle_request(method, path, headers, body, query)

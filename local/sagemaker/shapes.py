@@ -1,7 +1,7 @@
-"""Requests checked against the service model that botocore ships, as SageMaker's own front door checks them.
+"""Check requests against the service model that botocore ships, as SageMaker's front end does.
 
-Checked for every member at every depth: required, type, minimum, maximum, pattern and enumeration. Unlike SageMaker,
-which drops them, unknown members are refused, so that a misspelt option cannot pass as accepted.
+Checks every member at every depth: required, type, minimum, maximum, pattern and enumeration. SageMaker drops unknown
+members; this refuses them, so that a misspelt option cannot pass as accepted.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from local.sagemaker.errors import UnknownOperation, ValidationFailed
 
 @functools.cache
 def service_model(service: str) -> ServiceModel:
-    """The model of `sagemaker` or `sagemaker-runtime`, from the installed botocore."""
+    """Load the model of `sagemaker` or `sagemaker-runtime` from the installed botocore."""
     return botocore.session.get_session().get_service_model(service)
 
 
 def input_shape(service: str, operation: str) -> StructureShape:
-    """The shape of an operation's request; raises UnknownOperation."""
+    """Return the shape of an operation's request; raises UnknownOperation."""
     try:
         shape = service_model(service).operation_model(operation).input_shape
     except OperationNotFoundError as e:
@@ -38,7 +38,7 @@ def input_shape(service: str, operation: str) -> StructureShape:
 def check_request(
     service: str, operation: str, request: Mapping[str, Any], *, code: str = "ValidationException"
 ) -> None:
-    """Raise ValidationFailed, with every breach by member and value, unless the request fits its shape."""
+    """Raise ValidationFailed that lists every breach by member and value, unless the request fits its shape."""
     breaches = _breaches(input_shape(service, operation), request, "")
     if breaches:
         noun = "error" if len(breaches) == 1 else "errors"
@@ -98,7 +98,7 @@ def _scalar_breaches(shape: Shape, value: Any, where: str) -> list[str]:
     if choices and value not in choices:
         return [*found, _breach(value, where, f"Member must satisfy enum value set: [{', '.join(choices)}]")]
     pattern = limits.get("pattern")
-    # The length comes first: a pattern may cost much on a string that is far too long.
+    # Length first: a pattern may take long on a string that is far too long.
     if pattern and not found and not _compiled(pattern).fullmatch(value):
         found.append(_breach(value, where, f"Member must satisfy regular expression pattern: {pattern}"))
     return found
@@ -118,7 +118,7 @@ _PYTHON_TYPES: dict[str, type | tuple[type, ...]] = {
 
 @functools.cache
 def _compiled(pattern: str) -> regex.Pattern[str]:
-    # The patterns are Java's: \p{…} is what the regex package knows, \z is spelt \Z there.
+    # The patterns are Java's: the regex package knows \p{…}, and spells \z as \Z.
     return regex.compile(pattern.replace(r"\z", r"\Z"))
 
 

@@ -1,7 +1,7 @@
-"""Which request members the stand-in acts on, or may leave without effect on one machine; all others are refused.
+"""Refuse request members that the stand-in does not support.
 
-Without effect, because there is neither hardware nor a network to choose: instance types, weights, volumes, keys at
-rest, VPCs.
+Some supported members have no effect, because one machine offers no choice of hardware or network: instance types,
+weights, volumes, keys at rest, VPCs.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ def _members(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-# Paths of members by operation; lists are transparent, a path that ends in ".*" admits everything below it.
+# Paths of members by operation; lists add nothing to a path, and ".*" at the end admits everything below it.
 _SUPPORTED: dict[str, frozenset[str]] = {
     "CreateModel": _members("""ModelName ExecutionRoleArn Tags.* VpcConfig.* EnableNetworkIsolation
         PrimaryContainer.Image PrimaryContainer.ModelDataUrl
@@ -46,7 +46,7 @@ _SUPPORTED: dict[str, frozenset[str]] = {
 
 
 def refuse_unsupported(operation: str, request: Mapping[str, Any]) -> None:
-    """Raise UnsupportedHere that names the first member which the stand-in would have to ignore."""
+    """Raise UnsupportedHere that names the first unsupported member."""
     for path in _paths(request, ""):
         if not _admitted(path, _SUPPORTED[operation]):
             raise UnsupportedHere(f"{operation} with {path}")
@@ -58,7 +58,7 @@ def _admitted(path: str, supported: frozenset[str]) -> bool:
 
 
 def _paths(value: Any, where: str) -> list[str]:
-    """The paths of all leaves of a request; an empty structure counts as one."""
+    """Return the paths of all leaves of a request; an empty structure is a leaf."""
     if isinstance(value, Mapping) and value:
         return [path for name, item in value.items() for path in _paths(item, f"{where}.{name}" if where else name)]
     if isinstance(value, list | tuple) and value:

@@ -21,7 +21,7 @@ class Tags:
         self._lock = threading.Lock()
 
     def replace(self, resource: str, tags: list[Mapping[str, str]]) -> None:
-        """Give a new resource its tags and no others."""
+        """Give a new resource exactly these tags."""
         with self._lock:
             self._tags[resource] = {tag["Key"]: tag["Value"] for tag in tags}
 
@@ -44,7 +44,7 @@ class Tags:
         return {}
 
     def list(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        """ListTags; all fit on one page."""
+        """ListTags; all tags fit on one page."""
         resource = self._check(request["ResourceArn"])
         with self._lock:
             return {"Tags": [{"Key": k, "Value": v} for k, v in self._tags.get(resource, {}).items()]}

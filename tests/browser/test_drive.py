@@ -14,8 +14,7 @@ from playwright.sync_api import Browser
 
 from autolabel_cli.models.catalogue import add_model, read_document
 from autolabel_cli.stack import Stack
-from local.cloud.launcher import EmbeddedCloud
-from local.cloud.settings import PEOPLE, CloudSettings
+from local import PEOPLE, CloudSettings, EmbeddedCloud
 from local.tests.browser.annotator import Annotator
 from local.tests.browser.conftest import LABELS, apart
 from tests.e2e.pipeline import Pipeline, eventually, image, timestamps

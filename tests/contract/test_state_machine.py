@@ -19,7 +19,7 @@ from autolabel.inference.reconciliation import PassCounts
 from autolabel.labels.manifest import PRELABEL, SEGMENTATION
 from autolabel.verification.jobs import LABELS as ATTRIBUTES
 from autolabel.verification.jobs import VerificationJob
-from local.cloud.stepfunctions.jsonata_templates import Evaluation
+from local import Evaluation
 from tests.contract.template import listed, resources, state_machine_text, template
 
 MACHINE: dict[str, Any] = yaml.safe_load(state_machine_text())

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from moto.events.models import EventPattern
 
 from autolabel.aws.announcements import AwsAnnouncements
-from local.cloud.stepfunctions.jsonata_templates import Evaluation
+from local import Evaluation
 from tests.contract.template import ACCOUNT, INGEST, LABELS, PSEUDO, REGION, ROOT, read_template
 from tests.fakes.pipeline import DRIVE, Pipeline
 from tests.unit.datasets.test_assembly import labelled

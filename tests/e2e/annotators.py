@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from local.sagemaker.annotators import Annotation, Box, Boxes, Failure, JobView, keep_every_box
+from local import Annotation, Box, Boxes, Failure, JobView, keep_every_box
 
 PATIENCE_SECONDS = 60
 # What the choosy model sees in a frame of 640 x 360 pixels.

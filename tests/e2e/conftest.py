@@ -11,8 +11,7 @@ import pytest
 
 from autolabel_cli.models.catalogue import add_model, read_document
 from autolabel_cli.stack import Stack
-from local.cloud.launcher import EmbeddedCloud
-from local.cloud.settings import CloudSettings
+from local import CloudSettings, EmbeddedCloud
 from tests.e2e.pipeline import Pipeline
 from tools.demo.deployment import PROJECT, STACK, deploy_endpoint, deploy_stack
 

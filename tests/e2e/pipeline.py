@@ -16,7 +16,7 @@ from autolabel.contracts.drive import FIRST_RUN, execution_name
 from autolabel.contracts.run_folder import RunFolder
 from autolabel_cli.drives.progress import Progress, RunView
 from autolabel_cli.stack import Stack
-from local.cloud.launcher import EmbeddedCloud
+from local import EmbeddedCloud
 
 START = 1_700_000_000_000_000_000
 Value = TypeVar("Value")

@@ -12,7 +12,7 @@ from autolabel.contracts.drive import FIRST_RUN
 from autolabel.contracts.run_folder import RunFolder
 from autolabel.labels.taxonomy import current_taxonomy
 from autolabel.verification.jobs import job_name, label_categories, worker_template
-from local.cloud.faults.fault import Fault
+from local import Fault
 from tests.e2e.pipeline import Pipeline, eventually, image, timestamps
 
 pytestmark = pytest.mark.cloud

@@ -21,8 +21,7 @@ from autolabel_cli.models.catalogue import add_model, read_document
 from autolabel_cli.operations.advice import next_step, waits_for
 from autolabel_cli.operations.inspection import Inspection
 from autolabel_cli.stack import Stack
-from local.cloud.launcher import EmbeddedCloud
-from local.cloud.settings import ACCOUNT, REGION, CloudSettings
+from local import ACCOUNT, REGION, CloudSettings, EmbeddedCloud
 from tests.e2e.pipeline import Pipeline, eventually, image, timestamps
 from tests.label_studio.conftest import SECRET
 from tests.label_studio.people import People

@@ -17,8 +17,7 @@ from autolabel.contracts.errors import VerificationRefused
 from autolabel.verification.label_studio.client import LabelStudioClient
 from autolabel.verification.label_studio.connection import Connection, S3Storage
 from autolabel.verification.label_studio.projects import StorageImages, renew_images
-from local.cloud.launcher import EmbeddedCloud
-from local.cloud.settings import ACCOUNT, REGION
+from local import ACCOUNT, REGION, EmbeddedCloud
 from tests.fakes.lines import line
 from tests.label_studio.jobs import CAR, opened
 from tests.label_studio.people import People

@@ -7,8 +7,7 @@ import zlib
 from collections.abc import Mapping
 from typing import Any
 
-from local.cloud.faults.board import BOARD
-from local.sagemaker.annotators import Annotation, Failure, JobFails, JobView, keep_every_box
+from local import FAULT_BOARD, Annotation, Failure, JobFails, JobView, keep_every_box
 
 _lock = threading.Lock()
 _fates: dict[str, str] = {}
@@ -18,7 +17,7 @@ def annotate(line: Mapping[str, Any], job: JobView) -> Annotation | Failure:
     """Keep every box; a job's fate is drawn at its first line."""
     with _lock:
         if job.name not in _fates:
-            fault = BOARD.draw("job", lambda fault: fault.target in job.name)
+            fault = FAULT_BOARD.draw("job", lambda fault: fault.target in job.name)
             _fates[job.name] = fault.kind if fault else ""
     match _fates[job.name]:
         case "failed":

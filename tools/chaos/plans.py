@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from local.cloud.faults.fault import Fault
+from local import Fault
 from tools.chaos.stage import VISIBILITY_SECONDS
 
 # Every function by its logical name, and the state machine's and the stand-in's own sessions.

@@ -33,8 +33,7 @@ from autolabel_cli.models.catalogue import add_model
 from autolabel_cli.models.documents import draft_model
 from autolabel_cli.models.sources import Source
 from autolabel_cli.stack import Stack
-from local.cloud.launcher import EmbeddedCloud
-from local.cloud.settings import PEOPLE, CloudSettings
+from local import PEOPLE, CloudSettings, EmbeddedCloud
 from tools.demo.assets import default_clip
 from tools.demo.deployment import ONE_SERVER, PROJECT, STACK, DeploymentError, deploy_stack, image_uri
 

@@ -12,8 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from autolabel_cli.errors import CommandError
-from local.cloud.launcher import EmbeddedCloud
-from local.cloud.settings import PEOPLE
+from local import PEOPLE, EmbeddedCloud
 from tools.demo.__main__ import SETTINGS, set_up
 from tools.demo.deployment import PROJECT, DeploymentError
 

@@ -17,7 +17,7 @@ from botocore.exceptions import ClientError
 from autolabel_cli.errors import CommandError
 from autolabel_cli.models.stacks import Deployment, ModelStack, fingerprint_of
 from autolabel_cli.stack import Stack
-from local.cloud.launcher import EmbeddedCloud
+from local import EmbeddedCloud
 
 PROJECT = Path(__file__).resolve().parents[2]
 STACK = "autolabel"

@@ -18,8 +18,7 @@ from rich.table import Table
 
 from autolabel_cli.models.catalogue import add_model, read_document
 from autolabel_cli.stack import Stack
-from local.cloud.launcher import EmbeddedCloud
-from local.cloud.settings import CloudSettings
+from local import CloudSettings, EmbeddedCloud
 from tools.demo.deployment import PROJECT, STACK, deploy_endpoint, deploy_stack
 from tools.load.drives import Count, await_ends, count_frames, upload_drives
 from tools.load.invocations import Invocations, read_invocations

@@ -8,7 +8,7 @@ from collections import Counter, defaultdict
 
 import psutil
 
-from local.cloud.process_tree import session_members
+from local import session_members
 
 SERVER = "the cloud's server"
 MODELS = "model servers"
@@ -74,4 +74,4 @@ def _name(process: psutil.Process) -> str:
     function = process.environ().get("AWS_LAMBDA_FUNCTION_NAME")
     if function:
         return function.split("-")[1]
-    return MODELS if any("model_server" in part for part in process.cmdline()) else SERVER
+    return MODELS if any("models.servers" in part for part in process.cmdline()) else SERVER

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from autolabel.models.catalogue import Model
 from autolabel_cli.errors import CommandError
-from local.sagemaker.model_servers import ModelServer, ModelServerFailed
+from local import ModelServer, ModelServerFailed
 from tools.demo.__main__ import SERVERS
 
 _PROJECT = Path(__file__).resolve().parents[2]

@@ -62,5 +62,5 @@ class FaultBoard:
             return dict(self._injected)
 
 
-BOARD = FaultBoard()
+FAULT_BOARD = FaultBoard()
 """The board of this process; a cloud is a process of its own."""

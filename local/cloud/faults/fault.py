@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-KINDS: Mapping[str, frozenset[str]] = {
+FAULT_KINDS: Mapping[str, frozenset[str]] = {
     # A message on its way from S3 or SNS to a queue.
     "delivery": frozenset({"drop", "double", "delay", "reorder"}),
     # A request to the gateway. error: refused unseen. lost: carried out, and the answer is an error. kill: its function
@@ -44,7 +44,7 @@ class Fault:
     seconds: float = 1.0
 
     def __post_init__(self) -> None:
-        if self.kind not in KINDS.get(self.point, ()):
+        if self.kind not in FAULT_KINDS.get(self.point, ()):
             raise FaultError(f"there is no fault {self.kind!r} of a {self.point!r}")
         if self.point == "call" and self.kind in ("error", "lost") and not self.code:
             raise FaultError(f"the call fault {self} needs the code of its error")

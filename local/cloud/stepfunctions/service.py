@@ -7,9 +7,9 @@ from collections.abc import Callable
 from typing import Any
 
 from local.cloud import symbols
+from local.cloud.boot import Boot
 from local.cloud.json_service import JsonService, Response, ServiceError, serve
 from local.cloud.role_credentials import role_credentials
-from local.cloud.settings import Boot
 from local.cloud.stepfunctions.api import ExecutionApi
 from local.cloud.stepfunctions.definition import InvalidDefinition, check_definition, read_definition
 from local.cloud.stepfunctions.engine import Engine

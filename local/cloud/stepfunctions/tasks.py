@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from typing import Any
 
-from local.cloud.settings import REGION
 from local.cloud.stepfunctions.attempts import Attempt
 from local.cloud.stepfunctions.cancellation import Cancellation
 from local.cloud.stepfunctions.errors import Cancelled, StateError
@@ -13,6 +12,7 @@ from local.cloud.stepfunctions.integrations.catalogue import Integration, find
 from local.cloud.stepfunctions.jsonata_templates import Evaluation
 from local.cloud.stepfunctions.limits import check_size, encode
 from local.cloud.stepfunctions.runtime import Runtime, Strand
+from local.settings import REGION
 
 
 def run_task(runtime: Runtime, state: dict[str, Any], strand: Strand, evaluation: Evaluation) -> Any:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from local.cloud.launcher import EmbeddedCloud
-from local.cloud.settings import CloudSettings
+from local.settings import CloudSettings
 from local.tests.conformance.workbench import Workbench
 
 

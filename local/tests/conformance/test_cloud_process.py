@@ -16,8 +16,8 @@ import pytest
 from local.cloud import server, symbols
 from local.cloud.launcher import PROJECT, CloudError, EmbeddedCloud
 from local.cloud.process_tree import session_members
-from local.cloud.settings import CloudSettings, SettingsError
 from local.cloud.symbols import IncompatibleMinistack
+from local.settings import CloudSettings, SettingsError
 from local.tests.conformance.workbench import Workbench, eventually
 
 LAUNCHER = """

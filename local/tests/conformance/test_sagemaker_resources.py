@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from local.cloud.launcher import EmbeddedCloud
-from local.cloud.settings import CloudSettings
+from local.settings import CloudSettings
 from local.tests.conformance.workbench import Workbench, eventually, unique
 
 ROLE = "arn:aws:iam::000000000000:role/endpoints"

@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from local.cloud.launcher import EmbeddedCloud
-from local.cloud.settings import CloudSettings
+from local.settings import CloudSettings
 from local.tests.conformance.workbench import Workbench, eventually, unique
 from tests.contract.template import ROOT, read_template
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from local.cloud.settings import PEOPLE, CloudSettings
 from local.portal.server import Portal
 from local.sagemaker.in_memory import memory_cloud
 from local.sagemaker.service import Service
+from local.settings import PEOPLE, CloudSettings
 from local.tests.portal.browser import Browser
 from local.tests.sagemaker.stand_in import StandIn
 

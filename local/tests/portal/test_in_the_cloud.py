@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from local.cloud.launcher import EmbeddedCloud
-from local.cloud.settings import PEOPLE, CloudSettings
+from local.settings import PEOPLE, CloudSettings
 from local.tests.portal.browser import Browser, attribute
 from local.tests.sagemaker.jobs import TEMPLATE, job_request, manifest_line
 from local.tests.sagemaker.stand_in import eventually

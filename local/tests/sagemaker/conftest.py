@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from local.cloud.settings import CloudSettings
 from local.sagemaker.in_memory import memory_cloud
 from local.sagemaker.service import Service
+from local.settings import CloudSettings
 from local.tests.sagemaker.stand_in import STUB, StandIn
 
 
@@ -18,7 +18,7 @@ def make_stand_in(tmp_path: Path) -> Iterator[Callable[..., StandIn]]:
     """Builds stand-ins that are stopped after the test."""
     built: list[StandIn] = []
 
-    def make(annotator: str = "local.sagemaker.annotators:keep_every_box") -> StandIn:
+    def make(annotator: str = "local:keep_every_box") -> StandIn:
         cloud, objects, topics, events, roles = memory_cloud()
         settings = CloudSettings(images={"stub": STUB}, annotator=annotator)
         built.append(StandIn(Service(settings, cloud, tmp_path), objects, topics, events, roles, tmp_path))

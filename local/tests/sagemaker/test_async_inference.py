@@ -142,14 +142,14 @@ def test_a_refusal_of_the_container_is_a_failure_that_nobody_retries(
     assert "outputLocation" not in message["responseParameters"]
     assert answer["FailureLocation"] in stand_in.objects.contents
     assert answer["OutputLocation"] not in stand_in.objects.contents
-    assert stand_in.service.hosting.metrics()["ep"]["InvocationFailures"] == 1
+    assert stand_in.service.endpoints.metrics()["ep"]["InvocationFailures"] == 1
 
 
 def test_an_input_that_is_missing_is_a_failure(stand_in: StandIn) -> None:
     stand_in.create_endpoint()
     stand_in.runtime.invoke_endpoint_async(EndpointName="ep", InputLocation="s3://drives/none.png")
     assert "s3://drives/none.png" in stand_in.message(ERROR)["failureReason"]
-    assert stand_in.service.hosting.metrics()["ep"]["RequestDownloadFailures"] == 1
+    assert stand_in.service.endpoints.metrics()["ep"]["RequestDownloadFailures"] == 1
 
 
 def test_a_container_that_hangs_is_a_failure_after_the_time_out(stand_in: StandIn) -> None:
@@ -260,7 +260,7 @@ def test_a_lost_notification_leaves_the_answer_in_place(stand_in: StandIn) -> No
     stand_in.create_endpoint()
     stand_in.topics.missing.add(SUCCESS)
     answer = stand_in.invoke()
-    eventually(lambda: stand_in.service.hosting.metrics()["ep"]["NotificationFailures"] == 1)
+    eventually(lambda: stand_in.service.endpoints.metrics()["ep"]["NotificationFailures"] == 1)
     assert answer["OutputLocation"] in stand_in.objects.contents
 
 

@@ -7,11 +7,11 @@ import json
 
 import pytest
 
-from local.sagemaker.async_inference import expire
-from local.sagemaker.backlog import Backlog
+from local.sagemaker.async_inference.backlog import Backlog
+from local.sagemaker.async_inference.invocations import Invocation, OutputSettings
+from local.sagemaker.async_inference.metrics import EndpointMetrics
+from local.sagemaker.async_inference.processing import expire
 from local.sagemaker.in_memory import memory_cloud
-from local.sagemaker.invocations import Invocation, OutputSettings
-from local.sagemaker.metrics import EndpointMetrics
 from local.sagemaker.names import S3Uri
 
 

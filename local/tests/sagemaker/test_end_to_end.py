@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from local.cloud.launcher import EmbeddedCloud
-from local.cloud.settings import CloudSettings
+from local.settings import CloudSettings
 from local.tests.sagemaker.stand_in import STUB, eventually
 
 pytestmark = pytest.mark.cloud

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from local.sagemaker.models import image_name
+from local.sagemaker.hosting.models import image_name
 from local.tests.sagemaker.stand_in import ERROR, ROLE, SUCCESS, StandIn, eventually
 
 
@@ -184,11 +184,11 @@ def test_an_endpoint_scales_to_zero_keeps_its_queue_and_comes_back(stand_in: Sta
     scale(0)
     stand_in.topics.messages.clear()
     stand_in.invoke()
-    metrics = stand_in.service.hosting.metrics()["ep"]
+    metrics = stand_in.service.endpoints.metrics()["ep"]
     assert (metrics["ApproximateBacklogSize"], metrics["HasBacklogWithoutCapacity"]) == (1, 1)
     assert stand_in.topics.messages == []
     scale(2)
-    eventually(lambda: stand_in.service.hosting.metrics()["ep"]["InvocationsProcesssed"] == 1)
+    eventually(lambda: stand_in.service.endpoints.metrics()["ep"]["InvocationsProcesssed"] == 1)
 
 
 def test_lists_page_sort_and_filter(stand_in: StandIn) -> None:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import json
-import struct
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
+from PIL import Image
 
-from local.sagemaker.annotators import Annotation, Box, Boxes, Failure, JobView, Verdict, load_annotator
 from local.sagemaker.errors import ValidationFailed
+from local.sagemaker.ground_truth.annotators import Annotation, Box, Boxes, Failure, JobView, Verdict, load_annotator
 from local.tests.sagemaker.jobs import (
     BUILT_IN,
     TEAM,
@@ -118,8 +119,9 @@ def test_a_script_leaves_the_files_that_people_would(make_stand_in: Callable[...
 
 def test_a_frame_that_states_no_size_is_measured(stand_in: StandIn) -> None:
     place_job(stand_in, {"source-ref": "s3://drives/1.png"})
-    header = b"\x89PNG\r\n\x1a\n" + struct.pack(">I4sII", 13, b"IHDR", 1280, 720)
-    stand_in.objects.put("s3://drives/1.png", header)
+    image = io.BytesIO()
+    Image.new("L", (1280, 720)).save(image, "PNG")
+    stand_in.objects.put("s3://drives/1.png", image.getvalue())
     stand_in.sagemaker.create_labeling_job(**job_request())
     (line,) = output_lines(stand_in, ended_job(stand_in))
     assert line["verified"]["image_size"] == [{"width": 1280, "height": 720, "depth": 3}]
@@ -252,7 +254,7 @@ def test_a_stopped_job_keeps_what_it_has(make_stand_in: Callable[..., StandIn]) 
         (b'{"source-ref": "s3://d/1.png"}\n\n', "Line 2 is not JSON"),
         (b'{"source-ref": "file:///1.png"}', "Line 1 has no source-ref"),
         (b'{"source-ref": "s3://d/1.png", "$x": 1}', "'$x'"),
-        (b'{"source-ref": "s3://d/1.png", "verified": 1}', "'verified' already"),
+        (b'{"source-ref": "s3://d/1.png", "verified": 1}', "already has the attribute 'verified'"),
         (b'{"source-ref": "s3://d/1.png", "x": "' + b"y" * 20_001 + b'"}', "more than 20000"),
         (b'{"source-ref": "s3://d/1.png", "x": 1' + b" " * 100_000 + b"}", "more than 100000"),
         (b'{"source-ref": "s3://d/1.png"}\xff', "UTF-8"),
@@ -371,7 +373,9 @@ def test_jobs_are_listed_with_their_counters(stand_in: StandIn) -> None:
     assert stand_in.sagemaker.list_labeling_jobs(StatusEquals="Failed")["LabelingJobSummaryList"] == []
 
 
-@pytest.mark.parametrize("name", ["nowhere:f", "local.sagemaker.annotators:nothing", "json", "json:__name__"])
+@pytest.mark.parametrize(
+    "name", ["nowhere:f", "local.sagemaker.ground_truth.annotators:nothing", "json", "json:__name__"]
+)
 def test_an_annotator_that_is_not_there_is_named(name: str) -> None:
     with pytest.raises(ValueError, match="annotator"):
         load_annotator(name)

@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from local.sagemaker.model_servers import ModelServer, ModelServerFailed
+from local.sagemaker.hosting.model_servers import ModelServer, ModelServerFailed
 from local.tests.sagemaker.stand_in import STUB, eventually
 
 NEVER = threading.Event()
@@ -98,7 +98,7 @@ def test_a_killed_server_is_beyond_hope_and_can_be_started_anew(server: ModelSer
     server.wait_until_healthy(NEVER)
     _processes()[0].kill()
     eventually(lambda: not server.healthy)
-    assert eventually(server.beyond_hope) == "ended with status -9"
+    assert eventually(server.restart_reason) == "ended with status -9"
     server.start()
     server.wait_until_healthy(NEVER)
 
@@ -106,7 +106,7 @@ def test_a_killed_server_is_beyond_hope_and_can_be_started_anew(server: ModelSer
 def test_a_server_dies_with_a_parent_that_is_killed(tmp_path: Path) -> None:
     program = (
         "import sys, threading, pathlib\n"
-        "from local.sagemaker.model_servers import ModelServer\n"
+        "from local.sagemaker.hosting.model_servers import ModelServer\n"
         f"server = ModelServer('orphan', {STUB!r}, {{}}, pathlib.Path({str(tmp_path / 'log')!r}), 10)\n"
         "server.start(); server.wait_until_healthy(threading.Event())\n"
         "print('healthy', flush=True); threading.Event().wait()\n"

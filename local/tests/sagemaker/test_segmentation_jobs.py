@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from local.sagemaker.annotators import Annotation, Failure, JobView, Segments
+from local.sagemaker.ground_truth.annotators import Annotation, Failure, JobView, Segments
 from local.tests.sagemaker.jobs import BUILT_IN, ended_job, job_request, manifest_line, output_lines, place_job
 from local.tests.sagemaker.stand_in import StandIn
 from tests.fakes.images import png
@@ -137,7 +137,7 @@ def test_a_template_of_boxes_is_none_of_segments(stand_in: StandIn) -> None:
 
 
 def test_more_frames_than_ground_truth_takes_fail_the_job(stand_in: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("local.sagemaker.labeling_jobs.SEGMENTED_OBJECTS", 2)
+    monkeypatch.setattr("local.sagemaker.ground_truth.labeling_job.SEGMENTED_OBJECTS", 2)
     place_job(stand_in, *(segmented(number) for number in range(3)), template=TEMPLATE)
     stand_in.sagemaker.create_labeling_job(**request())
     assert "more than 2 objects" in ended_job(stand_in)["FailureReason"]

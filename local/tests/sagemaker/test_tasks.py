@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from local.sagemaker.tasks import Result, Tasks
+from local.sagemaker.ground_truth.tasks import Result, Tasks
 
 WORKERS = st.sampled_from(["a", "b", "c"])
 LIMIT = 100

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 
 from autolabel.labels.taxonomy import current_taxonomy
 from autolabel.verification.jobs import worker_template
-from local.sagemaker.image_tickets import IMAGES, ImageTickets
-from local.sagemaker.labeling_requests import Kind
+from local.sagemaker.ground_truth.image_tickets import IMAGES, ImageTickets
+from local.sagemaker.ground_truth.labeling_requests import Kind
+from local.sagemaker.ground_truth.worker_pages import WorkerPage
+from local.sagemaker.ground_truth.worker_templates import BadTemplate, read_template
 from local.sagemaker.names import S3Uri
-from local.sagemaker.worker_pages import WorkerPage
-from local.sagemaker.worker_templates import BadTemplate, read_template
 
 PAGE = WorkerPage(
     """<crowd-form><crowd-bounding-box src="{{ task.input.taskObject | grant_read_access }}"

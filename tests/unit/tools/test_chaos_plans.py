@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from local.cloud.faults.fault import KINDS
+from local import FAULT_KINDS
 from tools.chaos.__main__ import choose_plans, regression_seeds
 from tools.chaos.plans import named_plans, random_plan
 
@@ -16,7 +16,7 @@ def test_a_seed_is_always_the_same_plan() -> None:
 
 def test_every_kind_of_fault_has_a_plan_of_its_own() -> None:
     planned = {(fault.point, fault.kind) for plan in named_plans() for fault in plan.faults}
-    assert planned == {(point, kind) for point, kinds in KINDS.items() for kind in kinds}
+    assert planned == {(point, kind) for point, kinds in FAULT_KINDS.items() for kind in kinds}
     names = [plan.name for plan in named_plans()]
     assert len(set(names)) == len(names)
 

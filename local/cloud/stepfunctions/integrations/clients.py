@@ -9,7 +9,7 @@ from typing import Any
 import boto3
 from botocore.config import Config
 
-from local.cloud.settings import REGION
+from local.settings import REGION
 
 Credentials = Callable[[str], Mapping[str, str]]
 """From a role's ARN to AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN."""

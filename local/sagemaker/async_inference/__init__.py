@@ -1,0 +1,1 @@
+"""Asynchronous invocations: queue, call of the container, output, notifications, metrics."""

@@ -1,0 +1,148 @@
+"""The interface of an annotator, which answers labelling tasks, and a scripted one.
+
+An annotator is a function of one manifest line and its job. It is called from several threads at once. It may take as
+long as a person does, but must return soon after `job.stopping` is set.
+"""
+
+from __future__ import annotations
+
+import importlib
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+
+class MalformedPrelabel(ValueError):
+    """The pre-label of a task does not have the shape of a bounding box label."""
+
+
+class JobFails(Exception):
+    """An annotator raises this to fail the whole job."""
+
+
+@dataclass(frozen=True)
+class Box:
+    """A labelled box in pixels of the image, origin at the top left."""
+
+    label: str
+    left: int
+    top: int
+    width: int
+    height: int
+
+
+@dataclass(frozen=True)
+class Boxes:
+    """The answer to an adjustment task: all boxes as the worker leaves them.
+
+    `image`: width and height that the worker's browser measured; None when no browser did.
+    """
+
+    boxes: tuple[Box, ...]
+    image: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True)
+class Segments:
+    """The answer to a segmentation task.
+
+    `picture`: the segments as the worker leaves them, a PNG; None when they stay as shown. `image`: as in Boxes.
+    `colors`: the colour of each label in the picture. `adjusted`: whether the worker changed the picture.
+    """
+
+    picture: bytes | None = None
+    image: tuple[int, int] | None = None
+    colors: Mapping[str, str] = field(default_factory=dict)
+    adjusted: bool = False
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The answer to a verification task: one of the job's labels, and the worker's comment."""
+
+    label: str
+    comment: str | None = None
+
+
+@dataclass(frozen=True)
+class Failure:
+    """The object cannot be labelled."""
+
+    reason: str
+
+
+Annotation = Boxes | Segments | Verdict
+
+
+@dataclass(frozen=True)
+class JobView:
+    """A labelling job as its workers see it.
+
+    `labels`: the label category file's texts, in its order. `prelabel_attribute`: the attribute whose boxes or segments
+    the template shows; None when it shows none.
+    """
+
+    name: str
+    kind: Literal["adjustment", "verification", "segmentation"]
+    labels: Sequence[str]
+    label_attribute: str
+    prelabel_attribute: str | None
+    title: str
+    description: str
+    template: str
+    stopping: threading.Event
+
+    def prelabels(self, line: Mapping[str, Any]) -> tuple[Box, ...]:
+        """Return the boxes that the task shows, in whole pixels; raises MalformedPrelabel."""
+        name = self.prelabel_attribute
+        if name is None or name not in line or self.kind == "segmentation":
+            return ()
+        try:
+            class_map = line[f"{name}-metadata"]["class-map"]
+            return tuple(
+                Box(class_map[str(a["class_id"])], *(round(a[side]) for side in ("left", "top", "width", "height")))
+                for a in line[name]["annotations"]
+            )
+        except (KeyError, TypeError, AttributeError) as e:
+            raise MalformedPrelabel(f"The pre-label {name!r} is malformed: {type(e).__name__} {e}") from e
+
+    def segments(self, line: Mapping[str, Any]) -> tuple[str, dict[str, dict[str, Any]]] | None:
+        """Return the S3 URI of a segmentation task's picture and its internal-color-map.
+
+        Returns None when the task shows no segments. Raises MalformedPrelabel.
+        """
+        name = self.prelabel_attribute
+        if name is None or name not in line or self.kind != "segmentation":
+            return None
+        try:
+            colors = {
+                str(index): {"class-name": str(one["class-name"]), "hex-color": str(one["hex-color"])}
+                for index, one in line[f"{name}-metadata"]["internal-color-map"].items()
+            }
+        except (KeyError, TypeError, AttributeError) as e:
+            raise MalformedPrelabel(f"The pre-label {name!r} is malformed: {type(e).__name__} {e}") from e
+        return str(line[name]), colors
+
+
+Annotator = Callable[[Mapping[str, Any], JobView], Annotation | Failure]
+
+
+def keep_every_box(line: Mapping[str, Any], job: JobView) -> Annotation | Failure:
+    """Submit every task as it is shown: boxes and segments unchanged, always the first verdict."""
+    if job.kind == "segmentation":
+        return Segments()
+    return Boxes(job.prelabels(line)) if job.kind == "adjustment" else Verdict(job.labels[0])
+
+
+def load_annotator(name: str) -> Annotator:
+    """Import the annotator called `module:function`; raises ValueError that names the missing part."""
+    module, _, function = name.partition(":")
+    try:
+        found: Any = getattr(importlib.import_module(module), function)
+    except (ImportError, AttributeError, ValueError) as e:
+        raise ValueError(f"annotator {name!r}: {e}") from e
+    if not callable(found):
+        raise ValueError(f"annotator {name!r} is not callable")
+    annotator: Annotator = found
+    return annotator

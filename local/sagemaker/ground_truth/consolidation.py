@@ -1,0 +1,116 @@
+"""Turn a worker's answer into attributes of the output manifest's line.
+
+Shapes: developer guide, "Output data" (bounding box job output, semantic segmentation output, label verification job
+output, adjustment).
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from local.sagemaker.ground_truth.annotators import Annotation, Box, Boxes, JobView, Segments, Verdict
+from local.sagemaker.names import S3Uri
+
+
+class NotConsolidated(Exception):
+    """The answer does not make a label; the message is the object's failure-reason."""
+
+
+BACKGROUND = {"class-name": "BACKGROUND", "hex-color": "#ffffff"}
+
+
+def label_attributes(
+    line: Mapping[str, Any], annotation: Annotation, job: JobView, picture: S3Uri | None = None
+) -> dict[str, Any]:
+    """Make the new label and its metadata for an input line; raises NotConsolidated or MalformedPrelabel.
+
+    `picture`: the S3 URI of the annotation's segments.
+    """
+    label: dict[str, Any] | int | str
+    if job.kind == "adjustment" and isinstance(annotation, Boxes):
+        label, metadata = _boxes(line, annotation, job)
+    elif job.kind == "segmentation" and isinstance(annotation, Segments) and picture:
+        label, metadata = str(picture), _segments(line, annotation, job)
+    elif job.kind == "verification" and isinstance(annotation, Verdict):
+        label, metadata = _verdict(annotation, job)
+    else:
+        raise NotConsolidated(f"A {type(annotation).__name__} does not answer a task of kind {job.kind}")
+    return {job.label_attribute: label, f"{job.label_attribute}-metadata": metadata | _origin(job)}
+
+
+def failure_attributes(reason: str, job: JobView) -> dict[str, Any]:
+    """Make the metadata of an object that could not be labelled: a reason instead of a label."""
+    return {f"{job.label_attribute}-metadata": {"failure-reason": reason} | _origin(job)}
+
+
+def stated_size(line: Mapping[str, Any]) -> tuple[int, int] | None:
+    """Return the image's width and height as any label of the line states them."""
+    for value in line.values():
+        if isinstance(value, Mapping) and value.get("image_size"):
+            return value["image_size"][0]["width"], value["image_size"][0]["height"]
+    return None
+
+
+def _boxes(line: Mapping[str, Any], annotation: Boxes, job: JobView) -> tuple[dict[str, Any], dict[str, Any]]:
+    if annotation.image is None:
+        raise NotConsolidated("The answer does not state the image's size")
+    ids = {label: number for number, label in enumerate(job.labels)}
+    shown = job.prelabels(line)
+    # The crowd element refuses initial values with a label that it does not offer, changed or not.
+    for box in (*shown, *annotation.boxes):
+        if box.label not in ids:
+            raise NotConsolidated(f"The label {box.label!r} is not in the label category file")
+    label = {
+        "image_size": [{"width": annotation.image[0], "height": annotation.image[1], "depth": 3}],
+        "annotations": [
+            {"class_id": ids[box.label], "left": box.left, "top": box.top, "width": box.width, "height": box.height}
+            for box in annotation.boxes
+        ],
+    }
+    metadata = {
+        # One worker for each object cannot agree with others: confidence is 0.
+        "objects": [{"confidence": 0.0} for _ in annotation.boxes],
+        "class-map": {str(ids[box.label]): box.label for box in annotation.boxes},
+        "type": "groundtruth/object-detection",
+        "adjustment-status": "unadjusted" if _same(shown, annotation.boxes) else "adjusted",
+    }
+    return label, metadata
+
+
+def _segments(line: Mapping[str, Any], annotation: Segments, job: JobView) -> dict[str, Any]:
+    _, colors = job.segments(line) or ("", {"0": BACKGROUND})
+    return {
+        "internal-color-map": {index: {**meant, "confidence": 0.0} for index, meant in colors.items()},
+        "type": "groundtruth/semantic-segmentation",
+        "adjustment-status": "adjusted" if annotation.adjusted else "unadjusted",
+    }
+
+
+def _verdict(annotation: Verdict, job: JobView) -> tuple[int, dict[str, Any]]:
+    if annotation.label not in job.labels:
+        raise NotConsolidated(f"The verdict {annotation.label!r} is not in the label category file")
+    metadata: dict[str, Any] = {
+        "class-name": annotation.label,
+        "confidence": 0.0,
+        "type": "groundtruth/label-verification",
+    }
+    if annotation.comment:
+        metadata["worker-feedback"] = [{"comment": annotation.comment}]
+    return list(job.labels).index(annotation.label), metadata
+
+
+def _origin(job: JobView) -> dict[str, str]:
+    return {
+        "human-annotated": "yes",
+        "creation-date": datetime.datetime.now(datetime.UTC).replace(tzinfo=None).isoformat(timespec="microseconds"),
+        "job-name": f"labeling-job/{job.name.lower()}",
+    }
+
+
+def _same(first: Sequence[Box], second: Sequence[Box]) -> bool:
+    def order(box: Box) -> tuple[str, int, int, int, int]:
+        return (box.label, box.left, box.top, box.width, box.height)
+
+    return sorted(first, key=order) == sorted(second, key=order)

@@ -1,0 +1,184 @@
+"""The tasks of one labelling job at work, answered by a script or by people at the portal."""
+
+from __future__ import annotations
+
+import io
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from PIL import Image
+
+from local.sagemaker.ground_truth.annotation_files import AnnotationFiles
+from local.sagemaker.ground_truth.annotators import Annotation, JobView, MalformedPrelabel, Segments
+from local.sagemaker.ground_truth.consolidation import BACKGROUND, NotConsolidated, failure_attributes, label_attributes
+from local.sagemaker.ground_truth.tasks import Result, Tasks
+from local.sagemaker.ground_truth.worker_pages import WorkerPage
+from local.sagemaker.ground_truth.worker_templates import WorkerTemplate
+from local.sagemaker.names import S3Uri
+from local.sagemaker.ports import Browsers, ObjectStore, StorageError, StoredObject
+
+_IMAGE_TYPES = (".jpg", ".jpeg", ".png")
+
+
+@dataclass(frozen=True)
+class Counts:
+    """The progress of a job in tasks; `seconds`: the time that workers spent on the answered ones."""
+
+    total: int = 0
+    labelled: int = 0
+    failed: int = 0
+    answered: int = 0
+    seconds: float = 0.0
+
+
+class Desk:
+    """A job's tasks, their pages and images, and the handling of answers.
+
+    `time_limit`: seconds that a worker has for a task. `broken`: the error because of which the job takes no more
+    answers.
+    """
+
+    def __init__(
+        self,
+        view: JobView,
+        template: WorkerTemplate,
+        page: WorkerPage,
+        tasks: Tasks,
+        objects: ObjectStore,
+        browsers: Browsers,
+        files: AnnotationFiles,
+        time_limit: float,
+    ) -> None:
+        self.view = view
+        self.tasks = tasks
+        self.time_limit = time_limit
+        self.broken: StorageError | None = None
+        self.counts = Counts(tasks.total)
+        self._template = template
+        self._page = page
+        self._objects = objects
+        self._browsers = browsers
+        self._files = files
+        self._open_buckets: dict[str, bool] = {}
+        self._lock = threading.Lock()
+
+    def render(self, number: int) -> str:
+        """Render the worker's page of a task; raises BadPage."""
+        return self._page.render(self.tasks.line(number), self.view.labels, self.view.description)
+
+    def shown_image(self, number: int) -> str | None:
+        """Return the S3 URI of the first image that the template shows for a task."""
+        line = self.tasks.line(number)
+        return next((line[name] for name in sorted(self._template.images) if isinstance(line.get(name), str)), None)
+
+    def open_image(self, uri: S3Uri) -> StoredObject:
+        """Open an image with the rights of the job's role; raises StorageError."""
+        return self._objects.open(uri)
+
+    def submit(self, number: int, annotation: Annotation, answer: Mapping[str, Any]) -> bool:
+        """Take an answer that `worker_answer` made; return False when it comes too late. Raises StorageError."""
+        if not self.tasks.claim(number):
+            return False
+        line = self.tasks.line(number)
+        try:
+            picture = None
+            if isinstance(annotation, Segments) and annotation.picture:
+                picture = self._files.write_picture(number, annotation.picture)
+            try:
+                attributes = label_attributes(line, annotation, self.view, picture)
+            except (NotConsolidated, MalformedPrelabel) as e:
+                attributes = failure_attributes(str(e), self.view)
+            self._files.write_response(number, answer)
+        except StorageError as e:
+            self.broken = e
+            self.tasks.reopen(number)
+            raise
+        self._finish(number, Result(attributes, answer))
+        return True
+
+    def painted(self, number: int, annotation: Segments) -> Segments:
+        """Complete an answer whose `image` is known: with the picture that was shown, or a blank one.
+
+        Raises NotConsolidated and MalformedPrelabel.
+        """
+        shown = self.view.segments(self.tasks.line(number))
+        meant = shown[1].values() if shown else ()
+        colors = {one["class-name"]: one["hex-color"] for one in meant if one["class-name"] != BACKGROUND["class-name"]}
+        if annotation.picture:
+            return replace(annotation, colors=colors, adjusted=True)
+        return replace(annotation, colors=colors, picture=self._read(shown[0]) if shown else _blank(annotation.image))
+
+    def _read(self, uri: str) -> bytes:
+        try:
+            body = self._objects.open(S3Uri.parse(uri)).body
+            try:
+                return body.read()
+            finally:
+                body.close()
+        except (StorageError, ValueError) as e:
+            raise NotConsolidated(f"{uri}: {e}") from e
+
+    def fail(self, number: int, reason: str) -> None:
+        """End a task without an answer; has no effect on a task that has ended."""
+        if self.tasks.claim(number):
+            self._finish(number, Result(failure_attributes(reason, self.view)))
+
+    def _finish(self, number: int, result: Result) -> None:
+        labelled = self.view.label_attribute in result.attributes
+        spent = result.answer["timeSpentInSeconds"] if result.answer else 0.0
+        with self._lock:
+            self.counts = replace(
+                self.counts,
+                labelled=self.counts.labelled + labelled,
+                failed=self.counts.failed + (not labelled),
+                answered=self.counts.answered + (result.answer is not None),
+                seconds=self.counts.seconds + spent,
+            )
+        self.tasks.finish(number, result)
+
+    def check(self, number: int) -> None:
+        """Raise NotConsolidated or MalformedPrelabel for a task that a browser could not show as the template says."""
+        line = self.tasks.line(number)
+        self._check_images(line)
+        for box in self.view.prelabels(line):
+            # The crowd element refuses initial values with a label that it does not offer.
+            if box.label not in self.view.labels:
+                raise NotConsolidated(f"The label {box.label!r} is not in the label category file")
+        if shown := self.view.segments(line):
+            self._check_image("the segments", shown[0])
+            for name in (meant["class-name"] for meant in shown[1].values()):
+                if name not in (*self.view.labels, BACKGROUND["class-name"]):
+                    raise NotConsolidated(f"The label {name!r} is not in the label category file")
+
+    def _check_images(self, line: Mapping[str, Any]) -> None:
+        """Raise NotConsolidated for an image that is missing, has another type, or is hidden by CORS."""
+        for name in sorted(self._template.images):
+            if name not in line:
+                raise NotConsolidated(f"The line has no attribute {name!r}, which the worker template shows")
+            self._check_image(name, line[name])
+
+    def _check_image(self, name: str, text: Any) -> None:
+        if not str(text).lower().endswith(_IMAGE_TYPES):
+            raise NotConsolidated(f"{name} {text} is not an image of type {', '.join(_IMAGE_TYPES)}")
+        try:
+            uri = S3Uri.parse(text)
+            if uri.bucket not in self._open_buckets:
+                self._open_buckets[uri.bucket] = self._browsers.may_get(uri.bucket)
+            if not self._open_buckets[uri.bucket]:
+                raise NotConsolidated(f"The bucket {uri.bucket} has no CORS rule that lets browsers GET {text}")
+            self._objects.check_exists(uri)
+        except (StorageError, ValueError) as e:
+            raise NotConsolidated(f"{name}: {e}") from e
+
+
+def _blank(size: tuple[int, int] | None) -> bytes:
+    """Make a picture without segments."""
+    if size is None:
+        raise NotConsolidated("The answer does not state the image's size")
+    picture = Image.new("P", size)
+    picture.putpalette(bytes.fromhex(BACKGROUND["hex-color"][1:]))
+    out = io.BytesIO()
+    picture.save(out, "PNG")
+    return out.getvalue()

@@ -1,0 +1,236 @@
+"""One labelling job: reads its inputs, has its tasks answered, writes the results."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+import uuid
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from local.sagemaker.ground_truth.annotation_files import AnnotationFiles
+from local.sagemaker.ground_truth.annotators import Annotator, JobFails, JobView
+from local.sagemaker.ground_truth.desk import Counts, Desk
+from local.sagemaker.ground_truth.image_tickets import ImageTickets
+from local.sagemaker.ground_truth.labeling_requests import job_kind
+from local.sagemaker.ground_truth.manifests import OBJECTS, SEGMENTED_OBJECTS, BadManifest, read_manifest
+from local.sagemaker.ground_truth.people import LIFETIME_SECONDS, await_people
+from local.sagemaker.ground_truth.scripted import answer_all
+from local.sagemaker.ground_truth.tasks import Clock, Tasks
+from local.sagemaker.ground_truth.worker_pages import BadPage, WorkerPage
+from local.sagemaker.ground_truth.worker_templates import BadCategories, BadTemplate, read_categories, read_template
+from local.sagemaker.names import S3Uri, arn
+from local.sagemaker.ports import Cloud, StorageError
+
+_log = logging.getLogger(__name__)
+# Tasks that a scripted annotator answers at once, unless MaxConcurrentTaskCount is lower.
+_TASKS = 8
+EVENT = "SageMaker Ground Truth Labeling Job State Change"
+
+
+class _JobFailed(Exception):
+    """The whole job fails; the message is its FailureReason."""
+
+
+class LabelingJob:
+    """A labelling job and its thread; it reads and writes with the rights of its RoleArn.
+
+    `annotator` answers its tasks; without one, people answer them at its `desk`, which exists while the job is
+    InProgress.
+    """
+
+    def __init__(
+        self, request: Mapping[str, Any], cloud: Cloud, annotator: Annotator | None, tickets: ImageTickets, clock: Clock
+    ) -> None:
+        self.name: str = request["LabelingJobName"]
+        self.arn = arn("labeling-job", self.name)
+        self.title: str = request["HumanTaskConfig"]["TaskTitle"]
+        self._request = request
+        self._kind = job_kind(request)
+        self._cloud = cloud
+        self._objects = cloud.roles.assume(request["RoleArn"]).objects
+        self._annotator = annotator
+        self._tickets = tickets
+        self._clock = clock
+        self.desk: Desk | None = None
+        self._counts = Counts()
+        self._created = self._modified = time.time()
+        self._reference = uuid.uuid4().hex[:10]
+        self._status = "Initializing"
+        self._failure_reason: str | None = None
+        self._output: S3Uri | None = None
+        self._stopping = threading.Event()
+        self._abandoned = threading.Event()
+        self._lock = threading.RLock()
+        self._thread = threading.Thread(target=self._run, name=f"job-{self.name}", daemon=True)
+
+    def start(self) -> None:
+        """Start the job's thread."""
+        self._thread.start()
+
+    def request_stop(self) -> None:
+        """Stop labelling: Stopping, then Stopped with the results so far. Has no effect on an ended job."""
+        with self._lock:
+            if self._status in ("Initializing", "InProgress"):
+                self._set_status("Stopping")
+                self._stopping.set()
+
+    def abandon(self) -> None:
+        """End the job without output or event, because the cloud goes down; wait for its thread."""
+        self._abandoned.set()
+        self._stopping.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout=5)
+
+    @property
+    def status(self) -> str:
+        """LabelingJobStatus."""
+        with self._lock:
+            return self._status
+
+    @property
+    def counts(self) -> Counts:
+        """The job's progress."""
+        with self._lock:
+            return self.desk.counts if self.desk else self._counts
+
+    def summary(self) -> dict[str, Any]:
+        """Describe the job as ListLabelingJobs shows it."""
+        human = self._request["HumanTaskConfig"]
+        with self._lock:
+            return self._state() | {
+                "WorkteamArn": human["WorkteamArn"],
+                "PreHumanTaskLambdaArn": human["PreHumanTaskLambdaArn"],
+                "AnnotationConsolidationLambdaArn": human["AnnotationConsolidationConfig"][
+                    "AnnotationConsolidationLambdaArn"
+                ],
+                "InputConfig": self._request["InputConfig"],
+            }
+
+    def description(self) -> dict[str, Any]:
+        """Describe the job as DescribeLabelingJob shows it."""
+        with self._lock:
+            return {**self._request, **self._state(), "JobReferenceCode": self._reference}
+
+    def _state(self) -> dict[str, Any]:
+        counts = self.counts
+        state: dict[str, Any] = {
+            "LabelingJobName": self.name,
+            "LabelingJobArn": self.arn,
+            "LabelingJobStatus": self._status,
+            "CreationTime": self._created,
+            "LastModifiedTime": self._modified,
+            "LabelCounters": {
+                "TotalLabeled": counts.labelled,
+                "HumanLabeled": counts.labelled,
+                "MachineLabeled": 0,
+                "FailedNonRetryableError": counts.failed,
+                "Unlabeled": counts.total - counts.labelled - counts.failed,
+            },
+        }
+        if self._failure_reason:
+            state["FailureReason"] = self._failure_reason
+        if self._output:
+            state["LabelingJobOutput"] = {"OutputDatasetS3Uri": str(self._output)}
+        return state
+
+    def _set_status(self, status: str) -> None:
+        with self._lock:
+            self._status = status
+            self._modified = time.time()
+
+    def _run(self) -> None:
+        try:
+            status = self._label_everything()
+        except (_JobFailed, JobFails, BadManifest, BadTemplate, BadPage, BadCategories, StorageError) as e:
+            status, self._failure_reason = "Failed", f"ClientError: {e}"
+        except Exception as e:
+            _log.exception("labelling job %s", self.name)
+            status, self._failure_reason = "Failed", f"InternalServerError: {type(e).__name__}: {e}"
+        if self._abandoned.is_set():
+            return
+        if self._failure_reason:
+            _log.error("labelling job %s: %s", self.name, self._failure_reason)
+        self._set_status(status)
+        self._cloud.events.put(EVENT, {"LabelingJobStatus": status}, [self.arn])
+
+    def _label_everything(self) -> str:
+        """Do the job; return its final status."""
+        place = S3Uri.parse(self._request["OutputConfig"]["S3OutputPath"]).below(self.name)
+        files = AnnotationFiles(self._objects, place, self._request["OutputConfig"].get("KmsKeyId"))
+        desk = self._prepare(files)
+        with self._lock:
+            self.desk = desk
+            if self._status == "Initializing":
+                self._set_status("InProgress")
+        human = self._request["HumanTaskConfig"]
+        try:
+            if self._annotator:
+                answer_all(desk, self._annotator, min(_TASKS, human.get("MaxConcurrentTaskCount", _TASKS)))
+            else:
+                await_people(desk, human.get("TaskAvailabilityLifetimeInSeconds", LIFETIME_SECONDS), self._clock)
+        finally:
+            desk.tasks.close()
+            with self._lock:
+                # Dropping the desk frees its files on disk.
+                self.desk, self._counts = None, desk.counts
+        if self._abandoned.is_set():
+            return "Stopped"
+        output = files.write_results(desk.tasks.results())
+        with self._lock:
+            self._output = output
+            return "Stopped" if self._stopping.is_set() else "Completed"
+
+    def _prepare(self, files: AnnotationFiles) -> Desk:
+        """Read all inputs, including the whole manifest: a job with a bad line does not start."""
+        human = self._request["HumanTaskConfig"]
+        attribute = self._request["LabelAttributeName"]
+        template = read_template(self._text(human["UiConfig"]["UiTemplateS3Uri"]), self._kind)
+        page = WorkerPage(template.text, lambda uri: self._tickets.grant(self.name, uri))
+        labels = read_categories(self._text(self._request["LabelCategoryConfigS3Uri"]))
+        if template.prelabel == attribute:
+            raise _JobFailed(
+                f"LabelAttributeName {attribute!r} must differ from the attribute of the labels that the template shows"
+            )
+        tasks = Tasks(self._lines(attribute), self._clock)
+        view = JobView(
+            name=self.name,
+            kind=self._kind,
+            labels=labels,
+            label_attribute=attribute,
+            prelabel_attribute=template.prelabel,
+            title=self.title,
+            description=human["TaskDescription"],
+            template=template.text,
+            stopping=self._stopping,
+        )
+        limit = human["TaskTimeLimitInSeconds"]
+        desk = Desk(view, template, page, tasks, self._objects, self._cloud.browsers, files, limit)
+        desk.render(0)
+        return desk
+
+    def _lines(self, attribute: str) -> Iterator[dict[str, Any]]:
+        """Yield the manifest's objects; raises _JobFailed for one that already has the job's attribute."""
+        for number, line in enumerate(self._manifest(), start=1):
+            taken = {attribute, f"{attribute}-metadata"} & line.keys()
+            if taken:
+                raise _JobFailed(f"Line {number} already has the attribute {min(taken)!r}")
+            yield line
+
+    def _manifest(self) -> Iterator[dict[str, Any]]:
+        uri = S3Uri.parse(self._request["InputConfig"]["DataSource"]["S3DataSource"]["ManifestS3Uri"])
+        body = self._objects.open(uri).body
+        try:
+            yield from read_manifest(body, SEGMENTED_OBJECTS if self._kind == "segmentation" else OBJECTS)
+        finally:
+            body.close()
+
+    def _text(self, uri: str) -> str:
+        body = self._objects.open(S3Uri.parse(uri)).body
+        try:
+            return body.read().decode()
+        except UnicodeDecodeError as e:
+            raise _JobFailed(f"{uri} is not UTF-8 text") from e
+        finally:
+            body.close()

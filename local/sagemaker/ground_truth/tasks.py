@@ -1,0 +1,228 @@
+"""The tasks of a labelling job: their manifest lines, leases and results.
+
+Lines and results are on disk, so that a job of 100,000 tasks keeps only some bytes of each in memory.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import tempfile
+import threading
+import time
+import weakref
+from array import array
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+Clock = Callable[[], float]
+
+_OPEN, _CLAIMED, _DONE = range(3)
+# A job that ends may still write answers to S3.
+_CLOSING_SECONDS = 30
+
+
+@dataclass(frozen=True)
+class Lease:
+    """A worker's time for a task; `accepted` in seconds since the epoch, `until` on the tasks' clock."""
+
+    accepted: float
+    until: float
+
+
+@dataclass(frozen=True)
+class Result:
+    """The result of a task: its line's new attributes, and the worker's answer, None without one."""
+
+    attributes: Mapping[str, Any]
+    answer: Mapping[str, Any] | None = None
+
+
+class Tasks:
+    """The tasks of one job by their position in its manifest, from 0; safe for threads.
+
+    A task is open until an answer claims it, even when another worker has leased it: the first answer counts.
+    """
+
+    def __init__(self, lines: Iterable[Mapping[str, Any]], clock: Clock = time.monotonic) -> None:
+        self._clock = clock
+        self._lines = _Records()
+        self._results = _Records()
+        self._cameras: list[tuple[str, str, int]] = []
+        places = (self._add_line(number, line) for number, line in enumerate(lines))
+        self._line_places = array("Q", places)
+        self._cameras.sort()
+        self.total = len(self._line_places)
+        self._states = bytearray(self.total)
+        self._result_places = array("Q", bytes(8 * self.total))
+        self._leases: dict[int, dict[str, Lease]] = {}
+        self._first = 0
+        self._closed = False
+        self._counts: Counter[int] = Counter({_OPEN: self.total})
+        self._changed = threading.Condition()
+
+    def _add_line(self, number: int, line: Mapping[str, Any]) -> int:
+        folder, _, name = line["source-ref"].rpartition("/")
+        self._cameras.append((folder, name, number))
+        return self._lines.add(line)
+
+    def line(self, number: int) -> dict[str, Any]:
+        """Return the manifest line of a task."""
+        return self._lines.read(self._line_places[number])
+
+    def neighbours(self, number: int) -> tuple[int | None, int | None]:
+        """Return the tasks of the same camera's previous and next frame."""
+        folder, _, name = self.line(number)["source-ref"].rpartition("/")
+        place = bisect_left(self._cameras, (folder, name, number))
+        return self._of_camera(place - 1, folder), self._of_camera(place + 1, folder)
+
+    def _of_camera(self, place: int, folder: str) -> int | None:
+        if not 0 <= place < self.total or self._cameras[place][0] != folder:
+            return None
+        return self._cameras[place][2]
+
+    @property
+    def done(self) -> int:
+        """The number of tasks with a result."""
+        with self._changed:
+            return self._counts[_DONE]
+
+    def is_open(self, number: int) -> bool:
+        """Tell whether a task can still be answered."""
+        with self._changed:
+            return not self._closed and self._states[number] == _OPEN
+
+    def take(self, worker: str, seconds: float, leaving: int | None = None) -> int | None:
+        """Lease the worker's next task after the one that they are `leaving`, then from the start.
+
+        In both passes, tasks that the worker has leased already come before free ones. Returns None when none is left.
+        """
+        with self._changed:
+            now = self._clock()
+            mine = sorted(number for number in self._leases if self._has(worker, number, now))
+            after = -1 if leaving is None else leaving
+            later = (number for number in mine if number > after)
+            free = range(max(self._first, after + 1), self.total)
+            for number in itertools.chain(later, free, mine, range(self._first, self.total)):
+                if number != leaving and self._lease(number, worker, seconds, now):
+                    return number
+        return None
+
+    def take_over(self, worker: str, seconds: float) -> int | None:
+        """Lease the task that another worker has had for longest: they may be gone. None when there is none."""
+        with self._changed:
+            now = self._clock()
+            held = [
+                (lease.until, number)
+                for number, leases in self._leases.items()
+                for name, lease in leases.items()
+                if name != worker and self._states[number] == _OPEN
+            ]
+            for _, number in sorted(held):
+                self._leases[number].clear()
+                if self._lease(number, worker, seconds, now):
+                    return number
+        return None
+
+    def lease(self, number: int, worker: str, seconds: float) -> bool:
+        """Lease a task; return False when another worker has it or it is answered."""
+        with self._changed:
+            return self._lease(number, worker, seconds, self._clock())
+
+    def claim(self, number: int) -> bool:
+        """Claim a task for an answer; return False when it is claimed already or the job takes no more answers."""
+        with self._changed:
+            if self._closed or self._states[number] != _OPEN:
+                return False
+            self._move(number, _CLAIMED)
+            return True
+
+    def accepted(self, number: int, worker: str) -> float | None:
+        """Return the time when the worker got a task, in seconds since the epoch; None if they never did."""
+        with self._changed:
+            lease = self._leases.get(number, {}).get(worker)
+            return lease.accepted if lease else None
+
+    def finish(self, number: int, result: Result) -> None:
+        """Record the result of a claimed task."""
+        place = self._results.add({"attributes": result.attributes, "answer": result.answer})
+        with self._changed:
+            self._result_places[number] = place
+            self._leases.pop(number, None)
+            self._move(number, _DONE)
+
+    def reopen(self, number: int) -> None:
+        """Give back a claimed task whose answer could not be stored."""
+        with self._changed:
+            self._move(number, _OPEN)
+
+    def close(self) -> None:
+        """Take no more answers, and wait for those that are being stored."""
+        with self._changed:
+            self._closed = True
+            self._changed.wait_for(lambda: not self._counts[_CLAIMED], timeout=_CLOSING_SECONDS)
+
+    def result(self, number: int) -> Result | None:
+        """Return the result of a task, None for one without."""
+        with self._changed:
+            if self._states[number] != _DONE:
+                return None
+        found = self._results.read(self._result_places[number])
+        return Result(found["attributes"], found["answer"])
+
+    def results(self) -> Iterator[tuple[int, dict[str, Any], Result]]:
+        """Yield the finished tasks with their lines, in the manifest's order."""
+        for number in range(self.total):
+            if result := self.result(number):
+                yield number, self.line(number), result
+
+    def _has(self, worker: str, number: int, now: float) -> bool:
+        lease = self._leases[number].get(worker)
+        return lease is not None and lease.until > now
+
+    def _lease(self, number: int, worker: str, seconds: float, now: float) -> bool:
+        if self._closed or self._states[number] != _OPEN:
+            return False
+        leases = self._leases.setdefault(number, {})
+        if any(lease.until > now for name, lease in leases.items() if name != worker):
+            return False
+        if worker not in leases or leases[worker].until <= now:
+            leases[worker] = Lease(time.time(), now + seconds)
+        return True
+
+    def _move(self, number: int, state: int) -> None:
+        self._counts[self._states[number]] -= 1
+        self._counts[state] += 1
+        self._states[number] = state
+        while self._first < self.total and self._states[self._first] == _DONE:
+            self._first += 1
+        self._changed.notify_all()
+
+
+class _Records:
+    """JSON documents in a nameless file, found by their offsets."""
+
+    def __init__(self) -> None:
+        self._file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - it lives as long as this object
+        weakref.finalize(self, self._file.close)
+        self._end = 0
+        self._lock = threading.Lock()
+
+    def add(self, document: Mapping[str, Any]) -> int:
+        """Append a document; return its offset."""
+        text = json.dumps(document, ensure_ascii=False).encode()
+        with self._lock:
+            place = self._end
+            self._file.write(len(text).to_bytes(4, "big") + text)
+            self._end += 4 + len(text)
+        return place
+
+    def read(self, place: int) -> dict[str, Any]:
+        """Return the document at an offset."""
+        size = int.from_bytes(os.pread(self._file.fileno(), 4, place), "big")
+        document: dict[str, Any] = json.loads(os.pread(self._file.fileno(), size, place + 4))
+        return document

@@ -1,0 +1,165 @@
+"""Run one model server: a process that follows SageMaker's container contract on a free loopback port."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+_PROJECT = Path(__file__).resolve().parents[3]
+_PING_SECONDS = 2.0
+_PING_INTERVAL = 0.05
+_GRACE_SECONDS = 1.5
+# A server that broke a connection may be about to end: it has this long to pass a ping again.
+_RECOVERY_SECONDS = 5.0
+_RESTART_INTERVAL = 1.0
+
+
+class ModelServerFailed(Exception):
+    """A model server did not become healthy; the message gives the reason and the log."""
+
+
+class ModelServer:
+    """A model server process.
+
+    Call `start` from a thread that lives as long as the server may: the process dies with that thread.
+    """
+
+    def __init__(
+        self, name: str, command: Sequence[str], environment: Mapping[str, str], log: Path, startup_seconds: float
+    ) -> None:
+        self.name = name
+        self.log = log
+        self.port = 0
+        self.abandoned = False
+        self._command = command
+        self._startup_seconds = startup_seconds
+        self._started = self._deadline = 0.0
+        self._environment = dict(environment)
+        self._process: subprocess.Popen[bytes] | None = None
+        self._healthy = threading.Event()
+
+    def start(self) -> None:
+        """Start the process and append its output to the log. It is not healthy yet."""
+        self._healthy.clear()
+        self._started = time.monotonic()
+        self._deadline = self._started + self._startup_seconds
+        self.port = _free_port()
+        command = [part.replace("{port}", str(self.port)) for part in self._command]
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        with self.log.open("ab") as log:
+            log.write(f"--- {self.name}: {' '.join(command)}\n".encode())
+            log.flush()
+            self._process = subprocess.Popen(
+                [sys.executable, "-S", "-m", "local.sagemaker.hosting.leash", *command],
+                cwd=_PROJECT,
+                env={**_base_environment(), **self._environment, "SAGEMAKER_BIND_TO_PORT": str(self.port)},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                process_group=0,
+            )
+
+    def wait_until_healthy(self, cancelled: threading.Event) -> None:
+        """Ping until the server answers 200; raises ModelServerFailed when it ends or its start-up time is over."""
+        while not self.check():
+            status = self.exit_status()
+            if status is not None:
+                raise ModelServerFailed(
+                    f"The model server {self.name} ended with status {status} before it answered GET /ping. "
+                    f"Its log: {self.log}"
+                )
+            if time.monotonic() > self._deadline:
+                raise ModelServerFailed(
+                    f"The model server {self.name} did not pass the ping health check within "
+                    f"{self._startup_seconds:g} seconds. Its log: {self.log}"
+                )
+            if cancelled.wait(_PING_INTERVAL):
+                raise ModelServerFailed(f"The model server {self.name} was stopped before it was healthy.")
+
+    def check(self) -> bool:
+        """Ping once and record the result as the server's health."""
+        healthy = self.exit_status() is None and _ping(self.port)
+        (self._healthy.set if healthy else self._healthy.clear)()
+        return healthy
+
+    @property
+    def healthy(self) -> bool:
+        """The result of the last check; False when the process has ended or `mark_unhealthy` was called since."""
+        return self._healthy.is_set() and self.exit_status() is None
+
+    def mark_unhealthy(self) -> None:
+        """Count as unhealthy until the next check passes."""
+        if self._healthy.is_set():
+            self._deadline = time.monotonic() + _RECOVERY_SECONDS
+            self._healthy.clear()
+
+    def restart_reason(self) -> str | None:
+        """Check an unhealthy server; return why it must be restarted, None if it is healthy or may still recover."""
+        if self.check():
+            return None
+        status = self.exit_status()
+        now = time.monotonic()
+        if status is None:
+            return "does not answer GET /ping" if now > self._deadline else None
+        return f"ended with status {status}" if now > self._started + _RESTART_INTERVAL else None
+
+    def exit_status(self) -> int | None:
+        """Return the process's exit status, None while it runs or before it was started."""
+        return None if self._process is None else self._process.poll()
+
+    def abandon(self) -> None:
+        """End the server for good; requests in process get no answer."""
+        self.abandoned = True
+        self.stop()
+
+    def stop(self) -> None:
+        """End the process and its whole group: SIGTERM first, then SIGKILL."""
+        self._healthy.clear()
+        process = self._process
+        if process is None:
+            return
+        _signal_group(process, signal.SIGTERM)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(_GRACE_SECONDS)
+        # Children of the server may have ignored the first signal.
+        _signal_group(process, signal.SIGKILL)
+        process.wait()
+
+
+def _signal_group(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, number)
+
+
+def _base_environment() -> dict[str, str]:
+    """Return a container's environment: no credentials, none of the launcher's own settings."""
+    kept = ("PATH", "LANG", "LC_ALL", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "VIRTUAL_ENV", "PYTHONPATH")
+    found = {name: os.environ[name] for name in kept if name in os.environ}
+    return {"HOME": "/tmp", "PYTHONUNBUFFERED": "1", **found}  # noqa: S108
+
+
+def _ping(port: int) -> bool:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=_PING_SECONDS)
+    try:
+        connection.request("GET", "/ping")
+        return connection.getresponse().status == 200
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port

@@ -1,0 +1,52 @@
+"""The settings of an embedded cloud, and the account and Region that all of its parts share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+REGION = "us-east-1"
+ACCOUNT = "000000000000"
+# The annotator of a cloud whose labelling jobs wait for people at its portal.
+PEOPLE = "people"
+
+
+class SettingsError(ValueError):
+    """A setting of the embedded cloud is malformed."""
+
+
+@dataclass(frozen=True)
+class CloudSettings:
+    """The choices of one embedded cloud, all of them JSON-able.
+
+    images: container image name (URI without registry and tag) to the command line of a model server, in which
+    "{port}" is replaced. annotator: "module:function" that answers labelling jobs, or PEOPLE: the cloud has a worker
+    portal, where jobs wait for them. wait_scale: factor on retry back-off and Wait states of state machines.
+    alarm_scale: factor on the periods of alarms and on the cooldowns of scaling, so that endpoints wake and fall asleep
+    within seconds. max_workers: function processes alive at once. enforce_iam: functions, state machines, endpoints and
+    labelling jobs may do only what the policies of their roles allow; the caller of the API may do everything. faults:
+    the cloud injects faults when it is told to (local/cloud/faults); callers are told apart by their roles, so that
+    faults of calls need enforce_iam.
+    """
+
+    images: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    annotator: str = "local:keep_every_box"
+    wait_scale: float = 1.0
+    alarm_scale: float = 1.0
+    max_workers: int = 8
+    enforce_iam: bool = False
+    faults: bool = False
+
+    def __post_init__(self) -> None:
+        for image, command in self.images.items():
+            if isinstance(command, str) or not command:
+                raise SettingsError(f"images[{image!r}] must be a list of arguments, got {command!r}")
+        module, _, function = self.annotator.partition(":")
+        if self.annotator != PEOPLE and not (module and function):
+            raise SettingsError(f"annotator must be {PEOPLE!r} or look like 'module:function', got {self.annotator!r}")
+        if self.wait_scale < 0:
+            raise SettingsError(f"wait_scale must not be negative, got {self.wait_scale}")
+        if self.alarm_scale <= 0:
+            raise SettingsError(f"alarm_scale must be positive, got {self.alarm_scale}")
+        if self.max_workers < 1:
+            raise SettingsError(f"max_workers must be at least 1, got {self.max_workers}")
