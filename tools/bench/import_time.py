@@ -16,7 +16,7 @@ from tools.bench.figures import Figure, at_most
 from tools.bench.probe import ROOT, ProbeFailed, layer_environment
 
 LIMIT = at_most(1.3)
-BARE = ROOT / "tests" / "bench" / "bare_handler.py"
+BARE = Path(__file__).with_name("bare_handler.py")
 _TIMED = """
 import sys, time
 sys.path.insert(0, sys.argv[1])
@@ -38,14 +38,14 @@ def _ignore(loader: yaml.SafeLoader, suffix: str, node: yaml.Node) -> str:
 _Template.add_multi_constructor("!", _ignore)
 
 
-def import_figures(rounds: int) -> list[Figure]:
+def import_figures(rounds: int, function: str = "*") -> list[Figure]:
     """The import time of every function over that of the bare handler, which is imported beside it each time.
 
     The ratio is of medians of processor time, since an import waits for nothing once its files were read. Beside it
     stand the ratio of the fastest imports, and that by the clock, which also holds what others do on the machine.
     """
     environment = layer_environment(_function_environment())
-    return [_figure(app, rounds, environment) for app in sorted((ROOT / "functions").glob("*/app.py"))]
+    return [_figure(app, rounds, environment) for app in sorted((ROOT / "functions").glob(f"{function}/app.py"))]
 
 
 def _figure(app: Path, rounds: int, environment: dict[str, str]) -> Figure:

@@ -9,6 +9,7 @@ from collections import Counter, defaultdict
 import psutil
 
 from local.cloud.process_tree import session_members
+from models import servers
 
 SERVER = "the cloud's server"
 MODELS = "model servers"
@@ -74,4 +75,4 @@ def _name(process: psutil.Process) -> str:
     function = process.environ().get("AWS_LAMBDA_FUNCTION_NAME")
     if function:
         return function.split("-")[1]
-    return MODELS if any("model_server" in part for part in process.cmdline()) else SERVER
+    return MODELS if any(part.startswith(servers.__name__) for part in process.cmdline()) else SERVER
