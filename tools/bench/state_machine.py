@@ -23,8 +23,8 @@ def state_machine_figures(frames: int, calls: int) -> list[Figure]:
     events, transitions = counts["events"], counts["transitions"]
     dollars = transitions * DOLLARS / 1000 * 1_000_000 / frames
     turn = counts["turn_events"]
-    days = run_probe(f"{_EXECUTION}:days_until_full", "AwaitInference", "TimeoutSeconds", turn)
-    frames_days = run_probe(f"{_EXECUTION}:days_until_full", "AwaitFrames", "Seconds", 9)
+    days = run_probe(f"{_EXECUTION}:wait_until_full", "AwaitInference", "TimeoutSeconds", turn)["days"]
+    frames_days = run_probe(f"{_EXECUTION}:wait_until_full", "AwaitFrames", "Seconds", 9)["days"]
     run = f"{frames:,} frames, {counts['shards']:,} shards, {counts['jobs']} jobs"
     group = "state machine"
     return [

@@ -49,7 +49,7 @@ class Upload:
 
     def close(self) -> None:
         """Put the drive's document."""
-        cameras = {camera: {} for camera in CAMERAS}
+        cameras: dict[str, dict[str, str]] = {camera: {} for camera in CAMERAS}
         document = {"vehicle": "chaos", "cameras": cameras, "models": MODELS[: self._plan.models]}
         self._put("drive.json", json.dumps(document).encode())
 

@@ -20,7 +20,7 @@ from autolabel.inference.submission import Submission, read_message
 from autolabel.models.catalogue import Catalogue
 from tests.fakes.answers import DETECTOR, add_to_catalogue
 from tests.fakes.bucket import FakeBucket
-from tools.prove.replay import Client, S3Client, Tape
+from tools.prove.replay import Tape, client
 
 INGEST = "ingest"
 LABELS = "labels"
@@ -70,7 +70,7 @@ class Functions:
             self._submission(tape).take(asked)
 
     def _submission(self, tape: Tape) -> Submission:
-        ingest, labels = S3Bucket(S3Client(tape, "s3"), INGEST), S3Bucket(S3Client(tape, "s3"), LABELS)
+        ingest, labels = S3Bucket(client(tape, "s3"), INGEST), S3Bucket(client(tape, "s3"), LABELS)
         ledger, executions = self._ledger(tape), _executions(tape)
         closing = Closing(
             ingest=ingest,
@@ -78,7 +78,7 @@ class Functions:
             ledger=ledger,
             catalogue=CATALOGUE,
             executions=executions,
-            announcements=AwsAnnouncements(sns=Client(tape, "sns"), topic="ops"),
+            announcements=AwsAnnouncements(sns=client(tape, "sns"), topic="ops"),
             job_labels=("car",),
             now=lambda: _now(tape),
         )
@@ -87,7 +87,7 @@ class Functions:
             labels=labels,
             ledger=ledger,
             catalogue=CATALOGUE,
-            endpoints=SageMakerEndpoints(Client(tape, "sagemaker")),
+            endpoints=SageMakerEndpoints(client(tape, "sagemaker")),
             executions=executions,
             closing=closing,
             max_answer_wait=MAX_ANSWER_WAIT,
@@ -98,7 +98,7 @@ class Functions:
         ledger = self._ledger(tape)
         completion = self._code.completion(
             ledger,
-            SqsSubmitQueue(Client(tape, "sqs"), "submit"),
+            SqsSubmitQueue(client(tape, "sqs"), "submit"),
             ingest=INGEST,
             labels=LABELS,
             endpoint_of=CATALOGUE.endpoint_of,
@@ -111,10 +111,10 @@ class Functions:
     def turn(self, tape: Tape, drive: str) -> TurnReport:
         ledger = self._ledger(tape)
         turns = RunTurns(
-            ingest=S3Bucket(S3Client(tape, "s3"), INGEST),
-            labels=S3Bucket(S3Client(tape, "s3"), LABELS),
+            ingest=S3Bucket(client(tape, "s3"), INGEST),
+            labels=S3Bucket(client(tape, "s3"), LABELS),
             ledger=ledger,
-            queue=SqsSubmitQueue(Client(tape, "sqs"), "submit"),
+            queue=SqsSubmitQueue(client(tape, "sqs"), "submit"),
             catalogue=CATALOGUE,
             endpoints=InService(),
             limits=self._limits,
@@ -129,11 +129,11 @@ class Functions:
         return self._code.await_answers(run, token, token[-4:], ledger=ledger, executions=executions)
 
     def _ledger(self, tape: Tape) -> DynamoLedger:
-        return self._code.ledger(Client(tape, "dynamodb"), "ledger")
+        return self._code.ledger(client(tape, "dynamodb"), "ledger")
 
 
 def _executions(tape: Tape) -> StepFunctionsExecutions:
-    return StepFunctionsExecutions(Client(tape, "stepfunctions"), "machine")
+    return StepFunctionsExecutions(client(tape, "stepfunctions"), "machine")
 
 
 def _now(tape: Tape) -> float:

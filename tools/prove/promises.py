@@ -81,7 +81,7 @@ class Promises:
 
     def _check_end(self, state: State) -> None:
         """Without any further fault, but with time-outs, the runs pass."""
-        steps, way = self._steps, []
+        steps, way = self._steps, list[State]()
         state = replace(state, budget=Budget())
         for _ in range(TIME_OUTS):
             for _ in range(CALM_STEPS):

@@ -6,6 +6,8 @@ import json
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from botocore.exceptions import ClientError
+
 from tools.prove.replay import Call, Position
 from tools.prove.world import Step
 
@@ -61,7 +63,7 @@ def _about(call: Call) -> str:
 
 
 def _answer(answer: Any) -> str:
-    if isinstance(answer, Exception):
+    if isinstance(answer, ClientError):
         return str(answer.response["Error"]["Code"])
     if "Items" in answer:
         return ", ".join(_item(item) for item in answer["Items"]) or "nothing"
@@ -71,7 +73,7 @@ def _answer(answer: Any) -> str:
 
 
 def _item(item: Any) -> str:
-    shown = item["sk"]["S"]
+    shown = str(item["sk"]["S"])
     for name in ("attempt", "token"):
         if name in item:
             shown += f" {name} {next(iter(item[name].values()))}"

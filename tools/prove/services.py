@@ -109,7 +109,7 @@ class Table:
 
 def item_name(keys: Item) -> str:
     """The name under which an item is kept, from its keys or the item."""
-    return keys["pk"]["S"] + _BETWEEN + keys["sk"]["S"]
+    return f"{keys['pk']['S']}{_BETWEEN}{keys['sk']['S']}"
 
 
 def _holds(call: Parameters, item: Item) -> bool:

@@ -380,9 +380,9 @@ class Steps:
         elsewhere = state.elsewhere
         if not self.world.honours_names:
             # A name of its own for each request, also for those with the same id.
-            request = self.requests.number(asked["InferenceId"])
-            name = f"{asked['InferenceId']}-{elsewhere.count(request)}.out"
-            elsewhere = _with(elsewhere, request)
+            number = self.requests.number(asked["InferenceId"])
+            name = f"{asked['InferenceId']}-{elsewhere.count(number)}.out"
+            elsewhere = _with(elsewhere, number)
         request = Invocation(
             endpoint=asked["EndpointName"],
             input_location=asked["InputLocation"],

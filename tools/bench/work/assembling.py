@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -79,9 +79,6 @@ class _Labels(GeneratedLabels):
         else:
             yield from super().lines(key)
 
-    def concatenate(self, key: str, sources: Sequence[tuple[str, int]], content_type: str) -> None:
-        self.written += sum(size for _, size in sources)
-
 
 WORKTEAM = "arn:aws:sagemaker:us-east-1:000000000000:workteam/private-crowd/w"
 BACK_ENDS = BackEnds(GROUND_TRUTH, WORKTEAM, "us-east-1", label_studio=False)
@@ -101,7 +98,7 @@ def assemble(frames: int, pace: Pace) -> Assembly:
         make_run(),
         ingest=_Ingest(frames),
         labels=_Labels(frames, pace),
-        ledger=ledger,
+        ledger=ledger.port,
         back_ends=BACK_ENDS,
         max_objects=JOB_FRAMES,
     )

@@ -7,7 +7,7 @@ import json
 import re
 import threading
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import yaml
@@ -22,6 +22,7 @@ from autolabel.verification.settlement import Settled
 from local.cloud.stepfunctions.engine import Engine
 from local.cloud.stepfunctions.executions import Execution, Machine
 from local.cloud.stepfunctions.history import EVENT_LIMIT
+from local.cloud.stepfunctions.integrations.clients import RoleClients
 from local.cloud.stepfunctions.jsonata_templates import Evaluation
 from tests.contract.template import resources, state_machine_text, template
 from tools.bench.work.assembling import assemble
@@ -55,7 +56,9 @@ def run_execution(frames: int, waits: int, calls: int) -> dict[str, Any]:
     """
     ended = threading.Event()
     account = _Account(frames, waits, calls)
-    engine = Engine(account, 0.0, lambda execution: ended.set() if execution.status != "RUNNING" else None)
+    # The interpreter asks it for clients only: this is the one place where a stand-in goes for them.
+    clients = cast(RoleClients, account)
+    engine = Engine(clients, 0.0, lambda execution: ended.set() if execution.status != "RUNNING" else None)
     account.engine = engine
     document = definition()
     machine = Machine(_ARN, "autolabel-label-drive", "role", document, json.dumps(document))
@@ -102,17 +105,19 @@ def _payloads(execution: Execution, children: list[Execution]) -> dict[str, int]
     return largest
 
 
-def days_until_full(state: str, field: str, events: int) -> float:
-    """Days that a run can wait in a state that it enters in every turn, until its turns have used up the history."""
+def wait_until_full(state: str, field: str, events: int) -> dict[str, float]:
+    """`days` that a run can wait in a state that it enters in every turn, until its turns have used up the history."""
     expression = definition()["States"][state][field]
     seconds = sum(
         Evaluation({"turn": turn + 1}, {}, {}).number(field, expression) for turn in range(EVENT_LIMIT // events)
     )
-    return seconds / 86_400
+    return {"days": seconds / 86_400}
 
 
 class _Account:
-    """What the state machine calls, for any role and service."""
+    """What the state machine calls, for any role and service. `engine` runs it."""
+
+    engine: Engine
 
     def __init__(self, frames: int, waits: int, calls: int) -> None:
         self._frames = frames
@@ -129,7 +134,6 @@ class _Account:
         }
         self._jobs: dict[str, dict[str, Any]] = {}
         self.assembly = assemble(frames, Pace(frames, "", short=0, stops=0))
-        self.engine: Engine | None = None
 
     def of(self, role: str) -> _Account:
         return self
@@ -144,6 +148,7 @@ class _Account:
     def _reconcile(self, event: dict[str, Any]) -> Any:
         if "token" in event:
             attempt = self.engine.tokens.find(event["token"])
+            assert attempt is not None
             threading.Timer(_WAKE_SECONDS, attempt.succeed, [{}]).start()
             return {"woken": False}
         progress = msgspec.convert(event["progress"], Progress)

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import msgspec
 
 from autolabel.contracts.frames import ListedFrame
-from autolabel.contracts.ports import FailedUnit, PendingUnit, Refusal, StoredObject, WaitingRun
+from autolabel.contracts.ports import FailedUnit, Ledger, PendingUnit, Refusal, StoredObject, WaitingRun
 from autolabel.contracts.units import Unit
 from tools.bench.work.drive import CAMERA, ETAG, FOLDER, frame_key, index_of, unit_of
-from tools.bench.work.generated_bucket import GeneratedBucket
+from tools.bench.work.generated_bucket import GeneratedBucket, NotGenerated
 
 NOW = 1_800_000_000.0
 _BYTES = 1_000_000
@@ -69,13 +69,13 @@ class GeneratedLabels(GeneratedBucket):
 
     def read(self, key: str) -> bytes | None:
         if key != FOLDER.listing_counts:
-            raise KeyError(key)
+            raise NotGenerated(key)
         counts = {"objects": self._frames, "frames": self._frames, "cameras": {CAMERA: self._frames}, "refused": {}}
         return msgspec.json.encode(counts) if self._frozen else None
 
     def lines(self, key: str) -> Iterator[bytes]:
         if key != FOLDER.listing:
-            raise KeyError(key)
+            raise NotGenerated(key)
         self._silent_readings -= 1
         seen = self._seen if self._silent_readings < 0 else lambda: None
         for index in range(self._frames):
@@ -107,6 +107,11 @@ class GeneratedLedger:
         self._frames = frames
         self._shares = shares
         self.changes = Count()
+
+    @property
+    def port(self) -> Ledger:
+        """This ledger as the whole port; other methods raise, so that no measurement runs on less than it should."""
+        return cast(Ledger, self)
 
     def _changed(self) -> bool:
         self.changes.add(1)
@@ -155,6 +160,9 @@ class CountingQueue:
 
     def __init__(self) -> None:
         self.sent = Count()
+
+    def close(self, drive: str) -> None:
+        raise AssertionError(f"asked to close {drive}: no measured step closes a drive")
 
     def send(self, units: Sequence[tuple[Unit, str, str]]) -> None:
         self.sent.add(len(units))

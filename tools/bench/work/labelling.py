@@ -22,7 +22,7 @@ from tools.bench.work.drive import (
     png_header,
     unit_of,
 )
-from tools.bench.work.generated_bucket import GeneratedBucket
+from tools.bench.work.generated_bucket import GeneratedBucket, NotGenerated
 from tools.bench.work.pace import Pace
 
 PLACE = "tools.bench.work.labelling:label_frames"
@@ -56,7 +56,7 @@ class _Labels(GeneratedBucket):
     def stream(self, key: str) -> Iterator[bytes]:
         parsed = parse_answer_key(key)
         if parsed is None:
-            raise KeyError(key)
+            raise NotGenerated(key)
         yield self._answers[index_of(parsed[0].timestamp) % _DIFFERENT_ANSWERS]
 
 

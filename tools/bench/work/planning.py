@@ -16,7 +16,7 @@ def plan_frames(frames: int, short: int = 0, stops: int = 0) -> dict[str, Any]:
     """Plan a drive of `frames` frames, at a pace that is compared with `stops` drives of `short`."""
     pace = Pace(frames, "tools.bench.work.planning:plan_frames", short=short, stops=stops)
     labels = GeneratedLabels(frames, SETTLED, pace.add)
-    plan = plan_run(make_run(), labels=labels, ledger=GeneratedLedger(frames, SETTLED), shard_frames=SHARD_FRAMES)
+    plan = plan_run(make_run(), labels=labels, ledger=GeneratedLedger(frames, SETTLED).port, shard_frames=SHARD_FRAMES)
     measured = pace.stop()
     if (plan.frames, plan.shards) != (frames, frames // SHARD_FRAMES):
         raise AssertionError(f"the plan came to {plan}")

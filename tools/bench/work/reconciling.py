@@ -11,6 +11,7 @@ import msgspec
 from autolabel.contracts.ports import SubmitQueue
 from autolabel.inference.reconcile_pass import Progress, RunTurns, TurnReport
 from autolabel.inference.reconciliation import Limits
+from autolabel.models.catalogue import Catalogue, model_key
 from tools.bench.work.drive import MODEL, make_run
 from tools.bench.work.generated_units import (
     NOW,
@@ -28,13 +29,11 @@ FIRST = Progress()
 ANSWERED = Shares(answered=100)
 UNKNOWN = Shares()
 MIXED = Shares(answered=90, pending=4, overdue=2, failed=2)
+CATALOGUE = Catalogue({model_key(MODEL.id): msgspec.json.encode(MODEL)}.get, lambda: NOW)
 
 
-class _Models:
-    """A catalogue of the one model, whose endpoint is in service."""
-
-    def revision(self, model: str) -> Any:
-        return MODEL
+class _InService:
+    """Endpoints that take requests."""
 
     def state(self, endpoint: str) -> str:
         return "InService"
@@ -72,14 +71,19 @@ def reconcile_in_calls(frames: int, seconds: float) -> dict[str, int]:
     ledger, queue = GeneratedLedger(frames, MIXED), CountingQueue()
     progress, reports = FIRST, list[bytes]()
     while not reports or progress.cursor:
-        labels, end = GeneratedLabels(frames, MIXED), time.process_time() + seconds
-        report = turn_over(frames, labels, ledger, queue, progress, lambda end=end: time.process_time() > end)
+        report = turn_over(frames, GeneratedLabels(frames, MIXED), ledger, queue, progress, _enough_after(seconds))
         reports.append(msgspec.json.encode(report))
         progress = msgspec.json.decode(reports[-1], type=Progress)
     _check(report, MIXED, ledger, queue)
     if report.turn != 1:
         raise AssertionError(f"the calls of one turn count as {report.turn}")
     return {"calls": len(reports), "bytes": max(map(len, reports))}
+
+
+def _enough_after(seconds: float) -> Callable[[], bool]:
+    """Says yes once this process has used so many more seconds of processor time."""
+    end = time.process_time() + seconds
+    return lambda: time.process_time() > end
 
 
 def turn_over(
@@ -94,10 +98,10 @@ def turn_over(
     turns = RunTurns(
         ingest=GeneratedIngest(frames),
         labels=labels,
-        ledger=ledger,
+        ledger=ledger.port,
         queue=queue,
-        catalogue=_Models(),
-        endpoints=_Models(),
+        catalogue=CATALOGUE,
+        endpoints=_InService(),
         limits=Limits(unsubmitted_after=3_600.0, max_silences=3),
         frames_patience=0,
         workers=WORKERS,
