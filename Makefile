@@ -27,7 +27,7 @@ help:
 	@echo "make load     10 drives at once on the embedded cloud: frames/s, and where the time goes (DRIVES=, FRAMES=)"
 	@echo "make chaos [SEED=1] [N=200]   drives under faults, on the embedded cloud (SHORT=1 for each scenario once)"
 	@echo "make quality LABELS=<folder in KITTI's format> [MODELS=]   how good the labels are: models alone, and merged"
-	@echo "make prove    the completion protocol explored whole in larger worlds: minutes, and some gigabytes"
+	@echo "make prove    the completion protocol in every order of calls and faults, for small worlds: minutes, some gigabytes"
 	@echo "make fresh    make demo on a Debian that has nothing but Python and make (root, debootstrap; SUITE=, COMMAND=)"
 	@echo "make setup-ssd        Node.js and weights of the second detector (make demo MODELS=... sees to it)"
 	@echo "make setup-portal     what the worker portal draws boxes with"
@@ -155,7 +155,7 @@ chaos: setup
 	$(IN) tools.chaos $(if $(SHORT),--short) $(if $(SEED),--seed $(SEED)) $(if $(N),--plans $(N))
 
 prove: setup
-	EXPLORE=large $(IN) pytest tests/exploration
+	$(IN) tools.prove
 
 # Needs root and a package mirror, so CI leaves it out.
 fresh:

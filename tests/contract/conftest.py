@@ -17,7 +17,7 @@ from autolabel.contracts.ports import Bucket, Ledger
 from tests.fakes.bucket import FakeBucket
 from tests.fakes.ledger import FakeLedger
 from tools.prove.replay import client
-from tools.prove.services import Alive, Table
+from tools.prove.services import ServiceTape, Table
 
 REGION = "eu-central-1"
 # Read when the functions' logger and metrics are made, which is once in a process.
@@ -69,7 +69,7 @@ def ledger(request: pytest.FixtureRequest) -> Ledger:
         return FakeLedger()
     if request.param.startswith("explored"):
         # The table over which tests/exploration tries all orders of calls; `explored` has room for all on one page.
-        table = Alive(Table(page=100 if request.param == "explored" else 1))
+        table = ServiceTape(Table(page=100 if request.param == "explored" else 1))
         return DynamoLedger(client(table, "dynamodb"), "ledger")
     request.getfixturevalue("aws")
     return DynamoLedger(create_table("ledger", shared_client("dynamodb")), "ledger")

@@ -1,4 +1,4 @@
-"""What the functions do with a call, as `functions/*/app.py` do it: the domain over the real adapters."""
+"""The functions of the stack, wired as `functions/*/app.py` wire them: the domain over the real adapters."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from autolabel.inference.submission import Submission, read_message
 from autolabel.models.catalogue import Catalogue
 from tests.fakes.answers import DETECTOR, add_to_catalogue
 from tests.fakes.bucket import FakeBucket
+from tests.fakes.endpoints import FakeEndpoints
 from tools.prove.replay import Tape, client
 
 INGEST = "ingest"
@@ -30,7 +31,7 @@ MAX_ANSWER_WAIT = 86_400.0
 
 
 class Code(msgspec.Struct, frozen=True):
-    """The pieces of the pipeline that a mutation may put others in place of."""
+    """The parts of the product that a mutation may replace."""
 
     ledger: Callable[..., DynamoLedger] = DynamoLedger
     completion: Callable[..., Completion] = Completion
@@ -47,19 +48,14 @@ def _catalogue() -> Catalogue:
     return Catalogue(labels.read, lambda: 0.0)
 
 
-# Documents of the catalogue never change here, so that reading them is no call.
+# The catalogue never changes here, so reading it is not a step.
 CATALOGUE = _catalogue()
-
-
-class InService:
-    """Endpoints that take requests."""
-
-    def state(self, endpoint: str) -> str:
-        return "InService"
+# They accept requests in every state.
+ENDPOINTS = FakeEndpoints(FakeBucket(LABELS))
 
 
 class Functions:
-    """The functions of the stack; every argument that a process works on is given when it starts."""
+    """The functions of the stack. Each gets the tape that answers its calls, and its argument."""
 
     def __init__(self, limits: Limits, code: Code) -> None:
         self._limits = limits
@@ -116,7 +112,7 @@ class Functions:
             ledger=ledger,
             queue=SqsSubmitQueue(client(tape, "sqs"), "submit"),
             catalogue=CATALOGUE,
-            endpoints=InService(),
+            endpoints=ENDPOINTS,
             limits=self._limits,
             frames_patience=0.0,
         )
