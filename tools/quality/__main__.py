@@ -14,6 +14,7 @@ from rich.console import Console
 from autolabel_cli.models.catalogue import read_document
 from autolabel_cli.models.kitti import GROUPS, LEVELS, LabelledFrame, read_labelled_folder
 from tools.demo.__main__ import SERVERS
+from tools.demo.deployment import PROJECT
 from tools.quality.aims import Aim, aims_of
 from tools.quality.answers import read_answers
 from tools.quality.doubts import as_document, doubt_figures
@@ -24,7 +25,6 @@ from tools.quality.sheet import write_sheet
 from tools.quality.systems import CALIBRATED, FOLDS, FUSED, System, all_systems, decode_answers
 from tools.quality.table import print_aims, print_classes, print_doubts, print_edits, print_label_errors
 
-_ROOT = Path(__file__).resolve().parents[2]
 _SAID = (
     "Objects count by KITTI's rules at the level: least height, most occlusion and truncation. Others, van beside car, "
     "sitting person beside person, and DontCare regions are ignored. AP is COCO's, of all candidates; precision and "
@@ -39,7 +39,7 @@ _SAID = (
 @click.option("--labels", type=click.Path(path_type=Path), required=True, help="A labelled folder in KITTI's format.")
 @click.option("--models", default=" ".join(SERVERS), show_default=True, help="Names of models/*.json.")
 @click.option("--level", "level_name", type=click.Choice(list(LEVELS)), default="hard", show_default=True)
-@click.option("--output", type=click.Path(file_okay=False, path_type=Path), default=_ROOT / "build" / "quality")
+@click.option("--output", type=click.Path(file_okay=False, path_type=Path), default=PROJECT / "build" / "quality")
 def main(labels: Path, models: str, level_name: str, output: Path) -> None:
     """Measure models alone and merged on a labelled folder."""
     console = Console(width=None if sys.stdout.isatty() else 200, highlight=False)
@@ -47,7 +47,7 @@ def main(labels: Path, models: str, level_name: str, output: Path) -> None:
     output.mkdir(parents=True, exist_ok=True)
     entrants = []
     for name in models.split():
-        model = read_document(_ROOT / "models" / f"{name}.json")
+        model = read_document(PROJECT / "models" / f"{name}.json")
         console.print(f"[dim]{name}: answers to {len(frames)} frames[/]")
         answers = read_answers(model, [f.image for f in frames], output)
         entrants.append(decode_answers(model, answers, frames))

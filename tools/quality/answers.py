@@ -15,8 +15,8 @@ from autolabel.models.catalogue import Model
 from autolabel_cli.errors import CommandError
 from local.sagemaker.model_servers import ModelServer, ModelServerFailed
 from tools.demo.__main__ import SERVERS
+from tools.demo.deployment import PROJECT
 
-_PROJECT = Path(__file__).resolve().parents[2]
 _STARTUP_SECONDS = 60.0
 _REQUEST_SECONDS = 120.0
 
@@ -46,7 +46,7 @@ def read_answers(model: Model, images: Sequence[Path], kept: Path) -> list[bytes
 def _served(model: Model) -> bytes:
     """What an answer depends on beside the image."""
     digest = hashlib.sha256(f"{SERVERS[model.name]} {model.content_type} {model.accept}".encode())
-    for path in sorted((_PROJECT / "models" / "servers").rglob("*")):
+    for path in sorted((PROJECT / "models" / "servers").rglob("*")):
         if path.suffix in (".py", ".mjs", ".json"):
             digest.update(path.read_bytes())
     return digest.digest()
@@ -55,7 +55,7 @@ def _served(model: Model) -> bytes:
 @contextmanager
 def _server(model: Model, kept: Path) -> Iterator[ModelServer]:
     command = [sys.executable, "-m", SERVERS[model.name], "--port", "{port}"]
-    path = os.pathsep.join([str(_PROJECT), str(_PROJECT / "layers" / "autolabel")])
+    path = os.pathsep.join([str(PROJECT), str(PROJECT / "layers" / "autolabel")])
     server = ModelServer(model.name, command, {"PYTHONPATH": path}, kept / f"{model.name}.log", _STARTUP_SECONDS)
     server.start()
     try:
