@@ -1,4 +1,4 @@
-"""What asking for a unit costs with the real adapters: recorded in DynamoDB, queued in SQS, and no network."""
+"""Measures asking for units through the real adapters for DynamoDB and SQS, without a network."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tools.bench.work.reconciling import UNKNOWN, turn_over
 
 
 class _Ledger(GeneratedLedger):
-    """Knows nothing, and writes through boto3."""
+    """Knows no unit, and records pending ones through boto3."""
 
     def __init__(self, frames: int, client: Any) -> None:
         super().__init__(frames, UNKNOWN)
@@ -29,7 +29,7 @@ class _Ledger(GeneratedLedger):
 
 
 class _Done(AWSResponse):
-    """An answer of 200 that came without a connection."""
+    """A response of 200 without a connection."""
 
     def __init__(self, url: str) -> None:
         super().__init__(url, 200, HTTPHeaders(), None)
@@ -40,7 +40,7 @@ class _Done(AWSResponse):
 
 
 def ask_for_units(units: int) -> dict[str, Any]:
-    """Seconds of processor time, and of the clock, that each of so many unknown units takes."""
+    """Ask for `units` unknown units; returns seconds for each, of processor time and by the clock."""
     sent = Count()
 
     def answer(request: Any, **_: Any) -> AWSResponse:

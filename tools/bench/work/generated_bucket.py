@@ -1,4 +1,4 @@
-"""Buckets whose objects are generated when they are read and only counted when they are written."""
+"""A bucket whose objects are generated when they are read, and only counted when they are written."""
 
 from __future__ import annotations
 

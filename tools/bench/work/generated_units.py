@@ -1,4 +1,4 @@
-"""A drive's listing, answers and ledger as they are read, page by page, from arithmetic."""
+"""A generated drive's listing, answers and ledger, computed page by page."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _BYTES = 1_000_000
 
 
 class Shares(NamedTuple):
-    """How many of every hundred units are answered, under way, overdue and failed; nobody knows the others."""
+    """How many of every hundred units are answered, pending, overdue and failed; the rest are unknown."""
 
     answered: int = 0
     pending: int = 0
@@ -31,7 +31,7 @@ class Shares(NamedTuple):
         return 100 - sum(self)
 
     def of(self, index: int) -> str:
-        """What a unit is, by its frame's number."""
+        """The state of a unit, by its frame's index."""
         place = index % 100
         for name, count in zip(self._fields, self, strict=True):
             if place < count:
@@ -51,9 +51,9 @@ class GeneratedIngest(GeneratedBucket):
 
 
 class GeneratedLabels(GeneratedBucket):
-    """The label bucket of a run whose listing is frozen, or with `frozen=False` of one before its first turn.
+    """The label bucket of a run whose listing is frozen or, with `frozen=False`, is not yet.
 
-    `seen` is told of every line of the listing that is compared.
+    `seen` is called for every line of the listing that a step compares.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class GeneratedLabels(GeneratedBucket):
         self._shares = shares
         self._seen = seen
         self._frozen = frozen
-        # Freezing reads what it has written, to count it.
+        # Freezing reads the listing back once, to count it.
         self._silent_readings = 0 if frozen else 1
 
     def read(self, key: str) -> bytes | None:
@@ -89,7 +89,7 @@ class GeneratedLabels(GeneratedBucket):
 
 
 class Count:
-    """A number that threads add to."""
+    """A counter for several threads."""
 
     def __init__(self) -> None:
         self.value = 0
@@ -101,7 +101,7 @@ class Count:
 
 
 class GeneratedLedger:
-    """What reconciling, planning and assembly ask of `Ledger`; changes are counted and forgotten."""
+    """The part of `Ledger` that reconciling, planning and assembly use; changes are only counted."""
 
     def __init__(self, frames: int, shares: Shares) -> None:
         self._frames = frames
@@ -156,7 +156,7 @@ class GeneratedLedger:
 
 
 class CountingQueue:
-    """A submit queue that counts the units it is asked for."""
+    """A submit queue that only counts the units sent to it."""
 
     def __init__(self) -> None:
         self.sent = Count()
@@ -169,5 +169,5 @@ class CountingQueue:
 
 
 def _first_after(position: str) -> int:
-    """The number of the first frame behind a position."""
+    """The index of the first frame after a position."""
     return index_of(position.rpartition("/")[2]) + 1 if position else 0
