@@ -6,7 +6,7 @@ import io
 import json
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -16,7 +16,6 @@ from autolabel.contracts.drive import FIRST_RUN, execution_name
 from autolabel.contracts.run_folder import RunFolder
 from autolabel.contracts.units import ANSWERS
 from autolabel.drives.listing import read_listing
-from autolabel.reporting.summary import dataset_key, rejected_key
 from autolabel_cli.drives.progress import ENDED, RunView, StateTime
 from autolabel_cli.drives.recordings import RecordedFrame
 from autolabel_cli.drives.uploads import close_drive, document_of, upload_frames
@@ -88,10 +87,10 @@ class Count:
 def count_frames(stack: Stack, drive: str, frames: int) -> Count:
     """Hold the drive's listing, dataset and rejected frames against the frames that were uploaded."""
     uploaded = {f"drives/{drive}/{CAMERA}/{_START + i * _STEP}.png" for i in range(frames)}
-    listed = [line.key for line in read_listing(stack.labels, RunFolder(drive, FIRST_RUN))]
-    prefix = stack.ingest.uri("")
-    labelled = [json.loads(line)["source-ref"].removeprefix(prefix) for line in _lines(stack, dataset_key, drive)]
-    rejected = [json.loads(line)["key"] for line in _lines(stack, rejected_key, drive)]
+    folder, prefix = RunFolder(drive, FIRST_RUN), stack.ingest.uri("")
+    listed = [line.key for line in read_listing(stack.labels, folder)]
+    labelled = [json.loads(line)["source-ref"].removeprefix(prefix) for line in stack.labels.lines(folder.dataset)]
+    rejected = [json.loads(line)["key"] for line in stack.labels.lines(folder.rejected)]
     ends = Counter(labelled + rejected)
     jobs = stack.client("sagemaker").get_paginator("list_labeling_jobs").paginate(NameContains=f"{drive}-")
     return Count(
@@ -106,7 +105,3 @@ def count_frames(stack: Stack, drive: str, frames: int) -> Count:
         pending=stack.ledger.any_pending(drive, stack.ledger.run(drive, FIRST_RUN).models),
         states=tuple(RunView(stack, drive, FIRST_RUN).states()),
     )
-
-
-def _lines(stack: Stack, key: Callable[[str, str], str], drive: str) -> Iterator[bytes]:
-    return stack.labels.lines(key(drive, FIRST_RUN))
