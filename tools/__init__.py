@@ -1,1 +1,1 @@
-"""Programs around the product: the demo, rehearsals, measurements and proofs."""
+"""Programs around the product: demo, benchmark, load test, chaos test, label quality and proof."""

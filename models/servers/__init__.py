@@ -1,1 +1,1 @@
-"""Model servers that obey SageMaker's container contract: GET /ping, POST /invocations."""
+"""Model servers that follow SageMaker's container contract: GET /ping, POST /invocations."""

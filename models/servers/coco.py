@@ -1,4 +1,4 @@
-"""The 80 classes of COCO's detection task, in the order in which detectors number them (cocodataset.org)."""
+"""The names of the 80 classes of COCO's detection task, in the order of the class indexes (cocodataset.org)."""
 
 NAMES: tuple[str, ...] = (
     *("person", "bicycle", "car", "motorcycle", "airplane", "bus", "train", "truck", "boat", "traffic light"),

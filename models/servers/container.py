@@ -1,6 +1,6 @@
-"""The container contract over HTTP: GET /ping answers 200 once the model is loaded, POST /invocations predicts.
+"""An HTTP server for the container contract: GET /ping answers 200 once the model is loaded, POST /invocations runs it.
 
-Contract: SageMaker developer guide, "Use your own inference code with hosting services".
+Source of the contract: SageMaker developer guide, "Use your own inference code with hosting services".
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ JSON = "application/json"
 
 
 class Refusal(Exception):
-    """A request that the model does not answer: an HTTP status of 4xx or 5xx and why."""
+    """A request that the model refuses, with an HTTP status of 4xx or 5xx and a message."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
@@ -34,7 +34,7 @@ class Refusal(Exception):
 
 @dataclass(frozen=True)
 class Request:
-    """One invocation: media types in lower case, without a default."""
+    """One invocation; media types are in lower case, and empty when the request has none."""
 
     body: bytes
     content_type: str
@@ -44,7 +44,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Reply:
-    """One answer: its bytes, or pieces that are sent as they come."""
+    """One answer; `body` is its bytes, or pieces that are sent as they are made."""
 
     body: bytes | Iterable[bytes]
     content_type: str = JSON
@@ -52,19 +52,19 @@ class Reply:
 
 
 class Model(Protocol):
-    """What answers invocations. `predict` is called from several threads at once."""
+    """A model behind the server; several threads call `predict` at once."""
 
     max_request_bytes: int
 
     def load(self) -> None:
-        """Make ready; /ping answers 503 until it returns."""
+        """Load the model; /ping answers 503 until this returns."""
 
     def predict(self, request: Request) -> Reply:
         """Answer one invocation; raises Refusal."""
 
 
 def run(model: Model) -> None:
-    """Serve `model` on 127.0.0.1 at the port of `--port` until a SIGTERM; exit status 1 when it cannot load."""
+    """Serve `model` on 127.0.0.1, at the port of `--port`, until SIGTERM; exit status 1 when it cannot load."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--port", type=int, required=True)
     port = parser.parse_args().port
@@ -86,7 +86,7 @@ def _load(server: ContainerServer) -> None:
 
 
 class ContainerServer(ThreadingHTTPServer):
-    """An HTTP server around one model; `ready` says whether it is loaded."""
+    """An HTTP server for one model; `ready` is set once the model is loaded."""
 
     daemon_threads = True
     # Bursts of connections wait instead of being refused.
@@ -98,7 +98,7 @@ class ContainerServer(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", port), _Handler)
 
     def server_bind(self) -> None:
-        # HTTPServer would look its own address up in DNS, which can take seconds.
+        # HTTPServer looks up its own address in DNS, which can take seconds.
         socketserver.TCPServer.server_bind(self)
         self.server_name, self.server_port = "127.0.0.1", self.server_address[1]
 
@@ -141,9 +141,9 @@ class _Handler(BaseHTTPRequestHandler):
             _log.info(format, *args)
 
     def _read_body(self) -> bytes:
-        """The request's body, of a length that is known or in chunks; raises Refusal beyond the model's limit.
+        """Read the request's body, with a length or in chunks; raises Refusal beyond the model's limit.
 
-        What is too large is read to its end and dropped: a client that is cut off while sending never sees the answer.
+        A body that is too large is read to its end and dropped: a client that is cut off while it sends gets no answer.
         """
         limit = self.server.model.max_request_bytes
         kept, size = bytearray(), 0
@@ -177,7 +177,6 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(Reply(body, status=refusal.status))
 
     def _answer(self, reply: Reply) -> None:
-        whole = isinstance(reply.body, bytes)
         headers: Mapping[str, str] = (
             {"Content-Length": str(len(reply.body))}
             if isinstance(reply.body, bytes)
@@ -187,12 +186,10 @@ class _Handler(BaseHTTPRequestHandler):
         for name, value in {"Content-Type": reply.content_type, **headers}.items():
             self.send_header(name, value)
         self.end_headers()
-        if whole:
-            assert isinstance(reply.body, bytes)
+        if isinstance(reply.body, bytes):
             self.wfile.write(reply.body)
             return
         for piece in reply.body:
-            assert isinstance(piece, bytes)
             if piece:
                 self.wfile.write(b"%x\r\n%b\r\n" % (len(piece), piece))
         self.wfile.write(b"0\r\n\r\n")

@@ -1,4 +1,4 @@
-"""What a detector found, whatever network it runs."""
+"""The detections of any detector."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from models.servers.suppression import suppress
 
-# Of two boxes of one class that overlap more, one is left (the recipe of YOLOX's ONNX demo).
+# Above this IoU, the weaker of two boxes of one class is dropped (the value of YOLOX's ONNX demo).
 IOU = 0.45
 
 
@@ -25,5 +25,5 @@ class Detections:
         return Detections(self.boxes[chosen], self.scores[chosen], self.classes[chosen])
 
     def suppressed(self) -> Detections:
-        """The best of what overlaps within each class, best first."""
+        """The detections after non-maximum suppression within each class, best first."""
         return self[suppress(self.boxes, self.scores, self.classes, IOU)]

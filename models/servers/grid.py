@@ -1,4 +1,4 @@
-"""YOLOX's raw output to boxes. Recipe: YOLOX's ONNX demo (Megvii), `demo_postprocess`."""
+"""Converts YOLOX's raw output to boxes, as `demo_postprocess` of YOLOX's ONNX demo (Megvii)."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ STRIDES = (8, 16, 32)
 
 
 def decode_grid(raw: Floats, side: int) -> tuple[Floats, Floats]:
-    """Boxes [n, 4] as left, top, right, bottom in pixels of the square input, and scores [n, classes].
+    """Return boxes [n, 4] as left, top, right, bottom in pixels of the square input, and scores [n, classes].
 
-    `raw` is [n, 5 + classes] for a square input of `side` pixels: centre offsets and log sizes in units of the cell,
-    objectness, class probabilities, one row per cell of the strides' grids in order. A score is objectness times
-    probability.
+    `raw` is [n, 5 + classes] for a square input of `side` pixels, one row for each cell of the strides' grids in
+    order: centre offsets and log sizes in units of the cell, objectness, class probabilities. A score is objectness
+    times probability. Raises ValueError for another number of rows.
     """
     corners, strides = _cells(side)
     if len(raw) != len(corners):
         raise ValueError(f"{len(raw)} rows for a grid of {len(corners)} cells")
     centres = (raw[:, :2] + corners) * strides
-    # A damaged model must give absurd boxes, not overflows.
+    # A damaged model gives absurd boxes; it must not overflow.
     halves = np.exp(np.minimum(raw[:, 2:4], 20.0)) * strides / 2
     scores = raw[:, 4:5] * raw[:, 5:]
     return np.concatenate([centres - halves, centres + halves], axis=1), scores

@@ -1,4 +1,4 @@
-"""The size of a JPEG or PNG image from its header, before anything is decoded.
+"""Reads the size of a JPEG or PNG image from its header, without decoding it.
 
 Formats: ITU-T T.81, annex B (JPEG markers and segments); W3C PNG, 11.2.2 (IHDR).
 """
@@ -9,7 +9,7 @@ import struct
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 _JPEG = b"\xff\xd8\xff"
-# SOF0 to SOF15 carry the frame's size; DHT, JPG and DAC lie between them.
+# SOF0 to SOF15 hold the frame's size; the other three markers in this range are DHT, JPG and DAC.
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 # Markers without a segment: TEM, RST0 to RST7.
 _BARE = frozenset({0x01, *range(0xD0, 0xD8)})
@@ -17,11 +17,11 @@ _START_OF_SCAN = 0xDA
 
 
 class NotAnImage(ValueError):
-    """The bytes are no JPEG or PNG image that can be used."""
+    """The bytes are not a usable JPEG or PNG image."""
 
 
 def image_size(body: bytes) -> tuple[int, int]:
-    """Width and height in pixels as the header states them; raises NotAnImage."""
+    """Width and height in pixels, from the header; raises NotAnImage."""
     if body.startswith(_PNG) and body[12:16] == b"IHDR" and len(body) >= 24:
         width, height = struct.unpack(">II", body[16:24])
     elif body.startswith(_JPEG):

@@ -1,4 +1,4 @@
-"""Encoded images to pixels, within bounds."""
+"""Decodes images, up to a limit of pixels."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ import numpy.typing as npt
 
 from models.servers.image_headers import NotAnImage, image_size
 
-# 192 MB of pixels in BGR; also far more than any camera of a vehicle has.
+# 192 MB in BGR, and far more than vehicle cameras have.
 MAX_PIXELS = 64_000_000
 
 Image = npt.NDArray[np.uint8]
 
 
 def decode(body: bytes) -> Image:
-    """Pixels [height, width, 3] in BGR of a JPEG or PNG image; raises NotAnImage, also above MAX_PIXELS.
+    """Decode a JPEG or PNG image to pixels [height, width, 3] in BGR; raises NotAnImage, also above MAX_PIXELS.
 
-    An EXIF orientation is ignored on purpose: boxes refer to the pixels as they are stored.
+    The EXIF orientation is ignored: boxes refer to the pixels as they are stored.
     """
     width, height = image_size(body)
     if width * height > MAX_PIXELS:

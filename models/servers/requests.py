@@ -1,4 +1,4 @@
-"""The image of an invocation."""
+"""Reads the image of an invocation."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ CONTENT_TYPE = "application/x-image"
 
 
 def read_image(request: Request) -> Image:
-    """Pixels [height, width, 3] in BGR; raises Refusal for another content type, and for what is no image."""
+    """Pixels [height, width, 3] in BGR; raises Refusal for another content type or a body that is not an image."""
     if request.content_type.partition(";")[0] != CONTENT_TYPE:
         raise Refusal(415, f"the content type is {request.content_type!r}, not {CONTENT_TYPE}")
     try:

@@ -1,13 +1,13 @@
 """A model server without a model, for tests and load: `python -m models.servers.stub --port N`.
 
-It answers every input with the same detections, and misbehaves as its environment says:
+It answers every input with the same detections, unless its environment says otherwise:
 
 STUB_BOXES      detections as a JSON list of [label, score, left, top, right, bottom], coordinates 0..1
 STUB_DELAY_MS   time before each answer, in milliseconds
 STUB_BALLAST    bytes of masks in each answer, in addition to the boxes
-STUB_BEHAVIOUR  what is done with every input: answer (default), error (500), refuse (400), garbage (no JSON),
-                truncated (JSON cut off), broken (connection cut off), hang, exit, flaky (500 at an input's first sight)
-STUB_SHARES     JSON object of behaviour to share of inputs (0..1), chosen by the input's bytes, always the same
+STUB_BEHAVIOUR  behaviour for every input: answer (default), error (500), refuse (400), garbage (not JSON),
+                truncated (half of the JSON), broken (the connection breaks), hang, exit, flaky (500 the first time)
+STUB_SHARES     JSON object of behaviours with their share of inputs (0..1); the same input always gets the same one
 STUB_STARTUP    answer (default), slow (a second), fail (exit at once), never (ping never answers 200)
 """
 
@@ -43,7 +43,7 @@ class BadSetting(ValueError):
 
 @dataclass(frozen=True)
 class Behaviour:
-    """What the environment asks for; delays in seconds, ballast in bytes."""
+    """The settings of the environment; delays in seconds, ballast in bytes."""
 
     body: bytes
     delay: float
@@ -67,14 +67,14 @@ class Behaviour:
                 startup=environment.get("STUB_STARTUP", "answer"),
             )
         except (ValueError, TypeError, AttributeError) as e:
-            raise BadSetting(f"the stub's environment: {e}") from e
+            raise BadSetting(f"a STUB_ variable of the environment is malformed: {e}") from e
         unknown = {behaviour.always, *shares} - set(_BEHAVIOURS) | {behaviour.startup} - set(_STARTUPS)
         if unknown:
-            raise BadSetting(f"the stub's environment names unknown behaviour: {', '.join(sorted(unknown))}")
+            raise BadSetting(f"unknown behaviour in the environment: {', '.join(sorted(unknown))}")
         return behaviour
 
     def choose(self, body: bytes) -> str:
-        """The behaviour for an input: by its hash where shares are given."""
+        """The behaviour for an input, chosen by its hash where shares are given."""
         point = int.from_bytes(hashlib.sha256(body).digest()[:8]) / 2**64
         for name, share in self.shares.items():
             if point < share:
@@ -84,7 +84,7 @@ class Behaviour:
 
 
 def detections(boxes: list[list[Any]]) -> bytes:
-    """An answer in the shape of JumpStart's object detection models; raises ValueError for a label it lacks."""
+    """An answer in the format of JumpStart's object detection models."""
     labels = [*_LABELS, *sorted({row[0] for row in boxes} - set(_LABELS))]
     ranked = sorted(boxes, key=lambda row: -row[1])
     return json.dumps(
@@ -98,7 +98,7 @@ def detections(boxes: list[list[Any]]) -> bytes:
 
 
 class StubModel:
-    """Answers as its behaviour says."""
+    """A model that follows its Behaviour."""
 
     max_request_bytes = 1 << 30
 
@@ -126,7 +126,7 @@ class StubModel:
             case "refuse":
                 raise Refusal(400, "STUB_BEHAVIOUR is refuse")
             case "garbage":
-                return Reply(b"\x00\xffno JSON at all")
+                return Reply(b"\x00\xffnot JSON")
             case "truncated":
                 return Reply(behaviour.body[: len(behaviour.body) // 2])
             case "broken":
@@ -148,7 +148,7 @@ class StubModel:
 
 
 def _with_masks(body: bytes, size: int) -> Iterator[bytes]:
-    """The answer with `masks` of about `size` bytes before its other members, piece by piece."""
+    """The answer with `masks` of about `size` bytes before its other members, in pieces."""
     yield b'{"masks": [[' + _MASK_ROW
     rows_a_piece = 512
     piece = (b"," + _MASK_ROW) * rows_a_piece
@@ -163,7 +163,7 @@ def _broken_off(body: bytes) -> Iterable[bytes]:
 
 
 def main() -> None:
-    """Serve the stub that the environment describes."""
+    """Serve a stub with the settings of the environment."""
     try:
         behaviour = Behaviour.read(os.environ)
     except BadSetting as e:

@@ -1,4 +1,4 @@
-"""Non-maximum suppression: of boxes of one class that overlap, the best stays."""
+"""Non-maximum suppression: keeps the best of overlapping boxes of one class."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ Integers = npt.NDArray[np.intp]
 
 
 def suppress(boxes: Floats, scores: Floats, classes: Integers, iou: float) -> Integers:
-    """Indexes of the boxes that stay, best score first; a box goes when a better one of its class overlaps it more.
+    """Indexes of the kept boxes, best score first; a box is dropped when its IoU with a better one exceeds `iou`.
 
-    `boxes` is [n, 4] as left, top, right, bottom; `iou` is the overlap (intersection over union) that is tolerated.
+    `boxes` is [n, 4] as left, top, right, bottom. Boxes of different classes do not affect each other.
     """
     order = np.argsort(-scores, kind="stable")
     areas = np.prod(np.maximum(boxes[:, 2:] - boxes[:, :2], 0), axis=1)

@@ -1,7 +1,7 @@
-"""Windows onto a frame: a detector with a small input sees distant objects in a part of the frame, not in the whole.
+"""Runs a detector on windows of a frame: with a small input, it finds distant objects only in a part of the frame.
 
-An object that a window cuts is taken from a window that shows it whole. One that is larger than the windows' overlap,
-and so whole in none, is put together from its pieces.
+An object that one window cuts is taken from a window that shows all of it. An object that no window shows whole is
+joined from its pieces.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ import numpy.typing as npt
 from models.servers.detections import Detections
 from models.servers.images import Image
 
-# So much of a tile its neighbour shows too: the usual share of sliced inference (SAHI's default). Two tiles are 56 % of
-# the frame, three are 38 %.
+# Share of a tile that its neighbour also shows: the usual value of sliced inference (SAHI's default). Each of two tiles
+# is 56 % of the frame, each of three is 38 %.
 OVERLAP = 0.2
-# The box of a cut object ends within a few pixels of the detector's input (300 to 416) from the border.
+# The box of a cut object ends at most a few pixels of the detector's input (300 to 416) from the border.
 _MARGIN = 0.01
-# Two pieces are of one object when their extents across the cut agree by half (intersection over union).
+# Two pieces are of one object when the IoU of their extents along the cut is at least this.
 _AGREEMENT = 0.5
 
 Floats = npt.NDArray[np.float32]
@@ -40,7 +40,7 @@ class Window:
         return image[self.top : self.bottom, self.left : self.right]
 
     def inner(self, width: int, height: int) -> Floats:
-        """Left, top, right, bottom of the area away from its borders inside the frame, which may cut objects."""
+        """The area [left, top, right, bottom] of boxes that none of its borders inside the frame cuts."""
         across, down = (self.right - self.left) * _MARGIN, (self.bottom - self.top) * _MARGIN
         return np.array(
             [
@@ -57,11 +57,12 @@ Layout = Callable[[int, int], list[Window]]
 
 
 def whole(width: int, height: int) -> list[Window]:
+    """One window: the whole frame."""
     return [Window(0, 0, width, height)]
 
 
 def tiles(width: int, height: int, count: int) -> list[Window]:
-    """`count` windows of one size along the frame's longer side and over all of its shorter one."""
+    """`count` windows of one size along the frame's longer side, each over all of its shorter side."""
     length = max(width, height)
     size = length / (count - (count - 1) * OVERLAP)
     starts = [round(number * size * (1 - OVERLAP)) for number in range(count)]
@@ -72,7 +73,7 @@ def tiles(width: int, height: int, count: int) -> list[Window]:
 
 
 def look(image: Image, windows: Sequence[Window], detect: Callable[[Image], Detections]) -> Detections:
-    """What `detect` sees through the windows, as shares of the frame, best first and each object once."""
+    """Run `detect` on each window; returns each object once, best first, boxes as shares of the frame."""
     height, width = image.shape[:2]
     views = [_in_frame(detect(window.of(image)), window) for window in windows]
     inner = [window.inner(width, height) for window in windows]
@@ -100,7 +101,7 @@ def _within(boxes: Floats, area: Floats) -> npt.NDArray[np.bool_]:
 
 
 def _join(pieces: Sequence[Detections], along: int) -> Detections:
-    """The pieces of an object in windows that follow each other as one box; others stay as they are."""
+    """Join pieces of one object in neighbouring windows into one box; other boxes stay as they are."""
     across = 1 - along
     done = pieces[0]
     for following in pieces[1:]:

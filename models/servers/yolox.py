@@ -1,8 +1,8 @@
-"""YOLOX-Nano behind the container contract: `python -m models.servers.yolox --port N`.
+"""Serves YOLOX-Nano by the container contract: `python -m models.servers.yolox --port N`.
 
-Takes `application/x-image`, answers in the shape of JumpStart's object detection models: `normalized_boxes` as left,
-top, right, bottom in 0..1, `classes` as indexes into `labels`, `scores`, best first. `labels` comes with
-`Accept: application/json;verbose`, and `;n_predictions=N` keeps the N best.
+It takes `application/x-image` and answers in the format of JumpStart's object detection models: `normalized_boxes` as
+left, top, right, bottom in 0..1, `classes` as indexes into `labels`, and `scores`, best first. With
+`Accept: application/json;verbose` the answer has `labels`; `;n_predictions=N` keeps the N best.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from models.servers.detector import Detector, read_weights
 from models.servers.requests import read_image
 from models.servers.windows import Layout, look, whole
 
-# Decoding and inference at once: bounds memory and leaves the machine to others.
+# Requests decoded and predicted at once: bounds memory and load.
 _AT_ONCE = 2
 _DIGITS = 6
 
 
 class YoloxModel:
-    """The detector as a model of the container contract, looking through the windows of a layout."""
+    """The detector as a model of the container contract; it runs on the windows of a layout."""
 
     max_request_bytes = 32 << 20
 
@@ -35,7 +35,7 @@ class YoloxModel:
         self._turns = threading.BoundedSemaphore(_AT_ONCE)
 
     def load(self) -> None:
-        # The semaphore bounds the work; a pool of OpenCV's own would escape it.
+        # The semaphore bounds the work, which OpenCV's own threads would escape.
         cv2.setNumThreads(1)
         self._detector = Detector(read_weights())
 
@@ -50,7 +50,7 @@ class YoloxModel:
 
 
 def read_accept(accept: str) -> tuple[bool, int | None]:
-    """Whether labels are wanted, and how many predictions (None: all); raises Refusal for anything but JSON."""
+    """Whether labels are wanted, and how many predictions (None: all); raises Refusal if JSON is not accepted."""
     media, *parameters = (part.strip() for part in accept.split(";"))
     if media not in ("", "*/*", JSON):
         raise Refusal(406, f"the answer is {JSON}, not {accept!r}")

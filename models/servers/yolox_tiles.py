@@ -1,6 +1,6 @@
-"""YOLOX-Nano on two overlapping tiles, for what is far away: `python -m models.servers.yolox_tiles --port N`.
+"""Serves YOLOX-Nano on two overlapping tiles, for distant objects: `python -m models.servers.yolox_tiles --port N`.
 
-Requests and answers are those of models.servers.yolox.
+Requests and answers are as in models.servers.yolox.
 """
 
 from __future__ import annotations

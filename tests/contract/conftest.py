@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from functools import cache
-from typing import Any, cast
+from typing import Any
 
 import boto3
 import pytest
@@ -16,8 +16,8 @@ from autolabel.aws.ledger import DynamoLedger
 from autolabel.contracts.ports import Bucket, Ledger
 from tests.fakes.bucket import FakeBucket
 from tests.fakes.ledger import FakeLedger
-from tools.prove.replay import Client
-from tools.prove.services import Alive, Table
+from tools.prove.replay import client
+from tools.prove.services import ServiceTape, Table
 
 REGION = "eu-central-1"
 # The functions' logger and metrics read these when they are created, which is once in a process.
@@ -69,8 +69,8 @@ def ledger(request: pytest.FixtureRequest) -> Ledger:
         return FakeLedger()
     if request.param.startswith("explored"):
         # The table over which tests/exploration tries all orders of calls; `explored` has room for all on one page.
-        table = Alive(Table(page=100 if request.param == "explored" else 1))
-        return DynamoLedger(cast(Any, Client(table, "dynamodb")), "ledger")
+        table = ServiceTape(Table(page=100 if request.param == "explored" else 1))
+        return DynamoLedger(client(table, "dynamodb"), "ledger")
     request.getfixturevalue("aws")
     return DynamoLedger(create_table("ledger", shared_client("dynamodb")), "ledger")
 

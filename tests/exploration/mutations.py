@@ -1,4 +1,4 @@
-"""The ways to break the completion protocol that are known; each is the production code but for one piece."""
+"""The known ways to break the completion protocol; each replaces one part of the product."""
 
 from __future__ import annotations
 

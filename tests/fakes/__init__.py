@@ -1,1 +1,1 @@
-"""The domain's ports in memory, with the guarantees of the real ones; `tests/contract` holds both to them."""
+"""The domain's ports in memory; `tests/contract` holds them and the real adapters to the same guarantees."""

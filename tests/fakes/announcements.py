@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class FakeAnnouncements:
-    """`Announcements`: what was told and published stays in lists."""
+    """`Announcements` that keeps everything in lists."""
 
     def __init__(self) -> None:
         self.told: list[tuple[str, str]] = []

@@ -1,4 +1,4 @@
-"""Models' answers and catalogue documents for tests."""
+"""Answers of models and catalogue documents."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def answer(
     labels: Sequence[str] = LABELS,
     **ballast: Any,
 ) -> bytes:
-    """A JumpStart detection answer; by default one certain car."""
+    """An answer of a JumpStart detection model; by default one car with a score of 0.9."""
     return msgspec.json.encode(
         {
             **ballast,
@@ -42,7 +42,7 @@ def answer(
 
 
 def add_to_catalogue(labels: FakeBucket, *models: Model, default: Sequence[str] | None = None) -> None:
-    """Write documents of models, each its model's current revision; the first is the default one."""
+    """Write models to the catalogue as current revisions. `default`: names of the active ones; else the first."""
     for model in models:
         labels.write(model_key(model.id), msgspec.json.encode(model))
     current = {model.name: model.revision for model in models}

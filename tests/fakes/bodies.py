@@ -1,4 +1,4 @@
-"""Answers of each family of models, all of one car (a quarter of a frame of 200 x 100) and one certain person."""
+"""Answers of each family of models, all with the same car (a quarter of a frame of 200 x 100) and the same person."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ LABELS = ("person", "bicycle", "car")
 
 
 def rectangle(box: tuple[float, ...], width: int = WIDTH, height: int = HEIGHT) -> list[list[int]]:
-    """A mask that is a box (xyxy), as nested lists."""
+    """A mask that covers a box (xyxy), as nested lists."""
     x1, y1, x2, y2 = box
     return [[int(x1 <= x < x2 and y1 <= y < y2) for x in range(width)] for y in range(height)]
 
 
 def picture(mask: list[list[int]]) -> str:
-    """A mask as a base64 PNG, black and white."""
+    """A mask as a base64 PNG in black and white."""
     image = Image.new("L", (len(mask[0]), len(mask)))
     image.putdata([255 * value for row in mask for value in row])
     return base64.b64encode(saved(image, "PNG")).decode()
@@ -38,7 +38,7 @@ def encoded(answer: Any) -> bytes:
 
 
 def half(box: tuple[float, ...]) -> tuple[float, ...]:
-    """A box on the picture that is half as large as the frame."""
+    """The box in a picture of half the frame's size."""
     return tuple(side / 2 for side in box)
 
 
@@ -66,7 +66,8 @@ def _hf_box(box: tuple[float, ...]) -> dict[str, float]:
 _BAR = [[0] * WIDTH] * 50
 NAMED = DecoderOptions(labels=LABELS)
 HALVED = DecoderOptions(resized=Resized(short=HEIGHT // 2, long=1_000))
-# Name: the decoder, its options and an answer. All come to the same two objects; those with masks to the same masks.
+# Name: the decoder, its options and an answer. All decode to the same two objects, and to the same masks where they
+# have masks.
 BODIES: dict[str, tuple[str, DecoderOptions, bytes]] = {
     "jumpstart detection": (
         "jumpstart-detection",
@@ -156,7 +157,7 @@ BODIES: dict[str, tuple[str, DecoderOptions, bytes]] = {
     "yolo tensors": (
         "yolo",
         NAMED,
-        # The frame is twice as wide as high: above and below it is padding.
+        # The frame is twice as wide as high, so it has padding above and below.
         encoded({"boxes": _ROWS, "masks": [[*_BAR, *mask, *_BAR] for mask in (CAR_MASK, PERSON_MASK)]}),
     ),
     "mapped": (

@@ -8,12 +8,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from autolabel.contracts.errors import FrameChanged
 from autolabel.contracts.ports import StoredObject
 
-# Chunks are small, so that whatever reads in chunks meets their borders.
+# Small, so that code that reads in chunks meets their borders.
 CHUNK = 1024
 
 
 class FakeBucket:
-    """`Bucket` in a dict; `writes` names the keys that were written, in order; `now` is its clock."""
+    """`Bucket` in a dict. `writes`: keys in the order in which they were written; `now`: its clock."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -51,7 +51,7 @@ class FakeBucket:
         return key in self.objects
 
     def list(self, prefix: str, after: str = "") -> Iterator[StoredObject]:
-        # S3 pages through a living bucket; a snapshot of the keys is the most that anyone may rely on.
+        # S3 pages through a bucket that changes; callers may rely on no more than a snapshot of the keys.
         names = (k for k in self.objects if k.startswith(prefix) and k.encode() > after.encode())
         for key in sorted(names, key=str.encode):
             if key in self.objects:
@@ -93,5 +93,5 @@ class FakeBucket:
 
 
 def etag_of(body: bytes) -> str:
-    """The ETag that S3 gives an object that was put in one piece."""
+    """The ETag that S3 gives to an object that is put in one piece."""
     return hashlib.md5(body, usedforsecurity=False).hexdigest()

@@ -9,7 +9,7 @@ from tests.fakes.bucket import FakeBucket
 
 
 class Invocation(msgspec.Struct, frozen=True):
-    """A request that an endpoint took."""
+    """A request that an endpoint accepted."""
 
     endpoint: str
     input_location: str
@@ -28,10 +28,10 @@ class Invocation(msgspec.Struct, frozen=True):
 
 
 class FakeEndpoints:
-    """`Endpoints`: takes requests and answers them when told to.
+    """`Endpoints` that accepts requests and answers them on demand.
 
-    `honours_names`: whether it knows Filename and S3OutputPathExtension; one that does not answers under names of its
-    own. `available`: switch off to have it throttle; `gone`: switch on to have it deleted.
+    `honours_names`: whether it uses Filename and S3OutputPathExtension; otherwise it chooses names of its own.
+    `available`: set to False to let it throttle. `gone`: set to True to delete it.
     """
 
     def __init__(self, labels: FakeBucket, *, honours_names: bool = True) -> None:
@@ -80,7 +80,7 @@ class FakeEndpoints:
         return "missing" if self.gone else "InService"
 
     def answer(self, invocation: Invocation, body: bytes) -> str:
-        """Leave an answer in the label bucket; the success notification, which the caller may deliver or lose."""
+        """Write an answer to the label bucket; returns the success notification for the caller to deliver or lose."""
         self._labels.write(invocation.output_key, body)
         return success(invocation)
 
@@ -98,7 +98,7 @@ def success(invocation: Invocation) -> str:
 
 
 def failure(invocation: Invocation, *, status: str = "Failed", reason: str = "ClientError: 500 from model") -> str:
-    """A failure notification as it was observed; AWS documents none."""
+    """A failure notification as AWS was observed to send it; its format is not documented."""
     return notification(
         invocation,
         invocationStatus=status,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class FakeExecutions:
-    """`Executions`: names are taken for good, a token wakes once."""
+    """`Executions` whose names can be used once, and whose tokens wake once."""
 
     def __init__(self) -> None:
         self.started: dict[str, tuple[str, str]] = {}

@@ -1,16 +1,18 @@
-"""Crashes between the operations of ports."""
+"""Lets a process crash between two operations of its ports."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar, cast
+
+Port = TypeVar("Port")
 
 
 class Crash(BaseException):
-    """The process dies here; nothing that handles errors may catch it."""
+    """The process dies here. A BaseException, so that no error handler catches it."""
 
 
 class Fuse:
-    """Counts the operations of all ports that share it, and crashes before one of them."""
+    """Counts the operations of all ports that share it, and raises Crash after `operations` of them."""
 
     def __init__(self, operations: int) -> None:
         self.left = operations
@@ -23,9 +25,12 @@ class Fuse:
         self.log.append(operation)
 
 
-class Fused:
-    """A port whose every operation burns the fuse first."""
+def fused(port: Port, fuse: Fuse | None) -> Port:
+    """The port, whose operations first burn the fuse if there is one."""
+    return port if fuse is None else cast(Port, _Fused(port, fuse))
 
+
+class _Fused:
     def __init__(self, port: Any, fuse: Fuse) -> None:
         self._port = port
         self._fuse = fuse

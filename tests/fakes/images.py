@@ -1,4 +1,4 @@
-"""Frames for tests: good ones, and each kind of bad one."""
+"""Good frames, and bad ones of each kind."""
 
 from __future__ import annotations
 
@@ -9,8 +9,6 @@ import zlib
 from PIL import Image
 
 EXIF_ORIENTATION = 0x0112
-
-
 GREY = (90, 110, 130)
 
 
@@ -26,7 +24,7 @@ def jpeg(width: int = 64, height: int = 48, *, orientation: int | None = None, c
 
 
 def saved(image: Image.Image, name: str, **options: object) -> bytes:
-    """A picture in one of Pillow's formats."""
+    """Encode a picture in one of Pillow's formats."""
     out = io.BytesIO()
     image.save(out, name, **options)
     return out.getvalue()
@@ -38,23 +36,23 @@ def encoded(name: str, width: int = 64, height: int = 48) -> bytes:
 
 
 def multi_picture_jpeg(width: int = 64, height: int = 48) -> bytes:
-    """A JPEG with a second picture behind it, as stereo and many dash cameras write."""
+    """A JPEG with a second picture after it, as stereo and many dash cameras write it."""
     image = Image.new("RGB", (width, height))
     return saved(image, "MPO", save_all=True, append_images=[image])
 
 
 def png_header(width: int, height: int) -> bytes:
-    """The beginning of a PNG of any size, without its pixels."""
+    """The start of a PNG of any size, without its pixels."""
     return (
         b"\x89PNG\r\n\x1a\n"
         + _chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
-        # The same bytes whatever the compressor, so that their ETag can stand in a sample.
+        # Fixed bytes, since compressors differ and a sample may hold their ETag.
         + _chunk(b"IDAT", b"\x78\x9c\x63\x00\x00\x00\x01\x00\x01")
     )
 
 
 def jpeg_header(width: int, height: int) -> bytes:
-    """The beginning of a JPEG of any size, without its pixels."""
+    """The start of a JPEG of any size, without its pixels."""
     frame = struct.pack(">BHHB", 8, height, width, 3) + bytes([1, 0x22, 0, 2, 0x11, 1, 3, 0x11, 1])
     return b"\xff\xd8" + segments(0xC0, frame) + segments(0xDA, bytes([3, 1, 0, 2, 0x11, 3, 0x11, 0, 63, 0]))
 

@@ -25,13 +25,13 @@ _NO_CALLS = ("before", "after", "annotate", "kept", "restore")
 
 
 class Killed(Exception):
-    """The function ended here."""
+    """The function was killed here."""
 
 
 class FakeLabelStudio:
     """`autolabel.verification.label_studio.projects.LabelStudio` in dicts.
 
-    `before` and `after` are called around every call with its number, from 1, and its name.
+    It calls `before` and `after` around every call, with the number of the call (from 1) and its name.
     """
 
     def __init__(self) -> None:
@@ -42,7 +42,7 @@ class FakeLabelStudio:
         self.before: Callable[[int, str], None] = lambda number, name: None
         self.after: Callable[[int, str], None] = lambda number, name: None
         self.calls: list[str] = []
-        # As Label Studio on SQLite when its data base is locked: writes are carried out again.
+        # How often a write is carried out: Label Studio on SQLite repeats it when its database is locked.
         self.times = 1
         self._ids = itertools.count(1)
 
@@ -62,7 +62,7 @@ class FakeLabelStudio:
         return call
 
     def annotate(self, task: int, annotation: Annotation) -> None:
-        """A person answers, or skips."""
+        """Add a reviewer's answer, or their skipping of the task."""
         self.rows[task]["annotations"].append(annotation)
 
     def kept(self) -> dict[str, Any]:
@@ -105,7 +105,7 @@ class FakeLabelStudio:
     def import_tasks(self, project: int, tasks: Sequence[Mapping[str, Any]]) -> None:
         self._chosen(project)
         for task in list(tasks) * self.times:
-            # What was sent is JSON.
+            # A request carries JSON.
             sent = msgspec.json.decode(msgspec.json.encode(task))
             self.rows[next(self._ids)] = {**sent, "project": project, "annotations": []}
 

@@ -14,7 +14,7 @@ from autolabel.contracts.units import Unit
 
 
 class FakeLedger:
-    """`Ledger`, and its `JobTokens`, in dicts; every method is one atomic step."""
+    """`Ledger` and `JobTokens` in dicts; every method is one atomic step."""
 
     def __init__(self) -> None:
         self.pending_units: dict[Unit, PendingUnit] = {}
@@ -32,7 +32,7 @@ class FakeLedger:
     def add_pending(self, pending: PendingUnit) -> bool:
         if pending.unit in self.pending_units:
             return False
-        # A unit that is recorded has not been invoked yet, whatever the record says.
+        # A new unit is not invoked yet, also when the record says so.
         self.pending_units[pending.unit] = msgspec.structs.replace(pending, invoked=0.0, deadline=0.0, location="")
         return True
 

@@ -23,7 +23,7 @@ Boxed = tuple[str, float, float, float, float]
 
 
 def line(index: int, boxes: Sequence[Boxed], *, size: tuple[int, int] = SIZE, **more: Any) -> bytes:
-    """A line as a shard's labelling writes it. `boxes`: names and xyxy in pixels."""
+    """A line as labelling a shard writes it. `boxes`: class names and xyxy in pixels; `more`: other attributes."""
     known = prelabelled_line(
         source=f"s3://ingest/drives/d/front/{index:019d}.png",
         detections=Detections(

@@ -1,4 +1,4 @@
-"""The whole domain over fakes: what the functions and the state machine do, step by step, as a test says."""
+"""The whole domain over fakes: a test makes each step of the functions and the state machine."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from tests.fakes.answers import DETECTOR, add_to_catalogue
 from tests.fakes.bucket import FakeBucket, etag_of
 from tests.fakes.endpoints import FakeEndpoints
 from tests.fakes.executions import FakeExecutions
-from tests.fakes.faults import Fuse, Fused
+from tests.fakes.faults import Fuse, fused
 from tests.fakes.images import png
 from tests.fakes.ledger import FakeLedger
 from tests.fakes.queue import FakeSubmitQueue
@@ -45,7 +45,7 @@ FRAMES_PATIENCE = 600.0
 ABANDONED_AFTER = 7_200.0
 UNHEARD_AFTER = 900.0
 WORKTEAM = "arn:aws:sagemaker:eu-central-1:123456789012:workteam/private-crowd/labellers"
-# What people make of the lines of a round.
+# Turns the lines of a round into the lines that reviewers leave.
 Answers = Callable[[list[bytes]], list[bytes]]
 
 
@@ -58,7 +58,7 @@ def drive_document(*cameras: str, **more: Any) -> bytes:
 
 
 class Pipeline:
-    """Fakes with the domain on top. `now` is the clock; nothing happens unless it is asked for."""
+    """The fakes with the domain on top. `now` is the clock. Nothing happens by itself."""
 
     def __init__(self, *models: Model, honours_names: bool = True, drive: str = DRIVE) -> None:
         self.drive = drive
@@ -76,34 +76,36 @@ class Pipeline:
         add_to_catalogue(self.labels, *(models or (DETECTOR,)))
 
     def upload(self, key: str, body: bytes) -> ObjectEvent:
-        """Put an object; the event that S3 will report."""
+        """Put an object; returns the event that S3 reports."""
         self.ingest.now = self.now
         self.ingest.write(key, body)
         return ObjectEvent("ingest", key, etag_of(body), len(body))
 
+    def catalogue(self) -> Catalogue:
+        """A new reader of the catalogue, as each call of a function has one."""
+        return Catalogue(self.labels.read, lambda: self.now)
+
     def closing(self, fuse: Fuse | None = None) -> Closing:
-        fused = (lambda port: Fused(port, fuse)) if fuse else (lambda port: port)
         return Closing(
-            ingest=fused(self.ingest),
-            labels=fused(self.labels),
-            ledger=fused(self.ledger),
-            catalogue=Catalogue(self.labels.read, lambda: self.now),
-            executions=fused(self.executions),
-            announcements=fused(self.announcements),
+            ingest=fused(self.ingest, fuse),
+            labels=fused(self.labels, fuse),
+            ledger=fused(self.ledger, fuse),
+            catalogue=self.catalogue(),
+            executions=fused(self.executions, fuse),
+            announcements=fused(self.announcements, fuse),
             job_labels=JOB_LABELS,
             now=lambda: self.now,
         )
 
     def submission(self, fuse: Fuse | None = None) -> Submission:
-        """A fresh submit function; with a fuse, it dies before one of its operations."""
-        fused = (lambda port: Fused(port, fuse)) if fuse else (lambda port: port)
+        """A new submit function; with a fuse, it crashes before one of its operations."""
         return Submission(
-            ingest=fused(self.ingest),
-            labels=fused(self.labels),
-            ledger=fused(self.ledger),
-            catalogue=Catalogue(self.labels.read, lambda: self.now),
-            endpoints=fused(self.endpoints),
-            executions=fused(self.executions),
+            ingest=fused(self.ingest, fuse),
+            labels=fused(self.labels, fuse),
+            ledger=fused(self.ledger, fuse),
+            catalogue=self.catalogue(),
+            endpoints=fused(self.endpoints, fuse),
+            executions=fused(self.executions, fuse),
             closing=self.closing(fuse),
             max_answer_wait=MAX_ANSWER_WAIT,
             now=lambda: self.now,
@@ -116,7 +118,7 @@ class Pipeline:
         return self.submission(fuse).take(asked, park=park)
 
     def submit_asked(self) -> list[str]:
-        """Take everything from the pipeline's own queue."""
+        """Take all messages from the pipeline's own queue."""
         asked, self.queue.asked = self.queue.asked, []
         return [outcome for one in asked for outcome in self.submit(one)]
 
@@ -125,16 +127,14 @@ class Pipeline:
         return self.submit(event)
 
     def collect(self, body: str, fuse: Fuse | None = None) -> Settled:
-        """Take a notification and look whether a run is to be woken, as the collect function does."""
-        ledger: Any = Fused(self.ledger, fuse) if fuse else self.ledger
-        queue: Any = Fused(self.queue, fuse) if fuse else self.queue
-        executions: Any = Fused(self.executions, fuse) if fuse else self.executions
+        """Take a notification, and wake runs that are done, as the collect function does."""
+        ledger, executions = fused(self.ledger, fuse), fused(self.executions, fuse)
         completion = Completion(
             ledger,
-            queue,
+            fused(self.queue, fuse),
             ingest="ingest",
             labels="labels",
-            endpoint_of=Catalogue(self.labels.read, lambda: self.now).endpoint_of,
+            endpoint_of=self.catalogue().endpoint_of,
             max_errors=MAX_ERRORS,
         )
         settled = completion.take(body, self.now)
@@ -149,14 +149,13 @@ class Pipeline:
         return run
 
     def turns(self, fuse: Fuse | None = None) -> ReconcilePasses:
-        fused = (lambda port: Fused(port, fuse)) if fuse else (lambda port: port)
         return ReconcilePasses(
-            ingest=fused(self.ingest),
-            labels=fused(self.labels),
-            ledger=fused(self.ledger),
-            queue=fused(self.queue),
-            catalogue=Catalogue(self.labels.read, lambda: self.now),
-            endpoints=fused(self.endpoints),
+            ingest=fused(self.ingest, fuse),
+            labels=fused(self.labels, fuse),
+            ledger=fused(self.ledger, fuse),
+            queue=fused(self.queue, fuse),
+            catalogue=self.catalogue(),
+            endpoints=fused(self.endpoints, fuse),
             limits=LIMITS,
             frames_patience=FRAMES_PATIENCE,
             workers=self.workers,
@@ -180,10 +179,9 @@ class Pipeline:
         return sweep.run(self.now if now is None else now)
 
     def wait(self, token: str, fuse: Fuse | None = None) -> bool:
-        """The execution waits with a token; whether it is woken at once."""
+        """Let the execution wait with a token; returns whether it is woken at once."""
         self.executions.tokens.add(token)
-        ledger: Any = Fused(self.ledger, fuse) if fuse else self.ledger
-        executions: Any = Fused(self.executions, fuse) if fuse else self.executions
+        ledger, executions = fused(self.ledger, fuse), fused(self.executions, fuse)
         self.waits += 1
         return await_answers(self.run, token, f"{self.waits:04d}", ledger=ledger, executions=executions)
 
@@ -192,10 +190,9 @@ class Pipeline:
 
     def label(self) -> None:
         """Label every planned shard."""
-        catalogue = Catalogue(self.labels.read, lambda: self.now)
         labelling = ShardLabelling(
             self.run,
-            catalogue.revisions(self.run.models),
+            self.catalogue().revisions(self.run.models),
             ingest=self.ingest,
             labels=self.labels,
             created="2026-01-01T00:00:00.000",
@@ -225,12 +222,11 @@ class Pipeline:
         )
 
     def verify(self, assembly: Assembly, *answers: Answers) -> list[FinishedJob]:
-        """What people leave of every job, round by round: every box as it is, but for what `answers` do to a round's
-        lines."""
+        """Finish every job: reviewers leave the boxes as they are, except for what `answers` do, one for each round."""
         return [self.finish(job, *answers) for job in assembly.jobs]
 
     def finish(self, job: VerificationJob, *answers: Answers) -> FinishedJob:
-        """A job whose people, round by round, leave what `answers` make of its lines."""
+        """Finish one job; each of `answers` is applied to the lines of one round."""
         ahead = list(answers)
         name, manifest, frames, rounds = job.name, job.manifest, job.frames, list[SettledRound]()
         while True:
@@ -244,7 +240,7 @@ class Pipeline:
             name, manifest, frames = f"{name}-again", following.manifest, following.frames
 
     def segmented(self, line: dict[str, Any], job: str) -> dict[str, Any]:
-        """A manifest line as an adjustment job of segments writes it, with a picture of the frame's size."""
+        """A manifest line as an adjustment job of segments writes it; also writes a picture of the frame's size."""
         frame = line["source-ref"].rpartition("/")[2]
         folder = f"{self.run.folder.prefix}verification/{job}"
         key = f"{folder}/annotations/consolidated-annotation/output/{frame}"
@@ -269,7 +265,7 @@ class Pipeline:
 
 
 def verified(line: dict[str, Any], **metadata: Any) -> dict[str, Any]:
-    """A manifest line as an adjustment job writes it, its boxes untouched."""
+    """A manifest line as an adjustment job writes it, with its boxes unchanged."""
     boxes = line["prelabel"]["annotations"]
     return {
         **line,
@@ -288,7 +284,7 @@ def verified(line: dict[str, Any], **metadata: Any) -> dict[str, Any]:
 
 
 def s3_message(event: ObjectEvent) -> str:
-    """The message that S3 puts on a queue for an object, its key form-encoded."""
+    """The message that S3 sends to a queue for an object, with its key form-encoded."""
     return msgspec.json.encode(
         {
             "Records": [
@@ -307,6 +303,6 @@ def s3_message(event: ObjectEvent) -> str:
 
 
 def read_one(message: str) -> Asked:
-    """The single thing that a message asks for."""
+    """The only request in a message."""
     (asked,) = read_message(message)
     return asked

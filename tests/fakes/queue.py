@@ -9,7 +9,7 @@ from autolabel.contracts.units import CloseRequest, Unit, UnitRequest
 
 
 class FakeSubmitQueue:
-    """`SubmitQueue`: what was sent stays in `asked` until someone takes it."""
+    """`SubmitQueue` that keeps messages in `asked`. `full`: set to True to let it refuse units."""
 
     def __init__(self) -> None:
         self.asked: list[UnitRequest | CloseRequest] = []

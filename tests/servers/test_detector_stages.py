@@ -23,35 +23,35 @@ def _floats(*rows: tuple[float, ...]) -> np.ndarray[tuple[int, ...], np.dtype[np
     return np.array(rows, np.float32)
 
 
-def test_no_boxes_stay_no_boxes() -> None:
+def test_no_boxes_in_means_no_boxes_out() -> None:
     kept = suppress(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.intp), 0.45)
     assert kept.tolist() == []
 
 
-def test_of_two_boxes_of_a_class_in_one_place_the_better_stays() -> None:
+def test_the_better_of_two_boxes_of_a_class_in_one_place_is_kept() -> None:
     boxes = _floats((0, 0, 10, 10), (1, 0, 11, 10))
     assert suppress(boxes, _floats((0.5, 0.9))[0], np.array([2, 2]), 0.45).tolist() == [1]
 
 
-def test_boxes_of_two_classes_in_one_place_both_stay_best_first() -> None:
+def test_boxes_of_two_classes_in_one_place_are_both_kept_best_first() -> None:
     boxes = _floats((0, 0, 10, 10), (0, 0, 10, 10))
     assert suppress(boxes, _floats((0.5, 0.9))[0], np.array([2, 7]), 0.45).tolist() == [1, 0]
 
 
-def test_an_overlap_at_the_limit_is_tolerated() -> None:
+def test_an_iou_up_to_the_limit_is_tolerated() -> None:
     boxes = _floats((0, 0, 10, 10), (0, 5, 10, 15))  # one third
     scores = _floats((0.9, 0.5))[0]
     assert suppress(boxes, scores, np.zeros(2, np.intp), 0.34).tolist() == [0, 1]
     assert suppress(boxes, scores, np.zeros(2, np.intp), 0.33).tolist() == [0]
 
 
-def test_a_box_suppressed_suppresses_nothing_itself() -> None:
+def test_a_suppressed_box_does_not_suppress_others() -> None:
     boxes = _floats((0, 0, 10, 10), (4, 0, 14, 10), (8, 0, 18, 10))
     scores = _floats((0.9, 0.8, 0.7))[0]
     assert suppress(boxes, scores, np.zeros(3, np.intp), 0.4).tolist() == [0, 2]
 
 
-def test_boxes_without_area_do_no_harm() -> None:
+def test_boxes_without_area_are_kept() -> None:
     boxes = _floats((5, 5, 5, 5), (5, 5, 5, 5))
     assert suppress(boxes, _floats((0.9, 0.8))[0], np.zeros(2, np.intp), 0.45).tolist() == [0, 1]
 
@@ -60,7 +60,7 @@ def test_boxes_without_area_do_no_harm() -> None:
     ("cell", "stride", "column", "row"),
     [(0, 8, 0, 0), (53, 8, 1, 1), (52 * 52, 16, 0, 0), (52 * 52 + 26 * 26 + 14, 32, 1, 1)],
 )
-def test_a_cell_of_each_stride_lands_where_it_is(cell: int, stride: int, column: int, row: int) -> None:
+def test_cells_of_each_stride_decode_to_their_place(cell: int, stride: int, column: int, row: int) -> None:
     raw = np.zeros((CELLS, 85), np.float32)
     raw[cell, :4] = (0.5, 0.5, np.log(2), np.log(4))
     raw[cell, 4], raw[cell, 5 + 2] = 0.5, 0.8
@@ -110,7 +110,7 @@ def _png(width: int, height: int) -> bytes:
 @pytest.mark.parametrize(
     "body", [b"", b"not an image", b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF89a" + b"\0" * 50, b"BM" + b"\0" * 60]
 )
-def test_what_is_no_image_is_refused(body: bytes) -> None:
+def test_bytes_that_are_not_an_image_are_refused(body: bytes) -> None:
     with pytest.raises(NotAnImage):
         decode(body)
 

@@ -1,4 +1,4 @@
-"""The second detector behind the container contract, with its real weights in its real runtime."""
+"""The second detector as a server, with its real weights in its real runtime."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ BLANK = np.zeros((SIDE, SIDE, 3), np.uint8)
 
 
 def installed() -> Assets:
-    """The runtime and the weights; skips the test, and says so, where they are not installed."""
+    """The installed runtime and weights; skips the test where they are not installed."""
     try:
         return Assets.find()
     except AssetsMissing as e:
@@ -75,7 +75,7 @@ def invoke(port: int, body: bytes, **headers: str) -> tuple[int, Any]:
         connection.close()
 
 
-def test_nothing_found_is_an_empty_list() -> None:
+def test_an_answer_without_detections_is_an_empty_list() -> None:
     nothing = Detections(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.intp))
     assert json.loads(render(nothing, 640, 480)) == []
 
@@ -87,7 +87,7 @@ def test_boxes_are_in_pixels_of_the_image() -> None:
     ]
 
 
-def test_the_best_hundred_are_answered() -> None:
+def test_an_answer_has_the_best_hundred_detections() -> None:
     boxes, scores = np.tile(np.array([[0.1, 0.2, 0.3, 0.4]], np.float32), (150, 1)), np.linspace(1, 0.1, 150)
     answer = json.loads(render(Detections(boxes, scores.astype(np.float32), np.zeros(150, np.intp)), 100, 100))
     assert len(answer) == 100
@@ -109,18 +109,18 @@ class Anchors(Runtime):
 @pytest.mark.parametrize(
     ("number", "name"), [(1, "person"), (3, "car"), (10, "traffic light"), (13, "stop sign"), (90, "toothbrush")]
 )
-def test_cocos_numbers_become_names_and_boxes_turn_to_left_top_right_bottom(number: int, name: str) -> None:
+def test_coco_ids_become_names_and_boxes_become_left_top_right_bottom(number: int, name: str) -> None:
     found = Detector(Anchors(number, [0.1, 0.2, 0.3, 0.4])).detect(BLANK)
     assert [NAMES[int(c)] for c in found.classes] == [name]
     np.testing.assert_allclose(found.boxes, [[0.2, 0.1, 0.4, 0.3]])
 
 
 @pytest.mark.parametrize("number", [12, 26, 83])
-def test_numbers_that_no_class_has_are_nothing(number: int) -> None:
+def test_unused_coco_ids_are_left_out(number: int) -> None:
     assert len(Detector(Anchors(number, [0.1, 0.2, 0.3, 0.4])).detect(BLANK).classes) == 0
 
 
-def test_an_answer_that_is_not_json_cannot_be_had() -> None:
+def test_a_request_for_another_format_than_json_is_refused() -> None:
     with pytest.raises(Refusal, match="text/csv"):
         SsdModel().predict(Request(b"", "application/x-image", "text/csv", ""))
 
@@ -134,7 +134,7 @@ def test_an_answer_that_is_not_json_cannot_be_had() -> None:
         (b"\xff\xd8\xff" + b"x" * (33 << 20), {}, 413),
     ],
 )
-def test_what_it_cannot_take_is_refused_as_json(port: int, body: bytes, headers: dict[str, str], status: int) -> None:
+def test_bad_requests_are_refused_as_json(port: int, body: bytes, headers: dict[str, str], status: int) -> None:
     answered, document = invoke(port, body, **headers)
     assert answered == status
     assert document["code"] == status
@@ -142,7 +142,7 @@ def test_what_it_cannot_take_is_refused_as_json(port: int, body: bytes, headers:
 
 
 @pytest.mark.parametrize("kind", [".png", ".jpg"])
-def test_a_street_shows_traffic_in_boxes_within_the_image_best_first(port: int, street: Any, kind: str) -> None:
+def test_detections_of_a_street_are_traffic_inside_the_image_best_first(port: int, street: Any, kind: str) -> None:
     seen: set[str] = set()
     for frame in street:
         status, answer = invoke(port, cv2.imencode(kind, frame)[1].tobytes(), Accept="application/json")
@@ -158,7 +158,7 @@ def test_a_street_shows_traffic_in_boxes_within_the_image_best_first(port: int, 
     assert {"person", "car"} <= seen
 
 
-def test_answers_are_the_same_when_several_ask_at_once(port: int, street: Any) -> None:
+def test_concurrent_requests_get_the_same_answers(port: int, street: Any) -> None:
     body = cv2.imencode(".png", street[0])[1].tobytes()
     alone = invoke(port, body)[1]
     answers: list[Any] = []
@@ -170,7 +170,7 @@ def test_answers_are_the_same_when_several_ask_at_once(port: int, street: Any) -
     assert answers == [alone] * 3
 
 
-def test_a_runtime_that_dies_fails_one_window_and_comes_back(runtime: Runtime) -> None:
+def test_a_runtime_that_dies_fails_one_window_and_starts_again(runtime: Runtime) -> None:
     before = runtime.infer(BLANK)
     assert runtime._process is not None
     runtime._process.kill()
@@ -179,18 +179,18 @@ def test_a_runtime_that_dies_fails_one_window_and_comes_back(runtime: Runtime) -
     np.testing.assert_array_equal(runtime.infer(BLANK)[0], before[0])
 
 
-def test_a_runtime_that_cannot_load_says_so(tmp_path: Path) -> None:
+def test_a_runtime_that_cannot_load_raises(tmp_path: Path) -> None:
     found = installed()
     with pytest.raises(RuntimeFailed, match="0 of 1 bytes"):
         Runtime(Assets(found.node, found.packages, tmp_path)).start()
 
 
-def test_assets_that_are_not_installed_are_named_with_what_to_do(tmp_path: Path) -> None:
+def test_the_error_of_missing_assets_says_how_to_install_them(tmp_path: Path) -> None:
     with pytest.raises(AssetsMissing, match="make setup-ssd"):
         Assets.find(tmp_path)
 
 
-def test_any_other_package_than_the_expected_one_is_refused(tmp_path: Path) -> None:
+def test_a_package_with_another_checksum_is_refused(tmp_path: Path) -> None:
     package = tmp_path / "weights.tgz"
     with tarfile.open(package, "w:gz") as archive:
         archive.addfile(tarfile.TarInfo("package/models/coco-ssd/model.json"), io.BytesIO())

@@ -1,4 +1,4 @@
-"""The stub keeps the container contract, and misbehaves exactly as it is told."""
+"""The stub follows the container contract and the settings of its environment."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def _exchange(port: int, method: str, path: str, body: object = None) -> tuple[i
         connection.close()
 
 
-def test_an_empty_environment_answers_the_built_in_boxes_in_the_shape_of_jumpstart() -> None:
+def test_without_settings_the_stub_answers_as_jumpstart_does() -> None:
     answer = json.loads(_predict(_model()))
     assert set(answer) == {"normalized_boxes", "classes", "scores", "labels"}
     assert [answer["labels"][int(c)] for c in answer["classes"]] == ["car", "truck", "person"]
@@ -65,7 +65,7 @@ def test_ballast_precedes_the_boxes() -> None:
     assert len(answer["scores"]) == 3
 
 
-def test_shares_choose_by_the_input_and_always_the_same() -> None:
+def test_the_same_input_always_gets_the_same_behaviour() -> None:
     behaviour = Behaviour.read({"STUB_SHARES": '{"error": 0.25, "garbage": 0.25}'})
     inputs = [b"%d" % n for n in range(1000)]
     chosen = [behaviour.choose(body) for body in inputs]
@@ -115,7 +115,7 @@ def test_a_body_in_chunks_is_answered_in_chunks(port: int) -> None:
     assert len(json.loads(body)["scores"]) == 3
 
 
-def test_a_body_above_the_limit_is_refused_after_it_was_read(port: int) -> None:
+def test_a_body_above_the_limit_is_read_and_refused(port: int) -> None:
     status, body = _exchange(port, "POST", "/invocations", b"x" * 5_000_000)
     assert status == 413
     assert "5000000 bytes" in json.loads(body)["message"]

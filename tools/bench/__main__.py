@@ -1,6 +1,7 @@
-"""`python -m tools.bench [--short]`: measure everything in one run; exit status 1 when a limit is broken.
+"""`python -m tools.bench [--short]`: measures all figures in one run; exit status 1 when one breaks its limit.
 
-The short form only tells: its few rounds on a shared machine are no judge, and it fails when it cannot measure.
+The short form never fails for a limit: its few rounds on a shared machine prove too little. It fails when it cannot
+measure.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from tools.bench.state_machine import state_machine_figures
 from tools.bench.table import print_figures
 
 LABEL = "tools.bench.work.labelling:label_frames"
-# What the execution calls once and again for a whole run, by group.
+# The steps that an execution calls for a whole run, by the group of their figures.
 STEPS = {
     "reconcile: all answered": "tools.bench.work.reconciling:reconcile_answered",
     "reconcile: nothing known": "tools.bench.work.reconciling:reconcile_unknown",
@@ -36,15 +37,15 @@ STEPS = {
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--short", is_flag=True, help="Smaller drives and fewer rounds; tells, and does not judge.")
+@click.option("--short", is_flag=True, help="Use smaller drives and fewer rounds; broken limits do not fail.")
 @click.option(
     "--output",
     type=click.Path(dir_okay=False, path_type=Path),
     default=ROOT / "build" / "bench" / "bench.json",
-    help="Where the figures go as JSON; default: build/bench/bench.json.",
+    help="Write the figures to this file as JSON; default: build/bench/bench.json.",
 )
 def main(short: bool, output: Path) -> None:
-    """Measure the project's figures and hold them to their limits."""
+    """Measure the project's figures and compare them with their limits."""
     console = Console(width=None if sys.stdout.isatty() else 200, highlight=False)
     long_label = 10_000 if short else 100_000
     long_run, short_run, stops = (20_000, 2_000, 4) if short else (1_000_000, 100_000, 8)
@@ -59,7 +60,7 @@ def main(short: bool, output: Path) -> None:
             group: partial(scaling_figures, group, place, short=short_run, long=long_run, stops=stops)
             for group, place in STEPS.items()
         },
-        "a turn in calls": lambda: call_figures(units=long_run, asked=2_000 if short else 20_000),
+        "a reconcile pass in several calls": lambda: call_figures(units=long_run, asked=2_000 if short else 20_000),
         "state machine": lambda: state_machine_figures(frames=long_run, calls=2),
     }
     figures: list[Figure] = []

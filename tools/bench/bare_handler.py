@@ -1,4 +1,4 @@
-"""The reference of import times: what every function has to import, however little it does."""
+"""The reference of import times: imports only what every function needs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import boto3
 from aws_lambda_powertools import Logger, Metrics, Tracer
 
 logger = Logger()
-# As the functions do: without naming modules, Tracer would import every library that it knows to patch.
+# As the functions do: by default, Tracer imports every library that it can patch.
 tracer = Tracer(patch_modules=["boto3"])
 metrics = Metrics()
 

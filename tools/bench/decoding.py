@@ -1,4 +1,4 @@
-"""Decoding against `json.loads` of the same body."""
+"""Figures of decoding an answer, over `json.loads` of the same body."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _MB = 1_000_000
 
 
 def box_figures(rounds: int, calls: int = 200) -> list[Figure]:
-    """A body of 100 detections and 80 labels.
+    """Figures of a body of 100 detections and 80 labels.
 
-    The limit is on like against like, reading against reading: `json.loads` leaves lists, and everything after it is
-    Python that both have to run. What becomes of the gain on the whole way to detections stands beside it.
+    The limit compares reading with reading: after `json.loads`, both ways run Python on lists. The other figures show
+    the gain on the whole way to detections.
     """
     took = run_probe(f"{_WORK}:time_boxes", rounds, calls)
     micro = {name: 1e6 * took[name] for name in ("json", "schema", "plain", "decode")}
@@ -35,7 +35,7 @@ def box_figures(rounds: int, calls: int = 200) -> list[Figure]:
 
 
 def mask_figures(rounds: int) -> list[Figure]:
-    """Bodies of 36 MB of masks, in a fresh interpreter each time; the whole of decode_answer against json.loads."""
+    """Figures of the whole decode_answer over json.loads, for 36 MB of masks, each run in a fresh interpreter."""
     figures = []
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         for kind in ("hard", "soft"):
@@ -66,9 +66,10 @@ def mask_figures(rounds: int) -> list[Figure]:
 
 
 def segment_figures(rounds: int, sizes: tuple[int, ...]) -> list[Figure]:
-    """Answers of segmentation models of so many megabytes, their masks left alone and read, in a fresh interpreter.
+    """Figures of answers of segmentation models, with masks skipped and read, each run in a fresh interpreter.
 
-    Without masks memory must not grow with the answer; with them it holds a mask at a time.
+    `sizes` are megabytes. When masks are skipped, memory must not grow with the answer; when they are read, it holds
+    one mask at a time.
     """
     figures = []
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
@@ -86,26 +87,26 @@ def segment_figures(rounds: int, sizes: tuple[int, ...]) -> list[Figure]:
                 figures += [
                     Figure(
                         "segments",
-                        f"{name}: masks left alone over a bare pass",
+                        f"{name}: masks skipped, over reading the bytes only",
                         f"{1000 * boxes['seconds']:.0f} ms, {1000 * bare['seconds']:.0f} ms",
                         boxes["seconds"] / bare["seconds"],
                     ),
                     Figure(
                         "segments",
-                        f"{name}: extra memory without masks, of the body",
+                        f"{name}: extra memory without masks, over the body",
                         f"{boxes['growth'] / _MB:.1f} MB of {size}",
                         boxes["growth"] / wrote["bytes"],
                         at_most(10 * _MB / wrote["bytes"]),
                     ),
                     Figure(
                         "segments",
-                        f"{name}: {wrote['masks']} masks read over left alone",
+                        f"{name}: {wrote['masks']} masks read, over skipped",
                         f"{1000 * masks['seconds']:.0f} ms, {each:.0f} ms a mask",
                         masks["seconds"] / boxes["seconds"],
                     ),
                     Figure(
                         "segments",
-                        f"{name}: extra memory with masks, of the body",
+                        f"{name}: extra memory with masks, over the body",
                         f"{masks['growth'] / _MB:.1f} MB of {size}",
                         masks["growth"] / wrote["bytes"],
                         at_most(60 * _MB / wrote["bytes"]),

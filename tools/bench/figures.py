@@ -1,4 +1,4 @@
-"""Figures: what was measured, beside the limit that it is held to."""
+"""Figures: measured ratios with their limits."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Limit:
-    """`sign` is `<=` or `>=`: on which side of `bound` a figure has to lie."""
+    """The side of `bound` on which a figure must be; `sign` is `<=` or `>=`."""
 
     sign: str
     bound: float
@@ -25,7 +25,7 @@ class Limit:
 
 @dataclass(frozen=True)
 class Figure:
-    """One ratio. `measured`: what stands behind it, for people; `limit`: None for what is shown for information."""
+    """One ratio. `measured`: the measurements behind it, for a reader; `limit`: None for a figure without one."""
 
     group: str
     name: str
@@ -35,7 +35,7 @@ class Figure:
 
     @property
     def passed(self) -> bool | None:
-        """None where there is no limit to pass."""
+        """Whether the ratio keeps the limit; None without a limit."""
         return None if self.limit is None else self.limit.holds(self.ratio)
 
     def as_json(self) -> dict[str, Any]:

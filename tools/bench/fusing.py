@@ -1,4 +1,4 @@
-"""Merging what several models see of a frame, against reading their answers."""
+"""Figures of merging the detections of several models, over reading their answers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _WORK = "tools.bench.work.fusing"
 
 
 def merge_figures(rounds: int, calls: int = 5) -> list[Figure]:
-    """A frame with few and with many objects, of which each of three models sees all."""
+    """Figures of frames with few and with many objects, all of which each of three models detects."""
     figures = []
     for objects in (10, 30, 100):
         took = run_probe(f"{_WORK}:time_frame", objects, rounds, calls)

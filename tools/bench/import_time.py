@@ -1,4 +1,4 @@
-"""Import time of each function's module against a handler that does nothing: what a cold start pays before its work."""
+"""Figures of the import time of each function, over a handler that does nothing: the cost of a cold start."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tools.bench.figures import Figure, at_most
 from tools.bench.probe import ROOT, ProbeFailed, layer_environment
 
 LIMIT = at_most(1.3)
-BARE = ROOT / "tests" / "bench" / "bare_handler.py"
+BARE = Path(__file__).with_name("bare_handler.py")
 _TIMED = """
 import sys, time
 sys.path.insert(0, sys.argv[1])
@@ -27,31 +27,32 @@ print(time.perf_counter() - wall, time.process_time() - processor)
 
 
 class _Template(yaml.SafeLoader):
-    """Reads a template without resolving its intrinsic functions."""
+    """Loads a template without resolving its intrinsic functions."""
 
 
 def _ignore(loader: yaml.SafeLoader, suffix: str, node: yaml.Node) -> str:
-    # A number, so that it does for settings of every type.
+    # A number is valid for settings of every type.
     return "1"
 
 
 _Template.add_multi_constructor("!", _ignore)
 
 
-def import_figures(rounds: int) -> list[Figure]:
-    """The import time of every function over that of the bare handler, which is imported beside it each time.
+def import_figures(rounds: int, function: str = "*") -> list[Figure]:
+    """The import time of each function over that of the bare handler, both imported in turns.
 
-    The ratio is of medians of processor time, since an import waits for nothing once its files were read. Beside it
-    stand the ratio of the fastest imports, and that by the clock, which also holds what others do on the machine.
+    `function` is a glob of folder names. The ratio is of medians of processor time: once its files are cached, an
+    import waits for nothing. The figure also shows the ratio of the fastest imports, and the ratio by the clock, which
+    includes the work of others on the machine.
     """
     environment = layer_environment(_function_environment())
-    return [_figure(app, rounds, environment) for app in sorted((ROOT / "functions").glob("*/app.py"))]
+    return [_figure(app, rounds, environment) for app in sorted((ROOT / "functions").glob(f"{function}/app.py"))]
 
 
 def _figure(app: Path, rounds: int, environment: dict[str, str]) -> Figure:
     taken: dict[Path, list[tuple[float, float]]] = {app: [], BARE: []}
     for module in taken:
-        # The first import writes byte code, which is not to be measured.
+        # The first import writes byte code, which must not count.
         _import_seconds(module, environment)
     for turn in range(rounds):
         for module in (app, BARE) if turn % 2 else (BARE, app):
@@ -69,7 +70,7 @@ def _figure(app: Path, rounds: int, environment: dict[str, str]) -> Figure:
 
 
 def _import_seconds(module: Path, environment: dict[str, str]) -> tuple[float, float]:
-    """Seconds of the clock and of the processor that an import takes in a fresh interpreter."""
+    """Seconds by the clock and of processor time that an import takes in a fresh interpreter."""
     command = [sys.executable, "-c", _TIMED, str(module.parent), module.stem]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -79,12 +80,12 @@ def _import_seconds(module: Path, environment: dict[str, str]) -> tuple[float, f
 
 
 def _function_environment() -> dict[str, str]:
-    """Every variable that the template gives to any function, and what Lambda itself sets that imports depend on."""
+    """All variables that the template gives to functions, and those of Lambda itself on which imports depend."""
     template = yaml.load((ROOT / "template.yaml").read_text(), _Template)  # noqa: S506 - a SafeLoader with tags
     variables = dict(_variables([template["Globals"]["Function"]]))
     functions = [r for r in template["Resources"].values() if r["Type"] == "AWS::Serverless::Function"]
     variables.update(_variables(r["Properties"] for r in functions))
-    # Powertools' Tracer imports the X-Ray SDK only where it believes itself on Lambda.
+    # Powertools' Tracer imports the X-Ray SDK only when these say that it runs on Lambda.
     lambda_own = {"AWS_REGION": "us-east-1", "AWS_DEFAULT_REGION": "us-east-1", "LAMBDA_TASK_ROOT": os.sep + "var"}
     return {**{name: str(value) for name, value in variables.items()}, **lambda_own}
 

@@ -1,4 +1,4 @@
-"""Probes: a function that runs in a fresh interpreter, so that no measurement lives on what another has left behind."""
+"""Probes: functions that run in a fresh interpreter, so that no measurement profits from an earlier one."""
 
 from __future__ import annotations
 
@@ -16,40 +16,39 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 class ProbeFailed(Exception):
-    """A probe ended without an answer."""
+    """A probe failed; the message holds the end of its stderr."""
 
 
 def layer_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
-    """The environment of a probe: this one with the layer's package and the checkout on the path, and `extra`."""
+    """The environment of a probe: this process's, with the layer and the checkout on the path, and `extra`."""
     path = [str(ROOT / "layers" / "autolabel"), str(ROOT), os.environ.get("PYTHONPATH", "")]
     return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, path)), **(extra or {})}
 
 
 def run_probe(place: str, *arguments: object) -> dict[str, Any]:
-    """Call `place` (`module:function`) with JSON-able arguments in a fresh interpreter; what it returns.
+    """Call `place` (`module:function`) in a fresh interpreter and return its result.
 
-    ProbeFailed names the probe and holds the end of what it said.
+    Arguments and result must be JSON. ProbeFailed names the probe and holds the end of its stderr.
     """
     command = [sys.executable, "-m", "tools.bench.probe", place, json.dumps(arguments)]
     done = subprocess.run(command, cwd=ROOT, env=layer_environment(), capture_output=True, text=True, check=False)
     if done.returncode:
         raise ProbeFailed(f"{place}{arguments} failed:\n{done.stderr[-4_000:]}")
-    # Whatever else it printed, its answer is the last line.
+    # The result is the last line that it prints.
     answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return answer
 
 
 def peak_memory() -> int:
-    """The most bytes of memory that this process has ever had resident.
+    """The largest resident memory of this process so far, in bytes: VmHWM of /proc/self/status.
 
-    From /proc (proc_pid_status, VmHWM). getrusage would not do: its maximum outlives exec, so a child would start at
-    the size of its parent.
+    The maximum of getrusage survives exec, so a child would start at its parent's.
     """
     return _status("VmHWM")
 
 
 def resident_memory() -> int:
-    """Bytes of memory that are resident now."""
+    """The resident memory of this process now, in bytes."""
     return _status("VmRSS")
 
 

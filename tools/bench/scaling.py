@@ -1,4 +1,4 @@
-"""Steps whose memory must not grow with a drive, and whose time must grow with it no faster than its frames."""
+"""Figures of steps whose memory must not grow with a drive, and whose time must be linear to its frames."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ import statistics
 from tools.bench.figures import Figure, at_most
 from tools.bench.probe import run_probe
 
-# Within ten per cent, and less is as good.
+# At most ten percent more.
 LIMIT = at_most(1.1)
 _MB = 1_000_000
 
 
 def scaling_figures(group: str, place: str, *, short: int, long: int, stops: int) -> list[Figure]:
-    """Processor time for each frame and peak memory of a drive of `long` frames over those of `stops` of `short`.
+    """Processor time of a frame and peak memory, of one drive of `long` frames over `stops` drives of `short`.
 
-    Processor time, and not the clock's: it holds still on a machine that others use too.
+    The limit is on processor time, which varies little on a shared machine.
     """
     measured = run_probe(place, long, short, stops)
     shorts = measured["shorts"]
@@ -25,9 +25,9 @@ def scaling_figures(group: str, place: str, *, short: int, long: int, stops: int
     return [
         Figure(
             group,
-            f"time of a frame, {sizes}",
+            f"time of one frame, {sizes}",
             f"{1e6 * measured['processor']:.0f} µs, {1e6 * pace:.0f} µs ({1 / measured['processor']:,.0f} frames/s of "
-            f"processor, {1 / measured['wall']:,.0f} of clock)",
+            f"processor time, {1 / measured['wall']:,.0f} by the clock)",
             measured["processor"] / pace,
             LIMIT,
         ),

@@ -1,4 +1,4 @@
-"""What a person reads of the figures."""
+"""Prints the figures as a table."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _VERDICTS = {True: "[green]pass[/]", False: "[bold red]FAIL[/]", None: "[dim]-[/
 
 
 def print_figures(console: Console, figures: Sequence[Figure]) -> None:
-    """One line a figure, with a rule between groups."""
+    """Print one line for each figure, with a rule between groups."""
     table = Table(title="Figures, as ratios", title_justify="left")
     table.add_column("what")
     table.add_column("figure")

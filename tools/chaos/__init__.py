@@ -1,1 +1,1 @@
-"""Drives through the whole embedded cloud under seeded plans of faults: `python -m tools.chaos`."""
+"""Labels drives on the embedded cloud under seeded plans of faults, and checks every frame: `python -m tools.chaos`."""

@@ -1,4 +1,4 @@
-"""`python -m tools.chaos [--short] [--seed S] [--plans N]`: rehearse; exit status 1 when a frame is lost or doubled."""
+"""`python -m tools.chaos [--short] [--seed S] [--plans N]`: run plans; exit status 1 if a frame is lost or doubled."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ SEEDS = Path(__file__).with_name("seeds.txt")
 
 
 def regression_seeds() -> list[int]:
-    """The seeds of random plans that once failed."""
+    """Read the seeds of random plans that failed in the past."""
     lines = (line.partition("#")[0].strip() for line in SEEDS.read_text().splitlines())
     return [int(line) for line in lines if line]
 
 
 def choose_plans(short: bool, seed: int | None, count: int | None, only: str) -> Iterator[Plan]:
-    """Every named plan and every regression seed once; or `count` random plans from `seed` on."""
+    """All named plans, regression seeds and 20 random plans; or, when given, `count` random plans from `seed` on."""
     if only:
         yield from (plan for plan in named_plans() if only in plan.name)
         return
@@ -42,25 +42,25 @@ def choose_plans(short: bool, seed: int | None, count: int | None, only: str) ->
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--short", is_flag=True, help="Named plans and regression seeds only, each once.")
-@click.option("--seed", type=int, help="The first random plan's seed; with it alone, that plan only.")
-@click.option("--plans", type=int, help="How many random plans.")
-@click.option("--only", default="", help="Named plans only whose name holds this.")
+@click.option("--short", is_flag=True, help="Run only the named plans and the regression seeds, each once.")
+@click.option("--seed", type=int, help="Seed of the first random plan; without --plans, run only that plan.")
+@click.option("--plans", type=int, help="Number of random plans; the named ones are left out.")
+@click.option("--only", default="", help="Run only named plans whose name contains this text.")
 def main(short: bool, seed: int | None, plans: int | None, only: str) -> None:
-    """Rehearse plans of faults on the embedded cloud, and tell what was lost."""
+    """Run plans of faults on the embedded cloud, and report frames that were lost or doubled."""
     console = Console(width=None if sys.stdout.isatty() else 180, highlight=False)
     folder = FOLDER / "cloud"
     shutil.rmtree(folder, ignore_errors=True)
     began = time.monotonic()
     outcomes: list[Outcome] = []
-    console.print("[dim]booting the embedded cloud and deploying the stack ...[/]")
+    console.print("[dim]starting the embedded cloud and deploying the stack ...[/]")
     with set_stage(folder) as stage:
         console.print(f"[dim]ready after {time.monotonic() - began:.0f} s[/]")
         for number, plan in enumerate(choose_plans(short, seed, plans, only)):
             try:
                 outcome = Rehearsal(stage, plan, f"c{number:03d}").run()
             except BaseException:
-                console.print("broken off:", *plan.lines(), sep="\n    ", markup=False)
+                console.print("interrupted in:", *plan.lines(), sep="\n    ", markup=False)
                 raise
             outcomes.append(outcome)
             _tell(console, outcome)
@@ -78,7 +78,7 @@ def main(short: bool, seed: int | None, plans: int | None, only: str) -> None:
 
 def _tell(console: Console, outcome: Outcome) -> None:
     faults = sum(outcome.injected.values())
-    verdict = "[green]good[/]" if outcome.good else "[bold red]FAILED[/]"
+    verdict = "[green]ok[/]" if outcome.good else "[bold red]FAILED[/]"
     console.print(f"{verdict} {outcome.plan.name}: {faults} faults, {outcome.frames} frames, {outcome.seconds:.1f} s")
     if outcome.good:
         return
@@ -90,8 +90,8 @@ def _tell(console: Console, outcome: Outcome) -> None:
 
 
 def _table(outcomes: list[Outcome]) -> Table:
-    table = Table(title="Rehearsals", title_justify="left")
-    table.add_column("scenario")
+    table = Table(title="Plans of faults", title_justify="left")
+    table.add_column("plan")
     table.add_column("faults injected", max_width=70)
     for name in ("frames", "lost", "doubled", "redrives", "swept", "seconds"):
         table.add_column(name, justify="right")
@@ -111,7 +111,7 @@ def _table(outcomes: list[Outcome]) -> Table:
 def _fault(outcome: Outcome) -> str:
     if outcome.good:
         return ""
-    return "[bold red]" + ("stuck" if outcome.stuck else "nothing struck" if outcome.idle else "FAIL") + "[/]"
+    return "[bold red]" + ("stuck" if outcome.stuck else "no fault struck" if outcome.idle else "FAIL") + "[/]"
 
 
 def _write(outcomes: list[Outcome], denials: list[str]) -> None:

@@ -1,4 +1,4 @@
-"""The annotator of the rehearsals: keeps every box, unless a job's fault strikes."""
+"""The annotator of the chaos test: keeps every box, unless a fault strikes the job."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from typing import Any
 from local import FAULT_BOARD, Annotation, Failure, JobFails, JobView, keep_every_box
 
 _lock = threading.Lock()
-_fates: dict[str, str] = {}
+_faults: dict[str, str] = {}
 
 
 def annotate(line: Mapping[str, Any], job: JobView) -> Annotation | Failure:
-    """Keep every box; a job's fate is drawn at its first line."""
+    """Keep every box; the first line of a job decides which fault strikes it."""
     with _lock:
-        if job.name not in _fates:
+        if job.name not in _faults:
             fault = FAULT_BOARD.draw("job", lambda fault: fault.target in job.name)
-            _fates[job.name] = fault.kind if fault else ""
-    match _fates[job.name]:
+            _faults[job.name] = fault.kind if fault else ""
+    match _faults[job.name]:
         case "failed":
             raise JobFails("the job broke down")
         case "stopped":

@@ -1,4 +1,4 @@
-"""Whether a run lost or doubled anything, judged from what lies in the buckets and not from what the pipeline says."""
+"""Checks that a run lost and doubled nothing, from the objects in the buckets, not from what the pipeline reports."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True)
 class Evidence:
-    """What is there after a drive. Keys are of the ingest bucket.
+    """The state of buckets, ledger, jobs and executions after a drive. Keys are of the ingest bucket.
 
-    versions: every (key, ETag) that the ingest bucket ever took. promised: keys that the fleet had put before it
-    closed the drive. unasked: keys of the failed frames that the run passed on without an answer or a failure of
-    their own. pending: keys of the listing's units that are still pending. jobs: (manifest, status). executions:
+    versions: every (key, ETag) that was ever put into the ingest bucket. promised: keys that the fleet put before it
+    closed the drive. unasked: keys of failed frames whose unit has neither an answer nor a failure. pending: keys of
+    listed units that are still pending. waiting: task tokens still stored. jobs: (manifest, status). executions:
     (name, status).
     """
 
@@ -43,7 +43,7 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Verdict:
-    """`frames`: objects of the frozen listing; `problems`: everything else that must not be."""
+    """`frames`: objects in the frozen listing; `lost`, `doubled`: their keys; `problems`: all other faults found."""
 
     frames: int
     lost: list[str]
@@ -56,7 +56,7 @@ class Verdict:
 
 
 def judge(evidence: Evidence) -> Verdict:
-    """Hold the evidence against the promise: each frame of the listing in exactly one place, the rest in order."""
+    """Check the promise: each frame of the listing is in exactly one place, and nothing else is wrong."""
     listed = [line["key"] for line in evidence.listing]
     ended = Counter(evidence.manifest) + Counter(evidence.rejected)
     dataset = Counter(evidence.dataset)
@@ -75,37 +75,37 @@ def _problems(evidence: Evidence, listed: set[str], ended: Counter[str]) -> list
 
     for line in evidence.listing:
         known = (line["key"], line["etag"]) in evidence.versions
-        expect(known, f"the listing has {line['key']} with bytes that nobody put")
-    expect(set(ended) <= listed, f"made up: {sorted(set(ended) - listed)}")
-    expect(set(evidence.dataset) <= set(evidence.manifest), "the dataset has frames that no manifest has")
-    expect(set(evidence.failed) <= set(evidence.manifest), "a failed frame did not go to people")
+        expect(known, f"the listing has {line['key']} with an ETag that was never put")
+    expect(set(ended) <= listed, f"lines of frames that are not listed: {sorted(set(ended) - listed)}")
+    expect(set(evidence.dataset) <= set(evidence.manifest), "the dataset has frames that are in no manifest")
+    expect(set(evidence.failed) <= set(evidence.manifest), "a failed frame is in no manifest")
     frames = evidence.summary.get("frames", {})
-    told = {
+    counted = {
         "uploaded": len(evidence.listing),
         "labelled": len(evidence.manifest) - len(evidence.failed),
         "failed": len(evidence.failed),
         "rejected": len(evidence.rejected),
     }
-    expect(frames == told, f"the summary tells {frames}, there are {told}")
+    expect(frames == counted, f"the summary counts {frames}, but there are {counted}")
     expect(
         evidence.executions == [(execution_name(evidence.drive, FIRST_RUN), "SUCCEEDED")],
         f"executions: {evidence.executions}",
     )
     kept = Counter(manifest for manifest, status in evidence.jobs if status not in ("Failed", "Stopped"))
-    expect(kept == Counter(evidence.manifests), f"labelling jobs {evidence.jobs} for {evidence.manifests}")
-    expect(not evidence.unasked, f"passed on too early: {evidence.unasked}")
-    expect(not evidence.pending, f"still pending after the end: {evidence.pending}")
-    expect(not evidence.waiting, f"{evidence.waiting} tokens wait after the end")
+    expect(kept == Counter(evidence.manifests), f"labelling jobs {evidence.jobs} for manifests {evidence.manifests}")
+    expect(not evidence.unasked, f"the run went on too early: {evidence.unasked} had no answer")
+    expect(not evidence.pending, f"units are still pending after the end: {evidence.pending}")
+    expect(not evidence.waiting, f"{evidence.waiting} task tokens are still stored after the end")
     return problems
 
 
 def gather(stage: Stage, drive: str, promised: frozenset[str]) -> Evidence:
-    """Look at what there is of a drive's first run."""
+    """Collect the evidence of a drive's first run."""
     s3, ingest, labels = stage.client("s3"), stage.stack.ingest.name, stage.stack.labels.name
-    prefix, run = f"drives/{drive}/", RunFolder(drive, FIRST_RUN).prefix
+    prefix, run = f"drives/{drive}/", RunFolder(drive, FIRST_RUN)
 
     def read(key: str) -> bytes:
-        """An object of the label bucket; empty when there is none, which the verdict then shows as loss."""
+        """An object of the label bucket; empty when there is none, which the verdict shows as loss."""
         try:
             body: bytes = s3.get_object(Bucket=labels, Key=key)["Body"].read()
         except s3.exceptions.NoSuchKey:
@@ -124,34 +124,34 @@ def gather(stage: Stage, drive: str, promised: frozenset[str]) -> Evidence:
 
     pages = s3.get_paginator("list_object_versions").paginate(Bucket=ingest, Prefix=prefix)
     versions = frozenset((v["Key"], v["ETag"].strip('"')) for page in pages for v in page.get("Versions", []))
-    manifests = [key for key in keys(labels, run + "manifests/") if key.endswith(".manifest")]
-    listing = lines(run + "frames.jsonl")
-    failed = lines(run + "failed.jsonl")
-    seen = [line for key in keys(labels, run + "shards/") if key.endswith("detections.jsonl") for line in lines(key)]
+    manifests = [key for key in keys(labels, run.manifests) if key.endswith(".manifest")]
+    listing = lines(run.listing)
+    failed = lines(run.failed)
+    seen = [line for key in keys(labels, run.shards) if key.endswith("detections.jsonl") for line in lines(key)]
     pending = pending_keys(stage, drive)
     return Evidence(
         drive=drive,
         versions=versions,
         promised=promised,
         listing=listing,
-        # A second round's frames are those of a first one.
+        # A second round has frames of the first one.
         manifest=[source for key in manifests if not key.endswith("-again.manifest") for source in sources(key)],
-        rejected=[line["key"] for line in lines(run + "rejected.jsonl")],
+        rejected=[line["key"] for line in lines(run.rejected)],
         failed=[line["key"] for line in failed],
         unasked=[line["key"] for line in seen if any(why.endswith(": no answer") for why in line["failed"].values())],
-        dataset=sources(run + "dataset.manifest"),
-        summary=json.loads(read(run + "summary.json") or b"{}"),
+        dataset=sources(run.dataset),
+        summary=json.loads(read(run.summary) or b"{}"),
         executions=executions(stage, drive),
-        jobs=_jobs(stage, f"s3://{labels}/{run}manifests/"),
+        jobs=_jobs(stage, f"s3://{labels}/{run.manifests}"),
         manifests=[f"s3://{labels}/{key}" for key in manifests],
-        # Objects that the listing refused are no units of the run, and nobody waits for them.
+        # Objects that the listing refused are not units of the run: it does not wait for them.
         pending=sorted(key for key, _ in pending & {(x["key"], x["etag"]) for x in listing if not x.get("refused")}),
         waiting=len(stage.stack.ledger.waiting_runs(drive)),
     )
 
 
 def executions(stage: Stage, drive: str) -> list[tuple[str, str]]:
-    """Every execution of a drive, with its status."""
+    """All executions of a drive, as (name, status)."""
     machine = stage.stack.outputs["StateMachineArn"]
     pages = stage.client("stepfunctions").get_paginator("list_executions").paginate(stateMachineArn=machine)
     found = [execution for page in pages for execution in page["executions"]]
@@ -159,7 +159,7 @@ def executions(stage: Stage, drive: str) -> list[tuple[str, str]]:
 
 
 def pending_keys(stage: Stage, drive: str) -> set[tuple[str, str]]:
-    """(key, ETag) of every pending unit of a drive, read from the table itself."""
+    """(key, ETag) of every pending unit of a drive, scanned from the table."""
     pages = (
         stage.client("dynamodb")
         .get_paginator("scan")

@@ -1,4 +1,4 @@
-"""The fleet of a rehearsal: uploads what a plan says, and remembers what it was promised."""
+"""The fleet of a plan: uploads its frames, and remembers those that the pipeline must not lose."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from tools.chaos.plans import DrivePlan
 from tools.chaos.stage import MODELS, Stage
 
 CAMERAS = ("front", "rear")
-# Widths to which the model answers as the kind says (tests/e2e/choosy_model.py).
+# The width of a frame of each kind; it tells the model how to answer (tests/e2e/choosy_model.py).
 _WIDTHS = {"good": 640, "second-object": 640, "overwritten": 640, "unknown-camera": 640}
 _WIDTHS |= {"unreadable": 641, "cut-off": 642, "model-error": 643}
 
 
 class Upload:
-    """One drive's upload. `promised`: the keys that were put before the drive was closed, drive.json apart."""
+    """Uploads one drive. `promised`: keys put before the drive was closed, without drive.json."""
 
     def __init__(self, stage: Stage, drive: str, plan: DrivePlan) -> None:
         self.drive = drive
@@ -34,7 +34,7 @@ class Upload:
             self._put("drive.json", b'{"vehicle": 7}')
         for name, kind in plan.frames:
             self._frame(name, kind)
-            # The pace of the upload, as planned.
+            # The pace of the upload is part of the plan.
             time.sleep(plan.pause)
         if plan.closing == "first":
             self.promised.clear()
@@ -48,8 +48,8 @@ class Upload:
             self._put("drive.json", json.dumps({"vehicle": "other", "cameras": {"front": {}}}).encode())
 
     def close(self) -> None:
-        """Put the drive's document."""
-        cameras = {camera: {} for camera in CAMERAS}
+        """Close the drive by uploading drive.json."""
+        cameras: dict[str, dict[str, str]] = {camera: {} for camera in CAMERAS}
         document = {"vehicle": "chaos", "cameras": cameras, "models": MODELS[: self._plan.models]}
         self._put("drive.json", json.dumps(document).encode())
 
@@ -77,5 +77,5 @@ def _body(kind: str, key: str, timestamp: str, height: int = 201) -> bytes:
     if kind == "empty":
         return b""
     if kind in ("garbage", "svg"):
-        return b"this is no image, whatever its name says"
+        return b"not an image"
     return image(_WIDTHS[kind], height, "JPEG" if key.endswith(".jpg") else "PNG") + timestamp.encode()

@@ -1,8 +1,8 @@
-"""The model of the rehearsals: answers as a frame's width asks (tests/e2e/choosy_model.py), and misbehaves for a while.
+"""The model server of the chaos test: answers by a frame's width (tests/e2e/choosy_model.py), or fails by its moods.
 
-`python -m tools.chaos.model --port N --moods FILE`: the file, which may change at any time, is a JSON object of mood to
-share of requests. slow: two thirds of a second. error: 500. garbage: no JSON. truncated: JSON cut off. broken: the
-connection is cut off. hang: no answer. exit: the server ends.
+`python -m tools.chaos.model --port N --moods FILE`. The file is a JSON object of moods with their share of requests;
+it may change at any time. slow: answers after 0.67 s. error: status 500. garbage: not JSON. truncated: half of the
+JSON. broken: the connection breaks. hang: no answer. exit: the server ends.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from pathlib import Path
 from models.servers.container import Refusal, Reply, Request, run
 from tests.e2e.choosy_model import ChoosyModel
 
-# Longer than any invocation of these tests may take.
+# Longer than the time-out of any invocation here.
 HANG_SECONDS = 15
 
 
 class MoodyModel(ChoosyModel):
-    """A choosy model with moods."""
+    """A choosy model that fails a share of its requests."""
 
     def __init__(self, moods: Path) -> None:
         self._moods = moods
@@ -31,7 +31,7 @@ class MoodyModel(ChoosyModel):
     def predict(self, request: Request) -> Reply:
         match self._mood():
             case "slow":
-                # So that a run has answers to wait for.
+                # Long enough that a run has to wait for answers.
                 time.sleep(0.67)
             case "error":
                 raise Refusal(500, "out of memory")
@@ -42,7 +42,7 @@ class MoodyModel(ChoosyModel):
             case "broken":
                 return Reply(_broken_off())
             case "hang":
-                # A container that is stuck: nothing here waits for anything.
+                # A container that is stuck.
                 time.sleep(HANG_SECONDS)
             case "exit":
                 os._exit(3)

@@ -10,7 +10,7 @@ from typing import Any
 from local import Fault
 from tools.chaos.stage import VISIBILITY_SECONDS
 
-# Every function by its logical name, and the state machine's and the stand-in's own sessions.
+# Logical names of the functions, and session names of the state machine and of the SageMaker stand-in.
 QUEUE_FUNCTIONS = ("SubmitFunction", "CollectFunction")
 STATE_FUNCTIONS = ("ReconcileFunction", "PlanFunction", "LabelFunction", "AssembleFunction", "PublishFunction")
 MACHINE, SAGEMAKER = "states", "SageMaker"
@@ -19,9 +19,9 @@ OUTLIVES_VISIBILITY = VISIBILITY_SECONDS + 2.0
 
 @dataclass(frozen=True)
 class WorldEvent:
-    """Something that happens `at` seconds after the first upload: to the endpoint, the model or the queues.
+    """An event at the endpoint, the model, the queues or the runs, `at` seconds after the first upload.
 
-    kind: endpoint-away (deleted, and created again after `seconds`), endpoint-update, moods (the model's, with their
+    kind: endpoint-away (deleted, and created again after `seconds`), endpoint-update, moods (of the model, with their
     shares, for `seconds`), strangers (malformed and foreign messages), runs-stopped (by an operator).
     """
 
@@ -36,16 +36,16 @@ class WorldEvent:
 
 
 SLOW_MODEL = WorldEvent("moods", 0, 5, (("slow", 1.0),))
-"""So that a run has something to wait for."""
+"""Makes a run wait for answers."""
 
 
 @dataclass(frozen=True)
 class DrivePlan:
-    """What a fleet uploads. `frames`: (name, what it is, as fleet.py knows it); `late`: put after drive.json.
+    """The upload of one drive. `frames`: (name, kind of frame, see fleet.py); `late`: put after drive.json.
 
     closing: once, twice, first (before the frames), refused (a bad drive.json before the good one), changed (another
-    one afterwards), never (the schedule has to). pause: seconds between frames. models: how many its document names;
-    the second is asked for nothing before the drive is closed.
+    one afterwards), never (the sweep has to close it). pause: seconds between frames. models: how many models the
+    drive.json names; the second one gets no frame before the drive is closed.
     """
 
     frames: tuple[tuple[str, str], ...]
@@ -57,9 +57,9 @@ class DrivePlan:
 
 @dataclass(frozen=True)
 class Plan:
-    """Faults strike from the first upload on for `seconds`; then the world heals, and every drive has to end.
+    """A plan of faults: they strike for `seconds` from the first upload on. Then they stop, and every drive must end.
 
-    must_strike: a rehearsal in which no fault struck proves nothing, and fails.
+    must_strike: the plan fails if none of its faults struck, since it would prove nothing.
     """
 
     name: str
@@ -71,7 +71,7 @@ class Plan:
     must_strike: bool = False
 
     def lines(self) -> list[str]:
-        """The plan for a person to read."""
+        """The plan as lines of text."""
         drives = [
             f"drive of {len(d.frames)}+{len(d.late)} frames, {d.models} models, closed {d.closing}" for d in self.drives
         ]
@@ -89,7 +89,7 @@ def invocation(kind: str, target: str, **more: Any) -> Fault:
 
 
 def named_plans() -> list[Plan]:
-    """Each fault alone, on a drive with a bit of everything."""
+    """All plans with one fault alone, each on a drive with frames of several kinds."""
     plans: list[Plan] = []
 
     def plan(name: str, *what: Fault | WorldEvent, seconds: float = 4.0, drives: int = 1, **drive: Any) -> None:
@@ -176,7 +176,7 @@ def _kills(operation: str, function: str = "Function") -> tuple[Fault, Fault]:
 
 
 def random_plan(seed: int) -> Plan:
-    """The plan of a seed: some drives, some faults, some events, all at once."""
+    """The plan of a seed: several drives, faults and events at once."""
     draw = random.Random(seed)
     drives = tuple(
         drive_plan(
@@ -184,7 +184,7 @@ def random_plan(seed: int) -> Plan:
             closing=draw.choices(("once", "twice", "first", "refused", "changed", "never"), (8, 1, 1, 1, 1, 1))[0],
             pause=draw.choice((0, 0.02, 0.1)),
             unreadable=draw.random() < 0.4,
-            # Every third seed, and not drawn: what a seed has failed with must stay what it is.
+            # Not drawn, so that the plans of older seeds stay the same.
             models=2 if seed % 3 == 0 else 1,
         )
         for _ in range(draw.choices((1, 2, 3), (5, 3, 2))[0])
@@ -197,7 +197,7 @@ def random_plan(seed: int) -> Plan:
 def drive_plan(
     draw: random.Random, *, closing: str = "once", pause: float = 0.0, unreadable: bool = False, models: int = 1
 ) -> DrivePlan:
-    """A drive of six to twenty frames, some of them bad. unreadable: with those that the model fails on."""
+    """A drive of 5 to 21 frames, some of them bad. unreadable: also with frames on which the model fails."""
     kinds = ["good"] * draw.randint(4, 14)
     kinds += draw.sample(
         ["empty", "garbage", "unknown-camera", "second-object", "svg", "overwritten"], draw.randint(1, 3)

@@ -1,4 +1,4 @@
-"""One plan on the stage: faults strike, the world heals, a person mends what only a person can, and all is checked."""
+"""Runs one plan: faults strike, then they stop; the operator's part is done, and all frames are checked."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from tools.chaos.plans import Plan
 from tools.chaos.stage import Stage, until
 from tools.chaos.world import World
 
-# Faults that must strike are given so many times their plan's time: machines are not equally fast.
+# Faults that must strike get up to this many times the plan's seconds: machines differ in speed.
 LONGEST_FAULTS = 3
-# A drive that has not ended so long after the world healed is stuck.
+# A drive is stuck if it has not ended this long after the faults stopped.
 PATIENCE_SECONDS = 90.0
 SETTLING_SECONDS = 30.0
-# So often a person redrives one run before giving up.
+# Redrives of one run before it counts as stuck.
 MOST_REDRIVES = 4
 ENDED = {"SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED"}
 DEAD_LETTERS = {"SubmitDeadLetters": "SubmitQueue", "CollectDeadLetters": "CollectQueue"}
@@ -30,7 +30,7 @@ DEAD_LETTERS = {"SubmitDeadLetters": "SubmitQueue", "CollectDeadLetters": "Colle
 
 @dataclass
 class Outcome:
-    """What came of a plan. `redrives`: what a person had to do; `stuck`: why a drive did not end, line by line."""
+    """Result of a plan. `redrives`: operator actions; `swept`: calls of sweep; `stuck`: why drives did not end."""
 
     plan: Plan
     injected: dict[str, int] = field(default_factory=dict)
@@ -42,13 +42,13 @@ class Outcome:
 
     @property
     def idle(self) -> bool:
-        """Whether nothing happened that was to happen; of a plan with faults, whether none struck."""
+        """Whether none of the plan's faults struck or, if it has none, none of its events happened."""
         wanted = {str(thing) for thing in self.plan.faults or self.plan.events}
         return self.plan.must_strike and not wanted & self.injected.keys()
 
     @property
     def in_order(self) -> bool:
-        """Whether nothing is lost, doubled or otherwise not as it must be."""
+        """Whether every drive ended, and nothing was lost, doubled or otherwise wrong."""
         return not self.stuck and all(verdict.good for verdict in self.verdicts.values())
 
     @property
@@ -85,7 +85,7 @@ class Outcome:
 
 
 class Rehearsal:
-    """A plan, whose drives' names begin with `label`."""
+    """Runs a plan; the names of its drives begin with `label`."""
 
     def __init__(self, stage: Stage, plan: Plan, label: str) -> None:
         self._stage = stage
@@ -94,7 +94,7 @@ class Rehearsal:
         self._redriven: dict[str, int] = {}
 
     def run(self) -> Outcome:
-        """Play the plan and check what came of it."""
+        """Run the plan and check its result."""
         began = time.monotonic()
         outcome, plan = self._outcome, self._outcome.plan
         self._stage.cloud.faults.arm(plan.seed, plan.faults)
@@ -110,9 +110,9 @@ class Rehearsal:
             self._stage.cloud.faults.disarm()
             world.heal()
         outcome.injected = {**self._stage.cloud.faults.injected(), **world.happened}
-        if until(self._mended, PATIENCE_SECONDS):
+        if until(self._repaired, PATIENCE_SECONDS):
             until(self._quiet, SETTLING_SECONDS)
-            # Late duplicates may have brought back a unit for a moment.
+            # Late duplicates may bring back a unit for a moment.
             until(self._in_order, SETTLING_SECONDS)
         else:
             outcome.stuck = list(self._waits())
@@ -133,8 +133,8 @@ class Rehearsal:
     def _all_struck(self) -> bool:
         return {str(fault) for fault in self._outcome.plan.faults} <= self._stage.cloud.faults.injected().keys()
 
-    def _mended(self) -> bool:
-        """Do what is a person's part; whether every drive has ended well."""
+    def _repaired(self) -> bool:
+        """Do the operator's part: move dead letters back, redrive failed runs. Whether every drive succeeded."""
         for dead, queue in DEAD_LETTERS.items():
             if self._stage.messages(dead):
                 self._move(dead, queue)
@@ -158,12 +158,13 @@ class Rehearsal:
         return self._outcome.in_order
 
     def _sweep(self) -> None:
-        """What the schedule does sooner or later, once nothing is on its way any more that could close the drive."""
+        """Call sweep, as its schedule does, once no message is left that could close the drive."""
         if not self._stage.messages("SubmitQueue"):
             self._outcome.swept += 1
             self._stage.client("lambda").invoke(FunctionName=self._stage.function("SweepFunction"), Payload=b"{}")
 
     def _move(self, dead: str, queue: str) -> None:
+        """Move the messages of a dead-letter queue back to its queue."""
         sqs = self._stage.client("sqs")
         arns = [
             sqs.get_queue_attributes(QueueUrl=self._stage.queue_url(name), AttributeNames=["QueueArn"])["Attributes"]
@@ -186,7 +187,7 @@ class Rehearsal:
         return str(execution["status"])
 
     def _waits(self) -> Iterable[str]:
-        """What the drives that did not end wait for."""
+        """The state of the drives that did not end: queues, executions, pending units, histories and logs."""
         for queue in ("SubmitQueue", "CollectQueue", *DEAD_LETTERS):
             yield f"{queue}: {self._stage.messages(queue)} messages"
         for upload in self._uploads:

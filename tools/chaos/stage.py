@@ -1,4 +1,4 @@
-"""Where rehearsals happen: one embedded cloud with the stack deployed once, in seconds where AWS takes hours."""
+"""The stage of all plans: one embedded cloud with the stack deployed once, and time-outs of seconds, not hours."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from local import CloudSettings, EmbeddedCloud
 from tools.demo.deployment import PROJECT, STACK, deploy_endpoint, deploy_stack
 
 MODEL = "chaos"
-# The second one labels drives that name it.
+# The second one labels only drives that name it.
 MODELS = (MODEL, "chaos-too")
 VISIBILITY_SECONDS = 6
 PARAMETERS = {
@@ -40,7 +40,7 @@ PARAMETERS = {
 
 @dataclass(frozen=True, eq=False)
 class Stage:
-    """The deployed pipeline, and the hands on the world around it."""
+    """The deployed pipeline, with access to its queues, functions and model."""
 
     cloud: EmbeddedCloud
     stack: Stack
@@ -51,19 +51,19 @@ class Stage:
         return self.cloud.client(service)
 
     def set_moods(self, moods: Mapping[str, float]) -> None:
-        """Let the model misbehave at these shares of its requests."""
+        """Make the model fail these shares of its requests, by mood (model.py)."""
         temporary = self.moods.with_suffix(".new")
         temporary.write_text(json.dumps(moods))
         temporary.replace(self.moods)
 
     @cache  # noqa: B019 - as above
     def queue_url(self, name: str) -> str:
-        """The queue with this logical name, as `SubmitQueue`."""
+        """URL of the queue with this logical name, such as `SubmitQueue`."""
         urls: list[str] = self.client("sqs").list_queues(MaxResults=1000)["QueueUrls"]
         return next(url for url in urls if f"-{name}-" in url)
 
     def messages(self, name: str) -> int:
-        """Messages in a queue, those that are hidden included."""
+        """Number of messages in a queue, hidden ones included."""
         counts = ("ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible")
         attributes = self.client("sqs").get_queue_attributes(QueueUrl=self.queue_url(name), AttributeNames=list(counts))
         return sum(int(attributes["Attributes"][count]) for count in counts)
@@ -76,19 +76,19 @@ class Stage:
 
 
 def until(look: Callable[[], bool], seconds: float, pause: float = 0.2) -> bool:
-    """Whether `look` says yes within so many seconds."""
+    """Poll `look` until it is true; False when that takes longer than `seconds`."""
     deadline = time.monotonic() + seconds
     while not look():
         if time.monotonic() > deadline:
             return False
-        # Polls another process.
+        # It polls another process.
         time.sleep(pause)
     return True
 
 
 @contextmanager
 def set_stage(folder: Path) -> Iterator[Stage]:
-    """Boot the cloud, deploy the stack and the models' endpoints; all of it ends with the block."""
+    """Start the cloud, deploy the stack and the models' endpoints; the cloud stops at the end of the block."""
     moods = folder / "moods.json"
     image = (sys.executable, "-m", "tools.chaos.model", "--port", "{port}", "--moods", str(moods))
     settings = CloudSettings(
@@ -105,7 +105,7 @@ def set_stage(folder: Path) -> Iterator[Stage]:
         document = read_document(PROJECT / "models" / "yolox-nano.json")
         for name in MODELS:
             model = msgspec.structs.replace(document, name=name, endpoint=name, invocation_timeout=2, queue_ttl=60)
-            # Going to sleep is no fault, and has tests of its own.
+            # Keeps the endpoint awake: tests/e2e covers its sleep.
             deploy_endpoint(cloud, stack.outputs, endpoint=name, image=name, parameters={"MinInstances": "1"})
             add_model(stack, model, active=name == MODEL)
         yield Stage(cloud, stack, moods)

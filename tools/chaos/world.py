@@ -1,4 +1,4 @@
-"""What happens around the pipeline during a rehearsal: endpoints go and come, models have moods, strangers write."""
+"""Plays a plan's events: endpoints are deleted, models fail, foreign messages come, operators stop runs."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ _NOTIFICATION = {
     "eventName": "InferenceResult",
     "invocationStatus": "Completed",
     "inferenceId": "chaos.0001.1.0123456789abcdef",
-    "requestParameters": {"endpointName": "somebody-elses", "inputLocation": "s3://elsewhere/drives/a/b/c.png"},
+    "requestParameters": {"endpointName": "foreign", "inputLocation": "s3://elsewhere/drives/a/b/c.png"},
     "responseParameters": {"outputLocation": "s3://elsewhere/inference/out"},
 }
 _RECORD = {"eventName": "ObjectCreated:Put", "s3": {"bucket": {"name": "elsewhere"}, "object": {}}}
 _STRANGERS = (
     "",
-    "no JSON at all",
+    "not JSON",
     "[" * 50_000,
     "null",
     '{"Event": "s3:TestEvent"}',
@@ -51,7 +51,7 @@ _STRANGERS = (
 
 
 class World:
-    """Plays a plan's events, each on a thread of its own, from now on."""
+    """Plays events, each on a thread of its own, from its creation on. `happened`: counts of those that took effect."""
 
     def __init__(self, stage: Stage, events: tuple[WorldEvent, ...], executions: list[str]) -> None:
         self.happened: Counter[str] = Counter()
@@ -59,7 +59,7 @@ class World:
         self._stage = stage
         self._endpoint = threading.Lock()
         self._config = ""
-        # An event before the first upload is over when the upload begins.
+        # An event before the first upload takes effect before the upload begins.
         for event in events:
             if event.at < 0 and event.kind == "endpoint-away":
                 self._delete()
@@ -67,21 +67,21 @@ class World:
         self._playing = [self._pool.submit(self._play, event) for event in events]
 
     def heal(self) -> None:
-        """Wait until every event is over, and put right what it left."""
+        """Wait until every event is over, and reset the model's moods."""
         with self._pool:
             for event in self._playing:
                 event.result()
         self._stage.set_moods({})
 
     def _play(self, event: WorldEvent) -> None:
-        # The plan's time-table.
+        # The plan says when.
         time.sleep(max(0.0, event.at))
         match event.kind:
             case "runs-stopped" if not self._stop():
                 return
             case "moods":
                 self._stage.set_moods(dict(event.moods))
-                # As long as the plan says.
+                # The plan says how long.
                 time.sleep(event.seconds)
                 self._stage.set_moods({})
             case "strangers":
@@ -93,21 +93,21 @@ class World:
         self.happened[str(event)] += 1
 
     def _stop(self) -> bool:
-        """Stop the runs that are under way, as an operator may; whether there were any."""
+        """Stop the running executions, as an operator may; whether there were any."""
         stopped = False
         for execution in self._executions:
             try:
                 self._stage.client("stepfunctions").stop_execution(executionArn=execution)
                 stopped = True
             except ClientError:
-                # It has not begun.
+                # It has not started yet.
                 continue
         return stopped
 
     def _away(self, seconds: float) -> None:
         with self._endpoint:
             config = self._delete()
-            # As long as the plan says.
+            # The plan says how long.
             time.sleep(seconds)
             sagemaker = self._stage.client("sagemaker")
             until(lambda: _status(self._stage) == "", 20)
@@ -122,7 +122,7 @@ class World:
             self._await_service()
 
     def _delete(self) -> str:
-        """Delete the endpoint unless it is gone; its configuration's name."""
+        """Delete the endpoint if it is in service; returns the name of its configuration."""
         sagemaker = self._stage.client("sagemaker")
         if _status(self._stage) == "InService":
             self._config = str(sagemaker.describe_endpoint(EndpointName=MODEL)["EndpointConfigName"])
@@ -131,7 +131,7 @@ class World:
 
     def _await_service(self) -> None:
         if not until(lambda: _status(self._stage) == "InService", 30):
-            raise AssertionError(f"the endpoint is {_status(self._stage)!r}")
+            raise AssertionError(f"the endpoint did not return: its status is {_status(self._stage)!r}")
 
     def _write(self) -> None:
         sqs = self._stage.client("sqs")
@@ -141,7 +141,7 @@ class World:
 
 
 def _status(stage: Stage) -> str:
-    """The endpoint's status, empty when there is none."""
+    """The endpoint's status; empty when there is no endpoint."""
     try:
         return str(stage.client("sagemaker").describe_endpoint(EndpointName=MODEL)["EndpointStatus"])
     except ClientError:

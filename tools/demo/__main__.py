@@ -1,4 +1,4 @@
-"""`make demo`: the whole pipeline on this machine, from a recording to a verified dataset, on the embedded cloud."""
+"""`make demo`: runs the whole pipeline on this machine, from a recording to a verified dataset."""
 
 from __future__ import annotations
 
@@ -40,23 +40,20 @@ from tools.demo.deployment import ONE_SERVER, PROJECT, STACK, DeploymentError, d
 OUT = PROJECT / "build" / "demo"
 DRIVE = "demo"
 CAMERA = "front"
-ANNOTATOR = (
-    "Demo: the verification jobs were answered by a scripted annotator that keeps every box. "
-    "No person has looked at these labels."
-)
-PEOPLE_ASKED = "Demo: the verification jobs went to people at the worker portal; no script answered them."
-# The clip begins with a bus seen from above; from here on it shows a street with people and vehicles.
+ANNOTATOR = "Demo: a script answered the verification jobs and kept every box. No person has looked at these labels."
+PEOPLE_ASKED = "Demo: people answered the verification jobs at the worker portal, not a script."
+# The clip begins with a bus seen from above. From this frame on it shows a street with people and vehicles.
 DEFAULT_FIRST = 100
 DEFAULT_FRAMES = 100
 START_WITHIN = 60.0
-# What answers for models/<name>.json.
+# The model server of each models/<name>.json.
 SERVERS = {
     "yolox-nano": "models.servers.yolox",
     "yolox-tiles": "models.servers.yolox_tiles",
     "ssd-mobilenet": "models.servers.ssd",
 }
 DEFAULT_MODELS = ("yolox-nano",)
-# The roles of the template are part of what is shown: nothing may do more than they allow.
+# The demo also shows the template's roles: IAM allows nothing beyond them.
 SETTINGS = CloudSettings(
     images={name: (sys.executable, "-m", server, "--port", "{port}") for name, server in SERVERS.items()},
     enforce_iam=True,
@@ -65,7 +62,7 @@ SETTINGS = CloudSettings(
 
 @dataclass
 class Clock:
-    """Seconds that the demo's parts took."""
+    """Measures the seconds that each part of the demo takes."""
 
     seconds: dict[str, float] = field(default_factory=dict)
 
@@ -86,9 +83,9 @@ def run_demo(
     models: Sequence[str] = DEFAULT_MODELS,
     review: bool = False,
 ) -> dict[str, Any]:
-    """Run the demo with `models` on a recording's frames from the `first`, at most `limit`; the summary.
+    """Run the demo with `models` on at most `limit` frames of a recording, from frame `first` on; returns the summary.
 
-    With `review`, it waits for people at the worker portal. The embedded cloud is gone when this returns or raises.
+    With `review`, it waits for people at the worker portal. The embedded cloud ends before this returns or raises.
     """
     recording = find_recording(source)
     clock = Clock()
@@ -117,7 +114,7 @@ def run_demo(
             progress = view.follow(show, start_within=START_WITHIN)
         if progress.status != "SUCCEEDED":
             raise CommandError(
-                f"the execution ended as {progress.status}: {progress.failure}\n"
+                f"the execution ended with status {progress.status}: {progress.failure}\n"
                 f"logs: {cloud.log} and {cloud.folder / 'functions'}"
             )
         summary = fetch_run(stack, DRIVE, FIRST_RUN, OUT)
@@ -129,7 +126,7 @@ def run_demo(
 
 
 class Invitation:
-    """Says once where people find the frames, as soon as a run has come to its verification."""
+    """Prints the address of the worker portal once, when the run reaches its verification."""
 
     def __init__(self, console: Console, url: str) -> None:
         self._console = console
@@ -137,19 +134,19 @@ class Invitation:
         self._extended = False
 
     def extend(self, progress: Progress) -> None:
-        """Say it if it is time."""
+        """Print it if the run is there and it was not printed before."""
         if not self._extended and any(state.name == "Verify" for state in progress.states):
             self._extended = True
             self._console.print(
-                f"\n  [bold]The frames wait for you:[/] {self._url}\n"
-                "  Open it in a browser on this machine; the run goes on after the last frame. Ctrl-C gives up.\n"
-                "  Frames that you are unsure about come back as a second job.\n",
+                f"\n  [bold]Your frames are ready:[/] {self._url}\n"
+                "  Open it in a browser on this machine. The run goes on after the last frame; Ctrl-C stops it.\n"
+                "  Frames that you mark as unsure come back in a second job.\n",
                 highlight=False,
             )
 
 
 def set_up(console: Console, cloud: EmbeddedCloud, folder: Path, models: Sequence[str] = DEFAULT_MODELS) -> Stack:
-    """Deploy the stack and the models, each behind its own endpoint, into a cloud; logs go under `folder`/logs."""
+    """Deploy the stack, and each model behind its own endpoint, into a cloud. Logs go to `folder`/logs."""
     drafts = [draft_model(name, PROJECT / "models" / f"{name}.json", None, None, {}) for name in models]
     console.print(f"embedded cloud on {cloud.endpoint_url}", highlight=False)
     with console.status("building and deploying template.yaml with sam"):
@@ -165,12 +162,12 @@ def set_up(console: Console, cloud: EmbeddedCloud, folder: Path, models: Sequenc
     for model in brought:
         add_model(stack, model)
     endpoints = ", ".join(model.endpoint for model in brought)
-    console.print(f"stack {STACK} deployed, in service: {endpoints}", highlight=False)
+    console.print(f"deployed stack {STACK} and endpoints {endpoints}", highlight=False)
     return stack
 
 
 def _times(progress: Progress, closed: float) -> dict[str, float]:
-    """Seconds from the drive's end to its verification, inference included, and of the verification itself."""
+    """Seconds from closing the drive to its verification (`label`), and of the verification (`verify`)."""
     verify = next(state for state in progress.states if state.name == "Verify")
     return {
         "label": round(verify.entered - closed, 2),
@@ -179,6 +176,7 @@ def _times(progress: Progress, closed: float) -> dict[str, float]:
 
 
 def show_summary(console: Console, summary: dict[str, Any]) -> None:
+    """Print the results as a table."""
     table = Table(show_header=False, box=None, padding=(0, 2))
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
@@ -193,13 +191,13 @@ def show_summary(console: Console, summary: dict[str, Any]) -> None:
         table.add_row("verification", f"{job['job']}: {job['status']}, {job['frames']} frames")
     shown = summary["agreement"]["shown"]
     table.add_row(
-        "left as it was", f"{shown['kept']} of {shown['boxes']} boxes, {shown['untouched']} of {shown['frames']} frames"
+        "unchanged", f"{shown['kept']} of {shown['boxes']} boxes, {shown['untouched']} of {shown['frames']} frames"
     )
     table.add_row("execution", summary["execution"]["status"])
     table.add_row("seconds", ", ".join(f"{part} {seconds:.1f}" for part, seconds in summary["seconds"].items()))
     table.add_row("dataset", str(OUT / "dataset.manifest"))
     table.add_row("report", str(OUT / "report.html"))
-    table.add_row("", "summary.json, verify.manifest and execution.json lie beside it")
+    table.add_row("", "in the same folder: summary.json, verify.manifest, execution.json")
     console.print()
     console.print(table, highlight=False)
     for verifiers in {job["annotator"]: None for job in summary["verification"]}:
@@ -210,31 +208,36 @@ def show_summary(console: Console, summary: dict[str, Any]) -> None:
 
 
 def _known_models(value: str) -> list[str]:
-    """Names without repetition; BadParameter for none, and for one that no model server answers for."""
+    """Split names and drop repeated ones; BadParameter when there is none, or one has no model server here."""
     names = list(dict.fromkeys(value.replace(",", " ").split()))
     if unknown := [name for name in names if name not in SERVERS]:
-        raise click.BadParameter(f"{', '.join(unknown)} unknown; known are {', '.join(SERVERS)}")
+        raise click.BadParameter(f"unknown model {', '.join(unknown)}; choose from {', '.join(SERVERS)}")
     if not names:
-        raise click.BadParameter(f"name at least one of {', '.join(SERVERS)}")
+        raise click.BadParameter(f"give at least one model of {', '.join(SERVERS)}")
     return names
 
 
 @click.command()
-@click.option("--drive", type=click.Path(path_type=Path), help="A video file or a folder of images.")
-@click.option("--frames", type=click.IntRange(min=1), help="How many frames; 100 of the default clip, else all.")
+@click.option(
+    "--drive", type=click.Path(path_type=Path), help="A video file or a folder of images; default: a built-in clip."
+)
+@click.option(
+    "--frames", type=click.IntRange(min=1), help="Number of frames; default: 100 of the built-in clip, or all of yours."
+)
 @click.option(
     "--models",
     default=" ".join(DEFAULT_MODELS),
     show_default=True,
     callback=lambda _context, _option, value: _known_models(value),
-    help=f"Models that label every frame, of: {' '.join(SERVERS)}.",
+    help=f"Models that label every frame; choose from: {' '.join(SERVERS)}.",
 )
-@click.option("--review", is_flag=True, help="People verify, at the worker portal; else a script keeps every box.")
+@click.option(
+    "--review", is_flag=True, help="You verify the frames at the worker portal; otherwise a script keeps every box."
+)
 def main(drive: Path | None, frames: int | None, models: Sequence[str], review: bool) -> None:
-    """Label a recording on the embedded cloud and leave the results in build/demo."""
+    """Label a recording on this machine and write the results to build/demo."""
     console = Console(width=None if sys.stdout.isatty() else 160)
-    # Being asked to end is an interrupt like Ctrl-C, also where a shell has its jobs ignore that: the cloud is taken
-    # down on the way out.
+    # SIGTERM, and SIGINT also where a shell lets its jobs ignore it, end the demo like Ctrl-C: the cloud is stopped.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
     try:
@@ -243,7 +246,7 @@ def main(drive: Path | None, frames: int | None, models: Sequence[str], review: 
         else:
             summary = run_demo(console, default_clip(), frames or DEFAULT_FRAMES, DEFAULT_FIRST, models, review)
     except KeyboardInterrupt:
-        console.print("interrupted; the embedded cloud is taken down", style="yellow")
+        console.print("interrupted; the embedded cloud was stopped", style="yellow")
         sys.exit(130)
     except (CommandError, DeploymentError, RuntimeError) as e:
         console.print(f"[red]demo failed:[/] {escape(str(e))}", highlight=False)

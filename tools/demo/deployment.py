@@ -1,4 +1,4 @@
-"""Building and deploying the stack into an embedded cloud, with the same tools and template as on AWS."""
+"""Builds the stack and deploys it into an embedded cloud, with the same tools and template as on AWS."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ STACK = "autolabel"
 WORKTEAM = "autolabel"
 RUNTIME = f"python{sys.version_info.major}.{sys.version_info.minor}"
 ARCHITECTURE = "arm64" if platform.machine() in ("aarch64", "arm64") else "x86_64"
-# What suits one machine with a few frames: short waits, small shards.
+# Settings for one machine and a few frames: short waits, small shards.
 PARAMETERS = {
     "WorkteamName": WORKTEAM,
     "Runtime": RUNTIME,
     "Architecture": ARCHITECTURE,
     "ShardFrames": "50",
     "ShardConcurrency": "2",
-    # With more, submit and collect would drive each other's few processes out again and again.
+    # With more, submit and collect would keep taking the few worker processes from each other.
     "QueueConcurrency": "3",
     "AwaitTimeoutSeconds": "30",
     "FirstWaitSeconds": "1",
@@ -40,17 +40,17 @@ PARAMETERS = {
     "JobPollSeconds": "1",
     "LogRetentionDays": "1",
 }
-# A second model server would only take the first one's processor away.
+# A second model server would only share the first one's processor.
 ONE_SERVER = {"MaxInstances": "1"}
 
 
 class DeploymentError(RuntimeError):
-    """A tool failed; the message names the step and its log."""
+    """A step of the deployment failed; the message names the step and its log."""
 
 
 @dataclass(frozen=True)
 class SamTools:
-    """The `sam` of the tools' environment (make sets it up)."""
+    """The `sam` command, from the environment that `make setup` makes for it."""
 
     command: Path
 
@@ -62,12 +62,12 @@ class SamTools:
         return cls(command)
 
     def build(self, folder: Path, log: Path) -> Path:
-        """Build template.yaml into `folder`; the built template. DeploymentError names the log."""
+        """Build template.yaml into `folder`; returns the built template. DeploymentError names the log."""
         arguments = [
             *("build", "--template-file", str(PROJECT / "template.yaml"), "--build-dir", str(folder)),
             *("--cached", "--cache-dir", str(folder.parent / "sam-cache")),
         ]
-        # This Python has pip; a fresh system's has none.
+        # This Python has pip; a fresh system's Python may have none.
         environment = {
             "AUTOLABEL_RUNTIME": RUNTIME,
             "AUTOLABEL_ARCHITECTURE": ARCHITECTURE,
@@ -79,7 +79,7 @@ class SamTools:
     def deploy(
         self, cloud: EmbeddedCloud, template: Path, log: Path, *, stack: str, parameters: Mapping[str, str], bucket: str
     ) -> None:
-        """Deploy a built template into the cloud and wait until it stands. DeploymentError names the log."""
+        """Deploy a built template into the cloud and wait until that is done. DeploymentError names the log."""
         overrides = [f"ParameterKey={key},ParameterValue={_quoted(value)}" for key, value in parameters.items()]
         arguments = [
             *("deploy", "--template-file", str(template), "--stack-name", stack, "--s3-bucket", bucket),
@@ -95,7 +95,7 @@ class SamTools:
     def _run(self, arguments: Sequence[str], environment: Mapping[str, str], log: Path, step: str) -> None:
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("wb") as out:
-            # Away from the project's samconfig.toml, which is for AWS.
+            # Not in the project's folder: its samconfig.toml is for AWS.
             ended = subprocess.run(
                 [self.command, *arguments],
                 cwd=log.parent,
@@ -106,7 +106,7 @@ class SamTools:
             )
         if ended.returncode:
             last = log.read_text(errors="replace").strip().splitlines()[-1:] or ["it printed nothing"]
-            raise DeploymentError(f"{step} failed: {last[0]}; its log: {log}")
+            raise DeploymentError(f"{step} failed: {last[0]}; log: {log}")
 
 
 _QUIET = {"SAM_CLI_TELEMETRY": "0", "SAM_CLI_CHECK_VERSION": "0", "PYTHONDONTWRITEBYTECODE": "1"}
@@ -117,7 +117,7 @@ def _quoted(value: str) -> str:
 
 
 def deploy_stack(cloud: EmbeddedCloud, folder: Path, parameters: Mapping[str, str] | None = None) -> None:
-    """Build and deploy the whole stack into the cloud; logs go under `folder`/logs."""
+    """Build the whole stack and deploy it into the cloud. Logs go to `folder`/logs."""
     tools = SamTools.find()
     bucket = "deployment-artifacts"
     cloud.client("s3").create_bucket(Bucket=bucket)
@@ -135,7 +135,7 @@ def deploy_stack(cloud: EmbeddedCloud, folder: Path, parameters: Mapping[str, st
 
 @contextmanager
 def _build_folder() -> Iterator[Path]:
-    """Where the stack is built; another process that builds it meanwhile has to wait until this one has deployed it."""
+    """The folder in which the stack is built, locked: other processes wait until this one has deployed it."""
     folder = PROJECT / "build" / "sam"
     folder.parent.mkdir(exist_ok=True)
     with folder.with_suffix(".lock").open("w") as lock:
@@ -144,7 +144,7 @@ def _build_folder() -> Iterator[Path]:
 
 
 def image_uri(image: str) -> str:
-    """The URI of an image that the cloud's settings know by this name."""
+    """The URI of an image that the cloud's settings list under this name."""
     return f"000000000000.dkr.ecr.us-east-1.amazonaws.com/{image}:1"
 
 
@@ -156,7 +156,7 @@ def deploy_endpoint(
     image: str,
     parameters: Mapping[str, str] | None = None,
 ) -> None:
-    """Deploy models/endpoint.yaml for an image that the cloud's settings know, and wait until it is in service."""
+    """Deploy models/endpoint.yaml for an image of the cloud's settings, and wait until it is in service."""
     deployment = Deployment(image_uri(image), parameters={**ONE_SERVER, **(parameters or {})})
     pipeline = Stack(STACK, outputs, {}, cloud.client)
     try:
@@ -166,7 +166,7 @@ def deploy_endpoint(
 
 
 def first_failure(cloud: EmbeddedCloud, stack: str) -> str:
-    """Which resource of a stack failed first, and why; empty when none did, or there is no such stack."""
+    """The resource of a stack that failed first, and why; empty when none failed or there is no such stack."""
     try:
         events = cloud.client("cloudformation").describe_stack_events(StackName=stack)["StackEvents"]
     except ClientError:

@@ -1,1 +1,1 @@
-"""Load: many drives at once on the embedded cloud, counted and timed: `python -m tools.load`."""
+"""Labels many drives at once on the embedded cloud, counts their frames and measures times: `python -m tools.load`."""

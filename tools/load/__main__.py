@@ -1,4 +1,4 @@
-"""`python -m tools.load [--drives N] [--frames N]`: exit status 1 when a frame is lost or doubled."""
+"""`python -m tools.load [--drives N] [--frames N]`: run the load test; exit status 1 if a frame is lost or doubled."""
 
 from __future__ import annotations
 
@@ -30,22 +30,22 @@ SETTINGS = CloudSettings(
     images={IMAGE: (sys.executable, "-m", "models.servers.stub", "--port", "{port}")},
     enforce_iam=True,
 )
-# Above what a slow machine takes; only a run that hangs comes to it.
+# Longer than a slow machine takes; only a run that hangs reaches it.
 SECONDS_A_FRAME = 1.0
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--drives", type=click.IntRange(min=1), default=10, show_default=True, help="Uploaded at once.")
-@click.option("--frames", type=click.IntRange(min=1), default=200, show_default=True, help="Of each drive.")
+@click.option("--drives", type=click.IntRange(min=1), default=10, show_default=True, help="Drives uploaded at once.")
+@click.option("--frames", type=click.IntRange(min=1), default=200, show_default=True, help="Frames in each drive.")
 def main(drives: int, frames: int) -> None:
-    """Label drives at once on the embedded cloud with a fast model; tell frames/s and where the time goes."""
+    """Label many drives at once on the embedded cloud with a fast model; print frames/s and where the time goes."""
     console = Console(width=None if sys.stdout.isatty() else 140, highlight=False)
     shutil.rmtree(OUT, ignore_errors=True)
     names = [f"load-{index:02d}" for index in range(drives)]
     with EmbeddedCloud(OUT / "cloud", settings=SETTINGS) as cloud:
-        console.print("[dim]deploying the stack and a model that answers at once[/]")
+        console.print("[dim]deploying the stack and a fast model[/]")
         stack = _deploy(cloud)
-        console.print(f"[dim]{drives} drives of {frames} frames[/]")
+        console.print(f"[dim]uploading {drives} drives of {frames} frames[/]")
         began = time.time()
         with Processors() as processors:
             upload_drives(stack, names, frames)
@@ -53,7 +53,7 @@ def main(drives: int, frames: int) -> None:
             statuses = await_ends(stack, names, 60 + drives * frames * SECONDS_A_FRAME)
         failed = {drive: status for drive, status in statuses.items() if status != "SUCCEEDED"}
         if failed:
-            raise click.ClickException(f"executions that did not succeed: {failed}; logs: {OUT}")
+            raise click.ClickException(f"these executions did not succeed: {failed}; logs: {OUT}")
         counts = [count_frames(stack, drive, frames) for drive in names]
         letters = _dead_letters(stack)
     invocations = read_invocations(OUT / "cloud" / "functions")
@@ -70,7 +70,9 @@ def main(drives: int, frames: int) -> None:
     console.print(f"written to {OUT / 'load.json'}")
     wrong = [count.drive for count in counts if not count.is_right]
     if wrong or letters:
-        raise click.ClickException(f"wrong: {wrong or 'no drive'}; dead letters: {letters}; logs: {OUT}")
+        raise click.ClickException(
+            f"drives with wrong counts: {', '.join(wrong) or 'none'}; dead letters: {letters}; logs: {OUT}"
+        )
 
 
 def _deploy(cloud: EmbeddedCloud) -> Stack:
@@ -91,7 +93,7 @@ def _dead_letters(stack: Stack) -> int:
 
 
 def _times(counts: Sequence[Count], began: float, uploaded: float) -> dict[str, float]:
-    """Seconds until all drives were uploaded, answered and datasets."""
+    """Seconds until all drives were uploaded, answered and published as datasets."""
 
     def last(state: str) -> float:
         return max(s.entered for count in counts for s in count.states if s.name == state)
@@ -101,7 +103,7 @@ def _times(counts: Sequence[Count], began: float, uploaded: float) -> dict[str, 
 
 
 def _states(counts: Sequence[Count]) -> dict[str, float]:
-    """Median seconds that a drive spent in each state, all its visits together."""
+    """Median over the drives of the seconds spent in each state, all visits together."""
     taken: dict[str, list[float]] = defaultdict(list)
     for count in counts:
         of_drive: dict[str, float] = defaultdict(float)
@@ -147,7 +149,7 @@ def _show(
     console.print(table)
     lost, doubled = sum(count.lost for count in counts), sum(count.doubled for count in counts)
     again = sum(count.answers for count in counts) - frames
-    console.print(f"lost {lost}, doubled {doubled}, answers more than frames {again}")
+    console.print(f"{lost} frames lost, {doubled} doubled, {again} more answers than frames")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Drives of tiny frames: uploaded at once, waited for, and counted."""
+"""Uploads drives of tiny frames at once, waits for them and counts their frames."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import io
 import json
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -16,7 +16,6 @@ from autolabel.contracts.drive import FIRST_RUN, execution_name
 from autolabel.contracts.run_folder import RunFolder
 from autolabel.contracts.units import ANSWERS
 from autolabel.drives.listing import read_listing
-from autolabel.reporting.summary import dataset_key, rejected_key
 from autolabel_cli.drives.progress import ENDED, RunView, StateTime
 from autolabel_cli.drives.recordings import RecordedFrame
 from autolabel_cli.drives.uploads import close_drive, document_of, upload_frames
@@ -46,7 +45,7 @@ def _frames(count: int) -> Iterator[RecordedFrame]:
 
 
 def await_ends(stack: Stack, drives: Sequence[str], within: float) -> dict[str, str]:
-    """The status of each drive's execution, once all have ended or the seconds are over."""
+    """The status of each drive's execution, as soon as all have ended or `within` seconds are over."""
     states, deadline = stack.client("stepfunctions"), time.monotonic() + within
     machine = stack.outputs["StateMachineArn"]
     names = {execution_name(drive, FIRST_RUN): drive for drive in drives}
@@ -56,15 +55,16 @@ def await_ends(stack: Stack, drives: Sequence[str], within: float) -> dict[str, 
         ended = [status for status in statuses.values() if status in ENDED]
         if len(ended) == len(drives) or time.monotonic() > deadline:
             return {drive: statuses.get(drive, "not started") for drive in drives}
-        # Looking is work for the cloud that is measured.
+        # Each look costs the measured cloud some work.
         time.sleep(_LOOK_SECONDS)
 
 
 @dataclass(frozen=True)
 class Count:
-    """What became of a drive's frames. `answers`: in S3; more than frames are work that was done twice.
+    """Counts of a drive's frames.
 
-    `lost`: uploaded and not listed, or neither in the dataset nor rejected; `doubled`: in one of them or both twice.
+    `lost`: uploaded and not listed, or neither in the dataset nor rejected. `doubled`: twice in one of them, or in
+    both. `answers`: objects in S3; more answers than frames are repeated work.
     """
 
     drive: str
@@ -80,18 +80,18 @@ class Count:
 
     @property
     def is_right(self) -> bool:
-        """Whether every frame is there once, and the run left nothing behind."""
+        """Whether every frame is there exactly once, in one job, and no unit is still pending."""
         whole = self.listed == self.labelled + self.rejected
         return whole and self.jobs == 1 and not (self.lost or self.doubled or self.pending)
 
 
 def count_frames(stack: Stack, drive: str, frames: int) -> Count:
-    """Hold the drive's listing, dataset and rejected frames against the frames that were uploaded."""
+    """Compare the drive's listing, dataset and rejected frames with the uploaded frames."""
     uploaded = {f"drives/{drive}/{CAMERA}/{_START + i * _STEP}.png" for i in range(frames)}
-    listed = [line.key for line in read_listing(stack.labels, RunFolder(drive, FIRST_RUN))]
-    prefix = stack.ingest.uri("")
-    labelled = [json.loads(line)["source-ref"].removeprefix(prefix) for line in _lines(stack, dataset_key, drive)]
-    rejected = [json.loads(line)["key"] for line in _lines(stack, rejected_key, drive)]
+    folder, prefix = RunFolder(drive, FIRST_RUN), stack.ingest.uri("")
+    listed = [line.key for line in read_listing(stack.labels, folder)]
+    labelled = [json.loads(line)["source-ref"].removeprefix(prefix) for line in stack.labels.lines(folder.dataset)]
+    rejected = [json.loads(line)["key"] for line in stack.labels.lines(folder.rejected)]
     ends = Counter(labelled + rejected)
     jobs = stack.client("sagemaker").get_paginator("list_labeling_jobs").paginate(NameContains=f"{drive}-")
     return Count(
@@ -106,7 +106,3 @@ def count_frames(stack: Stack, drive: str, frames: int) -> Count:
         pending=stack.ledger.any_pending(drive, stack.ledger.run(drive, FIRST_RUN).models),
         states=tuple(RunView(stack, drive, FIRST_RUN).states()),
     )
-
-
-def _lines(stack: Stack, key: Callable[[str, str], str], drive: str) -> Iterator[bytes]:
-    return stack.labels.lines(key(drive, FIRST_RUN))

@@ -1,4 +1,4 @@
-"""How often functions were invoked and how long they took, from their logs."""
+"""Reads the number and the duration of function invocations from their logs."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-# What the function printed last may stand before it, on the same line.
+# The function's last output may precede it on the same line.
 _REPORT = re.compile(r"REPORT RequestId: \S+\tDuration: ([0-9.]+) ms(?:\tInit Duration: ([0-9.]+) ms)?")
 
 
 @dataclass(frozen=True)
 class Invocations:
-    """Of one function. `busy`, `init`: seconds of all invocations and of all cold starts."""
+    """Invocations of one function. `busy`: seconds of all invocations; `init`: seconds of all cold starts."""
 
     count: int
     busy: float
@@ -21,7 +21,7 @@ class Invocations:
 
 
 def read_invocations(folder: Path) -> dict[str, Invocations]:
-    """By the functions' logical names, from the logs of an embedded cloud."""
+    """Invocations by the functions' logical names, from the log folder of an embedded cloud."""
     found = {}
     for log in sorted(folder.glob("*.log")):
         reports = [(float(took), float(init or 0)) for took, init in _REPORT.findall(log.read_text())]

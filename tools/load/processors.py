@@ -1,25 +1,26 @@
-"""Processor time of a cloud's processes, by what they are."""
+"""Measures the processor time of the cloud's processes, by kind."""
 
 from __future__ import annotations
 
 import os
 import threading
-from collections import Counter, defaultdict
+from collections import defaultdict
 
 import psutil
 
 from local import session_members
+from models import servers
 
 SERVER = "the cloud's server"
 MODELS = "model servers"
-OWN = "uploading and looking"
+OWN = "uploading and polling"
 _SECONDS = 0.5
 
 
 class Processors:
-    """Watches the processes below this one while it is entered.
+    """A context manager that watches this process and those below it.
 
-    `seconds`: processor time by what a process is, a function's by its logical name; `started`: how many there were.
+    `seconds`: processor time by kind of process, a function's kind being its logical name.
     """
 
     def __init__(self) -> None:
@@ -46,10 +47,6 @@ class Processors:
             taken[name] += seconds - self._before.get(process, 0.0)
         return dict(taken)
 
-    @property
-    def started(self) -> Counter[str]:
-        return Counter(name for process, (name, _) in self._processes.items() if process not in self._before)
-
     def _watch(self) -> None:
         while not self._ended.wait(_SECONDS):
             self._look()
@@ -64,7 +61,7 @@ class Processors:
                 name = known[0] if known else _name(process)
                 self._processes[identity] = name, times.user + times.system
             except (psutil.Error, OSError):
-                # It ended between being listed and being looked at; what it took until the last look counts.
+                # The process ended after it was listed; its time up to the last look counts.
                 continue
 
 
@@ -74,4 +71,4 @@ def _name(process: psutil.Process) -> str:
     function = process.environ().get("AWS_LAMBDA_FUNCTION_NAME")
     if function:
         return function.split("-")[1]
-    return MODELS if any("models.servers" in part for part in process.cmdline()) else SERVER
+    return MODELS if any(part.startswith(servers.__name__) for part in process.cmdline()) else SERVER

@@ -1,4 +1,4 @@
-"""What the functions do with a call, as `functions/*/app.py` do it: the domain over the real adapters."""
+"""The functions of the stack, wired as `functions/*/app.py` wire them: the domain over the real adapters."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ from autolabel.inference.submission import Submission, read_message
 from autolabel.models.catalogue import Catalogue
 from tests.fakes.answers import DETECTOR, add_to_catalogue
 from tests.fakes.bucket import FakeBucket
-from tools.prove.replay import Client, S3Client, Tape
+from tests.fakes.endpoints import FakeEndpoints
+from tools.prove.replay import Tape, client
 
 INGEST = "ingest"
 LABELS = "labels"
@@ -30,7 +31,7 @@ MAX_ANSWER_WAIT = 86_400.0
 
 
 class Code(msgspec.Struct, frozen=True):
-    """The pieces of the pipeline that a mutation may put others in place of."""
+    """The parts of the product that a mutation may replace."""
 
     ledger: Callable[..., DynamoLedger] = DynamoLedger
     completion: Callable[..., Completion] = Completion
@@ -47,19 +48,14 @@ def _catalogue() -> Catalogue:
     return Catalogue(labels.read, lambda: 0.0)
 
 
-# Documents of the catalogue never change here, so that reading them is no call.
+# The catalogue never changes here, so reading it is not a step.
 CATALOGUE = _catalogue()
-
-
-class InService:
-    """Endpoints that take requests."""
-
-    def state(self, endpoint: str) -> str:
-        return "InService"
+# They accept requests in every state.
+ENDPOINTS = FakeEndpoints(FakeBucket(LABELS))
 
 
 class Functions:
-    """The functions of the stack; every argument that a process works on is given when it starts."""
+    """The functions of the stack. Each gets the tape that answers its calls, and its argument."""
 
     def __init__(self, limits: Limits, code: Code) -> None:
         self._limits = limits
@@ -70,7 +66,7 @@ class Functions:
             self._submission(tape).take(asked)
 
     def _submission(self, tape: Tape) -> Submission:
-        ingest, labels = S3Bucket(S3Client(tape, "s3"), INGEST), S3Bucket(S3Client(tape, "s3"), LABELS)
+        ingest, labels = S3Bucket(client(tape, "s3"), INGEST), S3Bucket(client(tape, "s3"), LABELS)
         ledger, executions = self._ledger(tape), _executions(tape)
         closing = Closing(
             ingest=ingest,
@@ -78,7 +74,7 @@ class Functions:
             ledger=ledger,
             catalogue=CATALOGUE,
             executions=executions,
-            announcements=AwsAnnouncements(sns=Client(tape, "sns"), topic="ops"),
+            announcements=AwsAnnouncements(sns=client(tape, "sns"), topic="ops"),
             job_labels=("car",),
             now=lambda: _now(tape),
         )
@@ -87,7 +83,7 @@ class Functions:
             labels=labels,
             ledger=ledger,
             catalogue=CATALOGUE,
-            endpoints=SageMakerEndpoints(Client(tape, "sagemaker")),
+            endpoints=SageMakerEndpoints(client(tape, "sagemaker")),
             executions=executions,
             closing=closing,
             max_answer_wait=MAX_ANSWER_WAIT,
@@ -98,7 +94,7 @@ class Functions:
         ledger = self._ledger(tape)
         completion = self._code.completion(
             ledger,
-            SqsSubmitQueue(Client(tape, "sqs"), "submit"),
+            SqsSubmitQueue(client(tape, "sqs"), "submit"),
             ingest=INGEST,
             labels=LABELS,
             endpoint_of=CATALOGUE.endpoint_of,
@@ -111,12 +107,12 @@ class Functions:
     def turn(self, tape: Tape, drive: str) -> PassReport:
         ledger = self._ledger(tape)
         turns = ReconcilePasses(
-            ingest=S3Bucket(S3Client(tape, "s3"), INGEST),
-            labels=S3Bucket(S3Client(tape, "s3"), LABELS),
+            ingest=S3Bucket(client(tape, "s3"), INGEST),
+            labels=S3Bucket(client(tape, "s3"), LABELS),
             ledger=ledger,
-            queue=SqsSubmitQueue(Client(tape, "sqs"), "submit"),
+            queue=SqsSubmitQueue(client(tape, "sqs"), "submit"),
             catalogue=CATALOGUE,
-            endpoints=InService(),
+            endpoints=ENDPOINTS,
             limits=self._limits,
             frames_patience=0.0,
         )
@@ -129,11 +125,11 @@ class Functions:
         return self._code.await_answers(run, token, token[-4:], ledger=ledger, executions=executions)
 
     def _ledger(self, tape: Tape) -> DynamoLedger:
-        return self._code.ledger(Client(tape, "dynamodb"), "ledger")
+        return self._code.ledger(client(tape, "dynamodb"), "ledger")
 
 
 def _executions(tape: Tape) -> StepFunctionsExecutions:
-    return StepFunctionsExecutions(Client(tape, "stepfunctions"), "machine")
+    return StepFunctionsExecutions(client(tape, "stepfunctions"), "machine")
 
 
 def _now(tape: Tape) -> float:

@@ -1,4 +1,4 @@
-"""What must hold in every state of a world, judged by its objects and items alone."""
+"""The promises that must hold in every state of a world, judged by its objects and items alone."""
 
 from __future__ import annotations
 
@@ -17,19 +17,21 @@ from tools.prove.world import MODEL, Budget, State, Violation
 if TYPE_CHECKING:
     from tools.prove.steps import Steps
 
-NO_EARLY_PASS = "a run passes only when each unit of its listing is answered or failed"
-NO_EARLY_WAKE = "a run is woken only when each unit of its listing is answered or failed"
-NO_EARLY_FAILURE = "a unit is failed only after enough attempts of it failed"
-ALWAYS_WOKEN = "a run for which nothing is pending does not sleep"
-ALWAYS_PASSED = "without loss and crash every run passes without a time-out"
+NO_EARLY_PASS = "a run passes only when every unit of its listing is answered or failed"
+NO_EARLY_WAKE = "a run is woken only when every unit of its listing is answered or failed"
+NO_EARLY_FAILURE = "a unit is failed only after enough of its attempts failed"
+ALWAYS_WOKEN = "a run does not sleep when none of its units is pending"
+ALWAYS_PASSED = "without losses, crashes, repeats and overlaps, every run passes without a time-out"
 ENDS_AT_LAST = "once the faults are over, time-outs bring every run to its end"
-# So many time-outs repair whatever was lost, and so many steps follow on one of them, at most.
+ONE_EXECUTION = "each run has one execution"
+NO_FAILURE = "no function fails"
+# At most this many time-outs repair every loss, and at most this many steps follow each of them.
 TIME_OUTS = 4
 CALM_STEPS = 1_000
 
 
 class Promises:
-    """Judges states of `steps`."""
+    """Checks the states that `steps` leads to; raises Violation."""
 
     def __init__(self, steps: Steps) -> None:
         self._steps = steps
@@ -38,19 +40,20 @@ class Promises:
         self._ends: set[State] = set()
 
     def check_pass(self, state: State, drive: str) -> None:
-        """The run goes on at this moment: whatever comes behind it must find each answer, or the failure."""
-        still_open = self._open_units(state, drive, found=True)
-        if still_open:
-            raise Violation(NO_EARLY_PASS, ", ".join(still_open))
+        """Check the moment at which the run goes on: the states behind it must find every answer or failure."""
+        open_units = self._open_units(state, drive, found=True)
+        if open_units:
+            raise Violation(NO_EARLY_PASS, ", ".join(open_units))
 
     def check_wake(self, state: State, drive: str) -> None:
-        # What is answered or failed stays so, hence this moment stands for all since the token was stored.
-        still_open = self._open_units(state, drive, found=False)
-        if still_open:
-            raise Violation(NO_EARLY_WAKE, ", ".join(still_open))
+        """Check the moment at which the run is woken."""
+        # A unit that is answered or failed stays so: this moment stands for every one since the token was stored.
+        open_units = self._open_units(state, drive, found=False)
+        if open_units:
+            raise Violation(NO_EARLY_WAKE, ", ".join(open_units))
 
     def check_failed(self, state: State) -> None:
-        """Every failure on record is the endpoint's own, or one of silence."""
+        """Check that the endpoint failed every failed unit often enough, or that deadlines passed often enough."""
         silent = self._steps.world.budget.delays - state.budget.delays
         key = (state.items, state.failed, silent)
         if key in self._failures_checked:
@@ -65,7 +68,7 @@ class Promises:
                 raise Violation(NO_EARLY_FAILURE, f"{unit.place} failed {failed} times")
 
     def check_quiet(self, state: State) -> None:
-        """Nothing goes on any more and nothing is on its way."""
+        """Check a state in which no function runs and no message is on its way."""
         if self._steps.passed(state):
             return
         had = self._steps.world.budget
@@ -80,8 +83,8 @@ class Promises:
         self._check_end(state)
 
     def _check_end(self, state: State) -> None:
-        """Without any further fault, but with time-outs, the runs pass."""
-        steps, way = self._steps, []
+        """Check that the runs pass when no further fault strikes and waits time out."""
+        steps, way = self._steps, list[State]()
         state = replace(state, budget=Budget())
         for _ in range(TIME_OUTS):
             for _ in range(CALM_STEPS):
@@ -100,7 +103,11 @@ class Promises:
         raise Violation(ENDS_AT_LAST, str(state.stages))
 
     def _open_units(self, state: State, drive: str, *, found: bool) -> list[str]:
-        """Units of the run's listing without an answer or a failure; `found`: with one that the ledger leads to."""
+        """The places of the listed units without an answer or a failure.
+
+        With `found`, an answer counts only where the next states look for it: under its derived key, or where the
+        ledger says.
+        """
         key = (state.items, state.objects, drive, found)
         if key not in self._open:
             objects = self._steps.objects.values[state.objects]

@@ -1,8 +1,8 @@
-"""Real code, one call to AWS at a time, without threads.
+"""Runs real code one call to AWS at a time, without threads.
 
-A process is a plain function of clients. To bring it one call further it is run from its start, with the answers to
-its earlier calls from its history, up to the next call, at which it is left. All histories of a process make a tree
-of positions that grows where an exploration goes; a position is small, never changes and can be shared.
+A process is a plain function of clients. To take it one call further, the explorer runs it again from its start. The
+history answers its earlier calls, and at the next call the process is left. The histories of a process form a tree of
+positions, which grows where the exploration goes. A position is small, never changes and can be shared.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ class Call(msgspec.Struct, frozen=True, eq=False):
 
 
 class Tape(Protocol):
-    """Whatever answers calls."""
+    """Answers calls to AWS."""
 
     def ask(self, service: str, operation: str, parameters: dict[str, Any]) -> Any: ...
 
 
 class _Left(BaseException):
-    """The process is left at a call without an answer; no handler of errors may take it for one."""
+    """Leaves the process at a call that has no answer yet. A BaseException, so that no error handler catches it."""
 
     def __init__(self, call: Call) -> None:
         super().__init__(call)
@@ -37,7 +37,7 @@ class _Left(BaseException):
 
 
 class _History:
-    """Answers calls with what was answered before, in order."""
+    """Answers calls with the earlier answers, in order."""
 
     def __init__(self, answers: list[Any]) -> None:
         self._answers = iter(answers)
@@ -50,8 +50,13 @@ class _History:
         raise _Left(Call(service, operation, parameters))
 
 
-class Client:
-    """A boto3 client by a tape."""
+def client(tape: Tape, service: str) -> Any:
+    """A stand-in for boto3's client of a service; the one place where a stand-in is let through as boto3's own type."""
+    return _S3Client(tape, service) if service == "s3" else _Client(tape, service)
+
+
+class _Client:
+    """A client whose calls a tape answers."""
 
     def __init__(self, tape: Tape, service: str) -> None:
         self._tape = tape
@@ -61,14 +66,14 @@ class Client:
         return lambda **parameters: self._tape.ask(self._service, operation, parameters)
 
 
-class S3Client(Client):
-    """The client of S3, with its bodies and its pages; each page is a call of its own."""
+class _S3Client(_Client):
+    """The client of S3, with bodies and pages; each page is a call of its own."""
 
     def get_object(self, **parameters: Any) -> dict[str, Any]:
         answer = self._tape.ask(self._service, "get_object", parameters)
         return {**answer, "Body": _Body(answer["Body"])}
 
-    def get_paginator(self, operation: str) -> S3Client:
+    def get_paginator(self, operation: str) -> _S3Client:
         assert operation == "list_objects_v2"
         return self
 
@@ -89,7 +94,7 @@ class _Body:
         return self._body[:limit]
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Does nothing: nothing is open."""
 
     def iter_chunks(self, _: int) -> Iterator[bytes]:
         return iter([self._body])
@@ -99,9 +104,9 @@ class _Body:
 
 
 class Position:
-    """Where a process is: `call` is what it asks next; without one it has ended, with `result` or an error.
+    """A point in a process: `call` is its next call; without one it has ended, and `result` is its value or error.
 
-    `function` names the process and `argument` what it works on. Positions with the same history are the same object.
+    `function` names the process and `argument` is what it works on. Positions with the same history are one object.
     """
 
     _ids = itertools.count()
@@ -142,7 +147,7 @@ class Position:
             self.result = run(_History([p.answer for p in self.path()][1:]))
         except _Left as left:
             self.call = left.call
-        except Exception as e:  # what it is, is judged by those who look at the result
+        except Exception as e:  # the readers of `result` judge it
             self.result = e
 
     def path(self) -> list[Position]:
@@ -153,7 +158,7 @@ class Position:
         return path[::-1]
 
     def after(self, answer: Any, answer_id: int) -> Position:
-        """The position behind the call when this is its answer; `answer_id` stands for the answer."""
+        """The position after the call, when this is its answer; `answer_id` is the number of the answer."""
         if answer_id not in self._after:
             self._after[answer_id] = Position(self.function, self.argument, self._run, self, answer)
         return self._after[answer_id]

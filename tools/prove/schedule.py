@@ -1,4 +1,4 @@
-"""Schedules for people: what happened, one step a line, with the calls that were made in it."""
+"""Prints schedules: one step a line, with the calls made in it."""
 
 from __future__ import annotations
 
@@ -6,17 +6,19 @@ import json
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from botocore.exceptions import ClientError
+
 from tools.prove.replay import Call, Position
 from tools.prove.world import Step
 
 
 def described(schedule: Iterable[Step]) -> str:
-    """The steps of a schedule; calls are shown with what they are about and what was answered."""
+    """The steps of a schedule as numbered lines; each call with its item or key, and its answer."""
     return "\n".join(f"{number:3}. {line}" for number, step in enumerate(schedule, 1) for line in _lines(step))
 
 
 def subject(position: Position) -> str:
-    """A process, with what it works on."""
+    """A process and its argument, such as `collect(Completed d/front/1.png)`."""
     argument = position.argument
     if position.function == "submit":
         argument = _asked(json.loads(argument))
@@ -31,7 +33,7 @@ def _lines(step: Step) -> Iterator[str]:
     if step.begin is None:
         yield step.what
         return
-    note = f" {step.what}" if step.what else ""
+    note = f" {step.what.strip()}" if step.what else ""
     ends = " and ends" if step.end is not None and step.end.call is None else ""
     calls = "; ".join(_calls(step.begin, step.end)) if step.end else ""
     yield f"{subject(step.begin)}{note}{ends}: {calls}" if calls else f"{subject(step.begin)}{note}{ends}"
@@ -42,7 +44,7 @@ def _calls(begin: Position, end: Position) -> Iterator[str]:
     for at, behind in zip(path[path.index(begin) :], path[path.index(begin) + 1 :], strict=False):
         assert at.call is not None
         found = behind.answer
-        # A query of a place where nothing is says something of pending units and of waiting runs only.
+        # An empty answer to a query matters only for pending units and waiting runs.
         empty = at.call.operation == "query" and not found["Items"]
         if at.call.service == "clock" or (empty and not _about(at.call).startswith(("pending#", "drive#"))):
             continue
@@ -61,7 +63,7 @@ def _about(call: Call) -> str:
 
 
 def _answer(answer: Any) -> str:
-    if isinstance(answer, Exception):
+    if isinstance(answer, ClientError):
         return str(answer.response["Error"]["Code"])
     if "Items" in answer:
         return ", ".join(_item(item) for item in answer["Items"]) or "nothing"
@@ -71,7 +73,7 @@ def _answer(answer: Any) -> str:
 
 
 def _item(item: Any) -> str:
-    shown = item["sk"]["S"]
+    shown = str(item["sk"]["S"])
     for name in ("attempt", "token"):
         if name in item:
             shown += f" {name} {next(iter(item[name].values()))}"

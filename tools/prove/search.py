@@ -1,4 +1,4 @@
-"""Looks at every state of a world, nearest first, so that what it finds wrong comes with a shortest schedule."""
+"""Visits every state of a world, nearest first, so that a violation comes with a shortest schedule."""
 
 from __future__ import annotations
 
@@ -6,12 +6,20 @@ import gc
 from collections import deque
 from typing import NamedTuple
 
+from tools.prove.schedule import described
 from tools.prove.steps import Steps
 from tools.prove.world import State, Step, Violation, World
 
+# An explorer that overlooks steps finds no violation. Every world of worlds.py has more states than this.
+FEWEST_STATES = 1_000
+
 
 class Explored(NamedTuple):
-    """What an exploration saw. `whole`: no state was left out. `violation`: the first one, with the steps to it."""
+    """Result of an exploration.
+
+    `quiet`: states in which only a time-out goes on; `passed`: states in which all runs have passed. `whole`: whether
+    every state was visited. `violation`: the first one, with the steps that lead to it.
+    """
 
     states: int
     transitions: int
@@ -21,10 +29,30 @@ class Explored(NamedTuple):
     violation: Violation | None = None
     schedule: tuple[Step, ...] = ()
 
+    def figures(self) -> str:
+        """The counts, in columns."""
+        return (
+            f"{self.states:10,} states {self.transitions:11,} transitions {self.quiet:6,} quiet {self.passed:8,} passed"
+        )
+
+    def objection(self, world: World) -> str:
+        """Why this does not prove the promises for the world; empty when it does."""
+        if self.violation:
+            return f"{self.violation}\n{described(self.schedule)}"
+        if not self.whole:
+            return f"there are more than {self.states:,} states, and the rest were not visited"
+        if self.states < FEWEST_STATES:
+            return f"only {self.states:,} states: the explorer overlooks steps"
+        if not self.passed:
+            return "no run passes in any state"
+        if world.budget.losses and not self.quiet:
+            return "something may be lost, and yet there is no state in which only a time-out helps"
+        return ""
+
 
 def explore(world: World, *, most: int = 20_000_000) -> Explored:
-    """Explore a world up to its first violation; no more than `most` states."""
-    # States are many and never in circles: looking for circles among them takes half of the time.
+    """Explore a world up to its first violation, and at most `most` states."""
+    # There are millions of states and no cycles among them: looking for cycles would take half of the time.
     gc.disable()
     try:
         return _explore(world, most)
@@ -42,7 +70,7 @@ def _explore(world: World, most: int) -> Explored:
         state = todo.popleft()
         try:
             if steps.passed(state):
-                # Nothing that comes behind can take the pass back.
+                # No later step can undo the pass.
                 passed += 1
                 continue
             if steps.quiet(state):

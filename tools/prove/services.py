@@ -1,7 +1,7 @@
-"""DynamoDB and S3 as functions: the state before a call and its parameters give the state behind it and the answer.
+"""DynamoDB and S3 as pure functions: from the state before a call and its parameters, the next state and the answer.
 
-States are never changed in place, so that an exploration can go on from any of them. What the pipeline does not use
-of the two is refused. `tests/contract` holds the table to what the pipeline expects of the real one.
+States never change in place, so an exploration can go on from any of them. Features that the product does not use are
+refused. `tests/contract` holds the table to what the product expects of the real one.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ Objects = Mapping[str, bytes]
 _CONDITION = re.compile(r"(?:(attribute_exists|attribute_not_exists)\((\S+)\)|(\S+) (=|<=) (:\S+))\Z")
 _UPDATE = re.compile(r"SET (?P<set>.+?)(?: REMOVE (?P<remove>.+))?\Z")
 _KEYS = ("pk = :pk", "pk = :pk AND begins_with(sk, :prefix)", "pk = :pk AND sk BETWEEN :after AND :end")
-# What stands between the two keys of an item in the name under which it is kept.
+# Separates the two keys in an item's name.
 _BETWEEN = "\0"
 _LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def refused(operation: str, code: str, status: int = 400, **more: Any) -> ClientError:
-    """The error of a call that a service refuses."""
+    """The error that boto3 raises when a service refuses a call."""
     response: Any = {"Error": {"Code": code}, "ResponseMetadata": {"HTTPStatusCode": status}, **more}
     return ClientError(response, operation)
 
 
 class Table:
-    """One DynamoDB table. `page`: after so many items a page of a query ends."""
+    """One DynamoDB table. `page`: items in a page of a query."""
 
     def __init__(self, page: int) -> None:
         self._page = page
@@ -98,7 +98,7 @@ class Table:
         page = [items[name] for name in names[:limit]]
         answer: dict[str, Any] = {"Items": page}
         if len(page) == limit:
-            # A page that is full has a mark, whether anything is behind it or not.
+            # A full page has a mark, whether items follow it or not.
             answer["LastEvaluatedKey"] = {"pk": page[-1]["pk"], "sk": page[-1]["sk"]}
         return items, answer
 
@@ -108,8 +108,8 @@ class Table:
 
 
 def item_name(keys: Item) -> str:
-    """The name under which an item is kept, from its keys or the item."""
-    return keys["pk"]["S"] + _BETWEEN + keys["sk"]["S"]
+    """The name under which an item is kept, from its keys or from the item itself."""
+    return f"{keys['pk']['S']}{_BETWEEN}{keys['sk']['S']}"
 
 
 def _holds(call: Parameters, item: Item) -> bool:
@@ -135,7 +135,7 @@ def _attribute(call: Parameters, name: str) -> str:
 
 
 class Buckets:
-    """Buckets of S3, their objects by `bucket/key`. `page`: so many keys are in a page of a listing."""
+    """Buckets of S3, their objects by `bucket/key`. `page`: keys in a page of a listing."""
 
     def __init__(self, page: int) -> None:
         self._page = page
@@ -181,8 +181,8 @@ def _etag(body: bytes) -> str:
     return hashlib.md5(body, usedforsecurity=False).hexdigest()
 
 
-class Alive:
-    """Answers the calls of one caller, one after the other, from the state of a service."""
+class ServiceTape:
+    """A tape with one caller: keeps the state of a service and answers calls from it, one after the other."""
 
     def __init__(self, service: Table | Buckets) -> None:
         self._service = service

@@ -1,4 +1,4 @@
-"""The steps of a world: every call that a process may make next, and everything that may happen by itself."""
+"""The steps of a world: every call that a process may make next, and every event that may happen by itself."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from tests.fakes.bucket import etag_of
 from tests.fakes.endpoints import Invocation, failure, success
 from tests.fakes.pipeline import drive_document, s3_message
 from tools.prove.functions import INGEST, LABELS, RUN, Functions
-from tools.prove.promises import Promises
+from tools.prove.promises import NO_FAILURE, ONE_EXECUTION, Promises
 from tools.prove.replay import Call, Position
 from tools.prove.schedule import subject
 from tools.prove.services import Buckets, Table, item_name, refused
 from tools.prove.world import LONG, MODEL, NOW, Budget, Interned, Stage, State, Step, Violation, World
 
-# A frame's bytes are never looked at here.
+# Nothing here reads a frame's bytes.
 FRAME = b"frame"
-# Stands for the answer that nothing was found; other answers have numbers from 0.
+# Number of the answer that nothing was found; other answers have numbers from 0.
 NOTHING = -1
 
 
 class Steps:
-    """Where a world begins, and what follows on a state of it."""
+    """The first state of a world, and the states that follow a state."""
 
     def __init__(self, world: World) -> None:
         self.world = world
@@ -51,7 +51,7 @@ class Steps:
         self._promises = Promises(self)
 
     def _partitions(self) -> frozenset[str]:
-        """The partitions of the table that anything can be written to; reading others is reading what never changes."""
+        """The partitions of the table that a call may write to; all others stay as they are."""
         kinds = ["pending"]
         if self.world.budget.failures or self.world.budget.delays >= self.world.max_unanswered:
             kinds.append("failed")
@@ -61,7 +61,7 @@ class Steps:
         return frozenset(units | {f"drive#{drive}" for drive in self.drives} | {"closed", "late"})
 
     def start(self) -> State:
-        """Everything is uploaded but what is late, and S3 has reported it; nothing has been taken up."""
+        """The state in which all but the late frames are uploaded and reported, and no function has run."""
         documents = {f"drives/{drive}/drive.json": drive_document() for drive in self.drives}
         uploads = {**dict.fromkeys(self.world.frames, FRAME), **documents}
         state = State(
@@ -89,7 +89,7 @@ class Steps:
         return self.objects.number(objects)
 
     def after(self, state: State) -> Iterator[tuple[Step, State]]:
-        """Every step that may follow, with the state behind it; Violation when a property breaks on the way."""
+        """Every step that may come next, with the state after it; Violation when it breaks a promise."""
         yield from self._deliveries(state)
         yield from self._processes(state)
         yield from self._endpoint(state)
@@ -111,16 +111,17 @@ class Steps:
             )
 
     def quiet(self, state: State) -> bool:
-        """Nothing goes on and nothing is on its way; whatever waits can only be woken by its time-out."""
+        """Whether no function runs and no message is on its way; only a time-out can wake a waiting run."""
         return not (state.submit or state.collect or state.asked or state.processes or state.late) and all(
             stage.name in ("none", "waiting", "passed") for stage in state.stages
         )
 
     def passed(self, state: State) -> bool:
+        """Whether all runs have passed."""
         return all(stage.name == "passed" for stage in state.stages)
 
     def check_quiet(self, state: State) -> None:
-        """What must hold when nothing goes on any more."""
+        """Check what must hold in a quiet state."""
         self._promises.check_quiet(state)
 
     # Queues
@@ -161,7 +162,7 @@ class Steps:
     # Functions
 
     def _begin(self, function: str, argument: Any) -> Position:
-        """The position at which a function starts; the same one for the same argument."""
+        """The position at which a function starts; always the same object for the same argument."""
         if (function, argument) not in self._starts:
             run = getattr(self._functions, function)
             position = Position(function, argument, lambda tape: run(tape, argument))
@@ -176,12 +177,12 @@ class Steps:
             if state.budget.overlaps and not orphan and position.function == "turn":
                 less = replace(state.budget, overlaps=state.budget.overlaps - 1)
                 alone = replace(rest, budget=less, processes=_with(rest.processes, (position.id, True)))
-                yield Step("the state machine calls again, and this goes on", position), self._again(alone, position)
+                yield Step("goes on, and the state machine calls again", position), self._again(alone, position)
 
     def _advance(
         self, state: State, start: Position, note: str = "", *, orphan: bool = False
     ) -> Iterator[tuple[Step, State]]:
-        """A process makes its next call that anyone could notice, with the unnoticed ones before and behind it."""
+        """Take a process to its next noticeable call, with the unnoticed calls before and after it."""
         position, noticed = start, False
         while position.call and not (noticed and not self._unnoticed(state, position)):
             noticed = noticed or not self._unnoticed(state, position)
@@ -217,7 +218,7 @@ class Steps:
         if budget.crashes:
             less = replace(changed, budget=replace(budget, crashes=budget.crashes - 1))
             yield Step(f"{note} and it dies", start, behind), self._died(less, position, orphan)
-        # An SDK gives a transaction a token, so that it is made once however often it is asked for.
+        # The SDK gives a transaction a token, so a repeated one is carried out once.
         if budget.repeats and position.call and position.call.operation != "transact_write_items":
             twice, behind = self._make(changed, position)
             twice = replace(twice, budget=replace(budget, repeats=budget.repeats - 1))
@@ -229,7 +230,7 @@ class Steps:
         return replace(state, processes=_with(state.processes, (position.id, orphan)))
 
     def _died(self, state: State, position: Position, orphan: bool) -> State:
-        """The process is no more: its messages come again, its state is tried again."""
+        """The state after a process died: its messages come again, or its call is retried."""
         if position.function == "submit":
             return replace(state, submit=_with(state.submit, self.messages.number(position.argument)))
         if position.function == "collect":
@@ -240,7 +241,7 @@ class Steps:
         return state if orphan else self._again(state, position)
 
     def _again(self, state: State, position: Position) -> State:
-        """The state machine tries the state of a call again, if it still is in it."""
+        """Let the state machine retry a call, if it is still in that state."""
         if position.function == "turn":
             drive = position.argument
             return self._at(state, drive, "turn", self._stage(state, drive).token)
@@ -252,7 +253,7 @@ class Steps:
 
     def _ended(self, state: State, position: Position, orphan: bool) -> State:
         if isinstance(position.result, Exception):
-            raise Violation("no function fails", repr(position.result))
+            raise Violation(NO_FAILURE, repr(position.result))
         if position.function != "turn" or orphan:
             return state
         drive = position.argument
@@ -262,10 +263,10 @@ class Steps:
         return self._at(state, drive, "passed", 0)
 
     def _unnoticed(self, state: State, position: Position) -> bool:
-        """Whether nothing that anyone else does can make a difference to the call, nor the call to them until later.
+        """Whether no step of another process changes this call's answer, and this call changes none of theirs.
 
-        So it may be made at once, without trying what else could happen before it. Putting something on its way is
-        such a call: it may arrive as late as if it had been sent late.
+        Such a call is made at once: trying other steps before it would lead to the same states. Sending a message is
+        one: it may arrive as late as if it had been sent later.
         """
         call = position.call
         assert call is not None
@@ -284,7 +285,11 @@ class Steps:
         raise AssertionError(scope)
 
     def _scope(self, call: Call) -> str:
-        """Who else may have to do with what the call is about: nobody (`own`), anyone (`shared`), or when."""
+        """Say which other processes may touch the object of a call.
+
+        `own`: none; `shared`: any. The rest count as shared in some states: `clock` while deadlines may still pass,
+        `uploads` while a late frame is still to come, `once` until the item is written.
+        """
         if call.service in ("sqs", "sagemaker", "sns") or call.operation == "start_execution":
             return "own"
         if call.service == "clock":
@@ -292,18 +297,18 @@ class Steps:
         if call.service == "s3":
             if call.parameters["Bucket"] == INGEST:
                 return "uploads"
-            # What is under labels/ belongs to the turns of one run, and those come one after the other.
+            # Only reconcile passes of one run use keys under labels/, and they come one after the other.
             where = call.parameters.get("Key") or call.parameters["Prefix"]
             return "own" if where.startswith("labels/") and not self.world.budget.overlaps else "shared"
         if call.operation == "get_item" and call.parameters["Key"]["pk"]["S"].startswith("drive#"):
-            # The record of a run and the mark of its listing never change.
+            # The record of a run and the mark of its listing never change once they are written.
             return "once"
         if call.operation == "put_item" and call.parameters["Item"]["pk"]["S"] in ("closed", "late"):
-            # Only sweeps read it.
+            # Only sweeps read these, and there are none here.
             return "own"
         if call.operation == "query":
             if call.parameters["ExpressionAttributeValues"].get(":prefix") == {"S": "run#"}:
-                # Asked for by turns of the only run.
+                # Only reconcile passes read it, and there is one run.
                 return "own"
             return "shared" if _partition(call) in self._written else "own"
         return "shared"
@@ -311,7 +316,7 @@ class Steps:
     # Calls
 
     def _make(self, state: State, position: Position) -> tuple[State, Position]:
-        """The state behind the call at which the process is, and the position behind it."""
+        """Make the process's next call: the state and the position after it."""
         call = position.call
         assert call is not None
         if call.service == "dynamodb":
@@ -329,7 +334,7 @@ class Steps:
         return state, self._past_nothing(position.after(answer, number))
 
     def _past_nothing(self, position: Position) -> Position:
-        """The position beyond calls that read where nothing is ever written."""
+        """The position after all queries of partitions to which nothing is ever written."""
         if position.beyond is None:
             beyond = position
             while beyond.call and beyond.call.operation == "query" and _partition(beyond.call) not in self._written:
@@ -379,10 +384,10 @@ class Steps:
         name = f"{asked['S3OutputPathExtension']}/{asked['Filename']}"
         elsewhere = state.elsewhere
         if not self.world.honours_names:
-            # A name of its own for each request, also for those with the same id.
-            request = self.requests.number(asked["InferenceId"])
-            name = f"{asked['InferenceId']}-{elsewhere.count(request)}.out"
-            elsewhere = _with(elsewhere, request)
+            # Each request gets a name of its own, also when its id is not new.
+            number = self.requests.number(asked["InferenceId"])
+            name = f"{asked['InferenceId']}-{elsewhere.count(number)}.out"
+            elsewhere = _with(elsewhere, number)
         request = Invocation(
             endpoint=asked["EndpointName"],
             input_location=asked["InputLocation"],
@@ -411,7 +416,7 @@ class Steps:
     def _start_execution(self, state: State, call: Call) -> tuple[State, Any]:
         (drive,) = (d for d in self.drives if call.parameters["name"].startswith(d))
         if call.parameters["name"] != execution_name(drive, RUN):
-            raise Violation("one execution for each run", call.parameters["name"])
+            raise Violation(ONE_EXECUTION, call.parameters["name"])
         if self._stage(state, drive).name != "none":
             return state, refused("StartExecution", "ExecutionAlreadyExists")
         return self._at(state, drive, "turn", 0), {}
@@ -469,7 +474,7 @@ class Steps:
                 yield Step(f"the wait of {drive} times out"), self.time_out(less, drive)
             elif stage.name == "wait" and self.world.slow_waits:
                 slow = self._running(less, begin, orphan=False)
-                yield Step("called, and the wait times out", begin), self.time_out(slow, drive)
+                yield Step("is called, and the wait times out", begin), self.time_out(slow, drive)
 
     def time_out(self, state: State, drive: str) -> State:
         return self._at(state, drive, "turn", self._stage(state, drive).token + 1)

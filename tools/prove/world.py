@@ -1,8 +1,8 @@
-"""A small world around the functions: queues, endpoint, state machine, clock and faults, as states and their steps.
+"""The world around the functions: queues, endpoint, state machine, clock and faults.
 
-A state is everything that a step may depend on: the items of the table, the objects of the buckets, the messages on
-the queues, the requests that the endpoint took, the processes that run, each run of the state machine, the clock, and
-the faults that may still come. A step is one call to AWS that a process makes, or something that happens by itself.
+A state holds everything that a step may depend on: items of the table, objects of the buckets, messages on the
+queues, requests at the endpoint, running processes, the stage of each run, the clock, and the faults that may still
+come. A step is one call of a process to AWS, or an event that happens by itself.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from tools.prove.functions import PRODUCTION, Code
 from tools.prove.replay import Position
 
 NOW = 1_000_000.0
-# In one step of the clock every deadline passes that was set before it.
+# One step of the clock is so long that every earlier deadline passes.
 LONG = DETECTOR.queue_ttl + DETECTOR.invocation_timeout + DEADLINE_MARGIN + 1.0
 MODEL = DETECTOR.id
 
 
 class Budget(msgspec.Struct, frozen=True, cache_hash=True):
-    """How many of each fault may still come.
+    """How many faults of each kind may still come.
 
-    `duplicates`: deliveries of a message that stays on its queue. `crashes`: processes that die behind a call.
-    `repeats`: calls that the SDK makes twice, since the first answer got lost. `overlaps`: calls that the state
-    machine gives up and makes again while they still run. `losses`: messages and requests that disappear. `timeouts`:
-    waits that end by themselves. `delays`: times that all deadlines pass. `failures`, `expiries`: requests that the
-    endpoint reports as such.
+    `duplicates`: deliveries of a message that stays on its queue. `crashes`: processes that die after a call.
+    `repeats`: calls that the SDK makes twice because the first answer is lost. `overlaps`: reconcile passes that the
+    state machine gives up and starts again while they still run. `losses`: messages and requests that disappear.
+    `timeouts`: waits that end by themselves. `delays`: moments at which all deadlines pass. `failures`, `expiries`:
+    requests that the endpoint reports as failed or expired.
     """
 
     duplicates: int = 0
@@ -44,11 +44,12 @@ class Budget(msgspec.Struct, frozen=True, cache_hash=True):
 
 
 class World(msgspec.Struct, frozen=True):
-    """What an exploration begins with. `frames`: their keys; `late`: those that are uploaded at any later time.
+    """The start of an exploration. `frames`: keys uploaded at the start; `late`: keys uploaded at any later time.
 
-    `begun`: the uploads have been taken up already, so that requests are with the endpoint and the run is started.
-    `page`: items in a page of a query or listing. `batch`: notifications that one call of collect takes. `slow_waits`:
-    the call that stores a wait's token may go on when the wait has timed out.
+    `begun`: submit has already taken the uploads, so the endpoint has the requests and the run is started.
+    `honours_names`: the endpoint writes answers under the names that it is asked for. `page`: items in a page of a
+    query or listing. `batch`: notifications that one call of collect takes. `max_unanswered`: unanswered attempts after
+    which a unit is failed. `slow_waits`: the call that stores a wait's token may outlive the wait's time-out.
     """
 
     frames: tuple[str, ...]
@@ -64,14 +65,22 @@ class World(msgspec.Struct, frozen=True):
 
 
 class Stage(NamedTuple):
-    """Where the execution of a run is; `token` numbers its waits."""
+    """The stage of a run's execution; `token` numbers its waits.
+
+    In order: `none`, `turn` (a reconcile pass is due), `turning`, `wait` (due), `waiting`, and at the end `passed`.
+    """
 
     name: str = "none"
     token: int = 0
 
 
 class State(msgspec.Struct, frozen=True, cache_hash=True, gc=False):
-    """All of the world, small: what is large is interned, and has a number here."""
+    """A state, small: large values are interned and have a number here.
+
+    `asked`: requests at the endpoint; `elsewhere`: ids of all requests it took, where it does not honour names;
+    `processes`: position ids, each with whether the state machine has given it up; `failed`: InferenceIds that the
+    endpoint failed.
+    """
 
     items: int
     objects: int
@@ -88,7 +97,7 @@ class State(msgspec.Struct, frozen=True, cache_hash=True, gc=False):
 
 
 class Step(NamedTuple):
-    """What happened; `begin` and `end` are the positions of the process that made calls."""
+    """A step; `what` says what happened. `begin` and `end`: positions of the process before and after its calls."""
 
     what: str
     begin: Position | None = None
@@ -96,16 +105,16 @@ class Step(NamedTuple):
 
 
 class Violation(Exception):
-    """A property does not hold."""
+    """A promise is broken."""
 
-    def __init__(self, property_: str, detail: str, step: Step | None = None) -> None:
-        super().__init__(f"{property_}: {detail}")
-        self.property = property_
+    def __init__(self, promise: str, detail: str, step: Step | None = None) -> None:
+        super().__init__(f"broken: {promise} ({detail})")
+        self.promise = promise
         self.step = step
 
 
 class Interned:
-    """Numbers for values, the same for values that are equal."""
+    """Numbers values; equal values have the same number."""
 
     def __init__(self) -> None:
         self._numbers: dict[bytes, int] = {}

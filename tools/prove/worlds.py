@@ -1,4 +1,4 @@
-"""The worlds that are explored whole, each with what may go wrong in it."""
+"""The worlds that are explored, each with its budget of faults."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ def frame(index: int, drive: str = "d") -> str:
 
 
 ONE = (frame(0),)
-# Two frames whose units lie in one partition of the ledger, and in two.
+# Two frames whose units share a partition of the ledger, and two whose units do not.
 TOGETHER = (frame(0), frame(2))
 APART = (frame(0), frame(4))
 DRIVES = (frame(0, "d"), frame(0, "e"))
 
 WORLDS = {
-    # The uploads are taken up while the run is already at work.
+    # Submit takes the uploads while the run already works.
     "uploads": World(ONE, Budget()),
     "uploads, a loss, a time-out": World(ONE, Budget(losses=1, timeouts=1)),
-    # One unit, and much goes wrong with it.
+    # One unit with many faults.
     "one unit, duplicates, a crash, a loss, a time-out": World(
         ONE, Budget(duplicates=2, crashes=1, losses=1, timeouts=1), begun=True
     ),
@@ -29,9 +29,9 @@ WORLDS = {
     "one unit, a call made twice, a crash, a duplicate": World(
         ONE, Budget(repeats=1, crashes=1, duplicates=1), begun=True
     ),
-    "one unit, silence to the end": World(ONE, Budget(losses=1, timeouts=1, delays=1), begun=True, max_unanswered=1),
-    "one unit, calls of the wait that outlive it": World(ONE, Budget(timeouts=2), begun=True, slow_waits=True),
-    "one unit, turns that overlap, a time-out": World(ONE, Budget(overlaps=1, timeouts=1), begun=True),
+    "one unit that is never answered": World(ONE, Budget(losses=1, timeouts=1, delays=1), begun=True, max_unanswered=1),
+    "one unit, calls that outlive their wait": World(ONE, Budget(timeouts=2), begun=True, slow_waits=True),
+    "one unit, reconcile passes that overlap, a time-out": World(ONE, Budget(overlaps=1, timeouts=1), begun=True),
     # Two units.
     "units together, page by page": World(TOGETHER, Budget(), begun=True, page=1),
     "units together, a duplicate, a crash, a time-out": World(
@@ -46,16 +46,16 @@ WORLDS = {
         ONE, Budget(failures=2, expiries=1, timeouts=1), begun=True
     ),
     "two units, failures": World(TOGETHER, Budget(failures=2), begun=True),
-    # Both drives' notifications come in one batch.
+    # The notifications of both drives may come in one batch.
     "two drives in a batch": World(DRIVES, Budget(), begun=True, batch=2),
-    # The endpoint answers elsewhere.
+    # The endpoint chooses its own names for answers.
     "answers elsewhere, duplicates, a crash, a loss, a time-out": World(
         ONE, Budget(duplicates=2, crashes=1, losses=1, timeouts=1), begun=True, honours_names=False
     ),
     "answers elsewhere, failures": World(ONE, Budget(failures=2), begun=True, honours_names=False),
 }
 
-# A minute or two each, and up to some gigabytes: `make prove`.
+# Only `make prove` explores these: a minute or two each, and up to some gigabytes.
 LARGE = {
     "uploads, a duplicate": World(ONE, Budget(duplicates=1)),
     "uploads, a crash": World(ONE, Budget(crashes=1)),

@@ -1,1 +1,1 @@
-"""How good the labels are: models alone and merged, on a folder of labelled frames (`make quality LABELS=…`)."""
+"""Measures the quality of labels by models alone and merged, on a folder of labelled frames (`make quality`)."""

@@ -1,4 +1,4 @@
-"""What the merge is held to, as far as these models and frames can tell."""
+"""The aims of the merge, and whether these models and frames meet them."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from tools.quality.figures import Comparison, describe
 from tools.quality.precision import Floats
 from tools.quality.systems import CALIBRATED, FUSED, LEAST_WORK
 
-# The project's aims (issue 4): least differences from the best single model, least values, most cost of a control.
+# The project's aims: minimum differences from the best single model, minimum values, maximum cost of a control.
 LEAST_DIFFERENCE = -0.02
 LEAST_VEHICLES = {"ap50": 0.90, "ap70": 0.74}
 LEAST_PRECISION_GAIN = 0.05
 LEAST_EDITS_SAVED = 0.20
 MOST_CONTROL_COST = 0.01
-# Of fewer objects the best of several models is the luckiest: told, not judged.
+# With fewer objects, the best of several models is the luckiest one: no limit applies.
 LEAST_OBJECTS = 10
 
 
 class Aim(NamedTuple):
-    """`values`: what was measured, for each resample; it should be at least `limit`."""
+    """A measured value that should be at least `limit`. `values`: of the set itself, then of each resample."""
 
     name: str
     values: Floats
@@ -39,9 +39,9 @@ class Aim(NamedTuple):
 
 
 def aims_of(comparison: Comparison) -> Iterator[Aim]:
-    """The aims of the merge with and without calibration; nothing where nothing was merged.
+    """The aims of the merge with and without calibration; none where there is no merge.
 
-    Thresholds change edits alone; what other thresholds do for a single model is told beside it.
+    Thresholds change only edits. One aim without a limit shows what the same thresholds do for the best single model.
     """
     known = {system.name for system in comparison.systems}
     for merged in (FUSED, FUSED + CALIBRATED):
@@ -83,4 +83,4 @@ def _aims(comparison: Comparison, merged: str) -> Iterator[Aim]:
 
 def _edits_saved(comparison: Comparison, merged: str, alone: str, limit: float) -> Aim:
     saved = 1.0 - comparison.edits_per_frame(merged) / comparison.edits_per_frame(alone)
-    return Aim(f"{merged}: share of edits saved of {alone}", saved, limit)
+    return Aim(f"{merged}: share of edits saved, over {alone}", saved, limit)

@@ -1,4 +1,4 @@
-"""What models answer to frames: from their real model servers, kept so that a second run asks nothing."""
+"""Asks the real model servers for answers to frames, and keeps the answers for the next run."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from autolabel.models.catalogue import Model
 from autolabel_cli.errors import CommandError
 from local import ModelServer, ModelServerFailed
 from tools.demo.__main__ import SERVERS
+from tools.demo.deployment import PROJECT
 
-_PROJECT = Path(__file__).resolve().parents[2]
 _STARTUP_SECONDS = 60.0
 _REQUEST_SECONDS = 120.0
 
 
 def read_answers(model: Model, images: Sequence[Path], kept: Path) -> list[bytes]:
-    """The model's answer to each image, asked where it is not kept already in the folder `kept`.
+    """The model's answer to each image: from the folder `kept`, or else from its server.
 
-    An answer is kept by the image's bytes, the model's headers and the server's code. CommandError when the model has
-    no server here, or it fails.
+    The name of a kept answer is a hash of the image's bytes, the model's headers and the servers' code. CommandError
+    when the model has no server here, or the server fails.
     """
     if model.name not in SERVERS:
-        raise CommandError(f"no model server is known for {model.name}; known are {', '.join(sorted(SERVERS))}")
+        raise CommandError(f"there is no model server for {model.name}; choose from {', '.join(sorted(SERVERS))}")
     served = _served(model)
     places = [kept / model.name / hashlib.sha256(served + image.read_bytes()).hexdigest()[:32] for image in images]
     missing = [(image, place) for image, place in zip(images, places, strict=True) if not place.exists()]
@@ -44,9 +44,9 @@ def read_answers(model: Model, images: Sequence[Path], kept: Path) -> list[bytes
 
 
 def _served(model: Model) -> bytes:
-    """What an answer depends on beside the image."""
+    """A digest of all that an answer depends on, except the image."""
     digest = hashlib.sha256(f"{SERVERS[model.name]} {model.content_type} {model.accept}".encode())
-    for path in sorted((_PROJECT / "models" / "servers").rglob("*")):
+    for path in sorted((PROJECT / "models" / "servers").rglob("*")):
         if path.suffix in (".py", ".mjs", ".json"):
             digest.update(path.read_bytes())
     return digest.digest()
@@ -55,7 +55,7 @@ def _served(model: Model) -> bytes:
 @contextmanager
 def _server(model: Model, kept: Path) -> Iterator[ModelServer]:
     command = [sys.executable, "-m", SERVERS[model.name], "--port", "{port}"]
-    path = os.pathsep.join([str(_PROJECT), str(_PROJECT / "layers" / "autolabel")])
+    path = os.pathsep.join([str(PROJECT), str(PROJECT / "layers" / "autolabel")])
     server = ModelServer(model.name, command, {"PYTHONPATH": path}, kept / f"{model.name}.log", _STARTUP_SECONDS)
     server.start()
     try:
@@ -75,7 +75,7 @@ def _ask(server: ModelServer, model: Model, image: Path) -> bytes:
         response = connection.getresponse()
         body = response.read()
     except (OSError, http.client.HTTPException) as e:
-        raise CommandError(f"{model.name} did not answer to {image}: {e}; its log: {server.log}") from e
+        raise CommandError(f"{model.name} did not answer for {image}: {e}; log: {server.log}") from e
     finally:
         connection.close()
     if response.status != 200:

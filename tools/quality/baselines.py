@@ -1,33 +1,31 @@
-"""Other ways to merge models, to compare with: suppression across models, and weighted boxes fusion as published."""
+"""Other merges to compare with: non-maximum suppression across models, and weighted boxes fusion as published."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 from ensemble_boxes import nms, weighted_boxes_fusion
 
 from autolabel.labelling.model_detections import Seen
 from autolabel.labels.detections import Detection, Detections, repair_box
 from autolabel.labels.taxonomy import current_taxonomy
+from tools.quality.precision import Floats
 
-# The defaults of ensemble-boxes' examples.
+# The values of ensemble-boxes' examples.
 _NMS_IOU = 0.5
 _WBF_IOU = 0.55
 _NAMES = current_taxonomy().names
 
-Floats = npt.NDArray[np.float64]
-
 
 def merge_by_suppression(found: Sequence[Seen], width: int, height: int) -> Detections:
-    """Non-maximum suppression within each class over the detections of all models."""
+    """Merge by non-maximum suppression within each class, over the detections of all models."""
     boxes, scores, labels = _inputs(found, width, height)
     return _outputs(nms(boxes, scores, labels, iou_thr=_NMS_IOU), width, height)
 
 
 def merge_by_boxes(found: Sequence[Seen], width: int, height: int) -> Detections:
-    """Weighted boxes fusion over all models, each as if independent, with the weights of the catalogue."""
+    """Merge by weighted boxes fusion, all models as if independent, with the weights of the catalogue."""
     boxes, scores, labels = _inputs(found, width, height)
     weights = [model.weight for model, _ in found]
     return _outputs(weighted_boxes_fusion(boxes, scores, labels, weights=weights, iou_thr=_WBF_IOU), width, height)

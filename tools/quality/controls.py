@@ -1,4 +1,4 @@
-"""Useless models, as negative controls: a merge that takes one in must not suffer."""
+"""Useless models as negative controls: a merge with one of them must not get worse."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from autolabel.labels.detections import Detection
 from autolabel.models.catalogue import Model
 
 _BOXES = 20
-# Width by height of what it claims to see.
+# Width over height of the objects that it reports.
 _SHAPES = {"car": 1.5, "truck": 1.2, "bus": 1.2, "person": 0.4}
 _HEIGHTS = (20.0, 250.0)
 _SCORES = (0.5, 1.0)
 
 
 def random_model() -> Model:
-    """A model of its own network that claims to know every class that it draws."""
+    """A model with a network of its own, whose class map has every class that it reports."""
     return Model("random", "0001", "random", "jumpstart-detection", {name: name for name in _SHAPES})
 
 
 def random_detections(model: Model, width: int, height: int, seed: int) -> list[Detection]:
-    """Boxes anywhere in a frame, with scores that sound certain; the same for the same seed."""
+    """Boxes anywhere in a frame, with high scores; the same boxes for the same seed."""
     draw = np.random.default_rng(seed)
     found = []
     for _ in range(_BOXES):
@@ -38,7 +38,7 @@ def random_detections(model: Model, width: int, height: int, seed: int) -> list[
 
 
 def shifted_model(model: Model) -> Model:
-    """A model that answers with what another one saw in the next frame: likely boxes in the wrong place."""
+    """A model that reports the detections of another one in the next frame: plausible boxes in the wrong place."""
     return msgspec.structs.replace(model, name="shifted", network="shifted", weight=1.0)
 
 

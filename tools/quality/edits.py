@@ -1,4 +1,4 @@
-"""What a person would have to do to a frame's pre-label."""
+"""Counts the edits that a reviewer has to make to a frame's pre-label."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from autolabel.labels.agreement import SAME_OBJECT, share_in
 from autolabel.labels.detections import Detection, overlap
 from autolabel_cli.models.kitti import CLASSES, REGION_TYPE, KittiObject, Level, counts
 
-# Boxes that people draw of one object overlap by 0.88 in the mean (Papadopoulos et al., ICCV 2017): what is clearly
-# worse than that is moved.
+# Boxes that several people draw around one object have a mean IoU of 0.88 (Papadopoulos et al., ICCV 2017). A box that
+# is clearly worse has to be moved.
 GOOD_BOX = 0.85
 EDITED = frozenset({*CLASSES.values(), "bus"})
 
 
 class Edits(NamedTuple):
-    """Boxes to add, delete, move, and give another class."""
+    """Numbers of boxes to add, delete, move and relabel."""
 
     add: int = 0
     delete: int = 0
@@ -29,11 +29,11 @@ class Edits(NamedTuple):
 
 
 def count_edits(prelabel: Sequence[Detection], objects: Sequence[KittiObject], level: Level) -> Edits:
-    """The edits that lead from a pre-label to the objects that count at a level.
+    """The edits that turn a pre-label into the objects that count at a level.
 
-    Pairs of a box and an object are matched from the greatest IoU down to SAME_OBJECT, objects that count first. What
-    matches an object that does not count, lies for the most part in an unlabelled region, or is lower than the level's
-    height, is left as it is. Classes that the set does not label are no matter.
+    Boxes and objects are matched from the greatest IoU down to SAME_OBJECT, first the objects that count. A box needs
+    no edit if it matches an object that does not count, is mostly inside an unlabelled region, or is lower than the
+    level's minimum height. Boxes of classes that the set does not label are left out.
     """
     boxes = [d for d in prelabel if d.name in EDITED]
     real = [thing for thing in objects if thing.box is not None and thing.type != REGION_TYPE]

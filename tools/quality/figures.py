@@ -1,4 +1,4 @@
-"""What is told of each system: precision by class, and the edits that a person would need."""
+"""The figures of each system: precision by class, and edits of its pre-labels."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SEED = 4
 
 
 class ClassFigures:
-    """One system on one scored class: values for each resample of the frames, the set itself first."""
+    """Figures of one system on one scored class: a value for the set itself, then one for each resample."""
 
     def __init__(self, candidates: Sequence[Verdict], prelabel: Sequence[Verdict], resamples: Floats) -> None:
         self._resamples = resamples
@@ -30,7 +30,7 @@ class ClassFigures:
         self.precision, self.recall = Curve(prelabel, 0).operating_point()
 
     def precision_at(self, recall: float) -> Floats:
-        """The precision at IoU 0.5 where a lowered threshold first reaches a recall."""
+        """The precision at IoU 0.5 at the highest threshold that reaches a recall."""
         return self._curve.precision_at(recall, self._resamples)
 
     def describe(self) -> dict[str, object]:
@@ -40,7 +40,7 @@ class ClassFigures:
 
 
 class Comparison:
-    """All systems on one set at one level."""
+    """Compares all systems on one set at one level."""
 
     def __init__(
         self,
@@ -58,22 +58,22 @@ class Comparison:
         self.resamples = draw_resamples(len(frames), RESAMPLES, _SEED)
 
     def objects(self, name: str) -> int:
-        """How many objects of a scored class count."""
+        """The number of objects of a scored class that count."""
         return sum(truth.standing == COUNTS for frame in self._truths(name) for truth in frame)
 
     @cached_property
     def figures(self) -> Mapping[tuple[str, str], ClassFigures]:
-        """By system and scored class."""
+        """Figures by system and scored class."""
         return {(s.name, name): self._class_figures(s, name) for s in self.systems for name in self.classes}
 
     @property
     def found(self) -> list[str]:
-        """The scored classes of which some system finds an object."""
+        """The scored classes of which at least one system finds an object."""
         return [name for name in self.classes if any(self.figures[s.name, name].ap50[0] > 0.0 for s in self.systems)]
 
     @cached_property
     def edits(self) -> Mapping[str, list[Edits]]:
-        """By system, for each frame."""
+        """Edits of each frame, by system."""
         return {
             s.name: [
                 count_edits(tuple(labels.prelabel), frame.objects, self.level)
@@ -83,7 +83,7 @@ class Comparison:
         }
 
     def edits_per_frame(self, system: str) -> Floats:
-        """All edits of a system by frame, for each resample."""
+        """The mean edits of a frame of a system, for each resample."""
         totals = np.array([e.total for e in self.edits[system]], np.float64)
         return np.asarray(self.resamples @ totals / len(self.frames))
 
@@ -92,12 +92,12 @@ class Comparison:
         return max(self.alone, key=lambda system: float(self.figures[system, name].ap50[0]))
 
     def least_edits_alone(self) -> str:
-        """The single model that leaves least to do."""
+        """The single model whose pre-labels need the fewest edits."""
         return min(self.alone, key=lambda system: float(self.edits_per_frame(system)[0]))
 
     @property
     def alone(self) -> list[str]:
-        """The models by themselves, as their catalogue entries have them."""
+        """The names of the single models, as they are in the catalogue."""
         return [s.name for s in self.systems if s.alone == s.name]
 
     def _class_figures(self, system: System, name: str) -> ClassFigures:
@@ -116,11 +116,11 @@ class Comparison:
 
 
 def describe(values: Floats) -> dict[str, object]:
-    """A value of the set itself with the interval of its resamples."""
+    """The value of the set itself, with the interval of its resamples."""
     low, high = interval(values[1:])
     return {"value": known(float(values[0])), "interval": [known(low), known(high)]}
 
 
 def known(value: float) -> float | None:
-    """A number for JSON, which has no NaN."""
+    """A number for JSON: None instead of NaN."""
     return None if math.isnan(value) else round(value, 4)

@@ -1,4 +1,4 @@
-"""How many errors that were put into people's labels are found among the most suspicious."""
+"""Measures how many injected label errors are found among the labels that are most likely wrong."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tools.quality.systems import System
 
 DRAWS = 30
 TOPS = (5, 10, 20)
-# Of the objects that count so many are left out, given another class of their group, and moved.
+# Shares of the counted objects that are left out, given another class of their group, and moved.
 _SHARES = {OVERLOOKED: 0.10, SWAPPED: 0.05, BADLY_LOCATED: 0.05}
 _OTHERS = {
     "car": ("van", "truck"),
@@ -31,8 +31,11 @@ _OTHERS = {
 
 
 class Found(NamedTuple):
-    """Means over all draws. `injected`: errors; `precision`: the share of errors in so many suspects, the most
-    suspicious first; `chance`: in suspects by chance; `recall`: the share of the errors that are suspects at all."""
+    """Means over all draws.
+
+    `injected`: number of errors. `precision`: share of errors among the first suspects, by their number. `chance`:
+    share of errors among all suspects. `recall`: share of the errors that are suspects.
+    """
 
     injected: float
     precision: Mapping[int, float]
@@ -46,7 +49,7 @@ class _Error(NamedTuple):
 
 
 def find_injected(system: System, frames: Sequence[LabelledFrame], level: Level) -> Found:
-    """Put errors into people's labels, again and again, and look for them with what a system saw."""
+    """Inject errors into the true labels, DRAWS times, and look for them with the detections of a system."""
     candidates = [_read(labels.candidates) for labels in system.labels]
     draws = [_draw(random.Random(seed), candidates, frames, level) for seed in range(DRAWS)]
     return Found(
@@ -60,7 +63,7 @@ def find_injected(system: System, frames: Sequence[LabelledFrame], level: Level)
 def _draw(
     draw: random.Random, candidates: Sequence[Candidates], frames: Sequence[LabelledFrame], level: Level
 ) -> tuple[int, list[bool]]:
-    """How many errors were injected, and of each suspect, the most suspicious first, whether it is one."""
+    """The number of injected errors, and for each suspect, most likely first, whether it is one of them."""
     injected, found = 0, list[tuple[float, bool]]()
     for seen, frame in zip(candidates, frames, strict=True):
         label, errors = _with_errors(draw, frame, level)
@@ -68,14 +71,14 @@ def _draw(
         for suspect in find_suspects(seen, (), label, EDITED):
             hit = next((error for error in errors if _is_of(suspect, error)), None)
             if hit:
-                # Each error counts once, however many contradict it.
+                # Each error counts once, also when several suspects match it.
                 errors.remove(hit)
             found.append((suspect.suspicion, hit is not None))
     return injected, [right for _, right in sorted(found, key=lambda one: -one[0])]
 
 
 def _with_errors(draw: random.Random, frame: LabelledFrame, level: Level) -> tuple[list[LabelledBox], list[_Error]]:
-    """A frame's label as people might have left it; what its set does not label is ignored."""
+    """A frame's true label with errors, and the errors; objects that the set does not label become `ignore`."""
     label, errors = [], []
     for thing in frame.objects:
         if thing.box is None:
@@ -111,7 +114,7 @@ def _is_of(suspect: Suspect, error: _Error) -> bool:
 
 
 def _read(candidates: Detections) -> Candidates:
-    """Candidates as they are read from where they are kept."""
+    """Convert candidates to the type that readers of a run's files get."""
     return msgspec.json.decode(msgspec.json.encode(candidates), type=Candidates)
 
 

@@ -1,4 +1,4 @@
-"""Average precision with its uncertainty, and points of the curve of precision and recall."""
+"""Average precision with intervals, and points of the precision-recall curve."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from autolabel_cli.models.truth import Verdict
 
 Floats = npt.NDArray[np.float64]
 
-# COCO's: 0.5 to 0.95.
+# COCO's thresholds: 0.5 to 0.95.
 IOUS = tuple(round(0.5 + 0.05 * step, 2) for step in range(10))
 AT_50, AT_70 = IOUS.index(0.5), IOUS.index(0.7)
-# COCO's precision at 101 recalls; KITTI's own 40 give nearly the same.
+# COCO averages precision at 101 recalls; KITTI's 40 give nearly the same.
 _RECALLS = np.linspace(0.0, 1.0, 101)
 _EDGES = (2.5, 97.5)
 
 
 def draw_resamples(frames: int, count: int, seed: int) -> Floats:
-    """How often each frame is drawn: first each once, then `count` draws of so many frames with replacement."""
+    """Counts of each frame [1 + count, frames]: first each frame once, then `count` draws with replacement."""
     drawn = np.random.default_rng(seed).multinomial(frames, np.full(frames, 1.0 / frames), count)
     return np.concatenate([np.ones((1, frames)), drawn])
 
 
 class Curve:
-    """The guesses of all frames for one scored class, most confident first, at one IoU threshold."""
+    """The precision-recall curve of one scored class over all frames, at one IoU threshold."""
 
     def __init__(self, verdicts: Sequence[Verdict], threshold: int) -> None:
         frames = np.concatenate([np.full(len(v.confidences), index) for index, v in enumerate(verdicts)])
@@ -35,14 +35,14 @@ class Curve:
         hits = np.concatenate([v.hits[threshold] for v in verdicts])[judged]
         self._points = len(hits), int(hits.sum())
         order = np.argsort(-confidences, kind="stable")
-        # What comes after the last hit changes neither precision at any recall nor the average.
+        # Guesses after the last hit change neither the precision at a recall nor the average.
         order = order[: int(np.flatnonzero(hits[order])[-1]) + 1 if hits.any() else 0]
         self._frames = frames[judged][order].astype(np.intp)
         self._hits = hits[order]
         self._objects = np.array([v.objects for v in verdicts], np.float64)
 
     def average_precision(self, resamples: Floats) -> Floats:
-        """COCO's average precision of each resample of the frames [resamples, frames]; NaN where nothing counts."""
+        """COCO's average precision of each resample [resamples, frames]; NaN where no object counts."""
         right, wrong, objects = self._sums(resamples)
         rows, length = right.shape
         if not length:
@@ -52,7 +52,7 @@ class Curve:
             precision = np.nan_to_num(right / (right + wrong))
         best_beyond = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
         best_beyond = np.concatenate([best_beyond, np.zeros((rows, 1))], axis=1)
-        # All rows are searched at once: each is moved beyond the one before.
+        # Searches all rows at once: each row is shifted above the one before.
         shift = 2.0 * np.arange(rows)[:, None]
         places = np.searchsorted((np.nan_to_num(recall) + shift).ravel(), (_RECALLS + shift).ravel() - 1e-12)
         places = places.reshape(rows, -1) - np.arange(rows)[:, None] * length
@@ -60,7 +60,7 @@ class Curve:
         return np.where(objects > 0, average, np.nan)
 
     def precision_at(self, recall: float, resamples: Floats) -> Floats:
-        """The precision where a lowered threshold first reaches a recall; NaN where it never does."""
+        """The precision at the highest threshold that reaches a recall; NaN where none does."""
         right, wrong, objects = self._sums(resamples)
         reached = right >= recall * objects[:, None] - 1e-9
         reached &= right > 0
@@ -73,7 +73,7 @@ class Curve:
         return np.where(reached[rows, at], precision, np.nan)
 
     def operating_point(self) -> tuple[float, float]:
-        """Precision and recall of all guesses together; NaN for a share of nothing."""
+        """Precision and recall of all guesses; NaN without guesses or without objects."""
         (count, right), objects = self._points, float(self._objects.sum())
         return (right / count if count else np.nan, right / objects if objects else np.nan)
 

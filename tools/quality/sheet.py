@@ -1,4 +1,4 @@
-"""The frames that need most edits, to look at: what is true, and what the labels say."""
+"""Draws the frames that need most edits, with the true labels and the pre-labels."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _TRUE, _NOT_COUNTED = "#00e676", "#9e9e9e"
 
 
 def write_sheet(comparison: Comparison, system: str, path: Path) -> list[str]:
-    """Write a PNG of the worst frames of a system, above the truth and below its pre-labels; the frames' names."""
+    """Write a PNG of a system's worst frames, each with the truth above its pre-labels; returns their names."""
     edits, labels = comparison.edits[system], next(s.labels for s in comparison.systems if s.name == system)
     worst = sorted(range(len(edits)), key=lambda index: -edits[index].total)[:_FRAMES]
     strips = []
@@ -30,7 +30,7 @@ def write_sheet(comparison: Comparison, system: str, path: Path) -> list[str]:
     for strip in strips:
         sheet.paste(strip, (0, top))
         top += strip.height
-    # Quickly rather than small.
+    # Fast to write, at the cost of size.
     sheet.save(path, compress_level=1)
     return [comparison.frames[index].name for index in worst]
 

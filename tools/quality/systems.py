@@ -18,10 +18,10 @@ from autolabel_cli.models.fitting import KnownFrame, calibrate, expect_least_wor
 from autolabel_cli.models.kitti import SCORED, LabelledFrame, Level, truths
 from tools.quality import baselines, controls
 
-# Calibrations are fitted on all frames but those of a fold, and applied to the fold: never to what they were fitted on.
+# A calibration is fitted on all frames outside a fold and applied to the fold: never to the frames it was fitted on.
 FOLDS = 5
 CALIBRATED = ", calibrated"
-# With thresholds that expect the fewest edits, where adding a box and deleting one count alike.
+# With thresholds that expect the fewest edits, where adding and deleting a box cost the same.
 LEAST_WORK = ", calibrated for edits"
 DELETE_COST = 1.0
 FUSED = "fused"
@@ -29,14 +29,14 @@ _LABELS = frozenset(current_taxonomy().names)
 
 
 class Entrant(NamedTuple):
-    """A model and what it found in each frame, before any calibration."""
+    """A model and its detections in each frame, before any calibration."""
 
     model: Model
     found: Sequence[Sequence[Detection]]
 
 
 class System(NamedTuple):
-    """What is scored: labels for each frame. `alone`: the one model that it consists of, empty for a merge."""
+    """A system: labels for each frame. `alone`: the name of its only model; empty for a merge."""
 
     name: str
     labels: Sequence[FrameLabels]
@@ -44,14 +44,14 @@ class System(NamedTuple):
 
 
 def decode_answers(model: Model, answers: Sequence[bytes], frames: Sequence[LabelledFrame]) -> Entrant:
-    """A model's answers through the product's decoder."""
+    """Decode a model's answers by the product's decoder."""
     raw = msgspec.structs.replace(model, calibration={})
     pairs = zip(answers, frames, strict=True)
     return Entrant(model, [decode_answer([answer], raw, f.width, f.height)[0] for answer, f in pairs])
 
 
 def all_systems(entrants: Sequence[Entrant], frames: Sequence[LabelledFrame], level: Level) -> Iterator[System]:
-    """Every system that these models make up, the single models first."""
+    """Every system that these models make, the single models first."""
     fitted = [cross_fit(entrant, frames, level) for entrant in entrants]
     for entrant, folded in zip(entrants, fitted, strict=True):
         name = entrant.model.name
@@ -77,10 +77,11 @@ def all_systems(entrants: Sequence[Entrant], frames: Sequence[LabelledFrame], le
 
 
 Voice = Sequence[Seen]
+"""A model as it takes part in a merge: its detections in each frame."""
 
 
 def cross_fit(entrant: Entrant, frames: Sequence[LabelledFrame], level: Level) -> Voice:
-    """For each frame the model as calibrated without that frame's fold, and its detections so."""
+    """For each frame, the model calibrated on the other folds, and its detections so calibrated."""
     known = [
         KnownFrame(found, {name: truths(frame.objects, SCORED[name], level) for name in SCORED if name in _LABELS})
         for found, frame in zip(entrant.found, frames, strict=True)
@@ -119,7 +120,7 @@ def merge_otherwise(
 
 
 def _unfolded(entrant: Entrant, frames: Sequence[LabelledFrame]) -> Voice:
-    """The model as the catalogue has it."""
+    """The detections with the calibration of the catalogue."""
     return [_calibrated(entrant.model, found, frame) for found, frame in zip(entrant.found, frames, strict=True)]
 
 

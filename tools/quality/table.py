@@ -1,4 +1,4 @@
-"""What a person reads of the figures."""
+"""Prints the figures as tables."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from rich.console import Console
 from rich.table import Table
 
 from tools.quality.aims import Aim
-from tools.quality.doubts import DoubtFigures
 from tools.quality.edits import Edits
 from tools.quality.figures import Comparison
 from tools.quality.label_errors import DRAWS, TOPS, Found
 from tools.quality.precision import Floats, interval
+from tools.quality.uncertainty import UncertaintyFigures
 
 
 def print_classes(console: Console, comparison: Comparison, title: str) -> None:
-    """One line for a system and scored class, with a rule between classes."""
+    """Print one line for each system and scored class, with a rule between classes."""
     table = _table(title, "class", "system")
     for heading in ("AP50", "AP70", "AP50:95", "precision", "recall", "precision at the best's recall"):
         table.add_column(heading, justify="right")
@@ -36,14 +36,13 @@ def print_classes(console: Console, comparison: Comparison, title: str) -> None:
                 end_section=index + 1 == len(comparison.systems),
             )
     console.print(table)
-    if unseen := [
-        f"{name} ({comparison.objects(name)})" for name in comparison.classes if name not in comparison.found
-    ]:
-        console.print(f"No system finds any {', '.join(unseen)}.")
+    missed = [f"{name} ({comparison.objects(name)})" for name in comparison.classes if name not in comparison.found]
+    if missed:
+        console.print(f"No system finds an object of {', '.join(missed)}.")
 
 
 def print_edits(console: Console, comparison: Comparison) -> None:
-    """One line a system."""
+    """Print one line for each system."""
     table = _table("Edits per frame", "system")
     for kind in (*Edits._fields, "total"):
         table.add_column(kind, justify="right")
@@ -55,13 +54,13 @@ def print_edits(console: Console, comparison: Comparison) -> None:
     console.print(table)
 
 
-def print_doubts(console: Console, figures: Sequence[DoubtFigures], frames: int) -> None:
-    """One line for a system and rule of acceptance, and one for a system and order of the queue."""
-    accepted = _table(f"Accepted of {frames} frames without a person", "system", "rule")
+def print_uncertainty(console: Console, figures: Sequence[UncertaintyFigures], frames: int) -> None:
+    """Print one line for each system and rule of acceptance, and one for each system and order of the queue."""
+    accepted = _table(f"Accepted without a reviewer, of {frames} frames", "system", "rule")
     for heading in ("accepted", "faulty", *Edits._fields):
         accepted.add_column(heading, justify="right")
     queue = _table("The queue", "system", "order")
-    for heading in ("chance that the faulty of two frames comes first", "edits in its first half"):
+    for heading in ("chance that the faulty of two frames comes first", "edits in the first half"):
         queue.add_column(heading, justify="right")
     for of in figures:
         for index, one in enumerate(of.acceptances):
@@ -76,7 +75,7 @@ def print_doubts(console: Console, figures: Sequence[DoubtFigures], frames: int)
 
 
 def print_aims(console: Console, aims: list[Aim]) -> None:
-    """One line an aim."""
+    """Print one line for each aim."""
     table = _table("Aims", "what")
     for heading in ("measured", "at least", ""):
         table.add_column(heading, justify="right")
@@ -88,13 +87,13 @@ def print_aims(console: Console, aims: list[Aim]) -> None:
 
 
 def print_label_errors(console: Console, found: Mapping[str, Found]) -> None:
-    """One line a system."""
-    table = _table(f"Errors put into people's labels, means of {DRAWS} draws", "system")
+    """Print one line for each system."""
+    table = _table(f"Label errors injected and found, means of {DRAWS} draws", "system")
     for heading in (
         "injected",
-        *(f"of the first {top} suspects" for top in TOPS),
-        "of suspects by chance",
-        "suspected",
+        *(f"errors in first {top} suspects" for top in TOPS),
+        "errors in all suspects",
+        "errors found",
     ):
         table.add_column(heading, justify="right")
     for system, one in found.items():

@@ -1,1 +1,1 @@
-"""A second detector that shares nothing with the first: SSDLite MobileNet v2 in TensorFlow.js, in a Node.js process."""
+"""A second detector, independent of the first: SSDLite MobileNet v2 in TensorFlow.js, in a Node.js process."""

@@ -1,8 +1,8 @@
-"""SSDLite MobileNet v2 behind the container contract: `python -m models.servers.ssd --port N`.
+"""Serves SSDLite MobileNet v2 by the container contract: `python -m models.servers.ssd --port N`.
 
-Takes `application/x-image`, answers in the shape of Hugging Face's object detection pipelines: a list, best first, of
-`score`, `label` and `box` (`xmin`, `ymin`, `xmax`, `ymax` in pixels of the image). It looks at the whole image and at
-three overlapping tiles.
+It takes `application/x-image` and answers in the format of Hugging Face's object detection pipelines: a list, best
+first, of `score`, `label` and `box` (`xmin`, `ymin`, `xmax`, `ymax` in pixels of the image). It runs on the whole image
+and on three overlapping tiles.
 """
 
 from __future__ import annotations

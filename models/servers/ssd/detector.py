@@ -1,6 +1,6 @@
-"""SSDLite MobileNet v2: an image in, detections out.
+"""Detects objects with SSDLite MobileNet v2.
 
-The graph ends before suppression; its classes are COCO's own numbers, 1 to 90 with gaps, in the order of its scores.
+The graph ends before suppression. Its score columns are COCO's category ids in order, 1 to 90, of which 10 are unused.
 """
 
 from __future__ import annotations
@@ -14,21 +14,21 @@ from models.servers.images import Image
 from models.servers.ssd.runtime import CLASSES, SIDE, Runtime
 
 SCORE_FLOOR = 0.03
-# What COCO numbers and its detection task leaves out (cocodataset.org).
+# Category ids that COCO's detection task does not use (cocodataset.org).
 _UNUSED = frozenset({12, 26, 29, 30, 45, 66, 68, 69, 71, 83})
 _COLUMNS = np.array([number - 1 for number in range(1, CLASSES + 1) if number not in _UNUSED])
 assert len(_COLUMNS) == len(NAMES)
 
 
 class Detector:
-    """A loaded network, safe for threads."""
+    """A loaded network; several threads may use it."""
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
 
     def detect(self, image: Image) -> Detections:
-        """Everything with a score of at least SCORE_FLOOR, suppressed within each class; raises RuntimeFailed."""
-        # The graph would scale it in the same way, only slower.
+        """Detections with a score of at least SCORE_FLOOR, suppressed within each class; raises RuntimeFailed."""
+        # The graph would scale it the same way, but slower.
         square = cv2.resize(image, (SIDE, SIDE), interpolation=cv2.INTER_LINEAR)
         scores, boxes = self._runtime.infer(np.asarray(square[:, :, ::-1], np.uint8))
         scores = scores[:, _COLUMNS]

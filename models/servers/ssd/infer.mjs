@@ -1,7 +1,8 @@
 // SSDLite MobileNet v2 in TensorFlow.js: node infer.mjs <folder of node_modules> <folder of the model>
 //
-// On stdin windows of SIDE x SIDE pixels, RGB, a byte each. On stdout for each the anchors' scores [1917, 90] and boxes
-// [1917, 4] (top, left, bottom, right in 0..1) as little-endian float32. Before the first window, one byte says "ready".
+// It reads windows of SIDE x SIDE pixels from stdin, RGB, one byte each. For each window it writes to stdout the anchors'
+// scores [1917, 90] and boxes [1917, 4] (top, left, bottom, right in 0..1) as little-endian float32. One byte before the
+// first window says "ready".
 
 import { readFileSync, writeSync } from "node:fs";
 import { createRequire } from "node:module";
@@ -15,7 +16,7 @@ const require = createRequire(join(packages, "node_modules", "/"));
 const tf = require("@tensorflow/tfjs-core");
 const { loadGraphModel } = require("@tensorflow/tfjs-converter");
 const { setWasmPaths } = require("@tensorflow/tfjs-backend-wasm");
-// Kernels that WebAssembly lacks.
+// It has the kernels that the WebAssembly backend lacks.
 require("@tensorflow/tfjs-backend-cpu");
 
 function write(bytes) {

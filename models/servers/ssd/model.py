@@ -17,15 +17,15 @@ from models.servers.ssd.detector import Detector
 from models.servers.ssd.runtime import Runtime, RuntimeFailed
 from models.servers.windows import Window, look, tiles, whole
 
-# Frames that are decoded at once: bounds memory. The network takes windows one by one.
+# Frames decoded at once: bounds memory. The network takes windows one by one.
 _AT_ONCE = 2
 _DIGITS = 6
-# The network gives hundreds that mean nothing; COCO's evaluation counts no more of an image.
+# The network returns hundreds of weak detections; COCO's evaluation counts at most 100 for an image.
 _MOST = 100
 
 
 class SsdModel:
-    """Decodes the image, looks through the windows, answers."""
+    """Decodes an image, runs the detector on its windows and answers."""
 
     max_request_bytes = 32 << 20
 
@@ -56,11 +56,12 @@ class SsdModel:
 
 
 def layout(width: int, height: int) -> list[Window]:
+    """The whole image and three tiles of it."""
     return [*whole(width, height), *tiles(width, height, count=3)]
 
 
 def render(found: Detections, width: int, height: int) -> bytes:
-    """The best of it as JSON."""
+    """The best detections as JSON."""
     pixels = found.boxes * np.array([width, height, width, height], np.float32)
     return json.dumps(
         [

@@ -1,4 +1,4 @@
-"""The network in a Node.js process of its own (infer.mjs), one window after the other."""
+"""Runs the network in a Node.js process of its own (infer.mjs), one window after the other."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ ANCHORS = 1917
 CLASSES = 90
 _SCRIPT = Path(__file__).with_name("infer.mjs")
 _FLOAT = np.dtype("<f4")
-# A window takes a tenth of a second; what takes this many seconds does not come any more.
+# Seconds to wait for a window, which takes about a tenth of a second.
 _PATIENCE = 30.0
 
 
 class RuntimeFailed(RuntimeError):
-    """The process ended or kept silent; the next window gets a new one."""
+    """The process ended or did not answer; the next window gets a new process."""
 
 
 class Runtime:
-    """The loaded network, safe for threads: they take turns."""
+    """The loaded network; several threads may use it, one after the other."""
 
     def __init__(self, assets: Assets) -> None:
         self._command = [str(assets.node), str(_SCRIPT), str(assets.packages), str(assets.model)]
@@ -53,7 +53,7 @@ class Runtime:
                 pipe.flush()
             except OSError as e:
                 self.stop()
-                raise RuntimeFailed(f"the process took no window: {e}") from e
+                raise RuntimeFailed(f"the Node.js process does not accept a window: {e}") from e
             answer = np.frombuffer(self._read(process, ANCHORS * (CLASSES + 4) * _FLOAT.itemsize), _FLOAT)
         scores, boxes = np.split(answer, [ANCHORS * CLASSES])
         return scores.reshape(ANCHORS, CLASSES), boxes.reshape(ANCHORS, 4)
@@ -66,7 +66,7 @@ class Runtime:
 
     def _started(self) -> subprocess.Popen[bytes]:
         if self._process is None:
-            # It ends with its input, and so with this process, however that ends.
+            # It ends when its input closes, and so with this process, also when that is killed.
             self._process = subprocess.Popen(self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
             self._read(self._process, 1)
         return self._process
@@ -80,7 +80,9 @@ class Runtime:
             watch.cancel()
         if len(read) < size:
             self.stop()
-            raise RuntimeFailed(f"the process ended {process.returncode} after {len(read)} of {size} bytes")
+            raise RuntimeFailed(
+                f"the Node.js process ended with status {process.returncode} after {len(read)} of {size} bytes"
+            )
         return read
 
 

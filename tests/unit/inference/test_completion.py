@@ -14,7 +14,7 @@ from autolabel.contracts.units import Unit, parse_answer_key
 from autolabel.inference.completion import Completion, parse_notification, wake_if_done
 from tests.fakes.answers import DETECTOR
 from tests.fakes.endpoints import Invocation, failure, success
-from tests.fakes.faults import Crash, Fuse, Fused
+from tests.fakes.faults import Crash, Fuse, fused
 from tests.fakes.images import png
 from tests.fakes.pipeline import DRIVE, MAX_ERRORS, Pipeline, frame_key
 
@@ -420,7 +420,7 @@ def test_the_unit_is_settled_before_tokens_are_read_and_tokens_before_pending_un
     message = success(submitted(pipeline))
     pipeline.wait("token")
     fuse = Fuse(100)
-    ledger, queue, executions = (Fused(p, fuse) for p in (pipeline.ledger, pipeline.queue, pipeline.executions))
+    ledger, queue, executions = (fused(p, fuse) for p in (pipeline.ledger, pipeline.queue, pipeline.executions))
     known = json.loads(message)["requestParameters"]["endpointName"]
     Completion(ledger, queue, ingest="ingest", labels="labels", endpoint_of=lambda _: known, max_errors=2).take(
         message, 1.0

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tools.bench.import_time import import_figures
 from tools.bench.work.asking import ask_for_units
 from tools.bench.work.assembling import assemble_frames
 from tools.bench.work.execution import run_execution
@@ -51,3 +52,8 @@ def test_the_execution_of_a_large_drive_succeeds() -> None:
 
 def test_a_frame_of_several_models_is_merged() -> None:
     assert time_frame(10, rounds=1, calls=1)["merge"] > 0
+
+
+def test_a_function_is_imported_beside_the_bare_handler() -> None:
+    [figure] = import_figures(rounds=1, function="collect")
+    assert figure.ratio > 0

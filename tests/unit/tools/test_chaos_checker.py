@@ -1,4 +1,4 @@
-"""The checker of the rehearsals sees what is lost, doubled or out of order."""
+"""The checker finds frames that are lost or doubled, and every other fault of a run."""
 
 from __future__ import annotations
 
@@ -67,8 +67,8 @@ def test_a_second_line_is_a_doubled_frame(doctored: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("doctored", "problem"),
     [
-        ({"versions": frozenset({(GOOD, "other"), (REJECTED, "b"), (FAILED, "c")})}, "nobody put"),
-        ({"manifest": [GOOD, FAILED, "drives/d/front/9.png"], "dataset": [GOOD, FAILED]}, "made up"),
+        ({"versions": frozenset({(GOOD, "other"), (REJECTED, "b"), (FAILED, "c")})}, "never put"),
+        ({"manifest": [GOOD, FAILED, "drives/d/front/9.png"], "dataset": [GOOD, FAILED]}, "not listed"),
         ({"summary": {"frames": {"uploaded": 4}}}, "summary"),
         ({"executions": [("d-0001", "SUCCEEDED"), ("d-0002", "RUNNING")]}, "executions"),
         ({"jobs": [(MANIFEST, "Completed"), (MANIFEST, "InProgress")]}, "labelling jobs"),
@@ -78,7 +78,7 @@ def test_a_second_line_is_a_doubled_frame(doctored: dict[str, Any]) -> None:
         ({"waiting": 1}, "tokens"),
     ],
 )
-def test_what_else_must_not_be_is_a_problem(doctored: dict[str, Any], problem: str) -> None:
+def test_any_other_fault_is_a_problem(doctored: dict[str, Any], problem: str) -> None:
     verdict = judge(replace(EVIDENCE, **doctored))
     assert not verdict.good
     assert problem in "\n".join(verdict.problems)

@@ -16,9 +16,9 @@ from autolabel_cli.models.fitting import KnownFrame, calibrate
 from autolabel_cli.models.kitti import LEVELS, KittiObject
 from autolabel_cli.models.truth import COUNTS, IGNORED, REGION, Guess, Truth, judge
 from tools.quality.controls import random_detections, random_model
-from tools.quality.doubts import auroc, share_in_first_half
 from tools.quality.edits import Edits, count_edits
 from tools.quality.precision import IOUS, Curve, draw_resamples, interval
+from tools.quality.uncertainty import auroc, share_in_first_half
 
 Frames = list[tuple[list[Guess], list[Truth]]]
 HARD = LEVELS["hard"]

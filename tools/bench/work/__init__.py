@@ -1,1 +1,1 @@
-"""What is measured: each function runs in an interpreter of its own, started by tools.bench.probe."""
+"""The measured work: tools.bench.probe runs each function in an interpreter of its own."""

@@ -1,4 +1,4 @@
-"""What asking for a unit costs with the real adapters: recorded in DynamoDB, queued in SQS, and no network."""
+"""Measures asking for units through the real adapters for DynamoDB and SQS, without a network."""
 
 from __future__ import annotations
 
@@ -6,32 +6,46 @@ from typing import Any
 
 import boto3
 from botocore.awsrequest import AWSResponse
+from botocore.compat import HTTPHeaders
 from botocore.config import Config
 
 from autolabel.aws.ledger import DynamoLedger
 from autolabel.aws.queue import SqsSubmitQueue
+from autolabel.contracts.ports import PendingUnit
 from tools.bench.work.generated_units import Count, GeneratedLabels, GeneratedLedger
 from tools.bench.work.pace import Pace
 from tools.bench.work.reconciling import UNKNOWN, turn_over
 
 
 class _Ledger(GeneratedLedger):
-    """Knows nothing, and writes through boto3."""
+    """Knows no unit, and records pending ones through boto3."""
 
     def __init__(self, frames: int, client: Any) -> None:
         super().__init__(frames, UNKNOWN)
-        self.add_pending = DynamoLedger(client, "ledger").add_pending
+        self._real = DynamoLedger(client, "ledger")
+
+    def add_pending(self, pending: PendingUnit) -> bool:
+        return self._real.add_pending(pending)
+
+
+class _Done(AWSResponse):
+    """A response of 200 without a connection."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url, 200, HTTPHeaders(), None)
+
+    @property
+    def content(self) -> bytes:
+        return b"{}"
 
 
 def ask_for_units(units: int) -> dict[str, Any]:
-    """Seconds of processor time, and of the clock, that each of so many unknown units takes."""
+    """Ask for `units` unknown units; returns seconds for each, of processor time and by the clock."""
     sent = Count()
 
     def answer(request: Any, **_: Any) -> AWSResponse:
         sent.add(1)
-        response = AWSResponse(request.url, 200, {}, None)
-        response._content = b"{}"
-        return response
+        return _Done(request.url)
 
     def client(service: str) -> Any:
         made = boto3.client(

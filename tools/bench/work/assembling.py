@@ -1,8 +1,8 @@
-"""Assembling a run's shards, over generated pages."""
+"""Measures assembling a run's shards, over generated pages."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -30,13 +30,13 @@ from tools.bench.work.generated_units import GeneratedIngest, GeneratedLabels, G
 from tools.bench.work.pace import Pace
 
 BOXES = 15
-# Of every shard so many frames have failed inference, and are no images.
+# Frames of each shard that failed inference, and that are not images.
 FAILED, REJECTED = 10, 5
 
 
 class _Ingest(GeneratedIngest):
     def read_first(self, key: str, count: int, etag: str | None = None) -> bytes:
-        # What is no image has no picture in the report; pictures are the same work for every drive.
+        # Not an image, so the report has no picture of it; pictures are the same work for every drive.
         return b""
 
 
@@ -79,35 +79,32 @@ class _Labels(GeneratedLabels):
         else:
             yield from super().lines(key)
 
-    def concatenate(self, key: str, sources: Sequence[tuple[str, int]], content_type: str) -> None:
-        self.written += sum(size for _, size in sources)
-
 
 WORKTEAM = "arn:aws:sagemaker:us-east-1:000000000000:workteam/private-crowd/w"
 BACK_ENDS = BackEnds(GROUND_TRUTH, WORKTEAM, "us-east-1", label_studio=False)
 
 
 def assemble_frames(frames: int, short: int = 0, stops: int = 0) -> dict[str, Any]:
-    """Assemble a drive of `frames` frames, at a pace that is compared with `stops` drives of `short`."""
+    """Assemble a drive of `frames` frames; `short` and `stops` as in Pace."""
     pace = Pace(frames, "tools.bench.work.assembling:assemble_frames", short=short, stops=stops)
     assemble(frames, pace)
     return pace.stop()
 
 
 def assemble(frames: int, pace: Pace) -> Assembly:
-    """What assembly tells the execution of a drive of `frames` frames."""
+    """Assemble a drive of `frames` frames; returns what the execution gets."""
     ledger = GeneratedLedger(frames, Shares(answered=100))
     assembly = assemble_run(
         make_run(),
         ingest=_Ingest(frames),
         labels=_Labels(frames, pace),
-        ledger=ledger,
+        ledger=ledger.port,
         back_ends=BACK_ENDS,
         max_objects=JOB_FRAMES,
     )
     lines = sum(job.frames for job in assembly.jobs)
     if (assembly.frames.uploaded, lines) != (frames, frames // SHARD_FRAMES * (SHARD_FRAMES - REJECTED)):
-        raise AssertionError(f"assembly came to {assembly}")
+        raise AssertionError(f"unexpected counts of {frames} frames: {assembly}")
     return assembly
 
 

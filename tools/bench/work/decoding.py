@@ -1,11 +1,10 @@
-"""Decoding one answer: the layer's way against `json.loads` of the same body."""
+"""Measures decoding one answer, and `json.loads` of the same body."""
 
 from __future__ import annotations
 
 import gc
 import json
 import random
-import statistics
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,8 +17,9 @@ from autolabel.labels.detections import Detection, repair_box
 from autolabel.models.decoders import jumpstart
 from tools.bench.probe import peak_memory, resident_memory
 from tools.bench.work.drive import HEIGHT, MODEL, WIDTH, detection_answer
+from tools.bench.work.rounds import time_ways
 
-# As S3Bucket.stream cuts an object.
+# The size of chunks of S3Bucket.stream.
 CHUNK = 256 * 1024
 BOXES = 100
 MASK_BYTES = 36_000_000
@@ -28,29 +28,22 @@ _ROWS = 240
 
 
 def time_boxes(rounds: int, calls: int) -> dict[str, Any]:
-    """Median processor seconds of each way to take a body of 100 detections and 80 labels, taken in turns.
+    """Median processor seconds of four ways to read a body of 100 detections and 80 labels, run in turns.
 
-    `json` and `schema` only read the body; `plain` and `decode` bring it to detections on the taxonomy, the first from
-    what `json.loads` gives.
+    `json` and `schema` only parse it. `plain` and `decode` also make detections of the taxonomy's classes, `plain`
+    from the lists of `json.loads`.
     """
     body = msgspec.json.encode(detection_answer(BOXES, seed=1))
     if _detect_plainly(body) != _detect(body) or not _detect(body):
-        raise AssertionError("the two ways to detections do not come to the same")
+        raise AssertionError("the two ways to detections give different ones")
     ways: dict[str, Callable[[], object]] = {
         "json": lambda: json.loads(body),
-        # The decoder's own schema, which it keeps to itself: a copy here could come to differ.
+        # The decoder's own private schema: a copy here could begin to differ.
         "schema": lambda: jumpstart._detection.decode(body),
         "plain": lambda: _detect_plainly(body),
         "decode": lambda: _detect(body),
     }
-    taken: dict[str, list[float]] = {name: [] for name in ways}
-    for _ in range(rounds):
-        for name, way in ways.items():
-            started = time.process_time()
-            for _ in range(calls):
-                way()
-            taken[name].append((time.process_time() - started) / calls)
-    return {"bytes": len(body), **{name: statistics.median(seconds) for name, seconds in taken.items()}}
+    return {"bytes": len(body), **time_ways(ways, rounds, calls)}
 
 
 def _detect(body: bytes) -> list[Detection]:
@@ -58,7 +51,7 @@ def _detect(body: bytes) -> list[Detection]:
 
 
 def _detect_plainly(body: bytes) -> list[Detection]:
-    """What one writes without a schema: the same detections, with none of the decoder's checks."""
+    """Make the same detections without a schema and without the decoder's checks."""
     answer = json.loads(body)
     found = []
     for (left, top, right, bottom), index, score in zip(
@@ -75,9 +68,9 @@ def _detect_plainly(body: bytes) -> list[Detection]:
 
 
 def write_masks(path: str, kind: str) -> dict[str, int]:
-    """Write a Mask R-CNN answer of 36 MB: detections, and a mask for each as nested lists, between their other values.
+    """Write a Mask R-CNN answer of 36 MB: detections with masks as nested lists, between their other values.
 
-    `kind`: `hard` masks are zeros and ones, `soft` ones probabilities; both with the spaces that json.dumps puts.
+    `kind`: `hard` masks hold zeros and ones, `soft` masks probabilities; both with the spaces that json.dumps writes.
     """
     answer = detection_answer(BOXES, seed=2)
     chance = random.Random(3)
@@ -95,11 +88,11 @@ def write_masks(path: str, kind: str) -> dict[str, int]:
 
 
 def read_masks(path: str, way: str) -> dict[str, float]:
-    """Processor seconds and growth of the peak of memory, in bytes, of `json` or `decode` on a file of masks.
+    """Read a file of masks by `json` or `decode`: processor seconds, and growth of peak memory in bytes.
 
-    `json` needs the whole body in memory first, and is timed without that; `decode` is timed with reading its chunks.
+    The time of `json` leaves out reading the body into memory; that of `decode` includes reading its chunks.
     """
-    # What the first call brings with it, such as compiled patterns, is there before the growth is counted.
+    # What a first call loads, such as compiled patterns, must not count as growth.
     _detect(msgspec.json.encode(detection_answer(1, seed=4)))
     gc.collect()
     before = resident_memory()
@@ -109,14 +102,15 @@ def read_masks(path: str, way: str) -> dict[str, float]:
         found: object = json.loads(body)
     else:
         started = time.process_time()
-        found = decode_answer(_chunks(path), MODEL, WIDTH, HEIGHT)[0]
+        found = decode_answer(file_chunks(path), MODEL, WIDTH, HEIGHT)[0]
     seconds = time.process_time() - started
     if not found:
         raise AssertionError(f"{way} found nothing in {path}")
     return {"seconds": seconds, "growth": peak_memory() - before}
 
 
-def _chunks(path: str) -> Iterator[bytes]:
+def file_chunks(path: str) -> Iterator[bytes]:
+    """A file in chunks of the size in which S3Bucket.stream reads an object."""
     with Path(path).open("rb") as file:
         while chunk := file.read(CHUNK):
             yield chunk

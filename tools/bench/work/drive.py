@@ -1,4 +1,4 @@
-"""A drive that is only arithmetic: its frames, their headers and answers are made when they are asked for."""
+"""A generated drive: frames, headers and answers are computed when they are read."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from autolabel.contracts.run_folder import RunFolder
 from autolabel.contracts.units import Unit
 from autolabel.models.catalogue import Model
 
-# As long as names may be: payloads hold them.
+# Names of the largest allowed length: payloads hold them.
 DRIVE, RUN, CAMERA = "bench".ljust(63, "-"), "0001", "front".ljust(63, "-")
 FOLDER = RunFolder(DRIVE, RUN)
 WIDTH, HEIGHT = 1920, 1080
 # The template's defaults of ShardFrames and MaxJobObjects.
 SHARD_FRAMES, JOB_FRAMES = 500, 100_000
 ETAG = "0123456789abcdef0123456789abcdef"
-# 2026-01-01T00:00:00Z; from there on 25 frames a second.
+# From 2026-01-01T00:00:00Z on, 25 frames a second, in nanoseconds.
 _START, _STEP = 1_767_225_600_000_000_000, 40_000_000
 
 CLASSES = ("person", "bicycle", "car", "motorcycle", "bus", "train", "truck", "traffic light")
@@ -31,12 +31,12 @@ MODEL = Model(
     decoder="jumpstart-detection",
     classes={name: name for name in CLASSES},
 )
-# As long as COCO's list; most of it has no place in the taxonomy.
+# As many as COCO has; the taxonomy has only the first few.
 LABELS = (*CLASSES, *(f"thing number {i}" for i in range(len(CLASSES), 80)))
 
 
 def make_run() -> Run:
-    """The run that labels the drive: one camera, one model, no mask."""
+    """The run that labels the drive: one camera, one model."""
     document = DriveDocument(vehicle="bench", cameras={CAMERA: Camera()})
     return Run(DRIVE, RUN, document, ETAG, (MODEL.id,), "2026.1", CLASSES)
 
@@ -50,12 +50,12 @@ def unit_of(index: int) -> Unit:
 
 
 def index_of(timestamp: str) -> int:
-    """Which frame of the drive has this timestamp."""
+    """The index of the frame with this timestamp."""
     return (int(timestamp) - _START) // _STEP
 
 
 def png_header() -> bytes:
-    """The first bytes of a frame: signature, IHDR and the beginning of its pixels, as a range request brings them."""
+    """The first bytes of a frame, as a range request returns them: signature, IHDR, start of the pixels."""
     ihdr = b"IHDR" + struct.pack(">IIBBBBB", WIDTH, HEIGHT, 8, 2, 0, 0, 0)
     chunk = struct.pack(">I", 13) + ihdr + struct.pack(">I", zlib.crc32(ihdr))
     pixels = struct.pack(">I", 1_000_000) + b"IDAT" + bytes(16_000)
@@ -63,7 +63,7 @@ def png_header() -> bytes:
 
 
 def detection_answer(detections: int, seed: int) -> dict[str, Any]:
-    """What JumpStart's object detection says of a frame, with coordinates as long as float32 models write them."""
+    """An answer of JumpStart's object detection, with coordinates as long as float32 models write them."""
     chance = random.Random(seed)
 
     def box() -> list[float]:
@@ -72,7 +72,7 @@ def detection_answer(detections: int, seed: int) -> dict[str, Any]:
 
     return {
         "normalized_boxes": [box() for _ in range(detections)],
-        # Every other object is of a class that the taxonomy knows, as in traffic.
+        # Every other object is of a class of the taxonomy, as in traffic.
         "classes": [float(chance.randrange(len(CLASSES) if i % 2 else len(LABELS))) for i in range(detections)],
         "scores": sorted((chance.random() for _ in range(detections)), reverse=True),
         "labels": list(LABELS),

@@ -1,4 +1,4 @@
-"""The real state machine on the embedded cloud's interpreter, with functions that answer as for a large drive."""
+"""Runs the real state machine on the embedded cloud's interpreter, with the answers of a large drive."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 import re
 import threading
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import yaml
@@ -23,6 +23,7 @@ from autolabel.verification.settlement import Settled
 from local.cloud.stepfunctions.engine import Engine
 from local.cloud.stepfunctions.executions import Execution, Machine
 from local.cloud.stepfunctions.history import EVENT_LIMIT
+from local.cloud.stepfunctions.integrations.clients import RoleClients
 from local.cloud.stepfunctions.jsonata_templates import Evaluation
 from tests.contract.template import resources, state_machine_text, template
 from tools.bench.work.assembling import assemble
@@ -30,12 +31,12 @@ from tools.bench.work.drive import CAMERA, DRIVE, FOLDER, MODEL, RUN, SHARD_FRAM
 from tools.bench.work.pace import Pace
 
 _ARN = "arn:aws:states:us-east-1:000000000000:stateMachine:autolabel-label-drive"
-# An answer to AwaitInference comes so long after it was submitted, so that both are in the history, as on AWS.
+# Delay of the answer to AwaitInference, so that the history has both events, as on AWS.
 _WAKE_SECONDS = 0.02
 
 
 def definition() -> dict[str, Any]:
-    """The state machine with the template's default parameters; ARNs are the names of their substitutions."""
+    """The definition with the template's default parameters; each ARN is the name of its substitution."""
     machine = resources("AWS::Serverless::StateMachine")["LabelDriveStateMachine"]["Properties"]
     given, parameters = machine["DefinitionSubstitutions"], template()["Parameters"]
 
@@ -49,14 +50,16 @@ def definition() -> dict[str, Any]:
 
 
 def run_execution(frames: int, waits: int, calls: int) -> dict[str, Any]:
-    """Run an execution of a drive of `frames` frames that waits so often, each turn in so many calls.
+    """Run the execution of a drive of `frames` frames with `waits` waits and `calls` calls in each reconcile pass.
 
-    `events` of the execution, of a turn and of a shard; `transitions` of all executions; `payloads`: the most bytes
-    that go into or come out of each state.
+    Returns `events` of the execution, `turn_events` of a pass, `shard_events` of a shard, `transitions` of all
+    executions, and `payloads`: the largest input or output of each state, in bytes.
     """
     ended = threading.Event()
     account = _Account(frames, waits, calls)
-    engine = Engine(account, 0.0, lambda execution: ended.set() if execution.status != "RUNNING" else None)
+    # The interpreter asks for nothing but clients, which _Account stands in for.
+    clients = cast(RoleClients, account)
+    engine = Engine(clients, 0.0, lambda execution: ended.set() if execution.status != "RUNNING" else None)
     account.engine = engine
     document = definition()
     machine = Machine(_ARN, "autolabel-label-drive", "role", document, json.dumps(document))
@@ -69,12 +72,12 @@ def run_execution(frames: int, waits: int, calls: int) -> dict[str, Any]:
     turns = [len(turn) for turn in _turns(histories[0])]
     entered = sum(event["type"].endswith("StateEntered") for events in histories for event in events)
     return {
-        # A labelling job's TaskSubmitted is not in this interpreter's history, and is in AWS's.
+        # AWS's history has a TaskSubmitted for each labelling job, and this interpreter's does not.
         "events": len(histories[0]) + len(account.assembly.jobs),
-        # The first one also has the execution's start.
+        # The last one: the first also has the start of the execution.
         "turn_events": turns[-1],
         "shard_events": max(map(len, histories[1:])),
-        # Starting an execution counts as one.
+        # The start of an execution counts as one.
         "transitions": entered + len(histories),
         "shards": len(children),
         "jobs": len(account.assembly.jobs),
@@ -83,7 +86,7 @@ def run_execution(frames: int, waits: int, calls: int) -> dict[str, Any]:
 
 
 def _turns(events: list[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
-    """The events of each turn that ends in a wait."""
+    """The events of each reconcile pass that ends in a wait."""
     turn: list[dict[str, Any]] = []
     for event in events:
         turn.append(event)
@@ -103,17 +106,19 @@ def _payloads(execution: Execution, children: list[Execution]) -> dict[str, int]
     return largest
 
 
-def days_until_full(state: str, field: str, events: int) -> float:
-    """Days that a run can wait in a state that it enters in every turn, until its turns have used up the history."""
+def wait_until_full(state: str, field: str, events: int) -> dict[str, float]:
+    """`days` that a run can wait in a state that every reconcile pass enters, until the history is full."""
     expression = definition()["States"][state][field]
     seconds = sum(
         Evaluation({"turn": turn + 1}, {}, {}).number(field, expression) for turn in range(EVENT_LIMIT // events)
     )
-    return seconds / 86_400
+    return {"days": seconds / 86_400}
 
 
 class _Account:
-    """What the state machine calls, for any role and service."""
+    """Answers the calls of the state machine, for any role and service. `engine` runs it."""
+
+    engine: Engine
 
     def __init__(self, frames: int, waits: int, calls: int) -> None:
         self._frames = frames
@@ -130,7 +135,6 @@ class _Account:
         }
         self._jobs: dict[str, dict[str, Any]] = {}
         self.assembly = assemble(frames, Pace(frames, "", short=0, stops=0))
-        self.engine: Engine | None = None
 
     def of(self, role: str) -> _Account:
         return self
@@ -145,6 +149,7 @@ class _Account:
     def _reconcile(self, event: dict[str, Any]) -> Any:
         if "token" in event:
             attempt = self.engine.tokens.find(event["token"])
+            assert attempt is not None
             threading.Timer(_WAKE_SECONDS, attempt.succeed, [{}]).start()
             return {"woken": False}
         progress = msgspec.convert(event["progress"], PassProgress)
@@ -176,7 +181,7 @@ class _Account:
 
     def _label(self, event: dict[str, Any]) -> Any:
         shard = msgspec.convert(event["shard"], Shard)
-        # What functions/label answers.
+        # As functions/label answers.
         return {"shard": shard.index, "labelled": shard.frames, "failed": 0, "rejected": 0, "boxes": 30 * shard.frames}
 
     def _assemble(self, event: dict[str, Any]) -> Any:

@@ -1,11 +1,9 @@
-"""What becomes of the answers to one frame: reading them, and merging what they say."""
+"""Measures decoding and merging the answers of several models to one frame."""
 
 from __future__ import annotations
 
 import json
 import random
-import statistics
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -15,15 +13,16 @@ from autolabel.labelling.decoding import decode_answer
 from autolabel.labelling.fusion import merge_frame
 from autolabel.labelling.model_detections import Seen
 from tools.bench.work.drive import CAMERA, CLASSES, HEIGHT, LABELS, MODEL, WIDTH
+from tools.bench.work.rounds import time_ways
 
 MODELS = 3
 
 
 def time_frame(objects: int, rounds: int, calls: int) -> dict[str, Any]:
-    """Median processor seconds of a frame on which several models each see about so many objects, a little displaced.
+    """Median processor seconds of a frame on which each model detects about `objects` objects, slightly moved.
 
-    `json` only reads the answers, `decode` brings them to detections on the taxonomy, `merge` merges those of all
-    models, `single` those of one.
+    `json` only parses the answers, `decode` makes detections, `merge` merges those of all models, `single` those of
+    one. `found`: detections of all models together.
     """
     draw = random.Random(objects)
     places = [(draw.uniform(0, 0.9), draw.uniform(0, 0.9), draw.randrange(len(CLASSES))) for _ in range(objects)]
@@ -40,21 +39,14 @@ def time_frame(objects: int, rounds: int, calls: int) -> dict[str, Any]:
     merged, _ = merge_frame(seen, CAMERA, WIDTH, HEIGHT)
     found = sum(len(one.detections) for one in seen)
     if not found / MODELS <= len(merged) < found:
-        raise AssertionError(f"{found} detections of {MODELS} models came to {len(merged)}")
+        raise AssertionError(f"{found} detections of {MODELS} models were merged into {len(merged)}")
     ways: dict[str, Callable[[], object]] = {
         "json": lambda: [json.loads(body) for body in bodies],
         "decode": decode,
         "merge": lambda: merge_frame(seen, CAMERA, WIDTH, HEIGHT),
         "single": lambda: merge_frame(seen[:1], CAMERA, WIDTH, HEIGHT),
     }
-    taken: dict[str, list[float]] = {name: [] for name in ways}
-    for _ in range(rounds):
-        for name, way in ways.items():
-            started = time.process_time()
-            for _ in range(calls):
-                way()
-            taken[name].append((time.process_time() - started) / calls)
-    return {"found": found, **{name: statistics.median(seconds) for name, seconds in taken.items()}}
+    return {"found": found, **time_ways(ways, rounds, calls)}
 
 
 def _answer(places: list[tuple[float, float, int]], draw: random.Random) -> bytes:

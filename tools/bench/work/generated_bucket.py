@@ -1,14 +1,20 @@
-"""Buckets whose objects are generated when they are read and only counted when they are written."""
+"""A bucket whose objects are generated when they are read, and only counted when they are written."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+
+from autolabel.contracts.ports import StoredObject
+
+
+class NotGenerated(Exception):
+    """A measurement reads what its bucket does not generate."""
 
 
 class GeneratedBucket:
-    """What a measurement writes of `Bucket`; what it reads, a subclass generates.
+    """A `Bucket` that counts the bytes written to it. A subclass generates what its measurement reads.
 
-    Nothing else is there, so that no measurement runs on less than it should.
+    Every other read raises NotGenerated, so that no measurement runs on less than it should.
     """
 
     name = "bench"
@@ -32,3 +38,27 @@ class GeneratedBucket:
     def write_stream(self, key: str, chunks: Iterable[bytes], content_type: str, *, once: bool = False) -> None:
         for chunk in chunks:
             self.written += len(chunk)
+
+    def concatenate(self, key: str, sources: Sequence[tuple[str, int]], content_type: str) -> None:
+        self.written += sum(size for _, size in sources)
+
+    def read(self, key: str) -> bytes | None:
+        raise NotGenerated(key)
+
+    def read_tagged(self, key: str, limit: int) -> tuple[bytes, str] | None:
+        raise NotGenerated(key)
+
+    def read_first(self, key: str, count: int, etag: str | None = None) -> bytes:
+        raise NotGenerated(key)
+
+    def stream(self, key: str) -> Iterator[bytes]:
+        raise NotGenerated(key)
+
+    def lines(self, key: str) -> Iterator[bytes]:
+        raise NotGenerated(key)
+
+    def list(self, prefix: str, after: str = "") -> Iterator[StoredObject]:
+        raise NotGenerated(prefix)
+
+    def folders(self, prefix: str) -> Iterator[str]:
+        raise NotGenerated(prefix)

@@ -1,25 +1,25 @@
-"""A drive's listing, answers and ledger as they are read, page by page, from arithmetic."""
+"""A generated drive's listing, answers and ledger, computed page by page."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import msgspec
 
 from autolabel.contracts.frames import ListedFrame
-from autolabel.contracts.ports import FailedUnit, PendingUnit, Refusal, StoredObject, WaitingRun
+from autolabel.contracts.ports import FailedUnit, Ledger, PendingUnit, Refusal, StoredObject, WaitingRun
 from autolabel.contracts.units import Unit
 from tools.bench.work.drive import CAMERA, ETAG, FOLDER, frame_key, index_of, unit_of
-from tools.bench.work.generated_bucket import GeneratedBucket
+from tools.bench.work.generated_bucket import GeneratedBucket, NotGenerated
 
 NOW = 1_800_000_000.0
 _BYTES = 1_000_000
 
 
 class Shares(NamedTuple):
-    """How many of every hundred units are answered, under way, overdue and failed; nobody knows the others."""
+    """How many of every hundred units are answered, pending, overdue and failed; the rest are unknown."""
 
     answered: int = 0
     pending: int = 0
@@ -31,7 +31,7 @@ class Shares(NamedTuple):
         return 100 - sum(self)
 
     def of(self, index: int) -> str:
-        """What a unit is, by its frame's number."""
+        """The state of a unit, by its frame's index."""
         place = index % 100
         for name, count in zip(self._fields, self, strict=True):
             if place < count:
@@ -51,9 +51,9 @@ class GeneratedIngest(GeneratedBucket):
 
 
 class GeneratedLabels(GeneratedBucket):
-    """The label bucket of a run whose listing is frozen, or with `frozen=False` of one before its first turn.
+    """The label bucket of a run whose listing is frozen or, with `frozen=False`, is not yet.
 
-    `seen` is told of every line of the listing that is compared.
+    `seen` is called for every line of the listing that a step compares.
     """
 
     def __init__(
@@ -64,18 +64,18 @@ class GeneratedLabels(GeneratedBucket):
         self._shares = shares
         self._seen = seen
         self._frozen = frozen
-        # Freezing reads what it has written, to count it.
+        # Freezing reads the listing back once, to count it.
         self._silent_readings = 0 if frozen else 1
 
     def read(self, key: str) -> bytes | None:
         if key != FOLDER.listing_counts:
-            raise KeyError(key)
+            raise NotGenerated(key)
         counts = {"objects": self._frames, "frames": self._frames, "cameras": {CAMERA: self._frames}, "refused": {}}
         return msgspec.json.encode(counts) if self._frozen else None
 
     def lines(self, key: str) -> Iterator[bytes]:
         if key != FOLDER.listing:
-            raise KeyError(key)
+            raise NotGenerated(key)
         self._silent_readings -= 1
         seen = self._seen if self._silent_readings < 0 else lambda: None
         for index in range(self._frames):
@@ -89,7 +89,7 @@ class GeneratedLabels(GeneratedBucket):
 
 
 class Count:
-    """A number that threads add to."""
+    """A counter for several threads."""
 
     def __init__(self) -> None:
         self.value = 0
@@ -101,12 +101,17 @@ class Count:
 
 
 class GeneratedLedger:
-    """What reconciling, planning and assembly ask of `Ledger`; changes are counted and forgotten."""
+    """The part of `Ledger` that reconciling, planning and assembly use; changes are only counted."""
 
     def __init__(self, frames: int, shares: Shares) -> None:
         self._frames = frames
         self._shares = shares
         self.changes = Count()
+
+    @property
+    def port(self) -> Ledger:
+        """This ledger as the whole port; other methods raise, so that no measurement runs on less than it should."""
+        return cast(Ledger, self)
 
     def _changed(self) -> bool:
         self.changes.add(1)
@@ -151,15 +156,18 @@ class GeneratedLedger:
 
 
 class CountingQueue:
-    """A submit queue that counts the units it is asked for."""
+    """A submit queue that only counts the units sent to it."""
 
     def __init__(self) -> None:
         self.sent = Count()
+
+    def close(self, drive: str) -> None:
+        raise AssertionError(f"asked to close {drive}: no measured step closes a drive")
 
     def send(self, units: Sequence[tuple[Unit, str, str]]) -> None:
         self.sent.add(len(units))
 
 
 def _first_after(position: str) -> int:
-    """The number of the first frame behind a position."""
+    """The index of the first frame after a position."""
     return index_of(position.rpartition("/")[2]) + 1 if position else 0

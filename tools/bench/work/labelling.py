@@ -1,4 +1,4 @@
-"""The label step over a generated drive."""
+"""Measures the label step over a generated drive."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from tools.bench.work.drive import (
     png_header,
     unit_of,
 )
-from tools.bench.work.generated_bucket import GeneratedBucket
+from tools.bench.work.generated_bucket import GeneratedBucket, NotGenerated
 from tools.bench.work.pace import Pace
 
 PLACE = "tools.bench.work.labelling:label_frames"
 DETECTIONS = 30
-# Frames differ, but making each one's answer from nothing would be most of the time that is measured.
+# Frames differ, but making an answer for each would take most of the measured time.
 _DIFFERENT_ANSWERS = 64
 
 
@@ -41,7 +41,7 @@ class _Frames(GeneratedBucket):
 
 
 class _Labels(GeneratedBucket):
-    """Shards, named by the number of their first frame, and the answers to their frames."""
+    """Shards, named by the index of their first frame, and the answers to their frames."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -56,12 +56,12 @@ class _Labels(GeneratedBucket):
     def stream(self, key: str) -> Iterator[bytes]:
         parsed = parse_answer_key(key)
         if parsed is None:
-            raise KeyError(key)
+            raise NotGenerated(key)
         yield self._answers[index_of(parsed[0].timestamp) % _DIFFERENT_ANSWERS]
 
 
 def label_frames(frames: int, short: int = 0, stops: int = 0) -> dict[str, Any]:
-    """Label a drive of `frames` frames in shards of 500, at a pace that is compared with `stops` drives of `short`."""
+    """Label a drive of `frames` frames in shards of 500; `short` and `stops` as in Pace."""
     labels = _Labels()
     labelling = ShardLabelling(
         make_run(), [MODEL], ingest=_Frames(), labels=labels, created="2026-01-01T00:00:00.000000"
@@ -71,9 +71,9 @@ def label_frames(frames: int, short: int = 0, stops: int = 0) -> dict[str, Any]:
         shard = Shard(index, CAMERA, SHARD_FRAMES, str(index * SHARD_FRAMES))
         tally = labelling.label(shard).tally
         if tally.labelled != SHARD_FRAMES or not tally.boxes:
-            raise AssertionError(f"shard {index} came to {tally}")
+            raise AssertionError(f"unexpected tally of shard {index}: {tally}")
 
-    # What is paid once, such as Pillow's plugins, is no part of the time of a frame.
+    # What is loaded once, such as Pillow's plugins, must not count for a frame.
     label(0)
     pace = Pace(frames, PLACE, short=short, stops=stops)
     for index in range(frames // SHARD_FRAMES):

@@ -1,4 +1,4 @@
-"""Pace: does a long measurement take more time for each piece of work than a short one?"""
+"""Pace: compares the time of a piece of work in a long measurement with that in short ones."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from tools.bench.probe import peak_memory, run_probe
 
 
 class Pace:
-    """The clock of a measurement of `pieces` pieces of work, which may stop for shorter ones in between.
+    """Times `pieces` pieces of work, with short measurements in between.
 
-    A machine that others use is faster now and slower then, by more than the difference that is looked for. So the
-    clock of the long measurement is stopped at `stops` moments, evenly spread, and each time `place` (a probe) is run
-    with `short` pieces in a fresh interpreter: both meet the same machine. With no stops it is a plain clock.
+    The speed of a shared machine varies by more than the difference that is measured. So the clock stops at `stops`
+    moments, evenly spread, and each time `place` (a probe) runs `short` pieces in a fresh interpreter: the long and
+    the short measurements meet the same machine. Without stops it is a plain clock.
     """
 
     def __init__(self, pieces: int, place: str, *, short: int, stops: int) -> None:
@@ -27,7 +27,7 @@ class Pace:
         self._run()
 
     def add(self, pieces: int = 1) -> None:
-        """So much more has been done."""
+        """Count pieces that are done, and make the short measurements that are due."""
         before = self._done // self._every
         self._done += pieces
         for _ in range(self._done // self._every - before):
@@ -36,7 +36,7 @@ class Pace:
             self._run()
 
     def stop(self) -> dict[str, Any]:
-        """`wall` and `processor`: seconds a piece; `peak`: bytes; `shorts`: the same of the short measurements."""
+        """Seconds a piece (`wall`, `processor`), `peak` memory in bytes, and `shorts`: the same of the short ones."""
         self._hold()
         if self._done != self._pieces:
             raise AssertionError(f"{self._place}: {self._done} of {self._pieces} pieces were done")

@@ -1,4 +1,4 @@
-"""Cutting a run into shards, over generated pages."""
+"""Measures planning a run's shards, over generated pages."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ SETTLED = Shares(answered=98, failed=2)
 
 
 def plan_frames(frames: int, short: int = 0, stops: int = 0) -> dict[str, Any]:
-    """Plan a drive of `frames` frames, at a pace that is compared with `stops` drives of `short`."""
+    """Plan a drive of `frames` frames; `short` and `stops` as in Pace."""
     pace = Pace(frames, "tools.bench.work.planning:plan_frames", short=short, stops=stops)
     labels = GeneratedLabels(frames, SETTLED, pace.add)
-    plan = plan_run(make_run(), labels=labels, ledger=GeneratedLedger(frames, SETTLED), shard_frames=SHARD_FRAMES)
+    plan = plan_run(make_run(), labels=labels, ledger=GeneratedLedger(frames, SETTLED).port, shard_frames=SHARD_FRAMES)
     measured = pace.stop()
     if (plan.frames, plan.shards) != (frames, frames // SHARD_FRAMES):
-        raise AssertionError(f"the plan came to {plan}")
+        raise AssertionError(f"unexpected plan of {frames} frames: {plan}")
     return measured

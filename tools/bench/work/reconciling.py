@@ -1,4 +1,4 @@
-"""Turns of a run, from freezing its listing to the last repair, over generated pages."""
+"""Measures reconcile passes, from freezing the listing to the last retry, over generated pages."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ import msgspec
 from autolabel.contracts.ports import SubmitQueue
 from autolabel.inference.reconcile_pass import PassProgress, PassReport, ReconcilePasses
 from autolabel.inference.reconciliation import Limits
+from autolabel.models.catalogue import Catalogue, model_key
+from tests.fakes.bucket import FakeBucket
+from tests.fakes.endpoints import FakeEndpoints
 from tools.bench.work.drive import MODEL, make_run
 from tools.bench.work.generated_units import (
     NOW,
@@ -28,30 +31,21 @@ FIRST = PassProgress()
 ANSWERED = Shares(answered=100)
 UNKNOWN = Shares()
 MIXED = Shares(answered=90, pending=4, overdue=2, failed=2)
-
-
-class _Models:
-    """A catalogue of the one model, whose endpoint is in service."""
-
-    def revision(self, model: str) -> Any:
-        return MODEL
-
-    def state(self, endpoint: str) -> str:
-        return "InService"
+CATALOGUE = Catalogue({model_key(MODEL.id): msgspec.json.encode(MODEL)}.get, lambda: NOW)
 
 
 def reconcile_answered(frames: int, short: int = 0, stops: int = 0) -> dict[str, Any]:
-    """The last turn of a drive of `frames` frames; every unit is answered. As to the pace: `Pace`."""
+    """Make the last pass over `frames` frames: every unit is answered. `short` and `stops` as in Pace."""
     return _turn(Pace(frames, f"{PLACE}:reconcile_answered", short=short, stops=stops), frames, ANSWERED)
 
 
 def reconcile_unknown(frames: int, short: int = 0, stops: int = 0) -> dict[str, Any]:
-    """A first turn that asks for every unit, as when all upload events were lost."""
+    """Make a first pass that asks for every unit, as when all upload events were lost."""
     return _turn(Pace(frames, f"{PLACE}:reconcile_unknown", short=short, stops=stops), frames, UNKNOWN)
 
 
 def reconcile_mixed(frames: int, short: int = 0, stops: int = 0) -> dict[str, Any]:
-    """A first turn that meets units of every kind."""
+    """Make a first pass over units of every kind."""
     return _turn(Pace(frames, f"{PLACE}:reconcile_mixed", short=short, stops=stops), frames, MIXED)
 
 
@@ -65,21 +59,26 @@ def _turn(pace: Pace, frames: int, shares: Shares) -> dict[str, Any]:
 
 
 def reconcile_in_calls(frames: int, seconds: float) -> dict[str, int]:
-    """A turn over units of every kind, whose calls are broken off after so many seconds of processor time.
+    """Make a pass over units of every kind, in calls that each stop after `seconds` of processor time.
 
-    Its reports travel as JSON, as between states. The number of calls, and the bytes of the largest report.
+    Reports travel as JSON, as between states. Returns the number of `calls`, and the `bytes` of the largest report.
     """
     ledger, queue = GeneratedLedger(frames, MIXED), CountingQueue()
     progress, reports = FIRST, list[bytes]()
     while not reports or progress.cursor:
-        labels, end = GeneratedLabels(frames, MIXED), time.process_time() + seconds
-        report = turn_over(frames, labels, ledger, queue, progress, lambda end=end: time.process_time() > end)
+        report = turn_over(frames, GeneratedLabels(frames, MIXED), ledger, queue, progress, _enough_after(seconds))
         reports.append(msgspec.json.encode(report))
         progress = msgspec.json.decode(reports[-1], type=PassProgress)
     _check(report, MIXED, ledger, queue)
     if report.turn != 1:
-        raise AssertionError(f"the calls of one turn count as {report.turn}")
+        raise AssertionError(f"the calls of one pass count as {report.turn} passes")
     return {"calls": len(reports), "bytes": max(map(len, reports))}
+
+
+def _enough_after(seconds: float) -> Callable[[], bool]:
+    """A check that is true once this process has used `seconds` more of processor time."""
+    end = time.process_time() + seconds
+    return lambda: time.process_time() > end
 
 
 def turn_over(
@@ -90,14 +89,14 @@ def turn_over(
     progress: PassProgress = FIRST,
     enough: Callable[[], bool] = lambda: False,
 ) -> PassReport:
-    """One call of a turn, with as many workers as functions/reconcile has."""
+    """Make one call of a pass, with as many workers as functions/reconcile has."""
     turns = ReconcilePasses(
         ingest=GeneratedIngest(frames),
         labels=labels,
-        ledger=ledger,
+        ledger=ledger.port,
         queue=queue,
-        catalogue=_Models(),
-        endpoints=_Models(),
+        catalogue=CATALOGUE,
+        endpoints=FakeEndpoints(FakeBucket("labels")),
         limits=Limits(unsubmitted_after=3_600.0, max_unanswered=3),
         frames_patience=0,
         workers=WORKERS,
@@ -116,4 +115,4 @@ def _check(report: PassReport, shares: Shares, ledger: GeneratedLedger, queue: C
     came = {name: getattr(report, name) * 100 / report.units for name in expected}
     asked, changed = queue.sent.value, ledger.changes.value
     if came != expected or asked != changed or asked != report.submitted + report.resubmitted:
-        raise AssertionError(f"the turn came to {report}, with {asked} asks and {changed} changes")
+        raise AssertionError(f"unexpected counts: {report}, {asked} units sent, {changed} changes of the ledger")

@@ -1,4 +1,4 @@
-"""Reading one answer of a segmentation model, its masks wanted or not, against passing over its bytes."""
+"""Measures reading one answer of a segmentation model, with and without its masks."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import gc
 import io
 import json
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +18,10 @@ from autolabel.models.catalogue import Model
 from autolabel.models.decoders import DecoderOptions
 from autolabel.models.decoders.base import Resized
 from tools.bench.probe import peak_memory, resident_memory
-from tools.bench.work.decoding import CHUNK
+from tools.bench.work.decoding import file_chunks
 from tools.bench.work.drive import HEIGHT, MODEL, WIDTH
 
-# GluonCV's picture of such a frame.
+# The size to which GluonCV scales such a frame.
 _RESIZED = Resized(short=600, long=1000)
 _ROWS, _COLUMNS = 562, 1000
 MODELS = {
@@ -32,10 +31,10 @@ MODELS = {
 
 
 def write_answer(path: str, shape: str, megabytes: int) -> dict[str, int]:
-    """Write an answer of about so many megabytes; the bytes and masks that it has.
+    """Write an answer of about `megabytes`; returns its `bytes` and its number of `masks`.
 
-    `shape`: `lists` is a Mask R-CNN's, its masks nested lists of zeros and ones; `pictures` a list of Hugging Face's,
-    its masks base64 PNGs of the frame's size that nobody compressed.
+    `shape`: `lists` is an answer of Mask R-CNN with masks as nested lists of zeros and ones; `pictures` is a list as
+    Hugging Face's, with masks as base64 PNGs of the frame's size, uncompressed.
     """
     mask = _mask_of_lists() if shape == "lists" else _mask_of_picture()
     count = max(1, megabytes * 1_000_000 // len(mask))
@@ -60,9 +59,9 @@ def write_answer(path: str, shape: str, megabytes: int) -> dict[str, int]:
 
 
 def read_answer(path: str, shape: str, way: str) -> dict[str, float]:
-    """Processor seconds and growth of the peak of memory, in bytes, and detections and masks found.
+    """Read an answer; returns processor seconds, growth of peak memory in bytes, and counts of what was found.
 
-    `way`: `bare` reads the file's chunks and nothing in them, `boxes` decodes without masks, `masks` with them.
+    `way`: `bare` only reads the file's chunks, `boxes` decodes without masks, `masks` with them.
     """
     model = MODELS[shape]
     options = msgspec.structs.replace(model.options, masks=way == "masks")
@@ -71,9 +70,9 @@ def read_answer(path: str, shape: str, way: str) -> dict[str, float]:
     gc.collect()
     before = resident_memory()
     started = time.process_time()
-    found = [] if way == "bare" else decode_answer(_chunks(path), model, WIDTH, HEIGHT)[0]
+    found = [] if way == "bare" else decode_answer(file_chunks(path), model, WIDTH, HEIGHT)[0]
     if way == "bare":
-        for _ in _chunks(path):
+        for _ in file_chunks(path):
             pass
     seconds = time.process_time() - started
     return {
@@ -85,7 +84,7 @@ def read_answer(path: str, shape: str, way: str) -> dict[str, float]:
 
 
 def _warm_up(model: Model) -> None:
-    """What the first call brings with it, such as numpy, is there before the growth is counted."""
+    """Decode an empty answer: what a first call loads, such as numpy, must not count as growth."""
     empty: Any = {"masks": [], "ids": [], "scores": [], "bboxes": [], "labels": []}
     decode_answer([msgspec.json.encode(empty if "mask" in model.decoder else [])], model, WIDTH, HEIGHT)
 
@@ -101,9 +100,3 @@ def _mask_of_picture() -> bytes:
     mask.paste(255, (600, 300, 1_300, 800))
     mask.save(out, "PNG", compress_level=0)
     return b'"' + base64.b64encode(out.getvalue()) + b'"'
-
-
-def _chunks(path: str) -> Iterator[bytes]:
-    with Path(path).open("rb") as file:
-        while chunk := file.read(CHUNK):
-            yield chunk

@@ -1,6 +1,6 @@
-"""What doubt is worth: which frames would have been accepted, and how soon a queue in its order comes to the faults.
+"""Measures what the uncertainty of frames tells: which frames it would accept, and how early its order reaches faults.
 
-Nothing of it is fitted here: levels, floor and bounds are the product's.
+Nothing is fitted here: levels, floor and bounds are the product's.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ MAX_DOUBTS = (0.05, 0.15, 0.3, 0.5, 0.6, 0.7, 0.8)
 
 
 class Acceptance(NamedTuple):
-    """What a rule accepts: frames, those of them that need an edit, and the edits."""
+    """A rule and the frames that it accepts: how many, how many of them need an edit, and the edits."""
 
     rule: str
     accepted: int
@@ -31,10 +31,10 @@ class Acceptance(NamedTuple):
 
 
 class Ordering(NamedTuple):
-    """A queue's order, by values for each resample of the frames.
+    """An order of the queue, with values for the set itself and for each resample of the frames.
 
-    `auroc`: the chance that of two frames the one that needs an edit comes first. `first_half`: the share of the edits
-    in the first half of the queue.
+    `auroc`: the chance that, of two frames, the one that needs an edit comes first. `first_half`: the share of the
+    edits in the first half of the queue.
     """
 
     name: str
@@ -42,8 +42,8 @@ class Ordering(NamedTuple):
     first_half: Floats
 
 
-class DoubtFigures(NamedTuple):
-    """What doubt is worth for one system; `faulty`: frames that need an edit."""
+class UncertaintyFigures(NamedTuple):
+    """The figures of one system; `faulty`: number of frames that need an edit."""
 
     system: str
     faulty: int
@@ -51,18 +51,18 @@ class DoubtFigures(NamedTuple):
     orderings: list[Ordering]
 
 
-def doubt_figures(comparison: Comparison, models: Sequence[Model]) -> Iterator[DoubtFigures]:
-    """Of each model alone and of what they merge to; `models`: all that the systems are made of."""
+def uncertainty_figures(comparison: Comparison, models: Sequence[Model]) -> Iterator[UncertaintyFigures]:
+    """The figures of each model alone and of their merge; `models`: all models of the systems."""
     for system in comparison.systems:
         if system.name in (*comparison.alone, FUSED, FUSED + CALIBRATED):
             edits = comparison.edits[system.name]
             doubts = [frame_doubt(labels, models, 0) for labels in system.labels]
             found = list(_acceptances(doubts, system.labels, edits, models))
             orderings = [_ordering(name, of, doubts, edits, comparison.resamples) for name, of in _ORDERS.items()]
-            yield DoubtFigures(system.name, sum(e.total > 0 for e in edits), found, orderings)
+            yield UncertaintyFigures(system.name, sum(e.total > 0 for e in edits), found, orderings)
 
 
-def as_document(figures: DoubtFigures) -> dict[str, object]:
+def as_document(figures: UncertaintyFigures) -> dict[str, object]:
     """The figures as JSON."""
     return {
         "faulty": figures.faulty,
@@ -78,7 +78,7 @@ def as_document(figures: DoubtFigures) -> dict[str, object]:
 
 
 def auroc(levels: Floats, faulty: Floats, resamples: Floats) -> Floats:
-    """The chance that a faulty frame [n] has the higher level [n]; a draw counts half; of each resample [r, n]."""
+    """The chance that a faulty frame has the higher level, a tie counting half: [r] from [n], [n] and [r, n]."""
     above = (levels[:, None] > levels) + 0.5 * (levels[:, None] == levels)
     bad, good = resamples * faulty, resamples * (1.0 - faulty)
     with np.errstate(invalid="ignore"):
@@ -86,7 +86,7 @@ def auroc(levels: Floats, faulty: Floats, resamples: Floats) -> Floats:
 
 
 def share_in_first_half(levels: Floats, edits: Floats, resamples: Floats) -> Floats:
-    """The share of the edits [n] in the first half of the queue, the highest level [n] first; of each resample."""
+    """The share of edits in the first half of the queue, highest level first: [r] from [n], [n] and [r, n]."""
     order = np.argsort(-levels, kind="stable")
     drawn, weight = resamples[:, order], edits[order]
     before = np.cumsum(drawn, axis=1) - drawn
@@ -96,9 +96,9 @@ def share_in_first_half(levels: Floats, edits: Floats, resamples: Floats) -> Flo
 
 
 _ORDERS: dict[str, Callable[[Doubt], float]] = {
-    "doubt": lambda doubt: doubt.level,
-    "the worst object alone": lambda doubt: max(_levels(doubt), default=0.0),
-    "how many boxes": lambda doubt: float(len(doubt.boxes)),
+    "uncertainty": lambda doubt: doubt.level,
+    "the most uncertain object alone": lambda doubt: max(_levels(doubt), default=0.0),
+    "number of boxes": lambda doubt: float(len(doubt.boxes)),
 }
 
 
@@ -122,7 +122,7 @@ def _acceptances(
     doubts: Sequence[Doubt], labels: Sequence[FrameLabels], edits: Sequence[Edits], models: Sequence[Model]
 ) -> Iterator[Acceptance]:
     for most in MAX_DOUBTS:
-        yield _acceptance(f"doubt of at most {most}", [doubt.level <= most for doubt in doubts], edits)
+        yield _acceptance(f"uncertainty of at most {most}", [doubt.level <= most for doubt in doubts], edits)
     agreed = [_all_agree(of, models) for of in labels]
     yield _acceptance("naive: all agree", agreed, edits)
     sure = [ok and not any(g >= FLOOR for g in doubt.ghost_levels) for ok, doubt in zip(agreed, doubts, strict=True)]
@@ -130,7 +130,7 @@ def _acceptances(
 
 
 def _all_agree(labels: FrameLabels, models: Sequence[Model]) -> bool:
-    """Whether every box that counts was seen by all networks within reach, under one name."""
+    """Whether all networks that cover a box detected it under one class, for every box of the pre-label."""
     networks = {model.id: model.view_of for model in models}
     for one in labels.prelabel:
         if {networks[model] for model in one.missed} - {networks[model] for model in one.models}:
