@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import get_args
 
 import click
-from rich.console import Console
 
 from autolabel_cli.datasets.classes import map_classes, read_class_map
 from autolabel_cli.datasets.exporting import CARD, Export
@@ -17,9 +16,10 @@ from autolabel_cli.datasets.sources import find_source, is_file
 from autolabel_cli.datasets.splits import Splitter, parse_shares, split_by_file, split_by_hash
 from autolabel_cli.datasets.staging import Labels
 from autolabel_cli.drives.display import RunDisplay
+from autolabel_cli.options import stack_option
+from autolabel_cli.output import console
 from autolabel_cli.stack import Stack
 
-console = Console()
 _FILE = click.Path(path_type=Path)
 
 
@@ -45,7 +45,7 @@ _FILE = click.Path(path_type=Path)
     help="What --split keeps together.",
 )
 @click.option("--no-images", is_flag=True, help="Write the labels alone.")
-@click.option("--stack", "stack_name", default="autolabel", show_default=True, help="The deployed stack.")
+@stack_option
 def export(
     sources: tuple[str, ...],
     form: Format,
