@@ -12,7 +12,8 @@ from autolabel.labels.detections import Detection
 from autolabel.models.calibration import Calibration, least_worthwhile
 from autolabel.models.calibration_fit import fit_calibration, fit_shift
 from autolabel.models.catalogue import Model
-from autolabel_cli.models.truth import Guess, Truth, judge
+from autolabel_cli.models.matching import Guess, judge
+from autolabel_cli.models.truth import Truth
 
 # A detection is of an object when their boxes overlap so far; scorers' usual least.
 IOU = 0.5

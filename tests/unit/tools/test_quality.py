@@ -14,7 +14,8 @@ from autolabel.labels.detections import Box, Detection
 from autolabel.models.catalogue import Model
 from autolabel_cli.models.fitting import KnownFrame, calibrate
 from autolabel_cli.models.kitti import LEVELS, KittiObject
-from autolabel_cli.models.truth import COUNTS, IGNORED, REGION, Guess, Truth, judge
+from autolabel_cli.models.matching import Guess, judge
+from autolabel_cli.models.truth import COUNTS, IGNORED, REGION, Truth
 from tools.quality.controls import random_detections, random_model
 from tools.quality.doubts import auroc, share_in_first_half
 from tools.quality.edits import Edits, count_edits
