@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import click
 
+from autolabel_cli import __version__
 from autolabel_cli.datasets.commands import export
 from autolabel_cli.drives.commands import fetch, upload, watch
 from autolabel_cli.errors import CommandGroup
@@ -18,6 +19,7 @@ COMMANDS = (upload, watch, fetch, status, redrive, relabel, stop, triage, export
 
 
 @click.group(cls=CommandGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="autolabel", message="%(prog)s %(version)s")
 def main() -> None:
     """Turn recorded drives into labelled datasets."""
 

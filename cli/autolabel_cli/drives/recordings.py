@@ -70,7 +70,13 @@ def _image_frames(files: tuple[Path, ...]) -> Iterator[RecordedFrame]:
 
 
 def _video_frames(path: Path) -> Iterator[RecordedFrame]:
-    import cv2  # seconds of import that images do not need
+    try:
+        import cv2  # it takes tenths of a second to import, and images do not need it
+    except ImportError as e:
+        raise CommandError(
+            f"{path} is read as a video, which needs OpenCV, and that is not installed: "
+            "install autolabel with its extra video (pip install '<checkout>[video]')"
+        ) from e
 
     video = cv2.VideoCapture(str(path))
     try:

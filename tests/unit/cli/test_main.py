@@ -6,6 +6,11 @@ import os
 import subprocess
 import sys
 
+from click.testing import CliRunner
+
+from autolabel_cli import __version__
+from autolabel_cli.__main__ import main
+
 # They take tenths of a second to import, and few commands need any of them.
 SLOW_LIBRARIES = {"numpy", "pycocotools", "cv2", "jinja2", "contourpy"}
 
@@ -15,3 +20,7 @@ def test_the_list_of_commands_loads_no_slow_library() -> None:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     ended = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
     assert SLOW_LIBRARIES.isdisjoint(ended.stdout.split())
+
+
+def test_the_command_tells_its_version() -> None:
+    assert CliRunner().invoke(main, ["--version"]).output == f"autolabel {__version__}\n"
