@@ -17,7 +17,8 @@ import pytest
 from autolabel_cli import __version__
 
 PROJECT = Path(__file__).resolve().parents[3]
-DECLARED = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
+DOCUMENT = tomllib.loads((PROJECT / "pyproject.toml").read_text())
+DECLARED = DOCUMENT["project"]
 PACKAGES = {"autolabel_cli": PROJECT / "cli", "autolabel": PROJECT / "layers" / "autolabel"}
 # They run in the process of a library, which an extra installs.
 IN_OTHER_PROCESSES = {"autolabel_cli.datasets.datumaro_formats", "autolabel_cli.models.sagemaker_sdk"}
@@ -70,3 +71,8 @@ def test_every_library_that_the_command_imports_is_required() -> None:
 def test_an_extra_has_the_release_that_the_checkout_has(extra: str) -> None:
     lines = (PROJECT / "requirements" / f"{extra}.in").read_text().splitlines()
     assert DECLARED["optional-dependencies"][extra] == [line for line in lines if not line.startswith("#")]
+
+
+def test_the_tests_build_with_the_release_that_pip_builds_with() -> None:
+    (backend,) = DOCUMENT["build-system"]["requires"]
+    assert backend in (PROJECT / "requirements" / "dev.in").read_text().splitlines()
