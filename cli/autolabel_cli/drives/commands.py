@@ -8,9 +8,9 @@ import click
 
 from autolabel.contracts.verification import Policy, VerifyDoubtful
 from autolabel_cli.drives.display import RunDisplay
-from autolabel_cli.drives.progress import RunView
 from autolabel_cli.drives.recordings import find_recording
 from autolabel_cli.drives.results import fetch_run
+from autolabel_cli.drives.run_progress import RunView
 from autolabel_cli.drives.uploads import EVERYTHING, check_names, close_drive, document_of, upload_frames
 from autolabel_cli.errors import CommandError
 from autolabel_cli.models.catalogue import check_models

@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bars
 
-from autolabel_cli.drives.progress import Progress
+from autolabel_cli.drives.run_progress import RunProgress
 
 STAGES = ("uploaded", "submitted", "answered", "labelled", "verified")
 
@@ -44,7 +44,7 @@ class RunDisplay:
             self._stages[stage] = self._bars.add_task(stage, total=total)
         self._bars.update(self._stages[stage], completed=count, total=total)
 
-    def show(self, progress: Progress, uploaded: int | None = None) -> None:
+    def show(self, progress: RunProgress, uploaded: int | None = None) -> None:
         """Show a look at a run; `uploaded`: frames that this command has put."""
         total = progress.frames if progress.frames is not None else uploaded
         units = total and total * progress.models

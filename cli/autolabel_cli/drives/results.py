@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from autolabel.contracts.run_folder import RunFolder
-from autolabel_cli.drives.progress import Progress, RunView
+from autolabel_cli.drives.run_progress import RunProgress, RunView
 from autolabel_cli.errors import CommandError
 from autolabel_cli.stack import Stack
 
@@ -41,7 +41,7 @@ def fetch_run(stack: Stack, drive: str, run: str, folder: Path) -> dict[str, Any
     return summary
 
 
-def describe_execution(arn: str, progress: Progress) -> dict[str, Any]:
+def describe_execution(arn: str, progress: RunProgress) -> dict[str, Any]:
     """The story of an execution: its states with their times."""
     return {
         "arn": arn,

@@ -73,7 +73,7 @@ def add(name: str, stack_name: str, as_json: bool, active: bool | None, **given:
     draft = draft_model(name, given["document"], given["classes"], usual, fields)
     stack = Stack.find(stack_name)
     notes: tuple[str, ...] = ()
-    with _progress(as_json) as tell:
+    with _status_line(as_json) as tell:
         if kind == "endpoint":
             endpoint = given["endpoint"] or _documented_endpoint(given["document"])
             brought = bring_endpoint(stack, draft, endpoint, active=active)
@@ -144,7 +144,7 @@ def remove(name: str, force: bool, as_json: bool, stack_name: str) -> None:
     The documents of its revisions stay in the label bucket, since labels name them; no list holds them any more.
     """
     stack = Stack.find(stack_name)
-    with _progress(as_json) as tell:
+    with _status_line(as_json) as tell:
         removed = remove_model(stack, name, force=force, tell=tell)
     if as_json:
         return print_json(removed._asdict())
@@ -184,7 +184,7 @@ def calibrate(
     The model gets a new revision, which reads the answers that there are: relabelling costs no inference.
     """
     # numpy and pycocotools, which no other command needs.
-    from autolabel_cli.models.calibration import calibrate_model
+    from autolabel_cli.models.run_calibration import calibrate_model
 
     fitted = calibrate_model(Stack.find(stack_name), name, drive, run, labels, delete_cost)
     if as_json:
@@ -221,7 +221,7 @@ def test(name: str, image: Path, to: Path | None, wait: float, as_json: bool, st
     """
     stack = Stack.find(stack_name)
     model = find_revision(stack, name)
-    with _progress(as_json) as tell:
+    with _status_line(as_json) as tell:
         trial = try_model(stack, model, image, patience=wait, tell=tell)
     if trial.refused:
         fits = ", ".join(f"{decoder} ({count} objects)" for decoder, count in trial.fitting.items())
@@ -366,7 +366,7 @@ def _trial_document(trial: Trial, out: Path) -> dict[str, Any]:
 
 
 @contextmanager
-def _progress(as_json: bool) -> Iterator[Tell]:
+def _status_line(as_json: bool) -> Iterator[Tell]:
     """A line that tells what is waited for; where there is no terminal, a line for each."""
     if as_json:
         yield lambda text: None

@@ -21,7 +21,7 @@ ENDED = ("SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED")
 
 
 @dataclass
-class Progress:
+class RunProgress:
     """What is known of a run at one moment.
 
     `submitted` and `answered` are units, one for each of the `models` and each frame; the other counts are frames.
@@ -70,7 +70,7 @@ class RunView:
         self._jobs = stack.client("sagemaker")
         self._db = stack.client("dynamodb")
 
-    def follow(self, seen: Callable[[Progress], None], *, start_within: float = 900.0) -> Progress:
+    def follow(self, seen: Callable[[RunProgress], None], *, start_within: float = 900.0) -> RunProgress:
         """Look again and again, telling `seen`, until the execution ends; the last look.
 
         CommandError when no execution starts within `start_within` seconds: drive.json was probably refused.
@@ -93,9 +93,9 @@ class RunView:
             # Large drives take long to look at, and are looked at less often.
             time.sleep(max(0.5, 2 * (time.monotonic() - looked)))
 
-    def look(self) -> Progress:
+    def look(self) -> RunProgress:
         """One look at everything."""
-        progress = Progress()
+        progress = RunProgress()
         try:
             execution = self._states.describe_execution(executionArn=self.arn)
         except ClientError as e:

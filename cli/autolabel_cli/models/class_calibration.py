@@ -29,14 +29,14 @@ class KnownFrame(NamedTuple):
     truth: Mapping[str, Sequence[Truth]]
 
 
-def calibrate(model: Model, frames: Sequence[KnownFrame], min_height: float = 0.0) -> Model:
+def fit_calibrations(model: Model, frames: Sequence[KnownFrame], min_height: float = 0.0) -> Model:
     """The model with calibrations fitted on frames, for those of its classes that they know."""
     known = {name for frame in frames for name in frame.truth} & set(model.classes.values())
     fitted = {name: fit_class(name, frames, min_height) for name in sorted(known)}
     return msgspec.structs.replace(model, calibration={**model.calibration, **fitted})
 
 
-def expect_least_work(model: Model, delete_cost: float) -> Model:
+def with_least_work_thresholds(model: Model, delete_cost: float) -> Model:
     """The model with the thresholds of its calibrated classes at what is expected to leave people the least to do.
 
     `delete_cost`: what deleting a box costs, where drawing one costs 1.
