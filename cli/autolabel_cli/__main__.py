@@ -1,7 +1,7 @@
-"""The `autolabel` command (`python -m autolabel_cli`).
+"""The `autolabel` command (`python -m autolabel_cli`) as a list of its commands.
 
-They end with 0 when what was asked for is done or was done before, with 1 when it is refused or failed (the reason is
-one line on standard error), and with 2 when the command itself is wrong.
+Exit status: 0 when the request is done or was done before; 1 when it is refused or fails, with the reason as one line
+on standard error; 2 when the command line is wrong.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Printing results: text on the console, or one JSON document."""
+"""Output of the commands: text on the console, or one JSON document."""
 
 from __future__ import annotations
 

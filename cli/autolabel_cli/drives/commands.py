@@ -18,24 +18,24 @@ from autolabel_cli.options import run_option, stack_option
 from autolabel_cli.output import console
 from autolabel_cli.stack import Stack
 
-# With the contract's defaults; who wants others writes drive.json.
+# With the defaults of the contract. A drive.json can set other values.
 _POLICIES: dict[str, Policy] = {"all": EVERYTHING, "doubtful": VerifyDoubtful()}
 
 
 @click.command()
 @click.argument("source", type=click.Path(path_type=Path))
-@click.option("--drive", required=True, help="The drive's name.")
-@click.option("--camera", default="front", show_default=True, help="The camera's name.")
-@click.option("--vehicle", default="unknown", show_default=True, help="The vehicle that recorded it.")
-@click.option("--model", "models", multiple=True, help="A model instead of the active ones; may be repeated.")
-@click.option("--note", "notes", multiple=True, help="What readers of the report should know.")
-@click.option("--limit", type=click.IntRange(min=1), help="Upload the first frames only.")
+@click.option("--drive", required=True, help="Name of the drive.")
+@click.option("--camera", default="front", show_default=True, help="Name of the camera.")
+@click.option("--vehicle", default="unknown", show_default=True, help="Vehicle that recorded the drive.")
+@click.option("--model", "models", multiple=True, help="Model instead of the active ones; repeatable.")
+@click.option("--note", "notes", multiple=True, help="Note for readers of the report; repeatable.")
+@click.option("--limit", type=click.IntRange(min=1), help="Upload only this number of frames, from the first.")
 @click.option(
     "--policy",
     type=click.Choice(list(_POLICIES)),
     default="all",
     show_default=True,
-    help="Frames that people verify: all, or the doubtful ones and audits.",
+    help="Frames that reviewers verify: all, or only uncertain frames, unproven classes and audits.",
 )
 @stack_option
 def upload(
@@ -49,7 +49,10 @@ def upload(
     policy: str,
     stack_name: str,
 ) -> None:
-    """Upload SOURCE, a video file or a folder of images, as a drive of one camera, and close it."""
+    """Upload SOURCE as a drive of one camera, and close the drive.
+
+    SOURCE is a video file or a folder of .png, .jpg and .jpeg images. Closing the drive starts its run.
+    """
     check_names(drive, camera)
     recording = find_recording(source)
     stack = Stack.find(stack_name)
@@ -59,7 +62,7 @@ def upload(
         total, frames = recording.count(limit), recording.frames(limit)
         count = upload_frames(stack, drive, camera, frames, lambda n: display.count("uploaded", n, total))
     close_drive(stack, drive, document_of(vehicle, camera, count, models or None, notes, _POLICIES[policy]))
-    skipped = f", skipped {len(recording.skipped)} files that are no PNG or JPEG" if recording.skipped else ""
+    skipped = f", skipped {len(recording.skipped)} files that are not PNG or JPEG" if recording.skipped else ""
     console.print(f"drive {drive}: {count} frames uploaded and closed{skipped}", highlight=False)
 
 
@@ -74,17 +77,19 @@ def watch(drive: str, run: str | None, stack_name: str) -> None:
     with RunDisplay(console) as display:
         progress = view.follow(display.show)
     if progress.status != "SUCCEEDED":
-        raise CommandError(f"{view.arn} ended as {progress.status}: {progress.failure}")
+        raise CommandError(
+            f"{view.arn} ended as {progress.status}: {progress.failure}; autolabel status {drive} says what to do"
+        )
     console.print(f"{view.arn}: SUCCEEDED", highlight=False)
 
 
 @click.command()
 @click.argument("drive")
-@click.option("--to", "folder", type=click.Path(path_type=Path), required=True, help="The folder to write into.")
+@click.option("--to", "folder", type=click.Path(path_type=Path), required=True, help="Folder to write into.")
 @run_option
 @stack_option
 def fetch(drive: str, folder: Path, run: str | None, stack_name: str) -> None:
-    """Fetch the summary, manifests and report of DRIVE."""
+    """Download the summary, manifests and report of DRIVE."""
     stack = Stack.find(stack_name)
     summary = fetch_run(stack, drive, stack.run_of(drive, run), folder)
     frames = ", ".join(f"{count} {name}" for name, count in summary["frames"].items())

@@ -14,7 +14,7 @@ from rich.table import Table
 
 from autolabel.aws.endpoints import SageMakerEndpointStates
 from autolabel.models.catalogue import Model
-from autolabel_cli.errors import CommandError
+from autolabel_cli.errors import CommandError, CommandGroup
 from autolabel_cli.models.bringing import Brought, Tell, bring_endpoint, bring_source
 from autolabel_cli.models.catalogue import find_revision, read_index
 from autolabel_cli.models.documents import draft_model
@@ -28,7 +28,7 @@ from autolabel_cli.stack import Stack
 _FILE = click.Path(path_type=Path)
 
 
-@click.group()
+@click.group(cls=CommandGroup)
 def models() -> None:
     """The models: bring them, look at them, try them, take them away."""
 
