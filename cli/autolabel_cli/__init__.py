@@ -1,1 +1,3 @@
-"""The `autolabel` command: what fleets, operators and ML engineers do from a terminal."""
+"""The `autolabel` command, with which fleets, operators and ML engineers work from a terminal."""
+
+__version__ = "0.1.0"

@@ -1,4 +1,4 @@
-"""What the command tells a person instead of a traceback."""
+"""Errors of the command, which print one sentence instead of a traceback."""
 
 from __future__ import annotations
 
@@ -11,17 +11,20 @@ from botocore.exceptions import BotoCoreError, ClientError
 from autolabel.aws.clients import error_code, error_status
 from autolabel.contracts.errors import AutolabelError
 
-# IAM's own words for what a caller lacks; HeadObject has an answer without words.
+# IAM's message names the missing permission. The refusal of HeadObject has no message.
 _LACKING = re.compile(r"not authorized to perform:? ([\w-]+:\w+)")
 _S3_PERMISSIONS = {"HeadObject": "s3:GetObject", "GetObject": "s3:GetObject", "ListObjectsV2": "s3:ListBucket"}
 
 
 class CommandError(click.ClickException):
-    """Something that the person at the terminal can mend; the message names the input and what to do."""
+    """Error that the user can fix. The message says what is wrong, with which input, and what to do."""
 
 
 class CommandGroup(click.Group):
-    """Commands whose failures are told in one sentence."""
+    """Command group that reports each failure as one sentence, and lists its commands in the order of their work."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -31,12 +34,12 @@ class CommandGroup(click.Group):
 
 
 def explain(error: Exception) -> str:
-    """What a person needs to know of an error: of a refusal by IAM, the permission that is missing."""
+    """Return an error as one sentence. For a refusal by IAM it names the missing permission."""
     if not isinstance(error, ClientError):
         return str(error)
     message, operation = error.response.get("Error", {}).get("Message", ""), error.operation_name
     if error_status(error) == 403 or "AccessDenied" in error_code(error):
         found = _LACKING.search(message)
         permission = found[1] if found else _S3_PERMISSIONS.get(operation, operation)
-        return f"you may not do this: your identity lacks {permission} (see docs/operators/permissions.md)"
+        return f"permission denied: your identity lacks {permission} (see docs/operators/permissions.md)"
     return f"{operation} failed: {message or error_code(error)}"

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Stack:
-    """A deployed stack: its outputs and parameters by name; `client` makes the boto3 client of a service for it."""
+    """Deployed stack with its outputs and parameters by name. `client(service)` makes a boto3 client for it."""
 
     name: str
     outputs: Mapping[str, str]
@@ -30,26 +30,27 @@ class Stack:
 
     @classmethod
     def find(cls, name: str, client: Callable[[str], Any] = boto3.client) -> Stack:
-        """Look a stack up by its name; CommandError when there is none or nobody may look."""
+        """Look up a stack by its name. CommandError when it does not exist or may not be read."""
         try:
             found = client("cloudformation").describe_stacks(StackName=name)["Stacks"][0]
         except (ClientError, BotoCoreError) as e:
-            raise CommandError(f"there is no stack {name!r} to work on: {explain(e)}") from e
+            raise CommandError(f"cannot read stack {name!r}: {explain(e)}; --stack names the deployed stack") from e
         outputs = {o["OutputKey"]: o["OutputValue"] for o in found.get("Outputs", [])}
         missing = {"IngestBucketName", "LabelBucketName", "LedgerName", "StateMachineArn"} - outputs.keys()
         if missing:
             raise CommandError(
-                f"stack {name!r} is {found['StackStatus']} and no autolabel: it has no {sorted(missing)}"
+                f"stack {name!r} ({found['StackStatus']}) is not an autolabel stack: it has no output "
+                f"{', '.join(sorted(missing))}; --stack names another"
             )
         parameters = {p["ParameterKey"]: p["ParameterValue"] for p in found.get("Parameters", [])}
         return cls(name, outputs, parameters, client)
 
     def output(self, name: str) -> str:
-        """An output that stacks did not have from the first day; CommandError when this one lacks it."""
+        """Return an output that older stacks do not have. CommandError when this stack lacks it."""
         return self._given(self.outputs, name)
 
     def parameter(self, name: str) -> str:
-        """A parameter with which the stack was deployed; CommandError when it knows none of that name."""
+        """Return a parameter that the stack was deployed with. CommandError when it has none of this name."""
         return self._given(self.parameters, name)
 
     def _given(self, values: Mapping[str, str], name: str) -> str:
@@ -74,11 +75,11 @@ class Stack:
         return StepFunctionsExecutions(self.client("stepfunctions"), self.outputs["StateMachineArn"])
 
     def execution_arn(self, name: str) -> str:
-        """The ARN of the state machine's execution of that name."""
+        """Return the ARN of the state machine's execution of this name."""
         return self.outputs["StateMachineArn"].replace(":stateMachine:", ":execution:") + f":{name}"
 
     def run_of(self, drive: str, run: str | None = None) -> str:
-        """The run that is meant: the named one, else the latest, or the first to come."""
+        """Return the named run, else the latest, else the name that the first run will have."""
         if run is not None:
             return run
         latest = self.ledger.latest_run(drive)

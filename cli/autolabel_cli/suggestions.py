@@ -1,4 +1,4 @@
-"""What somebody who mistyped a name may have meant."""
+"""Suggestions for mistyped names."""
 
 from __future__ import annotations
 
@@ -9,6 +9,6 @@ _MOST_SHOWN = 3
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """The nearest of the known names as the end of a sentence; empty when none is near."""
+    """Return the known names closest to a name as the end of a sentence, or "" when none is close."""
     near = difflib.get_close_matches(name, list(known), n=_MOST_SHOWN)
     return f"; did you mean {' or '.join(near)}?" if near else ""

@@ -19,8 +19,8 @@ from autolabel.labelling.shards import Shard, ShardFrame, UnitAnswer
 from autolabel.labels.manifest import BOX_TYPE, VERIFIED, metadata_of
 from autolabel_cli.__main__ import main
 from autolabel_cli.errors import CommandError
-from autolabel_cli.models.calibration import calibrate_model, verified_truth
 from autolabel_cli.models.catalogue import add_model, find_revision
+from autolabel_cli.models.run_calibration import calibrate_model, verified_truth
 from autolabel_cli.models.truth import COUNTS, IGNORED, REGION, Truth
 from autolabel_cli.stack import Stack
 from tests.contract.conftest import create_bucket, create_table

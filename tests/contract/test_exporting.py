@@ -10,8 +10,8 @@ import pytest
 from click.testing import CliRunner
 
 from autolabel_cli.__main__ import main
-from autolabel_cli.datasets.formats import check_library
 from autolabel_cli.errors import CommandError
+from autolabel_cli.installation import DATUMARO
 from autolabel_cli.stack import Stack
 from tests.contract.model_account import Account
 from tests.datasets.drives import Labelled, Shelf, key_of
@@ -23,7 +23,7 @@ CAR = Labelled("car", 2, 3, 20, 10)
 def stack(account: Account, monkeypatch: pytest.MonkeyPatch) -> Stack:
     """A drive of two published runs and one under way; the first has 300 frames more than the second."""
     try:
-        check_library()
+        DATUMARO.python()
     except CommandError as e:
         pytest.skip(e.message)
     shelf = Shelf()

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from autolabel_cli.errors import CommandError
-from autolabel_cli.models.sources import PROJECT, JumpStart, Source, image_source, usual_decoder
+from autolabel_cli.models.sources import JumpStart, Source, image_source, usual_decoder
 
-SDK = PROJECT / ".venv-sagemaker" / "bin" / "python"
+SDK = Path(__file__).resolve().parents[2] / ".venv-sagemaker" / "bin" / "python"
 REGION = "us-east-1"
 DETECTOR = "pytorch-od-nvidia-ssd"
 with_sdk = pytest.mark.skipif(not SDK.exists(), reason="the SageMaker SDK is not installed: `make setup-sagemaker`")

@@ -16,7 +16,7 @@ from autolabel.labels.agreement import ClassAgreement
 from autolabel.triage.audits import Evidence, Trials, evidence_key
 from autolabel.triage.hindsight import Reviewed
 from autolabel.triage.policy import ANY_CLASS
-from autolabel_cli import __main__ as command
+from autolabel_cli.__main__ import main
 from autolabel_cli.stack import Stack
 from tests.contract.conftest import create_bucket
 from tests.fakes.pipeline import Pipeline, drive_document
@@ -29,7 +29,7 @@ PROVEN = 60
 def stack(aws: None, monkeypatch: pytest.MonkeyPatch) -> Stack:
     s3 = create_bucket("labels", boto3.client("s3"))
     stack = Stack("autolabel", {"LabelBucketName": "labels"}, {}, lambda _: s3)
-    monkeypatch.setattr(command.Stack, "find", lambda _: stack)
+    monkeypatch.setattr(Stack, "find", lambda _: stack)
     return stack
 
 
@@ -59,7 +59,7 @@ Triage = Callable[..., Result]
 
 @pytest.fixture
 def triage() -> Triage:
-    return lambda *arguments: CliRunner().invoke(command.main, ["triage", *arguments])
+    return lambda *arguments: CliRunner().invoke(main, ["triage", *arguments])
 
 
 def test_without_reviews_there_is_nothing_to_learn(stack: Stack, triage: Triage) -> None:

@@ -11,8 +11,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from autolabel_cli.__main__ import main
-from autolabel_cli.datasets.formats import check_library
 from autolabel_cli.errors import CommandError
+from autolabel_cli.installation import DATUMARO
 from autolabel_cli.stack import Stack
 from tests.datasets.drives import Shelf
 
@@ -31,7 +31,7 @@ def shelf(monkeypatch: pytest.MonkeyPatch) -> Shelf:
 def library() -> None:
     """datumaro's environment."""
     try:
-        check_library()
+        DATUMARO.python()
     except CommandError as e:
         pytest.skip(e.message)
 

@@ -14,7 +14,7 @@ from PIL import Image
 
 from autolabel.contracts.drive import FIRST_RUN, execution_name
 from autolabel.contracts.run_folder import RunFolder
-from autolabel_cli.drives.progress import Progress, RunView
+from autolabel_cli.drives.run_progress import RunProgress, RunView
 from autolabel_cli.stack import Stack
 from local import EmbeddedCloud
 
@@ -68,11 +68,11 @@ class Pipeline:
     def view(self, drive: str) -> RunView:
         return RunView(self.stack, drive, FIRST_RUN)
 
-    def end(self, drive: str, seconds: float = 90) -> Progress:
+    def end(self, drive: str, seconds: float = 90) -> RunProgress:
         """Wait until the drive's execution ends, whichever way."""
         view = self.view(drive)
 
-        def ended() -> Progress | None:
+        def ended() -> RunProgress | None:
             progress = view.look()
             return progress if progress.ended else None
 

@@ -274,7 +274,7 @@ def test_what_nobody_knows_is_an_error_that_names_it(operator: Terminal) -> None
     assert "knows no drive 'ghost'" in operator.refused("status", "ghost", "--json")
     assert "cannot be the name of a drive" in operator.refused("status", "../ghost")
     assert "knows no drive 'ghost'" in operator.refused("redrive", "ghost")
-    assert "there is no stack 'elsewhere'" in operator.refused("status", "ghost", "--stack", "elsewhere")
+    assert "cannot read stack 'elsewhere'" in operator.refused("status", "ghost", "--stack", "elsewhere")
     assert operator.give("redrive").returncode == 2
 
 

@@ -23,9 +23,9 @@ from rich.table import Table
 from autolabel.contracts.drive import FIRST_RUN
 from autolabel.models.catalogue import Model
 from autolabel_cli.drives.display import RunDisplay
-from autolabel_cli.drives.progress import Progress, RunView
 from autolabel_cli.drives.recordings import find_recording
 from autolabel_cli.drives.results import fetch_run, write_summary
+from autolabel_cli.drives.run_progress import RunProgress, RunView
 from autolabel_cli.drives.uploads import close_drive, document_of, upload_frames
 from autolabel_cli.errors import CommandError
 from autolabel_cli.models.bringing import bring_source
@@ -106,7 +106,7 @@ def run_demo(
             view = RunView(stack, DRIVE, FIRST_RUN)
             invitation = Invitation(console, cloud.portal_url) if review else None
 
-            def show(seen: Progress) -> None:
+            def show(seen: RunProgress) -> None:
                 display.show(seen, count)
                 if invitation:
                     invitation.extend(seen)
@@ -133,7 +133,7 @@ class Invitation:
         self._url = url
         self._extended = False
 
-    def extend(self, progress: Progress) -> None:
+    def extend(self, progress: RunProgress) -> None:
         """Print it if the run is there and it was not printed before."""
         if not self._extended and any(state.name == "Verify" for state in progress.states):
             self._extended = True
@@ -166,7 +166,7 @@ def set_up(console: Console, cloud: EmbeddedCloud, folder: Path, models: Sequenc
     return stack
 
 
-def _times(progress: Progress, closed: float) -> dict[str, float]:
+def _times(progress: RunProgress, closed: float) -> dict[str, float]:
     """Seconds from closing the drive to its verification (`label`), and of the verification (`verify`)."""
     verify = next(state for state in progress.states if state.name == "Verify")
     return {

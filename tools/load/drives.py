@@ -16,8 +16,8 @@ from autolabel.contracts.drive import FIRST_RUN, execution_name
 from autolabel.contracts.run_folder import RunFolder
 from autolabel.contracts.units import ANSWERS
 from autolabel.drives.listing import read_listing
-from autolabel_cli.drives.progress import ENDED, RunView, StateTime
 from autolabel_cli.drives.recordings import RecordedFrame
+from autolabel_cli.drives.run_progress import ENDED, RunView, StateTime
 from autolabel_cli.drives.uploads import close_drive, document_of, upload_frames
 from autolabel_cli.stack import Stack
 

@@ -10,7 +10,8 @@ import numpy as np
 
 from autolabel.labels.detections import Detections
 from autolabel_cli.models.kitti import SCORED, LabelledFrame, Level, ScoredClass, scored_classes, truths
-from autolabel_cli.models.truth import COUNTS, Guess, Truth, Verdict, judge
+from autolabel_cli.models.matching import Guess, Verdict, judge
+from autolabel_cli.models.truth import COUNTS, Truth
 from tools.quality.edits import Edits, count_edits
 from tools.quality.precision import AT_50, AT_70, IOUS, Curve, Floats, draw_resamples, interval
 from tools.quality.systems import System

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from autolabel_cli.models.truth import Verdict
+from autolabel_cli.models.matching import Verdict
 
 Floats = npt.NDArray[np.float64]
 

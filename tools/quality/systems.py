@@ -14,7 +14,7 @@ from autolabel.labelling.prelabel import FrameLabels, label_frame
 from autolabel.labels.detections import Detection, Detections
 from autolabel.labels.taxonomy import current_taxonomy
 from autolabel.models.catalogue import Model
-from autolabel_cli.models.fitting import KnownFrame, calibrate, expect_least_work
+from autolabel_cli.models.class_calibration import KnownFrame, fit_calibrations, with_least_work_thresholds
 from autolabel_cli.models.kitti import SCORED, LabelledFrame, Level, truths
 from tools.quality import baselines, controls
 
@@ -88,7 +88,9 @@ def cross_fit(entrant: Entrant, frames: Sequence[LabelledFrame], level: Level) -
     ]
     folds = [index * FOLDS // len(frames) for index in range(len(frames))]
     models = {
-        fold: calibrate(entrant.model, [k for k, of in zip(known, folds, strict=True) if of != fold], level.min_height)
+        fold: fit_calibrations(
+            entrant.model, [k for k, of in zip(known, folds, strict=True) if of != fold], level.min_height
+        )
         for fold in set(folds)
     }
     return [
@@ -125,7 +127,7 @@ def _unfolded(entrant: Entrant, frames: Sequence[LabelledFrame]) -> Voice:
 
 
 def _for_edits(voice: Voice) -> Voice:
-    return [Seen(expect_least_work(model, DELETE_COST), found) for model, found in voice]
+    return [Seen(with_least_work_thresholds(model, DELETE_COST), found) for model, found in voice]
 
 
 def _calibrated(model: Model, found: Sequence[Detection], frame: LabelledFrame) -> Seen:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
 from autolabel.contracts.verification import EVERYTHING
+from autolabel_cli import __version__
 from autolabel_cli.datasets.classes import ClassMap
 from autolabel_cli.datasets.staging import Line, StagedFrame
-from autolabel_cli.models.sources import PROJECT
 
 
 class Card:
@@ -69,7 +68,7 @@ class Card:
         """The card; `known` comes first in it."""
         return {
             **known,
-            "version": _version(),
+            "version": __version__,
             "classes": list(self._classes.names),
             "frames": self.frames,
             "boxes": self.boxes,
@@ -85,9 +84,3 @@ class Card:
             },
             "drives": list(self._drives.values()),
         }
-
-
-def _version() -> str:
-    project = tomllib.loads((PROJECT / "pyproject.toml").read_text())
-    version: str = project["project"]["version"]
-    return version

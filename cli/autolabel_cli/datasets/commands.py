@@ -8,18 +8,19 @@ from pathlib import Path
 from typing import get_args
 
 import click
-from rich.console import Console
 
 from autolabel_cli.datasets.classes import map_classes, read_class_map
 from autolabel_cli.datasets.exporting import CARD, Export
-from autolabel_cli.datasets.formats import FORMATS, Format, check_library
+from autolabel_cli.datasets.formats import FORMATS, Format
 from autolabel_cli.datasets.sources import find_source, is_file
 from autolabel_cli.datasets.splits import Splitter, parse_shares, split_by_file, split_by_hash
 from autolabel_cli.datasets.staging import Labels
 from autolabel_cli.drives.display import RunDisplay
+from autolabel_cli.installation import DATUMARO
+from autolabel_cli.options import stack_option
+from autolabel_cli.output import console
 from autolabel_cli.stack import Stack
 
-console = Console()
 _FILE = click.Path(path_type=Path)
 
 
@@ -45,7 +46,7 @@ _FILE = click.Path(path_type=Path)
     help="What --split keeps together.",
 )
 @click.option("--no-images", is_flag=True, help="Write the labels alone.")
-@click.option("--stack", "stack_name", default="autolabel", show_default=True, help="The deployed stack.")
+@stack_option
 def export(
     sources: tuple[str, ...],
     form: Format,
@@ -76,7 +77,8 @@ def export(
         raise click.UsageError("give --split or --split-file")
     if split_by == "vehicle" and not shares:
         raise click.UsageError("--split-by vehicle says what --split keeps together: give it too")
-    check_library()
+    # Refused before anything is read.
+    DATUMARO.python()
     mapping = read_class_map(classes)
     needs_stack = not no_images or split_by == "vehicle" or not all(map(is_file, sources))
     stack = Stack.find(stack_name) if needs_stack else None

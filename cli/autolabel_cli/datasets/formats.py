@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -13,7 +12,7 @@ from typing import Literal
 import msgspec
 
 from autolabel_cli.errors import CommandError
-from autolabel_cli.models.sources import PROJECT
+from autolabel_cli.installation import DATUMARO
 
 Format = Literal["coco", "kitti", "yolo", "voc"]
 FORMATS: tuple[Format, ...] = ("coco", "kitti", "yolo", "voc")
@@ -40,21 +39,13 @@ def images_folder(form: Format, split: str) -> str:
     return _IMAGES[form].format(split)
 
 
-def check_library() -> Path:
-    """The Python that has datumaro; CommandError when it is not set up."""
-    python = Path(os.environ.get("AUTOLABEL_DATUMARO", PROJECT / ".venv-export" / "bin" / "python"))
-    if not python.exists():
-        raise CommandError("exports need datumaro, which is not installed: run `make setup-export` first")
-    return python
-
-
 def write_format(
     form: Format, folder: Path, classes: Sequence[str], staged: Mapping[str, Path], written: Callable[[int], None]
 ) -> None:
     """Write staged frames into a folder; `written(n)` hears how many there are. CommandError when that fails."""
     request = Request(form, str(folder), classes, {split: str(path) for split, path in staged.items()})
     count = 0
-    command: list[str | Path] = [check_library(), "-I", Path(__file__).with_name("datumaro_formats.py")]
+    command = [*DATUMARO.python(), str(Path(__file__).with_name("datumaro_formats.py"))]
     with (
         tempfile.TemporaryFile() as errors,
         subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors) as process,

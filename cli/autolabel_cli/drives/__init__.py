@@ -1,1 +1,1 @@
-"""Taking drives in and results out: upload, watch, fetch."""
+"""Drives in and results out: `autolabel upload`, `watch` and `fetch`."""

@@ -1,4 +1,4 @@
-"""What a person sees while a run goes on."""
+"""Display of a run's progress on the terminal."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bars
 
-from autolabel_cli.drives.progress import Progress
+from autolabel_cli.drives.run_progress import RunProgress
 
 STAGES = ("uploaded", "submitted", "answered", "labelled", "verified")
 
 
 class RunDisplay:
-    """Bars for the stages of a run, and a line for each state that its execution enters.
+    """Progress bars for the stages of a run, and a line for each state that its execution enters.
 
-    Where there is no terminal, a line is printed whenever a count has changed.
+    Without a terminal, it prints a line each time a count has changed.
     """
 
     def __init__(self, console: Console) -> None:
@@ -39,13 +39,13 @@ class RunDisplay:
         self._bars.stop()
 
     def count(self, stage: str, count: int, total: int | None) -> None:
-        """Show how far a stage is."""
+        """Show the count of a stage. `total`: None while it is unknown."""
         if stage not in self._stages:
             self._stages[stage] = self._bars.add_task(stage, total=total)
         self._bars.update(self._stages[stage], completed=count, total=total)
 
-    def show(self, progress: Progress, uploaded: int | None = None) -> None:
-        """Show a look at a run; `uploaded`: frames that this command has put."""
+    def show(self, progress: RunProgress, uploaded: int | None = None) -> None:
+        """Show the progress of a run. `uploaded`: the total of frames until the run knows its own."""
         total = progress.frames if progress.frames is not None else uploaded
         units = total and total * progress.models
         counts = {

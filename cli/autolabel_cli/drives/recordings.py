@@ -1,4 +1,4 @@
-"""Recordings on this machine: a video file or a folder of images, read as frames."""
+"""Recordings on this machine: reads a video file or a folder of images as frames."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from autolabel_cli.errors import CommandError
 
 IMAGES = {".png": "png", ".jpg": "jpg", ".jpeg": "jpeg"}
 _TIMESTAMP = re.compile(r"[0-9]{19}")
-# Images without a time in their name are taken to be recorded at this rate.
+# Assumed rate of images whose names hold no timestamp.
 FOLDER_RATE_HZ = 10
 JPEG_QUALITY = 95
 
 
 @dataclass(frozen=True)
 class RecordedFrame:
-    """`timestamp`: ns since the epoch. `body`: the image file."""
+    """Frame of a recording. `timestamp`: ns since the epoch. `body`: the bytes of the image file."""
 
     timestamp: int
     extension: str
@@ -28,18 +28,18 @@ class RecordedFrame:
 
 @dataclass(frozen=True)
 class Recording:
-    """A recording that was found. `skipped`: files of a folder that are no PNG or JPEG by their names."""
+    """Recording with its image files, which a video does not have. `skipped`: files of a folder with other suffixes."""
 
     path: Path
     files: tuple[Path, ...]
     skipped: tuple[Path, ...] = ()
 
     def count(self, limit: int | None = None) -> int | None:
-        """How many frames there are, at most `limit`; of a video that is known only when it was read."""
+        """Count the frames, at most `limit`. For a video return `limit`, since only reading it tells the count."""
         return len(self.files[:limit]) if self.files else limit
 
     def frames(self, limit: int | None = None, first: int = 0) -> Iterator[RecordedFrame]:
-        """Its frames in order from the `first`, at most `limit`. CommandError when it cannot be read."""
+        """Read at most `limit` frames in order, from the index `first`. CommandError when one cannot be read."""
         end = None if limit is None else first + limit
         if self.files:
             return itertools.islice(_image_frames(self.files), first, end)
@@ -47,18 +47,20 @@ class Recording:
 
 
 def find_recording(path: Path) -> Recording:
-    """See what a path holds; CommandError for what is neither a video nor a folder with images."""
+    """Find the recording at a path. CommandError when it is neither a video nor a folder with images."""
     if path.is_dir():
         files = sorted(p for p in path.iterdir() if p.is_file() and not p.name.startswith("."))
         images = tuple(p for p in files if p.suffix.lower() in IMAGES)
         if not images:
-            raise CommandError(f"{path} holds no .png, .jpg or .jpeg file")
+            raise CommandError(
+                f"folder {path} has no .png, .jpg or .jpeg file: give a folder of images or a video file"
+            )
         return Recording(path, images, tuple(p for p in files if p not in images))
     if path.is_file():
-        # The first frame tells at once what would otherwise show only in the middle of an upload.
+        # Reading the first frame shows a broken video here instead of in the middle of an upload.
         next(_video_frames(path))
         return Recording(path, ())
-    raise CommandError(f"{path} is neither a file nor a folder")
+    raise CommandError(f"{path} is not a file or folder: give a video file or a folder of images")
 
 
 def _image_frames(files: tuple[Path, ...]) -> Iterator[RecordedFrame]:
@@ -70,7 +72,13 @@ def _image_frames(files: tuple[Path, ...]) -> Iterator[RecordedFrame]:
 
 
 def _video_frames(path: Path) -> Iterator[RecordedFrame]:
-    import cv2  # seconds of import that images do not need
+    try:
+        import cv2  # it takes tenths of a second to import, and images do not need it
+    except ImportError as e:
+        raise CommandError(
+            f"{path} is read as a video, which needs OpenCV, and that is not installed: "
+            "install autolabel with its extra video (pip install '<checkout>[video]')"
+        ) from e
 
     video = cv2.VideoCapture(str(path))
     try:
@@ -83,11 +91,11 @@ def _video_frames(path: Path) -> Iterator[RecordedFrame]:
                 break
             encoded, body = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
             if not encoded:
-                raise CommandError(f"frame {count} of {path} cannot be written as JPEG")
-            # From the rate and not the container's clock, which repeats itself in some files.
+                raise CommandError(f"{path}: frame {count} cannot be encoded as JPEG; use a folder of images instead")
+            # From the frame rate, because the timestamps of some containers repeat.
             yield RecordedFrame(start + round(count * 1e9 / (rate or 25.0)), "jpg", body.tobytes())
             count += 1
         if count == 0:
-            raise CommandError(f"{path} is no video that can be decoded")
+            raise CommandError(f"{path} cannot be decoded as a video: give a video file or a folder of images")
     finally:
         video.release()

@@ -1,4 +1,4 @@
-"""Fetching what a run left."""
+"""Download of a run's results."""
 
 from __future__ import annotations
 
@@ -8,21 +8,25 @@ from pathlib import Path
 from typing import Any
 
 from autolabel.contracts.run_folder import RunFolder
-from autolabel_cli.drives.progress import Progress, RunView
+from autolabel_cli.drives.run_progress import RunProgress, RunView
 from autolabel_cli.errors import CommandError
 from autolabel_cli.stack import Stack
 
 
 def fetch_run(stack: Stack, drive: str, run: str, folder: Path) -> dict[str, Any]:
-    """Write a run's manifests, report, summary and the story of its execution into a folder; the summary.
+    """Write a run's manifests, report, summary and execution into a folder, and return the summary.
 
-    `verify.manifest` holds the manifests of all its verification jobs. CommandError when there is no summary yet.
+    `verify.manifest` is the manifests of all its verification jobs in one file. CommandError when the run has no
+    summary yet.
     """
     folder.mkdir(parents=True, exist_ok=True)
     keys = RunFolder(drive, run)
     body = stack.labels.read(keys.summary)
     if body is None:
-        raise CommandError(f"run {run} of drive {drive} has no summary yet: it was not assembled")
+        raise CommandError(
+            f"run {run} of drive {drive} has no summary yet, because it is not assembled: "
+            f"autolabel status {drive} says how far it is"
+        )
     prefix = keys.manifests
     with (folder / "verify.manifest").open("wb") as manifest:
         for thing in stack.labels.list(prefix):
@@ -41,8 +45,8 @@ def fetch_run(stack: Stack, drive: str, run: str, folder: Path) -> dict[str, Any
     return summary
 
 
-def describe_execution(arn: str, progress: Progress) -> dict[str, Any]:
-    """The story of an execution: its states with their times."""
+def describe_execution(arn: str, progress: RunProgress) -> dict[str, Any]:
+    """Describe an execution: its states with their times."""
     return {
         "arn": arn,
         "status": progress.status,

@@ -1,4 +1,4 @@
-"""Uploading a recording as a drive."""
+"""Upload of a recording as a drive."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ EVERYTHING = VerifyAll()
 
 
 def check_names(drive: str, camera: str) -> None:
-    """CommandError for a drive or camera name that the contract of keys does not allow."""
+    """Check the names of a drive and a camera. CommandError for one that the contract of keys does not allow."""
     for what, name in (("drive", drive), ("camera", camera)):
         if not is_name(name):
             raise CommandError(
-                f"{name!r} cannot name a {what}: use 1 to 63 letters, digits, _ and -, "
-                "beginning with a letter or digit, and not 'logs'"
+                f"{name!r} is not a valid {what} name: use 1 to 63 letters, digits, _ and -, begin with a letter or "
+                "digit, and do not use 'logs'"
             )
 
 
 def upload_frames(
     stack: Stack, drive: str, camera: str, frames: Iterable[RecordedFrame], uploaded: Callable[[int], None]
 ) -> int:
-    """Put frames into the drive, several at a time; `uploaded(n)` hears of each. How many there were."""
+    """Upload frames to a drive, several at a time, and return their count. Calls `uploaded(count)` after each."""
     count = 0
     under_way: deque[Future[None]] = deque()
     with ThreadPoolExecutor(UPLOADERS) as pool:
@@ -52,7 +52,7 @@ def upload_frames(
 
 
 def close_drive(stack: Stack, drive: str, document: DriveDocument) -> None:
-    """Put drive.json, which closes the drive and starts its run."""
+    """Upload drive.json, which closes the drive and starts its run."""
     stack.ingest.write(drive_prefix(drive) + DRIVE_DOCUMENT, msgspec.json.encode(document))
 
 
@@ -64,6 +64,6 @@ def document_of(
     notes: tuple[str, ...],
     verification: Policy = EVERYTHING,
 ) -> DriveDocument:
-    """The document of a drive of one camera."""
+    """Make the document of a drive of one camera."""
     cameras = {camera: Camera(expected_frames=frames)}
     return DriveDocument(vehicle=vehicle, cameras=cameras, models=models, notes=notes, verification=verification)

@@ -9,28 +9,26 @@ from typing import Any
 
 import click
 import msgspec
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from autolabel.aws.endpoints import SageMakerEndpointStates
 from autolabel.models.catalogue import Model
-from autolabel_cli.errors import CommandError
+from autolabel_cli.errors import CommandError, CommandGroup
 from autolabel_cli.models.bringing import Brought, Tell, bring_endpoint, bring_source
 from autolabel_cli.models.catalogue import find_revision, read_index
 from autolabel_cli.models.documents import draft_model
 from autolabel_cli.models.removal import remove_model
 from autolabel_cli.models.sources import JumpStart, Source, image_source, usual_decoder
 from autolabel_cli.models.trial import Trial, draw, try_model
+from autolabel_cli.options import json_option, run_option, stack_option
+from autolabel_cli.output import console, print_json
 from autolabel_cli.stack import Stack
 
-console = Console()
-stack_option = click.option("--stack", "stack_name", default="autolabel", show_default=True, help="The deployed stack.")
-json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
 _FILE = click.Path(path_type=Path)
 
 
-@click.group()
+@click.group(cls=CommandGroup)
 def models() -> None:
     """The models: bring them, look at them, try them, take them away."""
 
@@ -75,7 +73,7 @@ def add(name: str, stack_name: str, as_json: bool, active: bool | None, **given:
     draft = draft_model(name, given["document"], given["classes"], usual, fields)
     stack = Stack.find(stack_name)
     notes: tuple[str, ...] = ()
-    with _progress(as_json) as tell:
+    with _status_line(as_json) as tell:
         if kind == "endpoint":
             endpoint = given["endpoint"] or _documented_endpoint(given["document"])
             brought = bring_endpoint(stack, draft, endpoint, active=active)
@@ -99,7 +97,7 @@ def list_models(as_json: bool, stack_name: str) -> None:
     found = [find_revision(stack, name) for name in sorted(index.models)]
     rows = [_described(stack, model, active=model.name in index.active) for model in found]
     if as_json:
-        return _print_json({"models": rows})
+        return print_json({"models": rows})
     if not rows:
         return console.print(f"stack {stack_name} has no models yet: autolabel models add brings one")
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
@@ -124,7 +122,7 @@ def show(name: str, as_json: bool, stack_name: str) -> None:
     current = index.models.get(model.name) == model.revision
     row = {**_described(stack, model, active=model.name in index.active), "current": current}
     if as_json:
-        return _print_json({**row, "document": model})
+        return print_json({**row, "document": model})
     state = "current" if current else "not current"
     console.print(
         f"[bold]{model.id}[/], {state}, {'active' if row['active'] else 'inactive'}; "
@@ -146,10 +144,10 @@ def remove(name: str, force: bool, as_json: bool, stack_name: str) -> None:
     The documents of its revisions stay in the label bucket, since labels name them; no list holds them any more.
     """
     stack = Stack.find(stack_name)
-    with _progress(as_json) as tell:
+    with _status_line(as_json) as tell:
         removed = remove_model(stack, name, force=force, tell=tell)
     if as_json:
-        return _print_json(removed._asdict())
+        return print_json(removed._asdict())
     deleted = f"endpoint {', '.join(removed.deleted)} is deleted" if removed.deleted else "no endpoint was deleted"
     kept = f"; {', '.join(removed.kept)} stays: it is another model's, or not of this command" if removed.kept else ""
     console.print(f"{name} is out of the catalogue; {deleted}{kept}", highlight=False, soft_wrap=True)
@@ -161,7 +159,7 @@ def remove(name: str, force: bool, as_json: bool, stack_name: str) -> None:
 @models.command("calibrate")
 @click.argument("name")
 @click.option("--drive", required=True, help="A drive that the model has labelled.")
-@click.option("--run", help="The run of the drive; without it, the latest.")
+@run_option
 @click.option("--labels", type=_FILE, help="The labelled folder (KITTI's format) that the drive was uploaded from.")
 @click.option(
     "--delete-cost",
@@ -186,14 +184,14 @@ def calibrate(
     The model gets a new revision, which reads the answers that there are: relabelling costs no inference.
     """
     # numpy and pycocotools, which no other command needs.
-    from autolabel_cli.models.calibration import calibrate_model
+    from autolabel_cli.models.run_calibration import calibrate_model
 
     fitted = calibrate_model(Stack.find(stack_name), name, drive, run, labels, delete_cost)
     if as_json:
         model = fitted.model
         thresholds = {name: model.threshold_of(name) for name in model.calibration}
         document = {"id": model.id, "frames": fitted.frames, "calibration": model.calibration, "thresholds": thresholds}
-        return _print_json(document)
+        return print_json(document)
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
     for column in ("class", "slope", "offset", "recall", "a score of 0.5 is worth", "sides move by", "threshold"):
         table.add_column(column)
@@ -223,7 +221,7 @@ def test(name: str, image: Path, to: Path | None, wait: float, as_json: bool, st
     """
     stack = Stack.find(stack_name)
     model = find_revision(stack, name)
-    with _progress(as_json) as tell:
+    with _status_line(as_json) as tell:
         trial = try_model(stack, model, image, patience=wait, tell=tell)
     if trial.refused:
         fits = ", ".join(f"{decoder} ({count} objects)" for decoder, count in trial.fitting.items())
@@ -232,7 +230,7 @@ def test(name: str, image: Path, to: Path | None, wait: float, as_json: bool, st
     out = to or image.with_name(f"{image.stem}.{model.name}.png")
     draw(image, trial.detections, out)
     if as_json:
-        return _print_json(_trial_document(trial, out))
+        return print_json(_trial_document(trial, out))
     _show_trial(trial)
     console.print(str(out), highlight=False, soft_wrap=True)
     return None
@@ -323,7 +321,7 @@ def _tell_brought(stack: Stack, brought: Brought, notes: tuple[str, ...], as_jso
     active = model.name in read_index(stack).active
     if as_json:
         said = {"id": model.id, "outcome": brought.outcome, "endpoint": model.endpoint, "active": active}
-        return _print_json({**said, "notes": notes})
+        return print_json({**said, "notes": notes})
     for note in notes:
         console.print(f"note: {note}", style="yellow", highlight=False, markup=False, soft_wrap=True)
     there = (
@@ -368,7 +366,7 @@ def _trial_document(trial: Trial, out: Path) -> dict[str, Any]:
 
 
 @contextmanager
-def _progress(as_json: bool) -> Iterator[Tell]:
+def _status_line(as_json: bool) -> Iterator[Tell]:
     """A line that tells what is waited for; where there is no terminal, a line for each."""
     if as_json:
         yield lambda text: None
@@ -377,7 +375,3 @@ def _progress(as_json: bool) -> Iterator[Tell]:
             yield lambda text: status.update(escape(text))
     else:
         yield lambda text: console.print(f"  {text}", highlight=False, markup=False, soft_wrap=True)
-
-
-def _print_json(document: object) -> None:
-    click.echo(msgspec.json.format(msgspec.json.encode(document), indent=2))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 from collections.abc import Mapping
@@ -12,8 +11,8 @@ from pathlib import Path
 import msgspec
 
 from autolabel_cli.errors import CommandError
+from autolabel_cli.installation import SAGEMAKER
 
-PROJECT = Path(__file__).resolve().parents[3]
 _IMAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]*/\S+\Z")
 # The SDK fetches a manifest of megabytes and some specifications.
 _SDK_SECONDS = 300
@@ -132,14 +131,10 @@ def image_source(
 
 
 def _ask_sdk(request: Mapping[str, object]) -> _Found:
-    python = Path(os.environ.get("AUTOLABEL_SAGEMAKER", PROJECT / ".venv-sagemaker" / "bin" / "python"))
-    if not python.exists():
-        raise CommandError(
-            "--jumpstart and --hub need the SageMaker SDK, which is not installed: run `make setup-sagemaker` first"
-        )
+    python = SAGEMAKER.python()
     try:
         ended = subprocess.run(
-            [python, "-I", Path(__file__).with_name("sagemaker_sdk.py")],
+            [*python, Path(__file__).with_name("sagemaker_sdk.py")],
             input=msgspec.json.encode(request),
             capture_output=True,
             timeout=_SDK_SECONDS,
@@ -150,7 +145,7 @@ def _ask_sdk(request: Mapping[str, object]) -> _Found:
         raise CommandError(f"the SageMaker SDK did not answer within {_SDK_SECONDS} s: try again") from e
     except msgspec.DecodeError as e:
         last = ended.stderr.decode(errors="replace").strip().splitlines()[-1:] or ["it printed nothing"]
-        raise CommandError(f"the SageMaker SDK of {python} failed: {last[0]}") from e
+        raise CommandError(f"the SageMaker SDK of {python[0]} failed: {last[0]}") from e
     if answer.found is None:
         raise CommandError(answer.refused)
     return answer.found

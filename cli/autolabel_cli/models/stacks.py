@@ -7,7 +7,6 @@ import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import yaml
@@ -16,10 +15,10 @@ from botocore.exceptions import ClientError
 from autolabel.aws.clients import error_code
 from autolabel.models.catalogue import model_key
 from autolabel_cli.errors import CommandError
+from autolabel_cli.installation import endpoint_template
 from autolabel_cli.stack import Stack
 from autolabel_cli.suggestions import did_you_mean
 
-TEMPLATE = Path(__file__).resolve().parents[3] / "models" / "endpoint.yaml"
 # SageMaker's limit for the name of an endpoint, which its stack shares.
 _MAX_NAME = 63
 _MODEL_TAG = "autolabel:model"
@@ -198,7 +197,7 @@ class ModelStack:
 def fingerprint_of(deployment: Deployment, *sources: str) -> str:
     """What tells two deployments apart; `sources`: what their artefacts were made from."""
     said = [deployment.image, sorted(deployment.environment.items()), sorted(deployment.parameters.items()), *sources]
-    return hashlib.sha256(json.dumps([said, TEMPLATE.read_text()]).encode()).hexdigest()[:32]
+    return hashlib.sha256(json.dumps([said, endpoint_template().read_text()]).encode()).hexdigest()[:32]
 
 
 def _stands(found: Mapping[str, Any]) -> bool:
@@ -230,5 +229,5 @@ _Loader.add_multi_constructor("!", _intrinsic)
 
 
 def _read_template() -> dict[str, Any]:
-    template: dict[str, Any] = yaml.load(TEMPLATE.read_text(), Loader=_Loader)  # noqa: S506 (a SafeLoader)
+    template: dict[str, Any] = yaml.load(endpoint_template().read_text(), Loader=_Loader)  # noqa: S506 (a SafeLoader)
     return template

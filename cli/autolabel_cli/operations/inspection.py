@@ -25,7 +25,7 @@ from autolabel.drives.late_frames import ChangedObject
 from autolabel.drives.listing import frozen_listing
 from autolabel.models.catalogue import Catalogue
 from autolabel.verification.jobs import job_name
-from autolabel_cli.drives.progress import failure_sentence
+from autolabel_cli.drives.run_progress import failure_sentence
 from autolabel_cli.errors import CommandError
 from autolabel_cli.operations.advice import ASKING_STATES, STATES
 from autolabel_cli.operations.dead_letters import QUEUES, DeadLetterQueue

@@ -87,7 +87,7 @@ def look_back(
         blind=blind,
         outcomes=outcomes,
         proposal=best_setting(outcomes, floors[0]),
-        standings=tuple(standings(list(read_evidence(stack.labels, recipe)), policy)),
+        standings=tuple(standings(list(read_evidence(stack.labels, recipe)), policy).values()),
     )
 
 

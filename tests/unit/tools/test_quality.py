@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 from autolabel.labels.detections import Box, Detection
 from autolabel.models.catalogue import Model
-from autolabel_cli.models.fitting import KnownFrame, calibrate
+from autolabel_cli.models.class_calibration import KnownFrame, fit_calibrations
 from autolabel_cli.models.kitti import LEVELS, KittiObject
-from autolabel_cli.models.truth import COUNTS, IGNORED, REGION, Guess, Truth, judge
+from autolabel_cli.models.matching import Guess, judge
+from autolabel_cli.models.truth import COUNTS, IGNORED, REGION, Truth
 from tools.quality.controls import random_detections, random_model
 from tools.quality.edits import Edits, count_edits
 from tools.quality.precision import IOUS, Curve, draw_resamples, interval
@@ -176,7 +177,7 @@ def test_a_model_is_calibrated_by_what_its_detections_hit() -> None:
     model = Model("m", "0001", "m", "jumpstart-detection", {"car": "car", "person": "person"})
     false_alarms = [_seen("car", ELSEWHERE, 0.9), _seen("car", CAR, 0.6), _seen("person", CAR, 0.5)]
     frames = [KnownFrame(false_alarms, {"car": [Truth(CAR, COUNTS), Truth((0, 0, 9, 9), IGNORED)]})] * 40
-    calibrated = calibrate(model, frames).calibration
+    calibrated = fit_calibrations(model, frames).calibration
     # Nobody told what is a person.
     assert set(calibrated) == {"car"}
     assert calibrated["car"].recall == 1.0

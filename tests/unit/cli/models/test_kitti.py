@@ -7,7 +7,8 @@ from PIL import Image
 
 from autolabel_cli.errors import CommandError
 from autolabel_cli.models.kitti import LEVELS, SCORED, LabelledFrame, read_labelled_folder, truths
-from autolabel_cli.models.truth import COUNTS, IGNORED, REGION, Guess, Truth, judge
+from autolabel_cli.models.matching import Guess, judge
+from autolabel_cli.models.truth import COUNTS, IGNORED, REGION, Truth
 
 HARD = LEVELS["hard"]
 CAR = SCORED["car"]

@@ -1,4 +1,4 @@
-"""Following a run: what its execution, its ledger and its buckets say of it."""
+"""Progress of a run, read from its execution, the ledger and the buckets."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ ENDED = ("SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED")
 
 
 @dataclass
-class Progress:
-    """What is known of a run at one moment.
+class RunProgress:
+    """Progress of a run at one moment.
 
-    `submitted` and `answered` are units, one for each of the `models` and each frame; the other counts are frames.
-    `states`: the execution's, in the order they were entered.
+    `submitted` and `answered` count units: one for each of the `models` and each frame. The other counts are frames.
+    `states`: the states of the execution in the order in which it entered them.
     """
 
     submitted: int = 0
@@ -50,7 +50,7 @@ class Progress:
 
 @dataclass
 class StateTime:
-    """A state of the execution; `exited` is None while it runs. Times are seconds since the epoch."""
+    """State of the execution. Times are seconds since the epoch; `exited` is None while the state runs."""
 
     name: str
     entered: float
@@ -59,7 +59,7 @@ class StateTime:
 
 
 class RunView:
-    """Looks at one run of a drive."""
+    """Reads the progress of one run of a drive."""
 
     def __init__(self, stack: Stack, drive: str, run: str) -> None:
         self._stack = stack
@@ -70,8 +70,8 @@ class RunView:
         self._jobs = stack.client("sagemaker")
         self._db = stack.client("dynamodb")
 
-    def follow(self, seen: Callable[[Progress], None], *, start_within: float = 900.0) -> Progress:
-        """Look again and again, telling `seen`, until the execution ends; the last look.
+    def follow(self, seen: Callable[[RunProgress], None], *, start_within: float = 900.0) -> RunProgress:
+        """Read the progress until the execution ends, call `seen` each time, and return the last progress.
 
         CommandError when no execution starts within `start_within` seconds: drive.json was probably refused.
         """
@@ -88,14 +88,14 @@ class RunView:
                 refused = "; ".join(refusal.detail for refusal in self._stack.ledger.refusals(self._drive))
                 raise CommandError(
                     f"no execution of drive {self._drive} started within {start_within:.0f} s"
-                    + (f": {refused}" if refused else "; look at the submit queue and the submit function's log")
+                    + (f": {refused}" if refused else "; see the submit queue and the log of the submit function")
                 )
-            # Large drives take long to look at, and are looked at less often.
+            # Reading a large drive takes long, so it is read less often.
             time.sleep(max(0.5, 2 * (time.monotonic() - looked)))
 
-    def look(self) -> Progress:
-        """One look at everything."""
-        progress = Progress()
+    def look(self) -> RunProgress:
+        """Read the progress once."""
+        progress = RunProgress()
         try:
             execution = self._states.describe_execution(executionArn=self.arn)
         except ClientError as e:
@@ -115,14 +115,14 @@ class RunView:
             progress.submitted = progress.answered = (progress.frames or 0) * progress.models
         else:
             progress.answered = sum(1 for _ in self._stack.labels.list(f"{ANSWERS}/{self._drive}/"))
-            # A unit whose answer is there and not yet collected is in both: the larger one is what is certain.
+            # A unit whose answer exists but is not collected yet is in both counts: only the larger one is certain.
             progress.submitted = max(progress.answered, self._invoked())
         progress.labelled = self._labelled(outputs)
         progress.verified = self._verified(outputs)
         return progress
 
     def states(self) -> Iterator[StateTime]:
-        """The execution's states, outermost ones only, in the order they were entered."""
+        """Yield the outermost states of the execution in the order in which it entered them."""
         inner = 0
         open_states: dict[str, StateTime] = {}
         order: list[StateTime] = []
@@ -148,7 +148,7 @@ class RunView:
         yield from order
 
     def _invoked(self) -> int:
-        """Units that an endpoint has taken and not answered yet."""
+        """Count the units that an endpoint has taken and not answered yet."""
         return sum(
             page["Count"]
             for partition in range(PENDING_PARTITIONS)
@@ -176,13 +176,13 @@ class RunView:
         return sum(self._labelled_by_job(job["name"]) for job in outputs.get("Assemble", {}).get("jobs", []))
 
     def _labelled_by_job(self, name: str) -> int:
-        """Frames that a job's latest attempt has labels of."""
+        """Count the labelled frames of a job's latest attempt."""
         labelled = 0
         for attempt in itertools.count(1):
             try:
                 described = self._jobs.describe_labeling_job(LabelingJobName=f"{name}-{attempt}")
             except ClientError as e:
-                # Ground Truth says of an unknown job that it was not found, under either of these codes.
+                # Ground Truth has two codes for a job that does not exist.
                 if e.response["Error"]["Code"] not in ("ResourceNotFound", "ValidationException"):
                     raise
                 break
@@ -191,7 +191,7 @@ class RunView:
 
 
 def failure_sentence(error: str, cause: str) -> str:
-    """What a person needs of an execution's error and cause: of a function's, its type and message."""
+    """Return an execution's error and cause as one sentence. For an error of a function: its type and message."""
     try:
         said = json.loads(cause)["errorMessage"]
     except (ValueError, KeyError, TypeError):

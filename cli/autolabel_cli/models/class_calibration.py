@@ -12,7 +12,8 @@ from autolabel.labels.detections import Detection
 from autolabel.models.calibration import Calibration, least_worthwhile
 from autolabel.models.calibration_fit import fit_calibration, fit_shift
 from autolabel.models.catalogue import Model
-from autolabel_cli.models.truth import Guess, Truth, judge
+from autolabel_cli.models.matching import Guess, judge
+from autolabel_cli.models.truth import Truth
 
 # A detection is of an object when their boxes overlap so far; scorers' usual least.
 IOU = 0.5
@@ -28,14 +29,14 @@ class KnownFrame(NamedTuple):
     truth: Mapping[str, Sequence[Truth]]
 
 
-def calibrate(model: Model, frames: Sequence[KnownFrame], min_height: float = 0.0) -> Model:
+def fit_calibrations(model: Model, frames: Sequence[KnownFrame], min_height: float = 0.0) -> Model:
     """The model with calibrations fitted on frames, for those of its classes that they know."""
     known = {name for frame in frames for name in frame.truth} & set(model.classes.values())
     fitted = {name: fit_class(name, frames, min_height) for name in sorted(known)}
     return msgspec.structs.replace(model, calibration={**model.calibration, **fitted})
 
 
-def expect_least_work(model: Model, delete_cost: float) -> Model:
+def with_least_work_thresholds(model: Model, delete_cost: float) -> Model:
     """The model with the thresholds of its calibrated classes at what is expected to leave people the least to do.
 
     `delete_cost`: what deleting a box costs, where drawing one costs 1.

@@ -21,7 +21,7 @@ from autolabel.models.catalogue import Model
 from autolabel.streams.ordered_map import in_step
 from autolabel_cli.errors import CommandError
 from autolabel_cli.models.catalogue import add_model, find_revision, next_revision, revisions_of
-from autolabel_cli.models.fitting import KnownFrame, calibrate, expect_least_work
+from autolabel_cli.models.class_calibration import KnownFrame, fit_calibrations, with_least_work_thresholds
 from autolabel_cli.models.kitti import LEVELS, SCORED, read_labelled_folder, truths
 from autolabel_cli.models.truth import COUNTS, IGNORED, REGION, Truth
 from autolabel_cli.stack import Stack
@@ -75,9 +75,9 @@ def calibrate_model(
     known = list(_known_frames(stack, model, frames))
     if not known:
         raise CommandError(f"{model.answers_id} answered to no labelled frame of {drive} {run.run}")
-    fitted = calibrate(model, known, _LEVEL.min_height if folder else 0.0)
+    fitted = fit_calibrations(model, known, _LEVEL.min_height if folder else 0.0)
     if delete_cost is not None:
-        fitted = expect_least_work(fitted, delete_cost)
+        fitted = with_least_work_thresholds(fitted, delete_cost)
     revision = msgspec.structs.replace(
         fitted,
         revision=next_revision(revisions_of(stack, model.name)),

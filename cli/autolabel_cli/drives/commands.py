@@ -1,0 +1,96 @@
+"""The commands `autolabel upload`, `watch` and `fetch`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from autolabel.contracts.verification import Policy, VerifyDoubtful
+from autolabel_cli.drives.display import RunDisplay
+from autolabel_cli.drives.recordings import find_recording
+from autolabel_cli.drives.results import fetch_run
+from autolabel_cli.drives.run_progress import RunView
+from autolabel_cli.drives.uploads import EVERYTHING, check_names, close_drive, document_of, upload_frames
+from autolabel_cli.errors import CommandError
+from autolabel_cli.models.catalogue import check_models
+from autolabel_cli.options import run_option, stack_option
+from autolabel_cli.output import console
+from autolabel_cli.stack import Stack
+
+# With the defaults of the contract. A drive.json can set other values.
+_POLICIES: dict[str, Policy] = {"all": EVERYTHING, "doubtful": VerifyDoubtful()}
+
+
+@click.command()
+@click.argument("source", type=click.Path(path_type=Path))
+@click.option("--drive", required=True, help="Name of the drive.")
+@click.option("--camera", default="front", show_default=True, help="Name of the camera.")
+@click.option("--vehicle", default="unknown", show_default=True, help="Vehicle that recorded the drive.")
+@click.option("--model", "models", multiple=True, help="Model instead of the active ones; repeatable.")
+@click.option("--note", "notes", multiple=True, help="Note for readers of the report; repeatable.")
+@click.option("--limit", type=click.IntRange(min=1), help="Upload only this number of frames, from the first.")
+@click.option(
+    "--policy",
+    type=click.Choice(list(_POLICIES)),
+    default="all",
+    show_default=True,
+    help="Frames that reviewers verify: all, or only uncertain frames, unproven classes and audits.",
+)
+@stack_option
+def upload(
+    source: Path,
+    drive: str,
+    camera: str,
+    vehicle: str,
+    models: tuple[str, ...],
+    notes: tuple[str, ...],
+    limit: int | None,
+    policy: str,
+    stack_name: str,
+) -> None:
+    """Upload SOURCE as a drive of one camera, and close the drive.
+
+    SOURCE is a video file or a folder of .png, .jpg and .jpeg images. Closing the drive starts its run.
+    """
+    check_names(drive, camera)
+    recording = find_recording(source)
+    stack = Stack.find(stack_name)
+    if models:
+        check_models(stack, models)
+    with RunDisplay(console) as display:
+        total, frames = recording.count(limit), recording.frames(limit)
+        count = upload_frames(stack, drive, camera, frames, lambda n: display.count("uploaded", n, total))
+    close_drive(stack, drive, document_of(vehicle, camera, count, models or None, notes, _POLICIES[policy]))
+    skipped = f", skipped {len(recording.skipped)} files that are not PNG or JPEG" if recording.skipped else ""
+    console.print(f"drive {drive}: {count} frames uploaded and closed{skipped}", highlight=False)
+
+
+@click.command()
+@click.argument("drive")
+@run_option
+@stack_option
+def watch(drive: str, run: str | None, stack_name: str) -> None:
+    """Follow the run of DRIVE until its execution ends."""
+    stack = Stack.find(stack_name)
+    view = RunView(stack, drive, stack.run_of(drive, run))
+    with RunDisplay(console) as display:
+        progress = view.follow(display.show)
+    if progress.status != "SUCCEEDED":
+        raise CommandError(
+            f"{view.arn} ended as {progress.status}: {progress.failure}; autolabel status {drive} says what to do"
+        )
+    console.print(f"{view.arn}: SUCCEEDED", highlight=False)
+
+
+@click.command()
+@click.argument("drive")
+@click.option("--to", "folder", type=click.Path(path_type=Path), required=True, help="Folder to write into.")
+@run_option
+@stack_option
+def fetch(drive: str, folder: Path, run: str | None, stack_name: str) -> None:
+    """Download the summary, manifests and report of DRIVE."""
+    stack = Stack.find(stack_name)
+    summary = fetch_run(stack, drive, stack.run_of(drive, run), folder)
+    frames = ", ".join(f"{count} {name}" for name, count in summary["frames"].items())
+    console.print(f"{folder}: frames {frames}; {summary['boxes']} boxes", highlight=False, soft_wrap=True)
