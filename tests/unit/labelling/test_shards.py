@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from autolabel.contracts.errors import AutolabelError, CountMismatch, ShardMissing
 from autolabel.contracts.run_folder import RunFolder
-from autolabel.labelling.shards import Shard, ShardFrame, ShardResult, Tally, check_result, plan_shards
+from autolabel.labelling.shards import LabelledShard, Shard, ShardFrame, ShardResult, Tally, check_result, plan_shards
 from autolabel.verification.jobs import job_name, label_categories, split_into_jobs, worker_template
 
 JOB_NAME = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}")
@@ -56,9 +56,9 @@ def test_the_parts_of_shards_are_in_the_order_of_their_indexes() -> None:
     assert keys[0] == "labels/d/0001/shards/000000.manifest.jsonl"
 
 
-def result(index: int, *, labelled: int = 0, failed: int = 0, rejected: int = 0) -> tuple[Shard, ShardResult]:
-    tally = Tally(labelled=labelled, failed=failed, rejected=rejected)
-    return Shard(index, "front", tally.frames, f"k{index}"), ShardResult(index, tally, 10 * (labelled + failed))
+def labelled_shard(index: int, *, labelled: int = 0, failed: int = 0, rejected: int = 0) -> LabelledShard:
+    lines = labelled + failed
+    return LabelledShard(index, "front", lines, 0, 10 * lines, frozenset({"rejected"} if rejected else ()))
 
 
 def test_a_shard_without_its_result_is_missing() -> None:
@@ -74,7 +74,8 @@ def test_a_result_that_is_not_of_its_shard_is_a_mismatch(index: int, labelled: i
 
 
 def test_a_result_that_fits_its_shard_is_read_whole() -> None:
-    shard, made = result(3, labelled=2, failed=1, rejected=2)
+    made = ShardResult(3, Tally(labelled=2, failed=1, rejected=2), 30)
+    shard = Shard(3, "front", 5, "k3")
     made.tally.count_labels(Counter(car=3), Counter({"under the threshold": 2}))
     assert check_result(shard, msgspec.json.encode(made)) == made
 
@@ -103,7 +104,7 @@ def test_tallies_add_up() -> None:
 
 def test_no_shards_make_no_job() -> None:
     assert list(split_into_jobs(RunFolder("d", "0001"), [], 10)) == []
-    assert list(split_into_jobs(RunFolder("d", "0001"), [result(0, rejected=5)], 10)) == []
+    assert list(split_into_jobs(RunFolder("d", "0001"), [labelled_shard(0, rejected=5)], 10)) == []
 
 
 RESULTS = st.lists(
@@ -113,15 +114,13 @@ RESULTS = st.lists(
 
 @given(RESULTS, st.integers(6, 30))
 def test_jobs_hold_all_frames_in_order_and_none_too_many(counts: list[dict[str, int]], max_objects: int) -> None:
-    results = [result(index, **count) for index, count in enumerate(counts)]
-    jobs = list(split_into_jobs(RunFolder("d", "0001"), results, max_objects))
-    lines = [r.tally.labelled + r.tally.failed for _, r in results]
+    folder = RunFolder("d", "0001")
+    shards = [labelled_shard(index, **count) for index, count in enumerate(counts)]
+    jobs = list(split_into_jobs(folder, shards, max_objects))
     assert [part for job in jobs for part in job.parts] == [
-        (RunFolder("d", "0001").shard(s.index, "manifest.jsonl"), r.manifest_bytes)
-        for (s, r), count in zip(results, lines, strict=True)
-        if count
+        (folder.shard(shard.index, "manifest.jsonl"), shard.manifest_bytes) for shard in shards if shard.lines
     ]
-    assert sum(job.frames for job in jobs) == sum(lines)
+    assert sum(job.frames for job in jobs) == sum(shard.lines for shard in shards)
     assert all(0 < job.frames <= max_objects for job in jobs)
     assert [job.key for job in jobs] == [f"labels/d/0001/manifests/verify-{i:03d}.manifest" for i in range(len(jobs))]
     # Neighbours would not fit into one job.
@@ -130,7 +129,11 @@ def test_jobs_hold_all_frames_in_order_and_none_too_many(counts: list[dict[str, 
 
 def test_a_shard_that_no_job_can_take_is_never_put_into_one() -> None:
     with pytest.raises(AutolabelError, match="shard 1"):
-        list(split_into_jobs(RunFolder("d", "0001"), [result(0, labelled=1), result(1, labelled=6, failed=5)], 10))
+        list(
+            split_into_jobs(
+                RunFolder("d", "0001"), [labelled_shard(0, labelled=1), labelled_shard(1, labelled=6, failed=5)], 10
+            )
+        )
 
 
 @given(DRIVES, st.integers(1, 9_999), st.integers(0, 99_999), st.integers(1, 1_000))

@@ -14,7 +14,7 @@ import yaml
 
 from autolabel.datasets.publication import Publication
 from autolabel.datasets.verified_labels import FinishedJob
-from autolabel.inference.reconcile_pass import Cursor, PassProgress, PassReport
+from autolabel.inference.reconcile_pass import Cursor, PassProgress, PassReport, verdict_of
 from autolabel.inference.reconciliation import PassCounts
 from autolabel.labelling.plan import Plan
 from autolabel.labelling.shards import Shard
@@ -158,7 +158,7 @@ class _Account:
         waits = self._reports <= self._waits * self._calls
         frames = self._frames
         counts = PassCounts(**dict.fromkeys(PassCounts.__struct_fields__, frames))
-        return PassReport(
+        report = PassReport(
             drive=DRIVE,
             run=RUN,
             turn=progress.turn + (progress.cursor is None),
@@ -175,6 +175,7 @@ class _Account:
             paused=(f"{MODEL.id}: endpoint {'e' * 63} is RollingBack",) if waits else (),
             cursor=None if last else Cursor(0, frame_key(frames // 2).position, counts),
         )
+        return msgspec.structs.replace(report, verdict=verdict_of(report, 50))
 
     def _plan(self, event: dict[str, Any]) -> Any:
         return Plan(DRIVE, RUN, self._frames // SHARD_FRAMES, self._frames, FOLDER.shard_list)

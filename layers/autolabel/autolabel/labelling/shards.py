@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 
 import msgspec
@@ -9,6 +10,7 @@ import msgspec
 from autolabel.contracts.errors import CountMismatch, ShardMissing
 from autolabel.contracts.ports import Bucket
 from autolabel.contracts.run_folder import RunFolder
+from autolabel.streams.ordered_map import in_step
 
 
 class UnitAnswer(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -36,6 +38,8 @@ class Shard(msgspec.Struct, frozen=True):
     key: str
 
 
+# Small objects are read this many at a time: a million frames make some thousand shards.
+READERS = 16
 # What is left out is counted by why, and a model's own class names are part of that: so many are told apart.
 MAX_KINDS = 1_000
 OTHER_KINDS = "other kinds"
@@ -125,6 +129,37 @@ class ShardResult(msgspec.Struct, frozen=True):
     index: int
     tally: Tally
     manifest_bytes: int
+
+
+class LabelledShard(msgspec.Struct, frozen=True):
+    """What assembly keeps of each shard: its lines, and how many lines of its camera come before them.
+
+    `outcomes`: `failed` and `rejected`, if it has such frames.
+    """
+
+    index: int
+    camera: str
+    lines: int
+    before: int
+    manifest_bytes: int
+    outcomes: frozenset[str] = frozenset()
+
+
+def read_results(labels: Bucket, folder: RunFolder) -> tuple[list[LabelledShard], Tally]:
+    """Read the result of every planned shard; ShardMissing or CountMismatch name one that is not as planned."""
+
+    def read(shard: Shard) -> tuple[Shard, ShardResult]:
+        return shard, check_result(shard, labels.read(folder.shard(shard.index, "result.json")))
+
+    shards, total, before = list[LabelledShard](), Tally(), Counter[str]()
+    for shard, result in in_step(read, read_shards(labels, folder), READERS):
+        tally, camera = result.tally, shard.camera
+        total.add(tally)
+        lines = tally.labelled + tally.failed
+        outcomes = frozenset(tally.reasons)
+        shards.append(LabelledShard(shard.index, camera, lines, before[camera], result.manifest_bytes, outcomes))
+        before[camera] += lines
+    return shards, total
 
 
 def read_shards(labels: Bucket, folder: RunFolder) -> Iterator[Shard]:

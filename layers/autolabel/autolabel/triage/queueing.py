@@ -19,6 +19,7 @@ from autolabel.contracts.errors import CountMismatch
 from autolabel.contracts.job_manifest import JobManifest
 from autolabel.contracts.ports import Bucket
 from autolabel.contracts.verification import ACCEPTED, AUDIT, BLIND_AUDIT, VerifyDoubtful
+from autolabel.labelling.shards import LabelledShard
 from autolabel.labelling.uncertainty import FrameDoubt
 from autolabel.labels.manifest import raw, read_line
 from autolabel.streams.ordered_map import in_step
@@ -28,15 +29,6 @@ from autolabel.triage.policy import Segment, claims, draw_audits, is_acceptable,
 MAX_QUEUE_BYTES = 400_000_000
 _SPOOL_BYTES = 64_000_000
 _READERS = 16
-
-
-class Part(NamedTuple):
-    """A shard with lines: its index and camera, and how many lines of that camera come before."""
-
-    shard: int
-    camera: str
-    lines: int
-    before: int
 
 
 class _Place(NamedTuple):
@@ -51,12 +43,12 @@ class Triage:
     """The triage of a run's frames. `proven`: classes that may be accepted without a person."""
 
     def __init__(
-        self, run: Run, policy: VerifyDoubtful, proven: Collection[str], parts: Sequence[Part], labels: Bucket
+        self, run: Run, policy: VerifyDoubtful, proven: Collection[str], shards: Sequence[LabelledShard], labels: Bucket
     ) -> None:
         self._run = run
         self._policy = policy
         self._proven = proven
-        self._parts = parts
+        self._shards = shards
         self._labels = labels
         self._draw = draw_audits(policy, run.drive, run.run, self._acceptable(), proven)
         self.counts: Counter[str] = Counter()
@@ -65,8 +57,8 @@ class Triage:
         """Write every frame's kind, and count them."""
 
         def lines() -> Iterator[bytes]:
-            for part in self._parts:
-                for kind, _ in self._kinds(part):
+            for shard in self._shards:
+                for kind, _ in self._kinds(shard):
                     self.counts[kind] += 1
                     yield msgspec.json.encode(kind) + b"\n"
 
@@ -78,15 +70,17 @@ class Triage:
         index = 0
         queue = _Queue()
         first = last = None
-        for part in self._parts:
-            chosen = self._chosen(part)
+        for shard in self._shards:
+            chosen = self._chosen(shard)
             if len(chosen) > max_objects:
-                raise CountMismatch(f"shard {part.shard} has {len(chosen)} frames, a labelling job takes {max_objects}")
+                raise CountMismatch(
+                    f"shard {shard.index} has {len(chosen)} frames, a labelling job takes {max_objects}"
+                )
             size = sum(len(body) for _, body in chosen)
             if queue.places and (len(queue.places) + len(chosen) > max_objects or queue.size + size > MAX_QUEUE_BYTES):
                 yield self._write(index, queue, first or 0, last or 0)
                 index, first, queue = index + 1, None, _Queue()
-            first, last = part.shard if first is None else first, part.shard
+            first, last = shard.index if first is None else first, shard.index
             for rank, body in chosen:
                 queue.add(rank, body)
         if queue.places:
@@ -100,28 +94,28 @@ class Triage:
         queue.close()
         return JobManifest(key, frames, (), first, last)
 
-    def _chosen(self, part: Part) -> list[tuple[tuple[float, int], bytes]]:
+    def _chosen(self, shard: LabelledShard) -> list[tuple[tuple[float, int], bytes]]:
         """The lines of a shard that people are given, with their ranks."""
-        kinds = list(self._kinds(part))
+        kinds = list(self._kinds(shard))
         if all(kind == ACCEPTED for kind, _ in kinds):
             return []
-        bodies = self._labels.lines(self._key(part, "manifest"))
+        bodies = self._labels.lines(self._key(shard, "manifest"))
         chosen = []
         for place, (body, (kind, doubt)) in enumerate(zip(bodies, kinds, strict=True)):
             if kind != ACCEPTED:
                 shown = without_prelabel(body) if kind == BLIND_AUDIT else body
-                chosen.append(((self._rank(part, place, kind, doubt), part.before + place), shown + b"\n"))
+                chosen.append(((self._rank(shard, place, kind, doubt), shard.before + place), shown + b"\n"))
         return chosen
 
-    def _rank(self, part: Part, place: int, kind: str, doubt: FrameDoubt) -> float:
+    def _rank(self, shard: LabelledShard, place: int, kind: str, doubt: FrameDoubt) -> float:
         if kind in (AUDIT, BLIND_AUDIT):
-            lot = hashlib.sha256(f"{self._run.drive}/{self._run.run}/{part.camera}/{part.before + place}".encode())
+            lot = hashlib.sha256(f"{self._run.drive}/{self._run.run}/{shard.camera}/{shard.before + place}".encode())
             return -int.from_bytes(lot.digest()[:4]) / 2**32
         return -1.0 if doubt.level is None else -doubt.level
 
-    def _kinds(self, part: Part) -> Iterator[tuple[str, FrameDoubt]]:
-        for place, doubt in enumerate(self._doubts(part)):
-            segment = self._segment(part, place)
+    def _kinds(self, shard: LabelledShard) -> Iterator[tuple[str, FrameDoubt]]:
+        for place, doubt in enumerate(self._doubts(shard)):
+            segment = self._segment(shard, place)
             claimed = claims(doubt.claims, ())
             yield (
                 triage_frame(self._policy, doubt.level, claimed, self._proven, segment, self._draw),
@@ -131,24 +125,24 @@ class Triage:
     def _acceptable(self) -> Iterator[tuple[Segment, frozenset[str]]]:
         """The frames that could be accepted, by segment and what they claim."""
 
-        def find(part: Part) -> set[tuple[Segment, frozenset[str]]]:
+        def find(shard: LabelledShard) -> set[tuple[Segment, frozenset[str]]]:
             return {
-                (self._segment(part, place), claims(doubt.claims, ()))
-                for place, doubt in enumerate(self._doubts(part))
+                (self._segment(shard, place), claims(doubt.claims, ()))
+                for place, doubt in enumerate(self._doubts(shard))
                 if is_acceptable(self._policy, doubt.level)
             }
 
-        for found in in_step(find, self._parts, _READERS):
+        for found in in_step(find, self._shards, _READERS):
             yield from found
 
-    def _segment(self, part: Part, place: int) -> Segment:
-        return segment_of(self._policy, part.camera, part.before + place)
+    def _segment(self, shard: LabelledShard, place: int) -> Segment:
+        return segment_of(self._policy, shard.camera, shard.before + place)
 
-    def _doubts(self, part: Part) -> Iterator[FrameDoubt]:
-        return map(msgspec.json.Decoder(FrameDoubt).decode, self._labels.lines(self._key(part, "doubts")))
+    def _doubts(self, shard: LabelledShard) -> Iterator[FrameDoubt]:
+        return map(msgspec.json.Decoder(FrameDoubt).decode, self._labels.lines(self._key(shard, "doubts")))
 
-    def _key(self, part: Part, name: str) -> str:
-        return self._run.folder.shard(part.shard, f"{name}.jsonl")
+    def _key(self, shard: LabelledShard, name: str) -> str:
+        return self._run.folder.shard(shard.index, f"{name}.jsonl")
 
 
 class _Queue:

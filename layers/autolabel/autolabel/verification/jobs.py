@@ -18,7 +18,7 @@ from autolabel.contracts.errors import CountMismatch, VerificationRefused
 from autolabel.contracts.job_manifest import JobManifest
 from autolabel.contracts.run_folder import RunFolder
 from autolabel.contracts.verification import BOXES, SEGMENTS, Task
-from autolabel.labelling.shards import Shard, ShardResult
+from autolabel.labelling.shards import LabelledShard
 from autolabel.labels.manifest import PRELABEL, SEGMENTATION, VERIFIED, VERIFIED_SEGMENTS
 
 GROUND_TRUTH = "ground-truth"
@@ -112,27 +112,24 @@ def check_workteam(arn: str, region: str) -> None:
         )
 
 
-def split_into_jobs(
-    folder: RunFolder, results: Iterable[tuple[Shard, ShardResult]], max_objects: int
-) -> Iterator[JobManifest]:
+def split_into_jobs(folder: RunFolder, shards: Iterable[LabelledShard], max_objects: int) -> Iterator[JobManifest]:
     """Put whole shards together into manifests of at most `max_objects` frames, in order; empty shards are left out.
 
-    Rejected frames have no line and count for nothing here. CountMismatch for a shard that no job can take.
+    Rejected frames have no line and do not count. CountMismatch for a shard that no job can take.
     """
     parts: list[tuple[str, int]] = []
     frames, index, first, last = 0, 0, 0, 0
-    for shard, result in results:
-        lines = result.tally.labelled + result.tally.failed
-        if not lines:
+    for shard in shards:
+        if not shard.lines:
             continue
-        if lines > max_objects:
-            raise CountMismatch(f"shard {shard.index} has {lines} frames, a labelling job takes {max_objects}")
-        if parts and frames + lines > max_objects:
+        if shard.lines > max_objects:
+            raise CountMismatch(f"shard {shard.index} has {shard.lines} frames, a labelling job takes {max_objects}")
+        if parts and frames + shard.lines > max_objects:
             yield JobManifest(folder.job_manifest(index), frames, tuple(parts), first, last)
             parts, frames, index = [], 0, index + 1
         first, last = first if parts else shard.index, shard.index
-        parts.append((folder.shard(shard.index, "manifest.jsonl"), result.manifest_bytes))
-        frames += lines
+        parts.append((folder.shard(shard.index, "manifest.jsonl"), shard.manifest_bytes))
+        frames += shard.lines
     if parts:
         yield JobManifest(folder.job_manifest(index), frames, tuple(parts), first, last)
 

@@ -1,0 +1,87 @@
+"""Selects the frames of a run that reviewers are given, and writes the manifests of its verification jobs."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from autolabel.contracts.drive import Run
+from autolabel.contracts.errors import CountMismatch
+from autolabel.contracts.job_manifest import JobManifest
+from autolabel.contracts.ports import Bucket
+from autolabel.contracts.verification import ACCEPTED, EVERYTHING, SEGMENTS, VerifyDoubtful
+from autolabel.labelling.shards import LabelledShard
+from autolabel.labels.taxonomy import current_taxonomy
+from autolabel.triage.queueing import Triage
+from autolabel.triage.terms import Terms
+from autolabel.verification.jobs import (
+    GROUND_TRUTH,
+    LABELS,
+    BackEnds,
+    VerificationJob,
+    job_name,
+    label_categories,
+    split_into_jobs,
+    worker_template,
+)
+
+
+class Selection(NamedTuple):
+    """The manifests of a run's jobs, and its frames by the reason why reviewers are given them or not."""
+
+    manifests: tuple[JobManifest, ...]
+    kinds: Counter[str]
+
+
+def choose_back_end(run: Run, back_ends: BackEnds) -> str:
+    """Choose where the run is verified; VerificationRefused says what to change where nobody can be asked."""
+    policy = run.document.verification
+    # Only Ground Truth corrects segments, whatever the stack's own back-end is.
+    return back_ends.choose(GROUND_TRUTH if policy.task == SEGMENTS else policy.back_end)
+
+
+def select_frames(run: Run, shards: Sequence[LabelledShard], terms: Terms, labels: Bucket) -> Selection:
+    """Write the manifests of the jobs by the drive's policy; CountMismatch when a frame is in none of its places."""
+    policy = run.document.verification
+    lines = sum(shard.lines for shard in shards)
+    if isinstance(policy, VerifyDoubtful):
+        triage = Triage(run, policy, terms.proven, shards, labels)
+        triage.write_kinds()
+        manifests, kinds = tuple(triage.write_queues(terms.max_objects)), triage.counts
+    else:
+        manifests = tuple(split_into_jobs(run.folder, shards, terms.max_objects))
+        for manifest in manifests:
+            # Whole shards are put together inside the bucket.
+            labels.concatenate(manifest.key, manifest.parts, "application/jsonl")
+        kinds = Counter({EVERYTHING: lines})
+    given = sum(manifest.frames for manifest in manifests)
+    if kinds.total() != lines or given != lines - kinds[ACCEPTED]:
+        raise CountMismatch(f"the manifests of {run.drive} {run.run} do not hold all its frames")
+    return Selection(manifests, kinds)
+
+
+def prepare_jobs(
+    run: Run, manifests: Iterable[JobManifest], labels: Bucket, *, back_end: str, workteam: str
+) -> tuple[VerificationJob, ...]:
+    """Write what all jobs of a run share, its classes and the workers' page, and name the jobs."""
+    task = run.document.verification.task
+    page = worker_template(current_taxonomy().colors, run.labels, task)
+    labels.write(run.folder.label_categories, label_categories(run.labels))
+    labels.write(run.folder.worker_page, page, "text/html")
+    return tuple(
+        VerificationJob(
+            name=job_name(labels.name, run.drive, run.run, index),
+            back_end=back_end,
+            workteam=workteam,
+            manifest=labels.uri(manifest.key),
+            frames=manifest.frames,
+            first=manifest.first,
+            last=manifest.last,
+            categories=labels.uri(run.folder.label_categories),
+            template=labels.uri(run.folder.worker_page),
+            task=task,
+            attribute=LABELS[task],
+        )
+        for index, manifest in enumerate(manifests)
+    )
