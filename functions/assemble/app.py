@@ -7,14 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from autolabel.aws.bucket import S3Bucket
-from autolabel.aws.clients import client
-from autolabel.aws.ledger import DynamoLedger
-from autolabel.aws.observability import logger, metrics, tracer
-from autolabel.aws.settings import read_settings
+from autolabel.aws import Adapters, logger, metrics, read_settings, tracer
 from autolabel.contracts.errors import LabelingFailed
-from autolabel.datasets.assembly import assemble_run
-from autolabel.verification.jobs import BackEnds
+from autolabel.datasets import assemble_run
+from autolabel.verification import BackEnds
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -44,21 +40,16 @@ class Request(msgspec.Struct, frozen=True):
 
 
 settings = read_settings(Settings, os.environ)
+adapters = Adapters(settings)
 
 
-@logger.inject_lambda_context
-@tracer.capture_lambda_handler(capture_response=False)
-@metrics.log_metrics
-def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    request = msgspec.convert(event, Request)
-    if request.failed and not request.redriven:
-        raise LabelingFailed("; ".join(request.failed))
-    ledger = DynamoLedger(client("dynamodb"), settings.ledger_table)
+def assemble(request: Request) -> dict[str, Any]:
+    """Assemble the run; a repeated call writes the same again."""
     assembly = assemble_run(
-        ledger.run(request.drive, request.run),
-        ingest=S3Bucket(client("s3"), settings.ingest_bucket),
-        labels=S3Bucket(client("s3"), settings.label_bucket),
-        ledger=ledger,
+        adapters.ledger.run(request.drive, request.run),
+        ingest=adapters.ingest,
+        labels=adapters.labels,
+        ledger=adapters.ledger,
         back_ends=BackEnds(
             settings.back_end, settings.workteam_arn, settings.region, bool(settings.label_studio_connection)
         ),
@@ -66,3 +57,16 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     )
     builtins: dict[str, Any] = msgspec.to_builtins(assembly)
     return builtins
+
+
+def fail(request: Request) -> dict[str, Any]:
+    """Fail the run with the jobs that left no labels."""
+    raise LabelingFailed("; ".join(request.failed))
+
+
+@logger.inject_lambda_context
+@tracer.capture_lambda_handler(capture_response=False)
+@metrics.log_metrics
+def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    request = msgspec.convert(event, Request)
+    return fail(request) if request.failed and not request.redriven else assemble(request)

@@ -11,17 +11,10 @@ import msgspec
 from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType
 
-from autolabel.aws.bucket import S3Bucket
-from autolabel.aws.clients import client
-from autolabel.aws.deliveries import Buried, Deliveries
-from autolabel.aws.executions import StepFunctionsExecutions
-from autolabel.aws.ledger import DynamoLedger
-from autolabel.aws.observability import logger, metrics, tracer
-from autolabel.aws.queue import SqsSubmitQueue
-from autolabel.aws.settings import read_settings
+from autolabel.aws import Adapters, DeadLettered, Deliveries, logger, metrics, read_settings, tracer
 from autolabel.contracts.errors import printable
-from autolabel.inference.completion import Completion, wake_if_done
-from autolabel.models.catalogue import Catalogue
+from autolabel.inference import Completion, wake_if_done
+from autolabel.models import Catalogue
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse
@@ -45,47 +38,33 @@ class Settings(msgspec.Struct, frozen=True):
 
 
 settings = read_settings(Settings, os.environ)
+adapters = Adapters(settings)
 processor = BatchProcessor(event_type=EventType.SQS, raise_on_entire_batch_failure=False)
 
 
 @cache
-def ledger() -> DynamoLedger:
-    return DynamoLedger(client("dynamodb"), settings.ledger_table)
-
-
-@cache
-def catalogue() -> Catalogue:
-    return Catalogue(S3Bucket(client("s3"), settings.label_bucket).read, time.time)
-
-
-@cache
 def completion() -> Completion:
+    catalogue = Catalogue(adapters.labels.read, time.time)
     return Completion(
-        ledger(),
-        SqsSubmitQueue(client("sqs"), settings.submit_queue_url),
+        adapters.ledger,
+        adapters.submit_queue,
         ingest=settings.ingest_bucket,
         labels=settings.label_bucket,
-        endpoint_of=catalogue().endpoint_of,
+        endpoint_of=catalogue.endpoint_of,
         max_errors=settings.max_errors,
     )
 
 
 @cache
 def deliveries() -> Deliveries:
-    return Deliveries(
-        client("sqs"),
-        settings.collect_queue_url,
-        settings.dead_letters_url,
-        first_wait=settings.first_wait,
-        bury_after=settings.bury_after,
-    )
+    return adapters.deliveries(settings.collect_queue_url)
 
 
 def take(record: SQSRecord) -> str:
     """Settle one notification; its drive, or nothing when it is none of ours."""
     try:
         settled = deliveries().work(record, lambda: completion().take(record.body, time.time()))
-    except Buried as e:
+    except DeadLettered as e:
         metrics.add_metric("MessagesBuried", MetricUnit.Count, 1)
         logger.exception(e.reason, extra={"body": record.body[:2_000]})
         return ""
@@ -103,8 +82,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> PartialItemFailure
         results = processor.process()
     # After all of the batch is settled, also for duplicates: one look for each drive
     # (docs/developers/completion-protocol.md).
-    executions = StepFunctionsExecutions(client("stepfunctions"), settings.state_machine_arn)
     for drive in sorted({str(drive) for status, drive, _ in results if status == "success" and drive}):
-        woken = wake_if_done(drive, ledger(), executions)
+        woken = wake_if_done(drive, adapters.ledger, adapters.executions)
         metrics.add_metric("RunsWoken", MetricUnit.Count, woken)
     return processor.response()

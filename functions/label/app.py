@@ -10,14 +10,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from aws_lambda_powertools.metrics import MetricUnit
 
-from autolabel.aws.bucket import S3Bucket
-from autolabel.aws.clients import client
-from autolabel.aws.ledger import DynamoLedger
-from autolabel.aws.observability import logger, metrics, tracer
-from autolabel.aws.settings import read_settings
-from autolabel.labelling.label_shard import ShardLabelling
-from autolabel.labelling.shards import Shard
-from autolabel.models.catalogue import Catalogue
+from autolabel.aws import Adapters, logger, metrics, read_settings, tracer
+from autolabel.labelling import Shard, ShardLabelling
+from autolabel.models import Catalogue
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -39,11 +34,12 @@ class Request(msgspec.Struct, frozen=True):
 
 
 settings = read_settings(Settings, os.environ)
+adapters = Adapters(settings)
 
 
 @cache
 def catalogue() -> Catalogue:
-    return Catalogue(S3Bucket(client("s3"), settings.label_bucket).read, time.time)
+    return Catalogue(adapters.labels.read, time.time)
 
 
 @logger.inject_lambda_context
@@ -51,12 +47,12 @@ def catalogue() -> Catalogue:
 @metrics.log_metrics
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     request = msgspec.convert(event, Request)
-    run = DynamoLedger(client("dynamodb"), settings.ledger_table).run(request.drive, request.run)
+    run = adapters.ledger.run(request.drive, request.run)
     labelling = ShardLabelling(
         run,
         catalogue().revisions(run.models),
-        ingest=S3Bucket(client("s3"), settings.ingest_bucket),
-        labels=S3Bucket(client("s3"), settings.label_bucket),
+        ingest=adapters.ingest,
+        labels=adapters.labels,
         created=request.started.rstrip("Z"),
     )
     tally = labelling.label(request.shard).tally

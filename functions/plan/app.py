@@ -7,12 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from autolabel.aws.bucket import S3Bucket
-from autolabel.aws.clients import client
-from autolabel.aws.ledger import DynamoLedger
-from autolabel.aws.observability import logger, metrics, tracer
-from autolabel.aws.settings import read_settings
-from autolabel.labelling.plan import plan_run
+from autolabel.aws import Adapters, logger, metrics, read_settings, tracer
+from autolabel.labelling import plan_run
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -33,6 +29,7 @@ class Request(msgspec.Struct, frozen=True):
 
 
 settings = read_settings(Settings, os.environ)
+adapters = Adapters(settings)
 
 
 @logger.inject_lambda_context
@@ -40,11 +37,10 @@ settings = read_settings(Settings, os.environ)
 @metrics.log_metrics
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     request = msgspec.convert(event, Request)
-    ledger = DynamoLedger(client("dynamodb"), settings.ledger_table)
     plan = plan_run(
-        ledger.run(request.drive, request.run),
-        labels=S3Bucket(client("s3"), settings.label_bucket),
-        ledger=ledger,
+        adapters.ledger.run(request.drive, request.run),
+        labels=adapters.labels,
+        ledger=adapters.ledger,
         # Jobs are made of whole shards.
         shard_frames=min(settings.shard_frames, settings.max_job_objects),
     )

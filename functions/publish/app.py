@@ -8,14 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from autolabel.aws.announcements import AwsAnnouncements
-from autolabel.aws.bucket import S3Bucket
-from autolabel.aws.clients import client
-from autolabel.aws.ledger import DynamoLedger
-from autolabel.aws.observability import logger, metrics, tracer
-from autolabel.aws.settings import read_settings
-from autolabel.datasets.publication import publish_run
-from autolabel.datasets.verified_labels import FinishedJob
+from autolabel.aws import Adapters, logger, metrics, read_settings, tracer
+from autolabel.datasets import FinishedJob, publish_run
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -35,6 +29,7 @@ class Request(msgspec.Struct, frozen=True):
 
 
 settings = read_settings(Settings, os.environ)
+adapters = Adapters(settings)
 
 
 @logger.inject_lambda_context
@@ -42,14 +37,13 @@ settings = read_settings(Settings, os.environ)
 @metrics.log_metrics
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     request = msgspec.convert(event, Request)
-    ledger = DynamoLedger(client("dynamodb"), settings.ledger_table)
     publication = publish_run(
-        ledger.run(request.drive, request.run),
+        adapters.ledger.run(request.drive, request.run),
         request.jobs,
-        ingest=S3Bucket(client("s3"), settings.ingest_bucket),
-        labels=S3Bucket(client("s3"), settings.label_bucket),
-        ledger=ledger,
-        announcements=AwsAnnouncements(sns=client("sns"), topic=settings.ops_topic_arn, events=client("events")),
+        ingest=adapters.ingest,
+        labels=adapters.labels,
+        ledger=adapters.ledger,
+        announcements=adapters.announcements,
         now=time.time(),
     )
     logger.info("published", extra={"publication": msgspec.to_builtins(publication)})

@@ -4,23 +4,16 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 from aws_lambda_powertools.metrics import MetricUnit
 
-from autolabel.aws.bucket import S3Bucket
-from autolabel.aws.clients import client
-from autolabel.aws.endpoints import SageMakerEndpointStates
-from autolabel.aws.executions import StepFunctionsExecutions
-from autolabel.aws.ledger import DynamoLedger
-from autolabel.aws.observability import logger, metrics, tracer
-from autolabel.aws.queue import SqsSubmitQueue
-from autolabel.aws.settings import read_settings
-from autolabel.inference.reconcile_pass import PassProgress, ReconcilePasses, Worst, await_answers, retry_failed_units
-from autolabel.inference.reconciliation import Limits
-from autolabel.models.catalogue import Catalogue
+from autolabel.aws import Adapters, logger, metrics, read_settings, tracer
+from autolabel.inference import Limits, PassProgress, ReconcilePasses, Worst, await_answers, retry_failed_units
+from autolabel.models import Catalogue
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -51,9 +44,9 @@ class Settings(msgspec.Struct, frozen=True):
 class Failures(msgspec.Struct, frozen=True):
     """The model that failed most of so many frames; `redriven`: whether a person had a look since."""
 
-    worst: Worst
-    frames: int
-    redriven: bool
+    worst: Worst = Worst()
+    frames: int = 0
+    redriven: bool = False
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -68,51 +61,43 @@ class Request(msgspec.Struct, frozen=True):
 
 
 settings = read_settings(Settings, os.environ)
+adapters = Adapters(settings)
 
 
 @cache
-def ledger() -> DynamoLedger:
-    return DynamoLedger(client("dynamodb"), settings.ledger_table)
-
-
-@cache
-def turns() -> ReconcilePasses:
-    labels = S3Bucket(client("s3"), settings.label_bucket)
+def passes() -> ReconcilePasses:
     return ReconcilePasses(
-        ingest=S3Bucket(client("s3"), settings.ingest_bucket),
-        labels=labels,
-        ledger=ledger(),
-        queue=SqsSubmitQueue(client("sqs"), settings.submit_queue_url),
-        catalogue=Catalogue(labels.read, time.time),
-        endpoints=SageMakerEndpointStates(client("sagemaker")),
+        ingest=adapters.ingest,
+        labels=adapters.labels,
+        ledger=adapters.ledger,
+        queue=adapters.submit_queue,
+        catalogue=Catalogue(adapters.labels.read, time.time),
+        endpoints=adapters.endpoint_states,
         limits=Limits(settings.unsubmitted_after, settings.max_silences, settings.max_failed_percent),
         frames_patience=settings.frames_patience,
         workers=WORKERS,
     )
 
 
-@logger.inject_lambda_context
-@tracer.capture_lambda_handler(capture_response=False)
-@metrics.log_metrics
-def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    request = msgspec.convert(event, Request)
-    run = ledger().run(request.drive, request.run)
-    if request.token:
-        executions = StepFunctionsExecutions(client("stepfunctions"), settings.state_machine_arn)
-        woken = await_answers(run, request.token, request.order, ledger=ledger(), executions=executions)
-        return {"woken": woken}
-    if request.failures:
-        retry_failed_units(
-            run,
-            request.failures.worst,
-            request.failures.frames,
-            request.failures.redriven,
-            ledger=ledger(),
-            now=time.time(),
-        )
-        return {"turn": request.progress.turn, "retried": True}
-    report = turns().reconcile(
-        run,
+def wait(request: Request, context: LambdaContext) -> dict[str, Any]:
+    """Store the token of the execution's wait."""
+    run = adapters.ledger.run(request.drive, request.run)
+    token, order = request.token, request.order
+    return {"woken": await_answers(run, token, order, ledger=adapters.ledger, executions=adapters.executions)}
+
+
+def retry(request: Request, context: LambdaContext) -> dict[str, Any]:
+    """Stop a run of which a model failed most frames, or try them again after a redrive."""
+    run, failures = adapters.ledger.run(request.drive, request.run), request.failures or Failures()
+    now = time.time()
+    retry_failed_units(run, failures.worst, failures.frames, failures.redriven, ledger=adapters.ledger, now=now)
+    return {"turn": request.progress.turn, "retried": True}
+
+
+def reconcile(request: Request, context: LambdaContext) -> dict[str, Any]:
+    """Make a pass, or as much of it as the call has time for."""
+    report = passes().reconcile(
+        adapters.ledger.run(request.drive, request.run),
         request.progress,
         time.time(),
         lambda: context.get_remaining_time_in_millis() < SPARE_MILLISECONDS,
@@ -120,6 +105,19 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     if report.paused:
         metrics.add_metric("EndpointUnavailable", MetricUnit.Count, len(report.paused))
         logger.warning("paused", extra={"paused": report.paused})
-    logger.info("turn", extra={"turn": msgspec.to_builtins(report)})
     builtins: dict[str, Any] = msgspec.to_builtins(report)
+    logger.info("pass", extra={"turn": builtins})
     return builtins
+
+
+# The first whose field the request has; without any, a pass is asked for.
+ACTIONS: dict[str, Callable[[Request, LambdaContext], dict[str, Any]]] = {"token": wait, "failures": retry}
+
+
+@logger.inject_lambda_context
+@tracer.capture_lambda_handler(capture_response=False)
+@metrics.log_metrics
+def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    request = msgspec.convert(event, Request)
+    act = next((act for field, act in ACTIONS.items() if getattr(request, field)), reconcile)
+    return act(request, context)

@@ -11,20 +11,12 @@ import msgspec
 from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
 
-from autolabel.aws.announcements import AwsAnnouncements
-from autolabel.aws.bucket import S3Bucket
-from autolabel.aws.clients import client
-from autolabel.aws.deliveries import Buried, Deliveries
-from autolabel.aws.endpoints import SageMakerEndpoints
-from autolabel.aws.executions import StepFunctionsExecutions
-from autolabel.aws.ledger import DynamoLedger
-from autolabel.aws.observability import logger, metrics, tracer
-from autolabel.aws.settings import read_settings
+from autolabel.aws import Adapters, DeadLettered, Deliveries, logger, metrics, read_settings, tracer
 from autolabel.contracts.errors import DocumentRefused, Unavailable, printable
-from autolabel.drives.closing import Closing
-from autolabel.inference.submission import Submission, read_message
-from autolabel.labels.taxonomy import job_labels
-from autolabel.models.catalogue import Catalogue
+from autolabel.drives import Closing
+from autolabel.inference import Submission, read_message
+from autolabel.labels import job_labels
+from autolabel.models import Catalogue
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse
@@ -54,30 +46,27 @@ class Settings(msgspec.Struct, frozen=True):
 
 
 settings = read_settings(Settings, os.environ)
+adapters = Adapters(settings)
 processor = BatchProcessor(event_type=EventType.SQS, raise_on_entire_batch_failure=False)
 
 
 @cache
 def submission() -> Submission:
-    ingest, labels = (S3Bucket(client("s3"), name) for name in (settings.ingest_bucket, settings.label_bucket))
-    ledger = DynamoLedger(client("dynamodb"), settings.ledger_table)
-    catalogue = Catalogue(labels.read, time.time)
-    executions = StepFunctionsExecutions(client("stepfunctions"), settings.state_machine_arn)
+    catalogue = Catalogue(adapters.labels.read, time.time)
     return Submission(
-        ingest=ingest,
-        labels=labels,
-        ledger=ledger,
+        ingest=adapters.ingest,
+        labels=adapters.labels,
+        ledger=adapters.ledger,
         catalogue=catalogue,
-        # The queue does the waiting for an endpoint, so the client tries only twice.
-        endpoints=SageMakerEndpoints(client("sagemaker-runtime", attempts=2)),
-        executions=executions,
+        endpoints=adapters.endpoints,
+        executions=adapters.executions,
         closing=Closing(
-            ingest=ingest,
-            labels=labels,
-            ledger=ledger,
+            ingest=adapters.ingest,
+            labels=adapters.labels,
+            ledger=adapters.ledger,
             catalogue=catalogue,
-            executions=executions,
-            announcements=AwsAnnouncements(sns=client("sns"), topic=settings.ops_topic_arn),
+            executions=adapters.executions,
+            announcements=adapters.operators,
             job_labels=job_labels(settings.job_labels),
             now=time.time,
         ),
@@ -88,13 +77,7 @@ def submission() -> Submission:
 
 @cache
 def deliveries() -> Deliveries:
-    return Deliveries(
-        client("sqs"),
-        settings.submit_queue_url,
-        settings.dead_letters_url,
-        first_wait=settings.first_wait,
-        bury_after=settings.bury_after,
-    )
+    return adapters.deliveries(settings.submit_queue_url)
 
 
 def take(record: SQSRecord) -> None:
@@ -103,7 +86,7 @@ def take(record: SQSRecord) -> None:
     except Unavailable:
         metrics.add_metric("EndpointUnavailable", MetricUnit.Count, 1)
         raise
-    except Buried as e:
+    except DeadLettered as e:
         metrics.add_metric("MessagesBuried", MetricUnit.Count, 1)
         logger.exception(e.reason, extra={"body": record.body[:2_000]})
 

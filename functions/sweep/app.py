@@ -9,14 +9,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from aws_lambda_powertools.metrics import MetricUnit
 
-from autolabel.aws.announcements import AwsAnnouncements
-from autolabel.aws.bucket import S3Bucket
-from autolabel.aws.clients import client
-from autolabel.aws.ledger import DynamoLedger
-from autolabel.aws.observability import logger, metrics, tracer
-from autolabel.aws.queue import SqsSubmitQueue
-from autolabel.aws.settings import read_settings
-from autolabel.drives.sweep import Sweep
+from autolabel.aws import Adapters, logger, metrics, read_settings, tracer
+from autolabel.drives import Sweep
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -35,6 +29,7 @@ class Settings(msgspec.Struct, frozen=True):
 
 
 settings = read_settings(Settings, os.environ)
+adapters = Adapters(settings)
 
 
 @logger.inject_lambda_context
@@ -42,11 +37,11 @@ settings = read_settings(Settings, os.environ)
 @metrics.log_metrics
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     sweep = Sweep(
-        ingest=S3Bucket(client("s3"), settings.ingest_bucket),
-        labels=S3Bucket(client("s3"), settings.label_bucket),
-        ledger=DynamoLedger(client("dynamodb"), settings.ledger_table),
-        queue=SqsSubmitQueue(client("sqs"), settings.submit_queue_url),
-        announcements=AwsAnnouncements(sns=client("sns"), topic=settings.ops_topic_arn),
+        ingest=adapters.ingest,
+        labels=adapters.labels,
+        ledger=adapters.ledger,
+        queue=adapters.submit_queue,
+        announcements=adapters.operators,
         abandoned_after=settings.abandoned_after,
         # A document that lay there at the sweep before.
         unheard_after=min(settings.abandoned_after, settings.sweep_minutes * 60),

@@ -3,43 +3,48 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from autolabel.aws.bucket import S3Bucket
-from autolabel.aws.clients import client
-from autolabel.aws.executions import StepFunctionsExecutions
-from autolabel.aws.ledger import DynamoLedger
-from autolabel.aws.observability import logger, metrics, tracer
-from autolabel.aws.presigned_images import PresignedImages, signing_client
-from autolabel.aws.secrets import Secrets
-from autolabel.aws.settings import read_settings
+from autolabel.aws import (
+    Adapters,
+    PresignedImages,
+    Secrets,
+    client,
+    logger,
+    metrics,
+    read_settings,
+    signing_client,
+    tracer,
+)
 from autolabel.contracts.drive import Run
 from autolabel.contracts.errors import VerificationRefused
 from autolabel.contracts.ports import WaitingJob
-from autolabel.labels.taxonomy import current_taxonomy
-from autolabel.verification.ground_truth import read_output
-from autolabel.verification.jobs import LABEL_STUDIO, JobRound
-from autolabel.verification.label_studio.client import LabelStudioClient
-from autolabel.verification.label_studio.connection import Connection, read_connection
-from autolabel.verification.label_studio.projects import (
+from autolabel.labels import current_taxonomy
+from autolabel.verification import (
+    LABEL_STUDIO,
+    Connection,
     Images,
     Job,
     JobProject,
+    JobRound,
+    LabelStudioClient,
     Results,
     StorageImages,
     Webhook,
     annotated,
+    await_reviewers,
     open_project,
     progress,
+    read_connection,
+    read_output,
     renew_images,
+    settle_round,
 )
-from autolabel.verification.people import await_people
-from autolabel.verification.settlement import settle_round
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -94,6 +99,7 @@ class Request(msgspec.Struct, frozen=True):
 
 
 settings = read_settings(Settings, os.environ)
+adapters = Adapters(settings)
 
 
 @cache
@@ -106,26 +112,16 @@ def secrets() -> Secrets:
 @metrics.log_metrics
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     request = msgspec.convert(event, Request)
+    asked = next((field for field in ACTIONS if getattr(request, field)), None)
+    if asked is None:
+        raise ValueError(f"the request asks for none of {', '.join(ACTIONS)}")
+    verification = Verification(adapters.ledger.run(request.drive, request.run))
     try:
-        return answer(request)
+        return ACTIONS[asked](verification, getattr(request, asked))
     except VerificationRefused:
         # Whoever mends the secret redrives at once, and not when a copy of it has grown old.
         secrets.cache_clear()
         raise
-
-
-def answer(request: Request) -> dict[str, Any]:
-    ledger = DynamoLedger(client("dynamodb"), settings.ledger_table)
-    verification = Verification(ledger.run(request.drive, request.run))
-    if request.open:
-        return verification.open(request.open)
-    if request.wait:
-        return verification.wait(request.wait, ledger)
-    if request.look:
-        return verification.look(request.look)
-    if request.settle:
-        return verification.settle(request.settle)
-    raise ValueError("nothing is asked for: neither open, wait, look nor settle")
 
 
 class Verification:
@@ -133,7 +129,7 @@ class Verification:
 
     def __init__(self, run: Run) -> None:
         self._run = run
-        self._labels = S3Bucket(client("s3"), settings.label_bucket)
+        self._labels = adapters.labels
 
     def open(self, asked: Opening) -> dict[str, Any]:
         connection = self._connection()
@@ -149,13 +145,13 @@ class Verification:
         )
         return {"project": str(opened.project), "frames": opened.frames}
 
-    def wait(self, asked: Wait, ledger: DynamoLedger) -> dict[str, Any]:
+    def wait(self, asked: Wait) -> dict[str, Any]:
         labelling = self._client(self._connection())
-        woken = await_people(
+        woken = await_reviewers(
             WaitingJob(asked.job, asked.token, asked.order),
             lambda: annotated(self._project(asked.job, asked.project), labelling),
-            tokens=ledger,
-            executions=StepFunctionsExecutions(client("stepfunctions"), settings.state_machine_arn),
+            tokens=adapters.ledger,
+            executions=adapters.executions,
         )
         return {"woken": woken}
 
@@ -195,3 +191,12 @@ class Verification:
 
 def _images(connection: Connection) -> Images:
     return StorageImages() if connection.images == "storage" else PresignedImages(signing_client())
+
+
+# What the state machine asks for, by the request's field.
+ACTIONS: dict[str, Callable[[Verification, Any], dict[str, Any]]] = {
+    "open": Verification.open,
+    "wait": Verification.wait,
+    "look": Verification.look,
+    "settle": Verification.settle,
+}

@@ -9,15 +9,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from aws_lambda_powertools.metrics import MetricUnit
 
-from autolabel.aws.clients import client
-from autolabel.aws.executions import StepFunctionsExecutions
-from autolabel.aws.ledger import DynamoLedger
-from autolabel.aws.observability import logger, metrics, tracer
-from autolabel.aws.secrets import Secrets
-from autolabel.aws.settings import read_settings
-from autolabel.verification.label_studio.connection import read_connection
-from autolabel.verification.label_studio.notifications import take_notification
-from autolabel.verification.people import wake_job
+from autolabel.aws import Adapters, Secrets, client, logger, metrics, read_settings, tracer
+from autolabel.verification import read_connection, take_notification, wake_job
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -32,6 +25,7 @@ class Settings(msgspec.Struct, frozen=True):
 
 
 settings = read_settings(Settings, os.environ)
+adapters = Adapters(settings)
 
 
 @cache
@@ -43,8 +37,8 @@ def wake(job: str) -> bool:
     """Wake the run that waits for a job; False when none waits."""
     return wake_job(
         job,
-        tokens=DynamoLedger(client("dynamodb"), settings.ledger_table),
-        executions=StepFunctionsExecutions(client("stepfunctions"), settings.state_machine_arn),
+        tokens=adapters.ledger,
+        executions=adapters.executions,
     )
 
 

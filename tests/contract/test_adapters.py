@@ -108,7 +108,7 @@ def deliver(received: int, error: Exception) -> tuple[list[str], list[dict[str, 
         raise error
 
     with pytest.raises(Exception) as raised:  # noqa: PT011 - the tests check its type
-        Deliveries(client, queue, dead, first_wait=10.0, bury_after=5).work(record, work)
+        Deliveries(client, queue, dead, first_wait=10.0, dead_letter_after=5).work(record, work)
     letters = client.receive_message(QueueUrl=dead, MessageAttributeNames=["All"]).get("Messages", [])
     return [type(raised.value).__name__], letters, waits[0] if waits else None
 
@@ -124,7 +124,7 @@ def test_a_failing_message_is_tried_again_before_the_limit() -> None:
 
 def test_a_message_is_dead_lettered_with_its_body_and_reason() -> None:
     raised, (letter,), wait = deliver(5, KeyError("bug\x00\x1b[0m"))
-    assert (raised, wait) == (["Buried"], None)
+    assert (raised, wait) == (["DeadLettered"], None)
     assert letter["Body"] == "the body"
     assert letter["MessageAttributes"]["reason"]["StringValue"] == "KeyError: 'bug\\x00\\x1b[0m'"
 
@@ -161,7 +161,7 @@ def test_temporary_errors_are_never_dead_lettered(code: str, status: int, reason
         "CancellationReasons": [{"Code": reason} for reason in reasons],
     }
     (raised,), letters, _ = deliver(5, ClientError(response, "Operation"))
-    assert (raised, len(letters)) == (("ClientError", 0) if passing else ("Buried", 1))
+    assert (raised, len(letters)) == (("ClientError", 0) if passing else ("DeadLettered", 1))
 
 
 def test_a_failed_connection_is_a_temporary_error() -> None:

@@ -44,12 +44,12 @@ def publish(
     stack.labels.write(RunFolder(drive, run).reviewed, b"".join(msgspec.json.encode(frame) + b"\n" for frame in frames))
 
 
-def frames(count: int, *, doubt: float = 0.1, wrong: int = 0, kind: str = EVERYTHING) -> list[Reviewed]:
+def frames(count: int, *, uncertainty: float = 0.1, wrong: int = 0, kind: str = EVERYTHING) -> list[Reviewed]:
     """Frames of one car each, of segments of their own; one more was missed in `wrong` of them."""
     found = []
     for n in range(count):
         classes = {"car": ClassAgreement(kept=1, added=int(n < wrong))}
-        of = Reviewed(f"{n}", "front", 10 * n, kind, doubt, (doubt,), (), 0.0, ("car",), True, classes, 2.0)
+        of = Reviewed(f"{n}", "front", 10 * n, kind, uncertainty, (uncertainty,), (), 0.0, ("car",), True, classes, 2.0)
         found.append(of)
     return found
 
@@ -71,7 +71,7 @@ def test_without_reviews_there_is_nothing_to_learn(stack: Stack, triage: Triage)
 
 
 def test_it_proposes_what_is_proven_and_says_what_was_wrong(stack: Stack, triage: Triage) -> None:
-    publish(stack, "d1", [*frames(PROVEN), *frames(PROVEN, doubt=0.4, wrong=30)], trials=71)
+    publish(stack, "d1", [*frames(PROVEN), *frames(PROVEN, uncertainty=0.4, wrong=30)], trials=71)
     found = json.loads(triage("--json").stdout)
     assert found["runs"] == ["d1 0001"]
     proposal = found["proposal"]
@@ -133,8 +133,8 @@ def test_what_a_run_publishes_is_what_it_reads(stack: Stack, triage: Triage) -> 
     # One car a frame, which the annotator leaves out where nobody shows it.
     lax = next(one for one in found["outcomes"] if one["max_doubt"] == 0.5)
     assert (lax["acceptable"], lax["faulty"], lax["false_alarms"]) == (6, 3, 3)
-    (standing,) = found["standings"]
-    assert standing.startswith("car: precision 3 of ")
+    (status,) = found["standings"]
+    assert status.startswith("car: precision 3 of ")
 
 
 def test_settings_that_make_no_sense_are_refused(stack: Stack, triage: Triage) -> None:

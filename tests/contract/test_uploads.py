@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from autolabel.contracts.drive import parse_drive_document
-from autolabel.contracts.verification import VerifyAll, VerifyDoubtful
+from autolabel.contracts.verification import VerifyAll, VerifyUncertain
 from autolabel_cli.__main__ import main
 from autolabel_cli.stack import Stack
 from tests.contract.conftest import create_bucket
@@ -25,7 +25,7 @@ def stack(aws: None, monkeypatch: pytest.MonkeyPatch) -> Stack:
 
 
 @pytest.mark.parametrize(
-    ("options", "policy"), [((), VerifyAll()), (("--policy", "doubtful"), VerifyDoubtful())], ids=["none", "doubtful"]
+    ("options", "policy"), [((), VerifyAll()), (("--policy", "doubtful"), VerifyUncertain())], ids=["none", "doubtful"]
 )
 def test_a_drive_is_closed_under_the_policy_that_was_asked_for(
     stack: Stack, tmp_path: Path, options: tuple[str, ...], policy: object

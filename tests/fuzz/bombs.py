@@ -24,7 +24,7 @@ from autolabel.inference.submission import read_message
 from autolabel.labelling.decoding import decode_answer
 from autolabel.labelling.fusion import merge_frame
 from autolabel.labelling.masks import encode
-from autolabel.labelling.model_detections import Seen
+from autolabel.labelling.model_detections import ModelDetections
 from autolabel.labelling.riders import name_riders
 from autolabel.labelling.segmentation_map import polygons
 from autolabel.labels.detections import Detection
@@ -151,7 +151,7 @@ def found(name: str, count: int, model: Model) -> list[Detection]:
 
 def boxes_of_several_models() -> str:
     models = [msgspec.structs.replace(DETECTOR, name=f"m{index}") for index in range(MAX_MODELS)]
-    seen = [Seen(model, found("car", MAX_OBJECTS, model)) for model in models]
+    seen = [ModelDetections(model, found("car", MAX_OBJECTS, model)) for model in models]
     merged, dropped = merge_frame(seen, "front", 640, 480)
     return f"{sum(len(one.votes) for one in merged)} votes, {dropped.total()} dropped"
 

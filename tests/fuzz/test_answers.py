@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from autolabel.contracts.errors import AnswerRefused
 from autolabel.labelling.decoding import MAX_LABEL, decode_answer
-from autolabel.labelling.model_detections import Seen
+from autolabel.labelling.model_detections import ModelDetections
 from autolabel.labelling.prelabel import label_frame
 from autolabel.labelling.shards import MAX_KINDS, OTHER_KINDS, Tally
 from autolabel.labels.detections import Detection
@@ -62,7 +62,7 @@ def test_an_answer_is_boxes_inside_the_frame_or_refused(body: bytes, size: int, 
 
 def assert_writable(found: list[Detection]) -> None:
     """The detections make a line of whole pixels inside the frame, unless they are too many for one."""
-    chosen = label_frame([Seen(DETECTOR, found)], "front", 640, 480, labels=frozenset(LABELS), ego_mask=None)
+    chosen = label_frame([ModelDetections(DETECTOR, found)], "front", 640, 480, labels=frozenset(LABELS), ego_mask=None)
     try:
         known = prelabelled_line(
             source="s3://b/k",

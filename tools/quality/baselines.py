@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from ensemble_boxes import nms, weighted_boxes_fusion
 
-from autolabel.labelling.model_detections import Seen
+from autolabel.labelling.model_detections import ModelDetections
 from autolabel.labels.detections import Detection, Detections, repair_box
 from autolabel.labels.taxonomy import current_taxonomy
 from tools.quality.precision import Floats
@@ -18,13 +18,13 @@ _WBF_IOU = 0.55
 _NAMES = current_taxonomy().names
 
 
-def merge_by_suppression(found: Sequence[Seen], width: int, height: int) -> Detections:
+def merge_by_suppression(found: Sequence[ModelDetections], width: int, height: int) -> Detections:
     """Merge by non-maximum suppression within each class, over the detections of all models."""
     boxes, scores, labels = _inputs(found, width, height)
     return _outputs(nms(boxes, scores, labels, iou_thr=_NMS_IOU), width, height)
 
 
-def merge_by_boxes(found: Sequence[Seen], width: int, height: int) -> Detections:
+def merge_by_boxes(found: Sequence[ModelDetections], width: int, height: int) -> Detections:
     """Merge by weighted boxes fusion, all models as if independent, with the weights of the catalogue."""
     boxes, scores, labels = _inputs(found, width, height)
     weights = [model.weight for model, _ in found]
@@ -32,7 +32,7 @@ def merge_by_boxes(found: Sequence[Seen], width: int, height: int) -> Detections
 
 
 def _inputs(
-    found: Sequence[Seen], width: int, height: int
+    found: Sequence[ModelDetections], width: int, height: int
 ) -> tuple[list[list[list[float]]], list[list[float]], list[list[int]]]:
     size = np.array([width, height, width, height], float)
     boxes = [[(np.array(d.box) / size).tolist() for d in detections] for _, detections in found]

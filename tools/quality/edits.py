@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from autolabel.labels.agreement import SAME_OBJECT, share_in
-from autolabel.labels.detections import Detection, overlap
+from autolabel.labels.detections import Detection, box_iou
 from autolabel_cli.models.kitti import CLASSES, REGION_TYPE, KittiObject, Level, counts
 
 # Boxes that several people draw around one object have a mean IoU of 0.88 (Papadopoulos et al., ICCV 2017). A box that
@@ -43,7 +43,7 @@ def count_edits(prelabel: Sequence[Detection], objects: Sequence[KittiObject], l
         (countable[o], iou, -b, -o)
         for b, box in enumerate(boxes)
         for o, thing in enumerate(real)
-        if thing.box is not None and (iou := overlap(box.box, thing.box)) >= SAME_OBJECT
+        if thing.box is not None and (iou := box_iou(box.box, thing.box)) >= SAME_OBJECT
     ]
     matched: dict[int, int] = {}
     taken = set[int]()

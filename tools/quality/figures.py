@@ -108,7 +108,7 @@ class Comparison:
             guesses = [[Guess(d.box, d.confidence) for d in found if d.name in scored.classes] for found in chosen]
             return judge(list(zip(guesses, true, strict=True)), ious, self.level.min_height)
 
-        candidates = verdicts([labels.candidates for labels in system.labels], IOUS)
+        candidates = verdicts([labels.merged for labels in system.labels], IOUS)
         prelabel = verdicts([labels.prelabel for labels in system.labels], [IOUS[AT_50]])
         return ClassFigures(candidates, prelabel, self.resamples)
 

@@ -9,9 +9,16 @@ from typing import NamedTuple
 import msgspec
 
 from autolabel.labels.agreement import IGNORE, SAME_OBJECT, corners
-from autolabel.labels.detections import Detections, overlap
+from autolabel.labels.detections import Detections, box_iou
 from autolabel.labels.manifest import LabelledBox
-from autolabel.reporting.label_errors import BADLY_LOCATED, OVERLOOKED, SWAPPED, Candidates, Suspect, find_suspects
+from autolabel.reporting.label_errors import (
+    BADLY_LOCATED,
+    OVERLOOKED,
+    SWAPPED,
+    Candidates,
+    LabelIssue,
+    find_label_issues,
+)
 from autolabel_cli.models.kitti import CLASSES, LabelledFrame, Level, counts
 from tools.quality.edits import EDITED
 from tools.quality.systems import System
@@ -50,7 +57,7 @@ class _Error(NamedTuple):
 
 def find_injected(system: System, frames: Sequence[LabelledFrame], level: Level) -> Found:
     """Inject errors into the true labels, DRAWS times, and look for them with the detections of a system."""
-    candidates = [_read(labels.candidates) for labels in system.labels]
+    candidates = [_read(labels.merged) for labels in system.labels]
     draws = [_draw(random.Random(seed), candidates, frames, level) for seed in range(DRAWS)]
     return Found(
         injected=_mean(injected for injected, _ in draws),
@@ -68,12 +75,12 @@ def _draw(
     for seen, frame in zip(candidates, frames, strict=True):
         label, errors = _with_errors(draw, frame, level)
         injected += len(errors)
-        for suspect in find_suspects(seen, (), label, EDITED):
-            hit = next((error for error in errors if _is_of(suspect, error)), None)
+        for issue in find_label_issues(seen, (), label, EDITED):
+            hit = next((error for error in errors if _is_of(issue, error)), None)
             if hit:
                 # Each error counts once, also when several suspects match it.
                 errors.remove(hit)
-            found.append((suspect.suspicion, hit is not None))
+            found.append((issue.suspicion, hit is not None))
     return injected, [right for _, right in sorted(found, key=lambda one: -one[0])]
 
 
@@ -107,10 +114,10 @@ def _kind(lot: float) -> str:
     return ""
 
 
-def _is_of(suspect: Suspect, error: _Error) -> bool:
+def _is_of(issue: LabelIssue, error: _Error) -> bool:
     if error.kind == OVERLOOKED:
-        return suspect.kind == OVERLOOKED and overlap(suspect.models.corners, corners(error.box)) >= SAME_OBJECT
-    return suspect.verified is not None and suspect.verified.corners == corners(error.box)
+        return issue.kind == OVERLOOKED and box_iou(issue.models.corners, corners(error.box)) >= SAME_OBJECT
+    return issue.verified is not None and issue.verified.corners == corners(error.box)
 
 
 def _read(candidates: Detections) -> Candidates:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import msgspec
 
 from autolabel.labelling.decoding import decode_answer
-from autolabel.labelling.model_detections import Seen
+from autolabel.labelling.model_detections import ModelDetections
 from autolabel.labelling.prelabel import FrameLabels, label_frame
 from autolabel.labels.detections import Detection, Detections
 from autolabel.labels.taxonomy import current_taxonomy
@@ -76,7 +76,7 @@ def all_systems(entrants: Sequence[Entrant], frames: Sequence[LabelledFrame], le
         yield System(name + CALIBRATED, merge([*fitted, cross_fit(control, frames, level)], frames))
 
 
-Voice = Sequence[Seen]
+Voice = Sequence[ModelDetections]
 """A model as it takes part in a merge: its detections in each frame."""
 
 
@@ -107,14 +107,14 @@ def merge(voices: Sequence[Voice], frames: Sequence[LabelledFrame]) -> list[Fram
 
 
 def merge_otherwise(
-    how: Callable[[Sequence[Seen], int, int], Detections],
+    how: Callable[[Sequence[ModelDetections], int, int], Detections],
     entrants: Sequence[Entrant],
     frames: Sequence[LabelledFrame],
 ) -> list[FrameLabels]:
     """A baseline's labels of each frame, with the thresholds of the first model."""
     labels = []
     for index, frame in enumerate(frames):
-        merged = how([Seen(e.model, e.found[index]) for e in entrants], frame.width, frame.height)
+        merged = how([ModelDetections(e.model, e.found[index]) for e in entrants], frame.width, frame.height)
         kept = tuple(d for d in merged if d.confidence >= entrants[0].model.threshold_of(d.name))
         chosen = Detections(frame.width, frame.height, kept)
         labels.append(FrameLabels(merged, chosen, Counter()))
@@ -127,12 +127,12 @@ def _unfolded(entrant: Entrant, frames: Sequence[LabelledFrame]) -> Voice:
 
 
 def _for_edits(voice: Voice) -> Voice:
-    return [Seen(with_least_work_thresholds(model, DELETE_COST), found) for model, found in voice]
+    return [ModelDetections(with_least_work_thresholds(model, DELETE_COST), found) for model, found in voice]
 
 
-def _calibrated(model: Model, found: Sequence[Detection], frame: LabelledFrame) -> Seen:
+def _calibrated(model: Model, found: Sequence[Detection], frame: LabelledFrame) -> ModelDetections:
     calibrations = [model.calibration_of(d.name) for d in found]
-    return Seen(
+    return ModelDetections(
         model,
         [
             msgspec.structs.replace(d, confidence=c.confidence(d.score), box=c.place(d.box, frame.width, frame.height))

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from autolabel.labelling.prelabel import FrameLabels
-from autolabel.labelling.uncertainty import FLOOR, Doubt, frame_doubt
+from autolabel.labelling.uncertainty import FLOOR, Uncertainty, frame_uncertainty
 from autolabel.models.catalogue import Model
 from tools.quality.edits import Edits
 from tools.quality.figures import Comparison, describe
@@ -56,9 +56,11 @@ def uncertainty_figures(comparison: Comparison, models: Sequence[Model]) -> Iter
     for system in comparison.systems:
         if system.name in (*comparison.alone, FUSED, FUSED + CALIBRATED):
             edits = comparison.edits[system.name]
-            doubts = [frame_doubt(labels, models, 0) for labels in system.labels]
-            found = list(_acceptances(doubts, system.labels, edits, models))
-            orderings = [_ordering(name, of, doubts, edits, comparison.resamples) for name, of in _ORDERS.items()]
+            uncertainties = [frame_uncertainty(labels, models, 0) for labels in system.labels]
+            found = list(_acceptances(uncertainties, system.labels, edits, models))
+            orderings = [
+                _ordering(name, of, uncertainties, edits, comparison.resamples) for name, of in _ORDERS.items()
+            ]
             yield UncertaintyFigures(system.name, sum(e.total > 0 for e in edits), found, orderings)
 
 
@@ -95,21 +97,25 @@ def share_in_first_half(levels: Floats, edits: Floats, resamples: Floats) -> Flo
         return np.asarray((taken @ weight) / (drawn @ weight))
 
 
-_ORDERS: dict[str, Callable[[Doubt], float]] = {
-    "uncertainty": lambda doubt: doubt.level,
-    "the most uncertain object alone": lambda doubt: max(_levels(doubt), default=0.0),
-    "number of boxes": lambda doubt: float(len(doubt.boxes)),
+_ORDERS: dict[str, Callable[[Uncertainty], float]] = {
+    "uncertainty": lambda uncertainty: uncertainty.level,
+    "the most uncertain object alone": lambda uncertainty: max(_levels(uncertainty), default=0.0),
+    "number of boxes": lambda uncertainty: float(len(uncertainty.boxes)),
 }
 
 
-def _levels(doubt: Doubt) -> list[float]:
-    return [*doubt.boxes, *(level for level in doubt.ghost_levels if level >= FLOOR)]
+def _levels(uncertainty: Uncertainty) -> list[float]:
+    return [*uncertainty.boxes, *(level for level in uncertainty.candidate_levels if level >= FLOOR)]
 
 
 def _ordering(
-    name: str, level: Callable[[Doubt], float], doubts: Sequence[Doubt], edits: Sequence[Edits], resamples: Floats
+    name: str,
+    level: Callable[[Uncertainty], float],
+    uncertainties: Sequence[Uncertainty],
+    edits: Sequence[Edits],
+    resamples: Floats,
 ) -> Ordering:
-    levels = np.array([level(doubt) for doubt in doubts])
+    levels = np.array([level(uncertainty) for uncertainty in uncertainties])
     totals = np.array([e.total for e in edits], np.float64)
     return Ordering(
         name,
@@ -119,13 +125,18 @@ def _ordering(
 
 
 def _acceptances(
-    doubts: Sequence[Doubt], labels: Sequence[FrameLabels], edits: Sequence[Edits], models: Sequence[Model]
+    uncertainties: Sequence[Uncertainty], labels: Sequence[FrameLabels], edits: Sequence[Edits], models: Sequence[Model]
 ) -> Iterator[Acceptance]:
     for most in MAX_DOUBTS:
-        yield _acceptance(f"uncertainty of at most {most}", [doubt.level <= most for doubt in doubts], edits)
+        yield _acceptance(
+            f"uncertainty of at most {most}", [uncertainty.level <= most for uncertainty in uncertainties], edits
+        )
     agreed = [_all_agree(of, models) for of in labels]
     yield _acceptance("naive: all agree", agreed, edits)
-    sure = [ok and not any(g >= FLOOR for g in doubt.ghost_levels) for ok, doubt in zip(agreed, doubts, strict=True)]
+    sure = [
+        ok and not any(g >= FLOOR for g in uncertainty.candidate_levels)
+        for ok, uncertainty in zip(agreed, uncertainties, strict=True)
+    ]
     yield _acceptance(f"naive: all agree, no candidate of {FLOOR}", sure, edits)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from autolabel.contracts.verification import Policy, VerifyDoubtful
+from autolabel.contracts.verification import Policy, VerifyUncertain
 from autolabel_cli.drives.display import RunDisplay
 from autolabel_cli.drives.recordings import find_recording
 from autolabel_cli.drives.results import fetch_run
@@ -19,7 +19,7 @@ from autolabel_cli.output import console
 from autolabel_cli.stack import Stack
 
 # With the defaults of the contract. A drive.json can set other values.
-_POLICIES: dict[str, Policy] = {"all": EVERYTHING, "doubtful": VerifyDoubtful()}
+_POLICIES: dict[str, Policy] = {"all": EVERYTHING, "doubtful": VerifyUncertain()}
 
 
 @click.command()

@@ -18,7 +18,7 @@ from autolabel.labels.detections import Box
 from autolabel.labels.manifest import BoxLabel, ManifestLine, read_line
 from autolabel.labels.taxonomy import current_taxonomy
 from autolabel.models.catalogue import Model
-from autolabel.streams.ordered_map import in_step
+from autolabel.streams.ordered_map import map_in_order
 from autolabel_cli.errors import CommandError
 from autolabel_cli.models.catalogue import add_model, find_revision, next_revision, revisions_of
 from autolabel_cli.models.class_calibration import KnownFrame, fit_calibrations, with_least_work_thresholds
@@ -157,7 +157,7 @@ def _known_frames(stack: Stack, model: Model, frames: Labelled) -> Iterator[Know
             return None
         return KnownFrame(found, size.truth)
 
-    return (known for known in in_step(read, frames, _READERS) if known is not None)
+    return (known for known in map_in_order(read, frames, _READERS) if known is not None)
 
 
 def _shard_frames(stack: Stack, run: Run) -> Iterator[ShardFrame]:

@@ -8,7 +8,7 @@ from collections import Counter
 import click
 import msgspec
 
-from autolabel.contracts.verification import VerifyDoubtful
+from autolabel.contracts.verification import VerifyUncertain
 from autolabel.labelling.uncertainty import FLOOR
 from autolabel_cli.operations.advice import next_step, waits_for
 from autolabel_cli.operations.dead_letters import QUEUES, DeadLetterQueue
@@ -125,7 +125,7 @@ def stop(drive: str, run: str | None, as_json: bool, stack_name: str) -> None:
     show_default=True,
     help="The least confidence at which a candidate under the threshold is a doubt; may be repeated.",
 )
-@click.option("--target", type=click.FloatRange(0.5, 0.999), default=VerifyDoubtful().target, show_default=True)
+@click.option("--target", type=click.FloatRange(0.5, 0.999), default=VerifyUncertain().target, show_default=True)
 @json_option
 @stack_option
 def triage(
@@ -142,7 +142,7 @@ def triage(
     it took them, and how many frames show proven classes only. The proposal accepts the most, at the pipeline's own
     floor.
     """
-    found = look_back(Stack.find(stack_name), drives, max_doubts, floors, VerifyDoubtful(target=target))
+    found = look_back(Stack.find(stack_name), drives, max_doubts, floors, VerifyUncertain(target=target))
     if as_json:
         print_json(found)
     else:

@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.table import Table
 
 from autolabel.contracts.run_folder import RunFolder
-from autolabel.contracts.verification import BLIND_AUDIT, VerifyDoubtful
-from autolabel.triage.audits import Evidence, read_evidence, standings
+from autolabel.contracts.verification import BLIND_AUDIT, VerifyUncertain
+from autolabel.triage.audits import Evidence, acceptance_status, read_evidence
 from autolabel.triage.hindsight import Hindsight, Outcome, Reviewed, best_setting
 from autolabel_cli.errors import CommandError
 from autolabel_cli.stack import Stack
@@ -49,7 +49,7 @@ class Retrospect(msgspec.Struct, frozen=True):
 
 
 def look_back(
-    stack: Stack, drives: Sequence[str], max_doubts: Sequence[float], floors: Sequence[float], policy: VerifyDoubtful
+    stack: Stack, drives: Sequence[str], max_doubts: Sequence[float], floors: Sequence[float], policy: VerifyUncertain
 ) -> Retrospect:
     """What settings would have come to in drives, or in all; of the recipe of the run that was published last.
 
@@ -64,9 +64,9 @@ def look_back(
     recipe = max(found, key=lambda run: run.evidence.order).evidence.recipe
     runs = [run for run in found if run.evidence.recipe == recipe]
     settings = [
-        Hindsight(doubt, floor, target=policy.target, segment=policy.segment)
+        Hindsight(uncertainty, floor, target=policy.target, stretch=policy.stretch)
         for floor in floors
-        for doubt in max_doubts
+        for uncertainty in max_doubts
     ]
     frames = verified = blind = 0
     for run in runs:
@@ -87,7 +87,7 @@ def look_back(
         blind=blind,
         outcomes=outcomes,
         proposal=best_setting(outcomes, floors[0]),
-        standings=tuple(standings(list(read_evidence(stack.labels, recipe)), policy).values()),
+        standings=tuple(acceptance_status(list(read_evidence(stack.labels, recipe)), policy).values()),
     )
 
 
@@ -111,7 +111,7 @@ def show_retrospect(console: Console, found: Retrospect) -> None:
     for one in found.outcomes:
         seconds = f"{one.seconds:.0f}" if one.timed else "-"
         proven = ", ".join(one.proven) or "-"
-        row = (one.floor, one.max_doubt, one.acceptable, one.seen, _faults(one), seconds, one.accepted, proven)
+        row = (one.floor, one.max_uncertainty, one.acceptable, one.seen, _faults(one), seconds, one.accepted, proven)
         table.add_row(*map(str, row), style="bold" if one == found.proposal else "")
     console.print(table)
     if found.proposal is None:
@@ -119,7 +119,7 @@ def show_retrospect(console: Console, found: Retrospect) -> None:
     else:
         one = found.proposal
         console.print(
-            f"proposed: max_doubt {one.max_doubt}: {one.accepted} of {one.frames} frames accepted; "
+            f"proposed: max_doubt {one.max_uncertainty}: {one.accepted} of {one.frames} frames accepted; "
             f"of {one.seen} frames of so little doubt that people saw, {one.faulty} were faulty"
         )
     if not found.blind:
@@ -150,7 +150,7 @@ def _nearest(outcomes: Sequence[Outcome]) -> str:
         for name, sides in fullest.bounds.items()
         for side, bound in sides.items()
     )
-    return f"at max doubt {fullest.max_doubt} and floor {fullest.floor}, " + ", ".join(said)
+    return f"at max doubt {fullest.max_uncertainty} and floor {fullest.floor}, " + ", ".join(said)
 
 
 def _reviewed_run(stack: Stack, drive: str) -> PublishedRun | None:

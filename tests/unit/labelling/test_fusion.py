@@ -15,12 +15,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autolabel.labelling.fusion import merge_frame
-from autolabel.labelling.model_detections import GROUP_IOU, Seen
+from autolabel.labelling.model_detections import GROUP_IOU, ModelDetections
 from autolabel.labelling.weighted_boxes import NETWORK_IOU, VIEW_IOU, overlaps, suppress
-from autolabel.labels.detections import Box, Detection, overlap
+from autolabel.labels.detections import Box, Detection, box_iou
 from autolabel.models.calibration import Calibration
 from autolabel.models.catalogue import Model
-from autolabel.models.coverage import Reach
+from autolabel.models.coverage import Coverage
 from tests.fakes.answers import DETECTOR
 
 WIDTH, HEIGHT = 1_000, 500
@@ -34,8 +34,8 @@ def model(name: str, **changes: object) -> Model:
 A, B, C = model("a"), model("b"), model("c")
 
 
-def seen(one: Model, *found: tuple[str, float, Box]) -> Seen:
-    return Seen(one, [_detection(one, name, score, box) for name, score, box in found])
+def seen(one: Model, *found: tuple[str, float, Box]) -> ModelDetections:
+    return ModelDetections(one, [_detection(one, name, score, box) for name, score, box in found])
 
 
 def _detection(one: Model, name: str, score: float, box: Box) -> Detection:
@@ -43,7 +43,7 @@ def _detection(one: Model, name: str, score: float, box: Box) -> Detection:
     return Detection(name, box, score, confidence, name, (one.id,))
 
 
-def merge(*of: Seen) -> list[Detection]:
+def merge(*of: ModelDetections) -> list[Detection]:
     return list(merge_frame(of, "front", WIDTH, HEIGHT)[0])
 
 
@@ -125,7 +125,7 @@ def test_one_model_keeps_what_it_saw_but_for_other_names_of_the_same_object(
     assert set(merged) <= set(only.detections)
     for one, other in itertools.combinations(merged, 2):
         if {one.name, other.name} == {"car", "van"}:
-            assert overlap(one.box, other.box) <= GROUP_IOU
+            assert box_iou(one.box, other.box) <= GROUP_IOU
 
 
 def test_a_vehicle_has_one_name_and_a_person_on_a_bicycle_stays_two() -> None:
@@ -160,25 +160,25 @@ def test_boxes_are_averaged_by_confidence_and_weight() -> None:
     assert only.box == pytest.approx(moved(CAR, 10 * 0.6 / 2.4))
     assert only.confidence == pytest.approx((2 * 0.9 + 0.6) / 3)
     assert [(vote.model, vote.score) for vote in only.votes] == [("heavy.0001", 0.9), ("b.0001", 0.6)]
-    assert all(0.8 < vote.overlap <= 1.0 for vote in only.votes)
+    assert all(0.8 < vote.iou <= 1.0 for vote in only.votes)
 
 
 def test_silence_within_reach_is_a_vote_and_outside_is_none() -> None:
     (doubted,) = merge(seen(A, ("car", 0.9, CAR)), seen(B))
     assert (doubted.confidence, doubted.missed) == (pytest.approx(0.45), ("b.0001",))
-    for reach in (
-        Reach(classes=("person",)),
-        Reach(min_height=150.0),
-        Reach(max_height=50.0),
-        Reach(region=(0.5, 0.0, 1.0, 1.0)),
-        Reach(cameras=("rear",)),
+    for coverage in (
+        Coverage(classes=("person",)),
+        Coverage(min_height=150.0),
+        Coverage(max_height=50.0),
+        Coverage(region=(0.5, 0.0, 1.0, 1.0)),
+        Coverage(cameras=("rear",)),
     ):
-        (alone,) = merge(seen(A, ("car", 0.9, CAR)), seen(model("b", reach=reach)))
+        (alone,) = merge(seen(A, ("car", 0.9, CAR)), seen(model("b", coverage=coverage)))
         assert (alone.confidence, alone.missed) == (pytest.approx(0.9), ())
 
 
 def test_a_model_that_knows_only_another_name_of_the_group_still_votes() -> None:
-    vans = model("vans", reach=Reach(classes=("van",)))
+    vans = model("vans", coverage=Coverage(classes=("van",)))
     (doubted,) = merge(seen(A, ("car", 0.9, CAR)), seen(vans))
     assert doubted.missed == ("vans.0001",)
 

@@ -16,7 +16,7 @@ from autolabel.contracts.run_folder import RunFolder
 from autolabel.labelling.fusion import FUSION
 from autolabel.labelling.label_shard import ShardLabelling
 from autolabel.labelling.shards import Shard, ShardFrame, ShardResult, UnitAnswer
-from autolabel.streams.ordered_map import in_step
+from autolabel.streams.ordered_map import map_in_order
 from tests.fakes.answers import CAR, DETECTOR, answer
 from tests.fakes.bucket import FakeBucket, etag_of
 from tests.fakes.images import encoded, jpeg, multi_picture_jpeg, png, png_header
@@ -325,8 +325,8 @@ def test_results_come_in_the_order_of_their_items() -> None:
         time.sleep(0.002 * (5 - item % 5))
         return item * item
 
-    assert list(in_step(slow, range(30), 4)) == [i * i for i in range(30)]
-    assert list(in_step(slow, [], 4)) == []
+    assert list(map_in_order(slow, range(30), 4)) == [i * i for i in range(30)]
+    assert list(map_in_order(slow, [], 4)) == []
 
 
 def test_only_so_many_items_are_under_way_at_a_time() -> None:
@@ -339,7 +339,7 @@ def test_only_so_many_items_are_under_way_at_a_time() -> None:
                 taken.append(item)
             yield item
 
-    results = in_step(lambda item: item, items(), 3)
+    results = map_in_order(lambda item: item, items(), 3)
     next(results)
     assert len(taken) <= 7
     assert sum(1 for _ in results) == 49
@@ -352,4 +352,4 @@ def test_an_error_of_one_item_is_raised() -> None:
         return item
 
     with pytest.raises(RuntimeError, match="seven"):
-        list(in_step(fail, range(20), 4))
+        list(map_in_order(fail, range(20), 4))

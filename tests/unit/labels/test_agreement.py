@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autolabel.labels.agreement import SAME_OBJECT, ClassAgreement, corners, count_agreement, pair_boxes
-from autolabel.labels.detections import overlap
+from autolabel.labels.detections import box_iou
 from autolabel.labels.manifest import LabelledBox
 
 
@@ -108,5 +108,5 @@ def test_no_two_boxes_of_one_object_are_both_left_alone(predicted: list[Labelled
     ]
     found = pair_boxes(predicted, [*shifted, *data.draw(anywhere)])
     alone = [p for p, v, _ in found if p and not v], [v for p, v, _ in found if v and not p]
-    assert not any(overlap(corners(p), corners(v)) >= SAME_OBJECT for p in alone[0] for v in alone[1])
-    assert all(iou == overlap(corners(p), corners(v)) for p, v, iou in found if p and v)
+    assert not any(box_iou(corners(p), corners(v)) >= SAME_OBJECT for p in alone[0] for v in alone[1])
+    assert all(iou == box_iou(corners(p), corners(v)) for p, v, iou in found if p and v)

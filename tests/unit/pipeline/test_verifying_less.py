@@ -12,7 +12,7 @@ import pytest
 
 from autolabel.contracts.errors import CountMismatch
 from autolabel.contracts.ports import StoredObject
-from autolabel.contracts.verification import VerifyDoubtful
+from autolabel.contracts.verification import VerifyUncertain
 from autolabel.datasets.assembly import Assembly
 from autolabel.datasets.verified_labels import FinishedJob
 from autolabel.labels.detections import Detection, Detections
@@ -44,7 +44,7 @@ from tests.fakes.pipeline import DRIVE, Pipeline, drive_document, frame_key
 PREFIX = f"labels/{DRIVE}/0001/"
 FRAMES = 40
 # Every fourth frame's car is hardly one.
-DOUBTFUL = range(0, FRAMES, 4)
+UNCERTAIN = range(0, FRAMES, 4)
 POLICY = {"policy": "doubtful", "segment": 4, "audit": 0.2, "blind": 0.5}
 
 
@@ -54,7 +54,7 @@ def assembled(pipeline: Pipeline, *proof: Trials, max_objects: int = 1_000, **po
         pipeline.submit(pipeline.upload(frame_key(index), png()))
     pipeline.close(drive_document(verification={**POLICY, **policy}))
     for index, invocation in enumerate(pipeline.endpoints.taken):
-        score = 0.4 + index / 1_000 if index in DOUBTFUL else 0.95
+        score = 0.4 + index / 1_000 if index in UNCERTAIN else 0.95
         pipeline.collect(pipeline.endpoints.answer(invocation, answer(scores=[score])))
     pipeline.reconcile()
     pipeline.plan(7)
@@ -122,7 +122,7 @@ def test_frames_without_doubt_of_a_proven_class_are_accepted(pipeline: Pipeline)
     assembly = assembled(pipeline, *proof())
     given = places(shown(pipeline, assembly))
     assert summary(pipeline).triage == {"accepted": 24, "doubtful": 10, "blind audit": 3, "audit": 3}
-    assert set(DOUBTFUL) <= set(given)
+    assert set(UNCERTAIN) <= set(given)
     assert len(given) == len(set(given)) == 16
     assert any("car: precision ≥ 0.951 (60 objects, 0 errors)" in one for one in summary(pipeline).acceptance)
     lines = published(pipeline, pipeline.verify(assembly))
@@ -152,14 +152,14 @@ def test_the_queue_begins_with_what_is_most_in_doubt(pipeline: Pipeline) -> None
     ]
     levels = [line["doubt"]["level"] for line in doubtful]
     assert levels == sorted(levels, reverse=True)
-    assert places(doubtful) == list(DOUBTFUL)
+    assert places(doubtful) == list(UNCERTAIN)
 
 
 def test_audits_stand_anywhere_in_the_queue(pipeline: Pipeline) -> None:
     given = places(shown(pipeline, assembled(pipeline, *proof(), audit=1)))
-    standing = [rank for rank, place in enumerate(given) if place not in DOUBTFUL]
-    doubtful = [rank for rank, place in enumerate(given) if place in DOUBTFUL]
-    assert standing[0] < doubtful[0] < doubtful[-1] < standing[-1]
+    status = [rank for rank, place in enumerate(given) if place not in UNCERTAIN]
+    doubtful = [rank for rank, place in enumerate(given) if place in UNCERTAIN]
+    assert status[0] < doubtful[0] < doubtful[-1] < status[-1]
 
 
 def test_a_queue_that_grows_too_large_for_a_disk_is_a_job_of_its_own(
@@ -203,8 +203,10 @@ def test_a_blind_line_has_nothing_that_a_line_without_a_pre_label_lacks() -> Non
         return encode_line(known)
 
     masks = MaskReferences("s3://labels/masks.json", "s3://labels/classes.png", {"1": {"class-name": "person"}})
-    doubt = ShownUncertainty(0.1, (0.1,), (), ())
-    seen = line(Detection("person", (1, 2, 30, 40), 0.9, 0.9, "person", ("m.0001",)), masks=masks, doubt=doubt)
+    uncertainty = ShownUncertainty(0.1, (0.1,), (), ())
+    seen = line(
+        Detection("person", (1, 2, 30, 40), 0.9, 0.9, "person", ("m.0001",)), masks=masks, uncertainty=uncertainty
+    )
     assert json.loads(without_prelabel(seen)) == json.loads(line())
 
 
@@ -302,7 +304,7 @@ def test_when_audits_find_errors_acceptance_ends_and_operators_hear_of_it(pipeli
     assert any("car was accepted until" in note for note in summary(pipeline).notes)
     # And the next run asks people again.
     evidence = list(read_evidence(pipeline.labels, recipe(pipeline.run)))
-    assert "car" not in proven_classes(evidence, msgspec.convert(POLICY, VerifyDoubtful))
+    assert "car" not in proven_classes(evidence, msgspec.convert(POLICY, VerifyUncertain))
 
 
 def test_of_two_runs_that_are_published_at_once_one_sees_the_audits_of_the_other(

@@ -10,7 +10,7 @@ import pytest
 
 from autolabel.contracts.errors import CountMismatch
 from autolabel.reporting.edits import ClassEdits
-from autolabel.reporting.findings import SUSPECTS, WORST, Agreement, Findings, SuspectLine
+from autolabel.reporting.findings import LABEL_ISSUES, WORST, Agreement, Findings, LabelIssueLine
 from autolabel.reporting.pace import worker_name
 from autolabel.reporting.summary import Summary
 from tests.fakes.lines import parsed
@@ -78,7 +78,7 @@ def test_a_run_without_frames_has_nothing_to_tell() -> None:
     findings = gathered()
     told = findings.agreement()
     assert (told.shown.frames, told.blind.frames, told.drawn.frames, told.pace.seconds) == (0, 0, 0, None)
-    assert list(findings.suspects()) == findings.worst() == findings.suspicious() == []
+    assert list(findings.issues()) == findings.worst() == findings.contradicted() == []
 
 
 def test_frames_are_told_apart_by_what_people_were_shown() -> None:
@@ -159,11 +159,11 @@ def test_an_object_that_is_missed_in_many_frames_is_one_suspect() -> None:
         seen = ("car", 5 * index, 0.5 + index / 100)
         # Of the frames from 10 on nobody sees it.
         findings.take(parsed(one), msgspec.json.encode(one), record(index, *([seen] if index < 10 else [])))
-    (row,) = [msgspec.json.decode(body, type=SuspectLine) for body in findings.suspects()]
-    assert (row.frames, row.timestamp, row.suspect.kind) == (10, f"{9:019}", "overlooked")
+    (row,) = [msgspec.json.decode(body, type=LabelIssueLine) for body in findings.issues()]
+    assert (row.frames, row.timestamp, row.issue.kind) == (10, f"{9:019}", "overlooked")
     told = findings.agreement()
-    assert (told.searched, told.suspects) == (20, 1)
-    (frame,) = findings.suspicious()
+    assert (told.searched, told.issues) == (20, 1)
+    (frame,) = findings.contradicted()
     assert msgspec.json.decode(frame.line)["provenance"]["timestamp"] == row.timestamp
 
 
@@ -171,16 +171,16 @@ def test_of_what_models_are_not_sure_of_there_is_a_line_and_no_picture() -> None
     findings = Findings(labels=LABELS, frames=1)
     one = line(0, [], [])
     findings.take(parsed(one), msgspec.json.encode(one), record(0, ("car", 0, 0.4)))
-    assert len(list(findings.suspects())) == 1
-    assert findings.suspicious() == []
+    assert len(list(findings.issues())) == 1
+    assert findings.contradicted() == []
 
 
 def test_a_frame_of_two_suspects_is_one_picture() -> None:
     findings = Findings(labels=LABELS, frames=1)
     one = line(0, [], [])
     findings.take(parsed(one), msgspec.json.encode(one), record(0, ("car", 0, 0.9), ("person", 300, 0.8)))
-    (frame,) = findings.suspicious()
-    assert [suspect.models.label for suspect in frame.suspects] == ["car", "person"]
+    (frame,) = findings.contradicted()
+    assert [issue.models.label for issue in frame.issues] == ["car", "person"]
 
 
 def test_the_most_suspicious_labels_are_kept() -> None:
@@ -191,9 +191,9 @@ def test_the_most_suspicious_labels_are_kept() -> None:
         findings.take(
             parsed(one), msgspec.json.encode(one), record(index, ("car", 450 * (index % 2), 0.4 + index / 400))
         )
-    rows = [msgspec.json.decode(body, type=SuspectLine) for body in findings.suspects()]
-    assert [int(row.timestamp) for row in rows] == list(range(199, 199 - SUSPECTS, -1))
-    assert findings.agreement().suspects == 200
+    rows = [msgspec.json.decode(body, type=LabelIssueLine) for body in findings.issues()]
+    assert [int(row.timestamp) for row in rows] == list(range(199, 199 - LABEL_ISSUES, -1))
+    assert findings.agreement().issues == 200
 
 
 def test_candidates_of_another_frame_are_refused() -> None:
@@ -225,9 +225,11 @@ def test_a_published_run_tells_what_people_did_and_what_they_may_have_missed(pip
     told = msgspec.json.decode(pipeline.labels.objects[PREFIX + "summary.json"], type=Summary).agreement
     assert told is not None
     assert told.shown.classes == {"car": ClassEdits(kept=3, deleted=1)}
-    assert (told.shown.frames, told.shown.untouched, told.searched, told.suspects) == (4, 3, 4, 1)
-    (row,) = [msgspec.json.decode(body, type=SuspectLine) for body in pipeline.labels.lines(PREFIX + "suspects.jsonl")]
-    assert (row.suspect.kind, row.suspect.decided, row.source_ref.split("/")[4]) == ("overlooked", True, DRIVE)
+    assert (told.shown.frames, told.shown.untouched, told.searched, told.issues) == (4, 3, 4, 1)
+    (row,) = [
+        msgspec.json.decode(body, type=LabelIssueLine) for body in pipeline.labels.lines(PREFIX + "suspects.jsonl")
+    ]
+    assert (row.issue.kind, row.issue.decided, row.source_ref.split("/")[4]) == ("overlooked", True, DRIVE)
     page = pipeline.labels.objects[PREFIX + "report.html"].decode()
     assert "People kept 3 of 4 boxes" in page
     assert "People may have missed these" in page

@@ -15,9 +15,9 @@ from autolabel.reporting.label_errors import (
     SWAPPED,
     Candidate,
     Candidates,
+    LabelIssue,
     Opinion,
-    Suspect,
-    find_suspects,
+    find_label_issues,
 )
 
 LABELS = frozenset({"car", "van", "truck", "person", "rider"})
@@ -31,11 +31,11 @@ def candidate(name: str, left: float = 0, confidence: float = 0.9, *votes: Opini
     return Candidate(name, (left, 0, left + 100, 100), confidence, votes)
 
 
-def suspects(
+def issues(
     candidates: list[Candidate], verified: list[LabelledBox], shown: list[LabelledBox] | None = None
-) -> list[Suspect]:
+) -> list[LabelIssue]:
     ordered = tuple(sorted(candidates, key=lambda one: -one.confidence))
-    return find_suspects(Candidates(1_000, 100, ordered), shown or [], verified, LABELS)
+    return find_label_issues(Candidates(1_000, 100, ordered), shown or [], verified, LABELS)
 
 
 @pytest.mark.parametrize(
@@ -62,31 +62,31 @@ def suspects(
     ],
 )
 def test_who_does_not_contradict_raises_no_suspicion(candidates: list[Candidate], verified: list[LabelledBox]) -> None:
-    assert suspects(candidates, verified) == []
+    assert issues(candidates, verified) == []
 
 
 def test_an_object_that_people_left_out_was_overlooked() -> None:
-    (one,) = suspects([candidate("car", 300), candidate("car")], [box("car")])
+    (one,) = issues([candidate("car", 300), candidate("car")], [box("car")])
     assert (one.kind, one.models.left, one.verified, one.decided) == (OVERLOOKED, 300, None, False)
     assert one.suspicion == pytest.approx(0.9)
 
 
 def test_a_class_that_the_taxonomy_of_now_no_longer_has_is_a_group_of_its_own() -> None:
     found = Candidates(1_000, 100, (candidate("tricycle", 300), candidate("tricycle")))
-    (one,) = find_suspects(found, [], [box("car"), box("tricycle")], LABELS | {"tricycle"})
+    (one,) = find_label_issues(found, [], [box("car"), box("tricycle")], LABELS | {"tricycle"})
     assert (one.kind, one.models.left) == (OVERLOOKED, 300)
 
 
 def test_a_box_that_was_deleted_is_less_suspicious_than_one_that_nobody_saw() -> None:
-    (unseen,) = suspects([candidate("car")], [])
-    (deleted,) = suspects([candidate("car")], [], [box("car")])
+    (unseen,) = issues([candidate("car")], [])
+    (deleted,) = issues([candidate("car")], [], [box("car")])
     assert deleted.decided
     assert 0 < deleted.suspicion < unseen.suspicion
 
 
 def test_a_box_that_lies_elsewhere_than_models_place_it_is_badly_located() -> None:
-    (near,) = suspects([candidate("car")], [box("car", 20)])
-    (far,) = suspects([candidate("car")], [box("car", 45)])
+    (near,) = issues([candidate("car")], [box("car", 20)])
+    (far,) = issues([candidate("car")], [box("car", 45)])
     assert near.kind == far.kind == BADLY_LOCATED
     assert 0 < near.suspicion < far.suspicion
     assert far.verified is not None
@@ -95,13 +95,13 @@ def test_a_box_that_lies_elsewhere_than_models_place_it_is_badly_located() -> No
 
 def test_models_that_disagree_in_place_among_themselves_suspect_less() -> None:
     apart = candidate("car", 0, 0.9, Opinion("car", 0.9, 0.6), Opinion("car", 0.9, 0.6))
-    (one,) = suspects([apart], [box("car", 40)])
-    (other,) = suspects([candidate("car")], [box("car", 40)])
+    (one,) = issues([apart], [box("car", 40)])
+    (other,) = issues([candidate("car")], [box("car", 40)])
     assert one.suspicion < other.suspicion
 
 
 def test_a_class_that_models_name_otherwise_was_swapped() -> None:
-    (one,) = suspects([candidate("van")], [box("car")])
+    (one,) = issues([candidate("van")], [box("car")])
     assert (one.kind, one.models.label) == (SWAPPED, "van")
     assert one.verified is not None
     assert one.verified.label == "car"
@@ -110,7 +110,7 @@ def test_a_class_that_models_name_otherwise_was_swapped() -> None:
 def test_a_minority_of_votes_for_another_class_is_less_suspicious_than_a_majority() -> None:
     few = candidate("car", 0, 0.9, Opinion("car", 0.9, 1.0), Opinion("car", 0.9, 1.0), Opinion("van", 0.9, 1.0))
     many = candidate("van", 0, 0.9, Opinion("car", 0.9, 1.0), Opinion("van", 0.9, 1.0), Opinion("van", 0.9, 1.0))
-    ((minor,), (major,)) = suspects([few], [box("car")]), suspects([many], [box("car")])
+    ((minor,), (major,)) = issues([few], [box("car")]), issues([many], [box("car")])
     assert minor.kind == major.kind == SWAPPED
     assert minor.suspicion < major.suspicion
 
@@ -134,7 +134,7 @@ def test_injected_errors_are_ranked_before_what_is_right() -> None:
                 [] if lot < 0.05 else [box("van" if lot < 0.1 else "car", b.left + (35 if 0.1 <= lot < 0.15 else 0))]
             )
         errors += len(wrong)
-        for one in suspects(seen, left):
+        for one in issues(seen, left):
             found.append((one.suspicion, any(abs(one.models.left - place) <= 6 for place in wrong)))
     found.sort(reverse=True)
     assert sum(right for _, right in found[: errors // 2]) / (errors // 2) > 0.9
@@ -148,7 +148,7 @@ names = st.sampled_from(sorted(LABELS | {"ignore", "bicycle", "traffic sign"}))
     st.lists(st.builds(box, names, st.integers(0, 900), st.integers(1, 100)), max_size=12),
 )
 def test_suspicions_are_shares_in_order(candidates: list[Candidate], verified: list[LabelledBox]) -> None:
-    found = suspects(candidates, verified)
+    found = issues(candidates, verified)
     values = [one.suspicion for one in found]
     assert values == sorted(values, reverse=True)
     assert all(0 < value <= 1 for value in values)

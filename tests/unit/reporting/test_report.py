@@ -149,7 +149,7 @@ def test_hostile_text_stays_text() -> None:
         [picture],
         {"Rejected": [issue], "Failed": [issue]},
         worst=[comparison],
-        suspicious=[comparison],
+        contradicted=[comparison],
     )
     page = Page(html)
     assert page.count("script") == clean.count("script") == 2
@@ -188,7 +188,7 @@ def test_what_people_did_is_told() -> None:
                 pace=pace,
                 workers=(pace,),
                 searched=9,
-                suspects=3,
+                issues=3,
             )
         ),
         [],

@@ -11,18 +11,18 @@ from autolabel.contracts.verification import (
     ACCEPTED,
     AUDIT,
     BLIND_AUDIT,
-    DOUBTFUL,
     EVERYTHING,
+    UNCERTAIN,
     UNPROVEN,
     VerifyAll,
-    VerifyDoubtful,
+    VerifyUncertain,
 )
 from autolabel.labels.agreement import ClassAgreement, pair_boxes
 from autolabel.labels.manifest import LabelledBox
 from autolabel.triage.audit_trail import AuditTrail
-from autolabel.triage.audits import PRECISION, RECALL, Evidence, Trials, proven_classes, standings
+from autolabel.triage.audits import PRECISION, RECALL, Evidence, Trials, acceptance_status, proven_classes
 from autolabel.triage.hindsight import Reviewed
-from autolabel.triage.policy import ANY_CLASS, claims, draw_audits, is_acceptable, segment_of, triage_frame
+from autolabel.triage.policy import ANY_CLASS, claims, draw_audits, is_acceptable, stretch_of, triage_frame
 
 RUN = Run("drive-1", "0001", DriveDocument("v", {"front": Camera()}), "e", ("m.0001",), "2026.1", ("car",))
 CAR = LabelledBox("car", 10, 10, 50, 40, 0.9)
@@ -35,7 +35,7 @@ def reviewed(position: int, kind: str, camera: str = "front") -> Reviewed:
 
 def trail(*frames: Reviewed) -> Evidence:
     """The evidence of frames of one car that everybody sees."""
-    of = AuditTrail(VerifyDoubtful(segment=10))
+    of = AuditTrail(VerifyUncertain(stretch=10))
     for frame in frames:
         of.take(frame, pair_boxes([CAR], [CAR]))
     return of.evidence(RUN, NOW)
@@ -62,11 +62,11 @@ def test_what_became_of_a_frames_boxes_is_recorded() -> None:
 
 
 def test_only_audits_are_evidence() -> None:
-    assert trail(reviewed(0, DOUBTFUL), reviewed(1, EVERYTHING), reviewed(2, ACCEPTED)).trials == ()
+    assert trail(reviewed(0, UNCERTAIN), reviewed(1, EVERYTHING), reviewed(2, ACCEPTED)).trials == ()
 
 
 def test_a_segment_is_one_trial_of_its_car_though_doubtful_frames_lie_between() -> None:
-    found = trail(*(reviewed(n, BLIND_AUDIT if n % 2 else DOUBTFUL) for n in range(10)))
+    found = trail(*(reviewed(n, BLIND_AUDIT if n % 2 else UNCERTAIN) for n in range(10)))
     assert list(found.trials) == trials(1, blind=True)
 
 
@@ -79,7 +79,7 @@ def test_segments_cameras_and_kinds_are_told_apart() -> None:
 
 
 def test_an_audit_that_nobody_finished_is_no_evidence() -> None:
-    of = AuditTrail(VerifyDoubtful())
+    of = AuditTrail(VerifyUncertain())
     of.take(reviewed(0, BLIND_AUDIT), None)
     assert of.evidence(RUN, NOW).trials == ()
 
@@ -87,7 +87,7 @@ def test_an_audit_that_nobody_finished_is_no_evidence() -> None:
 class Fleet:
     """Drives of one car a frame, every hundredth of which is in doubt, labelled under one policy after another."""
 
-    def __init__(self, policy: VerifyDoubtful, frames: int = 600) -> None:
+    def __init__(self, policy: VerifyUncertain, frames: int = 600) -> None:
         self.policy = policy
         self.frames = frames
         self.evidence: list[Evidence] = []
@@ -97,7 +97,7 @@ class Fleet:
         run = msgspec.structs.replace(RUN, drive=f"drive-{len(self.evidence)}")
         proven = proven_classes(self.evidence, self.policy)
         levels = {position: 0.9 if position % 100 == 99 else 0.1 for position in range(self.frames)}
-        segments = {position: segment_of(self.policy, "front", position) for position in levels}
+        segments = {position: stretch_of(self.policy, "front", position) for position in levels}
         shown = {position: segments[position].number % 10 >= missed for position in levels}
         claimed = {position: claims(["car"] if seen else [], []) for position, seen in shown.items()}
         acceptable = [position for position, level in levels.items() if is_acceptable(self.policy, level)]
@@ -114,10 +114,10 @@ class Fleet:
 
 
 def test_acceptance_comes_with_proof_and_goes_with_it() -> None:
-    fleet = Fleet(VerifyDoubtful())
+    fleet = Fleet(VerifyUncertain())
     first = fleet.drive()
     # Six of its 60 segments are audited, all blind, and nothing is accepted.
-    assert first == {DOUBTFUL: 6, BLIND_AUDIT: first[BLIND_AUDIT], UNPROVEN: 594 - first[BLIND_AUDIT]}
+    assert first == {UNCERTAIN: 6, BLIND_AUDIT: first[BLIND_AUDIT], UNPROVEN: 594 - first[BLIND_AUDIT]}
     assert 54 <= first[BLIND_AUDIT] <= 60
     while ACCEPTED not in (kinds := fleet.drive()):
         assert AUDIT not in kinds
@@ -131,5 +131,5 @@ def test_acceptance_comes_with_proof_and_goes_with_it() -> None:
     worse = [fleet.drive(missed=5) for _ in range(12)]
     assert ACCEPTED in worse[0]
     assert ACCEPTED not in worse[-1]
-    said = standings(fleet.evidence, fleet.policy).values()
+    said = acceptance_status(fleet.evidence, fleet.policy).values()
     assert any(one.startswith("any class was accepted until run drive-1") for one in said)

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autolabel.contracts.drive import Camera, DriveDocument, Run
-from autolabel.contracts.verification import VerifyDoubtful
+from autolabel.contracts.verification import VerifyUncertain
 from autolabel.labels.agreement import pair_boxes
 from autolabel.labels.manifest import LabelledBox
 from autolabel.triage.audits import (
@@ -24,11 +24,11 @@ from autolabel.triage.audits import (
     Count,
     Evidence,
     Trials,
+    acceptance_status,
     evidence_key,
     evidence_prefix,
     proven_classes,
     recipe,
-    standings,
 )
 from autolabel.triage.bounds import lower_bound
 from autolabel.triage.policy import ANY_CLASS
@@ -36,8 +36,8 @@ from autolabel.triage.policy import ANY_CLASS
 RUN = Run(
     "drive-1", "0001", DriveDocument("car", {"front": Camera()}), "e", ("m.0001", "n.0002"), "2026.1", ("car", "bus")
 )
-MAX_DOUBT = 0.15
-POLICY = VerifyDoubtful(max_doubt=MAX_DOUBT, target=0.95)
+MAX_UNCERTAINTY = 0.15
+POLICY = VerifyUncertain(max_uncertainty=MAX_UNCERTAINTY, target=0.95)
 ENOUGH = WINDOW * 59
 LATER = "2026-02-01T00:00:00Z"
 
@@ -52,7 +52,7 @@ def frame(predicted: list[LabelledBox], verified: list[LabelledBox], level: floa
 
 def audited(*frames: AuditedFrame, blind: bool = True) -> Evidence:
     """The evidence of one segment."""
-    auditing = Auditing(MAX_DOUBT)
+    auditing = Auditing(MAX_UNCERTAINTY)
     auditing.take(frames, blind=blind)
     return auditing.evidence(RUN, LATER)
 
@@ -72,14 +72,16 @@ def run_with(
         for blind, count in ((True, (trials, errors)), (False, shown))
         if count[0]
     ]
-    return Evidence("r", f"drive-{number:03d}", "0001", f"2026-01-01T{number:06d}", MAX_DOUBT, tuple(sorted(rows)))
+    return Evidence(
+        "r", f"drive-{number:03d}", "0001", f"2026-01-01T{number:06d}", MAX_UNCERTAINTY, tuple(sorted(rows))
+    )
 
 
 def test_nothing_audited_proves_nothing() -> None:
     assert audited().trials == ()
     assert counts(audited(frame([], []))) == {}
     assert proven_classes([], POLICY) == frozenset()
-    assert standings([], POLICY) == {}
+    assert acceptance_status([], POLICY) == {}
 
 
 def test_an_object_over_neighbouring_frames_is_one_trial() -> None:
@@ -102,7 +104,7 @@ def test_one_wrong_box_makes_the_whole_object_wrong() -> None:
 
 
 def test_segments_are_independent() -> None:
-    auditing = Auditing(MAX_DOUBT)
+    auditing = Auditing(MAX_UNCERTAINTY)
     for _ in range(3):
         auditing.take([frame([box()], [box()])], blind=True)
     assert counts(auditing.evidence(RUN, LATER))["car", PRECISION] == (3, 0)
@@ -138,15 +140,15 @@ def test_what_people_were_shown_proves_nothing_and_may_contradict() -> None:
 
 def test_evidence_for_less_doubt_proves_nothing_for_more() -> None:
     strict = run_with(1, 59)
-    assert proven_classes([strict], VerifyDoubtful(max_doubt=0.1))
-    assert not proven_classes([strict], VerifyDoubtful(max_doubt=0.2))
+    assert proven_classes([strict], VerifyUncertain(max_uncertainty=0.1))
+    assert not proven_classes([strict], VerifyUncertain(max_uncertainty=0.2))
     # Its trials were of frames at 0.1, of which a stricter policy would have accepted none.
-    assert not proven_classes([strict], VerifyDoubtful(max_doubt=0.05))
+    assert not proven_classes([strict], VerifyUncertain(max_uncertainty=0.05))
 
 
 def test_an_error_of_an_object_counts_for_the_least_doubt_that_it_touches() -> None:
     evidence = audited(frame([box()], [box()], 0.02), frame([box()], [], 0.14))
-    strict = ClassRecord([evidence], "car", VerifyDoubtful(max_doubt=0.05))
+    strict = ClassRecord([evidence], "car", VerifyUncertain(max_uncertainty=0.05))
     assert strict.count(PRECISION, blind_only=True) == (1, 1)
 
 
@@ -178,7 +180,7 @@ def test_a_drive_labelled_again_forgets_no_error_of_objects_that_its_new_audits_
 def test_the_report_says_how_far_each_class_is() -> None:
     so_far = [run_with(1, 71), run_with(2, 12, name="bus"), run_with(3, 20, 1, name="person")]
     # Of any class there are all three.
-    assert list(standings(so_far, POLICY).values()) == [
+    assert list(acceptance_status(so_far, POLICY).values()) == [
         "any class: recall ≥ 0.954 (103 objects, 1 error): accepted",
         "bus: precision 12 of 59 objects so far (0 errors), recall 12 of 59 objects so far (0 errors)",
         "car: precision ≥ 0.958 (71 objects, 0 errors), recall ≥ 0.958 (71 objects, 0 errors): accepted",
@@ -187,30 +189,30 @@ def test_the_report_says_how_far_each_class_is() -> None:
 
 
 def test_a_class_that_more_objects_cannot_prove_is_told_as_it_is() -> None:
-    (_, said) = standings([run_with(1, 100, 20)], POLICY).values()
+    (_, said) = acceptance_status([run_with(1, 100, 20)], POLICY).values()
     known = f"is only {lower_bound(100, 20):.4f}"[:13] + " at least (100 objects, 20 errors)"
     assert said == f"car: precision {known}, recall {known}"
 
 
 def test_a_higher_target_looks_at_more_objects() -> None:
-    assert proven_classes([run_with(n, 300) for n in range(3)], VerifyDoubtful(target=0.99)) == {"car", ANY_CLASS}
-    assert not proven_classes([run_with(0, 298)], VerifyDoubtful(target=0.99))
+    assert proven_classes([run_with(n, 300) for n in range(3)], VerifyUncertain(target=0.99)) == {"car", ANY_CLASS}
+    assert not proven_classes([run_with(0, 298)], VerifyUncertain(target=0.99))
 
 
 def test_the_report_says_when_acceptance_ended_and_why() -> None:
     fallen = [run_with(1, 100), run_with(2, 100), run_with(3, 20, 9), run_with(4, 1)]
-    (_, said) = standings(fallen, POLICY).values()
+    (_, said) = acceptance_status(fallen, POLICY).values()
     bound = f"{lower_bound(221, 9):.4f}"[:5]
     assert said == f"car was accepted until run drive-003 0001: its precision bound fell to {bound}; acceptance is off"
 
 
 def test_a_contradiction_by_shown_audits_is_told_too() -> None:
-    (_, said) = standings([run_with(1, 100), run_with(2, 0, shown=(50, 20))], POLICY).values()
+    (_, said) = acceptance_status([run_with(1, 100), run_with(2, 0, shown=(50, 20))], POLICY).values()
     bound = f"{lower_bound(150, 20):.4f}"[:5]
     assert said == f"car was accepted until run drive-002 0001: its precision bound fell to {bound}; acceptance is off"
 
 
-@pytest.mark.parametrize("version", ["FUSION", "DOUBT"])
+@pytest.mark.parametrize("version", ["FUSION", "UNCERTAINTY_VERSION"])
 def test_another_way_to_merge_or_to_doubt_is_another_recipe(version: str, monkeypatch: pytest.MonkeyPatch) -> None:
     before = recipe(RUN)
     monkeypatch.setattr(f"autolabel.triage.audits.{version}", "2030.1")
@@ -234,14 +236,15 @@ def test_evidence_survives_its_document_and_lies_under_its_recipe() -> None:
 names = st.sampled_from(["car", "bus"])
 placed = st.builds(box, names, st.integers(0, 300))
 frames_ = st.lists(
-    st.builds(frame, st.lists(placed, max_size=4), st.lists(placed, max_size=4), st.floats(0, MAX_DOUBT)), max_size=4
+    st.builds(frame, st.lists(placed, max_size=4), st.lists(placed, max_size=4), st.floats(0, MAX_UNCERTAINTY)),
+    max_size=4,
 )
 
 
 @given(st.lists(st.tuples(frames_, st.booleans()), max_size=5), st.randoms())
 def test_segments_may_come_in_any_order(taken: list[tuple[list[AuditedFrame], bool]], order: random.Random) -> None:
     def gathered() -> bytes:
-        auditing = Auditing(MAX_DOUBT)
+        auditing = Auditing(MAX_UNCERTAINTY)
         for frames, blind in taken:
             auditing.take(frames, blind=blind)
         return msgspec.json.encode(auditing.evidence(RUN, LATER))
@@ -267,9 +270,9 @@ history = st.lists(st.tuples(st.integers(0, 200), st.integers(0, 3)), max_size=6
 @given(history, st.randoms())
 def test_evidence_may_be_listed_in_any_order(runs: list[tuple[int, int]], order: random.Random) -> None:
     evidence = [run_with(n, trials, min(errors, trials)) for n, (trials, errors) in enumerate(runs)]
-    said, proven = standings(evidence, POLICY), proven_classes(evidence, POLICY)
+    said, proven = acceptance_status(evidence, POLICY), proven_classes(evidence, POLICY)
     order.shuffle(evidence)
-    assert standings(evidence, POLICY) == said
+    assert acceptance_status(evidence, POLICY) == said
     assert proven_classes(evidence, POLICY) == proven
     accepted = {name for name, sentence in said.items() if sentence.endswith(": accepted")}
     assert accepted == proven
@@ -279,7 +282,7 @@ def test_evidence_may_be_listed_in_any_order(runs: list[tuple[int, int]], order:
 def test_a_lower_target_is_never_harder(trials: int, errors: int) -> None:
     evidence = [run_with(1, trials, min(errors, trials))]
     proven = [
-        ClassRecord(evidence, "car", VerifyDoubtful(target=target)).is_proven() for target in (0.8, 0.9, 0.95, 0.99)
+        ClassRecord(evidence, "car", VerifyUncertain(target=target)).is_proven() for target in (0.8, 0.9, 0.95, 0.99)
     ]
     assert all(easier or not harder for easier, harder in itertools.pairwise(proven))
 
@@ -287,4 +290,4 @@ def test_a_lower_target_is_never_harder(trials: int, errors: int) -> None:
 @pytest.mark.parametrize("level", [0.0, 0.004, 0.07, 0.1499, 0.15])
 def test_levels_are_rounded_up_and_stay_within_the_policy(level: float) -> None:
     (row, *_) = audited(frame([box()], [box()], level)).trials
-    assert level <= row.level <= min(MAX_DOUBT, level + 0.01)
+    assert level <= row.level <= min(MAX_UNCERTAINTY, level + 0.01)

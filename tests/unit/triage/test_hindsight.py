@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autolabel.contracts.verification import ACCEPTED, BLIND_AUDIT, DOUBTFUL
+from autolabel.contracts.verification import ACCEPTED, BLIND_AUDIT, UNCERTAIN
 from autolabel.labels.agreement import ClassAgreement
 from autolabel.triage.bounds import lower_bound
 from autolabel.triage.hindsight import Hindsight, Outcome, Reviewed, best_setting
@@ -20,15 +20,25 @@ GOOD = {"car": ClassAgreement(kept=1)}
 MISSED = {"car": ClassAgreement(kept=1, added=1)}
 
 
-def reviewed(position: int, *, doubt: float = 0.1, kind: str = DOUBTFUL, **changes: object) -> Reviewed:
+def reviewed(position: int, *, uncertainty: float = 0.1, kind: str = UNCERTAIN, **changes: object) -> Reviewed:
     frame = Reviewed(
-        f"f{position}", "front", position, kind, doubt, (doubt,), claims=("car",), verified=True, classes=GOOD
+        f"f{position}",
+        "front",
+        position,
+        kind,
+        uncertainty,
+        (uncertainty,),
+        claims=("car",),
+        verified=True,
+        classes=GOOD,
     )
     return msgspec.structs.replace(frame, **changes)
 
 
-def look_back(frames: list[Reviewed], max_doubt: float = 0.15, floor: float = FLOOR, segment: int = 10) -> Outcome:
-    hindsight = Hindsight(max_doubt, floor, target=0.95, segment=segment)
+def look_back(
+    frames: list[Reviewed], max_uncertainty: float = 0.15, floor: float = FLOOR, stretch: int = 10
+) -> Outcome:
+    hindsight = Hindsight(max_uncertainty, floor, target=0.95, stretch=stretch)
     for frame in frames:
         hindsight.take("drive-1", frame)
     return hindsight.outcome()
@@ -48,7 +58,7 @@ def test_faults_are_told_of_frames_in_little_doubt_alone() -> None:
             reviewed(
                 2, classes={"car": ClassAgreement(moved=1, relabelled=1, deleted=2), "bus": ClassAgreement(gained=1)}
             ),
-            reviewed(3, doubt=0.2, classes=MISSED),
+            reviewed(3, uncertainty=0.2, classes=MISSED),
             reviewed(4, level=None, classes=MISSED),
             reviewed(5, kind=ACCEPTED, verified=False, classes={}),
         ]
@@ -58,7 +68,7 @@ def test_faults_are_told_of_frames_in_little_doubt_alone() -> None:
 
 
 def test_another_floor_brings_other_candidates_into_doubt() -> None:
-    frames = [reviewed(0, doubt=0.0, ghosts=(0.2,)), reviewed(1, doubt=0.0, ghosts=(0.1,))]
+    frames = [reviewed(0, uncertainty=0.0, candidates=(0.2,)), reviewed(1, uncertainty=0.0, candidates=(0.1,))]
     assert [look_back(frames, 0.05, floor).acceptable for floor in (0.05, 0.15, 0.25)] == [0, 1, 2]
 
 
@@ -100,9 +110,9 @@ def test_seconds_are_of_frames_whose_prelabel_was_seen() -> None:
 
 
 def test_the_proposal_accepts_most_and_of_equals_is_the_strictest() -> None:
-    frames = [reviewed(10 * n, doubt=0.05 if n % 2 else 0.2) for n in range(200)]
-    frames += [reviewed(10 * n, doubt=0.6, classes=MISSED) for n in range(200, 260)]
-    outcomes = [look_back(frames, max_doubt) for max_doubt in (0.1, 0.2, 0.3, 0.7)]
+    frames = [reviewed(10 * n, uncertainty=0.05 if n % 2 else 0.2) for n in range(200)]
+    frames += [reviewed(10 * n, uncertainty=0.6, classes=MISSED) for n in range(200, 260)]
+    outcomes = [look_back(frames, max_uncertainty) for max_uncertainty in (0.1, 0.2, 0.3, 0.7)]
     assert [one.accepted for one in outcomes] == [100, 200, 200, 0]
     assert best_setting(outcomes, FLOOR) == outcomes[1]
     assert best_setting(outcomes, 0.3) is None
@@ -112,10 +122,10 @@ frames_ = st.lists(
     st.builds(
         reviewed,
         st.integers(0, 100),
-        doubt=st.floats(0, 1).map(lambda level: round(level, 2)),
-        kind=st.sampled_from([DOUBTFUL, BLIND_AUDIT]),
+        uncertainty=st.floats(0, 1).map(lambda level: round(level, 2)),
+        kind=st.sampled_from([UNCERTAIN, BLIND_AUDIT]),
         verified=st.booleans(),
-        ghosts=st.lists(st.floats(0.05, 0.35), max_size=2).map(tuple),
+        candidates=st.lists(st.floats(0.05, 0.35), max_size=2).map(tuple),
         classes=st.dictionaries(
             st.sampled_from(["car", "bus"]), st.builds(ClassAgreement, *[st.integers(0, 2)] * 6), max_size=2
         ),
@@ -127,7 +137,7 @@ frames_ = st.lists(
 @given(frames_)
 def test_more_doubt_or_a_higher_floor_never_accepts_fewer_frames(frames: list[Reviewed]) -> None:
     for floor in (0.05, 0.15, 0.25):
-        outcomes = [look_back(frames, doubt, floor) for doubt in (0.0, 0.1, 0.3, 0.9)]
+        outcomes = [look_back(frames, uncertainty, floor) for uncertainty in (0.0, 0.1, 0.3, 0.9)]
         for strict, lax in itertools.pairwise(outcomes):
             assert strict.acceptable <= lax.acceptable
             assert strict.seen <= lax.seen

@@ -15,18 +15,18 @@ from autolabel.contracts.verification import (
     ACCEPTED,
     AUDIT,
     BLIND_AUDIT,
-    DOUBTFUL,
     EVERYTHING,
     KINDS,
+    UNCERTAIN,
     UNPROVEN,
     Policy,
     VerifyAll,
-    VerifyDoubtful,
+    VerifyUncertain,
 )
-from autolabel.triage.policy import ANY_CLASS, Draw, Segment, claims, draw_audits, segment_of, triage_frame
+from autolabel.triage.policy import ANY_CLASS, AuditStretch, Draw, claims, draw_audits, stretch_of, triage_frame
 
-POLICY = VerifyDoubtful()
-HERE = Segment("front", 3)
+POLICY = VerifyUncertain()
+HERE = AuditStretch("front", 3)
 PROVEN = frozenset({ANY_CLASS, "car"})
 shares = st.floats(0.01, 1.0)
 drives = st.sampled_from(["drive-1", "drive-2", "a", "b"])
@@ -36,13 +36,13 @@ def read(document: str) -> Policy:
     return msgspec.json.decode(document, type=Policy)
 
 
-def segments(count: int, *cameras: str) -> list[tuple[Segment, frozenset[str]]]:
+def segments(count: int, *cameras: str) -> list[tuple[AuditStretch, frozenset[str]]]:
     """Frames in little doubt of which all is proven, one a segment."""
-    return [(Segment(camera, number), PROVEN) for camera in cameras or ("front",) for number in range(count)]
+    return [(AuditStretch(camera, number), PROVEN) for camera in cameras or ("front",) for number in range(count)]
 
 
 def draw_from(
-    frames: Iterable[tuple[Segment, frozenset[str]]], policy: VerifyDoubtful = POLICY, drive: str = "drive-1"
+    frames: Iterable[tuple[AuditStretch, frozenset[str]]], policy: VerifyUncertain = POLICY, drive: str = "drive-1"
 ) -> Draw:
     return draw_audits(policy, drive, "0001", frames, PROVEN)
 
@@ -53,7 +53,7 @@ def kind(level: float | None = 0.0, *shown: str, proven: frozenset[str] = PROVEN
 
 def test_a_policy_is_read_with_its_defaults() -> None:
     assert read('{"policy": "all"}') == VerifyAll()
-    assert read('{"policy": "doubtful", "audit": 0.2}') == VerifyDoubtful(max_doubt=0.15, audit=0.2, blind=0.5)
+    assert read('{"policy": "doubtful", "audit": 0.2}') == VerifyUncertain(max_uncertainty=0.15, audit=0.2, blind=0.5)
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_everything_goes_to_people_by_default() -> None:
 
 
 def test_what_is_in_doubt_or_has_no_prelabel_goes_to_people() -> None:
-    assert [kind(0.1501, "car"), kind(None)] == [DOUBTFUL, DOUBTFUL]
+    assert [kind(0.1501, "car"), kind(None)] == [UNCERTAIN, UNCERTAIN]
     assert kind(0.15, "car") == ACCEPTED
 
 
@@ -102,18 +102,18 @@ def test_audits_are_of_what_would_be_accepted_were_it_proven() -> None:
     shown, blind = Draw(frozenset({HERE})), Draw(frozenset({HERE}), frozenset({HERE}))
     assert [kind(0.1, "car", draw=shown), kind(0.1, "car", draw=blind)] == [AUDIT, BLIND_AUDIT]
     assert kind(0.1, "bus", draw=blind) == BLIND_AUDIT
-    assert kind(0.9, "car", draw=blind) == DOUBTFUL
+    assert kind(0.9, "car", draw=blind) == UNCERTAIN
 
 
 def test_an_audited_segment_is_blind_as_a_whole_until_all_of_it_is_proven() -> None:
-    policy = VerifyDoubtful(audit=1.0, blind=0.01)
+    policy = VerifyUncertain(audit=1.0, blind=0.01)
     proven, unproven = frozenset({ANY_CLASS, "car"}), frozenset({ANY_CLASS, "car", "bus"})
     frames = [
-        (Segment("front", n), claimed) for n in range(100) for claimed in (proven, unproven if n < 50 else proven)
+        (AuditStretch("front", n), claimed) for n in range(100) for claimed in (proven, unproven if n < 50 else proven)
     ]
     draw = draw_from(frames, policy)
     assert draw_from(frames[::-1], policy) == draw
-    assert {Segment("front", n) for n in range(50)} <= draw.blind
+    assert {AuditStretch("front", n) for n in range(50)} <= draw.blind
     # And the share that is drawn, whatever is proven.
     assert len(draw.blind) - 50 in (0, 1)
     assert len(draw_audits(policy, "drive-1", "0001", frames, ()).blind) == 100
@@ -127,7 +127,7 @@ def test_a_drive_however_short_is_audited_blind() -> None:
 
 def test_seven_percent_of_a_hundred_segments_is_seven() -> None:
     # 0.07 * 100 is a little more than 7 in floats.
-    assert len(draw_from(segments(100), VerifyDoubtful(audit=0.07)).audited) == 7
+    assert len(draw_from(segments(100), VerifyUncertain(audit=0.07)).audited) == 7
 
 
 def test_drives_and_runs_are_drawn_differently() -> None:
@@ -148,29 +148,29 @@ def test_audits_are_spread_over_the_drive_and_its_cameras() -> None:
 def test_the_same_audits_are_drawn_again_and_their_shares_are_right(
     drive: str, audit: float, blind: float, count: int, order: random.Random
 ) -> None:
-    policy = VerifyDoubtful(audit=audit, blind=blind)
+    policy = VerifyUncertain(audit=audit, blind=blind)
     frames = segments(count)
     draw = draw_from(frames, policy, drive)
     order.shuffle(frames)
     assert draw_from([*frames, *frames], policy, drive) == draw
-    assert draw.blind <= draw.audited <= {segment for segment, _ in frames}
+    assert draw.blind <= draw.audited <= {stretch for stretch, _ in frames}
     assert audit * count - 1e-6 <= len(draw.audited) < audit * count + 1
     assert blind * len(draw.audited) - 1e-6 <= len(draw.blind) < blind * len(draw.audited) + 1
 
 
 @given(st.integers(1, 50), st.integers(1, 300))
 def test_a_segment_is_consecutive_frames_of_one_camera(length: int, frames: int) -> None:
-    policy = VerifyDoubtful(segment=length)
-    found = [segment_of(policy, "front", position) for position in range(frames)]
+    policy = VerifyUncertain(stretch=length)
+    found = [stretch_of(policy, "front", position) for position in range(frames)]
     assert found == sorted(found)
     sizes = list(Counter(found).values())
     assert sizes[:-1] == [length] * (len(sizes) - 1)
     assert 1 <= sizes[-1] <= length
-    assert segment_of(policy, "rear", 0) not in found
+    assert stretch_of(policy, "rear", 0) not in found
 
 
 @given(
-    st.one_of(st.just(VerifyAll()), st.builds(VerifyDoubtful, max_doubt=st.floats(0, 0.99))),
+    st.one_of(st.just(VerifyAll()), st.builds(VerifyUncertain, max_uncertainty=st.floats(0, 0.99))),
     st.one_of(st.none(), st.floats(0, 1)),
     st.sets(st.sampled_from(["car", "bus"])),
     st.sets(st.sampled_from(["car", "bus", ANY_CLASS])),
@@ -184,8 +184,8 @@ def test_every_frame_is_of_exactly_one_kind_and_accepted_only_when_nothing_speak
     found = triage_frame(policy, level, claims(shown, ()), proven, HERE, drawn)
     assert found in KINDS
     if found == ACCEPTED:
-        assert isinstance(policy, VerifyDoubtful)
+        assert isinstance(policy, VerifyUncertain)
         assert level is not None
-        assert level <= policy.max_doubt
+        assert level <= policy.max_uncertainty
         assert {*shown, ANY_CLASS} <= proven
         assert not audited

@@ -12,8 +12,8 @@ import pytest
 
 from autolabel.contracts.drive import Run, parse_drive_document
 from autolabel.contracts.run_folder import RunFolder
-from autolabel.contracts.verification import DOUBTFUL
-from autolabel.labelling.uncertainty import FrameDoubt
+from autolabel.contracts.verification import UNCERTAIN
+from autolabel.labelling.uncertainty import FrameUncertainty
 from autolabel.triage.hindsight import Reviewed
 from autolabel.triage.review_log import ReviewLog
 from tests.fakes.bucket import FakeBucket
@@ -34,7 +34,7 @@ def labelled_frame(index: int, draw: Random) -> dict[str, Any]:
     label = {"image_size": [{"width": 2_100, "height": 1_080, "depth": 3}], "annotations": boxes}
     return {
         "source-ref": f"s3://ingest/drives/drive-7/front/{1_700_000_000_000_000_000 + index * 99_971}.png",
-        "provenance": {"camera": "front", "labelled-by": "model and person", "triage": DOUBTFUL},
+        "provenance": {"camera": "front", "labelled-by": "model and person", "triage": UNCERTAIN},
         "prelabel": label,
         "prelabel-metadata": metadata,
         "verified": {**label, "annotations": boxes[: BOXES - index % 2]},
@@ -42,9 +42,9 @@ def labelled_frame(index: int, draw: Random) -> dict[str, Any]:
     }
 
 
-def crowded_doubt(draw: Random) -> FrameDoubt:
-    boxes, ghosts = (tuple(round(draw.random(), 2) for _ in range(count)) for count in (BOXES, 30))
-    return FrameDoubt(round(draw.random(), 4), boxes, ghosts, 0.0, ("bicycle", "car", "person"))
+def crowded_doubt(draw: Random) -> FrameUncertainty:
+    boxes, candidates = (tuple(round(draw.random(), 2) for _ in range(count)) for count in (BOXES, 30))
+    return FrameUncertainty(round(draw.random(), 4), boxes, candidates, 0.0, ("bicycle", "car", "person"))
 
 
 def test_the_log_of_a_million_crowded_frames_has_room_on_a_functions_disk(monkeypatch: pytest.MonkeyPatch) -> None:

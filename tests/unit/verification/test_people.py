@@ -9,7 +9,7 @@ import pytest
 
 from autolabel.contracts.errors import VerificationUnavailable
 from autolabel.contracts.ports import WaitingJob
-from autolabel.verification.people import await_people, wake_job
+from autolabel.verification.people import await_reviewers, wake_job
 from tests.fakes.executions import FakeExecutions
 from tests.fakes.ledger import FakeLedger
 
@@ -44,7 +44,7 @@ class World(FakeLedger):
     def begin(self, token: str = FIRST, order: str = "1") -> bool:
         """The state AwaitPeople begins, with a token that Step Functions has just made."""
         self.executions.tokens.add(token)
-        return await_people(WaitingJob(JOB, token, order), self.look, tokens=self, executions=self.executions)
+        return await_reviewers(WaitingJob(JOB, token, order), self.look, tokens=self, executions=self.executions)
 
     def notify(self) -> bool:
         return wake_job(JOB, tokens=self, executions=self.executions)

@@ -11,7 +11,7 @@ import msgspec
 
 from autolabel.labelling.decoding import decode_answer
 from autolabel.labelling.fusion import merge_frame
-from autolabel.labelling.model_detections import Seen
+from autolabel.labelling.model_detections import ModelDetections
 from tools.bench.work.drive import CAMERA, CLASSES, HEIGHT, LABELS, MODEL, WIDTH
 from tools.bench.work.rounds import time_ways
 
@@ -29,9 +29,9 @@ def time_frame(objects: int, rounds: int, calls: int) -> dict[str, Any]:
     models = [msgspec.structs.replace(MODEL, name=f"model-{number}") for number in range(MODELS)]
     bodies = [_answer(places, draw) for _ in models]
 
-    def decode() -> list[Seen]:
+    def decode() -> list[ModelDetections]:
         return [
-            Seen(model, decode_answer([body], model, WIDTH, HEIGHT)[0])
+            ModelDetections(model, decode_answer([body], model, WIDTH, HEIGHT)[0])
             for model, body in zip(models, bodies, strict=True)
         ]
 

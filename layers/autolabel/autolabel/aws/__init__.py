@@ -1,1 +1,75 @@
 """Adapters: the domain's ports on AWS. They turn ClientError into the domain's errors and decide nothing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from autolabel.aws.announcements import AwsAnnouncements
+    from autolabel.aws.bucket import S3Bucket
+    from autolabel.aws.clients import client, error_code, error_status
+    from autolabel.aws.deliveries import DeadLettered, Deliveries
+    from autolabel.aws.executions import StepFunctionsExecutions
+    from autolabel.aws.ledger import DynamoLedger
+    from autolabel.aws.observability import logger, metrics, tracer
+    from autolabel.aws.presigned_images import PresignedImages, signing_client
+    from autolabel.aws.secrets import Secrets
+    from autolabel.aws.settings import SettingsError, read_settings
+    from autolabel.aws.wiring import Adapters
+else:
+    from autolabel.faces import lazy_face
+
+    __getattr__ = lazy_face(
+        __name__,
+        {
+            "announcements": ("AwsAnnouncements",),
+            "bucket": ("S3Bucket",),
+            "clients": (
+                "client",
+                "error_code",
+                "error_status",
+            ),
+            "deliveries": (
+                "DeadLettered",
+                "Deliveries",
+            ),
+            "executions": ("StepFunctionsExecutions",),
+            "ledger": ("DynamoLedger",),
+            "observability": (
+                "logger",
+                "metrics",
+                "tracer",
+            ),
+            "presigned_images": (
+                "PresignedImages",
+                "signing_client",
+            ),
+            "secrets": ("Secrets",),
+            "settings": (
+                "SettingsError",
+                "read_settings",
+            ),
+            "wiring": ("Adapters",),
+        },
+    )
+
+__all__ = [
+    "Adapters",
+    "AwsAnnouncements",
+    "DeadLettered",
+    "Deliveries",
+    "DynamoLedger",
+    "PresignedImages",
+    "S3Bucket",
+    "Secrets",
+    "SettingsError",
+    "StepFunctionsExecutions",
+    "client",
+    "error_code",
+    "error_status",
+    "logger",
+    "metrics",
+    "read_settings",
+    "signing_client",
+    "tracer",
+]

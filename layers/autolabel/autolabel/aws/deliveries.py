@@ -19,7 +19,7 @@ _LONGEST_WAIT = 900
 _MAX_REASON = 2_000
 
 
-class Buried(Exception):
+class DeadLettered(Exception):
     """A message that failed again and again lies in the dead-letter queue now; `reason` is its last error."""
 
     def __init__(self, reason: str) -> None:
@@ -34,12 +34,14 @@ class Deliveries:
     minutes. `bury_after`: receives after which a message that fails for a reason of its own goes to the dead letters.
     """
 
-    def __init__(self, client: SQSClient, queue: str, dead_letters: str, *, first_wait: float, bury_after: int) -> None:
+    def __init__(
+        self, client: SQSClient, queue: str, dead_letters: str, *, first_wait: float, dead_letter_after: int
+    ) -> None:
         self._sqs = client
         self._queue = queue
         self._dead_letters = dead_letters
         self._first_wait = first_wait
-        self._bury_after = bury_after
+        self._bury_after = dead_letter_after
 
     def work(self, record: SQSRecord, work: Callable[[], Value]) -> Value:
         """Do the work of a message; what `work` raises, once the message is made to wait, or Buried."""
@@ -51,7 +53,7 @@ class Deliveries:
                 self._back_off(record.receipt_handle, received)
                 raise
             self._bury(record, e)
-            raise Buried(f"{type(e).__name__}: {e}") from e
+            raise DeadLettered(f"{type(e).__name__}: {e}") from e
 
     def _back_off(self, receipt: str, received: int) -> None:
         wait = min(_LONGEST_WAIT, int(self._first_wait * 2 ** min(received - 1, 16)))

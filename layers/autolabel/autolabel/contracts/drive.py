@@ -9,7 +9,7 @@ import msgspec
 from autolabel.contracts.errors import DocumentRefused
 from autolabel.contracts.frames import is_name
 from autolabel.contracts.run_folder import RunFolder
-from autolabel.contracts.verification import SEGMENTS, BackEnd, Policy, Task, VerifyAll, VerifyDoubtful
+from autolabel.contracts.verification import SEGMENTS, BackEnd, Policy, Task, VerifyAll, VerifyUncertain
 from autolabel.streams.json_depth import is_deep
 
 # A document that describes some cameras takes kilobytes. It is kept in the ledger, whose items have 400 KB at most.
@@ -22,7 +22,7 @@ MAX_MASK_POINTS = 500
 MAX_MODELS = 8
 FIRST_RUN = "0001"
 _KNOWN = (
-    f"the policies {VerifyAll.__struct_config__.tag}, {VerifyDoubtful.__struct_config__.tag}, "
+    f"the policies {VerifyAll.__struct_config__.tag}, {VerifyUncertain.__struct_config__.tag}, "
     f"the back-ends {', '.join(get_args(BackEnd))} and the tasks {', '.join(get_args(Task))}"
 )
 

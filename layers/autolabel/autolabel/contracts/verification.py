@@ -7,12 +7,12 @@ from typing import Annotated, Literal
 import msgspec
 
 EVERYTHING = "everything"
-DOUBTFUL = "doubtful"
+UNCERTAIN = "doubtful"
 UNPROVEN = "unproven"
 AUDIT = "audit"
 BLIND_AUDIT = "blind audit"
 ACCEPTED = "accepted"
-KINDS = (EVERYTHING, DOUBTFUL, UNPROVEN, AUDIT, BLIND_AUDIT, ACCEPTED)
+KINDS = (EVERYTHING, UNCERTAIN, UNPROVEN, AUDIT, BLIND_AUDIT, ACCEPTED)
 
 BackEnd = Literal["ground-truth", "label-studio"]
 Task = Literal["boxes", "segments"]
@@ -32,8 +32,14 @@ class VerifyAll(
     task: Task = BOXES
 
 
-class VerifyDoubtful(
-    msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, tag_field="policy", tag="doubtful"
+class VerifyUncertain(
+    msgspec.Struct,
+    frozen=True,
+    forbid_unknown_fields=True,
+    omit_defaults=True,
+    tag_field="policy",
+    tag="doubtful",
+    rename={"max_uncertainty": "max_doubt", "stretch": "segment"},
 ):
     """People are given what needs them.
 
@@ -43,13 +49,13 @@ class VerifyDoubtful(
     `back_end`: as above. `task`: boxes, of which doubt and audits tell.
     """
 
-    max_doubt: Annotated[float, msgspec.Meta(ge=0, lt=1)] = 0.15
+    max_uncertainty: Annotated[float, msgspec.Meta(ge=0, lt=1)] = 0.15
     audit: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.1
     blind: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.5
     target: Annotated[float, msgspec.Meta(ge=0.5, le=0.999)] = 0.95
-    segment: Annotated[int, msgspec.Meta(ge=1, le=1_000)] = 10
+    stretch: Annotated[int, msgspec.Meta(ge=1, le=1_000)] = 10
     back_end: BackEnd | None = None
     task: Task = BOXES
 
 
-Policy = VerifyAll | VerifyDoubtful
+Policy = VerifyAll | VerifyUncertain

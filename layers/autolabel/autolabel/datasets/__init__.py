@@ -1,1 +1,23 @@
 """The dataset of a run: assembly for verification, then publication."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from autolabel.datasets.assembly import assemble_run
+    from autolabel.datasets.publication import publish_run
+    from autolabel.datasets.verified_labels import FinishedJob
+else:
+    from autolabel.faces import lazy_face
+
+    __getattr__ = lazy_face(
+        __name__,
+        {
+            "assembly": ("assemble_run",),
+            "publication": ("publish_run",),
+            "verified_labels": ("FinishedJob",),
+        },
+    )
+
+__all__ = ["FinishedJob", "assemble_run", "publish_run"]

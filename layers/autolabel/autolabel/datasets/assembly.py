@@ -17,8 +17,8 @@ from autolabel.drives.listing import ListingSummary, freeze_listing, read_listin
 from autolabel.labelling.shards import READERS, FrameIssue, LabelledShard, Tally, read_results
 from autolabel.reporting.report import Gallery, write_report
 from autolabel.reporting.summary import FrameCounts, Summary
-from autolabel.streams.ordered_map import in_step
-from autolabel.triage.terms import fix_terms, read_terms
+from autolabel.streams.ordered_map import map_in_order
+from autolabel.triage.acceptance import fix_criteria, read_criteria
 from autolabel.verification.jobs import MAX_SEGMENTED, BackEnds, VerificationJob
 
 
@@ -50,10 +50,10 @@ def assemble_run(
     """
     back_end = choose_back_end(run, back_ends)
     shards, tally = read_results(labels, run.folder)
-    terms = read_terms(run, labels, _largest_job(run, max_objects))
-    selected = select_frames(run, shards, terms, labels)
+    criteria = read_criteria(run, labels, _largest_job(run, max_objects))
+    selected = select_frames(run, shards, criteria, labels)
     jobs = prepare_jobs(run, selected.manifests, labels, back_end=back_end, workteam=back_ends.workteam)
-    fix_terms(run, labels, terms)
+    fix_criteria(run, labels, criteria)
     listing = freeze_listing(ingest, labels, run.folder, frozenset(run.document.cameras))
     frames = _count_frames(run, listing, tally)
     _write_issues(run, labels, shards)
@@ -68,7 +68,7 @@ def assemble_run(
         models=run.models,
         by_model=tally.models,
         triage=_most_first(selected.kinds),
-        acceptance=terms.standing,
+        acceptance=criteria.status,
         taxonomy=run.taxonomy,
         labels=run.labels,
         notes=tuple(_notes(run, listing, ingest, labels, ledger)),
@@ -131,7 +131,7 @@ def _issues(run: Run, labels: Bucket, shards: Sequence[LabelledShard], outcome: 
         return list(labels.lines(run.folder.shard(shard.index, "issues.jsonl")))
 
     decoder = msgspec.json.Decoder(_Issue)
-    for lines in in_step(read, (shard for shard in shards if outcome in shard.outcomes), READERS):
+    for lines in map_in_order(read, (shard for shard in shards if outcome in shard.outcomes), READERS):
         for line in lines:
             issue = decoder.decode(line)
             if issue.outcome == outcome:

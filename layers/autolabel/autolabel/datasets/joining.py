@@ -11,10 +11,10 @@ import msgspec
 from autolabel.contracts.drive import Run
 from autolabel.contracts.errors import CountMismatch
 from autolabel.contracts.ports import Bucket
-from autolabel.contracts.verification import ACCEPTED, BLIND_AUDIT, EVERYTHING, VerifyDoubtful
+from autolabel.contracts.verification import ACCEPTED, BLIND_AUDIT, EVERYTHING, VerifyUncertain
 from autolabel.datasets.verified_labels import FinishedJob, VerifiedLabels
 from autolabel.labelling.shards import Shard, read_shards
-from autolabel.labelling.uncertainty import FrameDoubt
+from autolabel.labelling.uncertainty import FrameUncertainty
 from autolabel.labels.manifest import ManifestLine, read_line
 from autolabel.reporting.summary import JobOutcome
 
@@ -23,7 +23,7 @@ class JoinedFrame(NamedTuple):
     """A line of the dataset to come, with the models' doubt about it and, if it is wanted, its line of detections."""
 
     line: ManifestLine
-    doubt: FrameDoubt
+    uncertainty: FrameUncertainty
     candidates: bytes
 
 
@@ -68,12 +68,12 @@ class Join:
         def lines(part: str) -> Iterator[bytes]:
             return self._labels.lines(self._run.folder.shard(shard.index, f"{part}.jsonl"))
 
-        doubts = map(msgspec.json.Decoder(FrameDoubt).decode, lines("doubts"))
+        uncertainties = map(msgspec.json.Decoder(FrameUncertainty).decode, lines("doubts"))
         candidates = lines("detections") if self._wanted(shard.index) else iter(())
-        for body, doubt in zip(lines("manifest"), doubts, strict=True):
+        for body, uncertainty in zip(lines("manifest"), uncertainties, strict=True):
             line = read_line(body)
             self._label(line, verified)
-            yield JoinedFrame(line, doubt, next(candidates, b""))
+            yield JoinedFrame(line, uncertainty, next(candidates, b""))
 
     def _label(self, line: ManifestLine, verified: VerifiedLabels | None) -> None:
         kind = next(self._kinds, None)
@@ -91,6 +91,6 @@ class Join:
 
 def _kinds(run: Run, labels: Bucket, frames: int) -> Iterator[str]:
     """Why reviewers were given each frame, in the drive's order."""
-    if not isinstance(run.document.verification, VerifyDoubtful):
+    if not isinstance(run.document.verification, VerifyUncertain):
         return repeat(EVERYTHING, frames)
     return map(msgspec.json.Decoder(str).decode, labels.lines(run.folder.triage))

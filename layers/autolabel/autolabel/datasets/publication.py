@@ -17,7 +17,7 @@ from autolabel.labels.manifest import ManifestLine
 from autolabel.reporting.findings import Findings
 from autolabel.reporting.report import Gallery, write_report
 from autolabel.reporting.summary import Summary
-from autolabel.triage.review_log import ReviewLog, Standing
+from autolabel.triage.review_log import AcceptanceStatus, ReviewLog
 
 
 class Publication(msgspec.Struct, frozen=True):
@@ -71,10 +71,10 @@ def publish_run(
     with ReviewLog(run) as log:
 
         def lines() -> Iterator[bytes]:
-            for line, doubt, candidates in join.frames():
+            for line, uncertainty, candidates in join.frames():
                 encoded = msgspec.json.encode(line) + b"\n"
                 counts.take(line)
-                log.take(line, doubt)
+                log.take(line, uncertainty)
                 gallery.take([encoded])
                 findings.take(line, encoded, candidates)
                 yield encoded
@@ -83,9 +83,9 @@ def publish_run(
         if counts.labelled_by.total() != frames:
             found = f"{counts.labelled_by.total()} of {frames} frames"
             raise CountMismatch(f"the dataset of {run.drive} {run.run} has {found}")
-        standing = log.write(labels, now)
-    summary = _published(assembled, run, labels, counts, join, findings, standing)
-    labels.write_stream(run.folder.label_issues, findings.suspects(), "application/jsonl")
+        status = log.write(labels, now)
+    summary = _published(assembled, run, labels, counts, join, findings, status)
+    labels.write_stream(run.folder.label_issues, findings.issues(), "application/jsonl")
     report = write_report(summary, gallery, findings, ingest=ingest, labels=labels)
     labels.write(run.folder.summary, msgspec.json.encode(summary))
     publication = Publication(
@@ -100,10 +100,10 @@ def publish_run(
         accepted=counts.accepted,
     )
     ledger.finish_run(run, "published", now)
-    if standing.fallen:
+    if status.fallen:
         announcements.tell_ops(
             f"Acceptance is off after {run.drive} {run.run}",
-            "People see these classes again until audits prove them: " + "; ".join(standing.fallen),
+            "People see these classes again until audits prove them: " + "; ".join(status.fallen),
         )
     announcements.publish("DriveLabelled", msgspec.to_builtins(publication))
     return publication
@@ -117,10 +117,16 @@ def _read_summary(run: Run, labels: Bucket) -> Summary:
 
 
 def _published(
-    assembled: Summary, run: Run, labels: Bucket, counts: _Counts, join: Join, findings: Findings, standing: Standing
+    assembled: Summary,
+    run: Run,
+    labels: Bucket,
+    counts: _Counts,
+    join: Join,
+    findings: Findings,
+    status: AcceptanceStatus,
 ) -> Summary:
     """The summary of assembly with what verification came to; a repeated call notes nothing twice."""
-    new = (*join.notes, *standing.fallen)
+    new = (*join.notes, *status.fallen)
     task = run.document.verification.task
     return msgspec.structs.replace(
         assembled,
@@ -129,7 +135,7 @@ def _published(
         notes=(*(note for note in assembled.notes if note not in new), *new),
         verification=tuple(join.outcomes),
         labelled_by=dict(counts.labelled_by.most_common()),
-        acceptance=standing.sentences,
+        acceptance=status.sentences,
         dataset=labels.uri(run.folder.dataset),
         task=task,
         # Where segments are verified, reviewers said nothing of the boxes.

@@ -10,11 +10,11 @@ from autolabel.contracts.drive import Run
 from autolabel.contracts.errors import CountMismatch
 from autolabel.contracts.job_manifest import JobManifest
 from autolabel.contracts.ports import Bucket
-from autolabel.contracts.verification import ACCEPTED, EVERYTHING, SEGMENTS, VerifyDoubtful
+from autolabel.contracts.verification import ACCEPTED, EVERYTHING, SEGMENTS, VerifyUncertain
 from autolabel.labelling.shards import LabelledShard
 from autolabel.labels.taxonomy import current_taxonomy
+from autolabel.triage.acceptance import AcceptanceCriteria
 from autolabel.triage.queueing import Triage
-from autolabel.triage.terms import Terms
 from autolabel.verification.jobs import (
     GROUND_TRUTH,
     LABELS,
@@ -41,16 +41,16 @@ def choose_back_end(run: Run, back_ends: BackEnds) -> str:
     return back_ends.choose(GROUND_TRUTH if policy.task == SEGMENTS else policy.back_end)
 
 
-def select_frames(run: Run, shards: Sequence[LabelledShard], terms: Terms, labels: Bucket) -> Selection:
+def select_frames(run: Run, shards: Sequence[LabelledShard], criteria: AcceptanceCriteria, labels: Bucket) -> Selection:
     """Write the manifests of the jobs by the drive's policy; CountMismatch when a frame is in none of its places."""
     policy = run.document.verification
     lines = sum(shard.lines for shard in shards)
-    if isinstance(policy, VerifyDoubtful):
-        triage = Triage(run, policy, terms.proven, shards, labels)
+    if isinstance(policy, VerifyUncertain):
+        triage = Triage(run, policy, criteria.proven, shards, labels)
         triage.write_kinds()
-        manifests, kinds = tuple(triage.write_queues(terms.max_objects)), triage.counts
+        manifests, kinds = tuple(triage.write_queues(criteria.max_objects)), triage.counts
     else:
-        manifests = tuple(split_into_jobs(run.folder, shards, terms.max_objects))
+        manifests = tuple(split_into_jobs(run.folder, shards, criteria.max_objects))
         for manifest in manifests:
             # Whole shards are put together inside the bucket.
             labels.concatenate(manifest.key, manifest.parts, "application/jsonl")

@@ -1,1 +1,28 @@
 """How a drive comes in: listing, closing, late frames and the sweep."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from autolabel.drives.closing import Closing
+    from autolabel.drives.late_frames import ChangedObject
+    from autolabel.drives.listing import frozen_listing, read_listing
+    from autolabel.drives.sweep import Sweep
+else:
+    from autolabel.faces import lazy_face
+
+    __getattr__ = lazy_face(
+        __name__,
+        {
+            "closing": ("Closing",),
+            "late_frames": ("ChangedObject",),
+            "listing": (
+                "frozen_listing",
+                "read_listing",
+            ),
+            "sweep": ("Sweep",),
+        },
+    )
+
+__all__ = ["ChangedObject", "Closing", "Sweep", "frozen_listing", "read_listing"]

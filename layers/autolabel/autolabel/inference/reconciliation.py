@@ -16,7 +16,7 @@ from autolabel.contracts.ports import Bucket, FailedUnit, PendingUnit, PendingUn
 from autolabel.contracts.run_folder import RunFolder
 from autolabel.contracts.units import Unit, answers_prefix, answers_prefix_after, parse_answer_key
 from autolabel.drives.listing import read_listing
-from autolabel.streams.ordered_map import in_step
+from autolabel.streams.ordered_map import map_in_order
 
 Item = TypeVar("Item")
 # SQS takes ten messages at a time; so many repairs are made before their units are queued.
@@ -222,7 +222,7 @@ class Reconciliation:
             if group:
                 yield group
 
-        for repairs in in_step(self._repair_group, groups(), self._workers):
+        for repairs in map_in_order(self._repair_group, groups(), self._workers):
             for repair in repairs:
                 _count(turn, repair.counts)
         return reached

@@ -1,1 +1,31 @@
 """From answers to pre-labels: decode, merge, choose, and the shards in which this happens."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from autolabel.labelling.decoding import decode_answer
+    from autolabel.labelling.label_shard import ShardLabelling
+    from autolabel.labelling.plan import plan_run
+    from autolabel.labelling.shards import Shard, ShardFrame, read_shards
+    from autolabel.labelling.uncertainty import FLOOR
+else:
+    from autolabel.faces import lazy_face
+
+    __getattr__ = lazy_face(
+        __name__,
+        {
+            "decoding": ("decode_answer",),
+            "label_shard": ("ShardLabelling",),
+            "plan": ("plan_run",),
+            "shards": (
+                "Shard",
+                "ShardFrame",
+                "read_shards",
+            ),
+            "uncertainty": ("FLOOR",),
+        },
+    )
+
+__all__ = ["FLOOR", "Shard", "ShardFrame", "ShardLabelling", "decode_answer", "plan_run", "read_shards"]

@@ -14,10 +14,10 @@ from autolabel.contracts.frames import parse_frame_key
 from autolabel.contracts.ports import Bucket
 from autolabel.labelling.decoding import decode_answer
 from autolabel.labelling.fusion import FUSION
-from autolabel.labelling.model_detections import Seen
+from autolabel.labelling.model_detections import ModelDetections
 from autolabel.labelling.prelabel import label_frame
 from autolabel.labelling.shards import FrameIssue, ModelTally, Shard, ShardFrame, ShardResult, Tally
-from autolabel.labelling.uncertainty import FrameDoubt, as_attribute, as_record, frame_doubt
+from autolabel.labelling.uncertainty import FrameUncertainty, as_attribute, as_record, frame_uncertainty
 from autolabel.labels.detections import Detections
 from autolabel.labels.image_header import ImageHeader, read_header
 from autolabel.labels.manifest import (
@@ -30,7 +30,7 @@ from autolabel.labels.manifest import (
     prelabelled_line,
 )
 from autolabel.models.catalogue import Model
-from autolabel.streams.ordered_map import in_step
+from autolabel.streams.ordered_map import map_in_order
 
 # Reading a frame's header and answer is waiting for S3; so many frames are read at a time.
 READERS = 8
@@ -40,7 +40,7 @@ class LabelledFrame(NamedTuple):
     """What a frame came to: a manifest line with its candidates, an issue, or (a failed frame) both."""
 
     line: bytes
-    doubt: bytes
+    uncertainty: bytes
     candidates: bytes
     issue: FrameIssue | None
     outcome: str
@@ -71,10 +71,10 @@ class ShardLabelling:
     def label(self, shard: Shard) -> ShardResult:
         """Label a shard and write its parts under names that a repeated call writes again."""
         tally = Tally()
-        lines, doubts, candidates, issues = bytearray(), bytearray(), bytearray(), bytearray()
-        for frame in in_step(self.label_frame, self._frames(shard), READERS):
+        lines, uncertainties, candidates, issues = bytearray(), bytearray(), bytearray(), bytearray()
+        for frame in map_in_order(self.label_frame, self._frames(shard), READERS):
             lines += frame.line
-            doubts += frame.doubt
+            uncertainties += frame.uncertainty
             candidates += frame.candidates
             tally.count_labels(frame.boxes, frame.dropped)
             tally.count_models(frame.models)
@@ -84,7 +84,12 @@ class ShardLabelling:
                 tally.count_issues(frame.outcome, frame.issue.reason)
                 issues += msgspec.json.encode({"outcome": frame.outcome, "frame": frame.issue}) + b"\n"
         result = ShardResult(shard.index, tally, len(lines))
-        for part, body in (("manifest", lines), ("doubts", doubts), ("detections", candidates), ("issues", issues)):
+        for part, body in (
+            ("manifest", lines),
+            ("doubts", uncertainties),
+            ("detections", candidates),
+            ("issues", issues),
+        ):
             self._labels.write(self._key(shard, f"{part}.jsonl"), bytes(body), "application/jsonl")
         # Last: where the result is, everything else of the shard is.
         self._labels.write(self._key(shard, "result.json"), msgspec.json.encode(result))
@@ -114,7 +119,7 @@ class ShardLabelling:
         )
         dropped += chosen.dropped
         # A mask is as long as all else of its object; only those that count are kept, beside the manifest.
-        unmasked = chosen.candidates.without_masks()
+        unmasked = chosen.merged.without_masks()
         candidates = _Candidates(frame.key, unmasked, {model: f.detail for model, f in failures.items()})
         record = msgspec.json.encode(candidates) + b"\n"
         nothing = Detections(header.width, header.height)
@@ -123,18 +128,19 @@ class ShardLabelling:
         # A frame on which the model with masks failed has no picture, rather than one of nothing.
         masked = any(one.model.options.masks for one in seen)
         masks = self._write_masks(frame, prelabel) if masked else None
-        doubt = None if failure else frame_doubt(chosen, list(self._models.values()), len(failures))
-        shown = as_attribute(doubt, header.width, header.height) if doubt else None
+        uncertainty = None if failure else frame_uncertainty(chosen, list(self._models.values()), len(failures))
+        shown = as_attribute(uncertainty, header.width, header.height) if uncertainty else None
         try:
             line = self._line(frame, header, prelabel, reasons, masks, shown, labelled=failure is None)
         except LineTooLong as e:
             # Cutting boxes off would be a silent lie: a person gets the frame without a pre-label instead.
-            failure, prelabel, doubt = FrameIssue(frame.key, e.reason, str(e)), nothing, None
+            failure, prelabel, uncertainty = FrameIssue(frame.key, e.reason, str(e)), nothing, None
             line = self._line(frame, header, prelabel, [e.reason], labelled=False)
         boxes = Counter(d.name for d in prelabel)
         return LabelledFrame(
             line=line,
-            doubt=msgspec.json.encode(as_record(doubt, boxes) if doubt else FrameDoubt()) + b"\n",
+            uncertainty=msgspec.json.encode(as_record(uncertainty, boxes) if uncertainty else FrameUncertainty())
+            + b"\n",
             candidates=record,
             issue=failure,
             outcome="failed" if failure else "labelled",
@@ -143,9 +149,11 @@ class ShardLabelling:
             models=_count_models(seen, failures, prelabel),
         )
 
-    def _seen(self, frame: ShardFrame, header: ImageHeader) -> tuple[list[Seen], dict[str, FrameIssue], Counter[str]]:
+    def _seen(
+        self, frame: ShardFrame, header: ImageHeader
+    ) -> tuple[list[ModelDetections], dict[str, FrameIssue], Counter[str]]:
         """What each model that answered saw, and the failures by model; a model that failed stops no other."""
-        seen: list[Seen] = []
+        seen: list[ModelDetections] = []
         failures: dict[str, FrameIssue] = {}
         dropped: Counter[str] = Counter()
         for answer in frame.answers:
@@ -163,7 +171,7 @@ class ShardLabelling:
             except KeyError:
                 failures[model.id] = FrameIssue(frame.key, "answer-gone", f"{answer.model}: {answer.key} is gone")
                 continue
-            seen.append(Seen(model, detections))
+            seen.append(ModelDetections(model, detections))
             dropped += left_out
         return seen, failures, dropped
 
@@ -180,7 +188,7 @@ class ShardLabelling:
         prelabel: Detections,
         reasons: Sequence[str],
         masks: MaskReferences | None = None,
-        doubt: ShownUncertainty | None = None,
+        uncertainty: ShownUncertainty | None = None,
         *,
         labelled: bool,
     ) -> bytes:
@@ -206,7 +214,7 @@ class ShardLabelling:
             created=self._created,
             provenance=provenance,
             masks=masks,
-            doubt=doubt,
+            uncertainty=uncertainty,
         )
         return encode_line(line)
 
@@ -230,7 +238,7 @@ class ShardLabelling:
 
 
 def _count_models(
-    seen: Sequence[Seen], failures: Mapping[str, FrameIssue], prelabel: Detections
+    seen: Sequence[ModelDetections], failures: Mapping[str, FrameIssue], prelabel: Detections
 ) -> dict[str, ModelTally]:
     """What each model came to in one frame."""
     counts = {one.model.id: ModelTally(answered=1) for one in seen} | {

@@ -12,7 +12,7 @@ from autolabel.models.catalogue import Model
 GROUP_IOU = 0.7
 
 
-class Seen(NamedTuple):
+class ModelDetections(NamedTuple):
     """What one model that answered saw of a frame."""
 
     model: Model

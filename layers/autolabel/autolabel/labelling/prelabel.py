@@ -9,13 +9,13 @@ import msgspec
 
 from autolabel.labelling.ego_mask import EGO_SHARE, Point, covered_share
 from autolabel.labelling.fusion import merge_frame
-from autolabel.labelling.model_detections import Seen
+from autolabel.labelling.model_detections import ModelDetections
 from autolabel.labelling.riders import RIDER, name_riders
 from autolabel.labels.detections import Detection, Detections
 from autolabel.models.catalogue import Model
 
 # A candidate of less is noise to whoever looks for what was missed.
-LEAST_GHOST = 0.05
+LEAST_CANDIDATE = 0.05
 
 
 class FrameLabels(msgspec.Struct, frozen=True):
@@ -23,14 +23,14 @@ class FrameLabels(msgspec.Struct, frozen=True):
     by why, with what the merge left out; `ghosts`: candidates that only their threshold keeps from counting, most
     confident first, of at least LEAST_GHOST."""
 
-    candidates: Detections
+    merged: Detections
     prelabel: Detections
     dropped: Counter[str]
-    ghosts: tuple[Detection, ...] = ()
+    candidates: tuple[Detection, ...] = ()
 
 
 def label_frame(
-    seen: Sequence[Seen],
+    seen: Sequence[ModelDetections],
     camera: str,
     width: int,
     height: int,
@@ -43,14 +43,14 @@ def label_frame(
     `seen`: of every model that answered; `width`, `height`: pixels of the frame.
     """
     models = {one.model.id: one.model for one in seen}
-    candidates, dropped = merge_frame(seen, camera, width, height)
-    kept, ghosts = [], []
-    for detection in candidates:
+    merged, dropped = merge_frame(seen, camera, width, height)
+    kept, candidates = [], []
+    for detection in merged:
         if detection.confidence < _threshold(detection, models):
             dropped["under the threshold"] += 1
-            named = detection.confidence >= LEAST_GHOST and detection.name in labels
+            named = detection.confidence >= LEAST_CANDIDATE and detection.name in labels
             if named and not _is_on_ego(detection, ego_mask):
-                ghosts.append(detection)
+                candidates.append(detection)
         elif _is_on_ego(detection, ego_mask):
             dropped["on the ego vehicle"] += 1
         else:
@@ -62,7 +62,7 @@ def label_frame(
             counted.append(detection)
         else:
             dropped[f"{detection.name!r} is no label of the job"] += 1
-    return FrameLabels(candidates, Detections(width, height, tuple(counted)), dropped, tuple(ghosts))
+    return FrameLabels(merged, Detections(width, height, tuple(counted)), dropped, tuple(candidates))
 
 
 def _is_on_ego(detection: Detection, ego_mask: Sequence[Point] | None) -> bool:

@@ -10,7 +10,7 @@ import msgspec
 from autolabel.contracts.errors import CountMismatch, ShardMissing
 from autolabel.contracts.ports import Bucket
 from autolabel.contracts.run_folder import RunFolder
-from autolabel.streams.ordered_map import in_step
+from autolabel.streams.ordered_map import map_in_order
 
 
 class UnitAnswer(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -152,7 +152,7 @@ def read_results(labels: Bucket, folder: RunFolder) -> tuple[list[LabelledShard]
         return shard, check_result(shard, labels.read(folder.shard(shard.index, "result.json")))
 
     shards, total, before = list[LabelledShard](), Tally(), Counter[str]()
-    for shard, result in in_step(read, read_shards(labels, folder), READERS):
+    for shard, result in map_in_order(read, read_shards(labels, folder), READERS):
         tally, camera = result.tally, shard.camera
         total.add(tally)
         lines = tally.labelled + tally.failed

@@ -13,8 +13,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from autolabel.labelling.model_detections import GROUP_IOU, Seen
-from autolabel.labels.detections import Box, Detection, Vote, overlap, rank
+from autolabel.labelling.model_detections import GROUP_IOU, ModelDetections
+from autolabel.labels.detections import Box, Detection, Vote, box_iou, rank
 from autolabel.labels.taxonomy import current_taxonomy
 from autolabel.models.catalogue import Model
 
@@ -36,7 +36,7 @@ class _View:
         self.id = model.id
         self.model = model
         groups = current_taxonomy().groups
-        self._groups = {groups[name] for name in model.reach.classes or model.classes.values()}
+        self._groups = {groups[name] for name in model.coverage.classes or model.classes.values()}
         # What it says of them is not heard: so its silence says nothing.
         self._unheard = {name for name, models in claimed.items() if model.id not in models}
 
@@ -44,7 +44,7 @@ class _View:
         """Whether it could be expected to see such an object, perhaps under another name of its group."""
         if name in self._unheard or current_taxonomy().groups[name] not in self._groups:
             return False
-        return self.model.reach.sees(camera, box, width, height)
+        return self.model.coverage.sees(camera, box, width, height)
 
 
 class _Network:
@@ -109,7 +109,7 @@ def _mean(parts: Sequence[tuple[float, float]], total: float) -> float:
 
 
 def vote_on(
-    seen: Sequence[Seen], claimed: Mapping[str, set[str]], camera: str, width: int, height: int
+    seen: Sequence[ModelDetections], claimed: Mapping[str, set[str]], camera: str, width: int, height: int
 ) -> Sequence[Detection]:
     """What several models saw of a frame of `width` x `height` pixels as one set of detections, in no order.
 
@@ -185,7 +185,7 @@ def _cluster(sightings: Sequence[_Sighting]) -> list[_Cluster]:
     places: list[int] = []
     for index, sighting in enumerate(ordered):
         nearby = sorted({places[other] for other in np.flatnonzero(touching[index, :index])})
-        shares = sorted((-overlap(clusters[place].box, sighting.best.box), place) for place in nearby)
+        shares = sorted((-box_iou(clusters[place].box, sighting.best.box), place) for place in nearby)
         chosen = next((place for share, place in shares if clusters[place].takes(sighting, -share)), len(clusters))
         if chosen == len(clusters):
             clusters.append(_Cluster(sighting))
@@ -231,7 +231,7 @@ def _vote(cluster: _Cluster, networks: dict[str, _Network], camera: str, width: 
         label=strongest.label,
         models=models,
         votes=tuple(
-            Vote(d.models[0], d.name, d.label, d.score, d.confidence, round(overlap(d.box, cluster.box), 4))
+            Vote(d.models[0], d.name, d.label, d.score, d.confidence, round(box_iou(d.box, cluster.box), 4))
             for d in seen
         ),
         missed=missed,

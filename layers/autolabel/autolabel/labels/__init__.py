@@ -1,1 +1,85 @@
 """What a label is: detections, classes, boxes of a manifest, agreement and reviews."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from autolabel.labels.agreement import corners, pair_boxes
+    from autolabel.labels.detections import Box, Detection, Detections, box_iou
+    from autolabel.labels.image_header import ImageHeader, read_header
+    from autolabel.labels.manifest import (
+        PRELABEL,
+        VERIFIED,
+        BoxLabel,
+        LabelledBox,
+        LabelledBy,
+        ManifestLine,
+        Provenance,
+        read_line,
+    )
+    from autolabel.labels.reviews import Marks, Review
+    from autolabel.labels.taxonomy import current_taxonomy, job_labels
+else:
+    from autolabel.faces import lazy_face
+
+    __getattr__ = lazy_face(
+        __name__,
+        {
+            "agreement": (
+                "corners",
+                "pair_boxes",
+            ),
+            "detections": (
+                "Box",
+                "Detection",
+                "Detections",
+                "box_iou",
+            ),
+            "image_header": (
+                "ImageHeader",
+                "read_header",
+            ),
+            "manifest": (
+                "PRELABEL",
+                "VERIFIED",
+                "BoxLabel",
+                "LabelledBox",
+                "LabelledBy",
+                "ManifestLine",
+                "Provenance",
+                "read_line",
+            ),
+            "reviews": (
+                "Marks",
+                "Review",
+            ),
+            "taxonomy": (
+                "current_taxonomy",
+                "job_labels",
+            ),
+        },
+    )
+
+__all__ = [
+    "PRELABEL",
+    "VERIFIED",
+    "Box",
+    "BoxLabel",
+    "Detection",
+    "Detections",
+    "ImageHeader",
+    "LabelledBox",
+    "LabelledBy",
+    "ManifestLine",
+    "Marks",
+    "Provenance",
+    "Review",
+    "box_iou",
+    "corners",
+    "current_taxonomy",
+    "job_labels",
+    "pair_boxes",
+    "read_header",
+    "read_line",
+]

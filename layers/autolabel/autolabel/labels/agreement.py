@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from autolabel.labels.detections import Box, overlap
+from autolabel.labels.detections import Box, box_iou
 from autolabel.labels.manifest import LabelledBox
 
 # Boxes that overlap so far mean the same object: the usual least of scorers.
@@ -80,7 +80,7 @@ def _of_one_object(ones: Sequence[LabelledBox], others: Sequence[LabelledBox]) -
         # Who shares half of both begins at most a width before: a million crowded frames are too many to try all pairs.
         first, last = bisect_left(lefts, one.left - 2 * one.width), bisect_right(lefts, one.left + one.width)
         for at in range(first, last):
-            if (iou := overlap(box, boxes[at])) >= SAME_OBJECT:
+            if (iou := box_iou(box, boxes[at])) >= SAME_OBJECT:
                 yield p, places[at], iou
 
 

@@ -12,7 +12,7 @@ from autolabel.contracts.errors import AnswerRefused
 Box = tuple[float, float, float, float]
 
 
-class Vote(msgspec.Struct, frozen=True, omit_defaults=True):
+class Vote(msgspec.Struct, frozen=True, omit_defaults=True, rename={"iou": "overlap"}):
     """What one model saw of an object that several were asked for.
 
     `name`, `label`, `score`, `confidence`: as of its own detection; `overlap`: the IoU of its box with the merged one.
@@ -23,7 +23,7 @@ class Vote(msgspec.Struct, frozen=True, omit_defaults=True):
     label: str
     score: float
     confidence: float
-    overlap: float
+    iou: float
 
 
 class Detection(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -79,7 +79,7 @@ def rank(detection: Detection) -> tuple[float, str, Box]:
     return -detection.confidence, detection.name, detection.box
 
 
-def overlap(one: Box, other: Box) -> float:
+def box_iou(one: Box, other: Box) -> float:
     """The IoU of two boxes, xyxy."""
     width = min(one[2], other[2]) - max(one[0], other[0])
     height = min(one[3], other[3]) - max(one[1], other[1])

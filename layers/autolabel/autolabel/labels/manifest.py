@@ -23,7 +23,6 @@ VERIFIED = "verified"
 VERIFIED_SEGMENTS = "verified-ref"
 PROVENANCE = "provenance"
 # How uncertain the pre-label is, which decides what people see first, and how a person came to the label.
-DOUBT = "doubt"
 REVIEW = "review"
 # Ground Truth's rule: the name of an attribute that refers to an object ends with -ref.
 MASKS = "autolabel-masks-ref"
@@ -181,6 +180,7 @@ class ManifestLine(
         "source_ref": "source-ref",
         "review_ref": "review-ref",
         "prelabel_metadata": "prelabel-metadata",
+        "uncertainty": "doubt",
         "masks": MASKS,
         "segmentation": SEGMENTATION,
         "segmentation_metadata": f"{SEGMENTATION}-metadata",
@@ -199,7 +199,7 @@ class ManifestLine(
     prelabel: msgspec.Raw | UnsetType = UNSET
     prelabel_metadata: msgspec.Raw | UnsetType = UNSET
     provenance: Provenance | UnsetType = UNSET
-    doubt: ShownUncertainty | UnsetType = UNSET
+    uncertainty: ShownUncertainty | UnsetType = UNSET
     masks: str | UnsetType = UNSET
     segmentation: str | UnsetType = UNSET
     segmentation_metadata: msgspec.Raw | UnsetType = UNSET
@@ -260,7 +260,7 @@ def prelabelled_line(
     created: str,
     provenance: Provenance,
     masks: MaskReferences | None = None,
-    doubt: ShownUncertainty | None = None,
+    uncertainty: ShownUncertainty | None = None,
 ) -> ManifestLine:
     """A frame's line with its pre-label.
 
@@ -289,8 +289,8 @@ def prelabelled_line(
         ),
         provenance=provenance,
     )
-    if doubt:
-        line.doubt = doubt
+    if uncertainty:
+        line.uncertainty = uncertainty
     if masks:
         line.masks = masks.document
         line.segmentation = masks.picture

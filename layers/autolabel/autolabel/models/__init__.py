@@ -1,1 +1,54 @@
 """The catalogue of models, their calibration and coverage, and the decoders of their answers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from autolabel.models.calibration import Calibration, least_worthwhile
+    from autolabel.models.calibration_fit import fit_calibration, fit_shift
+    from autolabel.models.catalogue import CATALOGUE_KEY, Catalogue, CatalogueIndex, Model, model_key, parse_model
+    from autolabel.models.decoders import DECODER_NAMES, DecoderOptions
+else:
+    from autolabel.faces import lazy_face
+
+    __getattr__ = lazy_face(
+        __name__,
+        {
+            "calibration": (
+                "Calibration",
+                "least_worthwhile",
+            ),
+            "calibration_fit": (
+                "fit_calibration",
+                "fit_shift",
+            ),
+            "catalogue": (
+                "CATALOGUE_KEY",
+                "Catalogue",
+                "CatalogueIndex",
+                "Model",
+                "model_key",
+                "parse_model",
+            ),
+            "decoders": (
+                "DECODER_NAMES",
+                "DecoderOptions",
+            ),
+        },
+    )
+
+__all__ = [
+    "CATALOGUE_KEY",
+    "DECODER_NAMES",
+    "Calibration",
+    "Catalogue",
+    "CatalogueIndex",
+    "DecoderOptions",
+    "Model",
+    "fit_calibration",
+    "fit_shift",
+    "least_worthwhile",
+    "model_key",
+    "parse_model",
+]

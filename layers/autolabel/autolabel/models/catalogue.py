@@ -15,7 +15,7 @@ from autolabel.contracts.errors import CatalogueUnavailable, DocumentRefused
 from autolabel.contracts.units import MODEL_NAME, REVISION
 from autolabel.labels.taxonomy import current_taxonomy
 from autolabel.models.calibration import IDENTITY, Calibration
-from autolabel.models.coverage import Reach
+from autolabel.models.coverage import Coverage
 from autolabel.models.decoders import DECODER_NAMES, DecoderOptions
 
 CATALOGUE_KEY = "catalogue/catalogue.json"
@@ -28,7 +28,13 @@ MIN_WEIGHT, MAX_WEIGHT = 0.001, 1_000.0
 _REVISION = re.compile(REVISION + r"\Z")
 
 
-class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+class Model(
+    msgspec.Struct,
+    frozen=True,
+    forbid_unknown_fields=True,
+    omit_defaults=True,
+    rename={"coverage": "reach"},
+):
     """One revision of a model: a deployed asynchronous endpoint and how to read it.
 
     `classes` maps the model's own class names onto the taxonomy; a class that is not in it is left out and counted.
@@ -53,7 +59,7 @@ class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
     thresholds: dict[str, float] = {}
     network: str = ""
     weight: float = 1.0
-    reach: Reach = Reach()
+    coverage: Coverage = Coverage()
     authority: tuple[str, ...] = ()
     calibration: dict[str, Calibration] = {}
     answers_of: str = ""
@@ -124,13 +130,13 @@ def _check(model: Model, origin: str) -> None:
             refuse(f"{header[:80]!r} is no header of at most 1,024 printable characters")
     if not model.classes:
         refuse("`classes` maps no class")
-    named = [*model.classes.values(), *model.thresholds, *model.reach.classes, *model.authority, *model.calibration]
+    named = [*model.classes.values(), *model.thresholds, *model.coverage.classes, *model.authority, *model.calibration]
     current_taxonomy().require(named, origin)
     for name, threshold in [("threshold", model.threshold), *model.thresholds.items()]:
         if not 0.0 <= threshold <= 1.0:
             refuse(f"the threshold {threshold} of {name!r} is not between 0 and 1")
     # Silence about what it never names would be a vote all the same, and authority would leave the class to nobody.
-    for field, claimed in (("authority", model.authority), ("reach", model.reach.classes)):
+    for field, claimed in (("authority", model.authority), ("reach", model.coverage.classes)):
         if unnamed := sorted(set(claimed) - set(model.classes.values())):
             refuse(f"`{field}` has {unnamed}, to which `classes` maps nothing")
     if not MIN_WEIGHT <= model.weight <= MAX_WEIGHT:
@@ -139,7 +145,7 @@ def _check(model: Model, origin: str) -> None:
         refuse(f"the network {model.network!r} is not 1 to 24 of a-z, 0-9 and hyphens")
     if model.answers_of and not (_REVISION.match(model.answers_of) and model.answers_of < model.revision):
         refuse(f"`answers_of` {model.answers_of!r} is no revision before {model.revision}")
-    if wrong := model.reach.wrong():
+    if wrong := model.coverage.wrong():
         refuse(f"`reach`: {wrong}")
     if wrong := next((f"{name}: {why}" for name, c in model.calibration.items() if (why := c.wrong())), ""):
         refuse(f"`calibration` of {wrong}")

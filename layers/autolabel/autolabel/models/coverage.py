@@ -9,7 +9,7 @@ import msgspec
 from autolabel.labels.detections import Box
 
 
-class Reach(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+class Coverage(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """What a model can be expected to see; that it does not see what lies outside is no vote against it.
 
     `classes` of the taxonomy, all of its class map when empty. Heights of boxes in pixels of the frame. `region`: left,

@@ -1,1 +1,26 @@
 """Reporting: what a run came to and what people did, as a page and as figures."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from autolabel.reporting.findings import Findings
+    from autolabel.reporting.report import Gallery, write_report
+    from autolabel.reporting.summary import Summary
+else:
+    from autolabel.faces import lazy_face
+
+    __getattr__ = lazy_face(
+        __name__,
+        {
+            "findings": ("Findings",),
+            "report": (
+                "Gallery",
+                "write_report",
+            ),
+            "summary": ("Summary",),
+        },
+    )
+
+__all__ = ["Findings", "Gallery", "Summary", "write_report"]

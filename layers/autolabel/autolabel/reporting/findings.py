@@ -17,12 +17,12 @@ from msgspec import UNSET
 from autolabel.contracts.errors import CountMismatch
 from autolabel.contracts.verification import BLIND_AUDIT
 from autolabel.labels.agreement import IGNORE
-from autolabel.labels.detections import overlap
+from autolabel.labels.detections import box_iou
 from autolabel.labels.manifest import LabelledBy, ManifestLine, Provenance
 from autolabel.labels.reviews import Effort, Review
 from autolabel.labels.tracker import Tracker
 from autolabel.reporting.edits import KEPT, Change, ClassEdits, EditTally, compare, cost
-from autolabel.reporting.label_errors import Candidates, Suspect, find_suspects
+from autolabel.reporting.label_errors import Candidates, LabelIssue, find_label_issues
 from autolabel.reporting.pace import MAX_WORKERS, EffortTally, Pace, PaceTally, Seconds, SecondsTally, worker_name
 from autolabel.reporting.ranking import Foremost, ForemostOfStretches
 
@@ -30,7 +30,7 @@ from autolabel.reporting.ranking import Foremost, ForemostOfStretches
 # million frames takes longer to read than the function may.
 MAX_SEARCHED = 100_000
 # So many suspects are told, and so many frames shown of each kind of picture.
-SUSPECTS = 50
+LABEL_ISSUES = 50
 WORST = 12
 # Of so many neighbouring frames of a camera the worst is shown, as they are of the same objects; of fewer in a drive
 # that is too short for it.
@@ -69,7 +69,7 @@ class Group(msgspec.Struct, frozen=True):
     seconds: Seconds | None = None
 
 
-class Agreement(msgspec.Struct, frozen=True):
+class Agreement(msgspec.Struct, frozen=True, rename={"issues": "suspects"}):
     """What people did to a run's pre-labels.
 
     `shown`: frames whose pre-label people saw. `blind`: frames that they labelled without seeing it; what it would have
@@ -85,17 +85,17 @@ class Agreement(msgspec.Struct, frozen=True):
     workers: tuple[Pace, ...] = ()
     efforts: dict[str, Effort] = {}
     searched: int = 0
-    suspects: int = 0
+    issues: int = 0
 
 
 class Finding(NamedTuple):
     """A frame to look at: its line of the dataset, and what may be wrong in it."""
 
     line: bytes
-    suspects: Sequence[Suspect] = ()
+    issues: Sequence[LabelIssue] = ()
 
 
-class SuspectLine(msgspec.Struct, frozen=True, rename={"source_ref": "source-ref"}):
+class LabelIssueLine(msgspec.Struct, frozen=True, rename={"source_ref": "source-ref", "issue": "suspect"}):
     """A line of suspects.jsonl; `frames`: in so many in a row models contradict people about the object, of which this
     is the most suspicious."""
 
@@ -103,7 +103,7 @@ class SuspectLine(msgspec.Struct, frozen=True, rename={"source_ref": "source-ref
     camera: str
     timestamp: str
     frames: int
-    suspect: Suspect
+    issue: LabelIssue
 
 
 class _Record(msgspec.Struct):
@@ -116,14 +116,14 @@ class _Record(msgspec.Struct):
 class _Ranked(NamedTuple):
     """A suspect where it was most suspicious, and that frame."""
 
-    row: SuspectLine
+    row: LabelIssueLine
     frame: Finding
 
 
 class _Track(NamedTuple):
     """A suspect over the frames so far: where it was last, and where it was most suspicious."""
 
-    last: Suspect
+    last: LabelIssue
     worst: _Ranked
 
 
@@ -144,7 +144,7 @@ class Findings:
         self._stretch = min(max(frames // _STRETCHES, 1), STRETCH)
         self._positions: Counter[str] = Counter()
         self._worst = ForemostOfStretches[Finding](WORST)
-        self._suspects = Foremost[_Ranked](SUSPECTS)
+        self._suspects = Foremost[_Ranked](LABEL_ISSUES)
         self._tracker = Tracker(_likeness, _join)
         self._camera = ""
         self._searched = self._found = 0
@@ -179,8 +179,8 @@ class Findings:
             record = self._decoder.decode(candidates)
             if not line.source_ref.endswith(f"/{record.key}"):
                 raise CountMismatch(f"the candidates of {record.key} lie where those of {line.source_ref} belong")
-            suspects = find_suspects(record.detections, predicted if how == SHOWN else (), verified, self._labels)
-            self._take_suspects(line, Finding(encoded, suspects[:_FOLLOWED]))
+            issues = find_label_issues(record.detections, predicted if how == SHOWN else (), verified, self._labels)
+            self._take_suspects(line, Finding(encoded, issues[:_FOLLOWED]))
 
     def agreement(self) -> Agreement:
         self._rank(self._tracker.end())
@@ -193,10 +193,10 @@ class Findings:
             workers=tuple(busiest[:TOLD_WORKERS]),
             efforts=self._efforts.efforts,
             searched=self._searched,
-            suspects=self._found,
+            issues=self._found,
         )
 
-    def suspects(self) -> Iterator[bytes]:
+    def issues(self) -> Iterator[bytes]:
         """The lines of suspects.jsonl, when all frames were taken."""
         for ranked in self._ranked():
             yield msgspec.json.encode(ranked.row) + b"\n"
@@ -205,9 +205,9 @@ class Findings:
         """The frames in which people changed most, by what it cost them."""
         return self._worst.ranked()
 
-    def suspicious(self) -> list[Finding]:
+    def contradicted(self) -> list[Finding]:
         """The frames of the most suspicious labels of which models are confident."""
-        sure = (one for one in self._ranked() if one.row.suspect.confidence >= CONFIDENT)
+        sure = (one for one in self._ranked() if one.row.issue.confidence >= CONFIDENT)
         frames = {one.row.source_ref: one.frame for one in sure}
         return list(frames.values())[:WORST]
 
@@ -232,13 +232,13 @@ class Findings:
         if camera != self._camera:
             self._rank(self._tracker.end())
             self._camera = camera
-        found = (_Ranked(SuspectLine(line.source_ref, camera, timestamp, 1, s), frame) for s in frame.suspects)
-        self._rank(self._tracker.follow([_Track(one.row.suspect, one) for one in found]))
+        found = (_Ranked(LabelIssueLine(line.source_ref, camera, timestamp, 1, s), frame) for s in frame.issues)
+        self._rank(self._tracker.follow([_Track(one.row.issue, one) for one in found]))
 
     def _rank(self, ended: Sequence[_Track]) -> None:
         self._found += len(ended)
         for track in ended:
-            self._suspects.take(track.worst.row.suspect.suspicion, track.worst)
+            self._suspects.take(track.worst.row.issue.suspicion, track.worst)
 
 
 def _how(provenance: Provenance) -> str:
@@ -250,11 +250,11 @@ def _how(provenance: Provenance) -> str:
 def _likeness(track: _Track, one: _Track) -> float:
     last, now = track.last, one.last
     same = last.kind == now.kind and last.models.label == now.models.label
-    return overlap(last.models.corners, now.models.corners) if same else 0.0
+    return box_iou(last.models.corners, now.models.corners) if same else 0.0
 
 
 def _join(track: _Track, one: _Track) -> _Track:
-    worst = max(track.worst, one.worst, key=lambda ranked: ranked.row.suspect.suspicion)
+    worst = max(track.worst, one.worst, key=lambda ranked: ranked.row.issue.suspicion)
     row = msgspec.structs.replace(worst.row, frames=track.worst.row.frames + 1)
     return _Track(one.last, worst._replace(row=row))
 

@@ -16,7 +16,7 @@ import msgspec
 from autolabel.labelling.riders import RIDER
 from autolabel.labelling.uncertainty import PEOPLE_IOU
 from autolabel.labels.agreement import IGNORE, SAME_OBJECT, corners, share_in
-from autolabel.labels.detections import Box, overlap
+from autolabel.labels.detections import Box, box_iou
 from autolabel.labels.manifest import LabelledBox, whole_pixels
 from autolabel.labels.taxonomy import current_taxonomy
 
@@ -41,12 +41,12 @@ _DECIDED = 0.5
 LEAST_SUSPICION = 0.05
 
 
-class Opinion(msgspec.Struct, frozen=True):
+class Opinion(msgspec.Struct, frozen=True, rename={"iou": "overlap"}):
     """What one model voted for."""
 
     name: str
     confidence: float
-    overlap: float
+    iou: float
 
 
 class Candidate(msgspec.Struct, frozen=True):
@@ -80,7 +80,7 @@ class PixelBox(msgspec.Struct, frozen=True):
         return self.left, self.top, self.left + self.width, self.top + self.height
 
 
-class Suspect(msgspec.Struct, frozen=True, omit_defaults=True):
+class LabelIssue(msgspec.Struct, frozen=True, omit_defaults=True):
     """A verified label that may be wrong.
 
     `suspicion`: 0 to 1; `confidence`: of the models; `models`: the box that they see; `verified`: the box that a person
@@ -95,12 +95,12 @@ class Suspect(msgspec.Struct, frozen=True, omit_defaults=True):
     decided: bool = False
 
 
-def find_suspects(
+def find_label_issues(
     candidates: Candidates,
     predicted: Iterable[LabelledBox],
     verified: Sequence[LabelledBox],
     labels: Collection[str],
-) -> list[Suspect]:
+) -> list[LabelIssue]:
     """What confident candidates contradict of a frame's verified label, the most suspicious first.
 
     `predicted`: what the person was shown; `labels`: the classes that people were asked for.
@@ -109,7 +109,7 @@ def find_suspects(
     ignored = [corners(box) for box in verified if box.name == IGNORE]
     frame = _Frame(candidates.width, candidates.height, [(box.name, corners(box)) for box in predicted])
     groups = current_taxonomy().groups
-    suspects = []
+    issues = []
     for candidate in candidates.items[:MAX_CANDIDATES]:
         if candidate.confidence < LEAST_CONFIDENCE:
             break
@@ -117,7 +117,7 @@ def find_suspects(
             continue
         # Absent in a taxonomy that is younger than the run.
         group = groups.get(candidate.name)
-        near = [(overlap(candidate.box, one.box), one) for one in objects if groups.get(one.labelled.name) == group]
+        near = [(box_iou(candidate.box, one.box), one) for one in objects if groups.get(one.labelled.name) == group]
         iou, nearest = max(near, key=lambda pair: pair[0], default=(0.0, None))
         if nearest is not None and iou >= _NEAR:
             nearest.seen.append(_Seen(iou, candidate))
@@ -125,11 +125,11 @@ def find_suspects(
         suspicion = candidate.confidence * (1.0 - iou)
         if any(share_in(candidate.box, one.box) > _COVERED for _, one in near):
             suspicion *= _PART
-        suspects.append(_suspect(OVERLOOKED, suspicion, candidate, None, frame))
+        issues.append(_issue(OVERLOOKED, suspicion, candidate, None, frame))
     for one in objects:
         if one.seen:
-            suspects += _contradictions(one, frame)
-    return sorted((s for s in suspects if s.suspicion >= LEAST_SUSPICION), key=lambda s: -s.suspicion)
+            issues += _contradictions(one, frame)
+    return sorted((s for s in issues if s.suspicion >= LEAST_SUSPICION), key=lambda s: -s.suspicion)
 
 
 class _Seen(NamedTuple):
@@ -155,15 +155,13 @@ class _Object(NamedTuple):
     seen: list[_Seen]
 
 
-def _contradictions(one: _Object, frame: _Frame) -> Iterator[Suspect]:
+def _contradictions(one: _Object, frame: _Frame) -> Iterator[LabelIssue]:
     best = max(one.seen, key=lambda seen: seen.iou * seen.candidate.confidence)
     if best.iou < PEOPLE_IOU:
         # Models that do not agree in place among themselves say little about a person's.
-        agreed = min((vote.overlap for vote in best.candidate.votes), default=1.0)
+        agreed = min((vote.iou for vote in best.candidate.votes), default=1.0)
         misplaced = (PEOPLE_IOU - best.iou) / (PEOPLE_IOU - _NEAR)
-        yield _suspect(
-            BADLY_LOCATED, best.candidate.confidence * misplaced * agreed, best.candidate, one.labelled, frame
-        )
+        yield _issue(BADLY_LOCATED, best.candidate.confidence * misplaced * agreed, best.candidate, one.labelled, frame)
     ballots: defaultdict[str, float] = defaultdict(float)
     for seen in one.seen:
         if seen.iou >= SAME_OBJECT:
@@ -181,14 +179,16 @@ def _contradictions(one: _Object, frame: _Frame) -> Iterator[Suspect]:
         # The share of the votes, of as many as there could be.
         suspicion = others[name] * others[name] / sum(ballots.values())
         seen = max(one.seen, key=lambda seen: (seen.candidate.name == name, seen.iou))
-        yield _suspect(SWAPPED, suspicion, msgspec.structs.replace(seen.candidate, name=name), one.labelled, frame)
+        yield _issue(SWAPPED, suspicion, msgspec.structs.replace(seen.candidate, name=name), one.labelled, frame)
 
 
-def _suspect(kind: str, suspicion: float, candidate: Candidate, verified: LabelledBox | None, frame: _Frame) -> Suspect:
+def _issue(
+    kind: str, suspicion: float, candidate: Candidate, verified: LabelledBox | None, frame: _Frame
+) -> LabelIssue:
     models = PixelBox(candidate.name, *whole_pixels(candidate.box, frame.width, frame.height))
     theirs = verified and PixelBox(
         verified.name, *(round(side) for side in (verified.left, verified.top, verified.width, verified.height))
     )
-    decided = any(name == candidate.name and overlap(box, candidate.box) > _SHOWN for name, box in frame.shown)
+    decided = any(name == candidate.name and box_iou(box, candidate.box) > _SHOWN for name, box in frame.shown)
     suspicion = round(min(suspicion, 1.0) * (_DECIDED if decided else 1.0), 4)
-    return Suspect(kind, suspicion, round(candidate.confidence, 4), models, theirs or None, decided)
+    return LabelIssue(kind, suspicion, round(candidate.confidence, 4), models, theirs or None, decided)

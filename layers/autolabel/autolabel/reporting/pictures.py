@@ -18,7 +18,7 @@ from autolabel.labels.image_header import MAX_PIXELS
 from autolabel.labels.manifest import LabelledBox, ManifestLine
 from autolabel.labels.taxonomy import current_taxonomy
 from autolabel.reporting.edits import ADDED, DELETED, IGNORED, KEPT, MOVED, RELABELLED, Change, compare
-from autolabel.reporting.label_errors import PixelBox, Suspect
+from autolabel.reporting.label_errors import LabelIssue, PixelBox
 
 PICTURE_WIDTH = 1280
 # Cameras write a dozen scans at most. Each is a pass over all pixels that costs a file some bytes: a megabyte of them
@@ -152,20 +152,20 @@ class Album:
         after = tuple(outline for c in changes for outline in _after(c))
         return self._comparison(line, (Pane("pre-label", whole, before), Pane("verified", whole, after)), said)
 
-    def suspects(self, line: ManifestLine, suspects: Sequence[Suspect]) -> Comparison:
+    def issues(self, line: ManifestLine, issues: Sequence[LabelIssue]) -> Comparison:
         """The verified label with the models' boxes that contradict it, and the most suspicious of them closer."""
         verified = tuple(
             _outline(IGNORED if box.name == IGNORE else KEPT, box, box.name) for box in line.verified_boxes[:_MAX_DRAWN]
         )
-        first = suspects[:_MAX_SUSPECTS]
-        doubts = tuple(_outline("suspect", s.models, f"{s.models.label} {s.confidence:.2f}") for s in first)
+        first = issues[:_MAX_SUSPECTS]
+        uncertainties = tuple(_outline("suspect", s.models, f"{s.models.label} {s.confidence:.2f}") for s in first)
         said = [_said(s) for s in first]
-        if len(suspects) > len(first):
-            said.append(f"and {len(suspects) - len(first)} more")
+        if len(issues) > len(first):
+            said.append(f"and {len(issues) - len(first)} more")
         whole = View(0, 0, *_size(line))
         closer = _around(first[0].models, whole)
-        seen = tuple(one for one in verified + doubts if _is_seen(one, closer))
-        panes = (Pane("verified", whole, verified + doubts), Pane("the first, closer", closer, seen))
+        seen = tuple(one for one in verified + uncertainties if _is_seen(one, closer))
+        panes = (Pane("verified", whole, verified + uncertainties), Pane("the first, closer", closer, seen))
         return self._comparison(line, panes, said)
 
     def _comparison(self, line: ManifestLine, panes: tuple[Pane, ...], said: Sequence[str]) -> Comparison:
@@ -201,11 +201,11 @@ def _counted(changes: Sequence[Change]) -> list[str]:
     return [f"{kinds.count(k)} {k}" for k in (ADDED, DELETED, RELABELLED, MOVED, IGNORED, KEPT) if k in kinds]
 
 
-def _said(suspect: Suspect) -> str:
-    said = f"{suspect.kind}: {suspect.models.label} {suspect.confidence:.2f}"
-    if suspect.verified and suspect.verified.label != suspect.models.label:
-        said += f" or {suspect.verified.label}"
-    return said + (" (changed by a person)" if suspect.decided else "")
+def _said(issue: LabelIssue) -> str:
+    said = f"{issue.kind}: {issue.models.label} {issue.confidence:.2f}"
+    if issue.verified and issue.verified.label != issue.models.label:
+        said += f" or {issue.verified.label}"
+    return said + (" (changed by a person)" if issue.decided else "")
 
 
 def _around(box: PixelBox, frame: View) -> View:

@@ -10,7 +10,7 @@ import msgspec
 
 from autolabel.contracts.ports import Bucket
 from autolabel.contracts.run_folder import RunFolder
-from autolabel.contracts.verification import ACCEPTED, AUDIT, BLIND_AUDIT, DOUBTFUL, EVERYTHING, UNPROVEN
+from autolabel.contracts.verification import ACCEPTED, AUDIT, BLIND_AUDIT, EVERYTHING, UNCERTAIN, UNPROVEN
 from autolabel.labels.manifest import read_line
 from autolabel.labels.taxonomy import current_taxonomy
 from autolabel.reporting.pace import HASTY_SECONDS
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 KINDS_TOLD = {
     EVERYTHING: "verified by people, as all are",
-    DOUBTFUL: "verified by people: something in them is in doubt, or there is no pre-label",
+    UNCERTAIN: "verified by people: something in them is in doubt, or there is no pre-label",
     UNPROVEN: "verified by people: without doubt, but something in them is not proven yet",
     AUDIT: "without doubt and proven; verified by people as a check",
     BLIND_AUDIT: "without doubt; labelled by people who were not shown the pre-label, as proof",
@@ -65,15 +65,15 @@ def write_report(
     from autolabel.reporting.pictures import Album
 
     changed = [read_line(one.line) for one in findings.worst()] if findings else []
-    doubted = [(read_line(one.line), one.suspects) for one in findings.suspicious()] if findings else []
+    doubted = [(read_line(one.line), one.issues) for one in findings.contradicted()] if findings else []
     spread = [read_line(line) for line in gallery.lines]
     album = Album(ingest, len({line.source_ref for line in (*changed, *(line for line, _ in doubted), *spread)}))
     worst = [album.edits(line) for line in changed]
-    suspicious = [album.suspects(line, suspects) for line, suspects in doubted]
+    contradicted = [album.issues(line, issues) for line, issues in doubted]
     pictures = [album.picture(line) for line in spread]
     folder = RunFolder(summary.drive, summary.run)
     issues = {"Rejected": _first_lines(labels, folder.rejected), "Failed": _first_lines(labels, folder.failed)}
-    page = render_report(summary, pictures, issues, worst=worst, suspicious=suspicious, images=album.images)
+    page = render_report(summary, pictures, issues, worst=worst, contradicted=contradicted, images=album.images)
     key = folder.report
     labels.write(key, page.encode(), "text/html; charset=utf-8")
     return labels.uri(key)
@@ -85,7 +85,7 @@ def render_report(
     issues: Mapping[str, list[dict[str, str]]],
     *,
     worst: Sequence[Comparison] = (),
-    suspicious: Sequence[Comparison] = (),
+    contradicted: Sequence[Comparison] = (),
     images: Mapping[str, str] | None = None,
 ) -> str:
     """The page as HTML. `issues`: rejected and failed frames with key, reason and detail; `worst`: frames that people
@@ -96,7 +96,7 @@ def render_report(
         pictures=pictures,
         issues=issues,
         worst=worst,
-        suspicious=suspicious,
+        contradicted=contradicted,
         images=images or {},
         colors=current_taxonomy().colors,
         most=max(summary.classes.values(), default=1),

@@ -12,7 +12,7 @@ Taken = TypeVar("Taken")
 Made = TypeVar("Made")
 
 
-def in_step(function: Callable[[Taken], Made], items: Iterable[Taken], workers: int) -> Iterator[Made]:
+def map_in_order(function: Callable[[Taken], Made], items: Iterable[Taken], workers: int) -> Iterator[Made]:
     """Results in the order of the items, worked on by `workers` threads, with at most twice as many under way.
 
     One worker is the caller's own thread.

@@ -1,1 +1,30 @@
 """Triage: how much doubt there is about a frame, who has to see it, and what audits prove."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from autolabel.triage.audits import Evidence, acceptance_status, read_evidence
+    from autolabel.triage.hindsight import Hindsight, Outcome, Reviewed, best_setting
+else:
+    from autolabel.faces import lazy_face
+
+    __getattr__ = lazy_face(
+        __name__,
+        {
+            "audits": (
+                "Evidence",
+                "acceptance_status",
+                "read_evidence",
+            ),
+            "hindsight": (
+                "Hindsight",
+                "Outcome",
+                "Reviewed",
+                "best_setting",
+            ),
+        },
+    )
+
+__all__ = ["Evidence", "Hindsight", "Outcome", "Reviewed", "acceptance_status", "best_setting", "read_evidence"]

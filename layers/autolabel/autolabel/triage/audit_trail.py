@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import msgspec
 
 from autolabel.contracts.drive import Run
-from autolabel.contracts.verification import AUDIT, BLIND_AUDIT, Policy, VerifyDoubtful
+from autolabel.contracts.verification import AUDIT, BLIND_AUDIT, Policy, VerifyUncertain
 from autolabel.labels.agreement import Pair, count_agreement
 from autolabel.triage.audits import AuditedFrame, Auditing, Evidence
 from autolabel.triage.hindsight import Reviewed
-from autolabel.triage.policy import Segment, segment_of
+from autolabel.triage.policy import AuditStretch, stretch_of
 
 
 class AuditTrail:
@@ -20,8 +20,8 @@ class AuditTrail:
     def __init__(self, policy: Policy) -> None:
         self._policy = policy
         # Where everything goes to people nothing is audited: the evidence is for no doubt at all, and empty.
-        self._auditing = Auditing(policy.max_doubt if isinstance(policy, VerifyDoubtful) else 0.0)
-        self._segment: tuple[Segment, str] | None = None
+        self._auditing = Auditing(policy.max_uncertainty if isinstance(policy, VerifyUncertain) else 0.0)
+        self._segment: tuple[AuditStretch, str] | None = None
         self._frames: list[AuditedFrame] = []
 
     def take(self, frame: Reviewed, pairs: Sequence[Pair] | None) -> Reviewed:
@@ -32,11 +32,11 @@ class AuditTrail:
         """
         if pairs is None:
             return frame
-        if isinstance(self._policy, VerifyDoubtful) and frame.triage in (AUDIT, BLIND_AUDIT):
-            segment = segment_of(self._policy, frame.camera, frame.position), frame.triage
-            if segment != self._segment:
+        if isinstance(self._policy, VerifyUncertain) and frame.triage in (AUDIT, BLIND_AUDIT):
+            stretch = stretch_of(self._policy, frame.camera, frame.position), frame.triage
+            if stretch != self._segment:
                 self._close()
-                self._segment = segment
+                self._segment = stretch
             self._frames.append(AuditedFrame(frame.level or 0.0, pairs))
         return msgspec.structs.replace(frame, verified=True, classes=count_agreement(pairs))
 

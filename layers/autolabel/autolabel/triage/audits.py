@@ -21,14 +21,14 @@ import msgspec
 
 from autolabel.contracts.drive import Run
 from autolabel.contracts.ports import Bucket
-from autolabel.contracts.verification import VerifyDoubtful
+from autolabel.contracts.verification import VerifyUncertain
 from autolabel.labelling.fusion import FUSION
-from autolabel.labelling.uncertainty import DOUBT
+from autolabel.labelling.uncertainty import UNCERTAINTY_VERSION
 from autolabel.labels.agreement import WELL_PLACED, Pair, corners
-from autolabel.labels.detections import overlap
+from autolabel.labels.detections import box_iou
 from autolabel.labels.manifest import LabelledBox
 from autolabel.labels.tracker import Tracker
-from autolabel.streams.ordered_map import in_step
+from autolabel.streams.ordered_map import map_in_order
 from autolabel.triage.bounds import lower_bound, proves, trials_needed
 from autolabel.triage.policy import ANY_CLASS
 
@@ -71,14 +71,14 @@ class Trials(msgspec.Struct, frozen=True, array_like=True, order=True):
     errors: int
 
 
-class Evidence(msgspec.Struct, frozen=True):
+class Evidence(msgspec.Struct, frozen=True, rename={"max_uncertainty": "max_doubt"}):
     """What the audits of one published run tell; `published`: an ISO 8601 time in UTC, `max_doubt`: the policy's."""
 
     recipe: str
     drive: str
     run: str
     published: str
-    max_doubt: float
+    max_uncertainty: float
     trials: tuple[Trials, ...]
 
     @property
@@ -86,11 +86,11 @@ class Evidence(msgspec.Struct, frozen=True):
         """What sorts evidence, the oldest first."""
         return self.published, self.drive, self.run
 
-    def count(self, name: str, max_doubt: float) -> dict[tuple[str, bool], Count]:
+    def count(self, name: str, max_uncertainty: float) -> dict[tuple[str, bool], Count]:
         """The trials of one class for frames of at most `max_doubt`, by side and whether they were blind."""
         counts: dict[tuple[str, bool], Count] = {}
         for row in self.trials:
-            if row.name == name and row.level <= max_doubt:
+            if row.name == name and row.level <= max_uncertainty:
                 before = counts.get((row.side, row.blind), Count(0, 0))
                 counts[row.side, row.blind] = Count(before.trials + row.trials, before.errors + row.errors)
         return counts
@@ -98,7 +98,7 @@ class Evidence(msgspec.Struct, frozen=True):
 
 def recipe(run: Run) -> str:
     """What a run's pre-labels depend on, beside its frames, as a digest."""
-    parts = [sorted(run.models), FUSION, DOUBT, run.taxonomy, sorted(run.labels)]
+    parts = [sorted(run.models), FUSION, UNCERTAINTY_VERSION, run.taxonomy, sorted(run.labels)]
     return hashlib.sha256(msgspec.json.encode(parts)).hexdigest()[:16]
 
 
@@ -115,7 +115,7 @@ def read_evidence(labels: Bucket, recipe: str) -> Iterator[Evidence]:
     """All evidence of a recipe."""
     decoder = msgspec.json.Decoder(Evidence)
     keys = (found.key for found in labels.list(evidence_prefix(recipe)))
-    for body in in_step(labels.read, keys, _READERS):
+    for body in map_in_order(labels.read, keys, _READERS):
         if body is not None:
             yield decoder.decode(body)
 
@@ -123,8 +123,8 @@ def read_evidence(labels: Bucket, recipe: str) -> Iterator[Evidence]:
 class Auditing:
     """Gathers the evidence of a run from its audited segments, in any order."""
 
-    def __init__(self, max_doubt: float) -> None:
-        self._max_doubt = max_doubt
+    def __init__(self, max_uncertainty: float) -> None:
+        self._max_uncertainty = max_uncertainty
         self._trials: Counter[tuple[str, str, bool, float]] = Counter()
         self._errors: Counter[tuple[str, str, bool, float]] = Counter()
 
@@ -135,13 +135,13 @@ class Auditing:
             for track in _tracks([one[side] for one in judged]):
                 whose = (ANY_CLASS, RECALL) if side == ANY_CLASS else (track.box.name, side)
                 # Rounded up, but not out of what the policy accepts.
-                place = (*whose, blind, min(math.ceil(round(track.level * 100, 6)) / 100, self._max_doubt))
+                place = (*whose, blind, min(math.ceil(round(track.level * 100, 6)) / 100, self._max_uncertainty))
                 self._trials[place] += 1
                 self._errors[place] += track.wrong
 
     def evidence(self, run: Run, published: str) -> Evidence:
         rows = (Trials(*place, trials, self._errors[place]) for place, trials in self._trials.items())
-        return Evidence(recipe(run), run.drive, run.run, published, self._max_doubt, tuple(sorted(rows)))
+        return Evidence(recipe(run), run.drive, run.run, published, self._max_uncertainty, tuple(sorted(rows)))
 
 
 class _Track(NamedTuple):
@@ -177,7 +177,7 @@ def _tracks(frames: Iterable[Sequence[_Track]]) -> Iterator[_Track]:
 
 
 def _likeness(track: _Track, one: _Track) -> float:
-    return overlap(corners(track.box), corners(one.box)) if track.box.name == one.box.name else 0.0
+    return box_iou(corners(track.box), corners(one.box)) if track.box.name == one.box.name else 0.0
 
 
 def _join(track: _Track, one: _Track) -> _Track:
@@ -187,7 +187,7 @@ def _join(track: _Track, one: _Track) -> _Track:
 class ClassRecord:
     """What all evidence of a recipe says of one class under a policy."""
 
-    def __init__(self, evidence: Iterable[Evidence], name: str, policy: VerifyDoubtful) -> None:
+    def __init__(self, evidence: Iterable[Evidence], name: str, policy: VerifyUncertain) -> None:
         self.name = name
         self.sides = (RECALL,) if name == ANY_CLASS else (PRECISION, RECALL)
         self._target = policy.target
@@ -196,7 +196,7 @@ class ClassRecord:
         self._runs = [
             (one, counts)
             for one in sorted(evidence, key=lambda one: one.order)
-            if one.max_doubt >= policy.max_doubt and (counts := one.count(name, policy.max_doubt))
+            if one.max_uncertainty >= policy.max_uncertainty and (counts := one.count(name, policy.max_uncertainty))
         ]
 
     def count(self, side: str, *, blind_only: bool, runs: int | None = None) -> Count:
@@ -246,12 +246,12 @@ class ClassRecord:
         return f"{side} {count.trials} of {needed} objects so far ({_errors(count.errors)})"
 
 
-def proven_classes(evidence: Sequence[Evidence], policy: VerifyDoubtful) -> frozenset[str]:
+def proven_classes(evidence: Sequence[Evidence], policy: VerifyUncertain) -> frozenset[str]:
     """The classes, ANY_CLASS among them, that may be accepted without a person. `evidence`: of one recipe."""
     return frozenset(name for name in _names(evidence) if ClassRecord(evidence, name, policy).is_proven())
 
 
-def standings(evidence: Sequence[Evidence], policy: VerifyDoubtful) -> dict[str, str]:
+def acceptance_status(evidence: Sequence[Evidence], policy: VerifyUncertain) -> dict[str, str]:
     """A sentence for each class that was audited, by its name. `evidence`: of one recipe."""
     return {name: str(ClassRecord(evidence, name, policy)) for name in _names(evidence)}
 

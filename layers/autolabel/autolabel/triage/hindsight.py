@@ -19,7 +19,7 @@ from autolabel.triage.bounds import lower_bound, proves
 from autolabel.triage.policy import ANY_CLASS
 
 
-class Reviewed(msgspec.Struct, frozen=True, omit_defaults=True):
+class Reviewed(msgspec.Struct, frozen=True, omit_defaults=True, rename={"candidates": "ghosts"}):
     """A line of reviewed.jsonl: what triage and people made of one frame of a published run, in the drive's order.
 
     `position`: its place among the camera's frames, from 0. `triage`: one of its kinds. `boxes`, `ghosts`, `failed`,
@@ -33,7 +33,7 @@ class Reviewed(msgspec.Struct, frozen=True, omit_defaults=True):
     triage: str
     level: float | None = None
     boxes: tuple[float, ...] = ()
-    ghosts: tuple[float, ...] = ()
+    candidates: tuple[float, ...] = ()
     failed: float = 0.0
     claims: tuple[str, ...] = ()
     verified: bool = False
@@ -49,7 +49,7 @@ class Bound(msgspec.Struct, frozen=True):
     bound: float
 
 
-class Outcome(msgspec.Struct, frozen=True):
+class Outcome(msgspec.Struct, frozen=True, rename={"max_uncertainty": "max_doubt"}):
     """What a setting would have come to.
 
     `acceptable`: frames of little doubt. Of these: `accepted`, whose classes are all `proven`; `seen` by people, of
@@ -57,7 +57,7 @@ class Outcome(msgspec.Struct, frozen=True):
     pre-label in sight. `bounds`: by class and side, of the seen ones.
     """
 
-    max_doubt: float
+    max_uncertainty: float
     floor: float
     frames: int
     acceptable: int
@@ -82,9 +82,9 @@ class Hindsight:
     are one trial of an object.
     """
 
-    def __init__(self, max_doubt: float, floor: float, *, target: float, segment: int) -> None:
-        self._max_doubt, self._floor = max_doubt, floor
-        self._target, self._segment = target, segment
+    def __init__(self, max_uncertainty: float, floor: float, *, target: float, stretch: int) -> None:
+        self._max_uncertainty, self._floor = max_uncertainty, floor
+        self._target, self._segment = target, stretch
         self._frames = 0
         self._claims: Counter[frozenset[str]] = Counter()
         self._counts: Counter[str] = Counter()
@@ -93,7 +93,10 @@ class Hindsight:
 
     def take(self, drive: str, frame: Reviewed) -> None:
         self._frames += 1
-        if frame.level is None or frame_level(frame.boxes, frame.ghosts, frame.failed, self._floor) > self._max_doubt:
+        if (
+            frame.level is None
+            or frame_level(frame.boxes, frame.candidates, frame.failed, self._floor) > self._max_uncertainty
+        ):
             return
         self._claims[frozenset({ANY_CLASS, *frame.claims})] += 1
         if not frame.verified:
@@ -121,7 +124,7 @@ class Hindsight:
         }
         kinds = ("seen", "blind", "faulty", "missed", "false_alarms", "misnamed", "misplaced", "timed")
         return Outcome(
-            max_doubt=self._max_doubt,
+            max_uncertainty=self._max_uncertainty,
             floor=self._floor,
             frames=self._frames,
             acceptable=self._claims.total(),
@@ -136,7 +139,7 @@ class Hindsight:
 def best_setting(outcomes: Iterable[Outcome], floor: float) -> Outcome | None:
     """The largest `max_doubt` whose bounds hold at a floor of doubt: of those that accept most, the strictest."""
     held = [one for one in outcomes if one.floor == floor and one.accepted]
-    return max(held, key=lambda one: (one.accepted, -one.max_doubt), default=None)
+    return max(held, key=lambda one: (one.accepted, -one.max_uncertainty), default=None)
 
 
 class _Trials:
@@ -153,10 +156,10 @@ class _Trials:
         self._trials: Counter[tuple[str, str]] = Counter()
         self._errors: Counter[tuple[str, str]] = Counter()
 
-    def take(self, segment: str, classes: Mapping[str, ClassAgreement]) -> None:
-        if segment != self._segment:
+    def take(self, stretch: str, classes: Mapping[str, ClassAgreement]) -> None:
+        if stretch != self._segment:
             self._close()
-            self._segment = segment
+            self._segment = stretch
         found = missed = 0
         for name, of in classes.items():
             self._count(name, PRECISION, of.kept, of.moved + of.relabelled + of.deleted)

@@ -16,19 +16,19 @@ from autolabel.contracts.verification import (
     ACCEPTED,
     AUDIT,
     BLIND_AUDIT,
-    DOUBTFUL,
     EVERYTHING,
+    UNCERTAIN,
     UNPROVEN,
     Policy,
     VerifyAll,
-    VerifyDoubtful,
+    VerifyUncertain,
 )
 
 # What a frame claims beside its classes: that nothing else is there.
 ANY_CLASS = "any class"
 
 
-class Segment(NamedTuple):
+class AuditStretch(NamedTuple):
     """Consecutive frames of a camera in the drive's order."""
 
     camera: str
@@ -38,30 +38,30 @@ class Segment(NamedTuple):
 class Draw(NamedTuple):
     """Segments whose frames are audited, and those of them that are audited blind."""
 
-    audited: frozenset[Segment] = frozenset()
-    blind: frozenset[Segment] = frozenset()
+    audited: frozenset[AuditStretch] = frozenset()
+    blind: frozenset[AuditStretch] = frozenset()
 
 
-def segment_of(policy: VerifyDoubtful, camera: str, position: int) -> Segment:
+def stretch_of(policy: VerifyUncertain, camera: str, position: int) -> AuditStretch:
     """The segment of a frame; `position`: its place among the camera's frames, from 0."""
-    return Segment(camera, position // policy.segment)
+    return AuditStretch(camera, position // policy.stretch)
 
 
-def claims(boxes: Iterable[str], ghosts: Iterable[str]) -> frozenset[str]:
+def claims(boxes: Iterable[str], candidates: Iterable[str]) -> frozenset[str]:
     """What a frame claims by the classes of its boxes and of its candidates above the floor of doubt."""
-    return frozenset({ANY_CLASS, *boxes, *ghosts})
+    return frozenset({ANY_CLASS, *boxes, *candidates})
 
 
-def is_acceptable(policy: VerifyDoubtful, level: float | None) -> bool:
+def is_acceptable(policy: VerifyUncertain, level: float | None) -> bool:
     """Whether a frame is in so little doubt that it could be accepted; `level` is None without a pre-label."""
-    return level is not None and level <= policy.max_doubt
+    return level is not None and level <= policy.max_uncertainty
 
 
 def draw_audits(
-    policy: VerifyDoubtful,
+    policy: VerifyUncertain,
     drive: str,
     run: str,
-    acceptable: Iterable[tuple[Segment, Collection[str]]],
+    acceptable: Iterable[tuple[AuditStretch, Collection[str]]],
     proven: Collection[str],
 ) -> Draw:
     """Draw a run's audits, the same ones whenever it is repeated. `acceptable`: frames, by segment and what they claim.
@@ -70,9 +70,9 @@ def draw_audits(
     is not proven, it is audited blind: people are given its frames anyway, and what they are shown proves nothing. A
     segment's acceptable frames are blind together, so that few of their neighbours show a pre-label.
     """
-    is_proven: dict[Segment, bool] = {}
-    for segment, claimed in acceptable:
-        is_proven[segment] = is_proven.get(segment, True) and _are_proven(claimed, proven)
+    is_proven: dict[AuditStretch, bool] = {}
+    for stretch, claimed in acceptable:
+        is_proven[stretch] = is_proven.get(stretch, True) and _are_proven(claimed, proven)
     ordered = sorted(is_proven, key=lambda one: (_lot(drive, run, one), one))
     audited = ordered[: _share(policy.audit, len(ordered))]
     drawn = audited[: _share(policy.blind, len(audited))]
@@ -80,15 +80,20 @@ def draw_audits(
 
 
 def triage_frame(
-    policy: Policy, level: float | None, claimed: Collection[str], proven: Collection[str], segment: Segment, draw: Draw
+    policy: Policy,
+    level: float | None,
+    claimed: Collection[str],
+    proven: Collection[str],
+    stretch: AuditStretch,
+    draw: Draw,
 ) -> str:
     """The kind of a frame, one of KINDS. `level`: None without a pre-label; `claimed`: of `claims`."""
     if isinstance(policy, VerifyAll):
         return EVERYTHING
     if not is_acceptable(policy, level):
-        return DOUBTFUL
-    if segment in draw.audited:
-        return BLIND_AUDIT if segment in draw.blind else AUDIT
+        return UNCERTAIN
+    if stretch in draw.audited:
+        return BLIND_AUDIT if stretch in draw.blind else AUDIT
     return ACCEPTED if _are_proven(claimed, proven) else UNPROVEN
 
 
@@ -96,8 +101,8 @@ def _are_proven(claimed: Collection[str], proven: Collection[str]) -> bool:
     return all(name in proven for name in claimed)
 
 
-def _lot(drive: str, run: str, segment: Segment) -> bytes:
-    return hashlib.sha256(f"{drive}/{run}/{segment.camera}/{segment.number}".encode()).digest()
+def _lot(drive: str, run: str, stretch: AuditStretch) -> bytes:
+    return hashlib.sha256(f"{drive}/{run}/{stretch.camera}/{stretch.number}".encode()).digest()
 
 
 def _share(share: float, count: int) -> int:

@@ -18,12 +18,12 @@ from autolabel.contracts.drive import Run
 from autolabel.contracts.errors import CountMismatch
 from autolabel.contracts.job_manifest import JobManifest
 from autolabel.contracts.ports import Bucket
-from autolabel.contracts.verification import ACCEPTED, AUDIT, BLIND_AUDIT, VerifyDoubtful
+from autolabel.contracts.verification import ACCEPTED, AUDIT, BLIND_AUDIT, VerifyUncertain
 from autolabel.labelling.shards import LabelledShard
-from autolabel.labelling.uncertainty import FrameDoubt
+from autolabel.labelling.uncertainty import FrameUncertainty
 from autolabel.labels.manifest import raw, read_line
-from autolabel.streams.ordered_map import in_step
-from autolabel.triage.policy import Segment, claims, draw_audits, is_acceptable, segment_of, triage_frame
+from autolabel.streams.ordered_map import map_in_order
+from autolabel.triage.policy import AuditStretch, claims, draw_audits, is_acceptable, stretch_of, triage_frame
 
 # A job's lines are put in order on disk, of which a function has 512 MB.
 MAX_QUEUE_BYTES = 400_000_000
@@ -43,7 +43,12 @@ class Triage:
     """The triage of a run's frames. `proven`: classes that may be accepted without a person."""
 
     def __init__(
-        self, run: Run, policy: VerifyDoubtful, proven: Collection[str], shards: Sequence[LabelledShard], labels: Bucket
+        self,
+        run: Run,
+        policy: VerifyUncertain,
+        proven: Collection[str],
+        shards: Sequence[LabelledShard],
+        labels: Bucket,
     ) -> None:
         self._run = run
         self._policy = policy
@@ -101,45 +106,45 @@ class Triage:
             return []
         bodies = self._labels.lines(self._key(shard, "manifest"))
         chosen = []
-        for place, (body, (kind, doubt)) in enumerate(zip(bodies, kinds, strict=True)):
+        for place, (body, (kind, uncertainty)) in enumerate(zip(bodies, kinds, strict=True)):
             if kind != ACCEPTED:
                 shown = without_prelabel(body) if kind == BLIND_AUDIT else body
-                chosen.append(((self._rank(shard, place, kind, doubt), shard.before + place), shown + b"\n"))
+                chosen.append(((self._rank(shard, place, kind, uncertainty), shard.before + place), shown + b"\n"))
         return chosen
 
-    def _rank(self, shard: LabelledShard, place: int, kind: str, doubt: FrameDoubt) -> float:
+    def _rank(self, shard: LabelledShard, place: int, kind: str, uncertainty: FrameUncertainty) -> float:
         if kind in (AUDIT, BLIND_AUDIT):
             lot = hashlib.sha256(f"{self._run.drive}/{self._run.run}/{shard.camera}/{shard.before + place}".encode())
             return -int.from_bytes(lot.digest()[:4]) / 2**32
-        return -1.0 if doubt.level is None else -doubt.level
+        return -1.0 if uncertainty.level is None else -uncertainty.level
 
-    def _kinds(self, shard: LabelledShard) -> Iterator[tuple[str, FrameDoubt]]:
-        for place, doubt in enumerate(self._doubts(shard)):
-            segment = self._segment(shard, place)
-            claimed = claims(doubt.claims, ())
+    def _kinds(self, shard: LabelledShard) -> Iterator[tuple[str, FrameUncertainty]]:
+        for place, uncertainty in enumerate(self._uncertainties(shard)):
+            stretch = self._segment(shard, place)
+            claimed = claims(uncertainty.claims, ())
             yield (
-                triage_frame(self._policy, doubt.level, claimed, self._proven, segment, self._draw),
-                doubt,
+                triage_frame(self._policy, uncertainty.level, claimed, self._proven, stretch, self._draw),
+                uncertainty,
             )
 
-    def _acceptable(self) -> Iterator[tuple[Segment, frozenset[str]]]:
+    def _acceptable(self) -> Iterator[tuple[AuditStretch, frozenset[str]]]:
         """The frames that could be accepted, by segment and what they claim."""
 
-        def find(shard: LabelledShard) -> set[tuple[Segment, frozenset[str]]]:
+        def find(shard: LabelledShard) -> set[tuple[AuditStretch, frozenset[str]]]:
             return {
-                (self._segment(shard, place), claims(doubt.claims, ()))
-                for place, doubt in enumerate(self._doubts(shard))
-                if is_acceptable(self._policy, doubt.level)
+                (self._segment(shard, place), claims(uncertainty.claims, ()))
+                for place, uncertainty in enumerate(self._uncertainties(shard))
+                if is_acceptable(self._policy, uncertainty.level)
             }
 
-        for found in in_step(find, self._shards, _READERS):
+        for found in map_in_order(find, self._shards, _READERS):
             yield from found
 
-    def _segment(self, shard: LabelledShard, place: int) -> Segment:
-        return segment_of(self._policy, shard.camera, shard.before + place)
+    def _segment(self, shard: LabelledShard, place: int) -> AuditStretch:
+        return stretch_of(self._policy, shard.camera, shard.before + place)
 
-    def _doubts(self, shard: LabelledShard) -> Iterator[FrameDoubt]:
-        return map(msgspec.json.Decoder(FrameDoubt).decode, self._labels.lines(self._key(shard, "doubts")))
+    def _uncertainties(self, shard: LabelledShard) -> Iterator[FrameUncertainty]:
+        return map(msgspec.json.Decoder(FrameUncertainty).decode, self._labels.lines(self._key(shard, "doubts")))
 
     def _key(self, shard: LabelledShard, name: str) -> str:
         return self._run.folder.shard(shard.index, f"{name}.jsonl")
@@ -173,7 +178,7 @@ def without_prelabel(body: bytes) -> bytes:
     line = read_line(body)
     line.prelabel = _with(line.prelabel, {"annotations": []})
     line.prelabel_metadata = _with(line.prelabel_metadata, {"objects": [], "class-map": {}})
-    line.doubt = line.masks = line.segmentation = line.segmentation_metadata = UNSET
+    line.uncertainty = line.masks = line.segmentation = line.segmentation_metadata = UNSET
     return msgspec.json.encode(line)
 
 

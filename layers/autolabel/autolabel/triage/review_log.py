@@ -15,12 +15,12 @@ from msgspec import UNSET
 
 from autolabel.contracts.drive import Run
 from autolabel.contracts.ports import Bucket
-from autolabel.contracts.verification import VerifyDoubtful
-from autolabel.labelling.uncertainty import FrameDoubt
+from autolabel.contracts.verification import VerifyUncertain
+from autolabel.labelling.uncertainty import FrameUncertainty
 from autolabel.labels.agreement import pair_boxes
 from autolabel.labels.manifest import ManifestLine
 from autolabel.triage.audit_trail import AuditTrail
-from autolabel.triage.audits import Evidence, evidence_key, proven_classes, read_evidence, recipe, standings
+from autolabel.triage.audits import Evidence, acceptance_status, evidence_key, proven_classes, read_evidence, recipe
 from autolabel.triage.hindsight import Reviewed
 
 # A million crowded frames take 600 MB, and a function has 512 MB of disk: compressed, it is less than a quarter.
@@ -49,7 +49,7 @@ class ReviewLog:
         self._compressed.close()
         self._spool.close()
 
-    def take(self, line: ManifestLine, doubt: FrameDoubt) -> None:
+    def take(self, line: ManifestLine, uncertainty: FrameUncertainty) -> None:
         """Take in a line of the dataset. `line` has the pre-label as the models left it, and what people made of it."""
         camera = line.origin.camera
         place = self._places[camera]
@@ -59,26 +59,26 @@ class ReviewLog:
             camera=camera,
             position=place,
             triage=line.origin.triage,
-            level=doubt.level,
-            boxes=doubt.boxes,
-            ghosts=doubt.ghosts,
-            failed=doubt.failed,
-            claims=doubt.claims,
+            level=uncertainty.level,
+            boxes=uncertainty.boxes,
+            candidates=uncertainty.candidates,
+            failed=uncertainty.failed,
+            claims=uncertainty.claims,
             seconds=line.review.seconds if line.review is not UNSET else None,
         )
         pairs = pair_boxes(line.prelabel_boxes, line.verified_boxes) if line.verified_by_person else None
         reviewed = self._audits.take(reviewed, pairs)
         self._compressed.write(msgspec.json.encode(reviewed) + b"\n")
 
-    def write(self, labels: Bucket, now: float) -> Standing:
+    def write(self, labels: Bucket, now: float) -> AcceptanceStatus:
         """Write the log and the run's evidence; what is proven by then. `now`: seconds since the epoch."""
         run = self._run
         labels.write_stream(run.folder.reviewed, self._lines(), "application/jsonl")
         published = datetime.fromtimestamp(now, UTC).isoformat(timespec="seconds")
         evidence = self._audits.evidence(run, published)
         labels.write(run.folder.audit, msgspec.json.encode(evidence))
-        if not isinstance(self._policy, VerifyDoubtful):
-            return Standing((), ())
+        if not isinstance(self._policy, VerifyUncertain):
+            return AcceptanceStatus((), ())
         # Before the others are read: of two runs that are published at once, one at least sees the other.
         labels.write(evidence_key(recipe(run), run.drive, run.run), msgspec.json.encode(evidence))
         others = [one for one in read_evidence(labels, recipe(run)) if (one.drive, one.run) != (run.drive, run.run)]
@@ -91,15 +91,15 @@ class ReviewLog:
             yield from lines
 
 
-class Standing(msgspec.Struct, frozen=True):
+class AcceptanceStatus(msgspec.Struct, frozen=True):
     """How far classes are from being accepted, a sentence each; `fallen`: those that were until this run."""
 
     sentences: tuple[str, ...]
     fallen: tuple[str, ...]
 
 
-def _stand(others: list[Evidence], new: Evidence, policy: VerifyDoubtful) -> Standing:
+def _stand(others: list[Evidence], new: Evidence, policy: VerifyUncertain) -> AcceptanceStatus:
     before, after = proven_classes(others, policy), proven_classes([*others, new], policy)
-    sentences = standings([*others, new], policy)
+    sentences = acceptance_status([*others, new], policy)
     fallen = (sentence for name, sentence in sentences.items() if name in before - after)
-    return Standing(tuple(sentences.values()), tuple(fallen))
+    return AcceptanceStatus(tuple(sentences.values()), tuple(fallen))

@@ -1,1 +1,89 @@
 """Verification: what people are given, in whichever back-end they work, and what they leave."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from autolabel.verification.ground_truth import read_output
+    from autolabel.verification.jobs import LABEL_STUDIO, BackEnds, JobRound, job_name
+    from autolabel.verification.label_studio.client import LabelStudioClient
+    from autolabel.verification.label_studio.connection import Connection, read_connection
+    from autolabel.verification.label_studio.notifications import take_notification
+    from autolabel.verification.label_studio.projects import (
+        Images,
+        Job,
+        JobProject,
+        Results,
+        StorageImages,
+        Webhook,
+        annotated,
+        open_project,
+        progress,
+        renew_images,
+    )
+    from autolabel.verification.people import await_reviewers, wake_job
+    from autolabel.verification.settlement import settle_round
+else:
+    from autolabel.faces import lazy_face
+
+    __getattr__ = lazy_face(
+        __name__,
+        {
+            "ground_truth": ("read_output",),
+            "jobs": (
+                "LABEL_STUDIO",
+                "BackEnds",
+                "JobRound",
+                "job_name",
+            ),
+            "label_studio.client": ("LabelStudioClient",),
+            "label_studio.connection": (
+                "Connection",
+                "read_connection",
+            ),
+            "label_studio.notifications": ("take_notification",),
+            "label_studio.projects": (
+                "Images",
+                "Job",
+                "JobProject",
+                "Results",
+                "StorageImages",
+                "Webhook",
+                "annotated",
+                "open_project",
+                "progress",
+                "renew_images",
+            ),
+            "people": (
+                "await_reviewers",
+                "wake_job",
+            ),
+            "settlement": ("settle_round",),
+        },
+    )
+
+__all__ = [
+    "LABEL_STUDIO",
+    "BackEnds",
+    "Connection",
+    "Images",
+    "Job",
+    "JobProject",
+    "JobRound",
+    "LabelStudioClient",
+    "Results",
+    "StorageImages",
+    "Webhook",
+    "annotated",
+    "await_reviewers",
+    "job_name",
+    "open_project",
+    "progress",
+    "read_connection",
+    "read_output",
+    "renew_images",
+    "settle_round",
+    "take_notification",
+    "wake_job",
+]

@@ -12,7 +12,7 @@ from autolabel.contracts.verification import SEGMENTS
 from autolabel.labels.manifest import REVIEW, VERIFIED, BoxLabel, BoxMetadata, metadata_of
 from autolabel.labels.reviews import MAX_REVIEW, Marks, Review, known_seconds, read_review
 from autolabel.streams.json_depth import is_deep
-from autolabel.streams.ordered_map import in_step
+from autolabel.streams.ordered_map import map_in_order
 from autolabel.verification.jobs import JobRound
 
 _OUTPUT = "manifests/output/output.manifest"
@@ -89,7 +89,7 @@ def _read_responses(labels: Bucket, prefix: str) -> dict[int, _Answer]:
             return -1, None
         return int(place), answers[-1] if answers else None
 
-    return {place: answer for place, answer in in_step(read, labels.list(prefix), _READERS) if answer}
+    return {place: answer for place, answer in map_in_order(read, labels.list(prefix), _READERS) if answer}
 
 
 def _with_review(body: bytes, answer: _Answer) -> bytes:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from autolabel.contracts.ports import Executions, JobTokens, WaitingJob
 
 
-def await_people(
+def await_reviewers(
     waiting: WaitingJob, annotated: Callable[[], bool], *, tokens: JobTokens, executions: Executions
 ) -> bool:
     """Store the token with which a notification wakes the run; whether the run is woken at once.

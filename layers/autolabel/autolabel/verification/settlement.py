@@ -34,7 +34,7 @@ from autolabel.labels.manifest import (
 )
 from autolabel.labels.reviews import MAX_COMMENT, Review
 from autolabel.streams.json_depth import is_deep
-from autolabel.streams.ordered_map import in_step
+from autolabel.streams.ordered_map import map_in_order
 from autolabel.verification.jobs import LABELS, LAST_ROUND, JobRound
 
 # The line of a manifest comes back with a label of its own.
@@ -196,7 +196,7 @@ class _Settlement:
         self.again: dict[int, Result] = {}
 
     def results(self, manifest: Iterable[bytes]) -> Iterator[bytes]:
-        for result in in_step(self._result, manifest, self._workers):
+        for result in map_in_order(self._result, manifest, self._workers):
             if result.failure:
                 self.failed += 1
             else:
@@ -222,13 +222,13 @@ class _Settlement:
     def _begun_from(self, line: ManifestLine, result: Result) -> ManifestLine:
         """The line with the label of the person who was unsure in the place of what the models said."""
         # The models' doubts were about their own boxes.
-        line.doubt = UNSET
+        line.uncertainty = UNSET
         if self._task == SEGMENTS:
             line.segmentation = msgspec.json.decode(result.label, type=str)
             line.segmentation_metadata = result.metadata
         else:
             line.prelabel, line.prelabel_metadata = result.label, result.metadata
-            line.doubt = _doubt_of(result, len(line.prelabel_boxes))
+            line.uncertainty = _uncertainty_of(result, len(line.prelabel_boxes))
         return line
 
     def _result(self, body: bytes) -> Result:
@@ -265,7 +265,7 @@ def _is_set_of_boxes(line: ManifestLine, label: Any, metadata: Any, *, names: fr
     return all(box.name in names and _is_inside(box, *size) for box in boxes)
 
 
-def _doubt_of(result: Result, boxes: int) -> ShownUncertainty:
+def _uncertainty_of(result: Result, boxes: int) -> ShownUncertainty:
     """What the next person is told of the one who was unsure, as `triage.doubt.as_attribute` tells of models."""
     comment = result.review.comment[:MAX_COMMENT] if isinstance(result.review, Review) else ""
     said = f"somebody was unsure: {comment}" if comment else "somebody was unsure"

@@ -61,6 +61,6 @@ def task_of(line: ManifestLine, job: str, image: str) -> dict[str, Any]:
             for i, box in enumerate(boxes)
         ]
         # Of the whole frame: the lower, the more it needs a look.
-        sure = min(box.confidence for box in boxes) if line.doubt is UNSET else 1 - line.doubt.level
+        sure = min(box.confidence for box in boxes) if line.uncertainty is UNSET else 1 - line.uncertainty.level
         task["predictions"] = [{"model_version": model_version(line), "score": sure, "result": result}]
     return task

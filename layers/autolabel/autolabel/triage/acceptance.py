@@ -11,37 +11,37 @@ import msgspec
 from autolabel.contracts.drive import Run
 from autolabel.contracts.errors import CountMismatch
 from autolabel.contracts.ports import Bucket
-from autolabel.contracts.verification import VerifyDoubtful
-from autolabel.triage.audits import proven_classes, read_evidence, recipe, standings
+from autolabel.contracts.verification import VerifyUncertain
+from autolabel.triage.audits import acceptance_status, proven_classes, read_evidence, recipe
 
 
-class Terms(msgspec.Struct, frozen=True):
+class AcceptanceCriteria(msgspec.Struct, frozen=True, rename={"status": "standing"}):
     """`max_objects`: frames in one job. `proven`: classes that may be accepted without a person; `standing`: how far
     classes are from it, a sentence each."""
 
     max_objects: int
     proven: tuple[str, ...] = ()
-    standing: tuple[str, ...] = ()
+    status: tuple[str, ...] = ()
 
 
-def read_terms(run: Run, labels: Bucket, max_objects: int) -> Terms:
+def read_criteria(run: Run, labels: Bucket, max_objects: int) -> AcceptanceCriteria:
     """The terms that were fixed for a run, or those of now."""
     if (body := labels.read(run.folder.acceptance_criteria)) is not None:
-        return msgspec.json.decode(body, type=Terms)
+        return msgspec.json.decode(body, type=AcceptanceCriteria)
     return _terms_of_now(run, labels, max_objects)
 
 
-def fix_terms(run: Run, labels: Bucket, terms: Terms) -> None:
+def fix_criteria(run: Run, labels: Bucket, criteria: AcceptanceCriteria) -> None:
     """Fix the terms by which a run's jobs were made; CountMismatch when another call fixed other ones meanwhile."""
-    key, body = run.folder.acceptance_criteria, msgspec.json.encode(terms)
+    key, body = run.folder.acceptance_criteria, msgspec.json.encode(criteria)
     if not labels.write_once(key, body) and labels.read(key) != body:
         raise CountMismatch(f"{run.drive} {run.run} was assembled on other terms meanwhile: redrive it")
 
 
-def _terms_of_now(run: Run, labels: Bucket, max_objects: int) -> Terms:
+def _terms_of_now(run: Run, labels: Bucket, max_objects: int) -> AcceptanceCriteria:
     policy = run.document.verification
-    if not isinstance(policy, VerifyDoubtful):
-        return Terms(max_objects)
+    if not isinstance(policy, VerifyUncertain):
+        return AcceptanceCriteria(max_objects)
     evidence = list(read_evidence(labels, recipe(run)))
     proven = tuple(sorted(proven_classes(evidence, policy)))
-    return Terms(max_objects, proven, tuple(standings(evidence, policy).values()))
+    return AcceptanceCriteria(max_objects, proven, tuple(acceptance_status(evidence, policy).values()))
