@@ -39,7 +39,7 @@ def test_a_correct_frame_costs_one_key_and_the_next_is_there_without_a_load(revi
 def test_the_last_frame_leads_to_the_jobs_page(review: OpenPortal) -> None:
     annotator = review(frames=((BOXES, None),))
     annotator.send("Enter")
-    annotator.page.get_by_text("All done").or_(annotator.page.get_by_text("This job is over")).wait_for()
+    annotator.page.get_by_text("All done").or_(annotator.page.get_by_text("This job has ended")).wait_for()
     assert annotator.page.url == annotator.job
 
 
@@ -47,7 +47,7 @@ def test_going_back_in_the_history_says_that_the_frame_is_answered(review: OpenP
     annotator = review()
     annotator.send("Enter")
     annotator.page.go_back()
-    annotator.page.get_by_text("has been answered").wait_for()
+    annotator.page.get_by_text("already answered").wait_for()
     annotator.page.get_by_role("link", name="Next frame").click()
     annotator.wait_for_frame()
     assert boxes(annotator.send("Enter")) == [CAR]
@@ -355,7 +355,7 @@ def test_hostile_texts_are_shown_and_do_not_run(review: OpenPortal) -> None:
 
 def test_a_draft_of_another_shape_does_no_harm(review: OpenPortal) -> None:
     annotator = review()
-    draft = {"boxes": [None, {"id": 1}, {"id": "box-0", "left": "x"}], "ghosts": "none"}
+    draft = {"boxes": [None, {"id": 1}, {"id": "box-0", "left": "x"}], "candidates": "none"}
     put = "async (draft) => (await fetch(location.pathname + '/draft', {method: 'PUT', body: draft})).status"
     assert annotator.page.evaluate(put, json.dumps(draft)) == 204
     annotator.open(0)

@@ -32,7 +32,7 @@ def _frame(name: str, **changes: Any) -> dict[str, Any]:
 def test_a_portal_without_jobs_says_so(browser: Browser) -> None:
     page = browser.get("/")
     assert page.status == 200
-    assert "Nothing to do yet" in page.text
+    assert "No jobs yet" in page.text
 
 
 def test_the_page_is_the_jobs_template_with_the_frames_values(stand_in: StandIn, browser: Browser) -> None:
@@ -191,7 +191,7 @@ def test_two_annotators_get_different_frames(stand_in: StandIn, open_browser: Ca
     # Each keeps their own.
     assert [worker.next_task() for worker in (first, second, third)] == tasks
     assert fourth.next_task() is None
-    assert "Others are at the last frames" in fourth.get("/jobs/Drive-1/").text
+    assert "Other reviewers have the last frames" in fourth.get("/jobs/Drive-1/").text
     assert fourth.get(tasks[0] or "").status == 409
 
 
@@ -284,7 +284,7 @@ def test_the_list_of_jobs_shows_how_far_each_is(stand_in: StandIn, browser: Brow
     page = browser.get("/").text
     assert ">Continue</a>" in page
     assert "<b>1</b> of 4 frames" in page
-    assert "<b>7.2 s</b> a frame" in page
+    assert "<b>7.2 s</b> per frame" in page
     stand_in.sagemaker.stop_labeling_job(LabelingJobName="Drive-1")
     eventually(lambda: "<span>Stopped</span>" in browser.get("/").text)
 
