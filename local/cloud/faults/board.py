@@ -20,7 +20,7 @@ class FaultBoard:
         self._struck: Counter[int] = Counter()
         self._injected: Counter[str] = Counter()
         self._random = random.Random()  # noqa: S311 - a rehearsal must be repeatable; nothing is secret
-        self._healing: list[Callable[[], None]] = []
+        self._releases: list[Callable[[], None]] = []
 
     def arm(self, seed: int, faults: Iterable[Fault]) -> None:
         """Arm these faults and reset the counts; the seed fixes the draws, not the order of the requests for them."""
@@ -35,12 +35,12 @@ class FaultBoard:
         """Inject no further fault, and release everything that was held back."""
         with self._lock:
             self._armed = []
-        for heal in self._healing:
-            heal()
+        for release in self._releases:
+            release()
 
-    def on_disarm(self, heal: Callable[[], None]) -> None:
-        """Call `heal` whenever the faults are disarmed."""
-        self._healing.append(heal)
+    def on_disarm(self, release: Callable[[], None]) -> None:
+        """Call `release` whenever the faults are disarmed."""
+        self._releases.append(release)
 
     def draw(self, point: str, matches: Callable[[Fault], bool]) -> Fault | None:
         """Return the fault to inject now, the first that matches and is not used up; None without one."""

@@ -156,7 +156,7 @@ class Interpreter:
                 return choice["Next"], *self._choice_output(choice, evaluation)
         if "Default" not in state:
             raise StateError(
-                "States.NoChoiceMatched", f"{strand.progress.state}: no choice matched and there is no Default"
+                "States.NoChoiceMatched", f"{strand.progress.state}: no choice matched, and Default is missing"
             )
         return state["Default"], *self._choice_output(state, evaluation)
 
