@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 REGION = "us-east-1"
 ACCOUNT = "000000000000"
-# The annotator of a cloud whose labelling jobs wait for people at its portal.
+# The annotator of a cloud whose labelling jobs wait for people at the portal.
 PEOPLE = "people"
 
 
@@ -17,16 +17,19 @@ class SettingsError(ValueError):
 
 @dataclass(frozen=True)
 class CloudSettings:
-    """The choices of one embedded cloud, all of them JSON-able.
+    """The settings of one embedded cloud; all values can be written as JSON.
 
-    images: container image name (URI without registry and tag) to the command line of a model server, in which
-    "{port}" is replaced. annotator: "module:function" that answers labelling jobs, or PEOPLE: the cloud has a worker
-    portal, where jobs wait for them. wait_scale: factor on retry back-off and Wait states of state machines.
-    alarm_scale: factor on the periods of alarms and on the cooldowns of scaling, so that endpoints wake and fall asleep
-    within seconds. max_workers: function processes alive at once. enforce_iam: functions, state machines, endpoints and
-    labelling jobs may do only what the policies of their roles allow; the caller of the API may do everything. faults:
-    the cloud injects faults when it is told to (local/cloud/faults); callers are told apart by their roles, so that
-    faults of calls need enforce_iam.
+    images: container image name (URI without registry and tag) to the command line of a model server; "{port}" in it is
+        replaced.
+    annotator: "module:function" that answers labelling jobs, or PEOPLE: the jobs wait at the cloud's worker portal.
+    wait_scale: factor on retry back-off and Wait states of state machines.
+    alarm_scale: factor on the periods of alarms and on the cooldowns of scaling, so that endpoints can start and stop
+        within seconds.
+    max_workers: function processes alive at once.
+    enforce_iam: functions, state machines, endpoints and labelling jobs may do only what their roles' policies allow;
+        the caller of the API may do everything.
+    faults: the cloud injects faults on demand (local/cloud/faults). Faults of calls need enforce_iam, because callers
+        are told apart by their roles.
     """
 
     images: Mapping[str, Sequence[str]] = field(default_factory=dict)

@@ -1,1 +1,1 @@
-"""One AWS-like cloud in one process tree on 127.0.0.1, booted by `EmbeddedCloud`."""
+"""The cloud itself: one process tree on 127.0.0.1, started by `EmbeddedCloud`."""

@@ -1,4 +1,4 @@
-"""CloudWatch alarms that look at their own metric, period by period; queues and executions feed theirs in."""
+"""CloudWatch alarms on one metric each, evaluated period by period; feeds the metrics of queues and executions."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from local.cloud.stepfunctions.executions import Execution
 Alarm = dict[str, Any]
 SAMPLE_SECONDS = 0.5
 _STOP_SECONDS = 2
-# The period of the metrics that AWS's services publish, and the shortest of most alarms.
+# The period of the metrics that AWS's services publish, and of most alarms the shortest.
 MINUTE = 60.0
 _log = logging.getLogger("embedded-cloud")
 _COMPARISONS: dict[str, Callable[[float, float], bool]] = {
@@ -38,10 +38,10 @@ _EXECUTION_METRICS = {
 
 
 class Alarms:
-    """Samples metrics and evaluates alarms twice a second or more, over periods of which the latest ends now.
+    """Samples metrics and evaluates alarms at least twice a second, over periods of which the latest ends now.
 
-    AWS evaluates once a period; here an alarm goes off as soon as enough of its periods cross the threshold. `scale`
-    is a factor on the length of all periods.
+    AWS evaluates once a period; here an alarm goes off as soon as enough of its periods cross the threshold. `scale` is
+    a factor on the length of all periods.
     """
 
     def __init__(self, scale: float = 1.0) -> None:
@@ -61,7 +61,7 @@ class Alarms:
         self._thread.start()
 
     def stop(self) -> None:
-        """End the sampling, and wait for the step that runs."""
+        """End the sampling, and wait for the step in progress."""
         self._stopping.set()
         self._thread.join(timeout=_STOP_SECONDS)
 
@@ -70,18 +70,18 @@ class Alarms:
         self._steps.append(step)
 
     def in_alarm(self) -> list[Alarm]:
-        """The alarms that are in state ALARM."""
+        """Return the alarms in state ALARM."""
         return [alarm for alarm in list(self._alarms.values()) if alarm["StateValue"] == "ALARM"]
 
     def level(self, namespace: str, name: str, value: float, dimensions: dict[str, str]) -> None:
-        """Record a level's datapoint, keeping two a minute and the latest: it is not worth more."""
+        """Record a datapoint of a level; keeps two datapoints a minute and the latest one, to save memory."""
         points = self._metrics.get((namespace, name, self._dimensions_key(dimensions)))
         if points and len(points) > 1 and points[-2]["Timestamp"] > time.time() - MINUTE / 2 * self._scale:
             points.pop()
         self._record(namespace, name, value, "Count", dimensions)
 
     def value(self, alarm: Alarm) -> float | None:
-        """The metric of an alarm over the latest period; None without datapoints."""
+        """Return an alarm's metric over the latest period; None without datapoints."""
         return self._datapoints(alarm, 1)[0]
 
     def count_execution(self, execution: Execution) -> None:
@@ -123,12 +123,13 @@ class Alarms:
         )
         if beyond + (open_ if missing == "breaching" else 0) >= needed:
             return "ALARM", reason
-        # What is missing may yet come: without enough datapoints for either the state stays.
+        # Missing datapoints may still come: while they could decide, the state stays.
         undecided = missing in ("missing", "ignore") and beyond + open_ >= needed
         return (None if undecided else "OK"), reason
 
     def _datapoints(self, alarm: Alarm, count: int) -> list[float | None]:
-        """The metric's statistic in each of the latest `count` periods, the latest first; None where nothing came."""
+        """Return the metric's statistic in each of the latest `count` periods, the latest first; None without
+        datapoints."""
         points = self._metrics.get((alarm["Namespace"], alarm["MetricName"], self._dimensions_key(_dimensions(alarm))))
         period, now = float(alarm.get("Period", MINUTE)) * self._scale, time.time()
         periods: list[list[Any]] = [[] for _ in range(count)]
@@ -139,13 +140,13 @@ class Alarms:
         return [self._statistics(inside).get(alarm["Statistic"]) for inside in periods]
 
     def _run(self) -> None:
-        # A period wants several looks.
+        # Look several times in each period.
         while not self._stopping.wait(min(SAMPLE_SECONDS, MINUTE / 4 * self._scale)):
             for step in self._steps:
                 try:
                     step()
                 except Exception:
-                    # One alarm that cannot be evaluated must not end the thread that watches all.
+                    # One alarm that cannot be evaluated must not end the thread for all.
                     _log.exception("alarms")
 
     def _evaluate_all(self) -> None:

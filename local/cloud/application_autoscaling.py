@@ -1,4 +1,4 @@
-"""Application Auto Scaling's API: what was declared. `scaling` acts on it."""
+"""The API of Application Auto Scaling: keeps targets and policies, which `scaling` carries out."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _KEY = ("ServiceNamespace", "ResourceId", "ScalableDimension")
 
 
 class ScalingRecords:
-    """Scalable targets and scaling policies of one account."""
+    """The scalable targets and scaling policies of one account."""
 
     def __init__(self) -> None:
         self._targets: dict[tuple[str, ...], Request] = {}
@@ -35,7 +35,7 @@ class ScalingRecords:
             return {"ScalableTargetARN": known["ScalableTargetARN"]}
 
     def deregister_target(self, request: Request) -> Request:
-        """Forget a target and its policies; raises ObjectNotFoundException."""
+        """Delete a target and its policies; raises ObjectNotFoundException."""
         with self._lock:
             if self._targets.pop(_key(request), None) is None:
                 raise ServiceError("ObjectNotFoundException", f"No scalable target found for {'/'.join(_key(request))}")
@@ -44,13 +44,13 @@ class ScalingRecords:
         return {}
 
     def describe_targets(self, request: Request) -> Request:
-        """The targets of a namespace, by ResourceIds and ScalableDimension if given."""
+        """Return the targets of a namespace, filtered by ResourceIds and ScalableDimension."""
         return {"ScalableTargets": self._matching(self._targets, request)}
 
     def put_policy(self, request: Request) -> Request:
-        """Create or change a policy of a registered target; its ARN and alarms.
+        """Create or change a policy of a registered target; return its ARN and alarms.
 
-        Raises ObjectNotFoundException, ValidationException for what does not scale here.
+        Raises ObjectNotFoundException, and ValidationException for an unsupported policy.
         """
         # The API's default.
         request = {"PolicyType": "StepScaling"} | request
@@ -70,7 +70,7 @@ class ScalingRecords:
             return {"PolicyARN": policy["PolicyARN"], "Alarms": policy["Alarms"]}
 
     def delete_policy(self, request: Request) -> Request:
-        """Forget a policy; raises ObjectNotFoundException."""
+        """Delete a policy; raises ObjectNotFoundException."""
         with self._lock:
             key = (*_key(request), str(request["PolicyName"]))
             if key not in self._policies:
@@ -79,18 +79,18 @@ class ScalingRecords:
         return {}
 
     def delete_policy_by_arn(self, arn: str) -> None:
-        """Forget a policy, harmless if it is gone."""
+        """Delete a policy; has no effect when it does not exist."""
         with self._lock:
             for key in [key for key, policy in self._policies.items() if policy["PolicyARN"] == arn]:
                 self._forget(key)
 
     def targets(self) -> list[Request]:
-        """All targets."""
+        """Return all targets."""
         with self._lock:
             return list(self._targets.values())
 
     def policies_of(self, target: Request) -> list[Request]:
-        """The policies of a target."""
+        """Return the policies of a target."""
         with self._lock:
             return [policy for key, policy in self._policies.items() if key[:-1] == _key(target)]
 
@@ -98,7 +98,7 @@ class ScalingRecords:
         delete_alarms(self._policies.pop(key)["Alarms"])
 
     def describe_policies(self, request: Request) -> Request:
-        """The policies of a namespace, by ResourceId and PolicyNames if given."""
+        """Return the policies of a namespace, filtered by ResourceId and PolicyNames."""
         return {"ScalingPolicies": self._matching(self._policies, request)}
 
     def _matching(self, records: dict[tuple[str, ...], Request], request: Request) -> list[Request]:
@@ -117,7 +117,7 @@ class ScalingRecords:
 def application_autoscaling_service(
     records: ScalingRecords, activities: Callable[[], Iterable[Request]]
 ) -> JsonService:
-    """The service as it answers on the wire; `activities` are what scaling did, the latest first."""
+    """Make the service for the wire; `activities` returns the scaling activities, the latest first."""
     return JsonService(
         {
             "RegisterScalableTarget": records.register_target,
@@ -136,13 +136,15 @@ def application_autoscaling_service(
 
 
 def _refuse_unsupported(request: Request) -> None:
-    """Raise ValidationException for a policy that the embedded cloud would not carry out."""
+    """Raise ValidationException for a policy that the embedded cloud cannot carry out."""
     kind = request["PolicyType"]
     step = request.get("StepScalingPolicyConfiguration", {})
     if kind not in ("TargetTrackingScaling", "StepScaling"):
         raise ServiceError("ValidationException", f"PolicyType {kind} is not supported by the embedded cloud")
     if kind == "StepScaling" and step.get("AdjustmentType") not in ("ChangeInCapacity", "ExactCapacity"):
-        raise ServiceError("ValidationException", f"AdjustmentType {step.get('AdjustmentType')} is not supported here")
+        raise ServiceError(
+            "ValidationException", f"AdjustmentType {step.get('AdjustmentType')} is not supported by the embedded cloud"
+        )
 
 
 def _key(request: Request) -> tuple[str, ...]:

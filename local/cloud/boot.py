@@ -1,4 +1,4 @@
-"""The order to boot, as the launcher hands it to the server process."""
+"""The boot order, which the launcher passes to the server process."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ BOOT_VARIABLE = "EMBEDDED_CLOUD_BOOT"
 
 @dataclass(frozen=True)
 class Boot:
-    """What the server process needs to know before it starts; sockets listen already, `portal` where there is one."""
+    """Folder, sockets and settings of a server process. The sockets already listen; `portal` may be None."""
 
     folder: Path
     port: int
@@ -32,7 +32,7 @@ class Boot:
 
     @classmethod
     def from_json(cls, text: str) -> Boot:
-        """Read what `to_json` wrote; raises SettingsError on anything else."""
+        """Read the output of `to_json`; raises SettingsError on anything else."""
         try:
             document: dict[str, Any] = json.loads(text)
             return cls(

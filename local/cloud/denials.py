@@ -1,4 +1,4 @@
-"""Says in the log who was refused what: a function that swallows an AccessDenied would hide it."""
+"""Log each request that a policy denies: a function that swallows AccessDenied would hide it."""
 
 from __future__ import annotations
 

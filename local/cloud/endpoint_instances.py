@@ -11,7 +11,7 @@ _log = logging.getLogger("embedded-cloud")
 
 
 class EndpointInstances:
-    """`local.cloud.scaling.Instances` of the running stand-in."""
+    """Implements `local.cloud.scaling.Instances` on the running stand-in."""
 
     def count(self, endpoint: str, variant: str) -> int | None:
         try:
@@ -31,5 +31,5 @@ class EndpointInstances:
                 {"EndpointName": endpoint, "DesiredWeightsAndCapacities": desired},
             )
         except SageMakerError as error:
-            # Somebody updates or deletes it this very moment; the alarm, if it lasts, brings the next try.
+            # The endpoint is being updated or deleted right now; if the alarm lasts, the next try follows.
             _log.warning("endpoint %s was not scaled to %d instances: %s", endpoint, count, error)

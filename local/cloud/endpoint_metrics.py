@@ -1,4 +1,4 @@
-"""AWS/SageMaker: what the stand-in's endpoints count and measure, as datapoints of CloudWatch."""
+"""Publish the metrics of the stand-in's endpoints in CloudWatch's namespace AWS/SageMaker."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from local.cloud import symbols
 from local.sagemaker.async_inference.metrics import COUNTED
 
 NAMESPACE = "AWS/SageMaker"
-# Sent with 1 or 0 for every invocation, so that their average is a share.
+# Published as 1 or 0 for every invocation, so that their average is a share.
 _SHARES = ("Invocation4XXErrors", "Invocation5XXErrors")
 
 
 class Measured(Protocol):
-    """An endpoint, as far as its metrics go."""
+    """The part of an endpoint that its metrics need."""
 
     name: str
 
@@ -26,9 +26,9 @@ class Measured(Protocol):
 
 
 class EndpointMetricsFeed:
-    """Publishes levels as they are, and counts as what came since the last time.
+    """Publishes levels as they are, and counters as their increase since the last time.
 
-    `level` keeps the datapoint of a level: (namespace, name, value, dimensions).
+    `level` records the datapoint of a level: (namespace, name, value, dimensions).
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class EndpointMetricsFeed:
         self._published: dict[str, Mapping[str, float]] = {}
 
     def publish(self) -> None:
-        """Publish all endpoints' metrics as of now."""
+        """Publish the current metrics of all endpoints."""
         published: dict[str, Mapping[str, float]] = {}
         for endpoint in self._endpoints():
             metrics = published[endpoint.name] = endpoint.metrics()
@@ -53,7 +53,7 @@ class EndpointMetricsFeed:
         self._published = published
 
     def _count(self, endpoint: Measured, now: Mapping[str, float], before: Mapping[str, float]) -> None:
-        # A count that fell is that of another endpoint of the same name.
+        # A counter that fell belongs to another endpoint of the same name.
         new = {
             name: now[name] - (before.get(name, 0.0) if before.get(name, 0.0) <= now[name] else 0) for name in COUNTED
         }

@@ -1,4 +1,4 @@
-"""SQS event source mappings: whole batches, and answers read as strictly as Lambda does."""
+"""SQS event source mappings: whole batches, and responses read as strictly as Lambda reads them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class MalformedBatchResponse(ValueError):
 
 
 def install_event_sources() -> None:
-    """Patch how ministack takes batches from queues and what it deletes afterwards."""
+    """Patch how ministack takes batches from queues and which messages it deletes."""
     symbols.replace("services.sqs", "_receive_messages_for_esm", receive_batch, parameters=("queue_url", "max_number"))
     symbols.replace(
         "services.lambda_svc",
@@ -30,7 +30,7 @@ def install_event_sources() -> None:
 
 
 def receive_batch(queue_url: str, max_number: int) -> list[Message]:
-    """Up to BatchSize messages; ministack takes ten at most."""
+    """Take up to BatchSize messages; ministack takes at most ten."""
     with symbols.find("services.sqs", "_queues_lock"):
         queue = symbols.find("services.sqs", "_get_q")(queue_url)
         symbols.find("services.sqs", "_expire_retained")(queue)
@@ -48,7 +48,7 @@ def run_batch(
     queue_url: str,
     queue_name: str,
 ) -> None:
-    """Invoke the function with a batch and delete what it has dealt with."""
+    """Invoke the function with a batch and delete the messages that it processed."""
     backoff = symbols.find("services.lambda_svc", "_esm_backoff_until")
     result = symbols.find("services.lambda_svc", "_execute_function")(func_rec, event)
     delivered = {record["messageId"] for record in event["Records"]}
@@ -63,7 +63,8 @@ def run_batch(
     except MalformedBatchResponse as problem:
         esm["LastProcessingResult"] = "PROBLEM: Function call failed"
         _log.warning("%s failed a batch of %d from %s: %s", esm["FunctionName"], len(batch), queue_name, problem)
-        # The messages come back after the visibility time-out; without a pause a broken function would spin.
+        # The messages return after the visibility timeout; without a pause a broken function would be invoked in a
+        # loop.
         backoff[esm["UUID"]] = time.time() + BACKOFF_SECONDS
         return
     backoff.pop(esm["UUID"], None)
@@ -73,11 +74,11 @@ def run_batch(
 
 
 def failed_messages(response: Any, delivered: set[str]) -> set[str]:
-    """The ids that a partial batch response reports.
+    """Return the ids that a partial batch response reports.
 
-    No response, an empty object and an empty or null list mean success; an empty or unknown id or another shape
-    means that the whole batch failed (Lambda Developer Guide, "Success and failure conditions"), told by raising
-    MalformedBatchResponse.
+    No response, an empty object and an empty or null list mean success. An empty or unknown id and any other shape mean
+    that the whole batch failed, and raise MalformedBatchResponse (Lambda Developer Guide, "Success and failure
+    conditions").
     """
     if response is None or response == {}:
         return set()

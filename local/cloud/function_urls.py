@@ -1,4 +1,4 @@
-"""Function URLs: at an address of this machine, and open to those only whom the function's policy lets in."""
+"""Function URLs on this machine, open only to callers that the function's policy allows."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Any
 
 from local.cloud import symbols
 
-# ministack serves function URLs there too, for callers that cannot choose their Host.
+# ministack serves function URLs here for callers that cannot choose their Host.
 _PLACE = "/_aws/lambda-url/"
-# Lambda asks for both of a URL without authentication (Lambda Developer Guide, "Control access to function URLs").
+# Lambda needs both for a URL without authentication (Lambda Developer Guide, "Control access to function URLs").
 _NEEDED = (
     ("lambda:InvokeFunctionUrl", {"lambda:functionurlauthtype": "NONE"}),
     ("lambda:InvokeFunction", {"lambda:invokedviafunctionurl": "true"}),
@@ -17,7 +17,7 @@ _NEEDED = (
 
 
 def install_function_urls(gateway: str) -> None:
-    """Give function URLs an address below the cloud's own, and ask the policies of their functions."""
+    """Give function URLs an address below the cloud's own, and check their functions' policies."""
     service = "services.lambda_svc"
     symbols.wrap(
         service,
@@ -61,7 +61,7 @@ def _guarded(handle: Any) -> Any:
 
 
 def _is_open(resolved: Any) -> bool:
-    """Whether a function's policy lets anybody call it by its URL."""
+    """Tell whether a function's policy lets anyone call it by its URL."""
     account, region, name, qualifier, config = resolved
     policy = symbols.find("services.lambda_svc", "_functions").get_scoped(account, region, name)["policy"]
     evaluate = symbols.find("core.iam_evaluator", "evaluate_resource_policy")

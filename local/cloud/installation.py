@@ -1,4 +1,4 @@
-"""Everything that makes ministack behave like AWS for this project, in the order that it is put in."""
+"""Install all patches and services that make ministack behave like AWS, in order."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ from local.sagemaker.gateway import connect
 
 
 def install(boot: Boot) -> Callable[[], None]:
-    """Patch the ministack of this process; the returned function ends what was started."""
+    """Patch the ministack of this process; return the function that ends the started threads and processes."""
     with contextlib.ExitStack() as ending:
         invocations = Invocations(FAULT_BOARD)
         runtime = LambdaRuntime(boot, invocations.invoke) if boot.settings.faults else LambdaRuntime(boot)
@@ -93,7 +93,7 @@ def install(boot: Boot) -> Callable[[], None]:
         alarms.follow(EndpointMetricsFeed(sagemaker.endpoints, alarms.level).publish)
         alarms.follow(scaling.act)
         alarms.install()
-        # Ends before the stand-in, whose endpoints its steps ask for.
+        # Ends before the stand-in, because its steps ask for the endpoints.
         ending.callback(alarms.stop)
         serve(
             "application-autoscaling",

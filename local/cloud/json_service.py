@@ -1,4 +1,4 @@
-"""A small AWS service of the JSON 1.1 protocol, and its place among ministack's services."""
+"""A small AWS service of the JSON 1.1 protocol, and its registration with ministack."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Handler = Callable[[str, str, dict[str, str], bytes, dict[str, Any]], Awaitable[
 
 
 class ServiceError(Exception):
-    """An error answer of a service."""
+    """An error response of a service."""
 
     def __init__(self, code: str, message: str, status: int = 400) -> None:
         super().__init__(f"{code}: {message}")
@@ -24,7 +24,7 @@ class ServiceError(Exception):
 
 
 class JsonService:
-    """Actions by name, each from request document to answer document; called off the event loop."""
+    """Actions by name, each from request document to response document; they run off the event loop."""
 
     def __init__(self, actions: Mapping[str, Callable[[dict[str, Any]], dict[str, Any]]]) -> None:
         self._actions = actions
@@ -48,7 +48,7 @@ class JsonService:
 
 
 def serve(name: str, handler: Handler, *, target_prefixes: list[str]) -> None:
-    """Route a service's requests to `handler`: by x-amz-target prefix, else by the name that they are signed for."""
+    """Route a service's requests to `handler`: by x-amz-target prefix, else by the service name in the signature."""
     symbols.find("app", "SERVICE_HANDLERS")[name] = handler
     symbols.find("core.router", "SERVICE_PATTERNS")[name] = {
         "target_prefixes": target_prefixes,

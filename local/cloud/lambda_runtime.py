@@ -1,4 +1,4 @@
-"""Puts ministack's Python functions on real Lambda runtime processes."""
+"""Run ministack's Python functions in real Lambda runtime processes."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _VOLATILE = {"State", "StateReason", "StateReasonCode", "LastUpdateStatus", "Las
 
 
 class LambdaRuntime:
-    """Executes functions for ministack's Lambda service; `invoke` is what gives a worker an invocation."""
+    """Executes functions for ministack's Lambda service; `invoke` passes an invocation to a worker."""
 
     def __init__(self, boot: Boot, invoke: Callable[[Worker, Invocation], Outcome] = Worker.invoke) -> None:
         self._invoke = invoke
@@ -49,7 +49,7 @@ class LambdaRuntime:
         self._throttle = symbols.find("services.lambda_svc", "_throttle_response")
 
     def install(self) -> None:
-        """Take over execution, and refuse functions that could not run here."""
+        """Take over execution, and refuse functions that cannot run here."""
         service = "services.lambda_svc"
         symbols.replace(service, "_execute_function_warm", self.execute, parameters=("func", "event", "request_id"))
         symbols.wrap(
@@ -72,7 +72,7 @@ class LambdaRuntime:
         )
 
     def execute(self, func: Document, event: Any, request_id: str) -> Document:
-        """Run one invocation and answer in the shape that ministack's callers read."""
+        """Run one invocation; return the result in the shape that ministack's callers read."""
         config = func.get("config") or func
         archive = func.get("code_zip")
         if not archive:
@@ -106,7 +106,7 @@ class LambdaRuntime:
         self._pool.close()
 
     def _report(self, name: str, request_id: str, took: float, init: float) -> None:
-        """Write Lambda's line on an invocation into the function's log; seconds."""
+        """Write Lambda's REPORT line of an invocation into the function's log; times in seconds."""
         line = f"REPORT RequestId: {request_id}\tDuration: {1000 * took:.2f} ms"
         if init:
             line += f"\tInit Duration: {1000 * init:.2f} ms"
@@ -161,7 +161,7 @@ class LambdaRuntime:
         return self._refusal(data)
 
     def _refusal(self, data: Document) -> Any:
-        """The error response to a function that this machine cannot run as it was declared, or None."""
+        """Return the error response to a function that this machine cannot run as declared, or None."""
         runtime = data.get("Runtime")
         if data.get("PackageType") == "Image" or "ImageUri" in (data.get("Code") or {}):
             return self._invalid(f"{data.get('FunctionName')}: container images do not run in the embedded cloud")
@@ -182,7 +182,7 @@ class LambdaRuntime:
 
 
 def _revision(config: Document, archive: bytes) -> str:
-    """What a process was started from: a change of code, layers, variables or limits needs a new one."""
+    """Hash the things that a process is started from: new code, layers, variables or limits need a new process."""
     stable = {key: value for key, value in config.items() if key not in _VOLATILE}
     digest = hashlib.sha256(json.dumps(stable, sort_keys=True, default=str).encode())
     digest.update(str(config.get("CodeSha256") or hashlib.sha256(archive).hexdigest()).encode())

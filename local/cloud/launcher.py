@@ -1,4 +1,4 @@
-"""Boots an embedded cloud as a process of its own and takes all of it down again."""
+"""Start an embedded cloud in a process of its own, and end all of its processes."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ class CloudError(RuntimeError):
 class EmbeddedCloud:
     """An AWS-like cloud on 127.0.0.1, alive between `start` and `stop` or inside a with statement.
 
-    Its server runs in a session of its own and reads a pipe from this process: when this process ends, however
-    that happens, the pipe closes and the server ends itself and all that it started. `portal_url`: where people label,
-    empty without a portal.
+    Its server runs in a session of its own and reads a pipe from this process: when this process ends, however that
+    happens, the pipe closes, and the server ends itself and all of its processes. `portal_url`: the address for
+    reviewers, empty without a portal.
     """
 
     def __init__(self, folder: Path, *, settings: CloudSettings | None = None) -> None:
@@ -49,9 +49,9 @@ class EmbeddedCloud:
         self._server: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Boot the server and return when it answers.
+        """Start the server and return when it answers.
 
-        Raises CloudError, which names the log file, when it dies, reports a failure or takes longer than
+        Raises CloudError, which names the log file, when the server dies, reports a failure or takes longer than
         BOOT_SECONDS.
         """
         if self._server is not None:
@@ -85,11 +85,11 @@ class EmbeddedCloud:
             raise
 
     def stop(self) -> None:
-        """End the server and every process that it started; harmless when there is none."""
+        """End the server and every process that it started; has no effect when there is none."""
         server, self._server = self._server, None
         if server is None:
             return
-        # An interrupt now would leave half of the tree behind, so a second Ctrl-C has to wait for the end.
+        # An interrupt now would leave half of the tree running, so a second Ctrl-C has to wait for the end.
         in_main_thread = threading.current_thread() is threading.main_thread()
         previous = signal.signal(signal.SIGINT, signal.SIG_IGN) if in_main_thread else None
         try:
@@ -108,7 +108,7 @@ class EmbeddedCloud:
                 signal.signal(signal.SIGINT, previous)
 
     def environment(self) -> dict[str, str]:
-        """This process's environment, pointed at the embedded cloud with keys that open nothing else."""
+        """Return this process's environment, pointed at the embedded cloud with keys that are valid nowhere else."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
         return kept | {
             "AWS_ENDPOINT_URL": self.endpoint_url,
@@ -123,7 +123,7 @@ class EmbeddedCloud:
         }
 
     def client(self, service: str) -> Any:
-        """A boto3 client of this cloud, whatever the caller's own AWS configuration says."""
+        """Make a boto3 client of this cloud, independent of the caller's own AWS configuration."""
         if self._server is None:
             raise CloudError(f"the embedded cloud of {self.folder} is not running")
         return boto3.session.Session(
@@ -132,7 +132,7 @@ class EmbeddedCloud:
 
     @property
     def faults(self) -> FaultControl:
-        """The faults of a cloud whose settings ask for them."""
+        """The faults of a cloud with CloudSettings.faults."""
         return FaultControl(self.endpoint_url)
 
     def __enter__(self) -> EmbeddedCloud:
@@ -157,10 +157,10 @@ class EmbeddedCloud:
         reader.start()
         reader.join(BOOT_SECONDS)
         if not answers:
-            raise CloudError(f"the embedded cloud did not answer within {BOOT_SECONDS} s; its log: {self.log}")
+            raise CloudError(f"the embedded cloud did not answer within {BOOT_SECONDS} s; see its log {self.log}")
         if not answers[0]:
             status = server.wait(STOP_SECONDS)
-            raise CloudError(f"the embedded cloud ended with status {status} while booting; its log: {self.log}")
+            raise CloudError(f"the embedded cloud ended with status {status} while booting; see its log {self.log}")
         answer = json.loads(answers[0])
         if "error" in answer:
-            raise CloudError(f"the embedded cloud cannot start: {answer['error']}; its log: {self.log}")
+            raise CloudError(f"the embedded cloud cannot start: {answer['error']}; see its log {self.log}")

@@ -1,4 +1,4 @@
-"""Where ministack asks the policies otherwise than AWS does. In force only where IAM is enforced."""
+"""Check permissions where ministack checks others than AWS. In force only with enforce_iam."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _BATCH = re.compile(r"((?:sqs|sns):\w+)Batch")
 
 
 def install_permissions() -> None:
-    """Ask for the permissions that AWS asks for."""
+    """Check the permissions that AWS checks."""
     symbols.wrap(
         "core.iam_actions",
         "extract_iam_action",
@@ -28,7 +28,7 @@ def install_permissions() -> None:
 
 
 def guard_sagemaker(handle: Handler) -> Handler:
-    """`handle`, but for callers only who have the permissions that SageMaker asks for."""
+    """Wrap `handle`: callers need the permissions that SageMaker requires."""
 
     async def guarded(method: str, path: str, headers: dict[str, str], body: bytes, query: dict[str, Any]) -> Response:
         for needed in required_permissions(path, headers, body):
@@ -41,9 +41,9 @@ def guard_sagemaker(handle: Handler) -> Handler:
 
 
 def guard_missing_objects(handle: Handler) -> Handler:
-    """S3, but only those hear that an object is missing who may list its bucket.
+    """Wrap S3: only callers that may list a bucket learn that an object is missing.
 
-    To others it is as forbidden as one that exists (S3 API Reference, GetObject and HeadObject, "Permissions").
+    Others get the same error as for an object that exists (S3 API Reference, GetObject and HeadObject, "Permissions").
     """
 
     async def guarded(method: str, path: str, headers: dict[str, str], body: bytes, query: dict[str, Any]) -> Response:
@@ -65,7 +65,7 @@ def refusal(
     query: Mapping[str, Any],
     context: Mapping[str, str],
 ) -> Response | None:
-    """The service's answer to a caller whom the policies refuse an action; None for those whom they allow it."""
+    """Return the service's response to a caller whom the policies deny an action; None if they allow it."""
     key = symbols.find("core.router", "extract_access_key_id")(headers, query)
     denied = symbols.find("core.iam_evaluator", "enforce")(
         key, action, service, REGION, resource_arn=resource, service_context=dict(context)
@@ -86,6 +86,6 @@ def refusal(
 
 
 def _single_action(action: str | None) -> str | None:
-    """Batches of messages need the permission of one message (Service Authorization Reference, SQS and SNS)."""
+    """Map a batch action to the action whose permission it needs (Service Authorization Reference, SQS, SNS)."""
     batch = _BATCH.fullmatch(action or "")
     return batch[1] if batch else action

@@ -1,4 +1,4 @@
-"""Ending a session of processes, so that no child outlives the cloud that started it."""
+"""End a session of processes, so that no child outlives the cloud that started it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import psutil
 
 
 def session_members(session: int) -> Iterator[psutil.Process]:
-    """The live processes of a session, this process excluded; the kernel keeps the session of orphans."""
+    """Yield the live processes of a session except this one; the kernel keeps the session of orphans."""
     for process in psutil.process_iter():
         try:
             if (
@@ -24,7 +24,7 @@ def session_members(session: int) -> Iterator[psutil.Process]:
 
 
 def kill_session(session: int, *, within: float = 5.0) -> list[int]:
-    """SIGKILL every member of a session until none is left; returns the ids that survived `within` seconds.
+    """Send SIGKILL to every member of a session until none is left; return the ids that survived `within` seconds.
 
     Repeats, because a member may fork between the listing and the kill.
     """

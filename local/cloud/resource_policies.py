@@ -1,4 +1,4 @@
-"""Deliveries between services need the receiving queue's or topic's permission, as on AWS."""
+"""Check the receiving queue's or topic's policy for deliveries between services, as AWS does."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _SERVICES = {"sqs": "sqs:SendMessage", "sns": "sns:Publish"}
 
 
 def install_resource_policies() -> None:
-    """Make ministack ask the policies; it does so by itself only when it also checks every caller's identity."""
+    """Make ministack check the policies: on its own it does so only when it also checks every caller's identity."""
     parameters = ("service", "source_arn", "source_account")
     symbols.replace("services.sqs", "queue_policy_allows", allows, parameters=("queue_arn", *parameters))
     symbols.replace("services.sns", "topic_policy_allows", allows, parameters=("topic_arn", *parameters))
@@ -34,17 +34,17 @@ def install_resource_policies() -> None:
 
 
 def condition_key(resolve: Any, key: str, context: Any) -> Any:
-    """The value of a condition key in a policy, where ministack's own differs from AWS."""
+    """Return a condition key's value, where ministack's own differs from AWS."""
     if key.lower() == "aws:principalarn":
         return principal_arn(context.principal_arn)
     if key.lower() == "aws:securetransport":
-        # Requests are plain HTTP here but never leave the machine: what asks for TLS on AWS is content with that.
+        # Requests are plain HTTP but never leave the machine, so policies that require TLS are satisfied.
         return "true"
     return resolve(key, context)
 
 
 def allows(arn: str, service: str, source_arn: str, source_account: str) -> bool:
-    """Whether a queue's or topic's policy lets a service, acting for `source_arn`, deliver to it."""
+    """Tell whether a queue's or topic's policy lets a service, acting for `source_arn`, deliver to it."""
     kind = arn.split(":")[2]
     policy = _policy(kind, arn)
     if not policy:
@@ -67,9 +67,9 @@ def allows(arn: str, service: str, source_arn: str, source_account: str) -> bool
 
 
 def principal_arn(caller: str) -> str:
-    """aws:PrincipalArn of a caller: for a role's session the role (IAM User Guide, "Global condition context keys").
+    """Return a caller's aws:PrincipalArn: of a role's session, the role (IAM User Guide, "Global condition keys").
 
-    The session's ARN does not tell the role's path, so a role is taken to have none.
+    The session's ARN does not contain the role's path, so the path is taken to be empty.
     """
     session = re.fullmatch(r"arn:aws:sts::(\d{12}):assumed-role/([^/]+)/.+", caller)
     return f"arn:aws:iam::{session[1]}:role/{session[2]}" if session else caller
@@ -84,7 +84,7 @@ def _policy(kind: str, arn: str) -> str:
 
 
 def _deliver(deliver: Any, target: dict[str, Any], event: dict[str, Any], rule: dict[str, Any], view: Any) -> None:
-    """Deliver an event to a rule's target; what its policy refuses goes to the target's dead-letter queue."""
+    """Deliver an event to a rule's target; an event that the target's policy refuses goes to its dead-letter queue."""
     arn = str(target.get("Arn", ""))
     rule_arn = str(rule.get("Arn") or "")
     if not _is_guarded(arn) or allows(arn, "events.amazonaws.com", rule_arn, ACCOUNT):

@@ -1,4 +1,4 @@
-"""What S3 refuses and ministack does not."""
+"""Refuse requests to S3 that AWS refuses and ministack accepts."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def install_s3_refusals() -> None:
 
 
 def overlapping(first: Notification, second: Notification) -> bool:
-    """Whether two notifications could both want the same event of the same key."""
+    """Tell whether two notifications could both match the same event of the same key."""
     events = any(_same_event(one, other) for one in first["events"] for other in second["events"])
     prefixes = _nested(first["filter_prefix"] or "", second["filter_prefix"] or "", str.startswith)
     suffixes = _nested(first["filter_suffix"] or "", second["filter_suffix"] or "", str.endswith)

@@ -1,4 +1,4 @@
-"""Scaling policies at work: as many instances of an endpoint as the alarms in force ask for."""
+"""Carry out scaling policies: give endpoints the number of instances that active alarms ask for."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Document = dict[str, Any]
 _log = logging.getLogger("embedded-cloud")
 # Application Auto Scaling's default for endpoint variants (TargetTrackingScalingPolicyConfiguration.ScaleInCooldown).
 _COOLDOWN_SECONDS = 300
-# CloudWatch repeats an action of scaling every minute for as long as its alarm lasts.
+# CloudWatch repeats a scaling action every minute while its alarm lasts.
 _REPEAT_SECONDS = 60
 _KEPT_ACTIVITIES = 100
 
@@ -24,25 +24,25 @@ class Instances(Protocol):
     """The instances of endpoint variants, named as in `endpoint/<name>/variant/<variant>`."""
 
     def count(self, endpoint: str, variant: str) -> int | None:
-        """How many serve; None while they cannot be changed, or when there is no such endpoint."""
+        """Count the serving instances; None while they cannot be changed, or without such an endpoint."""
 
     def set(self, endpoint: str, variant: str, count: int) -> None:
         """Begin to change their number."""
 
 
 class Declared(Protocol):
-    """What was declared to Application Auto Scaling."""
+    """Targets and policies that were declared to Application Auto Scaling."""
 
     def targets(self) -> Sequence[Document]:
-        """The scalable targets."""
+        """Return the scalable targets."""
 
     def policies_of(self, target: Document) -> Sequence[Document]:
-        """The policies of a target."""
+        """Return the policies of a target."""
 
 
 @dataclass(frozen=True)
 class Proposal:
-    """The number of instances that one policy asks for, given by its ARN; none of them when the target's bounds do."""
+    """A number of instances; `policy`: the ARN of the policy that asks for it, empty when the target's bounds do."""
 
     capacity: int
     cause: str
@@ -51,7 +51,7 @@ class Proposal:
 
 @dataclass(frozen=True)
 class _Change:
-    """The latest change that a policy made: instances before and after it, and when it was done on the clock."""
+    """The latest change that a policy made: instances before and after it, and its time on the clock."""
 
     before: int
     after: int
@@ -66,10 +66,10 @@ class _UnderWay:
 
 
 class Scaling:
-    """Looks at the alarms of all targets' policies, and changes one target at most once a minute.
+    """Checks the alarms of all targets' policies, and changes one target at most once a minute.
 
-    `in_alarm` gives the alarms that are in state ALARM, `value` an alarm's metric over its latest period. `scale` is
-    a factor on all times. Where policies disagree the larger capacity wins.
+    `in_alarm` returns the alarms in state ALARM, `value` an alarm's metric over its latest period. `scale` is a factor
+    on all times. When policies disagree, the larger capacity wins.
     """
 
     def __init__(
@@ -95,7 +95,7 @@ class Scaling:
         self._registered: dict[str, Document] = {}
 
     def act(self) -> None:
-        """Bring every target to what its policies ask for now, as far as cooldowns let it."""
+        """Bring every target to the capacity that its policies ask for, as far as cooldowns allow."""
         alarms = [alarm for alarm in self._in_alarm() if alarm.get("ActionsEnabled", True)]
         for target in self._declared.targets():
             self._tend(target, alarms)
@@ -120,7 +120,7 @@ class Scaling:
         self._instances.set(endpoint, variant, chosen.capacity)
 
     def _choose(self, target: Document, alarms: Sequence[Document], current: int) -> Proposal | None:
-        """The largest of the policies' proposals within the target's bounds, which hold too when they are declared."""
+        """Return the policies' largest proposal within the target's bounds; new bounds apply even without one."""
         proposals = [
             proposal
             for policy in self._declared.policies_of(target)
@@ -138,7 +138,7 @@ class Scaling:
         return replace(chosen, capacity=bounded)
 
     def _settle(self, resource: str, current: int) -> None:
-        """Begin the cooldown of a change that is done; one that failed has none."""
+        """Begin the cooldown of a change that succeeded; a failed one has none."""
         under_way = self._under_way.pop(resource, None)
         if under_way is None:
             return
@@ -149,13 +149,13 @@ class Scaling:
             self._changes[proposal.policy] = _Change(under_way.before, current, self._clock())
 
     def _propose(self, policy: Document, alarm: Document, current: int) -> Proposal | None:
-        """What a policy asks for whose alarm is in force; None when it asks for nothing, or its cooldown forbids it."""
+        """Return a policy's proposal for its active alarm; None when it proposes nothing or its cooldown forbids it."""
         value = self._value(alarm)
         if value is None:
             return None
         last = self._changes.get(policy["PolicyARN"])
         since = math.inf if last is None else (self._clock() - last.done) / self._scale
-        # During its cooldown a policy counts what it added last as a part of what it adds now.
+        # During its cooldown a policy counts its last increase as a part of the next one.
         grew = last is not None and last.before < last.after and since < _cooldown(policy, "ScaleOutCooldown")
         wanted = _wanted(policy, alarm, value, last.before if last is not None and grew else current)
         if wanted is None:
@@ -171,7 +171,7 @@ class Scaling:
 def _wanted(policy: Document, alarm: Document, value: float, base: int) -> int | None:
     if policy["PolicyType"] == "TargetTrackingScaling":
         target = float(policy["TargetTrackingScalingPolicyConfiguration"]["TargetValue"])
-        # Without instances the backlog per instance is the whole backlog, as for one.
+        # Without instances, the backlog per instance is the whole backlog, as with one instance.
         return math.ceil(max(base, 1) * value / target)
     configuration = policy["StepScalingPolicyConfiguration"]
     beyond = value - float(alarm["Threshold"])
@@ -190,7 +190,7 @@ def _cooldown(policy: Document, name: str) -> float:
 
 
 def _activity(target: Document, chosen: Proposal) -> Document:
-    """The change as DescribeScalingActivities tells of it."""
+    """Describe a change as DescribeScalingActivities does."""
     return {
         "ActivityId": str(uuid.uuid4()),
         "ServiceNamespace": target["ServiceNamespace"],

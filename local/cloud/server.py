@@ -1,8 +1,8 @@
-"""The embedded cloud's process: checks ministack, patches it, serves until its launcher is gone.
+"""Run the embedded cloud's process: check ministack, patch it, serve until the launcher ends.
 
     EMBEDDED_CLOUD_BOOT=<Boot as JSON> python -m local.cloud.server
 
-Reports {"ready": true} or {"error": "..."} as one line on stdout and logs to stderr.
+Reports {"ready": true} or {"error": "..."} as one line on stdout, and logs to stderr.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ SHUTDOWN_SECONDS = 6
 
 
 class ExposedListener(RuntimeError):
-    """A listener of this process can be reached from other machines."""
+    """A listener of this process is reachable from other machines."""
 
 
 def main() -> None:
-    """Serve until the pipe on stdin closes or a signal asks to end."""
+    """Serve until the pipe on stdin closes or a signal arrives."""
     report = _claim_stdout()
     boot = Boot.from_json(os.environ.pop(BOOT_VARIABLE))
     stopping = threading.Event()
@@ -59,7 +59,7 @@ def main() -> None:
     finally:
         kill_session(os.getsid(0))
         sys.stderr.flush()
-        # ministack leaves threads that would hold up an ordinary exit.
+        # ministack leaves threads running that would block an ordinary exit.
         os._exit(status)
 
 
@@ -73,7 +73,7 @@ def check_listeners() -> None:
 
 
 def _claim_stdout() -> TextIO:
-    """Keep stdout for the report alone; everything printed later goes to the log."""
+    """Keep stdout for the report; all later output goes to the log."""
     report = os.fdopen(os.dup(sys.stdout.fileno()), "w")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     return report
@@ -129,7 +129,7 @@ async def _announce(boot: Boot, report: TextIO) -> None:
 
 
 def _probe(boot: Boot) -> None:
-    # The launcher opened the socket already, so this waits in its backlog until the server takes it.
+    # The launcher has opened the socket, so this request waits in its backlog until the server accepts it.
     with urllib.request.urlopen(f"{boot.gateway}/_ministack/health", timeout=50) as answer:
         answer.read()
 

@@ -1,4 +1,4 @@
-"""Redriving dead-letter queues: StartMessageMoveTask, ListMessageMoveTasks and CancelMessageMoveTask."""
+"""Redrive dead-letter queues: StartMessageMoveTask, ListMessageMoveTasks and CancelMessageMoveTask."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Request = dict[str, Any]
 
 @dataclass
 class MoveTask:
-    """One task; `rate` is in messages a second, None for as fast as possible."""
+    """One move task; `rate` in messages a second, None for no limit."""
 
     source: str
     destination: str | None
@@ -51,7 +51,7 @@ class MessageMoves:
         )
 
     def start(self, request: Request) -> Request:
-        """Begin to move a dead-letter queue's messages to DestinationArn or to the queues that they came from."""
+        """Begin to move a dead-letter queue's messages to DestinationArn or back to their source queues."""
         source = str(request.get("SourceArn", ""))
         queue = self._queue(source)
         if not self._is_dead_letter_queue(source):
@@ -62,7 +62,7 @@ class MessageMoves:
         if any(task.source == source and task.status == "RUNNING" for task in self._tasks):
             raise self._error(
                 "UnsupportedOperation",
-                f"A task is running for this source queue already: {source}",
+                f"A task is already running for this source queue: {source}",
             )
         task = MoveTask(source, destination, request.get("MaxNumberOfMessagesPerSecond"), len(queue["messages"]))
         self._tasks.append(task)
@@ -70,13 +70,13 @@ class MessageMoves:
         return {"TaskHandle": task.handle}
 
     def list(self, request: Request) -> Request:
-        """The latest tasks of a source queue, at most MaxResults."""
+        """Return the latest tasks of a source queue, at most MaxResults."""
         self._queue(str(request.get("SourceArn", "")))
         tasks = [task for task in reversed(self._tasks) if task.source == request["SourceArn"]]
         return {"Results": [_describe(task) for task in tasks[: int(request.get("MaxResults", 1))]]}
 
     def cancel(self, request: Request) -> Request:
-        """Stop a running task; what it moved stays moved."""
+        """Stop a running task; messages that it has moved stay moved."""
         for task in self._tasks:
             if task.handle == request.get("TaskHandle") and task.status == "RUNNING":
                 task.status = "CANCELLED"
@@ -119,7 +119,7 @@ class MessageMoves:
 
 
 def _renewed(message: dict[str, Any]) -> dict[str, Any]:
-    """The message as a new one: a move gives it a new id, a new time and a fresh receive count."""
+    """Copy a message as a move does: with a new id, a new time and a receive count of 0."""
     now = time.time()
     system = {key: value for key, value in message.get("sys", {}).items() if key != "DeadLetterQueueSourceArn"}
     return {

@@ -1,4 +1,4 @@
-"""Replaces parts of ministack, and refuses to when they are not what this code was written against."""
+"""Replace parts of ministack, after a check that they are the ones that this code was written for."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ def check_version() -> None:
     """Raise IncompatibleMinistack unless exactly the pinned version is installed."""
     installed = metadata.version("ministack")
     if installed != MINISTACK:
-        raise IncompatibleMinistack(f"ministack {installed} is installed, the embedded cloud needs {MINISTACK}")
+        raise IncompatibleMinistack(f"ministack {installed} is installed, but the embedded cloud needs {MINISTACK}")
 
 
 def find(module: str, name: str) -> Any:
-    """A module-level object of ministack, for example ("services.sqs", "_queues")."""
+    """Return a module-level object of ministack, for example ("services.sqs", "_queues")."""
     try:
         return getattr(importlib.import_module(f"ministack.{module}"), name)
     except (ImportError, AttributeError) as error:
@@ -31,9 +31,9 @@ def find(module: str, name: str) -> Any:
 
 
 def replace(module: str, name: str, replacement: Any, *, parameters: Sequence[str] | None = None) -> Any:
-    """Put `replacement` where ministack keeps `name` and return what was there.
+    """Put `replacement` where ministack keeps `name`; return the original.
 
-    Pass the original's parameter names as `parameters`: a function of another shape is refused.
+    `parameters`: the original's parameter names. A function with other parameters is refused.
     """
     original = find(module, name)
     if parameters is not None:
@@ -43,7 +43,7 @@ def replace(module: str, name: str, replacement: Any, *, parameters: Sequence[st
 
 
 def wrap(module: str, name: str, make: Callable[[Any], Any], *, parameters: Sequence[str]) -> None:
-    """Replace `name` by what `make` builds around the original."""
+    """Replace `name` by the function that `make` builds around the original."""
     replace(module, name, make(find(module, name)), parameters=parameters)
 
 
@@ -51,5 +51,5 @@ def _check_parameters(function: Callable[..., Any], expected: Sequence[str], sym
     found = list(inspect.signature(function).parameters)
     if found != list(expected):
         raise IncompatibleMinistack(
-            f"ministack {MINISTACK}: {symbol} takes {found}, the embedded cloud was written for {list(expected)}"
+            f"ministack {MINISTACK}: {symbol} takes {found}, but the embedded cloud was written for {list(expected)}"
         )

@@ -1,4 +1,4 @@
-"""The two CloudWatch alarms that Application Auto Scaling makes for a target tracking policy."""
+"""The two CloudWatch alarms that Application Auto Scaling creates for a target tracking policy."""
 
 from __future__ import annotations
 
@@ -10,21 +10,23 @@ from local.cloud.json_service import ServiceError
 from local.settings import ACCOUNT, REGION
 
 Document = dict[str, Any]
-# As AWS makes them: out after three minutes above the target, in after fifteen minutes at nine tenths of it.
+# AWS's values: scale out after three minutes above the target, in after fifteen minutes below nine tenths of it.
 _HIGH = {"ComparisonOperator": "GreaterThanThreshold", "EvaluationPeriods": 3}
 _LOW = {"ComparisonOperator": "LessThanThreshold", "EvaluationPeriods": 15}
 _LOW_SHARE = 0.9
 
 
 def put_tracking_alarms(policy: Document) -> list[Document]:
-    """Make the alarms of a policy; their names and ARNs, as DescribeScalingPolicies shows them.
+    """Create the alarms of a policy; return their names and ARNs as DescribeScalingPolicies shows them.
 
     Raises ServiceError (ValidationException) for a metric that the embedded cloud does not evaluate.
     """
     configuration = policy["TargetTrackingScalingPolicyConfiguration"]
     metric = configuration.get("CustomizedMetricSpecification", {})
     if not {"MetricName", "Namespace", "Statistic"} <= metric.keys():
-        raise ServiceError("ValidationException", "The embedded cloud tracks only a customized metric without math")
+        raise ServiceError(
+            "ValidationException", "The embedded cloud tracks only a customized metric without metric math"
+        )
     target = float(configuration["TargetValue"])
     wanted = {"AlarmHigh": _HIGH | {"Threshold": target}}
     if not configuration.get("DisableScaleIn"):
@@ -55,7 +57,7 @@ def put_tracking_alarms(policy: Document) -> list[Document]:
 
 
 def delete_alarms(alarms: list[Document]) -> None:
-    """Take a policy's alarms away."""
+    """Delete a policy's alarms."""
     delete = symbols.find("services.cloudwatch", "cloudformation_delete_metric_alarm")
     for alarm in alarms:
         delete(alarm["AlarmName"])

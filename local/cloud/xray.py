@@ -1,4 +1,4 @@
-"""X-Ray as a sink: traces are taken and dropped."""
+"""X-Ray as a sink: accepts traces and drops them."""
 
 from __future__ import annotations
 

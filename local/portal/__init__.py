@@ -1,1 +1,1 @@
-"""The worker portal of the embedded cloud: renders labelling jobs' own templates and takes people's answers."""
+"""The worker portal of the embedded cloud: renders labelling jobs' own templates and takes reviewers' answers."""

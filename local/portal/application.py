@@ -1,4 +1,4 @@
-"""What the portal answers to each request."""
+"""Answer the portal's requests."""
 
 from __future__ import annotations
 
@@ -28,11 +28,13 @@ from local.sagemaker.ports import StorageError
 BODY_BYTES = 1 << 20
 # The longest time limit of an image task (API reference, HumanTaskConfig.TaskTimeLimitInSeconds: 8 hours).
 _MOST_SECONDS = 28_800
+_TAKEN = "Another reviewer is working on this frame."
+_ANSWERED = "This frame is already answered."
 _IMAGE_TYPES = {"png": "image/png", "jpg": "image/jpeg", "jpeg": "image/jpeg"}
 
 
 class Application:
-    """The portal of the jobs; `hosts`: the names and ports under which browsers know it."""
+    """The portal of the jobs; `hosts`: the hosts with ports under which browsers may reach it."""
 
     def __init__(self, jobs: LabelingJobs, hosts: Set[str]) -> None:
         self._jobs = jobs
@@ -53,7 +55,7 @@ class Application:
         ]
 
     def respond(self, request: Request) -> Response:
-        """The answer to a request, a refusal included: JSON where a script asked, else a page."""
+        """Answer a request, or refuse it: with JSON for scripts, with a page for people."""
         session = Session(request)
         try:
             check_origin(request, self._hosts)
@@ -61,7 +63,7 @@ class Application:
         except Refusal as e:
             if request.method == "GET" and not request.path.endswith("/context"):
                 way = (f"/jobs/{e.members['job']}/", "Next frame") if "job" in e.members else None
-                page = notice("That did not work", e.message, way=way)
+                page = notice("This did not work", e.message, way=way)
                 response = Response(e.status, page.encode(), headers={"Cache-Control": "no-store"})
             else:
                 response = json_response(e.status, {"error": e.message, **e.members})
@@ -74,10 +76,10 @@ class Application:
         for method, path, act in self._routes:
             found = path.fullmatch(request.path)
             if found and method != request.method:
-                raise Refusal(405, f"This address does not take {request.method}.")
+                raise Refusal(405, f"This address does not accept {request.method}.")
             if found:
                 return act(request, session, **found.groupdict())
-        raise Refusal(404, "There is no such page.")
+        raise Refusal(404, "This page does not exist.")
 
     def _list_jobs(self, request: Request, session: Session) -> Response:
         return _page(job_list(list(self._jobs)))
@@ -87,10 +89,10 @@ class Application:
         desk = found.desk
         if desk is None:
             if found.status == "Initializing":
-                return _page(notice("One moment", "This job is being prepared.", again=True))
+                return _page(notice("One moment", "This job is starting.", again=True))
             if found.status == "Completed":
                 return _page(all_done(found.name, list(self._jobs)))
-            return _page(notice("This job is over", f"Its status is {found.status}; nothing is left to do here."))
+            return _page(notice("This job has ended", f"Its status is {found.status}. No frames are left to review."))
         number = desk.tasks.take(session.worker, desk.time_limit)
         if number is not None:
             return redirect(_task(found.name, number))
@@ -106,7 +108,7 @@ class Application:
     def _show_task(self, request: Request, session: Session, job: str, number: str) -> Response:
         desk, task = self._place(job, number)
         if not desk.tasks.lease(task, session.worker, desk.time_limit):
-            reason = "Somebody else is at this frame." if desk.tasks.is_open(task) else "This frame has been answered."
+            reason = _TAKEN if desk.tasks.is_open(task) else _ANSWERED
             raise Refusal(409, reason, job=job)
         try:
             return _page(task_page(job, task, desk.render(task)))
@@ -138,7 +140,7 @@ class Application:
         desk, task = self._place(job, number)
         _json_of(request.body)
         if not desk.tasks.is_open(task):
-            raise Refusal(409, "This frame has been answered.")
+            raise Refusal(409, _ANSWERED)
         self._drafts.keep((desk.view.name, task, session.worker), request.body)
         return Response(204)
 
@@ -147,14 +149,14 @@ class Application:
         document = _json_of(request.body)
         try:
             if not isinstance(document, dict) or "answerContent" not in document:
-                raise BadAnswer("an answer is an object with answerContent")
+                raise BadAnswer("an answer must be an object with answerContent")
             content = document["answerContent"]
             annotation = read_answer(content, desk.view)
         except BadAnswer as e:
             raise Refusal(422, str(e)) from e
         if isinstance(annotation, Failure):
             if not desk.tasks.is_open(task):
-                raise Refusal(409, "This frame has been answered already.", **_way_on(desk, task, session, job))
+                raise Refusal(409, _ANSWERED, **_way_on(desk, task, session, job))
             desk.fail(task, annotation.reason)
             return json_response(200, _way_on(desk, task, session, job))
         if isinstance(annotation, Segments):
@@ -172,16 +174,16 @@ class Application:
             raise Refusal(500, f"The answer could not be stored: {e}") from e
         way_on = _way_on(desk, task, session, job)
         if not taken and not _repeats(desk.tasks.result(task), content, session.worker):
-            raise Refusal(409, "This frame has been answered already.", **way_on)
+            raise Refusal(409, _ANSWERED, **way_on)
         self._drafts.drop((desk.view.name, task, session.worker))
         return json_response(200, way_on)
 
     def _show_image(self, request: Request, session: Session, ticket: str) -> Response:
         granted = self._jobs.tickets.redeem(ticket)
         if granted is None:
-            raise Refusal(404, "There is no such image.")
+            raise Refusal(404, "This image does not exist.")
         job, uri = granted
-        # What S3 says of the type came with the upload; what a browser would make of it must not depend on that.
+        # The type comes from the key: S3's type came with the upload, and must not decide what a browser makes of it.
         kind = _IMAGE_TYPES.get(uri.key.rpartition(".")[2].lower(), "application/octet-stream")
         try:
             stored = self._desk(job).open_image(uri)
@@ -199,23 +201,23 @@ class Application:
     def _job(self, job: str) -> LabelingJob:
         found = self._jobs.find(job)
         if found is None:
-            raise Refusal(404, "There is no such job.")
+            raise Refusal(404, "This job does not exist.")
         return found
 
     def _desk(self, job: str) -> Desk:
         found = self._job(job)
         if found.desk is None:
-            raise Refusal(410, f"This job takes no answers: it is {found.status}.")
+            raise Refusal(410, f"This job takes no answers: its status is {found.status}.")
         return found.desk
 
     def _place(self, job: str, number: str) -> tuple[Desk, int]:
         desk = self._desk(job)
         if int(number) >= desk.tasks.total:
-            raise Refusal(404, "There is no such frame.")
+            raise Refusal(404, "This frame does not exist.")
         return desk, int(number)
 
     def _image(self, desk: Desk, number: int | None) -> str | None:
-        """Where a task's image is shown."""
+        """Return the path of a task's image, None without one."""
         uri = None if number is None else desk.shown_image(number)
         return uri and self._jobs.tickets.grant(desk.view.name, uri)
 
@@ -236,7 +238,7 @@ def _way_on(desk: Desk, task: int, session: Session, job: str) -> dict[str, str 
 def _json_of(body: bytes) -> Any:
     try:
         document = json.loads(body, parse_constant=_refuse_constant)
-        # JSON can spell half of a surrogate pair, the files of the job cannot.
+        # JSON can write half of a surrogate pair, the job's files cannot.
         json.dumps(document, ensure_ascii=False).encode()
         return document
     except (ValueError, RecursionError) as e:
@@ -244,11 +246,11 @@ def _json_of(body: bytes) -> Any:
 
 
 def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is not a number of JSON")
+    raise ValueError(f"{name} is not a JSON number")
 
 
 def _repeats(result: Result | None, content: Any, worker: str) -> bool:
-    """Whether this very answer was taken before: its sender may not have heard so."""
+    """Tell whether this worker's same answer was taken before: the response to it may have been lost."""
     answer = result.answer if result else None
     if answer is None:
         return False
@@ -257,7 +259,7 @@ def _repeats(result: Result | None, content: Any, worker: str) -> bool:
 
 
 def _active_seconds(content: Mapping[str, Any], otherwise: float) -> float:
-    """The seconds that the template recorded in `review`, as far as it did."""
+    """Return the seconds that the template recorded in `review`; `otherwise` when they are unusable."""
     try:
         seconds = json.loads(content["review"])["seconds"]
     except (KeyError, TypeError, ValueError, RecursionError):

@@ -1,18 +1,18 @@
-"""What workers have begun and not submitted, in memory."""
+"""Unsubmitted work of the portal's workers, in memory."""
 
 from __future__ import annotations
 
 import threading
 from collections import OrderedDict
 
-# All drafts together; the ones that were not touched for longest give way.
+# Limit of all drafts together; the drafts that were unchanged for longest are dropped first.
 _BYTES = 64 << 20
 
 Place = tuple[str, int, str]
 
 
 class Drafts:
-    """Drafts as JSON text by job, task and worker; for many threads."""
+    """Drafts as JSON text by job, task and worker; safe for threads."""
 
     def __init__(self) -> None:
         self._drafts: OrderedDict[Place, bytes] = OrderedDict()
@@ -20,7 +20,7 @@ class Drafts:
         self._lock = threading.Lock()
 
     def keep(self, place: Place, draft: bytes) -> None:
-        """Put a draft in the place of an earlier one."""
+        """Keep a draft in place of an earlier one."""
         with self._lock:
             self._drop(place)
             self._drafts[place] = draft
@@ -29,12 +29,12 @@ class Drafts:
                 self._drop(next(iter(self._drafts)))
 
     def find(self, place: Place) -> bytes | None:
-        """The draft kept there."""
+        """Return the draft of a place, None without one."""
         with self._lock:
             return self._drafts.get(place)
 
     def drop(self, place: Place) -> None:
-        """Forget a draft; without effect when there is none."""
+        """Drop a draft; has no effect when there is none."""
         with self._lock:
             self._drop(place)
 

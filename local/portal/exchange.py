@@ -1,4 +1,4 @@
-"""A request and a response of the portal, without sockets."""
+"""Requests and responses of the portal, without sockets."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Request:
-    """`path` without query; header names are in lower case."""
+    """`path` is without the query; header names are in lower case."""
 
     method: str
     path: str
@@ -27,7 +27,7 @@ class Response:
 
 
 class Refusal(Exception):
-    """A request that is not answered as asked; `message` is for a person."""
+    """A refused request; `message` is shown to a person."""
 
     def __init__(self, status: int, message: str, **members: Any) -> None:
         super().__init__(message)
@@ -37,7 +37,7 @@ class Refusal(Exception):
 
 
 def json_response(status: int, document: Mapping[str, Any]) -> Response:
-    """A document that no cache keeps."""
+    """Make a response of a document that no cache keeps."""
     body = json.dumps(document, ensure_ascii=False).encode()
     return Response(status, body, "application/json", {"Cache-Control": "no-store"})
 

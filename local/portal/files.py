@@ -1,4 +1,4 @@
-"""The portal's own scripts and styles, and the annotation component's: those files and no others."""
+"""Serve the portal's own scripts and styles, and those of the annotation component: these files and no others."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ _TYPES = {".js": "text/javascript; charset=utf-8", ".css": "text/css; charset=ut
 
 
 class StaticFiles:
-    """Files by name, as they were there at the start."""
+    """Files by name, as they existed at the start."""
 
     def __init__(self) -> None:
         own = [path for path in sorted(_OWN.glob("*")) if path.suffix in _TYPES]
         self._paths = {path.name: path for path in (*own, *(_COMPONENT / name for name in _COMPONENT_FILES))}
 
     def serve(self, name: str) -> Response:
-        """A file; raises Refusal."""
+        """Return a file; raises Refusal."""
         path = self._paths.get(name)
         if path is None or not path.is_file():
             hint = " Run `make setup-portal`." if name in _COMPONENT_FILES else ""
-            raise Refusal(404, f"There is no such file.{hint}")
+            raise Refusal(404, f"This file does not exist.{hint}")
         return Response(200, path.read_bytes(), _TYPES[path.suffix], {"Cache-Control": "no-cache"})

@@ -18,34 +18,36 @@ _PAGES = Environment(
 
 
 def job_list(jobs: Sequence[LabelingJob]) -> str:
-    """All jobs, those that wait for people first, and the newest of them first."""
+    """Render the list of jobs: those that wait for reviewers first, then the newest."""
     rows = [_row(job) for job in reversed(jobs)]
     rows.sort(key=lambda row: row["status"] != "InProgress")
     return _PAGES.get_template("jobs.html").render(jobs=rows)
 
 
 def notice(title: str, text: str, again: bool = False, way: tuple[str, str] | None = None) -> str:
-    """A page of one sentence; `again` looks again by itself, `way`: a path and what its button says."""
+    """Render a page of one message. `again`: reload it regularly. `way`: path and text of its button."""
     return _PAGES.get_template("notice.html").render(title=title, text=text, way=way, again=again)
 
 
 def all_done(job: str, jobs: Sequence[LabelingJob]) -> str:
-    """The page after a job's last frame: the way to the next job that waits, or word of one as soon as there is one."""
-    text = "Every frame of this job has been looked at. Thank you."
+    """Render the page after a job's last frame, with a way to the next job or a regular reload."""
+    text = "All frames of this job are reviewed. Thank you."
     waiting = [other.name for other in jobs if other.name != job and _waits(other)]
     if waiting:
-        return notice("All done", f"{text} Another job waits.", way=(f"/jobs/{waiting[0]}/", "Next job"))
-    return notice("All done", f"{text} Frames that need a second look come as a job of their own, here.", again=True)
+        return notice("All done", f"{text} Another job is waiting.", way=(f"/jobs/{waiting[0]}/", "Next job"))
+    return notice("All done", f"{text} Frames that need a second review appear here as a new job.", again=True)
 
 
 def others_at_work(job: str) -> str:
-    """The page of a worker for whom nothing is left but what others have."""
-    text = "One that they leave comes to you. If they are gone, go on with theirs: the first answer counts."
-    return notice("Others are at the last frames", text, again=True, way=(f"/jobs/{job}/left", "Take one over"))
+    """Render the page of a worker for whom only frames of other workers are left."""
+    text = "A frame that they leave comes to you. If they are gone, take a frame over: the first answer counts."
+    return notice(
+        "Other reviewers have the last frames", text, again=True, way=(f"/jobs/{job}/left", "Take a frame over")
+    )
 
 
 def task_page(job: str, number: int, rendered: str) -> str:
-    """A rendered worker template as a page, on the portal's own crowd elements."""
+    """Wrap a rendered worker template as a page with the portal's own crowd elements."""
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1"><link rel="icon" href="data:,">'

@@ -1,4 +1,4 @@
-"""What keeps other web pages, open in the same browser, away from the portal."""
+"""Keep other web pages in the same browser away from the portal."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from types import MappingProxyType
 
 from local.portal.exchange import Refusal, Request
 
-# Templates bring their own scripts and styles inline; values of the manifest are escaped where they are rendered.
+# Templates bring inline scripts and styles; the manifest's values are escaped when they are rendered.
 HEADERS = MappingProxyType(
     {
         "Content-Security-Policy": (
@@ -23,12 +23,12 @@ HEADERS = MappingProxyType(
 
 
 def check_origin(request: Request, hosts: Set[str]) -> None:
-    """Raise Refusal for a host that is not the portal (a name rebound to it), and for what another site asks of it."""
+    """Raise Refusal for a foreign host name, which may be rebound to the portal, and for requests of other sites."""
     host = request.headers.get("host", "")
     if host not in hosts:
-        raise Refusal(421, "This is not the address of the portal.")
-    # Looking at a task leases it: other sites may lead to the list of jobs, and no further.
+        raise Refusal(421, "This is not the portal's address.")
+    # A request for a task leases it: other sites may only link to the list of jobs.
     if request.headers.get("sec-fetch-site") == "cross-site" and request.path != "/":
-        raise Refusal(403, "The portal is only entered at its front door.")
+        raise Refusal(403, "Other sites may only link to the portal's start page.")
     if request.method != "GET" and request.headers.get("origin") != f"http://{host}":
-        raise Refusal(403, "Answers are only taken from the portal's own pages.")
+        raise Refusal(403, "The portal takes answers only from its own pages.")

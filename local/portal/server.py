@@ -15,7 +15,7 @@ from local.sagemaker.ground_truth.labeling_jobs import LabelingJobs
 
 _log = logging.getLogger(__name__)
 ADDRESS = "127.0.0.1"
-# Seconds within which `close` is noticed.
+# `close` takes effect within this time, in seconds.
 _CLOSING = 0.1
 _HEARD_OUT_BYTES = 16 * BODY_BYTES
 
@@ -35,7 +35,7 @@ class Portal:
         self._thread.start()
 
     def close(self) -> None:
-        """Answer nothing more; requests under way are not waited for."""
+        """Stop answering, without waiting for requests in process."""
         self._server.shutdown()
         self._server.server_close()
 
@@ -54,9 +54,9 @@ class _Server(ThreadingHTTPServer):
 class _Handler(BaseHTTPRequestHandler):
     server: _Server
     protocol_version = "HTTP/1.1"
-    # A browser keeps connections open; one that says nothing is closed.
+    # Browsers keep connections open; an idle one is closed.
     timeout = 75
-    # A response goes out in one piece, not after the browser's acknowledgement of its first part.
+    # A response is sent in one piece, without waiting for the acknowledgement of its first part.
     wbufsize = -1
     disable_nagle_algorithm = True
 
@@ -71,19 +71,19 @@ class _Handler(BaseHTTPRequestHandler):
         path = self.path.partition("?")[0]
         self._send(self.server.application.respond(Request(self.command, path, headers, body)))
 
-    # The names are the base class's.
+    # The base class dictates these names.
     do_GET = do_POST = do_PUT = _handle  # noqa: N815
 
     def _body(self, headers: dict[str, str]) -> bytes:
         if "transfer-encoding" in headers:
-            raise Refusal(411, "A body needs its length.")
+            raise Refusal(411, "The request needs a Content-Length.")
         length = headers.get("content-length", "0")
         if not (length.isascii() and length.isdigit()):
-            raise Refusal(400, "The length of the body is not a number.")
+            raise Refusal(400, "Content-Length is not a number.")
         if int(length) > BODY_BYTES:
-            # Who still sends when the connection closes does not hear why.
+            # A client that is still sending when the connection closes does not read the reason.
             self._hear_out(min(int(length), _HEARD_OUT_BYTES))
-            raise Refusal(413, f"A body may have {BODY_BYTES} bytes.")
+            raise Refusal(413, f"The body is too large: at most {BODY_BYTES} bytes are allowed.")
         return self.rfile.read(int(length))
 
     def _hear_out(self, length: int) -> None:

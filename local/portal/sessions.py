@@ -1,4 +1,4 @@
-"""Who is who at the portal: a worker is a browser that keeps a cookie."""
+"""The portal's workers: each browser that keeps a cookie is one."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _TOKEN = re.compile(r"[0-9a-f]{32}")
 
 
 class Session:
-    """The worker behind a request; `cookie` is what a new one has to keep, None for one that has it already."""
+    """The worker of a request; `cookie`: the cookie for a new worker to keep, None for a known one."""
 
     def __init__(self, request: Request) -> None:
         token = _token_of(request.headers.get("cookie", ""))
@@ -22,7 +22,7 @@ class Session:
         if token is None:
             token = secrets.token_hex(16)
             self.cookie = f"{_NAME}={token}; Path=/; HttpOnly; SameSite=Strict; Max-Age=31536000"
-        # The worker's name goes into files that others read: it must not open the session.
+        # The worker's name goes into files that others read: it must not reveal the session's token.
         self.worker = hashlib.sha256(token.encode()).hexdigest()[:16]
 
 

@@ -10,7 +10,7 @@ import pytest
 import local
 
 
-def test_every_public_name_is_there_once() -> None:
+def test_every_public_name_can_be_imported() -> None:
     assert sorted(local.__all__) == sorted(local._MODULES)
     assert all(getattr(local, name) is not None for name in local.__all__)
 
@@ -22,6 +22,6 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
 
 def test_the_face_loads_nothing_before_a_name_is_used() -> None:
     program = "import sys, local; print([name for name in sys.modules if name.startswith('local.')])"
-    # -S: as the model servers' parent runs, without site-packages.
+    # -S: without site-packages, like the parents of model servers.
     printed = subprocess.run([sys.executable, "-S", "-c", program], capture_output=True, text=True, check=True)
     assert printed.stdout.strip() == "[]"

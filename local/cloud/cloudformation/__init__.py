@@ -1,1 +1,1 @@
-"""CloudFormation resource types that ministack lacks."""
+"""CloudFormation resource types, and settings of resources, that ministack lacks."""

@@ -1,4 +1,4 @@
-"""The settings of an S3 bucket that ministack's resource type leaves out."""
+"""Apply settings of S3 buckets that ministack's resource type ignores."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def _checked(name: str, put: Any) -> Any:
 
 
 def _keep(bucket: str) -> None:
-    """A setting that a template drops stays, which CloudFormation would not do: refuse to guess."""
+    """Refuse to remove a setting: it would stay, unlike in CloudFormation."""
     raise ValueError(f"{bucket}: removing this bucket setting is not supported by the embedded cloud")
 
 

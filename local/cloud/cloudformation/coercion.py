@@ -1,4 +1,4 @@
-"""Template values in the types that an API expects: CloudFormation turns parameters into strings."""
+"""Convert template values to the types that an API expects: CloudFormation turns parameters into strings."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from botocore.model import ListShape, MapShape, ServiceModel, Shape, StructureSh
 
 
 def input_shape(service: str, operation: str) -> StructureShape:
-    """The request shape of an operation, from botocore's service model."""
+    """Return the request shape of an operation, from botocore's service model."""
     model = ServiceModel(Loader().load_service_model(service, "service-2"), service)
     shape = model.operation_model(operation).input_shape
     if shape is None:
@@ -19,9 +19,9 @@ def input_shape(service: str, operation: str) -> StructureShape:
 
 
 def coerce(value: Any, shape: Shape) -> Any:
-    """`value` with numbers, booleans and strings as `shape` declares them; members unknown to it stay as they are.
+    """Convert numbers, booleans and strings as `shape` declares them; unknown members stay as they are.
 
-    Raises ValueError for text that is no number where a number belongs.
+    Raises ValueError for text that is not a number where a number is expected.
     """
     if isinstance(shape, StructureShape) and isinstance(value, dict):
         return {

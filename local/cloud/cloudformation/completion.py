@@ -1,4 +1,4 @@
-"""Adds to what a resource type of ministack does."""
+"""Extend ministack's resource types."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Functions in a template's Conditions that ministack takes for plain values, which compare as different from all."""
+"""Evaluate functions in a template's Conditions that ministack treats as plain values, unequal to all others."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import Any
 from local.cloud import symbols
 
 _EVALUATED = {"Fn::And", "Fn::Equals", "Fn::Not", "Fn::Or", "Fn::Select"}
-# The modules that have the name; each took it over when it was imported.
+# The modules that have imported the function by name.
 _USERS = ("engine", "changesets", "handlers", "stacks")
 
 
 def install_conditions() -> None:
-    """Evaluate Fn::Join in conditions, and refuse the functions that would not be evaluated."""
+    """Evaluate Fn::Join in conditions, and refuse functions that would not be evaluated."""
     for user in _USERS:
         symbols.wrap(
             f"services.cloudformation.{user}",
@@ -23,7 +23,7 @@ def install_conditions() -> None:
 
 
 def joined(template: dict[str, Any], params: dict[str, Any]) -> dict[str, Any]:
-    """The template with every Fn::Join in its conditions replaced by its text. ValueError for unknown functions."""
+    """Replace every Fn::Join in a template's conditions by its text; raises ValueError for unknown functions."""
     return {**template, "Conditions": _joined(template.get("Conditions") or {}, params)}
 
 
@@ -41,7 +41,7 @@ def _joined(value: Any, params: dict[str, Any]) -> Any:
 
 
 def _texts(items: Any, params: dict[str, Any]) -> list[str]:
-    """The members of a list, or of the parameter that a Ref names; lists in lists are not CloudFormation's."""
+    """Return the members of a list, or of the parameter that a Ref names; CloudFormation has no nested lists."""
     if isinstance(items, list):
         return [text for item in items for text in _texts(item, params)]
     if isinstance(items, dict) and items.keys() == {"Ref"} and items["Ref"] in params:

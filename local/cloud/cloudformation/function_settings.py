@@ -1,4 +1,4 @@
-"""The settings of a Lambda function that ministack's resource type leaves out."""
+"""Apply settings of Lambda functions that ministack's resource type ignores."""
 
 from __future__ import annotations
 

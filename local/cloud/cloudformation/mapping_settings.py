@@ -1,4 +1,4 @@
-"""Event source mappings of templates, whose numbers may come from parameters and then are strings."""
+"""Event source mappings in templates: numbers from parameters are strings."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Properties = dict[str, Any]
 
 
 def install_mapping_settings() -> None:
-    """Give ministack's resource type the properties as Lambda's API types them: it compares them with numbers."""
+    """Convert the properties to the types of Lambda's API: ministack's resource type compares them with numbers."""
     handlers = symbols.find("services.cloudformation.provisioners", "_RESOURCE_HANDLERS")
     handler = handlers["AWS::Lambda::EventSourceMapping"]
     create, update = handler["create"], handler["update"]

@@ -1,4 +1,4 @@
-"""What a CloudFormation resource type has to offer, and its registration with ministack."""
+"""CloudFormation resource types and their registration with ministack."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ Created = tuple[str, Attributes]
 
 @dataclass(frozen=True)
 class ResourceType:
-    """A type's functions.
+    """A resource type and its functions.
 
-    create(properties, default name) and update(physical id, old, new properties) give (physical id, attributes);
-    delete(physical id) must accept what is gone already. A change to a `replacing` property makes a new resource.
+    create(properties, default name) and update(physical id, old, new properties) return (physical id, attributes).
+    delete(physical id) must accept a resource that is already gone. A change of a `replacing` property creates a new
+    resource.
     """
 
     name: str
@@ -30,13 +31,13 @@ class ResourceType:
 
 
 def register(resource_type: ResourceType) -> None:
-    """Make stacks accept the type."""
+    """Let stacks use the type."""
     handlers: dict[str, dict[str, Any]] = symbols.find("services.cloudformation.provisioners", "_RESOURCE_HANDLERS")
     replacing: dict[str, tuple[str, ...]] = symbols.find(
         "services.cloudformation.provisioners", "_REPLACING_PROPERTIES"
     )
     if resource_type.name in handlers:
-        raise symbols.IncompatibleMinistack(f"ministack has a {resource_type.name} of its own")
+        raise symbols.IncompatibleMinistack(f"ministack already has a {resource_type.name}")
 
     def create(logical_id: str, properties: Properties, stack: str) -> Created:
         return resource_type.create(dict(properties), _default_name(stack, logical_id))
@@ -53,5 +54,5 @@ def register(resource_type: ResourceType) -> None:
 
 
 def _default_name(stack: str, logical_id: str) -> str:
-    """A name as CloudFormation makes them, within SageMaker's 63 characters."""
+    """Make a default name as CloudFormation does, within SageMaker's 63 characters."""
     return f"{stack[:24]}-{logical_id[:24]}-{uuid.uuid4().hex[:12]}"

@@ -17,12 +17,12 @@ _POLL_SECONDS = 0.2
 
 
 class ResourceFailed(RuntimeError):
-    """A resource did not come up; the message becomes the stack event's reason."""
+    """A resource could not be created or updated; the message becomes the stack event's reason."""
 
 
 def register_sagemaker_types() -> None:
-    """Let stacks hold models, endpoints and work teams."""
-    # An endpoint comes up by calls to this very server, whose event loop must not wait for it meanwhile.
+    """Let stacks contain models, endpoints and work teams."""
+    # An endpoint starts by calls to this same server, so its event loop must not wait for the endpoint.
     symbols.wrap(
         "services.cloudformation.stacks",
         "_runs_on_worker_thread",
@@ -81,7 +81,7 @@ def _create_endpoint(properties: Properties, default_name: str) -> Created:
     try:
         _await_endpoint(created[1]["EndpointName"])
     except ResourceFailed:
-        # CloudFormation deletes it with the rest of the stack; ours forgets a resource whose creation has failed.
+        # CloudFormation deletes it with the rest of the stack; ministack forgets a resource whose creation failed.
         _delete_endpoint(created[0])
         raise
     return created
@@ -109,13 +109,13 @@ def _await_endpoint(name: str) -> None:
             return
         if endpoint["EndpointStatus"] in ("Failed", "UpdateRollbackFailed"):
             raise ResourceFailed(f"endpoint {name}: {endpoint.get('FailureReason', 'failed without a reason')}")
-        # As CloudFormation does: it polls, and runs on a thread of its own.
+        # Polls like CloudFormation, on a thread of its own.
         time.sleep(_POLL_SECONDS)
     raise ResourceFailed(f"endpoint {name} was not in service after {ENDPOINT_SECONDS} s")
 
 
 def _delete_endpoint(arn: str) -> None:
-    """Delete an endpoint and wait until it is gone, as CloudFormation does; while it scales it cannot be deleted."""
+    """Delete an endpoint and wait until it is gone, as CloudFormation does; it cannot be deleted while it scales."""
     name = arn.rsplit("/", 1)[-1]
     deadline = time.monotonic() + ENDPOINT_SECONDS
     while time.monotonic() < deadline:
@@ -126,10 +126,10 @@ def _delete_endpoint(arn: str) -> None:
                 return
             raise
         if status in ("InService", "Failed"):
-            # Scaling may be faster than this call; then the next round finds it Updating.
+            # Scaling may come first; the next round then finds the endpoint Updating.
             with contextlib.suppress(SageMakerError):
                 service.call("DeleteEndpoint", {"EndpointName": name})
-        # It polls, as above: nobody tells when an endpoint is gone.
+        # Polls as above: no event tells when an endpoint is gone.
         time.sleep(_POLL_SECONDS)
     raise ResourceFailed(f"endpoint {name} was not gone after {ENDPOINT_SECONDS} s")
 

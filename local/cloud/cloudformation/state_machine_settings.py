@@ -1,4 +1,4 @@
-"""The settings of a state machine that ministack's resource type keeps in CloudFormation's spelling."""
+"""Settings of state machines that ministack's resource type keeps in CloudFormation's spelling."""
 
 from __future__ import annotations
 

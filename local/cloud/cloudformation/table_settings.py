@@ -1,4 +1,4 @@
-"""The settings of a DynamoDB table that ministack's resource type leaves out."""
+"""Apply settings of DynamoDB tables that ministack's resource type ignores."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def _apply(functions: dict[str, Callable[..., Any]], table: str, old: Properties
 
 
 def _api_value(name: str, value: Properties) -> Properties:
-    """CloudFormation names the encryption switch differently from the API."""
+    """Rename the encryption switch, which CloudFormation and the API name differently."""
     if name != "SSESpecification":
         return value
     return {("Enabled" if key == "SSEEnabled" else key): item for key, item in value.items()}

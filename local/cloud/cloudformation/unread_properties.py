@@ -1,4 +1,4 @@
-"""Fails a stack when ministack would drop a property without a word."""
+"""Fail a stack when ministack would silently drop a property."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ HARMLESS: dict[str, set[str]] = {
     "AWS::SNS::Topic": {"KmsMasterKeyId", "TracingConfig"},
     "AWS::StepFunctions::StateMachine": {"TracingConfiguration"},
 }
-"""Properties that ministack ignores without any difference to a pipeline that runs on one machine."""
+"""Properties that ministack ignores without any effect on a pipeline on one machine."""
 
 
 class IgnoredProperty(ValueError):
@@ -20,7 +20,7 @@ class IgnoredProperty(ValueError):
 
 
 class _Watched(dict[str, Any]):
-    """A dict that remembers which keys were looked at."""
+    """A dict that remembers which keys were read."""
 
     def __init__(self, properties: dict[str, Any]) -> None:
         super().__init__(properties)
@@ -56,7 +56,7 @@ class _Watched(dict[str, Any]):
 
 
 def install_property_watch() -> None:
-    """Watch how every resource type that ministack brings is created and updated."""
+    """Watch the creation and update of every resource type that ministack brings."""
     handlers: dict[str, dict[str, Any]] = symbols.find("services.cloudformation.provisioners", "_RESOURCE_HANDLERS")
     for name, handler in handlers.items():
         if not name.startswith("AWS::") or name.startswith("AWS::CloudFormation::"):

@@ -1,1 +1,1 @@
-"""Faults that an embedded cloud injects into itself when it is asked to: for rehearsals, never for a demo."""
+"""Faults that an embedded cloud injects into itself on demand: for rehearsals, never for a demonstration."""

@@ -1,4 +1,4 @@
-"""The faults that are armed in this process, and the count of those that struck."""
+"""The armed faults of this process, and the counts of injected ones."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from local.cloud.faults.fault import Fault
 
 
 class FaultBoard:
-    """Decides when a fault strikes; every point of the cloud asks it. Nothing is armed at first."""
+    """Decides when a fault is injected; every point of the cloud asks it. Nothing is armed at first."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -19,11 +19,11 @@ class FaultBoard:
         self._matched: Counter[int] = Counter()
         self._struck: Counter[int] = Counter()
         self._injected: Counter[str] = Counter()
-        self._random = random.Random()  # noqa: S311 - a rehearsal must be repeatable, nothing is secret
-        self._healing: list[Callable[[], None]] = []
+        self._random = random.Random()  # noqa: S311 - a rehearsal must be repeatable; nothing is secret
+        self._releases: list[Callable[[], None]] = []
 
     def arm(self, seed: int, faults: Iterable[Fault]) -> None:
-        """Begin anew with these faults and no counts; the seed fixes the draws, not the order of what asks for them."""
+        """Arm these faults and reset the counts; the seed fixes the draws, not the order of the requests for them."""
         with self._lock:
             self._armed = list(faults)
             self._random = random.Random(seed)  # noqa: S311 - as above
@@ -32,18 +32,18 @@ class FaultBoard:
             self._injected.clear()
 
     def disarm(self) -> None:
-        """Let the world heal: no further fault strikes, and what was held back goes on."""
+        """Inject no further fault, and release everything that was held back."""
         with self._lock:
             self._armed = []
-        for heal in self._healing:
-            heal()
+        for release in self._releases:
+            release()
 
-    def on_disarm(self, heal: Callable[[], None]) -> None:
-        """Have something done whenever the world heals."""
-        self._healing.append(heal)
+    def on_disarm(self, release: Callable[[], None]) -> None:
+        """Call `release` whenever the faults are disarmed."""
+        self._releases.append(release)
 
     def draw(self, point: str, matches: Callable[[Fault], bool]) -> Fault | None:
-        """The fault that strikes here and now, if any; the first that matches and has strikes left."""
+        """Return the fault to inject now, the first that matches and is not used up; None without one."""
         with self._lock:
             for position, fault in enumerate(self._armed):
                 if fault.point != point or self._struck[position] >= fault.times or not matches(fault):
@@ -57,10 +57,10 @@ class FaultBoard:
         return None
 
     def injected(self) -> dict[str, int]:
-        """How often each fault struck since it was armed."""
+        """Return how often each fault was injected since it was armed."""
         with self._lock:
             return dict(self._injected)
 
 
 FAULT_BOARD = FaultBoard()
-"""The board of this process; a cloud is a process of its own."""
+"""The board of this process; each cloud is a process of its own."""

@@ -1,7 +1,7 @@
-"""Faults of requests to the gateway, in the words and the wire format of the service that was asked.
+"""Inject faults into requests to the gateway, in the error codes and wire format of the requested service.
 
-microburst reads the operation from a request and writes the error as botocore's models have it; the callers, who are
-told apart by the role that they act in, and the killing of them are this module's.
+microburst reads the operation from a request and writes the error by botocore's models. This module identifies callers
+by their roles, and kills them.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from local.cloud.json_service import Handler, Response
 
 _log = logging.getLogger("embedded-cloud")
 _SERVICES = ("dynamodb", "events", "lambda", "s3", "sagemaker", "sns", "sqs", "states")
-# Transient errors that botocore's models do not know; their status decides whether an SDK tries again.
+# Transient errors that botocore's models do not contain; the status decides whether an SDK retries.
 _STATUS = {
     "SlowDown": 503,
     "ServiceUnavailable": 503,
@@ -38,9 +38,9 @@ _CONFLICT = {"CancellationReasons": [{"Code": "TransactionConflict", "Message": 
 
 
 class CallFaults:
-    """Answers requests of functions, state machines, endpoints and labelling jobs with the board's faults.
+    """Injects the board's faults into requests of functions, state machines, endpoints and labelling jobs.
 
-    Who acts as the account itself (operators, fleets, tests) is left alone.
+    Callers that act as the account itself (operators, fleets, tests) get no faults.
     """
 
     def __init__(self, board: FaultBoard, invocations: Invocations) -> None:
@@ -48,13 +48,13 @@ class CallFaults:
         self._invocations = invocations
 
     def install(self) -> None:
-        """Get between the gateway and the services; whoever may not call was refused before."""
+        """Wrap the services below the gateway; requests without permission are refused before."""
         handlers = symbols.find("app", "SERVICE_HANDLERS")
         for service in _SERVICES:
             handlers[service] = self.faulty(handlers[service])
 
     def faulty(self, handle: Handler) -> Handler:
-        """A service that the board's faults strike."""
+        """Wrap a service so that the board's faults apply to it."""
 
         async def handler(
             method: str, path: str, headers: dict[str, str], body: bytes, query: dict[str, Any]
@@ -66,9 +66,9 @@ class CallFaults:
             fault = self._board.draw("call", lambda fault: _matches(fault, call, caller))
             if fault is None:
                 return await handle(method, path, headers, body, query)
-            _log.info("fault: %s strikes %s", fault, caller)
+            _log.info("fault: %s injected into a call of %s", fault, caller)
             if fault.kind == "kill-before":
-                # Nobody is left to read this.
+                # The caller is dead and does not read this.
                 self._invocations.kill_caller(headers.get("x-amzn-trace-id", ""))
             if fault.kind in ("error", "kill-before"):
                 return _error(fault.code or "InternalFailure", call)
@@ -82,7 +82,7 @@ class CallFaults:
 
 
 def _caller(headers: dict[str, str], query: dict[str, Any]) -> str:
-    """The session's name of a caller that acts as a role: a function's, `states` or `SageMaker`; else empty."""
+    """Return the session name of a caller that acts as a role (a function's, `states` or `SageMaker`), else empty."""
     key = symbols.find("core.router", "extract_access_key_id")(headers, query)
     session = symbols.find("services.sts", "_sessions").get(key)
     return str(session["Arn"]).rpartition("/")[2] if session else ""

@@ -1,4 +1,4 @@
-"""How the one who runs a cloud arms its faults: a path of the gateway, and its client."""
+"""Arm a cloud's faults from outside: a path of the gateway, and its client."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ class FaultControl:
         self._url = gateway + PATH
 
     def arm(self, seed: int, faults: Iterable[Fault]) -> None:
-        """Let these faults strike from now on; counts begin anew."""
+        """Inject these faults from now on; counts start at 0."""
         self._ask("PUT", {"seed": seed, "faults": [fault.as_json() for fault in faults]})
 
     def disarm(self) -> None:
-        """Let no further fault strike, and let go of what was held back."""
+        """Inject no further fault, and release everything that was held back."""
         self._ask("DELETE")
 
     def injected(self) -> dict[str, int]:
-        """How often each fault struck since faults were armed last."""
+        """Return how often each fault was injected since the last `arm`."""
         return self._ask("GET")
 
     def _ask(self, method: str, document: Mapping[str, Any] | None = None) -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""Faults on the way from S3 and SNS to queues, which deliver at least once and in any order."""
+"""Inject faults into deliveries from S3 and SNS to queues, which are at least once and in any order."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Deliveries:
         board.on_disarm(self.release)
 
     def install(self) -> None:
-        """Get between ministack's S3 and SNS and its queues."""
+        """Wrap the deliveries of ministack's S3 and SNS to queues."""
         symbols.wrap(
             "services.s3",
             "_deliver_event_to_sqs",
@@ -48,8 +48,8 @@ class Deliveries:
         )
 
     def deliver(self, place: str, delivery: Deliver) -> None:
-        """Deliver, or do to the delivery what a fault asks for; `place`: the queue's ARN, and an object's key."""
-        # The account of the request travels in the context, and a held delivery is made by another thread.
+        """Deliver, or apply a fault to the delivery; `place`: the queue's ARN, and an object's key."""
+        # The request's account is in the context, and another thread makes a held delivery.
         context = contextvars.copy_context()
         fault = self._board.draw("delivery", lambda fault: fault.target in place)
         match fault.kind if fault else "":
@@ -61,13 +61,13 @@ class Deliveries:
             case "delay" if fault:
                 self._hold(lambda: context.run(delivery), fault.seconds)
             case "reorder" if fault:
-                # Whatever comes within the time overtakes it, and of those that wait the last goes first.
+                # Later deliveries overtake it, and of the waiting ones the last goes first.
                 self._hold(lambda: context.run(delivery), fault.seconds, first=True)
             case _:
                 delivery()
 
     def release(self) -> None:
-        """Deliver all that is held, at once."""
+        """Deliver everything that is held, at once."""
         with self._lock:
             held, self._held = self._held, []
         for delivery in held:
@@ -81,7 +81,7 @@ class Deliveries:
         timer.start()
 
     def _let_go(self, delivery: Deliver | None) -> None:
-        """Deliver this one, or whichever is first; unless the world healed before."""
+        """Deliver this one, or the first of those held, unless they were released before."""
         with self._lock:
             if delivery is None:
                 delivery = self._held[0] if self._held else None
@@ -92,6 +92,6 @@ class Deliveries:
 
 
 def _key(event: dict[str, Any]) -> str:
-    """The key of the object that S3 reports; empty for its test event."""
+    """Return the key of the object that S3 reports; empty for its test event."""
     records = event.get("Records")
     return str(records[0]["s3"]["object"]["key"]) if records else ""

@@ -1,4 +1,4 @@
-"""One planned fault: where it strikes, how, and how often."""
+"""One planned fault: its place, its kind and how often it is injected."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 FAULT_KINDS: Mapping[str, frozenset[str]] = {
-    # A message on its way from S3 or SNS to a queue.
+    # A message from S3 or SNS to a queue.
     "delivery": frozenset({"drop", "double", "delay", "reorder"}),
-    # A request to the gateway. error: refused unseen. lost: carried out, and the answer is an error. kill: its function
-    # dies of it, before or after the request was carried out.
+    # A request to the gateway. error: refused and not carried out. lost: carried out, but answered with an error. kill:
+    # its function is killed, before or after the request is carried out.
     "call": frozenset({"error", "lost", "kill-before", "kill-after"}),
-    # An invocation of a function. slow: the function is done, and its result is held back.
+    # An invocation of a function. slow: the function has ended, and its result is held back.
     "invocation": frozenset({"kill-before", "kill-after", "slow"}),
     # A labelling job. unlabelled: its objects fail one by one.
     "job": frozenset({"failed", "stopped", "unlabelled"}),
@@ -20,16 +20,16 @@ FAULT_KINDS: Mapping[str, frozenset[str]] = {
 
 
 class FaultError(ValueError):
-    """A fault that nothing here can inject."""
+    """A fault that the embedded cloud cannot inject."""
 
 
 @dataclass(frozen=True)
 class Fault:
-    """A fault strikes what matches it with `probability`, at most `times` times, after `skip` matches went by.
+    """A fault is injected into matches with `probability`, at most `times` times, after the first `skip` matches.
 
-    target: what the name of the queue or the key of the object, of the calling function or state machine, of the
-    function or of the job must hold. service, operation, code: of a call, as botocore and AWS name them. seconds: how
-    long a delay or a slow result takes; a reordered message waits as long at most.
+    target: part of the name of the queue or of the object's key (delivery), of the calling function or state machine
+    (call), of the function (invocation) or of the job. service, operation, code: of a call, in the names of botocore
+    and AWS. seconds: duration of a delay or of a slow result, and the longest wait of a reordered message.
     """
 
     point: str
@@ -45,9 +45,9 @@ class Fault:
 
     def __post_init__(self) -> None:
         if self.kind not in FAULT_KINDS.get(self.point, ()):
-            raise FaultError(f"there is no fault {self.kind!r} of a {self.point!r}")
+            raise FaultError(f"a {self.point!r} has no fault {self.kind!r}")
         if self.point == "call" and self.kind in ("error", "lost") and not self.code:
-            raise FaultError(f"the call fault {self} needs the code of its error")
+            raise FaultError(f"the fault {self!s} needs the code of its error")
 
     def __str__(self) -> str:
         what = " ".join(part for part in (self.operation or self.service, self.code) if part)

@@ -1,4 +1,4 @@
-"""Faults of functions: killed before or after their work, or with a result that comes late."""
+"""Inject faults into functions: killed before or after their work, or with a late result."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _KILLED = failure("Runtime.ExitError", "RequestId: Error: Runtime exited with er
 
 
 class Invocations:
-    """Invokes workers, and knows which worker is at work for which trace, so that a call can kill its caller."""
+    """Invokes workers, and records which worker serves which trace, so that a call can kill its caller."""
 
     def __init__(self, board: FaultBoard) -> None:
         self._board = board
@@ -23,7 +23,7 @@ class Invocations:
         self._working: dict[str, Worker] = {}
 
     def invoke(self, worker: Worker, invocation: Invocation) -> Outcome:
-        """One invocation, with the fault that strikes it."""
+        """Run one invocation with the fault that matches it."""
         fault = self._board.draw("invocation", lambda fault: fault.target in invocation.function_arn)
         kind = fault.kind if fault else ""
         if kind == "kill-before":
@@ -40,12 +40,12 @@ class Invocations:
             worker.crash()
             return Outcome(error=_KILLED, log=outcome.log)
         if kind == "slow" and fault:
-            # Longer than its messages stay hidden, when the plan says so.
+            # May be longer than the visibility timeout of its messages.
             time.sleep(fault.seconds)
         return outcome
 
     def kill_caller(self, trace_header: str) -> bool:
-        """SIGKILL the function that sent a request with this X-Amzn-Trace-Id; False if it is none of these."""
+        """Send SIGKILL to the function that made a request with this X-Amzn-Trace-Id; return False if there is none."""
         with self._lock:
             worker = self._working.get(_root(trace_header))
         if worker is None:

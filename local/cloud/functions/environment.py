@@ -1,4 +1,4 @@
-"""The environment variables that a function process gets: what Lambda sets, and the function's own."""
+"""The environment variables of a function process: Lambda's and the function's own."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ RESERVED = frozenset(
 
 
 def own_variables(config: Mapping[str, Any]) -> dict[str, str]:
-    """The variables that the function's configuration declares."""
+    """Return the variables that the function's configuration declares."""
     return dict((config.get("Environment") or {}).get("Variables") or {})
 
 
@@ -50,9 +50,9 @@ def function_environment(
     region: str,
     credentials: Mapping[str, str],
 ) -> dict[str, str]:
-    """The whole environment of a function process, built from nothing.
+    """Build the whole environment of a function process from nothing.
 
-    The launcher's environment stays out: it may hold secrets, and code that leans on it would fail on AWS.
+    The launcher's environment stays out: it may contain secrets, and code that depends on it would fail on AWS.
     """
     name = str(config["FunctionName"])
     search = [code, *(layer / "python" for layer in reversed(layers)), runtime]

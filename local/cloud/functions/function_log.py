@@ -1,4 +1,4 @@
-"""What a function process prints: kept in a file, and handed out invocation by invocation."""
+"""Collect a function process's output in a file, and return it for each invocation."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _READ = 65536
 
 
 class FunctionLog:
-    """Drains a process's output pipe for as long as the process lives."""
+    """Drains a process's output pipe as long as the process lives."""
 
     def __init__(self, pipe: BinaryIO, file: Path) -> None:
         self._pipe = pipe
@@ -26,9 +26,9 @@ class FunctionLog:
         self._wake.start()
 
     def take(self) -> str:
-        """All that was printed since the last call.
+        """Return all output since the last call.
 
-        The runtime writes unbuffered, so whatever a handler printed is in the pipe before its response is posted.
+        The runtime writes unbuffered, so a handler's output is in the pipe before its response is posted.
         """
         with self._lock:
             while not self._pipe.closed and self._waiting_bytes():

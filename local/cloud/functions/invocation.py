@@ -1,4 +1,4 @@
-"""One invocation of a function and how it ended."""
+"""One invocation of a function and its outcome."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Invocation:
-    """What a function process receives: `payload` is the event as JSON, `deadline` seconds since the epoch."""
+    """The input of a function process: `payload` is the event as JSON, `deadline` in seconds since the epoch."""
 
     request_id: str
     payload: bytes
@@ -20,7 +20,7 @@ class Invocation:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How an invocation ended; `error` is AWS's error document (errorType, errorMessage) or None."""
+    """The outcome of an invocation; `error` is AWS's error document (errorType, errorMessage) or None."""
 
     result: Any = None
     error: dict[str, Any] | None = None
@@ -28,12 +28,12 @@ class Outcome:
 
 
 def failure(error_type: str, message: str) -> dict[str, Any]:
-    """An error document of the platform, as a caller of Invoke would see it."""
+    """Make an error document of the platform, as a caller of Invoke sees it."""
     return {"errorType": error_type, "errorMessage": message}
 
 
 def parse_error(body: bytes) -> dict[str, Any]:
-    """The error document that a runtime posted; anything that is not an object becomes its message."""
+    """Read the error document that a runtime posted; anything that is not an object becomes its message."""
     try:
         document = json.loads(body)
     except ValueError:

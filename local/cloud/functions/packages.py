@@ -1,4 +1,4 @@
-"""Deployment packages and layers, unpacked once each."""
+"""Deployment packages and layers, each unpacked once."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class PackageStore:
         folder.mkdir(parents=True, exist_ok=True)
 
     def unpack(self, archive: bytes) -> Path:
-        """The folder with the archive's files, complete from the moment that it exists."""
+        """Return the folder with the archive's files, which is complete as soon as it exists."""
         target = self._folder / hashlib.sha256(archive).hexdigest()[:32]
         with self._lock:
             if target.exists():
@@ -34,7 +34,7 @@ class PackageStore:
                         mode = member.external_attr >> 16
                         if mode & 0o111:
                             (partial / member.filename).chmod(0o755)
-                os.rename(partial, target)  # noqa: PTH104 - a rename is what makes the folder appear whole
+                os.rename(partial, target)  # noqa: PTH104 - a rename makes the complete folder appear at once
             except BaseException:
                 shutil.rmtree(partial, ignore_errors=True)
                 raise

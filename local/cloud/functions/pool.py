@@ -1,4 +1,4 @@
-"""The live function processes of a cloud: reused, replaced and never more than a cap."""
+"""The live function processes of a cloud: reused, replaced and limited in number."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from local.cloud.functions.worker import Worker
 
 
 class Throttled(RuntimeError):
-    """No function process came free in time."""
+    """No function process was free in time."""
 
 
 @dataclass
 class Lease:
-    """A worker in use; `fresh` tells that its process was started for this lease."""
+    """A worker in use; `fresh`: whether its process was started for this lease."""
 
     function: Hashable
     revision: Hashable
@@ -36,8 +36,8 @@ class _Idle:
 class WorkerPool:
     """Leases workers by (function, revision).
 
-    At the cap an idle worker of another function makes room, the longest unused first; when all are busy a caller
-    waits its turn, first come, first served, so that no source of invocations starves another.
+    At the cap, the idle worker that was unused for longest makes room. When all are busy, callers wait in order, so
+    that no source of invocations starves another.
     """
 
     def __init__(self, cap: int, *, patience: float = 60.0) -> None:
@@ -50,7 +50,7 @@ class WorkerPool:
         self._closed = False
 
     def acquire(self, function: Hashable, revision: Hashable, start: Callable[[], Worker]) -> Lease:
-        """A worker for the function's revision, started by `start` when none is idle.
+        """Return a worker for the function's revision, started by `start` when none is idle.
 
         Raises Throttled after `patience` seconds at the cap, and when the pool is closed.
         """
@@ -58,7 +58,7 @@ class WorkerPool:
         ticket = object()
         with self._condition:
             self._queue.append(ticket)
-            self._bury_dead()
+            self._remove_dead()
             try:
                 deadline = time.monotonic() + self._patience
                 while not (self._queue[0] is ticket and (self._live < self._cap or self._idle)) and not self._closed:
@@ -95,7 +95,7 @@ class WorkerPool:
             self._condition.notify_all()
 
     def retire(self, function: Hashable) -> None:
-        """End the idle workers of a function that was updated or deleted; busy ones end by their revision."""
+        """End the idle workers of an updated or deleted function; busy ones end because of their old revision."""
         with self._condition:
             doomed = [idle for idle in self._idle if idle.function == function]
             self._idle = [idle for idle in self._idle if idle.function != function]
@@ -119,7 +119,7 @@ class WorkerPool:
                 return self._idle.pop(position)
         return None
 
-    def _bury_dead(self) -> None:
+    def _remove_dead(self) -> None:
         dead = [idle for idle in self._idle if not idle.worker.alive]
         self._idle = [idle for idle in self._idle if idle.worker.alive]
         self._live -= len(dead)

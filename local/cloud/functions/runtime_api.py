@@ -18,7 +18,7 @@ _INIT_ERROR = "/2018-06-01/runtime/init/error"
 
 @dataclass(frozen=True)
 class RuntimeEvent:
-    """Something that a function process did; `exited` carries the exit status as its body."""
+    """An event of a function process; the body of `exited` is the exit status."""
 
     kind: Literal["ready", "response", "error", "init_error", "exited"]
     request_id: str = ""
@@ -26,7 +26,7 @@ class RuntimeEvent:
 
 
 class RuntimeApi:
-    """Hands invocations to a runtime's long poll and reports what the runtime posts, in `events`."""
+    """Passes invocations to a runtime's long poll, and puts the runtime's posts in `events`."""
 
     def __init__(self) -> None:
         self.events: queue.SimpleQueue[RuntimeEvent] = queue.SimpleQueue()
@@ -47,13 +47,13 @@ class RuntimeApi:
         self._offers.put(invocation)
 
     def take(self) -> Invocation | None:
-        """Wait for the next invocation, None when the API closes."""
+        """Wait for the next invocation; None when the API closes."""
         return self._offers.get()
 
     def close(self) -> None:
         """Stop serving; a runtime that still polls loses its connection."""
         self._offers.put(None)
-        # shutdown() waits for the serving loop's next look at its flag; nobody needs to wait with it.
+        # shutdown() waits until the serving loop checks its flag; callers need not wait with it.
         threading.Thread(target=self._shut_down, name="runtime-api-close", daemon=True).start()
 
     def _shut_down(self) -> None:
@@ -64,12 +64,12 @@ class RuntimeApi:
 def _handler(api: RuntimeApi) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
-        # Headers and body in one segment: two small ones meet the runtime's delayed ACK, 40 ms an invocation.
+        # Headers and body in one segment: two small segments meet the runtime's delayed ACK, 40 ms an invocation.
         wbufsize = -1
         disable_nagle_algorithm = True
 
         def log_message(self, format: str, *args: object) -> None:
-            """Requests of the runtime are not news."""
+            """Do not log the runtime's requests."""
 
         def do_GET(self) -> None:
             if self.path != _NEXT:

@@ -1,4 +1,4 @@
-"""The Python packages that Lambda's own runtime brings, and no others."""
+"""The Python packages of Lambda's own runtime, and no others."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ PROVIDED = (
 def link_runtime_libraries(folder: Path) -> Path:
     """Fill `folder` with links to the runtime's packages in this environment.
 
-    A function sees these and its own layers only. Were it to see the whole environment, a package missing from
-    its layer would go unnoticed until it ran on AWS.
+    A function sees only these and its own layers. With the whole environment in sight, a package that its layer lacks
+    would be noticed only on AWS.
     """
     folder.mkdir(parents=True, exist_ok=True)
     for distribution_name in PROVIDED:

@@ -1,4 +1,4 @@
-"""A function's execution environment: one process that serves invocations one at a time."""
+"""A function's execution environment: one process that serves one invocation at a time."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from local.cloud.functions.invocation import Invocation, Outcome, failure, parse
 from local.cloud.functions.runtime_api import RuntimeApi, RuntimeEvent
 
 INIT_SECONDS = 10
-"""Lambda gives the init phase 10 s, then repeats it within the first invocation's time-out (Developer Guide)."""
+"""Lambda gives the init phase 10 s, then repeats it within the first invocation's timeout (Developer Guide)."""
 RESPONSE_LIMIT = 6 * 1024 * 1024
 """Largest response of a synchronous invocation, bytes (Lambda quotas)."""
 
@@ -36,7 +36,7 @@ class InitError(RuntimeError):
 
 @dataclass(frozen=True)
 class WorkerOrder:
-    """What a worker needs: `environment` makes the variables from the Runtime API's address and a private folder."""
+    """The parts of a worker; `environment` makes its variables from the Runtime API's address and a private folder."""
 
     name: str
     handler: str
@@ -48,7 +48,7 @@ class WorkerOrder:
 
 
 class Worker:
-    """One live process of one function; not for two threads at once."""
+    """One live process of one function; for one thread at a time."""
 
     def __init__(self, order: WorkerOrder) -> None:
         self._order = order
@@ -66,7 +66,7 @@ class Worker:
         )
         if self._process.stdout is None:
             raise AssertionError("the worker's output is a pipe")
-        # The pipe is there, since the process was started with one; Popen's type cannot say so.
+        # stdout is a pipe, because the process was started with one; Popen's type cannot express it.
         self._log = FunctionLog(self._process.stdout, order.log_file)  # type: ignore[arg-type]
         threading.Thread(target=self._watch, name=f"watch-{order.name}", daemon=True).start()
 
@@ -75,7 +75,7 @@ class Worker:
         return self._process.poll() is None
 
     def initialise(self) -> None:
-        """Wait until the handler is loaded; raises InitError, after which the worker is dead."""
+        """Wait until the handler is loaded; raises InitError, and the worker is dead then."""
         allowance = INIT_SECONDS + self._order.timeout
         try:
             event = self._api.events.get(timeout=allowance)
@@ -90,7 +90,7 @@ class Worker:
         raise InitError(self._exited(event))
 
     def invoke(self, invocation: Invocation) -> Outcome:
-        """Run one invocation; after a time-out or the death of the process the worker is dead."""
+        """Run one invocation; after a timeout or the end of the process the worker is dead."""
         self._api.offer(invocation)
         while True:
             try:
@@ -108,12 +108,12 @@ class Worker:
                 return self._response(event.body)
 
     def crash(self) -> None:
-        """SIGKILL the process in the middle of whatever it does; an invocation under way hears of its death."""
+        """Send SIGKILL to the process; an invocation in process learns of its death."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
 
     def kill(self) -> None:
-        """SIGKILL the process and whatever it started, and drop its folder."""
+        """Send SIGKILL to the process and its children, and remove its folder."""
         self.crash()
         self._process.wait()
         self._log.join(1.0)

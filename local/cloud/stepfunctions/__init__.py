@@ -1,5 +1,5 @@
 """Step Functions executions: a strict interpreter of JSONata state machines.
 
-ministack keeps the state machines themselves; what runs them is here, because redriving, stopping, time-outs and the
-distributed map reach into every state. A construct that is not implemented is refused when the machine is created.
+ministack keeps the state machines. Executions run here, because redrives, stops, timeouts and the distributed map
+affect every state. A state machine with a construct that is not implemented is refused when it is created.
 """

@@ -22,14 +22,14 @@ _NAME = re.compile(r"[^\s<>{}\[\]?*\"#%\\^|~`$&,;:/\x00-\x1f\x7f-\x9f]{1,80}")
 
 
 class ExecutionApi:
-    """Answers requests about executions; `find_machine` gives the state machine of an ARN or None."""
+    """Answers requests about executions; `find_machine` returns the state machine of an ARN or None."""
 
     def __init__(self, engine: Engine, find_machine: Callable[[str], Machine | None]) -> None:
         self._engine = engine
         self._find_machine = find_machine
 
     def actions(self) -> Mapping[str, Callable[[Document], Document]]:
-        """The actions by name."""
+        """Return the actions by name."""
         return {
             "StartExecution": self.start,
             "StopExecution": self.stop,

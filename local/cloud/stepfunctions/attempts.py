@@ -1,4 +1,4 @@
-"""One attempt at a task: settled once, by its call, by a callback or by running out of time."""
+"""Attempts at a task, each settled once: by its call, by a callback or by a timeout."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ TOKEN_PREFIX = base64.b64encode(b"embedded-cloud-task:").decode().rstrip("=")
 
 
 class Attempt:
-    """The outcome of one attempt of a state machine's task; the first to settle it wins."""
+    """The outcome of one attempt at a state machine's task; the first to settle it wins."""
 
     def __init__(self, machine_arn: str) -> None:
         self.machine_arn = machine_arn
@@ -27,15 +27,15 @@ class Attempt:
         self._heartbeat = time.monotonic()
 
     def succeed(self, result: Any) -> bool:
-        """Settle with a result; False if that comes too late."""
+        """Settle with a result; return False if that comes too late."""
         return self._settle(result, None)
 
     def fail(self, error: StateError) -> bool:
-        """Settle with an error; False if that comes too late."""
+        """Settle with an error; return False if that comes too late."""
         return self._settle(None, error)
 
     def beat(self) -> bool:
-        """Note a heartbeat; False if the attempt is over."""
+        """Record a heartbeat; return False if the attempt is over."""
         with self._lock:
             if self._closed:
                 return False
@@ -43,20 +43,20 @@ class Attempt:
             return True
 
     def await_outcome(self, cancellation: Cancellation, *, timeout: float | None, heartbeat: float | None) -> Any:
-        """The result, within `timeout` seconds and with heartbeats no more than `heartbeat` seconds apart.
+        """Wait for the result within `timeout` seconds, with at most `heartbeat` seconds between heartbeats.
 
-        Raises the error that the attempt was settled with, StateError States.Timeout or States.HeartbeatTimeout, or
-        Cancelled. Afterwards the attempt is closed.
+        Raises the error that settled the attempt, StateError States.Timeout or States.HeartbeatTimeout, or Cancelled.
+        The attempt is closed afterwards.
         """
         end = time.monotonic() + timeout if timeout is not None else float("inf")
-        # At once: who stops an execution finds its tokens closed, however late this thread wakes.
+        # Closed at once: after a stop, no callback finds the token open, even when this thread wakes late.
         cancellation.listen(self.close)
         try:
             while True:
                 next_beat = self._heartbeat + heartbeat if heartbeat is not None else float("inf")
                 if cancellation.wait(self._settled, min(end, next_beat)):
                     return self._outcome()
-                # A result that comes at the last moment settles the attempt first, and then stands.
+                # A result that comes at the last moment settles the attempt first and counts.
                 if time.monotonic() >= end:
                     self.fail(StateError("States.Timeout", f"no result within {timeout:g} s"))
                     return self._outcome()
@@ -68,7 +68,7 @@ class Attempt:
             self.close()
 
     def close(self) -> None:
-        """Accept nothing any more."""
+        """Accept no outcome any more."""
         with self._lock:
             self._closed = True
 
@@ -88,14 +88,14 @@ class Attempt:
 
 
 class TaskTokens:
-    """The tokens that were ever handed out, and their attempts."""
+    """All tokens that were issued, and their attempts."""
 
     def __init__(self) -> None:
         self._attempts: dict[str, Attempt] = {}
         self._lock = threading.Lock()
 
     def issue(self, machine_arn: str) -> tuple[str, Attempt]:
-        """A fresh token for a fresh attempt."""
+        """Return a new token for a new attempt."""
         token = TOKEN_PREFIX + base64.urlsafe_b64encode(uuid.uuid4().bytes + uuid.uuid4().bytes).decode().rstrip("=")
         attempt = Attempt(machine_arn)
         with self._lock:
@@ -103,6 +103,6 @@ class TaskTokens:
         return token, attempt
 
     def find(self, token: str) -> Attempt | None:
-        """The attempt of a token, also when it is over."""
+        """Return the attempt of a token, also of an ended one."""
         with self._lock:
             return self._attempts.get(token)

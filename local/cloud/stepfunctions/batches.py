@@ -1,4 +1,4 @@
-"""Groups of items for child executions."""
+"""Group the items of a map into inputs of child executions."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from local.cloud.stepfunctions.limits import PAYLOAD_BYTES, encode
 
 
 def child_inputs(batcher: dict[str, Any] | None, items: list[Any], evaluation: Evaluation) -> list[tuple[Any, int]]:
-    """The input of each child execution and the number of items in it."""
+    """Return the input of each child execution and its number of items."""
     if batcher is None:
         return [(item, 1) for item in items]
     most = _limit(batcher, "MaxItemsPerBatch", evaluation) or len(items)
@@ -24,7 +24,9 @@ def child_inputs(batcher: dict[str, Any] | None, items: list[Any], evaluation: E
     for item in items:
         size = len(encode(item).encode()) + 1
         if overhead + size > room:
-            raise StateError("States.DataLimitExceeded", f"an item of {size} bytes does not fit a batch of {room}")
+            raise StateError(
+                "States.DataLimitExceeded", f"an item of {size} bytes does not fit into a batch of {room} bytes"
+            )
         if not batches or len(batches[-1]) >= most or used + size > room:
             batches.append([])
             used = overhead

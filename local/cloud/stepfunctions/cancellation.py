@@ -1,4 +1,4 @@
-"""Ending work from outside: an execution is stopped, times out, or a sibling branch has failed."""
+"""End work from outside: when an execution is stopped or times out, or a sibling branch has failed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from local.cloud.stepfunctions.errors import Cancelled
 
 
 class Cancellation:
-    """A flag that wakes whoever waits under it; cancelling a parent cancels its children."""
+    """A flag that wakes its waiters; cancelling a parent cancels its children."""
 
     def __init__(self, parent: Cancellation | None = None) -> None:
         self._lock = threading.Lock()
@@ -25,7 +25,7 @@ class Cancellation:
         return self._cancelled
 
     def cancel(self) -> None:
-        """Raise the flag, once and for all."""
+        """Set the flag for good."""
         with self._lock:
             if self._cancelled:
                 return
@@ -35,7 +35,7 @@ class Cancellation:
             listener()
 
     def listen(self, listener: Callable[[], None]) -> None:
-        """Call `listener` when the flag is raised, at once if it is already."""
+        """Call `listener` when the flag is set, at once if it is set already."""
         with self._lock:
             if not self._cancelled:
                 self._listeners.append(listener)
@@ -43,27 +43,27 @@ class Cancellation:
         listener()
 
     def forget(self, listener: Callable[[], None]) -> None:
-        """Take a listener back."""
+        """Remove a listener."""
         with self._lock:
             if listener in self._listeners:
                 self._listeners.remove(listener)
 
     def detach(self) -> None:
-        """Let go of the parent, when the work under this flag is over."""
+        """Stop listening to the parent, when the work under this flag is over."""
         if self._parent is not None:
             self._parent.forget(self.cancel)
 
     def check(self) -> None:
-        """Raise Cancelled if the flag is up."""
+        """Raise Cancelled if the flag is set."""
         if self._cancelled:
             raise Cancelled
 
     def sleep(self, seconds: float) -> None:
-        """Sleep, or raise Cancelled as soon as the flag goes up."""
+        """Sleep, or raise Cancelled as soon as the flag is set."""
         self.wait(threading.Event(), time.monotonic() + seconds)
 
     def wait(self, event: threading.Event, deadline: float) -> bool:
-        """Wait for an event until a moment of the monotonic clock; tells whether it came, raises Cancelled."""
+        """Wait for an event until a time of the monotonic clock; return whether it came. Raises Cancelled."""
         self.listen(event.set)
         try:
             event.wait(min(max(0.0, deadline - time.monotonic()), threading.TIMEOUT_MAX))

@@ -1,4 +1,4 @@
-"""State machine definitions: read from JSON or YAML, and refused unless every part of them will be honoured."""
+"""Read state machine definitions from JSON or YAML, and refuse those with an unsupported part."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Check = Callable[[Any], bool]
 
 
 class InvalidDefinition(ValueError):
-    """A state machine that the embedded cloud cannot run as written; the message lists every reason."""
+    """A state machine that the embedded cloud cannot run as written; the message lists all reasons."""
 
 
 _STATE = {"Type", "Comment", "QueryLanguage"}
@@ -73,13 +73,13 @@ _Loader.yaml_implicit_resolvers = {
 
 
 def read_definition(text: str) -> dict[str, Any]:
-    """A definition from JSON or YAML text; raises InvalidDefinition."""
+    """Read a definition from JSON or YAML text; raises InvalidDefinition."""
     try:
-        document = yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader with less
+        document = yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader with fewer types
     except yaml.YAMLError as error:
         raise InvalidDefinition(f"neither JSON nor YAML: {error}") from error
     if not isinstance(document, dict):
-        raise InvalidDefinition(f"a definition is an object, got {type(document).__name__}")
+        raise InvalidDefinition(f"a definition must be an object, got {type(document).__name__}")
     return document
 
 
@@ -124,11 +124,11 @@ def _check_machine(machine: dict[str, Any], path: str, problems: _Problems) -> N
         problems.add(f"{path}/States", "must be an object with at least one state")
         return
     if machine.get("StartAt") not in states:
-        problems.add(f"{path}/StartAt", f"no state is called {machine.get('StartAt')!r}")
+        problems.add(f"{path}/StartAt", f"the state {machine.get('StartAt')!r} does not exist")
     for name, state in states.items():
         where = f"{path}/States/{name}"
         if not 1 <= len(name) <= 80:
-            problems.add(where, "a state's name has 1 to 80 characters")
+            problems.add(where, "a state's name must have 1 to 80 characters")
         _check_state(state, where, states, problems)
 
 
@@ -164,7 +164,7 @@ def _check_flow(state: State, path: str, states: dict[str, Any], problems: _Prob
 
 def _check_target(target: Any, path: str, states: dict[str, Any], problems: _Problems) -> None:
     if target not in states:
-        problems.add(path, f"no state is called {target!r}")
+        problems.add(path, f"the state {target!r} does not exist")
 
 
 def _check_entry(field: str, entry: Any, path: str, states: dict[str, Any], problems: _Problems) -> None:
@@ -184,7 +184,7 @@ def _check_entry(field: str, entry: Any, path: str, states: dict[str, Any], prob
     if field == "Retry":
         for name, rule in _RETRY_RULES.items():
             if name in entry and not rule(entry[name]):
-                problems.add(f"{path}/{name}", f"has the value {entry[name]!r}")
+                problems.add(f"{path}/{name}", f"must not have the value {entry[name]!r}")
 
 
 def _check_task(state: State, path: str, states: dict[str, Any], problems: _Problems) -> None:
@@ -226,12 +226,12 @@ def _check_map(state: State, path: str, states: dict[str, Any], problems: _Probl
     _check_nested(processor, "ProcessorConfig", where, problems)
     config = processor.get("ProcessorConfig", {})
     if config.get("Mode", "INLINE") not in ("INLINE", "DISTRIBUTED"):
-        problems.add(f"{where}/ProcessorConfig/Mode", f"has the value {config['Mode']!r}")
+        problems.add(f"{where}/ProcessorConfig/Mode", f"must not have the value {config['Mode']!r}")
     if is_distributed(state) and config.get("ExecutionType") not in ("STANDARD", "EXPRESS"):
         problems.add(f"{where}/ProcessorConfig/ExecutionType", "must be STANDARD or EXPRESS")
     _check_machine(processor, where, problems)
     if "Items" in state and "ItemReader" in state:
-        problems.add(path, "takes Items or ItemReader, not both")
+        problems.add(path, "accepts Items or ItemReader, not both")
     for field in ("ItemReader", "ItemBatcher", "ResultWriter"):
         _check_nested(state, field, path, problems)
     _check_reader(state.get("ItemReader"), f"{path}/ItemReader", problems)
@@ -272,13 +272,13 @@ def _check_writer(writer: Any, path: str, problems: _Problems) -> None:
         problems.add(f"{path}/Resource", f"{writer['Resource']!r} is not supported by the embedded cloud")
     config = writer.get("WriterConfig", {})
     if config.get("Transformation", "NONE") not in ("NONE", "COMPACT", "FLATTEN"):
-        problems.add(f"{path}/WriterConfig/Transformation", f"has the value {config['Transformation']!r}")
+        problems.add(f"{path}/WriterConfig/Transformation", f"must not have the value {config['Transformation']!r}")
     if config.get("OutputType", "JSON") not in ("JSON", "JSONL"):
-        problems.add(f"{path}/WriterConfig/OutputType", f"has the value {config['OutputType']!r}")
+        problems.add(f"{path}/WriterConfig/OutputType", f"must not have the value {config['OutputType']!r}")
 
 
 def is_distributed(state: State) -> bool:
-    """Whether a Map state runs its items as child executions."""
+    """Tell whether a Map state runs its items as child executions."""
     processor = state.get("ItemProcessor")
     config = processor.get("ProcessorConfig") if isinstance(processor, dict) else None
     return isinstance(config, dict) and config.get("Mode") == "DISTRIBUTED"

@@ -1,4 +1,4 @@
-"""Executions and map runs as the API shows them; times are seconds since the epoch."""
+"""Describe executions and map runs as the API does; times are seconds since the epoch."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _COUNTS = (
 
 
 def summary(execution: Execution) -> dict[str, Any]:
-    """An entry of ListExecutions."""
+    """Make an entry of ListExecutions."""
     described: dict[str, Any] = {
         "executionArn": execution.arn,
         "stateMachineArn": execution.machine.arn,
@@ -41,7 +41,7 @@ def summary(execution: Execution) -> dict[str, Any]:
 
 
 def description(execution: Execution) -> dict[str, Any]:
-    """The answer of DescribeExecution."""
+    """Make the answer of DescribeExecution."""
     described = summary(execution)
     described.pop("itemCount", None)
     described |= {
@@ -63,7 +63,7 @@ def description(execution: Execution) -> dict[str, Any]:
 
 
 def map_run_summary(map_run: MapRun) -> dict[str, Any]:
-    """An entry of ListMapRuns."""
+    """Make an entry of ListMapRuns."""
     described: dict[str, Any] = {
         "mapRunArn": map_run.arn,
         "executionArn": map_run.execution.arn,
@@ -74,7 +74,7 @@ def map_run_summary(map_run: MapRun) -> dict[str, Any]:
 
 
 def map_run_description(map_run: MapRun) -> dict[str, Any]:
-    """The answer of DescribeMapRun."""
+    """Make the answer of DescribeMapRun."""
     described = map_run_summary(map_run)
     described.pop("stateMachineArn")
     described |= {

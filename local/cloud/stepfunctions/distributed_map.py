@@ -1,4 +1,4 @@
-"""Map states in distributed mode: every item or batch is a child execution of a map run."""
+"""Run Map states in distributed mode: every item or batch is a child execution of a map run."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from local.cloud.stepfunctions.strands import run_together
 
 
 def run_distributed_map(runtime: Runtime, state: dict[str, Any], strand: Strand, evaluation: Evaluation) -> Any:
-    """The result of the state; a redriven execution goes on with the map run that it had begun."""
+    """Return the result of the state; a redriven execution continues its map run."""
     map_run = strand.progress.inner
     if map_run is None:
         map_run = _begin(runtime, state, strand, evaluation)
@@ -39,7 +39,7 @@ def run_distributed_map(runtime: Runtime, state: dict[str, Any], strand: Strand,
         _end(map_run, "ABORTED")
         raise
     except StateError as error:
-        # What the children did is exported before the state fails: it is needed most then.
+        # The children's results are exported before the state fails, because they are needed most then.
         if "Resource" in state.get("ResultWriter", {}):
             map_result(state["ResultWriter"], map_run, evaluation, runtime.clients)
         _end(map_run, "FAILED")
@@ -85,7 +85,7 @@ def _begin(runtime: Runtime, state: dict[str, Any], strand: Strand, evaluation: 
 
 
 def _run_children(runtime: Runtime, state: dict[str, Any], map_run: MapRun, cancellation: Cancellation) -> None:
-    """Run every child that has not succeeded; once too many have failed the others are aborted."""
+    """Run every child that has not succeeded; when too many have failed, the others are aborted."""
     together = Cancellation(cancellation)
 
     def job(child: Execution) -> Any:

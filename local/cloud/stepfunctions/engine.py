@@ -1,4 +1,4 @@
-"""Starts, ends and redrives executions."""
+"""Start, end and redrive executions."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ from local.cloud.stepfunctions.progress import Progress
 from local.cloud.stepfunctions.runtime import Runtime, Strand
 
 REDRIVE_DAYS = 14
-"""How long after its end an execution can be redriven (Step Functions quotas)."""
+"""Time after its end within which an execution can be redriven (Step Functions quotas)."""
 _log = logging.getLogger("stepfunctions")
 
 
 class AlreadyExists(Exception):
-    """The name belongs to an execution that is over or has another input."""
+    """The name belongs to an execution that has ended or has another input."""
 
 
 class NotRedrivable(Exception):
-    """The execution cannot be redriven; the message says why."""
+    """The execution cannot be redriven; the message gives the reason."""
 
 
 class Engine:
-    """Runs executions on threads of this process. `announce` is told of every change of status."""
+    """Runs executions on threads of this process. Calls `announce` on every change of status."""
 
     def __init__(self, clients: RoleClients, wait_scale: float, announce: Callable[[Execution], None]) -> None:
         self.store = ExecutionStore()
@@ -45,7 +45,7 @@ class Engine:
         self._announce = announce
 
     def start(self, machine: Machine, name: str, input_text: str) -> Execution:
-        """Start an execution, or find the running one of the same name and input; raises AlreadyExists."""
+        """Start an execution, or return the running one of the same name and input; raises AlreadyExists."""
         arn = f"{machine.arn.replace(':stateMachine:', ':execution:')}:{name}"
         data = json.loads(input_text)
         execution, is_new = self.store.add_or_get(
@@ -62,13 +62,13 @@ class Engine:
         return execution
 
     def stop(self, execution: Execution, error: str | None, cause: str | None) -> None:
-        """Abort an execution; what it waits for is interrupted, and no further state begins."""
+        """Abort an execution: interrupt its waits, and start no further state."""
         self._end(execution, "ABORTED", Trail(execution.history), error=error, cause=cause)
 
     def redrive(self, execution: Execution, token: str) -> float:
-        """Go on with an execution that ended badly, at the state where it ended; gives the redrive's time.
+        """Continue an unsuccessful execution at the state where it ended; return the time of the redrive.
 
-        Raises NotRedrivable. The same token redrives once.
+        Raises NotRedrivable. A token redrives only once.
         """
         with execution.lock:
             if token in execution.redrive_tokens:
@@ -85,11 +85,11 @@ class Engine:
         return moment
 
     def new_map_run(self, execution: Execution, map_run: MapRun) -> None:
-        """Make a map run known."""
+        """Register a map run."""
         self.store.add_map_run(map_run)
 
     def new_child(self, map_run: MapRun, data: Any, definition: dict[str, Any]) -> Execution:
-        """Make a child execution known; it has begun when it is run."""
+        """Register a child execution; it begins when it is run."""
         parent = map_run.execution.machine
         machine = Machine(
             f"{parent.arn}/{map_run.label}",
@@ -106,7 +106,7 @@ class Engine:
         return self.store.add_or_get(arn, lambda: child)[0]
 
     def run_child(self, child: Execution, definition: dict[str, Any], cancellation: Cancellation) -> None:
-        """Run a child execution to its end; its status tells how that was."""
+        """Run a child execution to its end; the outcome is in its status."""
         trail = Trail(child.history, len(child.history.events()))
         if child.begun:
             trail.add("ExecutionRedriven", redriveCount=child.redrives)
@@ -183,7 +183,7 @@ class Engine:
 
 
 def why_not_redrivable(execution: Execution) -> str | None:
-    """Why an execution cannot be redriven, None if it can."""
+    """Return why an execution cannot be redriven, None if it can."""
     if execution.map_run is not None:
         return "child executions are redriven with their parent in the embedded cloud"
     if execution.status not in ENDED_BADLY:

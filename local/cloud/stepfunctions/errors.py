@@ -1,8 +1,8 @@
-"""What can end a state.
+"""Errors that end a state.
 
 Exception
 ├── StateError   a named error that Retry and Catch may handle
-└── Cancelled    the execution, or the part of it that this state belongs to, is being ended from outside
+└── Cancelled    the execution, or the part of it with this state, is being ended from outside
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ class StateError(Exception):
 
 
 class Cancelled(Exception):
-    """Work that must not go on."""
+    """The work must not continue."""
 
 
 def matches(error_equals: list[str], error: str) -> bool:
-    """Whether a Retry or Catch entry covers an error (Amazon States Language, "Errors")."""
+    """Tell whether a Retry or Catch entry covers an error (Amazon States Language, "Errors")."""
     if error in error_equals:
         return True
     if error in ("States.DataLimitExceeded", "States.Runtime"):

@@ -1,4 +1,4 @@
-"""Executions and map runs as records, and where they are kept."""
+"""Records of executions and map runs, and their store."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ENDED_BADLY = ("FAILED", "ABORTED", "TIMED_OUT")
 
 @dataclass
 class Machine:
-    """A state machine as an execution knows it: the definition of the moment that the execution started."""
+    """A state machine as an execution sees it: with the definition at the execution's start."""
 
     arn: str
     name: str
@@ -28,7 +28,7 @@ class Machine:
 
 @dataclass
 class Execution:
-    """One execution, also a child execution of a map run."""
+    """One execution, or a child execution of a map run."""
 
     arn: str
     name: str
@@ -52,7 +52,7 @@ class Execution:
     lock: threading.RLock = field(default_factory=threading.RLock)
 
     def finish(self, status: str, *, output: Any = None, error: str | None = None, cause: str | None = None) -> bool:
-        """Take the final status; False if the execution had ended already."""
+        """Set the final status; return False if the execution had ended already."""
         with self.lock:
             if self.status != "RUNNING":
                 return False
@@ -61,7 +61,7 @@ class Execution:
             return True
 
     def reopen(self) -> None:
-        """Run again after a redrive."""
+        """Set the execution running again for a redrive."""
         with self.lock:
             self.status, self.stopped = "RUNNING", None
             self.output = self.error = self.cause = None
@@ -72,7 +72,7 @@ class Execution:
 
 @dataclass
 class MapRun:
-    """The child executions of one Distributed Map state. `items` counts the items that each child takes."""
+    """The child executions of one Distributed Map state. `items`: the number of items of each child."""
 
     arn: str
     execution: Execution
@@ -90,7 +90,7 @@ class MapRun:
     results_written: int = 0
 
     def too_many_failures(self) -> bool:
-        """Whether the items of failed children exceed what the state tolerates; without a tolerance none may fail."""
+        """Tell whether too many items have failed for the state's tolerance; without a tolerance, none may fail."""
         failed = sum(n for n, child in zip(self.items, self.children, strict=True) if child.status in ENDED_BADLY)
         if failed == 0:
             return False
@@ -102,7 +102,7 @@ class MapRun:
 
 
 class ExecutionStore:
-    """Every execution and map run of one cloud, oldest first."""
+    """All executions and map runs of one cloud, oldest first."""
 
     def __init__(self) -> None:
         self._executions: dict[str, Execution] = {}
@@ -110,7 +110,7 @@ class ExecutionStore:
         self._lock = threading.RLock()
 
     def add_or_get(self, arn: str, make: Callable[[], Execution]) -> tuple[Execution, bool]:
-        """The execution of this ARN and whether `make` was needed for it."""
+        """Return the execution of an ARN, made by `make` if it is new, and whether it is new."""
         with self._lock:
             known = self._executions.get(arn)
             if known is not None:

@@ -10,7 +10,7 @@ _SHARED_DETAILS = {
     "StateEntered": "stateEnteredEventDetails",
     "StateExited": "stateExitedEventDetails",
 }
-# Events without details, or whose details are named after another event (states API model, HistoryEvent).
+# Events without details, or with details named after another event (states API model, HistoryEvent).
 _DETAILS = {
     "MapStateStarted": "mapStateStartedEventDetails",
     "MapIterationStarted": "mapIterationStartedEventDetails",
@@ -19,7 +19,7 @@ _DETAILS = {
     "MapIterationAborted": "mapIterationAbortedEventDetails",
 }
 EVENT_LIMIT = 25_000
-"""Events that a Standard execution may have (Step Functions quotas)."""
+"""Limit of events of a Standard execution (Step Functions quotas)."""
 
 
 class HistoryFull(Exception):
@@ -34,7 +34,7 @@ class History:
         self._lock = threading.Lock()
 
     def add(self, kind: str, details: dict[str, Any] | None, previous: int, *, final: bool = False) -> int:
-        """Record an event and return its number; raises HistoryFull unless it is the one that ends the execution."""
+        """Record an event; return its number. Raises HistoryFull unless the event ends the execution."""
         event: dict[str, Any] = {"type": kind, "timestamp": time.time(), "previousEventId": previous}
         if details is not None:
             event[_details_name(kind)] = details
@@ -46,13 +46,13 @@ class History:
             return int(event["id"])
 
     def events(self) -> list[dict[str, Any]]:
-        """All events so far."""
+        """Return all events so far."""
         with self._lock:
             return list(self._events)
 
 
 class Trail:
-    """The events of one strand of an execution, each naming the one before it."""
+    """The events of one strand of an execution; each names the one before it."""
 
     def __init__(self, history: History, last: int = 0) -> None:
         self._history = history
@@ -63,7 +63,7 @@ class Trail:
         self._last = self._history.add(kind, details or None, self._last, final=final)
 
     def fork(self) -> Trail:
-        """A strand that begins here."""
+        """Begin another strand after the latest event."""
         return Trail(self._history, self._last)
 
 

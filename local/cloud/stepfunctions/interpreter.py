@@ -1,4 +1,4 @@
-"""Walks through states."""
+"""Run the states of an execution one after the other."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from local.cloud.stepfunctions.tasks import run_task
 State = dict[str, Any]
 Body = Callable[[State, Strand, Evaluation], Any]
 Exit = tuple[str | None, Any, dict[str, Any]]
-"""Where a state leads: the next state or None, the output, the variables."""
+"""The exit of a state: the next state or None, the output, the variables."""
 INLINE_CONCURRENCY = 40
-"""Iterations of an inline Map at once when MaxConcurrency is 0 (Step Functions Developer Guide, "Map state modes")."""
+"""Concurrent iterations of an inline Map with MaxConcurrency 0 (Step Functions Developer Guide, "Map state modes")."""
 
 
 class Interpreter:
@@ -42,10 +42,9 @@ class Interpreter:
         }
 
     def run(self, machine: dict[str, Any], strand: Strand) -> Any:
-        """Go on from the strand's progress to the end of `machine` and return the output.
+        """Run from the strand's progress to the end of `machine`; return the output.
 
-        Raises StateError for an error that no state caught and Cancelled; the progress then stays at the state
-        where that happened.
+        Raises StateError for an error that no state caught, and Cancelled. The progress then stays at that state.
         """
         progress = strand.progress
         while not progress.finished:
@@ -78,7 +77,7 @@ class Interpreter:
         strand.progress.advance(target, output, variables)
 
     def _attempt(self, state: State, strand: Strand, body: Body) -> Exit:
-        """Run a state with its retries and catchers; gives the next state, the output and the variables."""
+        """Run a state with its retries and catchers; return the next state, the output and the variables."""
         retries = Retries(state.get("Retry", []))
         attempt = 0
         while True:
@@ -92,7 +91,7 @@ class Interpreter:
                 delay = retries.delay(error)
                 if delay is None:
                     return self._caught(state, evaluation, error)
-                # Another attempt starts a Map or Parallel state from its beginning.
+                # Another attempt restarts a Map or Parallel state from its beginning.
                 strand.progress.inner = None
                 attempt += 1
                 strand.cancellation.sleep(delay * self._runtime.wait_scale)
@@ -140,7 +139,7 @@ class Interpreter:
             context["Map"] = {"Item": strand.map_item}
         return context
 
-    # What follows runs one kind of state each and gives its result.
+    # Each of the following methods runs one kind of state and returns its result.
 
     def _task(self, state: State, strand: Strand, evaluation: Evaluation) -> Any:
         return run_task(self._runtime, state, strand, evaluation)
@@ -156,7 +155,9 @@ class Interpreter:
             if verdict:
                 return choice["Next"], *self._choice_output(choice, evaluation)
         if "Default" not in state:
-            raise StateError("States.NoChoiceMatched", f"no choice of {strand.progress.state} matched")
+            raise StateError(
+                "States.NoChoiceMatched", f"{strand.progress.state}: no choice matched, and Default is missing"
+            )
         return state["Default"], *self._choice_output(state, evaluation)
 
     def _choice_output(self, holder: dict[str, Any], evaluation: Evaluation) -> tuple[Any, dict[str, Any]]:

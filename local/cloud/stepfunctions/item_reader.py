@@ -1,4 +1,4 @@
-"""The items of a Distributed Map that are read from S3."""
+"""Read the items of a Distributed Map from S3."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _DELIMITERS = {"COMMA": ",", "PIPE": "|", "SEMICOLON": ";", "SPACE": " ", "TAB":
 
 
 def read_items(reader: dict[str, Any], evaluation: Evaluation, clients: Clients) -> list[Any]:
-    """All items that an ItemReader names, at most MaxItems; raises StateError States.ItemReaderFailed."""
+    """Read the items of an ItemReader, at most MaxItems; raises StateError States.ItemReaderFailed."""
     arguments = evaluation.template(reader.get("Arguments", {}))
     config = evaluation.template(reader.get("ReaderConfig", {}))
     most = int(evaluation.number("MaxItems", config["MaxItems"])) if config.get("MaxItems") else None
@@ -57,10 +57,10 @@ def _parse(text: str, config: dict[str, Any]) -> Iterator[Any]:
     if config["InputType"] == "JSON":
         items = json.loads(text)
         if not isinstance(items, list):
-            raise ValueError("the JSON file must hold an array")
+            raise ValueError("the JSON file must contain an array")
         yield from items
     elif config["InputType"] == "JSONL":
-        # Not splitlines(): JSON strings may contain the other characters that it splits at.
+        # Not splitlines(): JSON strings may contain other characters at which it splits.
         yield from (json.loads(line) for line in text.split("\n") if line.strip())
     else:
         rows = csv.reader(io.StringIO(text), delimiter=_DELIMITERS[config.get("CSVDelimiter", "COMMA")])

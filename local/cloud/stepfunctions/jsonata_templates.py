@@ -21,12 +21,12 @@ _HASHES = {"MD5": "md5", "SHA-1": "sha1", "SHA-256": "sha256", "SHA-384": "sha38
 
 
 def is_expression(value: Any) -> bool:
-    """Whether a value is a string that holds an expression."""
+    """Tell whether a value is a string with an expression."""
     return isinstance(value, str) and value.startswith("{%") and value.endswith("%}")
 
 
 def check_syntax(value: Any, path: str) -> list[str]:
-    """The malformed expressions anywhere in a template, as "path: reason"."""
+    """List the malformed expressions in a template, as "path: reason"."""
     if isinstance(value, dict):
         return [problem for key, item in value.items() for problem in check_syntax(item, f"{path}/{key}")]
     if isinstance(value, list):
@@ -40,7 +40,7 @@ def check_syntax(value: Any, path: str) -> list[str]:
 
 
 class Evaluation:
-    """What a state's expressions see: $states.input, $states.context and the variables as of the state's entry."""
+    """The scope of a state's expressions: $states.input, $states.context, and the variables at the state's entry."""
 
     def __init__(self, data: Any, context: Mapping[str, Any], variables: Mapping[str, Any]) -> None:
         self.data = data
@@ -48,9 +48,9 @@ class Evaluation:
         self.variables = variables
 
     def template(self, value: Any, *, result: Any = _ABSENT, error: Any = _ABSENT) -> Any:
-        """`value` with every expression replaced by what it yields.
+        """Replace every expression in `value` by its result.
 
-        Raises StateError States.QueryEvaluationError when one fails or yields nothing.
+        Raises StateError States.QueryEvaluationError when an expression fails or yields nothing.
         """
         if isinstance(value, dict):
             return {key: self.template(item, result=result, error=error) for key, item in value.items()}
@@ -66,7 +66,7 @@ class Evaluation:
         return _evaluate(value[2:-2].strip(), {**self.variables, "states": states})
 
     def number(self, field: str, value: Any, *, whole: bool = True) -> float:
-        """A field that must be a number that is not negative, literal or by expression."""
+        """Evaluate a field that must be a number of at least 0, literal or by expression."""
         number = self.template(value)
         if isinstance(number, bool) or not isinstance(number, int | float) or number < 0:
             raise StateError("States.QueryEvaluationError", f"{field} must be a number >= 0, got {json.dumps(number)}")
@@ -97,7 +97,7 @@ def _compile(expression: str) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    """A result as plain JSON data; raises for functions and the like."""
+    """Convert a result to plain JSON data; raises ValueError for functions and other values."""
     if value is Utils.NULL_VALUE:
         return None
     if isinstance(value, bool) or value is None or isinstance(value, str | int):
@@ -108,7 +108,7 @@ def _plain(value: Any) -> Any:
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple | range):
         return [_plain(item) for item in value]
-    raise ValueError(f"the result is no JSON value but {type(value).__name__}")
+    raise ValueError(f"the result must be a JSON value, got {type(value).__name__}")
 
 
 def _partition(array: list[Any], size: float) -> list[list[Any]]:
@@ -144,7 +144,7 @@ def _parse(text: str) -> Any:
 
 
 def _eval(*_: Any) -> Any:
-    raise ValueError("$eval is not available in Step Functions, $parse is")
+    raise ValueError("$eval is not available in Step Functions; use $parse")
 
 
 _FUNCTIONS = {

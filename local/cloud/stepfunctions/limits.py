@@ -1,4 +1,4 @@
-"""Step Functions' limits on what passes between states."""
+"""Step Functions' limits on data between states."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ PAYLOAD_BYTES = 262_144
 
 
 def encode(value: Any) -> str:
-    """A payload as the text that history and descriptions show."""
+    """Encode a payload as the text that history and descriptions show."""
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
 
 
 def check_size(value: Any, what: str) -> str:
-    """The payload as text; raises States.DataLimitExceeded when it is too large."""
+    """Encode a payload; raises States.DataLimitExceeded when it is too large."""
     text = encode(value)
     size = len(text.encode())
     if size > PAYLOAD_BYTES:

@@ -1,4 +1,4 @@
-"""The items of a Map state and what its iterations receive."""
+"""The items of a Map state and the inputs of its iterations."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ Selected = list[tuple[dict[str, Any], Any]]
 
 
 def select_items(state: dict[str, Any], evaluation: Evaluation) -> Selected:
-    """For each item $states.context.Map.Item and the iteration's input."""
+    """Return $states.context.Map.Item and the iteration's input for each item of the state."""
     items = evaluation.template(state["Items"]) if "Items" in state else evaluation.data
     return apply_selector(state, items, evaluation)
 
 
 def apply_selector(state: dict[str, Any], items: Any, evaluation: Evaluation) -> Selected:
-    """The same for items that come from elsewhere; an object's members are items with a Key and a Value."""
+    """Do the same for given items; an object's members are items with a Key and a Value."""
     if isinstance(items, dict):
         shown = [{"Index": n, "Key": key, "Value": value} for n, (key, value) in enumerate(items.items())]
         plain: list[Any] = [{"Key": key, "Value": value} for key, value in items.items()]

@@ -1,4 +1,4 @@
-"""How far a run of states has come: what redriving an execution needs to go on from there."""
+"""The progress of a run of states, from which a redrive continues."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import Any
 class Progress:
     """One strand: an execution, a branch or an iteration.
 
-    `state`, `data` and `variables` belong to the state that runs or failed; a state that has exited leaves nothing.
-    `inner` holds what that state has begun: the strands of its branches or iterations, or its map run.
+    `state`, `data` and `variables` belong to the running or failed state; nothing is kept of states that have exited.
+    `inner`: the parts that the state has begun, its branches' or iterations' strands, or its map run.
     """
 
     state: str
@@ -24,11 +24,11 @@ class Progress:
     output: Any = None
 
     def enter(self) -> None:
-        """Note that the state's work begins."""
+        """Record that the state's work begins."""
         self.entered = time.time()
 
     def advance(self, target: str | None, output: Any, variables: dict[str, Any]) -> None:
-        """Leave the state for `target`, or end when there is none."""
+        """Leave the state for `target`; None ends the strand."""
         self.variables = variables
         self.entered = None
         self.inner = None

@@ -1,4 +1,4 @@
-"""The results of a Distributed Map: exported to S3, or shaped for the state's output."""
+"""Export the results of a Distributed Map to S3, or shape them for the state's output."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _GROUPS = {"SUCCEEDED": ("SUCCEEDED",), "FAILED": ("FAILED", "TIMED_OUT", "ABORT
 
 
 def map_result(writer: dict[str, Any] | None, map_run: MapRun, evaluation: Evaluation, clients: Clients) -> Any:
-    """The result of the state; with a Resource it is where the manifest was written.
+    """Return the result of the state; with a Resource, the place of the manifest.
 
     Raises StateError States.ResultWriterFailed.
     """

@@ -1,4 +1,4 @@
-"""What all states of one execution share."""
+"""Values that all states of one execution share."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ class ChildRunner(Protocol):
     """Runs the child executions of map runs."""
 
     def new_map_run(self, execution: Execution, map_run: MapRun) -> None:
-        """Make a map run known."""
+        """Register a map run."""
 
     def run_child(self, child: Execution, definition: dict[str, Any], cancellation: Cancellation) -> None:
-        """Run a child execution to its end; its status tells how that was."""
+        """Run a child execution to its end; the outcome is in its status."""
 
     def new_child(self, map_run: MapRun, data: Any, definition: dict[str, Any]) -> Execution:
-        """Make a child execution known."""
+        """Register a child execution."""
 
 
 @dataclass(frozen=True)
 class Runtime:
-    """The world around an execution: `wait_scale` is a factor on Wait states and retry back-off."""
+    """The environment of an execution; `wait_scale` is a factor on Wait states and retry back-off."""
 
     execution: Execution
     clients: Clients
@@ -40,7 +40,7 @@ class Runtime:
 
 @dataclass(frozen=True)
 class Strand:
-    """Where a state runs: its progress, its events, what cancels it, and the item if it is an iteration."""
+    """The place of a state: progress, events, cancellation, and the item of an iteration."""
 
     progress: Progress
     trail: Trail
@@ -49,6 +49,6 @@ class Strand:
 
 
 def iso(moment: float) -> str:
-    """A moment as the context object shows it."""
+    """Format a time as the context object shows it."""
     text = datetime.datetime.fromtimestamp(moment, datetime.UTC).isoformat(timespec="milliseconds")
     return text.replace("+00:00", "Z")

@@ -1,4 +1,4 @@
-"""Takes Step Functions over from ministack, which keeps only the state machines."""
+"""Take Step Functions over from ministack, which keeps only the state machines."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ _KEPT = {
 
 
 def install_step_functions(boot: Boot, count: Callable[[Execution], None]) -> None:
-    """Serve executions from here, and check definitions wherever ministack takes one in.
+    """Serve executions, and check definitions wherever ministack accepts one.
 
-    `count` is told of every change of an execution's status.
+    Calls `count` on every change of an execution's status.
     """
 
     def tell(execution: Execution) -> None:
@@ -80,7 +80,7 @@ def install_step_functions(boot: Boot, count: Callable[[Execution], None]) -> No
 
 
 def _task_resource(engine: Engine, service: str, headers: dict[str, str], body: bytes) -> str | None:
-    """The state machine that a callback's permission is about: the one whose task has the token."""
+    """Return the state machine that a callback needs permission for: the one whose task has the token."""
     if service != "states" or ".SendTask" not in headers.get("x-amz-target", ""):
         return None
     attempt = engine.tokens.find(str(json.loads(body).get("taskToken", "")))
@@ -89,7 +89,7 @@ def _task_resource(engine: Engine, service: str, headers: dict[str, str], body: 
 
 
 def find_machine(arn: str) -> Machine | None:
-    """The state machine of an ARN as it is now; versions and aliases are not supported."""
+    """Return the current state machine of an ARN; versions and aliases are not supported."""
     record = symbols.find(_MODULE, "_state_machines").get(arn)
     if record is None:
         return None
@@ -106,7 +106,7 @@ def _checked_request(request: dict[str, Any]) -> bytes:
         try:
             document = json.loads(request["definition"])
             if not isinstance(document, dict):
-                raise InvalidDefinition("a definition is an object")
+                raise InvalidDefinition("a definition must be an object")
             check_definition(document)
         except ValueError as error:
             raise ServiceError("InvalidDefinition", f"Invalid State Machine Definition: {error}") from error
@@ -114,9 +114,11 @@ def _checked_request(request: dict[str, Any]) -> bytes:
 
 
 def _checked_properties(properties: dict[str, Any], text: str) -> str:
-    """A template's definition as JSON; CloudFormation takes YAML from S3 too."""
+    """Convert a template's definition to JSON; CloudFormation also accepts YAML from S3."""
     if properties.get("StateMachineType", "STANDARD") != "STANDARD":
-        raise InvalidDefinition(f"StateMachineType {properties['StateMachineType']} is not supported here")
+        raise InvalidDefinition(
+            f"StateMachineType {properties['StateMachineType']} is not supported by the embedded cloud"
+        )
     document = read_definition(text)
     check_definition(document)
     return json.dumps(document)

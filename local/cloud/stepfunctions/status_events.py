@@ -12,12 +12,12 @@ from local.cloud.stepfunctions.executions import Execution
 from local.cloud.stepfunctions.limits import encode
 
 PAYLOAD_BYTES = 248 * 1024
-"""Largest input or output in an event, larger ones are left out (Step Functions Developer Guide, "EventBridge")."""
+"""Largest input or output in an event; larger ones are left out (Step Functions Developer Guide, "EventBridge")."""
 _log = logging.getLogger("stepfunctions")
 
 
 def announce(execution: Execution) -> None:
-    """Put "Step Functions Execution Status Change" on the default bus; this is best effort, a failure is logged."""
+    """Put "Step Functions Execution Status Change" on the default bus; best effort: a failure is only logged."""
     try:
         symbols.find("services.eventbridge", "_put_events")(
             {
@@ -33,11 +33,11 @@ def announce(execution: Execution) -> None:
             allow_aws_source=True,
         )
     except Exception:
-        _log.exception("the status event of %s", execution.arn)
+        _log.exception("the status event of %s was not sent", execution.arn)
 
 
 def status_detail(execution: Execution) -> dict[str, Any]:
-    """The event's detail; times are milliseconds since the epoch."""
+    """Make the event's detail; times are milliseconds since the epoch."""
     reason = why_not_redrivable(execution)
     output = encode(execution.output) if execution.status == "SUCCEEDED" else None
     return {

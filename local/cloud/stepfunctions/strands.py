@@ -1,4 +1,4 @@
-"""Runs strands of work side by side."""
+"""Run strands of work concurrently."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from local.cloud.stepfunctions.cancellation import Cancellation
 from local.cloud.stepfunctions.errors import Cancelled
 
 MAX_THREADS = 64
-"""More strands than this take turns: the machine has a handful of function processes anyway."""
+"""Limit of concurrent strands; the machine has only a few function processes anyway."""
 
 
 def run_together(jobs: Sequence[Callable[[Cancellation], None]], limit: int, cancellation: Cancellation) -> None:
-    """Run every job, at most `limit` at a time (0 for no limit of the caller's).
+    """Run every job, at most `limit` at a time (0: no limit of the caller's).
 
-    The first job to fail cancels the others; its error is raised when all have ended.
+    The first job that fails cancels the others; its error is raised when all have ended.
     """
     if not jobs:
         return

@@ -1,4 +1,4 @@
-"""Task states: one call of a service, with its time limits and, if asked for, a callback."""
+"""Run Task states: one call of a service, with its time limits and an optional callback."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from local.settings import REGION
 
 
 def run_task(runtime: Runtime, state: dict[str, Any], strand: Strand, evaluation: Evaluation) -> Any:
-    """The result of one attempt at a Task; raises StateError or Cancelled.
+    """Return the result of one attempt at a Task; raises StateError or Cancelled.
 
-    What was called goes on in the background after a time-out or a stop, as on AWS, and its result is dropped.
+    After a timeout or a stop the called service continues in the background, as on AWS, and its result is dropped.
     """
     integration = find(state["Resource"])
     if integration is None:

@@ -1,4 +1,4 @@
-// crowd-bounding-box: a frame's boxes, to be reviewed rather than drawn.
+// crowd-bounding-box: shows a frame's boxes for review.
 import { Frame } from "./frame.js";
 import { commandOf } from "./keys.js";
 import { parseLenient } from "./lenient.js";
@@ -7,21 +7,21 @@ import { Picture } from "./picture.js";
 import { contextHere, here, pictureOf, prepareNext, saveDraft } from "./tasks.js";
 
 const DRAFT_MS = 600;
-// Candidates from this confidence are shown without being asked for: misses hide there, noise lies below.
+// Candidates from this confidence on are shown at first: missed objects are among them, below is mostly noise.
 const LEVEL = 0.35;
 const UNKNOWN = "#9aa4ae";
 
-const HINT = "Tab next doubtful box   Space accept   1–0 class   G add candidate   E four clicks   Del   U unsure   Enter send   ? keys";
+const HINT = "Tab next uncertain box   Space accept   1–0 class   G add candidate   E four clicks   Del delete   U unsure   Enter send   ? keys";
 const POINTS = ["topmost", "leftmost", "bottommost", "rightmost"];
 
-/** Settings that outlive a frame: numbers and texts by name, in this browser. */
+/** Settings that this browser keeps from frame to frame: numbers and texts by name. */
 const kept = {
   get: (name, otherwise) => JSON.parse(localStorage.getItem(`autolabel:${name}`) ?? "null") ?? otherwise,
   set: (name, value) => localStorage.setItem(`autolabel:${name}`, JSON.stringify(value)),
 };
 
-/** What the template hands over beside the element, which real Ground Truth ignores. */
-function handedOver(name) {
+/** Return a value that the template passes in a data element, which real Ground Truth ignores. */
+function passed(name) {
   try {
     return JSON.parse(document.querySelector(`data[data-portal="${name}"]`)?.value || "{}") ?? {};
   } catch {
@@ -48,18 +48,18 @@ export class BoundingBox extends HTMLElement {
     this.#listeners = new AbortController();
     this.url = here();
     this.labels = this.#read("labels").map(String);
-    this.colors = handedOver("colors");
+    this.colors = passed("colors");
     this.instructions = [...this.querySelectorAll("full-instructions, short-instructions")];
     const image = pictureOf(this.getAttribute("src"));
     image.alt = this.getAttribute("header") ?? "";
-    // A picture that was fetched ahead is shown in this very turn, not in the next one.
+    // An image that was fetched ahead is shown at once, without waiting for a promise.
     if (image.complete && image.naturalWidth) {
       this.#show(image);
       return;
     }
     image.decode().then(
       () => this.isConnected && this.#show(image),
-      () => this.#say("The picture cannot be loaded. Reload the page; if that does not help, tell whoever runs the job."),
+      () => this.#report("The image cannot be loaded. Reload the page. If that does not help, tell the operator of this job."),
     );
   }
 
@@ -69,7 +69,7 @@ export class BoundingBox extends HTMLElement {
     this.#picture?.destroy();
   }
 
-  /** The answer, as Ground Truth's element gives it. */
+  /** The answer, in the shape of Ground Truth's element. */
   get value() {
     const boxes = this.#frame?.boxes ?? [];
     const { width, height } = this.#frame?.size ?? { width: 0, height: 0 };
@@ -79,7 +79,7 @@ export class BoundingBox extends HTMLElement {
     };
   }
 
-  /** What this element knows beside what the template's script notes. */
+  /** The notes of this element, in addition to those of the template's script. */
   get review() {
     const marks = this.#frame.boxes.map(({ occluded, truncated }) => ({
       ...(occluded && { occluded }),
@@ -99,7 +99,7 @@ export class BoundingBox extends HTMLElement {
     return { ...this.#frame.draft, seconds, keys, clicks };
   }
 
-  /** The answer is on its way: nothing more is saved, and no key counts. */
+  /** The answer is being sent: save no more drafts, and ignore keys. */
   finish() {
     this.#finished = true;
     clearTimeout(this.#draftTimer);
@@ -111,7 +111,7 @@ export class BoundingBox extends HTMLElement {
     this.#finished = false;
   }
 
-  /** The name under which the pace of this job is kept. */
+  /** The name of the setting with this job's pace. */
   get #pace() {
     return `pace:${this.url.replace(/\/tasks\/.*$/u, "")}`;
   }
@@ -123,12 +123,12 @@ export class BoundingBox extends HTMLElement {
       const value = parseLenient(text);
       return Array.isArray(value) ? value : [];
     } catch (error) {
-      this.#say(`The template's ${attribute} cannot be read: ${error.message}`);
+      this.#report(`The template's ${attribute} cannot be read: ${error.message}`);
       return [];
     }
   }
 
-  #say(text) {
+  #report(text) {
     const told = document.createElement("p");
     told.className = "portal-trouble";
     told.setAttribute("role", "alert");
@@ -139,14 +139,15 @@ export class BoundingBox extends HTMLElement {
   #colorOf = (label) => this.colors[label] ?? UNKNOWN;
 
   #show(image) {
-    const doubt = handedOver("doubt");
+    // The template's own names: "doubt" for uncertainty, "ghosts" for candidates.
+    const { level, why, boxes: levels, ghosts } = passed("doubt");
     const given = this.#read("initial-value");
-    const boxes = given.filter(numbers).map((box, i) => ({ ...box, doubt: doubt.boxes?.[i] }));
-    const ghosts = (Array.isArray(doubt.ghosts) ? doubt.ghosts : []).filter((ghost) => numbers(ghost) && Number.isFinite(ghost.confidence));
-    if (boxes.length < given.length) this.#say("Some boxes of the pre-label cannot be read and are not shown.");
+    const boxes = given.filter(numbers).map((box, i) => ({ ...box, uncertainty: levels?.[i] }));
+    const candidates = (Array.isArray(ghosts) ? ghosts : []).filter((box) => numbers(box) && Number.isFinite(box.confidence));
+    if (boxes.length < given.length) this.#report("Some boxes of the pre-label cannot be read and are not shown.");
     const size = { width: image.naturalWidth, height: image.naturalHeight };
     const clock = () => this.closest("crowd-form")?.review?.seconds ?? 0;
-    this.#frame = new Frame({ size, boxes, ghosts, clock });
+    this.#frame = new Frame({ size, boxes, candidates, clock });
 
     const host = document.createElement("div");
     host.className = "portal-picture";
@@ -154,7 +155,7 @@ export class BoundingBox extends HTMLElement {
     host.setAttribute("role", "application");
     host.setAttribute("aria-label", `${this.getAttribute("header") ?? "Boxes"}. ? shows all keys.`);
     this.#panel = new Panel({ labels: this.labels, colorOf: this.#colorOf, level: this.#level, gamma: this.#gamma });
-    this.#panel.doubt(doubt.level, Array.isArray(doubt.why) ? doubt.why.map(String) : []);
+    this.#panel.uncertainty(level, Array.isArray(why) ? why.map(String) : []);
     this.hint = Object.assign(document.createElement("p"), { className: "portal-hint", textContent: HINT });
     this.hint.setAttribute("role", "status");
     const view = document.createElement("div");
@@ -169,7 +170,7 @@ export class BoundingBox extends HTMLElement {
     this.#settle();
   }
 
-  /** What may come after the picture is on the screen: progress, a draft, the task after this one. */
+  /** Load what can wait until the image is on the screen: progress, a draft, the next task. */
   async #settle() {
     requestAnimationFrame(() => requestAnimationFrame(() => performance.mark("autolabel:painted", { detail: this.url })));
     const context = await contextHere();
@@ -179,7 +180,7 @@ export class BoundingBox extends HTMLElement {
     if (context) {
       this.#panel.progress({ done: context.done, total: context.total, seconds: frames ? seconds / frames : null });
       if (context.draft && !this.#frame.touched) this.#restore(context.draft);
-      // Held in the browser's cache until a key asks for them.
+      // Loaded into the browser's cache for the keys P and N.
       for (const side of ["before", "after"]) if (context[side]) Object.assign(new Image(), { src: context[side].image });
     }
     if (!document.body.dataset.portalStarted) {
@@ -197,7 +198,7 @@ export class BoundingBox extends HTMLElement {
     const { signal } = this.#listeners;
     const on = (target, type, handler) => target.addEventListener(type, ({ detail }) => handler(detail), { signal });
     on(this.#frame, "change", () => {
-      if (!this.#frame.box(this.#selected) && !this.#frame.ghost(this.#selected)) this.#selected = null;
+      if (!this.#frame.box(this.#selected) && !this.#frame.candidate(this.#selected)) this.#selected = null;
       this.#refresh();
       this.#saveSoon();
     });
@@ -210,21 +211,21 @@ export class BoundingBox extends HTMLElement {
       this.#selected = id;
       this.#frame.add(id, this.#lastLabel, box);
     });
-    on(this.#picture, "points", (set) => this.#tell(set === null ? HINT : `Click the ${POINTS[set]} point of the object · Esc gives up`));
+    on(this.#picture, "points", (set) => this.#showHint(set === null ? HINT : `Click the object's ${POINTS[set]} point · Esc cancels`));
     on(this.#panel, "do", (name) => this.#do({ name }));
     on(this.#panel, "pick", (id) => this.#select(id, true));
     on(this.#panel, "class", (index) => this.#do({ name: "class", index }));
     on(this.#panel, "level", (level) => this.#setLevel(level));
     on(this.#panel, "gamma", (gamma) => this.#brighten(gamma));
-    // The template's script listens at the window: it has noted a key before the key sends the frame.
+    // The template's script listens at the window, so it notes a key before the key sends the frame.
     document.addEventListener("keydown", (event) => this.#keyDown(event), { capture: true, signal });
     document.addEventListener("keyup", (event) => this.#keyUp(event), { capture: true, signal });
     addEventListener("blur", () => this.#letGo(), { signal });
     addEventListener("pagehide", () => this.#saveNow(true), { signal });
   }
 
-  get #ghosts() {
-    return this.#frame.ghosts.filter((ghost) => ghost.confidence >= this.#level - 1e-9);
+  get #candidates() {
+    return this.#frame.candidates.filter((candidate) => candidate.confidence >= this.#level - 1e-9);
   }
 
   get #lastLabel() {
@@ -233,22 +234,22 @@ export class BoundingBox extends HTMLElement {
   }
 
   #refresh() {
-    const ghosts = this.#ghosts;
+    const candidates = this.#candidates;
     const selected = this.#selected;
-    const label = (this.#frame.box(selected) ?? this.#frame.ghost(selected))?.label ?? this.#lastLabel;
-    this.#picture.update({ boxes: this.#frame.boxes, ghosts, selected });
-    const hidden = this.#frame.ghosts.length - ghosts.length;
-    this.#panel.update({ queue: this.#frame.queue, ghosts, hidden, selected, label });
+    const label = (this.#frame.box(selected) ?? this.#frame.candidate(selected))?.label ?? this.#lastLabel;
+    this.#picture.update({ boxes: this.#frame.boxes, candidates, selected });
+    const hidden = this.#frame.candidates.length - candidates.length;
+    this.#panel.update({ queue: this.#frame.queue, candidates, hidden, selected, label });
   }
 
   #select(id, approach = false) {
     this.#selected = id;
     this.#refresh();
-    const item = this.#frame.box(id) ?? this.#frame.ghost(id);
+    const item = this.#frame.box(id) ?? this.#frame.candidate(id);
     if (approach && item) this.#picture.show(item);
   }
 
-  #tell(text) {
+  #showHint(text) {
     this.hint.textContent = text;
   }
 
@@ -256,7 +257,7 @@ export class BoundingBox extends HTMLElement {
     this.#level = Math.round(Math.min(Math.max(level, 0), 1) * 20) / 20;
     kept.set("level", this.#level);
     this.#panel.set("level", this.#level);
-    if (this.#frame.ghost(this.#selected)?.confidence < this.#level) this.#selected = null;
+    if (this.#frame.candidate(this.#selected)?.confidence < this.#level) this.#selected = null;
     this.#refresh();
   }
 
@@ -291,7 +292,7 @@ export class BoundingBox extends HTMLElement {
     const inPanel = this.#panel.root.contains(event.target);
     const command = commandOf(event);
     if (!command) return;
-    // In the panel the browser's own keys go on working, so that it can be used without a mouse.
+    // In the panel the browser's own keys keep working, so that it can be used without a mouse.
     if (inPanel && ["walk", "space", "send"].includes(command.name)) return;
     if (field && ["nudge", "resize"].includes(command.name)) return;
     if (field && field.type !== "range") return;
@@ -314,7 +315,7 @@ export class BoundingBox extends HTMLElement {
     this.#picture.panning = false;
     this.#picture.bare(false);
     this.#picture.compare(null);
-    if (!this.#picture.inExtremes) this.#tell(HINT);
+    if (!this.#picture.inExtremes) this.#showHint(HINT);
   }
 
   #walk(step) {
@@ -323,7 +324,7 @@ export class BoundingBox extends HTMLElement {
   }
 
   #accept() {
-    if (this.#frame.ghost(this.#selected)) this.#promote();
+    if (this.#frame.candidate(this.#selected)) this.#promote();
     if (!this.#frame.box(this.#selected)) {
       this.#walk(1);
       return;
@@ -335,20 +336,21 @@ export class BoundingBox extends HTMLElement {
     }
     this.#select(null);
     this.#picture.viewport.fit();
-    this.#tell("All boxes are reviewed. Is an object without a box? Then Enter.");
+    this.#showHint("All boxes are reviewed. Add boxes for missed objects, then press Enter.");
   }
 
   #promote() {
-    const ghosts = this.#ghosts;
-    const wanted = ghosts.find((ghost) => ghost.id === this.#selected) ?? ghosts.find((ghost) => ghost.id === this.#picture.hovered) ?? ghosts[0];
+    const candidates = this.#candidates;
+    const byId = (id) => candidates.find((candidate) => candidate.id === id);
+    const wanted = byId(this.#selected) ?? byId(this.#picture.hovered) ?? candidates[0];
     if (wanted) {
       const id = `from-${wanted.id}`;
       this.#selected = id;
       this.#frame.promote(wanted.id);
-    } else if (this.#frame.ghosts.length) {
-      // Never a box that nobody has seen.
-      this.#setLevel(Math.floor(this.#frame.ghosts[0].confidence * 20) / 20);
-      this.#tell("The next candidate is shown: G again makes it a box");
+    } else if (this.#frame.candidates.length) {
+      // The first press only shows the candidate: a reviewer must see a box before adding it.
+      this.#setLevel(Math.floor(this.#frame.candidates[0].confidence * 20) / 20);
+      this.#showHint("The next candidate is shown. Press G again to add it as a box.");
     }
   }
 
@@ -361,7 +363,7 @@ export class BoundingBox extends HTMLElement {
       this.#frame.place(box.id, place);
       return;
     }
-    // At the picture's edge a box stops and keeps its size.
+    // A box stops at the image's edge and keeps its size.
     const left = Math.min(Math.max(box.left + dx, 0), width - box.width);
     const top = Math.min(Math.max(box.top + dy, 0), height - box.height);
     this.#frame.place(box.id, { ...box, left, top });
@@ -370,7 +372,7 @@ export class BoundingBox extends HTMLElement {
   #relabel(label) {
     if (label === undefined) return;
     kept.set("label", label);
-    if (this.#frame.ghost(this.#selected)) this.#promote();
+    if (this.#frame.candidate(this.#selected)) this.#promote();
     if (this.#frame.box(this.#selected)) this.#frame.relabel(this.#selected, label);
     this.#refresh();
   }
@@ -379,12 +381,12 @@ export class BoundingBox extends HTMLElement {
     const url = this.#context?.[side]?.image;
     const name = side === "before" ? "previous" : "next";
     if (url) this.#picture.compare(url);
-    this.#tell(url ? `The ${name} frame, while the key is held` : `There is no ${name} frame`);
+    this.#showHint(url ? `The ${name} frame is shown while you hold the key` : `This camera has no ${name} frame`);
   }
 
   #unsure() {
     const form = this.closest("crowd-form");
-    if (!form?.review) this.#tell("This job takes no notes: its template has no field for them");
+    if (!form?.review) this.#showHint("You cannot mark this frame as unsure: the job's template has no field for notes");
     else askWhy((comment) => form.submit({ unsure: true, ...(comment && { comment }) }), () => this.#picture.host.focus());
   }
 
@@ -419,7 +421,7 @@ export class BoundingBox extends HTMLElement {
       escape: () => (this.#picture.inExtremes ? this.#picture.extremes(false) : this.#select(null)),
       panel: () => (this.#panel.root.contains(document.activeElement) ? this.#picture.host : this.#panel.root.querySelector("button")).focus(),
       help: () => openDialog("Keys", [keyTable()]),
-      instructions: () => openDialog(this.getAttribute("header") ?? "What counts", this.instructions.map((part) => part.cloneNode(true))),
+      instructions: () => openDialog(this.getAttribute("header") ?? "Instructions", this.instructions.map((part) => part.cloneNode(true))),
     };
     actions[command.name]();
   }

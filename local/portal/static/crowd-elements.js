@@ -1,6 +1,6 @@
-// Stands in for https://assets.crowd.aws/crowd-html-elements.js, which templates load as a classic script.
+// Replaces https://assets.crowd.aws/crowd-html-elements.js, which templates load as a classic script.
 {
-  // Annotorious's module asks for it, as bundlers would have replaced it.
+  // Annotorious's module reads it, because it expects a bundler to replace it.
   globalThis.process ??= { env: { NODE_ENV: "production" } };
   const here = document.currentScript.src;
   for (const name of ["annotorious.css", "portal.css"]) {
@@ -12,9 +12,9 @@
   import(new URL("elements.js", here).href).catch((error) => {
     const told = document.createElement("p");
     told.setAttribute("role", "alert");
-    // Not a class: the portal's own style is dark already, and this must be read whatever has loaded.
+    // No class: this must be readable whether or not the portal's dark style has loaded.
     told.style.cssText = "position: fixed; inset: 0 0 auto; z-index: 9; margin: 0; padding: 16px; color: #fff; background: #7a1f1f; font: 16px/1.5 sans-serif";
-    told.textContent = `The portal's own scripts do not load. Is it set up? make setup-portal (${error.message})`;
+    told.textContent = `The portal's scripts cannot be loaded. Run make setup-portal, then reload the page. (${error.message})`;
     document.body.prepend(told);
   });
 }

@@ -1,4 +1,4 @@
-// The crowd elements that the project's templates use; others stay what they are, unknown HTML.
+// The crowd elements that the project's templates use; others remain unknown HTML elements.
 import { BoundingBox } from "./bounding-box.js";
 import { Form } from "./form.js";
 import { Segments } from "./segments.js";

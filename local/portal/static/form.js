@@ -1,4 +1,4 @@
-// crowd-form: what its named fields hold is the answer.
+// crowd-form: the values of its named fields are the answer.
 import { send } from "./tasks.js";
 
 const parsed = (text) => {
@@ -16,13 +16,13 @@ export class Form extends HTMLElement {
     this.querySelector("crowd-button[form-action=submit]")?.addEventListener("click", () => this.submit());
   }
 
-  /** What the template's own script has noted of the work so far; null where the template notes nothing. */
+  /** The notes of the template's own script on the work so far; null when the template has none. */
   get review() {
     const input = this.querySelector("input[name=review]");
     return input && parsed(input.value || "{}");
   }
 
-  /** `notes`: unsure, comment. Resolves once the answer is on its way, and does nothing while one is. */
+  /** Send the answer; `notes`: unsure, comment, failure. Does nothing while an answer is being sent. */
   async submit(notes = {}) {
     if (this.#sent || !this.dispatchEvent(new Event("submit", { cancelable: true }))) return;
     const boxes = this.querySelector("crowd-bounding-box, crowd-semantic-segmentation");

@@ -1,9 +1,9 @@
-// A frame under review: its boxes, the candidates beside them, and every edit with the way back.
+// A frame under review: its boxes, its candidates, and all edits with undo and redo.
 
-// Edits of one kind at one box within this time are one: holding an arrow key is one move.
+// Moves of one box within this time count as one edit: holding an arrow key is one move.
 const MERGE_MS = 900;
 
-/** A box in whole pixels, inside the picture, at least one by one. */
+/** Round a box to whole pixels inside the image, at least one by one. */
 export function withinPicture({ left, top, width, height }, size) {
   const x0 = Math.min(Math.max(Math.round(left), 0), size.width - 1);
   const y0 = Math.min(Math.max(Math.round(top), 0), size.height - 1);
@@ -16,8 +16,8 @@ const samePlace = (a, b) => ["left", "top", "width", "height"].every((side) => a
 const area = (box) => box.width * box.height;
 
 /**
- * `change` is dispatched whenever boxes or ghosts are others than before.
- * `clock` tells the active seconds so far; what passes between two edits is the later one's.
+ * Dispatches `change` whenever boxes or candidates change.
+ * `clock` returns the active seconds so far; the time between two edits counts for the later one.
  */
 export class Frame extends EventTarget {
   #states;
@@ -25,7 +25,7 @@ export class Frame extends EventTarget {
   #clock;
   #carried = {};
 
-  constructor({ size, boxes, ghosts, clock }) {
+  constructor({ size, boxes, candidates, clock }) {
     super();
     this.size = size;
     this.#clock = clock;
@@ -33,26 +33,26 @@ export class Frame extends EventTarget {
       id: `box-${i}`,
       label: String(box.label ?? ""),
       ...withinPicture(box, size),
-      doubt: box.doubt,
+      uncertainty: box.uncertainty,
       reviewed: false,
       occluded: false,
       truncated: false,
     }));
-    const candidates = ghosts.map((ghost, i) => ({
-      id: `ghost-${i}`,
-      label: String(ghost.label ?? ""),
-      ...withinPicture(ghost, size),
-      confidence: ghost.confidence,
+    const offered = candidates.map((candidate, i) => ({
+      id: `candidate-${i}`,
+      label: String(candidate.label ?? ""),
+      ...withinPicture(candidate, size),
+      confidence: candidate.confidence,
     }));
-    this.#states = [{ boxes: start, ghosts: candidates, kind: null, seconds: 0, clock: clock() }];
+    this.#states = [{ boxes: start, candidates: offered, kind: null, seconds: 0, clock: clock() }];
   }
 
   get boxes() {
     return this.#states[this.#at].boxes;
   }
 
-  get ghosts() {
-    return this.#states[this.#at].ghosts;
+  get candidates() {
+    return this.#states[this.#at].candidates;
   }
 
   get touched() {
@@ -63,19 +63,19 @@ export class Frame extends EventTarget {
     return this.boxes.find((box) => box.id === id);
   }
 
-  ghost(id) {
-    return this.ghosts.find((ghost) => ghost.id === id);
+  candidate(id) {
+    return this.candidates.find((candidate) => candidate.id === id);
   }
 
-  /** Most doubtful first; without doubts the smallest; what a person added comes last. */
+  /** The boxes in review order: most uncertain first, then smallest first; boxes that a person added come last. */
   get queue() {
     const rank = (box) => (box.id.startsWith("box-") ? 0 : 1);
     return [...this.boxes].sort(
-      (a, b) => rank(a) - rank(b) || (b.doubt ?? 0) - (a.doubt ?? 0) || (rank(a) ? 0 : area(a) - area(b)),
+      (a, b) => rank(a) - rank(b) || (b.uncertainty ?? 0) - (a.uncertainty ?? 0) || (rank(a) ? 0 : area(a) - area(b)),
     );
   }
 
-  /** The unreviewed box after `id` in the queue, around its end; any next one when all are reviewed. */
+  /** The next unreviewed box after `id` in the queue, which wraps around; the next box if all are reviewed. */
   following(id, step = 1) {
     const queue = step > 0 ? this.queue : this.queue.reverse();
     const from = queue.findIndex((box) => box.id === id);
@@ -83,7 +83,7 @@ export class Frame extends EventTarget {
     return around.find((box) => !box.reviewed && box.id !== id) ?? around[0];
   }
 
-  #commit(kind, id, boxes, ghosts = this.ghosts) {
+  #commit(kind, id, boxes, candidates = this.candidates) {
     const clock = this.#clock();
     const last = this.#states[this.#at];
     const now = performance.now();
@@ -91,7 +91,7 @@ export class Frame extends EventTarget {
     const seconds = Math.max(clock - last.clock, 0) + (merged ? last.seconds : 0);
     if (merged) this.#at -= 1;
     this.#states.length = this.#at + 1;
-    this.#states.push({ boxes, ghosts, kind, id, seconds, clock, time: now });
+    this.#states.push({ boxes, candidates, kind, id, seconds, clock, time: now });
     this.#at += 1;
     this.#changed();
   }
@@ -128,11 +128,12 @@ export class Frame extends EventTarget {
     this.#commit("add", id, [...this.boxes, box]);
   }
 
-  promote(ghostId) {
-    const { confidence, ...box } = this.ghost(ghostId);
-    const id = `from-${ghostId}`;
+  promote(candidateId) {
+    const { confidence, ...box } = this.candidate(candidateId);
+    const id = `from-${candidateId}`;
     const added = { ...box, id, reviewed: true, occluded: false, truncated: false };
-    this.#commit("add", id, [...this.boxes, added], this.ghosts.filter((ghost) => ghost.id !== ghostId));
+    const rest = this.candidates.filter((candidate) => candidate.id !== candidateId);
+    this.#commit("add", id, [...this.boxes, added], rest);
     return id;
   }
 
@@ -150,14 +151,14 @@ export class Frame extends EventTarget {
     return true;
   }
 
-  /** What is kept of an unfinished frame. */
+  /** The draft of an unfinished frame. */
   get draft() {
-    return { boxes: this.boxes, ghosts: this.ghosts.map((ghost) => ghost.id), edits: this.edits };
+    return { boxes: this.boxes, candidates: this.candidates.map((candidate) => candidate.id), edits: this.edits };
   }
 
-  /** Go on from a draft; one of another shape is left alone. Undone, it gives the frame as it came. */
+  /** Continue a draft; a draft of another shape is ignored. An undo restores the original frame. */
   restore(draft) {
-    if (!Array.isArray(draft?.boxes) || !Array.isArray(draft.ghosts)) return;
+    if (!Array.isArray(draft?.boxes) || !Array.isArray(draft.candidates)) return;
     const flag = (value) => value === true;
     const boxes = draft.boxes
       .filter((box) => box && typeof box.id === "string" && ["left", "top", "width", "height"].every((s) => Number.isFinite(box[s])))
@@ -165,16 +166,16 @@ export class Frame extends EventTarget {
         id: box.id,
         label: String(box.label ?? ""),
         ...withinPicture(box, this.size),
-        doubt: Number.isFinite(box.doubt) ? box.doubt : undefined,
+        uncertainty: Number.isFinite(box.uncertainty) ? box.uncertainty : undefined,
         reviewed: flag(box.reviewed),
         occluded: flag(box.occluded),
         truncated: flag(box.truncated),
       }));
-    this.#commit("restore", null, boxes, this.ghosts.filter((ghost) => draft.ghosts.includes(ghost.id)));
+    this.#commit("restore", null, boxes, this.candidates.filter((candidate) => draft.candidates.includes(candidate.id)));
     this.#carried = draft.edits && typeof draft.edits === "object" ? draft.edits : {};
   }
 
-  /** Count and active seconds by kind of edit; what was undone does not count. */
+  /** Count and active seconds by kind of edit; undone edits do not count. */
   get edits() {
     const edits = {};
     const note = (kind, count, seconds) => {

@@ -1,27 +1,27 @@
-// Which key does what: the one place that both the keyboard and the table of keys (?) read.
+// The keys and their commands, for the keyboard and for the table of keys (?).
 
 export const KEYS = [
-  ["Enter", "send the frame as it is, and go to the next one"],
-  ["Tab · ⇧ Tab", "next · previous box that is not reviewed, the most doubtful first"],
-  ["Space, A", "the box is right: accept it and go on"],
-  ["1 … 9, 0", "class of the selected box; without one, of the next box"],
+  ["Enter", "send the frame as it is and open the next one"],
+  ["Tab · ⇧ Tab", "next · previous box to review, most uncertain first"],
+  ["Space, A", "accept the box and go to the next one"],
+  ["1 … 9, 0", "class of the selected box; if none is selected, of the next new box"],
   ["Delete, ⌫", "delete the selected box"],
-  ["← ↑ → ↓", "move by a pixel (⇧ 10, Alt: resize at the right and bottom edge)"],
-  ["drag", "draw a box; inside the selected one, move it; at its handles, resize it"],
-  ["E", "add by four clicks: top, left, bottom, right (Esc gives up)"],
-  ["G", "make a box of the candidate that is selected, pointed at, or most confident"],
+  ["← ↑ → ↓", "move by 1 pixel (⇧: 10 pixels; Alt: resize at the right and bottom edge)"],
+  ["drag", "draw a box; in the selected box: move it; at its handles: resize it"],
+  ["E", "add a box by four clicks: top, left, bottom, right (Esc cancels)"],
+  ["G", "add a candidate: the selected, the one under the pointer, or the most confident"],
   ["[ · ]", "show more · fewer candidates"],
-  ["O · T · I", "occluded · truncated · class ignore"],
-  ["U", "unsure: send the frame for a second look"],
+  ["O · T · I", "mark as occluded · as truncated · set class ignore"],
+  ["U", "unsure: send the frame for a second review"],
   ["H", "hold: hide all boxes"],
-  ["P · N", "hold: previous · next frame of this camera"],
-  ["wheel · F", "zoom at the pointer · the whole picture"],
+  ["P · N", "hold: show the previous · next frame of this camera"],
+  ["wheel · F", "zoom at the pointer · show the whole image"],
   ["Space or middle button + drag", "pan"],
   ["- · =", "darker · brighter"],
   ["Ctrl Z · Ctrl ⇧ Z", "undo · redo"],
-  ["Esc", "select nothing"],
-  ["F6", "to the side panel and back, for the keyboard"],
-  ["?", "this table"],
+  ["Esc", "clear the selection"],
+  ["F6", "move the keyboard to the side panel and back"],
+  ["?", "show this table"],
 ];
 
 const PLAIN = {
@@ -49,10 +49,10 @@ const PLAIN = {
   "?": "help",
 };
 const ARROWS = { arrowleft: [-1, 0], arrowright: [1, 0], arrowup: [0, -1], arrowdown: [0, 1] };
-// Where a keyboard has no such keys of its own.
+// For keyboards without these characters, by the key's position.
 const CODES = { BracketLeft: "more", BracketRight: "fewer", Minus: "darker", Equal: "brighter" };
 
-/** What a key press asks for: a name and, for digits and arrows, what of it; null for what is the browser's. */
+/** Return the command of a key press, with its index, step or direction; null for the browser's own keys. */
 export function commandOf(event) {
   const key = event.key.toLowerCase();
   if (event.ctrlKey || event.metaKey) {

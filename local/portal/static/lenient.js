@@ -1,4 +1,4 @@
-// JSON as AWS's sample templates write it: keys without quotes, either kind of quotes, a comma too many.
+// Parse JSON as AWS's sample templates write it: with unquoted keys, both kinds of quotes, and extra commas.
 
 const TOKEN = /\s*(?:([{}[\]:,])|("(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')|([^\s{}[\]:,"']+))/suy;
 
@@ -47,16 +47,16 @@ export function parseLenient(text) {
       while (mark() === ",") next++;
       if (mark() === "}") break;
       const key = tokens[next++];
-      if (!key || key[1] || mark() !== ":") throw new SyntaxError("a key with its colon was expected");
+      if (!key || key[1] || mark() !== ":") throw new SyntaxError("a key or its colon is missing");
       next++;
       members.push([key[2] ? unquoted(key[2]) : key[3], value()]);
     }
     next++;
-    // Not by assignment: a key named __proto__ is data.
+    // Without assignments, so that a key named __proto__ is data.
     return Object.fromEntries(members);
   }
 
   const result = value();
-  if (next < tokens.length) throw new SyntaxError("something follows the value");
+  if (next < tokens.length) throw new SyntaxError("unexpected text after the value");
   return result;
 }

@@ -1,4 +1,4 @@
-// The side panel: progress, the boxes in the order of their doubt, the classes with their digits, what else is set.
+// The side panel: progress, boxes by uncertainty, candidates, classes with their digits, settings.
 import { KEYS } from "./keys.js";
 
 const LAYOUT = `
@@ -19,14 +19,14 @@ const LAYOUT = `
   </section>
   <footer>
     <button type="button" data-do="help">Keys <kbd>?</kbd></button>
-    <button type="button" data-do="instructions">What counts</button>
+    <button type="button" data-do="instructions">Instructions</button>
     <button type="button" data-do="unsure">Unsure <kbd>U</kbd></button>
     <button type="button" data-do="send" class="portal-send">Send <kbd>Enter</kbd></button>
   </footer>`;
 
 const element = (tag, className, text = "") => Object.assign(document.createElement(tag), { className, textContent: text });
 
-/** Digits of the classes: 1 to 9, then 0. */
+/** Return the digit key of a class: 1 to 9, then 0. */
 export const digitOf = (index) => (index < 10 ? String((index + 1) % 10) : "");
 
 /** Events: `do` (detail: a command's name), `pick` (an id), `class` (an index), `level`, `gamma` (numbers). */
@@ -45,15 +45,15 @@ export class Panel extends EventTarget {
       const action = target.closest("[data-do]")?.dataset.do;
       const id = target.closest("[data-id]")?.dataset.id;
       const index = target.closest("[data-class]")?.dataset.class;
-      if (action) this.#tell("do", action);
-      else if (id) this.#tell("pick", id);
-      else if (index) this.#tell("class", Number(index));
+      if (action) this.#emit("do", action);
+      else if (id) this.#emit("pick", id);
+      else if (index) this.#emit("class", Number(index));
     });
-    // The mouse leaves the focus with the picture, where the keys are; F6 and Tab bring it here.
+    // A click leaves the focus on the image, where the keys work; F6 and Tab move it to the panel.
     this.root.addEventListener("mousedown", (event) => event.target.closest("input, textarea") || event.preventDefault());
   }
 
-  #tell(type, detail) {
+  #emit(type, detail) {
     this.dispatchEvent(new CustomEvent(type, { detail }));
   }
 
@@ -79,7 +79,7 @@ export class Panel extends EventTarget {
   #slider(name, value) {
     const input = this.#find(`.portal-${name}`);
     this.set(name, value);
-    input.addEventListener("input", () => this.#tell(name, Number(input.value)));
+    input.addEventListener("input", () => this.#emit(name, Number(input.value)));
     input.addEventListener("pointerup", () => input.blur());
   }
 
@@ -94,22 +94,22 @@ export class Panel extends EventTarget {
     bar.setAttribute("aria-valuemax", total);
     bar.setAttribute("aria-valuenow", done);
     bar.firstElementChild.style.width = `${(100 * done) / Math.max(total, 1)}%`;
-    const pace = element("span", "portal-pace", seconds === null ? "" : `${seconds.toFixed(1)} s a frame`);
+    const pace = element("span", "portal-pace", seconds === null ? "" : `${seconds.toFixed(1)} s per frame`);
     this.#find(".portal-count").replaceChildren(`Frame ${Math.min(done + 1, total)} of ${total}`, pace);
   }
 
-  doubt(level, why) {
+  uncertainty(level, why) {
     const reasons = why.length ? `: ${why.join(", ")}` : "";
-    this.#find(".portal-why").textContent = level === undefined ? "" : `Doubt ${Math.round(level * 100)} %${reasons}`;
+    this.#find(".portal-why").textContent = level === undefined ? "" : `Uncertainty ${Math.round(level * 100)} %${reasons}`;
   }
 
-  update({ queue, ghosts, hidden, selected, label }) {
+  update({ queue, candidates, hidden, selected, label }) {
     this.#find(".portal-boxes").replaceChildren(...queue.map((box) => this.#row(box, selected)));
-    this.#find(".portal-candidates").replaceChildren(...ghosts.map((ghost) => this.#row(ghost, selected)));
+    this.#find(".portal-candidates").replaceChildren(...candidates.map((candidate) => this.#row(candidate, selected)));
     const title = this.#find(".portal-candidates-title");
-    title.hidden = ghosts.length + hidden === 0;
-    title.textContent = `Candidates${hidden ? ` · ${hidden} more below` : ""}`;
-    if (ghosts.length) title.append(element("span", "", " G adds"));
+    title.hidden = candidates.length + hidden === 0;
+    title.textContent = `Candidates${hidden ? ` · ${hidden} hidden` : ""}`;
+    if (candidates.length) title.append(element("span", "", " G adds one"));
     for (const item of this.root.querySelectorAll("[data-class]")) {
       item.setAttribute("aria-pressed", String(this.labels[item.dataset.class] === label));
     }
@@ -123,12 +123,12 @@ export class Panel extends EventTarget {
     button.dataset.id = item.id;
     button.style.setProperty("--class", this.colorOf(item.label));
     const candidate = item.confidence !== undefined;
-    const level = candidate ? item.confidence : item.doubt;
+    const level = candidate ? item.confidence : item.uncertainty;
     const flags = [item.occluded && "occl", item.truncated && "trunc"].filter(Boolean).join(" ");
     const bar = element("i", candidate ? "portal-bar confidence" : "portal-bar");
     bar.style.setProperty("--level", level ?? 0);
     bar.hidden = level === undefined;
-    const told = level === undefined ? "" : `${candidate ? "confidence" : "doubt"} ${Math.round(level * 100)} %`;
+    const told = level === undefined ? "" : `${candidate ? "confidence" : "uncertainty"} ${Math.round(level * 100)} %`;
     bar.title = told;
     const state = candidate ? "candidate" : item.reviewed ? "reviewed" : "not reviewed";
     button.setAttribute("aria-label", [item.label, state, told, item.occluded && "occluded", item.truncated && "truncated"].filter(Boolean).join(", "));
@@ -139,7 +139,7 @@ export class Panel extends EventTarget {
   }
 }
 
-/** A dialog; keys inside it are its own. `content`: nodes. */
+/** Open a dialog, which handles its own keys; `content`: nodes. */
 export function openDialog(title, content, { onClose } = {}) {
   const dialog = element("dialog", "portal-dialog");
   dialog.setAttribute("aria-label", title);
@@ -167,13 +167,13 @@ export function keyTable() {
   return table;
 }
 
-/** Asks why somebody is unsure; `send` is called with the comment, which may be empty. */
+/** Ask why the reviewer is unsure; calls `send` with the comment, which may be empty. */
 export function askWhy(send, onClose) {
   const text = element("textarea", "portal-comment");
   text.maxLength = 500;
-  text.placeholder = "What is unclear? (may stay empty)";
+  text.placeholder = "What is unclear? (optional)";
   text.setAttribute("aria-label", "Comment");
-  const button = element("button", "portal-send", "Send for a second look ⏎");
+  const button = element("button", "portal-send", "Send for a second review ⏎");
   button.type = "button";
   const done = () => {
     dialog.close();

@@ -1,13 +1,14 @@
-// The picture with its boxes. Annotorious edits the selected box; a new box is drawn here, in step with the pointer.
+// The image with its boxes. Annotorious edits the selected box; new boxes are drawn here, to follow the pointer.
 import { createImageAnnotator } from "./annotorious.es.js";
 import { placeTags } from "./tags.js";
 import { Viewport } from "./viewport.js";
 
 const SVG = "http://www.w3.org/2000/svg";
-// Pixels of the screen: a pointer that moves less has clicked.
+// Pixels of the screen: a shorter movement of the pointer is a click.
 const CLICK = 4;
+// Pixels of the screen around a box that still select it.
 const REACH = 3;
-// Square pixels of the picture: a smaller box is a slip of the hand.
+// Square pixels of the image: a smaller box was drawn by mistake.
 const LEAST_AREA = 16;
 
 const svg = (name, attributes = {}) => {
@@ -18,7 +19,7 @@ const svg = (name, attributes = {}) => {
 
 const bounds = ({ left: x, top: y, width: w, height: h }) => ({ x, y, w, h });
 
-/** The smallest box around points. */
+/** Return the smallest box around points. */
 const around = (...points) => {
   const [xs, ys] = [points.map(({ x }) => x), points.map(({ y }) => y)];
   const [left, top] = [Math.min(...xs), Math.min(...ys)];
@@ -31,7 +32,7 @@ const annotation = (box) => {
   return { id: box.id, bodies: [], target: { annotation: box.id, selector: { type: "RECTANGLE", geometry } } };
 };
 
-/** The outline of a box that is being drawn. */
+/** The outline of a box while it is drawn. */
 class Band {
   constructor(layer) {
     this.element = svg("rect", { class: "portal-band" });
@@ -49,18 +50,18 @@ class Band {
 }
 
 /**
- * Events: `select` (detail: an id or null), `place` (id, box), `draw` (id, box), `hover` (id or null), `points` (how many
- * of the four extreme points are set, null when given up).
+ * Events: `select` (detail: an id or null), `place` (id, box), `draw` (id, box), `hover` (id or null), `points` (the
+ * number of extreme points that are set, null when cancelled).
  */
 export class Picture extends EventTarget {
   #items = new Map();
   #boxes = [];
-  #ghosts = [];
+  #candidates = [];
   #selected = null;
   #hovered = null;
   #points = null;
   #press = null;
-  #carrying = false;
+  #updating = false;
   #listeners = new AbortController();
 
   constructor(image, host, colorOf) {
@@ -78,7 +79,7 @@ export class Picture extends EventTarget {
     this.stage = this.annotator.element;
     this.stage.className = "portal-stage";
     this.layer = this.stage.querySelector(".a9s-annotationlayer");
-    // One thing to focus, the picture's window; the annotator's own handles are for the pointer.
+    // Only the image's host takes the focus; the annotator's own handles are for the pointer.
     this.layer.setAttribute("tabindex", "-1");
     this.layer.setAttribute("aria-hidden", "true");
     this.neighbour = document.createElement("img");
@@ -90,7 +91,7 @@ export class Picture extends EventTarget {
     this.tags = svg("svg", { class: "portal-tags", "aria-hidden": "true" });
     host.append(this.tags);
     this.viewport = new Viewport(host, this.size, (view, gliding) => this.#moved(view, gliding));
-    this.annotator.state.store.observe(() => this.#carried());
+    this.annotator.state.store.observe(() => this.#dragged());
     this.#listen();
   }
 
@@ -100,12 +101,12 @@ export class Picture extends EventTarget {
     this.annotator.destroy();
   }
 
-  /** Show these boxes and ghosts, the selected one (a box or a ghost) with handles. */
-  update({ boxes, ghosts, selected }) {
+  /** Show boxes and candidates; a selected box has handles. */
+  update({ boxes, candidates, selected }) {
     this.#boxes = boxes;
-    this.#ghosts = ghosts;
+    this.#candidates = candidates;
     this.#selected = selected;
-    const shown = [...ghosts, ...boxes];
+    const shown = [...candidates, ...boxes];
     const ids = new Set(shown.map((item) => item.id));
     for (const [id, item] of this.#items) {
       if (ids.has(id)) continue;
@@ -121,7 +122,7 @@ export class Picture extends EventTarget {
     this.viewport.show(box);
   }
 
-  /** Begin adding a box by its four outermost points; again or with `false`, give up. */
+  /** Begin to add a box by its four outermost points; a second call, or `false`, cancels. */
   extremes(wanted = this.#points === null) {
     this.#points = wanted ? [] : null;
     this.host.classList.toggle("portal-crosshair", wanted);
@@ -137,7 +138,7 @@ export class Picture extends EventTarget {
     return this.#hovered;
   }
 
-  /** Show another frame at the same place; null shows this one again. */
+  /** Show another frame in the same place; null shows this one again. */
   compare(url) {
     if (url && this.neighbour.getAttribute("src") !== url) this.neighbour.src = url;
     this.neighbour.hidden = !url;
@@ -168,7 +169,7 @@ export class Picture extends EventTarget {
     }
     known.element.style.setProperty("--class", this.colorOf(item.label));
     const is = {
-      ghost: item.confidence !== undefined && item.reviewed === undefined,
+      candidate: item.confidence !== undefined && item.reviewed === undefined,
       reviewed: item.reviewed === true,
       selected: item.id === this.#selected,
     };
@@ -182,14 +183,14 @@ export class Picture extends EventTarget {
       if (store.all().length) this.annotator.clearAnnotations();
       return;
     }
-    this.#carrying = true;
+    this.#updating = true;
     if (held === box.id) {
       this.annotator.updateAnnotation(annotation(box));
     } else {
       this.annotator.setAnnotations([annotation(box)]);
       this.annotator.setSelected(box.id);
     }
-    this.#carrying = false;
+    this.#updating = false;
   }
 
   get #edited() {
@@ -199,9 +200,9 @@ export class Picture extends EventTarget {
     return { left: x, top: y, width: w, height: h };
   }
 
-  /** Handles are being dragged: the tag follows. */
-  #carried() {
-    if (!this.#carrying && this.#press?.kind === "edit") this.#tag();
+  /** The handles are being dragged: move the tag. */
+  #dragged() {
+    if (!this.#updating && this.#press?.kind === "edit") this.#tag();
   }
 
   #moved(view, gliding) {
@@ -218,13 +219,13 @@ export class Picture extends EventTarget {
     const onScreen = (box) => ({ x: box.left * scale + x, y: box.top * scale + y, w: box.width * scale, h: box.height * scale });
     const edited = this.#edited;
     const important = (item) => item.id === this.#selected || item.id === this.#hovered;
-    const items = [...this.#boxes, ...this.#ghosts].map((item) => {
-      const ghost = item.reviewed === undefined;
-      const sure = ghost ? ` ${item.confidence.toFixed(2)}?` : "";
+    const items = [...this.#boxes, ...this.#candidates].map((item) => {
+      const candidate = item.reviewed === undefined;
+      const sure = candidate ? ` ${item.confidence.toFixed(2)}?` : "";
       const flags = `${item.occluded ? " · occluded" : ""}${item.truncated ? " · truncated" : ""}`;
       const place = item.id === this.#selected && edited ? edited : item;
       const text = `${item.label}${sure}${flags}`;
-      return { id: item.id, text, box: onScreen(place), must: important(item), widest: ghost ? 1 : 2, item };
+      return { id: item.id, text, box: onScreen(place), must: important(item), widest: candidate ? 1 : 2, item };
     });
     items.sort((a, b) => b.must - a.must);
     const { clientWidth, clientHeight } = this.host;
@@ -232,7 +233,7 @@ export class Picture extends EventTarget {
     const drawn = items.flatMap(({ id, text, item }) => {
       const at = places.get(id);
       if (!at) return [];
-      const kind = item.reviewed === undefined ? " ghost" : id === this.#selected ? " selected" : "";
+      const kind = item.reviewed === undefined ? " candidate" : id === this.#selected ? " selected" : "";
       const tag = svg("g", { class: `portal-tag${kind}` });
       const label = svg("text", { x: at.x + 4, y: at.y + 11 });
       label.textContent = text;
@@ -246,11 +247,11 @@ export class Picture extends EventTarget {
     this.tags.replaceChildren(...drawn);
   }
 
-  /** What lies under the pointer, the smallest first. */
+  /** Return the ids under the pointer, smallest box first. */
   #under(event) {
     const { x, y } = this.viewport.toPicture(event);
     const reach = REACH / this.viewport.scale;
-    return [...this.#boxes, ...this.#ghosts]
+    return [...this.#boxes, ...this.#candidates]
       .filter((b) => x > b.left - reach && y > b.top - reach && x < b.left + b.width + reach && y < b.top + b.height + reach)
       .sort((a, b) => a.width * a.height - b.width * b.height)
       .map((item) => item.id);
@@ -262,14 +263,14 @@ export class Picture extends EventTarget {
     on(this.host, "pointerdown", (event) => this.#down(event));
     on(this.host, "pointermove", (event) => this.#move(event));
     on(document, "pointerup", (event) => this.#up(event));
-    on(document, "pointercancel", () => this.#giveUp());
+    on(document, "pointercancel", () => this.#cancel());
     on(this.host, "pointerleave", () => this.#hover(null));
     on(this.host, "wheel", (event) => {
       event.preventDefault();
       const lines = event.deltaMode === 1 ? 30 : 1;
       this.viewport.zoomAt(event, Math.exp(-event.deltaY * lines * 0.0015));
     });
-    // The middle button pans and does not scroll.
+    // The middle button pans instead of scrolling.
     on(this.host, "auxclick", (event) => event.preventDefault());
   }
 
@@ -311,11 +312,11 @@ export class Picture extends EventTarget {
     this.annotator.clearAnnotations();
     press.start = this.#inPicture(press.event);
     press.band = new Band(this.shapes);
-    // Beyond the picture's edge the drawing goes on.
+    // The drag continues beyond the image's edge.
     this.host.setPointerCapture(press.event.pointerId);
   }
 
-  /** Where in the picture the pointer is; beyond its edge, the nearest place on it. */
+  /** Return the pointer's place in the image; beyond its edge, the nearest place on it. */
   #inPicture(event) {
     const { x, y } = this.viewport.toPicture(event);
     return { x: Math.min(Math.max(x, 0), this.size.width), y: Math.min(Math.max(y, 0), this.size.height) };
@@ -324,7 +325,7 @@ export class Picture extends EventTarget {
   #up(event) {
     const press = this.#press;
     if (!press) return;
-    // A quick hand releases elsewhere than it was last seen moving.
+    // After a quick drag, the release is at another place than the last movement.
     this.#move(event);
     this.#press = null;
     press.band?.remove();
@@ -333,7 +334,7 @@ export class Picture extends EventTarget {
       this.#tell("place", { id: this.#selected, box: this.#edited });
     } else if (!press.moved && (press.kind === "pick" || press.kind === "edit")) {
       const under = this.#under(press.event);
-      // A click on what is selected goes on to what lies behind it.
+      // A click on the selected box selects the next box behind it.
       const next = under[(under.indexOf(this.#selected) + 1) % under.length] ?? null;
       if (next !== this.#selected) this.#tell("select", next);
     } else if (press.band) {
@@ -343,8 +344,8 @@ export class Picture extends EventTarget {
     }
   }
 
-  /** The browser took the pointer away: what was begun is not done. */
-  #giveUp() {
+  /** The browser has cancelled the pointer: drop the unfinished action. */
+  #cancel() {
     const band = this.#press?.band;
     this.#press = null;
     band?.remove();
@@ -358,7 +359,7 @@ export class Picture extends EventTarget {
       this.#tell("points", this.#points.length);
       return;
     }
-    // A pixel that was clicked belongs to the object.
+    // A clicked pixel belongs to the object.
     const { left, top, width, height } = around(...this.#points);
     const [x, y] = [Math.floor(left), Math.floor(top)];
     const box = { left: x, top: y, width: Math.ceil(left + width) - x, height: Math.ceil(top + height) - y };

@@ -1,9 +1,9 @@
-// crowd-semantic-segmentation: a frame's segments, to be looked at. There is no brush here, as Ground Truth has one.
+// crowd-semantic-segmentation: shows a frame's segments. Unlike Ground Truth, it has no brush.
 import { parseLenient } from "./lenient.js";
 import { pictureOf, prepareNext } from "./tasks.js";
 
 const HINT =
-  "This portal has no brush: it shows what the models painted, and you accept it, or say that the frame cannot be labelled. Segments are corrected in Ground Truth.";
+  "This portal has no brush. Accept the models' segments, or mark the frame as one that cannot be labelled. To correct segments, use Ground Truth.";
 
 function element(name, attributes, ...children) {
   const made = Object.assign(document.createElement(name), attributes);
@@ -22,7 +22,7 @@ export class Segments extends HTMLElement {
     image.alt = this.getAttribute("header") ?? "";
     image.decode().then(
       () => this.isConnected && this.#show(image),
-      () => this.#say("The picture cannot be loaded. Reload the page; if that does not help, tell whoever runs the job."),
+      () => this.#report("The image cannot be loaded. Reload the page. If that does not help, tell the operator of this job."),
     );
   }
 
@@ -30,7 +30,7 @@ export class Segments extends HTMLElement {
     this.#listeners.abort();
   }
 
-  /** The answer: the server adds the picture, which stays as it was shown. */
+  /** The answer; the server adds the segments, which stay as shown. */
   get value() {
     return { initialValueModified: false, inputImageProperties: this.#size };
   }
@@ -57,9 +57,9 @@ export class Segments extends HTMLElement {
     const accept = element("button", { type: "button", textContent: "Accept (Enter)" });
     accept.addEventListener("click", () => form.submit());
     const refuse = element("button", { type: "button", textContent: "Cannot be labelled" });
-    refuse.addEventListener("click", () => form.submit({ failure: "a person says that it cannot be labelled" }));
+    refuse.addEventListener("click", () => form.submit({ failure: "a reviewer says that the frame cannot be labelled" }));
     this.replaceChildren(
-      element("p", { textContent: src ? HINT : `The models painted nothing here. ${HINT}` }),
+      element("p", { textContent: src ? HINT : `The models found no segments here. ${HINT}` }),
       picture,
       element("ul", {}, ...names),
       element("p", {}, accept, refuse, " Hold H to hide the segments."),
@@ -74,7 +74,7 @@ export class Segments extends HTMLElement {
     prepareNext();
   }
 
-  #say(text) {
+  #report(text) {
     this.prepend(element("p", { textContent: text }));
   }
 }

@@ -1,4 +1,4 @@
-// Names of boxes, put where they hide no object: beside their box, or nowhere.
+// Place the names of boxes beside their boxes where they hide no object, or leave them out.
 
 const HEIGHT = 15;
 const PAD = 4;
@@ -18,9 +18,9 @@ const overlap = (a, b) =>
   Math.max(0, Math.min(a.y + a.h, b.y + b.h) - Math.max(a.y, b.y));
 
 /**
- * Places for tags on the screen, as id → {x, y, w, h}. `items`: id, text, box (x, y, w, h on the screen), must, and
- * widest: how many times its box's width a tag may have.
- * The first items choose first. One without `must` gets none if its box is small, or all places lie upon others.
+ * Return places for tags on the screen, as id → {x, y, w, h}. `items`: id, text, box (x, y, w, h on the screen),
+ * must, and widest: the largest width of a tag, in widths of its box.
+ * Earlier items choose first. An item without `must` gets no tag if its box is small or all places cover others.
  */
 export function placeTags(items, room) {
   const taken = [];
@@ -28,7 +28,7 @@ export function placeTags(items, room) {
   for (const { id, text, box, must, widest } of items) {
     if (box.x > room.w || box.y > room.h || box.x + box.w < 0 || box.y + box.h < 0) continue;
     const w = textWidth(text);
-    // A wider one hides what is around a distant object, whose colour says its class.
+    // A wider tag hides the surroundings of a distant object, whose colour tells its class.
     if (!must && w > widest * box.w) continue;
     const candidates = [
       { x: box.x - 1, y: box.y - HEIGHT - 2 },

@@ -1,4 +1,4 @@
-// The way from task to task: drafts and answers to the server, the next page fetched ahead and shown without a load.
+// Go from task to task: send drafts and answers, fetch the next page ahead, show it without a page load.
 
 const RETRIES_MS = [500, 1000, 2000, 4000, 8000];
 const BEYOND = { status: 0 };
@@ -17,14 +17,14 @@ async function fetchContext(url) {
   return response.json();
 }
 
-/** What the server tells of the task that is shown; null when it tells nothing. */
+/** Return the server's context of the task that is shown; null when it does not answer. */
 export function contextHere() {
   const url = here();
   if (!contexts.has(url)) contexts.set(url, fetchContext(url).catch(() => null));
   return contexts.get(url);
 }
 
-/** An image, decoded; the one that was fetched ahead if there is one. */
+/** Return an image, the one that was fetched ahead if there is one. */
 export function pictureOf(src) {
   const image = images.get(src) ?? Object.assign(new Image(), { src });
   images.delete(src);
@@ -36,14 +36,14 @@ async function load(url) {
   if (!response.ok) throw new Error(`${url}: ${response.status}`);
   const page = new DOMParser().parseFromString(await response.text(), "text/html");
   const src = page.querySelector("crowd-bounding-box, crowd-semantic-segmentation")?.getAttribute("src");
-  if (!src) throw new Error(`${url} is no task`);
+  if (!src) throw new Error(`${url} is not a task`);
   const image = Object.assign(new Image(), { src });
-  // A broken image is told by the element that shows it.
+  // The element that shows a broken image reports it.
   await image.decode().catch(() => null);
   return { url, page, src, image };
 }
 
-/** Scripts of a parsed page do not run by themselves, and made anew only in the document that is shown. */
+/** Replace the scripts of a parsed page by new ones: only these run, once they are in the shown document. */
 function revive(scripts) {
   for (const script of scripts) {
     const live = document.createElement("script");
@@ -53,7 +53,7 @@ function revive(scripts) {
   }
 }
 
-/** `settled`: what has to be over before the server tells of this task: the answer to the one before. */
+/** Show a loaded task; `settled`: a promise to wait for before its context is fetched, the previous task's answer. */
 function show({ url, page, src, image }, settled = Promise.resolve(), push = true) {
   if (push) history.pushState(null, "", url);
   contexts.clear();
@@ -62,13 +62,13 @@ function show({ url, page, src, image }, settled = Promise.resolve(), push = tru
   images.set(src, image);
   document.title = page.title;
   page.body.append(...page.head.querySelectorAll("script:not([src])"));
-  // What is loaded by address is here already.
+  // Scripts with an address are already loaded.
   for (const script of page.body.querySelectorAll("script[src]")) script.remove();
   document.body.replaceChildren(...page.body.childNodes);
   revive(document.body.querySelectorAll("script"));
 }
 
-/** Fetch the next task while this one is looked at; without an answer of the server there is just no head start. */
+/** Fetch the next task while this one is reviewed; a failure only makes the next task load later. */
 export async function prepareNext() {
   const url = here();
   ahead = null;
@@ -83,7 +83,7 @@ export async function prepareNext() {
 export function saveDraft(url, draft, leaving = false) {
   const headers = { "content-type": "application/json" };
   const body = JSON.stringify(draft);
-  // A browser keeps at most 64 KiB going for a page that is left.
+  // After a page is left, browsers continue at most 64 KiB of its requests.
   return fetch(`${url}/draft`, { method: "PUT", headers, body, keepalive: leaving && body.length < 60_000 }).catch(() => BEYOND);
 }
 
@@ -107,25 +107,25 @@ function notice(text, link) {
   bar.className = "portal-notice";
   bar.setAttribute("role", "alert");
   bar.append(text);
-  if (link) bar.append(" ", Object.assign(document.createElement("a"), { href: link, textContent: "Go back to it" }));
+  if (link) bar.append(" ", Object.assign(document.createElement("a"), { href: link, textContent: "Go back to the frame" }));
   const close = Object.assign(document.createElement("button"), { textContent: "×", ariaLabel: "Close" });
   close.onclick = () => bar.remove();
   bar.append(close);
-  // Beside the body, which the next task replaces.
+  // Outside the body, which the next task replaces.
   document.documentElement.append(bar);
   if (!link) setTimeout(() => bar.remove(), 8000);
 }
 
 async function failed(url, error, draft) {
   if (error.status === 409) {
-    notice("Somebody else answered this frame first; that answer counts.");
+    notice("Another reviewer answered this frame first. That answer counts.");
     return;
   }
   if (draft) await saveDraft(url, draft);
-  notice(`A frame was not taken: ${error.message}.`, url);
+  notice(`The answer to a frame was not saved: ${error.message.replace(/\.$/u, "")}.`, url);
 }
 
-/** Send this task's answer and show the next task at once when it lies ready. Resolves to false if nothing was sent. */
+/** Send this task's answer, and show the next task at once if it is ready. Resolves to false if nothing was sent. */
 export async function send(answerContent, draft) {
   const url = here();
   performance.mark("autolabel:sent", { detail: url });

@@ -1,8 +1,8 @@
-// Where the picture lies in its window: fit, zoom at a point, pan, glide to a box.
+// The image's place in its window: fit, zoom at a point, pan, glide to a box.
 
 const GLIDE_MS = 110;
 const CLOSEST = 16;
-// A box under review takes this share of the window, so that what is around it is seen too.
+// A box under review takes this share of the window, so that its surroundings are visible too.
 const SHARE = 0.3;
 const MARGIN = 0.02;
 
@@ -14,7 +14,7 @@ export class Viewport {
   #fitted = true;
   #room = { width: 0, height: 0 };
 
-  /** `apply` is called with this viewport after every change; `window`: the element that the picture is seen through. */
+  /** Calls `apply` with this viewport after every change; `window`: the element that shows the image. */
   constructor(window, size, apply) {
     this.window = window;
     this.size = size;
@@ -35,7 +35,7 @@ export class Viewport {
     return Math.min(clientWidth / this.size.width, clientHeight / this.size.height) || 1;
   }
 
-  /** A pointer's place in pixels of the picture. */
+  /** Return a pointer's place in pixels of the image. */
   toPicture(event) {
     const { left, top } = this.window.getBoundingClientRect();
     return { x: (event.clientX - left - this.x) / this.scale, y: (event.clientY - top - this.y) / this.scale };
@@ -64,7 +64,7 @@ export class Viewport {
     this.#move(this.scale, this.x + dx, this.y + dy);
   }
 
-  /** Centre a box and come close enough to judge its edges. */
+  /** Centre a box and zoom in enough to judge its edges. */
   show(box) {
     this.#fitted = false;
     const { clientWidth, clientHeight } = this.window;
@@ -75,7 +75,7 @@ export class Viewport {
     this.#go(scale, ...this.#held(scale, x, y), true);
   }
 
-  /** What was in the middle of the window stays there. */
+  /** Keep the centre of the window in its place. */
   #resized() {
     const { clientWidth: width, clientHeight: height } = this.window;
     const [dx, dy] = [(width - this.#room.width) / 2, (height - this.#room.height) / 2];
@@ -106,7 +106,7 @@ export class Viewport {
     this.apply(this, gliding);
   }
 
-  /** The picture stays in the window: centred where it is smaller, without a gap where it is larger. */
+  /** Keep the image in the window: centred along a side where it is smaller, without a gap where it is larger. */
   #held(scale, x, y) {
     const hold = (at, length, room) => {
       if (length <= room) return (room - length) / 2;

@@ -47,7 +47,7 @@ def answer_all(desk: Desk, annotator: Annotator, at_once: int) -> None:
 
 
 def _answer(desk: Desk, annotator: Annotator, number: int) -> None:
-    """Answer one task; the answer is dropped when the job is stopped meanwhile."""
+    """Answer one task; the answer is dropped if the job is stopped before it comes."""
     line = desk.tasks.line(number)
     accepted = time.time()
     try:

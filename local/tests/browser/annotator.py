@@ -1,4 +1,4 @@
-"""A person at the portal: real keys and a real mouse in a real browser."""
+"""A reviewer at the portal: real keys and a real mouse in a real browser."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from playwright.sync_api import Page
 
 
 class Annotator:
-    """Points are in pixels of the picture."""
+    """Points are in pixels of the image."""
 
     def __init__(self, page: Page, job: str) -> None:
         self.page = page
@@ -46,11 +46,11 @@ class Annotator:
         mouse.move((x0 + x1) / 2, (y0 + y1) / 2)
         mouse.move(x1, y1)
         mouse.up(button=button)
-        # What follows a drag in the page is on its way as a task of its own.
+        # The page handles the end of a drag in a task of its own: wait for it.
         self.page.evaluate("() => new Promise((done) => setTimeout(done))")
 
     def send(self, *keys: str) -> dict[str, Any]:
-        """Press keys that send the frame (Enter), take what was posted, and wait until the page went on."""
+        """Press keys that send the frame (Enter); return the posted answer after the page has moved on."""
         shown = self.page.url
         with self.page.expect_response(lambda response: response.request.method == "POST") as posted:
             self.press(*(keys or ("Enter",)))
@@ -68,7 +68,7 @@ class Annotator:
 
     @property
     def selected(self) -> int | None:
-        """The selected box's place in the list, if one is."""
+        """The selected box's position in the list, None without one."""
         rows = self.page.eval_on_selector_all(
             ".portal-boxes .portal-row", "rows => rows.map(r => r.getAttribute('aria-current'))"
         )

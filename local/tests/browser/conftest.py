@@ -1,4 +1,4 @@
-"""A real Chromium before the portal of a stand-in whose job has frames that are drawn here."""
+"""A real Chromium at the portal of a stand-in, whose job has frames that are drawn here."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ ARGUMENTS = [
     "--disable-sync",
 ]
 LABELS = ("car", "van", "truck", "bus", "motorcycle", "bicycle", "person", "rider", "traffic light", "ignore")
-# What the portal leaves to the picture at 1280 × 720 shows this one pixel for pixel.
+# At a window of 1280 × 720 the portal shows an image of this size pixel for pixel.
 SIZE = (1048, 600)
 
 Box = tuple[str, int, int, int, int]
@@ -47,7 +47,7 @@ BOXES: tuple[Box, ...] = (
     ("person", 700, 340, 40, 110),
     ("car", 860, 350, 60, 40),
 )
-DOUBT = {
+UNCERTAINTY = {
     "level": 0.6,
     "boxes": [0.1, 0.6, 0.02, 0.3],
     "why": ["near the threshold"],
@@ -59,7 +59,7 @@ DOUBT = {
 
 
 def street(boxes: Sequence[Box]) -> bytes:
-    """A street as JPEG: sky, road, a block of colour where each box is."""
+    """Draw a street as JPEG: sky, road, a block of colour for each box."""
     picture = Image.new("RGB", SIZE, (126, 160, 190))
     draw = ImageDraw.Draw(picture)
     draw.rectangle((0, 300, *SIZE), fill=(84, 84, 88))
@@ -72,7 +72,7 @@ def street(boxes: Sequence[Box]) -> bytes:
     return content.getvalue()
 
 
-def line(n: int, boxes: Sequence[Box], doubt: dict[str, Any] | None = None) -> dict[str, Any]:
+def line(n: int, boxes: Sequence[Box], uncertainty: dict[str, Any] | None = None) -> dict[str, Any]:
     names = list(dict.fromkeys(box[0] for box in boxes))
     annotations = [
         {"class_id": names.index(name), "left": left, "top": top, "width": width, "height": height}
@@ -90,21 +90,21 @@ def line(n: int, boxes: Sequence[Box], doubt: dict[str, Any] | None = None) -> d
             "creation-date": "2026-01-01T00:00:00.000000",
             "job-name": "run-1",
         },
-        **({"doubt": doubt} if doubt else {}),
+        **({"doubt": uncertainty} if uncertainty else {}),
     }
 
 
 def apart(act: Callable[..., Any], *values: Any, **named: Any) -> Any:
-    """Call in a thread of its own: Playwright's event loop runs in this one, and the stand-in begins one, too."""
+    """Call in another thread: Playwright's event loop runs in this one, and the stand-in starts one too."""
     with ThreadPoolExecutor(1) as thread:
         return thread.submit(act, *values, **named).result()
 
 
-# Not for the session: other modules' tests run event loops in this thread.
+# Not for the whole session: other modules' tests run event loops in this thread.
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
     if not CHROMIUM.exists():
-        pytest.skip(f"there is no {CHROMIUM}: apt-get install chromium")
+        pytest.skip(f"{CHROMIUM} does not exist: apt-get install chromium")
     if not ANNOTORIOUS.is_dir():
         pytest.skip("Annotorious is not installed: make setup-portal")
     with sync_playwright() as playwright:
@@ -118,11 +118,11 @@ OpenPortal = Callable[..., Annotator]
 
 @pytest.fixture
 def review(chromium: Browser, stand_in: StandIn, portal: Portal) -> Iterator[OpenPortal]:
-    """Open a job of these frames, each its boxes and doubt, at its first task."""
+    """Open a job of these frames, each with boxes and uncertainty, at its first task."""
     with ExitStack() as stack:
 
         def open_portal(
-            frames: Sequence[tuple[Sequence[Box], dict[str, Any] | None]] = ((BOXES, DOUBT), (BOXES[:1], None)),
+            frames: Sequence[tuple[Sequence[Box], dict[str, Any] | None]] = ((BOXES, UNCERTAINTY), (BOXES[:1], None)),
             labels: Sequence[str] = LABELS,
             header: str | None = None,
         ) -> Annotator:
@@ -133,7 +133,7 @@ def review(chromium: Browser, stand_in: StandIn, portal: Portal) -> Iterator[Ope
             apart(
                 start_job,
                 stand_in,
-                *(line(n, boxes, doubt) for n, (boxes, doubt) in enumerate(frames)),
+                *(line(n, boxes, uncertainty) for n, (boxes, uncertainty) in enumerate(frames)),
                 template=template,
                 LabelCategoryConfigS3Uri="s3://labels/labels.json",
                 HumanTaskConfig={"TaskDescription": header or "Correct the boxes"},
@@ -142,7 +142,7 @@ def review(chromium: Browser, stand_in: StandIn, portal: Portal) -> Iterator[Ope
                 stand_in.objects.put(f"s3://drives/{n}.jpg", street(boxes), "image/jpeg")
             context = chromium.new_context(viewport={"width": 1280, "height": 720}, reduced_motion="reduce")
             stack.callback(context.close)
-            # A page whose answer is on its way asks whether it may be left, and nobody is here to say so.
+            # A page that is sending an answer asks before it is left, and no one can confirm here.
             context.add_init_script("addEventListener('beforeunload', (event) => event.stopImmediatePropagation())")
             annotator = Annotator(context.new_page(), f"{portal.url}jobs/Drive-1/")
             annotator.open(0)

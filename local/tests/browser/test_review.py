@@ -1,4 +1,4 @@
-"""What a person does at the portal is what is posted, in whole pixels of the frame."""
+"""A reviewer's edits at the portal are posted in whole pixels of the frame."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from local.tests.browser.annotator import Annotator, boxes, counts, review_of
-from local.tests.browser.conftest import BOXES, DOUBT, LABELS, SIZE, OpenPortal, apart
+from local.tests.browser.conftest import BOXES, LABELS, SIZE, UNCERTAINTY, OpenPortal, apart
 from local.tests.portal.browser import Browser
 from local.tests.sagemaker.jobs import ended_job, output_lines
 from local.tests.sagemaker.stand_in import StandIn
@@ -19,7 +19,7 @@ OpenBrowser = Callable[[], Browser]
 CAR, TRUCK, PERSON, SMALL_CAR = BOXES
 
 
-def test_a_correct_frame_costs_one_key_and_the_next_is_there_without_a_load(review: OpenPortal) -> None:
+def test_a_correct_frame_takes_one_key_and_no_page_load(review: OpenPortal) -> None:
     annotator = review()
     annotator.page.evaluate("() => { window.sameDocument = true; }")
     answer = annotator.send("Enter")
@@ -36,24 +36,24 @@ def test_a_correct_frame_costs_one_key_and_the_next_is_there_without_a_load(revi
     assert (boxes(answer), review_of(answer)["keys"]) == ([CAR], 1)
 
 
-def test_the_last_frame_leads_to_the_jobs_page(review: OpenPortal) -> None:
+def test_the_last_frame_leads_to_the_job_page(review: OpenPortal) -> None:
     annotator = review(frames=((BOXES, None),))
     annotator.send("Enter")
-    annotator.page.get_by_text("All done").or_(annotator.page.get_by_text("This job is over")).wait_for()
+    annotator.page.get_by_text("All done").or_(annotator.page.get_by_text("This job has ended")).wait_for()
     assert annotator.page.url == annotator.job
 
 
-def test_going_back_in_the_history_says_that_the_frame_is_answered(review: OpenPortal) -> None:
+def test_going_back_in_the_history_shows_that_the_frame_is_answered(review: OpenPortal) -> None:
     annotator = review()
     annotator.send("Enter")
     annotator.page.go_back()
-    annotator.page.get_by_text("has been answered").wait_for()
+    annotator.page.get_by_text("already answered").wait_for()
     annotator.page.get_by_role("link", name="Next frame").click()
     annotator.wait_for_frame()
     assert boxes(annotator.send("Enter")) == [CAR]
 
 
-def test_what_was_done_is_in_the_output_manifest(review: OpenPortal, stand_in: StandIn) -> None:
+def test_edits_reach_the_output_manifest(review: OpenPortal, stand_in: StandIn) -> None:
     annotator = review()
     annotator.press("Tab", "2", "Tab", "Delete", "g")
     annotator.send()
@@ -69,7 +69,7 @@ def test_what_was_done_is_in_the_output_manifest(review: OpenPortal, stand_in: S
     assert kept["verified-metadata"]["adjustment-status"] == "unadjusted"
 
 
-def test_boxes_are_walked_most_doubtful_first_and_accepted_by_a_key(review: OpenPortal) -> None:
+def test_keys_walk_and_accept_boxes_most_uncertain_first(review: OpenPortal) -> None:
     annotator = review()
     assert [row.split(",")[0] for row in annotator.rows] == ["truck", "car", "car", "person"]
     annotator.press("Tab")
@@ -86,13 +86,13 @@ def test_boxes_are_walked_most_doubtful_first_and_accepted_by_a_key(review: Open
     assert counts(answer) == {"accept": 2}
 
 
-def test_without_doubts_the_smallest_box_comes_first(review: OpenPortal) -> None:
+def test_without_uncertainty_the_smallest_box_comes_first(review: OpenPortal) -> None:
     annotator = review(frames=((BOXES, None),))
     annotator.press("Tab", "3")
     assert boxes(annotator.send())[3] == ("truck", *SMALL_CAR[1:])
 
 
-def test_a_handle_that_is_dragged_resizes_the_box(review: OpenPortal) -> None:
+def test_dragging_a_handle_resizes_the_box(review: OpenPortal) -> None:
     annotator = review()
     annotator.click(180, 380)
     annotator.drag((260, 420), (275, 409))
@@ -101,7 +101,7 @@ def test_a_handle_that_is_dragged_resizes_the_box(review: OpenPortal) -> None:
     assert counts(answer) == {"move": 1}
 
 
-def test_a_selected_box_is_moved_by_dragging_it_and_stays_in_the_picture(review: OpenPortal) -> None:
+def test_dragging_a_selected_box_moves_it_within_the_image(review: OpenPortal) -> None:
     annotator = review()
     annotator.click(720, 400)
     annotator.drag((720, 400), (731, 393))
@@ -112,14 +112,14 @@ def test_a_selected_box_is_moved_by_dragging_it_and_stays_in_the_picture(review:
     assert review_of(answer)["clicks"] == 4
 
 
-def test_arrows_nudge_and_resize_by_whole_pixels_and_stop_at_the_edge(review: OpenPortal) -> None:
+def test_arrows_move_and_resize_by_whole_pixels_up_to_the_edge(review: OpenPortal) -> None:
     annotator = review(frames=(([("car", 3, 330, 160, 90)], None),))
     annotator.press("Tab", "ArrowDown", "Shift+ArrowLeft", "Alt+ArrowRight", "Alt+Shift+ArrowUp")
     assert boxes(annotator.send()) == [("car", 0, 331, 161, 80)]
 
 
 @pytest.mark.parametrize("selected", [False, True], ids=["nothing-selected", "another-box-selected"])
-def test_a_drag_on_the_empty_picture_draws_a_box_of_the_last_class(review: OpenPortal, selected: bool) -> None:
+def test_a_drag_beside_boxes_draws_a_box_of_the_last_class(review: OpenPortal, selected: bool) -> None:
     annotator = review()
     if selected:
         annotator.click(180, 380)
@@ -131,7 +131,7 @@ def test_a_drag_on_the_empty_picture_draws_a_box_of_the_last_class(review: OpenP
     assert counts(answer) == {"add": 2, "relabel": 1}
 
 
-def test_a_release_that_no_move_went_before_draws_a_box(review: OpenPortal) -> None:
+def test_a_release_without_a_move_event_draws_a_box(review: OpenPortal) -> None:
     annotator = review()
     session = annotator.page.context.new_cdp_session(annotator.page)
     for kind, point in (("mousePressed", (310, 320)), ("mouseReleased", (371, 358))):
@@ -140,7 +140,7 @@ def test_a_release_that_no_move_went_before_draws_a_box(review: OpenPortal) -> N
     assert boxes(annotator.send())[4] == ("car", 310, 320, 61, 38)
 
 
-def test_of_many_quick_drags_none_is_lost(review: OpenPortal) -> None:
+def test_many_quick_drags_are_all_drawn(review: OpenPortal) -> None:
     annotator = review(frames=(((), None),))
     drawn = [("car", 20 + 100 * i, 20 + 55 * i, 60, 40) for i in range(10)]
     for _, left, top, width, height in drawn:
@@ -148,13 +148,13 @@ def test_of_many_quick_drags_none_is_lost(review: OpenPortal) -> None:
     assert boxes(annotator.send()) == drawn
 
 
-def test_a_drag_that_leaves_the_picture_draws_up_to_its_edge(review: OpenPortal) -> None:
+def test_a_drag_beyond_the_image_draws_up_to_its_edge(review: OpenPortal) -> None:
     annotator = review()
     annotator.drag((950, 540), (1100, 640))
     assert boxes(annotator.send())[4] == ("car", 950, 540, SIZE[0] - 950, SIZE[1] - 540)
 
 
-def test_four_clicks_at_its_outermost_points_add_an_object(review: OpenPortal) -> None:
+def test_four_clicks_at_the_outermost_points_add_a_box(review: OpenPortal) -> None:
     annotator = review()
     annotator.press("e")
     for point in ((330, 510), (300, 530), (335, 560), (380, 528)):
@@ -164,7 +164,7 @@ def test_four_clicks_at_its_outermost_points_add_an_object(review: OpenPortal) -
     assert counts(answer) == {"add": 1}
 
 
-def test_escape_gives_an_extreme_click_up(review: OpenPortal) -> None:
+def test_escape_cancels_the_four_clicks(review: OpenPortal) -> None:
     annotator = review()
     annotator.press("e")
     annotator.click(330, 510)
@@ -173,7 +173,7 @@ def test_escape_gives_an_extreme_click_up(review: OpenPortal) -> None:
     assert boxes(annotator.send()) == list(BOXES)
 
 
-def test_a_box_is_deleted_and_another_relabelled_without_the_mouse(review: OpenPortal) -> None:
+def test_keys_delete_and_relabel_boxes(review: OpenPortal) -> None:
     annotator = review()
     annotator.press("Tab", "Delete", "Tab", "9")
     answer = annotator.send()
@@ -181,12 +181,12 @@ def test_a_box_is_deleted_and_another_relabelled_without_the_mouse(review: OpenP
     assert counts(answer) == {"delete": 1, "relabel": 1}
 
 
-def test_candidates_over_the_slider_are_shown_and_promoted(review: OpenPortal) -> None:
+def test_g_adds_shown_candidates_and_shows_the_next_one(review: OpenPortal) -> None:
     annotator = review()
     assert len(annotator.candidates) == 1
     annotator.press("g")
     assert annotator.candidates == []
-    # The next one is under the slider: the first press only shows it.
+    # The next candidate is below the slider's value: the first press only shows it.
     annotator.press("g")
     assert len(annotator.candidates) == 1
     annotator.press("g")
@@ -195,7 +195,7 @@ def test_candidates_over_the_slider_are_shown_and_promoted(review: OpenPortal) -
     assert counts(answer) == {"add": 2}
 
 
-def test_the_candidate_under_the_pointer_is_promoted_before_a_more_confident_one(review: OpenPortal) -> None:
+def test_g_prefers_the_candidate_under_the_pointer(review: OpenPortal) -> None:
     annotator = review()
     annotator.press("[", "[", "[")
     annotator.page.mouse.move(*annotator.on_screen(655, 340))
@@ -203,7 +203,7 @@ def test_the_candidate_under_the_pointer_is_promoted_before_a_more_confident_one
     assert boxes(annotator.send()) == [*BOXES, ("car", 640, 330, 30, 20)]
 
 
-def test_brackets_show_more_and_fewer_candidates_and_what_is_only_shown_is_not_sent(review: OpenPortal) -> None:
+def test_brackets_change_the_shown_candidates_but_not_the_answer(review: OpenPortal) -> None:
     annotator = review()
     annotator.press("[", "[", "[")
     assert len(annotator.candidates) == 2
@@ -212,7 +212,7 @@ def test_brackets_show_more_and_fewer_candidates_and_what_is_only_shown_is_not_s
     assert boxes(annotator.send()) == list(BOXES)
 
 
-def test_marks_belong_to_the_boxes_they_were_made_at(review: OpenPortal) -> None:
+def test_marks_stay_with_their_boxes(review: OpenPortal) -> None:
     annotator = review()
     annotator.press("Tab", "o", "Tab", "t", "o", "Tab", "i")
     answer = annotator.send()
@@ -220,13 +220,13 @@ def test_marks_belong_to_the_boxes_they_were_made_at(review: OpenPortal) -> None
     assert boxes(answer)[0] == ("ignore", *CAR[1:])
 
 
-def test_a_deleted_box_takes_its_mark_along(review: OpenPortal) -> None:
+def test_deleting_a_box_deletes_its_marks(review: OpenPortal) -> None:
     annotator = review()
     annotator.press("Tab", "o", "Delete")
     assert "boxes" not in review_of(annotator.send())
 
 
-def test_everything_is_undone_and_done_again_and_what_was_undone_does_not_count(review: OpenPortal) -> None:
+def test_undo_and_redo_cover_all_edits_and_undone_ones_do_not_count(review: OpenPortal) -> None:
     annotator = review()
     annotator.press("Tab", "ArrowLeft", "2", "o", "Delete", "g")
     annotator.drag((950, 500), (990, 540))
@@ -240,7 +240,7 @@ def test_everything_is_undone_and_done_again_and_what_was_undone_does_not_count(
     assert counts(answer) == {"move": 1, "relabel": 1, "mark": 1}
 
 
-def test_work_survives_a_reload(review: OpenPortal) -> None:
+def test_edits_survive_a_reload(review: OpenPortal) -> None:
     annotator = review()
     annotator.press("Tab", "2", "o", "g")
     before = annotator.rows
@@ -254,7 +254,7 @@ def test_work_survives_a_reload(review: OpenPortal) -> None:
     assert review_of(answer)["keys"] == 5
 
 
-def test_an_unsure_frame_says_why(review: OpenPortal) -> None:
+def test_an_unsure_frame_carries_its_comment(review: OpenPortal) -> None:
     annotator = review()
     annotator.press("u")
     annotator.page.keyboard.type("Van or truck? 3 t")
@@ -265,13 +265,13 @@ def test_an_unsure_frame_says_why(review: OpenPortal) -> None:
     annotator.page.wait_for_url("**/tasks/1")
 
 
-def test_an_unsure_frame_can_be_kept(review: OpenPortal) -> None:
+def test_escape_cancels_unsure(review: OpenPortal) -> None:
     annotator = review()
     annotator.press("u", "Escape")
     assert "unsure" not in review_of(annotator.send())
 
 
-def test_boxes_are_hidden_while_h_is_held(review: OpenPortal) -> None:
+def test_h_hides_the_boxes_while_held(review: OpenPortal) -> None:
     annotator = review()
     shapes = annotator.page.locator(".portal-shape").first
     annotator.page.keyboard.down("h")
@@ -280,7 +280,7 @@ def test_boxes_are_hidden_while_h_is_held(review: OpenPortal) -> None:
     assert shapes.is_visible()
 
 
-def test_the_next_frame_lies_over_this_one_while_n_is_held(review: OpenPortal) -> None:
+def test_n_shows_the_next_frame_while_held(review: OpenPortal) -> None:
     annotator = review()
     neighbour = annotator.page.locator(".portal-neighbour")
     annotator.page.keyboard.down("n")
@@ -294,7 +294,7 @@ def test_the_next_frame_lies_over_this_one_while_n_is_held(review: OpenPortal) -
     assert boxes(annotator.send()) == list(BOXES)
 
 
-def test_boxes_are_as_exact_after_zooming_and_panning(review: OpenPortal) -> None:
+def test_boxes_are_exact_after_zooming_and_panning(review: OpenPortal) -> None:
     annotator = review()
     annotator.page.mouse.move(*annotator.on_screen(500, 300))
     annotator.page.mouse.wheel(0, -900)
@@ -309,7 +309,7 @@ def test_boxes_are_as_exact_after_zooming_and_panning(review: OpenPortal) -> Non
     assert counts(answer) == {"add": 1}
 
 
-def test_a_click_on_what_is_selected_goes_on_to_the_box_behind_it(review: OpenPortal) -> None:
+def test_a_click_on_the_selected_box_selects_the_one_behind_it(review: OpenPortal) -> None:
     annotator = review(frames=(([("truck", 100, 100, 400, 300), ("car", 200, 200, 100, 80)], None),))
     annotator.click(250, 240)
     annotator.press("2")
@@ -318,7 +318,7 @@ def test_a_click_on_what_is_selected_goes_on_to_the_box_behind_it(review: OpenPo
     assert boxes(annotator.send()) == [("bus", 100, 100, 400, 300), ("van", 200, 200, 100, 80)]
 
 
-def test_three_hundred_boxes_are_reviewed_like_four(review: OpenPortal) -> None:
+def test_a_frame_can_have_three_hundred_boxes(review: OpenPortal) -> None:
     crowd = [("car", 20 + 33 * (i % 30), 40 + 50 * (i // 30), 25, 30) for i in range(300)]
     annotator = review(frames=((crowd, {"boxes": [i / 300 for i in range(300)]}),))
     annotator.press("Tab", "Space", "2", "Tab", "Delete")
@@ -326,12 +326,12 @@ def test_three_hundred_boxes_are_reviewed_like_four(review: OpenPortal) -> None:
     assert boxes(answer) == [*crowd[:297], ("van", *crowd[298][1:]), crowd[299]]
 
 
-def test_an_empty_frame_is_one_key_as_well(review: OpenPortal) -> None:
+def test_an_empty_frame_takes_one_key(review: OpenPortal) -> None:
     annotator = review(frames=(([], None),))
     assert boxes(annotator.send("Enter")) == []
 
 
-def test_a_pre_label_beyond_the_picture_is_sent_within_it(review: OpenPortal) -> None:
+def test_a_prelabel_beyond_the_image_is_clipped(review: OpenPortal) -> None:
     annotator = review(frames=(([("car", 1000, 580, 200, 200)], None),))
     assert boxes(annotator.send()) == [("car", 1000, 580, SIZE[0] - 1000, SIZE[1] - 580)]
 
@@ -339,10 +339,14 @@ def test_a_pre_label_beyond_the_picture_is_sent_within_it(review: OpenPortal) ->
 HOSTILE = """</data><img src=x onerror="window.hacked=1">"'"""
 
 
-def test_hostile_texts_are_shown_and_do_not_run(review: OpenPortal) -> None:
+def test_hostile_texts_are_shown_and_not_run(review: OpenPortal) -> None:
     hostile = [(HOSTILE, *box[1:]) for box in BOXES]
-    doubt: dict[str, Any] = {**DOUBT, "why": [HOSTILE], "ghosts": [{**DOUBT["ghosts"][0], "label": HOSTILE}]}
-    annotator = review(frames=((hostile, doubt),), labels=(HOSTILE, *LABELS[1:]), header=HOSTILE)
+    uncertainty: dict[str, Any] = {
+        **UNCERTAINTY,
+        "why": [HOSTILE],
+        "ghosts": [{**UNCERTAINTY["ghosts"][0], "label": HOSTILE}],
+    }
+    annotator = review(frames=((hostile, uncertainty),), labels=(HOSTILE, *LABELS[1:]), header=HOSTILE)
     assert HOSTILE in annotator.page.locator(".portal-why").inner_text()
     assert HOSTILE in annotator.rows[0]
     annotator.press("g")
@@ -353,16 +357,16 @@ def test_hostile_texts_are_shown_and_do_not_run(review: OpenPortal) -> None:
     assert [box[0] for box in boxes(annotator.send())] == [HOSTILE] * 5
 
 
-def test_a_draft_of_another_shape_does_no_harm(review: OpenPortal) -> None:
+def test_a_draft_of_another_shape_is_ignored(review: OpenPortal) -> None:
     annotator = review()
-    draft = {"boxes": [None, {"id": 1}, {"id": "box-0", "left": "x"}], "ghosts": "none"}
+    draft = {"boxes": [None, {"id": 1}, {"id": "box-0", "left": "x"}], "candidates": "none"}
     put = "async (draft) => (await fetch(location.pathname + '/draft', {method: 'PUT', body: draft})).status"
     assert annotator.page.evaluate(put, json.dumps(draft)) == 204
     annotator.open(0)
     assert boxes(annotator.send()) == list(BOXES)
 
 
-def test_an_answer_that_is_refused_is_kept_and_can_be_gone_back_to(review: OpenPortal) -> None:
+def test_a_refused_answer_is_kept_as_a_draft_with_a_link_to_it(review: OpenPortal) -> None:
     annotator = review()
     annotator.page.route(
         "**/answer", lambda route: route.fulfill(status=422, json={"error": "boxes outside the image"}), times=1
@@ -378,7 +382,9 @@ def test_an_answer_that_is_refused_is_kept_and_can_be_gone_back_to(review: OpenP
     assert boxes(annotator.send())[1] == ("van", *TRUCK[1:])
 
 
-def test_a_frame_that_somebody_else_answered_is_said_and_left(review: OpenPortal, open_browser: OpenBrowser) -> None:
+def test_a_frame_answered_by_another_reviewer_is_reported_and_left(
+    review: OpenPortal, open_browser: OpenBrowser
+) -> None:
     annotator = review()
     assert open_browser().submit("/jobs/Drive-1/tasks/0", ("car", 1, 1, 9, 9)).status == 200
     annotator.send("Enter")
@@ -390,7 +396,7 @@ def test_a_frame_that_somebody_else_answered_is_said_and_left(review: OpenPortal
     assert boxes(annotator.send()) == [CAR]
 
 
-def test_keys_typed_into_the_comment_are_no_commands(review: OpenPortal) -> None:
+def test_keys_in_the_comment_are_not_commands(review: OpenPortal) -> None:
     annotator = review()
     annotator.press("u")
     annotator.page.keyboard.type("gud 12")
@@ -398,7 +404,7 @@ def test_keys_typed_into_the_comment_are_no_commands(review: OpenPortal) -> None
     assert boxes(annotator.send()) == list(BOXES)
 
 
-def test_the_panel_is_used_by_the_keyboard_alone(review: OpenPortal) -> None:
+def test_the_panel_works_with_the_keyboard_alone(review: OpenPortal) -> None:
     annotator = review()
     annotator.press("F6", "Tab", "Enter")
     assert annotator.selected == 1
@@ -407,7 +413,7 @@ def test_the_panel_is_used_by_the_keyboard_alone(review: OpenPortal) -> None:
 
 
 @pytest.mark.parametrize("size", [(1280, 720), (1920, 1080)])
-def test_nothing_of_the_page_is_cut_off(review: OpenPortal, size: tuple[int, int]) -> None:
+def test_no_part_of_the_page_is_cut_off(review: OpenPortal, size: tuple[int, int]) -> None:
     annotator = review()
     annotator.page.set_viewport_size({"width": size[0], "height": size[1]})
     annotator.page.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
@@ -437,7 +443,7 @@ def test_initial_values_are_read_as_aws_samples_write_them(review: OpenPortal) -
             evaluated(annotator, wrong)
 
 
-def test_scripts_that_are_not_set_up_are_told_readably(review: OpenPortal) -> None:
+def test_missing_scripts_are_reported_readably(review: OpenPortal) -> None:
     annotator = review()
     annotator.page.route("**/static/annotorious.es.js", lambda route: route.fulfill(status=404))
     annotator.page.reload()
@@ -448,7 +454,7 @@ def test_scripts_that_are_not_set_up_are_told_readably(review: OpenPortal) -> No
     assert colors == ["rgb(255, 255, 255)", "rgb(122, 31, 31)"]
 
 
-def test_a_window_that_changes_its_size_keeps_the_selected_box_in_its_middle(review: OpenPortal) -> None:
+def test_resizing_the_window_keeps_the_selected_box_centred(review: OpenPortal) -> None:
     annotator = review()
     annotator.press("Tab")
 

@@ -20,7 +20,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workbench]:
 
 @pytest.fixture(scope="session")
 def strict(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workbench]:
-    """Where roles are held to their policies and faults can be armed, with a model server for the image `stub`."""
+    """A cloud that enforces IAM and can inject faults, with a model server for the image `stub`."""
     stub = [sys.executable, "-m", "models.servers.stub", "--port", "{port}"]
     settings = CloudSettings(images={"stub": stub}, wait_scale=0.05, enforce_iam=True, faults=True)
     with EmbeddedCloud(tmp_path_factory.mktemp("strict"), settings=settings) as cloud:

@@ -1,4 +1,4 @@
-"""The cloud as a process: it boots, says why it cannot, listens on loopback only and leaves nothing behind."""
+"""The cloud as a process: it starts or reports why not, listens on loopback only, and leaves no process behind."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from pathlib import Path
 from local.cloud.launcher import EmbeddedCloud
 from local.tests.conformance.workbench import Workbench
 
-# What is started in the background of a shell inherits that Ctrl-C is ignored.
+# A background process of a shell inherits that Ctrl-C is ignored.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 with EmbeddedCloud(Path(sys.argv[1])) as cloud:
     bench = Workbench(cloud)
@@ -38,7 +38,7 @@ with EmbeddedCloud(Path(sys.argv[1])) as cloud:
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
-def test_nothing_outlives_a_launcher_that_is_killed(tmp_path: Path, number: signal.Signals) -> None:
+def test_no_process_outlives_a_killed_launcher(tmp_path: Path, number: signal.Signals) -> None:
     launcher = subprocess.Popen(
         [sys.executable, "-c", LAUNCHER, str(tmp_path)],
         cwd=PROJECT,
@@ -62,7 +62,7 @@ def test_nothing_outlives_a_launcher_that_is_killed(tmp_path: Path, number: sign
     assert not any(member.is_running() and member.status() != psutil.STATUS_ZOMBIE for member in members)
 
 
-def test_nothing_outlives_a_server_that_is_killed(tmp_path: Path) -> None:
+def test_no_process_outlives_a_killed_server(tmp_path: Path) -> None:
     cloud = EmbeddedCloud(tmp_path)
     cloud.start()
     assert cloud._server is not None
@@ -95,7 +95,7 @@ def test_a_cloud_that_cannot_boot_names_its_log(tmp_path: Path) -> None:
     assert "nowhere" in cloud.log.read_text()
 
 
-def test_the_environment_for_tools_opens_nothing_else(bench: Workbench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_environment_for_tools_has_no_other_credentials(bench: Workbench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_PROFILE", "production")
     monkeypatch.setenv("AWS_SESSION_TOKEN", "secret")
     environment = bench.cloud.environment()
@@ -124,14 +124,14 @@ def test_an_exposed_listener_is_refused() -> None:
         server.check_listeners()
 
 
-def test_another_ministack_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_version_of_ministack_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     symbols.check_version()
     monkeypatch.setattr(metadata, "version", lambda name: "9.9.9")
     with pytest.raises(IncompatibleMinistack, match=r"9\.9\.9"):
         symbols.check_version()
 
 
-def test_a_symbol_that_is_gone_or_has_changed_is_named() -> None:
+def test_a_missing_or_changed_symbol_is_named() -> None:
     with pytest.raises(IncompatibleMinistack, match=rf"{symbols.MINISTACK} has no services\.sqs\._nothing"):
         symbols.find("services.sqs", "_nothing")
     with pytest.raises(IncompatibleMinistack, match=r"services\.sqs\._queue_by_arn takes"):

@@ -1,4 +1,4 @@
-"""Conditions of templates: what decides between the branches of a stack."""
+"""Conditions in templates."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from local.tests.conformance.workbench import Workbench, eventually, unique
 
 
 def stack(bench: Workbench, condition: dict[str, Any], **parameters: str) -> dict[str, Any]:
-    """A stack whose output says what the condition came to; `Names` is its list parameter, empty by default."""
+    """A stack whose output shows the result of its condition; `Names` is its list parameter, empty by default."""
     template = {
         "Parameters": {"Names": {"Type": "CommaDelimitedList", "Default": ""}},
         "Mappings": {"Map": {"a": {"b": "c"}}},
@@ -49,7 +49,7 @@ def test_a_list_parameter_is_joined_before_it_is_compared(bench: Workbench) -> N
     assert branch(bench, both, Names="a") == "no"
 
 
-def test_a_function_that_would_not_be_evaluated_is_refused(bench: Workbench) -> None:
+def test_an_unsupported_function_in_a_condition_is_refused(bench: Workbench) -> None:
     found = {"Fn::Equals": [{"Fn::FindInMap": ["Map", "a", "b"]}, "c"]}
     with pytest.raises(ClientError, match="FindInMap in a condition is not supported by the embedded cloud"):
         stack(bench, found)

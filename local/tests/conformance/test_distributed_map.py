@@ -80,7 +80,7 @@ def test_a_missing_items_object_fails_the_reader(bench: Workbench) -> None:
     assert bench.failure(distributed(ItemReader=reader("JSON")), data)[0] == "States.ItemReaderFailed"
 
 
-def test_a_listing_gives_keys_and_sizes(bench: Workbench) -> None:
+def test_a_listing_returns_keys_and_sizes(bench: Workbench) -> None:
     bucket = bench.bucket()
     for key in ("in/a", "in/b", "out/c"):
         bench.s3.put_object(Bucket=bucket, Key=key, Body=b"12")
@@ -178,7 +178,7 @@ def test_a_writer_without_a_bucket_shapes_the_output(bench: Workbench) -> None:
     assert bench.run(distributed(Items=[[1], [2, 3]], ResultWriter=writer)) == [1, 2, 3]
 
 
-def test_one_failure_is_too_many_without_a_tolerance(bench: Workbench) -> None:
+def test_without_a_tolerance_one_failure_fails_the_map(bench: Workbench) -> None:
     states = distributed(Items=["bad"] + ["good"] * 5, MaxConcurrency=1, ItemProcessor=processor(FAILS_ON_BAD))
     execution = bench.start(bench.machine(states))
     assert bench.outcome(execution)["error"] == "States.ExceedToleratedFailureThreshold"
@@ -269,7 +269,7 @@ def test_redriving_runs_only_the_children_that_did_not_succeed(bench: Workbench)
     assert sorted(calls) == ["1", "2", "3", "3"]
 
 
-def test_too_large_a_result_without_a_writer_fails(bench: Workbench) -> None:
+def test_a_result_that_is_too_large_fails_without_a_writer(bench: Workbench) -> None:
     states = distributed(
         Items=[1, 2],
         ItemProcessor=processor(

@@ -1,4 +1,4 @@
-"""Faults that are planned really happen, and nothing else does."""
+"""Planned faults are injected, and no others."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from local.cloud.faults.fault import Fault, FaultError
 from local.tests.conformance.workbench import Workbench, eventually, unique
 
-# Sends its batch's bodies on, and tells the code of the error that it met; no SDK tries again.
+# Forwards its batch's bodies, and reports the code of an error; the SDK does not retry.
 FORWARDS = """
     import os
     import boto3
@@ -36,7 +36,7 @@ def faulty(strict: Workbench) -> Iterator[Workbench]:
 
 
 def uploads(bench: Workbench) -> tuple[str, str]:
-    """A bucket, and the URL of the queue that hears of its objects."""
+    """Create a bucket that notifies a queue; return it and the queue's URL."""
     bucket = bench.bucket()
     url, arn = bench.open_queue("s3.amazonaws.com", f"arn:aws:s3:::{bucket}")
     notification = {"QueueArn": arn, "Events": ["s3:ObjectCreated:*"]}
@@ -50,7 +50,7 @@ def uploads(bench: Workbench) -> tuple[str, str]:
 
 
 def heard(bench: Workbench, url: str, count: int) -> list[str]:
-    """The keys that a queue heard of, in the order of delivery, when there are so many."""
+    """Return the keys that a queue was notified of, in order of delivery, once there are enough."""
     keys: list[str] = []
 
     def enough() -> bool:
@@ -68,7 +68,7 @@ def put(bench: Workbench, bucket: str, *keys: str) -> None:
 
 
 def forwarder(bench: Workbench, **queue: Any) -> tuple[str, str, str]:
-    """A function behind a queue: its name, the queue's URL, and that of the queue that it sends to."""
+    """Create a function behind a queue; return its name, the queue's URL, and the URL of the queue that it sends to."""
     url, arn = bench.queue(**{"VisibilityTimeout": 1, **queue})
     out, out_arn = bench.queue()
     role = bench.role("lambda", ("sqs:SendMessage", out_arn))
@@ -83,14 +83,14 @@ def sent(bench: Workbench, out: str) -> int:
     return int(attributes["Attributes"]["ApproximateNumberOfMessages"])
 
 
-def test_a_fault_that_nothing_can_inject_is_refused() -> None:
+def test_an_unknown_fault_is_refused() -> None:
     with pytest.raises(FaultError, match="explode"):
         Fault("call", "explode")
     with pytest.raises(FaultError, match="code"):
         Fault("call", "error")
 
 
-def test_nothing_strikes_that_is_not_armed(faulty: Workbench) -> None:
+def test_no_fault_is_injected_unless_armed(faulty: Workbench) -> None:
     bucket, url = uploads(faulty)
     faulty.cloud.faults.arm(1, [])
     put(faulty, bucket, "a")
@@ -98,7 +98,7 @@ def test_nothing_strikes_that_is_not_armed(faulty: Workbench) -> None:
     assert faulty.cloud.faults.injected() == {}
 
 
-def test_a_dropped_event_is_never_delivered_and_a_doubled_one_twice(faulty: Workbench) -> None:
+def test_a_dropped_event_is_lost_and_a_doubled_one_comes_twice(faulty: Workbench) -> None:
     bucket, url = uploads(faulty)
     queue = url.rpartition("/")[2]
     drop, double = Fault("delivery", "drop", queue), Fault("delivery", "double", queue)
@@ -111,7 +111,7 @@ def test_a_dropped_event_is_never_delivered_and_a_doubled_one_twice(faulty: Work
     assert sorted(heard(faulty, url, 3)) == ["doubled", "doubled", "plain"]
 
 
-def test_a_delayed_event_comes_when_the_world_heals_at_the_latest(faulty: Workbench) -> None:
+def test_a_delayed_event_comes_at_the_latest_when_faults_are_disarmed(faulty: Workbench) -> None:
     bucket, url = uploads(faulty)
     faulty.cloud.faults.arm(1, [Fault("delivery", "delay", url.rpartition("/")[2], seconds=60)])
     put(faulty, bucket, "late")
@@ -135,7 +135,7 @@ def test_reordered_messages_of_a_topic_overtake_each_other(faulty: Workbench) ->
     assert bodies == ["second", "first"]
 
 
-def test_a_refused_call_has_the_services_own_words_and_no_effect(faulty: Workbench) -> None:
+def test_a_refused_call_has_the_services_error_and_no_effect(faulty: Workbench) -> None:
     name, _, out = forwarder(faulty)
     faulty.cloud.faults.arm(1, [Fault("call", "error", name, "sqs", "SendMessage", "ServiceUnavailable")])
     record = {"Records": [{"body": "hello"}]}
@@ -147,7 +147,7 @@ def test_a_refused_call_has_the_services_own_words_and_no_effect(faulty: Workben
     assert sent(faulty, out) == 1
 
 
-def test_a_call_whose_answer_is_lost_has_its_effect(faulty: Workbench) -> None:
+def test_a_call_with_a_lost_answer_takes_effect(faulty: Workbench) -> None:
     name, _, out = forwarder(faulty)
     faulty.cloud.faults.arm(1, [Fault("call", "lost", name, "sqs", "SendMessage", "InternalFailure")])
     answer, error = faulty.invoke(name, {"Records": [{"body": "hello"}]})
@@ -156,7 +156,7 @@ def test_a_call_whose_answer_is_lost_has_its_effect(faulty: Workbench) -> None:
     assert sent(faulty, out) == 1
 
 
-def test_who_acts_as_the_account_is_left_alone(faulty: Workbench) -> None:
+def test_calls_of_the_account_get_no_faults(faulty: Workbench) -> None:
     faulty.cloud.faults.arm(1, [Fault("call", "error", service="sqs", code="InternalFailure", times=100)])
     url, _ = faulty.queue()
     faulty.sqs.send_message(QueueUrl=url, MessageBody="hello")
@@ -164,7 +164,7 @@ def test_who_acts_as_the_account_is_left_alone(faulty: Workbench) -> None:
 
 
 @pytest.mark.parametrize(("kind", "in_all"), [("kill-before", 1), ("kill-after", 2)])
-def test_a_function_that_is_killed_at_a_call_gets_its_message_again(faulty: Workbench, kind: str, in_all: int) -> None:
+def test_a_function_killed_at_a_call_gets_its_message_again(faulty: Workbench, kind: str, in_all: int) -> None:
     name, url, out = forwarder(faulty)
     faulty.cloud.faults.arm(1, [Fault("call", kind, name, "sqs", "SendMessage")])
     faulty.sqs.send_message(QueueUrl=url, MessageBody="hello")
@@ -173,9 +173,7 @@ def test_a_function_that_is_killed_at_a_call_gets_its_message_again(faulty: Work
 
 
 @pytest.mark.parametrize(("kind", "in_all"), [("kill-before", 1), ("kill-after", 2), ("slow", 2)])
-def test_an_invocation_that_dies_or_comes_late_gets_its_message_again(
-    faulty: Workbench, kind: str, in_all: int
-) -> None:
+def test_a_killed_or_late_invocation_gets_its_message_again(faulty: Workbench, kind: str, in_all: int) -> None:
     name, url, out = forwarder(faulty)
     faulty.cloud.faults.arm(1, [Fault("invocation", kind, name, seconds=3)])
     faulty.sqs.send_message(QueueUrl=url, MessageBody="hello")

@@ -1,4 +1,4 @@
-"""Function URLs: an address on this machine, payload 2.0, and only for those whom the function's policy lets in."""
+"""Function URLs: an address on this machine, payload 2.0, open only to callers that the policy allows."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def handler(event, context):
         raise ValueError("broken")
     return {"statusCode": 201, "headers": {"x-own": "1"}, "body": json.dumps(event)}
 """
-# As the project's own template has it: the function and its address exist on one condition.
+# As in the project's template, the function and its URL depend on one condition.
 TEMPLATE: dict[str, Any] = {
     "Transform": "AWS::Serverless-2016-10-31",
     "Parameters": {"Secret": {"Type": "String", "Default": ""}, "Other": {"Type": "String", "Default": ""}},
@@ -95,12 +95,12 @@ def deploy(strict: Workbench) -> Iterator[Deploy]:
 
 @pytest.fixture
 def secret(strict: Workbench) -> Callable[[str], str]:
-    """Makes a secret with a value; its ARN."""
+    """Create a secret with a value; return its ARN."""
     return lambda value: str(strict.secretsmanager.create_secret(Name=unique("secret"), SecretString=value)["ARN"])
 
 
 def post(url: str, body: bytes = b"{}", **headers: str) -> tuple[int, dict[str, str], str]:
-    """What a POST is answered, without any signature of AWS."""
+    """Return the response to a POST without an AWS signature."""
     request = urllib.request.Request(url, data=body, headers={"Content-Type": "application/json", **headers})
     try:
         with urllib.request.urlopen(request, timeout=30) as answer:
@@ -109,14 +109,14 @@ def post(url: str, body: bytes = b"{}", **headers: str) -> tuple[int, dict[str, 
         return e.code, dict(e.headers), e.read().decode()
 
 
-def test_without_its_condition_there_is_neither_function_nor_address(strict: Workbench, deploy: Deploy) -> None:
+def test_without_its_condition_neither_function_nor_url_exists(strict: Workbench, deploy: Deploy) -> None:
     made = deploy()
     assert (made["Url"], made["Name"]) == ("none", "none")
     resources = strict.cloudformation.list_stack_resources(StackName=made["Stack"])["StackResourceSummaries"]
     assert [resource["LogicalResourceId"] for resource in resources] == ["Queue"]
 
 
-def test_anybody_on_this_machine_calls_the_function_and_it_gets_payload_2(
+def test_anyone_can_call_the_function_which_gets_payload_2(
     strict: Workbench, deploy: Deploy, secret: Callable[[str], str]
 ) -> None:
     made = deploy(Secret=secret("s"))
@@ -129,7 +129,7 @@ def test_anybody_on_this_machine_calls_the_function_and_it_gets_payload_2(
     assert (event["version"], event["routeKey"], event["rawPath"]) == ("2.0", "$default", "/")
     assert event["rawQueryString"] == "job=a-b%2Fc%20d"
     assert event["queryStringParameters"] == {"job": "a-b/c d"}
-    # Names of headers come in lower case.
+    # Header names arrive in lower case.
     assert event["headers"]["x-own-header"] == "v"
     assert (event["body"], event["isBase64Encoded"]) == ('{"x": "ä"}', False)
     assert event["requestContext"]["accountId"] == "anonymous"
@@ -144,7 +144,7 @@ def test_a_function_that_fails_is_a_bad_gateway(deploy: Deploy, secret: Callable
     assert "Traceback" not in text
 
 
-def test_it_reads_the_secret_that_its_role_allows_and_no_other(deploy: Deploy, secret: Callable[[str], str]) -> None:
+def test_the_function_reads_only_the_secret_that_its_role_allows(deploy: Deploy, secret: Callable[[str], str]) -> None:
     url = deploy(Secret=secret("its own"), Other=secret("another"))["Url"]
     assert post(url + "secret?name=OWN")[::2] == (200, "its own")
     status, _, text = post(url + "secret?name=OTHER")
@@ -153,7 +153,7 @@ def test_it_reads_the_secret_that_its_role_allows_and_no_other(deploy: Deploy, s
 
 
 @pytest.mark.parametrize("action", ["lambda:InvokeFunctionUrl", "lambda:InvokeFunction"])
-def test_nobody_comes_in_whom_the_functions_policy_does_not_let(
+def test_a_url_needs_both_permissions_in_its_policy(
     strict: Workbench, deploy: Deploy, secret: Callable[[str], str], action: str
 ) -> None:
     made = deploy(Secret=secret("s"))
@@ -163,7 +163,7 @@ def test_nobody_comes_in_whom_the_functions_policy_does_not_let(
     assert post(made["Url"])[0] == 403
 
 
-def test_an_address_goes_with_its_stack(strict: Workbench, deploy: Deploy, secret: Callable[[str], str]) -> None:
+def test_a_url_is_deleted_with_its_stack(strict: Workbench, deploy: Deploy, secret: Callable[[str], str]) -> None:
     made = deploy(Secret=secret("s"))
     strict.cloudformation.delete_stack(StackName=made["Stack"])
     eventually(lambda: post(made["Url"])[0] == 404)

@@ -1,4 +1,4 @@
-"""Lambda functions: the real runtime, its errors, its limits, its surroundings."""
+"""Lambda functions: the real runtime, its errors, limits and environment."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from local.tests.conformance.workbench import ROLE, RUNTIME, Workbench, eventual
 ECHO = "def handler(event, context):\n    return event\n"
 
 
-def test_an_empty_event_is_answered(bench: Workbench) -> None:
+def test_an_empty_event_is_accepted(bench: Workbench) -> None:
     assert bench.invoke(bench.function(ECHO), {}) == ({}, None)
 
 
@@ -34,7 +34,7 @@ def test_a_handler_that_cannot_be_imported_is_an_error_every_time(bench: Workben
         assert (answer["errorType"], error) == ("Runtime.ImportModuleError", "Unhandled")
 
 
-def test_a_function_that_runs_too_long_is_killed(bench: Workbench) -> None:
+def test_a_function_is_killed_at_its_timeout(bench: Workbench) -> None:
     code = """
         import os, signal, subprocess, time
 
@@ -62,7 +62,7 @@ def test_a_function_that_runs_too_long_is_killed(bench: Workbench) -> None:
     assert after != before
 
 
-def test_a_process_that_dies_gives_a_clean_error_and_a_new_one_follows(bench: Workbench) -> None:
+def test_a_dead_process_gives_an_error_and_is_replaced(bench: Workbench) -> None:
     code = (
         "import os\ndef handler(event, context):\n    os.kill(os.getpid(), 9) if event else None\n    return 'alive'\n"
     )
@@ -72,7 +72,7 @@ def test_a_process_that_dies_gives_a_clean_error_and_a_new_one_follows(bench: Wo
     assert bench.invoke(name, {}) == ("alive", None)
 
 
-def test_a_function_sees_lambdas_environment_and_nothing_of_the_launchers(bench: Workbench) -> None:
+def test_a_function_sees_only_lambdas_environment(bench: Workbench) -> None:
     code = """
         import os, sys
 
@@ -93,7 +93,7 @@ def test_a_function_sees_lambdas_environment_and_nothing_of_the_launchers(bench:
     assert not any("site-packages" in entry for entry in answer["path"])
 
 
-def test_packages_of_this_machine_are_not_there_unless_lambda_brings_them(bench: Workbench) -> None:
+def test_a_function_sees_only_lambdas_own_packages(bench: Workbench) -> None:
     code = """
         import importlib.util
 
@@ -104,7 +104,7 @@ def test_packages_of_this_machine_are_not_there_unless_lambda_brings_them(bench:
     assert answer == ["boto3"]
 
 
-def test_a_later_layer_wins_and_the_functions_own_code_before_all(bench: Workbench) -> None:
+def test_code_wins_over_layers_and_later_layers_over_earlier_ones(bench: Workbench) -> None:
     def layer(**files: str) -> str:
         content = {f"python/{name}.py": text for name, text in files.items()}
         published = bench.functions.publish_layer_version(
@@ -142,7 +142,7 @@ def test_a_function_that_cannot_run_here_is_refused(bench: Workbench, settings: 
         bench.function(ECHO, **settings)
 
 
-def test_too_large_an_answer_is_an_error(bench: Workbench) -> None:
+def test_an_answer_that_is_too_large_is_an_error(bench: Workbench) -> None:
     answer, error = bench.invoke(bench.function("def handler(e, c):\n    return 'x' * (6 * 1024 * 1024 + 1)\n"))
     assert (answer["errorType"], error) == ("Function.ResponseSizeTooLarge", "Unhandled")
 
@@ -155,18 +155,18 @@ def test_prints_go_to_the_log_group_and_to_a_file(bench: Workbench) -> None:
     assert any("said hello" in event["message"] for event in events)
 
 
-def test_each_invocation_leaves_its_report_in_the_functions_log(bench: Workbench) -> None:
+def test_each_invocation_writes_a_report_line(bench: Workbench) -> None:
     name = bench.function("def handler(event, context):\n    return 1 / event\n")
     for divisor in (1, 0, 2):
         bench.invoke(name, divisor)
     log = (bench.cloud.folder / "functions" / f"{name}.log").read_text()
     reports = [line for line in log.splitlines() if line.startswith("REPORT RequestId: ")]
-    # Only the first one waited for the function to start.
+    # Only the first invocation waited for the function to start.
     assert ["Init Duration: " in line for line in reports] == [True, False, False]
     assert all("\tDuration: " in line for line in reports)
 
 
-def test_more_calls_than_processes_all_get_their_turn(bench: Workbench) -> None:
+def test_more_calls_than_processes_are_all_served(bench: Workbench) -> None:
     code = "import time\ndef handler(event, context):\n    time.sleep(0.2)\n    return event\n"
     names = [bench.function(code, Timeout=30) for _ in range(3)]
     with ThreadPoolExecutor(20) as threads:
@@ -175,7 +175,7 @@ def test_more_calls_than_processes_all_get_their_turn(bench: Workbench) -> None:
     assert bench.cloud.settings.max_workers < 20
 
 
-def test_a_container_image_is_not_mistaken_for_a_function(bench: Workbench) -> None:
+def test_a_container_image_is_refused(bench: Workbench) -> None:
     with pytest.raises(ClientError, match="container images"):
         bench.functions.create_function(
             FunctionName=unique("f"),

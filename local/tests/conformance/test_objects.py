@@ -1,4 +1,4 @@
-"""S3: what uploads and listings rely on, and what S3 refuses."""
+"""S3: the behaviour that uploads and listings rely on, and S3's refusals."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def code(refused: pytest.ExceptionInfo[ClientError]) -> str:
     return str(refused.value.response["Error"]["Code"])
 
 
-def test_a_range_gives_its_bytes_only(bench: Workbench) -> None:
+def test_a_range_returns_only_its_bytes(bench: Workbench) -> None:
     bucket = bench.bucket()
     bench.s3.put_object(Bucket=bucket, Key="k", Body=b"0123456789", ContentType="image/png")
     answer = bench.s3.get_object(Bucket=bucket, Key="k", Range="bytes=2-4")
@@ -34,7 +34,7 @@ def test_an_empty_object_is_an_object(bench: Workbench) -> None:
     assert bench.s3.head_object(Bucket=bucket, Key="k")["ContentLength"] == 0
 
 
-def test_a_put_can_be_once_only_or_by_etag(bench: Workbench) -> None:
+def test_a_put_can_require_absence_or_an_etag(bench: Workbench) -> None:
     bucket = bench.bucket()
     first = bench.s3.put_object(Bucket=bucket, Key="k", Body=b"1", IfNoneMatch="*")
     with pytest.raises(ClientError) as refused:
@@ -47,7 +47,7 @@ def test_a_put_can_be_once_only_or_by_etag(bench: Workbench) -> None:
     assert bench.s3.get_object(Bucket=bucket, Key="k")["Body"].read() == b"3"
 
 
-def test_a_missing_object_is_told_by_get_and_head(bench: Workbench) -> None:
+def test_get_and_head_report_a_missing_object(bench: Workbench) -> None:
     bucket = bench.bucket()
     with pytest.raises(ClientError) as missing:
         bench.s3.get_object(Bucket=bucket, Key="k")
@@ -73,7 +73,7 @@ def test_keys_are_listed_in_the_order_of_their_bytes_page_by_page(bench: Workben
     assert [entry["Prefix"] for entry in grouped["CommonPrefixes"]] == ["a/"]
 
 
-def test_an_object_is_put_together_from_uploaded_and_copied_parts(bench: Workbench) -> None:
+def test_an_object_can_consist_of_uploaded_and_copied_parts(bench: Workbench) -> None:
     bucket = bench.bucket()
     big = bytes(range(256)) * (6 * MIB // 256)
     bench.s3.put_object(Bucket=bucket, Key="big", Body=big)
@@ -90,7 +90,7 @@ def test_an_object_is_put_together_from_uploaded_and_copied_parts(bench: Workben
     assert bench.s3.get_object(Bucket=bucket, Key="whole")["Body"].read() == big + big[1 : 5 * MIB + 1] + b"end"
 
 
-def test_a_part_below_five_mebibytes_is_too_small_unless_it_is_the_last(bench: Workbench) -> None:
+def test_a_part_below_5_mib_is_refused_unless_it_is_the_last(bench: Workbench) -> None:
     bucket = bench.bucket()
     upload = {"Bucket": bucket, "Key": "whole"}
     upload["UploadId"] = bench.s3.create_multipart_upload(**upload)["UploadId"]

@@ -1,4 +1,4 @@
-"""With IAM enforced, functions and state machines may do what their roles allow and nothing else."""
+"""With enforce_iam, functions and state machines may do only what their roles allow."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SENDS = """
 """
 
 
-def test_a_function_may_do_what_its_role_allows_only(strict: Workbench) -> None:
+def test_a_function_may_do_only_what_its_role_allows(strict: Workbench) -> None:
     url, arn = strict.queue()
     other, _ = strict.queue()
     name = strict.function(SENDS, Role=strict.role("lambda", ("sqs:SendMessage", arn)))
@@ -26,7 +26,7 @@ def test_a_function_may_do_what_its_role_allows_only(strict: Workbench) -> None:
     assert "sqs:sendmessage" in answer["errorMessage"].lower()
 
 
-def test_a_deny_for_all_but_a_role_lets_the_role_through(strict: Workbench) -> None:
+def test_a_deny_for_all_but_one_role_admits_that_role(strict: Workbench) -> None:
     topic = strict.sns.create_topic(Name=unique("t"))["TopicArn"]
     code = """
         import boto3
@@ -48,7 +48,7 @@ def test_a_deny_for_all_but_a_role_lets_the_role_through(strict: Workbench) -> N
     assert answers[1][1] == "Unhandled"
 
 
-def test_a_bucket_that_wants_tls_is_open_on_loopback(strict: Workbench) -> None:
+def test_a_bucket_that_requires_tls_is_open_on_loopback(strict: Workbench) -> None:
     bucket = strict.bucket()
     strict.s3.put_object(Bucket=bucket, Key="k", Body=b"x")
     tls_only = {
@@ -69,7 +69,7 @@ def test_a_bucket_that_wants_tls_is_open_on_loopback(strict: Workbench) -> None:
     assert strict.invoke(strict.function(code, Role=reader), {"bucket": bucket}) == ("x", None)
 
 
-def test_a_state_machine_may_call_what_its_role_allows_only(strict: Workbench) -> None:
+def test_a_state_machine_may_call_only_what_its_role_allows(strict: Workbench) -> None:
     url, arn = strict.queue()
     state = {
         "Type": "Task",
@@ -133,7 +133,7 @@ def test_a_batch_of_messages_needs_the_permission_of_one_message(strict: Workben
     assert strict.invoke(strict.function(code, Role=allowed), {"queue": url}) == (None, None)
 
 
-def test_only_who_may_list_a_bucket_hears_that_an_object_is_missing(strict: Workbench) -> None:
+def test_only_callers_that_may_list_a_bucket_learn_of_a_missing_object(strict: Workbench) -> None:
     bucket = strict.bucket()
     code = """
         import boto3, botocore.exceptions

@@ -1,4 +1,4 @@
-"""Queues: event source mappings, redelivery, dead letters and their way back."""
+"""Queues: event source mappings, redelivery, dead letters and redrives."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ RECORDER = """
 
 
 class Mapped:
-    """A queue, a function that takes from it, and the queue in which that records its batches."""
+    """A queue, a function that takes from it, and the queue in which the function records its batches."""
 
     def __init__(
         self, bench: Workbench, *, sleep: float = 0, mapping: dict[str, Any] | None = None, **queue: Any
@@ -54,7 +54,7 @@ class Mapped:
             self.bench.sqs.send_message_batch(QueueUrl=self.url, Entries=entries)
 
     def batches(self, enough: Any, within: float = 15) -> list[dict[str, Any]]:
-        """The batches so far, when `enough` of them says so."""
+        """Return the batches so far, once they satisfy `enough`."""
         seen: list[dict[str, Any]] = []
 
         def collect() -> bool:
@@ -85,14 +85,14 @@ def test_a_message_reaches_its_function_within_a_second(bench: Workbench) -> Non
 
 
 def test_only_reported_messages_come_back(bench: Workbench) -> None:
-    # A batch that a busy machine holds for longer would come back whole.
+    # Long enough: a batch that a busy machine holds for longer would return whole.
     mapped = Mapped(bench, VisibilityTimeout=5)
     mapped.send("good", "bad")
     seen = mapped.batches(lambda seen: bodies(seen).count("bad") >= 2)
     assert bodies(seen).count("good") == 1
 
 
-def test_a_failed_or_killed_batch_comes_back_whole(bench: Workbench) -> None:
+def test_a_failed_or_killed_batch_returns_whole(bench: Workbench) -> None:
     mapped = Mapped(bench)
     mapped.send("good", "die")
     seen = mapped.batches(lambda seen: bodies(seen).count("die") >= 2)
@@ -100,7 +100,7 @@ def test_a_failed_or_killed_batch_comes_back_whole(bench: Workbench) -> None:
     assert max(max(batch["receives"]) for batch in seen) == 2
 
 
-def test_a_message_that_always_fails_ends_in_the_dead_letter_queue_and_can_be_moved_back(bench: Workbench) -> None:
+def test_a_failing_message_is_dead_lettered_and_can_be_redriven(bench: Workbench) -> None:
     dead_url, dead_arn = bench.queue()
     policy = json.dumps({"deadLetterTargetArn": dead_arn, "maxReceiveCount": 2})
     mapped = Mapped(bench, RedrivePolicy=policy)
@@ -122,7 +122,7 @@ def test_only_dead_letter_queues_can_be_moved(bench: Workbench) -> None:
         bench.sqs.start_message_move_task(SourceArn=arn)
 
 
-def test_messages_that_were_sent_to_a_dead_letter_queue_directly_need_a_destination(bench: Workbench) -> None:
+def test_moving_directly_sent_messages_needs_a_destination(bench: Workbench) -> None:
     dead_url, dead_arn = bench.queue()
     bench.queue(RedrivePolicy=json.dumps({"deadLetterTargetArn": dead_arn, "maxReceiveCount": 2}))
     other_url, other_arn = bench.queue()
@@ -137,7 +137,7 @@ def test_messages_that_were_sent_to_a_dead_letter_queue_directly_need_a_destinat
     assert bench.receive(other_url)[0]["Body"] == "lost"
 
 
-def test_batches_run_side_by_side_up_to_the_maximum_concurrency(bench: Workbench) -> None:
+def test_batches_run_concurrently_up_to_the_maximum(bench: Workbench) -> None:
     mapped = Mapped(
         bench, sleep=0.3, VisibilityTimeout=30, mapping={"BatchSize": 1, "ScalingConfig": {"MaximumConcurrency": 2}}
     )
@@ -156,7 +156,7 @@ def test_a_batch_can_hold_more_than_ten(bench: Workbench) -> None:
     assert len(seen) == 1
 
 
-def test_a_mebibyte_is_a_message(bench: Workbench) -> None:
+def test_a_message_may_have_one_mebibyte(bench: Workbench) -> None:
     url, _ = bench.queue()
     bench.sqs.send_message(QueueUrl=url, MessageBody="x" * 1_048_576)
     assert len(bench.receive(url)[0]["Body"]) == 1_048_576

@@ -1,4 +1,4 @@
-"""SageMaker from templates and state machines; how it behaves beyond that is tested beside the stand-in."""
+"""SageMaker from templates and state machines; tests/sagemaker covers the rest of its behaviour."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def settled(bench: Workbench, name: str) -> dict[str, Any]:
     return dict(eventually(described, 60))
 
 
-def test_a_stack_brings_an_endpoint_into_service_and_takes_it_away(hosting: Workbench) -> None:
+def test_a_stack_creates_and_deletes_an_endpoint(hosting: Workbench) -> None:
     name, bucket = unique("endpoint"), hosting.bucket()
     hosting.cloudformation.create_stack(
         StackName=name, TemplateBody=template(bucket, "000000000000.dkr.ecr.us-east-1.amazonaws.com/stub:1")
@@ -95,7 +95,7 @@ def test_a_stack_brings_an_endpoint_into_service_and_takes_it_away(hosting: Work
     eventually(lambda: not hosting.sagemaker.list_models()["Models"])
 
 
-def test_an_endpoint_that_does_not_come_up_fails_the_stack_with_the_reason(hosting: Workbench) -> None:
+def test_a_failed_endpoint_fails_the_stack_with_its_reason(hosting: Workbench) -> None:
     name = unique("broken")
     hosting.cloudformation.create_stack(
         StackName=name, TemplateBody=template(hosting.bucket(), "unknown-image:1"), OnFailure="DO_NOTHING"
@@ -105,7 +105,7 @@ def test_an_endpoint_that_does_not_come_up_fails_the_stack_with_the_reason(hosti
     assert any("unknown-image" in event.get("ResourceStatusReason", "") for event in events)
 
 
-def test_an_endpoint_that_does_not_come_up_goes_with_its_stack(hosting: Workbench) -> None:
+def test_a_failed_endpoint_is_deleted_with_its_stack(hosting: Workbench) -> None:
     name = unique("undone")
     hosting.cloudformation.create_stack(
         StackName=name, TemplateBody=template(hosting.bucket(), "unknown-image:1"), OnFailure="DELETE"
@@ -120,7 +120,7 @@ def test_an_endpoint_that_does_not_come_up_goes_with_its_stack(hosting: Workbenc
     assert not endpoints
 
 
-def test_a_job_that_is_refused_is_an_error_with_a_name(bench: Workbench) -> None:
+def test_a_refused_job_is_a_named_error(bench: Workbench) -> None:
     state = {
         "Type": "Task",
         "Resource": "arn:aws:states:::sagemaker:createLabelingJob.sync",
@@ -133,7 +133,7 @@ def test_a_job_that_is_refused_is_an_error_with_a_name(bench: Workbench) -> None
     assert "TaskFailed" in bench.kinds(execution), described
 
 
-def test_describing_an_unknown_job_is_an_error_with_a_name(bench: Workbench) -> None:
+def test_describing_an_unknown_job_is_a_named_error(bench: Workbench) -> None:
     state = {
         "Type": "Task",
         "Resource": "arn:aws:states:::aws-sdk:sagemaker:describeLabelingJob",
@@ -167,7 +167,7 @@ def job_arguments(bucket: str, role: str, name: str) -> dict[str, Any]:
     }
 
 
-def test_a_labelling_job_runs_to_its_end_and_its_name_is_used_up(bench: Workbench) -> None:
+def test_a_labelling_job_ends_and_keeps_its_name(bench: Workbench) -> None:
     bucket, name = bench.bucket(), unique("job")
     trust = {
         "Version": "2012-10-17",

@@ -1,4 +1,4 @@
-"""Who may call SageMaker, and what SageMaker does with the roles that it is given."""
+"""Permissions to call SageMaker, and SageMaker's use of the roles that it is given."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ LABELS = """
 
 @dataclass(frozen=True)
 class Endpoint:
-    """An endpoint, and the topic that hears of its answers and of its failures."""
+    """An endpoint, and the topic of its answers and failures."""
 
     name: str
     status: str
@@ -39,7 +39,7 @@ class Endpoint:
 
 
 def topic_for(bench: Workbench, publisher: str) -> str:
-    """A topic that only one role may publish to, whatever the policies of others say."""
+    """Create a topic to which only one role may publish, even if other policies allow more."""
     topic: str = bench.sns.create_topic(Name=unique("t"))["TopicArn"]
     deny = {
         "Effect": "Deny",
@@ -53,7 +53,7 @@ def topic_for(bench: Workbench, publisher: str) -> str:
 
 
 def endpoint(bench: Workbench, role: str, bucket: str, topic: str = "") -> Endpoint:
-    """An endpoint whose model has the role, once it is in service or has failed."""
+    """Create an endpoint whose model has the role; return it once it is in service or has failed."""
     name, sagemaker = unique("ep"), bench.sagemaker
     topics = {"NotificationConfig": {"SuccessTopic": topic, "ErrorTopic": topic}} if topic else {}
     sagemaker.create_model(ModelName=name, ExecutionRoleArn=role, PrimaryContainer={"Image": "stub:1"})
@@ -85,7 +85,7 @@ def invoke(bench: Workbench, name: str, bucket: str) -> None:
     bench.sagemaker_runtime.invoke_endpoint_async(EndpointName=name, InputLocation=f"s3://{bucket}/in/1.png")
 
 
-def test_an_endpoint_whose_role_allows_nothing_leaves_nothing_behind(strict: Workbench) -> None:
+def test_an_endpoint_with_a_powerless_role_writes_nothing(strict: Workbench) -> None:
     bucket = strict.bucket()
     made = endpoint(strict, strict.role("sagemaker"), bucket)
     assert made.status == "InService"
@@ -94,7 +94,7 @@ def test_an_endpoint_whose_role_allows_nothing_leaves_nothing_behind(strict: Wor
     assert keys(strict, bucket, "") == ["in/1.png"]
 
 
-def test_an_endpoint_that_may_not_read_its_input_fails_the_invocation(strict: Workbench) -> None:
+def test_an_endpoint_without_read_permission_fails_the_invocation(strict: Workbench) -> None:
     bucket = strict.bucket()
     made = endpoint(strict, strict.role("sagemaker", ("s3:PutObject", f"arn:aws:s3:::{bucket}/failed/*")), bucket)
     invoke(strict, made.name, bucket)
@@ -102,7 +102,7 @@ def test_an_endpoint_that_may_not_read_its_input_fails_the_invocation(strict: Wo
     assert b"s3:GetObject" in strict.s3.get_object(Bucket=bucket, Key=failure)["Body"].read()
 
 
-def test_an_endpoint_publishes_as_its_models_role_to_topics_that_are_closed_to_others(strict: Workbench) -> None:
+def test_an_endpoint_publishes_as_its_models_role(strict: Workbench) -> None:
     bucket = strict.bucket()
     needs = [
         ("s3:GetObject", f"arn:aws:s3:::{bucket}/in/*"),
@@ -130,7 +130,7 @@ def test_an_endpoint_publishes_as_its_models_role_to_topics_that_are_closed_to_o
     assert len(keys(strict, bucket, "out/")) == 1
 
 
-def test_an_endpoint_is_invoked_by_those_only_who_may_invoke_it(strict: Workbench) -> None:
+def test_only_callers_with_permission_can_invoke_an_endpoint(strict: Workbench) -> None:
     bucket = strict.bucket()
     name = endpoint(strict, strict.role("sagemaker"), bucket).name
     event = {"endpoint": name, "input": f"s3://{bucket}/in/1.png"}
@@ -144,7 +144,7 @@ def test_an_endpoint_is_invoked_by_those_only_who_may_invoke_it(strict: Workbenc
 
 
 def labelling(bench: Workbench, role: str, bucket: str, **more: Any) -> dict[str, Any]:
-    """The request for a job over one frame, whose files lie in the bucket."""
+    """Make the request for a job of one frame, with its files in the bucket."""
     line = {
         "source-ref": f"s3://{bucket}/1.png",
         "pre": {"image_size": [{"width": 640, "height": 272, "depth": 3}], "annotations": []},
@@ -209,7 +209,7 @@ def test_a_labelling_job_reads_and_writes_with_its_role(
     assert job["LabelCounters"]["HumanLabeled"] == (1 if "s3:PutObject" in actions else 0)
 
 
-def test_who_creates_a_job_must_be_allowed_to_and_to_pass_its_role_and_to_tag_it(strict: Workbench) -> None:
+def test_creating_a_job_needs_permission_to_pass_its_role_and_to_tag(strict: Workbench) -> None:
     bucket = strict.bucket()
     passed = strict.role("sagemaker")
     request = labelling(strict, passed, bucket, Tags=[{"Key": "drive", "Value": "d"}])

@@ -1,4 +1,4 @@
-"""models/endpoint.yaml in an embedded cloud whose minutes are 0.6 seconds: endpoints sleep, wake and sound alarms."""
+"""models/endpoint.yaml in an embedded cloud whose minutes last 0.6 seconds: endpoints scale and raise alarms."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def hosting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workbench]:
 
 @dataclass
 class Hosted:
-    """An endpoint of the template in its own stack, with a queue that hears its topics and another that hears ops."""
+    """An endpoint of the template in its own stack, with a queue for its topics and one for the operators' topic."""
 
     bench: Workbench
     name: str
@@ -63,7 +63,7 @@ class Hosted:
         return int(self.bench.s3.list_objects_v2(Bucket=self.bucket, Prefix="inference/")["KeyCount"])
 
     def heard(self, queue: str) -> list[str]:
-        """What a queue has heard since it was last asked."""
+        """Return the messages of a queue since the last call."""
         bodies = []
         while messages := self.bench.sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10).get("Messages", []):
             for message in messages:
@@ -77,7 +77,7 @@ class Hosted:
         return str(self.bench.cloudwatch.describe_alarms(AlarmNames=[physical])["MetricAlarms"][0]["StateValue"])
 
     def policies(self) -> set[str]:
-        """The names of the policies that scaling acted on so far."""
+        """Return the names of the policies that have scaled the endpoint so far."""
         activities = self.bench.application_autoscaling.describe_scaling_activities(
             ServiceNamespace="sagemaker", ResourceId=f"endpoint/{self.name}/variant/all"
         )["ScalingActivities"]
@@ -125,7 +125,7 @@ def endpoint_template() -> dict[str, Any]:
 
 
 def model_servers() -> int:
-    """Model servers that run below this process's embedded clouds."""
+    """Count the model servers that run below this process's embedded clouds."""
     found = 0
     for child in psutil.Process().children(recursive=True):
         with suppress(psutil.Error):
@@ -134,7 +134,7 @@ def model_servers() -> int:
 
 
 def absent_target() -> dict[str, str]:
-    """What names the variant of an endpoint that there is none of."""
+    """Make a scalable target for an endpoint that does not exist."""
     return {
         "ServiceNamespace": "sagemaker",
         "ResourceId": f"endpoint/{unique('none')}/variant/all",
@@ -142,7 +142,7 @@ def absent_target() -> dict[str, str]:
     }
 
 
-def test_an_endpoint_without_work_sleeps_and_one_request_wakes_it(hosting: Workbench) -> None:
+def test_an_idle_endpoint_scales_to_zero_and_one_request_wakes_it(hosting: Workbench) -> None:
     before = model_servers()
     hosted = host(hosting, endpoint_template())
     assert model_servers() == before + 1
@@ -155,7 +155,7 @@ def test_an_endpoint_without_work_sleeps_and_one_request_wakes_it(hosting: Workb
     assert hosted.policies() == {f"{hosted.name}-backlog", f"{hosted.name}-wake"}
     heard = [json.loads(body) for body in hosted.heard(hosted.answers)]
     assert [message["eventName"] for message in heard if "inferenceId" in message] == ["InferenceResult"]
-    # Every change of the number of instances is an update, with which SageMaker tests both topics.
+    # Every change of the number of instances is an update, for which SageMaker tests both topics.
     assert sum(message["eventName"] == "TestNotification" for message in heard) >= 4
 
     hosted.delete()
@@ -167,10 +167,10 @@ def test_an_endpoint_without_work_sleeps_and_one_request_wakes_it(hosting: Workb
     assert [a["AlarmName"] for a in hosting.cloudwatch.describe_alarms()["MetricAlarms"]] == []
 
 
-def test_without_the_step_policy_a_drive_below_the_target_is_slept_through(hosting: Workbench) -> None:
+def test_without_the_step_policy_a_small_backlog_wakes_no_endpoint(hosting: Workbench) -> None:
     template = endpoint_template()
     del template["Resources"]["WakePolicy"], template["Resources"]["WakeAlarm"]
-    # Half an hour is long even here.
+    # The template's half hour would take long even here.
     template["Resources"]["AsleepAlarm"]["Properties"]["EvaluationPeriods"] = 1
     hosted = host(hosting, template, BacklogPerInstance="5")
     hosted.put_to_sleep()
@@ -178,7 +178,7 @@ def test_without_the_step_policy_a_drive_below_the_target_is_slept_through(hosti
     eventually(lambda: hosted.state("AsleepAlarm") == "ALARM", 30)
     assert (hosted.instances(), hosted.outputs()) == (0, 0)
     assert any("AsleepAlarm" in body for body in hosted.heard(hosted.ops))
-    # The requests are not lost: one more than the target, and all are answered.
+    # The requests are not lost: one more is above the target, and all are answered.
     hosted.invoke(1)
     eventually(lambda: hosted.outputs() == 6, 30)
     hosted.delete()
@@ -201,7 +201,7 @@ def test_a_model_that_answers_with_server_errors_raises_its_alarm(hosting: Workb
     hosted.delete()
 
 
-def test_a_policy_that_changes_keeps_two_alarms_which_go_with_its_target(hosting: Workbench) -> None:
+def test_a_changed_policy_keeps_two_alarms_until_its_target_is_deleted(hosting: Workbench) -> None:
     scaling = hosting.application_autoscaling
     target = absent_target()
     metric = {"Namespace": "AWS/SageMaker", "MetricName": "ApproximateBacklogSizePerInstance", "Statistic": "Average"}
@@ -243,7 +243,7 @@ def test_a_policy_that_changes_keeps_two_alarms_which_go_with_its_target(hosting
         },
     ],
 )
-def test_a_policy_that_nothing_here_would_carry_out_is_refused(hosting: Workbench, policy: dict[str, Any]) -> None:
+def test_an_unsupported_policy_is_refused(hosting: Workbench, policy: dict[str, Any]) -> None:
     scaling = hosting.application_autoscaling
     target = absent_target()
     scaling.register_scalable_target(**target, MinCapacity=0, MaxCapacity=1)

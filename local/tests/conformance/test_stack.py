@@ -1,4 +1,4 @@
-"""A stack with one of everything that the project uses: it deploys, and every part does what its properties say."""
+"""A stack with one of each resource type that the project uses: it deploys, and each part has its properties."""
 
 from __future__ import annotations
 
@@ -91,9 +91,7 @@ def test_an_upload_runs_through_queue_function_table_and_topic(bench: Workbench,
     assert (wrapped["Type"], wrapped["TopicArn"]) == ("Notification", stack["Done"])
 
 
-def test_a_poisoned_message_ends_in_the_dead_letter_queue_and_raises_the_alarm(
-    bench: Workbench, stack: dict[str, str]
-) -> None:
+def test_a_failing_message_is_dead_lettered_and_raises_the_alarm(bench: Workbench, stack: dict[str, str]) -> None:
     bench.sqs.set_queue_attributes(QueueUrl=stack["Uploads"], Attributes={"VisibilityTimeout": "1"})
     bench.s3.put_object(Bucket=stack["Bucket"], Key="drives/poison.jpg", Body=b"1")
     [message] = bench.receive(stack["DeadUploads"], within=15)
@@ -122,7 +120,7 @@ def test_the_machine_is_read_from_yaml_with_its_substitutions(bench: Workbench, 
     assert json.loads(done["output"]) == {"key": "good", "from": "layer", "own": "1", "level": "INFO"}
 
 
-def test_a_failed_run_reaches_ops_through_rule_and_alarm(bench: Workbench, stack: dict[str, str]) -> None:
+def test_a_failed_run_reaches_operators_through_rule_and_alarm(bench: Workbench, stack: dict[str, str]) -> None:
     name = unique("run")
     assert bench.outcome(bench.start(stack["Machine"], {"key": "bad"}, name=name))["error"] == "ValueError"
     bodies: list[str] = []
@@ -136,7 +134,7 @@ def test_a_failed_run_reaches_ops_through_rule_and_alarm(bench: Workbench, stack
     eventually(both)
 
 
-def test_the_bucket_is_what_the_template_says(bench: Workbench, stack: dict[str, str]) -> None:
+def test_the_bucket_matches_the_template(bench: Workbench, stack: dict[str, str]) -> None:
     bucket = {"Bucket": stack["Bucket"]}
     assert bench.s3.get_bucket_versioning(**bucket)["Status"] == "Enabled"
     [rule] = bench.s3.get_bucket_cors(**bucket)["CORSRules"]
@@ -154,7 +152,7 @@ def test_the_bucket_is_what_the_template_says(bench: Workbench, stack: dict[str,
     assert ownership == [{"ObjectOwnership": "BucketOwnerEnforced"}]
 
 
-def test_queues_table_and_logs_are_what_the_template_says(bench: Workbench, stack: dict[str, str]) -> None:
+def test_queues_table_and_logs_match_the_template(bench: Workbench, stack: dict[str, str]) -> None:
     attributes = bench.sqs.get_queue_attributes(QueueUrl=stack["Uploads"], AttributeNames=["All"])["Attributes"]
     assert attributes["MessageRetentionPeriod"] == "1209600"
     assert json.loads(attributes["RedrivePolicy"])["maxReceiveCount"] in (3, "3")
@@ -169,7 +167,7 @@ def test_queues_table_and_logs_are_what_the_template_says(bench: Workbench, stac
     assert group["retentionInDays"] == 7
 
 
-def test_functions_mappings_and_roles_are_what_the_template_says(bench: Workbench, stack: dict[str, str]) -> None:
+def test_functions_mappings_and_roles_match_the_template(bench: Workbench, stack: dict[str, str]) -> None:
     config = bench.functions.get_function_configuration(FunctionName=stack["Submit"])
     assert (config["Timeout"], config["MemorySize"], config["TracingConfig"]["Mode"]) == (10, 256, "Active")
     assert config["LoggingConfig"]["LogGroup"] == stack["FunctionsLog"]
@@ -183,7 +181,7 @@ def test_functions_mappings_and_roles_are_what_the_template_says(bench: Workbenc
     assert any("saw" in event["message"] for event in events)
 
 
-def test_a_property_that_would_be_dropped_fails_the_stack(bench: Workbench) -> None:
+def test_an_ignored_property_fails_the_stack(bench: Workbench) -> None:
     name = unique("dropped")
     template = {"Resources": {"Q": {"Type": "AWS::SQS::Queue", "Properties": {"NoSuchThing": 1}}}}
     bench.cloudformation.create_stack(StackName=name, TemplateBody=json.dumps(template), OnFailure="DO_NOTHING")
@@ -191,7 +189,7 @@ def test_a_property_that_would_be_dropped_fails_the_stack(bench: Workbench) -> N
     assert "NoSuchThing" in "".join(reasons(bench, name))
 
 
-def test_a_notification_to_a_queue_that_does_not_let_s3_send_fails_the_stack(bench: Workbench) -> None:
+def test_a_notification_to_a_queue_closed_to_s3_fails_the_stack(bench: Workbench) -> None:
     name = unique("refused")
     note = {"QueueConfigurations": [{"Event": "s3:ObjectCreated:*", "Queue": {"Fn::GetAtt": ["Q", "Arn"]}}]}
     template = {

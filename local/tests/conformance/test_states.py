@@ -1,4 +1,4 @@
-"""State machines: each construct does what it says, and what is not supported is refused."""
+"""State machines: each construct works as documented, and unsupported ones are refused."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_output_and_assign_see_the_variables_of_the_states_entry(bench: Workbenc
     assert bench.run(states) == {"before": 1, "now": 2}
 
 
-def test_a_choice_takes_the_first_match_and_its_own_output(bench: Workbench) -> None:
+def test_a_choice_takes_the_first_match_with_its_output(bench: Workbench) -> None:
     states = {
         "Pick": {
             "Type": "Choice",
@@ -97,7 +97,7 @@ def test_a_choice_without_a_match_fails(bench: Workbench) -> None:
     assert bench.failure(states)[0] == "States.NoChoiceMatched"
 
 
-def test_a_fail_state_gives_its_error_and_cause(bench: Workbench) -> None:
+def test_a_fail_state_reports_its_error_and_cause(bench: Workbench) -> None:
     assert bench.failure(
         {"F": {"Type": "Fail", "Error": "Bad", "Cause": "{% $states.input.why %}"}}, {"why": "so"}
     ) == (
@@ -117,7 +117,7 @@ def test_null_is_a_value(bench: Workbench) -> None:
     assert bench.run(states, {"x": None}) == {"x": None}
 
 
-def test_the_functions_that_step_functions_adds_work(bench: Workbench) -> None:
+def test_step_functions_own_jsonata_functions_work(bench: Workbench) -> None:
     output = {
         "parts": "{% $partition([1,2,3], 2) %}",
         "range": "{% $range(1, 5, 2) %}",
@@ -136,7 +136,7 @@ def test_the_functions_that_step_functions_adds_work(bench: Workbench) -> None:
     }
 
 
-def test_a_function_gets_its_payload_and_answers(bench: Workbench) -> None:
+def test_a_function_gets_its_payload_and_returns_its_result(bench: Workbench) -> None:
     assert bench.run({"A": invoke(bench.function(ECHO))}, {"x": 1}) == {"x": 1}
 
 
@@ -154,7 +154,7 @@ def test_a_functions_error_type_is_what_retry_and_catch_match(bench: Workbench) 
     assert json.loads(output["Cause"])["errorMessage"] == "no"
 
 
-def test_retry_repeats_until_it_works(bench: Workbench) -> None:
+def test_retry_repeats_until_success(bench: Workbench) -> None:
     url, _ = bench.queue()
     state = invoke(
         bench.function(FAILS_TWICE),
@@ -175,14 +175,14 @@ def test_a_retry_ends_after_max_attempts(bench: Workbench) -> None:
     assert bench.kinds(execution).count("TaskScheduled") == 2
 
 
-def test_the_context_tells_the_attempt_and_the_redrives(bench: Workbench) -> None:
+def test_the_context_has_the_counts_of_attempts_and_redrives(bench: Workbench) -> None:
     code = "def handler(event, context):\n    if event['n'] < 2: raise KeyError('again')\n    return event\n"
     payload = {"n": "{% $states.context.State.RetryCount %}", "r": "{% $states.context.Execution.RedriveCount %}"}
     state = invoke(bench.function(code), payload, Retry=[{"ErrorEquals": ["KeyError"]}])
     assert bench.run({"A": state}) == {"n": 2, "r": 0}
 
 
-def test_states_all_does_not_cover_too_much_data(bench: Workbench) -> None:
+def test_states_all_does_not_cover_data_limit_exceeded(bench: Workbench) -> None:
     state = invoke(
         bench.function("def handler(event, context):\n    return 'x' * 300000\n"),
         Catch=[{"ErrorEquals": ["States.ALL"], "Next": "Caught"}],
@@ -190,7 +190,7 @@ def test_states_all_does_not_cover_too_much_data(bench: Workbench) -> None:
     assert bench.failure({"A": state, "Caught": PASS})[0] == "States.DataLimitExceeded"
 
 
-def test_a_callback_answers_the_task(bench: Workbench) -> None:
+def test_a_callback_ends_the_task(bench: Workbench) -> None:
     url, _ = bench.queue()
     execution = bench.start(bench.machine({"A": callback(bench.function(HAND_OVER))}), {"queue": url})
     token = bench.receive(url)[0]["Body"]
@@ -210,7 +210,7 @@ def test_a_function_that_fails_before_the_callback_fails_the_task(bench: Workben
     )
 
 
-def test_every_attempt_has_a_fresh_token(bench: Workbench) -> None:
+def test_every_attempt_has_a_new_token(bench: Workbench) -> None:
     url, _ = bench.queue()
     state = callback(bench.function(HAND_OVER), Retry=[{"ErrorEquals": ["Again"], "MaxAttempts": 1}], TimeoutSeconds=30)
     execution = bench.start(bench.machine({"A": state}), {"queue": url})
@@ -223,7 +223,7 @@ def test_every_attempt_has_a_fresh_token(bench: Workbench) -> None:
     assert bench.outcome(execution)["output"] == "2"
 
 
-def test_a_task_times_out_and_then_takes_no_answer(bench: Workbench) -> None:
+def test_a_timed_out_task_accepts_no_answer(bench: Workbench) -> None:
     url, _ = bench.queue()
     state = callback(
         bench.function(HAND_OVER),
@@ -239,7 +239,7 @@ def test_a_task_times_out_and_then_takes_no_answer(bench: Workbench) -> None:
     assert late.value.response["Error"]["Code"] == "TaskTimedOut"
 
 
-def test_heartbeats_keep_a_task_alive_and_their_absence_ends_it(bench: Workbench) -> None:
+def test_a_task_lives_as_long_as_its_heartbeats(bench: Workbench) -> None:
     url, _ = bench.queue()
     state = callback(
         bench.function(HAND_OVER), HeartbeatSeconds=2, Catch=[{"ErrorEquals": ["States.HeartbeatTimeout"], "Next": "B"}]
@@ -263,7 +263,7 @@ def test_an_unknown_token_is_refused(bench: Workbench, token: str, code: str) ->
     assert refused.value.response["Error"]["Code"] == code
 
 
-def test_starting_twice_is_idempotent_while_running_only(bench: Workbench) -> None:
+def test_starting_again_is_idempotent_only_while_running(bench: Workbench) -> None:
     machine = bench.machine({"W": {"Type": "Wait", "Seconds": 20, "End": True}})
     name = unique("run")
     first = bench.start(machine, {"a": 1}, name=name)
@@ -275,7 +275,7 @@ def test_starting_twice_is_idempotent_while_running_only(bench: Workbench) -> No
         bench.start(machine, {"a": 1}, name=name)
 
 
-def test_a_parallel_state_gathers_its_branches_outputs(bench: Workbench) -> None:
+def test_a_parallel_state_collects_its_branches_outputs(bench: Workbench) -> None:
     branches = [
         {"StartAt": "X", "States": {"X": {"Type": "Pass", "Output": f"{{% $v & '{letter}' %}}", "End": True}}}
         for letter in "ab"
@@ -302,14 +302,14 @@ def test_an_inline_map_keeps_the_order_and_knows_its_items(bench: Workbench) -> 
     assert bench.run(states, {"list": []}) == []
 
 
-def test_an_executions_time_limit_ends_it(bench: Workbench) -> None:
+def test_an_execution_ends_at_its_timeout(bench: Workbench) -> None:
     execution = bench.start(bench.machine({"W": {"Type": "Wait", "Seconds": 600, "End": True}}, TimeoutSeconds=1))
     described = bench.outcome(execution)
     assert described["status"] == "TIMED_OUT"
     assert bench.kinds(execution)[-1] == "ExecutionTimedOut"
 
 
-def test_stopping_interrupts_a_wait_at_once_and_calls_nothing_more(bench: Workbench) -> None:
+def test_stopping_interrupts_a_wait_and_starts_no_further_state(bench: Workbench) -> None:
     url, _ = bench.queue()
     states = {
         "A": {**callback(bench.function(HAND_OVER)), "Next": "B"},
@@ -334,7 +334,7 @@ def test_stopping_interrupts_a_wait_at_once_and_calls_nothing_more(bench: Workbe
     assert bench.kinds(execution)[-1] == "ExecutionAborted"
 
 
-def test_a_failed_execution_is_redriven_where_it_failed(bench: Workbench) -> None:
+def test_a_redrive_continues_at_the_failed_state(bench: Workbench) -> None:
     url, _ = bench.queue()
     code = """
         import boto3
@@ -364,7 +364,7 @@ def test_a_failed_execution_is_redriven_where_it_failed(bench: Workbench) -> Non
         bench.stepfunctions.redrive_execution(executionArn=execution)
 
 
-def test_redriving_a_map_runs_only_what_did_not_succeed(bench: Workbench) -> None:
+def test_redriving_a_map_repeats_only_unsuccessful_items(bench: Workbench) -> None:
     url, _ = bench.queue()
     gate, _ = bench.queue()
     code = """
@@ -451,7 +451,7 @@ def test_every_end_of_an_execution_is_an_event(bench: Workbench) -> None:
         ({"Type": "Pass", "QueryLanguage": "JSONPath", "End": True}, "JSONata"),
     ],
 )
-def test_what_is_not_supported_is_refused_at_creation(bench: Workbench, state: dict[str, Any], word: str) -> None:
+def test_an_unsupported_construct_is_refused_at_creation(bench: Workbench, state: dict[str, Any], word: str) -> None:
     definition = {"QueryLanguage": "JSONata", "StartAt": "A", "States": {"A": state}}
     with pytest.raises(ClientError, match="InvalidDefinition") as refused:
         bench.stepfunctions.create_state_machine(name=unique("m"), roleArn=ROLE, definition=json.dumps(definition))

@@ -1,4 +1,4 @@
-"""The pool of function processes: reuse, room for others, turns, and never more than its cap."""
+"""The pool of function processes: reuse, eviction, fairness, and its cap."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from local.tests.conformance.workbench import eventually
 
 
 class FakeWorker:
-    """What the pool needs of a worker."""
+    """The part of a worker that the pool uses."""
 
     def __init__(self) -> None:
         self.alive = True
@@ -31,7 +31,7 @@ def broken() -> Worker:
     raise OSError("no more processes")
 
 
-def test_an_idle_worker_is_used_again_by_its_own_revision_only() -> None:
+def test_an_idle_worker_is_reused_only_by_its_own_revision() -> None:
     pool = WorkerPool(4)
     first = pool.acquire("f", 1, start)
     pool.release(first)
@@ -49,7 +49,7 @@ def test_at_the_cap_the_longest_idle_worker_makes_room() -> None:
     assert (old.worker.alive, young.worker.alive) == (False, True)
 
 
-def test_a_worker_that_died_while_idle_gives_its_place_away() -> None:
+def test_a_worker_that_dies_while_idle_frees_its_place() -> None:
     pool = WorkerPool(1, patience=1)
     lease = pool.acquire("a", 1, start)
     pool.release(lease)
@@ -67,14 +67,14 @@ def test_a_start_that_fails_does_not_use_up_the_cap() -> None:
     assert pool.acquire("a", 1, start).fresh
 
 
-def test_when_all_are_busy_for_too_long_the_call_is_throttled() -> None:
+def test_a_call_is_throttled_when_all_workers_stay_busy() -> None:
     pool = WorkerPool(1, patience=0.05)
     pool.acquire("a", 1, start)
     with pytest.raises(Throttled, match="all 1 function processes"):
         pool.acquire("b", 1, start)
 
 
-def test_a_rare_caller_gets_its_turn_among_greedy_ones() -> None:
+def test_a_rare_caller_is_served_among_frequent_ones() -> None:
     pool = WorkerPool(1, patience=10)
     order: list[str] = []
 

@@ -1,4 +1,4 @@
-"""Small makers of what conformance tests need in an embedded cloud."""
+"""Makers of the resources that conformance tests need in an embedded cloud."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from local.cloud.launcher import EmbeddedCloud
 ROLE = "arn:aws:iam::000000000000:role/conformance"
 RUNTIME = f"python{sys.version_info.major}.{sys.version_info.minor}"
 
-# Names that Python or a method of the workbench has taken.
+# Names that Python or a method of the workbench already uses.
 _CLIENTS = {"functions": "lambda", "eventbridge": "events"}
 
 
 def eventually(check: Callable[[], Any], within: float = 10.0) -> Any:
-    """The first true answer of `check`; fails when there is none in time."""
+    """Return the first true result of `check`; fails when there is none in time."""
     deadline = time.monotonic() + within
     while time.monotonic() < deadline:
         if answer := check():
@@ -33,7 +33,7 @@ def eventually(check: Callable[[], Any], within: float = 10.0) -> Any:
 
 
 def zipped(files: dict[str, str]) -> bytes:
-    """A deployment package with these files."""
+    """Make a deployment package of these files."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         for name, text in files.items():
@@ -42,17 +42,17 @@ def zipped(files: dict[str, str]) -> bytes:
 
 
 def policy(statements: list[dict[str, Any]]) -> str:
-    """A policy document with these statements."""
+    """Make a policy document of these statements."""
     return json.dumps({"Version": "2012-10-17", "Statement": statements})
 
 
 def unique(prefix: str) -> str:
-    """A name that no other test uses."""
+    """Make a name that no other test uses."""
     return f"{prefix}-{uuid.uuid4().hex[:8]}"
 
 
 class Workbench:
-    """The cloud's clients and what tests make with them."""
+    """The cloud's clients, and makers of resources."""
 
     def __init__(self, cloud: EmbeddedCloud) -> None:
         self.cloud = cloud
@@ -65,7 +65,7 @@ class Workbench:
         return self._clients[service]
 
     def role(self, service: str, *allowed: tuple[str, str]) -> str:
-        """The ARN of a new role for a service, with one statement for each (action, resource)."""
+        """Create a role for a service with one statement for each (action, resource); return its ARN."""
         name = unique("role")
         trust = {"Effect": "Allow", "Principal": {"Service": f"{service}.amazonaws.com"}, "Action": "sts:AssumeRole"}
         created = self.iam.create_role(RoleName=name, AssumeRolePolicyDocument=policy([trust]))
@@ -75,7 +75,7 @@ class Workbench:
         return str(created["Role"]["Arn"])
 
     def function(self, code: str, **settings: Any) -> str:
-        """The name of a new function whose handler is `app.handler`."""
+        """Create a function with the handler `app.handler`; return its name."""
         name = unique("f")
         self.functions.create_function(
             **{
@@ -92,12 +92,12 @@ class Workbench:
         return name
 
     def invoke(self, name: str, event: Any = None) -> tuple[Any, str | None]:
-        """What a function answers and its FunctionError."""
+        """Invoke a function; return its result and its FunctionError."""
         answer = self.functions.invoke(FunctionName=name, Payload=json.dumps(event or {}))
         return json.loads(answer["Payload"].read() or b"null"), answer.get("FunctionError")
 
     def queue(self, **attributes: Any) -> tuple[str, str]:
-        """The URL and the ARN of a new queue."""
+        """Create a queue; return its URL and ARN."""
         url = self.sqs.create_queue(
             QueueName=unique("q"), Attributes={name: str(value) for name, value in attributes.items()}
         )["QueueUrl"]
@@ -105,7 +105,7 @@ class Workbench:
         return url, arn
 
     def open_queue(self, service: str, source: str = "*", **attributes: Any) -> tuple[str, str]:
-        """A queue that a service may send to, on behalf of sources that match."""
+        """Create a queue to which a service may send on behalf of matching sources; return its URL and ARN."""
         url, arn = self.queue(**attributes)
         statement = {
             "Effect": "Allow",
@@ -119,7 +119,7 @@ class Workbench:
         return url, arn
 
     def receive(self, url: str, within: float = 10.0) -> list[dict[str, Any]]:
-        """At least one message of a queue."""
+        """Receive at least one message of a queue."""
         messages: list[dict[str, Any]] = eventually(
             lambda: self.sqs.receive_message(
                 QueueUrl=url,
@@ -132,13 +132,13 @@ class Workbench:
         return messages
 
     def bucket(self) -> str:
-        """The name of a new bucket."""
+        """Create a bucket; return its name."""
         name = unique("b")
         self.s3.create_bucket(Bucket=name)
         return name
 
     def machine(self, states: dict[str, Any], start: str | None = None, **top: Any) -> str:
-        """The ARN of a new JSONata state machine; it starts at the first of `states`."""
+        """Create a JSONata state machine that starts at the first of `states`; return its ARN."""
         definition = {"QueryLanguage": "JSONata", "StartAt": start or next(iter(states)), "States": states, **top}
         return str(
             self.stepfunctions.create_state_machine(name=unique("m"), roleArn=ROLE, definition=json.dumps(definition))[
@@ -147,7 +147,7 @@ class Workbench:
         )
 
     def start(self, machine: str, data: Any = None, **more: Any) -> str:
-        """The ARN of a new execution."""
+        """Start an execution; return its ARN."""
         return str(
             self.stepfunctions.start_execution(
                 stateMachineArn=machine, input=json.dumps({} if data is None else data), **more
@@ -155,7 +155,7 @@ class Workbench:
         )
 
     def outcome(self, execution: str, within: float = 15.0) -> dict[str, Any]:
-        """The description of an execution that has ended."""
+        """Return the description of an execution once it has ended."""
 
         def ended() -> dict[str, Any] | None:
             described = self.stepfunctions.describe_execution(executionArn=execution)
@@ -164,22 +164,22 @@ class Workbench:
         return dict(eventually(ended, within))
 
     def run(self, states: dict[str, Any], data: Any = None, **top: Any) -> Any:
-        """The output of a state machine that is made, run and expected to succeed."""
+        """Create and run a state machine that must succeed; return its output."""
         described = self.outcome(self.start(self.machine(states, **top), data))
         assert described["status"] == "SUCCEEDED", described
         return json.loads(described["output"])
 
     def failure(self, states: dict[str, Any], data: Any = None, **top: Any) -> tuple[str, str]:
-        """The error and the cause of a state machine that is made, run and expected to fail."""
+        """Create and run a state machine that must fail; return its error and cause."""
         described = self.outcome(self.start(self.machine(states, **top), data))
         assert described["status"] == "FAILED", described
         return described["error"], described["cause"]
 
     def events(self, execution: str) -> list[dict[str, Any]]:
-        """The history of an execution."""
+        """Return the history of an execution."""
         pages = self.stepfunctions.get_paginator("get_execution_history").paginate(executionArn=execution)
         return [event for page in pages for event in page["events"]]
 
     def kinds(self, execution: str) -> list[str]:
-        """The types of the events in an execution's history."""
+        """Return the types of the events in an execution's history."""
         return [event["type"] for event in self.events(execution)]

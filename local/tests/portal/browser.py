@@ -1,4 +1,4 @@
-"""What a worker's browser does at the portal, without a browser."""
+"""A worker's browser at the portal, simulated over HTTP."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Answer:
 
 
 class Browser:
-    """Keeps its cookie, sends its origin, and follows no redirect by itself."""
+    """Keeps its cookie, sends its origin, and does not follow redirects."""
 
     def __init__(self, url: str) -> None:
         self.host = urlsplit(url).netloc
@@ -59,7 +59,7 @@ class Browser:
         return self.send(method, path, json.dumps(document).encode(), origin)
 
     def next_task(self, job: str = "Drive-1") -> str | None:
-        """The address of the next task, None when the portal has none."""
+        """Return the address of the next task, None when the portal has none."""
         return self.get(f"/jobs/{job}/").headers["Location"]
 
     def submit(self, task: str, *boxes: tuple[str, int, int, int, int], **inputs: str) -> Answer:
@@ -71,7 +71,7 @@ class Browser:
 
 
 def attribute(page: str, name: str) -> str:
-    """The text of an attribute of a page's bounding box element, as it stands in the page."""
+    """Return an attribute of a page's bounding box element, as written in the page."""
     found = re.search(rf'<crowd-bounding-box[^>]*\b{name}="([^"]*)"', page)
     assert found, f"the page has no {name}"
     return found[1]

@@ -1,4 +1,4 @@
-"""A stand-in whose jobs wait for people, its portal, and a clock that the tests move."""
+"""A stand-in whose jobs wait for reviewers, its portal, and a clock that tests move."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from local.tests.sagemaker.stand_in import StandIn
 
 
 class Clock:
-    """Seconds that pass when a test says so."""
+    """Seconds that pass only when a test moves them."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -51,7 +51,7 @@ def portal(stand_in: StandIn) -> Iterator[Portal]:
 
 @pytest.fixture
 def open_browser(portal: Portal) -> Callable[[], Browser]:
-    """Opens browsers, each with cookies of its own."""
+    """Opens browsers, each with its own cookies."""
     return lambda: Browser(portal.url)
 
 

@@ -1,4 +1,4 @@
-"""From a person's answer at the portal to the files of the job."""
+"""From a reviewer's answer at the portal to the files of the job."""
 
 from __future__ import annotations
 
@@ -28,9 +28,7 @@ def _consolidated(stand_in: StandIn, kind: str) -> list[Any]:
     return [entry for file in found for entry in file]
 
 
-def test_changed_boxes_arrive_exactly_in_the_manifest_and_in_the_workers_response(
-    stand_in: StandIn, browser: Browser
-) -> None:
+def test_changed_boxes_reach_manifest_and_worker_response_exactly(stand_in: StandIn, browser: Browser) -> None:
     start_job(stand_in, manifest_line())
     task = browser.next_task()
     assert task == "/jobs/Drive-1/tasks/0"
@@ -75,21 +73,21 @@ def test_changed_boxes_arrive_exactly_in_the_manifest_and_in_the_workers_respons
     assert response == {"datasetObjectId": "0", "consolidatedAnnotation": {"content": attributes}}
 
 
-def test_boxes_that_a_person_left_alone_are_unadjusted(stand_in: StandIn, browser: Browser) -> None:
+def test_unchanged_boxes_are_unadjusted(stand_in: StandIn, browser: Browser) -> None:
     start_job(stand_in, manifest_line())
     browser.submit(browser.next_task() or "", KEPT)
     (line,) = output_lines(stand_in, ended_job(stand_in))
     assert line["verified-metadata"]["adjustment-status"] == "unadjusted"
 
 
-def test_a_frame_without_any_size_gets_the_one_that_the_browser_measured(stand_in: StandIn, browser: Browser) -> None:
+def test_a_frame_without_a_size_gets_the_browsers_measurement(stand_in: StandIn, browser: Browser) -> None:
     start_job(stand_in, {"source-ref": "s3://drives/1.png"})
     browser.submit(browser.next_task() or "")
     (line,) = output_lines(stand_in, ended_job(stand_in))
     assert line["verified"]["image_size"] == [{"width": 640, "height": 272, "depth": 3}]
 
 
-def test_answers_in_any_order_make_a_manifest_in_the_inputs_order(stand_in: StandIn, browser: Browser) -> None:
+def test_the_manifest_keeps_the_inputs_order(stand_in: StandIn, browser: Browser) -> None:
     start_job(stand_in, *(manifest_line(n) for n in range(5)))
     for number in (3, 0, 4, 2, 1):
         assert browser.submit(f"/jobs/Drive-1/tasks/{number}", ("car", number, 0, 5, 5)).status == 200
@@ -105,7 +103,7 @@ def test_the_first_answer_counts(stand_in: StandIn, open_browser: Callable[[], B
     assert first.submit(task, ("car", 1, 1, 5, 5)).status == 200
     late = second.submit(task, ("car", 2, 2, 5, 5))
     assert late.status == 409
-    # They can go on.
+    # The late reviewer can continue.
     assert late.document["next"] is None
     assert first.submit(task, ("car", 3, 3, 5, 5)).status == 409
     assert len(_responses(stand_in, 0)) == 1
@@ -114,7 +112,7 @@ def test_the_first_answer_counts(stand_in: StandIn, open_browser: Callable[[], B
     assert line["verified"]["annotations"][0]["left"] == 1
 
 
-def test_an_answer_that_is_sent_again_is_taken_once(stand_in: StandIn, open_browser: Callable[[], Browser]) -> None:
+def test_a_repeated_answer_is_taken_once(stand_in: StandIn, open_browser: Callable[[], Browser]) -> None:
     start_job(stand_in, manifest_line(0), manifest_line(1))
     worker, other = open_browser(), open_browser()
     task = worker.next_task() or ""
@@ -138,7 +136,7 @@ def test_an_answer_that_is_sent_again_is_taken_once(stand_in: StandIn, open_brow
         {"boundingBox": {"boundingBoxes": [], "inputImageProperties": IMAGE}, "review": {"seconds": 1}},
     ],
 )
-def test_an_answer_of_another_shape_is_refused_and_the_task_stays_open(
+def test_a_malformed_answer_is_refused_and_the_task_stays_open(
     stand_in: StandIn, browser: Browser, content: Any
 ) -> None:
     start_job(stand_in, manifest_line())
@@ -175,7 +173,7 @@ def test_a_body_that_is_not_json_is_refused(stand_in: StandIn, browser: Browser,
     assert browser.send("POST", "/jobs/Drive-1/tasks/0/answer", body, origin).status == 422
 
 
-def test_what_the_form_recorded_of_the_work_never_costs_an_answer(stand_in: StandIn, browser: Browser) -> None:
+def test_an_invalid_review_field_never_costs_an_answer(stand_in: StandIn, browser: Browser) -> None:
     reviews = (
         '{"seconds": "x"}',
         "not JSON",
@@ -191,7 +189,7 @@ def test_what_the_form_recorded_of_the_work_never_costs_an_answer(stand_in: Stan
         assert 0 <= _responses(stand_in, number)[0]["answers"][0]["timeSpentInSeconds"] < 60
 
 
-def test_a_class_that_no_browser_could_show_fails_its_frame_alone(stand_in: StandIn, browser: Browser) -> None:
+def test_a_frame_with_an_unknown_class_fails_alone(stand_in: StandIn, browser: Browser) -> None:
     start_job(stand_in, manifest_line(0, label="tram"), manifest_line(1))
     eventually(lambda: browser.next_task() == "/jobs/Drive-1/tasks/1")
     browser.submit("/jobs/Drive-1/tasks/1", KEPT)
@@ -201,7 +199,7 @@ def test_a_class_that_no_browser_could_show_fails_its_frame_alone(stand_in: Stan
     assert "'tram'" in failed["verified-metadata"]["failure-reason"]
 
 
-def test_frames_that_nobody_answered_in_time_fail_and_the_job_completes(
+def test_unanswered_frames_fail_in_the_end_and_the_job_completes(
     stand_in: StandIn, browser: Browser, clock: Clock
 ) -> None:
     lifetime = {"TaskAvailabilityLifetimeInSeconds": 3600}
@@ -217,7 +215,7 @@ def test_frames_that_nobody_answered_in_time_fail_and_the_job_completes(
     assert browser.get("/jobs/Drive-1/tasks/1").status == 410
 
 
-def test_a_job_that_is_stopped_in_the_middle_keeps_what_was_answered(stand_in: StandIn, browser: Browser) -> None:
+def test_a_stopped_job_keeps_its_answers(stand_in: StandIn, browser: Browser) -> None:
     start_job(stand_in, *(manifest_line(n) for n in range(3)))
     following = browser.submit(browser.next_task() or "", KEPT).document["next"]
     stand_in.sagemaker.stop_labeling_job(LabelingJobName="Drive-1")
@@ -231,7 +229,7 @@ def test_a_job_that_is_stopped_in_the_middle_keeps_what_was_answered(stand_in: S
     assert browser.get(following).status == 410
 
 
-def test_a_cloud_that_goes_down_does_not_wait_for_people(stand_in: StandIn, browser: Browser) -> None:
+def test_stopping_the_cloud_does_not_wait_for_reviewers(stand_in: StandIn, browser: Browser) -> None:
     start_job(stand_in, manifest_line())
     browser.next_task()
     stand_in.service.stop()
@@ -239,7 +237,7 @@ def test_a_cloud_that_goes_down_does_not_wait_for_people(stand_in: StandIn, brow
     assert stand_in.events.sent == []
 
 
-def test_a_role_that_may_not_write_answers_fails_the_job(
+def test_a_role_without_write_permission_fails_the_job(
     stand_in: StandIn, browser: Browser, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from local.sagemaker.ports import StorageError
@@ -266,7 +264,7 @@ def test_a_role_that_may_not_write_answers_fails_the_job(
         ('{% include "other" %}', "line 3"),
     ],
 )
-def test_a_template_that_breaks_liquid_fails_the_job_by_its_line(stand_in: StandIn, broken: str, line: str) -> None:
+def test_invalid_liquid_fails_the_job_and_names_the_line(stand_in: StandIn, broken: str, line: str) -> None:
     template = (
         "<crowd-form>{% if task %}{% endif %}\n"
         '<crowd-bounding-box src="{{ task.input.taskObject | grant_read_access }}"></crowd-bounding-box>\n'
@@ -279,7 +277,7 @@ def test_a_template_that_breaks_liquid_fails_the_job_by_its_line(stand_in: Stand
     assert line in reason
 
 
-def test_a_page_that_breaks_for_one_frame_fails_that_frame(stand_in: StandIn, browser: Browser) -> None:
+def test_a_page_that_cannot_be_rendered_fails_its_frame(stand_in: StandIn, browser: Browser) -> None:
     template = (
         '<crowd-form><crowd-bounding-box src="{{ task.input.taskObject | grant_read_access }}">'
         "{{ 1 | divided_by: task.input.manifestLine.divisor }}</crowd-bounding-box></crowd-form>"

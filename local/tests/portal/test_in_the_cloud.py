@@ -1,4 +1,4 @@
-"""The portal of an embedded cloud: S3 behind it, IAM over it, and its end."""
+"""The portal of an embedded cloud, with S3 and IAM behind it."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def _start_job(cloud: EmbeddedCloud, name: str, lines: list[dict[str, Any]]) -> 
     cloud.client("sagemaker").create_labeling_job(**job_request(RoleArn=role, LabelingJobName=name))
 
 
-def test_a_job_waits_for_people_who_see_and_answer_with_the_rights_of_its_role(cloud: EmbeddedCloud) -> None:
+def test_reviewers_read_and_answer_with_the_rights_of_the_jobs_role(cloud: EmbeddedCloud) -> None:
     _start_job(cloud, "Drive-1", [manifest_line(0), manifest_line(1)])
     browser = Browser(cloud.portal_url)
     task = eventually(browser.next_task)
@@ -69,7 +69,7 @@ def test_a_job_waits_for_people_who_see_and_answer_with_the_rights_of_its_role(c
     assert len(s3.list_objects_v2(Bucket="labels", Prefix=prefix)["Contents"]) == 2
 
 
-def test_a_cloud_with_open_frames_goes_down_at_once(cloud: EmbeddedCloud) -> None:
+def test_a_cloud_with_open_frames_stops_at_once(cloud: EmbeddedCloud) -> None:
     _start_job(cloud, "Drive-1", [manifest_line(0)])
     browser = Browser(cloud.portal_url)
     assert eventually(browser.next_task)

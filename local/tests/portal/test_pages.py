@@ -1,4 +1,4 @@
-"""What the portal shows, to whom, and what of a manifest may reach a browser."""
+"""The portal's pages: their content, their visitors, and the safe display of a manifest's values."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def _frame(name: str, **changes: Any) -> dict[str, Any]:
 def test_a_portal_without_jobs_says_so(browser: Browser) -> None:
     page = browser.get("/")
     assert page.status == 200
-    assert "Nothing to do yet" in page.text
+    assert "No jobs yet" in page.text
 
 
 def test_the_page_is_the_jobs_template_with_the_frames_values(stand_in: StandIn, browser: Browser) -> None:
@@ -48,7 +48,7 @@ def test_the_page_is_the_jobs_template_with_the_frames_values(stand_in: StandIn,
     assert "immutable" in image.headers["Cache-Control"]
 
 
-def test_a_job_that_is_done_leads_to_the_next_one_that_waits(stand_in: StandIn, browser: Browser) -> None:
+def test_a_finished_job_leads_to_the_next_open_one(stand_in: StandIn, browser: Browser) -> None:
     start_job(stand_in, _frame("1"), template=ADJUST)
     assert 'href="/jobs/Drive-1/"' in browser.get("/").text
     browser.submit("/jobs/Drive-1/tasks/0")
@@ -56,7 +56,7 @@ def test_a_job_that_is_done_leads_to_the_next_one_that_waits(stand_in: StandIn, 
     alone = browser.get("/jobs/Drive-1/").text
     assert "All done" in alone
     assert "Next job" not in alone
-    # The page looks for what comes: frames that people were unsure about.
+    # The page reloads for frames that come back for a second review.
     assert 'http-equiv="refresh"' in alone
     start_job(stand_in, _frame("1"), template=ADJUST, LabelingJobName="Drive-again-1")
     assert 'href="/jobs/Drive-again-1/"' in browser.get("/jobs/Drive-1/").text
@@ -68,11 +68,11 @@ def test_a_job_that_is_done_leads_to_the_next_one_that_waits(stand_in: StandIn, 
 HOSTILE = "\"></crowd-bounding-box><script>alert(1)</script>'{{ 7 | times: 6 }}"
 
 
-def test_hostile_values_of_a_manifest_stay_text(stand_in: StandIn, browser: Browser) -> None:
+def test_hostile_values_in_a_manifest_stay_text(stand_in: StandIn, browser: Browser) -> None:
     stand_in.objects.put(f"s3://drives/{HOSTILE}.png", b"png")
     line = _frame("1", **{"review-ref": f"s3://drives/{HOSTILE}.png"})
     line["pre-metadata"]["class-map"] = {"7": HOSTILE}
-    # Its label is refused in the end; here its page counts, which is there until then.
+    # Its label would be refused in the end; this test needs only its page.
     start_job(stand_in, line, _frame("2"), template=ADJUST, HumanTaskConfig={"TaskDescription": HOSTILE})
     job = stand_in.service.jobs.find("Drive-1")
     assert job
@@ -93,7 +93,7 @@ def test_a_hostile_title_stays_text_in_the_list_of_jobs(stand_in: StandIn, brows
     assert HOSTILE in html.unescape(page)
 
 
-def test_an_uploaded_page_is_never_served_as_one(stand_in: StandIn, browser: Browser) -> None:
+def test_an_uploaded_html_page_is_never_served_as_html(stand_in: StandIn, browser: Browser) -> None:
     start_job(stand_in, _frame("1"), template=ADJUST)
     stand_in.objects.put("s3://drives/1.png", b"<script>alert(1)</script>", "text/html")
     image = browser.get(attribute(browser.get("/jobs/Drive-1/tasks/0").text, "src"))
@@ -101,7 +101,7 @@ def test_an_uploaded_page_is_never_served_as_one(stand_in: StandIn, browser: Bro
     assert image.headers["X-Content-Type-Options"] == "nosniff"
 
 
-def test_only_granted_images_are_read(stand_in: StandIn, browser: Browser) -> None:
+def test_only_granted_images_are_served(stand_in: StandIn, browser: Browser) -> None:
     start_job(stand_in, _frame("1"), template=ADJUST)
     stand_in.objects.put("s3://labels/secret.png", b"secret")
     granted = attribute(browser.get("/jobs/Drive-1/tasks/0").text, "src")
@@ -129,7 +129,7 @@ def test_only_granted_images_are_read(stand_in: StandIn, browser: Browser) -> No
         "/favicon.ico",
     ],
 )
-def test_what_is_not_there_is_not_found(stand_in: StandIn, browser: Browser, path: str) -> None:
+def test_unknown_addresses_are_not_found(stand_in: StandIn, browser: Browser, path: str) -> None:
     start_job(stand_in, _frame("1"), template=ADJUST)
     assert browser.get(path).status == 404
 
@@ -146,7 +146,7 @@ def test_another_host_name_is_refused(browser: Browser, host: str) -> None:
 
 @pytest.mark.parametrize("origin", ["http://evil.example", "http://localhost:1", "null", ""])
 @pytest.mark.parametrize(("method", "place"), [("POST", "answer"), ("PUT", "draft")])
-def test_another_pages_answer_is_refused(
+def test_an_answer_from_another_site_is_refused(
     stand_in: StandIn, browser: Browser, origin: str, method: str, place: str
 ) -> None:
     start_job(stand_in, _frame("1"), template=ADJUST)
@@ -156,7 +156,7 @@ def test_another_pages_answer_is_refused(
     assert job["LabelCounters"]["Unlabeled"] == 1
 
 
-def test_another_site_may_lead_to_the_list_of_jobs_and_no_further(stand_in: StandIn, browser: Browser) -> None:
+def test_other_sites_may_link_only_to_the_list_of_jobs(stand_in: StandIn, browser: Browser) -> None:
     start_job(stand_in, _frame("1"), template=ADJUST)
     elsewhere = {"Sec-Fetch-Site": "cross-site"}
     assert browser.send("GET", "/", headers=elsewhere).status == 200
@@ -164,7 +164,7 @@ def test_another_site_may_lead_to_the_list_of_jobs_and_no_further(stand_in: Stan
         assert browser.send("GET", path, headers=elsewhere).status == 403
 
 
-def test_localhost_is_the_portal_too(stand_in: StandIn, browser: Browser) -> None:
+def test_localhost_is_accepted_as_host(stand_in: StandIn, browser: Browser) -> None:
     start_job(stand_in, _frame("1"), template=ADJUST)
     browser.host = browser.host.replace("127.0.0.1", "localhost")
     assert browser.submit(browser.next_task() or "").status == 200
@@ -173,29 +173,29 @@ def test_localhost_is_the_portal_too(stand_in: StandIn, browser: Browser) -> Non
 @pytest.mark.parametrize(
     ("method", "path"), [("POST", "/"), ("PUT", "/static/portal.css"), ("GET", "/jobs/a/tasks/0/answer")]
 )
-def test_a_method_that_an_address_does_not_take_is_refused(browser: Browser, method: str, path: str) -> None:
+def test_an_unsupported_method_is_refused(browser: Browser, method: str, path: str) -> None:
     assert browser.send(method, path, headers={"Origin": f"http://{browser.host}"}).status == 405
 
 
-def test_a_page_lets_no_other_site_in(browser: Browser) -> None:
+def test_pages_forbid_content_and_frames_of_other_sites(browser: Browser) -> None:
     policy = browser.get("/").headers["Content-Security-Policy"]
     assert "default-src 'self'" in policy
     assert "frame-ancestors 'none'" in policy
 
 
-def test_two_annotators_get_different_frames(stand_in: StandIn, open_browser: Callable[[], Browser]) -> None:
+def test_reviewers_get_different_frames(stand_in: StandIn, open_browser: Callable[[], Browser]) -> None:
     start_job(stand_in, *(_frame(str(n)) for n in range(3)), template=ADJUST)
     first, second, third, fourth = (open_browser() for _ in range(4))
     tasks = [worker.next_task() for worker in (first, second, third)]
     assert sorted(tasks, key=str) == [f"/jobs/Drive-1/tasks/{n}" for n in range(3)]
-    # Each keeps their own.
+    # Each reviewer keeps their own frame.
     assert [worker.next_task() for worker in (first, second, third)] == tasks
     assert fourth.next_task() is None
-    assert "Others are at the last frames" in fourth.get("/jobs/Drive-1/").text
+    assert "Other reviewers have the last frames" in fourth.get("/jobs/Drive-1/").text
     assert fourth.get(tasks[0] or "").status == 409
 
 
-def test_frames_that_somebody_left_can_be_taken_over(
+def test_frames_of_a_reviewer_who_left_can_be_taken_over(
     stand_in: StandIn, open_browser: Callable[[], Browser], clock: Clock
 ) -> None:
     start_job(stand_in, _frame("1"), _frame("2"), template=ADJUST)
@@ -208,11 +208,11 @@ def test_frames_that_somebody_left_can_be_taken_over(
     assert here.get(task).status == 200
     assert here.submit(task).status == 200
     assert here.get("/jobs/Drive-1/left").headers["Location"] == "/jobs/Drive-1/tasks/1"
-    # Who comes back all the same has not worked for nothing.
+    # If the first reviewer returns after all, their work still counts.
     assert gone.submit("/jobs/Drive-1/tasks/1").status == 200
 
 
-def test_a_frame_whose_time_is_over_goes_to_somebody_else(
+def test_a_frame_goes_to_another_reviewer_after_its_time_limit(
     stand_in: StandIn, open_browser: Callable[[], Browser], clock: Clock
 ) -> None:
     start_job(stand_in, _frame("1"), template=ADJUST)
@@ -222,13 +222,13 @@ def test_a_frame_whose_time_is_over_goes_to_somebody_else(
     assert quick.next_task() is None
     clock.now += 2
     assert quick.next_task() == task
-    # The first answer counts, whosever turn it is.
+    # The first answer counts, also after the time limit.
     assert slow.submit(task).status == 200
     assert quick.submit(task).status in (409, 410)
 
 
-def test_the_context_says_what_comes_next_and_what_lies_around(stand_in: StandIn, browser: Browser) -> None:
-    # Most doubtful first: the manifest's order is not that of time.
+def test_the_context_names_the_next_task_and_neighbouring_frames(stand_in: StandIn, browser: Browser) -> None:
+    # Most uncertain first: the manifest is not in order of time.
     names = ["front/3", "rear/1", "front/1", "front/2"]
     start_job(stand_in, *(_frame(name) for name in names), template=ADJUST)
     context = browser.get("/jobs/Drive-1/tasks/3/context").document
@@ -248,7 +248,7 @@ def test_the_context_says_what_comes_next_and_what_lies_around(stand_in: StandIn
     assert (alone["before"], alone["after"]) == (None, None)
 
 
-def test_what_comes_next_is_kept_for_its_worker(stand_in: StandIn, open_browser: Callable[[], Browser]) -> None:
+def test_the_next_task_is_reserved_for_its_worker(stand_in: StandIn, open_browser: Callable[[], Browser]) -> None:
     start_job(stand_in, *(_frame(str(n)) for n in range(3)), template=ADJUST)
     first, second = open_browser(), open_browser()
     task = first.next_task() or ""
@@ -257,7 +257,7 @@ def test_what_comes_next_is_kept_for_its_worker(stand_in: StandIn, open_browser:
     assert first.submit(task).document["next"] == following
 
 
-def test_a_draft_is_there_again_for_its_worker_alone(stand_in: StandIn, open_browser: Callable[[], Browser]) -> None:
+def test_a_draft_is_returned_only_to_its_worker(stand_in: StandIn, open_browser: Callable[[], Browser]) -> None:
     start_job(stand_in, _frame("1"), _frame("2"), template=ADJUST)
     first, second = open_browser(), open_browser()
     task = first.next_task() or ""
@@ -277,19 +277,19 @@ def test_a_draft_that_is_too_large_is_refused(stand_in: StandIn, browser: Browse
     assert browser.write("PUT", path, "x" * ((1 << 20) - 1)).status == 413
 
 
-def test_the_list_of_jobs_shows_how_far_each_is(stand_in: StandIn, browser: Browser) -> None:
+def test_the_list_of_jobs_shows_their_progress(stand_in: StandIn, browser: Browser) -> None:
     start_job(stand_in, *(_frame(str(n)) for n in range(4)), template=ADJUST)
     assert ">Start</a>" in browser.get("/").text
     browser.submit(browser.next_task() or "", review='{"seconds": 7.25}')
     page = browser.get("/").text
     assert ">Continue</a>" in page
     assert "<b>1</b> of 4 frames" in page
-    assert "<b>7.2 s</b> a frame" in page
+    assert "<b>7.2 s</b> per frame" in page
     stand_in.sagemaker.stop_labeling_job(LabelingJobName="Drive-1")
     eventually(lambda: "<span>Stopped</span>" in browser.get("/").text)
 
 
-def test_after_the_last_answer_the_job_says_that_it_is_over(stand_in: StandIn, browser: Browser) -> None:
+def test_after_the_last_answer_the_job_page_says_all_done(stand_in: StandIn, browser: Browser) -> None:
     start_job(stand_in, _frame("1"), template=ADJUST)
     assert browser.submit(browser.next_task() or "").document == {"next": None}
     assert browser.get("/jobs/Drive-1/").status == 200
@@ -299,12 +299,12 @@ def test_after_the_last_answer_the_job_says_that_it_is_over(stand_in: StandIn, b
     assert "All done" in over.text
 
 
-def test_one_goes_on_forward_before_one_goes_back(stand_in: StandIn, browser: Browser) -> None:
+def test_later_frames_come_before_earlier_ones(stand_in: StandIn, browser: Browser) -> None:
     start_job(stand_in, *(_frame(str(n)) for n in range(4)), template=ADJUST)
 
     def following(number: int) -> str:
         next_task: str = browser.get(f"/jobs/Drive-1/tasks/{number}/context").document["next"]
         return next_task.rpartition("/")[2]
 
-    # In the end to one that they have already.
+    # At the end, it returns to a frame that the reviewer already has.
     assert [following(n) for n in (1, 2, 3)] == ["2", "3", "2"]

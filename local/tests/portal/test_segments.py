@@ -1,4 +1,4 @@
-"""Segments at the portal, which has no brush: people accept them, or say that the frame cannot be labelled."""
+"""Segments at the portal, which has no brush: reviewers accept them, or mark the frame as impossible to label."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TASK = "/jobs/Drive-1/tasks/0"
 
 @pytest.fixture
 def job(stand_in: StandIn) -> StandIn:
-    """A job of one frame that waits for people."""
+    """A job of one frame that waits for reviewers."""
     place_job(stand_in, segmented(), template=TEMPLATE)
     stand_in.objects.put("s3://labels/pre.png", PICTURE, "image/png")
     stand_in.sagemaker.create_labeling_job(**request())
@@ -40,7 +40,7 @@ def test_the_page_shows_the_models_segments_over_the_frame(job: StandIn, browser
     assert (overlay.status, overlay.headers["Content-Type"], overlay.body) == (200, "image/png", PICTURE)
 
 
-def test_segments_that_a_person_accepts_are_copied_as_they_are(job: StandIn, browser: Browser) -> None:
+def test_accepted_segments_are_copied_unchanged(job: StandIn, browser: Browser) -> None:
     assert browser.next_task() == TASK
     first = answer(browser)
     assert (first.status, first.document) == (200, {"next": None})
@@ -49,7 +49,7 @@ def test_segments_that_a_person_accepts_are_copied_as_they_are(job: StandIn, bro
     assert line["verified-ref-metadata"]["adjustment-status"] == "unadjusted"
 
 
-def test_a_frame_that_a_person_cannot_label_ends_as_a_failure(job: StandIn, browser: Browser) -> None:
+def test_a_frame_that_cannot_be_labelled_ends_as_a_failure(job: StandIn, browser: Browser) -> None:
     assert browser.next_task() == TASK
     assert answer(browser, failure="a person says so").status == 200
     ended = ended_job(job)
@@ -59,11 +59,11 @@ def test_a_frame_that_a_person_cannot_label_ends_as_a_failure(job: StandIn, brow
     assert line["verified-ref-metadata"]["failure-reason"] == "a person says so"
 
 
-def test_an_answer_of_boxes_is_none_of_segments(job: StandIn, browser: Browser) -> None:
+def test_boxes_are_refused_as_an_answer_about_segments(job: StandIn, browser: Browser) -> None:
     assert browser.submit(browser.next_task() or "", ("car", 1, 2, 3, 4)).status == 422
 
 
-def test_segments_that_are_gone_meanwhile_are_told_and_the_frame_stays_open(job: StandIn, browser: Browser) -> None:
+def test_missing_segments_are_reported_and_the_frame_stays_open(job: StandIn, browser: Browser) -> None:
     assert browser.next_task() == TASK
     del job.objects.contents["s3://labels/pre.png"]
     assert answer(browser).status == 500

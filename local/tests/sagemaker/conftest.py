@@ -1,4 +1,4 @@
-"""Fixtures of the stand-in's tests."""
+"""Fixtures for the stand-in's tests."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from local.tests.sagemaker.stand_in import STUB, StandIn
 
 @pytest.fixture
 def make_stand_in(tmp_path: Path) -> Iterator[Callable[..., StandIn]]:
-    """Builds stand-ins that are stopped after the test."""
+    """Builds stand-ins and stops them after the test."""
     built: list[StandIn] = []
 
     def make(annotator: str = "local:keep_every_box") -> StandIn:

@@ -1,4 +1,4 @@
-"""Labelling jobs for tests: what they read, and what comes of them."""
+"""Inputs and outputs of labelling jobs for tests."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ VERDICTS = """<crowd-form><crowd-image-classifier src="{{ task.input.taskObject 
 
 
 def manifest_line(number: int = 1, label: str = "car", changes: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """A frame with one box of that label as its pre-label."""
+    """Make a frame whose pre-label is one box of that label."""
     return {
         "source-ref": f"s3://drives/{number}.png",
         "drive": "d1",
@@ -40,7 +40,7 @@ def manifest_line(number: int = 1, label: str = "car", changes: Mapping[str, Any
 
 
 def job_request(**changes: Any) -> dict[str, Any]:
-    """CreateLabelingJob for what `place_job` puts."""
+    """Make a CreateLabelingJob request for the files of `place_job`."""
     human = {
         "WorkteamArn": TEAM,
         "UiConfig": {"UiTemplateS3Uri": "s3://labels/template.liquid"},
@@ -63,7 +63,7 @@ def job_request(**changes: Any) -> dict[str, Any]:
 
 
 def place_job(stand_in: StandIn, *lines: Mapping[str, Any], template: str = TEMPLATE) -> None:
-    """Put everything that a job reads, and the images of the lines."""
+    """Put all files that a job reads, and the images of its lines."""
     categories = {"document-version": "2018-11-28", "labels": [{"label": "person"}, {"label": "car"}]}
     stand_in.objects.put("s3://labels/categories.json", json.dumps(categories).encode())
     stand_in.objects.put("s3://labels/template.liquid", template.encode())
@@ -73,7 +73,7 @@ def place_job(stand_in: StandIn, *lines: Mapping[str, Any], template: str = TEMP
 
 
 def ended_job(stand_in: StandIn, name: str = "Drive-1") -> dict[str, Any]:
-    """The job's description once it has ended."""
+    """Return the job's description once it has ended."""
 
     def described() -> dict[str, Any]:
         job: dict[str, Any] = stand_in.sagemaker.describe_labeling_job(LabelingJobName=name)
@@ -84,13 +84,13 @@ def ended_job(stand_in: StandIn, name: str = "Drive-1") -> dict[str, Any]:
 
 
 def output_lines(stand_in: StandIn, job: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The output manifest of an ended job."""
+    """Return the output manifest of an ended job."""
     body, _ = stand_in.objects.contents[job["LabelingJobOutput"]["OutputDatasetS3Uri"]]
     return [json.loads(line) for line in body.decode().splitlines()]
 
 
 def start_job(stand_in: StandIn, *lines: Mapping[str, Any], template: str = TEMPLATE, **changes: Any) -> None:
-    """Create a job of these frames, and wait until it waits for answers."""
+    """Create a job of these frames, and wait until it is InProgress."""
     place_job(stand_in, *lines, template=template)
     request = job_request(**changes)
     stand_in.sagemaker.create_labeling_job(**request)

@@ -30,7 +30,7 @@ _SESSION = boto3.Session(aws_access_key_id="k", aws_secret_access_key="s", regio
 
 @functools.cache
 def _client(name: Any) -> Any:
-    # What the client would refuse by itself must reach the service's own checks.
+    # The client must not validate: invalid requests have to reach the service's own checks.
     config = Config(parameter_validation=False, retries={"total_max_attempts": 1})
     return _SESSION.client(name, endpoint_url="http://stand-in.invalid", config=config)
 
@@ -42,7 +42,7 @@ class _Raw(io.BytesIO):
 
 @dataclass
 class StandIn:
-    """The service under test, boto3 clients wired to it, and the fakes behind it."""
+    """The service under test, boto3 clients connected to it, and the fakes behind it."""
 
     service: Service
     objects: MemoryObjects
@@ -63,7 +63,7 @@ class StandIn:
         return client
 
     def release_clients(self) -> None:
-        """Give the clients, which are slow to make, back for the next stand-in."""
+        """Return the clients, which are slow to make, for the next stand-in."""
         for client in (self.sagemaker, self.runtime):
             client.meta.events.unregister("before-send", unique_id="stand-in")
 
@@ -114,7 +114,7 @@ class StandIn:
         )
 
     def create_endpoint(self, environment: dict[str, str] | None = None, **overrides: Any) -> None:
-        """An endpoint called `ep` in service, with a stub that behaves as `environment` says."""
+        """Create an endpoint `ep` in service, with a stub that behaves as `environment` says."""
         self.create_model(environment=environment)
         self.create_config(**overrides)
         self.sagemaker.create_endpoint(EndpointName="ep", EndpointConfigName="config")
@@ -122,7 +122,7 @@ class StandIn:
         self.topics.messages.clear()
 
     def settled(self, name: str) -> dict[str, Any]:
-        """The endpoint's description once it is neither Creating nor Updating."""
+        """Return the endpoint's description once it is neither Creating nor Updating."""
 
         def described() -> dict[str, Any]:
             answer: dict[str, Any] = self.sagemaker.describe_endpoint(EndpointName=name)
@@ -140,7 +140,7 @@ class StandIn:
         return answer
 
     def message(self, topic: str, count: int = 1) -> dict[str, Any]:
-        """The newest message of a topic, once there are `count`."""
+        """Return the newest message of a topic, once there are `count`."""
         messages = eventually(
             lambda: (found := [m for t, m in self.topics.messages if t == topic]) and len(found) >= count and found
         )
@@ -149,7 +149,7 @@ class StandIn:
 
 
 def eventually(look: Callable[[], Any], seconds: float = 10) -> Any:
-    """What `look` returns once it is true; fails after `seconds`."""
+    """Return the first true result of `look`; fails after `seconds`."""
     deadline = time.monotonic() + seconds
     while not (seen := look()):
         assert time.monotonic() < deadline, f"nothing came within {seconds} s"

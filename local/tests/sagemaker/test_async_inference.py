@@ -30,7 +30,7 @@ def test_an_unknown_endpoint_is_not_found(stand_in: StandIn) -> None:
     )
 
 
-def test_an_endpoint_that_failed_takes_nothing(stand_in: StandIn) -> None:
+def test_a_failed_endpoint_accepts_no_requests(stand_in: StandIn) -> None:
     stand_in.create_model(image="unknown")
     stand_in.create_config()
     stand_in.sagemaker.create_endpoint(EndpointName="ep", EndpointConfigName="config")
@@ -39,7 +39,7 @@ def test_an_endpoint_that_failed_takes_nothing(stand_in: StandIn) -> None:
     assert (code, "Failed" in message) == ("ValidationError", True)
 
 
-def test_an_answer_is_stored_where_the_call_said_and_announced_in_the_documented_shape(stand_in: StandIn) -> None:
+def test_an_answer_is_stored_and_announced_as_documented(stand_in: StandIn) -> None:
     stand_in.create_endpoint()
     answer = stand_in.invoke(
         InferenceId="unit-1",
@@ -78,7 +78,7 @@ def test_an_answer_is_stored_where_the_call_said_and_announced_in_the_documented
     assert set(json.loads(body)) == {"normalized_boxes", "classes", "scores", "labels"}
 
 
-def test_without_names_each_answer_gets_one_of_its_own(stand_in: StandIn) -> None:
+def test_answers_without_a_filename_get_unique_names(stand_in: StandIn) -> None:
     stand_in.create_endpoint()
     answers = [stand_in.invoke(InferenceId="same") for _ in range(3)]
     assert len({answer["OutputLocation"] for answer in answers}) == 3
@@ -86,7 +86,7 @@ def test_without_names_each_answer_gets_one_of_its_own(stand_in: StandIn) -> Non
     assert all(answer["OutputLocation"] in stand_in.objects.contents for answer in answers)
 
 
-def test_an_inline_body_is_an_input_too(stand_in: StandIn) -> None:
+def test_an_inline_body_is_accepted_as_input(stand_in: StandIn) -> None:
     stand_in.create_endpoint()
     stand_in.runtime.invoke_endpoint_async(EndpointName="ep", Body=b"pixels", ContentType="application/x-image")
     assert "inputLocation" not in stand_in.message(SUCCESS)["requestParameters"]
@@ -125,7 +125,7 @@ def test_a_synchronous_invocation_is_refused(stand_in: StandIn) -> None:
 @pytest.mark.parametrize(
     ("behaviour", "side", "status"), [("error", "server", 500), ("refuse", "client", 400), ("broken", "server", 500)]
 )
-def test_a_refusal_of_the_container_is_a_failure_that_nobody_retries(
+def test_a_request_that_the_container_refuses_is_not_retried(
     stand_in: StandIn, behaviour: str, side: str, status: int
 ) -> None:
     stand_in.create_endpoint({"STUB_BEHAVIOUR": behaviour})
@@ -145,14 +145,14 @@ def test_a_refusal_of_the_container_is_a_failure_that_nobody_retries(
     assert stand_in.service.endpoints.metrics()["ep"]["InvocationFailures"] == 1
 
 
-def test_an_input_that_is_missing_is_a_failure(stand_in: StandIn) -> None:
+def test_a_missing_input_is_a_failure(stand_in: StandIn) -> None:
     stand_in.create_endpoint()
     stand_in.runtime.invoke_endpoint_async(EndpointName="ep", InputLocation="s3://drives/none.png")
     assert "s3://drives/none.png" in stand_in.message(ERROR)["failureReason"]
     assert stand_in.service.endpoints.metrics()["ep"]["RequestDownloadFailures"] == 1
 
 
-def test_a_container_that_hangs_is_a_failure_after_the_time_out(stand_in: StandIn) -> None:
+def test_a_hanging_container_is_a_failure_after_the_timeout(stand_in: StandIn) -> None:
     stand_in.create_endpoint({"STUB_BEHAVIOUR": "hang"})
     stand_in.invoke(InvocationTimeoutSeconds=1)
     message = stand_in.message(ERROR)
@@ -160,7 +160,7 @@ def test_a_container_that_hangs_is_a_failure_after_the_time_out(stand_in: StandI
     assert "timed out after 1 seconds" in message["failureReason"]
 
 
-def test_a_server_that_dies_fails_what_it_had_and_is_started_anew(stand_in: StandIn) -> None:
+def test_a_dead_server_fails_its_requests_and_is_restarted(stand_in: StandIn) -> None:
     environment = {"STUB_SHARES": '{"exit": 0.5}'}
     stand_in.create_endpoint(environment)
     inputs = {Behaviour.read(environment).choose(body): body for body in (b"%d" % n for n in range(20))}
@@ -178,12 +178,12 @@ def _alive(process: psutil.Process) -> bool:
         return False
 
 
-def test_requests_wait_while_the_killed_server_comes_back(stand_in: StandIn) -> None:
+def test_requests_wait_while_a_killed_server_restarts(stand_in: StandIn) -> None:
     stand_in.create_endpoint()
     servers = [p for p in psutil.Process().children() if "models.servers.stub" in p.cmdline()]
     for server in servers:
         server.kill()
-    # A server that is still dying takes connections and breaks them, which is a failure of the invocation.
+    # A dying server accepts connections and breaks them, which would be a failure of the invocation.
     eventually(lambda: not any(_alive(server) for server in servers))
     for _ in range(5):
         stand_in.invoke()
@@ -191,7 +191,7 @@ def test_requests_wait_while_the_killed_server_comes_back(stand_in: StandIn) -> 
     assert not [t for t, _ in stand_in.topics.messages if t == ERROR]
 
 
-def test_an_instance_runs_no_more_requests_at_once_than_configured(stand_in: StandIn) -> None:
+def test_an_instance_keeps_its_configured_concurrency(stand_in: StandIn) -> None:
     stand_in.create_endpoint({"STUB_DELAY_MS": "200"}, concurrency=2)
     begun = time.monotonic()
     for _ in range(6):
@@ -209,7 +209,7 @@ def test_two_instances_share_the_queue(stand_in: StandIn) -> None:
     assert 0.4 <= time.monotonic() - begun < 0.8
 
 
-def test_a_small_response_is_embedded_where_the_configuration_asks_for_it(stand_in: StandIn) -> None:
+def test_a_small_response_is_embedded_on_request(stand_in: StandIn) -> None:
     notifications = {
         "SuccessTopic": SUCCESS,
         "ErrorTopic": ERROR,
@@ -231,7 +231,7 @@ def test_a_large_response_is_stored_whole_and_not_embedded(stand_in: StandIn) ->
     assert len(json.loads(body)["scores"]) == 3
 
 
-def test_garbage_and_truncated_json_pass_through_as_answers(stand_in: StandIn) -> None:
+def test_invalid_json_passes_through_as_an_answer(stand_in: StandIn) -> None:
     stand_in.create_endpoint({"STUB_BEHAVIOUR": "truncated"})
     answer = stand_in.invoke()
     stand_in.message(SUCCESS)
@@ -264,7 +264,7 @@ def test_a_lost_notification_leaves_the_answer_in_place(stand_in: StandIn) -> No
     assert answer["OutputLocation"] in stand_in.objects.contents
 
 
-def test_a_deleted_endpoint_never_answers_what_waited(stand_in: StandIn, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_deleted_endpoint_never_answers_its_queue(stand_in: StandIn, caplog: pytest.LogCaptureFixture) -> None:
     stand_in.create_endpoint({"STUB_BEHAVIOUR": "hang"}, concurrency=1)
     for _ in range(3):
         stand_in.invoke()

@@ -1,4 +1,4 @@
-"""The queue of an endpoint, on a clock of the test's own; and what an expired request becomes."""
+"""The queue of an endpoint on a simulated clock, and the report of an expired request."""
 
 from __future__ import annotations
 
@@ -47,14 +47,14 @@ def _taken(backlog: Backlog) -> str:
     return queued.invocation.inference_id
 
 
-def test_an_empty_backlog_has_nothing_to_give(clock: Clock) -> None:
+def test_an_empty_backlog_returns_nothing(clock: Clock) -> None:
     backlog = Backlog(clock)
     assert backlog.take(0) is None
     assert backlog.take_expired() == []
     assert (backlog.size(), backlog.oldest_age()) == (0, 0)
 
 
-def test_requests_leave_in_the_order_in_which_they_came(clock: Clock) -> None:
+def test_requests_leave_in_their_order_of_arrival(clock: Clock) -> None:
     backlog = Backlog(clock)
     for name in "abc":
         backlog.put(_invocation(name))
@@ -82,7 +82,7 @@ def test_a_request_given_back_goes_first(clock: Clock) -> None:
     assert [_taken(backlog) for _ in "ab"] == ["a", "b"]
 
 
-def test_each_request_expires_by_its_own_time(clock: Clock) -> None:
+def test_each_request_expires_after_its_own_time(clock: Clock) -> None:
     backlog = Backlog(clock)
     backlog.put(_invocation("long", 600))
     backlog.put(_invocation("short", 60))
@@ -94,7 +94,7 @@ def test_each_request_expires_by_its_own_time(clock: Clock) -> None:
     assert backlog.take(0) is None
 
 
-def test_an_expired_request_is_not_handed_out_and_not_forgotten(clock: Clock) -> None:
+def test_an_expired_request_is_reported_and_not_handed_out(clock: Clock) -> None:
     backlog = Backlog(clock)
     backlog.put(_invocation("a"))
     clock.now = 60
@@ -114,7 +114,7 @@ def test_a_request_given_back_can_still_expire(clock: Clock) -> None:
     assert backlog.take_expired() == []
 
 
-def test_a_closed_backlog_says_how_many_it_leaves_unanswered(clock: Clock) -> None:
+def test_closing_returns_the_number_of_unanswered_requests(clock: Clock) -> None:
     backlog = Backlog(clock)
     for name in "abc":
         backlog.put(_invocation(name))
@@ -123,7 +123,7 @@ def test_a_closed_backlog_says_how_many_it_leaves_unanswered(clock: Clock) -> No
     assert backlog.take(0) is None
 
 
-def test_an_expired_request_is_announced_as_such(clock: Clock) -> None:
+def test_an_expired_request_is_announced_as_expired(clock: Clock) -> None:
     backlog = Backlog(clock)
     backlog.put(_invocation("a"))
     clock.now = 60

@@ -1,4 +1,4 @@
-"""The stand-in inside the embedded cloud, through boto3 alone."""
+"""The stand-in inside the embedded cloud, used through boto3 alone."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def role(cloud: EmbeddedCloud) -> str:
 
 
 def _queue_fed_by(cloud: EmbeddedCloud, name: str, service: str) -> tuple[str, str]:
-    """A new queue that an AWS service may send to: its URL and ARN."""
+    """Create a queue to which an AWS service may send; return its URL and ARN."""
     sqs = cloud.client("sqs")
     arn = f"arn:aws:sqs:us-east-1:000000000000:{name}"
     statement = {
@@ -88,7 +88,7 @@ def _create_endpoint(cloud: EmbeddedCloud, name: str, image: str, role: str, not
     eventually(lambda: sagemaker.describe_endpoint(EndpointName=name)["EndpointStatus"] == "InService")
 
 
-def test_an_invocation_goes_from_s3_through_the_model_to_s3_and_a_queue(cloud: EmbeddedCloud, role: str) -> None:
+def test_an_invocation_goes_from_s3_through_a_model_to_s3_and_a_queue(cloud: EmbeddedCloud, role: str) -> None:
     sns, s3, runtime = cloud.client("sns"), cloud.client("s3"), cloud.client("sagemaker-runtime")
     success, error = (sns.create_topic(Name=name)["TopicArn"] for name in ("success", "error"))
     succeeded, failed = _queue_behind(cloud, success), _queue_behind(cloud, error)
@@ -139,7 +139,7 @@ def test_the_real_detector_serves_behind_an_endpoint(cloud: EmbeddedCloud, role:
     assert json.loads(body)["code"] == 400
 
 
-def test_a_labelling_job_reads_its_files_asks_for_cors_and_tells_the_event_bus(cloud: EmbeddedCloud, role: str) -> None:
+def test_a_labelling_job_checks_cors_and_sends_an_event(cloud: EmbeddedCloud, role: str) -> None:
     s3, sagemaker, events = cloud.client("s3"), cloud.client("sagemaker"), cloud.client("events")
     queue, queue_arn = _queue_fed_by(cloud, "jobs", "events.amazonaws.com")
     events.put_rule(Name="jobs", EventPattern='{"source": ["aws.sagemaker"]}')

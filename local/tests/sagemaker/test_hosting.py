@@ -1,4 +1,4 @@
-"""The control plane of hosting, seen through boto3."""
+"""The control plane of hosting, used through boto3."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def _error(call: Any, **request: Any) -> tuple[str, str]:
     return error["Code"], error["Message"]
 
 
-def test_an_account_begins_with_no_hosting_at_all(stand_in: StandIn) -> None:
+def test_a_new_account_has_no_hosting_resources(stand_in: StandIn) -> None:
     assert stand_in.sagemaker.list_models()["Models"] == []
     assert stand_in.sagemaker.list_endpoint_configs()["EndpointConfigs"] == []
     assert stand_in.sagemaker.list_endpoints()["Endpoints"] == []
@@ -31,13 +31,13 @@ def test_an_endpoint_that_does_not_exist_is_not_found(stand_in: StandIn, operati
     assert "Could not find endpoint" in message
 
 
-def test_names_in_use_are_refused_whatever_their_case(stand_in: StandIn) -> None:
+def test_names_in_use_are_refused_in_any_case(stand_in: StandIn) -> None:
     stand_in.create_model("Model")
     with pytest.raises(ClientError, match="already existing model"):
         stand_in.create_model("model")
 
 
-def test_a_model_is_described_as_it_was_created_and_gone_when_deleted(stand_in: StandIn) -> None:
+def test_a_model_is_described_as_created_until_it_is_deleted(stand_in: StandIn) -> None:
     stand_in.create_model(environment={"A": "b"})
     described = stand_in.sagemaker.describe_model(ModelName="model")
     assert described["PrimaryContainer"]["Environment"] == {"A": "b"}
@@ -59,9 +59,7 @@ def test_a_configuration_needs_its_model(stand_in: StandIn) -> None:
         ({}, "PrimaryContainer"),
     ],
 )
-def test_what_the_stand_in_cannot_do_is_refused_by_name(
-    stand_in: StandIn, container: dict[str, str], named: str
-) -> None:
+def test_an_unsupported_member_is_refused_by_name(stand_in: StandIn, container: dict[str, str], named: str) -> None:
     code, message = _error(
         stand_in.sagemaker.create_model, ModelName="m", ExecutionRoleArn=ROLE, PrimaryContainer=container
     )
@@ -70,7 +68,7 @@ def test_what_the_stand_in_cannot_do_is_refused_by_name(
     assert named in message
 
 
-def test_an_operation_that_is_not_implemented_says_so(stand_in: StandIn) -> None:
+def test_an_operation_that_is_not_implemented_is_refused(stand_in: StandIn) -> None:
     code, message = _error(stand_in.sagemaker.list_training_jobs)
     assert (code, message) == (
         "ValidationException",
@@ -78,7 +76,7 @@ def test_an_operation_that_is_not_implemented_says_so(stand_in: StandIn) -> None
     )
 
 
-def test_an_endpoint_comes_into_service_and_tests_both_topics(stand_in: StandIn) -> None:
+def test_a_new_endpoint_tests_both_topics(stand_in: StandIn) -> None:
     stand_in.create_model()
     stand_in.create_config()
     stand_in.sagemaker.create_endpoint(EndpointName="ep", EndpointConfigName="config")
@@ -94,7 +92,7 @@ def test_an_endpoint_comes_into_service_and_tests_both_topics(stand_in: StandIn)
     assert stand_in.message(ERROR)["eventName"] == "TestNotification"
 
 
-def test_an_unknown_image_fails_the_endpoint_by_name(stand_in: StandIn) -> None:
+def test_an_unknown_image_fails_the_endpoint_and_is_named(stand_in: StandIn) -> None:
     stand_in.create_model(image="mask-rcnn")
     stand_in.create_config()
     stand_in.sagemaker.create_endpoint(EndpointName="ep", EndpointConfigName="config")
@@ -103,7 +101,7 @@ def test_an_unknown_image_fails_the_endpoint_by_name(stand_in: StandIn) -> None:
     assert "mask-rcnn" in described["FailureReason"]
 
 
-def test_a_missing_artefact_fails_the_endpoint_by_its_place(stand_in: StandIn) -> None:
+def test_a_missing_artefact_fails_the_endpoint_and_is_named(stand_in: StandIn) -> None:
     container = {"Image": "stub", "ModelDataUrl": "s3://models/street.tar.gz"}
     stand_in.sagemaker.create_model(ModelName="model", ExecutionRoleArn=ROLE, PrimaryContainer=container)
     stand_in.create_config()
@@ -111,7 +109,7 @@ def test_a_missing_artefact_fails_the_endpoint_by_its_place(stand_in: StandIn) -
     assert "s3://models/street.tar.gz" in stand_in.settled("ep")["FailureReason"]
 
 
-def test_a_missing_topic_fails_the_endpoint_by_name(stand_in: StandIn) -> None:
+def test_a_missing_topic_fails_the_endpoint_and_is_named(stand_in: StandIn) -> None:
     stand_in.topics.missing.add(ERROR)
     stand_in.create_model()
     stand_in.create_config()
@@ -119,7 +117,7 @@ def test_a_missing_topic_fails_the_endpoint_by_name(stand_in: StandIn) -> None:
     assert ERROR in stand_in.settled("ep")["FailureReason"]
 
 
-def test_a_container_that_ends_at_once_fails_the_endpoint_and_names_its_log(stand_in: StandIn) -> None:
+def test_a_container_that_ends_at_once_fails_the_endpoint(stand_in: StandIn) -> None:
     stand_in.create_model(environment={"STUB_STARTUP": "fail"})
     stand_in.create_config()
     stand_in.sagemaker.create_endpoint(EndpointName="ep", EndpointConfigName="config")
@@ -160,7 +158,7 @@ def test_an_update_replaces_the_model_and_keeps_serving(stand_in: StandIn) -> No
     assert b'"scores": []' in stand_in.objects.contents[answer["OutputLocation"]][0]
 
 
-def test_an_update_that_fails_leaves_the_endpoint_as_it_was(stand_in: StandIn) -> None:
+def test_a_failed_update_leaves_the_endpoint_unchanged(stand_in: StandIn) -> None:
     stand_in.create_endpoint()
     stand_in.create_model("second", environment={"STUB_STARTUP": "fail"})
     stand_in.create_config("second", model="second")
@@ -171,7 +169,7 @@ def test_an_update_that_fails_leaves_the_endpoint_as_it_was(stand_in: StandIn) -
     assert "ended with status" in described["FailureReason"]
 
 
-def test_an_endpoint_scales_to_zero_keeps_its_queue_and_comes_back(stand_in: StandIn) -> None:
+def test_an_endpoint_keeps_its_queue_while_scaled_to_zero(stand_in: StandIn) -> None:
     stand_in.create_endpoint()
 
     def scale(count: int) -> None:
@@ -191,7 +189,7 @@ def test_an_endpoint_scales_to_zero_keeps_its_queue_and_comes_back(stand_in: Sta
     eventually(lambda: stand_in.service.endpoints.metrics()["ep"]["InvocationsProcesssed"] == 1)
 
 
-def test_lists_page_sort_and_filter(stand_in: StandIn) -> None:
+def test_lists_are_paged_sorted_and_filtered(stand_in: StandIn) -> None:
     for name in ("a1", "b2", "a3"):
         stand_in.create_model(name)
     pages = stand_in.sagemaker.get_paginator("list_models").paginate(
@@ -210,7 +208,7 @@ def test_tags_are_kept_added_and_removed(stand_in: StandIn) -> None:
     assert _error(stand_in.sagemaker.list_tags, ResourceArn=arn + "x")[0] == "ValidationException"
 
 
-def test_the_workteam_of_the_embedded_cloud_is_there(stand_in: StandIn) -> None:
+def test_the_default_workteam_exists(stand_in: StandIn) -> None:
     team = stand_in.sagemaker.describe_workteam(WorkteamName="autolabel")["Workteam"]
     assert team["WorkteamArn"] == "arn:aws:sagemaker:us-east-1:000000000000:workteam/private-crowd/autolabel"
     assert [t["WorkteamName"] for t in stand_in.sagemaker.list_workteams()["Workteams"]] == ["autolabel"]
@@ -226,7 +224,7 @@ def test_the_workteam_of_the_embedded_cloud_is_there(stand_in: StandIn) -> None:
         ("1.dkr.ecr.us-east-1.amazonaws.com/team/stub@sha256:abc", "team/stub"),
     ],
 )
-def test_an_image_is_known_by_its_name_alone(image: str, name: str) -> None:
+def test_an_image_is_known_by_its_name_without_registry_and_tag(image: str, name: str) -> None:
     assert image_name(image) == name
 
 
@@ -234,7 +232,7 @@ def test_no_model_server_outlives_the_service(stand_in: StandIn) -> None:
     import psutil
 
     stand_in.create_endpoint()
-    # Children only: an embedded cloud that other tests keep running has processes of its own.
+    # Direct children only: an embedded cloud of other tests has processes of its own.
     servers = [p for p in psutil.Process().children() if "models.servers.stub" in p.cmdline()]
     assert servers
     stand_in.service.stop()

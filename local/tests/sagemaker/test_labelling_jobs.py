@@ -1,4 +1,4 @@
-"""Labelling jobs through boto3: what is refused at once, what fails the job, what fails one object."""
+"""Labelling jobs through boto3: errors at once, failures of the job, failures of one object."""
 
 from __future__ import annotations
 
@@ -51,13 +51,13 @@ def wait_for_the_end(line: Mapping[str, Any], job: JobView) -> Annotation | Fail
     return Verdict("never")
 
 
-def test_an_account_begins_with_no_jobs(stand_in: StandIn) -> None:
+def test_a_new_account_has_no_jobs(stand_in: StandIn) -> None:
     assert stand_in.sagemaker.list_labeling_jobs()["LabelingJobSummaryList"] == []
     with pytest.raises(stand_in.sagemaker.exceptions.ResourceNotFound, match="does not exist"):
         stand_in.sagemaker.describe_labeling_job(LabelingJobName="none")
 
 
-def test_boxes_that_people_keep_come_back_unadjusted_in_the_shape_of_ground_truth(stand_in: StandIn) -> None:
+def test_kept_boxes_come_back_unadjusted_in_ground_truths_shape(stand_in: StandIn) -> None:
     place_job(stand_in, manifest_line())
     arn = stand_in.sagemaker.create_labeling_job(**job_request())["LabelingJobArn"]
     job = ended_job(stand_in)
@@ -91,7 +91,7 @@ def test_boxes_that_people_keep_come_back_unadjusted_in_the_shape_of_ground_trut
     ]
 
 
-def test_a_script_leaves_the_files_that_people_would(make_stand_in: Callable[..., StandIn]) -> None:
+def test_a_script_writes_the_same_files_as_reviewers(make_stand_in: Callable[..., StandIn]) -> None:
     stand_in = make_stand_in(f"{__name__}:move_every_box")
     place_job(stand_in, *(manifest_line(n) for n in range(120)))
     stand_in.sagemaker.create_labeling_job(**job_request())
@@ -127,13 +127,13 @@ def test_a_frame_that_states_no_size_is_measured(stand_in: StandIn) -> None:
     assert line["verified"]["image_size"] == [{"width": 1280, "height": 720, "depth": 3}]
 
 
-def test_a_template_that_breaks_liquid_fails_a_scripted_job_too(stand_in: StandIn) -> None:
+def test_invalid_liquid_fails_a_scripted_job_too(stand_in: StandIn) -> None:
     place_job(stand_in, manifest_line(), template=TEMPLATE + "\n{{ task.input.labels | to_jsn }}")
     stand_in.sagemaker.create_labeling_job(**job_request())
     assert "unknown filter 'to_jsn'" in ended_job(stand_in)["FailureReason"]
 
 
-def test_what_else_a_template_shows_of_a_line_is_no_prelabel(stand_in: StandIn) -> None:
+def test_other_attributes_in_a_template_are_not_prelabels(stand_in: StandIn) -> None:
     remarks = "{{ task.input.manifestLine.doubt | to_json }}{{ task.input.manifestLine.drive }}"
     place_job(stand_in, manifest_line(), template=TEMPLATE + remarks)
     stand_in.sagemaker.create_labeling_job(**job_request())
@@ -233,7 +233,7 @@ def test_an_annotator_that_fails_fails_the_object(
     assert reason in line["verified-metadata"]["failure-reason"]
 
 
-def test_a_stopped_job_keeps_what_it_has(make_stand_in: Callable[..., StandIn]) -> None:
+def test_a_stopped_job_keeps_its_results(make_stand_in: Callable[..., StandIn]) -> None:
     stand_in = make_stand_in(f"{__name__}:wait_for_the_end")
     place_job(stand_in, *(manifest_line(n) for n in range(20)))
     stand_in.sagemaker.create_labeling_job(**job_request())
@@ -261,7 +261,7 @@ def test_a_stopped_job_keeps_what_it_has(make_stand_in: Callable[..., StandIn]) 
         (b'{"source-ref": "s3://d/1.png", "x": "\\ud800"}', "not Unicode text"),
     ],
 )
-def test_a_manifest_with_a_bad_line_fails_the_job_by_that_line(stand_in: StandIn, manifest: bytes, reason: str) -> None:
+def test_a_bad_line_fails_the_job_and_is_named(stand_in: StandIn, manifest: bytes, reason: str) -> None:
     place_job(stand_in, manifest_line())
     stand_in.objects.put("s3://labels/in.manifest", manifest)
     stand_in.sagemaker.create_labeling_job(**job_request())
@@ -297,7 +297,7 @@ def test_a_bad_template_or_category_file_fails_the_job(
 
 
 @pytest.mark.parametrize("missing", ["in.manifest", "template.liquid", "categories.json"])
-def test_a_file_that_is_missing_fails_the_job_by_name(stand_in: StandIn, missing: str) -> None:
+def test_a_missing_file_fails_the_job_and_is_named(stand_in: StandIn, missing: str) -> None:
     place_job(stand_in, manifest_line())
     del stand_in.objects.contents[f"s3://labels/{missing}"]
     stand_in.sagemaker.create_labeling_job(**job_request())
@@ -348,7 +348,7 @@ def test_a_request_that_breaks_a_rule_is_refused_by_name(
 
 
 def test_a_member_that_does_not_exist_is_refused(stand_in: StandIn) -> None:
-    # boto3 would drop it.
+    # boto3 itself would drop the unknown member.
     with pytest.raises(ValidationFailed, match="surprise"):
         stand_in.service.call("CreateLabelingJob", job_request(Surprise=1))
 
@@ -358,7 +358,7 @@ def test_a_role_that_does_not_exist_is_refused(stand_in: StandIn) -> None:
     assert ROLE in _refusal(stand_in)[1]
 
 
-def test_a_job_name_is_used_once_whatever_its_case(stand_in: StandIn) -> None:
+def test_a_job_name_is_used_once_in_any_case(stand_in: StandIn) -> None:
     place_job(stand_in, manifest_line())
     stand_in.sagemaker.create_labeling_job(**job_request())
     assert _refusal(stand_in, LabelingJobName="dRIVE-1")[0] == "ResourceInUse"
@@ -376,6 +376,6 @@ def test_jobs_are_listed_with_their_counters(stand_in: StandIn) -> None:
 @pytest.mark.parametrize(
     "name", ["nowhere:f", "local.sagemaker.ground_truth.annotators:nothing", "json", "json:__name__"]
 )
-def test_an_annotator_that_is_not_there_is_named(name: str) -> None:
+def test_a_missing_annotator_is_named(name: str) -> None:
     with pytest.raises(ValueError, match="annotator"):
         load_annotator(name)

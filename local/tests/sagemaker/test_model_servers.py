@@ -31,11 +31,11 @@ def server(log: Path) -> Iterator[ModelServer]:
 
 
 def _processes() -> list[psutil.Process]:
-    # Children only: an embedded cloud that other tests keep running has model servers too, one generation on.
+    # Direct children only: an embedded cloud of other tests has model servers one generation below.
     return [p for p in psutil.Process().children() if "models.servers.stub" in p.cmdline()]
 
 
-def test_a_server_that_was_never_started_is_not_healthy_and_stops(server: ModelServer) -> None:
+def test_a_server_that_was_never_started_is_unhealthy_and_stops(server: ModelServer) -> None:
     assert not server.healthy
     assert server.exit_status() is None
     server.stop()
@@ -51,7 +51,7 @@ def test_a_server_is_healthy_once_its_ping_answers(server: ModelServer) -> None:
     assert not _processes()
 
 
-def test_a_slow_server_is_given_its_start_up_time(log: Path) -> None:
+def test_a_slow_server_has_its_start_up_time(log: Path) -> None:
     server = ModelServer("slow", STUB, {"STUB_STARTUP": "slow"}, log, startup_seconds=10)
     server.start()
     begun = time.monotonic()
@@ -60,7 +60,7 @@ def test_a_slow_server_is_given_its_start_up_time(log: Path) -> None:
     assert time.monotonic() - begun > 0.9
 
 
-def test_a_server_that_never_answers_its_ping_fails_after_its_start_up_time(log: Path) -> None:
+def test_a_server_that_answers_no_ping_fails_after_its_start_up_time(log: Path) -> None:
     server = ModelServer("never", STUB, {"STUB_STARTUP": "never"}, log, startup_seconds=0.5)
     server.start()
     with pytest.raises(ModelServerFailed, match=r"within 0\.5 seconds.*server\.log"):
@@ -68,7 +68,7 @@ def test_a_server_that_never_answers_its_ping_fails_after_its_start_up_time(log:
     server.stop()
 
 
-def test_a_command_that_does_not_exist_fails_with_its_log(log: Path) -> None:
+def test_an_unknown_command_fails_with_its_log(log: Path) -> None:
     server = ModelServer("none", ["/no/such/program"], {}, log, startup_seconds=10)
     server.start()
     with pytest.raises(ModelServerFailed, match="ended with status 1"):
@@ -93,7 +93,7 @@ def test_a_server_listens_on_loopback_only(server: ModelServer) -> None:
     assert {c.laddr.ip for c in process.net_connections("inet")} == {"127.0.0.1"}
 
 
-def test_a_killed_server_is_beyond_hope_and_can_be_started_anew(server: ModelServer) -> None:
+def test_a_killed_server_is_reported_and_can_be_restarted(server: ModelServer) -> None:
     server.start()
     server.wait_until_healthy(NEVER)
     _processes()[0].kill()
@@ -103,7 +103,7 @@ def test_a_killed_server_is_beyond_hope_and_can_be_started_anew(server: ModelSer
     server.wait_until_healthy(NEVER)
 
 
-def test_a_server_dies_with_a_parent_that_is_killed(tmp_path: Path) -> None:
+def test_a_server_dies_with_its_killed_parent(tmp_path: Path) -> None:
     program = (
         "import sys, threading, pathlib\n"
         "from local.sagemaker.hosting.model_servers import ModelServer\n"

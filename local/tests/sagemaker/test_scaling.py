@@ -1,4 +1,4 @@
-"""What scaling policies ask for, by the clock; that endpoints follow is tested on the embedded cloud."""
+"""The instances that scaling policies ask for, on a simulated clock; conformance/test_scaling.py tests endpoints."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ ASLEEP = {
 
 @dataclass
 class World:
-    """One endpoint of `count` instances with both policies, the alarms in force and their metrics."""
+    """One endpoint of `count` instances with both policies, the active alarms and their metrics."""
 
     count: int | None = 0
     smallest: int = 0
@@ -59,7 +59,7 @@ class World:
         return [TRACKING, WAKE]
 
     def alarm(self, **values: float) -> None:
-        """These alarms are in force, with these values of their metrics."""
+        """Activate these alarms, with these values of their metrics."""
         known = {alarm["AlarmName"]: alarm for alarm in (HIGH, LOW, ASLEEP)}
         self.alarms, self.values = [known[str(name)] for name in values], values
 
@@ -94,7 +94,7 @@ def scaling(world: World) -> Scaling:
 
 
 def look(world: World, scaling: Scaling, seconds: float = 0.0) -> int | None:
-    """The number of instances after another look, some seconds later."""
+    """Return the number of instances after another pass, some seconds later."""
     world.now += seconds
     scaling.act()
     return world.count
@@ -105,7 +105,7 @@ def test_without_an_alarm_nothing_changes(world: World, scaling: Scaling) -> Non
     assert list(scaling.activities) == []
 
 
-def test_a_backlog_above_the_target_gets_as_many_instances_as_it_needs(world: World, scaling: Scaling) -> None:
+def test_a_backlog_above_the_target_gets_the_instances_it_needs(world: World, scaling: Scaling) -> None:
     world.alarm(high=23)
     assert look(world, scaling) == 5
 
@@ -115,33 +115,29 @@ def test_no_policy_goes_beyond_the_bounds_of_its_target(world: World, scaling: S
     assert look(world, scaling) == world.largest
 
 
-def test_bounds_hold_once_they_are_declared_and_not_against_who_changes_the_endpoint(
-    world: World, scaling: Scaling
-) -> None:
+def test_bounds_apply_when_declared_but_not_to_manual_changes(world: World, scaling: Scaling) -> None:
     world.smallest = 1
     assert look(world, scaling) == 1
     world.count = 0
     assert look(world, scaling, 100) == 0
-    # Until a policy is invoked.
+    # The bounds apply again when a policy acts.
     world.alarm(low=0)
     assert look(world, scaling, 100) == 1
 
 
-def test_a_backlog_below_the_target_does_not_wake_an_endpoint_by_target_tracking(
-    world: World, scaling: Scaling
-) -> None:
+def test_target_tracking_does_not_wake_for_a_small_backlog(world: World, scaling: Scaling) -> None:
     world.alarm(low=4)
     assert look(world, scaling) == 0
     assert look(world, scaling, 3600) == 0
 
 
-def test_a_backlog_without_capacity_wakes_it_by_the_step_policy(world: World, scaling: Scaling) -> None:
+def test_the_step_policy_wakes_an_endpoint_without_capacity(world: World, scaling: Scaling) -> None:
     world.alarm(low=1, asleep=1)
     assert look(world, scaling) == 1
     assert scaling.activities[0]["Cause"].startswith("monitor alarm asleep in state ALARM triggered policy wake")
 
 
-def test_where_policies_disagree_the_larger_capacity_wins(world: World, scaling: Scaling) -> None:
+def test_when_policies_disagree_the_larger_capacity_wins(world: World, scaling: Scaling) -> None:
     world.alarm(high=12, asleep=1)
     assert look(world, scaling) == 3
 
@@ -153,28 +149,28 @@ def test_a_step_is_not_taken_twice_within_its_cooldown(world: World, scaling: Sc
     assert look(world, scaling, 301) == 2
 
 
-def test_a_growing_need_is_met_within_the_cooldown_less_what_was_added(world: World, scaling: Scaling) -> None:
+def test_within_the_cooldown_only_the_additional_need_is_added(world: World, scaling: Scaling) -> None:
     world.alarm(high=10)
     assert look(world, scaling) == 2
-    # The same backlog, of which the metric does not know yet that two share it.
+    # The same backlog; the metric does not yet reflect that two instances share it.
     assert look(world, scaling, 100) == 2
     world.alarm(high=20)
     assert look(world, scaling, 100) == 4
 
 
-def test_an_idle_endpoint_goes_to_sleep(world: World, scaling: Scaling) -> None:
+def test_an_idle_endpoint_scales_to_zero(world: World, scaling: Scaling) -> None:
     world.count = 2
     world.alarm(low=0)
     assert look(world, scaling) == 0
 
 
-def test_one_instance_stays_while_there_is_anything_to_do(world: World, scaling: Scaling) -> None:
+def test_one_instance_stays_while_requests_remain(world: World, scaling: Scaling) -> None:
     world.count = 1
     world.alarm(low=0.1)
     assert look(world, scaling) == 1
 
 
-def test_instances_do_not_go_twice_within_the_cooldown_but_come_at_once(world: World, scaling: Scaling) -> None:
+def test_the_cooldown_delays_scale_in_but_not_scale_out(world: World, scaling: Scaling) -> None:
     world.count = 4
     world.alarm(low=3)
     assert look(world, scaling) == 3
@@ -184,7 +180,7 @@ def test_instances_do_not_go_twice_within_the_cooldown_but_come_at_once(world: W
     assert look(world, scaling, 100) == 6
 
 
-def test_an_endpoint_that_changes_is_left_alone_and_looked_at_again(world: World, scaling: Scaling) -> None:
+def test_an_endpoint_in_transition_is_left_alone_until_it_is_stable(world: World, scaling: Scaling) -> None:
     world.count = None
     world.alarm(asleep=1)
     assert look(world, scaling) is None
@@ -192,7 +188,7 @@ def test_an_endpoint_that_changes_is_left_alone_and_looked_at_again(world: World
     assert look(world, scaling, 1) == 1
 
 
-def test_a_change_that_fails_is_tried_again_after_a_minute_and_has_no_cooldown(world: World, scaling: Scaling) -> None:
+def test_a_failed_change_is_retried_after_a_minute_without_cooldown(world: World, scaling: Scaling) -> None:
     world.broken = True
     world.alarm(asleep=1)
     assert look(world, scaling) == 0
@@ -204,7 +200,7 @@ def test_a_change_that_fails_is_tried_again_after_a_minute_and_has_no_cooldown(w
     assert [activity["StatusCode"] for activity in scaling.activities] == ["Successful", "Failed"]
 
 
-def test_an_alarm_whose_actions_are_switched_off_scales_nothing(world: World, scaling: Scaling) -> None:
+def test_an_alarm_with_disabled_actions_scales_nothing(world: World, scaling: Scaling) -> None:
     world.alarm(asleep=1)
     world.alarms = [ASLEEP | {"ActionsEnabled": False}]
     assert look(world, scaling) == 0

@@ -1,4 +1,4 @@
-"""Labelling jobs of segments: what is refused, and the pictures that come of them."""
+"""Labelling jobs of segments: refused requests, and the resulting pictures."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ COLORS = {
 
 
 def segmented(number: int = 1, **changes: Any) -> dict[str, Any]:
-    """A frame with segments as its pre-label."""
+    """Make a frame with segments as its pre-label."""
     metadata = {"internal-color-map": COLORS, "type": "groundtruth/semantic-segmentation"}
     return manifest_line(number, changes={"pre-ref": "s3://labels/pre.png", "pre-ref-metadata": metadata, **changes})
 
@@ -44,7 +44,7 @@ def request(**changes: Any) -> dict[str, Any]:
 
 
 def labelled(stand_in: StandIn, *lines: Mapping[str, Any]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """An ended job of these frames, and the lines that it left."""
+    """Run a job of these frames to its end; return the job and its output lines."""
     place_job(stand_in, *lines, template=TEMPLATE)
     stand_in.objects.put("s3://labels/pre.png", PICTURE, "image/png")
     stand_in.sagemaker.create_labeling_job(**request())
@@ -62,7 +62,7 @@ def picture_of(stand_in: StandIn, line: Mapping[str, Any]) -> bytes:
     return body
 
 
-def test_segments_that_people_keep_are_copied_into_the_jobs_own_folder(stand_in: StandIn) -> None:
+def test_kept_segments_are_copied_into_the_jobs_folder(stand_in: StandIn) -> None:
     job, (line,) = labelled(stand_in, segmented())
     assert job["LabelCounters"]["HumanLabeled"] == 1
     assert line["verified-ref"].startswith("s3://labels/gt/Drive-1/annotations/consolidated-annotation/output/0_")
@@ -86,14 +86,14 @@ def test_segments_that_people_keep_are_copied_into_the_jobs_own_folder(stand_in:
     }
 
 
-def test_segments_that_people_paint_are_adjusted(make_stand_in: Callable[..., StandIn]) -> None:
+def test_painted_segments_are_adjusted(make_stand_in: Callable[..., StandIn]) -> None:
     stand_in = make_stand_in(f"{__name__}:paint")
     _, (line,) = labelled(stand_in, segmented())
     assert picture_of(stand_in, line) == CHANGED
     assert line["verified-ref-metadata"]["adjustment-status"] == "adjusted"
 
 
-def test_a_frame_without_segments_is_kept_as_an_unpainted_picture_of_its_size(stand_in: StandIn) -> None:
+def test_a_frame_without_segments_gets_a_blank_picture_of_its_size(stand_in: StandIn) -> None:
     _, (line,) = labelled(stand_in, manifest_line())
     body = picture_of(stand_in, line)
     assert body != PICTURE
@@ -111,7 +111,7 @@ def test_a_frame_without_segments_is_kept_as_an_unpainted_picture_of_its_size(st
     ],
     ids=["gone", "hidden from browsers", "without colours", "of a class that is not asked for"],
 )
-def test_segments_that_no_browser_can_show_fail_their_frame(
+def test_segments_that_cannot_be_shown_fail_their_frame(
     stand_in: StandIn, changes: dict[str, Any], reason: str
 ) -> None:
     stand_in.objects.put("s3://closed/pre.png", PICTURE, "image/png")
@@ -124,13 +124,13 @@ def test_segments_that_no_browser_can_show_fail_their_frame(
 
 
 @pytest.mark.parametrize("name", ["verified", "verified-ref-metadata", "source-ref"])
-def test_an_attribute_that_does_not_say_it_is_a_reference_is_refused(stand_in: StandIn, name: str) -> None:
+def test_an_attribute_without_the_ending_ref_is_refused(stand_in: StandIn, name: str) -> None:
     with pytest.raises(ClientError, match="LabelAttributeName") as refused:
         stand_in.sagemaker.create_labeling_job(**request(LabelAttributeName=name))
     assert refused.value.response["Error"]["Code"] == "ValidationException"
 
 
-def test_a_template_of_boxes_is_none_of_segments(stand_in: StandIn) -> None:
+def test_a_template_of_boxes_is_refused_for_segments(stand_in: StandIn) -> None:
     place_job(stand_in, segmented())
     stand_in.sagemaker.create_labeling_job(**request())
     assert "crowd-semantic-segmentation" in ended_job(stand_in)["FailureReason"]

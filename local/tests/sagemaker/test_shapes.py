@@ -1,4 +1,4 @@
-"""Requests are checked against the service model, and refused with the member and the value."""
+"""Requests are checked against the service model; errors name the member and the value."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_a_request_that_fits_passes() -> None:
         (None, "must not be null"),
     ],
 )
-def test_a_name_that_breaks_a_rule_is_refused_by_that_rule(value: object, rule: str) -> None:
+def test_a_refused_name_comes_with_the_broken_rule(value: object, rule: str) -> None:
     message = _refusal("CreateEndpoint", {"EndpointName": value, "EndpointConfigName": "c"})
     assert "'endpointName'" in message
     assert rule in message
@@ -46,7 +46,7 @@ def test_a_member_that_does_not_exist_is_refused() -> None:
     assert "'endpointNames'" in _refusal("DescribeEndpoint", {"EndpointName": "e", "EndpointNames": "x"})
 
 
-def test_rules_hold_inside_lists_and_structures() -> None:
+def test_rules_apply_inside_lists_and_structures() -> None:
     variant = {"VariantName": "v", "InstanceType": "ml.none", "InitialInstanceCount": 0}
     message = _refusal("CreateEndpointConfig", {"EndpointConfigName": "c", "ProductionVariants": [variant]})
     assert "'productionVariants.1.member.instanceType'" in message
@@ -64,18 +64,18 @@ def test_an_inference_id_must_begin_with_a_visible_character() -> None:
     assert "'inferenceId'" in message
 
 
-def test_a_file_name_takes_one_dot() -> None:
+def test_a_file_name_may_have_one_dot() -> None:
     check_request("sagemaker-runtime", "InvokeEndpointAsync", {"EndpointName": "e", "Filename": "a.out"})
     assert "'filename'" in _refusal(
         "InvokeEndpointAsync", {"EndpointName": "e", "Filename": "a.b.out"}, "sagemaker-runtime"
     )
 
 
-def test_an_operation_that_sagemaker_lacks_is_unknown() -> None:
+def test_an_operation_that_sagemaker_does_not_have_is_unknown() -> None:
     with pytest.raises(UnknownOperation, match="CreateUnicorn"):
         input_shape("sagemaker", "CreateUnicorn")
 
 
-def test_the_installed_boto3_knows_the_members_that_name_answers() -> None:
+def test_the_installed_boto3_knows_the_members_for_output_names() -> None:
     members = input_shape("sagemaker-runtime", "InvokeEndpointAsync").members
     assert {"Filename", "S3OutputPathExtension", "Body"} <= members.keys()

@@ -1,4 +1,4 @@
-"""The queue of a job's tasks, against any order of workers."""
+"""The queue of a job's tasks, under any order of workers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def _lines(count: int) -> list[dict[str, Any]]:
 
 
 class Workers(RuleBasedStateMachine):
-    """Workers who take, answer late, twice or not at all, while time passes."""
+    """Workers who take, answer late, twice or never, while time passes."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -87,7 +87,7 @@ TestWorkers = Workers.TestCase
 
 
 @given(st.permutations(range(8)))
-def test_neighbours_are_those_in_time_whatever_the_manifests_order(order: list[int]) -> None:
+def test_neighbours_follow_time_not_the_manifests_order(order: list[int]) -> None:
     tasks = Tasks(_lines(8)[number] for number in order)
     for place, number in enumerate(order):
         before, after = tasks.neighbours(place)
@@ -95,7 +95,7 @@ def test_neighbours_are_those_in_time_whatever_the_manifests_order(order: list[i
         assert (None if after is None else order[after]) == (number + 1 if number < 7 else None)
 
 
-def test_of_many_who_answer_at_once_one_is_heard_for_each_task() -> None:
+def test_of_simultaneous_answers_to_a_task_one_is_taken() -> None:
     tasks = Tasks(_lines(50))
     heard: list[int] = []
 
@@ -114,7 +114,7 @@ def test_of_many_who_answer_at_once_one_is_heard_for_each_task() -> None:
     assert [result.attributes["task"] for _, _, result in tasks.results()] == list(range(50))
 
 
-def test_a_closed_queue_waits_for_the_answer_under_way_and_takes_no_other() -> None:
+def test_closing_waits_for_the_current_answer_and_takes_no_other() -> None:
     tasks = Tasks(_lines(2))
     assert tasks.claim(0)
     closing = threading.Thread(target=tasks.close)

@@ -1,4 +1,4 @@
-"""What the front door makes of requests that no boto3 client would send, and of calls from within the process."""
+"""Requests that no boto3 client sends, and calls within the process."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ def _send(stand_in: StandIn, path: str = "/", body: bytes = b"", **headers: str)
     return status, json.loads(answer)
 
 
-def test_an_empty_request_has_no_target(stand_in: StandIn) -> None:
+def test_a_request_without_a_target_is_refused(stand_in: StandIn) -> None:
     status, error = _send(stand_in)
     assert (status, error["__type"]) == (400, "ValidationException")
 
 
 @pytest.mark.parametrize(("body", "reason"), [(b"{", "not JSON"), (b"[]", "not a JSON object")])
-def test_a_body_that_is_no_json_object_is_refused(stand_in: StandIn, body: bytes, reason: str) -> None:
+def test_a_body_that_is_not_a_json_object_is_refused(stand_in: StandIn, body: bytes, reason: str) -> None:
     status, error = _send(stand_in, body=body, x_amz_target="SageMaker.ListModels")
     assert (status, error["__type"]) == (400, "SerializationException")
     assert reason in error["message"]
@@ -37,7 +37,7 @@ def test_an_operation_that_does_not_exist_is_unknown(stand_in: StandIn) -> None:
         stand_in.service.call("MakeCoffee", {})
 
 
-def test_an_operation_that_is_not_implemented_is_loud_in_the_process_too(stand_in: StandIn) -> None:
+def test_an_operation_that_is_not_implemented_raises_in_process_too(stand_in: StandIn) -> None:
     with pytest.raises(UnsupportedHere, match="CreateTrainingJob"):
         stand_in.service.call("CreateTrainingJob", {})
 
@@ -64,13 +64,13 @@ def test_answers_of_the_control_plane_are_plain_json_values(stand_in: StandIn) -
     assert isinstance(described["CreationTime"], float)
 
 
-def test_before_the_start_a_call_says_so_and_a_stop_does_no_harm() -> None:
+def test_before_the_start_a_call_fails_and_a_stop_has_no_effect() -> None:
     service.stop()
     with pytest.raises(RuntimeError, match="has not been started"):
         service.call("ListModels", {})
 
 
-def test_a_refusal_carries_code_message_and_status(stand_in: StandIn) -> None:
+def test_an_error_has_code_message_and_status(stand_in: StandIn) -> None:
     with pytest.raises(SageMakerError) as refused:
         stand_in.service.call("DescribeEndpoint", {"EndpointName": "none"})
     assert (refused.value.code, refused.value.status) == ("ValidationException", 400)

@@ -1,4 +1,4 @@
-"""Worker templates rendered with whatever a manifest may say."""
+"""Worker templates rendered with arbitrary values of a manifest."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ JSON = st.recursive(
 
 
 class _Reader(HTMLParser):
-    """Reads a page as a browser would: elements with their attributes, and the text between."""
+    """Reads a page as a browser does: elements with their attributes, and the text between them."""
 
     def __init__(self, page: str) -> None:
         super().__init__()
@@ -50,7 +50,7 @@ class _Reader(HTMLParser):
 
 
 @given(st.lists(st.text()), st.text(), st.dictionaries(st.text(), JSON), st.text())
-def test_values_reach_the_browser_as_they_are_and_as_text(
+def test_values_reach_the_browser_unchanged_and_as_text(
     labels: list[str], header: str, line: dict[str, Any], remark: str
 ) -> None:
     line = {**line, "source-ref": header, "remark": remark}
@@ -79,12 +79,12 @@ def test_values_reach_the_browser_as_they_are_and_as_text(
         ("'s3://b/k' | s3_presign", "/s3://b/k"),
     ],
 )
-def test_expressions_render_as_ground_truth_says(expression: str, rendered: str) -> None:
+def test_expressions_render_as_in_ground_truth(expression: str, rendered: str) -> None:
     page = WorkerPage(f"{{{{ {expression} }}}}", lambda uri: f"/{uri}")
     assert page.render({"a-b": 1}, [], "") == rendered
 
 
-def test_the_template_of_the_product_renders_with_and_without_a_prelabel() -> None:
+def test_the_products_template_renders_with_and_without_a_prelabel() -> None:
     labels = ["car", "person"]
     text = worker_template(current_taxonomy().colors, labels).decode()
     template = read_template(text, "adjustment")
@@ -114,17 +114,17 @@ def test_a_template_that_shows_two_labels_is_refused(kind: Kind) -> None:
 
 
 @given(st.text(), st.text(min_size=1))
-def test_a_granted_image_is_the_one_that_was_meant(job: str, key: str) -> None:
+def test_a_ticket_grants_exactly_its_image(job: str, key: str) -> None:
     tickets = ImageTickets()
     path = tickets.grant(job, f"s3://bucket/{key}")
     assert tickets.redeem(path.removeprefix(IMAGES)) == (job, S3Uri("bucket", key))
 
 
 @given(st.text() | st.binary(max_size=60).map(lambda raw: base64.urlsafe_b64encode(raw).decode()))
-def test_what_was_not_granted_is_no_ticket(ticket: str) -> None:
+def test_a_forged_ticket_is_refused(ticket: str) -> None:
     assert ImageTickets().redeem(ticket) is None
 
 
-def test_another_portals_ticket_is_none() -> None:
+def test_another_portals_ticket_is_refused() -> None:
     path = ImageTickets().grant("job", "s3://bucket/key")
     assert ImageTickets().redeem(path.removeprefix(IMAGES)) is None

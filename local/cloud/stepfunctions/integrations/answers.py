@@ -1,4 +1,4 @@
-"""Turns what boto3 answers and raises into what a state sees."""
+"""Convert boto3's answers and errors to a state's data and errors."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from local.cloud.stepfunctions.errors import StateError
 
 
 def ask(prefix: str, call: Callable[[], Any]) -> Any:
-    """Make an API call; its errors become `<prefix>.<Code>Exception`, requests that cannot be made States.Runtime."""
+    """Make an API call; its errors become `<prefix>.<Code>Exception`, invalid requests States.Runtime."""
     try:
         return plain(call())
     except ClientError as error:
@@ -24,12 +24,12 @@ def ask(prefix: str, call: Callable[[], Any]) -> Any:
 
 
 def error_name(prefix: str, code: str) -> str:
-    """The name by which Retry and Catch know a service's error."""
+    """Return the name of a service's error for Retry and Catch."""
     return f"{prefix}.{code}" if code.endswith("Exception") else f"{prefix}.{code}Exception"
 
 
 def plain(value: Any) -> Any:
-    """An API answer as JSON data: times as ISO 8601, bodies as text, boto3's own metadata dropped."""
+    """Convert an API answer to JSON data: times to ISO 8601, bodies to text, without boto3's metadata."""
     if isinstance(value, dict):
         return {key: plain(item) for key, item in value.items() if key != "ResponseMetadata"}
     if isinstance(value, list):

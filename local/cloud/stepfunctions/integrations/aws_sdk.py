@@ -1,4 +1,4 @@
-"""`aws-sdk:<service>:<action>`, for the services that are real in the embedded cloud."""
+"""`aws-sdk:<service>:<action>`, for the services that the embedded cloud has."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from local.cloud.stepfunctions.errors import StateError
 from local.cloud.stepfunctions.integrations.answers import ask
 from local.cloud.stepfunctions.integrations.clients import Clients
 
-# By the name in the resource: boto3's name and the prefix of the errors (the AWS SDK for Java's spelling).
+# By the name in the resource: boto3's name and the prefix of errors, in the spelling of the AWS SDK for Java.
 _SERVICES = {
     "s3": ("s3", "S3"),
     "sagemaker": ("sagemaker", "SageMaker"),
@@ -34,7 +34,7 @@ def _operations(service: str) -> frozenset[str]:
 
 
 def find_operation(service: str, action: str) -> Callable[[Clients, Any, Cancellation], Any] | None:
-    """What calls an action, None if the service or the action is not known."""
+    """Return a function that calls an action, None if the service or the action is unknown."""
     if service not in _SERVICES or not action:
         return None
     client, prefix = _SERVICES[service]
@@ -44,7 +44,7 @@ def find_operation(service: str, action: str) -> Callable[[Clients, Any, Cancell
 
     def call(clients: Clients, arguments: Any, _: Cancellation) -> Any:
         if not isinstance(arguments, dict):
-            raise StateError("States.Runtime", f"aws-sdk:{service}:{action} needs Arguments, an object")
+            raise StateError("States.Runtime", f"aws-sdk:{service}:{action} needs an object as Arguments")
         request = dict(arguments)
         if isinstance(body := request.get("Body"), dict | list):
             request["Body"] = json.dumps(body)

@@ -1,4 +1,4 @@
-"""Which resources Task states can name here, and what calls them."""
+"""The resources that Task states can name here, and the functions that call them."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _STATES = "arn:aws:states:::"
 
 @dataclass(frozen=True)
 class Integration:
-    """How a Task's resource is called; `service` and `action` are what the history shows."""
+    """The call of a Task's resource; the history shows `service` and `action`."""
 
     service: str
     action: str
@@ -42,12 +42,12 @@ class Integration:
 
 
 def is_supported(resource: str) -> bool:
-    """Whether a Task state may name this resource."""
+    """Tell whether a Task state may name this resource."""
     return find(resource) is not None
 
 
 def find(resource: str) -> Integration | None:
-    """The integration of a Task's resource, None if there is none here."""
+    """Return the integration of a Task's resource, None for an unsupported one."""
     if _FUNCTION_ARN.fullmatch(resource):
         return Integration("lambda", "invoke", lambda clients, data, _: lambda_function.call(clients, resource, data))
     if not resource.startswith(_STATES):

@@ -1,4 +1,4 @@
-"""boto3 clients of the cloud that executions run in, with the rights of their state machines' roles."""
+"""boto3 clients for executions, with the rights of their state machines' roles."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from botocore.config import Config
 from local.settings import REGION
 
 Credentials = Callable[[str], Mapping[str, str]]
-"""From a role's ARN to AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN."""
+"""Maps a role's ARN to AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN."""
 
 
 class Clients:
-    """Clients of one role by service name, without retries: a state machine has its own."""
+    """The clients of one role by service name; without retries, because a state machine has its own."""
 
     def __init__(self, gateway: str, credentials: Mapping[str, str]) -> None:
         self._gateway = gateway
@@ -47,7 +47,7 @@ class RoleClients:
         self._lock = threading.Lock()
 
     def of(self, role_arn: str) -> Clients:
-        """The clients that act as a role."""
+        """Return the clients that act as a role."""
         with self._lock:
             if role_arn not in self._by_role:
                 self._by_role[role_arn] = Clients(self._gateway, self._credentials(role_arn))

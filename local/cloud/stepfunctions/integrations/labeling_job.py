@@ -1,4 +1,4 @@
-"""SageMaker labelling jobs, run to their end."""
+"""Create SageMaker labelling jobs and wait for their end."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _MODELLED = frozenset({"ResourceInUse", "ResourceLimitExceeded", "ResourceNotFou
 
 
 def create(clients: Clients, arguments: Any, _: Cancellation) -> Any:
-    """sagemaker:createLabelingJob: create and do not wait."""
+    """sagemaker:createLabelingJob: create a job without waiting for it."""
     return _ask(lambda: clients["sagemaker"].create_labeling_job(**arguments))
 
 
 def run(clients: Clients, arguments: Any, cancellation: Cancellation) -> Any:
-    """sagemaker:createLabelingJob.sync: create, wait for the end, answer with the job's description.
+    """sagemaker:createLabelingJob.sync: create a job, wait for its end, return its description.
 
-    A job that fails or is stopped is States.TaskFailed; when the task is cancelled the job is stopped.
+    A failed or stopped job raises States.TaskFailed. When the task is cancelled, the job is stopped.
     """
     create(clients, arguments, cancellation)
     name = arguments["LabelingJobName"]
@@ -46,6 +46,7 @@ def _ask(call: Any) -> Any:
         return ask(_PREFIX, call)
     except StateError as error:
         if error.error.removeprefix("SageMaker.").removesuffix("Exception") not in _MODELLED:
-            # Refused requests, throttles and 5xx are no errors of SageMaker's model: the SDK's base class reports them.
+            # SageMaker's model has no errors for refused requests, throttles and 5xx: the SDK's base class reports
+            # them.
             raise StateError("SageMaker.AmazonSageMakerException", error.cause) from error
         raise

@@ -14,7 +14,7 @@ _ARGUMENTS = {"FunctionName", "Payload", "Qualifier", "InvocationType"}
 
 
 def invoke(clients: Clients, arguments: Any, _: Cancellation) -> Any:
-    """Invoke as the optimised integration does: the answer holds Payload, StatusCode and ExecutedVersion."""
+    """Invoke like the optimised integration: the answer has Payload, StatusCode and ExecutedVersion."""
     if not isinstance(arguments, dict) or "FunctionName" not in arguments:
         raise StateError("States.Runtime", "lambda:invoke needs Arguments with a FunctionName")
     if unknown := sorted(set(arguments) - _ARGUMENTS):
@@ -24,7 +24,7 @@ def invoke(clients: Clients, arguments: Any, _: Cancellation) -> Any:
 
 
 def call(clients: Clients, function_arn: str, data: Any) -> Any:
-    """Invoke the function named by a Task's resource; the answer is what the function returned."""
+    """Invoke the function of a Task's resource; return the function's own result."""
     return _invoke(clients, {"FunctionName": function_arn}, data)["Payload"]
 
 
@@ -32,7 +32,7 @@ def _invoke(clients: Clients, request: dict[str, Any], payload: Any) -> dict[str
     answer = ask("Lambda", lambda: clients["lambda"].invoke(**request, Payload=json.dumps(payload).encode()))
     body = json.loads(answer["Payload"]) if answer.get("Payload") else None
     if "FunctionError" in answer:
-        # An error's Cause is the whole error document of the runtime as JSON text.
+        # An error's Cause is the runtime's whole error document as JSON text.
         raise StateError(str((body or {}).get("errorType", "Lambda.Unknown")), json.dumps(body))
     return {
         "ExecutedVersion": answer.get("ExecutedVersion", "$LATEST"),

@@ -12,7 +12,7 @@ from local.cloud.stepfunctions.integrations.clients import Clients
 
 
 def put_events(clients: Clients, arguments: Any, _: Cancellation) -> Any:
-    """events:putEvents; an entry that EventBridge refuses is the error EventBridge.FailedEntry."""
+    """events:putEvents; an entry that EventBridge refuses raises EventBridge.FailedEntry."""
     entries = [{**entry, "Detail": _text(entry.get("Detail", {}))} for entry in arguments["Entries"]]
     answer = ask("EventBridge", lambda: clients["events"].put_events(**{**arguments, "Entries": entries}))
     if answer.get("FailedEntryCount"):

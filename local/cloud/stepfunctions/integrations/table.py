@@ -1,4 +1,4 @@
-"""DynamoDB items."""
+"""DynamoDB's operations on items."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from local.cloud.stepfunctions.integrations.clients import Clients
 
 
 def operation(name: str) -> Callable[[Clients, Any, Cancellation], Any]:
-    """The call of one of DynamoDB's item operations."""
+    """Return the call of one of DynamoDB's item operations."""
 
     def call(clients: Clients, arguments: Any, _: Cancellation) -> Any:
         return ask("DynamoDB", lambda: getattr(clients["dynamodb"], xform_name(name))(**arguments))
