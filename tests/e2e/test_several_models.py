@@ -1,4 +1,4 @@
-"""A drive labelled by two models, one of which fails on some frames."""
+"""Two models label a drive, and one fails on some frames."""
 
 from __future__ import annotations
 

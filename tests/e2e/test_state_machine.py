@@ -124,7 +124,7 @@ def test_a_failed_shard_fails_the_run_and_a_redrive_resumes_it(pipeline: Pipelin
 
 
 def test_a_redrive_after_a_stopped_labelling_job_repeats_only_that_job(pipeline: Pipeline) -> None:
-    # Given two jobs (of at most eight frames), the first of which an operator stops
+    # Given two jobs (of at most eight frames), and an operator who stops the first one
     pipeline.upload("stopped", frames(12))
     stem = job_name(pipeline.stack.labels.name, "stopped", FIRST_RUN, 0)
     other = job_name(pipeline.stack.labels.name, "stopped", FIRST_RUN, 1)

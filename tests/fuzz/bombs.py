@@ -167,7 +167,7 @@ def outline_round_the_world() -> str:
 
 
 def large_mapped_answer() -> str:
-    """A large answer of which a mapping needs only one key."""
+    """A large answer with a mapping that needs only one key."""
     mapping = {"items": "things", "label": "label", "score": "score", "box": "box"}
     one = b'{"label":"car","score":1,"box":[0,0,9,9]}'
     ballast = streamed(b'{"more":"', b"QUJD", 100, b'","things":[' + one + b"]}")
