@@ -1,4 +1,4 @@
-"""Exports run by the command, as people run it."""
+"""Runs exports by the command."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Run = Callable[..., Result]
 
 @pytest.fixture
 def shelf(monkeypatch: pytest.MonkeyPatch) -> Shelf:
-    """A stack that the command finds under its name."""
+    """A stack that the command finds."""
     shelf = Shelf()
     monkeypatch.setattr(Stack, "find", lambda name: shelf)
     return shelf
@@ -29,7 +29,7 @@ def shelf(monkeypatch: pytest.MonkeyPatch) -> Shelf:
 
 @pytest.fixture(scope="session")
 def library() -> None:
-    """datumaro's environment."""
+    """Skips the test where datumaro's environment is missing."""
     try:
         DATUMARO.python()
     except CommandError as e:
@@ -38,7 +38,7 @@ def library() -> None:
 
 @pytest.fixture
 def export(library: None, tmp_path: Path) -> Callable[..., dict[str, Any]]:
-    """Runs `autolabel export` into `tmp_path/"out"` and gives the card."""
+    """Runs `autolabel export` into `tmp_path/"out"` and returns the card."""
 
     def run(*words: str, folder: Path = tmp_path / "out") -> dict[str, Any]:
         ended = CliRunner().invoke(main, ["export", *words, "--to", str(folder)], catch_exceptions=False)
@@ -51,7 +51,7 @@ def export(library: None, tmp_path: Path) -> Callable[..., dict[str, Any]]:
 
 @pytest.fixture
 def refusal(library: None, tmp_path: Path) -> Callable[..., str]:
-    """Runs `autolabel export`, which must refuse and leave nothing, and gives what it says."""
+    """Runs `autolabel export`, which must refuse and write nothing, and returns its output."""
 
     def run(*words: str, folder: Path = tmp_path / "out") -> str:
         before = sorted(folder.parent.iterdir())

@@ -1,10 +1,10 @@
-"""Published drives for exports: lines of a dataset as Publish writes them, and the stack that they lie in."""
+"""Published drives for exports: dataset lines as Publish writes them, in a stack in memory."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -12,7 +12,6 @@ from autolabel.contracts.drive import Camera, DriveDocument, Run
 from autolabel.contracts.frames import FrameKey
 from autolabel.contracts.run_folder import RunFolder
 from autolabel.labels.taxonomy import current_taxonomy
-from autolabel_cli.stack import Stack
 from tests.fakes.bucket import FakeBucket
 from tests.fakes.images import png_header
 from tests.fakes.ledger import FakeLedger
@@ -21,7 +20,7 @@ TAXONOMY = current_taxonomy().names
 
 
 class Labelled(NamedTuple):
-    """A box in whole pixels, with what people marked of it."""
+    """A box in whole pixels, with the reviewer's marks."""
 
     name: str
     left: int
@@ -51,16 +50,12 @@ def boxes_of(boxes: Sequence[Labelled], width: int, height: int) -> tuple[dict[s
 
 @dataclass
 class Shelf:
-    """A stack with drives in it, published or not. `ingest` holds their frames."""
+    """A stack with published and unpublished drives; `ingest` holds their frames."""
 
     name: str = "autolabel"
     ingest: FakeBucket = field(default_factory=lambda: FakeBucket("ingest"))
     labels: FakeBucket = field(default_factory=lambda: FakeBucket("labels"))
     ledger: FakeLedger = field(default_factory=FakeLedger)
-
-    @property
-    def stack(self) -> Stack:
-        return cast(Stack, self)
 
     def frame(
         self,
@@ -72,7 +67,7 @@ class Shelf:
         run: str = "0001",
         **provenance: Any,
     ) -> dict[str, Any]:
-        """A frame in the ingest bucket, and its line: verified with `boxes`, or with `prelabels` alone."""
+        """Write a frame; returns its line, verified with `boxes` or, when given, with `prelabels` alone."""
         self.ingest.write(key.key, png_header(*size))
         line: dict[str, Any] = {"source-ref": self.ingest.uri(key.key)}
         line["prelabel"], line["prelabel-metadata"] = boxes_of(prelabels or (), *size)
@@ -102,6 +97,7 @@ class Shelf:
         vehicle: str = "v",
         outcome: str = "published",
     ) -> None:
+        """Allocate a run of the drive, and write its dataset unless the outcome is empty."""
         document = DriveDocument(vehicle, {"front": Camera()})
         allocated = self.ledger.allocate_run(Run(drive, run, document, "e", ("yolox-nano.0001",), "2026.1", TAXONOMY))
         if outcome:

@@ -1,4 +1,4 @@
-"""Exports read back by others than the library that wrote them."""
+"""Reads exports with other libraries than the one that writes them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from autolabel_cli.models.kitti import REGION_TYPE, read_labelled_folder
 
 
 class Found(NamedTuple):
-    """A box as a reader sees it: left, top, right, bottom; `marks`: occluded, truncated, where the format tells."""
+    """A box as read: `at` is left, top, right, bottom; `marks`: occluded and truncated, if the format has them."""
 
     name: str
     at: tuple[float, ...]
@@ -24,7 +24,7 @@ class Found(NamedTuple):
 
 
 class Read(NamedTuple):
-    """A frame as a reader sees it."""
+    """A frame as read."""
 
     boxes: list[Found]
     regions: list[tuple[float, ...]]
@@ -45,7 +45,7 @@ def read_coco(folder: Path) -> Frames:
             names = {a["id"]: coco.cats[a["category_id"]]["name"] for a in annotations}
             crowds = [a["id"] for a in annotations if a["iscrowd"]]
             regions = [at[i] for i in crowds if names[i] == coco.cats[1]["name"]]
-            # One of each category.
+            # A region is a crowd of every category.
             assert sorted((names[i], at[i]) for i in crowds) == sorted(
                 (c["name"], region) for c in coco.cats.values() for region in regions
             )
@@ -92,13 +92,13 @@ def read_yolo(folder: Path) -> Frames:
 
 
 def read_voc(folder: Path) -> Frames:
-    """VOC counts pixels from 1, and names the last one that belongs to a box."""
+    """Read VOC, which counts pixels from 1 and gives the last pixel inside a box."""
     found: Frames = {}
     annotations = {Path(a.image_id).stem: a for a in AnnotationSet.from_pascal_voc(folder / "Annotations")}
     for path in (folder / "ImageSets" / "Main").iterdir():
         found[path.stem] = {}
         for name in path.read_text().split():
-            # Written a moment ago by this very test.
+            # This test wrote the file itself.
             document = ElementTree.parse(folder / "Annotations" / f"{name}.xml").getroot()  # noqa: S314
             read = found[path.stem][name] = Read([], [])
             for box, thing in zip(annotations[name].boxes, document.iter("object"), strict=True):

@@ -1,4 +1,4 @@
-"""What goes into an export, what is left out of it, and what is refused."""
+"""The contents of an export, what is left out, and what is refused."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_a_frame_that_changed_is_refused_by_name(shelf: Shelf, refusal: Refusal,
     assert key_of(index=1).key in refusal("drive-a", *COCO)
 
 
-def test_labels_alone_ask_for_no_image(shelf: Shelf, export: Export, tmp_path: Path) -> None:
+def test_an_export_without_images_reads_none(shelf: Shelf, export: Export, tmp_path: Path) -> None:
     shelf.publish("drive-a", [shelf.frame(key_of(), [CAR])])
     shelf.ingest.objects.clear()
     export("drive-a", *COCO, "--no-images")
@@ -72,7 +72,7 @@ def test_labels_alone_ask_for_no_image(shelf: Shelf, export: Export, tmp_path: P
     assert not (tmp_path / "out" / "images" / "train").exists()
 
 
-def test_a_drive_is_its_latest_published_run(shelf: Shelf, export: Export) -> None:
+def test_the_latest_published_run_of_a_drive_is_exported(shelf: Shelf, export: Export) -> None:
     shelf.publish("drive-a", [shelf.frame(key_of(), [CAR], run="0001")], run="0001")
     shelf.publish("drive-a", [shelf.frame(key_of(), [BUS], run="0002")], run="0002")
     shelf.publish("drive-a", [], run="0003", outcome="")
@@ -80,7 +80,7 @@ def test_a_drive_is_its_latest_published_run(shelf: Shelf, export: Export) -> No
     assert (card["drives"][0]["run"], card["splits"]["train"]["boxes"]["bus"]) == ("0002", 1)
 
 
-def test_a_run_may_be_named(shelf: Shelf, export: Export) -> None:
+def test_a_run_can_be_chosen(shelf: Shelf, export: Export) -> None:
     shelf.publish("drive-a", [shelf.frame(key_of(), [CAR], run="0001")], run="0001")
     shelf.publish("drive-a", [shelf.frame(key_of(), [BUS], run="0002")], run="0002")
     assert export("drive-a@0001", *COCO)["drives"][0]["run"] == "0001"
@@ -102,7 +102,7 @@ def test_only_published_runs_are_exported(shelf: Shelf, refusal: Refusal, source
     assert said in refusal(source, *COCO)
 
 
-def test_frames_without_a_final_label_are_left_out_and_counted(shelf: Shelf, export: Export, tmp_path: Path) -> None:
+def test_frames_without_a_final_label_are_counted_and_left_out(shelf: Shelf, export: Export, tmp_path: Path) -> None:
     skipped = {"labelled-by": "nobody", "verification": "skipped"}
     lines = [
         shelf.frame(key_of(index=0), [CAR]),
@@ -124,7 +124,7 @@ def test_frames_without_a_final_label_are_left_out_and_counted(shelf: Shelf, exp
     assert card["left_out"]["frames"] == {"nobody labelled it": 1}
 
 
-def test_a_person_wins_over_the_model(shelf: Shelf, export: Export, tmp_path: Path) -> None:
+def test_verified_boxes_replace_pre_labels(shelf: Shelf, export: Export, tmp_path: Path) -> None:
     line = shelf.frame(key_of(), [CAR])
     line["prelabel"], line["prelabel-metadata"] = (
         shelf.frame(key_of(), [BUS, VAN])[n] for n in ("verified", "verified-metadata")
@@ -134,7 +134,7 @@ def test_a_person_wins_over_the_model(shelf: Shelf, export: Export, tmp_path: Pa
     assert list(names(tmp_path / "out").values()) == [["car"]]
 
 
-def test_marks_of_other_boxes_are_not_taken(shelf: Shelf, export: Export, tmp_path: Path) -> None:
+def test_marks_that_do_not_match_the_boxes_are_ignored(shelf: Shelf, export: Export, tmp_path: Path) -> None:
     line = shelf.frame(key_of(), [CAR._replace(occluded=True), BUS])
     line["review"]["boxes"].append({"occluded": True})
     shelf.publish("drive-a", [line])
@@ -143,7 +143,7 @@ def test_marks_of_other_boxes_are_not_taken(shelf: Shelf, export: Export, tmp_pa
     assert [box.marks for box in frame.boxes] == [(False, False), (False, False)]
 
 
-def test_what_lies_outside_of_the_frame_is_cut_off(shelf: Shelf, export: Export, tmp_path: Path) -> None:
+def test_boxes_are_clipped_to_the_frame(shelf: Shelf, export: Export, tmp_path: Path) -> None:
     boxes = [Labelled("car", -1, -1, 30, 20), Labelled("car", 40, 30, 25, 19), Labelled("car", 64, 3, 1, 5)]
     shelf.publish("drive-a", [shelf.frame(key_of(), boxes, size=(64, 48))])
     card = export("drive-a", "--format", "voc")
@@ -166,7 +166,7 @@ def test_a_class_map_renames_merges_drops_and_ignores(shelf: Shelf, export: Expo
     assert card["class_map"] == mapping
 
 
-def test_indices_do_not_depend_on_what_a_drive_shows(shelf: Shelf, export: Export, tmp_path: Path) -> None:
+def test_class_indices_do_not_depend_on_the_drive(shelf: Shelf, export: Export, tmp_path: Path) -> None:
     for drive, boxes in (("drive-a", [CAR]), ("drive-b", [BUS])):
         shelf.publish(drive, [shelf.frame(key_of(drive), boxes)])
     first, second = (export(drive, *COCO, folder=tmp_path / drive) for drive in ("drive-a", "drive-b"))
@@ -187,14 +187,14 @@ def test_indices_do_not_depend_on_what_a_drive_shows(shelf: Shelf, export: Expor
         ("kitti", {"car": "DontCare"}, "map the class to 'ignore'"),
     ],
 )
-def test_a_class_map_that_cannot_be_meant_is_refused(
+def test_a_wrong_class_map_is_refused(
     shelf: Shelf, refusal: Refusal, tmp_path: Path, form: str, mapping: object, said: str
 ) -> None:
     shelf.publish("drive-a", [shelf.frame(key_of(), [CAR])])
     assert said in refusal("drive-a", "--format", form, "--classes", class_map(tmp_path, mapping))
 
 
-def test_a_class_that_the_taxonomy_does_not_know_is_refused_with_the_list(shelf: Shelf, refusal: Refusal) -> None:
+def test_an_unknown_class_is_refused_with_the_known_ones(shelf: Shelf, refusal: Refusal) -> None:
     line = shelf.frame(key_of(), [CAR])
     line["verified-metadata"]["class-map"] = {"0": "tram"}
     shelf.publish("drive-a", [line])
@@ -202,7 +202,7 @@ def test_a_class_that_the_taxonomy_does_not_know_is_refused_with_the_list(shelf:
     assert "drive-a@0001, line 1 has the unknown class 'tram'; known are car, van" in said
 
 
-def test_kitti_gets_its_own_names_and_no_spaces(shelf: Shelf, export: Export, tmp_path: Path) -> None:
+def test_kitti_exports_use_kitti_names_without_spaces(shelf: Shelf, export: Export, tmp_path: Path) -> None:
     boxes = [CAR, Labelled("person", 1, 1, 2, 2), Labelled("rider", 1, 1, 2, 2), Labelled("train", 1, 1, 2, 2)]
     shelf.publish("drive-a", [shelf.frame(key_of(), boxes)])
     card = export("drive-a", "--format", "kitti")
@@ -211,9 +211,7 @@ def test_kitti_gets_its_own_names_and_no_spaces(shelf: Shelf, export: Export, tm
     assert "traffic_light" in card["classes"]
 
 
-def test_yolo_goes_without_regions_and_names_no_split_without_frames(
-    shelf: Shelf, export: Export, tmp_path: Path
-) -> None:
+def test_yolo_exports_have_no_regions_and_no_empty_splits(shelf: Shelf, export: Export, tmp_path: Path) -> None:
     shelf.publish("drive-a", [shelf.frame(key_of(), [CAR, Labelled("ignore", 0, 0, 8, 8)])])
     split = tmp_path / "splits.json"
     split.write_text('{"train": ["drive-a"], "val": ["drive-b"]}')
@@ -222,7 +220,7 @@ def test_yolo_goes_without_regions_and_names_no_split_without_frames(
     assert card["left_out"]["boxes"] == {"ignored, for which YOLO has no notion": 1}
 
 
-def test_the_card_counts_what_is_there(shelf: Shelf, export: Export) -> None:
+def test_the_card_counts_drives_frames_and_boxes(shelf: Shelf, export: Export) -> None:
     shelf.publish("drive-a", [shelf.frame(key_of(index=i), [CAR, CAR, BUS][: i + 1]) for i in range(3)])
     shelf.publish("drive-b", [shelf.frame(key_of("drive-b"), [], **{"labelled-by": "person"})])
     card = export("drive-a", "drive-b", *COCO)
@@ -250,7 +248,7 @@ def test_labels_of_a_file_need_no_stack(export: Export, tmp_path: Path) -> None:
     assert export(str(path), *COCO, "--no-images")["boxes"] == 1
 
 
-def test_images_of_another_stack_are_not_looked_for(shelf: Shelf, refusal: Refusal, tmp_path: Path) -> None:
+def test_images_of_another_stack_are_refused(shelf: Shelf, refusal: Refusal, tmp_path: Path) -> None:
     line = shelf.frame(key_of(), [CAR])
     line["source-ref"] = f"s3://elsewhere/{key_of().key}"
     path = tmp_path / "dataset.manifest"
@@ -258,7 +256,7 @@ def test_images_of_another_stack_are_not_looked_for(shelf: Shelf, refusal: Refus
     assert "lies in bucket 'elsewhere'" in refusal(str(path), *COCO)
 
 
-def test_a_drive_is_not_taken_twice(shelf: Shelf, refusal: Refusal, tmp_path: Path) -> None:
+def test_a_drive_given_twice_is_refused(shelf: Shelf, refusal: Refusal, tmp_path: Path) -> None:
     lines = [shelf.frame(key_of(), [CAR])]
     shelf.publish("drive-a", lines)
     shelf.publish("drive-a", lines, run="0002")
@@ -268,7 +266,7 @@ def test_a_drive_is_not_taken_twice(shelf: Shelf, refusal: Refusal, tmp_path: Pa
     assert "take one of them" in refusal("drive-a@0001", "drive-a@0002", *COCO)
 
 
-def test_a_frame_is_not_taken_twice(shelf: Shelf, refusal: Refusal, tmp_path: Path) -> None:
+def test_a_frame_given_twice_is_refused(shelf: Shelf, refusal: Refusal, tmp_path: Path) -> None:
     path = tmp_path / "dataset.manifest"
     path.write_bytes(as_manifest([shelf.frame(key_of(), [CAR])] * 2))
     assert f"{path}, line 2: frame {key_of().key} is there already" in refusal(str(path), *COCO)
@@ -303,7 +301,7 @@ SQUARE = {"image_size": [{"width": 5, "height": 5}], "annotations": []}
         },
     ],
 )
-def test_a_line_that_is_none_of_a_dataset_is_refused_by_its_number(
+def test_a_broken_line_is_refused_with_its_number(
     shelf: Shelf, refusal: Refusal, tmp_path: Path, line: bytes | dict[str, Any]
 ) -> None:
     path = tmp_path / "dataset.manifest"
@@ -312,7 +310,7 @@ def test_a_line_that_is_none_of_a_dataset_is_refused_by_its_number(
     assert f"{path}, line 2" in refusal(str(path), *COCO)
 
 
-def test_what_is_there_is_not_written_over(shelf: Shelf, refusal: Refusal, tmp_path: Path) -> None:
+def test_existing_files_are_not_overwritten(shelf: Shelf, refusal: Refusal, tmp_path: Path) -> None:
     shelf.publish("drive-a", [shelf.frame(key_of(), [CAR])])
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "mine.txt").write_text("mine")
@@ -325,7 +323,7 @@ def test_an_empty_folder_is_filled(shelf: Shelf, export: Export, tmp_path: Path)
     assert export("drive-a", *COCO)["frames"] == 1
 
 
-def test_without_the_library_the_command_says_how_to_set_it_up(
+def test_without_the_library_the_error_says_how_to_install_it(
     shelf: Shelf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AUTOLABEL_DATUMARO", str(tmp_path / "none"))
@@ -333,7 +331,7 @@ def test_without_the_library_the_command_says_how_to_set_it_up(
     assert (ended.exit_code, "make setup-export" in ended.output) == (1, True)
 
 
-def test_a_library_that_fails_is_told_in_its_own_last_words(
+def test_the_error_of_the_library_is_shown(
     shelf: Shelf, refusal: Refusal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shelf.publish("drive-a", [shelf.frame(key_of(), [CAR])])
@@ -344,19 +342,21 @@ def test_a_library_that_fails_is_told_in_its_own_last_words(
     assert "datumaro failed: to pieces" in refusal("drive-a", *COCO)
 
 
-def test_both_ways_to_split_at_once_are_a_mistake(shelf: Shelf, refusal: Refusal) -> None:
+def test_two_ways_to_split_at_once_are_refused(shelf: Shelf, refusal: Refusal) -> None:
     assert "--split or --split-file" in refusal("drive-a", *COCO, "--split", "train=1", "--split-file", "x")
     assert "give it too" in refusal("drive-a", *COCO, "--split-by", "vehicle")
 
 
-def test_a_drive_may_be_a_region_only(shelf: Shelf, export: Export, tmp_path: Path) -> None:
+def test_a_drive_may_have_regions_only(shelf: Shelf, export: Export, tmp_path: Path) -> None:
     shelf.publish("drive-a", [shelf.frame(key_of(), [Labelled("ignore", 3, 4, 5, 6)])])
     export("drive-a", "--format", "kitti")
     [frame] = read_kitti(tmp_path / "out")["train"].values()
     assert (frame.boxes, frame.regions) == ([], [(3, 4, 8, 10)])
 
 
-def test_frames_of_like_named_drives_and_cameras_keep_their_files(shelf: Shelf, export: Export, tmp_path: Path) -> None:
+def test_drives_and_cameras_with_similar_names_keep_their_own_files(
+    shelf: Shelf, export: Export, tmp_path: Path
+) -> None:
     for drive, camera, box in (("a", "b_c", CAR), ("a_b", "c", BUS), ("a-b", "c", VAN)):
         shelf.publish(drive, [shelf.frame(key_of(drive, camera), [box])])
     export("a", "a_b", "a-b", *COCO)

@@ -1,4 +1,4 @@
-"""What an export writes is what the dataset says, to the pixel, to readers that are not the library that wrote it."""
+"""Other libraries than the one that writes an export read the dataset's boxes from it, to the pixel."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.datasets.drives import TAXONOMY, Labelled, Shelf, key_of
 from tests.datasets.readers import READERS
 
 Drives = dict[str, list[dict[str, Any]]]
-# By drive, camera and number: a frame's width and height, and its boxes.
+# By drive, camera and index: a frame's width and height, and its boxes.
 Frames = dict[tuple[str, str, int], tuple[tuple[int, int], list[Labelled]]]
 HOSTILE = {
     "car": 'a "car"',
@@ -38,7 +38,7 @@ HOSTILE = {
 KITTI_MAP = {ours: theirs for theirs, ours in CLASSES.items()} | {
     name: None for name in TAXONOMY if name not in {*CLASSES.values(), "ignore"}
 }
-# Joined by any character that names may hold, some of these would be the same.
+# Some of these pairs are the same when they are joined by a character that names may have.
 NAMES = [("a", "b_c"), ("a_b", "c"), ("a-b", "c"), ("a", "b-c"), ("images", "labels"), ("labels", "images")]
 
 
@@ -69,7 +69,7 @@ def datasets(draw: st.DrawFn) -> Frames:
     deadline=None,
     derandomize=True,
     database=None,
-    # Each example starts a process: looking for a smaller one would take minutes.
+    # Each example starts a process, so shrinking would take minutes.
     phases=[Phase.generate],
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
@@ -117,6 +117,6 @@ def at(box: Labelled) -> tuple[float, ...]:
 
 
 def whole(corners: tuple[float, ...]) -> tuple[float, ...]:
-    """Corners in whole pixels; YOLO's are shares of the frame, six digits of each."""
+    """Corners in whole pixels; YOLO's are shares of the frame with six digits."""
     assert all(abs(corner - round(corner)) < 0.02 for corner in corners)
     return tuple(round(corner) for corner in corners)

@@ -1,4 +1,4 @@
-"""Drives, and never frames, are split; which split a drive is in is a matter of its name alone."""
+"""Splits are by drive, never by frame; the split of a drive depends on its name alone."""
 
 from __future__ import annotations
 
@@ -48,24 +48,24 @@ def splits_of(card: dict[str, Any]) -> dict[str, str]:
         ("train=nan", "nan is no share"),
     ],
 )
-def test_shares_that_are_none_are_refused(text: str, said: str) -> None:
+def test_invalid_shares_are_refused(text: str, said: str) -> None:
     with pytest.raises(CommandError, match=said):
         parse_shares(text)
 
 
 @given(st.text(max_size=80), st.lists(st.integers(0, 100), min_size=3, max_size=3).filter(any))
-def test_every_name_has_a_split_and_never_one_without_a_share(name: str, parts: list[int]) -> None:
+def test_every_name_gets_a_split_with_a_share_above_zero(name: str, parts: list[int]) -> None:
     shares = {split: part / sum(parts) for split, part in zip(("train", "val", "test"), parts, strict=True)}
     assert shares[split_by_hash(name, shares)] > 0
     assert split_by_hash(name, shares) == split_by_hash(name, dict(shares))
 
 
-def test_shares_are_met_in_the_long_run() -> None:
+def test_many_drives_are_split_by_the_shares() -> None:
     counts = Counter(split_by_hash(f"2026-11-22-{i}", parse_shares(SHARES)) for i in range(20_000))
     assert {name: round(count / 20_000, 1) for name, count in counts.items()} == parse_shares(SHARES)
 
 
-def test_a_drive_stays_where_it_is_when_others_come(shelf: Shelf, export: Export, tmp_path: Path) -> None:
+def test_other_drives_do_not_change_the_split_of_a_drive(shelf: Shelf, export: Export, tmp_path: Path) -> None:
     drives = publish(shelf, 12)
     few = splits_of(export(*drives[3:6], "--format", "coco", "--split", SHARES, folder=tmp_path / "few"))
     many = splits_of(export(*drives, "--format", "coco", "--split", SHARES, folder=tmp_path / "many"))
@@ -73,7 +73,7 @@ def test_a_drive_stays_where_it_is_when_others_come(shelf: Shelf, export: Export
     assert len(set(many.values())) == 3
 
 
-def test_a_vehicle_stays_together(shelf: Shelf, export: Export) -> None:
+def test_drives_of_a_vehicle_stay_in_one_split(shelf: Shelf, export: Export) -> None:
     drives = publish(shelf, 24, vehicles=4)
     card = export(*drives, "--format", "coco", "--split", SHARES, "--split-by", "vehicle")
     of_vehicle: dict[str, set[str]] = {}
@@ -82,10 +82,10 @@ def test_a_vehicle_stays_together(shelf: Shelf, export: Export) -> None:
     assert len(of_vehicle) == 4
     assert all(len(splits) == 1 for splits in of_vehicle.values())
     apart = {split_by_hash(drive, parse_shares(SHARES)) for drive in drives[::4]}
-    assert len(apart) > 1, "by their own names drives of one vehicle would be in several splits"
+    assert len(apart) > 1, "by their own names, drives of one vehicle are in several splits"
 
 
-def test_a_file_names_the_splits_of_drives(shelf: Shelf, export: Export, tmp_path: Path) -> None:
+def test_a_split_file_chooses_the_splits(shelf: Shelf, export: Export, tmp_path: Path) -> None:
     drives = publish(shelf, 3)
     path = tmp_path / "splits.json"
     path.write_text('{"val": ["drive-0"], "train": ["drive-1", "drive-2", "drive-9"]}')
@@ -104,7 +104,7 @@ def test_a_file_names_the_splits_of_drives(shelf: Shelf, export: Export, tmp_pat
         ("", "it is a JSON object of lists"),
     ],
 )
-def test_a_file_that_leaves_a_doubt_is_refused(
+def test_an_ambiguous_split_file_is_refused(
     shelf: Shelf, refusal: Refusal, tmp_path: Path, text: str, said: str
 ) -> None:
     path = tmp_path / "splits.json"
@@ -112,7 +112,7 @@ def test_a_file_that_leaves_a_doubt_is_refused(
     assert said in refusal(*publish(shelf, 2), "--format", "coco", "--split-file", str(path))
 
 
-def test_a_split_without_a_frame_is_warned_of(shelf: Shelf, tmp_path: Path, library: None) -> None:
+def test_an_empty_split_gives_a_warning(shelf: Shelf, tmp_path: Path, library: None) -> None:
     [drive] = publish(shelf, 1)
     words = ["export", drive, "--format", "coco", "--split", "train=0,val=0,test=1", "--to", str(tmp_path / "out")]
     ended = CliRunner().invoke(main, words, catch_exceptions=False)

@@ -1,6 +1,7 @@
-"""The annotator of these tests: keeps every box, but the first try of a `stopped…` drive's first job waits.
+"""The annotator of these tests: keeps every box, with two exceptions.
 
-In a `spared…` drive it draws what is there where it is shown nothing.
+The first attempt of the first job of a `stopped…` drive waits. In a `spared…` drive, the annotator draws the objects
+itself where no pre-label is shown.
 """
 
 from __future__ import annotations
@@ -11,12 +12,12 @@ from typing import Any
 from local import Annotation, Box, Boxes, Failure, JobView, keep_every_box
 
 PATIENCE_SECONDS = 60
-# What the choosy model sees in a frame of 640 x 360 pixels.
+# The detections of the choosy model in a frame of 640 x 360 pixels.
 THERE = (Box("car", 64, 72, 256, 144), Box("person", 448, 72, 64, 252))
 
 
 def annotate(line: Mapping[str, Any], job: JobView) -> Annotation | Failure:
-    """Keep every box; a frame of camera `unlabelled` cannot be labelled."""
+    """Keep every box; frames of camera `unlabelled` fail."""
     if job.name.startswith("stopped") and job.name.endswith("-000-1"):
         job.stopping.wait(PATIENCE_SECONDS)
     if "/unlabelled/" in line["source-ref"]:

@@ -1,7 +1,7 @@
-"""A model server that answers each frame as the frame's width asks: `python -m tests.e2e.choosy_model --port N`.
+"""A model server that chooses its answer by a frame's width: `python -m tests.e2e.choosy_model --port N`.
 
-640 pixels: two boxes. 641: not JSON. 642: JSON cut off. 643: an error of the model. 644: a class that no class map
-knows and one that no job offers. Everything else: no boxes.
+640 pixels: two boxes. 641: not JSON. 642: half of the JSON. 643: an error of the model. 644: a class that is in no
+class map, and one that no job has. Other widths: no boxes.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class ChoosyModel:
     max_request_bytes = 100_000_000
 
     def load(self) -> None:
-        """There is nothing to load."""
+        """Does nothing: there is nothing to load."""
 
     def predict(self, request: Request) -> Reply:
         try:

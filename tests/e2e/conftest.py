@@ -16,13 +16,13 @@ from tests.e2e.pipeline import Pipeline
 from tools.demo.deployment import PROJECT, STACK, deploy_endpoint, deploy_stack
 
 IMAGE = "choosy"
-# A second model, of which tests that want it make an endpoint: it sees one car in every frame, and never fails.
+# A second model; tests deploy it when they need it. It finds one car in every frame and never fails.
 STEADY_IMAGE = "steady"
 STEADY = (
     *("env", 'STUB_BOXES=[["car", 0.8, 0.1, 0.2, 0.5, 0.6]]'),
     *(sys.executable, "-m", "models.servers.stub", "--port", "{port}"),
 )
-# A model that gives masks.
+# A model with masks.
 SEGMENTING_IMAGE = "segmenting"
 SEGMENTING = (sys.executable, "-m", "tests.e2e.segmenting_model", "--port", "{port}")
 MODEL = (sys.executable, "-m", "tests.e2e.choosy_model", "--port", "{port}")
@@ -54,18 +54,18 @@ def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pipeline]:
         stack = Stack.find(STACK, cloud.client)
         model = read_document(PROJECT / "models" / "yolox-nano.json", endpoint="choosy")
         model = msgspec.structs.replace(model, name="choosy", classes={**model.classes, "train": "train"})
-        # Drives wait for no instance, but where that is what a test is about.
+        # Keeps one instance awake, except where a test is about its sleep.
         awake = {"MinInstances": "1"}
         deploy_endpoint(cloud, stack.outputs, endpoint=model.endpoint, image=IMAGE, parameters=awake)
         add_model(stack, model)
         pipeline = Pipeline(cloud, stack, _listen(cloud, stack.outputs["OpsTopicArn"]))
         yield pipeline
-        # A function may survive a refusal, so that only this would tell of it.
+        # A function may go on after a refusal by IAM, which no other check would notice.
         assert pipeline.refusals() == []
 
 
 def _listen(cloud: EmbeddedCloud, topic: str) -> str:
-    """A queue that hears what operators hear."""
+    """Subscribe a queue to the ops topic; returns its URL."""
     sqs = cloud.client("sqs")
     arn = "arn:aws:sqs:us-east-1:000000000000:ops"
     allow = {"Effect": "Allow", "Principal": {"Service": "sns.amazonaws.com"}, "Action": "sqs:SendMessage"}

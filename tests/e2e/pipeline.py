@@ -1,4 +1,4 @@
-"""The deployed pipeline as these tests use it."""
+"""The deployed pipeline, with the steps and checks of these tests."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ from local import EmbeddedCloud
 
 START = 1_700_000_000_000_000_000
 Value = TypeVar("Value")
-# Name of the sessions that do what they may not do.
+# Session name of those whose calls IAM has to refuse.
 WANTED_REFUSALS = "wanted-refusals"
 
 
 def image(width: int = 640, height: int = 360, kind: str = "PNG", **more: Any) -> bytes:
-    """A plain picture; the width tells the model of these tests what to answer."""
+    """A plain picture; its width chooses the answer of the choosy model."""
     out = io.BytesIO()
     Image.new("RGB", (width, height), (90, 90, 90)).save(out, kind, **more)
     return out.getvalue()
 
 
 def eventually(look: Callable[[], Value | None], what: str, seconds: float = 30) -> Value:
-    """What `look` finds, as soon as it finds something."""
+    """Poll `look` until it returns something; AssertionError after `seconds`."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         found = look()
@@ -51,7 +51,7 @@ class Pipeline:
     ops_queue: str
 
     def put(self, drive: str, name: str, body: bytes) -> str:
-        """Put an object into a drive; its key."""
+        """Put an object into a drive; returns its key."""
         key = f"drives/{drive}/{name}"
         self.stack.ingest.write(key, body, "application/octet-stream")
         return key
@@ -69,7 +69,7 @@ class Pipeline:
         return RunView(self.stack, drive, FIRST_RUN)
 
     def end(self, drive: str, seconds: float = 90) -> RunProgress:
-        """Wait until the drive's execution ends, whichever way."""
+        """Wait until the drive's execution ends in any way."""
         view = self.view(drive)
 
         def ended() -> RunProgress | None:
@@ -79,7 +79,7 @@ class Pipeline:
         return eventually(ended, f"the end of drive {drive}", seconds)
 
     def succeed(self, drive: str) -> dict[str, Any]:
-        """Wait until the drive's execution succeeds; the summary, whose counts were checked."""
+        """Wait until the drive's execution succeeds; checks the counts and returns the summary."""
         progress = self.end(drive)
         assert progress.status == "SUCCEEDED", progress.failure
         summary = self.summary(drive)
@@ -96,7 +96,7 @@ class Pipeline:
 
     def read(self, drive: str, name: str) -> bytes:
         body = self.stack.labels.read(RunFolder(drive, FIRST_RUN).prefix + name)
-        assert body is not None, f"run of {drive} left no {name}"
+        assert body is not None, f"the run of {drive} has no {name}"
         return body
 
     def lines(self, drive: str, name: str) -> list[dict[str, Any]]:
@@ -108,7 +108,7 @@ class Pipeline:
 
     @contextmanager
     def without_endpoint(self) -> Iterator[None]:
-        """The model's endpoint is away for the time of a with statement."""
+        """Delete the model's endpoint, and create it again after the with statement."""
         sagemaker, name = self.cloud.client("sagemaker"), "choosy"
         config = sagemaker.describe_endpoint(EndpointName=name)["EndpointConfigName"]
         sagemaker.delete_endpoint(EndpointName=name)
@@ -127,7 +127,7 @@ class Pipeline:
 
     @contextmanager
     def sleeping_endpoint(self) -> Iterator[None]:
-        """The model's endpoint sleeps at the beginning of a with statement, and may until its end."""
+        """Let the model's endpoint sleep at the start of the with statement, and keep it awake after the end."""
         self._keep_awake(0)
         eventually(lambda: self.instances() == 0, "the endpoint's sleep")
         try:
@@ -137,7 +137,7 @@ class Pipeline:
             eventually(lambda: self.instances() == 1, "the endpoint's awakening")
 
     def instances(self) -> int | None:
-        """How many instances serve the model's endpoint; None while that changes."""
+        """The number of instances of the model's endpoint; None while it changes."""
         endpoint = self.cloud.client("sagemaker").describe_endpoint(EndpointName="choosy")
         in_service = endpoint["EndpointStatus"] == "InService"
         return int(endpoint["ProductionVariants"][0]["CurrentInstanceCount"]) if in_service else None
@@ -151,7 +151,7 @@ class Pipeline:
         )
 
     def call(self, function: str, event: Mapping[str, Any]) -> Any:
-        """Call one of the stack's functions, as `SubmitFunction`; its answer."""
+        """Invoke a function by its logical name, such as `SubmitFunction`; returns its answer."""
         functions = self.cloud.client("lambda")
         names = [f["FunctionName"] for f in functions.list_functions()["Functions"]]
         name = next(name for name in names if f"-{function}-" in name)
@@ -161,12 +161,12 @@ class Pipeline:
         return body
 
     def refusals(self) -> list[str]:
-        """What IAM refused so far, except to those who were to be refused."""
+        """The calls that IAM refused, without those that it has to refuse."""
         lines = self.cloud.log.read_text().splitlines()
         return [line for line in lines if "denied: " in line and f"/{WANTED_REFUSALS} " not in line]
 
     def told_ops(self, words: str) -> str:
-        """Wait until operators are told something that holds these words."""
+        """Wait for a message to operators that contains these words."""
         sqs = self.cloud.client("sqs")
 
         def look() -> str | None:
@@ -176,7 +176,7 @@ class Pipeline:
                     return str(message["Body"])
             return None
 
-        return eventually(look, f"word to operators of {words!r}")
+        return eventually(look, f"a message to operators with {words!r}")
 
 
 def timestamps(count: int) -> list[str]:

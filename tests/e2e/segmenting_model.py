@@ -1,4 +1,4 @@
-"""A model server that gives a car's mask for each frame: `python -m tests.e2e.segmenting_model --port N`.
+"""A model server that answers each frame with the mask of a car: `python -m tests.e2e.segmenting_model --port N`.
 
 643 pixels: an error of the model.
 """
@@ -18,7 +18,7 @@ class SegmentingModel:
     max_request_bytes = 100_000_000
 
     def load(self) -> None:
-        """There is nothing to load."""
+        """Does nothing: there is nothing to load."""
 
     def predict(self, request: Request) -> Reply:
         with Image.open(io.BytesIO(request.body)) as frame:

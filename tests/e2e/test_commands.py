@@ -1,15 +1,11 @@
-"""The operators' commands on the embedded cloud, given by a user who has the permissions that the manual lists."""
+"""The operators' commands on the embedded cloud, by a user with only the permissions that the manual lists."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import re
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,66 +16,16 @@ from autolabel.contracts.frames import FrameKey
 from autolabel.contracts.units import Unit, answers_prefix
 from autolabel.verification.jobs import job_name
 from tests.e2e.pipeline import START, WANTED_REFUSALS, Pipeline, eventually, image, timestamps
-from tools.demo.deployment import PROJECT
+from tests.e2e.terminal import Terminal, allowing, documented_permissions, terminal_of_user
 
 pytestmark = pytest.mark.cloud
 MODEL = "choosy.0001"
 RUN_2 = "0002"
 
 
-def documented_permissions() -> list[str]:
-    manual = (PROJECT / "docs" / "operators" / "permissions.md").read_text()
-    section = manual.split("## For operators")[1].split("\n## ")[0]
-    return sorted(set(re.findall(r"`(\w+:\w+)`", section)))
-
-
-@dataclass(frozen=True)
-class Terminal:
-    """A terminal of somebody who has keys of their own."""
-
-    environment: dict[str, str]
-
-    def give(self, *words: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "autolabel_cli", *words],
-            cwd=PROJECT,
-            env=self.environment,
-            capture_output=True,
-            text=True,
-        )
-
-    def say(self, *words: str) -> str:
-        """What a command prints that must succeed."""
-        ended = self.give(*words)
-        assert ended.returncode == 0, ended.stderr
-        assert ended.stderr == ""
-        return ended.stdout
-
-    def ask(self, *words: str) -> dict[str, Any]:
-        """What a command prints for programs."""
-        said: dict[str, Any] = json.loads(self.say(*words, "--json"))
-        return said
-
-    def refused(self, *words: str) -> str:
-        ended = self.give(*words)
-        assert (ended.returncode, ended.stdout) == (1, "")
-        assert "Traceback" not in ended.stderr
-        return ended.stderr
-
-
-def allowing(*permissions: str) -> str:
-    statement = {"Effect": "Allow", "Action": permissions, "Resource": "*"}
-    return json.dumps({"Version": "2012-10-17", "Statement": [statement]})
-
-
 @pytest.fixture(scope="module")
 def operator(pipeline: Pipeline) -> Terminal:
-    iam = pipeline.cloud.client("iam")
-    iam.create_user(UserName="operator")
-    iam.put_user_policy(UserName="operator", PolicyName="operate", PolicyDocument=allowing(*documented_permissions()))
-    key = iam.create_access_key(UserName="operator")["AccessKey"]
-    keys = {"AWS_ACCESS_KEY_ID": key["AccessKeyId"], "AWS_SECRET_ACCESS_KEY": key["SecretAccessKey"]}
-    return Terminal({**pipeline.cloud.environment(), **keys, "COLUMNS": "160"})
+    return terminal_of_user(pipeline, "operator", documented_permissions("For operators"))
 
 
 def frames(count: int) -> dict[str, bytes]:
@@ -88,7 +34,7 @@ def frames(count: int) -> dict[str, bytes]:
 
 @contextmanager
 def waiting_run(pipeline: Pipeline, drive: str, count: int = 2) -> Iterator[None]:
-    """A run that waits for answers, because its endpoint is away until the end of the block."""
+    """A run that waits for answers, since its endpoint is missing until the end of the block."""
     with pipeline.without_endpoint():
         pipeline.upload(drive, frames(count))
         eventually(lambda: pipeline.stack.ledger.waiting_runs(drive), "the wait of the run")
@@ -96,16 +42,14 @@ def waiting_run(pipeline: Pipeline, drive: str, count: int = 2) -> Iterator[None
 
 
 def answers_written(pipeline: Pipeline, drive: str) -> int:
-    """How often an answer was written for a drive, also over an older one."""
+    """How many answers were written for a drive, overwritten ones included."""
     versions = pipeline.cloud.client("s3").list_object_versions(
         Bucket=pipeline.stack.labels.name, Prefix=answers_prefix(drive, MODEL)
     )
     return len(versions.get("Versions", []))
 
 
-def test_a_run_that_waits_for_an_absent_endpoint_says_so_and_goes_on_once_it_is_back(
-    pipeline: Pipeline, operator: Terminal
-) -> None:
+def test_a_run_that_waits_for_a_missing_endpoint_names_it(pipeline: Pipeline, operator: Terminal) -> None:
     with waiting_run(pipeline, "absent"):
         status = operator.ask("status", "absent")
         (model,) = status["run"]["models"]
@@ -114,7 +58,7 @@ def test_a_run_that_waits_for_an_absent_endpoint_says_so_and_goes_on_once_it_is_
         assert status["waits_for"] == ["endpoint choosy, which is missing: 2 units wait for it"]
         assert status["next"] == "bring back endpoint choosy (it is missing); the run goes on by itself"
         assert "next: bring back endpoint choosy" in operator.say("status", "absent")
-        # A look that is asked for changes nothing and does no harm
+        # A redrive while the endpoint is missing does no harm
         assert operator.ask("redrive", "absent")["outcome"] in ("woken", "running")
     pipeline.succeed("absent")
     status = operator.ask("status", "absent")
@@ -123,7 +67,7 @@ def test_a_run_that_waits_for_an_absent_endpoint_says_so_and_goes_on_once_it_is_
     assert operator.ask("redrive", "absent")["outcome"] == "nothing"
 
 
-def test_a_run_that_was_stopped_half_way_goes_on_where_it_was(pipeline: Pipeline, operator: Terminal) -> None:
+def test_a_stopped_run_goes_on_where_it_stopped(pipeline: Pipeline, operator: Terminal) -> None:
     with waiting_run(pipeline, "halted"):
         assert operator.ask("stop", "halted")["outcome"] == "stopped"
         assert operator.ask("stop", "halted")["outcome"] == "ended"
@@ -138,9 +82,7 @@ def test_a_run_that_was_stopped_half_way_goes_on_where_it_was(pipeline: Pipeline
     assert operator.ask("status", "halted")["run"]["execution"]["redrives"] == 1
 
 
-def test_a_failed_labelling_job_that_is_redriven_twice_is_made_again_once(
-    pipeline: Pipeline, operator: Terminal
-) -> None:
+def test_a_failed_labelling_job_redriven_twice_is_repeated_once(pipeline: Pipeline, operator: Terminal) -> None:
     pipeline.upload("stopped-by-hand", frames(2))
     stem = job_name(pipeline.stack.labels.name, "stopped-by-hand", FIRST_RUN, 0)
     people = eventually(
@@ -161,29 +103,27 @@ def test_a_failed_labelling_job_that_is_redriven_twice_is_made_again_once(
     assert [job["job"] for job in operator.ask("status", "stopped-by-hand")["run"]["jobs"]] == [f"{stem}-2"]
 
 
-def test_a_message_that_was_buried_tells_why_and_is_moved_back_once_its_cause_is_mended(
-    pipeline: Pipeline, operator: Terminal
-) -> None:
+def test_a_dead_letter_shows_its_reason_and_can_be_moved_back(pipeline: Pipeline, operator: Terminal) -> None:
     # Given a record in the ledger that submit cannot read
     frame, etag = FrameKey("buried", "front", str(START), "png"), hashlib.md5(image(), usedforsecurity=False)
     unit = Unit.of(frame, etag.hexdigest(), MODEL)
     place: Any = {"pk": {"S": f"pending#buried#{unit.partition}"}, "sk": {"S": unit.place}}
     table = pipeline.stack.outputs["LedgerName"]
     pipeline.cloud.client("dynamodb").put_item(TableName=table, Item=place)
-    # When its frame is uploaded, and submit has given up on it
+    # When its frame is uploaded, and submit gives up on it
     pipeline.put("buried", f"front/{START}.png", image())
 
     def letters() -> dict[str, Any]:
         found: dict[str, Any] = operator.ask("status", "buried")["dead_letters"][0]
         return found
 
-    eventually(lambda: letters()["messages"], "the burial", 60)
-    # Then the status of its drive tells why, and takes nothing away
+    eventually(lambda: letters()["messages"], "the dead letter", 60)
+    # Then the status of its drive shows the reason, and the message stays
     assert letters() == {"queue": "submit", "messages": 1, "of_drive": 1, "reasons": {"KeyError: 'key'": 1}}
     assert letters()["messages"] == 1
     status = operator.ask("status", "buried")
     assert status["next"] == "mend what its dead letters tell of, then autolabel redrive --queue submit"
-    # And once a person has mended that, it is moved back and worked on
+    # And when the cause is fixed, the message is moved back and taken
     pipeline.cloud.client("dynamodb").delete_item(TableName=table, Key=place)
     moved = operator.ask("redrive", "--queue", "submit")
     assert moved == {"queue": "submit", "outcome": "moved", "moved": 1, "reasons": {"KeyError: 'key'": 1}}
@@ -194,18 +134,18 @@ def test_a_message_that_was_buried_tells_why_and_is_moved_back_once_its_cause_is
     pipeline.succeed("buried")
 
 
-def test_a_drive_is_labelled_again_with_the_answers_that_are_there(
+def test_a_drive_is_labelled_again_from_its_existing_answers(
     pipeline: Pipeline, operator: Terminal, tmp_path: Path
 ) -> None:
     drive, (first, second, late) = "again", timestamps(3)
     pipeline.upload(drive, {f"front/{first}.png": image(), f"front/{second}.png": image()})
     pipeline.succeed(drive)
     assert answers_written(pipeline, drive) == 2
-    # Nothing has changed: the new run costs no inference
+    # Nothing changed: the new run needs no inference
     assert operator.ask("relabel", drive)["run"] == RUN_2
     assert "SUCCEEDED" in operator.say("watch", drive, "--run", RUN_2)
     assert answers_written(pipeline, drive) == 2
-    # A frame comes late, another is overwritten: the schedule tells of both
+    # A frame comes late, another is overwritten: the sweep reports both
     pipeline.put(drive, f"front/{late}.png", image())
     pipeline.put(drive, f"front/{second}.png", image(645))
     eventually(lambda: answers_written(pipeline, drive) == 4 or None, "their answers")
@@ -215,7 +155,7 @@ def test_a_drive_is_labelled_again_with_the_answers_that_are_there(
     changes = {"late": 1, "overwritten": 1, "deleted": 0, "more": None}
     assert (status["run"]["run"], status["run"]["changes"]) == (RUN_2, changes)
     assert status["next"] == "autolabel relabel again: it takes in what came or changed after the run began"
-    # Labelled again, they are in the dataset, and the runs before stay as they were
+    # The next run has both in its dataset, and the earlier runs stay as they are
     assert operator.ask("relabel", drive)["run"] == "0003"
     operator.say("watch", drive)
     assert answers_written(pipeline, drive) == 4
@@ -225,9 +165,7 @@ def test_a_drive_is_labelled_again_with_the_answers_that_are_there(
     assert operator.ask("status", drive, "--run", FIRST_RUN)["run"]["frames"] == 2
 
 
-def test_a_running_drive_is_not_labelled_again_and_an_older_run_is_not_redriven(
-    pipeline: Pipeline, operator: Terminal
-) -> None:
+def test_running_drives_are_not_relabelled_nor_older_runs_redriven(pipeline: Pipeline, operator: Terminal) -> None:
     with waiting_run(pipeline, "older", 1):
         assert "autolabel stop older first" in operator.refused("relabel", "older")
         operator.say("stop", "older")
@@ -239,7 +177,7 @@ def test_a_running_drive_is_not_labelled_again_and_an_older_run_is_not_redriven(
     assert described["status"] == "ABORTED"
 
 
-def test_a_drive_that_nobody_closes_is_closed_by_the_schedule(pipeline: Pipeline, operator: Terminal) -> None:
+def test_the_sweep_closes_an_abandoned_drive(pipeline: Pipeline, operator: Terminal) -> None:
     pipeline.put("forgotten", f"front/{START}.png", image())
     status = operator.ask("status", "forgotten")
     assert (status["upload"]["objects"], status["upload"]["document"], status["runs"]) == (1, "none", [])
@@ -251,11 +189,11 @@ def test_a_drive_that_nobody_closes_is_closed_by_the_schedule(pipeline: Pipeline
         pipeline.call("SweepFunction", {})
         return operator.ask("status", "forgotten")["runs"]
 
-    eventually(closed, "the end of the drive by the schedule", 60)
+    eventually(closed, "the end of the drive by the sweep", 60)
     assert any("closed by schedule" in note for note in pipeline.succeed("forgotten")["notes"])
 
 
-def test_a_refused_document_is_what_its_drive_waits_for(pipeline: Pipeline, operator: Terminal) -> None:
+def test_a_drive_with_a_refused_document_waits_for_a_good_one(pipeline: Pipeline, operator: Terminal) -> None:
     pipeline.put("unreadable", f"front/{START}.png", image())
     pipeline.put("unreadable", "drive.json", b"{")
 
@@ -270,7 +208,7 @@ def test_a_refused_document_is_what_its_drive_waits_for(pipeline: Pipeline, oper
     pipeline.succeed("unreadable")
 
 
-def test_what_nobody_knows_is_an_error_that_names_it(operator: Terminal) -> None:
+def test_unknown_names_are_errors_that_repeat_them(operator: Terminal) -> None:
     assert "knows no drive 'ghost'" in operator.refused("status", "ghost", "--json")
     assert "cannot be the name of a drive" in operator.refused("status", "../ghost")
     assert "knows no drive 'ghost'" in operator.refused("redrive", "ghost")
@@ -278,7 +216,7 @@ def test_what_nobody_knows_is_an_error_that_names_it(operator: Terminal) -> None
     assert operator.give("redrive").returncode == 2
 
 
-def test_who_lacks_a_permission_is_told_which(pipeline: Pipeline) -> None:
+def test_the_error_of_a_missing_permission_names_it(pipeline: Pipeline) -> None:
     iam, account = pipeline.cloud.client("iam"), {"AWS": "arn:aws:iam::000000000000:root"}
     trust = {"Effect": "Allow", "Principal": account, "Action": "sts:AssumeRole"}
     document = json.dumps({"Version": "2012-10-17", "Statement": [trust]})

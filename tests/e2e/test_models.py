@@ -1,37 +1,24 @@
-"""Models that come and go by the command, given by somebody who has the permissions that the manual lists."""
+"""Adding and removing models by the command, by a user with only the permissions that the manual lists."""
 
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 
 import pytest
 
 from tests.contract.test_model_sources import SDK, specification
 from tests.e2e.pipeline import Pipeline, image
-from tests.e2e.test_commands import Terminal, allowing
-from tools.demo.deployment import PROJECT
+from tests.e2e.terminal import Terminal, documented_permissions, terminal_of_user
 
 pytestmark = pytest.mark.cloud
 IMAGE = "000000000000.dkr.ecr.us-east-1.amazonaws.com/choosy:1"
 AWAKE = ("--parameter", "MinInstances=1", "--parameter", "MaxInstances=1")
 
 
-def documented_permissions() -> list[str]:
-    manual = (PROJECT / "docs" / "operators" / "permissions.md").read_text()
-    section = manual.split("## For bringing models")[1].split("\n## ")[0]
-    return sorted(set(re.findall(r"`([\w-]+:\w+)`", section)))
-
-
 @pytest.fixture(scope="module")
 def engineer(pipeline: Pipeline) -> Terminal:
-    iam = pipeline.cloud.client("iam")
-    iam.create_user(UserName="engineer")
-    iam.put_user_policy(UserName="engineer", PolicyName="models", PolicyDocument=allowing(*documented_permissions()))
-    key = iam.create_access_key(UserName="engineer")["AccessKey"]
-    keys = {"AWS_ACCESS_KEY_ID": key["AccessKeyId"], "AWS_SECRET_ACCESS_KEY": key["SecretAccessKey"]}
-    return Terminal({**pipeline.cloud.environment(), **keys, "COLUMNS": "160"})
+    return terminal_of_user(pipeline, "engineer", documented_permissions("For bringing models"))
 
 
 def stacks(pipeline: Pipeline) -> list[str]:
@@ -41,7 +28,7 @@ def stacks(pipeline: Pipeline) -> list[str]:
     return [stack["StackName"] for stack in found["StackSummaries"]]
 
 
-def test_a_model_comes_is_tried_changes_and_goes_without_a_trace(
+def test_a_model_can_be_added_tested_changed_and_removed(
     pipeline: Pipeline, engineer: Terminal, tmp_path: Path
 ) -> None:
     brought = ("models", "add", "second", "--image", IMAGE, "--decoder", "jumpstart-detection", "--inactive", *AWAKE)
@@ -74,7 +61,7 @@ def test_a_model_comes_is_tried_changes_and_goes_without_a_trace(
     assert "no model 'second'" in engineer.refused("models", "remove", "second")
 
 
-def test_a_jumpstart_model_is_resolved_by_the_sdk_and_serves(
+def test_a_jumpstart_model_is_resolved_by_the_sdk_and_deployed(
     pipeline: Pipeline, engineer: Terminal, tmp_path: Path
 ) -> None:
     if not SDK.exists():
@@ -109,7 +96,7 @@ def test_a_jumpstart_model_is_resolved_by_the_sdk_and_serves(
     assert not list(pipeline.stack.labels.list("models/street/"))
 
 
-def test_a_deployment_that_fails_says_why_and_leaves_nothing(pipeline: Pipeline, engineer: Terminal) -> None:
+def test_a_failed_deployment_says_why_and_is_removed(pipeline: Pipeline, engineer: Terminal) -> None:
     unknown = IMAGE.replace("choosy", "nobody")
     said = engineer.refused("models", "add", "third", "--image", unknown, "--decoder", "jumpstart-detection", "--json")
     assert "third.0001 was not deployed, and nothing of it is left: Endpoint failed" in said

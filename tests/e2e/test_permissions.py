@@ -1,5 +1,7 @@
-"""What those may do to whom the stack hands a role. That the stack's own parts may do all they need, and that nothing
-asks for more, is checked for all end-to-end tests together: see the fixture `pipeline`."""
+"""The permissions of the uploader's role and of strangers.
+
+The fixture `pipeline` checks the permissions of the stack's own parts, for all end-to-end tests together.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,7 @@ def client(pipeline: Pipeline, service: str, keys: dict[str, Any]) -> Any:
 
 @pytest.fixture
 def uploader(pipeline: Pipeline) -> Any:
-    """S3 with the rights of a fleet's uploader: a user of the account who may take on its role."""
+    """S3 with the rights of a fleet's uploader: of a user of the account who may assume its role."""
     iam, role = pipeline.cloud.client("iam"), pipeline.stack.outputs["UploaderRoleArn"]
     allow = {"Effect": "Allow", "Action": "sts:AssumeRole", "Resource": role}
     iam.create_user(UserName="fleet")
@@ -45,7 +47,7 @@ def uploader(pipeline: Pipeline) -> Any:
 
 @pytest.fixture
 def stranger(pipeline: Pipeline) -> dict[str, Any]:
-    """Keys of a user of the account who may publish wherever a topic does not forbid it, and send to no queue."""
+    """Keys of a user of the account who may publish to all topics that do not deny it, and may send to no queue."""
     iam = pipeline.cloud.client("iam")
     allow = {"Effect": "Allow", "Action": "sns:Publish", "Resource": "*"}
     iam.create_user(UserName=WANTED_REFUSALS)
@@ -66,31 +68,31 @@ def refused(call: Callable[..., Any], **arguments: Any) -> bool:
     return False
 
 
-def test_an_uploader_puts_drives_and_does_nothing_else(pipeline: Pipeline, uploader: Any) -> None:
+def test_an_uploader_may_only_upload_drives(pipeline: Pipeline, uploader: Any) -> None:
     ingest, labels = pipeline.stack.outputs["IngestBucketName"], pipeline.stack.outputs["LabelBucketName"]
     frame = f"drives/uploader/front/{START}.png"
-    # It puts frames, and what it puts runs through
+    # It uploads frames, and they are labelled
     uploader.put_object(Bucket=ingest, Key=frame, Body=image())
     document = b'{"vehicle": "test", "cameras": {"front": {}}}'
     uploader.put_object(Bucket=ingest, Key="drives/uploader/drive.json", Body=document)
     assert pipeline.succeed("uploader")["frames"]["labelled"] == 1
-    # It neither reads nor deletes, not even what it put itself
+    # It may not read or delete, not even its own uploads
     for call in (uploader.get_object, uploader.head_object, uploader.delete_object, uploader.get_object_tagging):
         assert refused(call, Bucket=ingest, Key=frame), call.__name__
     version = pipeline.cloud.client("s3").head_object(Bucket=ingest, Key=frame)["VersionId"]
     assert refused(uploader.delete_object, Bucket=ingest, Key=frame, VersionId=version)
     assert refused(uploader.list_objects_v2, Bucket=ingest, Prefix="drives/uploader/")
-    # It puts nowhere else
+    # It may not write anywhere else
     assert refused(uploader.put_object, Bucket=ingest, Key="elsewhere.png", Body=b"x")
     assert refused(uploader.put_object, Bucket=labels, Key="drives/uploader/x.png", Body=b"x")
     assert refused(uploader.copy_object, Bucket=ingest, Key=frame, CopySource=f"{labels}/{frame}")
     assert pipeline.stack.ingest.read(frame) == image()
 
 
-def test_a_stranger_sends_to_no_queue_and_publishes_no_answers(pipeline: Pipeline, stranger: dict[str, Any]) -> None:
+def test_a_stranger_may_not_send_messages_or_answers(pipeline: Pipeline, stranger: dict[str, Any]) -> None:
     sns, sqs = client(pipeline, "sns", stranger), client(pipeline, "sqs", stranger)
     outputs = pipeline.stack.outputs
-    # Its own policy does let it publish
+    # Its own policy lets it publish
     topic = pipeline.cloud.client("sns").create_topic(Name="elsewhere")["TopicArn"]
     assert sns.publish(TopicArn=topic, Message="{}")["MessageId"]
     for topic in (outputs["SuccessTopicArn"], outputs["ErrorTopicArn"]):

@@ -1,4 +1,4 @@
-"""What runs make good when a message, an answer or the word of it is lost."""
+"""Runs recover when a message, an answer or a notification is lost."""
 
 from __future__ import annotations
 
@@ -29,27 +29,27 @@ def unit_of(pipeline: Pipeline, drive: str) -> tuple[Unit, str]:
 
 @contextmanager
 def waiting_run(pipeline: Pipeline, drive: str) -> Iterator[WaitingRun]:
-    """A run of one frame that waits for its answer, because the endpoint is away until the end of the block."""
+    """A run of one frame that waits for its answer, since the endpoint is missing until the end of the block."""
     with pipeline.without_endpoint():
         pipeline.upload(drive, {FRAME: image()})
         (waiting,) = eventually(lambda: pipeline.stack.ledger.waiting_runs(drive), "the wait of the run")
         yield waiting
 
 
-def test_a_lost_answer_is_asked_for_again_by_the_run(pipeline: Pipeline) -> None:
-    # Given a frame that was answered while the drive was uploaded, and an answer that is gone
+def test_a_run_asks_again_for_a_lost_answer(pipeline: Pipeline) -> None:
+    # Given a frame that was answered during the upload, and whose answer is gone
     pipeline.put("lost", FRAME, image())
     answer = unit_of(pipeline, "lost")[0].answer_key(1)
     eventually(lambda: pipeline.stack.labels.exists(answer), "the answer")
-    eventually(lambda: not pipeline.stack.ledger.any_pending("lost", [MODEL]), "the word of it")
+    eventually(lambda: not pipeline.stack.ledger.any_pending("lost", [MODEL]), "its notification")
     pipeline.cloud.client("s3").delete_object(Bucket=pipeline.stack.labels.name, Key=answer)
-    # When the drive is closed, then its run brings the frame on its way once more
+    # When the drive is closed, then its run asks for the frame again
     pipeline.close("lost", cameras={"front": {}})
     assert pipeline.succeed("lost")["frames"]["labelled"] == 1
     assert pipeline.stack.labels.exists(answer)
 
 
-def test_a_frame_that_comes_again_wakes_the_run_that_nobody_told_of_its_answer(pipeline: Pipeline) -> None:
+def test_a_repeated_upload_wakes_a_run_whose_notification_was_lost(pipeline: Pipeline) -> None:
     with waiting_run(pipeline, "untold"):
         unit, etag = unit_of(pipeline, "untold")
         pipeline.stack.labels.write(unit.answer_key(1), NOTHING_SEEN)
@@ -72,11 +72,11 @@ def test_a_frame_that_comes_again_wakes_the_run_that_nobody_told_of_its_answer(p
         assert pipeline.succeed("untold")["frames"]["labelled"] == 1
 
 
-def test_an_answer_between_a_turn_and_its_wait_does_not_keep_the_run_waiting(pipeline: Pipeline) -> None:
+def test_an_answer_between_a_pass_and_its_wait_wakes_the_run(pipeline: Pipeline) -> None:
     with waiting_run(pipeline, "between") as waiting:
         unit, _ = unit_of(pipeline, "between")
         pipeline.stack.labels.write(unit.answer_key(1), NOTHING_SEEN)
         pipeline.stack.ledger.settle(unit, None)
-        # The wait finds nothing pending, so that nobody is left who would wake it
+        # The wait finds nothing pending, so no later event would wake it
         pipeline.call("ReconcileFunction", {"drive": "between", "run": FIRST_RUN, "token": waiting.token})
         assert pipeline.succeed("between")["frames"]["labelled"] == 1

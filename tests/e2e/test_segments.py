@@ -1,4 +1,4 @@
-"""A drive whose people correct segments, of a model that gives masks."""
+"""A drive whose reviewers correct segments of a model with masks."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SEGMENTS = {"policy": "all", "task": "segments"}
 
 @pytest.fixture(scope="module")
 def segmenting(pipeline: Pipeline) -> str:
-    """A model with masks behind an endpoint of its own, for drives that name it; its name."""
+    """Deploy a model with masks for drives that name it; returns its name."""
     model = read_document(PROJECT / "models" / "yolox-nano.json", endpoint="segmenting")
     awake = {"MinInstances": "1"}
     deploy_endpoint(
@@ -33,7 +33,7 @@ def segmenting(pipeline: Pipeline) -> str:
     return "segmenting"
 
 
-def test_segments_that_people_leave_are_in_the_dataset(pipeline: Pipeline, segmenting: str) -> None:
+def test_verified_segments_are_in_the_dataset(pipeline: Pipeline, segmenting: str) -> None:
     well, failing = (f"front/{time}.png" for time in timestamps(2))
     pipeline.upload("painted", {well: image(640), failing: image(643)}, models=[segmenting], verification=SEGMENTS)
     summary = pipeline.succeed("painted")
@@ -57,6 +57,6 @@ def test_segments_that_people_leave_are_in_the_dataset(pipeline: Pipeline, segme
     assert [lines[name]["provenance"]["labelled-by"] for name in (well, failing)] == ["model and person", "person"]
 
 
-def test_a_drive_without_a_model_that_gives_masks_is_refused(pipeline: Pipeline) -> None:
+def test_segments_without_a_model_with_masks_are_refused(pipeline: Pipeline) -> None:
     pipeline.upload("unpainted", {f"front/{timestamps(1)[0]}.png": image()}, models=["choosy"], verification=SEGMENTS)
     pipeline.told_ops("none of its models gives masks")

@@ -1,4 +1,4 @@
-"""A drive that two models label, one of which fails on some frames."""
+"""Two models label a drive, and one fails on some frames."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.cloud
 
 @pytest.fixture(scope="module")
 def steady(pipeline: Pipeline) -> str:
-    """A second model behind an endpoint of its own, for drives that name it; its name."""
+    """Deploy a second model for drives that name it; returns its name."""
     model = read_document(PROJECT / "models" / "yolox-nano.json", endpoint="steady")
     awake = {"MinInstances": "1"}
     deploy_endpoint(
@@ -45,7 +45,7 @@ def test_a_model_that_fails_on_a_frame_does_not_stop_the_other(pipeline: Pipelin
         assert (car["left"], car["width"]) == (round(0.1 * width), round(0.5 * width) - round(0.1 * width)), name
         assert line["provenance"]["models"] == ["choosy.0001", "steady.0001"]
         assert line["provenance"]["labelled-by"] == "model and person"
-    # Only where both answered is the car seen by both, and the person that one of them sees missed by the other.
+    # Where both models answered, both found the car and only one found the person.
     shard = pipeline.read("two", "shards/000000.detections.jsonl").splitlines()
     seen = {row["key"].split("/two/")[1]: row["detections"]["items"] for row in map(json.loads, shard)}
     assert {(d["name"], tuple(d["models"])) for d in seen[well]} == {

@@ -1,4 +1,4 @@
-"""Every branch of the state machine on the embedded cloud, its failures and redrives included."""
+"""Every branch of the state machine on the embedded cloud, with failures and redrives."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def status_of(pipeline: Pipeline, job: str) -> str:
 
 
 def make_job(pipeline: Pipeline, drive: str, lines: list[dict[str, Any]]) -> str:
-    """Create the labelling job that the drive's execution is going to create, as a call whose answer was lost would."""
+    """Create the labelling job of the drive's execution in advance, like a call whose answer was lost."""
     labels, prefix = pipeline.stack.labels, RunFolder(drive, FIRST_RUN).prefix + "verification/lost"
     labels.write(f"{prefix}.manifest", b"".join(json.dumps(line).encode() + b"\n" for line in lines))
     labels.write(f"{prefix}.categories", label_categories(LABELS))
@@ -88,13 +88,13 @@ def test_a_drive_document_delivered_twice_starts_one_execution(pipeline: Pipelin
     assert [e["name"] for e in executions].count("twice-0001") == 1
 
 
-def test_a_wait_that_nobody_ends_times_out_and_the_run_looks_again(pipeline: Pipeline) -> None:
-    # Given an endpoint that is away when the drive is closed
+def test_a_wait_that_times_out_leads_to_another_pass(pipeline: Pipeline) -> None:
+    # Given an endpoint that is missing when the drive is closed
     with pipeline.without_endpoint():
         pipeline.upload("patient", frames(2))
-        # When the wait of the run ends by its time-out
+        # When the run's wait times out
         eventually(lambda: entered(pipeline, "patient").count("AwaitInference") > 1 or None, "a second wait", 60)
-    # Then the run goes on by itself once the endpoint is back, and no frame has failed
+    # Then the run goes on when the endpoint is back, and no frame failed
     summary = pipeline.succeed("patient")
     assert summary["frames"] == {"uploaded": 2, "labelled": 2, "failed": 0, "rejected": 0}
 
@@ -115,7 +115,7 @@ def test_a_failed_shard_fails_the_run_and_a_redrive_resumes_it(pipeline: Pipelin
     assert "ended as FAILED" in pipeline.told_ops("shards-0001")
     before = [s.name for s in progress.states]
     assert before[-1] == "LabelShards"
-    # Then a redrive, once the cause is mended, goes on with LabelShards and with nothing before it
+    # Then, when the cause is fixed, a redrive goes on with LabelShards, not with a state before it
     functions.update_function_configuration(FunctionName=name, Environment={"Variables": good})
     pipeline.redrive("shards")
     summary = pipeline.succeed("shards")
@@ -123,8 +123,8 @@ def test_a_failed_shard_fails_the_run_and_a_redrive_resumes_it(pipeline: Pipelin
     assert entered(pipeline, "shards")[len(before) :][0] in ("LabelShards", "Assemble")
 
 
-def test_a_stopped_labelling_job_fails_the_run_and_a_redrive_starts_its_next_attempt_only(pipeline: Pipeline) -> None:
-    # Given two jobs (of at most eight frames), the first of which an operator stops
+def test_a_redrive_after_a_stopped_labelling_job_repeats_only_that_job(pipeline: Pipeline) -> None:
+    # Given two jobs (of at most eight frames), and an operator who stops the first one
     pipeline.upload("stopped", frames(12))
     stem = job_name(pipeline.stack.labels.name, "stopped", FIRST_RUN, 0)
     other = job_name(pipeline.stack.labels.name, "stopped", FIRST_RUN, 1)
@@ -138,20 +138,20 @@ def test_a_stopped_labelling_job_fails_the_run_and_a_redrive_starts_its_next_att
 
     eventually(in_progress, "the first labelling job")
     sagemaker.stop_labeling_job(LabelingJobName=f"{stem}-1")
-    # Then the run fails where its name says why, and the other job has been left alone
+    # Then the run fails in a state whose name says why, and the other job is untouched
     progress = pipeline.end("stopped")
     assert (progress.status, progress.error) == ("FAILED", "LabelingFailed")
     assert f"{stem}-1" in progress.failure
     assert progress.states[-1].name == "FailedJobs"
     assert status_of(pipeline, f"{other}-1") == "Completed"
-    # And a redrive labels again only what was not labelled
+    # And a redrive repeats only the job that was not labelled
     pipeline.redrive("stopped")
     summary = pipeline.succeed("stopped")
     assert [job["job"] for job in summary["verification"]] == [f"{stem}-2", f"{other}-1"]
 
 
-def test_a_work_team_that_does_not_exist_fails_the_run_by_its_name_and_mended_it_goes_on(pipeline: Pipeline) -> None:
-    # Given a stack that asks a team which was deleted
+def test_a_missing_work_team_fails_the_run_until_it_is_fixed(pipeline: Pipeline) -> None:
+    # Given a stack with a work team that was deleted
     functions = pipeline.cloud.client("lambda")
     name = next(
         f["FunctionName"] for f in functions.list_functions()["Functions"] if "AssembleFunction" in f["FunctionName"]
@@ -167,11 +167,11 @@ def test_a_work_team_that_does_not_exist_fails_the_run_by_its_name_and_mended_it
     ask("private-crowd", "dissolved")
     try:
         pipeline.upload("teamless", frames(2))
-        # Then the run fails where its name says why
+        # Then the run fails and names the team
         progress = pipeline.end("teamless")
         assert (progress.status, progress.error) == ("FAILED", "LabelingFailed")
         assert "dissolved" in progress.failure
-        # And a public crowd is not even asked
+        # And a public crowd is refused before a job is made
         ask("public-crowd", "default")
         pipeline.redrive("teamless")
         progress = pipeline.end("teamless")
@@ -184,14 +184,14 @@ def test_a_work_team_that_does_not_exist_fails_the_run_by_its_name_and_mended_it
     assert [job["verified"] for job in summary["verification"]] == [2]
 
 
-def test_a_job_whose_creation_was_not_heard_of_is_followed_to_its_end(pipeline: Pipeline) -> None:
+def test_a_job_whose_creation_got_no_answer_is_followed_to_its_end(pipeline: Pipeline) -> None:
     names = list(frames(2))
     for name, body in frames(2).items():
         pipeline.put("adopted", name, body)
     job = make_job(pipeline, "adopted", [line_of(pipeline, "adopted", name) for name in names[:1]])
     pipeline.close("adopted", cameras={"front": {}})
     summary = pipeline.succeed("adopted")
-    # The job had been given one frame only: the other one is seen in a second round.
+    # The job has only one of the frames, so a second round has the other one.
     assert summary["verification"] == [
         {"job": job, "status": "Completed", "frames": 2, "verified": 2, "unadjusted": 2, "rounds": 2}
     ]
@@ -199,7 +199,7 @@ def test_a_job_whose_creation_was_not_heard_of_is_followed_to_its_end(pipeline: 
     assert jobs == [job, f"{job.removesuffix('-1')}-again-1"]
 
 
-def test_a_job_that_ended_without_labels_before_is_followed_by_the_next_attempt(pipeline: Pipeline) -> None:
+def test_an_earlier_job_without_labels_is_followed_by_the_next_attempt(pipeline: Pipeline) -> None:
     drive = "stopped-before"
     frame, body = next(iter(frames(1).items()))
     pipeline.put(drive, frame, body)
@@ -229,14 +229,14 @@ def test_the_end_of_a_run_is_announced_with_its_counts(pipeline: Pipeline) -> No
     assert event["detail"]["dataset"] == pipeline.stack.labels.uri(RunFolder("announced", FIRST_RUN).dataset)
 
 
-def test_a_model_that_fails_most_frames_stops_its_drive_until_a_person_redrives_it(pipeline: Pipeline) -> None:
+def test_a_model_that_fails_most_frames_stops_the_run_until_a_redrive(pipeline: Pipeline) -> None:
     pipeline.upload("failing", {f"front/{time}.png": image(643) for time in timestamps(20)})
     progress = pipeline.end("failing")
     assert progress.status == "FAILED"
     assert "failed 20 of 20 frames" in progress.failure
     assert "PlanShards" not in entered(pipeline, "failing")
     pipeline.redrive("failing")
-    # Once more they fail, and the person has had a look: the frames go to people as they are.
+    # They fail again. After a redrive the run goes on, and the frames go to reviewers without boxes.
     assert pipeline.succeed("failing")["frames"]["failed"] == 20
     assert entered(pipeline, "failing").count("FailedUnits") == 1
 
@@ -250,9 +250,7 @@ def test_a_model_that_fails_most_frames_stops_its_drive_until_a_person_redrives_
         ("stumbled-answer", Fault("call", "lost", "states", "sagemaker", "CreateLabelingJob", "InternalFailure")),
     ],
 )
-def test_a_service_that_stumbles_under_the_execution_costs_no_redrive(
-    pipeline: Pipeline, drive: str, fault: Fault
-) -> None:
+def test_a_temporary_service_error_needs_no_redrive(pipeline: Pipeline, drive: str, fault: Fault) -> None:
     pipeline.cloud.faults.arm(1, [fault])
     pipeline.upload(drive, frames(2))
     assert pipeline.succeed(drive)["frames"]["labelled"] == 2

@@ -1,4 +1,4 @@
-"""A drive whose policy spares people what needs none of them, on the embedded cloud under the template's roles."""
+"""Drives whose policy lets reviewers skip certain frames, on the embedded cloud with the template's roles."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from tests.e2e.pipeline import Pipeline, image, timestamps
 pytestmark = pytest.mark.cloud
 
 FRAMES = 12
-# The model's person is seen with a confidence of 0.6. Five objects without an error prove more than half to be right.
+# The model's person has a confidence of 0.6. Five objects without an error prove that more than half are right.
 POLICY = {"policy": "doubtful", "max_doubt": 0.5, "target": 0.5, "segment": 1}
 
 
-def test_what_blind_audits_of_one_drive_prove_is_accepted_in_the_next(pipeline: Pipeline) -> None:
-    # Given a drive of which people are shown no pre-label at all, and find what the model saw
+def test_classes_proven_by_blind_audits_are_accepted_in_the_next_drive(pipeline: Pipeline) -> None:
+    # Given a drive whose reviewers see no pre-labels, and draw the same objects as the model
     frames = {f"front/{time}.png": image() for time in timestamps(FRAMES)}
     pipeline.upload("spared-first", frames, verification={**POLICY, "audit": 1.0, "blind": 1.0})
     first = pipeline.succeed("spared-first")
     assert first["triage"] == {"blind audit": FRAMES}
     assert first["labelled_by"] == {"person": FRAMES}
     assert len([sentence for sentence in first["acceptance"] if sentence.endswith("accepted")]) == 3
-    # When the next one comes, of which one frame failed
+    # When the next drive comes, in which one frame failed
     more = {f"front/{time}.png": image(643 if index == 5 else 640) for index, time in enumerate(timestamps(FRAMES))}
     pipeline.upload("spared-second", more, verification={**POLICY, "audit": 0.1})
     second = pipeline.succeed("spared-second")
-    # Then people get the failed frame and two audits, one of them blind, and the rest is accepted
+    # Then reviewers get the failed frame and two audits, one of them blind, and the rest is accepted
     assert second["triage"] == {"accepted": 9, "doubtful": 1, "blind audit": 1, "audit": 1}
     assert [job["frames"] for job in second["verification"]] == [3]
     lines = pipeline.lines("spared-second", "dataset.manifest")

@@ -45,9 +45,9 @@ def png_header(width: int, height: int) -> bytes:
     """The start of a PNG of any size, without its pixels."""
     return (
         b"\x89PNG\r\n\x1a\n"
-        + _chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
+        + png_chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
         # Fixed bytes, since compressors differ and a sample may hold their ETag.
-        + _chunk(b"IDAT", b"\x78\x9c\x63\x00\x00\x00\x01\x00\x01")
+        + png_chunk(b"IDAT", b"\x78\x9c\x63\x00\x00\x00\x01\x00\x01")
     )
 
 
@@ -63,7 +63,8 @@ def segments(marker: int, body: bytes) -> bytes:
     return b"".join(bytes([0xFF, marker]) + struct.pack(">H", len(piece) + 2) + piece for piece in pieces)
 
 
-def _chunk(kind: bytes, body: bytes) -> bytes:
+def png_chunk(kind: bytes, body: bytes) -> bytes:
+    """A chunk of a PNG, with its length and checksum."""
     return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
 

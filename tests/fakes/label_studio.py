@@ -20,7 +20,7 @@ from autolabel.verification.label_studio.client import (
 )
 from autolabel.verification.label_studio.results import Annotation, Task
 
-# What tests do to it beside what functions call.
+# Methods for tests, which are not calls of the API.
 _NO_CALLS = ("before", "after", "annotate", "kept", "restore")
 
 
@@ -77,7 +77,7 @@ class FakeLabelStudio:
         return kept
 
     def restore(self, kept: Mapping[str, Any]) -> None:
-        """Hold what was kept, and nothing else."""
+        """Replace all content by what was kept."""
         of: dict[str, dict[int, Any]] = {kind: {} for kind in ("projects", "rows", "annotations", "hooks", "connected")}
         for place, value in copy.deepcopy(dict(kept)).items():
             kind, _, number = place.partition("/")

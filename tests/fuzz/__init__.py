@@ -1,1 +1,1 @@
-"""What comes from outside, bent and broken: every parser gives a good value or refuses with a reason."""
+"""Broken input from outside: every parser returns a good value or refuses with a reason."""

@@ -1,6 +1,6 @@
-"""Bombs, each to be set off in a process of its own that may not take more memory or processor time than it is given.
+"""Bombs: small or endless inputs that cost much. Each runs in a process of its own with limits of memory and time.
 
-`python -m tests.fuzz.bombs NAME` prints the reason of the refusal, or what was read.
+`python -m tests.fuzz.bombs NAME` prints the reason of the refusal, or a count of what was read.
 """
 
 from __future__ import annotations
@@ -32,19 +32,16 @@ from autolabel.labels.image_header import read_header
 from autolabel.models.catalogue import Model
 from autolabel.models.decoders import DecoderOptions
 from autolabel.models.decoders.base import MAX_OBJECTS
-from autolabel.reporting.report import Gallery, write_report
-from autolabel.reporting.summary import FrameCounts, Summary
 from tests.fakes.answers import DETECTOR, answer
-from tests.fakes.bucket import FakeBucket
-from tests.fakes.images import png_header, saved
-from tests.fakes.pipeline import frame_key
+from tests.fakes.images import png_chunk, png_header, saved
+from tests.fuzz.pictures import pictures_of
 
 CHUNK = 256 * 1024
 MEGABYTE = 1_000_000
 
 
 def streamed(before: bytes, filling: bytes, megabytes: int, behind: bytes) -> Iterator[bytes]:
-    """A body of so many megabytes, which is nowhere whole."""
+    """A body of about `megabytes` in chunks; it is never in memory as a whole."""
     yield before
     chunk = filling * (CHUNK // len(filling))
     for _ in range(megabytes * MEGABYTE // len(chunk)):
@@ -69,7 +66,7 @@ def escaped_string() -> str:
 
 
 def segment(decoder: str, chunks: Iterator[bytes], *, masks: bool, side: int = 480, **options: object) -> str:
-    """What comes of an answer to a model whose masks are wanted, or not."""
+    """Decode an answer, with or without its masks; returns counts."""
     wanted = msgspec.convert({"masks": masks, **options}, DecoderOptions)
     model = msgspec.structs.replace(DETECTOR, decoder=decoder, options=wanted)
     found, _ = decode_answer(chunks, model, side, side)
@@ -80,7 +77,7 @@ THING = b'{"score":0.9,"label":"car","box":{"xmin":0,"ymin":0,"xmax":9,"ymax":9}
 
 
 def long_pictures() -> str:
-    """300 MB of masks as pictures, in a list, that nobody wants."""
+    """300 MB of masks as pictures in a list, when masks are not wanted."""
     one = THING + b'"' + b"QUJD" * 750_000 + b'"}'
     chunks = itertools.chain([b"["], *([one, b","] for _ in range(99)), [one, b"]"])
     return segment("hf-object-detection", chunks, masks=False)
@@ -95,7 +92,7 @@ def one_long_mask() -> str:
 
 
 def long_row() -> str:
-    """As much as a mask may have in bytes, which is more than it may have in pixels."""
+    """A mask with as many bytes as are allowed, which are more pixels than are allowed."""
     return segment("hf-object-detection", streamed(b"[" + THING + b"[[0", b",0", 60, b"]]}]"), masks=True)
 
 
@@ -117,20 +114,20 @@ def many_masks() -> str:
 
 
 def noisy_masks() -> str:
-    """Masks of noise, whose encodings are as large as they."""
+    """Masks of noise, whose encodings are as large as the masks."""
     rows = b",".join(b"[" + b",".join(random.Random(i).choices([b"0", b"1"], k=1_000)) + b"]" for i in range(1_000))
     chunks = itertools.chain([b'{"masks":[['], *([rows, b"],["] for _ in range(200)), [rows, b"]]}"])
     return segment("jumpstart-mask-rcnn", chunks, masks=True)
 
 
 def picture_of_many_pixels() -> str:
-    """A mask of 25 megapixels in one of their headers."""
+    """A mask whose PNG header says 25 megapixels."""
     mask = b'"' + base64.b64encode(png_header(5_000, 5_000)) + b'"'
     return segment("hf-object-detection", iter([b"[" + THING + mask + b"}]"]), masks=True)
 
 
 def masks_of_the_largest_frame() -> str:
-    """As many masks as there may be, on a frame as large as it may be for them."""
+    """The largest number of masks, on the largest frame for them."""
     box = {"xmin": 0, "ymin": 0, "xmax": 4_000, "ymax": 4_000}
     thing = {"score": 0.9, "label": "car", "box": box, "mask": [[1] * 28] * 28}
     body = msgspec.json.encode([thing] * 20)
@@ -138,13 +135,13 @@ def masks_of_the_largest_frame() -> str:
 
 
 def noise_outlined() -> str:
-    """A mask like a chessboard of half a million fields."""
+    """A mask like a chessboard with half a million black fields."""
     mask = encode((np.indices((1_000, 1_000)).sum(0) % 2).astype(np.uint8))
     return f"{len(polygons(mask.decode(), 1_000, 1_000))} outlines"
 
 
 def found(name: str, count: int, model: Model) -> list[Detection]:
-    """As many objects as an answer may have, all around one place."""
+    """`count` objects of a class, all around one place."""
     boxes = ((x := at % 60, 0.0, x + 100.0, 100.0) for at in range(count))
     return [Detection(name, box, 0.5, 0.5, name, (model.id,)) for box in boxes]
 
@@ -170,7 +167,7 @@ def outline_round_the_world() -> str:
 
 
 def large_mapped_answer() -> str:
-    """An answer of which a mapping needs all, and one of which it needs a key."""
+    """A large answer with a mapping that needs only one key."""
     mapping = {"items": "things", "label": "label", "score": "score", "box": "box"}
     one = b'{"label":"car","score":1,"box":[0,0,9,9]}'
     ballast = streamed(b'{"more":"', b"QUJD", 100, b'","things":[' + one + b"]}")
@@ -182,13 +179,13 @@ def long_mask() -> str:
 
 
 def deep_mask() -> str:
-    """A million brackets deep a thousand times over."""
+    """Lists 128,000 brackets deep, again and again."""
     brackets = b"[" * 128_000 + b"]" * 128_000
     return read(streamed(b'{"masks":[[]', b"," + brackets, 30, b"]," + GOOD))
 
 
 def quoted_brackets() -> str:
-    """Brackets that have to be looked at one by one, for the sake of a quote at the end of each chunk."""
+    """Brackets that have to be read one by one, because each chunk ends with quotes."""
     return read(streamed(b'{"masks":[""', b"," + b"[]," * 80_000 + b'""', 5, b"]," + GOOD))
 
 
@@ -232,7 +229,7 @@ def million_boxes() -> str:
 
 
 def small_answer_of_boxes() -> str:
-    """As many boxes as go into an answer that is parsed without being walked over."""
+    """As many boxes as fit into an answer that is parsed whole."""
     return read(iter([boxes(70_000)]))
 
 
@@ -258,56 +255,38 @@ def deep_message() -> str:
     return str(list(read_message('{"Records":' + "[" * 1_048_000)))
 
 
-def chunk(kind: bytes, body: bytes) -> bytes:
-    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-
-
 def header(body: bytes) -> str:
     return str(read_header(lambda count: body[:count], "k")[1:3])
 
 
 def compressed_texts() -> str:
-    """Half a megabyte of a PNG's texts that are half a gigabyte unpacked."""
-    text = chunk(b"zTXt", b"k\0\0" + zlib.compress(bytes(MEGABYTE), 9))
+    """Half a megabyte of PNG texts that unpack to half a gigabyte."""
+    text = png_chunk(b"zTXt", b"k\0\0" + zlib.compress(bytes(MEGABYTE), 9))
     good = png_header(10, 10)
     return header(good[:33] + text * 490 + good[33:])
 
 
 def compressed_profile() -> str:
-    profile = chunk(b"iCCP", b"k\0\0" + zlib.compress(bytes(100 * MEGABYTE), 9))
+    profile = png_chunk(b"iCCP", b"k\0\0" + zlib.compress(bytes(100 * MEGABYTE), 9))
     good = png_header(10, 10)
     return header(good[:33] + profile + good[33:])
 
 
 def drawn(body: bytes) -> str:
-    ingest, labels = FakeBucket("ingest"), FakeBucket("labels")
-    ingest.write(frame_key(0), body)
-    for name in ("rejected", "failed"):
-        labels.write(f"labels/d/0001/{name}.jsonl", b"")
-    gallery = Gallery(1)
-    gallery.take(
-        [
-            b'{"source-ref":"s3://ingest/%s","prelabel":{"image_size":[{"width":9,"height":9}],"annotations":[]},'
-            b'"prelabel-metadata":{"objects":[]},"provenance":{"camera":"c","timestamp":"0","etag":"%s"}}'
-            % (frame_key(0).encode(), ingest.etag(frame_key(0)).encode())
-        ]
-    )
-    summary = Summary("d", "0001", FrameCounts(1, 1, 0, 0), 0, {}, {}, {}, ("m.0001",), "t", ("car",), ())
-    write_report(summary, gallery, ingest=ingest, labels=labels)
-    return "drawn" if b"<image" in labels.objects["labels/d/0001/report.html"] else "left out"
+    return "drawn" if pictures_of(body) else "left out"
 
 
 def largest_png() -> str:
-    """100 megapixels of 64 bits in some megabytes."""
+    """A PNG of a few megabytes with 100 megapixels of 64 bits."""
     width = height = 10_000
     packed = zlib.compressobj(1)
     rows = b"".join(packed.compress(bytes(8 * width + 1)) for _ in range(height)) + packed.flush()
-    head = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 16, 6, 0, 0, 0))
-    return drawn(b"\x89PNG\r\n\x1a\n" + head + chunk(b"IDAT", rows) + chunk(b"IEND", b""))
+    head = png_chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 16, 6, 0, 0, 0))
+    return drawn(b"\x89PNG\r\n\x1a\n" + head + png_chunk(b"IDAT", rows) + png_chunk(b"IEND", b""))
 
 
 def scans(count: int) -> bytes:
-    """A progressive JPEG of 98 megapixels whose last scan comes again and again."""
+    """A progressive JPEG of 98 megapixels, with `count` repetitions of its last scan."""
     body = saved(Image.new("L", (9_900, 9_900)), "JPEG", progressive=True)
     last = body[body.rfind(b"\xff\xc4") : body.rfind(b"\xff\xd9")]
     return body[:-2] + last * count + body[-2:]

@@ -1,4 +1,4 @@
-"""Good samples, mutated: as bytes, and as the JSON that they are."""
+"""Mutates good samples, as bytes and as JSON."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ fuzz = settings(
     database=None,
     suppress_health_check=list(HealthCheck),
 )
-# For properties that take a whole run.
+# For properties that take a whole run each time.
 fuzz_slow = settings(fuzz, max_examples=2_000 if LONG else 60)
 
-# Written into JSON in place of a string of the same name, which json.dumps could not do.
+# Replace the strings of the same names in JSON, since json.dumps cannot write them.
 _RAW = {
     "@deep": b"[" * 3_000 + b"]" * 3_000,
     "@deeper": b'{"a":' * 50_000,
@@ -75,7 +75,7 @@ _TOKENS += (b"{", b"}", b"[", b"]", b",", b":", b"[" * 2_000, b"%2e%2e", b"%00",
 
 
 def mutated(samples: Sequence[bytes], changes: int = 4) -> st.SearchStrategy[bytes]:
-    """Samples that were truncated, flipped, cut, repeated, spliced with each other and sown with bad tokens."""
+    """Samples with truncations, flipped bytes, cuts, repetitions, parts of each other and bad tokens."""
 
     def mutate(seed: int) -> bytes:
         rng = random.Random(seed)
@@ -120,7 +120,7 @@ _CHANGES: tuple[Callable[[random.Random, bytes, bytes], bytes], ...] = (_flip, _
 
 
 def mutated_json(samples: Sequence[bytes], changes: int = 3) -> st.SearchStrategy[bytes]:
-    """Samples whose values were swapped for others and for hostile ones, left out, nested and repeated."""
+    """Samples whose values are swapped, replaced by hostile ones, left out, nested and repeated."""
     values = [json.loads(sample) for sample in samples]
 
     def mutate(seed: int) -> bytes:
@@ -138,7 +138,7 @@ def mutated_json(samples: Sequence[bytes], changes: int = 3) -> st.SearchStrateg
 
 
 def _places(value: Any) -> list[tuple[Any, Any]]:
-    """Every value inside of a value, as what holds it and under which name."""
+    """Every value inside a value, as its container and its key or index."""
     found = []
     waiting = [value]
     while waiting:
@@ -158,7 +158,7 @@ def _change(rng: random.Random, holder: Any, name: Any, others: list[Any]) -> No
     elif kind == 1:
         holder[name] = [old] if rng.random() < 0.5 else {"a": old}
     elif kind == 2:
-        # A copy: the same object within itself would be no JSON.
+        # A copy: an object that contains itself is not JSON.
         holder[name] = json.loads(json.dumps(rng.choice(others)))
     elif kind == 3 and isinstance(holder, list):
         holder[name:name] = [old] * rng.choice([1, 200])
@@ -179,5 +179,5 @@ def _written(value: Any) -> bytes:
 
 
 def outside(samples: Sequence[bytes]) -> st.SearchStrategy[bytes]:
-    """Everything that may come where one of the samples, which are JSON, should."""
+    """Everything that may come instead of the samples, which are JSON."""
     return mutated_json(samples) | mutated_json(samples, changes=1) | mutated(samples) | st.binary(max_size=200)

@@ -1,4 +1,4 @@
-"""Models' answers: what comes out are boxes inside the frame, or a reason."""
+"""Answers of models become boxes inside the frame, or are refused."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ def pieces(body: bytes, size: int) -> Iterable[bytes]:
 
 @fuzz
 @given(outside(SAMPLES), st.sampled_from([1, 7, 1_000, 10_000_000]), st.booleans())
-def test_an_answer_is_boxes_inside_the_frame_or_refused(body: bytes, size: int, large: bool) -> None:
+def test_an_answer_has_boxes_inside_the_frame_or_is_refused(body: bytes, size: int, large: bool) -> None:
     if large:
-        # What is larger than a megabyte is walked over instead of parsed whole.
+        # An answer of more than a megabyte is read in pieces, not parsed whole.
         body = BALLAST + body[1:]
         size *= 1_000
     try:
@@ -61,7 +61,7 @@ def test_an_answer_is_boxes_inside_the_frame_or_refused(body: bytes, size: int, 
 
 
 def assert_writable(found: list[Detection]) -> None:
-    """The detections make a line of whole pixels inside the frame, unless they are too many for one."""
+    """Check that the detections make a line of whole pixels inside the frame, if they fit into a line."""
     chosen = label_frame([ModelDetections(DETECTOR, found)], "front", 640, 480, labels=frozenset(LABELS), ego_mask=None)
     try:
         known = prelabelled_line(
@@ -83,7 +83,7 @@ def assert_writable(found: list[Detection]) -> None:
 
 
 @pytest.mark.parametrize("count", [MAX_OBJECTS, MAX_OBJECTS + 1])
-def test_an_answer_has_so_many_boxes_and_no_more(count: int) -> None:
+def test_an_answer_with_too_many_boxes_is_refused(count: int) -> None:
     body = answer([CAR] * count)
     if count <= MAX_OBJECTS:
         assert len(decode_answer([body], DETECTOR, 640, 480)[0]) == count
@@ -93,7 +93,7 @@ def test_an_answer_has_so_many_boxes_and_no_more(count: int) -> None:
     assert refused.value.reason == "answer-too-large"
 
 
-def test_class_names_that_a_model_makes_up_take_a_bounded_room() -> None:
+def test_unknown_class_names_take_limited_space_in_the_tally() -> None:
     tally = Tally()
     for frame in range(5):
         names = [f"{frame}-{i}-" + "x" * 300 for i in range(1_000)]

@@ -1,4 +1,4 @@
-"""Bombs go off within bounds of memory and processor time that the operating system holds them to."""
+"""Every bomb ends within limits of memory and processor time that the operating system enforces."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from tests.fakes.bucket import FakeBucket
 from tests.fakes.pipeline import DRIVE, Pipeline
 
 ROOT = Path(__file__).parents[2]
-# The slowest takes some seconds; what grows by the square of its input takes hours.
+# The slowest takes a few seconds; quadratic time in the input would take hours.
 SECONDS = 60
-# Of address space, the interpreter's own included.
+# Megabytes of address space, including the interpreter's own.
 SMALL, DOCUMENT, MASKS, PICTURE = 300, 450, 900, 1_400
 
-# What each comes to, and the megabytes that it may take for it.
+# The result of each bomb, and the megabytes that it may take.
 BOMBS = {
     "long_string": ("1 boxes", SMALL),
     "escaped_string": ("1 boxes", SMALL),
@@ -61,13 +61,13 @@ BOMBS = {
     "compressed_profile": ("not-an-image", SMALL),
     "repeated_scans": ("left out", PICTURE),
     "scans_of_a_camera": ("drawn", PICTURE),
-    # As large as a frame may be: assemble and publish have 1,769 MB.
+    # The largest allowed frame: assemble and publish have 1,769 MB.
     "largest_png": ("drawn", PICTURE),
 }
 
 
 @pytest.mark.parametrize(("bomb", "expected", "megabytes"), [(b, *e) for b, e in BOMBS.items()], ids=BOMBS)
-def test_a_bomb_goes_off_within_bounds(bomb: str, expected: str, megabytes: int) -> None:
+def test_a_bomb_ends_within_its_limits(bomb: str, expected: str, megabytes: int) -> None:
     def bound() -> None:
         resource.setrlimit(resource.RLIMIT_AS, (megabytes * 2**20,) * 2)
         resource.setrlimit(resource.RLIMIT_CPU, (SECONDS,) * 2)
@@ -86,7 +86,7 @@ def test_a_bomb_goes_off_within_bounds(bomb: str, expected: str, megabytes: int)
 
 
 class LargerThanSaid(FakeBucket):
-    """A bucket whose drive.json has grown to 100 MB since S3 reported it; it notes how much of it was read."""
+    """A bucket whose drive.json grew to 100 MB after its event; `most`: bytes that were read of it."""
 
     most = 0
 
@@ -98,7 +98,7 @@ class LargerThanSaid(FakeBucket):
         return b" " * min(limit, 100_000_000), "0" * 32
 
 
-def test_a_document_that_is_larger_than_its_event_says_is_refused_unread() -> None:
+def test_a_document_larger_than_its_event_says_is_not_read_whole() -> None:
     pipeline = Pipeline()
     pipeline.ingest = LargerThanSaid("ingest")
     assert pipeline.close() == ["refused"]

@@ -1,4 +1,4 @@
-"""Answers of every family, mutated: what comes out are boxes and masks inside the frame, or a reason."""
+"""Mutated answers of every family become boxes and masks inside the frame, or are refused."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from tests.fuzz.refusals import assert_refusal
 from tests.fuzz.test_answers import LABELS, pieces
 
 REASONS = ("answer-unreadable", "answer-truncated", "answer-too-large", "answer-not-finite")
-# Masks as small as they may be leave room for mutations elsewhere.
+# The smallest masks leave room for mutations elsewhere.
 TINY = msgspec.json.encode(rectangle((0, 0, 2, 1), 3, 2))
 OUTLINE = msgspec.json.encode({"x": [0, 9, 9], "y": [0, 0, 9]})
 
 
 def samples(name: str) -> list[bytes]:
-    """The family's answer, and one with masks of another kind."""
+    """The family's answer, and the same with tiny masks."""
     body = BODIES[name][2]
     value = msgspec.json.decode(body)
     for thing in value if isinstance(value, list) else [value]:
@@ -39,7 +39,7 @@ def samples(name: str) -> list[bytes]:
 
 
 @pytest.mark.parametrize("name", BODIES)
-def test_an_answer_of_any_family_is_objects_inside_the_frame_or_refused(name: str) -> None:
+def test_answers_of_every_family_are_inside_the_frame_or_refused(name: str) -> None:
     decoder, options, _ = BODIES[name]
     given_bodies = samples(name)
 

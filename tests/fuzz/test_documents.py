@@ -1,4 +1,4 @@
-"""Documents: drive.json, a model's revision, the catalogue's index."""
+"""Documents from outside: drive.json, a model's revision, the catalogue's index."""
 
 from __future__ import annotations
 
@@ -56,13 +56,13 @@ def run_of(document: DriveDocument) -> Run:
 
 @fuzz
 @given(outside(SAMPLES))
-def test_a_drives_document_is_one_that_its_run_can_live_with_or_is_refused(body: bytes) -> None:
+def test_a_drives_document_fits_into_its_run_or_is_refused(body: bytes) -> None:
     try:
         document = parse_drive_document(body, KEY)
     except DocumentRefused as e:
         assert_refusal(e, "document-not-json", "document-schema", "document-too-large")
         return
-    # An item of DynamoDB has at most 400 KB, and the run is read from it again and again.
+    # The run is kept in an item of DynamoDB, which holds at most 400 KB.
     kept = msgspec.json.encode(run_of(document))
     assert len(kept) < 390_000
     assert msgspec.json.decode(kept, type=Run).document == document
@@ -79,14 +79,14 @@ def nested(depth: int) -> bytes:
 
 
 def deeper(calls: int, body: bytes) -> None:
-    """Read a document from further down the stack, as another caller would."""
+    """Read a document `calls` frames further down the stack, as another caller may."""
     if calls:
         deeper(calls - 1, body)
     else:
         msgspec.json.decode(msgspec.json.encode(run_of(parse_drive_document(body, KEY))), type=Run)
 
 
-def test_a_document_that_is_accepted_can_be_read_wherever_it_is_read() -> None:
+def test_an_accepted_document_can_be_read_deep_in_the_stack() -> None:
     deeper(800, nested(MAX_DEPTH - 1))
 
 
@@ -96,7 +96,7 @@ def test_a_deep_document_is_refused(depth: int) -> None:
         parse_drive_document(nested(depth), KEY)
 
 
-def test_a_document_that_grows_when_it_is_kept_is_refused() -> None:
+def test_a_document_that_is_too_large_when_stored_is_refused() -> None:
     masks = ",".join(f'"c{i}":{{"ego_mask":[{",".join(["[9,9]"] * MAX_MASK_POINTS)}]}}' for i in range(82))
     body = b'{"vehicle":"v","cameras":{' + masks.encode() + b"}}"
     assert len(body) <= MAX_DOCUMENT_BYTES
@@ -104,7 +104,7 @@ def test_a_document_that_grows_when_it_is_kept_is_refused() -> None:
         parse_drive_document(body, KEY)
 
 
-def test_a_mask_of_more_corners_than_can_be_cut_with_every_box_is_refused() -> None:
+def test_an_ego_mask_with_too_many_points_is_refused() -> None:
     mask = ",".join(["[1,2]"] * (MAX_MASK_POINTS + 1))
     with pytest.raises(DocumentRefused, match="more than 500 points"):
         parse_drive_document(f'{{"vehicle":"v","cameras":{{"f":{{"ego_mask":[{mask}]}}}}}}'.encode(), KEY)
@@ -112,7 +112,7 @@ def test_a_mask_of_more_corners_than_can_be_cut_with_every_box_is_refused() -> N
 
 @fuzz
 @given(outside(MODELS))
-def test_a_models_document_is_one_that_the_service_takes_or_is_refused(body: bytes) -> None:
+def test_a_models_document_is_valid_for_the_service_or_refused(body: bytes) -> None:
     try:
         model = parse_model(body, "m.json")
     except DocumentRefused as e:
@@ -125,8 +125,8 @@ def test_a_models_document_is_one_that_the_service_takes_or_is_refused(body: byt
 
 
 @fuzz
-@given(outside([b'{"models":{"detector":"0001"},"default":["detector"]}']))
-def test_a_broken_index_makes_the_catalogue_unavailable_and_nothing_else(body: bytes) -> None:
+@given(outside([b'{"models":{"detector":"0001"},"active":["detector"]}']))
+def test_a_broken_index_only_makes_the_catalogue_unavailable(body: bytes) -> None:
     objects = {CATALOGUE_KEY: body, "catalogue/models/detector/0001.json": MODELS[0]}
     catalogue = Catalogue(objects.get, lambda: 0.0)
     for ask in (catalogue.active_models, lambda: [catalogue.current("detector")]):

@@ -1,4 +1,4 @@
-"""Frames: a header is read or refused, and a picture for the report is drawn or left out."""
+"""Frames from outside: a header is read or refused; a picture for the report is drawn or left out."""
 
 from __future__ import annotations
 
@@ -7,29 +7,34 @@ import io
 import re
 import struct
 import zlib
-from typing import Any
 
-import msgspec
 import pytest
 from hypothesis import given
 from PIL import Image, PngImagePlugin
 
 from autolabel.contracts.errors import ImageRefused
 from autolabel.labels.image_header import MAX_PIXELS, ImageHeader, read_header
-from autolabel.reporting.report import Gallery, write_report
-from autolabel.reporting.summary import FrameCounts, Summary
-from tests.fakes.bucket import FakeBucket
-from tests.fakes.images import encoded, jpeg, jpeg_header, multi_picture_jpeg, png, png_header, saved, segments
-from tests.fakes.pipeline import frame_key
+from tests.fakes.images import (
+    encoded,
+    jpeg,
+    jpeg_header,
+    multi_picture_jpeg,
+    png,
+    png_chunk,
+    png_header,
+    saved,
+    segments,
+)
 from tests.fuzz.mutations import fuzz, mutated
+from tests.fuzz.pictures import pictures_of
 from tests.fuzz.refusals import assert_refusal
 
-# Pillow warns of what it then refuses, or reads past.
+# Pillow warns before it refuses or skips something.
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::PIL.Image.DecompressionBombWarning")
 
 
 def exif() -> bytes:
-    """A JPEG with all that a camera notes."""
+    """A JPEG with all the metadata of a camera."""
     noted = Image.Exif()
     noted[0x0112], noted[0x010E], noted[0x011A] = 1, "x" * 50, 72.0
     noted[0x8769] = {0x9003: "2026:01:01 00:00:00", 0x927C: b"m" * 20}
@@ -37,7 +42,7 @@ def exif() -> bytes:
 
 
 def annotated() -> bytes:
-    """A PNG with texts, compressed ones among them."""
+    """A PNG with texts, some of them compressed."""
     texts = PngImagePlugin.PngInfo()
     texts.add_text("a", "b" * 50, zip=True)
     texts.add_itxt("c", "d", zip=True)
@@ -99,14 +104,14 @@ BAD = {
 
 
 @pytest.mark.parametrize(("body", "reason"), BAD.values(), ids=BAD)
-def test_what_is_no_usable_frame_is_refused_with_the_reason(body: bytes, reason: str) -> None:
+def test_an_unusable_frame_is_refused_with_the_reason(body: bytes, reason: str) -> None:
     with pytest.raises(ImageRefused) as refused:
         header(body)
     assert refused.value.reason == reason
 
 
 @pytest.mark.parametrize("behind", [HTML, SVG, b"PK\x05\x06" + bytes(18)], ids=["html", "svg", "zip"])
-def test_of_a_frame_with_something_behind_it_only_the_frame_is_shown(behind: bytes) -> None:
+def test_bytes_after_a_frame_are_not_shown(behind: bytes) -> None:
     for body in (png(), jpeg()):
         assert header(body + behind) == header(body)
         assert_picture(pictures_of(body + behind), drawn=True)
@@ -129,7 +134,7 @@ def test_any_bytes_are_a_frame_or_refused(body: bytes) -> None:
 
 @fuzz
 @given(mutated([*GOOD.values(), animation()], changes=8))
-def test_any_bytes_are_drawn_anew_or_left_out(body: bytes) -> None:
+def test_any_bytes_are_encoded_again_or_left_out(body: bytes) -> None:
     assert_picture(pictures_of(body))
 
 
@@ -141,52 +146,26 @@ def test_a_frame_with_thousands_of_scans_is_not_drawn() -> None:
     assert_picture(pictures_of(many), drawn=False)
 
 
-def test_a_frame_that_is_another_by_now_is_not_drawn() -> None:
+def test_a_frame_that_was_overwritten_is_not_drawn() -> None:
     assert_picture(pictures_of(png(), etag="of another"), drawn=False)
 
 
 def png_of(width: int, height: int) -> bytes:
-    """A whole PNG of one colour, whose pixels take next to no room."""
+    """A complete PNG of one colour, whose pixels take few bytes."""
     packed = zlib.compressobj(9)
     rows = b"".join(packed.compress(bytes(width + 1)) for _ in range(height)) + packed.flush()
-    chunks = [(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)), (b"IDAT", rows), (b"IEND", b"")]
-    written = (
-        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body)) for kind, body in chunks
-    )
-    return b"\x89PNG\r\n\x1a\n" + b"".join(written)
+    head = png_chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + head + png_chunk(b"IDAT", rows) + png_chunk(b"IEND", b"")
 
 
-def test_a_picture_of_more_pixels_than_a_frame_has_is_not_drawn() -> None:
+def test_a_picture_with_more_pixels_than_a_frame_is_not_drawn() -> None:
     body = png_of(1_001, 100_000)
     assert len(body) < 200_000
     assert_picture(pictures_of(body), drawn=False)
 
 
-def pictures_of(body: bytes, etag: str | None = None) -> list[str]:
-    """The pictures of a report on one frame."""
-    ingest, labels = FakeBucket("ingest"), FakeBucket("labels")
-    ingest.write(frame_key(0), body)
-    for key in ("rejected", "failed"):
-        labels.write(f"labels/d/0001/{key}.jsonl", b"")
-    gallery = Gallery(1)
-    gallery.take([line(etag or ingest.etag(frame_key(0)))])
-    summary = Summary("d", "0001", FrameCounts(1, 1, 0, 0), 0, {}, {}, {}, ("m.0001",), "t", ("car",), ())
-    write_report(summary, gallery, ingest=ingest, labels=labels)
-    return re.findall(r'<image href="([^"]*)"', labels.objects["labels/d/0001/report.html"].decode())
-
-
-def line(etag: str) -> bytes:
-    fields: dict[str, Any] = {
-        "source-ref": f"s3://ingest/{frame_key(0)}",
-        "prelabel": {"image_size": [{"width": 16, "height": 16, "depth": 3}], "annotations": []},
-        "prelabel-metadata": {"objects": [], "class-map": {}},
-        "provenance": {"camera": "front", "timestamp": "1" * 19, "etag": etag},
-    }
-    return msgspec.json.encode(fields)
-
-
 def assert_picture(pictures: list[str], drawn: bool | None = None) -> None:
-    """At most one picture, which is a JPEG of ours and nothing of what was uploaded."""
+    """Check that there is at most one picture, and that it is a JPEG of our own, not uploaded bytes."""
     assert drawn is None or bool(pictures) is drawn
     for href in pictures:
         assert re.fullmatch(r"data:image/jpeg;base64,[A-Za-z0-9+/=]+", href)

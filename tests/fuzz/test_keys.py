@@ -1,4 +1,4 @@
-"""Object keys: of uploads, of answers, and what is kept of those that are refused."""
+"""Object keys of uploads and answers, and the records of refused ones."""
 
 from __future__ import annotations
 
@@ -61,8 +61,8 @@ STRANGE = [
 
 
 @pytest.mark.parametrize("key", STRANGE, ids=lambda key: ascii(key)[:50])
-def test_a_strange_key_is_refused_as_it_is_and_however_it_is_encoded(key: str) -> None:
-    # Once as S3 encodes it, and encoded twice, which decodes to a key full of percent signs.
+def test_a_strange_key_is_refused_also_when_it_is_encoded_twice(key: str) -> None:
+    # Encoded once, as by S3, and twice, which decodes to a key full of percent signs.
     for written in (quote_plus(key, safe="/"), quote_plus(quote_plus(key))):
         with pytest.raises(KeyRefused) as refused:
             parse_key(decode_event_key(written))
@@ -70,13 +70,13 @@ def test_a_strange_key_is_refused_as_it_is_and_however_it_is_encoded(key: str) -
 
 
 @pytest.mark.parametrize("key", [*GOOD, frame_key(0).replace("front", "f%2e"), frame_key(0).replace("/", "%2F")])
-def test_a_key_is_decoded_once_and_only_once(key: str) -> None:
+def test_a_key_is_decoded_exactly_once(key: str) -> None:
     assert decode_event_key(quote_plus(key)) == key
 
 
 @fuzz
 @given(KEYS)
-def test_a_key_is_of_the_contract_or_refused(key: str) -> None:
+def test_a_key_follows_the_contract_or_is_refused(key: str) -> None:
     try:
         parsed = parse_key(key)
     except KeyRefused as e:
@@ -98,14 +98,14 @@ def test_a_key_is_of_the_contract_or_refused(key: str) -> None:
 
 @fuzz
 @given(st.binary(max_size=60) | mutated([quote_plus(key).encode() for key in GOOD]))
-def test_an_encoded_key_is_unicode_or_an_error_of_its_encoding(written: bytes) -> None:
+def test_an_encoded_key_is_unicode_or_a_decoding_error(written: bytes) -> None:
     with suppress(UnicodeDecodeError):
         decode_event_key(written.decode("latin-1")).encode()
 
 
 @fuzz
 @given(KEYS)
-def test_the_key_of_an_answer_is_that_of_a_unit_or_nobodys(key: str) -> None:
+def test_the_key_of_an_answer_names_a_unit_or_is_ignored(key: str) -> None:
     named = parse_answer_key(key)
     if named is not None:
         unit, attempt = named
@@ -114,7 +114,7 @@ def test_the_key_of_an_answer_is_that_of_a_unit_or_nobodys(key: str) -> None:
 
 
 class Recorder:
-    """A client that remembers what it is asked to do."""
+    """A client that records the arguments of its calls."""
 
     def __init__(self) -> None:
         self.asked: list[dict[str, Any]] = []
@@ -136,7 +136,7 @@ def test_a_refused_key_fits_into_the_ledger(key: str, detail: str) -> None:
 
 @fuzz
 @given(st.text(max_size=200) | st.sampled_from(HOSTILE_TEXT), st.text(max_size=3_000) | st.sampled_from(HOSTILE_TEXT))
-def test_what_operators_are_told_is_one_line_that_sns_takes(subject: str, message: str) -> None:
+def test_a_message_to_operators_is_valid_for_sns(subject: str, message: str) -> None:
     client: Any = Recorder()
     AwsAnnouncements(sns=client, topic="arn").tell_ops(f"drive {subject}", f"refused: {message}")
     (sent,) = client.asked

@@ -1,4 +1,4 @@
-"""What comes out of people's browsers, and the pages that show what came from outside."""
+"""Labels from reviewers' browsers, and the report's page with text from outside."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ LINES = [
 
 
 class Page(HTMLParser):
-    """The elements of a page by their names, and the names of their attributes."""
+    """The names of a page's elements and attributes."""
 
     def __init__(self, html: str) -> None:
         super().__init__()
@@ -75,7 +75,7 @@ TEMPLATE = Page(
 
 
 def published(*output: bytes) -> list[dict[str, Any]]:
-    """The dataset when the job left these lines, in both of its rounds."""
+    """Publish what the job left, the same lines in both rounds; returns the dataset."""
     left = b"\n".join(output).split(b"\n")
     publication = PIPELINE.publish([PIPELINE.finish(JOB, lambda lines: left, lambda lines: left)])
     dataset = [msgspec.json.decode(line) for line in PIPELINE.labels.lines(PREFIX + "dataset.manifest")]
@@ -86,7 +86,7 @@ def published(*output: bytes) -> list[dict[str, Any]]:
 
 @fuzz_slow
 @given(outside(LINES), outside(LINES))
-def test_whatever_a_job_leaves_every_frame_is_published_once_with_boxes_inside_of_it(one: bytes, other: bytes) -> None:
+def test_any_job_output_publishes_every_frame_once_with_valid_boxes(one: bytes, other: bytes) -> None:
     for line in published(one, other):
         for box in boxes_of(line, "verified" if "verified" in line else "prelabel"):
             assert -1 <= box.left <= box.left + box.width <= WIDTH + 1
@@ -95,7 +95,7 @@ def test_whatever_a_job_leaves_every_frame_is_published_once_with_boxes_inside_o
 
 
 def assert_inert_page(html: bytes) -> None:
-    """A report with no element and no script but those of the template."""
+    """Check that a report has no element, script or event handler that its template does not have."""
     page = Page(html.decode())
     assert set(page.elements) <= set(TEMPLATE.elements)
     assert page.elements.count("script") <= TEMPLATE.elements.count("script")
@@ -103,7 +103,7 @@ def assert_inert_page(html: bytes) -> None:
 
 
 def changed(**box: Any) -> bytes:
-    """The first frame's line with another box."""
+    """The first frame's line with other values in its first box."""
     line = verified(msgspec.json.decode(LINES[0]))
     line["verified"]["annotations"][0] |= box
     return msgspec.json.encode(line)
@@ -114,34 +114,34 @@ def changed(**box: Any) -> bytes:
     [{"left": -2}, {"top": 1e308}, {"width": -5}, {"width": 1e6}, {"height": 49}, {"left": 10**30}],
     ids=str,
 )
-def test_a_box_that_is_not_in_the_frame_is_no_label(box: dict[str, float]) -> None:
+def test_a_box_outside_the_frame_is_not_a_label(box: dict[str, float]) -> None:
     first, second = published(changed(**box), LINES[1])
     assert "verified" not in first
     assert first["provenance"]["verification"] == "the job could not label it"
     assert "verified" in second
 
 
-def test_a_box_at_the_very_edge_is_a_label() -> None:
+def test_a_box_at_the_edge_is_a_label() -> None:
     first, _ = published(changed(left=0, top=0, width=WIDTH, height=HEIGHT), LINES[1])
     assert first["verified"]["annotations"][0]["width"] == WIDTH
 
 
 @pytest.mark.parametrize("depth", [MAX_DEPTH + 1, 900, 985])
-def test_a_label_that_is_nested_too_deeply_to_be_read_again_is_none(depth: int) -> None:
+def test_a_label_that_is_nested_too_deeply_is_dropped(depth: int) -> None:
     bomb = LINES[0].replace(b'"verified":{', b'"verified":{"more":' + b"[" * depth + b"]" * depth + b",")
     first, second = published(bomb, LINES[1])
     assert "verified" not in first
     assert "verified" in second
 
 
-def test_a_line_that_no_manifest_has_is_not_kept() -> None:
+def test_a_line_that_is_too_long_is_dropped() -> None:
     first, second = published(changed(more="x" * 5 * MAX_LINE), LINES[1])
     assert "verified" not in first
     assert "verified" in second
 
 
 @pytest.mark.parametrize("text", HOSTILE_TEXT, ids=lambda text: ascii(text)[:20])
-def test_hostile_text_that_a_drive_brings_stays_text_in_its_report(text: str) -> None:
+def test_hostile_text_of_a_drive_stays_text_in_its_report(text: str) -> None:
     pipeline, _ = assembled(text)
     assert_inert_page(pipeline.labels.objects[PREFIX + "report.html"])
 
@@ -160,7 +160,7 @@ def test_class_names_and_failures_stay_text_in_the_report(name: str, reason: str
 
 @fuzz
 @given(HOSTILE)
-def test_a_frame_whose_key_is_no_frames_is_shown_as_text(name: str) -> None:
+def test_a_bad_key_is_shown_as_text(name: str) -> None:
     pipeline = Pipeline()
     pipeline.upload(f"drives/{DRIVE}/front/{name}", b"x")
     pipeline.close(drive_document())

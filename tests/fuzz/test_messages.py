@@ -1,4 +1,4 @@
-"""Messages on the queues: uploads and units on one, notifications on the other."""
+"""Messages on the two queues: uploads and units on one, notifications on the other."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ UPLOADS = [
 
 
 def text(body: bytes) -> str:
-    """A message's body as the runtime hands it over; what is no UTF-8 becomes lone surrogates."""
+    """A message's body as the runtime delivers it: bytes that are not UTF-8 become lone surrogates."""
     return body.decode("utf-8", "surrogateescape")
 
 
@@ -65,7 +65,7 @@ def test_a_message_on_the_submit_queue_is_taken_or_refused(body: bytes) -> None:
     except DocumentRefused as e:
         assert_refusal(e, "message-unreadable")
     assert taken <= MAX_RECORDS
-    # Whatever it was: what went to an endpoint is a frame of the contract, what was kept fits into the ledger.
+    # In every case, requests to an endpoint are for frames of the contract, and records fit into the ledger.
     for invocation in pipeline.endpoints.taken:
         assert parse_frame_key(invocation.input_location.removeprefix("s3://ingest/"))
         assert re.fullmatch(r"[A-Za-z0-9/_.-]{1,512}", invocation.output_extension)
@@ -86,7 +86,7 @@ def assert_bounded(asked: Asked) -> None:
 
 
 def submitted() -> tuple[Pipeline, list[bytes]]:
-    """A pipeline with a submitted frame, and the notifications that may come of it."""
+    """A pipeline with a submitted frame, and the notifications that may follow."""
     pipeline = Pipeline(honours_names=False)
     pipeline.submit(pipeline.upload(frame_key(0), png()))
     (invocation,) = pipeline.endpoints.taken
@@ -99,28 +99,28 @@ NOTIFICATIONS = [*submitted()[1], *bodies("collect-success.json", "collect-failu
 
 @fuzz
 @given(outside(NOTIFICATIONS))
-def test_a_message_on_the_collect_queue_is_taken_or_a_strangers(body: bytes) -> None:
+def test_a_message_on_the_collect_queue_is_taken_or_ignored(body: bytes) -> None:
     pipeline, _ = submitted()
     settled = pipeline.collect(text(body))
     assert settled.drive in ("", DRIVE)
     for key in pipeline.ledger.locations.values():
         assert 0 < len(key.encode()) <= MAX_KEY_BYTES
-    for reason in pipeline.ledger.failed_units.values():
-        assert len(reason) <= 500
+    for failed in pipeline.ledger.failed_units.values():
+        assert len(failed.reason) <= 500
     result = parse_notification(text(body))
     if result is not None:
         model = model_of_inference_id(result.inference_id)
         assert model is None or re.fullmatch(r"[a-z0-9-]{1,24}\.[0-9]{4}", model)
 
 
-def test_a_frame_of_any_size_but_a_frames_goes_to_no_model() -> None:
+def test_a_frame_of_an_impossible_size_goes_to_no_model() -> None:
     pipeline = Pipeline()
     for size in (0, MAX_FRAME_BYTES + 1, 2**62):
         assert pipeline.submit(ObjectEvent("ingest", frame_key(0), "e", size)) == ["refused"]
     assert pipeline.endpoints.taken == []
 
 
-def test_a_message_with_thousands_of_records_is_refused_before_its_first() -> None:
+def test_a_message_with_thousands_of_records_is_refused_whole() -> None:
     (record,) = json.loads(UPLOADS[-2])["Records"]
     message: dict[str, Any] = {"Records": [record] * 5_000}
     with pytest.raises(DocumentRefused, match="5,000 records"):

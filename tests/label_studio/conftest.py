@@ -1,4 +1,4 @@
-"""One Label Studio for all tests of this folder."""
+"""One real Label Studio for all tests of this folder."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SECRET = "a secret of webhooks"
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabelStudioServer]:
     if not PROGRAM.exists():
-        pytest.skip("Label Studio is not installed: make setup-label-studio")
+        pytest.skip("Label Studio is not installed: run `make setup-label-studio`")
     server = LabelStudioServer(tmp_path_factory.mktemp("label-studio"))
     server.start()
     try:
@@ -43,5 +43,5 @@ def people(server: LabelStudioServer) -> People:
 
 @pytest.fixture
 def name(request: pytest.FixtureRequest) -> str:
-    """A job's name that no other test has."""
+    """A job's name, unique to the test."""
     return f"{request.node.name.removeprefix('test_').replace('_', '-')}"[:50]

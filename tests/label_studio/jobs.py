@@ -1,4 +1,4 @@
-"""Jobs that tests open."""
+"""Opens jobs and reads their results."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PERSON = ("person", 300.0, 41.0, 333.0, 131.0)
 
 
 class Web:
-    """Frames lie on the web, for all that Label Studio knows."""
+    """`Images` with frames on the web: Label Studio needs no access to S3."""
 
     connected = False
 

@@ -1,4 +1,4 @@
-"""People who work in Label Studio, through its API."""
+"""Reviewers who work in Label Studio, through its API."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from tests.label_studio.server import TOKEN
 
 
 class People:
-    """One account; what a task shows is its prediction, and what is submitted is the result of an annotation."""
+    """One account. A task shows its prediction; a reviewer submits the result of an annotation."""
 
     def __init__(self, url: str) -> None:
         self._url = url
 
     def call(self, method: str, path: str, body: Any = None) -> Any:
-        """Call the API as a browser would; AssertionError with the answer when it refuses."""
+        """Call the API as a browser does; AssertionError with the answer when it refuses."""
         request = urllib.request.Request(
             self._url + path,
             method=method,
@@ -37,7 +37,7 @@ class People:
         return sorted(listed["tasks"], key=lambda task: task["id"])
 
     def shown(self, task: dict[str, Any]) -> list[dict[str, Any]]:
-        """The boxes with which a task opens."""
+        """The boxes that a task shows at first."""
         return list(task["predictions"][0]["result"]) if task["predictions"] else []
 
     def submit(self, task: dict[str, Any], result: list[dict[str, Any]], seconds: float = 2.5) -> int:

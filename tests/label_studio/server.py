@@ -1,4 +1,4 @@
-"""A real Label Studio on 127.0.0.1, as a process of its own."""
+"""Runs a real Label Studio on 127.0.0.1, in a process of its own."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _BOOT_SECONDS = 180
 
 
 class LabelStudioServer:
-    """One server with an empty database under `folder`, from `start` to `stop`; it can be started again."""
+    """One server with a database in `folder`, empty at first; it can be stopped and started again."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -28,7 +28,7 @@ class LabelStudioServer:
         self.url = f"http://127.0.0.1:{self.port}"
 
     def start(self) -> None:
-        """Return when it answers; RuntimeError with the end of its log when it does not."""
+        """Start the server and wait until it answers; RuntimeError with the end of its log when it does not."""
         environment = {
             "PATH": os.environ["PATH"],
             "HOME": str(self._folder),
@@ -41,7 +41,7 @@ class LabelStudioServer:
             "LATEST_VERSION_CHECK": "false",
             "SENTRY_DSN": "",
             "FRONTEND_SENTRY_DSN": "",
-            # It refuses webhooks and S3 endpoints on this machine otherwise.
+            # Allows webhooks and S3 endpoints on this machine.
             "SSRF_PROTECTION_ENABLED": "false",
         }
         log = self._folder / "label-studio.log"
@@ -52,7 +52,7 @@ class LabelStudioServer:
                 cwd=self._folder,
                 stdout=output,
                 stderr=output,
-                # It forks; all of it is ended together.
+                # It forks, and all its processes are stopped together.
                 start_new_session=True,
             )
         deadline = time.monotonic() + _BOOT_SECONDS
@@ -61,14 +61,14 @@ class LabelStudioServer:
                 with urllib.request.urlopen(f"{self.url}/health", timeout=5):
                     return
             except (urllib.error.URLError, OSError):
-                # Nothing tells when it is up.
+                # It does not announce that it is ready.
                 time.sleep(0.2)
         self.stop()
         raise RuntimeError(f"Label Studio did not start: {log.read_text(errors='replace')[-3000:]}")
 
     def stop(self) -> None:
         if self._process is not None:
-            # Unless it had ended.
+            # It may have ended by itself.
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()

@@ -1,4 +1,4 @@
-"""Who may use a real Label Studio, and what happens when it goes away."""
+"""Tokens of a real Label Studio, and its absence."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def personal_token(people: People) -> Iterator[str]:
     people.call("POST", "/api/token/blacklist/", {"refresh": token})
 
 
-def test_a_personal_access_token_opens_a_job_until_it_is_revoked(
+def test_a_personal_access_token_opens_a_job(
     connection: Connection, people: People, personal_token: str, name: str
 ) -> None:
     lines = [line(0, [CAR])]
@@ -34,14 +34,14 @@ def test_a_personal_access_token_opens_a_job_until_it_is_revoked(
 
 
 @pytest.mark.parametrize("token", ["0" * 40, "eyJhbGciOiJIUzI1NiJ9.eyJ0b2tlbl90eXBlIjoicmVmcmVzaCJ9.x"])
-def test_a_token_that_is_none_is_refused(connection: Connection, token: str, name: str) -> None:
+def test_an_invalid_token_is_refused(connection: Connection, token: str, name: str) -> None:
     wrong = msgspec.structs.replace(connection, token=token)
     with pytest.raises(VerificationRefused, match="token in the secret ls is not, or no longer, accepted") as error:
         opened(name, [line(0, [CAR])], LabelStudioClient(wrong, "ls"))
     assert token not in str(error.value)
 
 
-def test_a_server_that_stops_in_the_middle_costs_nothing(
+def test_a_server_that_stops_and_starts_again_loses_nothing(
     server: LabelStudioServer, client: LabelStudioClient, people: People, name: str
 ) -> None:
     lines = [line(i, [CAR]) for i in range(2)]

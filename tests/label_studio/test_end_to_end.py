@@ -1,4 +1,4 @@
-"""Drives that people verify in a real Label Studio, through the whole pipeline on the embedded cloud."""
+"""Drives verified in a real Label Studio, through the whole pipeline on the embedded cloud."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ from tools.demo.deployment import PROJECT, STACK, deploy_endpoint, deploy_stack
 
 pytestmark = pytest.mark.cloud
 
-# Longer than a notification takes by far, and short enough for the test that waits for it.
+# Much longer than a notification takes, and short enough for the test that waits for a poll.
 POLL_SECONDS = 5
 MODEL = (sys.executable, "-m", "tests.e2e.choosy_model", "--port", "{port}")
 VERIFICATION = {"policy": "all", "back_end": "label-studio"}
-# What the model sees in every frame.
+# The model's detections in every frame.
 CAR = ("car", 64, 72, 256, 144)
 PERSON = ("person", 448, 72, 64, 252)
 AWAY = "0" * 40
@@ -42,24 +42,24 @@ AWAY = "0" * 40
 
 @dataclass(frozen=True)
 class Studio:
-    """A deployed pipeline and the Label Studio of its people."""
+    """A deployed pipeline and the Label Studio of its reviewers."""
 
     pipeline: Pipeline
     server: LabelStudioServer
     people: People
     secret: str
 
-    def mend(self, **changes: Any) -> str:
-        """Put a connection into the secret, with the token that Label Studio knows."""
+    def store(self, **changes: Any) -> str:
+        """Write a connection with a valid token to the secret; returns its text."""
         connection = msgspec.structs.replace(Connection(self.server.url, TOKEN, SECRET), **changes)
         text = msgspec.json.encode(connection).decode()
         self.pipeline.cloud.client("secretsmanager").put_secret_value(SecretId=self.secret, SecretString=text)
         return text
 
     def connect(self, **changes: Any) -> None:
-        """Put a connection into the secret, for functions that start from now on."""
-        text = self.mend(**changes)
-        # A running function keeps what it read for a minute; another description is another process.
+        """Write a connection to the secret, and let the verify function start anew to read it."""
+        text = self.store(**changes)
+        # A running function keeps the secret for a minute; a new description starts a new process.
         functions = self.pipeline.cloud.client("lambda")
         name = self.function("VerifyFunction")
         functions.update_function_configuration(FunctionName=name, Description=f"knows {hash(text)}")
@@ -72,7 +72,7 @@ class Studio:
         self.pipeline.upload(name, {f"front/{t}.png": image() for t in timestamps(frames)}, verification=verification)
 
     def project(self, drive: str, ending: str = "-0001-000") -> int:
-        """The project of a drive's job, once its run waits for people."""
+        """The project of a drive's job, as soon as its run waits for reviewers."""
 
         def look() -> int | None:
             found = self.people.call("GET", "/api/projects/?page_size=1000")["results"]
@@ -90,14 +90,14 @@ class Studio:
         return [event for page in pages.paginate(executionArn=arn) for event in page["events"]]
 
     def state(self, drive: str) -> str:
-        """The state that the run entered last, inside of Verify too."""
+        """The state that the run entered last, also inside Verify."""
         entered = [
             e["stateEnteredEventDetails"]["name"] for e in self.history(drive) if "stateEnteredEventDetails" in e
         ]
         return str(entered[-1]) if entered else ""
 
     def wakes(self, drive: str) -> list[str]:
-        """How each wait for people ended, as the types of Step Functions' events."""
+        """The event type with which each wait for reviewers ended."""
         kinds = ("TaskSucceeded", "TaskTimedOut")
         details = ("taskSucceededEventDetails", "taskTimedOutEventDetails")
         return [
@@ -108,17 +108,17 @@ class Studio:
         ]
 
     def await_look(self, drive: str) -> None:
-        """Return when the run has looked once more, and waits again."""
+        """Wait until the run has polled once more and waits again."""
         before = len(self.wakes(drive))
-        eventually(lambda: len(self.wakes(drive)) > before and self.state(drive) == "AwaitPeople", "another look", 60)
+        eventually(lambda: len(self.wakes(drive)) > before and self.state(drive) == "AwaitPeople", "another poll", 60)
 
     def failures(self, drive: str, error: str) -> list[dict[str, Any]]:
-        """The calls of functions that ended with this error."""
+        """The function calls that failed with this error."""
         ended = (event.get("taskFailedEventDetails", {}) for event in self.history(drive))
         return [details for details in ended if details.get("error") == error]
 
     def boxes(self, drive: str) -> list[list[tuple[Any, ...]] | None]:
-        """The verified boxes of the dataset's frames in their order; None for a frame without."""
+        """The verified boxes of each frame of the dataset, in order; None for an unverified frame."""
         return [pixels(line) for line in self.pipeline.lines(drive, "dataset.manifest")]
 
 
@@ -134,7 +134,7 @@ def pixels(line: dict[str, Any]) -> list[tuple[Any, ...]] | None:
 
 @pytest.fixture(scope="module")
 def studio(server: LabelStudioServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
-    """The stack as it is deployed, with a secret whose token Label Studio does not know."""
+    """The deployed stack, with a secret whose token Label Studio does not accept."""
     folder = tmp_path_factory.mktemp("cloud")
     settings = CloudSettings(images={"choosy": MODEL}, wait_scale=0.1, enforce_iam=True)
     with EmbeddedCloud(folder, settings=settings) as cloud:
@@ -154,23 +154,23 @@ def studio(server: LabelStudioServer, tmp_path_factory: pytest.TempPathFactory) 
         add_model(stack, msgspec.structs.replace(model, name="choosy"))
         pipeline = Pipeline(cloud, stack, "")
         yield Studio(pipeline, server, People(server.url), secret)
-        # A function may survive a refusal, so that only this would tell of it.
+        # A function may go on after a refusal by IAM, which no other check would notice.
         assert pipeline.refusals() == []
 
 
 def moved(result: dict[str, Any], **value: float) -> dict[str, Any]:
-    """A box with other sides, in percent of the picture."""
+    """A box with other values, in percent of the picture."""
     return {**result, "value": {**result["value"], **value}}
 
 
-def test_a_token_that_is_refused_fails_the_run_with_the_secrets_name_and_mended_it_goes_on(studio: Studio) -> None:
+def test_a_refused_token_fails_the_run_until_it_is_fixed(studio: Studio) -> None:
     studio.drive("refused", 1)
     ended = studio.pipeline.end("refused")
     assert ended.status == "FAILED"
     assert studio.secret in ended.failure
     assert "is not, or no longer, accepted" in ended.failure
     assert AWAY not in ended.failure
-    studio.mend()
+    studio.store()
     studio.pipeline.redrive("refused")
     project = studio.project("refused")
     studio.people.accept(studio.people.tasks(project)[0])
@@ -178,14 +178,14 @@ def test_a_token_that_is_refused_fails_the_run_with_the_secrets_name_and_mended_
     assert studio.boxes("refused") == [[CAR, PERSON]]
 
 
-def test_what_people_do_in_label_studio_is_in_the_dataset_and_what_they_skip_is_asked_again(studio: Studio) -> None:
+def test_edits_are_in_the_dataset_and_skipped_frames_are_shown_again(studio: Studio) -> None:
     studio.connect()
     people = studio.people
     studio.drive("worked", 6)
     project = studio.project("worked")
     tasks = people.tasks(project)
     assert [task["data"]["source-ref"].rpartition("/")[2] for task in tasks] == [f"{t}.png" for t in timestamps(6)]
-    # The address of the frame was signed by the function, with the function's rights.
+    # The function signed the frame's address with its own permissions.
     with urllib.request.urlopen(tasks[0]["data"]["image"], timeout=30) as frame:
         assert frame.read() == image()
     accepted, changed, added, deleted, relabelled, skipped = tasks
@@ -226,7 +226,7 @@ def test_what_people_do_in_label_studio_is_in_the_dataset_and_what_they_skip_is_
 
 
 def notify(studio: Studio, project: int, body: dict[str, Any], signed: str) -> int:
-    """What the address that Label Studio was given answers."""
+    """Send a notification to the address that Label Studio has; returns the status."""
     (hook,) = studio.people.call("GET", f"/api/webhooks/?project={project}")
     request = urllib.request.Request(
         hook["url"], data=json.dumps(body).encode(), headers={HEADER: signed, "Content-Type": "application/json"}
@@ -241,7 +241,7 @@ def notify(studio: Studio, project: int, body: dict[str, Any], signed: str) -> i
 DONE = {"action": "ANNOTATION_CREATED", "project": {"id": 1, "task_number": 1, "finished_task_number": 1}}
 
 
-def test_the_last_answers_notification_wakes_the_run_and_a_forged_one_does_not(studio: Studio) -> None:
+def test_the_last_notification_wakes_the_run_a_forged_one_does_not(studio: Studio) -> None:
     studio.connect()
     studio.drive("woken", 2)
     project = studio.project("woken")
@@ -254,7 +254,7 @@ def test_the_last_answers_notification_wakes_the_run_and_a_forged_one_does_not(s
     name = studio.title(project)
     assert waits_for(status) == [f"people: 1 of 2 frames of project {project} of Label Studio, {name}"]
     assert f"(project {project})" in next_step(status)
-    # Right after a look, so that no other look comes in between.
+    # Right after a poll, so that no other poll comes in between.
     studio.await_look("woken")
     assert set(studio.wakes("woken")) == {"TaskTimedOut"}
     studio.people.accept(second)
@@ -262,7 +262,7 @@ def test_the_last_answers_notification_wakes_the_run_and_a_forged_one_does_not(s
     assert studio.wakes("woken")[-1] == "TaskSucceeded"
 
 
-def test_a_notification_that_is_lost_is_made_good_by_the_next_look(studio: Studio) -> None:
+def test_the_next_poll_makes_up_for_a_lost_notification(studio: Studio) -> None:
     studio.connect()
     studio.drive("unheard", 1)
     project = studio.project("unheard")
@@ -274,7 +274,7 @@ def test_a_notification_that_is_lost_is_made_good_by_the_next_look(studio: Studi
     assert studio.boxes("unheard") == [[CAR, PERSON]]
 
 
-def test_label_studio_that_stops_in_the_middle_and_starts_again_loses_nothing(studio: Studio) -> None:
+def test_a_run_survives_a_restart_of_label_studio(studio: Studio) -> None:
     studio.connect()
     studio.drive("stopped", 2)
     project = studio.project("stopped")
@@ -282,9 +282,9 @@ def test_label_studio_that_stops_in_the_middle_and_starts_again_loses_nothing(st
     studio.people.submit(first, studio.people.shown(first)[:1])
     studio.server.stop()
     try:
-        # The run looks, and finds nobody.
+        # The run polls, and the server does not answer.
         eventually(
-            lambda: studio.failures("stopped", "VerificationUnavailable"), "a look that fails", POLL_SECONDS + 30
+            lambda: studio.failures("stopped", "VerificationUnavailable"), "a poll that fails", POLL_SECONDS + 30
         )
     finally:
         studio.server.start()
@@ -295,7 +295,7 @@ def test_label_studio_that_stops_in_the_middle_and_starts_again_loses_nothing(st
     assert len(studio.people.tasks(project)) == 2
 
 
-def test_frames_come_through_the_storage_that_a_project_is_connected_to(studio: Studio) -> None:
+def test_frames_are_shown_through_the_connected_storage(studio: Studio) -> None:
     keys = {"aws_access_key_id": ACCOUNT, "aws_secret_access_key": "embedded", "region_name": REGION}
     storage = S3Storage(s3_endpoint=studio.pipeline.cloud.endpoint_url, **keys)
     studio.connect(images="storage", storage=storage)
@@ -303,7 +303,7 @@ def test_frames_come_through_the_storage_that_a_project_is_connected_to(studio: 
     project = studio.project("stored")
     (task,) = studio.people.tasks(project)
     assert task["data"]["image"] == task["data"]["source-ref"]
-    # What the page is given to show, and where that leads.
+    # The address that the page gets, and its target.
     shown = studio.people.call("GET", f"/api/tasks/{task['id']}/")["data"]["image"]
     request = urllib.request.Request(studio.server.url + shown[shown.index("/tasks/") :])
     request.add_unredirected_header("Authorization", f"Token {TOKEN}")

@@ -1,4 +1,4 @@
-"""How the page of a real Label Studio finds frames: by addresses that are renewed, or through a connected storage."""
+"""The page of a real Label Studio shows frames by signed addresses, or through a connected storage."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from tests.label_studio.server import TOKEN
 
 LINES = [line(i, [CAR]) for i in range(3)]
 FRAME = b"\x89PNG of the first frame"
-# The cloud's own, by which it checks signatures.
+# The embedded cloud's own keys, by which it checks signatures.
 KEYS = {"aws_access_key_id": ACCOUNT, "aws_secret_access_key": "embedded", "region_name": REGION}
 
 
 @pytest.fixture(scope="module")
 def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of an S3 with the first frame of LINES."""
+    """The endpoint of an S3 that has the first frame of LINES."""
     with EmbeddedCloud(tmp_path_factory.mktemp("cloud")) as cloud:
         client = boto3.client("s3", endpoint_url=cloud.endpoint_url, **KEYS)
         client.create_bucket(Bucket="ingest")
@@ -40,8 +40,8 @@ def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 def fetched(url: str) -> bytes:
-    """What a browser that is signed in gets."""
-    # The token goes to Label Studio and not along with the redirect, as a cookie would.
+    """Fetch an address as a signed-in browser does."""
+    # The token goes only to Label Studio, like a cookie, not to the address of a redirect.
     request = urllib.request.Request(url)
     request.add_unredirected_header("Authorization", f"Token {TOKEN}")
     with urllib.request.urlopen(request, timeout=30) as response:
@@ -50,9 +50,7 @@ def fetched(url: str) -> bytes:
 
 
 @pytest.mark.parametrize("presign", [True, False])
-def test_a_connected_storage_shows_frames_whenever_people_come(
-    connection: Connection, people: People, s3: str, presign: bool
-) -> None:
+def test_a_connected_storage_shows_frames(connection: Connection, people: People, s3: str, presign: bool) -> None:
     storage = S3Storage(s3_endpoint=s3, presign=presign, **KEYS)
     client = LabelStudioClient(msgspec.structs.replace(connection, images="storage", storage=storage), "ls")
     name = f"storage-{presign}"
@@ -61,16 +59,14 @@ def test_a_connected_storage_shows_frames_whenever_people_come(
     assert [one.bucket for one in client.storages(reference.project)] == ["ingest"]
     first = people.tasks(reference.project)[0]
     assert first["data"]["image"] == first["data"]["source-ref"] == f"s3://ingest/drives/d/front/{0:019d}.png"
-    # What the page asks for, and what it is given to show.
+    # The request of the page, and the address that it gets.
     task = people.call("GET", f"/api/tasks/{first['id']}/")
     where = base64.urlsafe_b64encode(first["data"]["image"].encode()).decode()
     assert task["data"]["image"].endswith(f"/tasks/{first['id']}/resolve/?fileuri={where}")
     assert fetched(urljoin(connection.url, task["data"]["image"])) == FRAME
 
 
-def test_a_bucket_that_label_studio_cannot_reach_is_refused_when_the_job_opens(
-    connection: Connection, s3: str, name: str
-) -> None:
+def test_an_unreachable_bucket_is_refused_when_the_job_opens(connection: Connection, s3: str, name: str) -> None:
     storage = S3Storage(s3_endpoint=s3, **KEYS)
     client = LabelStudioClient(msgspec.structs.replace(connection, images="storage", storage=storage), "ls")
     body = LINES[0].replace(b"s3://ingest/", b"s3://nowhere/")
@@ -78,7 +74,7 @@ def test_a_bucket_that_label_studio_cannot_reach_is_refused_when_the_job_opens(
         opened(name, [body], client, images=StorageImages())
 
 
-def test_signed_addresses_show_frames_and_are_renewed_while_people_work(
+def test_signed_addresses_show_frames_and_are_renewed(
     client: LabelStudioClient, people: People, s3: str, name: str
 ) -> None:
     signing = boto3.client("s3", endpoint_url=s3, config=Config(signature_version="s3v4"), **KEYS)

@@ -1,4 +1,4 @@
-"""Opening a job's project in a real Label Studio: twice, broken off, and with what it does not take."""
+"""Opening a job's project in a real Label Studio: twice, interrupted, and with bad requests."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from tests.label_studio.people import People
 
 
 class Mortal(LabelStudioClient):
-    """Ends after its first import."""
+    """A client that is killed after its first import."""
 
     def import_tasks(self, project: int, tasks: Sequence[Mapping[str, Any]]) -> None:
         super().import_tasks(project, tasks)
         raise Killed
 
 
-def test_opened_twice_and_killed_in_the_middle_every_frame_has_one_task_in_order(
+def test_frames_have_one_task_in_order_after_an_interrupted_opening(
     client: LabelStudioClient, people: People, name: str
 ) -> None:
     lines = [line(i, [CAR]) for i in range(BATCH + 5)]
@@ -38,12 +38,12 @@ def test_opened_twice_and_killed_in_the_middle_every_frame_has_one_task_in_order
     tasks = people.tasks(references[0].project)
     assert [task["data"]["source-ref"] for task in tasks] == sources(lines)
     assert all(len(task["predictions"]) == 1 for task in tasks)
-    # The page gives people the frames in this order.
+    # The page shows frames in this order.
     shown = people.call("GET", f"/api/projects/{references[0].project}/next/")
     assert shown["id"] == tasks[0]["id"]
 
 
-def test_two_calls_at_once_end_in_one_project_with_every_frame_once(
+def test_concurrent_openings_make_one_project_with_every_frame_once(
     client: LabelStudioClient, people: People, name: str
 ) -> None:
     lines = [line(i, [CAR]) for i in range(BATCH + 5)]
@@ -55,7 +55,7 @@ def test_two_calls_at_once_end_in_one_project_with_every_frame_once(
             try:
                 return opened(name, lines, LabelStudioClient(client.connection, "ls"))
             except VerificationUnavailable:
-                # Its data base is one file here, in which one writes at a time; the state machine calls again.
+                # SQLite takes one writer at a time; the state machine would call again.
                 continue
 
     with ThreadPoolExecutor(2) as pool:
@@ -66,17 +66,17 @@ def test_two_calls_at_once_end_in_one_project_with_every_frame_once(
     assert sorted(task["data"]["source-ref"] for task in people.tasks(reference.project)) == sources(lines)
 
 
-def test_two_projects_of_a_title_become_one(client: LabelStudioClient, name: str) -> None:
+def test_two_projects_with_one_title_become_one(client: LabelStudioClient, name: str) -> None:
     lines = [line(0, [CAR])]
     reference = opened(name, lines, client)
     client.create_project({"title": name})
-    # One whose name merely begins so is another's.
+    # A project with a longer name is another one.
     client.create_project({"title": name + "-more"})
     assert len(client.find_projects(name)) == 2
     assert opened(name, lines, client) == reference
 
 
-def test_a_project_that_was_deleted_is_told(client: LabelStudioClient, name: str) -> None:
+def test_a_deleted_project_is_refused(client: LabelStudioClient, name: str) -> None:
     lines = [line(0, [CAR])]
     reference = opened(name, lines, client)
     for _ in range(2):
@@ -87,13 +87,13 @@ def test_a_project_that_was_deleted_is_told(client: LabelStudioClient, name: str
         read(reference, lines, client)
 
 
-def test_what_label_studio_does_not_take_is_refused_with_its_words(client: LabelStudioClient) -> None:
+def test_a_refusal_quotes_label_studio(client: LabelStudioClient) -> None:
     with pytest.raises(VerificationRefused, match="no more than 50 characters") as error:
         client.create_project({"title": "x" * 51})
     assert error.value.reason == "request"
 
 
-def test_a_job_of_a_long_name_is_found_again(client: LabelStudioClient) -> None:
+def test_a_job_with_a_long_name_is_found_again(client: LabelStudioClient) -> None:
     lines = [line(0, [CAR])]
     name = "a-drive-of-thirty-characters-x-0a1b2c3d-0001-000-again"
     reference = opened(name, lines, client)

@@ -1,4 +1,4 @@
-"""A real Label Studio's notifications, as it sends them."""
+"""Notifications of a real Label Studio."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.label_studio.people import People
 
 
 class Listener(ThreadingHTTPServer):
-    """A function URL: what is sent to it becomes events."""
+    """A function URL that keeps requests as events."""
 
     daemon_threads = True
 
@@ -45,7 +45,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Tests are quiet."""
+        """Prints nothing."""
 
 
 @pytest.fixture
@@ -58,11 +58,11 @@ def listener() -> Iterator[Listener]:
         thread.join()
 
 
-def test_label_studio_tells_with_our_signature_when_the_last_task_is_done(
+def test_signed_notifications_wake_the_run_after_the_last_task(
     client: LabelStudioClient, people: People, listener: Listener, name: str
 ) -> None:
     lines = [line(i, [CAR]) for i in range(4)]
-    # Registered by an earlier call, before the secret was changed.
+    # An earlier call registered it with an older secret.
     opened(name, lines, client, webhook=Webhook(listener.url, "the secret of before"))
     reference = opened(name, lines, client, webhook=Webhook(listener.url, SECRET))
     assert len(client.webhooks(reference.project)) == 1
@@ -70,7 +70,7 @@ def test_label_studio_tells_with_our_signature_when_the_last_task_is_done(
     woken: list[str] = []
 
     def replies() -> list[tuple[int, str]]:
-        """What is answered to what came since; Label Studio waits for the answers before it answers people."""
+        """The replies to all notifications so far. Label Studio waits for replies before it answers a reviewer."""
         found = []
         while not listener.events.empty():
             reply = take_notification(listener.events.get(), SECRET, lambda job: bool(woken.append(job)) or True)

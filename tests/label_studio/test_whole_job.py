@@ -1,4 +1,4 @@
-"""A job's whole way through a real Label Studio: opened, worked on by people, read back."""
+"""A whole job in a real Label Studio: it is opened, reviewers work on it, and it is read back."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tests.label_studio.jobs import CAR, NOW, PERSON, opened, pixels, read, sour
 from tests.label_studio.people import People
 
 
-def test_what_people_do_to_boxes_comes_back_to_the_pixel(client: LabelStudioClient, people: People, name: str) -> None:
+def test_edits_of_boxes_come_back_to_the_pixel(client: LabelStudioClient, people: People, name: str) -> None:
     lines = [line(i, [CAR, PERSON]) for i in range(7)] + [line(7, [])]
     reference = opened(name, lines, client)
     assert progress(reference, client) == (0, 8)
@@ -63,7 +63,7 @@ def test_what_people_do_to_boxes_comes_back_to_the_pixel(client: LabelStudioClie
     assert answers[0]["verified-metadata"]["job-name"] == f"labeling-job/{name}"
 
 
-def test_marks_and_the_annotations_of_several_people_are_read(
+def test_marks_and_annotations_of_several_reviewers_are_read(
     client: LabelStudioClient, people: People, name: str
 ) -> None:
     lines = [line(0, [CAR, PERSON])]
@@ -73,7 +73,7 @@ def test_marks_and_the_annotations_of_several_people_are_read(
     first = people.submit(task, people.shown(task)[:1])
     car, person = people.shown(task)
     where = {"original_width": 640, "original_height": 272, "image_rotation": 0, "to_name": "image", "type": "choices"}
-    # As the page submits it, seen in a browser.
+    # As the page submits it in a browser.
     truncated = {
         **where,
         "id": person["id"],
@@ -92,12 +92,12 @@ def test_marks_and_the_annotations_of_several_people_are_read(
     (answer,) = read(reference, lines, client)
     assert answer["verified-metadata"]["adjustment-status"] == "unadjusted"
     assert answer["review"] == {"seconds": 7.25, "worker": "1", "unsure": True, "boxes": [{}, {"truncated": True}]}
-    # Who corrects an answer has the last word.
+    # The annotation that was changed last counts.
     people.call("PATCH", f"/api/annotations/{first}/", {"result": [car]})
     assert pixels(read(reference, lines, client)[0]) == [("car", 13, 20, 88, 57)]
 
 
-def test_tasks_that_people_deleted_and_brought_cost_no_other_frame(
+def test_deleted_and_foreign_tasks_do_not_affect_other_frames(
     client: LabelStudioClient, people: People, name: str
 ) -> None:
     lines = [line(i, [CAR]) for i in range(3)]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-import zlib
 
 import cv2
 import numpy as np
@@ -14,6 +13,7 @@ from models.servers.image_headers import NotAnImage, image_size
 from models.servers.images import MAX_PIXELS, decode
 from models.servers.letterbox import letterbox
 from models.servers.suppression import suppress
+from tests.fakes.images import png_header
 
 SIDE = 416
 CELLS = 3549
@@ -98,15 +98,6 @@ def test_an_image_sits_at_the_top_left_of_the_square(
     np.testing.assert_array_equal(square[0, 0], covered)
 
 
-def _png(width: int, height: int) -> bytes:
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    pixels = zlib.compress(b"\0" * 1000)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
-
-
 @pytest.mark.parametrize(
     "body", [b"", b"not an image", b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF89a" + b"\0" * 50, b"BM" + b"\0" * 60]
 )
@@ -119,7 +110,7 @@ def test_a_bomb_is_refused_before_it_is_decoded() -> None:
     width = 20_000
     assert width * width > MAX_PIXELS
     with pytest.raises(NotAnImage, match=str(MAX_PIXELS)):
-        decode(_png(width, width))
+        decode(png_header(width, width))
 
 
 def test_a_jpeg_bomb_is_refused_before_it_is_decoded() -> None:

@@ -9,7 +9,7 @@ _WORK = "tools.bench.work.fusing"
 
 
 def merge_figures(rounds: int, calls: int = 5) -> list[Figure]:
-    """Figures of frames with few and with many objects, all of which each of three models detects."""
+    """Figures of frames with few and with many objects; each of three models detects all of them."""
     figures = []
     for objects in (10, 30, 100):
         took = run_probe(f"{_WORK}:time_frame", objects, rounds, calls)

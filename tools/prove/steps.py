@@ -61,7 +61,7 @@ class Steps:
         return frozenset(units | {f"drive#{drive}" for drive in self.drives} | {"closed", "late"})
 
     def start(self) -> State:
-        """The state in which all but the late frames are uploaded and reported, and no function has run."""
+        """The state in which all frames except late ones are uploaded and reported, and no function has run."""
         documents = {f"drives/{drive}/drive.json": drive_document() for drive in self.drives}
         uploads = {**dict.fromkeys(self.world.frames, FRAME), **documents}
         state = State(

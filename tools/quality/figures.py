@@ -69,7 +69,7 @@ class Comparison:
 
     @property
     def found(self) -> list[str]:
-        """The scored classes of which at least one system finds an object."""
+        """The scored classes with an object that at least one system finds."""
         return [name for name in self.classes if any(self.figures[s.name, name].ap50[0] > 0.0 for s in self.systems)]
 
     @cached_property

@@ -1,6 +1,6 @@
 """Detects objects with SSDLite MobileNet v2.
 
-The graph ends before suppression. Its score columns are COCO's category ids in order, 1 to 90, of which 10 are unused.
+The graph ends before suppression. Its score columns are COCO's category ids in order, 1 to 90; 10 of them are unused.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Every measurement of `make bench` runs: on little, and judged by nothing but its own checks."""
+"""Every measurement of `make bench` runs on little data, and passes its own checks."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ FRAMES = 1_000
 @pytest.mark.parametrize(
     "step", [reconcile_answered, reconcile_unknown, reconcile_mixed, plan_frames, assemble_frames, label_frames]
 )
-def test_a_step_runs_on_generated_pages(step: Callable[[int], dict[str, Any]]) -> None:
+def test_every_step_runs_on_generated_pages(step: Callable[[int], dict[str, Any]]) -> None:
     assert step(FRAMES)["peak"] > 0
 
 
-def test_a_turn_in_calls_comes_to_the_counts_of_a_whole_one() -> None:
+def test_a_pass_in_several_calls_has_the_counts_of_a_whole_one() -> None:
     assert reconcile_in_calls(FRAMES, 0.01)["calls"] >= 1
 
 

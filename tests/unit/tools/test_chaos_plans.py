@@ -1,4 +1,4 @@
-"""The plans of the rehearsals: repeatable, and complete."""
+"""The plans of the chaos test are repeatable and cover every kind of fault."""
 
 from __future__ import annotations
 
@@ -31,6 +31,6 @@ def test_random_plans_are_chosen_by_their_seeds(
     assert list(choose_plans(short, seed, count, "")) == [random_plan(seed) for seed in seeds]
 
 
-def test_the_short_form_plays_every_named_plan_and_what_once_failed() -> None:
+def test_the_short_form_runs_named_plans_and_regression_seeds() -> None:
     plans = list(choose_plans(True, None, None, ""))
     assert plans == [*named_plans(), *map(random_plan, regression_seeds())]

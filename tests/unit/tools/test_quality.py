@@ -23,12 +23,12 @@ from tools.quality.uncertainty import auroc, share_in_first_half
 
 Frames = list[tuple[list[Guess], list[Truth]]]
 HARD = LEVELS["hard"]
-# A prime: no recall of so many objects is one of COCO's 101 but for none and all, where rounding would decide.
+# A prime, so that no recall but 0 and 1 is one of COCO's 101, where rounding would decide.
 OBJECTS = 97
 
 
 def _random_frames(seed: int) -> Frames:
-    """Objects, among them regions, and guesses near them and anywhere."""
+    """Random objects and regions, with guesses near them and anywhere."""
     draw = np.random.default_rng(seed)
     frames: Frames = [([], []) for _ in range(12)]
     for index in range(OBJECTS + 10):
@@ -75,7 +75,7 @@ def _scored_by_others(frames: Frames) -> list[float]:
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_average_precision_is_what_another_scorer_says(seed: int) -> None:
+def test_average_precision_equals_that_of_another_scorer(seed: int) -> None:
     frames = _random_frames(seed)
     verdicts = judge(frames, IOUS)
     each_once = np.ones((1, len(frames)))
@@ -87,31 +87,31 @@ def test_average_precision_is_what_another_scorer_says(seed: int) -> None:
 def test_a_frame_drawn_twice_counts_as_two_such_frames() -> None:
     frames = _random_frames(1)
     drawn = np.array([[2.0, 0.0, 1.0, *[1.0] * 9]])
-    # A hair less confident, so that the order of equals is no matter.
+    # Slightly less confident, so that there are no ties.
     again = [Guess(guess.box, guess.confidence - 1e-9) for guess in frames[0][0]]
     doubled = judge([frames[0], (again, frames[0][1]), *frames[2:]], IOUS)
     by_weight = Curve(judge(frames, IOUS), 0).average_precision(drawn)[0]
     assert by_weight == pytest.approx(Curve(doubled, 0).average_precision(np.ones((1, 12)))[0], abs=0.01)
 
 
-def test_resamples_are_the_same_each_time_and_begin_with_the_set_itself() -> None:
+def test_resamples_are_repeatable_and_begin_with_the_set_itself() -> None:
     assert np.array_equal(draw_resamples(31, 50, seed=4), draw_resamples(31, 50, seed=4))
     assert draw_resamples(31, 50, seed=4)[0].tolist() == [1.0] * 31
     assert (draw_resamples(31, 50, seed=4).sum(axis=1) == 31).all()
 
 
-def test_an_interval_holds_the_middle_and_leaves_out_what_is_unknown() -> None:
+def test_an_interval_is_the_middle_of_the_known_values() -> None:
     assert interval(np.array([np.nan, *np.arange(101.0)])) == pytest.approx((2.5, 97.5))
 
 
-def test_no_guesses_find_nothing_and_no_objects_have_no_precision() -> None:
+def test_without_guesses_precision_is_zero_without_objects_unknown() -> None:
     nothing = judge([([], [Truth((0, 0, 50, 50), COUNTS)])], [0.5])
     assert Curve(nothing, 0).average_precision(np.ones((1, 1)))[0] == 0.0
     empty = judge([([Guess((0, 0, 50, 50), 0.5)], [])], [0.5])
     assert np.isnan(Curve(empty, 0).average_precision(np.ones((1, 1)))[0])
 
 
-def test_precision_at_a_recall_is_that_of_the_threshold_that_reaches_it() -> None:
+def test_precision_at_a_recall_is_at_the_first_threshold_to_reach_it() -> None:
     boxes: list[Box] = [(100.0 * i, 0.0, 100.0 * i + 50.0, 50.0) for i in range(4)]
     guesses = [Guess(boxes[0], 0.9), Guess((0, 100, 50, 150), 0.8), Guess(boxes[1], 0.7), Guess((0, 200, 50, 250), 0.6)]
     curve = Curve(judge([(guesses, [Truth(box, COUNTS) for box in boxes])], [0.5]), 0)
@@ -167,24 +167,24 @@ ELSEWHERE: Box = (300.0, 100.0, 400.0, 160.0)
         "a class that the set does not label",
     ],
 )
-def test_edits_are_what_a_person_would_do(
+def test_edits_turn_a_pre_label_into_the_counted_objects(
     prelabel: Sequence[Detection], objects: Sequence[KittiObject], edits: Edits
 ) -> None:
     assert count_edits(prelabel, objects, HARD) == edits
 
 
-def test_a_model_is_calibrated_by_what_its_detections_hit() -> None:
+def test_a_model_is_calibrated_by_the_hits_of_its_detections() -> None:
     model = Model("m", "0001", "m", "jumpstart-detection", {"car": "car", "person": "person"})
     false_alarms = [_seen("car", ELSEWHERE, 0.9), _seen("car", CAR, 0.6), _seen("person", CAR, 0.5)]
     frames = [KnownFrame(false_alarms, {"car": [Truth(CAR, COUNTS), Truth((0, 0, 9, 9), IGNORED)]})] * 40
     calibrated = fit_calibrations(model, frames).calibration
-    # Nobody told what is a person.
+    # The truth has no persons.
     assert set(calibrated) == {"car"}
     assert calibrated["car"].recall == 1.0
     assert calibrated["car"].confidence(0.9) < 0.7
 
 
-def test_the_useless_model_is_equally_useless_each_time() -> None:
+def test_the_random_model_depends_only_on_its_seed() -> None:
     model = random_model()
     assert random_detections(model, 640, 480, seed=3) == random_detections(model, 640, 480, seed=3)
     assert random_detections(model, 640, 480, seed=3) != random_detections(model, 640, 480, seed=4)
@@ -195,19 +195,19 @@ levels = st.lists(st.tuples(st.sampled_from([0.0, 0.2, 0.5, 0.9]), st.integers(0
 
 
 @given(levels)
-def test_the_chance_that_the_faulty_frame_comes_first_is_that_of_all_pairs(frames: list[tuple[float, int]]) -> None:
+def test_auroc_is_the_share_of_correctly_ordered_pairs(frames: list[tuple[float, int]]) -> None:
     bad = [level for level, edits in frames if edits]
     good = [level for level, edits in frames if not edits]
     assume(bad and good)
     pairs = [1.0 if b > g else 0.5 if b == g else 0.0 for b in bad for g in good]
     found, edits = np.array(frames).T
     both = np.array([np.ones(len(frames)), np.full(len(frames), 2.0)])
-    # As often as one likes, as long as it is alike.
+    # Drawing every frame twice changes nothing.
     assert auroc(found, (edits > 0).astype(float), both) == pytest.approx([np.mean(pairs)] * 2)
 
 
 @given(levels)
-def test_an_ideal_queue_has_most_edits_in_its_first_half_and_its_reverse_the_rest(
+def test_an_ideal_order_has_most_edits_in_its_first_half(
     frames: list[tuple[float, int]],
 ) -> None:
     edits = np.array([float(e) for _, e in frames])
