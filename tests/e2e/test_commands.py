@@ -111,15 +111,15 @@ def test_a_run_that_waits_for_an_absent_endpoint_says_so_and_goes_on_once_it_is_
         (model,) = status["run"]["models"]
         assert (model["endpoint"], model["endpoint_state"]) == ("choosy", "missing")
         assert model["queued"] + model["parked"] + model["overdue"] == 2
-        assert status["waits_for"] == ["endpoint choosy, which is missing: 2 units wait for it"]
-        assert status["next"] == "bring back endpoint choosy (it is missing); the run goes on by itself"
-        assert "next: bring back endpoint choosy" in operator.say("status", "absent")
+        assert status["waits_for"] == ["endpoint choosy, which is missing: 2 units are pending"]
+        assert status["next"] == "restore endpoint choosy (it is missing); the run then continues by itself"
+        assert "next: restore endpoint choosy" in operator.say("status", "absent")
         # A look that is asked for changes nothing and does no harm
         assert operator.ask("redrive", "absent")["outcome"] in ("woken", "running")
     pipeline.succeed("absent")
     status = operator.ask("status", "absent")
     assert (status["run"]["execution"]["status"], status["waits_for"]) == ("SUCCEEDED", [])
-    assert status["next"].startswith("nothing; autolabel fetch absent --to FOLDER has the dataset")
+    assert status["next"].startswith("nothing; autolabel fetch absent --to FOLDER downloads the dataset")
     assert operator.ask("redrive", "absent")["outcome"] == "nothing"
 
 
@@ -128,10 +128,10 @@ def test_a_run_that_was_stopped_half_way_goes_on_where_it_was(pipeline: Pipeline
         assert operator.ask("stop", "halted")["outcome"] == "stopped"
         assert operator.ask("stop", "halted")["outcome"] == "ended"
         status = operator.ask("status", "halted")
-        assert status["waits_for"] == ["a person: run 0001 was stopped in AwaitInference"]
+        assert status["waits_for"] == ["an operator: run 0001 was stopped in AwaitInference"]
         assert ":user/operator" in status["run"]["execution"]["error"]
-        assert status["next"] == "bring back endpoint choosy (it is missing), then autolabel redrive halted"
-    assert operator.ask("status", "halted")["next"] == "autolabel redrive halted to go on"
+        assert status["next"] == "restore endpoint choosy (it is missing), then autolabel redrive halted"
+    assert operator.ask("status", "halted")["next"] == "autolabel redrive halted, to resume the run"
     assert operator.ask("redrive", "halted")["outcome"] == "redriven"
     assert operator.ask("redrive", "halted")["outcome"] in ("woken", "running", "nothing")
     pipeline.succeed("halted")
@@ -143,17 +143,17 @@ def test_a_failed_labelling_job_that_is_redriven_twice_is_made_again_once(
 ) -> None:
     pipeline.upload("stopped-by-hand", frames(2))
     stem = job_name(pipeline.stack.labels.name, "stopped-by-hand", FIRST_RUN, 0)
-    people = eventually(
+    reviewers = eventually(
         lambda: [job for job in operator.ask("status", "stopped-by-hand")["waits_for"] if stem in job], "the job", 90
     )
-    assert people == [f"people: 2 frames of labelling job {stem}-1 are not labelled"]
+    assert reviewers == [f"reviewers: 2 frames of labelling job {stem}-1 are not labelled"]
     pipeline.cloud.client("sagemaker").stop_labeling_job(LabelingJobName=f"{stem}-1")
     assert pipeline.end("stopped-by-hand").status == "FAILED"
     status = operator.ask("status", "stopped-by-hand")
     assert [(job["job"], job["status"]) for job in status["run"]["jobs"]] == [(f"{stem}-1", "Stopped")]
-    assert status["waits_for"] == ["a person: run 0001 failed in FailedJobs"]
+    assert status["waits_for"] == ["an operator: run 0001 failed in FailedJobs"]
     assert "LabelingFailed: " in status["run"]["execution"]["error"]
-    assert status["next"] == "mend the cause, then autolabel redrive stopped-by-hand"
+    assert status["next"] == "fix the cause, then autolabel redrive stopped-by-hand"
     assert operator.ask("redrive", "stopped-by-hand")["outcome"] == "redriven"
     assert operator.ask("redrive", "stopped-by-hand")["outcome"] in ("running", "nothing")
     summary = pipeline.succeed("stopped-by-hand")
@@ -182,7 +182,7 @@ def test_a_message_that_was_buried_tells_why_and_is_moved_back_once_its_cause_is
     assert letters() == {"queue": "submit", "messages": 1, "of_drive": 1, "reasons": {"KeyError: 'key'": 1}}
     assert letters()["messages"] == 1
     status = operator.ask("status", "buried")
-    assert status["next"] == "mend what its dead letters tell of, then autolabel redrive --queue submit"
+    assert status["next"] == "fix the cause of its dead letters, then autolabel redrive --queue submit"
     # And once a person has mended that, it is moved back and worked on
     pipeline.cloud.client("dynamodb").delete_item(TableName=table, Key=place)
     moved = operator.ask("redrive", "--queue", "submit")
@@ -214,7 +214,7 @@ def test_a_drive_is_labelled_again_with_the_answers_that_are_there(
     status = operator.ask("status", drive)
     changes = {"late": 1, "overwritten": 1, "deleted": 0, "more": None}
     assert (status["run"]["run"], status["run"]["changes"]) == (RUN_2, changes)
-    assert status["next"] == "autolabel relabel again: it takes in what came or changed after the run began"
+    assert status["next"] == "autolabel relabel again: a new run takes in what came or changed after this one began"
     # Labelled again, they are in the dataset, and the runs before stay as they were
     assert operator.ask("relabel", drive)["run"] == "0003"
     operator.say("watch", drive)
@@ -243,7 +243,9 @@ def test_a_drive_that_nobody_closes_is_closed_by_the_schedule(pipeline: Pipeline
     pipeline.put("forgotten", f"front/{START}.png", image())
     status = operator.ask("status", "forgotten")
     assert (status["upload"]["objects"], status["upload"]["document"], status["runs"]) == (1, "none", [])
-    assert status["next"].startswith("wait for the upload, or put drive.json; if nothing comes, the schedule closes it")
+    assert status["next"].startswith(
+        "wait for frames, or upload drive.json; if neither comes, the sweep closes the drive"
+    )
     assert "waits for its drive.json" in operator.refused("redrive", "forgotten")
     assert "waits for its drive.json" in operator.refused("relabel", "forgotten")
 
@@ -265,15 +267,15 @@ def test_a_refused_document_is_what_its_drive_waits_for(pipeline: Pipeline, oper
 
     status = eventually(refused, "the refusal")
     assert "drives/unreadable/drive.json is not JSON" in status["waits_for"][0]
-    assert status["next"] == "upload a good drive.json; it closes the drive"
+    assert status["next"] == "upload a valid drive.json; it closes the drive"
     pipeline.close("unreadable", cameras={"front": {}})
     pipeline.succeed("unreadable")
 
 
 def test_what_nobody_knows_is_an_error_that_names_it(operator: Terminal) -> None:
-    assert "knows no drive 'ghost'" in operator.refused("status", "ghost", "--json")
-    assert "cannot be the name of a drive" in operator.refused("status", "../ghost")
-    assert "knows no drive 'ghost'" in operator.refused("redrive", "ghost")
+    assert "has no drive 'ghost'" in operator.refused("status", "ghost", "--json")
+    assert "is not a valid drive name" in operator.refused("status", "../ghost")
+    assert "has no drive 'ghost'" in operator.refused("redrive", "ghost")
     assert "cannot read stack 'elsewhere'" in operator.refused("status", "ghost", "--stack", "elsewhere")
     assert operator.give("redrive").returncode == 2
 
