@@ -121,7 +121,7 @@ def test_the_command_tells_what_was_fitted(stack: Stack, monkeypatch: pytest.Mon
     assert told["calibration"]["car"]["shift"][0] > 0.08
     table = CliRunner().invoke(main, [*words, "0.25"]).output
     assert "0.20" in table
-    assert "detector.0003, fitted on 40 frames" in table
+    assert "detector.0003, fitted to 40 frames" in table
 
 
 def test_calibrating_again_starts_from_the_raw_scores_and_the_same_answers(stack: Stack) -> None:
@@ -141,15 +141,15 @@ def test_a_labelled_folder_takes_the_place_of_verified_labels(stack: Stack, tmp_
     model, _ = calibrate_model(stack, "detector", "d1", None, tmp_path)
     assert model.calibration["car"].confidence(0.9) == pytest.approx(0.5, abs=0.1)
     (tmp_path / "image_2" / "000000.png").unlink()
-    with pytest.raises(CommandError, match="39 frames and run 0001 of d1 40: it is not what the drive was uploaded"):
+    with pytest.raises(CommandError, match="39 frames and run 0001 of drive d1 has 40: give the folder"):
         calibrate_model(stack, "detector", "d1", None, tmp_path)
 
 
 def test_a_drive_that_nobody_verified_teaches_nothing(stack: Stack) -> None:
-    with pytest.raises(CommandError, match="run 0001 of d1 has no dataset yet"):
+    with pytest.raises(CommandError, match="run 0001 of drive d1 has no dataset yet"):
         calibrate_model(stack, "detector", "d1", None, None)
     publish(stack, verified=False)
-    with pytest.raises(CommandError, match="nobody has verified a frame of d1 0001"):
+    with pytest.raises(CommandError, match="run 0001 of drive d1 has no verified frame"):
         calibrate_model(stack, "detector", "d1", None, None)
     assert find_revision(stack, "detector").revision == "0001"
 
@@ -158,7 +158,7 @@ def test_a_run_of_other_models_is_refused_with_theirs(stack: Stack) -> None:
     add_model(stack, msgspec.structs.replace(DETECTOR, name="other"))
     with pytest.raises(CommandError, match=r"did not ask other\.0001, but detector\.0001"):
         calibrate_model(stack, "other", "d1", None, None)
-    with pytest.raises(CommandError, match="there is no run of drive d2"):
+    with pytest.raises(CommandError, match="drive d2 has no run 0001"):
         calibrate_model(stack, "detector", "d2", None, None)
 
 

@@ -67,5 +67,5 @@ def test_a_frame_that_was_overwritten_is_refused_by_name(stack: Stack, tmp_path:
 def test_a_dataset_that_is_gone_is_said_so(stack: Stack, tmp_path: Path) -> None:
     stack.client("s3").delete_object(Bucket="labels", Key="labels/drive-a/0002/dataset.manifest")
     assert (
-        "drive-a@0002 is published, and s3://labels/labels/drive-a/0002" in export(tmp_path / "out", "drive-a").output
+        "drive-a@0002 is published, but s3://labels/labels/drive-a/0002" in export(tmp_path / "out", "drive-a").output
     )

@@ -51,7 +51,7 @@ def test_jumpstarts_script_is_packed_as_well(account: Account) -> None:
 
 
 def test_an_artefact_that_is_not_there_is_refused_before_anything_is_deployed(account: Account) -> None:
-    with pytest.raises(CommandError, match=r"there is no s3://weights/none\.tar\.gz"):
+    with pytest.raises(CommandError, match=r"s3://weights/none\.tar\.gz does not exist"):
         bring(account, Source(IMAGE, "s3://weights/none.tar.gz"))
     assert account.formation.created == []
 

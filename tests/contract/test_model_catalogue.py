@@ -90,8 +90,8 @@ def test_a_coco_model_needs_no_class_map() -> None:
 @pytest.mark.parametrize(
     ("classes", "said"),
     [
-        ({"person": "persn"}, "'persn', which is unknown; known are car, .*did you mean person"),
-        ([1], "is no JSON object"),
+        ({"person": "persn"}, "unknown class 'persn'; known are car, .*did you mean person"),
+        ([1], "is not a JSON object"),
         ({}, "maps no class"),
     ],
 )

@@ -279,9 +279,9 @@ def test_jumpstarts_names_suggest_decoders(model: str, decoder: str | None) -> N
 @pytest.mark.parametrize(
     ("image", "model_data", "said"),
     [
-        ("street:3", None, "no image URI"),
-        ("000000000000.dkr.ecr.us-east-1.amazonaws.com/street:3", "s3://ours/weights.bin", "no s3://"),
-        ("000000000000.dkr.ecr.us-east-1.amazonaws.com/street:3", "/home/weights.tar.gz", "no s3://"),
+        ("street:3", None, "is not an image URI"),
+        ("000000000000.dkr.ecr.us-east-1.amazonaws.com/street:3", "s3://ours/weights.bin", "give s3://"),
+        ("000000000000.dkr.ecr.us-east-1.amazonaws.com/street:3", "/home/weights.tar.gz", "give s3://"),
     ],
 )
 def test_an_image_or_artefact_that_cannot_be_one_is_refused(image: str, model_data: str | None, said: str) -> None:
@@ -291,7 +291,7 @@ def test_an_image_or_artefact_that_cannot_be_one_is_refused(image: str, model_da
 
 def test_a_source_folder_without_its_script_is_refused(tmp_path: Path) -> None:
     image = "000000000000.dkr.ecr.us-east-1.amazonaws.com/street:3"
-    with pytest.raises(CommandError, match=r"has no inference\.py: name the script with --env SAGEMAKER_PROGRAM"):
+    with pytest.raises(CommandError, match=r"has no inference\.py: name another script with --env SAGEMAKER_PROGRAM"):
         image_source(image, None, tmp_path, {}, "")
     (tmp_path / "serve.py").write_text("")
     found = image_source(image, None, tmp_path, {"SAGEMAKER_PROGRAM": "serve.py"}, "")

@@ -54,7 +54,7 @@ def test_a_model_that_a_run_waits_for_stays_unless_forced(account: Account) -> N
     bring(account)
     bring(account, threshold=0.5)
     run_of(account, "street.0001", pending=True)
-    with pytest.raises(CommandError, match=r"drive d-1, run 0001 wait for answers of street.*--force"):
+    with pytest.raises(CommandError, match=r"answers of street \(drive d-1, run 0001\).*--force"):
         remove(account)
     assert read_index(account.stack).models == {"street": "0002"}
     assert remove(account, force=True).deleted == ("autolabel-street-0001",)

@@ -66,8 +66,8 @@ def test_without_reviews_there_is_nothing_to_learn(stack: Stack, triage: Triage)
     stack.labels.write("labels/d1/0001/summary.json", b"{}")
     found = triage()
     assert found.exit_code == 1
-    assert "nothing to learn from yet" in found.output
-    assert "no run of drive d1 was published with reviews" in triage("d1").output
+    assert "no published run has reviews yet" in found.output
+    assert "drive d1 has no published run with reviews" in triage("d1").output
 
 
 def test_it_proposes_what_is_proven_and_says_what_was_wrong(stack: Stack, triage: Triage) -> None:
@@ -86,7 +86,7 @@ def test_a_person_reads_the_same(stack: Stack, triage: Triage) -> None:
     publish(stack, "d1", frames(PROVEN))
     said = triage("d1", "--max-doubt", "0.2").output
     assert "proposed: max_doubt 0.2: 60 of 60 frames accepted; of 60 frames" in said.replace("\n", " ")
-    assert "no frame was audited blind" in said
+    assert "no frame was in a blind audit" in said
     assert "…" not in said, "a heading was cut off"
     publish(stack, "d1", [*frames(PROVEN, wrong=2), *frames(5, kind=BLIND_AUDIT)])
     said = triage("d1", "--max-doubt", "0.2").output
@@ -95,7 +95,7 @@ def test_a_person_reads_the_same(stack: Stack, triage: Triage) -> None:
     assert "missed" in said
     assert "misnamed" not in said
     publish(stack, "d1", frames(PROVEN, kind=BLIND_AUDIT))
-    assert "no frame was audited blind" not in triage("d1").output
+    assert "no frame was in a blind audit" not in triage("d1").output
 
 
 def test_too_little_evidence_proposes_nothing_and_says_how_far_it_is(stack: Stack, triage: Triage) -> None:
@@ -119,7 +119,7 @@ def test_runs_of_other_models_are_left_out_by_name(stack: Stack, triage: Triage)
     publish(stack, "d2", frames(30), recipe="new")
     found = json.loads(triage("--json").stdout)
     assert (found["recipe"], found["runs"], found["left_out"]) == ("new", ["d2 0001"], ["d1 0001"])
-    assert "left out, of other models or classes: d1 0001" in triage().output
+    assert "left out, because of other models or classes: d1 0001" in triage().output
 
 
 def test_what_a_run_publishes_is_what_it_reads(stack: Stack, triage: Triage) -> None:

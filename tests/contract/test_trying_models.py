@@ -57,12 +57,12 @@ def test_an_answer_that_nobody_can_read_says_so(account: Account, picture: Path)
 
 def test_a_model_that_fails_on_the_picture_says_why(account: Account, picture: Path) -> None:
     account.runtime.fails, account.runtime.body = True, b"CUDA out of memory"
-    with pytest.raises(CommandError, match="failed on the picture: CUDA out of memory"):
+    with pytest.raises(CommandError, match="failed on the image: CUDA out of memory"):
         attempt(account, picture)
     assert list(account.stack.labels.list("models/")) == []
 
 
 def test_a_trial_is_given_up_when_nothing_comes(account: Account, picture: Path) -> None:
     account.runtime.silent = True
-    with pytest.raises(CommandError, match=r"has not answered within 0\.01 s.*--wait"):
+    with pytest.raises(CommandError, match=r"did not answer within 0\.01 s.*--wait"):
         attempt(account, picture)

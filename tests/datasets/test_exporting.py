@@ -92,7 +92,7 @@ def test_a_run_can_be_chosen(shelf: Shelf, export: Export) -> None:
         ("drive-b", "no run of drive 'drive-b'"),
         ("drive-a", "no run of drive 'drive-a' is published"),
         ("drive-a@0001", "run 0001 of drive 'drive-a' is not published"),
-        ("drive-a@0007", "no run '0007'; its runs: 0001"),
+        ("drive-a@0007", "no run '0007'; its runs are: 0001"),
         ("drive-a@one", "neither a drive"),
         ("gone/dataset.manifest", "neither a drive"),
     ],
@@ -178,8 +178,8 @@ def test_class_indices_do_not_depend_on_the_drive(shelf: Shelf, export: Export, 
     [
         ("coco", {"cars": "car"}, "unknown class 'cars'; did you mean car"),
         ("coco", {"cars": "car"}, "known are car, van, truck"),
-        ("coco", ["car"], "it is a JSON object"),
-        ("coco", {"car": 1}, "it is a JSON object"),
+        ("coco", ["car"], "give a JSON object"),
+        ("coco", {"car": 1}, "give a JSON object"),
         ("coco", {"car": " car"}, "cannot name a class"),
         ("coco", {"car": "a\nb"}, "cannot name a class"),
         ("coco", {"car": ""}, "cannot name a class"),
@@ -253,7 +253,7 @@ def test_images_of_another_stack_are_refused(shelf: Shelf, refusal: Refusal, tmp
     line["source-ref"] = f"s3://elsewhere/{key_of().key}"
     path = tmp_path / "dataset.manifest"
     path.write_bytes(as_manifest([line]))
-    assert "lies in bucket 'elsewhere'" in refusal(str(path), *COCO)
+    assert "is in bucket 'elsewhere'" in refusal(str(path), *COCO)
 
 
 def test_a_drive_given_twice_is_refused(shelf: Shelf, refusal: Refusal, tmp_path: Path) -> None:
@@ -262,14 +262,14 @@ def test_a_drive_given_twice_is_refused(shelf: Shelf, refusal: Refusal, tmp_path
     shelf.publish("drive-a", lines, run="0002")
     path = tmp_path / "dataset.manifest"
     path.write_bytes(as_manifest(lines))
-    assert "take one of them" in refusal("drive-a", str(path), *COCO)
-    assert "take one of them" in refusal("drive-a@0001", "drive-a@0002", *COCO)
+    assert "give only one of them" in refusal("drive-a", str(path), *COCO)
+    assert "give only one of them" in refusal("drive-a@0001", "drive-a@0002", *COCO)
 
 
 def test_a_frame_given_twice_is_refused(shelf: Shelf, refusal: Refusal, tmp_path: Path) -> None:
     path = tmp_path / "dataset.manifest"
     path.write_bytes(as_manifest([shelf.frame(key_of(), [CAR])] * 2))
-    assert f"{path}, line 2: frame {key_of().key} is there already" in refusal(str(path), *COCO)
+    assert f"{path}, line 2: frame {key_of().key} comes twice" in refusal(str(path), *COCO)
 
 
 FRAME = {"source-ref": f"s3://ingest/{key_of(index=1).key}"}
@@ -314,7 +314,7 @@ def test_existing_files_are_not_overwritten(shelf: Shelf, refusal: Refusal, tmp_
     shelf.publish("drive-a", [shelf.frame(key_of(), [CAR])])
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "mine.txt").write_text("mine")
-    assert "give --to a folder that is empty or new" in refusal("drive-a", *COCO)
+    assert "give a folder that is empty or new" in refusal("drive-a", *COCO)
 
 
 def test_an_empty_folder_is_filled(shelf: Shelf, export: Export, tmp_path: Path) -> None:
@@ -344,7 +344,7 @@ def test_the_error_of_the_library_is_shown(
 
 def test_two_ways_to_split_at_once_are_refused(shelf: Shelf, refusal: Refusal) -> None:
     assert "--split or --split-file" in refusal("drive-a", *COCO, "--split", "train=1", "--split-file", "x")
-    assert "give it too" in refusal("drive-a", *COCO, "--split-by", "vehicle")
+    assert "give both" in refusal("drive-a", *COCO, "--split-by", "vehicle")
 
 
 def test_a_drive_may_have_regions_only(shelf: Shelf, export: Export, tmp_path: Path) -> None:

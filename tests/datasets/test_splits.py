@@ -44,8 +44,8 @@ def splits_of(card: dict[str, Any]) -> dict[str, str]:
         ("train=0.5,val=0.6", "add up to 1.1"),
         ("train=0.5,train=0.5", "each once"),
         ("train=0.5,dev=0.5", "'dev' is not one of"),
-        ("train=2,val=-1", "2 is no share"),
-        ("train=nan", "nan is no share"),
+        ("train=2,val=-1", "2 is not a share"),
+        ("train=nan", "nan is not a share"),
     ],
 )
 def test_invalid_shares_are_refused(text: str, said: str) -> None:
@@ -97,11 +97,11 @@ def test_a_split_file_chooses_the_splits(shelf: Shelf, export: Export, tmp_path:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ('{"train": ["drive-0"]}', "names no split for drive 'drive-1'"),
-        ('{"train": ["drive-0", "drive-1"], "val": ["drive-1"]}', "puts drive 'drive-1' into train and into val"),
+        ('{"train": ["drive-0"]}', "has no split for drive 'drive-1'"),
+        ('{"train": ["drive-0", "drive-1"], "val": ["drive-1"]}', "has drive 'drive-1' in train and in val"),
         ('{"dev": []}', "'dev' is not one of train, val, test"),
-        ("[]", "it is a JSON object of lists"),
-        ("", "it is a JSON object of lists"),
+        ("[]", "give a JSON object of lists"),
+        ("", "give a JSON object of lists"),
     ],
 )
 def test_an_ambiguous_split_file_is_refused(

@@ -55,15 +55,15 @@ def test_a_run_that_waits_for_a_missing_endpoint_names_it(pipeline: Pipeline, op
         (model,) = status["run"]["models"]
         assert (model["endpoint"], model["endpoint_state"]) == ("choosy", "missing")
         assert model["queued"] + model["parked"] + model["overdue"] == 2
-        assert status["waits_for"] == ["endpoint choosy, which is missing: 2 units wait for it"]
-        assert status["next"] == "bring back endpoint choosy (it is missing); the run goes on by itself"
-        assert "next: bring back endpoint choosy" in operator.say("status", "absent")
+        assert status["waits_for"] == ["endpoint choosy, which is missing: 2 units are pending"]
+        assert status["next"] == "restore endpoint choosy (it is missing); the run then continues by itself"
+        assert "next: restore endpoint choosy" in operator.say("status", "absent")
         # A redrive while the endpoint is missing does no harm
         assert operator.ask("redrive", "absent")["outcome"] in ("woken", "running")
     pipeline.succeed("absent")
     status = operator.ask("status", "absent")
     assert (status["run"]["execution"]["status"], status["waits_for"]) == ("SUCCEEDED", [])
-    assert status["next"].startswith("nothing; autolabel fetch absent --to FOLDER has the dataset")
+    assert status["next"].startswith("nothing; autolabel fetch absent --to FOLDER downloads the dataset")
     assert operator.ask("redrive", "absent")["outcome"] == "nothing"
 
 
@@ -72,10 +72,10 @@ def test_a_stopped_run_goes_on_where_it_stopped(pipeline: Pipeline, operator: Te
         assert operator.ask("stop", "halted")["outcome"] == "stopped"
         assert operator.ask("stop", "halted")["outcome"] == "ended"
         status = operator.ask("status", "halted")
-        assert status["waits_for"] == ["a person: run 0001 was stopped in AwaitInference"]
+        assert status["waits_for"] == ["an operator: run 0001 was stopped in AwaitInference"]
         assert ":user/operator" in status["run"]["execution"]["error"]
-        assert status["next"] == "bring back endpoint choosy (it is missing), then autolabel redrive halted"
-    assert operator.ask("status", "halted")["next"] == "autolabel redrive halted to go on"
+        assert status["next"] == "restore endpoint choosy (it is missing), then autolabel redrive halted"
+    assert operator.ask("status", "halted")["next"] == "autolabel redrive halted, to resume the run"
     assert operator.ask("redrive", "halted")["outcome"] == "redriven"
     assert operator.ask("redrive", "halted")["outcome"] in ("woken", "running", "nothing")
     pipeline.succeed("halted")
@@ -85,17 +85,17 @@ def test_a_stopped_run_goes_on_where_it_stopped(pipeline: Pipeline, operator: Te
 def test_a_failed_labelling_job_redriven_twice_is_repeated_once(pipeline: Pipeline, operator: Terminal) -> None:
     pipeline.upload("stopped-by-hand", frames(2))
     stem = job_name(pipeline.stack.labels.name, "stopped-by-hand", FIRST_RUN, 0)
-    people = eventually(
+    reviewers = eventually(
         lambda: [job for job in operator.ask("status", "stopped-by-hand")["waits_for"] if stem in job], "the job", 90
     )
-    assert people == [f"people: 2 frames of labelling job {stem}-1 are not labelled"]
+    assert reviewers == [f"reviewers: 2 frames of labelling job {stem}-1 are not labelled"]
     pipeline.cloud.client("sagemaker").stop_labeling_job(LabelingJobName=f"{stem}-1")
     assert pipeline.end("stopped-by-hand").status == "FAILED"
     status = operator.ask("status", "stopped-by-hand")
     assert [(job["job"], job["status"]) for job in status["run"]["jobs"]] == [(f"{stem}-1", "Stopped")]
-    assert status["waits_for"] == ["a person: run 0001 failed in FailedJobs"]
+    assert status["waits_for"] == ["an operator: run 0001 failed in FailedJobs"]
     assert "LabelingFailed: " in status["run"]["execution"]["error"]
-    assert status["next"] == "mend the cause, then autolabel redrive stopped-by-hand"
+    assert status["next"] == "fix the cause, then autolabel redrive stopped-by-hand"
     assert operator.ask("redrive", "stopped-by-hand")["outcome"] == "redriven"
     assert operator.ask("redrive", "stopped-by-hand")["outcome"] in ("running", "nothing")
     summary = pipeline.succeed("stopped-by-hand")
@@ -122,8 +122,8 @@ def test_a_dead_letter_shows_its_reason_and_can_be_moved_back(pipeline: Pipeline
     assert letters() == {"queue": "submit", "messages": 1, "of_drive": 1, "reasons": {"KeyError: 'key'": 1}}
     assert letters()["messages"] == 1
     status = operator.ask("status", "buried")
-    assert status["next"] == "mend what its dead letters tell of, then autolabel redrive --queue submit"
-    # And when the cause is fixed, the message is moved back and taken
+    assert status["next"] == "fix the cause of its dead letters, then autolabel redrive --queue submit"
+    # When the cause is fixed, the message is moved back and taken
     pipeline.cloud.client("dynamodb").delete_item(TableName=table, Key=place)
     moved = operator.ask("redrive", "--queue", "submit")
     assert moved == {"queue": "submit", "outcome": "moved", "moved": 1, "reasons": {"KeyError: 'key'": 1}}
@@ -154,7 +154,7 @@ def test_a_drive_is_labelled_again_from_its_existing_answers(
     status = operator.ask("status", drive)
     changes = {"late": 1, "overwritten": 1, "deleted": 0, "more": None}
     assert (status["run"]["run"], status["run"]["changes"]) == (RUN_2, changes)
-    assert status["next"] == "autolabel relabel again: it takes in what came or changed after the run began"
+    assert status["next"] == "autolabel relabel again: a new run takes in what came or changed after this one began"
     # The next run has both in its dataset, and the earlier runs stay as they are
     assert operator.ask("relabel", drive)["run"] == "0003"
     operator.say("watch", drive)
@@ -181,7 +181,9 @@ def test_the_sweep_closes_an_abandoned_drive(pipeline: Pipeline, operator: Termi
     pipeline.put("forgotten", f"front/{START}.png", image())
     status = operator.ask("status", "forgotten")
     assert (status["upload"]["objects"], status["upload"]["document"], status["runs"]) == (1, "none", [])
-    assert status["next"].startswith("wait for the upload, or put drive.json; if nothing comes, the schedule closes it")
+    assert status["next"].startswith(
+        "wait for frames, or upload drive.json; if neither comes, the sweep closes the drive"
+    )
     assert "waits for its drive.json" in operator.refused("redrive", "forgotten")
     assert "waits for its drive.json" in operator.refused("relabel", "forgotten")
 
@@ -203,15 +205,15 @@ def test_a_drive_with_a_refused_document_waits_for_a_good_one(pipeline: Pipeline
 
     status = eventually(refused, "the refusal")
     assert "drives/unreadable/drive.json is not JSON" in status["waits_for"][0]
-    assert status["next"] == "upload a good drive.json; it closes the drive"
+    assert status["next"] == "upload a valid drive.json; it closes the drive"
     pipeline.close("unreadable", cameras={"front": {}})
     pipeline.succeed("unreadable")
 
 
 def test_unknown_names_are_errors_that_repeat_them(operator: Terminal) -> None:
-    assert "knows no drive 'ghost'" in operator.refused("status", "ghost", "--json")
-    assert "cannot be the name of a drive" in operator.refused("status", "../ghost")
-    assert "knows no drive 'ghost'" in operator.refused("redrive", "ghost")
+    assert "has no drive 'ghost'" in operator.refused("status", "ghost", "--json")
+    assert "is not a valid drive name" in operator.refused("status", "../ghost")
+    assert "has no drive 'ghost'" in operator.refused("redrive", "ghost")
     assert "cannot read stack 'elsewhere'" in operator.refused("status", "ghost", "--stack", "elsewhere")
     assert operator.give("redrive").returncode == 2
 

@@ -60,7 +60,7 @@ class Comparison:
 
     def objects(self, name: str) -> int:
         """The number of objects of a scored class that count."""
-        return sum(truth.standing == COUNTS for frame in self._truths(name) for truth in frame)
+        return sum(truth.role == COUNTS for frame in self._truths(name) for truth in frame)
 
     @cached_property
     def figures(self) -> Mapping[tuple[str, str], ClassFigures]:

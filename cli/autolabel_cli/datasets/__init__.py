@@ -1,1 +1,1 @@
-"""Taking datasets: published runs in the formats that training code reads."""
+"""Datasets for training: `autolabel export` writes published runs in common formats."""

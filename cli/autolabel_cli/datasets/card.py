@@ -1,4 +1,4 @@
-"""dataset.json: what an export holds and where it comes from."""
+"""The card of an export, dataset.json: its contents and where they come from."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from autolabel_cli.datasets.staging import Line, StagedFrame
 
 
 class Card:
-    """Counts what goes into an export while it is read."""
+    """Counts the contents of an export while its sources are read."""
 
     def __init__(self, classes: ClassMap, splits: Sequence[str]) -> None:
         self._classes = classes
@@ -38,11 +38,11 @@ class Card:
         return [name for name, split in self._splits.items() if not split["frames"]]
 
     def split_of(self, drive: str) -> str | None:
-        """The split of a drive that was added."""
+        """Return the split of an added drive, or None."""
         return self._drives[drive]["split"] if drive in self._drives else None
 
     def add_drive(self, line: Line, split: str, vehicle: str | None) -> None:
-        """A drive, by its first line; `vehicle` where it was asked for."""
+        """Add a drive by its first line. `vehicle`: None when it was not looked up."""
         self._drives[line.frame.drive] = {
             "drive": line.frame.drive,
             "run": line.provenance.run,
@@ -56,7 +56,7 @@ class Card:
         self._splits[split]["drives"] += 1
 
     def add_frame(self, line: Line, frame: StagedFrame, split: str) -> None:
-        """A frame that is exported."""
+        """Count an exported frame."""
         self._drives[line.frame.drive]["frames"] += 1
         self._splits[split]["frames"] += 1
         self._splits[split]["regions"] += len(frame.regions)
@@ -65,7 +65,7 @@ class Card:
         self._triage[line.provenance.triage or EVERYTHING] += 1
 
     def document(self, **known: Any) -> dict[str, Any]:
-        """The card; `known` comes first in it."""
+        """Make the card, with `known` at its beginning."""
         return {
             **known,
             "version": __version__,

@@ -1,4 +1,4 @@
-"""Which class of the taxonomy becomes which class of an export."""
+"""Class map of an export: which class of the taxonomy becomes which exported class."""
 
 from __future__ import annotations
 
@@ -19,32 +19,34 @@ _LONGEST_NAME = 100
 
 
 class Region(Enum):
-    """What becomes of a class whose boxes count for nothing."""
+    """Target of a class whose boxes are ignored in training and scoring."""
 
     REGION = "region"
 
 
 class ClassMap(NamedTuple):
-    """`names`: the export's classes by index; `targets`: of each class of the taxonomy an index, a region, nothing."""
+    """`names`: exported classes by index. `targets`: for each class of the taxonomy an index, a region or None."""
 
     names: tuple[str, ...]
     targets: Mapping[str, int | Region | None]
 
     def target(self, name: str, origin: str) -> int | Region | None:
-        """What becomes of a class; CommandError, naming the line, for one that the taxonomy does not know."""
+        """Return the target of a class. CommandError names the line of a class that the taxonomy does not have."""
         if name not in self.targets:
             raise CommandError(f"{origin} has the unknown class {name!r}; known are {', '.join(self.targets)}")
         return self.targets[name]
 
 
 def read_class_map(path: Path | None) -> dict[str, str | None] | None:
-    """A class map from a file, a JSON object; CommandError for anything else, or for classes nobody knows."""
+    """Read a class map from a JSON file. CommandError for another format and for unknown classes."""
     if path is None:
         return None
     try:
         mapping = msgspec.json.decode(path.read_bytes(), type=dict[str, str | None])
     except (OSError, msgspec.DecodeError, UnicodeDecodeError) as e:
-        raise CommandError(f"--classes {path}: {e}; it is a JSON object from our classes to names, or to null") from e
+        raise CommandError(
+            f"--classes {path}: {e}; give a JSON object from the taxonomy's classes to names or null"
+        ) from e
     known = current_taxonomy().names
     for name in mapping:
         if name not in known:
@@ -56,10 +58,10 @@ def read_class_map(path: Path | None) -> dict[str, str | None] | None:
 
 
 def map_classes(mapping: Mapping[str, str | None] | None, form: str) -> ClassMap:
-    """The classes of an export in a format, in the order of the taxonomy, so that their indices stay as they are.
+    """Map the classes of the taxonomy to those of an export, in the taxonomy's order, so that indices are stable.
 
-    Classes that the map does not name keep their names; without a map, KITTI's own names are taken in its format. In
-    KITTI, whose columns are separated by spaces, names get `_` in place of them.
+    Classes that the map does not name keep their names. Without a map, KITTI's format gets KITTI's own names. In KITTI,
+    where spaces separate columns, names get `_` in place of spaces.
     """
     if mapping is None:
         mapping = _KITTI_NAMES if form == "kitti" else {}
@@ -74,21 +76,25 @@ def map_classes(mapping: Mapping[str, str | None] | None, form: str) -> ClassMap
         else:
             written = _written(theirs, form)
             if names.setdefault(written, theirs) != theirs:
-                raise CommandError(f"classes {names[written]!r} and {theirs!r} would both be {written!r} in {form}")
+                raise CommandError(
+                    f"classes {names[written]!r} and {theirs!r} would both be {written!r} in {form}: rename one"
+                )
             targets[ours] = list(names).index(written)
     if not names:
-        raise CommandError("the class map leaves no class")
+        raise CommandError("the class map leaves no class to export: map at least one class to a name")
     return ClassMap(tuple(names), targets)
 
 
 def _written(name: str, form: str) -> str:
     if not name.isprintable() or name != name.strip() or not 1 <= len(name) <= _LONGEST_NAME:
-        raise CommandError(f"{name!r} cannot name a class: 1 to {_LONGEST_NAME} characters that print, no space around")
+        raise CommandError(
+            f"{name!r} cannot name a class: use 1 to {_LONGEST_NAME} printable characters, without spaces around"
+        )
     written = name.replace(" ", "_") if form == "kitti" else name
     if form == "kitti" and written == kitti.REGION_TYPE:
         raise CommandError(f"{written} is KITTI's name for regions: map the class to {IGNORE!r}")
     return written
 
 
-# Of two types that are one class of ours, the first.
+# Where two of KITTI's types are one class of the taxonomy, the first counts.
 _KITTI_NAMES = {ours: theirs for theirs, ours in reversed(kitti.CLASSES.items())}

@@ -26,26 +26,32 @@ _FILE = click.Path(path_type=Path)
 
 @click.command()
 @click.argument("sources", metavar="DRIVE...", nargs=-1, required=True)
-@click.option("--format", "form", type=click.Choice(FORMATS), required=True, help="What to write.")
-@click.option("--to", "folder", type=_FILE, required=True, help="The folder to write into, empty or new.")
+@click.option("--format", "form", type=click.Choice(FORMATS), required=True, help="Format to write.")
+@click.option("--to", "folder", type=_FILE, required=True, help="Folder to write into, empty or new.")
 @click.option(
     "--labels",
     type=click.Choice(get_args(Labels)),
     default="verified",
     show_default=True,
-    help="Frames with a final label (a person's, or accepted by policy), or all that have one.",
+    help="Frames with a final label (a reviewer's, or accepted by policy), or all frames with a label.",
 )
-@click.option("--classes", type=_FILE, help='Class map, a JSON object: {"van": "car", "train": null, "bus": "ignore"}.')
-@click.option("--split", "shares", help="Shares of drives, by a hash of their names: train=0.8,val=0.1,test=0.1.")
-@click.option("--split-file", type=_FILE, help='Splits by name: {"train": ["drive-a"], "val": ["drive-b"]}.')
+@click.option("--classes", type=_FILE, help='Class map as a JSON file: {"van": "car", "train": null, "bus": "ignore"}.')
+@click.option(
+    "--split",
+    "shares",
+    help="Share of drives for each split, chosen by a hash of the drive's name: train=0.8,val=0.1,test=0.1.",
+)
+@click.option(
+    "--split-file", type=_FILE, help='Drives of each split as a JSON file: {"train": ["drive-a"], "val": ["drive-b"]}.'
+)
 @click.option(
     "--split-by",
     type=click.Choice(["drive", "vehicle"]),
     default="drive",
     show_default=True,
-    help="What --split keeps together.",
+    help="Frames that --split keeps together.",
 )
-@click.option("--no-images", is_flag=True, help="Write the labels alone.")
+@click.option("--no-images", is_flag=True, help="Write labels without images.")
 @stack_option
 def export(
     sources: tuple[str, ...],
@@ -59,9 +65,9 @@ def export(
     no_images: bool,
     stack_name: str,
 ) -> None:
-    """Write published datasets in a format that training code reads.
+    """Write published datasets in a format for training code.
 
-    DRIVE is a drive (its latest published run), `DRIVE@0002`, or a dataset.manifest file.
+    DRIVE is the name of a drive (for its latest published run), a run such as DRIVE@0002, or a dataset.manifest file.
 
     \b
     coco   annotations/instances_<split>.json, images/<split>/
@@ -69,14 +75,14 @@ def export(
     yolo   data.yaml, labels/<split>/*.txt, images/<split>/
     voc    Annotations/*.xml, ImageSets/Main/<split>.txt, JPEGImages/
 
-    Files are called <drive>.<camera>.<timestamp>. All frames of a drive are in one split. Boxes of the class `ignore`
-    become COCO's crowds (one of each category), KITTI's DontCare and VOC's difficult objects; YOLO goes without them.
-    dataset.json says what is there and where it comes from.
+    File names are <drive>.<camera>.<timestamp>. All frames of a drive are in one split. The class map renames, merges,
+    drops (null) or ignores ("ignore") classes. Ignored boxes become COCO's crowds (one for each category), KITTI's
+    DontCare and VOC's difficult objects; YOLO has no such boxes. dataset.json lists the contents and their origin.
     """
     if shares and split_file:
-        raise click.UsageError("give --split or --split-file")
+        raise click.UsageError("give either --split or --split-file")
     if split_by == "vehicle" and not shares:
-        raise click.UsageError("--split-by vehicle says what --split keeps together: give it too")
+        raise click.UsageError("--split-by vehicle needs --split: give both")
     # Refused before anything is read.
     DATUMARO.python()
     mapping = read_class_map(classes)
@@ -95,7 +101,7 @@ def export(
         found = [find_source(source, stack) for source in dict.fromkeys(sources)]
         card = plan.run(found, stack, folder, not no_images, display.count)
     for split in card.empty_splits:
-        click.echo(f"warning: no frame is in {split}: splits are made of whole drives", err=True)
+        click.echo(f"warning: no frame is in {split}, because a split has whole drives only", err=True)
     left_out = sum(card.frames_left_out.values())
     said = f", left out {left_out} frames ({CARD} says why)" if left_out else ""
     console.print(f"{folder}: {card.frames} frames, {card.boxes} boxes{said}", highlight=False, markup=False)

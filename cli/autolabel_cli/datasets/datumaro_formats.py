@@ -1,10 +1,10 @@
-"""Staged frames, written as COCO, KITTI, YOLO or Pascal VOC by datumaro.
+"""Script that writes staged frames as COCO, KITTI, YOLO or Pascal VOC with datumaro.
 
-Runs by itself in the environment that has datumaro (`make setup-export`), since its pins are not the command's own: a
-request as JSON on standard input (`formats.Request`), and on standard output one JSON object a line:
-`{"written": n}` as it goes on, `{"refused": "<a sentence>"}` when it cannot.
+It runs in a process and, in a checkout, an environment of its own (`make setup-export`), because datumaro's
+requirements differ from the command's. It reads a request as JSON from standard input (`formats.Request`), and writes
+one JSON object a line to standard output: `{"written": n}` for progress, `{"refused": "<sentence>"}` for an error.
 
-Where datumaro departs from a format, what it writes is put right: `iscrowd` of a box without a mask (COCO), a dataset
+Where datumaro differs from a format, the script corrects it: `iscrowd` of a box without a mask (COCO), a dataset
 without a validation split (YOLO), frames without boxes (KITTI, VOC), fifteen columns (KITTI).
 """
 
@@ -30,15 +30,15 @@ from datumaro.plugins.data_formats.voc.format import VocTask
 from datumaro.plugins.data_formats.yolo.exporter import YoloUltralyticsExporter
 from lxml import etree
 
-# What is neither object nor background, where a format has a name for it. COCO has a flag, YOLO has nothing.
+# The formats' names for regions, which are neither object nor background. COCO has a flag, and YOLO has nothing.
 REGIONS = {"kitti": "DontCare", "voc": "ignore"}
-# KITTI's own values for what nobody knows: the angle, and size, place and rotation in space (object development kit).
+# KITTI's values for an unknown angle, and for unknown size, place and rotation in space (object development kit).
 _NO_ANGLE, _NO_BODY = "-10", ["-1", "-1", "-1", "-1000", "-1000", "-1000", "-10"]
 _TELL_EVERY = 500
 
 
 class _Split(DatasetBase):
-    """One split's staged frames, read from their file whenever they are asked for."""
+    """Staged frames of one split, read from their file on each iteration."""
 
     def __init__(self, request: dict[str, Any], name: str) -> None:
         super().__init__(subsets=[name])
@@ -66,7 +66,7 @@ class _Split(DatasetBase):
 
     def _item(self, frame: dict[str, Any]) -> DatasetItem:
         size = (frame["height"], frame["width"])
-        # VOC's depth is asked of the pixels: these take no memory.
+        # VOC's exporter takes the depth from the pixels. This array takes no memory.
         pixels = np.broadcast_to(np.uint8(0), (*size, frame["depth"]))
         boxes = [_bbox(box["at"], box["label"], self._marks(box)) for box in frame["boxes"]]
         for region in frame["regions"]:
@@ -79,7 +79,7 @@ class _Split(DatasetBase):
 
     def _region(self, at: list[int]) -> list[Bbox]:
         if self._format == "coco":
-            # A crowd belongs to a category, and scorers look at one at a time: what counts for none is one of each.
+            # A crowd has one category, and scorers check one category at a time: a region needs a crowd for each.
             return [_bbox(at, label, {"is_crowd": True}) for label in range(self._classes)]
         return [
             _bbox(at, self._classes, {"truncated": -1, "occluded": -1} if self._format == "kitti" else {"difficult": 1})
@@ -87,11 +87,11 @@ class _Split(DatasetBase):
 
 
 class _Dataset(DatasetBase):
-    """All splits, also those without frames."""
+    """All splits, including those without frames."""
 
     def __init__(self, request: dict[str, Any]) -> None:
         splits = {name: _Split(request, name) for name in request["splits"]}
-        # Of a split without frames, datumaro's data.yaml would name a list that is not there.
+        # For a split without frames, datumaro's data.yaml would name a list that does not exist.
         kept = {name: split for name, split in splits.items() if request["format"] != "yolo" or any(split.frames())}
         self._splits = kept or splits
         super().__init__(subsets=list(self._splits))
@@ -124,7 +124,7 @@ class _Yolo(YoloUltralyticsExporter):
 class _Voc(VocExporter):
     def __init__(self, dataset: _Dataset, folder: str) -> None:
         options = {"task": VocTask.voc_detection, "coordinate_mode": "voc-one-based", "keep_empty": True}
-        # As JSON: in the other form of the list, a class's name could not hold a colon.
+        # The classes as JSON, because in the other form a class's name could not hold a colon.
         super().__init__(dataset, folder, save_dataset_meta=True, **options)
 
     def _export_annotations(self, item: DatasetItem, **rest: Any) -> None:
@@ -151,7 +151,7 @@ class _Kitti(KittiDetectionExporter):
 
 
 def _fifteen_columns(line: str) -> str:
-    """A label's line without the score that only results have, and with KITTI's values for what nobody knows."""
+    """Rewrite a line without the score, which only results have, and with KITTI's values for what is unknown."""
     kind, truncated, occluded, _, *box = line.split()[:8]
     return " ".join([kind, truncated, occluded, _NO_ANGLE, *box, *_NO_BODY])
 
@@ -164,7 +164,7 @@ def _bbox(at: list[int], label: int, attributes: dict[str, Any]) -> Bbox:
     return Bbox(left, top, right - left, bottom - top, label=label, attributes=attributes)
 
 
-# Kept before the libraries, which print where they like, are sent to standard error.
+# The libraries print to standard output as well, so `main` redirects them to standard error.
 _ANSWERS = sys.stdout
 
 
@@ -173,7 +173,7 @@ def _tell(**answer: Any) -> None:
 
 
 def _cause(error: BaseException) -> str:
-    """What went wrong first: datumaro raises errors from errors without words."""
+    """Return the message of the first error, since datumaro raises errors without messages from it."""
     while error.__cause__ is not None:
         error = error.__cause__
     return " ".join(str(error).split()) or type(error).__name__
@@ -185,7 +185,7 @@ def main() -> None:
         try:
             _EXPORTERS[request["format"]](_Dataset(request), request["folder"]).apply()
         except (DatumaroError, OSError, ValueError) as e:
-            _tell(refused=f"datumaro says: {_cause(e)}")
+            _tell(refused=f"datumaro reports: {_cause(e)}")
 
 
 if __name__ == "__main__":

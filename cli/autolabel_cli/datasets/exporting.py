@@ -1,4 +1,4 @@
-"""Exporting datasets: read and staged line by line, images fetched, written in a format, put in place at the end."""
+"""Export of datasets: stages lines, fetches images, writes a format, and moves the result into place at the end."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from autolabel_cli.datasets.formats import Format, images_folder, write_format
 from autolabel_cli.datasets.images import fetch_images
 from autolabel_cli.datasets.sources import Source
 from autolabel_cli.datasets.splits import Splitter
-from autolabel_cli.datasets.staging import Labels, Line, StagedFrame, chosen_label, read_line, stage_frame
+from autolabel_cli.datasets.staging import NOT_FINAL, Labels, Line, StagedFrame, chosen_label, read_line, stage_frame
 from autolabel_cli.errors import CommandError
 from autolabel_cli.stack import Stack
 
@@ -27,7 +27,7 @@ Tell = Callable[[str, int, int | None], None]
 
 @dataclass(frozen=True)
 class Export:
-    """What is asked for; `described`: how, for the card."""
+    """Request for an export. `described`: fields of the card that describe the request."""
 
     form: Format
     labels: Labels
@@ -36,19 +36,19 @@ class Export:
     described: Mapping[str, Any]
 
     def run(self, sources: Sequence[Source], stack: Stack | None, folder: Path, images: bool, tell: Tell) -> Card:
-        """Write an export and its card into a folder that is empty or not there; nothing appears when it fails.
+        """Write an export and its card into a new or empty folder, which stays as it is when the export fails.
 
-        `stack`: None when neither runs nor images are read from one. `tell(what, count, total)` hears how far it is.
+        `stack`: None when neither runs nor images are read from a stack. `tell(stage, count, total)` gets the progress.
         """
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise CommandError(f"{folder} is there already: give --to a folder that is empty or new")
+            raise CommandError(f"--to {folder} is not empty or not a folder: give a folder that is empty or new")
         folder.parent.mkdir(parents=True, exist_ok=True)
-        # Beside its place, so that putting it there is one step.
+        # In the same parent folder, so that moving the export into place is one step.
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as beside:
             staged = {split: Path(beside, f"{split}.jsonl") for split in self.splitter.names}
             card = self._stage(sources, stack, staged, tell)
             if not card.frames:
-                raise CommandError(f"there is no frame to export; left out: {dict(card.frames_left_out)}")
+                raise CommandError(f"no frame to export: {_left_out(card)}")
             made = Path(beside, "export")
             made.mkdir()
             if images and stack:
@@ -60,7 +60,7 @@ class Export:
         return card
 
     def _stage(self, sources: Sequence[Source], stack: Stack | None, staged: Mapping[str, Path], tell: Tell) -> Card:
-        """Sort the frames that are asked for into a file for each split."""
+        """Write the requested frames to one file for each split, and count them."""
         card = Card(self.classes, self.splitter.names)
         with ExitStack() as files:
             out = {split: files.enter_context(path.open("wb")) for split, path in staged.items()}
@@ -88,7 +88,7 @@ class Export:
         return split
 
     def _places(self, staged: Mapping[str, Path], made: Path) -> Iterator[tuple[StagedFrame, Path]]:
-        """Each staged frame with the folder that its image belongs into."""
+        """Yield each staged frame with the folder of its image."""
         decoder = msgspec.json.Decoder(StagedFrame)
         for split, path in staged.items():
             folder = made / images_folder(self.form, split)
@@ -98,7 +98,7 @@ class Export:
 
 
 def _lines(sources: Sequence[Source], stack: Stack | None) -> Iterator[Line]:
-    """All lines; CommandError for a drive that comes from two runs or files, or a frame that comes twice."""
+    """Read all lines. CommandError for a drive from two runs or files, and for a frame that comes twice."""
     origins: dict[str, str] = {}
     seen: set[str] = set()
     for source in sources:
@@ -106,8 +106,16 @@ def _lines(sources: Sequence[Source], stack: Stack | None) -> Iterator[Line]:
             line = read_line(body, f"{source}, line {number}")
             drive, origin = line.frame.drive, f"{source}, run {line.provenance.run}"
             if origins.setdefault(drive, origin) != origin:
-                raise CommandError(f"drive {drive} is in {origins[drive]} and in {origin}: take one of them")
+                raise CommandError(f"drive {drive} is in {origins[drive]} and in {origin}: give only one of them")
             if line.name in seen:
-                raise CommandError(f"{line.origin}: frame {line.frame.key} is there already")
+                raise CommandError(f"{line.origin}: frame {line.frame.key} comes twice: remove one of its lines")
             seen.add(line.name)
             yield line
+
+
+def _left_out(card: Card) -> str:
+    if not card.frames_left_out:
+        return "the sources have no frames"
+    reasons = ", ".join(f"{count} left out ({reason})" for reason, count in card.frames_left_out.most_common())
+    hint = "; --labels all takes frames without a final label" if NOT_FINAL in card.frames_left_out else ""
+    return reasons + hint

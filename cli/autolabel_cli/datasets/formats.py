@@ -1,4 +1,4 @@
-"""Writing staged frames in a format, in the environment that has the library for it."""
+"""Formats of an export: has staged frames written by datumaro, in a process of its own."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from autolabel_cli.installation import DATUMARO
 
 Format = Literal["coco", "kitti", "yolo", "voc"]
 FORMATS: tuple[Format, ...] = ("coco", "kitti", "yolo", "voc")
-# Where each format's readers look for a split's images.
+# Folders in which the readers of each format expect a split's images.
 _IMAGES = {"coco": "images/{}", "kitti": "{}/image_2", "yolo": "images/{}", "voc": "JPEGImages"}
 
 
 class Request(msgspec.Struct):
-    """What datumaro_formats.py is asked: frames by split, one `autolabel_cli.datasets.staging.StagedFrame` a line."""
+    """Request to datumaro_formats.py. `splits`: file of each split, with one `staging.StagedFrame` a line."""
 
     format: Format
     folder: str
@@ -35,14 +35,14 @@ class _Answer(msgspec.Struct):
 
 
 def images_folder(form: Format, split: str) -> str:
-    """Where a split's images lie in an export."""
+    """Return the folder of a split's images in an export."""
     return _IMAGES[form].format(split)
 
 
 def write_format(
     form: Format, folder: Path, classes: Sequence[str], staged: Mapping[str, Path], written: Callable[[int], None]
 ) -> None:
-    """Write staged frames into a folder; `written(n)` hears how many there are. CommandError when that fails."""
+    """Write staged frames into a folder. Calls `written(count)` meanwhile. CommandError when datumaro fails."""
     request = Request(form, str(folder), classes, {split: str(path) for split, path in staged.items()})
     count = 0
     command = [*DATUMARO.python(), str(Path(__file__).with_name("datumaro_formats.py"))]
@@ -52,7 +52,7 @@ def write_format(
     ):
         if process.stdin is None or process.stdout is None:
             raise AssertionError("both are pipes")
-        # One that ended at once says why on its standard error.
+        # A process that ended at once gives the reason on its standard error.
         with suppress(BrokenPipeError), process.stdin:
             process.stdin.write(msgspec.json.encode(request))
         for line in process.stdout:
@@ -63,5 +63,5 @@ def write_format(
             written(count)
         if process.wait():
             errors.seek(0)
-            last = errors.read().decode(errors="replace").strip().splitlines()[-1:] or ["it said nothing"]
+            last = errors.read().decode(errors="replace").strip().splitlines()[-1:] or ["it printed nothing"]
             raise CommandError(f"datumaro failed: {last[0]}")

@@ -1,4 +1,4 @@
-"""Fetching the frames that labels were made for."""
+"""Images of an export: fetches the frames that the labels were made for."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ FETCHERS = 8
 
 
 def fetch_images(frames: Iterable[tuple[StagedFrame, Path]], ingest: Bucket, fetched: Callable[[int], None]) -> None:
-    """Write each frame's image into its folder, several at a time; `fetched(n)` hears how many there are.
+    """Write each frame's image into its folder, several at a time. Calls `fetched(count)` after each.
 
-    CommandError names a frame that is not any more what its labels were made for.
+    CommandError names a frame that changed after its labels were made.
     """
     under_way: deque[Future[None]] = deque()
     count = 0
@@ -39,11 +39,11 @@ def fetch_images(frames: Iterable[tuple[StagedFrame, Path]], ingest: Bucket, fet
 def _fetch(frame: StagedFrame, ingest: Bucket, folder: Path) -> None:
     if frame.bucket != ingest.name:
         raise CommandError(
-            f"{frame.key} lies in bucket {frame.bucket!r}, and the stack's frames in {ingest.name!r}: "
+            f"{frame.key} is in bucket {frame.bucket!r}, but the stack's frames are in {ingest.name!r}: "
             "give the --stack that labelled it, or --no-images"
         )
     try:
         body = ingest.read_first(frame.key, MAX_FRAME_BYTES, frame.etag)
     except FrameChanged as e:
-        raise CommandError(f"{e}: label its drive again, or take the labels alone with --no-images") from e
+        raise CommandError(f"{e}: relabel its drive, or export without images (--no-images)") from e
     (folder / f"{frame.name}{frame.extension}").write_bytes(body)

@@ -1,4 +1,4 @@
-"""Where a dataset comes from: published runs of a stack, or files."""
+"""Sources of an export: published runs of a stack, or files."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from autolabel_cli.errors import CommandError
 from autolabel_cli.stack import Stack
 
 _PUBLISHED = "published"
-# A line of a manifest has 100,000 characters, and comes back with a label more.
+# A line of a job's manifest has at most 100,000 characters, and comes back with one more label.
 _LONGEST_LINE = 1_000_000
 
 
 class Source(NamedTuple):
-    """A dataset.manifest: `drive` and `run` of a stack, or a file."""
+    """Dataset manifest: of a `drive` and `run` of a stack, or of a file at `path`."""
 
     drive: str = ""
     run: str = ""
@@ -28,7 +28,7 @@ class Source(NamedTuple):
         return str(self.path) if self.path else f"{self.drive}@{self.run}"
 
     def lines(self, stack: Stack | None) -> Iterator[bytes]:
-        """Its lines, one at a time. CommandError when it is not there any more."""
+        """Yield its lines. CommandError when the manifest no longer exists."""
         if self.path:
             with self.path.open("rb") as manifest:
                 while line := manifest.readline(_LONGEST_LINE):
@@ -38,36 +38,39 @@ class Source(NamedTuple):
             try:
                 yield from stack.labels.lines(key)
             except KeyError as e:
-                raise CommandError(f"{self} is published, and {stack.labels.uri(key)} is gone") from e
+                uri = stack.labels.uri(key)
+                raise CommandError(f"{self} is published, but {uri} is missing: restore it or relabel the drive") from e
 
 
 def find_source(text: str, stack: Stack | None) -> Source:
-    """What `DRIVE`, `DRIVE@RUN` or a path means; CommandError for a run that is not published, or no file."""
+    """Find the source for `DRIVE`, `DRIVE@RUN` or a path. CommandError when there is no published run or no file."""
     drive, at, run = text.partition("@")
     if not is_name(drive) or (at and not run.isdigit()):
         path = Path(text)
         if not path.is_file():
-            raise CommandError(f"{text!r} is neither a drive (<drive> or <drive>@<run>) nor a dataset.manifest file")
+            raise CommandError(
+                f"{text!r} is neither a drive nor a file: give <drive>, <drive>@<run> or a dataset.manifest file"
+            )
         return Source(path=path)
     if stack is None:
-        raise CommandError(f"drive {drive!r} is to be looked up in a stack")
+        raise CommandError(f"drive {drive!r} cannot be found without a stack: give --stack")
     return Source(drive, _published_run(stack, drive, run))
 
 
 def is_file(text: str) -> bool:
-    """Whether the text means a file: the names of drives hold neither dots nor slashes."""
+    """Tell whether the text is a path: names of drives hold neither dots nor slashes."""
     return not is_name(text.partition("@")[0])
 
 
 def _published_run(stack: Stack, drive: str, wanted: str) -> str:
     latest = stack.ledger.latest_run(drive)
     if latest is None:
-        raise CommandError(f"stack {stack.name!r} has no run of drive {drive!r}: was it closed by its drive.json?")
+        raise CommandError(f"stack {stack.name!r} has no run of drive {drive!r}: see autolabel status {drive}")
     names = [f"{number:04d}" for number in range(int(FIRST_RUN), int(latest.run) + 1)]
     if wanted and wanted not in names:
-        raise CommandError(f"drive {drive!r} has no run {wanted!r}; its runs: {', '.join(names)}")
+        raise CommandError(f"drive {drive!r} has no run {wanted!r}; its runs are: {', '.join(names)}")
     for run in [wanted] if wanted else reversed(names):
         if stack.ledger.outcome(drive, run) == _PUBLISHED:
             return run
     what = f"run {wanted} of drive {drive!r} is not" if wanted else f"no run of drive {drive!r} is"
-    raise CommandError(f"{what} published: `autolabel status {drive}` tells what it waits for")
+    raise CommandError(f"{what} published: see autolabel status {drive}")

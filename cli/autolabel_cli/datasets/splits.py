@@ -1,4 +1,4 @@
-"""Which split a drive belongs to. Frames of one drive are never in two: neighbours are almost the same picture."""
+"""Splits of an export. A drive is in one split only, because its neighbouring frames are almost the same image."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _HASHED = 2**64
 
 
 class Splitter(NamedTuple):
-    """`names` of the splits; `choose` one for a drive, or for the vehicle of a drive and run where that is asked."""
+    """`names`: the splits. `choose`: split of a drive, or of a vehicle if there is `vehicle_of` (drive, run)."""
 
     names: Sequence[str] = SPLITS[:1]
     choose: Callable[[str], str] = lambda group: SPLITS[0]
@@ -25,7 +25,7 @@ class Splitter(NamedTuple):
 
 
 def parse_shares(text: str) -> dict[str, float]:
-    """`train=0.8,val=0.1,test=0.1` as shares that add up to 1; CommandError for anything else."""
+    """Parse `train=0.8,val=0.1,test=0.1`. CommandError for another format and for a sum other than 1."""
     shares: dict[str, float] = {}
     try:
         for part in text.split(","):
@@ -34,7 +34,7 @@ def parse_shares(text: str) -> dict[str, float]:
                 raise ValueError(f"{name!r} is not one of {', '.join(SPLITS)}, each once")
             shares[name] = float(share)
             if not 0 <= shares[name] <= 1:
-                raise ValueError(f"{share} is no share")
+                raise ValueError(f"{share} is not a share between 0 and 1")
         if not math.isclose(total := math.fsum(shares.values()), 1, abs_tol=1e-6):
             raise ValueError(f"the shares add up to {total:g}, not to 1")
     except ValueError as e:
@@ -43,40 +43,42 @@ def parse_shares(text: str) -> dict[str, float]:
 
 
 def split_by_hash(group: str, shares: Mapping[str, float]) -> str:
-    """The split of a drive or vehicle: a matter of its name alone, so that others may come without moving it."""
+    """Choose the split of a drive or vehicle by its name alone, so that new drives do not move it."""
     place = int.from_bytes(hashlib.sha256(group.encode()).digest()[:8]) / _HASHED
     end = 0.0
     for name, share in shares.items():
         end += share
         if place < end:
             return name
-    # What rounding left of the last share.
+    # Rounding can leave a gap after the last share.
     return [name for name, share in shares.items() if share][-1]
 
 
 def read_split_file(path: Path) -> dict[str, str]:
-    """Drive → split, from a JSON object of lists of drives by split; CommandError for anything else."""
+    """Read the split of each drive from a JSON object of lists by split. CommandError for another format."""
     try:
         lists = msgspec.json.decode(path.read_bytes(), type=dict[str, list[str]])
     except (OSError, msgspec.DecodeError, UnicodeDecodeError) as e:
-        raise CommandError(f"--split-file {path}: {e}; it is a JSON object of lists of drives by split") from e
+        raise CommandError(f"--split-file {path}: {e}; give a JSON object of lists of drives by split") from e
     found: dict[str, str] = {}
     for split, drives in lists.items():
         if split not in SPLITS:
             raise CommandError(f"--split-file {path}: {split!r} is not one of {', '.join(SPLITS)}")
         for drive in drives:
             if found.setdefault(drive, split) != split:
-                raise CommandError(f"--split-file {path} puts drive {drive!r} into {found[drive]} and into {split}")
+                raise CommandError(
+                    f"--split-file {path} has drive {drive!r} in {found[drive]} and in {split}: keep one"
+                )
     return found
 
 
 def split_by_file(path: Path) -> Splitter:
-    """A splitter that has each drive where a file says, and refuses others."""
+    """Make a splitter that follows a file, and refuses drives that the file does not name."""
     found = read_split_file(path)
 
     def choose(drive: str) -> str:
         if drive not in found:
-            raise CommandError(f"--split-file {path} names no split for drive {drive!r}")
+            raise CommandError(f"--split-file {path} has no split for drive {drive!r}: add the drive to one")
         return found[drive]
 
     return Splitter([name for name in SPLITS if name in found.values()], choose)

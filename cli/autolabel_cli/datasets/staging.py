@@ -1,4 +1,4 @@
-"""Lines of a dataset as frames to be written in another format: which label counts, and what becomes of its boxes."""
+"""Staging of frames for an export: chooses the label of each line and maps its boxes."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ ACCEPTED = "accepted"
 
 
 class StagedBox(msgspec.Struct):
-    """An object: the index of its class, and left, top, right, bottom in pixels, inside the frame."""
+    """Object of a frame. `label`: index of its class. `at`: left, top, right, bottom in pixels, inside the frame."""
 
     label: int
     at: tuple[float, float, float, float]
@@ -40,9 +40,9 @@ class StagedBox(msgspec.Struct):
 
 
 class StagedFrame(msgspec.Struct):
-    """A frame with its labels. `name`: of its files, without the suffix; `regions`: boxes that count for nothing.
+    """Frame with its labels. `name`: of its files, without the suffix. `regions`: boxes to ignore.
 
-    `key` and `etag` are the object that the labels were made for.
+    `key` and `etag`: of the object that the labels were made for.
     """
 
     name: str
@@ -58,7 +58,7 @@ class StagedFrame(msgspec.Struct):
 
 
 class Line(NamedTuple):
-    """A line of a dataset; `origin` names it for people."""
+    """Line of a dataset. `origin` names it in messages."""
 
     origin: str
     frame: FrameKey
@@ -68,12 +68,12 @@ class Line(NamedTuple):
 
     @property
     def name(self) -> str:
-        """What the frame's files are called: names of drives and cameras hold no dots, so no two frames share one."""
+        """Name of the frame's files, unique because names of drives and cameras hold no dots."""
         return f"{self.frame.drive}.{self.frame.camera}.{self.frame.timestamp}"
 
 
 def read_line(body: bytes, origin: str) -> Line:
-    """Read a line of a dataset.manifest; CommandError for anything else."""
+    """Read a line of a dataset.manifest. CommandError for another format."""
     try:
         content = manifest.read_line(body)
         provenance = content.origin
@@ -83,14 +83,16 @@ def read_line(body: bytes, origin: str) -> Line:
             if not getattr(provenance, what):
                 raise msgspec.ValidationError(f"its provenance has no {what}")
     except (msgspec.DecodeError, KeyRefused, UnicodeDecodeError, RecursionError) as e:
-        raise CommandError(f"{origin} is no line of a dataset.manifest: {e}") from e
+        raise CommandError(f"{origin} is not a line of a dataset.manifest: {e}") from e
     if provenance.drive != frame.drive:
-        raise CommandError(f"{origin}: a frame of drive {frame.drive!r} with provenance of {provenance.drive!r}")
+        raise CommandError(
+            f"{origin} has a frame of drive {frame.drive!r}, but provenance of drive {provenance.drive!r}"
+        )
     return Line(origin, frame, bucket, provenance, content)
 
 
 def final_label(line: Line) -> str | None:
-    """The attribute with the frame's final label: a person's, or the pre-label that the policy accepted."""
+    """Return the attribute of the final label: a reviewer's, or the pre-label that the policy accepted."""
     metadata = msgspec.json.decode(line.content.verified_metadata or b"null")
     failed = isinstance(metadata, dict) and metadata.get("failure-reason") is not None
     if line.content.verified is not UNSET and not failed:
@@ -99,7 +101,7 @@ def final_label(line: Line) -> str | None:
 
 
 def chosen_label(line: Line, labels: Labels) -> tuple[str | None, str]:
-    """The attribute to export, or None and why the frame is left out."""
+    """Return the attribute to export, or None and the reason why the frame is left out."""
     attribute = final_label(line)
     if attribute:
         return attribute, ""
@@ -109,8 +111,8 @@ def chosen_label(line: Line, labels: Labels) -> tuple[str | None, str]:
 
 
 def _has_prelabel(line: Line) -> bool:
-    """Whether a model answered: of a frame that nobody verified, an empty pre-label may be that of failed models."""
-    # A person who left segments said nothing of the boxes.
+    """Tell whether a model answered: in an unverified frame, an empty pre-label may come from failed models."""
+    # A person's label may be segments, which say nothing about boxes.
     if line.provenance.labelled_by not in (LabelledBy.NOBODY, LabelledBy.PERSON):
         return line.content.prelabel is not UNSET
     prelabel = msgspec.json.decode(line.content.prelabel or b"null")
@@ -119,7 +121,7 @@ def _has_prelabel(line: Line) -> bool:
 
 
 def stage_frame(line: Line, attribute: str, classes: ClassMap, dropped: Counter[str]) -> StagedFrame:
-    """The frame with its boxes by the class map; `dropped` counts those that are left out, by why."""
+    """Stage a frame with its boxes by the class map. `dropped` counts the boxes left out, by reason."""
     try:
         verified = attribute == VERIFIED
         boxes = line.content.verified_boxes if verified else line.content.prelabel_boxes
@@ -127,9 +129,11 @@ def stage_frame(line: Line, attribute: str, classes: ClassMap, dropped: Counter[
         size = msgspec.json.decode(label or b"null", type=BoxLabel).image_size[0]
         marks = _marks(line, attribute, len(boxes))
     except (msgspec.ValidationError, IndexError) as e:
-        raise CommandError(f"{line.origin}: {attribute} is no set of boxes: {e}") from e
+        raise CommandError(f"{line.origin}: {attribute} is not a set of boxes: {e}") from e
     if min(size.width, size.height, size.depth) < 1:
-        raise CommandError(f"{line.origin}: a frame of {size.width}x{size.height} pixels in {size.depth} channels")
+        raise CommandError(
+            f"{line.origin}: its size is not positive: {size.width}x{size.height} pixels, {size.depth} channels"
+        )
     frame = StagedFrame(
         name=line.name,
         extension=f".{line.frame.extension}",
@@ -157,7 +161,7 @@ def stage_frame(line: Line, attribute: str, classes: ClassMap, dropped: Counter[
 
 
 def _marks(line: Line, attribute: str, count: int) -> Sequence[Marks]:
-    """What people marked of each box; nothing where they marked nothing, or where the marks are of other boxes."""
+    """Return the reviewers' marks of each box; empty marks where there are none or they are of other boxes."""
     review = line.content.review
     if attribute != VERIFIED or review is UNSET:
         return [Marks()] * count
@@ -165,7 +169,7 @@ def _marks(line: Line, attribute: str, count: int) -> Sequence[Marks]:
 
 
 def _inside(box: LabelledBox, width: int, height: int) -> tuple[float, float, float, float] | None:
-    """What of a box lies in the frame; None for nothing."""
+    """Clip a box to the frame. None when it is outside."""
     left, top = max(0.0, box.left), max(0.0, box.top)
     right, bottom = min(float(width), box.left + box.width), min(float(height), box.top + box.height)
     return (left, top, right, bottom) if left < right and top < bottom else None

@@ -1,1 +1,1 @@
-"""`autolabel models`: bringing models to a stack, looking at them, trying them and taking them away."""
+"""Models of a stack: `autolabel models add`, `list`, `show`, `remove`, `calibrate` and `test`."""

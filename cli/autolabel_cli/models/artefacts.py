@@ -1,6 +1,6 @@
-"""Artefacts: a revision's `model.tar.gz` in the label bucket, where the endpoints' role may read it.
+"""Artefacts: the `model.tar.gz` of each revision in the label bucket, where the endpoints' role may read it.
 
-It is copied there, so that what a revision runs stays as it is, and goes with the revision.
+The command copies it there, so that a revision's artefact never changes and is deleted with the revision.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from autolabel_cli.errors import CommandError
 from autolabel_cli.models.sources import Source
 from autolabel_cli.stack import Stack
 
-# Weights hardly become smaller, however long one tries.
+# The fastest level: weights hardly become smaller with a higher one.
 _COMPRESSION = 1
 
 
 def artefacts_prefix(model_id: str, fingerprint: str = "") -> str:
-    """Where in the label bucket the artefacts of a `name.revision` lie, or the one of a deployment of it."""
+    """Return the prefix in the label bucket of a `name.revision`'s artefacts, or of one deployment of it."""
     name, _, revision = model_id.rpartition(".")
     return f"models/{name}/{revision}/" + (f"{fingerprint}/" if fingerprint else "")
 
 
 def origins(stack: Stack, source: Source) -> list[str]:
-    """What a source's artefact is made from, and what tells its contents apart; CommandError for what is missing."""
+    """List the parts of a source's artefact with their hashes. CommandError when an object is missing."""
     said = []
     for uri in (source.model_data, source.script):
         if uri:
@@ -44,9 +44,9 @@ def origins(stack: Stack, source: Source) -> list[str]:
 
 
 def place_artefact(stack: Stack, model_id: str, fingerprint: str, source: Source) -> str:
-    """Put a source's artefact into the label bucket, with its script under `code/`; its S3 URI, empty without one.
+    """Write a source's artefact to the label bucket, with its script under `code/`, and return its S3 URI or "".
 
-    By the deployment's fingerprint: of two who bring a revision at once neither overwrites the other's.
+    The key holds the deployment's fingerprint, so that two commands that add a revision at once use different keys.
     """
     key = f"{artefacts_prefix(model_id, fingerprint)}model.tar.gz"
     s3 = stack.client("s3")
@@ -72,7 +72,7 @@ def place_artefact(stack: Stack, model_id: str, fingerprint: str, source: Source
 
 
 def delete_artefacts(stack: Stack, model_id: str, fingerprint: str = "") -> None:
-    """Delete what a revision's endpoint ran, or only what one deployment did; nothing happens when there is nothing."""
+    """Delete all artefacts of a revision, or only that of one deployment, if there are any."""
     for thing in stack.labels.list(artefacts_prefix(model_id, fingerprint)):
         stack.client("s3").delete_object(Bucket=stack.labels.name, Key=thing.key)
 
@@ -82,13 +82,13 @@ def _add_archive(out: tarfile.TarFile, path: Path, folder: str) -> None:
         with tarfile.open(path, "r:*") as archive:
             for member in archive:
                 name = member.name.removeprefix("./")
-                # The artefact's own code gives way to the script.
+                # The script replaces the artefact's own code.
                 if not folder and name.split("/")[0] == "code":
                     continue
                 member.name = folder + name
                 out.addfile(member, archive.extractfile(member) if member.isfile() else None)
     except tarfile.TarError as e:
-        raise CommandError(f"an artefact is no .tar.gz: {e}") from e
+        raise CommandError(f"an artefact is not a .tar.gz file ({e}): pack it as one") from e
 
 
 def _download(s3: Any, uri: str, path: Path) -> Path:
@@ -103,9 +103,9 @@ def _head(stack: Stack, uri: str) -> dict[str, Any]:
         found: dict[str, Any] = stack.client("s3").head_object(Bucket=bucket, Key=key)
     except ClientError as e:
         if error_status(e) == 404:
-            raise CommandError(f"there is no {uri}") from e
+            raise CommandError(f"{uri} does not exist: check the URI") from e
         if error_status(e) == 403:
-            raise CommandError(f"{uri} is not there, or your identity lacks s3:GetObject on it") from e
+            raise CommandError(f"{uri} does not exist, or your identity lacks s3:GetObject on it") from e
         raise
     return found
 

@@ -1,4 +1,4 @@
-"""Bringing a model: deployed first, written into the catalogue last."""
+"""Adding a model: deploy it first, and write it to the catalogue last."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ from autolabel_cli.models.stacks import Deployment, ModelStack, check_parameters
 from autolabel_cli.stack import Stack
 
 Tell = Callable[[str], None]
-# Seconds: its alarm takes some three minutes, an instance with its model as many to ten (docs/operators/endpoints.md).
+# Seconds: the alarm takes about 3 minutes, an instance with its model 3 to 10 (docs/operators/endpoints.md).
 _WAKES_WITHIN = 900
 
 
 class Brought(NamedTuple):
-    """What became of it: `added` or, when nothing had to be done, `already`."""
+    """Result of adding a model. `outcome`: `added`, or `already` when nothing had to be done."""
 
     model: Model
     outcome: str
 
 
 def bring_endpoint(stack: Stack, draft: Model, endpoint: str, *, active: bool | None) -> Brought:
-    """Put a model behind an endpoint that is there into the catalogue; CommandError says what it lacks."""
+    """Add a model behind an existing endpoint to the catalogue. CommandError says what the endpoint lacks."""
     accept_endpoint(stack, endpoint)
     revisions = revisions_of(stack, draft.name)
     current = _current(stack, revisions)
@@ -46,10 +46,11 @@ def bring_endpoint(stack: Stack, draft: Model, endpoint: str, *, active: bool | 
 def bring_source(
     stack: Stack, draft: Model, source: Source, *, parameters: Mapping[str, str], active: bool | None, tell: Tell
 ) -> Brought:
-    """Deploy a model as a stack of its own and put it into the catalogue; CommandError when something is refused.
+    """Deploy a model as a stack of its own and add it to the catalogue. CommandError when something is refused.
 
-    What is deployed already stays: another threshold or class map becomes a revision that reads the answers of the
-    one before it. `parameters`: further ones of models/endpoint.yaml. `tell` hears how far it is.
+    A deployment that exists is not made again: with another threshold or class map, the model becomes a revision that
+    reads the answers of the one before it. `parameters`: further parameters of models/endpoint.yaml. `tell(text)` gets
+    the progress.
     """
     check_parameters(parameters)
     _check_waking(draft, parameters)
@@ -69,7 +70,7 @@ def bring_source(
         return _enter(stack, model, active)
     model = _final(draft, next_revision(revisions), draft.endpoint)
     model = msgspec.structs.replace(model, endpoint=endpoint_name(stack.name, model.id))
-    tell(f"placing the artefact of {model.id}")
+    tell(f"copying the artefact of {model.id}")
     deployment = replace(deployment, model_data=place_artefact(stack, model.id, fingerprint, source))
     try:
         ModelStack(stack, model.endpoint).deploy(deployment, model.id, fingerprint, tell)
@@ -83,13 +84,13 @@ def _check_waking(draft: Model, parameters: Mapping[str, str]) -> None:
     sleeps = not parameters.get("MinInstances", "").strip("0")
     if sleeps and draft.queue_ttl < _WAKES_WITHIN:
         raise CommandError(
-            f"requests of {draft.name} expire after {draft.queue_ttl} s, before an endpoint at zero instances wakes: "
-            f"give the document a queue_ttl of {_WAKES_WITHIN} or more, or the endpoint --parameter MinInstances=1"
+            f"requests of {draft.name} expire after {draft.queue_ttl} s, before an endpoint with zero instances wakes: "
+            f"set queue_ttl in the document to {_WAKES_WITHIN} or more, or give --parameter MinInstances=1"
         )
 
 
 def _still_calibrated(draft: Model, current: Model) -> Model:
-    """The draft with what was fitted to the same endpoint's scores, unless it says or reads them otherwise."""
+    """Add the calibration of the same endpoint to a draft, unless it has its own or reads the answers differently."""
     read_alike = (draft.decoder, draft.options, draft.classes) == (current.decoder, current.options, current.classes)
     if draft.calibration or not read_alike:
         return draft

@@ -1,4 +1,4 @@
-"""Fitting a model's calibrations from frames of which the truth is known."""
+"""Calibration by class: fits a model's calibrations to frames with known objects."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from autolabel.models.catalogue import Model
 from autolabel_cli.models.matching import Guess, judge
 from autolabel_cli.models.truth import Truth
 
-# A detection is of an object when their boxes overlap so far; scorers' usual least.
+# The least IoU of a detection with the object that it found, as scorers usually set it.
 IOU = 0.5
 
 
 class KnownFrame(NamedTuple):
-    """What a model found in a frame, boxes as it drew them, and what is there by class of the taxonomy.
+    """Detections of a model in a frame, with uncalibrated boxes, and the true objects by class of the taxonomy.
 
-    Other classes are not judged.
+    Classes that are not in `truth` are not judged.
     """
 
     found: Sequence[Detection]
@@ -30,23 +30,23 @@ class KnownFrame(NamedTuple):
 
 
 def fit_calibrations(model: Model, frames: Sequence[KnownFrame], min_height: float = 0.0) -> Model:
-    """The model with calibrations fitted on frames, for those of its classes that they know."""
+    """Return the model with calibrations fitted to frames, for each of its classes that the frames know."""
     known = {name for frame in frames for name in frame.truth} & set(model.classes.values())
     fitted = {name: fit_class(name, frames, min_height) for name in sorted(known)}
     return msgspec.structs.replace(model, calibration={**model.calibration, **fitted})
 
 
 def with_least_work_thresholds(model: Model, delete_cost: float) -> Model:
-    """The model with the thresholds of its calibrated classes at what is expected to leave people the least to do.
+    """Return the model with the thresholds of its calibrated classes where the expected work of reviewers is least.
 
-    `delete_cost`: what deleting a box costs, where drawing one costs 1.
+    `delete_cost`: cost of deleting a box, where drawing one costs 1.
     """
     least = dict.fromkeys(model.calibration, least_worthwhile(delete_cost))
     return msgspec.structs.replace(model, thresholds={**model.thresholds, **least})
 
 
 def fit_class(name: str, frames: Sequence[KnownFrame], min_height: float = 0.0) -> Calibration:
-    """The calibration of one class."""
+    """Fit the calibration of one class."""
     judged = [
         ([Guess(d.box, d.score) for d in frame.found if d.name == name], frame.truth[name])
         for frame in frames

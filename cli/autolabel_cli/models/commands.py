@@ -30,41 +30,59 @@ _FILE = click.Path(path_type=Path)
 
 @click.group(cls=CommandGroup)
 def models() -> None:
-    """The models: bring them, look at them, try them, take them away."""
+    """Add, list, show, remove, calibrate and test models."""
 
 
 @models.command("add")
 @click.argument("name")
-@click.option("--jumpstart", metavar="ID", help="A model of SageMaker JumpStart.")
-@click.option("--version", "model_version", metavar="V", help="Its version; without it, the latest.")
-@click.option("--hub", help="A private hub; --content names the model in it.")
-@click.option("--content", metavar="NAME", help="The model's name in the hub.")
-@click.option("--endpoint", help="An endpoint that is there: asynchronous, with this stack's topics and output path.")
-@click.option("--image", metavar="URI", help="A container image that answers /ping and /invocations.")
-@click.option("--model-data", metavar="S3URI", help="The image's artefact, a .tar.gz.")
-@click.option("--source-dir", type=_FILE, help="A folder with inference.py, packed with the artefact.")
-@click.option("--env", "environment", multiple=True, metavar="KEY=VALUE", help="A variable of the container.")
-@click.option("--instance-type", help="The endpoint's instance type.")
-@click.option("--parameter", "parameters", multiple=True, metavar="KEY=VALUE", help="A parameter of endpoint.yaml.")
-@click.option("--document", type=_FILE, help="A catalogue document (models/*.json): decoder, classes, thresholds …")
-@click.option("--decoder", help="How its answers are read; wins over the document.")
-@click.option("--options", metavar="JSON", help="The decoder's options, a JSON object (docs/ml-engineers/models.md).")
-@click.option("--classes", type=_FILE, help="A JSON object from its class names to ours; without it, COCO's.")
-@click.option("--threshold", type=click.FloatRange(0, 1), help="Least confidence.")
-@click.option("--weight", type=float, help="Weight of its votes when models are merged.")
-@click.option("--accept", help="The Accept header that it is asked with.")
-@click.option("--active/--inactive", default=None, help="Whether it labels drives that name no models.")
+@click.option("--jumpstart", metavar="ID", help="Model of SageMaker JumpStart.")
+@click.option(
+    "--version", "model_version", metavar="V", help="Version of the JumpStart or hub model; the latest by default."
+)
+@click.option("--hub", help="Private hub; --content names the model in it.")
+@click.option("--content", metavar="NAME", help="Name of the model in the hub.")
+@click.option("--endpoint", help="Existing asynchronous endpoint with this stack's topics and output path.")
+@click.option("--image", metavar="URI", help="Container image that answers /ping and /invocations.")
+@click.option("--model-data", metavar="S3URI", help="Artefact of the image, a .tar.gz file.")
+@click.option("--source-dir", type=_FILE, help="Folder with inference.py, packed with the artefact.")
+@click.option(
+    "--env",
+    "environment",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Environment variable of the container; repeatable.",
+)
+@click.option("--instance-type", help="Instance type of the endpoint.")
+@click.option(
+    "--parameter", "parameters", multiple=True, metavar="KEY=VALUE", help="Parameter of endpoint.yaml; repeatable."
+)
+@click.option(
+    "--document", type=_FILE, help="Catalogue document, a JSON file with decoder, classes, thresholds and more."
+)
+@click.option("--decoder", help="Decoder of its answers; overrides the document, like all options below.")
+@click.option("--options", metavar="JSON", help="Options of the decoder, a JSON object (docs/ml-engineers/models.md).")
+@click.option(
+    "--classes", type=_FILE, help="JSON object from its class names to the taxonomy's; COCO's names by default."
+)
+@click.option("--threshold", type=click.FloatRange(0, 1), help="Threshold: the least confidence of a label.")
+@click.option("--weight", type=float, help="Weight of its votes when several models label a frame.")
+@click.option("--accept", help="Accept header of the requests.")
+@click.option(
+    "--active/--inactive",
+    default=None,
+    help="Label drives that name no models, or do not; a new model is active by default.",
+)
 @click.option("--accept-eula", is_flag=True, help="Accept the licence of a gated model.")
-@click.option("--tolerate-deprecated", is_flag=True, help="Take a deprecated version all the same.")
-@click.option("--tolerate-vulnerable", is_flag=True, help="Take a version with known vulnerabilities all the same.")
+@click.option("--tolerate-deprecated", is_flag=True, help="Take a deprecated version anyway.")
+@click.option("--tolerate-vulnerable", is_flag=True, help="Take a version with known vulnerabilities anyway.")
 @json_option
 @stack_option
 def add(name: str, stack_name: str, as_json: bool, active: bool | None, **given: Any) -> None:
-    """Bring the model NAME: from JumpStart, a hub, an image, or an endpoint that is there.
+    """Add the model NAME from JumpStart, a hub, image or endpoint.
 
-    All but the last are deployed as a stack of their own (models/endpoint.yaml). It is in the catalogue when its
-    endpoint is in service, and not before; what is deployed already is not deployed again. A known model gets a new
-    revision when anything has changed.
+    The command deploys the model as a stack of its own (endpoint.yaml), except for an existing endpoint. It adds the
+    model to the catalogue when the endpoint is in service. For a known model it adds a revision when something changed,
+    and deploys again only when image, artefact, variables or parameters changed.
     """
     kind = _source_kind(given)
     usual = usual_decoder(given["jumpstart"] or "")
@@ -91,7 +109,7 @@ def add(name: str, stack_name: str, as_json: bool, active: bool | None, **given:
 @json_option
 @stack_option
 def list_models(as_json: bool, stack_name: str) -> None:
-    """List the models of the catalogue with their endpoints' states."""
+    """List the models of the catalogue and their endpoints."""
     stack = Stack.find(stack_name)
     index = read_index(stack)
     found = [find_revision(stack, name) for name in sorted(index.models)]
@@ -99,7 +117,7 @@ def list_models(as_json: bool, stack_name: str) -> None:
     if as_json:
         return print_json({"models": rows})
     if not rows:
-        return console.print(f"stack {stack_name} has no models yet: autolabel models add brings one")
+        return console.print(f"stack {stack_name} has no models yet: add one with autolabel models add")
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
     for column in ("model", "active", "decoder", "weight", "endpoint", "state"):
         table.add_column(column, no_wrap=column == "model", overflow="fold")
@@ -115,7 +133,10 @@ def list_models(as_json: bool, stack_name: str) -> None:
 @json_option
 @stack_option
 def show(name: str, as_json: bool, stack_name: str) -> None:
-    """Show the document of the model NAME, or of its revision NAME.0001, and the state of its endpoint."""
+    """Show the document of the model NAME and its endpoint's state.
+
+    NAME is a model, for its current revision, or a revision such as NAME.0001.
+    """
     stack = Stack.find(stack_name)
     model = find_revision(stack, name)
     index = read_index(stack)
@@ -135,37 +156,43 @@ def show(name: str, as_json: bool, stack_name: str) -> None:
 
 @models.command("remove")
 @click.argument("name")
-@click.option("--force", is_flag=True, help="Remove it though runs wait for its answers; they go on without.")
+@click.option("--force", is_flag=True, help="Remove it even if runs wait for its answers; they continue without.")
 @json_option
 @stack_option
 def remove(name: str, force: bool, as_json: bool, stack_name: str) -> None:
-    """Take the model NAME out of the catalogue, and delete what it costs: endpoint, scaling, artefact.
+    """Remove the model NAME, and delete its endpoint and artefact.
 
-    The documents of its revisions stay in the label bucket, since labels name them; no list holds them any more.
+    The documents of its revisions stay in the label bucket, because labels name them, but the catalogue no longer lists
+    the model.
     """
     stack = Stack.find(stack_name)
     with _status_line(as_json) as tell:
         removed = remove_model(stack, name, force=force, tell=tell)
     if as_json:
         return print_json(removed._asdict())
-    deleted = f"endpoint {', '.join(removed.deleted)} is deleted" if removed.deleted else "no endpoint was deleted"
-    kept = f"; {', '.join(removed.kept)} stays: it is another model's, or not of this command" if removed.kept else ""
-    console.print(f"{name} is out of the catalogue; {deleted}{kept}", highlight=False, soft_wrap=True)
+    deleted = f"deleted endpoint {', '.join(removed.deleted)}" if removed.deleted else "deleted no endpoint"
+    others = "another model uses it, or this command did not deploy it"
+    kept = f"; kept endpoint {', '.join(removed.kept)}: {others}" if removed.kept else ""
+    console.print(f"removed {name} from the catalogue; {deleted}{kept}", highlight=False, soft_wrap=True)
     if not removed.active:
-        console.print("no model is active now: drives that name none wait for one", style="yellow")
+        console.print("no model is active: drives that name no models wait until one is", style="yellow")
     return None
 
 
 @models.command("calibrate")
 @click.argument("name")
-@click.option("--drive", required=True, help="A drive that the model has labelled.")
+@click.option("--drive", required=True, help="Drive that the model labelled.")
 @run_option
-@click.option("--labels", type=_FILE, help="The labelled folder (KITTI's format) that the drive was uploaded from.")
+@click.option(
+    "--labels",
+    type=_FILE,
+    help="Labelled folder in KITTI's format that the drive was uploaded from, in place of verified labels.",
+)
 @click.option(
     "--delete-cost",
     type=float,
-    help="What deleting a box costs, where drawing one costs 1: 1 expects the fewest edits, 0.2 the least time where "
-    "drawing takes five times as long. Thresholds follow from it; without it they stay.",
+    help="Cost of deleting a box, where drawing one costs 1; sets the thresholds for the least expected cost. 1 means "
+    "the fewest edits; 0.2 the least time if drawing takes five times as long. Without it the thresholds stay.",
 )
 @json_option
 @stack_option
@@ -178,12 +205,13 @@ def calibrate(
     as_json: bool,
     stack_name: str,
 ) -> None:
-    """Fit what the scores of the model NAME are worth, and how far its boxes are off, to what people verified in DRIVE,
-    or to a labelled folder.
+    """Fit the calibration of the model NAME to known labels.
 
-    The model gets a new revision, which reads the answers that there are: relabelling costs no inference.
+    The calibration turns scores into confidences, and corrects the sides of boxes. It is fitted to the verified labels
+    of a drive, or to a labelled folder. The model gets a new revision that reads the existing answers, so relabelling
+    needs no inference.
     """
-    # numpy and pycocotools, which no other command needs.
+    # Imported here, because it loads numpy and pycocotools, which no other command needs.
     from autolabel_cli.models.run_calibration import calibrate_model
 
     fitted = calibrate_model(Stack.find(stack_name), name, drive, run, labels, delete_cost)
@@ -193,7 +221,7 @@ def calibrate(
         document = {"id": model.id, "frames": fitted.frames, "calibration": model.calibration, "thresholds": thresholds}
         return print_json(document)
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
-    for column in ("class", "slope", "offset", "recall", "a score of 0.5 is worth", "sides move by", "threshold"):
+    for column in ("class", "slope", "offset", "recall", "confidence of score 0.5", "sides move by", "threshold"):
         table.add_column(column)
     for class_name, c in fitted.model.calibration.items():
         fit = f"{c.slope:.2f}", f"{c.offset:+.2f}", f"{c.recall:.2f}", f"{c.confidence(0.5):.2f}"
@@ -201,7 +229,7 @@ def calibrate(
         table.add_row(class_name, *fit, sides, f"{fitted.model.threshold_of(class_name):.2f}")
     console.print(table, highlight=False)
     console.print(
-        f"{fitted.model.id}, fitted on {fitted.frames} frames, is in the catalogue; relabel drives to use it",
+        f"added {fitted.model.id}, fitted to {fitted.frames} frames; relabel drives to use it",
         highlight=False,
     )
     return None
@@ -210,14 +238,16 @@ def calibrate(
 @models.command("test")
 @click.argument("name")
 @click.argument("image", type=_FILE)
-@click.option("--to", type=_FILE, help="Where the picture with the boxes goes; without it, beside IMAGE.")
-@click.option("--wait", default=900.0, show_default=True, type=click.FloatRange(min=1), help="Seconds to wait.")
+@click.option("--to", type=_FILE, help="File for the image with its boxes; beside IMAGE by default.")
+@click.option(
+    "--wait", default=900.0, show_default=True, type=click.FloatRange(min=1), help="Seconds to wait for the answer."
+)
 @json_option
 @stack_option
 def test(name: str, image: Path, to: Path | None, wait: float, as_json: bool, stack_name: str) -> None:
-    """Send IMAGE through the endpoint of the model NAME and show what it sees.
+    """Send IMAGE to the model NAME and show the boxes of its answer.
 
-    When the model's decoder cannot read the answer, those that can are named.
+    If the model's decoder cannot read the answer, the command names the decoders that can.
     """
     stack = Stack.find(stack_name)
     model = find_revision(stack, name)
@@ -225,7 +255,7 @@ def test(name: str, image: Path, to: Path | None, wait: float, as_json: bool, st
         trial = try_model(stack, model, image, patience=wait, tell=tell)
     if trial.refused:
         fits = ", ".join(f"{decoder} ({count} objects)" for decoder, count in trial.fitting.items())
-        what = f"these can: {fits}" if fits else "no other decoder can either: describe it with --decoder jmespath"
+        what = f"these can: {fits}" if fits else "no other decoder can: describe the answer with --decoder jmespath"
         raise CommandError(f"the decoder {model.decoder} of {model.id} cannot read the answer: {trial.refused}; {what}")
     out = to or image.with_name(f"{image.stem}.{model.name}.png")
     draw(image, trial.detections, out)
@@ -237,17 +267,19 @@ def test(name: str, image: Path, to: Path | None, wait: float, as_json: bool, st
 
 
 def _source_kind(given: dict[str, Any]) -> str:
-    """Which one source was named: jumpstart, hub, image or endpoint; UsageError for none, several or halves."""
+    """Return the named source: jumpstart, hub, image or endpoint. UsageError for none, several or a part of one."""
     named = [kind for kind in ("jumpstart", "hub", "image", "endpoint") if given[kind]]
     if len(named) > 1:
-        raise click.UsageError(f"name one source, not {' and '.join(f'--{kind}' for kind in named)}")
+        raise click.UsageError(f"give one source, not {' and '.join(f'--{kind}' for kind in named)}")
     if not named and given["document"]:
         named = ["endpoint"]
     if not named:
-        raise click.UsageError("name a source: --jumpstart, --hub, --image or --endpoint, or a --document")
+        raise click.UsageError(
+            "give a source: --jumpstart, --hub, --image, --endpoint, or a --document with an endpoint"
+        )
     kind = named[0]
     if bool(given["hub"]) != bool(given["content"]):
-        raise click.UsageError("--hub and --content belong together")
+        raise click.UsageError("give --hub and --content together")
     belongs = {
         "model_version": ("jumpstart", "hub"),
         "accept_eula": ("jumpstart", "hub"),
@@ -262,7 +294,7 @@ def _source_kind(given: dict[str, Any]) -> str:
     for option, kinds in belongs.items():
         if given[option] and kind not in kinds:
             shown = {"model_version": "version", "environment": "env", "parameters": "parameter"}.get(option, option)
-            raise click.UsageError(f"--{shown.replace('_', '-')} does not go with --{kind}")
+            raise click.UsageError(f"--{shown.replace('_', '-')} cannot be used with --{kind}")
     return kind
 
 
@@ -324,12 +356,12 @@ def _tell_brought(stack: Stack, brought: Brought, notes: tuple[str, ...], as_jso
         return print_json({**said, "notes": notes})
     for note in notes:
         console.print(f"note: {note}", style="yellow", highlight=False, markup=False, soft_wrap=True)
-    there = (
-        "is in the catalogue already, with nothing to change" if brought.outcome == "already" else "is in the catalogue"
-    )
+    there = "is already in the catalogue, without a change" if brought.outcome == "already" else "is in the catalogue"
     reads = f"; it reads the answers of revision {model.answers_of}" if model.answers_of else ""
-    which = "labels every drive that names no models" if active else "labels drives that name it"
-    console.print(f"{model.id} {there}, behind {model.endpoint}{reads}; it {which}", highlight=False, soft_wrap=True)
+    which = "labels all drives that name no models" if active else "labels only drives that name it"
+    console.print(
+        f"{model.id} {there}, with endpoint {model.endpoint}{reads}; it {which}", highlight=False, soft_wrap=True
+    )
     return None
 
 
@@ -341,10 +373,10 @@ def _show_trial(trial: Trial) -> None:
         box = [f"{coordinate:.0f}" for coordinate in d.box]
         table.add_row(d.name, escape(d.label), f"{d.score:.2f}", f"{d.confidence:.2f}", *box)
     console.print(table, highlight=False)
-    left_out = {"under the threshold": trial.doubtful, **trial.dropped} if trial.doubtful else trial.dropped
+    left_out = {"below the threshold": trial.doubtful, **trial.dropped} if trial.doubtful else trial.dropped
     said = "".join(f", {count} {escape(reason)}" for reason, count in left_out.items())
     console.print(
-        f"{len(trial.detections)} boxes{said}; {trial.size:,} bytes after {trial.seconds:.1f} s; "
+        f"{len(trial.detections)} boxes{said}; answer of {trial.size:,} bytes after {trial.seconds:.1f} s; "
         f"read by {trial.model.decoder}",
         highlight=False,
         soft_wrap=True,
@@ -367,7 +399,7 @@ def _trial_document(trial: Trial, out: Path) -> dict[str, Any]:
 
 @contextmanager
 def _status_line(as_json: bool) -> Iterator[Tell]:
-    """A line that tells what is waited for; where there is no terminal, a line for each."""
+    """Show the progress in one line that changes, or without a terminal as one line for each text."""
     if as_json:
         yield lambda text: None
     elif console.is_terminal:

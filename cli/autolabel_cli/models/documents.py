@@ -1,4 +1,4 @@
-"""Catalogue documents from a file, from options, or from both."""
+"""Catalogue documents, made from a file, from options, or from both."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from autolabel.models.decoders import DECODER_NAMES
 from autolabel_cli.errors import CommandError
 from autolabel_cli.suggestions import did_you_mean
 
-# COCO's names (instances_val2017.json) that the taxonomy has a place for; darknet's list says motorbike.
+# COCO's names (instances_val2017.json) for classes of the taxonomy. "motorbike" is the name in darknet's list.
 COCO_CLASSES = {
     "person": "person",
     "bicycle": "bicycle",
@@ -35,21 +35,22 @@ JUMPSTART_ACCEPT = "application/json;verbose;n_predictions=100"
 def draft_model(
     name: str, document: Path | None, classes: Path | None, decoder: str | None, given: Mapping[str, Any]
 ) -> Model:
-    """A model as the document and the options describe it; its revision and endpoint are filled in later.
+    """Make a model from a document and options. Its revision and endpoint are filled in later.
 
-    `given`: further fields of the document, which win over it; those that are None are not given. `decoder`: the one
-    to take when neither names any. CommandError says what is wrong, with what is known and near.
+    `given`: fields that override the document, except those that are None. `decoder`: the default when neither names
+    one. CommandError says what is wrong and which names are known.
     """
     raw: dict[str, Any] = _read_object(document) if document else {}
     raw |= {"name": name, **{field: value for field, value in given.items() if value is not None}}
     if classes:
         raw["classes"] = _read_object(classes)
     raw.setdefault("classes", COCO_CLASSES)
-    # The real ones are known once it is deployed.
+    # Placeholders until the model is deployed.
     raw |= {"revision": _LAST_REVISION, "endpoint": name}
     raw.setdefault("decoder", decoder)
     if raw["decoder"] is None:
-        raise CommandError(f"say how the answers are read: --decoder with one of {', '.join(sorted(DECODER_NAMES))}")
+        known = ", ".join(sorted(DECODER_NAMES))
+        raise CommandError(f"no decoder is given for the answers: give --decoder with one of {known}")
     raw.setdefault("accept", JUMPSTART_ACCEPT if str(raw["decoder"]).startswith("jumpstart-") else "application/json")
     origin = str(document or "the options")
     _check_names(raw, str(classes or origin))
@@ -60,7 +61,7 @@ def draft_model(
 
 
 def _check_names(raw: Mapping[str, Any], origin: str) -> None:
-    """Refuse an unknown decoder or class with what is near it; everything else is the document's schema."""
+    """Refuse an unknown decoder or class, with suggestions. The document's schema checks everything else."""
     decoder = raw["decoder"]
     if isinstance(decoder, str) and decoder not in DECODER_NAMES:
         known = ", ".join(sorted(DECODER_NAMES))
@@ -73,9 +74,7 @@ def _check_names(raw: Mapping[str, Any], origin: str) -> None:
     for name in [*classes.values(), *thresholds]:
         if isinstance(name, str) and name not in known_classes:
             near = did_you_mean(name, known_classes)
-            raise CommandError(
-                f"{origin} maps onto the class {name!r}, which is unknown; known are {', '.join(known_classes)}{near}"
-            )
+            raise CommandError(f"{origin} names the unknown class {name!r}; known are {', '.join(known_classes)}{near}")
 
 
 def _read_object(path: Path) -> dict[str, Any]:
@@ -84,4 +83,4 @@ def _read_object(path: Path) -> dict[str, Any]:
     except OSError as e:
         raise CommandError(f"{path} cannot be read: {e.strerror}") from e
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
-        raise CommandError(f"{path} is no JSON object: {e}") from e
+        raise CommandError(f"{path} is not a JSON object: {e}") from e

@@ -1,4 +1,4 @@
-"""Endpoints that are there already: may the pipeline send its frames to them?"""
+"""Existing endpoints: checks whether the pipeline can use one."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from autolabel_cli.suggestions import did_you_mean
 
 
 def accept_endpoint(stack: Stack, endpoint: str) -> None:
-    """CommandError, with what to change, for an endpoint that does not answer as the pipeline needs it.
+    """Check that an endpoint answers as the pipeline needs it. CommandError says what to change.
 
-    It must be in service and asynchronous, write under the label bucket's `inference`, notify both topics of the
-    stack, and run under a role that may publish to them.
+    It must be in service and asynchronous, write under `inference/` of the label bucket, notify both topics of the
+    stack, and run with a role that may publish to them.
     """
     sagemaker = stack.client("sagemaker")
     described = _describe(sagemaker, endpoint)
     status = described["EndpointStatus"]
     if status != "InService":
         reason = f": {described['FailureReason']}" if described.get("FailureReason") else ""
-        raise CommandError(f"endpoint {endpoint} is {status}{reason}; add it once it is InService")
+        raise CommandError(f"endpoint {endpoint} is {status}{reason}; add it when it is InService")
     config = sagemaker.describe_endpoint_config(EndpointConfigName=described["EndpointConfigName"])
     asynchronous = config.get("AsyncInferenceConfig")
     if not asynchronous:
@@ -41,16 +41,16 @@ def accept_endpoint(stack: Stack, endpoint: str) -> None:
     topics = output.get("NotificationConfig", {})
     for member, name in (("SuccessTopic", "SuccessTopicArn"), ("ErrorTopic", "ErrorTopicArn")):
         if topics.get(member) != stack.output(name):
-            told = topics.get(member, "nobody")
+            told = topics.get(member, "no topic")
             raise CommandError(
-                f"endpoint {endpoint} notifies {told}: the {member} of its AsyncInferenceConfig must be "
+                f"endpoint {endpoint} notifies {told}: {member} of its AsyncInferenceConfig must be "
                 f"{stack.output(name)}"
             )
     _check_role(stack, endpoint, config)
 
 
 def _check_role(stack: Stack, endpoint: str, config: dict[str, Any]) -> None:
-    """The topics let nobody publish but the stack's role for endpoints and those that it was told of."""
+    """Check the role: only the stack's role for endpoints and its ExtraPublisherRoles may publish to the topics."""
     model = config["ProductionVariants"][0].get("ModelName")
     described = stack.client("sagemaker").describe_model(ModelName=model) if model else config
     role = described.get("ExecutionRoleArn", "")
@@ -58,7 +58,7 @@ def _check_role(stack: Stack, endpoint: str, config: dict[str, Any]) -> None:
     if role not in (stack.output("EndpointRoleArn"), *extra):
         raise CommandError(
             f"endpoint {endpoint} runs as {role}, which may not publish to the stack's topics: create its model with "
-            f"{stack.output('EndpointRoleArn')}, or deploy stack {stack.name!r} with ExtraPublisherRoles={role}"
+            f"role {stack.output('EndpointRoleArn')}, or deploy stack {stack.name!r} with ExtraPublisherRoles={role}"
         )
 
 
@@ -66,10 +66,10 @@ def _describe(sagemaker: Any, endpoint: str) -> dict[str, Any]:
     try:
         found: dict[str, Any] = sagemaker.describe_endpoint(EndpointName=endpoint)
     except ClientError as e:
-        # SageMaker says that it could not find an endpoint under this code.
+        # SageMaker's code for an endpoint that does not exist.
         if error_code(e) != "ValidationException":
             raise
         pages = sagemaker.get_paginator("list_endpoints").paginate()
         known = [summary["EndpointName"] for page in pages for summary in page["Endpoints"]]
-        raise CommandError(f"there is no endpoint {endpoint!r}{did_you_mean(endpoint, known)}") from e
+        raise CommandError(f"endpoint {endpoint!r} does not exist{did_you_mean(endpoint, known)}") from e
     return found

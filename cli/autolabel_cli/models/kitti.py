@@ -1,4 +1,4 @@
-"""Labelled frames in KITTI's format, and KITTI's rules of what of them counts.
+"""Labelled frames in KITTI's format, and KITTI's rules for which objects count.
 
 A folder with `image_2/<frame>.png` and `label_2/<frame>.txt`; a line of labels is `type truncated occluded alpha left
 top right bottom` and seven numbers in three dimensions (KITTI object development kit, readme.txt).
@@ -21,7 +21,7 @@ IMAGES, LABELS = "image_2", "label_2"
 _SUFFIXES = (".png", ".jpg", ".jpeg")
 _FIELDS = 15
 REGION_TYPE = "DontCare"
-# KITTI's types as classes of the taxonomy; what is missing here belongs to none.
+# KITTI's types as classes of the taxonomy. A type that is missing here has no class.
 CLASSES = {
     "Car": "car",
     "Van": "van",
@@ -35,14 +35,14 @@ TYPES = frozenset({*CLASSES, "Misc", REGION_TYPE})
 
 
 class Level(NamedTuple):
-    """KITTI's difficulty: least height in pixels, most occlusion (0 to 2), most truncation (0 to 1)."""
+    """Difficulty as KITTI defines it: least height in pixels, highest occlusion (0 to 2) and truncation (0 to 1)."""
 
     min_height: float
     max_occlusion: int
     max_truncation: float
 
 
-# The first three are KITTI's own (cvlibs.net, 2D object evaluation). `whole` takes the truncated ones in as well.
+# The first three are KITTI's own (cvlibs.net, 2D object evaluation). `whole` includes truncated objects as well.
 LEVELS = {
     "easy": Level(40, 0, 0.15),
     "moderate": Level(25, 1, 0.30),
@@ -52,7 +52,7 @@ LEVELS = {
 
 
 class ScoredClass(NamedTuple):
-    """What is scored together: classes of the taxonomy, KITTI's types that count, and neighbours that are ignored."""
+    """Classes of the taxonomy that are scored together, KITTI's types that count, and neighbours that are ignored."""
 
     classes: frozenset[str]
     types: frozenset[str]
@@ -63,8 +63,8 @@ def _scored(classes: str, types: str, neighbours: str = "") -> ScoredClass:
     return ScoredClass(*(frozenset(names.split()) for names in (classes, types, neighbours)))
 
 
-# Van and Person_sitting as neighbours are KITTI's own rule. Its Misc is trailers and what else has wheels, and trams
-# are vehicles to some models: as part of a group neither is an error.
+# Van and Person_sitting are neighbours by KITTI's own rule. Misc is trailers and other things on wheels, and some
+# models call trams vehicles: in the group `vehicle` neither is an error.
 SCORED = {
     "vehicle": _scored("car van truck bus", "Car Van Truck", "Tram Misc"),
     "person or rider": _scored("person rider", "Pedestrian Cyclist", "Person_sitting"),
@@ -76,12 +76,12 @@ SCORED = {
     "rider": _scored("rider", "Cyclist"),
 }
 GROUPS = ("vehicle", "person or rider")
-# An object of which a crop left less than this share is nothing that anybody should find.
+# An object does not count if a crop left less than this share of it.
 MIN_SHARE_LEFT = 0.5
 
 
 class KittiObject(NamedTuple):
-    """A line of labels. `box`: xyxy pixels, clipped to the frame, None outside of it; `share_left`: by the clipping."""
+    """Line of labels. `box`: xyxy pixels clipped to the frame, None outside it. `share_left`: of the area, 0 to 1."""
 
     type: str
     truncation: float
@@ -91,7 +91,7 @@ class KittiObject(NamedTuple):
 
 
 class LabelledFrame(NamedTuple):
-    """A frame with what people labelled in it; `name`: of its file, without the suffix."""
+    """Frame with its labelled objects. `name`: of its file, without the suffix."""
 
     name: str
     image: Path
@@ -101,22 +101,23 @@ class LabelledFrame(NamedTuple):
 
 
 def read_labelled_folder(folder: Path) -> list[LabelledFrame]:
-    """The labelled frames of a folder in the order of their names; CommandError for anything else."""
+    """Read the labelled frames of a folder in the order of their names. CommandError for another or broken format."""
     images, labels = folder / IMAGES, folder / LABELS
     if not (images.is_dir() and labels.is_dir()):
         raise CommandError(
-            f"{folder} is no labelled folder: it wants {IMAGES}/*.png and {LABELS}/*.txt (KITTI's format)"
+            f"{folder} is not a labelled folder: it needs {IMAGES}/*.png and {LABELS}/*.txt (KITTI's format)"
         )
     found = {path.stem: path for path in sorted(images.iterdir()) if path.suffix.lower() in _SUFFIXES}
     if not found:
-        raise CommandError(f"{images} holds no .png, .jpg or .jpeg file")
+        raise CommandError(f"{images} has no .png, .jpg or .jpeg file")
     if missing := [name for name in found if not (labels / f"{name}.txt").is_file()]:
-        raise CommandError(f"{len(missing)} frames of {images} have no labels: {labels / missing[0]}.txt is the first")
+        first = labels / f"{missing[0]}.txt"
+        raise CommandError(f"{len(missing)} frames of {images} have no labels; the first missing file is {first}")
     return [_read_frame(path, labels / f"{name}.txt") for name, path in found.items()]
 
 
 def truths(objects: Sequence[KittiObject], scored: ScoredClass, level: Level) -> list[Truth]:
-    """What a scored class finds in a frame at a level: objects that count, others that are ignored, regions."""
+    """Return the truth of a frame for a scored class at a level: objects that count or are ignored, and regions."""
     found = []
     for thing in objects:
         if thing.box is None:
@@ -139,7 +140,7 @@ def counts(thing: KittiObject, level: Level) -> bool:
 
 
 def scored_classes(frames: Sequence[LabelledFrame], level: Level) -> Mapping[str, ScoredClass]:
-    """The scored classes of which a set has objects that count at a level."""
+    """Return the scored classes that have an object in these frames that counts at a level."""
     there = {thing.type for frame in frames for thing in frame.objects if counts(thing, level)}
     return {name: scored for name, scored in SCORED.items() if scored.types & there}
 
@@ -153,7 +154,7 @@ def _read_frame(image: Path, labels: Path) -> LabelledFrame:
     try:
         lines = labels.read_text(encoding="utf-8").splitlines()
     except UnicodeDecodeError as e:
-        raise CommandError(f"{labels} is no text") from e
+        raise CommandError(f"{labels} is not UTF-8 text") from e
     objects = []
     for number, line in enumerate(lines, start=1):
         if line.strip():
@@ -163,16 +164,16 @@ def _read_frame(image: Path, labels: Path) -> LabelledFrame:
 
 def _read_object(fields: Sequence[str], origin: str, width: int, height: int) -> KittiObject:
     if len(fields) != _FIELDS:
-        raise CommandError(f"{origin}: {len(fields)} fields, where KITTI's format has {_FIELDS}")
+        raise CommandError(f"{origin} has {len(fields)} fields, but KITTI's format has {_FIELDS}")
     if fields[0] not in TYPES:
-        raise CommandError(f"{origin}: unknown type {fields[0]!r}; known are {', '.join(sorted(TYPES))}")
+        raise CommandError(f"{origin} has the unknown type {fields[0]!r}; known are {', '.join(sorted(TYPES))}")
     try:
         truncation, occlusion = float(fields[1]), int(fields[2])
         x1, y1, x2, y2 = (float(field) for field in fields[4:8])
     except ValueError as e:
         raise CommandError(f"{origin}: {e}") from e
     if not (math.isfinite(x1 + y1 + x2 + y2) and x1 < x2 and y1 < y2):
-        raise CommandError(f"{origin}: {(x1, y1, x2, y2)} is no left, top, right, bottom of a box")
+        raise CommandError(f"{origin}: {(x1, y1, x2, y2)} is not the left, top, right and bottom of a box")
     box = (max(0.0, x1), max(0.0, y1), min(float(width), x2), min(float(height), y2))
     left = max(0.0, box[2] - box[0]) * max(0.0, box[3] - box[1])
     share = left / ((x2 - x1) * (y2 - y1))

@@ -1,7 +1,7 @@
-"""Detections held against what is true: which found an object, which found nothing, which nobody counts.
+"""Matching of detections with true objects: which detections found an object, which did not, and which do not count.
 
-The matching is COCO's, by pycocotools: most confident first, each object once, what is ignored only when nothing that
-counts fits. A region takes any number of detections, by the share of the detection that lies in it.
+The matching is that of COCO, by pycocotools: the most confident detection first, each object once, and an ignored
+object only when none that counts fits. A region takes any number of detections, by the share of each inside it.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ from pycocotools.cocoeval import COCOeval
 from autolabel.labels.detections import Box
 from autolabel_cli.models.truth import COUNTS, REGION, Truth
 
-# Detectors give some hundred of a frame; COCO's own limit of 100 would hide false alarms.
+# Detectors give some hundred detections for a frame. COCO's limit of 100 would hide false alarms.
 _MOST_DETECTIONS = 3_000
 
 
 class Guess(NamedTuple):
-    """What a model or a merge of models says is there."""
+    """Box of a model or of merged models, to be matched (xyxy pixels)."""
 
     box: Box
     confidence: float
 
 
 class Verdict(NamedTuple):
-    """One frame's guesses, most confident first, at one or more IoU thresholds.
+    """Matches of one frame's guesses, most confident first, at one or more IoU thresholds.
 
-    `confidences` [n]; `hits` and `ignored` [thresholds, n]; `objects`: how many count. Places in the frame's own lists:
-    `guesses` [n], and `truths` [thresholds, n] of what each guess matched, -1 for nothing.
+    `confidences` [n]; `hits` and `ignored` [thresholds, n]; `objects`: number of objects that count. Indices into the
+    frame's own lists: `guesses` [n], and `truths` [thresholds, n] for the match of each guess, -1 for none.
     """
 
     confidences: npt.NDArray[np.float64]
@@ -48,16 +48,16 @@ class Verdict(NamedTuple):
 def judge(
     frames: Sequence[tuple[Sequence[Guess], Sequence[Truth]]], ious: Sequence[float], min_height: float = 0.0
 ) -> list[Verdict]:
-    """A verdict for each frame. A guess lower than `min_height` pixels that matches nothing is ignored."""
+    """Match each frame. A guess lower than `min_height` pixels that matches nothing is ignored."""
     evaluation = COCOeval(iouType="bbox")
     truth, guesses = list[dict[str, Any]](), list[dict[str, Any]]()
     starts = list[tuple[int, int]]()
     for image, (guessed, true) in enumerate(frames):
         starts.append((len(guesses), len(truth)))
-        for box, standing in true:
-            # pycocotools knows two kinds of what is ignored: crowds, and what is outside its range of areas.
-            area = 1.0 if standing == COUNTS else -1.0
-            truth.append(_annotation(len(truth), image, box, area) | {"iscrowd": int(standing == REGION)})
+        for box, role in true:
+            # pycocotools ignores two kinds of objects: crowds, and those outside its range of areas.
+            area = 1.0 if role == COUNTS else -1.0
+            truth.append(_annotation(len(truth), image, box, area) | {"iscrowd": int(role == REGION)})
         for box, confidence in guessed:
             area = 1.0 if box[3] - box[1] >= min_height else -1.0
             guesses.append(_annotation(len(guesses), image, box, area) | {"score": confidence})
@@ -74,7 +74,7 @@ def judge(
 
 def _annotation(index: int, image: int, box: Box, area: float) -> dict[str, Any]:
     x1, y1, x2, y2 = box
-    # Ids from 1: pycocotools takes a match with 0 for none.
+    # Ids begin at 1, since pycocotools takes a match with id 0 as no match.
     return {"id": index + 1, "image_id": image, "category_id": 1, "bbox": [x1, y1, x2 - x1, y2 - y1], "area": area}
 
 
@@ -91,9 +91,9 @@ def _collection(images: int, annotations: list[dict[str, Any]]) -> COCO:
 
 def _verdict(found: dict[str, Any] | None, thresholds: int, first_guess: int, first_truth: int) -> Verdict:
     if found is None:
-        nothing = np.zeros((thresholds, 0), bool)
-        nobody = np.zeros((thresholds, 0), np.intp)
-        return Verdict(np.zeros(0), nothing, nothing, 0, nobody[0], nobody)
+        no_hits = np.zeros((thresholds, 0), bool)
+        no_matches = np.zeros((thresholds, 0), np.intp)
+        return Verdict(np.zeros(0), no_hits, no_hits, 0, no_matches[0], no_matches)
     ignored = np.asarray(found["dtIgnore"], bool)
     matches = np.asarray(found["dtMatches"]).astype(np.intp)
     hits = (matches > 0) & ~ignored

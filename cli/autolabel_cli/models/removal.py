@@ -1,4 +1,4 @@
-"""Taking a model away: out of the catalogue first, then what costs money."""
+"""Removing a model: first from the catalogue, then everything that costs money."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _DRIVES_NAMED = 5
 
 
 class Removed(NamedTuple):
-    """`deleted` and `kept` endpoints; `active`: the models that are left to label drives that name none."""
+    """Result of a removal: `deleted` and `kept` endpoints, and the models that are still `active`."""
 
     name: str
     deleted: tuple[str, ...]
@@ -33,14 +33,14 @@ class Removed(NamedTuple):
 
 
 def remove_model(stack: Stack, name: str, *, force: bool, tell: Callable[[str], None]) -> Removed:
-    """Take a model out of the catalogue and delete its stacks and artefacts; its revisions' documents stay.
+    """Remove a model from the catalogue and delete its stacks and artefacts. The documents of its revisions stay.
 
     CommandError for an unknown model and, without `force`, while runs wait for its answers. An endpoint that another
-    model uses, or that was not deployed by this command, is kept. What was interrupted is finished by doing it again.
+    model uses, or that this command did not deploy, is kept. To finish an interrupted removal, do it again.
     """
     index = read_index(stack)
     revisions = revisions_of(stack, name)
-    # An addition that was interrupted has left a stack and no document, or one that names another endpoint by now.
+    # An interrupted addition leaves a stack without a document, or with one that now names another endpoint.
     unfinished = f"{name}.{next_revision(revisions)}"
     deployable = [unfinished, *(model.id for model in revisions if not model.answers_of)]
     named = {model.endpoint for model in revisions}.union(endpoint_name(stack.name, id_) for id_ in deployable)
@@ -53,8 +53,8 @@ def remove_model(stack: Stack, name: str, *, force: bool, tell: Callable[[str], 
     if waiting and not force:
         more = f" and {len(waiting) - _DRIVES_NAMED} more" if len(waiting) > _DRIVES_NAMED else ""
         raise CommandError(
-            f"{', '.join(waiting[:_DRIVES_NAMED])}{more} wait for answers of {name}: wait for them, or stop them "
-            "(autolabel stop DRIVE); --force removes it all the same, and they go on without its answers"
+            f"runs need answers of {name} ({'; '.join(waiting[:_DRIVES_NAMED])}{more}): wait for them, or stop them "
+            "(autolabel stop DRIVE); --force removes it anyway, and they continue without its answers"
         )
     change_index(stack, lambda current: without_model(current, name))
     left = read_index(stack)
@@ -74,7 +74,7 @@ def remove_model(stack: Stack, name: str, *, force: bool, tell: Callable[[str], 
 
 
 def _waiting_runs(stack: Stack, asked: set[str]) -> Iterator[str]:
-    """The running executions whose units of these `name.revision` are not all answered, as `drive d, run r`."""
+    """Yield the running executions with unanswered units of these `name.revision`, as `drive d, run r`."""
     pages = (
         stack.client("stepfunctions")
         .get_paginator("list_executions")
@@ -87,7 +87,7 @@ def _waiting_runs(stack: Stack, asked: set[str]) -> Iterator[str]:
             concerned = [model for model in run.asked if model in asked] if run else []
             if not concerned:
                 continue
-            # Before its listing is frozen a run has asked for nothing yet.
+            # Before its listing is frozen, a run has not asked for any answer yet.
             frozen = frozen_listing(stack.labels, RunFolder(drive, name))
             if stack.ledger.any_pending(drive, concerned) or frozen is None:
                 yield f"drive {drive}, run {name}"

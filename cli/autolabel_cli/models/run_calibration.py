@@ -1,4 +1,4 @@
-"""Calibrating a model of the catalogue: from a drive that it labelled, and what people say is there."""
+"""Calibration on a run: fits a model of the catalogue to a drive that it labelled and whose objects are known."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from autolabel.contracts.drive import Run
+from autolabel.contracts.drive import FIRST_RUN, Run
 from autolabel.contracts.errors import AnswerRefused
 from autolabel.labelling.decoding import decode_answer
 from autolabel.labelling.shards import ShardFrame, read_shards
@@ -26,7 +26,7 @@ from autolabel_cli.models.kitti import LEVELS, SCORED, read_labelled_folder, tru
 from autolabel_cli.models.truth import COUNTS, IGNORED, REGION, Truth
 from autolabel_cli.stack import Stack
 
-# A few numbers a class are fitted: more frames change nothing any more.
+# Only a few numbers are fitted for each class, and more frames no longer change them.
 MAX_FRAMES = 20_000
 MAX_DELETE_COST = 100.0
 _READERS = 16
@@ -35,7 +35,7 @@ _GROUPS = {c.name: c.group for c in current_taxonomy().classes}
 
 
 class LabelledSize(NamedTuple):
-    """A frame's pixels, and what is there by class of the taxonomy."""
+    """Size of a frame in pixels, and its true objects by class of the taxonomy."""
 
     width: int
     height: int
@@ -43,7 +43,7 @@ class LabelledSize(NamedTuple):
 
 
 class Calibrated(NamedTuple):
-    """The new revision, and how many frames it was fitted on."""
+    """The new revision, and the number of frames that it was fitted to."""
 
     model: Model
     frames: int
@@ -52,29 +52,34 @@ class Calibrated(NamedTuple):
 def calibrate_model(
     stack: Stack, name: str, drive: str, run_name: str | None, folder: Path | None, delete_cost: float | None = None
 ) -> Calibrated:
-    """Add a revision of a model whose calibrations are fitted on a run, and which reads the answers that there are.
+    """Add a revision of a model with calibrations fitted to a run. It reads the existing answers.
 
-    What is true are the run's verified labels, or those of a labelled folder of which the drive was uploaded.
-    `delete_cost`: thresholds become those that expect the least work where deleting a box costs so much of drawing one;
-    None leaves them. CommandError when the run did not ask the model, or nothing of it is labelled.
+    The truth is the run's verified labels, or the labels of the folder that the drive was uploaded from.
+    `delete_cost`: cost of deleting a box, where drawing one costs 1; it sets the thresholds where the expected work is
+    least, and None leaves them. CommandError when the run did not ask the model, or has no labelled frame.
     """
-    # Not a range of click's, which lets NaN pass: as a threshold it would break the document.
+    # A range of click would let NaN pass, which would break the document as a threshold.
     if delete_cost is not None and not 0.0 < delete_cost <= MAX_DELETE_COST:
-        raise CommandError(f"a delete cost of {delete_cost} is not above 0 and at most {MAX_DELETE_COST:g}")
+        raise CommandError(f"--delete-cost {delete_cost} is not above 0 and at most {MAX_DELETE_COST:g}")
     model = find_revision(stack, name)
     run = stack.ledger.find_run(drive, stack.run_of(drive, run_name))
     if run is None:
-        raise CommandError(f"there is no run of drive {drive} to calibrate with")
+        raise CommandError(
+            f"drive {drive} has no run {run_name or FIRST_RUN} to calibrate with: see autolabel status {drive}"
+        )
     if model.answers_id not in run.asked:
         asked = ", ".join(run.asked)
         raise CommandError(
-            f"run {run.run} of {drive} did not ask {model.answers_id}, but {asked}: "
-            "name a drive that it labelled, or relabel this one if it labels it by now"
+            f"run {run.run} of drive {drive} did not ask {model.answers_id}, but {asked}: "
+            "name a drive that this model labelled, or relabel this drive with it"
         )
     frames = _folder_frames(stack, run, folder) if folder else _verified_frames(stack, run, model)
     known = list(_known_frames(stack, model, frames))
     if not known:
-        raise CommandError(f"{model.answers_id} answered to no labelled frame of {drive} {run.run}")
+        raise CommandError(
+            f"run {run.run} of drive {drive} has no labelled frame with a readable answer of {model.answers_id}: "
+            "name another drive"
+        )
     fitted = fit_calibrations(model, known, _LEVEL.min_height if folder else 0.0)
     if delete_cost is not None:
         fitted = with_least_work_thresholds(fitted, delete_cost)
@@ -88,10 +93,10 @@ def calibrate_model(
 
 
 def verified_truth(boxes: Sequence[tuple[str, Box]], model: Model, labels: Sequence[str]) -> dict[str, list[Truth]]:
-    """What people left in a frame, for each class that the model names and the job offered.
+    """Return the verified objects of a frame, for each class that the model names and the job offered.
 
-    An object that the model has no name for is ignored where the model names others of its group: COCO's car may be a
-    van. What people marked `ignore` is a region.
+    An object whose class the model does not name is ignored for the classes of the same group that it does name:
+    COCO's car may be a van. A box of the class `ignore` is a region.
     """
     named = set(model.classes.values())
     return {
@@ -115,9 +120,13 @@ def _verified_frames(stack: Stack, run: Run, model: Model) -> Labelled:
         for line in islice((line for line in lines if line.verified is not msgspec.UNSET), MAX_FRAMES):
             verified[line.source_ref.removeprefix(prefix)] = _verified_size(line, model, run)
     except KeyError as e:
-        raise CommandError(f"run {run.run} of {run.drive} has no dataset yet: calibrate when it is published") from e
+        raise CommandError(
+            f"run {run.run} of drive {run.drive} has no dataset yet: calibrate after it is published"
+        ) from e
     if not verified:
-        raise CommandError(f"nobody has verified a frame of {run.drive} {run.run}: there is nothing to learn from")
+        raise CommandError(
+            f"run {run.run} of drive {run.drive} has no verified frame to fit to: name a drive that reviewers verified"
+        )
     for frame in _shard_frames(stack, run):
         if frame.key in verified:
             yield frame, verified.pop(frame.key)
@@ -133,8 +142,8 @@ def _folder_frames(stack: Stack, run: Run, folder: Path) -> Labelled:
     labelled, frames = read_labelled_folder(folder), list(islice(_shard_frames(stack, run), MAX_FRAMES))
     if len(labelled) != len(frames):
         raise CommandError(
-            f"{folder} has {len(labelled)} frames and run {run.run} of {run.drive} {len(frames)}: "
-            "it is not what the drive was uploaded from"
+            f"{folder} has {len(labelled)} frames and run {run.run} of drive {run.drive} has {len(frames)}: "
+            "give the folder that the drive was uploaded from"
         )
     for frame, known in zip(frames, labelled, strict=True):
         truth = {name: truths(known.objects, scored, _LEVEL) for name, scored in SCORED.items() if name in _GROUPS}
@@ -142,7 +151,7 @@ def _folder_frames(stack: Stack, run: Run, folder: Path) -> Labelled:
 
 
 def _known_frames(stack: Stack, model: Model, frames: Labelled) -> Iterator[KnownFrame]:
-    # What it is fitted to is never what an earlier calibration made of it.
+    # The fit uses the model's own scores and boxes, not those of an earlier calibration.
     raw = msgspec.structs.replace(model, calibration={})
 
     def read(labelled: tuple[ShardFrame, LabelledSize]) -> KnownFrame | None:
@@ -153,7 +162,7 @@ def _known_frames(stack: Stack, model: Model, frames: Labelled) -> Iterator[Know
         try:
             found, _ = decode_answer(stack.labels.stream(key), raw, size.width, size.height)
         except (AnswerRefused, KeyError):
-            # The run has recorded it: a frame less to learn from.
+            # The run has recorded the failure. The frame is left out.
             return None
         return KnownFrame(found, size.truth)
 

@@ -1,7 +1,8 @@
-"""What the SageMaker SDK knows of a JumpStart id or a hub's content, as one JSON object on standard output.
+"""Script that asks the SageMaker SDK for a JumpStart id or the content of a hub.
 
-Runs by itself in the environment that has the SDK (`make setup-sagemaker`), since its pins are not the command's own: a
-request as JSON on standard input, `{"found": {...}}` or `{"refused": "<a sentence>"}` as the answer.
+It runs in a process and, in a checkout, an environment of its own (`make setup-sagemaker`), because the SDK's
+requirements differ from the command's. It reads a request as JSON from standard input, and writes one JSON object to
+standard output: `{"found": {...}}` or `{"refused": "<sentence>"}`.
 """
 
 from __future__ import annotations
@@ -23,16 +24,16 @@ from sagemaker.core.jumpstart.document import get_hub_content_and_document
 from sagemaker.core.jumpstart.exceptions import DeprecatedJumpStartModelError, VulnerableJumpStartModelError
 from sagemaker.core.jumpstart.utils import verify_model_region_and_return_specs
 
-# How many earlier versions are looked at for one that is not deprecated.
+# Number of latest versions among which one that is not deprecated is searched.
 _VERSIONS_TRIED = 10
 
 
 class Refusal(Exception):
-    """What was asked for cannot be had; the message says what to do."""
+    """The request cannot be fulfilled. The message says what to do."""
 
 
 def resolve_jumpstart(request: dict[str, Any]) -> dict[str, Any]:
-    """Image, artefact, script and environment of a JumpStart id; Refusal."""
+    """Find image, artefact, script and environment of a JumpStart id. Raises Refusal."""
     region, name = request["region"], request["id"]
     session = Session(boto3.Session(region_name=region))
     asked: dict[str, Any] = {
@@ -47,8 +48,8 @@ def resolve_jumpstart(request: dict[str, Any]) -> dict[str, Any]:
     specs = _specs(asked, version)
     if specs.is_gated_model() and not request["accept_eula"]:
         raise Refusal(
-            f"JumpStart model {name} has a licence to be accepted: read it ({specs.hosting_eula_key or specs.url}) "
-            "and give --accept-eula"
+            f"JumpStart model {name} has a licence that you must accept: read it "
+            f"({specs.hosting_eula_key or specs.url}) and give --accept-eula"
         )
     versioned = {**asked, "model_version": specs.version}
     instance_type = request["instance_type"] or instance_types.retrieve_default(**versioned, scope="inference")
@@ -97,7 +98,7 @@ def _unknown(asked: dict[str, Any], version: str) -> str:
 
 
 def _version_not_deprecated(asked: dict[str, Any]) -> str:
-    """The highest version that is not deprecated; empty when none of the latest is."""
+    """Return the highest version that is not deprecated, or "" when all of the latest are."""
     client, region, name = asked["sagemaker_session"].s3_client, asked["region"], asked["model_id"]
     headers = JumpStartModelsAccessor._get_manifest(region=region, s3_client=client)
     versions = _sorted_versions(header.version for header in headers if header.model_id == name)
@@ -123,7 +124,7 @@ def _of(version: str) -> str:
 
 
 def resolve_hub(request: dict[str, Any]) -> dict[str, Any]:
-    """Image, artefact, script and environment of a hub's content, a ModelReference or else a Model; Refusal."""
+    """Find image, artefact, script and environment of a hub's ModelReference, or else Model. Raises Refusal."""
     hub, name = request["hub"], request["id"]
     config = JumpStartConfig(model_id=name, hub_name=hub, model_version=request["version"] or None)
     try:
@@ -143,12 +144,14 @@ def resolve_hub(request: dict[str, Any]) -> dict[str, Any]:
     licence = document.HostingEulaUri or document.HostingEulaExternalLink
     if (document.GatedBucket or licence) and not request["accept_eula"]:
         raise Refusal(
-            f"{name} of hub {hub} has a licence to be accepted: read it ({licence or document.Url}) "
+            f"{name} of hub {hub} has a licence that you must accept: read it ({licence or document.Url}) "
             "and give --accept-eula"
         )
     variables = document.InferenceEnvironmentVariables or []
     if not document.HostingEcrUri or not document.HostingArtifactUri:
-        raise Refusal(f"{name} of hub {hub} says neither image nor artefact: it cannot be deployed by this command")
+        raise Refusal(
+            f"{name} of hub {hub} names no image or no artefact: deploy it with --image and --model-data instead"
+        )
     return {
         "image": document.HostingEcrUri,
         "model_data": document.HostingArtifactUri,
@@ -167,15 +170,15 @@ def _sentence(error: Exception) -> str:
 def main() -> None:
     request = json.load(sys.stdin)
     resolve = resolve_hub if request["hub"] else resolve_jumpstart
-    # The SDK prints and logs where it likes.
+    # The SDK prints and logs to standard output as well.
     with redirect_stdout(sys.stderr):
         try:
             answer: dict[str, Any] = {"found": resolve(request)}
         except Refusal as e:
             answer = {"refused": str(e)}
         except (BotoCoreError, ClientError, ValueError, RuntimeError, OSError) as e:
-            # Whatever the SDK raises besides: its words are all there is.
-            answer = {"refused": f"the SageMaker SDK says: {_sentence(e)}"}
+            # For other errors of the SDK, its message is all that is known.
+            answer = {"refused": f"the SageMaker SDK reports: {_sentence(e)}"}
     json.dump(answer, sys.stdout)
 
 

@@ -1,4 +1,4 @@
-"""Where a model comes from: an image with its artefact, a JumpStart id, or the content of a hub."""
+"""Sources of models: an image with its artefact, a JumpStart id, or the content of a hub."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from autolabel_cli.errors import CommandError
 from autolabel_cli.installation import SAGEMAKER
 
 _IMAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]*/\S+\Z")
-# The SDK fetches a manifest of megabytes and some specifications.
+# Long enough for the SDK to fetch a manifest of megabytes and some specifications.
 _SDK_SECONDS = 300
 _MXNET = (
-    "{} is an MXNet model, which is legacy: the SageMaker SDK 3 does not support MXNet, its last inference image is "
-    "1.9.0; plan for another model"
+    "{} is a legacy MXNet model: the SageMaker SDK 3 does not support MXNet, and the last inference image is 1.9.0; "
+    "plan for another model"
 )
 
 
 @dataclass(frozen=True)
 class Source:
-    """What a model is made from.
+    """Parts that a model is deployed from.
 
-    `model_data` and `script` are S3 URIs of `.tar.gz` files, `source_dir` a folder with `inference.py` in place of
-    `script`; empty ones are not there. `notes` are for the person who brings it.
+    `model_data` and `script` are S3 URIs of `.tar.gz` files, or empty. `source_dir` is a folder with `inference.py`,
+    in place of `script`. `notes` are for the user who adds the model.
     """
 
     image: str
@@ -56,7 +56,7 @@ class _Answer(msgspec.Struct):
 
 @dataclass(frozen=True)
 class JumpStart:
-    """A model of JumpStart by its id, or of a private hub by the name of its content; `version` empty: the latest."""
+    """Model of JumpStart by its id, or of a private hub by the name of its content. Empty `version`: the latest."""
 
     id: str
     hub: str = ""
@@ -66,9 +66,9 @@ class JumpStart:
     accept_eula: bool = False
 
     def resolve(self, region: str, instance_type: str, environment: Mapping[str, str]) -> Source:
-        """Ask the SageMaker SDK; CommandError in one sentence for what cannot be had, or when it is not installed.
+        """Ask the SageMaker SDK. CommandError when it refuses the model or is not installed.
 
-        `instance_type`: empty for the model's default; `environment` wins over the model's own variables.
+        `instance_type`: empty for the model's default. `environment` overrides the model's own variables.
         """
         request = {
             "id": self.id,
@@ -84,8 +84,8 @@ class JumpStart:
         for uri in (found.model_data, found.script):
             if uri and not uri.endswith(".tar.gz"):
                 raise CommandError(
-                    f"{self.id} keeps its artefact uncompressed under {uri}, which this command does not deploy: "
-                    "pack it as a .tar.gz and give --image and --model-data"
+                    f"{self.id} has an uncompressed artefact under {uri}, which this command cannot deploy: "
+                    "pack it as a .tar.gz file and give --image and --model-data"
                 )
         legacy = (_MXNET.format(self.id),) if self.id.startswith("mxnet-") or "mxnet" in found.image else ()
         return Source(
@@ -99,7 +99,7 @@ class JumpStart:
 
 
 def usual_decoder(jumpstart_id: str) -> str | None:
-    """The decoder that JumpStart's naming suggests; None when it suggests none."""
+    """Return the decoder that the name of a JumpStart id suggests, or None."""
     if jumpstart_id.startswith("mxnet-is-"):
         return "jumpstart-mask-rcnn"
     if re.match(r"(mxnet|pytorch|tensorflow)-od\d?-", jumpstart_id):
@@ -112,18 +112,19 @@ def usual_decoder(jumpstart_id: str) -> str | None:
 def image_source(
     image: str, model_data: str | None, source_dir: Path | None, environment: Mapping[str, str], instance_type: str
 ) -> Source:
-    """A container image with what belongs to it; CommandError for what cannot be right."""
+    """Make a source from a container image and its options. CommandError for an option that cannot be right."""
     if not _IMAGE.match(image):
         raise CommandError(
-            f"{image!r} is no image URI: it looks like <account>.dkr.ecr.<region>.amazonaws.com/<name>:<tag>"
+            f"--image {image!r} is not an image URI: give one such as "
+            "<account>.dkr.ecr.<region>.amazonaws.com/<name>:<tag>"
         )
     if model_data and not re.match(r"s3://[^/]+/.+\.tar\.gz\Z", model_data):
-        raise CommandError(f"--model-data {model_data!r} is no s3://<bucket>/<key>.tar.gz")
+        raise CommandError(f"--model-data {model_data!r} is not an S3 URI: give s3://<bucket>/<key>.tar.gz")
     if source_dir:
         program = environment.get("SAGEMAKER_PROGRAM", "inference.py")
         if not (source_dir / program).is_file():
             raise CommandError(
-                f"--source-dir {source_dir} has no {program}: name the script with --env SAGEMAKER_PROGRAM=<file>"
+                f"--source-dir {source_dir} has no {program}: name another script with --env SAGEMAKER_PROGRAM=<file>"
             )
         defaults = {"SAGEMAKER_PROGRAM": program, "SAGEMAKER_SUBMIT_DIRECTORY": "/opt/ml/model/code"}
         environment = {**defaults, **environment}

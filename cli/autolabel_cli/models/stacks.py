@@ -1,4 +1,4 @@
-"""The stack of one model: models/endpoint.yaml, created, waited for and deleted through CloudFormation."""
+"""Stacks of models: creates and deletes a stack of models/endpoint.yaml for each model with CloudFormation."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from autolabel_cli.installation import endpoint_template
 from autolabel_cli.stack import Stack
 from autolabel_cli.suggestions import did_you_mean
 
-# SageMaker's limit for the name of an endpoint, which its stack shares.
+# SageMaker's limit for the name of an endpoint. Its stack has the same name.
 _MAX_NAME = 63
 _MODEL_TAG = "autolabel:model"
 _FINGERPRINT_TAG = "autolabel:deployment"
-# The template's parameters that the pipeline's stack has as outputs.
+# Parameters of the template that are outputs of the pipeline's stack.
 _OUTPUTS = {
     "LabelBucket": "LabelBucketName",
     "ExecutionRoleArn": "EndpointRoleArn",
@@ -37,7 +37,7 @@ _FIRST_POLL, _LAST_POLL = 0.5, 5.0
 
 @dataclass(frozen=True)
 class Deployment:
-    """What stands behind an endpoint; `parameters` are further ones of models/endpoint.yaml."""
+    """Contents of an endpoint. `parameters`: further parameters of models/endpoint.yaml."""
 
     image: str
     model_data: str = ""
@@ -46,29 +46,29 @@ class Deployment:
 
 
 def endpoint_name(stack: str, model_id: str) -> str:
-    """The name of a revision's endpoint and of its stack, derived from the pipeline's stack and `name.revision`."""
+    """Derive the name of a revision's endpoint and stack from the pipeline's stack and `name.revision`."""
     name = f"{stack}-{model_id.replace('.', '-')}"
     if len(name) <= _MAX_NAME:
         return name
-    # What two long names have in common at their beginning does not make them one.
+    # Two long names with the same beginning stay different.
     digest = hashlib.sha256(stack.encode()).hexdigest()[:8]
     rest = f"-{digest}-{model_id.replace('.', '-')}"
     return stack[: _MAX_NAME - len(rest)].rstrip("-") + rest
 
 
 def check_parameters(given: Mapping[str, str]) -> None:
-    """CommandError for what models/endpoint.yaml does not take, or what is derived and not given."""
+    """Check parameters. CommandError for one that models/endpoint.yaml does not have, or that the command derives."""
     known = _read_template()["Parameters"].keys() - _OURS
     for name in given:
         if name not in known:
             raise CommandError(
-                f"models/endpoint.yaml has no parameter {name!r} to be given; "
+                f"models/endpoint.yaml has no parameter {name!r} that can be given; "
                 f"known are {', '.join(sorted(known))}{did_you_mean(name, known)}"
             )
 
 
 class ModelStack:
-    """The stack of one endpoint, by its name."""
+    """Stack of one endpoint, by its name."""
 
     def __init__(self, stack: Stack, name: str) -> None:
         self.name = name
@@ -79,21 +79,21 @@ class ModelStack:
         return self._describe(self.name) is not None
 
     def belongs_to(self, name: str) -> bool:
-        """Whether it stands, or is left, as this model's."""
+        """Tell whether the stack exists, complete or not, and is of this model."""
         found = self._describe(self.name)
         return found is not None and _tags(found).get(_MODEL_TAG, "").rpartition(".")[0] == name
 
     def holds(self, fingerprint: str) -> bool:
-        """Whether it stands as a deployment with this fingerprint."""
+        """Tell whether the stack is complete and of a deployment with this fingerprint."""
         found = self._describe(self.name)
         return found is not None and _stands(found) and _tags(found).get(_FINGERPRINT_TAG) == fingerprint
 
     def deploy(self, deployment: Deployment, model_id: str, fingerprint: str, tell: Callable[[str], None]) -> None:
-        """Create it, unless it stands already, and wait until it does; `tell` hears what it waits for.
+        """Create the stack, unless it is complete already, and wait for it. `tell(text)` gets the progress.
 
-        What an interrupted or another deployment left under its name is waited for or deleted first. A deployment that
-        fails is deleted by CloudFormation: CommandError with the reason of the first resource that failed. CommandError
-        as well for a stack that is not this model's, and when somebody else has put the revision into the catalogue.
+        A stack that an interrupted or another deployment left under this name is waited for or deleted first.
+        CloudFormation deletes a deployment that fails: CommandError with the reason of the first failed resource.
+        CommandError also for the stack of another model, and when another command added the revision meanwhile.
         """
         found = self._describe(self.name)
         if found and found["StackStatus"].endswith("_IN_PROGRESS"):
@@ -115,7 +115,7 @@ class ModelStack:
         except ClientError as e:
             if error_code(e) != "AlreadyExistsException":
                 raise
-            # Somebody else was faster.
+            # Another command was faster.
             self.deploy(deployment, model_id, fingerprint, tell)
             return
         ended = self._await(created["StackId"], tell)
@@ -127,13 +127,13 @@ class ModelStack:
         name = model_id.rpartition(".")[0]
         if not self.belongs_to(name):
             raise CommandError(
-                f"stack {self.name} is there and not of this model: give the model another name, or delete that stack"
+                f"stack {self.name} exists but is not of this model: give the model another name, or delete that stack"
             )
         if self._stack.labels.read(model_key(model_id)) is not None:
-            raise CommandError(f"somebody else has brought {model_id} meanwhile: give the command again")
+            raise CommandError(f"another command added {model_id} meanwhile: give the command again")
 
     def delete(self, tell: Callable[[str], None]) -> None:
-        """Delete it and wait until it is gone; nothing happens when there is none."""
+        """Delete the stack, if it exists, and wait until it is deleted."""
         found = self._describe(self.name)
         if found is None:
             return
@@ -142,7 +142,7 @@ class ModelStack:
         if ended is not None and ended["StackStatus"] != "DELETE_COMPLETE":
             raise CommandError(
                 f"stack {self.name} cannot be deleted: {self._first_failure(found['StackId'])}; "
-                "mend that and give the command again"
+                "fix that and give the command again"
             )
 
     def _request(self, deployment: Deployment) -> tuple[str, dict[str, str]]:
@@ -160,7 +160,7 @@ class ModelStack:
         return json.dumps(template), {**derived, **deployment.parameters, **own}
 
     def _await(self, stack_id: str, tell: Callable[[str], None]) -> dict[str, Any] | None:
-        """The stack once it is not in progress any more; None when it is gone."""
+        """Wait until the stack is no longer in progress, and describe it. None when it is deleted."""
         pause, said = _FIRST_POLL, ""
         while True:
             found = self._describe(stack_id)
@@ -169,7 +169,7 @@ class ModelStack:
             events = self._formation.describe_stack_events(StackName=stack_id)["StackEvents"]
             if events and said != (said := f"{events[0]['LogicalResourceId']} {events[0]['ResourceStatus']}"):
                 tell(f"stack {self.name}: {said}")
-            # CloudFormation tells nobody when it is done.
+            # CloudFormation has no event for its end that this command could wait for.
             time.sleep(pause)
             pause = min(pause * 1.5, _LAST_POLL)
 
@@ -181,13 +181,13 @@ class ModelStack:
             if error_code(e) == "ValidationError":
                 return None
             raise
-        # A deleted stack can be asked for by its id only.
+        # A deleted stack can be described by its id only.
         return None if name == self.name and found["StackStatus"] == "DELETE_COMPLETE" else found
 
     def _first_failure(self, stack_id: str) -> str:
         events = self._formation.describe_stack_events(StackName=stack_id)["StackEvents"]
         failed = [e for e in reversed(events) if e["ResourceStatus"].endswith("_FAILED")]
-        # What was cancelled failed because of something else.
+        # A cancelled resource failed because of another one.
         causes = [e for e in failed if "cancelled" not in e.get("ResourceStatusReason", "")] or failed
         if not causes:
             return "CloudFormation gives no reason"
@@ -195,7 +195,7 @@ class ModelStack:
 
 
 def fingerprint_of(deployment: Deployment, *sources: str) -> str:
-    """What tells two deployments apart; `sources`: what their artefacts were made from."""
+    """Return a hash that differs between deployments. `sources`: the parts of the artefact with their hashes."""
     said = [deployment.image, sorted(deployment.environment.items()), sorted(deployment.parameters.items()), *sources]
     return hashlib.sha256(json.dumps([said, endpoint_template().read_text()]).encode()).hexdigest()[:32]
 
@@ -209,7 +209,7 @@ def _tags(found: Mapping[str, Any]) -> dict[str, str]:
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML with CloudFormation's short forms, which become the long ones."""
+    """YAML loader that turns CloudFormation's short forms into the long ones."""
 
 
 def _intrinsic(loader: _Loader, suffix: str, node: yaml.Node) -> dict[str, Any]:

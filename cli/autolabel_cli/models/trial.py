@@ -1,4 +1,4 @@
-"""Trying a model: one picture through its endpoint, its answer as boxes."""
+"""Trial of a model: sends one image to its endpoint and reads the answer as boxes."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ from autolabel.models.decoders import DECODER_NAMES, DecoderOptions
 from autolabel_cli.errors import CommandError
 from autolabel_cli.stack import Stack
 
-# No drive's name begins with an underscore, so that no drive's answers lie here.
+# No drive's name begins with an underscore, so this is never the folder of a drive.
 FOLDER = "_trials"
 _FIRST_POLL, _LAST_POLL = 0.2, 5.0
 _MAX_REASON = 500
 
 
 class Trial(msgspec.Struct, frozen=True):
-    """What a model answered to one picture.
+    """Answer of a model to one image.
 
-    `detections`: those that the thresholds let through; `doubtful`: how many they do not. `refused`: why the decoder
-    cannot read the answer, in which case `fitting` names those that can, with how many objects each finds.
+    `detections`: those at or above the thresholds. `doubtful`: number of those below. `refused`: why the decoder cannot
+    read the answer; then `fitting` has the decoders that can, with the number of objects that each finds.
     """
 
     model: Model
@@ -50,9 +50,9 @@ class Trial(msgspec.Struct, frozen=True):
 
 
 def try_model(stack: Stack, model: Model, image: Path, *, patience: float, tell: Callable[[str], None]) -> Trial:
-    """Send a picture through a model's endpoint and read the answer, waiting at most `patience` seconds.
+    """Send an image to a model's endpoint and read the answer, waiting at most `patience` seconds.
 
-    CommandError for what is no frame, when the endpoint fails, and when nothing comes in time.
+    CommandError when the image cannot be a frame, when the endpoint fails, and when no answer comes in time.
     """
     try:
         body = image.read_bytes()
@@ -74,7 +74,7 @@ def try_model(stack: Stack, model: Model, image: Path, *, patience: float, tell:
 
 
 def draw(image: Path, detections: Sequence[Detection], out: Path) -> None:
-    """Write the picture with its boxes as PNG; CommandError when it cannot be written."""
+    """Write the image with its boxes as PNG. CommandError when it cannot be written."""
     colors = current_taxonomy().colors
     with Image.open(image) as opened:
         picture = opened.convert("RGB")
@@ -94,13 +94,13 @@ def draw(image: Path, detections: Sequence[Detection], out: Path) -> None:
     try:
         out.write_bytes(written.getvalue())
     except OSError as e:
-        raise CommandError(f"{out} cannot be written: {e.strerror}; name another place with --to") from e
+        raise CommandError(f"{out} cannot be written: {e.strerror}; give another path with --to") from e
 
 
 def _ask(stack: Stack, model: Model, body: bytes, kind: str, patience: float, tell: Callable[[str], None]) -> bytes:
-    """The answer's body. Nothing that is written for the trial stays in the label bucket."""
+    """Return the body of the answer. Everything that the trial wrote to the label bucket is deleted."""
     token = secrets.token_hex(8)
-    # Where the endpoints' role may read, and no event of the pipeline comes from.
+    # The endpoints' role may read here, and objects here cause no event of the pipeline.
     key = f"models/{FOLDER}/{token}.{kind}"
     written = [(stack.labels.name, key)]
     s3 = stack.client("s3")
@@ -109,7 +109,7 @@ def _ask(stack: Stack, model: Model, body: bytes, kind: str, patience: float, te
         asked = stack.client("sagemaker-runtime").invoke_endpoint_async(
             EndpointName=model.endpoint,
             InputLocation=stack.labels.uri(key),
-            # Collect passes over it.
+            # The function collect skips such ids.
             InferenceId=f"{TRIAL}{token}",
             S3OutputPathExtension=f"{FOLDER}/{model.id}",
             Filename=f"{token}.out",
@@ -119,7 +119,7 @@ def _ask(stack: Stack, model: Model, body: bytes, kind: str, patience: float, te
             InvocationTimeoutSeconds=model.invocation_timeout,
         )
         written += [_split(asked[name]) for name in ("OutputLocation", "FailureLocation") if name in asked]
-        tell(f"{model.endpoint} was asked; an endpoint at zero instances takes minutes to wake")
+        tell(f"waiting for {model.endpoint}; an endpoint with zero instances takes minutes to wake")
         return _await(s3, asked, model, patience)
     finally:
         for bucket, place in written:
@@ -135,13 +135,13 @@ def _await(s3: Any, asked: dict[str, Any], model: Model, patience: float) -> byt
         failure = _read(s3, asked["FailureLocation"]) if "FailureLocation" in asked else None
         if failure is not None:
             reason = " ".join(failure.decode(errors="replace")[:_MAX_REASON].split())
-            raise CommandError(f"{model.id} failed on the picture: {reason}; see the log of endpoint {model.endpoint}")
+            raise CommandError(f"{model.id} failed on the image: {reason}; see the log of endpoint {model.endpoint}")
         if time.monotonic() > deadline:
             raise CommandError(
-                f"endpoint {model.endpoint} has not answered within {patience:g} s: "
+                f"endpoint {model.endpoint} did not answer within {patience:g} s: "
                 "try again with a longer --wait, or see its log and alarms"
             )
-        # An asynchronous endpoint tells its topics only, which are the pipeline's.
+        # An asynchronous endpoint notifies only its topics, which belong to the pipeline.
         time.sleep(pause)
         pause = min(1.5 * pause, _LAST_POLL)
 
@@ -152,7 +152,7 @@ def _read(s3: Any, location: str) -> bytes | None:
 
 
 def _fitting(answer: bytes, model: Model, header: ImageHeader) -> dict[str, int]:
-    """The other decoders that can read an answer without being told more, with how many objects they find."""
+    """Find the other decoders that can read an answer without options, and count the objects that each finds."""
     fitting = {}
     for name in sorted(DECODER_NAMES - {model.decoder}):
         options = DecoderOptions()

@@ -1,4 +1,4 @@
-"""What is true of a frame: its objects, and the regions in which detections do not count."""
+"""Truth of a frame: its objects, and the regions where detections do not count."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ COUNTS, IGNORED, REGION = "counts", "ignored", "region"
 
 
 class Truth(NamedTuple):
-    """An object or region of a frame (xyxy pixels); `standing`: COUNTS, IGNORED or REGION."""
+    """Object or region of a frame (xyxy pixels). `role`: COUNTS, IGNORED or REGION."""
 
     box: Box
-    standing: str
+    role: str

@@ -1,1 +1,1 @@
-"""What operators ask and do: status, redrive, relabel, stop, triage."""
+"""Work of operators: `autolabel status`, `redrive`, `relabel`, `stop` and `triage`."""

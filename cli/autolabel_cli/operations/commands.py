@@ -28,11 +28,11 @@ _FLOORS = (FLOOR, 0.1, 0.25)
 @click.command()
 @click.argument("drive")
 @run_option
-@click.option("--full", is_flag=True, help="Count the answers one by one; takes minutes for a large drive.")
+@click.option("--full", is_flag=True, help="Count the answers one by one, which takes minutes for a large drive.")
 @json_option
 @stack_option
 def status(drive: str, run: str | None, full: bool, as_json: bool, stack_name: str) -> None:
-    """Tell how far DRIVE is, what it waits for and what to do."""
+    """Show how far DRIVE is, what it waits for and what to do."""
     found = Inspection(Stack.find(stack_name), drive, now=time.time(), full=full).drive(run)
     if as_json:
         said = {"waits_for": waits_for(found), "next": next_step(found)}
@@ -44,18 +44,18 @@ def status(drive: str, run: str | None, full: bool, as_json: bool, stack_name: s
 @click.command()
 @click.argument("drive", required=False)
 @run_option
-@click.option("--queue", type=click.Choice(list(QUEUES)), help="Move the dead letters of this queue back instead.")
-@click.option("--force", is_flag=True, help="Redrive a run though a later one has followed it.")
+@click.option("--queue", type=click.Choice(list(QUEUES)), help="Move back the dead letters of this queue.")
+@click.option("--force", is_flag=True, help="Redrive a run even if a later run followed it.")
 @json_option
 @stack_option
 def redrive(drive: str | None, run: str | None, queue: str | None, force: bool, as_json: bool, stack_name: str) -> None:
-    """Have the run of DRIVE go on, or move the dead letters of a queue back.
+    """Resume the run of DRIVE, or move dead letters back.
 
-    A run that ended badly goes on at the state where it ended; one that waits looks once more. Doing it twice does no
-    harm.
+    A run that failed, timed out or was stopped continues at the state where it ended. A run that waits begins its next
+    reconcile pass now. It is safe to do this twice.
     """
     if (drive is None) == (queue is None):
-        raise click.UsageError("name either a DRIVE or a --queue")
+        raise click.UsageError("give either a DRIVE or a --queue")
     stack = Stack.find(stack_name)
     if drive:
         _tell(redrive_run(stack, drive, run, force=force), as_json)
@@ -74,9 +74,9 @@ def _redrive_queue(queue: DeadLetterQueue, as_json: bool) -> None:
     elif move.outcome == "nothing":
         console.print(f"there are no {queue.queue} dead letters")
     elif move.outcome == "already":
-        console.print(f"the {queue.queue} dead letters are being moved back already: {move.moved} so far")
+        console.print(f"another command is moving the {queue.queue} dead letters back: {move.moved} so far")
     else:
-        console.print(f"{move.moved} messages are back in the {queue.queue} queue")
+        console.print(f"moved {move.moved} messages back to the {queue.queue} queue")
 
 
 @click.command()
@@ -84,9 +84,10 @@ def _redrive_queue(queue: DeadLetterQueue, as_json: bool) -> None:
 @json_option
 @stack_option
 def relabel(drive: str, as_json: bool, stack_name: str) -> None:
-    """Label DRIVE again as a new run: with its drive.json, its frames and the models as they are now.
+    """Label DRIVE again as a new run.
 
-    Answers that are there are used again. Frames that came late, were overwritten or failed are submitted.
+    The new run uses the drive.json, the frames and the models as they are now. It uses existing answers again, and
+    submits frames that came late, were overwritten or failed.
     """
     _tell(relabel_drive(Stack.find(stack_name), drive), as_json)
 
@@ -97,10 +98,11 @@ def relabel(drive: str, as_json: bool, stack_name: str) -> None:
 @json_option
 @stack_option
 def stop(drive: str, run: str | None, as_json: bool, stack_name: str) -> None:
-    """Stop the run of DRIVE; `redrive` goes on with it.
+    """Stop the run of DRIVE.
 
-    Its labelling jobs are stopped with it: what people have saved stays in S3, but after a redrive new jobs ask for
-    these frames again. Frames that endpoints have taken are answered all the same, and the answers are kept.
+    `autolabel redrive` resumes it. The labelling jobs of the run stop as well. Saved labels stay in S3, but after a
+    redrive new jobs ask for these frames again. Endpoints still answer the frames that they have taken, and the answers
+    are kept.
     """
     _tell(stop_run(Stack.find(stack_name), drive, run), as_json)
 
@@ -114,7 +116,7 @@ def stop(drive: str, run: str | None, as_json: bool, stack_name: str) -> None:
     type=click.FloatRange(0, 1, max_open=True),
     default=_MAX_DOUBTS,
     show_default=True,
-    help="A setting to look at; may be repeated.",
+    help="Limit of the uncertainty to examine; repeatable.",
 )
 @click.option(
     "--floor",
@@ -123,9 +125,15 @@ def stop(drive: str, run: str | None, as_json: bool, stack_name: str) -> None:
     type=click.FloatRange(0, 1),
     default=_FLOORS,
     show_default=True,
-    help="The least confidence at which a candidate under the threshold is a doubt; may be repeated.",
+    help="Confidence from which a candidate below the threshold makes a frame uncertain; repeatable.",
 )
-@click.option("--target", type=click.FloatRange(0.5, 0.999), default=VerifyUncertain().target, show_default=True)
+@click.option(
+    "--target",
+    type=click.FloatRange(0.5, 0.999),
+    default=VerifyUncertain().target,
+    show_default=True,
+    help="Lower bound of precision and recall from which a class is proven.",
+)
 @json_option
 @stack_option
 def triage(
@@ -136,11 +144,12 @@ def triage(
     as_json: bool,
     stack_name: str,
 ) -> None:
-    """Tell what of the published DRIVES, or of all, could have been accepted without a person.
+    """Show which frames could have been accepted without a reviewer.
 
-    For each setting: how many frames are in so little doubt, what was wrong in those that people saw, the seconds that
-    it took them, and how many frames show proven classes only. The proposal accepts the most, at the pipeline's own
-    floor.
+    The frames are those of the published DRIVES, or of all drives. For each limit (`max_doubt`) and floor, the table
+    shows how many frames are within the limit, the errors and seconds of those that reviewers saw, and how many show
+    proven classes only. The proposal is the limit that accepts the most frames at the first floor, by default
+    the pipeline's own.
     """
     found = look_back(Stack.find(stack_name), drives, max_doubts, floors, VerifyUncertain(target=target))
     if as_json:

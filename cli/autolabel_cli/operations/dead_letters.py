@@ -1,4 +1,4 @@
-"""Dead-letter queues: what lies there and why, and moving it back."""
+"""Dead-letter queues: their messages with the reasons, and moving them back."""
 
 from __future__ import annotations
 
@@ -22,28 +22,28 @@ QUEUES = {
     "collect": ("CollectDeadLettersUrl", "CollectQueueUrl"),
 }
 _MOST_LOOKED_AT = 100
-# A message that is looked at is given back at once; if the command dies, SQS gives it back after this.
+# A message is released after it was read. If the command dies, SQS releases it after this time.
 _HIDDEN_SECONDS = 15
 _BATCH = 10
 _MAX_REASON = 200
 
 
 class DeadLetter(NamedTuple):
-    """A message: why it lies there, and its drive when it names one."""
+    """Dead letter with its reason, and its drive when it names one."""
 
     reason: str
     drive: str | None
 
 
 class Move(NamedTuple):
-    """What became of a wish to move messages back to their queue; `already`: somebody else's move is under way."""
+    """Result of moving messages back to their queue. `already`: another move is under way."""
 
     outcome: Literal["nothing", "moved", "already"]
     moved: int = 0
 
 
 class DeadLetterQueue:
-    """The dead letters of one of the stack's queues, `submit` or `collect`."""
+    """Dead letters of one of the stack's queues, `submit` or `collect`."""
 
     def __init__(self, stack: Stack, queue: str) -> None:
         self.queue = queue
@@ -51,13 +51,13 @@ class DeadLetterQueue:
         self._dead_letters, self._source = (stack.output(name) for name in QUEUES[queue])
 
     def count(self) -> int:
-        """About how many messages lie there, those included that somebody looks at right now."""
+        """Count the messages approximately, including those that another command reads at the moment."""
         names = ("ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible")
         found = self._sqs.get_queue_attributes(QueueUrl=self._dead_letters, AttributeNames=list(names))["Attributes"]
         return sum(int(found[name]) for name in names)
 
     def look(self, count: int) -> list[DeadLetter]:
-        """The first `count` messages, about, and never more than a hundred; they stay where they are."""
+        """Read about the first `count` messages, at most a hundred. They stay in the queue."""
         receipts: list[str] = []
         found: list[DeadLetter] = []
         try:
@@ -66,7 +66,7 @@ class DeadLetterQueue:
                     QueueUrl=self._dead_letters,
                     MaxNumberOfMessages=_BATCH,
                     VisibilityTimeout=_HIDDEN_SECONDS,
-                    # Without a wait SQS asks only some of its servers.
+                    # Without a wait, SQS asks only some of its servers.
                     WaitTimeSeconds=1,
                     MessageAttributeNames=["All"],
                 ).get("Messages", [])
@@ -86,9 +86,9 @@ class DeadLetterQueue:
         return found
 
     def move_back(self, seen: Callable[[int, int], None]) -> Move:
-        """Move all messages back to their queue, telling `seen` how many of how many were moved, until it is done.
+        """Move all messages back to their queue, and wait until it is done. Calls `seen(moved, total)` meanwhile.
 
-        CommandError when SQS gives it up half way.
+        CommandError when SQS stops before all are moved.
         """
         source = self._arn(self._dead_letters)
         latest = self._latest_move(source)
@@ -97,10 +97,10 @@ class DeadLetterQueue:
         if not self.count():
             return Move("nothing")
         try:
-            # Named, since SQS knows no source of messages that a function has put there.
+            # With a destination, since SQS does not know the source of messages that a function sent.
             self._sqs.start_message_move_task(SourceArn=source, DestinationArn=self._arn(self._source))
         except ClientError as e:
-            # Somebody was faster. The code has a prefix for clients that spoke the older protocol.
+            # Another command was faster. The code has a prefix, for clients of the older protocol.
             if error_code(e).endswith("UnsupportedOperation"):
                 return Move("already")
             raise
@@ -110,11 +110,11 @@ class DeadLetterQueue:
             seen(moved, task.get("ApproximateNumberOfMessagesToMove", moved))
             if task["Status"] != "RUNNING":
                 break
-            # The task has no event to wait for.
+            # SQS has no event for the end of the task.
             time.sleep(0.5)
         if task["Status"] != "COMPLETED":
             why = task.get("FailureReason", task["Status"])
-            raise CommandError(f"the move ended after {moved} messages ({why}); the others lie there still: try again")
+            raise CommandError(f"moving stopped after {moved} messages ({why}); give the command again for the others")
         return Move("moved", moved)
 
     def _latest_move(self, source: str) -> dict[str, Any]:
@@ -128,11 +128,11 @@ class DeadLetterQueue:
 
 def _reason(message: dict[str, Any]) -> str:
     attributes = message.get("MessageAttributes", {})
-    # `reason` is the functions' own, ErrorMessage what SNS says of what it could not deliver.
+    # The functions set `reason`. SNS sets ErrorMessage on what it could not deliver.
     for name in ("reason", "ErrorMessage"):
         if name in attributes:
             return str(attributes[name].get("StringValue", ""))[:_MAX_REASON]
-    return "received too often: its function died of it or ran out of time"
+    return "received too often: its function crashed or timed out"
 
 
 def _drive(body: str) -> str | None:

@@ -1,4 +1,4 @@
-"""What `status` knows of a drive, as values; `--json` prints them as they are."""
+"""Status of a drive as values. `autolabel status --json` prints them as they are."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Literal
 import msgspec
 
 NOT_STARTED = "NOT_STARTED"
-# Of the executions that ended so, a redrive resumes one.
+# A redrive resumes an execution with one of these.
 ENDED_BADLY = ("FAILED", "TIMED_OUT", "ABORTED")
 
 
 class Execution(msgspec.Struct, frozen=True):
-    """A run's execution. `status`: Step Functions' own, or NOT_STARTED. `error`: one sentence.
+    """Execution of a run. `status`: as Step Functions gives it, or NOT_STARTED. `error`: one sentence.
 
-    `not_redrivable`: why a redrive is refused, of one that ended badly.
+    `not_redrivable`: for one that ended badly, why Step Functions refuses a redrive.
     """
 
     arn: str
@@ -28,7 +28,7 @@ class Execution(msgspec.Struct, frozen=True):
 
 
 class RunEntry(msgspec.Struct, frozen=True):
-    """A run of the drive. `outcome`: the ledger's, empty while it has not ended well."""
+    """Run of the drive. `outcome`: as the ledger has it, empty until the run ends well."""
 
     run: str
     allocated: datetime | None
@@ -37,9 +37,9 @@ class RunEntry(msgspec.Struct, frozen=True):
 
 
 class Upload(msgspec.Struct, frozen=True):
-    """A drive that is not closed. `closes`: when the schedule closes it, or asks for its document, if nothing comes.
+    """Drive that is not closed. `closes`: when the sweep closes it, or has its document read, if nothing happens.
 
-    `document`: what became of drive.json; of a refused one `refused` says why.
+    `document`: the state of drive.json. `refused`: why it was refused.
     """
 
     objects: int
@@ -50,11 +50,11 @@ class Upload(msgspec.Struct, frozen=True):
 
 
 class ModelStatus(msgspec.Struct, frozen=True):
-    """The units of a run before one model.
+    """Units of a run for one model.
 
-    Pending ones are `queued` (no endpoint took them yet), `parked` (left to the run until their endpoint is back),
-    `invoked` (at the endpoint) or `overdue` (asked for again at the next turn). `answered`: None while that is not
-    known. `reasons`: of the failed ones. `endpoint_state`: InService when it takes requests.
+    Pending units are `queued` (no endpoint took them yet), `parked` (not queued until their endpoint is back),
+    `invoked` (at the endpoint) or `overdue` (the next reconcile pass submits them again). `answered`: None while it is
+    unknown. `reasons`: those of the failed units. `endpoint_state`: InService when the endpoint takes requests.
     """
 
     model: str
@@ -78,7 +78,7 @@ class ModelStatus(msgspec.Struct, frozen=True):
 
 
 class JobStatus(msgspec.Struct, frozen=True):
-    """A labelling job's latest attempt, in frames; `status`: Ground Truth's."""
+    """Latest attempt at a labelling job, counted in frames. `status`: as Ground Truth gives it."""
 
     job: str
     status: str
@@ -89,9 +89,9 @@ class JobStatus(msgspec.Struct, frozen=True):
 
 
 class ProjectStatus(msgspec.Struct, frozen=True):
-    """A job's project in Label Studio that people work in; `project`: its id, empty while it is being opened.
+    """Project of a job in Label Studio. `project`: its id, empty while it is being created.
 
-    `done` of its `total` tasks are answered or skipped, as of the run's latest look; None before the first.
+    `done` of its `total` tasks are answered or skipped, as the run last counted them; None before the first count.
     """
 
     job: str
@@ -102,8 +102,7 @@ class ProjectStatus(msgspec.Struct, frozen=True):
 
 
 class Changes(msgspec.Struct, frozen=True):
-    """Objects that are not as the run's listing froze them; `more`: when something was reported that nobody has
-    compared with the listing yet."""
+    """Objects that differ from the run's frozen listing. `more`: time of a report that is not checked yet."""
 
     late: int = 0
     overwritten: int = 0
@@ -116,7 +115,7 @@ class Changes(msgspec.Struct, frozen=True):
 
 
 class DeadLetters(msgspec.Struct, frozen=True):
-    """A dead-letter queue. `messages`: in all; `of_drive`: of this drive, among the first ones, with their reasons."""
+    """Dead-letter queue. `messages`: all; `of_drive`: those of this drive among the first, with their `reasons`."""
 
     queue: str
     messages: int
@@ -125,10 +124,10 @@ class DeadLetters(msgspec.Struct, frozen=True):
 
 
 class RunStatus(msgspec.Struct, frozen=True):
-    """The run that is looked at. `state`: of its execution, entered `since`; `turn`: how often the run has looked.
+    """Run that the status is about. `state`: of its execution, entered at `since`. `turn`: number of reconcile passes.
 
-    `frames` and `refused`: objects of its listing, None until that is frozen. `missing`: promised frames that have not
-    arrived, which are waited for until `patient_until`.
+    `frames`: of its listing, None until that is frozen. `refused`: objects of the listing that are rejected. `missing`:
+    expected frames that have not arrived; the run waits for them until `patient_until`.
     """
 
     run: str
@@ -148,7 +147,7 @@ class RunStatus(msgspec.Struct, frozen=True):
 
 
 class DriveStatus(msgspec.Struct, frozen=True):
-    """All that is known of a drive. `refused_keys`: uploads outside the contract of keys."""
+    """Status of a drive. `refused_keys`: number of uploads with keys outside the contract."""
 
     drive: str
     at: datetime

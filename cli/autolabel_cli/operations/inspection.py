@@ -1,4 +1,4 @@
-"""Looking at a drive: what the stack's buckets, ledger, executions and queues say of it."""
+"""Inspection of a drive: reads its status from the stack's buckets, ledger, executions and queues."""
 
 from __future__ import annotations
 
@@ -46,14 +46,14 @@ from autolabel_cli.operations.drive_status import (
 from autolabel_cli.operations.projects import open_projects
 from autolabel_cli.stack import Stack
 
-# Failures of a model differ in numbers and ids: so many are told apart, the others are counted together.
+# Reasons of failures differ in numbers and ids. This many are listed, and the others are counted together.
 _MOST_REASONS = 20
 _MAX_REASON = 200
 _OTHERS = "others"
 
 
 class Inspection:
-    """One look at a drive. `now`: seconds since the epoch. `full`: answers are counted one by one."""
+    """Reads the status of a drive once. `now`: seconds since the epoch. `full`: count the answers one by one."""
 
     def __init__(self, stack: Stack, drive: str, *, now: float, full: bool = False) -> None:
         self._stack = stack
@@ -65,22 +65,22 @@ class Inspection:
         self._db = stack.client("dynamodb")
 
     def drive(self, run: str | None = None) -> DriveStatus:
-        """All that is known of the drive, and of the named run or the latest; CommandError when nobody knows them."""
+        """Read the status of the drive with its named or latest run. CommandError when the drive or run is unknown."""
         if not is_name(self._drive):
-            raise CommandError(f"{self._drive!r} cannot be the name of a drive")
+            raise CommandError(f"{self._drive!r} is not a valid drive name: use letters, digits, _ and -")
         refusals = list(itertools.islice(self._stack.ledger.refusals(self._drive), 1_000))
         document = next((r for r in refusals if r.key == drive_prefix(self._drive) + DRIVE_DOCUMENT), None)
         runs = tuple(self._runs())
         upload = None if runs else self._upload(document)
         if upload and not upload.objects and upload.document == "none":
             raise CommandError(
-                f"stack {self._stack.name!r} knows no drive {self._drive!r}: nothing lies under "
+                f"stack {self._stack.name!r} has no drive {self._drive!r}: there is no object under "
                 f"{self._stack.ingest.uri(drive_prefix(self._drive))}"
             )
         looked_at = next((entry for entry in reversed(runs) if run in (None, entry.run)), None)
         if run is not None and looked_at is None:
             known = ", ".join(entry.run for entry in runs) or "none"
-            raise CommandError(f"drive {self._drive!r} has no run {run!r}; its runs: {known}")
+            raise CommandError(f"drive {self._drive!r} has no run {run!r}; its runs are: {known}")
         return DriveStatus(
             drive=self._drive,
             at=_time(self._now),
@@ -92,7 +92,7 @@ class Inspection:
         )
 
     def execution(self, run: str) -> Execution:
-        """The execution of a run."""
+        """Describe the execution of a run."""
         arn = self._stack.execution_arn(execution_name(self._drive, run))
         try:
             found = self._states.describe_execution(executionArn=arn)
@@ -105,11 +105,11 @@ class Inspection:
             arn,
             found["status"],
             started=_utc(found["startDate"]),
-            # A redriven execution runs again, whatever end it had before.
+            # A redriven execution runs again, and its earlier end no longer counts.
             ended=_utc(found.get("stopDate")) if found["status"] != "RUNNING" else None,
             redrives=found.get("redriveCount", 0),
             error=failure_sentence(found.get("error", ""), found.get("cause", "")),
-            not_redrivable=found.get("redriveStatusReason", "Step Functions says no more") if badly else "",
+            not_redrivable=found.get("redriveStatusReason", "Step Functions gives no reason") if badly else "",
         )
 
     def _runs(self) -> Iterator[RunEntry]:
@@ -146,7 +146,7 @@ class Inspection:
         listing = frozen_listing(self._stack.labels, RunFolder(self._drive, entry.run))
         ended_well = execution.status == "SUCCEEDED" or entry.outcome
         models = () if ended_well else tuple(self._model(model) for model in run.asked)
-        # Until a whole turn is over, frames may be that nobody has looked at.
+        # Until a whole reconcile pass is over, some frames may not be asked for yet.
         asked_for = (turn and not turn.get("cursor") and not turn.get("missing")) or state not in {"", *ASKING_STATES}
         patience = self._seconds("FramesPatienceSeconds")
         return RunStatus(
@@ -167,7 +167,7 @@ class Inspection:
         )
 
     def _state(self, execution: Execution) -> tuple[str, datetime | None, dict[str, Any]]:
-        """The outermost state that the execution is in or ended in, since when, and what its latest turn reported."""
+        """Return the outermost current or last state, since when, and the report of the latest reconcile pass."""
         if execution.status in (NOT_STARTED, "SUCCEEDED"):
             return "", None, {}
         state, since, redriven = "", None, None
@@ -175,7 +175,7 @@ class Inspection:
             if event["type"] == "ExecutionRedriven" and not state:
                 redriven = redriven or _utc(event["timestamp"])
             entered = event.get("stateEnteredEventDetails", {}).get("name", "")
-            # States within a map have other names.
+            # States inside a map have other names.
             if entered in STATES and not state:
                 state, since = entered, redriven or _utc(event["timestamp"])
             if state and state not in ASKING_STATES:
@@ -190,7 +190,7 @@ class Inspection:
         return open_projects(self._history(execution)) if execution.status == "RUNNING" else []
 
     def _history(self, execution: Execution) -> Iterator[dict[str, Any]]:
-        """The execution's events, the latest first."""
+        """Yield the events of the execution, the latest first."""
         pages = self._states.get_paginator("get_execution_history").paginate(
             executionArn=execution.arn, reverseOrder=True, includeExecutionData=True
         )
@@ -234,7 +234,7 @@ class Inspection:
         return _count_reasons(item["reason"]["S"] for item in self._units("failed", partition, model, "reason"))
 
     def _units(self, kind: str, partition: int, model: str, attributes: str) -> Iterator[dict[str, Any]]:
-        """Some attributes of a model's units, page by page; eventually consistent, which halves the cost."""
+        """Yield attributes of a model's units. The reads are eventually consistent, which halves their cost."""
         names = {f"#{name}": name for name in attributes.split(", ")}
         pages = self._db.get_paginator("query").paginate(
             TableName=self._stack.outputs["LedgerName"],
@@ -246,7 +246,7 @@ class Inspection:
         return itertools.chain.from_iterable(page["Items"] for page in pages)
 
     def _jobs(self, run: str) -> Iterator[JobStatus]:
-        """The latest attempts of the run's labelling jobs."""
+        """Yield the latest attempt of each labelling job of the run."""
         prefix = RunFolder(self._drive, run).manifests
         manifests = sum(thing.key.endswith(".manifest") for thing in self._stack.labels.list(prefix))
         for index in range(manifests):
@@ -256,7 +256,7 @@ class Inspection:
                 try:
                     described = self._sagemaker.describe_labeling_job(LabelingJobName=f"{stem}-{attempt}")
                 except ClientError as e:
-                    # Ground Truth says of an unknown job that it was not found, under either of these codes.
+                    # Ground Truth has two codes for a job that does not exist.
                     if error_code(e) not in ("ResourceNotFound", "ValidationException"):
                         raise
                     break
@@ -274,7 +274,7 @@ class Inspection:
     def _changes(self, run: str, *, latest: bool) -> Changes:
         counts: Counter[str] = Counter()
         decoder = msgspec.json.Decoder(ChangedObject)
-        # Without the file nobody has seen a change.
+        # Without the file, no change was found.
         with suppress(KeyError):
             late = self._stack.labels.lines(RunFolder(self._drive, run).late_objects)
             counts.update(decoder.decode(line).change for line in late)
@@ -288,14 +288,15 @@ class Inspection:
         return DeadLetters(name, count, len(ours), dict(_count_reasons(ours)))
 
     def _seconds(self, parameter: str) -> float:
-        """A time of the stack's parameters, in their unit."""
+        """Return a duration from the stack's parameters, in the parameter's unit."""
         return float(self._stack.parameter(parameter))
 
 
 def _with_answered(models: tuple[ModelStatus, ...], frames: int, turn: dict[str, Any]) -> Iterator[ModelStatus]:
-    """The models with how many units are answered: what is neither pending nor failed, once all are asked for.
+    """Add the number of answered units: once all are asked for, those that are neither pending nor failed.
 
-    A turn that found an endpoint away left the units that nobody has asked for as they were, without a record.
+    A reconcile pass that finds an endpoint away leaves units without a record that were never asked for. They count as
+    parked.
     """
     unasked = max(0, turn["pending"] - sum(model.pending for model in models)) if turn.get("paused") else 0
     for model in models:
@@ -308,7 +309,7 @@ def _with_answered(models: tuple[ModelStatus, ...], frames: int, turn: dict[str,
 
 
 def _json_object(text: str) -> dict[str, Any]:
-    """A JSON object, empty when the text is none: Step Functions may have cut it off."""
+    """Decode a JSON object. Empty for any other text, since Step Functions may truncate it."""
     try:
         return msgspec.json.decode(text, type=dict[str, Any])
     except msgspec.DecodeError:

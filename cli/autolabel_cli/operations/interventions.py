@@ -1,4 +1,4 @@
-"""What an operator does to a run: redrive it, stop it, label its drive again."""
+"""Interventions of operators: redrive a run, stop it, relabel its drive."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from autolabel_cli.stack import Stack
 
 
 class Intervention(NamedTuple):
-    """What became of a command: a word for programs, a sentence for people."""
+    """Result of a command. `outcome`: a word for programs; `detail`: a sentence for operators."""
 
     drive: str
     run: str
@@ -32,10 +32,10 @@ class Intervention(NamedTuple):
 
 
 def redrive_run(stack: Stack, drive: str, named: str | None = None, *, force: bool = False) -> Intervention:
-    """Have a run go on: redrive its execution where it ended badly, wake it where it waits.
+    """Resume a run: redrive an execution that ended badly, or wake one that waits.
 
     CommandError for a drive without a run, for a run that cannot be redriven, and, without `force`, for one that a
-    later run has followed: people would be asked for the same frames twice.
+    later run followed, because reviewers would get the same frames twice.
     """
     run = _known_run(stack, drive, named)
     inspection = Inspection(stack, drive, now=time.time())
@@ -49,8 +49,8 @@ def redrive_run(stack: Stack, drive: str, named: str | None = None, *, force: bo
     latest = stack.run_of(drive)
     if run != latest and not force:
         raise CommandError(
-            f"run {run} of drive {drive} was followed by run {latest}: redriven, it asks people for the same frames "
-            "again; --force does it all the same"
+            f"run {run} of drive {drive} was followed by run {latest}: a redrive would ask reviewers for the same "
+            "frames again; --force does it anyway"
         )
     if execution.not_redrivable:
         raise CommandError(
@@ -60,7 +60,7 @@ def redrive_run(stack: Stack, drive: str, named: str | None = None, *, force: bo
     try:
         stack.client("stepfunctions").redrive_execution(executionArn=execution.arn, clientToken=_token(execution))
     except ClientError as e:
-        # Somebody was faster: what they did is what there is to tell.
+        # Another command was faster, so report its result.
         if error_code(e) != "ExecutionNotRedrivable" or inspection.execution(run).status != "RUNNING":
             raise
         return _wake(stack, drive, run, inspection.execution(run))
@@ -68,32 +68,32 @@ def redrive_run(stack: Stack, drive: str, named: str | None = None, *, force: bo
         drive,
         run,
         "redriven",
-        f"run {run} of drive {drive} is redriven: it goes on where it ended as {execution.status}",
+        f"run {run} of drive {drive} is redriven: it continues where it ended as {execution.status}",
     )
 
 
 def stop_run(stack: Stack, drive: str, named: str | None = None) -> Intervention:
-    """Stop a run's execution, in the name of the caller; CommandError when there is none."""
+    """Stop a run's execution, and record the caller as the cause. CommandError when there is no execution."""
     run = _known_run(stack, drive, named)
     execution = Inspection(stack, drive, now=time.time()).execution(run)
     if execution.status == NOT_STARTED:
         raise CommandError(f"run {run} of drive {drive} has no execution to stop")
     if execution.status != "RUNNING":
-        return Intervention(drive, run, "ended", f"run {run} of drive {drive} has ended already: {execution.status}")
+        return Intervention(drive, run, "ended", f"run {run} of drive {drive} already ended as {execution.status}")
     who = _caller(stack)
     stack.client("stepfunctions").stop_execution(
         executionArn=execution.arn, error="Stopped", cause=f"by {who} with autolabel stop"
     )
     return Intervention(
-        drive, run, "stopped", f"run {run} of drive {drive} is stopped; autolabel redrive {drive} goes on with it"
+        drive, run, "stopped", f"run {run} of drive {drive} is stopped; autolabel redrive {drive} resumes it"
     )
 
 
 def relabel_drive(stack: Stack, drive: str) -> Intervention:
-    """Label a closed drive again as a new run; CommandError while its latest run is on its way."""
+    """Label a closed drive again as a new run. CommandError while its latest run is running."""
     latest = _known_run(stack, drive)
     if stack.executions.status(execution_name(drive, latest)) == "RUNNING":
-        raise CommandError(f"run {latest} of drive {drive} is on its way: wait for it, or autolabel stop {drive} first")
+        raise CommandError(f"run {latest} of drive {drive} is running: wait for it, or autolabel stop {drive} first")
     closing = Closing(
         ingest=stack.ingest,
         labels=stack.labels,
@@ -105,12 +105,12 @@ def relabel_drive(stack: Stack, drive: str) -> Intervention:
         now=time.time,
     )
     run = closing.relabel(drive).run
-    what = "is labelled again as" if run != latest else "had been left without an execution and is labelled as"
+    what = "is labelled again as" if run != latest else "had a run without an execution, and is labelled as"
     return Intervention(drive, run, "started", f"drive {drive} {what} run {run}; autolabel watch {drive} follows it")
 
 
 def _known_run(stack: Stack, drive: str, named: str | None = None) -> str:
-    """The named run or the latest; CommandError when there is none, with what the drive waits for."""
+    """Return the named run or the latest. CommandError when there is none, with what the drive waits for."""
     latest = stack.ledger.latest_run(drive)
     if latest is None:
         status = Inspection(stack, drive, now=time.time()).drive()
@@ -119,7 +119,7 @@ def _known_run(stack: Stack, drive: str, named: str | None = None) -> str:
 
 
 def _wake(stack: Stack, drive: str, run: str, execution: Execution) -> Intervention:
-    """Have a running execution look once more, if it waits."""
+    """Wake a running execution if it waits, so that it begins its next reconcile pass."""
     after = f" (redrives so far: {execution.redrives})" if execution.redrives else ""
     for waiting in stack.ledger.waiting_runs(drive):
         if waiting.run == run:
@@ -127,7 +127,7 @@ def _wake(stack: Stack, drive: str, run: str, execution: Execution) -> Intervent
             stack.ledger.stop_waiting(waiting)
             if woken:
                 return Intervention(
-                    drive, run, "woken", f"run {run} of drive {drive} was waiting and looks once more now{after}"
+                    drive, run, "woken", f"run {run} of drive {drive} was waiting, and now reconciles again{after}"
                 )
     return Intervention(
         drive, run, "running", f"run {run} of drive {drive} is running{after}: there is nothing to redrive"
@@ -135,7 +135,7 @@ def _wake(stack: Stack, drive: str, run: str, execution: Execution) -> Intervent
 
 
 def _token(execution: Execution) -> str:
-    """One for each end of an execution, so that a redrive that is asked for twice is one."""
+    """Make one token for each end of an execution, so that two requests for a redrive are one redrive."""
     return hashlib.sha256(f"{execution.arn} {execution.ended}".encode()).hexdigest()
 
 

@@ -1,4 +1,4 @@
-"""How far people are in Label Studio, as a run's execution tells it: no token of Label Studio is needed."""
+"""Progress of reviewers in Label Studio, read from the run's execution, so that no token of Label Studio is needed."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import msgspec
 from autolabel.verification.jobs import LABEL_STUDIO
 from autolabel_cli.operations.drive_status import ProjectStatus
 
-# States of a job's iteration in statemachine/label_drive.asl.yaml in which its project is opened, and worked in.
+# States of a job's iteration in statemachine/label_drive.asl.yaml: its project is created, then reviewers work in it.
 OPENING = frozenset({"Back-end?", "OpenProject"})
 OPEN = frozenset({"AwaitPeople", "LookAtProject", "Project annotated?"})
 
 
 class _Iteration(msgspec.Struct):
-    """What a job's iteration of Verify carries from state to state; `first` tells it from the others."""
+    """Data that a job's iteration of Verify passes from state to state. `first` identifies the iteration."""
 
     first: int
     back_end: str
@@ -30,7 +30,7 @@ class _Iteration(msgspec.Struct):
 
 
 def open_projects(events: Iterable[Mapping[str, Any]]) -> list[ProjectStatus]:
-    """The projects that a run in Verify waits for, in the order of its jobs.
+    """Find the projects that a run in Verify waits for, in the order of its jobs.
 
     `events`: the history of its execution, the latest first.
     """
@@ -42,7 +42,7 @@ def open_projects(events: Iterable[Mapping[str, Any]]) -> list[ProjectStatus]:
         try:
             iteration = msgspec.json.decode(entered.get("input", ""), type=_Iteration)
         except msgspec.DecodeError:
-            # Another state's input, or one that Step Functions cut off.
+            # The input of another state, or one that Step Functions truncated.
             continue
         if iteration.first not in found:
             found[iteration.first] = _project(entered["name"], iteration)
@@ -54,6 +54,6 @@ def _project(state: str, one: _Iteration) -> ProjectStatus | None:
         return None
     if state in OPENING:
         return ProjectStatus(one.name, "", one.frames)
-    # Another round begins with the counts of the one before, and no look.
+    # A further round begins with the counts of the one before it, and zero looks.
     looked = one.looks > 0
     return ProjectStatus(one.job, one.output, one.frames, one.done if looked else None, one.total if looked else None)

@@ -1,4 +1,4 @@
-"""The status of a drive as a person reads it."""
+"""Display of a drive's status on the terminal."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _RUNS_SHOWN = 5
 
 
 def show_status(console: Console, status: DriveStatus) -> None:
-    """Print a status: a fact a line, what to do at the end."""
+    """Print a status, one fact a line. The last line says what to do."""
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0), pad_edge=False)
     table.add_column(no_wrap=True, style="dim")
     table.add_column(overflow="fold")
@@ -39,10 +39,10 @@ def _rows(status: DriveStatus) -> Iterator[tuple[str, str]]:
     yield "drive", f"[bold]{status.drive}[/], {'open' if status.upload else 'closed'}"
     if status.upload:
         upload = status.upload
-        newest = f", the newest of {_ago(upload.newest, status.at)}" if upload.newest else ""
+        newest = f", the newest from {_ago(upload.newest, status.at)}" if upload.newest else ""
         yield "uploads", f"{upload.objects:,} objects{newest}"
     if status.refused_keys:
-        yield "refused", f"{status.refused_keys:,} uploads outside the contract of keys"
+        yield "refused", f"{status.refused_keys:,} uploads with keys outside the contract"
     hidden = len(status.runs) - _RUNS_SHOWN
     if hidden > 0:
         yield "", f"[dim]{hidden} earlier runs[/]"
@@ -69,13 +69,13 @@ def _execution(execution: Execution, at: datetime) -> str:
 
 def _run(run: RunStatus, at: datetime) -> Iterator[tuple[str, str]]:
     if not run.latest:
-        yield "", f"[dim]of run {run.run}:[/]"
+        yield "", f"[dim]about run {run.run}:[/]"
     if run.state:
-        turn = f", turn {run.turn}" if run.turn else ""
-        what = f": {STATES[run.state]}" if run.execution.status == "RUNNING" else ", where it ended"
+        turn = f", reconcile pass {run.turn}" if run.turn else ""
+        what = f": {STATES[run.state]}" if run.execution.status == "RUNNING" else ", where the run ended"
         yield "state", f"{run.state} since {_ago(run.since, at)}{turn}{what}"
     if run.frames is not None:
-        refused = f", {run.refused:,} objects refused" if run.refused else ""
+        refused = f", {run.refused:,} objects rejected" if run.refused else ""
         yield "frames", f"{run.frames:,}{refused}"
     for model in run.models:
         yield "model", _model(model)
@@ -99,7 +99,7 @@ def _model(model: ModelStatus) -> str:
     }
     said = ", ".join(f"{count:,} {what}" for what, count in counts.items() if count)
     endpoint = f"endpoint {model.endpoint} is {state}" if model.endpoint else state
-    return f"{model.model}: {said or 'nothing is asked for'}{_reasons(model.reasons)}; {endpoint}"
+    return f"{model.model}: {said or 'no units'}{_reasons(model.reasons)}; {endpoint}"
 
 
 def _job(job: JobStatus) -> str:
@@ -111,16 +111,16 @@ def _job(job: JobStatus) -> str:
 
 def _project(project: ProjectStatus) -> str:
     if not project.project:
-        return f"{project.job}: being opened in Label Studio, {project.frames:,} frames"
+        return f"{project.job}: its project in Label Studio is being created, {project.frames:,} frames"
     known = project.done is not None and project.total is not None
-    done = f"{project.done:,} of {project.total:,} tasks done at the latest look" if known else "not looked at yet"
+    done = f"{project.done:,} of {project.total:,} tasks done at the last count" if known else "not counted yet"
     return f"{project.job}: project {project.project} in Label Studio, {project.frames:,} frames, {done}"
 
 
 def _changes(changes: Changes, at: datetime) -> str:
     counts = {"late": changes.late, "overwritten": changes.overwritten, "deleted": changes.deleted}
     said = [f"{count:,} {what}" for what, count in counts.items() if count]
-    return ", ".join(said + ([f"something reported {_ago(changes.more, at)}"] if changes.more else []))
+    return ", ".join(said + ([f"objects reported {_ago(changes.more, at)}, not checked yet"] if changes.more else []))
 
 
 def _reasons(reasons: Mapping[str, int]) -> str:

@@ -1,4 +1,4 @@
-"""What past reviews say about how much doubt may be accepted."""
+"""Triage in retrospect: how much uncertainty past reviews allow to accept."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from autolabel_cli.errors import CommandError
 from autolabel_cli.stack import Stack
 
 _LABELS = "labels/"
-_HEADINGS = ("floor", "max doubt", "frames", "seen", "faulty", "seconds", "accepted", "proven")
+_HEADINGS = ("floor", "max_doubt", "frames", "seen", "faulty", "seconds", "accepted", "proven")
 _LEGEND = (
-    "frames: in so little doubt; seen, faulty, seconds: of these, seen by people, wrong, and people's time (where it "
-    "is known); accepted: show proven classes only"
+    "frames: with an uncertainty up to max_doubt; of these: seen by reviewers, faulty, seconds that reviewers spent "
+    "(where known), and accepted, because they show proven classes only"
 )
 
 
 class PublishedRun(NamedTuple):
-    """A drive's newest run that was reviewed, with its evidence."""
+    """Newest reviewed run of a drive, with its evidence."""
 
     drive: str
     run: str
@@ -34,7 +34,7 @@ class PublishedRun(NamedTuple):
 
 
 class Retrospect(msgspec.Struct, frozen=True):
-    """What reviews of one recipe's runs say. `left_out`: runs of other recipes. `blind`: frames audited blind."""
+    """Findings from the reviewed runs of one recipe. `left_out`: runs of other recipes. `blind`: blind audits."""
 
     recipe: str
     runs: tuple[str, ...]
@@ -51,16 +51,17 @@ class Retrospect(msgspec.Struct, frozen=True):
 def look_back(
     stack: Stack, drives: Sequence[str], max_doubts: Sequence[float], floors: Sequence[float], policy: VerifyUncertain
 ) -> Retrospect:
-    """What settings would have come to in drives, or in all; of the recipe of the run that was published last.
+    """Compute what settings would have accepted in drives, or in all drives.
 
-    The proposal is for the first of `floors`. CommandError when nothing was reviewed.
+    Only runs with the recipe of the run that was published last count. The proposal is for the first of `floors`.
+    CommandError when no run was reviewed.
     """
     found = [run for drive in drives or stack.labels.folders(_LABELS) if (run := _reviewed_run(stack, drive))]
     missing = sorted(set(drives) - {run.drive for run in found})
     if missing:
-        raise CommandError(f"no run of drive {missing[0]} was published with reviews")
+        raise CommandError(f"drive {missing[0]} has no published run with reviews: name other drives, or none for all")
     if not found:
-        raise CommandError("no run was published with reviews: there is nothing to learn from yet")
+        raise CommandError("no published run has reviews yet: run this command after a run with reviewers is published")
     recipe = max(found, key=lambda run: run.evidence.order).evidence.recipe
     runs = [run for run in found if run.evidence.recipe == recipe]
     settings = [
@@ -92,14 +93,15 @@ def look_back(
 
 
 def show_retrospect(console: Console, found: Retrospect) -> None:
-    """Print what a person reads of it."""
+    """Print the findings as a table with a proposal."""
     console.print(
-        f"{len(found.runs)} runs, {found.frames} frames, {found.verified} seen by people, {found.blind} of them blind"
+        f"runs: {len(found.runs)}; frames: {found.frames}, seen by reviewers: {found.verified}, "
+        f"of these in blind audits: {found.blind}"
     )
     if found.left_out:
-        console.print(f"left out, of other models or classes: {', '.join(found.left_out)}")
+        console.print(f"left out, because of other models or classes: {', '.join(found.left_out)}")
     table = Table(
-        title="What would have been accepted",
+        title="Frames that would have been accepted",
         title_justify="left",
         caption=_LEGEND,
         caption_justify="left",
@@ -120,16 +122,16 @@ def show_retrospect(console: Console, found: Retrospect) -> None:
         one = found.proposal
         console.print(
             f"proposed: max_doubt {one.max_uncertainty}: {one.accepted} of {one.frames} frames accepted; "
-            f"of {one.seen} frames of so little doubt that people saw, {one.faulty} were faulty"
+            f"of {one.seen} frames within it that reviewers saw, {one.faulty} were faulty"
         )
     if not found.blind:
-        console.print("no frame was audited blind: what people were shown hides what they missed with it")
+        console.print("no frame was in a blind audit: reviewers who see the pre-label overlook some of its errors")
     for said in found.standings:
         console.print(said)
 
 
 def _faults(one: Outcome) -> str:
-    """Faulty frames, and what was wrong in them, by kind."""
+    """Format the number of faulty frames with their errors by kind."""
     kinds = {
         "missed": one.missed,
         "false alarms": one.false_alarms,
@@ -141,16 +143,16 @@ def _faults(one: Outcome) -> str:
 
 
 def _nearest(outcomes: Sequence[Outcome]) -> str:
-    """What is proven least of the setting with the most evidence."""
+    """Format the bounds of the setting with the most evidence."""
     if not any(one.bounds for one in outcomes):
-        return "people saw no object in a frame of so little doubt"
+        return "reviewers saw no object in a frame within a limit"
     fullest = max(outcomes, key=lambda one: sum(b.trials for sides in one.bounds.values() for b in sides.values()))
     said = (
         f"{name} {side} ≥ {bound.bound:.3f} ({bound.errors} of {bound.trials} objects wrong)"
         for name, sides in fullest.bounds.items()
         for side, bound in sides.items()
     )
-    return f"at max doubt {fullest.max_uncertainty} and floor {fullest.floor}, " + ", ".join(said)
+    return f"at max_doubt {fullest.max_uncertainty} and floor {fullest.floor}, " + ", ".join(said)
 
 
 def _reviewed_run(stack: Stack, drive: str) -> PublishedRun | None:

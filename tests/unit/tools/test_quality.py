@@ -60,7 +60,7 @@ def _scored_by_others(frames: Frames) -> list[float]:
     guesses: list[dict[str, object]] = []
     for image, (guessed, true) in enumerate(frames):
         truth += [
-            _annotation(image, t.box) | {"id": len(truth) + n, "iscrowd": int(t.standing == REGION)}
+            _annotation(image, t.box) | {"id": len(truth) + n, "iscrowd": int(t.role == REGION)}
             for n, t in enumerate(true, 1)
         ]
         guesses += [_annotation(image, guess.box) | {"score": guess.confidence} for guess in guessed]

@@ -45,8 +45,8 @@ def _frame(folder: Path, *lines: str) -> LabelledFrame:
 )
 def test_a_level_says_what_counts(tmp_path: Path, line: str, easy: str, moderate: str, hard: str) -> None:
     frame = _frame(tmp_path, line)
-    standings = [truths(frame.objects, CAR, LEVELS[name])[0].standing for name in ("easy", "moderate", "hard")]
-    assert standings == [easy, moderate, hard]
+    roles = [truths(frame.objects, CAR, LEVELS[name])[0].role for name in ("easy", "moderate", "hard")]
+    assert roles == [easy, moderate, hard]
 
 
 def test_other_classes_than_neighbours_are_not_there_for_a_class(tmp_path: Path) -> None:
@@ -98,10 +98,10 @@ def test_a_guess_is_told_with_the_object_of_its_own_frame_that_it_matched() -> N
 @pytest.mark.parametrize(
     ("line", "complaint"),
     [
-        ("Car 0 0 0 1 2 3 4", "8 fields, where KITTI's format has 15"),
+        ("Car 0 0 0 1 2 3 4", "8 fields, but KITTI's format has 15"),
         (_line("Kangaroo", (1, 2, 3, 4)), "unknown type 'Kangaroo'; known are Car,"),
-        (_line("Car", (5, 2, 3, 4)), "is no left, top, right, bottom of a box"),
-        (_line("Car", (float("nan"), 2, 3, 4)), "is no left, top, right, bottom of a box"),
+        (_line("Car", (5, 2, 3, 4)), "is not the left, top, right and bottom of a box"),
+        (_line("Car", (float("nan"), 2, 3, 4)), "is not the left, top, right and bottom of a box"),
         (_line("Car", (1, 2, 3, 4)).replace(" 0 ", " none ", 1), "invalid literal"),
     ],
 )
@@ -112,12 +112,12 @@ def test_a_line_that_is_no_label_is_refused_by_its_place(tmp_path: Path, line: s
 
 
 def test_a_folder_of_another_kind_is_refused_with_what_it_wants(tmp_path: Path) -> None:
-    with pytest.raises(CommandError, match=r"is no labelled folder: it wants image_2/\*.png and label_2/\*.txt"):
+    with pytest.raises(CommandError, match=r"is not a labelled folder: it needs image_2/\*.png and label_2/\*.txt"):
         read_labelled_folder(tmp_path)
 
 
 def test_a_frame_without_labels_is_refused_by_name(tmp_path: Path) -> None:
     _frame(tmp_path, _line("Car", (1, 2, 3, 4)))
     Image.new("RGB", (4, 4)).save(tmp_path / "image_2" / "000001.png")
-    with pytest.raises(CommandError, match=r"1 frames of .* have no labels: .*000001\.txt is the first"):
+    with pytest.raises(CommandError, match=r"1 frames of .* have no labels; .* is .*000001\.txt"):
         read_labelled_folder(tmp_path)

@@ -75,32 +75,32 @@ SITUATIONS: dict[str, tuple[DriveStatus, list[str], str]] = {
     "an upload under way": (
         opened(),
         ["its drive.json, which closes it"],
-        "wait for the upload, or put drive.json; if nothing comes, the schedule closes it after 2026-11-23 09:30 UTC",
+        "wait for frames, or upload drive.json; if neither comes, the sweep closes it after 2026-11-23 09:30 UTC",
     ),
     "a document that nobody took yet": (
         opened("waiting"),
-        ["its drive.json to be taken from the submit queue"],
-        "wait; if its event was lost, the schedule asks for it after 2026-11-23 09:30 UTC",
+        ["the submit function to read its drive.json"],
+        "wait; if its event was lost, the sweep has it read after 2026-11-23 09:30 UTC",
     ),
     "a document whose event was buried": (
         opened("waiting", "", DeadLetters("submit", 1, 1, {"KeyError: 'x'": 1})),
-        ["its drive.json to be taken from the submit queue"],
-        "mend what its dead letters tell of, then autolabel redrive --queue submit",
+        ["the submit function to read its drive.json"],
+        "fix the cause of its dead letters, then autolabel redrive --queue submit",
     ),
     "a refused document": (
         opened("refused", "drives/d1/drive.json is not JSON"),
-        ["a good drive.json: the one that came was refused: drives/d1/drive.json is not JSON"],
-        "upload a good drive.json; it closes the drive",
+        ["a valid drive.json; the last one was refused: drives/d1/drive.json is not JSON"],
+        "upload a valid drive.json; it closes the drive",
     ),
     "a run that was never started": (
         ended(Execution("arn")),
-        ["a person: run 0001 was allocated and its execution is not there"],
-        "autolabel relabel d1: it starts run 0001, which was allocated and not started",
+        ["an operator: run 0001 is allocated but has no execution"],
+        "autolabel relabel d1: it starts run 0001, which is allocated but has no execution",
     ),
-    "promised frames": (
+    "expected frames": (
         running("AwaitFrames", missing=1_200, patient_until=LATER),
-        ["promised frames that have not arrived: 1,200"],
-        "upload the missing frames, or wait; it is labelled without them after 2026-11-23 09:30 UTC",
+        ["expected frames: 1,200 have not arrived"],
+        "upload the missing frames, or wait: the run continues without them after 2026-11-23 09:30 UTC",
     ),
     "answers on their way": (
         running(models=(model(queued=3, invoked=2),)),
@@ -110,12 +110,12 @@ SITUATIONS: dict[str, tuple[DriveStatus, list[str], str]] = {
     "answers that are overdue": (
         running(models=(model(invoked=2, overdue=3),)),
         ["answers of m.0001: 5 units are pending"],
-        "wait: the next turn asks again for 3; autolabel redrive d1 has it look at once",
+        "wait: the next reconcile pass submits 3 units again; autolabel redrive d1 starts it now",
     ),
     "an endpoint that is missing": (
         running(models=(model(AWAY, parked=5),)),
-        ["endpoint yolo, which is missing: 5 units wait for it"],
-        "bring back endpoint yolo (it is missing); the run goes on by itself",
+        ["endpoint yolo, which is missing: 5 units are pending"],
+        "restore endpoint yolo (it is missing); the run then continues by itself",
     ),
     "an endpoint that is away and that nothing waits for": (
         running("Assemble", models=(AWAY,)),
@@ -124,13 +124,13 @@ SITUATIONS: dict[str, tuple[DriveStatus, list[str], str]] = {
     ),
     "a model that the catalogue does not have": (
         running(models=(ModelStatus("m.0001", "", "the label bucket has no m/0001.json", parked=1),)),
-        ["the label bucket has no m/0001.json: 1 units wait for it"],
-        "put the catalogue right (the label bucket has no m/0001.json); the run goes on by itself",
+        ["the label bucket has no m/0001.json: 1 units are pending"],
+        "repair the catalogue (the label bucket has no m/0001.json); the run then continues by itself",
     ),
     "answers whose notifications were buried": (
         msgspec.structs.replace(running(models=(model(invoked=2),)), dead_letters=(OTHERS, BURIED)),
         ["answers of m.0001: 2 units are pending"],
-        "mend what its dead letters tell of, then autolabel redrive --queue collect",
+        "fix the cause of its dead letters, then autolabel redrive --queue collect",
     ),
     "dead letters of other drives": (
         msgspec.structs.replace(running(models=(model(invoked=2),)), dead_letters=(OTHERS,)),
@@ -140,79 +140,79 @@ SITUATIONS: dict[str, tuple[DriveStatus, list[str], str]] = {
     "nothing pending any more": (
         running(models=(SERVING,)),
         [],
-        "wait: it goes on at its next turn; autolabel redrive d1 has it look at once",
+        "wait: the run continues at its next reconcile pass; autolabel redrive d1 starts it now",
     ),
     "people at work": (
         running("Verify", jobs=(PEOPLE,)),
-        ["people: 7 frames of labelling job d1-0001-000-1 are not labelled"],
+        ["reviewers: 7 frames of labelling job d1-0001-000-1 are not labelled"],
         "wait",
     ),
     "people at work beside a job that was stopped": (
         running("Verify", jobs=(PEOPLE, STOPPED_JOB)),
-        ["people: 7 frames of labelling job d1-0001-000-1 are not labelled"],
-        "wait for the other jobs; then the run fails for d1-0001-001-1 and autolabel redrive d1 starts it again",
+        ["reviewers: 7 frames of labelling job d1-0001-000-1 are not labelled"],
+        "wait for the other jobs; then the run fails because of d1-0001-001-1, and autolabel redrive d1 makes it again",
     ),
     "people at work in Label Studio": (
         running("Verify", projects=(PROJECT,)),
-        ["people: 1,197 of 1,200 frames of project 7 of Label Studio, d1-0001-000"],
-        "label what is open in Label Studio (project 7); the run goes on by itself after the last frame",
+        ["reviewers: 1,197 of 1,200 frames are open in Label Studio project 7 (job d1-0001-000)"],
+        "label the open frames in Label Studio (project 7); the run then continues by itself",
     ),
     "projects of Label Studio that the run has not looked at yet": (
         running("Verify", projects=(ProjectStatus("a", "7", 5), ProjectStatus("b", "8", 6))),
         [
-            "people: project 7 of Label Studio, a, has 5 frames",
-            "people: project 8 of Label Studio, b, has 6 frames",
+            "reviewers: 5 frames in Label Studio project 7 (job a)",
+            "reviewers: 6 frames in Label Studio project 8 (job b)",
         ],
-        "label what is open in Label Studio (project 7, 8); the run goes on by itself after the last frame",
+        "label the open frames in Label Studio (project 7, 8); the run then continues by itself",
     ),
     "a project that Label Studio has not taken yet": (
         running("Verify", projects=(PROJECT, OPENING)),
         [
-            "people: 1,197 of 1,200 frames of project 7 of Label Studio, d1-0001-000",
-            "Label Studio, in which job d1-0001-001 is being opened",
+            "reviewers: 1,197 of 1,200 frames are open in Label Studio project 7 (job d1-0001-000)",
+            "Label Studio: the project of job d1-0001-001 is being created",
         ],
-        "wait; if it lasts, see that Label Studio is up and lets the stack open d1-0001-001",
+        "wait; if it takes long, check that Label Studio is up and lets the stack create d1-0001-001",
     ),
     "a failed run": (
         ended(FAILED, "FailedJobs"),
-        ["a person: run 0001 failed in FailedJobs"],
-        "mend the cause, then autolabel redrive d1",
+        ["an operator: run 0001 failed in FailedJobs"],
+        "fix the cause, then autolabel redrive d1",
     ),
     "a run that failed for an endpoint that is away": (
         ended(FAILED, "FailedUnits", models=(model(AWAY, failed=20),)),
-        ["a person: run 0001 failed in FailedUnits"],
-        "bring back endpoint yolo (it is missing), then autolabel redrive d1",
+        ["an operator: run 0001 failed in FailedUnits"],
+        "restore endpoint yolo (it is missing), then autolabel redrive d1",
     ),
     "a stopped run": (
         ended(STOPPED, "Verify"),
-        ["a person: run 0001 was stopped in Verify"],
-        "autolabel redrive d1 to go on",
+        ["an operator: run 0001 was stopped in Verify"],
+        "autolabel redrive d1, to resume the run",
     ),
     "a run that ended too long ago": (
         ended(OLD),
-        ["a person: run 0001 ran out of time"],
+        ["an operator: run 0001 timed out"],
         "autolabel relabel d1: this run cannot be redriven (Execution ended more than 14 days ago)",
     ),
     "a failed run that a later one has followed": (
         followed(FAILED),
-        ["a person: run 0001 failed"],
-        "nothing: run 0002 came after this one; autolabel status d1 tells of it",
+        ["an operator: run 0001 failed"],
+        "nothing: run 0002 followed this one; autolabel status d1 shows it",
     ),
     "a labelled drive": (
         ended(SUCCEEDED),
         [],
-        "nothing; autolabel fetch d1 --to FOLDER has the dataset",
+        "nothing; autolabel fetch d1 --to FOLDER downloads the dataset",
     ),
     "a labelled drive to which a frame came late": (
         ended(SUCCEEDED, changes=Changes(late=1, more=AT)),
         [],
-        "autolabel relabel d1: it takes in what came or changed after the run began",
+        "autolabel relabel d1: a new run takes in what came or changed after this one began",
     ),
     "a labelled drive of which something was reported again": (
         ended(SUCCEEDED, changes=Changes(more=AT)),
         [],
-        "nothing; autolabel fetch d1 --to FOLDER has the dataset; the schedule still looks whether what was reported "
-        "since is late",
+        "nothing; autolabel fetch d1 --to FOLDER downloads the dataset; the sweep has yet to check whether "
+        "objects reported since then are late",
     ),
 }
 
