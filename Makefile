@@ -13,7 +13,7 @@ CODE = layers/autolabel/autolabel functions cli/autolabel_cli local models/serve
 BROWSER = tests/browser local/tests/browser
 
 .DEFAULT_GOAL := help
-.PHONY: help demo cloud check lint words types format test test-browser test-label-studio prove chaos load bench quality
+.PHONY: help demo cloud check unit lint style types imports words templates format test test-browser test-label-studio prove chaos load bench quality
 .PHONY: fresh build setup setup-ssd setup-portal setup-sagemaker setup-export setup-label-studio requirements clean
 
 define HELP
@@ -24,10 +24,14 @@ Try it
   cloud               Start the embedded cloud, the stack and the worker portal (REVIEW=0: a script answers)
 
 Check a change
-  check               Lint, types and unit tests
-  lint                Style, types, imports and templates
+  check               Lint and unit tests, in under two minutes
+  unit                The unit tests alone, with the coverage of the layer
+  lint                The next five
+  style               Style and format of the code
+  types               Types
+  imports             Directions of imports
   words               Spelling and plain English
-  types               Types alone
+  templates           The templates of the stack, of models and of the example
   format              Format the code, and fix what ruff can fix
   test                All tests except the next two (TESTS=<files>)
   test-browser        The worker portal in a real Chromium (Debian's package chromium)
@@ -147,8 +151,21 @@ demo: setup $(if $(findstring ssd-mobilenet,$(MODELS)),setup-ssd) $(if $(filter-
 cloud: setup $(if $(filter 0,$(REVIEW)),,setup-portal)
 	@$(IN) tools.demo.cloud_session $(if $(filter 0,$(REVIEW)),--scripted)
 
+# Two test processes: most tests wait more than they compute. A file stays in one process, with what it sets up.
+TWICE = -n 2 --dist loadfile
+# Prints how long a tier took, and ends as its command did.
+TIMED = began=$$(date +%s); ended() { code=$$?; echo "make $@ took $$(( $$(date +%s) - began )) s"; exit $$code; }; trap ended EXIT;
+
+# Everything that takes under two minutes on two cores.
+check: setup
+	@$(TIMED) $(MAKE) --no-print-directory -j 2 --output-sync=target lint unit
+
+unit: setup
+	$(IN) pytest $(TWICE) --durations=5 --cov=autolabel --cov-report=term:skip-covered tests/unit
+
 test: setup
-	$(IN) pytest $(or $(TESTS),tests local/tests $(BROWSER:%=--ignore=%) --ignore=tests/label_studio)
+	@$(TIMED) $(IN) pytest $(TWICE) --durations=10 \
+		$(or $(TESTS),tests local/tests $(BROWSER:%=--ignore=%) --ignore=tests/label_studio)
 
 test-browser: setup setup-portal
 	$(IN) pytest $(BROWSER)
@@ -157,25 +174,26 @@ test-browser: setup setup-portal
 test-label-studio: setup setup-label-studio
 	$(IN) pytest $(if $(SHORT),-k "whole_job or in_the_dataset") tests/label_studio
 
-# The unit tests, after everything that needs no test run.
-check: lint
-	$(IN) pytest tests/unit
+lint: style types imports words templates
 
-lint: setup
+style: setup
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
-	$(IN) mypy $(CODE)
-	PYTHONPATH=. .venv/bin/lint-imports --no-logo
-	.venv-sam/bin/cfn-lint template.yaml models/endpoint.yaml examples/train-on-labels/template.yaml
-	SAM_CLI_TELEMETRY=0 .venv-sam/bin/sam validate --lint --region us-east-1 --template template.yaml
-	SAM_CLI_TELEMETRY=0 .venv-sam/bin/sam validate --lint --region us-east-1 --template examples/train-on-labels/template.yaml
 
 types: setup
 	$(IN) mypy $(CODE)
 
+imports: setup
+	PYTHONPATH=. .venv/bin/lint-imports --no-logo
+
 words: setup
 	git ls-files -z | xargs -0 .venv/bin/codespell
 	$(IN) tools.banned_phrases
+
+templates: setup
+	.venv-sam/bin/cfn-lint template.yaml models/endpoint.yaml examples/train-on-labels/template.yaml
+	SAM_CLI_TELEMETRY=0 .venv-sam/bin/sam validate --lint --region us-east-1 --template template.yaml
+	SAM_CLI_TELEMETRY=0 .venv-sam/bin/sam validate --lint --region us-east-1 --template examples/train-on-labels/template.yaml
 
 format: setup
 	.venv/bin/ruff check --fix .

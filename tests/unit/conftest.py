@@ -9,6 +9,9 @@ from hypothesis import HealthCheck, settings
 
 from tests.fakes.pipeline import Pipeline
 
+# ensemble_boxes compiles its functions when they are called first, which takes longer than all that tests ask of them.
+os.environ.setdefault("NUMBA_DISABLE_JIT", "1")
+
 settings.register_profile(
     "ci",
     max_examples=60,

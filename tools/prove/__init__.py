@@ -1,8 +1,8 @@
 """Proves the completion protocol for small worlds: `make prove`, or `python -m tools.prove`.
 
-The protocol (docs/architecture.md) brings every unit, one frame for one model revision, to an answer or a failure,
-and wakes the run that waits for it. The functions of the stack run side by side, and any of them may die between two
-calls to AWS. A test picks a few of the possible orders. The explorer visits all of them.
+The protocol (docs/developers/completion-protocol.md) brings every unit, one frame for one model revision, to an
+answer or a failure, and wakes the run that waits for it. The functions of the stack run side by side, and any of them
+may die between two calls to AWS. A test picks a few of the possible orders. The explorer visits all of them.
 
 How it works. The explorer runs the product's own code, the domain over its AWS adapters (functions.py), one call to
 AWS at a time (replay.py). Pure functions answer the calls (services.py). A state holds everything that the next step

@@ -237,7 +237,8 @@ class CompletionProtocol(RuleBasedStateMachine):
 
 
 class TestCompletionProtocol(CompletionProtocol.TestCase):
-    settings = settings(max_examples=5 * settings.default.max_examples, stateful_step_count=40)
+    # tests/exploration proves small worlds whole; here larger ones are drawn.
+    settings = settings(stateful_step_count=40)
 
 
 class Interruption(Fuse):
