@@ -9,10 +9,12 @@ if TYPE_CHECKING:
     from autolabel.aws.bucket import S3Bucket
     from autolabel.aws.clients import client, error_code, error_status
     from autolabel.aws.deliveries import DeadLettered, Deliveries
+    from autolabel.aws.endpoints import SageMakerEndpoints, SageMakerEndpointStates
     from autolabel.aws.executions import StepFunctionsExecutions
     from autolabel.aws.ledger import DynamoLedger
     from autolabel.aws.observability import logger, metrics, tracer
     from autolabel.aws.presigned_images import PresignedImages, signing_client
+    from autolabel.aws.queue import SqsSubmitQueue
     from autolabel.aws.secrets import Secrets
     from autolabel.aws.settings import SettingsError, read_settings
     from autolabel.aws.wiring import Adapters
@@ -33,6 +35,10 @@ else:
                 "DeadLettered",
                 "Deliveries",
             ),
+            "endpoints": (
+                "SageMakerEndpointStates",
+                "SageMakerEndpoints",
+            ),
             "executions": ("StepFunctionsExecutions",),
             "ledger": ("DynamoLedger",),
             "observability": (
@@ -44,6 +50,7 @@ else:
                 "PresignedImages",
                 "signing_client",
             ),
+            "queue": ("SqsSubmitQueue",),
             "secrets": ("Secrets",),
             "settings": (
                 "SettingsError",
@@ -61,8 +68,11 @@ __all__ = [
     "DynamoLedger",
     "PresignedImages",
     "S3Bucket",
+    "SageMakerEndpointStates",
+    "SageMakerEndpoints",
     "Secrets",
     "SettingsError",
+    "SqsSubmitQueue",
     "StepFunctionsExecutions",
     "client",
     "error_code",
