@@ -53,7 +53,7 @@ class Library(NamedTuple):
         python = _CHECKOUT / self.environment / "bin" / "python"
         if python.exists():
             return [str(python), "-I"]
-        raise CommandError(f"this needs {self.name}, which is not installed: {self._how_to_install()}")
+        raise CommandError(f"this command needs {self.name}, which is not installed: {self._how_to_install()}")
 
     def _is_beside_the_command(self) -> bool:
         try:

@@ -10,6 +10,7 @@ import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
 from autolabel.aws.bucket import S3Bucket
+from autolabel.aws.clients import error_code
 from autolabel.aws.executions import StepFunctionsExecutions
 from autolabel.aws.ledger import DynamoLedger
 from autolabel.contracts.drive import FIRST_RUN
@@ -34,13 +35,16 @@ class Stack:
         try:
             found = client("cloudformation").describe_stacks(StackName=name)["Stacks"][0]
         except (ClientError, BotoCoreError) as e:
-            raise CommandError(f"cannot read stack {name!r}: {explain(e)}; --stack names the deployed stack") from e
+            # CloudFormation has no other code for a stack that does not exist.
+            if isinstance(e, ClientError) and error_code(e) == "ValidationError":
+                raise CommandError(f"stack {name!r} does not exist: name the deployed stack with --stack") from e
+            raise CommandError(f"cannot read stack {name!r}: {explain(e)}") from e
         outputs = {o["OutputKey"]: o["OutputValue"] for o in found.get("Outputs", [])}
         missing = {"IngestBucketName", "LabelBucketName", "LedgerName", "StateMachineArn"} - outputs.keys()
         if missing:
             raise CommandError(
                 f"stack {name!r} ({found['StackStatus']}) is not an autolabel stack: it has no output "
-                f"{', '.join(sorted(missing))}; --stack names another"
+                f"{', '.join(sorted(missing))}; name another with --stack"
             )
         parameters = {p["ParameterKey"]: p["ParameterValue"] for p in found.get("Parameters", [])}
         return cls(name, outputs, parameters, client)

@@ -181,9 +181,7 @@ def test_the_sweep_closes_an_abandoned_drive(pipeline: Pipeline, operator: Termi
     pipeline.put("forgotten", f"front/{START}.png", image())
     status = operator.ask("status", "forgotten")
     assert (status["upload"]["objects"], status["upload"]["document"], status["runs"]) == (1, "none", [])
-    assert status["next"].startswith(
-        "wait for frames, or upload drive.json; if neither comes, the sweep closes the drive"
-    )
+    assert status["next"].startswith("wait for frames, or upload drive.json; if neither comes, the sweep closes it")
     assert "waits for its drive.json" in operator.refused("redrive", "forgotten")
     assert "waits for its drive.json" in operator.refused("relabel", "forgotten")
 
@@ -214,7 +212,7 @@ def test_unknown_names_are_errors_that_repeat_them(operator: Terminal) -> None:
     assert "has no drive 'ghost'" in operator.refused("status", "ghost", "--json")
     assert "is not a valid drive name" in operator.refused("status", "../ghost")
     assert "has no drive 'ghost'" in operator.refused("redrive", "ghost")
-    assert "cannot read stack 'elsewhere'" in operator.refused("status", "ghost", "--stack", "elsewhere")
+    assert "stack 'elsewhere' does not exist" in operator.refused("status", "ghost", "--stack", "elsewhere")
     assert operator.give("redrive").returncode == 2
 
 
