@@ -8,7 +8,7 @@ from typing import Any
 import click
 from botocore.exceptions import BotoCoreError, ClientError
 
-from autolabel.aws.clients import error_code, error_status
+from autolabel.aws import error_code, error_status
 from autolabel.contracts.errors import AutolabelError
 
 # IAM's message names the missing permission. The refusal of HeadObject has no message.

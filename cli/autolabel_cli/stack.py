@@ -9,10 +9,7 @@ from typing import TYPE_CHECKING, Any
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
-from autolabel.aws.bucket import S3Bucket
-from autolabel.aws.clients import error_code
-from autolabel.aws.executions import StepFunctionsExecutions
-from autolabel.aws.ledger import DynamoLedger
+from autolabel.aws import DynamoLedger, S3Bucket, StepFunctionsExecutions, error_code
 from autolabel.contracts.drive import FIRST_RUN
 from autolabel_cli.errors import CommandError, explain
 

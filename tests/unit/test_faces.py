@@ -1,4 +1,4 @@
-"""Rooms export their public names lazily, and functions import rooms and contracts only."""
+"""Rooms export their public names lazily, and their users import rooms and contracts only."""
 
 from __future__ import annotations
 
@@ -43,8 +43,11 @@ def test_a_face_imports_the_module_of_the_name_and_no_other() -> None:
     assert done.stdout.split() == ["autolabel.inference.completion"]
 
 
-@pytest.mark.parametrize("source", sorted((ROOT / "functions").glob("*/app.py")), ids=lambda path: path.parent.name)
-def test_a_function_imports_faces_and_contracts_only(source: Path) -> None:
+USERS = sorted([*(ROOT / "functions").glob("*/app.py"), *(ROOT / "cli" / "autolabel_cli").rglob("*.py")])
+
+
+@pytest.mark.parametrize("source", USERS, ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_functions_and_the_command_import_faces_and_contracts_only(source: Path) -> None:
     modules = {module for module, _ in imported(source) if module.split(".")[0] == "autolabel"}
     inner = {m for m in modules if m.count(".") > 1 and not m.startswith("autolabel.contracts.")}
     assert inner == set()

@@ -21,7 +21,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from autolabel.contracts.drive import FIRST_RUN
-from autolabel.models.catalogue import Model
+from autolabel.models import Model
 from autolabel_cli.drives.display import RunDisplay
 from autolabel_cli.drives.recordings import find_recording
 from autolabel_cli.drives.results import fetch_run, write_summary

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from autolabel.labels.taxonomy import current_taxonomy
+from autolabel.labels import current_taxonomy
 from autolabel_cli.errors import CommandError
 from autolabel_cli.models import kitti
 from autolabel_cli.suggestions import did_you_mean

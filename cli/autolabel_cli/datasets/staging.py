@@ -11,17 +11,17 @@ from msgspec import UNSET
 
 from autolabel.contracts.errors import KeyRefused
 from autolabel.contracts.frames import FrameKey, parse_frame_key
-from autolabel.labels import manifest
-from autolabel.labels.manifest import (
+from autolabel.labels import (
     PRELABEL,
     VERIFIED,
     BoxLabel,
     LabelledBox,
     LabelledBy,
     ManifestLine,
+    Marks,
     Provenance,
 )
-from autolabel.labels.reviews import Marks
+from autolabel.labels import read_line as read_manifest_line
 from autolabel_cli.datasets.classes import ClassMap
 from autolabel_cli.errors import CommandError
 
@@ -75,7 +75,7 @@ class Line(NamedTuple):
 def read_line(body: bytes, origin: str) -> Line:
     """Read a line of a dataset.manifest. CommandError for another format."""
     try:
-        content = manifest.read_line(body)
+        content = read_manifest_line(body)
         provenance = content.origin
         bucket, _, key = content.source_ref.removeprefix("s3://").partition("/")
         frame = parse_frame_key(key)

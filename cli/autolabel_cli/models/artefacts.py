@@ -14,7 +14,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from autolabel.aws.clients import error_status
+from autolabel.aws import error_status
 from autolabel_cli.errors import CommandError
 from autolabel_cli.models.sources import Source
 from autolabel_cli.stack import Stack

@@ -10,7 +10,7 @@ import msgspec
 from botocore.exceptions import ClientError
 
 from autolabel.contracts.errors import DocumentRefused
-from autolabel.models.catalogue import Model, parse_model
+from autolabel.models import Model, parse_model
 from autolabel_cli.errors import CommandError
 from autolabel_cli.models.artefacts import delete_artefacts, origins, place_artefact
 from autolabel_cli.models.catalogue import add_model, change_index, next_revision, read_index, revisions_of, with_model

@@ -9,7 +9,7 @@ import msgspec
 
 from autolabel.contracts.drive import MAX_MODELS
 from autolabel.contracts.errors import DocumentRefused
-from autolabel.models.catalogue import CATALOGUE_KEY, CatalogueIndex, Model, model_key, parse_model
+from autolabel.models import CATALOGUE_KEY, CatalogueIndex, Model, model_key, parse_model
 from autolabel_cli.errors import CommandError
 from autolabel_cli.stack import Stack
 from autolabel_cli.suggestions import did_you_mean

@@ -8,10 +8,8 @@ from typing import NamedTuple
 import msgspec
 import numpy as np
 
-from autolabel.labels.detections import Detection
-from autolabel.models.calibration import Calibration, least_worthwhile
-from autolabel.models.calibration_fit import fit_calibration, fit_shift
-from autolabel.models.catalogue import Model
+from autolabel.labels import Detection
+from autolabel.models import Calibration, Model, fit_calibration, fit_shift, least_worthwhile
 from autolabel_cli.models.matching import Guess, judge
 from autolabel_cli.models.truth import Truth
 

@@ -12,8 +12,8 @@ import msgspec
 from rich.markup import escape
 from rich.table import Table
 
-from autolabel.aws.endpoints import SageMakerEndpointStates
-from autolabel.models.catalogue import Model
+from autolabel.aws import SageMakerEndpointStates
+from autolabel.models import Model
 from autolabel_cli.errors import CommandError, CommandGroup
 from autolabel_cli.models.bringing import Brought, Tell, bring_endpoint, bring_source
 from autolabel_cli.models.catalogue import find_revision, read_index

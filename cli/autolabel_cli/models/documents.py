@@ -9,9 +9,8 @@ from typing import Any
 import msgspec
 
 from autolabel.contracts.errors import DocumentRefused
-from autolabel.labels.taxonomy import current_taxonomy
-from autolabel.models.catalogue import Model, parse_model
-from autolabel.models.decoders import DECODER_NAMES
+from autolabel.labels import current_taxonomy
+from autolabel.models import DECODER_NAMES, Model, parse_model
 from autolabel_cli.errors import CommandError
 from autolabel_cli.suggestions import did_you_mean
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from autolabel.aws.clients import error_code
+from autolabel.aws import error_code
 from autolabel.contracts.units import ANSWERS
 from autolabel_cli.errors import CommandError
 from autolabel_cli.stack import Stack

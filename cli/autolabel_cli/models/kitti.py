@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from autolabel.contracts.errors import ImageRefused
-from autolabel.labels.detections import Box
-from autolabel.labels.image_header import read_header
+from autolabel.labels import Box, read_header
 from autolabel_cli.errors import CommandError
 from autolabel_cli.models.truth import COUNTS, IGNORED, REGION, Truth
 

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from autolabel.labels.detections import Box
+from autolabel.labels import Box
 from autolabel_cli.models.truth import COUNTS, REGION, Truth
 
 # Detectors give some hundred detections for a frame. COCO's limit of 100 would hide false alarms.

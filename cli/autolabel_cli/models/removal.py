@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from autolabel.contracts.run_folder import RunFolder
-from autolabel.drives.listing import frozen_listing
+from autolabel.drives import frozen_listing
 from autolabel_cli.errors import CommandError
 from autolabel_cli.models.artefacts import delete_artefacts
 from autolabel_cli.models.catalogue import (

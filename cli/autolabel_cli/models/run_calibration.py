@@ -11,14 +11,10 @@ import msgspec
 
 from autolabel.contracts.drive import FIRST_RUN, Run
 from autolabel.contracts.errors import AnswerRefused
-from autolabel.labelling.decoding import decode_answer
-from autolabel.labelling.shards import ShardFrame, read_shards
-from autolabel.labels.agreement import corners
-from autolabel.labels.detections import Box
-from autolabel.labels.manifest import BoxLabel, ManifestLine, read_line
-from autolabel.labels.taxonomy import current_taxonomy
-from autolabel.models.catalogue import Model
-from autolabel.streams.ordered_map import map_in_order
+from autolabel.labelling import ShardFrame, decode_answer, read_shards
+from autolabel.labels import Box, BoxLabel, ManifestLine, corners, current_taxonomy, read_line
+from autolabel.models import Model
+from autolabel.streams import map_in_order
 from autolabel_cli.errors import CommandError
 from autolabel_cli.models.catalogue import add_model, find_revision, next_revision, revisions_of
 from autolabel_cli.models.class_calibration import KnownFrame, fit_calibrations, with_least_work_thresholds

@@ -12,8 +12,8 @@ from typing import Any
 import yaml
 from botocore.exceptions import ClientError
 
-from autolabel.aws.clients import error_code
-from autolabel.models.catalogue import model_key
+from autolabel.aws import error_code
+from autolabel.models import model_key
 from autolabel_cli.errors import CommandError
 from autolabel_cli.installation import endpoint_template
 from autolabel_cli.stack import Stack

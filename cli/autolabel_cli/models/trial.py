@@ -13,15 +13,12 @@ from typing import Any
 import msgspec
 from PIL import Image, ImageDraw, ImageFont
 
-from autolabel.aws.bucket import S3Bucket
+from autolabel.aws import S3Bucket
 from autolabel.contracts.errors import AnswerRefused
 from autolabel.contracts.units import TRIAL
-from autolabel.labelling.decoding import decode_answer
-from autolabel.labels.detections import Detection
-from autolabel.labels.image_header import ImageHeader, read_header
-from autolabel.labels.taxonomy import current_taxonomy
-from autolabel.models.catalogue import Model
-from autolabel.models.decoders import DECODER_NAMES, DecoderOptions
+from autolabel.labelling import decode_answer
+from autolabel.labels import Detection, ImageHeader, current_taxonomy, read_header
+from autolabel.models import DECODER_NAMES, DecoderOptions, Model
 from autolabel_cli.errors import CommandError
 from autolabel_cli.stack import Stack
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from autolabel.labels.detections import Box
+from autolabel.labels import Box
 
 COUNTS, IGNORED, REGION = "counts", "ignored", "region"
 

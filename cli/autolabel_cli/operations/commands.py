@@ -9,7 +9,7 @@ import click
 import msgspec
 
 from autolabel.contracts.verification import VerifyUncertain
-from autolabel.labelling.uncertainty import FLOOR
+from autolabel.labelling import FLOOR
 from autolabel_cli.operations.advice import next_step, waits_for
 from autolabel_cli.operations.dead_letters import QUEUES, DeadLetterQueue
 from autolabel_cli.operations.inspection import Inspection

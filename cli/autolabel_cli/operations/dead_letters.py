@@ -8,12 +8,11 @@ from typing import Any, Literal, NamedTuple
 
 from botocore.exceptions import ClientError
 
-from autolabel.aws.clients import error_code
+from autolabel.aws import error_code
 from autolabel.contracts.errors import DocumentRefused
 from autolabel.contracts.frames import drive_of
 from autolabel.contracts.units import CloseRequest
-from autolabel.inference.completion import parse_notification
-from autolabel.inference.submission import ObjectEvent, read_message
+from autolabel.inference import ObjectEvent, parse_notification, read_message
 from autolabel_cli.errors import CommandError
 from autolabel_cli.stack import Stack
 

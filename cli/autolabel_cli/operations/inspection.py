@@ -13,18 +13,16 @@ from typing import Any
 import msgspec
 from botocore.exceptions import ClientError
 
-from autolabel.aws.clients import error_code
-from autolabel.aws.endpoints import SageMakerEndpointStates
+from autolabel.aws import SageMakerEndpointStates, error_code
 from autolabel.contracts.drive import FIRST_RUN, execution_name, next_run
 from autolabel.contracts.errors import CatalogueUnavailable
 from autolabel.contracts.frames import DRIVE_DOCUMENT, drive_prefix, is_name
 from autolabel.contracts.ports import Refusal
 from autolabel.contracts.run_folder import RunFolder
 from autolabel.contracts.units import PENDING_PARTITIONS, answers_prefix
-from autolabel.drives.late_frames import ChangedObject
-from autolabel.drives.listing import frozen_listing
-from autolabel.models.catalogue import Catalogue
-from autolabel.verification.jobs import job_name
+from autolabel.drives import ChangedObject, frozen_listing
+from autolabel.models import Catalogue
+from autolabel.verification import job_name
 from autolabel_cli.drives.run_progress import failure_sentence
 from autolabel_cli.errors import CommandError
 from autolabel_cli.operations.advice import ASKING_STATES, STATES

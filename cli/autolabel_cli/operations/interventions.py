@@ -9,12 +9,11 @@ from typing import NamedTuple
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from autolabel.aws.announcements import AwsAnnouncements
-from autolabel.aws.clients import error_code
+from autolabel.aws import AwsAnnouncements, error_code
 from autolabel.contracts.drive import execution_name
-from autolabel.drives.closing import Closing
-from autolabel.labels.taxonomy import job_labels
-from autolabel.models.catalogue import Catalogue
+from autolabel.drives import Closing
+from autolabel.labels import job_labels
+from autolabel.models import Catalogue
 from autolabel_cli.errors import CommandError
 from autolabel_cli.operations.advice import waits_for
 from autolabel_cli.operations.drive_status import NOT_STARTED, Execution

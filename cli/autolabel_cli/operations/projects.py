@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from autolabel.verification.jobs import LABEL_STUDIO
+from autolabel.verification import LABEL_STUDIO
 from autolabel_cli.operations.drive_status import ProjectStatus
 
 # States of a job's iteration in statemachine/label_drive.asl.yaml: its project is created, then reviewers work in it.

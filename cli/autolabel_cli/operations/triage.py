@@ -12,8 +12,7 @@ from rich.table import Table
 
 from autolabel.contracts.run_folder import RunFolder
 from autolabel.contracts.verification import BLIND_AUDIT, VerifyUncertain
-from autolabel.triage.audits import Evidence, acceptance_status, read_evidence
-from autolabel.triage.hindsight import Hindsight, Outcome, Reviewed, best_setting
+from autolabel.triage import Evidence, Hindsight, Outcome, Reviewed, acceptance_status, best_setting, read_evidence
 from autolabel_cli.errors import CommandError
 from autolabel_cli.stack import Stack
 
