@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import importlib
 import importlib.util
 import re
 import subprocess
@@ -48,6 +50,23 @@ def test_the_wheel_holds_both_packages_the_template_and_nothing_else(tmp_path: P
     assert len(licences) == 1
 
 
+def behind_faces(module: str) -> set[str]:
+    """The modules of the names that a module imports from the lazy faces of rooms."""
+    found = set()
+    for node in imports_of(module):
+        room = importlib.import_module(node.module or "")
+        if getattr(room, "__getattr__", None):
+            homes = {name.name: home.module for home in imports_of(room.__name__) for name in home.names}
+            found |= {str(homes[name.name]) for name in node.names if name.name in homes}
+    return found
+
+
+def imports_of(module: str) -> list[ast.ImportFrom]:
+    source = Path(str(importlib.import_module(module).__file__)).read_text()
+    nodes = (node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.ImportFrom))
+    return [node for node in nodes if (node.module or "").split(".")[0] in PACKAGES]
+
+
 def test_every_library_that_the_command_imports_is_required() -> None:
     asked = {"include_external_packages": True, "exclude_type_checking_imports": True, "cache_dir": None}
     graph = grimp.build_graph(*PACKAGES, **asked)
@@ -58,7 +77,10 @@ def test_every_library_that_the_command_imports_is_required() -> None:
         name = left.pop()
         reached.add(name)
         # To import a module is to import the packages that it is in.
-        left |= ({name.rpartition(".")[0]} | graph.find_modules_directly_imported_by(name)) - reached - {""}
+        parents = {name.rpartition(".")[0]} - {""}
+        left |= (
+            parents | graph.find_modules_directly_imported_by(name) | (behind_faces(name) if name in ours else set())
+        ) - reached
     libraries = {name.split(".")[0] for name in reached - ours} - sys.stdlib_module_names
     known = packages_distributions()
     imported = {known[library][0].lower() for library in libraries}
