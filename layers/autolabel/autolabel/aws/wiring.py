@@ -1,4 +1,4 @@
-"""Wires the adapters of a function: each is made from the function's settings when it is first used."""
+"""Makes the adapters of a function from its settings, each on first use."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from autolabel.aws.queue import SqsSubmitQueue
 
 
 class Adapters:
-    """The adapters of one function. `settings`: the function's own, which has what each adapter reads of it."""
+    """The adapters of one function. `settings`: the function's own, with the fields that its adapters read."""
 
     def __init__(self, settings: Any) -> None:
         self._settings = settings
@@ -44,7 +44,7 @@ class Adapters:
     @cached_property
     def endpoints(self) -> SageMakerEndpoints:
         """The models' endpoints."""
-        # The queue waits for an endpoint, so the client tries only twice.
+        # A message whose endpoint fails goes back to the queue and waits there, so the client tries only twice.
         return SageMakerEndpoints(client("sagemaker-runtime", attempts=2))
 
     @cached_property
@@ -59,12 +59,12 @@ class Adapters:
 
     @cached_property
     def operators(self) -> AwsAnnouncements:
-        """The operators alone; reads `ops_topic_arn`."""
+        """Announcements to operators only; reads `ops_topic_arn`."""
         return AwsAnnouncements(sns=client("sns"), topic=self._settings.ops_topic_arn)
 
     @cached_property
     def announcements(self) -> AwsAnnouncements:
-        """The operators and the event bus; reads `ops_topic_arn`."""
+        """Announcements to operators and the event bus; reads `ops_topic_arn`."""
         return AwsAnnouncements(sns=client("sns"), topic=self._settings.ops_topic_arn, events=client("events"))
 
     def deliveries(self, queue_url: str) -> Deliveries:
