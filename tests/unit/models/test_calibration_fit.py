@@ -83,7 +83,7 @@ def test_recall_is_the_share_of_objects_seen() -> None:
 
 
 def test_more_hits_than_objects_are_refused() -> None:
-    with pytest.raises(ValueError, match="2 of 2 hits do not go with 1 objects"):
+    with pytest.raises(ValueError, match="2 of 2 hits do not fit 1 objects"):
         fit_calibration([0.5, 0.6], [True, True], objects=1)
 
 
