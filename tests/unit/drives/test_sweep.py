@@ -35,7 +35,7 @@ def test_an_abandoned_drive_is_closed_with_its_cameras_and_says_so(pipeline: Pip
     assert pipeline.sweep().closed == [DRIVE]
     document = json.loads(pipeline.ingest.objects[DOCUMENT])
     assert list(document["cameras"]) == ["front", "rear"]
-    assert "closed by schedule" in document["notes"][0]
+    assert "closed by the sweep" in document["notes"][0]
     ((subject, message),) = pipeline.announcements.told
     assert DRIVE in subject
     assert "2 hours" in message
