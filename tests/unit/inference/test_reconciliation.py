@@ -175,7 +175,7 @@ def test_a_unit_that_no_attempt_answers_is_failed_with_the_count(closed: Pipelin
     report = closed.reconcile()
     assert (report.failed, report.pending) == (1, 0)
     (failed,) = closed.ledger.failed_units.values()
-    assert (failed.unit, failed.reason) == (unit, f"nothing was heard of {LIMITS.max_unanswered} invocations")
+    assert (failed.unit, failed.reason) == (unit, f"{LIMITS.max_unanswered} consecutive invocations were not answered")
     assert failed.at == closed.now
     assert not closed.queue.asked
 
