@@ -58,7 +58,7 @@ class Resized(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defa
         """Say what is wrong with the values; empty if nothing is."""
         sides = (self.short, self.long, self.width, self.height)
         if not all(0 <= side <= MAX_SIDE for side in sides):
-            return f"a side is not 0 to {MAX_SIDE:,} pixels"
+            return f"sides must be 0 to {MAX_SIDE:,} pixels"
         if bool(self.width) != bool(self.height) or (self.width and self.short):
             return "give `short` with or without `long`, or `width` and `height`"
         if (self.long and self.long < self.short) or (self.long and not self.short):
