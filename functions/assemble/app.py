@@ -1,4 +1,4 @@
-"""assemble: puts the shards of a run together into the manifests of its verification, its summary and report."""
+"""assemble: joins a run's shards into the manifests of its verification jobs, its summary and its report."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 
 class Settings(msgspec.Struct, frozen=True):
-    """`back_end`: that of drives that want none in particular; `workteam_arn`: Ground Truth's, in the stack's `region`;
-    `label_studio_connection`: empty without a server; `max_job_objects`: frames in one verification job."""
+    """`back_end`: for drives that name none; `workteam_arn`: of Ground Truth, in the stack's `region`;
+    `label_studio_connection`: empty without a server; `max_job_objects`: the most frames in one verification job."""
 
     ingest_bucket: str
     label_bucket: str
@@ -31,7 +31,7 @@ class Settings(msgspec.Struct, frozen=True):
 
 
 class Request(msgspec.Struct, frozen=True):
-    """`failed`: labelling jobs of this run that left no labels; `redriven`: whether a person had a look since."""
+    """`failed`: the run's labelling jobs that ended without labels; `redriven`: an operator redrove the run since."""
 
     drive: str
     run: str
@@ -44,7 +44,7 @@ adapters = Adapters(settings)
 
 
 def assemble(request: Request) -> dict[str, Any]:
-    """Assemble the run; a repeated call writes the same again."""
+    """Assemble the run; a repeated call writes the same objects again."""
     assembly = assemble_run(
         adapters.ledger.run(request.drive, request.run),
         ingest=adapters.ingest,
@@ -60,7 +60,7 @@ def assemble(request: Request) -> dict[str, Any]:
 
 
 def fail(request: Request) -> dict[str, Any]:
-    """Fail the run with the jobs that left no labels."""
+    """Fail the run with the jobs that ended without labels."""
     raise LabelingFailed("; ".join(request.failed))
 
 

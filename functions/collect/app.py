@@ -1,4 +1,4 @@
-"""collect: takes the endpoints' notifications from the collect queue into the ledger, and wakes runs that are done."""
+"""collect: takes endpoints' notifications from the collect queue into the ledger, and wakes runs that are done."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class Settings(msgspec.Struct, frozen=True):
-    """`max_errors`: after so many failures by the model a unit is failed. `first_wait`, `bury_after`: of Deliveries."""
+    """`max_errors`: failures of the model after which a unit is failed. `first_wait`, `bury_after`: of Deliveries."""
 
     ingest_bucket: str
     label_bucket: str
@@ -61,7 +61,7 @@ def deliveries() -> Deliveries:
 
 
 def take(record: SQSRecord) -> str:
-    """Settle one notification; its drive, or nothing when it is none of ours."""
+    """Settle one notification; return its drive, empty if it does not belong to the pipeline or was dead-lettered."""
     try:
         settled = deliveries().work(record, lambda: completion().take(record.body, time.time()))
     except DeadLettered as e:
@@ -80,7 +80,7 @@ def take(record: SQSRecord) -> str:
 def handler(event: dict[str, Any], context: LambdaContext) -> PartialItemFailureResponse:
     with processor(event["Records"], take):
         results = processor.process()
-    # After all of the batch is settled, also for duplicates: one look for each drive
+    # After the whole batch is settled, also if it holds duplicates: ask once for each drive
     # (docs/developers/completion-protocol.md).
     for drive in sorted({str(drive) for status, drive, _ in results if status == "success" and drive}):
         woken = wake_if_done(drive, adapters.ledger, adapters.executions)

@@ -1,4 +1,4 @@
-"""label: turns one shard's answers into manifest lines."""
+"""label: turns the answers of one shard into manifest lines."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Settings(msgspec.Struct, frozen=True):
 
 
 class Request(msgspec.Struct, frozen=True):
-    """`started`: when the execution began, so that a repeated call writes the same."""
+    """`started`: when the execution began; with it, a repeated call writes the same lines."""
 
     drive: str
     run: str
@@ -59,7 +59,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     metrics.add_metric("FramesLabelled", MetricUnit.Count, tally.labelled)
     metrics.add_metric("FramesFailed", MetricUnit.Count, tally.failed)
     metrics.add_metric("FramesRejected", MetricUnit.Count, tally.rejected)
-    # A run may have thousands of shards: their outputs stay small, the details are in S3.
+    # A run may have thousands of shards, so their outputs are small; the details are in S3.
     return {
         "shard": request.shard.index,
         "labelled": tally.labelled,

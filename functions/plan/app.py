@@ -1,4 +1,4 @@
-"""plan: cuts a run whose units are all settled into shards."""
+"""plan: divides a run into shards, once all its units are settled."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Settings(msgspec.Struct, frozen=True):
-    """`shard_frames`: frames that one call of the label function takes; `max_job_objects`: that a job takes."""
+    """`shard_frames`: the most frames for one call of label; `max_job_objects`: the most in a verification job."""
 
     label_bucket: str
     ledger_table: str
@@ -41,7 +41,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         adapters.ledger.run(request.drive, request.run),
         labels=adapters.labels,
         ledger=adapters.ledger,
-        # Jobs are made of whole shards.
+        # A job consists of whole shards.
         shard_frames=min(settings.shard_frames, settings.max_job_objects),
     )
     builtins: dict[str, Any] = msgspec.to_builtins(plan)

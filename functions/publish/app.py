@@ -1,4 +1,4 @@
-"""publish: joins what people left with the drive into its dataset, and announces it."""
+"""publish: joins the reviewers' labels with the drive's frames into its dataset, and announces it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""reconcile: a turn of a run, which repairs what listing, answers and ledger disagree on; or its wait for a wake."""
+"""reconcile: makes a reconcile pass of a run, stores the token of its wait, or retries its failed units."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from autolabel.models import Catalogue
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
-# Repairs are made by so many threads at a time: each waits for the ledger and the queue.
+# The number of threads that make repairs: each waits for the ledger and the queue.
 WORKERS = 16
-# With so little time left a turn is broken off, to go on with another call.
+# With less time left than this, a pass stops, and another call continues it.
 SPARE_MILLISECONDS = 120_000
 
 
 class Settings(msgspec.Struct, frozen=True):
     """`unsubmitted_after`: seconds after which a unit that no endpoint took is queued again.
 
-    `frames_patience`: seconds that frames are waited for which a drive's document promises.
+    `frames_patience`: seconds to wait for frames that the drive document expects.
     """
 
     ingest_bucket: str
@@ -42,7 +42,7 @@ class Settings(msgspec.Struct, frozen=True):
 
 
 class Failures(msgspec.Struct, frozen=True):
-    """The model that failed most of so many frames; `redriven`: whether a person had a look since."""
+    """The model that failed most of the `frames`; `redriven`: an operator redrove the run since."""
 
     worst: Worst = Worst()
     frames: int = 0
@@ -50,7 +50,7 @@ class Failures(msgspec.Struct, frozen=True):
 
 
 class Request(msgspec.Struct, frozen=True):
-    """`token`, `order`: of the execution's wait; `failures`: too many of them; without either, a turn is asked for."""
+    """`token`, `order`: of the execution's wait; `failures`: a model failed too many frames; else a pass is made."""
 
     drive: str
     run: str
@@ -87,7 +87,7 @@ def wait(request: Request, context: LambdaContext) -> dict[str, Any]:
 
 
 def retry(request: Request, context: LambdaContext) -> dict[str, Any]:
-    """Stop a run of which a model failed most frames, or try them again after a redrive."""
+    """Stop a run whose model failed most frames; after a redrive, let the run try them again."""
     run, failures = adapters.ledger.run(request.drive, request.run), request.failures or Failures()
     now = time.time()
     retry_failed_units(run, failures.worst, failures.frames, failures.redriven, ledger=adapters.ledger, now=now)
@@ -95,7 +95,7 @@ def retry(request: Request, context: LambdaContext) -> dict[str, Any]:
 
 
 def reconcile(request: Request, context: LambdaContext) -> dict[str, Any]:
-    """Make a pass, or as much of it as the call has time for."""
+    """Make a pass, or the part of it that the call has time for."""
     report = passes().reconcile(
         adapters.ledger.run(request.drive, request.run),
         request.progress,
@@ -110,7 +110,7 @@ def reconcile(request: Request, context: LambdaContext) -> dict[str, Any]:
     return builtins
 
 
-# The first whose field the request has; without any, a pass is asked for.
+# The first action whose field the request has is taken; without any, a pass is made.
 ACTIONS: dict[str, Callable[[Request, LambdaContext], dict[str, Any]]] = {"token": wait, "failures": retry}
 
 

@@ -1,4 +1,4 @@
-"""submit: takes what S3 reports from the submit queue; frames go to their models, a drive.json starts its run."""
+"""submit: takes S3's events from the submit queue; frames go to their models, a drive.json starts its run."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 
 
 class Settings(msgspec.Struct, frozen=True):
-    """`max_answer_wait`: seconds after which no answer to an invocation is waited for.
+    """`max_answer_wait`: the most seconds to wait for an invocation's answer.
 
-    `first_wait`, `bury_after`: of Deliveries. `park_after`: receives after which a frame whose endpoint is gone is left
-    to its run.
+    `first_wait`, `bury_after`: of Deliveries. `park_after`: receives after which a unit whose endpoint is gone is
+    parked.
     """
 
     ingest_bucket: str
@@ -93,7 +93,7 @@ def take(record: SQSRecord) -> None:
 
 def submit(record: SQSRecord) -> None:
     park = int(record.attributes.approximate_receive_count) >= settings.park_after
-    # Outside, so that a stack with job labels that the taxonomy lacks is not taken for a bad message.
+    # Made before `try`: if the stack's job labels are not in the taxonomy, the message is not at fault.
     takes = submission()
     try:
         for asked in read_message(record.body):
@@ -102,7 +102,7 @@ def submit(record: SQSRecord) -> None:
                 log = logger.warning if submitted.outcome in ("refused", "ignored", "parked") else logger.debug
                 log(f"{submitted.outcome}: {printable(submitted.detail)}", extra={"asked": msgspec.to_builtins(asked)})
     except DocumentRefused as e:
-        # Nobody but S3 and this pipeline may send here; what is neither's is logged and counted, not retried.
+        # Only S3 and this pipeline may send here; other messages are logged and counted, not retried.
         metrics.add_metric("MessagesRefused", MetricUnit.Count, 1)
         logger.error(str(e), extra={"body": record.body[:2_000]})
 

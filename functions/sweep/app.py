@@ -1,4 +1,4 @@
-"""sweep: runs on a schedule; closes abandoned drives and tells operators what came after a listing was frozen."""
+"""sweep: closes abandoned drives on a schedule, and tells operators about objects that differ from a listing."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Settings(msgspec.Struct, frozen=True):
-    """`abandoned_after`: seconds without an object after which a drive is closed; `sweep_minutes`: between sweeps."""
+    """`abandoned_after`: seconds without a new object, then a drive is closed; `sweep_minutes`: between sweeps."""
 
     ingest_bucket: str
     label_bucket: str
@@ -43,12 +43,12 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         queue=adapters.submit_queue,
         announcements=adapters.operators,
         abandoned_after=settings.abandoned_after,
-        # A document that lay there at the sweep before.
+        # The event of a document that was there at the previous sweep must have been lost.
         unheard_after=min(settings.abandoned_after, settings.sweep_minutes * 60),
     )
     report = sweep.run(time.time())
     metrics.add_metric("DrivesAbandoned", MetricUnit.Count, len(report.closed))
     metrics.add_metric("DrivesLate", MetricUnit.Count, len(report.late))
     logger.info("swept", extra={"sweep": msgspec.to_builtins(report)})
-    # An answer is cut off at 6 MB; the log has the names.
+    # Lambda limits a response to 6 MB, so it has counts only; the log has the names.
     return {"closed": len(report.closed), "asked": len(report.asked), "late": len(report.late)}

@@ -1,4 +1,4 @@
-"""verify: what the state machine asks of a verification back-end beside starting Ground Truth's jobs."""
+"""verify: opens, awaits, looks at and settles rounds of verification; the state machine starts Ground Truth's jobs."""
 
 from __future__ import annotations
 
@@ -49,13 +49,13 @@ from autolabel.verification import (
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
-# Addresses of open frames that one look signs anew; people take them in the same order.
+# The number of open frames whose addresses one look signs again; reviewers take the frames in the same order.
 RENEWED = 500
 
 
 class Settings(msgspec.Struct, frozen=True):
-    """`label_studio_connection`: the secret's ARN; `webhook_url`: where Label Studio tells of progress. Empty without
-    one."""
+    """`label_studio_connection`: the secret's ARN; `webhook_url`: where Label Studio reports progress. Both may be
+    empty."""
 
     label_bucket: str
     ledger_table: str
@@ -88,7 +88,7 @@ class Wait(msgspec.Struct, frozen=True):
 
 
 class Request(msgspec.Struct, frozen=True):
-    """One of: a project to `open`, to `wait` for, or to `look` at, and a round to `settle` that its back-end ended."""
+    """Asks for one action: `open` a project, `wait` for it, `look` at it, or `settle` a round that has ended."""
 
     drive: str
     run: str
@@ -114,12 +114,12 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     request = msgspec.convert(event, Request)
     asked = next((field for field in ACTIONS if getattr(request, field)), None)
     if asked is None:
-        raise ValueError(f"the request asks for none of {', '.join(ACTIONS)}")
+        raise ValueError(f"the request has no action: give one of {', '.join(ACTIONS)}")
     verification = Verification(adapters.ledger.run(request.drive, request.run))
     try:
         return ACTIONS[asked](verification, getattr(request, asked))
     except VerificationRefused:
-        # Whoever mends the secret redrives at once, and not when a copy of it has grown old.
+        # An operator fixes the secret and redrives at once: the next call must read the new value.
         secrets.cache_clear()
         raise
 
@@ -193,7 +193,7 @@ def _images(connection: Connection) -> Images:
     return StorageImages() if connection.images == "storage" else PresignedImages(signing_client())
 
 
-# What the state machine asks for, by the request's field.
+# The actions that the state machine asks for, by the request's field.
 ACTIONS: dict[str, Callable[[Verification, Any], dict[str, Any]]] = {
     "open": Verification.open,
     "wait": Verification.wait,

@@ -1,4 +1,4 @@
-"""webhook: takes Label Studio's notifications at a function URL, and wakes the run whose job people have ended."""
+"""webhook: takes Label Studio's notifications at a function URL, and wakes the run whose job reviewers finished."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def secrets() -> Secrets:
 
 
 def wake(job: str) -> bool:
-    """Wake the run that waits for a job; False when none waits."""
+    """Wake the run that waits for a job; False if none waits."""
     return wake_job(
         job,
         tokens=adapters.ledger,

@@ -92,7 +92,7 @@ def test_a_coco_model_needs_no_class_map() -> None:
     [
         ({"person": "persn"}, "unknown class 'persn'; known are car, .*did you mean person"),
         ([1], "is not a JSON object"),
-        ({}, "maps no class"),
+        ({}, "`classes` is empty"),
     ],
 )
 def test_a_class_map_with_a_mistake_is_refused(classes: Any, said: str, tmp_path: Path) -> None:

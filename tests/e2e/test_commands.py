@@ -190,7 +190,7 @@ def test_the_sweep_closes_an_abandoned_drive(pipeline: Pipeline, operator: Termi
         return operator.ask("status", "forgotten")["runs"]
 
     eventually(closed, "the end of the drive by the sweep", 60)
-    assert any("closed by schedule" in note for note in pipeline.succeed("forgotten")["notes"])
+    assert any("closed by the sweep" in note for note in pipeline.succeed("forgotten")["notes"])
 
 
 def test_a_drive_with_a_refused_document_waits_for_a_good_one(pipeline: Pipeline, operator: Terminal) -> None:

@@ -59,4 +59,4 @@ def test_verified_segments_are_in_the_dataset(pipeline: Pipeline, segmenting: st
 
 def test_segments_without_a_model_with_masks_are_refused(pipeline: Pipeline) -> None:
     pipeline.upload("unpainted", {f"front/{timestamps(1)[0]}.png": image()}, models=["choosy"], verification=SEGMENTS)
-    pipeline.told_ops("none of its models gives masks")
+    pipeline.told_ops("none of its models returns masks")

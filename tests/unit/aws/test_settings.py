@@ -1,4 +1,4 @@
-"""Settings, labels and the taxonomy: what is read once at the start."""
+"""Tests of settings, job labels and the taxonomy, which are read once at the start."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Settings(msgspec.Struct, frozen=True):
 GOOD = {"BUCKET": "b", "WAIT": "0.5", "COUNT": "3", "OTHER": "x"}
 
 
-def test_an_empty_environment_is_refused_with_everything_that_is_missing() -> None:
+def test_an_empty_environment_is_refused_with_all_missing_settings() -> None:
     with pytest.raises(SettingsError, match="BUCKET, WAIT, COUNT"):
         read_settings(Settings, {})
 
@@ -33,12 +33,12 @@ def test_settings_have_the_types_of_their_fields() -> None:
 
 
 @pytest.mark.parametrize("change", [{"WAIT": "soon"}, {"COUNT": "1.5"}, {"COUNT": ""}])
-def test_a_setting_without_sense_is_refused_by_name(change: dict[str, str]) -> None:
+def test_a_wrong_setting_is_refused_by_name(change: dict[str, str]) -> None:
     with pytest.raises(SettingsError, match=re.escape(next(iter(change)).lower())):
         read_settings(Settings, {**GOOD, **change})
 
 
-def test_no_label_is_refused() -> None:
+def test_a_setting_without_labels_is_refused() -> None:
     for text in ("", " ", ",", " , "):
         with pytest.raises(DocumentRefused):
             job_labels(text)
@@ -49,12 +49,12 @@ def test_labels_keep_their_order() -> None:
 
 
 @pytest.mark.parametrize("text", ["car,car", "spaceship", "Car", ",".join(current_taxonomy().names)])
-def test_labels_that_are_unknown_doubled_or_too_many_are_refused(text: str) -> None:
+def test_unknown_repeated_or_too_many_labels_are_refused(text: str) -> None:
     with pytest.raises(DocumentRefused):
         job_labels(text)
 
 
-def test_ten_labels_are_not_too_many() -> None:
+def test_ten_labels_are_allowed() -> None:
     assert len(job_labels(",".join(current_taxonomy().names[:10]))) == 10
 
 
@@ -66,7 +66,7 @@ def test_the_taxonomy_has_different_names_and_colours() -> None:
     assert "ignore" in taxonomy.names
 
 
-def test_a_class_that_the_taxonomy_does_not_have_is_refused_by_name() -> None:
+def test_an_unknown_class_is_refused_by_name() -> None:
     with pytest.raises(DocumentRefused, match="spaceship"):
         current_taxonomy().require(["car", "spaceship"], "a document")
     current_taxonomy().require(["car"], "a document")

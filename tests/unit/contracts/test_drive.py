@@ -1,4 +1,4 @@
-"""drive.json, the document that closes a drive."""
+"""Tests of drive.json, the document that closes a drive."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ def parse(document: object) -> DriveDocument:
     return parse_drive_document(json.dumps(document).encode(), KEY)
 
 
-def test_the_least_document_names_a_vehicle_and_a_camera() -> None:
+def test_the_smallest_document_names_a_vehicle_and_a_camera() -> None:
     document = parse(LEAST)
     assert document.vehicle == "car-1"
     assert list(document.cameras) == ["front"]
     assert (document.models, document.verification, document.notes) == (None, VerifyAll(), ())
 
 
-def test_everything_that_a_document_may_say_is_kept() -> None:
+def test_every_field_of_a_document_is_kept() -> None:
     camera = {
         "expected_frames": 0,
         "ego_mask": [[0, 700], [1280, 700.5], [640, 650]],
@@ -61,7 +61,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("body", BAD.values(), ids=BAD.keys())
-def test_what_is_no_document_is_refused_and_named(body: bytes) -> None:
+def test_a_body_that_is_not_a_document_is_refused_by_its_key(body: bytes) -> None:
     with pytest.raises(DocumentRefused, match=re.escape(KEY)):
         parse_drive_document(body, KEY)
 
@@ -100,7 +100,7 @@ def test_what_is_no_document_is_refused_and_named(body: bytes) -> None:
     ],
     ids=json.dumps,
 )
-def test_a_document_that_breaks_its_schema_is_refused_with_the_place(change: dict[str, object]) -> None:
+def test_a_document_that_breaks_its_schema_is_refused_with_the_field(change: dict[str, object]) -> None:
     with pytest.raises(DocumentRefused) as refused:
         parse({**LEAST, **change})
     assert refused.value.reason == "document-schema"
@@ -108,7 +108,7 @@ def test_a_document_that_breaks_its_schema_is_refused_with_the_place(change: dic
 
 
 @pytest.mark.parametrize("change", [{"policy": "sometimes"}, {"policy": "all", "back_end": "cvat"}], ids=json.dumps)
-def test_a_policy_or_back_end_that_nobody_knows_is_refused_with_those_that_are_known(change: dict[str, str]) -> None:
+def test_an_unknown_policy_or_back_end_is_refused_with_the_known_ones(change: dict[str, str]) -> None:
     with pytest.raises(DocumentRefused, match=r"policies all, doubtful, the back-ends ground-truth, label-studio"):
         parse({**LEAST, "verification": change})
 
@@ -122,7 +122,7 @@ def test_a_deep_document_is_refused_or_kept_whole(depth: int) -> None:
 
 
 @pytest.mark.parametrize("far", [1e4, 1e9, 1e300, 1.7e308])
-def test_a_mask_with_absurd_corners_is_refused_or_covers_what_it_covers(far: float) -> None:
+def test_a_mask_with_huge_coordinates_is_refused_or_covers_its_area(far: float) -> None:
     mask = [[far, far], [-far, far], [0, far]]
     with suppress(DocumentRefused):
         corners = parse({**LEAST, "cameras": {"front": {"ego_mask": mask}}}).cameras["front"].ego_mask
@@ -159,19 +159,19 @@ NEARLY = st.fixed_dictionaries(
 
 
 @given(st.binary(max_size=300) | (ANYTHING | NEARLY).map(lambda value: json.dumps(value).encode()))
-def test_a_document_is_read_whole_or_refused_and_nothing_else(body: bytes) -> None:
+def test_every_document_is_read_whole_or_refused(body: bytes) -> None:
     try:
         document = parse_drive_document(body, KEY)
     except DocumentRefused as e:
-        assert str(e).startswith(KEY)  # noqa: PT017 - refusing is one of two good ends
+        assert str(e).startswith(KEY)  # noqa: PT017 - a refusal is a valid result
     else:
-        # What is accepted can be stored with its run and read again.
+        # An accepted document can be stored with its run and read again.
         run = Run("d1", "0001", document, "e", ("m.0001",), "2026.1", ("car",))
         assert msgspec.json.decode(msgspec.json.encode(run), type=Run) == run
         assert document.cameras
 
 
-def test_a_document_as_large_as_it_may_be_fits_into_the_ledger() -> None:
+def test_the_largest_document_fits_into_the_ledger() -> None:
     # An item of DynamoDB has at most 400 KB.
     assert MAX_DOCUMENT_BYTES < 390_000
     padding = "x" * (MAX_DOCUMENT_BYTES - len(json.dumps({**LEAST, "notes": [""]})))
@@ -180,6 +180,6 @@ def test_a_document_as_large_as_it_may_be_fits_into_the_ledger() -> None:
     assert len(msgspec.json.encode(run)) < 390_000
 
 
-def test_runs_have_names_and_places_of_their_own() -> None:
+def test_each_run_has_its_own_name_and_folder() -> None:
     assert execution_name("d" * 63, "0001") == "d" * 63 + "-0001"
     assert len(execution_name("d" * 63, "0001")) <= 80

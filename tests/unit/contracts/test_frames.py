@@ -1,4 +1,4 @@
-"""Object keys: the contract between fleets and the pipeline."""
+"""Tests of object keys, the contract between fleets and the pipeline."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ def test_a_frame_is_named_by_drive_camera_and_timestamp(extension: str) -> None:
     assert frame.position == f"front-left/{STAMP}"
 
 
-def test_a_drives_document_is_told_from_frames() -> None:
+def test_a_drive_document_is_distinguished_from_frames() -> None:
     assert parse_key("drives/d1/drive.json") == DriveDocumentKey("d1")
     with pytest.raises(KeyRefused, match="document"):
         parse_frame_key("drives/d1/drive.json")
 
 
 @pytest.mark.parametrize("name", ["a", "Z", "0", "a" * 63, "a_-b", "DRIVE", "Logs", "logs1"])
-def test_a_good_name_names_drives_and_cameras(name: str) -> None:
+def test_a_good_name_may_name_a_drive_or_camera(name: str) -> None:
     assert is_name(name)
     assert parse_frame_key(f"drives/{name}/{name}/{STAMP}.png").drive == name
 
@@ -73,7 +73,7 @@ BAD_NAMES = [
 
 
 @pytest.mark.parametrize("name", BAD_NAMES, ids=repr)
-def test_a_bad_name_names_neither_drive_nor_camera(name: str) -> None:
+def test_a_bad_name_may_not_name_a_drive_or_camera(name: str) -> None:
     assert not is_name(name)
     for key in (f"drives/{name}/front/{STAMP}.png", f"drives/d1/{name}/{STAMP}.png", f"drives/{name}/drive.json"):
         if key in (f"drives/a/b/front/{STAMP}.png", "drives/d1/drive.json"):
@@ -117,7 +117,7 @@ def test_a_bad_name_names_neither_drive_nor_camera(name: str) -> None:
     ],
     ids=ascii,
 )
-def test_a_key_that_only_looks_like_one_is_refused_and_named(key: str) -> None:
+def test_a_key_that_is_almost_right_is_refused_by_name(key: str) -> None:
     with pytest.raises(KeyRefused) as refused:
         parse_key(key)
     assert refused.value.reason == "key-outside-contract"
@@ -142,7 +142,7 @@ NEAR_KEYS = st.lists(
 @given(st.text(max_size=1100) | NEAR_KEYS)
 @example("drives/d1/front/" + "0" * 1008)
 @example("é" * 512)
-def test_a_key_is_read_or_refused_and_nothing_else(key: str) -> None:
+def test_every_key_is_read_or_refused(key: str) -> None:
     try:
         parsed = parse_key(key)
     except KeyRefused:
@@ -155,7 +155,7 @@ def test_a_key_is_read_or_refused_and_nothing_else(key: str) -> None:
 
 
 @given(st.text(max_size=60) | NEAR_KEYS, st.integers(0, 50_000_000))
-def test_every_object_of_a_listing_is_judged(key: str, size: int) -> None:
+def test_every_object_is_listed_as_a_frame_or_with_a_reason(key: str, size: int) -> None:
     line, frame = list_frame(key, "e", size, previous=None, cameras=frozenset({"front"}))
     assert line.key == key
     assert (frame is None) == bool(line.refused) == bool(line.detail)
@@ -163,11 +163,11 @@ def test_every_object_of_a_listing_is_judged(key: str, size: int) -> None:
 
 @given(st.text(max_size=80))
 @example("a+b%2Bc%252Bd é")
-def test_decoding_undoes_the_encoding_of_s3_once(key: str) -> None:
+def test_an_events_key_is_decoded_once(key: str) -> None:
     assert decode_event_key(quote_plus(key, safe="/*")) == key
 
 
-def test_a_key_that_is_encoded_twice_stays_encoded_once() -> None:
+def test_a_key_encoded_twice_stays_encoded_once() -> None:
     assert decode_event_key("drives/d1/front/a%2520b.png") == "drives/d1/front/a%20b.png"
 
 
@@ -183,5 +183,5 @@ def test_a_key_that_is_encoded_twice_stays_encoded_once() -> None:
         ("", None),
     ],
 )
-def test_a_bad_key_still_tells_whose_folder_it_lies_in(key: str, drive: str | None) -> None:
+def test_the_drive_of_a_bad_key_in_its_folder_is_known(key: str, drive: str | None) -> None:
     assert drive_of(key) == drive

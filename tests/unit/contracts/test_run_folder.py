@@ -1,4 +1,4 @@
-"""The keys of a run are on the wire: datasets refer to them for years."""
+"""Tests of a run's keys. They are on the wire: datasets refer to them for years."""
 
 from __future__ import annotations
 

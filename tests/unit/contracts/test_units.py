@@ -1,4 +1,4 @@
-"""Names that are derived from a frame and a model."""
+"""Tests of the names that are derived from a frame and a model."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ SHAPES = Session().get_service_model("sagemaker-runtime").operation_model("Invok
 
 
 def fits(member: str, value: str) -> bool:
-    """Whether a value fits a member of InvokeEndpointAsync; its model writes patterns as Java reads them."""
+    """Check whether a value fits a member of InvokeEndpointAsync; the API model's patterns have Java's syntax."""
     limits = SHAPES[member].metadata
     pattern = (
         limits["pattern"]
@@ -49,16 +49,16 @@ def fits(member: str, value: str) -> bool:
     ("member", "bad"),
     [("Filename", "a.b.c"), ("S3OutputPathExtension", "a b"), ("S3OutputPathExtension", "s3:x"), ("InferenceId", "")],
 )
-def test_the_limits_of_the_service_are_limits(member: str, bad: str) -> None:
+def test_a_bad_value_breaks_the_services_limits(member: str, bad: str) -> None:
     assert not fits(member, bad)
 
 
 @given(UNITS, ATTEMPTS)
-def test_every_name_of_a_unit_is_one_that_the_service_takes(unit: Unit, attempt: int) -> None:
+def test_every_name_of_a_unit_is_within_the_services_limits(unit: Unit, attempt: int) -> None:
     assert fits("InferenceId", unit.inference_id(attempt))
     assert fits("Filename", unit.filename(attempt))
     assert fits("S3OutputPathExtension", unit.output_extension)
-    # Facts of the service, written out: its model might widen.
+    # Limits of the service, as numbers: the API model might get wider ones.
     assert len(unit.inference_id(attempt)) <= 64
     assert re.fullmatch(r"(?!.*\..*\.)[a-zA-Z0-9][a-zA-Z0-9\-_.]{0,31}", unit.filename(attempt))
     assert re.fullmatch(r"(?!s3:|https:)[a-zA-Z0-9!_.*'()/-]{1,512}", unit.output_extension)
@@ -66,7 +66,7 @@ def test_every_name_of_a_unit_is_one_that_the_service_takes(unit: Unit, attempt:
 
 
 @given(UNITS, ATTEMPTS)
-def test_an_answers_key_tells_its_unit_and_attempt(unit: Unit, attempt: int) -> None:
+def test_an_answers_key_names_its_unit_and_attempt(unit: Unit, attempt: int) -> None:
     key = unit.answer_key(attempt)
     assert parse_answer_key(key) == (unit, attempt)
     assert key.startswith(answers_prefix(unit.drive, unit.model))
@@ -74,19 +74,19 @@ def test_an_answers_key_tells_its_unit_and_attempt(unit: Unit, attempt: int) -> 
 
 
 @given(UNITS, ATTEMPTS)
-def test_an_inference_id_tells_its_model(unit: Unit, attempt: int) -> None:
+def test_an_inference_id_names_its_model(unit: Unit, attempt: int) -> None:
     assert model_of_inference_id(unit.inference_id(attempt)) == unit.model
 
 
 @given(UNITS, UNITS, ATTEMPTS, ATTEMPTS)
-def test_different_questions_have_different_names(one: Unit, other: Unit, first: int, second: int) -> None:
+def test_different_units_and_attempts_have_different_names(one: Unit, other: Unit, first: int, second: int) -> None:
     if (one, first) != (other, second):
         assert one.inference_id(first) != other.inference_id(second)
         assert one.answer_key(first) != other.answer_key(second)
 
 
 @given(st.text(max_size=200))
-def test_a_strange_key_is_no_answer(key: str) -> None:
+def test_a_random_key_does_not_name_an_answer(key: str) -> None:
     assert parse_answer_key(key) is None
     assert model_of_inference_id(key) is None
 
@@ -105,13 +105,13 @@ def test_a_strange_key_is_no_answer(key: str) -> None:
     ],
     ids=str,
 )
-def test_a_key_that_only_looks_like_an_answers_is_none(change: tuple[str, str]) -> None:
+def test_a_key_that_is_almost_an_answers_does_not_name_one(change: tuple[str, str]) -> None:
     key = Unit.of(FrameKey("d", "front", "0" * 19, "png"), "e", "m.0001").answer_key(1)
     assert parse_answer_key(key)
     assert parse_answer_key(key.replace(*change)) is None
 
 
-def test_the_same_bytes_have_the_same_token_however_their_etag_is_written() -> None:
+def test_an_etag_with_or_without_quotes_has_the_same_token() -> None:
     assert bytes_token('"abc"') == bytes_token("abc")
     assert bytes_token("abc") != bytes_token("abd")
     assert re.fullmatch("[0-9a-f]{12}", bytes_token("0123-7"))
@@ -123,7 +123,7 @@ def test_pending_units_are_spread_over_all_partitions() -> None:
     assert min(map(found.count, set(found))) > 50
 
 
-def test_the_order_of_places_is_that_of_positions_and_of_s3_keys() -> None:
+def test_places_sort_like_positions_and_s3_keys() -> None:
     frames = [FrameKey("d", camera, f"{i:019d}", "png") for camera in ("a", "a-b", "a_b", "B", "a0") for i in (9, 10)]
     units = [Unit.of(frame, "e", "m.0001") for frame in frames]
     by_place = sorted(units, key=lambda u: u.place.encode())

@@ -1,4 +1,4 @@
-"""Drives are closed once and labelled again when somebody asks for it."""
+"""Tests of closing: a drive is closed once, and labelled again on request."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ DOCUMENT = f"drives/{DRIVE}/drive.json"
 
 
 def finished(pipeline: Pipeline) -> Pipeline:
-    """A drive of one frame whose first run is published."""
+    """Make a drive with one frame, whose first run is published."""
     pipeline.submit(pipeline.upload(frame_key(0), png()))
     pipeline.close()
     for invocation in pipeline.endpoints.taken:
@@ -42,7 +42,7 @@ def test_a_second_run_uses_the_answers_of_the_first(pipeline: Pipeline) -> None:
     assert len(pipeline.endpoints.taken) == 1
 
 
-def test_a_second_run_takes_in_what_was_late_overwritten_and_changed(pipeline: Pipeline) -> None:
+def test_a_second_run_takes_in_late_overwritten_and_changed_objects(pipeline: Pipeline) -> None:
     finished(pipeline)
     pipeline.ingest.write(frame_key(0), png(color=(1, 2, 3)))
     pipeline.ingest.write(frame_key(1, camera="rear"), png())
@@ -52,14 +52,14 @@ def test_a_second_run_takes_in_what_was_late_overwritten_and_changed(pipeline: P
     assert (report.frames, report.answered, report.submitted) == (2, 0, 2)
 
 
-def test_a_second_run_labels_with_the_models_as_they_are_now(pipeline: Pipeline) -> None:
+def test_a_second_run_labels_with_the_current_models(pipeline: Pipeline) -> None:
     finished(pipeline)
     add_to_catalogue(pipeline.labels, msgspec.structs.replace(DETECTOR, revision="0002"))
     pipeline.now += 100.0
     assert pipeline.closing().relabel(DRIVE).models == ("detector.0002",)
 
 
-def test_a_second_run_tries_what_failed_in_the_first_once_more(pipeline: Pipeline) -> None:
+def test_a_second_run_tries_failed_units_once_more(pipeline: Pipeline) -> None:
     pipeline.submit(pipeline.upload(frame_key(0), png()))
     pipeline.close()
     for _ in range(2):
@@ -73,7 +73,7 @@ def test_a_second_run_tries_what_failed_in_the_first_once_more(pipeline: Pipelin
     assert (report.failed, report.pending, report.resubmitted) == (0, 1, 1)
     assert not pipeline.ledger.failed_units
     pipeline.submit_asked()
-    # An attempt of its own: the word of one before means nothing to it.
+    # The retry has its own attempt: notifications of an earlier one do not change it.
     assert len({invocation.inference_id for invocation in pipeline.endpoints.taken}) == 3
     pipeline.collect(failure(pipeline.endpoints.taken[1]))
     assert pipeline.reconcile().pending == 1
@@ -82,7 +82,7 @@ def test_a_second_run_tries_what_failed_in_the_first_once_more(pipeline: Pipelin
     assert (report.answered, report.failed, report.pending) == (1, 0, 0)
 
 
-def test_what_failed_in_this_run_stays_failed(pipeline: Pipeline) -> None:
+def test_units_that_failed_in_this_run_stay_failed(pipeline: Pipeline) -> None:
     event = pipeline.upload(frame_key(0), png())
     pipeline.close()
     finished_first = pipeline.run
@@ -97,7 +97,7 @@ def test_what_failed_in_this_run_stays_failed(pipeline: Pipeline) -> None:
     assert not pipeline.queue.asked
 
 
-def test_a_run_that_was_allocated_and_never_started_is_started_instead_of_another(pipeline: Pipeline) -> None:
+def test_an_allocated_run_that_never_started_is_started_first(pipeline: Pipeline) -> None:
     finished(pipeline)
     crashes = 0
     for operations in range(20):
@@ -112,7 +112,7 @@ def test_a_run_that_was_allocated_and_never_started_is_started_instead_of_anothe
     assert pipeline.labels.exists(f"labels/{DRIVE}/0002/drive.json")
 
 
-def test_a_run_that_failed_so_long_ago_that_its_execution_is_forgotten_is_not_started_again(pipeline: Pipeline) -> None:
+def test_a_run_whose_execution_is_forgotten_is_not_started_again(pipeline: Pipeline) -> None:
     pipeline.submit(pipeline.upload(frame_key(0), png()))
     pipeline.close()
     pipeline.reconcile()
@@ -120,7 +120,7 @@ def test_a_run_that_failed_so_long_ago_that_its_execution_is_forgotten_is_not_st
     assert pipeline.closing().relabel(DRIVE).run == "0002"
 
 
-def test_a_document_that_is_refused_starts_no_second_run(pipeline: Pipeline) -> None:
+def test_a_refused_document_starts_no_second_run(pipeline: Pipeline) -> None:
     finished(pipeline)
     pipeline.ingest.write(DOCUMENT, b"{}")
     with pytest.raises(DocumentRefused, match="vehicle"):
@@ -128,7 +128,7 @@ def test_a_document_that_is_refused_starts_no_second_run(pipeline: Pipeline) -> 
     assert len(pipeline.ledger.runs) == 1
 
 
-def test_operators_hear_of_a_document_that_was_changed_after_the_close(pipeline: Pipeline) -> None:
+def test_operators_are_told_of_a_document_changed_after_the_close(pipeline: Pipeline) -> None:
     first = pipeline.upload(DOCUMENT, drive_document())
     pipeline.submit(first)
     changed = pipeline.upload(DOCUMENT, drive_document("front", "rear"))
@@ -136,7 +136,7 @@ def test_operators_hear_of_a_document_that_was_changed_after_the_close(pipeline:
     ((subject, message),) = pipeline.announcements.told
     assert DRIVE in subject
     assert "relabel" in message
-    # The late word of the first document is no news, and neither is one that a run was started with since.
+    # Operators are not told of the first document's late event, nor of a document that a run was started with since.
     pipeline.ledger.finish_run(pipeline.run, "published", pipeline.now)
     pipeline.closing().relabel(DRIVE)
     pipeline.submit(changed)
@@ -146,7 +146,7 @@ def test_operators_hear_of_a_document_that_was_changed_after_the_close(pipeline:
 def test_a_run_keeps_the_etag_of_the_document_that_it_read(pipeline: Pipeline) -> None:
     first = pipeline.upload(DOCUMENT, drive_document())
     second = pipeline.upload(DOCUMENT, drive_document("front", "rear"))
-    # The event of the first document comes when the second lies there.
+    # The event of the first document arrives when the second document is in the bucket.
     pipeline.submit(first)
     assert pipeline.run.document_etag == second.etag
     assert list(pipeline.run.document.cameras) == ["front", "rear"]
@@ -154,7 +154,7 @@ def test_a_run_keeps_the_etag_of_the_document_that_it_read(pipeline: Pipeline) -
     assert not pipeline.announcements.told
 
 
-def test_two_drives_at_once_know_nothing_of_each_other() -> None:
+def test_two_drives_at_once_do_not_affect_each_other() -> None:
     pipeline = Pipeline()
     other = "drive-77"
     for drive in (DRIVE, other):

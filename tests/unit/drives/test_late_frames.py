@@ -1,4 +1,4 @@
-"""What comes to a drive after its listing was frozen is recorded, told and taken in by another run."""
+"""Tests of late frames: they are recorded, reported to operators, and labelled by the next run."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def frozen(pipeline: Pipeline, frames: int = 2) -> Pipeline:
     return pipeline
 
 
-def test_a_drive_that_nothing_came_to_is_not_late(pipeline: Pipeline) -> None:
+def test_a_drive_without_new_objects_is_not_late(pipeline: Pipeline) -> None:
     frozen(pipeline)
     assert not record_lateness(pipeline.ingest, pipeline.labels, RunFolder(DRIVE, "0001")).any
     assert list(pipeline.ledger.late_drives()) == []
@@ -47,7 +47,7 @@ def test_late_overwritten_and_deleted_frames_are_recorded_by_their_keys(pipeline
     ]
 
 
-def test_a_document_that_was_changed_is_no_late_frame(pipeline: Pipeline) -> None:
+def test_a_changed_document_is_not_a_late_frame(pipeline: Pipeline) -> None:
     frozen(pipeline)
     pipeline.submit(pipeline.upload(f"drives/{DRIVE}/drive.json", drive_document("front", "rear")))
     assert not record_lateness(pipeline.ingest, pipeline.labels, RunFolder(DRIVE, "0001")).any
@@ -64,7 +64,7 @@ def test_an_upload_before_the_listing_is_frozen_marks_nothing(pipeline: Pipeline
     assert list(pipeline.ledger.late) == [DRIVE]
 
 
-def test_the_late_word_of_a_frame_that_is_in_the_listing_is_not_told(pipeline: Pipeline) -> None:
+def test_a_late_event_of_a_listed_frame_is_not_reported(pipeline: Pipeline) -> None:
     event = pipeline.upload(frame_key(0), png())
     pipeline.close()
     pipeline.reconcile()
@@ -74,7 +74,7 @@ def test_the_late_word_of_a_frame_that_is_in_the_listing_is_not_told(pipeline: P
     assert not pipeline.ledger.late
 
 
-def test_operators_hear_of_late_frames_once(pipeline: Pipeline) -> None:
+def test_operators_are_told_of_late_frames_once(pipeline: Pipeline) -> None:
     frozen(pipeline)
     for index in (7, 8):
         pipeline.submit(pipeline.upload(frame_key(index), png()))
@@ -86,7 +86,7 @@ def test_operators_hear_of_late_frames_once(pipeline: Pipeline) -> None:
     assert len(pipeline.announcements.told) == 1
 
 
-def test_a_frame_that_comes_while_operators_are_told_is_told_of_the_next_time(pipeline: Pipeline) -> None:
+def test_a_frame_that_arrives_during_a_sweep_is_reported_by_the_next(pipeline: Pipeline) -> None:
     frozen(pipeline)
     pipeline.submit(pipeline.upload(frame_key(7), png()))
     ((_, at),) = pipeline.ledger.late_drives()
@@ -96,7 +96,7 @@ def test_a_frame_that_comes_while_operators_are_told_is_told_of_the_next_time(pi
 
 
 @pytest.mark.parametrize("swept", [False, True])
-def test_the_summary_tells_of_late_frames(pipeline: Pipeline, swept: bool) -> None:
+def test_the_summary_mentions_late_frames(pipeline: Pipeline, swept: bool) -> None:
     frozen(pipeline, frames=0)
     pipeline.submit(pipeline.upload(frame_key(7), png()))
     if swept:
@@ -108,7 +108,7 @@ def test_the_summary_tells_of_late_frames(pipeline: Pipeline, swept: bool) -> No
 
 
 @given(contents, contents)
-def test_every_difference_is_found_once_and_nothing_else(before: dict[str, str], after: dict[str, str]) -> None:
+def test_each_difference_is_found_exactly_once(before: dict[str, str], after: dict[str, str]) -> None:
     def ordered(objects: dict[str, str]) -> list[tuple[str, str]]:
         return sorted(objects.items(), key=lambda item: item[0].encode())
 

@@ -1,4 +1,4 @@
-"""The frozen listing of a run."""
+"""Tests of the frozen listing of a run."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ CAMERAS = frozenset({"front", "front-left"})
 
 
 def judge(*objects: StoredObject) -> list[tuple[str, str]]:
-    """(key, refusal) of each line."""
+    """List (key, refusal) of each line."""
     return [(line.key, line.refused) for line in judge_objects(objects, DRIVE, CAMERAS)]
 
 
@@ -23,14 +23,14 @@ def thing(key: str, size: int = 10) -> StoredObject:
     return StoredObject(key, "e", size)
 
 
-def test_a_drive_of_nothing_but_its_document_is_empty() -> None:
+def test_a_drive_with_only_its_document_is_empty() -> None:
     assert judge() == []
     assert judge(thing(f"drives/{DRIVE}/"), thing(f"drives/{DRIVE}/drive.json"), thing(f"drives/{DRIVE}/x/", 0)) == [
         (f"drives/{DRIVE}/", "key-outside-contract")
     ]
 
 
-def test_folder_marks_are_no_frames() -> None:
+def test_folder_markers_are_not_frames() -> None:
     assert judge(thing(f"drives/{DRIVE}/front/", 0), thing(frame_key(1))) == [(frame_key(1), "")]
 
 
@@ -56,7 +56,7 @@ def test_each_object_is_a_frame_or_refused_with_its_reason(key: str, size: int, 
         assert key in line.detail
 
 
-def test_a_second_object_of_a_frame_is_refused_whatever_its_ending() -> None:
+def test_a_second_object_of_a_frame_is_refused_for_any_extension() -> None:
     keys = sorted(frame_key(0, extension=extension) for extension in ("png", "jpg", "jpeg"))
     assert judge(*map(thing, keys)) == [(keys[0], ""), (keys[1], "second-object"), (keys[2], "second-object")]
 
@@ -66,12 +66,12 @@ def test_a_refused_object_does_not_take_the_place_of_a_good_one() -> None:
     assert judge(thing(empty, 0), thing(good)) == [(empty, "empty-object"), (good, "")]
 
 
-def test_the_same_timestamp_of_two_cameras_is_two_frames() -> None:
+def test_one_timestamp_of_two_cameras_is_two_frames() -> None:
     keys = sorted(frame_key(0, camera=camera) for camera in CAMERAS)
     assert judge(*map(thing, keys)) == [(key, "") for key in keys]
 
 
-def test_the_listing_is_frozen_at_the_first_turn(pipeline: Pipeline) -> None:
+def test_the_listing_is_frozen_at_the_first_pass(pipeline: Pipeline) -> None:
     pipeline.upload(frame_key(1), png())
     pipeline.close()
     first = pipeline.reconcile()
@@ -84,7 +84,7 @@ def test_the_listing_is_frozen_at_the_first_turn(pipeline: Pipeline) -> None:
     assert line.etag != pipeline.ingest.etag(frame_key(1))
 
 
-def test_of_two_first_turns_at_once_both_count_the_listing_that_stands(pipeline: Pipeline) -> None:
+def test_two_first_passes_at_once_count_the_same_listing(pipeline: Pipeline) -> None:
     pipeline.upload(frame_key(0), png())
     standing = ListedFrame(frame_key(5), "e", 1)
     pipeline.labels.write(
@@ -108,7 +108,7 @@ def test_the_counts_of_a_listing_add_up(pipeline: Pipeline) -> None:
     assert listing.objects == listing.frames + sum(listing.refused.values())
 
 
-def test_frames_that_were_promised_and_did_not_come_are_noted(pipeline: Pipeline) -> None:
+def test_expected_frames_that_did_not_arrive_are_noted(pipeline: Pipeline) -> None:
     pipeline.upload(frame_key(0), png())
     cameras = {"front": {"expected_frames": 1}, "left": {"expected_frames": 2}, "right": {}}
     pipeline.close(drive_document(cameras=cameras))

@@ -1,4 +1,4 @@
-"""The schedule closes what nobody closed."""
+"""Tests of the sweep: it closes abandoned drives."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_a_drive_that_is_still_uploaded_stays_open(pipeline: Pipeline) -> None:
     assert not pipeline.ingest.exists(DOCUMENT)
 
 
-def test_an_abandoned_drive_is_closed_with_its_cameras_and_says_so(pipeline: Pipeline) -> None:
+def test_an_abandoned_drive_is_closed_with_its_cameras_and_a_note(pipeline: Pipeline) -> None:
     for camera in ("rear", "front"):
         pipeline.upload(frame_key(0, camera=camera), png())
     pipeline.upload(f"drives/{DRIVE}/notes.txt", b"x")
@@ -35,12 +35,12 @@ def test_an_abandoned_drive_is_closed_with_its_cameras_and_says_so(pipeline: Pip
     assert pipeline.sweep().closed == [DRIVE]
     document = json.loads(pipeline.ingest.objects[DOCUMENT])
     assert list(document["cameras"]) == ["front", "rear"]
-    assert "closed by schedule" in document["notes"][0]
+    assert "closed by the sweep" in document["notes"][0]
     ((subject, message),) = pipeline.announcements.told
     assert DRIVE in subject
     assert "2 hours" in message
     assert "3 objects" in message
-    # Its event closes it, as any document's does, and the next sweep finds nothing to do.
+    # The document's event closes the drive, and the next sweep has nothing to do.
     body = pipeline.ingest.objects[DOCUMENT]
     assert pipeline.submit(pipeline.upload(DOCUMENT, body)) == ["closed"]
     pipeline.now += ABANDONED_AFTER
@@ -68,7 +68,7 @@ def test_a_document_whose_event_was_lost_closes_its_drive(pipeline: Pipeline) ->
     assert list(pipeline.executions.started) == [f"{DRIVE}-0001"]
 
 
-def test_a_drive_that_ended_before_it_was_marked_as_closed_is_asked_for_once(pipeline: Pipeline) -> None:
+def test_a_finished_drive_without_its_mark_is_asked_for_once(pipeline: Pipeline) -> None:
     pipeline.close()
     pipeline.ledger.closed.clear()
     pipeline.ledger.finish_run(pipeline.run, "published", pipeline.now)
@@ -78,7 +78,7 @@ def test_a_drive_that_ended_before_it_was_marked_as_closed_is_asked_for_once(pip
     assert pipeline.sweep().asked == []
 
 
-def test_a_drive_whose_listing_cannot_be_read_keeps_no_other_open(pipeline: Pipeline) -> None:
+def test_an_unreadable_listing_does_not_keep_other_drives_open(pipeline: Pipeline) -> None:
     pipeline.upload(frame_key(0, drive="abandoned"), png())
     pipeline.close()
     pipeline.reconcile()
@@ -90,19 +90,19 @@ def test_a_drive_whose_listing_cannot_be_read_keeps_no_other_open(pipeline: Pipe
     assert "drives/abandoned/drive.json" in pipeline.ingest.objects
 
 
-def test_a_refused_document_is_not_told_at_every_sweep(pipeline: Pipeline) -> None:
+def test_a_refused_document_is_not_reported_at_every_sweep(pipeline: Pipeline) -> None:
     pipeline.close(b"no JSON")
     assert len(pipeline.announcements.told) == 1
     pipeline.now += ABANDONED_AFTER
     assert pipeline.sweep().asked == []
-    # A better one whose event is lost is taken.
+    # A good document whose event is lost is taken.
     pipeline.upload(DOCUMENT, drive_document())
     pipeline.now += ABANDONED_AFTER
     assert pipeline.sweep().asked == [DRIVE]
 
 
 @pytest.mark.parametrize("drives", [["a", "a-b", "a0", "ab", "aB"], ["a-b"], ["Z", "a"]])
-def test_closed_drives_are_told_from_open_ones_whatever_their_names(pipeline: Pipeline, drives: list[str]) -> None:
+def test_open_drives_are_found_for_any_names(pipeline: Pipeline, drives: list[str]) -> None:
     for open_drive in drives:
         for drive in drives:
             pipeline.upload(frame_key(0, drive=drive), png())

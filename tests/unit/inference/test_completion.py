@@ -1,4 +1,4 @@
-"""Notifications come in: units are settled, retried or failed, and runs are woken."""
+"""Tests of completion: units are settled, retried or failed, and runs are woken."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.fakes.pipeline import DRIVE, MAX_ERRORS, Pipeline, frame_key
 
 
 def submitted(pipeline: Pipeline, index: int = 0) -> Invocation:
-    """A frame that its endpoint has taken."""
+    """Upload a frame, which its endpoint takes."""
     pipeline.submit(pipeline.upload(frame_key(index), png()))
     return pipeline.endpoints.taken[-1]
 
@@ -32,7 +32,7 @@ def unit_of(invocation: Invocation) -> Unit:
 
 
 def changed(message: str, **changes: Any) -> str:
-    """A notification with other fields; a dict changes fields inside of a field."""
+    """Change fields of a notification; a dict changes fields inside a field."""
     fields = json.loads(message)
     for name, value in changes.items():
         fields[name] = {**fields[name], **value} if isinstance(value, dict) else value
@@ -68,7 +68,7 @@ def test_an_answer_leaves_other_units_pending(pipeline: Pipeline) -> None:
     assert list(pipeline.ledger.pending_units) == [unit_of(second)]
 
 
-def test_an_answer_at_another_place_is_remembered_with_it() -> None:
+def test_the_key_of_an_answer_at_another_place_is_stored() -> None:
     pipeline = Pipeline(honours_names=False)
     invocation = submitted(pipeline)
     (unit,) = pipeline.ledger.pending_units
@@ -87,7 +87,7 @@ def test_an_answer_at_another_place_of_an_older_attempt_is_late() -> None:
     assert pending(pipeline)
 
 
-def test_an_answer_to_an_older_attempt_counts_though_the_newer_one_runs(pipeline: Pipeline) -> None:
+def test_an_answer_to_an_older_attempt_counts_during_a_newer_one(pipeline: Pipeline) -> None:
     first = submitted(pipeline)
     pipeline.collect(failure(first))
     pipeline.submit_asked()
@@ -111,7 +111,7 @@ def test_a_failure_asks_for_the_next_attempt(pipeline: Pipeline) -> None:
     assert len({i.inference_id for i in pipeline.endpoints.taken}) == 2
 
 
-def test_a_unit_that_its_model_fails_again_and_again_is_failed_with_the_reason(pipeline: Pipeline) -> None:
+def test_a_unit_that_fails_too_often_is_failed_with_the_reason(pipeline: Pipeline) -> None:
     submitted(pipeline)
     outcomes = []
     for attempt in range(MAX_ERRORS):
@@ -125,7 +125,7 @@ def test_a_unit_that_its_model_fails_again_and_again_is_failed_with_the_reason(p
 def test_a_duplicate_failure_is_counted_once(pipeline: Pipeline) -> None:
     first = submitted(pipeline)
     assert pipeline.collect(failure(first)).outcome == "retried"
-    # Whoever took it first may have died before the retry was queued: it is queued again, and counted once.
+    # The first call may have crashed before it queued the retry: it is queued again, and counted once.
     assert pipeline.collect(failure(first)).outcome == "retried"
     (unit,) = pipeline.ledger.pending_units.values()
     assert (unit.attempt, unit.errors) == (2, 1)
@@ -148,12 +148,12 @@ def test_a_failure_that_comes_after_the_answer_is_late(pipeline: Pipeline) -> No
     invocation = submitted(pipeline)
     pipeline.collect(success(invocation))
     settled = pipeline.collect(failure(invocation))
-    # The drive is still named: a duplicate looks for a run to be woken as well.
+    # The drive is still named, so that a duplicate also looks for a run to wake.
     assert (settled.outcome, settled.drive) == ("late", DRIVE)
     assert not pipeline.ledger.failed_units
 
 
-def test_an_expired_request_costs_the_unit_none_of_its_errors(pipeline: Pipeline) -> None:
+def test_an_expired_request_does_not_count_as_an_error(pipeline: Pipeline) -> None:
     submitted(pipeline)
     for attempt in range(MAX_ERRORS + 3):
         assert pipeline.collect(failure(pipeline.endpoints.taken[attempt], status="Expired")).outcome == "retried"
@@ -172,12 +172,12 @@ def test_an_expired_request_costs_the_unit_none_of_its_errors(pipeline: Pipeline
     ],
     ids=["observed", "unknown status", "location at the top", "bare"],
 )
-def test_every_shape_of_a_failure_is_understood(pipeline: Pipeline, changes: dict[str, Any]) -> None:
+def test_a_failure_of_any_shape_is_read(pipeline: Pipeline, changes: dict[str, Any]) -> None:
     invocation = submitted(pipeline)
     assert pipeline.collect(changed(failure(invocation), **changes)).outcome == "retried"
 
 
-def test_a_failure_without_its_optional_parts_is_understood(pipeline: Pipeline) -> None:
+def test_a_failure_without_its_optional_parts_is_read(pipeline: Pipeline) -> None:
     fields = json.loads(failure(submitted(pipeline)))
     for name in ("responseParameters", "failureReason", "awsRegion", "eventTime", "receivedTime", "eventVersion"):
         del fields[name]
@@ -193,7 +193,7 @@ def test_a_failed_unit_always_has_a_reason(pipeline: Pipeline) -> None:
     assert [f.reason for f in pipeline.ledger.failed_units.values()] == ["the endpoint reported 'Failed'"]
 
 
-def test_the_reason_of_a_failed_unit_is_cut(pipeline: Pipeline) -> None:
+def test_the_reason_of_a_failed_unit_is_shortened(pipeline: Pipeline) -> None:
     submitted(pipeline)
     for attempt in range(MAX_ERRORS):
         pipeline.collect(failure(pipeline.endpoints.taken[attempt], reason="x" * 5_000))
@@ -210,7 +210,7 @@ def test_a_retry_survives_a_crash_before_each_operation() -> None:
             pipeline.collect(message, Fuse(operations))
         except Crash:
             pipeline.collect(message)
-        # What the crash kept from the queue, reconciling asks for.
+        # A reconcile pass asks for the unit that the crash kept from the queue.
         pipeline.now += 10_000.0
         pipeline.reconcile()
         assert pipeline.queue.asked
@@ -221,13 +221,13 @@ def test_a_retry_survives_a_crash_before_each_operation() -> None:
 # Strangers
 
 
-def test_a_test_notification_is_known_and_ignored(pipeline: Pipeline) -> None:
+def test_a_test_notification_is_recognised_and_ignored(pipeline: Pipeline) -> None:
     message = '{"eventVersion":"1.0","eventSource":"aws:sagemaker","eventName":"TestNotification"}'
     settled = pipeline.collect(message)
     assert (settled.outcome, settled.drive) == ("test", "")
 
 
-def test_a_trial_is_passed_over(pipeline: Pipeline) -> None:
+def test_an_inference_sent_by_hand_is_ignored(pipeline: Pipeline) -> None:
     message = changed(success(submitted(pipeline)), inferenceId="trial-0123456789abcdef")
     settled = pipeline.collect(message)
     assert (settled.outcome, settled.drive) == ("test", "")
@@ -248,7 +248,7 @@ def test_a_trial_is_passed_over(pipeline: Pipeline) -> None:
         {"requestParameters": {"inputLocation": ""}},
         {"responseParameters": {"outputLocation": "s3://ingest/" + frame_key(0)}},
         {"responseParameters": {"outputLocation": ""}},
-        {"requestParameters": {"endpointName": "somebody-elses"}},
+        {"requestParameters": {"endpointName": "another"}},
         {"inferenceId": 5},
         {"requestParameters": None},
         {"requestParameters": []},
@@ -266,18 +266,18 @@ def test_a_stranger_is_ignored_with_a_reason(pipeline: Pipeline, changes: dict[s
 @pytest.mark.parametrize(
     "body", ["", "no JSON", "[]", "null", "{}", '"x"', "[" * 100_000, "\x00", '{"eventName":null}']
 )
-def test_a_message_that_is_no_notification_is_a_stranger(pipeline: Pipeline, body: str) -> None:
+def test_a_message_that_is_not_a_notification_is_a_stranger(pipeline: Pipeline, body: str) -> None:
     assert pipeline.collect(body).outcome == "stranger"
 
 
-def test_an_answer_that_is_claimed_for_another_frame_is_a_stranger(pipeline: Pipeline) -> None:
+def test_an_answer_with_the_key_of_another_frame_is_a_stranger(pipeline: Pipeline) -> None:
     first, second = submitted(pipeline, 0), submitted(pipeline, 1)
     forged = changed(success(first), responseParameters={"outputLocation": second.output_location})
     assert pipeline.collect(forged).outcome == "stranger"
     assert len(pipeline.ledger.pending_units) == 2
 
 
-def test_an_answer_with_the_inference_of_another_attempt_is_a_stranger(pipeline: Pipeline) -> None:
+def test_an_answer_with_the_id_of_another_attempt_is_a_stranger(pipeline: Pipeline) -> None:
     invocation = submitted(pipeline)
     unit = unit_of(invocation)
     forged = changed(success(invocation), inferenceId=unit.inference_id(2))
@@ -291,7 +291,7 @@ def test_an_answer_of_another_model_is_a_stranger(pipeline: Pipeline) -> None:
     assert pipeline.collect(changed(success(invocation), inferenceId=other.inference_id(1))).outcome == "stranger"
 
 
-def test_a_failure_of_an_inference_that_nobody_asked_for_is_late(pipeline: Pipeline) -> None:
+def test_a_failure_of_an_unknown_inference_is_late(pipeline: Pipeline) -> None:
     invocation = submitted(pipeline)
     forged = changed(failure(invocation), inferenceId="detector.0001-" + "0" * 32)
     assert pipeline.collect(forged).outcome == "late"
@@ -335,7 +335,7 @@ def test_a_forged_notification_settles_nothing(body: str) -> None:
 # Waking
 
 
-def test_nobody_is_woken_where_nobody_waits(pipeline: Pipeline) -> None:
+def test_without_a_waiting_run_no_run_is_woken(pipeline: Pipeline) -> None:
     assert wake_if_done(DRIVE, pipeline.ledger, pipeline.executions) == 0
 
 
@@ -350,7 +350,7 @@ def test_the_last_answer_wakes_the_run(pipeline: Pipeline) -> None:
     assert pipeline.ledger.waiting_runs(DRIVE) == []
 
 
-def test_a_failure_that_is_final_wakes_the_run(pipeline: Pipeline) -> None:
+def test_a_final_failure_wakes_the_run(pipeline: Pipeline) -> None:
     pipeline.close()
     submitted(pipeline)
     pipeline.wait("token")
@@ -361,7 +361,7 @@ def test_a_failure_that_is_final_wakes_the_run(pipeline: Pipeline) -> None:
     assert pipeline.executions.woken == ["token"]
 
 
-def test_an_answer_before_the_token_is_stored_wakes_the_run_when_it_waits(pipeline: Pipeline) -> None:
+def test_an_answer_before_the_token_is_stored_wakes_the_run(pipeline: Pipeline) -> None:
     pipeline.close()
     pipeline.collect(success(submitted(pipeline)))
     assert pipeline.wait("token")
@@ -415,7 +415,7 @@ def test_a_run_waits_for_the_units_of_its_own_models_only(pipeline: Pipeline) ->
     assert pipeline.executions.woken == ["token"]
 
 
-def test_the_unit_is_settled_before_tokens_are_read_and_tokens_before_pending_units(pipeline: Pipeline) -> None:
+def test_settling_comes_before_tokens_and_tokens_before_pending_units(pipeline: Pipeline) -> None:
     pipeline.close()
     message = success(submitted(pipeline))
     pipeline.wait("token")

@@ -1,4 +1,4 @@
-"""Submission, completion, reconciliation and waiting together, under duplicates, loss, disorder and crashes."""
+"""Tests of submission, completion, reconciliation and waiting together, under duplicates, loss and crashes."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ from tests.fakes.pipeline import DRIVE, LIMITS, Pipeline, drive_document, frame_
 
 MODEL = DETECTOR.id
 PICTURES = [png(8, 8, (shade, 0, 0)) for shade in (0, 100, 200)]
-# No operation of any function reaches this count here, so that this fuse never blows.
+# No function makes this number of operations here, so this fuse never blows.
 NEVER = 10_000
 fuses = st.one_of(st.just(NEVER), st.integers(0, 12))
 places = st.integers(0, 10_000)
 
 
 class LabelDrive:
-    """The state machine's loop: reconcile, wait, reconcile again, until nothing is pending."""
+    """Runs the state machine's loop: reconcile, wait, reconcile again, until nothing is pending."""
 
     def __init__(self, pipeline: Pipeline) -> None:
         self.pipeline = pipeline
@@ -50,7 +50,7 @@ class LabelDrive:
             else:
                 self.state = "wait"
         elif self.state == "wait":
-            # A retry of the state waits with a token of its own.
+            # A retry of the state waits with its own token.
             self.token = f"token-{next(self.tokens)}"
             self.pipeline.wait(self.token, fuse)
             self.state = "waiting"
@@ -64,14 +64,14 @@ class LabelDrive:
 
 
 def pending_of_listing(pipeline: Pipeline) -> list[Unit]:
-    """Pending units of frames of the run; frames that it refused, or that came too late, are not waited for."""
+    """List pending units of frames of the run; it does not wait for frames that it refused or that are late."""
     listed = [line for line in read_listing(pipeline.labels, RunFolder(DRIVE, "0001")) if not line.refused]
     units = [Unit.of(parse_frame_key(line.key), line.etag, MODEL) for line in listed]
     return [unit for unit in units if pipeline.ledger.pending(unit)]
 
 
 def check_shards(pipeline: Pipeline) -> None:
-    """Every frame of the listing is in the shards exactly once, with an answer that is there or a failure."""
+    """Check that each listed frame is in the shards exactly once, with an existing answer or a failure."""
     pipeline.plan(shard_frames=2)
     decoder = msgspec.json.Decoder(ShardFrame)
     frames = [
@@ -88,14 +88,14 @@ def check_shards(pipeline: Pipeline) -> None:
 
 
 class CompletionProtocol(RuleBasedStateMachine):
-    """S3, SQS, SNS, the endpoint and the functions, each with its faults, in any order."""
+    """Acts as S3, SQS, SNS, the endpoint and the functions, each with its faults, in any order."""
 
     def __init__(self) -> None:
         super().__init__()
         self.messages: list[ObjectEvent | UnitRequest] = []
         self.notifications: list[str] = []
         self.unanswered: list[Invocation] = []
-        self.seen = 0
+        self.taken = 0
         self.execution: LabelDrive | None = None
 
     @initialize(honours_names=st.booleans(), frames=st.integers(0, 3), closed=st.booleans())
@@ -109,11 +109,11 @@ class CompletionProtocol(RuleBasedStateMachine):
             self.settle_fakes()
 
     def settle_fakes(self) -> None:
-        """What functions sent and invoked since the last step is on its way."""
+        """Put messages and invocations of functions since the last step on their way."""
         self.messages += self.pipeline.queue.asked
         self.pipeline.queue.asked = []
-        self.unanswered += self.pipeline.endpoints.taken[self.seen :]
-        self.seen = len(self.pipeline.endpoints.taken)
+        self.unanswered += self.pipeline.endpoints.taken[self.taken :]
+        self.taken = len(self.pipeline.endpoints.taken)
         if self.execution is None and self.pipeline.executions.started:
             self.execution = LabelDrive(self.pipeline)
 
@@ -141,7 +141,7 @@ class CompletionProtocol(RuleBasedStateMachine):
     @precondition(lambda self: self.messages)
     @rule(place=places)
     def lose_message(self, place: int) -> None:
-        # A drive.json may not get lost, or nothing ever starts.
+        # A drive.json must not get lost, or no run starts.
         if not self.messages[place % len(self.messages)].key.endswith("drive.json"):
             del self.messages[place % len(self.messages)]
 
@@ -156,7 +156,7 @@ class CompletionProtocol(RuleBasedStateMachine):
         notifications=st.integers(0, 2),
     )
     def work(self, place: int, outcome: str, notifications: int) -> None:
-        """The endpoint works on a request; its notification is lost, or comes once or twice."""
+        """Let the endpoint answer a request; its notification is lost, or comes once or twice."""
         invocation = self.unanswered.pop(place % len(self.unanswered))
         if outcome == "nothing":
             return
@@ -207,7 +207,7 @@ class CompletionProtocol(RuleBasedStateMachine):
             check_shards(self.pipeline)
 
     def teardown(self) -> None:
-        """The faults end: whatever happened, the drive is labelled."""
+        """End the faults, and check that the drive is labelled."""
         if not hasattr(self, "pipeline"):
             return
         self.pipeline.endpoints.available = True
@@ -230,7 +230,7 @@ class CompletionProtocol(RuleBasedStateMachine):
             self.pipeline.now += LIMITS.unsubmitted_after + 1.0
         assert self.execution.state == "passed"
         check_shards(self.pipeline)
-        # Time may have to pass for units of contents that the listing does not hold; nothing else is left.
+        # Stray units may need more time to pass; nothing else is left.
         assert (
             not self.pipeline.ledger.waiting_runs(DRIVE) or self.execution.token not in self.pipeline.executions.tokens
         )
@@ -242,7 +242,7 @@ class TestCompletionProtocol(CompletionProtocol.TestCase):
 
 
 class Interruption(Fuse):
-    """Lets something else happen before one operation, instead of a crash."""
+    """Runs another action before one operation, instead of a crash."""
 
     def __init__(self, operations: int, action: Any) -> None:
         super().__init__(operations)
@@ -257,8 +257,8 @@ class Interruption(Fuse):
 
 @pytest.mark.parametrize("honours_names", [True, False])
 @pytest.mark.parametrize("outcome", [success, failure])
-def test_a_notification_in_the_middle_of_a_turn_ends_in_a_wake(honours_names: bool, outcome: Any) -> None:
-    # Every place in a turn of two frames at which the notification of the last pending unit can come.
+def test_a_notification_during_a_pass_wakes_the_run(honours_names: bool, outcome: Any) -> None:
+    # The notification of the last pending unit comes at every place in a pass of two frames.
     for operations in itertools.count():
         pipeline = Pipeline(honours_names=honours_names)
         for index in range(2):
@@ -271,26 +271,26 @@ def test_a_notification_in_the_middle_of_a_turn_ends_in_a_wake(honours_names: bo
             pipeline.labels.write(second.output_key, answer())
             pipeline.collect(outcome(second))
 
-        turn = Interruption(operations, notify)
-        report = pipeline.reconcile(turn)
-        if turn.left >= 0:
+        interruption = Interruption(operations, notify)
+        report = pipeline.reconcile(interruption)
+        if interruption.left >= 0:
             assert operations > 5
             break
         if report.pending == 0:
             assert not pipeline.ledger.any_pending(DRIVE, [MODEL])
             continue
         pipeline.wait("token")
-        # Nothing but messages that are on their way: the run must be woken without its time-out.
+        # Only messages that are on their way are delivered: the run must be woken before its time-out.
         for _ in range(5):
             pipeline.submit_asked()
             for invocation in pipeline.endpoints.taken[2:]:
                 pipeline.collect(pipeline.endpoints.answer(invocation, answer()))
-        assert pipeline.executions.woken == ["token"], turn.log[operations:]
+        assert pipeline.executions.woken == ["token"], interruption.log[operations:]
         assert pipeline.reconcile().pending == 0
         check_shards(pipeline)
 
 
-def test_a_notification_in_the_middle_of_the_wait_ends_in_a_wake() -> None:
+def test_a_notification_while_the_wait_begins_wakes_the_run() -> None:
     for operations in itertools.count():
         pipeline = Pipeline()
         pipeline.submit(pipeline.upload(frame_key(0), PICTURES[0]))
@@ -305,7 +305,7 @@ def test_a_notification_in_the_middle_of_the_wait_ends_in_a_wake() -> None:
         assert pipeline.executions.woken == ["token"]
 
 
-def test_the_end_of_a_wait_in_the_middle_of_a_notification_ends_in_a_wake() -> None:
+def test_a_wait_that_begins_during_a_notification_ends_in_a_wake() -> None:
     for operations in itertools.count():
         pipeline = Pipeline()
         pipeline.submit(pipeline.upload(frame_key(0), PICTURES[0]))
@@ -320,7 +320,7 @@ def test_the_end_of_a_wait_in_the_middle_of_a_notification_ends_in_a_wake() -> N
         assert pipeline.executions.woken == ["token"]
 
 
-def test_two_last_answers_at_once_wake_the_run() -> None:
+def test_two_simultaneous_last_answers_wake_the_run() -> None:
     # Two calls of collect interleave: the second runs whole before each operation of the first.
     for operations in itertools.count():
         pipeline = Pipeline()

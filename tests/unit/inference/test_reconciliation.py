@@ -1,4 +1,4 @@
-"""A run's turn: listing, answers and ledger are compared, and what differs is repaired."""
+"""Tests of reconcile passes: listing, answers and ledger are compared, and differences are repaired."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def closed(pipeline: Pipeline) -> Pipeline:
 
 
 def add_frame(pipeline: Pipeline, index: int = 0, **where: str) -> Unit:
-    """A frame in the ingest bucket of which nothing else is known."""
+    """Put a frame into the ingest bucket, without its event."""
     event = pipeline.upload(frame_key(index, **where), png())
     return Unit.of(parse_frame_key(event.key), event.etag, MODEL)
 
@@ -40,7 +40,7 @@ def pending(unit: Unit, **fields: object) -> PendingUnit:
 
 
 def put(pipeline: Pipeline, **fields: object) -> Unit:
-    """A frame whose unit is pending as the fields say."""
+    """Put a frame whose unit is pending with these fields."""
     unit = add_frame(pipeline)
     pipeline.ledger.pending_units[unit] = pending(unit, **fields)
     return unit
@@ -63,24 +63,24 @@ def test_a_lost_frame_is_recorded_and_then_asked_for(closed: Pipeline) -> None:
     assert not closed.queue.asked
 
 
-def test_an_expired_request_costs_nothing_however_often_it_expires(closed: Pipeline) -> None:
+def test_a_request_may_expire_any_number_of_times(closed: Pipeline) -> None:
     unit = put(closed, attempt=LIMITS.max_unanswered + 5, invoked=1_000.0, deadline=closed.now - 1)
     report = closed.reconcile()
     assert (report.resubmitted, report.failed) == (1, 0)
     assert closed.ledger.pending_units[unit].unanswered == 1
-    # A word of the endpoint, be it that the request has expired, ends the silence.
+    # Any notification, also of an expired request, resets the count of unanswered attempts.
     closed.ledger.next_attempt(closed.ledger.pending_units[unit], errors=0, since=closed.now)
     assert closed.ledger.pending_units[unit].unanswered == 0
 
 
-def test_a_frame_that_is_pending_is_left_alone(closed: Pipeline) -> None:
+def test_a_pending_frame_is_left_alone(closed: Pipeline) -> None:
     closed.submit(closed.upload(frame_key(0), png()))
     report = closed.reconcile()
     assert (report.units, report.pending, report.submitted) == (1, 1, 0)
     assert not closed.queue.asked
 
 
-def test_more_lost_frames_than_fit_into_one_ask_are_all_asked_for(closed: Pipeline) -> None:
+def test_more_lost_frames_than_a_batch_holds_are_all_asked_for(closed: Pipeline) -> None:
     units = [add_frame(closed, i) for i in range(23)]
     assert closed.reconcile().submitted == 23
     assert [one.unit for one in closed.queue.asked] == units
@@ -94,21 +94,21 @@ def test_an_answer_settles_a_unit_whose_notification_was_lost(closed: Pipeline) 
     assert not closed.ledger.pending_units
 
 
-def test_a_wait_that_nobody_ended_is_forgotten_once_the_run_goes_on(closed: Pipeline) -> None:
+def test_a_wait_that_was_not_ended_is_forgotten_when_the_run_goes_on(closed: Pipeline) -> None:
     unit = put(closed, invoked=1_000.0, deadline=DEADLINE)
     closed.wait("token")
-    # While the run waits on, its token stays
+    # While the run waits, its token stays
     closed.reconcile()
     assert len(closed.ledger.waiting_runs(DRIVE)) == 1
     closed.labels.write(unit.answer_key(1), answer())
     assert closed.reconcile().pending == 0
-    # A turn that outlives its call must not take the token of a later wait.
+    # A pass that outlives its call must not delete the token of a later wait.
     assert len(closed.ledger.waiting_runs(DRIVE)) == 1
     closed.plan()
     assert closed.ledger.waiting_runs(DRIVE) == []
 
 
-def test_an_answer_where_the_endpoint_said_settles_a_unit_whose_notification_was_lost(closed: Pipeline) -> None:
+def test_an_answer_at_the_endpoints_key_settles_its_unit(closed: Pipeline) -> None:
     unit = put(closed, invoked=1_000.0, deadline=DEADLINE, location="inference/elsewhere.out")
     assert closed.reconcile().pending == 1
     closed.labels.write("inference/elsewhere.out", answer())
@@ -128,13 +128,13 @@ def test_a_unit_of_another_content_of_the_frame_is_another_unit(closed: Pipeline
     assert [one.etag for one in closed.queue.asked] == [event.etag]
 
 
-def test_the_answer_of_another_revision_is_no_answer(closed: Pipeline) -> None:
+def test_the_answer_of_another_revision_does_not_count(closed: Pipeline) -> None:
     unit = add_frame(closed)
     closed.labels.write(msgspec.structs.replace(unit, model="detector.0002").answer_key(1), answer())
     assert closed.reconcile().submitted == 1
 
 
-def test_what_else_lies_among_the_answers_is_passed_over(closed: Pipeline) -> None:
+def test_other_objects_among_the_answers_are_ignored(closed: Pipeline) -> None:
     unit = add_frame(closed)
     for key in (
         "0",
@@ -147,7 +147,7 @@ def test_what_else_lies_among_the_answers_is_passed_over(closed: Pipeline) -> No
     assert closed.reconcile().submitted == 1
 
 
-def test_a_unit_in_the_queue_is_asked_for_again_only_after_its_time(closed: Pipeline) -> None:
+def test_a_queued_unit_is_asked_for_again_only_after_its_time(closed: Pipeline) -> None:
     put(closed)
     closed.now = 1_000.0 + LIMITS.unsubmitted_after
     assert closed.reconcile().resubmitted == 0
@@ -169,18 +169,18 @@ def test_an_invoked_unit_is_asked_for_again_only_after_its_deadline(closed: Pipe
     assert closed.endpoints.taken[-1].filename == unit.filename(2)
 
 
-def test_a_unit_that_no_attempt_answers_is_failed_with_the_count(closed: Pipeline) -> None:
+def test_a_unit_with_too_many_unanswered_attempts_is_failed(closed: Pipeline) -> None:
     unit = put(closed, unanswered=LIMITS.max_unanswered - 1, invoked=1_000.0, deadline=DEADLINE)
     closed.now = DEADLINE + 1.0
     report = closed.reconcile()
     assert (report.failed, report.pending) == (1, 0)
     (failed,) = closed.ledger.failed_units.values()
-    assert (failed.unit, failed.reason) == (unit, f"nothing was heard of {LIMITS.max_unanswered} invocations")
+    assert (failed.unit, failed.reason) == (unit, f"{LIMITS.max_unanswered} consecutive invocations were not answered")
     assert failed.at == closed.now
     assert not closed.queue.asked
 
 
-def test_errors_of_the_model_are_not_forgotten_by_a_deadline(closed: Pipeline) -> None:
+def test_a_missed_deadline_keeps_the_count_of_the_models_errors(closed: Pipeline) -> None:
     unit = put(closed, errors=1, invoked=1_000.0, deadline=DEADLINE)
     closed.now = DEADLINE + 1.0
     closed.reconcile()
@@ -205,7 +205,7 @@ STATES = list(
 
 
 @pytest.mark.parametrize(("answered", "elsewhere", "failed", "state"), STATES, ids=str)
-def test_every_combination_of_what_is_known_comes_to_one_end(
+def test_every_combination_of_records_has_one_result(
     closed: Pipeline, answered: bool, elsewhere: bool, failed: bool, state: str | None
 ) -> None:
     unit = add_frame(closed)
@@ -249,7 +249,7 @@ def test_every_combination_of_what_is_known_comes_to_one_end(
     assert closed.reconcile().units == 4
 
 
-def test_a_turn_survives_a_crash_before_each_operation() -> None:
+def test_a_pass_survives_a_crash_before_each_operation() -> None:
     for operations in itertools.count():
         pipeline = Pipeline()
         lost = [add_frame(pipeline, i) for i in range(3)]
@@ -271,7 +271,7 @@ def test_a_turn_survives_a_crash_before_each_operation() -> None:
     assert operations > 8
 
 
-def test_a_queue_that_takes_nothing_fails_the_turn_and_the_units_stay_pending(closed: Pipeline) -> None:
+def test_a_queue_that_takes_nothing_fails_the_pass(closed: Pipeline) -> None:
     unit = add_frame(closed)
     closed.queue.full = True
     with pytest.raises(Exception, match="did not take"):
@@ -279,7 +279,7 @@ def test_a_queue_that_takes_nothing_fails_the_turn_and_the_units_stay_pending(cl
     assert list(closed.ledger.pending_units) == [unit]
 
 
-def test_two_models_are_reconciled_each_for_itself() -> None:
+def test_two_models_are_reconciled_separately() -> None:
     other = msgspec.structs.replace(DETECTOR, name="other")
     pipeline = Pipeline(DETECTOR, other)
     pipeline.close(drive_document(models=("detector", "other")))
@@ -290,7 +290,7 @@ def test_two_models_are_reconciled_each_for_itself() -> None:
     assert [one.unit.model for one in pipeline.queue.asked] == ["other.0001"]
 
 
-def test_the_model_that_failed_most_frames_is_told_wherever_the_turn_is_broken_off() -> None:
+def test_the_worst_model_is_named_wherever_the_pass_stops() -> None:
     others = [msgspec.structs.replace(DETECTOR, name=name) for name in ("other", "third")]
     for calls in (1, 2, 3, 100):
         pipeline = Pipeline(DETECTOR, *others)
@@ -313,10 +313,10 @@ def test_the_model_that_failed_most_frames_is_told_wherever_the_turn_is_broken_o
         assert (report.worst, report.failed, report.answered) == (Worst("other.0001", 3), 6, 6)
 
 
-# Turns that are broken off, pause, or meet what the listing does not hold
+# Passes that stop early, pause, or find stray units
 
 
-def test_a_turn_that_is_broken_off_anywhere_counts_as_a_whole_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_pass_that_stops_anywhere_counts_like_a_whole_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("autolabel.inference.reconciliation._GROUP", 1)
 
     def drive() -> Pipeline:
@@ -335,7 +335,7 @@ def test_a_turn_that_is_broken_off_anywhere_counts_as_a_whole_one(monkeypatch: p
         for _ in range(20):
             left = iter(range(calls))
             report = pipeline.reconcile(progress=progress, enough=lambda left=left: next(left, None) is None)
-            # What travels through the state machine is JSON.
+            # The state machine carries JSON.
             progress = msgspec.json.decode(msgspec.json.encode(report), type=PassProgress)
             if report.cursor is None:
                 break
@@ -344,7 +344,7 @@ def test_a_turn_that_is_broken_off_anywhere_counts_as_a_whole_one(monkeypatch: p
         assert len({one.unit for one in pipeline.queue.asked}) == 3
 
 
-def test_a_turn_of_many_workers_counts_and_repairs_as_that_of_one() -> None:
+def test_many_workers_count_and_repair_like_one() -> None:
     reports = []
     for workers in (1, 8):
         pipeline = Pipeline()
@@ -358,7 +358,7 @@ def test_a_turn_of_many_workers_counts_and_repairs_as_that_of_one() -> None:
     assert reports[0] == reports[1]
 
 
-def test_nothing_is_asked_of_an_endpoint_that_is_gone(closed: Pipeline) -> None:
+def test_an_endpoint_that_is_gone_gets_no_requests(closed: Pipeline) -> None:
     units = [add_frame(closed, index) for index in range(3)]
     closed.ledger.pending_units[units[1]] = pending(units[1], invoked=1.0, deadline=2.0)
     closed.ledger.pending_units[units[2]] = pending(units[2], since=0.0)
@@ -375,7 +375,7 @@ def test_nothing_is_asked_of_an_endpoint_that_is_gone(closed: Pipeline) -> None:
 
 
 @pytest.mark.parametrize("failed", [False, True])
-def test_a_run_whose_endpoint_is_gone_waits_for_units_that_nobody_submitted(closed: Pipeline, failed: bool) -> None:
+def test_a_run_whose_endpoint_is_gone_waits_for_unsubmitted_units(closed: Pipeline, failed: bool) -> None:
     unit = add_frame(closed)
     closed.now = 1_800_000_000.0
     if failed:
@@ -383,14 +383,14 @@ def test_a_run_whose_endpoint_is_gone_waits_for_units_that_nobody_submitted(clos
         closed.ledger.retry_failed(closed.run, before=closed.now)
     closed.endpoints.gone = True
     assert closed.reconcile().pending == 1
-    # A run that woke itself at once would take turn after turn, until its execution has all the events it may have.
+    # A run that woke itself at once would make pass after pass, until its execution reaches its limit of events.
     assert not closed.wait("token")
     closed.endpoints.gone = False
     assert closed.reconcile().resubmitted == 1
     assert closed.submit_asked() == ["submitted"]
 
 
-def test_a_model_that_was_removed_keeps_no_run_waiting(closed: Pipeline) -> None:
+def test_a_removed_model_keeps_no_run_waiting(closed: Pipeline) -> None:
     units = [add_frame(closed, index) for index in range(3)]
     closed.now = 1_800_000_000.0
     closed.ledger.pending_units[units[1]] = pending(units[1], invoked=1.0, deadline=2.0)
@@ -404,14 +404,14 @@ def test_a_model_that_was_removed_keeps_no_run_waiting(closed: Pipeline) -> None
     report = closed.reconcile()
     assert (report.answered, report.failed, report.pending) == (1, 2, 0)
     assert {one.reason for one in closed.ledger.failed_units.values()} == {"its model was removed"}
-    # Once more is tried what somebody asks to have tried once more, to the same end.
+    # An operator may ask to try failed units once more, with the same result.
     closed.ledger.retry_failed(closed.run, before=closed.now + 1.0)
     closed.now += 1.0
     closed.reconcile()
     assert closed.reconcile().pending == 0
 
 
-def test_an_endpoint_that_is_missing_is_waited_for_while_a_current_revision_reads_its_answers(closed: Pipeline) -> None:
+def test_a_missing_endpoint_of_a_current_revision_is_waited_for(closed: Pipeline) -> None:
     add_frame(closed)
     closed.endpoints.gone = True
     newer = msgspec.structs.replace(DETECTOR, revision="0002", answers_of="0001")
@@ -437,7 +437,7 @@ def test_a_broken_catalogue_pauses_the_run(closed: Pipeline) -> None:
     assert MODEL in paused
 
 
-def test_a_parked_unit_is_asked_for_as_soon_as_its_endpoint_is_back(pipeline: Pipeline) -> None:
+def test_a_parked_unit_is_asked_for_once_its_endpoint_is_back(pipeline: Pipeline) -> None:
     pipeline.now = 1_800_000_000.0
     event = pipeline.upload(frame_key(0), png())
     pipeline.endpoints.gone = True
@@ -451,7 +451,7 @@ def test_a_parked_unit_is_asked_for_as_soon_as_its_endpoint_is_back(pipeline: Pi
     assert pipeline.submit_asked() == ["submitted"]
 
 
-def test_an_overdue_unit_that_is_in_no_listing_is_dropped(closed: Pipeline) -> None:
+def test_an_overdue_stray_unit_is_dropped(closed: Pipeline) -> None:
     listed = add_frame(closed, 5)
     closed.labels.write(listed.answer_key(1), answer())
     strays = [
@@ -466,7 +466,7 @@ def test_an_overdue_unit_that_is_in_no_listing_is_dropped(closed: Pipeline) -> N
     assert list(closed.ledger.pending_units) == [fresh]
 
 
-def test_any_number_of_units_that_are_in_no_listing_is_dropped_call_by_call(closed: Pipeline) -> None:
+def test_any_number_of_stray_units_is_dropped_call_by_call(closed: Pipeline) -> None:
     for index in range(35):
         unit = Unit.of(parse_frame_key(frame_key(index, camera="rear")), "x", MODEL)
         closed.ledger.pending_units[unit] = pending(unit, invoked=1.0, deadline=2.0)
@@ -481,7 +481,7 @@ def test_any_number_of_units_that_are_in_no_listing_is_dropped_call_by_call(clos
     assert not closed.ledger.pending_units
 
 
-def test_an_earlier_run_drops_nothing_that_a_later_one_may_need(closed: Pipeline) -> None:
+def test_an_earlier_run_drops_no_stray_units(closed: Pipeline) -> None:
     first = closed.run
     closed.reconcile()
     closed.ledger.finish_run(first, "published", 1.0)
@@ -492,7 +492,7 @@ def test_an_earlier_run_drops_nothing_that_a_later_one_may_need(closed: Pipeline
     assert closed.ledger.pending(unit)
 
 
-def test_promised_frames_get_some_time_to_arrive(pipeline: Pipeline) -> None:
+def test_expected_frames_get_some_time_to_arrive(pipeline: Pipeline) -> None:
     add_frame(pipeline, 0)
     pipeline.close(drive_document(cameras={"front": {"expected_frames": 3}}))
     report = pipeline.reconcile()
@@ -504,7 +504,7 @@ def test_promised_frames_get_some_time_to_arrive(pipeline: Pipeline) -> None:
     assert (report.missing, report.frames, report.submitted) == (0, 3, 3)
 
 
-def test_promised_frames_that_never_come_do_not_hold_the_drive_for_ever(pipeline: Pipeline) -> None:
+def test_expected_frames_that_never_arrive_do_not_block_the_drive(pipeline: Pipeline) -> None:
     pipeline.close(drive_document(cameras={"front": {"expected_frames": 3}}))
     assert pipeline.reconcile().missing == 3
     pipeline.now += FRAMES_PATIENCE
@@ -512,7 +512,7 @@ def test_promised_frames_that_never_come_do_not_hold_the_drive_for_ever(pipeline
     assert (report.missing, report.frames, report.pending) == (0, 0, 0)
 
 
-def test_a_model_that_fails_most_frames_stops_the_run_until_a_person_has_looked(closed: Pipeline) -> None:
+def test_a_model_that_fails_most_frames_stops_the_run_for_an_operator(closed: Pipeline) -> None:
     unit = add_frame(closed)
     closed.ledger.failed_units[unit] = FailedUnit(unit, "out of memory", attempt=2, at=closed.now)
     worst = closed.reconcile().worst

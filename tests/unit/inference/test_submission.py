@@ -1,4 +1,4 @@
-"""Uploads come in: frames go to their model, drive.json closes its drive."""
+"""Tests of submission: frames go to their models, drive.json closes its drive."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def unit_of(event: ObjectEvent, model: str = DETECTOR.id) -> Unit:
 # Frames
 
 
-def test_a_frame_is_recorded_and_sent_to_the_default_model(pipeline: Pipeline) -> None:
+def test_a_frame_is_recorded_and_sent_to_the_active_model(pipeline: Pipeline) -> None:
     event = pipeline.upload(KEY, png())
     assert pipeline.submit(event) == ["submitted"]
     (invocation,) = pipeline.endpoints.taken
@@ -53,7 +53,7 @@ def test_a_frame_is_recorded_and_sent_to_the_default_model(pipeline: Pipeline) -
     assert pending.location == ""
 
 
-def test_every_default_model_sees_the_frame() -> None:
+def test_every_active_model_gets_the_frame() -> None:
     second = msgspec.structs.replace(DETECTOR, name="second", endpoint="autolabel-second")
     pipeline = Pipeline(DETECTOR, second)
     add_to_catalogue(pipeline.labels, DETECTOR, second, default=["detector", "second"])
@@ -61,7 +61,7 @@ def test_every_default_model_sees_the_frame() -> None:
     assert [i.endpoint for i in pipeline.endpoints.taken] == ["autolabel-detector", "autolabel-second"]
 
 
-def test_a_frame_goes_to_the_endpoint_of_the_revision_whose_answers_are_read(pipeline: Pipeline) -> None:
+def test_a_frame_goes_to_the_endpoint_whose_answers_are_read(pipeline: Pipeline) -> None:
     newer = msgspec.structs.replace(DETECTOR, revision="0002", endpoint="newer", answers_of="0001")
     add_to_catalogue(pipeline.labels, newer)
     event = pipeline.upload(KEY, png())
@@ -71,7 +71,7 @@ def test_a_frame_goes_to_the_endpoint_of_the_revision_whose_answers_are_read(pip
     assert pipeline.collect(success(invocation)).outcome == "answered"
 
 
-def test_a_drive_waits_for_the_document_of_the_revision_whose_answers_it_reads(pipeline: Pipeline) -> None:
+def test_a_drive_waits_for_the_revision_whose_answers_it_reads(pipeline: Pipeline) -> None:
     newer = msgspec.structs.replace(DETECTOR, revision="0003", answers_of="0002")
     add_to_catalogue(pipeline.labels, newer)
     with pytest.raises(CatalogueUnavailable, match="detector/0002"):
@@ -86,7 +86,7 @@ def test_a_duplicate_event_of_a_frame_invokes_nothing(pipeline: Pipeline) -> Non
     assert len(pipeline.endpoints.taken) == 1
 
 
-def test_a_duplicate_event_of_an_answered_frame_does_not_make_it_pending_again(pipeline: Pipeline) -> None:
+def test_an_answered_frame_is_not_pending_after_a_duplicate_event(pipeline: Pipeline) -> None:
     event = pipeline.upload(KEY, png())
     pipeline.submit(event)
     pipeline.collect(pipeline.endpoints.answer(pipeline.endpoints.taken[0], answer()))
@@ -102,7 +102,7 @@ def test_an_overwritten_frame_is_another_unit(pipeline: Pipeline) -> None:
     assert len(pipeline.ledger.pending_of_frame(parse_frame_key(KEY), DETECTOR.id)) == 2
 
 
-def test_a_frame_stays_pending_while_its_endpoint_is_away_and_goes_out_later(pipeline: Pipeline) -> None:
+def test_a_frame_is_pending_until_its_endpoint_is_back(pipeline: Pipeline) -> None:
     event = pipeline.upload(KEY, png())
     pipeline.endpoints.available = False
     for _ in range(3):
@@ -123,7 +123,7 @@ def test_a_frame_waits_while_there_is_no_catalogue(pipeline: Pipeline) -> None:
     assert not pipeline.ledger.pending_units
 
 
-def test_where_an_endpoint_answers_by_names_of_its_own_is_remembered() -> None:
+def test_the_key_that_an_endpoint_chooses_is_stored() -> None:
     pipeline = Pipeline(honours_names=False)
     event = pipeline.upload(KEY, png())
     (submitted,) = pipeline.take(event)
@@ -134,13 +134,13 @@ def test_where_an_endpoint_answers_by_names_of_its_own_is_remembered() -> None:
 
 
 @pytest.mark.parametrize("size", [0, MAX_FRAME_BYTES + 1])
-def test_a_frame_of_no_or_too_many_bytes_is_sent_to_no_model(pipeline: Pipeline, size: int) -> None:
+def test_an_empty_or_too_large_frame_is_sent_to_no_model(pipeline: Pipeline, size: int) -> None:
     assert pipeline.submit(ObjectEvent("ingest", KEY, "e", size)) == ["refused"]
     assert not pipeline.endpoints.taken
     assert not pipeline.ledger.pending_units
 
 
-def test_a_frame_of_the_greatest_size_is_taken(pipeline: Pipeline) -> None:
+def test_a_frame_of_the_largest_size_is_taken(pipeline: Pipeline) -> None:
     assert pipeline.submit(ObjectEvent("ingest", KEY, "e", MAX_FRAME_BYTES)) == ["submitted"]
 
 
@@ -160,7 +160,7 @@ def test_a_key_outside_the_contract_is_recorded_with_its_reason(pipeline: Pipeli
     assert key in detail
 
 
-# A crash anywhere, and the message comes again
+# After a crash anywhere, the message comes again
 
 
 @pytest.mark.parametrize("honours_names", [True, False])
@@ -177,14 +177,14 @@ def test_a_frame_survives_a_crash_before_each_operation(honours_names: bool) -> 
         pending = pipeline.ledger.pending(unit_of(event))
         assert pending is not None
         assert pending.invoked
-        # What was invoked twice was invoked as the same inference.
+        # A second invocation of a unit has the same inference id.
         assert len({i.inference_id for i in pipeline.endpoints.taken}) == 1
         assert 1 <= len(pipeline.endpoints.taken) <= 2
     assert crashes == 5
 
 
 @pytest.mark.parametrize("honours_names", [True, False])
-def test_a_frame_that_is_answered_before_the_redelivery_of_its_message_ends_settled(honours_names: bool) -> None:
+def test_a_frame_answered_before_its_message_comes_again_is_settled(honours_names: bool) -> None:
     for operations in range(20):
         pipeline = Pipeline(honours_names=honours_names)
         event = pipeline.upload(KEY, png())
@@ -215,7 +215,7 @@ def test_closing_survives_a_crash_before_each_operation() -> None:
     assert crashes == 7
 
 
-def test_a_document_that_comes_after_the_run_has_ended_starts_nothing() -> None:
+def test_a_document_after_the_end_of_the_run_starts_nothing() -> None:
     pipeline = Pipeline()
     event = pipeline.upload(f"drives/{DRIVE}/drive.json", drive_document())
     assert pipeline.submit(event) == ["closed"]
@@ -226,7 +226,7 @@ def test_a_document_that_comes_after_the_run_has_ended_starts_nothing() -> None:
 
 
 @pytest.mark.parametrize("spoilt", [b"no JSON", None])
-def test_a_run_that_a_crash_left_unstarted_starts_though_its_document_is_spoilt_since(spoilt: bytes | None) -> None:
+def test_an_unstarted_run_starts_though_its_document_is_bad_now(spoilt: bytes | None) -> None:
     for operations in range(4):
         pipeline = Pipeline()
         key = f"drives/{DRIVE}/drive.json"
@@ -256,14 +256,14 @@ def test_a_unit_that_the_pipeline_asks_for_is_submitted(pipeline: Pipeline) -> N
     assert pipeline.submit(read_one(message)) == ["submitted"]
 
 
-def test_an_old_message_for_a_unit_that_is_no_longer_pending_makes_nothing_pending(pipeline: Pipeline) -> None:
+def test_an_old_message_makes_no_unit_pending(pipeline: Pipeline) -> None:
     event = pipeline.upload(KEY, png())
     assert pipeline.submit(asked(event)) == ["answered"]
     assert pipeline.ledger.pending(unit_of(event)) is None
     assert pipeline.endpoints.taken == []
 
 
-def test_a_unit_goes_to_the_revision_that_it_names_and_not_to_the_current_one(pipeline: Pipeline) -> None:
+def test_a_unit_goes_to_the_revision_in_its_name(pipeline: Pipeline) -> None:
     newer = msgspec.structs.replace(DETECTOR, revision="0002", endpoint="newer")
     event = pipeline.upload(KEY, png())
     old = asked(event)
@@ -273,7 +273,7 @@ def test_a_unit_goes_to_the_revision_that_it_names_and_not_to_the_current_one(pi
     assert [i.endpoint for i in pipeline.endpoints.taken] == [DETECTOR.endpoint]
 
 
-def test_a_unit_is_submitted_at_the_attempt_that_the_ledger_knows(pipeline: Pipeline) -> None:
+def test_a_unit_is_submitted_with_the_ledgers_attempt(pipeline: Pipeline) -> None:
     event = pipeline.upload(KEY, png())
     pipeline.submit(event)
     pending = pipeline.ledger.pending(unit_of(event))
@@ -301,8 +301,8 @@ def test_a_unit_of_a_broken_key_is_refused(pipeline: Pipeline) -> None:
     assert pipeline.submit(UnitRequest(unit_of(event), "drives/x", event.etag)) == ["refused"]
 
 
-def test_a_unit_whose_answer_is_there_already_is_no_longer_pending(pipeline: Pipeline) -> None:
-    # Reconcile looked for answers before this one came, and for pending units after it was settled.
+def test_a_unit_with_an_answer_is_no_longer_pending(pipeline: Pipeline) -> None:
+    # A pass listed the answers before this one came, and read the pending units after it was settled.
     event = pipeline.upload(KEY, png())
     pipeline.submit(event)
     pipeline.collect(pipeline.endpoints.answer(pipeline.endpoints.taken[0], answer()))
@@ -329,7 +329,7 @@ def test_a_drive_without_a_frame_is_closed(pipeline: Pipeline) -> None:
     assert pipeline.close() == ["closed"]
 
 
-def test_a_drive_keeps_the_revision_that_was_current_when_it_was_closed(pipeline: Pipeline) -> None:
+def test_a_drive_keeps_the_revision_that_was_current_at_its_close(pipeline: Pipeline) -> None:
     pipeline.close()
     add_to_catalogue(pipeline.labels, msgspec.structs.replace(DETECTOR, revision="0002"))
     assert pipeline.close() == ["already"]
@@ -343,7 +343,7 @@ def test_a_drive_may_name_its_model() -> None:
     assert pipeline.run.models == ("other.0001",)
 
 
-def test_a_changed_document_does_not_change_the_run_and_ops_hear_of_it(pipeline: Pipeline) -> None:
+def test_a_changed_document_keeps_the_run_and_operators_are_told(pipeline: Pipeline) -> None:
     pipeline.close()
     assert pipeline.close(drive_document("rear")) == ["already"]
     assert list(pipeline.run.document.cameras) == ["front"]
@@ -352,7 +352,7 @@ def test_a_changed_document_does_not_change_the_run_and_ops_hear_of_it(pipeline:
     assert "changed" in message
 
 
-def test_a_refused_document_can_be_mended_by_a_second_one(pipeline: Pipeline) -> None:
+def test_a_second_document_can_replace_a_refused_one(pipeline: Pipeline) -> None:
     assert pipeline.close(b"{") == ["refused"]
     assert pipeline.close() == ["closed"]
 
@@ -366,7 +366,7 @@ def test_a_refused_document_can_be_mended_by_a_second_one(pipeline: Pipeline) ->
         (b"[" * 100_000, "document"),
         (b"[]", "document-schema"),
         (b"{}", "document-schema"),
-        (drive_document(models=["nobody"]), "unknown-model"),
+        (drive_document(models=["unknown"]), "unknown-model"),
         (drive_document(models=[]), "document-schema"),
         (drive_document(models=["a", "a"]), "document-schema"),
         (drive_document("no/name"), "document-schema"),
@@ -374,9 +374,7 @@ def test_a_refused_document_can_be_mended_by_a_second_one(pipeline: Pipeline) ->
     ],
     ids=lambda value: repr(value)[:40],
 )
-def test_a_bad_document_is_recorded_with_its_reason_and_ops_hear_of_it(
-    pipeline: Pipeline, body: bytes, reason: str
-) -> None:
+def test_a_bad_document_is_recorded_and_operators_are_told(pipeline: Pipeline, body: bytes, reason: str) -> None:
     assert pipeline.close(body) == ["refused"]
     ((key, recorded, detail, _),) = pipeline.ledger.refusals(DRIVE)
     assert key == f"drives/{DRIVE}/drive.json"
@@ -389,7 +387,7 @@ def test_a_bad_document_is_recorded_with_its_reason_and_ops_hear_of_it(
 
 
 @pytest.mark.parametrize("size", [1, MAX_DOCUMENT_BYTES + 1])
-def test_a_document_that_is_too_large_is_refused_whatever_its_event_says(pipeline: Pipeline, size: int) -> None:
+def test_a_too_large_document_is_refused_for_any_size_in_its_event(pipeline: Pipeline, size: int) -> None:
     key = f"drives/{DRIVE}/drive.json"
     pipeline.ingest.write(key, drive_document() + b" " * MAX_DOCUMENT_BYTES)
     event = ObjectEvent("ingest", key, "e", size)
@@ -433,7 +431,7 @@ def test_a_key_is_decoded_exactly_once() -> None:
         assert read_one(s3_message(event)) == event
 
 
-def test_all_records_of_a_message_are_read_and_only_of_created_objects() -> None:
+def test_all_records_of_created_objects_are_read() -> None:
     records = [
         {"eventName": name, "s3": {"bucket": {"name": "ingest"}, "object": {"key": name, "eTag": "e", "size": 1}}}
         for name in ("ObjectCreated:Put", "ObjectRemoved:Delete", "ObjectCreated:CompleteMultipartUpload")
@@ -475,7 +473,7 @@ def record(**changes: object) -> str:
     ],
     ids=lambda message: message[-60:],
 )
-def test_a_message_that_is_neither_s3s_nor_ours_is_refused(message: str) -> None:
+def test_an_unknown_message_is_refused(message: str) -> None:
     with pytest.raises(DocumentRefused) as refused:
         list(read_message(message))
     assert refused.value.reason == "message-unreadable"
@@ -497,7 +495,7 @@ NEARLY = st.recursive(
 
 
 @given(st.text() | (JSON | NEARLY).map(json.dumps))
-def test_a_message_is_read_or_refused_and_nothing_else(message: str) -> None:
+def test_every_message_is_read_or_refused(message: str) -> None:
     with suppress(DocumentRefused):
         assert all(isinstance(one, ObjectEvent | UnitRequest) for one in read_message(message))
 
@@ -507,15 +505,15 @@ def test_a_message_is_read_or_refused_and_nothing_else(message: str) -> None:
     st.text(alphabet="0123456789abcdef-", min_size=1, max_size=34),
     st.integers(0, 2**50),
 )
-def test_an_event_comes_back_as_s3_wrote_it(key: str, etag: str, size: int) -> None:
+def test_an_event_is_read_as_s3_wrote_it(key: str, etag: str, size: int) -> None:
     event = ObjectEvent("ingest", key, etag, size)
     assert read_one(s3_message(event)) == event
 
 
-# Endpoints that are away
+# Endpoints that take no requests
 
 
-def test_a_frame_whose_endpoint_is_gone_leaves_the_queue_when_it_has_come_often_enough(pipeline: Pipeline) -> None:
+def test_a_frame_whose_endpoint_is_gone_is_parked_after_some_receives(pipeline: Pipeline) -> None:
     event = pipeline.upload(KEY, png())
     pipeline.endpoints.gone = True
     with pytest.raises(EndpointUnavailable):
@@ -533,7 +531,7 @@ def test_a_frame_whose_endpoint_is_throttled_stays_in_the_queue(pipeline: Pipeli
         pipeline.submit(event, park=True)
 
 
-def test_an_endpoint_that_is_away_keeps_a_frame_from_no_other_model() -> None:
+def test_a_missing_endpoint_does_not_keep_a_frame_from_other_models() -> None:
     second = msgspec.structs.replace(DETECTOR, name="second", endpoint="autolabel-second")
     pipeline = Pipeline(DETECTOR, second)
     add_to_catalogue(pipeline.labels, DETECTOR, second, default=["detector", "second"])

@@ -1,4 +1,4 @@
-"""A pre-label held against what a person left."""
+"""Tests of the comparison of a pre-label with its verified label."""
 
 from __future__ import annotations
 
@@ -53,20 +53,20 @@ def agreement(predicted: list[LabelledBox], verified: list[LabelledBox]) -> dict
         "an object where nothing else counts",
     ],
 )
-def test_what_became_of_a_frames_boxes(
+def test_each_change_of_a_box_is_counted_for_its_class(
     predicted: list[LabelledBox], verified: list[LabelledBox], said: dict[str, ClassAgreement]
 ) -> None:
     assert agreement(predicted, verified) == said
 
 
-def test_a_rider_and_the_bicycle_find_each_their_own() -> None:
+def test_a_rider_and_the_bicycle_are_paired_with_their_own_classes() -> None:
     # The bicycle's box fits the rider's better than its own.
     found = pair_boxes([box("bicycle", 30)], [box("rider", 30), box("bicycle", 0)])
     assert [(p and p.name, v and v.name) for p, v, _ in found] == [("bicycle", "bicycle"), (None, "rider")]
 
 
 @given(predictions, boxes)
-def test_every_box_is_judged_once(predicted: list[LabelledBox], verified: list[LabelledBox]) -> None:
+def test_every_box_is_counted_once(predicted: list[LabelledBox], verified: list[LabelledBox]) -> None:
     found = agreement(predicted, verified)
     objects = Counter(one.name for one in verified if one.name != "ignore")
     for name in {"car", "van"}:
@@ -101,7 +101,7 @@ anywhere = st.lists(
 
 
 @given(anywhere, st.data())
-def test_no_two_boxes_of_one_object_are_both_left_alone(predicted: list[LabelledBox], data: st.DataObject) -> None:
+def test_two_boxes_of_one_object_do_not_both_stay_alone(predicted: list[LabelledBox], data: st.DataObject) -> None:
     shifted = [
         LabelledBox(one.name, one.left + data.draw(st.integers(-40, 40)), one.top, one.width, one.height, 1.0)
         for one in data.draw(st.permutations(predicted))

@@ -1,4 +1,4 @@
-"""Boxes inside frames, and regions in which they do not count."""
+"""Tests of boxes inside frames, and of the ego mask, in which boxes do not count."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def detection(box: Box, score: float = 0.5) -> Detection:
     return Detection("car", box, score, score, "car", ("m.0001",))
 
 
-def test_a_frame_without_detections_is_good() -> None:
+def test_a_frame_may_have_no_detections() -> None:
     assert len(Detections(10, 10)) == 0
     assert list(Detections(10, 10)) == []
 
@@ -38,7 +38,7 @@ def test_a_box_that_is_not_inside_its_frame_is_an_error(box: Box) -> None:
 
 
 @pytest.mark.parametrize("score", [-0.1, 1.1, math.nan])
-def test_a_score_that_is_none_is_an_error(score: float) -> None:
+def test_a_score_outside_0_to_1_is_an_error(score: float) -> None:
     with pytest.raises(ValueError, match="score"):
         Detections(10, 8, (detection((0, 0, 5, 5), score),))
 
@@ -58,13 +58,13 @@ def test_a_score_that_is_none_is_an_error(score: float) -> None:
         ((-30.0, -30.0, -20.0, -20.0), None),
     ],
 )
-def test_a_box_is_clipped_to_the_frame_or_is_nothing(box: Box, repaired: Box | None) -> None:
+def test_a_box_is_clipped_to_the_frame_or_dropped(box: Box, repaired: Box | None) -> None:
     assert repair_box(box, 10, 8) == repaired
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
 @pytest.mark.parametrize("place", range(4))
-def test_a_coordinate_that_is_no_number_refuses_the_answer(bad: float, place: int) -> None:
+def test_a_coordinate_that_is_not_finite_refuses_the_answer(bad: float, place: int) -> None:
     box = [0.0, 0.0, 5.0, 5.0]
     box[place] = bad
     with pytest.raises(AnswerRefused) as refused:
@@ -76,7 +76,7 @@ COORDINATES = st.floats(-50, 350) | st.floats(-1e300, 1e300) | st.integers(0, 30
 
 
 @given(st.tuples(COORDINATES, COORDINATES, COORDINATES, COORDINATES), st.integers(1, 300), st.integers(1, 200))
-def test_a_repaired_box_is_one_that_detections_take_and_a_manifest_writes(box: Box, width: int, height: int) -> None:
+def test_detections_and_manifests_take_every_repaired_box(box: Box, width: int, height: int) -> None:
     repaired = repair_box(box, width, height)
     if repaired is not None:
         Detections(width, height, (detection(repaired),))
@@ -87,7 +87,7 @@ def test_a_repaired_box_is_one_that_detections_take_and_a_manifest_writes(box: B
 
 @st.composite
 def frames_and_boxes(draw: st.DrawFn) -> tuple[int, int, Box]:
-    """A frame's width and height, and a box in it of at least one pixel by one."""
+    """Draw a frame's width and height, and a box in it of at least 1 x 1 pixel."""
     sides = []
     for _ in range(2):
         size = draw(st.integers(1, 100))
@@ -109,7 +109,7 @@ def test_whole_pixels_are_inside_the_frame_and_near_the_box(drawn: tuple[int, in
 # The ego mask
 
 
-def test_nothing_covers_an_empty_box() -> None:
+def test_an_empty_box_is_not_covered() -> None:
     assert covered_share((5, 5, 5, 9), [(0, 0), (10, 0), (10, 10)]) == 0.0
 
 
@@ -135,7 +135,7 @@ GRID = 96
 
 
 def rastered(box: Box, polygon: list[tuple[float, float]]) -> float:
-    """The share by counting points of a dense raster that lie inside the polygon."""
+    """Compute the share by counting the points of a dense raster that are inside the polygon."""
     x1, y1, x2, y2 = box
     steps = (np.arange(GRID) + 0.5) / GRID
     xs, ys = np.meshgrid(x1 + (x2 - x1) * steps, y1 + (y2 - y1) * steps)
@@ -151,10 +151,10 @@ def rastered(box: Box, polygon: list[tuple[float, float]]) -> float:
     st.lists(st.tuples(st.floats(0, 0.9), st.floats(5, 60)), min_size=4, max_size=9),
     st.tuples(st.floats(-20, 60), st.floats(-20, 60), st.floats(1, 50), st.floats(1, 50)),
 )
-def test_the_share_agrees_with_a_raster_for_any_star_of_a_polygon(
+def test_the_share_agrees_with_a_raster_for_any_star_polygon(
     rays: list[tuple[float, float]], place: tuple[float, float, float, float]
 ) -> None:
-    # Rays around a point, each in a sector of its own, make a simple polygon, convex or not.
+    # Rays from one point, each in its own sector, make a simple polygon, which may be concave.
     angles = [(i + jitter) * 2 * math.pi / len(rays) for i, (jitter, _) in enumerate(rays)]
     polygon = [(30 + r * math.cos(a), 30 + r * math.sin(a)) for a, (_, r) in zip(angles, rays, strict=True)]
     x, y, width, height = place
@@ -166,7 +166,7 @@ def test_the_share_agrees_with_a_raster_for_any_star_of_a_polygon(
     st.lists(st.tuples(st.floats(-1e6, 1e6), st.floats(-1e6, 1e6)), min_size=3, max_size=8),
     st.tuples(st.floats(0, 1000), st.floats(0, 1000), st.floats(1, 1000), st.floats(1, 1000)),
 )
-def test_a_share_is_between_none_and_all(
+def test_a_share_is_between_0_and_1(
     polygon: list[tuple[float, float]], place: tuple[float, float, float, float]
 ) -> None:
     x, y, width, height = place

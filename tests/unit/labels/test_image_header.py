@@ -1,4 +1,4 @@
-"""A frame's header: type and size from its first bytes."""
+"""Tests of a frame's header: type and size from its first bytes."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def refusal(body: bytes) -> str:
 
 
 @pytest.mark.parametrize("body", [b"", b"\x00", b"hello", b"\x89PNG\r\n\x1a\n", b"\xff\xd8", b"\xff\xd8\xff\xd9"])
-def test_what_is_no_image_is_refused(body: bytes) -> None:
+def test_a_body_that_is_not_an_image_is_refused(body: bytes) -> None:
     assert refusal(body) == "not-an-image"
 
 
@@ -72,22 +72,22 @@ def test_an_upright_image_is_an_image(orientation: int | None, kind: object) -> 
 
 @pytest.mark.parametrize("orientation", range(2, 9))
 @pytest.mark.parametrize("kind", [images.jpeg, images.png])
-def test_an_image_that_exif_turns_is_refused(orientation: int, kind: object) -> None:
+def test_an_image_that_exif_rotates_is_refused(orientation: int, kind: object) -> None:
     assert refusal(kind(8, 6, orientation=orientation)) == "rotated"  # type: ignore[operator]
 
 
-def test_a_jpeg_with_a_second_picture_behind_it_is_a_jpeg() -> None:
+def test_a_jpeg_with_a_second_picture_is_a_jpeg() -> None:
     assert header(images.multi_picture_jpeg(64, 48)) == ImageHeader("jpeg", 64, 48, 3)
 
 
-def test_a_large_jpeg_with_a_second_picture_behind_it_is_a_jpeg() -> None:
+def test_a_large_jpeg_with_a_second_picture_is_a_jpeg() -> None:
     noise = Image.effect_noise((640, 480), 90).convert("RGB")
     body = images.saved(noise, "MPO", save_all=True, append_images=[noise])
     assert len(body) > FIRST_BYTES
     assert header(body) == ImageHeader("jpeg", 640, 480, 3)
 
 
-def test_a_jpeg_whose_size_stands_behind_much_else_is_read_at_the_second_try() -> None:
+def test_a_jpeg_with_its_size_behind_other_data_takes_a_second_read() -> None:
     body = images.jpeg(64, 48, comment=b"preview " * 25_000)
     counts = []
     found = read_header(lambda count: (counts.append(count), body[:count])[1], NAME)
@@ -95,7 +95,7 @@ def test_a_jpeg_whose_size_stands_behind_much_else_is_read_at_the_second_try() -
     assert counts == [FIRST_BYTES, MORE_BYTES]
 
 
-def test_a_jpeg_whose_size_stands_too_far_behind_is_refused() -> None:
+def test_a_jpeg_with_its_size_too_far_behind_is_refused() -> None:
     assert refusal(images.jpeg(64, 48, comment=b"x" * 600_000)) == "not-an-image"
 
 
@@ -109,14 +109,14 @@ def test_the_header_of_a_large_frame_takes_one_small_read() -> None:
 
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
 @pytest.mark.parametrize("kind", [images.png_header, images.jpeg_header])
-def test_a_picture_of_a_hundred_megapixels_is_the_largest(kind: object) -> None:
+def test_the_limit_is_100_megapixels(kind: object) -> None:
     assert header(kind(10_000, 10_000)).width == 10_000  # type: ignore[operator]
     assert MAX_PIXELS == 10_000 * 10_000
     for width, height in ((10_001, 10_000), (20_000, 20_000), (60_000, 60_000)):
         assert refusal(kind(width, height)) == "too-many-pixels"  # type: ignore[operator]
 
 
-def test_the_greatest_sizes_that_a_header_can_claim_are_refused() -> None:
+def test_the_largest_sizes_in_a_header_are_refused() -> None:
     assert refusal(images.png_header(2**31 - 1, 2**31 - 1)) == "too-many-pixels"
 
 
@@ -126,7 +126,7 @@ def test_a_picture_without_pixels_is_refused(kind: object, width: int, height: i
     assert refusal(kind(width, height)) == "not-an-image"  # type: ignore[operator]
 
 
-def test_a_frame_that_changed_is_reported_as_such() -> None:
+def test_a_frame_that_changed_meanwhile_is_reported() -> None:
     def read(count: int) -> bytes:
         raise FrameChanged(f"{NAME} is gone")
 
@@ -146,7 +146,7 @@ EXIF = st.binary(max_size=60).map(lambda tail: b"Exif\0\0" + tail) | st.builds(
 
 
 @given(EXIF)
-def test_any_exif_data_make_an_image_or_a_refusal(exif: bytes) -> None:
+def test_an_image_with_any_exif_data_is_read_or_refused(exif: bytes) -> None:
     body = images.jpeg(8, 6)
     body = body[:2] + images.segments(0xE1, exif) + body[2:]
     with warnings.catch_warnings():
@@ -154,7 +154,7 @@ def test_any_exif_data_make_an_image_or_a_refusal(exif: bytes) -> None:
         try:
             assert header(body).width == 8
         except ImageRefused as e:
-            assert e.reason in ("rotated", "not-an-image")  # noqa: PT017 - refusing is one of two good ends
+            assert e.reason in ("rotated", "not-an-image")  # noqa: PT017 - a refusal is a valid result
 
 
 SEEDS = [
@@ -168,7 +168,7 @@ SEEDS = [
 
 
 @given(st.sampled_from(SEEDS), st.lists(st.tuples(st.integers(0, 700), st.binary(min_size=1, max_size=4)), max_size=6))
-def test_a_damaged_image_is_read_or_refused_and_nothing_else(body: bytes, damage: list[tuple[int, bytes]]) -> None:
+def test_every_damaged_image_is_read_or_refused(body: bytes, damage: list[tuple[int, bytes]]) -> None:
     damaged = bytearray(body)
     for place, patch in damage:
         at = place % len(damaged)
@@ -191,4 +191,4 @@ def test_random_bytes_behind_a_signature_are_read_or_refused(seed: int) -> None:
             try:
                 header(signature + noise)
             except ImageRefused as e:
-                assert e.reason in ("not-an-image", "too-many-pixels", "rotated")  # noqa: PT017 - refusing is one of two good ends
+                assert e.reason in ("not-an-image", "too-many-pixels", "rotated")  # noqa: PT017 - a refusal is a valid result

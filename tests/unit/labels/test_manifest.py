@@ -1,4 +1,4 @@
-"""Manifest lines: Ground Truth's shape and its limits."""
+"""Tests of manifest lines: Ground Truth's shape and limits."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_boxes_are_whole_pixels_with_their_class_and_confidence() -> None:
     assert found["prelabel-metadata"]["objects"] == [{"confidence": 0.8765}, {"confidence": 1.0}]
 
 
-def test_the_class_map_names_the_classes_that_are_used_and_no_other() -> None:
+def test_the_class_map_names_only_the_classes_in_use() -> None:
     assert line(detection("person"), detection("person"))["prelabel-metadata"]["class-map"] == {"2": "person"}
 
 
@@ -101,7 +101,7 @@ def test_boxes_of_another_shape_are_an_error(change: dict[str, Any]) -> None:
         boxes_of({**line(detection("car")), **change}, "prelabel")
 
 
-def test_an_attribute_may_have_20_000_characters_and_no_more() -> None:
+def test_an_attribute_has_at_most_20_000_characters() -> None:
     assert MAX_ATTRIBUTE == 20_000
     fits = ManifestLine(SOURCE, verified=raw("x" * (MAX_ATTRIBUTE - 2)))
     assert json.loads(encode_line(fits)) == {"source-ref": SOURCE, "verified": "x" * (MAX_ATTRIBUTE - 2)}
@@ -109,13 +109,13 @@ def test_an_attribute_may_have_20_000_characters_and_no_more() -> None:
         encode_line(ManifestLine(SOURCE, verified=raw("x" * (MAX_ATTRIBUTE - 1))))
 
 
-def test_characters_are_counted_and_not_bytes() -> None:
+def test_limits_count_characters_and_not_bytes() -> None:
     assert encode_line(ManifestLine(SOURCE, verified=raw("é" * (MAX_ATTRIBUTE - 2))))
     with pytest.raises(LineTooLong):
         encode_line(ManifestLine(SOURCE, verified=raw("é" * (MAX_ATTRIBUTE - 1))))
 
 
-def test_a_line_may_have_100_000_characters_and_no_more() -> None:
+def test_a_line_has_at_most_100_000_characters() -> None:
     assert MAX_LINE == 100_000
     parts = ("prelabel", "prelabel_metadata", "segmentation_metadata", "verified", "verified_metadata")
     full = {name: raw("x" * 19_000) for name in parts}
@@ -125,7 +125,7 @@ def test_a_line_may_have_100_000_characters_and_no_more() -> None:
         encode_line(ManifestLine(SOURCE, masks="x" * (room + 1), **full))
 
 
-def test_a_frame_with_too_many_boxes_is_refused_and_named() -> None:
+def test_a_frame_with_too_many_boxes_is_refused_by_name() -> None:
     wide = detection(box=(1000.0, 1000.0, 3000.0, 3000.0))
     assert len(line(*[wide] * 250, width=4000, height=4000)["prelabel"]["annotations"]) == 250
     with pytest.raises(LineTooLong, match="drives/d1/front"):
@@ -144,7 +144,7 @@ def test_a_frame_with_too_many_boxes_is_refused_and_named() -> None:
         max_size=20,
     )
 )
-def test_every_box_of_a_line_is_inside_the_frame_and_belongs_to_its_object(items: list[Detection]) -> None:
+def test_every_box_of_a_line_is_in_the_frame_and_has_its_object(items: list[Detection]) -> None:
     found = line(*items)
     boxes = boxes_of(found, "prelabel")
     assert [b.name for b in boxes] == [item.name for item in items]

@@ -1,4 +1,4 @@
-"""What a calibration makes of scores and boxes."""
+"""Tests of how a calibration changes scores and boxes."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ def test_sides_move_by_shares_of_the_box() -> None:
     assert calibration.place((100, 50, 200, 90), WIDTH, HEIGHT) == pytest.approx((90, 52, 210, 98))
 
 
-def test_what_the_edge_cuts_off_stays_cut_off() -> None:
+def test_a_side_at_the_frames_edge_stays_there() -> None:
     calibration = Calibration(shift=(0.1, 0.1, -0.1, -0.1))
     whole = (0.0, 0.5, WIDTH - 0.5, float(HEIGHT))
     assert calibration.place(whole, WIDTH, HEIGHT) == whole
 
 
-def test_answers_are_read_with_the_boxes_where_they_belong() -> None:
+def test_answers_are_read_with_shifted_boxes() -> None:
     def read(model: Model) -> Box:
         [found], _ = decode_answer([answer((CAR,), scores=(0.9,))], model, WIDTH, HEIGHT)
         assert found.score == 0.9
@@ -59,10 +59,10 @@ def test_answers_are_read_with_the_boxes_where_they_belong() -> None:
 
 
 @given(st.floats(0.01, 100.0), st.floats(0.0, 1.0))
-def test_a_box_is_worth_keeping_when_it_saves_more_drawing_than_it_costs_deleting(cost: float, right: float) -> None:
+def test_a_box_is_kept_if_it_saves_more_work_than_it_costs(cost: float, right: float) -> None:
     saved, lost = right * 1.0, (1.0 - right) * cost
     assert (right >= least_worthwhile(cost)) == (saved >= lost) or saved == pytest.approx(lost)
 
 
-def test_counted_alike_a_box_is_kept_when_it_is_more_likely_right_than_wrong() -> None:
+def test_with_equal_costs_a_box_is_kept_if_it_is_probably_right() -> None:
     assert least_worthwhile(1.0) == 0.5

@@ -11,7 +11,7 @@ from autolabel.models.calibration_fit import fit_calibration, fit_shift
 
 
 def _labelled(truth: Calibration, count: int, seed: int) -> tuple[list[float], list[bool]]:
-    """Scores, and hits as likely as `truth` says."""
+    """Draw scores, and hits with the probability that `truth` gives."""
     draw = np.random.default_rng(seed)
     scores = draw.uniform(0.02, 0.98, count)
     hits = [draw.uniform() < truth.confidence(float(score)) for score in scores]
@@ -19,7 +19,7 @@ def _labelled(truth: Calibration, count: int, seed: int) -> tuple[list[float], l
 
 
 def _drawn(bias: Box, count: int, seed: int) -> tuple[list[Box], list[Box]]:
-    """Boxes of many sizes, and the objects that they miss by `bias` and some noise, as shares of the box."""
+    """Draw boxes of many sizes, and objects that they miss by `bias` and some noise, as shares of the box."""
     draw = np.random.default_rng(seed)
     corners, sizes = draw.uniform(0, 500, (count, 2)), draw.uniform(20, 300, (count, 2))
     found = np.concatenate([corners, corners + sizes], axis=1)
@@ -61,7 +61,7 @@ def test_more_of_the_same_labels_change_more() -> None:
     assert 0.9 > some > many > 0.0
 
 
-def test_scores_that_say_the_opposite_are_worth_nothing_and_never_turned_round() -> None:
+def test_scores_that_are_lower_for_objects_get_no_slope() -> None:
     scores = [0.1] * 500 + [0.9] * 500
     fitted = fit_calibration(scores, [True] * 500 + [False] * 500, objects=500)
     assert fitted.slope == 0.0
@@ -70,37 +70,35 @@ def test_scores_that_say_the_opposite_are_worth_nothing_and_never_turned_round()
 
 
 @given(st.lists(st.tuples(st.floats(0.0, 1.0), st.booleans()), max_size=60), st.integers(0, 20))
-def test_whatever_the_labels_say_the_catalogue_takes_the_calibration(
-    labels: list[tuple[float, bool]], missed: int
-) -> None:
+def test_the_catalogue_accepts_every_fitted_calibration(labels: list[tuple[float, bool]], missed: int) -> None:
     scores, hits = [score for score, _ in labels], [hit for _, hit in labels]
     fitted = fit_calibration(scores, hits, objects=sum(hits) + missed)
     assert not fitted.wrong()
 
 
-def test_recall_is_the_share_of_objects_seen() -> None:
+def test_recall_is_the_share_of_found_objects() -> None:
     assert fit_calibration([0.5] * 30, [True] * 30, objects=39).recall == pytest.approx(31 / 40)
 
 
 def test_more_hits_than_objects_are_refused() -> None:
-    with pytest.raises(ValueError, match="2 of 2 hits do not go with 1 objects"):
+    with pytest.raises(ValueError, match="2 of 2 hits do not fit 1 objects"):
         fit_calibration([0.5, 0.6], [True, True], objects=1)
 
 
 @given(st.tuples(side, side, side, side), st.integers(0, 1_000))
-def test_sides_that_are_always_off_move_back(bias: Box, seed: int) -> None:
-    # The median of 1,000 misses lies within a few thousandths; the prior takes a hundredth of the bias.
+def test_sides_that_are_always_off_are_moved_back(bias: Box, seed: int) -> None:
+    # The median of 1,000 misses is exact to a few thousandths; the prior takes a hundredth of the bias.
     assert fit_shift(*_drawn(bias, 1_000, seed)) == pytest.approx(bias, abs=0.01)
 
 
-def test_boxes_of_something_else_do_not_count() -> None:
+def test_boxes_of_other_objects_do_not_count() -> None:
     bias = (0.0, 0.0, 0.05, 0.0)
     found, true = _drawn(bias, 200, 1)
     wild = [(x1 - 100, y1 + 50, x2 + 300, y2) for x1, y1, x2, y2 in true[:40]]
     assert fit_shift(found, [*wild, *true[40:]]) == pytest.approx(bias, abs=0.025)
 
 
-def test_few_boxes_move_little_and_none_nothing() -> None:
+def test_few_boxes_move_sides_little_and_no_boxes_not_at_all() -> None:
     box, object_ = (100.0, 100.0, 200.0, 200.0), (100.0, 100.0, 210.0, 200.0)
     few, many = (fit_shift([box] * n, [object_] * n)[2] for n in (1, 100))
     assert 0.0 < few < 0.02 < 0.09 < many < 0.1
@@ -108,6 +106,6 @@ def test_few_boxes_move_little_and_none_nothing() -> None:
 
 
 @given(st.lists(st.tuples(*[st.floats(0, 1_000)] * 4), min_size=1, max_size=9))
-def test_whatever_was_drawn_the_catalogue_takes_the_shift(places: list[tuple[float, float, float, float]]) -> None:
+def test_the_catalogue_accepts_every_fitted_shift(places: list[tuple[float, float, float, float]]) -> None:
     found = [(x, y, x + 1.0 + w, y + 1.0 + h) for x, y, w, h in places]
     assert not Calibration(shift=fit_shift(found, found[::-1])).wrong()

@@ -1,4 +1,4 @@
-"""The model catalogue."""
+"""Tests of the model catalogue."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ GOOD: dict[str, Any] = msgspec.to_builtins(DETECTOR)
 
 
 class Shelf:
-    """What the label bucket holds, counted as it is read, and a clock."""
+    """A label bucket that counts reads, and a clock."""
 
     def __init__(self, *models: Model, **index: Any) -> None:
         self.objects = {model_key(model.id): msgspec.json.encode(model) for model in models}
@@ -63,7 +63,7 @@ def test_an_unknown_model_is_refused_with_the_known_ones() -> None:
     assert "'other'" in str(refused.value)
 
 
-def test_an_active_model_that_is_in_no_catalogue_is_no_fault_of_a_drive() -> None:
+def test_an_active_model_without_entry_does_not_refuse_a_drive() -> None:
     shelf = Shelf(DETECTOR, models={"detector": "0001"}, active=("other",))
     with pytest.raises(CatalogueUnavailable, match="other"):
         shelf.catalogue.active_models()
@@ -75,7 +75,7 @@ def test_a_revision_without_its_document_is_reported_with_its_key() -> None:
         shelf.catalogue.active_models()
 
 
-def test_the_index_is_read_anew_after_its_time_and_revisions_never() -> None:
+def test_the_index_is_read_again_after_its_time_and_revisions_never() -> None:
     shelf = Shelf(DETECTOR, models={"detector": "0001"}, active=("detector",))
     for now in (0.0, 10.0, 30.0):
         shelf.now = now
@@ -86,7 +86,7 @@ def test_the_index_is_read_anew_after_its_time_and_revisions_never() -> None:
     assert shelf.reads == [CATALOGUE_KEY, model_key(DETECTOR.id), CATALOGUE_KEY]
 
 
-def test_an_index_that_changes_meanwhile_takes_no_model_away() -> None:
+def test_an_index_that_changes_meanwhile_does_not_remove_models() -> None:
     second = msgspec.structs.replace(DETECTOR, name="second")
     index = {"models": {"detector": "0001", "second": "0001"}, "active": ("detector", "second")}
     shelf = Shelf(DETECTOR, second, **index)
@@ -100,7 +100,7 @@ def test_an_index_that_changes_meanwhile_takes_no_model_away() -> None:
     assert Catalogue(read, lambda: shelf.now).active_models() == [DETECTOR, second]
 
 
-def test_a_document_in_another_models_place_is_not_used() -> None:
+def test_a_document_with_another_models_name_is_not_used() -> None:
     shelf = Shelf(models={"detector": "0001"}, active=())
     shelf.objects[model_key("detector.0001")] = msgspec.json.encode(msgspec.structs.replace(DETECTOR, revision="0009"))
     with pytest.raises(CatalogueUnavailable, match=r"detector\.0009"):
@@ -115,7 +115,7 @@ def test_a_broken_index_is_reported_by_name(body: bytes) -> None:
         shelf.catalogue.index()
 
 
-def test_a_broken_document_is_reported_until_it_is_mended() -> None:
+def test_a_broken_document_is_reported_until_it_is_fixed() -> None:
     shelf = Shelf(models={"detector": "0001"}, active=("detector",))
     shelf.objects[model_key("detector.0001")] = b"{"
     with pytest.raises(CatalogueUnavailable, match=model_key("detector.0001")):
@@ -143,7 +143,7 @@ def test_a_broken_document_is_reported_until_it_is_mended() -> None:
         {"endpoint": "no endpoint!"},
         {"endpoint": "a" * 64},
         {"endpoint": "-a"},
-        {"decoder": "nobody"},
+        {"decoder": "unknown"},
         {"classes": {}},
         {"classes": {"car": "spaceship"}},
         {"classes": {"car": 5}},
@@ -176,7 +176,7 @@ def test_a_document_that_breaks_its_schema_is_refused_with_its_origin(change: di
         parse_model(json.dumps({**GOOD, **change}).encode(), "models/x.json")
 
 
-def test_a_class_may_have_a_threshold_of_its_own() -> None:
+def test_a_class_may_have_its_own_threshold() -> None:
     model = parse_model(json.dumps({**GOOD, "threshold": 0.3, "thresholds": {"person": 0.1}}).encode(), "x")
     assert (model.threshold_of("person"), model.threshold_of("car")) == (0.1, 0.3)
 
@@ -192,10 +192,10 @@ NEARLY = st.fixed_dictionaries({}, optional={name: st.just(value) | ANYTHING for
 
 
 @given(st.binary(max_size=200) | (ANYTHING | NEARLY).map(lambda value: json.dumps(value).encode()))
-def test_a_document_is_read_or_refused_and_nothing_else(body: bytes) -> None:
+def test_every_document_is_read_or_refused(body: bytes) -> None:
     try:
         model = parse_model(body, "x.json")
     except DocumentRefused as e:
-        assert "x.json" in str(e)  # noqa: PT017 - refusing is one of two good ends
+        assert "x.json" in str(e)  # noqa: PT017 - a refusal is a valid result
     else:
         assert parse_model(msgspec.json.encode(model), "again") == model

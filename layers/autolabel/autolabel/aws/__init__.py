@@ -1,4 +1,4 @@
-"""Adapters: the domain's ports on AWS. They turn ClientError into the domain's errors and decide nothing."""
+"""Implements the domain's ports on AWS. Adapters turn ClientError into the domain's errors and decide nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What others hear of: the ops topic on SNS and the default bus of EventBridge."""
+"""Sends announcements: to the ops topic on SNS and to the default bus of EventBridge."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _SUBJECT = 100
 
 
 class AwsAnnouncements:
-    """`Announcements` on SNS and EventBridge; either may be left out where it is not used."""
+    """Implements `Announcements` on SNS and EventBridge; a function that does not use one may leave it out."""
 
     def __init__(
         self, *, sns: SNSClient | None = None, topic: str = "", events: EventBridgeClient | None = None

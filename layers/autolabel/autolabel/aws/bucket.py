@@ -1,4 +1,4 @@
-"""A bucket on S3."""
+"""Implements a bucket on S3."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from autolabel.contracts.ports import StoredObject
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-# Parts of a multipart upload have at least 5 MiB, but for the last.
+# S3's minimum for all parts of a multipart upload except the last.
 MIN_PART = 5 * 1024 * 1024
 PART = 8 * 1024 * 1024
 CHUNK = 256 * 1024
 
 
 class S3Bucket:
-    """`Bucket` on S3."""
+    """Implements `Bucket` on S3."""
 
     def __init__(self, client: S3Client, name: str) -> None:
         self._s3 = client
@@ -43,7 +43,7 @@ class S3Bucket:
             if error_code(e) in ("NoSuchKey", "404"):
                 return None
             raise
-        # What lies behind the limit stays in the connection, which is closed.
+        # The bytes behind the limit stay in the connection, which is closed.
         with closing(response["Body"]) as body:
             return body.read(limit), response["ETag"].strip('"')
 
@@ -60,7 +60,7 @@ class S3Bucket:
             if error_status(e) == 416:
                 return b""
             if error_status(e) in (404, 412):
-                raise FrameChanged(f"{key} is gone or holds other bytes than when the run began") from e
+                raise FrameChanged(f"{key} is gone or was changed after the run began") from e
             raise
         return response["Body"].read()
 
@@ -108,19 +108,19 @@ class S3Bucket:
         try:
             self._s3.put_object(Bucket=self.name, Key=key, Body=body, ContentType=content_type, IfNoneMatch="*")
         except ClientError as e:
-            # 409: another writer is at it at this moment, and S3 lets one of the two through.
+            # 409: another writer writes at this moment, and S3 lets one of the two succeed.
             if error_status(e) in (409, 412):
                 return False
             raise
         return True
 
     def write_over(self, key: str, body: bytes, etag: str, content_type: str = "application/json") -> bool:
-        """Write an object in place of the one with this ETag, or of none when it is empty; False when it changed."""
+        """Write over the object with this ETag, or create it if the ETag is empty; False if it was changed."""
         condition: dict[str, Any] = {"IfMatch": f'"{etag}"'} if etag else {"IfNoneMatch": "*"}
         try:
             self._s3.put_object(Bucket=self.name, Key=key, Body=body, ContentType=content_type, **condition)
         except ClientError as e:
-            # 404: it was deleted meanwhile; 409: another writer is at it at this moment.
+            # 404: it was deleted meanwhile; 409: another writer writes at this moment.
             if error_status(e) in (404, 409, 412):
                 return False
             raise
@@ -149,7 +149,7 @@ class S3Bucket:
         with _Multipart(self._s3, self.name, key, content_type) as upload:
             gathered = bytearray()
             for source, size in sources:
-                # S3 copies what is large enough to be a part; what is too small passes through here.
+                # S3 copies a source that is large enough for a part; smaller ones are read and uploaded here.
                 if size >= MIN_PART and (not gathered or len(gathered) >= MIN_PART):
                     if gathered:
                         upload.add(bytes(gathered))
@@ -174,7 +174,7 @@ class S3Bucket:
 
 
 class _Multipart:
-    """A multipart upload that is completed at the end of its block and aborted when the block raises."""
+    """Completes a multipart upload at the end of the `with` block; aborts it if the block raises."""
 
     def __init__(self, client: S3Client, bucket: str, key: str, content_type: str, *, once: bool = False) -> None:
         self._s3 = client

@@ -1,4 +1,4 @@
-"""boto3 clients, made once for each function's environment."""
+"""Makes boto3 clients, once in each function's environment."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-# What services call a bad moment beside the statuses 429 and 5xx: botocore's own lists of throttling and transient
-# codes, and a transaction that is in the way of a single write (DynamoDB API reference, PutItem).
+# Error codes of temporary failures, beside the statuses 429 and 5xx: botocore's own lists of throttling and transient
+# codes, and a transaction that conflicts with a single write (DynamoDB API reference, PutItem).
 _PASSING = (
     "Throttl",
     "TooManyRequests",
@@ -26,11 +26,11 @@ _PASSING = (
 
 @cache
 def client(service: str, attempts: int = 6) -> Any:
-    """The client of a service; `attempts`: how often a call that was throttled or failed is made in all."""
+    """Return the client of a service; `attempts`: the most calls for a request that is throttled or fails."""
     config = Config(
         retries={"mode": "standard", "total_max_attempts": attempts},
         max_pool_connections=32,
-        # By default a single dead connection would take as long as a batch of messages may.
+        # With the default, a single dead connection would take all the time that a batch of messages has.
         connect_timeout=5,
         read_timeout=20,
     )
@@ -46,7 +46,7 @@ def error_status(error: ClientError) -> int:
 
 
 def is_passing(error: Exception) -> bool:
-    """Whether an error is somebody's bad moment - throttled, failing, unreachable - and passes by itself."""
+    """Check whether an error is temporary: the service throttles, fails or cannot be reached."""
     if isinstance(error, BotoCoreError):
         return True
     if not isinstance(error, ClientError):

@@ -1,4 +1,4 @@
-"""Messages as a queue delivers them: one that cannot be worked on now waits, a hopeless one is put aside."""
+"""Delivers a queue's messages: one that cannot be handled now waits, one that fails too often is dead-lettered."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
 
 Value = TypeVar("Value")
-# The longest wait of a message that goes back, in seconds.
+# The longest wait, in seconds, of a message that goes back to the queue.
 _LONGEST_WAIT = 900
-# Of an attribute that a person reads.
+# A person reads the reason, and needs no more characters than this.
 _MAX_REASON = 2_000
 
 
 class DeadLettered(Exception):
-    """A message that failed again and again lies in the dead-letter queue now; `reason` is its last error."""
+    """A message that failed too often was moved to the dead-letter queue; `reason` is its last error."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -28,10 +28,10 @@ class DeadLettered(Exception):
 
 
 class Deliveries:
-    """One queue's messages, delivered to a function.
+    """Delivers one queue's messages to a function.
 
-    `first_wait`: seconds that a message waits when it cannot be worked on for the first time; it doubles up to 15
-    minutes. `bury_after`: receives after which a message that fails for a reason of its own goes to the dead letters.
+    `first_wait`: seconds that a message waits after its first failure; the wait doubles, up to 15 minutes.
+    `dead_letter_after`: receives after which a message is dead-lettered, if its error is not temporary.
     """
 
     def __init__(
@@ -41,29 +41,29 @@ class Deliveries:
         self._queue = queue
         self._dead_letters = dead_letters
         self._first_wait = first_wait
-        self._bury_after = dead_letter_after
+        self._dead_letter_after = dead_letter_after
 
     def work(self, record: SQSRecord, work: Callable[[], Value]) -> Value:
-        """Do the work of a message; what `work` raises, once the message is made to wait, or Buried."""
+        """Do the work of a message. If it fails, make the message wait and raise the error, or raise DeadLettered."""
         try:
             return work()
-        except Exception as e:  # whatever it is, the message waits for it or is shown to a person
+        except Exception as e:  # for any error the message waits or is dead-lettered
             received = int(record.attributes.approximate_receive_count)
-            if received < self._bury_after or isinstance(e, Unavailable) or is_passing(e):
+            if received < self._dead_letter_after or isinstance(e, Unavailable) or is_passing(e):
                 self._back_off(record.receipt_handle, received)
                 raise
-            self._bury(record, e)
+            self._dead_letter(record, e)
             raise DeadLettered(f"{type(e).__name__}: {e}") from e
 
     def _back_off(self, receipt: str, received: int) -> None:
         wait = min(_LONGEST_WAIT, int(self._first_wait * 2 ** min(received - 1, 16)))
         self._sqs.change_message_visibility(QueueUrl=self._queue, ReceiptHandle=receipt, VisibilityTimeout=wait)
 
-    def _bury(self, record: SQSRecord, error: Exception) -> None:
-        """The body stays as it was, so that it can be moved back; why it lies there is beside it."""
+    def _dead_letter(self, record: SQSRecord, error: Exception) -> None:
+        """Dead-letter a message with its reason as an attribute; the body stays, so that it can be moved back."""
         # SQS refuses a message whose attributes hold control characters.
-        said = f"{type(error).__name__}: {error}"[:_MAX_REASON]
-        reason = "".join(character if character.isprintable() else " " for character in said)
+        message = f"{type(error).__name__}: {error}"[:_MAX_REASON]
+        reason = "".join(character if character.isprintable() else " " for character in message)
         self._sqs.send_message(
             QueueUrl=self._dead_letters,
             MessageBody=record.body,

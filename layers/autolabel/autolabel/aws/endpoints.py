@@ -1,4 +1,4 @@
-"""Asynchronous endpoints on SageMaker."""
+"""Implements asynchronous endpoints on SageMaker."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
     from mypy_boto3_sagemaker_runtime import SageMakerRuntimeClient
 
 
-# Of DescribeEndpoint's EndpointStatus, those in which an endpoint serves; an update goes on beside the old instances.
+# The values of DescribeEndpoint's EndpointStatus with which an endpoint serves; during an update the old instances do.
 _SERVING = frozenset({"InService", "Updating", "SystemUpdating", "RollingBack"})
 
 
 class SageMakerEndpoints:
-    """`Endpoints` on SageMaker."""
+    """Implements `Endpoints` on SageMaker."""
 
     def __init__(self, client: SageMakerRuntimeClient) -> None:
         self._runtime = client
@@ -50,15 +50,15 @@ class SageMakerEndpoints:
                 InvocationTimeoutSeconds=timeout,
             )
         except (ClientError, BotoCoreError) as e:
-            # None is the frame's fault, since the request is checked before it is made. A missing or failed endpoint is
-            # a ValidationError, what passes by itself is not.
+            # The frame is never the cause: the request is checked before it is made. A missing or failed endpoint is a
+            # ValidationError, a temporary failure is not.
             gone = isinstance(e, ClientError) and error_code(e).startswith("Validation")
             raise EndpointUnavailable(f"endpoint {endpoint}: {e}", gone=gone) from e
         return response["OutputLocation"]
 
 
 class SageMakerEndpointStates:
-    """`EndpointStates` on SageMaker."""
+    """Implements `EndpointStates` on SageMaker."""
 
     def __init__(self, client: SageMakerClient) -> None:
         self._sagemaker = client
@@ -67,7 +67,7 @@ class SageMakerEndpointStates:
         try:
             status = self._sagemaker.describe_endpoint(EndpointName=endpoint)["EndpointStatus"]
         except ClientError as e:
-            # SageMaker says that it could not find an endpoint under this code.
+            # SageMaker's code for an endpoint that it cannot find.
             if error_code(e) == "ValidationException":
                 return "missing"
             raise

@@ -1,4 +1,4 @@
-"""The state machine on Step Functions."""
+"""Implements executions on Step Functions."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class StepFunctionsExecutions:
-    """`Executions` on Step Functions."""
+    """Implements `Executions` on Step Functions."""
 
     def __init__(self, client: SFNClient, state_machine: str) -> None:
         self._states = client
@@ -44,7 +44,7 @@ class StepFunctionsExecutions:
         try:
             self._states.send_task_success(taskToken=token, output='{"woken":true}')
         except ClientError as e:
-            # A duplicate wake is normal.
+            # Duplicate wakes are normal.
             if error_code(e) in ("TaskTimedOut", "TaskDoesNotExist", "InvalidToken"):
                 return False
             raise

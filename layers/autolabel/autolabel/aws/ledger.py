@@ -1,17 +1,17 @@
-"""The ledger on one DynamoDB table.
+"""Implements the ledger on one DynamoDB table.
 
 | pk | sk | what |
 | --- | --- | --- |
 | `pending#<drive>#<partition>` | `<model>/<camera>/<timestamp>/<token>` | a unit without its answer |
 | `failed#<drive>#<partition>` | the same | a unit whose inference failed for good |
-| `answer#<drive>#<partition>` | the same | an answer that lies elsewhere than derived |
+| `answer#<drive>#<partition>` | the same | an answer at another key than the derived one |
 | `drive#<drive>` | `run#<run>` | a run, fixed when it was allocated |
 | `drive#<drive>` | `waiting#<run>` | the token that wakes the run's execution |
 | `drive#<drive>` | `frozen` | a listing of the drive was frozen |
-| `job#<job>` | `waiting` | the token that wakes the execution which waits for people |
+| `job#<job>` | `waiting` | the token that wakes the execution that waits for reviewers |
 | `closed` | `<drive>/` | a drive whose first run was started |
-| `late` | `<drive>/` | something came after the drive was frozen |
-| `refused#<drive or empty>` | `<key>` | something that came in and does not fit |
+| `late` | `<drive>/` | an object came after the drive was frozen |
+| `refused#<drive or empty>` | `<key>` | an input that breaks a contract |
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ from autolabel.contracts.units import PENDING_PARTITIONS, Unit, pending_partitio
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-# DynamoDB's sort keys have at most 1,024 bytes, and so have S3's keys.
+# DynamoDB's limit for sort keys, in bytes; S3's limit for keys is the same.
 _MAX_SORT_KEY = 1_024
 _CONDITION_FAILED = "ConditionalCheckFailedException"
 _NEW = "attribute_not_exists(pk)"
 
 
 class DynamoLedger:
-    """`Ledger`, and its `JobTokens`, on DynamoDB."""
+    """Implements `Ledger` and `JobTokens` on DynamoDB."""
 
     def __init__(self, client: DynamoDBClient, table: str) -> None:
         self._db = client
@@ -283,7 +283,7 @@ class DynamoLedger:
         return self._db.get_item(TableName=self._table, Key=key, ConsistentRead=True).get("Item")
 
     def _units(self, kind: str, drive: str, model: str, after: str) -> Iterator[Mapping[str, Any]]:
-        """A model's units of a kind from all partitions of the drive behind a position, in one order."""
+        """Read a model's units of a kind behind a position, merged in order from all partitions of the drive."""
         parts = [
             self._query(f"{kind}#{drive}#{partition}", f"{model}/", after=f"{model}/{after}/~" if after else "")
             for partition in range(PENDING_PARTITIONS)
@@ -293,14 +293,14 @@ class DynamoLedger:
     def _query(
         self, pk: str, prefix: str = "", *, after: str = "", limit: int | None = None, backwards: bool = False
     ) -> Iterator[Mapping[str, Any]]:
-        """Items of a partition whose sort key has the prefix, in order, read strongly consistent.
+        """Read the items of a partition whose sort key has the prefix, in order, with strong consistency.
 
-        `after`: only those behind this sort key, which begins with the prefix itself.
+        `after`: only those behind this sort key, which must begin with the prefix.
         """
         values: dict[str, Any] = {":pk": {"S": pk}}
         condition = "pk = :pk"
         if after:
-            # A tilde is behind every character of a unit's names.
+            # A tilde sorts behind every character of a unit's names.
             condition += " AND sk BETWEEN :after AND :end"
             values |= {":after": {"S": after}, ":end": {"S": f"{prefix}~"}}
         elif prefix:
@@ -331,7 +331,7 @@ class DynamoLedger:
         names: dict[str, str] | None = None,
         also: str = "",
     ) -> bool:
-        """Change a pending unit in place, if it still is at its attempt."""
+        """Change a pending unit in place if it is still at its attempt."""
         more: dict[str, Any] = {"ExpressionAttributeNames": names} if names else {}
         return self._if_condition_holds(
             lambda: self._db.update_item(
@@ -350,7 +350,7 @@ class DynamoLedger:
         )
 
     def _together(self, *changes: Any) -> bool:
-        """Make changes at once; False when the condition of one does not hold."""
+        """Make changes in one transaction; False if a condition does not hold."""
         items: Any = [
             {action: {"TableName": self._table, **what}} for change in changes for action, what in change.items()
         ]
@@ -364,7 +364,7 @@ class DynamoLedger:
         return True
 
     def _put_unless_later(self, item: Any, order: str) -> bool:
-        """Store a token unless that of a later wait is there."""
+        """Store a token unless the ledger has the token of a later wait."""
         return self._if_condition_holds(
             lambda: self._db.put_item(
                 TableName=self._table,
@@ -405,7 +405,7 @@ def _unit_key(kind: str, unit: Unit) -> dict[str, Any]:
 
 
 def _pending_item(pending: PendingUnit) -> dict[str, Any]:
-    """A pending unit that no endpoint has taken yet."""
+    """Make the item of a pending unit that no endpoint has taken yet."""
     return {
         **_unit_key("pending", pending.unit),
         "key": {"S": pending.key},
@@ -417,7 +417,7 @@ def _pending_item(pending: PendingUnit) -> dict[str, Any]:
 
 
 def _drive_key(pk: str, drive: str) -> dict[str, Any]:
-    """With the slash, drives are in the order in which S3 lists their folders."""
+    """Make a drive's key. The slash gives drives the order in which S3 lists their folders."""
     return {"pk": {"S": pk}, "sk": {"S": f"{drive}/"}}
 
 

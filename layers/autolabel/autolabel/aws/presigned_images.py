@@ -1,4 +1,4 @@
-"""Addresses of frames that anybody who has them may read for a while."""
+"""Makes addresses of frames; for a limited time, each gives access to its frame without credentials."""
 
 from __future__ import annotations
 
@@ -11,15 +11,16 @@ from botocore.config import Config
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-# S3's limit. An address also ends with the credentials that signed it: those of a function's role live for hours.
+# S3's limit, in seconds. An address also expires with the credentials that signed it: a function's live for hours.
 LIFETIME = 7 * 24 * 3600
 
 
 @cache
 def signing_client() -> S3Client:
-    """A client that signs as every Region takes it, for the Region's own host.
+    """Make a client that signs for the Region's own host, with the signature version that all Regions accept.
 
-    boto3 by itself signs in an old way in some, and names a host from which S3 leads to the Region of a young bucket.
+    By default boto3 signs with an old version in some Regions, and names the global host, from which S3 redirects
+    requests for a new bucket.
     """
     config = Config(signature_version="s3v4", s3={"addressing_style": "virtual"})
     client: S3Client = boto3.client("s3", config=config)
@@ -27,7 +28,7 @@ def signing_client() -> S3Client:
 
 
 class PresignedImages:
-    """Label Studio's `Images` by pre-signed GETs, which have to be renewed before they end."""
+    """Implements Label Studio's `Images` with pre-signed GETs, which must be renewed before they expire."""
 
     connected = False
 

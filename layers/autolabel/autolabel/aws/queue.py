@@ -1,4 +1,4 @@
-"""Queues on SQS."""
+"""Implements the submit queue on SQS."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from autolabel.contracts.units import CloseRequest, Unit, UnitRequest
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
 
-# SendMessageBatch takes ten messages.
+# The limit of SendMessageBatch, in messages.
 _BATCH = 10
-# It may take some of them and not others, which the client does not try again.
+# SendMessageBatch may take only some of the messages, and boto3 does not send the others again.
 _TRIES = 4
 
 
 class SqsSubmitQueue:
-    """`SubmitQueue` on SQS."""
+    """Implements `SubmitQueue` on SQS."""
 
     def __init__(self, client: SQSClient, url: str) -> None:
         self._sqs = client

@@ -1,4 +1,4 @@
-"""Secrets on Secrets Manager."""
+"""Reads secrets from Secrets Manager."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from autolabel.aws.clients import error_code, is_passing
 from autolabel.contracts.errors import VerificationRefused, VerificationUnavailable
 
-# A rotated secret takes effect after this many seconds at the latest.
+# A rotated secret takes effect within this number of seconds.
 KEPT = 60.0
 
 
@@ -20,7 +20,7 @@ class _SecretsManager(Protocol):
 
 
 class Secrets:
-    """The values of secrets, each read again once it is KEPT seconds old."""
+    """Keeps the values of secrets, and reads each again after KEPT seconds."""
 
     def __init__(self, client: _SecretsManager, now: Callable[[], float] = time.monotonic) -> None:
         self._client = client
@@ -28,7 +28,9 @@ class Secrets:
         self._known: dict[str, tuple[float, str]] = {}
 
     def read(self, secret: str) -> str:
-        """A secret's text, by its name or ARN; VerificationRefused or VerificationUnavailable, which name it."""
+        """Read a secret's text by its name or ARN.
+
+        Raises VerificationRefused or VerificationUnavailable, which name the secret."""
         known = self._known.get(secret)
         if known is None or self._now() - known[0] >= KEPT:
             known = self._known[secret] = (self._now(), self._fetch(secret))
@@ -45,5 +47,5 @@ class Secrets:
                 "secret", f"the secret {secret} cannot be read ({code}): does it exist, and may this role read it?"
             ) from e
         if not isinstance(value, str):
-            raise VerificationRefused("secret", f"the secret {secret} has no text")
+            raise VerificationRefused("secret", f"the secret {secret} has no text: store it as a string, not as binary")
         return value

@@ -1,4 +1,4 @@
-"""A function's settings: typed, read once from its environment, and refused at start when one is missing."""
+"""Reads a function's settings from its environment, once and typed; the start fails if one is missing."""
 
 from __future__ import annotations
 
@@ -13,11 +13,13 @@ Settings = TypeVar("Settings", bound=msgspec.Struct)
 
 
 class SettingsError(AutolabelError):
-    """A setting is missing or has no sense."""
+    """A setting is missing or wrong."""
 
 
 def read_settings(kind: type[Settings], environment: Mapping[str, str]) -> Settings:
-    """Read a struct's fields from variables of the same names in capitals; SettingsError names all that are wrong."""
+    """Read a struct's fields from variables of the same names in capitals.
+
+    Raises SettingsError, which names all missing settings, or one that is wrong."""
     values = {name: environment[name.upper()] for name in get_type_hints(kind) if name.upper() in environment}
     missing = [
         field.name.upper() for field in msgspec.structs.fields(kind) if field.required and field.name not in values
@@ -27,4 +29,4 @@ def read_settings(kind: type[Settings], environment: Mapping[str, str]) -> Setti
     try:
         return msgspec.convert(values, kind, strict=False)
     except msgspec.ValidationError as e:
-        raise SettingsError(f"a setting has no sense: {e}") from e
+        raise SettingsError(f"a setting is wrong: {e}") from e

@@ -1,4 +1,4 @@
-"""Wires the adapters of a function: each is made from the function's settings when it is first used."""
+"""Makes the adapters of a function from its settings, each on first use."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from autolabel import aws
 
 
 class Adapters:
-    """The adapters of one function. `settings`: the function's own, which has what each adapter reads of it."""
+    """The adapters of one function. `settings`: the function's own, with the fields that its adapters read."""
 
     def __init__(self, settings: Any) -> None:
         self._settings = settings

@@ -1,1 +1,1 @@
-"""Names and documents on the wire, errors, and the ports to the outside world."""
+"""Defines the names and documents on the wire, the errors, and the ports to the outside world."""

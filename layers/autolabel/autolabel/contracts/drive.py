@@ -1,4 +1,4 @@
-"""The document that closes a drive, and the runs that label it."""
+"""Defines the drive document, which closes a drive, and the runs that label the drive."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from autolabel.contracts.run_folder import RunFolder
 from autolabel.contracts.verification import SEGMENTS, BackEnd, Policy, Task, VerifyAll, VerifyUncertain
 from autolabel.streams.json_depth import is_deep
 
-# A document that describes some cameras takes kilobytes. It is kept in the ledger, whose items have 400 KB at most.
+# A document that describes some cameras takes kilobytes. The ledger keeps it, and its items have at most 400 KB.
 MAX_DOCUMENT_BYTES = 250_000
-# No frame is as wide or as high, and areas stay far from the limits of floats.
+# Frames are smaller than this, and areas stay far below the limits of floats.
 MAX_COORDINATE = 1_000_000
-# Every box of a frame is cut with its camera's mask, which takes time in proportion to the corners.
+# Every box of a frame is cut with its camera's mask. The time for it grows with the number of corners.
 MAX_MASK_POINTS = 500
-# Each model is asked for every frame, and is read from beginning to end in every turn.
+# Each model gets every frame, and every reconcile pass reads all its units.
 MAX_MODELS = 8
 FIRST_RUN = "0001"
 _KNOWN = (
@@ -30,7 +30,7 @@ Point = tuple[float, float]
 
 
 class Camera(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """What is known of a camera. `ego_mask`: a polygon in pixels of the frame over the vehicle's own body."""
+    """Describes a camera. `ego_mask`: a polygon over the vehicle's own body, in pixels of the frame."""
 
     expected_frames: int | None = None
     ego_mask: tuple[Point, ...] | None = None
@@ -39,10 +39,10 @@ class Camera(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
 
 
 class DriveDocument(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """drive.json: closes a drive and says what was recorded.
+    """The content of drive.json: closes a drive and says what was recorded.
 
-    `models`: names from the catalogue, default: all active ones. `verification`: which frames people are given, and
-    where. `notes`: whatever those who read the summary and the report should know.
+    `models`: names from the catalogue, default: all active ones. `verification`: which frames reviewers get, and
+    where. `notes`: remarks for the readers of the summary and the report.
     """
 
     vehicle: str
@@ -55,9 +55,9 @@ class DriveDocument(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omi
 class Run(msgspec.Struct, frozen=True, omit_defaults=True):
     """One labelling of one drive, fixed when it is allocated. `models` are `name.revision`.
 
-    `answers_of`: for each model the `name.revision` whose answers it reads; the models' own when empty.
+    `answers_of`: for each model the `name.revision` whose answers it reads; empty: each model reads its own.
     `since`: when it was allocated. `retry_failed_before`: units that failed before this time are tried once more. Both
-    in seconds since the epoch.
+    are seconds since the epoch.
     """
 
     drive: str
@@ -73,28 +73,28 @@ class Run(msgspec.Struct, frozen=True, omit_defaults=True):
 
     @property
     def folder(self) -> RunFolder:
-        """The keys of the run in the label bucket."""
+        """Return the keys of the run in the label bucket."""
         return RunFolder(self.drive, self.run)
 
     @property
     def asked(self) -> tuple[str, ...]:
-        """What the run's units are named by: for each model the `name.revision` whose answers it reads."""
+        """Return what the run's units are named by: for each model the `name.revision` whose answers it reads."""
         return self.answers_of or self.models
 
 
 def next_run(run: str) -> str:
-    """The name of the run after `run`: four digits."""
+    """Return the name of the run after `run`, as four digits."""
     return f"{int(run) + 1:04d}"
 
 
 def parse_drive_document(body: bytes, key: str) -> DriveDocument:
-    """Read drive.json; DocumentRefused names the key and what is wrong."""
+    """Read drive.json. Raises DocumentRefused, which names the key and what is wrong."""
     if len(body) > MAX_DOCUMENT_BYTES:
         raise DocumentRefused("document-too-large", f"{key} has more than {MAX_DOCUMENT_BYTES:,} bytes")
     try:
         document = msgspec.json.decode(body, type=DriveDocument)
     except msgspec.ValidationError as e:
-        # Of words that are none of a few, the schema's error names only the wrong one.
+        # The schema's error names only the wrong word, not the words that are allowed.
         known = f"; known are {_KNOWN}" if "$.verification" in str(e) else ""
         raise DocumentRefused("document-schema", f"{key} breaks its schema: {e}{known}") from e
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
@@ -108,13 +108,13 @@ def _check(document: DriveDocument, key: str) -> None:
         raise DocumentRefused("document-schema", f"{key}: {why}")
 
     if (size := len(msgspec.json.encode(document))) > MAX_DOCUMENT_BYTES:
-        # `[1,1]` is kept as `[1.0,1.0]`.
-        refuse(f"written out it takes {size:,} bytes, the limit is {MAX_DOCUMENT_BYTES:,}")
+        # The document is stored as it is written out here: `[1,1]` becomes `[1.0,1.0]`.
+        refuse(f"it takes {size:,} bytes when written out; the limit is {MAX_DOCUMENT_BYTES:,}")
     if not document.cameras:
         refuse("`cameras` names no camera")
     for name, camera in document.cameras.items():
         if not is_name(name):
-            refuse(f"the camera name {name!r} breaks the contract")
+            refuse(f"{name!r} cannot name a camera: use 1 to 63 letters, digits, - and _, the first a letter or digit")
         if camera.ego_mask is not None and len(camera.ego_mask) < 3:
             refuse(f"the ego mask of camera {name!r} has fewer than 3 points")
         if len(camera.ego_mask or ()) > MAX_MASK_POINTS:
@@ -122,20 +122,20 @@ def _check(document: DriveDocument, key: str) -> None:
         if is_deep(camera.intrinsics) or is_deep(camera.extrinsics):
             refuse(f"the calibration of camera {name!r} is nested too deeply")
         if any(abs(coordinate) > MAX_COORDINATE for point in camera.ego_mask or () for coordinate in point):
-            refuse(f"the ego mask of camera {name!r} has corners beyond {MAX_COORDINATE:,} pixels")
+            refuse(f"the ego mask of camera {name!r} has coordinates beyond {MAX_COORDINATE:,} pixels")
         if camera.expected_frames is not None and camera.expected_frames < 0:
-            refuse(f"camera {name!r} expects {camera.expected_frames} frames")
+            refuse(f"camera {name!r} expects {camera.expected_frames} frames; give 0 or more")
     if document.models is not None and not 1 <= len(document.models) <= MAX_MODELS:
         refuse(f"`models` names {len(document.models)} models; a drive is labelled by 1 to {MAX_MODELS}")
     if len(set(document.models or ())) < len(document.models or ()):
         refuse("`models` names a model twice")
     if document.verification.task == SEGMENTS:
         if not isinstance(document.verification, VerifyAll):
-            refuse("`verification`: segments are verified under the policy `all`, since doubt and audits are of boxes")
+            refuse("`verification`: segments need the policy `all`: uncertainty and audits exist for boxes only")
         if document.verification.back_end == "label-studio":
-            refuse("`verification`: segments are verified in Ground Truth, not in Label Studio")
+            refuse("`verification`: segments need the back-end `ground-truth`: Label Studio verifies boxes only")
 
 
 def execution_name(drive: str, run: str) -> str:
-    """The name of the execution of a run: derived from it, so that `ExecutionAlreadyExists` means started."""
+    """Derive the name of a run's execution, so that `ExecutionAlreadyExists` means that the run was started."""
     return f"{drive}-{run}"

@@ -1,28 +1,28 @@
-"""Everything that can go wrong, as one tree.
+"""Defines all errors of the project, as one tree.
 
 AutolabelError
-├── Refused                  what came in does not fit a contract: recorded with its reason, never retried
+├── Refused                  an input breaks a contract: recorded with its reason, never retried
 │   ├── KeyRefused           an object key outside the contract
 │   ├── DocumentRefused      a drive.json or a catalogue document
-│   ├── ImageRefused         a frame that is no usable image
-│   │   └── FrameChanged     its object holds other bytes than the listing says, or is gone
+│   ├── ImageRefused         a frame that is not a usable image
+│   │   └── FrameChanged     its object changed after the listing was frozen, or is gone
 │   ├── AnswerRefused        a model's answer that cannot be read
-│   └── VerificationRefused  a work team or a labelling server that cannot be asked as it is set up
-├── Unavailable              somebody else's bad moment: the work goes back and is tried again
+│   └── VerificationRefused  a work team or a labelling server is set up wrongly
+├── Unavailable              a dependency fails temporarily: the work goes back and is tried again
 │   ├── EndpointUnavailable  throttled, failing, updating or missing endpoint
 │   ├── CatalogueUnavailable the catalogue, or a revision in it, is missing or broken
 │   └── VerificationUnavailable  the labelling server is down, slow or throttles
-└── Inconsistent             the run's own records contradict each other: the run stops for a person
+└── Inconsistent             the run's own records contradict each other: the run stops for an operator
     ├── RunMissing           a run without its record
     ├── ShardMissing         a planned shard without its result
-    ├── CountMismatch        frames that do not add up
+    ├── CountMismatch        the counts of frames do not add up
     ├── ModelFailing         a model failed most of the run's frames
     └── LabelingFailed       labelling jobs ended without labels
 """
 
 from __future__ import annotations
 
-# A sentence of what came in wrong; nobody reads more.
+# A person reads the message, and needs no more than this.
 MAX_MESSAGE = 2_000
 
 
@@ -31,10 +31,10 @@ class AutolabelError(Exception):
 
 
 class Refused(AutolabelError):
-    """What came in does not fit; `reason` is a stable word for counting, the message names the input.
+    """An input breaks a contract; `reason` is a stable word for counting, the message names the input.
 
-    The message may quote the input, so it is made harmless to log, store and show: of at most MAX_MESSAGE characters,
-    with what does not print (line feeds, a terminal's commands, marks that turn the writing round) written as escapes.
+    The message may quote the input, so it is made safe to log, store and show: it has at most MAX_MESSAGE characters,
+    and unprintable ones (line feeds, terminal commands, marks that change the writing direction) become escapes.
     """
 
     def __init__(self, reason: str, message: str) -> None:
@@ -43,44 +43,44 @@ class Refused(AutolabelError):
 
 
 def printable(text: str) -> str:
-    """The text on one line, cut to MAX_MESSAGE characters, with what does not print as escapes."""
+    """Put the text on one line of at most MAX_MESSAGE characters, with escapes for unprintable characters."""
     shown = (c if c.isprintable() else c.encode("unicode_escape").decode() for c in text[:MAX_MESSAGE])
     return "".join(shown)[:MAX_MESSAGE]
 
 
 class KeyRefused(Refused):
-    """An object key outside the contract."""
+    """An object key breaks the contract."""
 
 
 class DocumentRefused(Refused):
-    """A document (drive.json, catalogue) that breaks its schema."""
+    """A document (drive.json, catalogue) breaks its schema."""
 
 
 class ImageRefused(Refused):
-    """A frame that is no image that people and models can work on."""
+    """A frame is not an image that models and reviewers can work on."""
 
 
 class FrameChanged(ImageRefused):
-    """A frame whose object is no longer what the run's listing froze."""
+    """A frame's object is no longer the one that the run's listing froze."""
 
     def __init__(self, message: str) -> None:
         super().__init__("frame-changed", message)
 
 
 class AnswerRefused(Refused):
-    """A model's answer that cannot be understood."""
+    """A model's answer cannot be read."""
 
 
 class VerificationRefused(Refused):
-    """A work team or a labelling server that cannot be asked as it is set up; the message says what to change."""
+    """A work team or a labelling server is set up wrongly; the message says what to change."""
 
 
 class Unavailable(AutolabelError):
-    """Somebody else's bad moment: try again later."""
+    """A dependency is temporarily unavailable: try again later."""
 
 
 class EndpointUnavailable(Unavailable):
-    """The endpoint is throttled, failing, updating or missing; `gone`: it takes no request until somebody mends it."""
+    """The endpoint is throttled, failing, updating or missing; `gone`: it takes no request until it is repaired."""
 
     def __init__(self, message: str, *, gone: bool = False) -> None:
         super().__init__(message)
@@ -100,7 +100,7 @@ class Inconsistent(AutolabelError):
 
 
 class RunMissing(Inconsistent):
-    """A run was named that nobody allocated."""
+    """A request names a run that was never allocated."""
 
 
 class ShardMissing(Inconsistent):
@@ -108,11 +108,11 @@ class ShardMissing(Inconsistent):
 
 
 class CountMismatch(Inconsistent):
-    """Frames do not add up."""
+    """The counts of frames do not add up."""
 
 
 class ModelFailing(Inconsistent):
-    """A model failed most of the run's frames: a person looks at it before people get frames without boxes."""
+    """A model failed most of the run's frames: an operator looks before reviewers get frames without boxes."""
 
 
 class LabelingFailed(Inconsistent):

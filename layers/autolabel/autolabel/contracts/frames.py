@@ -1,4 +1,4 @@
-"""Frames and the object keys that name them."""
+"""Defines frames and the object keys that name them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import msgspec
 from autolabel.contracts.errors import KeyRefused
 
 NAME = r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}"
-# \Z, and never $: a trailing newline is no part of a key.
+# \Z and never $, which would accept a newline behind the key.
 _NAME = re.compile(NAME + r"\Z")
 _FRAME = re.compile(rf"drives/({NAME})/({NAME})/([0-9]{{19}})\.(png|jpg|jpeg)\Z")
 _IN_DRIVE = re.compile(rf"drives/({NAME})/")
@@ -24,7 +24,7 @@ MAX_FRAME_BYTES = 40_000_000
 
 
 class FrameKey(msgspec.Struct, frozen=True):
-    """The identity of a frame: drive, camera and timestamp (19 digits of ns), and how its object ends."""
+    """The identity of a frame: drive, camera and timestamp (ns, 19 digits); and the extension of its object's key."""
 
     drive: str
     camera: str
@@ -33,7 +33,7 @@ class FrameKey(msgspec.Struct, frozen=True):
 
     @property
     def position(self) -> str:
-        """`camera/timestamp`: the frame's place in its drive, in the byte order in which S3 lists keys."""
+        """Return `camera/timestamp`, the frame's place in its drive. It sorts as S3 lists keys, by bytes."""
         return f"{self.camera}/{self.timestamp}"
 
     @property
@@ -48,7 +48,7 @@ class DriveDocumentKey(msgspec.Struct, frozen=True):
 
 
 class ListedFrame(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One object of a run's frozen listing; `refused` and `detail` say why it is no frame of the run."""
+    """One object of a run's frozen listing; `refused` and `detail` say why it is not a frame of the run."""
 
     key: str
     etag: str
@@ -58,7 +58,7 @@ class ListedFrame(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 def is_name(text: str) -> bool:
-    """Whether the text may name a drive or a camera."""
+    """Check whether the text may name a drive or a camera."""
     return _NAME.match(text) is not None and text not in RESERVED
 
 
@@ -72,7 +72,7 @@ def decode_event_key(encoded: str) -> str:
 
 
 def parse_key(key: str) -> FrameKey | DriveDocumentKey:
-    """Read an object key by the contract; KeyRefused names the key and the rule it breaks."""
+    """Read an object key. Raises KeyRefused, which names the key and the rule that it breaks."""
     match = _FRAME.match(key)
     if match:
         drive, camera, timestamp, extension = match.groups()
@@ -90,7 +90,7 @@ def parse_key(key: str) -> FrameKey | DriveDocumentKey:
 
 
 def parse_frame_key(key: str) -> FrameKey:
-    """Read the key of a frame; KeyRefused for everything else."""
+    """Read the key of a frame. Raises KeyRefused for any other key."""
     parsed = parse_key(key)
     if isinstance(parsed, FrameKey):
         return parsed
@@ -98,7 +98,7 @@ def parse_frame_key(key: str) -> FrameKey:
 
 
 def drive_of(key: str) -> str | None:
-    """The drive whose folder a key lies in, also when the rest of the key breaks the contract."""
+    """Return the drive whose folder holds a key, also if the rest of the key breaks the contract."""
     match = _IN_DRIVE.match(key)
     return match[1] if match and match[1] not in RESERVED else None
 
@@ -108,8 +108,8 @@ def list_frame(
 ) -> tuple[ListedFrame, FrameKey | None]:
     """Judge one object of a drive for the frozen listing.
 
-    `previous` is the last good frame before it in key order: a second object of the same identity is refused.
-    `cameras` are the cameras that the drive's document names. Returns the line and the frame's key when it is one.
+    `previous` is the last good frame before it in key order; a second object of the same frame is refused.
+    `cameras` are the cameras that the drive document names. Returns the line, and the frame's key if it is a frame.
     """
     try:
         frame = parse_frame_key(key)

@@ -1,4 +1,4 @@
-"""The manifest of a verification job: which shards' lines people are given."""
+"""Describes the manifest of a verification job: the shards whose lines reviewers get."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ import msgspec
 
 
 class JobManifest(msgspec.Struct, frozen=True):
-    """The manifest of one job: its key and the shard manifests, as (key, size), that make it up, the `first` and the
-    `last` of them by the shards' indexes."""
+    """The manifest of one job: its key, and its `parts`: the shard manifests in it, as (key, size).
+
+    `first` and `last` are the indexes of the first and last shard.
+    """
 
     key: str
     frames: int

@@ -1,4 +1,4 @@
-"""What the domain needs of the world outside, as narrow interfaces; `autolabel.aws` has the real ones."""
+"""Defines the ports: narrow interfaces to the outside world. `autolabel.aws` implements them."""
 
 from __future__ import annotations
 
@@ -30,50 +30,50 @@ class Bucket(Protocol):
         """`s3://<bucket>/<key>`."""
 
     def read(self, key: str) -> bytes | None:
-        """The whole object, or None when there is none."""
+        """Read the whole object; None if there is none."""
 
     def read_tagged(self, key: str, limit: int) -> tuple[bytes, str] | None:
-        """At most `limit` bytes of the object and its ETag without quotes, or None when there is none."""
+        """Read at most `limit` bytes of the object, and its ETag without quotes; None if there is none."""
 
     def read_first(self, key: str, count: int, etag: str | None = None) -> bytes:
-        """Its first bytes; with `etag`, raises FrameChanged when the object is another by now or gone."""
+        """Read the first `count` bytes; with `etag`, raises FrameChanged if the object has another ETag or is gone."""
 
     def stream(self, key: str) -> Iterator[bytes]:
-        """Its bytes in chunks; raises KeyError at once when there is none."""
+        """Read the object in chunks; raises KeyError at once if there is none."""
 
     def lines(self, key: str) -> Iterator[bytes]:
-        """Its lines without line feeds; raises KeyError at once when there is none."""
+        """Read the object's lines without line feeds; raises KeyError at once if there is none."""
 
     def exists(self, key: str) -> bool: ...
 
     def list(self, prefix: str, after: str = "") -> Iterator[StoredObject]:
-        """All objects under a prefix, in the byte order of their keys; with `after`, those behind that key."""
+        """List all objects under a prefix, in the byte order of their keys; with `after`, only those behind it."""
 
     def folders(self, prefix: str) -> Iterator[str]:
-        """What stands between the prefix and the next slash, each once, in the byte order of the keys."""
+        """List the names between the prefix and the next slash, each once, in the byte order of the keys."""
 
     def write(self, key: str, body: bytes, content_type: str = "application/json") -> None: ...
 
     def write_once(self, key: str, body: bytes, content_type: str = "application/json") -> bool:
-        """Write unless the object exists; whether it was written."""
+        """Write unless the object exists; return whether it was written."""
 
     def write_stream(self, key: str, chunks: Iterable[bytes], content_type: str, *, once: bool = False) -> None:
-        """Write chunks as one object without holding it whole; nothing appears when `chunks` raises.
+        """Write chunks as one object without holding it whole; write nothing if `chunks` raises.
 
-        With `once` an object that is there already stays as it is.
+        With `once` an existing object stays as it is.
         """
 
     def concatenate(self, key: str, sources: Sequence[tuple[str, int]], content_type: str) -> None:
-        """Write objects of this bucket, given as (key, size), one behind the other, as one object."""
+        """Join objects of this bucket, given as (key, size), in this order, into one object."""
 
 
 class PendingUnit(msgspec.Struct, frozen=True, omit_defaults=True):
     """A unit that waits for its answer. Times are seconds since the epoch.
 
-    `attempt` numbers the invocation; `errors` counts those that the model failed, `unanswered` the consecutive ones
-    without a notification. `invoked`: when the endpoint took it, 0 while it waits in the submit queue. `deadline`: no
-    answer can come after it. `location`: the key in the label bucket that the endpoint named, when it is not the
-    derived one.
+    `attempt` numbers the invocation; `errors` counts the invocations that the model failed, `unanswered` the
+    consecutive ones without a notification. `invoked`: when the endpoint took it, 0 while it waits in the submit queue.
+    `deadline`: no answer can come after it. `location`: the key in the label bucket that the endpoint named, if it is
+    not the derived one.
     """
 
     unit: Unit
@@ -89,7 +89,7 @@ class PendingUnit(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class FailedUnit(msgspec.Struct, frozen=True):
-    """A unit whose inference failed for good: at its attempt, at that time in seconds since the epoch."""
+    """A unit whose inference failed for good; `attempt` is its last one, `at` the time in seconds since the epoch."""
 
     unit: Unit
     reason: str
@@ -98,7 +98,7 @@ class FailedUnit(msgspec.Struct, frozen=True):
 
 
 class WaitingRun(msgspec.Struct, frozen=True):
-    """A run whose execution waits for answers; of two waits of a run the one of the greater `order` is the later."""
+    """A run whose execution waits for answers. The later of two waits of a run has the greater `order`."""
 
     drive: str
     run: str
@@ -108,7 +108,7 @@ class WaitingRun(msgspec.Struct, frozen=True):
 
 
 class WaitingJob(msgspec.Struct, frozen=True):
-    """A job whose execution waits for people; of two waits of a job the one of the greater `order` is the later."""
+    """A job whose execution waits for reviewers. The later of two waits of a job has the greater `order`."""
 
     job: str
     token: str
@@ -116,7 +116,7 @@ class WaitingJob(msgspec.Struct, frozen=True):
 
 
 class Refusal(NamedTuple):
-    """Something that came in and does not fit; `at`: when it came last, in seconds since the epoch."""
+    """An input that breaks a contract; `at`: when it came last, in seconds since the epoch."""
 
     key: str
     reason: str
@@ -125,10 +125,11 @@ class Refusal(NamedTuple):
 
 
 class PendingUnits(Protocol):
-    """What is known of units. Here and below, reads are strongly consistent and a change is one conditional write."""
+    """Pending, answered and failed units. In all ports of the ledger, reads are strongly consistent and each change is
+    one conditional write."""
 
     def add_pending(self, pending: PendingUnit) -> bool:
-        """Record a unit as pending unless it is already; return whether it was recorded."""
+        """Record a unit as pending unless it is pending already; return whether it was recorded."""
 
     def pending(self, unit: Unit) -> PendingUnit | None: ...
 
@@ -141,25 +142,25 @@ class PendingUnits(Protocol):
     def any_pending(self, drive: str, models: Sequence[str]) -> bool: ...
 
     def mark_invoked(self, pending: PendingUnit, *, invoked: float, deadline: float, location: str) -> None:
-        """Note that the endpoint took the attempt, unless the unit has changed since it was read."""
+        """Record that the endpoint took the attempt, unless the unit has changed since it was read."""
 
     def next_attempt(self, pending: PendingUnit, *, errors: int, since: float, unanswered: int = 0) -> bool:
         """Move a pending unit to its next attempt, in place; False when it is no longer at `pending.attempt`."""
 
     def touch(self, pending: PendingUnit, *, since: float) -> bool:
-        """Restart the time in the submit queue; False when the unit is taken, answered or at another attempt."""
+        """Restart the time in the submit queue; False if the unit is taken, answered or at another attempt."""
 
     def fail(self, pending: PendingUnit, reason: str, at: float) -> bool:
-        """Record a unit as failed instead of pending, at once; False when it is no longer at `pending.attempt`."""
+        """Record a unit as failed instead of pending, in one write; False if it is no longer at `pending.attempt`."""
 
     def revive(self, pending: PendingUnit) -> bool:
-        """Record a failed unit as pending instead of failed, at once; False when it is no longer failed."""
+        """Record a failed unit as pending instead of failed, in one write; False if it is no longer failed."""
 
     def drop(self, pending: PendingUnit) -> bool:
-        """Forget a pending unit; False when it was taken, answered or moved to another attempt since it was read."""
+        """Delete a pending unit; False if it was taken, answered or moved to another attempt since it was read."""
 
     def settle(self, unit: Unit, location: str | None) -> None:
-        """Record that the unit is answered. `location`: the answer's key when it is not the derived one."""
+        """Record that the unit is answered. `location`: the answer's key, if it is not the derived one."""
 
     def failed_of_model(self, drive: str, model: str, after: str = "") -> Iterator[FailedUnit]:
         """Read a model's failed units of a drive behind a position, in the byte order of position and token."""
@@ -172,20 +173,20 @@ class Runs(Protocol):
     """The runs of drives."""
 
     def allocate_run(self, run: Run) -> Run:
-        """Record a run unless one of its name exists; return the one that is recorded."""
+        """Record a run unless its name is taken; return the run that is recorded under the name."""
 
     def latest_run(self, drive: str) -> Run | None: ...
 
     def find_run(self, drive: str, run: str) -> Run | None: ...
 
     def run(self, drive: str, run: str) -> Run:
-        """Read a run by its name; RunMissing."""
+        """Read a run by its name; raises RunMissing."""
 
     def retry_failed(self, run: Run, before: float) -> None:
-        """Let a run try the units once more that failed before that time."""
+        """Let a run try once more the units that failed before this time."""
 
     def outcome(self, drive: str, run: str) -> str:
-        """How a run ended; empty while it has not ended."""
+        """Read how a run ended; empty while it has not ended."""
 
     def finish_run(self, run: Run, outcome: str, at: float) -> None: ...
 
@@ -194,46 +195,46 @@ class RunTokens(Protocol):
     """The tokens of executions that wait for answers."""
 
     def wait(self, waiting: WaitingRun) -> bool:
-        """Store the token that wakes the run's execution; it replaces an earlier one, not a later one."""
+        """Store the token that wakes the run's execution, in place of an earlier wait's, never of a later one's."""
 
     def waiting_runs(self, drive: str) -> list[WaitingRun]: ...
 
     def stop_waiting(self, waiting: WaitingRun) -> None:
-        """Forget this token, and no other."""
+        """Delete this token, and no other."""
 
 
 class DriveMarks(Protocol):
-    """What is known of drives as a whole: closed, frozen, late."""
+    """Marks of whole drives: closed, frozen, late."""
 
     def mark_closed(self, drive: str) -> None:
-        """Note that the drive's first run was started."""
+        """Record that the drive's first run was started."""
 
     def closed_drives(self) -> Iterator[str]:
         """Read all closed drives, in the byte order of `<drive>/`, as buckets list folders."""
 
     def mark_frozen(self, drive: str) -> None:
-        """Note that a listing of the drive is about to be frozen: an object that comes later may be late."""
+        """Record that a listing of the drive is about to be frozen: an object that comes later may be late."""
 
     def is_frozen(self, drive: str) -> bool: ...
 
     def mark_late(self, drive: str, at: float) -> None:
-        """Note that an object came to a frozen drive; only its listing tells whether it is late."""
+        """Record that an object arrived in a frozen drive; only the listing tells whether it is late."""
 
     def late_drives(self) -> Iterator[tuple[str, float]]:
-        """Read the drives to which an object came after they were frozen, with the time of the last one."""
+        """Read the drives that got an object after they were frozen, with the time of the last one."""
 
     def forget_late(self, drive: str, at: float) -> None:
-        """Remove the mark unless an object came after `at`."""
+        """Delete the mark unless an object came after `at`."""
 
 
 class Refusals(Protocol):
-    """Objects that came in and break a contract."""
+    """Inputs that break a contract."""
 
     def record_refusal(self, place: str, key: str, reason: str, detail: str, at: float) -> None:
-        """Keep an object that breaks a contract; `place` is its drive, or empty."""
+        """Record an object that breaks a contract; `place` is its drive, or empty."""
 
     def refusals(self, drive: str) -> Iterator[Refusal]:
-        """Read what was refused in a drive, or with an empty name outside all drives."""
+        """Read the refusals of a drive; with an empty name, those outside all drives."""
 
 
 class UnitLedger(PendingUnits, RunTokens, Protocol):
@@ -245,19 +246,19 @@ class DriveLedger(Runs, DriveMarks, Refusals, Protocol):
 
 
 class Ledger(PendingUnits, Runs, RunTokens, DriveMarks, Refusals, Protocol):
-    """All that is known of units, runs and drives, for those who need most of it."""
+    """The whole ledger, for callers that need most of it."""
 
 
 class JobTokens(Protocol):
-    """The tokens of executions that wait for people; strongly consistent, every change one conditional write."""
+    """The tokens of executions that wait for reviewers. Reads are consistent, each change is one conditional write."""
 
     def hold(self, waiting: WaitingJob) -> bool:
-        """Store the token with which the job's execution is woken, in place of an earlier one, not of a later one."""
+        """Store the token that wakes the job's execution, in place of an earlier wait's, never of a later one's."""
 
     def held(self, job: str) -> WaitingJob | None: ...
 
     def release(self, waiting: WaitingJob) -> None:
-        """Forget this very token."""
+        """Delete this token, and no other."""
 
 
 class Endpoints(Protocol):
@@ -276,41 +277,41 @@ class Endpoints(Protocol):
         ttl: int,
         timeout: int,
     ) -> str:
-        """Submit an object; the OutputLocation. EndpointUnavailable for whatever is not the frame's fault."""
+        """Submit an object; return the OutputLocation. Raises EndpointUnavailable for every failure of the service."""
 
 
 class EndpointStates(Protocol):
-    """What state endpoints are in."""
+    """The states of endpoints."""
 
     def state(self, endpoint: str) -> str:
-        """`InService` when it takes requests; otherwise in a word what it is: `Creating`, `Failed`, `missing` …"""
+        """Read an endpoint's state: `InService` if it takes requests, else a word such as `Creating` or `missing`."""
 
 
 class SubmitQueue(Protocol):
     """The queue that feeds the submit function."""
 
     def close(self, drive: str) -> None:
-        """Ask for a drive to be closed by the document that lies in it."""
+        """Ask to close a drive with the document in its folder."""
 
     def send(self, units: Sequence[tuple[Unit, str, str]]) -> None:
-        """Ask for units, given with their frame's key and ETag, to be submitted."""
+        """Ask to submit units, each given with its frame's key and ETag."""
 
 
 class Executions(Protocol):
     """The state machine that labels drives."""
 
     def start(self, name: str, drive: str, run: str) -> bool:
-        """Start the run's execution; False when that name was started before."""
+        """Start the run's execution; False if an execution with this name was started before."""
 
     def status(self, name: str) -> str:
-        """An execution's status (RUNNING, SUCCEEDED, FAILED, TIMED_OUT, ABORTED); empty when there is none."""
+        """Read an execution's status (RUNNING, SUCCEEDED, FAILED, TIMED_OUT, ABORTED); empty if there is none."""
 
     def wake(self, token: str) -> bool:
-        """Wake a waiting execution; False when nobody waits with this token any more."""
+        """Wake a waiting execution; False if no execution waits with this token any more."""
 
 
 class Announcements(Protocol):
-    """What others hear of: operators through the ops topic, programs through the event bus."""
+    """Messages to operators, through the ops topic, and to programs, through the event bus."""
 
     def tell_ops(self, subject: str, message: str) -> None: ...
 

@@ -1,4 +1,4 @@
-"""The folder of a run in the label bucket: the key of every object in it."""
+"""Defines the folder of a run in the label bucket: the key of every object in it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class RunFolder(msgspec.Struct, frozen=True):
 
     @property
     def prefix(self) -> str:
-        """What all keys of the run begin with."""
+        """The prefix of all keys of the run."""
         return f"labels/{self.drive}/{self.run}/"
 
     @property
@@ -46,7 +46,7 @@ class RunFolder(msgspec.Struct, frozen=True):
 
     @property
     def shards(self) -> str:
-        """What the keys of all shards begin with."""
+        """The prefix of the keys of all shards."""
         return self.prefix + "shards/"
 
     def shard(self, index: int, part: str) -> str:
@@ -63,7 +63,7 @@ class RunFolder(msgspec.Struct, frozen=True):
 
     @property
     def manifests(self) -> str:
-        """What the keys of all manifests of verification jobs begin with."""
+        """The prefix of the keys of all manifests of verification jobs."""
         return self.prefix + "manifests/"
 
     def job_manifest(self, index: int) -> str:
@@ -77,17 +77,17 @@ class RunFolder(msgspec.Struct, frozen=True):
 
     @property
     def worker_page(self) -> str:
-        """The page that Ground Truth shows to workers."""
+        """The page that Ground Truth shows to reviewers."""
         return self.manifests + "worker.liquid.html"
 
     @property
     def acceptance_criteria(self) -> str:
-        """The terms that were fixed when the run's jobs were made for the first time."""
+        """The acceptance criteria, fixed when the run's jobs were made for the first time."""
         return self.prefix + "terms.json"
 
     @property
     def triage(self) -> str:
-        """Why people are given each frame, one JSON string in each line, in the drive's order."""
+        """The frame kind of each frame, one JSON string in each line, in the drive's order."""
         return self.prefix + "triage.jsonl"
 
     @property
@@ -100,12 +100,12 @@ class RunFolder(msgspec.Struct, frozen=True):
 
     @property
     def rejected(self) -> str:
-        """Every rejected frame with its reason, one in each line."""
+        """The rejected frames with their reasons, one in each line."""
         return self.prefix + "rejected.jsonl"
 
     @property
     def failed(self) -> str:
-        """Every frame whose inference failed with its reason, one in each line."""
+        """The failed frames with their reasons, one in each line."""
         return self.prefix + "failed.jsonl"
 
     @property
@@ -115,7 +115,7 @@ class RunFolder(msgspec.Struct, frozen=True):
 
     @property
     def reviewed(self) -> str:
-        """What triage and reviewers made of each frame, one in each line."""
+        """What triage and reviewers did with each frame, one in each line."""
         return self.prefix + "reviewed.jsonl"
 
     @property
@@ -125,5 +125,5 @@ class RunFolder(msgspec.Struct, frozen=True):
 
     @property
     def label_issues(self) -> str:
-        """The labels that are most likely wrong, the most suspicious first, one in each line."""
+        """The label issues: the labels that are most likely wrong come first, one in each line."""
         return self.prefix + "suspects.jsonl"

@@ -1,7 +1,7 @@
-"""Units: one frame before one model, and every name that is derived from that.
+"""Defines units, one frame for one model each, and the names that are derived from them.
 
-An answer belongs to the frame's bytes and the model's revision, never to a run: all names below hold the frame's
-place, a hash of its ETag and the revision, so that the same question has the same name wherever it is asked.
+An answer belongs to the frame's bytes and the model's revision, never to a run. So all names below hold the frame's
+place, a hash of its ETag, and the revision: the same unit has the same name in every run.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ import msgspec
 from autolabel.contracts.frames import NAME, FrameKey
 
 ANSWERS = "inference"
-# What the inference ids of trials begin with: pictures that somebody sends by hand, which belong to no drive.
+# The prefix of the inference ids of test pictures that an ML engineer sends by hand. They belong to no drive.
 TRIAL = "trial-"
-# One DynamoDB partition takes about 1,000 writes a second; a drive's pending units are spread over this many.
+# One DynamoDB partition takes about 1,000 writes a second; so a drive's pending units are spread over this number.
 PENDING_PARTITIONS = 4
 MODEL_NAME = r"[a-z0-9](?:[a-z0-9-]{0,22}[a-z0-9])?"
 REVISION = r"[0-9]{4}"
-# S3's are 32 hex digits, with the number of parts behind them; a DynamoDB item and a header can hold these.
+# S3's ETags are 32 hex digits, some with a number of parts behind; a DynamoDB item and a header can hold this pattern.
 ETag = Annotated[str, msgspec.Meta(pattern=r"^[!-~]{1,128}\Z")]
 _ANSWER = re.compile(
     rf"{ANSWERS}/({NAME})/({MODEL_NAME}\.{REVISION})/({NAME})/([0-9]{{19}})/([0-9a-f]{{12}})-([0-9]{{1,6}})\.out\Z"
@@ -31,7 +31,7 @@ _INFERENCE_ID = re.compile(rf"({MODEL_NAME}\.{REVISION})-[0-9a-f]{{32}}\Z")
 
 
 class Unit(msgspec.Struct, frozen=True):
-    """One (frame, model) pair: what is submitted, answered and counted. `token` stands for the frame's bytes."""
+    """One (frame, model) pair, which is submitted, answered and counted. `token` stands for the frame's bytes."""
 
     drive: str
     camera: str
@@ -41,17 +41,17 @@ class Unit(msgspec.Struct, frozen=True):
 
     @classmethod
     def of(cls, frame: FrameKey, etag: str, model: str) -> Unit:
-        """The unit of a frame with this ETag before `model`, a `name.revision`."""
+        """Make the unit of a frame with this ETag for `model`, a `name.revision`."""
         return cls(frame.drive, frame.camera, frame.timestamp, bytes_token(etag), model)
 
     @property
     def position(self) -> str:
-        """`camera/timestamp`, as FrameKey.position."""
+        """Return `camera/timestamp`, as FrameKey.position does."""
         return f"{self.camera}/{self.timestamp}"
 
     @property
     def place(self) -> str:
-        """The unit within its drive: `model.revision/camera/timestamp/token`."""
+        """Return the unit's place in its drive: `model.revision/camera/timestamp/token`."""
         return f"{self.model}/{self.camera}/{self.timestamp}/{self.token}"
 
     @property
@@ -59,26 +59,26 @@ class Unit(msgspec.Struct, frozen=True):
         return pending_partition(self.position)
 
     def inference_id(self, attempt: int) -> str:
-        """At most 64 printable characters: the model in clear, for the endpoint's logs, a hash of unit and attempt."""
+        """Make at most 64 printable characters: the model, readable in logs, and a hash of unit and attempt."""
         digest = hashlib.sha256(f"{self.drive}/{self.place}-{attempt}".encode()).hexdigest()
         return f"{self.model}-{digest[:32]}"
 
     @property
     def output_extension(self) -> str:
-        """What S3OutputPathExtension appends to `s3://<label bucket>/inference`."""
+        """Return what S3OutputPathExtension appends to `s3://<label bucket>/inference`."""
         return f"{self.drive}/{self.model}/{self.camera}/{self.timestamp}"
 
     def filename(self, attempt: int) -> str:
-        """At most 32 characters with one dot, as Filename of InvokeEndpointAsync demands."""
+        """Make a name of at most 32 characters with one dot, as Filename of InvokeEndpointAsync demands."""
         return f"{self.token}-{attempt}.out"
 
     def answer_key(self, attempt: int) -> str:
-        """Where in the label bucket the answer of an attempt is expected."""
+        """Return the key in the label bucket at which the answer of an attempt is expected."""
         return f"{ANSWERS}/{self.output_extension}/{self.filename(attempt)}"
 
 
 class UnitRequest(msgspec.Struct, frozen=True, tag_field="kind", tag="unit"):
-    """The pipeline's own message on the submit queue: submit this unit."""
+    """The pipeline's own message on the submit queue that asks to submit this unit."""
 
     unit: Unit
     key: str
@@ -86,18 +86,18 @@ class UnitRequest(msgspec.Struct, frozen=True, tag_field="kind", tag="unit"):
 
 
 class CloseRequest(msgspec.Struct, frozen=True, tag_field="kind", tag="close"):
-    """The pipeline's own message on the submit queue: close this drive, whose document's event was lost."""
+    """The pipeline's own message on the submit queue that asks to close this drive: its document's event was lost."""
 
     drive: Annotated[str, msgspec.Meta(pattern=rf"^{NAME}\Z")]
 
 
 def bytes_token(etag: str) -> str:
-    """12 hex digits that stand for a frame's bytes, from its ETag with or without quotes."""
+    """Make 12 hex digits that stand for a frame's bytes, from its ETag with or without quotes."""
     return hashlib.sha256(etag.strip('"').encode()).hexdigest()[:12]
 
 
 def pending_partition(position: str) -> int:
-    """Which of a drive's partitions holds the pending units of a frame."""
+    """Return the drive's partition that holds the pending units of a frame."""
     return zlib.crc32(position.encode()) % PENDING_PARTITIONS
 
 
@@ -106,12 +106,12 @@ def answers_prefix(drive: str, model: str) -> str:
 
 
 def answers_prefix_after(drive: str, model: str, position: str) -> str:
-    """Behind all answers of a position and before those of the next: a token has no tilde."""
+    """Return a key behind all answers of a position and before those of the next; a tilde sorts behind tokens."""
     return f"{answers_prefix(drive, model)}{position}/~"
 
 
 def parse_answer_key(key: str) -> tuple[Unit, int] | None:
-    """The unit and attempt that an answer's key names, or None for a key that is no answer of ours."""
+    """Read the unit and attempt that an answer's key names; None if the key does not name an answer."""
     match = _ANSWER.match(key)
     if not match:
         return None
@@ -120,6 +120,6 @@ def parse_answer_key(key: str) -> tuple[Unit, int] | None:
 
 
 def model_of_inference_id(inference_id: str) -> str | None:
-    """The `name.revision` in an inference id, or None when the id is not ours."""
+    """Read the `name.revision` in an inference id; None if the pipeline did not make the id."""
     match = _INFERENCE_ID.match(inference_id)
     return match[1] if match else None

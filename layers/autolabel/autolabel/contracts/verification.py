@@ -1,4 +1,4 @@
-"""How a drive asks for verification, and why a frame of it goes to people."""
+"""Defines the policies of verification, and the kinds of frames by why reviewers get them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SEGMENTS: Task = "segments"
 class VerifyAll(
     msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, tag_field="policy", tag="all"
 ):
-    """People are given every frame. `back_end`: where they work, the stack's own when none is named.
+    """Reviewers get every frame. `back_end`: where they work; the stack's own if it is None.
 
     `task`: what they correct; segments in Ground Truth only.
     """
@@ -41,12 +41,13 @@ class VerifyUncertain(
     tag="doubtful",
     rename={"max_uncertainty": "max_doubt", "stretch": "segment"},
 ):
-    """People are given what needs them.
+    """Reviewers get the frames that need a person.
 
-    `max_doubt`: a frame of more goes to people. `audit`: the share of the other frames' segments that goes there all
-    the same, and `blind`: the share of these without a pre-label. `target`: what precision and recall of a class must
-    be proven to reach before it is accepted. `segment`: so many consecutive frames of a camera are audited together.
-    `back_end`: as above. `task`: boxes, of which doubt and audits tell.
+    `max_doubt`: frames with more uncertainty go to reviewers. `audit`: the share of the audit stretches of the other
+    frames that goes to reviewers all the same; `blind`: the share of these that is shown without the pre-label.
+    `target`: the precision and recall that must be proven for a class before it is accepted. `segment`: the number of
+    consecutive frames of a camera in one audit stretch. `back_end`: as above. `task`: boxes only, because uncertainty
+    and audits exist for boxes.
     """
 
     max_uncertainty: Annotated[float, msgspec.Meta(ge=0, lt=1)] = 0.15

@@ -1,4 +1,4 @@
-"""How a drive comes in: listing, closing, late frames and the sweep."""
+"""Drives: closing, frozen listings, late frames and the sweep."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Closing drives: their documents are checked, their runs allocated and started."""
+"""Closes drives: checks their documents, and allocates and starts their runs."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ from autolabel.models.catalogue import Catalogue
 
 
 class Closed(NamedTuple):
-    """What the word of a drive's document came to."""
+    """Result of a drive.json event."""
 
     outcome: Literal["closed", "already", "refused"]
     detail: str = ""
 
 
 class Closing:
-    """Allocates and starts runs. `job_labels`: the labels that people are offered."""
+    """Allocates and starts runs. `job_labels`: the classes that reviewers are offered."""
 
     def __init__(
         self,
@@ -57,12 +57,12 @@ class Closing:
         self._now = now
 
     def close(self, drive: str, etag: str | None = None) -> Closed:
-        """Close a drive by the document that lies in it: allocate its first run and start it under the run's name.
+        """Close a drive with the document in its folder: allocate its first run and start it under the run's name.
 
-        `etag`: of the document that somebody reported; operators hear of one that the run does not keep.
+        `etag`: of the document in the event; operators are told if the run keeps another document.
         """
         try:
-            # A drive that is closed stays so, whatever became of its document: a crash may have come before the start.
+            # A closed drive stays closed, even if its document has changed since. A crash may have prevented the start.
             run = self._ledger.find_run(drive, FIRST_RUN)
             if run is None:
                 run = self._ledger.allocate_run(self._new_run(drive, FIRST_RUN))
@@ -73,8 +73,8 @@ class Closing:
         if etag is not None and etag != run.document_etag:
             self._tell_of_another_document(drive)
         if self._ledger.outcome(drive, run.run):
-            # The name of its execution is free again after 90 days, and a dataset never changes. A mark that a crash
-            # left out is made now, or every sweep would ask again.
+            # Step Functions frees the execution's name after 90 days, but a dataset never changes: nothing is started.
+            # The mark may be missing after a crash; without it, each sweep would ask again.
             self._ledger.mark_closed(drive)
             return Closed("already", f"run {run.run} of {drive} has ended")
         started = self._start(run)
@@ -82,17 +82,17 @@ class Closing:
         return Closed("closed" if started else "already")
 
     def relabel(self, drive: str) -> Run:
-        """Label a closed drive again: with its document, its frames and the models as they are now.
+        """Label a closed drive again, with its current document, frames and models; return the run.
 
-        Units that failed are tried once more; answers that are there are used. A run that was allocated and never
-        started is started instead. DocumentRefused and CatalogueUnavailable as for a first run; RunMissing for a drive
+        Failed units are tried once more; existing answers are used. A run that was allocated but never started is
+        started instead. Raises DocumentRefused and CatalogueUnavailable as for a first run, and RunMissing for a drive
         that was never closed.
         """
         latest = self._ledger.latest_run(drive)
         if latest is None:
             raise RunMissing(f"drive {drive!r} has no run: it was never closed")
         name = execution_name(drive, latest.run)
-        # Executions are forgotten after 90 days; the listing says that there was one.
+        # Step Functions deletes executions after 90 days; a listing shows that there was one.
         began = self._executions.status(name) or frozen_listing(self._labels, latest.folder)
         if began or self._ledger.outcome(drive, latest.run):
             latest = self._ledger.allocate_run(self._new_run(drive, next_run(latest.run)))
@@ -106,12 +106,12 @@ class Closing:
     def _tell_of_another_document(self, drive: str) -> None:
         key = drive_prefix(drive) + DRIVE_DOCUMENT
         latest, found = self._ledger.latest_run(drive), self._ingest.read_tagged(key, 1)
-        # The word of a document that was replaced since is no news, nor is one that the drive was relabelled with.
+        # Operators know already, or need not know, if the document was replaced since, or the drive relabelled with it.
         if latest and found and found[1] != latest.document_etag:
             self._announcements.tell_ops(
                 f"drive {drive} is closed already",
-                f"{key} was changed after run {latest.run} began, which keeps the one before; relabel the drive to "
-                "have the new one used",
+                f"{key} was changed after run {latest.run} began, and the run keeps the earlier document; relabel the "
+                "drive to use the new one",
             )
 
     def _new_run(self, drive: str, run: str) -> Run:
@@ -128,11 +128,11 @@ class Closing:
         if not models:
             raise CatalogueUnavailable("the catalogue has no active model")
         if len(models) > MAX_MODELS:
-            raise CatalogueUnavailable(f"the catalogue has {len(models)} active models, {MAX_MODELS} at most may be")
+            raise CatalogueUnavailable(f"the catalogue has {len(models)} active models; the limit is {MAX_MODELS}")
         if document.verification.task == SEGMENTS and not any(model.options.masks for model in models):
             named = ", ".join(model.id for model in models)
             raise DocumentRefused(
-                "no-masks", f"{key}: people are to verify segments, and none of its models gives masks: {named}"
+                "no-masks", f"{key}: segments are to be verified, but none of its models returns masks: {named}"
             )
         since = self._now()
         return Run(

@@ -1,4 +1,4 @@
-"""Lateness: what became of a drive's objects after a run had frozen its listing."""
+"""Finds a drive's objects that came or changed after a run froze its listing."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Change = Literal["late", "overwritten", "deleted"]
 
 
 class ChangedObject(msgspec.Struct, frozen=True):
-    """An object that is not as the listing froze it; `etag` is that of its bytes now, empty when it is deleted."""
+    """An object that differs from the frozen listing; `etag` is its current one, empty if it was deleted."""
 
     key: str
     etag: str
@@ -28,7 +28,7 @@ class ChangedObject(msgspec.Struct, frozen=True):
 
 
 class Lateness(msgspec.Struct, frozen=True):
-    """Counts of a drive's objects that are not as its listing froze them; `first`: the key of the first of them."""
+    """Counts of a drive's objects that differ from its frozen listing; `first`: the key of the first one."""
 
     late: int = 0
     overwritten: int = 0
@@ -45,7 +45,7 @@ class Lateness(msgspec.Struct, frozen=True):
 
 
 def record_lateness(ingest: Bucket, labels: Bucket, folder: RunFolder) -> Lateness:
-    """Compare a drive with the run's frozen listing and write what differs, be it nothing, to `late.jsonl`."""
+    """Compare a drive with the run's frozen listing; write the differences to `late.jsonl`, also if there are none."""
     counts: Counter[str] = Counter()
     first = ""
 
@@ -62,7 +62,7 @@ def record_lateness(ingest: Bucket, labels: Bucket, folder: RunFolder) -> Latene
 
 
 def compare_objects(listing: Iterable[ListedFrame], objects: Iterable[StoredObject]) -> Iterator[ChangedObject]:
-    """What differs between a frozen listing and the objects there are, both in the byte order of their keys."""
+    """Yield the differences between a frozen listing and the current objects, both in the byte order of their keys."""
     frozen = ((line.key.encode(), line, None) for line in listing)
     there = ((thing.key.encode(), None, thing) for thing in objects)
     for _, same in groupby(heapq.merge(frozen, there, key=itemgetter(0)), key=itemgetter(0)):

@@ -1,4 +1,4 @@
-"""The frozen listing of a run: what the drive held when the run first looked."""
+"""Freezes and reads a run's listing: the objects of the drive at the run's first reconcile pass."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class ListingSummary(msgspec.Struct, frozen=True):
     refused: dict[str, int]
 
     def notes(self, document: DriveDocument) -> list[str]:
-        """What the drive's document promised and the listing does not hold."""
+        """Say which cameras have more or fewer frames in the listing than the drive document expects."""
         return [
             f"camera {name}: {self.cameras.get(name, 0)} of {camera.expected_frames} expected frames arrived"
             for name, camera in sorted(document.cameras.items())
@@ -31,21 +31,21 @@ class ListingSummary(msgspec.Struct, frozen=True):
 
 
 def frozen_listing(labels: Bucket, folder: RunFolder) -> ListingSummary | None:
-    """The counts of the run's frozen listing, or None when it is not frozen yet."""
+    """Read the counts of the run's frozen listing; None if it is not frozen yet."""
     counts = labels.read(folder.listing_counts)
     return None if counts is None else msgspec.json.decode(counts, type=ListingSummary)
 
 
 def freeze_listing(ingest: Bucket, labels: Bucket, folder: RunFolder, cameras: frozenset[str]) -> ListingSummary:
-    """Freeze the drive's objects as the run's listing at its first turn; later turns get what was frozen.
+    """Freeze the drive's objects as the run's listing at its first reconcile pass; later passes get this listing.
 
-    All counts of the run refer to this listing. A frame that arrives later is not of this run.
+    All counts of the run refer to this listing. A frame that arrives later does not belong to this run.
     """
     known = frozen_listing(labels, folder)
     if known is not None:
         return known
     judged = judge_objects(ingest.list(drive_prefix(folder.drive)), folder.drive, cameras)
-    # Of two first turns at once, one listing stands, and both count that one.
+    # If two first passes run at once, only one listing is kept, and both count that one.
     labels.write_stream(
         folder.listing,
         (msgspec.json.encode(line) + b"\n" for line in judged),
@@ -58,18 +58,18 @@ def freeze_listing(ingest: Bucket, labels: Bucket, folder: RunFolder, cameras: f
 
 
 def missing_frames(ingest: Bucket, drive: str, document: DriveDocument) -> int:
-    """How many of the frames that the drive's document promises have not arrived."""
-    promised = {name: camera.expected_frames for name, camera in document.cameras.items() if camera.expected_frames}
-    if not promised:
+    """Count the frames that the drive document expects and that have not arrived."""
+    expected = {name: camera.expected_frames for name, camera in document.cameras.items() if camera.expected_frames}
+    if not expected:
         return 0
-    # What was refused has arrived all the same.
+    # A refused object has arrived as well.
     lines = judge_objects(ingest.list(drive_prefix(drive)), drive, frozenset(document.cameras))
     arrived = Counter(line.key.split("/")[2] for line in lines)
-    return sum(max(0, count - arrived[name]) for name, count in promised.items())
+    return sum(max(0, count - arrived[name]) for name, count in expected.items())
 
 
 def judge_objects(objects: Iterable[StoredObject], drive: str, cameras: frozenset[str]) -> Iterator[ListedFrame]:
-    """Judge a drive's objects, in key order, for the listing; the drive's document and folder marks are no frames."""
+    """Judge a drive's objects for the listing, in key order, without the drive document and folder markers."""
     previous: FrameKey | None = None
     for thing in uploads(objects, drive):
         line, frame = list_frame(thing.key, thing.etag, thing.size, previous=previous, cameras=cameras)
@@ -78,7 +78,7 @@ def judge_objects(objects: Iterable[StoredObject], drive: str, cameras: frozense
 
 
 def uploads(objects: Iterable[StoredObject], drive: str) -> Iterator[StoredObject]:
-    """A drive's objects without its document and the marks of folders."""
+    """Yield a drive's objects without the drive document and the markers of folders."""
     document = drive_prefix(drive) + DRIVE_DOCUMENT
     for thing in objects:
         if thing.key != document and not (thing.size == 0 and thing.key.endswith("/")):
@@ -100,5 +100,5 @@ _line = msgspec.json.Decoder(ListedFrame)
 
 
 def read_listing(labels: Bucket, folder: RunFolder) -> Iterator[ListedFrame]:
-    """The frozen listing's lines, in key order, refused objects included."""
+    """Read the lines of the frozen listing, in key order, with refused objects."""
     return map(_line.decode, labels.lines(folder.listing))

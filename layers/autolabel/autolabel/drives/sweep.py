@@ -1,4 +1,4 @@
-"""Sweeping: drives that nobody closed are closed, and operators hear of what came after a listing was frozen."""
+"""Sweeps: closes abandoned drives, and tells operators about objects that differ from a frozen listing."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from autolabel.drives.listing import frozen_listing
 
 
 class SweepReport(msgspec.Struct):
-    """What a sweep did, in drives. `closed`: without a document; `asked`: whose document's event was lost."""
+    """The drives of a sweep. `closed`: without a document; `asked`: with a document whose event was lost; `late`: with
+    objects that differ from the frozen listing."""
 
     closed: list[str] = []
     asked: list[str] = []
@@ -23,10 +24,10 @@ class SweepReport(msgspec.Struct):
 
 
 class Sweep:
-    """Looks after what no event tells of.
+    """Closes abandoned drives and reports late objects.
 
     `abandoned_after`: seconds without a new object after which a drive is closed. `unheard_after`: seconds after which
-    the event of a document that lies there must have been lost.
+    the event of a document in the bucket must have been lost.
     """
 
     def __init__(
@@ -49,11 +50,11 @@ class Sweep:
         self._unheard_after = unheard_after
 
     def run(self, now: float) -> SweepReport:
-        """Sweep once; what is done twice does no harm. `now`: seconds since the epoch."""
+        """Sweep once; a repeated sweep does no harm. `now`: seconds since the epoch."""
         report = SweepReport()
         for drive in list(self._open_drives()):
-            self._look_after(drive, now, report)
-        # Last, since it lists whole drives: no drive stays open for it.
+            self._close_or_ask(drive, now, report)
+        # Last, because it lists whole drives and takes long: the closing of drives does not wait for it.
         self._tell_of_lateness(report)
         return report
 
@@ -67,13 +68,13 @@ class Sweep:
                 report.late.append(drive)
                 self._announcements.tell_ops(
                     f"drive {drive} has changed since run {run.run} began",
-                    f"{lateness}; the first is {lateness.first}. They are in late.jsonl of the run and not in its "
-                    "dataset: relabel the drive to take them in.",
+                    f"{lateness}; the first is {lateness.first}. The run's late.jsonl lists them; its dataset does not "
+                    "use them: relabel the drive to take them in.",
                 )
             self._ledger.forget_late(drive, at)
 
     def _open_drives(self) -> Iterator[str]:
-        """Drives that hold objects and were never closed: both sides come in one order."""
+        """Yield the drives with objects that were never closed. Folders and closed drives come in the same order."""
         closed = self._ledger.closed_drives()
         next_closed = next(closed, None)
         for drive in self._ingest.folders("drives/"):
@@ -82,7 +83,7 @@ class Sweep:
             if drive != next_closed and is_name(drive):
                 yield drive
 
-    def _look_after(self, drive: str, now: float, report: SweepReport) -> None:
+    def _close_or_ask(self, drive: str, now: float, report: SweepReport) -> None:
         key = drive_prefix(drive) + DRIVE_DOCUMENT
         document = next((thing for thing in self._ingest.list(key) if thing.key == key), None)
         if document is not None:
@@ -104,7 +105,7 @@ class Sweep:
 
     def _ask_to_close(self, drive: str, documented: float, report: SweepReport) -> None:
         key = drive_prefix(drive) + DRIVE_DOCUMENT
-        # Operators have heard of a document that was refused.
+        # Operators were told about a refused document already.
         if any(refusal.key == key and refusal.at >= documented for refusal in self._ledger.refusals(drive)):
             return
         self._queue.close(drive)
@@ -112,15 +113,15 @@ class Sweep:
 
     def _close(self, drive: str, cameras: set[str], objects: int, report: SweepReport) -> None:
         hours = self._abandoned_after / 3600
-        note = f"closed by schedule: nothing had been uploaded for {hours:g} hours, and no drive.json"
+        note = f"closed by the sweep: nothing was uploaded for {hours:g} hours, and there was no drive.json"
         document = DriveDocument(
             vehicle="unknown", cameras={camera: Camera() for camera in sorted(cameras)}, notes=(note,)
         )
-        # Its event closes the drive, as any document's does.
+        # The event of this document closes the drive, like that of any other.
         if self._ingest.write_once(drive_prefix(drive) + DRIVE_DOCUMENT, msgspec.json.encode(document)):
             report.closed.append(drive)
             self._announcements.tell_ops(
                 f"drive {drive} was never closed",
-                f"Nothing had been uploaded to it for {hours:g} hours, so it was closed with its {objects:,} objects "
-                f"of cameras {', '.join(sorted(cameras))}. What comes later is late: relabel the drive to take it in.",
+                f"Nothing was uploaded to it for {hours:g} hours, so it is closed now, with its {objects:,} objects of "
+                f"cameras {', '.join(sorted(cameras))}. Later objects are late: relabel the drive to take them in.",
             )

@@ -1,8 +1,8 @@
-"""Completion: what happens when an endpoint reports that it is done with a unit.
+"""Takes the notifications of endpoints: settles units, and wakes runs without pending units.
 
-The order of the ledger's operations is what makes a run end: the unit is settled first, then the waiting runs are
-read, then it is asked whether anything is pending; a duplicate does the same. Any other order wakes a run too early or
-never (docs/developers/completion-protocol.md). The wake itself is only a hint: the run reconciles again.
+A run ends because of the order of the ledger's operations: first settle the unit, then read the waiting runs, then ask
+whether a unit is pending. A duplicate notification does the same. Any other order wakes a run too early or never
+(docs/developers/completion-protocol.md). The wake is only a hint: the run makes another reconcile pass.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class ResponseParameters(msgspec.Struct, rename="camel"):
 
 
 class InferenceResult(msgspec.Struct, rename="camel"):
-    """A notification of an asynchronous endpoint; failures come in several shapes, so all but the name is optional."""
+    """A notification of an asynchronous endpoint. Failures vary in shape, so only the event's name is required."""
 
     event_name: str
     invocation_status: str = ""
@@ -43,7 +43,7 @@ Outcome = Literal["answered", "failed", "retried", "late", "stranger", "test"]
 
 
 class Settled(msgspec.Struct, frozen=True):
-    """What a notification came to; `drive` is empty when it is none of ours."""
+    """The result of a notification; `drive` is empty if it does not belong to the pipeline."""
 
     outcome: Outcome
     drive: str = ""
@@ -51,7 +51,7 @@ class Settled(msgspec.Struct, frozen=True):
 
 
 def parse_notification(body: str) -> InferenceResult | None:
-    """Read a notification as SNS delivers it raw; None for what is none."""
+    """Read a notification that SNS delivers raw; None if the body is not a notification."""
     try:
         return msgspec.json.decode(body, type=InferenceResult)
     except (msgspec.DecodeError, UnicodeError, RecursionError):
@@ -61,8 +61,8 @@ def parse_notification(body: str) -> InferenceResult | None:
 class Completion:
     """Takes notifications into the ledger.
 
-    `endpoint_of` knows the endpoint of a `name.revision`, or None, and raises when it cannot tell. After `max_errors`
-    failures by the model a unit is failed.
+    `endpoint_of` returns the endpoint of a `name.revision`, None if there is none, and raises if it cannot know. A unit
+    is failed after `max_errors` failures of the model.
     """
 
     def __init__(
@@ -119,7 +119,7 @@ class Completion:
         if bucket != self._labels:
             return Settled("stranger", detail=f"the answer {location!r} is not in the label bucket")
         if not 0 < len(key.encode()) <= MAX_KEY_BYTES:
-            return Settled("stranger", detail="the answer's location is no key of an object")
+            return Settled("stranger", detail="the answer's location is not an object key of S3")
         named = parse_answer_key(key)
         if named is not None:
             unit, attempt = named
@@ -129,7 +129,7 @@ class Completion:
                 return Settled("stranger", detail=f"the answer {location!r} is not of {result.inference_id}")
             self._ledger.settle(unit, None)
             return Settled("answered", frame.drive)
-        # An endpoint that does not know Filename: the ledger says which unit this inference was.
+        # The endpoint does not know Filename, so the ledger says which unit this inference belongs to.
         for pending in self._ledger.pending_of_frame(frame, model):
             if pending.unit.inference_id(pending.attempt) == result.inference_id:
                 self._ledger.settle(pending.unit, key)
@@ -138,10 +138,10 @@ class Completion:
 
     def _failed(self, frame: FrameKey, model: str, result: InferenceResult, now: float) -> Settled:
         for pending in self._ledger.pending_of_frame(frame, model):
-            # A failure belongs to one attempt: while a retry runs, the failure before it says nothing.
+            # A failure belongs to one attempt: an earlier attempt's failure does not count while a retry runs.
             if pending.unit.inference_id(pending.attempt) != result.inference_id:
                 if not pending.invoked and pending.unit.inference_id(pending.attempt - 1) == result.inference_id:
-                    # Whoever took this notification before may have died before it queued the retry.
+                    # An earlier call with this notification may have crashed before it queued the retry.
                     self._queue.send([(pending.unit, pending.key, pending.etag)])
                     return Settled("retried", frame.drive, result.failure_reason)
                 continue
@@ -151,7 +151,7 @@ class Completion:
                 reason = result.failure_reason or f"the endpoint reported {result.invocation_status!r}"
                 self._ledger.fail(pending, reason[:500], now)
                 return Settled("failed", frame.drive, reason)
-            # Queued whatever the ledger says: a change whose answer was lost looks like one that somebody else made.
+            # Queued also if the ledger reports no change: a change of our own, whose response was lost, looks the same.
             self._ledger.next_attempt(pending, errors=errors, since=now)
             self._queue.send([(pending.unit, pending.key, pending.etag)])
             return Settled("retried", frame.drive, result.failure_reason)
@@ -159,7 +159,7 @@ class Completion:
 
 
 def wake_if_done(drive: str, ledger: UnitLedger, executions: Executions) -> int:
-    """Wake the runs of a drive for which nothing is pending; how many were. Call it after the units are settled."""
+    """Wake the waiting runs of a drive without pending units; return how many. Call it after the units are settled."""
     woken = 0
     for waiting in ledger.waiting_runs(drive):
         if ledger.any_pending(drive, waiting.models):

@@ -1,4 +1,4 @@
-"""A run's turns: what its execution asks for while it waits for answers, and the plan of its shards."""
+"""Makes a run's reconcile passes, decides how the run goes on, and stores its token while it waits for answers."""
 
 from __future__ import annotations
 
@@ -29,21 +29,21 @@ if TYPE_CHECKING:
 
 
 class Worst(msgspec.Struct, frozen=True):
-    """The model of a run that failed most of its frames: its `name.revision` and how many."""
+    """The model that failed most frames of a run: its `name.revision` and the number of frames."""
 
     model: str = ""
     failed: int = 0
 
 
 NO_FAILURES = Worst()
-# From this many failed frames on, a share of them says something about the model.
+# With fewer failed frames, their share says nothing about the model.
 LEAST_FAILED = 20
 
 
 class Verdict(StrEnum):
-    """How a run goes on after a reconcile pass. On the wire: the state machine compares it."""
+    """Says how a run goes on after a reconcile pass. On the wire: the state machine compares it."""
 
-    # The pass was broken off and goes on with another call.
+    # The pass stopped early, and another call continues it.
     CONTINUE = "continue"
     AWAIT_FRAMES = "await frames"
     # A model failed most frames: an operator looks before reviewers get frames without boxes.
@@ -53,9 +53,9 @@ class Verdict(StrEnum):
 
 
 class Cursor(msgspec.Struct, frozen=True):
-    """Where a turn was broken off: behind the position `after` of the run's `model`, with its counts so far.
+    """Where a pass stopped early: behind the position `after` of the run's model with the index `model`.
 
-    `failed`: how many of them failed before that model's turn came.
+    `counts`: of the pass so far; `failed`: the units of earlier models among them that failed.
     """
 
     model: int
@@ -67,9 +67,9 @@ class Cursor(msgspec.Struct, frozen=True):
 
 
 class PassProgress(msgspec.Struct, frozen=True):
-    """What a run's execution carries from turn to turn. `turn`: how many there were.
+    """What a run's execution carries from one pass to the next. `turn`: the number of passes so far.
 
-    `retried`: a person has had failed units tried once more.
+    `retried`: an operator let failed units be tried once more.
     """
 
     turn: int = 0
@@ -78,11 +78,11 @@ class PassProgress(msgspec.Struct, frozen=True):
 
 
 class PassReport(msgspec.Struct, frozen=True):
-    """What someone who watches the execution sees of a turn. `units`: frames times models.
+    """What an operator who watches the execution sees of a pass. `units`: frames times models.
 
-    `missing`: frames that the drive's document promises and that have not arrived; the listing waits for them.
-    `paused`: models whose endpoint takes nothing, and why. `worst`: the model that failed most frames. With a `cursor`
-    the turn goes on with another call. The state machine compares the `verdict`; definitions of before it read `worst`,
+    `missing`: frames that the drive document expects and that have not arrived; the listing waits for them. `paused`:
+    models whose endpoint takes no requests, and why. `worst`: the model that failed most frames. With a `cursor`,
+    another call continues the pass. The state machine compares the `verdict`; older definitions read `worst`,
     `pending`, `retried` and `missing` instead.
     """
 
@@ -107,10 +107,9 @@ class PassReport(msgspec.Struct, frozen=True):
 
 
 class ReconcilePasses:
-    """The turns of runs.
+    """Makes the reconcile passes of runs.
 
-    `frames_patience`: seconds that frames are waited for which the drive's document promises. `workers`: repairs made
-    at a time.
+    `frames_patience`: seconds to wait for frames that the drive document expects. `workers`: repairs made at a time.
     """
 
     def __init__(
@@ -139,10 +138,10 @@ class ReconcilePasses:
     def reconcile(
         self, run: Run, progress: PassProgress, now: float, enough: Callable[[], bool] = lambda: False
     ) -> PassReport:
-        """One turn of a run, or as much of it as `enough` allows.
+        """Make one pass of a run, or a part of it, if `enough` returns True.
 
-        Freezes the listing at the first, then repairs every model's units and counts what is pending. `now`: seconds
-        since the epoch.
+        The first pass freezes the listing. Each pass repairs every model's units and counts what is pending. `now`:
+        seconds since the epoch.
         """
         drive = run.drive
         listing = frozen_listing(self._labels, run.folder)
@@ -166,7 +165,7 @@ class ReconcilePasses:
                 now=now,
                 paused=cache(lambda model=model: self._paused(model)),
                 retry_failed_before=run.retry_failed_before,
-                # What is no frame of the latest run is nobody's; an earlier run cannot know.
+                # Only the latest run may drop stray units: an earlier one does not know what a later one needs.
                 drop_strays=latest is None or latest.run == run.run,
                 workers=self._workers,
             )
@@ -177,7 +176,7 @@ class ReconcilePasses:
             if reached is not None:
                 cursor = Cursor(index, reached, total, paused, failed, worst)
                 break
-            # Models are judged one by one: of three, one that fails every frame fails a third of the units.
+            # Each model is judged alone: one of three that fails every frame fails only a third of the units.
             if total.failed - failed > worst.failed:
                 worst = Worst(model, total.failed - failed)
             after, failed = "", total.failed
@@ -194,7 +193,7 @@ class ReconcilePasses:
         )
 
     def _paused(self, model: str) -> Pause:
-        """Why the model's endpoint takes nothing now."""
+        """Find out why the model's endpoint takes no requests now."""
         try:
             endpoint = self._catalogue.revision(model).endpoint
             state = self._endpoints.state(endpoint)
@@ -209,7 +208,7 @@ class ReconcilePasses:
 def _report(
     run: Run,
     progress: PassProgress,
-    turn: PassCounts,
+    counts: PassCounts,
     limits: Limits,
     *,
     frames: int = 0,
@@ -222,18 +221,18 @@ def _report(
     report = PassReport(
         drive=run.drive,
         run=run.run,
-        # The calls of one turn count once.
+        # The calls of one pass count once.
         turn=progress.turn + (progress.cursor is None),
         retried=progress.retried,
         frames=frames,
         refused=refused,
-        units=turn.units,
-        answered=turn.answered,
-        failed=turn.failed,
-        pending=turn.pending,
-        submitted=turn.submitted,
-        resubmitted=turn.resubmitted,
-        dropped=turn.dropped,
+        units=counts.units,
+        answered=counts.answered,
+        failed=counts.failed,
+        pending=counts.pending,
+        submitted=counts.submitted,
+        resubmitted=counts.resubmitted,
+        dropped=counts.dropped,
         missing=missing,
         paused=paused,
         worst=worst,
@@ -243,7 +242,7 @@ def _report(
 
 
 def verdict_of(report: PassReport, max_failed_percent: float) -> Verdict:
-    """Decide how a run goes on; `max_failed_percent`: of the frames, that one model may fail."""
+    """Decide how a run goes on; `max_failed_percent`: the share of the frames that one model may fail."""
     if report.cursor is not None:
         return Verdict.CONTINUE
     if report.missing:
@@ -257,20 +256,20 @@ def verdict_of(report: PassReport, max_failed_percent: float) -> Verdict:
 
 
 def retry_failed_units(run: Run, worst: Worst, frames: int, redriven: bool, *, ledger: Runs, now: float) -> None:
-    """Stop a run of which a model failed most frames, ModelFailing; redriven by a person, let it try them again."""
+    """Raise ModelFailing for a run whose model failed most frames; after a redrive, let the run try them again."""
     if not redriven:
         raise ModelFailing(
             f"{worst.model} failed {worst.failed:,} of {frames:,} frames of {run.drive} {run.run}: look at its "
-            "endpoint; a redrive tries what failed once more and then goes on with what there is"
+            "endpoint; a redrive tries the failed frames once more, and then goes on with the answers that there are"
         )
     ledger.retry_failed(run, before=now)
 
 
 def await_answers(run: Run, token: str, order: str, *, ledger: UnitLedger, executions: Executions) -> bool:
-    """Store the token with which collect wakes the run; whether the run is woken at once.
+    """Store the token with which collect wakes the run; return whether the run was woken at once.
 
-    Whether anything is pending is asked after the token is stored: an answer that came before found no token. A call
-    that outlives its wait leaves the token of a later one (by `order`) in its place.
+    The token is stored before the ledger is asked for pending units, because an answer that came earlier found no
+    token. A call that outlives its wait leaves the token of a later wait (by `order`) in its place.
     """
     waiting = WaitingRun(run.drive, run.run, token, run.asked, order)
     if not ledger.wait(waiting):

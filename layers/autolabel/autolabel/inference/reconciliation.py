@@ -1,7 +1,7 @@
-"""Reconciliation: the frozen listing, the answers in S3 and the ledger are compared, and what differs is repaired.
+"""Compares the frozen listing, the answers in S3 and the ledger, and repairs the differences.
 
-All sources come in one order, that of `camera/timestamp`, so that one pass over them in step does for any number of
-frames without holding them, and can be broken off after any frame and taken up there.
+All sources come in the order of `camera/timestamp`. So one pass reads them in step, holds no frames in memory, and can
+stop after any frame and continue there.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from autolabel.drives.listing import read_listing
 from autolabel.streams.ordered_map import map_in_order
 
 Item = TypeVar("Item")
-# SQS takes ten messages at a time; so many repairs are made before their units are queued.
+# SQS takes ten messages at a time; this number of repairs is made before their units are queued.
 _GROUP = 10
 
 
 class Found(msgspec.Struct, frozen=True):
-    """What the three sources say of one unit. `answer`: the key of its newest answer, or empty."""
+    """What the three sources say about one unit. `answer`: the key of its newest answer, or empty."""
 
     frame: FrameKey
     key: str
@@ -36,11 +36,12 @@ class Found(msgspec.Struct, frozen=True):
 
 
 class Limits(msgspec.Struct, frozen=True):
-    """When a unit is asked for again.
+    """Says when a unit is asked for again, and when a run stops.
 
-    `unsubmitted_after`: seconds after which a unit that no endpoint took is queued once more. `max_silences`:
-    invocations in a row that nothing is heard of, after which the unit is failed. A request that the endpoint reports
-    as expired is none of them: an endpoint with much to do lets requests expire.
+    `unsubmitted_after`: seconds after which a unit that no endpoint took is queued once more. `max_unanswered`:
+    consecutive unanswered attempts after which a unit is failed. A request that the endpoint reports as expired does
+    not count as unanswered: a busy endpoint lets requests expire. `max_failed_percent`: the share of the frames that
+    one model may fail.
     """
 
     unsubmitted_after: float
@@ -49,7 +50,7 @@ class Limits(msgspec.Struct, frozen=True):
 
 
 class PassCounts(msgspec.Struct):
-    """What a reconciliation found and did, in units; `dropped` are pending units that the listing does not hold."""
+    """What a reconcile pass found and did, in units; `dropped` are stray units, which the listing does not hold."""
 
     units: int = 0
     answered: int = 0
@@ -61,20 +62,20 @@ class PassCounts(msgspec.Struct):
 
 
 class _InStep(Generic[Item]):
-    """A source in the order of positions that is read along with the listing."""
+    """Reads a source in the order of positions, in step with the listing."""
 
     def __init__(self, items: Iterable[tuple[str, Item]]) -> None:
         self._items = iter(items)
         self._next = next(self._items, None)
 
     def before(self, position: str | None) -> Iterator[Item]:
-        """The items of earlier positions, which the listing does not hold; with None, all that are left."""
+        """Yield the items of earlier positions, which the listing does not hold; with None, all remaining items."""
         while (item := self._next) is not None and (position is None or item[0] < position):
             self._next = next(self._items, None)
             yield item[1]
 
     def at(self, position: str) -> list[Item]:
-        """The items of a position; those of earlier ones are passed over."""
+        """Return the items of a position; skip those of earlier ones."""
         for _ in self.before(position):
             pass
         found = []
@@ -85,9 +86,9 @@ class _InStep(Generic[Item]):
 
 
 class Comparison:
-    """What is known of every unit of a run before one model, in listing order, behind the position `after`.
+    """Iterates over what is known about each unit of one model in a run, in listing order, behind the position `after`.
 
-    Refused objects are no units.
+    Refused objects are not units.
     """
 
     def __init__(self, labels: Bucket, ledger: PendingUnits, folder: RunFolder, model: str, after: str = "") -> None:
@@ -101,11 +102,11 @@ class Comparison:
         return (one for one in self.with_strays() if isinstance(one, Found))
 
     def with_strays(self) -> Iterator[Found | PendingUnit]:
-        """The same, and between them the pending units that the listing does not hold, all in order of position."""
+        """Yield the same and, between them, the stray units, all in order of position."""
         drive, model, after = self._folder.drive, self._model, self._after
         ledger = self._ledger
-        # What is settled or failed after pending units were read is found where it went to. Read the other way round it
-        # would be in neither place, and asked for again.
+        # Pending units are read first. A unit that is settled or failed later is then found among the answers or failed
+        # units. In the other order it might be in neither place, and would be asked for again.
         pending = _InStep((p.unit.position, p) for p in ledger.pending_of_model(drive, model, after))
         answers = _InStep(self._answers())
         elsewhere = _InStep((u.position, (u, key)) for u, key in ledger.locations_of_model(drive, model, after))
@@ -120,7 +121,7 @@ class Comparison:
             yield from pending.before(unit.position)
             waiting = pending.at(unit.position)
             yield from (p for p in waiting if p.unit != unit)
-            # The answer of the latest attempt; one that the endpoint reported elsewhere wins.
+            # The latest attempt's answer is used; one at a key that the endpoint chose takes precedence.
             keys = [key for _, key in sorted((n, key) for of, n, key in answers.at(unit.position) if of == unit)]
             keys += [key for of, key in elsewhere.at(unit.position) if of == unit]
             yield Found(
@@ -146,28 +147,28 @@ Count = Literal["answered", "failed", "pending", "submitted", "resubmitted", "dr
 
 
 class _Repair(NamedTuple):
-    """What one repair came to: what it counts as, and whether the unit is to be queued."""
+    """The result of one repair: what it counts as, and whether the unit must be queued."""
 
     counts: tuple[Count, ...]
     queue: bool = False
 
 
 class Pause(NamedTuple):
-    """Why a model's endpoint takes nothing, empty when it does; `removed`: it is not to come back."""
+    """Why a model's endpoint takes no requests; empty if it takes them. `removed`: it will not come back."""
 
     why: str = ""
     removed: bool = False
 
 
 class Reconciliation:
-    """Repairs what the sources disagree on, and counts; a run may go on when nothing is pending.
+    """Repairs the differences between the sources, and counts; a run may go on when no unit is pending.
 
-    An answer wins over everything. A unit that nobody knows is recorded as pending, then queued for submission; one
-    whose deadline has passed goes to its next attempt, or is failed after `limits.max_silences`; one that failed
-    before `retry_failed_before` is tried once more. While `paused` says why the model's endpoint takes nothing,
-    such units are recorded, and nothing is queued; when the model was removed for good, they are failed. With
-    `drop_strays`, pending units that the listing does not hold are forgotten once they are overdue. `now` and
-    `retry_failed_before`: seconds since the epoch. `workers`: repairs made at a time.
+    An answer takes precedence. An unknown unit is recorded as pending, then queued for submission; one whose deadline
+    has passed goes to its next attempt, or is failed after `limits.max_unanswered`; one that failed before
+    `retry_failed_before` is tried once more. While `paused` gives a reason why the endpoint takes no requests, units
+    are recorded but not queued; overdue ones are failed if the model was removed for good. With `drop_strays`, stray
+    units are deleted once they are overdue. `now` and `retry_failed_before`: seconds since the epoch. `workers`:
+    repairs made at a time.
     """
 
     def __init__(
@@ -194,10 +195,12 @@ class Reconciliation:
         self._workers = workers
         self.paused = Pause()
 
-    def take(self, comparison: Comparison, turn: PassCounts, enough: Callable[[], bool] = lambda: False) -> str | None:
-        """Repair what a comparison finds and count it into `turn`.
+    def take(
+        self, comparison: Comparison, counts: PassCounts, enough: Callable[[], bool] = lambda: False
+    ) -> str | None:
+        """Repair the differences that a comparison finds, and add to `counts`.
 
-        Breaks off when `enough` says so; the position to go on behind, or None when all of it is done.
+        Stops early if `enough` returns True. Returns the position behind which to continue; None if all is done.
         """
         reached: str | None = None
 
@@ -205,17 +208,17 @@ class Reconciliation:
             nonlocal reached
             group: list[Found | PendingUnit] = []
             behind, due = "", False
-            for seen, one in enumerate(comparison.with_strays(), start=1):
-                # Between positions, so that no call leaves a part of one to nobody.
+            for number, one in enumerate(comparison.with_strays(), start=1):
+                # Stop only between positions: the next call begins behind a whole one.
                 if due and one.unit.position != behind:
                     if enough():
                         reached = behind
                         break
                     due = False
                 behind = one.unit.position
-                if self._is_to_repair(one, turn):
+                if self._is_to_repair(one, counts):
                     group.append(one)
-                due = due or seen % 1_000 == 0
+                due = due or number % 1_000 == 0
                 if len(group) >= _GROUP:
                     yield group
                     group, due = [], True
@@ -224,21 +227,21 @@ class Reconciliation:
 
         for repairs in map_in_order(self._repair_group, groups(), self._workers):
             for repair in repairs:
-                _count(turn, repair.counts)
+                _count(counts, repair.counts)
         return reached
 
-    def _is_to_repair(self, one: Found | PendingUnit, turn: PassCounts) -> bool:
-        """Whether anything is to be done; a unit that is as it should be is counted."""
+    def _is_to_repair(self, one: Found | PendingUnit, counts: PassCounts) -> bool:
+        """Check whether a unit needs a repair; count it if it does not."""
         if isinstance(one, PendingUnit):
             return self._drop_strays and self._is_overdue(one)
-        turn.units += 1
+        counts.units += 1
         settled = self._settled(one)
         if settled:
-            _count(turn, (settled,))
+            _count(counts, (settled,))
         return settled is None
 
     def _settled(self, one: Found) -> Count | None:
-        """What a unit counts as that needs no repair."""
+        """Return what a unit without need of repair counts as; None if it needs repair."""
         pending = one.pending
         if one.answer:
             return None if pending else "answered"
@@ -257,7 +260,7 @@ class Reconciliation:
         if not self.paused.why:
             self.paused = self._ask_paused()
         repairs = [self._repair(one) if isinstance(one, Found) else self._drop(one) for one in group]
-        # The units are recorded as pending before they are queued, so that nobody finds them unknown meanwhile.
+        # Units are recorded as pending before they are queued, so that submit finds them in the ledger.
         asked = [
             (one.unit, one.key, one.etag)
             for one, repair in zip(group, repairs, strict=True)
@@ -285,7 +288,7 @@ class Reconciliation:
             return self._retry(pending)
         if pending:
             return self._give_up(pending) if self.paused.removed else _Repair(("pending",))
-        # A run waits only for what the ledger says is pending. What cannot be queued yet is parked there, as by submit.
+        # A run waits only for the ledger's pending units. One that cannot be queued yet is parked there, as by submit.
         first = PendingUnit(one.unit, one.key, one.etag, attempt=1, errors=0, since=0.0 if paused else self._now)
         if one.failed is None:
             self._ledger.add_pending(first)
@@ -298,21 +301,21 @@ class Reconciliation:
         return _Repair(("failed",) if failed else ("pending",))
 
     def _retry(self, pending: PendingUnit) -> _Repair:
-        """Bring a unit on its way once more whose message or answer is overdue.
+        """Queue again a unit whose message or answer is overdue; fail it after too many unanswered attempts.
 
-        It is queued whatever the ledger says: a change whose answer was lost looks like one that somebody else made.
+        It is queued also if the ledger reports no change: a change of our own, whose response was lost, looks the same.
         """
         if not pending.invoked:
             self._ledger.touch(pending, since=self._now)
             return _Repair(("pending", "resubmitted"), queue=True)
         unanswered = pending.unanswered + 1
         if unanswered >= self._limits.max_unanswered:
-            failed = self._ledger.fail(pending, f"nothing was heard of {unanswered} invocations", self._now)
+            failed = self._ledger.fail(pending, f"{unanswered} consecutive invocations were not answered", self._now)
             return _Repair(("failed",) if failed else ("pending",))
         self._ledger.next_attempt(pending, errors=pending.errors, since=self._now, unanswered=unanswered)
         return _Repair(("pending", "resubmitted"), queue=True)
 
 
-def _count(turn: PassCounts, counts: Iterable[Count]) -> None:
-    for name in counts:
-        setattr(turn, name, getattr(turn, name) + 1)
+def _count(counts: PassCounts, names: Iterable[Count]) -> None:
+    for name in names:
+        setattr(counts, name, getattr(counts, name) + 1)

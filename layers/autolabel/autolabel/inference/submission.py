@@ -1,4 +1,4 @@
-"""Submission: what the events of an upload come to, frame by frame."""
+"""Submits frames to their models, and closes drives, for the events of uploads."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from autolabel.drives.closing import Closing
 from autolabel.inference.completion import wake_if_done
 from autolabel.models.catalogue import Catalogue, Model
 
-# An asynchronous invocation that started just before its queue time ran out may still run this long behind it,
-# for downloads and uploads around the container's own time-out.
+# Seconds for the downloads and uploads of an invocation, beside the time-out of its container: an invocation may start
+# just before its time in the queue runs out.
 DEADLINE_MARGIN = 60.0
-# S3 reports one object in a message; a message of thousands would take longer than the function may.
+# S3 reports one object in a message; the function has not enough time for thousands in one.
 MAX_RECORDS = 100
 
 
 class ObjectEvent(NamedTuple):
-    """An object that S3 reported; `key` is decoded, `etag` without quotes."""
+    """An object in an event of S3; `key` is decoded, `etag` has no quotes."""
 
     bucket: Annotated[str, msgspec.Meta(max_length=63)]
     key: Annotated[str, msgspec.Meta(max_length=1_024)]
@@ -43,25 +43,23 @@ Outcome = Literal["submitted", "answered", "already", "parked", "closed", "refus
 
 
 class Submitted(NamedTuple):
-    """What a message came to."""
+    """The result of a message."""
 
     outcome: Outcome
     detail: str = ""
 
 
 def read_message(body: str) -> Iterator[Asked]:
-    """What a message on the submit queue asks for: objects of an S3 notification, a unit, or a drive to be closed.
+    """Read what a message on the submit queue asks for: objects of an S3 notification, a unit, or to close a drive.
 
-    Nothing for a test event.
-
-    Raises DocumentRefused for a message that is neither.
+    Yields nothing for a test event. Raises DocumentRefused for any other message.
     """
     try:
         message: Any = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeError, RecursionError) as e:
         raise DocumentRefused("message-unreadable", f"the message is not JSON: {e}") from e
     if not isinstance(message, dict):
-        raise DocumentRefused("message-unreadable", "the message is no JSON object")
+        raise DocumentRefused("message-unreadable", "the message is not a JSON object")
     if message.get("Event") == "s3:TestEvent":
         return
     try:
@@ -77,13 +75,13 @@ def read_message(body: str) -> Iterator[Asked]:
             told = (record["s3"]["bucket"]["name"], decode_event_key(thing["key"]), thing["eTag"], thing["size"])
             yield msgspec.convert(told, ObjectEvent)
     except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as e:
-        raise DocumentRefused("message-unreadable", f"the message is no S3 notification: {e!r}") from e
+        raise DocumentRefused("message-unreadable", f"the message is not an S3 notification: {e!r}") from e
 
 
 class Submission:
     """Takes uploads into the pipeline.
 
-    `max_answer_wait`: seconds after which no answer to an invocation is waited for, whatever its model's times are.
+    `max_answer_wait`: the most seconds to wait for an invocation's answer, even if the model's own times are longer.
     """
 
     def __init__(
@@ -110,9 +108,9 @@ class Submission:
         self._now = now
 
     def take(self, asked: Asked, *, park: bool = False) -> list[Submitted]:
-        """Take one object, unit or drive; Unavailable when it must come again later.
+        """Take one object, unit or drive; raises Unavailable if its message must come again later.
 
-        With `park` a unit whose endpoint is gone need not come again: its run asks for it once the endpoint is back.
+        With `park`, a unit whose endpoint is gone is parked: its run asks for it once the endpoint is back.
         """
         if isinstance(asked, UnitRequest):
             return [self._take_unit(asked, park)]
@@ -134,17 +132,17 @@ class Submission:
             return [Submitted(*self._closing.close(key.drive, asked.etag))]
         self._mark_late(key.drive)
         if not 0 < asked.size <= MAX_FRAME_BYTES:
-            # The run's listing rejects it with this reason; no model needs to see it.
+            # The run's listing rejects it for this reason; no model needs to see it.
             return [Submitted("refused", f"{asked.key} has {asked.size:,} bytes")]
         submitted, unavailable = [], None
         for model in self._catalogue.active_models():
             try:
-                # As collect and turns have it: an answer comes from the endpoint of the revision it is named by.
+                # As in completion and reconciliation: an answer comes from the endpoint of the revision in its name.
                 source = self._catalogue.asked(model)
                 unit = Unit.of(key, asked.etag, source.id)
                 submitted.append(self._submit(source, unit, asked.key, asked.etag, park))
             except EndpointUnavailable as e:
-                # One model's bad moment keeps the frame from no other.
+                # The frame goes to the other models all the same.
                 unavailable = e
         if unavailable:
             raise unavailable
@@ -166,13 +164,13 @@ class Submission:
         )
 
     def _submit(self, model: Model, unit: Unit, key: str, etag: str, park: bool, *, asked: bool = False) -> Submitted:
-        """Record the unit as pending, then invoke its model. Doing it twice costs an inference and changes nothing.
+        """Record the unit as pending, then invoke its model. A repeated call costs an inference, and changes nothing.
 
-        A unit that the pipeline asked for was recorded before that: when it is no longer pending, the message is old.
+        `asked`: the pipeline recorded the unit and then asked for it; if it is no longer pending, the message is old.
         """
         pending = PendingUnit(unit, key, etag, attempt=1, errors=0, since=self._now())
         if self._labels.exists(unit.answer_key(1)):
-            # A turn of the run that had not seen the answer yet may have recorded the unit as pending after all.
+            # A reconcile pass that listed the answers before this one came may have recorded the unit as pending.
             self._ledger.settle(unit, None)
             wake_if_done(unit.drive, self._ledger, self._executions)
             return Submitted("answered")
@@ -189,14 +187,14 @@ class Submission:
         except EndpointUnavailable as e:
             if not (park and e.gone):
                 raise
-            # As if its message had been lost long ago: the next turn that finds the endpoint back queues it again.
+            # As if its message was lost long ago: the next pass that finds the endpoint in service queues it again.
             self._ledger.touch(pending, since=0.0)
             return Submitted("parked", str(e))
         invoked = self._now()
         wait = min(model.queue_ttl + model.invocation_timeout + DEADLINE_MARGIN, self._max_answer_wait)
         elsewhere = "" if location == self._labels.uri(expected) else location.removeprefix(self._labels.uri(""))
         self._ledger.mark_invoked(pending, invoked=invoked, deadline=invoked + wait, location=elsewhere)
-        return Submitted("submitted", elsewhere and f"the answer will lie at {location}")
+        return Submitted("submitted", elsewhere and f"the answer will be at {location}")
 
     def _invoke(self, model: Model, pending: PendingUnit) -> str:
         unit = pending.unit

@@ -1,4 +1,4 @@
-"""What a label is: detections, classes, boxes of a manifest, agreement and reviews."""
+"""Labels: detections, classes, manifest lines with their boxes, agreement and reviews."""
 
 from __future__ import annotations
 

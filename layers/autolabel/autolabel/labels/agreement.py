@@ -1,4 +1,4 @@
-"""Agreement of a pre-label with what a person left of the same frame, box by box."""
+"""Compares a frame's pre-label with its verified label, box by box."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ import msgspec
 from autolabel.labels.detections import Box, box_iou
 from autolabel.labels.manifest import LabelledBox
 
-# Boxes that overlap so far mean the same object: the usual least of scorers.
+# From this IoU on, two boxes mean the same object: the usual threshold of detection benchmarks.
 SAME_OBJECT = 0.5
-# A box that overlaps its object less is badly placed: KITTI's least for cars, and two people's boxes overlap by 0.88.
+# Below this IoU a box is badly placed. KITTI requires 0.7 for cars; boxes of two annotators reach an IoU of 0.88.
 WELL_PLACED = 0.7
-# A class of labels that say that nothing in them counts, and how much of a box lies in it then.
+# The class of regions in which boxes do not count, and the share of a box that must be in one.
 IGNORE = "ignore"
 _IGNORED_SHARE = 0.5
 
 
 class Pair(NamedTuple):
-    """A box of the pre-label and the verified box of the same object; None where there is no such box."""
+    """A box of the pre-label and the verified box of the same object; None if there is no such box."""
 
     predicted: LabelledBox | None
     verified: LabelledBox | None
@@ -29,10 +29,10 @@ class Pair(NamedTuple):
 
 
 class ClassAgreement(msgspec.Struct, omit_defaults=True):
-    """What became of the boxes of one class.
+    """Counts what reviewers did to the boxes of one class.
 
-    Of the pre-label's: `kept`; `moved`, badly placed before; `relabelled`, of another class now; `deleted`. Of the
-    verified ones: `added`, where no box was; `gained`, where a box of another class was.
+    Boxes of the pre-label: `kept`; `moved`, because badly placed; `relabelled`, to another class; `deleted`. Verified
+    boxes: `added`, if the object had no box; `gained`, if its box had another class.
     """
 
     kept: int = 0
@@ -44,15 +44,15 @@ class ClassAgreement(msgspec.Struct, omit_defaults=True):
 
     @property
     def faults(self) -> int:
-        """Each fault once over all classes: what one class gained, another lost."""
+        """Count the faults. Summed over classes, each counts once: what one class gained, another lost."""
         return self.moved + self.relabelled + self.deleted + self.added
 
 
 def pair_boxes(predicted: Sequence[LabelledBox], verified: Sequence[LabelledBox]) -> list[Pair]:
-    """Each box of a pre-label with the verified box of the same object, and what is left of either alone.
+    """Pair each box of a pre-label with the verified box of the same object; the others stay alone.
 
-    Boxes of one class find each other first, since a rider and the bicycle overlap; the greatest IoU before others.
-    What a person marked as ignored, and boxes there that found no object, are left out.
+    Boxes of the same class are paired first, because a rider and the bicycle overlap; greater IoUs come first. Regions
+    of the class `ignore`, and unpaired boxes of the pre-label inside them, are left out.
     """
     objects = [box for box in verified if box.name != IGNORE]
     ignored = [corners(box) for box in verified if box.name == IGNORE]
@@ -60,24 +60,24 @@ def pair_boxes(predicted: Sequence[LabelledBox], verified: Sequence[LabelledBox]
         (predicted[p].name != objects[v].name, -iou, p, v) for p, v, iou in _of_one_object(predicted, objects)
     )
     pairs: list[Pair] = []
-    left, unfound = dict(enumerate(predicted)), dict(enumerate(objects))
+    spare, unfound = dict(enumerate(predicted)), dict(enumerate(objects))
     for _, minus_iou, p, v in candidates:
-        if p in left and v in unfound:
-            pairs.append(Pair(left.pop(p), unfound.pop(v), -minus_iou))
+        if p in spare and v in unfound:
+            pairs.append(Pair(spare.pop(p), unfound.pop(v), -minus_iou))
     alone = [
-        box for box in left.values() if not any(share_in(corners(box), region) > _IGNORED_SHARE for region in ignored)
+        box for box in spare.values() if not any(share_in(corners(box), region) > _IGNORED_SHARE for region in ignored)
     ]
     return [*pairs, *(Pair(box, None) for box in alone), *(Pair(None, box) for box in unfound.values())]
 
 
 def _of_one_object(ones: Sequence[LabelledBox], others: Sequence[LabelledBox]) -> Iterator[tuple[int, int, float]]:
-    """The places and the IoU of each two boxes of the same object."""
+    """Yield the indexes and the IoU of each two boxes of the same object."""
     places = sorted(range(len(others)), key=lambda v: others[v].left)
     lefts = [others[v].left for v in places]
     boxes = [corners(others[v]) for v in places]
     for p, one in enumerate(ones):
         box = corners(one)
-        # Who shares half of both begins at most a width before: a million crowded frames are too many to try all pairs.
+        # Boxes of one object begin near each other. Comparing all pairs in a million crowded frames takes too long.
         first, last = bisect_left(lefts, one.left - 2 * one.width), bisect_right(lefts, one.left + one.width)
         for at in range(first, last):
             if (iou := box_iou(box, boxes[at])) >= SAME_OBJECT:
@@ -85,35 +85,35 @@ def _of_one_object(ones: Sequence[LabelledBox], others: Sequence[LabelledBox]) -
 
 
 def count_agreement(pairs: Sequence[Pair]) -> dict[str, ClassAgreement]:
-    """What became of a frame's boxes, by class."""
+    """Count what reviewers did to a frame's boxes, by class."""
     counts: dict[str, ClassAgreement] = {}
     for predicted, verified, iou in pairs:
         if predicted is not None:
-            of = counts.setdefault(predicted.name, ClassAgreement())
+            count = counts.setdefault(predicted.name, ClassAgreement())
             if verified is None:
-                of.deleted += 1
+                count.deleted += 1
             elif verified.name != predicted.name:
-                of.relabelled += 1
+                count.relabelled += 1
             elif iou < WELL_PLACED:
-                of.moved += 1
+                count.moved += 1
             else:
-                of.kept += 1
+                count.kept += 1
         if verified is not None:
-            of = counts.setdefault(verified.name, ClassAgreement())
+            count = counts.setdefault(verified.name, ClassAgreement())
             if predicted is None:
-                of.added += 1
+                count.added += 1
             elif predicted.name != verified.name:
-                of.gained += 1
+                count.gained += 1
     return counts
 
 
 def corners(box: LabelledBox) -> Box:
-    """A manifest's box as xyxy."""
+    """Convert a manifest's box to xyxy."""
     return box.left, box.top, box.left + box.width, box.top + box.height
 
 
 def share_in(box: Box, region: Box) -> float:
-    """How much of a box lies in a region, 0 to 1."""
+    """Return the share of a box that is inside a region, 0 to 1."""
     width = min(box[2], region[2]) - max(box[0], region[0])
     height = min(box[3], region[3]) - max(box[1], region[1])
     area = (box[2] - box[0]) * (box[3] - box[1])

@@ -1,4 +1,4 @@
-"""Detections: what was found in one frame."""
+"""Defines detections: the objects that models found in one frame."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ Box = tuple[float, float, float, float]
 
 
 class Vote(msgspec.Struct, frozen=True, omit_defaults=True, rename={"iou": "overlap"}):
-    """What one model saw of an object that several were asked for.
+    """What one of several models says of an object.
 
-    `name`, `label`, `score`, `confidence`: as of its own detection; `overlap`: the IoU of its box with the merged one.
+    `name`, `label`, `score`, `confidence`: those of its own detection; `iou`: of its box with the merged box.
     """
 
     model: str
@@ -30,9 +30,9 @@ class Detection(msgspec.Struct, frozen=True, omit_defaults=True):
     """One object. `box`: xyxy, float pixels of the original frame, origin top left. `score`: the model's own, 0 to 1.
 
     `confidence` is the calibrated score; `label` is the model's class name, `name` the taxonomy's. `models` are the
-    `name.revision` of those that saw it. Where several models were asked: `votes` of those that saw it, and `missed`,
-    the models within whose reach it lies and that did not; `score` and `label` are then the strongest vote's.
-    `mask`: the counts of its COCO run-length encoding at the frame's size, of the strongest vote that has one.
+    `name.revision` of those that found it. If several models were asked: `votes` of those that found it, and `missed`,
+    the models whose coverage includes it and that did not find it; `score` and `label` are then the strongest vote's.
+    `mask`: the counts of its COCO run-length encoding at the frame's size, of the strongest vote with a mask.
     """
 
     name: str
@@ -62,7 +62,7 @@ class Detections(msgspec.Struct, frozen=True):
                 raise ValueError(f"score {item.score} is not between 0 and 1")
 
     def without_masks(self) -> Detections:
-        """The same without their masks."""
+        """Return the same detections without masks."""
         if not any(one.mask for one in self.items):
             return self
         return msgspec.structs.replace(self, items=tuple(msgspec.structs.replace(one, mask="") for one in self.items))
@@ -75,12 +75,12 @@ class Detections(msgspec.Struct, frozen=True):
 
 
 def rank(detection: Detection) -> tuple[float, str, Box]:
-    """What sorts detections, the most confident first, and always alike."""
+    """Return the sort key of a detection: the most confident first, in an order that is always the same."""
     return -detection.confidence, detection.name, detection.box
 
 
 def box_iou(one: Box, other: Box) -> float:
-    """The IoU of two boxes, xyxy."""
+    """Compute the IoU of two boxes, xyxy."""
     width = min(one[2], other[2]) - max(one[0], other[0])
     height = min(one[3], other[3]) - max(one[1], other[1])
     if width <= 0.0 or height <= 0.0:
@@ -91,15 +91,15 @@ def box_iou(one: Box, other: Box) -> float:
 
 
 def repair_box(box: Box, width: int, height: int) -> Box | None:
-    """Clip a box to the frame; None for a box that is nothing there.
+    """Clip a box (xyxy, pixels) to the frame; None if less than a pixel of its width or height is left.
 
-    The one rule for boxes that models get wrong: a coordinate that is no finite number refuses the whole answer
-    (AnswerRefused); corners in the wrong order or less than a pixel inside the frame are no object.
+    The single rule for wrong boxes of models: a coordinate that is not finite raises AnswerRefused, which refuses the
+    whole answer; a box with corners in the wrong order, or less than a pixel in the frame, is dropped.
     """
     x1, y1, x2, y2 = box
-    # The sum is finite only when all of them are, or when they are too large to be coordinates.
+    # The sum is finite only if all coordinates are. Finite ones with an infinite sum are too large to be coordinates.
     if not math.isfinite(x1 + y1 + x2 + y2):
-        raise AnswerRefused("answer-not-finite", f"a box has the coordinates {box}")
+        raise AnswerRefused("answer-not-finite", f"a box has the coordinates {box}, which are not all finite")
     x1, y1 = max(0.0, x1), max(0.0, y1)
     x2, y2 = min(float(width), x2), min(float(height), y2)
     return (x1, y1, x2, y2) if x2 - x1 >= 1.0 and y2 - y1 >= 1.0 else None

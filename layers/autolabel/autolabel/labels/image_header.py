@@ -1,4 +1,4 @@
-"""What a frame's first bytes say: its type and size, without its pixels."""
+"""Reads a frame's type and size from its first bytes, without its pixels."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ class ImageHeader(NamedTuple):
 
 
 def read_header(read: Callable[[int], bytes], name: str) -> ImageHeader:
-    """Read a frame's header through `read(n)`, which gives its first n bytes or all when it has fewer.
+    """Read a frame's header through `read(n)`, which returns its first n bytes, or all if it has fewer.
 
-    Raises ImageRefused, naming the frame, for what is no PNG or JPEG, exceeds MAX_PIXELS, or carries an EXIF
-    orientation that shows it otherwise than its pixels are stored, or is an animation (APNG): a model's boxes and a
-    person's would disagree.
+    Raises ImageRefused, which names the frame, if it is not PNG or JPEG, exceeds MAX_PIXELS, has an EXIF orientation
+    that rotates or mirrors it, or is an animation (APNG). In the last two cases, a model's boxes and a person's would
+    disagree.
     """
     header = None
     for count in (FIRST_BYTES, MORE_BYTES):
@@ -60,7 +60,7 @@ def _parse(body: bytes, name: str) -> ImageHeader | None:
             if orientation not in (None, 1):
                 raise ImageRefused("rotated", f"{name} is rotated by its EXIF orientation {orientation}")
             if image.get_format_mimetype() == "image/apng":
-                raise ImageRefused("animated", f"{name} is an animation, of which models see one picture")
+                raise ImageRefused("animated", f"{name} is an animation, and models see only one picture of it")
             return ImageHeader(_FORMATS[image.format or ""], width, height, _DEPTHS.get(image.mode, 3))
     except Image.DecompressionBombError as e:
         raise ImageRefused("too-many-pixels", f"{name}: {e}") from e
@@ -70,7 +70,7 @@ def _parse(body: bytes, name: str) -> ImageHeader | None:
 
 def _orientation(image: ImageFile.ImageFile) -> int | None:
     if image.format == "PNG" and "exif" not in image.info:
-        # getexif() of a PNG would decode all pixels in search of a late eXIf chunk.
+        # getexif() of a PNG would decode all pixels to look for a late eXIf chunk.
         return None
     value = image.getexif().get(_EXIF_ORIENTATION)
     return value if isinstance(value, int) else None

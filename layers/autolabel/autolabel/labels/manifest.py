@@ -1,4 +1,4 @@
-"""Ground Truth augmented manifests: one JSON line for each frame.
+"""Reads and writes Ground Truth's augmented manifests: one JSON line for each frame.
 
 Attribute names and limits are Ground Truth's (sms-input-data-input-manifest, sms-data-output): a line has at most
 100,000 characters, an attribute at most 20,000; a box has whole pixels `left, top, width, height`.
@@ -22,7 +22,7 @@ PRELABEL = "prelabel"
 VERIFIED = "verified"
 VERIFIED_SEGMENTS = "verified-ref"
 PROVENANCE = "provenance"
-# How uncertain the pre-label is, which decides what people see first, and how a person came to the label.
+# How a person made the label.
 REVIEW = "review"
 # Ground Truth's rule: the name of an attribute that refers to an object ends with -ref.
 MASKS = "autolabel-masks-ref"
@@ -40,7 +40,7 @@ class LabelledBy(StrEnum):
 
     MODEL = "model"
     PERSON = "person"
-    # A person saw the models' boxes and left or corrected them.
+    # A person saw the models' boxes, and kept or corrected them.
     MODEL_AND_PERSON = "model and person"
     NOBODY = "nobody"
 
@@ -50,11 +50,11 @@ class LabelledBy(StrEnum):
 
 
 class LineTooLong(Refused):
-    """A line that Ground Truth would refuse."""
+    """A line is longer than Ground Truth allows."""
 
 
 class MaskReferences(NamedTuple):
-    """Where a frame's masks are: S3 URIs of the document of its objects and of the picture of its classes.
+    """S3 URIs of a frame's masks: the document of its objects, and the picture of its classes.
 
     `colors`: the picture's `internal-color-map`.
     """
@@ -69,7 +69,7 @@ def metadata_of(attribute: str) -> str:
 
 
 def whole_pixels(box: Box, width: int, height: int) -> tuple[int, int, int, int]:
-    """A box (xyxy, float pixels, inside the frame) as left, top, width, height in whole pixels, at least one by one."""
+    """Round a box (xyxy, float pixels, in the frame) to left, top, width, height in whole pixels, at least 1 x 1."""
     left, top = min(round(box[0]), width - 1), min(round(box[1]), height - 1)
     right, bottom = min(max(round(box[2]), left + 1), width), min(max(round(box[3]), top + 1), height)
     return left, top, right - left, bottom - top
@@ -103,7 +103,7 @@ class BoxObject(msgspec.Struct):
 
 
 class BoxMetadata(msgspec.Struct, rename={"class_map": "class-map", "failure_reason": "failure-reason"}):
-    """The metadata of a bounding-box attribute; `failure_reason` stands where a frame could not be labelled."""
+    """The metadata of a bounding-box attribute; `failure_reason` says why a frame could not be labelled."""
 
     objects: list[BoxObject] = []
     class_map: dict[str, str] = {}
@@ -132,7 +132,7 @@ class Provenance(msgspec.Struct, kw_only=True, omit_defaults=True, rename={"labe
     """Where a line comes from. `models`: the `name.revision` of each; `failures`: why models gave no answer.
 
     Once the run is published: `verification` says why there is no label, `job` is the verification job that the label
-    comes from, `triage` the reason why people were given the frame or not.
+    comes from, `triage` is the frame kind.
     """
 
     drive: str = ""
@@ -152,7 +152,7 @@ class Provenance(msgspec.Struct, kw_only=True, omit_defaults=True, rename={"labe
 
 
 class CandidateBox(msgspec.Struct, frozen=True):
-    """A candidate under the threshold, in whole pixels of the frame."""
+    """A candidate below the threshold, in whole pixels of the frame."""
 
     label: str
     left: int
@@ -163,8 +163,11 @@ class CandidateBox(msgspec.Struct, frozen=True):
 
 
 class ShownUncertainty(msgspec.Struct, frozen=True, rename={"candidates": "ghosts"}):
-    """How uncertain a frame's pre-label is, as the workers' page shows it: of the frame, of its boxes in their order,
-    why, and the candidates under the threshold."""
+    """The uncertainty of a frame's pre-label, as the worker page shows it.
+
+    `level`: of the frame; `boxes`: of its boxes, in their order; `why`: the reasons; `candidates`: those below the
+    threshold.
+    """
 
     level: float
     boxes: tuple[float, ...]
@@ -189,9 +192,9 @@ class ManifestLine(
         "verified_segments_metadata": f"{VERIFIED_SEGMENTS}-metadata",
     },
 ):
-    """A frame's line of a manifest or dataset. Labels and their metadata stay as they were written.
+    """A frame's line in a manifest or dataset. Labels and their metadata stay as they were written.
 
-    `source_ref`: the S3 URI of the frame; `review_ref`: of the object that people see.
+    `source_ref`: the S3 URI of the frame; `review_ref`: the S3 URI of the object that reviewers see.
     """
 
     source_ref: str
@@ -211,29 +214,29 @@ class ManifestLine(
 
     @cached_property
     def size(self) -> ImageSize:
-        """The size of the frame, as the pre-label says it; msgspec.ValidationError without one."""
+        """Read the frame's size from the pre-label; raises msgspec.ValidationError without one."""
         return _decode(self.prelabel, BoxLabel, PRELABEL).image_size[0]
 
     @cached_property
     def prelabel_boxes(self) -> list[LabelledBox]:
-        """The boxes of the pre-label; msgspec.ValidationError when it has another shape."""
+        """Read the pre-label's boxes; raises msgspec.ValidationError if it has another shape."""
         return decode_boxes(self.prelabel, self.prelabel_metadata, PRELABEL)
 
     @cached_property
     def verified_boxes(self) -> list[LabelledBox]:
-        """The boxes of the final label; msgspec.ValidationError when it has another shape."""
+        """Read the verified label's boxes; raises msgspec.ValidationError if it has another shape."""
         return decode_boxes(self.verified, self.verified_metadata, VERIFIED)
 
     @property
     def origin(self) -> Provenance:
-        """The provenance; msgspec.ValidationError without one."""
+        """Return the provenance; raises msgspec.ValidationError without one."""
         if self.provenance is UNSET:
             raise msgspec.ValidationError(f"{self.source_ref} has no provenance")
         return self.provenance
 
     @property
     def verified_by_person(self) -> bool:
-        """Whether a person left boxes."""
+        """Check whether the line has boxes that a person verified."""
         return self.verified is not UNSET and self.origin.labelled_by.by_person
 
 
@@ -241,12 +244,12 @@ _line = msgspec.json.Decoder(ManifestLine)
 
 
 def read_line(body: bytes) -> ManifestLine:
-    """Read a line of a manifest or dataset; msgspec.DecodeError for anything else."""
+    """Read a line of a manifest or dataset; raises msgspec.DecodeError for any other text."""
     return _line.decode(body)
 
 
 def raw(value: Any) -> msgspec.Raw:
-    """A value as a part of a line."""
+    """Encode a value as a part of a line."""
     return msgspec.Raw(msgspec.json.encode(value))
 
 
@@ -262,7 +265,7 @@ def prelabelled_line(
     masks: MaskReferences | None = None,
     uncertainty: ShownUncertainty | None = None,
 ) -> ManifestLine:
-    """A frame's line with its pre-label.
+    """Make a frame's line with its pre-label.
 
     `source`: the frame's S3 URI. `labels`: the job's labels, whose positions are the class ids. `job`: the job name in
     the pre-label's metadata. `created`: an ISO 8601 time without zone, as Ground Truth writes it.
@@ -271,7 +274,7 @@ def prelabelled_line(
     origin = {"human-annotated": "no", "creation-date": created, "job-name": job}
     line = ManifestLine(
         source_ref=source,
-        # What people see; another object than the frame once frames are anonymised for review.
+        # The object that reviewers see. It may differ from the frame, for example if a copy is anonymised.
         review_ref=source,
         prelabel=raw(
             {
@@ -301,7 +304,7 @@ def prelabelled_line(
 def encode_line(line: ManifestLine) -> bytes:
     """Encode a line with its line feed and check Ground Truth's limits.
 
-    LineTooLong names the frame and the part that is too long.
+    Raises LineTooLong, which names the frame and the part that is too long.
     """
     for attribute, name in zip(line.__struct_fields__, line.__struct_encode_fields__, strict=True):
         value = getattr(line, attribute)
@@ -324,13 +327,13 @@ def _annotation(detection: Detection, class_id: int, frame: Detections) -> dict[
 def decode_boxes(
     label: msgspec.Raw | UnsetType, metadata: msgspec.Raw | UnsetType, attribute: str
 ) -> list[LabelledBox]:
-    """The boxes of a line's attribute; msgspec.ValidationError, naming it, when it has another shape."""
+    """Read the boxes of a line's attribute; raises msgspec.ValidationError, which names it, if it has another shape."""
     name = metadata_of(attribute)
     return join_boxes(_decode(label, BoxLabel, attribute), _decode(metadata, BoxMetadata, name), attribute)
 
 
 def join_boxes(label: BoxLabel, metadata: BoxMetadata, attribute: str) -> list[LabelledBox]:
-    """A label's boxes with the class names of its metadata; msgspec.ValidationError when the two differ."""
+    """Join a label's boxes with the class names of its metadata; raises msgspec.ValidationError if the two differ."""
     if len(metadata.objects) != len(label.annotations):
         raise msgspec.ValidationError(
             f"{attribute} has {len(label.annotations)} annotations and {len(metadata.objects)} objects"

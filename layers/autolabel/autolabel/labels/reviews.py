@@ -1,36 +1,36 @@
-"""Reviews: what is known of how a person came to a frame's labels, beside the labels themselves."""
+"""Defines reviews: how a person made a frame's label."""
 
 from __future__ import annotations
 
 import msgspec
 
-# What a page of ours sends takes a few kilobytes.
+# A review of our worker page takes a few kilobytes.
 MAX_REVIEW = 20_000
-# So much of a comment is shown to others.
+# Characters of a comment that others see.
 MAX_COMMENT = 500
 _MOST_SECONDS = 1e9
 
 
 class Effort(msgspec.Struct, frozen=True, omit_defaults=True):
-    """How often something was done in a frame, and the active seconds that it took."""
+    """How often an edit was made in a frame, and the active seconds that it took."""
 
     count: int = 0
     seconds: float = 0.0
 
 
 class Marks(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What was marked at a box."""
+    """The marks that a reviewer set for a box."""
 
     occluded: bool = False
     truncated: bool = False
 
 
 class Review(msgspec.Struct, frozen=True, omit_defaults=True):
-    """How a person came to a frame's labels; what a back-end does not tell is absent.
+    """How a person made a frame's label; fields that a back-end does not report are absent.
 
-    `worker`: the back-end's name for the person. `seconds`: active ones. `edits`: by kind, `add`, `delete`, `move`,
-    `relabel`, `accept`. `unsure`: the frame is to be seen by somebody else, and why. `boxes`: marks of the label's
-    boxes, in their order.
+    `worker`: the back-end's name for the reviewer. `seconds`: active ones. `edits`: by kind, `add`, `delete`, `move`,
+    `relabel`, `accept`. `unsure`: another reviewer must look at the frame; `comment` says why. `boxes`: marks of the
+    label's boxes, in their order.
     """
 
     worker: str = ""
@@ -44,7 +44,7 @@ class Review(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 def read_review(text: str) -> Review:
-    """What a page of ours noted; nothing where it is not of that shape, since the labels count without it."""
+    """Read a review of our worker page; empty if it has another shape, because the label counts without it."""
     if len(text) > MAX_REVIEW:
         return Review()
     try:
@@ -55,5 +55,5 @@ def read_review(text: str) -> Review:
 
 
 def known_seconds(seconds: float | None) -> float | None:
-    """Seconds as a page tells them; None for what cannot be."""
+    """Return the seconds that a page reports; None if they are impossible."""
     return seconds if seconds is not None and 0 <= seconds < _MOST_SECONDS else None

@@ -1,4 +1,4 @@
-"""The project's classes: a versioned document; docs/reviewers/guideline.md says what belongs to each."""
+"""Reads the taxonomy, a versioned document of the project's classes. docs/reviewers/guideline.md explains them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MAX_JOB_LABELS = 10
 
 
 class TaxonomyClass(msgspec.Struct, frozen=True):
-    """A class: its name, its colour everywhere people see boxes, and the group of classes it is confused with."""
+    """A class: its name, its colour wherever boxes are shown, and its group of easily confused classes."""
 
     name: str
     color: str
@@ -23,7 +23,7 @@ class TaxonomyClass(msgspec.Struct, frozen=True):
 
 
 class Taxonomy(msgspec.Struct, frozen=True, dict=True):
-    """A version of the project's classes."""
+    """One version of the project's classes."""
 
     version: str
     guideline: str
@@ -39,11 +39,11 @@ class Taxonomy(msgspec.Struct, frozen=True, dict=True):
 
     @cached_property
     def groups(self) -> dict[str, str]:
-        """The group of confusable classes that each class belongs to."""
+        """Map each class to its group of easily confused classes."""
         return {c.name: c.group for c in self.classes}
 
     def require(self, names: Sequence[str], what: str) -> None:
-        """Raise DocumentRefused, naming `what` and the known classes, if a name is no class."""
+        """Raise DocumentRefused, which names `what` and the known classes, if a name is not a class."""
         unknown = sorted(set(names) - set(self.names))
         if unknown:
             raise DocumentRefused(
@@ -53,12 +53,12 @@ class Taxonomy(msgspec.Struct, frozen=True, dict=True):
 
 @cache
 def current_taxonomy() -> Taxonomy:
-    """The taxonomy that this version of the package ships."""
+    """Read the taxonomy that is part of this version of the package."""
     return msgspec.json.decode(files("autolabel.labels").joinpath("taxonomy.json").read_bytes(), type=Taxonomy)
 
 
 def job_labels(text: str) -> tuple[str, ...]:
-    """The labels of a labelling job from a comma-separated setting: 1 to 10 known classes, each once, in order."""
+    """Read a comma-separated setting of job labels: 1 to 10 known classes, each once, in order."""
     labels = tuple(name.strip() for name in text.split(",") if name.strip())
     current_taxonomy().require(labels, "the setting of job labels")
     if not 1 <= len(labels) <= MAX_JOB_LABELS or len(set(labels)) != len(labels):

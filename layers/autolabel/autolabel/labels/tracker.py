@@ -7,15 +7,16 @@ from typing import Generic, TypeVar
 
 Track = TypeVar("Track")
 
-# Boxes of one class in neighbouring frames with this IoU are of one object: at 10 frames a second objects move.
+# From this IoU on, boxes of one class in neighbouring frames show one object. At 10 frames a second objects move, so
+# the value is low.
 SAME_TRACK = 0.3
 
 
 class Tracker(Generic[Track]):
-    """Follows objects from frame to frame; the greatest IoU is joined first.
+    """Follows objects from frame to frame; the pair with the greatest IoU is joined first.
 
-    `likeness` gives the IoU of a track and a box that may be of the same object, else 0. `join` adds the box to the
-    track. A box is a track of its own at first.
+    `likeness` returns the IoU of a track and a box that may show the same object, else 0. `join` adds the box to the
+    track. Each new box starts as its own track.
     """
 
     def __init__(self, likeness: Callable[[Track, Track], float], join: Callable[[Track, Track], Track]) -> None:
@@ -41,5 +42,5 @@ class Tracker(Generic[Track]):
         return list(ended.values())
 
     def end(self) -> list[Track]:
-        """Return the tracks that are left; the next frame begins anew."""
+        """Return the remaining tracks; the next frame starts without any."""
         return self.follow([])

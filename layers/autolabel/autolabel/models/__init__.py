@@ -1,4 +1,4 @@
-"""The catalogue of models, their calibration and coverage, and the decoders of their answers."""
+"""Models: their catalogue, calibration and coverage, and the decoders of their answers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Calibration: what a model's score is worth, and how far its boxes are off, by class."""
+"""Calibrates a model's scores and boxes, by class."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from autolabel.labels.detections import Box
 
 # Scores of 0 and 1 have no finite log odds.
 EDGE = 1e-6
-# So close to the frame's edge, in pixels, a side is where the object leaves the frame.
+# A side this close to the frame's edge, in pixels, is where the object leaves the frame.
 CUT_OFF = 1.0
-# Sides that are off by more, as a share of the box, are none of the same object.
+# A box with a side that is off by more than this share of the box shows another object.
 MAX_SHIFT = 0.25
 
 
 class Calibration(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """How a score becomes a confidence: `sigmoid(slope * logit(score) + offset)` (Platt, 1999, on log odds).
+    """Turns a score into a confidence: `sigmoid(slope * logit(score) + offset)` (Platt, 1999, on log odds).
 
-    `recall`: the share of objects within reach that the model sees, which is what its silence is worth. `shift`: how
-    far left, top, right and bottom of its boxes have to move, as shares of a box's width and height.
+    `recall`: the share of the objects in its coverage that the model finds; it weighs the vote of a model that finds
+    none. `shift`: how far left, top, right and bottom of its boxes must move, as shares of a box's width and height.
     """
 
     slope: float = 1.0
@@ -29,9 +29,9 @@ class Calibration(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_
     shift: Box = (0.0, 0.0, 0.0, 0.0)
 
     def wrong(self) -> str:
-        """What makes no sense in it; empty when it does."""
+        """Say what is wrong with the calibration; empty if nothing is."""
         if not (0.0 <= self.slope <= 100.0 and abs(self.offset) <= 100.0):
-            return f"a slope of {self.slope} and an offset of {self.offset} calibrate nothing"
+            return f"the slope {self.slope} is not 0 to 100, or the offset {self.offset} is not -100 to 100"
         if not 0.0 <= self.recall <= 1.0:
             return f"the recall {self.recall} is not between 0 and 1"
         if not all(abs(side) <= MAX_SHIFT for side in self.shift):
@@ -39,7 +39,7 @@ class Calibration(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_
         return ""
 
     def confidence(self, score: float) -> float:
-        """The calibrated score, 0 to 1."""
+        """Compute the calibrated score, 0 to 1."""
         if (self.slope, self.offset) == (1.0, 0.0):
             return score
         score = min(max(score, EDGE), 1.0 - EDGE)
@@ -47,9 +47,9 @@ class Calibration(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_
         return 1.0 / (1.0 + math.exp(-odds)) if odds > -500.0 else 0.0
 
     def place(self, box: Box, width: int, height: int) -> Box:
-        """A box (xyxy, pixels) with its sides where they belong, inside the frame of `width` x `height`.
+        """Shift the sides of a box (xyxy, pixels), and keep it inside the frame of `width` x `height`.
 
-        What the frame's edge cuts off stays cut off there.
+        A side at the frame's edge stays there.
         """
         if not any(self.shift):
             return box
@@ -68,9 +68,9 @@ IDENTITY = Calibration()
 
 
 def least_worthwhile(delete_cost: float) -> float:
-    """The calibrated confidence from which a pre-label is expected to save work.
+    """Compute the confidence from which a pre-label is expected to save work.
 
-    `delete_cost`: what deleting a box costs, where drawing one costs 1. A box that is right with probability p saves
+    `delete_cost`: the cost to delete a box, if it costs 1 to draw one. A box that is right with probability p saves
     p drawings and costs 1 - p deletions.
     """
     return delete_cost / (1.0 + delete_cost)

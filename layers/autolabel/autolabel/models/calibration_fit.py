@@ -1,4 +1,4 @@
-"""Fitting calibrations from labels. An operator's work: no function imports it."""
+"""Fits calibrations to labels. Only the command line uses it; no function imports it."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from autolabel.models.calibration import EDGE, MAX_SHIFT, Calibration
 
 Floats = npt.NDArray[np.float64]
 
-# Standard deviations of slope and offset around the identity before any label is seen: a choice, which a hundred labels
-# overrule and one does not.
+# Prior standard deviations of slope and offset around the identity: a choice. A hundred labels outweigh it, one label
+# does not.
 PRIOR = np.array([0.25, 0.5])
 _IDENTITY = np.array([1.0, 0.0])
-# Of each side, as shares of the box. Before any label is seen it is off by nothing, give or take 3 %; by how much it
-# misses each time: four sides that miss by 7 % overlap the object by nearly 0.8. The median of n misses lies within
-# sqrt(pi / 2n) of their spread.
+# For each side, as shares of the box: the prior standard deviation of its shift, which is 0 before any label; and the
+# spread of its single misses: with four sides that miss by 7 %, the IoU is nearly 0.8. The standard error of the median
+# of n misses is sqrt(pi / 2n) times their spread.
 _SHIFT_PRIOR, _SPREAD = 0.03, 0.07
 _PRIOR_BOXES = math.pi / 2.0 * (_SPREAD / _SHIFT_PRIOR) ** 2
 _STEPS = 50
@@ -27,32 +27,32 @@ _TOLERANCE = 1e-9
 
 
 def fit_calibration(scores: Sequence[float], hits: Sequence[bool], objects: int) -> Calibration:
-    """The calibration of one model and class that explains best which of its detections were objects.
+    """Fit the calibration of one model and class to which of its detections were objects.
 
-    `scores` of all its detections, also those that no threshold lets pass; `hits`: whether each was matched with an
-    object of its own; `objects`: how many objects there were. The likeliest slope (never negative) and offset under a
-    prior around the identity, so that few labels change little and none change nothing; the recall counts one object
-    more, which was seen, for the same reason. Raises ValueError for numbers that cannot be.
+    `scores`: of all its detections, also those below every threshold; `hits`: whether each was matched with an object
+    of its own; `objects`: the number of objects. Slope (never negative) and offset are the likeliest under a prior
+    around the identity, so that few labels change little and no labels change nothing. For the same reason the recall
+    counts one more object, as found. Raises ValueError for impossible numbers.
     """
     found = int(np.count_nonzero(hits))
     if len(scores) != len(hits) or found > objects:
-        raise ValueError(f"{len(scores)} scores and {found} of {len(hits)} hits do not go with {objects} objects")
+        raise ValueError(f"{len(scores)} scores and {found} of {len(hits)} hits do not fit {objects} objects")
     clipped = np.clip(np.asarray(scores, dtype=np.float64), EDGE, 1.0 - EDGE)
     evidence = np.stack([np.log(clipped / (1.0 - clipped)), np.ones(len(clipped))], axis=1)
     truth = np.asarray(hits, dtype=np.float64)
     weights = _likeliest(evidence, truth, PRIOR)
     if weights[0] < 0.0:
-        # Scores that say the opposite of what is there are worth as little as scores that say nothing.
+        # Scores that are lower for objects than for false detections count as scores without information.
         evidence[:, 0] = 0.0
         weights = np.array([0.0, _likeliest(evidence, truth, PRIOR)[1]])
     return Calibration(float(weights[0]), float(weights[1]), (found + 1) / (objects + 1))
 
 
 def fit_shift(found: Sequence[Box], true: Sequence[Box]) -> Box:
-    """How far the sides of one model's and class's boxes have to move, from boxes and those of the objects they found.
+    """Fit how far the sides of one model's boxes of one class must move, to boxes (`found`) and their objects (`true`).
 
-    The median of what each side misses by, as a share of the box: a few boxes on another object do not count; drawn
-    towards none by a prior, so that few boxes move little.
+    Takes the median of each side's misses, as a share of the box, so that a few boxes on other objects do not count. A
+    prior draws it towards 0, so that few boxes move the sides little.
     """
     if not found:
         return (0.0, 0.0, 0.0, 0.0)
@@ -65,7 +65,7 @@ def fit_shift(found: Sequence[Box], true: Sequence[Box]) -> Box:
 
 
 def _likeliest(evidence: Floats, truth: Floats, prior: Floats) -> Floats:
-    """Newton's method, halving steps that lead uphill, on a loss that has one minimum."""
+    """Minimise the loss, which has one minimum, with Newton's method; halve steps that increase the loss."""
     weights = _IDENTITY.copy()
     loss = _loss(weights, evidence, truth, prior)
     for _ in range(_STEPS):

@@ -1,4 +1,4 @@
-"""The model catalogue: revisioned documents in the label bucket that the running pipeline reads.
+"""Reads the model catalogue: revisioned documents in the label bucket.
 
 `catalogue/catalogue.json` says which revision of each model is current and which models are active;
 `catalogue/models/<name>/<revision>.json` is one immutable revision.
@@ -23,7 +23,7 @@ _NAME = re.compile(MODEL_NAME + r"\Z")
 # The API's own patterns of EndpointName, ContentType and Accept.
 _ENDPOINT = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}\Z")
 _HEADER = re.compile(r"[ -~]{1,1024}\Z")
-# Votes are compared with each other; more than this is a model that needs no second, and less one that has no say.
+# Weights compare votes. With more than this a model needs no second one, with less it has no influence.
 MIN_WEIGHT, MAX_WEIGHT = 0.001, 1_000.0
 _REVISION = re.compile(REVISION + r"\Z")
 
@@ -35,18 +35,18 @@ class Model(
     omit_defaults=True,
     rename={"coverage": "reach"},
 ):
-    """One revision of a model: a deployed asynchronous endpoint and how to read it.
+    """One revision of a model: a deployed asynchronous endpoint, and how to read its answers.
 
-    `classes` maps the model's own class names onto the taxonomy; a class that is not in it is left out and counted.
-    `thresholds` are least confidences by taxonomy class, `threshold` the one for all others. `invocation_timeout` and
+    `classes` maps the model's own class names to the taxonomy; other classes are left out and counted.
+    `thresholds` are thresholds by taxonomy class, `threshold` the one for all other classes. `invocation_timeout` and
     `queue_ttl` are seconds, limits of InvokeEndpointAsync: 1 to 3600 and 60 to 21600.
 
-    What a merge must know: `network`, whose views (whole image, tiles) count as one model, its own name when empty;
-    `weight` of its votes; `reach`, outside which its silence is no vote; `authority`, classes that only models which
-    claim them may name; `calibration` by taxonomy class, identity for all others.
+    For fusion: `network`, whose views (whole image, tiles) count as one model; empty: the model's own name. `weight` of
+    its votes. `coverage`, `reach` on the wire: outside it, a missed object is not a vote. `authority`: classes that
+    only the models which claim them may name. `calibration` by taxonomy class, identity for all others.
 
-    `answers_of`: an earlier revision whose answers this one reads anew, so that another threshold, class map or
-    calibration costs no inference; its own when empty.
+    `answers_of`: an earlier revision whose answers this one reads, so that another threshold, class map or calibration
+    costs no inference; empty: it reads its own.
     """
 
     name: str
@@ -70,17 +70,17 @@ class Model(
 
     @property
     def id(self) -> str:
-        """`name.revision`."""
+        """Return `name.revision`."""
         return f"{self.name}.{self.revision}"
 
     @property
     def answers_id(self) -> str:
-        """`name.revision` of the revision whose answers it reads: what its units are named by."""
+        """Return the `name.revision` whose answers it reads, which its units are named by."""
         return f"{self.name}.{self.answers_of or self.revision}"
 
     @property
     def view_of(self) -> str:
-        """The network that it is a view of."""
+        """Return the network that it is a view of."""
         return self.network or self.name
 
     def calibration_of(self, class_name: str) -> Calibration:
@@ -91,20 +91,20 @@ class Model(
 
 
 class CatalogueIndex(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Which revision of each model is current, and which are active: they label a drive that names none."""
+    """Says which revision of each model is current, and which models are active: they label drives that name none."""
 
     models: dict[str, str]
     active: tuple[str, ...]
 
 
 def model_key(model_id: str) -> str:
-    """The key of a revision's document from its `name.revision`."""
+    """Return the key of a revision's document, from its `name.revision`."""
     name, _, revision = model_id.rpartition(".")
     return f"catalogue/models/{name}/{revision}.json"
 
 
 def parse_model(body: bytes, origin: str) -> Model:
-    """Read and check a revision's document; DocumentRefused names its origin and what is wrong."""
+    """Read and check a revision's document. Raises DocumentRefused, which names its origin and what is wrong."""
     try:
         model = msgspec.json.decode(body, type=Model)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
@@ -118,33 +118,34 @@ def _check(model: Model, origin: str) -> None:
         raise DocumentRefused("model-schema", f"{origin}: {why}")
 
     if not _NAME.match(model.name):
-        refuse(f"the name {model.name!r} is not 1 to 24 of a-z, 0-9 and hyphens")
+        refuse(f"the name {model.name!r} is not 1 to 24 of a-z, 0-9 and inner hyphens")
     if not _REVISION.match(model.revision):
         refuse(f"the revision {model.revision!r} is not four digits")
     if model.decoder not in DECODER_NAMES:
         refuse(f"the decoder {model.decoder!r} is unknown; known are {', '.join(sorted(DECODER_NAMES))}")
     if not _ENDPOINT.match(model.endpoint):
-        refuse(f"{model.endpoint!r} cannot be the name of an endpoint")
+        refuse(f"{model.endpoint!r} cannot name an endpoint: use 1 to 63 letters, digits and inner hyphens")
     for header in (model.content_type, model.accept):
         if not _HEADER.match(header):
-            refuse(f"{header[:80]!r} is no header of at most 1,024 printable characters")
+            refuse(f"the header {header[:80]!r} is not 1 to 1,024 printable characters")
     if not model.classes:
-        refuse("`classes` maps no class")
+        refuse("`classes` is empty: map at least one class")
     named = [*model.classes.values(), *model.thresholds, *model.coverage.classes, *model.authority, *model.calibration]
     current_taxonomy().require(named, origin)
     for name, threshold in [("threshold", model.threshold), *model.thresholds.items()]:
         if not 0.0 <= threshold <= 1.0:
             refuse(f"the threshold {threshold} of {name!r} is not between 0 and 1")
-    # Silence about what it never names would be a vote all the same, and authority would leave the class to nobody.
+    # A model never finds a class that it does not name: coverage of it would be votes against every such object, and
+    # authority would leave the class to no model.
     for field, claimed in (("authority", model.authority), ("reach", model.coverage.classes)):
         if unnamed := sorted(set(claimed) - set(model.classes.values())):
-            refuse(f"`{field}` has {unnamed}, to which `classes` maps nothing")
+            refuse(f"`{field}` has {unnamed}, but `classes` maps nothing to them")
     if not MIN_WEIGHT <= model.weight <= MAX_WEIGHT:
         refuse(f"the weight {model.weight} is not {MIN_WEIGHT:g} to {MAX_WEIGHT:g}")
     if model.network and not _NAME.match(model.network):
-        refuse(f"the network {model.network!r} is not 1 to 24 of a-z, 0-9 and hyphens")
+        refuse(f"the network {model.network!r} is not 1 to 24 of a-z, 0-9 and inner hyphens")
     if model.answers_of and not (_REVISION.match(model.answers_of) and model.answers_of < model.revision):
-        refuse(f"`answers_of` {model.answers_of!r} is no revision before {model.revision}")
+        refuse(f"`answers_of` {model.answers_of!r} is not a revision before {model.revision}")
     if wrong := model.coverage.wrong():
         refuse(f"`reach`: {wrong}")
     if wrong := next((f"{name}: {why}" for name, c in model.calibration.items() if (why := c.wrong())), ""):
@@ -158,7 +159,7 @@ def _check(model: Model, origin: str) -> None:
 
 
 class Catalogue:
-    """The catalogue as the pipeline sees it: the index is read anew after `ttl` seconds, revisions never change."""
+    """Reads the catalogue: the index again after `ttl` seconds, revisions once, because they never change."""
 
     def __init__(self, read: Callable[[str], bytes | None], now: Callable[[], float], ttl: float = 30.0) -> None:
         self._read = read
@@ -168,7 +169,7 @@ class Catalogue:
         self._models: dict[str, Model] = {}
 
     def index(self) -> CatalogueIndex:
-        """The current index; CatalogueUnavailable when there is none yet."""
+        """Return the current index; raises CatalogueUnavailable if there is none yet or it is broken."""
         if self._index is None or self._now() - self._index[0] > self._ttl:
             body = self._read(CATALOGUE_KEY)
             if body is None:
@@ -181,19 +182,19 @@ class Catalogue:
         return self._index[1]
 
     def active_models(self) -> list[Model]:
-        """The models that label frames before, and unless, their drive names others."""
+        """Return the active models. They label frames until the drive names other models."""
         index = self.index()
         missing = sorted(set(index.active) - index.models.keys())
         if missing:
-            raise CatalogueUnavailable(f"{CATALOGUE_KEY} has {missing} as active, and no such model")
-        # Of this index: another may have come meanwhile, without one of them.
+            raise CatalogueUnavailable(f"{CATALOGUE_KEY} lists {missing} as active, but has no such model")
+        # From this index: a newer one may lack one of them.
         return [self.revision(f"{name}.{index.models[name]}") for name in index.active]
 
     def current(self, name: str) -> Model:
-        """The current revision of a model; DocumentRefused names the known models when there is none."""
+        """Return a model's current revision. Raises DocumentRefused, which names the known models, if there is none."""
         index = self.index()
         if name not in index.models:
-            # It may have been added since the index was read: nobody is told "unknown" by what is out of date.
+            # It may have been added since the index was read, so the index is read again.
             self._index = None
             index = self.index()
         if name not in index.models:
@@ -202,19 +203,19 @@ class Catalogue:
         return self.revision(f"{name}.{index.models[name]}")
 
     def revision(self, model_id: str) -> Model:
-        """A revision by its `name.revision`; CatalogueUnavailable when its document is missing or broken."""
+        """Return a revision by `name.revision`; raises CatalogueUnavailable if its document is missing or broken."""
         model = self._find(model_id)
         if model is None:
             raise CatalogueUnavailable(f"the label bucket has no {model_key(model_id)}")
         return model
 
     def asked(self, model: Model) -> Model:
-        """The revision whose answers a model reads: what its units are named by, and whose endpoint they go to."""
+        """Return the revision whose answers a model reads. It names the model's units, and its endpoint gets them."""
         return self.revision(model.answers_id)
 
     def asks(self, model_id: str) -> bool:
-        """Whether the current revision of any model reads the answers of this `name.revision`."""
-        # Units are given up by what it says, so that it must not be out of date.
+        """Check whether the model's current revision reads the answers of this `name.revision`."""
+        # Reconciliation fails units because of this, so the index must be current.
         self._index = None
         index = self.index()
         name = model_id.rpartition(".")[0]
@@ -238,9 +239,9 @@ class Catalogue:
         return self._models[model_id]
 
     def endpoint_of(self, model_id: str) -> str | None:
-        """The endpoint of a revision; None for one that the catalogue does not have.
+        """Return the endpoint of a revision; None if the catalogue does not have it.
 
-        CatalogueUnavailable when its document is broken: a notification of it may be genuine and must come again.
+        Raises CatalogueUnavailable if its document is broken: a notification of it may be genuine and must come again.
         """
         model = self._find(model_id)
         return None if model is None else model.endpoint

@@ -1,4 +1,4 @@
-"""A model's reach: where its silence says something."""
+"""Defines a model's coverage: where a missed object is a vote against the object."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from autolabel.labels.detections import Box
 
 
 class Coverage(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """What a model can be expected to see; that it does not see what lies outside is no vote against it.
+    """The objects that a model can be expected to find. If it misses an object outside, that is not a vote against it.
 
-    `classes` of the taxonomy, all of its class map when empty. Heights of boxes in pixels of the frame. `region`: left,
-    top, right, bottom as shares of the frame, in which a box's centre lies. `cameras`: all when empty.
+    `classes`: of the taxonomy; empty: all of its class map. Heights of boxes are in pixels of the frame. `region`:
+    left, top, right, bottom as shares of the frame; a box's centre must be in it. `cameras`: empty: all.
     """
 
     classes: tuple[str, ...] = ()
@@ -23,16 +23,16 @@ class Coverage(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
     cameras: tuple[str, ...] = ()
 
     def wrong(self) -> str:
-        """What makes no sense in it; empty when it does."""
+        """Say what is wrong with the coverage; empty if nothing is."""
         left, top, right, bottom = self.region
         if not (0.0 <= left < right <= 1.0 and 0.0 <= top < bottom <= 1.0):
-            return f"the region {self.region} is no left, top, right, bottom from 0 to 1"
+            return f"the region {self.region} is not left < right and top < bottom from 0 to 1"
         if not 0.0 <= self.min_height < (math.inf if self.max_height is None else self.max_height):
-            return f"no box is higher than {self.min_height} and lower than {self.max_height} pixels"
+            return f"min_height {self.min_height} is negative, or not below max_height {self.max_height}"
         return ""
 
     def sees(self, camera: str, box: Box, width: int, height: int) -> bool:
-        """Whether a box (xyxy, pixels) in a frame of `width` x `height` lies within reach, its class aside."""
+        """Check whether the coverage includes a box (xyxy, pixels) in a frame of `width` x `height`, for any class."""
         if self.cameras and camera not in self.cameras:
             return False
         x1, y1, x2, y2 = box

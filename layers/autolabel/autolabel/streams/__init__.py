@@ -1,4 +1,4 @@
-"""Reading many small things and bounded JSON: below everything else."""
+"""Ordered parallel reading and bounded JSON; all other rooms may use it."""
 
 from __future__ import annotations
 

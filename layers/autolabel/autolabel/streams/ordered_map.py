@@ -1,4 +1,4 @@
-"""Reading many small things: several at a time, in order, without holding more than that."""
+"""Ordered parallel map with bounded look-ahead, for reading many small objects."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ Made = TypeVar("Made")
 
 
 def map_in_order(function: Callable[[Taken], Made], items: Iterable[Taken], workers: int) -> Iterator[Made]:
-    """Results in the order of the items, worked on by `workers` threads, with at most twice as many under way.
+    """Apply a function in `workers` threads; yield the results in the order of the items.
 
-    One worker is the caller's own thread.
+    At most twice as many items as workers are under way. With one worker, the caller's own thread does the work.
     """
     if workers == 1:
         yield from map(function, items)

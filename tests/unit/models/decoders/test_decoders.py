@@ -1,4 +1,4 @@
-"""Decoders: what each family of models answers."""
+"""Tests of the decoders: the answers of each family of models."""
 
 from __future__ import annotations
 
@@ -57,12 +57,12 @@ def test_padding_is_left_out() -> None:
     assert [one.label for one in found] == ["car"]
 
 
-def test_a_box_outside_the_frame_or_inverted_is_handed_on_as_it_is() -> None:
+def test_a_box_outside_the_frame_or_inverted_is_not_changed() -> None:
     found = decode(answer([(-0.5, 0.9, 1.5, 0.1)]))
     assert found[0].box == (-100.0, 90.0, 300.0, 10.0)
 
 
-def test_what_else_is_in_an_answer_is_passed_over() -> None:
+def test_other_fields_of_an_answer_are_ignored() -> None:
     assert len(decode(answer(tensorflow_model_output={"x": [1]}, masks="…"))) == 1
 
 
@@ -86,7 +86,7 @@ GOOD: dict[str, Any] = msgspec.json.decode(answer())
     ],
     ids=lambda body: repr(body[:50]),
 )
-def test_what_is_no_answer_is_refused(body: bytes) -> None:
+def test_a_body_that_is_not_an_answer_is_refused(body: bytes) -> None:
     with pytest.raises(AnswerRefused) as refused:
         decode(body)
     assert refused.value.reason == "answer-unreadable"
@@ -134,7 +134,7 @@ def refusal(decoder: str, answer: Any, options: DecoderOptions = NAMED) -> str:
 
 
 @pytest.mark.parametrize(("decoder", "options", "body"), BODIES.values(), ids=BODIES)
-def test_every_family_says_the_same_of_the_same_frame(decoder: str, options: DecoderOptions, body: bytes) -> None:
+def test_all_families_decode_the_same_objects_alike(decoder: str, options: DecoderOptions, body: bytes) -> None:
     assert options.wrong(decoder) == ""
     found = read(decoder, body, options)
     assert [(one.label, one.score) for one in found] == [("car", CAR_SCORE), ("person", PERSON_SCORE)]
@@ -152,7 +152,7 @@ EMPTY = {
 
 
 @pytest.mark.parametrize(("decoder", "answer"), EMPTY.items())
-def test_a_model_that_found_nothing_says_so(decoder: str, answer: Any) -> None:
+def test_an_answer_of_any_family_may_have_no_objects(decoder: str, answer: Any) -> None:
     assert read(decoder, answer) == []
 
 
@@ -196,7 +196,7 @@ def test_another_shape_is_refused(decoder: str, answer: Any) -> None:
 
 
 @pytest.mark.parametrize("name", ["hf-object-detection", "hf-image-segmentation", "torchserve", "yolo rows", "mapped"])
-def test_more_objects_than_a_detector_finds_are_refused(name: str) -> None:
+def test_too_many_objects_are_refused(name: str) -> None:
     decoder, options, body = BODIES[name] if name in BODIES else BODIES[name.replace("-", " ")]
     value = msgspec.json.decode(body)
     listed = value["result"]["objects"] if name == "mapped" else value
@@ -204,7 +204,7 @@ def test_more_objects_than_a_detector_finds_are_refused(name: str) -> None:
     assert refusal(decoder, value, options).startswith("answer-too-large")
 
 
-def test_a_segment_without_a_score_is_told_how_to_get_one() -> None:
+def test_the_refusal_of_a_segment_without_score_says_how_to_get_one() -> None:
     assert "subtask" in refusal("hf-image-segmentation", [{"label": "road", "score": None}])
 
 
@@ -215,7 +215,7 @@ def test_an_index_without_labels_is_its_own_name() -> None:
     assert [one.label for one in found] == ["3"]
 
 
-def test_of_a_turned_box_the_upright_hull_is_taken() -> None:
+def test_a_rotated_box_becomes_its_upright_hull() -> None:
     corners = {"x1": 10, "y1": 0, "x2": 20, "y2": 10, "x3": 10, "y3": 20, "x4": 0, "y4": 10}
     assert read("yolo", [{"name": "car", "confidence": 1, "box": corners}])[0].box == (0, 0, 20, 20)
 
@@ -238,7 +238,7 @@ def test_of_a_turned_box_the_upright_hull_is_taken() -> None:
     ],
     ids=str,
 )
-def test_boxes_on_a_resized_picture_are_brought_to_the_frame(
+def test_boxes_in_a_resized_picture_become_boxes_in_the_frame(
     resized: Resized, frame: tuple[int, int], box: tuple[float, ...], expected: tuple[float, ...]
 ) -> None:
     assert DecoderOptions(resized=resized).on_frame(box, *frame) == pytest.approx(expected)
@@ -252,7 +252,7 @@ RESIZED = st.builds(Resized, short=SIDES, long=SIDES | st.just(0)) | st.builds(
 
 @given(RESIZED.filter(lambda resized: not resized.wrong()), SIDES, SIDES)
 @example(Resized(short=600, long=1000), 5_000, 1)
-def test_what_the_frame_covers_of_the_models_picture_is_the_frame(resized: Resized, width: int, height: int) -> None:
+def test_the_frames_area_in_the_models_picture_becomes_the_frame(resized: Resized, width: int, height: int) -> None:
     area = resized.area(width, height)
     box = DecoderOptions(resized=resized).on_frame(area.box, width, height)
     assert box == pytest.approx((0, 0, width, height), abs=1e-6)
@@ -317,12 +317,12 @@ ONE = {"name": "car", "score": 0.5, "box": [10, 20, 30, 40]}
     ],
     ids=str,
 )
-def test_a_mapping_says_what_the_four_numbers_are(change: dict[str, Any], expected: tuple[float, ...]) -> None:
+def test_a_mapping_says_the_format_and_units_of_a_box(change: dict[str, Any], expected: tuple[float, ...]) -> None:
     (found,) = mapped({"objects": [ONE]}, **change)
     assert found == RawDetection("car", 0.5, expected)
 
 
-def test_a_mapping_whose_units_are_parts_of_a_padded_picture() -> None:
+def test_a_mapping_may_use_shares_of_a_padded_picture() -> None:
     mapping = msgspec.convert({**MAPPING, "units": "normalised"}, Mapping)
     options = DecoderOptions(mapping=mapping, resized=Resized(width=640, height=640, padded=True))
     (found,) = read("jmespath", {"objects": [{**ONE, "box": [0, 0.25, 1, 0.75]}]}, options)
@@ -346,7 +346,7 @@ def test_a_mapping_whose_units_are_parts_of_a_padded_picture() -> None:
     ],
     ids=str,
 )
-def test_an_answer_that_a_mapping_does_not_fit_is_refused(answer: Any, change: dict[str, Any]) -> None:
+def test_an_answer_that_does_not_fit_the_mapping_is_refused(answer: Any, change: dict[str, Any]) -> None:
     mapping = msgspec.convert({**MAPPING, **change}, Mapping)
     assert refusal("jmespath", answer, DecoderOptions(mapping=mapping)).startswith("answer-unreadable")
 
@@ -366,13 +366,13 @@ def test_an_answer_that_a_mapping_does_not_fit_is_refused(answer: Any, change: d
         ("'x'", set()),
     ],
 )
-def test_of_a_large_answer_a_mapping_needs_the_key_that_its_items_begin_with(items: str, root: set[str]) -> None:
+def test_a_mapping_needs_the_key_that_its_items_begin_with(items: str, root: set[str]) -> None:
     assert msgspec.convert({**MAPPING, "items": items}, Mapping).root == root
 
 
 @given(st.sampled_from(sorted(BODIES)), st.integers(0, 2**32))
-def test_any_family_survives_another_value_in_any_place(name: str, seed: int) -> None:
-    """Shuffling the values of an answer gives objects with a score from 0 to 1, or a refusal."""
+def test_shuffled_values_are_decoded_or_refused(name: str, seed: int) -> None:
+    """Shuffle the values of an answer: it gives objects with scores from 0 to 1, or a refusal."""
     decoder, options, body = BODIES[name]
     rng = random.Random(seed)
     text = body.decode()
@@ -384,7 +384,7 @@ def test_any_family_survives_another_value_in_any_place(name: str, seed: int) ->
     try:
         found = read(decoder, changed.encode(), options)
     except AnswerRefused as e:
-        assert e.reason in ("answer-unreadable", "answer-too-large")  # noqa: PT017 - refusing is one of two good ends
+        assert e.reason in ("answer-unreadable", "answer-too-large")  # noqa: PT017 - a refusal is a valid result
         return
     assert all(0.0 <= one.score <= 1.0 for one in found)
 
@@ -404,7 +404,7 @@ NUMBERS = st.floats(allow_nan=False, allow_infinity=False) | st.integers(-5, 5) 
     ).map(msgspec.json.encode),
     st.integers(1, 5_000),
 )
-def test_an_answer_is_read_or_refused_and_nothing_else(body: bytes, size: int) -> None:
+def test_every_answer_is_decoded_or_refused(body: bytes, size: int) -> None:
     try:
         found = decode(body, size, size)
     except AnswerRefused:

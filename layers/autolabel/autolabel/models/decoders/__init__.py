@@ -1,4 +1,4 @@
-"""Decoders: from a model's answer to raw detections, one small pure function for each family of models."""
+"""Decodes models' answers to raw detections, with one small pure function for each family of models."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from importlib import import_module
 
 from autolabel.models.decoders.base import Decoder, DecoderOptions, RawDetection
 
-# Where each lies; imported when an answer is read, since most functions only check names.
+# The module and name of each decoder. It is imported when an answer is read, because most functions only check names.
 _PLACES = {
     "jumpstart-detection": ("jumpstart", "DETECTION"),
     "jumpstart-mask-rcnn": ("jumpstart", "MASK_RCNN"),
@@ -22,7 +22,7 @@ DECODER_NAMES = frozenset(_PLACES)
 
 @cache
 def find_decoder(name: str) -> Decoder:
-    """The decoder of a name in DECODER_NAMES."""
+    """Return the decoder with a name in DECODER_NAMES."""
     module, attribute = _PLACES[name]
     decoder: Decoder = getattr(import_module(f"autolabel.models.decoders.{module}"), attribute)
     return decoder

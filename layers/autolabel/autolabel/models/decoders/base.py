@@ -1,4 +1,4 @@
-"""What every decoder takes and gives."""
+"""Defines what all decoders take and return."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from autolabel.contracts.errors import AnswerRefused
 from autolabel.labels.detections import Box
 from autolabel.models.decoders.mapping import Mapping
 
-# Detectors give some hundred; what they give of a frame is kept with its shard.
+# Detectors return some hundred objects for a frame. All of them are stored with the frame's shard.
 MAX_OBJECTS = 3_000
-# The box of an object that has none of its own and takes its mask's.
+# Stands for the box of its mask, for an object without a box of its own.
 BOX_OF_MASK: Box = (0.0, 0.0, 0.0, 0.0)
 MAX_SIDE = 100_000
 
@@ -22,7 +22,7 @@ Parsed = TypeVar("Parsed")
 
 
 class RawDetection(NamedTuple):
-    """An object as a model names it; `box`: xyxy in float pixels of the original frame, perhaps outside of it.
+    """An object with the model's class name; `box`: xyxy in float pixels of the original frame, perhaps outside it.
 
     `mask`: its position among the answer's masks; -1 without one.
     """
@@ -34,7 +34,7 @@ class RawDetection(NamedTuple):
 
 
 class Area(NamedTuple):
-    """Where the frame lies in another picture of `width` x `height`: xyxy in that picture's pixels."""
+    """The place of the frame in another picture of `width` x `height`; `box`: xyxy in that picture's pixels."""
 
     width: float
     height: float
@@ -42,10 +42,10 @@ class Area(NamedTuple):
 
 
 class Resized(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """How the model made its picture of the frame: the shorter side became `short`, the longer one at most `long`;
-    or the whole became `width` x `height`, with `padded` in its own proportions and in the middle.
+    """How the model resized the frame: its shorter side became `short`, its longer one at most `long`; or the whole
+    became `width` x `height`, and with `padded` kept its proportions, in the middle.
 
-    Nothing given: the picture is the frame. 1 x 1 is what answers in parts of the frame's size are in.
+    Without any value the picture is the frame. 1 x 1 fits answers that are shares of the frame's size.
     """
 
     short: int = 0
@@ -55,10 +55,10 @@ class Resized(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defa
     padded: bool = False
 
     def wrong(self) -> str:
-        """What makes no sense in it; empty when it does."""
+        """Say what is wrong with the values; empty if nothing is."""
         sides = (self.short, self.long, self.width, self.height)
         if not all(0 <= side <= MAX_SIDE for side in sides):
-            return f"sides are 0 to {MAX_SIDE:,} pixels"
+            return f"sides must be 0 to {MAX_SIDE:,} pixels"
         if bool(self.width) != bool(self.height) or (self.width and self.short):
             return "give `short` with or without `long`, or `width` and `height`"
         if (self.long and self.long < self.short) or (self.long and not self.short):
@@ -66,7 +66,7 @@ class Resized(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defa
         return "`padded` goes with `width` and `height`" if self.padded and not self.width else ""
 
     def area(self, width: int, height: int) -> Area:
-        """Where a frame of `width` x `height` lies in the model's picture of it."""
+        """Return the place of a frame of `width` x `height` in the model's picture of it."""
         if self.width:
             return _padded(self, width, height) if self.padded else _whole(self.width, self.height)
         factor = self.short / min(width, height) if self.short else 1.0
@@ -98,13 +98,13 @@ _READS = {
 
 
 class DecoderOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """What a decoder must know of one model beyond its answers.
+    """What a decoder must know about one model beside its answers.
 
-    docs/ml-engineers/models.md says which decoder reads what.
+    docs/ml-engineers/models.md says which decoder reads which options.
 
-    `labels`: class names by index, for answers with bare indexes; an index without one is its own name (`"3"`).
-    `resized`: the picture that boxes in pixels are of. `masks`: whether masks are read, `mask_threshold` what of a soft
-    one counts, `mask_area` whether a mask is one of the whole picture or of its object's box.
+    `labels`: class names by index, for answers with bare indexes; without `labels` an index is the name (`"3"`).
+    `resized`: the picture whose pixels the boxes are in. `masks`: whether masks are read; `mask_threshold`: from which
+    value on a pixel of a soft mask counts; `mask_area`: whether a mask covers the picture or its object's box.
     `mapping`: for the decoder `jmespath`.
     """
 
@@ -116,20 +116,20 @@ class DecoderOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, om
     mapping: Mapping | None = None
 
     def wrong(self, decoder: str) -> str:
-        """What the decoder of that name cannot use; empty when it can."""
+        """Say what the decoder with that name cannot use; empty if it can use all."""
         unread = [
             field.name
             for field in msgspec.structs.fields(self)
             if getattr(self, field.name) != field.default and field.name not in _READS.get(decoder, ())
         ]
         if unread:
-            return f"`{unread[0]}` means nothing to the decoder {decoder!r}"
+            return f"the decoder {decoder!r} does not read `{unread[0]}`: leave it out"
         if decoder == "jumpstart-mask-rcnn" and self.resized is None:
-            return '`resized` is missing: {"short": 600, "long": 1000} if the model scales so, {} if it does not scale'
+            return '`resized` is missing: give {"short": 600, "long": 1000} if the model scales so, else {}'
         if decoder == "hf-image-segmentation" and not self.masks:
-            return "`masks` must be true: this decoder's boxes are those of the masks"
+            return "`masks` must be true: this decoder takes the boxes from the masks"
         if decoder == "jmespath" and self.mapping is None:
-            return "`mapping` is missing: the expressions for items, label, score and box"
+            return "`mapping` is missing: give the expressions for items, label, score and box"
         if not 0.0 < self.mask_threshold < 1.0:
             return f"`mask_threshold` {self.mask_threshold} is not between 0 and 1"
         if self.resized and (wrong := self.resized.wrong()):
@@ -139,7 +139,7 @@ class DecoderOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, om
         return ""
 
     def on_frame(self, box: Sequence[float], width: int, height: int) -> Box:
-        """A box in pixels of the model's picture (xyxy) as one in pixels of the frame."""
+        """Convert a box (xyxy) from pixels of the model's picture to pixels of the frame."""
         x1, y1, x2, y2 = box
         if self.resized is None:
             return (x1, y1, x2, y2)
@@ -148,7 +148,7 @@ class DecoderOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, om
         return ((x1 - left) * across, (y1 - top) * down, (x2 - left) * across, (y2 - top) * down)
 
     def class_name(self, given: float | str) -> str | None:
-        """The name of a class given as an index (whole number, float, digits) or as its name; None for padding."""
+        """Return the name of a class, given as an index (whole number, float, digits) or a name; None for padding."""
         if isinstance(given, str):
             if not (self.labels and given.isascii() and given.isdigit()):
                 return given
@@ -158,9 +158,9 @@ class DecoderOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, om
 
 
 class MaskPlace(NamedTuple):
-    """Where an answer has its masks: under `key`, a list of them if `listed`, otherwise one a list element.
+    """The place of the masks in an answer: under `key`, as a list if `listed`, else one in each list element.
 
-    `padded`: masks are of the picture that the network saw, which has the frame in its proportions in the middle.
+    `padded`: masks cover the network's picture, which has the frame in its proportions in the middle.
     """
 
     key: str
@@ -169,11 +169,12 @@ class MaskPlace(NamedTuple):
 
 
 class Decoder(NamedTuple):
-    """`keys`: the keys of the answer's object, or of each object in its list, that `decode` needs.
+    """Reads one family of answers.
 
-    Everything else is left unread; without keys nothing may be, and the answer must be small. `masks`: where masks can
-    be. `decode(body, width, height, options)`: `body` is the answer's JSON with at least those keys,
-    `width` and `height` the frame's pixels. Raises AnswerRefused.
+    `keys`: the keys of the answer's object, or of each object in its list, that `decode` needs; all others may be left
+    unread. Without `keys` the whole answer is read, so it must be small. `masks`: the places where masks can be.
+    `decode(body, width, height, options)`: `body` is the answer's JSON with at least those keys, `width` and `height`
+    are the frame's pixels. Raises AnswerRefused.
     """
 
     keys: frozenset[str]
@@ -182,7 +183,7 @@ class Decoder(NamedTuple):
 
 
 def parse(body: bytes | msgspec.Raw, schema: msgspec.json.Decoder[Parsed], what: str) -> Parsed:
-    """An answer's JSON by its schema; AnswerRefused says what it should have been."""
+    """Parse an answer's JSON by its schema; raises AnswerRefused, which names what was expected."""
     try:
         return schema.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
@@ -190,7 +191,7 @@ def parse(body: bytes | msgspec.Raw, schema: msgspec.json.Decoder[Parsed], what:
 
 
 def convert(value: Any, kind: Any, what: str) -> Any:
-    """A part of an answer by its schema; AnswerRefused says what it should have been."""
+    """Convert a part of an answer by its schema; raises AnswerRefused, which names what was expected."""
     try:
         return msgspec.convert(value, kind)
     except (msgspec.ValidationError, RecursionError) as e:
@@ -198,10 +199,10 @@ def convert(value: Any, kind: Any, what: str) -> Any:
 
 
 def check_counts(**counts: int) -> None:
-    """AnswerRefused unless an answer has as many of each as of every other, and not too many."""
+    """Raise AnswerRefused if the counts of an answer's parts differ or are too large."""
     if len(set(counts.values())) > 1:
         listed = " and ".join(f"{count} {what}" for what, count in counts.items())
-        raise AnswerRefused("answer-unreadable", f"{listed} do not match")
+        raise AnswerRefused("answer-unreadable", f"the counts differ: {listed}")
     if (count := max(counts.values())) > MAX_OBJECTS:
         raise AnswerRefused("answer-too-large", f"{count:,} boxes, the limit is {MAX_OBJECTS:,}")
 
@@ -213,10 +214,10 @@ def check_score(score: float) -> float:
 
 
 def name_of(index: float | str, labels: Sequence[str]) -> str:
-    """The label of an index, which may be a float; AnswerRefused when there is none."""
+    """Return the label of an index, which may be a float; raises AnswerRefused if there is none."""
     at = _index(index)
     if not 0 <= at < len(labels):
-        raise AnswerRefused("answer-unreadable", f"class {index} is no index into {len(labels)} labels")
+        raise AnswerRefused("answer-unreadable", f"class {index} is not an index into {len(labels)} labels")
     return labels[at]
 
 
@@ -226,18 +227,18 @@ def _index(given: float | str) -> int:
     except OverflowError:
         number = math.inf
     if not number.is_integer():
-        raise AnswerRefused("answer-unreadable", f"class {number} is no index")
+        raise AnswerRefused("answer-unreadable", f"class {number} is not an index")
     return int(number)
 
 
 def scalars(values: list[Any]) -> list[Any]:
-    """Values that may be nested as MXNet nests them: [[[1.0], [2.0]]] or [[1.0], [2.0]] is [1.0, 2.0]."""
+    """Flatten values that may be nested like MXNet's: [[[1.0], [2.0]]] or [[1.0], [2.0]] becomes [1.0, 2.0]."""
     values = _unbatched(values, 1)
     return [value[0] if isinstance(value, list) and len(value) == 1 else value for value in values]
 
 
 def rows(values: list[Any]) -> list[Any]:
-    """Rows that may come as a batch of one picture: [[[0, 1], [2, 3]]] is [[0, 1], [2, 3]]."""
+    """Take rows out of a batch of one picture: [[[0, 1], [2, 3]]] becomes [[0, 1], [2, 3]]."""
     return [] if values == [[]] else _unbatched(values, 2)
 
 

@@ -1,8 +1,8 @@
-"""Pipelines of Hugging Face's transformers, as its inference containers serve them.
+"""Decodes answers of Hugging Face's transformers pipelines, as its inference containers serve them.
 
 `object-detection`: [{"score", "label", "box": {"xmin", "ymin", "xmax", "ymax"}}, ...] in pixels of the picture.
 `image-segmentation`: [{"score", "label", "mask"}, ...], a mask a base64 PNG of the picture's size. The subtasks
-`instance` and `panoptic` score each object; `semantic` scores nothing, and its segments are no objects.
+`instance` and `panoptic` score each object; `semantic` scores nothing, and its segments are not objects.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _segments = msgspec.json.Decoder(list[_Segment])
 
 
 def decode_objects(body: bytes, width: int, height: int, options: DecoderOptions) -> list[RawDetection]:
-    """Detections of the pipeline `object-detection`."""
+    """Read detections of the pipeline `object-detection`."""
     answer = parse(body, _objects, "object-detection answer")
     check_counts(boxes=len(answer))
     return [
@@ -60,7 +60,7 @@ def decode_objects(body: bytes, width: int, height: int, options: DecoderOptions
 
 
 def decode_segments(body: bytes, width: int, height: int, options: DecoderOptions) -> list[RawDetection]:
-    """Detections of the pipeline `image-segmentation`; their boxes are those of their masks."""
+    """Read detections of the pipeline `image-segmentation`; their boxes come from their masks."""
     answer = parse(body, _segments, "image-segmentation answer")
     check_counts(boxes=len(answer))
     found = []

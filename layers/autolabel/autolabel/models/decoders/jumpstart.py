@@ -1,9 +1,9 @@
-"""JumpStart's object detection (`pytorch-od*`, `tensorflow-od*`, `mxnet-od-*`) and instance segmentation families.
+"""Decodes JumpStart's object detection (`pytorch-od*`, `tensorflow-od*`, `mxnet-od-*`) and instance segmentation.
 
 Detection, the answer to `Accept: application/json;verbose`: `normalized_boxes` [[left, top, right, bottom], ...] from
 0 to 1, `classes` (indexes into `labels`, often as floats), `scores`, `labels`. Mask R-CNN (`mxnet-is-*`): `bboxes` in
-pixels of the picture that the network saw, `ids`, `scores` and `masks`, each perhaps nested as MXNet's arrays are,
-`labels`, and a picture with masks that nobody needs (facts: the introduction notebooks of
+pixels of the network's picture, `ids`, `scores` and `masks`, each perhaps nested as MXNet's arrays are,
+`labels`, and a picture with masks that is not needed (facts: the introduction notebooks of
 aws/amazon-sagemaker-examples). In both a negative class is padding and left out.
 """
 
@@ -48,7 +48,7 @@ _mask_rcnn = msgspec.json.Decoder(_MaskRcnn)
 
 
 def decode_detection(body: bytes, width: int, height: int, options: DecoderOptions) -> list[RawDetection]:
-    """Detections of an object detection model."""
+    """Read detections of an object detection model."""
     answer = parse(body, _detection, "JumpStart detection answer")
     check_counts(boxes=len(answer.normalized_boxes), classes=len(answer.classes), scores=len(answer.scores))
     return [
@@ -65,7 +65,7 @@ def decode_detection(body: bytes, width: int, height: int, options: DecoderOptio
 
 
 def decode_mask_rcnn(body: bytes, width: int, height: int, options: DecoderOptions) -> list[RawDetection]:
-    """Detections of a Mask R-CNN."""
+    """Read detections of a Mask R-CNN."""
     answer = parse(body, _mask_rcnn, "Mask R-CNN answer")
     boxes = convert(rows(answer.bboxes), list[Box], "list of boxes")
     ids = convert(scalars(answer.ids), list[float], "list of classes")

@@ -1,4 +1,4 @@
-"""Any JSON answer, by a mapping of JMESPath expressions in the model's catalogue document."""
+"""Decodes any JSON answer with the JMESPath expressions in the model's catalogue document."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ _json: msgspec.json.Decoder[Any] = msgspec.json.Decoder()
 
 
 def decode_mapped(body: bytes, width: int, height: int, options: DecoderOptions) -> list[RawDetection]:
-    """Detections as `options.mapping` finds them."""
+    """Read detections with the expressions of `options.mapping`."""
     if (mapping := options.mapping) is None:
-        raise AnswerRefused("answer-unreadable", "the model's document has no `mapping`")
+        raise AnswerRefused("answer-unreadable", "the model's document has no `mapping`: add one")
     answer = parse(body, _json, "JSON")
     items = _search(mapping.items, answer)
     if items is None:
-        # What `items` names is not there; a model that found nothing gives an empty list.
-        raise AnswerRefused("answer-unreadable", f"`{mapping.items}` is nothing in the answer")
+        # The answer lacks what `items` names; a model that found nothing returns an empty list.
+        raise AnswerRefused("answer-unreadable", f"the answer has nothing at `{mapping.items}`")
     things = convert(items, list[Any], f"list in `{mapping.items}`")
     check_counts(boxes=len(things))
     found = []
@@ -63,12 +63,12 @@ def _search(expression: str, value: object) -> Any:
         ValueError,
         RecursionError,
     ) as e:
-        # JMESPathError, which is a ValueError, or what Python raises in its functions on what the answer holds.
+        # JMESPathError, which is a ValueError, or Python's errors in its functions for values of the answer.
         raise AnswerRefused("answer-unreadable", f"`{expression}` cannot be read in the answer: {e}") from e
 
 
 def _first(value: Any) -> Any:
-    """A value that may be nested in lists of one."""
+    """Take a value out of lists with one element."""
     while isinstance(value, list) and len(value) == 1:
         value = value[0]
     return value

@@ -1,4 +1,4 @@
-"""The mapping of the decoder `jmespath`: where a model's answer has what, written in its catalogue document."""
+"""Defines the mapping of the decoder `jmespath`: where a model's answer has the values, by its catalogue document."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ _ROOT = re.compile(r"\s*([A-Za-z_][A-Za-z0-9_]*)\s*(?:[\[.]|\|(?!\|)|\Z)")
 
 
 class Mapping(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """JMESPath expressions: `items` on the answer gives a list of objects, the others on each object what they say.
+    """JMESPath expressions: `items` finds the list of objects in the answer, the others find a value in each object.
 
-    `box` gives four numbers as `format` and `units` say: left, top, right, bottom (`xyxy`), left, top, width, height
-    (`xywh`) or centre, width, height (`cxcywh`), in pixels or as parts of the picture's width and height.
+    `box` finds four numbers, as `format` and `units` say: left, top, right, bottom (`xyxy`), left, top, width, height
+    (`xywh`) or centre, width, height (`cxcywh`), in pixels or as shares of the picture's width and height.
     """
 
     items: str
@@ -27,13 +27,13 @@ class Mapping(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defa
 
     @property
     def root(self) -> frozenset[str]:
-        """The key of the answer with which `items` begins; empty when it begins with something else."""
+        """Return the key of the answer that `items` begins with; empty if it begins with something else."""
         found = _ROOT.match(self.items)
         return frozenset({found[1]} if found else ())
 
     def wrong(self) -> str:
-        """What is no expression; empty when all are."""
-        # Only models of this decoder need it; everything that reads a catalogue imports this module.
+        """Say which expression is wrong; empty if none is."""
+        # Only models of this decoder need jmespath, but all code that reads a catalogue imports this module.
         import jmespath
 
         for name in ("items", "label", "score", "box"):

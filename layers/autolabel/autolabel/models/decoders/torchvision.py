@@ -1,8 +1,8 @@
-"""torchvision's detectors, plain and behind TorchServe's `object_detector` handler (facts: pytorch/serve).
+"""Decodes answers of torchvision's detectors, plain and behind TorchServe's `object_detector` (facts: pytorch/serve).
 
 The handler: [{"<class>": [x1, y1, x2, y2], "score": s}, ...], with the index as class if it has no names. Plain, for
 one picture, in a list or alone: {"boxes": [[x1, y1, x2, y2], ...], "labels": [index, ...], "scores": [...]}, and
-"masks" of the picture's size where the model gives some. Boxes are in pixels of the picture.
+"masks" of the picture's size if the model has them. Boxes are in pixels of the picture.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _box: msgspec.json.Decoder[Box] = msgspec.json.Decoder(Box)
 
 
 def decode_torchvision(body: bytes, width: int, height: int, options: DecoderOptions) -> list[RawDetection]:
-    """Detections of either shape."""
+    """Read detections of either shape."""
     answer = parse(body, _either, "torchvision answer")
     if isinstance(answer, dict):
         return _plain(body, width, height, options)
@@ -62,7 +62,7 @@ def _plain(body: bytes, width: int, height: int, options: DecoderOptions) -> lis
 def _handled(one: dict[str, msgspec.Raw], width: int, height: int, options: DecoderOptions) -> RawDetection:
     names = one.keys() - {"score"}
     if len(names) != 1 or "score" not in one:
-        raise AnswerRefused("answer-unreadable", "an object is not one class with its box, and a score")
+        raise AnswerRefused("answer-unreadable", "an object is not one class with its box and a score")
     (name,) = names
     score = check_score(parse(one["score"], _score, "score"))
     box: Box = parse(one[name], _box, "box")

@@ -1,7 +1,7 @@
-"""YOLO detectors, as ultralytics writes their results down.
+"""Decodes answers of YOLO detectors, as ultralytics writes them.
 
 Its summary: [{"name", "class", "confidence", "box": {"x1", "y1", "x2", "y2"}, "segments": {"x": [...], "y": [...]}},
-...]; a turned box has four corners, of which the upright hull is taken. Its tensor: rows [x1, y1, x2, y2, confidence,
+...]; a rotated box has four corners, and its upright hull is taken. Its tensor: rows [x1, y1, x2, y2, confidence,
 class], alone, as a batch of one, or as `boxes` beside `masks` (facts: AWS's example of YOLO on SageMaker; an answer
 without objects is then {}). Boxes are in pixels of the picture.
 """
@@ -66,7 +66,7 @@ _listed = msgspec.json.Decoder(list[Any])
 
 
 def decode_yolo(body: bytes, width: int, height: int, options: DecoderOptions) -> list[RawDetection]:
-    """Detections of any of the shapes."""
+    """Read detections of any of the shapes."""
     if body.lstrip()[:1] == b"{":
         if body.strip() == b"{}":
             return []
@@ -92,6 +92,6 @@ def _rows(values: list[Any], width: int, height: int, options: DecoderOptions) -
     ]
 
 
-# `boxes` of the one shape, the rest of the other.
+# `boxes` is a key of the tensor, the others are keys of the summary.
 _KEYS = frozenset({"boxes", "name", "class", "confidence", "box"})
 YOLO = Decoder(_KEYS, decode_yolo, (MaskPlace("masks", listed=True, padded=True), MaskPlace("segments")))
