@@ -1,4 +1,4 @@
-"""Answers read as streams: the projection gives what json.loads gives, however the bytes are cut."""
+"""Answers are read as streams: the projection gives the same as json.loads, wherever the bytes are cut."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ WANTED = frozenset({"boxes", "labels", "ü"})
 
 
 def cut(body: bytes, places: list[int]) -> Iterator[bytes]:
-    """The bytes in pieces, cut at the places (counted round)."""
+    """Cut bytes at places, which are taken modulo the length."""
     at = sorted({0, len(body), *(place % (len(body) + 1) for place in places)})
     return (body[start:end] for start, end in pairwise(at)) if len(at) > 1 else iter([body])
 
@@ -56,11 +56,11 @@ AWKWARD = [
 @pytest.mark.parametrize("value", AWKWARD, ids=ascii)
 @pytest.mark.parametrize("indent", [None, 1])
 @pytest.mark.parametrize("ascii_only", [True, False])
-def test_awkward_answers_are_read_however_they_are_cut_in_two(value: Any, indent: int | None, ascii_only: bool) -> None:
+def test_awkward_answers_are_read_wherever_they_are_cut(value: Any, indent: int | None, ascii_only: bool) -> None:
     body = json.dumps(value, indent=indent, ensure_ascii=ascii_only).encode("utf-8", "surrogatepass")
     if "\ud83d" in str(value) and not ascii_only:
         pytest.skip("a lone surrogate has no UTF-8")
-    # A projection compares keys as they are written: one with an escape is nobody's.
+    # A projection compares keys as they are written: a key with an escape is not wanted.
     expected = {key: item for key, item in value.items() if key in WANTED and (key.isascii() or not ascii_only)}
     for place in range(len(body) + 1):
         assert projected(body, [place]) == expected
@@ -84,7 +84,7 @@ PLACES = st.lists(st.integers(0, 400), max_size=12)
 
 @given(OBJECTS, PLACES, st.sampled_from([None, 0, 2]), st.booleans())
 @example({"a": "x", "boxes": 1}, [7], None, True)
-def test_a_projection_is_what_json_gives_for_the_wanted_keys(
+def test_a_projection_gives_the_same_as_json_for_the_wanted_keys(
     value: dict[str, Any], places: list[int], indent: int | None, ascii_only: bool
 ) -> None:
     body = json.dumps(value, indent=indent, ensure_ascii=ascii_only).encode()
@@ -103,7 +103,7 @@ def test_a_truncated_answer_is_refused(value: dict[str, Any], places: list[int],
 
 
 @given(st.lists(OBJECTS | st.lists(JSON, max_size=4), max_size=5), PLACES, st.sampled_from([None, 2]))
-def test_of_a_list_the_wanted_keys_of_its_objects_and_all_else_are_kept(
+def test_a_list_keeps_other_elements_and_wanted_keys_of_objects(
     value: list[Any], places: list[int], indent: int | None
 ) -> None:
     body = json.dumps(value, indent=indent, ensure_ascii=False).encode()
@@ -115,7 +115,7 @@ def test_of_a_list_the_wanted_keys_of_its_objects_and_all_else_are_kept(
 
 
 @given(st.lists(JSON, max_size=4), st.sampled_from([None, 2]), PLACES)
-def test_wanted_masks_come_one_by_one_and_are_not_kept(masks: list[Any], indent: int | None, places: list[int]) -> None:
+def test_wanted_masks_are_passed_on_and_not_kept(masks: list[Any], indent: int | None, places: list[int]) -> None:
     taken: list[Any] = []
 
     def take(place: MaskPlace, mask: bytes) -> None:
@@ -131,7 +131,7 @@ def test_wanted_masks_come_one_by_one_and_are_not_kept(masks: list[Any], indent:
     assert taken == [("mask", mask) for mask in masks]
 
 
-def test_a_list_of_no_masks_has_none() -> None:
+def test_an_empty_list_of_masks_has_no_masks() -> None:
     taken: list[bytes] = []
     body = b'{"masks":null,"boxes":1}'
     where = [MaskPlace("masks", listed=True)]
@@ -147,14 +147,14 @@ def test_a_list_that_ends_too_early_is_refused(body: bytes) -> None:
 
 
 @pytest.mark.parametrize("element", [b"{}", b"0", b"[]"])
-def test_a_list_of_more_than_a_detection_answer_can_have_is_refused(element: bytes) -> None:
+def test_a_list_with_too_many_elements_is_refused(element: bytes) -> None:
     assert len(json.loads(project([b"[" + b",".join([element] * MAX_OBJECTS) + b"]"], WANTED))) == MAX_OBJECTS
     with pytest.raises(AnswerRefused) as refused:
         project([b"[" + b",".join([element] * (MAX_OBJECTS + 1)) + b"]"], WANTED)
     assert refused.value.reason == "answer-too-large"
 
 
-def test_a_mask_that_is_larger_than_its_limit_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_mask_above_its_limit_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(answers, "MAX_MASK_BYTES", 1_000)
     where = [MaskPlace("masks", listed=True)]
     with pytest.raises(AnswerRefused) as refused:
@@ -171,17 +171,17 @@ GARBAGE = st.binary(max_size=60) | st.lists(
 
 
 @given(GARBAGE, PLACES)
-def test_garbage_is_refused_or_passed_on_and_nothing_else(body: bytes, places: list[int]) -> None:
+def test_garbage_is_refused_or_passed_on(body: bytes, places: list[int]) -> None:
     try:
         kept = project(cut(body, places), WANTED)
     except AnswerRefused as e:
-        assert e.reason.startswith("answer-")  # noqa: PT017 - refusing is one of two good ends
+        assert e.reason.startswith("answer-")  # noqa: PT017 - a refusal is one of two correct results
     else:
         assert kept[:1] + kept[-1:] in (b"{}", b"[]")
 
 
 @pytest.mark.parametrize("body", [b"null", b"1", b'"x"', b"<html>", b"{1:2}", b'{"a" 1}', b'{"a":1 "b":2}', b"{,}"])
-def test_what_is_neither_object_nor_list_is_refused(body: bytes) -> None:
+def test_an_answer_that_is_neither_object_nor_list_is_refused(body: bytes) -> None:
     with pytest.raises(AnswerRefused) as refused:
         project([body], WANTED)
     assert refused.value.reason in ("answer-unreadable", "answer-truncated")
@@ -195,12 +195,12 @@ def test_an_answer_that_ends_too_early_is_refused(body: bytes) -> None:
         assert refused.value.reason == "answer-truncated"
 
 
-def test_a_depth_bomb_among_the_ballast_is_passed_over() -> None:
+def test_deeply_nested_ballast_is_skipped() -> None:
     body = b'{"masks":' + b"[" * 1_000_000 + b"]" * 1_000_000 + b',"boxes":7}'
     assert projected(body, list(range(0, len(body), 65_536))) == {"boxes": 7}
 
 
-def test_ballast_of_any_size_does_not_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ballast_of_any_size_is_not_held_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(answers, "MAX_KEPT_BYTES", 1_000)
 
     def chunks() -> Iterator[bytes]:
@@ -217,7 +217,7 @@ def test_ballast_of_any_size_does_not_stay(monkeypatch: pytest.MonkeyPatch) -> N
     ["[" + "1," * 9_000_000 + "1]", '"' + "x" * 17_000_000 + '"', "1" * 17_000_000],
     ids=["list", "string", "number"],
 )
-def test_more_wanted_values_than_a_detection_answer_can_have_are_refused(value: str) -> None:
+def test_too_many_wanted_values_are_refused(value: str) -> None:
     body = b'{"boxes":' + value.encode() + b"}"
     with pytest.raises(AnswerRefused) as refused:
         project(cut(body, list(range(0, len(body), 262_144))), WANTED)

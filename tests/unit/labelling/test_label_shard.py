@@ -1,4 +1,4 @@
-"""A shard's answers become manifest lines; whatever is wrong with a frame is data."""
+"""A shard's answers become manifest lines, and any fault of a frame becomes an issue."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Bench:
         self.frames: list[ShardFrame] = []
 
     def add(self, body: bytes | None = None, found: bytes | None = None, *, failure: str = "") -> str:
-        """A frame with its answer; its key."""
+        """Add a frame with its answer; return its key."""
         key = frame_key(len(self.frames))
         frame = png(200, 100) if body is None else body
         self.ingest.write(key, frame)
@@ -117,7 +117,7 @@ def test_a_frame_becomes_a_line_with_its_boxes_and_their_origin() -> None:
     assert bench.issues == []
 
 
-def test_a_frame_in_which_nothing_was_found_is_labelled() -> None:
+def test_a_frame_without_detections_is_labelled() -> None:
     bench = Bench()
     bench.add(found=answer(boxes=[]))
     assert bench.label().tally.labelled == 1
@@ -162,7 +162,7 @@ def test_the_result_is_written_last() -> None:
     ],
     ids=["empty", "text", "gif", "400 megapixels", "bomb", "rotated jpeg", "rotated png"],
 )
-def test_a_frame_that_is_no_usable_image_is_rejected_and_the_rest_goes_on(body: bytes, reason: str) -> None:
+def test_an_unusable_image_is_rejected_and_the_others_are_labelled(body: bytes, reason: str) -> None:
     bench = Bench()
     bench.add()
     bad = bench.add(body)
@@ -176,7 +176,7 @@ def test_a_frame_that_is_no_usable_image_is_rejected_and_the_rest_goes_on(body: 
 
 
 @pytest.mark.parametrize("change", ["overwritten", "gone"])
-def test_a_frame_that_is_not_what_the_listing_froze_is_rejected(change: str) -> None:
+def test_a_frame_that_changed_after_the_listing_is_rejected(change: str) -> None:
     bench = Bench()
     key = bench.add()
     if change == "gone":
@@ -194,7 +194,7 @@ def test_a_jpeg_with_a_second_picture_in_it_is_labelled() -> None:
     assert bench.label().tally.labelled == 1
 
 
-def test_a_frame_whose_inference_failed_goes_to_people_without_boxes() -> None:
+def test_a_failed_frame_goes_to_reviewers_without_boxes() -> None:
     bench = Bench()
     bench.add(failure="out of memory")
     tally = bench.label().tally
@@ -223,7 +223,7 @@ def garbage() -> dict[str, tuple[bytes, str]]:
 
 
 @pytest.mark.parametrize(("found", "reason"), garbage().values(), ids=garbage())
-def test_an_answer_that_is_garbage_fails_its_frame_and_no_other(found: bytes, reason: str) -> None:
+def test_a_garbage_answer_fails_its_frame_and_no_other(found: bytes, reason: str) -> None:
     bench = Bench()
     bench.add(found=found)
     bench.add()
@@ -233,7 +233,7 @@ def test_an_answer_that_is_garbage_fails_its_frame_and_no_other(found: bytes, re
     assert [len(boxes(line)) for line in bench.manifest] == [0, 1]
 
 
-def test_an_answer_that_is_gone_fails_its_frame() -> None:
+def test_a_missing_answer_fails_its_frame() -> None:
     bench = Bench()
     bench.add()
     del bench.labels.objects["inference/0.out"]
@@ -251,18 +251,18 @@ def test_a_large_answer_gives_the_same_boxes_as_a_small_one() -> None:
     assert boxes(bench.manifest[0]) == boxes(bench.manifest[1])
 
 
-def test_more_boxes_than_a_line_takes_fail_the_frame_instead_of_being_cut() -> None:
+def test_more_boxes_than_fit_a_line_fail_the_frame() -> None:
     bench = Bench()
     bench.add(png(4000, 3000), answer([CAR] * 400))
     tally = bench.label().tally
     assert (tally.labelled, tally.failed, tally.boxes) == (0, 1, 0)
     assert bench.issues == [("failed", "line-too-long")]
     assert boxes(bench.manifest[0]) == []
-    # All that the model saw is kept beside the manifest.
+    # All detections of the model are kept beside the manifest.
     assert len(bench.part_lines("detections.jsonl")[0]["detections"]["items"]) == 400
 
 
-def test_boxes_under_the_threshold_are_left_out_counted_and_kept_as_candidates() -> None:
+def test_boxes_below_the_threshold_are_counted_and_kept_as_candidates() -> None:
     bench = Bench()
     bench.model = msgspec.structs.replace(DETECTOR, threshold=0.5, thresholds={"person": 0.2})
     bench.add(found=answer([CAR] * 4, classes=[2.0, 2.0, 0.0, 0.0], scores=[0.5, 0.49, 0.2, 0.19]))
@@ -273,7 +273,7 @@ def test_boxes_under_the_threshold_are_left_out_counted_and_kept_as_candidates()
     assert [one["score"] for one in candidates] == [0.5, 0.49, 0.2, 0.19]
 
 
-def test_classes_without_a_place_are_left_out_and_counted() -> None:
+def test_classes_outside_the_taxonomy_are_dropped_and_counted() -> None:
     bench = Bench(labels=("person", "car"))
     bench.add(found=answer([CAR] * 3, classes=[1.0, 2.0, 3.0]))
     tally = bench.label().tally
@@ -282,7 +282,7 @@ def test_classes_without_a_place_are_left_out_and_counted() -> None:
     assert tally.dropped == {"'bicycle' is no label of the job": 1, "no class for 'kite'": 1}
 
 
-def test_boxes_that_are_nothing_in_the_frame_are_left_out_and_counted() -> None:
+def test_boxes_outside_the_frame_are_dropped_and_counted() -> None:
     bench = Bench()
     bench.add(found=answer([(0.5, 0.5, 0.4, 0.6), (1.1, 0.0, 1.5, 1.0), (0.0, 0.0, 0.001, 1.0), (-0.1, 0.5, 0.5, 1.5)]))
     tally = bench.label().tally
@@ -291,7 +291,7 @@ def test_boxes_that_are_nothing_in_the_frame_are_left_out_and_counted() -> None:
 
 
 @pytest.mark.parametrize(("top", "kept"), [(0.0, 0), (0.4, 0), (0.5, 1), (0.6, 1), (2.0, 1)])
-def test_a_box_that_lies_more_than_half_on_the_ego_vehicle_is_left_out(top: float, kept: int) -> None:
+def test_a_box_mostly_on_the_ego_vehicle_is_dropped(top: float, kept: int) -> None:
     # The frame is 200 x 100; the box spans its whole height, the mask everything below `top`.
     mask = ((0.0, 100.0 * top), (200.0, 100.0 * top), (200.0, 300.0), (0.0, 300.0))
     bench = Bench(Camera(ego_mask=mask))
@@ -309,7 +309,7 @@ def test_the_most_confident_box_comes_first() -> None:
     assert [one["confidence"] for one in objects] == [0.9, 0.6, 0.4]
 
 
-def test_reasons_are_words_that_can_be_counted() -> None:
+def test_reasons_are_single_words_that_can_be_counted() -> None:
     bench = Bench()
     for _ in range(3):
         bench.add(found=b"garbage")
@@ -329,7 +329,7 @@ def test_results_come_in_the_order_of_their_items() -> None:
     assert list(map_in_order(slow, [], 4)) == []
 
 
-def test_only_so_many_items_are_under_way_at_a_time() -> None:
+def test_items_under_way_are_limited() -> None:
     taken: list[int] = []
     lock = threading.Lock()
 

@@ -1,4 +1,4 @@
-"""Masks of models' answers: at the frame's size, whatever they came as."""
+"""Masks of answers are brought to the frame's size from every form."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def iou(one: Any, other: Any) -> float:
 
 @pytest.mark.parametrize("size", [97, 10_000_000])
 @pytest.mark.parametrize("name", WITH_MASKS)
-def test_every_family_gives_the_same_masks_of_the_same_frame(name: str, size: int) -> None:
+def test_every_decoder_gives_the_same_masks_of_a_frame(name: str, size: int) -> None:
     car, person = read(*BODIES[name], size=size)
     assert (car.name, person.name) == ("car", "person")
     assert iou(bitmap(car), CAR_MASK) > 0.95
@@ -76,22 +76,22 @@ def test_a_large_answer_gives_the_same_as_a_small_one(name: str, monkeypatch: py
 
 
 @pytest.mark.parametrize("name", [name for name in BODIES if name != "hf image segmentation"])
-def test_masks_that_nobody_wants_are_left_alone(name: str) -> None:
+def test_unwanted_masks_are_not_read(name: str) -> None:
     found = read(*BODIES[name], wanted=False)
     assert [one.name for one in found] == ["car", "person"]
     assert [one.mask for one in found] == ["", ""]
 
 
 @pytest.mark.parametrize("name", [name for name in BODIES if name not in WITH_MASKS and name != "mapped"])
-def test_an_answer_without_masks_has_boxes_all_the_same(name: str) -> None:
+def test_an_answer_without_masks_still_has_boxes(name: str) -> None:
     assert [one.mask for one in read(*BODIES[name])] == ["", ""]
 
 
-# What a mask may be
+# Forms of a mask
 
 
 def of(mask: Any, *, box: Any = CAR_BOX, **options: Any) -> list[Detection]:
-    """What is read of one object with that mask, or with that JSON as its mask."""
+    """Read one object with this mask, or with this JSON as its mask."""
     sides = dict(zip(("xmin", "ymin", "xmax", "ymax"), box, strict=True))
     thing = {"label": "car", "score": 0.5, "box": sides, "mask": msgspec.Raw(mask) if isinstance(mask, bytes) else mask}
     return read("hf-object-detection", msgspec.convert(options, DecoderOptions), encoded([thing]))
@@ -113,12 +113,12 @@ SOFT = [[0.5 + 0.25 * value if value else 0.25 for value in row] for row in CAR_
     ],
     ids=["digits", "batch of one", "booleans", "probabilities", "indented", "floats", "picture"],
 )
-def test_a_mask_is_read_in_whatever_way_it_is_written(mask: Any) -> None:
+def test_a_mask_is_read_in_every_form(mask: Any) -> None:
     assert (bitmap(of(mask)[0]) == CAR_MASK).all()
 
 
 @pytest.mark.parametrize(("threshold", "covered"), [(0.2, WIDTH * HEIGHT), (0.5, 5_000), (0.8, 0)])
-def test_of_a_soft_mask_counts_what_is_above_its_threshold(threshold: float, covered: int) -> None:
+def test_a_soft_mask_covers_pixels_at_or_above_the_threshold(threshold: float, covered: int) -> None:
     found = of(SOFT, mask_threshold=threshold)[0]
     assert (int(bitmap(found).sum()) if found.mask else 0) == covered
 
@@ -130,7 +130,7 @@ def test_an_object_whose_mask_covers_nothing_keeps_its_box(mask: Any) -> None:
 
 
 def _with_a_broken_profile() -> bytes:
-    """A picture with an empty colour profile behind its data, where nobody looks for one."""
+    """Make a picture with an empty colour profile after its data, where no reader expects one."""
     body = base64.b64decode(picture(CAR_MASK))
     profile = bytes(4) + b"iCCP" + zlib.crc32(b"iCCP").to_bytes(4)
     return body[:-12] + profile + body[-12:]
@@ -156,7 +156,7 @@ def _with_a_broken_profile() -> bytes:
         b'"' + base64.b64encode(_with_a_broken_profile()) + b'"',
     ],
 )
-def test_what_is_no_mask_refuses_the_answer(mask: bytes) -> None:
+def test_an_invalid_mask_refuses_the_answer(mask: bytes) -> None:
     with pytest.raises(AnswerRefused) as refused:
         of(mask)
     assert refused.value.reason == "answer-unreadable"
@@ -167,7 +167,7 @@ def test_fewer_masks_than_objects_refuse_the_answer() -> None:
     answer = {**msgspec.json.decode(body), "masks": [CAR_MASK]}
     with pytest.raises(AnswerRefused) as refused:
         read(decoder, options, encoded(answer))
-    assert "fewer" in str(refused.value)
+    assert "more objects than masks" in str(refused.value)
 
 
 @pytest.mark.parametrize(
@@ -181,7 +181,7 @@ def test_masks_beyond_their_limits_refuse_the_answer(name: str, value: int, monk
 
 
 @pytest.mark.parametrize("known", [True, False])
-def test_an_object_without_a_mask_does_not_get_the_next_ones(known: bool) -> None:
+def test_an_object_without_a_mask_does_not_get_the_next_mask(known: bool) -> None:
     decoder, options, body = BODIES["hf object detection"]
     car, person = msgspec.json.decode(body)
     person["mask"] = PERSON_MASK
@@ -197,26 +197,26 @@ def test_an_object_with_two_masks_refuses_the_answer() -> None:
         of(b'null,"mask":[[1]]')
 
 
-def test_objects_without_masks_are_no_masks_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_objects_without_masks_do_not_count_as_masks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(masks, "MAX_MASKS", 1)
     decoder, options, body = BODIES["hf object detection"]
     car, person = msgspec.json.decode(body)
     assert len(read(decoder, options, encoded([car, car, {**person, "mask": PERSON_MASK}]))) == 3
 
 
-def test_an_outline_far_outside_of_the_frame_ends_at_its_border() -> None:
+def test_an_outline_outside_of_the_frame_ends_at_the_border() -> None:
     (found,) = of({"x": [-1e18, 1e18, 1e18, -1e18], "y": [-1e18, -1e18, 50, 50]})
     assert bitmap(found).sum() == WIDTH * 50
     assert bitmap(found)[:50].all()
 
 
-# Where a mask is
+# The place of a mask
 
 
 @pytest.mark.parametrize(
     "resized", [None, Resized(), Resized(width=50, height=70), Resized(width=64, height=64, padded=True)], ids=str
 )
-def test_a_mask_of_the_models_picture_is_brought_to_the_frame(resized: Resized | None) -> None:
+def test_a_mask_of_the_models_input_is_scaled_to_the_frame(resized: Resized | None) -> None:
     options = DecoderOptions(resized=resized)
     area = (resized or Resized()).area(WIDTH, HEIGHT)
     x1, y1, x2, y2 = area.box
@@ -229,7 +229,7 @@ def test_a_mask_of_the_models_picture_is_brought_to_the_frame(resized: Resized |
 
 
 @pytest.mark.parametrize("box", [CAR_BOX, (-50, -25, 50, 25), (150, 75, 250, 125), (0.4, 0.4, 1.6, 1.6)], ids=str)
-def test_a_mask_of_an_objects_box_covers_what_of_it_lies_in_the_frame(box: tuple[float, ...]) -> None:
+def test_a_mask_of_a_box_covers_its_part_in_the_frame(box: tuple[float, ...]) -> None:
     (found,) = of([[1] * 28] * 28, box=box, mask_area="box")
     x1, y1, x2, y2 = found.box
     expected = rectangle((round(x1), round(y1), round(x2), round(y2)))
@@ -238,13 +238,13 @@ def test_a_mask_of_an_objects_box_covers_what_of_it_lies_in_the_frame(box: tuple
 
 @pytest.mark.parametrize("far", [1e10, 1e20, 1e300, 8e307])
 @pytest.mark.parametrize("mask", [[[1] * 28] * 28, [[1]]], ids=len)
-def test_a_box_without_end_has_no_mask(far: float, mask: Any) -> None:
+def test_an_extremely_large_box_has_no_mask(far: float, mask: Any) -> None:
     for box in ((-far, -far, far, far), (0.0, 0.0, far, 50.0)):
         (found,) = of(mask, box=box, mask_area="box")
         assert found.mask == ""
 
 
-def test_a_mask_of_an_objects_box_has_its_shape() -> None:
+def test_a_mask_of_a_box_keeps_its_shape() -> None:
     (found,) = of([[1] * 28] * 14 + [[0] * 28] * 14, box=CAR_BOX, mask_area="box")
     assert iou(bitmap(found), rectangle((50, 25, 150, 50))) > 0.97
 
@@ -253,7 +253,7 @@ SIDE = st.integers(1, 40)
 
 
 @given(st.integers(0, 2**32), SIDE, SIDE, SIDE, SIDE, st.sampled_from(["picture", "box"]), st.booleans())
-def test_any_mask_finds_a_place_in_any_frame(
+def test_any_mask_can_be_placed_in_any_frame(
     seed: int, rows: int, columns: int, width: int, height: int, area: str, padded: bool
 ) -> None:
     rng = np.random.default_rng(seed)
@@ -271,7 +271,7 @@ def test_any_mask_finds_a_place_in_any_frame(
 
 
 @given(st.integers(0, 2**32), SIDE, SIDE)
-def test_an_encoding_is_the_bitmap(seed: int, width: int, height: int) -> None:
+def test_an_encoding_decodes_to_its_bitmap(seed: int, width: int, height: int) -> None:
     mask = np.random.default_rng(seed).integers(0, 2, (height, width)).astype(np.uint8)
     assert (decode(encode(mask), width, height) == mask).all()
     rows, columns = np.nonzero(mask)

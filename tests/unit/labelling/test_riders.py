@@ -1,4 +1,4 @@
-"""Persons on bicycles and motorcycles."""
+"""Persons on bicycles and motorcycles are riders."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_a_machine_has_one_rider() -> None:
     ]
 
 
-def test_nobody_rides_a_car() -> None:
+def test_a_person_on_a_car_stays_a_person() -> None:
     assert names(found("car", BICYCLE), found("person", RIDING)) == ["car", "person"]
 
 
@@ -63,7 +63,7 @@ boxes = st.tuples(coordinates, coordinates, st.floats(1, 300), st.floats(1, 300)
 
 
 @given(st.lists(st.builds(found, st.sampled_from(["person", "bicycle", "motorcycle", "car"]), boxes), max_size=12))
-def test_only_names_of_persons_change_and_no_more_than_there_are_machines(detections: list[Detection]) -> None:
+def test_only_persons_change_and_at_most_one_for_each_machine(detections: list[Detection]) -> None:
     named = name_riders(detections)
     assert [msgspec.structs.replace(d, name="person") if d.name == "rider" else d for d in named] == detections
     assert sum(d.name == "rider" for d in named) <= sum(d.name in MACHINES for d in detections)

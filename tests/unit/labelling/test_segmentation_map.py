@@ -1,4 +1,4 @@
-"""What a frame's masks become: a document of its objects, a picture of its classes, and references to both."""
+"""A frame's masks are written as a document of its objects and a picture of its classes; its line refers to both."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ def counts(mask: Any) -> str:
     return encode(np.asarray(mask, np.uint8)).decode()
 
 
-def seen(name: str, box: Any, confidence: float, mask: Any = None) -> Detection:
+def detection(name: str, box: Any, confidence: float, mask: Any = None) -> Detection:
     return Detection(name, box, confidence, confidence, name, ("m.0001",), mask="" if mask is None else counts(mask))
 
 
-CAR, PERSON = seen("car", CAR_BOX, 0.75, CAR_MASK), seen("person", PERSON_BOX, 0.5, PERSON_MASK)
-FRAME = Detections(WIDTH, HEIGHT, (CAR, seen("truck", CAR_BOX, 0.6), PERSON))
+CAR, PERSON = detection("car", CAR_BOX, 0.75, CAR_MASK), detection("person", PERSON_BOX, 0.5, PERSON_MASK)
+FRAME = Detections(WIDTH, HEIGHT, (CAR, detection("truck", CAR_BOX, 0.6), PERSON))
 
 
 def indexes(body: bytes) -> Any:
@@ -52,24 +52,24 @@ def indexes(body: bytes) -> Any:
         return np.asarray(picture)
 
 
-def test_a_frame_of_nothing_is_all_background() -> None:
+def test_a_frame_without_masks_is_all_background() -> None:
     empty = Detections(WIDTH, HEIGHT)
     assert (indexes(segmentation_picture(empty, LABELS)) == 0).all()
     assert json.loads(mask_document("k", empty)) == {"frame": "k", "width": WIDTH, "height": HEIGHT, "objects": []}
 
 
-def test_each_pixel_is_the_class_of_its_object() -> None:
+def test_each_pixel_has_the_class_of_its_object() -> None:
     found = indexes(segmentation_picture(FRAME, LABELS))
     assert (found == np.asarray(CAR_MASK) * 1 + np.asarray(PERSON_MASK) * 4).all()
 
 
-def test_of_masks_that_overlap_the_most_confident_is_seen() -> None:
+def test_the_most_confident_of_overlapping_masks_is_visible() -> None:
     for car, person, expected in ((0.9, 0.5, 1), (0.5, 0.9, 4)):
-        both = (seen("car", CAR_BOX, car, CAR_MASK), seen("person", CAR_BOX, person, CAR_MASK))
+        both = (detection("car", CAR_BOX, car, CAR_MASK), detection("person", CAR_BOX, person, CAR_MASK))
         assert indexes(segmentation_picture(Detections(WIDTH, HEIGHT, both), LABELS))[50, 100] == expected
 
 
-def test_the_pictures_colours_are_those_of_its_metadata() -> None:
+def test_the_pictures_colours_match_its_metadata() -> None:
     body = segmentation_picture(FRAME, LABELS)
     colors = color_map(FRAME, LABELS)
     with Image.open(io.BytesIO(body)) as picture:
@@ -80,11 +80,11 @@ def test_the_pictures_colours_are_those_of_its_metadata() -> None:
     assert colors["0"] == {"class-name": "BACKGROUND", "hex-color": BACKGROUND_COLOR, "confidence": 0.0}
     assert [colors[str(1 + i)]["class-name"] for i in range(len(LABELS))] == list(LABELS)
     assert colors["1"]["hex-color"] == current_taxonomy().colors["car"]
-    # The truck has no mask, and so no place in the picture.
+    # The truck has no mask, so it is not in the picture.
     assert [one["confidence"] for one in colors.values()] == [0.0, 0.75, 0.0, 0.0, 0.5]
 
 
-def test_a_document_holds_what_others_need_of_each_object() -> None:
+def test_a_document_has_class_box_and_mask_of_each_object() -> None:
     document = json.loads(mask_document("k", FRAME))
     car, truck, person = document["objects"]
     assert car["class"] == "car"
@@ -99,7 +99,7 @@ def drawn(outlines: list[list[float]], width: int, height: int) -> Any:
     return coco.decode(coco.merge(coco.frPyObjects(outlines, height, width)))
 
 
-def test_outlines_cover_what_their_mask_does() -> None:
+def test_outlines_cover_the_same_area_as_their_mask() -> None:
     y, x = np.mgrid[0:HEIGHT, 0:WIDTH]
     for mask in (np.asarray(CAR_MASK), (x - 60) ** 2 + (y - 50) ** 2 < 900, np.ones((HEIGHT, WIDTH))):
         outlines = polygons(counts(mask), WIDTH, HEIGHT)
@@ -107,7 +107,7 @@ def test_outlines_cover_what_their_mask_does() -> None:
         assert (drawn(outlines, WIDTH, HEIGHT) == mask).mean() > 0.995
 
 
-def test_an_object_in_two_parts_has_two_outlines_and_a_hole_is_left_to_the_encoding() -> None:
+def test_each_part_of_an_object_has_an_outline_and_holes_have_none() -> None:
     mask = np.asarray(rectangle((10, 10, 60, 60))) + np.asarray(rectangle((100, 10, 160, 60)))
     holed = mask - np.asarray(rectangle((20, 20, 30, 30)))
     outlines = polygons(counts(holed), WIDTH, HEIGHT)
@@ -115,14 +115,14 @@ def test_an_object_in_two_parts_has_two_outlines_and_a_hole_is_left_to_the_encod
     assert (drawn(outlines, WIDTH, HEIGHT) == mask).mean() > 0.995
 
 
-def test_straight_sides_have_no_corners_in_their_middle() -> None:
+def test_straight_sides_have_no_corners_in_between() -> None:
     (outline,) = polygons(counts(CAR_MASK), WIDTH, HEIGHT)
-    # Four corners, each cut.
+    # Four corners, each of them cut.
     assert len(outline) == 2 * 8
 
 
 @given(st.integers(0, 2**32), st.integers(1, 30), st.integers(1, 30))
-def test_outlines_of_any_mask_lie_in_the_frame(seed: int, width: int, height: int) -> None:
+def test_outlines_of_any_mask_are_inside_the_frame(seed: int, width: int, height: int) -> None:
     mask = np.random.default_rng(seed).integers(0, 2, (height, width)).astype(np.uint8)
     for outline in polygons(counts(mask), width, height):
         assert len(outline) >= 6
@@ -143,7 +143,7 @@ SEGMENTER = msgspec.structs.replace(
 
 
 def labelled(*models: Any, failing: tuple[str, int] = ("", 0)) -> Pipeline:
-    """A published drive of three frames; the endpoint `failing` fails on that frame."""
+    """Publish a drive of three frames; the endpoint `failing` fails on this frame."""
     pipeline = Pipeline(*models)
     for index in range(3):
         pipeline.upload(frame_key(index), png(WIDTH, HEIGHT, (index, 0, 0)))
@@ -172,7 +172,7 @@ def dataset(pipeline: Pipeline) -> list[dict[str, Any]]:
     return [json.loads(line) for line in pipeline.labels.lines(f"labels/{DRIVE}/0001/dataset.manifest")]
 
 
-def test_a_drive_labelled_with_masks_has_them_beside_its_manifest() -> None:
+def test_masks_of_a_drive_are_stored_beside_its_manifest() -> None:
     pipeline = labelled(SEGMENTER)
     lines = dataset(pipeline)
     assert len(lines) == 3
@@ -196,19 +196,19 @@ def test_a_drive_labelled_with_masks_has_them_beside_its_manifest() -> None:
     assert b"mask" not in shard
 
 
-def test_a_drive_labelled_without_masks_says_nothing_of_them() -> None:
+def test_a_drive_without_masks_does_not_mention_masks() -> None:
     pipeline = labelled(DETECTOR)
     assert not any("mask" in name or "segmentation" in name for line in dataset(pipeline) for name in line)
     assert not any("/masks/" in key or "/segmentation/" in key for key in pipeline.labels.objects)
 
 
-def test_a_frame_on_which_the_model_with_masks_failed_has_no_picture() -> None:
+def test_a_frame_has_no_picture_if_the_mask_model_failed() -> None:
     pipeline = labelled(DETECTOR, SEGMENTER, failing=(SEGMENTER.endpoint, 1))
     assert ["autolabel-segmentation-ref" in line for line in dataset(pipeline)] == [True, False, True]
     assert len(pipeline.endpoints.taken) == 6 + MAX_ERRORS - 1
 
 
-def test_a_mask_stays_with_its_object_when_another_model_is_surer_of_it() -> None:
+def test_a_merged_object_keeps_the_mask_of_a_less_confident_model() -> None:
     pipeline = labelled(DETECTOR, SEGMENTER)
     document = json.loads(pipeline.labels.objects[f"labels/{DRIVE}/0001/masks/front/{1_700_000_000_000_000_000}.json"])
     car = next(one for one in document["objects"] if one["class"] == "car")

@@ -1,4 +1,4 @@
-"""Shards and the jobs that are made of them."""
+"""Shards, and the jobs that are made of them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def frame(index: int) -> ShardFrame:
     return ShardFrame(f"key-{index}", "e", ())
 
 
-def test_no_frames_make_no_shard() -> None:
+def test_no_frames_give_no_shard() -> None:
     assert list(plan_shards([], 3)) == []
 
 
@@ -35,7 +35,7 @@ def test_shards_are_whole_contiguous_and_of_one_camera(runs: list[tuple[str, int
     shards = list(plan_shards(frames, shard_frames))
     assert [(camera, f) for camera, piece in shards for f in piece] == frames
     assert all(1 <= len(piece) <= shard_frames for _, piece in shards)
-    # No more shards than the cameras' runs need.
+    # Not more shards than the cameras' frames need.
     merged = [len(list(group)) for group in _groups(cameras)]
     assert len(shards) == sum(-(-count // shard_frames) for count in merged)
 
@@ -67,13 +67,13 @@ def test_a_shard_without_its_result_is_missing() -> None:
 
 
 @pytest.mark.parametrize(("index", "labelled"), [(7, 4), (7, 6), (8, 5)])
-def test_a_result_that_is_not_of_its_shard_is_a_mismatch(index: int, labelled: int) -> None:
+def test_a_result_of_another_shard_is_a_mismatch(index: int, labelled: int) -> None:
     body = msgspec.json.encode(ShardResult(index, Tally(labelled=labelled), 10))
     with pytest.raises(CountMismatch, match="shard 7"):
         check_result(Shard(7, "front", 5, "k"), body)
 
 
-def test_a_result_that_fits_its_shard_is_read_whole() -> None:
+def test_a_matching_result_is_read_completely() -> None:
     made = ShardResult(3, Tally(labelled=2, failed=1, rejected=2), 30)
     shard = Shard(3, "front", 5, "k3")
     made.tally.count_labels(Counter(car=3), Counter({"under the threshold": 2}))
@@ -102,7 +102,7 @@ def test_tallies_add_up() -> None:
 # Jobs
 
 
-def test_no_shards_make_no_job() -> None:
+def test_no_shards_give_no_job() -> None:
     assert list(split_into_jobs(RunFolder("d", "0001"), [], 10)) == []
     assert list(split_into_jobs(RunFolder("d", "0001"), [labelled_shard(0, rejected=5)], 10)) == []
 
@@ -113,7 +113,7 @@ RESULTS = st.lists(
 
 
 @given(RESULTS, st.integers(6, 30))
-def test_jobs_hold_all_frames_in_order_and_none_too_many(counts: list[dict[str, int]], max_objects: int) -> None:
+def test_jobs_hold_all_frames_in_order_within_their_limit(counts: list[dict[str, int]], max_objects: int) -> None:
     folder = RunFolder("d", "0001")
     shards = [labelled_shard(index, **count) for index, count in enumerate(counts)]
     jobs = list(split_into_jobs(folder, shards, max_objects))
@@ -123,11 +123,11 @@ def test_jobs_hold_all_frames_in_order_and_none_too_many(counts: list[dict[str, 
     assert sum(job.frames for job in jobs) == sum(shard.lines for shard in shards)
     assert all(0 < job.frames <= max_objects for job in jobs)
     assert [job.key for job in jobs] == [f"labels/d/0001/manifests/verify-{i:03d}.manifest" for i in range(len(jobs))]
-    # Neighbours would not fit into one job.
+    # The first shard of the next job would not have fitted.
     assert all(a.frames + b.parts[0][1] // 10 > max_objects for a, b in pairwise(jobs))
 
 
-def test_a_shard_that_no_job_can_take_is_never_put_into_one() -> None:
+def test_a_shard_that_is_too_large_for_a_job_is_refused() -> None:
     with pytest.raises(AutolabelError, match="shard 1"):
         list(
             split_into_jobs(
@@ -137,7 +137,7 @@ def test_a_shard_that_no_job_can_take_is_never_put_into_one() -> None:
 
 
 @given(DRIVES, st.integers(1, 9_999), st.integers(0, 99_999), st.integers(1, 1_000))
-def test_a_jobs_name_is_one_that_ground_truth_takes(drive: str, run: int, index: int, attempt: int) -> None:
+def test_a_jobs_name_is_valid_for_ground_truth(drive: str, run: int, index: int, attempt: int) -> None:
     name = job_name("labels", drive, f"{run:04d}", index)
     assert len(name) <= 50
     assert JOB_NAME.fullmatch(name)
@@ -148,12 +148,12 @@ def test_a_jobs_name_is_one_that_ground_truth_takes(drive: str, run: int, index:
     ("one", "other"),
     [("Drive", "drive"), ("a_b", "a-b"), ("a--b", "a-b"), ("a_", "a-"), ("x" * 62 + "a", "x" * 62 + "b")],
 )
-def test_drives_that_look_alike_have_jobs_of_different_names(one: str, other: str) -> None:
+def test_drives_with_similar_names_have_different_job_names(one: str, other: str) -> None:
     assert job_name("labels", one, "0001", 0).lower() != job_name("labels", other, "0001", 0).lower()
 
 
 @given(DRIVES, DRIVES)
-def test_different_drives_have_jobs_of_different_names(one: str, other: str) -> None:
+def test_different_drives_have_different_job_names(one: str, other: str) -> None:
     if one != other:
         assert job_name("labels", one, "0001", 0).lower() != job_name("labels", other, "0001", 0).lower()
 
@@ -170,7 +170,7 @@ def test_categories_are_the_labels_in_the_order_of_their_ids() -> None:
     }
 
 
-def test_the_workers_page_shows_the_prelabel_and_names_the_labels() -> None:
+def test_the_worker_page_shows_the_prelabel_and_the_labels() -> None:
     page = worker_template({"car": "#112233", "bus": "#445566"}, ("car", "bus")).decode()
     assert "task.input.manifestLine.prelabel.annotations" in page
     assert "task.input.manifestLine.prelabel-metadata.class-map[class_id]" in page

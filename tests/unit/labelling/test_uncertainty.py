@@ -1,4 +1,4 @@
-"""How likely it is that a person would change a frame's pre-label, and why."""
+"""Uncertainty: how likely it is that a person would change a frame's pre-label, and why."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def model(name: str, **changes: object) -> Model:
 A, B, C = model("a"), model("b"), model("c")
 
 
-def seen(one: Model, *found: tuple[str, float, Box]) -> ModelDetections:
+def found_by(one: Model, *found: tuple[str, float, Box]) -> ModelDetections:
     return ModelDetections(one, [Detection(name, box, score, score, name, (one.id,)) for name, score, box in found])
 
 
@@ -63,86 +63,86 @@ def moved(box: Box, x: float) -> Box:
     return box[0] + x, box[1], box[2] + x, box[3]
 
 
-def test_an_empty_frame_is_sure() -> None:
-    assert uncertainty(seen(A)) == Uncertainty(0.0, (), (), 0.0, ())
-    assert uncertainty(seen(A), seen(B)) == Uncertainty(0.0, (), (), 0.0, ())
+def test_an_empty_frame_is_certain() -> None:
+    assert uncertainty(found_by(A)) == Uncertainty(0.0, (), (), 0.0, ())
+    assert uncertainty(found_by(A), found_by(B)) == Uncertainty(0.0, (), (), 0.0, ())
 
 
-def test_a_box_near_the_threshold_is_in_doubt_and_a_certain_one_is_not() -> None:
-    found = uncertainty(seen(A, ("car", 0.99, CAR), ("car", 0.35, FAR)))
+def test_a_box_with_low_confidence_is_uncertain() -> None:
+    found = uncertainty(found_by(A, ("car", 0.99, CAR), ("car", 0.35, FAR)))
     assert found.boxes == (0.01, 0.65)
     assert found.why == (UNSURE,)
     assert found.level == pytest.approx(1 - 0.99 * 0.35)
 
 
-def test_a_candidate_under_the_threshold_is_a_doubt_only_above_the_floor() -> None:
-    above, under = uncertainty(seen(A, ("car", 0.2, CAR))), uncertainty(seen(A, ("car", FLOOR - 0.01, CAR)))
+def test_a_candidate_below_the_floor_adds_no_uncertainty() -> None:
+    above, under = uncertainty(found_by(A, ("car", 0.2, CAR))), uncertainty(found_by(A, ("car", FLOOR - 0.01, CAR)))
     assert (above.level, above.why, above.boxes) == (0.2, (CANDIDATE,), ())
-    # Not counted, and shown to a person all the same.
+    # Below the floor it does not count, but reviewers see it.
     assert (under.level, under.why, len(under.candidates)) == (0.0, (), 1)
-    assert not uncertainty(seen(A, ("car", LEAST_CANDIDATE - 0.01, CAR))).candidates
+    assert not uncertainty(found_by(A, ("car", LEAST_CANDIDATE - 0.01, CAR))).candidates
 
 
-def test_a_candidate_at_the_floor_is_a_doubt() -> None:
+def test_a_candidate_at_the_floor_adds_uncertainty() -> None:
     assert (frame_level([], [FLOOR]), frame_level([], [FLOOR - 0.01])) == (FLOOR, 0.0)
 
 
-def test_what_would_not_count_at_any_confidence_is_no_doubt() -> None:
-    kite = uncertainty(seen(model("kites"), ("traffic light", 0.2, CAR)))
-    hood = uncertainty(seen(A, ("car", 0.2, CAR)), ego_mask=((0, 0), (300, 0), (300, 300), (0, 300)))
+def test_a_detection_that_can_never_count_adds_no_uncertainty() -> None:
+    kite = uncertainty(found_by(model("kites"), ("traffic light", 0.2, CAR)))
+    hood = uncertainty(found_by(A, ("car", 0.2, CAR)), ego_mask=((0, 0), (300, 0), (300, 300), (0, 300)))
     assert kite.candidates == hood.candidates == ()
 
 
-def test_models_that_disagree_in_place_are_a_doubt() -> None:
-    # The merged box is that of the stronger, but for a hair.
+def test_models_that_disagree_in_place_add_uncertainty() -> None:
+    # The merged box is almost the stronger model's box.
     strong = model("strong", weight=1e9)
-    alike = uncertainty(seen(strong, ("car", 1.0, CAR)), seen(B, ("car", 1.0, moved(CAR, 4))))
-    apart = uncertainty(seen(strong, ("car", 1.0, CAR)), seen(B, ("car", 1.0, moved(CAR, 25))))
+    alike = uncertainty(found_by(strong, ("car", 1.0, CAR)), found_by(B, ("car", 1.0, moved(CAR, 4))))
+    apart = uncertainty(found_by(strong, ("car", 1.0, CAR)), found_by(B, ("car", 1.0, moved(CAR, 25))))
     assert alike.level == 0.0
-    # An IoU of 75/125, where two people's boxes have 0.88.
+    # An IoU of 75/125; two people's boxes have 0.88.
     assert (apart.boxes, apart.why) == ((round(1 - 0.6 / 0.88, 2),), (PLACE,))
 
 
-def test_models_that_disagree_in_class_are_a_doubt() -> None:
-    found = uncertainty(seen(A, ("car", 1.0, CAR)), seen(B, ("car", 1.0, CAR)), seen(C, ("van", 1.0, CAR)))
+def test_models_that_disagree_in_class_add_uncertainty() -> None:
+    found = uncertainty(found_by(A, ("car", 1.0, CAR)), found_by(B, ("car", 1.0, CAR)), found_by(C, ("van", 1.0, CAR)))
     assert (found.boxes, found.why) == ((0.33,), (NAME,))
 
 
-def test_what_a_model_within_reach_did_not_see_is_a_doubt() -> None:
-    # Its word is nearly nothing, so that the confidence hides that it did not see the car.
-    deaf = model("deaf", weight=0.01)
-    found = uncertainty(seen(A, ("car", 0.99, CAR)), seen(deaf))
+def test_a_miss_within_coverage_adds_uncertainty() -> None:
+    # Its weight is almost 0, so the confidence does not show that it missed the car.
+    light = model("light", weight=0.01)
+    found = uncertainty(found_by(A, ("car", 0.99, CAR)), found_by(light))
     assert (found.boxes, found.why) == ((0.5,), (MISSED,))
 
 
-def test_silence_beyond_reach_and_of_another_view_is_no_doubt() -> None:
+def test_a_miss_outside_coverage_or_by_a_view_adds_no_uncertainty() -> None:
     short = model("short", coverage=Coverage(min_height=300.0))
     view = model("view", network="a")
-    assert uncertainty(seen(A, ("car", 1.0, CAR)), seen(short)).level == 0.0
-    assert uncertainty(seen(A, ("car", 1.0, CAR)), seen(view)).level == 0.0
+    assert uncertainty(found_by(A, ("car", 1.0, CAR)), found_by(short)).level == 0.0
+    assert uncertainty(found_by(A, ("car", 1.0, CAR)), found_by(view)).level == 0.0
 
 
-def test_a_rider_whom_models_call_a_person_is_no_disagreement() -> None:
+def test_a_person_renamed_to_rider_is_not_a_disagreement() -> None:
     bicycle: Box = (110.0, 150.0, 190.0, 230.0)
-    found = uncertainty(*(seen(one, ("person", 1.0, CAR), ("bicycle", 1.0, bicycle)) for one in (A, B)))
+    found = uncertainty(*(found_by(one, ("person", 1.0, CAR), ("bicycle", 1.0, bicycle)) for one in (A, B)))
     assert (found.level, len(found.boxes)) == (0.0, 2)
 
 
-def test_a_model_that_failed_leaves_the_frame_in_doubt() -> None:
-    found = uncertainty(seen(A, ("car", 1.0, CAR)), failed=(B,))
+def test_a_failed_model_makes_the_frame_uncertain() -> None:
+    found = uncertainty(found_by(A, ("car", 1.0, CAR)), failed=(B,))
     assert (found.level, found.failed, found.why) == (0.5, 0.5, (FAILED,))
     assert uncertainty(failed=(A, B)).level == 1.0
 
 
-def test_reasons_are_told_strongest_first() -> None:
-    found = uncertainty(seen(A, ("car", 0.8, CAR), ("car", 0.25, FAR)), failed=(B, C))
+def test_reasons_are_ordered_strongest_first() -> None:
+    found = uncertainty(found_by(A, ("car", 0.8, CAR), ("car", 0.25, FAR)), failed=(B, C))
     assert found.why == (FAILED, CANDIDATE, UNSURE)
 
 
 def test_the_attribute_has_whole_pixels_and_fits_a_line() -> None:
     places = itertools.product(range(0, 990, 10), range(0, 490, 100))
     many = [("bicycle", 0.29 - 0.0001 * n, (x + 0.4, y + 0.4, x + 8.6, y + 98.6)) for n, (x, y) in enumerate(places)]
-    found = uncertainty(seen(A, ("car", 0.987654, CAR), *many))
+    found = uncertainty(found_by(A, ("car", 0.987654, CAR), *many))
     attribute = msgspec.to_builtins(as_attribute(found, WIDTH, HEIGHT))
     assert len(attribute["ghosts"]) == MAX_CANDIDATES
     assert attribute["ghosts"][0] == {
@@ -153,7 +153,7 @@ def test_the_attribute_has_whole_pixels_and_fits_a_line() -> None:
 
 
 @given(levels, levels, st.floats(0.0, 1.0), st.floats(0.0, 1.0))
-def test_more_doubt_about_anything_is_no_less_about_the_frame(
+def test_more_uncertainty_of_any_part_never_lowers_the_frames_level(
     boxes: list[float], candidates: list[float], failed: float, more: float
 ) -> None:
     level = frame_level(boxes, candidates, failed)
@@ -170,13 +170,13 @@ def test_more_doubt_about_anything_is_no_less_about_the_frame(
 
 
 @given(st.lists(st.tuples(st.sampled_from(["car", "van", "person"]), st.floats(0.06, 1.0)), max_size=6))
-def test_the_level_can_be_told_again_from_what_is_recorded(found: list[tuple[str, float]]) -> None:
+def test_the_level_can_be_computed_from_the_record(found: list[tuple[str, float]]) -> None:
     boxes = [(name, score, moved(CAR, 130.0 * place)) for place, (name, score) in enumerate(found)]
-    one = uncertainty(seen(A, *boxes), seen(B, *boxes[::2]), failed=(C,))
+    one = uncertainty(found_by(A, *boxes), found_by(B, *boxes[::2]), failed=(C,))
     assert frame_level(one.boxes, one.candidate_levels, one.failed) == one.level
 
 
-def test_the_doubt_about_one_models_frames_does_without_numpy() -> None:
+def test_the_uncertainty_of_one_models_frame_loads_no_numpy() -> None:
     code = (
         "import sys; from autolabel.labelling.uncertainty import frame_uncertainty\n"
         "from autolabel.labelling.prelabel import label_frame\n"

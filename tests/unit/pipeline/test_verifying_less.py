@@ -282,7 +282,7 @@ def test_two_assemblies_at_once_do_not_both_go_on_with_other_terms(
 
     with monkeypatch.context() as patch:
         patch.setattr(pipeline.labels, "write_once", lose)
-        with pytest.raises(CountMismatch, match="on other terms meanwhile"):
+        with pytest.raises(CountMismatch, match="with other acceptance criteria meanwhile"):
             pipeline.assemble()
     published(pipeline, pipeline.verify(pipeline.assemble()))
 

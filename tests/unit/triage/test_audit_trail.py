@@ -1,4 +1,4 @@
-"""The audits of a run, gathered while its dataset is written."""
+"""The audits of a run are gathered while its dataset is written."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def reviewed(position: int, kind: str, camera: str = "front") -> Reviewed:
 
 
 def trail(*frames: Reviewed) -> Evidence:
-    """The evidence of frames of one car that everybody sees."""
+    """Gather the evidence of frames with one car that the models and the reviewer see."""
     of = AuditTrail(VerifyUncertain(stretch=10))
     for frame in frames:
         of.take(frame, pair_boxes([CAR], [CAR]))
@@ -48,16 +48,16 @@ def trials(count: int, *, blind: bool) -> list[Trials]:
     ]
 
 
-def test_a_run_without_frames_tells_nothing() -> None:
+def test_a_run_without_frames_has_no_evidence() -> None:
     assert trail().trials == ()
 
 
-def test_what_became_of_a_frames_boxes_is_recorded() -> None:
+def test_the_edits_of_a_frames_boxes_are_recorded() -> None:
     of = AuditTrail(VerifyAll())
     frame = reviewed(0, EVERYTHING)
     assert of.take(frame, None) == frame
-    seen = of.take(frame, pair_boxes([CAR], []))
-    assert (seen.verified, seen.classes) == (True, {"car": ClassAgreement(deleted=1)})
+    done = of.take(frame, pair_boxes([CAR], []))
+    assert (done.verified, done.classes) == (True, {"car": ClassAgreement(deleted=1)})
     assert of.evidence(RUN, NOW).trials == ()
 
 
@@ -65,12 +65,12 @@ def test_only_audits_are_evidence() -> None:
     assert trail(reviewed(0, UNCERTAIN), reviewed(1, EVERYTHING), reviewed(2, ACCEPTED)).trials == ()
 
 
-def test_a_segment_is_one_trial_of_its_car_though_doubtful_frames_lie_between() -> None:
+def test_a_car_in_a_stretch_is_one_trial_despite_uncertain_frames() -> None:
     found = trail(*(reviewed(n, BLIND_AUDIT if n % 2 else UNCERTAIN) for n in range(10)))
     assert list(found.trials) == trials(1, blind=True)
 
 
-def test_segments_cameras_and_kinds_are_told_apart() -> None:
+def test_stretches_cameras_and_kinds_are_separate_trials() -> None:
     found = trail(
         reviewed(8, BLIND_AUDIT), reviewed(9, BLIND_AUDIT), reviewed(10, BLIND_AUDIT), reviewed(20, AUDIT),
         reviewed(20, AUDIT, "rear"), reviewed(21, AUDIT, "rear"),
@@ -78,14 +78,14 @@ def test_segments_cameras_and_kinds_are_told_apart() -> None:
     assert sorted(found.trials) == sorted([*trials(2, blind=True), *trials(2, blind=False)])
 
 
-def test_an_audit_that_nobody_finished_is_no_evidence() -> None:
+def test_an_unfinished_audit_gives_no_evidence() -> None:
     of = AuditTrail(VerifyUncertain())
     of.take(reviewed(0, BLIND_AUDIT), None)
     assert of.evidence(RUN, NOW).trials == ()
 
 
 class Fleet:
-    """Drives of one car a frame, every hundredth of which is in doubt, labelled under one policy after another."""
+    """Labels drives under one policy, one after another. Each frame shows a car, and each hundredth is uncertain."""
 
     def __init__(self, policy: VerifyUncertain, frames: int = 600) -> None:
         self.policy = policy
@@ -93,19 +93,19 @@ class Fleet:
         self.evidence: list[Evidence] = []
 
     def drive(self, *, missed: int = 0) -> Counter[str]:
-        """Label, triage, verify and publish a drive; of each ten segments the models miss the car in `missed`."""
+        """Label, triage, verify and publish a drive. The models miss the car in `missed` of each ten stretches."""
         run = msgspec.structs.replace(RUN, drive=f"drive-{len(self.evidence)}")
         proven = proven_classes(self.evidence, self.policy)
         levels = {position: 0.9 if position % 100 == 99 else 0.1 for position in range(self.frames)}
-        segments = {position: stretch_of(self.policy, "front", position) for position in levels}
-        shown = {position: segments[position].number % 10 >= missed for position in levels}
-        claimed = {position: claims(["car"] if seen else [], []) for position, seen in shown.items()}
+        stretches = {position: stretch_of(self.policy, "front", position) for position in levels}
+        shown = {position: stretches[position].number % 10 >= missed for position in levels}
+        claimed = {position: claims(["car"] if found else [], []) for position, found in shown.items()}
         acceptable = [position for position, level in levels.items() if is_acceptable(self.policy, level)]
-        draw = draw_audits(self.policy, run.drive, run.run, ((segments[p], claimed[p]) for p in acceptable), proven)
+        draw = draw_audits(self.policy, run.drive, run.run, ((stretches[p], claimed[p]) for p in acceptable), proven)
         of = AuditTrail(self.policy)
         kinds: Counter[str] = Counter()
         for position, level in levels.items():
-            kind = triage_frame(self.policy, level, claimed[position], proven, segments[position], draw)
+            kind = triage_frame(self.policy, level, claimed[position], proven, stretches[position], draw)
             kinds[kind] += 1
             frame = Reviewed(f"{position}", "front", position, kind, level, (level,), claims=tuple(claimed[position]))
             of.take(frame, None if kind == ACCEPTED else pair_boxes([CAR] if shown[position] else [], [CAR]))
@@ -113,21 +113,21 @@ class Fleet:
         return kinds
 
 
-def test_acceptance_comes_with_proof_and_goes_with_it() -> None:
+def test_acceptance_begins_and_ends_with_proof() -> None:
     fleet = Fleet(VerifyUncertain())
     first = fleet.drive()
-    # Six of its 60 segments are audited, all blind, and nothing is accepted.
+    # Six of its 60 stretches are audited, all blind, and nothing is accepted.
     assert first == {UNCERTAIN: 6, BLIND_AUDIT: first[BLIND_AUDIT], UNPROVEN: 594 - first[BLIND_AUDIT]}
     assert 54 <= first[BLIND_AUDIT] <= 60
     while ACCEPTED not in (kinds := fleet.drive()):
         assert AUDIT not in kinds
-    # At most 59 cars at six a drive: the eleventh drive profits.
+    # 59 cars prove the class and each drive audits six of them, so the eleventh drive has accepted frames.
     assert len(fleet.evidence) == 11
     assert kinds.total() == fleet.frames
     assert kinds[ACCEPTED] > 0.85 * fleet.frames
     assert 26 <= kinds[AUDIT] <= 30
     assert 26 <= kinds[BLIND_AUDIT] <= 30
-    # Models go blind. Audits find it, although nobody doubts an empty frame.
+    # Now the models miss cars. Audits find it, although the models are certain about the empty frames.
     worse = [fleet.drive(missed=5) for _ in range(12)]
     assert ACCEPTED in worse[0]
     assert ACCEPTED not in worse[-1]

@@ -1,4 +1,4 @@
-"""What a policy would have accepted of frames that people have seen."""
+"""Hindsight: which reviewed frames a policy would have accepted."""
 
 from __future__ import annotations
 
@@ -44,13 +44,13 @@ def look_back(
     return hindsight.outcome()
 
 
-def test_of_no_frames_nothing_is_accepted() -> None:
+def test_without_frames_nothing_is_accepted() -> None:
     found = look_back([])
     assert (found.frames, found.accepted, found.bounds, found.proven) == (0, 0, {}, ())
     assert best_setting([found], FLOOR) is None
 
 
-def test_faults_are_told_of_frames_in_little_doubt_alone() -> None:
+def test_only_faults_of_acceptable_frames_are_counted() -> None:
     found = look_back(
         [
             reviewed(0),
@@ -67,49 +67,49 @@ def test_faults_are_told_of_frames_in_little_doubt_alone() -> None:
     assert (found.missed, found.false_alarms, found.misnamed, found.misplaced) == (1, 2, 1, 1)
 
 
-def test_another_floor_brings_other_candidates_into_doubt() -> None:
+def test_the_floor_decides_which_candidates_add_uncertainty() -> None:
     frames = [reviewed(0, uncertainty=0.0, candidates=(0.2,)), reviewed(1, uncertainty=0.0, candidates=(0.1,))]
     assert [look_back(frames, 0.05, floor).acceptable for floor in (0.05, 0.15, 0.25)] == [0, 1, 2]
 
 
-def test_a_failed_model_is_a_doubt_here_too() -> None:
+def test_a_failed_model_makes_a_frame_unacceptable() -> None:
     assert look_back([reviewed(0, failed=0.5)]).acceptable == 0
 
 
-def test_neighbours_are_one_trial_and_an_error_in_any_of_them_is_one() -> None:
+def test_neighbours_are_one_trial_and_any_error_makes_it_wrong() -> None:
     found = look_back(
         [reviewed(0), reviewed(1, classes=MISSED), reviewed(8, classes=MISSED), reviewed(9), reviewed(10)]
     )
     recall = found.bounds["car"]["recall"]
-    # Two cars in the first segment at most, of which both may have been missed; one in the second.
+    # At most two cars in the first stretch, and perhaps both were missed; one car in the second.
     assert (recall.trials, recall.errors) == (3, 2)
     precision = found.bounds["car"]["precision"]
     assert (precision.trials, precision.errors) == (2, 0)
     assert precision.bound == pytest.approx(lower_bound(2, 0), abs=1e-6)
 
 
-def test_what_is_proven_is_accepted_and_nothing_else() -> None:
+def test_only_frames_of_proven_classes_are_accepted() -> None:
     cars = [reviewed(10 * n) for n in range(60)]
     bus = {"bus": ClassAgreement(kept=1)}
     found = look_back([*cars, reviewed(600, claims=("bus",), classes=bus), reviewed(601, claims=(), classes={})])
     assert found.proven == (ANY_CLASS, "car")
-    # The empty frame too, since nothing was missed; the bus not.
+    # The empty frame is accepted too, because nothing was missed; the bus is not.
     assert (found.acceptable, found.accepted) == (62, 61)
 
 
-def test_a_class_that_was_never_claimed_is_not_proven_by_being_found() -> None:
+def test_a_class_without_claims_is_not_proven() -> None:
     gained = {"van": ClassAgreement(gained=1)}
     found = look_back([reviewed(10 * n, classes=gained) for n in range(400)])
     assert found.bounds["van"]["precision"].bound == 0.0
     assert "van" not in found.proven
 
 
-def test_seconds_are_of_frames_whose_prelabel_was_seen() -> None:
+def test_only_frames_with_their_prelabel_in_sight_are_timed() -> None:
     found = look_back([reviewed(0, seconds=3.5), reviewed(1), reviewed(2, seconds=60.0, kind=BLIND_AUDIT)])
     assert (found.seconds, found.timed, found.blind) == (3.5, 1, 1)
 
 
-def test_the_proposal_accepts_most_and_of_equals_is_the_strictest() -> None:
+def test_the_best_setting_is_the_strictest_that_accepts_most() -> None:
     frames = [reviewed(10 * n, uncertainty=0.05 if n % 2 else 0.2) for n in range(200)]
     frames += [reviewed(10 * n, uncertainty=0.6, classes=MISSED) for n in range(200, 260)]
     outcomes = [look_back(frames, max_uncertainty) for max_uncertainty in (0.1, 0.2, 0.3, 0.7)]
@@ -135,7 +135,7 @@ frames_ = st.lists(
 
 
 @given(frames_)
-def test_more_doubt_or_a_higher_floor_never_accepts_fewer_frames(frames: list[Reviewed]) -> None:
+def test_a_higher_limit_or_floor_never_accepts_fewer_frames(frames: list[Reviewed]) -> None:
     for floor in (0.05, 0.15, 0.25):
         outcomes = [look_back(frames, uncertainty, floor) for uncertainty in (0.0, 0.1, 0.3, 0.9)]
         for strict, lax in itertools.pairwise(outcomes):
@@ -148,6 +148,6 @@ def test_more_doubt_or_a_higher_floor_never_accepts_fewer_frames(frames: list[Re
 
 
 @given(frames_)
-def test_a_record_survives_its_line(frames: list[Reviewed]) -> None:
+def test_a_record_is_read_as_written(frames: list[Reviewed]) -> None:
     for frame in frames:
         assert msgspec.json.decode(msgspec.json.encode(frame), type=Reviewed) == frame

@@ -1,4 +1,4 @@
-"""Which frames of a run people are given, and why."""
+"""Triage decides which frames of a run reviewers get, and why."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ def read(document: str) -> Policy:
     return msgspec.json.decode(document, type=Policy)
 
 
-def segments(count: int, *cameras: str) -> list[tuple[AuditStretch, frozenset[str]]]:
-    """Frames in little doubt of which all is proven, one a segment."""
+def stretches(count: int, *cameras: str) -> list[tuple[AuditStretch, frozenset[str]]]:
+    """Make acceptable frames of proven classes, one for each stretch."""
     return [(AuditStretch(camera, number), PROVEN) for camera in cameras or ("front",) for number in range(count)]
 
 
@@ -70,42 +70,42 @@ def test_a_policy_is_read_with_its_defaults() -> None:
         '{"policy": "doubtful", "most_doubt": 0.1}',
     ],
 )
-def test_a_policy_that_makes_no_sense_or_could_never_prove_anything_is_refused(document: str) -> None:
+def test_an_invalid_policy_or_one_that_can_prove_nothing_is_refused(document: str) -> None:
     with pytest.raises(msgspec.ValidationError):
         read(document)
 
 
-def test_everything_goes_to_people_by_default() -> None:
+def test_every_frame_goes_to_reviewers_by_default() -> None:
     assert triage_frame(VerifyAll(), 0.0, (), PROVEN, HERE, Draw()) == EVERYTHING
 
 
-def test_what_is_in_doubt_or_has_no_prelabel_goes_to_people() -> None:
+def test_an_uncertain_frame_or_one_without_prelabel_goes_to_reviewers() -> None:
     assert [kind(0.1501, "car"), kind(None)] == [UNCERTAIN, UNCERTAIN]
     assert kind(0.15, "car") == ACCEPTED
 
 
-def test_nothing_is_accepted_of_which_a_class_is_not_proven() -> None:
+def test_a_frame_with_an_unproven_class_is_not_accepted() -> None:
     assert kind(0.0, "car", "bus") == UNPROVEN
     assert kind(0.0, "car", proven=frozenset({"car"})) == UNPROVEN
 
 
-def test_an_empty_frame_claims_that_nothing_is_there() -> None:
+def test_an_empty_frame_claims_that_it_shows_no_object() -> None:
     assert kind(0.0) == ACCEPTED
     assert kind(0.0, proven=frozenset({"car"})) == UNPROVEN
 
 
-def test_a_candidate_under_the_threshold_is_a_claim_about_its_class() -> None:
+def test_a_candidate_is_a_claim_about_its_class() -> None:
     assert triage_frame(POLICY, 0.1, claims(["car"], ["bus"]), PROVEN, HERE, Draw()) == UNPROVEN
 
 
-def test_audits_are_of_what_would_be_accepted_were_it_proven() -> None:
+def test_only_acceptable_frames_are_audited() -> None:
     shown, blind = Draw(frozenset({HERE})), Draw(frozenset({HERE}), frozenset({HERE}))
     assert [kind(0.1, "car", draw=shown), kind(0.1, "car", draw=blind)] == [AUDIT, BLIND_AUDIT]
     assert kind(0.1, "bus", draw=blind) == BLIND_AUDIT
     assert kind(0.9, "car", draw=blind) == UNCERTAIN
 
 
-def test_an_audited_segment_is_blind_as_a_whole_until_all_of_it_is_proven() -> None:
+def test_an_audited_stretch_is_blind_until_all_its_claims_are_proven() -> None:
     policy = VerifyUncertain(audit=1.0, blind=0.01)
     proven, unproven = frozenset({ANY_CLASS, "car"}), frozenset({ANY_CLASS, "car", "bus"})
     frames = [
@@ -114,42 +114,42 @@ def test_an_audited_segment_is_blind_as_a_whole_until_all_of_it_is_proven() -> N
     draw = draw_from(frames, policy)
     assert draw_from(frames[::-1], policy) == draw
     assert {AuditStretch("front", n) for n in range(50)} <= draw.blind
-    # And the share that is drawn, whatever is proven.
+    # And the share that is drawn from all audited stretches.
     assert len(draw.blind) - 50 in (0, 1)
     assert len(draw_audits(policy, "drive-1", "0001", frames, ()).blind) == 100
 
 
-def test_a_drive_however_short_is_audited_blind() -> None:
+def test_even_a_short_drive_has_a_blind_audit() -> None:
     assert draw_from([]) == Draw()
     for count in (1, 2, 5):
-        assert len(draw_from(segments(count)).blind) == 1
+        assert len(draw_from(stretches(count)).blind) == 1
 
 
-def test_seven_percent_of_a_hundred_segments_is_seven() -> None:
-    # 0.07 * 100 is a little more than 7 in floats.
-    assert len(draw_from(segments(100), VerifyUncertain(audit=0.07)).audited) == 7
+def test_seven_percent_of_a_hundred_stretches_is_seven() -> None:
+    # In floats, 0.07 * 100 is a little more than 7.
+    assert len(draw_from(stretches(100), VerifyUncertain(audit=0.07)).audited) == 7
 
 
-def test_drives_and_runs_are_drawn_differently() -> None:
-    frames = segments(1_000)
+def test_each_drive_and_run_has_its_own_draw() -> None:
+    frames = stretches(1_000)
     assert len({draw_audits(POLICY, drive, run, frames, PROVEN) for drive in "ab" for run in ("0001", "0002")}) == 4
 
 
 def test_audits_are_spread_over_the_drive_and_its_cameras() -> None:
-    audited = draw_from(segments(5_000, "front", "rear")).audited
+    audited = draw_from(stretches(5_000, "front", "rear")).audited
     for camera in ("front", "rear"):
         for third in range(3):
             found = sum(one.camera == camera and one.number * 3 // 5_000 == third for one in audited)
-            # Five standard deviations of a draw of a tenth of 1,667.
+            # Within five standard deviations of drawing a tenth of 1,667.
             assert found == pytest.approx(167, abs=61)
 
 
 @given(drives, shares, shares, st.integers(0, 300), st.randoms())
-def test_the_same_audits_are_drawn_again_and_their_shares_are_right(
+def test_a_repeated_draw_is_the_same_and_has_the_right_shares(
     drive: str, audit: float, blind: float, count: int, order: random.Random
 ) -> None:
     policy = VerifyUncertain(audit=audit, blind=blind)
-    frames = segments(count)
+    frames = stretches(count)
     draw = draw_from(frames, policy, drive)
     order.shuffle(frames)
     assert draw_from([*frames, *frames], policy, drive) == draw
@@ -159,7 +159,7 @@ def test_the_same_audits_are_drawn_again_and_their_shares_are_right(
 
 
 @given(st.integers(1, 50), st.integers(1, 300))
-def test_a_segment_is_consecutive_frames_of_one_camera(length: int, frames: int) -> None:
+def test_a_stretch_is_consecutive_frames_of_one_camera(length: int, frames: int) -> None:
     policy = VerifyUncertain(stretch=length)
     found = [stretch_of(policy, "front", position) for position in range(frames)]
     assert found == sorted(found)
@@ -177,7 +177,7 @@ def test_a_segment_is_consecutive_frames_of_one_camera(length: int, frames: int)
     st.booleans(),
     st.booleans(),
 )
-def test_every_frame_is_of_exactly_one_kind_and_accepted_only_when_nothing_speaks_against_it(
+def test_a_frame_is_accepted_only_if_certain_proven_and_not_audited(
     policy: Policy, level: float | None, shown: set[str], proven: set[str], audited: bool, blind: bool
 ) -> None:
     drawn = Draw(frozenset({HERE} if audited else ()), frozenset({HERE} if audited and blind else ()))

@@ -1,4 +1,4 @@
-"""The log of a run's reviews, which is gathered on a function's disk."""
+"""The log of a run's reviews is gathered on a function's disk."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from tests.fakes.lines import parsed
 
 FRAMES = 2_000
 BOXES = 20
-# Of the 512 MB of a function's disk, for each of 1,000,000 frames.
+# Bytes for each frame, so that 1,000,000 frames take 400 of the 512 MB of a function's disk.
 ROOM = 400
 
 
 def labelled_frame(index: int, draw: Random) -> dict[str, Any]:
-    """A frame as a person left it, most of whose boxes are as they were shown."""
+    """Make a frame as a person left it: most of its boxes are unchanged."""
     boxes = [
         {"class_id": 0, "left": 100 * n, "top": draw.randrange(900), "width": 40, "height": 30} for n in range(BOXES)
     ]
@@ -42,12 +42,12 @@ def labelled_frame(index: int, draw: Random) -> dict[str, Any]:
     }
 
 
-def crowded_doubt(draw: Random) -> FrameUncertainty:
+def crowded_uncertainty(draw: Random) -> FrameUncertainty:
     boxes, candidates = (tuple(round(draw.random(), 2) for _ in range(count)) for count in (BOXES, 30))
     return FrameUncertainty(round(draw.random(), 4), boxes, candidates, 0.0, ("bicycle", "car", "person"))
 
 
-def test_the_log_of_a_million_crowded_frames_has_room_on_a_functions_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_log_of_a_million_frames_fits_on_a_functions_disk(monkeypatch: pytest.MonkeyPatch) -> None:
     sizes: list[int] = []
 
     class Disk(io.BytesIO):
@@ -62,7 +62,7 @@ def test_the_log_of_a_million_crowded_frames_has_room_on_a_functions_disk(monkey
     labels = FakeBucket("labels")
     with ReviewLog(run) as log:
         for index in range(FRAMES):
-            log.take(parsed(labelled_frame(index, draw)), crowded_doubt(draw))
+            log.take(parsed(labelled_frame(index, draw)), crowded_uncertainty(draw))
         log.write(labels, 0.0)
     lines = [msgspec.json.decode(line, type=Reviewed) for line in labels.lines(RunFolder("drive-7", "0001").reviewed)]
     assert [line.position for line in lines] == list(range(FRAMES))

@@ -1,4 +1,4 @@
-"""From answers to pre-labels: decode, merge, choose, and the shards in which this happens."""
+"""Turn answers into pre-labels, shard by shard: decode, merge, choose."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""Answers read as streams: what a decoder needs is kept, the ballast (masks, pictures) never stays in memory.
+"""Read answers as streams: keep what a decoder needs, and hold no ballast (masks, pictures) in memory.
 
-A segmentation model's answer can be hundreds of megabytes of which the boxes are kilobytes. `project` walks over the
-top level of the answer's JSON chunk by chunk and keeps the values of the wanted keys only. Nothing is parsed: a skipped
-value is passed over by its brackets and quotes, so a broken number inside ballast goes unseen, as it should. Masks that
-are wanted are handed on one by one.
+A segmentation model's answer can have hundreds of megabytes, and its boxes only kilobytes. `project` walks over the top
+level of the answer's JSON chunk by chunk, and keeps only the values of the wanted keys. It parses nothing: it skips a
+value by its brackets and quotes. So a broken number inside the ballast is not noticed, and need not be. Wanted masks
+are passed on one by one.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from autolabel.contracts.errors import AnswerRefused
 from autolabel.models.decoders.base import MAX_OBJECTS, MaskPlace
 
-# A manifest line has room for some hundred boxes, which take about 100 bytes each; parsed they take ten times as much,
+# A manifest line has room for some hundred boxes of about 100 bytes each. Parsed, they take ten times as much memory,
 # and several answers are parsed at a time.
 MAX_KEPT_BYTES = 2_000_000
 MAX_KEY_BYTES = 4_096
 MAX_KEYS = 1_000
-# Brackets of a value that is kept, which are looked at one by one: a mask has two a row.
+# Brackets of a kept value, which are visited one by one: a mask has two for each row.
 MAX_BRACKETS = 100_000
-# A mask of 3 megapixels, each a float of 20 characters; several answers are read at a time.
+# A mask of 3 megapixels, each a float of 20 characters. Several answers are read at a time.
 MAX_MASK_BYTES = 64_000_000
 
 _MARKS = (b'"', b"{", b"}")
@@ -32,7 +32,7 @@ _SCALAR_END = re.compile(rb"[,}\]\s]")
 
 
 def _ignore(place: MaskPlace, mask: bytes) -> None:
-    """What becomes of masks that nobody takes."""
+    """Drop a mask, if the caller wants none."""
 
 
 def project(
@@ -41,17 +41,17 @@ def project(
     masks: Sequence[MaskPlace] = (),
     take: Callable[[MaskPlace, bytes], None] = _ignore,
 ) -> bytes:
-    """The JSON object in `chunks` (UTF-8, cut anywhere) with only `keys`; or the list with only these of its objects.
+    """Reduce the JSON object in `chunks` (UTF-8, cut anywhere) to `keys`; of a list, reduce each of its objects.
 
-    What lies at one of the places `masks` goes to `take`, one mask at a time. Raises AnswerRefused for what is neither
-    object nor list, ends too early, or holds more than MAX_KEPT_BYTES of wanted values, MAX_BRACKETS in one of them,
-    MAX_KEYS keys in an object, MAX_OBJECTS elements in the list or MAX_MASK_BYTES in a mask.
+    Values at the places `masks` go to `take`, one mask at a time. Raises AnswerRefused if the JSON is neither object
+    nor list, ends too early, or has more than MAX_KEPT_BYTES of wanted values, MAX_BRACKETS in one of them, MAX_KEYS
+    keys in an object, MAX_OBJECTS elements in the list or MAX_MASK_BYTES in a mask.
     """
     return _Projection(_Reader(chunks), keys, masks, take).project()
 
 
 class _Projection:
-    """What is kept of one answer, as it is read."""
+    """Walks over one answer and gathers what is kept of it."""
 
     def __init__(
         self,
@@ -65,7 +65,7 @@ class _Projection:
         self._masks = {place.key: place for place in masks}
         self._take = take
         self._kept = bytearray()
-        # Masks that an element of a list has of its own; there is one, or none.
+        # The mask that each element of a list has itself: one place, or none.
         self._own = [place for place in masks if not place.listed]
         self._found = 0
 
@@ -82,12 +82,12 @@ class _Projection:
             return
         self._found = 0
         self._object()
-        # Masks go with objects by their positions: one that has none must not get the next one's.
+        # Masks are matched with objects by position: an object without a mask must not get the next object's.
         for place in self._own[self._found :]:
             self._take(place, b"null")
 
     def _elements(self, limit: int, element: Callable[[], None], kept: bytearray | None) -> None:
-        """Pass over a list whose elements `element` passes over."""
+        """Pass over a list; `element` passes over one element."""
         self._reader.expect(b"[")
         brackets = kept if kept is not None else bytearray()
         brackets += b"["
@@ -140,7 +140,7 @@ class _Projection:
         if place.listed and self._reader.peek() == b"[":
             self._elements(MAX_OBJECTS, mask, None)
         elif place.listed:
-            # No list of masks: null, of a picture without objects.
+            # Not a list of masks: null, for a picture without objects.
             self._reader.value(None)
         else:
             self._found += 1
@@ -156,12 +156,12 @@ class _Projection:
 
 
 def _unquote(key: bytes) -> str:
-    # A wanted key never needs an escape; one that is escaped anyway is somebody else's.
+    # Wanted keys need no escapes, so a key with an escape is not wanted.
     return "" if b"\\" in key else key[1:-1].decode("utf-8", "replace")
 
 
 class _Reader:
-    """A cursor over chunks; holds one chunk, and of a value only what is kept."""
+    """A cursor over chunks. It holds one chunk, and the kept part of a value."""
 
     def __init__(self, chunks: Iterable[bytes]) -> None:
         self._chunks: Iterator[bytes] = iter(chunks)
@@ -173,13 +173,13 @@ class _Reader:
         for chunk in self._chunks:
             if chunk:
                 self._chunk, self._at = chunk, 0
-                # Looked for once: looking again at every bracket would take time by the square of the chunk.
+                # Searched once: a search at every bracket would take quadratic time.
                 self._marked = 1 + max(map(chunk.rfind, _MARKS))
                 return
         raise AnswerRefused("answer-truncated", "the answer ends before its JSON does")
 
     def peek(self) -> bytes:
-        """The next byte that is no white space; stays where it is."""
+        """Return the next byte that is not white space, without taking it."""
         while True:
             match = _NO_SPACE.search(self._chunk, self._at)
             if match:
@@ -195,10 +195,10 @@ class _Reader:
     def expect(self, byte: bytes) -> None:
         found = self.take()
         if found != byte:
-            raise AnswerRefused("answer-unreadable", f"the answer is no JSON: {found!r} where {byte!r} belongs")
+            raise AnswerRefused("answer-unreadable", f"the answer is not JSON: it has {found!r} instead of {byte!r}")
 
     def string(self) -> bytes:
-        """A key with its quotes."""
+        """Take a key and return it with its quotes."""
         kept = bytearray()
         self.expect(b'"')
         kept += b'"'
@@ -206,7 +206,7 @@ class _Reader:
         return bytes(kept)
 
     def value(self, kept: bytearray | None, limit: int = MAX_KEPT_BYTES) -> None:
-        """Pass over one value; its bytes go to `kept` when given, which takes so many."""
+        """Pass over one value. Its bytes go to `kept`, if given, which holds at most `limit` bytes."""
         first = self.peek()
         if first == b'"':
             self._pass(1, kept, limit)
@@ -220,17 +220,17 @@ class _Reader:
         if kept is not None:
             kept += self._chunk[self._at : self._at + count]
             if len(kept) > limit:
-                raise AnswerRefused("answer-too-large", f"the answer holds more than {limit:,} bytes of what is needed")
+                raise AnswerRefused("answer-too-large", f"the needed part of the answer has more than {limit:,} bytes")
         self._at += count
 
     def _string(self, kept: bytearray | None, limit: int) -> None:
-        """The rest of a string after its opening quote."""
+        """Pass over the rest of a string, after its opening quote."""
         while True:
             if self._at >= len(self._chunk):
                 self._more()
             quote = self._chunk.find(b'"', self._at)
             if self._chunk.find(b"\\", self._at, len(self._chunk) if quote < 0 else quote) < 0:
-                # Nothing is escaped before it: a picture as base64 is passed over as fast as memory is read.
+                # No escape before the quote: a base64 picture is passed over at the speed of memory.
                 self._pass((len(self._chunk) if quote < 0 else quote + 1) - self._at, kept, limit)
                 if quote >= 0:
                     return
@@ -239,7 +239,7 @@ class _Reader:
             if match:
                 self._pass(match.end() - self._at, kept, limit)
                 return
-            # No end in this chunk. A backslash that is its last byte escapes the first of the next.
+            # The string does not end in this chunk. If its last byte is a backslash, it escapes the next chunk's first.
             rest = self._chunk[self._at :]
             backslashes = len(rest) - len(rest.rstrip(b"\\"))
             self._pass(len(rest), kept, limit)
@@ -272,19 +272,19 @@ class _Reader:
                 return
 
     def _depth_after_chunk(self, depth: int) -> int:
-        """The depth behind the rest of the chunk, or 0 when it must be looked at bracket by bracket.
+        """Return the depth after the rest of the chunk, or 0 if its brackets must be visited one by one.
 
-        Without a quote no string can hide a bracket and no further key can begin, so brackets may be counted, which
-        is an order of magnitude faster than visiting them: a mask is little else. What is kept may stand in a list,
-        where the next value begins without either.
+        Without a quote no string can hide a bracket and no other key can begin. Then the brackets can be counted, which
+        is ten times faster than visiting them, and masks are mostly brackets. This holds for skipped values only: a
+        kept value may be in a list, where the next value begins without a quote or a brace.
         """
         chunk, at = self._chunk, self._at
-        # A brace goes with the quotes of its keys, or ends the object: both are rare, and looked at one by one.
+        # A brace comes with the quotes of its keys, or ends the object. Both are rare, and visited one by one.
         if at < self._marked:
             return 0
         after = depth + chunk.count(b"[", at) - chunk.count(b"]", at)
         if after <= 0:
-            # The value ends in this chunk: from here on bracket by bracket, without counting again at each.
+            # The value ends in this chunk: visit the rest bracket by bracket, without counting again at each.
             self._marked = len(chunk)
         return max(0, after)
 

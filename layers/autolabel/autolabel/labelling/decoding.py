@@ -1,4 +1,4 @@
-"""Decoding: from one model's answer to detections on the taxonomy."""
+"""Decode one model's answer into detections on the taxonomy."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from autolabel.models.decoders import Decoder, find_decoder
 if TYPE_CHECKING:
     from autolabel.labelling.masks import AnswerMasks
 
-# An answer up to this size is parsed as it is; walking over it first would cost more than it saves.
+# Bytes. A smaller answer is parsed whole: projecting it first would cost more than it saves.
 SMALL_ANSWER = 1_000_000
-# So much of a class name that the catalogue does not know is counted by.
+# Characters that are kept of an unknown class name when it is counted.
 MAX_LABEL = 80
 
 
 def decode_answer(
     chunks: Iterable[bytes], model: Model, width: int, height: int
 ) -> tuple[list[Detection], Counter[str]]:
-    """One model's answer as detections on the taxonomy, in pixels of a frame of `width` x `height`.
+    """Decode one model's answer into detections on the taxonomy, in pixels of a frame of `width` x `height`.
 
-    `chunks`: the answer's bytes. Classes without a place in the taxonomy and boxes that are nothing in the frame are
-    counted. Raises AnswerRefused.
+    `chunks`: the answer's bytes. The second result counts what was dropped, by reason: classes without a place in the
+    taxonomy, and boxes outside the frame. Raises AnswerRefused.
     """
     decoder = find_decoder(model.decoder)
     body, masks = _read(chunks, decoder, model, width, height)
@@ -35,9 +35,9 @@ def decode_answer(
     for raw in decoder.decode(body, width, height, model.options):
         name = model.classes.get(raw.label)
         if name is None:
-            # What is too doubtful to count anyway says nothing about the class map.
-            doubtful = raw.score < model.threshold
-            dropped["under the threshold" if doubtful else f"no class for {raw.label[:MAX_LABEL]!r}"] += 1
+            # A detection below the threshold would not count in any class: it shows no gap in the class map.
+            too_low = raw.score < model.threshold
+            dropped["under the threshold" if too_low else f"no class for {raw.label[:MAX_LABEL]!r}"] += 1
             continue
         box, mask = repair_box(raw.box, width, height), ""
         if masks is not None:
@@ -63,12 +63,12 @@ def decode_answer(
 def _read(
     chunks: Iterable[bytes], decoder: Decoder, model: Model, width: int, height: int
 ) -> tuple[bytes, AnswerMasks | None]:
-    """What the decoder needs of an answer, and its masks where the model's are wanted."""
+    """Read what the decoder needs of an answer, and its masks if the model's masks are wanted."""
     first, rest = _head(chunks)
     options = model.options
     masks = None
     if options.masks:
-        # Brings numpy along, which boxes do without.
+        # Imported here because it imports numpy, which boxes do not need.
         from autolabel.labelling.masks import AnswerMasks
 
         masks = AnswerMasks(width, height, options)
@@ -77,20 +77,21 @@ def _read(
     keys = decoder.keys or (options.mapping.root if options.mapping else decoder.keys)
     if not keys:
         raise AnswerRefused(
-            "answer-too-large", f"more than {SMALL_ANSWER:,} bytes, and `items` begins with none of their keys"
+            "answer-too-large",
+            f"the answer has more than {SMALL_ANSWER:,} bytes, and `items` of the model does not begin with a key",
         )
     whole = [first] if rest is None else _chain(first, rest)
     body = project(whole, keys, decoder.masks, masks.take) if masks else project(whole, keys)
     if rest is None:
         return first, masks
     if body == b"{}":
-        # Else a large answer of another kind would pass as one without objects.
+        # Otherwise a large answer of another kind would pass as an answer without objects.
         raise AnswerRefused("answer-unreadable", f"the answer has none of the keys {', '.join(sorted(keys))}")
     return body, masks
 
 
 def _head(chunks: Iterable[bytes]) -> tuple[bytes, Iterable[bytes] | None]:
-    """The first bytes of a stream, and the rest when it is longer than a small answer."""
+    """Return the first bytes of a stream, and the rest if it is longer than SMALL_ANSWER."""
     iterator = iter(chunks)
     head = bytearray()
     for chunk in iterator:

@@ -1,4 +1,4 @@
-"""Regions of a frame that labels do not count in."""
+"""Measure how much of a box the ego mask covers: the region of a frame in which boxes do not count."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from autolabel.labels.detections import Box
 
 Point = tuple[float, float]
 
-# A box is the vehicle's own when more than this share of it lies under the ego mask.
+# A box shows the recording vehicle itself if more than this share of the box is under the ego mask.
 EGO_SHARE = 0.5
 
 
 def covered_share(box: Box, polygon: Sequence[Point]) -> float:
-    """The share, 0 to 1, of a box (xyxy) that a simple polygon covers; both in pixels of the frame."""
+    """Return the share, 0 to 1, of a box (xyxy) that a simple polygon covers; both in pixels of the frame."""
     x1, y1, x2, y2 = box
     area = (x2 - x1) * (y2 - y1)
     if area <= 0:
@@ -22,7 +22,7 @@ def covered_share(box: Box, polygon: Sequence[Point]) -> float:
 
 
 def _clip(points: list[Point], box: Box) -> list[Point]:
-    """Sutherland-Hodgman: the polygon cut by the four edges of the box."""
+    """Cut a polygon by the four edges of the box, after Sutherland and Hodgman."""
     for axis, limit, keep_greater in (
         (0, box[0], True),
         (1, box[1], True),

@@ -1,7 +1,7 @@
-"""Fusion: what several models saw of one frame, merged into one set of detections.
+"""Merge the detections of all models of one frame into one set.
 
-What several models saw is put to the vote (`voting.py`); then, as with one model, an object has one name of its
-confusable group, and classes over which models have authority come from them alone.
+Several models vote (`weighted_boxes.py`). Then, as with one model, an object gets one name of its group. A class over
+which some models have authority comes from these models alone.
 """
 
 from __future__ import annotations
@@ -13,24 +13,25 @@ from autolabel.labelling.model_detections import GROUP_IOU, ModelDetections
 from autolabel.labels.detections import Detection, Detections, box_iou, rank
 from autolabel.labels.taxonomy import current_taxonomy
 
-# Changes whenever the same answers would come to other labels.
+# Change it whenever the same answers would give other labels.
 FUSION = "2026.1"
-# Of each model, when several are merged, whose work grows by the square: more than a manifest's line has room for.
-MAX_SIGHTINGS = 500
+# Detections of each model if several are merged, because that work grows with the square. A manifest line has no room
+# for more.
+MAX_DETECTIONS = 500
 
 
 def merge_frame(
-    seen: Sequence[ModelDetections], camera: str, width: int, height: int
+    found: Sequence[ModelDetections], camera: str, width: int, height: int
 ) -> tuple[Detections, Counter[str]]:
-    """What the models that answered saw of a frame of `width` x `height` pixels, merged; most confident first.
+    """Merge the detections of the models that answered, in a frame of `width` x `height` pixels.
 
-    And how many detections were left out, by why.
+    Returns the merged detections, most confident first, and the counts of dropped ones by reason.
     """
     dropped: Counter[str] = Counter()
-    claimed = _claimed(seen)
-    allowed = _authorised(seen, claimed, dropped) if claimed else seen
+    claimed = _claimed(found)
+    allowed = _authorised(found, claimed, dropped) if claimed else found
     if len(allowed) > 1:
-        # Here and not above: a run of one model does not pay for numpy.
+        # Imported here, so that a run of one model loads no numpy.
         from autolabel.labelling.weighted_boxes import vote_on
 
         merged = vote_on([_strongest(one, dropped) for one in allowed], claimed, camera, width, height)
@@ -42,18 +43,18 @@ def merge_frame(
     return Detections(width, height, tuple(kept)), dropped
 
 
-def _claimed(seen: Sequence[ModelDetections]) -> dict[str, set[str]]:
-    """The classes over which models that answered have authority, each with those models."""
-    claims = {name: {one.model.id for one in seen if name in one.model.authority} for name in current_taxonomy().names}
+def _claimed(found: Sequence[ModelDetections]) -> dict[str, set[str]]:
+    """Return the classes over which models that answered have authority, each with the ids of these models."""
+    claims = {name: {one.model.id for one in found if name in one.model.authority} for name in current_taxonomy().names}
     return {name: models for name, models in claims.items() if models}
 
 
 def _authorised(
-    seen: Sequence[ModelDetections], claimed: Mapping[str, set[str]], dropped: Counter[str]
+    found: Sequence[ModelDetections], claimed: Mapping[str, set[str]], dropped: Counter[str]
 ) -> Sequence[ModelDetections]:
-    """Without what models say of classes over which others have authority."""
+    """Drop the detections of classes over which only other models have authority."""
     allowed = []
-    for model, detections in seen:
+    for model, detections in found:
         kept = [d for d in detections if model.id in claimed.get(d.name, {model.id})]
         if len(kept) < len(detections):
             dropped[f"{model.id} has no authority over the class"] += len(detections) - len(kept)
@@ -62,14 +63,14 @@ def _authorised(
 
 
 def _strongest(one: ModelDetections, dropped: Counter[str]) -> ModelDetections:
-    if len(one.detections) <= MAX_SIGHTINGS:
+    if len(one.detections) <= MAX_DETECTIONS:
         return one
-    dropped[f"weaker than {MAX_SIGHTINGS} others of its model"] += len(one.detections) - MAX_SIGHTINGS
-    return ModelDetections(one.model, sorted(one.detections, key=rank)[:MAX_SIGHTINGS])
+    dropped[f"weaker than {MAX_DETECTIONS} others of its model"] += len(one.detections) - MAX_DETECTIONS
+    return ModelDetections(one.model, sorted(one.detections, key=rank)[:MAX_DETECTIONS])
 
 
 def _suppress_other_names(detections: Sequence[Detection]) -> list[Detection]:
-    """Without what lies, under another name of its group, where a more confident detection does."""
+    """Drop a detection if a more confident one of its group has the same place and another name."""
     groups = current_taxonomy().groups
     kept: list[Detection] = []
     rivals: dict[str, list[Detection]] = {}

@@ -1,4 +1,4 @@
-"""Labelling a shard: its frames' headers and answers become manifest lines, candidates and issues."""
+"""Label a shard: turn its frames' headers and answers into manifest lines, candidates and issues."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ from autolabel.labels.manifest import (
 from autolabel.models.catalogue import Model
 from autolabel.streams.ordered_map import map_in_order
 
-# Reading a frame's header and answer is waiting for S3; so many frames are read at a time.
+# Frames that are read at a time: reading a frame's header and answers is waiting for S3.
 READERS = 8
 
 
 class LabelledFrame(NamedTuple):
-    """What a frame came to: a manifest line with its candidates, an issue, or (a failed frame) both."""
+    """Result of a frame: a manifest line with its candidates, an issue, or (for a failed frame) both."""
 
     line: bytes
     uncertainty: bytes
@@ -50,7 +50,7 @@ class LabelledFrame(NamedTuple):
 
 
 class _Candidates(msgspec.Struct):
-    """`failed`: models that did not answer, and why; their silence about the frame's objects is no vote."""
+    """One line of candidates. `failed`: models that failed, with the reason; they cast no vote against objects."""
 
     key: str
     detections: Detections
@@ -69,7 +69,7 @@ class ShardLabelling:
         self._job_labels = frozenset(run.labels)
 
     def label(self, shard: Shard) -> ShardResult:
-        """Label a shard and write its parts under names that a repeated call writes again."""
+        """Label a shard and write its parts. A repeated call writes the same keys again."""
         tally = Tally()
         lines, uncertainties, candidates, issues = bytearray(), bytearray(), bytearray(), bytearray()
         for frame in map_in_order(self.label_frame, self._frames(shard), READERS):
@@ -91,18 +91,18 @@ class ShardLabelling:
             ("issues", issues),
         ):
             self._labels.write(self._key(shard, f"{part}.jsonl"), bytes(body), "application/jsonl")
-        # Last: where the result is, everything else of the shard is.
+        # Written last: if the result is there, all other parts of the shard are.
         self._labels.write(self._key(shard, "result.json"), msgspec.json.encode(result))
         return result
 
     def label_frame(self, frame: ShardFrame) -> LabelledFrame:
-        """Label one frame; whatever is wrong with it or with its answers becomes an issue, never an exception."""
+        """Label one frame. A fault of the frame or of its answers becomes an issue, never an exception."""
         try:
             header = read_header(lambda count: self._ingest.read_first(frame.key, count, frame.etag), frame.key)
         except ImageRefused as e:
             issue = FrameIssue(frame.key, e.reason, str(e))
             return LabelledFrame(b"", b"", b"", issue, "rejected", Counter(), Counter(), {})
-        seen, failures, dropped = self._seen(frame, header)
+        found, failures, dropped = self._detections(frame, header)
         failure = None
         if len(failures) == len(frame.answers):
             first = next(iter(failures.values()))
@@ -110,7 +110,7 @@ class ShardLabelling:
         key = parse_frame_key(frame.key)
         camera = self._run.document.cameras[key.camera]
         chosen = label_frame(
-            seen,
+            found,
             key.camera,
             header.width,
             header.height,
@@ -118,23 +118,23 @@ class ShardLabelling:
             ego_mask=camera.ego_mask,
         )
         dropped += chosen.dropped
-        # A mask is as long as all else of its object; only those that count are kept, beside the manifest.
+        # A mask is as long as the rest of its object. Only the masks of the pre-label are kept, beside the manifest.
         unmasked = chosen.merged.without_masks()
         candidates = _Candidates(frame.key, unmasked, {model: f.detail for model, f in failures.items()})
         record = msgspec.json.encode(candidates) + b"\n"
-        nothing = Detections(header.width, header.height)
-        prelabel = nothing if failure else chosen.prelabel
+        empty = Detections(header.width, header.height)
+        prelabel = empty if failure else chosen.prelabel
         reasons = self._reasons(failures)
-        # A frame on which the model with masks failed has no picture, rather than one of nothing.
-        masked = any(one.model.options.masks for one in seen)
+        # If the model with masks failed, the frame gets no picture: an empty one would say that nothing is there.
+        masked = any(one.model.options.masks for one in found)
         masks = self._write_masks(frame, prelabel) if masked else None
         uncertainty = None if failure else frame_uncertainty(chosen, list(self._models.values()), len(failures))
         shown = as_attribute(uncertainty, header.width, header.height) if uncertainty else None
         try:
             line = self._line(frame, header, prelabel, reasons, masks, shown, labelled=failure is None)
         except LineTooLong as e:
-            # Cutting boxes off would be a silent lie: a person gets the frame without a pre-label instead.
-            failure, prelabel, uncertainty = FrameIssue(frame.key, e.reason, str(e)), nothing, None
+            # Without some of its boxes the pre-label would be wrong unnoticed. A reviewer gets the frame without one.
+            failure, prelabel, uncertainty = FrameIssue(frame.key, e.reason, str(e)), empty, None
             line = self._line(frame, header, prelabel, [e.reason], labelled=False)
         boxes = Counter(d.name for d in prelabel)
         return LabelledFrame(
@@ -146,14 +146,17 @@ class ShardLabelling:
             outcome="failed" if failure else "labelled",
             boxes=boxes,
             dropped=dropped,
-            models=_count_models(seen, failures, prelabel),
+            models=_count_models(found, failures, prelabel),
         )
 
-    def _seen(
+    def _detections(
         self, frame: ShardFrame, header: ImageHeader
     ) -> tuple[list[ModelDetections], dict[str, FrameIssue], Counter[str]]:
-        """What each model that answered saw, and the failures by model; a model that failed stops no other."""
-        seen: list[ModelDetections] = []
+        """Decode the detections of each model that answered; return them, the failures by model, and dropped counts.
+
+        A failed model does not stop the others.
+        """
+        found: list[ModelDetections] = []
         failures: dict[str, FrameIssue] = {}
         dropped: Counter[str] = Counter()
         for answer in frame.answers:
@@ -171,12 +174,12 @@ class ShardLabelling:
             except KeyError:
                 failures[model.id] = FrameIssue(frame.key, "answer-gone", f"{answer.model}: {answer.key} is gone")
                 continue
-            seen.append(ModelDetections(model, detections))
+            found.append(ModelDetections(model, detections))
             dropped += left_out
-        return seen, failures, dropped
+        return found, failures, dropped
 
     def _reasons(self, failures: Mapping[str, FrameIssue]) -> list[str]:
-        """Why models failed, in a word, since a manifest's attribute is short of room; the sentence is the issue's."""
+        """Return one word for each failed model: a manifest attribute has little room. The issue has the sentence."""
         if len(self._models) == 1:
             return [f.reason for f in failures.values()]
         return [f"{model}: {f.reason}" for model, f in failures.items()]
@@ -219,7 +222,7 @@ class ShardLabelling:
         return encode_line(line)
 
     def _write_masks(self, frame: ShardFrame, prelabel: Detections) -> MaskReferences:
-        # Brings numpy along, which runs without masks do without.
+        # Imported here because it imports numpy, which runs without masks do not need.
         from autolabel.labelling.segmentation_map import color_map, mask_document, segmentation_picture
 
         key = parse_frame_key(frame.key)
@@ -238,10 +241,10 @@ class ShardLabelling:
 
 
 def _count_models(
-    seen: Sequence[ModelDetections], failures: Mapping[str, FrameIssue], prelabel: Detections
+    found: Sequence[ModelDetections], failures: Mapping[str, FrameIssue], prelabel: Detections
 ) -> dict[str, ModelTally]:
-    """What each model came to in one frame."""
-    counts = {one.model.id: ModelTally(answered=1) for one in seen} | {
+    """Count each model's results in one frame."""
+    counts = {one.model.id: ModelTally(answered=1) for one in found} | {
         model: ModelTally(failed=1) for model in failures
     }
     for detection in prelabel:

@@ -1,4 +1,4 @@
-"""Masks: read from answers one at a time, brought to the frame's size, as COCO run-length encodings (RLE)."""
+"""Read masks from answers one at a time, and bring them to the frame's size as COCO run-length encodings (RLE)."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ from autolabel.models.decoders.base import BOX_OF_MASK, FRAME, DecoderOptions, M
 
 Bitmap = NDArray[np.uint8]
 
-# One is decoded at a time for each of several frames: 16 megapixels are 16 MB, and a frame may be larger.
+# 16 megapixels take 16 MB, and one mask is decoded at a time for each of several frames. A frame may be larger.
 MAX_MASK_PIXELS = 16_000_000
-# Detectors give some hundred; each is work on a picture of the frame's size.
+# Detectors give about a hundred; each is work on a picture of the frame's size.
 MAX_MASKS = 500
-# Encodings of an answer's masks, which are kept until its objects are known.
+# The encodings of an answer's masks are kept until its objects are known.
 MAX_ENCODED_BYTES = 16_000_000
-# Longer than 50,000 numbers of 20 characters, of which each takes as much again while the row is read.
+# A row of 50,000 numbers of 20 characters. Each number takes as much memory again while the row is read.
 MAX_ROW_BYTES = 1_000_000
 MAX_CORNERS = 10_000
-# How often an outline may go all around the frame: the encoder keeps every point of it.
+# How many times an outline may go around the frame: the encoder keeps every point of it.
 MAX_ROUNDS = 25
-# Pixels. Of a box that ends farther away the frame shows less of its mask than floats can tell.
+# Pixels. If a box ends farther away, the part of its mask in the frame is smaller than the precision of floats.
 MAX_DISTANCE = 1e9
 
 _ROW = re.compile(rb"\[[^\[\]]*\]")
@@ -46,7 +46,7 @@ class _Outline(msgspec.Struct):
 
 
 class _Encoded(msgspec.Struct, frozen=True):
-    """A mask at its own size. `placed`: that is the frame's."""
+    """A mask at its own size. `placed`: its size is the frame's."""
 
     height: int
     width: int
@@ -56,11 +56,11 @@ class _Encoded(msgspec.Struct, frozen=True):
 
 
 class AnswerMasks:
-    """The masks of one answer about a frame of `width` x `height`: taken as they come, placed when asked for."""
+    """The masks of one answer for a frame of `width` x `height` pixels. They are placed on the frame on request."""
 
     def __init__(self, width: int, height: int, options: DecoderOptions) -> None:
         if width * height > MAX_MASK_PIXELS:
-            raise AnswerRefused("answer-too-large", f"masks are read for frames of at most {MAX_MASK_PIXELS:,} pixels")
+            raise AnswerRefused("answer-too-large", f"a frame with masks has at most {MAX_MASK_PIXELS:,} pixels")
         self._width, self._height = width, height
         self._options = options
         self._masks: list[_Encoded | None] = []
@@ -78,14 +78,15 @@ class AnswerMasks:
         self._masks.append(encoded)
 
     def of_object(self, raw: RawDetection, inside: Box | None) -> tuple[str, Box | None]:
-        """An object's mask at the frame's size, as the counts of its RLE, empty when it has none; and its box.
+        """Return an object's mask at the frame's size and its box. The mask is the counts of its RLE, or empty.
 
-        `inside`: what of its box lies in the frame. AnswerRefused when there are masks, and none at its position.
+        `inside`: the part of its box that is in the frame. Raises AnswerRefused if the answer has masks, but none at
+        the object's position.
         """
         if not self._masks or raw.mask < 0:
             return "", inside
         if raw.mask >= len(self._masks):
-            raise AnswerRefused("answer-unreadable", f"{len(self._masks)} masks are fewer than objects")
+            raise AnswerRefused("answer-unreadable", f"the answer has more objects than masks ({len(self._masks)})")
         mask = self._masks[raw.mask]
         placed = self._placed(mask, raw.box, inside) if mask else b""
         if not placed or not coco.area(_rle(placed, self._width, self._height)):
@@ -107,20 +108,20 @@ class AnswerMasks:
             else:
                 raise AnswerRefused("answer-unreadable", "a mask is neither list nor picture nor outline")
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
-            raise AnswerRefused("answer-unreadable", f"no mask: {e}") from e
+            raise AnswerRefused("answer-unreadable", f"a mask is unreadable: {e}") from e
         height, width = bitmap.shape
         return _Encoded(height, width, encode(bitmap), padded)
 
     def _outlined(self, outline: _Outline) -> _Encoded | None:
         if len(outline.x) != len(outline.y) or len(outline.x) > MAX_CORNERS:
-            raise AnswerRefused("answer-unreadable", f"an outline has not as many x as y, at most {MAX_CORNERS:,}")
+            raise AnswerRefused("answer-unreadable", f"an outline needs as many x as y, and at most {MAX_CORNERS:,}")
         if len(outline.x) < 3:
             return None
         corners = [
             self._options.on_frame((x, y, x, y), self._width, self._height)[:2]
             for x, y in zip(outline.x, outline.y, strict=True)
         ]
-        # The encoder walks along each side: none may lead far outside of the frame.
+        # The encoder walks along each side, so no side may lead far outside the frame.
         inside = np.clip(np.nan_to_num(corners), 0, (self._width, self._height))
         if np.abs(inside - np.roll(inside, 1, axis=0)).sum() > 2 * MAX_ROUNDS * (self._width + self._height):
             raise AnswerRefused("answer-too-large", f"an outline is longer than {MAX_ROUNDS} times around the frame")
@@ -154,9 +155,9 @@ class AnswerMasks:
         return self._pasted(mask, part, (left, top, right, bottom))
 
     def _pasted(self, mask: _Encoded, part: Box, to: tuple[int, int, int, int]) -> bytes:
-        """The `part` of a mask (xyxy, its pixels) as the frame's pixels `to`, and nothing around them."""
+        """Scale the `part` of a mask (xyxy, its pixels) to the frame's pixels `to`; the rest of the frame is empty."""
         across, down = (to[2] - to[0]) / (part[2] - part[0]), (to[3] - to[1]) / (part[3] - part[1])
-        # Only what the mask covers, and what scaling spreads it to: most masks are small.
+        # Scale only the covered part and the margin that scaling spreads it to: most masks are small.
         covered = bounds(mask.counts, mask.width, mask.height)
         aside, above = 1 + max(1.0, across), 1 + max(1.0, down)
         left = max(to[0], math.floor(to[0] + (covered[0] - part[0]) * across - aside))
@@ -178,19 +179,19 @@ class AnswerMasks:
 
 
 def encode(bitmap: Bitmap) -> bytes:
-    """The counts of a bitmap's RLE."""
+    """Encode a bitmap; return the counts of its RLE."""
     counts: bytes = coco.encode(np.asfortranarray(bitmap))["counts"]
     return counts
 
 
 def decode(counts: bytes | str, width: int, height: int) -> Bitmap:
-    """The bitmap of an RLE that `encode` made."""
+    """Decode the counts of an RLE into a bitmap."""
     bitmap: Bitmap = coco.decode(_rle(counts, width, height))
     return bitmap
 
 
 def bounds(counts: bytes | str, width: int, height: int) -> Box:
-    """The box (xyxy) around a mask."""
+    """Return the box (xyxy) around a mask."""
     left, top, across, down = (float(side) for side in coco.toBbox(_rle(counts, width, height)))
     return (left, top, left + across, top + down)
 
@@ -203,13 +204,13 @@ def _bitmap_of_lists(mask: bytes, threshold: float) -> Bitmap:
     rows = [row for part in mask.split(b"]") if (row := part.translate(None, b"[, \t\r\n"))]
     digits = b"".join(rows)
     if digits.count(b"0") + digits.count(b"1") == len(digits) == mask.count(b",") + 1:
-        # Nothing but single zeros and ones, as most masks are: no number need be parsed.
+        # Only single zeros and ones, as in most masks: no number has to be parsed.
         if len({len(row) for row in rows}) != 1:
-            raise AnswerRefused("answer-unreadable", "the rows of a mask are not of one length")
+            raise AnswerRefused("answer-unreadable", "the rows of a mask have different lengths")
         return _checked((np.frombuffer(digits, np.uint8) == ord("1")).astype(np.uint8).reshape(len(rows), -1))
     parsed = [_pixels(row[0], threshold) for row in _ROW.finditer(mask)]
     if len({row.size for row in parsed}) != 1:
-        raise AnswerRefused("answer-unreadable", "the rows of a mask are not of one length")
+        raise AnswerRefused("answer-unreadable", "the rows of a mask have different lengths")
     return _checked(np.stack(parsed).astype(np.uint8))
 
 
@@ -228,12 +229,12 @@ def _bitmap_of_picture(mask: bytes, threshold: float) -> Bitmap:
                 raise AnswerRefused("answer-too-large", f"a mask has more than {MAX_MASK_PIXELS:,} pixels")
             grey = np.asarray(picture.convert("L"))
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError, IndexError, TypeError, struct.error) as e:
-        # The last three come of broken chunks, which Pillow expects before a picture's data and not behind them.
-        raise AnswerRefused("answer-unreadable", f"a mask is no picture: {e}") from e
+        # Pillow raises the last three for broken chunks after a picture's data, where it does not expect them.
+        raise AnswerRefused("answer-unreadable", f"a mask is not a readable picture: {e}") from e
     return _checked((grey >= 255 * threshold).astype(np.uint8))
 
 
 def _checked(bitmap: Bitmap) -> Bitmap:
     if not 0 < bitmap.size <= MAX_MASK_PIXELS:
-        raise AnswerRefused("answer-unreadable", f"a mask has not 1 to {MAX_MASK_PIXELS:,} pixels")
+        raise AnswerRefused("answer-unreadable", f"a mask has {bitmap.size:,} pixels, not 1 to {MAX_MASK_PIXELS:,}")
     return bitmap

@@ -1,4 +1,4 @@
-"""What one model found in one frame, before it is merged with what others found."""
+"""The detections of one model in one frame, before they are merged with those of other models."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from typing import NamedTuple
 from autolabel.labels.detections import Detection
 from autolabel.models.catalogue import Model
 
-# One object under two names of a confusable group: two objects that overlap so much are hardly ever both labelled.
+# Above this IoU, two detections of one group are one object under two names: two real objects hardly ever overlap
+# this much.
 GROUP_IOU = 0.7
 
 
 class ModelDetections(NamedTuple):
-    """What one model that answered saw of a frame."""
+    """The detections of one model that answered for a frame."""
 
     model: Model
     detections: Sequence[Detection]

@@ -1,4 +1,4 @@
-"""The plan of a run whose units are all settled: its frames with their answers, cut into shards."""
+"""Plan the shards of a run whose units are all settled: its frames with their answers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from autolabel.labelling.shards import Shard, ShardFrame, UnitAnswer, plan_shard
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """A run cut into shards. `key`: the list of shards in the label bucket, one JSON line each."""
+    """A run cut into shards. `key`: the list of shards in the label bucket, one JSON line for each."""
 
     drive: str
     run: str
@@ -23,7 +23,7 @@ class Plan(msgspec.Struct, frozen=True):
 
 
 def plan_run(run: Run, *, labels: Bucket, ledger: UnitLedger, shard_frames: int) -> Plan:
-    """Write every shard's frames with the answers to them, and the list of shards; call it when nothing is pending."""
+    """Write the frames of every shard with their answers, and the list of shards. Call it when nothing is pending."""
     _forget_wait(run, ledger)
     counts = {"shards": 0, "frames": 0}
 
@@ -42,9 +42,9 @@ def plan_run(run: Run, *, labels: Bucket, ledger: UnitLedger, shard_frames: int)
 
 
 def _forget_wait(run: Run, ledger: RunTokens) -> None:
-    """A wait that ran out of time left its token, and no notification may come that would clear it away.
+    """Remove the token of a wait that ran out of time: perhaps no notification comes that removes it.
 
-    Not a turn's to do: one that outlives its call would take the token of a later wait.
+    A reconcile pass must not do it: a pass that outlives its call would remove the token of a later wait.
     """
     for waiting in ledger.waiting_runs(run.drive):
         if waiting.run == run.run:

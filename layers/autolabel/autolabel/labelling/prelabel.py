@@ -1,4 +1,4 @@
-"""Labelling one frame: from what its models found to its pre-label."""
+"""Choose the pre-label of one frame from the detections of its models."""
 
 from __future__ import annotations
 
@@ -14,14 +14,17 @@ from autolabel.labelling.riders import RIDER, name_riders
 from autolabel.labels.detections import Detection, Detections
 from autolabel.models.catalogue import Model
 
-# A candidate of less is noise to whoever looks for what was missed.
+# Candidates with less confidence are noise for a reviewer who looks for missed objects.
 LEAST_CANDIDATE = 0.05
 
 
 class FrameLabels(msgspec.Struct, frozen=True):
-    """`candidates`: all that the models saw of the taxonomy, merged; `prelabel`: what of it counts; `dropped`: the rest
-    by why, with what the merge left out; `ghosts`: candidates that only their threshold keeps from counting, most
-    confident first, of at least LEAST_GHOST."""
+    """The labels of one frame.
+
+    `merged`: all detections on the taxonomy, merged. `prelabel`: those that count. `dropped`: counts of the others by
+    reason, also of those that the merge dropped. `candidates`: detections that only their threshold keeps out of the
+    pre-label, with at least LEAST_CANDIDATE, most confident first.
+    """
 
     merged: Detections
     prelabel: Detections
@@ -30,7 +33,7 @@ class FrameLabels(msgspec.Struct, frozen=True):
 
 
 def label_frame(
-    seen: Sequence[ModelDetections],
+    found: Sequence[ModelDetections],
     camera: str,
     width: int,
     height: int,
@@ -38,12 +41,12 @@ def label_frame(
     labels: frozenset[str],
     ego_mask: Sequence[Point] | None,
 ) -> FrameLabels:
-    """Choose a frame's pre-label from what its models saw: merge, thresholds, the ego mask, riders, the job's labels.
+    """Choose a frame's pre-label: merge detections, then apply thresholds, the ego mask, riders and the job labels.
 
-    `seen`: of every model that answered; `width`, `height`: pixels of the frame.
+    `found`: the detections of every model that answered; `width`, `height`: of the frame, in pixels.
     """
-    models = {one.model.id: one.model for one in seen}
-    merged, dropped = merge_frame(seen, camera, width, height)
+    models = {one.model.id: one.model for one in found}
+    merged, dropped = merge_frame(found, camera, width, height)
     kept, candidates = [], []
     for detection in merged:
         if detection.confidence < _threshold(detection, models):
@@ -56,7 +59,7 @@ def label_frame(
         else:
             kept.append(detection)
     counted = []
-    # Where people are offered no rider, who rides is a person.
+    # If riders are not among the job labels, a person on a bicycle stays a person.
     for detection in name_riders(kept) if RIDER in labels else kept:
         if detection.name in labels:
             counted.append(detection)
@@ -70,7 +73,7 @@ def _is_on_ego(detection: Detection, ego_mask: Sequence[Point] | None) -> bool:
 
 
 def _threshold(detection: Detection, models: Mapping[str, Model]) -> float:
-    """The least confidence that counts: the mean of the thresholds of those whose votes made it, by their weight."""
+    """Return the threshold: the weighted mean of the thresholds of all models that voted, for or against it."""
     asked = [models[model] for model in (*detection.models, *detection.missed)]
     total = sum(model.weight for model in asked)
     return sum(model.weight * model.threshold_of(detection.name) for model in asked) / total

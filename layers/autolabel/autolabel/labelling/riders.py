@@ -1,4 +1,4 @@
-"""Riders: a person on a bicycle or motorcycle, which models that only know persons cannot name."""
+"""Find riders: persons on a bicycle or motorcycle. Most models only know persons and cannot name riders."""
 
 from __future__ import annotations
 
@@ -10,23 +10,24 @@ from autolabel.labels.detections import Box, Detection
 
 RIDER = "rider"
 MACHINES = frozenset({"bicycle", "motorcycle"})
-# Who rides sits in the middle of the machine: so much of the narrower of the two is above the other.
+# A rider sits in the middle of the machine: at least this share of the narrower box's width is shared with the other.
 _SHARED_WIDTH = 0.5
-# Feet are on pedals or on the ground beside the wheels, as a share of the machine's height below its lower edge.
+# Feet are on pedals, or on the ground beside the wheels: at most this share of the machine's height below its box.
 _FEET_BELOW = 0.15
-# A saddle is at half a machine's height: a person ends under its upper edge by so much of the machine's height.
+# A saddle is at about half of a machine's height: a rider's box ends at least this share of the machine's height below
+# its upper edge.
 _SEAT = 0.15
-# A person on a machine is seen from half to four times as high as the machine.
+# A rider's box is half to four times as high as the machine's.
 _HEIGHTS = (0.5, 4.0)
-# A manifest's line has room for some 300 boxes; a frame of more goes to people without any, whatever their names.
+# A manifest line has room for about 300 boxes. A frame with more goes to reviewers without boxes: names do not matter.
 _MAX_PAIRS = 100_000
 
 
 def name_riders(detections: Sequence[Detection]) -> list[Detection]:
-    """The detections with every person who sits on a bicycle or motorcycle as a rider; boxes stay as they are.
+    """Rename every person who sits on a bicycle or motorcycle to rider. Boxes stay as they are.
 
-    A machine takes the person who fits it best, and a person one machine: who walks behind a parked bicycle that has
-    its rider stays a person.
+    Each machine gets the person who fits it best, and each person one machine. So a person who walks behind a bicycle
+    with a rider stays a person.
     """
     machines = [index for index, d in enumerate(detections) if d.name in MACHINES]
     persons = [index for index, d in enumerate(detections) if d.name == "person"]
@@ -48,13 +49,13 @@ def name_riders(detections: Sequence[Detection]) -> list[Detection]:
 
 
 def _fit(person: Box, machine: Box) -> float:
-    """How well a person sits on a machine, 0 to 1 (both xyxy in pixels): the shared width, 0 when it is no rider."""
+    """Return how well a person sits on a machine (both xyxy, pixels): the shared width, 0 to 1; 0 for a non-rider."""
     px1, py1, px2, py2 = person
     mx1, my1, mx2, my2 = machine
     height = my2 - my1
     if not _HEIGHTS[0] <= (py2 - py1) / height <= _HEIGHTS[1]:
         return 0.0
-    # Above the machine, and down to its saddle: neither standing far behind it nor lying under it.
+    # The person begins above the machine's middle and ends between saddle and feet: not far behind, not below it.
     if not (py1 < my1 + height / 2 and my1 + _SEAT * height <= py2 <= my2 + _FEET_BELOW * height):
         return 0.0
     shared = (min(px2, mx2) - max(px1, mx1)) / min(px2 - px1, mx2 - mx1)

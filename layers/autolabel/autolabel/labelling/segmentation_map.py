@@ -1,7 +1,7 @@
-"""What a frame's masks become beside its manifest line: a document of its objects, and a picture of its classes.
+"""Write a frame's masks beside its manifest line: a document of its objects, and a picture of its classes.
 
 The picture is a semantic-segmentation label as Ground Truth reads it (sms-input-data-input-manifest): an indexed PNG of
-the frame's size whose palette has the classes' colours, and metadata that say which index is which class.
+the frame's size. Its palette has the classes' colours, and its metadata say which index is which class.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from autolabel.labels.manifest import BACKGROUND
 from autolabel.labels.taxonomy import current_taxonomy
 
 BACKGROUND_COLOR = "#ffffff"
-# A mask of more pieces is noise, whose outlines take a thousand times what its encoding does.
+# A mask of more pieces is noise, and its outlines take a thousand times as much room as its encoding.
 MAX_OUTLINES = 200
-# No object has an encoding as long, on the largest frame that masks are read for.
+# Longer than the encoding of any real object on the largest frame that masks are read for.
 MAX_OUTLINED_BYTES = 200_000
 
 
 def mask_document(key: str, detections: Detections) -> bytes:
-    """The JSON of a frame's objects, with COCO's RLE and polygons of those that have a mask; `key` is the frame's."""
+    """Encode a frame's objects as JSON, with COCO's RLE and polygons for objects with a mask; `key`: the frame's."""
     size = (detections.width, detections.height)
     objects = []
     for one in detections:
@@ -41,36 +41,36 @@ def mask_document(key: str, detections: Detections) -> bytes:
 
 
 def polygons(mask: str, width: int, height: int) -> list[list[float]]:
-    """The outer outlines of a mask as COCO writes them: [x1, y1, x2, y2, ...], pixels, each closed by its first corner.
+    """Return the outer outlines of a mask as COCO writes them: [x1, y1, x2, y2, ...] in pixels, closed implicitly.
 
-    Corners are in the middle of pixels' sides, which cuts every right angle by half a pixel; holes are in the RLE only.
-    None of a mask in more than MAX_OUTLINES pieces.
+    Corners are in the middle of pixels' sides, which cuts every right angle by half a pixel. Holes are in the RLE only.
+    A mask of more than MAX_OUTLINES pieces has no outlines.
     """
     if len(mask) > MAX_OUTLINED_BYTES:
         return []
     left, top, right, bottom = (int(side) for side in bounds(mask, width, height))
     bitmap = decode(mask, width, height)[top:bottom, left:right]
-    # A frame of nothing closes what touches the border.
+    # Padding closes the outlines of parts that touch the border.
     lines = contourpy.contour_generator(z=np.pad(bitmap, 1), fill_type=contourpy.FillType.OuterOffset)
     filled: Any = lines.filled(0.5, 1.5)
     found, offsets = filled
     if len(found) > MAX_OUTLINES:
         return []
     outlines = [_without_middles(points[start[0] : start[1] - 1]) for points, start in zip(found, offsets, strict=True)]
-    # The middle of the padding's first pixel lies half a pixel outside of the frame.
+    # The middle of the padding's first pixel is half a pixel outside of the frame.
     return [np.clip(outline - 0.5 + (left, top), 0, (width, height)).ravel().tolist() for outline in outlines]
 
 
 def _without_middles(corners: Any) -> Any:
-    """Corners without those that lie on the straight line between their neighbours."""
+    """Drop the corners that are on the straight line between their neighbours."""
     before, after = corners - np.roll(corners, 1, axis=0), np.roll(corners, -1, axis=0) - corners
     return corners[before[:, 0] * after[:, 1] != before[:, 1] * after[:, 0]]
 
 
 def segmentation_picture(detections: Detections, labels: Sequence[str]) -> bytes:
-    """The indexed PNG of a frame: 0 where nothing is, 1 + a class's position in `labels` where one of its masks is.
+    """Paint the indexed PNG of a frame: 0 for background, 1 + a class's position in `labels` where it has a mask.
 
-    Where masks overlap, the most confident object is the one that is seen.
+    Where masks overlap, the most confident object is visible.
     """
     indexes = np.zeros((detections.height, detections.width), np.uint8)
     for one in sorted(detections, key=lambda d: d.confidence):
@@ -84,7 +84,10 @@ def segmentation_picture(detections: Detections, labels: Sequence[str]) -> bytes
 
 
 def color_map(detections: Detections, labels: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Ground Truth's `internal-color-map` of a picture; a class's confidence is the mean of its objects with a mask."""
+    """Return Ground Truth's `internal-color-map` of a picture.
+
+    A class's confidence is the mean of its objects with a mask.
+    """
     confidences: dict[str, list[float]] = {}
     for one in detections:
         if one.mask:

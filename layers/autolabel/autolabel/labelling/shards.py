@@ -1,4 +1,4 @@
-"""Shards: a run's frames in contiguous pieces of one camera, each labelled by one function call."""
+"""Shards: contiguous parts of one camera's frames in a run. One function call labels one shard."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from autolabel.streams.ordered_map import map_in_order
 
 
 class UnitAnswer(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What became of a frame before one model: where its answer lies in the label bucket, or why there is none."""
+    """A frame's result from one model: the key of its answer in the label bucket, or why there is no answer."""
 
     model: str
     key: str = ""
@@ -22,7 +22,7 @@ class UnitAnswer(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class ShardFrame(msgspec.Struct, frozen=True):
-    """A frame of a shard with the answers to it."""
+    """A frame of a shard with its answers."""
 
     key: str
     etag: str
@@ -30,7 +30,7 @@ class ShardFrame(msgspec.Struct, frozen=True):
 
 
 class Shard(msgspec.Struct, frozen=True):
-    """One line of the shard list: what LabelShards hands to one call. `key`: the shard's frames in the label bucket."""
+    """One line of the shard list: LabelShards passes it to one call. `key`: the shard's frames in the label bucket."""
 
     index: int
     camera: str
@@ -40,13 +40,13 @@ class Shard(msgspec.Struct, frozen=True):
 
 # Small objects are read this many at a time: a million frames make some thousand shards.
 READERS = 16
-# What is left out is counted by why, and a model's own class names are part of that: so many are told apart.
+# Different reasons for which dropped boxes are counted: a reason can contain a model's own class name.
 MAX_KINDS = 1_000
 OTHER_KINDS = "other kinds"
 
 
 class FrameIssue(msgspec.Struct, frozen=True):
-    """A frame that was rejected or whose inference failed, with the reason in a word and in a sentence."""
+    """A frame that was rejected or failed. `reason`: one word; `detail`: a sentence."""
 
     key: str
     reason: str
@@ -54,9 +54,10 @@ class FrameIssue(msgspec.Struct, frozen=True):
 
 
 class ModelTally(msgspec.Struct):
-    """What one model came to in a part of a run: frames that it answered or failed, and boxes of the pre-labels.
+    """Counts of one model in a part of a run: frames that it answered or failed, and boxes of the pre-labels.
 
-    `boxes` it saw, `alone` no other model did; `missed` were within its reach, and others saw them.
+    `boxes`: those that it found; `alone`: those that no other model found; `missed`: those within its coverage that
+    only others found.
     """
 
     answered: int = 0
@@ -71,9 +72,9 @@ class ModelTally(msgspec.Struct):
 
 
 class Tally(msgspec.Struct):
-    """Counts of a part of a run. `reasons`: by outcome and reason; `dropped`: boxes left out, by why.
+    """Counts of a part of a run.
 
-    `models`: by `name.revision`.
+    `reasons`: frames by outcome and reason. `dropped`: dropped boxes by reason. `models`: by `name.revision`.
     """
 
     labelled: int = 0
@@ -90,12 +91,12 @@ class Tally(msgspec.Struct):
         return self.labelled + self.failed + self.rejected
 
     def count_labels(self, boxes: Mapping[str, int], dropped: Mapping[str, int]) -> None:
-        """Count a frame's boxes by class, and what was left out of it by why."""
+        """Count a frame's boxes by class, and its dropped boxes by reason."""
         self.boxes += sum(boxes.values())
         _add(self.classes, boxes)
         for why, count in dropped.items():
-            told_apart = why in self.dropped or len(self.dropped) < MAX_KINDS
-            _add(self.dropped, {why if told_apart else OTHER_KINDS: count})
+            separate = why in self.dropped or len(self.dropped) < MAX_KINDS
+            _add(self.dropped, {why if separate else OTHER_KINDS: count})
 
     def count_issues(self, outcome: str, reason: str, count: int = 1) -> None:
         """Count frames as `failed` or `rejected`."""
@@ -124,7 +125,7 @@ def _add(counts: dict[str, int], more: Mapping[str, int]) -> None:
 
 
 class ShardResult(msgspec.Struct, frozen=True):
-    """What one call of the labelling function left: its counts and the size of its manifest."""
+    """Result of one call of the label function: its counts and the size of its manifest."""
 
     index: int
     tally: Tally
@@ -132,9 +133,10 @@ class ShardResult(msgspec.Struct, frozen=True):
 
 
 class LabelledShard(msgspec.Struct, frozen=True):
-    """What assembly keeps of each shard: its lines, and how many lines of its camera come before them.
+    """A labelled shard as assembly needs it.
 
-    `outcomes`: `failed` and `rejected`, if it has such frames.
+    `before`: how many lines of its camera come before its own; `outcomes`: `failed` and `rejected`, if it has such
+    frames.
     """
 
     index: int
@@ -146,7 +148,7 @@ class LabelledShard(msgspec.Struct, frozen=True):
 
 
 def read_results(labels: Bucket, folder: RunFolder) -> tuple[list[LabelledShard], Tally]:
-    """Read the result of every planned shard; ShardMissing or CountMismatch name one that is not as planned."""
+    """Read the result of every planned shard; raise ShardMissing or CountMismatch for one that is not as planned."""
 
     def read(shard: Shard) -> tuple[Shard, ShardResult]:
         return shard, check_result(shard, labels.read(folder.shard(shard.index, "result.json")))
@@ -163,13 +165,13 @@ def read_results(labels: Bucket, folder: RunFolder) -> tuple[list[LabelledShard]
 
 
 def read_shards(labels: Bucket, folder: RunFolder) -> Iterator[Shard]:
-    """The planned shards in order."""
+    """Read the planned shards in order."""
     decoder = msgspec.json.Decoder(Shard)
     return map(decoder.decode, labels.lines(folder.shard_list))
 
 
 def plan_shards(frames: Iterable[tuple[str, ShardFrame]], shard_frames: int) -> Iterator[tuple[str, list[ShardFrame]]]:
-    """Cut (camera, frame) pairs, in listing order, into contiguous runs of one camera of at most `shard_frames`."""
+    """Cut (camera, frame) pairs, in listing order, into contiguous parts of one camera, `shard_frames` at most."""
     camera, piece = "", list[ShardFrame]()
     for frame_camera, frame in frames:
         if piece and (frame_camera != camera or len(piece) == shard_frames):
@@ -182,7 +184,7 @@ def plan_shards(frames: Iterable[tuple[str, ShardFrame]], shard_frames: int) -> 
 
 
 def check_result(shard: Shard, body: bytes | None) -> ShardResult:
-    """Read the result of a planned shard; ShardMissing or CountMismatch name it."""
+    """Read the result of a planned shard; raise ShardMissing or CountMismatch if it is not as planned."""
     if body is None:
         raise ShardMissing(f"shard {shard.index} of {shard.frames} frames ({shard.key}) has no result")
     result = msgspec.json.decode(body, type=ShardResult)

@@ -1,9 +1,8 @@
-"""Doubt: how likely it is that a person would change a frame's pre-label, and why.
+"""Compute uncertainty: how likely it is that a person would change a frame's pre-label, and why.
 
-Each object and each candidate under the threshold has a level from 0 (sure) to 1: its own uncertainty or the strongest
-disagreement of the models about it, whichever is more. A frame's level is the chance that anything in it is wrong if
-its objects go wrong independently: of the many objects of a crowded frame, one is sooner wrong than the worst alone
-tells.
+Each object and each candidate below the threshold has a level from 0 (sure) to 1: its own uncertainty, or the strongest
+disagreement of the models about it if that is more. A frame's level is the chance that anything in it is wrong, if its
+objects are wrong independently of each other. In a crowded frame this is more than the level of the worst object.
 """
 
 from __future__ import annotations
@@ -18,15 +17,15 @@ from autolabel.labels.detections import Detection
 from autolabel.labels.manifest import CandidateBox, ShownUncertainty, whole_pixels
 
 if TYPE_CHECKING:
-    # Who only reads what was in doubt does not pay for the models.
+    # Programs that only read recorded uncertainty do not load the models.
     from autolabel.labelling.prelabel import FrameLabels
     from autolabel.models.catalogue import Model
 
-# Changes whenever the same answers would come to other levels.
+# Change it whenever the same answers would give other levels.
 UNCERTAINTY_VERSION = "2026.1"
-# Candidates under it are no doubt: detectors see a little of everything everywhere.
+# Candidates below it add no uncertainty: detectors find a little of everything everywhere.
 FLOOR = 0.15
-# Boxes that two people draw of one object overlap so far in the mean (Papadopoulos et al., ICCV 2017).
+# The mean IoU of the boxes that two people draw of one object (Papadopoulos et al., ICCV 2017).
 PEOPLE_IOU = 0.88
 MAX_CANDIDATES = 30
 
@@ -39,11 +38,11 @@ FAILED = "a model failed on the frame"
 
 
 class Uncertainty(msgspec.Struct, frozen=True):
-    """The doubt about one frame, levels from 0 (sure) to 1.
+    """The uncertainty of one frame. Levels are from 0 (sure) to 1.
 
-    `level`: of the frame. `boxes`: of the pre-label's boxes, in their order. `ghosts`: candidates under the threshold,
-    most confident first, whose levels are their confidences. `failed`: the share of the models that did not answer.
-    `why`: the kinds of doubt of at least FLOOR, the strongest first.
+    `level`: of the frame. `boxes`: of the pre-label's boxes, in their order. `candidates`: those below the threshold,
+    most confident first; their levels are their confidences. `failed`: the share of the models that did not answer.
+    `why`: the kinds of uncertainty of at least FLOOR, the strongest first.
     """
 
     level: float
@@ -58,8 +57,10 @@ class Uncertainty(msgspec.Struct, frozen=True):
 
 
 class FrameUncertainty(msgspec.Struct, frozen=True, omit_defaults=True, rename={"candidates": "ghosts"}):
-    """What triage needs to know of a frame: its doubt in figures, and the classes of its boxes and of its candidates
-    that are in doubt. `level` is None where there is no pre-label."""
+    """A frame's uncertainty as triage needs it. `level` is None without a pre-label.
+
+    `claims`: the classes of its boxes, and of its candidates of at least FLOOR.
+    """
 
     level: float | None = None
     boxes: tuple[float, ...] = ()
@@ -69,7 +70,7 @@ class FrameUncertainty(msgspec.Struct, frozen=True, omit_defaults=True, rename={
 
 
 def frame_uncertainty(labels: FrameLabels, models: Sequence[Model], failed: int) -> Uncertainty:
-    """The doubt about a frame's labels. `models`: all that were asked; `failed`: how many of them did not answer."""
+    """Compute a frame's uncertainty. `models`: all that were asked; `failed`: how many of them did not answer."""
     networks = {model.id: model.view_of for model in models}
     strongest: dict[str, float] = {}
     boxes = []
@@ -78,13 +79,13 @@ def frame_uncertainty(labels: FrameLabels, models: Sequence[Model], failed: int)
         boxes.append(round(max(levels.values()), 2))
         for why, level in levels.items():
             strongest[why] = max(level, strongest.get(why, 0.0))
-    silent = round(failed / len(models), 2) if failed else 0.0
-    uncertainty = Uncertainty(0.0, tuple(boxes), labels.candidates[:MAX_CANDIDATES], silent, ())
+    failed_share = round(failed / len(models), 2) if failed else 0.0
+    uncertainty = Uncertainty(0.0, tuple(boxes), labels.candidates[:MAX_CANDIDATES], failed_share, ())
     strongest[CANDIDATE] = max(uncertainty.candidate_levels, default=0.0)
-    strongest[FAILED] = silent
+    strongest[FAILED] = failed_share
     return msgspec.structs.replace(
         uncertainty,
-        level=frame_level(uncertainty.boxes, uncertainty.candidate_levels, silent),
+        level=frame_level(uncertainty.boxes, uncertainty.candidate_levels, failed_share),
         why=tuple(sorted((why for why, of in strongest.items() if of >= FLOOR), key=lambda w: (-strongest[w], w))),
     )
 
@@ -92,16 +93,19 @@ def frame_uncertainty(labels: FrameLabels, models: Sequence[Model], failed: int)
 def frame_level(
     boxes: Iterable[float], candidates: Iterable[float], failed: float = 0.0, floor: float = FLOOR
 ) -> float:
-    """A frame's level from those of its boxes, its candidates under the threshold, and the share of failed models."""
+    """Compute a frame's level from the levels of its boxes and candidates, and the share of failed models.
+
+    Candidates below `floor` do not count.
+    """
     right = math.prod(
         1.0 - level for level in (*boxes, *(candidate for candidate in candidates if candidate >= floor), failed)
     )
-    # A crowded frame is near 1: two digits would make a heap of the head of the queue.
+    # Crowded frames are near 1: with two digits, many frames at the head of the review queue would be equal.
     return round(1.0 - right, 4)
 
 
 def as_record(uncertainty: Uncertainty, names: Iterable[str]) -> FrameUncertainty:
-    """The doubt in figures; `names`: the classes of the pre-label's boxes."""
+    """Return the uncertainty as triage needs it; `names`: the classes of the pre-label's boxes."""
     nearly = (
         candidate.name
         for candidate, level in zip(uncertainty.candidates, uncertainty.candidate_levels, strict=True)
@@ -114,7 +118,7 @@ def as_record(uncertainty: Uncertainty, names: Iterable[str]) -> FrameUncertaint
 
 
 def as_attribute(uncertainty: Uncertainty, width: int, height: int) -> ShownUncertainty:
-    """The doubt as an attribute of a manifest's line; `width`, `height`: pixels of the frame."""
+    """Return the uncertainty as an attribute of a manifest line; `width`, `height`: of the frame, in pixels."""
     candidates = tuple(
         CandidateBox(candidate.name, *whole_pixels(candidate.box, width, height), level)
         for candidate, level in zip(uncertainty.candidates, uncertainty.candidate_levels, strict=True)
@@ -123,27 +127,27 @@ def as_attribute(uncertainty: Uncertainty, width: int, height: int) -> ShownUnce
 
 
 def _uncertainties(detection: Detection, networks: dict[str, str]) -> dict[str, float]:
-    """The levels of a box that counts, by why."""
+    """Return the levels of a box of the pre-label, by kind."""
     levels = {UNSURE: 1.0 - detection.confidence}
     if detection.votes:
-        # What the least alike of the boxes lacks of the likeness of two people's.
+        # How far the worst box's IoU is below the IoU of two people's boxes.
         least = min(vote.iou for vote in detection.votes)
         levels[PLACE] = max(0.0, 1.0 - least / PEOPLE_IOU)
         levels[NAME] = _other_names(detection)
     if detection.missed:
-        saw = {networks[model] for model in detection.models}
-        # Views of one network are one opinion: the whole image misses what tiles are there to find.
-        silent = {networks[model] for model in detection.missed} - saw
-        levels[MISSED] = len(silent) / (len(silent) + len(saw))
+        found = {networks[model] for model in detection.models}
+        # Views of one network are one opinion: tiles are there to find what the whole image misses.
+        missed = {networks[model] for model in detection.missed} - found
+        levels[MISSED] = len(missed) / (len(missed) + len(found))
     return levels
 
 
 def _other_names(detection: Detection) -> float:
-    """The share of the votes, by confidence, for another name."""
+    """Return the share of the votes, by confidence, for other names."""
     ballots: dict[str, float] = {}
     for vote in detection.votes:
         ballots[vote.name] = ballots.get(vote.name, 0.0) + vote.confidence
-    # Who was named a rider afterwards has none: then it is the name with the most.
+    # No model votes for a rider that was renamed afterwards: then the name with most votes is its own.
     own = ballots.get(detection.name) or max(ballots.values())
     total = sum(ballots.values())
     return 1.0 - own / total if total else 0.0

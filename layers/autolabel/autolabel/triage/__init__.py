@@ -1,4 +1,4 @@
-"""Triage: how much doubt there is about a frame, who has to see it, and what audits prove."""
+"""Triage: decide which frames reviewers get, audit accepted frames, and judge what audits prove."""
 
 from __future__ import annotations
 

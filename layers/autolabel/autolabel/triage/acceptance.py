@@ -1,7 +1,8 @@
-"""Terms: how a run's frames are given to people, fixed when its jobs are made for the first time.
+"""Acceptance criteria of a run: what decides which of its frames reviewers get. They are fixed with its first jobs.
 
-A redriven run is assembled again, when people have answered some of its jobs. By then other drives' audits may prove
-something else: what people were shown would count as a blind audit, and their answers would lie in other jobs.
+A redriven run is assembled again, perhaps after reviewers answered some of its jobs. By then the audits of other drives
+may prove other classes. With new criteria, frames whose pre-label was shown would count as blind audits, and answers
+would be in the wrong jobs.
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ from autolabel.triage.audits import acceptance_status, proven_classes, read_evid
 
 
 class AcceptanceCriteria(msgspec.Struct, frozen=True, rename={"status": "standing"}):
-    """`max_objects`: frames in one job. `proven`: classes that may be accepted without a person; `standing`: how far
-    classes are from it, a sentence each."""
+    """`max_objects`: frames in one job. `proven`: classes that may be accepted without a person. `status`: how far each
+    class is from acceptance, one sentence each."""
 
     max_objects: int
     proven: tuple[str, ...] = ()
@@ -25,20 +26,20 @@ class AcceptanceCriteria(msgspec.Struct, frozen=True, rename={"status": "standin
 
 
 def read_criteria(run: Run, labels: Bucket, max_objects: int) -> AcceptanceCriteria:
-    """The terms that were fixed for a run, or those of now."""
+    """Read the criteria that were fixed for a run, or make them from the evidence of today."""
     if (body := labels.read(run.folder.acceptance_criteria)) is not None:
         return msgspec.json.decode(body, type=AcceptanceCriteria)
-    return _terms_of_now(run, labels, max_objects)
+    return _current_criteria(run, labels, max_objects)
 
 
 def fix_criteria(run: Run, labels: Bucket, criteria: AcceptanceCriteria) -> None:
-    """Fix the terms by which a run's jobs were made; CountMismatch when another call fixed other ones meanwhile."""
+    """Fix the criteria of a run's jobs. Raises CountMismatch if another call fixed other criteria meanwhile."""
     key, body = run.folder.acceptance_criteria, msgspec.json.encode(criteria)
     if not labels.write_once(key, body) and labels.read(key) != body:
-        raise CountMismatch(f"{run.drive} {run.run} was assembled on other terms meanwhile: redrive it")
+        raise CountMismatch(f"{run.drive} {run.run} was assembled with other acceptance criteria meanwhile: redrive it")
 
 
-def _terms_of_now(run: Run, labels: Bucket, max_objects: int) -> AcceptanceCriteria:
+def _current_criteria(run: Run, labels: Bucket, max_objects: int) -> AcceptanceCriteria:
     policy = run.document.verification
     if not isinstance(policy, VerifyUncertain):
         return AcceptanceCriteria(max_objects)

@@ -1,12 +1,13 @@
-"""Audits: what verified frames prove about the classes of a recipe.
+"""Audits: turn verified frames into evidence, and decide which classes of a recipe are proven.
 
-A trial is one object over the audited frames of a segment, wrong if any of its boxes was wrong: its boxes in
-neighbouring frames are not independent. A box is right when it has the right class and is well placed; an object is
-found when a box of its class is in its place. So a box of the wrong class is an error of both classes. Of `any class`
-there is recall alone: whether anything at all was in the object's place.
+A trial is one object over the audited frames of an audit stretch. It is wrong if any of its boxes was wrong, because
+its boxes in neighbouring frames are not independent. A box is right if it has the right class and is well placed. An
+object is found if a box of its class is in its place. So a box of the wrong class is an error of both classes. `any
+class` has recall alone: whether any box was in the object's place.
 
-Evidence belongs to a recipe: other models, fusion or classes start anew. It also belongs to the frames that were
-acceptable, so evidence for less doubt proves nothing for more, while evidence for more holds what is known of less.
+Evidence belongs to a recipe: other models, fusion or classes start without evidence. It also belongs to the frames that
+were acceptable: evidence up to a low uncertainty proves nothing for a higher one, but evidence up to a high uncertainty
+has trials for all lower ones.
 """
 
 from __future__ import annotations
@@ -34,15 +35,15 @@ from autolabel.triage.policy import ANY_CLASS
 
 PRECISION = "precision"
 RECALL = "recall"
-# So many times the trials that prove a target without an error count, the newest (413 for 0.95, of which 12 may be
-# wrong): of more, a fall would drown in what was good long ago.
+# The newest trials that count, as a multiple of the trials that prove a target without an error: 413 for 0.95, and 12
+# of these may be wrong. With more, old good trials would hide a fall.
 WINDOW = 7
-# Of a recipe there may be thousands of runs.
+# Evidence documents read at a time: a recipe may have thousands of runs.
 _READERS = 16
 
 
 class AuditedFrame(NamedTuple):
-    """An audited frame of a segment: its doubt, and its boxes as the models said them, paired with a person's."""
+    """An audited frame: its uncertainty level, and the models' boxes paired with a person's."""
 
     level: float
     pairs: Sequence[Pair]
@@ -56,12 +57,12 @@ class Count(NamedTuple):
 
     @property
     def bound(self) -> float:
-        """The share that is right at least, at 95 % confidence."""
+        """The lower bound of the share that is right, at 95 % confidence."""
         return lower_bound(self.trials, self.errors)
 
 
 class Trials(msgspec.Struct, frozen=True, array_like=True, order=True):
-    """Trials of one class and side (`precision` or `recall`), blind or not, at a level of doubt, rounded up to 0.01."""
+    """Trials of one class and side (`precision` or `recall`), blind or not. `level`: uncertainty rounded up to 0.01."""
 
     name: str
     side: str
@@ -72,7 +73,7 @@ class Trials(msgspec.Struct, frozen=True, array_like=True, order=True):
 
 
 class Evidence(msgspec.Struct, frozen=True, rename={"max_uncertainty": "max_doubt"}):
-    """What the audits of one published run tell; `published`: an ISO 8601 time in UTC, `max_doubt`: the policy's."""
+    """Evidence of one published run's audits. `published`: ISO 8601 time in UTC; `max_uncertainty`: the policy's."""
 
     recipe: str
     drive: str
@@ -83,11 +84,11 @@ class Evidence(msgspec.Struct, frozen=True, rename={"max_uncertainty": "max_doub
 
     @property
     def order(self) -> tuple[str, str, str]:
-        """What sorts evidence, the oldest first."""
+        """The key that sorts evidence, oldest first."""
         return self.published, self.drive, self.run
 
     def count(self, name: str, max_uncertainty: float) -> dict[tuple[str, bool], Count]:
-        """The trials of one class for frames of at most `max_doubt`, by side and whether they were blind."""
+        """Count the trials of one class in frames up to `max_uncertainty`, by side and by whether they were blind."""
         counts: dict[tuple[str, bool], Count] = {}
         for row in self.trials:
             if row.name == name and row.level <= max_uncertainty:
@@ -97,13 +98,13 @@ class Evidence(msgspec.Struct, frozen=True, rename={"max_uncertainty": "max_doub
 
 
 def recipe(run: Run) -> str:
-    """What a run's pre-labels depend on, beside its frames, as a digest."""
+    """Compute the digest of all that a run's pre-labels depend on beside its frames."""
     parts = [sorted(run.models), FUSION, UNCERTAINTY_VERSION, run.taxonomy, sorted(run.labels)]
     return hashlib.sha256(msgspec.json.encode(parts)).hexdigest()[:16]
 
 
 def evidence_prefix(recipe: str) -> str:
-    """Where in the label bucket all evidence of a recipe lies."""
+    """Return the key prefix of a recipe's evidence in the label bucket."""
     return f"audits/{recipe}/"
 
 
@@ -112,7 +113,7 @@ def evidence_key(recipe: str, drive: str, run: str) -> str:
 
 
 def read_evidence(labels: Bucket, recipe: str) -> Iterator[Evidence]:
-    """All evidence of a recipe."""
+    """Read all evidence of a recipe."""
     decoder = msgspec.json.Decoder(Evidence)
     keys = (found.key for found in labels.list(evidence_prefix(recipe)))
     for body in map_in_order(labels.read, keys, _READERS):
@@ -121,7 +122,7 @@ def read_evidence(labels: Bucket, recipe: str) -> Iterator[Evidence]:
 
 
 class Auditing:
-    """Gathers the evidence of a run from its audited segments, in any order."""
+    """Gathers the evidence of a run from its audited stretches, in any order."""
 
     def __init__(self, max_uncertainty: float) -> None:
         self._max_uncertainty = max_uncertainty
@@ -129,12 +130,12 @@ class Auditing:
         self._errors: Counter[tuple[str, str, bool, float]] = Counter()
 
     def take(self, frames: Sequence[AuditedFrame], *, blind: bool) -> None:
-        """Take in the audited frames of a segment, in the drive's order, which were all blind or all shown."""
+        """Take the audited frames of an audit stretch, in the drive's order. Either all were blind, or none."""
         judged = [_judge(frame) for frame in frames]
         for side in (PRECISION, RECALL, ANY_CLASS):
             for track in _tracks([one[side] for one in judged]):
                 whose = (ANY_CLASS, RECALL) if side == ANY_CLASS else (track.box.name, side)
-                # Rounded up, but not out of what the policy accepts.
+                # Rounded up, but not above what the policy accepts.
                 place = (*whose, blind, min(math.ceil(round(track.level * 100, 6)) / 100, self._max_uncertainty))
                 self._trials[place] += 1
                 self._errors[place] += track.wrong
@@ -145,9 +146,9 @@ class Auditing:
 
 
 class _Track(NamedTuple):
-    """An object so far: its last box, whether any of its boxes was wrong, and the least doubt of its frames.
+    """An object so far: its last box, whether any of its boxes was wrong, and the lowest level of its frames.
 
-    The least, so that a wrong object stays in the evidence for the least doubt that it touches.
+    With the lowest level, a wrong object counts for every `max_uncertainty` that accepts one of its frames.
     """
 
     box: LabelledBox
@@ -156,7 +157,7 @@ class _Track(NamedTuple):
 
 
 def _judge(frame: AuditedFrame) -> dict[str, list[_Track]]:
-    """A frame's boxes by what they are a trial of."""
+    """Sort a frame's boxes by the side for which they are a trial, and judge them."""
     judged: dict[str, list[_Track]] = {PRECISION: [], RECALL: [], ANY_CLASS: []}
     for predicted, verified, iou in frame.pairs:
         same = predicted is not None and verified is not None and predicted.name == verified.name
@@ -169,7 +170,7 @@ def _judge(frame: AuditedFrame) -> dict[str, list[_Track]]:
 
 
 def _tracks(frames: Iterable[Sequence[_Track]]) -> Iterator[_Track]:
-    """The objects of a segment, from the boxes of its frames in order."""
+    """Track the objects of an audit stretch through the boxes of its frames, in order."""
     tracker = Tracker(_likeness, _join)
     for boxes in frames:
         yield from tracker.follow(boxes)
@@ -185,14 +186,14 @@ def _join(track: _Track, one: _Track) -> _Track:
 
 
 class ClassRecord:
-    """What all evidence of a recipe says of one class under a policy."""
+    """All evidence of a recipe about one class, under a policy."""
 
     def __init__(self, evidence: Iterable[Evidence], name: str, policy: VerifyUncertain) -> None:
         self.name = name
         self.sides = (RECALL,) if name == ANY_CLASS else (PRECISION, RECALL)
         self._target = policy.target
         self._most = WINDOW * trials_needed(0, policy.target)
-        # Runs that tell nothing of the class are many, and to be gone through again for each that does.
+        # Most runs have no trials of the class. Without them, the search for the run that ended acceptance is short.
         self._runs = [
             (one, counts)
             for one in sorted(evidence, key=lambda one: one.order)
@@ -200,10 +201,10 @@ class ClassRecord:
         ]
 
     def count(self, side: str, *, blind_only: bool, runs: int | None = None) -> Count:
-        """The newest trials, of whole runs until there are enough; `runs`: as it was after so many.
+        """Count the newest trials, run by run, until there are enough; `runs`: use only the oldest runs, this many.
 
-        Of each drive its newest run that has any: the next one shows the same objects, and one whose audits met none
-        takes nothing back.
+        For each drive, only its newest run with such trials counts, because its other runs show the same objects. A
+        newer run whose audits met no object of the class does not replace it.
         """
         trials = errors = 0
         drives = set[str]()
@@ -220,16 +221,18 @@ class ClassRecord:
         return Count(trials, errors)
 
     def is_proven(self, runs: int | None = None) -> bool:
-        """Whether precision and recall reach the target by blind audits, and by all audits as well."""
+        """Return whether precision and recall reach the target, by blind audits alone and by all audits together."""
         counts = (self.count(side, blind_only=only, runs=runs) for side in self.sides for only in (True, False))
         return all(proves(*count, self._target) for count in counts)
 
     def __str__(self) -> str:
-        """A sentence: accepted, how far it is, or when and why acceptance ended."""
+        """Say in one sentence whether the class is accepted, how far it is, or when and why acceptance ended."""
         blind = {side: self.count(side, blind_only=True) for side in self.sides}
         if self.is_proven():
-            said = (f"{side} ≥ {_down(c.bound)} ({c.trials} objects, {_errors(c.errors)})" for side, c in blind.items())
-            return f"{self.name}: {', '.join(said)}: accepted"
+            shares = (
+                f"{side} ≥ {_down(c.bound)} ({c.trials} objects, {_errors(c.errors)})" for side, c in blind.items()
+            )
+            return f"{self.name}: {', '.join(shares)}: accepted"
         for runs in range(len(self._runs) - 1, 0, -1):
             if self.is_proven(runs):
                 both = [*blind.items(), *((side, self.count(side, blind_only=False)) for side in self.sides)]
@@ -242,17 +245,17 @@ class ClassRecord:
     def _so_far(self, side: str, count: Count) -> str:
         needed = trials_needed(count.errors, self._target)
         if needed > self._most:
-            return f"{side} is only {_down(count.bound)} at least ({count.trials} objects, {_errors(count.errors)})"
+            return f"{side} bound is only {_down(count.bound)} ({count.trials} objects, {_errors(count.errors)})"
         return f"{side} {count.trials} of {needed} objects so far ({_errors(count.errors)})"
 
 
 def proven_classes(evidence: Sequence[Evidence], policy: VerifyUncertain) -> frozenset[str]:
-    """The classes, ANY_CLASS among them, that may be accepted without a person. `evidence`: of one recipe."""
+    """Find the classes, perhaps with ANY_CLASS, that may be accepted without a person. `evidence`: of one recipe."""
     return frozenset(name for name in _names(evidence) if ClassRecord(evidence, name, policy).is_proven())
 
 
 def acceptance_status(evidence: Sequence[Evidence], policy: VerifyUncertain) -> dict[str, str]:
-    """A sentence for each class that was audited, by its name. `evidence`: of one recipe."""
+    """Return a sentence for each audited class, by its name. `evidence`: of one recipe."""
     return {name: str(ClassRecord(evidence, name, policy)) for name in _names(evidence)}
 
 
@@ -261,7 +264,7 @@ def _names(evidence: Iterable[Evidence]) -> list[str]:
 
 
 def _down(bound: float) -> str:
-    """Rounded down: a bound of 0.9499 is none of 0.95."""
+    """Round down: a bound of 0.9499 must not read as 0.95."""
     return f"{math.floor(bound * 1_000) / 1_000:.3f}"
 
 

@@ -1,4 +1,4 @@
-"""What a count of errors proves: exact one-sided bounds of a share."""
+"""Compute what a count of errors proves: exact one-sided bounds of a share."""
 
 from __future__ import annotations
 
@@ -6,19 +6,20 @@ import math
 from functools import cache
 
 CONFIDENCE = 0.95
-# A bound is exact to this.
+# The largest error of a bound.
 _PRECISION = 1e-12
 
 
 @cache
 def lower_bound(trials: int, errors: int, confidence: float = CONFIDENCE) -> float:
-    """The share that is right at least, at a confidence, when `errors` of `trials` independent trials went wrong.
+    """Compute the lower bound of the share that is right, from `errors` in `trials` independent trials.
 
-    Clopper and Pearson's bound (Biometrika 1934): the share at which so few errors have a chance of 1 - `confidence`.
-    59 trials without an error prove 0.95, 93 with one. 0 where nothing was tried. It holds for one look.
+    Clopper and Pearson's bound (Biometrika 1934): at this share, at most `errors` errors have a chance of
+    1 - `confidence`. 59 trials without an error prove 0.95, 93 with one. It is 0 without trials. The confidence holds
+    for one look at the trials, not for repeated looks.
     """
     if not 0 <= errors <= trials:
-        raise ValueError(f"{errors} errors of {trials} trials")
+        raise ValueError(f"there cannot be {errors} errors in {trials} trials")
     if errors == trials:
         return 0.0
     low, high = 0.0, 1.0
@@ -33,13 +34,13 @@ def lower_bound(trials: int, errors: int, confidence: float = CONFIDENCE) -> flo
 
 @cache
 def proves(trials: int, errors: int, target: float, confidence: float = CONFIDENCE) -> bool:
-    """Whether the lower bound reaches a target between 0 and 1, without looking for the bound."""
+    """Return whether the lower bound reaches a target between 0 and 1, without computing the bound."""
     return errors < trials and _chance_of_few(trials, errors, target) <= 1.0 - confidence
 
 
 @cache
 def trials_needed(errors: int, target: float, confidence: float = CONFIDENCE) -> int:
-    """The fewest trials that prove a target (below 1) with so many errors."""
+    """Return the least number of trials that prove a target (below 1) with this number of errors."""
     low, high = errors, errors + 1
     while not proves(high, errors, target, confidence):
         low, high = high, 2 * high
@@ -53,7 +54,7 @@ def trials_needed(errors: int, target: float, confidence: float = CONFIDENCE) ->
 
 
 def _chance_of_few(trials: int, errors: int, share: float) -> float:
-    """The chance of at most `errors` errors when `share` of trials is right: the lower tail of the binomial."""
+    """Compute the chance of at most `errors` errors if `share` of trials is right: the binomial's lower tail."""
     right, wrong = math.log(share), math.log1p(-share)
     known = math.lgamma(trials + 1)
     return math.fsum(

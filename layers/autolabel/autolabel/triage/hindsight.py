@@ -1,7 +1,7 @@
-"""Hindsight: what a policy would have accepted of frames that people have seen, and what would have gone wrong.
+"""Hindsight: compute which of the reviewed frames a policy would have accepted, and the faults in them.
 
-Faults and bounds are of the frames that people saw. Where a policy spared them the least doubtful frames, these count
-by their audits alone, so that the more doubtful ones weigh more: the bounds are rather too low than too high.
+Faults and bounds count only frames that people saw. If a policy accepted the most certain frames, only their audits
+count, so uncertain frames weigh more: the bounds are rather too low than too high.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from autolabel.triage.policy import ANY_CLASS
 
 
 class Reviewed(msgspec.Struct, frozen=True, omit_defaults=True, rename={"candidates": "ghosts"}):
-    """A line of reviewed.jsonl: what triage and people made of one frame of a published run, in the drive's order.
+    """A line of reviewed.jsonl: triage and review of one frame of a published run, in the drive's order.
 
-    `position`: its place among the camera's frames, from 0. `triage`: one of its kinds. `boxes`, `ghosts`, `failed`,
-    `level`: its doubt; `level` is None without a pre-label. `claims`: what it claims, by class. `verified`: whether a
-    person left a label; `classes`: what became of its boxes then. `seconds`: active ones, where they are known.
+    `position`: among the camera's frames, from 0. `triage`: the frame kind. `boxes`, `candidates`, `failed`, `level`:
+    its uncertainty; `level` is None without a pre-label. `claims`: the classes that it shows. `verified`: whether a
+    person left a label; then `classes` has the counts of edits by class. `seconds`: active seconds, if known.
     """
 
     key: str
@@ -42,7 +42,7 @@ class Reviewed(msgspec.Struct, frozen=True, omit_defaults=True, rename={"candida
 
 
 class Bound(msgspec.Struct, frozen=True):
-    """What is proven of a class and side."""
+    """The trials, errors and lower bound of a class and side."""
 
     trials: int
     errors: int
@@ -50,11 +50,12 @@ class Bound(msgspec.Struct, frozen=True):
 
 
 class Outcome(msgspec.Struct, frozen=True, rename={"max_uncertainty": "max_doubt"}):
-    """What a setting would have come to.
+    """Result of a setting.
 
-    `acceptable`: frames of little doubt. Of these: `accepted`, whose classes are all `proven`; `seen` by people, of
-    them `blind`, `faulty` in anything, and the faults by kind; `seconds` that people spent on `timed` of them with the
-    pre-label in sight. `bounds`: by class and side, of the seen ones.
+    `acceptable`: frames up to `max_uncertainty`. The other counts are of these frames. `accepted`: those whose classes
+    are all `proven`. `seen`: those that people saw; among them `blind`, `faulty` (with any fault), and the faults by
+    kind. `seconds`: the time that people spent on `timed` seen frames with the pre-label in sight. `bounds`: of the
+    seen frames, by class and side.
     """
 
     max_uncertainty: float
@@ -76,15 +77,15 @@ class Outcome(msgspec.Struct, frozen=True, rename={"max_uncertainty": "max_doubt
 
 
 class Hindsight:
-    """Gathers what one setting would have come to; frames of a run are taken in its order.
+    """Computes the result of one setting. Frames of a run are taken in its order.
 
-    `floor`: candidates under it are no doubt. `target`: what bounds must reach. `segment`: so many frames of a camera
-    are one trial of an object.
+    `floor`: candidates below it add no uncertainty. `target`: what bounds must reach. `stretch`: an object in this many
+    consecutive frames of a camera is one trial.
     """
 
     def __init__(self, max_uncertainty: float, floor: float, *, target: float, stretch: int) -> None:
         self._max_uncertainty, self._floor = max_uncertainty, floor
-        self._target, self._segment = target, stretch
+        self._target, self._stretch = target, stretch
         self._frames = 0
         self._claims: Counter[frozenset[str]] = Counter()
         self._counts: Counter[str] = Counter()
@@ -101,7 +102,7 @@ class Hindsight:
         self._claims[frozenset({ANY_CLASS, *frame.claims})] += 1
         if not frame.verified:
             return
-        self._trials.take(f"{drive}/{frame.camera}/{frame.position // self._segment}", frame.classes)
+        self._trials.take(f"{drive}/{frame.camera}/{frame.position // self._stretch}", frame.classes)
         blind = frame.triage == BLIND_AUDIT
         of = frame.classes.values()
         self._counts["seen"] += 1
@@ -137,29 +138,29 @@ class Hindsight:
 
 
 def best_setting(outcomes: Iterable[Outcome], floor: float) -> Outcome | None:
-    """The largest `max_doubt` whose bounds hold at a floor of doubt: of those that accept most, the strictest."""
+    """Choose the setting at a floor that accepts most frames; of equal ones, that with the least `max_uncertainty`."""
     held = [one for one in outcomes if one.floor == floor and one.accepted]
     return max(held, key=lambda one: (one.accepted, -one.max_uncertainty), default=None)
 
 
 class _Trials:
-    """Objects of the frames that people saw, by class and side, each segment's once.
+    """Counts trials of the frames that people saw, by class and side, one for each object of an audit stretch.
 
-    Which boxes of neighbouring frames are one object is not recorded: a segment has as many objects as its fullest
-    frame, and as many errors as all its frames have, at most one for each object.
+    The log does not record which boxes of neighbouring frames are one object. So a stretch counts as many objects as
+    its fullest frame has, and the errors of all its frames, at most one for each object.
     """
 
     def __init__(self) -> None:
-        self._segment = ""
+        self._stretch = ""
         self._most: Counter[tuple[str, str]] = Counter()
         self._wrong: Counter[tuple[str, str]] = Counter()
         self._trials: Counter[tuple[str, str]] = Counter()
         self._errors: Counter[tuple[str, str]] = Counter()
 
     def take(self, stretch: str, classes: Mapping[str, ClassAgreement]) -> None:
-        if stretch != self._segment:
+        if stretch != self._stretch:
             self._close()
-            self._segment = stretch
+            self._stretch = stretch
         found = missed = 0
         for name, of in classes.items():
             self._count(name, PRECISION, of.kept, of.moved + of.relabelled + of.deleted)
@@ -169,13 +170,13 @@ class _Trials:
         self._count(ANY_CLASS, RECALL, found, missed)
 
     def bounds(self) -> dict[str, dict[str, Bound]]:
-        """What is proven of each class and side of which there was an object."""
+        """Return the bound of each class and side that had an object."""
         self._close()
         found: dict[str, dict[str, Bound]] = {}
         for (name, side), trials in sorted(self._trials.items()):
             errors = self._errors[name, side]
             found.setdefault(name, {})[side] = Bound(trials, errors, round(lower_bound(trials, errors), 6))
-        # What has only one side lacks the proof of the other.
+        # A class with only one side is not proven: the other side has no trials.
         for name, sides in found.items():
             for side in () if name == ANY_CLASS else (PRECISION, RECALL):
                 sides.setdefault(side, Bound(0, 0, 0.0))

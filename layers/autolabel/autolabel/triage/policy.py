@@ -1,8 +1,8 @@
-"""Triage: which frames of a run people are given, and why.
+"""Decide which frames of a run reviewers get, and why.
 
-The policy is the drive's. `all` gives people every frame. `doubtful` gives them what is in doubt, what shows a class
-that is not proven, and audits: a share of the frames that would be accepted, some of them without a pre-label, since
-who is shown a suggestion accepts it. Neighbouring frames show the same objects, so audits are drawn by segments.
+The policy is the drive's. `all` gives reviewers every frame. `doubtful` gives them uncertain frames, frames with a
+class that is not proven, and audits: a share of the frames that could be accepted. Some audits are without a pre-label,
+because people tend to accept a suggestion. Neighbouring frames show the same objects, so audits are drawn by stretches.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from autolabel.contracts.verification import (
     VerifyUncertain,
 )
 
-# What a frame claims beside its classes: that nothing else is there.
+# Each frame claims it beside its classes: that it shows no other object.
 ANY_CLASS = "any class"
 
 
@@ -36,24 +36,24 @@ class AuditStretch(NamedTuple):
 
 
 class Draw(NamedTuple):
-    """Segments whose frames are audited, and those of them that are audited blind."""
+    """Audit stretches whose frames are audited, and those of them that are audited blind."""
 
     audited: frozenset[AuditStretch] = frozenset()
     blind: frozenset[AuditStretch] = frozenset()
 
 
 def stretch_of(policy: VerifyUncertain, camera: str, position: int) -> AuditStretch:
-    """The segment of a frame; `position`: its place among the camera's frames, from 0."""
+    """Return the audit stretch of a frame; `position`: its place among the camera's frames, from 0."""
     return AuditStretch(camera, position // policy.stretch)
 
 
 def claims(boxes: Iterable[str], candidates: Iterable[str]) -> frozenset[str]:
-    """What a frame claims by the classes of its boxes and of its candidates above the floor of doubt."""
+    """Return what a frame claims: the classes of its boxes and of its candidates above the floor, and ANY_CLASS."""
     return frozenset({ANY_CLASS, *boxes, *candidates})
 
 
 def is_acceptable(policy: VerifyUncertain, level: float | None) -> bool:
-    """Whether a frame is in so little doubt that it could be accepted; `level` is None without a pre-label."""
+    """Return whether a frame is certain enough to be accepted; `level` is None without a pre-label."""
     return level is not None and level <= policy.max_uncertainty
 
 
@@ -64,11 +64,11 @@ def draw_audits(
     acceptable: Iterable[tuple[AuditStretch, Collection[str]]],
     proven: Collection[str],
 ) -> Draw:
-    """Draw a run's audits, the same ones whenever it is repeated. `acceptable`: frames, by segment and what they claim.
+    """Draw a run's audits; a repeated call draws the same. `acceptable`: the stretch and the claims of each frame.
 
-    At least one segment is audited, and at least one blind, however few there are. As long as something of a segment
-    is not proven, it is audited blind: people are given its frames anyway, and what they are shown proves nothing. A
-    segment's acceptable frames are blind together, so that few of their neighbours show a pre-label.
+    At least one stretch is audited, and at least one blind, if there is any. If a claim of an audited stretch is not
+    proven, the stretch is audited blind: reviewers get its frames anyway, and audits with a pre-label in sight prove
+    nothing. A stretch's acceptable frames are blind together, so that few of their neighbours show a pre-label.
     """
     is_proven: dict[AuditStretch, bool] = {}
     for stretch, claimed in acceptable:
@@ -87,7 +87,7 @@ def triage_frame(
     stretch: AuditStretch,
     draw: Draw,
 ) -> str:
-    """The kind of a frame, one of KINDS. `level`: None without a pre-label; `claimed`: of `claims`."""
+    """Return a frame's kind, one of KINDS. `level`: None without a pre-label; `claimed`: the result of `claims`."""
     if isinstance(policy, VerifyAll):
         return EVERYTHING
     if not is_acceptable(policy, level):
@@ -106,5 +106,5 @@ def _lot(drive: str, run: str, stretch: AuditStretch) -> bytes:
 
 
 def _share(share: float, count: int) -> int:
-    """The share of a count in whole ones, rounded up but for what floats add."""
+    """Return the share of a count as a whole number, rounded up, without the rounding errors of floats."""
     return math.ceil(share * count - 1e-9)

@@ -1,6 +1,6 @@
-"""Queues: which frames of a run people are given by a policy that spares them some, and in which order.
+"""Write the review queues of a run under the policy `doubtful`: which frames reviewers get, and in which order.
 
-Most doubtful first; audits stand anywhere between, so that nobody can tell them from the rest.
+The most uncertain frames come first. Audits are anywhere in between, so that reviewers cannot recognise them.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from autolabel.labels.manifest import raw, read_line
 from autolabel.streams.ordered_map import map_in_order
 from autolabel.triage.policy import AuditStretch, claims, draw_audits, is_acceptable, stretch_of, triage_frame
 
-# A job's lines are put in order on disk, of which a function has 512 MB.
+# A job's lines are sorted on disk, and a function has 512 MB of disk.
 MAX_QUEUE_BYTES = 400_000_000
 _SPOOL_BYTES = 64_000_000
 _READERS = 16
 
 
 class _Place(NamedTuple):
-    """Where a line stands in a queue, and where it lies on disk."""
+    """A line's rank in a queue, and its place on disk."""
 
     rank: tuple[float, int]
     offset: int
@@ -59,7 +59,7 @@ class Triage:
         self.counts: Counter[str] = Counter()
 
     def write_kinds(self) -> None:
-        """Write every frame's kind, and count them."""
+        """Write the kind of every frame, and count the kinds."""
 
         def lines() -> Iterator[bytes]:
             for shard in self._shards:
@@ -70,8 +70,10 @@ class Triage:
         self._labels.write_stream(self._run.folder.triage, lines(), "application/jsonl")
 
     def write_queues(self, max_objects: int) -> Iterator[JobManifest]:
-        """Write the manifests of the jobs, each of at most `max_objects` frames; shards stay whole. CountMismatch for a
-        shard that no job can take."""
+        """Write the manifests of the jobs, each of at most `max_objects` frames; a shard is never divided.
+
+        Raises CountMismatch for a shard with more frames.
+        """
         index = 0
         queue = _Queue()
         first = last = None
@@ -100,7 +102,7 @@ class Triage:
         return JobManifest(key, frames, (), first, last)
 
     def _chosen(self, shard: LabelledShard) -> list[tuple[tuple[float, int], bytes]]:
-        """The lines of a shard that people are given, with their ranks."""
+        """Choose the lines of a shard that reviewers get, with their ranks."""
         kinds = list(self._kinds(shard))
         if all(kind == ACCEPTED for kind, _ in kinds):
             return []
@@ -120,7 +122,7 @@ class Triage:
 
     def _kinds(self, shard: LabelledShard) -> Iterator[tuple[str, FrameUncertainty]]:
         for place, uncertainty in enumerate(self._uncertainties(shard)):
-            stretch = self._segment(shard, place)
+            stretch = self._stretch(shard, place)
             claimed = claims(uncertainty.claims, ())
             yield (
                 triage_frame(self._policy, uncertainty.level, claimed, self._proven, stretch, self._draw),
@@ -128,11 +130,11 @@ class Triage:
             )
 
     def _acceptable(self) -> Iterator[tuple[AuditStretch, frozenset[str]]]:
-        """The frames that could be accepted, by segment and what they claim."""
+        """Find the frames that could be accepted: the audit stretch and the claims of each."""
 
         def find(shard: LabelledShard) -> set[tuple[AuditStretch, frozenset[str]]]:
             return {
-                (self._segment(shard, place), claims(uncertainty.claims, ()))
+                (self._stretch(shard, place), claims(uncertainty.claims, ()))
                 for place, uncertainty in enumerate(self._uncertainties(shard))
                 if is_acceptable(self._policy, uncertainty.level)
             }
@@ -140,7 +142,7 @@ class Triage:
         for found in map_in_order(find, self._shards, _READERS):
             yield from found
 
-    def _segment(self, shard: LabelledShard, place: int) -> AuditStretch:
+    def _stretch(self, shard: LabelledShard, place: int) -> AuditStretch:
         return stretch_of(self._policy, shard.camera, shard.before + place)
 
     def _uncertainties(self, shard: LabelledShard) -> Iterator[FrameUncertainty]:
@@ -151,7 +153,7 @@ class Triage:
 
 
 class _Queue:
-    """Lines that are put in order once all are there."""
+    """Lines that are sorted once all are there."""
 
     def __init__(self) -> None:
         # Closed by `close`: a queue outlives the shard that begins it.
@@ -174,7 +176,7 @@ class _Queue:
 
 
 def without_prelabel(body: bytes) -> bytes:
-    """A manifest line as those get it who must not see what the models said."""
+    """Return a manifest line without its pre-label, uncertainty and masks, for a blind audit."""
     line = read_line(body)
     line.prelabel = _with(line.prelabel, {"annotations": []})
     line.prelabel_metadata = _with(line.prelabel_metadata, {"objects": [], "class-map": {}})

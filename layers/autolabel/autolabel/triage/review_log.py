@@ -1,4 +1,4 @@
-"""The log of a run's reviews: what triage and people made of each frame, and what its audits prove."""
+"""Write the log of a run's reviews: triage and review of each frame, and the evidence of its audits."""
 
 from __future__ import annotations
 
@@ -23,13 +23,14 @@ from autolabel.triage.audit_trail import AuditTrail
 from autolabel.triage.audits import Evidence, acceptance_status, evidence_key, proven_classes, read_evidence, recipe
 from autolabel.triage.hindsight import Reviewed
 
-# A million crowded frames take 600 MB, and a function has 512 MB of disk: compressed, it is less than a quarter.
+# The log of a million crowded frames takes 600 MB, and a function has 512 MB of disk. Compressed, it takes less than a
+# quarter.
 _SPOOL_BYTES = 64_000_000
 _FASTEST = 1
 
 
 class ReviewLog:
-    """Takes a run's frames in the drive's order; a context manager, since the log is gathered on disk."""
+    """Takes a run's frames in the drive's order. It is a context manager, because it gathers the log on disk."""
 
     def __init__(self, run: Run) -> None:
         self._run = run
@@ -50,7 +51,7 @@ class ReviewLog:
         self._spool.close()
 
     def take(self, line: ManifestLine, uncertainty: FrameUncertainty) -> None:
-        """Take in a line of the dataset. `line` has the pre-label as the models left it, and what people made of it."""
+        """Take a line of the dataset. `line` has the pre-label as the models made it, and the reviewers' label."""
         camera = line.origin.camera
         place = self._places[camera]
         self._places[camera] += 1
@@ -71,7 +72,7 @@ class ReviewLog:
         self._compressed.write(msgspec.json.encode(reviewed) + b"\n")
 
     def write(self, labels: Bucket, now: float) -> AcceptanceStatus:
-        """Write the log and the run's evidence; what is proven by then. `now`: seconds since the epoch."""
+        """Write the log and the run's evidence; return the acceptance status. `now`: seconds since the epoch."""
         run = self._run
         labels.write_stream(run.folder.reviewed, self._lines(), "application/jsonl")
         published = datetime.fromtimestamp(now, UTC).isoformat(timespec="seconds")
@@ -79,10 +80,10 @@ class ReviewLog:
         labels.write(run.folder.audit, msgspec.json.encode(evidence))
         if not isinstance(self._policy, VerifyUncertain):
             return AcceptanceStatus((), ())
-        # Before the others are read: of two runs that are published at once, one at least sees the other.
+        # Written before the others' evidence is read: if two runs are published at once, at least one sees the other.
         labels.write(evidence_key(recipe(run), run.drive, run.run), msgspec.json.encode(evidence))
         others = [one for one in read_evidence(labels, recipe(run)) if (one.drive, one.run) != (run.drive, run.run)]
-        return _stand(others, evidence, self._policy)
+        return _acceptance_status(others, evidence, self._policy)
 
     def _lines(self) -> Iterator[bytes]:
         self._compressed.close()
@@ -92,13 +93,13 @@ class ReviewLog:
 
 
 class AcceptanceStatus(msgspec.Struct, frozen=True):
-    """How far classes are from being accepted, a sentence each; `fallen`: those that were until this run."""
+    """How far classes are from acceptance, one sentence each; `fallen`: those that were accepted until this run."""
 
     sentences: tuple[str, ...]
     fallen: tuple[str, ...]
 
 
-def _stand(others: list[Evidence], new: Evidence, policy: VerifyUncertain) -> AcceptanceStatus:
+def _acceptance_status(others: list[Evidence], new: Evidence, policy: VerifyUncertain) -> AcceptanceStatus:
     before, after = proven_classes(others, policy), proven_classes([*others, new], policy)
     sentences = acceptance_status([*others, new], policy)
     fallen = (sentence for name, sentence in sentences.items() if name in before - after)
