@@ -268,7 +268,7 @@ def _is_set_of_boxes(line: ManifestLine, label: Any, metadata: Any, *, names: fr
 def _uncertainty_of(result: Result, boxes: int) -> ShownUncertainty:
     """What the next person is told of the one who was unsure, as `triage.doubt.as_attribute` tells of models."""
     comment = result.review.comment[:MAX_COMMENT] if isinstance(result.review, Review) else ""
-    said = f"somebody was unsure: {comment}" if comment else "somebody was unsure"
+    said = f"a reviewer was unsure: {comment}" if comment else "a reviewer was unsure"
     return ShownUncertainty(1.0, (0.0,) * boxes, (said,), ())
 
 
