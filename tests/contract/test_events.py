@@ -573,14 +573,14 @@ def test_a_run_waits_until_the_last_answer_is_notified(account: Account, studio:
     assert woken(account) == [asked["token"]]
     assert held(account) is None
     # The same notification again.
-    assert notify(account) == (200, "nobody waits")
+    assert notify(account) == (200, "no run waits")
     assert woken(account) == []
 
 
 def test_a_wait_checks_for_an_earlier_notification(account: Account, studio: FakeLabelStudio) -> None:
     account.invoke("verify", sample("verify-open"))
     answer(studio)
-    assert notify(account) == (200, "nobody waits")
+    assert notify(account) == (200, "no run waits")
     assert account.invoke("verify", sample("verify-wait")) == {"woken": True}
     assert woken(account) == [sample("verify-wait")["wait"]["token"]]
     assert held(account) is None
@@ -613,7 +613,7 @@ def test_a_notification_for_an_ended_wait_deletes_its_token(
 ) -> None:
     account.ledger.hold(WaitingJob(JOB, "over", "1"))
     account.errors["SendTaskSuccess"] = code
-    assert notify(account) == (200, "nobody waits")
+    assert notify(account) == (200, "no run waits")
     assert held(account) is None
 
 

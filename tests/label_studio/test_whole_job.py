@@ -58,7 +58,7 @@ def test_edits_of_boxes_come_back_to_the_pixel(client: LabelStudioClient, people
         None,
         "unadjusted",
     ]
-    assert answers[6]["verified-metadata"]["failure-reason"] == "a person skipped it in Label Studio"
+    assert answers[6]["verified-metadata"]["failure-reason"] == "a reviewer skipped it in Label Studio"
     assert answers[0]["review"] == {"seconds": 2.5, "worker": "1"}
     assert answers[0]["verified-metadata"]["job-name"] == f"labeling-job/{name}"
 

@@ -1,4 +1,4 @@
-"""Shards become the manifests of a run's verification, its summary and its report."""
+"""Assembly turns shards into the manifests of a run's jobs, its summary and its report."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def labelled(pipeline: Pipeline, frames: int, *, shard_frames: int = 3, document
     for index in range(frames):
         pipeline.submit(pipeline.upload(frame_key(index), png()))
     pipeline.close(document)
-    # Promised frames are not waited for any longer.
+    # The run does not wait longer for the frames that drive.json promises.
     pipeline.now += FRAMES_PATIENCE
     for invocation in pipeline.endpoints.taken:
         pipeline.collect(pipeline.endpoints.answer(invocation, answer()))
@@ -55,7 +55,7 @@ def test_a_drive_without_frames_is_assembled_into_no_job(pipeline: Pipeline) -> 
     assert summary(pipeline).classes == {}
 
 
-def test_shards_are_put_together_in_order(pipeline: Pipeline) -> None:
+def test_shards_are_joined_in_order(pipeline: Pipeline) -> None:
     assembly = labelled(pipeline, 8).assemble()
     (job,) = assembly.jobs
     assert job.frames == 8
@@ -66,7 +66,7 @@ def test_shards_are_put_together_in_order(pipeline: Pipeline) -> None:
     assert assembly.boxes == 8
 
 
-def test_a_run_is_split_by_the_limit_of_a_job(pipeline: Pipeline) -> None:
+def test_a_run_is_split_into_jobs_of_the_largest_size(pipeline: Pipeline) -> None:
     assembly = labelled(pipeline, 8, shard_frames=2).assemble(max_objects=5)
     assert [job.frames for job in assembly.jobs] == [4, 4]
     assert len({job.name for job in assembly.jobs}) == 2
@@ -74,7 +74,7 @@ def test_a_run_is_split_by_the_limit_of_a_job(pipeline: Pipeline) -> None:
     assert found == [f"s3://ingest/{frame_key(index)}" for index in range(8)]
 
 
-def test_each_job_is_given_categories_and_a_page(pipeline: Pipeline) -> None:
+def test_each_job_has_label_categories_and_a_worker_page(pipeline: Pipeline) -> None:
     (job,) = labelled(pipeline, 1).assemble().jobs
     categories = json.loads(pipeline.labels.objects[job.categories.removeprefix("s3://labels/")])
     assert [label["label"] for label in categories["labels"]] == list(JOB_LABELS)
@@ -97,7 +97,7 @@ def test_a_planned_shard_without_its_result_stops_the_run(pipeline: Pipeline) ->
 
 
 @pytest.mark.parametrize("lost", [1, -1])
-def test_a_shard_with_another_count_of_frames_than_planned_stops_the_run(pipeline: Pipeline, lost: int) -> None:
+def test_a_shard_with_more_or_fewer_frames_than_planned_stops_the_run(pipeline: Pipeline, lost: int) -> None:
     labelled(pipeline, 8)
     key = RunFolder(DRIVE, "0001").shard(1, "result.json")
     result = msgspec.json.decode(pipeline.labels.objects[key], type=ShardResult)
@@ -107,7 +107,7 @@ def test_a_shard_with_another_count_of_frames_than_planned_stops_the_run(pipelin
         pipeline.assemble()
 
 
-def test_shards_that_do_not_hold_the_whole_listing_stop_the_run(pipeline: Pipeline) -> None:
+def test_shards_without_the_whole_listing_stop_the_run(pipeline: Pipeline) -> None:
     labelled(pipeline, 8)
     key = PREFIX + "shards.jsonl"
     pipeline.labels.write(key, b"".join(line + b"\n" for line in list(pipeline.labels.lines(key))[:-1]))
@@ -122,7 +122,7 @@ def test_a_lost_shard_manifest_stops_the_run(pipeline: Pipeline) -> None:
         pipeline.assemble()
 
 
-def test_what_the_listing_refused_is_rejected_with_its_reason(pipeline: Pipeline) -> None:
+def test_objects_that_the_listing_refused_are_rejected_with_a_reason(pipeline: Pipeline) -> None:
     pipeline.upload(frame_key(50), b"")
     pipeline.upload(frame_key(0, camera="rear"), png())
     assembly = labelled(pipeline, 2).assemble()
@@ -147,7 +147,7 @@ def test_rejected_and_failed_frames_of_all_shards_are_gathered(pipeline: Pipelin
     assert [one["key"] for one in issues(pipeline, "failed")] == [frame_key(index) for index in (20, 22, 24)]
 
 
-def test_notes_of_the_fleet_and_of_the_pipeline_are_in_the_summary(pipeline: Pipeline) -> None:
+def test_the_summary_has_notes_of_the_fleet_and_of_the_pipeline(pipeline: Pipeline) -> None:
     cameras = {"front": {"expected_frames": 5}}
     pipeline.submit(pipeline.upload(f"drives/{DRIVE}/odd.txt", b"?"))
     pipeline.close(b"no JSON")
@@ -156,15 +156,15 @@ def test_notes_of_the_fleet_and_of_the_pipeline_are_in_the_summary(pipeline: Pip
     fleet, missing, refused = summary(pipeline).notes
     assert fleet == "rain from noon"
     assert missing == "camera front: 2 of 5 expected frames arrived"
-    # What is rejected as a frame has its reason there; only the document's refusal is a note.
+    # Rejected frames have their reasons in the listing. Only the refusal of the drive document is a note.
     assert "drive.json is not JSON" in refused
 
 
 @pytest.mark.parametrize("counts", [(1, 0, 0, 0), (0, 1, 0, 0), (5, 2, 2, 2)])
-def test_counts_that_do_not_add_up_are_an_error_that_names_the_run(counts: tuple[int, int, int, int]) -> None:
+def test_counts_that_do_not_add_up_raise_an_error_with_the_run(counts: tuple[int, int, int, int]) -> None:
     with pytest.raises(CountMismatch, match="d1 0001"):
         FrameCounts(*counts).check("d1 0001")
 
 
-def test_counts_that_add_up_are_good() -> None:
+def test_counts_that_add_up_pass() -> None:
     FrameCounts(6, 1, 2, 3).check("d1 0001")

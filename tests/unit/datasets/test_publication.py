@@ -1,4 +1,4 @@
-"""What people left is joined with the drive, and becomes the dataset."""
+"""Publication joins the reviewers' labels with the drive's frames and writes the dataset."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def assembly(pipeline: Pipeline) -> Assembly:
 
 @pytest.fixture
 def jobs(pipeline: Pipeline, assembly: Assembly) -> list[FinishedJob]:
-    """Its jobs, whose people kept every box."""
+    """The jobs of `assembly`, with every box kept by its reviewers."""
     return pipeline.verify(assembly)
 
 
@@ -39,19 +39,19 @@ def dataset(pipeline: Pipeline) -> list[dict[str, Any]]:
 
 
 def given_line(pipeline: Pipeline, assembly: Assembly) -> dict[str, Any]:
-    """The first line that people were given."""
+    """The first line that reviewers were given."""
     line: dict[str, Any] = json.loads(next(pipeline.labels.lines(pipeline.key_of(assembly.jobs[0].manifest))))
     return line
 
 
 def answered(pipeline: Pipeline, assembly: Assembly, *first: Answers) -> list[FinishedJob]:
-    """The jobs, of which people answered the first one so, round by round."""
+    """Finish both jobs; `first` has the answers to the first job, round by round."""
     one, other = assembly.jobs
     return [pipeline.finish(one, *first), pipeline.finish(other)]
 
 
 def results(pipeline: Pipeline, jobs: list[FinishedJob]) -> list[bytes]:
-    """The lines that the first round of the first job came to."""
+    """The results of the first round of the first job."""
     return list(pipeline.labels.lines(pipeline.key_of(jobs[0].rounds[0].results)))
 
 
@@ -66,7 +66,7 @@ def changed(line: bytes, **changes: Any) -> bytes:
 
 
 def without_boxes(line: bytes) -> bytes:
-    """The line of a person who deleted every box."""
+    """The line of a frame in which a reviewer deleted every box."""
     return changed(
         line,
         verified={"image_size": [{"width": 64, "height": 48, "depth": 3}], "annotations": []},
@@ -82,7 +82,7 @@ def test_a_run_without_frames_has_an_empty_dataset(pipeline: Pipeline) -> None:
     assert publication.frames == {"uploaded": 0, "labelled": 0, "failed": 0, "rejected": 0}
 
 
-def test_a_verified_run_is_published_whole(pipeline: Pipeline, jobs: list[FinishedJob]) -> None:
+def test_a_verified_run_is_published_with_every_frame(pipeline: Pipeline, jobs: list[FinishedJob]) -> None:
     publication = pipeline.publish(jobs)
     lines = dataset(pipeline)
     assert [line["source-ref"] for line in lines] == [f"s3://ingest/{frame_key(i)}" for i in range(FRAMES)]
@@ -110,7 +110,7 @@ def test_the_event_has_uris_and_counts_and_no_labels(pipeline: Pipeline, jobs: l
     assert len(json.dumps(detail)) < 2_000
 
 
-def test_publishing_twice_leaves_the_same(pipeline: Pipeline, assembly: Assembly) -> None:
+def test_publishing_twice_writes_the_same(pipeline: Pipeline, assembly: Assembly) -> None:
     jobs = answered(pipeline, assembly, lambda lines: [b"broken", *lines[1:]])
     first = pipeline.publish(jobs)
     before = dict(pipeline.labels.objects)
@@ -125,8 +125,8 @@ def test_a_run_that_was_never_assembled_is_not_published(pipeline: Pipeline) -> 
     assert not pipeline.labels.exists(PREFIX + "dataset.manifest")
 
 
-def test_a_job_too_few_stops_the_publication(pipeline: Pipeline, jobs: list[FinishedJob]) -> None:
-    with pytest.raises(CountMismatch, match="no verification job tells of s3://ingest/"):
+def test_a_missing_job_stops_the_publication(pipeline: Pipeline, jobs: list[FinishedJob]) -> None:
+    with pytest.raises(CountMismatch, match="no verification job has s3://ingest/"):
         pipeline.publish(jobs[:1])
     assert not pipeline.announcements.published
 
@@ -154,13 +154,13 @@ def test_adjusted_boxes_are_taken_and_counted(pipeline: Pipeline, assembly: Asse
     assert [o.unadjusted for o in summary(pipeline).verification] == [3, 2]
 
 
-def test_a_person_who_deletes_every_box_leaves_a_verified_frame(pipeline: Pipeline, assembly: Assembly) -> None:
+def test_a_frame_whose_boxes_were_all_deleted_is_verified(pipeline: Pipeline, assembly: Assembly) -> None:
     jobs = answered(pipeline, assembly, lambda lines: [without_boxes(lines[0]), *lines[1:]])
     publication = pipeline.publish(jobs)
     assert (publication.verified, publication.boxes) == (FRAMES, FRAMES - 1)
 
 
-def test_a_frame_that_only_a_person_labelled_says_so(pipeline: Pipeline) -> None:
+def test_a_frame_without_a_prelabel_is_labelled_by_person(pipeline: Pipeline) -> None:
     labelled(pipeline, 2)
     pipeline.labels.write(pipeline.endpoints.taken[0].output_key, b"garbage")
     pipeline.label()
@@ -170,7 +170,7 @@ def test_a_frame_that_only_a_person_labelled_says_so(pipeline: Pipeline) -> None
 
 
 def failed_metadata(line: bytes) -> dict[str, Any]:
-    """The metadata of a label, with a failure beside it."""
+    """The metadata of a label, with a failure-reason added."""
     return {**json.loads(line)["verified-metadata"], "failure-reason": "ClientError"}
 
 
@@ -207,7 +207,7 @@ LOST: dict[str, tuple[Callable[[bytes], list[bytes]], str]] = {
 
 
 @pytest.mark.parametrize(("lose", "why"), LOST.values(), ids=LOST)
-def test_a_frame_without_a_verified_label_keeps_its_prelabel_and_is_noted(
+def test_a_frame_without_a_verified_label_keeps_its_prelabel(
     pipeline: Pipeline, assembly: Assembly, lose: Callable[[bytes], list[bytes]], why: str
 ) -> None:
     jobs = answered(pipeline, assembly, lambda lines: [lines[0], *lose(lines[1]), *lines[2:]], lambda lines: [])
@@ -225,7 +225,7 @@ def test_a_frame_without_a_verified_label_keeps_its_prelabel_and_is_noted(
     assert any("left 1 of 4 frames without a verified label" in note for note in summary(pipeline).notes)
 
 
-def test_a_second_line_of_a_frame_is_left_out_and_noted(pipeline: Pipeline, assembly: Assembly) -> None:
+def test_a_second_line_of_a_frame_is_left_out_with_a_note(pipeline: Pipeline, assembly: Assembly) -> None:
     jobs = answered(pipeline, assembly, lambda lines: [*lines, lines[0], without_boxes(lines[0])])
     assert pipeline.publish(jobs).verified == FRAMES
     assert len(dataset(pipeline)) == FRAMES
@@ -233,9 +233,7 @@ def test_a_second_line_of_a_frame_is_left_out_and_noted(pipeline: Pipeline, asse
     assert any("2 lines of frames that it had labelled already" in note for note in summary(pipeline).notes)
 
 
-def test_a_line_of_a_frame_that_the_job_was_not_given_is_left_out_and_noted(
-    pipeline: Pipeline, assembly: Assembly
-) -> None:
+def test_a_line_of_a_frame_of_another_job_is_left_out_with_a_note(pipeline: Pipeline, assembly: Assembly) -> None:
     foreign = f"s3://ingest/{frame_key(5)}"
     jobs = answered(
         pipeline,
@@ -252,13 +250,13 @@ def test_a_line_of_a_frame_that_the_job_was_not_given_is_left_out_and_noted(
     assert any("2 lines of frames that it was not given" in note for note in summary(pipeline).notes)
 
 
-def test_the_output_may_come_in_another_order(pipeline: Pipeline, assembly: Assembly) -> None:
+def test_the_output_may_have_another_order_than_the_manifest(pipeline: Pipeline, assembly: Assembly) -> None:
     jobs = answered(pipeline, assembly, lambda lines: lines[::-1])
     assert pipeline.publish(jobs).verified == FRAMES
     assert [line["source-ref"] for line in dataset(pipeline)] == [f"s3://ingest/{frame_key(i)}" for i in range(FRAMES)]
 
 
-def test_a_class_that_the_run_does_not_have_is_no_label(pipeline: Pipeline, assembly: Assembly) -> None:
+def test_a_label_with_a_class_that_the_run_lacks_is_refused(pipeline: Pipeline, assembly: Assembly) -> None:
     def invent(lines: list[bytes]) -> list[bytes]:
         return [json.dumps(verified(json.loads(lines[0]), **{"class-map": {"0": "spaceship"}})).encode(), *lines[1:]]
 
@@ -270,7 +268,9 @@ def test_a_class_that_the_run_does_not_have_is_no_label(pipeline: Pipeline, asse
 @pytest.mark.parametrize(
     "size", [[], [{"width": 48, "height": 64, "depth": 3}], [{"width": 128, "height": 96, "depth": 3}]]
 )
-def test_a_label_of_a_picture_of_another_size_is_none(pipeline: Pipeline, assembly: Assembly, size: list[Any]) -> None:
+def test_a_label_for_an_image_of_another_size_is_refused(
+    pipeline: Pipeline, assembly: Assembly, size: list[Any]
+) -> None:
     def resize(lines: list[bytes]) -> list[bytes]:
         label = {**json.loads(lines[0])["verified"], "image_size": size}
         return [changed(lines[0], verified=label), *lines[1:]]
@@ -280,8 +280,8 @@ def test_a_label_of_a_picture_of_another_size_is_none(pipeline: Pipeline, assemb
     assert summary(pipeline).labelled_by == {"model and person": 5, "nobody": 1}
 
 
-def test_of_the_lines_that_a_back_end_leaves_their_labels_alone_are_held(pipeline: Pipeline) -> None:
-    # Those of 100,000 frames, whole, would take more memory than a function has.
+def test_settling_keeps_only_the_labels_of_output_lines_in_memory(pipeline: Pipeline) -> None:
+    # The whole lines of 100,000 frames would take more memory than a function has.
     (job,) = labelled(pipeline, 4 * FRAMES).assemble().jobs
     frames = list(pipeline.labels.lines(pipeline.key_of(job.manifest)))
     more = 300_000
@@ -301,7 +301,7 @@ def test_of_the_lines_that_a_back_end_leaves_their_labels_alone_are_held(pipelin
     assert most < 2 * FRAMES * more
 
 
-def test_a_triage_that_tells_of_fewer_frames_stops_the_publication(pipeline: Pipeline) -> None:
+def test_a_triage_with_fewer_or_more_frames_stops_the_publication(pipeline: Pipeline) -> None:
     document = drive_document(verification={"policy": "doubtful"})
     jobs = pipeline.verify(labelled(pipeline, FRAMES, document=document).assemble())
     kinds = list(pipeline.labels.lines(PREFIX + "triage.jsonl"))
@@ -309,7 +309,7 @@ def test_a_triage_that_tells_of_fewer_frames_stops_the_publication(pipeline: Pip
         pipeline.labels.write(PREFIX + "triage.jsonl", b"\n".join(wrong))
         with pytest.raises(CountMismatch, match="triage"):
             pipeline.publish(jobs)
-    # Nothing that is not whole is evidence.
+    # An incomplete run leaves no evidence.
     assert not list(pipeline.labels.list("audits/"))
 
 
@@ -320,7 +320,7 @@ def unsure(line: bytes, **review: Any) -> bytes:
     return changed(line, review={"unsure": True, "worker": "w1", **review})
 
 
-def test_a_frame_without_a_label_is_seen_once_more(pipeline: Pipeline, assembly: Assembly) -> None:
+def test_a_frame_without_a_label_goes_to_a_second_round(pipeline: Pipeline, assembly: Assembly) -> None:
     jobs = answered(pipeline, assembly, lambda lines: lines[2:])
     assert [(one.frames, one.verified, one.failed) for one in jobs[0].rounds] == [(4, 2, 2), (2, 2, 0)]
     assert pipeline.publish(jobs).verified == FRAMES
@@ -333,22 +333,20 @@ def test_a_frame_without_a_label_is_seen_once_more(pipeline: Pipeline, assembly:
     assert summary(pipeline).notes == ()
 
 
-def test_a_frame_that_somebody_is_unsure_of_is_shown_to_another_with_the_boxes_as_they_were_left(
-    pipeline: Pipeline, assembly: Assembly
-) -> None:
+def test_an_unsure_frame_goes_to_another_reviewer_with_its_boxes(pipeline: Pipeline, assembly: Assembly) -> None:
     shown: list[dict[str, Any]] = []
 
     def look(lines: list[bytes]) -> list[bytes]:
         shown.extend(json.loads(line) for line in lines)
         return lines
 
-    def doubt_it(lines: list[bytes]) -> list[bytes]:
+    def mark_unsure(lines: list[bytes]) -> list[bytes]:
         return [unsure(without_boxes(lines[0]), comment="a car?"), *lines[1:]]
 
-    jobs = answered(pipeline, assembly, doubt_it, look)
+    jobs = answered(pipeline, assembly, mark_unsure, look)
     assert [line["prelabel"]["annotations"] for line in shown] == [[]]
-    # And with what was said, in the place of the models' doubt.
-    assert shown[0]["doubt"] == {"level": 1.0, "boxes": [], "why": ["somebody was unsure: a car?"], "ghosts": []}
+    # The comment replaces the models' uncertainty.
+    assert shown[0]["doubt"] == {"level": 1.0, "boxes": [], "why": ["a reviewer was unsure: a car?"], "ghosts": []}
     assert given_line(pipeline, assembly)["doubt"] != shown[0]["doubt"]
     assert (jobs[0].rounds[0].unsure, jobs[0].rounds[0].failed) == (1, 0)
     publication = pipeline.publish(jobs)
@@ -359,9 +357,7 @@ def test_a_frame_that_somebody_is_unsure_of_is_shown_to_another_with_the_boxes_a
     assert (publication.verified, summary(pipeline).notes) == (FRAMES, ())
 
 
-def test_more_boxes_than_a_line_can_show_are_not_shown_again_and_not_lost(
-    pipeline: Pipeline, assembly: Assembly
-) -> None:
+def test_too_many_boxes_for_a_line_are_kept_but_not_shown_again(pipeline: Pipeline, assembly: Assembly) -> None:
     shown: list[dict[str, Any]] = []
 
     def crowd(lines: list[bytes]) -> list[bytes]:
@@ -379,14 +375,12 @@ def test_more_boxes_than_a_line_can_show_are_not_shown_again_and_not_lost(
     assert len(dataset(pipeline)[0]["verified"]["annotations"]) == 400
 
 
-def test_of_two_rounds_the_label_of_the_first_stays_where_the_second_leaves_none(
-    pipeline: Pipeline, assembly: Assembly
-) -> None:
+def test_the_first_rounds_label_counts_if_the_second_leaves_none(pipeline: Pipeline, assembly: Assembly) -> None:
     jobs = answered(pipeline, assembly, lambda lines: [unsure(lines[0]), *lines[1:]], lambda lines: [])
     pipeline.publish(jobs)
     assert dataset(pipeline)[0]["provenance"]["job"] == jobs[0].job
     assert dataset(pipeline)[0]["review"]["unsure"] is True
-    assert any("people are unsure of 1 of 4 frames" in note for note in summary(pipeline).notes)
+    assert any("reviewers are unsure of 1 of 4 frames" in note for note in summary(pipeline).notes)
 
 
 def test_there_is_no_third_round(pipeline: Pipeline, assembly: Assembly) -> None:
@@ -395,7 +389,7 @@ def test_there_is_no_third_round(pipeline: Pipeline, assembly: Assembly) -> None
     assert jobs[0].rounds[1].again is None
 
 
-def test_a_round_that_is_settled_twice_leaves_the_same(pipeline: Pipeline, assembly: Assembly) -> None:
+def test_settling_a_round_twice_writes_the_same(pipeline: Pipeline, assembly: Assembly) -> None:
     first = answered(pipeline, assembly, lambda lines: lines[1:])
     before = dict(pipeline.labels.objects)
     assert answered(pipeline, assembly, lambda lines: lines[1:]) == first
@@ -403,13 +397,15 @@ def test_a_round_that_is_settled_twice_leaves_the_same(pipeline: Pipeline, assem
 
 
 @pytest.mark.parametrize("review", [5, {"unsure": "yes"}, {"seconds": "long"}, []])
-def test_a_review_of_another_shape_costs_no_label(pipeline: Pipeline, assembly: Assembly, review: Any) -> None:
+def test_a_review_of_another_shape_is_dropped_and_the_label_kept(
+    pipeline: Pipeline, assembly: Assembly, review: Any
+) -> None:
     pipeline.publish(answered(pipeline, assembly, lambda lines: [changed(lines[0], review=review), *lines[1:]]))
     assert "review" not in dataset(pipeline)[0]
     assert "verified" in dataset(pipeline)[0]
 
 
-def test_a_summary_is_read_as_it_is_written(pipeline: Pipeline, jobs: list[FinishedJob]) -> None:
+def test_a_summary_that_is_read_and_written_stays_the_same(pipeline: Pipeline, jobs: list[FinishedJob]) -> None:
     pipeline.publish(jobs)
     found = json.loads(pipeline.labels.objects[PREFIX + "summary.json"])
     assert found["frames"] == {"uploaded": 6, "labelled": 6, "failed": 0, "rejected": 0}

@@ -237,7 +237,7 @@ def test_jobs_keep_to_their_limit_and_every_frame_comes_back(pipeline: Pipeline)
 
 def test_a_job_too_few_stops_the_publication(pipeline: Pipeline) -> None:
     jobs = pipeline.verify(assembled(pipeline, *proof(), max_objects=7))
-    with pytest.raises(CountMismatch, match="no verification job tells of"):
+    with pytest.raises(CountMismatch, match="no verification job has"):
         pipeline.publish(jobs[1:])
 
 

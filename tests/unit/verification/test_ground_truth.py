@@ -1,4 +1,4 @@
-"""What a labelling job of Ground Truth leaves: its output manifest, and the responses of the people who did it."""
+"""Reading the output of a Ground Truth labelling job: its output manifest and the reviewers' responses."""
 
 from __future__ import annotations
 
@@ -63,13 +63,13 @@ def test_each_frame_has_the_review_of_its_own_response(labels: FakeBucket) -> No
     assert second["review"] == {"worker": "w1", "seconds": 4.5, "unsure": True}
 
 
-def test_of_a_frame_that_was_answered_twice_the_later_response_counts(labels: FakeBucket) -> None:
+def test_the_later_of_two_responses_to_a_frame_counts(labels: FakeBucket) -> None:
     respond(labels, 0, answer({"seconds": 1}), answer({"seconds": 2}), time="1")
     respond(labels, 0, answer({"seconds": 3}), answer({"seconds": 4}), time="2")
     assert read(labels)[0]["review"]["seconds"] == 4
 
 
-def test_marks_find_their_boxes_in_the_order_of_the_label(labels: FakeBucket) -> None:
+def test_marks_follow_their_boxes_into_the_order_of_the_label(labels: FakeBucket) -> None:
     respond(labels, 0, answer({"boxes": [{"occluded": True}, {}]}))
     assert read(labels)[0]["review"]["boxes"] == [{}, {"occluded": True}]
 
@@ -79,7 +79,7 @@ def test_marks_find_their_boxes_in_the_order_of_the_label(labels: FakeBucket) ->
     [(12.5, 12.5), (-5, None), (1e308, None), (None, None)],
     ids=["seconds", "less than none", "more than a life", "nothing"],
 )
-def test_without_a_page_of_ours_ground_truth_tells_the_seconds(labels: FakeBucket, told: Any, known: Any) -> None:
+def test_without_our_page_the_seconds_are_ground_truths(labels: FakeBucket, told: Any, known: Any) -> None:
     respond(labels, 0, answer(timeSpentInSeconds=told))
     assert read(labels)[0]["review"].get("seconds") == known
 
@@ -87,7 +87,7 @@ def test_without_a_page_of_ours_ground_truth_tells_the_seconds(labels: FakeBucke
 @pytest.mark.parametrize(
     "review", ["", "[]", '{"seconds": "long"}', '{"x":' + "[" * 15_000, '{"comment": "\\ud800"}', "x" * 30_000]
 )
-def test_a_review_that_is_none_costs_nothing_else(labels: FakeBucket, review: str) -> None:
+def test_an_unreadable_review_leaves_the_rest_of_the_line(labels: FakeBucket, review: str) -> None:
     respond(labels, 0, answer(review, timeSpentInSeconds=7))
     assert read(labels)[0]["review"] == {"worker": "w1", "seconds": 7}
 
@@ -96,18 +96,18 @@ def test_a_review_that_is_none_costs_nothing_else(labels: FakeBucket, review: st
     "body",
     [b"", b"garbage", b"{}", b'{"answers": 5}', b'{"answers": []}', b'{"answers":' + b"[" * 9_999, b" " * 300_000],
 )
-def test_a_response_of_another_shape_leaves_the_line_as_it_is(labels: FakeBucket, body: bytes) -> None:
+def test_a_response_of_another_shape_leaves_the_line_unchanged(labels: FakeBucket, body: bytes) -> None:
     labels.write(f"{JOB}annotations/worker-response/iteration-1/0/1.json", body)
     assert raw(labels) == [line(source) for source in FRAMES]
 
 
 @pytest.mark.parametrize("place", ["7", "-1", "x", "0x1"])
-def test_a_response_to_no_frame_of_the_job_is_nobodys(labels: FakeBucket, place: str) -> None:
+def test_a_response_to_a_frame_outside_the_job_is_ignored(labels: FakeBucket, place: str) -> None:
     respond(labels, place, answer({"seconds": 1}))
     assert raw(labels) == [line(source) for source in FRAMES]
 
 
-def test_a_line_of_any_depth_passes(labels: FakeBucket) -> None:
+def test_a_line_of_any_depth_passes_unchanged(labels: FakeBucket) -> None:
     respond(labels, 0, answer({"seconds": 1}))
     for depth in range(940, 1_020):
         deep = b'{"source-ref":"' + FRAMES[0].encode() + b'","x":' + b"[" * depth + b"]" * depth + b"}"
@@ -115,7 +115,7 @@ def test_a_line_of_any_depth_passes(labels: FakeBucket) -> None:
         assert raw(labels) == [deep]
 
 
-def test_what_is_no_line_passes_for_settle_to_count(labels: FakeBucket) -> None:
+def test_a_broken_line_passes_so_that_settling_can_count_it(labels: FakeBucket) -> None:
     respond(labels, 0, answer({"seconds": 1}))
     labels.write(OUTPUT, b"garbage\n[]\n" + line("s3://elsewhere/c.png"))
     assert raw(labels) == [b"garbage", b"[]", line("s3://elsewhere/c.png")]

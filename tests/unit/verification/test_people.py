@@ -1,4 +1,4 @@
-"""A run that waits for people is woken by their last answer, whenever that is notified."""
+"""The reviewers' last answer wakes a run that waits for them, whenever Label Studio notifies it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FIRST = "token"
 
 
 class World(FakeLedger):
-    """One job, the execution that waits for it, and people. `strike` is called before the step that it names."""
+    """One job, its waiting execution and its reviewers. `strike`: calls to make before the step of this name."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -35,22 +35,22 @@ class World(FakeLedger):
         self._step("release")
         super().release(waiting)
 
-    def look(self) -> bool:
-        self._step("look")
-        seen = self.annotated
-        self._step("seen")
-        return seen
+    def check(self) -> bool:
+        self._step("check")
+        checked = self.annotated
+        self._step("checked")
+        return checked
 
     def begin(self, token: str = FIRST, order: str = "1") -> bool:
-        """The state AwaitPeople begins, with a token that Step Functions has just made."""
+        """Enter the state AwaitPeople with a new token of Step Functions."""
         self.executions.tokens.add(token)
-        return await_reviewers(WaitingJob(JOB, token, order), self.look, tokens=self, executions=self.executions)
+        return await_reviewers(WaitingJob(JOB, token, order), self.check, tokens=self, executions=self.executions)
 
     def notify(self) -> bool:
         return wake_job(JOB, tokens=self, executions=self.executions)
 
     def finish(self) -> bool:
-        """The last person submits, and Label Studio tells of it."""
+        """Submit the last frame, and notify the run."""
         self.annotated = True
         return self.notify()
 
@@ -63,8 +63,8 @@ def world() -> World:
     return World()
 
 
-@pytest.mark.parametrize("place", ["hold", "look", "seen", "release", "afterwards"])
-def test_whenever_the_last_answer_is_notified_the_run_is_woken_once(world: World, place: str) -> None:
+@pytest.mark.parametrize("place", ["hold", "check", "checked", "release", "afterwards"])
+def test_the_last_answer_wakes_the_run_once_at_any_time(world: World, place: str) -> None:
     world.annotated = place == "release"
     world.strike[place] = world.finish
     world.begin()
@@ -74,13 +74,13 @@ def test_whenever_the_last_answer_is_notified_the_run_is_woken_once(world: World
     assert world.held(JOB) is None
 
 
-def test_a_wait_for_people_who_are_not_done_sleeps(world: World) -> None:
+def test_a_run_sleeps_while_reviewers_work(world: World) -> None:
     assert not world.begin()
     assert world.executions.woken == []
     assert world.held(JOB) == WaitingJob(JOB, "token", "1")
 
 
-def test_a_wake_that_nobody_waits_for_is_none(world: World) -> None:
+def test_a_notification_without_a_waiting_run_wakes_no_run(world: World) -> None:
     assert not world.notify()
     assert world.begin() is False
     assert world.finish()
@@ -88,17 +88,17 @@ def test_a_wake_that_nobody_waits_for_is_none(world: World) -> None:
     assert world.executions.woken == ["token"]
 
 
-def test_a_wake_is_a_hint_after_which_the_next_wait_has_its_own_token(world: World) -> None:
+def test_each_wait_has_its_own_token(world: World) -> None:
     world.begin()
-    # Somebody said so too early: the run looks, and waits again.
+    # This notification is too early: the run checks, and waits again.
     assert world.notify()
     assert not world.begin("second", "2")
     assert world.finish()
     assert world.executions.woken == ["token", "second"]
 
 
-def test_a_call_that_outlives_its_wait_neither_replaces_nor_forgets_a_later_token(world: World) -> None:
-    """The first wait timed out while its function was still looking, and the second began."""
+def test_a_call_that_outlives_its_wait_keeps_a_later_token(world: World) -> None:
+    """The first wait timed out while its function was still checking, and the second began."""
     world.strike["hold"] = lambda: world.begin("second", "2")
     assert not world.begin("first", "1")
     assert world.held(JOB) == WaitingJob(JOB, "second", "2")
@@ -106,33 +106,33 @@ def test_a_call_that_outlives_its_wait_neither_replaces_nor_forgets_a_later_toke
     assert world.executions.woken == ["second"]
 
 
-def test_a_late_look_wakes_its_own_wait_only(world: World) -> None:
-    world.strike["seen"] = lambda: world.begin("second", "2")
+def test_a_late_check_wakes_only_its_own_wait(world: World) -> None:
+    world.strike["checked"] = lambda: world.begin("second", "2")
     world.annotated = True
-    # The second wait has looked too, and woken itself.
+    # The second wait has checked too, and woken itself.
     world.begin("first", "1")
     assert sorted(world.executions.woken) == ["first", "second"]
     assert world.held(JOB) is None
 
 
-def test_the_same_call_made_again_holds_its_token(world: World) -> None:
+def test_a_repeated_call_keeps_its_token(world: World) -> None:
     world.begin()
     assert not world.begin()
     assert world.finish()
 
 
-def test_a_look_that_fails_leaves_the_token_for_notifications(world: World) -> None:
+def test_a_failed_check_leaves_the_token_for_notifications(world: World) -> None:
     def down() -> bool:
         raise VerificationUnavailable("Label Studio does not answer")
 
-    world.strike["look"] = down
+    world.strike["check"] = down
     with pytest.raises(VerificationUnavailable):
         world.begin()
     assert world.finish()
     assert world.executions.woken == ["token"]
 
 
-def test_a_wait_that_is_over_is_forgotten(world: World) -> None:
+def test_the_token_of_an_ended_wait_is_removed(world: World) -> None:
     world.begin()
     world.executions.tokens.clear()
     assert not world.notify()

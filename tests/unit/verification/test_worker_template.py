@@ -1,4 +1,4 @@
-"""The workers' page: Ground Truth's own elements, and what belongs to each class that the job offers."""
+"""The worker page: it uses Ground Truth's elements and describes each class that the job offers."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ LINE = {
 }
 
 
-def test_ground_truth_finds_only_attributes_that_it_documents() -> None:
+def test_a_page_has_only_attributes_that_ground_truth_documents() -> None:
     found = rendered(("car", "traffic light"), LINE).found
     assert set(found["crowd-bounding-box"][0]) == DOCUMENTED
     assert found["crowd-form"] == [{}]
@@ -58,7 +58,7 @@ def test_ground_truth_finds_only_attributes_that_it_documents() -> None:
     assert found["input"] == [{"type": "hidden", "name": "review", "value": "{}"}]
 
 
-# What the element makes of an initial value: an object of JavaScript, as AWS's own example writes it.
+# An initial value is an object of JavaScript with unquoted names, as in AWS's example.
 SEGMENTED = {
     "review-ref": "s3://b/f.png",
     "autolabel-segmentation-ref": "s3://l/f.png?a=1&b=2",
@@ -72,7 +72,7 @@ SEGMENTED = {
 }
 
 
-def test_the_page_of_segments_begins_from_the_models_picture_and_its_colours() -> None:
+def test_the_page_of_segments_starts_with_the_models_picture() -> None:
     found = rendered(("car", "traffic light"), SEGMENTED, SEGMENTS).found
     (element,) = found["crowd-semantic-segmentation"]
     # Developer guide, crowd-semantic-segmentation.
@@ -86,12 +86,12 @@ def test_the_page_of_segments_begins_from_the_models_picture_and_its_colours() -
     }
 
 
-def test_a_frame_without_segments_begins_empty() -> None:
+def test_a_frame_without_segments_opens_empty() -> None:
     (element,) = rendered(("car",), {"review-ref": "s3://b/f.png"}, SEGMENTS).found["crowd-semantic-segmentation"]
     assert set(element) == DOCUMENTED - {"initial-value"}
 
 
-def test_a_frames_doubt_and_the_classes_colours_are_handed_over_as_they_are() -> None:
+def test_a_page_hands_over_uncertainty_and_colours_unchanged() -> None:
     handed = {data["data-portal"]: data["value"] for data in rendered(("car", "traffic light"), LINE).found["data"]}
     assert json.loads(handed["doubt"] or "") == LINE["doubt"]
     assert json.loads(handed["colors"] or "") == {name: COLORS[name] for name in ("car", "traffic light")}
@@ -99,7 +99,7 @@ def test_a_frames_doubt_and_the_classes_colours_are_handed_over_as_they_are() ->
 
 @pytest.mark.parametrize("task", [BOXES, SEGMENTS])
 @pytest.mark.parametrize("labels", [("car",), ("car", "bus", "ignore"), current_taxonomy().names])
-def test_the_instructions_say_what_the_guideline_says_of_the_jobs_classes(labels: tuple[str, ...], task: Task) -> None:
+def test_the_instructions_describe_classes_as_the_guideline_does(labels: tuple[str, ...], task: Task) -> None:
     said = dict(re.findall(r"^\| ([a-z ]+) \| (.+) \|$", GUIDELINE.read_text("utf-8"), re.MULTILINE))
     environment = Environment(autoescape=True)
     environment.filters |= {"grant_read_access": str, "to_json": json.dumps}

@@ -1,4 +1,4 @@
-"""The dataset of a run: assembly for verification, then publication."""
+"""Assembles the dataset of a run for verification, and publishes it."""
 
 from __future__ import annotations
 

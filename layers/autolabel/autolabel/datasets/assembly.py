@@ -1,4 +1,4 @@
-"""Assembles a run: its shards become the manifests of its verification jobs, its first summary and its report."""
+"""Assembles a run: turns its shards into the manifests of its verification jobs, its first summary and its report."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from autolabel.verification.jobs import MAX_SEGMENTED, BackEnds, VerificationJob
 
 
 class Assembly(msgspec.Struct, frozen=True):
-    """What Verify is given, and what someone who watches the execution sees."""
+    """The output of the state Assemble: the input of Verify, and counts for the operator who watches the execution."""
 
     drive: str
     run: str
@@ -44,9 +44,9 @@ def assemble_run(
 ) -> Assembly:
     """Assemble a run.
 
-    `max_objects`: frames in one labelling job. All names are derived, and the first call fixes the terms, so a repeated
-    call writes the same again. ShardMissing or CountMismatch when a planned shard or a frame is missing,
-    VerificationRefused when nobody can be asked to verify the run.
+    `max_objects`: the most frames in one verification job. All names are derived, and the first call fixes the
+    acceptance criteria, so a repeated call writes the same again. Raises ShardMissing or CountMismatch when a planned
+    shard or a frame is missing, VerificationRefused when no back-end of the stack can verify the run.
     """
     back_end = choose_back_end(run, back_ends)
     shards, tally = read_results(labels, run.folder)
@@ -92,23 +92,23 @@ def _count_frames(run: Run, listing: ListingSummary, tally: Tally) -> FrameCount
 
 
 def _notes(run: Run, listing: ListingSummary, ingest: Bucket, labels: Bucket, ledger: DriveLedger) -> Iterator[str]:
-    """What a person should know of the run: of the drive's document, its listing, late frames and refusals."""
+    """Yield notes for operators: on the drive document, the listing, late frames and refusals."""
     yield from run.document.notes
     yield from listing.notes(run.document)
-    # A sweep that told operators of late objects took the mark away and left the file.
-    told = labels.exists(run.folder.late_objects)
-    if told or any(drive == run.drive for drive, _ in ledger.late_drives()):
+    # A sweep that reported late objects has removed the drive's mark and left this file.
+    reported = labels.exists(run.folder.late_objects)
+    if reported or any(drive == run.drive for drive, _ in ledger.late_drives()):
         lateness = record_lateness(ingest, labels, run.folder)
         if lateness.any:
             yield f"since the run began: {lateness}; relabel the drive to take them in (late.jsonl)"
     for refusal in ledger.refusals(run.drive):
-        # Refused frames are in the listing with their reasons; the document is not.
+        # The listing has the refused frames with their reasons, but not the drive document's refusal.
         if refusal.key == drive_prefix(run.drive) + DRIVE_DOCUMENT:
             yield f"{refusal.reason}: {refusal.detail}"
 
 
 def _choose_pictures(run: Run, labels: Bucket, shards: Sequence[LabelledShard]) -> Gallery:
-    """Choose the report's frames. A million lines are gigabytes: only shards with a chosen frame are read."""
+    """Choose the report's frames. Reads only shards with a chosen frame, because a million lines are gigabytes."""
     gallery = Gallery(sum(shard.lines for shard in shards))
     for shard in shards:
         if not gallery.skip(shard.lines):
@@ -117,7 +117,7 @@ def _choose_pictures(run: Run, labels: Bucket, shards: Sequence[LabelledShard]) 
 
 
 def _write_issues(run: Run, labels: Bucket, shards: Sequence[LabelledShard]) -> None:
-    """Gather rejected and failed frames, with their reasons, into one file each."""
+    """Write the rejected and the failed frames, with their reasons, into one file each."""
     listed = read_listing(labels, run.folder)
     refused = (FrameIssue(line.key, line.refused, line.detail) for line in listed if line.refused)
     rejected = _encoded(refused, _issues(run, labels, shards, "rejected"))

@@ -1,4 +1,4 @@
-"""Joins the frames of a run with the labels that its verification jobs left."""
+"""Joins the frames of a run with the labels from its verification jobs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from autolabel.reporting.summary import JobOutcome
 
 
 class JoinedFrame(NamedTuple):
-    """A line of the dataset to come, with the models' doubt about it and, if it is wanted, its line of detections."""
+    """A future line of the dataset, with the frame's uncertainty and, if wanted, its line of detections.jsonl."""
 
     line: ManifestLine
     uncertainty: FrameUncertainty
@@ -28,10 +28,10 @@ class JoinedFrame(NamedTuple):
 
 
 class Join:
-    """Joins a run's shards with what reviewers left, in the order of the drive.
+    """Joins a run's shards with the reviewers' labels, in the order of the drive.
 
-    `frames`: how many there are. `wanted`: whether the detections of the shard with this index are read. Once all
-    frames are joined, `outcomes` and `notes` tell of each job.
+    `frames`: the number of frames. `wanted`: tells whether to read the detections of the shard with this index. Once
+    all frames are joined, `outcomes` and `notes` are complete: they have the counts and notes of each job.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class Join:
         self.notes: list[str] = []
 
     def frames(self) -> Iterator[JoinedFrame]:
-        """Every frame once. CountMismatch when a frame went to reviewers and no job tells of it."""
+        """Yield every frame once. Raises CountMismatch when a frame went to reviewers and is in no job."""
         shards = read_shards(self._labels, self._run.folder)
         following = next(shards, None)
         for job in self._jobs:
@@ -56,13 +56,13 @@ class Join:
                 following = next(shards, None)
             self.outcomes.append(verified.outcome)
             self.notes += verified.notes
-            # Before the next one's results are read: those of one job take hundreds of megabytes.
+            # Frees the memory before the next job's results are read: one job's results take hundreds of megabytes.
             del verified
         while following is not None:
             yield from self._shard(following, None)
             following = next(shards, None)
         if next(self._kinds, None) is not None:
-            raise CountMismatch(f"the triage of {self._run.drive} {self._run.run} tells of more frames than there are")
+            raise CountMismatch(f"the triage of {self._run.drive} {self._run.run} has more frames than its shards")
 
     def _shard(self, shard: Shard, verified: VerifiedLabels | None) -> Iterator[JoinedFrame]:
         def lines(part: str) -> Iterator[bytes]:
@@ -80,17 +80,17 @@ class Join:
         if kind is None:
             raise CountMismatch(f"the triage of {self._run.drive} {self._run.run} ends before {line.source_ref}")
         if kind == ACCEPTED:
-            # The pre-label stands as the label; `human-annotated` in its metadata tells it from a person's.
+            # The pre-label becomes the label. `human-annotated` in its metadata shows that no person made it.
             line.verified, line.verified_metadata = line.prelabel, line.prelabel_metadata
         elif verified is None:
-            raise CountMismatch(f"no verification job tells of {line.source_ref}")
+            raise CountMismatch(f"no verification job has {line.source_ref}")
         else:
             verified.join(line, blind=kind == BLIND_AUDIT)
         line.origin.triage = kind
 
 
 def _kinds(run: Run, labels: Bucket, frames: int) -> Iterator[str]:
-    """Why reviewers were given each frame, in the drive's order."""
+    """Yield the kind of each frame (why reviewers got it, or did not), in the order of the drive."""
     if not isinstance(run.document.verification, VerifyUncertain):
         return repeat(EVERYTHING, frames)
     return map(msgspec.json.Decoder(str).decode, labels.lines(run.folder.triage))

@@ -1,4 +1,4 @@
-"""Publishes a run: its frames are joined with what reviewers left and become the dataset."""
+"""Publishes a run: joins its frames with the reviewers' labels and writes the dataset."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ from autolabel.triage.review_log import AcceptanceStatus, ReviewLog
 
 
 class Publication(msgspec.Struct, frozen=True):
-    """The end of a run, as its execution's output. `verified`: frames with a person's label; `accepted`: without."""
+    """The output of a run's execution. `verified`: frames with a person's label; `accepted`: frames that the policy
+    accepted without a person."""
 
     drive: str
     run: str
@@ -35,7 +36,7 @@ class Publication(msgspec.Struct, frozen=True):
 
 
 class _Counts:
-    """Counts the lines of the dataset by who made the label, their boxes by class, and the accepted frames."""
+    """Counts the lines of the dataset by labelled-by, their boxes by class, and the accepted frames."""
 
     def __init__(self) -> None:
         self.labelled_by: Counter[str] = Counter()
@@ -59,10 +60,12 @@ def publish_run(
     announcements: Announcements,
     now: float,
 ) -> Publication:
-    """Write the dataset, the final summary and report, and tell the event bus.
+    """Write the dataset, the final summary and the report, and publish an event to the event bus.
 
-    Every line of the run's shards becomes one line of the dataset: with the label that reviewers left or the policy
-    accepted, else with the reason in its provenance. Lines that a back-end made up are left out and noted.
+    Every line of the run's shards becomes one line of the dataset: with the label that a reviewer left or the policy
+    accepted, else with the reason in its provenance. A back-end's lines of frames that its job was not given are left
+    out, and a note counts them. Raises RunMissing for a run that was never assembled, CountMismatch when a frame is
+    missing.
     """
     assembled = _read_summary(run, labels)
     frames = assembled.frames.labelled + assembled.frames.failed
@@ -103,7 +106,7 @@ def publish_run(
     if status.fallen:
         announcements.tell_ops(
             f"Acceptance is off after {run.drive} {run.run}",
-            "People see these classes again until audits prove them: " + "; ".join(status.fallen),
+            "Reviewers get frames with these classes again until audits prove them: " + "; ".join(status.fallen),
         )
     announcements.publish("DriveLabelled", msgspec.to_builtins(publication))
     return publication
@@ -125,7 +128,7 @@ def _published(
     findings: Findings,
     status: AcceptanceStatus,
 ) -> Summary:
-    """The summary of assembly with what verification came to; a repeated call notes nothing twice."""
+    """Complete the summary of assembly with the results of verification. A repeated call adds no note twice."""
     new = (*join.notes, *status.fallen)
     task = run.document.verification.task
     return msgspec.structs.replace(
@@ -138,6 +141,6 @@ def _published(
         acceptance=status.sentences,
         dataset=labels.uri(run.folder.dataset),
         task=task,
-        # Where segments are verified, reviewers said nothing of the boxes.
+        # In the task `segments`, reviewers do not see the boxes.
         agreement=findings.agreement() if task == BOXES else None,
     )

@@ -1,4 +1,4 @@
-"""Selects the frames of a run that reviewers are given, and writes the manifests of its verification jobs."""
+"""Selects the frames of a run that reviewers get, and writes the manifests of its verification jobs."""
 
 from __future__ import annotations
 
@@ -28,21 +28,21 @@ from autolabel.verification.jobs import (
 
 
 class Selection(NamedTuple):
-    """The manifests of a run's jobs, and its frames by the reason why reviewers are given them or not."""
+    """The manifests of a run's jobs, and the number of its frames by kind (why reviewers get them, or do not)."""
 
     manifests: tuple[JobManifest, ...]
     kinds: Counter[str]
 
 
 def choose_back_end(run: Run, back_ends: BackEnds) -> str:
-    """Choose where the run is verified; VerificationRefused says what to change where nobody can be asked."""
+    """Choose the back-end of the run. Raises VerificationRefused, with what to change, if it cannot be used."""
     policy = run.document.verification
-    # Only Ground Truth corrects segments, whatever the stack's own back-end is.
+    # Only Ground Truth corrects segments, also in a stack whose default back-end is another.
     return back_ends.choose(GROUND_TRUTH if policy.task == SEGMENTS else policy.back_end)
 
 
 def select_frames(run: Run, shards: Sequence[LabelledShard], criteria: AcceptanceCriteria, labels: Bucket) -> Selection:
-    """Write the manifests of the jobs by the drive's policy; CountMismatch when a frame is in none of its places."""
+    """Write the manifests of the jobs by the drive's policy. Raises CountMismatch when a frame is lost or doubled."""
     policy = run.document.verification
     lines = sum(shard.lines for shard in shards)
     if isinstance(policy, VerifyUncertain):
@@ -52,7 +52,7 @@ def select_frames(run: Run, shards: Sequence[LabelledShard], criteria: Acceptanc
     else:
         manifests = tuple(split_into_jobs(run.folder, shards, criteria.max_objects))
         for manifest in manifests:
-            # Whole shards are put together inside the bucket.
+            # Joins whole shards inside the bucket, without reading them.
             labels.concatenate(manifest.key, manifest.parts, "application/jsonl")
         kinds = Counter({EVERYTHING: lines})
     given = sum(manifest.frames for manifest in manifests)
@@ -64,7 +64,7 @@ def select_frames(run: Run, shards: Sequence[LabelledShard], criteria: Acceptanc
 def prepare_jobs(
     run: Run, manifests: Iterable[JobManifest], labels: Bucket, *, back_end: str, workteam: str
 ) -> tuple[VerificationJob, ...]:
-    """Write what all jobs of a run share, its classes and the workers' page, and name the jobs."""
+    """Write the label categories and the worker page, which all jobs of a run share, and name the jobs."""
     task = run.document.verification.task
     page = worker_template(current_taxonomy().colors, run.labels, task)
     labels.write(run.folder.label_categories, label_categories(run.labels))

@@ -1,4 +1,4 @@
-"""The labels that a verification job left, as they are joined with the lines of its frames."""
+"""Verified labels: the results of a finished job, and how they join the lines of its frames."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from autolabel.verification.settlement import Result, Settled
 
 
 class FinishedJob(msgspec.Struct, frozen=True):
-    """A verification job that ended: its shards from `first` to `last`, and what its rounds came to."""
+    """A verification job that ended: its shards from `first` to `last`, and the results of its rounds."""
 
     job: str
     status: str
@@ -26,7 +26,7 @@ class FinishedJob(msgspec.Struct, frozen=True):
 
 
 class VerifiedLabels:
-    """The results of one job by frame. Of two rounds the later counts, if it left a label."""
+    """The results of one job by frame. If a frame was in two rounds, the later counts, unless it left no label."""
 
     def __init__(self, job: FinishedJob, labels: Bucket, task: Task) -> None:
         self._job = job
@@ -47,9 +47,9 @@ class VerifiedLabels:
             self._results[result.source_ref] = result
 
     def join(self, line: ManifestLine, *, blind: bool) -> None:
-        """Put a frame's label into its line, or the reason why there is none.
+        """Put a frame's label into its line, or the reason why it has none.
 
-        `blind`: the pre-label was not shown, so that the label is a person's alone.
+        `blind`: the reviewer did not see the pre-label, so the label is a person's alone.
         """
         result, provenance = self._results.get(line.source_ref), line.origin
         if result is None or result.failure:
@@ -87,15 +87,15 @@ class VerifiedLabels:
 
     @property
     def notes(self) -> Iterator[str]:
-        """What a person should know of the job."""
+        """Yield notes for operators about the job."""
         for one in self._job.rounds:
             if one.foreign:
                 yield f"job {one.job} left {one.foreign} lines of frames that it was not given"
             if one.doubled:
                 yield f"job {one.job} left {one.doubled} lines of frames that it had labelled already"
             if one.broken:
-                yield f"job {one.job} left {one.broken} lines that are no manifest lines"
+                yield f"job {one.job} left {one.broken} lines that cannot be read as manifest lines"
         if self._failed:
             yield f"job {self._job.job} left {self._failed} of {self._job.frames} frames without a verified label"
         if self._unsure:
-            yield f"job {self._job.job}: people are unsure of {self._unsure} of {self._job.frames} frames"
+            yield f"job {self._job.job}: reviewers are unsure of {self._unsure} of {self._job.frames} frames"

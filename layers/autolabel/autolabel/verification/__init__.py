@@ -1,4 +1,4 @@
-"""Verification: what people are given, in whichever back-end they work, and what they leave."""
+"""Gives reviewers their jobs, in Ground Truth or Label Studio, and settles the labels that come back."""
 
 from __future__ import annotations
 

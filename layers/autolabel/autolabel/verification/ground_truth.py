@@ -1,4 +1,4 @@
-"""What a labelling job of Ground Truth leaves. Places and shapes are its own (developer guide, Output data)."""
+"""Reads the output of a Ground Truth labelling job. Keys and formats: developer guide, Output data."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from autolabel.verification.jobs import JobRound
 
 _OUTPUT = "manifests/output/output.manifest"
 _RESPONSES = "annotations/worker-response/iteration-1/"
-# Reading a response is waiting for S3.
+# Threads: reading a response mostly waits for S3.
 _READERS = 16
-# A box of a response takes about a hundred bytes, and a page of ours notes MAX_REVIEW more.
+# A box of a response takes about a hundred bytes. Our worker page adds at most MAX_REVIEW.
 _MAX_RESPONSE = 200_000 + 2 * MAX_REVIEW
 
 
 def read_output(one: JobRound, frames: Iterable[bytes], labels: Bucket) -> Iterator[bytes]:
-    """The lines of a labelling job's output manifest, each with the `review` of the person's response, if there is one.
+    """Yield the lines of a labelling job's output manifest, each with the `review` of its response, if there is one.
 
-    `frames`: the lines of the job's manifest, whose places name the responses. Those of a job of segments hold whole
-    pictures, and are left alone.
+    `frames`: the lines of the job's manifest; a line's position names its response. Responses to segments are not
+    read, because they hold whole pictures.
     """
     output = one.output.removeprefix(labels.uri(""))
     if one.task == SEGMENTS:
@@ -77,7 +77,7 @@ class _Response(msgspec.Struct):
 
 
 def _read_responses(labels: Bucket, prefix: str) -> dict[int, _Answer]:
-    """The workers' responses by the frame's place in the manifest; a later one of a frame counts."""
+    """Read the reviewers' responses by the frame's position in the manifest. The last one of a frame counts."""
 
     def read(found: StoredObject) -> tuple[int, _Answer | None]:
         place = found.key.removeprefix(prefix).partition("/")[0]
@@ -95,7 +95,7 @@ def _read_responses(labels: Bucket, prefix: str) -> dict[int, _Answer]:
 def _with_review(body: bytes, answer: _Answer) -> bytes:
     line: dict[str, Any] = msgspec.json.decode(body)
     if is_deep(line):
-        # What can just be read may be too deep to be written.
+        # JSON that is barely shallow enough to read may be too deep to write.
         return body
     review = read_review(answer.answer_content.review)
     seconds = known_seconds(answer.time_spent_in_seconds) if review.seconds is None else review.seconds
@@ -106,7 +106,7 @@ def _with_review(body: bytes, answer: _Answer) -> bytes:
 
 
 def _marks(line: dict[str, Any], review: Review, drawn: _Boxes) -> tuple[Marks, ...]:
-    """The marks in the order of the label's boxes, which consolidation need not have kept."""
+    """Return the marks in the order of the label's boxes. Ground Truth's consolidation may have changed the order."""
     if not any(review.boxes):
         return ()
     marks = {

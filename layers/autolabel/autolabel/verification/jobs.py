@@ -1,7 +1,7 @@
-"""What people are given of a run: jobs, their manifests, the label categories and the workers' page.
+"""Makes what reviewers get of a run: verification jobs, their manifests, the label categories and the worker page.
 
-Verification is a port: its back-ends, Ground Truth and Label Studio, take the manifest of a job and leave augmented
-manifest lines, and the state machine's Verify is the same for both.
+Verification is a port. Its back-ends, Ground Truth and Label Studio, take the manifest of a job and leave augmented
+manifest lines. The state Verify is the same for both.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from autolabel.labels.manifest import PRELABEL, SEGMENTATION, VERIFIED, VERIFIED
 
 GROUND_TRUTH = "ground-truth"
 LABEL_STUDIO = "label-studio"
-# What the first round leaves without a label, or somebody was unsure of, is seen once more; then it stands.
+# Frames that the first round left without a label, or marked unsure, get a second round. Its result is final.
 LAST_ROUND = 2
 # Ground Truth's quota of semantic-segmentation jobs (input-data-limits).
 MAX_SEGMENTED = 20_000
-# The attribute of what people leave; of references Ground Truth takes only names that end so.
+# The attribute of the reviewers' label. For references, Ground Truth takes only names that end in -ref.
 LABELS = {BOXES: VERIFIED, SEGMENTS: VERIFIED_SEGMENTS}
-# What belongs to each class, for both pages.
+# The table that says what belongs to each class, for the pages of both tasks.
 _CLASSES = "classes.liquid.html"
 _PAGES = {BOXES: "worker.liquid.html", SEGMENTS: "segments.liquid.html"}
 # Resources that Ground Truth defines (API permissions reference).
@@ -40,8 +40,8 @@ _CROWDS = ("private-crowd", "vendor-crowd")
 
 
 class BackEnds(msgspec.Struct, frozen=True):
-    """Who can be asked in this stack: its `default` back-end, Ground Truth's `workteam` (ARN) in its `region`, and
-    whether it knows a `label_studio`."""
+    """The back-ends of this stack: the `default` one, Ground Truth's `workteam` (ARN) and the stack's `region`, and
+    whether a `label_studio` is configured."""
 
     default: str
     workteam: str
@@ -49,23 +49,23 @@ class BackEnds(msgspec.Struct, frozen=True):
     label_studio: bool
 
     def choose(self, wanted: str | None) -> str:
-        """The back-end of a drive that wants this one or (None) any; VerificationRefused when it cannot be asked."""
+        """Choose the back-end of a drive: the `wanted` one, or the default. Raises VerificationRefused if unusable."""
         chosen = wanted or self.default
         if chosen == GROUND_TRUTH:
             check_workteam(self.workteam, self.region)
         elif not self.label_studio:
             raise VerificationRefused(
                 "label-studio",
-                "this stack knows no Label Studio: give it LabelStudioConnectionArn and redrive",
+                "Label Studio is not configured in this stack: set the parameter LabelStudioConnectionArn and redrive",
             )
         return chosen
 
 
 class VerificationJob(msgspec.Struct, frozen=True):
-    """One verification job to come, of the shards from `first` to `last`.
+    """A verification job that has not begun, of the shards from `first` to `last`.
 
-    `name` has room for round and attempt; `manifest`, `categories`, `template`: S3 URIs. `workteam`: the ARN of those
-    who are asked, in Ground Truth. `task`: what they correct; `attribute`: what their label is called.
+    `name` has room for round and attempt; `manifest`, `categories`, `template`: S3 URIs. `workteam`: the ARN of Ground
+    Truth's work team. `task`: what reviewers correct; `attribute`: the name of their label in a manifest line.
     """
 
     name: str
@@ -84,8 +84,8 @@ class VerificationJob(msgspec.Struct, frozen=True):
 class JobRound(msgspec.Struct, frozen=True):
     """A round of a verification job that its back-end has ended.
 
-    `job`: the back-end's name of it; `manifest`: what it was given, an S3 URI. `output`: what the back-end says where
-    its answers are: the S3 URI of an output manifest, or a project.
+    `job`: its name in the back-end; `manifest`: the S3 URI of the lines that it was given. `output`: where the
+    back-end left the labels: the S3 URI of an output manifest, or a project.
     """
 
     job: str
@@ -98,24 +98,26 @@ class JobRound(msgspec.Struct, frozen=True):
 
 
 def check_workteam(arn: str, region: str) -> None:
-    """Raise VerificationRefused, with what to change, for a work team that no job of this Region can ask."""
+    """Raise VerificationRefused, with what to change, for a work team that jobs of this Region cannot use."""
     found = _WORKTEAM.fullmatch(arn)
     if not found:
-        raise VerificationRefused("workteam", f"{arn!r} is no work team's ARN: give the stack a WorkteamName")
+        raise VerificationRefused(
+            "workteam", f"{arn!r} is not the ARN of a work team: set the stack's parameter WorkteamName"
+        )
     if found["crowd"] not in _CROWDS:
         raise VerificationRefused(
             "workteam", f"{arn} is the public crowd, which must not see these frames: name a private or a vendor's team"
         )
     if found["region"] != region:
         raise VerificationRefused(
-            "workteam", f"{arn} is of another Region than this stack, {region}: name a work team of {region}"
+            "workteam", f"{arn} is not in the stack's Region {region}: name a work team of {region}"
         )
 
 
 def split_into_jobs(folder: RunFolder, shards: Iterable[LabelledShard], max_objects: int) -> Iterator[JobManifest]:
-    """Put whole shards together into manifests of at most `max_objects` frames, in order; empty shards are left out.
+    """Group whole shards into manifests of at most `max_objects` frames, in order; empty shards are left out.
 
-    Rejected frames have no line and do not count. CountMismatch for a shard that no job can take.
+    Rejected frames have no line and do not count. Raises CountMismatch for a shard that is too large for a job.
     """
     parts: list[tuple[str, int]] = []
     frames, index, first, last = 0, 0, 0, 0
@@ -123,7 +125,7 @@ def split_into_jobs(folder: RunFolder, shards: Iterable[LabelledShard], max_obje
         if not shard.lines:
             continue
         if shard.lines > max_objects:
-            raise CountMismatch(f"shard {shard.index} has {shard.lines} frames, a labelling job takes {max_objects}")
+            raise CountMismatch(f"shard {shard.index} has {shard.lines} frames, a job takes at most {max_objects}")
         if parts and frames + shard.lines > max_objects:
             yield JobManifest(folder.job_manifest(index), frames, tuple(parts), first, last)
             parts, frames, index = [], 0, index + 1
@@ -135,22 +137,23 @@ def split_into_jobs(folder: RunFolder, shards: Iterable[LabelledShard], max_obje
 
 
 def job_name(bucket: str, drive: str, run: str, index: int) -> str:
-    """The stem of a labelling job's name, at most 50 characters.
+    """Return the stem of a labelling job's name, at most 50 characters.
 
-    Job names have no underscore, differ by more than case, and are taken for good in an account and Region: a hash
-    stands for the drive's exact name and the label bucket, so that two stacks can label drives of one name.
+    Ground Truth's job names have no underscore, must differ in more than case, and can never be used again in an
+    account and Region. So a hash stands for the drive's exact name and the label bucket: two stacks can label drives
+    of the same name.
     """
     readable = re.sub(r"[^A-Za-z0-9]+", "-", drive)[:30].strip("-")
     return f"{readable}-{hashlib.sha256(f'{bucket}/{drive}'.encode()).hexdigest()[:8]}-{run}-{index:03d}"
 
 
 def label_categories(labels: Sequence[str]) -> bytes:
-    """The label category file of an image job: the order gives the class ids of the manifests."""
+    """Encode the label category file of an image job. The order of the labels gives the class ids of the manifests."""
     return msgspec.json.encode({"document-version": "2018-11-28", "labels": [{"label": name} for name in labels]})
 
 
 def worker_template(colors: dict[str, str], labels: Sequence[str], task: Task = BOXES) -> bytes:
-    """The page that workers see: Liquid that Ground Truth renders with each frame's pre-label as the initial value."""
+    """Fill in the worker page: a Liquid template that Ground Truth renders with each frame's pre-label."""
     page, classes = (
         files("autolabel.verification").joinpath(name).read_text("utf-8") for name in (_PAGES[task], _CLASSES)
     )

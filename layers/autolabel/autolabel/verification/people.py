@@ -1,7 +1,7 @@
-"""Waiting for people: a run sleeps while they work on a job of a back-end that Step Functions does not know.
+"""Waiting for reviewers: a run sleeps while they work on a job in Label Studio, which Step Functions cannot watch.
 
-The same protocol as for answers: the token is stored before anybody looks whether the job is done, and a wake is a
-hint, after which the run looks for itself.
+The protocol is the same as for answers: the token is stored before the function checks whether the job is done, and a
+wake is a hint, after which the run checks again by itself.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from autolabel.contracts.ports import Executions, JobTokens, WaitingJob
 def await_reviewers(
     waiting: WaitingJob, annotated: Callable[[], bool], *, tokens: JobTokens, executions: Executions
 ) -> bool:
-    """Store the token with which a notification wakes the run; whether the run is woken at once.
+    """Store the token with which a notification wakes the run. Returns whether the run was woken at once.
 
-    A call that outlives its wait leaves the token of a later one (by `order`) in its place.
+    A call that outlives its wait does not replace the token of a later wait (by `order`).
     """
     if not tokens.hold(waiting) or not annotated():
         return False
@@ -24,7 +24,7 @@ def await_reviewers(
 
 
 def wake_job(job: str, *, tokens: JobTokens, executions: Executions) -> bool:
-    """Wake the run that waits for a job, which somebody says is done; False when none waits."""
+    """Wake the run that waits for a job, because a notification says that the job is done. False if no run waits."""
     waiting = tokens.held(job)
     return waiting is not None and _wake(waiting, tokens, executions)
 

@@ -1,4 +1,4 @@
-"""Segments: what people leave of a frame's segmentation, a picture in the label bucket and what its colours mean."""
+"""Checks segments from a back-end: a picture in the label bucket, and the classes that its colours mean."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from autolabel.contracts.ports import Bucket
 from autolabel.labels.image_header import read_header
 from autolabel.labels.manifest import BACKGROUND, ManifestLine
 
-# No name begins with a dot: clients resolve `..` in the path of a request.
+# A name must not begin with a dot, because clients resolve `..` in the path of a request.
 _NAME = r"[A-Za-z0-9][A-Za-z0-9_.:+-]*"
 _PICTURE = re.compile(rf"({_NAME}/)*{_NAME}\.png")
-# S3 takes 1,024 bytes; what a job of ours leaves is shorter.
+# S3's limit is 1,024 bytes; the keys of our jobs are shorter.
 _MAX_KEY = 900
 # An index is a byte of the picture.
 _Index = Annotated[str, msgspec.Meta(pattern=r"\A(0|[1-9][0-9]{0,2})\Z")]
 
 
 class SegmentClass(msgspec.Struct, frozen=True, rename="kebab"):
-    """What an index of a picture means."""
+    """The class and colour that an index of a picture means."""
 
     class_name: str
     hex_color: Annotated[str, msgspec.Meta(pattern=r"\A#[0-9a-fA-F]{6}\Z")]
@@ -38,8 +38,8 @@ class SegmentsMetadata(msgspec.Struct, frozen=True, rename="kebab"):
 def is_segmentation(
     line: ManifestLine, label: Any, metadata: Any, *, names: frozenset[str], labels: Bucket, folder: str
 ) -> bool:
-    """Whether a label is one of the frame's segmentation: a PNG of the frame's size below `folder` of the label
-    bucket, whose colours mean `names` or nothing. msgspec.ValidationError for another shape."""
+    """Whether a label is a segmentation of the frame: a PNG of the frame's size below `folder` of the label bucket,
+    whose colours mean classes in `names` or the background. Raises msgspec.ValidationError for another shape."""
     meant = msgspec.convert(metadata, SegmentsMetadata)
     place = labels.uri(folder)
     uri = msgspec.convert(label, str)

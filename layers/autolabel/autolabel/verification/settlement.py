@@ -1,7 +1,7 @@
-"""Settlement: what a round of a verification job came to, whichever back-end people worked in.
+"""Settles a round of a verification job, the same way for every back-end.
 
-What a back-end left is believed for frames that the job was given, and once for each. A frame that it left without a
-label, or that somebody was unsure of, is taken up by another round; after that it stands as it is.
+Settling accepts a back-end's lines only for frames that the job was given, and one line for each frame. A frame
+without a label, or one that a reviewer marked unsure, goes to a second round. The result of the second round is final.
 """
 
 from __future__ import annotations
@@ -37,27 +37,28 @@ from autolabel.streams.json_depth import is_deep
 from autolabel.streams.ordered_map import map_in_order
 from autolabel.verification.jobs import LABELS, LAST_ROUND, JobRound
 
-# The line of a manifest comes back with a label of its own.
+# An output line is a manifest line with a label added.
 _MAX_OUTPUT_LINE = 4 * MAX_LINE
 _BROKEN = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-# Looking at a picture is waiting for S3.
-_LOOKERS = 16
+# Threads: reading a picture's header mostly waits for S3.
+_READERS = 16
 IsLabel = Callable[[ManifestLine, Any, Any], bool]
 
 
 class NextRound(msgspec.Struct, frozen=True):
-    """What the next round is given: the S3 URI of its manifest."""
+    """The next round: the S3 URI of its manifest, and its number of frames."""
 
     manifest: str
     frames: int
 
 
 class Settled(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What a round came to. `results`: S3 URI of a line for each of its frames, with the label or why there is none.
+    """The result of a round. `results`: S3 URI of a line for each of its frames, with the label or a failure.
 
-    `frames` = `verified` + `failed`. `unadjusted`: verified ones whose boxes stayed as they were shown; `unsure`: those
-    of which somebody said so. `foreign`, `doubled`, `broken`: lines of the back-end that
-    were left out. `again`: what the next round is given, if there is one.
+    `frames` = `verified` + `failed`. `unadjusted`: verified frames whose boxes stayed as they were shown; `unsure`:
+    frames that a reviewer marked so. Lines of the back-end that were left out: `foreign` ones of frames that the job
+    was not given, `doubled` ones of frames that already have a line, `broken` ones that cannot be read. `again`: the
+    next round, if there is one.
     """
 
     job: str
@@ -78,7 +79,7 @@ class _Adjustment(msgspec.Struct, rename="kebab"):
 
 
 class Result(msgspec.Struct, frozen=True, omit_defaults=True, rename={"source_ref": "source-ref"}):
-    """A frame's line of a round's results: its label with metadata in Ground Truth's shape, or the `failure`."""
+    """A frame's line of a round's results: the label with metadata in Ground Truth's format, or the `failure`."""
 
     source_ref: str
     job: str
@@ -98,7 +99,7 @@ class Result(msgspec.Struct, frozen=True, omit_defaults=True, rename={"source_re
 
 
 class _Output(NamedTuple):
-    """What counts of a line that a back-end left."""
+    """The parts of a back-end's line that settling uses."""
 
     label: msgspec.Raw
     metadata: msgspec.Raw
@@ -106,20 +107,21 @@ class _Output(NamedTuple):
 
 
 def settle_round(one: JobRound, output: Iterable[bytes], *, labels: Bucket, names: frozenset[str]) -> Settled:
-    """Write a round's results and the next round's manifest. `names`: classes that a label may have.
+    """Write a round's results and the next round's manifest. `names`: the classes that a label may have.
 
-    `output`: augmented manifest lines, in any order. CountMismatch when the round's manifest is not as planned.
+    `output`: augmented manifest lines, in any order. Raises CountMismatch when the round's manifest does not have the
+    planned number of frames.
     """
     manifest = one.manifest.removeprefix(labels.uri(""))
     found = _Found(output, LABELS[one.task])
     stem = manifest.removesuffix(".manifest")
     if one.task == SEGMENTS:
-        # Brings Pillow along, which jobs of boxes do without.
+        # This import loads Pillow, which jobs of boxes do not need.
         from autolabel.verification.segments import is_segmentation
 
         folder = manifest.rpartition("manifests/")[0] + "verification/"
         is_label = partial(is_segmentation, names=names, labels=labels, folder=folder)
-        settlement = _Settlement(one.job, found, is_label, SEGMENTS, _LOOKERS)
+        settlement = _Settlement(one.job, found, is_label, SEGMENTS, _READERS)
     else:
         settlement = _Settlement(one.job, found, partial(_is_set_of_boxes, names=names), BOXES)
     results = f"{stem}.results.jsonl"
@@ -147,7 +149,7 @@ def settle_round(one: JobRound, output: Iterable[bytes], *, labels: Bucket, name
 
 
 class _Found:
-    """What a back-end left, by frame; of two lines of a frame the first counts."""
+    """A back-end's output lines by frame. If a frame has two lines, the first counts."""
 
     def __init__(self, output: Iterable[bytes], attribute: str) -> None:
         self.lines: dict[str, _Output] = {}
@@ -167,16 +169,16 @@ class _Found:
             if source in self.lines:
                 self.doubled += 1
                 continue
-            # A part of a line keeps all of it: 100,000 whole lines take a gigabyte.
+            # Copies, because a `Raw` keeps its whole line in memory: 100,000 whole lines take a gigabyte.
             label, metadata = (line.get(name, nothing).copy() for name in (attribute, metadata_of(attribute)))
             review = line[REVIEW].copy() if REVIEW in line else msgspec.UNSET
             self.lines[source] = _Output(label, metadata, review)
 
 
 class _Settlement:
-    """A round's frames one by one; `again`: by the frames' places, those that another round takes up.
+    """Settles a round frame by frame. `again`: the results of the next round's frames, by position in the manifest.
 
-    `is_label`: whether a label and its metadata are one of a line. `task`: what people correct.
+    `is_label`: tells whether a label and its metadata fit a line. `task`: what reviewers correct.
     """
 
     def __init__(
@@ -208,20 +210,20 @@ class _Settlement:
             yield msgspec.json.encode(result) + b"\n"
 
     def next_manifest(self, manifest: Iterable[bytes]) -> Iterator[bytes]:
-        """The lines of the frames that are taken up again, with the label that somebody was unsure of."""
+        """Yield the lines of the next round's frames, with the label that a reviewer was unsure of as the pre-label."""
         for place, body in enumerate(manifest):
             result = self.again.get(place)
             if result is None:
                 continue
             if not result.failure:
-                # Where somebody drew more boxes than a line can show, the next person begins from the models' ones.
+                # If the line would be too long with the reviewer's boxes, the next reviewer gets the models' boxes.
                 with suppress(LineTooLong):
                     body = encode_line(self._begun_from(read_line(body), result)).rstrip(b"\n")
             yield body + b"\n"
 
     def _begun_from(self, line: ManifestLine, result: Result) -> ManifestLine:
-        """The line with the label of the person who was unsure in the place of what the models said."""
-        # The models' doubts were about their own boxes.
+        """Replace the line's pre-label by the label of the reviewer who was unsure."""
+        # The models' uncertainty is about their own boxes.
         line.uncertainty = UNSET
         if self._task == SEGMENTS:
             line.segmentation = msgspec.json.decode(result.label, type=str)
@@ -250,26 +252,26 @@ class _Settlement:
 
 
 def _is_set_of_boxes(line: ManifestLine, label: Any, metadata: Any, *, names: frozenset[str]) -> bool:
-    """Whether what a back-end left of a frame is a set of boxes in it, of a picture of its size.
+    """Whether a back-end's label is a set of boxes inside the frame, drawn on an image of the frame's size.
 
-    msgspec.ValidationError for another shape.
+    Raises msgspec.ValidationError for another shape.
     """
-    told = msgspec.convert(metadata, BoxMetadata)
-    if told.failure_reason is not None:
+    read = msgspec.convert(metadata, BoxMetadata)
+    if read.failure_reason is not None:
         return False
     left = msgspec.convert(label, BoxLabel)
-    boxes, size = join_boxes(left, told, VERIFIED), (line.size.width, line.size.height)
-    # In a picture of another size, pixels are other ones.
+    boxes, size = join_boxes(left, read, VERIFIED), (line.size.width, line.size.height)
+    # Pixels of an image of another size mean other places.
     if [(one.width, one.height) for one in left.image_size] != [size]:
         return False
     return all(box.name in names and _is_inside(box, *size) for box in boxes)
 
 
 def _uncertainty_of(result: Result, boxes: int) -> ShownUncertainty:
-    """What the next person is told of the one who was unsure, as `triage.doubt.as_attribute` tells of models."""
+    """Tell the next reviewer that one was unsure, in the place of the models' uncertainty."""
     comment = result.review.comment[:MAX_COMMENT] if isinstance(result.review, Review) else ""
-    said = f"somebody was unsure: {comment}" if comment else "somebody was unsure"
-    return ShownUncertainty(1.0, (0.0,) * boxes, (said,), ())
+    reason = f"a reviewer was unsure: {comment}" if comment else "a reviewer was unsure"
+    return ShownUncertainty(1.0, (0.0,) * boxes, (reason,), ())
 
 
 def _review(body: msgspec.Raw | msgspec.UnsetType) -> Review | msgspec.UnsetType:
@@ -282,6 +284,6 @@ def _review(body: msgspec.Raw | msgspec.UnsetType) -> Review | msgspec.UnsetType
 
 
 def _is_inside(box: LabelledBox, width: int, height: int) -> bool:
-    """Whether a box lies in the frame, give or take the pixel that a browser's rounding may add."""
+    """Whether a box is inside the frame, with a tolerance of one pixel for a browser's rounding."""
     across, down = (box.left, box.left + box.width), (box.top, box.top + box.height)
     return -1 <= across[0] <= across[1] <= width + 1 and -1 <= down[0] <= down[1] <= height + 1

@@ -1,4 +1,4 @@
-"""The secret that says how Label Studio is reached."""
+"""Reading the secret that describes the connection to Label Studio."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from autolabel.verification.label_studio.connection import S3Storage, read_conne
 GOOD = {"url": "https://labels.example/studio", "token": "t0ken", "webhook_secret": "a secret of webhooks"}
 
 
-def test_a_secret_needs_only_address_token_and_webhook_secret() -> None:
+def test_a_secret_needs_only_url_token_and_webhook_secret() -> None:
     connection = read_connection(json.dumps(GOOD), "autolabel/label-studio")
     assert (connection.url, connection.images, connection.storage) == (GOOD["url"], "presigned", S3Storage())
 
 
-def test_a_secret_may_say_how_label_studio_reaches_the_frames() -> None:
+def test_a_secret_may_have_storage_settings_for_label_studio() -> None:
     storage = {"region_name": "eu-central-1", "presign": False}
     connection = read_connection(json.dumps(GOOD | {"images": "storage", "storage": storage}), "s")
     assert connection.storage == S3Storage(region_name="eu-central-1", presign=False)
 
 
 @pytest.mark.parametrize("url", ["http://localhost:8080", "http://127.0.0.1:8080/", "http://[::1]:8080"])
-def test_http_is_for_this_very_machine(url: str) -> None:
+def test_http_is_only_for_this_machine(url: str) -> None:
     assert read_connection(json.dumps(GOOD | {"url": url}), "s").url == url
 
 
@@ -55,7 +55,7 @@ def test_other_addresses_are_refused(url: str) -> None:
     "change",
     [{"token": None}, {"token": " "}, {"token": "a\nb"}, {"webhook_secret": "short"}, {"images": "x"}, {"tokn": "y"}],
 )
-def test_a_secret_that_does_not_fit_is_refused_without_being_told(change: dict[str, Any]) -> None:
+def test_a_refusal_of_a_wrong_secret_does_not_contain_its_values(change: dict[str, Any]) -> None:
     value = GOOD | {"token": "T0PSECRET", "webhook_secret": "S3CRET of webhooks"} | change
     with pytest.raises(VerificationRefused, match="secret s ") as refused:
         read_connection(json.dumps(value), "s")
@@ -64,12 +64,12 @@ def test_a_secret_that_does_not_fit_is_refused_without_being_told(change: dict[s
 
 
 @pytest.mark.parametrize("body", ["", "t0ken", "[]", b"\xff", '"' + "x" * 50])
-def test_a_secret_that_is_no_document_is_refused(body: str | bytes) -> None:
+def test_a_secret_that_is_not_json_is_refused(body: str | bytes) -> None:
     with pytest.raises(VerificationRefused, match="must be JSON with url, token and webhook_secret"):
         read_connection(body, "s")
 
 
-def test_neither_a_connection_nor_its_storage_shows_its_secrets() -> None:
+def test_the_repr_of_a_connection_contains_no_secrets() -> None:
     storage = {"aws_secret_access_key": "K3Y", "aws_session_token": "SESS10N"}
     connection = read_connection(json.dumps(GOOD | {"storage": storage}), "s")
     for shown in (repr(connection), f"{connection}", repr(connection.storage)):

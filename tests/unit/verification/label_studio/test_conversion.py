@@ -1,4 +1,4 @@
-"""Manifest lines become tasks of Label Studio, and its annotations lines, to the pixel."""
+"""Manifest lines become tasks of Label Studio, and its annotations become lines, exact to the pixel."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def answered(body: bytes, *annotations: Annotation) -> dict[str, Any]:
 
 
 def shown(body: bytes) -> list[dict[str, Any]]:
-    """What the page submits when nobody changes anything, after a way through JSON."""
+    """The result that the page submits without a change, written and read as JSON."""
     task = json.loads(msgspec.json.encode(task_of(parsed(body), "job", "https://x/y.png")))
     return task["predictions"][0]["result"] if task["predictions"] else []
 
@@ -66,7 +66,7 @@ def sized_boxes(draw: st.DrawFn) -> tuple[tuple[int, int], list[Boxed]]:
 
 
 @given(sized_boxes())
-def test_boxes_that_nobody_changed_come_back_to_the_pixel(frame: tuple[tuple[int, int], list[Boxed]]) -> None:
+def test_unchanged_boxes_come_back_to_the_pixel(frame: tuple[tuple[int, int], list[Boxed]]) -> None:
     size, boxes = frame
     body = line(0, boxes, size=size)
     answer = answered(body, annotation(shown(body)))
@@ -75,7 +75,7 @@ def test_boxes_that_nobody_changed_come_back_to_the_pixel(frame: tuple[tuple[int
 
 
 @given(sized_boxes().filter(lambda frame: bool(frame[1])), st.data())
-def test_one_box_moved_by_a_pixel_is_an_adjustment_and_the_others_stay(
+def test_a_box_moved_by_one_pixel_makes_the_label_adjusted(
     frame: tuple[tuple[int, int], list[Boxed]], data: st.DataObject
 ) -> None:
     size, boxes = frame
@@ -105,7 +105,7 @@ numbers = st.floats(allow_nan=False, allow_infinity=False) | st.floats(-20, 120)
         max_size=4,
     )
 )
-def test_whatever_is_drawn_every_box_lies_in_the_frame(values: list[dict[str, Any]]) -> None:
+def test_every_box_of_a_line_is_inside_the_frame(values: list[dict[str, Any]]) -> None:
     answer = answered(line(0, []), annotation([region(value) for value in values]))
     for _, left, top, width, height in pixels(answer):
         assert 0 <= left < left + width <= 640
@@ -113,7 +113,7 @@ def test_whatever_is_drawn_every_box_lies_in_the_frame(values: list[dict[str, An
         assert all(n == int(n) for n in (left, top, width, height))
 
 
-def test_a_label_has_the_shape_of_ground_truth() -> None:
+def test_a_label_has_ground_truths_format() -> None:
     body = line(0, [("person", 300, 41, 333, 131)])
     answer = answered(body, annotation(shown(body), completed_by=7, lead_time=12.3456))
     assert answer == json.loads(body) | {
@@ -134,14 +134,14 @@ def test_a_label_has_the_shape_of_ground_truth() -> None:
     }
 
 
-def test_a_turned_box_is_the_upright_one_around_it() -> None:
-    # Turned by a quarter round its top left corner, it lies to the left of it.
+def test_a_rotated_box_becomes_the_upright_box_around_it() -> None:
+    # After a quarter turn about its top left corner, the box is to the left of that corner.
     value = {"x": 50, "y": 50, "width": 10, "height": 25, "rotation": 90}
     (box,) = pixels(answered(line(0, []), annotation([region(value)])))
     assert box == ("car", 320 - 68, 136, 68, 64)
 
 
-def test_a_box_outside_the_frame_is_no_object_and_one_at_its_edge_is_cut() -> None:
+def test_a_box_outside_the_frame_is_dropped_and_at_its_edge_cut() -> None:
     outside = region({"x": 101, "y": 10, "width": 5, "height": 5})
     edge = region({"x": -10, "y": 90, "width": 20, "height": 20})
     assert pixels(answered(line(0, []), annotation([outside, edge]))) == [("car", 0, 245, 64, 27)]
@@ -150,34 +150,34 @@ def test_a_box_outside_the_frame_is_no_object_and_one_at_its_edge_is_cut() -> No
 @pytest.mark.parametrize(
     ("result", "part"),
     [
-        ([region({"x": 1, "y": 1, "width": 9, "height": 9}, "tank")], "'tank' is none of the job's labels"),
+        ([region({"x": 1, "y": 1, "width": 9, "height": 9}, "tank")], "'tank' is not one of the job's labels"),
         ([region({"x": 1, "y": 1, "width": 9, "height": 9, "rectanglelabels": []})], "a box has 0 classes"),
-        ([region({"x": 1, "y": 1, "width": 9, "height": 9}, image_rotation=90)], "the image was turned"),
+        ([region({"x": 1, "y": 1, "width": 9, "height": 9}, image_rotation=90)], "the image was rotated"),
         ([region({"x": "1", "y": 1, "width": 9, "height": 9})], "Expected `float`"),
         ([region({"x": 1, "y": 1})], "missing required field `width`"),
         ([{"id": "r", "type": "choices", "from_name": "marks", "value": None}], "Expected `object`"),
     ],
 )
-def test_an_annotation_that_makes_no_boxes_is_a_failure_with_its_reason(result: list[Any], part: str) -> None:
+def test_an_unreadable_annotation_is_a_failure_with_a_reason(result: list[Any], part: str) -> None:
     found = reason(answered(line(0, []), annotation(result)))
     assert found is not None
     assert found.startswith("annotation 1 of Label Studio cannot be read: ")
     assert part in found
 
 
-def test_what_else_a_page_holds_is_no_box() -> None:
+def test_results_of_other_types_are_not_boxes() -> None:
     other = {"type": "relation", "from_id": "a", "to_id": "b", "direction": "right"}
     assert pixels(answered(line(0, []), annotation([other, {"type": None}, {}]))) == []
 
 
-def test_the_newest_answer_that_is_no_skip_counts() -> None:
+def test_the_newest_answer_that_is_not_a_skip_counts() -> None:
     body = line(0, [("car", 10, 10, 50, 40)])
     kept, emptied = annotation(shown(body), 5), annotation([], 9)
     skipped = annotation([], 11, was_cancelled=True)
     assert pixels(answered(body, emptied, kept, skipped)) == []
     assert len(pixels(answered(body, skipped, kept))) == 1
-    assert reason(answered(body, skipped)) == "a person skipped it in Label Studio"
-    assert reason(answered(body)) == "nobody annotated it in Label Studio"
+    assert reason(answered(body, skipped)) == "a reviewer skipped it in Label Studio"
+    assert reason(answered(body)) == "no reviewer annotated it in Label Studio"
 
 
 def test_times_of_other_zones_are_compared_and_written_in_utc() -> None:
@@ -189,7 +189,7 @@ def test_times_of_other_zones_are_compared_and_written_in_utc() -> None:
     assert answer["verified-metadata"]["creation-date"] == "2026-01-02T03:00:01.000000"
 
 
-def test_marks_of_boxes_belong_to_the_boxes_and_doubt_to_the_frame() -> None:
+def test_marks_belong_to_their_boxes_and_unsure_to_the_frame() -> None:
     body = line(0, [("car", 10, 10, 50, 40), ("person", 100, 10, 120, 40), ("car", 200, 10, 250, 40)])
     marks = {"id": "prelabel-1", "type": "choices", "from_name": "marks", "value": {"choices": ["truncated", "other"]}}
     both = {
@@ -199,7 +199,7 @@ def test_marks_of_boxes_belong_to_the_boxes_and_doubt_to_the_frame() -> None:
         "value": {"choices": ["truncated", "occluded"]},
     }
     unsure = {"id": "x", "type": "choices", "from_name": "frame", "value": {"choices": ["unsure"]}}
-    # The third box comes first: marks follow boxes, not positions.
+    # The third box is first in the result: marks follow boxes, not positions.
     first, second, third = shown(body)
     answer = answered(body, annotation([third, unsure, marks, first, second, both]))
     assert answer["review"] == {
@@ -210,12 +210,12 @@ def test_marks_of_boxes_belong_to_the_boxes_and_doubt_to_the_frame() -> None:
 
 
 @pytest.mark.parametrize("seconds", [None, -1.0, 1e12, 0.0])
-def test_seconds_that_cannot_be_are_unknown(seconds: float | None) -> None:
+def test_impossible_seconds_are_unknown(seconds: float | None) -> None:
     review = answered(line(0, []), annotation([], lead_time=seconds, completed_by={"id": 3}))["review"]
     assert review == ({"worker": "3"} if seconds != 0 else {"worker": "3", "seconds": 0.0})
 
 
-def test_a_task_says_where_it_came_from_and_how_sure_the_model_was() -> None:
+def test_a_task_has_its_frame_its_job_and_its_score() -> None:
     plain = json.loads(line(0, [("car", 10, 10, 50, 40)]))
     task = task_of(parsed(plain), "job", "https://x/y.png")
     assert task["data"] == {

@@ -1,4 +1,4 @@
-"""Notifications of Label Studio: only genuine ones are read, and they are hints."""
+"""Notifications of Label Studio: only genuine ones are read, and they are only hints."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Waiting:
 
 
 def event(body: Any = DONE, *, job: str = JOB, signed: str | None = None, **more: Any) -> dict[str, Any]:
-    """An event of a function URL; `signed`: the header, when it is not the job's own."""
+    """An event of a function URL. `signed`: the signature header, if it is not the job's own."""
     query = notified_address("https://hook.example/", job).partition("?")[2]
     return {
         "version": "2.0",
@@ -57,14 +57,14 @@ def test_the_last_answer_wakes_the_run() -> None:
     "project",
     [None, {}, {"task_number": 5, "finished_task_number": 4}, {"task_number": 0, "finished_task_number": 0}],
 )
-def test_what_does_not_say_that_a_job_is_done_wakes_nobody(project: dict[str, int] | None) -> None:
+def test_a_notification_of_an_unfinished_job_wakes_no_run(project: dict[str, int] | None) -> None:
     assert taken(event({"action": "ANNOTATION_CREATED", "project": project})) == (200, [])
 
 
-def test_a_notification_sent_again_wakes_nobody_twice() -> None:
+def test_a_repeated_notification_wakes_no_run_twice() -> None:
     wake = Waiting()
     replies = [take_notification(event(), SECRET, wake) for _ in range(2)]
-    assert [(reply.status, reply.text) for reply in replies] == [(200, "woken"), (200, "nobody waits")]
+    assert [(reply.status, reply.text) for reply in replies] == [(200, "woken"), (200, "no run waits")]
 
 
 @pytest.mark.parametrize(
@@ -85,8 +85,8 @@ def test_a_notification_sent_again_wakes_nobody_twice() -> None:
         {**event(), "rawQueryString": f"job={JOB}&job=other"},
     ],
 )
-def test_what_is_not_signed_for_its_job_is_refused_unread(forged: dict[str, Any]) -> None:
-    # A body that is read and cannot be is 400.
+def test_a_notification_with_a_wrong_signature_is_refused_unread(forged: dict[str, Any]) -> None:
+    # The status would be 400 if this broken body were read.
     assert taken(forged | {"body": "{"}) == (401, [])
 
 
@@ -105,18 +105,18 @@ def test_what_is_not_signed_for_its_job_is_refused_unread(forged: dict[str, Any]
         " " * (MAX_BODY + 1) + json.dumps(DONE),
     ],
 )
-def test_a_signed_body_that_is_no_notification_is_refused(body: str) -> None:
+def test_a_signed_body_that_is_not_a_notification_is_refused(body: str) -> None:
     assert taken(event(body)) == (400, [])
 
 
-def test_a_body_that_is_not_base64_as_it_says_is_refused() -> None:
+def test_a_body_with_broken_base64_is_refused() -> None:
     assert taken(event("{}", isBase64Encoded=True)) == (400, [])
 
 
 @given(st.text(min_size=1, max_size=50))
-def test_a_job_of_any_name_is_told_by_its_address(job: str) -> None:
+def test_an_address_carries_a_job_of_any_name(job: str) -> None:
     assert taken(event(job=job)) == (200, [job])
 
 
-def test_an_address_with_a_query_keeps_it() -> None:
+def test_an_address_keeps_its_query() -> None:
     assert notified_address("https://h/?a=b", "j/1") == "https://h/?a=b&job=j%2F1"

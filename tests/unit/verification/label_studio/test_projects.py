@@ -1,4 +1,4 @@
-"""A job in Label Studio, whatever is broken off, done twice, or done by people behind its back."""
+"""A job in Label Studio stays correct after interrupted, repeated and concurrent calls, and after manual changes."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from tests.fakes.lines import LABELS, line
 JOB = Job("drive-7-0a1b2c3d-0001-000", LABELS)
 WEBHOOK = Webhook("https://hook.example/", "a secret of webhooks")
 NOW = datetime(2026, 1, 3, 4, 5, 6, tzinfo=UTC)
-# More than two imports.
+# Enough lines for three imports.
 LINES = [line(i, [("car", 10, 10, 50, 40)]) for i in range(2 * BATCH + 3)]
 SOURCES = [json.loads(body)["source-ref"] for body in LINES]
 
@@ -43,7 +43,7 @@ def frames(studio: FakeLabelStudio, project: int) -> list[str]:
 
 
 def assert_whole(studio: FakeLabelStudio, reference: JobProject) -> None:
-    """One project with one task a frame, in order, one webhook and one storage."""
+    """Check for one project with one task for each frame, in order, one webhook and one storage."""
     assert list(studio.projects) == [reference.project]
     assert frames(studio, reference.project) == SOURCES
     assert len(studio.hooks[reference.project]) == len(studio.connected[reference.project]) == 1
@@ -88,7 +88,7 @@ def calls_of_opening() -> int:
 
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("call", range(1, calls_of_opening() + 1))
-def test_killed_around_any_call_and_called_again_the_job_is_whole(call: int, when: str) -> None:
+def test_a_job_is_complete_after_a_kill_at_any_call_and_a_repeat(call: int, when: str) -> None:
     studio = FakeLabelStudio()
 
     def kill(number: int, name: str) -> None:
@@ -104,7 +104,7 @@ def test_killed_around_any_call_and_called_again_the_job_is_whole(call: int, whe
 
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("call", range(1, calls_of_opening() + 1))
-def test_two_calls_at_once_end_in_one_project_with_every_frame_once(call: int, when: str) -> None:
+def test_concurrent_calls_make_one_project_with_each_frame_once(call: int, when: str) -> None:
     studio = FakeLabelStudio()
     others: list[JobProject] = []
 
@@ -116,17 +116,17 @@ def test_two_calls_at_once_end_in_one_project_with_every_frame_once(call: int, w
     reference = opened(studio)
     assert others == [reference]
     assert list(studio.projects) == [reference.project]
-    # The order may suffer where the other call was faster.
+    # The tasks may have another order if the other call was faster.
     assert sorted(frames(studio, reference.project)) == SOURCES
 
 
-def test_what_label_studio_carries_out_twice_is_there_once() -> None:
+def test_a_call_that_label_studio_carries_out_twice_counts_once() -> None:
     studio = FakeLabelStudio()
     studio.times = 2
     assert_whole(studio, opened(studio))
 
 
-def test_a_project_that_another_call_cleared_away_is_left_for_the_older_one() -> None:
+def test_the_older_project_is_used_if_ours_was_deleted() -> None:
     studio = FakeLabelStudio()
 
     def clear(number: int, name: str) -> None:
@@ -139,7 +139,7 @@ def test_a_project_that_another_call_cleared_away_is_left_for_the_older_one() ->
     assert reference.project == 0
 
 
-def test_a_younger_project_that_another_call_clears_away_first_is_no_trouble() -> None:
+def test_a_younger_project_may_be_deleted_by_another_call_first() -> None:
     studio = FakeLabelStudio()
     studio.times = 2
 
@@ -151,18 +151,18 @@ def test_a_younger_project_that_another_call_clears_away_first_is_no_trouble() -
     assert_whole(studio, opened(studio))
 
 
-def test_a_project_that_is_there_and_not_there_is_told() -> None:
+def test_a_project_that_is_listed_but_gone_is_an_error() -> None:
     studio = FakeLabelStudio()
 
     def vanish(number: int, name: str) -> None:
         studio.projects.clear()
 
     studio.after = lambda number, name: vanish(number, name) if name in ("create_project", "storages") else None
-    with pytest.raises(VerificationUnavailable, match="have not settled on one yet"):
+    with pytest.raises(VerificationUnavailable, match="have not agreed on one project"):
         opened(studio)
 
 
-def test_an_older_project_that_could_not_be_seen_at_first_wins_when_opening_ends() -> None:
+def test_an_older_project_that_appears_late_is_used() -> None:
     studio = FakeLabelStudio()
 
     def appear(number: int, name: str) -> None:
@@ -174,7 +174,7 @@ def test_an_older_project_that_could_not_be_seen_at_first_wins_when_opening_ends
     assert reference.project == 0
 
 
-def test_a_project_in_which_people_worked_is_never_deleted() -> None:
+def test_a_project_in_which_reviewers_worked_is_never_deleted() -> None:
     studio = FakeLabelStudio()
 
     def appear(number: int, name: str) -> None:
@@ -188,14 +188,14 @@ def test_a_project_in_which_people_worked_is_never_deleted() -> None:
     assert len(studio.projects) == 2
 
 
-def test_jobs_of_long_names_have_titles_that_label_studio_takes_and_that_differ() -> None:
+def test_titles_of_long_job_names_are_short_enough_and_differ() -> None:
     stem = "a-drive-of-thirty-characters-x-0a1b2c3d-0001-000"
     titles = {Job(stem + end, LABELS).title for end in ("", "-again", "-again2")}
     assert len(titles) == 3
     assert all(title.startswith(stem[:40]) and len(title) <= 50 for title in titles)
 
 
-def test_tasks_that_label_studio_swallows_are_told() -> None:
+def test_tasks_that_label_studio_loses_are_an_error() -> None:
     studio = FakeLabelStudio()
 
     def lose(number: int, name: str) -> None:
@@ -207,7 +207,7 @@ def test_tasks_that_label_studio_swallows_are_told() -> None:
         opened(studio)
 
 
-def test_a_webhook_whose_secret_changed_is_given_the_new_signature() -> None:
+def test_a_webhook_gets_a_new_signature_when_the_secret_changes() -> None:
     studio = FakeLabelStudio()
     first = opened(studio)
     (before,) = studio.hooks[first.project]
@@ -217,14 +217,14 @@ def test_a_webhook_whose_secret_changed_is_given_the_new_signature() -> None:
     assert after.headers != before.headers
 
 
-def test_what_people_did_behind_the_jobs_back_is_counted_and_costs_no_other_frame() -> None:
+def test_skipped_deleted_and_stray_tasks_are_counted() -> None:
     studio = FakeLabelStudio()
     reference = opened(studio)
     tasks = sorted(studio.rows)
     for number, task in enumerate(tasks):
         studio.annotate(task, answer(number, skipped=number == 1))
     studio.delete_task(tasks[2])
-    # Somebody imported tasks of their own.
+    # A person imported other tasks.
     strays = [{"source-ref": "s3://x/y"}, {"source-ref": 7}, {"image": "s3://x/z"}]
     studio.import_tasks(reference.project, [{"data": data} for data in strays])
     assert progress(reference, studio) == (len(LINES) - 1, len(LINES) - 1)
@@ -233,7 +233,7 @@ def test_what_people_did_behind_the_jobs_back_is_counted_and_costs_no_other_fram
     assert [one["source-ref"] for one in lines] == SOURCES
     assert reasons(lines)[:4] == [
         None,
-        "a person skipped it in Label Studio",
+        "a reviewer skipped it in Label Studio",
         "its task was deleted in Label Studio",
         None,
     ]
@@ -247,7 +247,7 @@ def test_what_people_did_behind_the_jobs_back_is_counted_and_costs_no_other_fram
     assert (results.skipped, results.deleted, results.strays) == (1, 1, 3)
 
 
-def test_of_two_tasks_of_a_frame_the_one_that_was_answered_counts() -> None:
+def test_the_answered_one_of_two_tasks_of_a_frame_counts() -> None:
     studio = FakeLabelStudio()
     reference = opened(studio, LINES[:1])
     studio.import_tasks(reference.project, [{"data": studio.rows[max(studio.rows)]["data"]}])
@@ -257,7 +257,7 @@ def test_of_two_tasks_of_a_frame_the_one_that_was_answered_counts() -> None:
     assert reasons(read(Results(reference, LINES[:1], studio, NOW))) == [None]
 
 
-def test_open_tasks_are_renewed_in_the_order_in_which_people_get_them() -> None:
+def test_open_tasks_are_renewed_in_the_order_of_the_review_queue() -> None:
     class Fresh:
         connected = False
 

@@ -1,1 +1,1 @@
-"""Verification in Label Studio (self-hosted or its cloud): conversions, and what is asked of its API."""
+"""Verification in Label Studio (self-hosted or its cloud): conversions, and calls of its API."""

@@ -1,6 +1,6 @@
-"""Label Studio's HTTP API, as much of it as a labelling job needs (api.labelstud.io; seen on 1.23.2).
+"""Client of the part of Label Studio's HTTP API that verification jobs need (api.labelstud.io; checked with 1.23.2).
 
-Thin on urllib3, which botocore brings: Label Studio's own SDK needs pandas, and the layer ships none.
+It uses urllib3, which botocore brings, because Label Studio's own SDK needs pandas, which the layer does not ship.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from autolabel.contracts.errors import VerificationRefused, VerificationUnavaila
 from autolabel.verification.label_studio.connection import Connection
 from autolabel.verification.label_studio.results import Task
 
-# A page of tasks with their annotations; nothing else that is asked for comes near.
+# The largest answer is a page of tasks with their annotations; all others are much smaller.
 MAX_ANSWER = 256 * 1024 * 1024
-# Tasks of a page: with their annotations, and without.
+# Tasks on a page: with their annotations, and without.
 FULL_PAGE = 100
 LIGHT_PAGE = 500
-# The fields that are asked for, of tasks and of what lies in them alike.
+# The requested fields, both of tasks and of the objects in them.
 _LIGHT = "id,data"
 _FULL = "id,data,annotations,result,was_cancelled,updated_at,completed_by,lead_time"
-# What moves a task on; deletions may be what was waited for.
+# The actions that can complete a job. Deleting the last open task completes it too.
 ACTIONS = ("ANNOTATION_CREATED", "ANNOTATION_UPDATED", "ANNOTATIONS_CREATED", "ANNOTATIONS_DELETED", "TASKS_DELETED")
-# Editions other than the open one import in the background.
+# Editions other than the open-source one import in the background.
 _IMPORT_LOOKS = 120
 _IMPORT_SECONDS = 1.0
 _BUSY = (429, 500, 502, 503, 504)
@@ -90,7 +90,7 @@ def equal(field: str, value: str) -> Filter:
     return field, "equal", "String", value
 
 
-# Nobody answered, and nobody skipped.
+# Tasks that are neither answered nor skipped.
 OPEN: tuple[Filter, ...] = (
     ("total_annotations", "equal", "Number", 0),
     ("cancelled_annotations", "equal", "Number", 0),
@@ -98,11 +98,11 @@ OPEN: tuple[Filter, ...] = (
 
 
 class LabelStudioClient:
-    """One Label Studio and one account of it.
+    """Calls one Label Studio with one account.
 
-    Every method raises VerificationUnavailable when it is down, slow or overloaded, and VerificationRefused, with what
-    to mend, when it does not let us; neither says a secret. Reads are tried again, writes are not: who calls looks
-    first whether they were carried out.
+    Every method raises VerificationUnavailable when Label Studio is down, slow or overloaded, and VerificationRefused,
+    with what to change, when it refuses a call. The messages contain no secret. Reads are repeated, writes are not:
+    the caller first checks whether a write was carried out.
     """
 
     def __init__(
@@ -115,7 +115,7 @@ class LabelStudioClient:
         retries: int = 3,
         pause: Callable[[float], None] = time.sleep,
     ) -> None:
-        """`secret`: the name of the secret that the connection was read from, for messages."""
+        """Connect. `secret`: the name of the secret that the connection was read from, for messages."""
         self.connection = connection
         self._secret = secret
         self._url = connection.url.rstrip("/")
@@ -126,22 +126,22 @@ class LabelStudioClient:
             status_forcelist=_BUSY,
             backoff_factor=0.5,
             backoff_max=8,
-            # Who is told to come back in hours is rather called again by the state machine.
+            # If Label Studio asks for a longer pause, the state machine repeats the call later.
             retry_after_max=8,
             raise_on_status=False,
         )
         timeout = urllib3.Timeout(connect=connect_seconds, read=read_seconds)
         self._http = urllib3.PoolManager(retries=reads, timeout=timeout)
-        # A personal access token is a JWT with which access tokens of a few minutes are fetched; a legacy one is none.
+        # A personal access token is a JWT that is exchanged for access tokens of a few minutes; a legacy token is not.
         self._personal = connection.token.count(".") == 2
         self._access = ""
 
     def find_projects(self, title: str) -> list[Named]:
-        """The projects of exactly this title, the oldest first."""
+        """Return the projects with exactly this title, the oldest first."""
         found: list[Named] = []
         page = 1
         while True:
-            # The filter looks for a part of the title, whatever the case.
+            # Label Studio's filter also finds titles that contain this one, and ignores case.
             listed = self._get("/api/projects/", _Projects, title=title, include="id,title", page_size=100, page=page)
             found += [project for project in listed.results if project.title == title]
             if not listed.next:
@@ -155,7 +155,7 @@ class LabelStudioClient:
         self._delete(f"/api/projects/{project}/")
 
     def import_tasks(self, project: int, tasks: Sequence[Mapping[str, Any]]) -> None:
-        """Import tasks in their order, and return when they are there."""
+        """Import tasks in their order, and return when they are in the project."""
         taken = self._call("POST", f"/api/projects/{project}/import", _Import, tasks)
         if taken.background is None:
             return
@@ -165,15 +165,15 @@ class LabelStudioClient:
                 return
             if state.status == "failed":
                 raise VerificationRefused("import", f"{self._url} could not import tasks: {state.error}")
-            # Label Studio works through the import meanwhile and tells nobody when it is done.
+            # Label Studio sends no notification when an import is done, so we ask again.
             self._pause(_IMPORT_SECONDS)
         raise VerificationUnavailable(f"{self._url} has not finished an import of {len(tasks)} tasks")
 
     def tasks(self, project: int, filters: Sequence[Filter] = ()) -> Iterator[Task]:
-        """A project's tasks without annotations, in the order of their ids, which is that of their import."""
+        """Yield a project's tasks without annotations, in the order of their ids, which is their import order."""
         last = 0
         while True:
-            # By the last id and not by page: what people delete meanwhile would move the next page's begin.
+            # Pages by the last id and not by number: deleting a task would move the start of the next page.
             page = self._tasks(project, _query(("id", "greater", "Number", last), *filters), LIGHT_PAGE, _LIGHT)
             yield from page.tasks
             if not page.tasks:
@@ -184,7 +184,7 @@ class LabelStudioClient:
         return self._tasks(project, _query(*filters), 1, _LIGHT).total
 
     def annotated_tasks(self, project: int, ids: Sequence[int]) -> list[Task]:
-        """At most FULL_PAGE tasks with their annotations; those that are gone are left out."""
+        """Return at most FULL_PAGE tasks with their annotations. Deleted tasks are left out."""
         query = {"selectedItems": {"all": False, "included": list(ids)}}
         return self._tasks(project, query, FULL_PAGE, _FULL).tasks
 
@@ -198,7 +198,7 @@ class LabelStudioClient:
         return self._get("/api/webhooks/", list[RegisteredWebhook], project=project)
 
     def register_webhook(self, project: int, url: str, headers: Mapping[str, str], known: int | None = None) -> None:
-        """Have a project's changes notified to an address; `known`: the webhook that is changed instead."""
+        """Register a webhook that notifies an address of a project's changes. `known`: a webhook to change instead."""
         webhook = {
             "url": url,
             "headers": headers,
@@ -216,14 +216,14 @@ class LabelStudioClient:
         return self._get("/api/storages/s3", list[ConnectedStorage], project=project)
 
     def connect_storage(self, project: int, bucket: str) -> None:
-        """Let a project resolve the S3 URIs of a bucket; VerificationRefused when Label Studio cannot reach it."""
+        """Let a project resolve S3 URIs of a bucket. Raises VerificationRefused if the bucket cannot be reached."""
         settings = msgspec.to_builtins(self.connection.storage)
-        # Left out when they are as the struct's defaults, which are not Label Studio's.
+        # `to_builtins` leaves out fields with the struct's defaults, and these two defaults are not Label Studio's.
         settings |= {"presign": self.connection.storage.presign, "presign_ttl": self.connection.storage.presign_ttl}
         storage = {"project": project, "title": "autolabel", "bucket": bucket, "use_blob_urls": True, **settings}
         path = "/api/storages/s3"
         status, answer = self._request("POST", path, storage)
-        # 500 is how it says this of an S3 that is not AWS's.
+        # Label Studio answers 500 for this if the S3 is not AWS's.
         if status in (400, 500):
             raise VerificationRefused(
                 "storage",
@@ -239,7 +239,7 @@ class LabelStudioClient:
             project=project,
             page_size=size,
             include=include,
-            # S3 URIs as they are, not as addresses of Label Studio.
+            # Keeps S3 URIs as they are; otherwise Label Studio replaces them by addresses of its own.
             resolve_uri="false",
             query=msgspec.json.encode(query).decode(),
             fields="all" if include == _FULL else "task_only",
@@ -247,7 +247,7 @@ class LabelStudioClient:
 
     def _delete(self, path: str) -> None:
         status, answer = self._request("DELETE", path)
-        # Another call, or a person, was faster.
+        # 404: another call, or a person, has deleted it already.
         if status != 404:
             self._check("DELETE", path, status, answer)
 
@@ -255,26 +255,26 @@ class LabelStudioClient:
         return self._call("GET", f"{path}?{urlencode(parameters)}" if parameters else path, kind)
 
     def _call(self, method: str, path: str, kind: type[Answer], body: Any = None) -> Answer:
-        """Call the API, and read its answer."""
+        """Call the API, and decode its answer."""
         answer = self._do(method, path, body)
         try:
             return msgspec.json.decode(answer, type=kind)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
             raise VerificationRefused(
-                "answer", f"what answers at {self._url}{_shown(path)} does not speak Label Studio's API: {e}"
+                "answer", f"the server at {self._url}{_shown(path)} does not speak Label Studio's API: {e}"
             ) from None
 
     def _do(self, method: str, path: str, body: Any = None) -> bytes:
-        """Call the API; its answer as it came."""
+        """Call the API, and return the body of its answer."""
         status, answer = self._request(method, path, body)
         self._check(method, path, status, answer)
         return answer
 
     def _request(self, method: str, path: str, body: Any = None) -> tuple[int, bytes]:
-        """Call the API as our account; the status and the answer."""
+        """Call the API with our account, and return the status and the body of the answer."""
         status, answer = self._send(method, path, body, self._authorization())
         if status == 401 and self._personal and self._access:
-            # The access token has run out. A call that is refused so was not carried out.
+            # The access token has expired. Label Studio did not carry out the call, so it is safe to repeat it.
             self._access = ""
             status, answer = self._send(method, path, body, self._authorization())
         return status, answer
@@ -309,7 +309,7 @@ class LabelStudioClient:
                 self._url + path,
                 headers=headers,
                 body=None if body is None else msgspec.json.encode(body),
-                # The token would go along.
+                # A redirect would send the token to another address.
                 redirect=False,
                 preload_content=False,
             )
@@ -318,7 +318,7 @@ class LabelStudioClient:
             finally:
                 response.release_conn()
         except urllib3.exceptions.HTTPError as e:
-            # Its text may hold the whole address with its query, and nothing that helps.
+            # The text of the exception may contain the whole address with its query, and does not help.
             cause = e.reason if isinstance(e, urllib3.exceptions.MaxRetryError) and e.reason else e
             raise VerificationUnavailable(
                 f"Label Studio at {self._url} does not answer ({type(cause).__name__}): is it up, and can it be reached"
@@ -357,7 +357,7 @@ class LabelStudioClient:
         return VerificationRefused("request", f"{place} answers {status} to {method}{self._detail(answer)}")
 
     def _detail(self, answer: bytes) -> str:
-        """What the answer says of itself, without secrets that it may quote."""
+        """Return the answer's description of the problem, without the secrets that it may quote."""
         try:
             problem = msgspec.json.decode(answer, type=_Problem)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

@@ -1,30 +1,30 @@
-"""The page that people work on: Label Studio's labelling configuration (labelstud.io/tags)."""
+"""Label Studio's labelling configuration, which makes the page for reviewers (labelstud.io/tags)."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from xml.sax.saxutils import quoteattr
 
-# What results name as `from_name` and `to_name`.
+# The names of the page's controls, which results repeat as `from_name` and `to_name`.
 BOXES = "box"
 IMAGE = "image"
 MARKS = "marks"
 FRAME = "frame"
-# What people may say of a box, and of a frame.
+# The marks that reviewers can set for a box, and for a frame.
 OCCLUDED = "occluded"
 TRUNCATED = "truncated"
 UNSURE = "unsure"
 
 INSTRUCTIONS = (
-    "The boxes that a model found are drawn already: change only what is wrong. Draw boxes tightly around what is"
-    " visible, give each its class (keys 1 to 0), mark those that are occluded or cut off by the frame's edge. Submit a"
-    " frame without objects as it is. Skip a frame only if nobody could label it."
+    "Models drew these boxes. Change only what is wrong. Draw each box tightly around the visible part of an object,"
+    " choose its class (keys 1 to 0), and mark it if the object is occluded or cut off by the frame's edge. Submit a"
+    " correct frame without changes, also one without objects. Skip a frame only if it is impossible to label."
 )
 
 
 def label_config(labels: Sequence[str], colors: Mapping[str, str]) -> str:
-    """The XML of a job with these labels, in their order; digits choose the first ten."""
-    # Turned boxes and turned images have no place in a manifest.
+    """Return the XML of a job's configuration. `labels`: in their order; digits choose the first ten."""
+    # The XML below forbids rotation, because a manifest cannot express rotated boxes and images.
     buttons = "".join(
         f"<Label value={quoteattr(name)} background={quoteattr(colors.get(name, '#757575'))}{_hotkey(i)}/>"
         for i, name in enumerate(labels)

@@ -1,4 +1,4 @@
-"""How Label Studio is reached: the document that its secret holds."""
+"""The connection to Label Studio, as its secret describes it."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ import msgspec
 
 from autolabel.contracts.errors import VerificationRefused
 
-# Of an HMAC's key: as long as its hash is safe, and nobody types this one.
+# The least length of an HMAC key that we accept, in characters. A program should generate it.
 MIN_WEBHOOK_SECRET = 16
 
 
 class S3Storage(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """How Label Studio reaches the frames itself; the names are those of its API, POST /api/storages/s3.
+    """How Label Studio itself reads the frames. The names are those of its API, POST /api/storages/s3.
 
-    Without keys it uses the credentials of its own environment. `presign`: whether browsers fetch frames from S3,
-    by addresses that live for `presign_ttl` minutes and are made anew at each look; otherwise they come through Label
-    Studio.
+    Without keys it uses the credentials of its own environment. `presign`: whether browsers fetch frames from S3, by
+    addresses that are valid for `presign_ttl` minutes and made again at each view; otherwise Label Studio passes the
+    frames on.
     """
 
     region_name: str = ""
@@ -35,11 +35,11 @@ class S3Storage(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_de
 
 
 class Connection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A Label Studio and an account of it.
+    """The address of a Label Studio, and an account.
 
-    `token`: a personal access token, or a legacy one. `webhook_secret`: what notifications are signed with. `images`:
-    whether tasks hold addresses that are signed here, or S3 URIs that Label Studio resolves through `storage`.
-    `workspace`: the workspace of projects, where the edition has them.
+    `token`: a personal access token, or a legacy one. `webhook_secret`: the key that signs notifications. `images`:
+    whether tasks contain addresses that autolabel signs, or S3 URIs that Label Studio resolves through `storage`.
+    `workspace`: the workspace of the projects, in editions that have workspaces.
     """
 
     url: str
@@ -54,7 +54,8 @@ class Connection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def read_connection(body: bytes | str, secret: str) -> Connection:
-    """The connection in a secret's value; VerificationRefused names the secret and what is wrong, never its value."""
+    """Read the connection in a secret's value. Raises VerificationRefused with the secret's name and the problem, never
+    with its value."""
     try:
         connection = msgspec.json.decode(body, type=Connection)
     except (msgspec.DecodeError, UnicodeDecodeError) as e:
@@ -64,16 +65,16 @@ def read_connection(body: bytes | str, secret: str) -> Connection:
     try:
         url = urlsplit(connection.url)
         allowed = url.scheme == "https" or (url.scheme == "http" and _is_loopback(url.hostname or ""))
-        # Reading the port is what checks it.
+        # Reading the port also checks it.
         plain = url.hostname and url.port != 0 and not (url.username or url.password or url.query or url.fragment)
     except ValueError:
         allowed = plain = False
     if not (allowed and plain):
         raise VerificationRefused(
-            "url", f"url in the secret {secret} must be https://<host>[:port][/path]; http only for this very machine"
+            "url", f"url in the secret {secret} must be https://<host>[:port][/path]; http is only for this machine"
         )
     if not connection.token.isascii() or not connection.token.isprintable() or not connection.token.strip():
-        raise VerificationRefused("token", f"token in the secret {secret} is no access token")
+        raise VerificationRefused("token", f"token in the secret {secret} is not an access token")
     if len(connection.webhook_secret) < MIN_WEBHOOK_SECRET:
         raise VerificationRefused(
             "webhook-secret", f"webhook_secret in the secret {secret} needs {MIN_WEBHOOK_SECRET} characters or more"

@@ -1,8 +1,8 @@
-"""Label Studio's notifications that people went on: whether one is genuine, and whether it says that a job is done.
+"""Checks Label Studio's notifications: whether one is genuine, and whether it says that a job is done.
 
-Label Studio sends headers that it was given and signs nothing (webhooks of 1.23). So the header is a signature of the
-job's name: whoever has it got it from the project's webhook, for that job alone. The same notification sent again
-cannot be told from the first; it is a hint at most, and the waiting run looks for itself.
+Label Studio sends the headers that it was given and signs nothing (webhooks of 1.23). So the header is a signature of
+the job's name: a sender that knows it got it from the project's webhook, and it is valid for that job alone. A replayed
+notification looks like the first. That does no harm: a notification is only a hint, and the run checks by itself.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import msgspec
 
 HEADER = "X-Autolabel-Signature"
 _JOB = "job"
-# A frame's task, prediction and annotation; a manifest line has 100,000 characters.
+# Enough for a frame's task, prediction and annotation, since a manifest line has at most 100,000 characters.
 MAX_BODY = 2_000_000
 
 
@@ -30,7 +30,7 @@ class Wake(Protocol):
 
 
 class Reply(NamedTuple):
-    """What is answered to a notification; `job`: the one that it is of, once that is believed."""
+    """The answer to a notification. `job`: the notification's job, once its signature is checked; empty before."""
 
     status: int
     text: str
@@ -52,16 +52,17 @@ def signature(secret: str, job: str) -> str:
 
 
 def notified_address(url: str, job: str) -> str:
-    """The address to which a job's notifications go."""
+    """Return the address to which a job's notifications go."""
     return f"{url}{'&' if '?' in url else '?'}{_JOB}={quote(job, safe='')}"
 
 
 def take_notification(event: Mapping[str, Any], secret: str, wake: Wake) -> Reply:
-    """Take an event of a function URL (payload 2.0), and wake the job's run when nothing is left to do in it.
+    """Take an event of a function URL (payload 2.0), and wake the job's run when every task of the job is finished.
 
-    Nothing is read of a body whose signature is wrong. 401 for what is not signed, 400 for what is no notification.
+    A body is read only if the signature is right. The status is 401 for a missing or wrong signature, 400 for a body
+    that is not a notification.
     """
-    # Names of headers come in lower case.
+    # Function URLs give header names in lower case.
     given = _bytes((event.get("headers") or {}).get(HEADER.lower(), ""))
     job = parse_qs(event.get("rawQueryString") or "").get(_JOB, [""])[-1]
     if not job or not hmac.compare_digest(given, _bytes(signature(secret, job))):
@@ -74,13 +75,13 @@ def take_notification(event: Mapping[str, Any], secret: str, wake: Wake) -> Repl
             body = base64.b64decode(body, validate=True)
         notification = msgspec.json.decode(body, type=_Notification)
     except (binascii.Error, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return Reply(400, "no notification of Label Studio", job)
+        return Reply(400, "not a notification of Label Studio", job)
     project = notification.project
     if project is None or not project.task_number or project.task_number != project.finished_task_number:
         return Reply(200, "noted", job)
-    return Reply(200, "woken" if wake(job) else "nobody waits", job)
+    return Reply(200, "woken" if wake(job) else "no run waits", job)
 
 
 def _bytes(text: str) -> bytes:
-    """The text's bytes, also where JSON had halves of characters."""
+    """Encode text, also if it contains lone surrogates, which JSON permits."""
     return text.encode("utf-8", "surrogatepass")

@@ -1,6 +1,7 @@
-"""A verification job as a project of Label Studio: opening it, how far people are, and what they left.
+"""A verification job as a project of Label Studio: opens it, reads its progress and its results.
 
-Everything may be called again after it was broken off anywhere: what is there is looked up before anything is made.
+Every function can be called again after it was interrupted at any point: it checks what exists before it makes
+anything.
 """
 
 from __future__ import annotations
@@ -30,16 +31,16 @@ from autolabel.verification.label_studio.notifications import HEADER, notified_a
 from autolabel.verification.label_studio.results import DELETED, Task, answered_line, failed_line, is_skipped, written
 from autolabel.verification.label_studio.tasks import JOB, REVIEW, review_image, task_of
 
-# Tasks of one import: with 20,000 characters of pre-label each a few megabytes.
+# Tasks of one import: a few megabytes, since a pre-label has at most 20,000 characters.
 BATCH = 100
-# Calls at once settle on one project in a turn or two.
-_TURNS = 4
+# Concurrent calls agree on one project after one or two attempts.
+_ATTEMPTS = 4
 # PROJECT_TITLE_MAX_LEN of Label Studio.
 MAX_TITLE = 50
 
 
 class LabelStudio(Protocol):
-    """What is asked of Label Studio; `autolabel.verification.label_studio.client` describes it."""
+    """The calls of Label Studio that this module needs; `autolabel.verification.label_studio.client` describes them."""
 
     def find_projects(self, title: str) -> list[Named]: ...
     def create_project(self, fields: Mapping[str, Any]) -> int: ...
@@ -59,16 +60,16 @@ class LabelStudio(Protocol):
 
 
 class Images(Protocol):
-    """How the page finds frames."""
+    """Gives the addresses at which Label Studio's page finds frames."""
 
     connected: bool  # whether Label Studio resolves S3 URIs itself, and needs their bucket connected
 
     def address(self, uri: str) -> str:
-        """The address that a task holds for the object at an S3 URI."""
+        """Return the address that a task contains for the object at an S3 URI."""
 
 
 class StorageImages:
-    """S3 URIs as they are: Label Studio resolves them at each look, by the storage that its project is connected to."""
+    """Leaves S3 URIs as they are: Label Studio resolves them at each view, through the storage of its project."""
 
     connected = True
 
@@ -77,7 +78,7 @@ class StorageImages:
 
 
 class Webhook(NamedTuple):
-    """Where Label Studio tells of progress, and the secret that signs it."""
+    """The address that Label Studio notifies of progress, and the secret that signs its notifications."""
 
     url: str
     secret: str
@@ -91,14 +92,14 @@ class Job(msgspec.Struct, frozen=True):
 
     @property
     def title(self) -> str:
-        """The name of its project: the job's, or where that is too long its begin and a hash of all of it."""
+        """The title of the job's project: the job's name, or, if that is too long, its beginning and a hash of it."""
         if len(self.name) <= MAX_TITLE:
             return self.name
         return f"{self.name[: MAX_TITLE - 9]}-{hashlib.sha256(self.name.encode()).hexdigest()[:8]}"
 
 
 class JobProject(msgspec.Struct, frozen=True):
-    """A job's project: what the other calls go by. `frames`: how many lines the job was given, once it was opened."""
+    """Refers to a job's project in later calls. `frames`: the number of the job's lines, known once it is opened."""
 
     job: Job
     project: int
@@ -120,30 +121,30 @@ def open_project(
     colors: Mapping[str, str],
     workspace: int | None = None,
 ) -> JobProject:
-    """The project of a job, made or completed: one task for each manifest line, in their order.
+    """Make or complete the project of a job: one task for each manifest line, in the order of the manifest.
 
-    `lines`: opens the manifest. `colors`: of the labels, as `#rrggbb`. VerificationUnavailable when Label Studio did
-    not take every task.
+    `lines`: opens the manifest. `colors`: of the labels, as `#rrggbb`. Raises VerificationUnavailable when Label Studio
+    did not take every task.
     """
-    for _ in range(_TURNS):
+    for _ in range(_ATTEMPTS):
         project = _choose_project(job, client, colors, workspace)
         try:
             if webhook:
                 _register(webhook, job, project, client)
             frames = _import(job, project, lines(), client, images)
         except VerificationRefused as e:
-            # Another call cleared it away as the younger of two.
+            # Another call deleted it as the younger of two projects.
             if e.reason != "gone" or project in _titled(job, client):
                 raise
             continue
-        # Another call may have made an older project that could not be seen at first.
+        # Another call may have made an older project that was not visible at first.
         if _leave_oldest(job, project, client) == project:
             return JobProject(job, project, frames)
-    raise VerificationUnavailable(f"calls that open project {job.title} at once have not settled on one yet")
+    raise VerificationUnavailable(f"concurrent calls have not agreed on one project {job.title} yet: call again")
 
 
 def progress(reference: JobProject, client: LabelStudio) -> Progress:
-    """How many of the job's tasks are answered or skipped, and how many there are; people may have deleted some."""
+    """Count the job's tasks that are answered or skipped, and all its tasks; a person may have deleted some."""
     ours = (equal(f"data.{JOB}", reference.job.name),)
     total = client.count_tasks(reference.project, ours)
     return Progress(total - client.count_tasks(reference.project, (*ours, *OPEN)), total)
@@ -156,7 +157,7 @@ def annotated(reference: JobProject, client: LabelStudio) -> bool:
 
 
 def renew_images(reference: JobProject, client: LabelStudio, images: Images, limit: int) -> int:
-    """Give the next `limit` open tasks, in the order in which people get them, new addresses; how many there were."""
+    """Give the next `limit` open tasks, in the order in which reviewers get them, new addresses. Returns the number."""
     ours = (equal(f"data.{JOB}", reference.job.name), *OPEN)
     renewed = 0
     for task in itertools.islice(client.tasks(reference.project, ours), limit):
@@ -166,10 +167,10 @@ def renew_images(reference: JobProject, client: LabelStudio, images: Images, lim
 
 
 class Results:
-    """What people left, as augmented manifest lines in the order of the manifest, one for each line.
+    """Iterates over the reviewers' labels: one augmented manifest line for each line of the manifest, in its order.
 
-    Holds the ids of the project's tasks and a page of their annotations. The counts are complete once all lines were
-    read: `skipped` and `deleted` frames, and `strays`, tasks of frames that the job was not given.
+    Keeps the ids of the project's tasks and one page of annotations in memory. The counts are complete once all lines
+    were read: `skipped` and `deleted` frames, and `strays`, tasks of frames that the job was not given.
     """
 
     def __init__(self, reference: JobProject, lines: Iterable[bytes], client: LabelStudio, now: datetime) -> None:
@@ -206,7 +207,7 @@ class Results:
 
 
 def _choose_project(job: Job, client: LabelStudio, colors: Mapping[str, str], workspace: int | None) -> int:
-    """The oldest project of the job's title, made if there is none."""
+    """Return the oldest project with the job's title, and make one if there is none."""
     if found := _titled(job, client):
         return found[0]
     fields: dict[str, Any] = {
@@ -215,7 +216,7 @@ def _choose_project(job: Job, client: LabelStudio, colors: Mapping[str, str], wo
         "label_config": label_config(job.labels, colors),
         "expert_instruction": INSTRUCTIONS,
         "show_instruction": True,
-        # A frame that somebody skipped is not asked again; it comes back as a recorded failure.
+        # A skipped frame is not shown again in this project; it comes back as a recorded failure.
         "skip_queue": "IGNORE_SKIPPED",
         "sampling": "Sequential sampling",
         "maximum_annotations": 1,
@@ -227,15 +228,16 @@ def _choose_project(job: Job, client: LabelStudio, colors: Mapping[str, str], wo
 
 
 def _titled(job: Job, client: LabelStudio) -> list[int]:
-    """The projects of the job's title, the oldest first."""
+    """Return the projects with the job's title, the oldest first."""
     return [one.id for one in client.find_projects(job.title)]
 
 
 def _leave_oldest(job: Job, project: int, client: LabelStudio) -> int:
-    """The oldest project of the job's title; younger ones without tasks go, and `project` unless people worked in it.
+    """Return the oldest project with the job's title. Deletes younger ones without tasks, and `project` itself if it is
+    younger and no reviewer worked in it.
 
-    Titles are not unique there: two calls at once both find no project, and both make one. Label Studio on SQLite
-    carries out one call twice when its data base is locked.
+    Titles are not unique in Label Studio: two concurrent calls can both find no project and both make one. On SQLite,
+    Label Studio carries out one call twice when its database is locked.
     """
     found = _titled(job, client)
     for younger in found[1:]:
@@ -248,7 +250,7 @@ def _leave_oldest(job: Job, project: int, client: LabelStudio) -> int:
 
 @contextmanager
 def _unless_gone() -> Iterator[None]:
-    """What another call has cleared away meanwhile needs no clearing."""
+    """Ignore that a project is gone: another call has deleted it meanwhile."""
     try:
         yield
     except VerificationRefused as e:
@@ -267,7 +269,7 @@ def _register(webhook: Webhook, job: Job, project: int, client: LabelStudio) -> 
 
 
 def _import(job: Job, project: int, lines: Iterable[bytes], client: LabelStudio, images: Images) -> int:
-    """Import what is not there yet; the number of lines."""
+    """Import the lines that have no task yet, and return the number of all lines."""
     there = _tasks_by_frame(project, client)
     buckets: set[str] = set()
     if images.connected:
@@ -288,14 +290,14 @@ def _import(job: Job, project: int, lines: Iterable[bytes], client: LabelStudio,
         there = _tasks_by_frame(project, client)
         if missing := imported - there.keys():
             raise VerificationUnavailable(
-                f"Label Studio lacks {len(missing)} of {len(imported)} tasks of {job.name}, {min(missing)} for one"
+                f"Label Studio lacks {len(missing)} of {len(imported)} tasks of {job.name}, for example {min(missing)}"
             )
     _delete_doubles(project, there, client)
     return frames
 
 
 def _delete_doubles(project: int, there: Mapping[str, Sequence[int]], client: LabelStudio) -> None:
-    """Of the tasks of one frame, which two calls at once imported, leave the first and what people worked on."""
+    """Delete duplicate tasks of a frame, from concurrent imports: keep the first and those with an annotation."""
     doubles = [i for ids in there.values() for i in ids[1:]]
     for start in range(0, len(doubles), FULL_PAGE):
         for task in client.annotated_tasks(project, doubles[start : start + FULL_PAGE]):
@@ -304,7 +306,7 @@ def _delete_doubles(project: int, there: Mapping[str, Sequence[int]], client: La
 
 
 def _tasks_by_frame(project: int, client: LabelStudio) -> dict[str, tuple[int, ...]]:
-    """The ids of a project's tasks by their frame; those of no frame under the empty name."""
+    """Return the ids of a project's tasks by frame. Tasks that are not autolabel's are under the empty name."""
     found: dict[str, tuple[int, ...]] = {}
     for task in client.tasks(project):
         found[task.source] = (*found.get(task.source, ()), task.id)

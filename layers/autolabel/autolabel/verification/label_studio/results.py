@@ -1,6 +1,6 @@
-"""What a person left in Label Studio as an augmented manifest line, in Ground Truth's shape.
+"""Converts annotations of Label Studio into augmented manifest lines, in Ground Truth's format.
 
-Shape: developer guide of SageMaker, "Bounding box job output"; metadata of an adjustment job.
+The format is in SageMaker's developer guide, "Bounding box job output", with the metadata of an adjustment job.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from autolabel.labels.reviews import Marks, Review
 from autolabel.verification.label_studio.config import FRAME, MARKS, OCCLUDED, TRUNCATED, UNSURE
 from autolabel.verification.label_studio.tasks import SOURCE
 
-SKIPPED = "a person skipped it in Label Studio"
-UNTOUCHED = "nobody annotated it in Label Studio"
+SKIPPED = "a reviewer skipped it in Label Studio"
+UNTOUCHED = "no reviewer annotated it in Label Studio"
 DELETED = "its task was deleted in Label Studio"
 
 
 class Annotation(msgspec.Struct, frozen=True):
-    """One person's answer to a task, as the API gives it; `lead_time` in seconds."""
+    """A reviewer's answer to a task, as the API gives it. `lead_time`: in seconds."""
 
     id: int
     updated_at: datetime
@@ -39,7 +39,7 @@ class Annotation(msgspec.Struct, frozen=True):
 
 
 class Task(msgspec.Struct, frozen=True):
-    """A task, as the API gives it. `annotations` only where they were asked for."""
+    """A task, as the API gives it. `annotations`: empty if the request did not ask for them."""
 
     id: int
     data: dict[str, Any]
@@ -47,13 +47,13 @@ class Task(msgspec.Struct, frozen=True):
 
     @property
     def source(self) -> str:
-        """The frame that the task is of; empty for one that is not autolabel's."""
+        """The S3 URI of the task's frame; empty for a task that is not autolabel's."""
         source = self.data.get(SOURCE)
         return source if isinstance(source, str) else ""
 
 
 class _Unreadable(Exception):
-    """An annotation that makes no boxes; the message is the failure-reason."""
+    """An annotation that cannot be converted into boxes. The message becomes the failure-reason."""
 
 
 class _Value(msgspec.Struct):
@@ -81,10 +81,10 @@ PixelBox = tuple[str, int, int, int, int]
 def answered_line(
     line: ManifestLine, annotations: Iterable[Annotation], *, job: str, labels: Sequence[str], now: datetime
 ) -> ManifestLine:
-    """The line with what the newest annotation that is no skip says; with a failure-reason when there is none.
+    """Return the line with the label of the newest annotation that is not a skip, or with a failure-reason.
 
-    `labels`: the job's labels, whose positions are the class ids. `now`: the time that is given where nobody
-    answered.
+    `labels`: the job's labels, whose positions are the class ids. `now`: the creation date of a line without an
+    annotation.
     """
     answers = sorted(annotations, key=lambda one: one.age)
     kept = [one for one in answers if not one.was_cancelled]
@@ -118,7 +118,7 @@ def answered_line(
     )
     line.verified_metadata = raw(
         {
-            # With one worker for a frame there is nothing to agree on: Ground Truth's confidence is then 0.
+            # Ground Truth's confidence comes from the agreement of several workers; with one worker it is 0.
             "objects": [{"confidence": 0.0} for _ in boxes],
             "class-map": {str(i): name for name, i in ids.items() if any(box[0] == name for box in boxes)},
             "type": BOX_TYPE,
@@ -131,13 +131,13 @@ def answered_line(
 
 
 def is_skipped(annotations: Iterable[Annotation]) -> bool:
-    """Whether people answered a frame and all of them skipped it."""
+    """Whether a frame has annotations and all of them are skips."""
     cancelled = [bool(one.was_cancelled) for one in annotations]
     return bool(cancelled) and all(cancelled)
 
 
 def failed_line(line: ManifestLine, reason: str, *, job: str, created: str) -> ManifestLine:
-    """The line of a frame that nobody labelled."""
+    """Return the line of a frame without a label, with the reason."""
     line.verified_metadata = raw({"failure-reason": reason, **_origin(job, created)})
     return line
 
@@ -147,12 +147,12 @@ def _origin(job: str, created: str) -> dict[str, str]:
 
 
 def _review(answer: Annotation, marks: Mapping[str, set[str]], regions: Sequence[str]) -> Review:
-    """What is known of the work on a frame; who did it by the number that Label Studio gives them."""
+    """Collect the facts about the work on a frame. `worker`: the reviewer's number in Label Studio."""
     seconds = answer.lead_time
-    who = answer.completed_by.get("id") if isinstance(answer.completed_by, dict) else answer.completed_by
+    worker = answer.completed_by.get("id") if isinstance(answer.completed_by, dict) else answer.completed_by
     ticked = [marks.get(region, set()) for region in regions]
     return Review(
-        worker="" if who is None else str(who),
+        worker="" if worker is None else str(worker),
         seconds=round(seconds, 3) if seconds is not None and 0 <= seconds < 1e9 else None,
         unsure=UNSURE in marks.get("", ()),
         boxes=tuple(Marks(OCCLUDED in box, TRUNCATED in box) for box in ticked) if any(ticked) else (),
@@ -160,29 +160,29 @@ def _review(answer: Annotation, marks: Mapping[str, set[str]], regions: Sequence
 
 
 def _boxes(result: Iterable[dict[str, Any]], size: ImageSize, labels: Sequence[str]) -> list[tuple[str, PixelBox]]:
-    """The boxes of a result with the ids of their regions, in whole pixels inside the frame."""
+    """Return the boxes of a result with the ids of their regions, in whole pixels inside the frame."""
     boxes = []
     for item in result:
         if item.get("type") != "rectanglelabels":
             continue
         region = msgspec.convert(item, _Region)
         if region.image_rotation:
-            raise _Unreadable("the image was turned")
+            raise _Unreadable("the image was rotated")
         if len(region.value.rectanglelabels) != 1:
             raise _Unreadable(f"a box has {len(region.value.rectanglelabels)} classes")
         name = region.value.rectanglelabels[0]
         if name not in labels:
-            raise _Unreadable(f"{name!r} is none of the job's labels")
+            raise _Unreadable(f"{name!r} is not one of the job's labels")
         left, top, right, bottom = _corners(region.value, size)
         inside = max(left, 0.0), max(top, 0.0), min(right, size.width), min(bottom, size.height)
-        # Not so for what is no number either.
+        # The comparisons are also false for NaN.
         if inside[0] < inside[2] and inside[1] < inside[3]:
             boxes.append((region.id, (name, *whole_pixels(inside, size.width, size.height))))
     return boxes
 
 
 def _corners(value: _Value, size: ImageSize) -> tuple[float, float, float, float]:
-    """A box in pixels, xyxy; of a box that is turned round its top left corner, the upright one around it."""
+    """Return a box as xyxy in pixels. A box rotated about its top left corner becomes the upright box around it."""
     left, top = value.x * size.width / 100, value.y * size.height / 100
     across, down = value.width * size.width / 100, value.height * size.height / 100
     if not value.rotation:
@@ -194,7 +194,7 @@ def _corners(value: _Value, size: ImageSize) -> tuple[float, float, float, float
 
 
 def _marks(result: Iterable[dict[str, Any]]) -> dict[str, set[str]]:
-    """What was ticked, by region; under the empty name what was ticked of the whole frame."""
+    """Return the marks that were set, by region; the marks of the whole frame are under the empty name."""
     marks: dict[str, set[str]] = {}
     for item in result:
         if item.get("type") == "choices" and item.get("from_name") in (MARKS, FRAME):
@@ -204,5 +204,5 @@ def _marks(result: Iterable[dict[str, Any]]) -> dict[str, set[str]]:
 
 
 def written(time: datetime) -> str:
-    """A time as Ground Truth writes it: UTC, without zone."""
+    """Format a time as Ground Truth does: UTC, without zone."""
     return time.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds")

@@ -1,6 +1,7 @@
-"""A manifest line as a task of Label Studio, with its pre-label as a prediction.
+"""Converts a manifest line into a task of Label Studio, with its pre-label as a prediction.
 
-Boxes are percent of the image's width and height there, as floats, origin top left (labelstud.io/guide/predictions).
+Label Studio's boxes are floats in percent of the image's width and height, origin top left
+(labelstud.io/guide/predictions).
 """
 
 from __future__ import annotations
@@ -12,26 +13,26 @@ from msgspec import UNSET
 from autolabel.labels.manifest import PRELABEL, ManifestLine
 from autolabel.verification.label_studio.config import BOXES, IMAGE
 
-# What a task's data hold beside `image`, which is all that the page shows.
+# Fields of a task's data beside `image`. The page shows only the image.
 SOURCE = "source-ref"
 REVIEW = "review-ref"
 JOB = "job"
 
 
 def review_image(line: ManifestLine) -> str:
-    """The S3 URI of what people see of a manifest line's frame."""
+    """Return the S3 URI of the image that reviewers see for a manifest line's frame."""
     return line.review_ref or line.source_ref
 
 
 def model_version(line: ManifestLine) -> str:
-    """What the prediction of a line is called: its models and their revisions."""
+    """Name the prediction of a line by its models and their revisions."""
     return "+".join(line.provenance.models if line.provenance is not UNSET else ()) or PRELABEL
 
 
 def task_of(line: ManifestLine, job: str, image: str) -> dict[str, Any]:
-    """The task of a line, as it is imported. `image`: the address at which the page finds the frame.
+    """Make the task of a line, ready for import. `image`: the address at which the page finds the frame.
 
-    A line without boxes has no prediction: its task opens empty.
+    A line without boxes has no prediction, so its task opens empty.
     """
     size, boxes = line.size, line.prelabel_boxes
     task: dict[str, Any] = {
@@ -60,7 +61,7 @@ def task_of(line: ManifestLine, job: str, image: str) -> dict[str, Any]:
             }
             for i, box in enumerate(boxes)
         ]
-        # Of the whole frame: the lower, the more it needs a look.
+        # The score of the whole frame: a lower score means that the frame needs a review more.
         sure = min(box.confidence for box in boxes) if line.uncertainty is UNSET else 1 - line.uncertainty.level
         task["predictions"] = [{"model_version": model_version(line), "score": sure, "result": result}]
     return task
