@@ -13,7 +13,7 @@ CODE = layers/autolabel/autolabel functions cli/autolabel_cli local models/serve
 BROWSER = tests/browser local/tests/browser
 
 .DEFAULT_GOAL := help
-.PHONY: help demo cloud check unit lint style types imports words templates format test test-browser test-label-studio prove chaos load bench quality
+.PHONY: help demo cloud check unit lint style types imports words templates format test test-browser test-label-studio prove mutants chaos load bench quality
 .PHONY: fresh build setup setup-ssd setup-portal setup-sagemaker setup-export setup-label-studio requirements clean
 
 define HELP
@@ -39,6 +39,7 @@ Check a change
 
 Prove and measure
   prove               Prove the completion protocol in every order of calls and faults (minutes, gigabytes)
+  mutants             Break one rule at a time and show which test notices (half an hour)
   chaos               Label drives under injected faults (SEED=, N=, SHORT=1: each scenario once)
   load                Label ten drives at once; report frames/s and where the time goes (DRIVES=, FRAMES=)
   bench               Measure speed as ratios within one run (SHORT=1: a short run)
@@ -207,6 +208,9 @@ load: setup
 
 quality: setup setup-ssd
 	$(IN) tools.quality --labels "$(LABELS)" $(if $(MODELS),--models "$(MODELS)") $(if $(LEVEL),--level $(LEVEL))
+
+mutants: setup
+	$(IN) tools.mutants
 
 chaos: setup
 	$(IN) tools.chaos $(if $(SHORT),--short) $(if $(SEED),--seed $(SEED)) $(if $(N),--plans $(N))
