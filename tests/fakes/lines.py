@@ -26,13 +26,7 @@ def line(index: int, boxes: Sequence[Boxed], *, size: tuple[int, int] = SIZE, **
     """A line as labelling a shard writes it. `boxes`: class names and xyxy in pixels; `more`: other attributes."""
     known = prelabelled_line(
         source=f"s3://ingest/drives/d/front/{index:019d}.png",
-        detections=Detections(
-            *size,
-            tuple(
-                Detection(name, (x1, y1, x2, y2), 0.9, 0.8, name, ("yolox-nano.0001",))
-                for name, x1, y1, x2, y2 in boxes
-            ),
-        ),
+        detections=Detections(*size, tuple(_detection(*box) for box in boxes)),
         depth=3,
         labels=LABELS,
         job="d-0001",

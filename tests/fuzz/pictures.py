@@ -31,6 +31,6 @@ def _line(etag: str) -> bytes:
         "source-ref": f"s3://ingest/{frame_key(0)}",
         "prelabel": {"image_size": [{"width": 16, "height": 16, "depth": 3}], "annotations": []},
         "prelabel-metadata": {"objects": [], "class-map": {}},
-        "provenance": {"camera": "front", "timestamp": "1" * 19, "etag": etag},
+        "provenance": {"camera": "front", "timestamp": "1" * 19, "etag": etag, "labelled-by": "model"},
     }
     return msgspec.json.encode(fields)

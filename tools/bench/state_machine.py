@@ -66,7 +66,7 @@ def state_machine_figures(frames: int, calls: int) -> list[Figure]:
         Figure(
             group,
             "days until waiting for promised frames fills the history, over the 7 that it may take",
-            f"{frames_days:.0f} days, {EVENT_LIMIT // 9:,} looks",
+            f"{frames_days:.0f} days, {EVENT_LIMIT // 9:,} polls",
             frames_days / 7,
             at_least(1),
         ),
