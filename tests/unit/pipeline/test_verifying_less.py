@@ -1,4 +1,4 @@
-"""A run whose policy spares people what needs none of them: from triage to the dataset and to what audits prove."""
+"""A run under the policy `doubtful`: reviewers get only some frames, and audits prove classes for the next run."""
 
 from __future__ import annotations
 
@@ -43,13 +43,13 @@ from tests.fakes.pipeline import DRIVE, Pipeline, drive_document, frame_key
 
 PREFIX = f"labels/{DRIVE}/0001/"
 FRAMES = 40
-# Every fourth frame's car is hardly one.
+# The car of every fourth frame has a low confidence.
 UNCERTAIN = range(0, FRAMES, 4)
 POLICY = {"policy": "doubtful", "segment": 4, "audit": 0.2, "blind": 0.5}
 
 
 def assembled(pipeline: Pipeline, *proof: Trials, max_objects: int = 1_000, **policy: Any) -> Assembly:
-    """A run of FRAMES frames with a car each, of a recipe of which other audits have proven this much."""
+    """Assemble a run of FRAMES frames with one car each; `proof`: trials that another drive's audits had before."""
     for index in range(FRAMES):
         pipeline.submit(pipeline.upload(frame_key(index), png()))
     pipeline.close(drive_document(verification={**POLICY, **policy}))
@@ -65,7 +65,7 @@ def assembled(pipeline: Pipeline, *proof: Trials, max_objects: int = 1_000, **po
 
 
 def prove(pipeline: Pipeline, drive: str, *proof: Trials) -> None:
-    """Another drive of the recipe is published, whose audits prove this much."""
+    """Publish another drive of the recipe, with these trials in its audits."""
     digest = recipe(pipeline.run)
     evidence = Evidence(digest, drive, "0001", "1970-01-01T00:00:00+00:00", 0.15, proof)
     pipeline.labels.write(evidence_key(digest, drive, "0001"), msgspec.json.encode(evidence))
@@ -76,12 +76,12 @@ def trials(name: str, side: str, count: int, errors: int = 0) -> Trials:
 
 
 def proof(count: int = 60, errors: int = 0) -> list[Trials]:
-    """Audits of a class whose target needs 59 objects without an error."""
+    """Make trials of a class; its target needs 59 objects without an error."""
     return [trials("car", PRECISION, count, errors), trials("car", RECALL, count), trials(ANY_CLASS, RECALL, count)]
 
 
 def shown(pipeline: Pipeline, assembly: Assembly) -> list[dict[str, Any]]:
-    """The lines that people are given, in their order."""
+    """Read the lines that reviewers get, in their order."""
     keys = [pipeline.key_of(job.manifest) for job in assembly.jobs]
     return [json.loads(line) for key in keys for line in pipeline.labels.lines(key)]
 
@@ -99,7 +99,7 @@ def summary(pipeline: Pipeline) -> Summary:
 
 
 def published(pipeline: Pipeline, jobs: list[FinishedJob]) -> list[dict[str, Any]]:
-    """The dataset, whose counts were held against each other."""
+    """Publish a run, check its counts against each other, and return its dataset."""
     publication = pipeline.publish(jobs)
     lines, found = dataset(pipeline), summary(pipeline)
     assert places(lines) == list(range(FRAMES))
@@ -110,15 +110,15 @@ def published(pipeline: Pipeline, jobs: list[FinishedJob]) -> list[dict[str, Any
     return lines
 
 
-def test_as_long_as_nothing_is_proven_people_are_given_every_frame(pipeline: Pipeline) -> None:
+def test_without_proof_reviewers_get_every_frame(pipeline: Pipeline) -> None:
     assembly = assembled(pipeline)
     assert sorted(places(shown(pipeline, assembly))) == list(range(FRAMES))
-    # Segments of four frames: a doubtful one, and three that are audited blind in two of ten segments.
+    # Ten stretches of four frames: one is uncertain; the other three are audited blind in two of the stretches.
     assert summary(pipeline).triage == {"unproven": 24, "doubtful": 10, "blind audit": 6}
     assert summary(pipeline).acceptance == ()
 
 
-def test_frames_without_doubt_of_a_proven_class_are_accepted(pipeline: Pipeline) -> None:
+def test_certain_frames_of_a_proven_class_are_accepted(pipeline: Pipeline) -> None:
     assembly = assembled(pipeline, *proof())
     given = places(shown(pipeline, assembly))
     assert summary(pipeline).triage == {"accepted": 24, "doubtful": 10, "blind audit": 3, "audit": 3}
@@ -134,7 +134,7 @@ def test_frames_without_doubt_of_a_proven_class_are_accepted(pipeline: Pipeline)
 
 
 @pytest.mark.parametrize("errors", [1, 5])
-def test_a_class_whose_bound_is_not_met_is_not_accepted(pipeline: Pipeline, errors: int) -> None:
+def test_a_class_below_its_target_is_not_accepted(pipeline: Pipeline, errors: int) -> None:
     assembled(pipeline, *proof(60, errors))
     assert "accepted" not in summary(pipeline).triage
     assert any("car: precision 60 of" in one and "so far" in one for one in summary(pipeline).acceptance)
@@ -145,24 +145,24 @@ def test_proof_of_another_class_accepts_nothing(pipeline: Pipeline) -> None:
     assert "accepted" not in summary(pipeline).triage
 
 
-def test_the_queue_begins_with_what_is_most_in_doubt(pipeline: Pipeline) -> None:
+def test_the_queue_begins_with_the_most_uncertain_frame(pipeline: Pipeline) -> None:
     lines = shown(pipeline, assembled(pipeline, *proof()))
-    doubtful = [
+    uncertain = [
         line for line in lines if line["provenance"]["timestamp"] and line.get("doubt", {}).get("level", 0) > 0.15
     ]
-    levels = [line["doubt"]["level"] for line in doubtful]
+    levels = [line["doubt"]["level"] for line in uncertain]
     assert levels == sorted(levels, reverse=True)
-    assert places(doubtful) == list(UNCERTAIN)
+    assert places(uncertain) == list(UNCERTAIN)
 
 
-def test_audits_stand_anywhere_in_the_queue(pipeline: Pipeline) -> None:
+def test_audits_are_anywhere_in_the_queue(pipeline: Pipeline) -> None:
     given = places(shown(pipeline, assembled(pipeline, *proof(), audit=1)))
-    status = [rank for rank, place in enumerate(given) if place not in UNCERTAIN]
-    doubtful = [rank for rank, place in enumerate(given) if place in UNCERTAIN]
-    assert status[0] < doubtful[0] < doubtful[-1] < status[-1]
+    audits = [rank for rank, place in enumerate(given) if place not in UNCERTAIN]
+    uncertain = [rank for rank, place in enumerate(given) if place in UNCERTAIN]
+    assert audits[0] < uncertain[0] < uncertain[-1] < audits[-1]
 
 
-def test_a_queue_that_grows_too_large_for_a_disk_is_a_job_of_its_own(
+def test_a_queue_too_large_for_the_disk_is_divided_into_jobs(
     pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("autolabel.triage.queueing.MAX_QUEUE_BYTES", 10_000)
@@ -173,7 +173,7 @@ def test_a_queue_that_grows_too_large_for_a_disk_is_a_job_of_its_own(
     published(pipeline, pipeline.verify(assembly))
 
 
-def test_blind_audits_look_like_frames_in_which_nothing_was_seen(pipeline: Pipeline) -> None:
+def test_blind_audits_look_like_frames_without_detections(pipeline: Pipeline) -> None:
     assembly = assembled(pipeline, *proof())
     blind = [line for line in shown(pipeline, assembly) if not line["prelabel"]["annotations"]]
     assert len(blind) == 3
@@ -183,12 +183,12 @@ def test_blind_audits_look_like_frames_in_which_nothing_was_seen(pipeline: Pipel
         assert "doubt" not in line
     lines = published(pipeline, pipeline.verify(assembly))
     for line in (lines[place] for place in places(blind)):
-        # The models' boxes come back beside the person's.
+        # The dataset has the models' boxes beside the person's.
         assert (len(line["prelabel"]["annotations"]), line["verified"]["annotations"]) == (1, [])
         assert (line["provenance"]["labelled-by"], line["provenance"]["triage"]) == ("person", "blind audit")
 
 
-def test_a_blind_line_has_nothing_that_a_line_without_a_pre_label_lacks() -> None:
+def test_a_blind_line_equals_a_line_without_a_pre_label() -> None:
     def line(*found: Detection, **more: Any) -> bytes:
         known = prelabelled_line(
             source="s3://ingest/frame.png",
@@ -204,20 +204,20 @@ def test_a_blind_line_has_nothing_that_a_line_without_a_pre_label_lacks() -> Non
 
     masks = MaskReferences("s3://labels/masks.json", "s3://labels/classes.png", {"1": {"class-name": "person"}})
     uncertainty = ShownUncertainty(0.1, (0.1,), (), ())
-    seen = line(
+    shown = line(
         Detection("person", (1, 2, 30, 40), 0.9, 0.9, "person", ("m.0001",)), masks=masks, uncertainty=uncertainty
     )
-    assert json.loads(without_prelabel(seen)) == json.loads(line())
+    assert json.loads(without_prelabel(shown)) == json.loads(line())
 
 
-def test_a_shard_that_no_job_can_take_is_refused(pipeline: Pipeline) -> None:
+def test_a_shard_that_is_too_large_for_a_job_is_refused(pipeline: Pipeline) -> None:
     with pytest.raises(CountMismatch, match="shard 0 has 7 frames, a labelling job takes 6"):
         assembled(pipeline, max_objects=6)
-    # Nothing is fixed by what failed: with the limit put right the run goes on.
+    # The failed call fixed nothing: with a larger limit the run goes on.
     published(pipeline, pipeline.verify(pipeline.assemble(7)))
 
 
-def test_a_frame_without_a_pre_label_goes_to_people_first(pipeline: Pipeline) -> None:
+def test_a_frame_without_a_pre_label_is_first_in_the_queue(pipeline: Pipeline) -> None:
     assembled(pipeline, *proof())
     pipeline.labels.write(pipeline.endpoints.taken[5].output_key, b"garbage")
     pipeline.label()
@@ -235,7 +235,7 @@ def test_jobs_keep_to_their_limit_and_every_frame_comes_back(pipeline: Pipeline)
     published(pipeline, pipeline.verify(assembly))
 
 
-def test_a_job_too_few_stops_the_publication(pipeline: Pipeline) -> None:
+def test_a_missing_job_stops_the_publication(pipeline: Pipeline) -> None:
     jobs = pipeline.verify(assembled(pipeline, *proof(), max_objects=7))
     with pytest.raises(CountMismatch, match="no verification job has"):
         pipeline.publish(jobs[1:])
@@ -253,11 +253,9 @@ def test_a_repeated_call_draws_the_same(pipeline: Pipeline) -> None:
 
 
 @pytest.mark.parametrize("errors", [0, 60])
-def test_what_audits_prove_meanwhile_changes_nothing_of_a_run_that_people_are_at(
-    pipeline: Pipeline, errors: int
-) -> None:
-    # A redriven run is assembled again, when people have answered some of its jobs: what they were not shown once is
-    # blind for good, and their answers lie in the jobs that they were given.
+def test_later_proof_does_not_change_a_run_under_review(pipeline: Pipeline, errors: int) -> None:
+    # A redriven run is assembled again after reviewers answered some of its jobs. A frame whose pre-label was hidden
+    # once stays blind, and answers are in the jobs that reviewers were given.
     assembly = assembled(pipeline, *(proof() if errors else ()), max_objects=7)
     before = dict(pipeline.labels.objects)
     prove(pipeline, "meanwhile", *proof(60, errors))
@@ -268,7 +266,7 @@ def test_what_audits_prove_meanwhile_changes_nothing_of_a_run_that_people_are_at
     published(pipeline, pipeline.verify(again))
 
 
-def test_two_assemblies_at_once_do_not_both_go_on_with_other_terms(
+def test_concurrent_assemblies_with_different_criteria_do_not_both_pass(
     pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assembled(pipeline)
@@ -288,48 +286,48 @@ def test_two_assemblies_at_once_do_not_both_go_on_with_other_terms(
 
 
 def found_wrong(lines: list[bytes]) -> list[bytes]:
-    """People who delete every box."""
+    """Answer as reviewers who delete every box."""
     found = [json.loads(line) for line in lines]
     for line in found:
         line["verified"]["annotations"] = line["verified-metadata"]["objects"] = []
     return [json.dumps(line).encode() for line in found]
 
 
-def test_when_audits_find_errors_acceptance_ends_and_operators_hear_of_it(pipeline: Pipeline) -> None:
+def test_errors_in_audits_end_acceptance_and_are_announced(pipeline: Pipeline) -> None:
     assembly = assembled(pipeline, *proof())
     published(pipeline, pipeline.verify(assembly, found_wrong))
     ((subject, message),) = pipeline.announcements.told
     assert subject == f"Acceptance is off after {DRIVE} 0001"
     assert f"car was accepted until run {DRIVE} 0001: its precision bound fell to" in message
     assert any("car was accepted until" in note for note in summary(pipeline).notes)
-    # And the next run asks people again.
+    # And the next run asks reviewers again.
     evidence = list(read_evidence(pipeline.labels, recipe(pipeline.run)))
     assert "car" not in proven_classes(evidence, msgspec.convert(POLICY, VerifyUncertain))
 
 
-def test_of_two_runs_that_are_published_at_once_one_sees_the_audits_of_the_other(
+def test_of_two_concurrent_publications_one_reads_the_others_audits(
     pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     jobs = pipeline.verify(assembled(pipeline, *proof()))
-    labels, seen = pipeline.labels, list[set[str]]()
+    labels, listings = pipeline.labels, list[set[str]]()
     of_bucket = labels.list
 
     def meanwhile(prefix: str, after: str = "") -> Iterator[StoredObject]:
         found = list(of_bucket(prefix, after))
-        if prefix.startswith("audits/") and not seen:
-            seen.append({one.key for one in found})
-            # The other one is a moment later.
+        if prefix.startswith("audits/") and not listings:
+            listings.append({one.key for one in found})
+            # The other run is a moment later.
             prove(pipeline, "meanwhile", *proof())
-            seen.append({one.key for one in of_bucket(prefix)})
+            listings.append({one.key for one in of_bucket(prefix)})
         return iter(found)
 
     monkeypatch.setattr(labels, "list", meanwhile)
     published(pipeline, jobs)
     ours, theirs = (evidence_key(recipe(pipeline.run), drive, "0001") for drive in (DRIVE, "meanwhile"))
-    assert theirs in seen[0] or ours in seen[1]
+    assert theirs in listings[0] or ours in listings[1]
 
 
-def test_what_people_did_is_recorded_frame_by_frame(pipeline: Pipeline) -> None:
+def test_reviews_are_recorded_frame_by_frame(pipeline: Pipeline) -> None:
     published(pipeline, pipeline.verify(assembled(pipeline, *proof()), found_wrong))
     rows = [json.loads(line) for line in pipeline.labels.lines(PREFIX + "reviewed.jsonl")]
     assert [row["position"] for row in rows] == list(range(FRAMES))
@@ -337,7 +335,7 @@ def test_what_people_did_is_recorded_frame_by_frame(pipeline: Pipeline) -> None:
     assert {row["triage"] for row in rows if not row.get("verified")} == {"accepted"}
     assert [row["classes"]["car"]["deleted"] for row in rows if row.get("verified")] == [1] * 16
     evidence = msgspec.json.decode(pipeline.labels.objects[PREFIX + "audit.json"], type=Evidence)
-    # Each audited segment shows one car.
+    # Each audited stretch shows one car.
     assert [(row.name, row.side, row.blind, row.trials, row.errors) for row in evidence.trials] == [
         ("car", PRECISION, False, 1, 1),
         ("car", PRECISION, True, 1, 1),

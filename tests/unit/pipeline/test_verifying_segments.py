@@ -1,4 +1,4 @@
-"""A run whose people correct segments: from drive.json to the dataset, whose boxes stay as models left them."""
+"""A run whose reviewers correct segments, from drive.json to the dataset. Its boxes stay as the models made them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ FRAMES = 3
 def assembled(
     *, failing: int | None = None, models: tuple[Any, ...] = (SEGMENTER,), **limits: int
 ) -> tuple[Pipeline, Assembly]:
-    """A run of FRAMES frames whose people are to correct segments; the model with masks fails on one of them."""
+    """Assemble a run of FRAMES frames for reviewers of segments; the model with masks fails on frame `failing`."""
     pipeline = Pipeline(*models)
     for index in range(FRAMES):
         pipeline.upload(frame_key(index), png(WIDTH, HEIGHT, (index, 0, 0)))
@@ -63,7 +63,7 @@ def summary(pipeline: Pipeline) -> Summary:
 
 
 def settled(change: Callable[[Pipeline, dict[str, Any]], object]) -> Settled:
-    """What the first round comes to when a back-end leaves the first frame's line as `change` makes it."""
+    """Settle the first round, after a back-end changed the first frame's line with `change`."""
     pipeline, assembly = assembled()
     (job,) = assembly.jobs
 
@@ -78,7 +78,7 @@ def settled(change: Callable[[Pipeline, dict[str, Any]], object]) -> Settled:
 # Jobs
 
 
-def test_a_job_of_segments_asks_for_a_reference_with_a_page_of_its_own() -> None:
+def test_a_job_of_segments_has_its_own_page_and_label_reference() -> None:
     pipeline, assembly = assembled()
     (job,) = assembly.jobs
     assert (job.task, job.attribute, job.back_end, job.frames) == ("segments", "verified-ref", "ground-truth", FRAMES)
@@ -92,12 +92,12 @@ def test_jobs_of_segments_are_split_at_ground_truths_own_limit(monkeypatch: pyte
     assert [job.frames for job in assembly.jobs] == [2, 1]
 
 
-def test_a_smaller_limit_of_the_stack_counts_for_segments_too() -> None:
+def test_a_smaller_limit_of_the_stack_also_limits_segments() -> None:
     _, assembly = assembled(max_objects=1)
     assert [job.frames for job in assembly.jobs] == [1] * FRAMES
 
 
-def test_a_stack_that_cannot_ask_ground_truth_verifies_no_segments() -> None:
+def test_a_stack_without_ground_truth_verifies_no_segments() -> None:
     pipeline, _ = assembled()
     pipeline.back_ends = BackEnds(LABEL_STUDIO, "", "eu-central-1", label_studio=True)
     with pytest.raises(VerificationRefused, match="WorkteamName"):
@@ -109,15 +109,15 @@ def test_a_drive_without_a_model_that_gives_masks_is_not_closed() -> None:
     pipeline.upload(frame_key(0), png())
     assert pipeline.close(drive_document(models=["detector"], verification=SEGMENTS)) == ["refused"]
     ((_, told),) = pipeline.announcements.told
-    assert "none of its models returns masks: detector.0001" in told
-    # Another document may come.
+    assert "none of its models gives masks: detector.0001" in told
+    # A corrected document can still close the drive.
     assert pipeline.close(drive_document(models=["segmenter"], verification=SEGMENTS)) != ["refused"]
 
 
 # The dataset
 
 
-def test_what_people_left_is_in_the_dataset_and_the_boxes_stay_the_models() -> None:
+def test_the_dataset_has_reviewed_segments_and_the_models_boxes() -> None:
     pipeline, assembly = assembled()
     jobs = pipeline.verify(assembly)
     publication = pipeline.publish(jobs)
@@ -146,7 +146,7 @@ def test_segments_prove_nothing_of_boxes() -> None:
     assert json.loads(pipeline.labels.objects[PREFIX + "audit.json"])["trials"] == []
 
 
-def test_a_frame_without_a_picture_is_a_persons_alone() -> None:
+def test_a_frame_without_a_picture_is_labelled_by_a_person_alone() -> None:
     pipeline, assembly = assembled(failing=1, models=(DETECTOR, SEGMENTER))
     pipeline.publish(pipeline.verify(assembly))
     lines = dataset(pipeline)
@@ -155,16 +155,16 @@ def test_a_frame_without_a_picture_is_a_persons_alone() -> None:
     assert all("verified-ref" in line for line in lines)
 
 
-def test_boxes_that_nobody_verified_are_exported_only_where_somebody_asks_for_the_models() -> None:
+def test_unverified_boxes_are_exported_only_on_request() -> None:
     pipeline, assembly = assembled(failing=1)
     pipeline.publish(pipeline.verify(assembly))
     lines = [read_line(body, "here") for body in pipeline.labels.lines(PREFIX + "dataset.manifest")]
     assert [chosen_label(line, "verified")[0] for line in lines] == [None] * FRAMES
-    # The empty pre-label of a frame that the model failed on is no frame without objects.
+    # The model failed on the second frame: its empty pre-label does not mean a frame without objects.
     assert [chosen_label(line, "all")[0] for line in lines] == ["prelabel", None, "prelabel"]
 
 
-def test_a_frame_that_two_rounds_leave_without_a_label_is_nobodys() -> None:
+def test_a_frame_without_a_label_after_two_rounds_is_unlabelled() -> None:
     pipeline, assembly = assembled()
 
     def give_up(lines: list[bytes]) -> list[bytes]:
@@ -181,7 +181,7 @@ def test_a_frame_that_two_rounds_leave_without_a_label_is_nobodys() -> None:
     assert "verified-ref" not in lines[0]
 
 
-def test_the_second_round_begins_from_what_the_models_painted() -> None:
+def test_the_second_round_begins_with_the_models_segments() -> None:
     pipeline, assembly = assembled()
     (job,) = assembly.jobs
     finished = pipeline.finish(job, lambda lines: lines[1:])
@@ -191,11 +191,11 @@ def test_the_second_round_begins_from_what_the_models_painted() -> None:
     assert finished.rounds[1].verified == 1
 
 
-# What is believed
+# Which labels are accepted from a back-end
 
 
 def referred(uri: str) -> Callable[[Pipeline, dict[str, Any]], object]:
-    """A label that refers to another place, where a good picture lies."""
+    """Refer a label to another place that has a good picture."""
 
     def change(pipeline: Pipeline, line: dict[str, Any]) -> None:
         line["verified-ref"] = uri
@@ -205,12 +205,12 @@ def referred(uri: str) -> Callable[[Pipeline, dict[str, Any]], object]:
 
 
 def holding(body: bytes) -> Callable[[Pipeline, dict[str, Any]], object]:
-    """A label whose picture is another."""
+    """Replace the picture of a label."""
     return lambda pipeline, line: pipeline.labels.write(pipeline.key_of(line["verified-ref"]), body)
 
 
 def meaning(colors: Any) -> Callable[[Pipeline, dict[str, Any]], object]:
-    """A label whose colours mean something else."""
+    """Give other meanings to the colours of a label."""
     return lambda pipeline, line: line["verified-ref-metadata"].update({"internal-color-map": colors})
 
 
@@ -229,9 +229,9 @@ BELOW = f"s3://labels/{PREFIX}verification/"
         meaning({**class_of("car"), "0": {"class-name": "BACKGROUND", "hex-color": "#FFFFFF", "confidence": 0.9}}),
         holding(png_header(WIDTH, HEIGHT)),
     ],
-    ids=["another name", "fewer classes", "a confidence", "no more than a header"],
+    ids=["another name", "fewer classes", "a confidence", "only a header"],
 )
-def test_what_ground_truth_may_leave_is_believed(change: Callable[[Pipeline, dict[str, Any]], object]) -> None:
+def test_a_possible_answer_of_ground_truth_is_taken(change: Callable[[Pipeline, dict[str, Any]], object]) -> None:
     assert (settled(change).verified, settled(change).failed) == (FRAMES, 0)
 
 
@@ -240,16 +240,16 @@ HOSTILE: dict[str, Callable[[Pipeline, dict[str, Any]], object]] = {
     "the ingest bucket": referred(f"s3://ingest/{frame_key(0)}"),
     "outside of the run's verification": referred(f"s3://labels/{PREFIX}segmentation/front/0.png"),
     "another run's": referred(f"s3://labels/labels/{DRIVE}/0002/verification/job/0.png"),
-    "a way up": referred(f"{BELOW}../segmentation/0.png"),
-    "a long way": referred(f"{BELOW}{'a' * 900}.png"),
+    "a path upwards": referred(f"{BELOW}../segmentation/0.png"),
+    "a long path": referred(f"{BELOW}{'a' * 900}.png"),
     "a line feed": referred(f"{BELOW}job/0.png\n"),
-    "no picture by its name": referred(f"{BELOW}job/0.json"),
-    "a picture that is not there": lambda _, line: line.update({"verified-ref": f"{BELOW}job/none.png"}),
+    "a name that is not a picture's": referred(f"{BELOW}job/0.json"),
+    "a missing picture": lambda _, line: line.update({"verified-ref": f"{BELOW}job/none.png"}),
     "no text": lambda _, line: line.update({"verified-ref": {"s3": "uri"}}),
     "no label": lambda _, line: line.pop("verified-ref"),
     "no metadata": lambda _, line: line.pop("verified-ref-metadata"),
     "a failure beside a label": lambda _, line: line["verified-ref-metadata"].update({"failure-reason": "too dark"}),
-    "no picture by its content": holding(b"<html>"),
+    "content that is not a picture": holding(b"<html>"),
     "another type": holding(jpeg(WIDTH, HEIGHT)),
     "another size": holding(png(WIDTH, HEIGHT - 1)),
     "a picture of absurd size": holding(png_header(100_000, 100_000)),
@@ -257,15 +257,15 @@ HOSTILE: dict[str, Callable[[Pipeline, dict[str, Any]], object]] = {
     "no colours": meaning({}),
     "an unknown class": meaning(class_of("zebra")),
     "a class without a name": meaning(class_of(None)),
-    "a colour that is none": meaning(class_of("car", "red;}")),
-    "an index that is none": meaning({"one": class_of("car")["1"]}),
-    "deep": meaning({"1": json.loads("[" * 100 + "]" * 100)}),
+    "an invalid colour": meaning(class_of("car", "red;}")),
+    "an invalid index": meaning({"one": class_of("car")["1"]}),
+    "deep nesting": meaning({"1": json.loads("[" * 100 + "]" * 100)}),
     "boxes": lambda _, line: line.update({"verified-ref": {"image_size": [], "annotations": []}}),
 }
 
 
 @pytest.mark.parametrize("change", HOSTILE.values(), ids=HOSTILE.keys())
-def test_what_no_job_could_leave_is_a_failure_of_the_frame(
+def test_an_impossible_answer_of_a_job_fails_the_frame(
     change: Callable[[Pipeline, dict[str, Any]], object],
 ) -> None:
     found = settled(change)

@@ -1,4 +1,4 @@
-"""A drive from its first upload to its dataset, with one of everything that can be wrong in it."""
+"""A drive from its first upload to its dataset, with one of each fault."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ FRAMES = {
 
 
 def answer_everything(pipeline: Pipeline) -> None:
-    """The endpoint works on all that it has taken, and on what comes back to it."""
+    """Have the endpoint answer all that it has taken, also retried requests."""
     done = 0
     while done < len(pipeline.endpoints.taken):
         invocation = pipeline.endpoints.taken[done]
@@ -78,7 +78,7 @@ def test_a_drive_of_seven_frames_with_one_of_each_fault_adds_up(pipeline: Pipeli
     assert len(pipeline.endpoints.taken) == 6 + MAX_ERRORS - 1
 
 
-def test_a_drive_whose_uploads_nobody_heard_of_is_labelled_all_the_same(pipeline: Pipeline) -> None:
+def test_a_drive_whose_upload_events_were_lost_is_labelled(pipeline: Pipeline) -> None:
     for index in range(5):
         pipeline.upload(frame_key(index), png())
     pipeline.close()
@@ -91,7 +91,7 @@ def test_a_drive_whose_uploads_nobody_heard_of_is_labelled_all_the_same(pipeline
     assert pipeline.assemble().frames == FrameCounts(5, 5, 0, 0)
 
 
-def test_frames_of_two_cameras_are_labelled_in_their_order(pipeline: Pipeline) -> None:
+def test_frames_of_two_cameras_are_labelled_in_key_order(pipeline: Pipeline) -> None:
     keys = [frame_key(index, camera=camera) for camera in ("front", "front-left") for index in range(4)]
     for key in keys:
         pipeline.submit(pipeline.upload(key, png()))
@@ -104,7 +104,7 @@ def test_frames_of_two_cameras_are_labelled_in_their_order(pipeline: Pipeline) -
     assert [line["source-ref"] for line in manifest(pipeline, assembly)] == [f"s3://ingest/{k}" for k in sorted(keys)]
 
 
-def test_an_endpoint_that_knows_no_names_labels_a_drive() -> None:
+def test_an_endpoint_that_ignores_output_names_labels_a_drive() -> None:
     pipeline = Pipeline(honours_names=False)
     for index in range(5):
         pipeline.submit(pipeline.upload(frame_key(index), png()))
@@ -116,7 +116,7 @@ def test_an_endpoint_that_knows_no_names_labels_a_drive() -> None:
     assert pipeline.assemble().frames == FrameCounts(5, 5, 0, 0)
 
 
-def test_a_drive_without_a_frame_ends_in_an_empty_dataset(pipeline: Pipeline) -> None:
+def test_a_drive_without_frames_gives_an_empty_dataset(pipeline: Pipeline) -> None:
     pipeline.close()
     assert pipeline.reconcile().pending == 0
     assert pipeline.plan().shards == 0

@@ -28,7 +28,7 @@ def test_every_step_runs_on_generated_pages(step: Callable[[int], dict[str, Any]
     assert step(FRAMES)["peak"] > 0
 
 
-def test_a_pass_in_several_calls_has_the_counts_of_a_whole_one() -> None:
+def test_a_pass_in_several_calls_counts_the_same_as_in_one() -> None:
     assert reconcile_in_calls(FRAMES, 0.01)["calls"] >= 1
 
 
@@ -42,7 +42,7 @@ def test_an_answer_with_masks_is_read_with_and_without_them(shape: str, tmp_path
     assert [found[way]["masks"] for way in found] == [0, 0, count]
 
 
-def test_units_are_asked_for_through_the_real_adapters() -> None:
+def test_units_are_submitted_through_the_real_adapters() -> None:
     assert ask_for_units(50)["processor"] > 0
 
 
@@ -54,6 +54,6 @@ def test_a_frame_of_several_models_is_merged() -> None:
     assert time_frame(10, rounds=1, calls=1)["merge"] > 0
 
 
-def test_a_function_is_imported_beside_the_bare_handler() -> None:
+def test_import_time_is_compared_with_the_bare_handler() -> None:
     [figure] = import_figures(rounds=1, function="collect")
     assert figure.ratio > 0

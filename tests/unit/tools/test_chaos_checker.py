@@ -27,14 +27,14 @@ EVIDENCE = Evidence(
 )
 
 
-def test_a_run_in_order_is_good() -> None:
+def test_a_run_without_faults_is_good() -> None:
     verdict = judge(EVIDENCE)
     assert verdict.good
     assert (verdict.frames, verdict.lost, verdict.doubled) == (3, [], [])
 
 
 @pytest.mark.parametrize(
-    "doctored",
+    "changes",
     [
         {"manifest": [FAILED], "dataset": [FAILED]},
         {"dataset": [FAILED]},
@@ -42,14 +42,14 @@ def test_a_run_in_order_is_good() -> None:
     ],
     ids=["no line in the manifest", "no line in the dataset", "not in the listing"],
 )
-def test_a_line_that_is_missing_is_a_lost_frame(doctored: dict[str, Any]) -> None:
-    verdict = judge(replace(EVIDENCE, **doctored))
+def test_a_missing_line_is_a_lost_frame(changes: dict[str, Any]) -> None:
+    verdict = judge(replace(EVIDENCE, **changes))
     assert verdict.lost == [GOOD]
     assert not verdict.good
 
 
 @pytest.mark.parametrize(
-    "doctored",
+    "changes",
     [
         {"manifest": [GOOD, GOOD, FAILED]},
         {"rejected": [REJECTED, GOOD]},
@@ -58,14 +58,14 @@ def test_a_line_that_is_missing_is_a_lost_frame(doctored: dict[str, Any]) -> Non
     ],
     ids=["two lines in the manifest", "rejected and labelled", "two lines in the dataset", "listed twice"],
 )
-def test_a_second_line_is_a_doubled_frame(doctored: dict[str, Any]) -> None:
-    verdict = judge(replace(EVIDENCE, **doctored))
+def test_a_second_line_is_a_doubled_frame(changes: dict[str, Any]) -> None:
+    verdict = judge(replace(EVIDENCE, **changes))
     assert verdict.doubled == [GOOD]
     assert not verdict.good
 
 
 @pytest.mark.parametrize(
-    ("doctored", "problem"),
+    ("changes", "problem"),
     [
         ({"versions": frozenset({(GOOD, "other"), (REJECTED, "b"), (FAILED, "c")})}, "never put"),
         ({"manifest": [GOOD, FAILED, "drives/d/front/9.png"], "dataset": [GOOD, FAILED]}, "not listed"),
@@ -78,7 +78,7 @@ def test_a_second_line_is_a_doubled_frame(doctored: dict[str, Any]) -> None:
         ({"waiting": 1}, "tokens"),
     ],
 )
-def test_any_other_fault_is_a_problem(doctored: dict[str, Any], problem: str) -> None:
-    verdict = judge(replace(EVIDENCE, **doctored))
+def test_any_other_fault_is_a_problem(changes: dict[str, Any], problem: str) -> None:
+    verdict = judge(replace(EVIDENCE, **changes))
     assert not verdict.good
     assert problem in "\n".join(verdict.problems)

@@ -1,3 +1,5 @@
+"""The quality benchmark scores, orders and resamples frames as independent implementations do."""
+
 from __future__ import annotations
 
 import contextlib
@@ -23,12 +25,12 @@ from tools.quality.uncertainty import auroc, share_in_first_half
 
 Frames = list[tuple[list[Guess], list[Truth]]]
 HARD = LEVELS["hard"]
-# A prime, so that no recall but 0 and 1 is one of COCO's 101, where rounding would decide.
+# A prime, so that only the recalls 0 and 1 are among COCO's 101 recalls, where rounding would decide.
 OBJECTS = 97
 
 
 def _random_frames(seed: int) -> Frames:
-    """Random objects and regions, with guesses near them and anywhere."""
+    """Make random objects and regions, with guesses near them and anywhere."""
     draw = np.random.default_rng(seed)
     frames: Frames = [([], []) for _ in range(12)]
     for index in range(OBJECTS + 10):
@@ -55,7 +57,7 @@ def _annotation(image: int, box: Box) -> dict[str, object]:
 
 
 def _scored_by_others(frames: Frames) -> list[float]:
-    """AP at each IoU threshold by faster-coco-eval."""
+    """Compute AP at each IoU threshold with faster-coco-eval."""
     truth: list[dict[str, object]] = []
     guesses: list[dict[str, object]] = []
     for image, (guessed, true) in enumerate(frames):
@@ -94,7 +96,7 @@ def test_a_frame_drawn_twice_counts_as_two_such_frames() -> None:
     assert by_weight == pytest.approx(Curve(doubled, 0).average_precision(np.ones((1, 12)))[0], abs=0.01)
 
 
-def test_resamples_are_repeatable_and_begin_with_the_set_itself() -> None:
+def test_resamples_are_repeatable_and_begin_with_the_original_set() -> None:
     assert np.array_equal(draw_resamples(31, 50, seed=4), draw_resamples(31, 50, seed=4))
     assert draw_resamples(31, 50, seed=4)[0].tolist() == [1.0] * 31
     assert (draw_resamples(31, 50, seed=4).sum(axis=1) == 31).all()
@@ -104,14 +106,14 @@ def test_an_interval_is_the_middle_of_the_known_values() -> None:
     assert interval(np.array([np.nan, *np.arange(101.0)])) == pytest.approx((2.5, 97.5))
 
 
-def test_without_guesses_precision_is_zero_without_objects_unknown() -> None:
+def test_precision_is_zero_without_guesses_and_nan_without_objects() -> None:
     nothing = judge([([], [Truth((0, 0, 50, 50), COUNTS)])], [0.5])
     assert Curve(nothing, 0).average_precision(np.ones((1, 1)))[0] == 0.0
     empty = judge([([Guess((0, 0, 50, 50), 0.5)], [])], [0.5])
     assert np.isnan(Curve(empty, 0).average_precision(np.ones((1, 1)))[0])
 
 
-def test_precision_at_a_recall_is_at_the_first_threshold_to_reach_it() -> None:
+def test_precision_at_a_recall_is_that_of_the_first_threshold() -> None:
     boxes: list[Box] = [(100.0 * i, 0.0, 100.0 * i + 50.0, 50.0) for i in range(4)]
     guesses = [Guess(boxes[0], 0.9), Guess((0, 100, 50, 150), 0.8), Guess(boxes[1], 0.7), Guess((0, 200, 50, 250), 0.6)]
     curve = Curve(judge([(guesses, [Truth(box, COUNTS) for box in boxes])], [0.5]), 0)
@@ -121,7 +123,7 @@ def test_precision_at_a_recall_is_at_the_first_threshold_to_reach_it() -> None:
     assert curve.operating_point() == (0.5, 0.5)
 
 
-def _seen(name: str, box: Box, confidence: float = 0.9) -> Detection:
+def _detection(name: str, box: Box, confidence: float = 0.9) -> Detection:
     return Detection(name, box, confidence, confidence, name, ("m.0001",))
 
 
@@ -138,18 +140,18 @@ ELSEWHERE: Box = (300.0, 100.0, 400.0, 160.0)
     ("prelabel", "objects", "edits"),
     [
         ([], [], Edits()),
-        ([_seen("car", CAR)], [_object("Car", CAR)], Edits()),
+        ([_detection("car", CAR)], [_object("Car", CAR)], Edits()),
         ([], [_object("Car", CAR)], Edits(add=1)),
-        ([_seen("car", CAR)], [], Edits(delete=1)),
-        ([_seen("car", ASIDE)], [_object("Car", CAR)], Edits(move=1)),
-        ([_seen("truck", ASIDE)], [_object("Car", CAR)], Edits(relabel=1)),
-        ([_seen("car", ELSEWHERE)], [_object("Car", CAR)], Edits(add=1, delete=1)),
-        ([_seen("car", CAR), _seen("car", ASIDE, 0.99)], [_object("Car", CAR)], Edits(delete=1)),
-        ([_seen("car", CAR)], [_object("Car", CAR, occluded=3)], Edits()),
-        ([_seen("car", CAR)], [_object("Misc", CAR)], Edits()),
-        ([_seen("car", CAR), _seen("car", ASIDE)], [_object("DontCare", (90, 90, 220, 170), -1)], Edits()),
-        ([_seen("car", (100, 100, 200, 120))], [], Edits()),
-        ([_seen("traffic light", CAR)], [], Edits()),
+        ([_detection("car", CAR)], [], Edits(delete=1)),
+        ([_detection("car", ASIDE)], [_object("Car", CAR)], Edits(move=1)),
+        ([_detection("truck", ASIDE)], [_object("Car", CAR)], Edits(relabel=1)),
+        ([_detection("car", ELSEWHERE)], [_object("Car", CAR)], Edits(add=1, delete=1)),
+        ([_detection("car", CAR), _detection("car", ASIDE, 0.99)], [_object("Car", CAR)], Edits(delete=1)),
+        ([_detection("car", CAR)], [_object("Car", CAR, occluded=3)], Edits()),
+        ([_detection("car", CAR)], [_object("Misc", CAR)], Edits()),
+        ([_detection("car", CAR), _detection("car", ASIDE)], [_object("DontCare", (90, 90, 220, 170), -1)], Edits()),
+        ([_detection("car", (100, 100, 200, 120))], [], Edits()),
+        ([_detection("traffic light", CAR)], [], Edits()),
     ],
     ids=[
         "nothing at all",
@@ -157,11 +159,11 @@ ELSEWHERE: Box = (300.0, 100.0, 400.0, 160.0)
         "a missed object",
         "a false alarm",
         "a box beside the object",
-        "another class, however its box lies",
+        "another class, in any place",
         "a box too far away",
         "two boxes on one object: the better one stays",
         "an object that does not count",
-        "an object of no class",
+        "an object without a class",
         "boxes in an unlabelled region",
         "a false alarm too low to count",
         "a class that the set does not label",
@@ -175,7 +177,7 @@ def test_edits_turn_a_pre_label_into_the_counted_objects(
 
 def test_a_model_is_calibrated_by_the_hits_of_its_detections() -> None:
     model = Model("m", "0001", "m", "jumpstart-detection", {"car": "car", "person": "person"})
-    false_alarms = [_seen("car", ELSEWHERE, 0.9), _seen("car", CAR, 0.6), _seen("person", CAR, 0.5)]
+    false_alarms = [_detection("car", ELSEWHERE, 0.9), _detection("car", CAR, 0.6), _detection("person", CAR, 0.5)]
     frames = [KnownFrame(false_alarms, {"car": [Truth(CAR, COUNTS), Truth((0, 0, 9, 9), IGNORED)]})] * 40
     calibrated = fit_calibrations(model, frames).calibration
     # The truth has no persons.
