@@ -109,7 +109,7 @@ def test_a_drive_without_a_model_that_gives_masks_is_not_closed() -> None:
     pipeline.upload(frame_key(0), png())
     assert pipeline.close(drive_document(models=["detector"], verification=SEGMENTS)) == ["refused"]
     ((_, told),) = pipeline.announcements.told
-    assert "none of its models gives masks: detector.0001" in told
+    assert "none of its models returns masks: detector.0001" in told
     # A corrected document can still close the drive.
     assert pipeline.close(drive_document(models=["segmenter"], verification=SEGMENTS)) != ["refused"]
 

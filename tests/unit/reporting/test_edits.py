@@ -1,4 +1,4 @@
-"""What people did to the boxes that they were shown."""
+"""Edits: the reviewers' changes to the boxes that they were shown."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ boxes = st.lists(
 
 
 def kinds(predicted: list[LabelledBox], verified: list[LabelledBox]) -> list[tuple[str, str]]:
-    """What became of the boxes, each with its class."""
+    """The kind and the class of each change, sorted."""
     found = []
     for change in compare(predicted, verified):
         one = change.predicted or change.verified
@@ -60,7 +60,7 @@ def kinds(predicted: list[LabelledBox], verified: list[LabelledBox]) -> list[tup
         "a region where nothing counts",
     ],
 )
-def test_what_became_of_a_frames_boxes(
+def test_each_box_has_the_right_kind_of_change(
     predicted: list[LabelledBox], verified: list[LabelledBox], said: list[tuple[str, str]]
 ) -> None:
     assert kinds(predicted, verified) == said
@@ -81,15 +81,13 @@ def test_an_untouched_prelabel_costs_nothing(predicted: list[LabelledBox]) -> No
     assert cost(changes) == 0
 
 
-def test_adding_costs_more_than_deleting_and_that_more_than_a_small_move() -> None:
+def test_adding_costs_more_than_deleting_or_a_small_move() -> None:
     added, deleted = compare([], [box("car")]), compare([box("car")], [])
     assert cost(added) > cost(deleted) > cost(compare([box("car")], [box("car", 5)])) > 0
 
 
 @given(st.lists(st.tuples(boxes, boxes), max_size=6), st.integers(0, 6))
-def test_tallies_of_parts_add_up_to_that_of_the_whole(
-    frames: list[tuple[list[LabelledBox], list[LabelledBox]]], cut: int
-) -> None:
+def test_tallies_of_parts_add_up(frames: list[tuple[list[LabelledBox], list[LabelledBox]]], cut: int) -> None:
     whole, first, second = EditTally(), EditTally(), EditTally()
     for index, (predicted, verified) in enumerate(frames):
         changes = compare(predicted, verified)

@@ -1,4 +1,4 @@
-"""What a run's verification showed, gathered line by line."""
+"""Findings about a run's verification, gathered line by line."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def label(places: Sequence[Place]) -> tuple[dict[str, Any], dict[str, Any]]:
 def line(
     index: int, shown: Sequence[Place], left: Sequence[Place] | None, review: dict[str, Any] | None = None, **said: str
 ) -> dict[str, Any]:
-    """A line of a dataset; `left`: what a person left, None where nobody did."""
+    """A line of a dataset. `left`: the boxes that a reviewer left, None for a frame without a verified label."""
     prelabel, prelabel_metadata = label(shown)
     provenance = {"camera": "front", "timestamp": f"{index:019}", "labelled-by": "model and person", **said}
     found: dict[str, Any] = {
@@ -58,9 +58,9 @@ def key(index: int) -> str:
     return f"drives/d/front/{index:019}.png"
 
 
-def record(index: int, *seen: tuple[str, int, float]) -> bytes:
+def record(index: int, *candidates: tuple[str, int, float]) -> bytes:
     """A line of detections.jsonl, of (class, left, confidence)."""
-    items = [{"name": n, "box": [x, 0, x + 100, 100], "score": c, "confidence": c} for n, x, c in seen]
+    items = [{"name": n, "box": [x, 0, x + 100, 100], "score": c, "confidence": c} for n, x, c in candidates]
     return msgspec.json.encode({"key": key(index), "detections": {"width": 1_000, "height": 100, "items": items}})
 
 
@@ -74,100 +74,100 @@ def gathered(*lines: dict[str, Any], frames: int | None = None) -> Findings:
 CAR: list[Place] = [("car", 0)]
 
 
-def test_a_run_without_frames_has_nothing_to_tell() -> None:
+def test_a_run_without_frames_has_empty_findings() -> None:
     findings = gathered()
-    told = findings.agreement()
-    assert (told.shown.frames, told.blind.frames, told.drawn.frames, told.pace.seconds) == (0, 0, 0, None)
+    found = findings.agreement()
+    assert (found.shown.frames, found.blind.frames, found.drawn.frames, found.pace.seconds) == (0, 0, 0, None)
     assert list(findings.issues()) == findings.worst() == findings.contradicted() == []
 
 
-def test_frames_are_told_apart_by_what_people_were_shown() -> None:
-    told = gathered(
+def test_frames_are_grouped_by_what_reviewers_were_shown() -> None:
+    found = gathered(
         line(0, CAR, CAR),
         line(1, CAR, CAR, **{"triage": "blind audit", "labelled-by": "person"}),
         line(2, [], CAR, **{"labelled-by": "person"}),
         line(3, CAR, CAR, **{"labelled-by": "model", "triage": "accepted"}),
         line(4, CAR, None, **{"labelled-by": "nobody"}),
     ).agreement()
-    assert told.shown.classes == {"car": ClassEdits(kept=1)}
-    assert told.blind.classes == {"car": ClassEdits(kept=1)}
-    assert told.drawn.classes == {"car": ClassEdits(added=1)}
-    assert [group.frames for group in (told.shown, told.blind, told.drawn)] == [1, 1, 1]
+    assert found.shown.classes == {"car": ClassEdits(kept=1)}
+    assert found.blind.classes == {"car": ClassEdits(kept=1)}
+    assert found.drawn.classes == {"car": ClassEdits(added=1)}
+    assert [group.frames for group in (found.shown, found.blind, found.drawn)] == [1, 1, 1]
 
 
-def test_moves_and_new_names_are_told() -> None:
-    told = gathered(line(0, [("car", 0), ("car", 300)], [("car", 20), ("van", 300)])).agreement()
-    assert told.shown.relabelled == {"car": {"van": 1}}
-    assert told.shown.moved_iou is not None
-    assert told.shown.moved_iou.mean == pytest.approx(80 / 120, abs=0.001)
+def test_moved_and_relabelled_boxes_are_counted() -> None:
+    found = gathered(line(0, [("car", 0), ("car", 300)], [("car", 20), ("van", 300)])).agreement()
+    assert found.shown.relabelled == {"car": {"van": 1}}
+    assert found.shown.moved_iou is not None
+    assert found.shown.moved_iou.mean == pytest.approx(80 / 120, abs=0.001)
 
 
-def test_who_accepts_without_looking_is_seen() -> None:
-    told = gathered(
+def test_untouched_frames_in_little_time_are_counted_by_reviewer() -> None:
+    found = gathered(
         *(line(i, CAR, CAR, {"worker": "a@b.example", "seconds": 0.8}) for i in range(3)),
         line(3, CAR, CAR, {"worker": "w2", "seconds": 4.0}),
         line(4, CAR, [("car", 9)], {"worker": "w2", "seconds": 1.0, "keys": 3}),
         line(5, CAR, CAR, {"worker": "w2"}),
     ).agreement()
-    assert told.pace.hasty == 3
-    assert {one.worker: one.hasty for one in told.workers} == {worker_name("a@b.example"): 3, worker_name("w2"): 0}
-    assert told.pace.seconds is not None
-    assert (told.pace.seconds.frames, told.pace.seconds.median, told.pace.frames) == (5, 0.8, 6)
-    assert told.pace.keys_per_change == 3
-    assert b"example" not in msgspec.json.encode(told)
+    assert found.pace.hasty == 3
+    assert {one.worker: one.hasty for one in found.workers} == {worker_name("a@b.example"): 3, worker_name("w2"): 0}
+    assert found.pace.seconds is not None
+    assert (found.pace.seconds.frames, found.pace.seconds.median, found.pace.frames) == (5, 0.8, 6)
+    assert found.pace.keys_per_change == 3
+    assert b"example" not in msgspec.json.encode(found)
 
 
-def test_where_the_back_end_tells_no_seconds_haste_is_unknown() -> None:
-    told = gathered(line(0, CAR, CAR, {"worker": "w1"})).agreement()
-    assert (told.pace.hasty, told.workers[0].hasty) == (None, None)
+def test_haste_is_unknown_without_seconds() -> None:
+    found = gathered(line(0, CAR, CAR, {"worker": "w1"})).agreement()
+    assert (found.pace.hasty, found.workers[0].hasty) == (None, None)
 
 
-def test_blind_frames_say_nothing_of_haste() -> None:
-    told = gathered(line(0, [], [], {"worker": "w1", "seconds": 0.5}, triage="blind audit")).agreement()
-    assert (told.pace.frames, told.workers) == (0, ())
-    assert told.blind.seconds is not None
+def test_blind_frames_do_not_count_for_haste() -> None:
+    found = gathered(line(0, [], [], {"worker": "w1", "seconds": 0.5}, triage="blind audit")).agreement()
+    assert (found.pace.frames, found.workers) == (0, ())
+    assert found.blind.seconds is not None
 
 
-def test_efforts_are_added_up_by_kinds_that_are_known() -> None:
+def test_efforts_are_added_up_for_known_kinds_only() -> None:
     edits = {"add": {"count": 2, "seconds": 5.0}, "<b>": {"count": 1}, "move": {"count": -5, "seconds": -1e300}}
-    told = gathered(*(line(i, CAR, CAR, {"edits": edits}) for i in range(2))).agreement()
-    assert {kind: (one.count, one.seconds) for kind, one in told.efforts.items()} == {"add": (4, 10.0)}
+    found = gathered(*(line(i, CAR, CAR, {"edits": edits}) for i in range(2))).agreement()
+    assert {kind: (one.count, one.seconds) for kind, one in found.efforts.items()} == {"add": (4, 10.0)}
 
 
-def test_what_a_browser_claims_stays_a_number_that_json_has() -> None:
+def test_absurd_numbers_from_a_browser_stay_encodable_as_json() -> None:
     hostile = {
         "worker": "\\ud800",
         "seconds": 1e300,
         "keys": 2**62,
         "edits": {"add": {"count": 2**62, "seconds": 1e300}},
     }
-    told = gathered(*(line(i, CAR, [], hostile) for i in range(9))).agreement()
-    assert msgspec.json.decode(msgspec.json.encode(told), type=Agreement) == told
+    found = gathered(*(line(i, CAR, [], hostile) for i in range(9))).agreement()
+    assert msgspec.json.decode(msgspec.json.encode(found), type=Agreement) == found
 
 
-def test_the_worst_frames_are_of_different_places() -> None:
+def test_the_worst_frames_are_of_different_stretches() -> None:
     lines = [line(i, CAR, [("car", 0), ("car", 300), *([("car", 500)] if i % 10 == 3 else [])]) for i in range(2_000)]
     worst = [msgspec.json.decode(one.line) for one in gathered(*lines).worst()]
     assert len(worst) == WORST
     assert [int(one["provenance"]["timestamp"]) for one in worst] == [3 + 10 * i for i in range(WORST)]
 
 
-def test_an_object_that_is_missed_in_many_frames_is_one_suspect() -> None:
+def test_an_object_missed_in_many_frames_is_one_label_issue() -> None:
     findings = Findings(labels=LABELS, frames=20)
     for index in range(20):
         one = line(index, [], [])
-        seen = ("car", 5 * index, 0.5 + index / 100)
-        # Of the frames from 10 on nobody sees it.
-        findings.take(parsed(one), msgspec.json.encode(one), record(index, *([seen] if index < 10 else [])))
+        candidate = ("car", 5 * index, 0.5 + index / 100)
+        # From frame 10 on, the models do not find the object.
+        findings.take(parsed(one), msgspec.json.encode(one), record(index, *([candidate] if index < 10 else [])))
     (row,) = [msgspec.json.decode(body, type=LabelIssueLine) for body in findings.issues()]
     assert (row.frames, row.timestamp, row.issue.kind) == (10, f"{9:019}", "overlooked")
-    told = findings.agreement()
-    assert (told.searched, told.issues) == (20, 1)
+    found = findings.agreement()
+    assert (found.searched, found.issues) == (20, 1)
     (frame,) = findings.contradicted()
     assert msgspec.json.decode(frame.line)["provenance"]["timestamp"] == row.timestamp
 
 
-def test_of_what_models_are_not_sure_of_there_is_a_line_and_no_picture() -> None:
+def test_an_issue_of_low_confidence_has_a_line_but_no_picture() -> None:
     findings = Findings(labels=LABELS, frames=1)
     one = line(0, [], [])
     findings.take(parsed(one), msgspec.json.encode(one), record(0, ("car", 0, 0.4)))
@@ -175,7 +175,7 @@ def test_of_what_models_are_not_sure_of_there_is_a_line_and_no_picture() -> None
     assert findings.contradicted() == []
 
 
-def test_a_frame_of_two_suspects_is_one_picture() -> None:
+def test_a_frame_with_two_label_issues_is_one_picture() -> None:
     findings = Findings(labels=LABELS, frames=1)
     one = line(0, [], [])
     findings.take(parsed(one), msgspec.json.encode(one), record(0, ("car", 0, 0.9), ("person", 300, 0.8)))
@@ -187,7 +187,7 @@ def test_the_most_suspicious_labels_are_kept() -> None:
     findings = Findings(labels=LABELS, frames=200)
     for index in range(200):
         one = line(index, [], [])
-        # Far from the frame before, so that each is an object of its own.
+        # Far from the box in the frame before, so that each is an object of its own.
         findings.take(
             parsed(one), msgspec.json.encode(one), record(index, ("car", 450 * (index % 2), 0.4 + index / 400))
         )
@@ -196,14 +196,14 @@ def test_the_most_suspicious_labels_are_kept() -> None:
     assert findings.agreement().issues == 200
 
 
-def test_candidates_of_another_frame_are_refused() -> None:
+def test_candidates_of_another_frame_are_an_error() -> None:
     findings = Findings(labels=LABELS, frames=1)
     one = line(0, CAR, CAR)
-    with pytest.raises(CountMismatch, match="candidates of drives/d/front/"):
+    with pytest.raises(CountMismatch, match="found those of drives/d/front/"):
         findings.take(parsed(one), msgspec.json.encode(one), record(1))
 
 
-def test_of_a_very_long_run_some_shards_are_searched() -> None:
+def test_only_some_shards_of_a_very_long_run_are_searched() -> None:
     findings = Findings(labels=LABELS, frames=1_000_000)
     assert sum(findings.wants_candidates(shard) for shard in range(2_000)) == 200
     assert all(Findings(labels=LABELS, frames=100_000).wants_candidates(shard) for shard in range(200))
@@ -212,7 +212,7 @@ def test_of_a_very_long_run_some_shards_are_searched() -> None:
 # In a whole run
 
 
-def test_a_published_run_tells_what_people_did_and_what_they_may_have_missed(pipeline: Pipeline) -> None:
+def test_a_published_run_reports_changes_and_label_issues(pipeline: Pipeline) -> None:
     labelled(pipeline, 4)
 
     def left(lines: list[bytes]) -> list[bytes]:
@@ -222,14 +222,14 @@ def test_a_published_run_tells_what_people_did_and_what_they_may_have_missed(pip
         return [msgspec.json.encode(first), *lines[1:]]
 
     pipeline.publish(pipeline.verify(pipeline.assemble(), left))
-    told = msgspec.json.decode(pipeline.labels.objects[PREFIX + "summary.json"], type=Summary).agreement
-    assert told is not None
-    assert told.shown.classes == {"car": ClassEdits(kept=3, deleted=1)}
-    assert (told.shown.frames, told.shown.untouched, told.searched, told.issues) == (4, 3, 4, 1)
+    found = msgspec.json.decode(pipeline.labels.objects[PREFIX + "summary.json"], type=Summary).agreement
+    assert found is not None
+    assert found.shown.classes == {"car": ClassEdits(kept=3, deleted=1)}
+    assert (found.shown.frames, found.shown.untouched, found.searched, found.issues) == (4, 3, 4, 1)
     (row,) = [
         msgspec.json.decode(body, type=LabelIssueLine) for body in pipeline.labels.lines(PREFIX + "suspects.jsonl")
     ]
     assert (row.issue.kind, row.issue.decided, row.source_ref.split("/")[4]) == ("overlooked", True, DRIVE)
     page = pipeline.labels.objects[PREFIX + "report.html"].decode()
-    assert "People kept 3 of 4 boxes" in page
-    assert "People may have missed these" in page
+    assert "Reviewers kept 3 of 4 boxes" in page
+    assert "Possible label issues" in page

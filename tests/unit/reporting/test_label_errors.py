@@ -1,4 +1,4 @@
-"""Where confident models contradict a verified label."""
+"""Label issues: verified labels that confident models contradict."""
 
 from __future__ import annotations
 
@@ -61,30 +61,32 @@ def issues(
         "two objects in another order",
     ],
 )
-def test_who_does_not_contradict_raises_no_suspicion(candidates: list[Candidate], verified: list[LabelledBox]) -> None:
+def test_candidates_that_do_not_contradict_are_no_issue(
+    candidates: list[Candidate], verified: list[LabelledBox]
+) -> None:
     assert issues(candidates, verified) == []
 
 
-def test_an_object_that_people_left_out_was_overlooked() -> None:
+def test_an_object_without_a_verified_box_was_overlooked() -> None:
     (one,) = issues([candidate("car", 300), candidate("car")], [box("car")])
     assert (one.kind, one.models.left, one.verified, one.decided) == (OVERLOOKED, 300, None, False)
     assert one.suspicion == pytest.approx(0.9)
 
 
-def test_a_class_that_the_taxonomy_of_now_no_longer_has_is_a_group_of_its_own() -> None:
+def test_a_class_that_left_the_taxonomy_is_a_group_of_its_own() -> None:
     found = Candidates(1_000, 100, (candidate("tricycle", 300), candidate("tricycle")))
     (one,) = find_label_issues(found, [], [box("car"), box("tricycle")], LABELS | {"tricycle"})
     assert (one.kind, one.models.left) == (OVERLOOKED, 300)
 
 
-def test_a_box_that_was_deleted_is_less_suspicious_than_one_that_nobody_saw() -> None:
-    (unseen,) = issues([candidate("car")], [])
+def test_a_deleted_box_is_less_suspicious_than_one_never_shown() -> None:
+    (never_shown,) = issues([candidate("car")], [])
     (deleted,) = issues([candidate("car")], [], [box("car")])
     assert deleted.decided
-    assert 0 < deleted.suspicion < unseen.suspicion
+    assert 0 < deleted.suspicion < never_shown.suspicion
 
 
-def test_a_box_that_lies_elsewhere_than_models_place_it_is_badly_located() -> None:
+def test_a_box_away_from_the_models_box_is_badly_located() -> None:
     (near,) = issues([candidate("car")], [box("car", 20)])
     (far,) = issues([candidate("car")], [box("car", 45)])
     assert near.kind == far.kind == BADLY_LOCATED
@@ -93,21 +95,21 @@ def test_a_box_that_lies_elsewhere_than_models_place_it_is_badly_located() -> No
     assert (far.verified.left, far.models.left) == (45, 0)
 
 
-def test_models_that_disagree_in_place_among_themselves_suspect_less() -> None:
+def test_models_that_disagree_on_location_lower_the_suspicion() -> None:
     apart = candidate("car", 0, 0.9, Opinion("car", 0.9, 0.6), Opinion("car", 0.9, 0.6))
     (one,) = issues([apart], [box("car", 40)])
     (other,) = issues([candidate("car")], [box("car", 40)])
     assert one.suspicion < other.suspicion
 
 
-def test_a_class_that_models_name_otherwise_was_swapped() -> None:
+def test_a_class_that_the_models_contradict_was_swapped() -> None:
     (one,) = issues([candidate("van")], [box("car")])
     assert (one.kind, one.models.label) == (SWAPPED, "van")
     assert one.verified is not None
     assert one.verified.label == "car"
 
 
-def test_a_minority_of_votes_for_another_class_is_less_suspicious_than_a_majority() -> None:
+def test_a_minority_for_another_class_is_less_suspicious() -> None:
     few = candidate("car", 0, 0.9, Opinion("car", 0.9, 1.0), Opinion("car", 0.9, 1.0), Opinion("van", 0.9, 1.0))
     many = candidate("van", 0, 0.9, Opinion("car", 0.9, 1.0), Opinion("van", 0.9, 1.0), Opinion("van", 0.9, 1.0))
     ((minor,), (major,)) = issues([few], [box("car")]), issues([many], [box("car")])
@@ -115,16 +117,16 @@ def test_a_minority_of_votes_for_another_class_is_less_suspicious_than_a_majorit
     assert minor.suspicion < major.suspicion
 
 
-def test_injected_errors_are_ranked_before_what_is_right() -> None:
+def test_injected_errors_are_ranked_before_correct_labels() -> None:
     draw = random.Random(5)
     found, errors = list[tuple[float, bool]](), 0
     for _ in range(200):
-        # Detectors see most objects, not all, a little off, and sometimes what is not there.
+        # Detectors find most objects, not all, a little off, and sometimes an object that does not exist.
         objects = [box("car", 150.0 * place) for place in range(5) if draw.random() < 0.6]
-        seen = [candidate("car", b.left + draw.uniform(-5, 5), draw.uniform(0.5, 1)) for b in objects]
-        seen = [one for one in seen if draw.random() < 0.9]
+        detected = [candidate("car", b.left + draw.uniform(-5, 5), draw.uniform(0.5, 1)) for b in objects]
+        detected = [one for one in detected if draw.random() < 0.9]
         if draw.random() < 0.2:
-            seen.append(candidate("car", 850, draw.uniform(0.3, 0.6)))
+            detected.append(candidate("car", 850, draw.uniform(0.3, 0.6)))
         left, wrong = list[LabelledBox](), set[float]()
         for b in objects:
             lot = draw.random()
@@ -134,7 +136,7 @@ def test_injected_errors_are_ranked_before_what_is_right() -> None:
                 [] if lot < 0.05 else [box("van" if lot < 0.1 else "car", b.left + (35 if 0.1 <= lot < 0.15 else 0))]
             )
         errors += len(wrong)
-        for one in issues(seen, left):
+        for one in issues(detected, left):
             found.append((one.suspicion, any(abs(one.models.left - place) <= 6 for place in wrong)))
     found.sort(reverse=True)
     assert sum(right for _, right in found[: errors // 2]) / (errors // 2) > 0.9
@@ -147,7 +149,7 @@ names = st.sampled_from(sorted(LABELS | {"ignore", "bicycle", "traffic sign"}))
     st.lists(st.builds(candidate, names, st.integers(0, 900), st.floats(0, 1)), max_size=12),
     st.lists(st.builds(box, names, st.integers(0, 900), st.integers(1, 100)), max_size=12),
 )
-def test_suspicions_are_shares_in_order(candidates: list[Candidate], verified: list[LabelledBox]) -> None:
+def test_suspicions_are_from_0_to_1_and_in_order(candidates: list[Candidate], verified: list[LabelledBox]) -> None:
     found = issues(candidates, verified)
     values = [one.suspicion for one in found]
     assert values == sorted(values, reverse=True)

@@ -1,4 +1,4 @@
-"""The report: one self-contained page."""
+"""The report is one self-contained page with counts and pictures."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def summary(**changes: Any) -> Summary:
 
 
 class Page(HTMLParser):
-    """Elements with their attributes, and the text between them."""
+    """The elements of a page with their attributes, and its text."""
 
     def __init__(self, html: str) -> None:
         super().__init__()
@@ -88,7 +88,7 @@ def test_a_run_without_frames_has_a_report() -> None:
     assert "waiting for verification" in page.text
 
 
-def test_counts_classes_and_jobs_are_shown() -> None:
+def test_a_report_shows_counts_classes_and_jobs() -> None:
     outcome = JobOutcome(
         "d1-0001-000-1", "Completed", 1_232, verified=1_200, unadjusted=900, failed=32, rounds=2, unsure=1_017
     )
@@ -121,14 +121,14 @@ def test_counts_classes_and_jobs_are_shown() -> None:
     assert "waiting for verification" not in text
 
 
-def test_hostile_text_stays_text() -> None:
+def test_hostile_text_is_escaped() -> None:
     box = PictureBox(HOSTILE, "#000000", 0.5, 1, 2, 3, 4)
     picture = Picture(HOSTILE, 64, 48, "", (box,), (HOSTILE,), False)
     issue = {"key": HOSTILE, "reason": HOSTILE, "detail": HOSTILE}
     outline = Outline("added", HOSTILE, 1, 2, 3, 4)
     view = View(0, 0, 64, 48)
     comparison = Comparison(HOSTILE, 64, 48, "", (Pane("verified", view, (outline,)),), (HOSTILE,))
-    people = Agreement(
+    changes_of_reviewers = Agreement(
         shown=Group(1, 0, 2, 1, {HOSTILE: ClassEdits(kept=1, relabelled=1)}, {HOSTILE: {HOSTILE: 1}}),
         blind=Group(),
         drawn=Group(),
@@ -139,7 +139,7 @@ def test_hostile_text_stays_text() -> None:
     clean = Page(render_report(summary(), [Picture("t", 64, 48, "", (box,), (), False)], {}))
     html = render_report(
         summary(
-            agreement=people,
+            agreement=changes_of_reviewers,
             drive=HOSTILE,
             models=(HOSTILE,),
             notes=(HOSTILE,),
@@ -161,7 +161,7 @@ def test_hostile_text_stays_text() -> None:
 
 
 @given(st.text(max_size=60))
-def test_no_name_makes_an_element(name: str) -> None:
+def test_a_name_never_adds_an_element_to_the_page(name: str) -> None:
     issue = {"key": name, "reason": name, "detail": name}
     plain = {"key": "x", "reason": "x", "detail": "x"}
     page = Page(render_report(summary(drive=name, notes=(name,)), [], {"Failed": [issue], "Rejected": []}))
@@ -169,8 +169,8 @@ def test_no_name_makes_an_element(name: str) -> None:
     assert [tag for tag, _ in page.elements] == [tag for tag, _ in same.elements]
 
 
-def people(**changes: Any) -> Agreement:
-    """What people did to a car that they kept and one that they deleted."""
+def changes_of_reviewers(**changes: Any) -> Agreement:
+    """The changes of reviewers who kept one car and deleted another."""
     fields: dict[str, Any] = {
         "shown": Group(2, 1, 2, 1, {"car": ClassEdits(kept=1, deleted=1)}),
         "blind": Group(),
@@ -180,11 +180,11 @@ def people(**changes: Any) -> Agreement:
     return Agreement(**{**fields, **changes})
 
 
-def test_what_people_did_is_told() -> None:
+def test_a_report_shows_the_reviewers_changes() -> None:
     pace = Pace("0a1b2c3d", 2, 1, 1, Seconds(2, 1.5, 3.5, 5.0), hasty=1, keys_per_change=4.5)
     html = render_report(
         summary(
-            agreement=people(
+            agreement=changes_of_reviewers(
                 blind=Group(7, classes={"person": ClassEdits(added=12_345)}),
                 pace=pace,
                 workers=(pace,),
@@ -198,31 +198,31 @@ def test_what_people_did_is_told() -> None:
     assert_self_contained(html)
     text = " ".join(Page(html).text.split())
     for said in (
-        "People kept 1 of 2 boxes (50 %) as they were, and left 1 of 2 frames untouched.",
-        "held against the models' afterwards: 7 frames",
+        "Reviewers kept 1 of 2 boxes (50 %) and left 1 of 2 frames untouched.",
+        "which was compared with their label afterwards): 7 frames",
         "12,345",
-        "1.5 s a frame in the median",
+        "Median 1.5 s; the slowest tenth of the frames took 3.5 s or more.",
         "Submitted untouched in less than 2 s: 1 of 2 frames.",
         "0a1b2c3d",
     ):
         assert said in text
 
 
-def test_what_the_back_end_does_not_tell_is_unknown() -> None:
+def test_values_that_the_back_end_does_not_report_are_unknown() -> None:
     worker = Pace("0a1b2c3d", 2, 1, 1)
-    text = Page(render_report(summary(agreement=people(workers=(worker,))), [], {})).text
+    text = Page(render_report(summary(agreement=changes_of_reviewers(workers=(worker,))), [], {})).text
     assert "Seconds are unknown" in text
     assert "unknown" in text.split("0a1b2c3d")[1]
 
 
-def test_a_run_in_which_nobody_was_shown_a_prelabel_says_so() -> None:
-    nobody = people(shown=Group(), drawn=Group(3, classes={"car": ClassEdits(added=4)}), pace=Pace())
-    text = Page(render_report(summary(agreement=nobody), [], {})).text
-    assert "Nobody was shown a pre-label" in text
-    assert "since the models failed: 3 frames" in text
+def test_a_report_says_that_no_prelabel_was_shown() -> None:
+    drawn = changes_of_reviewers(shown=Group(), drawn=Group(3, classes={"car": ClassEdits(added=4)}), pace=Pace())
+    text = Page(render_report(summary(agreement=drawn), [], {})).text
+    assert "Reviewers saw no pre-label in this run" in text
+    assert "because the models failed: 3 frames" in text
 
 
-def test_boxes_lie_in_the_pixels_of_the_frame() -> None:
+def test_boxes_are_drawn_in_the_pixels_of_the_frame() -> None:
     box = PictureBox("car", "#2f7ed8", 0.876, 10, 20, 300, 40.5)
     html = render_report(summary(classes={"car": 1}), [Picture("front 1", 1280, 720, "", (box,), (), True)], {})
     page = Page(html)
@@ -267,7 +267,7 @@ def test_a_page_full_of_pictures_that_compress_badly_stays_small() -> None:
     assert len(picture) * most < 3_000_000
 
 
-def test_a_frame_that_cannot_be_drawn_is_shown_without_its_picture(pipeline: Pipeline) -> None:
+def test_an_unreadable_frame_is_shown_without_its_picture(pipeline: Pipeline) -> None:
     labelled(pipeline, 3)
     pipeline.ingest.write(frame_key(1), b"no image any more")
     del pipeline.ingest.objects[frame_key(2)]
@@ -277,7 +277,7 @@ def test_a_frame_that_cannot_be_drawn_is_shown_without_its_picture(pipeline: Pip
     assert page.count("image") == page.count("use") == 1
 
 
-def test_only_the_first_issues_are_named_and_the_rest_counted(pipeline: Pipeline) -> None:
+def test_the_first_rejected_frames_are_named_the_rest_counted(pipeline: Pipeline) -> None:
     for index in range(NAMED_ISSUES + 7):
         pipeline.upload(frame_key(100 + index), b"")
     labelled(pipeline, 1).assemble()
@@ -286,7 +286,7 @@ def test_only_the_first_issues_are_named_and_the_rest_counted(pipeline: Pipeline
     assert "and 7 more" in page.text
 
 
-def test_the_drives_own_notes_are_escaped_in_its_report(pipeline: Pipeline) -> None:
+def test_notes_of_the_drive_document_are_escaped(pipeline: Pipeline) -> None:
     labelled(pipeline, 1, document=drive_document(notes=[HOSTILE])).assemble()
     html = pipeline.labels.objects[PREFIX + "report.html"].decode()
     assert HOSTILE not in html
@@ -304,7 +304,7 @@ def test_no_frames_make_an_empty_gallery() -> None:
 
 
 @pytest.mark.parametrize("frames", [1, 2, 23, 24, 25, 100, 9_999])
-def test_pictures_are_spread_evenly_from_the_first_frame_to_the_last(frames: int) -> None:
+def test_pictures_are_spread_evenly_over_all_frames(frames: int) -> None:
     gallery = Gallery(frames)
     for index in range(frames):
         gallery.take([json.dumps(index).encode()])
@@ -317,7 +317,7 @@ def test_pictures_are_spread_evenly_from_the_first_frame_to_the_last(frames: int
 
 
 @pytest.mark.parametrize("piece", [1, 7, 500])
-def test_skipping_pieces_without_a_picture_chooses_the_same_lines(piece: int) -> None:
+def test_skipping_lines_does_not_change_the_chosen_ones(piece: int) -> None:
     lines = [json.dumps(index).encode() for index in range(1_000)]
     whole, skipping = Gallery(len(lines)), Gallery(len(lines))
     whole.take(lines)

@@ -1,4 +1,4 @@
-"""How numbers are spread, counted in steps."""
+"""Spreads count numbers in steps."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ def spread(*taken: float) -> Spread:
     return found
 
 
-def test_nothing_is_spread_nowhere() -> None:
+def test_a_spread_of_nothing_is_zero() -> None:
     assert (spread().count, spread().total, spread().quantile(0.5)) == (0, 0, 0)
 
 
 @given(numbers.filter(bool), st.floats(0.01, 1))
-def test_a_quantile_is_the_number_there_to_half_a_step(taken: list[float], share: float) -> None:
+def test_a_quantile_is_exact_to_half_a_step(taken: list[float], share: float) -> None:
     ordered = sorted(min(max(number, 0.0), 100.0) for number in taken)
     there = ordered[math.ceil(share * len(ordered)) - 1]
     assert spread(*taken).quantile(share) == pytest.approx(there, abs=0.0501)

@@ -1,4 +1,4 @@
-"""Reporting: what a run came to and what people did, as a page and as figures."""
+"""Reports the results of a run and the reviewers' changes, as figures and as a page."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Edits: what people did to the boxes that they were shown, box by box and counted.
+"""Edits: the reviewers' changes to the boxes that they were shown, box by box and as counts.
 
-Here a box is kept when it stayed as it was; whether it was good enough to stay is a matter of `agreement`.
+Here a box is kept if it did not change. Whether it was good enough to keep is decided in `labels.agreement`.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ RELABELLED = "relabelled"
 DELETED = "deleted"
 IGNORED = "ignored"
 ADDED = "added"
-# What an edit costs a person, by which frames are ranked: extreme clicking takes 7 s (Papadopoulos et al., ICCV 2017),
-# a look and a key two; a move takes the longer the farther the box was off.
+# The cost of an edit for a reviewer, about in seconds; it ranks frames. Drawing a box by extreme clicking takes 7 s
+# (Papadopoulos et al., ICCV 2017), a look and a key 2 s. A move costs more if the box was farther off.
 _COSTS = {KEPT: 0.0, IGNORED: 0.0, DELETED: 2.0, RELABELLED: 2.0, ADDED: 7.0}
 _MOVE_COST = 4.0
 
 
 class Change(NamedTuple):
-    """What became of one box: the pre-label's, the person's, or both. `iou`: of the two, 1 for a kept one."""
+    """The change of one box: of the pre-label, of the verified label, or both. `iou`: of the two, 1 for a kept box."""
 
     kind: str
     predicted: LabelledBox | None
@@ -37,9 +37,9 @@ class Change(NamedTuple):
 
 
 class ClassEdits(msgspec.Struct):
-    """What became of the boxes of one class that were shown, and how many people `added`.
+    """Counts the changes of one class's boxes that were shown, and the boxes that reviewers `added`.
 
-    `relabelled` counts by the class that was shown; `ignored` boxes lie where people say that nothing counts.
+    `relabelled` counts by the class that was shown. `ignored` boxes are in a region that a reviewer marked `ignore`.
     """
 
     kept: int = 0
@@ -55,10 +55,10 @@ class ClassEdits(msgspec.Struct):
 
 
 def compare(predicted: Sequence[LabelledBox], verified: Sequence[LabelledBox]) -> list[Change]:
-    """What a person did to a frame's pre-label; each box of either is in one change.
+    """List the changes from a frame's pre-label to its verified label. Each box of either is in exactly one change.
 
-    Boxes with the same class and whole pixels were kept; the others are paired as `pair_boxes` does, so that a box of
-    another class in its place was relabelled, wherever its sides are now.
+    Boxes with the same class and the same whole pixels were kept. The others are paired by `pair_boxes`: a pair with
+    different classes was relabelled, even if its sides moved too.
     """
     shown: dict[tuple[str, int, int, int, int], list[LabelledBox]] = {}
     for box in predicted:
@@ -74,19 +74,19 @@ def compare(predicted: Sequence[LabelledBox], verified: Sequence[LabelledBox]) -
         if one is not None:
             left.remove(one)
         changes.append(Change(_kind(one, other), one, other, iou))
-    # What the pairs leave out: regions that people drew, and what was shown there.
+    # The pairs leave out regions to ignore, and the shown boxes in them.
     changes += (Change(IGNORED, box, None) for box in left)
     changes += (Change(ADDED, None, box) for box in others if box.name == IGNORE)
     return changes
 
 
 def cost(changes: Sequence[Change]) -> float:
-    """What a frame's changes cost a person, about in seconds; made to rank frames, not to be added up."""
+    """Estimate the cost of a frame's changes for a reviewer, about in seconds. It is for ranking, not for sums."""
     return sum(_MOVE_COST * (1 - c.iou) if c.kind == MOVED else _COSTS[c.kind] for c in changes)
 
 
 class EditTally:
-    """Counts the changes of any number of frames. `frames`, and of them `untouched`; `relabelled` by (from, to)."""
+    """Counts the changes of many frames. `untouched`: frames without a change; `relabelled`: boxes by (from, to)."""
 
     def __init__(self) -> None:
         self.frames = 0
@@ -108,7 +108,7 @@ class EditTally:
                 self.relabelled[predicted.name, verified.name] += 1
 
     def add(self, other: EditTally) -> None:
-        """Add what another part of the run came to."""
+        """Add the counts of another part of the run."""
         self.frames += other.frames
         self.untouched += other.untouched
         self.relabelled += other.relabelled

@@ -1,7 +1,7 @@
-"""Findings: what a run's verification showed, gathered line by line while the dataset is written.
+"""Findings about a run's verification, gathered line by line while the dataset is written.
 
-What people did to the pre-labels that they were shown; what they drew where nothing was shown, in blind audits and
-where the models failed; how long it took them; and which labels may be wrong all the same.
+They are: the reviewers' changes to pre-labels that they were shown; the boxes that they drew without a pre-label, in
+blind audits and in failed frames; the time that they took; and the labels that may still be wrong.
 """
 
 from __future__ import annotations
@@ -26,37 +26,37 @@ from autolabel.reporting.label_errors import Candidates, LabelIssue, find_label_
 from autolabel.reporting.pace import MAX_WORKERS, EffortTally, Pace, PaceTally, Seconds, SecondsTally, worker_name
 from autolabel.reporting.ranking import Foremost, ForemostOfStretches
 
-# So many frames of a run are searched for label errors, shards of them spread over it: what the models saw of a
-# million frames takes longer to read than the function may.
+# About this many frames of a run are searched for label issues, in shards spread over it: reading the detections of a
+# million frames takes longer than the function may run.
 MAX_SEARCHED = 100_000
-# So many suspects are told, and so many frames shown of each kind of picture.
+# Label issues that are listed, and frames that are shown for each kind of picture.
 LABEL_ISSUES = 50
 WORST = 12
-# Of so many neighbouring frames of a camera the worst is shown, as they are of the same objects; of fewer in a drive
-# that is too short for it.
+# From this many neighbouring frames of a camera only the worst is shown, because they show the same objects. The
+# stretches of a short drive have fewer frames.
 STRETCH = 10
 _STRETCHES = 4 * WORST
-# So many workers are told of, those with the most frames.
-TOLD_WORKERS = 50
-# Models that are less so do not make a picture: they may as well see what is not there.
+# Reviewers that are listed, those with the most frames.
+LISTED_WORKERS = 50
+# Label issues of a lower confidence get no picture, because the models' object may not exist.
 CONFIDENT = 0.5
-# So many suspects of a frame are followed from frame to frame.
+# Label issues of a frame that are followed from frame to frame.
 _FOLLOWED = 20
 SHOWN, BLIND, DRAWN = "shown", "blind", "drawn"
 
 
 class MovedIou(msgspec.Struct, frozen=True):
-    """How far moved boxes lay from where people moved them: their IoU."""
+    """The IoU of moved boxes before and after the move: its mean, and the value that a tenth of them do not exceed."""
 
     mean: float
     p10: float
 
 
 class Group(msgspec.Struct, frozen=True):
-    """What people did in some of a run's frames; `untouched`: left as they were shown.
+    """The reviewers' changes in a group of a run's frames. `untouched`: frames without a change.
 
-    `boxes`: of the pre-labels, of which `kept` stayed as they were; `relabelled`: by the class that was shown and the
-    one it became. `seconds`: None where nobody tells.
+    `boxes`: boxes of the pre-labels; `kept`: those without a change; `relabelled`: counts by the shown class and the
+    new class. `seconds`: None if the back-end does not report them.
     """
 
     frames: int = 0
@@ -70,12 +70,13 @@ class Group(msgspec.Struct, frozen=True):
 
 
 class Agreement(msgspec.Struct, frozen=True, rename={"issues": "suspects"}):
-    """What people did to a run's pre-labels.
+    """The reviewers' changes to a run's pre-labels.
 
-    `shown`: frames whose pre-label people saw. `blind`: frames that they labelled without seeing it; what it would have
-    come to. `drawn`: frames without a pre-label. `efforts`: edits by kind with their active seconds. `pace`: of the
-    shown ones, by all and by each of `workers`, the busiest first, at most TOLD_WORKERS. `searched`: frames that were
-    searched for label errors, with how many `suspects`, of which suspects.jsonl has the first.
+    `shown`: frames whose pre-label reviewers saw. `blind`: blind audits; their changes are the differences between the
+    hidden pre-label and the reviewers' label. `drawn`: frames without a pre-label. `efforts`: edits by kind with their
+    active seconds. `pace`: of all reviewers in the shown frames; `workers`: of each reviewer, the busiest first, at
+    most LISTED_WORKERS. `searched`: frames that were searched for label issues; `issues`: the number of issues found;
+    suspects.jsonl lists the most suspicious.
     """
 
     shown: Group
@@ -96,8 +97,8 @@ class Finding(NamedTuple):
 
 
 class LabelIssueLine(msgspec.Struct, frozen=True, rename={"source_ref": "source-ref", "issue": "suspect"}):
-    """A line of suspects.jsonl; `frames`: in so many in a row models contradict people about the object, of which this
-    is the most suspicious."""
+    """A line of suspects.jsonl: the frame where an object's label issue is most suspicious. `frames`: the number of
+    frames in a row with this issue."""
 
     source_ref: str
     camera: str
@@ -107,21 +108,21 @@ class LabelIssueLine(msgspec.Struct, frozen=True, rename={"source_ref": "source-
 
 
 class _Record(msgspec.Struct):
-    """What counts of a line of a shard's detections.jsonl."""
+    """The fields of a line of a shard's detections.jsonl that this module reads."""
 
     key: str
     detections: Candidates
 
 
 class _Ranked(NamedTuple):
-    """A suspect where it was most suspicious, and that frame."""
+    """A label issue where it is most suspicious, and its frame."""
 
     row: LabelIssueLine
     frame: Finding
 
 
 class _Track(NamedTuple):
-    """A suspect over the frames so far: where it was last, and where it was most suspicious."""
+    """A label issue followed over frames: in its last frame, and where it is most suspicious."""
 
     last: LabelIssue
     worst: _Ranked
@@ -130,7 +131,7 @@ class _Track(NamedTuple):
 class Findings:
     """Gathers the findings of a run of `frames` lines, in the order of the drive.
 
-    `labels`: the classes that people were asked for.
+    `labels`: the job labels, which reviewers can choose.
     """
 
     def __init__(self, labels: Iterable[str], frames: int) -> None:
@@ -144,19 +145,19 @@ class Findings:
         self._stretch = min(max(frames // _STRETCHES, 1), STRETCH)
         self._positions: Counter[str] = Counter()
         self._worst = ForemostOfStretches[Finding](WORST)
-        self._suspects = Foremost[_Ranked](LABEL_ISSUES)
+        self._issues = Foremost[_Ranked](LABEL_ISSUES)
         self._tracker = Tracker(_likeness, _join)
         self._camera = ""
         self._searched = self._found = 0
 
     def wants_candidates(self, shard: int) -> bool:
-        """Whether the frames of the shard of this index are searched for label errors."""
+        """Whether the frames of the shard with this index are searched for label issues."""
         return shard % self._every == 0
 
     def take(self, line: ManifestLine, encoded: bytes, candidates: bytes = b"") -> None:
-        """Take in a line of the dataset, and the frame's line of detections.jsonl where it is searched.
+        """Take in a line of the dataset, and the frame's line of detections.jsonl if the frame is searched.
 
-        CountMismatch when these are of another frame.
+        Raises CountMismatch when the detections are of another frame.
         """
         camera = line.origin.camera
         stretch = (camera, self._positions[camera] // self._stretch)
@@ -178,9 +179,9 @@ class Findings:
         if candidates:
             record = self._decoder.decode(candidates)
             if not line.source_ref.endswith(f"/{record.key}"):
-                raise CountMismatch(f"the candidates of {record.key} lie where those of {line.source_ref} belong")
+                raise CountMismatch(f"expected the candidates of {line.source_ref}, found those of {record.key}")
             issues = find_label_issues(record.detections, predicted if how == SHOWN else (), verified, self._labels)
-            self._take_suspects(line, Finding(encoded, issues[:_FOLLOWED]))
+            self._take_issues(line, Finding(encoded, issues[:_FOLLOWED]))
 
     def agreement(self) -> Agreement:
         self._rank(self._tracker.end())
@@ -190,23 +191,23 @@ class Findings:
             blind=_group(*self._tallies[BLIND]),
             drawn=_group(*self._tallies[DRAWN]),
             pace=self._pace.pace,
-            workers=tuple(busiest[:TOLD_WORKERS]),
+            workers=tuple(busiest[:LISTED_WORKERS]),
             efforts=self._efforts.efforts,
             searched=self._searched,
             issues=self._found,
         )
 
     def issues(self) -> Iterator[bytes]:
-        """The lines of suspects.jsonl, when all frames were taken."""
+        """Yield the lines of suspects.jsonl. Call it after all frames were taken in."""
         for ranked in self._ranked():
             yield msgspec.json.encode(ranked.row) + b"\n"
 
     def worst(self) -> list[Finding]:
-        """The frames in which people changed most, by what it cost them."""
+        """Return the frames with the most changes, by their cost."""
         return self._worst.ranked()
 
     def contradicted(self) -> list[Finding]:
-        """The frames of the most suspicious labels of which models are confident."""
+        """Return the frames of the most suspicious labels that confident models contradict."""
         sure = (one for one in self._ranked() if one.row.issue.confidence >= CONFIDENT)
         frames = {one.row.source_ref: one.frame for one in sure}
         return list(frames.values())[:WORST]
@@ -224,9 +225,9 @@ class Findings:
 
     def _ranked(self) -> list[_Ranked]:
         self._rank(self._tracker.end())
-        return self._suspects.ranked()
+        return self._issues.ranked()
 
-    def _take_suspects(self, line: ManifestLine, frame: Finding) -> None:
+    def _take_issues(self, line: ManifestLine, frame: Finding) -> None:
         self._searched += 1
         camera, timestamp = line.origin.camera, line.origin.timestamp
         if camera != self._camera:
@@ -238,7 +239,7 @@ class Findings:
     def _rank(self, ended: Sequence[_Track]) -> None:
         self._found += len(ended)
         for track in ended:
-            self._suspects.take(track.worst.row.issue.suspicion, track.worst)
+            self._issues.take(track.worst.row.issue.suspicion, track.worst)
 
 
 def _how(provenance: Provenance) -> str:

@@ -1,8 +1,8 @@
-"""Label errors: where confident models contradict a verified label, ranked.
+"""Finds and ranks label issues: verified labels that confident models contradict.
 
 The three kinds are ObjectLab's (Tkachenko, Thyagarajan, Mueller 2023): an object that was overlooked, a box that is
-badly located, a class that was swapped. Their measures are ours, as merged candidates with votes tell more than one
-model's predictions. Models err too: a rank says where to look first, not who is right.
+badly located, a class that was swapped. The measures are our own, because candidates with votes say more than the
+predictions of one model. Models can be wrong too: the rank says where to look first, not which side is right.
 """
 
 from __future__ import annotations
@@ -23,26 +23,27 @@ from autolabel.labels.taxonomy import current_taxonomy
 OVERLOOKED = "overlooked"
 BADLY_LOCATED = "badly located"
 SWAPPED = "swapped"
-# Candidates of less contradict nobody.
+# Candidates of a lower confidence are not compared with the verified label.
 LEAST_CONFIDENCE = 0.3
-# So many candidates of a frame are looked at, the most confident.
+# At most this many candidates of a frame are compared, the most confident ones.
 MAX_CANDIDATES = 200
-# A candidate that overlaps a box of its group less is of another object.
+# Below this IoU with a box of its group, a candidate is another object.
 _NEAR = 0.25
-# Candidates of one group overlap by no more, so what does was the box that people were shown.
+# Two candidates of one group never have a higher IoU, so a shown box above it was this candidate.
 _SHOWN = 0.7
-# A candidate that lies in a region to ignore by more is of what people gave up there.
+# If a larger share of a candidate is in a region to ignore, the reviewer left it out on purpose.
 _IGNORED = 0.25
-# One that lies in another box of its group by more may be a part of that object as well as an object of its own.
+# If a larger share of a candidate is inside another box of its group, it may be a part of that object: half as
+# suspicious.
 _COVERED = 0.5
 _PART = 0.5
-# Who deleted, moved or renamed what models said has looked at it.
+# A reviewer who deleted, moved or relabelled the models' box has looked at it: half as suspicious.
 _DECIDED = 0.5
 LEAST_SUSPICION = 0.05
 
 
 class Opinion(msgspec.Struct, frozen=True, rename={"iou": "overlap"}):
-    """What one model voted for."""
+    """The vote of one model. `iou`: of its box with the merged box."""
 
     name: str
     confidence: float
@@ -50,7 +51,7 @@ class Opinion(msgspec.Struct, frozen=True, rename={"iou": "overlap"}):
 
 
 class Candidate(msgspec.Struct, frozen=True):
-    """What counts here of a merged detection; `box`: xyxy in pixels."""
+    """The fields of a merged detection that this module reads. `box`: xyxy in pixels."""
 
     name: str
     box: Box
@@ -83,8 +84,9 @@ class PixelBox(msgspec.Struct, frozen=True):
 class LabelIssue(msgspec.Struct, frozen=True, omit_defaults=True):
     """A verified label that may be wrong.
 
-    `suspicion`: 0 to 1; `confidence`: of the models; `models`: the box that they see; `verified`: the box that a person
-    left, absent where there is none; `decided`: a person was shown the models' box and changed it.
+    `suspicion`: 1 minus the label quality score, 0 to 1; `confidence`: of the models; `models`: the models' box;
+    `verified`: the reviewer's box, absent if there is none; `decided`: a reviewer was shown the models' box and changed
+    it.
     """
 
     kind: str
@@ -101,9 +103,9 @@ def find_label_issues(
     verified: Sequence[LabelledBox],
     labels: Collection[str],
 ) -> list[LabelIssue]:
-    """What confident candidates contradict of a frame's verified label, the most suspicious first.
+    """Find the label issues of a frame, the most suspicious first.
 
-    `predicted`: what the person was shown; `labels`: the classes that people were asked for.
+    `predicted`: the boxes that the reviewer was shown; `labels`: the job labels, which reviewers can choose.
     """
     objects = [_Object(box, corners(box), []) for box in verified if box.name != IGNORE]
     ignored = [corners(box) for box in verified if box.name == IGNORE]
@@ -115,32 +117,32 @@ def find_label_issues(
             break
         if candidate.name not in labels or any(share_in(candidate.box, region) > _IGNORED for region in ignored):
             continue
-        # Absent in a taxonomy that is younger than the run.
+        # None if the current taxonomy, which may be newer than the run, no longer has the class.
         group = groups.get(candidate.name)
         near = [(box_iou(candidate.box, one.box), one) for one in objects if groups.get(one.labelled.name) == group]
         iou, nearest = max(near, key=lambda pair: pair[0], default=(0.0, None))
         if nearest is not None and iou >= _NEAR:
-            nearest.seen.append(_Seen(iou, candidate))
+            nearest.matches.append(_Match(iou, candidate))
             continue
         suspicion = candidate.confidence * (1.0 - iou)
         if any(share_in(candidate.box, one.box) > _COVERED for _, one in near):
             suspicion *= _PART
         issues.append(_issue(OVERLOOKED, suspicion, candidate, None, frame))
     for one in objects:
-        if one.seen:
+        if one.matches:
             issues += _contradictions(one, frame)
     return sorted((s for s in issues if s.suspicion >= LEAST_SUSPICION), key=lambda s: -s.suspicion)
 
 
-class _Seen(NamedTuple):
-    """A candidate at a verified box, and the IoU of the two."""
+class _Match(NamedTuple):
+    """A candidate near a verified box, and the IoU of the two."""
 
     iou: float
     candidate: Candidate
 
 
 class _Frame(NamedTuple):
-    """A frame's size, and the boxes that a person was shown in it, with their classes."""
+    """A frame's size, and the boxes that the reviewer was shown, with their classes."""
 
     width: int
     height: int
@@ -148,38 +150,38 @@ class _Frame(NamedTuple):
 
 
 class _Object(NamedTuple):
-    """A verified box and the candidates to which it is the nearest of their group."""
+    """A verified box, and the candidates whose nearest box of their group it is."""
 
     labelled: LabelledBox
     box: Box
-    seen: list[_Seen]
+    matches: list[_Match]
 
 
 def _contradictions(one: _Object, frame: _Frame) -> Iterator[LabelIssue]:
-    best = max(one.seen, key=lambda seen: seen.iou * seen.candidate.confidence)
+    best = max(one.matches, key=lambda match: match.iou * match.candidate.confidence)
     if best.iou < PEOPLE_IOU:
-        # Models that do not agree in place among themselves say little about a person's.
+        # Models that do not agree on the location among themselves say little about a reviewer's box.
         agreed = min((vote.iou for vote in best.candidate.votes), default=1.0)
         misplaced = (PEOPLE_IOU - best.iou) / (PEOPLE_IOU - _NEAR)
         yield _issue(BADLY_LOCATED, best.candidate.confidence * misplaced * agreed, best.candidate, one.labelled, frame)
     ballots: defaultdict[str, float] = defaultdict(float)
-    for seen in one.seen:
-        if seen.iou >= SAME_OBJECT:
-            votes = seen.candidate.votes
+    for match in one.matches:
+        if match.iou >= SAME_OBJECT:
+            votes = match.candidate.votes
             total = sum(vote.confidence for vote in votes)
             for vote in votes:
-                ballots[vote.name] += seen.candidate.confidence * vote.confidence / total
+                ballots[vote.name] += match.candidate.confidence * vote.confidence / total
             if not votes:
-                ballots[seen.candidate.name] += seen.candidate.confidence
-    # No model knows riders: who rides is a person to them.
+                ballots[match.candidate.name] += match.candidate.confidence
+    # Models do not know the class rider: to them a rider is a person.
     own = {one.labelled.name, *({"person"} if one.labelled.name == RIDER else ())}
     others = {name: ballot for name, ballot in ballots.items() if name not in own}
     if others:
         name = max(others, key=others.__getitem__)
-        # The share of the votes, of as many as there could be.
+        # The weight of the votes for the other class, times its share of all votes.
         suspicion = others[name] * others[name] / sum(ballots.values())
-        seen = max(one.seen, key=lambda seen: (seen.candidate.name == name, seen.iou))
-        yield _issue(SWAPPED, suspicion, msgspec.structs.replace(seen.candidate, name=name), one.labelled, frame)
+        match = max(one.matches, key=lambda match: (match.candidate.name == name, match.iou))
+        yield _issue(SWAPPED, suspicion, msgspec.structs.replace(match.candidate, name=name), one.labelled, frame)
 
 
 def _issue(

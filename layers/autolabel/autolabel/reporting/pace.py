@@ -1,4 +1,4 @@
-"""Pace: how long people took for frames, as far as their back-end tells."""
+"""Pace: the time that reviewers took for frames, as far as their back-end reports it."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ import msgspec
 from autolabel.labels.reviews import Effort, Review
 from autolabel.reporting.spread import Spread
 
-# Who leaves a frame as it was in less has hardly looked at all of it. Where frames are easy and few boxes are shown,
-# many are seen rightly in that time: the figure tells something beside others'.
+# A reviewer who submits a frame untouched in less time has hardly looked at all of it. But easy frames with few boxes
+# can be checked in that time, so the count means something only in comparison with other reviewers.
 HASTY_SECONDS = 2.0
-# The kinds of edits that pages of ours tell.
+# The kinds of edits that our worker page reports.
 EDITS = ("add", "delete", "move", "relabel", "accept")
-# What a browser claims beyond these is no work.
+# Limits: higher numbers from a browser cannot be work.
 _MOST_SECONDS = 3_600.0
 _MOST_COUNT = 10_000
-# Workers are told apart up to so many, and named by so many characters.
+# The most reviewers that are counted separately, and the characters of their names.
 MAX_WORKERS = 1_000
 _NAME = 8
 
 
 class Seconds(msgspec.Struct, frozen=True):
-    """Active seconds a frame, of the `frames` of which they are known."""
+    """Active seconds of a frame. `frames`: the number of frames with known seconds."""
 
     frames: int
     median: float
@@ -33,10 +33,11 @@ class Seconds(msgspec.Struct, frozen=True):
 
 
 class Pace(msgspec.Struct, frozen=True):
-    """How one worker, or all, worked; None is what the back-end does not tell.
+    """The pace of one reviewer, or of all. None means that the back-end does not report the value.
 
-    `frames` were shown with a pre-label; of these `untouched` were left as they were, `hasty` ones of them in less than
-    HASTY_SECONDS. `changes`: boxes that differ from the pre-label; `keys_per_change`: keys pressed for each.
+    `frames`: frames that were shown with a pre-label; `untouched`: those left unchanged; `hasty`: those left unchanged
+    in less than HASTY_SECONDS. `changes`: boxes that differ from the pre-label; `keys_per_change`: keys pressed for
+    each change.
     """
 
     worker: str = ""
@@ -58,7 +59,7 @@ class PaceTally:
         self._seconds = SecondsTally()
 
     def take(self, review: Review, changes: int) -> None:
-        """`changes`: how many boxes the person changed."""
+        """Take in a frame. `changes`: the number of boxes that the reviewer changed."""
         untouched = not changes
         self._frames += 1
         self._untouched += untouched
@@ -85,7 +86,7 @@ class PaceTally:
 
 
 class SecondsTally:
-    """Gathers seconds of frames."""
+    """Gathers the seconds of frames."""
 
     def __init__(self) -> None:
         self._spread = Spread(step=0.1, most=_MOST_SECONDS)
@@ -95,7 +96,7 @@ class SecondsTally:
 
     @property
     def seconds(self) -> Seconds | None:
-        """None when nothing was taken."""
+        """The seconds so far; None if there are none."""
         spread = self._spread
         if not spread.count:
             return None
@@ -103,7 +104,7 @@ class SecondsTally:
 
 
 class EffortTally:
-    """Gathers how often each kind of edit was made, and how long it took."""
+    """Counts the edits of each kind, and adds up their seconds."""
 
     def __init__(self) -> None:
         self._counts: Counter[str] = Counter()
@@ -121,5 +122,5 @@ class EffortTally:
 
 
 def worker_name(worker: str) -> str:
-    """What a worker is called where all can read it: the first of a hash, since back-ends' names may be people's."""
+    """Name a reviewer in public: by the beginning of a hash, because a back-end's name may be a person's name."""
     return hashlib.sha256(worker.encode(errors="replace")).hexdigest()[:_NAME]

@@ -1,4 +1,4 @@
-"""Pictures of a report: frames as small JPEGs, each once, and what is drawn over them."""
+"""Pictures of a report: frames as small JPEGs, each once, and the boxes drawn over them."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ from autolabel.reporting.edits import ADDED, DELETED, IGNORED, KEPT, MOVED, RELA
 from autolabel.reporting.label_errors import LabelIssue, PixelBox
 
 PICTURE_WIDTH = 1280
-# Cameras write a dozen scans at most. Each is a pass over all pixels that costs a file some bytes: a megabyte of them
-# would take longer than the function may.
+# Cameras write at most a dozen scans. A scan takes only some bytes of a file but needs a pass over all pixels: decoding
+# a megabyte of scans would take longer than the function may run.
 MAX_SCANS = 100
-# A page's pictures have so many bytes, which base64 makes 2.8 million, and one of them no more than the second. The
-# first way of saving a frame that is small enough is taken, as (width, quality), or the last.
+# The most bytes of all pictures of a page (2.8 million in base64), and of one picture. A frame is saved in the first of
+# these ways, as (width, quality), that makes it small enough, or else in the last one.
 _PAGE_BYTES = 2_100_000
 _MAX_PICTURE_BYTES = 150_000
 _SAVED = ((PICTURE_WIDTH, 80), (960, 80), (880, 65), (720, 60), (560, 45), (480, 30))
 _NO_COLOR = "#757575"
-# So many boxes of a frame are drawn beside another, and so many suspects told.
+# The most boxes drawn in a frame of a comparison, and the most label issues named below it.
 _MAX_DRAWN = 150
-_MAX_SUSPECTS = 8
-# A closer look is so many times as wide and as high as its box, and at least this share of the frame: the pictures are
-# small.
+_MAX_ISSUES = 8
+# A close-up is this many times as wide and as high as its box, and at least this share of the frame, because the
+# pictures have few pixels.
 _WIDER, _HIGHER = 3.0, 1.6
 _LEAST_VIEW = 0.25
 
@@ -52,8 +52,8 @@ class PictureBox(msgspec.Struct, frozen=True):
 
 
 class Picture(msgspec.Struct, frozen=True):
-    """A frame with its boxes. `image`: its name in the album, or empty when it could not be read. `label`: whose its
-    final label is, in a word; empty without one."""
+    """A frame with its boxes. `image`: its name in the album, empty if it could not be read. `label`: "accepted" or
+    "verified"; empty without a verified label."""
 
     title: str
     width: int
@@ -65,7 +65,7 @@ class Picture(msgspec.Struct, frozen=True):
 
 
 class Outline(msgspec.Struct, frozen=True):
-    """A box drawn for what it tells; `kind`: a class of the page's style. `text` is empty where none is shown."""
+    """A box of a comparison. `kind`: a CSS class of the page. `text`: empty if the box has no caption."""
 
     kind: str
     text: str
@@ -85,7 +85,7 @@ class View(msgspec.Struct, frozen=True):
 
 
 class Pane(msgspec.Struct, frozen=True):
-    """A frame or a part of it once more, with outlines; `name` says what of."""
+    """One view of a comparison's frame, with outlines. `name`: its caption."""
 
     name: str
     view: View
@@ -93,7 +93,7 @@ class Pane(msgspec.Struct, frozen=True):
 
 
 class Comparison(msgspec.Struct, frozen=True):
-    """A frame in panes side by side, with what is to be seen there in words."""
+    """A frame in panes side by side. `said`: the parts of its caption."""
 
     title: str
     width: int
@@ -104,7 +104,7 @@ class Comparison(msgspec.Struct, frozen=True):
 
 
 class Album:
-    """Draws lines of a dataset, of at most `frames` frames; `images`: these as data URIs by name."""
+    """Makes pictures of a dataset's lines, of at most `frames` frames. `images`: the frames as data URIs by name."""
 
     def __init__(self, ingest: Bucket, frames: int) -> None:
         self._ingest = ingest
@@ -113,7 +113,7 @@ class Album:
         self.images: dict[str, str] = {}
 
     def picture(self, line: ManifestLine) -> Picture:
-        """A frame with its verified boxes, or with the models' while there are none."""
+        """Make a picture of a frame with its verified boxes, or with the models' boxes if it has no verified label."""
         shown = line.prelabel_boxes if line.verified is UNSET else line.verified_boxes
         scores = {_place(box): box.confidence for box in line.prelabel_boxes}
         colors = current_taxonomy().colors
@@ -121,7 +121,7 @@ class Album:
             PictureBox(
                 box.name,
                 colors.get(box.name, _NO_COLOR),
-                # A person's box has no confidence of its own: an untouched one keeps the model's.
+                # A reviewer's box has no confidence; an untouched box keeps the models'.
                 scores.get(_place(box), box.confidence),
                 box.left,
                 box.top,
@@ -142,9 +142,9 @@ class Album:
         )
 
     def edits(self, line: ManifestLine) -> Comparison:
-        """The pre-label and, beside it, what a person made of it."""
+        """Show the pre-label beside the verified label."""
         changes = compare(line.prelabel_boxes, line.verified_boxes)
-        # What did not change is drawn first, under the rest; of too much it is left out.
+        # Kept boxes are drawn first, below the others, and left out first if there are too many boxes.
         changes.sort(key=lambda change: change.kind != KEPT)
         said, changes = _counted(changes), changes[-_MAX_DRAWN:]
         whole = View(0, 0, *_size(line))
@@ -153,19 +153,19 @@ class Album:
         return self._comparison(line, (Pane("pre-label", whole, before), Pane("verified", whole, after)), said)
 
     def issues(self, line: ManifestLine, issues: Sequence[LabelIssue]) -> Comparison:
-        """The verified label with the models' boxes that contradict it, and the most suspicious of them closer."""
+        """Show the verified label with the models' boxes that contradict it, and a close-up of the most suspicious."""
         verified = tuple(
             _outline(IGNORED if box.name == IGNORE else KEPT, box, box.name) for box in line.verified_boxes[:_MAX_DRAWN]
         )
-        first = issues[:_MAX_SUSPECTS]
-        uncertainties = tuple(_outline("suspect", s.models, f"{s.models.label} {s.confidence:.2f}") for s in first)
+        first = issues[:_MAX_ISSUES]
+        models = tuple(_outline("issue", s.models, f"{s.models.label} {s.confidence:.2f}") for s in first)
         said = [_said(s) for s in first]
         if len(issues) > len(first):
             said.append(f"and {len(issues) - len(first)} more")
         whole = View(0, 0, *_size(line))
         closer = _around(first[0].models, whole)
-        seen = tuple(one for one in verified + uncertainties if _is_seen(one, closer))
-        panes = (Pane("verified", whole, verified + uncertainties), Pane("the first, closer", closer, seen))
+        visible = tuple(one for one in verified + models if _is_visible(one, closer))
+        panes = (Pane("verified", whole, verified + models), Pane("first issue, close-up", closer, visible))
         return self._comparison(line, panes, said)
 
     def _comparison(self, line: ManifestLine, panes: tuple[Pane, ...], said: Sequence[str]) -> Comparison:
@@ -173,7 +173,7 @@ class Album:
         return Comparison(_title(line), width, height, self._image(line), panes, tuple(said))
 
     def _image(self, line: ManifestLine) -> str:
-        """The name of a line's frame, which is read when it is met first."""
+        """Return the name of a line's frame in the album. The frame is read once, at its first use."""
         source = line.source_ref
         if source not in self._names:
             key = source.removeprefix(self._ingest.uri(""))
@@ -205,11 +205,11 @@ def _said(issue: LabelIssue) -> str:
     said = f"{issue.kind}: {issue.models.label} {issue.confidence:.2f}"
     if issue.verified and issue.verified.label != issue.models.label:
         said += f" or {issue.verified.label}"
-    return said + (" (changed by a person)" if issue.decided else "")
+    return said + (" (a reviewer changed this box)" if issue.decided else "")
 
 
 def _around(box: PixelBox, frame: View) -> View:
-    """A part of the frame with its proportions, the box in the middle and room around it."""
+    """Return a part of the frame with the frame's proportions, with the box in its middle and a margin around it."""
     share = min(1.0, max(_WIDER * box.width / frame.width, _HIGHER * box.height / frame.height, _LEAST_VIEW))
     width, height = share * frame.width, share * frame.height
     left = min(max(box.left + box.width / 2 - width / 2, 0.0), frame.width - width)
@@ -217,7 +217,7 @@ def _around(box: PixelBox, frame: View) -> View:
     return View(round(left, 1), round(top, 1), round(width, 1), round(height, 1))
 
 
-def _is_seen(outline: Outline, view: View) -> bool:
+def _is_visible(outline: Outline, view: View) -> bool:
     across = outline.left < view.left + view.width and outline.left + outline.width > view.left
     return across and outline.top < view.top + view.height and outline.top + outline.height > view.top
 
@@ -239,7 +239,7 @@ def _place(box: LabelledBox) -> tuple[str, float, float, float, float]:
 
 
 def _data_uri(key: str, etag: str, ingest: Bucket, limit: int) -> str:
-    """The frame as a JPEG of about `limit` bytes; empty when it cannot be decoded or has changed."""
+    """Encode the frame as a JPEG of about `limit` bytes; empty if it cannot be decoded or has changed."""
     from PIL import Image, UnidentifiedImageError
 
     try:
@@ -249,7 +249,7 @@ def _data_uri(key: str, etag: str, ingest: Bucket, limit: int) -> str:
                 image.format != "PNG" and body.count(b"\xff\xda") > MAX_SCANS
             ):
                 return ""
-            # For JPEG, decodes at a reduced size at once: a 100-megapixel frame takes megabytes, not hundreds.
+            # Makes Pillow decode a JPEG at a reduced size: a frame of 100 megapixels takes megabytes, not hundreds.
             image.draft("RGB", (PICTURE_WIDTH, PICTURE_WIDTH))
             small = image.convert("RGB")
         for width, quality in _SAVED:

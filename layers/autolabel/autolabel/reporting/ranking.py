@@ -1,4 +1,4 @@
-"""Ranking: the foremost of what passes by, without keeping the rest."""
+"""Keeps the items with the highest scores of a stream, without keeping the rest."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ T = TypeVar("T")
 
 
 class Foremost(Generic[T]):
-    """The items of the greatest scores, at most `count`; of equal ones the earlier."""
+    """Keeps at most `count` items with the highest scores; of equal scores, the earlier items."""
 
     def __init__(self, count: int) -> None:
         self._count = count
@@ -26,12 +26,12 @@ class Foremost(Generic[T]):
             heapq.heappushpop(self._heap, entry)
 
     def ranked(self) -> list[T]:
-        """The greatest score first."""
+        """Return the items, the highest score first."""
         return [item for *_, item in sorted(self._heap, key=lambda entry: entry[:2], reverse=True)]
 
 
 class ForemostOfStretches(Generic[T]):
-    """As Foremost, with the greatest alone of items that follow each other in the same stretch."""
+    """As Foremost, but of consecutive items in the same stretch, keeps only the one with the highest score."""
 
     def __init__(self, count: int) -> None:
         self._foremost = Foremost[T](count)

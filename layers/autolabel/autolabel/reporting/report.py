@@ -1,4 +1,4 @@
-"""The report of a run: one self-contained page with its counts and pictures of its frames with their boxes."""
+"""Writes the report of a run: one self-contained page with its counts, and pictures of frames with their boxes."""
 
 from __future__ import annotations
 
@@ -22,54 +22,54 @@ if TYPE_CHECKING:
     from autolabel.reporting.findings import Findings
     from autolabel.reporting.pictures import Comparison, Picture
 
-KINDS_TOLD = {
-    EVERYTHING: "verified by people, as all are",
-    UNCERTAIN: "verified by people: something in them is in doubt, or there is no pre-label",
-    UNPROVEN: "verified by people: without doubt, but something in them is not proven yet",
-    AUDIT: "without doubt and proven; verified by people as a check",
-    BLIND_AUDIT: "without doubt; labelled by people who were not shown the pre-label, as proof",
-    ACCEPTED: "without doubt and proven: the pre-label stands, and nobody looked",
+KIND_MEANINGS = {
+    EVERYTHING: "verified by reviewers: the policy gives them every frame",
+    UNCERTAIN: "verified by reviewers: the models are uncertain, or there is no pre-label",
+    UNPROVEN: "verified by reviewers: certain enough, but a class is not proven yet",
+    AUDIT: "certain enough and proven; verified by reviewers as a check",
+    BLIND_AUDIT: "certain enough; labelled by reviewers who did not see the pre-label, as proof",
+    ACCEPTED: "certain enough and proven; the pre-label became the label without a reviewer",
 }
 PICTURES = 24
-# So many rejected and failed frames are named in the page; their files hold all.
+# The page names at most this many rejected and failed frames each. Their files have all of them.
 NAMED_ISSUES = 20
 
 
 class Gallery:
-    """Chooses lines spread evenly over a run of `frames` lines as they pass by."""
+    """Chooses lines spread evenly over a run of `frames` lines, which pass in order."""
 
     def __init__(self, frames: int, pictures: int = PICTURES) -> None:
         self._wanted = {round(i * (frames - 1) / max(1, pictures - 1)) for i in range(pictures)}
-        self._seen = 0
+        self._passed = 0
         self.lines: list[bytes] = []
 
     def take(self, lines: Iterable[bytes]) -> None:
         for line in lines:
-            if self._seen in self._wanted:
+            if self._passed in self._wanted:
                 self.lines.append(line)
-            self._seen += 1
+            self._passed += 1
 
     def skip(self, count: int) -> bool:
-        """Pass over the next `count` lines without reading them; False, and nothing is passed, when one is chosen."""
-        if not self._wanted.isdisjoint(range(self._seen, self._seen + count)):
+        """Skip the next `count` lines without reading them. If one of them is chosen, skips nothing, returns False."""
+        if not self._wanted.isdisjoint(range(self._passed, self._passed + count)):
             return False
-        self._seen += count
+        self._passed += count
         return True
 
 
 def write_report(
     summary: Summary, gallery: Gallery, findings: Findings | None = None, *, ingest: Bucket, labels: Bucket
 ) -> str:
-    """Write the run's report into the label bucket; its S3 URI. `findings`: what people did, once they have."""
-    # Here and not above: a function that starts pays for pictures only when it draws some.
+    """Write the run's report into the label bucket, and return its S3 URI. `findings`: None before verification."""
+    # Imported here: a cold start pays for Pillow only if the function makes pictures.
     from autolabel.reporting.pictures import Album
 
     changed = [read_line(one.line) for one in findings.worst()] if findings else []
-    doubted = [(read_line(one.line), one.issues) for one in findings.contradicted()] if findings else []
+    with_issues = [(read_line(one.line), one.issues) for one in findings.contradicted()] if findings else []
     spread = [read_line(line) for line in gallery.lines]
-    album = Album(ingest, len({line.source_ref for line in (*changed, *(line for line, _ in doubted), *spread)}))
+    album = Album(ingest, len({line.source_ref for line in (*changed, *(line for line, _ in with_issues), *spread)}))
     worst = [album.edits(line) for line in changed]
-    contradicted = [album.issues(line, issues) for line, issues in doubted]
+    contradicted = [album.issues(line, issues) for line, issues in with_issues]
     pictures = [album.picture(line) for line in spread]
     folder = RunFolder(summary.drive, summary.run)
     issues = {"Rejected": _first_lines(labels, folder.rejected), "Failed": _first_lines(labels, folder.failed)}
@@ -88,8 +88,8 @@ def render_report(
     contradicted: Sequence[Comparison] = (),
     images: Mapping[str, str] | None = None,
 ) -> str:
-    """The page as HTML. `issues`: rejected and failed frames with key, reason and detail; `worst`: frames that people
-    changed most, `suspicious` ones whose labels may be wrong; `images`: the frames as data URIs by name."""
+    """Render the page as HTML. `issues`: rejected and failed frames with key, reason and detail; `worst`: frames with
+    the most changes; `contradicted`: frames with label issues; `images`: the frames as data URIs by name."""
     return _template().render(
         summary=summary,
         agreement=summary.agreement,
@@ -101,14 +101,14 @@ def render_report(
         colors=current_taxonomy().colors,
         most=max(summary.classes.values(), default=1),
         verified=bool(summary.verification),
-        kinds=KINDS_TOLD,
+        kinds=KIND_MEANINGS,
         hasty_seconds=HASTY_SECONDS,
     )
 
 
 @cache
 def _template() -> jinja2.Template:
-    # Here and not above: a function that starts pays for it only when it writes a report.
+    # Imported here: a cold start pays for it only if the function writes a report.
     import jinja2
 
     environment = jinja2.Environment(

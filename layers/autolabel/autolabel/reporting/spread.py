@@ -1,4 +1,4 @@
-"""Spreads: how numbers are spread, counted in steps, so that any many of them take the same room and parts add up."""
+"""Counts numbers in steps, so that any number of them takes constant memory, and the counts of parts add up."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections import Counter
 
 
 class Spread:
-    """Numbers from 0 to `most`, which greater ones count as, rounded to a `step`."""
+    """A distribution of numbers from 0 to `most`, rounded to a `step`. Greater numbers count as `most`."""
 
     def __init__(self, step: float, most: float) -> None:
         self._step = step
@@ -17,7 +17,7 @@ class Spread:
         self._counts[round(min(max(number, 0.0), self._most) / self._step)] += 1
 
     def add(self, other: Spread) -> None:
-        """Take in what another one of the same step took."""
+        """Add the counts of another spread with the same step."""
         self._counts += other._counts
 
     @property
@@ -29,7 +29,7 @@ class Spread:
         return sum(steps * count for steps, count in self._counts.items()) * self._step
 
     def quantile(self, share: float) -> float:
-        """The least number that at least this share of all is not above; 0 when there is none."""
+        """Return the least number that at least this share of all numbers does not exceed; 0 if there are none."""
         passed, wanted = 0, share * self.count
         for steps in sorted(self._counts):
             passed += self._counts[steps]

@@ -1,4 +1,4 @@
-"""The summary of a run: what an operator reads first, and what its counts must satisfy."""
+"""The summary of a run, which operators read first, and the rule that its counts must satisfy."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from autolabel.reporting.findings import Agreement
 
 
 class FrameCounts(msgspec.Struct, frozen=True):
-    """Where the frames of the frozen listing ended: uploaded = labelled + failed + rejected, always.
+    """Counts where the frames of the frozen listing ended. Always: uploaded = labelled + failed + rejected.
 
-    `failed` frames go to people without a pre-label; `rejected` ones are in no manifest.
+    Reviewers get `failed` frames without a pre-label; `rejected` frames are in no manifest.
     """
 
     uploaded: int
@@ -22,14 +22,15 @@ class FrameCounts(msgspec.Struct, frozen=True):
     rejected: int
 
     def check(self, run: str) -> None:
-        """Raise CountMismatch, naming the run, when a frame is lost or counted twice."""
+        """Raise CountMismatch, with the run's name, if a frame is lost or counted twice."""
         if self.uploaded != self.labelled + self.failed + self.rejected:
             raise CountMismatch(f"run {run}: {self} does not add up")
 
 
 class JobOutcome(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One verification job. `frames`: in its manifest; `verified`: with a person's label, of which some stayed
-    `unadjusted` and of some people are still `unsure`; `failed`: without a label after all `rounds`."""
+    """The counts of a finished job. `frames`: in its manifest; `verified`: with a person's label; `unadjusted`:
+    verified without a change; `unsure`: verified, but a reviewer is still unsure; `failed`: without a label after all
+    `rounds`."""
 
     job: str
     status: str
@@ -42,11 +43,12 @@ class JobOutcome(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Summary(msgspec.Struct, frozen=True):
-    """`reasons`: failed and rejected frames by reason; `dropped`: the models' boxes that were left out, by why;
-    `by_model`: what each model came to; `notes`: what a person should know; `triage`: frames of the manifests by why
-    people were given them, or not; `acceptance`: how far classes are from being accepted, by past audits.
-    `verification`, `dataset`, `labelled_by` (frames of the dataset by who said so) and `agreement` come when the run is
-    published. `task`: what people verified.
+    """The summary of a run.
+
+    `reasons`: failed and rejected frames by reason; `dropped`: the models' boxes that were left out, by reason;
+    `by_model`: counts of each model; `notes`: sentences for operators; `triage`: frames by kind; `acceptance`: the
+    acceptance status of classes, by past audits. `verification`, `dataset`, `labelled_by` (frames of the dataset by
+    labelled-by) and `agreement` are set when the run is published. `task`: what reviewers verify.
     """
 
     drive: str
