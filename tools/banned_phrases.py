@@ -21,6 +21,8 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[1]
 LIST = Path(__file__).with_suffix(".txt")
+# A frozen copy of the state machine's definition, whose words stay as they were.
+FROZEN = {ROOT / "tests" / "contract" / "old_run" / "label_drive.asl.yaml"}
 ESCAPE = "plain-english: ok"
 _RULE = re.compile(r"(?P<phrase>.+?) -> (?P<suggestion>.+?)(?: \(except: (?P<exceptions>.+)\))?")
 _DESCRIPTION = re.compile(r"(?P<indent>\s*)(?:- )?(?:\w*Description|Comment): ?(?P<text>.*)")
@@ -160,7 +162,8 @@ _READERS = {
 def tracked_files() -> list[Path]:
     """List the files that git tracks in this checkout."""
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    return [ROOT / name for name in listed.split("\0") if name and (ROOT / name).is_file()]
+    paths = [ROOT / name for name in listed.split("\0") if name]
+    return [path for path in paths if path.is_file() and path not in FROZEN]
 
 
 def check(files: Sequence[Path], rules: Sequence[Rule]) -> Iterator[str]:

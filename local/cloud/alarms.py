@@ -38,7 +38,7 @@ _EXECUTION_METRICS = {
 
 
 class Alarms:
-    """Samples metrics and evaluates alarms at least twice a second, over periods of which the latest ends now.
+    """Samples metrics and evaluates alarms at least twice a second, over periods; the latest ends now.
 
     AWS evaluates once a period; here an alarm goes off as soon as enough of its periods cross the threshold. `scale` is
     a factor on the length of all periods.

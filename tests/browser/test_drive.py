@@ -22,7 +22,7 @@ from tools.demo.deployment import PROJECT, STACK, deploy_endpoint, deploy_stack
 
 pytestmark = pytest.mark.cloud
 
-# What the model sees in every frame of 640 x 360 pixels, as left, top, width, height: all but the last is in no doubt.
+# What the model sees in every frame of 640 x 360 pixels, as left, top, width, height: all except the last are certain.
 SEEN = {
     "car": (64, 72, 128, 108),
     "person": (320, 90, 64, 180),
@@ -89,7 +89,7 @@ def test_what_a_person_does_at_the_portal_is_what_the_dataset_holds(pipeline: Pi
     annotator.drag((220, 20), (260, 60))
     annotator.press(str(LABELS.index("traffic light") + 1))
     annotator.send()
-    # The second one is right, which costs one key; of the third somebody is unsure.
+    # The second one is right, which costs one key; the reviewer is unsure of the third.
     annotator.send()
     annotator.send("u", "Enter")
     # And so it comes again, and is right.

@@ -85,7 +85,7 @@ def test_a_model_that_is_right_half_of_the_time_is_believed_half(stack: Stack) -
 def test_a_box_that_is_always_off_moves_and_again_only_as_far(stack: Stack) -> None:
     publish(stack, verified=True, there={**THERE, "left": 28, "width": 22})
     (left, *others) = calibrate_model(stack, "detector", "d1", None, None).model.calibration["car"].shift
-    # Three of 25 pixels, of which the prior takes some.
+    # Three of 25 pixels; the prior takes a part of them.
     assert 0.08 < left < 0.12
     assert others == [0.0, 0.0, 0.0]
     # The revision moves boxes by now, and is fitted on those of the model itself.

@@ -130,7 +130,7 @@ def test_what_a_run_publishes_is_what_it_reads(stack: Stack, triage: Triage) -> 
         stack.labels.write(key, body)
     found = json.loads(triage("--json", "--max-doubt", "0.05", "--max-doubt", "0.5").stdout)
     assert (found["frames"], found["verified"], found["blind"]) == (6, 6, 3)
-    # One car a frame, which the annotator leaves out where nobody shows it.
+    # One car in each frame; the annotator leaves it out where no box is shown.
     lax = next(one for one in found["outcomes"] if one["max_doubt"] == 0.5)
     assert (lax["acceptable"], lax["faulty"], lax["false_alarms"]) == (6, 3, 3)
     (status,) = found["standings"]

@@ -139,7 +139,7 @@ export class BoundingBox extends HTMLElement {
   #colorOf = (label) => this.colors[label] ?? UNKNOWN;
 
   #show(image) {
-    // The template's own names: "doubt" for uncertainty, "ghosts" for candidates.
+    // The template's own names: "doubt" for uncertainty, "ghosts" for candidates. plain-english: ok
     const { level, why, boxes: levels, ghosts } = passed("doubt");
     const given = this.#read("initial-value");
     const boxes = given.filter(numbers).map((box, i) => ({ ...box, uncertainty: levels?.[i] }));

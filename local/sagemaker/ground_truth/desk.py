@@ -36,7 +36,7 @@ class Counts:
 class Desk:
     """A job's tasks, their pages and images, and the handling of answers.
 
-    `time_limit`: seconds that a worker has for a task. `broken`: the error because of which the job takes no more
+    `time_limit`: seconds that a worker has for a task. `broken`: the error that stops the job from taking more
     answers.
     """
 

@@ -150,7 +150,7 @@ def frame(camera: str, number: int) -> str:
 
 
 def output(asked: Json) -> str:
-    """Where the answer to an invocation lies."""
+    """The place of the answer to an invocation."""
     named = f"{asked['S3OutputPathExtension']}/{asked['Filename']}"
     return f"s3://{LABELS}/inference/{asked['InferenceId'] + '.out' if asked['EndpointName'] == STUBBORN else named}"
 
@@ -195,7 +195,7 @@ DOUBTFUL = {
 
 
 def boxes(recipe: str) -> Story:
-    """Two models of which one has names of its own for answers; failures of every kind; two jobs in two rounds."""
+    """Two models, one with its own names for answers; failures of every kind; two jobs in two rounds."""
 
     def story(world: Recording) -> Iterator[str]:
         front = [("front", number) for number in range(5)]
@@ -216,7 +216,7 @@ def boxes(recipe: str) -> Story:
         world.upload(*front[:2])
         world.take("submit", uploaded(world, frame(*front[0])))
         world.take("submit", uploaded(world, f"{DRIVE}/front/left camera.png"))
-        # Nobody is told of the frames and of the document that come now.
+        # The events of these frames and of the document are lost.
         world.upload(front[2], body=b"no image")
         world.upload(front[3])
         world.document(DOUBTFUL)
@@ -264,7 +264,7 @@ def boxes(recipe: str) -> Story:
 
 
 def failing(world: Recording) -> Iterator[str]:
-    """One model that fails most frames until somebody has had a look, in turns that are broken off."""
+    """One model that fails most frames until an operator redrives, in passes that are broken off."""
     numbers = range(20)
     world.put("a model is active", **catalogue(model("sharp", "0001"), active=("sharp",)))
     world.upload(*(("front", number) for number in numbers))
@@ -348,7 +348,7 @@ def ground_truth(world: Recording, asked: Json) -> Entry:
     lines = world.lines(asked["InputConfig"]["DataSource"]["S3DataSource"]["ManifestS3Uri"])
     left = [compact(labelled(line, drawn=n > 0 or "-001-" in name)) for n, line in enumerate(lines)]
     if name.endswith("000-1"):
-        # The last frame is missing, and so it is in the second round; another came twice, and something is no line.
+        # The last frame is missing in both rounds; another comes twice, and one output is not a manifest line.
         left = [*left[:-1], left[0], "no JSON"]
     elif name.endswith("000-again-1"):
         left = left[:-1]
@@ -393,7 +393,7 @@ def main() -> None:
     warnings.simplefilter("ignore")
     few = {"SHARD_FRAMES": "3", "MAX_JOB_OBJECTS": "3", "ABANDONED_AFTER": "-1e12"}
     first = record(boxes("0" * 16), few)
-    # A run's evidence lies among that of its recipe, and the earlier drive's must lie there too.
+    # A run's evidence is stored with that of its recipe, so the earlier drive's must be there too.
     (audit,) = {
         place for one in first["entries"] for place in one.get("changes", {}) if place.endswith("/drive-7-0001.json")
     }

@@ -114,7 +114,7 @@ class World:
         return {"woken": True} if token in self.woken else self.happen({"state": state, "error": "States.Timeout"})
 
     def messages(self, entry: Entry) -> Entry:
-        """What a function is asked: of an entry with `queue` so many of the queue's messages, which are gone then."""
+        """The request of a function: of an entry with `queue`, that number of the queue's messages, which are then gone."""
         if "queue" not in entry:
             return dict(entry["asked"])
         messages, self.queue = self.queue[: entry["queue"]], self.queue[entry["queue"] :]
@@ -248,7 +248,7 @@ class Stage:
         self._monkeypatch = monkeypatch
         self._s3, self._db = unwatched_client("s3"), unwatched_client("dynamodb")
         self._bodies: dict[tuple[str, str], Json] = {}
-        # What it holds, as long as nothing happened since somebody looked: looking takes as long as a function does.
+        # The content at the last look, if nothing has happened since: a look takes as long as a function call.
         self._held: State | None = None
         monkeypatch.setattr(
             "autolabel.verification.label_studio.client.LabelStudioClient", lambda connection, secret: self.studio

@@ -134,7 +134,7 @@ def test_the_dataset_has_reviewed_segments_and_the_models_boxes() -> None:
     assert (found.task, found.agreement) == ("segments", None)
     assert [(one.verified, one.unadjusted, one.failed) for one in found.verification] == [(FRAMES, FRAMES, 0)]
     report = pipeline.labels.objects[PREFIX + "report.html"].decode()
-    assert "segments verified: boxes are the models' own" in report
+    assert "segments verified; the boxes are the models'" in report
 
 
 def test_segments_prove_nothing_of_boxes() -> None:
