@@ -683,7 +683,7 @@ def test_verify_settles_answers_from_label_studio(account: Account, studio: Fake
 def test_an_unreadable_secret_is_named(account: Account, studio: FakeLabelStudio) -> None:
     account.errors["GetSecretValue"] = "AccessDeniedException"
     for event in (sample("verify-open"), sample("verify-wait"), sample("verify-look")):
-        with pytest.raises(VerificationRefused, match=f"{CONNECTION}.*may this role read it"):
+        with pytest.raises(VerificationRefused, match=f"{CONNECTION}.*this role may read it"):
             account.invoke("verify", event)
     assert studio.calls == []
 
