@@ -421,7 +421,7 @@ def test_an_invalid_request_is_an_error_that_says_why(account: Account) -> None:
         with pytest.raises(msgspec.ValidationError, match="run"):
             account.invoke(function, {"drive": "drive-7"})
     account.add_run()
-    with pytest.raises(ValueError, match="none of open, wait, look, settle"):
+    with pytest.raises(ValueError, match="give one of open, wait, look, settle"):
         account.invoke("verify", {"drive": "drive-7", "run": "0001"})
 
 
