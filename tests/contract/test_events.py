@@ -421,7 +421,7 @@ def test_an_invalid_request_is_an_error_that_says_why(account: Account) -> None:
         with pytest.raises(msgspec.ValidationError, match="run"):
             account.invoke(function, {"drive": "drive-7"})
     account.add_run()
-    with pytest.raises(ValueError, match="none of open, wait, look, settle"):
+    with pytest.raises(ValueError, match="give one of open, wait, look, settle"):
         account.invoke("verify", {"drive": "drive-7", "run": "0001"})
 
 
@@ -683,7 +683,7 @@ def test_verify_settles_answers_from_label_studio(account: Account, studio: Fake
 def test_an_unreadable_secret_is_named(account: Account, studio: FakeLabelStudio) -> None:
     account.errors["GetSecretValue"] = "AccessDeniedException"
     for event in (sample("verify-open"), sample("verify-wait"), sample("verify-look")):
-        with pytest.raises(VerificationRefused, match=f"{CONNECTION}.*may this role read it"):
+        with pytest.raises(VerificationRefused, match=f"{CONNECTION}.*this role may read it"):
             account.invoke("verify", event)
     assert studio.calls == []
 

@@ -44,7 +44,7 @@ class Secrets:
                 raise VerificationUnavailable(f"the secret {secret} cannot be read now: {type(e).__name__}") from e
             code = error_code(e) if isinstance(e, ClientError) else type(e).__name__
             raise VerificationRefused(
-                "secret", f"the secret {secret} cannot be read ({code}): does it exist, and may this role read it?"
+                "secret", f"the secret {secret} cannot be read ({code}): check that it exists and this role may read it"
             ) from e
         if not isinstance(value, str):
             raise VerificationRefused("secret", f"the secret {secret} has no text: store it as a string, not as binary")

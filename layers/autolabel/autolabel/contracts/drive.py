@@ -39,7 +39,7 @@ class Camera(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
 
 
 class DriveDocument(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """The content of drive.json: closes a drive and says what was recorded.
+    """The content of drive.json, which closes a drive and describes the recording.
 
     `models`: names from the catalogue, default: all active ones. `verification`: which frames reviewers get, and
     where. `notes`: remarks for the readers of the summary and the report.
@@ -126,7 +126,7 @@ def _check(document: DriveDocument, key: str) -> None:
         if camera.expected_frames is not None and camera.expected_frames < 0:
             refuse(f"camera {name!r} expects {camera.expected_frames} frames; give 0 or more")
     if document.models is not None and not 1 <= len(document.models) <= MAX_MODELS:
-        refuse(f"`models` names {len(document.models)} models; a drive is labelled by 1 to {MAX_MODELS}")
+        refuse(f"`models` names {len(document.models)} models; name 1 to {MAX_MODELS}")
     if len(set(document.models or ())) < len(document.models or ()):
         refuse("`models` names a model twice")
     if document.verification.task == SEGMENTS:

@@ -145,7 +145,7 @@ class PendingUnits(Protocol):
         """Record that the endpoint took the attempt, unless the unit has changed since it was read."""
 
     def next_attempt(self, pending: PendingUnit, *, errors: int, since: float, unanswered: int = 0) -> bool:
-        """Move a pending unit to its next attempt, in place; False when it is no longer at `pending.attempt`."""
+        """Move a pending unit to its next attempt, in place; False if it is no longer at `pending.attempt`."""
 
     def touch(self, pending: PendingUnit, *, since: float) -> bool:
         """Restart the time in the submit queue; False if the unit is taken, answered or at another attempt."""

@@ -115,7 +115,7 @@ class RunFolder(msgspec.Struct, frozen=True):
 
     @property
     def reviewed(self) -> str:
-        """What triage and reviewers did with each frame, one in each line."""
+        """The results of triage and review of each frame, one in each line."""
         return self.prefix + "reviewed.jsonl"
 
     @property

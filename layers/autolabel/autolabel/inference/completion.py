@@ -83,7 +83,7 @@ class Completion:
         self._max_errors = max_errors
 
     def take(self, body: str, now: float) -> Settled:
-        """Take one notification; it is believed only as far as the ledger and the contract of keys agree with it."""
+        """Take one notification; trust it only as far as it agrees with the ledger and the contract of keys."""
         result = parse_notification(body)
         if result is None:
             return Settled("stranger", detail="the message is no notification")
@@ -96,10 +96,10 @@ class Completion:
         frame = self._frame(result.request_parameters.input_location)
         model = model_of_inference_id(result.inference_id)
         if frame is None or model is None:
-            return Settled("stranger", detail=f"inference {result.inference_id!r} is none of this pipeline's")
+            return Settled("stranger", detail=f"inference {result.inference_id!r} does not belong to this pipeline")
         endpoint = result.request_parameters.endpoint_name
         if endpoint != self._endpoint_of(model):
-            return Settled("stranger", detail=f"endpoint {endpoint!r} is not that of {model}")
+            return Settled("stranger", detail=f"endpoint {endpoint!r} is not the endpoint of {model}")
         if result.invocation_status == "Completed":
             return self._answered(frame, model, result)
         return self._failed(frame, model, result, now)

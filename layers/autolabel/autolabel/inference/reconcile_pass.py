@@ -53,7 +53,7 @@ class Verdict(StrEnum):
 
 
 class Cursor(msgspec.Struct, frozen=True):
-    """Where a pass stopped early: behind the position `after` of the run's model with the index `model`.
+    """The place where a pass stopped early: behind the position `after` of the run's model with the index `model`.
 
     `counts`: of the pass so far; `failed`: the units of earlier models among them that failed.
     """
@@ -67,7 +67,7 @@ class Cursor(msgspec.Struct, frozen=True):
 
 
 class PassProgress(msgspec.Struct, frozen=True):
-    """What a run's execution carries from one pass to the next. `turn`: the number of passes so far.
+    """The state that a run's execution carries from one pass to the next. `turn`: the number of passes so far.
 
     `retried`: an operator let failed units be tried once more.
     """
@@ -78,7 +78,7 @@ class PassProgress(msgspec.Struct, frozen=True):
 
 
 class PassReport(msgspec.Struct, frozen=True):
-    """What an operator who watches the execution sees of a pass. `units`: frames times models.
+    """The report of a pass, for operators who watch the execution. `units`: frames times models.
 
     `missing`: frames that the drive document expects and that have not arrived; the listing waits for them. `paused`:
     models whose endpoint takes no requests, and why. `worst`: the model that failed most frames. With a `cursor`,

@@ -24,7 +24,7 @@ _GROUP = 10
 
 
 class Found(msgspec.Struct, frozen=True):
-    """What the three sources say about one unit. `answer`: the key of its newest answer, or empty."""
+    """The records of one unit in the three sources. `answer`: the key of its newest answer, or empty."""
 
     frame: FrameKey
     key: str
@@ -50,7 +50,7 @@ class Limits(msgspec.Struct, frozen=True):
 
 
 class PassCounts(msgspec.Struct):
-    """What a reconcile pass found and did, in units; `dropped` are stray units, which the listing does not hold."""
+    """Counts the units that a reconcile pass found and changed; `dropped` are stray units."""
 
     units: int = 0
     answered: int = 0
@@ -241,7 +241,7 @@ class Reconciliation:
         return settled is None
 
     def _settled(self, one: Found) -> Count | None:
-        """Return what a unit without need of repair counts as; None if it needs repair."""
+        """Return the count that a unit adds to if it needs no repair; None if it needs one."""
         pending = one.pending
         if one.answer:
             return None if pending else "answered"

@@ -67,7 +67,9 @@ def read_message(body: str) -> Iterator[Asked]:
             yield msgspec.convert(message, UnitRequest | CloseRequest)
             return
         if len(message["Records"]) > MAX_RECORDS:
-            raise DocumentRefused("message-unreadable", f"the message has {len(message['Records']):,} records")
+            raise DocumentRefused(
+                "message-unreadable", f"the message has {len(message['Records']):,} records, the limit is {MAX_RECORDS}"
+            )
         for record in message["Records"]:
             thing = record["s3"]["object"]
             if not record["eventName"].startswith("ObjectCreated:"):
@@ -133,7 +135,7 @@ class Submission:
         self._mark_late(key.drive)
         if not 0 < asked.size <= MAX_FRAME_BYTES:
             # The run's listing rejects it for this reason; no model needs to see it.
-            return [Submitted("refused", f"{asked.key} has {asked.size:,} bytes")]
+            return [Submitted("refused", f"{asked.key} has {asked.size:,} bytes; a frame has 1 to {MAX_FRAME_BYTES:,}")]
         submitted, unavailable = [], None
         for model in self._catalogue.active_models():
             try:

@@ -13,7 +13,7 @@ Box = tuple[float, float, float, float]
 
 
 class Vote(msgspec.Struct, frozen=True, omit_defaults=True, rename={"iou": "overlap"}):
-    """What one of several models says of an object.
+    """The statement of one of several models about an object.
 
     `name`, `label`, `score`, `confidence`: those of its own detection; `iou`: of its box with the merged box.
     """

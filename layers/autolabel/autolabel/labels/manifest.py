@@ -36,7 +36,7 @@ BACKGROUND = "BACKGROUND"
 
 
 class LabelledBy(StrEnum):
-    """Who made the label of a line."""
+    """Says who made the label of a line."""
 
     MODEL = "model"
     PERSON = "person"
@@ -129,7 +129,7 @@ class Unsure(msgspec.Struct, frozen=True):
 
 
 class Provenance(msgspec.Struct, kw_only=True, omit_defaults=True, rename={"labelled_by": "labelled-by"}):
-    """Where a line comes from. `models`: the `name.revision` of each; `failures`: why models gave no answer.
+    """The origin of a line. `models`: the `name.revision` of each; `failures`: why models gave no answer.
 
     Once the run is published: `verification` says why there is no label, `job` is the verification job that the label
     comes from, `triage` is the frame kind.

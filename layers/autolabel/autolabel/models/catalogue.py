@@ -75,7 +75,7 @@ class Model(
 
     @property
     def answers_id(self) -> str:
-        """Return the `name.revision` whose answers it reads, which its units are named by."""
+        """Return the `name.revision` whose answers it reads; it names the model's units."""
         return f"{self.name}.{self.answers_of or self.revision}"
 
     @property

@@ -187,7 +187,7 @@ def parse(body: bytes | msgspec.Raw, schema: msgspec.json.Decoder[Parsed], what:
     try:
         return schema.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
-        raise AnswerRefused("answer-unreadable", f"no {what}: {e}") from e
+        raise AnswerRefused("answer-unreadable", f"not a valid {what}: {e}") from e
 
 
 def convert(value: Any, kind: Any, what: str) -> Any:
@@ -195,7 +195,7 @@ def convert(value: Any, kind: Any, what: str) -> Any:
     try:
         return msgspec.convert(value, kind)
     except (msgspec.ValidationError, RecursionError) as e:
-        raise AnswerRefused("answer-unreadable", f"no {what}: {e}") from e
+        raise AnswerRefused("answer-unreadable", f"not a valid {what}: {e}") from e
 
 
 def check_counts(**counts: int) -> None:
