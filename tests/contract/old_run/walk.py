@@ -114,7 +114,7 @@ class World:
         return {"woken": True} if token in self.woken else self.happen({"state": state, "error": "States.Timeout"})
 
     def messages(self, entry: Entry) -> Entry:
-        """The request of a function: of an entry with `queue`, that number of the queue's messages, which are then gone."""
+        """The request of a function; an entry with `queue` takes that number of messages from the queue."""
         if "queue" not in entry:
             return dict(entry["asked"])
         messages, self.queue = self.queue[: entry["queue"]], self.queue[entry["queue"] :]
