@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from autolabel.aws.settings import SettingsError, read_settings
     from autolabel.aws.wiring import Adapters
 else:
-    from autolabel.faces import lazy_face
+    from autolabel.lazy_faces import lazy_face
 
     __getattr__ = lazy_face(
         __name__,

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from autolabel.datasets.publication import publish_run
     from autolabel.datasets.verified_labels import FinishedJob
 else:
-    from autolabel.faces import lazy_face
+    from autolabel.lazy_faces import lazy_face
 
     __getattr__ = lazy_face(
         __name__,

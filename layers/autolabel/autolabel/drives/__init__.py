@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from autolabel.drives.listing import frozen_listing, read_listing
     from autolabel.drives.sweep import Sweep
 else:
-    from autolabel.faces import lazy_face
+    from autolabel.lazy_faces import lazy_face
 
     __getattr__ = lazy_face(
         __name__,

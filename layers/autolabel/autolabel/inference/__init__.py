@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from autolabel.inference.reconciliation import Limits
     from autolabel.inference.submission import ObjectEvent, Submission, read_message
 else:
-    from autolabel.faces import lazy_face
+    from autolabel.lazy_faces import lazy_face
 
     __getattr__ = lazy_face(
         __name__,

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from autolabel.labelling.shards import Shard, ShardFrame, read_shards
     from autolabel.labelling.uncertainty import FLOOR
 else:
-    from autolabel.faces import lazy_face
+    from autolabel.lazy_faces import lazy_face
 
     __getattr__ = lazy_face(
         __name__,

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from autolabel.labels.reviews import Marks, Review
     from autolabel.labels.taxonomy import current_taxonomy, job_labels
 else:
-    from autolabel.faces import lazy_face
+    from autolabel.lazy_faces import lazy_face
 
     __getattr__ = lazy_face(
         __name__,

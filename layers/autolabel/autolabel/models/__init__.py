@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from autolabel.models.catalogue import CATALOGUE_KEY, Catalogue, CatalogueIndex, Model, model_key, parse_model
     from autolabel.models.decoders import DECODER_NAMES, DecoderOptions
 else:
-    from autolabel.faces import lazy_face
+    from autolabel.lazy_faces import lazy_face
 
     __getattr__ = lazy_face(
         __name__,

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from autolabel.reporting.report import Gallery, write_report
     from autolabel.reporting.summary import Summary
 else:
-    from autolabel.faces import lazy_face
+    from autolabel.lazy_faces import lazy_face
 
     __getattr__ = lazy_face(
         __name__,

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from autolabel.streams.json_depth import is_deep
     from autolabel.streams.ordered_map import map_in_order
 else:
-    from autolabel.faces import lazy_face
+    from autolabel.lazy_faces import lazy_face
 
     __getattr__ = lazy_face(
         __name__,

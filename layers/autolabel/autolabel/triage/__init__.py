@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from autolabel.triage.audits import Evidence, acceptance_status, read_evidence
     from autolabel.triage.hindsight import Hindsight, Outcome, Reviewed, best_setting
 else:
-    from autolabel.faces import lazy_face
+    from autolabel.lazy_faces import lazy_face
 
     __getattr__ = lazy_face(
         __name__,

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from autolabel.verification.people import await_reviewers, wake_job
     from autolabel.verification.settlement import settle_round
 else:
-    from autolabel.faces import lazy_face
+    from autolabel.lazy_faces import lazy_face
 
     __getattr__ = lazy_face(
         __name__,
