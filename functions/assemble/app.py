@@ -48,7 +48,7 @@ def assemble(request: Request) -> dict[str, Any]:
     assembly = assemble_run(
         adapters.ledger.run(request.drive, request.run),
         ingest=adapters.ingest,
-        labels=adapters.labels,
+        label_bucket=adapters.label_bucket,
         ledger=adapters.ledger,
         back_ends=BackEnds(
             settings.back_end, settings.workteam_arn, settings.region, bool(settings.label_studio_connection)

@@ -44,7 +44,7 @@ processor = BatchProcessor(event_type=EventType.SQS, raise_on_entire_batch_failu
 
 @cache
 def completion() -> Completion:
-    catalogue = Catalogue(adapters.labels.read, time.time)
+    catalogue = Catalogue(adapters.label_bucket.read, time.time)
     return Completion(
         adapters.ledger,
         adapters.submit_queue,

@@ -39,7 +39,7 @@ adapters = Adapters(settings)
 
 @cache
 def catalogue() -> Catalogue:
-    return Catalogue(adapters.labels.read, time.time)
+    return Catalogue(adapters.label_bucket.read, time.time)
 
 
 @logger.inject_lambda_context
@@ -52,7 +52,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         run,
         catalogue().revisions(run.models),
         ingest=adapters.ingest,
-        labels=adapters.labels,
+        label_bucket=adapters.label_bucket,
         created=request.started.rstrip("Z"),
     )
     tally = labelling.label(request.shard).tally

@@ -39,7 +39,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     request = msgspec.convert(event, Request)
     plan = plan_run(
         adapters.ledger.run(request.drive, request.run),
-        labels=adapters.labels,
+        label_bucket=adapters.label_bucket,
         ledger=adapters.ledger,
         # A job consists of whole shards.
         shard_frames=min(settings.shard_frames, settings.max_job_objects),

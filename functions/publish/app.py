@@ -41,7 +41,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         adapters.ledger.run(request.drive, request.run),
         request.jobs,
         ingest=adapters.ingest,
-        labels=adapters.labels,
+        label_bucket=adapters.label_bucket,
         ledger=adapters.ledger,
         announcements=adapters.announcements,
         now=time.time(),

@@ -68,10 +68,10 @@ adapters = Adapters(settings)
 def passes() -> ReconcilePasses:
     return ReconcilePasses(
         ingest=adapters.ingest,
-        labels=adapters.labels,
+        label_bucket=adapters.label_bucket,
         ledger=adapters.ledger,
         queue=adapters.submit_queue,
-        catalogue=Catalogue(adapters.labels.read, time.time),
+        catalogue=Catalogue(adapters.label_bucket.read, time.time),
         endpoints=adapters.endpoint_states,
         limits=Limits(settings.unsubmitted_after, settings.max_silences, settings.max_failed_percent),
         frames_patience=settings.frames_patience,

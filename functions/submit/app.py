@@ -52,17 +52,17 @@ processor = BatchProcessor(event_type=EventType.SQS, raise_on_entire_batch_failu
 
 @cache
 def submission() -> Submission:
-    catalogue = Catalogue(adapters.labels.read, time.time)
+    catalogue = Catalogue(adapters.label_bucket.read, time.time)
     return Submission(
         ingest=adapters.ingest,
-        labels=adapters.labels,
+        label_bucket=adapters.label_bucket,
         ledger=adapters.ledger,
         catalogue=catalogue,
         endpoints=adapters.endpoints,
         executions=adapters.executions,
         closing=Closing(
             ingest=adapters.ingest,
-            labels=adapters.labels,
+            label_bucket=adapters.label_bucket,
             ledger=adapters.ledger,
             catalogue=catalogue,
             executions=adapters.executions,

@@ -38,7 +38,7 @@ adapters = Adapters(settings)
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     sweep = Sweep(
         ingest=adapters.ingest,
-        labels=adapters.labels,
+        label_bucket=adapters.label_bucket,
         ledger=adapters.ledger,
         queue=adapters.submit_queue,
         announcements=adapters.operators,

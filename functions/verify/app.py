@@ -129,7 +129,7 @@ class Verification:
 
     def __init__(self, run: Run) -> None:
         self._run = run
-        self._labels = adapters.labels
+        self._labels = adapters.label_bucket
 
     def open(self, asked: Opening) -> dict[str, Any]:
         connection = self._connection()
@@ -164,7 +164,7 @@ class Verification:
         return {"done": done, "total": total}
 
     def settle(self, asked: JobRound) -> dict[str, Any]:
-        settled = settle_round(asked, self._output(asked), labels=self._labels, names=frozenset(self._run.labels))
+        settled = settle_round(asked, self._output(asked), label_bucket=self._labels, names=frozenset(self._run.labels))
         logger.info("settled", extra={"settled": msgspec.to_builtins(settled)})
         builtins: dict[str, Any] = msgspec.to_builtins(settled)
         return builtins

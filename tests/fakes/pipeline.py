@@ -88,7 +88,7 @@ class Pipeline:
     def closing(self, fuse: Fuse | None = None) -> Closing:
         return Closing(
             ingest=fused(self.ingest, fuse),
-            labels=fused(self.labels, fuse),
+            label_bucket=fused(self.labels, fuse),
             ledger=fused(self.ledger, fuse),
             catalogue=self.catalogue(),
             executions=fused(self.executions, fuse),
@@ -101,7 +101,7 @@ class Pipeline:
         """A new submit function; with a fuse, it crashes before one of its operations."""
         return Submission(
             ingest=fused(self.ingest, fuse),
-            labels=fused(self.labels, fuse),
+            label_bucket=fused(self.labels, fuse),
             ledger=fused(self.ledger, fuse),
             catalogue=self.catalogue(),
             endpoints=fused(self.endpoints, fuse),
@@ -151,7 +151,7 @@ class Pipeline:
     def turns(self, fuse: Fuse | None = None) -> ReconcilePasses:
         return ReconcilePasses(
             ingest=fused(self.ingest, fuse),
-            labels=fused(self.labels, fuse),
+            label_bucket=fused(self.labels, fuse),
             ledger=fused(self.ledger, fuse),
             queue=fused(self.queue, fuse),
             catalogue=self.catalogue(),
@@ -169,7 +169,7 @@ class Pipeline:
     def sweep(self, now: float | None = None) -> SweepReport:
         sweep = Sweep(
             ingest=self.ingest,
-            labels=self.labels,
+            label_bucket=self.labels,
             ledger=self.ledger,
             queue=self.queue,
             announcements=self.announcements,
@@ -186,7 +186,7 @@ class Pipeline:
         return await_answers(self.run, token, f"{self.waits:04d}", ledger=ledger, executions=executions)
 
     def plan(self, shard_frames: int = 3) -> Plan:
-        return plan_run(self.run, labels=self.labels, ledger=self.ledger, shard_frames=shard_frames)
+        return plan_run(self.run, label_bucket=self.labels, ledger=self.ledger, shard_frames=shard_frames)
 
     def label(self) -> None:
         """Label every planned shard."""
@@ -194,7 +194,7 @@ class Pipeline:
             self.run,
             self.catalogue().revisions(self.run.models),
             ingest=self.ingest,
-            labels=self.labels,
+            label_bucket=self.labels,
             created="2026-01-01T00:00:00.000",
         )
         for shard in read_shards(self.labels, self.run.folder):
@@ -204,7 +204,7 @@ class Pipeline:
         return assemble_run(
             self.run,
             ingest=self.ingest,
-            labels=self.labels,
+            label_bucket=self.labels,
             ledger=self.ledger,
             back_ends=self.back_ends,
             max_objects=max_objects,
@@ -215,7 +215,7 @@ class Pipeline:
             self.run,
             jobs,
             ingest=self.ingest,
-            labels=self.labels,
+            label_bucket=self.labels,
             ledger=self.ledger,
             announcements=self.announcements,
             now=self.now,
@@ -234,7 +234,7 @@ class Pipeline:
             lines = [self.segmented(line, name) if job.task == SEGMENTS else verified(line) for line in given]
             left = (ahead.pop(0) if ahead else list)([msgspec.json.encode(line) for line in lines])
             one = JobRound(name, job.back_end, len(rounds) + 1, manifest, frames, "", job.task)
-            rounds.append(settle_round(one, left, labels=self.labels, names=frozenset(self.run.labels)))
+            rounds.append(settle_round(one, left, label_bucket=self.labels, names=frozenset(self.run.labels)))
             if (following := rounds[-1].again) is None:
                 return FinishedJob(job.name, "Completed", job.frames, job.first, job.last, tuple(rounds))
             name, manifest, frames = f"{name}-again", following.manifest, following.frames

@@ -22,7 +22,7 @@ def pictures_of(body: bytes, etag: str | None = None) -> list[str]:
     gallery = Gallery(1)
     gallery.take([_line(etag or ingest.etag(frame_key(0)))])
     summary = Summary("d", "0001", FrameCounts(1, 1, 0, 0), 0, {}, {}, {}, ("m.0001",), "t", ("car",), ())
-    write_report(summary, gallery, ingest=ingest, labels=labels)
+    write_report(summary, gallery, ingest=ingest, label_bucket=labels)
     return re.findall(r'<image href="([^"]*)"', labels.objects["labels/d/0001/report.html"].decode())
 
 

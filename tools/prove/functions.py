@@ -70,7 +70,7 @@ class Functions:
         ledger, executions = self._ledger(tape), _executions(tape)
         closing = Closing(
             ingest=ingest,
-            labels=labels,
+            label_bucket=labels,
             ledger=ledger,
             catalogue=CATALOGUE,
             executions=executions,
@@ -80,7 +80,7 @@ class Functions:
         )
         return Submission(
             ingest=ingest,
-            labels=labels,
+            label_bucket=labels,
             ledger=ledger,
             catalogue=CATALOGUE,
             endpoints=SageMakerEndpoints(client(tape, "sagemaker")),
@@ -108,7 +108,7 @@ class Functions:
         ledger = self._ledger(tape)
         turns = ReconcilePasses(
             ingest=S3Bucket(client(tape, "s3"), INGEST),
-            labels=S3Bucket(client(tape, "s3"), LABELS),
+            label_bucket=S3Bucket(client(tape, "s3"), LABELS),
             ledger=ledger,
             queue=SqsSubmitQueue(client(tape, "sqs"), "submit"),
             catalogue=CATALOGUE,

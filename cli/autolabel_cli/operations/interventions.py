@@ -95,7 +95,7 @@ def relabel_drive(stack: Stack, drive: str) -> Intervention:
         raise CommandError(f"run {latest} of drive {drive} is running: wait for it, or autolabel stop {drive} first")
     closing = Closing(
         ingest=stack.ingest,
-        labels=stack.labels,
+        label_bucket=stack.labels,
         ledger=stack.ledger,
         catalogue=Catalogue(stack.labels.read, time.time),
         executions=stack.executions,

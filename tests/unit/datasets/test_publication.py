@@ -293,7 +293,7 @@ def test_settling_keeps_only_the_labels_of_output_lines_in_memory(pipeline: Pipe
     one = JobRound(job.name, job.back_end, 1, job.manifest, job.frames, "")
     tracemalloc.start()
     try:
-        settled = settle_round(one, output(), labels=pipeline.labels, names=frozenset(pipeline.run.labels))
+        settled = settle_round(one, output(), label_bucket=pipeline.labels, names=frozenset(pipeline.run.labels))
         _, most = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()

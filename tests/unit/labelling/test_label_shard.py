@@ -57,7 +57,9 @@ class Bench:
     def label(self) -> ShardResult:
         shard = Shard(0, "front", len(self.frames), RunFolder("drive-7", "0001").shard(0, "frames.jsonl"))
         self.labels.write(shard.key, b"".join(msgspec.json.encode(frame) + b"\n" for frame in self.frames))
-        labelling = ShardLabelling(self.run, [self.model], ingest=self.ingest, labels=self.labels, created=CREATED)
+        labelling = ShardLabelling(
+            self.run, [self.model], ingest=self.ingest, label_bucket=self.labels, created=CREATED
+        )
         result = labelling.label(shard)
         assert msgspec.json.decode(self.part("result.json"), type=ShardResult) == result
         assert result.manifest_bytes == len(self.part("manifest.jsonl"))

@@ -97,7 +97,7 @@ def assemble(frames: int, pace: Pace) -> Assembly:
     assembly = assemble_run(
         make_run(),
         ingest=_Ingest(frames),
-        labels=_Labels(frames, pace),
+        label_bucket=_Labels(frames, pace),
         ledger=ledger.port,
         back_ends=BACK_ENDS,
         max_objects=JOB_FRAMES,

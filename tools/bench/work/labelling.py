@@ -64,7 +64,7 @@ def label_frames(frames: int, short: int = 0, stops: int = 0) -> dict[str, Any]:
     """Label a drive of `frames` frames in shards of 500; `short` and `stops` as in Pace."""
     labels = _Labels()
     labelling = ShardLabelling(
-        make_run(), [MODEL], ingest=_Frames(), labels=labels, created="2026-01-01T00:00:00.000000"
+        make_run(), [MODEL], ingest=_Frames(), label_bucket=labels, created="2026-01-01T00:00:00.000000"
     )
 
     def label(index: int) -> None:

@@ -16,7 +16,9 @@ def plan_frames(frames: int, short: int = 0, stops: int = 0) -> dict[str, Any]:
     """Plan a drive of `frames` frames; `short` and `stops` as in Pace."""
     pace = Pace(frames, "tools.bench.work.planning:plan_frames", short=short, stops=stops)
     labels = GeneratedLabels(frames, SETTLED, pace.add)
-    plan = plan_run(make_run(), labels=labels, ledger=GeneratedLedger(frames, SETTLED).port, shard_frames=SHARD_FRAMES)
+    plan = plan_run(
+        make_run(), label_bucket=labels, ledger=GeneratedLedger(frames, SETTLED).port, shard_frames=SHARD_FRAMES
+    )
     measured = pace.stop()
     if (plan.frames, plan.shards) != (frames, frames // SHARD_FRAMES):
         raise AssertionError(f"unexpected plan of {frames} frames: {plan}")

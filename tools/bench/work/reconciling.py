@@ -92,7 +92,7 @@ def turn_over(
     """Make one call of a pass, with as many workers as functions/reconcile has."""
     turns = ReconcilePasses(
         ingest=GeneratedIngest(frames),
-        labels=labels,
+        label_bucket=labels,
         ledger=ledger.port,
         queue=queue,
         catalogue=CATALOGUE,

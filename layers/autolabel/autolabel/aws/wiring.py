@@ -21,7 +21,7 @@ class Adapters:
         return aws.S3Bucket(aws.client("s3"), self._settings.ingest_bucket)
 
     @cached_property
-    def labels(self) -> aws.S3Bucket:
+    def label_bucket(self) -> aws.S3Bucket:
         """The label bucket; reads `label_bucket`."""
         return aws.S3Bucket(aws.client("s3"), self._settings.label_bucket)
 

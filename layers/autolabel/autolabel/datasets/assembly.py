@@ -40,7 +40,7 @@ class _Issue(msgspec.Struct):
 
 
 def assemble_run(
-    run: Run, *, ingest: Bucket, labels: Bucket, ledger: DriveLedger, back_ends: BackEnds, max_objects: int
+    run: Run, *, ingest: Bucket, label_bucket: Bucket, ledger: DriveLedger, back_ends: BackEnds, max_objects: int
 ) -> Assembly:
     """Assemble a run.
 
@@ -49,14 +49,14 @@ def assemble_run(
     shard or a frame is missing, VerificationRefused when no back-end of the stack can verify the run.
     """
     back_end = choose_back_end(run, back_ends)
-    shards, tally = read_results(labels, run.folder)
-    criteria = read_criteria(run, labels, _largest_job(run, max_objects))
-    selected = select_frames(run, shards, criteria, labels)
-    jobs = prepare_jobs(run, selected.manifests, labels, back_end=back_end, workteam=back_ends.workteam)
-    fix_criteria(run, labels, criteria)
-    listing = freeze_listing(ingest, labels, run.folder, frozenset(run.document.cameras))
+    shards, tally = read_results(label_bucket, run.folder)
+    criteria = read_criteria(run, label_bucket, _largest_job(run, max_objects))
+    selected = select_frames(run, shards, criteria, label_bucket)
+    jobs = prepare_jobs(run, selected.manifests, label_bucket, back_end=back_end, workteam=back_ends.workteam)
+    fix_criteria(run, label_bucket, criteria)
+    listing = freeze_listing(ingest, label_bucket, run.folder, frozenset(run.document.cameras))
     frames = _count_frames(run, listing, tally)
-    _write_issues(run, labels, shards)
+    _write_issues(run, label_bucket, shards)
     summary = Summary(
         drive=run.drive,
         run=run.run,
@@ -71,11 +71,13 @@ def assemble_run(
         acceptance=criteria.status,
         taxonomy=run.taxonomy,
         labels=run.labels,
-        notes=tuple(_notes(run, listing, ingest, labels, ledger)),
+        notes=tuple(_notes(run, listing, ingest, label_bucket, ledger)),
     )
-    report = write_report(summary, _choose_pictures(run, labels, shards), ingest=ingest, labels=labels)
-    labels.write(run.folder.summary, msgspec.json.encode(summary))
-    return Assembly(run.drive, run.run, frames, tally.boxes, jobs, labels.uri(run.folder.summary), report)
+    report = write_report(
+        summary, _choose_pictures(run, label_bucket, shards), ingest=ingest, label_bucket=label_bucket
+    )
+    label_bucket.write(run.folder.summary, msgspec.json.encode(summary))
+    return Assembly(run.drive, run.run, frames, tally.boxes, jobs, label_bucket.uri(run.folder.summary), report)
 
 
 def _largest_job(run: Run, max_objects: int) -> int:
@@ -91,14 +93,16 @@ def _count_frames(run: Run, listing: ListingSummary, tally: Tally) -> FrameCount
     return frames
 
 
-def _notes(run: Run, listing: ListingSummary, ingest: Bucket, labels: Bucket, ledger: DriveLedger) -> Iterator[str]:
+def _notes(
+    run: Run, listing: ListingSummary, ingest: Bucket, label_bucket: Bucket, ledger: DriveLedger
+) -> Iterator[str]:
     """Yield notes for operators: on the drive document, the listing, late frames and refusals."""
     yield from run.document.notes
     yield from listing.notes(run.document)
     # A sweep that reported late objects has removed the drive's mark and left this file.
-    reported = labels.exists(run.folder.late_objects)
+    reported = label_bucket.exists(run.folder.late_objects)
     if reported or any(drive == run.drive for drive, _ in ledger.late_drives()):
-        lateness = record_lateness(ingest, labels, run.folder)
+        lateness = record_lateness(ingest, label_bucket, run.folder)
         if lateness.any:
             yield f"since the run began: {lateness}; relabel the drive to take them in (late.jsonl)"
     for refusal in ledger.refusals(run.drive):
@@ -107,28 +111,28 @@ def _notes(run: Run, listing: ListingSummary, ingest: Bucket, labels: Bucket, le
             yield f"{refusal.reason}: {refusal.detail}"
 
 
-def _choose_pictures(run: Run, labels: Bucket, shards: Sequence[LabelledShard]) -> Gallery:
+def _choose_pictures(run: Run, label_bucket: Bucket, shards: Sequence[LabelledShard]) -> Gallery:
     """Choose the report's frames. Reads only shards with a chosen frame, because a million lines are gigabytes."""
     gallery = Gallery(sum(shard.lines for shard in shards))
     for shard in shards:
         if not gallery.skip(shard.lines):
-            gallery.take(labels.lines(run.folder.shard(shard.index, "manifest.jsonl")))
+            gallery.take(label_bucket.lines(run.folder.shard(shard.index, "manifest.jsonl")))
     return gallery
 
 
-def _write_issues(run: Run, labels: Bucket, shards: Sequence[LabelledShard]) -> None:
+def _write_issues(run: Run, label_bucket: Bucket, shards: Sequence[LabelledShard]) -> None:
     """Write the rejected and the failed frames, with their reasons, into one file each."""
-    listed = read_listing(labels, run.folder)
+    listed = read_listing(label_bucket, run.folder)
     refused = (FrameIssue(line.key, line.refused, line.detail) for line in listed if line.refused)
-    rejected = _encoded(refused, _issues(run, labels, shards, "rejected"))
-    labels.write_stream(run.folder.rejected, rejected, "application/jsonl")
-    failed = _encoded(_issues(run, labels, shards, "failed"))
-    labels.write_stream(run.folder.failed, failed, "application/jsonl")
+    rejected = _encoded(refused, _issues(run, label_bucket, shards, "rejected"))
+    label_bucket.write_stream(run.folder.rejected, rejected, "application/jsonl")
+    failed = _encoded(_issues(run, label_bucket, shards, "failed"))
+    label_bucket.write_stream(run.folder.failed, failed, "application/jsonl")
 
 
-def _issues(run: Run, labels: Bucket, shards: Sequence[LabelledShard], outcome: str) -> Iterator[FrameIssue]:
+def _issues(run: Run, label_bucket: Bucket, shards: Sequence[LabelledShard], outcome: str) -> Iterator[FrameIssue]:
     def read(shard: LabelledShard) -> list[bytes]:
-        return list(labels.lines(run.folder.shard(shard.index, "issues.jsonl")))
+        return list(label_bucket.lines(run.folder.shard(shard.index, "issues.jsonl")))
 
     decoder = msgspec.json.Decoder(_Issue)
     for lines in map_in_order(read, (shard for shard in shards if outcome in shard.outcomes), READERS):

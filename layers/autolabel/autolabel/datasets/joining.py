@@ -35,22 +35,22 @@ class Join:
     """
 
     def __init__(
-        self, run: Run, jobs: Sequence[FinishedJob], *, labels: Bucket, frames: int, wanted: Callable[[int], bool]
+        self, run: Run, jobs: Sequence[FinishedJob], *, label_bucket: Bucket, frames: int, wanted: Callable[[int], bool]
     ) -> None:
         self._run = run
-        self._labels = labels
+        self._label_bucket = label_bucket
         self._wanted = wanted
-        self._kinds = _kinds(run, labels, frames)
+        self._kinds = _kinds(run, label_bucket, frames)
         self._jobs = sorted(jobs, key=lambda job: job.first)
         self.outcomes: list[JobOutcome] = []
         self.notes: list[str] = []
 
     def frames(self) -> Iterator[JoinedFrame]:
         """Yield every frame once. Raises CountMismatch when a frame went to reviewers and is in no job."""
-        shards = read_shards(self._labels, self._run.folder)
+        shards = read_shards(self._label_bucket, self._run.folder)
         following = next(shards, None)
         for job in self._jobs:
-            verified = VerifiedLabels(job, self._labels, self._run.document.verification.task)
+            verified = VerifiedLabels(job, self._label_bucket, self._run.document.verification.task)
             while following is not None and following.index <= job.last:
                 yield from self._shard(following, verified if following.index >= job.first else None)
                 following = next(shards, None)
@@ -66,7 +66,7 @@ class Join:
 
     def _shard(self, shard: Shard, verified: VerifiedLabels | None) -> Iterator[JoinedFrame]:
         def lines(part: str) -> Iterator[bytes]:
-            return self._labels.lines(self._run.folder.shard(shard.index, f"{part}.jsonl"))
+            return self._label_bucket.lines(self._run.folder.shard(shard.index, f"{part}.jsonl"))
 
         uncertainties = map(msgspec.json.Decoder(FrameUncertainty).decode, lines("doubts"))
         candidates = lines("detections") if self._wanted(shard.index) else iter(())
@@ -89,8 +89,8 @@ class Join:
         line.origin.triage = kind
 
 
-def _kinds(run: Run, labels: Bucket, frames: int) -> Iterator[str]:
+def _kinds(run: Run, label_bucket: Bucket, frames: int) -> Iterator[str]:
     """Yield the kind of each frame (why reviewers got it, or did not), in the order of the drive."""
     if not isinstance(run.document.verification, VerifyUncertain):
         return repeat(EVERYTHING, frames)
-    return map(msgspec.json.Decoder(str).decode, labels.lines(run.folder.triage))
+    return map(msgspec.json.Decoder(str).decode, label_bucket.lines(run.folder.triage))

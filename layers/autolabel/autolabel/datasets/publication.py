@@ -55,7 +55,7 @@ def publish_run(
     jobs: Sequence[FinishedJob],
     *,
     ingest: Bucket,
-    labels: Bucket,
+    label_bucket: Bucket,
     ledger: Runs,
     announcements: Announcements,
     now: float,
@@ -67,10 +67,10 @@ def publish_run(
     out, and a note counts them. Raises RunMissing for a run that was never assembled, CountMismatch when a frame is
     missing.
     """
-    assembled = _read_summary(run, labels)
+    assembled = _read_summary(run, label_bucket)
     frames = assembled.frames.labelled + assembled.frames.failed
     counts, gallery, findings = _Counts(), Gallery(frames), Findings(run.labels, frames)
-    join = Join(run, jobs, labels=labels, frames=frames, wanted=findings.wants_candidates)
+    join = Join(run, jobs, label_bucket=label_bucket, frames=frames, wanted=findings.wants_candidates)
     with ReviewLog(run) as log:
 
         def lines() -> Iterator[bytes]:
@@ -82,21 +82,21 @@ def publish_run(
                 findings.take(line, encoded, candidates)
                 yield encoded
 
-        labels.write_stream(run.folder.dataset, lines(), "application/jsonl")
+        label_bucket.write_stream(run.folder.dataset, lines(), "application/jsonl")
         if counts.labelled_by.total() != frames:
             found = f"{counts.labelled_by.total()} of {frames} frames"
             raise CountMismatch(f"the dataset of {run.drive} {run.run} has {found}")
-        status = log.write(labels, now)
-    summary = _published(assembled, run, labels, counts, join, findings, status)
-    labels.write_stream(run.folder.label_issues, findings.issues(), "application/jsonl")
-    report = write_report(summary, gallery, findings, ingest=ingest, labels=labels)
-    labels.write(run.folder.summary, msgspec.json.encode(summary))
+        status = log.write(label_bucket, now)
+    summary = _published(assembled, run, label_bucket, counts, join, findings, status)
+    label_bucket.write_stream(run.folder.label_issues, findings.issues(), "application/jsonl")
+    report = write_report(summary, gallery, findings, ingest=ingest, label_bucket=label_bucket)
+    label_bucket.write(run.folder.summary, msgspec.json.encode(summary))
     publication = Publication(
         drive=run.drive,
         run=run.run,
         dataset=summary.dataset,
         report=report,
-        summary=labels.uri(run.folder.summary),
+        summary=label_bucket.uri(run.folder.summary),
         frames=msgspec.to_builtins(summary.frames),
         boxes=summary.boxes,
         verified=sum(outcome.verified for outcome in join.outcomes),
@@ -112,8 +112,8 @@ def publish_run(
     return publication
 
 
-def _read_summary(run: Run, labels: Bucket) -> Summary:
-    body = labels.read(run.folder.summary)
+def _read_summary(run: Run, label_bucket: Bucket) -> Summary:
+    body = label_bucket.read(run.folder.summary)
     if body is None:
         raise RunMissing(f"run {run.drive} {run.run} was never assembled: no {run.folder.summary}")
     return msgspec.json.decode(body, type=Summary)
@@ -122,7 +122,7 @@ def _read_summary(run: Run, labels: Bucket) -> Summary:
 def _published(
     assembled: Summary,
     run: Run,
-    labels: Bucket,
+    label_bucket: Bucket,
     counts: _Counts,
     join: Join,
     findings: Findings,
@@ -139,7 +139,7 @@ def _published(
         verification=tuple(join.outcomes),
         labelled_by=dict(counts.labelled_by.most_common()),
         acceptance=status.sentences,
-        dataset=labels.uri(run.folder.dataset),
+        dataset=label_bucket.uri(run.folder.dataset),
         task=task,
         # In the task `segments`, reviewers do not see the boxes.
         agreement=findings.agreement() if task == BOXES else None,

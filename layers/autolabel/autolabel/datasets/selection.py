@@ -41,19 +41,21 @@ def choose_back_end(run: Run, back_ends: BackEnds) -> str:
     return back_ends.choose(GROUND_TRUTH if policy.task == SEGMENTS else policy.back_end)
 
 
-def select_frames(run: Run, shards: Sequence[LabelledShard], criteria: AcceptanceCriteria, labels: Bucket) -> Selection:
+def select_frames(
+    run: Run, shards: Sequence[LabelledShard], criteria: AcceptanceCriteria, label_bucket: Bucket
+) -> Selection:
     """Write the manifests of the jobs by the drive's policy. Raises CountMismatch when a frame is lost or doubled."""
     policy = run.document.verification
     lines = sum(shard.lines for shard in shards)
     if isinstance(policy, VerifyUncertain):
-        triage = Triage(run, policy, criteria.proven, shards, labels)
+        triage = Triage(run, policy, criteria.proven, shards, label_bucket)
         triage.write_kinds()
         manifests, kinds = tuple(triage.write_queues(criteria.max_objects)), triage.counts
     else:
         manifests = tuple(split_into_jobs(run.folder, shards, criteria.max_objects))
         for manifest in manifests:
             # Joins whole shards inside the bucket, without reading them.
-            labels.concatenate(manifest.key, manifest.parts, "application/jsonl")
+            label_bucket.concatenate(manifest.key, manifest.parts, "application/jsonl")
         kinds = Counter({EVERYTHING: lines})
     given = sum(manifest.frames for manifest in manifests)
     if kinds.total() != lines or given != lines - kinds[ACCEPTED]:
@@ -62,24 +64,24 @@ def select_frames(run: Run, shards: Sequence[LabelledShard], criteria: Acceptanc
 
 
 def prepare_jobs(
-    run: Run, manifests: Iterable[JobManifest], labels: Bucket, *, back_end: str, workteam: str
+    run: Run, manifests: Iterable[JobManifest], label_bucket: Bucket, *, back_end: str, workteam: str
 ) -> tuple[VerificationJob, ...]:
     """Write the label categories and the worker page, which all jobs of a run share, and name the jobs."""
     task = run.document.verification.task
     page = worker_template(current_taxonomy().colors, run.labels, task)
-    labels.write(run.folder.label_categories, label_categories(run.labels))
-    labels.write(run.folder.worker_page, page, "text/html")
+    label_bucket.write(run.folder.label_categories, label_categories(run.labels))
+    label_bucket.write(run.folder.worker_page, page, "text/html")
     return tuple(
         VerificationJob(
-            name=job_name(labels.name, run.drive, run.run, index),
+            name=job_name(label_bucket.name, run.drive, run.run, index),
             back_end=back_end,
             workteam=workteam,
-            manifest=labels.uri(manifest.key),
+            manifest=label_bucket.uri(manifest.key),
             frames=manifest.frames,
             first=manifest.first,
             last=manifest.last,
-            categories=labels.uri(run.folder.label_categories),
-            template=labels.uri(run.folder.worker_page),
+            categories=label_bucket.uri(run.folder.label_categories),
+            template=label_bucket.uri(run.folder.worker_page),
             task=task,
             attribute=LABELS[task],
         )

@@ -28,7 +28,7 @@ class FinishedJob(msgspec.Struct, frozen=True):
 class VerifiedLabels:
     """The results of one job by frame. If a frame was in two rounds, the later counts, unless it left no label."""
 
-    def __init__(self, job: FinishedJob, labels: Bucket, task: Task) -> None:
+    def __init__(self, job: FinishedJob, label_bucket: Bucket, task: Task) -> None:
         self._job = job
         self._task = task
         self._results: dict[str, Result] = {}
@@ -36,7 +36,7 @@ class VerifiedLabels:
         self._verified = self._unadjusted = self._failed = self._unsure = 0
         decoder = msgspec.json.Decoder(Result)
         for one in job.rounds:
-            for body in labels.lines(one.results.removeprefix(labels.uri(""))):
+            for body in label_bucket.lines(one.results.removeprefix(label_bucket.uri(""))):
                 self._take(decoder.decode(body))
 
     def _take(self, result: Result) -> None:

@@ -39,7 +39,7 @@ class Closing:
         self,
         *,
         ingest: Bucket,
-        labels: Bucket,
+        label_bucket: Bucket,
         ledger: DriveLedger,
         catalogue: Catalogue,
         executions: Executions,
@@ -48,7 +48,7 @@ class Closing:
         now: Callable[[], float],
     ) -> None:
         self._ingest = ingest
-        self._labels = labels
+        self._label_bucket = label_bucket
         self._ledger = ledger
         self._catalogue = catalogue
         self._executions = executions
@@ -93,14 +93,14 @@ class Closing:
             raise RunMissing(f"drive {drive!r} has no run: it was never closed")
         name = execution_name(drive, latest.run)
         # Step Functions deletes executions after 90 days; a listing shows that there was one.
-        began = self._executions.status(name) or frozen_listing(self._labels, latest.folder)
+        began = self._executions.status(name) or frozen_listing(self._label_bucket, latest.folder)
         if began or self._ledger.outcome(drive, latest.run):
             latest = self._ledger.allocate_run(self._new_run(drive, next_run(latest.run)))
         self._start(latest)
         return latest
 
     def _start(self, run: Run) -> bool:
-        self._labels.write_once(run.folder.drive_document, msgspec.json.encode(run.document))
+        self._label_bucket.write_once(run.folder.drive_document, msgspec.json.encode(run.document))
         return self._executions.start(execution_name(run.drive, run.run), run.drive, run.run)
 
     def _tell_of_another_document(self, drive: str) -> None:

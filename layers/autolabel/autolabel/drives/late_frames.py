@@ -44,7 +44,7 @@ class Lateness(msgspec.Struct, frozen=True):
         return bool(self.late or self.overwritten or self.deleted)
 
 
-def record_lateness(ingest: Bucket, labels: Bucket, folder: RunFolder) -> Lateness:
+def record_lateness(ingest: Bucket, label_bucket: Bucket, folder: RunFolder) -> Lateness:
     """Compare a drive with the run's frozen listing; write the differences to `late.jsonl`, also if there are none."""
     counts: Counter[str] = Counter()
     first = ""
@@ -52,12 +52,12 @@ def record_lateness(ingest: Bucket, labels: Bucket, folder: RunFolder) -> Latene
     def changes() -> Iterator[bytes]:
         nonlocal first
         objects = uploads(ingest.list(drive_prefix(folder.drive)), folder.drive)
-        for changed in compare_objects(read_listing(labels, folder), objects):
+        for changed in compare_objects(read_listing(label_bucket, folder), objects):
             counts[changed.change] += 1
             first = first or changed.key
             yield msgspec.json.encode(changed) + b"\n"
 
-    labels.write_stream(folder.late_objects, changes(), "application/jsonl")
+    label_bucket.write_stream(folder.late_objects, changes(), "application/jsonl")
     return Lateness(counts["late"], counts["overwritten"], counts["deleted"], first)
 
 

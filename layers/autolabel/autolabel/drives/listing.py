@@ -30,30 +30,30 @@ class ListingSummary(msgspec.Struct, frozen=True):
         ]
 
 
-def frozen_listing(labels: Bucket, folder: RunFolder) -> ListingSummary | None:
+def frozen_listing(label_bucket: Bucket, folder: RunFolder) -> ListingSummary | None:
     """Read the counts of the run's frozen listing; None if it is not frozen yet."""
-    counts = labels.read(folder.listing_counts)
+    counts = label_bucket.read(folder.listing_counts)
     return None if counts is None else msgspec.json.decode(counts, type=ListingSummary)
 
 
-def freeze_listing(ingest: Bucket, labels: Bucket, folder: RunFolder, cameras: frozenset[str]) -> ListingSummary:
+def freeze_listing(ingest: Bucket, label_bucket: Bucket, folder: RunFolder, cameras: frozenset[str]) -> ListingSummary:
     """Freeze the drive's objects as the run's listing at its first reconcile pass; later passes get this listing.
 
     All counts of the run refer to this listing. A frame that arrives later does not belong to this run.
     """
-    known = frozen_listing(labels, folder)
+    known = frozen_listing(label_bucket, folder)
     if known is not None:
         return known
     judged = judge_objects(ingest.list(drive_prefix(folder.drive)), folder.drive, cameras)
     # If two first passes run at once, only one listing is kept, and both count that one.
-    labels.write_stream(
+    label_bucket.write_stream(
         folder.listing,
         (msgspec.json.encode(line) + b"\n" for line in judged),
         "application/jsonl",
         once=True,
     )
-    counted = _count(read_listing(labels, folder))
-    labels.write(folder.listing_counts, msgspec.json.encode(counted))
+    counted = _count(read_listing(label_bucket, folder))
+    label_bucket.write(folder.listing_counts, msgspec.json.encode(counted))
     return counted
 
 
@@ -99,6 +99,6 @@ def _count(lines: Iterable[ListedFrame]) -> ListingSummary:
 _line = msgspec.json.Decoder(ListedFrame)
 
 
-def read_listing(labels: Bucket, folder: RunFolder) -> Iterator[ListedFrame]:
+def read_listing(label_bucket: Bucket, folder: RunFolder) -> Iterator[ListedFrame]:
     """Read the lines of the frozen listing, in key order, with refused objects."""
-    return map(_line.decode, labels.lines(folder.listing))
+    return map(_line.decode, label_bucket.lines(folder.listing))

@@ -34,7 +34,7 @@ class Sweep:
         self,
         *,
         ingest: Bucket,
-        labels: Bucket,
+        label_bucket: Bucket,
         ledger: DriveLedger,
         queue: SubmitQueue,
         announcements: Announcements,
@@ -42,7 +42,7 @@ class Sweep:
         unheard_after: float,
     ) -> None:
         self._ingest = ingest
-        self._labels = labels
+        self._label_bucket = label_bucket
         self._ledger = ledger
         self._queue = queue
         self._announcements = announcements
@@ -61,9 +61,9 @@ class Sweep:
     def _tell_of_lateness(self, report: SweepReport) -> None:
         for drive, at in list(self._ledger.late_drives()):
             run = self._ledger.latest_run(drive)
-            if run is None or frozen_listing(self._labels, run.folder) is None:
+            if run is None or frozen_listing(self._label_bucket, run.folder) is None:
                 continue
-            lateness = record_lateness(self._ingest, self._labels, run.folder)
+            lateness = record_lateness(self._ingest, self._label_bucket, run.folder)
             if lateness.any:
                 report.late.append(drive)
                 self._announcements.tell_ops(

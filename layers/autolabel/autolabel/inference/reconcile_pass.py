@@ -116,7 +116,7 @@ class ReconcilePasses:
         self,
         *,
         ingest: Bucket,
-        labels: Bucket,
+        label_bucket: Bucket,
         ledger: Ledger,
         queue: SubmitQueue,
         catalogue: Catalogue,
@@ -126,7 +126,7 @@ class ReconcilePasses:
         workers: int = 1,
     ) -> None:
         self._ingest = ingest
-        self._labels = labels
+        self._label_bucket = label_bucket
         self._ledger = ledger
         self._queue = queue
         self._catalogue = catalogue
@@ -144,21 +144,21 @@ class ReconcilePasses:
         seconds since the epoch.
         """
         drive = run.drive
-        listing = frozen_listing(self._labels, run.folder)
+        listing = frozen_listing(self._label_bucket, run.folder)
         if listing is None:
             patient = now < run.since + self._frames_patience
             missing = missing_frames(self._ingest, drive, run.document) if patient else 0
             if missing:
                 return _report(run, progress, PassCounts(), self._limits, missing=missing)
             self._ledger.mark_frozen(drive)
-            listing = freeze_listing(self._ingest, self._labels, run.folder, frozenset(run.document.cameras))
+            listing = freeze_listing(self._ingest, self._label_bucket, run.folder, frozenset(run.document.cameras))
         start = progress.cursor or Cursor(0, "", PassCounts())
         total, paused, after, failed, worst = start.counts, start.paused, start.after, start.failed, start.worst
         cursor = None
         latest = self._ledger.latest_run(drive)
         for index, model in list(enumerate(run.asked))[start.model :]:
             reconciliation = Reconciliation(
-                labels=self._labels,
+                label_bucket=self._label_bucket,
                 ledger=self._ledger,
                 queue=self._queue,
                 limits=self._limits,
@@ -169,7 +169,7 @@ class ReconcilePasses:
                 drop_strays=latest is None or latest.run == run.run,
                 workers=self._workers,
             )
-            comparison = Comparison(self._labels, self._ledger, run.folder, model, after)
+            comparison = Comparison(self._label_bucket, self._ledger, run.folder, model, after)
             reached = reconciliation.take(comparison, total, enough)
             if (why := reconciliation.paused.why) and why not in paused:
                 paused += (why,)

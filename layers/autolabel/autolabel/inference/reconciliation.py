@@ -91,8 +91,10 @@ class Comparison:
     Refused objects are not units.
     """
 
-    def __init__(self, labels: Bucket, ledger: PendingUnits, folder: RunFolder, model: str, after: str = "") -> None:
-        self._labels = labels
+    def __init__(
+        self, label_bucket: Bucket, ledger: PendingUnits, folder: RunFolder, model: str, after: str = ""
+    ) -> None:
+        self._label_bucket = label_bucket
         self._ledger = ledger
         self._folder = folder
         self._model = model
@@ -111,7 +113,7 @@ class Comparison:
         answers = _InStep(self._answers())
         elsewhere = _InStep((u.position, (u, key)) for u, key in ledger.locations_of_model(drive, model, after))
         failed = _InStep((f.unit.position, f) for f in ledger.failed_of_model(drive, model, after))
-        for line in read_listing(self._labels, self._folder):
+        for line in read_listing(self._label_bucket, self._folder):
             if line.refused:
                 continue
             frame = parse_frame_key(line.key)
@@ -137,7 +139,7 @@ class Comparison:
 
     def _answers(self) -> Iterator[tuple[str, tuple[Unit, int, str]]]:
         start = answers_prefix_after(self._folder.drive, self._model, self._after) if self._after else ""
-        for thing in self._labels.list(answers_prefix(self._folder.drive, self._model), start):
+        for thing in self._label_bucket.list(answers_prefix(self._folder.drive, self._model), start):
             parsed = parse_answer_key(thing.key)
             if parsed:
                 yield parsed[0].position, (*parsed, thing.key)
@@ -174,7 +176,7 @@ class Reconciliation:
     def __init__(
         self,
         *,
-        labels: Bucket,
+        label_bucket: Bucket,
         ledger: PendingUnits,
         queue: SubmitQueue,
         limits: Limits,
@@ -184,7 +186,7 @@ class Reconciliation:
         drop_strays: bool = False,
         workers: int = 1,
     ) -> None:
-        self._labels = labels
+        self._label_bucket = label_bucket
         self._ledger = ledger
         self._queue = queue
         self._limits = limits
@@ -278,7 +280,7 @@ class Reconciliation:
         if one.answer:
             self._ledger.settle(one.unit, None)
             return _Repair(("answered",))
-        if pending and pending.location and self._labels.exists(pending.location):
+        if pending and pending.location and self._label_bucket.exists(pending.location):
             self._ledger.settle(one.unit, pending.location)
             return _Repair(("answered",))
         paused = bool(self.paused.why)

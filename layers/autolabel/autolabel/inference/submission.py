@@ -90,7 +90,7 @@ class Submission:
         self,
         *,
         ingest: Bucket,
-        labels: Bucket,
+        label_bucket: Bucket,
         ledger: Ledger,
         catalogue: Catalogue,
         endpoints: Endpoints,
@@ -100,7 +100,7 @@ class Submission:
         now: Callable[[], float],
     ) -> None:
         self._ingest = ingest
-        self._labels = labels
+        self._label_bucket = label_bucket
         self._ledger = ledger
         self._catalogue = catalogue
         self._endpoints = endpoints
@@ -171,7 +171,7 @@ class Submission:
         `asked`: the pipeline recorded the unit and then asked for it; if it is no longer pending, the message is old.
         """
         pending = PendingUnit(unit, key, etag, attempt=1, errors=0, since=self._now())
-        if self._labels.exists(unit.answer_key(1)):
+        if self._label_bucket.exists(unit.answer_key(1)):
             # A reconcile pass that listed the answers before this one came may have recorded the unit as pending.
             self._ledger.settle(unit, None)
             wake_if_done(unit.drive, self._ledger, self._executions)
@@ -194,7 +194,9 @@ class Submission:
             return Submitted("parked", str(e))
         invoked = self._now()
         wait = min(model.queue_ttl + model.invocation_timeout + DEADLINE_MARGIN, self._max_answer_wait)
-        elsewhere = "" if location == self._labels.uri(expected) else location.removeprefix(self._labels.uri(""))
+        elsewhere = (
+            "" if location == self._label_bucket.uri(expected) else location.removeprefix(self._label_bucket.uri(""))
+        )
         self._ledger.mark_invoked(pending, invoked=invoked, deadline=invoked + wait, location=elsewhere)
         return Submitted("submitted", elsewhere and f"the answer will be at {location}")
 

@@ -60,11 +60,13 @@ class _Candidates(msgspec.Struct):
 class ShardLabelling:
     """Labels the shards of one run. `created`: an ISO 8601 time without zone that all its lines carry."""
 
-    def __init__(self, run: Run, models: Sequence[Model], *, ingest: Bucket, labels: Bucket, created: str) -> None:
+    def __init__(
+        self, run: Run, models: Sequence[Model], *, ingest: Bucket, label_bucket: Bucket, created: str
+    ) -> None:
         self._run = run
         self._models = {model.answers_id: model for model in models}
         self._ingest = ingest
-        self._labels = labels
+        self._label_bucket = label_bucket
         self._created = created
         self._job_labels = frozenset(run.labels)
 
@@ -90,9 +92,9 @@ class ShardLabelling:
             ("detections", candidates),
             ("issues", issues),
         ):
-            self._labels.write(self._key(shard, f"{part}.jsonl"), bytes(body), "application/jsonl")
+            self._label_bucket.write(self._key(shard, f"{part}.jsonl"), bytes(body), "application/jsonl")
         # Written last: if the result is there, all other parts of the shard are.
-        self._labels.write(self._key(shard, "result.json"), msgspec.json.encode(result))
+        self._label_bucket.write(self._key(shard, "result.json"), msgspec.json.encode(result))
         return result
 
     def label_frame(self, frame: ShardFrame) -> LabelledFrame:
@@ -166,7 +168,7 @@ class ShardLabelling:
                 continue
             try:
                 detections, left_out = decode_answer(
-                    self._labels.stream(answer.key), model, header.width, header.height
+                    self._label_bucket.stream(answer.key), model, header.width, header.height
                 )
             except AnswerRefused as e:
                 failures[model.id] = FrameIssue(frame.key, e.reason, f"{answer.model}: {answer.key}: {e}")
@@ -228,13 +230,13 @@ class ShardLabelling:
         key = parse_frame_key(frame.key)
         folder = self._run.folder
         document, picture = folder.masks(key.position), folder.segmentation(key.position)
-        self._labels.write(document, mask_document(frame.key, prelabel))
-        self._labels.write(picture, segmentation_picture(prelabel, self._run.labels), "image/png")
+        self._label_bucket.write(document, mask_document(frame.key, prelabel))
+        self._label_bucket.write(picture, segmentation_picture(prelabel, self._run.labels), "image/png")
         colors = color_map(prelabel, self._run.labels)
-        return MaskReferences(self._labels.uri(document), self._labels.uri(picture), colors)
+        return MaskReferences(self._label_bucket.uri(document), self._label_bucket.uri(picture), colors)
 
     def _frames(self, shard: Shard) -> Iterator[ShardFrame]:
-        return map(msgspec.json.Decoder(ShardFrame).decode, self._labels.lines(shard.key))
+        return map(msgspec.json.Decoder(ShardFrame).decode, self._label_bucket.lines(shard.key))
 
     def _key(self, shard: Shard, part: str) -> str:
         return self._run.folder.shard(shard.index, part)

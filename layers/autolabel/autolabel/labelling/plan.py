@@ -22,22 +22,22 @@ class Plan(msgspec.Struct, frozen=True):
     key: str
 
 
-def plan_run(run: Run, *, labels: Bucket, ledger: UnitLedger, shard_frames: int) -> Plan:
+def plan_run(run: Run, *, label_bucket: Bucket, ledger: UnitLedger, shard_frames: int) -> Plan:
     """Write the frames of every shard with their answers, and the list of shards. Call it when nothing is pending."""
     _forget_wait(run, ledger)
     counts = {"shards": 0, "frames": 0}
 
     def write_shards() -> Iterator[bytes]:
-        pieces = plan_shards(_frames(run, labels, ledger), shard_frames)
+        pieces = plan_shards(_frames(run, label_bucket, ledger), shard_frames)
         for index, (camera, frames) in enumerate(pieces):
             key = run.folder.shard(index, "frames.jsonl")
-            labels.write(key, b"".join(msgspec.json.encode(f) + b"\n" for f in frames), "application/jsonl")
+            label_bucket.write(key, b"".join(msgspec.json.encode(f) + b"\n" for f in frames), "application/jsonl")
             counts["shards"] += 1
             counts["frames"] += len(frames)
             yield msgspec.json.encode(Shard(index, camera, len(frames), key)) + b"\n"
 
     key = run.folder.shard_list
-    labels.write_stream(key, write_shards(), "application/jsonl")
+    label_bucket.write_stream(key, write_shards(), "application/jsonl")
     return Plan(run.drive, run.run, counts["shards"], counts["frames"], key)
 
 
@@ -51,8 +51,8 @@ def _forget_wait(run: Run, ledger: RunTokens) -> None:
             ledger.stop_waiting(waiting)
 
 
-def _frames(run: Run, labels: Bucket, ledger: PendingUnits) -> Iterator[tuple[str, ShardFrame]]:
-    by_model = [Comparison(labels, ledger, run.folder, model) for model in run.asked]
+def _frames(run: Run, label_bucket: Bucket, ledger: PendingUnits) -> Iterator[tuple[str, ShardFrame]]:
+    by_model = [Comparison(label_bucket, ledger, run.folder, model) for model in run.asked]
     for units in zip(*by_model, strict=True):
         first = units[0]
         yield first.frame.camera, ShardFrame(first.key, first.etag, tuple(map(_answer, units)))

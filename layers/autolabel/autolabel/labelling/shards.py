@@ -147,14 +147,14 @@ class LabelledShard(msgspec.Struct, frozen=True):
     outcomes: frozenset[str] = frozenset()
 
 
-def read_results(labels: Bucket, folder: RunFolder) -> tuple[list[LabelledShard], Tally]:
+def read_results(label_bucket: Bucket, folder: RunFolder) -> tuple[list[LabelledShard], Tally]:
     """Read the result of every planned shard; raise ShardMissing or CountMismatch for one that is not as planned."""
 
     def read(shard: Shard) -> tuple[Shard, ShardResult]:
-        return shard, check_result(shard, labels.read(folder.shard(shard.index, "result.json")))
+        return shard, check_result(shard, label_bucket.read(folder.shard(shard.index, "result.json")))
 
     shards, total, before = list[LabelledShard](), Tally(), Counter[str]()
-    for shard, result in map_in_order(read, read_shards(labels, folder), READERS):
+    for shard, result in map_in_order(read, read_shards(label_bucket, folder), READERS):
         tally, camera = result.tally, shard.camera
         total.add(tally)
         lines = tally.labelled + tally.failed
@@ -164,10 +164,10 @@ def read_results(labels: Bucket, folder: RunFolder) -> tuple[list[LabelledShard]
     return shards, total
 
 
-def read_shards(labels: Bucket, folder: RunFolder) -> Iterator[Shard]:
+def read_shards(label_bucket: Bucket, folder: RunFolder) -> Iterator[Shard]:
     """Read the planned shards in order."""
     decoder = msgspec.json.Decoder(Shard)
-    return map(decoder.decode, labels.lines(folder.shard_list))
+    return map(decoder.decode, label_bucket.lines(folder.shard_list))
 
 
 def plan_shards(frames: Iterable[tuple[str, ShardFrame]], shard_frames: int) -> Iterator[tuple[str, list[ShardFrame]]]:

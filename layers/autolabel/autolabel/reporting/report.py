@@ -58,7 +58,7 @@ class Gallery:
 
 
 def write_report(
-    summary: Summary, gallery: Gallery, findings: Findings | None = None, *, ingest: Bucket, labels: Bucket
+    summary: Summary, gallery: Gallery, findings: Findings | None = None, *, ingest: Bucket, label_bucket: Bucket
 ) -> str:
     """Write the run's report into the label bucket, and return its S3 URI. `findings`: None before verification."""
     # Imported here: a cold start pays for Pillow only if the function makes pictures.
@@ -72,11 +72,14 @@ def write_report(
     contradicted = [album.issues(line, issues) for line, issues in with_issues]
     pictures = [album.picture(line) for line in spread]
     folder = RunFolder(summary.drive, summary.run)
-    issues = {"Rejected": _first_lines(labels, folder.rejected), "Failed": _first_lines(labels, folder.failed)}
+    issues = {
+        "Rejected": _first_lines(label_bucket, folder.rejected),
+        "Failed": _first_lines(label_bucket, folder.failed),
+    }
     page = render_report(summary, pictures, issues, worst=worst, contradicted=contradicted, images=album.images)
     key = folder.report
-    labels.write(key, page.encode(), "text/html; charset=utf-8")
-    return labels.uri(key)
+    label_bucket.write(key, page.encode(), "text/html; charset=utf-8")
+    return label_bucket.uri(key)
 
 
 def render_report(
@@ -121,9 +124,9 @@ def _template() -> jinja2.Template:
     return environment.get_template("report.html.jinja")
 
 
-def _first_lines(labels: Bucket, key: str) -> list[dict[str, str]]:
+def _first_lines(label_bucket: Bucket, key: str) -> list[dict[str, str]]:
     first = []
-    for line in labels.lines(key):
+    for line in label_bucket.lines(key):
         first.append(msgspec.json.decode(line, type=dict[str, str]))
         if len(first) == NAMED_ISSUES:
             break

@@ -25,24 +25,24 @@ class AcceptanceCriteria(msgspec.Struct, frozen=True, rename={"status": "standin
     status: tuple[str, ...] = ()
 
 
-def read_criteria(run: Run, labels: Bucket, max_objects: int) -> AcceptanceCriteria:
+def read_criteria(run: Run, label_bucket: Bucket, max_objects: int) -> AcceptanceCriteria:
     """Read the criteria that were fixed for a run, or make them from the evidence of today."""
-    if (body := labels.read(run.folder.acceptance_criteria)) is not None:
+    if (body := label_bucket.read(run.folder.acceptance_criteria)) is not None:
         return msgspec.json.decode(body, type=AcceptanceCriteria)
-    return _current_criteria(run, labels, max_objects)
+    return _current_criteria(run, label_bucket, max_objects)
 
 
-def fix_criteria(run: Run, labels: Bucket, criteria: AcceptanceCriteria) -> None:
+def fix_criteria(run: Run, label_bucket: Bucket, criteria: AcceptanceCriteria) -> None:
     """Fix the criteria of a run's jobs. Raises CountMismatch if another call fixed other criteria meanwhile."""
     key, body = run.folder.acceptance_criteria, msgspec.json.encode(criteria)
-    if not labels.write_once(key, body) and labels.read(key) != body:
+    if not label_bucket.write_once(key, body) and label_bucket.read(key) != body:
         raise CountMismatch(f"{run.drive} {run.run} was assembled with other acceptance criteria meanwhile: redrive it")
 
 
-def _current_criteria(run: Run, labels: Bucket, max_objects: int) -> AcceptanceCriteria:
+def _current_criteria(run: Run, label_bucket: Bucket, max_objects: int) -> AcceptanceCriteria:
     policy = run.document.verification
     if not isinstance(policy, VerifyUncertain):
         return AcceptanceCriteria(max_objects)
-    evidence = list(read_evidence(labels, recipe(run)))
+    evidence = list(read_evidence(label_bucket, recipe(run)))
     proven = tuple(sorted(proven_classes(evidence, policy)))
     return AcceptanceCriteria(max_objects, proven, tuple(acceptance_status(evidence, policy).values()))

@@ -112,11 +112,11 @@ def evidence_key(recipe: str, drive: str, run: str) -> str:
     return f"{evidence_prefix(recipe)}{drive}-{run}.json"
 
 
-def read_evidence(labels: Bucket, recipe: str) -> Iterator[Evidence]:
+def read_evidence(label_bucket: Bucket, recipe: str) -> Iterator[Evidence]:
     """Read all evidence of a recipe."""
     decoder = msgspec.json.Decoder(Evidence)
-    keys = (found.key for found in labels.list(evidence_prefix(recipe)))
-    for body in map_in_order(labels.read, keys, _READERS):
+    keys = (found.key for found in label_bucket.list(evidence_prefix(recipe)))
+    for body in map_in_order(label_bucket.read, keys, _READERS):
         if body is not None:
             yield decoder.decode(body)
 

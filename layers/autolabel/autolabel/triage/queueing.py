@@ -48,13 +48,13 @@ class Triage:
         policy: VerifyUncertain,
         proven: Collection[str],
         shards: Sequence[LabelledShard],
-        labels: Bucket,
+        label_bucket: Bucket,
     ) -> None:
         self._run = run
         self._policy = policy
         self._proven = proven
         self._shards = shards
-        self._labels = labels
+        self._label_bucket = label_bucket
         self._draw = draw_audits(policy, run.drive, run.run, self._acceptable(), proven)
         self.counts: Counter[str] = Counter()
 
@@ -67,7 +67,7 @@ class Triage:
                     self.counts[kind] += 1
                     yield msgspec.json.encode(kind) + b"\n"
 
-        self._labels.write_stream(self._run.folder.triage, lines(), "application/jsonl")
+        self._label_bucket.write_stream(self._run.folder.triage, lines(), "application/jsonl")
 
     def write_queues(self, max_objects: int) -> Iterator[JobManifest]:
         """Write the manifests of the jobs, each of at most `max_objects` frames; a shard is never divided.
@@ -96,7 +96,7 @@ class Triage:
 
     def _write(self, index: int, queue: _Queue, first: int, last: int) -> JobManifest:
         key = self._run.folder.job_manifest(index)
-        self._labels.write_stream(key, queue.lines(), "application/jsonl")
+        self._label_bucket.write_stream(key, queue.lines(), "application/jsonl")
         frames = len(queue.places)
         queue.close()
         return JobManifest(key, frames, (), first, last)
@@ -106,7 +106,7 @@ class Triage:
         kinds = list(self._kinds(shard))
         if all(kind == ACCEPTED for kind, _ in kinds):
             return []
-        bodies = self._labels.lines(self._key(shard, "manifest"))
+        bodies = self._label_bucket.lines(self._key(shard, "manifest"))
         chosen = []
         for place, (body, (kind, uncertainty)) in enumerate(zip(bodies, kinds, strict=True)):
             if kind != ACCEPTED:
@@ -146,7 +146,7 @@ class Triage:
         return stretch_of(self._policy, shard.camera, shard.before + place)
 
     def _uncertainties(self, shard: LabelledShard) -> Iterator[FrameUncertainty]:
-        return map(msgspec.json.Decoder(FrameUncertainty).decode, self._labels.lines(self._key(shard, "doubts")))
+        return map(msgspec.json.Decoder(FrameUncertainty).decode, self._label_bucket.lines(self._key(shard, "doubts")))
 
     def _key(self, shard: LabelledShard, name: str) -> str:
         return self._run.folder.shard(shard.index, f"{name}.jsonl")

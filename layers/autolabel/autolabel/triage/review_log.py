@@ -71,18 +71,20 @@ class ReviewLog:
         reviewed = self._audits.take(reviewed, pairs)
         self._compressed.write(msgspec.json.encode(reviewed) + b"\n")
 
-    def write(self, labels: Bucket, now: float) -> AcceptanceStatus:
+    def write(self, label_bucket: Bucket, now: float) -> AcceptanceStatus:
         """Write the log and the run's evidence; return the acceptance status. `now`: seconds since the epoch."""
         run = self._run
-        labels.write_stream(run.folder.reviewed, self._lines(), "application/jsonl")
+        label_bucket.write_stream(run.folder.reviewed, self._lines(), "application/jsonl")
         published = datetime.fromtimestamp(now, UTC).isoformat(timespec="seconds")
         evidence = self._audits.evidence(run, published)
-        labels.write(run.folder.audit, msgspec.json.encode(evidence))
+        label_bucket.write(run.folder.audit, msgspec.json.encode(evidence))
         if not isinstance(self._policy, VerifyUncertain):
             return AcceptanceStatus((), ())
         # Written before the others' evidence is read: if two runs are published at once, at least one sees the other.
-        labels.write(evidence_key(recipe(run), run.drive, run.run), msgspec.json.encode(evidence))
-        others = [one for one in read_evidence(labels, recipe(run)) if (one.drive, one.run) != (run.drive, run.run)]
+        label_bucket.write(evidence_key(recipe(run), run.drive, run.run), msgspec.json.encode(evidence))
+        others = [
+            one for one in read_evidence(label_bucket, recipe(run)) if (one.drive, one.run) != (run.drive, run.run)
+        ]
         return _acceptance_status(others, evidence, self._policy)
 
     def _lines(self) -> Iterator[bytes]:

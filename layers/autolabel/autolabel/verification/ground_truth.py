@@ -23,19 +23,21 @@ _READERS = 16
 _MAX_RESPONSE = 200_000 + 2 * MAX_REVIEW
 
 
-def read_output(one: JobRound, frames: Iterable[bytes], labels: Bucket) -> Iterator[bytes]:
+def read_output(one: JobRound, frames: Iterable[bytes], label_bucket: Bucket) -> Iterator[bytes]:
     """Yield the lines of a labelling job's output manifest, each with the `review` of its response, if there is one.
 
     `frames`: the lines of the job's manifest; a line's position names its response. Responses to segments are not
     read, because they hold whole pictures.
     """
-    output = one.output.removeprefix(labels.uri(""))
+    output = one.output.removeprefix(label_bucket.uri(""))
     if one.task == SEGMENTS:
-        yield from labels.lines(output)
+        yield from label_bucket.lines(output)
         return
-    responses = _read_responses(labels, output.removesuffix(_OUTPUT) + _RESPONSES) if output.endswith(_OUTPUT) else {}
+    responses = (
+        _read_responses(label_bucket, output.removesuffix(_OUTPUT) + _RESPONSES) if output.endswith(_OUTPUT) else {}
+    )
     places = {msgspec.json.decode(body, type=_Source).source_ref: place for place, body in enumerate(frames)}
-    for body in labels.lines(output):
+    for body in label_bucket.lines(output):
         try:
             source = msgspec.json.decode(body, type=_Source).source_ref
             response = responses.get(places.get(source, -1))
@@ -76,7 +78,7 @@ class _Response(msgspec.Struct):
     answers: list[_Answer]
 
 
-def _read_responses(labels: Bucket, prefix: str) -> dict[int, _Answer]:
+def _read_responses(label_bucket: Bucket, prefix: str) -> dict[int, _Answer]:
     """Read the reviewers' responses by the frame's position in the manifest. The last one of a frame counts."""
 
     def read(found: StoredObject) -> tuple[int, _Answer | None]:
@@ -84,12 +86,12 @@ def _read_responses(labels: Bucket, prefix: str) -> dict[int, _Answer]:
         if not place.isdecimal() or found.size > _MAX_RESPONSE:
             return -1, None
         try:
-            answers = msgspec.json.decode(labels.read(found.key) or b"", type=_Response).answers
+            answers = msgspec.json.decode(label_bucket.read(found.key) or b"", type=_Response).answers
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return -1, None
         return int(place), answers[-1] if answers else None
 
-    return {place: answer for place, answer in map_in_order(read, labels.list(prefix), _READERS) if answer}
+    return {place: answer for place, answer in map_in_order(read, label_bucket.list(prefix), _READERS) if answer}
 
 
 def _with_review(body: bytes, answer: _Answer) -> bytes:

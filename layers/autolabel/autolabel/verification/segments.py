@@ -36,12 +36,12 @@ class SegmentsMetadata(msgspec.Struct, frozen=True, rename="kebab"):
 
 
 def is_segmentation(
-    line: ManifestLine, label: Any, metadata: Any, *, names: frozenset[str], labels: Bucket, folder: str
+    line: ManifestLine, label: Any, metadata: Any, *, names: frozenset[str], label_bucket: Bucket, folder: str
 ) -> bool:
     """Whether a label is a segmentation of the frame: a PNG of the frame's size below `folder` of the label bucket,
     whose colours mean classes in `names` or the background. Raises msgspec.ValidationError for another shape."""
     meant = msgspec.convert(metadata, SegmentsMetadata)
-    place = labels.uri(folder)
+    place = label_bucket.uri(folder)
     uri = msgspec.convert(label, str)
     if meant.failure_reason is not None or not uri.startswith(place) or len(uri) > _MAX_KEY:
         return False
@@ -49,9 +49,9 @@ def is_segmentation(
         return False
     if not all(one.class_name in names or one.class_name == BACKGROUND for one in meant.internal_color_map.values()):
         return False
-    key = uri.removeprefix(labels.uri(""))
+    key = uri.removeprefix(label_bucket.uri(""))
     try:
-        header = read_header(lambda count: labels.read_first(key, count), key)
+        header = read_header(lambda count: label_bucket.read_first(key, count), key)
     except ImageRefused:
         return False
     return (header.format, header.width, header.height) == ("png", line.size.width, line.size.height)

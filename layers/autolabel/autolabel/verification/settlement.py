@@ -106,13 +106,13 @@ class _Output(NamedTuple):
     review: msgspec.Raw | msgspec.UnsetType
 
 
-def settle_round(one: JobRound, output: Iterable[bytes], *, labels: Bucket, names: frozenset[str]) -> Settled:
+def settle_round(one: JobRound, output: Iterable[bytes], *, label_bucket: Bucket, names: frozenset[str]) -> Settled:
     """Write a round's results and the next round's manifest. `names`: the classes that a label may have.
 
     `output`: augmented manifest lines, in any order. Raises CountMismatch when the round's manifest does not have the
     planned number of frames.
     """
-    manifest = one.manifest.removeprefix(labels.uri(""))
+    manifest = one.manifest.removeprefix(label_bucket.uri(""))
     found = _Found(output, LABELS[one.task])
     stem = manifest.removesuffix(".manifest")
     if one.task == SEGMENTS:
@@ -120,22 +120,22 @@ def settle_round(one: JobRound, output: Iterable[bytes], *, labels: Bucket, name
         from autolabel.verification.segments import is_segmentation
 
         folder = manifest.rpartition("manifests/")[0] + "verification/"
-        is_label = partial(is_segmentation, names=names, labels=labels, folder=folder)
+        is_label = partial(is_segmentation, names=names, label_bucket=label_bucket, folder=folder)
         settlement = _Settlement(one.job, found, is_label, SEGMENTS, _READERS)
     else:
         settlement = _Settlement(one.job, found, partial(_is_set_of_boxes, names=names), BOXES)
     results = f"{stem}.results.jsonl"
-    labels.write_stream(results, settlement.results(labels.lines(manifest)), "application/jsonl")
+    label_bucket.write_stream(results, settlement.results(label_bucket.lines(manifest)), "application/jsonl")
     if settlement.frames != one.frames:
         raise CountMismatch(f"the manifest of job {one.job} has {settlement.frames} of {one.frames} frames")
     again = None
     if settlement.again and one.round < LAST_ROUND:
         key = f"{stem}-again.manifest"
-        labels.write_stream(key, settlement.next_manifest(labels.lines(manifest)), "application/jsonl")
-        again = NextRound(labels.uri(key), len(settlement.again))
+        label_bucket.write_stream(key, settlement.next_manifest(label_bucket.lines(manifest)), "application/jsonl")
+        again = NextRound(label_bucket.uri(key), len(settlement.again))
     return Settled(
         job=one.job,
-        results=labels.uri(results),
+        results=label_bucket.uri(results),
         frames=settlement.frames,
         verified=settlement.frames - settlement.failed,
         unadjusted=settlement.unadjusted,
