@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Set
 from typing import Any
 
 from local.portal.drafts import Drafts
-from local.portal.exchange import Refusal, Request, Response, json_response, redirect
+from local.portal.exchange import PageRefused, Request, Response, json_response, redirect
 from local.portal.files import StaticFiles
 from local.portal.pages import all_done, job_list, notice, others_at_work, task_page
 from local.portal.protection import check_origin
@@ -60,7 +60,7 @@ class Application:
         try:
             check_origin(request, self._hosts)
             response = self._route(request, session)
-        except Refusal as e:
+        except PageRefused as e:
             if request.method == "GET" and not request.path.endswith("/context"):
                 way = (f"/jobs/{e.members['job']}/", "Next frame") if "job" in e.members else None
                 page = notice("This did not work", e.message, way=way)
@@ -76,10 +76,10 @@ class Application:
         for method, path, act in self._routes:
             found = path.fullmatch(request.path)
             if found and method != request.method:
-                raise Refusal(405, f"This address does not accept {request.method}.")
+                raise PageRefused(405, f"This address does not accept {request.method}.")
             if found:
                 return act(request, session, **found.groupdict())
-        raise Refusal(404, "This page does not exist.")
+        raise PageRefused(404, "This page does not exist.")
 
     def _list_jobs(self, request: Request, session: Session) -> Response:
         return _page(job_list(list(self._jobs)))
@@ -109,12 +109,12 @@ class Application:
         desk, task = self._place(job, number)
         if not desk.tasks.lease(task, session.worker, desk.time_limit):
             reason = _TAKEN if desk.tasks.is_open(task) else _ANSWERED
-            raise Refusal(409, reason, job=job)
+            raise PageRefused(409, reason, job=job)
         try:
             return _page(task_page(job, task, desk.render(task)))
         except BadPage as e:
             desk.fail(task, str(e))
-            raise Refusal(500, f"This frame cannot be shown: {e}", job=job) from e
+            raise PageRefused(500, f"This frame cannot be shown: {e}", job=job) from e
 
     def _tell_context(self, request: Request, session: Session, job: str, number: str) -> Response:
         desk, task = self._place(job, number)
@@ -140,7 +140,7 @@ class Application:
         desk, task = self._place(job, number)
         _json_of(request.body)
         if not desk.tasks.is_open(task):
-            raise Refusal(409, _ANSWERED)
+            raise PageRefused(409, _ANSWERED)
         self._drafts.keep((desk.view.name, task, session.worker), request.body)
         return Response(204)
 
@@ -153,17 +153,17 @@ class Application:
             content = document["answerContent"]
             annotation = read_answer(content, desk.view)
         except BadAnswer as e:
-            raise Refusal(422, str(e)) from e
+            raise PageRefused(422, str(e)) from e
         if isinstance(annotation, Failure):
             if not desk.tasks.is_open(task):
-                raise Refusal(409, _ANSWERED, **_way_on(desk, task, session, job))
+                raise PageRefused(409, _ANSWERED, **_way_on(desk, task, session, job))
             desk.fail(task, annotation.reason)
             return json_response(200, _way_on(desk, task, session, job))
         if isinstance(annotation, Segments):
             try:
                 annotation = desk.painted(task, annotation)
             except (NotConsolidated, MalformedPrelabel) as e:
-                raise Refusal(500, f"The segments cannot be read: {e}") from e
+                raise PageRefused(500, f"The segments cannot be read: {e}") from e
             content = answer_content(annotation)
         submitted = time.time()
         accepted = desk.tasks.accepted(task, session.worker) or submitted
@@ -171,24 +171,24 @@ class Application:
         try:
             taken = desk.submit(task, annotation, worker_answer(session.worker, content, accepted, submitted, spent))
         except StorageError as e:
-            raise Refusal(500, f"The answer could not be stored: {e}") from e
+            raise PageRefused(500, f"The answer could not be stored: {e}") from e
         way_on = _way_on(desk, task, session, job)
         if not taken and not _repeats(desk.tasks.result(task), content, session.worker):
-            raise Refusal(409, _ANSWERED, **way_on)
+            raise PageRefused(409, _ANSWERED, **way_on)
         self._drafts.drop((desk.view.name, task, session.worker))
         return json_response(200, way_on)
 
     def _show_image(self, request: Request, session: Session, ticket: str) -> Response:
         granted = self._jobs.tickets.redeem(ticket)
         if granted is None:
-            raise Refusal(404, "This image does not exist.")
+            raise PageRefused(404, "This image does not exist.")
         job, uri = granted
         # The type comes from the key: S3's type came with the upload, and must not decide what a browser makes of it.
         kind = _IMAGE_TYPES.get(uri.key.rpartition(".")[2].lower(), "application/octet-stream")
         try:
             stored = self._desk(job).open_image(uri)
         except StorageError as e:
-            raise Refusal(404, f"The image cannot be read: {e}") from e
+            raise PageRefused(404, f"The image cannot be read: {e}") from e
         try:
             body = stored.body.read()
         finally:
@@ -201,19 +201,19 @@ class Application:
     def _job(self, job: str) -> LabelingJob:
         found = self._jobs.find(job)
         if found is None:
-            raise Refusal(404, "This job does not exist.")
+            raise PageRefused(404, "This job does not exist.")
         return found
 
     def _desk(self, job: str) -> Desk:
         found = self._job(job)
         if found.desk is None:
-            raise Refusal(410, f"This job takes no answers: its status is {found.status}.")
+            raise PageRefused(410, f"This job takes no answers: its status is {found.status}.")
         return found.desk
 
     def _place(self, job: str, number: str) -> tuple[Desk, int]:
         desk = self._desk(job)
         if int(number) >= desk.tasks.total:
-            raise Refusal(404, "This frame does not exist.")
+            raise PageRefused(404, "This frame does not exist.")
         return desk, int(number)
 
     def _image(self, desk: Desk, number: int | None) -> str | None:
@@ -242,7 +242,7 @@ def _json_of(body: bytes) -> Any:
         json.dumps(document, ensure_ascii=False).encode()
         return document
     except (ValueError, RecursionError) as e:
-        raise Refusal(422, f"The body is not JSON: {e}") from e
+        raise PageRefused(422, f"The body is not JSON: {e}") from e
 
 
 def _refuse_constant(name: str) -> None:

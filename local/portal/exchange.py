@@ -26,7 +26,7 @@ class Response:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
-class Refusal(Exception):
+class PageRefused(Exception):
     """A refused request; `message` is shown to a person."""
 
     def __init__(self, status: int, message: str, **members: Any) -> None:

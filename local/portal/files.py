@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from local.portal.exchange import Refusal, Response
+from local.portal.exchange import PageRefused, Response
 
 _PROJECT = Path(__file__).resolve().parents[2]
 _OWN = Path(__file__).parent / "static"
@@ -21,9 +21,9 @@ class StaticFiles:
         self._paths = {path.name: path for path in (*own, *(_COMPONENT / name for name in _COMPONENT_FILES))}
 
     def serve(self, name: str) -> Response:
-        """Return a file; raises Refusal."""
+        """Return a file; raises PageRefused."""
         path = self._paths.get(name)
         if path is None or not path.is_file():
             hint = " Run `make setup-portal`." if name in _COMPONENT_FILES else ""
-            raise Refusal(404, f"This file does not exist.{hint}")
+            raise PageRefused(404, f"This file does not exist.{hint}")
         return Response(200, path.read_bytes(), _TYPES[path.suffix], {"Cache-Control": "no-cache"})

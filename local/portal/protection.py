@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Set
 from types import MappingProxyType
 
-from local.portal.exchange import Refusal, Request
+from local.portal.exchange import PageRefused, Request
 
 # Templates bring inline scripts and styles; the manifest's values are escaped when they are rendered.
 HEADERS = MappingProxyType(
@@ -23,12 +23,12 @@ HEADERS = MappingProxyType(
 
 
 def check_origin(request: Request, hosts: Set[str]) -> None:
-    """Raise Refusal for a foreign host name, which may be rebound to the portal, and for requests of other sites."""
+    """Raise PageRefused for a foreign host name, which may be rebound to the portal, and for requests of other sites."""
     host = request.headers.get("host", "")
     if host not in hosts:
-        raise Refusal(421, "This is not the portal's address.")
+        raise PageRefused(421, "This is not the portal's address.")
     # A request for a task leases it: other sites may only link to the list of jobs.
     if request.headers.get("sec-fetch-site") == "cross-site" and request.path != "/":
-        raise Refusal(403, "Other sites may only link to the portal's start page.")
+        raise PageRefused(403, "Other sites may only link to the portal's start page.")
     if request.method != "GET" and request.headers.get("origin") != f"http://{host}":
-        raise Refusal(403, "The portal takes answers only from its own pages.")
+        raise PageRefused(403, "The portal takes answers only from its own pages.")

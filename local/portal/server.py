@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from local.portal.application import BODY_BYTES, Application
-from local.portal.exchange import Refusal, Request, Response, json_response
+from local.portal.exchange import PageRefused, Request, Response, json_response
 from local.portal.protection import HEADERS
 from local.sagemaker.ground_truth.labeling_jobs import LabelingJobs
 
@@ -64,7 +64,7 @@ class _Handler(BaseHTTPRequestHandler):
         headers = {name.lower(): value for name, value in self.headers.items()}
         try:
             body = self._body(headers)
-        except Refusal as e:
+        except PageRefused as e:
             self.close_connection = True
             self._send(json_response(e.status, {"error": e.message}))
             return
@@ -76,14 +76,14 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _body(self, headers: dict[str, str]) -> bytes:
         if "transfer-encoding" in headers:
-            raise Refusal(411, "The request needs a Content-Length.")
+            raise PageRefused(411, "The request needs a Content-Length.")
         length = headers.get("content-length", "0")
         if not (length.isascii() and length.isdigit()):
-            raise Refusal(400, "Content-Length is not a number.")
+            raise PageRefused(400, "Content-Length is not a number.")
         if int(length) > BODY_BYTES:
             # A client that is still sending when the connection closes does not read the reason.
             self._hear_out(min(int(length), _HEARD_OUT_BYTES))
-            raise Refusal(413, f"The body is too large: at most {BODY_BYTES} bytes are allowed.")
+            raise PageRefused(413, f"The body is too large: at most {BODY_BYTES} bytes are allowed.")
         return self.rfile.read(int(length))
 
     def _hear_out(self, length: int) -> None:

@@ -23,7 +23,7 @@ _CHUNK = 1 << 18
 JSON = "application/json"
 
 
-class Refusal(Exception):
+class RequestRefused(Exception):
     """A request that the model refuses, with an HTTP status of 4xx or 5xx and a message."""
 
     def __init__(self, status: int, message: str) -> None:
@@ -60,7 +60,7 @@ class Model(Protocol):
         """Load the model; /ping answers 503 until this returns."""
 
     def predict(self, request: Request) -> Reply:
-        """Answer one invocation; raises Refusal."""
+        """Answer one invocation; raises RequestRefused."""
 
 
 def run(model: Model) -> None:
@@ -111,16 +111,16 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         if self.path != "/ping":
-            return self._refuse(Refusal(404, f"no such path: {self.path}"))
+            return self._refuse(RequestRefused(404, f"no such path: {self.path}"))
         return self._answer(Reply(b"", status=200 if self.server.ready.is_set() else 503))
 
     def do_POST(self) -> None:
         try:
             body = self._read_body()
             if self.path != "/invocations":
-                raise Refusal(404, f"no such path: {self.path}")
+                raise RequestRefused(404, f"no such path: {self.path}")
             if not self.server.ready.is_set():
-                raise Refusal(503, "the model is not loaded yet")
+                raise RequestRefused(503, "the model is not loaded yet")
             request = Request(
                 body=body,
                 content_type=self.headers.get("Content-Type", "").strip().lower(),
@@ -128,11 +128,11 @@ class _Handler(BaseHTTPRequestHandler):
                 custom_attributes=self.headers.get("X-Amzn-SageMaker-Custom-Attributes", ""),
             )
             reply = self.server.model.predict(request)
-        except Refusal as refusal:
+        except RequestRefused as refusal:
             self._refuse(refusal)
         except Exception as e:
             _log.exception("prediction failed")
-            self._refuse(Refusal(500, f"{type(e).__name__}: {e}"))
+            self._refuse(RequestRefused(500, f"{type(e).__name__}: {e}"))
         else:
             self._answer(reply)
 
@@ -141,7 +141,7 @@ class _Handler(BaseHTTPRequestHandler):
             _log.info(format, *args)
 
     def _read_body(self) -> bytes:
-        """Read the request's body, with a length or in chunks; raises Refusal beyond the model's limit.
+        """Read the request's body, with a length or in chunks; raises RequestRefused beyond the model's limit.
 
         A body that is too large is read to its end and dropped: a client that is cut off while it sends gets no answer.
         """
@@ -154,7 +154,7 @@ class _Handler(BaseHTTPRequestHandler):
             else:
                 kept.clear()
         if size > limit:
-            raise Refusal(413, f"the body has {size} bytes, more than {limit}")
+            raise RequestRefused(413, f"the body has {size} bytes, more than {limit}")
         return bytes(kept)
 
     def _blocks(self) -> Iterable[bytes]:
@@ -168,11 +168,11 @@ class _Handler(BaseHTTPRequestHandler):
         while left > 0:
             block = self.rfile.read(min(left, _CHUNK))
             if not block:
-                raise Refusal(400, "the body ends early")
+                raise RequestRefused(400, "the body ends early")
             left -= len(block)
             yield block
 
-    def _refuse(self, refusal: Refusal) -> None:
+    def _refuse(self, refusal: RequestRefused) -> None:
         body = json.dumps({"code": refusal.status, "message": refusal.message}).encode()
         self._answer(Reply(body, status=refusal.status))
 

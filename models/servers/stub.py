@@ -23,7 +23,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from models.servers.container import Refusal, Reply, Request, run
+from models.servers.container import Reply, Request, RequestRefused, run
 
 _BEHAVIOURS = ("answer", "error", "refuse", "garbage", "truncated", "broken", "hang", "exit", "flaky")
 _STARTUPS = ("answer", "slow", "fail", "never")
@@ -122,9 +122,9 @@ class StubModel:
             time.sleep(behaviour.delay)
         match behaviour.choose(request.body):
             case "error":
-                raise Refusal(500, "STUB_BEHAVIOUR is error")
+                raise RequestRefused(500, "STUB_BEHAVIOUR is error")
             case "refuse":
-                raise Refusal(400, "STUB_BEHAVIOUR is refuse")
+                raise RequestRefused(400, "STUB_BEHAVIOUR is refuse")
             case "garbage":
                 return Reply(b"\x00\xffnot JSON")
             case "truncated":
@@ -136,7 +136,7 @@ class StubModel:
             case "exit":
                 os._exit(3)
             case "flaky" if self._first_sight(request.body):
-                raise Refusal(500, "STUB_BEHAVIOUR is flaky")
+                raise RequestRefused(500, "STUB_BEHAVIOUR is flaky")
         return Reply(_with_masks(behaviour.body, behaviour.ballast) if behaviour.ballast else behaviour.body)
 
     def _first_sight(self, body: bytes) -> bool:

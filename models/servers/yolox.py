@@ -13,7 +13,7 @@ import threading
 import cv2
 
 from models.servers.coco import NAMES
-from models.servers.container import JSON, Refusal, Reply, Request, run
+from models.servers.container import JSON, Reply, Request, RequestRefused, run
 from models.servers.detections import Detections
 from models.servers.detector import Detector, read_weights
 from models.servers.requests import read_image
@@ -50,16 +50,16 @@ class YoloxModel:
 
 
 def read_accept(accept: str) -> tuple[bool, int | None]:
-    """Whether labels are wanted, and how many predictions (None: all); raises Refusal if JSON is not accepted."""
+    """Whether labels are wanted, and how many predictions (None: all); raises RequestRefused if JSON is not accepted."""
     media, *parameters = (part.strip() for part in accept.split(";"))
     if media not in ("", "*/*", JSON):
-        raise Refusal(406, f"the answer is {JSON}, not {accept!r}")
+        raise RequestRefused(406, f"the answer is {JSON}, not {accept!r}")
     count = None
     for parameter in parameters:
         name, _, value = parameter.partition("=")
         if name == "n_predictions":
             if not value.isdecimal():
-                raise Refusal(406, f"n_predictions is not a number: {accept!r}")
+                raise RequestRefused(406, f"n_predictions is not a number: {accept!r}")
             count = int(value)
     return "verbose" in parameters, count
 

@@ -11,7 +11,7 @@ import json
 
 from PIL import Image
 
-from models.servers.container import Refusal, Reply, Request, run
+from models.servers.container import Reply, Request, RequestRefused, run
 
 LABELS = ["car", "person", "zebra", "train"]
 
@@ -38,14 +38,14 @@ class ChoosyModel:
             with Image.open(io.BytesIO(request.body)) as image:
                 width = image.width
         except OSError as e:
-            raise Refusal(400, "no image") from e
+            raise RequestRefused(400, "no image") from e
         whole = _answer((0, 0.9, [0.1, 0.2, 0.5, 0.6]), (1, 0.6, [0.7, 0.2, 0.8, 0.9]))
         if width == 641:
             return Reply(b"<html>not a model's answer</html>")
         if width == 642:
             return Reply(whole[:40])
         if width == 643:
-            raise Refusal(500, "out of memory")
+            raise RequestRefused(500, "out of memory")
         if width == 644:
             return Reply(_answer((2, 0.9, [0.1, 0.2, 0.5, 0.6]), (3, 0.8, [0.1, 0.2, 0.5, 0.6])))
         return Reply(whole if width == 640 else _answer())

@@ -11,7 +11,7 @@ import json
 
 from PIL import Image
 
-from models.servers.container import Refusal, Reply, Request, run
+from models.servers.container import Reply, Request, RequestRefused, run
 
 
 class SegmentingModel:
@@ -24,7 +24,7 @@ class SegmentingModel:
         with Image.open(io.BytesIO(request.body)) as frame:
             width, height = frame.size
         if width == 643:
-            raise Refusal(500, "out of memory")
+            raise RequestRefused(500, "out of memory")
         mask = Image.new("L", (width, height))
         mask.paste(255, (width // 4, height // 4, width // 2, height // 2))
         out = io.BytesIO()

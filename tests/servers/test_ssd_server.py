@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from models.servers.coco import NAMES
-from models.servers.container import ContainerServer, Refusal, Request
+from models.servers.container import ContainerServer, Request, RequestRefused
 from models.servers.detections import Detections
 from models.servers.ssd.assets import Assets, AssetsMissing, unpack_model
 from models.servers.ssd.detector import Detector
@@ -121,7 +121,7 @@ def test_unused_coco_ids_are_left_out(number: int) -> None:
 
 
 def test_a_request_for_another_format_than_json_is_refused() -> None:
-    with pytest.raises(Refusal, match="text/csv"):
+    with pytest.raises(RequestRefused, match="text/csv"):
         SsdModel().predict(Request(b"", "application/x-image", "text/csv", ""))
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from models.servers.container import ContainerServer, Refusal, Request
+from models.servers.container import ContainerServer, Request, RequestRefused
 from models.servers.stub import BadSetting, Behaviour, StubModel
 
 
@@ -77,7 +77,7 @@ def test_the_same_input_always_gets_the_same_behaviour() -> None:
 
 def test_a_flaky_stub_answers_an_input_the_second_time() -> None:
     model = _model(STUB_BEHAVIOUR="flaky")
-    with pytest.raises(Refusal):
+    with pytest.raises(RequestRefused):
         _predict(model, b"a")
     assert _predict(model, b"a")
 

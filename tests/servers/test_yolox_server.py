@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from models.servers.coco import NAMES
-from models.servers.container import ContainerServer, Refusal
+from models.servers.container import ContainerServer, RequestRefused
 from models.servers.detections import Detections
 from models.servers.images import decode
 from models.servers.yolox import YoloxModel, read_accept, render
@@ -97,7 +97,7 @@ def test_jumpstart_accept_headers_choose_the_answer(accept: str, meaning: tuple[
 
 @pytest.mark.parametrize("accept", ["text/csv", "application/json;n_predictions=many"])
 def test_any_other_accept_header_is_refused(accept: str) -> None:
-    with pytest.raises(Refusal, match=accept.split("=")[-1]):
+    with pytest.raises(RequestRefused, match=accept.split("=")[-1]):
         read_accept(accept)
 
 

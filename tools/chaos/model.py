@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from models.servers.container import Refusal, Reply, Request, run
+from models.servers.container import Reply, Request, RequestRefused, run
 from tests.e2e.choosy_model import ChoosyModel
 
 # Longer than the time-out of any invocation here.
@@ -34,7 +34,7 @@ class MoodyModel(ChoosyModel):
                 # Long enough that a run has to wait for answers.
                 time.sleep(0.67)
             case "error":
-                raise Refusal(500, "out of memory")
+                raise RequestRefused(500, "out of memory")
             case "garbage":
                 return Reply(b"\x00\xffno JSON at all")
             case "truncated":

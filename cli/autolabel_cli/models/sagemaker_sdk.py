@@ -28,12 +28,12 @@ from sagemaker.core.jumpstart.utils import verify_model_region_and_return_specs
 _VERSIONS_TRIED = 10
 
 
-class Refusal(Exception):
+class LookupRefused(Exception):
     """The request cannot be fulfilled. The message says what to do."""
 
 
 def resolve_jumpstart(request: dict[str, Any]) -> dict[str, Any]:
-    """Find image, artefact, script and environment of a JumpStart id. Raises Refusal."""
+    """Find image, artefact, script and environment of a JumpStart id. Raises LookupRefused."""
     region, name = request["region"], request["id"]
     session = Session(boto3.Session(region_name=region))
     asked: dict[str, Any] = {
@@ -47,7 +47,7 @@ def resolve_jumpstart(request: dict[str, Any]) -> dict[str, Any]:
     version = request["version"] or "*"
     specs = _specs(asked, version)
     if specs.is_gated_model() and not request["accept_eula"]:
-        raise Refusal(
+        raise LookupRefused(
             f"JumpStart model {name} has a licence that you must accept: read it "
             f"({specs.hosting_eula_key or specs.url}) and give --accept-eula"
         )
@@ -73,17 +73,17 @@ def _specs(asked: dict[str, Any], version: str) -> Any:
     except DeprecatedJumpStartModelError as e:
         better = _version_not_deprecated(asked)
         instead = f"take --version {better}, " if better else "take another model, "
-        raise Refusal(
+        raise LookupRefused(
             f"JumpStart model {name} is deprecated{_of(version)} ({_sentence(e)}): "
             f"{instead}or give --tolerate-deprecated"
         ) from e
     except VulnerableJumpStartModelError as e:
-        raise Refusal(
+        raise LookupRefused(
             f"JumpStart model {name} has known vulnerabilities{_of(version)} ({_sentence(e)}): "
             "take another version or give --tolerate-vulnerable"
         ) from e
     except KeyError as e:
-        raise Refusal(_unknown(asked, version)) from e
+        raise LookupRefused(_unknown(asked, version)) from e
 
 
 def _unknown(asked: dict[str, Any], version: str) -> str:
@@ -124,7 +124,7 @@ def _of(version: str) -> str:
 
 
 def resolve_hub(request: dict[str, Any]) -> dict[str, Any]:
-    """Find image, artefact, script and environment of a hub's ModelReference, or else Model. Raises Refusal."""
+    """Find image, artefact, script and environment of a hub's ModelReference, or else Model. Raises LookupRefused."""
     hub, name = request["hub"], request["id"]
     config = JumpStartConfig(model_id=name, hub_name=hub, model_version=request["version"] or None)
     try:
@@ -134,22 +134,24 @@ def resolve_hub(request: dict[str, Any]) -> dict[str, Any]:
     except ClientError as e:
         if e.response["Error"]["Code"] != "ResourceNotFound":
             raise
-        raise Refusal(
+        raise LookupRefused(
             f"hub {hub} has no model {name!r}{_of(request['version'] or '*')}: {_sentence(e)}; "
             f"aws sagemaker list-hub-contents --hub-name {hub} --hub-content-type Model lists what it has"
         ) from e
     support = getattr(content, "support_status", None)
     if support in ("Deprecated", "Restricted") and not request["tolerate_deprecated"]:
-        raise Refusal(f"{name} of hub {hub} is {support.lower()}: take another version or give --tolerate-deprecated")
+        raise LookupRefused(
+            f"{name} of hub {hub} is {support.lower()}: take another version or give --tolerate-deprecated"
+        )
     licence = document.HostingEulaUri or document.HostingEulaExternalLink
     if (document.GatedBucket or licence) and not request["accept_eula"]:
-        raise Refusal(
+        raise LookupRefused(
             f"{name} of hub {hub} has a licence that you must accept: read it ({licence or document.Url}) "
             "and give --accept-eula"
         )
     variables = document.InferenceEnvironmentVariables or []
     if not document.HostingEcrUri or not document.HostingArtifactUri:
-        raise Refusal(
+        raise LookupRefused(
             f"{name} of hub {hub} names no image or no artefact: deploy it with --image and --model-data instead"
         )
     return {
@@ -174,7 +176,7 @@ def main() -> None:
     with redirect_stdout(sys.stderr):
         try:
             answer: dict[str, Any] = {"found": resolve(request)}
-        except Refusal as e:
+        except LookupRefused as e:
             answer = {"refused": str(e)}
         except (BotoCoreError, ClientError, ValueError, RuntimeError, OSError) as e:
             # For other errors of the SDK, its message is all that is known.

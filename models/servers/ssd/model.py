@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from models.servers.coco import NAMES
-from models.servers.container import JSON, Refusal, Reply, Request
+from models.servers.container import JSON, Reply, Request, RequestRefused
 from models.servers.detections import Detections
 from models.servers.requests import read_image
 from models.servers.ssd.assets import Assets
@@ -44,14 +44,14 @@ class SsdModel:
 
     def predict(self, request: Request) -> Reply:
         if request.accept.partition(";")[0] not in ("", "*/*", JSON):
-            raise Refusal(406, f"the answer is {JSON}, not {request.accept!r}")
+            raise RequestRefused(406, f"the answer is {JSON}, not {request.accept!r}")
         with self._turns:
             image = read_image(request)
             height, width = image.shape[:2]
             try:
                 found = look(image, layout(width, height), self._detector.detect)
             except RuntimeFailed as e:
-                raise Refusal(500, str(e)) from e
+                raise RequestRefused(500, str(e)) from e
         return Reply(render(found, width, height))
 
 

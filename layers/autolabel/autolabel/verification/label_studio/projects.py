@@ -106,7 +106,7 @@ class JobProject(msgspec.Struct, frozen=True):
     frames: int = 0
 
 
-class Progress(NamedTuple):
+class ProjectCounts(NamedTuple):
     done: int
     total: int
 
@@ -143,11 +143,11 @@ def open_project(
     raise VerificationUnavailable(f"concurrent calls have not agreed on one project {job.title} yet: call again")
 
 
-def progress(reference: JobProject, client: LabelStudio) -> Progress:
+def progress(reference: JobProject, client: LabelStudio) -> ProjectCounts:
     """Count the job's tasks that are answered or skipped, and all its tasks; a person may have deleted some."""
     ours = (equal(f"data.{JOB}", reference.job.name),)
     total = client.count_tasks(reference.project, ours)
-    return Progress(total - client.count_tasks(reference.project, (*ours, *OPEN)), total)
+    return ProjectCounts(total - client.count_tasks(reference.project, (*ours, *OPEN)), total)
 
 
 def annotated(reference: JobProject, client: LabelStudio) -> bool:
