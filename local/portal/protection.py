@@ -23,7 +23,7 @@ HEADERS = MappingProxyType(
 
 
 def check_origin(request: Request, hosts: Set[str]) -> None:
-    """Raise PageRefused for a foreign host name, which may be rebound to the portal, and for requests of other sites."""
+    """Raise PageRefused for requests of other sites, and for a foreign host name, which may be rebound to here."""
     host = request.headers.get("host", "")
     if host not in hosts:
         raise PageRefused(421, "This is not the portal's address.")

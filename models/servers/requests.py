@@ -10,7 +10,7 @@ CONTENT_TYPE = "application/x-image"
 
 
 def read_image(request: Request) -> Image:
-    """Pixels [height, width, 3] in BGR; raises RequestRefused for another content type or a body that is not an image."""
+    """Pixels [height, width, 3] in BGR; RequestRefused for another content type or a body that is not an image."""
     if request.content_type.partition(";")[0] != CONTENT_TYPE:
         raise RequestRefused(415, f"the content type is {request.content_type!r}, not {CONTENT_TYPE}")
     try:

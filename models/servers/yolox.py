@@ -50,7 +50,7 @@ class YoloxModel:
 
 
 def read_accept(accept: str) -> tuple[bool, int | None]:
-    """Whether labels are wanted, and how many predictions (None: all); raises RequestRefused if JSON is not accepted."""
+    """Whether labels are wanted, and how many predictions (None: all); RequestRefused if JSON is not accepted."""
     media, *parameters = (part.strip() for part in accept.split(";"))
     if media not in ("", "*/*", JSON):
         raise RequestRefused(406, f"the answer is {JSON}, not {accept!r}")
