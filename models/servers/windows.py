@@ -65,7 +65,8 @@ def tiles(width: int, height: int, count: int) -> list[Window]:
     """`count` windows of one size along the frame's longer side, each over all of its shorter side."""
     length = max(width, height)
     size = length / (count - (count - 1) * OVERLAP)
-    starts = [round(number * size * (1 - OVERLAP)) for number in range(count)]
+    # In a frame of few pixels the last start would be its end, and the tile empty.
+    starts = [min(round(number * size * (1 - OVERLAP)), length - 1) for number in range(count)]
     ends = [*(min(start + math.ceil(size), length) for start in starts[:-1]), length]
     if width >= height:
         return [Window(start, 0, end, height) for start, end in zip(starts, ends, strict=True)]

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from models.servers.detections import Detections
@@ -58,6 +58,7 @@ def test_tiles_of_a_portrait_frame_are_one_above_the_other() -> None:
     assert tiles(300, 900, 2) == [Window(0, 0, 300, 500), Window(0, 400, 300, 900)]
 
 
+@example(width=1, height=1, count=3)
 @given(width=st.integers(1, 5000), height=st.integers(1, 5000), count=st.integers(2, 5))
 def test_tiles_are_inside_the_frame_and_cover_it(width: int, height: int, count: int) -> None:
     windows = tiles(width, height, count)
