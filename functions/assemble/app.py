@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NoReturn
 
 import msgspec
 
-from autolabel.aws import Adapters, logger, metrics, read_settings, tracer
+from autolabel.aws import Adapters, answer, logger, metrics, read_settings, tracer
 from autolabel.contracts.errors import LabelingFailed
 from autolabel.datasets import assemble_run
 from autolabel.verification import BackEnds
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
+
+    from autolabel.aws import Answer, Event
 
 
 class Settings(msgspec.Struct, frozen=True):
@@ -43,9 +45,9 @@ settings = read_settings(Settings, os.environ)
 adapters = Adapters(settings)
 
 
-def assemble(request: Request) -> dict[str, Any]:
+def assemble(request: Request) -> msgspec.Struct:
     """Assemble the run; a repeated call writes the same objects again."""
-    assembly = assemble_run(
+    return assemble_run(
         adapters.ledger.run(request.drive, request.run),
         ingest=adapters.ingest,
         label_bucket=adapters.label_bucket,
@@ -55,11 +57,9 @@ def assemble(request: Request) -> dict[str, Any]:
         ),
         max_objects=settings.max_job_objects,
     )
-    builtins: dict[str, Any] = msgspec.to_builtins(assembly)
-    return builtins
 
 
-def fail(request: Request) -> dict[str, Any]:
+def fail(request: Request) -> NoReturn:
     """Fail the run with the jobs that ended without labels."""
     raise LabelingFailed("; ".join(request.failed))
 
@@ -67,6 +67,8 @@ def fail(request: Request) -> dict[str, Any]:
 @logger.inject_lambda_context
 @tracer.capture_lambda_handler(capture_response=False)
 @metrics.log_metrics
-def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+def handler(event: Event, context: LambdaContext) -> Answer:
     request = msgspec.convert(event, Request)
-    return fail(request) if request.failed and not request.redriven else assemble(request)
+    if request.failed and not request.redriven:
+        fail(request)
+    return answer(assemble(request))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 from aws_lambda_powertools.metrics import MetricUnit
@@ -16,6 +16,8 @@ from autolabel.models import Catalogue
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
+
+    from autolabel.aws import Answer, Event
 
 
 class Settings(msgspec.Struct, frozen=True):
@@ -45,7 +47,7 @@ def catalogue() -> Catalogue:
 @logger.inject_lambda_context
 @tracer.capture_lambda_handler(capture_response=False)
 @metrics.log_metrics
-def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+def handler(event: Event, context: LambdaContext) -> Answer:
     request = msgspec.convert(event, Request)
     run = adapters.ledger.run(request.drive, request.run)
     labelling = ShardLabelling(

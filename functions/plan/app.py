@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from autolabel.aws import Adapters, logger, metrics, read_settings, tracer
+from autolabel.aws import Adapters, answer, logger, metrics, read_settings, tracer
 from autolabel.labelling import plan_run
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
+
+    from autolabel.aws import Answer, Event
 
 
 class Settings(msgspec.Struct, frozen=True):
@@ -35,7 +37,7 @@ adapters = Adapters(settings)
 @logger.inject_lambda_context
 @tracer.capture_lambda_handler(capture_response=False)
 @metrics.log_metrics
-def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+def handler(event: Event, context: LambdaContext) -> Answer:
     request = msgspec.convert(event, Request)
     plan = plan_run(
         adapters.ledger.run(request.drive, request.run),
@@ -44,5 +46,4 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         # A job consists of whole shards.
         shard_frames=min(settings.shard_frames, settings.max_job_objects),
     )
-    builtins: dict[str, Any] = msgspec.to_builtins(plan)
-    return builtins
+    return answer(plan)

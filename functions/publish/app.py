@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from autolabel.aws import Adapters, logger, metrics, read_settings, tracer
+from autolabel.aws import Adapters, answer, logger, metrics, read_settings, tracer
 from autolabel.datasets import FinishedJob, publish_run
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
+
+    from autolabel.aws import Answer, Event
 
 
 class Settings(msgspec.Struct, frozen=True):
@@ -35,7 +37,7 @@ adapters = Adapters(settings)
 @logger.inject_lambda_context
 @tracer.capture_lambda_handler(capture_response=False)
 @metrics.log_metrics
-def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+def handler(event: Event, context: LambdaContext) -> Answer:
     request = msgspec.convert(event, Request)
     publication = publish_run(
         adapters.ledger.run(request.drive, request.run),
@@ -46,6 +48,5 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         announcements=adapters.announcements,
         now=time.time(),
     )
-    logger.info("published", extra={"publication": msgspec.to_builtins(publication)})
-    builtins: dict[str, Any] = msgspec.to_builtins(publication)
-    return builtins
+    logger.info("published", extra={"publication": answer(publication)})
+    return answer(publication)

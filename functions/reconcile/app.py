@@ -6,17 +6,19 @@ import os
 import time
 from collections.abc import Callable
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 from aws_lambda_powertools.metrics import MetricUnit
 
-from autolabel.aws import Adapters, logger, metrics, read_settings, tracer
+from autolabel.aws import Adapters, answer, logger, metrics, read_settings, tracer
 from autolabel.inference import Limits, PassProgress, ReconcilePasses, Worst, await_answers, retry_failed_units
 from autolabel.models import Catalogue
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
+
+    from autolabel.aws import Answer, Event
 
 # The number of threads that make repairs: each waits for the ledger and the queue.
 WORKERS = 16
@@ -60,6 +62,19 @@ class Request(msgspec.Struct, frozen=True):
     progress: PassProgress = PassProgress()
 
 
+class Woken(msgspec.Struct, frozen=True):
+    """`woken`: whether the wait has ended already, because all units are settled."""
+
+    woken: bool
+
+
+class Retried(msgspec.Struct, frozen=True):
+    """`turn`: the number of the last pass."""
+
+    turn: int
+    retried: bool = True
+
+
 settings = read_settings(Settings, os.environ)
 adapters = Adapters(settings)
 
@@ -79,22 +94,22 @@ def passes() -> ReconcilePasses:
     )
 
 
-def wait(request: Request, context: LambdaContext) -> dict[str, Any]:
+def wait(request: Request, context: LambdaContext) -> msgspec.Struct:
     """Store the token of the execution's wait."""
     run = adapters.ledger.run(request.drive, request.run)
     token, order = request.token, request.order
-    return {"woken": await_answers(run, token, order, ledger=adapters.ledger, executions=adapters.executions)}
+    return Woken(await_answers(run, token, order, ledger=adapters.ledger, executions=adapters.executions))
 
 
-def retry(request: Request, context: LambdaContext) -> dict[str, Any]:
+def retry(request: Request, context: LambdaContext) -> msgspec.Struct:
     """Stop a run whose model failed most frames; after a redrive, let the run try them again."""
     run, failures = adapters.ledger.run(request.drive, request.run), request.failures or Failures()
     now = time.time()
     retry_failed_units(run, failures.worst, failures.frames, failures.redriven, ledger=adapters.ledger, now=now)
-    return {"turn": request.progress.turn, "retried": True}
+    return Retried(request.progress.turn)
 
 
-def reconcile(request: Request, context: LambdaContext) -> dict[str, Any]:
+def reconcile(request: Request, context: LambdaContext) -> msgspec.Struct:
     """Make a pass, or the part of it that the call has time for."""
     report = passes().reconcile(
         adapters.ledger.run(request.drive, request.run),
@@ -105,19 +120,18 @@ def reconcile(request: Request, context: LambdaContext) -> dict[str, Any]:
     if report.paused:
         metrics.add_metric("EndpointUnavailable", MetricUnit.Count, len(report.paused))
         logger.warning("paused", extra={"paused": report.paused})
-    builtins: dict[str, Any] = msgspec.to_builtins(report)
-    logger.info("pass", extra={"turn": builtins})
-    return builtins
+    logger.info("pass", extra={"turn": answer(report)})
+    return report
 
 
 # The first action whose field the request has is taken; without any, a pass is made.
-ACTIONS: dict[str, Callable[[Request, LambdaContext], dict[str, Any]]] = {"token": wait, "failures": retry}
+ACTIONS: dict[str, Callable[[Request, LambdaContext], msgspec.Struct]] = {"token": wait, "failures": retry}
 
 
 @logger.inject_lambda_context
 @tracer.capture_lambda_handler(capture_response=False)
 @metrics.log_metrics
-def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+def handler(event: Event, context: LambdaContext) -> Answer:
     request = msgspec.convert(event, Request)
     act = next((act for field, act in ACTIONS.items() if getattr(request, field)), reconcile)
-    return act(request, context)
+    return answer(act(request, context))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 from aws_lambda_powertools.metrics import MetricUnit
@@ -14,6 +14,8 @@ from autolabel.drives import Sweep
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
+
+    from autolabel.aws import Answer, Event
 
 
 class Settings(msgspec.Struct, frozen=True):
@@ -35,7 +37,7 @@ adapters = Adapters(settings)
 @logger.inject_lambda_context
 @tracer.capture_lambda_handler(capture_response=False)
 @metrics.log_metrics
-def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+def handler(event: Event, context: LambdaContext) -> Answer:
     sweep = Sweep(
         ingest=adapters.ingest,
         label_bucket=adapters.label_bucket,

@@ -14,6 +14,7 @@ from autolabel.aws import (
     Adapters,
     PresignedImages,
     Secrets,
+    answer,
     client,
     logger,
     metrics,
@@ -48,6 +49,8 @@ from autolabel.verification import (
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
+
+    from autolabel.aws import Answer, Event
 
 # The number of open frames whose addresses one look signs again; reviewers take the frames in the same order.
 RENEWED = 500
@@ -98,6 +101,26 @@ class Request(msgspec.Struct, frozen=True):
     settle: JobRound | None = None
 
 
+class Opened(msgspec.Struct, frozen=True):
+    """The project of a job, and its number of frames."""
+
+    project: str
+    frames: int
+
+
+class Woken(msgspec.Struct, frozen=True):
+    """`woken`: whether the wait has ended already, because all frames are annotated."""
+
+    woken: bool
+
+
+class Looked(msgspec.Struct, frozen=True):
+    """The frames of a project: annotated, and all."""
+
+    done: int
+    total: int
+
+
 settings = read_settings(Settings, os.environ)
 adapters = Adapters(settings)
 
@@ -110,14 +133,14 @@ def secrets() -> Secrets:
 @logger.inject_lambda_context
 @tracer.capture_lambda_handler(capture_response=False)
 @metrics.log_metrics
-def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+def handler(event: Event, context: LambdaContext) -> Answer:
     request = msgspec.convert(event, Request)
     asked = next((field for field in ACTIONS if getattr(request, field)), None)
     if asked is None:
         raise ValueError(f"the request has no action: give one of {', '.join(ACTIONS)}")
     verification = Verification(adapters.ledger.run(request.drive, request.run))
     try:
-        return ACTIONS[asked](verification, getattr(request, asked))
+        return answer(ACTIONS[asked](verification, getattr(request, asked)))
     except VerificationRefused:
         # An operator fixes the secret and redrives at once: the next call must read the new value.
         secrets.cache_clear()
@@ -131,7 +154,7 @@ class Verification:
         self._run = run
         self._labels = adapters.label_bucket
 
-    def open(self, asked: Opening) -> dict[str, Any]:
+    def open(self, asked: Opening) -> msgspec.Struct:
         connection = self._connection()
         webhook = Webhook(settings.webhook_url, connection.webhook_secret) if settings.webhook_url else None
         opened = open_project(
@@ -143,9 +166,9 @@ class Verification:
             colors=current_taxonomy().colors,
             workspace=connection.workspace,
         )
-        return {"project": str(opened.project), "frames": opened.frames}
+        return Opened(str(opened.project), opened.frames)
 
-    def wait(self, asked: Wait) -> dict[str, Any]:
+    def wait(self, asked: Wait) -> msgspec.Struct:
         labelling = self._client(self._connection())
         woken = await_reviewers(
             WaitingJob(asked.job, asked.token, asked.order),
@@ -153,21 +176,20 @@ class Verification:
             tokens=adapters.ledger,
             executions=adapters.executions,
         )
-        return {"woken": woken}
+        return Woken(woken)
 
-    def look(self, asked: Project) -> dict[str, Any]:
+    def look(self, asked: Project) -> msgspec.Struct:
         connection = self._connection()
         labelling, project = self._client(connection), self._project(asked.job, asked.project)
         done, total = progress(project, labelling)
         if done < total and not _images(connection).connected:
             renew_images(project, labelling, _images(connection), RENEWED)
-        return {"done": done, "total": total}
+        return Looked(done, total)
 
-    def settle(self, asked: JobRound) -> dict[str, Any]:
+    def settle(self, asked: JobRound) -> msgspec.Struct:
         settled = settle_round(asked, self._output(asked), label_bucket=self._labels, names=frozenset(self._run.labels))
-        logger.info("settled", extra={"settled": msgspec.to_builtins(settled)})
-        builtins: dict[str, Any] = msgspec.to_builtins(settled)
-        return builtins
+        logger.info("settled", extra={"settled": answer(settled)})
+        return settled
 
     def _output(self, asked: JobRound) -> Iterable[bytes]:
         frames = self._lines(asked.manifest)
@@ -193,8 +215,9 @@ def _images(connection: Connection) -> Images:
     return StorageImages() if connection.images == "storage" else PresignedImages(signing_client())
 
 
-# The actions that the state machine asks for, by the request's field.
-ACTIONS: dict[str, Callable[[Verification, Any], dict[str, Any]]] = {
+# The actions that the state machine asks for, by the request's field. Each takes that field's value: `Any`, because
+# a table has one type for all.
+ACTIONS: dict[str, Callable[[Verification, Any], msgspec.Struct]] = {
     "open": Verification.open,
     "wait": Verification.wait,
     "look": Verification.look,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 from aws_lambda_powertools.metrics import MetricUnit
@@ -14,6 +14,8 @@ from autolabel.verification import read_connection, take_notification, wake_job
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
+
+    from autolabel.aws import Answer, Event
 
 
 class Settings(msgspec.Struct, frozen=True):
@@ -45,7 +47,7 @@ def wake(job: str) -> bool:
 @logger.inject_lambda_context
 @tracer.capture_lambda_handler(capture_response=False)
 @metrics.log_metrics
-def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+def handler(event: Event, context: LambdaContext) -> Answer:
     connection = read_connection(secrets().read(settings.label_studio_connection), settings.label_studio_connection)
     reply = take_notification(event, connection.webhook_secret, wake)
     metrics.add_metric(f"Verification{reply.status}", MetricUnit.Count, 1)

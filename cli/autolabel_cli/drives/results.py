@@ -2,15 +2,35 @@
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from autolabel.contracts.run_folder import RunFolder
 from autolabel_cli.drives.run_progress import RunProgress, RunView
 from autolabel_cli.errors import CommandError
 from autolabel_cli.stack import Stack
+
+
+class StateDescription(msgspec.Struct, frozen=True):
+    """A state of an execution; `exited` and `seconds` are None while the state runs."""
+
+    name: str
+    entered: str
+    exited: str | None
+    seconds: float | None
+
+
+class ExecutionDescription(msgspec.Struct, frozen=True):
+    """The document execution.json."""
+
+    arn: str
+    status: str
+    error: str
+    cause: str
+    states: tuple[StateDescription, ...]
 
 
 def fetch_run(stack: Stack, drive: str, run: str, folder: Path) -> dict[str, Any]:
@@ -39,37 +59,33 @@ def fetch_run(stack: Stack, drive: str, run: str, folder: Path) -> dict[str, Any
     view = RunView(stack, drive, run)
     progress = view.look()
     _write_json(folder / "execution.json", describe_execution(view.arn, progress))
-    summary: dict[str, Any] = json.loads(body)
+    summary: dict[str, Any] = msgspec.json.decode(body)
     summary["execution"] = {"arn": view.arn, "status": progress.status}
     _write_json(folder / "summary.json", summary)
     return summary
 
 
-def describe_execution(arn: str, progress: RunProgress) -> dict[str, Any]:
+def describe_execution(arn: str, progress: RunProgress) -> ExecutionDescription:
     """Describe an execution: its states with their times."""
-    return {
-        "arn": arn,
-        "status": progress.status,
-        "error": progress.error,
-        "cause": progress.cause,
-        "states": [
-            {
-                "name": state.name,
-                "entered": _time(state.entered),
-                "exited": None if state.exited is None else _time(state.exited),
-                "seconds": None if state.exited is None else round(state.exited - state.entered, 3),
-            }
-            for state in progress.states
-        ],
-    }
+    states = tuple(
+        StateDescription(
+            state.name,
+            _time(state.entered),
+            None if state.exited is None else _time(state.exited),
+            None if state.exited is None else round(state.exited - state.entered, 3),
+        )
+        for state in progress.states
+    )
+    return ExecutionDescription(arn, progress.status, progress.error, progress.cause, states)
 
 
 def write_summary(folder: Path, summary: dict[str, Any]) -> None:
+    """Write a summary, with all its keys: a run of another version may have keys that this one does not know."""
     _write_json(folder / "summary.json", summary)
 
 
 def _write_json(path: Path, document: object) -> None:
-    path.write_text(json.dumps(document, indent=2) + "\n")
+    path.write_bytes(msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n")
 
 
 def _time(seconds: float) -> str:

@@ -229,5 +229,6 @@ _Loader.add_multi_constructor("!", _intrinsic)
 
 
 def _read_template() -> dict[str, Any]:
-    template: dict[str, Any] = yaml.load(endpoint_template().read_text(), Loader=_Loader)  # noqa: S506 (a SafeLoader)
+    # `Any`: the parts of a CloudFormation template differ. S506 knows SafeLoader only by its own name.
+    template: dict[str, Any] = yaml.load(endpoint_template().read_text(), Loader=_Loader)  # noqa: S506
     return template

@@ -24,6 +24,7 @@ from autolabel.labelling.segmentation_map import (
     segmentation_picture,
 )
 from autolabel.labels.detections import Detection, Detections
+from autolabel.labels.manifest import MaskClass
 from autolabel.labels.taxonomy import current_taxonomy
 from tests.fakes.answers import DETECTOR, answer
 from tests.fakes.bodies import BODIES, CAR_BOX, CAR_MASK, HEIGHT, PERSON_BOX, PERSON_MASK, WIDTH, rectangle
@@ -76,12 +77,12 @@ def test_the_pictures_colours_match_its_metadata() -> None:
         shown = np.asarray(picture.convert("RGB"))
     for index, one in colors.items():
         where = indexes(body) == int(index)
-        assert {"#" + bytes(pixel.tolist()).hex() for pixel in shown[where]} <= {one["hex-color"]}
-    assert colors["0"] == {"class-name": "BACKGROUND", "hex-color": BACKGROUND_COLOR, "confidence": 0.0}
-    assert [colors[str(1 + i)]["class-name"] for i in range(len(LABELS))] == list(LABELS)
-    assert colors["1"]["hex-color"] == current_taxonomy().colors["car"]
+        assert {"#" + bytes(pixel.tolist()).hex() for pixel in shown[where]} <= {one.hex_color}
+    assert colors["0"] == MaskClass("BACKGROUND", BACKGROUND_COLOR, 0.0)
+    assert [colors[str(1 + i)].class_name for i in range(len(LABELS))] == list(LABELS)
+    assert colors["1"].hex_color == current_taxonomy().colors["car"]
     # The truck has no mask, so it is not in the picture.
-    assert [one["confidence"] for one in colors.values()] == [0.0, 0.75, 0.0, 0.0, 0.5]
+    assert [one.confidence for one in colors.values()] == [0.0, 0.75, 0.0, 0.0, 0.5]
 
 
 def test_a_document_has_class_box_and_mask_of_each_object() -> None:

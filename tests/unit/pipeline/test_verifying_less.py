@@ -18,6 +18,7 @@ from autolabel.datasets.verified_labels import FinishedJob
 from autolabel.labels.detections import Detection, Detections
 from autolabel.labels.manifest import (
     LabelledBy,
+    MaskClass,
     MaskReferences,
     Provenance,
     ShownUncertainty,
@@ -202,7 +203,9 @@ def test_a_blind_line_equals_a_line_without_a_pre_label() -> None:
         )
         return encode_line(known)
 
-    masks = MaskReferences("s3://labels/masks.json", "s3://labels/classes.png", {"1": {"class-name": "person"}})
+    masks = MaskReferences(
+        "s3://labels/masks.json", "s3://labels/classes.png", {"1": MaskClass("person", "#ff0000", 0.9)}
+    )
     uncertainty = ShownUncertainty(0.1, (0.1,), (), ())
     shown = line(
         Detection("person", (1, 2, 30, 40), 0.9, 0.9, "person", ("m.0001",)), masks=masks, uncertainty=uncertainty

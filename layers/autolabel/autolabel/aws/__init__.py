@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from autolabel.aws.clients import client, error_code, error_status
     from autolabel.aws.deliveries import DeadLettered, Deliveries
     from autolabel.aws.endpoints import SageMakerEndpoints, SageMakerEndpointStates
+    from autolabel.aws.events import Answer, Event, answer
     from autolabel.aws.executions import StepFunctionsExecutions
     from autolabel.aws.ledger import DynamoLedger
     from autolabel.aws.observability import logger, metrics, tracer
@@ -39,6 +40,11 @@ else:
                 "SageMakerEndpointStates",
                 "SageMakerEndpoints",
             ),
+            "events": (
+                "Answer",
+                "Event",
+                "answer",
+            ),
             "executions": ("StepFunctionsExecutions",),
             "ledger": ("DynamoLedger",),
             "observability": (
@@ -62,10 +68,12 @@ else:
 
 __all__ = [
     "Adapters",
+    "Answer",
     "AwsAnnouncements",
     "DeadLettered",
     "Deliveries",
     "DynamoLedger",
+    "Event",
     "PresignedImages",
     "S3Bucket",
     "SageMakerEndpointStates",
@@ -74,6 +82,7 @@ __all__ = [
     "SettingsError",
     "SqsSubmitQueue",
     "StepFunctionsExecutions",
+    "answer",
     "client",
     "error_code",
     "error_status",

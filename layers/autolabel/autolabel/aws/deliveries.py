@@ -47,7 +47,8 @@ class Deliveries:
         """Do the work of a message. If it fails, make the message wait and raise the error, or raise DeadLettered."""
         try:
             return work()
-        except Exception as e:  # for any error the message waits or is dead-lettered
+        # For every error, the message must wait or be dead-lettered; the error is always raised again.
+        except Exception as e:
             received = int(record.attributes.approximate_receive_count)
             if received < self._dead_letter_after or isinstance(e, Unavailable) or is_passing(e):
                 self._back_off(record.receipt_handle, received)

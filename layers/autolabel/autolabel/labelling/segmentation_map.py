@@ -17,7 +17,7 @@ from PIL import Image
 
 from autolabel.labelling.masks import bounds, decode
 from autolabel.labels.detections import Detections
-from autolabel.labels.manifest import BACKGROUND
+from autolabel.labels.manifest import BACKGROUND, MaskClass
 from autolabel.labels.taxonomy import current_taxonomy
 
 BACKGROUND_COLOR = "#ffffff"
@@ -83,21 +83,14 @@ def segmentation_picture(detections: Detections, labels: Sequence[str]) -> bytes
     return out.getvalue()
 
 
-def color_map(detections: Detections, labels: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Return Ground Truth's `internal-color-map` of a picture.
-
-    A class's confidence is the mean of its objects with a mask.
-    """
+def color_map(detections: Detections, labels: Sequence[str]) -> dict[str, MaskClass]:
+    """Return Ground Truth's `internal-color-map` of a picture."""
     confidences: dict[str, list[float]] = {}
     for one in detections:
         if one.mask:
             confidences.setdefault(one.name, []).append(one.confidence)
     return {
-        str(index): {
-            "class-name": name,
-            "hex-color": color,
-            "confidence": round(float(np.mean(confidences.get(name, [0.0]))), 4),
-        }
+        str(index): MaskClass(name, color, round(float(np.mean(confidences.get(name, [0.0]))), 4))
         for index, (name, color) in enumerate(_classes(labels))
     }
 

@@ -53,15 +53,26 @@ class LineTooLong(Refused):
     """A line is longer than Ground Truth allows."""
 
 
+class MaskClass(msgspec.Struct, frozen=True, rename="kebab"):
+    """The class and colour that an index of a segmentation picture means: a value of its `internal-color-map`.
+
+    `confidence`: the mean of the class's objects with a mask.
+    """
+
+    class_name: str
+    hex_color: str
+    confidence: float
+
+
 class MaskReferences(NamedTuple):
     """S3 URIs of a frame's masks: the document of its objects, and the picture of its classes.
 
-    `colors`: the picture's `internal-color-map`.
+    `colors`: the picture's classes by index.
     """
 
     document: str
     picture: str
-    colors: dict[str, Any]
+    colors: dict[str, MaskClass]
 
 
 def metadata_of(attribute: str) -> str:

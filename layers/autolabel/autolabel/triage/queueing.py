@@ -9,7 +9,7 @@ import hashlib
 import tempfile
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
-from typing import IO, Any, NamedTuple
+from typing import IO, NamedTuple
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -184,5 +184,6 @@ def without_prelabel(body: bytes) -> bytes:
     return msgspec.json.encode(line)
 
 
-def _with(part: msgspec.Raw | UnsetType, values: dict[str, Any]) -> msgspec.Raw:
+def _with(part: msgspec.Raw | UnsetType, values: dict[str, object]) -> msgspec.Raw:
+    """Replace keys of a part whose other keys are Ground Truth's and stay as they are."""
     return raw((msgspec.json.decode(part) if part is not UNSET else {}) | values)
