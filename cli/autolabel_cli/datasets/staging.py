@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import msgspec
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 
 from autolabel.contracts.errors import KeyRefused
 from autolabel.contracts.frames import FrameKey, parse_frame_key
+from autolabel.contracts.verification import ACCEPTED
 from autolabel.labels import (
     PRELABEL,
     VERIFIED,
@@ -26,8 +27,10 @@ from autolabel_cli.datasets.classes import ClassMap
 from autolabel_cli.errors import CommandError
 
 Labels = Literal["verified", "all"]
-NOBODY, NOT_FINAL = "nobody labelled it", "no final label"
-ACCEPTED = "accepted"
+# Keys of an export's card, which readers of older cards know.
+UNLABELLED, NOT_FINAL = "nobody labelled it", "no final label"
+# What decoding raises for a body that is not JSON of the expected shape.
+_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 class StagedBox(msgspec.Struct):
@@ -82,7 +85,7 @@ def read_line(body: bytes, origin: str) -> Line:
         for what in ("drive", "run", "etag"):
             if not getattr(provenance, what):
                 raise msgspec.ValidationError(f"its provenance has no {what}")
-    except (msgspec.DecodeError, KeyRefused, UnicodeDecodeError, RecursionError) as e:
+    except (*_UNREADABLE, KeyRefused) as e:
         raise CommandError(f"{origin} is not a line of a dataset.manifest: {e}") from e
     if provenance.drive != frame.drive:
         raise CommandError(
@@ -93,7 +96,7 @@ def read_line(body: bytes, origin: str) -> Line:
 
 def final_label(line: Line) -> str | None:
     """Return the attribute of the final label: a reviewer's, or the pre-label that the policy accepted."""
-    metadata = msgspec.json.decode(line.content.verified_metadata or b"null")
+    metadata = _decode(line, f"{VERIFIED}-metadata", line.content.verified_metadata)
     failed = isinstance(metadata, dict) and metadata.get("failure-reason") is not None
     if line.content.verified is not UNSET and not failed:
         return VERIFIED
@@ -106,18 +109,26 @@ def chosen_label(line: Line, labels: Labels) -> tuple[str | None, str]:
     if attribute:
         return attribute, ""
     if not _has_prelabel(line):
-        return None, NOBODY
+        return None, UNLABELLED
     return (PRELABEL, "") if labels == "all" else (None, NOT_FINAL)
 
 
 def _has_prelabel(line: Line) -> bool:
-    """Tell whether a model answered: in an unverified frame, an empty pre-label may come from failed models."""
+    """Check whether a model answered; an empty pre-label of an unverified frame can also mean that all failed."""
     # A person's label may be segments, which say nothing about boxes.
     if line.provenance.labelled_by not in (LabelledBy.NOBODY, LabelledBy.PERSON):
         return line.content.prelabel is not UNSET
-    prelabel = msgspec.json.decode(line.content.prelabel or b"null")
+    prelabel = _decode(line, PRELABEL, line.content.prelabel)
     boxes = prelabel.get("annotations") if isinstance(prelabel, dict) else None
     return bool(boxes) or (boxes == [] and bool(line.provenance.verification) and not line.provenance.failures)
+
+
+def _decode(line: Line, name: str, part: msgspec.Raw | UnsetType) -> Any:
+    # `Any`: the part may be of another version or back-end; the callers check its shape.
+    try:
+        return msgspec.json.decode(part or b"null")
+    except _UNREADABLE as e:
+        raise CommandError(f"{line.origin}: {name} cannot be read: {e}") from e
 
 
 def stage_frame(line: Line, attribute: str, classes: ClassMap, dropped: Counter[str]) -> StagedFrame:
@@ -128,7 +139,7 @@ def stage_frame(line: Line, attribute: str, classes: ClassMap, dropped: Counter[
         label = line.content.verified if verified else line.content.prelabel
         size = msgspec.json.decode(label or b"null", type=BoxLabel).image_size[0]
         marks = _marks(line, attribute, len(boxes))
-    except (msgspec.ValidationError, IndexError) as e:
+    except (*_UNREADABLE, IndexError) as e:
         raise CommandError(f"{line.origin}: {attribute} is not a set of boxes: {e}") from e
     if min(size.width, size.height, size.depth) < 1:
         raise CommandError(
@@ -161,7 +172,7 @@ def stage_frame(line: Line, attribute: str, classes: ClassMap, dropped: Counter[
 
 
 def _marks(line: Line, attribute: str, count: int) -> Sequence[Marks]:
-    """Return the reviewers' marks of each box; empty marks where there are none or they are of other boxes."""
+    """Return the reviewer's marks of each box. Marks are empty if the line has none, or has another number."""
     review = line.content.review
     if attribute != VERIFIED or review is UNSET:
         return [Marks()] * count

@@ -82,7 +82,7 @@ def add(name: str, stack_name: str, as_json: bool, active: bool | None, **given:
 
     The command deploys the model as a stack of its own (endpoint.yaml), except for an existing endpoint. It adds the
     model to the catalogue when the endpoint is in service. For a known model it adds a revision when something changed,
-    and deploys again only when image, artefact, variables or parameters changed.
+    and deploys again only when image, artefact, variables, parameters or the resources of endpoint.yaml changed.
     """
     kind = _source_kind(given)
     usual = usual_decoder(given["jumpstart"] or "")

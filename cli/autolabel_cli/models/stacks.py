@@ -195,9 +195,13 @@ class ModelStack:
 
 
 def fingerprint_of(deployment: Deployment, *sources: str) -> str:
-    """Return a hash that differs between deployments. `sources`: the parts of the artefact with their hashes."""
+    """Return a hash that differs between deployments. `sources`: the parts of the artefact with their hashes.
+
+    The template counts without its comments and descriptions: a new word is no reason to deploy a model again.
+    """
     said = [deployment.image, sorted(deployment.environment.items()), sorted(deployment.parameters.items()), *sources]
-    return hashlib.sha256(json.dumps([said, endpoint_template().read_text()]).encode()).hexdigest()[:32]
+    template = _without_descriptions(_read_template())
+    return hashlib.sha256(json.dumps([said, template], sort_keys=True).encode()).hexdigest()[:32]
 
 
 def _stands(found: Mapping[str, Any]) -> bool:
@@ -206,6 +210,13 @@ def _stands(found: Mapping[str, Any]) -> bool:
 
 def _tags(found: Mapping[str, Any]) -> dict[str, str]:
     return {tag["Key"]: tag["Value"] for tag in found.get("Tags", [])}
+
+
+def _without_descriptions(part: object) -> object:
+    if isinstance(part, dict):
+        kept = {key: value for key, value in part.items() if key not in ("Description", "AlarmDescription")}
+        return {key: _without_descriptions(value) for key, value in kept.items()}
+    return [_without_descriptions(value) for value in part] if isinstance(part, list) else part
 
 
 class _Loader(yaml.SafeLoader):
