@@ -25,7 +25,10 @@ if TYPE_CHECKING:
 
 
 class Settings(msgspec.Struct, frozen=True):
-    """`max_errors`: failures of the model after which a unit is failed. `first_wait`, `bury_after`: of Deliveries."""
+    """`max_errors`: failures of the model after which a unit is failed.
+
+    `first_wait`, `bury_after`: `first_wait` and `dead_letter_after` of Deliveries.
+    """
 
     ingest_bucket: str
     label_bucket: str

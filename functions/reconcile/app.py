@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -46,8 +45,8 @@ class Settings(msgspec.Struct, frozen=True):
 class Failures(msgspec.Struct, frozen=True):
     """The model that failed most of the `frames`; `redriven`: an operator redrove the run since."""
 
-    worst: Worst = Worst()
-    frames: int = 0
+    worst: Worst
+    frames: int
     redriven: bool = False
 
 
@@ -94,18 +93,23 @@ def passes() -> ReconcilePasses:
     )
 
 
-def wait(request: Request, context: LambdaContext) -> msgspec.Struct:
+def wait(request: Request) -> msgspec.Struct:
     """Store the token of the execution's wait."""
     run = adapters.ledger.run(request.drive, request.run)
     token, order = request.token, request.order
     return Woken(await_answers(run, token, order, ledger=adapters.ledger, executions=adapters.executions))
 
 
-def retry(request: Request, context: LambdaContext) -> msgspec.Struct:
+def retry(request: Request, failures: Failures) -> msgspec.Struct:
     """Stop a run whose model failed most frames; after a redrive, let the run try them again."""
-    run, failures = adapters.ledger.run(request.drive, request.run), request.failures or Failures()
-    now = time.time()
-    retry_failed_units(run, failures.worst, failures.frames, failures.redriven, ledger=adapters.ledger, now=now)
+    retry_failed_units(
+        adapters.ledger.run(request.drive, request.run),
+        failures.worst,
+        failures.frames,
+        failures.redriven,
+        ledger=adapters.ledger,
+        now=time.time(),
+    )
     return Retried(request.progress.turn)
 
 
@@ -124,14 +128,13 @@ def reconcile(request: Request, context: LambdaContext) -> msgspec.Struct:
     return report
 
 
-# The first action whose field the request has is taken; without any, a pass is made.
-ACTIONS: dict[str, Callable[[Request, LambdaContext], msgspec.Struct]] = {"token": wait, "failures": retry}
-
-
 @logger.inject_lambda_context
 @tracer.capture_lambda_handler(capture_response=False)
 @metrics.log_metrics
 def handler(event: Event, context: LambdaContext) -> Answer:
     request = msgspec.convert(event, Request)
-    act = next((act for field, act in ACTIONS.items() if getattr(request, field)), reconcile)
-    return answer(act(request, context))
+    if request.token:
+        return answer(wait(request))
+    if request.failures:
+        return answer(retry(request, request.failures))
+    return answer(reconcile(request, context))

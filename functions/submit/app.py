@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 class Settings(msgspec.Struct, frozen=True):
     """`max_answer_wait`: the most seconds to wait for an invocation's answer.
 
-    `first_wait`, `bury_after`: of Deliveries. `park_after`: receives after which a unit whose endpoint is gone is
-    parked.
+    `first_wait`, `bury_after`: `first_wait` and `dead_letter_after` of Deliveries. `park_after`: receives after which a
+    unit whose endpoint is gone is parked.
     """
 
     ingest_bucket: str

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Settings(msgspec.Struct, frozen=True):
-    """`abandoned_after`: seconds without a new object, then a drive is closed; `sweep_minutes`: between sweeps."""
+    """`abandoned_after`: seconds without a new object, then a drive is closed; `sweep_minutes`: between two sweeps."""
 
     ingest_bucket: str
     label_bucket: str

@@ -152,7 +152,7 @@ class Verification:
 
     def __init__(self, run: Run) -> None:
         self._run = run
-        self._labels = adapters.label_bucket
+        self._label_bucket = adapters.label_bucket
 
     def open(self, asked: Opening) -> msgspec.Struct:
         connection = self._connection()
@@ -181,13 +181,16 @@ class Verification:
     def look(self, asked: Project) -> msgspec.Struct:
         connection = self._connection()
         labelling, project = self._client(connection), self._project(asked.job, asked.project)
+        images = _images(connection)
         done, total = progress(project, labelling)
-        if done < total and not _images(connection).connected:
-            renew_images(project, labelling, _images(connection), RENEWED)
+        if done < total and not images.connected:
+            renew_images(project, labelling, images, RENEWED)
         return Looked(done, total)
 
     def settle(self, asked: JobRound) -> msgspec.Struct:
-        settled = settle_round(asked, self._output(asked), label_bucket=self._labels, names=frozenset(self._run.labels))
+        settled = settle_round(
+            asked, self._output(asked), label_bucket=self._label_bucket, names=frozenset(self._run.labels)
+        )
         logger.info("settled", extra={"settled": answer(settled)})
         return settled
 
@@ -196,13 +199,13 @@ class Verification:
         if asked.back_end == LABEL_STUDIO:
             project = self._project(asked.job, asked.output)
             return Results(project, frames, self._client(self._connection()), datetime.now(UTC))
-        return read_output(asked, frames, self._labels)
+        return read_output(asked, frames, self._label_bucket)
 
     def _project(self, job: str, project: str) -> JobProject:
         return JobProject(Job(job, self._run.labels), int(project))
 
     def _lines(self, manifest: str) -> Iterator[bytes]:
-        return self._labels.lines(manifest.removeprefix(self._labels.uri("")))
+        return self._label_bucket.lines(manifest.removeprefix(self._label_bucket.uri("")))
 
     def _connection(self) -> Connection:
         return read_connection(secrets().read(settings.label_studio_connection), settings.label_studio_connection)

@@ -38,7 +38,7 @@ from tests.fakes.queue import FakeSubmitQueue
 
 DRIVE = "drive-7"
 JOB_LABELS = ("car", "truck", "bicycle", "person")
-LIMITS = Limits(unsubmitted_after=3_600.0, max_unanswered=3)
+LIMITS = Limits(unsubmitted_after=3_600.0, max_unanswered=3, max_failed_percent=50.0)
 MAX_ERRORS = 2
 MAX_ANSWER_WAIT = 86_400.0
 FRAMES_PATIENCE = 600.0

@@ -38,7 +38,8 @@ class Steps:
         self.units = [
             Unit.of(parse_frame_key(key), etag_of(FRAME), MODEL) for key in self.world.frames + self.world.late
         ]
-        self._functions = Functions(Limits(unsubmitted_after=LONG / 2, max_unanswered=world.max_unanswered), world.code)
+        limits = Limits(unsubmitted_after=LONG / 2, max_unanswered=world.max_unanswered, max_failed_percent=50.0)
+        self._functions = Functions(limits, world.code)
         self._table, self._buckets = Table(world.page), Buckets(world.page)
         self.items, self.objects = Interned(), Interned()
         self.messages, self.requests = Interned(), Interned()

@@ -99,7 +99,7 @@ class Fleet:
         levels = {position: 0.9 if position % 100 == 99 else 0.1 for position in range(self.frames)}
         stretches = {position: stretch_of(self.policy, "front", position) for position in levels}
         shown = {position: stretches[position].number % 10 >= missed for position in levels}
-        claimed = {position: claims(["car"] if found else [], []) for position, found in shown.items()}
+        claimed = {position: claims(["car"] if found else []) for position, found in shown.items()}
         acceptable = [position for position, level in levels.items() if is_acceptable(self.policy, level)]
         draw = draw_audits(self.policy, run.drive, run.run, ((stretches[p], claimed[p]) for p in acceptable), proven)
         of = AuditTrail(self.policy)

@@ -48,7 +48,7 @@ def draw_from(
 
 
 def kind(level: float | None = 0.0, *shown: str, proven: frozenset[str] = PROVEN, draw: Draw | None = None) -> str:
-    return triage_frame(POLICY, level, claims(shown, ()), proven, HERE, draw or Draw())
+    return triage_frame(POLICY, level, claims(shown), proven, HERE, draw or Draw())
 
 
 def test_a_policy_is_read_with_its_defaults() -> None:
@@ -95,7 +95,7 @@ def test_an_empty_frame_claims_that_it_shows_no_object() -> None:
 
 
 def test_a_candidate_is_a_claim_about_its_class() -> None:
-    assert triage_frame(POLICY, 0.1, claims(["car"], ["bus"]), PROVEN, HERE, Draw()) == UNPROVEN
+    assert triage_frame(POLICY, 0.1, claims(["car", "bus"]), PROVEN, HERE, Draw()) == UNPROVEN
 
 
 def test_only_acceptable_frames_are_audited() -> None:
@@ -181,7 +181,7 @@ def test_a_frame_is_accepted_only_if_certain_proven_and_not_audited(
     policy: Policy, level: float | None, shown: set[str], proven: set[str], audited: bool, blind: bool
 ) -> None:
     drawn = Draw(frozenset({HERE} if audited else ()), frozenset({HERE} if audited and blind else ()))
-    found = triage_frame(policy, level, claims(shown, ()), proven, HERE, drawn)
+    found = triage_frame(policy, level, claims(shown), proven, HERE, drawn)
     assert found in KINDS
     if found == ACCEPTED:
         assert isinstance(policy, VerifyUncertain)

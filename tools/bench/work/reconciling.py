@@ -97,7 +97,7 @@ def turn_over(
         queue=queue,
         catalogue=CATALOGUE,
         endpoints=FakeEndpoints(FakeBucket("labels")),
-        limits=Limits(unsubmitted_after=3_600.0, max_unanswered=3),
+        limits=Limits(unsubmitted_after=3_600.0, max_unanswered=3, max_failed_percent=50.0),
         frames_patience=0,
         workers=WORKERS,
     )

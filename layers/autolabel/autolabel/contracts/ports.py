@@ -195,7 +195,7 @@ class RunTokens(Protocol):
     """The tokens of executions that wait for answers."""
 
     def wait(self, waiting: WaitingRun) -> bool:
-        """Store the token that wakes the run's execution, in place of an earlier wait's, never of a later one's."""
+        """Store the token that wakes the run's execution; False, and no change, if a later wait has stored one."""
 
     def waiting_runs(self, drive: str) -> list[WaitingRun]: ...
 
@@ -253,7 +253,7 @@ class JobTokens(Protocol):
     """The tokens of executions that wait for reviewers. Reads are consistent, each change is one conditional write."""
 
     def hold(self, waiting: WaitingJob) -> bool:
-        """Store the token that wakes the job's execution, in place of an earlier wait's, never of a later one's."""
+        """Store the token that wakes the job's execution; False, and no change, if a later wait has stored one."""
 
     def held(self, job: str) -> WaitingJob | None: ...
 

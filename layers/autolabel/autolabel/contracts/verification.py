@@ -43,11 +43,11 @@ class VerifyUncertain(
 ):
     """Reviewers get the frames that need a person.
 
-    `max_doubt`: frames with more uncertainty go to reviewers. `audit`: the share of the audit stretches of the other
-    frames that goes to reviewers all the same; `blind`: the share of these that is shown without the pre-label.
-    `target`: the precision and recall that must be proven for a class before it is accepted. `segment`: the number of
-    consecutive frames of a camera in one audit stretch. `back_end`: as above. `task`: boxes only, because uncertainty
-    and audits exist for boxes.
+    `max_uncertainty` (on the wire `max_doubt`): frames with more uncertainty go to reviewers. `audit`: the share of the
+    audit stretches of the other frames that goes to reviewers all the same; `blind`: the share of these that is shown
+    without the pre-label. `target`: the precision and recall that must be proven for a class before it is accepted.
+    `stretch` (on the wire `segment`): the number of consecutive frames of a camera in one audit stretch. `back_end`: as
+    above. `task`: boxes only, because uncertainty and audits exist for boxes.
     """
 
     max_uncertainty: Annotated[float, msgspec.Meta(ge=0, lt=1)] = 0.15

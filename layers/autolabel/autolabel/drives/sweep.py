@@ -15,8 +15,11 @@ from autolabel.drives.listing import frozen_listing
 
 
 class SweepReport(msgspec.Struct):
-    """The drives of a sweep. `closed`: without a document; `asked`: with a document whose event was lost; `late`: with
-    objects that differ from the frozen listing."""
+    """Drives that a sweep handled.
+
+    `closed`: had no document; now closed. `asked`: had a document whose event was lost. `late`: differ from their
+    frozen listing.
+    """
 
     closed: list[str] = []
     asked: list[str] = []

@@ -53,9 +53,9 @@ class Verdict(StrEnum):
 
 
 class Cursor(msgspec.Struct, frozen=True):
-    """The place where a pass stopped early: behind the position `after` of the run's model with the index `model`.
+    """Where a pass stopped: the next call continues after position `after` of the model with index `model`.
 
-    `counts`: of the pass so far; `failed`: the units of earlier models among them that failed.
+    `counts`: of the pass so far. `failed`: failed units of the models before this one.
     """
 
     model: int
@@ -138,7 +138,7 @@ class ReconcilePasses:
     def reconcile(
         self, run: Run, progress: PassProgress, now: float, enough: Callable[[], bool] = lambda: False
     ) -> PassReport:
-        """Make one pass of a run, or a part of it, if `enough` returns True.
+        """Make one pass of a run; stop after a part of it when `enough` returns True.
 
         The first pass freezes the listing. Each pass repairs every model's units and counts what is pending. `now`:
         seconds since the epoch.

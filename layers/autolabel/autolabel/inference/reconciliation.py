@@ -46,7 +46,7 @@ class Limits(msgspec.Struct, frozen=True):
 
     unsubmitted_after: float
     max_unanswered: int
-    max_failed_percent: float = 50.0
+    max_failed_percent: float
 
 
 class PassCounts(msgspec.Struct):
@@ -104,7 +104,7 @@ class Comparison:
         return (one for one in self.with_strays() if isinstance(one, Found))
 
     def with_strays(self) -> Iterator[Found | PendingUnit]:
-        """Yield the same and, between them, the stray units, all in order of position."""
+        """Yield the units and the stray units, ordered by position."""
         drive, model, after = self._folder.drive, self._model, self._after
         ledger = self._ledger
         # Pending units are read first. A unit that is settled or failed later is then found among the answers or failed

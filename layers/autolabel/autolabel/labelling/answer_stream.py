@@ -41,7 +41,7 @@ def project(
     masks: Sequence[MaskPlace] = (),
     take: Callable[[MaskPlace, bytes], None] = _ignore,
 ) -> bytes:
-    """Reduce the JSON object in `chunks` (UTF-8, cut anywhere) to `keys`; of a list, reduce each of its objects.
+    """Keep only `keys` of a JSON object, or of each object in a JSON list. `chunks`: UTF-8, cut at any byte.
 
     Values at the places `masks` go to `take`, one mask at a time. Raises AnswerRefused if the JSON is neither object
     nor list, ends too early, or has more than MAX_KEPT_BYTES of wanted values, MAX_BRACKETS in one of them, MAX_KEYS
@@ -87,7 +87,7 @@ class _Projection:
             self._take(place, b"null")
 
     def _elements(self, limit: int, element: Callable[[], None], kept: bytearray | None) -> None:
-        """Pass over a list; `element` passes over one element."""
+        """Read a list; call `element` at each element, which must read exactly one."""
         self._reader.expect(b"[")
         brackets = kept if kept is not None else bytearray()
         brackets += b"["

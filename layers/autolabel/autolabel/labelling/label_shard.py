@@ -181,7 +181,7 @@ class ShardLabelling:
         return found, failures, dropped
 
     def _reasons(self, failures: Mapping[str, FrameIssue]) -> list[str]:
-        """Return one word for each failed model: a manifest attribute has little room. The issue has the sentence."""
+        """Return each failed model's reason as one word: an attribute is short, and the issue has the sentence."""
         if len(self._models) == 1:
             return [f.reason for f in failures.values()]
         return [f"{model}: {f.reason}" for model, f in failures.items()]

@@ -42,7 +42,7 @@ def plan_run(run: Run, *, label_bucket: Bucket, ledger: UnitLedger, shard_frames
 
 
 def _forget_wait(run: Run, ledger: RunTokens) -> None:
-    """Remove the token of a wait that ran out of time: perhaps no notification comes that removes it.
+    """Delete the token of a wait that timed out, because perhaps no notification will delete it.
 
     A reconcile pass must not do it: a pass that outlives its call would remove the token of a later wait.
     """

@@ -135,8 +135,8 @@ class ShardResult(msgspec.Struct, frozen=True):
 class LabelledShard(msgspec.Struct, frozen=True):
     """A labelled shard as assembly needs it.
 
-    `before`: how many lines of its camera come before its own; `outcomes`: `failed` and `rejected`, if it has such
-    frames.
+    `before`: the number of lines of the same camera in earlier shards. `outcomes`: `failed` and `rejected`, if it has
+    such frames.
     """
 
     index: int

@@ -57,7 +57,7 @@ class _Network:
         self._votes: dict[str, float] = {}
 
     def vote(self, name: str) -> float:
-        """Return the weight of its vote on a class: low if it finds few objects of it, also for votes against one."""
+        """Return the weight of the network's votes on a class, for and against: low if it finds few such objects."""
         if name not in self._votes:
             recall = max(view.model.calibration_of(name).recall for view in self.views)
             self._votes[name] = self.weight * max(LEAST_RECALL, recall)
@@ -93,7 +93,7 @@ class _Cluster:
             self.box = (x1, y1, x2, y2)
 
     def takes(self, detection: _NetworkDetection, iou: float) -> bool:
-        """Return whether a detection is of the same object; two of one network and name are two objects."""
+        """Return whether a detection shows this object; two of one network with the same name show two objects."""
         own = [one.best.name for one in self.detections if one.network == detection.network]
         if not own:
             return iou > NETWORK_IOU

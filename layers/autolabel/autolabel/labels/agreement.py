@@ -44,7 +44,7 @@ class ClassAgreement(msgspec.Struct, omit_defaults=True):
 
     @property
     def faults(self) -> int:
-        """Count the faults. Summed over classes, each counts once: what one class gained, another lost."""
+        """Count the faults. A box that was `gained` counts in the class that lost it, so a sum counts each once."""
         return self.moved + self.relabelled + self.deleted + self.added
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from enum import StrEnum
 from functools import cached_property
-from typing import Any, NamedTuple, TypeVar
+from typing import Annotated, Any, NamedTuple, TypeVar
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -21,7 +21,6 @@ from autolabel.labels.reviews import Review
 PRELABEL = "prelabel"
 VERIFIED = "verified"
 VERIFIED_SEGMENTS = "verified-ref"
-PROVENANCE = "provenance"
 # How a person made the label.
 REVIEW = "review"
 # Ground Truth's rule: the name of an attribute that refers to an object ends with -ref.
@@ -105,7 +104,7 @@ class ImageSize(msgspec.Struct):
 class BoxLabel(msgspec.Struct):
     """The value of a bounding-box attribute."""
 
-    image_size: list[ImageSize]
+    image_size: Annotated[list[ImageSize], msgspec.Meta(min_length=1)]
     annotations: list[BoxAnnotation]
 
 
@@ -231,12 +230,12 @@ class ManifestLine(
     @cached_property
     def prelabel_boxes(self) -> list[LabelledBox]:
         """Read the pre-label's boxes; raises msgspec.ValidationError if it has another shape."""
-        return decode_boxes(self.prelabel, self.prelabel_metadata, PRELABEL)
+        return _decode_boxes(self.prelabel, self.prelabel_metadata, PRELABEL)
 
     @cached_property
     def verified_boxes(self) -> list[LabelledBox]:
         """Read the verified label's boxes; raises msgspec.ValidationError if it has another shape."""
-        return decode_boxes(self.verified, self.verified_metadata, VERIFIED)
+        return _decode_boxes(self.verified, self.verified_metadata, VERIFIED)
 
     @property
     def origin(self) -> Provenance:
@@ -317,6 +316,9 @@ def encode_line(line: ManifestLine) -> bytes:
 
     Raises LineTooLong, which names the frame and the part that is too long.
     """
+    body = msgspec.json.encode(line)
+    if len(body) <= MAX_ATTRIBUTE:  # No attribute is longer than its line.
+        return body + b"\n"
     for attribute, name in zip(line.__struct_fields__, line.__struct_encode_fields__, strict=True):
         value = getattr(line, attribute)
         if value is not UNSET and (length := len(msgspec.json.encode(value).decode())) > MAX_ATTRIBUTE:
@@ -324,7 +326,6 @@ def encode_line(line: ManifestLine) -> bytes:
                 "line-too-long",
                 f"{line.source_ref}: attribute {name!r} takes {length:,} of {MAX_ATTRIBUTE:,} characters",
             )
-    body = msgspec.json.encode(line)
     if (length := len(body.decode())) > MAX_LINE:
         raise LineTooLong("line-too-long", f"{line.source_ref}: the line takes {length:,} of {MAX_LINE:,} characters")
     return body + b"\n"
@@ -335,7 +336,7 @@ def _annotation(detection: Detection, class_id: int, frame: Detections) -> dict[
     return {"class_id": class_id, "left": left, "top": top, "width": width, "height": height}
 
 
-def decode_boxes(
+def _decode_boxes(
     label: msgspec.Raw | UnsetType, metadata: msgspec.Raw | UnsetType, attribute: str
 ) -> list[LabelledBox]:
     """Read the boxes of a line's attribute; raises msgspec.ValidationError, which names it, if it has another shape."""
@@ -366,4 +367,7 @@ _Shape = TypeVar("_Shape")
 def _decode(value: msgspec.Raw | UnsetType, shape: type[_Shape], attribute: str) -> _Shape:
     if value is UNSET:
         raise msgspec.ValidationError(f"the line has no {attribute}")
-    return msgspec.json.decode(value, type=shape)
+    try:
+        return msgspec.json.decode(value, type=shape)
+    except msgspec.ValidationError as e:
+        raise msgspec.ValidationError(f"{attribute}: {e}") from e

@@ -19,8 +19,8 @@ MAX_SHIFT = 0.25
 class Calibration(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """Turns a score into a confidence: `sigmoid(slope * logit(score) + offset)` (Platt, 1999, on log odds).
 
-    `recall`: the share of the objects in its coverage that the model finds; it weighs the vote of a model that finds
-    none. `shift`: how far left, top, right and bottom of its boxes must move, as shares of a box's width and height.
+    `recall`: the share of the objects in its coverage that the model finds; it is the weight of all votes of the model.
+    `shift`: how far left, top, right and bottom of its boxes must move, as shares of a box's width and height.
     """
 
     slope: float = 1.0

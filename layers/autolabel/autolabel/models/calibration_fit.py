@@ -49,7 +49,9 @@ def fit_calibration(scores: Sequence[float], hits: Sequence[bool], objects: int)
 
 
 def fit_shift(found: Sequence[Box], true: Sequence[Box]) -> Box:
-    """Fit how far the sides of one model's boxes of one class must move, to boxes (`found`) and their objects (`true`).
+    """Compute how far the sides of one model's boxes of one class must move.
+
+    `found`: the model's boxes; `true`: the boxes of their objects, in the same order.
 
     Takes the median of each side's misses, as a share of the box, so that a few boxes on other objects do not count. A
     prior draws it towards 0, so that few boxes move the sides little.

@@ -10,7 +10,7 @@ from autolabel.labels.detections import Box
 
 
 class Coverage(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """The objects that a model can be expected to find. If it misses an object outside, that is not a vote against it.
+    """The objects that a model should find. Missing another object is not a vote against that object.
 
     `classes`: of the taxonomy; empty: all of its class map. Heights of boxes are in pixels of the frame. `region`:
     left, top, right, bottom as shares of the frame; a box's centre must be in it. `cameras`: empty: all.

@@ -46,7 +46,7 @@ SHOWN, BLIND, DRAWN = "shown", "blind", "drawn"
 
 
 class MovedIou(msgspec.Struct, frozen=True):
-    """The IoU of moved boxes before and after the move: its mean, and the value that a tenth of them do not exceed."""
+    """IoU of moved boxes before and after the move: the mean and the 10th percentile."""
 
     mean: float
     p10: float

@@ -29,7 +29,7 @@ class Spread:
         return sum(steps * count for steps, count in self._counts.items()) * self._step
 
     def quantile(self, share: float) -> float:
-        """Return the least number that at least this share of all numbers does not exceed; 0 if there are none."""
+        """Return the least number n such that at least `share` of the numbers are n or less; 0 without numbers."""
         passed, wanted = 0, share * self.count
         for steps in sorted(self._counts):
             passed += self._counts[steps]

@@ -201,7 +201,7 @@ class ClassRecord:
         ]
 
     def count(self, side: str, *, blind_only: bool, runs: int | None = None) -> Count:
-        """Count the newest trials, run by run, until there are enough; `runs`: use only the oldest runs, this many.
+        """Count the newest trials, run by run, until they are enough. `runs`: use only the oldest runs, this many.
 
         For each drive, only its newest run with such trials counts, because its other runs show the same objects. A
         newer run whose audits met no object of the class does not replace it.

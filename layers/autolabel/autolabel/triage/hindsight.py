@@ -1,7 +1,7 @@
 """Hindsight: compute which of the reviewed frames a policy would have accepted, and the faults in them.
 
 Faults and bounds count only frames that people saw. If a policy accepted the most certain frames, only their audits
-count, so uncertain frames weigh more: the bounds are rather too low than too high.
+count. So uncertain frames weigh more, and the bounds tend to be too low.
 """
 
 from __future__ import annotations
@@ -138,7 +138,7 @@ class Hindsight:
 
 
 def best_setting(outcomes: Iterable[Outcome], floor: float) -> Outcome | None:
-    """Choose the setting at a floor that accepts most frames; of equal ones, that with the least `max_uncertainty`."""
+    """Return the setting with this floor that accepts the most frames; if several do, the least `max_uncertainty`."""
     held = [one for one in outcomes if one.floor == floor and one.accepted]
     return max(held, key=lambda one: (one.accepted, -one.max_uncertainty), default=None)
 

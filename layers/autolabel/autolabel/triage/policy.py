@@ -47,9 +47,9 @@ def stretch_of(policy: VerifyUncertain, camera: str, position: int) -> AuditStre
     return AuditStretch(camera, position // policy.stretch)
 
 
-def claims(boxes: Iterable[str], candidates: Iterable[str]) -> frozenset[str]:
-    """Return what a frame claims: the classes of its boxes and of its candidates above the floor, and ANY_CLASS."""
-    return frozenset({ANY_CLASS, *boxes, *candidates})
+def claims(classes: Iterable[str]) -> frozenset[str]:
+    """Return what a frame claims. `classes`: of its boxes and of its candidates above the floor; ANY_CLASS is added."""
+    return frozenset({ANY_CLASS, *classes})
 
 
 def is_acceptable(policy: VerifyUncertain, level: float | None) -> bool:

@@ -123,7 +123,7 @@ class Triage:
     def _kinds(self, shard: LabelledShard) -> Iterator[tuple[str, FrameUncertainty]]:
         for place, uncertainty in enumerate(self._uncertainties(shard)):
             stretch = self._stretch(shard, place)
-            claimed = claims(uncertainty.claims, ())
+            claimed = claims(uncertainty.claims)
             yield (
                 triage_frame(self._policy, uncertainty.level, claimed, self._proven, stretch, self._draw),
                 uncertainty,
@@ -134,7 +134,7 @@ class Triage:
 
         def find(shard: LabelledShard) -> set[tuple[AuditStretch, frozenset[str]]]:
             return {
-                (self._stretch(shard, place), claims(uncertainty.claims, ()))
+                (self._stretch(shard, place), claims(uncertainty.claims))
                 for place, uncertainty in enumerate(self._uncertainties(shard))
                 if is_acceptable(self._policy, uncertainty.level)
             }
@@ -186,4 +186,4 @@ def without_prelabel(body: bytes) -> bytes:
 
 def _with(part: msgspec.Raw | UnsetType, values: dict[str, object]) -> msgspec.Raw:
     """Replace keys of a part whose other keys are Ground Truth's and stay as they are."""
-    return raw((msgspec.json.decode(part) if part is not UNSET else {}) | values)
+    return raw(msgspec.json.decode(part or b"null") | values)

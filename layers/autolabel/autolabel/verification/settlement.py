@@ -30,6 +30,7 @@ from autolabel.labels.manifest import (
     encode_line,
     join_boxes,
     metadata_of,
+    raw,
     read_line,
 )
 from autolabel.labels.reviews import MAX_COMMENT, Review
@@ -239,16 +240,20 @@ class _Settlement:
         output = self._found.lines.pop(source, None)
         if output is None:
             return Result(source, self._job, failure="not in the job's output")
-        if not self._is_labelled(line, output):
+        found = self._label(line, output)
+        if found is None:
             return Result(source, self._job, failure="the job could not label it")
-        return Result(source, self._job, output.label, output.metadata, _review(output.review))
+        return Result(source, self._job, *found, _review(output.review))
 
-    def _is_labelled(self, line: ManifestLine, output: _Output) -> bool:
+    def _label(self, line: ManifestLine, output: _Output) -> tuple[msgspec.Raw, msgspec.Raw] | None:
+        """Return the label and its metadata, without a back-end's spaces and escapes, which count for the limits."""
         try:
             label, metadata = msgspec.json.decode(output.label), msgspec.json.decode(output.metadata)
-            return not (is_deep(label) or is_deep(metadata)) and self._is_label(line, label, metadata)
+            if is_deep(label) or is_deep(metadata) or not self._is_label(line, label, metadata):
+                return None
         except _BROKEN:
-            return False
+            return None
+        return raw(label), raw(metadata)
 
 
 def _is_set_of_boxes(line: ManifestLine, label: Any, metadata: Any, *, names: frozenset[str]) -> bool:

@@ -42,8 +42,10 @@ class Area(NamedTuple):
 
 
 class Resized(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """How the model resized the frame: its shorter side became `short`, its longer one at most `long`; or the whole
-    became `width` x `height`, and with `padded` kept its proportions, in the middle.
+    """How the model resized the frame.
+
+    Either its shorter side became `short`, and its longer one at most `long`; or the frame became `width` x `height`.
+    `padded`: it kept its proportions and was centred.
 
     Without any value the picture is the frame. 1 x 1 fits answers that are shares of the frame's size.
     """
@@ -158,7 +160,7 @@ class DecoderOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, om
 
 
 class MaskPlace(NamedTuple):
-    """The place of the masks in an answer: under `key`, as a list if `listed`, else one in each list element.
+    """Where an answer has masks: `key` has the list of all if `listed`; else each object of a list has one under `key`.
 
     `padded`: masks cover the network's picture, which has the frame in its proportions in the middle.
     """
