@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 from autolabel.contracts.errors import FrameChanged
 from autolabel.contracts.frames import MAX_FRAME_BYTES
 from autolabel.contracts.ports import Bucket
+from autolabel.streams import map_in_order
 from autolabel_cli.datasets.staging import StagedFrame
 from autolabel_cli.errors import CommandError
 
@@ -21,22 +20,11 @@ def fetch_images(frames: Iterable[tuple[StagedFrame, Path]], ingest: Bucket, fet
 
     CommandError names a frame that changed after its labels were made.
     """
-    under_way: deque[Future[None]] = deque()
-    count = 0
-    with ThreadPoolExecutor(FETCHERS) as pool:
-        for frame, folder in frames:
-            under_way.append(pool.submit(_fetch, frame, ingest, folder))
-            if len(under_way) >= 2 * FETCHERS:
-                under_way.popleft().result()
-                count += 1
-                fetched(count)
-        while under_way:
-            under_way.popleft().result()
-            count += 1
-            fetched(count)
+    for count, _ in enumerate(map_in_order(lambda place: _fetch(*place, ingest), frames, FETCHERS), start=1):
+        fetched(count)
 
 
-def _fetch(frame: StagedFrame, ingest: Bucket, folder: Path) -> None:
+def _fetch(frame: StagedFrame, folder: Path, ingest: Bucket) -> None:
     if frame.bucket != ingest.name:
         raise CommandError(
             f"{frame.key} is in bucket {frame.bucket!r}, but the stack's frames are in {ingest.name!r}: "

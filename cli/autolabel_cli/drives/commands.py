@@ -11,7 +11,7 @@ from autolabel_cli.drives.display import RunDisplay
 from autolabel_cli.drives.recordings import find_recording
 from autolabel_cli.drives.results import fetch_run
 from autolabel_cli.drives.run_progress import RunView
-from autolabel_cli.drives.uploads import EVERYTHING, check_names, close_drive, document_of, upload_frames
+from autolabel_cli.drives.uploads import VERIFY_ALL, check_names, close_drive, document_of, upload_frames
 from autolabel_cli.errors import CommandError
 from autolabel_cli.models.catalogue import check_models
 from autolabel_cli.options import run_option, stack_option
@@ -19,7 +19,7 @@ from autolabel_cli.output import console
 from autolabel_cli.stack import Stack
 
 # With the defaults of the contract. A drive.json can set other values.
-_POLICIES: dict[str, Policy] = {"all": EVERYTHING, "doubtful": VerifyUncertain()}
+_POLICIES: dict[str, Policy] = {"all": VERIFY_ALL, "doubtful": VerifyUncertain()}
 
 
 @click.command()

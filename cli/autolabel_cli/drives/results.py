@@ -52,7 +52,11 @@ def fetch_run(stack: Stack, drive: str, run: str, folder: Path) -> dict[str, Any
         for thing in stack.labels.list(prefix):
             if thing.key.endswith(".manifest"):
                 manifest.writelines(stack.labels.stream(thing.key))
-    for name, key in (("dataset.manifest", keys.dataset), ("report.html", keys.report)):
+    for name, key in (
+        ("dataset.manifest", keys.dataset),
+        ("report.html", keys.report),
+        ("suspects.jsonl", keys.label_issues),
+    ):
         if stack.labels.exists(key):
             with (folder / name).open("wb") as out:
                 out.writelines(stack.labels.stream(key))

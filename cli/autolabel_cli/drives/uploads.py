@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
 
 import msgspec
 
 from autolabel.contracts.drive import Camera, DriveDocument
 from autolabel.contracts.frames import DRIVE_DOCUMENT, FrameKey, drive_prefix, is_name
 from autolabel.contracts.verification import Policy, VerifyAll
+from autolabel.streams import map_in_order
 from autolabel_cli.drives.recordings import RecordedFrame
 from autolabel_cli.errors import CommandError
 from autolabel_cli.stack import Stack
 
 UPLOADERS = 8
-EVERYTHING = VerifyAll()
+VERIFY_ALL = VerifyAll()
 
 
 def check_names(drive: str, camera: str) -> None:
@@ -33,21 +32,14 @@ def upload_frames(
     stack: Stack, drive: str, camera: str, frames: Iterable[RecordedFrame], uploaded: Callable[[int], None]
 ) -> int:
     """Upload frames to a drive, several at a time, and return their count. Calls `uploaded(count)` after each."""
+
+    def upload(frame: RecordedFrame) -> None:
+        key = FrameKey(drive, camera, f"{frame.timestamp:019d}", frame.extension).key
+        stack.ingest.write(key, frame.body, "image/png" if frame.extension == "png" else "image/jpeg")
+
     count = 0
-    under_way: deque[Future[None]] = deque()
-    with ThreadPoolExecutor(UPLOADERS) as pool:
-        for frame in frames:
-            key = FrameKey(drive, camera, f"{frame.timestamp:019d}", frame.extension).key
-            kind = "image/png" if frame.extension == "png" else "image/jpeg"
-            under_way.append(pool.submit(stack.ingest.write, key, frame.body, kind))
-            if len(under_way) >= 2 * UPLOADERS:
-                under_way.popleft().result()
-                count += 1
-                uploaded(count)
-        while under_way:
-            under_way.popleft().result()
-            count += 1
-            uploaded(count)
+    for count, _ in enumerate(map_in_order(upload, frames, UPLOADERS), start=1):
+        uploaded(count)
     return count
 
 
@@ -62,7 +54,7 @@ def document_of(
     frames: int,
     models: tuple[str, ...] | None,
     notes: tuple[str, ...],
-    verification: Policy = EVERYTHING,
+    verification: Policy = VERIFY_ALL,
 ) -> DriveDocument:
     """Make the document of a drive of one camera."""
     cameras = {camera: Camera(expected_frames=frames)}

@@ -197,7 +197,7 @@ class ModelStack:
 def fingerprint_of(deployment: Deployment, *sources: str) -> str:
     """Return a hash that differs between deployments. `sources`: the parts of the artefact with their hashes.
 
-    The template counts without its comments and descriptions: a new word is no reason to deploy a model again.
+    The template counts without its comments and descriptions: a new wording alone does not deploy a model again.
     """
     said = [deployment.image, sorted(deployment.environment.items()), sorted(deployment.parameters.items()), *sources]
     template = _without_descriptions(_read_template())
