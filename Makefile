@@ -24,7 +24,7 @@ Try it
   cloud               Start the embedded cloud, the stack and the worker portal (REVIEW=0: a script answers)
 
 Check a change
-  check               Lint and unit tests, in under two minutes
+  check               Lint and unit tests, in about a minute
   unit                The unit tests alone, with the coverage of the layer
   lint                The next five
   style               Style and format of the code
@@ -43,7 +43,7 @@ Prove and measure
   chaos               Label drives under injected faults (SEED=, N=, SHORT=1: each scenario once)
   load                Label ten drives at once; report frames/s and where the time goes (DRIVES=, FRAMES=)
   bench               Measure speed as ratios within one run (SHORT=1: a short run)
-  quality             Score models, alone and merged, against labels in KITTI's format (LABELS=, MODELS=)
+  quality             Score models, against labels in KITTI's format (LABELS=<folder>, MODELS=, LEVEL=)
   fresh               Run make demo in a new Debian; needs root and debootstrap (SUITE=, COMMAND=)
 
 Deploy
