@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 import uuid
@@ -14,6 +15,7 @@ from local.settings import ACCOUNT, REGION
 
 Request = dict[str, Any]
 _KEY = ("ServiceNamespace", "ResourceId", "ScalableDimension")
+_VARIANT = ("sagemaker", "sagemaker:variant:DesiredInstanceCount")
 
 
 class ScalingRecords:
@@ -25,8 +27,11 @@ class ScalingRecords:
         self._lock = threading.Lock()
 
     def register_target(self, request: Request) -> Request:
-        """Create or change a target."""
+        """Create or change a target; raises ValidationException for anything but an endpoint's variant."""
         key = _key(request)
+        namespace, resource, dimension = key
+        if (namespace, dimension) != _VARIANT or not re.fullmatch(r"endpoint/[^/]+/variant/[^/]+", resource):
+            raise ServiceError("ValidationException", f"{'/'.join(key)} is not supported by the embedded cloud")
         with self._lock:
             known = self._targets.get(key, {"CreationTime": time.time(), "ScalableTargetARN": _arn("scalable-target")})
             if key not in self._targets and not {"MinCapacity", "MaxCapacity"} <= request.keys():

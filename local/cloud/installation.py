@@ -63,10 +63,11 @@ def install(boot: Boot) -> Callable[[], None]:
         install_bucket_settings()
         install_conditions()
         install_function_settings()
-        install_mapping_settings()
         install_state_machine_settings()
         install_table_settings()
         install_property_watch()
+        # After the watch, which would take every property that the conversion reads as used.
+        install_mapping_settings()
 
         requests: Handler = sagemaker.handle_request
         if boot.settings.enforce_iam:

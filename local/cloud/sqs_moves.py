@@ -53,12 +53,12 @@ class MessageMoves:
     def start(self, request: Request) -> Request:
         """Begin to move a dead-letter queue's messages to DestinationArn or back to their source queues."""
         source = str(request.get("SourceArn", ""))
-        queue = self._queue(source)
+        queue = self._queue("SourceArn", source)
         if not self._is_dead_letter_queue(source):
             raise self._error("InvalidParameterValue", "Source queue must be configured as a Dead Letter Queue.")
         destination = request.get("DestinationArn")
         if destination:
-            self._queue(destination)
+            self._queue("DestinationArn", destination)
         if any(task.source == source and task.status == "RUNNING" for task in self._tasks):
             raise self._error(
                 "UnsupportedOperation",
@@ -71,7 +71,7 @@ class MessageMoves:
 
     def list(self, request: Request) -> Request:
         """Return the latest tasks of a source queue, at most MaxResults."""
-        self._queue(str(request.get("SourceArn", "")))
+        self._queue("SourceArn", str(request.get("SourceArn", "")))
         tasks = [task for task in reversed(self._tasks) if task.source == request["SourceArn"]]
         return {"Results": [_describe(task) for task in tasks[: int(request.get("MaxResults", 1))]]}
 
@@ -103,12 +103,12 @@ class MessageMoves:
             if task.rate:
                 time.sleep(1 / task.rate)
 
-    def _queue(self, arn: str) -> dict[str, Any]:
+    def _queue(self, parameter: str, arn: str) -> dict[str, Any]:
         queue: dict[str, Any] | None = self._queue_by_arn(arn)
         if queue is None:
             raise self._error(
                 "ResourceNotFoundException",
-                f"The resource that you specified for the SourceArn parameter doesn't exist: {arn}",
+                f"The resource that you specified for the {parameter} parameter doesn't exist: {arn}",
                 404,
             )
         return queue

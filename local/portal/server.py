@@ -103,7 +103,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(response.body)
 
     def version_string(self) -> str:
-        return "autolabel"
+        return "worker-portal"
 
     def log_message(self, format: str, *args: Any) -> None:
         _log.debug(format, *args)

@@ -227,8 +227,8 @@ def _check_map(state: State, path: str, states: dict[str, Any], problems: _Probl
     config = processor.get("ProcessorConfig", {})
     if config.get("Mode", "INLINE") not in ("INLINE", "DISTRIBUTED"):
         problems.add(f"{where}/ProcessorConfig/Mode", f"must not have the value {config['Mode']!r}")
-    if is_distributed(state) and config.get("ExecutionType") not in ("STANDARD", "EXPRESS"):
-        problems.add(f"{where}/ProcessorConfig/ExecutionType", "must be STANDARD or EXPRESS")
+    if is_distributed(state) and config.get("ExecutionType") != "STANDARD":
+        problems.add(f"{where}/ProcessorConfig/ExecutionType", "must be STANDARD: EXPRESS is not supported here")
     _check_machine(processor, where, problems)
     if "Items" in state and "ItemReader" in state:
         problems.add(path, "accepts Items or ItemReader, not both")

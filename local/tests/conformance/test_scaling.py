@@ -250,3 +250,10 @@ def test_an_unsupported_policy_is_refused(hosting: Workbench, policy: dict[str, 
     with pytest.raises(scaling.exceptions.ValidationException):
         scaling.put_scaling_policy(**target, PolicyName="p", **policy)
     scaling.deregister_scalable_target(**target)
+
+
+def test_a_target_other_than_an_endpoint_is_refused(hosting: Workbench) -> None:
+    scaling = hosting.application_autoscaling
+    table = {"ResourceId": "table/t", "ScalableDimension": "dynamodb:table:ReadCapacityUnits"}
+    with pytest.raises(scaling.exceptions.ValidationException, match="table/t"):
+        scaling.register_scalable_target(ServiceNamespace="dynamodb", **table, MinCapacity=0, MaxCapacity=1)

@@ -181,9 +181,10 @@ def test_functions_mappings_and_roles_match_the_template(bench: Workbench, stack
     assert any("saw" in event["message"] for event in events)
 
 
-def test_an_ignored_property_fails_the_stack(bench: Workbench) -> None:
+@pytest.mark.parametrize("kind", ["AWS::SQS::Queue", "AWS::Lambda::EventSourceMapping"])
+def test_an_ignored_property_fails_the_stack(bench: Workbench, kind: str) -> None:
     name = unique("dropped")
-    template = {"Resources": {"Q": {"Type": "AWS::SQS::Queue", "Properties": {"NoSuchThing": 1}}}}
+    template = {"Resources": {"Q": {"Type": kind, "Properties": {"NoSuchThing": 1}}}}
     bench.cloudformation.create_stack(StackName=name, TemplateBody=json.dumps(template), OnFailure="DO_NOTHING")
     assert await_stack(bench, name)["StackStatus"] == "CREATE_FAILED"
     assert "NoSuchThing" in "".join(reasons(bench, name))
