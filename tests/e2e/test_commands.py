@@ -128,8 +128,8 @@ def test_a_dead_letter_shows_its_reason_and_can_be_moved_back(pipeline: Pipeline
     moved = operator.ask("redrive", "--queue", "submit")
     assert moved == {"queue": "submit", "outcome": "moved", "moved": 1, "reasons": {"KeyError: 'key'": 1}}
     eventually(lambda: pipeline.stack.labels.exists(unit.answer_key(1)), "the answer")
-    assert operator.say("redrive", "--queue", "submit") == "there are no submit dead letters\n"
-    assert operator.say("redrive", "--queue", "collect") == "there are no collect dead letters\n"
+    assert operator.say("redrive", "--queue", "submit") == "the submit dead-letter queue is empty\n"
+    assert operator.say("redrive", "--queue", "collect") == "the collect dead-letter queue is empty\n"
     pipeline.close("buried", cameras={"front": {}})
     pipeline.succeed("buried")
 

@@ -43,7 +43,7 @@ class Source(NamedTuple):
 
 
 def find_source(text: str, stack: Stack | None) -> Source:
-    """Find the source for `DRIVE`, `DRIVE@RUN` or a path. CommandError when there is no published run or no file."""
+    """Find the source for `DRIVE`, `DRIVE@RUN` or a path. CommandError for an unpublished run or a missing file."""
     drive, at, run = text.partition("@")
     if not is_name(drive) or (at and not run.isdigit()):
         path = Path(text)

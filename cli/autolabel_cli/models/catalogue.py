@@ -35,7 +35,7 @@ def read_index(stack: Stack) -> CatalogueIndex:
 
 
 def find_revision(stack: Stack, name: str) -> Model:
-    """Find a revision by a model's name (its current one) or by `name.revision`. CommandError when there is none."""
+    """Find a revision by a model's name (its current one) or by `name.revision`. CommandError if it is unknown."""
     plain, _, revision = name.partition(".")
     index = read_index(stack)
     revision = revision or index.models.get(plain, "")
@@ -120,7 +120,7 @@ def change_index(stack: Stack, change: Callable[[CatalogueIndex], CatalogueIndex
 
 
 def _read_index(stack: Stack) -> tuple[CatalogueIndex, str]:
-    """Read the index with its ETag, which is empty when there is no index."""
+    """Read the index with its ETag; the ETag of a missing index is empty."""
     found = stack.labels.read_tagged(CATALOGUE_KEY, _MAX_INDEX_BYTES)
     if found is None:
         return CatalogueIndex({}, ()), ""

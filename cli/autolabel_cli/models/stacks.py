@@ -160,7 +160,7 @@ class ModelStack:
         return json.dumps(template), {**derived, **deployment.parameters, **own}
 
     def _await(self, stack_id: str, tell: Callable[[str], None]) -> dict[str, Any] | None:
-        """Wait until the stack is no longer in progress, and describe it. None when it is deleted."""
+        """Wait until the stack has settled, and describe it; None for a deleted stack."""
         pause, said = _FIRST_POLL, ""
         while True:
             found = self._describe(stack_id)

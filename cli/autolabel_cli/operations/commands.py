@@ -72,7 +72,7 @@ def _redrive_queue(queue: DeadLetterQueue, as_json: bool) -> None:
     if as_json:
         print_json({"queue": queue.queue, "outcome": move.outcome, "moved": move.moved, "reasons": reasons})
     elif move.outcome == "nothing":
-        console.print(f"there are no {queue.queue} dead letters")
+        console.print(f"the {queue.queue} dead-letter queue is empty")
     elif move.outcome == "already":
         console.print(f"another command is moving the {queue.queue} dead letters back: {move.moved} so far")
     else:

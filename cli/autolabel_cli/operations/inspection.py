@@ -72,7 +72,7 @@ class Inspection:
         upload = None if runs else self._upload(document)
         if upload and not upload.objects and upload.document == "none":
             raise CommandError(
-                f"stack {self._stack.name!r} has no drive {self._drive!r}: there is no object under "
+                f"stack {self._stack.name!r} has no drive {self._drive!r}: no object is under "
                 f"{self._stack.ingest.uri(drive_prefix(self._drive))}"
             )
         looked_at = next((entry for entry in reversed(runs) if run in (None, entry.run)), None)

@@ -72,7 +72,7 @@ def redrive_run(stack: Stack, drive: str, named: str | None = None, *, force: bo
 
 
 def stop_run(stack: Stack, drive: str, named: str | None = None) -> Intervention:
-    """Stop a run's execution, and record the caller as the cause. CommandError when there is no execution."""
+    """Stop a run's execution, and record the caller as the cause. CommandError for a run without an execution."""
     run = _known_run(stack, drive, named)
     execution = Inspection(stack, drive, now=time.time()).execution(run)
     if execution.status == NOT_STARTED:
@@ -109,7 +109,7 @@ def relabel_drive(stack: Stack, drive: str) -> Intervention:
 
 
 def _known_run(stack: Stack, drive: str, named: str | None = None) -> str:
-    """Return the named run or the latest. CommandError when there is none, with what the drive waits for."""
+    """Return the named run or the latest. For a drive without runs, CommandError says what it waits for."""
     latest = stack.ledger.latest_run(drive)
     if latest is None:
         status = Inspection(stack, drive, now=time.time()).drive()

@@ -30,19 +30,19 @@ class Bucket(Protocol):
         """`s3://<bucket>/<key>`."""
 
     def read(self, key: str) -> bytes | None:
-        """Read the whole object; None if there is none."""
+        """Read the whole object; None for a missing object."""
 
     def read_tagged(self, key: str, limit: int) -> tuple[bytes, str] | None:
-        """Read at most `limit` bytes of the object, and its ETag without quotes; None if there is none."""
+        """Read at most `limit` bytes of the object, and its ETag without quotes; None for a missing object."""
 
     def read_first(self, key: str, count: int, etag: str | None = None) -> bytes:
         """Read the first `count` bytes; with `etag`, raises FrameChanged if the object has another ETag or is gone."""
 
     def stream(self, key: str) -> Iterator[bytes]:
-        """Read the object in chunks; raises KeyError at once if there is none."""
+        """Read the object in chunks; raises KeyError at once for a missing object."""
 
     def lines(self, key: str) -> Iterator[bytes]:
-        """Read the object's lines without line feeds; raises KeyError at once if there is none."""
+        """Read the object's lines without line feeds; raises KeyError at once for a missing object."""
 
     def exists(self, key: str) -> bool: ...
 
@@ -304,7 +304,7 @@ class Executions(Protocol):
         """Start the run's execution; False if an execution with this name was started before."""
 
     def status(self, name: str) -> str:
-        """Read an execution's status (RUNNING, SUCCEEDED, FAILED, TIMED_OUT, ABORTED); empty if there is none."""
+        """Read an execution's status (RUNNING, SUCCEEDED, FAILED, TIMED_OUT, ABORTED); empty before it starts."""
 
     def wake(self, token: str) -> bool:
         """Wake a waiting execution; False if no execution waits with this token any more."""

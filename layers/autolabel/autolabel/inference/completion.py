@@ -86,7 +86,7 @@ class Completion:
         """Take one notification; trust it only as far as it agrees with the ledger and the contract of keys."""
         result = parse_notification(body)
         if result is None:
-            return Settled("stranger", detail="the message is no notification")
+            return Settled("stranger", detail="the message is not a notification")
         if result.event_name == "TestNotification":
             return Settled("test")
         if result.event_name != "InferenceResult":

@@ -21,7 +21,7 @@ _IGNORED_SHARE = 0.5
 
 
 class Pair(NamedTuple):
-    """A box of the pre-label and the verified box of the same object; None if there is no such box."""
+    """A box of the pre-label and the verified box of the same object; None for a missing box."""
 
     predicted: LabelledBox | None
     verified: LabelledBox | None

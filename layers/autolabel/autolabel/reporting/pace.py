@@ -96,7 +96,7 @@ class SecondsTally:
 
     @property
     def seconds(self) -> Seconds | None:
-        """The seconds so far; None if there are none."""
+        """The seconds so far; None before the first."""
         spread = self._spread
         if not spread.count:
             return None

@@ -157,7 +157,7 @@ class _Queue:
 
     def __init__(self) -> None:
         # Closed by `close`: a queue outlives the shard that begins it.
-        self._spool: IO[bytes] = tempfile.SpooledTemporaryFile(max_size=_SPOOL_BYTES)  # noqa: SIM115
+        self._spool: IO[bytes] = tempfile.SpooledTemporaryFile(max_size=_SPOOL_BYTES)  # noqa: SIM115 (closed by close)
         self.places: list[_Place] = []
         self.size = 0
 

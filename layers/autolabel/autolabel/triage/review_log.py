@@ -37,7 +37,7 @@ class ReviewLog:
         self._policy = run.document.verification
         self._places: Counter[str] = Counter()
         # Closed by __exit__.
-        self._spool: IO[bytes] = tempfile.SpooledTemporaryFile(max_size=_SPOOL_BYTES)  # noqa: SIM115
+        self._spool: IO[bytes] = tempfile.SpooledTemporaryFile(max_size=_SPOOL_BYTES)  # noqa: SIM115 (closed by __exit__)
         self._compressed = gzip.GzipFile(fileobj=self._spool, mode="wb", compresslevel=_FASTEST, mtime=0)
         self._audits = AuditTrail(self._policy)
 

@@ -216,7 +216,7 @@ def check_score(score: float) -> float:
 
 
 def name_of(index: float | str, labels: Sequence[str]) -> str:
-    """Return the label of an index, which may be a float; raises AnswerRefused if there is none."""
+    """Return the label of an index, which may be a float; raises AnswerRefused for an unknown index."""
     at = _index(index)
     if not 0 <= at < len(labels):
         raise AnswerRefused("answer-unreadable", f"class {index} is not an index into {len(labels)} labels")
