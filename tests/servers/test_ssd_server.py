@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import http.client
 import io
 import json
 import tarfile
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,12 +14,13 @@ import numpy as np
 import pytest
 
 from models.servers.coco import NAMES
-from models.servers.container import ContainerServer, Request, RequestRefused
+from models.servers.container import Request, RequestRefused
 from models.servers.detections import Detections
 from models.servers.ssd.assets import Assets, AssetsMissing, unpack_model
 from models.servers.ssd.detector import Detector
 from models.servers.ssd.model import SsdModel, render
 from models.servers.ssd.runtime import ANCHORS, CLASSES, SIDE, Runtime, RuntimeFailed
+from tests.servers.serving import BAD_REQUESTS, assert_refused, assert_same_when_concurrent, invoke, serving
 from tools.demo.assets import default_clip
 
 BLANK = np.zeros((SIDE, SIDE, 3), np.uint8)
@@ -46,13 +45,8 @@ def runtime() -> Iterator[Runtime]:
 def port() -> Iterator[int]:
     installed()
     model = SsdModel()
-    model.load()
-    server = ContainerServer(0, model)
-    server.ready.set()
-    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-    yield server.server_port
-    server.shutdown()
-    server.server_close()
+    with serving(model) as port:
+        yield port
     model.unload()
 
 
@@ -62,17 +56,6 @@ def street() -> list[np.ndarray[Any, Any]]:
     clip = cv2.VideoCapture(str(default_clip()))
     frames = [clip.read()[1] for _ in range(161)]
     return [frames[120], frames[160]]
-
-
-def invoke(port: int, body: bytes, **headers: str) -> tuple[int, Any]:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
-    try:
-        sent = {"Content-Type": "application/x-image", **{k.replace("_", "-"): v for k, v in headers.items()}}
-        connection.request("POST", "/invocations", body, sent)
-        response = connection.getresponse()
-        return response.status, json.loads(response.read())
-    finally:
-        connection.close()
 
 
 def test_an_answer_without_detections_is_an_empty_list() -> None:
@@ -125,20 +108,9 @@ def test_a_request_for_another_format_than_json_is_refused() -> None:
         SsdModel().predict(Request(b"", "application/x-image", "text/csv", ""))
 
 
-@pytest.mark.parametrize(
-    ("body", "headers", "status"),
-    [
-        (b"not an image", {}, 400),
-        (b"", {}, 400),
-        (b"x", {"Content_Type": "text/plain"}, 415),
-        (b"\xff\xd8\xff" + b"x" * (33 << 20), {}, 413),
-    ],
-)
+@pytest.mark.parametrize(("body", "headers", "status"), BAD_REQUESTS)
 def test_bad_requests_are_refused_as_json(port: int, body: bytes, headers: dict[str, str], status: int) -> None:
-    answered, document = invoke(port, body, **headers)
-    assert answered == status
-    assert document["code"] == status
-    assert document["message"]
+    assert_refused(port, body, headers, status)
 
 
 @pytest.mark.parametrize("kind", [".png", ".jpg"])
@@ -159,15 +131,7 @@ def test_detections_of_a_street_are_traffic_inside_the_image_best_first(port: in
 
 
 def test_concurrent_requests_get_the_same_answers(port: int, street: Any) -> None:
-    body = cv2.imencode(".png", street[0])[1].tobytes()
-    alone = invoke(port, body)[1]
-    answers: list[Any] = []
-    threads = [threading.Thread(target=lambda: answers.append(invoke(port, body)[1])) for _ in range(3)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert answers == [alone] * 3
+    assert_same_when_concurrent(port, cv2.imencode(".png", street[0])[1].tobytes(), 3)
 
 
 def test_a_runtime_that_dies_fails_one_window_and_starts_again(runtime: Runtime) -> None:

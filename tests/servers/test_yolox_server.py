@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import http.client
 import importlib.util
 import json
-import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 
 from models.servers.coco import NAMES
-from models.servers.container import ContainerServer, RequestRefused
+from models.servers.container import RequestRefused
 from models.servers.detections import Detections
 from models.servers.images import decode
 from models.servers.yolox import YoloxModel, read_accept, render
+from tests.servers.serving import BAD_REQUESTS, assert_refused, assert_same_when_concurrent, invoke, serving
 
 FOUND = Detections(
     np.array([[0.1, 0.2, 0.3, 0.4], [0.5, 0.5, 1, 1]], np.float32), np.array([0.9, 0.5], np.float32), np.array([2, 0])
@@ -27,14 +25,8 @@ FOUND = Detections(
 
 @pytest.fixture(scope="module")
 def port() -> Iterator[int]:
-    model = YoloxModel()
-    model.load()
-    server = ContainerServer(0, model)
-    server.ready.set()
-    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-    yield server.server_port
-    server.shutdown()
-    server.server_close()
+    with serving(YoloxModel()) as port:
+        yield port
 
 
 @pytest.fixture(scope="module")
@@ -48,17 +40,6 @@ def frames() -> list[bytes]:
     while (frame := clip.read()[1]) is not None:
         read.append(cv2.imencode(".jpg", frame)[1].tobytes())
     return read
-
-
-def _invoke(port: int, body: bytes, **headers: str) -> tuple[int, dict[str, Any]]:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
-    try:
-        sent = {"Content-Type": "application/x-image", **{k.replace("_", "-"): v for k, v in headers.items()}}
-        connection.request("POST", "/invocations", body, sent)
-        response = connection.getresponse()
-        return response.status, json.loads(response.read())
-    finally:
-        connection.close()
 
 
 def test_an_answer_without_detections_has_empty_lists() -> None:
@@ -105,25 +86,14 @@ def test_coco_has_eighty_names() -> None:
     assert len(NAMES) == len(set(NAMES)) == 80
 
 
-@pytest.mark.parametrize(
-    ("body", "headers", "status"),
-    [
-        (b"not an image", {}, 400),
-        (b"", {}, 400),
-        (b"x", {"Content_Type": "text/plain"}, 415),
-        (b"\xff\xd8\xff" + b"x" * (33 << 20), {}, 413),
-    ],
-)
+@pytest.mark.parametrize(("body", "headers", "status"), BAD_REQUESTS)
 def test_bad_requests_are_refused_as_json(port: int, body: bytes, headers: dict[str, str], status: int) -> None:
-    answered, document = _invoke(port, body, **headers)
-    assert answered == status
-    assert document["code"] == status
-    assert document["message"]
+    assert_refused(port, body, headers, status)
 
 
 def test_a_plain_grey_image_has_no_likely_detection(port: int) -> None:
     grey = cv2.imencode(".png", np.full((300, 400, 3), 114, np.uint8))[1].tobytes()
-    status, answer = _invoke(port, grey)
+    status, answer = invoke(port, grey)
     assert status == 200
     assert all(score < 0.3 for score in answer["scores"])
 
@@ -132,7 +102,7 @@ def test_detections_of_the_clip_are_traffic_inside_the_image_best_first(port: in
     assert len(frames) == 250
     seen: set[str] = set()
     for frame in frames[::10]:
-        status, answer = _invoke(port, frame, Accept="application/json;verbose;n_predictions=100")
+        status, answer = invoke(port, frame, Accept="application/json;verbose;n_predictions=100")
         assert status == 200
         assert answer["scores"] == sorted(answer["scores"], reverse=True)
         assert min(answer["scores"], default=1) >= 0.03
@@ -146,19 +116,12 @@ def test_detections_of_the_clip_are_traffic_inside_the_image_best_first(port: in
 def test_a_mirrored_image_gives_mirrored_detections(port: int, frames: list[bytes]) -> None:
     image = decode(frames[200])
     mirrored = cv2.imencode(".png", image[:, ::-1])[1].tobytes()
-    _, first = _invoke(port, cv2.imencode(".png", image)[1].tobytes(), Accept="application/json;n_predictions=1")
-    _, second = _invoke(port, mirrored, Accept="application/json;n_predictions=1")
+    _, first = invoke(port, cv2.imencode(".png", image)[1].tobytes(), Accept="application/json;n_predictions=1")
+    _, second = invoke(port, mirrored, Accept="application/json;n_predictions=1")
     assert first["classes"] == second["classes"]
     left, top, right, bottom = first["normalized_boxes"][0]
     np.testing.assert_allclose(second["normalized_boxes"][0], [1 - right, top, 1 - left, bottom], atol=0.05)
 
 
 def test_concurrent_requests_get_the_same_answers(port: int, frames: list[bytes]) -> None:
-    alone = _invoke(port, frames[200])[1]
-    answers: list[dict[str, Any]] = []
-    threads = [threading.Thread(target=lambda: answers.append(_invoke(port, frames[200])[1])) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert answers == [alone] * 8
+    assert_same_when_concurrent(port, frames[200], 8)
