@@ -22,7 +22,8 @@ _SPOOL_BYTES = 1 << 20
 # Number of objects that are consolidated together.
 _BATCH = 100
 
-Finished = tuple[int, Mapping[str, Any], Result]
+# A task's number, its line and its result, None when it has none.
+Task = tuple[int, Mapping[str, Any], Result | None]
 
 
 def worker_answer(
@@ -65,21 +66,25 @@ class AnnotationFiles:
         self._objects.write(place, picture, "image/png", self._kms_key)
         return place
 
-    def write_results(self, finished: Iterable[Finished]) -> S3Uri:
-        """Write consolidation's input and output and the output manifest; return the manifest's URI."""
+    def write_results(self, tasks: Iterable[Task]) -> S3Uri:
+        """Write consolidation's input and output and the output manifest; return the manifest's URI.
+
+        The manifest has every line of the input: those of tasks without a result are as they were.
+        """
         place = self._place.below("manifests", "output", "output.manifest")
         with tempfile.SpooledTemporaryFile(max_size=_SPOOL_BYTES) as output:
             began = datetime.datetime.now(datetime.UTC)
-            for batch, results in enumerate(_batches(finished)):
-                for _, line, result in results:
-                    output.write(json.dumps({**line, **result.attributes}, ensure_ascii=False).encode() + b"\n")
-                self._write_consolidation(_file_name(began + datetime.timedelta(seconds=batch)), results)
+            for batch, chunk in enumerate(_batches(tasks)):
+                for _, line, result in chunk:
+                    attributes = result.attributes if result else {}
+                    output.write(json.dumps({**line, **attributes}, ensure_ascii=False).encode() + b"\n")
+                self._write_consolidation(_file_name(began + datetime.timedelta(seconds=batch)), chunk)
             output.seek(0)
             self._write(place, output)
         return place
 
-    def _write_consolidation(self, name: str, results: list[Finished]) -> None:
-        answered = [(str(number), line, result) for number, line, result in results if result.answer]
+    def _write_consolidation(self, name: str, tasks: list[Task]) -> None:
+        answered = [(str(number), line, result) for number, line, result in tasks if result and result.answer]
         if not answered:
             return
         requests = [
@@ -108,8 +113,8 @@ class AnnotationFiles:
         self._objects.write(place, body, _JSON, self._kms_key)
 
 
-def _batches(finished: Iterable[Finished]) -> Iterator[list[Finished]]:
-    rest = iter(finished)
+def _batches(tasks: Iterable[Task]) -> Iterator[list[Task]]:
+    rest = iter(tasks)
     while batch := list(itertools.islice(rest, _BATCH)):
         yield batch
 

@@ -174,11 +174,10 @@ class Tasks:
         found = self._results.read(self._result_places[number])
         return Result(found["attributes"], found["answer"])
 
-    def results(self) -> Iterator[tuple[int, dict[str, Any], Result]]:
-        """Yield the finished tasks with their lines, in the manifest's order."""
+    def results(self) -> Iterator[tuple[int, dict[str, Any], Result | None]]:
+        """Yield all tasks with their lines and results, None for those without one, in the manifest's order."""
         for number in range(self.total):
-            if result := self.result(number):
-                yield number, self.line(number), result
+            yield number, self.line(number), self.result(number)
 
     def _has(self, worker: str, number: int, now: float) -> bool:
         lease = self._leases[number].get(worker)

@@ -221,8 +221,9 @@ def test_a_stopped_job_keeps_its_answers(stand_in: StandIn, browser: Browser) ->
     stand_in.sagemaker.stop_labeling_job(LabelingJobName="Drive-1")
     job = ended_job(stand_in)
     assert job["LabelingJobStatus"] == "Stopped"
-    (line,) = output_lines(stand_in, job)
-    assert line["source-ref"] == "s3://drives/0.png"
+    answered, *others = output_lines(stand_in, job)
+    assert answered["verified-metadata"]["human-annotated"] == "yes"
+    assert others == [manifest_line(1), manifest_line(2)]
     late = browser.submit(following, KEPT)
     assert late.status == 410
     assert "Stopped" in late.document["error"]

@@ -89,6 +89,13 @@ def output_lines(stand_in: StandIn, job: Mapping[str, Any]) -> list[dict[str, An
     return [json.loads(line) for line in body.decode().splitlines()]
 
 
+def answered_places(stand_in: StandIn) -> list[str]:
+    """Return the places of the worker responses below a job's output path, in order."""
+    folder = "s3://labels/gt/Drive-1/annotations/worker-response/iteration-1/"
+    found = (uri for uri in stand_in.objects.contents if uri.startswith(folder))
+    return sorted(uri.removeprefix(folder).split("/")[0] for uri in found)
+
+
 def start_job(stand_in: StandIn, *lines: Mapping[str, Any], template: str = TEMPLATE, **changes: Any) -> None:
     """Create a job of these frames, and wait until it is InProgress."""
     place_job(stand_in, *lines, template=template)

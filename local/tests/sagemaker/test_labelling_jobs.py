@@ -12,12 +12,24 @@ from botocore.exceptions import ClientError
 from PIL import Image
 
 from local.sagemaker.errors import ValidationFailed
-from local.sagemaker.ground_truth.annotators import Annotation, Box, Boxes, Failure, JobView, Verdict, load_annotator
+from local.sagemaker.ground_truth.annotators import (
+    Annotation,
+    Box,
+    Boxes,
+    Failure,
+    JobFails,
+    JobView,
+    Verdict,
+    keep_every_box,
+    load_annotator,
+)
+from local.sagemaker.names import S3Uri
 from local.tests.sagemaker.jobs import (
     BUILT_IN,
     TEAM,
     TEMPLATE,
     VERDICTS,
+    answered_places,
     ended_job,
     job_request,
     manifest_line,
@@ -49,6 +61,21 @@ def break_down(line: Mapping[str, Any], job: JobView) -> Annotation | Failure:
 def wait_for_the_end(line: Mapping[str, Any], job: JobView) -> Annotation | Failure:
     job.stopping.wait(10)
     return Verdict("never")
+
+
+def answer_two_frames(line: Mapping[str, Any], job: JobView) -> Annotation | Failure:
+    """Answer frames 1 and 3; frame 2 fails, and all others wait for the end."""
+    if line["source-ref"] == "s3://drives/2.png":
+        return Failure("The image does not load")
+    if line["source-ref"] not in ("s3://drives/1.png", "s3://drives/3.png"):
+        job.stopping.wait(10)
+    return keep_every_box(line, job)
+
+
+def fail_from_the_fourth_frame(line: Mapping[str, Any], job: JobView) -> Annotation | Failure:
+    if line["source-ref"] >= "s3://drives/3.png":
+        raise JobFails("The workforce is gone")
+    return keep_every_box(line, job)
 
 
 def test_a_new_account_has_no_jobs(stand_in: StandIn) -> None:
@@ -241,8 +268,76 @@ def test_a_stopped_job_keeps_its_results(make_stand_in: Callable[..., StandIn]) 
     job = ended_job(stand_in)
     assert job["LabelingJobStatus"] == "Stopped"
     assert job["LabelCounters"]["TotalLabeled"] == 0
-    assert output_lines(stand_in, job) == []
+    assert output_lines(stand_in, job) == [manifest_line(n) for n in range(20)]
     assert eventually(lambda: stand_in.events.sent)[0][1] == {"LabelingJobStatus": "Stopped"}
+
+
+def _stopped_after_two_answers(stand_in: StandIn) -> dict[str, Any]:
+    """Stop a job of five frames: 1 and 3 are answered, 2 failed, 0 and 4 are still at work."""
+    place_job(stand_in, *(manifest_line(n) for n in range(5)))
+    stand_in.sagemaker.create_labeling_job(**job_request())
+
+    def ended_objects() -> int:
+        counters = stand_in.sagemaker.describe_labeling_job(LabelingJobName="Drive-1")["LabelCounters"]
+        return int(counters["TotalLabeled"] + counters["FailedNonRetryableError"])
+
+    eventually(lambda: ended_objects() == 3)
+    stand_in.sagemaker.stop_labeling_job(LabelingJobName="Drive-1")
+    return ended_job(stand_in)
+
+
+def test_a_stopped_jobs_manifest_has_every_line_of_the_input(make_stand_in: Callable[..., StandIn]) -> None:
+    stand_in = make_stand_in(f"{__name__}:answer_two_frames")
+    job = _stopped_after_two_answers(stand_in)
+    assert job["LabelCounters"] == {
+        "TotalLabeled": 2,
+        "HumanLabeled": 2,
+        "MachineLabeled": 0,
+        "FailedNonRetryableError": 1,
+        "Unlabeled": 2,
+    }
+    lines = output_lines(stand_in, job)
+    assert [lines[0], lines[4]] == [manifest_line(0), manifest_line(4)]
+    assert [lines[n]["source-ref"] for n in (1, 2, 3)] == [manifest_line(n)["source-ref"] for n in (1, 2, 3)]
+    assert [lines[n]["verified-metadata"]["adjustment-status"] for n in (1, 3)] == ["unadjusted", "unadjusted"]
+    assert "verified" not in lines[2]
+    assert lines[2]["verified-metadata"]["failure-reason"] == "The image does not load"
+    assert answered_places(stand_in) == ["1", "3"]
+
+
+def test_a_job_that_fails_half_way_leaves_responses_but_no_manifest(make_stand_in: Callable[..., StandIn]) -> None:
+    stand_in = make_stand_in(f"{__name__}:fail_from_the_fourth_frame")
+    place_job(stand_in, *(manifest_line(n) for n in range(5)))
+    stand_in.sagemaker.create_labeling_job(**job_request())
+    job = ended_job(stand_in)
+    assert job["LabelingJobStatus"] == "Failed"
+    assert job["LabelCounters"] == {
+        "TotalLabeled": 3,
+        "HumanLabeled": 3,
+        "MachineLabeled": 0,
+        "FailedNonRetryableError": 0,
+        "Unlabeled": 2,
+    }
+    assert answered_places(stand_in) == ["0", "1", "2"]
+    assert "LabelingJobOutput" not in job
+    assert not [uri for uri in stand_in.objects.contents if "/manifests/" in uri]
+
+
+def test_an_answer_counts_once_its_response_is_there(stand_in: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
+    place_job(stand_in, *(manifest_line(n) for n in range(3)))
+    write = stand_in.objects.write
+    counted: list[int] = []
+
+    def look_and_write(uri: S3Uri, *content: Any) -> None:
+        if "worker-response" in str(uri):
+            job = stand_in.service.call("DescribeLabelingJob", {"LabelingJobName": "Drive-1"})
+            counted.append(job["LabelCounters"]["TotalLabeled"])
+        write(uri, *content)
+
+    monkeypatch.setattr(stand_in.objects, "write", look_and_write)
+    stand_in.sagemaker.create_labeling_job(**job_request(HumanTaskConfig={"MaxConcurrentTaskCount": 1}))
+    assert ended_job(stand_in)["LabelCounters"]["TotalLabeled"] == 3
+    assert counted == [0, 1, 2]
 
 
 @pytest.mark.parametrize(
