@@ -25,6 +25,8 @@ class CloudSettings:
     wait_scale: factor on retry back-off and Wait states of state machines.
     alarm_scale: factor on the periods of alarms and on the cooldowns of scaling, so that endpoints can start and stop
         within seconds.
+    stopped_manifest_delay: seconds between the end of a stopped labelling job and its output manifest. 0: the manifest
+        is there before the job is Stopped. None: it is never written.
     max_workers: function processes alive at once.
     enforce_iam: functions, state machines, endpoints and labelling jobs may do only what their roles' policies allow;
         the caller of the API may do everything.
@@ -36,6 +38,7 @@ class CloudSettings:
     annotator: str = "local:keep_every_box"
     wait_scale: float = 1.0
     alarm_scale: float = 1.0
+    stopped_manifest_delay: float | None = 0.0
     max_workers: int = 8
     enforce_iam: bool = False
     faults: bool = False
@@ -51,5 +54,7 @@ class CloudSettings:
             raise SettingsError(f"wait_scale must not be negative, got {self.wait_scale}")
         if self.alarm_scale <= 0:
             raise SettingsError(f"alarm_scale must be positive, got {self.alarm_scale}")
+        if self.stopped_manifest_delay is not None and self.stopped_manifest_delay < 0:
+            raise SettingsError(f"stopped_manifest_delay must not be negative, got {self.stopped_manifest_delay}")
         if self.max_workers < 1:
             raise SettingsError(f"max_workers must be at least 1, got {self.max_workers}")

@@ -14,7 +14,6 @@ from urllib.parse import unquote
 
 from local.sagemaker.async_inference.invocations import CODE, read_request
 from local.sagemaker.errors import SageMakerError, UnsupportedHere
-from local.sagemaker.ground_truth.annotators import load_annotator
 from local.sagemaker.ground_truth.labeling_jobs import LabelingJobs
 from local.sagemaker.ground_truth.workteams import Workteams
 from local.sagemaker.hosting.endpoint import Endpoint
@@ -24,7 +23,7 @@ from local.sagemaker.hosting.models import Models
 from local.sagemaker.ports import Cloud
 from local.sagemaker.shapes import check_request, input_shape
 from local.sagemaker.tags import Tags
-from local.settings import PEOPLE, CloudSettings
+from local.settings import CloudSettings
 
 Answer = tuple[int, dict[str, str], bytes]
 
@@ -42,8 +41,7 @@ class Service:
         configs = EndpointConfigs(models, settings.images)
         self.endpoints = endpoints = Endpoints(configs, cloud, folder)
         self.workteams = teams = Workteams()
-        annotator = None if settings.annotator == PEOPLE else load_annotator(settings.annotator)
-        self.jobs = jobs = LabelingJobs(cloud, teams.arns, annotator, clock)
+        self.jobs = jobs = LabelingJobs(cloud, teams.arns, settings, clock)
         self.tags = tags = Tags(lambda: models.arns() | configs.arns() | endpoints.arns() | teams.arns() | jobs.arns())
         # Control-plane calls wait for S3 and IAM of this same process: they must not block its event loop.
         self._threads = ThreadPoolExecutor(4, thread_name_prefix="sagemaker")

@@ -120,6 +120,10 @@ class Desk:
         except (StorageError, ValueError) as e:
             raise NotConsolidated(f"{uri}: {e}") from e
 
+    def write_results(self) -> S3Uri:
+        """Write the output manifest and the files of consolidation; return the manifest's URI. Raises StorageError."""
+        return self._files.write_results(self.tasks.results())
+
     def fail(self, number: int, reason: str) -> None:
         """End a task without an answer; has no effect on a task that has ended."""
         if self.tasks.claim(number):

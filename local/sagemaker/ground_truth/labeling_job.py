@@ -22,6 +22,7 @@ from local.sagemaker.ground_truth.worker_pages import BadPage, WorkerPage
 from local.sagemaker.ground_truth.worker_templates import BadCategories, BadTemplate, read_categories, read_template
 from local.sagemaker.names import S3Uri, arn
 from local.sagemaker.ports import Cloud, StorageError
+from local.settings import CloudSettings
 
 _log = logging.getLogger(__name__)
 # Tasks that a scripted annotator answers at once, unless MaxConcurrentTaskCount is lower.
@@ -41,7 +42,13 @@ class LabelingJob:
     """
 
     def __init__(
-        self, request: Mapping[str, Any], cloud: Cloud, annotator: Annotator | None, tickets: ImageTickets, clock: Clock
+        self,
+        request: Mapping[str, Any],
+        cloud: Cloud,
+        annotator: Annotator | None,
+        settings: CloudSettings,
+        tickets: ImageTickets,
+        clock: Clock,
     ) -> None:
         self.name: str = request["LabelingJobName"]
         self.arn = arn("labeling-job", self.name)
@@ -51,6 +58,7 @@ class LabelingJob:
         self._cloud = cloud
         self._objects = cloud.roles.assume(request["RoleArn"]).objects
         self._annotator = annotator
+        self._settings = settings
         self._tickets = tickets
         self._clock = clock
         self.desk: Desk | None = None
@@ -141,8 +149,17 @@ class LabelingJob:
             self._modified = time.time()
 
     def _run(self) -> None:
+        late: Desk | None = None
         try:
-            status = self._label_everything()
+            desk = self._label_everything()
+            if self._abandoned.is_set():
+                return
+            # A stop that comes later is too late: everything is labelled.
+            status = "Stopped" if self._stopping.is_set() else "Completed"
+            if status == "Stopped" and self._settings.stopped_manifest_delay != 0:
+                late = desk
+            else:
+                self._write_output(desk)
         except (_JobFailed, JobFails, BadManifest, BadTemplate, BadPage, BadCategories, StorageError) as e:
             status, self._failure_reason = "Failed", f"ClientError: {e}"
         except Exception as e:
@@ -154,9 +171,26 @@ class LabelingJob:
             _log.error("labelling job %s: %s", self.name, self._failure_reason)
         self._set_status(status)
         self._cloud.events.put(EVENT, {"LabelingJobStatus": status}, [self.arn])
+        if late:
+            self._write_late(late)
 
-    def _label_everything(self) -> str:
-        """Do the job; return its final status."""
+    def _write_late(self, desk: Desk) -> None:
+        """Write the output of a job that is Stopped already, if the settings want it at all."""
+        delay = self._settings.stopped_manifest_delay
+        if delay is None or self._abandoned.wait(delay):
+            return
+        try:
+            self._write_output(desk)
+        except StorageError:
+            _log.exception("labelling job %s: no output manifest", self.name)
+
+    def _write_output(self, desk: Desk) -> None:
+        output = desk.write_results()
+        with self._lock:
+            self._output = output
+
+    def _label_everything(self) -> Desk:
+        """Have the tasks answered until all are done or the job is stopped; return the closed desk."""
         place = S3Uri.parse(self._request["OutputConfig"]["S3OutputPath"]).below(self.name)
         files = AnnotationFiles(self._objects, place, self._request["OutputConfig"].get("KmsKeyId"))
         desk = self._prepare(files)
@@ -173,14 +207,9 @@ class LabelingJob:
         finally:
             desk.tasks.close()
             with self._lock:
-                # Dropping the desk frees its files on disk.
+                # The portal shows it no longer. Its files on disk are freed with the last reference to it.
                 self.desk, self._counts = None, desk.counts
-        if self._abandoned.is_set():
-            return "Stopped"
-        output = files.write_results(desk.tasks.results())
-        with self._lock:
-            self._output = output
-            return "Stopped" if self._stopping.is_set() else "Completed"
+        return desk
 
     def _prepare(self, files: AnnotationFiles) -> Desk:
         """Read all inputs, including the whole manifest: a job with a bad line does not start."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Set
 from typing import Any
 
 from local.sagemaker.errors import ResourceInUse, ResourceNotFound, ValidationFailed
-from local.sagemaker.ground_truth.annotators import Annotator
+from local.sagemaker.ground_truth.annotators import load_annotator
 from local.sagemaker.ground_truth.image_tickets import ImageTickets
 from local.sagemaker.ground_truth.labeling_job import LabelingJob
 from local.sagemaker.ground_truth.labeling_requests import check_labeling_request
@@ -16,24 +16,27 @@ from local.sagemaker.names import arn
 from local.sagemaker.ports import Cloud
 from local.sagemaker.registry import Registry, list_page
 from local.sagemaker.supported import refuse_unsupported
+from local.settings import PEOPLE, CloudSettings
 
 
 class LabelingJobs:
     """The account's labelling jobs; `workteams` returns the ARNs of its work teams.
 
-    `annotator` answers their tasks. Without one, people do, and their browsers read images by `tickets`.
+    The annotator of `settings` answers their tasks. Without one, people do, and their browsers read images by
+    `tickets`. Raises ValueError for an annotator that does not exist.
     """
 
     def __init__(
         self,
         cloud: Cloud,
         workteams: Callable[[], Set[str]],
-        annotator: Annotator | None,
+        settings: CloudSettings,
         clock: Clock = time.monotonic,
     ) -> None:
         self._cloud = cloud
         self._workteams = workteams
-        self._annotator = annotator
+        self._settings = settings
+        self._annotator = None if settings.annotator == PEOPLE else load_annotator(settings.annotator)
         self._clock = clock
         self.tickets = ImageTickets()
         self._jobs: Registry[LabelingJob] = Registry()
@@ -47,7 +50,7 @@ class LabelingJobs:
         """CreateLabelingJob: returns at once; the job checks its inputs in S3 while it is Initializing."""
         refuse_unsupported("CreateLabelingJob", request)
         check_labeling_request(request, self._workteams())
-        job = LabelingJob(request, self._cloud, self._annotator, self.tickets, self._clock)
+        job = LabelingJob(request, self._cloud, self._annotator, self._settings, self.tickets, self._clock)
         name = request["LabelingJobName"]
         taken = ResourceInUse(f"Labeling job name {name} is already in use ({arn('labeling-job', name)}).")
         if name in self._jobs:

@@ -145,6 +145,7 @@ def test_a_missing_or_changed_symbol_is_named() -> None:
         ({"annotator": "no_colon"}, "no_colon"),
         ({"wait_scale": -1}, "wait_scale"),
         ({"alarm_scale": 0}, "alarm_scale"),
+        ({"stopped_manifest_delay": -1}, "stopped_manifest_delay"),
         ({"max_workers": 0}, "max_workers"),
     ],
 )

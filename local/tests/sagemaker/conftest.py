@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,9 +19,9 @@ def make_stand_in(tmp_path: Path) -> Iterator[Callable[..., StandIn]]:
     """Builds stand-ins and stops them after the test."""
     built: list[StandIn] = []
 
-    def make(annotator: str = "local:keep_every_box") -> StandIn:
+    def make(annotator: str = "local:keep_every_box", **changes: Any) -> StandIn:
         cloud, objects, topics, events, roles = memory_cloud()
-        settings = CloudSettings(images={"stub": STUB}, annotator=annotator)
+        settings = CloudSettings(images={"stub": STUB}, annotator=annotator, **changes)
         built.append(StandIn(Service(settings, cloud, tmp_path), objects, topics, events, roles, tmp_path))
         return built[-1]
 

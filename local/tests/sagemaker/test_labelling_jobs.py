@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import threading
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -303,6 +305,56 @@ def test_a_stopped_jobs_manifest_has_every_line_of_the_input(make_stand_in: Call
     assert "verified" not in lines[2]
     assert lines[2]["verified-metadata"]["failure-reason"] == "The image does not load"
     assert answered_places(stand_in) == ["1", "3"]
+
+
+def test_a_stopped_jobs_manifest_can_come_late(make_stand_in: Callable[..., StandIn]) -> None:
+    stand_in = make_stand_in(f"{__name__}:answer_two_frames", stopped_manifest_delay=2.0)
+    job = _stopped_after_two_answers(stand_in)
+    assert job["LabelingJobStatus"] == "Stopped"
+    assert job["LabelCounters"]["TotalLabeled"] == 2
+    assert answered_places(stand_in) == ["1", "3"]
+    assert "LabelingJobOutput" not in job
+    assert eventually(lambda: stand_in.events.sent)[0][1] == {"LabelingJobStatus": "Stopped"}
+    assert not [uri for uri in stand_in.objects.contents if "/manifests/" in uri]
+
+    def described() -> dict[str, Any]:
+        later: dict[str, Any] = stand_in.sagemaker.describe_labeling_job(LabelingJobName="Drive-1")
+        return later if "LabelingJobOutput" in later else {}
+
+    later = eventually(described)
+    assert later["LabelingJobStatus"] == "Stopped"
+    assert ["verified" in line for line in output_lines(stand_in, later)] == [False, True, False, True, False]
+    assert len(stand_in.events.sent) == 1
+
+
+def test_a_stopped_jobs_manifest_can_stay_away(make_stand_in: Callable[..., StandIn]) -> None:
+    stand_in = make_stand_in(f"{__name__}:answer_two_frames", stopped_manifest_delay=None)
+    job = _stopped_after_two_answers(stand_in)
+    assert job["LabelCounters"]["TotalLabeled"] == 2
+    eventually(lambda: not [thread for thread in threading.enumerate() if thread.name == "job-Drive-1"])
+    assert "LabelingJobOutput" not in stand_in.sagemaker.describe_labeling_job(LabelingJobName="Drive-1")
+    assert not [uri for uri in stand_in.objects.contents if "/manifests/" in uri]
+    assert answered_places(stand_in) == ["1", "3"]
+
+
+@pytest.mark.parametrize("delay", [60.0, None])
+def test_the_manifest_of_a_completed_job_never_waits(
+    make_stand_in: Callable[..., StandIn], delay: float | None
+) -> None:
+    stand_in = make_stand_in(stopped_manifest_delay=delay)
+    place_job(stand_in, manifest_line())
+    stand_in.sagemaker.create_labeling_job(**job_request())
+    (line,) = output_lines(stand_in, ended_job(stand_in))
+    assert "verified" in line
+
+
+def test_the_cloud_goes_down_without_waiting_for_a_late_manifest(make_stand_in: Callable[..., StandIn]) -> None:
+    stand_in = make_stand_in(f"{__name__}:answer_two_frames", stopped_manifest_delay=60.0)
+    _stopped_after_two_answers(stand_in)
+    began = time.monotonic()
+    stand_in.service.stop()
+    assert time.monotonic() - began < 5
+    assert not [uri for uri in stand_in.objects.contents if "/manifests/" in uri]
 
 
 def test_a_job_that_fails_half_way_leaves_responses_but_no_manifest(make_stand_in: Callable[..., StandIn]) -> None:
