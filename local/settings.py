@@ -22,6 +22,8 @@ class CloudSettings:
     images: container image name (URI without registry and tag) to the command line of a model server; "{port}" in it is
         replaced.
     annotator: "module:function" that answers labelling jobs, or PEOPLE: the jobs wait at the cloud's worker portal.
+    annotator_is_person: the annotator's labels say "human-annotated": "yes", as those of people at the portal do. A
+        script's say "no".
     wait_scale: factor on retry back-off and Wait states of state machines.
     alarm_scale: factor on the periods of alarms and on the cooldowns of scaling, so that endpoints can start and stop
         within seconds.
@@ -36,6 +38,7 @@ class CloudSettings:
 
     images: Mapping[str, Sequence[str]] = field(default_factory=dict)
     annotator: str = "local:keep_every_box"
+    annotator_is_person: bool = False
     wait_scale: float = 1.0
     alarm_scale: float = 1.0
     stopped_manifest_delay: float | None = 0.0

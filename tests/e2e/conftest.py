@@ -34,6 +34,7 @@ def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pipeline]:
     settings = CloudSettings(
         images={IMAGE: MODEL, STEADY_IMAGE: STEADY, SEGMENTING_IMAGE: SEGMENTING},
         annotator="tests.e2e.annotators:annotate",
+        annotator_is_person=True,
         wait_scale=0.1,
         alarm_scale=0.01,
         enforce_iam=True,

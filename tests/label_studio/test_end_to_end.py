@@ -136,7 +136,7 @@ def pixels(line: dict[str, Any]) -> list[tuple[Any, ...]] | None:
 def studio(server: LabelStudioServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
     """The deployed stack, with a secret whose token Label Studio does not accept."""
     folder = tmp_path_factory.mktemp("cloud")
-    settings = CloudSettings(images={"choosy": MODEL}, wait_scale=0.1, enforce_iam=True)
+    settings = CloudSettings(images={"choosy": MODEL}, annotator_is_person=True, wait_scale=0.1, enforce_iam=True)
     with EmbeddedCloud(folder, settings=settings) as cloud:
         text = msgspec.json.encode(Connection(server.url, AWAY, SECRET)).decode()
         secret = cloud.client("secretsmanager").create_secret(Name="label-studio", SecretString=text)["ARN"]

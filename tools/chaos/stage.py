@@ -94,6 +94,7 @@ def set_stage(folder: Path) -> Iterator[Stage]:
     settings = CloudSettings(
         images=dict.fromkeys(MODELS, image),
         annotator="tools.chaos.annotators:annotate",
+        annotator_is_person=True,
         wait_scale=0.1,
         max_workers=16,
         enforce_iam=True,

@@ -28,6 +28,7 @@ OUT = PROJECT / "build" / "load"
 IMAGE = "stub"
 SETTINGS = CloudSettings(
     images={IMAGE: (sys.executable, "-m", "models.servers.stub", "--port", "{port}")},
+    annotator_is_person=True,
     enforce_iam=True,
 )
 # Longer than a slow machine takes; only a run that hangs reaches it.

@@ -80,7 +80,7 @@ class JobView:
     """A labelling job as its workers see it.
 
     `labels`: the label category file's texts, in its order. `prelabel_attribute`: the attribute whose boxes or segments
-    the template shows; None when it shows none.
+    the template shows; None when it shows none. `human_annotated`: whether the answers count as those of people.
     """
 
     name: str
@@ -91,6 +91,7 @@ class JobView:
     title: str
     description: str
     template: str
+    human_annotated: bool
     stopping: threading.Event
 
     def prelabels(self, line: Mapping[str, Any]) -> tuple[Box, ...]:

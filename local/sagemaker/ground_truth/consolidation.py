@@ -103,7 +103,7 @@ def _verdict(annotation: Verdict, job: JobView) -> tuple[int, dict[str, Any]]:
 
 def _origin(job: JobView) -> dict[str, str]:
     return {
-        "human-annotated": "yes",
+        "human-annotated": "yes" if job.human_annotated else "no",
         "creation-date": datetime.datetime.now(datetime.UTC).replace(tzinfo=None).isoformat(timespec="microseconds"),
         "job-name": f"labeling-job/{job.name.lower()}",
     }

@@ -232,6 +232,7 @@ class LabelingJob:
             title=self.title,
             description=human["TaskDescription"],
             template=template.text,
+            human_annotated=self._annotator is None or self._settings.annotator_is_person,
             stopping=self._stopping,
         )
         limit = human["TaskTimeLimitInSeconds"]

@@ -14,7 +14,8 @@ from local.tests.conformance.workbench import Workbench
 
 @pytest.fixture(scope="session")
 def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workbench]:
-    with EmbeddedCloud(tmp_path_factory.mktemp("cloud"), settings=CloudSettings(wait_scale=0.05)) as cloud:
+    settings = CloudSettings(annotator_is_person=True, wait_scale=0.05)
+    with EmbeddedCloud(tmp_path_factory.mktemp("cloud"), settings=settings) as cloud:
         yield Workbench(cloud)
 
 
@@ -22,6 +23,8 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workbench]:
 def strict(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workbench]:
     """A cloud that enforces IAM and can inject faults, with a model server for the image `stub`."""
     stub = [sys.executable, "-m", "models.servers.stub", "--port", "{port}"]
-    settings = CloudSettings(images={"stub": stub}, wait_scale=0.05, enforce_iam=True, faults=True)
+    settings = CloudSettings(
+        images={"stub": stub}, annotator_is_person=True, wait_scale=0.05, enforce_iam=True, faults=True
+    )
     with EmbeddedCloud(tmp_path_factory.mktemp("strict"), settings=settings) as cloud:
         yield Workbench(cloud)

@@ -19,9 +19,9 @@ def make_stand_in(tmp_path: Path) -> Iterator[Callable[..., StandIn]]:
     """Builds stand-ins and stops them after the test."""
     built: list[StandIn] = []
 
-    def make(annotator: str = "local:keep_every_box", **changes: Any) -> StandIn:
+    def make(annotator: str = "local:keep_every_box", *, is_person: bool = True, **changes: Any) -> StandIn:
         cloud, objects, topics, events, roles = memory_cloud()
-        settings = CloudSettings(images={"stub": STUB}, annotator=annotator, **changes)
+        settings = CloudSettings(images={"stub": STUB}, annotator=annotator, annotator_is_person=is_person, **changes)
         built.append(StandIn(Service(settings, cloud, tmp_path), objects, topics, events, roles, tmp_path))
         return built[-1]
 

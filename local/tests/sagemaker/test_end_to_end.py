@@ -22,7 +22,7 @@ TEMPLATE = """<crowd-form><crowd-bounding-box src="{{ task.input.taskObject | gr
 
 @pytest.fixture(scope="module")
 def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedCloud]:
-    settings = CloudSettings(images={"stub": STUB, "yolox": YOLOX})
+    settings = CloudSettings(images={"stub": STUB, "yolox": YOLOX}, annotator_is_person=True)
     with EmbeddedCloud(tmp_path_factory.mktemp("cloud"), settings=settings) as cloud:
         s3 = cloud.client("s3")
         s3.create_bucket(Bucket="drives")

@@ -26,6 +26,7 @@ from local.sagemaker.ground_truth.annotators import (
     load_annotator,
 )
 from local.sagemaker.names import S3Uri
+from local.settings import CloudSettings
 from local.tests.sagemaker.jobs import (
     BUILT_IN,
     TEAM,
@@ -154,6 +155,17 @@ def test_a_frame_that_states_no_size_is_measured(stand_in: StandIn) -> None:
     stand_in.sagemaker.create_labeling_job(**job_request())
     (line,) = output_lines(stand_in, ended_job(stand_in))
     assert line["verified"]["image_size"] == [{"width": 1280, "height": 720, "depth": 3}]
+
+
+@pytest.mark.parametrize(("is_person", "said"), [(CloudSettings().annotator_is_person, "no"), (True, "yes")])
+def test_a_script_is_not_human_unless_it_acts_as_a_person(
+    make_stand_in: Callable[..., StandIn], is_person: bool, said: str
+) -> None:
+    stand_in = make_stand_in(f"{__name__}:answer_two_frames", is_person=is_person)
+    place_job(stand_in, *(manifest_line(n) for n in (1, 2, 3)))
+    stand_in.sagemaker.create_labeling_job(**job_request())
+    lines = output_lines(stand_in, ended_job(stand_in))
+    assert [line["verified-metadata"]["human-annotated"] for line in lines] == [said, said, said]
 
 
 def test_invalid_liquid_fails_a_scripted_job_too(stand_in: StandIn) -> None:
