@@ -148,4 +148,5 @@ def test_a_frame_that_fails_verification_keeps_its_pre_label(pipeline: Pipeline)
     assert summary["verification"][0]["failed"] == 1
     dark = next(line for line in pipeline.lines("dark", "dataset.manifest") if "unlabelled" in line["source-ref"])
     assert "verified" not in dark
-    assert dark["provenance"]["verification"] == "the job could not label it"
+    assert dark["provenance"]["verification"] == "the picture is too dark"
+    assert summary["unverified"] == {"the picture is too dark": 1}

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from autolabel.labels.manifest import MAX_LINE
 from autolabel.streams.json_depth import MAX_DEPTH
 from autolabel.verification.jobs import VerificationJob
+from autolabel.verification.rules import MAX_FAILURE
 from tests.fakes.answers import answer
 from tests.fakes.images import png
 from tests.fakes.lines import boxes_of
@@ -117,7 +118,7 @@ def changed(**box: Any) -> bytes:
 def test_a_box_outside_the_frame_is_not_a_label(box: dict[str, float]) -> None:
     first, second = published(changed(**box), LINES[1])
     assert "verified" not in first
-    assert first["provenance"]["verification"] == "the job could not label it"
+    assert first["provenance"]["verification"] == f"box 1 (car) is not inside the frame of {WIDTH} x {HEIGHT}"
     assert "verified" in second
 
 
@@ -155,6 +156,22 @@ def test_class_names_and_failures_stay_text_in_the_report(name: str, reason: str
     line = verified(msgspec.json.decode(LINES[0]))
     line["verified-metadata"]["class-map"] = dict.fromkeys(line["verified-metadata"]["class-map"], name)
     published(msgspec.json.encode(line), msgspec.json.encode({**line, "provenance": {"failures": [reason]}}))
+    assert_inert_page(PIPELINE.labels.objects[PREFIX + "report.html"])
+
+
+@fuzz_slow
+@given(HOSTILE | outside([b"5", b'{"why": ["too dark"]}', b"[[[]]]"]).map(lambda body: body.decode(errors="replace")))
+def test_any_failure_reason_is_told_in_one_short_line(reason: str) -> None:
+    lines = [msgspec.json.decode(body) | {"verified-metadata": {"failure-reason": reason}} for body in LINES]
+    for line in lines:
+        del line["verified"]
+    as_text, as_json = map(msgspec.json.encode, lines)
+    # In the second line, the text is JSON in the place of the reason.
+    as_json = as_json.replace(msgspec.json.encode(reason), reason.encode())
+    for line in published(as_text, as_json):
+        told = line["provenance"]["verification"]
+        assert 0 < len(told) <= MAX_FAILURE
+        assert told.isprintable()
     assert_inert_page(PIPELINE.labels.objects[PREFIX + "report.html"])
 
 

@@ -12,7 +12,9 @@ import pytest
 
 from autolabel.contracts.errors import CountMismatch, RunMissing
 from autolabel.datasets.assembly import Assembly
+from autolabel.datasets.publication import MAX_REASONS
 from autolabel.datasets.verified_labels import FinishedJob
+from autolabel.labelling.shards import OTHER_KINDS
 from autolabel.reporting.summary import Summary
 from autolabel.verification.jobs import JobRound
 from autolabel.verification.settlement import settle_round
@@ -184,25 +186,28 @@ LOST: dict[str, tuple[Callable[[bytes], list[bytes]], str]] = {
     "a depth bomb": (lambda line: [b'{"x":' + DEEP], "not in the job's output"),
     "no source": (lambda line: [changed(line, source_ref=None)], "not in the job's output"),
     "a strange source": (lambda line: [changed(line, source_ref=5)], "not in the job's output"),
-    "not UTF-8": (lambda line: [line.replace(b"groundtruth/object-detection", b"\xff")], ""),
-    "no label": (lambda line: [changed(line, verified=None)], "the job could not label it"),
-    "no metadata": (lambda line: [changed(line, verified_metadata=None)], "the job could not label it"),
-    "neither": (lambda line: [changed(line, verified=None, verified_metadata=None)], "the job could not label it"),
+    "not UTF-8": (lambda line: [line.replace(b"groundtruth/object-detection", b"\xff")], "the label cannot be read: "),
+    "no label": (lambda line: [changed(line, verified=None)], "the job left no label"),
+    "no metadata": (
+        lambda line: [changed(line, verified_metadata=None)],
+        "the label cannot be read: Expected `object`",
+    ),
+    "neither": (lambda line: [changed(line, verified=None, verified_metadata=None)], "the job left no label"),
     "a failure": (
-        lambda line: [changed(line, verified=None, verified_metadata={"failure-reason": "ClientError"})],
-        "the job could not label it",
+        lambda line: [changed(line, verified=None, verified_metadata={"failure-reason": "ClientError: too dark"})],
+        "ClientError: too dark",
     ),
-    "a failure with a label": (
-        lambda line: [changed(line, verified_metadata=failed_metadata(line))],
-        "the job could not label it",
-    ),
-    "another shape": (lambda line: [changed(line, verified={"annotations": 5})], "the job could not label it"),
-    "another number": (lambda line: [line.replace(b'"left":', b'"left":1e999,"x":')], ""),
+    "a failure with a label": (lambda line: [changed(line, verified_metadata=failed_metadata(line))], "ClientError"),
+    "another shape": (lambda line: [changed(line, verified={"annotations": 5})], "the label cannot be read: Expected"),
+    "another number": (lambda line: [line.replace(b'"left":', b'"left":1e999,"x":')], "the label cannot be read: "),
     "a class without a name": (
         lambda line: [changed(line, verified_metadata={"objects": [{}], "class-map": {}})],
-        "the job could not label it",
+        "the label cannot be read: class 0 of verified has no name",
     ),
-    "metadata that are none": (lambda line: [changed(line, verified_metadata=[])], "the job could not label it"),
+    "metadata that are none": (
+        lambda line: [changed(line, verified_metadata=[])],
+        "the label cannot be read: Expected `object`, got `array`",
+    ),
 }
 
 
@@ -223,6 +228,70 @@ def test_a_frame_without_a_verified_label_keeps_its_prelabel(
     assert (publication.verified, publication.boxes) == (FRAMES - 1, FRAMES)
     assert [o.failed for o in summary(pipeline).verification] == [1, 0]
     assert any("left 1 of 4 frames without a verified label" in note for note in summary(pipeline).notes)
+    assert summary(pipeline).unverified == {"not in the job's output": 1}
+
+
+def failing(*reasons: Any) -> Answers:
+    """Leave a failure-reason instead of a label, for as many of the first frames."""
+
+    def fail(lines: list[bytes]) -> list[bytes]:
+        failed = [
+            changed(line, verified=None, verified_metadata={"failure-reason": reason})
+            for line, reason in zip(lines, reasons, strict=False)
+        ]
+        return [*failed, *lines[len(failed) :]]
+
+    return fail
+
+
+def test_the_reason_of_the_last_round_reaches_dataset_summary_and_report(
+    pipeline: Pipeline, assembly: Assembly
+) -> None:
+    skipped, unreadable = "a reviewer skipped it", "annotation 7 cannot be read: <b>tilted</b> in S3"
+    jobs = answered(pipeline, assembly, failing("expired", unreadable), failing(skipped, unreadable))
+    pipeline.publish(jobs)
+    assert [json.loads(line)["failure"] for line in results(pipeline, jobs)[:2]] == ["expired", unreadable]
+    told = [line["provenance"].get("verification") for line in dataset(pipeline)]
+    assert told == [skipped, unreadable, None, None, None, None]
+    kind = unreadable.replace("7", "#")
+    assert summary(pipeline).unverified == {skipped: 1, kind: 1}
+    # Those are frames whose pre-label failed or that were rejected.
+    assert summary(pipeline).reasons == {}
+    page = pipeline.labels.objects[PREFIX + "report.html"].decode()
+    assert skipped in page
+    assert "annotation # cannot be read: &lt;b&gt;tilted&lt;/b&gt; in S3" in page
+
+
+UNREADABLE: tuple[Any, ...] = ("", "\n\x00", 5, False, {}, [], json.loads("[" * 500 + "]" * 500))
+
+
+@pytest.mark.parametrize(
+    ("reason", "told"),
+    [
+        ("too\ndark\t\x1b[31m\u202e for it ", "too dark [31m for it"),
+        ("x" * 100_000, "x" * 500),
+        *((one, "the job gave a failure-reason that cannot be read") for one in UNREADABLE),
+    ],
+    ids=lambda value: ascii(value)[:20],
+)
+def test_a_foreign_reason_is_one_short_line(pipeline: Pipeline, assembly: Assembly, reason: Any, told: str) -> None:
+    pipeline.publish(answered(pipeline, assembly, failing(reason), failing(reason)))
+    assert dataset(pipeline)[0]["provenance"]["verification"] == told
+    assert summary(pipeline).unverified == {told.replace("[31m", "[#"): 1}
+
+
+def test_ids_of_frames_do_not_make_reasons_distinct_and_their_number_is_bounded(pipeline: Pipeline) -> None:
+    frames = MAX_REASONS + 5
+    assembly = labelled(pipeline, frames, shard_frames=frames).assemble()
+    numbered = failing(*(f"task {index} of job 3f-{index} ended" for index in range(frames)))
+    pipeline.publish(pipeline.verify(assembly, numbered, numbered))
+    assert summary(pipeline).unverified == {"task # of job # ended": frames}
+    words = failing(*("ended by " + "x" * (index + 1) for index in range(frames)))
+    pipeline.publish(pipeline.verify(assembly, words, words))
+    assert len(summary(pipeline).unverified) == MAX_REASONS + 1
+    assert summary(pipeline).unverified[OTHER_KINDS] == 5
+    assert summary(pipeline).labelled_by == {"nobody": frames}
+    assert "more reasons, in summary.json" in pipeline.labels.objects[PREFIX + "report.html"].decode()
 
 
 def test_a_second_line_of_a_frame_is_left_out_with_a_note(pipeline: Pipeline, assembly: Assembly) -> None:
@@ -261,22 +330,34 @@ def test_a_label_with_a_class_that_the_run_lacks_is_refused(pipeline: Pipeline, 
         return [json.dumps(verified(json.loads(lines[0]), **{"class-map": {"0": "spaceship"}})).encode(), *lines[1:]]
 
     pipeline.publish(answered(pipeline, assembly, invent, invent))
-    assert dataset(pipeline)[0]["provenance"]["verification"] == "the job could not label it"
+    assert dataset(pipeline)[0]["provenance"]["verification"] == "class 'spaceship' is not a class of the job"
     assert summary(pipeline).labelled_by == {"model and person": 5, "nobody": 1}
 
 
 @pytest.mark.parametrize(
-    "size", [[], [{"width": 48, "height": 64, "depth": 3}], [{"width": 128, "height": 96, "depth": 3}]]
+    ("size", "why"),
+    [
+        ([], "the label cannot be read: Expected `array` of length >= 1 - at `$.image_size`"),
+        ([{"width": 64, "height": 48}] * 2, "the label has 2 image sizes"),
+        (
+            [{"width": 48, "height": 64, "depth": 3}],
+            "the label was drawn on an image of 48 x 64, the frame has 64 x 48",
+        ),
+        (
+            [{"width": 128, "height": 96, "depth": 3}],
+            "the label was drawn on an image of 128 x 96, the frame has 64 x 48",
+        ),
+    ],
 )
 def test_a_label_for_an_image_of_another_size_is_refused(
-    pipeline: Pipeline, assembly: Assembly, size: list[Any]
+    pipeline: Pipeline, assembly: Assembly, size: list[Any], why: str
 ) -> None:
     def resize(lines: list[bytes]) -> list[bytes]:
         label = {**json.loads(lines[0])["verified"], "image_size": size}
         return [changed(lines[0], verified=label), *lines[1:]]
 
     pipeline.publish(answered(pipeline, assembly, resize, resize))
-    assert dataset(pipeline)[0]["provenance"]["verification"] == "the job could not label it"
+    assert dataset(pipeline)[0]["provenance"]["verification"] == why
     assert summary(pipeline).labelled_by == {"model and person": 5, "nobody": 1}
 
 

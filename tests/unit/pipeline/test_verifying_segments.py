@@ -64,7 +64,11 @@ def summary(pipeline: Pipeline) -> Summary:
 
 def settled(change: Callable[[Pipeline, dict[str, Any]], object]) -> Settled:
     """Settle the first round, after a back-end changed the first frame's line with `change`."""
-    pipeline, assembly = assembled()
+    return settled_in(assembled(), change)
+
+
+def settled_in(run: tuple[Pipeline, Assembly], change: Callable[[Pipeline, dict[str, Any]], object]) -> Settled:
+    pipeline, assembly = run
     (job,) = assembly.jobs
 
     def left(lines: list[bytes]) -> list[bytes]:
@@ -262,6 +266,26 @@ HOSTILE: dict[str, Callable[[Pipeline, dict[str, Any]], object]] = {
     "deep nesting": meaning({"1": json.loads("[" * 100 + "]" * 100)}),
     "boxes": lambda _, line: line.update({"verified-ref": {"image_size": [], "annotations": []}}),
 }
+
+
+SAID = {
+    "another bucket": f"the label is not a PNG below {BELOW}: s3://elsewhere/",
+    "a failure beside a label": "too dark",
+    "content that is not a picture": "the picture of the segments cannot be read: ",
+    "another type": "the picture of the segments is a jpeg, not a png: ",
+    "another size": f"the label was drawn on an image of {WIDTH} x {HEIGHT - 1}, the frame has {WIDTH} x {HEIGHT}",
+    "an unknown class": "class 'zebra' is not a class of the job",
+    "an invalid colour": "the label cannot be read: ",
+    "no label": "the job left no label",
+}
+
+
+@pytest.mark.parametrize("name", SAID)
+def test_a_frame_keeps_the_rule_that_its_segments_break(name: str) -> None:
+    pipeline, assembly = assembled()
+    found = settled_in((pipeline, assembly), HOSTILE[name])
+    results = pipeline.labels.lines(pipeline.key_of(found.results))
+    assert json.loads(next(results))["failure"].startswith(SAID[name])
 
 
 @pytest.mark.parametrize("change", HOSTILE.values(), ids=HOSTILE.keys())

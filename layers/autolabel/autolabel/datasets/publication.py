@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
@@ -13,11 +14,17 @@ from autolabel.contracts.ports import Announcements, Bucket, Runs
 from autolabel.contracts.verification import ACCEPTED, BOXES
 from autolabel.datasets.joining import Join
 from autolabel.datasets.verified_labels import FinishedJob
+from autolabel.labelling.shards import OTHER_KINDS
 from autolabel.labels.manifest import ManifestLine
 from autolabel.reporting.findings import Findings
 from autolabel.reporting.report import Gallery, write_report
 from autolabel.reporting.summary import Summary
 from autolabel.triage.review_log import AcceptanceStatus, ReviewLog
+
+# Different reasons for which frames without a verified label are counted: a reason can be foreign text.
+MAX_REASONS = 100
+# Words with a digit are numbers, places and ids of one frame; S3 is a name.
+_NUMBERED = re.compile(r"(?<![\w-])(?![sS]3\b)[\w-]*\d[\w-]*")
 
 
 class Publication(msgspec.Struct, frozen=True):
@@ -36,11 +43,15 @@ class Publication(msgspec.Struct, frozen=True):
 
 
 class _Counts:
-    """Counts the lines of the dataset by labelled-by, their boxes by class, and the accepted frames."""
+    """Counts the lines of the dataset by labelled-by, their boxes by class, and the accepted frames.
+
+    `unverified`: lines without a verified label, by reason.
+    """
 
     def __init__(self) -> None:
         self.labelled_by: Counter[str] = Counter()
         self.classes: Counter[str] = Counter()
+        self.unverified: Counter[str] = Counter()
         self.accepted = 0
 
     def take(self, line: ManifestLine) -> None:
@@ -48,6 +59,10 @@ class _Counts:
         self.classes.update(box.name for box in boxes)
         self.labelled_by[line.origin.labelled_by.value] += 1
         self.accepted += line.origin.triage == ACCEPTED
+        if line.origin.verification:
+            kind = _NUMBERED.sub("#", line.origin.verification)
+            separate = kind in self.unverified or len(self.unverified) < MAX_REASONS
+            self.unverified[kind if separate else OTHER_KINDS] += 1
 
 
 def publish_run(
@@ -138,6 +153,7 @@ def _published(
         notes=(*(note for note in assembled.notes if note not in new), *new),
         verification=tuple(join.outcomes),
         labelled_by=dict(counts.labelled_by.most_common()),
+        unverified=dict(counts.unverified.most_common()),
         acceptance=status.sentences,
         dataset=label_bucket.uri(run.folder.dataset),
         task=task,

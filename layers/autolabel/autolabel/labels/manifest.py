@@ -112,12 +112,11 @@ class BoxObject(msgspec.Struct):
     confidence: float = 0.0
 
 
-class BoxMetadata(msgspec.Struct, rename={"class_map": "class-map", "failure_reason": "failure-reason"}):
-    """The metadata of a bounding-box attribute; `failure_reason` says why a frame could not be labelled."""
+class BoxMetadata(msgspec.Struct, rename={"class_map": "class-map"}):
+    """The metadata of a bounding-box attribute."""
 
     objects: list[BoxObject] = []
     class_map: dict[str, str] = {}
-    failure_reason: str | None = None
 
 
 class LabelledBox(msgspec.Struct, frozen=True):

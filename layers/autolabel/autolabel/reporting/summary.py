@@ -45,10 +45,12 @@ class JobOutcome(msgspec.Struct, frozen=True, omit_defaults=True):
 class Summary(msgspec.Struct, frozen=True):
     """The summary of a run.
 
-    `reasons`: failed and rejected frames by reason; `dropped`: the models' boxes that were left out, by reason;
-    `by_model`: counts of each model; `notes`: sentences for operators; `triage`: frames by kind; `acceptance`: the
-    acceptance status of classes, by past audits. `verification`, `dataset`, `labelled_by` (frames of the dataset by
-    labelled-by) and `agreement` are set when the run is published. `task`: what reviewers verify.
+    `reasons`: frames that are failed (without a usable pre-label) or rejected, by reason; `dropped`: the models' boxes
+    that were left out, by reason; `by_model`: counts of each model; `notes`: sentences for operators; `triage`: frames
+    by kind; `acceptance`: the acceptance status of classes, by past audits. `task`: what reviewers verify.
+
+    Set when the run is published: `verification`, `dataset`, `labelled_by` (frames of the dataset by labelled-by),
+    `unverified` (those without a verified label, by reason, where `#` stands for numbers and ids) and `agreement`.
     """
 
     drive: str
@@ -70,3 +72,4 @@ class Summary(msgspec.Struct, frozen=True):
     acceptance: tuple[str, ...] = ()
     agreement: Agreement | None = None
     task: Task = BOXES
+    unverified: dict[str, int] = {}

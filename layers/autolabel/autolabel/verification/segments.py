@@ -11,6 +11,7 @@ from autolabel.contracts.errors import ImageRefused
 from autolabel.contracts.ports import Bucket
 from autolabel.labels.image_header import read_header
 from autolabel.labels.manifest import BACKGROUND, ManifestLine
+from autolabel.verification.rules import other_size, unknown_class
 
 # A name must not begin with a dot, because clients resolve `..` in the path of a request.
 _NAME = r"[A-Za-z0-9][A-Za-z0-9_.:+-]*"
@@ -32,26 +33,32 @@ class SegmentsMetadata(msgspec.Struct, frozen=True, rename="kebab"):
     """The metadata of a semantic-segmentation attribute."""
 
     internal_color_map: Annotated[dict[_Index, SegmentClass], msgspec.Meta(min_length=1)] = {}
-    failure_reason: str | None = None
 
 
-def is_segmentation(
+def broken_segments_rule(
     line: ManifestLine, label: Any, metadata: Any, *, names: frozenset[str], label_bucket: Bucket, folder: str
-) -> bool:
-    """Whether a label is a segmentation of the frame: a PNG of the frame's size below `folder` of the label bucket,
-    whose colours mean classes in `names` or the background. Raises msgspec.ValidationError for another shape."""
+) -> str:
+    """Say which rule a back-end's segments break; empty if they break none.
+
+    The label must be a PNG of the frame's size below `folder` of the label bucket, whose colours mean classes in
+    `names` or the background. Raises msgspec.ValidationError for another shape.
+    """
     meant = msgspec.convert(metadata, SegmentsMetadata)
     place = label_bucket.uri(folder)
     uri = msgspec.convert(label, str)
-    if meant.failure_reason is not None or not uri.startswith(place) or len(uri) > _MAX_KEY:
-        return False
-    if not _PICTURE.fullmatch(uri, len(place)):
-        return False
-    if not all(one.class_name in names or one.class_name == BACKGROUND for one in meant.internal_color_map.values()):
-        return False
+    if not uri.startswith(place) or len(uri) > _MAX_KEY or not _PICTURE.fullmatch(uri, len(place)):
+        return f"the label is not a PNG below {place}: {uri}"
+    known = names | {BACKGROUND}
+    unknown = next((one.class_name for one in meant.internal_color_map.values() if one.class_name not in known), None)
+    return _broken_picture_rule(line, uri, label_bucket) if unknown is None else unknown_class(unknown)
+
+
+def _broken_picture_rule(line: ManifestLine, uri: str, label_bucket: Bucket) -> str:
     key = uri.removeprefix(label_bucket.uri(""))
     try:
         header = read_header(lambda count: label_bucket.read_first(key, count), key)
-    except ImageRefused:
-        return False
-    return (header.format, header.width, header.height) == ("png", line.size.width, line.size.height)
+    except ImageRefused as e:
+        return f"the picture of the segments cannot be read: {e}"
+    if header.format != "png":
+        return f"the picture of the segments is a {header.format}, not a png: {uri}"
+    return other_size(header.width, header.height, line.size)

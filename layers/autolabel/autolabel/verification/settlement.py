@@ -37,13 +37,15 @@ from autolabel.labels.reviews import MAX_COMMENT, Review
 from autolabel.streams.json_depth import is_deep
 from autolabel.streams.ordered_map import map_in_order
 from autolabel.verification.jobs import LABELS, LAST_ROUND, JobRound
+from autolabel.verification.rules import other_size, sentence, unknown_class
 
 # An output line is a manifest line with a label added.
 _MAX_OUTPUT_LINE = 4 * MAX_LINE
 _BROKEN = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 # Threads: reading a picture's header mostly waits for S3.
 _READERS = 16
-IsLabel = Callable[[ManifestLine, Any, Any], bool]
+# Says which rule a label and its metadata break; empty if they break none.
+BrokenRule = Callable[[ManifestLine, Any, Any], str]
 
 
 class NextRound(msgspec.Struct, frozen=True):
@@ -80,7 +82,10 @@ class _Adjustment(msgspec.Struct, rename="kebab"):
 
 
 class Result(msgspec.Struct, frozen=True, omit_defaults=True, rename={"source_ref": "source-ref"}):
-    """A frame's line of a round's results: the label with metadata in Ground Truth's format, or the `failure`."""
+    """A frame's line of a round's results: the label with metadata in Ground Truth's format, or the `failure`.
+
+    `failure`: why there is no label: the back-end's own reason, or the rule that its label breaks.
+    """
 
     source_ref: str
     job: str
@@ -118,13 +123,13 @@ def settle_round(one: JobRound, output: Iterable[bytes], *, label_bucket: Bucket
     stem = manifest.removesuffix(".manifest")
     if one.task == SEGMENTS:
         # This import loads Pillow, which jobs of boxes do not need.
-        from autolabel.verification.segments import is_segmentation
+        from autolabel.verification.segments import broken_segments_rule
 
         folder = manifest.rpartition("manifests/")[0] + "verification/"
-        is_label = partial(is_segmentation, names=names, label_bucket=label_bucket, folder=folder)
-        settlement = _Settlement(one.job, found, is_label, SEGMENTS, _READERS)
+        broken_rule = partial(broken_segments_rule, names=names, label_bucket=label_bucket, folder=folder)
+        settlement = _Settlement(one.job, found, broken_rule, SEGMENTS, _READERS)
     else:
-        settlement = _Settlement(one.job, found, partial(_is_set_of_boxes, names=names), BOXES)
+        settlement = _Settlement(one.job, found, partial(_broken_box_rule, names=names), BOXES)
     results = f"{stem}.results.jsonl"
     label_bucket.write_stream(results, settlement.results(label_bucket.lines(manifest)), "application/jsonl")
     if settlement.frames != one.frames:
@@ -179,20 +184,20 @@ class _Found:
 class _Settlement:
     """Settles a round frame by frame. `again`: the results of the next round's frames, by position in the manifest.
 
-    `is_label`: tells whether a label and its metadata fit a line. `task`: what reviewers correct.
+    `broken_rule`: says which rule a label breaks. `task`: what reviewers correct.
     """
 
     def __init__(
         self,
         job: str,
         found: _Found,
-        is_label: IsLabel,
+        broken_rule: BrokenRule,
         task: Task,
         workers: int = 1,
     ) -> None:
         self._job = job
         self._found = found
-        self._is_label = is_label
+        self._broken_rule = broken_rule
         self._task = task
         self._workers = workers
         self.frames = self.unadjusted = self.failed = self.unsure = 0
@@ -241,35 +246,50 @@ class _Settlement:
         if output is None:
             return Result(source, self._job, failure="not in the job's output")
         found = self._label(line, output)
-        if found is None:
-            return Result(source, self._job, failure="the job could not label it")
+        if isinstance(found, str):
+            return Result(source, self._job, failure=found)
         return Result(source, self._job, *found, _review(output.review))
 
-    def _label(self, line: ManifestLine, output: _Output) -> tuple[msgspec.Raw, msgspec.Raw] | None:
-        """Return the label and its metadata, without a back-end's spaces and escapes, which count for the limits."""
+    def _label(self, line: ManifestLine, output: _Output) -> tuple[msgspec.Raw, msgspec.Raw] | str:
+        """Return the label and its metadata, without a back-end's spaces and escapes, which count for the limits.
+
+        If the label does not count, return the reason.
+        """
         try:
             label, metadata = msgspec.json.decode(output.label), msgspec.json.decode(output.metadata)
-            if is_deep(label) or is_deep(metadata) or not self._is_label(line, label, metadata):
-                return None
-        except _BROKEN:
-            return None
-        return raw(label), raw(metadata)
+            why = self._fault(line, label, metadata)
+        except _BROKEN as e:
+            why = f"the label cannot be read: {e}"
+        return sentence(why) if why else (raw(label), raw(metadata))
+
+    def _fault(self, line: ManifestLine, label: Any, metadata: Any) -> str:
+        """Say why a label does not count: the back-end's own reason, or the rule that it breaks; empty if it counts."""
+        said = metadata.get("failure-reason") if isinstance(metadata, dict) else None
+        if said is not None:
+            told = sentence(said) if isinstance(said, str) else ""
+            return told or "the job gave a failure-reason that cannot be read"
+        if is_deep(label) or is_deep(metadata):
+            return "the label is nested too deeply"
+        return "the job left no label" if label is None else self._broken_rule(line, label, metadata)
 
 
-def _is_set_of_boxes(line: ManifestLine, label: Any, metadata: Any, *, names: frozenset[str]) -> bool:
-    """Whether a back-end's label is a set of boxes inside the frame, drawn on an image of the frame's size.
+def _broken_box_rule(line: ManifestLine, label: Any, metadata: Any, *, names: frozenset[str]) -> str:
+    """Say which rule a back-end's set of boxes breaks; empty if it breaks none.
 
     Raises msgspec.ValidationError for another shape.
     """
-    read = msgspec.convert(metadata, BoxMetadata)
-    if read.failure_reason is not None:
-        return False
     left = msgspec.convert(label, BoxLabel)
-    boxes, size = join_boxes(left, read, VERIFIED), (line.size.width, line.size.height)
-    # Pixels of an image of another size mean other places.
-    if [(one.width, one.height) for one in left.image_size] != [size]:
-        return False
-    return all(box.name in names and _is_inside(box, *size) for box in boxes)
+    boxes, size = join_boxes(left, msgspec.convert(metadata, BoxMetadata), VERIFIED), line.size
+    if len(left.image_size) != 1:
+        return f"the label has {len(left.image_size)} image sizes"
+    if why := other_size(left.image_size[0].width, left.image_size[0].height, size):
+        return why
+    for number, box in enumerate(boxes, 1):
+        if box.name not in names:
+            return unknown_class(box.name)
+        if not _is_inside(box, size.width, size.height):
+            return f"box {number} ({box.name}) is not inside the frame of {size.width} x {size.height}"
+    return ""
 
 
 def _uncertainty_of(result: Result, boxes: int) -> ShownUncertainty:

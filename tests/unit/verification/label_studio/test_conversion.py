@@ -154,6 +154,7 @@ def test_a_box_outside_the_frame_is_dropped_and_at_its_edge_cut() -> None:
         ([region({"x": 1, "y": 1, "width": 9, "height": 9, "rectanglelabels": []})], "a box has 0 classes"),
         ([region({"x": 1, "y": 1, "width": 9, "height": 9}, image_rotation=90)], "the image was rotated"),
         ([region({"x": "1", "y": 1, "width": 9, "height": 9})], "Expected `float`"),
+        ([region({"x": None, "y": None, "width": None, "height": None})], "Expected `float`, got `null`"),
         ([region({"x": 1, "y": 1})], "missing required field `width`"),
         ([{"id": "r", "type": "choices", "from_name": "marks", "value": None}], "Expected `object`"),
     ],
