@@ -95,7 +95,7 @@ def read_line(body: bytes, origin: str) -> Line:
 
 
 def final_label(line: Line) -> str | None:
-    """Return the attribute of the final label: a reviewer's, or the pre-label that the policy accepted."""
+    """Return the attribute of the final label: a reviewer's, a script's, or the pre-label that the policy accepted."""
     metadata = _decode(line, f"{VERIFIED}-metadata", line.content.verified_metadata)
     failed = isinstance(metadata, dict) and metadata.get("failure-reason") is not None
     if line.content.verified is not UNSET and not failed:
@@ -115,12 +115,13 @@ def chosen_label(line: Line, labels: Labels) -> tuple[str | None, str]:
 
 def _has_prelabel(line: Line) -> bool:
     """Check whether a model answered; an empty pre-label of an unverified frame can also mean that all failed."""
-    # A person's label may be segments, which say nothing about boxes.
-    if line.provenance.labelled_by not in (LabelledBy.NOBODY, LabelledBy.PERSON):
+    # A person's or a script's label may be segments, which say nothing about boxes.
+    if line.provenance.labelled_by not in (LabelledBy.NOBODY, LabelledBy.PERSON, LabelledBy.SCRIPT):
         return line.content.prelabel is not UNSET
     prelabel = _decode(line, PRELABEL, line.content.prelabel)
     boxes = prelabel.get("annotations") if isinstance(prelabel, dict) else None
-    return bool(boxes) or (boxes == [] and bool(line.provenance.verification) and not line.provenance.failures)
+    asked = bool(line.provenance.verification) or line.content.labelled_by_script
+    return bool(boxes) or (boxes == [] and asked and not line.provenance.failures)
 
 
 def _decode(line: Line, name: str, part: msgspec.Raw | UnsetType) -> Any:

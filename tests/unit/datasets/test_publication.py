@@ -294,6 +294,77 @@ def test_ids_of_frames_do_not_make_reasons_distinct_and_their_number_is_bounded(
     assert "more reasons, in summary.json" in pipeline.labels.objects[PREFIX + "report.html"].decode()
 
 
+def scripted(line: bytes, **review: Any) -> bytes:
+    """The line as a script leaves it: its label says that no person made it."""
+    made = {**json.loads(line)["verified-metadata"], "human-annotated": "no"}
+    return changed(line, verified_metadata=made, review={"seconds": 1.0, "worker": "w1", **review})
+
+
+def test_a_scripts_labels_are_published_and_told_apart(pipeline: Pipeline, assembly: Assembly) -> None:
+    def answer(lines: list[bytes]) -> list[bytes]:
+        return [scripted(lines[0]), scripted(without_boxes(lines[1])), lines[2]]
+
+    jobs = answered(pipeline, assembly, answer, lambda lines: [])
+    publication = pipeline.publish(jobs)
+    lines = dataset(pipeline)
+    assert [line["provenance"]["labelled-by"] for line in lines] == [
+        *["script"] * 2,
+        "model and person",
+        "nobody",
+        *["model and person"] * 2,
+    ]
+    assert lines[0]["verified"] == lines[0]["prelabel"]
+    assert lines[0]["verified-metadata"]["human-annotated"] == "no"
+    assert lines[0]["review"] == {"seconds": 1.0, "worker": "w1"}
+    assert lines[0]["provenance"]["job"] == jobs[0].job
+    assert (publication.verified, publication.scripted) == (3, 2)
+    found = summary(pipeline)
+    assert [(o.frames, o.verified, o.unadjusted, o.scripted, o.failed) for o in found.verification] == [
+        (4, 1, 1, 2, 1),
+        (2, 2, 2, 0, 0),
+    ]
+    assert any("a script made the labels of 2 of 4 frames" in note for note in found.notes)
+    assert found.agreement is not None
+    assert (found.agreement.shown.frames, found.agreement.pace.frames, found.agreement.searched) == (3, 3, 3)
+    reviewed = [json.loads(line) for line in pipeline.labels.lines(PREFIX + "reviewed.jsonl")]
+    assert [line.get("verified", False) for line in reviewed] == [False, False, True, False, True, True]
+    assert not any("seconds" in line for line in reviewed[:2])
+    page = pipeline.labels.objects[PREFIX + "report.html"].decode()
+    assert "A script answered for 2 of 5 labelled frames." in page
+    assert "labelled by a script</span>" in page
+
+
+def test_a_run_that_only_a_script_answered_has_no_word_of_reviewers_changes(
+    pipeline: Pipeline, assembly: Assembly
+) -> None:
+    def keep(lines: list[bytes]) -> list[bytes]:
+        return [scripted(line) for line in lines]
+
+    publication = pipeline.publish(pipeline.verify(assembly, keep))
+    assert (publication.verified, publication.scripted) == (0, FRAMES)
+    assert summary(pipeline).labelled_by == {"script": FRAMES}
+    page = pipeline.labels.objects[PREFIX + "report.html"].decode()
+    assert "labelled by a script, not verified by people" in page
+    assert "No person looked at these frames" in page
+    assert "Reviewers" not in page
+
+
+@pytest.mark.parametrize("made", [None, "yes", "NO", False, 5, ["no"]])
+def test_a_label_that_does_not_say_no_is_a_persons(pipeline: Pipeline, assembly: Assembly, made: Any) -> None:
+    def say(lines: list[bytes]) -> list[bytes]:
+        return [json.dumps(verified(json.loads(line), **{"human-annotated": made})).encode() for line in lines]
+
+    pipeline.publish(pipeline.verify(assembly, say))
+    assert summary(pipeline).labelled_by == {"model and person": FRAMES}
+
+
+def test_a_script_is_no_reviewer_who_was_unsure(pipeline: Pipeline, assembly: Assembly) -> None:
+    jobs = answered(pipeline, assembly, lambda lines: [scripted(lines[0], unsure=True), *lines[1:]])
+    pipeline.publish(jobs)
+    assert "unsure" not in dataset(pipeline)[0]["provenance"]
+    assert dataset(pipeline)[0]["provenance"]["labelled-by"] == "model and person"
+
+
 def test_a_second_line_of_a_frame_is_left_out_with_a_note(pipeline: Pipeline, assembly: Assembly) -> None:
     jobs = answered(pipeline, assembly, lambda lines: [*lines, lines[0], without_boxes(lines[0])])
     assert pipeline.publish(jobs).verified == FRAMES

@@ -40,7 +40,7 @@ from autolabel.triage.policy import ANY_CLASS
 from autolabel.triage.queueing import without_prelabel
 from tests.fakes.answers import answer
 from tests.fakes.images import png
-from tests.fakes.pipeline import DRIVE, Pipeline, drive_document, frame_key
+from tests.fakes.pipeline import DRIVE, Pipeline, drive_document, frame_key, verified
 
 PREFIX = f"labels/{DRIVE}/0001/"
 FRAMES = 40
@@ -132,6 +132,20 @@ def test_certain_frames_of_a_proven_class_are_accepted(pipeline: Pipeline) -> No
     assert all(line["verified"] == line["prelabel"] for line in accepted)
     assert {line["verified-metadata"]["human-annotated"] for line in accepted} == {"no"}
     assert not any("job" in line["provenance"] for line in accepted)
+
+
+def test_a_scripts_labels_are_no_evidence(pipeline: Pipeline) -> None:
+    assembly = assembled(pipeline)
+
+    def keep(lines: list[bytes]) -> list[bytes]:
+        made = [json.loads(line) for line in lines]
+        return [msgspec.json.encode(verified(line, **{"human-annotated": "no"})) for line in made]
+
+    pipeline.publish(pipeline.verify(assembly, keep))
+    assert {line["provenance"]["labelled-by"] for line in dataset(pipeline)} == {"script"}
+    evidence = msgspec.json.decode(pipeline.labels.objects[PREFIX + "audit.json"], type=Evidence)
+    assert evidence.trials == ()
+    assert "given to reviewers" in pipeline.labels.objects[PREFIX + "report.html"].decode()
 
 
 @pytest.mark.parametrize("errors", [1, 5])

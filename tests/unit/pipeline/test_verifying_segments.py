@@ -168,6 +168,26 @@ def test_unverified_boxes_are_exported_only_on_request() -> None:
     assert [chosen_label(line, "all")[0] for line in lines] == ["prelabel", None, "prelabel"]
 
 
+def test_a_scripts_segments_are_told_apart() -> None:
+    pipeline, assembly = assembled(failing=1)
+
+    def keep(lines: list[bytes]) -> list[bytes]:
+        made = [json.loads(line) for line in lines]
+        for line in made:
+            line["verified-ref-metadata"]["human-annotated"] = "no"
+        return [json.dumps(line).encode() for line in made]
+
+    publication = pipeline.publish(pipeline.verify(assembly, keep))
+    assert (publication.verified, publication.scripted) == (0, FRAMES)
+    lines = dataset(pipeline)
+    assert {line["provenance"]["labelled-by"] for line in lines} == {"script"}
+    assert all("verified-ref" in line for line in lines)
+    exported = [read_line(body, "here") for body in pipeline.labels.lines(PREFIX + "dataset.manifest")]
+    # The model failed on the second frame: its empty pre-label does not mean a frame without objects.
+    assert [chosen_label(line, "all")[0] for line in exported] == ["prelabel", None, "prelabel"]
+    assert "labelled by a script, not verified by people" in pipeline.labels.objects[PREFIX + "report.html"].decode()
+
+
 def test_a_frame_without_a_label_after_two_rounds_is_unlabelled() -> None:
     pipeline, assembly = assembled()
 

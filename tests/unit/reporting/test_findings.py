@@ -88,6 +88,7 @@ def test_frames_are_grouped_by_what_reviewers_were_shown() -> None:
         line(2, [], CAR, **{"labelled-by": "person"}),
         line(3, CAR, CAR, **{"labelled-by": "model", "triage": "accepted"}),
         line(4, CAR, None, **{"labelled-by": "nobody"}),
+        line(5, CAR, CAR, {"seconds": 1.0}, **{"labelled-by": "script"}),
     ).agreement()
     assert found.shown.classes == {"car": ClassEdits(kept=1)}
     assert found.blind.classes == {"car": ClassEdits(kept=1)}

@@ -28,8 +28,12 @@ _NUMBERED = re.compile(r"(?<![\w-])(?![sS]3\b)[\w-]*\d[\w-]*")
 
 
 class Publication(msgspec.Struct, frozen=True):
-    """The output of a run's execution. `verified`: frames with a person's label; `accepted`: frames that the policy
-    accepted without a person."""
+    """The output of a run's execution.
+
+    `verified`: frames with a person's label; `accepted`: frames that the policy accepted without a person. `scripted`:
+    frames with a label of a script, which are in neither count, so that a reader who wants labels that are known to be
+    right does not take them for such.
+    """
 
     drive: str
     run: str
@@ -40,6 +44,7 @@ class Publication(msgspec.Struct, frozen=True):
     boxes: int
     verified: int
     accepted: int
+    scripted: int = 0
 
 
 class _Counts:
@@ -116,6 +121,7 @@ def publish_run(
         boxes=summary.boxes,
         verified=sum(outcome.verified for outcome in join.outcomes),
         accepted=counts.accepted,
+        scripted=sum(outcome.scripted for outcome in join.outcomes),
     )
     ledger.finish_run(run, "published", now)
     if status.fallen:

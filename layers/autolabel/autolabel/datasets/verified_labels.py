@@ -33,7 +33,7 @@ class VerifiedLabels:
         self._task = task
         self._results: dict[str, Result] = {}
         self._unsure_before: dict[str, Review] = {}
-        self._verified = self._unadjusted = self._failed = self._unsure = 0
+        self._verified = self._unadjusted = self._failed = self._unsure = self._scripted = 0
         decoder = msgspec.json.Decoder(Result)
         for one in job.rounds:
             for body in label_bucket.lines(one.results.removeprefix(label_bucket.uri(""))):
@@ -41,7 +41,7 @@ class VerifiedLabels:
 
     def _take(self, result: Result) -> None:
         before = self._results.get(result.source_ref)
-        if before is not None and isinstance(before.review, Review) and before.review.unsure:
+        if before is not None and isinstance(before.review, Review) and before.review.unsure and not before.by_script:
             self._unsure_before[result.source_ref] = before.review
         if before is None or before.failure or not result.failure:
             self._results[result.source_ref] = result
@@ -49,7 +49,8 @@ class VerifiedLabels:
     def join(self, line: ManifestLine, *, blind: bool) -> None:
         """Put a frame's label into its line, or the reason why it has none.
 
-        `blind`: the reviewer did not see the pre-label, so the label is a person's alone.
+        `blind`: the reviewer did not see the pre-label, so the label is a person's alone. A label that a script made
+        is told apart, because it says nothing about the models.
         """
         result, provenance = self._results.get(line.source_ref), line.origin
         if result is None or result.failure:
@@ -64,10 +65,14 @@ class VerifiedLabels:
             nothing_shown = provenance.labelled_by == LabelledBy.NOBODY
             line.verified, line.verified_metadata = result.label, result.metadata
         line.review = result.review
-        provenance.labelled_by = LabelledBy.PERSON if blind or nothing_shown else LabelledBy.MODEL_AND_PERSON
         provenance.job = result.job
         if (before := self._unsure_before.get(line.source_ref)) is not None:
             provenance.unsure = Unsure(before.worker, before.comment[:MAX_COMMENT])
+        if result.by_script:
+            provenance.labelled_by = LabelledBy.SCRIPT
+            self._scripted += 1
+            return
+        provenance.labelled_by = LabelledBy.PERSON if blind or nothing_shown else LabelledBy.MODEL_AND_PERSON
         self._verified += 1
         self._unadjusted += result.unadjusted
         self._unsure += result.unsure
@@ -83,6 +88,7 @@ class VerifiedLabels:
             failed=self._failed,
             rounds=len(self._job.rounds),
             unsure=self._unsure,
+            scripted=self._scripted,
         )
 
     @property
@@ -97,5 +103,10 @@ class VerifiedLabels:
                 yield f"job {one.job} left {one.broken} lines that cannot be read as manifest lines"
         if self._failed:
             yield f"job {self._job.job} left {self._failed} of {self._job.frames} frames without a verified label"
+        if self._scripted:
+            yield (
+                f"job {self._job.job}: a script made the labels of {self._scripted} of {self._job.frames} frames; "
+                "no person has looked at them"
+            )
         if self._unsure:
             yield f"job {self._job.job}: reviewers are unsure of {self._unsure} of {self._job.frames} frames"

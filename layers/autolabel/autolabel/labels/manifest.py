@@ -41,6 +41,8 @@ class LabelledBy(StrEnum):
     PERSON = "person"
     # A person saw the models' boxes, and kept or corrected them.
     MODEL_AND_PERSON = "model and person"
+    # A program answered the verification job.
+    SCRIPT = "script"
     NOBODY = "nobody"
 
     @property
@@ -247,6 +249,11 @@ class ManifestLine(
     def verified_by_person(self) -> bool:
         """Check whether the line has boxes that a person verified."""
         return self.verified is not UNSET and self.origin.labelled_by.by_person
+
+    @property
+    def labelled_by_script(self) -> bool:
+        """Check whether a script made the label; False without a provenance."""
+        return self.provenance is not UNSET and self.provenance.labelled_by == LabelledBy.SCRIPT
 
 
 _line = msgspec.json.Decoder(ManifestLine)

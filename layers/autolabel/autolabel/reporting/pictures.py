@@ -52,8 +52,8 @@ class PictureBox(msgspec.Struct, frozen=True):
 
 
 class Picture(msgspec.Struct, frozen=True):
-    """A frame with its boxes. `image`: its name in the album, empty if it could not be read. `label`: "accepted" or
-    "verified"; empty without a verified label."""
+    """A frame with its boxes. `image`: its name in the album, empty if it could not be read. `label`: "accepted",
+    "verified" or "labelled by a script"; empty without a verified label."""
 
     title: str
     width: int
@@ -266,4 +266,6 @@ def _data_uri(key: str, etag: str, ingest: Bucket, limit: int) -> str:
 def _label(line: ManifestLine) -> str:
     if line.verified is UNSET:
         return ""
+    if line.labelled_by_script:
+        return "labelled by a script"
     return "accepted" if line.origin.triage == ACCEPTED else "verified"

@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     from autolabel.reporting.pictures import Comparison, Picture
 
 KIND_MEANINGS = {
-    EVERYTHING: "verified by reviewers: the policy gives them every frame",
-    UNCERTAIN: "verified by reviewers: the models are uncertain, or there is no pre-label",
-    UNPROVEN: "verified by reviewers: certain enough, but a class is not proven yet",
-    AUDIT: "certain enough and proven; verified by reviewers as a check",
-    BLIND_AUDIT: "certain enough; labelled by reviewers who did not see the pre-label, as proof",
+    EVERYTHING: "given to reviewers: the policy gives them every frame",
+    UNCERTAIN: "given to reviewers: the models are uncertain, or there is no pre-label",
+    UNPROVEN: "given to reviewers: certain enough, but a class is not proven yet",
+    AUDIT: "certain enough and proven; given to reviewers as a check",
+    BLIND_AUDIT: "certain enough; given to reviewers without the pre-label, as proof",
     ACCEPTED: "certain enough and proven; the pre-label became the label without a reviewer",
 }
 PICTURES = 24
@@ -104,6 +104,8 @@ def render_report(
         colors=current_taxonomy().colors,
         most=max(summary.classes.values(), default=1),
         verified=bool(summary.verification),
+        people=sum(job.verified for job in summary.verification),
+        scripted=sum(job.scripted for job in summary.verification),
         kinds=KIND_MEANINGS,
         hasty_seconds=HASTY_SECONDS,
     )

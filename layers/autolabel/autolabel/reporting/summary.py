@@ -28,9 +28,11 @@ class FrameCounts(msgspec.Struct, frozen=True):
 
 
 class JobOutcome(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The counts of a finished job. `frames`: in its manifest; `verified`: with a person's label; `unadjusted`:
-    verified without a change; `unsure`: verified, but a reviewer is still unsure; `failed`: without a label after all
-    `rounds`."""
+    """The counts of a finished job. `frames` (in its manifest) = `verified` + `scripted` + `failed`.
+
+    `verified`: with a person's label; `unadjusted`: verified without a change; `unsure`: verified, but a reviewer is
+    still unsure; `scripted`: with a label of a script; `failed`: without a label after all `rounds`.
+    """
 
     job: str
     status: str
@@ -40,6 +42,7 @@ class JobOutcome(msgspec.Struct, frozen=True, omit_defaults=True):
     failed: int = 0
     rounds: int = 1
     unsure: int = 0
+    scripted: int = 0
 
 
 class Summary(msgspec.Struct, frozen=True):

@@ -52,7 +52,7 @@ class ReviewLog:
 
     def take(self, line: ManifestLine, uncertainty: FrameUncertainty) -> None:
         """Take a line of the dataset. `line` has the pre-label as the models made it, and the reviewers' label."""
-        camera = line.origin.camera
+        camera, by_person = line.origin.camera, line.origin.labelled_by.by_person
         place = self._places[camera]
         self._places[camera] += 1
         reviewed = Reviewed(
@@ -65,7 +65,7 @@ class ReviewLog:
             candidates=uncertainty.candidates,
             failed=uncertainty.failed,
             claims=uncertainty.claims,
-            seconds=line.review.seconds if line.review is not UNSET else None,
+            seconds=line.review.seconds if by_person and line.review is not UNSET else None,
         )
         pairs = pair_boxes(line.prelabel_boxes, line.verified_boxes) if line.verified_by_person else None
         reviewed = self._audits.take(reviewed, pairs)

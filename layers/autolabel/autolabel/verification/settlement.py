@@ -77,8 +77,11 @@ class Settled(msgspec.Struct, frozen=True, omit_defaults=True):
     again: NextRound | None = None
 
 
-class _Adjustment(msgspec.Struct, rename="kebab"):
+class _Made(msgspec.Struct, rename="kebab"):
+    """How a label was made, in Ground Truth's words."""
+
     adjustment_status: Any = None
+    human_annotated: Any = None
 
 
 class Result(msgspec.Struct, frozen=True, omit_defaults=True, rename={"source_ref": "source-ref"}):
@@ -97,7 +100,12 @@ class Result(msgspec.Struct, frozen=True, omit_defaults=True, rename={"source_re
     @property
     def unadjusted(self) -> bool:
         """Whether the label stayed as it was shown; Ground Truth says so in the metadata."""
-        return bool(msgspec.json.decode(self.metadata, type=_Adjustment).adjustment_status == "unadjusted")
+        return bool(msgspec.json.decode(self.metadata, type=_Made).adjustment_status == "unadjusted")
+
+    @property
+    def by_script(self) -> bool:
+        """Whether a script made the label, not a person: `human-annotated` in the metadata is `no`."""
+        return bool(msgspec.json.decode(self.metadata, type=_Made).human_annotated == "no")
 
     @property
     def unsure(self) -> bool:
