@@ -56,10 +56,11 @@ def stack(aws: None) -> Stack:
     return stack
 
 
-def publish(stack: Stack, *, verified: bool, there: Mapping[str, int] = THERE) -> None:
+def publish(stack: Stack, *, verified: bool, there: Mapping[str, int] = THERE, labelled_by: str = "person") -> None:
     lines = []
     for frame in stack.labels.lines(RunFolder("d1", "0001").shard(0, "frames.jsonl")):
         line: dict[str, object] = {"source-ref": stack.ingest.uri(json.loads(frame)["key"])}
+        line["provenance"] = {"labelled-by": labelled_by}
         if verified:
             line[VERIFIED] = {"image_size": [{"width": 100, "height": 100, "depth": 3}], "annotations": [there]}
             metadata = {
@@ -150,6 +151,9 @@ def test_a_drive_that_nobody_verified_teaches_nothing(stack: Stack) -> None:
         calibrate_model(stack, "detector", "d1", None, None)
     publish(stack, verified=False)
     with pytest.raises(CommandError, match="run 0001 of drive d1 has no verified frame"):
+        calibrate_model(stack, "detector", "d1", None, None)
+    publish(stack, verified=True, labelled_by="script")
+    with pytest.raises(CommandError, match="labels of a script do not count"):
         calibrate_model(stack, "detector", "d1", None, None)
     assert find_revision(stack, "detector").revision == "0001"
 

@@ -124,6 +124,14 @@ def test_frames_without_a_final_label_are_counted_and_left_out(shelf: Shelf, exp
     assert card["left_out"]["frames"] == {"nobody labelled it": 1}
 
 
+def test_a_scripts_labels_are_exported_with_a_warning(shelf: Shelf, export: Export, tmp_path: Path) -> None:
+    lines = [shelf.frame(key_of(index=0), [CAR]), shelf.frame(key_of(index=1), [BUS], **{"labelled-by": "script"})]
+    shelf.publish("drive-a", lines)
+    card = export("drive-a", *COCO)
+    assert [boxes for _, boxes in sorted(names(tmp_path / "out").items())] == [["car"], ["bus"]]
+    assert card["labelled_by"] == {"model and person": 1, "script": 1}
+
+
 def test_verified_boxes_replace_pre_labels(shelf: Shelf, export: Export, tmp_path: Path) -> None:
     line = shelf.frame(key_of(), [CAR])
     line["prelabel"], line["prelabel-metadata"] = (

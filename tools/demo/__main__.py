@@ -189,10 +189,12 @@ def show_summary(console: Console, summary: dict[str, Any]) -> None:
     table.add_row("boxes", f"{summary['boxes']}" + (f" ({classes})" if classes else ""))
     for job in summary["verification"]:
         table.add_row("verification", f"{job['job']}: {job['status']}, {job['frames']} frames")
+    table.add_row("labelled by", ", ".join(f"{name}: {count} frames" for name, count in summary["labelled_by"].items()))
     shown = summary["agreement"]["shown"]
-    table.add_row(
-        "unchanged", f"{shown['kept']} of {shown['boxes']} boxes, {shown['untouched']} of {shown['frames']} frames"
-    )
+    if shown["frames"]:
+        table.add_row(
+            "unchanged", f"{shown['kept']} of {shown['boxes']} boxes, {shown['untouched']} of {shown['frames']} frames"
+        )
     table.add_row("execution", summary["execution"]["status"])
     table.add_row("seconds", ", ".join(f"{part} {seconds:.1f}" for part, seconds in summary["seconds"].items()))
     table.add_row("dataset", str(OUT / "dataset.manifest"))

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from autolabel.contracts.verification import EVERYTHING
+from autolabel.labels import LabelledBy
 from autolabel_cli import __version__
 from autolabel_cli.datasets.classes import ClassMap
 from autolabel_cli.datasets.staging import Line, StagedFrame
@@ -32,6 +33,11 @@ class Card:
     @property
     def boxes(self) -> int:
         return sum(counts.total() for counts in self._boxes.values())
+
+    @property
+    def scripted(self) -> int:
+        """Number of frames whose label is a script's, which no person has looked at."""
+        return self._labelled_by[LabelledBy.SCRIPT.value]
 
     @property
     def empty_splits(self) -> list[str]:

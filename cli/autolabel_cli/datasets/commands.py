@@ -33,7 +33,7 @@ _FILE = click.Path(path_type=Path)
     type=click.Choice(get_args(Labels)),
     default="verified",
     show_default=True,
-    help="Frames with a final label (a reviewer's, or accepted by policy), or all frames with a label.",
+    help="Frames with a final label (a reviewer's, a script's, or accepted by policy), or all frames with a label.",
 )
 @click.option("--classes", type=_FILE, help='Class map as a JSON file: {"van": "car", "train": null, "bus": "ignore"}.')
 @click.option(
@@ -102,6 +102,9 @@ def export(
         card = plan.run(found, stack, folder, not no_images, display.count)
     for split in card.empty_splits:
         click.echo(f"warning: no frame is in {split}, because a split has whole drives only", err=True)
+    if card.scripted:
+        said = f"a script made the labels of {card.scripted} of {card.frames} frames: no person has looked at them"
+        click.echo(f"warning: {said}", err=True)
     left_out = sum(card.frames_left_out.values())
     said = f", left out {left_out} frames ({CARD} says why)" if left_out else ""
     console.print(f"{folder}: {card.frames} frames, {card.boxes} boxes{said}", highlight=False, markup=False)

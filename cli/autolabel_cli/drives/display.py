@@ -53,9 +53,14 @@ class RunDisplay:
             "answered": progress.answered,
             "labelled": progress.labelled,
             "verified": progress.verified,
+            "by script": progress.scripted,
         }
         for stage, count in counts.items():
-            self.count(stage, count, units if stage in ("submitted", "answered") else total)
+            if stage != "by script" or count:
+                self.count(stage, count, units if stage in ("submitted", "answered") else total)
+        if progress.scripted and not progress.verified:
+            # Until the run was published, these frames counted as verified.
+            self._bars.update(self._stages["verified"], visible=False)
         for state in progress.states[self._states_seen :]:
             self._console.print(f"  [dim]state[/] {state.name}", highlight=False)
         self._states_seen = len(progress.states)

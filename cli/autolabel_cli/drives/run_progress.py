@@ -25,13 +25,15 @@ class RunProgress:
     """Progress of a run at one moment.
 
     `submitted` and `answered` count units: one for each of the `models` and each frame. The other counts are frames.
-    `states`: the states of the execution in the order in which it entered them.
+    `scripted`: frames with a label of a script, which are in `verified` until the run is published. `states`: the
+    states of the execution in the order in which it entered them.
     """
 
     submitted: int = 0
     answered: int = 0
     labelled: int = 0
     verified: int = 0
+    scripted: int = 0
     frames: int | None = None
     models: int = 1
     status: str = "not started"
@@ -119,6 +121,7 @@ class RunView:
             progress.submitted = max(progress.answered, self._invoked())
         progress.labelled = self._labelled(outputs)
         progress.verified = self._verified(outputs)
+        progress.scripted = int(outputs.get("Publish", {}).get("scripted", 0))
         return progress
 
     def states(self) -> Iterator[StateTime]:

@@ -50,9 +50,10 @@ def calibrate_model(
 ) -> Calibrated:
     """Add a revision of a model with calibrations fitted to a run. It reads the existing answers.
 
-    The truth is the run's verified labels, or the labels of the folder that the drive was uploaded from.
-    `delete_cost`: cost of deleting a box, where drawing one costs 1; it sets the thresholds where the expected work is
-    least, and None leaves them. CommandError when the run did not ask the model, or has no labelled frame.
+    The truth is the run's verified labels, without those of a script, or the labels of the folder that the drive was
+    uploaded from. `delete_cost`: cost of deleting a box, where drawing one costs 1; it sets the thresholds where the
+    expected work is least, and None leaves them. CommandError when the run did not ask the model, or has no labelled
+    frame.
     """
     # A range of click would let NaN pass, which would break the document as a threshold.
     if delete_cost is not None and not 0.0 < delete_cost <= MAX_DELETE_COST:
@@ -113,7 +114,9 @@ def _verified_frames(stack: Stack, run: Run, model: Model) -> Labelled:
     verified: dict[str, LabelledSize] = {}
     try:
         lines = map(read_line, stack.labels.lines(run.folder.dataset))
-        for line in islice((line for line in lines if line.verified is not msgspec.UNSET), MAX_FRAMES):
+        # A script did not look at the frame: what it kept would only confirm the model.
+        known = (line for line in lines if line.verified is not msgspec.UNSET and not line.labelled_by_script)
+        for line in islice(known, MAX_FRAMES):
             verified[line.source_ref.removeprefix(prefix)] = _verified_size(line, model, run)
     except KeyError as e:
         raise CommandError(
@@ -121,7 +124,8 @@ def _verified_frames(stack: Stack, run: Run, model: Model) -> Labelled:
         ) from e
     if not verified:
         raise CommandError(
-            f"run {run.run} of drive {run.drive} has no verified frame to fit to: name a drive that reviewers verified"
+            f"run {run.run} of drive {run.drive} has no verified frame to fit to (labels of a script do not count): "
+            "name a drive that reviewers verified"
         )
     for frame in _shard_frames(stack, run):
         if frame.key in verified:

@@ -1,0 +1,38 @@
+"""The progress of a run on the terminal."""
+
+from __future__ import annotations
+
+import io
+
+from rich.console import Console
+
+from autolabel_cli.drives.display import RunDisplay
+from autolabel_cli.drives.run_progress import RunProgress
+
+
+def shown(*seen: RunProgress, terminal: bool) -> str:
+    """What a display shows at the end, without the lines that a terminal replaces."""
+    out = io.StringIO()
+    with RunDisplay(Console(file=out, force_terminal=terminal, width=100, no_color=True)) as display:
+        for progress in seen:
+            display.show(progress)
+    return out.getvalue().rpartition("\r")[2] if terminal else out.getvalue()
+
+
+def test_frames_that_a_script_labelled_are_not_shown_as_verified() -> None:
+    before = RunProgress(labelled=3, verified=3, frames=3)
+    after = RunProgress(labelled=3, verified=0, scripted=3, frames=3)
+    assert shown(before, after, terminal=False).splitlines() == [
+        "  labelled 3, verified 3",
+        "  labelled 3, by script 3",
+    ]
+    page = shown(before, after, terminal=True)
+    assert "by script" in page
+    assert "verified" not in page
+
+
+def test_a_run_that_people_verified_has_no_word_of_a_script() -> None:
+    for terminal in (False, True):
+        page = shown(RunProgress(labelled=3, verified=3, frames=3), terminal=terminal)
+        assert "verified" in page
+        assert "script" not in page
