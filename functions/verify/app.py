@@ -25,12 +25,14 @@ from autolabel.aws import (
 from autolabel.contracts.drive import Run
 from autolabel.contracts.errors import VerificationRefused
 from autolabel.contracts.ports import WaitingJob
+from autolabel.datasets import take_over_earlier_runs
 from autolabel.labels import current_taxonomy
 from autolabel.verification import (
     LABEL_STUDIO,
     Connection,
     Images,
     Job,
+    JobAttempt,
     JobProject,
     JobRound,
     LabelStudioClient,
@@ -39,12 +41,16 @@ from autolabel.verification import (
     Webhook,
     annotated,
     await_reviewers,
+    check_not_taken_over,
+    close_project,
     open_project,
     progress,
+    read_answers,
     read_connection,
     read_output,
     renew_images,
     settle_round,
+    take_attempt,
 )
 
 if TYPE_CHECKING:
@@ -90,8 +96,18 @@ class Wait(msgspec.Struct, frozen=True):
     order: str
 
 
+class TakingOver(msgspec.Struct, frozen=True):
+    """Asks to take over the work of earlier runs. `waited`: seconds since the first such request."""
+
+    waited: float
+
+
 class Request(msgspec.Struct, frozen=True):
-    """Asks for one action: `open` a project, `wait` for it, `look` at it, or `settle` a round that has ended."""
+    """Asks for one action.
+
+    `take_over` the reviewers' work of earlier runs; `open` a project, `wait` for it, `look` at it; `take` in the
+    answers of a job that was stopped or failed; `settle` a round that has ended.
+    """
 
     drive: str
     run: str
@@ -99,6 +115,8 @@ class Request(msgspec.Struct, frozen=True):
     wait: Wait | None = None
     look: Project | None = None
     settle: JobRound | None = None
+    take: JobAttempt | None = None
+    take_over: TakingOver | None = None
 
 
 class Opened(msgspec.Struct, frozen=True):
@@ -139,6 +157,7 @@ def handler(event: Event, context: LambdaContext) -> Answer:
     if asked is None:
         raise ValueError(f"the request has no action: give one of {', '.join(ACTIONS)}")
     verification = Verification(adapters.ledger.run(request.drive, request.run))
+    verification.check()
     try:
         return answer(ACTIONS[asked](verification, getattr(request, asked)))
     except VerificationRefused:
@@ -153,6 +172,32 @@ class Verification:
     def __init__(self, run: Run) -> None:
         self._run = run
         self._label_bucket = adapters.label_bucket
+
+    def check(self) -> None:
+        """Raise VerificationRefused if a later run took over the reviewers' work."""
+        check_not_taken_over(self._label_bucket, self._run.folder)
+
+    def take_over(self, asked: TakingOver) -> msgspec.Struct:
+        taken = take_over_earlier_runs(
+            self._run,
+            label_bucket=self._label_bucket,
+            ledger=adapters.ledger,
+            jobs=adapters.labeling_jobs,
+            projects=self if settings.label_studio_connection else None,
+            waited=asked.waited,
+        )
+        logger.info("taken over", extra={"taken_over": answer(taken)})
+        return taken
+
+    def take(self, asked: JobAttempt) -> msgspec.Struct:
+        taken = take_attempt(
+            asked,
+            lambda job, lines: read_answers(job, lines, self._label_bucket, self._run.labels),
+            label_bucket=self._label_bucket,
+            names=frozenset(self._run.labels),
+        )
+        logger.info("taken in", extra={"taken": answer(taken)})
+        return taken
 
     def open(self, asked: Opening) -> msgspec.Struct:
         connection = self._connection()
@@ -195,11 +240,21 @@ class Verification:
         return settled
 
     def _output(self, asked: JobRound) -> Iterable[bytes]:
-        frames = self._lines(asked.manifest)
+        frames = self._lines(asked.given or asked.manifest)
         if asked.back_end == LABEL_STUDIO:
             project = self._project(asked.job, asked.output)
             return Results(project, frames, self._client(self._connection()), datetime.now(UTC))
         return read_output(asked, frames, self._label_bucket)
+
+    def answers(
+        self, job: str, labels: tuple[str, ...], lines: Callable[[], Iterable[bytes]]
+    ) -> Iterable[bytes] | None:
+        """Delete the open tasks of a job's project, and then read its answers; None if there is no project."""
+        labelling = self._client(self._connection())
+        project = close_project(Job(job, labels), labelling)
+        if project is None:
+            return None
+        return Results(project, lines(), labelling, datetime.now(UTC), only_answered=True)
 
     def _project(self, job: str, project: str) -> JobProject:
         return JobProject(Job(job, self._run.labels), int(project))
@@ -225,4 +280,6 @@ ACTIONS: dict[str, Callable[[Verification, Any], msgspec.Struct]] = {
     "wait": Verification.wait,
     "look": Verification.look,
     "settle": Verification.settle,
+    "take": Verification.take,
+    "take_over": Verification.take_over,
 }

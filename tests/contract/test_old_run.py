@@ -37,8 +37,9 @@ NAMES = ("boxes", "failing", "label_studio", "nothing")
 RUN = "/labels/drive-7/0001/"
 # States whose functions write the same again when the answer to a call was lost.
 REPEATED = {"PlanShards", "LabelShard", "Assemble", "OpenProject", "Settle", "Publish"}
-# Fields with sentences for people. No function reads them, so their wording may change; only their presence is checked.
-SENTENCES = {"notes", "why", "expert_instruction"}
+# Fields for people: sentences, and Label Studio's page. No function reads them, so they may change; only their presence
+# is checked.
+SENTENCES = {"notes", "why", "expert_instruction", "label_config"}
 pytestmark = pytest.mark.filterwarnings("ignore:No application metrics to publish")
 
 

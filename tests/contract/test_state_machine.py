@@ -52,7 +52,15 @@ def test_every_time_is_a_parameter_of_the_template() -> None:
     times = {
         name: state[key] for name, state in STATES.items() for key in ("TimeoutSeconds", "Seconds") if key in state
     }
-    assert set(times) == {"AwaitFrames", "AwaitInference", "LabelingJob", "WaitForJob", "AwaitPeople"}
+    assert set(times) == {
+        "AwaitFrames",
+        "AwaitInference",
+        "WaitForEarlierJobs",
+        "LabelingJob",
+        "WaitForJob",
+        "WaitForAnswers",
+        "AwaitPeople",
+    }
     for value in times.values():
         (name,) = re.findall(r"\$\{(\w+)\}", value)
         parameter = GIVEN[name]["Ref"]
@@ -138,6 +146,7 @@ def test_exhausted_retries_are_caught_only_for_verification_jobs() -> None:
         "AwaitInference": {"States.Timeout"},
         "LabelingJob": {"SageMaker.ResourceInUseException", "SageMaker.ResourceInUse", "States.ALL"},
         "FindLabelingJob": {"States.ALL"},
+        "TakeAnswers": {"States.ALL"},
         "OpenProject": {"States.ALL"},
         "AwaitPeople": {"States.Timeout", "States.ALL"},
         "LookAtProject": {"States.ALL"},

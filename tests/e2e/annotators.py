@@ -1,7 +1,8 @@
-"""The annotator of these tests: keeps every box, with two exceptions.
+"""The annotator of these tests: keeps every box, with some exceptions.
 
-The first attempt of the first job of a `stopped…` drive waits. In a `spared…` drive, the annotator draws the objects
-itself where no pre-label is shown.
+The first attempt of the first job of a `stopped…` drive waits. In a `partly…` drive, the frames of camera `slow` wait
+in the first attempt of the first run; the job of a `partly-failed…` drive fails with them. In a `spared…` drive, the
+annotator draws the objects itself where no pre-label is shown.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from local import Annotation, Box, Boxes, Failure, JobView, keep_every_box
+from local import Annotation, Box, Boxes, Failure, JobFails, JobView, keep_every_box
 
 PATIENCE_SECONDS = 60
 # The detections of the choosy model in a frame of 640 x 360 pixels.
@@ -19,6 +20,12 @@ THERE = (Box("car", 64, 72, 256, 144), Box("person", 448, 72, 64, 252))
 def annotate(line: Mapping[str, Any], job: JobView) -> Annotation | Failure:
     """Keep every box; frames of camera `unlabelled` fail."""
     if job.name.startswith("stopped") and job.name.endswith("-000-1"):
+        job.stopping.wait(PATIENCE_SECONDS)
+    if job.name.startswith("partly") and "/slow/" in line["source-ref"] and job.name.endswith("-0001-000-1"):
+        if job.name.startswith("partly-failed"):
+            # The other frames of the job are answered first.
+            job.stopping.wait(2)
+            raise JobFails("the job fails half way")
         job.stopping.wait(PATIENCE_SECONDS)
     if "/unlabelled/" in line["source-ref"]:
         return Failure("the picture is too dark")

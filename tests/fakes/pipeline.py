@@ -8,9 +8,10 @@ from urllib.parse import quote_plus
 
 import msgspec
 
-from autolabel.contracts.drive import Run
-from autolabel.contracts.verification import SEGMENTS
+from autolabel.contracts.drive import Run, execution_name
+from autolabel.contracts.verification import REVIEW_CHANGED, SEGMENTS, ReviewChoice
 from autolabel.datasets.assembly import Assembly, assemble_run
+from autolabel.datasets.earlier_runs import TakeOver, take_over_earlier_runs
 from autolabel.datasets.publication import Publication, publish_run
 from autolabel.datasets.verified_labels import FinishedJob
 from autolabel.drives.closing import Closing
@@ -23,6 +24,7 @@ from autolabel.labelling.label_shard import ShardLabelling
 from autolabel.labelling.plan import Plan, plan_run
 from autolabel.labelling.shards import read_shards
 from autolabel.models.catalogue import Catalogue, Model
+from autolabel.verification.attempts import PATIENCE_SECONDS
 from autolabel.verification.jobs import GROUND_TRUTH, BackEnds, JobRound, VerificationJob
 from autolabel.verification.settlement import Settled as SettledRound
 from autolabel.verification.settlement import settle_round
@@ -33,6 +35,7 @@ from tests.fakes.endpoints import FakeEndpoints
 from tests.fakes.executions import FakeExecutions
 from tests.fakes.faults import Fuse, fused
 from tests.fakes.images import png
+from tests.fakes.labeling_jobs import FakeLabelingJobs
 from tests.fakes.ledger import FakeLedger
 from tests.fakes.queue import FakeSubmitQueue
 
@@ -71,6 +74,7 @@ class Pipeline:
         self.queue = FakeSubmitQueue()
         self.endpoints = FakeEndpoints(self.labels, honours_names=honours_names)
         self.executions = FakeExecutions()
+        self.jobs = FakeLabelingJobs(self.labels)
         self.announcements = FakeAnnouncements()
         self.back_ends = BackEnds(GROUND_TRUTH, WORKTEAM, "eu-central-1", label_studio=False)
         add_to_catalogue(self.labels, *(models or (DETECTOR,)))
@@ -199,6 +203,31 @@ class Pipeline:
         )
         for shard in read_shards(self.labels, self.run.folder):
             labelling.label(shard)
+
+    def relabel(self, review: ReviewChoice = REVIEW_CHANGED, shard_frames: int = 3) -> TakeOver:
+        """Relabel the drive until its shards are labelled; the earlier run's execution was stopped."""
+        self.executions.statuses[execution_name(self.drive, self.run.run)] = "ABORTED"
+        self.closing().relabel(self.drive, review)
+        self.reconcile()
+        self.plan(shard_frames)
+        taken = self.take_over()
+        self.label()
+        return taken
+
+    def take_over(self, waited: float = PATIENCE_SECONDS) -> TakeOver:
+        """Take over the work of earlier runs, until their jobs have ended."""
+        for _ in range(10):
+            taken = take_over_earlier_runs(
+                self.run,
+                label_bucket=self.labels,
+                ledger=self.ledger,
+                jobs=self.jobs,
+                projects=None,
+                waited=waited,
+            )
+            if taken.verdict == "collected":
+                break
+        return taken
 
     def assemble(self, max_objects: int = 100_000) -> Assembly:
         return assemble_run(

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from typing import get_args
 
 import click
 import msgspec
 
-from autolabel.contracts.verification import VerifyUncertain
+from autolabel.contracts.verification import REVIEW_CHANGED, ReviewChoice, VerifyUncertain
 from autolabel.labelling import FLOOR
 from autolabel_cli.operations.advice import next_step, waits_for
 from autolabel_cli.operations.dead_letters import QUEUES, DeadLetterQueue
@@ -81,15 +82,24 @@ def _redrive_queue(queue: DeadLetterQueue, as_json: bool) -> None:
 
 @click.command()
 @click.argument("drive")
+@click.option(
+    "--review",
+    type=click.Choice(get_args(ReviewChoice)),
+    default=REVIEW_CHANGED,
+    show_default=True,
+    help="Which frames with a reviewer's label from an earlier run reviewers get again: those that the new pre-labels "
+    "contradict, none, or all.",
+)
 @json_option
 @stack_option
-def relabel(drive: str, as_json: bool, stack_name: str) -> None:
+def relabel(drive: str, review: ReviewChoice, as_json: bool, stack_name: str) -> None:
     """Label DRIVE again as a new run.
 
     The new run uses the drive.json, the frames and the models as they are now. It uses existing answers again, and
-    submits frames that came late, were overwritten or failed.
+    submits frames that came late, were overwritten or failed. It ends the open jobs of earlier runs, and keeps what
+    reviewers have answered. Audits are asked in any case.
     """
-    _tell(relabel_drive(Stack.find(stack_name), drive), as_json)
+    _tell(relabel_drive(Stack.find(stack_name), drive, review), as_json)
 
 
 @click.command()
@@ -100,9 +110,8 @@ def relabel(drive: str, as_json: bool, stack_name: str) -> None:
 def stop(drive: str, run: str | None, as_json: bool, stack_name: str) -> None:
     """Stop the run of DRIVE.
 
-    `autolabel redrive` resumes it. The labelling jobs of the run stop as well. Saved labels stay in S3, but after a
-    redrive new jobs ask for these frames again. Endpoints still answer the frames that they have taken, and the answers
-    are kept.
+    `autolabel redrive` resumes it. The labelling jobs of the run stop as well; after a redrive, new jobs ask for the
+    frames that have no answer. Endpoints still answer the frames that they have taken, and the answers are kept.
     """
     _tell(stop_run(Stack.find(stack_name), drive, run), as_json)
 

@@ -78,7 +78,10 @@ class ModelStatus(msgspec.Struct, frozen=True):
 
 
 class JobStatus(msgspec.Struct, frozen=True):
-    """Latest attempt at a labelling job, counted in frames. `status`: as Ground Truth gives it."""
+    """Latest attempt at a labelling job, counted in frames. `status`: as Ground Truth gives it.
+
+    `labelled` includes earlier attempts whose answers were taken in.
+    """
 
     job: str
     status: str
@@ -86,6 +89,10 @@ class JobStatus(msgspec.Struct, frozen=True):
     unlabelled: int
     failed: int
     reason: str = ""
+
+    @property
+    def frames(self) -> int:
+        return self.labelled + self.unlabelled + self.failed
 
 
 class ProjectStatus(msgspec.Struct, frozen=True):
@@ -99,6 +106,19 @@ class ProjectStatus(msgspec.Struct, frozen=True):
     frames: int
     done: int | None = None
     total: int | None = None
+
+
+class EarlierLabels(msgspec.Struct, frozen=True):
+    """Labels of reviewers from earlier runs. `collected`: frames by the run of their newest label.
+
+    `missing`: labels by job that Ground Truth counted and that did not come. `kept`: frames by the run whose label they
+    keep; `again`: frames that reviewers get again, by reason; both are None until the run is assembled.
+    """
+
+    collected: dict[str, int]
+    missing: dict[str, int]
+    kept: dict[str, int] | None = None
+    again: dict[str, int] | None = None
 
 
 class Changes(msgspec.Struct, frozen=True):
@@ -144,6 +164,7 @@ class RunStatus(msgspec.Struct, frozen=True):
     jobs: tuple[JobStatus, ...] = ()
     projects: tuple[ProjectStatus, ...] = ()
     changes: Changes = Changes()
+    earlier: EarlierLabels | None = None
 
 
 class DriveStatus(msgspec.Struct, frozen=True):

@@ -13,16 +13,19 @@ from typing import Any
 import msgspec
 from botocore.exceptions import ClientError
 
-from autolabel.aws import SageMakerEndpointStates, error_code
+from autolabel.aws import SageMakerEndpointStates, SageMakerLabelingJobs, error_code
 from autolabel.contracts.drive import FIRST_RUN, execution_name, next_run
 from autolabel.contracts.errors import CatalogueUnavailable
 from autolabel.contracts.frames import DRIVE_DOCUMENT, drive_prefix, is_name
-from autolabel.contracts.ports import Refusal
+from autolabel.contracts.ports import LabelingJobState, Refusal
 from autolabel.contracts.run_folder import RunFolder
 from autolabel.contracts.units import PENDING_PARTITIONS, answers_prefix
+from autolabel.datasets import Collected
 from autolabel.drives import ChangedObject, frozen_listing
+from autolabel.labels import LabelledBy
 from autolabel.models import Catalogue
-from autolabel.verification import job_name
+from autolabel.reporting import Summary
+from autolabel.verification import attempts_of, job_name, rounds_of
 from autolabel_cli.drives.run_progress import failure_sentence
 from autolabel_cli.errors import CommandError
 from autolabel_cli.operations.advice import ASKING_STATES, STATES
@@ -33,6 +36,7 @@ from autolabel_cli.operations.drive_status import (
     Changes,
     DeadLetters,
     DriveStatus,
+    EarlierLabels,
     Execution,
     JobStatus,
     ModelStatus,
@@ -48,6 +52,8 @@ from autolabel_cli.stack import Stack
 _MOST_REASONS = 20
 _MAX_REASON = 200
 _OTHERS = "others"
+# The state that takes in what reviewers answered before a job ended early. Definitions of 0.1.0 do not have it.
+_TAKES_ANSWERS = "TakeAnswers"
 
 
 class Inspection:
@@ -60,6 +66,7 @@ class Inspection:
         self._full = full
         self._states = stack.client("stepfunctions")
         self._sagemaker = stack.client("sagemaker")
+        self._labeling_jobs = SageMakerLabelingJobs(self._sagemaker)
         self._db = stack.client("dynamodb")
 
     def drive(self, run: str | None = None) -> DriveStatus:
@@ -109,6 +116,30 @@ class Inspection:
             error=failure_sentence(found.get("error", ""), found.get("cause", "")),
             not_redrivable=found.get("redriveStatusReason", "Step Functions gives no reason") if badly else "",
         )
+
+    def answered(self, run: str, execution: Execution) -> tuple[int, int]:
+        """Count the frames of a run with a person's label, and all frames that reviewers got or that keep a label."""
+        if summary := self._summary(run):
+            by_person = sum(summary.labelled_by.get(by.value, 0) for by in LabelledBy if by.by_person)
+            if summary.dataset:
+                return by_person, sum(summary.labelled_by.values())
+        started = execution.status != NOT_STARTED
+        jobs, projects = list(self._jobs(run)), open_projects(self._history(execution)) if started else []
+        kept = sum(summary.earlier.kept.values()) if summary else 0
+        done = sum(job.labelled for job in jobs) + sum(project.done or 0 for project in projects)
+        frames = sum(job.frames for job in jobs) + sum(project.frames for project in projects)
+        return kept + done, kept + frames
+
+    def forgets_answers(self, run: str, execution: Execution) -> bool:
+        """Check whether a redrive would ask again for answered frames, because the run's definition is an old one."""
+        if not any(job.status in ("Stopping", "Stopped", "Failed") and job.labelled for job in self._jobs(run)):
+            return False
+        found = self._states.describe_state_machine_for_execution(executionArn=execution.arn)
+        return f'"{_TAKES_ANSWERS}"' not in found["definition"]
+
+    def _summary(self, run: str) -> Summary | None:
+        body = self._stack.labels.read(RunFolder(self._drive, run).summary)
+        return msgspec.json.decode(body, type=Summary) if body else None
 
     def _runs(self) -> Iterator[RunEntry]:
         latest = self._stack.ledger.latest_run(self._drive)
@@ -161,7 +192,21 @@ class Inspection:
             models=tuple(_with_answered(models, listing.frames, turn)) if listing and asked_for else models,
             jobs=tuple(self._jobs(entry.run)),
             projects=tuple(self._projects(execution)) if state == "Verify" else (),
+            earlier=self._earlier(entry.run),
             changes=self._changes(entry.run, latest=latest),
+        )
+
+    def _earlier(self, run: str) -> EarlierLabels | None:
+        """Read what became of the labels of earlier runs; None if there are none, or they are not collected yet."""
+        folder = RunFolder(self._drive, run)
+        body = self._stack.labels.read(folder.earlier_labels)
+        if body is None:
+            return None
+        collected = msgspec.json.decode(body, type=Collected)
+        summary = self._summary(run)
+        counts = summary.earlier if summary else None
+        return EarlierLabels(
+            collected.frames, collected.missing, counts.kept if counts else None, counts.again if counts else None
         )
 
     def _state(self, execution: Execution) -> tuple[str, datetime | None, dict[str, Any]]:
@@ -244,29 +289,25 @@ class Inspection:
         return itertools.chain.from_iterable(page["Items"] for page in pages)
 
     def _jobs(self, run: str) -> Iterator[JobStatus]:
-        """Yield the latest attempt of each labelling job of the run."""
-        prefix = RunFolder(self._drive, run).manifests
-        manifests = sum(thing.key.endswith(".manifest") for thing in self._stack.labels.list(prefix))
-        for index in range(manifests):
-            stem = job_name(self._stack.labels.name, self._drive, run, index)
-            described: dict[str, Any] = {}
-            for attempt in itertools.count(1):
-                try:
-                    described = self._sagemaker.describe_labeling_job(LabelingJobName=f"{stem}-{attempt}")
-                except ClientError as e:
-                    # Ground Truth has two codes for a job that does not exist.
-                    if error_code(e) not in ("ResourceNotFound", "ValidationException"):
-                        raise
-                    break
-            if described:
-                counters = described["LabelCounters"]
+        """Yield the labelling jobs of the run, each with all attempts of its round."""
+        folder = RunFolder(self._drive, run)
+        for one in rounds_of(self._stack.labels, folder):
+            stem = job_name(self._stack.labels.name, self._drive, run, one.job) + ("-again" if one.round > 1 else "")
+            taken = len(list(attempts_of(self._stack.labels, one)))
+            latest: LabelingJobState | None = None
+            earlier, attempt = 0, 1
+            while found := self._labeling_jobs.describe(f"{stem}-{attempt}"):
+                if latest and attempt - 1 <= taken:
+                    earlier += latest.labelled
+                latest, attempt = found, attempt + 1
+            if latest:
                 yield JobStatus(
-                    described["LabelingJobName"],
-                    described["LabelingJobStatus"],
-                    labelled=counters.get("TotalLabeled", 0),
-                    unlabelled=counters.get("Unlabeled", 0),
-                    failed=counters.get("FailedNonRetryableError", 0),
-                    reason=described.get("FailureReason", ""),
+                    f"{stem}-{attempt - 1}",
+                    latest.status,
+                    labelled=earlier + latest.labelled,
+                    unlabelled=latest.unlabelled,
+                    failed=latest.failed,
+                    reason=latest.reason,
                 )
 
     def _changes(self, run: str, *, latest: bool) -> Changes:

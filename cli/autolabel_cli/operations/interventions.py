@@ -11,14 +11,25 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from autolabel.aws import AwsAnnouncements, error_code
 from autolabel.contracts.drive import execution_name
+from autolabel.contracts.errors import OtherReview
+from autolabel.contracts.run_folder import RunFolder
+from autolabel.contracts.verification import REVIEW_CHANGED, ReviewChoice
 from autolabel.drives import Closing
 from autolabel.labels import job_labels
 from autolabel.models import Catalogue
+from autolabel.verification import taken_over_by
 from autolabel_cli.errors import CommandError
 from autolabel_cli.operations.advice import waits_for
 from autolabel_cli.operations.drive_status import NOT_STARTED, Execution
 from autolabel_cli.operations.inspection import Inspection
 from autolabel_cli.stack import Stack
+
+# What a relabelling does with the labels of reviewers, by its choice.
+_REVIEWS: dict[ReviewChoice, str] = {
+    "changed": "it keeps the {labels} that the new pre-labels do not contradict",
+    "none": "it keeps the {labels}",
+    "all": "reviewers get all frames again, in spite of the {labels}",
+}
 
 
 class Intervention(NamedTuple):
@@ -33,8 +44,8 @@ class Intervention(NamedTuple):
 def redrive_run(stack: Stack, drive: str, named: str | None = None, *, force: bool = False) -> Intervention:
     """Resume a run: redrive an execution that ended badly, or wake one that waits.
 
-    CommandError for a drive without a run, for a run that cannot be redriven, and, without `force`, for one that a
-    later run followed, because reviewers would get the same frames twice.
+    CommandError for a drive without a run, for a run that cannot be redriven or whose reviewers' work a later run took
+    over, and, without `force`, for one that a later run followed. Otherwise reviewers would get the same frames twice.
     """
     run = _known_run(stack, drive, named)
     inspection = Inspection(stack, drive, now=time.time())
@@ -46,6 +57,11 @@ def redrive_run(stack: Stack, drive: str, named: str | None = None, *, force: bo
     if execution.status == "RUNNING":
         return _wake(stack, drive, run, execution)
     latest = stack.run_of(drive)
+    if by := taken_over_by(stack.labels, RunFolder(drive, run)):
+        raise CommandError(
+            f"run {run} of drive {drive} cannot go on, because run {by} took over the work of its reviewers: "
+            f"autolabel status {drive} shows run {by}"
+        )
     if run != latest and not force:
         raise CommandError(
             f"run {run} of drive {drive} was followed by run {latest}: a redrive would ask reviewers for the same "
@@ -55,6 +71,11 @@ def redrive_run(stack: Stack, drive: str, named: str | None = None, *, force: bo
         raise CommandError(
             f"run {run} of drive {drive} cannot be redriven ({execution.not_redrivable}): "
             f"autolabel relabel {drive} labels it as a new run"
+        )
+    if inspection.forgets_answers(run, execution):
+        raise CommandError(
+            f"run {run} of drive {drive} began with an earlier version, and a redrive would ask reviewers again for "
+            f"frames that they have answered: autolabel relabel {drive} takes their answers into a new run"
         )
     try:
         stack.client("stepfunctions").redrive_execution(executionArn=execution.arn, clientToken=_token(execution))
@@ -74,7 +95,8 @@ def redrive_run(stack: Stack, drive: str, named: str | None = None, *, force: bo
 def stop_run(stack: Stack, drive: str, named: str | None = None) -> Intervention:
     """Stop a run's execution, and record the caller as the cause. CommandError for a run without an execution."""
     run = _known_run(stack, drive, named)
-    execution = Inspection(stack, drive, now=time.time()).execution(run)
+    inspection = Inspection(stack, drive, now=time.time())
+    execution = inspection.execution(run)
     if execution.status == NOT_STARTED:
         raise CommandError(f"run {run} of drive {drive} has no execution to stop")
     if execution.status != "RUNNING":
@@ -83,14 +105,20 @@ def stop_run(stack: Stack, drive: str, named: str | None = None) -> Intervention
     stack.client("stepfunctions").stop_execution(
         executionArn=execution.arn, error="Stopped", cause=f"by {who} with autolabel stop"
     )
+    answered, frames = inspection.answered(run, execution)
+    progress = f"; reviewers have answered {answered:,} of {frames:,} frames, and the rest is open" if frames else ""
     return Intervention(
-        drive, run, "stopped", f"run {run} of drive {drive} is stopped; autolabel redrive {drive} resumes it"
+        drive, run, "stopped", f"run {run} of drive {drive} is stopped{progress}; autolabel redrive {drive} resumes it"
     )
 
 
-def relabel_drive(stack: Stack, drive: str) -> Intervention:
-    """Label a closed drive again as a new run. CommandError while its latest run is running."""
+def relabel_drive(stack: Stack, drive: str, review: ReviewChoice = REVIEW_CHANGED) -> Intervention:
+    """Label a closed drive again as a new run. CommandError while its latest run is running.
+
+    `review`: which frames with a person's label from an earlier run reviewers get again.
+    """
     latest = _known_run(stack, drive)
+    inspection = Inspection(stack, drive, now=time.time())
     if stack.executions.status(execution_name(drive, latest)) == "RUNNING":
         raise CommandError(f"run {latest} of drive {drive} is running: wait for it, or autolabel stop {drive} first")
     closing = Closing(
@@ -103,9 +131,16 @@ def relabel_drive(stack: Stack, drive: str) -> Intervention:
         job_labels=job_labels(stack.parameter("JobLabels")),
         now=time.time,
     )
-    run = closing.relabel(drive).run
+    answered, _ = inspection.answered(latest, inspection.execution(latest))
+    try:
+        run = closing.relabel(drive, review).run
+    except OtherReview as e:
+        raise CommandError(str(e)) from e
     what = "is labelled again as" if run != latest else "had a run without an execution, and is labelled as"
-    return Intervention(drive, run, "started", f"drive {drive} {what} run {run}; autolabel watch {drive} follows it")
+    kept = f"; {_REVIEWS[review].format(labels=f'{answered:,} labels of run {latest}')}" if answered else ""
+    return Intervention(
+        drive, run, "started", f"drive {drive} {what} run {run}{kept}; autolabel watch {drive} follows it"
+    )
 
 
 def _known_run(stack: Stack, drive: str, named: str | None = None) -> str:

@@ -13,6 +13,7 @@ from autolabel_cli.operations.advice import STATES, next_step, waits_for
 from autolabel_cli.operations.drive_status import (
     Changes,
     DriveStatus,
+    EarlierLabels,
     Execution,
     JobStatus,
     ModelStatus,
@@ -79,6 +80,8 @@ def _run(run: RunStatus, at: datetime) -> Iterator[tuple[str, str]]:
         yield "frames", f"{run.frames:,}{refused}"
     for model in run.models:
         yield "model", _model(model)
+    if run.earlier:
+        yield "earlier", _earlier(run.earlier)
     for job in run.jobs:
         yield "job", _job(job)
     for project in run.projects:
@@ -105,8 +108,17 @@ def _model(model: ModelStatus) -> str:
 def _job(job: JobStatus) -> str:
     failed = f", {job.failed:,} failed" if job.failed else ""
     reason = f" ({escape(job.reason)})" if job.reason else ""
-    total = job.labelled + job.unlabelled + job.failed
-    return f"{job.job}: {job.status}{reason}, {job.labelled:,} of {total:,} frames labelled{failed}"
+    return f"{job.job}: {job.status}{reason}, {job.labelled:,} of {job.frames:,} frames labelled{failed}"
+
+
+def _earlier(earlier: EarlierLabels) -> str:
+    collected = ", ".join(f"{count:,} of run {run}" for run, count in earlier.collected.items())
+    said = [f"labels of reviewers: {collected or 'none'}"]
+    if earlier.kept is not None and earlier.again is not None:
+        said += [f"kept {count:,} of run {run}" for run, count in earlier.kept.items()]
+        said += [f"asked again {count:,}, because {why}" for why, count in earlier.again.items()]
+    said += [f"{count:,} labels of job {job} did not come" for job, count in earlier.missing.items()]
+    return escape("; ".join(said))
 
 
 def _project(project: ProjectStatus) -> str:

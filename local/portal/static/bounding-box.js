@@ -225,7 +225,7 @@ export class BoundingBox extends HTMLElement {
   }
 
   get #candidates() {
-    return this.#frame.candidates.filter((candidate) => candidate.confidence >= this.#level - 1e-9);
+    return this.#frame.candidates.filter((candidate) => candidate.isNew || candidate.confidence >= this.#level - 1e-9);
   }
 
   get #lastLabel() {
@@ -257,7 +257,8 @@ export class BoundingBox extends HTMLElement {
     this.#level = Math.round(Math.min(Math.max(level, 0), 1) * 20) / 20;
     kept.set("level", this.#level);
     this.#panel.set("level", this.#level);
-    if (this.#frame.candidate(this.#selected)?.confidence < this.#level) this.#selected = null;
+    const candidate = this.#frame.candidate(this.#selected);
+    if (candidate && !candidate.isNew && candidate.confidence < this.#level) this.#selected = null;
     this.#refresh();
   }
 

@@ -43,6 +43,8 @@ export class Frame extends EventTarget {
       label: String(candidate.label ?? ""),
       ...withinPicture(candidate, size),
       confidence: candidate.confidence,
+      // Models find it in a frame that starts from an earlier reviewer's boxes: it is never hidden.
+      isNew: candidate.new === true,
     }));
     this.#states = [{ boxes: start, candidates: offered, kind: null, seconds: 0, clock: clock() }];
   }
@@ -129,7 +131,7 @@ export class Frame extends EventTarget {
   }
 
   promote(candidateId) {
-    const { confidence, ...box } = this.candidate(candidateId);
+    const { confidence, isNew, ...box } = this.candidate(candidateId);
     const id = `from-${candidateId}`;
     const added = { ...box, id, reviewed: true, occluded: false, truncated: false };
     const rest = this.candidates.filter((candidate) => candidate.id !== candidateId);

@@ -124,13 +124,13 @@ export class Panel extends EventTarget {
     button.style.setProperty("--class", this.colorOf(item.label));
     const candidate = item.confidence !== undefined;
     const level = candidate ? item.confidence : item.uncertainty;
-    const flags = [item.occluded && "occl", item.truncated && "trunc"].filter(Boolean).join(" ");
+    const flags = [item.isNew && "new", item.occluded && "occl", item.truncated && "trunc"].filter(Boolean).join(" ");
     const bar = element("i", candidate ? "portal-bar confidence" : "portal-bar");
     bar.style.setProperty("--level", level ?? 0);
     bar.hidden = level === undefined;
     const told = level === undefined ? "" : `${candidate ? "confidence" : "uncertainty"} ${Math.round(level * 100)} %`;
     bar.title = told;
-    const state = candidate ? "candidate" : item.reviewed ? "reviewed" : "not reviewed";
+    const state = candidate ? (item.isNew ? "new candidate" : "candidate") : item.reviewed ? "reviewed" : "not reviewed";
     button.setAttribute("aria-label", [item.label, state, told, item.occluded && "occluded", item.truncated && "truncated"].filter(Boolean).join(", "));
     button.setAttribute("aria-current", String(item.id === selected));
     button.append(element("b", ""), element("span", "", item.label), element("em", "", flags), bar, element("u", "", item.reviewed ? "✓" : ""));

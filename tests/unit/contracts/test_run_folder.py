@@ -17,6 +17,8 @@ def test_every_key_of_a_run_keeps_its_name() -> None:
         "late_objects": "late.jsonl",
         "shard_list": "shards.jsonl",
         "shards": "shards/",
+        "earlier_labels": "earlier.json",
+        "taken_over": "taken-over.json",
         "manifests": "manifests/",
         "label_categories": "manifests/categories.json",
         "worker_page": "manifests/worker.liquid.html",
@@ -37,4 +39,5 @@ def test_numbered_and_placed_keys_keep_their_names() -> None:
     assert FOLDER.shard(7, "manifest.jsonl") == "labels/d1/0002/shards/000007.manifest.jsonl"
     assert FOLDER.job_manifest(3) == "labels/d1/0002/manifests/verify-003.manifest"
     assert FOLDER.masks("front/17") == "labels/d1/0002/masks/front/17.json"
+    assert FOLDER.kept_segments("front/17") == "labels/d1/0002/verification/kept/front/17.png"
     assert FOLDER.segmentation("front/17") == "labels/d1/0002/segmentation/front/17.png"

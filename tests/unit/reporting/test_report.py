@@ -99,6 +99,7 @@ def test_a_report_shows_counts_classes_and_jobs() -> None:
             classes={"car": 9, "person": 1},
             dropped={"on the ego vehicle": 17},
             verification=(outcome,),
+            dataset="s3://labels/dataset.manifest",
             notes=("rain",),
         ),
         [],

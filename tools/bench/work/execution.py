@@ -178,7 +178,7 @@ class _Account:
         return msgspec.structs.replace(report, verdict=verdict_of(report, 50))
 
     def _plan(self, event: dict[str, Any]) -> Any:
-        return Plan(DRIVE, RUN, self._frames // SHARD_FRAMES, self._frames, FOLDER.shard_list)
+        return Plan(DRIVE, RUN, self._frames // SHARD_FRAMES, self._frames, FOLDER.shard_list, earlier=False)
 
     def _label(self, event: dict[str, Any]) -> Any:
         shard = msgspec.convert(event["shard"], Shard)

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from autolabel.aws.endpoints import SageMakerEndpoints, SageMakerEndpointStates
     from autolabel.aws.events import Answer, Event, answer
     from autolabel.aws.executions import StepFunctionsExecutions
+    from autolabel.aws.labeling_jobs import SageMakerLabelingJobs
     from autolabel.aws.ledger import DynamoLedger
     from autolabel.aws.observability import logger, metrics, tracer
     from autolabel.aws.presigned_images import PresignedImages, signing_client
@@ -46,6 +47,7 @@ else:
                 "answer",
             ),
             "executions": ("StepFunctionsExecutions",),
+            "labeling_jobs": ("SageMakerLabelingJobs",),
             "ledger": ("DynamoLedger",),
             "observability": (
                 "logger",
@@ -78,6 +80,7 @@ __all__ = [
     "S3Bucket",
     "SageMakerEndpointStates",
     "SageMakerEndpoints",
+    "SageMakerLabelingJobs",
     "Secrets",
     "SettingsError",
     "SqsSubmitQueue",

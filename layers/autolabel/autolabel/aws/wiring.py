@@ -52,6 +52,11 @@ class Adapters:
         return aws.SageMakerEndpointStates(client("sagemaker"))
 
     @cached_property
+    def labeling_jobs(self) -> aws.SageMakerLabelingJobs:
+        """Ground Truth's labelling jobs."""
+        return aws.SageMakerLabelingJobs(client("sagemaker"))
+
+    @cached_property
     def executions(self) -> aws.StepFunctionsExecutions:
         """The executions of runs; reads `state_machine_arn`."""
         return aws.StepFunctionsExecutions(client("stepfunctions"), self._settings.state_machine_arn)

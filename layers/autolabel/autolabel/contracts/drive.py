@@ -9,7 +9,16 @@ import msgspec
 from autolabel.contracts.errors import DocumentRefused
 from autolabel.contracts.frames import is_name
 from autolabel.contracts.run_folder import RunFolder
-from autolabel.contracts.verification import SEGMENTS, BackEnd, Policy, Task, VerifyAll, VerifyUncertain
+from autolabel.contracts.verification import (
+    REVIEW_ALL,
+    SEGMENTS,
+    BackEnd,
+    Policy,
+    ReviewChoice,
+    Task,
+    VerifyAll,
+    VerifyUncertain,
+)
 from autolabel.streams.json_depth import is_deep
 
 # A document that describes some cameras takes kilobytes. The ledger keeps it, and its items have at most 400 KB.
@@ -57,7 +66,7 @@ class Run(msgspec.Struct, frozen=True, omit_defaults=True):
 
     `answers_of`: for each model the `name.revision` whose answers it reads; empty: each model reads its own.
     `since`: when it was allocated. `retry_failed_before`: units that failed before this time are tried once more. Both
-    are seconds since the epoch.
+    are seconds since the epoch. `review`: which frames with a person's label from an earlier run reviewers get again.
     """
 
     drive: str
@@ -70,6 +79,7 @@ class Run(msgspec.Struct, frozen=True, omit_defaults=True):
     since: float = 0.0
     retry_failed_before: float = 0.0
     answers_of: tuple[str, ...] = ()
+    review: ReviewChoice = REVIEW_ALL
 
     @property
     def folder(self) -> RunFolder:

@@ -17,7 +17,8 @@ AutolabelError
     ├── ShardMissing         a planned shard without its result
     ├── CountMismatch        the counts of frames do not add up
     ├── ModelFailing         a model failed most of the run's frames
-    └── LabelingFailed       labelling jobs ended without labels
+    ├── LabelingFailed       labelling jobs ended without labels
+    └── OtherReview          a run was allocated for another choice of frames to review
 """
 
 from __future__ import annotations
@@ -113,6 +114,10 @@ class CountMismatch(Inconsistent):
 
 class ModelFailing(Inconsistent):
     """A model failed most of the run's frames: an operator looks before reviewers get frames without boxes."""
+
+
+class OtherReview(Inconsistent):
+    """A run that was never started was allocated with another choice of the frames that reviewers get again."""
 
 
 class LabelingFailed(Inconsistent):

@@ -261,6 +261,34 @@ class JobTokens(Protocol):
         """Delete this token, and no other."""
 
 
+class LabelingJobState(NamedTuple):
+    """The state of a Ground Truth job.
+
+    `status`: as DescribeLabelingJob gives it. `manifest`: the S3 URI of its lines; `output`: that of its output
+    manifest, empty while there is none.
+    `labelled`: the number of frames with a label, which may be more than have arrived in S3. `unlabelled` and `failed`
+    count the others. `reason`: why the job failed.
+    """
+
+    status: str
+    manifest: str
+    output: str
+    labelled: int
+    unlabelled: int = 0
+    failed: int = 0
+    reason: str = ""
+
+
+class LabelingJobs(Protocol):
+    """Ground Truth's labelling jobs."""
+
+    def describe(self, job: str) -> LabelingJobState | None:
+        """Read a job's state; None if no job has the name."""
+
+    def stop(self, job: str) -> None:
+        """Ask a job to stop; has no effect on one that has ended."""
+
+
 class Endpoints(Protocol):
     """Asynchronous endpoints."""
 

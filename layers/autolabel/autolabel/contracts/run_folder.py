@@ -50,8 +50,19 @@ class RunFolder(msgspec.Struct, frozen=True):
         return self.prefix + "shards/"
 
     def shard(self, index: int, part: str) -> str:
-        """A part of a shard: frames, manifest, doubts, detections, issues (all .jsonl) or result.json."""
+        """A part of a shard: frames, earlier, manifest, doubts, detections, issues, kept, asked (all .jsonl) or
+        result.json."""
         return f"{self.shards}{index:06d}.{part}"
+
+    @property
+    def earlier_labels(self) -> str:
+        """The counts of the labels that persons made in earlier runs. It is written last, once they are collected."""
+        return self.prefix + "earlier.json"
+
+    @property
+    def taken_over(self) -> str:
+        """The later run that took over the reviewers' work of this run."""
+        return self.prefix + "taken-over.json"
 
     def masks(self, position: str) -> str:
         """The masks of the frame at `camera/timestamp`."""
@@ -60,6 +71,10 @@ class RunFolder(msgspec.Struct, frozen=True):
     def segmentation(self, position: str) -> str:
         """The segmentation picture of the frame at `camera/timestamp`."""
         return f"{self.prefix}segmentation/{position}.png"
+
+    def kept_segments(self, position: str) -> str:
+        """The copy of the segments that a person left in an earlier run, of the frame at `camera/timestamp`."""
+        return f"{self.prefix}verification/kept/{position}.png"
 
     @property
     def manifests(self) -> str:

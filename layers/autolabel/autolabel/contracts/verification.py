@@ -12,7 +12,17 @@ UNPROVEN = "unproven"
 AUDIT = "audit"
 BLIND_AUDIT = "blind audit"
 ACCEPTED = "accepted"
-KINDS = (EVERYTHING, UNCERTAIN, UNPROVEN, AUDIT, BLIND_AUDIT, ACCEPTED)
+# Frames with a person's label from an earlier run: it is kept, or a reviewer gets the frame again.
+KEPT = "kept"
+AGAIN = "again"
+KINDS = (EVERYTHING, UNCERTAIN, UNPROVEN, AUDIT, BLIND_AUDIT, ACCEPTED, KEPT, AGAIN)
+
+# Which frames with a person's label from an earlier run reviewers get again: those that the new pre-labels contradict,
+# none, or all of them.
+ReviewChoice = Literal["changed", "none", "all"]
+REVIEW_CHANGED: ReviewChoice = "changed"
+REVIEW_NONE: ReviewChoice = "none"
+REVIEW_ALL: ReviewChoice = "all"
 
 BackEnd = Literal["ground-truth", "label-studio"]
 Task = Literal["boxes", "segments"]

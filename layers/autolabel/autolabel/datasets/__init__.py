@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from autolabel.datasets.assembly import assemble_run
+    from autolabel.datasets.earlier_runs import Collected, take_over_earlier_runs
     from autolabel.datasets.publication import publish_run
     from autolabel.datasets.verified_labels import FinishedJob
 else:
@@ -15,9 +16,13 @@ else:
         __name__,
         {
             "assembly": ("assemble_run",),
+            "earlier_runs": (
+                "Collected",
+                "take_over_earlier_runs",
+            ),
             "publication": ("publish_run",),
             "verified_labels": ("FinishedJob",),
         },
     )
 
-__all__ = ["FinishedJob", "assemble_run", "publish_run"]
+__all__ = ["Collected", "FinishedJob", "assemble_run", "publish_run", "take_over_earlier_runs"]

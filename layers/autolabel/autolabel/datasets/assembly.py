@@ -11,6 +11,7 @@ from autolabel.contracts.drive import Run
 from autolabel.contracts.frames import DRIVE_DOCUMENT, drive_prefix
 from autolabel.contracts.ports import Bucket, DriveLedger
 from autolabel.contracts.verification import SEGMENTS
+from autolabel.datasets.earlier_runs import read_collected
 from autolabel.datasets.selection import choose_back_end, prepare_jobs, select_frames
 from autolabel.drives.late_frames import record_lateness
 from autolabel.drives.listing import ListingSummary, freeze_listing, read_listing
@@ -20,6 +21,7 @@ from autolabel.reporting.summary import FrameCounts, Summary
 from autolabel.streams.ordered_map import map_in_order
 from autolabel.triage.acceptance import fix_criteria, read_criteria
 from autolabel.verification.jobs import MAX_SEGMENTED, BackEnds, VerificationJob
+from autolabel.verification.takeover import check_not_taken_over
 
 
 class Assembly(msgspec.Struct, frozen=True):
@@ -46,8 +48,10 @@ def assemble_run(
 
     `max_objects`: the most frames in one verification job. All names are derived, and the first call fixes the
     acceptance criteria, so a repeated call writes the same again. Raises ShardMissing or CountMismatch when a planned
-    shard or a frame is missing, VerificationRefused when no back-end of the stack can verify the run.
+    shard or a frame is missing, VerificationRefused when no back-end of the stack can verify the run, or a later run
+    took over its reviewers' work.
     """
+    check_not_taken_over(label_bucket, run.folder)
     back_end = choose_back_end(run, back_ends)
     shards, tally = read_results(label_bucket, run.folder)
     criteria = read_criteria(run, label_bucket, _largest_job(run, max_objects))
@@ -68,6 +72,7 @@ def assemble_run(
         models=run.models,
         by_model=tally.models,
         triage=_most_first(selected.kinds),
+        earlier=selected.earlier,
         acceptance=criteria.status,
         taxonomy=run.taxonomy,
         labels=run.labels,
@@ -99,6 +104,9 @@ def _notes(
     """Yield notes for operators: on the drive document, the listing, late frames and refusals."""
     yield from run.document.notes
     yield from listing.notes(run.document)
+    collected = read_collected(label_bucket, run)
+    for job, count in (collected.missing if collected else {}).items():
+        yield f"{count} labels that Ground Truth counted in job {job} did not come; reviewers get their frames again"
     # A sweep that reported late objects has removed the drive's mark and left this file.
     reported = label_bucket.exists(run.folder.late_objects)
     if reported or any(drive == run.drive for drive, _ in ledger.late_drives()):

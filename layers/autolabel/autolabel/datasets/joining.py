@@ -11,9 +11,10 @@ import msgspec
 from autolabel.contracts.drive import Run
 from autolabel.contracts.errors import CountMismatch
 from autolabel.contracts.ports import Bucket
-from autolabel.contracts.verification import ACCEPTED, BLIND_AUDIT, EVERYTHING, VerifyUncertain
+from autolabel.contracts.verification import ACCEPTED, BLIND_AUDIT, EVERYTHING, KEPT, VerifyUncertain
 from autolabel.datasets.verified_labels import FinishedJob, VerifiedLabels
-from autolabel.labelling.shards import Shard, read_shards
+from autolabel.labelling.earlier_labels import EarlierFrame, earlier_frames, keep_label
+from autolabel.labelling.shards import LabelledShard, read_results
 from autolabel.labelling.uncertainty import FrameUncertainty
 from autolabel.labels.manifest import ManifestLine, read_line
 from autolabel.reporting.summary import JobOutcome
@@ -40,14 +41,15 @@ class Join:
         self._run = run
         self._label_bucket = label_bucket
         self._wanted = wanted
-        self._kinds = _kinds(run, label_bucket, frames)
+        self._shards, _ = read_results(label_bucket, run.folder)
+        self._kinds = _kinds(run, label_bucket, frames, earlier=any(shard.asked for shard in self._shards))
         self._jobs = sorted(jobs, key=lambda job: job.first)
         self.outcomes: list[JobOutcome] = []
         self.notes: list[str] = []
 
     def frames(self) -> Iterator[JoinedFrame]:
         """Yield every frame once. Raises CountMismatch when a frame went to reviewers and is in no job."""
-        shards = read_shards(self._label_bucket, self._run.folder)
+        shards = iter(self._shards)
         following = next(shards, None)
         for job in self._jobs:
             verified = VerifiedLabels(job, self._label_bucket, self._run.document.verification.task)
@@ -64,33 +66,37 @@ class Join:
         if next(self._kinds, None) is not None:
             raise CountMismatch(f"the triage of {self._run.drive} {self._run.run} has more frames than its shards")
 
-    def _shard(self, shard: Shard, verified: VerifiedLabels | None) -> Iterator[JoinedFrame]:
+    def _shard(self, shard: LabelledShard, verified: VerifiedLabels | None) -> Iterator[JoinedFrame]:
         def lines(part: str) -> Iterator[bytes]:
             return self._label_bucket.lines(self._run.folder.shard(shard.index, f"{part}.jsonl"))
 
         uncertainties = map(msgspec.json.Decoder(FrameUncertainty).decode, lines("doubts"))
         candidates = lines("detections") if self._wanted(shard.index) else iter(())
-        for body, uncertainty in zip(lines("manifest"), uncertainties, strict=True):
+        judged = earlier_frames(self._run, shard, self._label_bucket)
+        for body, uncertainty, earlier in zip(lines("manifest"), uncertainties, judged, strict=True):
             line = read_line(body)
-            self._label(line, verified)
+            self._label(line, verified, earlier)
             yield JoinedFrame(line, uncertainty, next(candidates, b""))
 
-    def _label(self, line: ManifestLine, verified: VerifiedLabels | None) -> None:
+    def _label(self, line: ManifestLine, verified: VerifiedLabels | None, earlier: EarlierFrame) -> None:
         kind = next(self._kinds, None)
         if kind is None:
             raise CountMismatch(f"the triage of {self._run.drive} {self._run.run} ends before {line.source_ref}")
         if kind == ACCEPTED:
             # The pre-label becomes the label. `human-annotated` in its metadata shows that no person made it.
             line.verified, line.verified_metadata = line.prelabel, line.prelabel_metadata
+        elif kind == KEPT and earlier.label:
+            keep_label(line, earlier, earlier.label)
         elif verified is None:
             raise CountMismatch(f"no verification job has {line.source_ref}")
-        else:
-            verified.join(line, blind=kind == BLIND_AUDIT)
+        elif not verified.join(line, blind=kind == BLIND_AUDIT) and earlier.label:
+            # A person's label of the same bytes is better than none. It gives no evidence, because it is not new.
+            keep_label(line, earlier, earlier.label)
         line.origin.triage = kind
 
 
-def _kinds(run: Run, label_bucket: Bucket, frames: int) -> Iterator[str]:
+def _kinds(run: Run, label_bucket: Bucket, frames: int, *, earlier: bool) -> Iterator[str]:
     """Yield the kind of each frame (why reviewers got it, or did not), in the order of the drive."""
-    if not isinstance(run.document.verification, VerifyUncertain):
+    if not isinstance(run.document.verification, VerifyUncertain) and not earlier:
         return repeat(EVERYTHING, frames)
     return map(msgspec.json.Decoder(str).decode, label_bucket.lines(run.folder.triage))

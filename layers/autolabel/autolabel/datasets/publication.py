@@ -32,7 +32,7 @@ class Publication(msgspec.Struct, frozen=True):
 
     `verified`: frames with a person's label; `accepted`: frames that the policy accepted without a person. `scripted`:
     frames with a label of a script, which are in neither count, so that a reader who wants labels that are known to be
-    right does not take them for such.
+    right does not take them for such. `kept`: those of the `verified` frames whose label comes from an earlier run.
     """
 
     drive: str
@@ -45,6 +45,7 @@ class Publication(msgspec.Struct, frozen=True):
     verified: int
     accepted: int
     scripted: int = 0
+    kept: int = 0
 
 
 class _Counts:
@@ -57,14 +58,15 @@ class _Counts:
         self.labelled_by: Counter[str] = Counter()
         self.classes: Counter[str] = Counter()
         self.unverified: Counter[str] = Counter()
-        self.accepted = 0
+        self.accepted = self.kept = 0
 
     def take(self, line: ManifestLine) -> None:
         boxes = line.prelabel_boxes if line.verified is msgspec.UNSET else line.verified_boxes
         self.classes.update(box.name for box in boxes)
         self.labelled_by[line.origin.labelled_by.value] += 1
         self.accepted += line.origin.triage == ACCEPTED
-        if line.origin.verification:
+        self.kept += line.origin.kept is not None
+        if line.origin.verification and line.origin.kept is None:
             kind = _NUMBERED.sub("#", line.origin.verification)
             separate = kind in self.unverified or len(self.unverified) < MAX_REASONS
             self.unverified[kind if separate else OTHER_KINDS] += 1
@@ -119,9 +121,10 @@ def publish_run(
         summary=label_bucket.uri(run.folder.summary),
         frames=msgspec.to_builtins(summary.frames),
         boxes=summary.boxes,
-        verified=sum(outcome.verified for outcome in join.outcomes),
+        verified=sum(outcome.verified for outcome in join.outcomes) + counts.kept,
         accepted=counts.accepted,
         scripted=sum(outcome.scripted for outcome in join.outcomes),
+        kept=counts.kept,
     )
     ledger.finish_run(run, "published", now)
     if status.fallen:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
+
+import msgspec
 
 from autolabel.contracts.drive import Run
 from autolabel.contracts.errors import CountMismatch
 from autolabel.contracts.job_manifest import JobManifest
 from autolabel.contracts.ports import Bucket
-from autolabel.contracts.verification import ACCEPTED, EVERYTHING, SEGMENTS, VerifyUncertain
+from autolabel.contracts.verification import ACCEPTED, EVERYTHING, KEPT, SEGMENTS, VerifyUncertain
+from autolabel.labelling.earlier_labels import EarlierCounts, earlier_frames
 from autolabel.labelling.shards import LabelledShard
 from autolabel.labels.taxonomy import current_taxonomy
 from autolabel.triage.acceptance import AcceptanceCriteria
@@ -28,10 +31,14 @@ from autolabel.verification.jobs import (
 
 
 class Selection(NamedTuple):
-    """The manifests of a run's jobs, and the number of its frames by kind (why reviewers get them, or do not)."""
+    """The manifests of a run's jobs, and the number of its frames by kind (why reviewers get them, or do not).
+
+    `earlier`: what becomes of the labels of earlier runs.
+    """
 
     manifests: tuple[JobManifest, ...]
     kinds: Counter[str]
+    earlier: EarlierCounts
 
 
 def choose_back_end(run: Run, back_ends: BackEnds) -> str:
@@ -50,17 +57,35 @@ def select_frames(
     if isinstance(policy, VerifyUncertain):
         triage = Triage(run, policy, criteria.proven, shards, label_bucket)
         triage.write_kinds()
-        manifests, kinds = tuple(triage.write_queues(criteria.max_objects)), triage.counts
+        manifests, kinds, earlier = tuple(triage.write_queues(criteria.max_objects)), triage.counts, triage.earlier
     else:
         manifests = tuple(split_into_jobs(run.folder, shards, criteria.max_objects))
         for manifest in manifests:
             # Joins whole shards inside the bucket, without reading them.
             label_bucket.concatenate(manifest.key, manifest.parts, "application/jsonl")
-        kinds = Counter({EVERYTHING: lines})
+        kinds, earlier = _write_kinds(run, shards, label_bucket)
     given = sum(manifest.frames for manifest in manifests)
-    if kinds.total() != lines or given != lines - kinds[ACCEPTED]:
+    if kinds.total() != lines or given != lines - kinds[ACCEPTED] - kinds[KEPT]:
         raise CountMismatch(f"the manifests of {run.drive} {run.run} do not hold all its frames")
-    return Selection(manifests, kinds)
+    return Selection(manifests, kinds, earlier)
+
+
+def _write_kinds(run: Run, shards: Sequence[LabelledShard], label_bucket: Bucket) -> tuple[Counter[str], EarlierCounts]:
+    """Write the kind of every frame under the policy `all`, unless none has a label from an earlier run."""
+    kinds, earlier = Counter[str](), EarlierCounts()
+
+    def lines() -> Iterator[bytes]:
+        for shard in shards:
+            for frame in earlier_frames(run, shard, label_bucket):
+                kind = frame.kind or EVERYTHING
+                kinds[kind] += 1
+                earlier.take(kind, frame)
+                yield msgspec.json.encode(kind) + b"\n"
+
+    if any(shard.asked for shard in shards):
+        label_bucket.write_stream(run.folder.triage, lines(), "application/jsonl")
+        return kinds, earlier
+    return Counter({EVERYTHING: sum(shard.lines for shard in shards)}), earlier
 
 
 def prepare_jobs(

@@ -16,10 +16,10 @@ from autolabel.contracts.drive import (
     next_run,
     parse_drive_document,
 )
-from autolabel.contracts.errors import CatalogueUnavailable, DocumentRefused, RunMissing
+from autolabel.contracts.errors import CatalogueUnavailable, DocumentRefused, OtherReview, RunMissing
 from autolabel.contracts.frames import DRIVE_DOCUMENT, drive_prefix
 from autolabel.contracts.ports import Announcements, Bucket, DriveLedger, Executions
-from autolabel.contracts.verification import SEGMENTS
+from autolabel.contracts.verification import REVIEW_ALL, REVIEW_CHANGED, SEGMENTS, ReviewChoice
 from autolabel.drives.listing import frozen_listing
 from autolabel.labels.taxonomy import current_taxonomy
 from autolabel.models.catalogue import Catalogue
@@ -81,12 +81,13 @@ class Closing:
         self._ledger.mark_closed(drive)
         return Closed("closed" if started else "already")
 
-    def relabel(self, drive: str) -> Run:
+    def relabel(self, drive: str, review: ReviewChoice = REVIEW_CHANGED) -> Run:
         """Label a closed drive again, with its current document, frames and models; return the run.
 
-        Failed units are tried once more; existing answers are used. A run that was allocated but never started is
-        started instead. Raises DocumentRefused and CatalogueUnavailable as for a first run, and RunMissing for a drive
-        that was never closed.
+        Failed units are tried once more; existing answers are used. `review`: which frames with a person's label from
+        an earlier run reviewers get again. A run that was allocated but never started is started instead. Raises
+        DocumentRefused and CatalogueUnavailable as for a first run, RunMissing for a drive that was never closed, and
+        OtherReview for a run that was never started and was allocated with another `review`.
         """
         latest = self._ledger.latest_run(drive)
         if latest is None:
@@ -95,7 +96,12 @@ class Closing:
         # Step Functions deletes executions after 90 days; a listing shows that there was one.
         began = self._executions.status(name) or frozen_listing(self._label_bucket, latest.folder)
         if began or self._ledger.outcome(drive, latest.run):
-            latest = self._ledger.allocate_run(self._new_run(drive, next_run(latest.run)))
+            latest = self._ledger.allocate_run(self._new_run(drive, next_run(latest.run), review))
+        if latest.run != FIRST_RUN and latest.review != review:
+            raise OtherReview(
+                f"run {latest.run} of drive {drive!r} was allocated with the review {latest.review!r} and never "
+                f"started: start it with that one, and relabel the drive again with {review!r} if you need to"
+            )
         self._start(latest)
         return latest
 
@@ -114,7 +120,7 @@ class Closing:
                 "drive to use the new one",
             )
 
-    def _new_run(self, drive: str, run: str) -> Run:
+    def _new_run(self, drive: str, run: str, review: ReviewChoice = REVIEW_ALL) -> Run:
         key = drive_prefix(drive) + DRIVE_DOCUMENT
         found = self._ingest.read_tagged(key, MAX_DOCUMENT_BYTES + 1)
         if found is None:
@@ -146,4 +152,5 @@ class Closing:
             labels=self._job_labels,
             since=since,
             retry_failed_before=0.0 if run == FIRST_RUN else since,
+            review=review,
         )

@@ -12,11 +12,13 @@ from autolabel.contracts.drive import Run, execution_name
 from autolabel.contracts.errors import AnswerRefused, ImageRefused
 from autolabel.contracts.frames import parse_frame_key
 from autolabel.contracts.ports import Bucket
+from autolabel.contracts.verification import AGAIN, KEPT, REVIEW_ALL, SEGMENTS
 from autolabel.labelling.decoding import decode_answer
+from autolabel.labelling.earlier_labels import NOTHING, PICTURE_GONE, EarlierFrame, judge_frame
 from autolabel.labelling.fusion import FUSION
 from autolabel.labelling.model_detections import ModelDetections
 from autolabel.labelling.prelabel import label_frame
-from autolabel.labelling.shards import FrameIssue, ModelTally, Shard, ShardFrame, ShardResult, Tally
+from autolabel.labelling.shards import AskedLines, FrameIssue, ModelTally, Shard, ShardFrame, ShardResult, Tally
 from autolabel.labelling.uncertainty import FrameUncertainty, as_attribute, as_record, frame_uncertainty
 from autolabel.labels.detections import Detections
 from autolabel.labels.image_header import ImageHeader, read_header
@@ -28,7 +30,9 @@ from autolabel.labels.manifest import (
     ShownUncertainty,
     encode_line,
     prelabelled_line,
+    raw,
 )
+from autolabel.labels.person_labels import FrameLabels, PersonLabel
 from autolabel.models.catalogue import Model
 from autolabel.streams.ordered_map import map_in_order
 
@@ -37,8 +41,12 @@ READERS = 8
 
 
 class LabelledFrame(NamedTuple):
-    """Result of a frame: a manifest line with its candidates, an issue, or (for a failed frame) both."""
+    """Result of a frame: a manifest line with its candidates, an issue, or (for a failed frame) both.
 
+    `position`: `camera/timestamp`.
+    """
+
+    position: str
     line: bytes
     uncertainty: bytes
     candidates: bytes
@@ -74,8 +82,12 @@ class ShardLabelling:
         """Label a shard and write its parts. A repeated call writes the same keys again."""
         tally = Tally()
         lines, uncertainties, candidates, issues = bytearray(), bytearray(), bytearray(), bytearray()
+        judged: list[EarlierFrame] = []
+        earlier = self._earlier(shard)
         for frame in map_in_order(self.label_frame, self._frames(shard), READERS):
             lines += frame.line
+            if earlier and frame.line:
+                judged.append(self._judge(frame, earlier))
             uncertainties += frame.uncertainty
             candidates += frame.candidates
             tally.count_labels(frame.boxes, frame.dropped)
@@ -85,7 +97,7 @@ class ShardLabelling:
             else:
                 tally.count_issues(frame.outcome, frame.issue.reason)
                 issues += msgspec.json.encode({"outcome": frame.outcome, "frame": frame.issue}) + b"\n"
-        result = ShardResult(shard.index, tally, len(lines))
+        result = ShardResult(shard.index, tally, len(lines), self._write_judged(shard, bytes(lines), judged))
         for part, body in (
             ("manifest", lines),
             ("doubts", uncertainties),
@@ -97,13 +109,52 @@ class ShardLabelling:
         self._label_bucket.write(self._key(shard, "result.json"), msgspec.json.encode(result))
         return result
 
+    def _earlier(self, shard: Shard) -> dict[str, tuple[PersonLabel, ...]]:
+        """Read the labels from earlier runs of a shard's frames, by `camera/timestamp`, unless none counts."""
+        if self._run.review == REVIEW_ALL:
+            return {}
+        body = self._label_bucket.read(self._key(shard, "earlier.jsonl")) or b""
+        decoder = msgspec.json.Decoder(FrameLabels)
+        return {one.position: one.labels for one in map(decoder.decode, body.splitlines())}
+
+    def _judge(self, frame: LabelledFrame, earlier: Mapping[str, tuple[PersonLabel, ...]]) -> EarlierFrame:
+        judged = judge_frame(frame.line, earlier.get(frame.position, ()), self._run)
+        label = judged.label
+        if label is None or self._run.document.verification.task != SEGMENTS:
+            return judged
+        # A dataset refers to objects of its own run only.
+        picture = self._label_bucket.read(self._picture_of(label))
+        if picture is None:
+            return EarlierFrame(AGAIN, why=PICTURE_GONE)
+        key = self._run.folder.kept_segments(frame.position)
+        self._label_bucket.write(key, picture, "image/png")
+        return msgspec.structs.replace(
+            judged, label=msgspec.structs.replace(label, label=raw(self._label_bucket.uri(key)))
+        )
+
+    def _picture_of(self, label: PersonLabel) -> str:
+        return msgspec.json.decode(label.label, type=str).removeprefix(self._label_bucket.uri(""))
+
+    def _write_judged(self, shard: Shard, lines: bytes, judged: Sequence[EarlierFrame]) -> AskedLines | None:
+        """Write what becomes of the earlier labels, and the lines that reviewers get if they get every other frame."""
+        if all(one == NOTHING for one in judged):
+            return None
+        bodies = [
+            one.asked.encode() or body for body, one in zip(lines.splitlines(), judged, strict=True) if one.kind != KEPT
+        ]
+        asked = b"".join(body + b"\n" for body in bodies)
+        kept = b"".join(msgspec.json.encode(one) + b"\n" for one in judged)
+        self._label_bucket.write(self._key(shard, "kept.jsonl"), kept, "application/jsonl")
+        self._label_bucket.write(self._key(shard, "asked.jsonl"), asked, "application/jsonl")
+        return AskedLines(len(bodies), len(asked))
+
     def label_frame(self, frame: ShardFrame) -> LabelledFrame:
         """Label one frame. A fault of the frame or of its answers becomes an issue, never an exception."""
         try:
             header = read_header(lambda count: self._ingest.read_first(frame.key, count, frame.etag), frame.key)
         except ImageRefused as e:
             issue = FrameIssue(frame.key, e.reason, str(e))
-            return LabelledFrame(b"", b"", b"", issue, "rejected", Counter(), Counter(), {})
+            return LabelledFrame("", b"", b"", b"", issue, "rejected", Counter(), Counter(), {})
         found, failures, dropped = self._detections(frame, header)
         failure = None
         if len(failures) == len(frame.answers):
@@ -140,6 +191,7 @@ class ShardLabelling:
             line = self._line(frame, header, prelabel, [e.reason], labelled=False)
         boxes = Counter(d.name for d in prelabel)
         return LabelledFrame(
+            position=key.position,
             line=line,
             uncertainty=msgspec.json.encode(as_record(uncertainty, boxes) if uncertainty else FrameUncertainty())
             + b"\n",

@@ -6,20 +6,24 @@ from collections.abc import Iterator
 
 import msgspec
 
-from autolabel.contracts.drive import Run
+from autolabel.contracts.drive import FIRST_RUN, Run
 from autolabel.contracts.ports import Bucket, PendingUnits, RunTokens, UnitLedger
 from autolabel.inference.reconciliation import Comparison, Found
 from autolabel.labelling.shards import Shard, ShardFrame, UnitAnswer, plan_shards
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """A run cut into shards. `key`: the list of shards in the label bucket, one JSON line for each."""
+    """A run cut into shards. `key`: the list of shards in the label bucket, one JSON line for each.
+
+    `earlier`: whether the drive has earlier runs, whose reviewers' work is to be taken over.
+    """
 
     drive: str
     run: str
     shards: int
     frames: int
     key: str
+    earlier: bool
 
 
 def plan_run(run: Run, *, label_bucket: Bucket, ledger: UnitLedger, shard_frames: int) -> Plan:
@@ -38,7 +42,7 @@ def plan_run(run: Run, *, label_bucket: Bucket, ledger: UnitLedger, shard_frames
 
     key = run.folder.shard_list
     label_bucket.write_stream(key, write_shards(), "application/jsonl")
-    return Plan(run.drive, run.run, counts["shards"], counts["frames"], key)
+    return Plan(run.drive, run.run, counts["shards"], counts["frames"], key, run.run != FIRST_RUN)
 
 
 def _forget_wait(run: Run, ledger: RunTokens) -> None:

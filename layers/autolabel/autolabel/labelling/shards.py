@@ -124,12 +124,24 @@ def _add(counts: dict[str, int], more: Mapping[str, int]) -> None:
         counts[name] = counts.get(name, 0) + count
 
 
-class ShardResult(msgspec.Struct, frozen=True):
-    """Result of one call of the label function: its counts and the size of its manifest."""
+class AskedLines(msgspec.Struct, frozen=True):
+    """The lines of a shard's part `asked`: the frames without a kept label, as reviewers get them."""
+
+    lines: int
+    bytes: int
+
+
+class ShardResult(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Result of one call of the label function: its counts and the size of its manifest.
+
+    `asked`: what reviewers get if they get every frame; None if it is the manifest, because no frame has a label from
+    an earlier run that counts.
+    """
 
     index: int
     tally: Tally
     manifest_bytes: int
+    asked: AskedLines | None = None
 
 
 class LabelledShard(msgspec.Struct, frozen=True):
@@ -145,6 +157,7 @@ class LabelledShard(msgspec.Struct, frozen=True):
     before: int
     manifest_bytes: int
     outcomes: frozenset[str] = frozenset()
+    asked: AskedLines | None = None
 
 
 def read_results(label_bucket: Bucket, folder: RunFolder) -> tuple[list[LabelledShard], Tally]:
@@ -159,7 +172,9 @@ def read_results(label_bucket: Bucket, folder: RunFolder) -> tuple[list[Labelled
         total.add(tally)
         lines = tally.labelled + tally.failed
         outcomes = frozenset(tally.reasons)
-        shards.append(LabelledShard(shard.index, camera, lines, before[camera], result.manifest_bytes, outcomes))
+        shards.append(
+            LabelledShard(shard.index, camera, lines, before[camera], result.manifest_bytes, outcomes, result.asked)
+        )
         before[camera] += lines
     return shards, total
 

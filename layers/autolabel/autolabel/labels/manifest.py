@@ -139,11 +139,22 @@ class Unsure(msgspec.Struct, frozen=True):
     comment: str
 
 
+class KeptFrom(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The earlier run whose label a line keeps, and the `name.revision` of the models whose pre-label it showed.
+
+    `dropped`: the number of the label's boxes that are left out, because the run of the line lacks their classes.
+    """
+
+    run: str
+    models: tuple[str, ...] = ()
+    dropped: int = 0
+
+
 class Provenance(msgspec.Struct, kw_only=True, omit_defaults=True, rename={"labelled_by": "labelled-by"}):
     """The origin of a line. `models`: the `name.revision` of each; `failures`: why models gave no answer.
 
-    Once the run is published: `verification` says why there is no label, `job` is the verification job that the label
-    comes from, `triage` is the frame kind.
+    Once the run is published: `verification` says why the run's job left no label, `job` is the verification job that
+    the label comes from, `triage` is the frame kind, `kept` the earlier run that the label comes from, if it is kept.
     """
 
     drive: str = ""
@@ -160,10 +171,15 @@ class Provenance(msgspec.Struct, kw_only=True, omit_defaults=True, rename={"labe
     job: str = ""
     unsure: Unsure | None = None
     triage: str = ""
+    kept: KeptFrom | None = None
 
 
-class CandidateBox(msgspec.Struct, frozen=True):
-    """A candidate below the threshold, in whole pixels of the frame."""
+class CandidateBox(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A box that is not part of the pre-label, in whole pixels of the frame: a candidate below the threshold.
+
+    `new`: the models found it at or over the threshold, and it contradicts the person's label that the frame starts
+    from.
+    """
 
     label: str
     left: int
@@ -171,6 +187,7 @@ class CandidateBox(msgspec.Struct, frozen=True):
     width: int
     height: int
     confidence: float
+    new: bool = False
 
 
 class ShownUncertainty(msgspec.Struct, frozen=True, rename={"candidates": "ghosts"}):
@@ -249,6 +266,11 @@ class ManifestLine(
     def verified_by_person(self) -> bool:
         """Check whether the line has boxes that a person verified."""
         return self.verified is not UNSET and self.origin.labelled_by.by_person
+
+    @property
+    def verified_in_run(self) -> bool:
+        """Check whether a person verified the boxes in the line's own run, and so judged its pre-label."""
+        return self.verified_by_person and self.origin.kept is None
 
     @property
     def labelled_by_script(self) -> bool:

@@ -10,7 +10,16 @@ import msgspec
 
 from autolabel.contracts.ports import Bucket
 from autolabel.contracts.run_folder import RunFolder
-from autolabel.contracts.verification import ACCEPTED, AUDIT, BLIND_AUDIT, EVERYTHING, UNCERTAIN, UNPROVEN
+from autolabel.contracts.verification import (
+    ACCEPTED,
+    AGAIN,
+    AUDIT,
+    BLIND_AUDIT,
+    EVERYTHING,
+    KEPT,
+    UNCERTAIN,
+    UNPROVEN,
+)
 from autolabel.labels.manifest import read_line
 from autolabel.labels.taxonomy import current_taxonomy
 from autolabel.reporting.pace import HASTY_SECONDS
@@ -29,6 +38,8 @@ KIND_MEANINGS = {
     AUDIT: "certain enough and proven; given to reviewers as a check",
     BLIND_AUDIT: "certain enough; given to reviewers without the pre-label, as proof",
     ACCEPTED: "certain enough and proven; the pre-label became the label without a reviewer",
+    KEPT: "labelled by a reviewer in an earlier run; that label is kept",
+    AGAIN: "labelled by a reviewer in an earlier run; given to reviewers again",
 }
 PICTURES = 24
 # The page names at most this many rejected and failed frames each. Their files have all of them.
@@ -103,8 +114,8 @@ def render_report(
         images=images or {},
         colors=current_taxonomy().colors,
         most=max(summary.classes.values(), default=1),
-        verified=bool(summary.verification),
-        people=sum(job.verified for job in summary.verification),
+        verified=bool(summary.dataset),
+        people=sum(job.verified for job in summary.verification) + sum(summary.earlier.kept.values()),
         scripted=sum(job.scripted for job in summary.verification),
         kinds=KIND_MEANINGS,
         hasty_seconds=HASTY_SECONDS,

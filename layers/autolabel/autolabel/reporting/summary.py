@@ -6,6 +6,7 @@ import msgspec
 
 from autolabel.contracts.errors import CountMismatch
 from autolabel.contracts.verification import BOXES, Task
+from autolabel.labelling.earlier_labels import EarlierCounts
 from autolabel.labelling.shards import ModelTally
 from autolabel.reporting.findings import Agreement
 
@@ -50,7 +51,8 @@ class Summary(msgspec.Struct, frozen=True):
 
     `reasons`: frames that are failed (without a usable pre-label) or rejected, by reason; `dropped`: the models' boxes
     that were left out, by reason; `by_model`: counts of each model; `notes`: sentences for operators; `triage`: frames
-    by kind; `acceptance`: the acceptance status of classes, by past audits. `task`: what reviewers verify.
+    by kind; `acceptance`: the acceptance status of classes, by past audits. `task`: what reviewers verify. `earlier`:
+    what became of the labels that persons made in earlier runs.
 
     Set when the run is published: `verification`, `dataset`, `labelled_by` (frames of the dataset by labelled-by),
     `unverified` (those without a verified label, by reason, where `#` stands for numbers and ids) and `agreement`.
@@ -76,3 +78,4 @@ class Summary(msgspec.Struct, frozen=True):
     agreement: Agreement | None = None
     task: Task = BOXES
     unverified: dict[str, int] = {}
+    earlier: EarlierCounts = msgspec.field(default_factory=EarlierCounts)

@@ -86,14 +86,23 @@ def triage_frame(
     proven: Collection[str],
     stretch: AuditStretch,
     draw: Draw,
+    earlier: str = "",
 ) -> str:
-    """Return a frame's kind, one of KINDS. `level`: None without a pre-label; `claimed`: the result of `claims`."""
+    """Return a frame's kind, one of KINDS.
+
+    `level`: None without a pre-label; `claimed`: the result of `claims`. `earlier`: KEPT or AGAIN for a frame with a
+    person's label from an earlier run. Audits come first, as if there were no such label: without the frames that
+    reviewers have labelled, the rest would be easier than a new drive, and the bounds too high.
+    """
     if isinstance(policy, VerifyAll):
-        return EVERYTHING
-    if not is_acceptable(policy, level):
-        return UNCERTAIN
-    if stretch in draw.audited:
+        return earlier or EVERYTHING
+    acceptable = is_acceptable(policy, level)
+    if acceptable and stretch in draw.audited:
         return BLIND_AUDIT if stretch in draw.blind else AUDIT
+    if earlier:
+        return earlier
+    if not acceptable:
+        return UNCERTAIN
     return ACCEPTED if _are_proven(claimed, proven) else UNPROVEN
 
 

@@ -18,7 +18,8 @@ from autolabel.contracts.drive import Run
 from autolabel.contracts.errors import CountMismatch
 from autolabel.contracts.job_manifest import JobManifest
 from autolabel.contracts.ports import Bucket
-from autolabel.contracts.verification import ACCEPTED, AUDIT, BLIND_AUDIT, VerifyUncertain
+from autolabel.contracts.verification import ACCEPTED, AGAIN, AUDIT, BLIND_AUDIT, KEPT, VerifyUncertain
+from autolabel.labelling.earlier_labels import EarlierCounts, EarlierFrame, earlier_frames
 from autolabel.labelling.shards import LabelledShard
 from autolabel.labelling.uncertainty import FrameUncertainty
 from autolabel.labels.manifest import raw, read_line
@@ -57,14 +58,16 @@ class Triage:
         self._label_bucket = label_bucket
         self._draw = draw_audits(policy, run.drive, run.run, self._acceptable(), proven)
         self.counts: Counter[str] = Counter()
+        self.earlier = EarlierCounts()
 
     def write_kinds(self) -> None:
-        """Write the kind of every frame, and count the kinds."""
+        """Write the kind of every frame, and count the kinds and the earlier labels."""
 
         def lines() -> Iterator[bytes]:
             for shard in self._shards:
-                for kind, _ in self._kinds(shard):
+                for kind, _, earlier in self._kinds(shard):
                     self.counts[kind] += 1
+                    self.earlier.take(kind, earlier)
                     yield msgspec.json.encode(kind) + b"\n"
 
         self._label_bucket.write_stream(self._run.folder.triage, lines(), "application/jsonl")
@@ -104,13 +107,15 @@ class Triage:
     def _chosen(self, shard: LabelledShard) -> list[tuple[tuple[float, int], bytes]]:
         """Choose the lines of a shard that reviewers get, with their ranks."""
         kinds = list(self._kinds(shard))
-        if all(kind == ACCEPTED for kind, _ in kinds):
+        if all(kind in (ACCEPTED, KEPT) for kind, _, _ in kinds):
             return []
         bodies = self._label_bucket.lines(self._key(shard, "manifest"))
         chosen = []
-        for place, (body, (kind, uncertainty)) in enumerate(zip(bodies, kinds, strict=True)):
-            if kind != ACCEPTED:
+        for place, (body, (kind, uncertainty, earlier)) in enumerate(zip(bodies, kinds, strict=True)):
+            if kind not in (ACCEPTED, KEPT):
                 shown = without_prelabel(body) if kind == BLIND_AUDIT else body
+                if kind == AGAIN and earlier.asked:
+                    shown = earlier.asked.encode()
                 chosen.append(((self._rank(shard, place, kind, uncertainty), shard.before + place), shown + b"\n"))
         return chosen
 
@@ -118,15 +123,18 @@ class Triage:
         if kind in (AUDIT, BLIND_AUDIT):
             lot = hashlib.sha256(f"{self._run.drive}/{self._run.run}/{shard.camera}/{shard.before + place}".encode())
             return -int.from_bytes(lot.digest()[:4]) / 2**32
-        return -1.0 if uncertainty.level is None else -uncertainty.level
+        # A contradicted label is at least as uncertain as a frame without a pre-label.
+        return -1.0 if uncertainty.level is None or kind == AGAIN else -uncertainty.level
 
-    def _kinds(self, shard: LabelledShard) -> Iterator[tuple[str, FrameUncertainty]]:
-        for place, uncertainty in enumerate(self._uncertainties(shard)):
+    def _kinds(self, shard: LabelledShard) -> Iterator[tuple[str, FrameUncertainty, EarlierFrame]]:
+        judged = earlier_frames(self._run, shard, self._label_bucket)
+        for place, (uncertainty, earlier) in enumerate(zip(self._uncertainties(shard), judged, strict=True)):
             stretch = self._stretch(shard, place)
             claimed = claims(uncertainty.claims)
             yield (
-                triage_frame(self._policy, uncertainty.level, claimed, self._proven, stretch, self._draw),
+                triage_frame(self._policy, uncertainty.level, claimed, self._proven, stretch, self._draw, earlier.kind),
                 uncertainty,
+                earlier,
             )
 
     def _acceptable(self) -> Iterator[tuple[AuditStretch, frozenset[str]]]:

@@ -52,7 +52,9 @@ class ReviewLog:
 
     def take(self, line: ManifestLine, uncertainty: FrameUncertainty) -> None:
         """Take a line of the dataset. `line` has the pre-label as the models made it, and the reviewers' label."""
-        camera, by_person = line.origin.camera, line.origin.labelled_by.by_person
+        camera = line.origin.camera
+        # A label that is kept from an earlier run took no time in this one, and gives no evidence.
+        by_person = line.origin.labelled_by.by_person and line.origin.kept is None
         place = self._places[camera]
         self._places[camera] += 1
         reviewed = Reviewed(
@@ -67,7 +69,7 @@ class ReviewLog:
             claims=uncertainty.claims,
             seconds=line.review.seconds if by_person and line.review is not UNSET else None,
         )
-        pairs = pair_boxes(line.prelabel_boxes, line.verified_boxes) if line.verified_by_person else None
+        pairs = pair_boxes(line.prelabel_boxes, line.verified_boxes) if line.verified_in_run else None
         reviewed = self._audits.take(reviewed, pairs)
         self._compressed.write(msgspec.json.encode(reviewed) + b"\n")
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from autolabel.verification.ground_truth import read_output
+    from autolabel.verification.attempts import JobAttempt, take_attempt
+    from autolabel.verification.ground_truth import read_answers, read_output
     from autolabel.verification.jobs import LABEL_STUDIO, BackEnds, JobRound, job_name
     from autolabel.verification.label_studio.client import LabelStudioClient
     from autolabel.verification.label_studio.connection import Connection, read_connection
@@ -18,19 +19,28 @@ if TYPE_CHECKING:
         StorageImages,
         Webhook,
         annotated,
+        close_project,
         open_project,
         progress,
         renew_images,
     )
     from autolabel.verification.people import await_reviewers, wake_job
     from autolabel.verification.settlement import settle_round
+    from autolabel.verification.takeover import attempts_of, check_not_taken_over, rounds_of, taken_over_by
 else:
     from autolabel.lazy_faces import lazy_face
 
     __getattr__ = lazy_face(
         __name__,
         {
-            "ground_truth": ("read_output",),
+            "attempts": (
+                "JobAttempt",
+                "take_attempt",
+            ),
+            "ground_truth": (
+                "read_answers",
+                "read_output",
+            ),
             "jobs": (
                 "LABEL_STUDIO",
                 "BackEnds",
@@ -51,6 +61,7 @@ else:
                 "StorageImages",
                 "Webhook",
                 "annotated",
+                "close_project",
                 "open_project",
                 "progress",
                 "renew_images",
@@ -60,6 +71,12 @@ else:
                 "wake_job",
             ),
             "settlement": ("settle_round",),
+            "takeover": (
+                "attempts_of",
+                "check_not_taken_over",
+                "rounds_of",
+                "taken_over_by",
+            ),
         },
     )
 
@@ -69,6 +86,7 @@ __all__ = [
     "Connection",
     "Images",
     "Job",
+    "JobAttempt",
     "JobProject",
     "JobRound",
     "LabelStudioClient",
@@ -76,14 +94,21 @@ __all__ = [
     "StorageImages",
     "Webhook",
     "annotated",
+    "attempts_of",
     "await_reviewers",
+    "check_not_taken_over",
+    "close_project",
     "job_name",
     "open_project",
     "progress",
+    "read_answers",
     "read_connection",
     "read_output",
     "renew_images",
+    "rounds_of",
     "settle_round",
+    "take_attempt",
     "take_notification",
+    "taken_over_by",
     "wake_job",
 ]

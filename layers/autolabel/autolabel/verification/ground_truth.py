@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import msgspec
 
 from autolabel.contracts.ports import Bucket, StoredObject
 from autolabel.contracts.verification import SEGMENTS
-from autolabel.labels.manifest import REVIEW, VERIFIED, BoxLabel, BoxMetadata, metadata_of
+from autolabel.labels.manifest import (
+    BOX_TYPE,
+    REVIEW,
+    VERIFIED,
+    BoxLabel,
+    BoxMetadata,
+    ManifestLine,
+    metadata_of,
+    raw,
+    read_line,
+)
 from autolabel.labels.reviews import MAX_REVIEW, Marks, Review, known_seconds, read_review
 from autolabel.streams.json_depth import is_deep
 from autolabel.streams.ordered_map import map_in_order
-from autolabel.verification.jobs import JobRound
+from autolabel.verification.jobs import LABELS, JobRound
 
 _OUTPUT = "manifests/output/output.manifest"
 _RESPONSES = "annotations/worker-response/iteration-1/"
@@ -21,6 +32,7 @@ _RESPONSES = "annotations/worker-response/iteration-1/"
 _READERS = 16
 # A box of a response takes about a hundred bytes. Our worker page adds at most MAX_REVIEW.
 _MAX_RESPONSE = 200_000 + 2 * MAX_REVIEW
+_BROKEN = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 def read_output(one: JobRound, frames: Iterable[bytes], label_bucket: Bucket) -> Iterator[bytes]:
@@ -29,6 +41,9 @@ def read_output(one: JobRound, frames: Iterable[bytes], label_bucket: Bucket) ->
     `frames`: the lines of the job's manifest; a line's position names its response. Responses to segments are not
     read, because they hold whole pictures.
     """
+    if not one.output:
+        # An earlier attempt of the round left no frame open, and no job was created.
+        return
     output = one.output.removeprefix(label_bucket.uri(""))
     if one.task == SEGMENTS:
         yield from label_bucket.lines(output)
@@ -42,9 +57,80 @@ def read_output(one: JobRound, frames: Iterable[bytes], label_bucket: Bucket) ->
             source = msgspec.json.decode(body, type=_Source).source_ref
             response = responses.get(places.get(source, -1))
             line = _with_review(body, response) if response else body
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        except _BROKEN:
             line = body
         yield line
+
+
+def read_answers(
+    one: JobRound, frames: Callable[[], Iterable[bytes]], label_bucket: Bucket, classes: Sequence[str]
+) -> Iterator[bytes]:
+    """Yield what reviewers answered before a job was stopped or failed: the output lines of these frames.
+
+    Lines of the output manifest come first, if it is there. Then come frames that it lacks, from the reviewers'
+    responses. Segments are in the manifest only, because a response does not say which picture became the label.
+    `one.output`: empty if Ground Truth names no manifest. `frames`: opens the job's manifest; `classes`: in the order
+    of the class ids.
+    """
+    folder = _job_folder(one, label_bucket)
+    # Ground Truth may write the manifest some minutes after it has named the job as stopped.
+    manifest = one.output.removeprefix(label_bucket.uri("")) or folder + _OUTPUT
+    attribute = LABELS[one.task]
+    found: set[str] = set()
+    if label_bucket.exists(manifest):
+        named = msgspec.structs.replace(one, output=label_bucket.uri(manifest))
+        for body in read_output(named, frames(), label_bucket):
+            try:
+                line = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
+                source = msgspec.json.decode(line["source-ref"], type=str)
+            except (*_BROKEN, KeyError):
+                continue
+            if attribute in line or metadata_of(attribute) in line:
+                found.add(source)
+                yield body
+    if one.task == SEGMENTS:
+        return
+    responses = _read_responses(label_bucket, folder + _RESPONSES)
+    for place, body in enumerate(frames()):
+        answer = responses.get(place)
+        if answer and (frame := read_line(body)).source_ref not in found:
+            yield _answered(frame, answer, one.job, classes)
+
+
+def _job_folder(one: JobRound, label_bucket: Bucket) -> str:
+    """Return the prefix of the job's output: its name below the S3OutputPath of the state LabelingJob."""
+    run = one.manifest.removeprefix(label_bucket.uri("")).rpartition("manifests/")[0]
+    return f"{run}verification/{one.job}/"
+
+
+def _answered(line: ManifestLine, answer: _Answer, job: str, classes: Sequence[str]) -> bytes:
+    """Make the output line of a response, as Ground Truth's consolidation of one worker's answer makes it."""
+    ids = {name: i for i, name in enumerate(classes)}
+    drawn = answer.answer_content.bounding_box.bounding_boxes
+    shown = Counter((box.name, box.left, box.top, box.width, box.height) for box in line.prelabel_boxes)
+    adjusted = Counter((box.label, box.left, box.top, box.width, box.height) for box in drawn) != shown
+    line.verified = raw(
+        {
+            "image_size": [line.size],
+            "annotations": [
+                # An unknown class stays unknown, and settling refuses the label.
+                {"class_id": ids.get(b.label, -1), "left": b.left, "top": b.top, "width": b.width, "height": b.height}
+                for b in drawn
+            ],
+        }
+    )
+    line.verified_metadata = raw(
+        {
+            "objects": [{"confidence": 0.0} for _ in drawn],
+            "class-map": {str(ids.get(name, -1)): name for name in dict.fromkeys(box.label for box in drawn)},
+            "type": BOX_TYPE,
+            "adjustment-status": "adjusted" if adjusted else "unadjusted",
+            "human-annotated": "yes",
+            "creation-date": answer.submission_time.rstrip("Z"),
+            "job-name": f"labeling-job/{job.lower()}",
+        }
+    )
+    return _with_review(msgspec.json.encode(line), answer)
 
 
 class _Source(msgspec.Struct, rename={"source_ref": "source-ref"}):
@@ -70,6 +156,7 @@ class _Content(msgspec.Struct, rename={"bounding_box": "boundingBox"}):
 
 class _Answer(msgspec.Struct, rename="camel"):
     worker_id: str = ""
+    submission_time: str = ""
     time_spent_in_seconds: float | None = None
     answer_content: _Content = msgspec.field(default_factory=_Content)
 

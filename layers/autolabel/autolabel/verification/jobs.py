@@ -81,11 +81,19 @@ class VerificationJob(msgspec.Struct, frozen=True):
     attribute: str = VERIFIED
 
 
+class EarlierAttempt(msgspec.Struct, frozen=True):
+    """An attempt of a round, taken in. `results`: the S3 URI of its answers; `missing`: labels that did not come."""
+
+    results: str
+    missing: int = 0
+
+
 class JobRound(msgspec.Struct, frozen=True):
     """A round of a verification job that its back-end has ended.
 
-    `job`: its name in the back-end; `manifest`: the S3 URI of the lines that it was given. `output`: where the
-    back-end left the labels: the S3 URI of an output manifest, or a project.
+    `job`: its name in the back-end; `manifest`: the S3 URI of the round's lines. `output`: where the back-end left the
+    labels: the S3 URI of an output manifest, or a project; empty if earlier attempts left no frame open. `attempts`:
+    the earlier ones of the round; `given`: the S3 URI of the lines of the last one, if it is not the round's.
     """
 
     job: str
@@ -95,6 +103,8 @@ class JobRound(msgspec.Struct, frozen=True):
     frames: int
     output: str
     task: Task = BOXES
+    attempts: tuple[EarlierAttempt, ...] = ()
+    given: str = ""
 
 
 def check_workteam(arn: str, region: str) -> None:
@@ -117,21 +127,25 @@ def check_workteam(arn: str, region: str) -> None:
 def split_into_jobs(folder: RunFolder, shards: Iterable[LabelledShard], max_objects: int) -> Iterator[JobManifest]:
     """Group whole shards into manifests of at most `max_objects` frames, in order; empty shards are left out.
 
-    Rejected frames have no line and do not count. Raises CountMismatch for a shard that is too large for a job.
+    Rejected frames have no line, and frames with a kept label are not asked; neither counts. Raises CountMismatch for a
+    shard that is too large for a job.
     """
     parts: list[tuple[str, int]] = []
     frames, index, first, last = 0, 0, 0, 0
     for shard in shards:
-        if not shard.lines:
+        part, lines, size = "manifest.jsonl", shard.lines, shard.manifest_bytes
+        if shard.asked:
+            part, lines, size = "asked.jsonl", shard.asked.lines, shard.asked.bytes
+        if not lines:
             continue
-        if shard.lines > max_objects:
-            raise CountMismatch(f"shard {shard.index} has {shard.lines} frames, a job takes at most {max_objects}")
-        if parts and frames + shard.lines > max_objects:
+        if lines > max_objects:
+            raise CountMismatch(f"shard {shard.index} has {lines} frames, a job takes at most {max_objects}")
+        if parts and frames + lines > max_objects:
             yield JobManifest(folder.job_manifest(index), frames, tuple(parts), first, last)
             parts, frames, index = [], 0, index + 1
         first, last = first if parts else shard.index, shard.index
-        parts.append((folder.shard(shard.index, "manifest.jsonl"), shard.manifest_bytes))
-        frames += shard.lines
+        parts.append((folder.shard(shard.index, part), size))
+        frames += lines
     if parts:
         yield JobManifest(folder.job_manifest(index), frames, tuple(parts), first, last)
 

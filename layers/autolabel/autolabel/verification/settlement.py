@@ -60,8 +60,9 @@ class Settled(msgspec.Struct, frozen=True, omit_defaults=True):
 
     `frames` = `verified` + `failed`. `unadjusted`: verified frames whose boxes stayed as they were shown; `unsure`:
     frames that a reviewer marked so. Lines of the back-end that were left out: `foreign` ones of frames that the job
-    was not given, `doubled` ones of frames that already have a line, `broken` ones that cannot be read. `again`: the
-    next round, if there is one.
+    was not given, `doubled` ones of frames that already have a line, `broken` ones that cannot be read. `missing`:
+    labels that the back-end counted in stopped or failed attempts and that did not come. `again`: the next round, if
+    there is one.
     """
 
     job: str
@@ -74,6 +75,7 @@ class Settled(msgspec.Struct, frozen=True, omit_defaults=True):
     foreign: int = 0
     doubled: int = 0
     broken: int = 0
+    missing: int = 0
     again: NextRound | None = None
 
 
@@ -112,6 +114,10 @@ class Result(msgspec.Struct, frozen=True, omit_defaults=True, rename={"source_re
         return isinstance(self.review, Review) and self.review.unsure
 
 
+class _Source(msgspec.Struct, rename={"source_ref": "source-ref"}):
+    source_ref: str
+
+
 class _Output(NamedTuple):
     """The parts of a back-end's line that settling uses."""
 
@@ -123,21 +129,13 @@ class _Output(NamedTuple):
 def settle_round(one: JobRound, output: Iterable[bytes], *, label_bucket: Bucket, names: frozenset[str]) -> Settled:
     """Write a round's results and the next round's manifest. `names`: the classes that a label may have.
 
-    `output`: augmented manifest lines, in any order. Raises CountMismatch when the round's manifest does not have the
-    planned number of frames.
+    `output`: augmented manifest lines of the last attempt, in any order. Answers of earlier attempts come first. Raises
+    CountMismatch when the round's manifest does not have the planned number of frames.
     """
     manifest = one.manifest.removeprefix(label_bucket.uri(""))
-    found = _Found(output, LABELS[one.task])
+    settlement = _settlement(one, output, label_bucket, names)
+    found = settlement.found
     stem = manifest.removesuffix(".manifest")
-    if one.task == SEGMENTS:
-        # This import loads Pillow, which jobs of boxes do not need.
-        from autolabel.verification.segments import broken_segments_rule
-
-        folder = manifest.rpartition("manifests/")[0] + "verification/"
-        broken_rule = partial(broken_segments_rule, names=names, label_bucket=label_bucket, folder=folder)
-        settlement = _Settlement(one.job, found, broken_rule, SEGMENTS, _READERS)
-    else:
-        settlement = _Settlement(one.job, found, partial(_broken_box_rule, names=names), BOXES)
     results = f"{stem}.results.jsonl"
     label_bucket.write_stream(results, settlement.results(label_bucket.lines(manifest)), "application/jsonl")
     if settlement.frames != one.frames:
@@ -158,8 +156,42 @@ def settle_round(one: JobRound, output: Iterable[bytes], *, label_bucket: Bucket
         foreign=len(found.lines),
         doubled=found.doubled,
         broken=found.broken,
+        missing=sum(attempt.missing for attempt in one.attempts),
         again=again,
     )
+
+
+class Answers(NamedTuple):
+    """The results of the frames that a back-end's output has a line of; `labels`: the number of lines with a label."""
+
+    results: list[Result]
+    labels: int
+
+
+def settle_answered(one: JobRound, output: Iterable[bytes], *, label_bucket: Bucket, names: frozenset[str]) -> Answers:
+    """Settle only the frames of a manifest that the output has a line of, in the order of the manifest."""
+    settlement = _settlement(one, output, label_bucket, names)
+    labels = sum(found.label != b"null" for found in settlement.found.lines.values())
+    bodies = label_bucket.lines(one.manifest.removeprefix(label_bucket.uri("")))
+    return Answers(list(settlement.answered(bodies)), labels)
+
+
+def read_results(label_bucket: Bucket, uri: str) -> Iterator[Result]:
+    """Read the results of a round or of an attempt."""
+    return map(msgspec.json.Decoder(Result).decode, label_bucket.lines(uri.removeprefix(label_bucket.uri(""))))
+
+
+def _settlement(one: JobRound, output: Iterable[bytes], label_bucket: Bucket, names: frozenset[str]) -> _Settlement:
+    found = _Found(output, LABELS[one.task])
+    earlier = {r.source_ref: r for attempt in one.attempts for r in read_results(label_bucket, attempt.results)}
+    if one.task != SEGMENTS:
+        return _Settlement(one.job, found, earlier, partial(_broken_box_rule, names=names), BOXES)
+    # This import loads Pillow, which jobs of boxes do not need.
+    from autolabel.verification.segments import broken_segments_rule
+
+    folder = one.manifest.removeprefix(label_bucket.uri("")).rpartition("manifests/")[0] + "verification/"
+    broken_rule = partial(broken_segments_rule, names=names, label_bucket=label_bucket, folder=folder)
+    return _Settlement(one.job, found, earlier, broken_rule, SEGMENTS, _READERS)
 
 
 class _Found:
@@ -192,19 +224,22 @@ class _Found:
 class _Settlement:
     """Settles a round frame by frame. `again`: the results of the next round's frames, by position in the manifest.
 
-    `broken_rule`: says which rule a label breaks. `task`: what reviewers correct.
+    `earlier`: results of earlier attempts, by frame. `broken_rule`: says which rule a label breaks. `task`: what
+    reviewers correct.
     """
 
     def __init__(
         self,
         job: str,
         found: _Found,
+        earlier: dict[str, Result],
         broken_rule: BrokenRule,
         task: Task,
         workers: int = 1,
     ) -> None:
         self._job = job
-        self._found = found
+        self.found = found
+        self._earlier = earlier
         self._broken_rule = broken_rule
         self._task = task
         self._workers = workers
@@ -222,6 +257,12 @@ class _Settlement:
                 self.again[self.frames] = result
             self.frames += 1
             yield msgspec.json.encode(result) + b"\n"
+
+    def answered(self, manifest: Iterable[bytes]) -> Iterator[Result]:
+        """Yield the results of the frames that the output has a line of."""
+        decoder = msgspec.json.Decoder(_Source)
+        chosen = (body for body in manifest if decoder.decode(body).source_ref in self.found.lines)
+        return map_in_order(self._result, chosen, self._workers)
 
     def next_manifest(self, manifest: Iterable[bytes]) -> Iterator[bytes]:
         """Yield the lines of the next round's frames, with the label that a reviewer was unsure of as the pre-label."""
@@ -250,7 +291,9 @@ class _Settlement:
     def _result(self, body: bytes) -> Result:
         line = read_line(body)
         source = line.source_ref
-        output = self._found.lines.pop(source, None)
+        output = self.found.lines.pop(source, None)
+        if (before := self._earlier.get(source)) is not None:
+            return before
         if output is None:
             return Result(source, self._job, failure="not in the job's output")
         found = self._label(line, output)

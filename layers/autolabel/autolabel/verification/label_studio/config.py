@@ -14,11 +14,14 @@ FRAME = "frame"
 OCCLUDED = "occluded"
 TRUNCATED = "truncated"
 UNSURE = "unsure"
+# The mark of a box that models found after an earlier review. A box that still has it is not part of the label.
+CHECK = "check"
 
 INSTRUCTIONS = (
     "Models drew these boxes. Change only what is wrong. Draw each box tightly around the visible part of an object,"
     " choose its class (keys 1 to 0), and mark it if the object is occluded or cut off by the frame's edge. Submit a"
     " correct frame without changes, also one without objects. Skip a frame only if it is impossible to label."
+    " The last reviewer was not shown boxes with the mark check: untick it to add such a box. The others are left out."
 )
 
 
@@ -36,7 +39,8 @@ def label_config(labels: Sequence[str], colors: Mapping[str, str]) -> str:
         f'<Image name="{IMAGE}" value="$image" zoom="true" zoomControl="true" brightnessControl="true"'
         ' contrastControl="true" rotateControl="false"/>'
         f'<Choices name="{MARKS}" toName="{IMAGE}" choice="multiple" perRegion="true">'
-        f'<Choice value="{OCCLUDED}" hotkey="o"/><Choice value="{TRUNCATED}" hotkey="t"/></Choices>'
+        f'<Choice value="{OCCLUDED}" hotkey="o"/><Choice value="{TRUNCATED}" hotkey="t"/>'
+        f'<Choice value="{CHECK}" hotkey="c"/></Choices>'
         f'<Choices name="{FRAME}" toName="{IMAGE}" choice="multiple"><Choice value="{UNSURE}" hotkey="u"/></Choices>'
         "</View>"
     )

@@ -156,6 +156,17 @@ def annotated(reference: JobProject, client: LabelStudio) -> bool:
     return done == total
 
 
+def close_project(job: Job, client: LabelStudio) -> JobProject | None:
+    """Delete the open tasks of a job's project, so that reviewers get them no more; None if there is no project."""
+    found = _titled(job, client)
+    if not found:
+        return None
+    project = found[0]
+    open_tasks = [task.id for task in client.tasks(project, (equal(f"data.{JOB}", job.name), *OPEN))]
+    _delete_unanswered(project, open_tasks, client)
+    return JobProject(job, project)
+
+
 def renew_images(reference: JobProject, client: LabelStudio, images: Images, limit: int) -> int:
     """Give the next `limit` open tasks, in the order in which reviewers get them, new addresses. Returns the number."""
     ours = (equal(f"data.{JOB}", reference.job.name), *OPEN)
@@ -171,13 +182,23 @@ class Results:
 
     Keeps the ids of the project's tasks and one page of annotations in memory. The counts are complete once all lines
     were read: `skipped` and `deleted` frames, and `strays`, tasks of frames that the job was not given.
+    `only_answered`: leave out frames that no reviewer answered or skipped.
     """
 
-    def __init__(self, reference: JobProject, lines: Iterable[bytes], client: LabelStudio, now: datetime) -> None:
+    def __init__(
+        self,
+        reference: JobProject,
+        lines: Iterable[bytes],
+        client: LabelStudio,
+        now: datetime,
+        *,
+        only_answered: bool = False,
+    ) -> None:
         self._reference = reference
         self._lines = lines
         self._client = client
         self._now = now
+        self._only_answered = only_answered
         self.skipped = self.deleted = self.strays = 0
 
     def __iter__(self) -> Iterator[bytes]:
@@ -192,7 +213,10 @@ class Results:
             }
             for line in lines:
                 ids = tasks.pop(line.source_ref, ())
-                yield msgspec.json.encode(self._answer(line, [found[i] for i in ids if i in found])) + b"\n"
+                answered = [found[i] for i in ids if i in found]
+                if self._only_answered and not any(task.annotations for task in answered):
+                    continue
+                yield msgspec.json.encode(self._answer(line, answered)) + b"\n"
         self.strays = sum(map(len, tasks.values()))
 
     def _answer(self, line: ManifestLine, tasks: Collection[Task]) -> ManifestLine:
@@ -298,9 +322,13 @@ def _import(job: Job, project: int, lines: Iterable[bytes], client: LabelStudio,
 
 def _delete_doubles(project: int, there: Mapping[str, Sequence[int]], client: LabelStudio) -> None:
     """Delete duplicate tasks of a frame, from concurrent imports: keep the first and those with an annotation."""
-    doubles = [i for ids in there.values() for i in ids[1:]]
-    for start in range(0, len(doubles), FULL_PAGE):
-        for task in client.annotated_tasks(project, doubles[start : start + FULL_PAGE]):
+    _delete_unanswered(project, [i for ids in there.values() for i in ids[1:]], client)
+
+
+def _delete_unanswered(project: int, tasks: Sequence[int], client: LabelStudio) -> None:
+    """Delete the tasks that have no annotation; they are read right before, since a reviewer may have answered one."""
+    for start in range(0, len(tasks), FULL_PAGE):
+        for task in client.annotated_tasks(project, tasks[start : start + FULL_PAGE]):
             if not task.annotations:
                 client.delete_task(task.id)
 

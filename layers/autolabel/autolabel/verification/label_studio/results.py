@@ -15,7 +15,7 @@ import msgspec
 
 from autolabel.labels.manifest import BOX_TYPE, ImageSize, ManifestLine, raw, whole_pixels
 from autolabel.labels.reviews import Marks, Review
-from autolabel.verification.label_studio.config import FRAME, MARKS, OCCLUDED, TRUNCATED, UNSURE
+from autolabel.verification.label_studio.config import CHECK, FRAME, MARKS, OCCLUDED, TRUNCATED, UNSURE
 from autolabel.verification.label_studio.tasks import SOURCE
 
 SKIPPED = "a reviewer skipped it in Label Studio"
@@ -97,8 +97,9 @@ def answered_line(
         return failed_line(line, SKIPPED, job=job, created=created)
     try:
         size = line.size
-        regions = _boxes(answer.result or [], size, labels)
         marks = _marks(answer.result or [])
+        drawn = _boxes(answer.result or [], size, labels)
+        regions = [(region, box) for region, box in drawn if CHECK not in marks.get(region, ())]
     except (_Unreadable, msgspec.ValidationError) as e:
         reason = f"annotation {answer.id} of Label Studio cannot be read: {e}"
         return failed_line(line, reason, job=job, created=created)

@@ -1,0 +1,248 @@
+"""Takes over the reviewers' work of the earlier runs of a drive: collects their labels for the shards of a new run.
+
+All sources are in the order of the drive, so they are merged without holding them: the jobs of the run before, one at a
+time, and what that run had collected from the runs before it.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
+from operator import attrgetter
+from typing import Literal
+
+import msgspec
+from msgspec import UNSET
+
+from autolabel.contracts.drive import Run
+from autolabel.contracts.errors import CountMismatch
+from autolabel.contracts.frames import parse_frame_key
+from autolabel.contracts.ports import Bucket, LabelingJobs, Runs
+from autolabel.labelling.shards import READERS, Shard, ShardFrame, read_shards
+from autolabel.labels.manifest import LabelledBy, ManifestLine, Unsure, read_line
+from autolabel.labels.person_labels import FrameLabels, PersonLabel, add_label, shown_boxes
+from autolabel.labels.reviews import MAX_COMMENT, Review
+from autolabel.streams.ordered_map import map_in_order
+from autolabel.verification.settlement import Result, read_results
+from autolabel.verification.takeover import (
+    Projects,
+    RoundFiles,
+    attempts_of,
+    end_jobs,
+    mark_taken_over,
+    rounds_of,
+)
+
+
+class Collected(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What was collected for a run: frames by the run whose label is their newest; `missing`: labels by job that the
+    back-end counted and that did not come."""
+
+    frames: dict[str, int] = {}
+    missing: dict[str, int] = {}
+
+
+class TakeOver(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How far a take-over is. `verdict`: `wait` means that the call must be repeated after a minute.
+
+    `waiting`: jobs that have not ended, or whose answers have not come; `labels`: frames with a person's label.
+    """
+
+    verdict: Literal["wait", "collected"]
+    waiting: tuple[str, ...] = ()
+    labels: int = 0
+
+
+def take_over_earlier_runs(
+    run: Run,
+    *,
+    label_bucket: Bucket,
+    ledger: Runs,
+    jobs: LabelingJobs,
+    projects: Projects | None,
+    waited: float,
+) -> TakeOver:
+    """End the open jobs of the drive's earlier runs, take in what reviewers answered, and collect all labels.
+
+    Earlier runs cannot go on after that. `projects`: None in a stack without Label Studio. `waited`: seconds since the
+    first call.
+    """
+    if done := read_collected(label_bucket, run):
+        return TakeOver("collected", labels=sum(done.frames.values()))
+    waiting, missing, earlier = list[str](), dict[str, int](), list[Run]()
+    for one in _earlier_runs(run, ledger):
+        mark_taken_over(label_bucket, one.folder, run.run)
+        ending = end_jobs(one, label_bucket=label_bucket, jobs=jobs, projects=projects, waited=waited)
+        waiting += ending.waiting
+        missing |= ending.missing
+        earlier.append(one)
+        if label_bucket.exists(one.folder.earlier_labels):
+            # It took over the runs before it.
+            break
+    if waiting:
+        return TakeOver("wait", tuple(waiting))
+    collected = collect_labels(run, earlier, label_bucket=label_bucket, missing=missing)
+    return TakeOver("collected", labels=sum(collected.frames.values()))
+
+
+def _earlier_runs(run: Run, ledger: Runs) -> Iterator[Run]:
+    """Yield the earlier runs of the drive, the newest first."""
+    for number in range(int(run.run) - 1, 0, -1):
+        if found := ledger.find_run(run.drive, f"{number:04d}"):
+            yield found
+
+
+def read_collected(label_bucket: Bucket, run: Run) -> Collected | None:
+    """Read the counts of what was collected for a run; None if nothing was yet."""
+    body = label_bucket.read(run.folder.earlier_labels)
+    return msgspec.json.decode(body, type=Collected) if body else None
+
+
+def collect_labels(
+    run: Run, earlier: Sequence[Run], *, label_bucket: Bucket, missing: dict[str, int] | None = None
+) -> Collected:
+    """Write the earlier labels of the frames of each shard, once; a repeated call changes nothing.
+
+    `earlier`: the earlier runs of the drive, the newest first. `missing`: for the counts. The jobs of earlier runs must
+    have ended. Raises CountMismatch if an earlier run's jobs are not in the order of the drive.
+    """
+    if done := read_collected(label_bucket, run):
+        return done
+    sources = [_in_order(one) for one in _sources(earlier, label_bucket)]
+    labels = _merged(sources)
+    following = next(labels, None)
+    frames = Counter[str]()
+
+    def positions(shard: Shard) -> tuple[Shard, list[str]]:
+        decoder = msgspec.json.Decoder(ShardFrame)
+        keys = (decoder.decode(body).key for body in label_bucket.lines(shard.key))
+        return shard, [parse_frame_key(key).position for key in keys]
+
+    for shard, wanted in map_in_order(positions, read_shards(label_bucket, run.folder), READERS):
+        found, known = [], frozenset(wanted)
+        while following is not None and following.position <= wanted[-1]:
+            if following.position in known:
+                found.append(following)
+                frames[following.labels[0].run] += 1
+            following = next(labels, None)
+        if found:
+            body = b"".join(msgspec.json.encode(one) + b"\n" for one in found)
+            label_bucket.write(run.folder.shard(shard.index, "earlier.jsonl"), body, "application/jsonl")
+    collected = Collected(dict(frames.most_common()), missing or {})
+    label_bucket.write_once(run.folder.earlier_labels, msgspec.json.encode(collected))
+    return collected
+
+
+def _sources(earlier: Sequence[Run], label_bucket: Bucket) -> Iterator[Iterator[FrameLabels]]:
+    """Yield the sources of labels, the newest first.
+
+    What a run had collected includes all that was there before it. Runs of versions without collections have none.
+    """
+    for one in earlier:
+        yield _made_in(one, label_bucket)
+        if label_bucket.exists(one.folder.earlier_labels):
+            yield _collected_for(one, label_bucket)
+            return
+
+
+def _merged(sources: Sequence[Iterator[FrameLabels]]) -> Iterator[FrameLabels]:
+    """Merge sources by frame; of equal frames, heapq.merge yields those of the newer source first."""
+    for position, same in groupby(heapq.merge(*sources, key=attrgetter("position")), key=attrgetter("position")):
+        labels: tuple[PersonLabel, ...] = ()
+        for frame in same:
+            for label in frame.labels:
+                labels = add_label(labels, label)
+        yield FrameLabels(position, labels)
+
+
+def _in_order(source: Iterable[FrameLabels]) -> Iterator[FrameLabels]:
+    last = ""
+    for one in source:
+        if one.position <= last:
+            raise CountMismatch(f"the earlier labels are not in the order of the drive: {one.position} after {last}")
+        last = one.position
+        yield one
+
+
+def _collected_for(run: Run, label_bucket: Bucket) -> Iterator[FrameLabels]:
+    decoder = msgspec.json.Decoder(FrameLabels)
+
+    def read(shard: Shard) -> bytes:
+        return label_bucket.read(run.folder.shard(shard.index, "earlier.jsonl")) or b""
+
+    for body in map_in_order(read, read_shards(label_bucket, run.folder), READERS):
+        yield from map(decoder.decode, body.splitlines())
+
+
+def _made_in(run: Run, label_bucket: Bucket) -> Iterator[FrameLabels]:
+    """Yield the labels that persons made in the jobs of a run, in the order of the drive."""
+    for _, rounds in groupby(rounds_of(label_bucket, run.folder), key=attrgetter("job")):
+        yield from _made_in_job(run, list(rounds), label_bucket)
+
+
+def _made_in_job(run: Run, rounds: Sequence[RoundFiles], label_bucket: Bucket) -> Iterator[FrameLabels]:
+    answers = _JobAnswers(rounds, label_bucket)
+    found: list[tuple[str, bytes]] = []
+    for body in label_bucket.lines(rounds[0].manifest):
+        line = read_line(body)
+        label = answers.label(line, run)
+        if label is not None:
+            # Encoded, because the labels of a job with 100,000 crowded frames take gigabytes as objects.
+            found.append((f"{line.origin.camera}/{line.origin.timestamp}", msgspec.json.encode(label)))
+    found.sort()
+    decoder = msgspec.json.Decoder(PersonLabel)
+    for position, encoded in found:
+        yield FrameLabels(position, (decoder.decode(encoded),))
+
+
+class _JobAnswers:
+    """The newest answers of a job by frame. If a frame was in two rounds, the later counts, unless it left no label."""
+
+    def __init__(self, rounds: Sequence[RoundFiles], label_bucket: Bucket) -> None:
+        self._results: dict[str, Result] = {}
+        self._unsure_before: dict[str, Review] = {}
+        # Frames whose second round has ended: what it left, or did not leave, stands.
+        self._looked_twice: set[str] = set()
+        for one in rounds:
+            settled = label_bucket.exists(one.results)
+            keys = [one.results] if settled else list(attempts_of(label_bucket, one))
+            for key in keys:
+                for result in read_results(label_bucket, label_bucket.uri(key)):
+                    self._take(result, last=one.round > 1)
+
+    def _take(self, result: Result, *, last: bool) -> None:
+        source, before = result.source_ref, self._results.get(result.source_ref)
+        if last:
+            self._looked_twice.add(source)
+        if before is not None and before.unsure and isinstance(before.review, Review):
+            self._unsure_before[source] = before.review
+        if before is None or before.failure or not result.failure:
+            self._results[source] = result
+
+    def label(self, line: ManifestLine, run: Run) -> PersonLabel | None:
+        """Make the label of a frame from its line in the job's first manifest; None if no person left one."""
+        result = self._results.pop(line.source_ref, None)
+        if result is None or result.failure or result.by_script:
+            return None
+        shown = shown_boxes(line)
+        # A blind audit, and a frame without a pre-label.
+        nothing_shown = not shown and line.uncertainty is UNSET
+        before = self._unsure_before.get(line.source_ref)
+        return PersonLabel(
+            etag=line.origin.etag,
+            taxonomy=run.taxonomy,
+            task=run.document.verification.task,
+            classes=run.labels,
+            label=result.label,
+            metadata=result.metadata,
+            labelled_by=LabelledBy.PERSON if nothing_shown else LabelledBy.MODEL_AND_PERSON,
+            run=run.run,
+            job=result.job,
+            models=line.origin.models,
+            shown=shown,
+            review=result.review,
+            final=not result.unsure or line.source_ref in self._looked_twice,
+            unsure=Unsure(before.worker, before.comment[:MAX_COMMENT]) if before else None,
+        )

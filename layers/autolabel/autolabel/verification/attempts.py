@@ -1,0 +1,132 @@
+"""Attempts of a job's round: what reviewers answered in a job that was stopped or failed is taken in, once.
+
+A round's first attempt gets the round's manifest. If its job ends early, the next attempt gets a manifest of the frames
+that are still open, in the same order and with the same lines, so a blind audit stays blind. Settling the round joins
+all attempts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+
+import msgspec
+
+from autolabel.contracts.ports import Bucket
+from autolabel.contracts.verification import BOXES, Task
+from autolabel.verification.jobs import JobRound
+from autolabel.verification.settlement import read_results, settle_answered
+
+# How long to wait for the answers that the back-end has counted (StopLabelingJob places them "possibly minutes later").
+PATIENCE_SECONDS = 600.0
+
+
+class JobAttempt(msgspec.Struct, frozen=True):
+    """An attempt whose job has ended without being complete.
+
+    `job`: its name in the back-end; `attempt`: counted from 1. S3 URIs: `manifest` of the round, `given` of what
+    the job got, `output` of the output manifest, if the back-end names one. `labelled`: the number of frames with
+    a label, as the back-end counts them; `waited`: the seconds since it ended.
+    """
+
+    job: str
+    back_end: str
+    round: int
+    manifest: str
+    given: str
+    attempt: int
+    labelled: int = 0
+    waited: float = 0.0
+    output: str = ""
+    task: Task = BOXES
+
+
+class Taken(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The answers of an attempt. `waiting`: not all that the back-end counted are there; ask again in a minute.
+
+    `results`: S3 URI of a line for each answered frame. `answered` and `open`: frames of the attempt. `manifest`: the
+    S3 URI of the next attempt's lines. `missing`: labels that the back-end counted and that did not come.
+    """
+
+    waiting: bool = False
+    results: str = ""
+    answered: int = 0
+    open: int = 0
+    manifest: str = ""
+    missing: int = 0
+
+
+class _Gap(msgspec.Struct, frozen=True):
+    """What an attempt's answers lack; written after them, so they are whole if it is there."""
+
+    missing: int
+
+
+def attempt_manifest(manifest: str, attempt: int) -> str:
+    """Return the key or S3 URI of an attempt's manifest; `manifest`: that of the round."""
+    return manifest if attempt == 1 else f"{manifest.removesuffix('.manifest')}.attempt-{attempt}.manifest"
+
+
+def attempt_results(manifest: str, attempt: int) -> str:
+    """Return the key or S3 URI of an attempt's results; `manifest`: that of the round."""
+    return f"{manifest.removesuffix('.manifest')}.attempt-{attempt}.results.jsonl"
+
+
+def take_attempt(
+    one: JobAttempt,
+    answers: Callable[[JobRound, Callable[[], Iterable[bytes]]], Iterable[bytes]],
+    *,
+    label_bucket: Bucket,
+    names: frozenset[str],
+) -> Taken:
+    """Take in the answers of an attempt, and write the manifest of the next one. A repeated call takes in no more.
+
+    `answers`: reads the back-end's output lines of a job that was given the lines of a manifest. `names`: the classes
+    that a label may have. A frame whose answer gives no label is answered too: it goes to the second round.
+    """
+
+    def key(uri: str) -> str:
+        return uri.removeprefix(label_bucket.uri(""))
+
+    given = key(one.given)
+    results = key(attempt_results(one.manifest, one.attempt))
+    gap = f"{results.removesuffix('.results.jsonl')}.taken.json"
+    if not label_bucket.exists(gap):
+        job = JobRound(one.job, one.back_end, one.round, one.given, 0, one.output, one.task)
+        output = answers(job, lambda: label_bucket.lines(given))
+        found = settle_answered(job, output, label_bucket=label_bucket, names=names)
+        missing = max(0, one.labelled - found.labels)
+        if missing and one.waited < PATIENCE_SECONDS:
+            return Taken(waiting=True)
+        encoded = (msgspec.json.encode(result) + b"\n" for result in found.results)
+        label_bucket.write_stream(results, encoded, "application/jsonl", once=True)
+        label_bucket.write_once(gap, msgspec.json.encode(_Gap(missing)))
+    answered = frozenset(result.source_ref for result in read_results(label_bucket, results))
+    following = key(attempt_manifest(one.manifest, one.attempt + 1))
+    counts = _OpenFrames(answered)
+    label_bucket.write_stream(following, counts.lines(label_bucket.lines(given)), "application/jsonl")
+    return Taken(
+        results=label_bucket.uri(results),
+        answered=len(answered),
+        open=counts.open,
+        manifest=label_bucket.uri(following),
+        missing=msgspec.json.decode(label_bucket.read(gap) or b"{}", type=_Gap).missing,
+    )
+
+
+class _OpenFrames:
+    """Chooses the lines of frames without an answer, and counts them."""
+
+    def __init__(self, answered: frozenset[str]) -> None:
+        self._answered = answered
+        self.open = 0
+
+    def lines(self, manifest: Iterable[bytes]) -> Iterator[bytes]:
+        decoder = msgspec.json.Decoder(_Source)
+        for body in manifest:
+            if decoder.decode(body).source_ref not in self._answered:
+                self.open += 1
+                yield body + b"\n"
+
+
+class _Source(msgspec.Struct, rename={"source_ref": "source-ref"}):
+    source_ref: str
