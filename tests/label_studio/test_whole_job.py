@@ -112,3 +112,21 @@ def test_deleted_and_foreign_tasks_do_not_affect_other_frames(
     results = Results(reference, lines, client, NOW)
     assert len(list(results)) == 3
     assert (results.skipped, results.deleted, results.strays) == (0, 1, 1)
+
+
+def test_a_marked_contradiction_is_left_out_unless_the_reviewer_unticks_it(
+    client: LabelStudioClient, people: People, name: str
+) -> None:
+    new = {"label": "person", "left": 300, "top": 41, "width": 33, "height": 90, "confidence": 0.8, "new": True}
+    doubt = {"level": 1.0, "boxes": [0.0], "why": ["why"], "ghosts": [new, {**new, "left": 500, "new": False}]}
+    lines = [line(i, [CAR], doubt=doubt) for i in range(2)]
+    reference = opened(name, lines, client)
+    left, taken = people.tasks(reference.project)
+    car, person, check = people.shown(left)
+    assert (check["id"], check["value"]["choices"]) == (person["id"], ["check"])
+    people.accept(left)
+    people.submit(taken, [car, person])
+    answers = read(reference, lines, client)
+    whole = [("car", 13, 20, 88, 57), ("person", 300, 41, 33, 90)]
+    assert [pixels(a) for a in answers] == [whole[:1], whole]
+    assert [a["verified-metadata"]["adjustment-status"] for a in answers] == ["unadjusted", "adjusted"]

@@ -212,6 +212,18 @@ def test_brackets_change_the_shown_candidates_but_not_the_answer(review: OpenPor
     assert boxes(annotator.send()) == list(BOXES)
 
 
+def test_a_new_candidate_is_never_hidden(review: OpenPortal) -> None:
+    uncertainty = {**UNCERTAINTY, "ghosts": [{**one, "new": True} for one in UNCERTAINTY["ghosts"]]}  # type: ignore[dict-item, union-attr]
+    annotator = review(frames=((BOXES, uncertainty),))
+    annotator.press(*"]" * 12)
+    assert len(annotator.candidates) == 2
+    assert all("new candidate" in row for row in annotator.candidates)
+    annotator.press("g", "g")
+    answer = annotator.send()
+    assert boxes(answer) == [*BOXES, ("bicycle", 300, 400, 50, 40), ("car", 640, 330, 30, 20)]
+    assert "isNew" not in json.dumps(answer)
+
+
 def test_marks_stay_with_their_boxes(review: OpenPortal) -> None:
     annotator = review()
     annotator.press("Tab", "o", "Tab", "t", "o", "Tab", "i")
