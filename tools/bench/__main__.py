@@ -33,6 +33,8 @@ STEPS = {
     "reconcile: of each kind": "tools.bench.work.reconciling:reconcile_mixed",
     "plan": "tools.bench.work.planning:plan_frames",
     "assemble": "tools.bench.work.assembling:assemble_frames",
+    "settle": "tools.bench.work.publishing:settle_frames",
+    "publish": "tools.bench.work.publishing:publish_frames",
 }
 
 

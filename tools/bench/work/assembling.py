@@ -45,7 +45,7 @@ class _Labels(GeneratedLabels):
 
     def __init__(self, frames: int, pace: Pace) -> None:
         super().__init__(frames, Shares(answered=100), pace.add)
-        self._line = _manifest_line()
+        self._line = manifest_line()
         self._issues = [
             msgspec.json.encode({"outcome": outcome, "frame": FrameIssue(frame_key(i).key, "reason", "detail")})
             for outcome, count in (("failed", FAILED), ("rejected", REJECTED))
@@ -109,7 +109,8 @@ def assemble(frames: int, pace: Pace) -> Assembly:
     return assembly
 
 
-def _manifest_line() -> bytes:
+def manifest_line() -> bytes:
+    """The line of the first frame, with BOXES boxes."""
     places = [(100.0 * i, 10.0, 100.0 * i + 90.0, 90.0) for i in range(BOXES)]
     boxes = tuple(Detection("car", place, 0.5, 0.5, "car", (MODEL.id,)) for place in places)
     line = prelabelled_line(

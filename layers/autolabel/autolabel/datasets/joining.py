@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import repeat
 from typing import NamedTuple
 
@@ -18,6 +18,10 @@ from autolabel.labelling.shards import LabelledShard, read_results
 from autolabel.labelling.uncertainty import FrameUncertainty
 from autolabel.labels.manifest import ManifestLine, read_line
 from autolabel.reporting.summary import JobOutcome
+from autolabel.streams.ordered_map import map_in_order
+
+# Threads that read shards ahead, since a read mostly waits for S3. Few, because a shard takes megabytes.
+_READERS = 4
 
 
 class JoinedFrame(NamedTuple):
@@ -26,6 +30,16 @@ class JoinedFrame(NamedTuple):
     line: ManifestLine
     uncertainty: FrameUncertainty
     candidates: bytes
+
+
+class _ShardLines(NamedTuple):
+    """The lines of a shard's parts, as they are read ahead."""
+
+    shard: LabelledShard
+    manifest: list[bytes]
+    uncertainties: list[bytes]
+    candidates: Iterable[bytes]
+    earlier: list[EarlierFrame]
 
 
 class Join:
@@ -49,31 +63,39 @@ class Join:
 
     def frames(self) -> Iterator[JoinedFrame]:
         """Yield every frame once. Raises CountMismatch when a frame went to reviewers and is in no job."""
-        shards = iter(self._shards)
+        shards = map_in_order(self._read, self._shards, _READERS)
         following = next(shards, None)
         for job in self._jobs:
             verified = VerifiedLabels(job, self._label_bucket, self._run.document.verification.task)
-            while following is not None and following.index <= job.last:
-                yield from self._shard(following, verified if following.index >= job.first else None)
+            while following is not None and following.shard.index <= job.last:
+                yield from self._join(following, verified if following.shard.index >= job.first else None)
                 following = next(shards, None)
             self.outcomes.append(verified.outcome)
             self.notes += verified.notes
             # Frees the memory before the next job's results are read: one job's results take hundreds of megabytes.
             del verified
         while following is not None:
-            yield from self._shard(following, None)
+            yield from self._join(following, None)
             following = next(shards, None)
         if next(self._kinds, None) is not None:
             raise CountMismatch(f"the triage of {self._run.drive} {self._run.run} has more frames than its shards")
 
-    def _shard(self, shard: LabelledShard, verified: VerifiedLabels | None) -> Iterator[JoinedFrame]:
-        def lines(part: str) -> Iterator[bytes]:
-            return self._label_bucket.lines(self._run.folder.shard(shard.index, f"{part}.jsonl"))
+    def _read(self, shard: LabelledShard) -> _ShardLines:
+        def lines(part: str) -> list[bytes]:
+            return list(self._label_bucket.lines(self._run.folder.shard(shard.index, f"{part}.jsonl")))
 
-        uncertainties = map(msgspec.json.Decoder(FrameUncertainty).decode, lines("doubts"))
-        candidates = lines("detections") if self._wanted(shard.index) else iter(())
-        judged = earlier_frames(self._run, shard, self._label_bucket)
-        for body, uncertainty, earlier in zip(lines("manifest"), uncertainties, judged, strict=True):
+        return _ShardLines(
+            shard,
+            lines("manifest"),
+            lines("doubts"),
+            lines("detections") if self._wanted(shard.index) else repeat(b""),
+            list(earlier_frames(self._run, shard, self._label_bucket)),
+        )
+
+    def _join(self, read: _ShardLines, verified: VerifiedLabels | None) -> Iterator[JoinedFrame]:
+        uncertainties = map(msgspec.json.Decoder(FrameUncertainty).decode, read.uncertainties)
+        candidates = iter(read.candidates)
+        for body, uncertainty, earlier in zip(read.manifest, uncertainties, read.earlier, strict=True):
             line = read_line(body)
             self._label(line, verified, earlier)
             yield JoinedFrame(line, uncertainty, next(candidates, b""))
