@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -24,6 +25,7 @@ from autolabel_cli.operations.advice import ASKING_STATES, STATES
 from autolabel_cli.operations.dead_letters import DeadLetterQueue
 from autolabel_cli.operations.drive_status import ProjectStatus
 from autolabel_cli.operations.inspection import Inspection
+from autolabel_cli.operations.interventions import redrive_run
 from autolabel_cli.operations.projects import OPEN, OPENING
 from autolabel_cli.stack import Stack
 from tests.contract.conftest import create_bucket, create_table
@@ -297,3 +299,41 @@ def test_a_refusal_names_the_permission_that_is_missing(code: str, message: str,
     status = 403 if "ccess" in code or code == "403" else 400
     response: Any = {"Error": {"Code": code, "Message": message}, "ResponseMetadata": {"HTTPStatusCode": status}}
     assert words in explain(ClientError(response, operation))
+
+
+class StoppedJob(SageMaker):
+    """One job was stopped when reviewers had answered 12 of 40 frames."""
+
+    def describe_labeling_job(self, **asked: str) -> dict[str, Any]:
+        if not asked["LabelingJobName"].endswith("-0001-000-1"):
+            raise ClientError({"Error": {"Code": "ValidationException"}}, "DescribeLabelingJob")
+        return {
+            "LabelingJobStatus": "Stopped",
+            "InputConfig": {"DataSource": {"S3DataSource": {"ManifestS3Uri": "s3://labels/m"}}},
+            "LabelCounters": {"TotalLabeled": 12, "Unlabeled": 28},
+        }
+
+
+@pytest.mark.usefixtures("aws")
+@pytest.mark.parametrize("old", [True, False])
+def test_a_run_of_an_old_definition_is_not_redriven_over_answers(old: bool) -> None:
+    text = '{"States": {"LabelingJob": {}}}' if old else state_machine_text()
+    states = States("ABORTED", stopDate=datetime.fromtimestamp(NOW, UTC), redriveStatus="REDRIVABLE")
+    redriven: list[str] = []
+    states.describe_state_machine_for_execution = lambda **_: {"definition": definition_of(text)}  # type: ignore[attr-defined]
+    states.redrive_execution = lambda **asked: redriven.append(asked["executionArn"])  # type: ignore[attr-defined]
+    stack = stack_of(states)
+    stack.labels.write("labels/d1/0001/manifests/verify-000.manifest", b"")
+    given: dict[str, Any] = {name: stack.client(name) for name in ("s3", "dynamodb", "sqs", "stepfunctions")}
+    stack = dataclasses.replace(stack, client={**given, "sagemaker": StoppedJob()}.__getitem__)
+    if old:
+        with pytest.raises(CommandError, match="autolabel relabel d1 takes their answers into a new run"):
+            redrive_run(stack, "d1")
+    else:
+        assert redrive_run(stack, "d1").outcome == "redriven"
+    assert bool(redriven) == (not old)
+
+
+def definition_of(text: str) -> str:
+    """A definition as Step Functions returns it, in JSON."""
+    return json.dumps(yaml.safe_load(text))
