@@ -170,6 +170,7 @@ export class Picture extends EventTarget {
     known.element.style.setProperty("--class", this.colorOf(item.label));
     const is = {
       candidate: item.confidence !== undefined && item.reviewed === undefined,
+      new: item.isNew === true,
       reviewed: item.reviewed === true,
       selected: item.id === this.#selected,
     };
@@ -218,10 +219,10 @@ export class Picture extends EventTarget {
     const { scale, x, y } = this.viewport;
     const onScreen = (box) => ({ x: box.left * scale + x, y: box.top * scale + y, w: box.width * scale, h: box.height * scale });
     const edited = this.#edited;
-    const important = (item) => item.id === this.#selected || item.id === this.#hovered;
+    const important = (item) => item.id === this.#selected || item.id === this.#hovered || item.isNew === true;
     const items = [...this.#boxes, ...this.#candidates].map((item) => {
       const candidate = item.reviewed === undefined;
-      const sure = candidate ? ` ${item.confidence.toFixed(2)}?` : "";
+      const sure = candidate ? ` ${item.confidence.toFixed(2)}?${item.isNew ? " new" : ""}` : "";
       const flags = `${item.occluded ? " · occluded" : ""}${item.truncated ? " · truncated" : ""}`;
       const place = item.id === this.#selected && edited ? edited : item;
       const text = `${item.label}${sure}${flags}`;
