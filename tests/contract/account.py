@@ -95,6 +95,8 @@ class Watch:
             "sfn.StartExecution",
             "sfn.SendTaskSuccess",
             "sagemaker.DescribeEndpoint",
+            "sagemaker.DescribeLabelingJob",
+            "sagemaker.StopLabelingJob",
             "events.PutEvents",
             "sns.Publish",
             "secrets-manager.GetSecretValue",
@@ -130,6 +132,7 @@ class Account:
 
     `calls`: the operations that the last invocation called. `errors`: an error code by the name of the operation that
     fails with it. `label_studio`: the content of Label Studio's secret; empty in a stack without Label Studio.
+    `labeling_job`: the description of every labelling job.
     """
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -137,6 +140,7 @@ class Account:
         self.calls: list[Call] = []
         self.errors: dict[str, str] = {}
         self.label_studio = ""
+        self.labeling_job: dict[str, Any] = {}
         s3 = unwatched_client("s3")
         for name in (INGEST, LABELS):
             create_bucket(name, s3)
@@ -242,6 +246,8 @@ class Account:
             parsed["OutputLocation"] = f"s3://{LABELS}/inference/{asked['S3OutputPathExtension']}/{asked['Filename']}"
         if model.name == "DescribeEndpoint":
             parsed["EndpointStatus"] = "InService"
+        if model.name == "DescribeLabelingJob":
+            parsed |= self.labeling_job
         if model.name == "GetSecretValue":
             parsed["SecretString"] = self.label_studio
         if model.name == "PutEvents":
@@ -271,12 +277,17 @@ def needed(call: Call) -> list[tuple[str, str]]:
         "sqs": f"arn:aws:sqs:{REGION}:{ACCOUNT}:{parameters.get('QueueUrl', '').rpartition('/')[2]}",
         "sns": parameters.get("TopicArn", ""),
         "sagemaker-runtime": f"arn:aws:sagemaker:{REGION}:{ACCOUNT}:endpoint/{parameters.get('EndpointName')}",
-        "sagemaker": f"arn:aws:sagemaker:{REGION}:{ACCOUNT}:endpoint/{parameters.get('EndpointName')}",
+        "sagemaker": f"arn:aws:sagemaker:{REGION}:{ACCOUNT}:{_sagemaker_resource(parameters)}",
         "stepfunctions": STATE_MACHINE,
         "secretsmanager": parameters.get("SecretId", ""),
         "events": f"arn:aws:events:{REGION}:{ACCOUNT}:event-bus/default",
     }[call.service]
     return [(action, resource) for action in actions]
+
+
+def _sagemaker_resource(parameters: dict[str, Any]) -> str:
+    job = parameters.get("LabelingJobName")
+    return f"labeling-job/{job}" if job else f"endpoint/{parameters.get('EndpointName')}"
 
 
 def load_module(path: Path) -> ModuleType:

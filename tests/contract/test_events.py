@@ -421,7 +421,7 @@ def test_an_invalid_request_is_an_error_that_says_why(account: Account) -> None:
         with pytest.raises(msgspec.ValidationError, match="run"):
             account.invoke(function, {"drive": "drive-7"})
     account.add_run()
-    with pytest.raises(ValueError, match="give one of open, wait, look, settle"):
+    with pytest.raises(ValueError, match="give one of open, wait, look, settle, take, take_over"):
         account.invoke("verify", {"drive": "drive-7", "run": "0001"})
 
 
@@ -678,6 +678,73 @@ def test_verify_settles_answers_from_label_studio(account: Account, studio: Fake
     (line,) = (json.loads(line) for line in account.labels.lines(settled["results"].removeprefix(f"s3://{LABELS}/")))
     assert line["review"] == {"seconds": 2.5, "worker": "7"}
     assert line["metadata"]["job-name"] == f"labeling-job/{JOB}"
+
+
+def assembled_job(account: Account) -> str:
+    """Bring the run to its verification job, and return the S3 URI of the job's manifest."""
+    account.add_answer()
+    for function, name in (("reconcile", "reconcile-turn"), ("plan", "plan"), ("label", "label")):
+        account.invoke(function, sample(name))
+    (job,) = account.invoke("assemble", sample("assemble"))["jobs"]
+    return str(job["manifest"])
+
+
+def answered_once(account: Account) -> None:
+    """Let a reviewer answer the frame of the job, without an output manifest."""
+    job = sample("verify-take")["take"]["job"]
+    box = {"label": "car", "left": 1, "top": 1, "width": 5, "height": 5}
+    answer = {"workerId": "w1", "answerContent": {"boundingBox": {"boundingBoxes": [box]}}}
+    key = f"{RUN}verification/{job}/annotations/worker-response/iteration-1/0/2026-11-22_10-00-00.json"
+    account.labels.write(key, json.dumps({"answers": [answer]}).encode())
+
+
+def test_verify_takes_in_what_a_stopped_job_left(account: Account) -> None:
+    account.add_run()
+    assembled_job(account)
+    # The answer is counted and has not come yet.
+    assert account.invoke("verify", sample("verify-take")) == {"waiting": True}
+    answered_once(account)
+    taken = account.invoke("verify", sample("verify-take"))
+    assert taken["answered"] == 1
+    assert "open" not in taken
+    (result,) = (json.loads(line) for line in account.labels.lines(taken["results"].removeprefix(f"s3://{LABELS}/")))
+    assert result["review"]["worker"] == "w1"
+
+
+def test_verify_takes_over_an_open_job_of_an_earlier_run(account: Account) -> None:
+    run = account.add_run()
+    manifest = assembled_job(account)
+    answered_once(account)
+    account.ledger.allocate_run(msgspec.structs.replace(run, run="0002", review="changed"))
+    account.invoke("reconcile", {"drive": "drive-7", "run": "0002", "progress": {}})
+    account.invoke("plan", {"drive": "drive-7", "run": "0002"})
+    account.labeling_job = {
+        "LabelingJobStatus": "InProgress",
+        "InputConfig": {"DataSource": {"S3DataSource": {"ManifestS3Uri": manifest}}},
+        "LabelCounters": {"TotalLabeled": 1},
+    }
+    assert account.invoke("verify", sample("verify-take-over"))["verdict"] == "end"
+    assert len(account.called("StopLabelingJob")) == 1
+    account.errors["DescribeLabelingJob"] = "ResourceNotFound"
+    answered = account.labels.read(f"{RUN}taken-over.json")
+    assert answered is not None
+    assert json.loads(answered) == {"by": "0002"}
+    with pytest.raises(VerificationRefused, match="run 0002 took over the reviewers' work of drive-7 0001"):
+        account.invoke("verify", sample("verify-take"))
+
+
+def test_verify_takes_over_a_project_of_label_studio(account: Account, studio: FakeLabelStudio) -> None:
+    account.errors["DescribeLabelingJob"] = "ResourceNotFound"
+    manifest = assembled_job(account)
+    event = sample("verify-open")
+    event["open"]["manifest"] = manifest
+    account.invoke("verify", event)
+    answer(studio)
+    run = account.ledger.run("drive-7", "0001")
+    account.ledger.allocate_run(msgspec.structs.replace(run, run="0002", review="changed"))
+    account.invoke("reconcile", {"drive": "drive-7", "run": "0002", "progress": {}})
+    account.invoke("plan", {"drive": "drive-7", "run": "0002"})
+    assert account.invoke("verify", sample("verify-take-over")) == {"verdict": "collected", "labels": 1}
 
 
 def test_an_unreadable_secret_is_named(account: Account, studio: FakeLabelStudio) -> None:

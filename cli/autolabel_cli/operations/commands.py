@@ -88,7 +88,7 @@ def _redrive_queue(queue: DeadLetterQueue, as_json: bool) -> None:
     default=REVIEW_CHANGED,
     show_default=True,
     help="Which frames with a reviewer's label from an earlier run reviewers get again: those that the new pre-labels "
-    "contradict, none, or all.",
+    "contradict, none, or all. Frames whose job did not offer a class of the new run are asked again in any case.",
 )
 @json_option
 @stack_option

@@ -80,7 +80,8 @@ class ModelStatus(msgspec.Struct, frozen=True):
 class JobStatus(msgspec.Struct, frozen=True):
     """Latest attempt at a labelling job, counted in frames. `status`: as Ground Truth gives it.
 
-    `labelled` includes earlier attempts whose answers were taken in.
+    `labelled` includes earlier attempts whose answers were taken in. `round`: 2 for a second look at some frames of the
+    first round.
     """
 
     job: str
@@ -89,6 +90,7 @@ class JobStatus(msgspec.Struct, frozen=True):
     unlabelled: int
     failed: int
     reason: str = ""
+    round: int = 1
 
     @property
     def frames(self) -> int:
@@ -99,6 +101,7 @@ class ProjectStatus(msgspec.Struct, frozen=True):
     """Project of a job in Label Studio. `project`: its id, empty while it is being created.
 
     `done` of its `total` tasks are answered or skipped, as the run last counted them; None before the first count.
+    `whole`: the frames of the job's first round, if this is the second.
     """
 
     job: str
@@ -106,6 +109,12 @@ class ProjectStatus(msgspec.Struct, frozen=True):
     frames: int
     done: int | None = None
     total: int | None = None
+    whole: int = 0
+
+    @property
+    def answered(self) -> int:
+        """The frames of the job that have an answer; those of a second look have none until that look is over."""
+        return max(0, (self.whole or self.frames) - self.frames + (self.done or 0))
 
 
 class EarlierLabels(msgspec.Struct, frozen=True):

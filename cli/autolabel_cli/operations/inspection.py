@@ -126,9 +126,11 @@ class Inspection:
         started = execution.status != NOT_STARTED
         jobs, projects = list(self._jobs(run)), open_projects(self._history(execution)) if started else []
         kept = sum(summary.earlier.kept.values()) if summary else 0
-        done = sum(job.labelled for job in jobs) + sum(project.done or 0 for project in projects)
-        frames = sum(job.frames for job in jobs) + sum(project.frames for project in projects)
-        return kept + done, kept + frames
+        # Frames of a second look are counted in the first round too, and have no final label yet.
+        again = sum(job.frames - job.labelled for job in jobs if job.round > 1)
+        done = sum(job.labelled for job in jobs if job.round == 1) - again + sum(one.answered for one in projects)
+        frames = sum(job.frames for job in jobs if job.round == 1) + sum(one.whole or one.frames for one in projects)
+        return kept + max(0, done), kept + frames
 
     def forgets_answers(self, run: str, execution: Execution) -> bool:
         """Check whether a redrive would ask again for answered frames, because the run's definition is an old one."""
@@ -308,6 +310,7 @@ class Inspection:
                     unlabelled=latest.unlabelled,
                     failed=latest.failed,
                     reason=latest.reason,
+                    round=one.round,
                 )
 
     def _changes(self, run: str, *, latest: bool) -> Changes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import hashlib
 import time
+from contextlib import suppress
 from typing import NamedTuple
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -27,7 +28,7 @@ from autolabel_cli.stack import Stack
 # What a relabelling does with the labels of reviewers, by its choice.
 _REVIEWS: dict[ReviewChoice, str] = {
     "changed": "it keeps the {labels} that the new pre-labels do not contradict",
-    "none": "it keeps the {labels}",
+    "none": "it keeps the {labels} whose jobs offered all its classes",
     "all": "reviewers get all frames again, in spite of the {labels}",
 }
 
@@ -105,8 +106,13 @@ def stop_run(stack: Stack, drive: str, named: str | None = None) -> Intervention
     stack.client("stepfunctions").stop_execution(
         executionArn=execution.arn, error="Stopped", cause=f"by {who} with autolabel stop"
     )
-    answered, frames = inspection.answered(run, execution)
-    progress = f"; reviewers have answered {answered:,} of {frames:,} frames, and the rest is open" if frames else ""
+    progress = ""
+    # The run is stopped, and a failed count must not look like a failed stop.
+    with suppress(ClientError, BotoCoreError):
+        answered, frames = inspection.answered(run, execution)
+        progress = (
+            f"; reviewers have answered {answered:,} of {frames:,} frames, and the rest is open" if frames else ""
+        )
     return Intervention(
         drive, run, "stopped", f"run {run} of drive {drive} is stopped{progress}; autolabel redrive {drive} resumes it"
     )

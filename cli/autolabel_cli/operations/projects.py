@@ -27,6 +27,8 @@ class _Iteration(msgspec.Struct):
     looks: int = 0
     done: int = 0
     total: int = 0
+    whole: int = 0
+    round: int = 1
 
 
 def open_projects(events: Iterable[Mapping[str, Any]]) -> list[ProjectStatus]:
@@ -52,8 +54,10 @@ def open_projects(events: Iterable[Mapping[str, Any]]) -> list[ProjectStatus]:
 def _project(state: str, one: _Iteration) -> ProjectStatus | None:
     if one.back_end != LABEL_STUDIO or state not in OPENING | OPEN:
         return None
+    whole = one.whole if one.round > 1 else 0
     if state in OPENING:
-        return ProjectStatus(one.name, "", one.frames)
+        return ProjectStatus(one.name, "", one.frames, whole=whole)
     # A further round begins with the counts of the one before it, and zero looks.
     looked = one.looks > 0
-    return ProjectStatus(one.job, one.output, one.frames, one.done if looked else None, one.total if looked else None)
+    done, total = (one.done, one.total) if looked else (None, None)
+    return ProjectStatus(one.job, one.output, one.frames, done, total, whole)

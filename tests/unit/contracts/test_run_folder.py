@@ -18,6 +18,7 @@ def test_every_key_of_a_run_keeps_its_name() -> None:
         "shard_list": "shards.jsonl",
         "shards": "shards/",
         "earlier_labels": "earlier.json",
+        "other_earlier_labels": "earlier.rest.jsonl",
         "taken_over": "taken-over.json",
         "manifests": "manifests/",
         "label_categories": "manifests/categories.json",

@@ -11,10 +11,10 @@ import pytest
 from autolabel.contracts.errors import OtherReview, VerificationRefused
 from autolabel.contracts.verification import AGAIN, AUDIT, BLIND_AUDIT, EVERYTHING, KEPT
 from autolabel.datasets.assembly import Assembly
-from autolabel.datasets.earlier_runs import read_collected
+from autolabel.datasets.earlier_runs import read_collected, take_over_earlier_runs
 from autolabel.datasets.publication import Publication
 from autolabel.labelling.earlier_labels import CONTRADICTED, NOT_OFFERED, UNSURE
-from autolabel.labels.manifest import LabelledBy, ManifestLine, read_line
+from autolabel.labels.manifest import LabelledBy, ManifestLine, Unsure, read_line
 from autolabel.reporting.summary import Summary
 from autolabel.triage.audits import Evidence
 from tests.fakes.answers import answer
@@ -393,3 +393,116 @@ def test_taking_over_twice_changes_nothing() -> None:
     before = dict(pipeline.labels.objects)
     pipeline.take_over()
     assert pipeline.labels.objects == before
+
+
+def test_labels_of_a_camera_that_was_away_in_a_run_come_back() -> None:
+    pipeline = Pipeline()
+    for camera in ("front", "rear"):
+        for index in range(4):
+            pipeline.submit(pipeline.upload(frame_key(index, camera=camera), png()))
+    pipeline.close(drive_document("front", "rear"))
+    for invocation in pipeline.endpoints.taken:
+        pipeline.collect(pipeline.endpoints.answer(invocation, answer([LEFT])))
+    pipeline.reconcile()
+    pipeline.plan(3)
+    pipeline.label()
+    published(pipeline, pipeline.assemble())
+    for cameras, labels in ((("front",), 4), (("front", "rear"), 8)):
+        pipeline.upload(f"drives/{DRIVE}/drive.json", drive_document(*cameras))
+        assert pipeline.relabel().labels == labels
+        assembly = pipeline.assemble()
+        assert assembly.jobs == ()
+        published(pipeline, assembly)
+
+
+def test_a_box_that_a_person_rejected_once_is_never_new_again() -> None:
+    pipeline = Pipeline()
+    assembly = labelled(pipeline)
+
+    def without_boxes(lines: list[bytes]) -> list[bytes]:
+        parsed = [json.loads(body) for body in lines]
+        for line in parsed:
+            line["verified"]["annotations"], line["verified-metadata"]["objects"] = [], []
+        return [msgspec.json.encode(line) for line in parsed]
+
+    pipeline.publish(pipeline.verify(assembly, without_boxes))
+    changed_answer(pipeline, 2, [LEFT, RIGHT])
+    pipeline.relabel()
+    assembly = pipeline.assemble()
+    assert [box["left"] for box in asked(pipeline, assembly)["2"]["doubt"]["ghosts"] if box["new"]] == [38]
+    # The reviewer leaves the marked box out, so both boxes of the models have been rejected now.
+    published(pipeline, assembly)
+    pipeline.relabel()
+    assert pipeline.assemble().jobs == ()
+
+
+def test_a_script_does_not_replace_a_persons_label() -> None:
+    pipeline = Pipeline()
+    published(pipeline, labelled(pipeline))
+    changed_answer(pipeline, 2, [LEFT, RIGHT])
+    pipeline.relabel()
+
+    def scripted(lines: list[bytes]) -> list[bytes]:
+        return [body.replace(b'"human-annotated":"yes"', b'"human-annotated":"no"') for body in lines]
+
+    publication = pipeline.publish(pipeline.verify(pipeline.assemble(), scripted))
+    assert (publication.scripted, publication.kept) == (0, FRAMES)
+    assert dataset(pipeline)[2].origin.labelled_by == LabelledBy.MODEL_AND_PERSON
+
+
+def test_a_job_that_is_long_in_stopping_does_not_use_up_the_patience() -> None:
+    pipeline = Pipeline()
+    (job,) = labelled(pipeline).jobs
+    pipeline.jobs.create(f"{job.name}-1", job.manifest)
+    pipeline.jobs.answer(f"{job.name}-1", 1, [CAR_LEFT])
+    pipeline.executions.statuses[f"{DRIVE}-0001"] = "ABORTED"
+    pipeline.closing().relabel(DRIVE)
+    pipeline.reconcile()
+    pipeline.plan()
+    taking = {"label_bucket": pipeline.labels, "ledger": pipeline.ledger, "jobs": pipeline.jobs, "projects": None}
+    # The state machine counts from the last call that finds a job which has not ended.
+    verdicts = [take_over_earlier_runs(pipeline.run, **taking, waited=0.0).verdict for _ in range(3)]  # type: ignore[arg-type]
+    assert verdicts == ["end", "end", "collected"]
+
+
+@pytest.mark.parametrize("review", ["changed", "all"])
+def test_without_an_answer_an_earlier_label_counts_also_for_all_and_unsure(review: Any) -> None:
+    pipeline = Pipeline()
+    (job,) = labelled(pipeline).jobs
+    pipeline.jobs.create(f"{job.name}-1", job.manifest)
+    pipeline.jobs.answer(f"{job.name}-1", 1, [PERSON_RIGHT], unsure=True, comment="a doll?")
+    pipeline.relabel(review)
+    publication = pipeline.publish(pipeline.verify(pipeline.assemble(), lambda lines: [], lambda lines: []))
+    line = dataset(pipeline)[1]
+    assert publication.kept == 1
+    assert [box.name for box in line.verified_boxes] == ["person"]
+    assert line.origin.unsure == Unsure("private.eu-central-1.ann", "a doll?")
+
+
+@pytest.mark.parametrize(
+    "content", [{}, {"boundingBox": {}}, {"boundingBox": {"boundingBoxes": [{"label": "car", "left": float("nan")}]}}]
+)
+def test_a_response_without_boxes_is_no_answer(content: Any) -> None:
+    pipeline = Pipeline()
+    pipeline.jobs.with_manifest = False
+    (job,) = labelled(pipeline).jobs
+    pipeline.jobs.create(f"{job.name}-1", job.manifest)
+    pipeline.jobs.answer(f"{job.name}-1", 1, [CAR_LEFT])
+    pipeline.jobs.jobs[f"{job.name}-1"].answers[1]["answerContent"] = content
+    pipeline.jobs.end(f"{job.name}-1", "Stopped")
+    pipeline.relabel()
+    assert len(asked(pipeline, pipeline.assemble())) == FRAMES
+
+
+def test_frames_that_are_asked_again_count_in_no_agreement() -> None:
+    pipeline = Pipeline()
+    published(pipeline, labelled(pipeline))
+    for index in range(FRAMES):
+        changed_answer(pipeline, index, [RIGHT])
+    pipeline.relabel()
+    assembly = pipeline.assemble()
+    assert assembly.jobs[0].frames == FRAMES
+    published(pipeline, assembly)
+    agreement = summary(pipeline).agreement
+    assert agreement is not None
+    assert (agreement.shown.frames, agreement.pace.frames) == (0, 0)

@@ -316,3 +316,30 @@ def test_an_impossible_answer_of_a_job_fails_the_frame(
     assert (found.verified, found.failed) == (FRAMES - 1, 1)
     assert found.again is not None
     assert found.again.frames == 1
+
+
+def test_segments_are_kept_in_a_new_run_and_an_unsure_look_goes_on() -> None:
+    pipeline, assembly = assembled()
+
+    def unsure(lines: list[bytes]) -> list[bytes]:
+        first, *rest = [json.loads(body) for body in lines]
+        return [msgspec.json.encode(line) for line in ({**first, "review": {"unsure": True, "comment": "?"}}, *rest)]
+
+    (job,) = assembly.jobs
+    pipeline.finish(job, unsure)
+    # The run was stopped before its second round.
+    for key in [key for key in pipeline.labels.objects if "-again" in key]:
+        del pipeline.labels.objects[key]
+    pipeline.relabel(shard_frames=1)
+    (job,) = pipeline.assemble().jobs
+    (line,) = (json.loads(body) for body in pipeline.labels.lines(pipeline.key_of(job.manifest)))
+    assert line["source-ref"].endswith(frame_key(0))
+    assert "/0001/verification/" in line["autolabel-segmentation-ref"]
+    assert line["doubt"]["why"] == ["a reviewer was unsure: ?"]
+    pipeline.publish([pipeline.finish(job)])
+    lines = [json.loads(body) for body in pipeline.labels.lines(pipeline.run.folder.dataset)]
+    kept = [one["verified-ref"] for one in lines if one["provenance"]["triage"] == "kept"]
+    assert len(kept) == FRAMES - 1
+    # A dataset refers to objects of its own run.
+    assert all(uri.startswith(f"s3://labels/labels/{DRIVE}/0002/verification/kept/front/") for uri in kept)
+    assert all(pipeline.labels.exists(pipeline.key_of(uri)) for uri in kept)

@@ -60,6 +60,11 @@ class RunFolder(msgspec.Struct, frozen=True):
         return self.prefix + "earlier.json"
 
     @property
+    def other_earlier_labels(self) -> str:
+        """The labels from earlier runs of frames that are not in this run, for later ones; a frame in each line."""
+        return self.prefix + "earlier.rest.jsonl"
+
+    @property
     def taken_over(self) -> str:
         """The later run that took over the reviewers' work of this run."""
         return self.prefix + "taken-over.json"

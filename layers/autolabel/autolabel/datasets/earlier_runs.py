@@ -7,8 +7,11 @@ time, and what that run had collected from the runs before it.
 from __future__ import annotations
 
 import heapq
+import tempfile
+import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from itertools import groupby
 from operator import attrgetter
 from typing import Literal
@@ -35,6 +38,10 @@ from autolabel.verification.takeover import (
     rounds_of,
 )
 
+_SPOOL_BYTES = 64_000_000
+# Crowded frames take gigabytes in a job of 100,000, and a quarter of that when they are compressed.
+_FASTEST = 1
+
 
 class Collected(msgspec.Struct, frozen=True, omit_defaults=True):
     """What was collected for a run: frames by the run whose label is their newest; `missing`: labels by job that the
@@ -45,12 +52,13 @@ class Collected(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class TakeOver(msgspec.Struct, frozen=True, omit_defaults=True):
-    """How far a take-over is. `verdict`: `wait` means that the call must be repeated after a minute.
+    """How far a take-over is. `verdict`: unless it is `collected`, the call must be repeated after a minute.
 
-    `waiting`: jobs that have not ended, or whose answers have not come; `labels`: frames with a person's label.
+    `end`: jobs have not ended; `wait`: their answers have not come. `waiting`: these jobs; `labels`: frames with a
+    person's label.
     """
 
-    verdict: Literal["wait", "collected"]
+    verdict: Literal["end", "wait", "collected"]
     waiting: tuple[str, ...] = ()
     labels: int = 0
 
@@ -66,23 +74,24 @@ def take_over_earlier_runs(
 ) -> TakeOver:
     """End the open jobs of the drive's earlier runs, take in what reviewers answered, and collect all labels.
 
-    Earlier runs cannot go on after that. `projects`: None in a stack without Label Studio. `waited`: seconds since the
-    first call.
+    Earlier runs cannot go on after that. `projects`: None in a stack without Label Studio. `waited`: seconds since all
+    jobs have ended.
     """
     if done := read_collected(label_bucket, run):
         return TakeOver("collected", labels=sum(done.frames.values()))
-    waiting, missing, earlier = list[str](), dict[str, int](), list[Run]()
+    waiting, missing, earlier, ended = list[str](), dict[str, int](), list[Run](), True
     for one in _earlier_runs(run, ledger):
         mark_taken_over(label_bucket, one.folder, run.run)
         ending = end_jobs(one, label_bucket=label_bucket, jobs=jobs, projects=projects, waited=waited)
         waiting += ending.waiting
         missing |= ending.missing
+        ended = ended and ending.ended
         earlier.append(one)
         if label_bucket.exists(one.folder.earlier_labels):
             # It took over the runs before it.
             break
     if waiting:
-        return TakeOver("wait", tuple(waiting))
+        return TakeOver("wait" if ended else "end", tuple(waiting))
     collected = collect_labels(run, earlier, label_bucket=label_bucket, missing=missing)
     return TakeOver("collected", labels=sum(collected.frames.values()))
 
@@ -120,16 +129,27 @@ def collect_labels(
         keys = (decoder.decode(body).key for body in label_bucket.lines(shard.key))
         return shard, [parse_frame_key(key).position for key in keys]
 
-    for shard, wanted in map_in_order(positions, read_shards(label_bucket, run.folder), READERS):
-        found, known = [], frozenset(wanted)
-        while following is not None and following.position <= wanted[-1]:
-            if following.position in known:
-                found.append(following)
-                frames[following.labels[0].run] += 1
+    with tempfile.SpooledTemporaryFile(max_size=_SPOOL_BYTES) as rest:
+        for shard, wanted in map_in_order(positions, read_shards(label_bucket, run.folder), READERS):
+            found, known = [], frozenset(wanted)
+            while following is not None and following.position <= wanted[-1]:
+                encoded = msgspec.json.encode(following) + b"\n"
+                if following.position in known:
+                    found.append(encoded)
+                    frames[following.labels[0].run] += 1
+                else:
+                    rest.write(encoded)
+                following = next(labels, None)
+            if found:
+                key = run.folder.shard(shard.index, "earlier.jsonl")
+                label_bucket.write(key, b"".join(found), "application/jsonl")
+        while following is not None:
+            rest.write(msgspec.json.encode(following) + b"\n")
             following = next(labels, None)
-        if found:
-            body = b"".join(msgspec.json.encode(one) + b"\n" for one in found)
-            label_bucket.write(run.folder.shard(shard.index, "earlier.jsonl"), body, "application/jsonl")
+        if rest.tell():
+            # A frame or camera that is away in this run may be back in the next.
+            rest.seek(0)
+            label_bucket.write_stream(run.folder.other_earlier_labels, rest, "application/jsonl")
     collected = Collected(dict(frames.most_common()), missing or {})
     label_bucket.write_once(run.folder.earlier_labels, msgspec.json.encode(collected))
     return collected
@@ -172,8 +192,14 @@ def _collected_for(run: Run, label_bucket: Bucket) -> Iterator[FrameLabels]:
     def read(shard: Shard) -> bytes:
         return label_bucket.read(run.folder.shard(shard.index, "earlier.jsonl")) or b""
 
-    for body in map_in_order(read, read_shards(label_bucket, run.folder), READERS):
-        yield from map(decoder.decode, body.splitlines())
+    def of_shards() -> Iterator[FrameLabels]:
+        for body in map_in_order(read, read_shards(label_bucket, run.folder), READERS):
+            yield from map(decoder.decode, body.splitlines())
+
+    rest: Iterator[FrameLabels] = iter(())
+    with suppress(KeyError):
+        rest = map(decoder.decode, label_bucket.lines(run.folder.other_earlier_labels))
+    return heapq.merge(of_shards(), rest, key=attrgetter("position"))
 
 
 def _made_in(run: Run, label_bucket: Bucket) -> Iterator[FrameLabels]:
@@ -189,12 +215,12 @@ def _made_in_job(run: Run, rounds: Sequence[RoundFiles], label_bucket: Bucket) -
         line = read_line(body)
         label = answers.label(line, run)
         if label is not None:
-            # Encoded, because the labels of a job with 100,000 crowded frames take gigabytes as objects.
-            found.append((f"{line.origin.camera}/{line.origin.timestamp}", msgspec.json.encode(label)))
+            encoded = zlib.compress(msgspec.json.encode(label), _FASTEST)
+            found.append((f"{line.origin.camera}/{line.origin.timestamp}", encoded))
     found.sort()
     decoder = msgspec.json.Decoder(PersonLabel)
     for position, encoded in found:
-        yield FrameLabels(position, (decoder.decode(encoded),))
+        yield FrameLabels(position, (decoder.decode(zlib.decompress(encoded)),))
 
 
 class _JobAnswers:

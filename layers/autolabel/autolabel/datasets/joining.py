@@ -111,9 +111,12 @@ class Join:
             keep_label(line, earlier, earlier.label)
         elif verified is None:
             raise CountMismatch(f"no verification job has {line.source_ref}")
-        elif not verified.join(line, blind=kind == BLIND_AUDIT) and earlier.label:
-            # A person's label of the same bytes is better than none. It gives no evidence, because it is not new.
-            keep_label(line, earlier, earlier.label)
+        else:
+            verified.join(line, blind=kind == BLIND_AUDIT)
+            if earlier.label and not line.origin.labelled_by.by_person:
+                # A person's label of the same bytes is better than none, and than a script's. It gives no evidence,
+                # because it is not new.
+                keep_label(line, earlier, earlier.label)
         line.origin.triage = kind
 
 

@@ -15,7 +15,7 @@ from autolabel.contracts.verification import ACCEPTED, BOXES
 from autolabel.datasets.joining import Join
 from autolabel.datasets.verified_labels import FinishedJob
 from autolabel.labelling.shards import OTHER_KINDS
-from autolabel.labels.manifest import ManifestLine
+from autolabel.labels.manifest import LabelledBy, ManifestLine
 from autolabel.reporting.findings import Findings
 from autolabel.reporting.report import Gallery, write_report
 from autolabel.reporting.summary import Summary
@@ -123,7 +123,7 @@ def publish_run(
         boxes=summary.boxes,
         verified=sum(outcome.verified for outcome in join.outcomes) + counts.kept,
         accepted=counts.accepted,
-        scripted=sum(outcome.scripted for outcome in join.outcomes),
+        scripted=counts.labelled_by[LabelledBy.SCRIPT.value],
         kept=counts.kept,
     )
     ledger.finish_run(run, "published", now)

@@ -46,8 +46,8 @@ class VerifiedLabels:
         if before is None or before.failure or not result.failure:
             self._results[result.source_ref] = result
 
-    def join(self, line: ManifestLine, *, blind: bool) -> bool:
-        """Put a frame's label into its line, or the reason why it has none; return whether it has one.
+    def join(self, line: ManifestLine, *, blind: bool) -> None:
+        """Put a frame's label into its line, or the reason why it has none.
 
         `blind`: the reviewer did not see the pre-label, so the label is a person's alone. A label that a script made
         is told apart, because it says nothing about the models.
@@ -57,7 +57,7 @@ class VerifiedLabels:
             self._failed += 1
             provenance.labelled_by = LabelledBy.NOBODY
             provenance.verification = result.failure if result else "in no job"
-            return False
+            return
         if self._task == SEGMENTS:
             nothing_shown = line.segmentation is msgspec.UNSET
             line.verified_segments, line.verified_segments_metadata = result.label, result.metadata
@@ -71,12 +71,11 @@ class VerifiedLabels:
         if result.by_script:
             provenance.labelled_by = LabelledBy.SCRIPT
             self._scripted += 1
-            return True
+            return
         provenance.labelled_by = LabelledBy.PERSON if blind or nothing_shown else LabelledBy.MODEL_AND_PERSON
         self._verified += 1
         self._unadjusted += result.unadjusted
         self._unsure += result.unsure
-        return True
 
     @property
     def outcome(self) -> JobOutcome:

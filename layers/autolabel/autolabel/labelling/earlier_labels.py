@@ -20,6 +20,7 @@ from autolabel.labels.manifest import (
     LineTooLong,
     ManifestLine,
     ShownUncertainty,
+    Unsure,
     encode_line,
     read_line,
 )
@@ -90,34 +91,35 @@ def earlier_frames(run: Run, shard: LabelledShard, label_bucket: Bucket) -> Iter
 
 def judge_frame(line: bytes, earlier: Sequence[PersonLabel], run: Run) -> EarlierFrame:
     """Judge the earlier labels of a frame, the newest first. `line`: its manifest line with the new pre-label."""
-    if run.review == REVIEW_ALL:
-        return NOTHING
     task = run.document.verification.task
     frame = read_line(line)
     counting = [one for one in earlier if (one.etag, one.taxonomy, one.task) == (frame.origin.etag, run.taxonomy, task)]
     if not counting:
         return NOTHING
     newest = counting[0]
-    final = next((one for one in counting if one.final), None)
+    # An unsure label counts at last, if no other look at the frame leaves one.
+    final = next((one for one in counting if one.final), newest)
     try:
-        kept = adopt(final, run.labels) if final else None
-        start = adopt(newest, run.labels)
-        against = (
-            contradictions(frame.prelabel_boxes, start.label.boxes, newest.shown)
-            if task == BOXES and run.review != REVIEW_NONE
-            else []
-        )
+        kept, start = adopt(final, run.labels), adopt(newest, run.labels)
+        against = contradictions(frame.prelabel_boxes, start.label.boxes, newest.shown) if task == BOXES else []
         # A class cannot be taken out of a picture.
-        stays_whole = task == BOXES or segment_classes(newest) <= set(run.labels)
+        stays_whole = task == BOXES or segment_classes(final) <= set(run.labels)
     except (msgspec.DecodeError, IndexError, KeyError, TypeError):
-        return EarlierFrame(AGAIN, why=UNREADABLE)
-    why = _why_again(newest, against, run) or ("" if stays_whole else DROPPED)
-    if not why and kept:
-        return EarlierFrame(KEPT, kept.label, kept.dropped)
-    label, dropped = kept or (None, 0)
-    asked = _start_from(frame, start, against, why) if task == BOXES else ""
+        return NOTHING if run.review == REVIEW_ALL else EarlierFrame(AGAIN, why=UNREADABLE)
     # Segments of another set of classes cannot stand in for a label of this run.
-    return EarlierFrame(AGAIN, label if stays_whole else None, dropped, why, asked)
+    label, dropped = kept if stays_whole else (None, 0)
+    if run.review == REVIEW_ALL:
+        return EarlierFrame("", label, dropped)
+    why = _why_again(newest, run) or ("" if stays_whole else DROPPED)
+    if not why and against and run.review != REVIEW_NONE:
+        why = CONTRADICTED
+    if not why:
+        return EarlierFrame(KEPT, label, dropped)
+    asked = _start_from(frame, start, against, why)
+    if not asked and why == CONTRADICTED:
+        # Asked from the models' boxes, the reviewer would draw all of their own again.
+        return EarlierFrame(KEPT, label, dropped)
+    return EarlierFrame(AGAIN, label, dropped, why, asked)
 
 
 def keep_label(line: ManifestLine, earlier: EarlierFrame, label: PersonLabel) -> None:
@@ -129,23 +131,26 @@ def keep_label(line: ManifestLine, earlier: EarlierFrame, label: PersonLabel) ->
     line.review = label.review
     provenance = line.origin
     provenance.labelled_by, provenance.job, provenance.unsure = label.labelled_by, label.job, label.unsure
+    if not label.final and isinstance(label.review, Review):
+        provenance.unsure = Unsure(label.review.worker, label.review.comment[:MAX_COMMENT])
     provenance.kept = KeptFrom(label.run, label.models, earlier.dropped)
 
 
-def _why_again(newest: PersonLabel, against: Sequence[LabelledBox], run: Run) -> str:
+def _why_again(newest: PersonLabel, run: Run) -> str:
     if not newest.final:
         return UNSURE
-    if not offered_all(newest, run.labels):
-        return NOT_OFFERED
-    return CONTRADICTED if against else ""
+    return "" if offered_all(newest, run.labels) else NOT_OFFERED
 
 
 def _start_from(frame: ManifestLine, start: Adopted, against: Sequence[LabelledBox], why: str) -> str:
-    """Return the line with the person's boxes as the pre-label, and the contradictions marked; empty if it is too long.
+    """Return the line with the person's label in place of the pre-label, and the contradictions marked.
 
-    Ground Truth's limit is for the whole line; without the person's boxes the reviewer begins from the models'.
+    Empty if the line is longer than Ground Truth allows, and for segments that a reviewer does not go on with.
     """
     label = start.label
+    segments = label.task != BOXES
+    if segments and why != UNSURE:
+        return ""
     marked = tuple(
         CandidateBox(
             box.name, int(box.left), int(box.top), int(box.width), int(box.height), round(box.confidence, 2), new=True
@@ -155,9 +160,13 @@ def _start_from(frame: ManifestLine, start: Adopted, against: Sequence[LabelledB
     reason = why
     if not label.final and isinstance(label.review, Review) and label.review.comment:
         reason = f"{why}: {label.review.comment[:MAX_COMMENT]}"
-    frame.uncertainty = ShownUncertainty(1.0, (0.0,) * len(label.boxes), (reason,), marked)
-    frame.prelabel, frame.prelabel_metadata = label.label, label.metadata
-    frame.masks = frame.segmentation = frame.segmentation_metadata = UNSET
+    frame.uncertainty = ShownUncertainty(1.0, () if segments else (0.0,) * len(label.boxes), (reason,), marked)
+    frame.masks = UNSET
+    if segments:
+        frame.segmentation, frame.segmentation_metadata = msgspec.json.decode(label.label, type=str), label.metadata
+    else:
+        frame.prelabel, frame.prelabel_metadata = label.label, label.metadata
+        frame.segmentation = frame.segmentation_metadata = UNSET
     frame.origin.labelled_by = LabelledBy.MODEL_AND_PERSON
     try:
         return encode_line(frame).decode().rstrip("\n")

@@ -8,11 +8,11 @@ from typing import NamedTuple
 
 import msgspec
 
-from autolabel.contracts.drive import Run, execution_name
+from autolabel.contracts.drive import FIRST_RUN, Run, execution_name
 from autolabel.contracts.errors import AnswerRefused, ImageRefused
 from autolabel.contracts.frames import parse_frame_key
 from autolabel.contracts.ports import Bucket
-from autolabel.contracts.verification import AGAIN, KEPT, REVIEW_ALL, SEGMENTS
+from autolabel.contracts.verification import AGAIN, KEPT, SEGMENTS
 from autolabel.labelling.decoding import decode_answer
 from autolabel.labelling.earlier_labels import NOTHING, PICTURE_GONE, EarlierFrame, judge_frame
 from autolabel.labelling.fusion import FUSION
@@ -110,8 +110,8 @@ class ShardLabelling:
         return result
 
     def _earlier(self, shard: Shard) -> dict[str, tuple[PersonLabel, ...]]:
-        """Read the labels from earlier runs of a shard's frames, by `camera/timestamp`, unless none counts."""
-        if self._run.review == REVIEW_ALL:
+        """Read the labels from earlier runs of a shard's frames, by `camera/timestamp`."""
+        if self._run.run == FIRST_RUN:
             return {}
         body = self._label_bucket.read(self._key(shard, "earlier.jsonl")) or b""
         decoder = msgspec.json.Decoder(FrameLabels)

@@ -15,6 +15,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from autolabel.contracts.errors import Refused
+from autolabel.contracts.verification import AGAIN
 from autolabel.labels.detections import Box, Detection, Detections
 from autolabel.labels.reviews import Review
 
@@ -268,9 +269,12 @@ class ManifestLine(
         return self.verified is not UNSET and self.origin.labelled_by.by_person
 
     @property
-    def verified_in_run(self) -> bool:
-        """Check whether a person verified the boxes in the line's own run, and so judged its pre-label."""
-        return self.verified_by_person and self.origin.kept is None
+    def judges_prelabel(self) -> bool:
+        """Check whether a person verified the boxes in the line's own run, beginning from its pre-label or from none.
+
+        A kept label, and one that began from an earlier label, say nothing about the line's models.
+        """
+        return self.verified_by_person and self.origin.kept is None and self.origin.triage != AGAIN
 
     @property
     def labelled_by_script(self) -> bool:

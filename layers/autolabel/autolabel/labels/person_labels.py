@@ -29,6 +29,8 @@ from autolabel.labels.reviews import Review
 
 # A box without its confidence: class, left, top, width, height in pixels.
 ShownBox = tuple[str, float, float, float, float]
+# Twice as many as the boxes of the most crowded line; a frame that is asked again and again must not grow for ever.
+_MOST_SHOWN = 500
 
 
 class PersonLabel(msgspec.Struct, frozen=True, omit_defaults=True, rename="kebab"):
@@ -84,13 +86,26 @@ def add_label(labels: Sequence[PersonLabel], older: PersonLabel) -> tuple[Person
     """Add a label to newer ones of the same frame, unless a newer one replaces it.
 
     A final label replaces all older ones of the same bytes, taxonomy and task. A label that is not final replaces only
-    those that are not final either, because the final one counts if no reviewer looks again.
+    those that are not final either, because the final one counts if no reviewer looks again. What a reviewer was shown
+    before stays known: otherwise two answers could be asked for in turns.
     """
+    replaced = False
+    known: list[PersonLabel] = []
     for newer in labels:
-        same = (newer.etag, newer.taxonomy, newer.task) == (older.etag, older.taxonomy, older.task)
-        if same and (newer.final or not older.final):
-            return tuple(labels)
-    return (*labels, older)
+        if (newer.etag, newer.taxonomy, newer.task) == (older.etag, older.taxonomy, older.task):
+            newer = msgspec.structs.replace(newer, shown=_unite(newer, older))
+            replaced = replaced or newer.final or not older.final
+        known.append(newer)
+    return tuple(known) if replaced else (*known, older)
+
+
+def _unite(newer: PersonLabel, older: PersonLabel) -> tuple[ShownBox, ...]:
+    """Return what either reviewer was shown; after a blind look, nothing of before counts."""
+    if newer.labelled_by == LabelledBy.PERSON:
+        return newer.shown
+    missing = _without_partner([LabelledBox(*box, confidence=0.0) for box in older.shown], newer.shown)
+    united = (*newer.shown, *((box.name, box.left, box.top, box.width, box.height) for box in missing))
+    return united[:_MOST_SHOWN]
 
 
 def shown_boxes(line: ManifestLine) -> tuple[ShownBox, ...]:
@@ -114,12 +129,17 @@ def contradictions(
         for pair in pairs
         if pair.predicted is not None and (pair.verified is None or pair.verified.name != pair.predicted.name)
     ]
+    return _without_partner(against, shown)
+
+
+def _without_partner(boxes: Sequence[LabelledBox], shown: Iterable[ShownBox]) -> list[LabelledBox]:
+    """Return the boxes that have no partner of their class among the shown ones."""
     known = [LabelledBox(*box, confidence=0.0) for box in shown]
-    new = []
-    for name in dict.fromkeys(box.name for box in against):
-        found = pair_boxes([box for box in against if box.name == name], [box for box in known if box.name == name])
-        new += [pair.predicted for pair in found if pair.predicted is not None and pair.verified is None]
-    return new
+    alone = []
+    for name in dict.fromkeys(box.name for box in boxes):
+        found = pair_boxes([box for box in boxes if box.name == name], [box for box in known if box.name == name])
+        alone += [pair.predicted for pair in found if pair.predicted is not None and pair.verified is None]
+    return alone
 
 
 def adopt(label: PersonLabel, classes: Sequence[str]) -> Adopted:

@@ -162,7 +162,7 @@ class Findings:
         camera = line.origin.camera
         stretch = (camera, self._positions[camera] // self._stretch)
         self._positions[camera] += 1
-        if not line.verified_in_run:
+        if not line.judges_prelabel:
             return
         predicted, verified = line.prelabel_boxes, line.verified_boxes
         how = _how(line.origin)

@@ -15,7 +15,7 @@ from msgspec import UNSET
 
 from autolabel.contracts.drive import Run
 from autolabel.contracts.ports import Bucket
-from autolabel.contracts.verification import VerifyUncertain
+from autolabel.contracts.verification import AGAIN, KEPT, VerifyUncertain
 from autolabel.labelling.uncertainty import FrameUncertainty
 from autolabel.labels.agreement import pair_boxes
 from autolabel.labels.manifest import ManifestLine
@@ -53,8 +53,8 @@ class ReviewLog:
     def take(self, line: ManifestLine, uncertainty: FrameUncertainty) -> None:
         """Take a line of the dataset. `line` has the pre-label as the models made it, and the reviewers' label."""
         camera = line.origin.camera
-        # A label that is kept from an earlier run took no time in this one, and gives no evidence.
-        by_person = line.origin.labelled_by.by_person and line.origin.kept is None
+        # Segments are judged as well, though not box by box.
+        by_person = line.origin.labelled_by.by_person and line.origin.triage not in (KEPT, AGAIN)
         place = self._places[camera]
         self._places[camera] += 1
         reviewed = Reviewed(
@@ -69,7 +69,7 @@ class ReviewLog:
             claims=uncertainty.claims,
             seconds=line.review.seconds if by_person and line.review is not UNSET else None,
         )
-        pairs = pair_boxes(line.prelabel_boxes, line.verified_boxes) if line.verified_in_run else None
+        pairs = pair_boxes(line.prelabel_boxes, line.verified_boxes) if line.judges_prelabel else None
         reviewed = self._audits.take(reviewed, pairs)
         self._compressed.write(msgspec.json.encode(reviewed) + b"\n")
 

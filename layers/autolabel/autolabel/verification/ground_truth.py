@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from autolabel.contracts.ports import Bucket, StoredObject
+from autolabel.contracts.ports import Bucket
 from autolabel.contracts.verification import SEGMENTS
 from autolabel.labels.manifest import (
     BOX_TYPE,
@@ -49,17 +49,19 @@ def read_output(one: JobRound, frames: Iterable[bytes], label_bucket: Bucket) ->
         yield from label_bucket.lines(output)
         return
     responses = (
-        _read_responses(label_bucket, output.removesuffix(_OUTPUT) + _RESPONSES) if output.endswith(_OUTPUT) else {}
+        _find_responses(label_bucket, output.removesuffix(_OUTPUT) + _RESPONSES) if output.endswith(_OUTPUT) else {}
     )
     places = {msgspec.json.decode(body, type=_Source).source_ref: place for place, body in enumerate(frames)}
-    for body in label_bucket.lines(output):
+
+    def with_review(body: bytes) -> bytes:
         try:
-            source = msgspec.json.decode(body, type=_Source).source_ref
-            response = responses.get(places.get(source, -1))
-            line = _with_review(body, response) if response else body
+            place = places.get(msgspec.json.decode(body, type=_Source).source_ref, -1)
+            response = _read_response(label_bucket, responses.get(place))
+            return _with_review(body, response) if response else body
         except _BROKEN:
-            line = body
-        yield line
+            return body
+
+    yield from map_in_order(with_review, label_bucket.lines(output), _READERS)
 
 
 def read_answers(
@@ -90,11 +92,17 @@ def read_answers(
                 yield body
     if one.task == SEGMENTS:
         return
-    responses = _read_responses(label_bucket, folder + _RESPONSES)
-    for place, body in enumerate(frames()):
-        answer = responses.get(place)
-        if answer and (frame := read_line(body)).source_ref not in found:
-            yield _answered(frame, answer, one.job, classes)
+    responses = _find_responses(label_bucket, folder + _RESPONSES)
+
+    def answered(place: int, body: bytes) -> bytes | None:
+        line = read_line(body)
+        answer = None if line.source_ref in found else _read_response(label_bucket, responses[place])
+        if answer is None or answer.answer_content.bounding_box is None:
+            return None
+        return _answered(line, answer, answer.answer_content.bounding_box.bounding_boxes, one.job, classes)
+
+    places = ((place, body) for place, body in enumerate(frames()) if place in responses)
+    yield from filter(None, map_in_order(lambda given: answered(*given), places, _READERS))
 
 
 def _job_folder(one: JobRound, label_bucket: Bucket) -> str:
@@ -103,10 +111,9 @@ def _job_folder(one: JobRound, label_bucket: Bucket) -> str:
     return f"{run}verification/{one.job}/"
 
 
-def _answered(line: ManifestLine, answer: _Answer, job: str, classes: Sequence[str]) -> bytes:
+def _answered(line: ManifestLine, answer: _Answer, drawn: Sequence[_Drawn], job: str, classes: Sequence[str]) -> bytes:
     """Make the output line of a response, as Ground Truth's consolidation of one worker's answer makes it."""
     ids = {name: i for i, name in enumerate(classes)}
-    drawn = answer.answer_content.bounding_box.bounding_boxes
     shown = Counter((box.name, box.left, box.top, box.width, box.height) for box in line.prelabel_boxes)
     adjusted = Counter((box.label, box.left, box.top, box.width, box.height) for box in drawn) != shown
     line.verified = raw(
@@ -146,11 +153,11 @@ class _Drawn(msgspec.Struct, frozen=True):
 
 
 class _Boxes(msgspec.Struct, rename="camel"):
-    bounding_boxes: tuple[_Drawn, ...] = ()
+    bounding_boxes: tuple[_Drawn, ...]
 
 
 class _Content(msgspec.Struct, rename={"bounding_box": "boundingBox"}):
-    bounding_box: _Boxes = msgspec.field(default_factory=_Boxes)
+    bounding_box: _Boxes | None = None
     review: str = ""
 
 
@@ -165,20 +172,25 @@ class _Response(msgspec.Struct):
     answers: list[_Answer]
 
 
-def _read_responses(label_bucket: Bucket, prefix: str) -> dict[int, _Answer]:
-    """Read the reviewers' responses by the frame's position in the manifest. The last one of a frame counts."""
+def _find_responses(label_bucket: Bucket, prefix: str) -> dict[int, str]:
+    """Find the keys of the reviewers' responses by the frame's place in the manifest; the last one counts."""
+    found = {}
+    for response in label_bucket.list(prefix):
+        place = response.key.removeprefix(prefix).partition("/")[0]
+        if place.isdecimal() and response.size <= _MAX_RESPONSE:
+            found[int(place)] = response.key
+    return found
 
-    def read(found: StoredObject) -> tuple[int, _Answer | None]:
-        place = found.key.removeprefix(prefix).partition("/")[0]
-        if not place.isdecimal() or found.size > _MAX_RESPONSE:
-            return -1, None
-        try:
-            answers = msgspec.json.decode(label_bucket.read(found.key) or b"", type=_Response).answers
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            return -1, None
-        return int(place), answers[-1] if answers else None
 
-    return {place: answer for place, answer in map_in_order(read, label_bucket.list(prefix), _READERS) if answer}
+def _read_response(label_bucket: Bucket, key: str | None) -> _Answer | None:
+    """Read a reviewer's response; None if there is none that can be read."""
+    if key is None:
+        return None
+    try:
+        answers = msgspec.json.decode(label_bucket.read(key) or b"", type=_Response).answers
+    except _BROKEN:
+        return None
+    return answers[-1] if answers else None
 
 
 def _with_review(body: bytes, answer: _Answer) -> bytes:
@@ -194,9 +206,9 @@ def _with_review(body: bytes, answer: _Answer) -> bytes:
     return msgspec.json.encode({**line, REVIEW: review})
 
 
-def _marks(line: dict[str, Any], review: Review, drawn: _Boxes) -> tuple[Marks, ...]:
+def _marks(line: dict[str, Any], review: Review, drawn: _Boxes | None) -> tuple[Marks, ...]:
     """Return the marks in the order of the label's boxes. Ground Truth's consolidation may have changed the order."""
-    if not any(review.boxes):
+    if drawn is None or not any(review.boxes):
         return ()
     marks = {
         (box.label, box.left, box.top, box.width, box.height): mark

@@ -6,7 +6,7 @@ without a label, or one that a reviewer marked unsure, goes to a second round. T
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any, NamedTuple
@@ -23,6 +23,7 @@ from autolabel.labels.manifest import (
     VERIFIED,
     BoxLabel,
     BoxMetadata,
+    CandidateBox,
     LabelledBox,
     LineTooLong,
     ManifestLine,
@@ -278,14 +279,15 @@ class _Settlement:
 
     def _begun_from(self, line: ManifestLine, result: Result) -> ManifestLine:
         """Replace the line's pre-label by the label of the reviewer who was unsure."""
-        # The models' uncertainty is about their own boxes.
+        # The models' uncertainty is about their own boxes. What they found since an earlier review stays marked.
+        new = tuple(c for c in line.uncertainty.candidates if c.new) if line.uncertainty is not UNSET else ()
         line.uncertainty = UNSET
         if self._task == SEGMENTS:
             line.segmentation = msgspec.json.decode(result.label, type=str)
             line.segmentation_metadata = result.metadata
         else:
             line.prelabel, line.prelabel_metadata = result.label, result.metadata
-            line.uncertainty = _uncertainty_of(result, len(line.prelabel_boxes))
+            line.uncertainty = _uncertainty_of(result, line.prelabel_boxes, new)
         return line
 
     def _result(self, body: bytes) -> Result:
@@ -343,11 +345,13 @@ def _broken_box_rule(line: ManifestLine, label: Any, metadata: Any, *, names: fr
     return ""
 
 
-def _uncertainty_of(result: Result, boxes: int) -> ShownUncertainty:
+def _uncertainty_of(result: Result, boxes: Sequence[LabelledBox], new: Iterable[CandidateBox]) -> ShownUncertainty:
     """Tell the next reviewer that one was unsure, in the place of the models' uncertainty."""
     comment = result.review.comment[:MAX_COMMENT] if isinstance(result.review, Review) else ""
     reason = f"a reviewer was unsure: {comment}" if comment else "a reviewer was unsure"
-    return ShownUncertainty(1.0, (0.0,) * boxes, (reason,), ())
+    drawn = {(box.name, box.left, box.top, box.width, box.height) for box in boxes}
+    still_new = tuple(c for c in new if (c.label, c.left, c.top, c.width, c.height) not in drawn)
+    return ShownUncertainty(1.0, (0.0,) * len(boxes), (reason,), still_new)
 
 
 def _review(body: msgspec.Raw | msgspec.UnsetType) -> Review | msgspec.UnsetType:

@@ -12,6 +12,7 @@ from autolabel.contracts.drive import Run
 from autolabel.contracts.errors import VerificationRefused
 from autolabel.contracts.ports import Bucket, LabelingJobs
 from autolabel.contracts.run_folder import RunFolder
+from autolabel.contracts.verification import SEGMENTS
 from autolabel.verification.attempts import JobAttempt, attempt_results, take_attempt
 from autolabel.verification.ground_truth import read_answers
 from autolabel.verification.jobs import GROUND_TRUTH, LABEL_STUDIO, LAST_ROUND, job_name
@@ -48,10 +49,11 @@ class RoundFiles(NamedTuple):
 
 class Ending(NamedTuple):
     """How far the take-over is. `waiting`: jobs whose end or answers it waits for; `missing`: labels by job that the
-    back-end counted and that did not come."""
+    back-end counted and that did not come; `ended`: whether all jobs have ended."""
 
     waiting: tuple[str, ...]
     missing: dict[str, int]
+    ended: bool = True
 
 
 class _TakenOver(msgspec.Struct, frozen=True):
@@ -101,16 +103,17 @@ def end_jobs(
 ) -> Ending:
     """End the open jobs of an earlier run and take in their answers. Call again after a minute while some are waiting.
 
-    `waited`: seconds since the first call.
+    `waited`: seconds since all jobs have ended.
     """
-    waiting, missing = list[str](), dict[str, int]()
+    waiting, missing, ended = list[str](), dict[str, int](), True
     for one in rounds_of(label_bucket, earlier.folder):
         if label_bucket.exists(one.results):
             continue
         taken = _end_round(earlier, one, label_bucket, jobs, projects, waited)
         waiting += taken.waiting
         missing |= taken.missing
-    return Ending(tuple(waiting), missing)
+        ended = ended and taken.ended
+    return Ending(tuple(waiting), missing, ended)
 
 
 def _end_round(
@@ -124,13 +127,14 @@ def _end_round(
     names, manifest = frozenset(earlier.labels), label_bucket.uri(one.manifest)
     task = earlier.document.verification.task
     name = job_name(label_bucket.name, earlier.drive, earlier.run, one.job) + ("-again" if one.round > 1 else "")
-    waiting, missing = list[str](), dict[str, int]()
+    waiting, missing, ended = list[str](), dict[str, int](), True
     attempt = 1
     while state := jobs.describe(job := f"{name}-{attempt}"):
         if state.status in _OPEN:
             jobs.stop(job)
         if state.status in (*_OPEN, _ENDING):
             waiting.append(job)
+            ended = False
             break
         asked = JobAttempt(
             job=job,
@@ -156,9 +160,16 @@ def _end_round(
         if taken.missing:
             missing[job] = taken.missing
         attempt += 1
-    if attempt == 1 and not waiting and projects and not label_bucket.exists(attempt_results(one.manifest, 1)):
+    elsewhere = earlier.document.verification.back_end != GROUND_TRUTH and task != SEGMENTS
+    if (
+        attempt == 1
+        and not waiting
+        and projects
+        and elsewhere
+        and not label_bucket.exists(attempt_results(one.manifest, 1))
+    ):
         answers = projects.answers(name, earlier.labels, lambda: label_bucket.lines(one.manifest))
         if answers is not None:
             asked = JobAttempt(name, LABEL_STUDIO, one.round, manifest, manifest, 1, task=task)
             take_attempt(asked, lambda _, __: answers, label_bucket=label_bucket, names=names)
-    return Ending(tuple(waiting), missing)
+    return Ending(tuple(waiting), missing, ended)

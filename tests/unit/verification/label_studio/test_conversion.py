@@ -221,6 +221,7 @@ def test_a_task_has_its_frame_its_job_and_its_score() -> None:
     task = task_of(parsed(plain), "job", "https://x/y.png")
     assert task["data"] == {
         "image": "https://x/y.png",
+        "why": "",
         "source-ref": plain["source-ref"],
         "review-ref": plain["source-ref"],
         "job": "job",

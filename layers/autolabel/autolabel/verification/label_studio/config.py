@@ -33,7 +33,7 @@ def label_config(labels: Sequence[str], colors: Mapping[str, str]) -> str:
         for i, name in enumerate(labels)
     )
     return (
-        "<View>"
+        '<View><Header value="$why" size="6"/>'
         f'<RectangleLabels name="{BOXES}" toName="{IMAGE}" canRotate="false" opacity="0.1" strokeWidth="2">'
         f"{buttons}</RectangleLabels>"
         f'<Image name="{IMAGE}" value="$image" zoom="true" zoomControl="true" brightnessControl="true"'

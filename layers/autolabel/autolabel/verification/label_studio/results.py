@@ -16,7 +16,7 @@ import msgspec
 from autolabel.labels.manifest import BOX_TYPE, ImageSize, ManifestLine, raw, whole_pixels
 from autolabel.labels.reviews import Marks, Review
 from autolabel.verification.label_studio.config import CHECK, FRAME, MARKS, OCCLUDED, TRUNCATED, UNSURE
-from autolabel.verification.label_studio.tasks import SOURCE
+from autolabel.verification.label_studio.tasks import NEW, SOURCE
 
 SKIPPED = "a reviewer skipped it in Label Studio"
 UNTOUCHED = "no reviewer annotated it in Label Studio"
@@ -99,7 +99,10 @@ def answered_line(
         size = line.size
         marks = _marks(answer.result or [])
         drawn = _boxes(answer.result or [], size, labels)
-        regions = [(region, box) for region, box in drawn if CHECK not in marks.get(region, ())]
+        # A reviewer may set the mark for a box of their own by mistake: it counts for the boxes that came with it.
+        regions = [
+            (region, box) for region, box in drawn if not region.startswith(NEW) or CHECK not in marks.get(region, ())
+        ]
     except (_Unreadable, msgspec.ValidationError) as e:
         reason = f"annotation {answer.id} of Label Studio cannot be read: {e}"
         return failed_line(line, reason, job=job, created=created)

@@ -13,10 +13,13 @@ from msgspec import UNSET
 from autolabel.labels.manifest import PRELABEL, ImageSize, LabelledBox, ManifestLine
 from autolabel.verification.label_studio.config import BOXES, CHECK, IMAGE, MARKS
 
-# Fields of a task's data beside `image`. The page shows only the image.
+# Fields of a task's data beside `image`. The page shows only the image and WHY.
 SOURCE = "source-ref"
 REVIEW = "review-ref"
 JOB = "job"
+WHY = "why"
+# The ids of boxes with the mark CHECK begin with it.
+NEW = "new-"
 
 
 def review_image(line: ManifestLine) -> str:
@@ -39,13 +42,19 @@ def task_of(line: ManifestLine, job: str, image: str) -> dict[str, Any]:
     new = [c for c in line.uncertainty.candidates if c.new] if line.uncertainty is not UNSET else []
     marked = [LabelledBox(c.label, c.left, c.top, c.width, c.height, c.confidence) for c in new]
     task: dict[str, Any] = {
-        "data": {IMAGE: image, SOURCE: line.source_ref, REVIEW: review_image(line), JOB: job},
+        "data": {
+            IMAGE: image,
+            WHY: "; ".join(line.uncertainty.why) if line.uncertainty is not UNSET else "",
+            SOURCE: line.source_ref,
+            REVIEW: review_image(line),
+            JOB: job,
+        },
         "predictions": [],
     }
     if boxes or marked:
         result = [_region(f"prelabel-{i}", box, size) for i, box in enumerate(boxes)]
         for i, box in enumerate(marked):
-            region = _region(f"new-{i}", box, size)
+            region = _region(f"{NEW}{i}", box, size)
             place = {name: region["value"][name] for name in ("x", "y", "width", "height", "rotation")}
             check = {"type": "choices", "from_name": MARKS, "value": {**place, "choices": [CHECK]}}
             result += [region, {**region, **check}]
