@@ -33,11 +33,13 @@ class Settings(msgspec.Struct, frozen=True):
 
 
 class Request(msgspec.Struct, frozen=True):
-    """`failed`: the run's labelling jobs that ended without labels; `redriven`: an operator redrove the run since."""
+    """`failed`: the run's labelling jobs that ended without labels; `unreadable`: whether S3 did not give out most of
+    its frames; `redriven`: an operator redrove the run since."""
 
     drive: str
     run: str
     failed: tuple[str, ...] = ()
+    unreadable: bool = False
     redriven: bool = False
 
 
@@ -71,4 +73,7 @@ def handler(event: Event, context: LambdaContext) -> Answer:
     request = msgspec.convert(event, Request)
     if request.failed and not request.redriven:
         fail(request)
+    if request.unreadable and request.redriven:
+        # The run's shards are labelled again before they are assembled.
+        return {}
     return answer(assemble(request))

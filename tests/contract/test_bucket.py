@@ -12,7 +12,7 @@ from botocore.exceptions import ClientError
 from botocore.stub import Stubber
 
 from autolabel.aws.bucket import MIN_PART, S3Bucket
-from autolabel.contracts.errors import FrameChanged
+from autolabel.contracts.errors import FrameChanged, FrameUnreadable
 from autolabel.contracts.ports import Bucket, StoredObject
 from tests.contract.conftest import create_bucket
 
@@ -274,6 +274,53 @@ def test_content_types_reach_s3() -> None:
     assert types == ["application/json", "text/html", "application/jsonl", "text/csv"]
 
 
+def refused(code: str, status: int) -> Exception:
+    """Read a frame that S3 refuses with this code; return the error."""
+    client = boto3.client("s3")
+    with Stubber(client) as stubber:
+        stubber.add_client_error("get_object", code, "why", http_status_code=status)
+        with pytest.raises(Exception, match=r"^.*drives/d/front/1\.png.*$") as raised:
+            S3Bucket(client, "things").read_first("drives/d/front/1.png", 10, "e")
+    return raised.value
+
+
+@pytest.mark.usefixtures("aws")
+@pytest.mark.parametrize(
+    ("code", "status"),
+    [
+        ("InvalidObjectState", 403),
+        ("InvalidRequest", 400),
+        ("AccessDenied", 403),
+        ("KMS.DisabledException", 400),
+        ("KMS.NotFoundException", 400),
+    ],
+)
+def test_a_frame_that_s3_does_not_give_out_is_refused_with_its_code(code: str, status: int) -> None:
+    error = refused(code, status)
+    assert isinstance(error, FrameUnreadable)
+    assert error.reason == f"s3-{code}"
+    assert code in str(error)
+
+
+@pytest.mark.usefixtures("aws")
+@pytest.mark.parametrize(
+    ("code", "status"),
+    [
+        ("SlowDown", 503),
+        ("InternalError", 500),
+        ("KMS.ThrottlingException", 400),
+        ("RequestTimeout", 400),
+        ("ExpiredToken", 400),
+        ("InvalidAccessKeyId", 403),
+        ("NoSuchBucket", 400),
+    ],
+)
+def test_an_error_that_is_not_of_the_frame_is_raised_with_its_key_and_code(code: str, status: int) -> None:
+    error = refused(code, status)
+    assert isinstance(error, ClientError)
+    assert code in str(error)
+
+
 @pytest.mark.usefixtures("aws")
 @pytest.mark.parametrize(
     ("operation", "call"),
@@ -281,7 +328,7 @@ def test_content_types_reach_s3() -> None:
         ("get_object", lambda b: b.read("a")),
         ("get_object", lambda b: b.stream("a")),
         ("get_object", lambda b: b.lines("a")),
-        ("get_object", lambda b: b.read_first("a", 10, "e")),
+        ("get_object", lambda b: b.read_first("a", 10)),
         ("head_object", lambda b: b.exists("a")),
         ("put_object", lambda b: b.write_once("a", b"")),
     ],

@@ -144,6 +144,8 @@ def test_exhausted_retries_are_caught_only_for_verification_jobs() -> None:
     # A failed job would stop the other verification jobs, so it is caught; FailedJobs fails the run after all of them.
     assert caught == {
         "AwaitInference": {"States.Timeout"},
+        # It is caught to be raised in a state of its own, from which a redrive leads back to the shards.
+        "Assemble": {"FramesUnreadable"},
         "LabelingJob": {"SageMaker.ResourceInUseException", "SageMaker.ResourceInUse", "States.ALL"},
         "FindLabelingJob": {"States.ALL"},
         "TakeAnswers": {"States.ALL"},
@@ -165,7 +167,8 @@ def test_a_wait_for_answers_leads_back_to_reconcile() -> None:
 
 def test_a_run_is_planned_only_when_nothing_is_pending() -> None:
     into = [name for name, state in STATES.items() if "PlanShards" in targets(state)]
-    assert into == ["Everything answered?"]
+    # FailedFrames fails the run unless it was redriven, and Assemble before it, in which nothing is pending.
+    assert into == ["Everything answered?", "FailedFrames"]
     conditions = {choice["Next"]: choice["Condition"] for choice in STATES["Everything answered?"]["Choices"]}
     assert conditions["PlanShards"] == "{% $states.input.verdict = 'plan shards' %}"
     # The conditions are checked in this order.
@@ -245,6 +248,16 @@ def test_failed_units_notices_a_redrive() -> None:
     report = turn(frames=20, worst=Worst(**worst))
     assert evaluation(report).template(payload)["failures"] == {"worst": worst, "frames": 20, "redriven": False}
     assert evaluation(report, redrives=1).template(payload)["failures"]["redriven"] is True
+
+
+def test_failed_frames_notices_a_redrive() -> None:
+    (caught,) = STATES["Assemble"]["Catch"]
+    assert caught["Next"] == "FailedFrames"
+    held = evaluation({}, redrives=1).template(caught["Output"])
+    payload = STATES["FailedFrames"]["Arguments"]["Payload"]
+    assert [evaluation(held, redrives=n).template(payload)["redriven"] for n in (1, 2)] == [False, True]
+    assert evaluation(held, redrives=1).template(payload)["unreadable"] is True
+    assert targets(STATES["FailedFrames"]) == ["PlanShards"]
 
 
 def test_a_failed_shard_fails_the_run() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 
-from autolabel.contracts.errors import FrameChanged
+from autolabel.contracts.errors import FrameChanged, FrameUnreadable
 from autolabel.contracts.ports import StoredObject
 
 # Small, so that code that reads in chunks meets their borders.
@@ -13,7 +13,10 @@ CHUNK = 1024
 
 
 class FakeBucket:
-    """`Bucket` in a dict. `writes`: keys in the order in which they were written; `now`: its clock."""
+    """`Bucket` in a dict. `writes`: keys in the order in which they were written; `now`: its clock.
+
+    `withheld`: S3's code by the key of a frame that is not given out.
+    """
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -22,6 +25,7 @@ class FakeBucket:
         self.writes: list[str] = []
         self.modified: dict[str, float] = {}
         self.now = 0.0
+        self.withheld: dict[str, str] = {}
 
     def uri(self, key: str) -> str:
         return f"s3://{self.name}/{key}"
@@ -38,6 +42,8 @@ class FakeBucket:
     def read_first(self, key: str, count: int, etag: str | None = None) -> bytes:
         if key not in self.objects or (etag is not None and self.etag(key) != etag):
             raise FrameChanged(f"{key} is gone or holds other bytes")
+        if etag is not None and key in self.withheld:
+            raise FrameUnreadable(self.withheld[key], f"S3 does not give out {key}: {self.withheld[key]}")
         return self.objects[key][:count]
 
     def stream(self, key: str) -> Iterator[bytes]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from autolabel.contracts.errors import FrameChanged
+from autolabel.contracts.errors import FrameChanged, FrameUnreadable
 from autolabel.contracts.frames import MAX_FRAME_BYTES
 from autolabel.contracts.ports import Bucket
 from autolabel.streams import map_in_order
@@ -18,7 +18,7 @@ FETCHERS = 8
 def fetch_images(frames: Iterable[tuple[StagedFrame, Path]], ingest: Bucket, fetched: Callable[[int], None]) -> None:
     """Write each frame's image into its folder, several at a time. Calls `fetched(count)` after each.
 
-    CommandError names a frame that changed after its labels were made.
+    CommandError names a frame that changed after its labels were made, or that S3 does not give out.
     """
     for count, _ in enumerate(map_in_order(lambda place: _fetch(*place, ingest), frames, FETCHERS), start=1):
         fetched(count)
@@ -34,4 +34,6 @@ def _fetch(frame: StagedFrame, folder: Path, ingest: Bucket) -> None:
         body = ingest.read_first(frame.key, MAX_FRAME_BYTES, frame.etag)
     except FrameChanged as e:
         raise CommandError(f"{e}: relabel its drive, or export without images (--no-images)") from e
+    except FrameUnreadable as e:
+        raise CommandError(f"{e}; make it readable, or export without images (--no-images)") from e
     (folder / f"{frame.name}{frame.extension}").write_bytes(body)

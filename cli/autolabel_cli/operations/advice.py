@@ -30,6 +30,7 @@ STATES = {
     "WaitForEarlierJobs": "waits for the last labels of an earlier run's jobs",
     "LabelShards": "turns answers into pre-labels",
     "Assemble": "joins the shards",
+    "FailedFrames": "fails, because S3 does not give out most frames",
     "Verify": "waits for reviewers",
     "Every job labelled?": "waits for reviewers",
     "FailedJobs": "fails, because labelling jobs have no labels",

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from autolabel.contracts.errors import CountMismatch, ShardMissing
+from autolabel.contracts.errors import CountMismatch, FramesUnreadable, ShardMissing
 from autolabel.contracts.run_folder import RunFolder
 from autolabel.datasets.assembly import Assembly
 from autolabel.labelling.shards import ShardResult
@@ -145,6 +145,30 @@ def test_rejected_and_failed_frames_of_all_shards_are_gathered(pipeline: Pipelin
     assert assembly.frames == FrameCounts(6, 0, 3, 3)
     assert [one["key"] for one in issues(pipeline, "rejected")] == [frame_key(index) for index in (21, 23, 25)]
     assert [one["key"] for one in issues(pipeline, "failed")] == [frame_key(index) for index in (20, 22, 24)]
+
+
+def test_frames_that_s3_does_not_give_out_are_rejected_with_its_code(pipeline: Pipeline) -> None:
+    for index in (1, 2, 5):
+        pipeline.ingest.withheld[frame_key(index)] = "InvalidObjectState"
+    assembly = labelled(pipeline, 6).assemble()
+    assert assembly.frames == FrameCounts(6, 3, 0, 3)
+    assert summary(pipeline).reasons == {"rejected": {"s3-InvalidObjectState": 3}}
+    assert {one["reason"] for one in issues(pipeline, "rejected")} == {"s3-InvalidObjectState"}
+
+
+def test_a_run_most_of_whose_frames_s3_does_not_give_out_fails_until_it_does(pipeline: Pipeline) -> None:
+    for index in (1, 2, 3, 5):
+        pipeline.ingest.withheld[frame_key(index)] = "AccessDenied" if index > 1 else "InvalidObjectState"
+    labelled(pipeline, 6)
+    with pytest.raises(FramesUnreadable) as failed:
+        pipeline.assemble()
+    assert "4 of 6 frames (3 AccessDenied, 1 InvalidObjectState)" in str(failed.value)
+    assert f"{frame_key(2)}: AccessDenied" in str(failed.value)
+    # A redrive plans and labels the shards again.
+    pipeline.ingest.withheld.clear()
+    pipeline.plan()
+    pipeline.label()
+    assert pipeline.assemble().frames == FrameCounts(6, 6, 0, 0)
 
 
 def test_the_summary_has_notes_of_the_fleet_and_of_the_pipeline(pipeline: Pipeline) -> None:

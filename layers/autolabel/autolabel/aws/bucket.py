@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
-from autolabel.aws.clients import error_code, error_status
-from autolabel.contracts.errors import FrameChanged
+from autolabel.aws.clients import error_code, error_message, error_status, is_passing, with_place
+from autolabel.contracts.errors import FrameChanged, FrameUnreadable
 from autolabel.contracts.ports import StoredObject
 
 if TYPE_CHECKING:
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 MIN_PART = 5 * 1024 * 1024
 PART = 8 * 1024 * 1024
 CHUNK = 256 * 1024
+# S3's codes for an object that it does not give out although it works: it is archived, its key is a customer's
+# (SSE-C), or the caller may not read it. The codes of a KMS key that cannot be used begin with `KMS.`.
+_WITHHELD = frozenset({"InvalidObjectState", "InvalidRequest", "AccessDenied"})
 
 
 class S3Bucket:
@@ -33,7 +36,7 @@ class S3Bucket:
         return f"s3://{self.name}/{key}"
 
     def read(self, key: str) -> bytes | None:
-        body = self._get(Key=key)
+        body = self._get(key)
         return None if body is None else body.read()
 
     def read_tagged(self, key: str, limit: int) -> tuple[bytes, str] | None:
@@ -42,7 +45,7 @@ class S3Bucket:
         except ClientError as e:
             if error_code(e) in ("NoSuchKey", "404"):
                 return None
-            raise
+            raise with_place(e, self.uri(key)) from e
         # The bytes behind the limit stay in the connection, which is closed.
         with closing(response["Body"]) as body:
             return body.read(limit), response["ETag"].strip('"')
@@ -61,18 +64,21 @@ class S3Bucket:
                 return b""
             if error_status(e) in (404, 412):
                 raise FrameChanged(f"{key} is gone or was changed after the run began") from e
-            raise
+            if etag is not None and _is_withheld(e):
+                code = error_code(e)
+                raise FrameUnreadable(code, f"S3 does not give out {key}: {code}: {error_message(e)}") from e
+            raise with_place(e, self.uri(key)) from e
         return response["Body"].read()
 
     def stream(self, key: str) -> Iterator[bytes]:
-        body = self._get(Key=key)
+        body = self._get(key)
         if body is None:
             raise KeyError(self.uri(key))
         chunks: Iterator[bytes] = body.iter_chunks(CHUNK)
         return chunks
 
     def lines(self, key: str) -> Iterator[bytes]:
-        body = self._get(Key=key)
+        body = self._get(key)
         if body is None:
             raise KeyError(self.uri(key))
         lines: Iterator[bytes] = body.iter_lines(CHUNK)
@@ -164,13 +170,19 @@ class S3Bucket:
             if gathered:
                 upload.add(bytes(gathered))
 
-    def _get(self, **arguments: Any) -> Any:
+    def _get(self, key: str) -> Any:
         try:
-            return self._s3.get_object(Bucket=self.name, **arguments)["Body"]
+            return self._s3.get_object(Bucket=self.name, Key=key)["Body"]
         except ClientError as e:
             if error_code(e) in ("NoSuchKey", "404"):
                 return None
-            raise
+            raise with_place(e, self.uri(key)) from e
+
+
+def _is_withheld(error: ClientError) -> bool:
+    """Check whether an error is of the object that was asked for, and not of the service or the caller's session."""
+    code = error_code(error)
+    return not is_passing(error) and (code in _WITHHELD or code.startswith("KMS."))
 
 
 class _Multipart:

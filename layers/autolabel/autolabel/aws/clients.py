@@ -41,6 +41,16 @@ def error_code(error: ClientError) -> str:
     return str(error.response.get("Error", {}).get("Code", ""))
 
 
+def error_message(error: ClientError) -> str:
+    return str(error.response.get("Error", {}).get("Message", ""))
+
+
+def with_place(error: ClientError, place: str) -> ClientError:
+    """Return the error with the object that it is about in its message, because AWS names none."""
+    said = {**error.response.get("Error", {}), "Message": f"{error_message(error)} ({place})".strip()}
+    return ClientError({**error.response, "Error": said}, error.operation_name)  # type: ignore[typeddict-item]
+
+
 def error_status(error: ClientError) -> int:
     return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
 

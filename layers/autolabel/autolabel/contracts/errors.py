@@ -5,7 +5,8 @@ AutolabelError
 │   ├── KeyRefused           an object key outside the contract
 │   ├── DocumentRefused      a drive.json or a catalogue document
 │   ├── ImageRefused         a frame that is not a usable image
-│   │   └── FrameChanged     its object changed after the listing was frozen, or is gone
+│   │   ├── FrameChanged     its object changed after the listing was frozen, or is gone
+│   │   └── FrameUnreadable  S3 does not give its object out
 │   ├── AnswerRefused        a model's answer that cannot be read
 │   └── VerificationRefused  a work team or a labelling server is set up wrongly
 ├── Unavailable              a dependency fails temporarily: the work goes back and is tried again
@@ -17,6 +18,7 @@ AutolabelError
     ├── ShardMissing         a planned shard without its result
     ├── CountMismatch        the counts of frames do not add up
     ├── ModelFailing         a model failed most of the run's frames
+    ├── FramesUnreadable     S3 does not give out most of the run's frames
     ├── LabelingFailed       labelling jobs ended without labels
     └── OtherReview          a run was allocated for another choice of frames to review
 """
@@ -25,6 +27,8 @@ from __future__ import annotations
 
 # A person reads the message, and needs no more than this.
 MAX_MESSAGE = 2_000
+# Begins the reason of a frame that S3 does not give out; S3's code follows.
+UNREADABLE = "s3-"
 
 
 class AutolabelError(Exception):
@@ -66,6 +70,13 @@ class FrameChanged(ImageRefused):
 
     def __init__(self, message: str) -> None:
         super().__init__("frame-changed", message)
+
+
+class FrameUnreadable(ImageRefused):
+    """S3 does not give a frame's object out; `code` is S3's own, and the reason contains it."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(UNREADABLE + code, message)
 
 
 class AnswerRefused(Refused):
@@ -114,6 +125,10 @@ class CountMismatch(Inconsistent):
 
 class ModelFailing(Inconsistent):
     """A model failed most of the run's frames: an operator looks before reviewers get frames without boxes."""
+
+
+class FramesUnreadable(Inconsistent):
+    """S3 does not give out most of the run's frames: an operator looks before the run ends without them."""
 
 
 class OtherReview(Inconsistent):

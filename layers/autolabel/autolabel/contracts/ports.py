@@ -36,7 +36,11 @@ class Bucket(Protocol):
         """Read at most `limit` bytes of the object, and its ETag without quotes; None for a missing object."""
 
     def read_first(self, key: str, count: int, etag: str | None = None) -> bytes:
-        """Read the first `count` bytes; with `etag`, raises FrameChanged if the object has another ETag or is gone."""
+        """Read the first `count` bytes.
+
+        With `etag`, which frames have, raises FrameChanged if the object has another ETag or is gone, and
+        FrameUnreadable if S3 does not give it out.
+        """
 
     def stream(self, key: str) -> Iterator[bytes]:
         """Read the object in chunks; raises KeyError at once for a missing object."""

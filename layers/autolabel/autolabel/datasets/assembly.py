@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 import msgspec
 
 from autolabel.contracts.drive import Run
+from autolabel.contracts.errors import UNREADABLE, FramesUnreadable
 from autolabel.contracts.frames import DRIVE_DOCUMENT, drive_prefix
 from autolabel.contracts.ports import Bucket, DriveLedger
 from autolabel.contracts.verification import SEGMENTS
@@ -49,11 +50,12 @@ def assemble_run(
     `max_objects`: the most frames in one verification job. All names are derived, and the first call fixes the
     acceptance criteria, so a repeated call writes the same again. Raises ShardMissing or CountMismatch when a planned
     shard or a frame is missing, VerificationRefused when no back-end of the stack can verify the run, or a later run
-    took over its reviewers' work.
+    took over its reviewers' work; FramesUnreadable when S3 did not give out most of its frames.
     """
     check_not_taken_over(label_bucket, run.folder)
     back_end = choose_back_end(run, back_ends)
     shards, tally = read_results(label_bucket, run.folder)
+    _check_readable(run, label_bucket, shards, tally)
     criteria = read_criteria(run, label_bucket, _largest_job(run, max_objects))
     selected = select_frames(run, shards, criteria, label_bucket)
     jobs = prepare_jobs(run, selected.manifests, label_bucket, back_end=back_end, workteam=back_ends.workteam)
@@ -83,6 +85,20 @@ def assemble_run(
     )
     label_bucket.write(run.folder.summary, msgspec.json.encode(summary))
     return Assembly(run.drive, run.run, frames, tally.boxes, jobs, label_bucket.uri(run.folder.summary), report)
+
+
+def _check_readable(run: Run, label_bucket: Bucket, shards: Sequence[LabelledShard], tally: Tally) -> None:
+    """Raise FramesUnreadable for a run most of whose frames S3 did not give out: a permission, a key or an archive."""
+    unreadable = {why: n for why, n in tally.reasons.get("rejected", {}).items() if why.startswith(UNREADABLE)}
+    if 2 * sum(unreadable.values()) <= tally.frames:
+        return
+    worst = max(unreadable, key=lambda why: unreadable[why])
+    first = next(issue for issue in _issues(run, label_bucket, shards, "rejected") if issue.reason == worst)
+    codes = ", ".join(f"{count:,} {why.removeprefix(UNREADABLE)}" for why, count in _most_first(unreadable).items())
+    raise FramesUnreadable(
+        f"S3 does not give out {sum(unreadable.values()):,} of {tally.frames:,} frames ({codes}), for example: "
+        f"{first.detail}; make them readable, then redrive"
+    )
 
 
 def _largest_job(run: Run, max_objects: int) -> int:

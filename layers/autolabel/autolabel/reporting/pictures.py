@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import msgspec
 from msgspec import UNSET
 
-from autolabel.contracts.errors import FrameChanged
+from autolabel.contracts.errors import ImageRefused
 from autolabel.contracts.frames import MAX_FRAME_BYTES
 from autolabel.contracts.ports import Bucket
 from autolabel.contracts.verification import ACCEPTED
@@ -239,7 +239,7 @@ def _place(box: LabelledBox) -> tuple[str, float, float, float, float]:
 
 
 def _data_uri(key: str, etag: str, ingest: Bucket, limit: int) -> str:
-    """Encode the frame as a JPEG of about `limit` bytes; empty if it cannot be decoded or has changed."""
+    """Encode the frame as a JPEG of about `limit` bytes; empty if it cannot be read or decoded, or has changed."""
     from PIL import Image, UnidentifiedImageError
 
     try:
@@ -258,7 +258,7 @@ def _data_uri(key: str, etag: str, ingest: Bucket, limit: int) -> str:
             small.save(out, "JPEG", quality=quality, optimize=True)
             if out.tell() <= limit:
                 break
-    except (FrameChanged, UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+    except (ImageRefused, UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError):
         return ""
     return "data:image/jpeg;base64," + base64.b64encode(out.getvalue()).decode()
 
