@@ -29,6 +29,7 @@ class Settings(msgspec.Struct, frozen=True):
     workteam_arn: str
     region: str
     max_job_objects: int
+    ops_topic_arn: str
     label_studio_connection: str = ""
 
 
@@ -54,6 +55,7 @@ def assemble(request: Request) -> msgspec.Struct:
         ingest=adapters.ingest,
         label_bucket=adapters.label_bucket,
         ledger=adapters.ledger,
+        announcements=adapters.operators,
         back_ends=BackEnds(
             settings.back_end, settings.workteam_arn, settings.region, bool(settings.label_studio_connection)
         ),

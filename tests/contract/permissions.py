@@ -43,7 +43,7 @@ SENDERS: dict[str, list[tuple[str, Tree]]] = {
         ("events.amazonaws.com", {}),
         ("cloudwatch.amazonaws.com", THIS_ACCOUNT),
         # Allowed twice: by the topic's policy and by their own.
-        *[("SubmitFunctionRole", {}), ("SweepFunctionRole", {}), ("PublishFunctionRole", {})] * 2,
+        *[(f"{name}FunctionRole", {}) for name in ("Submit", "Sweep", "Assemble", "Publish")] * 2,
     ],
 }
 # The only principals that may assume each role.

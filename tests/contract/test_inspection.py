@@ -18,7 +18,9 @@ from botocore.stub import Stubber
 from autolabel.contracts.drive import Camera, DriveDocument, Run
 from autolabel.contracts.frames import FrameKey
 from autolabel.contracts.ports import PendingUnit
+from autolabel.contracts.run_folder import RunFolder
 from autolabel.contracts.units import Unit
+from autolabel.reporting.summary import FrameCounts, Summary
 from autolabel_cli.errors import CommandError, explain
 from autolabel_cli.models.catalogue import add_model
 from autolabel_cli.operations.advice import ASKING_STATES, STATES
@@ -127,6 +129,22 @@ def test_pending_units_are_told_apart_by_what_they_wait_for() -> None:
     (model,) = run.models
     assert (model.queued, model.parked, model.invoked, model.overdue) == (2, 1, 2, 2)
     assert (model.answered, model.failed, model.reasons) == (10, 3, {"out of memory": 3})
+
+
+@pytest.mark.usefixtures("aws")
+def test_rejected_objects_are_counted_by_reason_before_and_after_assembly() -> None:
+    stack = stack_of(States("RUNNING", entered("LabelShards", "MapStateEntered")))
+    freeze(stack, 4)
+
+    def rejected() -> tuple[dict[str, int], int, bool]:
+        run = Inspection(stack, "d1", now=NOW).drive().run
+        return run.rejected, run.objects, run.many_rejected
+
+    assert rejected() == ({"empty-object": 1}, 5, True)
+    counts = {"rejected": {"rotated": 2, "empty-object": 1}, "failed": {"inference-failed": 1}}
+    summary = Summary("d1", "0001", FrameCounts(5, 1, 1, 3), 0, {}, counts, {}, (), "", (), ())
+    stack.labels.write(RunFolder("d1", "0001").summary, msgspec.json.encode(summary))
+    assert rejected() == ({"rotated": 2, "empty-object": 1}, 5, True)
 
 
 @pytest.mark.usefixtures("aws")

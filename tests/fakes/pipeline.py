@@ -235,6 +235,7 @@ class Pipeline:
             ingest=self.ingest,
             label_bucket=self.labels,
             ledger=self.ledger,
+            announcements=self.announcements,
             back_ends=self.back_ends,
             max_objects=max_objects,
         )

@@ -80,7 +80,8 @@ def watch(drive: str, run: str | None, stack_name: str) -> None:
         raise CommandError(
             f"{view.arn} ended as {progress.status}: {progress.failure}; autolabel status {drive} says what to do"
         )
-    console.print(f"{view.arn}: SUCCEEDED", highlight=False)
+    rejections = f"; {progress.rejections}, see autolabel status {drive}" if progress.rejected else ""
+    console.print(f"{view.arn}: SUCCEEDED{rejections}", highlight=False, soft_wrap=True)
 
 
 @click.command()
@@ -93,4 +94,6 @@ def fetch(drive: str, folder: Path, run: str | None, stack_name: str) -> None:
     stack = Stack.find(stack_name)
     summary = fetch_run(stack, drive, stack.run_of(drive, run), folder)
     frames = ", ".join(f"{count} {name}" for name, count in summary["frames"].items())
-    console.print(f"{folder}: frames {frames}; {summary['boxes']} boxes", highlight=False, soft_wrap=True)
+    reasons = summary["reasons"].get("rejected", {})
+    rejected = f"; rejected: {', '.join(f'{count} {reason}' for reason, count in reasons.items())}" if reasons else ""
+    console.print(f"{folder}: frames {frames}; {summary['boxes']} boxes{rejected}", highlight=False, soft_wrap=True)

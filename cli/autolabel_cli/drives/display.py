@@ -66,6 +66,7 @@ class RunDisplay:
         self._states_seen = len(progress.states)
         if not self._console.is_terminal:
             said = ", ".join(f"{stage} {count}" for stage, count in counts.items() if count)
+            said = ", ".join(filter(None, (said, progress.rejections)))
             if said and said != self._said:
                 self._console.print(f"  {said}", highlight=False)
             self._said = said

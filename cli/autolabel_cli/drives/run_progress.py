@@ -25,8 +25,9 @@ class RunProgress:
     """Progress of a run at one moment.
 
     `submitted` and `answered` count units: one for each of the `models` and each frame. The other counts are frames.
-    `scripted`: frames with a label of a script, which are in `verified` until the run is published. `states`: the
-    states of the execution in the order in which it entered them.
+    `scripted`: frames with a label of a script, which are in `verified` until the run is published. `rejected`: objects
+    by the reason for which they are in no dataset, from assembly on. `states`: the states of the execution in the order
+    in which it entered them.
     """
 
     submitted: int = 0
@@ -34,6 +35,7 @@ class RunProgress:
     labelled: int = 0
     verified: int = 0
     scripted: int = 0
+    rejected: dict[str, int] = field(default_factory=dict)
     frames: int | None = None
     models: int = 1
     status: str = "not started"
@@ -44,6 +46,12 @@ class RunProgress:
     @property
     def failure(self) -> str:
         return failure_sentence(self.error, self.cause)
+
+    @property
+    def rejections(self) -> str:
+        """How many objects were rejected, and why; empty if none was."""
+        counted = ", ".join(f"{count:,} {reason}" for reason, count in self.rejected.items())
+        return f"rejected {sum(self.rejected.values()):,} ({counted})" if counted else ""
 
     @property
     def ended(self) -> bool:
@@ -121,6 +129,7 @@ class RunView:
             progress.submitted = max(progress.answered, self._invoked())
         progress.labelled = self._labelled(outputs)
         progress.verified = self._verified(outputs)
+        progress.rejected = outputs.get("Assemble", {}).get("rejected", {})
         progress.scripted = int(outputs.get("Publish", {}).get("scripted", 0))
         return progress
 

@@ -136,6 +136,12 @@ def _next_of_labelled(status: DriveStatus, run: RunStatus) -> str:
         return f"nothing: run {status.runs[-1].run} followed this one; autolabel status {status.drive} shows it"
     if run.changes.any:
         return f"autolabel relabel {status.drive}: a new run takes in what came or changed after this one began"
+    if run.many_rejected:
+        return (
+            f"autolabel fetch {status.drive} --to FOLDER: its rejected.jsonl names {sum(run.rejected.values()):,} of "
+            f"{run.objects:,} objects with the reason; upload them without the fault, then autolabel relabel "
+            f"{status.drive}"
+        )
     # A message that was only delivered twice looks the same until the sweep compares the drive with the listing.
     unsure = "; the sweep has yet to check whether objects reported since then are late" if run.changes.more else ""
     return f"nothing; autolabel fetch {status.drive} --to FOLDER downloads the dataset{unsure}"

@@ -7,6 +7,8 @@ from typing import Literal
 
 import msgspec
 
+from autolabel.reporting import MANY_REJECTED
+
 NOT_STARTED = "NOT_STARTED"
 # A redrive resumes an execution with one of these.
 ENDED_BADLY = ("FAILED", "TIMED_OUT", "ABORTED")
@@ -155,8 +157,9 @@ class DeadLetters(msgspec.Struct, frozen=True):
 class RunStatus(msgspec.Struct, frozen=True):
     """Run that the status is about. `state`: of its execution, entered at `since`. `turn`: number of reconcile passes.
 
-    `frames`: of its listing, None until that is frozen. `refused`: objects of the listing that are rejected. `missing`:
-    expected frames that have not arrived; the run waits for them until `patient_until`.
+    `frames`: of its listing, None until that is frozen. `refused`: objects that the listing rejected. `rejected`: all
+    rejected objects by reason: those of the listing, and from assembly on also those that were rejected in labelling.
+    `missing`: expected frames that have not arrived; the run waits for them until `patient_until`.
     """
 
     run: str
@@ -167,6 +170,7 @@ class RunStatus(msgspec.Struct, frozen=True):
     turn: int = 0
     frames: int | None = None
     refused: int = 0
+    rejected: dict[str, int] = {}
     missing: int = 0
     patient_until: datetime | None = None
     models: tuple[ModelStatus, ...] = ()
@@ -174,6 +178,16 @@ class RunStatus(msgspec.Struct, frozen=True):
     projects: tuple[ProjectStatus, ...] = ()
     changes: Changes = Changes()
     earlier: EarlierLabels | None = None
+
+    @property
+    def objects(self) -> int:
+        """The objects of the listing."""
+        return (self.frames or 0) + self.refused
+
+    @property
+    def many_rejected(self) -> bool:
+        """Whether operators are told of the rejections."""
+        return sum(self.rejected.values()) > MANY_REJECTED * self.objects
 
 
 class DriveStatus(msgspec.Struct, frozen=True):

@@ -21,7 +21,7 @@ from autolabel.contracts.ports import LabelingJobState, Refusal
 from autolabel.contracts.run_folder import RunFolder
 from autolabel.contracts.units import PENDING_PARTITIONS, answers_prefix
 from autolabel.datasets import Collected
-from autolabel.drives import ChangedObject, frozen_listing
+from autolabel.drives import ChangedObject, ListingSummary, frozen_listing
 from autolabel.labels import LabelledBy
 from autolabel.models import Catalogue
 from autolabel.reporting import Summary
@@ -189,6 +189,7 @@ class Inspection:
             turn=turn.get("turn", 0),
             frames=listing.frames if listing else None,
             refused=listing.objects - listing.frames if listing else 0,
+            rejected=self._rejected(entry.run, listing),
             missing=turn.get("missing", 0),
             patient_until=_time(run.since + patience) if turn.get("missing") else None,
             models=tuple(_with_answered(models, listing.frames, turn)) if listing and asked_for else models,
@@ -197,6 +198,11 @@ class Inspection:
             earlier=self._earlier(entry.run),
             changes=self._changes(entry.run, latest=latest),
         )
+
+    def _rejected(self, run: str, listing: ListingSummary | None) -> dict[str, int]:
+        if summary := self._summary(run):
+            return summary.reasons.get("rejected", {})
+        return listing.refused if listing else {}
 
     def _earlier(self, run: str) -> EarlierLabels | None:
         """Read what became of the labels of earlier runs; None if there are none, or they are not collected yet."""

@@ -76,8 +76,9 @@ def _run(run: RunStatus, at: datetime) -> Iterator[tuple[str, str]]:
         what = f": {STATES[run.state]}" if run.execution.status == "RUNNING" else ", where the run ended"
         yield "state", f"{run.state} since {_ago(run.since, at)}{turn}{what}"
     if run.frames is not None:
-        refused = f", {run.refused:,} objects rejected" if run.refused else ""
-        yield "frames", f"{run.frames:,}{refused}"
+        yield "frames", f"{run.frames:,}"
+    if run.rejected:
+        yield "rejected", f"{sum(run.rejected.values()):,} of {run.objects:,} objects{_reasons(run.rejected)}"
     for model in run.models:
         yield "model", _model(model)
     if run.earlier:

@@ -31,6 +31,11 @@ def test_frames_that_a_script_labelled_are_not_shown_as_verified() -> None:
     assert "verified" not in page
 
 
+def test_rejected_frames_are_shown_by_reason() -> None:
+    seen = RunProgress(labelled=3, frames=5, rejected={"rotated": 1, "animated": 1})
+    assert shown(seen, terminal=False).splitlines() == ["  labelled 3, rejected 2 (1 rotated, 1 animated)"]
+
+
 def test_a_run_that_people_verified_has_no_word_of_a_script() -> None:
     for terminal in (False, True):
         page = shown(RunProgress(labelled=3, verified=3, frames=3), terminal=terminal)

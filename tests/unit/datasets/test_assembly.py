@@ -171,6 +171,26 @@ def test_a_run_most_of_whose_frames_s3_does_not_give_out_fails_until_it_does(pip
     assert pipeline.assemble().frames == FrameCounts(6, 6, 0, 0)
 
 
+def test_operators_are_told_once_when_more_than_a_tenth_of_the_objects_is_rejected(pipeline: Pipeline) -> None:
+    pipeline.submit(pipeline.upload(frame_key(8), b"no picture"))
+    pipeline.upload(frame_key(9), b"")
+    labelled(pipeline, 8)
+    for _ in range(2):
+        assembly = pipeline.assemble()
+        assert assembly.rejected == {"not-an-image": 1, "empty-object": 1}
+    ((subject, message),) = pipeline.announcements.told
+    assert subject == f"Many frames of {DRIVE} 0001 are rejected"
+    assert "2 of the 10 objects" in message
+    assert "(1 not-an-image, 1 empty-object)" in message
+    assert f"s3://labels/{PREFIX}rejected.jsonl" in message
+
+
+def test_operators_are_not_told_of_a_few_rejected_frames(pipeline: Pipeline) -> None:
+    pipeline.upload(frame_key(9), b"")
+    assert labelled(pipeline, 9).assemble().frames == FrameCounts(10, 9, 0, 1)
+    assert pipeline.announcements.told == []
+
+
 def test_the_summary_has_notes_of_the_fleet_and_of_the_pipeline(pipeline: Pipeline) -> None:
     cameras = {"front": {"expected_frames": 5}}
     pipeline.submit(pipeline.upload(f"drives/{DRIVE}/odd.txt", b"?"))

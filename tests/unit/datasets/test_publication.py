@@ -112,6 +112,16 @@ def test_the_event_has_uris_and_counts_and_no_labels(pipeline: Pipeline, jobs: l
     assert len(json.dumps(detail)) < 2_000
 
 
+def test_the_event_counts_what_was_rejected_by_reason(pipeline: Pipeline) -> None:
+    pipeline.upload(frame_key(8), b"")
+    pipeline.upload(frame_key(9), b"")
+    labelled(pipeline, 0).assemble()
+    publication = pipeline.publish([])
+    assert publication.frames == {"uploaded": 2, "labelled": 0, "failed": 0, "rejected": 2}
+    ((_, detail),) = pipeline.announcements.published
+    assert detail["rejected"] == publication.rejected == {"empty-object": 2}
+
+
 def test_publishing_twice_writes_the_same(pipeline: Pipeline, assembly: Assembly) -> None:
     jobs = answered(pipeline, assembly, lambda lines: [b"broken", *lines[1:]])
     first = pipeline.publish(jobs)

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from autolabel.aws import AwsAnnouncements
 from autolabel.datasets.assembly import Assembly, assemble_run
 from autolabel.labelling.shards import FrameIssue, Shard, ShardResult, Tally
 from autolabel.labels.detections import Detection, Detections
@@ -100,6 +101,7 @@ def assemble(frames: int, pace: Pace) -> Assembly:
         ingest=_Ingest(frames),
         label_bucket=_Labels(frames, pace),
         ledger=ledger.port,
+        announcements=AwsAnnouncements(),
         back_ends=BACK_ENDS,
         max_objects=JOB_FRAMES,
     )

@@ -10,7 +10,7 @@ import msgspec
 from autolabel.contracts.drive import Run
 from autolabel.contracts.errors import UNREADABLE, FramesUnreadable
 from autolabel.contracts.frames import DRIVE_DOCUMENT, drive_prefix
-from autolabel.contracts.ports import Bucket, DriveLedger
+from autolabel.contracts.ports import Announcements, Bucket, DriveLedger
 from autolabel.contracts.verification import SEGMENTS
 from autolabel.datasets.earlier_runs import read_collected
 from autolabel.datasets.selection import choose_back_end, prepare_jobs, select_frames
@@ -18,7 +18,7 @@ from autolabel.drives.late_frames import record_lateness
 from autolabel.drives.listing import ListingSummary, freeze_listing, read_listing
 from autolabel.labelling.shards import READERS, FrameIssue, LabelledShard, Tally, read_results
 from autolabel.reporting.report import Gallery, write_report
-from autolabel.reporting.summary import FrameCounts, Summary
+from autolabel.reporting.summary import MANY_REJECTED, FrameCounts, Summary
 from autolabel.streams.ordered_map import map_in_order
 from autolabel.triage.acceptance import fix_criteria, read_criteria
 from autolabel.verification.jobs import MAX_SEGMENTED, BackEnds, VerificationJob
@@ -26,7 +26,10 @@ from autolabel.verification.takeover import check_not_taken_over
 
 
 class Assembly(msgspec.Struct, frozen=True):
-    """The output of the state Assemble: the input of Verify, and counts for the operator who watches the execution."""
+    """The output of the state Assemble: the input of Verify, and counts for the operator who watches the execution.
+
+    `rejected`: the rejected objects by reason.
+    """
 
     drive: str
     run: str
@@ -35,6 +38,7 @@ class Assembly(msgspec.Struct, frozen=True):
     jobs: tuple[VerificationJob, ...]
     summary: str
     report: str
+    rejected: dict[str, int] = {}
 
 
 class _Issue(msgspec.Struct):
@@ -43,9 +47,16 @@ class _Issue(msgspec.Struct):
 
 
 def assemble_run(
-    run: Run, *, ingest: Bucket, label_bucket: Bucket, ledger: DriveLedger, back_ends: BackEnds, max_objects: int
+    run: Run,
+    *,
+    ingest: Bucket,
+    label_bucket: Bucket,
+    ledger: DriveLedger,
+    announcements: Announcements,
+    back_ends: BackEnds,
+    max_objects: int,
 ) -> Assembly:
-    """Assemble a run.
+    """Assemble a run, and tell operators if many of its objects are rejected.
 
     `max_objects`: the most frames in one verification job. All names are derived, and the first call fixes the
     acceptance criteria, so a repeated call writes the same again. Raises ShardMissing or CountMismatch when a planned
@@ -83,8 +94,25 @@ def assemble_run(
     report = write_report(
         summary, _choose_pictures(run, label_bucket, shards), ingest=ingest, label_bucket=label_bucket
     )
+    rejected = summary.reasons.get("rejected", {})
+    # The summary is written last, and tells a repeated call that operators know.
+    if frames.rejected > MANY_REJECTED * frames.uploaded and not label_bucket.exists(run.folder.summary):
+        _tell_rejections(run, frames, rejected, label_bucket.uri(run.folder.rejected), announcements)
     label_bucket.write(run.folder.summary, msgspec.json.encode(summary))
-    return Assembly(run.drive, run.run, frames, tally.boxes, jobs, label_bucket.uri(run.folder.summary), report)
+    summary_uri = label_bucket.uri(run.folder.summary)
+    return Assembly(run.drive, run.run, frames, tally.boxes, jobs, summary_uri, report, rejected)
+
+
+def _tell_rejections(
+    run: Run, frames: FrameCounts, rejected: Mapping[str, int], named_in: str, announcements: Announcements
+) -> None:
+    counted = ", ".join(f"{count:,} {reason}" for reason, count in rejected.items())
+    announcements.tell_ops(
+        f"Many frames of {run.drive} {run.run} are rejected",
+        f"{frames.rejected:,} of the {frames.uploaded:,} objects of drive {run.drive}, run {run.run}, are rejected "
+        f"({counted}), and are not in its dataset. {named_in} names each with its reason. Upload them again without "
+        f"the fault, then: autolabel relabel {run.drive}",
+    )
 
 
 def _check_readable(run: Run, label_bucket: Bucket, shards: Sequence[LabelledShard], tally: Tally) -> None:

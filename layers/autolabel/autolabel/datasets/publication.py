@@ -33,6 +33,7 @@ class Publication(msgspec.Struct, frozen=True):
     `verified`: frames with a person's label; `accepted`: frames that the policy accepted without a person. `scripted`:
     frames with a label of a script, which are in neither count, so that a reader who wants labels that are known to be
     right does not take them for such. `kept`: those of the `verified` frames whose label comes from an earlier run.
+    `rejected`: objects of the drive that are not in the dataset, by reason.
     """
 
     drive: str
@@ -46,6 +47,7 @@ class Publication(msgspec.Struct, frozen=True):
     accepted: int
     scripted: int = 0
     kept: int = 0
+    rejected: dict[str, int] = {}
 
 
 class _Counts:
@@ -125,6 +127,7 @@ def publish_run(
         accepted=counts.accepted,
         scripted=counts.labelled_by[LabelledBy.SCRIPT.value],
         kept=counts.kept,
+        rejected=summary.reasons.get("rejected", {}),
     )
     ledger.finish_run(run, "published", now)
     if status.fallen:

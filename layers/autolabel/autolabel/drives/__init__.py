@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from autolabel.drives.closing import Closing
     from autolabel.drives.late_frames import ChangedObject
-    from autolabel.drives.listing import frozen_listing, read_listing
+    from autolabel.drives.listing import ListingSummary, frozen_listing, read_listing
     from autolabel.drives.sweep import Sweep
 else:
     from autolabel.lazy_faces import lazy_face
@@ -18,6 +18,7 @@ else:
             "closing": ("Closing",),
             "late_frames": ("ChangedObject",),
             "listing": (
+                "ListingSummary",
                 "frozen_listing",
                 "read_listing",
             ),
@@ -25,4 +26,4 @@ else:
         },
     )
 
-__all__ = ["ChangedObject", "Closing", "Sweep", "frozen_listing", "read_listing"]
+__all__ = ["ChangedObject", "Closing", "ListingSummary", "Sweep", "frozen_listing", "read_listing"]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from autolabel.reporting.findings import Findings
     from autolabel.reporting.report import Gallery, write_report
-    from autolabel.reporting.summary import Summary
+    from autolabel.reporting.summary import MANY_REJECTED, Summary
 else:
     from autolabel.lazy_faces import lazy_face
 
@@ -19,8 +19,11 @@ else:
                 "Gallery",
                 "write_report",
             ),
-            "summary": ("Summary",),
+            "summary": (
+                "MANY_REJECTED",
+                "Summary",
+            ),
         },
     )
 
-__all__ = ["Findings", "Gallery", "Summary", "write_report"]
+__all__ = ["MANY_REJECTED", "Findings", "Gallery", "Summary", "write_report"]

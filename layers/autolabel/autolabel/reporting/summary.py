@@ -10,6 +10,9 @@ from autolabel.labelling.earlier_labels import EarlierCounts
 from autolabel.labelling.shards import ModelTally
 from autolabel.reporting.findings import Agreement
 
+# Above this share of a run's objects, rejections are more than a few bad frames: operators are told.
+MANY_REJECTED = 0.1
+
 
 class FrameCounts(msgspec.Struct, frozen=True):
     """Counts where the frames of the frozen listing ended. Always: uploaded = labelled + failed + rejected.

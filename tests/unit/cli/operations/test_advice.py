@@ -203,6 +203,17 @@ SITUATIONS: dict[str, tuple[DriveStatus, list[str], str]] = {
         [],
         "nothing; autolabel fetch d1 --to FOLDER downloads the dataset",
     ),
+    "a labelled drive of which few objects were rejected": (
+        ended(SUCCEEDED, frames=99, refused=1, rejected={"rotated": 9, "empty-object": 1}),
+        [],
+        "nothing; autolabel fetch d1 --to FOLDER downloads the dataset",
+    ),
+    "a labelled drive of which many objects were rejected": (
+        ended(SUCCEEDED, frames=5, refused=1, rejected={"rotated": 5, "empty-object": 1}),
+        [],
+        "autolabel fetch d1 --to FOLDER: its rejected.jsonl names 6 of 6 objects with the reason; upload them without "
+        "the fault, then autolabel relabel d1",
+    ),
     "a labelled drive to which a frame came late": (
         ended(SUCCEEDED, changes=Changes(late=1, more=AT)),
         [],
