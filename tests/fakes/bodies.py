@@ -160,6 +160,86 @@ BODIES: dict[str, tuple[str, DecoderOptions, bytes]] = {
         # The frame is twice as wide as high, so it has padding above and below.
         encoded({"boxes": _ROWS, "masks": [[*_BAR, *mask, *_BAR] for mask in (CAR_MASK, PERSON_MASK)]}),
     ),
+    "tensorflow serving": (
+        "jmespath",
+        DecoderOptions(
+            labels=LABELS,
+            mapping=Mapping(
+                items="predictions[0]",
+                label="detection_classes",
+                score="detection_scores",
+                box="detection_boxes",
+                format="yxyx",
+                units="normalised",
+            ),
+        ),
+        encoded(
+            {
+                "predictions": [
+                    {
+                        "num_detections": 2.0,
+                        "detection_boxes": [[0.25, 0.25, 0.75, 0.75], [0.0, 0.0, 0.5, 0.1]],
+                        "detection_classes": [2.0, 0.0],
+                        "detection_scores": [CAR_SCORE, PERSON_SCORE],
+                    }
+                ]
+            }
+        ),
+    ),
+    "tensorflow serving by columns": (
+        "jmespath",
+        DecoderOptions(
+            mapping=Mapping(
+                items="outputs", label="names", score="scores", box="boxes", format="yxyx", units="normalised"
+            )
+        ),
+        encoded(
+            {
+                "outputs": {
+                    "boxes": [[[0.25, 0.25, 0.75, 0.75], [0.0, 0.0, 0.5, 0.1]]],
+                    "names": [["car", "person"]],
+                    "scores": [[CAR_SCORE, PERSON_SCORE]],
+                }
+            }
+        ),
+    ),
+    "mmdetection": (
+        "jmespath",
+        DecoderOptions(
+            labels=LABELS, mapping=Mapping(items="predictions[0]", label="labels", score="scores", box="bboxes")
+        ),
+        encoded(
+            {
+                "predictions": [
+                    {"labels": [2, 0], "scores": [CAR_SCORE, PERSON_SCORE], "bboxes": [CAR_BOX, PERSON_BOX]}
+                ],
+                "visualization": [],
+            }
+        ),
+    ),
+    "kserve": (
+        "jmespath",
+        DecoderOptions(
+            labels=LABELS,
+            mapping=Mapping(
+                items="outputs | {label: [?name == 'classes'].data | [0], score: [?name == 'scores'].data | [0],"
+                " box: [?name == 'boxes'].data | [0]}",
+                label="label",
+                score="score",
+                box="box",
+            ),
+        ),
+        encoded(
+            {
+                "model_name": "detector",
+                "outputs": [
+                    {"name": "boxes", "shape": [1, 2, 4], "datatype": "FP32", "data": [*CAR_BOX, *PERSON_BOX]},
+                    {"name": "scores", "shape": [1, 2], "datatype": "FP32", "data": [[CAR_SCORE, PERSON_SCORE]]},
+                    {"name": "classes", "shape": [1, 2], "datatype": "INT64", "data": [2, 0]},
+                ],
+            }
+        ),
+    ),
     "mapped": (
         "jmespath",
         DecoderOptions(

@@ -53,7 +53,7 @@ GOOD = answer()[1:]
 
 
 def read(chunks: Iterator[bytes]) -> str:
-    found, _ = decode_answer(chunks, DETECTOR, 640, 480)
+    found = decode_answer(chunks, DETECTOR, 640, 480)[0]
     return f"{len(found)} boxes"
 
 
@@ -69,7 +69,7 @@ def segment(decoder: str, chunks: Iterator[bytes], *, masks: bool, side: int = 4
     """Decode an answer, with or without its masks; returns counts."""
     wanted = msgspec.convert({"masks": masks, **options}, DecoderOptions)
     model = msgspec.structs.replace(DETECTOR, decoder=decoder, options=wanted)
-    found, _ = decode_answer(chunks, model, side, side)
+    found = decode_answer(chunks, model, side, side)[0]
     return f"{len(found)} boxes, {sum(bool(one.mask) for one in found)} masks"
 
 

@@ -45,7 +45,7 @@ def test_an_answer_has_boxes_inside_the_frame_or_is_refused(body: bytes, size: i
         body = BALLAST + body[1:]
         size *= 1_000
     try:
-        found, dropped = decode_answer(pieces(body, size), DETECTOR, 640, 480)
+        found, dropped, _ = decode_answer(pieces(body, size), DETECTOR, 640, 480)
     except AnswerRefused as e:
         assert_refusal(e, "answer-unreadable", "answer-truncated", "answer-too-large", "answer-not-finite")
         return

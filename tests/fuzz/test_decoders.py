@@ -50,7 +50,7 @@ def test_answers_of_every_family_are_inside_the_frame_or_refused(name: str) -> N
         wanted = msgspec.structs.replace(options, masks=masks, mask_area="box" if small_frame else "picture")
         model = msgspec.structs.replace(DETECTOR, decoder=decoder, options=wanted)
         try:
-            found, dropped = decode_answer(pieces(body, size), model, width, height)
+            found, dropped, _ = decode_answer(pieces(body, size), model, width, height)
         except AnswerRefused as e:
             assert_refusal(e, *REASONS)
             return

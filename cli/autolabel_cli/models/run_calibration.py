@@ -160,7 +160,7 @@ def _known_frames(stack: Stack, model: Model, frames: Labelled) -> Iterator[Know
         if not key:
             return None
         try:
-            found, _ = decode_answer(stack.labels.stream(key), raw, size.width, size.height)
+            found = decode_answer(stack.labels.stream(key), raw, size.width, size.height).detections
         except (AnswerRefused, KeyError):
             # The run has recorded the failure. The frame is left out.
             return None

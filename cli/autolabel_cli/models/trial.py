@@ -60,7 +60,7 @@ def try_model(stack: Stack, model: Model, image: Path, *, patience: float, tell:
     answer = _ask(stack, model, body, header.format, patience, tell)
     trial = Trial(model, header, round(time.monotonic() - began, 2), len(answer))
     try:
-        found, dropped = decode_answer([answer], model, header.width, header.height)
+        found, dropped, _ = decode_answer([answer], model, header.width, header.height)
     except AnswerRefused as e:
         return msgspec.structs.replace(trial, refused=str(e), fitting=_fitting(answer, model, header))
     kept = [d for d in found if d.confidence >= model.threshold_of(d.name)]
@@ -157,7 +157,7 @@ def _fitting(answer: bytes, model: Model, header: ImageHeader) -> dict[str, int]
             continue
         try:
             other = msgspec.structs.replace(model, decoder=name, options=options)
-            found, dropped = decode_answer([answer], other, header.width, header.height)
+            found, dropped, _ = decode_answer([answer], other, header.width, header.height)
         except AnswerRefused:
             continue
         fitting[name] = len(found) + dropped.total()

@@ -216,7 +216,7 @@ def garbage() -> dict[str, tuple[bytes, str]]:
         "html": (b"<html>502</html>", "answer-unreadable"),
         "truncated": (answer()[:-5], "answer-unreadable"),
         "another model's": (b'[{"score":0.9,"label":"car","box":{}}]', "answer-unreadable"),
-        "NaN": (answer().replace(b"0.9", b"NaN"), "answer-unreadable"),
+        "NaN": (answer().replace(b"0.9", b"NaN"), "answer-not-finite"),
         "class of no label": (answer(classes=[9.0]), "answer-unreadable"),
         "infinite": (answer([(0.0, 0.0, 1.5e308, 1.0)]), "answer-not-finite"),
         "large and truncated": (b"{" + large, "answer-truncated"),
@@ -233,6 +233,16 @@ def test_a_garbage_answer_fails_its_frame_and_no_other(found: bytes, reason: str
     assert (tally.labelled, tally.failed) == (1, 1)
     assert bench.issues == [("failed", reason)]
     assert [len(boxes(line)) for line in bench.manifest] == [0, 1]
+
+
+def test_a_score_a_little_above_1_is_clipped_and_counted() -> None:
+    bench = Bench()
+    bench.add(found=answer((CAR, CAR), scores=(1.0005, 0.9)))
+    bench.add(found=answer((CAR,), scores=(1.0,)))
+    bench.add(found=answer((CAR,), scores=(1.0011,)))
+    tally = bench.label().tally
+    assert (tally.labelled, tally.failed, tally.models[DETECTOR.id].clipped) == (2, 1, 1)
+    assert max(d["score"] for d in bench.part_lines("detections.jsonl")[0]["detections"]["items"]) == 1.0
 
 
 def test_a_missing_answer_fails_its_frame() -> None:

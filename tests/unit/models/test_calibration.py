@@ -48,7 +48,7 @@ def test_a_side_at_the_frames_edge_stays_there() -> None:
 
 def test_answers_are_read_with_shifted_boxes() -> None:
     def read(model: Model) -> Box:
-        [found], _ = decode_answer([answer((CAR,), scores=(0.9,))], model, WIDTH, HEIGHT)
+        [found] = decode_answer([answer((CAR,), scores=(0.9,))], model, WIDTH, HEIGHT)[0]
         assert found.score == 0.9
         return found.box
 

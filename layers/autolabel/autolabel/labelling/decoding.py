@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from autolabel.contracts.errors import AnswerRefused
 from autolabel.labelling.answer_stream import project
@@ -21,17 +21,23 @@ SMALL_ANSWER = 1_000_000
 MAX_LABEL = 80
 
 
-def decode_answer(
-    chunks: Iterable[bytes], model: Model, width: int, height: int
-) -> tuple[list[Detection], Counter[str]]:
+class DecodedAnswer(NamedTuple):
+    """The detections of an answer. `dropped`: boxes that were left out, by reason: classes without a place in the
+    taxonomy, and boxes outside the frame. `clipped`: detections whose score was a little above 1."""
+
+    detections: list[Detection]
+    dropped: Counter[str]
+    clipped: int
+
+
+def decode_answer(chunks: Iterable[bytes], model: Model, width: int, height: int) -> DecodedAnswer:
     """Decode one model's answer into detections on the taxonomy, in pixels of a frame of `width` x `height`.
 
-    `chunks`: the answer's bytes. The second result counts what was dropped, by reason: classes without a place in the
-    taxonomy, and boxes outside the frame. Raises AnswerRefused.
+    `chunks`: the answer's bytes. Raises AnswerRefused.
     """
     decoder = find_decoder(model.decoder)
     body, masks = _read(chunks, decoder, model, width, height)
-    found, dropped = [], Counter[str]()
+    found, dropped, clipped = list[Detection](), Counter[str](), 0
     for raw in decoder.decode(body, width, height, model.options):
         name = model.classes.get(raw.label)
         if name is None:
@@ -45,19 +51,21 @@ def decode_answer(
         if box is None:
             dropped["box outside the frame"] += 1
             continue
+        clipped += raw.score > 1.0
+        score = min(raw.score, 1.0)
         calibration = model.calibration_of(name)
         found.append(
             Detection(
                 name=name,
                 box=calibration.place(box, width, height),
-                score=raw.score,
-                confidence=calibration.confidence(raw.score),
+                score=score,
+                confidence=calibration.confidence(score),
                 label=raw.label,
                 models=(model.id,),
                 mask=mask,
             )
         )
-    return found, dropped
+    return DecodedAnswer(found, dropped, clipped)
 
 
 def _read(

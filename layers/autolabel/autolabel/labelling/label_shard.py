@@ -155,7 +155,7 @@ class ShardLabelling:
         except ImageRefused as e:
             issue = FrameIssue(frame.key, e.reason, str(e))
             return LabelledFrame("", b"", b"", b"", issue, "rejected", Counter(), Counter(), {})
-        found, failures, dropped = self._detections(frame, header)
+        found, failures, dropped, clipped = self._detections(frame, header)
         failure = None
         if len(failures) == len(frame.answers):
             first = next(iter(failures.values()))
@@ -200,37 +200,37 @@ class ShardLabelling:
             outcome="failed" if failure else "labelled",
             boxes=boxes,
             dropped=dropped,
-            models=_count_models(found, failures, prelabel),
+            models=_count_models(found, failures, clipped, prelabel),
         )
 
     def _detections(
         self, frame: ShardFrame, header: ImageHeader
-    ) -> tuple[list[ModelDetections], dict[str, FrameIssue], Counter[str]]:
-        """Decode the detections of each model that answered; return them, the failures by model, and dropped counts.
+    ) -> tuple[list[ModelDetections], dict[str, FrameIssue], Counter[str], Counter[str]]:
+        """Decode the detections of each model that answered; a failed model does not stop the others.
 
-        A failed model does not stop the others.
+        Returns them, the failures by model, the dropped boxes by reason, and the clipped scores by model.
         """
         found: list[ModelDetections] = []
         failures: dict[str, FrameIssue] = {}
         dropped: Counter[str] = Counter()
+        clipped: Counter[str] = Counter()
         for answer in frame.answers:
             model = self._models[answer.model]
             if answer.failure:
                 failures[model.id] = FrameIssue(frame.key, "inference-failed", f"{answer.model}: {answer.failure}")
                 continue
             try:
-                detections, left_out = decode_answer(
-                    self._label_bucket.stream(answer.key), model, header.width, header.height
-                )
+                decoded = decode_answer(self._label_bucket.stream(answer.key), model, header.width, header.height)
             except AnswerRefused as e:
                 failures[model.id] = FrameIssue(frame.key, e.reason, f"{answer.model}: {answer.key}: {e}")
                 continue
             except KeyError:
                 failures[model.id] = FrameIssue(frame.key, "answer-gone", f"{answer.model}: {answer.key} is gone")
                 continue
-            found.append(ModelDetections(model, detections))
-            dropped += left_out
-        return found, failures, dropped
+            found.append(ModelDetections(model, decoded.detections))
+            dropped += decoded.dropped
+            clipped[model.id] = decoded.clipped
+        return found, failures, dropped, clipped
 
     def _reasons(self, failures: Mapping[str, FrameIssue]) -> list[str]:
         """Return each failed model's reason as one word: an attribute is short, and the issue has the sentence."""
@@ -295,10 +295,13 @@ class ShardLabelling:
 
 
 def _count_models(
-    found: Sequence[ModelDetections], failures: Mapping[str, FrameIssue], prelabel: Detections
+    found: Sequence[ModelDetections],
+    failures: Mapping[str, FrameIssue],
+    clipped: Mapping[str, int],
+    prelabel: Detections,
 ) -> dict[str, ModelTally]:
     """Count each model's results in one frame."""
-    counts = {one.model.id: ModelTally(answered=1) for one in found} | {
+    counts = {one.model.id: ModelTally(answered=1, clipped=clipped[one.model.id]) for one in found} | {
         model: ModelTally(failed=1) for model in failures
     }
     for detection in prelabel:

@@ -57,7 +57,7 @@ class ModelTally(msgspec.Struct):
     """Counts of one model in a part of a run: frames that it answered or failed, and boxes of the pre-labels.
 
     `boxes`: those that it found; `alone`: those that no other model found; `missed`: those within its coverage that
-    only others found.
+    only others found. `clipped`: detections of its answers whose score was a little above 1, and became 1.
     """
 
     answered: int = 0
@@ -65,6 +65,7 @@ class ModelTally(msgspec.Struct):
     boxes: int = 0
     alone: int = 0
     missed: int = 0
+    clipped: int = 0
 
     def add(self, other: ModelTally) -> None:
         for field in self.__struct_fields__:

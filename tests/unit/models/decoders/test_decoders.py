@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 import random
 import re
 from typing import Any
@@ -13,7 +15,7 @@ from hypothesis import strategies as st
 
 from autolabel.contracts.errors import AnswerRefused
 from autolabel.models.decoders import DECODER_NAMES, DecoderOptions, RawDetection, find_decoder
-from autolabel.models.decoders.base import MAX_OBJECTS, Resized
+from autolabel.models.decoders.base import MAX_OBJECTS, MAX_SCORE, Resized
 from autolabel.models.decoders.mapping import Mapping
 from tests.fakes.answers import LABELS, answer
 from tests.fakes.bodies import (
@@ -78,9 +80,8 @@ GOOD: dict[str, Any] = msgspec.json.decode(answer())
         b"null",
         b"<html>502 Bad Gateway</html>",
         b"\xff\xd8\xff",
-        b'{"normalized_boxes":[[NaN,0,1,1]],"classes":[0],"scores":[0.5],"labels":["a"]}',
-        b'{"normalized_boxes":[[1e999,0,1,1]],"classes":[0],"scores":[0.5],"labels":["a"]}',
-        b'{"normalized_boxes":[[0,0,1,1]],"classes":[0],"scores":[NaN],"labels":["a"]}',
+        b'{"normalized_boxes":[[nan,0,1,1]],"classes":[0],"scores":[0.5],"labels":["a"]}',
+        b'{"normalized_boxes":[[0,0,1,1]],"classes":[0],"scores":[NaN],"labels":["a"]',
         b'{"normalized_boxes":' + b"[" * 100_000,
         b'{"normalized_boxes":[],"classes":[],"scores":[],"labels":["\xff"]}',
     ],
@@ -101,7 +102,7 @@ def test_a_body_that_is_not_an_answer_is_refused(body: bytes) -> None:
         {"classes": [4.0]},
         {"classes": [1.5]},
         {"classes": [1e300]},
-        {"scores": [1.001]},
+        {"scores": [1.0011]},
         {"scores": [-0.001]},
         {"scores": [None]},
         {"scores": ["0.5"]},
@@ -117,6 +118,12 @@ def test_an_answer_that_contradicts_itself_is_refused(change: dict[str, Any]) ->
     with pytest.raises(AnswerRefused) as refused:
         decode(msgspec.json.encode({**GOOD, **change}))
     assert refused.value.reason == "answer-unreadable"
+
+
+def test_a_number_that_is_too_large_is_not_finite() -> None:
+    with pytest.raises(AnswerRefused, match=r"`normalized_boxes\[0\]\[0\]` is inf") as refused:
+        decode(b'{"normalized_boxes":[[1e999,0,1,1]],"classes":[0],"scores":[0.5],"labels":["a"]}')
+    assert refused.value.reason == "answer-not-finite"
 
 
 # The other families
@@ -310,6 +317,7 @@ ONE = {"name": "car", "score": 0.5, "box": [10, 20, 30, 40]}
     ("change", "expected"),
     [
         ({}, (10, 20, 30, 40)),
+        ({"format": "yxyx"}, (20, 10, 40, 30)),
         ({"format": "xywh"}, (10, 20, 40, 60)),
         ({"format": "cxcywh"}, (-5, 0, 25, 40)),
         ({"units": "normalised"}, (2_000, 2_000, 6_000, 4_000)),
@@ -320,6 +328,51 @@ ONE = {"name": "car", "score": 0.5, "box": [10, 20, 30, 40]}
 def test_a_mapping_says_the_format_and_units_of_a_box(change: dict[str, Any], expected: tuple[float, ...]) -> None:
     (found,) = mapped({"objects": [ONE]}, **change)
     assert found == RawDetection("car", 0.5, expected)
+
+
+LISTS = {"items": "@", "label": "names", "score": "scores", "box": "boxes"}
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        ({"names": ["car"], "scores": [0.5, 0.4], "boxes": [[0, 0, 9, 9]]}, "2 scores in `scores`"),
+        ({"names": [], "scores": [0.5], "boxes": [[0, 0, 9, 9]]}, "0 classes in `names`"),
+        ({"names": ["car"], "scores": [0.5], "boxes": []}, "0 boxes in `boxes`"),
+        ({"names": ["car"], "scores": [0.5], "boxes": [0, 0, 9, 9, 1]}, "`boxes` has 5 numbers"),
+        ({"names": ["car"], "scores": [0.5]}, "list of boxes in `boxes`"),
+        ({"names": "car", "scores": [0.5], "boxes": [[0, 0, 9, 9]]}, "list of classes in `names`"),
+        ({"names": ["car"], "scores": ["high"], "boxes": [[0, 0, 9, 9]]}, "score in `scores`"),
+        ({"names": ["car"], "scores": [0.5], "boxes": [[0, 0, 9]]}, "box in `boxes`"),
+        ({"message": "out of memory"}, "list of classes in `names`"),
+    ],
+    ids=str,
+)
+def test_parallel_lists_that_do_not_fit_are_refused_by_name(answer: Any, said: str) -> None:
+    mapping = msgspec.convert(LISTS, Mapping)
+    refused = refusal("jmespath", answer, DecoderOptions(mapping=mapping))
+    assert refused.startswith("answer-unreadable")
+    assert said in refused
+
+
+@pytest.mark.parametrize("empty", [[], [[]]], ids=str)
+def test_parallel_lists_may_be_empty(empty: list[Any]) -> None:
+    assert mapped({"names": empty, "scores": empty, "boxes": empty}, **LISTS) == []
+
+
+BOXES = st.lists(st.tuples(*[st.floats(0, 100)] * 4), max_size=5)
+
+
+@given(BOXES, st.booleans(), st.booleans(), st.data())
+def test_parallel_lists_give_what_a_list_of_objects_gives(
+    boxes: list[tuple[float, ...]], batched: bool, flat: bool, data: st.DataObject
+) -> None:
+    scores = data.draw(st.lists(st.floats(0, 1), min_size=len(boxes), max_size=len(boxes)))
+    objects = [{"name": "car", "score": s, "box": box} for s, box in zip(scores, boxes, strict=True)]
+    tensor: list[Any] = [side for box in boxes for side in box] if flat else list(boxes)
+    lists: dict[str, list[Any]] = {"names": ["car"] * len(boxes), "scores": scores, "boxes": tensor}
+    answer = {key: [value] for key, value in lists.items()} if batched and not flat else lists
+    assert mapped(answer, **LISTS) == mapped({"objects": objects})
 
 
 def test_a_mapping_may_use_shares_of_a_padded_picture() -> None:
@@ -386,7 +439,7 @@ def test_shuffled_values_are_decoded_or_refused(name: str, seed: int) -> None:
     except AnswerRefused as e:
         assert e.reason in ("answer-unreadable", "answer-too-large")  # noqa: PT017 - a refusal is a valid result
         return
-    assert all(0.0 <= one.score <= 1.0 for one in found)
+    assert all(0.0 <= one.score <= MAX_SCORE for one in found)
 
 
 NUMBERS = st.floats(allow_nan=False, allow_infinity=False) | st.integers(-5, 5) | st.none()
@@ -409,4 +462,22 @@ def test_every_answer_is_decoded_or_refused(body: bytes, size: int) -> None:
         found = decode(body, size, size)
     except AnswerRefused:
         return
-    assert all(0.0 <= one.score <= 1.0 for one in found)
+    assert all(0.0 <= one.score <= MAX_SCORE for one in found)
+
+
+@given(st.sampled_from(sorted(BODIES)), st.sampled_from(["NaN", "Infinity", "-Infinity"]), st.data())
+def test_a_number_that_is_not_finite_is_named(name: str, written: str, data: st.DataObject) -> None:
+    decoder, options, body = BODIES[name]
+    text = body.decode()
+    # Numbers outside of strings.
+    numbers = [found for found in re.finditer(r'"[^"]*"|-?\d+(?:\.\d+)?', text) if found[0][0] != '"']
+    swapped = data.draw(st.sampled_from(numbers))
+    changed = text[: swapped.start()] + written + text[swapped.end() :]
+    said = refusal(decoder, changed.encode(), options)
+    assert said.startswith("answer-not-finite")
+    place = re.search(r"`(.+)` is (nan|inf|-inf)$", said)
+    assert place, said
+    here: Any = json.loads(changed)
+    for key, index in re.findall(r"([^.\[\]]+(?=[.\[]|$))|\[(\d+)\]", place[1]):
+        here = here[key or int(index)]
+    assert not math.isfinite(here)

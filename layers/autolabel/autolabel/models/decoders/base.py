@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, NamedTuple, TypeVar
@@ -17,6 +18,10 @@ MAX_OBJECTS = 3_000
 # Stands for the box of its mask, for an object without a box of its own.
 BOX_OF_MASK: Box = (0.0, 0.0, 0.0, 0.0)
 MAX_SIDE = 100_000
+# Models that compute with half precision answer scores that are a little above 1.
+MAX_SCORE = 1.0 + 1e-3
+# Characters of a place in an answer, for messages: keys are the answer's own.
+MAX_PLACE = 200
 
 Parsed = TypeVar("Parsed")
 
@@ -24,7 +29,7 @@ Parsed = TypeVar("Parsed")
 class RawDetection(NamedTuple):
     """An object with the model's class name; `box`: xyxy in float pixels of the original frame, perhaps outside it.
 
-    `mask`: its position among the answer's masks; -1 without one.
+    `score`: 0 to MAX_SCORE. `mask`: its position among the answer's masks; -1 without one.
     """
 
     label: str
@@ -185,11 +190,34 @@ class Decoder(NamedTuple):
 
 
 def parse(body: bytes | msgspec.Raw, schema: msgspec.json.Decoder[Parsed], what: str) -> Parsed:
-    """Parse an answer's JSON by its schema; raises AnswerRefused, which names what was expected."""
+    """Parse an answer's JSON by its schema; raises AnswerRefused, which names what was expected or is not finite."""
     try:
         return schema.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
+        if found := _not_finite(bytes(body)):
+            raise AnswerRefused("answer-not-finite", f"not a valid {what}: {found}") from e
         raise AnswerRefused("answer-unreadable", f"not a valid {what}: {e}") from e
+
+
+def _not_finite(body: bytes) -> str:
+    """Name the first number that is not finite, with its place; empty if all are, or the body cannot be read.
+
+    JSON has no NaN and no Infinity, but servers in Python write them, and its parser reads them.
+    """
+    try:
+        ahead: list[tuple[str, Any]] = [("", json.loads(body))]
+    except (ValueError, RecursionError):
+        return ""
+    while ahead:
+        place, value = ahead.pop()
+        if isinstance(value, float) and not math.isfinite(value):
+            return f"the value at `{place or '@'}` is {value}"
+        # In the order of the answer: the last one is taken next.
+        if isinstance(value, dict):
+            ahead += [(f"{place}.{key}".lstrip(".")[:MAX_PLACE], one) for key, one in reversed(value.items())]
+        elif isinstance(value, list):
+            ahead += [(f"{place}[{at}]"[:MAX_PLACE], one) for at, one in reversed(list(enumerate(value)))]
+    return ""
 
 
 def convert(value: Any, kind: Any, what: str) -> Any:
@@ -210,7 +238,10 @@ def check_counts(**counts: int) -> None:
 
 
 def check_score(score: float) -> float:
-    if not 0.0 <= score <= 1.0:
+    """Return a score of 0 to MAX_SCORE; raises AnswerRefused for another."""
+    if not math.isfinite(score):
+        raise AnswerRefused("answer-not-finite", f"a score is {score}")
+    if not 0.0 <= score <= MAX_SCORE:
         raise AnswerRefused("answer-unreadable", f"score {score} is not between 0 and 1")
     return score
 

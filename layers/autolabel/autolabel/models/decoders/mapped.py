@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
@@ -18,6 +19,8 @@ from autolabel.models.decoders.base import (
     check_score,
     convert,
     parse,
+    rows,
+    scalars,
 )
 from autolabel.models.decoders.mapping import Mapping
 
@@ -33,18 +36,48 @@ def decode_mapped(body: bytes, width: int, height: int, options: DecoderOptions)
     if items is None:
         # The answer lacks what `items` names; a model that found nothing returns an empty list.
         raise AnswerRefused("answer-unreadable", f"the answer has nothing at `{mapping.items}`")
-    things = convert(items, list[Any], f"list in `{mapping.items}`")
-    check_counts(boxes=len(things))
+    values = _in_lists(items, mapping) if isinstance(items, dict) else _in_objects(items, mapping)
     found = []
-    for thing in things:
-        label = convert(_first(_search(mapping.label, thing)), float | str, f"class in `{mapping.label}`")
-        name = options.class_name(label)
+    for given_label, given_score, given_box in values:
+        name = options.class_name(convert(_first(given_label), float | str, f"class in `{mapping.label}`"))
         if name is None:
             continue
-        score = convert(_first(_search(mapping.score, thing)), float, f"score in `{mapping.score}`")
-        box = convert(_search(mapping.box, thing), Box, f"box in `{mapping.box}`")
+        score = convert(_first(given_score), float, f"score in `{mapping.score}`")
+        box = convert(given_box, Box, f"box in `{mapping.box}`")
         found.append(RawDetection(name, check_score(score), _pixels(box, mapping, options, width, height)))
     return found
+
+
+def _in_objects(items: Any, mapping: Mapping) -> Iterator[tuple[Any, Any, Any]]:
+    """Yield class, score and box of each object in a list of objects."""
+    things = convert(items, list[Any], f"list in `{mapping.items}`")
+    check_counts(boxes=len(things))
+    for thing in things:
+        yield _search(mapping.label, thing), _search(mapping.score, thing), _search(mapping.box, thing)
+
+
+def _in_lists(items: dict[str, Any], mapping: Mapping) -> Iterator[tuple[Any, Any, Any]]:
+    """Yield class, score and box at each place of parallel lists. Each may be a batch of one picture."""
+    labels = scalars(convert(_search(mapping.label, items), list[Any], f"list of classes in `{mapping.label}`"))
+    scores = scalars(convert(_search(mapping.score, items), list[Any], f"list of scores in `{mapping.score}`"))
+    boxes = rows(convert(_search(mapping.box, items), list[Any], f"list of boxes in `{mapping.box}`"))
+    if boxes and not isinstance(boxes[0], list):
+        boxes = _fours(boxes, mapping.box)
+    check_counts(
+        **{
+            f"boxes in `{mapping.box}`": len(boxes),
+            f"scores in `{mapping.score}`": len(scores),
+            f"classes in `{mapping.label}`": len(labels),
+        }
+    )
+    yield from zip(labels, scores, boxes, strict=True)
+
+
+def _fours(numbers: list[Any], expression: str) -> list[list[Any]]:
+    """Cut the numbers of a tensor into boxes."""
+    if len(numbers) % 4:
+        raise AnswerRefused("answer-unreadable", f"`{expression}` has {len(numbers):,} numbers, and a box has four")
+    return [numbers[at : at + 4] for at in range(0, len(numbers), 4)]
 
 
 @cache
@@ -76,7 +109,9 @@ def _first(value: Any) -> Any:
 
 def _pixels(box: Box, mapping: Mapping, options: DecoderOptions, width: int, height: int) -> Box:
     a, b, c, d = box
-    if mapping.format == "xywh":
+    if mapping.format == "yxyx":
+        a, b, c, d = b, a, d, c
+    elif mapping.format == "xywh":
         c, d = a + c, b + d
     elif mapping.format == "cxcywh":
         a, b, c, d = a - c / 2, b - d / 2, a + c / 2, b + d / 2

@@ -14,15 +14,19 @@ _ROOT = re.compile(r"\s*([A-Za-z_][A-Za-z0-9_]*)\s*(?:[\[.]|\|(?!\|)|\Z)")
 class Mapping(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """JMESPath expressions: `items` finds the list of objects in the answer, the others find a value in each object.
 
-    `box` finds four numbers, as `format` and `units` say: left, top, right, bottom (`xyxy`), left, top, width, height
-    (`xywh`) or centre, width, height (`cxcywh`), in pixels or as shares of the picture's width and height.
+    If `items` finds an object instead of a list, the others find a list in it: of all classes, all scores and all
+    boxes. The boxes may also be one list of four times as many numbers.
+
+    `box` finds four numbers, as `format` and `units` say: left, top, right, bottom (`xyxy`), top, left, bottom, right
+    (`yxyx`), left, top, width, height (`xywh`) or centre, width, height (`cxcywh`), in pixels or as shares of the
+    picture's width and height.
     """
 
     items: str
     label: str
     score: str
     box: str
-    format: Literal["xyxy", "xywh", "cxcywh"] = "xyxy"
+    format: Literal["xyxy", "yxyx", "xywh", "cxcywh"] = "xyxy"
     units: Literal["pixels", "normalised"] = "pixels"
 
     @property
