@@ -255,3 +255,23 @@ def test_a_temporary_service_error_needs_no_redrive(pipeline: Pipeline, drive: s
     pipeline.upload(drive, frames(2))
     assert pipeline.succeed(drive)["frames"]["labelled"] == 2
     assert pipeline.cloud.faults.injected() == {str(fault): 1}
+
+
+def test_a_run_whose_frames_s3_does_not_give_out_fails_until_it_does(pipeline: Pipeline) -> None:
+    s3, ingest = pipeline.cloud.client("s3"), pipeline.stack.ingest.name
+    keys = [f"drives/archived/front/{time}.png" for time in timestamps(3)]
+    # Given a drive with two frames in an archive
+    for key, place in zip(keys, ("GLACIER", "GLACIER", "STANDARD"), strict=True):
+        s3.put_object(Bucket=ingest, Key=key, Body=image(), StorageClass=place)
+    pipeline.close("archived", cameras={"front": {}})
+    # When its run ends, then the error names a frame with S3's code
+    progress = pipeline.end("archived", 180)
+    assert (progress.status, progress.error, progress.states[-1].name) == ("FAILED", "FramesUnreadable", "FailedFrames")
+    assert f"{keys[0]}: InvalidObjectState" in progress.failure
+    # And when one is restored, a redrive labels what it can read
+    s3.put_object(Bucket=ingest, Key=keys[0], Body=image())
+    pipeline.redrive("archived")
+    summary = pipeline.succeed("archived")
+    assert (summary["frames"]["labelled"], summary["reasons"]) == (2, {"rejected": {"s3-InvalidObjectState": 1}})
+    # And its progress tells of the frame that is left out
+    assert pipeline.end("archived").rejected == {"s3-InvalidObjectState": 1}

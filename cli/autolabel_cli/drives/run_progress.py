@@ -119,6 +119,9 @@ class RunView:
         run = self._stack.ledger.find_run(self._drive, self._run)
         progress.models = len(run.asked) if run else 1
         outputs = {state.name: state.output for state in progress.states if state.output is not None}
+        if "frames" not in outputs.get("Assemble", {}):
+            # It was not assembled: S3 did not give out its frames, and FailedFrames follows.
+            outputs.pop("Assemble", None)
         if "Reconcile" in outputs:
             progress.frames = outputs["Reconcile"]["frames"]
         if "PlanShards" in outputs:

@@ -139,7 +139,7 @@ def _next_of_labelled(status: DriveStatus, run: RunStatus) -> str:
     if run.many_rejected:
         return (
             f"autolabel fetch {status.drive} --to FOLDER: its rejected.jsonl names {sum(run.rejected.values()):,} of "
-            f"{run.objects:,} objects with the reason; upload them without the fault, then autolabel relabel "
+            f"{run.objects:,} objects with the reason; mend or upload them again, then autolabel relabel "
             f"{status.drive}"
         )
     # A message that was only delivered twice looks the same until the sweep compares the drive with the listing.

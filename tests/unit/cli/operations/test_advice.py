@@ -211,8 +211,8 @@ SITUATIONS: dict[str, tuple[DriveStatus, list[str], str]] = {
     "a labelled drive of which many objects were rejected": (
         ended(SUCCEEDED, frames=5, refused=1, rejected={"rotated": 5, "empty-object": 1}),
         [],
-        "autolabel fetch d1 --to FOLDER: its rejected.jsonl names 6 of 6 objects with the reason; upload them without "
-        "the fault, then autolabel relabel d1",
+        "autolabel fetch d1 --to FOLDER: its rejected.jsonl names 6 of 6 objects with the reason; mend or upload "
+        "them again, then autolabel relabel d1",
     ),
     "a labelled drive to which a frame came late": (
         ended(SUCCEEDED, changes=Changes(late=1, more=AT)),
