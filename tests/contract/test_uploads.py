@@ -4,35 +4,99 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import boto3
 import pytest
-from click.testing import CliRunner
+from botocore.exceptions import ClientError
+from click.testing import CliRunner, Result
 
-from autolabel.contracts.drive import parse_drive_document
+from autolabel.contracts.drive import Camera, DriveDocument, Run, parse_drive_document
 from autolabel.contracts.verification import VerifyAll, VerifyUncertain
 from autolabel_cli.__main__ import main
 from autolabel_cli.stack import Stack
-from tests.contract.conftest import create_bucket
+from tests.contract.conftest import create_bucket, create_table, shared_client
 from tests.fakes.images import png
 
 
 @pytest.fixture
 def stack(aws: None, monkeypatch: pytest.MonkeyPatch) -> Stack:
-    s3 = create_bucket("ingest", boto3.client("s3"))
-    stack = Stack("autolabel", {"IngestBucketName": "ingest"}, {}, lambda _: s3)
+    create_bucket("ingest")
+    create_table("ledger")
+    stack = Stack("autolabel", {"IngestBucketName": "ingest", "LedgerName": "ledger"}, {}, shared_client)
     monkeypatch.setattr(Stack, "find", lambda _: stack)
     return stack
+
+
+@pytest.fixture
+def recording(tmp_path: Path) -> Path:
+    (tmp_path / "1795387974766619850.png").write_bytes(png())
+    return tmp_path
+
+
+def upload(recording: Path, *options: str) -> Result:
+    return CliRunner().invoke(main, ["upload", str(recording), "--drive", "d1", *options])
+
+
+def close(stack: Stack) -> None:
+    document = DriveDocument("car", {"front": Camera()})
+    stack.ledger.allocate_run(Run("d1", "0001", document, "e", (), "2026.1", ("car",)))
+
+
+def uploaded(stack: Stack) -> list[str]:
+    return [thing.key for thing in stack.ingest.list("")]
+
+
+FRAME, DOCUMENT = "drives/d1/front/1795387974766619850.png", "drives/d1/drive.json"
 
 
 @pytest.mark.parametrize(
     ("options", "policy"), [((), VerifyAll()), (("--policy", "doubtful"), VerifyUncertain())], ids=["none", "doubtful"]
 )
 def test_a_drive_is_closed_under_the_policy_that_was_asked_for(
-    stack: Stack, tmp_path: Path, options: tuple[str, ...], policy: object
+    stack: Stack, recording: Path, options: tuple[str, ...], policy: object
 ) -> None:
-    (tmp_path / "1795387974766619850.png").write_bytes(png())
-    done = CliRunner().invoke(main, ["upload", str(tmp_path), "--drive", "d1", *options])
+    done = upload(recording, *options)
     assert done.exit_code == 0, done.output
     body = stack.ingest.read("drives/d1/drive.json")
     assert body is not None
     assert parse_drive_document(body, "drives/d1/drive.json").verification == policy
+
+
+def test_a_closed_drive_is_refused_before_anything_is_uploaded(stack: Stack, recording: Path) -> None:
+    close(stack)
+    done = upload(recording)
+    assert done.exit_code == 1
+    assert "drive 'd1' is closed, its latest run is 0001" in done.output
+    assert "--late" in done.output
+    assert uploaded(stack) == []
+
+
+def test_late_frames_are_added_to_a_closed_drive_without_its_document(stack: Stack, recording: Path) -> None:
+    close(stack)
+    done = upload(recording, "--late")
+    assert done.exit_code == 0, done.output
+    assert done.output == (
+        "drive d1: 1 frames uploaded; autolabel relabel d1 makes a run with those that its runs do not have\n"
+    )
+    assert uploaded(stack) == [FRAME]
+
+
+@pytest.mark.parametrize("options", [("--late",), ("--late", "--note", "rain")], ids=str)
+def test_an_open_drive_and_options_of_a_document_do_not_go_with_late(
+    stack: Stack, recording: Path, options: tuple[str, ...]
+) -> None:
+    done = upload(recording, *options)
+    assert done.exit_code == 1
+    assert "leave out --" in done.output
+    assert uploaded(stack) == []
+
+
+def test_who_may_not_read_the_ledger_is_told_what_is_not_known(
+    stack: Stack, recording: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def denied(_: str) -> None:
+        raise ClientError({"Error": {"Code": "AccessDeniedException"}}, "Query")
+
+    monkeypatch.setattr(stack.ledger, "latest_run", denied)
+    done = upload(recording)
+    assert done.exit_code == 0, done.output
+    assert "1 frames uploaded with drive.json; your identity may not read the ledger" in done.output
+    assert uploaded(stack) == [DOCUMENT, FRAME]

@@ -11,7 +11,14 @@ from autolabel_cli.drives.display import RunDisplay
 from autolabel_cli.drives.recordings import find_recording
 from autolabel_cli.drives.results import fetch_run
 from autolabel_cli.drives.run_progress import RunView
-from autolabel_cli.drives.uploads import VERIFY_ALL, check_names, close_drive, document_of, upload_frames
+from autolabel_cli.drives.uploads import (
+    VERIFY_ALL,
+    check_closed,
+    check_names,
+    close_drive,
+    document_of,
+    upload_frames,
+)
 from autolabel_cli.errors import CommandError
 from autolabel_cli.models.catalogue import check_models
 from autolabel_cli.options import run_option, stack_option
@@ -37,6 +44,7 @@ _POLICIES: dict[str, Policy] = {"all": VERIFY_ALL, "doubtful": VerifyUncertain()
     show_default=True,
     help="Frames that reviewers verify: all, or only uncertain frames, unproven classes and audits.",
 )
+@click.option("--late", is_flag=True, help="Add frames to a drive that is closed already; its drive.json stays.")
 @stack_option
 def upload(
     source: Path,
@@ -47,23 +55,42 @@ def upload(
     notes: tuple[str, ...],
     limit: int | None,
     policy: str,
+    late: bool,
     stack_name: str,
 ) -> None:
     """Upload SOURCE as a drive of one camera, and close the drive.
 
-    SOURCE is a video file or a folder of .png, .jpg and .jpeg images. Closing the drive starts its run.
+    SOURCE is a video file or a folder of .png, .jpg and .jpeg images. Closing the drive starts its run. A drive that
+    is closed already is refused without --late, if you may read the ledger.
     """
     check_names(drive, camera)
+    if late and (models or notes or policy != "all"):
+        raise CommandError("--late leaves drive.json as it is: leave out --model, --note and --policy")
     recording = find_recording(source)
     stack = Stack.find(stack_name)
     if models:
         check_models(stack, models)
+    known = check_closed(stack, drive, late=late)
     with RunDisplay(console) as display:
         total, frames = recording.count(limit), recording.frames(limit)
         count = upload_frames(stack, drive, camera, frames, lambda n: display.count("uploaded", n, total))
-    close_drive(stack, drive, document_of(vehicle, camera, count, models or None, notes, _POLICIES[policy]))
+    if not late:
+        close_drive(stack, drive, document_of(vehicle, camera, count, models or None, notes, _POLICIES[policy]))
     skipped = f", skipped {len(recording.skipped)} files that are not PNG or JPEG" if recording.skipped else ""
-    console.print(f"drive {drive}: {count} frames uploaded and closed{skipped}", highlight=False)
+    done = _uploaded(drive, late=late, known=known)
+    console.print(f"drive {drive}: {count} frames uploaded{done[0]}{skipped}{done[1]}", highlight=False, soft_wrap=True)
+
+
+def _uploaded(drive: str, *, late: bool, known: bool) -> tuple[str, str]:
+    """Say what became of the drive, and what follows from it."""
+    if late:
+        return "", f"; autolabel relabel {drive} makes a run with those that its runs do not have"
+    if known:
+        return " and closed", ""
+    return " with drive.json", (
+        "; your identity may not read the ledger, so it is not known whether the drive was closed before: if it was, "
+        "these frames are late"
+    )
 
 
 @click.command()
@@ -90,7 +117,7 @@ def watch(drive: str, run: str | None, stack_name: str) -> None:
 @run_option
 @stack_option
 def fetch(drive: str, folder: Path, run: str | None, stack_name: str) -> None:
-    """Download the summary, manifests and report of DRIVE."""
+    """Download the summary, manifests, report, and rejected, failed and suspect frames of DRIVE."""
     stack = Stack.find(stack_name)
     summary = fetch_run(stack, drive, stack.run_of(drive, run), folder)
     frames = ", ".join(f"{count} {name}" for name, count in summary["frames"].items())

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 import msgspec
+from botocore.exceptions import ClientError
 
+from autolabel.aws import error_code
 from autolabel.contracts.drive import Camera, DriveDocument
 from autolabel.contracts.frames import DRIVE_DOCUMENT, FrameKey, drive_prefix, is_name
 from autolabel.contracts.verification import Policy, VerifyAll
@@ -26,6 +28,27 @@ def check_names(drive: str, camera: str) -> None:
                 f"{name!r} is not a valid {what} name: use 1 to 63 letters, digits, _ and -, begin with a letter or "
                 "digit, and do not use 'logs'"
             )
+
+
+def check_closed(stack: Stack, drive: str, *, late: bool) -> bool:
+    """Check that the drive is open, or closed for `late` frames; CommandError if it is not.
+
+    Returns whether that is known: uploaders need not be able to read the ledger.
+    """
+    try:
+        latest = stack.ledger.latest_run(drive)
+    except ClientError as e:
+        if "AccessDenied" not in error_code(e):
+            raise
+        return False
+    if latest and not late:
+        raise CommandError(
+            f"drive {drive!r} is closed, its latest run is {latest.run}: frames that come now are in no run until it "
+            "is relabelled; name another --drive, or give --late to add them"
+        )
+    if late and not latest:
+        raise CommandError(f"drive {drive!r} is not closed, so no frame of it is late: leave out --late")
+    return True
 
 
 def upload_frames(
