@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from autolabel.contracts.run_folder import RunFolder
+from autolabel_cli.drives.existence import check_drive
 from autolabel_cli.drives.run_progress import RunProgress, RunView
 from autolabel_cli.errors import CommandError
 from autolabel_cli.stack import Stack
@@ -34,12 +35,12 @@ class ExecutionDescription(msgspec.Struct, frozen=True):
 
 
 def fetch_run(stack: Stack, drive: str, run: str, folder: Path) -> dict[str, Any]:
-    """Write a run's manifests, report, summary and execution into a folder, and return the summary.
+    """Write a run's manifests, issues, report, summary and execution into a folder, and return the summary.
 
-    `verify.manifest` is the manifests of all its verification jobs in one file. CommandError when the run has no
-    summary yet.
+    `verify.manifest` is the manifests of all its verification jobs in one file. CommandError when the drive or the run
+    is unknown or refused, or the run has no summary yet.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    check_drive(stack, drive, run)
     keys = RunFolder(drive, run)
     body = stack.labels.read(keys.summary)
     if body is None:
@@ -47,6 +48,7 @@ def fetch_run(stack: Stack, drive: str, run: str, folder: Path) -> dict[str, Any
             f"run {run} of drive {drive} has no summary yet, because it is not assembled: "
             f"autolabel status {drive} says how far it is"
         )
+    folder.mkdir(parents=True, exist_ok=True)
     prefix = keys.manifests
     with (folder / "verify.manifest").open("wb") as manifest:
         for thing in stack.labels.list(prefix):
@@ -56,6 +58,8 @@ def fetch_run(stack: Stack, drive: str, run: str, folder: Path) -> dict[str, Any
         ("dataset.manifest", keys.dataset),
         ("report.html", keys.report),
         ("suspects.jsonl", keys.label_issues),
+        ("rejected.jsonl", keys.rejected),
+        ("failed.jsonl", keys.failed),
     ):
         if stack.labels.exists(key):
             with (folder / name).open("wb") as out:

@@ -14,6 +14,7 @@ from botocore.exceptions import ClientError
 from autolabel.contracts.drive import execution_name
 from autolabel.contracts.run_folder import RunFolder
 from autolabel.contracts.units import ANSWERS, PENDING_PARTITIONS
+from autolabel_cli.drives.existence import check_drive
 from autolabel_cli.errors import CommandError
 from autolabel_cli.stack import Stack
 
@@ -83,7 +84,7 @@ class RunView:
     def follow(self, seen: Callable[[RunProgress], None], *, start_within: float = 900.0) -> RunProgress:
         """Read the progress until the execution ends, call `seen` each time, and return the last progress.
 
-        CommandError when no execution starts within `start_within` seconds: drive.json was probably refused.
+        CommandError when the drive is unknown or refused, or no execution starts within `start_within` seconds.
         """
         began = time.monotonic()
         submitted = 0
@@ -94,12 +95,13 @@ class RunView:
             seen(progress)
             if progress.ended:
                 return progress
-            if progress.status == "not started" and time.monotonic() - began > start_within:
-                refused = "; ".join(refusal.detail for refusal in self._stack.ledger.refusals(self._drive))
-                raise CommandError(
-                    f"no execution of drive {self._drive} started within {start_within:.0f} s"
-                    + (f": {refused}" if refused else "; see the submit queue and the log of the submit function")
-                )
+            if progress.status == "not started":
+                check_drive(self._stack, self._drive, self._run)
+                if time.monotonic() - began > start_within:
+                    raise CommandError(
+                        f"no execution of drive {self._drive} started within {start_within:.0f} s: "
+                        f"autolabel status {self._drive} says what it waits for"
+                    )
             # Reading a large drive takes long, so it is read less often.
             time.sleep(max(0.5, 2 * (time.monotonic() - looked)))
 

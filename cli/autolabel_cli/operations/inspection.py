@@ -26,6 +26,7 @@ from autolabel.labels import LabelledBy
 from autolabel.models import Catalogue
 from autolabel.reporting import Summary
 from autolabel.verification import attempts_of, job_name, rounds_of
+from autolabel_cli.drives.existence import invalid_name, unknown_drive
 from autolabel_cli.drives.run_progress import failure_sentence
 from autolabel_cli.errors import CommandError
 from autolabel_cli.operations.advice import ASKING_STATES, STATES
@@ -72,16 +73,13 @@ class Inspection:
     def drive(self, run: str | None = None) -> DriveStatus:
         """Read the status of the drive with its named or latest run. CommandError when the drive or run is unknown."""
         if not is_name(self._drive):
-            raise CommandError(f"{self._drive!r} is not a valid drive name: use letters, digits, _ and -")
+            raise invalid_name(self._drive)
         refusals = list(itertools.islice(self._stack.ledger.refusals(self._drive), 1_000))
         document = next((r for r in refusals if r.key == drive_prefix(self._drive) + DRIVE_DOCUMENT), None)
         runs = tuple(self._runs())
         upload = None if runs else self._upload(document)
         if upload and not upload.objects and upload.document == "none":
-            raise CommandError(
-                f"stack {self._stack.name!r} has no drive {self._drive!r}: no object is under "
-                f"{self._stack.ingest.uri(drive_prefix(self._drive))}"
-            )
+            raise unknown_drive(self._stack, self._drive)
         looked_at = next((entry for entry in reversed(runs) if run in (None, entry.run)), None)
         if run is not None and looked_at is None:
             known = ", ".join(entry.run for entry in runs) or "none"
