@@ -64,15 +64,26 @@ class Model(Protocol):
 
 
 def run(model: Model) -> None:
-    """Serve `model` on 127.0.0.1, at the port of `--port`, until SIGTERM; exit status 1 when it cannot load."""
+    """Serve `model` on 127.0.0.1, at the port of `--port`, until SIGTERM; exit status 1 when it cannot load.
+
+    With `--until-eof` it also ends when its standard input does, and so with a parent that is killed.
+    """
     parser = argparse.ArgumentParser()
     parser.add_argument("--port", type=int, required=True)
-    port = parser.parse_args().port
+    parser.add_argument("--until-eof", action="store_true")
+    arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s")
-    server = ContainerServer(port, model)
+    if arguments.until_eof:
+        threading.Thread(target=_end_with_input, name="input", daemon=True).start()
+    server = ContainerServer(arguments.port, model)
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     threading.Thread(target=_load, args=(server,), name="load", daemon=True).start()
     server.serve_forever()
+
+
+def _end_with_input() -> None:
+    sys.stdin.buffer.read()
+    os._exit(0)
 
 
 def _load(server: ContainerServer) -> None:

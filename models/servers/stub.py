@@ -5,8 +5,9 @@ It answers every input with the same detections, unless its environment says oth
 STUB_BOXES      detections as a JSON list of [label, score, left, top, right, bottom], coordinates 0..1
 STUB_DELAY_MS   time before each answer, in milliseconds
 STUB_BALLAST    bytes of masks in each answer, in addition to the boxes
-STUB_BEHAVIOUR  behaviour for every input: answer (default), error (500), refuse (400), garbage (not JSON),
-                truncated (half of the JSON), broken (the connection breaks), hang, exit, flaky (500 the first time)
+STUB_BEHAVIOUR  behaviour for every input: answer (default), empty (no boxes), error (500), refuse (400), garbage
+                (not JSON), truncated (half of the JSON), broken (the connection breaks), hang, exit,
+                flaky (500 the first time)
 STUB_SHARES     JSON object of behaviours with their share of inputs (0..1); the same input always gets the same one
 STUB_STARTUP    answer (default), slow (a second), fail (exit at once), never (ping never answers 200)
 """
@@ -25,7 +26,7 @@ from typing import Any
 
 from models.servers.container import Reply, Request, RequestRefused, run
 
-_BEHAVIOURS = ("answer", "error", "refuse", "garbage", "truncated", "broken", "hang", "exit", "flaky")
+_BEHAVIOURS = ("answer", "empty", "error", "refuse", "garbage", "truncated", "broken", "hang", "exit", "flaky")
 _STARTUPS = ("answer", "slow", "fail", "never")
 _BOXES: list[list[Any]] = [
     ["car", 0.9, 0.1, 0.4, 0.3, 0.7],
@@ -121,6 +122,8 @@ class StubModel:
         if behaviour.delay:
             time.sleep(behaviour.delay)
         match behaviour.choose(request.body):
+            case "empty":
+                return Reply(detections([]))
             case "error":
                 raise RequestRefused(500, "STUB_BEHAVIOUR is error")
             case "refuse":
