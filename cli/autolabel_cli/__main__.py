@@ -12,10 +12,11 @@ from autolabel_cli import __version__
 from autolabel_cli.datasets.commands import export
 from autolabel_cli.drives.commands import fetch, upload, watch
 from autolabel_cli.errors import CommandGroup
+from autolabel_cli.evaluation.commands import evaluate
 from autolabel_cli.models.commands import models
 from autolabel_cli.operations.commands import redrive, relabel, status, stop, triage
 
-COMMANDS = (upload, watch, fetch, status, redrive, relabel, stop, triage, export, models)
+COMMANDS = (upload, watch, fetch, status, redrive, relabel, stop, triage, export, models, evaluate)
 
 
 @click.group(cls=CommandGroup, context_settings={"help_option_names": ["-h", "--help"]})

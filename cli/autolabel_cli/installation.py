@@ -24,6 +24,11 @@ def endpoint_template() -> Path:
     return carried if carried.is_file() else _CHECKOUT / "models" / "endpoint.yaml"
 
 
+def models_folder() -> Path:
+    """Return the path of the checkout's folder of models, with documents and servers. An installed command has none."""
+    return _CHECKOUT / "models"
+
+
 class Library(NamedTuple):
     """A library that runs in a process of its own, because its requirements may differ from the command's.
 

@@ -28,6 +28,7 @@ from autolabel_cli.drives.results import fetch_run, write_summary
 from autolabel_cli.drives.run_progress import RunProgress, RunView
 from autolabel_cli.drives.uploads import close_drive, document_of, upload_frames
 from autolabel_cli.errors import CommandError
+from autolabel_cli.evaluation.servers import known_servers
 from autolabel_cli.models.bringing import bring_source
 from autolabel_cli.models.catalogue import add_model
 from autolabel_cli.models.documents import draft_model
@@ -47,11 +48,7 @@ DEFAULT_FIRST = 100
 DEFAULT_FRAMES = 100
 START_WITHIN = 60.0
 # The model server of each models/<name>.json.
-SERVERS = {
-    "yolox-nano": "models.servers.yolox",
-    "yolox-tiles": "models.servers.yolox_tiles",
-    "ssd-mobilenet": "models.servers.ssd",
-}
+SERVERS = known_servers(PROJECT / "models")
 DEFAULT_MODELS = ("yolox-nano",)
 # The demo also shows the template's roles: IAM allows nothing beyond them.
 SETTINGS = CloudSettings(

@@ -41,12 +41,14 @@ class Level(NamedTuple):
     max_truncation: float
 
 
-# The first three are KITTI's own (cvlibs.net, 2D object evaluation). `whole` includes truncated objects as well.
+# The first three are KITTI's own (cvlibs.net, 2D object evaluation). `whole` includes truncated objects as well, and
+# `all` every object, also of unknown occlusion (3).
 LEVELS = {
     "easy": Level(40, 0, 0.15),
     "moderate": Level(25, 1, 0.30),
     "hard": Level(25, 2, 0.50),
     "whole": Level(25, 2, 1.00),
+    "all": Level(0, 3, 1.00),
 }
 
 
@@ -150,22 +152,33 @@ def _read_frame(image: Path, labels: Path) -> LabelledFrame:
         header = read_header(lambda count: body[:count], str(image))
     except ImageRefused as e:
         raise CommandError(f"{image}: {e}") from e
+    objects = read_objects(labels, header.width, header.height, TYPES)
+    return LabelledFrame(image.stem, image, header.width, header.height, objects)
+
+
+def read_objects(labels: Path, width: int, height: int, types: frozenset[str] | None = None) -> tuple[KittiObject, ...]:
+    """Read the objects of a file of labels, with boxes clipped to a frame of `width` x `height` pixels.
+
+    `types`: the known types; None takes all. CommandError names the line of an unknown type or another format.
+    """
     try:
-        lines = labels.read_text(encoding="utf-8").splitlines()
+        lines = labels.read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError as e:
         raise CommandError(f"{labels} is not UTF-8 text") from e
     objects = []
     for number, line in enumerate(lines, start=1):
         if line.strip():
-            objects.append(_read_object(line.split(), f"{labels}, line {number}", header.width, header.height))
-    return LabelledFrame(image.stem, image, header.width, header.height, tuple(objects))
+            objects.append(_read_object(line.split(), f"{labels}, line {number}", width, height, types))
+    return tuple(objects)
 
 
-def _read_object(fields: Sequence[str], origin: str, width: int, height: int) -> KittiObject:
+def _read_object(
+    fields: Sequence[str], origin: str, width: int, height: int, types: frozenset[str] | None
+) -> KittiObject:
     if len(fields) != _FIELDS:
         raise CommandError(f"{origin} has {len(fields)} fields, but KITTI's format has {_FIELDS}")
-    if fields[0] not in TYPES:
-        raise CommandError(f"{origin} has the unknown type {fields[0]!r}; known are {', '.join(sorted(TYPES))}")
+    if types is not None and fields[0] not in types:
+        raise CommandError(f"{origin} has the unknown type {fields[0]!r}; known are {', '.join(sorted(types))}")
     try:
         truncation, occlusion = float(fields[1]), int(fields[2])
         x1, y1, x2, y2 = (float(field) for field in fields[4:8])

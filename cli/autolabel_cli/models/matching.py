@@ -1,4 +1,4 @@
-"""Matching of detections with true objects: which detections found an object, which did not, and which do not count.
+"""Matching of detections with true objects, and the average precision that follows from it.
 
 The matching is that of COCO, by pycocotools: the most confident detection first, each object once, and an ignored
 object only when none that counts fits. A region takes any number of detections, by the share of each inside it.
@@ -21,6 +21,7 @@ from autolabel_cli.models.truth import COUNTS, REGION, Truth
 
 # Detectors give some hundred detections for a frame. COCO's limit of 100 would hide false alarms.
 _MOST_DETECTIONS = 3_000
+_ROUNDING = 1e-12
 
 
 class Guess(NamedTuple):
@@ -70,6 +71,35 @@ def judge(
         evaluation.params.maxDets = [_MOST_DETECTIONS]
         evaluation.evaluate()
     return [_verdict(found, len(ious), *start) for found, start in zip(evaluation.evalImgs, starts, strict=True)]
+
+
+def average_precisions(
+    confidences: npt.NDArray[np.float64], hits: npt.NDArray[np.bool_], objects: int, ious: Sequence[float]
+) -> list[float]:
+    """Compute COCO's average precision at each IoU threshold, from guesses that are not ignored.
+
+    `confidences` [n]; `hits` [thresholds, n]; `objects`: number of objects that count. NaN where no object counts.
+    """
+    evaluation = COCOeval(iouType="bbox")
+    params = evaluation.params
+    params.imgIds, params.catIds, params.iouThrs = [0], [1], np.asarray(ious)
+    params.areaRng, params.areaRngLbl, params.maxDets = [[0.0, 2.0]], ["all"], [max(1, len(confidences))]
+    # Rounding would decide where a recall of the curve equals one of COCO's 101: 29 / 50 is less than its 0.58.
+    params.recThrs = np.asarray(params.recThrs) - _ROUNDING
+    # All frames as one image: accumulate() pools the images anyway, and this takes a hundredth of the memory.
+    evaluation._paramsEval = params
+    evaluation.evalImgs = [
+        {
+            "dtScores": confidences,
+            "dtMatches": hits,
+            "dtIgnore": np.zeros_like(hits),
+            "gtIgnore": np.zeros(objects, bool),
+        }
+    ]
+    with contextlib.redirect_stdout(io.StringIO()):
+        evaluation.accumulate()
+    # pycocotools gives -1 where no object counts.
+    return [float(at.mean()) if objects else np.nan for at in evaluation.eval["precision"][:, :, 0, 0, 0]]
 
 
 def _annotation(index: int, image: int, box: Box, area: float) -> dict[str, Any]:

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from autolabel.labelling.decoding import decode_answer
     from autolabel.labelling.label_shard import ShardLabelling
+    from autolabel.labelling.model_detections import ModelDetections
     from autolabel.labelling.plan import plan_run
+    from autolabel.labelling.prelabel import FrameLabels, label_frame
     from autolabel.labelling.shards import Shard, ShardFrame, read_shards
     from autolabel.labelling.uncertainty import FLOOR
 else:
@@ -18,7 +20,12 @@ else:
         {
             "decoding": ("decode_answer",),
             "label_shard": ("ShardLabelling",),
+            "model_detections": ("ModelDetections",),
             "plan": ("plan_run",),
+            "prelabel": (
+                "FrameLabels",
+                "label_frame",
+            ),
             "shards": (
                 "Shard",
                 "ShardFrame",
@@ -28,4 +35,15 @@ else:
         },
     )
 
-__all__ = ["FLOOR", "Shard", "ShardFrame", "ShardLabelling", "decode_answer", "plan_run", "read_shards"]
+__all__ = [
+    "FLOOR",
+    "FrameLabels",
+    "ModelDetections",
+    "Shard",
+    "ShardFrame",
+    "ShardLabelling",
+    "decode_answer",
+    "label_frame",
+    "plan_run",
+    "read_shards",
+]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from autolabel.labels.agreement import corners, pair_boxes
+    from autolabel.labels.agreement import IGNORE, SAME_OBJECT, corners, pair_boxes, share_in
     from autolabel.labels.detections import Box, Detection, Detections, box_iou
     from autolabel.labels.image_header import ImageHeader, read_header
     from autolabel.labels.manifest import (
@@ -27,8 +27,11 @@ else:
         __name__,
         {
             "agreement": (
+                "IGNORE",
+                "SAME_OBJECT",
                 "corners",
                 "pair_boxes",
+                "share_in",
             ),
             "detections": (
                 "Box",
@@ -62,7 +65,9 @@ else:
     )
 
 __all__ = [
+    "IGNORE",
     "PRELABEL",
+    "SAME_OBJECT",
     "VERIFIED",
     "Box",
     "BoxLabel",
@@ -82,4 +87,5 @@ __all__ = [
     "pair_boxes",
     "read_header",
     "read_line",
+    "share_in",
 ]

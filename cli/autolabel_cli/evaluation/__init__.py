@@ -1,0 +1,1 @@
+"""Evaluation: `autolabel evaluate` scores models and published runs against labels of other people."""

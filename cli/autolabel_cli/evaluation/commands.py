@@ -1,0 +1,164 @@
+"""The commands of `autolabel evaluate`."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+import msgspec
+from rich.table import Table
+
+from autolabel_cli.drives.display import RunDisplay
+from autolabel_cli.errors import CommandError, CommandGroup
+from autolabel_cli.models.kitti import LEVELS
+from autolabel_cli.options import json_option, stack_option
+from autolabel_cli.output import console, print_json
+
+if TYPE_CHECKING:
+    from autolabel_cli.evaluation.evaluation import Evaluation
+    from autolabel_cli.evaluation.folders import LabelledFolder
+
+FUSED, FINAL = "fused", "final"
+_MOST_NAMES = 10
+
+
+@click.group(cls=CommandGroup)
+def evaluate() -> None:
+    """Score models, or a published run, against labels."""
+
+
+@evaluate.command("boxes")
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["kitti", "coco", "yolo"]),
+    help="Format of the labels; by default the folder tells it.",
+)
+@click.option("--models", help='Models of the checkout, such as "yolox-nano ssd-mobilenet"; all by default.')
+@click.option(
+    "--dataset", metavar="DRIVE", help="Score a drive, a run such as DRIVE@0002, or a dataset.manifest file instead."
+)
+@click.option(
+    "--level",
+    type=click.Choice(list(LEVELS)),
+    help="Objects that count; by default hard for KITTI's format, and all for the others.",
+)
+@json_option
+@stack_option
+def boxes(
+    folder: Path,
+    form: Any,
+    models: str | None,
+    dataset: str | None,
+    level: str | None,
+    as_json: bool,
+    stack_name: str,
+) -> None:
+    """Score boxes against the labelled images of FOLDER.
+
+    \b
+    kitti  image_2/*.png, label_2/*.txt
+    coco   annotations/*.json, images
+    yolo   data.yaml, images/, labels/
+
+    Folders may be nested, and images of any size. The models of the checkout run here, without a stack: each alone,
+    and merged as the pipeline does it. Images without labels, labels without an image and unknown classes are counted
+    and left out. An empty label says that an image has no objects.
+
+    Levels are KITTI's: least height 40, 25 or 25 pixels (easy, moderate, hard), highest occlusion and truncation. whole
+    is hard with truncated objects; all is every object.
+    """
+    # Imported here, because they load numpy and pycocotools, which the list of commands does not need.
+    from autolabel_cli.evaluation.evaluation import evaluate_folder
+    from autolabel_cli.evaluation.formats import LEVEL_OF, read_labels
+    from autolabel_cli.evaluation.servers import running_servers
+    from autolabel_cli.evaluation.systems import by_dataset, by_models
+
+    if dataset and models:
+        raise click.UsageError("give either --dataset or --models")
+    with _files_as_errors(folder), ExitStack() as running:
+        form, labels = read_labels(folder, form)
+        chosen = level or LEVEL_OF[form]
+        if dataset:
+            label = by_dataset(dataset, labels.frames, stack_name)
+        else:
+            servers = running.enter_context(running_servers((models or "").replace(",", " ").split()))
+            label = by_models(servers, labels.labelled)
+        display = None if as_json else running.enter_context(RunDisplay(console))
+        evaluation = evaluate_folder(
+            labels,
+            label,
+            LEVELS[chosen],
+            lambda count, total: display.count("frames", count, total) if display else None,
+        )
+    if as_json:
+        return print_json(_document(evaluation, labels, form, chosen))
+    _show(evaluation, labels, f"{folder}: {evaluation.frames} frames, {form}, level {chosen}")
+    return None
+
+
+@contextmanager
+def _files_as_errors(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as e:
+        raise CommandError(f"{e.filename or folder} cannot be read: {e.strerror or e}") from e
+
+
+def _document(evaluation: Evaluation, labels: LabelledFolder, form: str, level: str) -> dict[str, Any]:
+    scores = evaluation.scores
+    best = {name: evaluation.best_alone(name) for name in scores[FUSED]} if evaluation.alone else {}
+    document = {
+        "frames": evaluation.frames,
+        "format": form,
+        "level": level,
+        "fused": scores[FUSED],
+        "best_alone": {
+            name: {"model": model, **msgspec.structs.asdict(scores[model][name])} for name, model in best.items()
+        },
+        "edits_per_frame": {system: edits["total"] for system, edits in evaluation.edits.items()},
+        "unknown_classes": dict(labels.unknown.most_common()),
+        "left_out": dict(evaluation.left_out.most_common()),
+    }
+    return document | ({FINAL: scores[FINAL]} if FINAL in scores else {})
+
+
+def _show(evaluation: Evaluation, labels: LabelledFolder, title: str) -> None:
+    console.print(title, highlight=False, markup=False, soft_wrap=True)
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
+    for column in ("class", "objects", "system", "AP50", "AP70", "precision", "recall"):
+        table.add_column(column, justify="left" if column in ("class", "system") else "right")
+    for name in evaluation.scores[FUSED]:
+        best = evaluation.best_alone(name)
+        for index, (system, of) in enumerate(evaluation.scores.items()):
+            scores = of[name]
+            shown = (_share(s) for s in (scores.ap50, scores.ap70, scores.precision, scores.recall))
+            first = (name, str(scores.objects)) if not index else ("", "")
+            table.add_row(*first, system + (" *" if system == best else ""), *shown)
+    console.print(table, highlight=False)
+    if evaluation.alone:
+        console.print("* best alone\n", highlight=False)
+    edits = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
+    for column in ("edits of a frame", *next(iter(evaluation.edits.values()))):
+        edits.add_column(column, justify="left" if column == "edits of a frame" else "right")
+    for system, kinds in evaluation.edits.items():
+        edits.add_row(system, *(f"{count:.2f}" for count in kinds.values()))
+    console.print(edits, highlight=False)
+    _warn("objects of classes that the taxonomy does not have", labels.unknown)
+    _warn("left out", evaluation.left_out)
+
+
+def _warn(what: str, counts: Counter[str]) -> None:
+    if counts:
+        shown = ", ".join(f"{count} {name}" for name, count in counts.most_common(_MOST_NAMES))
+        more = f" and {len(counts) - _MOST_NAMES} more" if len(counts) > _MOST_NAMES else ""
+        console.print(f"{what}: {shown}{more}", style="yellow", highlight=False, markup=False, soft_wrap=True)
+
+
+def _share(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
