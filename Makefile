@@ -43,7 +43,7 @@ Prove and measure
   chaos               Label drives under injected faults (SEED=, N=, SHORT=1: each scenario once)
   load                Label ten drives at once; report frames/s and where the time goes (DRIVES=, FRAMES=)
   bench               Measure speed as ratios within one run (SHORT=1: a short run)
-  quality             Score models, against labels in KITTI's format (LABELS=<folder>, MODELS=, LEVEL=)
+  quality             Score models against labels: autolabel evaluate boxes (LABELS=<folder>, MODELS=, LEVEL=)
   fresh               Run make demo in a new Debian; needs root and debootstrap (SUITE=, COMMAND=)
 
 Deploy
@@ -207,7 +207,7 @@ load: setup
 	$(IN) tools.load $(if $(DRIVES),--drives $(DRIVES)) $(if $(FRAMES),--frames $(FRAMES))
 
 quality: setup setup-ssd
-	$(IN) tools.quality --labels "$(LABELS)" $(if $(MODELS),--models "$(MODELS)") $(if $(LEVEL),--level $(LEVEL))
+	$(IN) autolabel_cli evaluate boxes "$(LABELS)" $(if $(MODELS),--models "$(MODELS)") $(if $(LEVEL),--level $(LEVEL))
 
 mutants: setup
 	$(IN) tools.mutants

@@ -7,7 +7,7 @@ top right bottom` and seven numbers in three dimensions (KITTI object developmen
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -138,12 +138,6 @@ def counts(thing: KittiObject, level: Level) -> bool:
         return False
     large = thing.box[3] - thing.box[1] >= level.min_height
     return large and thing.occlusion <= level.max_occlusion and thing.truncation <= level.max_truncation
-
-
-def scored_classes(frames: Sequence[LabelledFrame], level: Level) -> Mapping[str, ScoredClass]:
-    """Return the scored classes that have an object in these frames that counts at a level."""
-    there = {thing.type for frame in frames for thing in frame.objects if counts(thing, level)}
-    return {name: scored for name, scored in SCORED.items() if scored.types & there}
 
 
 def _read_frame(image: Path, labels: Path) -> LabelledFrame:

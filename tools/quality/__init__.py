@@ -1,1 +1,0 @@
-"""Measures the quality of labels by models alone and merged, on a folder of labelled frames (`make quality`)."""
