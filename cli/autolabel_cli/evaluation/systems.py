@@ -42,10 +42,10 @@ def by_models(servers: Sequence[ModelServer], labelled: frozenset[str]) -> Label
 
 def _detections(server: ModelServer, frame: Frame) -> ModelDetections:
     try:
-        found, _ = decode_answer([server.ask(frame.image)], server.model, frame.width, frame.height)
+        decoded = decode_answer([server.ask(frame.image)], server.model, frame.width, frame.height)
     except AnswerRefused as e:
         raise CommandError(f"the answer of {server.model.name} to {frame.image} cannot be read: {e}") from e
-    return ModelDetections(server.model, found)
+    return ModelDetections(server.model, decoded.detections)
 
 
 class _Published(NamedTuple):
