@@ -50,7 +50,8 @@ SENDERS: dict[str, list[tuple[str, Tree]]] = {
 TRUSTED: dict[str, list[tuple[str, Tree]]] = {
     "UploaderRole": [("arn:aws:iam::123456789012:root", {})],
     "EndpointRole": [("sagemaker.amazonaws.com", THIS_ACCOUNT)],
-    "LabelingRole": [("sagemaker.amazonaws.com", THIS_ACCOUNT)],
+    # IfExists: Ground Truth is not documented to send the account.
+    "LabelingRole": [("sagemaker.amazonaws.com", {"StringEqualsIfExists": THIS_ACCOUNT["StringEquals"]})],
     "LabelDriveRole": [("states.amazonaws.com", THIS_ACCOUNT)],
 }
 # Functions with a public URL, with the condition under which they exist. Label Studio cannot sign with IAM, so this

@@ -183,6 +183,28 @@ def test_only_the_labelling_role_is_passed_and_only_to_sagemaker() -> None:
     assert passed[0][1]["Condition"] == {"StringEquals": {"iam:PassedToService": "sagemaker.amazonaws.com"}}
 
 
+@pytest.mark.parametrize(
+    ("role", "wanted"),
+    [
+        # Developer guide of SageMaker: "sagemaker-roles", CreateModel; "sms-security-permission-execution-role".
+        ("EndpointRole", {"ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"}),
+        ("EndpointRole", {"ecr:GetAuthorizationToken", "cloudwatch:PutMetricData"}),
+        ("EndpointRole", {f"logs:{a}" for a in ("CreateLogStream", "PutLogEvents", "DescribeLogStreams")}),
+        ("LabelingRole", {f"logs:{a}" for a in ("CreateLogStream", "PutLogEvents", "DescribeLogStreams")}),
+        # Developer guide of Step Functions: "connect-sagemaker".
+        ("LabelDriveRole", {"sagemaker:AddTags", "sagemaker:ListTags"}),
+    ],
+)
+def test_a_role_has_what_aws_documents_as_the_least(role: str, wanted: set[str]) -> None:
+    (only,) = template()["Resources"][role]["Properties"]["Policies"]
+    assert wanted <= {statement["Action"] for statement in only["PolicyDocument"]["Statement"]}
+
+
+def test_the_labelling_role_can_be_assumed_without_the_key_of_the_account() -> None:
+    (trust,) = template()["Resources"]["LabelingRole"]["Properties"]["AssumeRolePolicyDocument"]["Statement"]
+    assert trust["Condition"] == {"StringEqualsIfExists": {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}}
+
+
 def test_nothing_may_delete_objects_or_change_permissions() -> None:
     forbidden = re.compile(r"s3:(Delete|PutBucket|PutObjectAcl)|iam:(?!PassRole)|sts:(?!AssumeRole)|kms:|dynamodb:Scan")
     assert [(n, s["Action"]) for n, s in STATEMENTS if s["Effect"] == "Allow" and forbidden.match(s["Action"])] == []
