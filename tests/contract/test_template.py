@@ -217,7 +217,7 @@ def test_nothing_may_delete_objects_or_change_permissions() -> None:
 def test_a_bucket_is_private_versioned_encrypted_and_kept(name: str) -> None:
     thing = template()["Resources"][name]
     properties = thing["Properties"]
-    assert (thing["DeletionPolicy"], thing["UpdateReplacePolicy"]) == ("Retain", "Retain")
+    assert (thing["DeletionPolicy"], thing["UpdateReplacePolicy"]) == ("RetainExceptOnCreate", "Retain")
     assert properties["VersioningConfiguration"] == {"Status": "Enabled"}
     assert len(properties["PublicAccessBlockConfiguration"]) == 4
     assert all(properties["PublicAccessBlockConfiguration"].values())
