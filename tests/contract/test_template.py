@@ -23,6 +23,8 @@ from tests.contract.template import (
     statements,
     template,
 )
+from tools.chaos.stage import PARAMETERS as CHAOS
+from tools.chaos.stage import VISIBILITY_SECONDS
 
 # Actions without resource-level permissions, or on resources that AWS names (Service Authorization Reference).
 WITHOUT_RESOURCE = {
@@ -278,8 +280,19 @@ def test_a_queue_function_reports_partial_failures_and_is_bounded(function: str)
     assert event["Properties"]["ScalingConfig"] == {"MaximumConcurrency": {"Ref": "QueueConcurrency"}}
     # A message must not be delivered again while a function still processes it.
     assert properties["Timeout"] == {"Ref": "QueueFunctionTimeoutSeconds"}
-    parameters = template()["Parameters"]
-    assert parameters["QueueVisibilitySeconds"]["Default"] >= 6 * parameters["QueueFunctionTimeoutSeconds"]["Default"]
+    queue = template()["Resources"][event["Properties"]["Queue"]["Fn::GetAtt"].removesuffix(".Arn")]["Properties"]
+    by_timeout = ["QueueVisibility", {"Ref": "QueueFunctionTimeoutSeconds"}, "Seconds"]
+    assert queue["VisibilityTimeout"] == {"Fn::FindInMap": by_timeout}
+
+
+def test_a_message_is_delivered_again_after_six_times_the_functions_timeout() -> None:
+    visible_after = {int(timeout): row["Seconds"] for timeout, row in template()["Mappings"]["QueueVisibility"].items()}
+    assert list(visible_after) == template()["Parameters"]["QueueFunctionTimeoutSeconds"]["AllowedValues"]
+    # SQS refuses more than twelve hours; Lambda refuses less than the function's timeout.
+    assert all(timeout < seconds <= 43_200 for timeout, seconds in visible_after.items())
+    # Only the pair of the tests is shorter.
+    shorter = {timeout: seconds for timeout, seconds in visible_after.items() if seconds < 6 * timeout}
+    assert shorter == {int(CHAOS["QueueFunctionTimeoutSeconds"]): VISIBILITY_SECONDS}
 
 
 def test_only_raw_messages_reach_the_collect_queue() -> None:

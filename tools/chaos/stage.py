@@ -22,10 +22,10 @@ from tools.demo.deployment import PROJECT, STACK, deploy_endpoint, deploy_stack
 MODEL = "chaos"
 # The second one labels only drives that name it.
 MODELS = (MODEL, "chaos-too")
+# What the template's map QueueVisibility has for that timeout of the functions.
 VISIBILITY_SECONDS = 6
 PARAMETERS = {
     "QueueFunctionTimeoutSeconds": "5",
-    "QueueVisibilitySeconds": str(VISIBILITY_SECONDS),
     "AwaitTimeoutSeconds": "3",
     "UnsubmittedAfterSeconds": "4",
     "MaxAnswerWaitSeconds": "8",

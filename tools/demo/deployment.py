@@ -35,7 +35,7 @@ PARAMETERS = {
     "QueueConcurrency": "3",
     "AwaitTimeoutSeconds": "30",
     "FirstWaitSeconds": "1",
-    "QueueVisibilitySeconds": "60",
+    "QueueFunctionTimeoutSeconds": "30",
     "BatchWindowSeconds": "0",
     "JobPollSeconds": "1",
     "LogRetentionDays": "1",
