@@ -297,7 +297,7 @@ def _is_known_address(tree: Tree, thing: Tree) -> bool:
     return (
         _is_of_addressed(thing, target)
         and thing["Properties"] == {"TargetFunctionArn": {"Ref": target}, "AuthType": "NONE"}
-        and 1 <= function.get("ReservedConcurrentExecutions", 0) <= 10
+        and 1 <= resolve(function.get("ReservedConcurrentExecutions", 0)) <= 10
     )
 
 

@@ -30,7 +30,7 @@ CONNECTION = f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:label-studio-a1b
 # Values of parameters whose defaults cannot serve a deployed stack.
 GIVEN = {"LabelStudioConnectionArn": CONNECTION}
 # Conditions that are true in a stack with Label Studio, and in one without.
-WITH_LABEL_STUDIO: frozenset[str] = frozenset({"HasLabelStudio"})
+WITH_LABEL_STUDIO: frozenset[str] = frozenset({"HasLabelStudio", "ReservesConcurrency"})
 WITHOUT_LABEL_STUDIO: frozenset[str] = frozenset()
 
 
