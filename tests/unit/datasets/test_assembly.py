@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from typing import Any
+from unittest.mock import Mock
 
 import msgspec
 import pytest
 
-from autolabel.contracts.errors import CountMismatch, FramesUnreadable, ShardMissing
+from autolabel.contracts.errors import CountMismatch, FramesUnreadable, ShardMissing, VerificationRefused
 from autolabel.contracts.run_folder import RunFolder
 from autolabel.datasets.assembly import Assembly
 from autolabel.labelling.shards import ShardResult
@@ -72,6 +73,32 @@ def test_a_run_is_split_into_jobs_of_the_largest_size(pipeline: Pipeline) -> Non
     assert len({job.name for job in assembly.jobs}) == 2
     found = [line["source-ref"] for job in range(2) for line in manifest(pipeline, assembly, job)]
     assert found == [f"s3://ingest/{frame_key(index)}" for index in range(8)]
+
+
+def test_too_many_jobs_are_refused_until_jobs_are_larger(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("autolabel.verification.jobs.MAX_JOBS", 3)
+    labelled(pipeline, 8, shard_frames=2)
+    with pytest.raises(VerificationRefused, match=r"needs 4 verification jobs of at most 3 frames.* MaxJobObjects"):
+        pipeline.assemble(max_objects=3)
+    assert not pipeline.labels.exists(PREFIX + "terms.json")
+    assert [job.frames for job in pipeline.assemble(max_objects=4).jobs] == [4, 4]
+
+
+def test_a_run_whose_jobs_were_made_keeps_them_all(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = labelled(pipeline, 8, shard_frames=2).assemble(max_objects=2)
+    monkeypatch.setattr("autolabel.verification.jobs.MAX_JOBS", 3)
+    assert pipeline.assemble(max_objects=4) == made
+
+
+def test_a_run_whose_assembly_failed_takes_jobs_of_another_size(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    labelled(pipeline, 8, shard_frames=2)
+    with monkeypatch.context() as patch:
+        patch.setattr("autolabel.datasets.assembly.write_report", Mock(side_effect=OSError("broken")))
+        with pytest.raises(OSError, match="broken"):
+            pipeline.assemble(max_objects=2)
+    assert [job.frames for job in pipeline.assemble(max_objects=4).jobs] == [4, 4]
 
 
 def test_each_job_has_label_categories_and_a_worker_page(pipeline: Pipeline) -> None:

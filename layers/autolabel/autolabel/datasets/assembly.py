@@ -21,7 +21,7 @@ from autolabel.reporting.report import Gallery, write_report
 from autolabel.reporting.summary import MANY_REJECTED, FrameCounts, Summary
 from autolabel.streams.ordered_map import map_in_order
 from autolabel.triage.acceptance import fix_criteria, read_criteria
-from autolabel.verification.jobs import MAX_SEGMENTED, BackEnds, VerificationJob
+from autolabel.verification.jobs import MAX_SEGMENTED, BackEnds, VerificationJob, check_job_count
 from autolabel.verification.takeover import check_not_taken_over
 
 
@@ -58,19 +58,23 @@ def assemble_run(
 ) -> Assembly:
     """Assemble a run, and tell operators if many of its objects are rejected.
 
-    `max_objects`: the most frames in one verification job. All names are derived, and the first call fixes the
-    acceptance criteria, so a repeated call writes the same again. Raises ShardMissing or CountMismatch when a planned
-    shard or a frame is missing, VerificationRefused when no back-end of the stack can verify the run, or a later run
-    took over its reviewers' work; FramesUnreadable when S3 did not give out most of its frames.
+    `max_objects`: the most frames in one verification job. All names are derived, and the first call that returns
+    fixes the acceptance criteria, `max_objects` among them, so a repeated call writes the same again. Raises
+    ShardMissing or CountMismatch when a planned shard or a frame is missing, VerificationRefused when no back-end of
+    the stack can verify the run, it needs too many jobs, or a later run took over its reviewers' work;
+    FramesUnreadable when S3 did not give out most of its frames.
     """
     check_not_taken_over(label_bucket, run.folder)
     back_end = choose_back_end(run, back_ends)
     shards, tally = read_results(label_bucket, run.folder)
     _check_readable(run, label_bucket, shards, tally)
+    # Jobs were made with criteria that are fixed.
+    is_new = not label_bucket.exists(run.folder.acceptance_criteria)
     criteria = read_criteria(run, label_bucket, _largest_job(run, max_objects))
     selected = select_frames(run, shards, criteria, label_bucket)
     jobs = prepare_jobs(run, selected.manifests, label_bucket, back_end=back_end, workteam=back_ends.workteam)
-    fix_criteria(run, label_bucket, criteria)
+    if is_new:
+        check_job_count(len(jobs), criteria.max_objects)
     listing = freeze_listing(ingest, label_bucket, run.folder, frozenset(run.document.cameras))
     frames = _count_frames(run, listing, tally)
     _write_issues(run, label_bucket, shards)
@@ -94,6 +98,7 @@ def assemble_run(
     report = write_report(
         summary, _choose_pictures(run, label_bucket, shards), ingest=ingest, label_bucket=label_bucket
     )
+    fix_criteria(run, label_bucket, criteria)
     rejected = summary.reasons.get("rejected", {})
     # The summary is written last, and tells a repeated call that operators know.
     if frames.rejected > MANY_REJECTED * frames.uploaded and not label_bucket.exists(run.folder.summary):

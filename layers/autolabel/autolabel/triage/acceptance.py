@@ -2,7 +2,8 @@
 
 A redriven run is assembled again, perhaps after reviewers answered some of its jobs. By then the audits of other drives
 may prove other classes. With new criteria, frames whose pre-label was shown would count as blind audits, and answers
-would be in the wrong jobs.
+would be in the wrong jobs. Until an assembly succeeds, no reviewer was asked, and everything can still change: a run
+that is refused goes on with another `max_objects` after a redrive.
 """
 
 from __future__ import annotations

@@ -27,6 +27,8 @@ LABEL_STUDIO = "label-studio"
 LAST_ROUND = 2
 # Ground Truth's quota of semantic-segmentation jobs (input-data-limits).
 MAX_SEGMENTED = 20_000
+# Most jobs of a run: the events of all of them share the 25,000 of one execution.
+MAX_JOBS = 200
 # The attribute of the reviewers' label. For references, Ground Truth takes only names that end in -ref.
 LABELS = {BOXES: VERIFIED, SEGMENTS: VERIFIED_SEGMENTS}
 # The table that says what belongs to each class, for the pages of both tasks.
@@ -121,6 +123,16 @@ def check_workteam(arn: str, region: str) -> None:
     if found["region"] != region:
         raise VerificationRefused(
             "workteam", f"{arn} is not in the stack's Region {region}: name a work team of {region}"
+        )
+
+
+def check_job_count(jobs: int, max_objects: int) -> None:
+    """Raise VerificationRefused, with what to change, for more jobs than a run may have."""
+    if jobs > MAX_JOBS:
+        raise VerificationRefused(
+            "too-many-jobs",
+            f"the run needs {jobs} verification jobs of at most {max_objects} frames, and {MAX_JOBS} are the most: "
+            "raise the stack's parameter MaxJobObjects and redrive the run, or upload the drive in parts",
         )
 
 
