@@ -18,7 +18,7 @@ from autolabel.inference.reconcile_pass import Cursor, PassProgress, PassReport,
 from autolabel.inference.reconciliation import PassCounts
 from autolabel.labels.manifest import PRELABEL, SEGMENTATION
 from autolabel.verification.jobs import LABELS as ATTRIBUTES
-from autolabel.verification.jobs import VerificationJob
+from autolabel.verification.jobs import MAX_JOBS, VerificationJob
 from local import Evaluation
 from tests.contract.template import listed, resources, state_machine_text, template
 
@@ -125,6 +125,31 @@ def test_every_task_is_retried_with_jitter(name: str) -> None:
 def test_permanent_errors_are_not_retried(name: str) -> None:
     final = [set(r["ErrorEquals"]) for r in TASKS[name]["Retry"] if r.get("MaxAttempts") == 0]
     assert set().union(*final) >= NEVER_RETRIED
+
+
+def waited(retrier: dict[str, Any]) -> float:
+    """Return the hours that a retrier waits on average, at full jitter."""
+    delays = (retrier["IntervalSeconds"] * retrier["BackoffRate"] ** n for n in range(retrier["MaxAttempts"]))
+    return sum(min(delay, retrier["MaxDelaySeconds"]) for delay in delays) / 2 / 3_600
+
+
+@pytest.mark.parametrize("name", [n for n, s in TASKS.items() if "lambda:invoke" in s["Resource"]])
+def test_throttled_calls_have_retries_of_their_own(name: str) -> None:
+    # Developer guide of Step Functions: "bp-lambda-serviceexception".
+    lost = {"ServiceException", "AWSLambdaException", "SdkClientException", "ClientExecutionTimeoutException"}
+    errors = {f"Lambda.{error}" for error in lost | {"TooManyRequestsException"}}
+    (own,) = (retrier for retrier in TASKS[name]["Retry"] if errors & set(retrier["ErrorEquals"]))
+    assert set(own["ErrorEquals"]) == errors
+    assert (own["MaxAttempts"], own["MaxDelaySeconds"]) == (30, 300)
+
+
+def test_a_full_quota_of_labelling_jobs_is_waited_for() -> None:
+    full = {"SageMaker.ResourceLimitExceededException", "SageMaker.ResourceLimitExceeded"}
+    (own,) = (r for r in TASKS["LabelingJob"]["Retry"] if full & set(r["ErrorEquals"]))
+    assert set(own["ErrorEquals"]) == full
+    assert waited(own) > 8
+    # An attempt takes three of the 25,000 events that an execution may have.
+    assert MAX_JOBS * own["MaxAttempts"] * 3 < 20_000
 
 
 def test_every_named_error_exists() -> None:

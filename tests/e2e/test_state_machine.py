@@ -247,6 +247,7 @@ def test_a_model_that_fails_most_frames_stops_the_run_until_a_redrive(pipeline: 
         ("stumbled-read", Fault("call", "error", "states", "s3", "GetObject", "SlowDown")),
         ("stumbled-write", Fault("call", "error", "states", "s3", "PutObject", "SlowDown")),
         ("stumbled-job", Fault("call", "error", "states", "sagemaker", "CreateLabelingJob", "ThrottlingException")),
+        ("stumbled-quota", Fault("call", "error", "states", "sagemaker", "CreateLabelingJob", "ResourceLimitExceeded")),
         ("stumbled-answer", Fault("call", "lost", "states", "sagemaker", "CreateLabelingJob", "InternalFailure")),
     ],
 )
