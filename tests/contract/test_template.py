@@ -317,9 +317,20 @@ def test_every_log_group_has_one_function_and_a_retention_time() -> None:
 
 def test_powertools_is_set_for_all_functions_and_never_logs_events() -> None:
     shared = template()["Globals"]["Function"]["Environment"]["Variables"]
-    assert shared["POWERTOOLS_SERVICE_NAME"]
     assert shared["POWERTOOLS_METRICS_NAMESPACE"]
     assert shared["POWERTOOLS_LOGGER_LOG_EVENT"] == "false"
+
+
+def test_two_stacks_keep_their_metrics_and_alarms_apart() -> None:
+    shared = template()["Globals"]["Function"]["Environment"]["Variables"]
+    assert shared["POWERTOOLS_SERVICE_NAME"] == {"Ref": "AWS::StackName"}
+    for alarm in (thing["Properties"] for thing in resources("AWS::CloudWatch::Alarm").values()):
+        # CloudFormation names alarms that have no name after their stack.
+        assert "AlarmName" not in alarm
+        # Each watches a resource of the stack, or the metrics with the stack's name.
+        assert all(isinstance(dimension["Value"], dict) for dimension in alarm["Dimensions"])
+        if alarm["Namespace"] == shared["POWERTOOLS_METRICS_NAMESPACE"]:
+            assert alarm["Dimensions"] == [{"Name": "service", "Value": shared["POWERTOOLS_SERVICE_NAME"]}]
 
 
 def test_operators_are_told_of_every_unsuccessful_end() -> None:
