@@ -13,10 +13,6 @@ Tree = dict[str, Any]
 
 _RESOURCE_POLICIES = ("AWS::SQS::QueuePolicy", "AWS::SNS::TopicPolicy", "AWS::S3::BucketPolicy")
 _IDENTITIES = ("AWS::IAM::Policy", "AWS::IAM::ManagedPolicy", "AWS::IAM::User", "AWS::IAM::Group")
-# Policies that SAM attaches to a function's role: for logs, for traces, and for receiving from queues.
-_LOGS = "arn:aws:iam::aws:policy/service-role/AWSLambdaBasicExecutionRole"
-_TRACES = "arn:aws:iam::aws:policy/AWSXrayWriteOnlyAccess"
-_RECEIVES = "arn:aws:iam::aws:policy/service-role/AWSLambdaSQSQueueExecutionRole"
 
 THIS_ACCOUNT = {"StringEquals": {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}}
 FROM_INGEST = {"ArnEquals": {"aws:SourceArn": f"arn:aws:s3:::{INGEST}"}, **THIS_ACCOUNT}
@@ -254,18 +250,9 @@ def _buckets(tree: Tree) -> Iterator[str]:
 
 
 def _managed_policies(tree: Tree) -> Iterator[str]:
-    behind_queues = {
-        thing["Properties"]["FunctionName"]["Ref"]
-        for thing in tree["Resources"].values()
-        if thing["Type"] == "AWS::Lambda::EventSourceMapping"
-    }
+    """Find roles with policies of AWS, which name no resource."""
     for name, thing in tree["Resources"].items():
-        if thing["Type"] != "AWS::IAM::Role":
-            continue
-        wanted = set()
-        if name.endswith("FunctionRole"):
-            wanted = {_LOGS, _TRACES} | ({_RECEIVES} if name.removesuffix("Role") in behind_queues else set())
-        if (found := set(thing["Properties"].get("ManagedPolicyArns", []))) != wanted:
+        if thing["Type"] == "AWS::IAM::Role" and (found := thing["Properties"].get("ManagedPolicyArns")):
             yield f"{name}: has the policies {sorted(map(str, found))}"
 
 

@@ -91,9 +91,10 @@ def variables(function: str) -> dict[str, Any]:
 
 
 def statements(function: str, holding: AbstractSet[str] = WITH_LABEL_STUDIO) -> list[dict[str, Any]]:
-    """Find the statements of a function's own policies in a stack where these conditions are true."""
-    policies = decided(functions()[function]["Policies"], holding)
-    return [statement for policy in policies for statement in policy["Statement"]]
+    """Find the statements of the policies of a function's role in a stack where these conditions are true."""
+    role = functions()[function]["Role"]["Fn::GetAtt"].removesuffix(".Arn")
+    policies = decided(template()["Resources"][role]["Properties"]["Policies"], holding)
+    return [statement for policy in policies for statement in policy["PolicyDocument"]["Statement"]]
 
 
 def in_stack(tree: dict[str, Any], holding: AbstractSet[str]) -> dict[str, Any]:
@@ -184,8 +185,7 @@ def attribute(path: str) -> str:
     name, _, attribute_name = path.partition(".")
     if attribute_name != "Arn":
         return path
-    # SAM creates a role of this name for every function that has none.
-    thing = template()["Resources"].get(name) or {"Type": "AWS::IAM::Role", "Properties": {}}
+    thing = template()["Resources"][name]
     kind, properties = thing["Type"], thing["Properties"]
     if kind == "AWS::S3::Bucket":
         return f"arn:aws:s3:::{reference(name)}"

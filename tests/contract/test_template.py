@@ -74,7 +74,7 @@ STATEMENTS = documents()
 
 def test_policies_are_found() -> None:
     assert len(STATEMENTS) > 80
-    assert {"SubmitFunction", "EndpointRole", "LabelDriveRole", "IngestBucketPolicy"} <= {
+    assert {"SubmitFunctionRole", "EndpointRole", "LabelDriveRole", "IngestBucketPolicy"} <= {
         name for name, _ in STATEMENTS
     }
 
@@ -107,6 +107,9 @@ def test_services_act_for_this_account_only() -> None:
     for name, statement in STATEMENTS:
         # EventBridge passes no context to a topic's policy, so a condition would deny the rule.
         if statement.get("Sid") == "FailedRunsPublish":
+            continue
+        # Lambda sends no account; a principal that gives a role to a function must be allowed to pass it.
+        if statement.get("Principal") == {"Service": "lambda.amazonaws.com"}:
             continue
         if statement["Effect"] == "Allow" and "Service" in statement.get("Principal", {}):
             condition = str(statement.get("Condition", {}))
@@ -304,6 +307,29 @@ def test_only_raw_messages_reach_the_collect_queue() -> None:
 
 
 @pytest.mark.parametrize("function", functions())
+def test_a_function_has_a_role_that_writes_only_its_own_log_and_traces(function: str) -> None:
+    properties = functions()[function]
+    assert properties["Role"] == {"Fn::GetAtt": f"{function.capitalize()}FunctionRole.Arn"}
+    assert "Policies" not in properties
+    own = {s["Action"]: s["Resource"] for s in statements(function) if s["Action"].startswith(("logs:", "xray:"))}
+    group = {"Fn::GetAtt": f"{properties['LoggingConfig']['LogGroup']['Ref']}.Arn"}
+    logs = {"logs:CreateLogStream": group, "logs:PutLogEvents": group}
+    assert own == {**logs, "xray:PutTraceSegments": "*", "xray:PutTelemetryRecords": "*"}
+
+
+def test_a_queue_function_receives_from_its_own_queue_only() -> None:
+    receiving = {"sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"}
+    found = {
+        (name, str(s["Resource"]), s["Action"])
+        for name in functions()
+        for s in statements(name)
+        if s["Action"] in receiving
+    }
+    queues = {"submit": "SubmitQueue.Arn", "collect": "CollectQueue.Arn"}
+    assert found == {(name, str({"Fn::GetAtt": queue}), one) for name, queue in queues.items() for one in receiving}
+
+
+@pytest.mark.parametrize("function", functions())
 def test_a_function_logs_to_a_group_with_a_retention_time(function: str) -> None:
     group = functions()[function]["LoggingConfig"]["LogGroup"]["Ref"]
     assert resources("AWS::Logs::LogGroup")[group]["Properties"]["RetentionInDays"] == {"Ref": "LogRetentionDays"}
@@ -430,7 +456,7 @@ def test_every_reference_names_an_existing_resource(holding: frozenset[str]) -> 
     for name, thing in stack["Resources"].items():
         if thing["Type"] == "AWS::Serverless::Function":
             # Resources that SAM creates with a function.
-            known |= {f"{name}Role"} | ({f"{name}Url"} if "FunctionUrlConfig" in thing["Properties"] else set())
+            known |= {f"{name}Url"} if "FunctionUrlConfig" in thing["Properties"] else set()
 
     def search(value: Any) -> None:
         if isinstance(value, dict):
