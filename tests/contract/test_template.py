@@ -375,6 +375,22 @@ def test_operators_are_told_when_the_sweep_fails() -> None:
     assert alarm["Dimensions"] == [{"Name": "FunctionName", "Value": {"Ref": "SweepFunction"}}]
 
 
+def test_a_model_has_no_network_and_its_log_expires() -> None:
+    endpoint = read_template(ROOT / "models" / "endpoint.yaml")
+    parameters, things = endpoint["Parameters"], endpoint["Resources"]
+    assert things["Model"]["Properties"]["EnableNetworkIsolation"] == {"Ref": "NetworkIsolation"}
+    assert parameters["NetworkIsolation"]["Default"] == "true"
+    assert things["EndpointLogs"]["Properties"] == {
+        "LogGroupName": {"Fn::Sub": "/aws/sagemaker/Endpoints/${EndpointName}"},
+        "RetentionInDays": {"Ref": "LogRetentionDays"},
+    }
+    # SageMaker would make the group first, and then the stack could not.
+    assert things["Endpoint"]["DependsOn"] == "EndpointLogs"
+    assert (
+        parameters["LogRetentionDays"]["AllowedValues"] == template()["Parameters"]["LogRetentionDays"]["AllowedValues"]
+    )
+
+
 ALARMS = {
     name: thing["Properties"]["AlarmDescription"]
     for path in ("template.yaml", "models/endpoint.yaml")
