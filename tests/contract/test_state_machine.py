@@ -14,13 +14,15 @@ import yaml
 import autolabel.aws.settings
 import autolabel.contracts.errors
 from autolabel.contracts.verification import BOXES, SEGMENTS, Task
+from autolabel.datasets.assembly import Assembly
 from autolabel.inference.reconcile_pass import Cursor, PassProgress, PassReport, Worst, verdict_of
 from autolabel.inference.reconciliation import PassCounts
+from autolabel.labelling.plan import Plan
 from autolabel.labels.manifest import PRELABEL, SEGMENTATION
 from autolabel.verification.jobs import LABELS as ATTRIBUTES
-from autolabel.verification.jobs import MAX_JOBS, VerificationJob
+from autolabel.verification.jobs import LAST_ROUND, MAX_JOBS, VerificationJob
 from local import Evaluation
-from tests.contract.template import listed, resources, state_machine_text, template
+from tests.contract.template import ROOT, listed, resources, state_machine_text, template
 
 MACHINE: dict[str, Any] = yaml.safe_load(state_machine_text())
 GIVEN = resources("AWS::Serverless::StateMachine")["LabelDriveStateMachine"]["Properties"]["DefinitionSubstitutions"]
@@ -264,7 +266,9 @@ def test_a_run_that_waits_long_checks_less_often() -> None:
     wait = json.loads(json.dumps(STATES["AwaitInference"]).replace("${AwaitTimeout}", "900"))
     times = [evaluation({"turn": n, "retried": False}).number("t", wait["TimeoutSeconds"]) for n in (1, 199, 200, 1500)]
     assert times == [900, 900, 1800, 13_500]
-    assert evaluation({"turn": 7, "retried": False}).template(wait["Output"]) == {"turn": 7, "retried": False}
+    handed = {"drive": "d", "run": "0001", "turn": 7, "retried": False}
+    assert evaluation({"turn": 7, "retried": False}).template(wait["Output"]) == handed
+    assert wait["Catch"][0]["Output"] == wait["Output"]
 
 
 def test_failed_units_notices_a_redrive() -> None:
@@ -292,6 +296,47 @@ def test_a_failed_shard_fails_the_run() -> None:
     assert shards["MaxConcurrency"] == "${ShardConcurrency}"
     # Child executions of a distributed map cannot read the parent's context.
     assert "$states.context.Execution" not in json.dumps(shards["ItemProcessor"])
+
+
+# Their outputs are items of a list; the list's state has the drive and the run.
+ITEMS = {"JobDone", "JobFailed"}
+
+
+@pytest.mark.parametrize("name", STATES.keys() - ITEMS)
+def test_a_state_hands_on_the_drive_and_the_run(name: str) -> None:
+    state = STATES[name]
+    outputs = [one["Output"] for one in (state, *state.get("Catch", [])) if "Output" in one]
+    if "ItemSelector" in state:
+        outputs.append(state["ItemSelector"])
+    for output in outputs:
+        # Other outputs are a function's answer, or the input and more.
+        if isinstance(output, dict):
+            assert output.keys() >= {"drive", "run"}
+        else:
+            assert re.search(r"\$states\.(input|result\.Payload)\b", output)
+
+
+@pytest.mark.parametrize("answer", [PassReport, Plan, Assembly])
+def test_an_answer_that_is_handed_on_has_the_drive_and_the_run(answer: type[msgspec.Struct]) -> None:
+    assert answer.__struct_fields__[:2] == ("drive", "run")
+    assert not answer.__struct_config__.omit_defaults
+
+
+def test_what_any_definition_reads_of_a_pass_is_there_when_it_is_zero() -> None:
+    # An execution keeps its definition: one that misses `pending` would wait for ever.
+    old = yaml.safe_load((ROOT / "tests" / "contract" / "old_run" / "label_drive.asl.yaml").read_text())
+    states = ("Everything answered?", "AwaitFrames", "FailedUnits", "AwaitInference")
+    text = json.dumps([machine["States"][name] for machine in (MACHINE, old) for name in states])
+    read = set(re.findall(r"\$states\.input\.(\w+)", text))
+    assert read >= {"verdict", "pending", "missing", "retried", "worst", "frames", "turn"}
+    assert read <= turn().keys()
+    assert turn()["pending"] == turn()["missing"] == 0
+
+
+def test_a_run_ends_after_half_a_year() -> None:
+    assert MACHINE["TimeoutSeconds"] == 180 * 86_400
+    reviewers = template()["Parameters"]["VerifyTimeoutSeconds"]["MaxValue"]
+    assert MACHINE["TimeoutSeconds"] > LAST_ROUND * 2 * reviewers
 
 
 def test_states_never_pass_labels() -> None:
