@@ -302,7 +302,7 @@ def test_a_failed_shard_fails_the_run() -> None:
 ITEMS = {"JobDone", "JobFailed"}
 
 
-@pytest.mark.parametrize("name", STATES.keys() - ITEMS)
+@pytest.mark.parametrize("name", sorted(STATES.keys() - ITEMS))
 def test_a_state_hands_on_the_drive_and_the_run(name: str) -> None:
     state = STATES[name]
     outputs = [one["Output"] for one in (state, *state.get("Catch", [])) if "Output" in one]
