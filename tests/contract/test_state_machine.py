@@ -354,6 +354,28 @@ def test_an_existing_job_is_polled_until_it_ends() -> None:
     assert targets(STATES["WaitForJob"]) == ["FindLabelingJob"]
 
 
+def found_job(**output: Any) -> dict[str, Any]:
+    """What is known of a job of the second round after FindLabelingJob; the first round left an output manifest."""
+    before = {"name": "d-0001-000-again", "attempt": 1, "output": "s3://labels/first/output.manifest"}
+    described = {"LabelingJobStatus": "Failed", "LabelCounters": {"TotalLabeled": 2}, **output}
+    known: dict[str, Any] = evaluation(before).template(STATES["FindLabelingJob"]["Output"], result=described)
+    return known
+
+
+def test_a_job_without_an_output_manifest_takes_none_from_an_earlier_job() -> None:
+    known = found_job()
+    assert (known["job"], known["status"], known["labelled"]) == ("d-0001-000-again-1", "Failed", 2)
+    assert known["output"] == ""
+    assert found_job(LabelingJobOutput={"OutputDatasetS3Uri": "s3://its/own"})["output"] == "s3://its/own"
+
+
+def test_a_second_round_waits_anew_for_answers_that_are_late() -> None:
+    again = {"rounds": [{"again": {"manifest": "m-again", "frames": 2}}], "name": "n", "round": 1, "since": 7}
+    following = evaluation(again).template(STATES["NextRound"]["Output"])
+    assert (following["name"], following["attempt"], following["given"]) == ("n-again", 1, "m-again")
+    assert "since" not in following
+
+
 def job(task: Task) -> dict[str, Any]:
     """Render the CreateLabelingJob request for a job of this task, through the selector of Verify."""
     made = VerificationJob("d-0001-000", "ground-truth", "m", 1, 0, 0, "c", "t", "w", task, ATTRIBUTES[task])
