@@ -21,6 +21,17 @@ class JobFails(Exception):
     """An annotator raises this to fail the whole job."""
 
 
+class JobStops(Exception):
+    """An annotator raises this to stop the whole job, or to say how a job that is being stopped ends.
+
+    `manifest_delay`: for this job, in the place of the setting `stopped_manifest_delay`.
+    """
+
+    def __init__(self, manifest_delay: float | None) -> None:
+        super().__init__("the job stops")
+        self.manifest_delay = manifest_delay
+
+
 @dataclass(frozen=True)
 class Box:
     """A labelled box in pixels of the image, origin at the top left."""

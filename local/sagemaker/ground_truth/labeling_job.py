@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from local.sagemaker.ground_truth.annotation_files import AnnotationFiles
-from local.sagemaker.ground_truth.annotators import Annotator, JobFails, JobView
+from local.sagemaker.ground_truth.annotators import Annotator, JobFails, JobStops, JobView
 from local.sagemaker.ground_truth.desk import Counts, Desk
 from local.sagemaker.ground_truth.image_tickets import ImageTickets
 from local.sagemaker.ground_truth.labeling_requests import job_kind
@@ -59,6 +59,7 @@ class LabelingJob:
         self._objects = cloud.roles.assume(request["RoleArn"]).objects
         self._annotator = annotator
         self._settings = settings
+        self._manifest_delay = settings.stopped_manifest_delay
         self._tickets = tickets
         self._clock = clock
         self.desk: Desk | None = None
@@ -156,7 +157,7 @@ class LabelingJob:
                 return
             # A stop that comes later is too late: everything is labelled.
             status = "Stopped" if self._stopping.is_set() else "Completed"
-            if status == "Stopped" and self._settings.stopped_manifest_delay != 0:
+            if status == "Stopped" and self._manifest_delay != 0:
                 late = desk
             else:
                 self._write_output(desk)
@@ -175,8 +176,8 @@ class LabelingJob:
             self._write_late(late)
 
     def _write_late(self, desk: Desk) -> None:
-        """Write the output of a job that is Stopped already, if the settings want it at all."""
-        delay = self._settings.stopped_manifest_delay
+        """Write the output of a job that is Stopped already, if it is to have any."""
+        delay = self._manifest_delay
         if delay is None or self._abandoned.wait(delay):
             return
         try:
@@ -204,6 +205,9 @@ class LabelingJob:
                 answer_all(desk, self._annotator, min(_TASKS, human.get("MaxConcurrentTaskCount", _TASKS)))
             else:
                 await_people(desk, human.get("TaskAvailabilityLifetimeInSeconds", LIFETIME_SECONDS), self._clock)
+        except JobStops as e:
+            self._manifest_delay = e.manifest_delay
+            self.request_stop()
         finally:
             desk.tasks.close()
             with self._lock:

@@ -12,7 +12,15 @@ from dataclasses import replace
 from PIL import Image, UnidentifiedImageError
 
 from local.sagemaker.ground_truth.annotation_files import worker_answer
-from local.sagemaker.ground_truth.annotators import Annotator, Boxes, Failure, JobFails, MalformedPrelabel, Segments
+from local.sagemaker.ground_truth.annotators import (
+    Annotator,
+    Boxes,
+    Failure,
+    JobFails,
+    JobStops,
+    MalformedPrelabel,
+    Segments,
+)
 from local.sagemaker.ground_truth.consolidation import NotConsolidated, stated_size
 from local.sagemaker.ground_truth.desk import Desk
 from local.sagemaker.ground_truth.worker_answers import answer_content
@@ -24,7 +32,7 @@ WORKER = "scripted"
 
 
 def answer_all(desk: Desk, annotator: Annotator, at_once: int) -> None:
-    """Answer tasks until all are done or the job is stopped; raises JobFails and StorageError."""
+    """Answer tasks until all are done or the job is stopped; raises JobFails, JobStops and StorageError."""
     numbers = iter(range(desk.tasks.total))
     lock = threading.Lock()
     failed = threading.Event()
@@ -66,7 +74,7 @@ def _answer(desk: Desk, annotator: Annotator, number: int) -> None:
         desk.submit(number, annotation, worker_answer(WORKER, content, accepted, submitted, submitted - accepted))
     except (NotConsolidated, MalformedPrelabel) as e:
         desk.fail(number, str(e))
-    except (JobFails, StorageError):
+    except (JobFails, JobStops, StorageError):
         raise
     # An error in a test's annotator fails its task only.
     except Exception as e:

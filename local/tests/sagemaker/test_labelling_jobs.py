@@ -20,6 +20,7 @@ from local.sagemaker.ground_truth.annotators import (
     Boxes,
     Failure,
     JobFails,
+    JobStops,
     JobView,
     Verdict,
     keep_every_box,
@@ -73,6 +74,18 @@ def answer_two_frames(line: Mapping[str, Any], job: JobView) -> Annotation | Fai
     if line["source-ref"] not in ("s3://drives/1.png", "s3://drives/3.png"):
         job.stopping.wait(10)
     return keep_every_box(line, job)
+
+
+def end_without_a_manifest(line: Mapping[str, Any], job: JobView) -> Annotation | Failure:
+    """Answer as above, but the job leaves no output manifest."""
+    annotation = answer_two_frames(line, job)
+    if job.stopping.is_set():
+        raise JobStops(manifest_delay=None)
+    return annotation
+
+
+def stop_at_once(line: Mapping[str, Any], job: JobView) -> Annotation | Failure:
+    raise JobStops(manifest_delay=0.0)
 
 
 def fail_from_the_fourth_frame(line: Mapping[str, Any], job: JobView) -> Annotation | Failure:
@@ -347,6 +360,23 @@ def test_a_stopped_jobs_manifest_can_stay_away(make_stand_in: Callable[..., Stan
     assert "LabelingJobOutput" not in stand_in.sagemaker.describe_labeling_job(LabelingJobName="Drive-1")
     assert not [uri for uri in stand_in.objects.contents if "/manifests/" in uri]
     assert answered_places(stand_in) == ["1", "3"]
+
+
+def test_an_annotator_can_keep_the_manifest_of_a_stopped_job_away(make_stand_in: Callable[..., StandIn]) -> None:
+    stand_in = make_stand_in(f"{__name__}:end_without_a_manifest")
+    job = _stopped_after_two_answers(stand_in)
+    assert (job["LabelingJobStatus"], job["LabelCounters"]["TotalLabeled"]) == ("Stopped", 2)
+    eventually(lambda: not [thread for thread in threading.enumerate() if thread.name == "job-Drive-1"])
+    assert not [uri for uri in stand_in.objects.contents if "/manifests/" in uri]
+
+
+def test_an_annotator_can_stop_its_job(make_stand_in: Callable[..., StandIn]) -> None:
+    stand_in = make_stand_in(f"{__name__}:stop_at_once", stopped_manifest_delay=None)
+    place_job(stand_in, manifest_line())
+    stand_in.sagemaker.create_labeling_job(**job_request())
+    job = ended_job(stand_in)
+    assert job["LabelingJobStatus"] == "Stopped"
+    assert output_lines(stand_in, job) == [manifest_line()]
 
 
 @pytest.mark.parametrize("delay", [60.0, None])
