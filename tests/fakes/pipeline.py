@@ -28,6 +28,7 @@ from autolabel.verification.attempts import PATIENCE_SECONDS
 from autolabel.verification.jobs import GROUND_TRUTH, BackEnds, JobRound, VerificationJob
 from autolabel.verification.settlement import Settled as SettledRound
 from autolabel.verification.settlement import settle_round
+from autolabel.verification.takeover import Projects
 from tests.fakes.announcements import FakeAnnouncements
 from tests.fakes.answers import DETECTOR, add_to_catalogue
 from tests.fakes.bucket import FakeBucket, etag_of
@@ -75,6 +76,7 @@ class Pipeline:
         self.endpoints = FakeEndpoints(self.labels, honours_names=honours_names)
         self.executions = FakeExecutions()
         self.jobs = FakeLabelingJobs(self.labels)
+        self.projects: Projects | None = None
         self.announcements = FakeAnnouncements()
         self.back_ends = BackEnds(GROUND_TRUTH, WORKTEAM, "eu-central-1", label_studio=False)
         add_to_catalogue(self.labels, *(models or (DETECTOR,)))
@@ -222,7 +224,7 @@ class Pipeline:
                 label_bucket=self.labels,
                 ledger=self.ledger,
                 jobs=self.jobs,
-                projects=None,
+                projects=self.projects,
                 waited=waited,
             )
             if taken.verdict == "collected":

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -17,9 +19,13 @@ from autolabel.labelling.earlier_labels import CONTRADICTED, NOT_OFFERED, UNSURE
 from autolabel.labels.manifest import LabelledBy, ManifestLine, Unsure, read_line
 from autolabel.reporting.summary import Summary
 from autolabel.triage.audits import Evidence
+from autolabel.verification.jobs import GROUND_TRUTH, LABEL_STUDIO, BackEnds, VerificationJob
+from autolabel.verification.label_studio.projects import Job, Results, StorageImages, close_project, open_project
+from autolabel.verification.label_studio.results import Annotation
 from tests.fakes.answers import answer
 from tests.fakes.images import png
-from tests.fakes.pipeline import DRIVE, Pipeline, drive_document, frame_key
+from tests.fakes.label_studio import FakeLabelStudio
+from tests.fakes.pipeline import DRIVE, WORKTEAM, Pipeline, drive_document, frame_key
 
 FRAMES = 8
 LEFT = (0.1, 0.2, 0.4, 0.6)
@@ -506,3 +512,77 @@ def test_frames_that_are_asked_again_count_in_no_agreement() -> None:
     agreement = summary(pipeline).agreement
     assert agreement is not None
     assert (agreement.shown.frames, agreement.pace.frames) == (0, 0)
+
+
+class Studio:
+    """The projects of jobs in a Label Studio in memory, as the function verify closes and reads them."""
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        self.server = FakeLabelStudio()
+        self._pipeline = pipeline
+        pipeline.projects = self
+        pipeline.back_ends = BackEnds(GROUND_TRUTH, WORKTEAM, "eu-central-1", label_studio=True)
+
+    def answers(
+        self, job: str, labels: tuple[str, ...], lines: Callable[[], Iterable[bytes]]
+    ) -> Iterable[bytes] | None:
+        project = close_project(Job(job, labels), self.server)
+        if project is None:
+            return None
+        return Results(project, lines(), self.server, datetime.now(UTC), only_answered=True)
+
+    def open(self, job: VerificationJob) -> dict[str, int]:
+        """Open the project of a job; return its tasks by frame."""
+        pipeline = self._pipeline
+        assert job.back_end == LABEL_STUDIO
+        lines = list(pipeline.labels.lines(pipeline.key_of(job.manifest)))
+        named = Job(job.name, pipeline.run.labels)
+        project = open_project(named, lambda: lines, self.server, StorageImages(), None, colors={}).project
+        return {task.source: task.id for task in self.server.tasks(project)}
+
+    def answer(self, task: int, minute: int, *, skipped: bool = False) -> None:
+        """A reviewer leaves one person at the left, or skips the frame."""
+        value = {"x": 10, "y": 20, "width": 30, "height": 40, "rectanglelabels": ["person"]}
+        region = {"id": "new", "type": "rectanglelabels", "from_name": "boxes", "value": value}
+        when = datetime(2026, 1, 2, 0, minute, tzinfo=UTC)
+        self.server.annotate(task, Annotation(task, when, [] if skipped else [region], skipped, 7, 3.0))
+
+
+def test_a_run_in_label_studio_is_relabelled_when_a_part_is_answered() -> None:
+    pipeline = Pipeline()
+    studio = Studio(pipeline)
+    (first,) = labelled(pipeline, verification={"policy": "all", "back_end": "label-studio"}).jobs
+    asked_so_far = studio.open(first)
+    *given, skipped = sorted(asked_so_far)[:4]
+    for minute, source in enumerate(given):
+        studio.answer(asked_so_far[source], minute)
+    studio.answer(asked_so_far[skipped], 9, skipped=True)
+    answered = dict.fromkeys(given, first.name)
+
+    def relabelled() -> tuple[Assembly, str, dict[str, int]]:
+        pipeline.relabel()
+        # The tasks of open frames are gone, so that no reviewer works on them in vain.
+        assert all(row["annotations"] for row in studio.server.rows.values())
+        assembly = pipeline.assemble()
+        (job,) = assembly.jobs
+        tasks = studio.open(job)
+        assert len(tasks) == FRAMES - len(answered)
+        assert not tasks.keys() & answered.keys()
+        return assembly, job.name, tasks
+
+    _, second, tasks = relabelled()
+    # A reviewer who skips a frame leaves no label.
+    assert skipped in tasks
+    for minute, source in enumerate(sorted(tasks)[:2]):
+        studio.answer(tasks[source], minute)
+        answered[source] = second
+    assembly, _, _ = relabelled()
+    published(pipeline, assembly)
+    kept = {line.source_ref: line for line in dataset(pipeline) if line.origin.triage == KEPT}
+    assert {source: line.origin.job for source, line in kept.items()} == answered
+    for line in kept.values():
+        (box,) = line.verified_boxes
+        assert (box.name, box.left, box.width) == ("person", 6, 20)
+        assert line.review.worker == "7"  # type: ignore[union-attr]
+        assert line.verified_by_person
+    assert summary(pipeline).earlier.kept == {"0001": 3, "0002": 2}
