@@ -78,7 +78,9 @@ def read_kitti(folder: Path) -> Frames:
 def read_yolo(folder: Path) -> Frames:
     data = yaml.safe_load((folder / "data.yaml").read_text())
     found: Frames = {}
-    for split in [name for name in ("train", "val", "test") if name in data]:
+    assert "val" in data
+    # Without frames of its own, `val` repeats another split.
+    for split in [name for name in ("train", "val", "test") if data.get(name) == f"{name}.txt"]:
         listed = (folder / data[split]).read_text().splitlines()
         assert all((folder / path).is_file() for path in listed)
         sets = AnnotationSet.from_yolo_v5(

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from click.testing import CliRunner
 
 from autolabel_cli.__main__ import main
-from tests.datasets.drives import Labelled, Shelf, as_manifest, key_of
+from tests.datasets.drives import Labelled, Shelf, as_manifest, boxes_of, key_of
 from tests.datasets.readers import read_coco, read_kitti, read_voc, read_yolo
 from tests.fakes.images import jpeg, png
 
@@ -224,8 +225,70 @@ def test_yolo_exports_have_no_regions_and_no_empty_splits(shelf: Shelf, export: 
     split = tmp_path / "splits.json"
     split.write_text('{"train": ["drive-a"], "val": ["drive-b"]}')
     card = export("drive-a", "--format", "yolo", "--split-file", str(split))
+    assert yolo_lists(tmp_path / "out") == {"train": "train.txt", "val": "train.txt"}
     assert read_yolo(tmp_path / "out").keys() == {"train"}
     assert card["left_out"]["boxes"] == {"ignored, for which YOLO has no notion": 1}
+
+
+def yolo_lists(folder: Path) -> dict[str, str]:
+    """The list of frames that data.yaml names for each split."""
+    data = yaml.safe_load((folder / "data.yaml").read_text())
+    return {name: path for name, path in data.items() if name != "names"}
+
+
+def test_yolo_exports_always_have_val(shelf: Shelf, tmp_path: Path, library: None) -> None:
+    for drive in ("drive-a", "drive-b", "drive-c"):
+        shelf.publish(drive, [shelf.frame(key_of(drive), [CAR])])
+    lists = {
+        "none": {"train": ["drive-a", "drive-b", "drive-c"]},
+        "only test": {"test": ["drive-a", "drive-b", "drive-c"]},
+        "all": {"train": ["drive-a"], "val": ["drive-b"], "test": ["drive-c"]},
+    }
+    found, said = {}, {}
+    for case, drives in lists.items():
+        split = tmp_path / "splits.json"
+        split.write_text(json.dumps(drives))
+        words = ["export", "drive-a", "drive-b", "drive-c", "--format", "yolo", "--split-file", str(split)]
+        ended = CliRunner().invoke(main, [*words, "--to", str(tmp_path / case)], catch_exceptions=False)
+        found[case], said[case] = yolo_lists(tmp_path / case), ended.stderr
+    assert found == {
+        "none": {"train": "train.txt", "val": "train.txt"},
+        "only test": {"val": "test.txt", "test": "test.txt"},
+        "all": {"train": "train.txt", "val": "val.txt", "test": "test.txt"},
+    }
+    assert "no frame is in val, so data.yaml names those of train as val" in said["none"]
+    assert "names those of test as val" in said["only test"]
+    assert said["all"] == ""
+
+
+def test_coco_objects_say_who_labelled_them_from_which_file_and_how_sure_the_models_were(
+    shelf: Shelf, export: Export, tmp_path: Path
+) -> None:
+    # A reviewer kept the car, and drew the van; no reviewer saw the other frame.
+    seen = shelf.frame(key_of(index=0), [CAR._replace(occluded=True), VAN])
+    seen["prelabel"], seen["prelabel-metadata"] = boxes_of([CAR, BUS], 64, 48)
+    accepted = shelf.frame(key_of(index=1), prelabels=[BUS], triage="accepted")
+    for line, scores in ((seen, (0.9, 0.4)), (accepted, (0.75,))):
+        line["prelabel-metadata"]["objects"] = [{"confidence": score} for score in scores]
+    shelf.publish("drive-a", [seen, accepted])
+    export("drive-a", *COCO)
+    document = json.loads((tmp_path / "out" / "annotations" / "instances_train.json").read_text())
+    sources = [shelf.ingest.uri(key_of(index=i).key) for i in (0, 1)]
+    assert [(a.get("score"), a["attributes"]) for a in document["annotations"]] == [
+        (0.9, {"occluded": 1, "labelled-by": "model and person", "source-ref": sources[0]}),
+        (None, {"labelled-by": "model and person", "source-ref": sources[0]}),
+        (0.75, {"labelled-by": "model", "source-ref": sources[1]}),
+    ]
+
+
+def test_a_broken_pre_label_does_not_keep_a_verified_frame_from_an_export(
+    shelf: Shelf, export: Export, tmp_path: Path
+) -> None:
+    line = shelf.frame(key_of(), [CAR])
+    line["prelabel-metadata"] = 3
+    shelf.publish("drive-a", [line])
+    export("drive-a", *COCO)
+    assert list(names(tmp_path / "out").values()) == [["car"]]
 
 
 def test_the_card_counts_drives_frames_and_boxes(shelf: Shelf, export: Export) -> None:

@@ -10,6 +10,7 @@ from autolabel.contracts.verification import EVERYTHING
 from autolabel.labels import LabelledBy
 from autolabel_cli import __version__
 from autolabel_cli.datasets.classes import ClassMap
+from autolabel_cli.datasets.splits import SPLITS
 from autolabel_cli.datasets.staging import Line, StagedFrame
 
 
@@ -42,6 +43,12 @@ class Card:
     @property
     def empty_splits(self) -> list[str]:
         return [name for name, split in self._splits.items() if not split["frames"]]
+
+    @property
+    def split_as_val(self) -> str | None:
+        """Split whose frames YOLO's data.yaml names as `val`, because `val` has none; None when `val` has frames."""
+        filled = [name for name in SPLITS if name in self._splits and self._splits[name]["frames"]]
+        return None if "val" in filled else next(iter(filled), None)
 
     def split_of(self, drive: str) -> str | None:
         """Return the split of an added drive, or None."""

@@ -102,6 +102,9 @@ def export(
         card = plan.run(found, stack, folder, not no_images, display.count)
     for split in card.empty_splits:
         click.echo(f"warning: no frame is in {split}, because a split has whole drives only", err=True)
+    if form == "yolo" and (repeated := card.split_as_val):
+        said = f"no frame is in val, so data.yaml names those of {repeated} as val; --split sets some drives aside"
+        click.echo(f"warning: {said}", err=True)
     if card.scripted:
         said = f"a script made the labels of {card.scripted} of {card.frames} frames: no person has looked at them"
         click.echo(f"warning: {said}", err=True)

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+import yaml
 from datumaro.components.annotation import AnnotationType, Bbox, LabelCategories
 from datumaro.components.dataset_base import DatasetBase, DatasetItem
 from datumaro.components.errors import DatumaroError
@@ -68,14 +69,20 @@ class _Split(DatasetBase):
         size = (frame["height"], frame["width"])
         # VOC's exporter takes the depth from the pixels. This array takes no memory.
         pixels = np.broadcast_to(np.uint8(0), (*size, frame["depth"]))
-        boxes = [_bbox(box["at"], box["label"], self._marks(box)) for box in frame["boxes"]]
+        boxes = [_bbox(box["at"], box["label"], self._attributes(frame, box)) for box in frame["boxes"]]
         for region in frame["regions"]:
             boxes += self._region(region)
         media = Image.from_numpy(pixels, ext=frame["extension"], size=size)
         return DatasetItem(frame["name"], subset=self._name, media=media, annotations=boxes)
 
-    def _marks(self, box: dict[str, Any]) -> dict[str, Any]:
-        return {mark: 1 for mark in ("occluded", "truncated") if box[mark]}
+    def _attributes(self, frame: dict[str, Any], box: dict[str, Any]) -> dict[str, Any]:
+        marks: dict[str, Any] = {mark: 1 for mark in ("occluded", "truncated") if box[mark]}
+        if self._format != "coco":
+            # The other formats have no place for an object's origin, or only one that datumaro would fill wrongly.
+            return marks
+        score = {} if box["score"] is None else {"score": box["score"]}
+        source = f"s3://{frame['bucket']}/{frame['key']}"
+        return {**marks, **score, "labelled-by": frame["labelled_by"], "source-ref": source}
 
     def _region(self, at: list[int]) -> list[Bbox]:
         if self._format == "coco":
@@ -119,6 +126,16 @@ class _Coco(CocoExporter):
 
 class _Yolo(YoloUltralyticsExporter):
     must_subset_names = frozenset[str]()
+
+    def _apply_impl(self) -> None:
+        super()._apply_impl()
+        path = Path(self._save_dir, "data.yaml")
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        # Ultralytics refuses a file without `val`; the command warns when it repeats another split.
+        if "val" not in data:
+            data["val"] = data.get("train", data.get("test"))
+        ordered = {name: data[name] for name in ("train", "val", "test", "names") if name in data}
+        path.write_text(yaml.safe_dump(ordered, sort_keys=False, allow_unicode=True), encoding="utf-8")
 
 
 class _Voc(VocExporter):

@@ -34,18 +34,22 @@ _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 class StagedBox(msgspec.Struct):
-    """Object of a frame. `label`: index of its class. `at`: left, top, right, bottom in pixels, inside the frame."""
+    """Object of a frame. `label`: index of its class. `at`: left, top, right, bottom in pixels, inside the frame.
+
+    `score`: the models' confidence; None for a box that a person or a script drew or changed.
+    """
 
     label: int
     at: tuple[float, float, float, float]
     occluded: bool = False
     truncated: bool = False
+    score: float | None = None
 
 
 class StagedFrame(msgspec.Struct):
     """Frame with its labels. `name`: of its files, without the suffix. `regions`: boxes to ignore.
 
-    `key` and `etag`: of the object that the labels were made for.
+    `key` and `etag`: of the object that the labels were made for. `labelled_by`: as in the dataset.
     """
 
     name: str
@@ -58,6 +62,7 @@ class StagedFrame(msgspec.Struct):
     bucket: str
     key: str
     etag: str
+    labelled_by: str
 
 
 class Line(NamedTuple):
@@ -157,7 +162,9 @@ def stage_frame(line: Line, attribute: str, classes: ClassMap, dropped: Counter[
         bucket=line.bucket,
         key=line.frame.key,
         etag=line.provenance.etag,
+        labelled_by=line.provenance.labelled_by.value,
     )
+    scores = _scores(line)
     for box, mark in zip(boxes, marks, strict=True):
         at = _inside(box, size.width, size.height)
         target = classes.target(box.name, line.origin)
@@ -168,8 +175,21 @@ def stage_frame(line: Line, attribute: str, classes: ClassMap, dropped: Counter[
         elif not isinstance(target, int):
             frame.regions.append(at)
         else:
-            frame.boxes.append(StagedBox(target, at, mark.occluded, mark.truncated))
+            frame.boxes.append(StagedBox(target, at, mark.occluded, mark.truncated, scores.get(_place(box))))
     return frame
+
+
+def _scores(line: Line) -> dict[tuple[str, float, float, float, float], float]:
+    """Return the confidence of each box of the pre-label. A box that a reviewer left as it was is found in it."""
+    try:
+        return {_place(box): box.confidence for box in line.content.prelabel_boxes}
+    except _UNREADABLE:
+        # Of segments, or of another version: the label can be exported without it.
+        return {}
+
+
+def _place(box: LabelledBox) -> tuple[str, float, float, float, float]:
+    return box.name, box.left, box.top, box.width, box.height
 
 
 def _marks(line: Line, attribute: str, count: int) -> Sequence[Marks]:
