@@ -22,7 +22,7 @@ from autolabel_cli.models.removal import remove_model
 from autolabel_cli.models.sources import JumpStart, Source, image_source, usual_decoder
 from autolabel_cli.models.trial import Trial, draw, try_model
 from autolabel_cli.options import json_option, run_option, stack_option
-from autolabel_cli.output import console, print_json
+from autolabel_cli.output import console, print_json, print_table
 from autolabel_cli.stack import Stack
 
 _FILE = click.Path(path_type=Path)
@@ -124,7 +124,7 @@ def list_models(as_json: bool, stack_name: str) -> None:
     for row in rows:
         active = "yes" if row["active"] else "no"
         table.add_row(row["id"], active, row["decoder"], f"{row['weight']:g}", row["endpoint"], row["state"])
-    console.print(table, highlight=False)
+    print_table(console, table)
     return None
 
 
@@ -227,7 +227,7 @@ def calibrate(
         fit = f"{c.slope:.2f}", f"{c.offset:+.2f}", f"{c.recall:.2f}", f"{c.confidence(0.5):.2f}"
         sides = " ".join(f"{side:+.1%}" for side in c.shift)
         table.add_row(class_name, *fit, sides, f"{fitted.model.threshold_of(class_name):.2f}")
-    console.print(table, highlight=False)
+    print_table(console, table)
     console.print(
         f"added {fitted.model.id}, fitted to {fitted.frames} frames; relabel drives to use it",
         highlight=False,
@@ -372,7 +372,7 @@ def _show_trial(trial: Trial) -> None:
     for d in trial.detections:
         box = [f"{coordinate:.0f}" for coordinate in d.box]
         table.add_row(d.name, escape(d.label), f"{d.score:.2f}", f"{d.confidence:.2f}", *box)
-    console.print(table, highlight=False)
+    print_table(console, table)
     left_out = {"below the threshold": trial.doubtful, **trial.dropped} if trial.doubtful else trial.dropped
     said = "".join(f", {count} {escape(reason)}" for reason, count in left_out.items())
     console.print(

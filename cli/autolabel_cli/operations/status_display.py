@@ -20,6 +20,7 @@ from autolabel_cli.operations.drive_status import (
     ProjectStatus,
     RunStatus,
 )
+from autolabel_cli.output import print_table
 
 _COLOURS = {"SUCCEEDED": "green", "RUNNING": "cyan", "FAILED": "red", "TIMED_OUT": "red", "ABORTED": "yellow"}
 _RUNS_SHOWN = 5
@@ -32,7 +33,7 @@ def show_status(console: Console, status: DriveStatus) -> None:
     table.add_column(overflow="fold")
     for name, text in _rows(status):
         table.add_row(name, text)
-    console.print(table, highlight=False)
+    print_table(console, table)
     console.print(f"[bold]next:[/] {escape(next_step(status))}", highlight=False, soft_wrap=True)
 
 

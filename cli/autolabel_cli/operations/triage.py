@@ -14,6 +14,7 @@ from autolabel.contracts.run_folder import RunFolder
 from autolabel.contracts.verification import BLIND_AUDIT, VerifyUncertain
 from autolabel.triage import Evidence, Hindsight, Outcome, Reviewed, acceptance_status, best_setting, read_evidence
 from autolabel_cli.errors import CommandError
+from autolabel_cli.output import print_table
 from autolabel_cli.stack import Stack
 
 _LABELS = "labels/"
@@ -99,14 +100,9 @@ def show_retrospect(console: Console, found: Retrospect) -> None:
     )
     if found.left_out:
         console.print(f"left out, because of other models or classes: {', '.join(found.left_out)}")
-    table = Table(
-        title="Frames that would have been accepted",
-        title_justify="left",
-        caption=_LEGEND,
-        caption_justify="left",
-        box=SIMPLE_HEAD,
-        padding=(0, 1, 0, 0),
-    )
+    # Not as the table's title and caption, which rich wraps at the table's width.
+    console.print("\n[italic]Frames that would have been accepted[/]")
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for heading in _HEADINGS:
         table.add_column(heading, justify="left" if heading in ("faulty", "proven") else "right")
     for one in found.outcomes:
@@ -114,7 +110,8 @@ def show_retrospect(console: Console, found: Retrospect) -> None:
         proven = ", ".join(one.proven) or "-"
         row = (one.floor, one.max_uncertainty, one.acceptable, one.seen, _faults(one), seconds, one.accepted, proven)
         table.add_row(*map(str, row), style="bold" if one == found.proposal else "")
-    console.print(table)
+    print_table(console, table)
+    console.print(_LEGEND, style="dim italic", highlight=False)
     if found.proposal is None:
         console.print(f"no setting is proven to reach {found.target}: {_nearest(found.outcomes)}")
     else:
