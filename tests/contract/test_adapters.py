@@ -75,7 +75,7 @@ def test_units_that_stay_rejected_are_an_error() -> None:
     with Stubber(client) as stubber:
         for _ in range(4):
             stubber.add_response("send_message_batch", REFUSED)
-        with pytest.raises(Unavailable, match="1 units"):
+        with pytest.raises(Unavailable, match=r"1 unit$"):
             SqsSubmitQueue(client, "https://queue").send(requests(2))
 
 

@@ -21,6 +21,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from autolabel.contracts.drive import FIRST_RUN
+from autolabel.contracts.wording import counted
 from autolabel.models import Model
 from autolabel_cli.drives.display import RunDisplay
 from autolabel_cli.drives.recordings import find_recording
@@ -92,7 +93,7 @@ def run_demo(
     with clock.part("total"), EmbeddedCloud(OUT / "cloud", settings=settings) as cloud:
         with clock.part("setup"):
             stack = set_up(console, cloud, OUT, models)
-        console.print(f"[bold]drive[/] {source}, {limit or 'all'} frames", highlight=False)
+        console.print(f"[bold]drive[/] {source}, {counted(limit, 'frame') if limit else 'all frames'}", highlight=False)
         with RunDisplay(console) as display:
             with clock.part("upload"):
                 total, frames = recording.count(limit), recording.frames(limit, first)
@@ -185,12 +186,15 @@ def show_summary(console: Console, summary: dict[str, Any]) -> None:
     table.add_row("models", ", ".join(summary["models"]))
     table.add_row("boxes", f"{summary['boxes']}" + (f" ({classes})" if classes else ""))
     for job in summary["verification"]:
-        table.add_row("verification", f"{job['job']}: {job['status']}, {job['frames']} frames")
-    table.add_row("labelled by", ", ".join(f"{name}: {count} frames" for name, count in summary["labelled_by"].items()))
+        table.add_row("verification", f"{job['job']}: {job['status']}, {counted(job['frames'], 'frame')}")
+    labelled_by = (f"{name}: {counted(count, 'frame')}" for name, count in summary["labelled_by"].items())
+    table.add_row("labelled by", ", ".join(labelled_by))
     shown = summary["agreement"]["shown"]
     if shown["frames"]:
         table.add_row(
-            "unchanged", f"{shown['kept']} of {shown['boxes']} boxes, {shown['untouched']} of {shown['frames']} frames"
+            "unchanged",
+            f"{shown['kept']} of {counted(shown['boxes'], 'box', 'boxes')}, "
+            f"{shown['untouched']} of {counted(shown['frames'], 'frame')}",
         )
     table.add_row("execution", summary["execution"]["status"])
     table.add_row("seconds", ", ".join(f"{part} {seconds:.1f}" for part, seconds in summary["seconds"].items()))
@@ -203,7 +207,9 @@ def show_summary(console: Console, summary: dict[str, Any]) -> None:
         console.print(f"\n{verifiers}", style="yellow", highlight=False)
         if verifiers == PEOPLE_ASKED:
             verified, asked = (sum(job[name] for job in summary["verification"]) for name in ("verified", "frames"))
-            console.print(f"A person answered {verified} of {asked} frames.", style="yellow", highlight=False)
+            console.print(
+                f"A person answered {verified} of {counted(asked, 'frame')}.", style="yellow", highlight=False
+            )
 
 
 def _known_models(value: str) -> list[str]:

@@ -9,6 +9,7 @@ from typing import get_args
 
 import click
 
+from autolabel.contracts.wording import counted
 from autolabel_cli.datasets.classes import map_classes, read_class_map
 from autolabel_cli.datasets.exporting import CARD, Export
 from autolabel_cli.datasets.formats import FORMATS, Format
@@ -106,11 +107,12 @@ def export(
         said = f"no frame is in val, so data.yaml names those of {repeated} as val; --split sets some drives aside"
         click.echo(f"warning: {said}", err=True)
     if card.scripted:
-        said = f"a script made the labels of {card.scripted} of {card.frames} frames: no person has looked at them"
-        click.echo(f"warning: {said}", err=True)
+        of = f"{card.scripted:,} of {counted(card.frames, 'frame')}"
+        click.echo(f"warning: a script made the labels of {of}: no person has looked at them", err=True)
     left_out = sum(card.frames_left_out.values())
-    said = f", left out {left_out} frames ({CARD} says why)" if left_out else ""
-    console.print(f"{folder}: {card.frames} frames, {card.boxes} boxes{said}", highlight=False, markup=False)
+    said = f", left out {counted(left_out, 'frame')} ({CARD} says why)" if left_out else ""
+    written = f"{counted(card.frames, 'frame')}, {counted(card.boxes, 'box', 'boxes')}"
+    console.print(f"{folder}: {written}{said}", highlight=False, markup=False)
 
 
 def _splitter(shares: str | None, split_file: Path | None, vehicles: Stack | None) -> Splitter:

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from autolabel.contracts.verification import Policy, VerifyUncertain
+from autolabel.contracts.wording import counted
 from autolabel_cli.drives.display import RunDisplay
 from autolabel_cli.drives.recordings import find_recording
 from autolabel_cli.drives.results import fetch_run
@@ -76,9 +77,11 @@ def upload(
         count = upload_frames(stack, drive, camera, frames, lambda n: display.count("uploaded", n, total))
     if not late:
         close_drive(stack, drive, document_of(vehicle, camera, count, models or None, notes, _POLICIES[policy]))
-    skipped = f", skipped {len(recording.skipped)} files that are not PNG or JPEG" if recording.skipped else ""
+    left = counted(len(recording.skipped), "file that is", "files that are")
+    skipped = f", skipped {left} not PNG or JPEG" if recording.skipped else ""
     done = _uploaded(drive, late=late, known=known)
-    console.print(f"drive {drive}: {count} frames uploaded{done[0]}{skipped}{done[1]}", highlight=False, soft_wrap=True)
+    said = f"drive {drive}: {counted(count, 'frame')} uploaded{done[0]}{skipped}{done[1]}"
+    console.print(said, highlight=False, soft_wrap=True)
 
 
 def _uploaded(drive: str, *, late: bool, known: bool) -> tuple[str, str]:
@@ -123,4 +126,5 @@ def fetch(drive: str, folder: Path, run: str | None, stack_name: str) -> None:
     frames = ", ".join(f"{count} {name}" for name, count in summary["frames"].items())
     reasons = summary["reasons"].get("rejected", {})
     rejected = f"; rejected: {', '.join(f'{count} {reason}' for reason, count in reasons.items())}" if reasons else ""
-    console.print(f"{folder}: frames {frames}; {summary['boxes']} boxes{rejected}", highlight=False, soft_wrap=True)
+    boxes = counted(summary["boxes"], "box", "boxes")
+    console.print(f"{folder}: frames {frames}; {boxes}{rejected}", highlight=False, soft_wrap=True)

@@ -13,6 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from autolabel.aws import SageMakerEndpointStates
+from autolabel.contracts.wording import counted
 from autolabel.models import Model
 from autolabel_cli.errors import CommandError, CommandGroup
 from autolabel_cli.models.bringing import Brought, Tell, bring_endpoint, bring_source
@@ -229,7 +230,7 @@ def calibrate(
         table.add_row(class_name, *fit, sides, f"{fitted.model.threshold_of(class_name):.2f}")
     print_table(console, table)
     console.print(
-        f"added {fitted.model.id}, fitted to {fitted.frames} frames; relabel drives to use it",
+        f"added {fitted.model.id}, fitted to {counted(fitted.frames, 'frame')}; relabel drives to use it",
         highlight=False,
     )
     return None
@@ -254,7 +255,7 @@ def test(name: str, image: Path, to: Path | None, wait: float, as_json: bool, st
     with _status_line(as_json) as tell:
         trial = try_model(stack, model, image, patience=wait, tell=tell)
     if trial.refused:
-        fits = ", ".join(f"{decoder} ({count} objects)" for decoder, count in trial.fitting.items())
+        fits = ", ".join(f"{decoder} ({counted(count, 'object')})" for decoder, count in trial.fitting.items())
         what = f"these can: {fits}" if fits else "no other decoder can: describe the answer with --decoder jmespath"
         raise CommandError(f"the decoder {model.decoder} of {model.id} cannot read the answer: {trial.refused}; {what}")
     out = to or image.with_name(f"{image.stem}.{model.name}.png")
@@ -376,8 +377,8 @@ def _show_trial(trial: Trial) -> None:
     left_out = {"below the threshold": trial.doubtful, **trial.dropped} if trial.doubtful else trial.dropped
     said = "".join(f", {count} {escape(reason)}" for reason, count in left_out.items())
     console.print(
-        f"{len(trial.detections)} boxes{said}; answer of {trial.size:,} bytes after {trial.seconds:.1f} s; "
-        f"read by {trial.model.decoder}",
+        f"{counted(len(trial.detections), 'box', 'boxes')}{said}; "
+        f"answer of {counted(trial.size, 'byte')} after {trial.seconds:.1f} s; read by {trial.model.decoder}",
         highlight=False,
         soft_wrap=True,
     )

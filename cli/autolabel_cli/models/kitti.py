@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from autolabel.contracts.errors import ImageRefused
+from autolabel.contracts.wording import counted
 from autolabel.labels import Box, read_header
 from autolabel_cli.errors import CommandError
 from autolabel_cli.models.truth import COUNTS, IGNORED, REGION, Truth
@@ -113,7 +114,8 @@ def read_labelled_folder(folder: Path) -> list[LabelledFrame]:
         raise CommandError(f"{images} has no .png, .jpg or .jpeg file")
     if missing := [name for name in found if not (labels / f"{name}.txt").is_file()]:
         first = labels / f"{missing[0]}.txt"
-        raise CommandError(f"{len(missing)} frames of {images} have no labels; the first missing file is {first}")
+        unlabelled = counted(len(missing), f"frame of {images} has", f"frames of {images} have")
+        raise CommandError(f"{unlabelled} no labels; the first missing file is {first}")
     return [_read_frame(path, labels / f"{name}.txt") for name, path in found.items()]
 
 

@@ -11,6 +11,7 @@ import msgspec
 
 from autolabel.contracts.drive import FIRST_RUN, Run
 from autolabel.contracts.errors import AnswerRefused
+from autolabel.contracts.wording import counted
 from autolabel.labelling import ShardFrame, decode_answer, read_shards
 from autolabel.labels import Box, BoxLabel, ManifestLine, corners, current_taxonomy, read_line
 from autolabel.models import Model
@@ -142,7 +143,7 @@ def _folder_frames(stack: Stack, run: Run, folder: Path) -> Labelled:
     labelled, frames = read_labelled_folder(folder), list(islice(_shard_frames(stack, run), MAX_FRAMES))
     if len(labelled) != len(frames):
         raise CommandError(
-            f"{folder} has {len(labelled)} frames and run {run.run} of drive {run.drive} has {len(frames)}: "
+            f"{folder} has {counted(len(labelled), 'frame')} and run {run.run} of drive {run.drive} has {len(frames)}: "
             "give the folder that the drive was uploaded from"
         )
     for frame, known in zip(frames, labelled, strict=True):

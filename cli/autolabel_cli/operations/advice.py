@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime
 
+from autolabel.contracts.wording import counted
 from autolabel_cli.operations.drive_status import (
     ENDED_BADLY,
     NOT_STARTED,
@@ -100,13 +101,13 @@ def _ended(run: RunStatus) -> str:
 
 def _running(run: RunStatus) -> Iterator[str]:
     if run.missing:
-        yield f"expected frames: {run.missing:,} have not arrived"
+        yield counted(run.missing, "expected frame that has", "expected frames that have") + " not arrived"
     if run.state in ASKING_STATES:
         for model in run.models:
             if model.paused and model.pending:
-                yield f"{_endpoint(model)}: {model.pending:,} units are pending"
+                yield f"{_endpoint(model)}: {_pending(model)}"
             elif model.pending:
-                yield f"answers of {model.model}: {model.pending:,} units are pending"
+                yield f"answers of {model.model}: {_pending(model)}"
     for job in run.jobs:
         if job.status == "InProgress":
             yield f"reviewers: {job.unlabelled:,} frames of labelling job {job.job} are not labelled"
@@ -124,6 +125,10 @@ def _project(project: ProjectStatus) -> str:
         f"reviewers: {left:,} of {project.total:,} frames are open in Label Studio project {project.project} "
         f"(job {project.job})"
     )
+
+
+def _pending(model: ModelStatus) -> str:
+    return counted(model.pending, "unit is", "units are") + " pending"
 
 
 def _endpoint(model: ModelStatus) -> str:
@@ -171,7 +176,7 @@ def _next_of_running(status: DriveStatus, run: RunStatus) -> str:
         overdue = sum(model.overdue for model in run.models)
         if overdue:
             return (
-                f"wait: the next reconcile pass submits {overdue:,} units again; "
+                f"wait: the next reconcile pass submits {counted(overdue, 'unit')} again; "
                 f"autolabel redrive {status.drive} starts it now"
             )
         if run.state == "AwaitInference" and not any(model.pending for model in run.models):

@@ -10,6 +10,7 @@ import click
 import msgspec
 
 from autolabel.contracts.verification import REVIEW_CHANGED, ReviewChoice, VerifyUncertain
+from autolabel.contracts.wording import counted
 from autolabel.labelling import FLOOR
 from autolabel_cli.operations.advice import next_step, waits_for
 from autolabel_cli.operations.dead_letters import QUEUES, DeadLetterQueue
@@ -77,7 +78,7 @@ def _redrive_queue(queue: DeadLetterQueue, as_json: bool) -> None:
     elif move.outcome == "already":
         console.print(f"another command is moving the {queue.queue} dead letters back: {move.moved} so far")
     else:
-        console.print(f"moved {move.moved} messages back to the {queue.queue} queue")
+        console.print(f"moved {counted(move.moved, 'message')} back to the {queue.queue} queue")
 
 
 @click.command()

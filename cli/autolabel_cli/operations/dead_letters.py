@@ -12,6 +12,7 @@ from autolabel.aws import error_code
 from autolabel.contracts.errors import DocumentRefused
 from autolabel.contracts.frames import drive_of
 from autolabel.contracts.units import CloseRequest
+from autolabel.contracts.wording import counted
 from autolabel.inference import ObjectEvent, parse_notification, read_message
 from autolabel_cli.errors import CommandError
 from autolabel_cli.stack import Stack
@@ -113,7 +114,9 @@ class DeadLetterQueue:
             time.sleep(0.5)
         if task["Status"] != "COMPLETED":
             why = task.get("FailureReason", task["Status"])
-            raise CommandError(f"moving stopped after {moved} messages ({why}); give the command again for the others")
+            raise CommandError(
+                f"moving stopped after {counted(moved, 'message')} ({why}); give the command again for the others"
+            )
         return Move("moved", moved)
 
     def _latest_move(self, source: str) -> dict[str, Any]:

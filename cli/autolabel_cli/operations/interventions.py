@@ -15,6 +15,7 @@ from autolabel.contracts.drive import execution_name
 from autolabel.contracts.errors import OtherReview
 from autolabel.contracts.run_folder import RunFolder
 from autolabel.contracts.verification import REVIEW_CHANGED, ReviewChoice
+from autolabel.contracts.wording import counted
 from autolabel.drives import Closing
 from autolabel.labels import job_labels
 from autolabel.models import Catalogue
@@ -110,9 +111,8 @@ def stop_run(stack: Stack, drive: str, named: str | None = None) -> Intervention
     # The run is stopped, and a failed count must not look like a failed stop.
     with suppress(ClientError, BotoCoreError):
         answered, frames = inspection.answered(run, execution)
-        progress = (
-            f"; reviewers have answered {answered:,} of {frames:,} frames, and the rest is open" if frames else ""
-        )
+        if frames:
+            progress = f"; reviewers have answered {answered:,} of {counted(frames, 'frame')}, and the rest is open"
     return Intervention(
         drive, run, "stopped", f"run {run} of drive {drive} is stopped{progress}; autolabel redrive {drive} resumes it"
     )
@@ -143,7 +143,8 @@ def relabel_drive(stack: Stack, drive: str, review: ReviewChoice = REVIEW_CHANGE
     except OtherReview as e:
         raise CommandError(str(e)) from e
     what = "is labelled again as" if run != latest else "had a run without an execution, and is labelled as"
-    kept = f"; {_REVIEWS[review].format(labels=f'{answered:,} labels of run {latest}')}" if answered else ""
+    labels = f"{counted(answered, 'label')} of run {latest}"
+    kept = f"; {_REVIEWS[review].format(labels=labels)}" if answered else ""
     return Intervention(
         drive, run, "started", f"drive {drive} {what} run {run}{kept}; autolabel watch {drive} follows it"
     )

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from autolabel.contracts.wording import counted
 from autolabel_cli.operations.advice import STATES, next_step, waits_for
 from autolabel_cli.operations.drive_status import (
     Changes,
@@ -42,12 +43,13 @@ def _rows(status: DriveStatus) -> Iterator[tuple[str, str]]:
     if status.upload:
         upload = status.upload
         newest = f", the newest from {_ago(upload.newest, status.at)}" if upload.newest else ""
-        yield "uploads", f"{upload.objects:,} objects{newest}"
+        yield "uploads", counted(upload.objects, "object") + newest
     if status.refused_keys:
-        yield "refused", f"{status.refused_keys:,} uploads with keys outside the contract"
+        refused = counted(status.refused_keys, "upload with a key", "uploads with keys")
+        yield "refused", f"{refused} outside the contract"
     hidden = len(status.runs) - _RUNS_SHOWN
     if hidden > 0:
-        yield "", f"[dim]{hidden} earlier runs[/]"
+        yield "", f"[dim]{counted(hidden, 'earlier run')}[/]"
     for entry in status.runs[-_RUNS_SHOWN:]:
         yield f"run {entry.run}", _execution(entry.execution, status.at)
     if status.run:
@@ -79,7 +81,8 @@ def _run(run: RunStatus, at: datetime) -> Iterator[tuple[str, str]]:
     if run.frames is not None:
         yield "frames", f"{run.frames:,}"
     if run.rejected:
-        yield "rejected", f"{sum(run.rejected.values()):,} of {run.objects:,} objects{_reasons(run.rejected)}"
+        rejected = f"{sum(run.rejected.values()):,} of {counted(run.objects, 'object')}"
+        yield "rejected", f"{rejected}{_reasons(run.rejected)}"
     for model in run.models:
         yield "model", _model(model)
     if run.earlier:
@@ -110,7 +113,7 @@ def _model(model: ModelStatus) -> str:
 def _job(job: JobStatus) -> str:
     failed = f", {job.failed:,} failed" if job.failed else ""
     reason = f" ({escape(job.reason)})" if job.reason else ""
-    return f"{job.job}: {job.status}{reason}, {job.labelled:,} of {job.frames:,} frames labelled{failed}"
+    return f"{job.job}: {job.status}{reason}, {job.labelled:,} of {counted(job.frames, 'frame')} labelled{failed}"
 
 
 def _earlier(earlier: EarlierLabels) -> str:
@@ -119,16 +122,17 @@ def _earlier(earlier: EarlierLabels) -> str:
     if earlier.kept is not None and earlier.again is not None:
         said += [f"kept {count:,} of run {run}" for run, count in earlier.kept.items()]
         said += [f"asked again {count:,}, because {why}" for why, count in earlier.again.items()]
-    said += [f"{count:,} labels of job {job} did not come" for job, count in earlier.missing.items()]
+    said += [f"{counted(count, 'label')} of job {job} did not come" for job, count in earlier.missing.items()]
     return escape("; ".join(said))
 
 
 def _project(project: ProjectStatus) -> str:
     if not project.project:
-        return f"{project.job}: its project in Label Studio is being created, {project.frames:,} frames"
-    known = project.done is not None and project.total is not None
-    done = f"{project.done:,} of {project.total:,} tasks done at the last count" if known else "not counted yet"
-    return f"{project.job}: project {project.project} in Label Studio, {project.frames:,} frames, {done}"
+        return f"{project.job}: its project in Label Studio is being created, {counted(project.frames, 'frame')}"
+    done = "not counted yet"
+    if project.done is not None and project.total is not None:
+        done = f"{project.done:,} of {counted(project.total, 'task')} done at the last count"
+    return f"{project.job}: project {project.project} in Label Studio, {counted(project.frames, 'frame')}, {done}"
 
 
 def _changes(changes: Changes, at: datetime) -> str:

@@ -12,6 +12,7 @@ from rich.table import Table
 
 from autolabel.contracts.run_folder import RunFolder
 from autolabel.contracts.verification import BLIND_AUDIT, VerifyUncertain
+from autolabel.contracts.wording import counted
 from autolabel.triage import Evidence, Hindsight, Outcome, Reviewed, acceptance_status, best_setting, read_evidence
 from autolabel_cli.errors import CommandError
 from autolabel_cli.output import print_table
@@ -117,8 +118,8 @@ def show_retrospect(console: Console, found: Retrospect) -> None:
     else:
         one = found.proposal
         console.print(
-            f"proposed: max_doubt {one.max_uncertainty}: {one.accepted} of {one.frames} frames accepted; "
-            f"of {one.seen} frames within it that reviewers saw, {one.faulty} were faulty"
+            f"proposed: max_doubt {one.max_uncertainty}: {one.accepted:,} of {counted(one.frames, 'frame')} accepted; "
+            f"of {counted(one.seen, 'frame')} within it that reviewers saw, {counted(one.faulty, 'was', 'were')} faulty"
         )
     if not found.blind:
         console.print("no frame was in a blind audit: reviewers who see the pre-label overlook some of its errors")
@@ -130,11 +131,13 @@ def _faults(one: Outcome) -> str:
     """Format the number of faulty frames with their errors by kind."""
     kinds = {
         "missed": one.missed,
-        "false alarms": one.false_alarms,
+        "false alarm": one.false_alarms,
         "misnamed": one.misnamed,
         "misplaced": one.misplaced,
     }
-    told = ", ".join(f"{count} {kind}" for kind, count in kinds.items() if count)
+    told = ", ".join(
+        counted(count, kind) if kind == "false alarm" else f"{count:,} {kind}" for kind, count in kinds.items() if count
+    )
     return f"{one.faulty}: {told}" if told else str(one.faulty)
 
 
@@ -144,7 +147,7 @@ def _nearest(outcomes: Sequence[Outcome]) -> str:
         return "reviewers saw no object in a frame within a limit"
     fullest = max(outcomes, key=lambda one: sum(b.trials for sides in one.bounds.values() for b in sides.values()))
     said = (
-        f"{name} {side} ≥ {bound.bound:.3f} ({bound.errors} of {bound.trials} objects wrong)"
+        f"{name} {side} ≥ {bound.bound:.3f} ({bound.errors:,} of {counted(bound.trials, 'object')} wrong)"
         for name, sides in fullest.bounds.items()
         for side, bound in sides.items()
     )

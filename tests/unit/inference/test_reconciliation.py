@@ -517,7 +517,7 @@ def test_a_model_that_fails_most_frames_stops_the_run_for_an_operator(closed: Pi
     closed.ledger.failed_units[unit] = FailedUnit(unit, "out of memory", attempt=2, at=closed.now)
     worst = closed.reconcile().worst
     assert worst == Worst("detector.0001", 1)
-    with pytest.raises(ModelFailing, match=r"detector\.0001 failed 1 of 1 frames"):
+    with pytest.raises(ModelFailing, match=r"detector\.0001 failed 1 of 1 frame of"):
         retry_failed_units(
             closed.run, Worst("detector.0001", 1), 1, redriven=False, ledger=closed.ledger, now=closed.now
         )

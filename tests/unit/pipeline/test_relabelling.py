@@ -259,7 +259,7 @@ def test_answers_that_come_late_are_awaited_and_then_named() -> None:
     pipeline.label()
     pipeline.assemble()
     assert any(
-        f"1 labels that Ground Truth counted in job {job.name}-1 did not come" in n for n in summary(pipeline).notes
+        f"1 label that Ground Truth counted in job {job.name}-1 did not come" in n for n in summary(pipeline).notes
     )
 
 

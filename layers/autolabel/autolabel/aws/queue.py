@@ -9,6 +9,7 @@ import msgspec
 
 from autolabel.contracts.errors import Unavailable
 from autolabel.contracts.units import CloseRequest, Unit, UnitRequest
+from autolabel.contracts.wording import counted
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
@@ -39,7 +40,7 @@ class SqsSubmitQueue:
                 if not entries:
                     break
             else:
-                raise Unavailable(f"the submit queue did not take {len(entries)} units")
+                raise Unavailable(f"the submit queue did not take {counted(len(entries), 'unit')}")
 
     def close(self, drive: str) -> None:
         self._sqs.send_message(QueueUrl=self._url, MessageBody=msgspec.json.encode(CloseRequest(drive)).decode())

@@ -12,6 +12,7 @@ from autolabel.contracts.errors import UNREADABLE, FramesUnreadable
 from autolabel.contracts.frames import DRIVE_DOCUMENT, drive_prefix
 from autolabel.contracts.ports import Announcements, Bucket, DriveLedger
 from autolabel.contracts.verification import SEGMENTS
+from autolabel.contracts.wording import counted
 from autolabel.datasets.earlier_runs import read_collected
 from autolabel.datasets.selection import choose_back_end, prepare_jobs, select_frames
 from autolabel.drives.late_frames import record_lateness
@@ -155,7 +156,8 @@ def _notes(
     yield from listing.notes(run.document)
     collected = read_collected(label_bucket, run)
     for job, count in (collected.missing if collected else {}).items():
-        yield f"{count} labels that Ground Truth counted in job {job} did not come; reviewers get their frames again"
+        labels = f"{counted(count, 'label')} that Ground Truth counted in job {job}"
+        yield f"{labels} did not come; reviewers get their frames again"
     # A sweep that reported late objects has removed the drive's mark and left this file.
     reported = label_bucket.exists(run.folder.late_objects)
     if reported or any(drive == run.drive for drive, _ in ledger.late_drives()):

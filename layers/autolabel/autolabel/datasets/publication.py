@@ -12,6 +12,7 @@ from autolabel.contracts.drive import Run
 from autolabel.contracts.errors import CountMismatch, RunMissing
 from autolabel.contracts.ports import Announcements, Bucket, Runs
 from autolabel.contracts.verification import ACCEPTED, BOXES
+from autolabel.contracts.wording import counted
 from autolabel.datasets.joining import Join
 from autolabel.datasets.verified_labels import FinishedJob
 from autolabel.labelling.shards import OTHER_KINDS
@@ -108,7 +109,7 @@ def publish_run(
 
         label_bucket.write_stream(run.folder.dataset, lines(), "application/jsonl")
         if counts.labelled_by.total() != frames:
-            found = f"{counts.labelled_by.total()} of {frames} frames"
+            found = f"{counts.labelled_by.total():,} of {counted(frames, 'frame')}"
             raise CountMismatch(f"the dataset of {run.drive} {run.run} has {found}")
         status = log.write(label_bucket, now)
     summary = _published(assembled, run, label_bucket, counts, join, findings, status)

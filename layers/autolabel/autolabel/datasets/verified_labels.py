@@ -8,6 +8,7 @@ import msgspec
 
 from autolabel.contracts.ports import Bucket
 from autolabel.contracts.verification import SEGMENTS, Task
+from autolabel.contracts.wording import counted
 from autolabel.labels.manifest import LabelledBy, ManifestLine, Unsure
 from autolabel.labels.reviews import MAX_COMMENT, Review
 from autolabel.reporting.summary import JobOutcome
@@ -94,21 +95,25 @@ class VerifiedLabels:
     @property
     def notes(self) -> Iterator[str]:
         """Yield notes for operators about the job."""
+        frames = counted(self._job.frames, "frame")
         for one in self._job.rounds:
             if one.missing:
-                yield f"job {one.job}: {one.missing} labels of earlier attempts did not come, and were asked again"
+                missing = f"{counted(one.missing, 'label')} of earlier attempts"
+                yield f"job {one.job}: {missing} did not come, and reviewers got the frames again"
             if one.foreign:
-                yield f"job {one.job} left {one.foreign} lines of frames that it was not given"
+                foreign = counted(one.foreign, "line of a frame", "lines of frames")
+                yield f"job {one.job} left {foreign} that it was not given"
             if one.doubled:
-                yield f"job {one.job} left {one.doubled} lines of frames that it had labelled already"
+                doubled = counted(one.doubled, "line of a frame", "lines of frames")
+                yield f"job {one.job} left {doubled} that it had labelled already"
             if one.broken:
-                yield f"job {one.job} left {one.broken} lines that cannot be read as manifest lines"
+                yield f"job {one.job} left {counted(one.broken, 'unreadable line')}"
         if self._failed:
-            yield f"job {self._job.job} left {self._failed} of {self._job.frames} frames without a verified label"
+            yield f"job {self._job.job} left {self._failed:,} of {frames} without a verified label"
         if self._scripted:
             yield (
-                f"job {self._job.job}: a script made the labels of {self._scripted} of {self._job.frames} frames; "
+                f"job {self._job.job}: a script made the labels of {self._scripted:,} of {frames}; "
                 "no person has looked at them"
             )
         if self._unsure:
-            yield f"job {self._job.job}: reviewers are unsure of {self._unsure} of {self._job.frames} frames"
+            yield f"job {self._job.job}: reviewers are unsure of {self._unsure:,} of {frames}"

@@ -14,6 +14,7 @@ import msgspec
 from autolabel.contracts.frames import ListedFrame, drive_prefix
 from autolabel.contracts.ports import Bucket, StoredObject
 from autolabel.contracts.run_folder import RunFolder
+from autolabel.contracts.wording import counted
 from autolabel.drives.listing import read_listing, uploads
 
 Change = Literal["late", "overwritten", "deleted"]
@@ -36,8 +37,10 @@ class Lateness(msgspec.Struct, frozen=True):
     first: str = ""
 
     def __str__(self) -> str:
-        counts = [(self.late, "came late"), (self.overwritten, "were overwritten"), (self.deleted, "were deleted")]
-        return ", ".join(f"{count:,} {what}" for count, what in counts if count)
+        said = [f"{self.late:,} came late"] if self.late else []
+        for count, what in ((self.overwritten, "overwritten"), (self.deleted, "deleted")):
+            said += [f"{counted(count, 'was', 'were')} {what}"] if count else []
+        return ", ".join(said)
 
     @property
     def any(self) -> bool:

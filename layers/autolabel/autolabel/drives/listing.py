@@ -11,6 +11,7 @@ from autolabel.contracts.drive import DriveDocument
 from autolabel.contracts.frames import DRIVE_DOCUMENT, FrameKey, ListedFrame, drive_prefix, list_frame, parse_frame_key
 from autolabel.contracts.ports import Bucket, StoredObject
 from autolabel.contracts.run_folder import RunFolder
+from autolabel.contracts.wording import counted
 
 
 class ListingSummary(msgspec.Struct, frozen=True):
@@ -24,7 +25,7 @@ class ListingSummary(msgspec.Struct, frozen=True):
     def notes(self, document: DriveDocument) -> list[str]:
         """Say which cameras have more or fewer frames in the listing than the drive document expects."""
         return [
-            f"camera {name}: {self.cameras.get(name, 0)} of {camera.expected_frames} expected frames arrived"
+            f"camera {name}: {self.cameras.get(name, 0)} of {counted(camera.expected_frames, 'expected frame')} arrived"
             for name, camera in sorted(document.cameras.items())
             if camera.expected_frames is not None and camera.expected_frames != self.cameras.get(name, 0)
         ]

@@ -10,6 +10,7 @@ from autolabel.contracts.drive import Camera, DriveDocument
 from autolabel.contracts.errors import KeyRefused
 from autolabel.contracts.frames import DRIVE_DOCUMENT, drive_prefix, is_name, parse_frame_key
 from autolabel.contracts.ports import Announcements, Bucket, DriveLedger, SubmitQueue
+from autolabel.contracts.wording import counted
 from autolabel.drives.late_frames import record_lateness
 from autolabel.drives.listing import frozen_listing
 
@@ -116,7 +117,7 @@ class Sweep:
 
     def _close(self, drive: str, cameras: set[str], objects: int, report: SweepReport) -> None:
         hours = self._abandoned_after / 3600
-        note = f"closed by the sweep: nothing was uploaded for {hours:g} hours, and there was no drive.json"
+        note = f"closed by the sweep: nothing was uploaded for {counted(hours, 'hour')}, and there was no drive.json"
         document = DriveDocument(
             vehicle="unknown", cameras={camera: Camera() for camera in sorted(cameras)}, notes=(note,)
         )
@@ -125,6 +126,7 @@ class Sweep:
             report.closed.append(drive)
             self._announcements.tell_ops(
                 f"drive {drive} was never closed",
-                f"Nothing was uploaded to it for {hours:g} hours, so it is closed now, with its {objects:,} objects of "
-                f"cameras {', '.join(sorted(cameras))}. Later objects are late: relabel the drive to take them in.",
+                f"Nothing was uploaded to it for {counted(hours, 'hour')}, so it is closed now, with its "
+                f"{counted(objects, 'object')} of {'camera' if len(cameras) == 1 else 'cameras'} "
+                f"{', '.join(sorted(cameras))}. Later objects are late: relabel the drive to take them in.",
             )

@@ -21,6 +21,7 @@ from autolabel.contracts.ports import (
     UnitLedger,
     WaitingRun,
 )
+from autolabel.contracts.wording import counted
 from autolabel.drives.listing import freeze_listing, frozen_listing, missing_frames
 from autolabel.inference.reconciliation import Comparison, Limits, PassCounts, Pause, Reconciliation
 
@@ -258,9 +259,10 @@ def verdict_of(report: PassReport, max_failed_percent: float) -> Verdict:
 def retry_failed_units(run: Run, worst: Worst, frames: int, redriven: bool, *, ledger: Runs, now: float) -> None:
     """Raise ModelFailing for a run whose model failed most frames; after a redrive, let the run try them again."""
     if not redriven:
+        failed = f"{worst.failed:,} of {counted(frames, 'frame')}"
         raise ModelFailing(
-            f"{worst.model} failed {worst.failed:,} of {frames:,} frames of {run.drive} {run.run}: look at its "
-            "endpoint; a redrive tries the failed frames once more, and then goes on with the answers that there are"
+            f"{worst.model} failed {failed} of {run.drive} {run.run}: look at its endpoint; "
+            "a redrive tries the failed frames once more, and then goes on with the answers that there are"
         )
     ledger.retry_failed(run, before=now)
 

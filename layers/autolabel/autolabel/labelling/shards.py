@@ -10,6 +10,7 @@ import msgspec
 from autolabel.contracts.errors import CountMismatch, ShardMissing
 from autolabel.contracts.ports import Bucket
 from autolabel.contracts.run_folder import RunFolder
+from autolabel.contracts.wording import counted
 from autolabel.streams.ordered_map import map_in_order
 
 
@@ -202,11 +203,11 @@ def plan_shards(frames: Iterable[tuple[str, ShardFrame]], shard_frames: int) -> 
 def check_result(shard: Shard, body: bytes | None) -> ShardResult:
     """Read the result of a planned shard; raise ShardMissing or CountMismatch if it is not as planned."""
     if body is None:
-        raise ShardMissing(f"shard {shard.index} of {shard.frames} frames ({shard.key}) has no result")
+        raise ShardMissing(f"shard {shard.index} of {counted(shard.frames, 'frame')} ({shard.key}) has no result")
     result = msgspec.json.decode(body, type=ShardResult)
     if result.index != shard.index or result.tally.frames != shard.frames:
         raise CountMismatch(
-            f"shard {shard.index} was planned with {shard.frames} frames, "
+            f"shard {shard.index} was planned with {counted(shard.frames, 'frame')}, "
             f"its result (of shard {result.index}) has {result.tally.frames}"
         )
     return result

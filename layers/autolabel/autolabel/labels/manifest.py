@@ -16,6 +16,7 @@ from msgspec import UNSET, UnsetType
 
 from autolabel.contracts.errors import Refused
 from autolabel.contracts.verification import AGAIN
+from autolabel.contracts.wording import counted
 from autolabel.labels.detections import Box, Detection, Detections
 from autolabel.labels.reviews import Review
 
@@ -380,7 +381,8 @@ def join_boxes(label: BoxLabel, metadata: BoxMetadata, attribute: str) -> list[L
     """Join a label's boxes with the class names of its metadata; raises msgspec.ValidationError if the two differ."""
     if len(metadata.objects) != len(label.annotations):
         raise msgspec.ValidationError(
-            f"{attribute} has {len(label.annotations)} annotations and {len(metadata.objects)} objects"
+            f"{attribute} has {counted(len(label.annotations), 'annotation')} and "
+            f"{counted(len(metadata.objects), 'object')}"
         )
     boxes = []
     for annotation, thing in zip(label.annotations, metadata.objects, strict=True):

@@ -20,6 +20,7 @@ from autolabel.contracts.verification import (
     UNCERTAIN,
     UNPROVEN,
 )
+from autolabel.contracts.wording import counted
 from autolabel.labels.manifest import read_line
 from autolabel.labels.taxonomy import current_taxonomy
 from autolabel.reporting.pace import HASTY_SECONDS
@@ -134,6 +135,7 @@ def _template() -> jinja2.Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.globals["counted"] = counted
     return environment.get_template("report.html.jinja")
 
 

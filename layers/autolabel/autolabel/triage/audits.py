@@ -23,6 +23,7 @@ import msgspec
 from autolabel.contracts.drive import Run
 from autolabel.contracts.ports import Bucket
 from autolabel.contracts.verification import VerifyUncertain
+from autolabel.contracts.wording import counted
 from autolabel.labelling.fusion import FUSION
 from autolabel.labelling.uncertainty import UNCERTAINTY_VERSION
 from autolabel.labels.agreement import WELL_PLACED, Pair, corners
@@ -229,9 +230,7 @@ class ClassRecord:
         """Say in one sentence whether the class is accepted, how far it is, or when and why acceptance ended."""
         blind = {side: self.count(side, blind_only=True) for side in self.sides}
         if self.is_proven():
-            shares = (
-                f"{side} ≥ {_down(c.bound)} ({c.trials} objects, {_errors(c.errors)})" for side, c in blind.items()
-            )
+            shares = (f"{side} ≥ {_down(count.bound)} ({_trials(count)})" for side, count in blind.items())
             return f"{self.name}: {', '.join(shares)}: accepted"
         for runs in range(len(self._runs) - 1, 0, -1):
             if self.is_proven(runs):
@@ -245,8 +244,8 @@ class ClassRecord:
     def _so_far(self, side: str, count: Count) -> str:
         needed = trials_needed(count.errors, self._target)
         if needed > self._most:
-            return f"{side} bound is only {_down(count.bound)} ({count.trials} objects, {_errors(count.errors)})"
-        return f"{side} {count.trials} of {needed} objects so far ({_errors(count.errors)})"
+            return f"{side} bound is only {_down(count.bound)} ({_trials(count)})"
+        return f"{side} {count.trials:,} of {counted(needed, 'object')} so far ({counted(count.errors, 'error')})"
 
 
 def proven_classes(evidence: Sequence[Evidence], policy: VerifyUncertain) -> frozenset[str]:
@@ -268,5 +267,5 @@ def _down(bound: float) -> str:
     return f"{math.floor(bound * 1_000) / 1_000:.3f}"
 
 
-def _errors(count: int) -> str:
-    return "1 error" if count == 1 else f"{count} errors"
+def _trials(count: Count) -> str:
+    return f"{counted(count.trials, 'object')}, {counted(count.errors, 'error')}"

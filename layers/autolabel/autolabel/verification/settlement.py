@@ -17,6 +17,7 @@ from msgspec import UNSET
 from autolabel.contracts.errors import CountMismatch
 from autolabel.contracts.ports import Bucket
 from autolabel.contracts.verification import BOXES, SEGMENTS, Task
+from autolabel.contracts.wording import counted
 from autolabel.labels.manifest import (
     MAX_LINE,
     REVIEW,
@@ -140,7 +141,9 @@ def settle_round(one: JobRound, output: Iterable[bytes], *, label_bucket: Bucket
     results = f"{stem}.results.jsonl"
     label_bucket.write_stream(results, settlement.results(label_bucket.lines(manifest)), "application/jsonl")
     if settlement.frames != one.frames:
-        raise CountMismatch(f"the manifest of job {one.job} has {settlement.frames} of {one.frames} frames")
+        raise CountMismatch(
+            f"the manifest of job {one.job} has {settlement.frames:,} of {counted(one.frames, 'frame')}"
+        )
     again = None
     if settlement.again and one.round < LAST_ROUND:
         key = f"{stem}-again.manifest"

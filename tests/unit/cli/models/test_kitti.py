@@ -119,5 +119,5 @@ def test_a_folder_of_another_kind_is_refused_with_what_it_wants(tmp_path: Path) 
 def test_a_frame_without_labels_is_refused_by_name(tmp_path: Path) -> None:
     _frame(tmp_path, _line("Car", (1, 2, 3, 4)))
     Image.new("RGB", (4, 4)).save(tmp_path / "image_2" / "000001.png")
-    with pytest.raises(CommandError, match=r"1 frames of .* have no labels; .* is .*000001\.txt"):
+    with pytest.raises(CommandError, match=r"1 frame of .* has no labels; .* is .*000001\.txt"):
         read_labelled_folder(tmp_path)

@@ -99,7 +99,7 @@ SITUATIONS: dict[str, tuple[DriveStatus, list[str], str]] = {
     ),
     "expected frames": (
         running("AwaitFrames", missing=1_200, patient_until=LATER),
-        ["expected frames: 1,200 have not arrived"],
+        ["1,200 expected frames that have not arrived"],
         "upload the missing frames, or wait: the run continues without them after 2026-11-23 09:30 UTC",
     ),
     "answers on their way": (
@@ -124,7 +124,7 @@ SITUATIONS: dict[str, tuple[DriveStatus, list[str], str]] = {
     ),
     "a model that the catalogue does not have": (
         running(models=(ModelStatus("m.0001", "", "the label bucket has no m/0001.json", parked=1),)),
-        ["the label bucket has no m/0001.json: 1 units are pending"],
+        ["the label bucket has no m/0001.json: 1 unit is pending"],
         "repair the catalogue (the label bucket has no m/0001.json); the run then continues by itself",
     ),
     "answers whose notifications were buried": (

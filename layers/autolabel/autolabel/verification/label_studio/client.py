@@ -14,6 +14,7 @@ import msgspec
 import urllib3
 
 from autolabel.contracts.errors import VerificationRefused, VerificationUnavailable, printable
+from autolabel.contracts.wording import counted
 from autolabel.verification.label_studio.connection import Connection
 from autolabel.verification.label_studio.results import Task
 
@@ -167,7 +168,7 @@ class LabelStudioClient:
                 raise VerificationRefused("import", f"{self._url} could not import tasks: {state.error}")
             # Label Studio sends no notification when an import is done, so we ask again.
             self._pause(_IMPORT_SECONDS)
-        raise VerificationUnavailable(f"{self._url} has not finished an import of {len(tasks)} tasks")
+        raise VerificationUnavailable(f"{self._url} has not finished an import of {counted(len(tasks), 'task')}")
 
     def tasks(self, project: int, filters: Sequence[Filter] = ()) -> Iterator[Task]:
         """Yield a project's tasks without annotations, in the order of their ids, which is their import order."""

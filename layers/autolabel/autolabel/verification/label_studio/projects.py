@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, Protocol
 import msgspec
 
 from autolabel.contracts.errors import VerificationRefused, VerificationUnavailable
+from autolabel.contracts.wording import counted
 from autolabel.labels.manifest import ManifestLine, read_line
 from autolabel.verification.label_studio.client import (
     FULL_PAGE,
@@ -314,7 +315,8 @@ def _import(job: Job, project: int, lines: Iterable[bytes], client: LabelStudio,
         there = _tasks_by_frame(project, client)
         if missing := imported - there.keys():
             raise VerificationUnavailable(
-                f"Label Studio lacks {len(missing)} of {len(imported)} tasks of {job.name}, for example {min(missing)}"
+                f"Label Studio lacks {len(missing):,} of {counted(len(imported), 'task')} of {job.name}, "
+                f"for example {min(missing)}"
             )
     _delete_doubles(project, there, client)
     return frames
