@@ -80,6 +80,7 @@ def install(boot: Boot) -> Callable[[], None]:
         if boot.portal is not None:
             portal = Portal(sagemaker.current().jobs, socket.socket(fileno=boot.portal))
             portal.start()
+            sagemaker.current().workteams.portal = portal.url.rstrip("/")
             ending.callback(portal.close)
         register_sagemaker_types()
 

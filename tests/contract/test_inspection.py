@@ -196,7 +196,7 @@ def test_projects_of_label_studio_are_told_by_the_execution_alone() -> None:
             "RUNNING",
             # The second round of one job and a look at another; a third has settled, and a fourth is Ground Truth's.
             worked("AwaitPeople", 4, **opened),
-            worked("AwaitPeople", 0, job="d1-0", output="9", looks=2, done=3, total=5),
+            worked("AwaitPeople", 0, job="d1-0", output="9", looks=2, done=3, total=5, opened=(NOW - 7_201) * 1_000),
             worked("Settle", 8, job="d1-8", output="10", looks=1, done=5, total=5),
             entered("LabelingJob", first=12, back_end="ground-truth", name="d1-12", frames=5),
             worked("LookAtProject", 0, job="d1-0", output="9", looks=1, done=1, total=5),
@@ -211,7 +211,7 @@ def test_projects_of_label_studio_are_told_by_the_execution_alone() -> None:
     run = Inspection(stack, "d1", now=NOW).drive().run
     assert run is not None
     assert run.projects == (
-        ProjectStatus("d1-0", "9", 5, 3, 5),
+        ProjectStatus("d1-0", "9", 5, 3, 5, hourly=1.5),
         ProjectStatus("d1-4-again", "12", 5),
         ProjectStatus("d1-16", "", 5),
     )
@@ -317,6 +317,49 @@ def test_a_refusal_names_the_permission_that_is_missing(code: str, message: str,
     status = 403 if "ccess" in code or code == "403" else 400
     response: Any = {"Error": {"Code": code, "Message": message}, "ResponseMetadata": {"HTTPStatusCode": status}}
     assert words in explain(ClientError(response, operation))
+
+
+class JobAtWork(SageMaker):
+    """A private team has labelled 3 of 40 frames of one job in two hours."""
+
+    team = "arn:aws:sagemaker:eu-central-1:1:workteam/private-crowd/night-shift"
+
+    def describe_labeling_job(self, **asked: str) -> dict[str, Any]:
+        if not asked["LabelingJobName"].endswith("-0001-000-1"):
+            raise ClientError({"Error": {"Code": "ValidationException"}}, "DescribeLabelingJob")
+        return {
+            "LabelingJobStatus": "InProgress",
+            "CreationTime": datetime.fromtimestamp(NOW - 7_200, UTC),
+            "HumanTaskConfig": {"WorkteamArn": self.team},
+            "InputConfig": {"DataSource": {"S3DataSource": {"ManifestS3Uri": "s3://labels/m"}}},
+            "LabelCounters": {"TotalLabeled": 3, "Unlabeled": 37},
+        }
+
+    def describe_workteam(self, **asked: str) -> dict[str, Any]:
+        assert asked == {"WorkteamName": "night-shift"}
+        return {"Workteam": {"SubDomain": "x.labeling.eu-central-1.sagemaker.aws"}}
+
+
+class HiddenTeam(JobAtWork):
+    """The operator may not read work teams."""
+
+    def describe_workteam(self, **asked: str) -> dict[str, Any]:
+        raise ClientError({"Error": {"Code": "AccessDeniedException"}}, "DescribeWorkteam")
+
+
+@pytest.mark.usefixtures("aws")
+@pytest.mark.parametrize(
+    ("sagemaker", "portal"), [(JobAtWork(), "https://x.labeling.eu-central-1.sagemaker.aws"), (HiddenTeam(), "")]
+)
+def test_a_job_says_where_its_reviewers_work_and_how_fast(sagemaker: SageMaker, portal: str) -> None:
+    stack = stack_of(States("RUNNING", entered("Verify", "MapStateEntered")))
+    stack.labels.write("labels/d1/0001/manifests/verify-000.manifest", b"")
+    given: dict[str, Any] = {name: stack.client(name) for name in ("s3", "dynamodb", "sqs", "stepfunctions")}
+    stack = dataclasses.replace(stack, client={**given, "sagemaker": sagemaker}.__getitem__)
+    run = Inspection(stack, "d1", now=NOW).drive().run
+    assert run is not None
+    (job,) = run.jobs
+    assert (job.workteam, job.portal, job.hourly) == ("night-shift", portal, 1.5)
 
 
 class StoppedJob(SageMaker):

@@ -88,7 +88,7 @@ def test_a_failed_labelling_job_redriven_twice_is_repeated_once(pipeline: Pipeli
     reviewers = eventually(
         lambda: [job for job in operator.ask("status", "stopped-by-hand")["waits_for"] if stem in job], "the job", 90
     )
-    assert reviewers == [f"reviewers: 2 frames of labelling job {stem}-1 are not labelled"]
+    assert reviewers == [f"reviewers in work team autolabel: 0 of 2 frames done (labelling job {stem}-1)"]
     pipeline.cloud.client("sagemaker").stop_labeling_job(LabelingJobName=f"{stem}-1")
     assert pipeline.end("stopped-by-hand").status == "FAILED"
     status = operator.ask("status", "stopped-by-hand")

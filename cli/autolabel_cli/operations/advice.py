@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 
 from autolabel.contracts.wording import counted
@@ -108,23 +108,35 @@ def _running(run: RunStatus) -> Iterator[str]:
                 yield f"{_endpoint(model)}: {_pending(model)}"
             elif model.pending:
                 yield f"answers of {model.model}: {_pending(model)}"
-    for job in run.jobs:
-        if job.status == "InProgress":
-            yield f"reviewers: {job.unlabelled:,} frames of labelling job {job.job} are not labelled"
+    yield from _work_teams([job for job in run.jobs if job.status == "InProgress"])
     for project in run.projects:
         yield _project(project)
+
+
+def _work_teams(jobs: Sequence[JobStatus]) -> Iterator[str]:
+    """Say for each work team where it works, how far it is and how fast it was so far."""
+    for workteam, portal in dict.fromkeys((job.workteam, job.portal) for job in jobs):
+        theirs = [job for job in jobs if (job.workteam, job.portal) == (workteam, portal)]
+        where = (f" in work team {workteam}" if workteam else "") + (f" at {portal}" if portal else "")
+        done, frames = (sum(counts) for counts in zip(*((job.labelled, job.frames) for job in theirs), strict=True))
+        pace = _pace(sum(job.hourly or 0 for job in theirs))
+        which = f"labelling job {theirs[0].job}" if len(theirs) == 1 else counted(len(theirs), "labelling job")
+        yield f"reviewers{where}: {done:,} of {counted(frames, 'frame')} done{pace} ({which})"
+
+
+def _pace(hourly: float | None) -> str:
+    if not hourly:
+        return ""
+    return f", {counted(round(hourly), 'frame') if hourly >= 1 else 'less than 1 frame'} an hour so far"
 
 
 def _project(project: ProjectStatus) -> str:
     if not project.project:
         return f"Label Studio: the project of job {project.job} is being created"
-    if project.done is None or project.total is None:
-        return f"reviewers: {project.frames:,} frames in Label Studio project {project.project} (job {project.job})"
-    left = max(0, project.total - project.done)
-    return (
-        f"reviewers: {left:,} of {project.total:,} frames are open in Label Studio project {project.project} "
-        f"(job {project.job})"
-    )
+    done = f"{counted(project.frames, 'frame')}, not counted yet"
+    if project.done is not None and project.total is not None:
+        done = f"{project.done:,} of {counted(project.total, 'frame')} done at the last count{_pace(project.hourly)}"
+    return f"reviewers in Label Studio project {project.project}: {done} (job {project.job})"
 
 
 def _pending(model: ModelStatus) -> str:

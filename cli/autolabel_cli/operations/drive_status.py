@@ -83,7 +83,8 @@ class JobStatus(msgspec.Struct, frozen=True):
     """Latest attempt at a labelling job, counted in frames. `status`: as Ground Truth gives it.
 
     `labelled` includes earlier attempts whose answers were taken in. `round`: 2 for a second look at some frames of the
-    first round.
+    first round. `workteam`: name of its work team. `portal`: where the team works, empty when it is unknown. `hourly`:
+    frames labelled in an hour on average since the attempt began, None when there are none yet.
     """
 
     job: str
@@ -93,6 +94,9 @@ class JobStatus(msgspec.Struct, frozen=True):
     failed: int
     reason: str = ""
     round: int = 1
+    workteam: str = ""
+    portal: str = ""
+    hourly: float | None = None
 
     @property
     def frames(self) -> int:
@@ -103,7 +107,8 @@ class ProjectStatus(msgspec.Struct, frozen=True):
     """Project of a job in Label Studio. `project`: its id, empty while it is being created.
 
     `done` of its `total` tasks are answered or skipped, as the run last counted them; None before the first count.
-    `whole`: the frames of the job's first round, if this is the second.
+    `whole`: the frames of the job's first round, if this is the second. `hourly`: tasks done in an hour on average from
+    the opening to the last count; None when it is unknown.
     """
 
     job: str
@@ -112,11 +117,17 @@ class ProjectStatus(msgspec.Struct, frozen=True):
     done: int | None = None
     total: int | None = None
     whole: int = 0
+    hourly: float | None = None
 
     @property
     def answered(self) -> int:
         """The frames of the job that have an answer; those of a second look have none until that look is over."""
         return max(0, (self.whole or self.frames) - self.frames + (self.done or 0))
+
+
+def hourly(count: int, seconds: float) -> float | None:
+    """Return an average for an hour. None while nothing is counted, or in less than a minute."""
+    return 3_600 * count / seconds if count and seconds >= 60 else None
 
 
 class EarlierLabels(msgspec.Struct, frozen=True):

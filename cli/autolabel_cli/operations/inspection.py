@@ -45,6 +45,7 @@ from autolabel_cli.operations.drive_status import (
     RunEntry,
     RunStatus,
     Upload,
+    hourly,
 )
 from autolabel_cli.operations.projects import open_projects
 from autolabel_cli.stack import Stack
@@ -69,6 +70,7 @@ class Inspection:
         self._sagemaker = stack.client("sagemaker")
         self._labeling_jobs = SageMakerLabelingJobs(self._sagemaker)
         self._db = stack.client("dynamodb")
+        self._portals: dict[str, str] = {"": ""}
 
     def drive(self, run: str | None = None) -> DriveStatus:
         """Read the status of the drive with its named or latest run. CommandError when the drive or run is unknown."""
@@ -315,7 +317,23 @@ class Inspection:
                     failed=latest.failed,
                     reason=latest.reason,
                     round=one.round,
+                    workteam=latest.workteam.rpartition("/")[2],
+                    portal=self._portal(latest.workteam) if latest.status == "InProgress" else "",
+                    hourly=hourly(latest.labelled, self._now - latest.created) if latest.created else None,
                 )
+
+    def _portal(self, workteam: str) -> str:
+        """Find the address where a work team works. Empty for a vendor's team, and for one that may not be read."""
+        if workteam not in self._portals:
+            name = workteam.rpartition("/")[2]
+            try:
+                place = self._sagemaker.describe_workteam(WorkteamName=name)["Workteam"].get("SubDomain", "")
+            except ClientError:
+                # The address is a help only. Who may not read it still gets the rest of the status.
+                place = ""
+            # SageMaker gives the host alone; the embedded cloud gives an address without encryption.
+            self._portals[workteam] = f"https://{place}" if place and "://" not in place else place
+        return self._portals[workteam]
 
     def _changes(self, run: str, *, latest: bool) -> Changes:
         counts: Counter[str] = Counter()

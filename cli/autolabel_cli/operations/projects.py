@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from autolabel.verification import LABEL_STUDIO
-from autolabel_cli.operations.drive_status import ProjectStatus
+from autolabel_cli.operations.drive_status import ProjectStatus, hourly
 
 # States of a job's iteration in statemachine/label_drive.asl.yaml: its project is created, then reviewers work in it.
 OPENING = frozenset({"Back-end?", "OpenProject"})
@@ -29,6 +29,8 @@ class _Iteration(msgspec.Struct):
     total: int = 0
     whole: int = 0
     round: int = 1
+    # Milliseconds since the epoch; 0 in runs of earlier versions.
+    opened: float = 0
 
 
 def open_projects(events: Iterable[Mapping[str, Any]]) -> list[ProjectStatus]:
@@ -47,17 +49,19 @@ def open_projects(events: Iterable[Mapping[str, Any]]) -> list[ProjectStatus]:
             # The input of another state, or one that Step Functions truncated.
             continue
         if iteration.first not in found:
-            found[iteration.first] = _project(entered["name"], iteration)
+            found[iteration.first] = _project(entered["name"], iteration, event["timestamp"].timestamp())
     return [project for _, project in sorted(found.items()) if project]
 
 
-def _project(state: str, one: _Iteration) -> ProjectStatus | None:
+def _project(state: str, one: _Iteration, at: float) -> ProjectStatus | None:
     if one.back_end != LABEL_STUDIO or state not in OPENING | OPEN:
         return None
     whole = one.whole if one.round > 1 else 0
     if state in OPENING:
         return ProjectStatus(one.name, "", one.frames, whole=whole)
     # A further round begins with the counts of the one before it, and zero looks.
-    looked = one.looks > 0
-    done, total = (one.done, one.total) if looked else (None, None)
-    return ProjectStatus(one.job, one.output, one.frames, done, total, whole)
+    if not one.looks:
+        return ProjectStatus(one.job, one.output, one.frames, whole=whole)
+    # AwaitPeople begins right after a count. Of a look under way, the time of the count before it is not known here.
+    pace = hourly(one.done, at - one.opened / 1_000) if state == "AwaitPeople" and one.opened else None
+    return ProjectStatus(one.job, one.output, one.frames, one.done, one.total, whole, pace)

@@ -15,9 +15,13 @@ _FIRST = "autolabel"
 
 
 class Workteams:
-    """The account's private work teams; one called `autolabel` exists from the start."""
+    """The account's private work teams; one called `autolabel` exists from the start.
+
+    `portal`: the address where they work, empty without a worker portal.
+    """
 
     def __init__(self) -> None:
+        self.portal = ""
         self._teams: Registry[dict[str, Any]] = Registry()
         members = {"UserPool": "us-east-1_embedded", "UserGroup": "annotators", "ClientId": "embedded"}
         self.create(
@@ -45,7 +49,9 @@ class Workteams:
     def describe(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """DescribeWorkteam."""
         name = request["WorkteamName"]
-        return {"Workteam": self._teams.get(name, missing=_missing(name))}
+        team = self._teams.get(name, missing=_missing(name))
+        # On AWS this is a host, which answers by https alone; the portal here does not.
+        return {"Workteam": {**team, **({"SubDomain": self.portal} if self.portal else {})}}
 
     def delete(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """DeleteWorkteam."""

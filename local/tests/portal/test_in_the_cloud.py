@@ -61,6 +61,8 @@ def test_reviewers_read_and_answer_with_the_rights_of_the_jobs_role(cloud: Embed
     following = browser.submit(task, ("car", 1, 2, 3, 4)).document["next"]
     assert browser.submit(following, ("car", 10, 20, 30, 40)).document == {"next": None}
     sagemaker, s3 = cloud.client("sagemaker"), cloud.client("s3")
+    team = sagemaker.describe_workteam(WorkteamName="autolabel")["Workteam"]
+    assert f"{team['SubDomain']}/" == cloud.portal_url
     eventually(lambda: sagemaker.describe_labeling_job(LabelingJobName="Drive-1")["LabelingJobStatus"] == "Completed")
     output = s3.get_object(Bucket="labels", Key="gt/Drive-1/manifests/output/output.manifest")["Body"].read()
     metadata = [json.loads(line)["verified-metadata"] for line in output.splitlines()]

@@ -36,6 +36,8 @@ class SageMakerLabelingJobs:
             unlabelled=counters.get("Unlabeled", 0),
             failed=counters.get("FailedNonRetryableError", 0),
             reason=found.get("FailureReason", ""),
+            workteam=found.get("HumanTaskConfig", {}).get("WorkteamArn", ""),
+            created=found["CreationTime"].timestamp() if "CreationTime" in found else 0.0,
         )
 
     def stop(self, job: str) -> None:

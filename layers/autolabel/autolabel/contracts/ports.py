@@ -271,7 +271,8 @@ class LabelingJobState(NamedTuple):
     `status`: as DescribeLabelingJob gives it. `manifest`: the S3 URI of its lines; `output`: that of its output
     manifest, empty while there is none.
     `labelled`: the number of frames with a label, which may be more than have arrived in S3. `unlabelled` and `failed`
-    count the others. `reason`: why the job failed.
+    count the others. `reason`: why the job failed. `workteam`: the ARN of its work team; `created`: in seconds since
+    the epoch, 0 if it is unknown.
     """
 
     status: str
@@ -281,6 +282,8 @@ class LabelingJobState(NamedTuple):
     unlabelled: int = 0
     failed: int = 0
     reason: str = ""
+    workteam: str = ""
+    created: float = 0.0
 
 
 class LabelingJobs(Protocol):

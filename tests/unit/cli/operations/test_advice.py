@@ -40,6 +40,10 @@ def model(of: ModelStatus = SERVING, **counts: Any) -> ModelStatus:
     return msgspec.structs.replace(of, **counts)
 
 
+def at_work(job: JobStatus, name: str, **more: Any) -> JobStatus:
+    return msgspec.structs.replace(job, job=name, **more)
+
+
 def status_of(run: RunStatus | None = None, upload: Upload | None = None, *letters: DeadLetters) -> DriveStatus:
     runs = (RunEntry(run.run, AT, "", run.execution),) if run else ()
     return DriveStatus("d1", AT, upload, 0, runs, run, letters)
@@ -67,6 +71,10 @@ def opened(document: Any = "none", refused: str = "", *letters: DeadLetters) -> 
 BURIED = DeadLetters("collect", 4, 2, {"KeyError: 'x'": 2})
 OTHERS = DeadLetters("submit", 4)
 PEOPLE = JobStatus("d1-0001-000-1", "InProgress", labelled=3, unlabelled=7, failed=0)
+TEAM = msgspec.structs.replace(
+    PEOPLE, workteam="night-shift", portal="https://x.labeling.eu-west-1.sagemaker.aws", hourly=1.2
+)
+SLOW = msgspec.structs.replace(PEOPLE, workteam="day-shift", hourly=0.6)
 PROJECT = ProjectStatus("d1-0001-000", "7", frames=1_200, done=3, total=1_200)
 OPENING = ProjectStatus("d1-0001-001", "", frames=10)
 STOPPED_JOB = JobStatus("d1-0001-001-1", "Stopped", labelled=0, unlabelled=10, failed=0)
@@ -144,31 +152,50 @@ SITUATIONS: dict[str, tuple[DriveStatus, list[str], str]] = {
     ),
     "people at work": (
         running("Verify", jobs=(PEOPLE,)),
-        ["reviewers: 7 frames of labelling job d1-0001-000-1 are not labelled"],
+        ["reviewers: 3 of 10 frames done (labelling job d1-0001-000-1)"],
+        "wait",
+    ),
+    "a work team at its portal": (
+        running("Verify", jobs=(TEAM,)),
+        [
+            "reviewers in work team night-shift at https://x.labeling.eu-west-1.sagemaker.aws: "
+            "3 of 10 frames done, 1 frame an hour so far (labelling job d1-0001-000-1)"
+        ],
+        "wait",
+    ),
+    "a work team with several jobs, and a slow one": (
+        running("Verify", jobs=(TEAM, at_work(TEAM, "d1-0001-001-1", hourly=1_200.4), at_work(SLOW, "d1-0001-002-1"))),
+        [
+            "reviewers in work team night-shift at https://x.labeling.eu-west-1.sagemaker.aws: "
+            "6 of 20 frames done, 1,202 frames an hour so far (2 labelling jobs)",
+            "reviewers in work team day-shift: 3 of 10 frames done, less than 1 frame an hour so far "
+            "(labelling job d1-0001-002-1)",
+        ],
         "wait",
     ),
     "people at work beside a job that was stopped": (
         running("Verify", jobs=(PEOPLE, STOPPED_JOB)),
-        ["reviewers: 7 frames of labelling job d1-0001-000-1 are not labelled"],
+        ["reviewers: 3 of 10 frames done (labelling job d1-0001-000-1)"],
         "wait for the other jobs; then the run fails because of d1-0001-001-1, and autolabel redrive d1 makes it again",
     ),
     "people at work in Label Studio": (
         running("Verify", projects=(PROJECT,)),
-        ["reviewers: 1,197 of 1,200 frames are open in Label Studio project 7 (job d1-0001-000)"],
+        ["reviewers in Label Studio project 7: 3 of 1,200 frames done at the last count (job d1-0001-000)"],
         "label the open frames in Label Studio (project 7); the run then continues by itself",
     ),
     "projects of Label Studio that the run has not looked at yet": (
-        running("Verify", projects=(ProjectStatus("a", "7", 5), ProjectStatus("b", "8", 6))),
+        running("Verify", projects=(ProjectStatus("a", "7", 5), ProjectStatus("b", "8", 1))),
         [
-            "reviewers: 5 frames in Label Studio project 7 (job a)",
-            "reviewers: 6 frames in Label Studio project 8 (job b)",
+            "reviewers in Label Studio project 7: 5 frames, not counted yet (job a)",
+            "reviewers in Label Studio project 8: 1 frame, not counted yet (job b)",
         ],
         "label the open frames in Label Studio (project 7, 8); the run then continues by itself",
     ),
     "a project that Label Studio has not taken yet": (
-        running("Verify", projects=(PROJECT, OPENING)),
+        running("Verify", projects=(msgspec.structs.replace(PROJECT, hourly=12.3), OPENING)),
         [
-            "reviewers: 1,197 of 1,200 frames are open in Label Studio project 7 (job d1-0001-000)",
+            "reviewers in Label Studio project 7: 3 of 1,200 frames done at the last count, 12 frames an hour so far "
+            "(job d1-0001-000)",
             "Label Studio: the project of job d1-0001-001 is being created",
         ],
         "wait; if it takes long, check that Label Studio is up and lets the stack create d1-0001-001",
