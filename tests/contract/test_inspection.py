@@ -16,7 +16,7 @@ from botocore.exceptions import ClientError
 from botocore.stub import Stubber
 
 from autolabel.contracts.drive import Camera, DriveDocument, Run
-from autolabel.contracts.frames import FrameKey
+from autolabel.contracts.frames import FrameKey, ListedFrame
 from autolabel.contracts.ports import PendingUnit
 from autolabel.contracts.run_folder import RunFolder
 from autolabel.contracts.units import Unit
@@ -25,7 +25,7 @@ from autolabel_cli.errors import CommandError, explain
 from autolabel_cli.models.catalogue import add_model
 from autolabel_cli.operations.advice import ASKING_STATES, STATES
 from autolabel_cli.operations.dead_letters import DeadLetterQueue
-from autolabel_cli.operations.drive_status import ProjectStatus
+from autolabel_cli.operations.drive_status import Changes, ProjectStatus
 from autolabel_cli.operations.inspection import Inspection
 from autolabel_cli.operations.interventions import redrive_run
 from autolabel_cli.operations.projects import OPEN, OPENING
@@ -317,6 +317,46 @@ def test_a_refusal_names_the_permission_that_is_missing(code: str, message: str,
     status = 403 if "ccess" in code or code == "403" else 400
     response: Any = {"Error": {"Code": code, "Message": message}, "ResponseMetadata": {"HTTPStatusCode": status}}
     assert words in explain(ClientError(response, operation))
+
+
+def list_frames(stack: Stack, *indices: int) -> None:
+    """Upload frames, and freeze them as the run's listing."""
+    for index in indices:
+        stack.ingest.write(f"drives/d1/front/{index:019d}.png", b"x")
+    there = stack.ingest.list("drives/d1/")
+    lines = [ListedFrame(key=thing.key, etag=thing.etag, size=thing.size) for thing in there]
+    stack.labels.write("labels/d1/0001/frames.jsonl", b"".join(msgspec.json.encode(line) + b"\n" for line in lines))
+    freeze(stack, len(indices))
+
+
+def changes_of(stack: Stack, *, full: bool = False) -> Changes:
+    run = Inspection(stack, "d1", now=NOW, full=full).drive().run
+    assert run is not None
+    return run.changes
+
+
+@pytest.mark.usefixtures("aws")
+def test_uploads_that_were_only_reported_late_are_no_changes(monkeypatch: pytest.MonkeyPatch) -> None:
+    stack = stack_of(States("SUCCEEDED", stopDate=datetime.fromtimestamp(NOW, UTC)))
+    list_frames(stack, 1, 2)
+    assert changes_of(stack) == Changes()
+    # The event of a frame that is in the listing comes after the listing is frozen
+    stack.ledger.mark_late("d1", NOW)
+    assert changes_of(stack) == Changes()
+    stack.ingest.write(f"drives/d1/front/{3:019d}.png", b"x")
+    stack.ingest.write(f"drives/d1/front/{2:019d}.png", b"y")
+    assert changes_of(stack) == Changes(late=1, overwritten=1)
+    # Of a large drive, only --full tells
+    monkeypatch.setattr("autolabel_cli.operations.inspection._MOST_COMPARED", 2)
+    assert changes_of(stack) == Changes(more=datetime.fromtimestamp(NOW, UTC))
+    assert changes_of(stack, full=True) == Changes(late=1, overwritten=1)
+
+
+@pytest.mark.usefixtures("aws")
+def test_a_run_without_a_listing_has_no_unchecked_reports() -> None:
+    stack = stack_of(States("RUNNING", entered("Reconcile")))
+    stack.ledger.mark_late("d1", NOW)
+    assert changes_of(stack) == Changes()
 
 
 class JobAtWork(SageMaker):

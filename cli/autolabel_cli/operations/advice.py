@@ -156,11 +156,11 @@ def _next_of_labelled(status: DriveStatus, run: RunStatus) -> str:
     if run.many_rejected:
         return (
             f"autolabel fetch {status.drive} --to FOLDER: its rejected.jsonl names {sum(run.rejected.values()):,} of "
-            f"{run.objects:,} objects with the reason; mend or upload them again, then autolabel relabel "
+            f"{counted(run.objects, 'object')} with the reason; mend or upload them again, then autolabel relabel "
             f"{status.drive}"
         )
-    # A message that was only delivered twice looks the same until the sweep compares the drive with the listing.
-    unsure = "; the sweep has yet to check whether objects reported since then are late" if run.changes.more else ""
+    check = f"; autolabel status {status.drive} --full checks whether the objects reported since then are late"
+    unsure = check if run.changes.more else ""
     return f"nothing; autolabel fetch {status.drive} --to FOLDER downloads the dataset{unsure}"
 
 

@@ -30,7 +30,7 @@ _FLOORS = (FLOOR, 0.1, 0.25)
 @click.command()
 @click.argument("drive")
 @run_option
-@click.option("--full", is_flag=True, help="Count the answers one by one, which takes minutes for a large drive.")
+@click.option("--full", is_flag=True, help="Count answers and compare objects one by one: minutes for a large drive.")
 @json_option
 @stack_option
 def status(drive: str, run: str | None, full: bool, as_json: bool, stack_name: str) -> None:

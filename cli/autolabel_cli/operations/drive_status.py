@@ -144,7 +144,11 @@ class EarlierLabels(msgspec.Struct, frozen=True):
 
 
 class Changes(msgspec.Struct, frozen=True):
-    """Objects that differ from the run's frozen listing. `more`: time of a report that is not checked yet."""
+    """Objects that differ from the run's frozen listing.
+
+    `more`: time of the last upload that was reported and is not compared with the listing yet. In most cases it was
+    there before the listing was frozen, and only its report came later.
+    """
 
     late: int = 0
     overwritten: int = 0

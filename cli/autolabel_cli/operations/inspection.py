@@ -21,7 +21,7 @@ from autolabel.contracts.ports import LabelingJobState, Refusal
 from autolabel.contracts.run_folder import RunFolder
 from autolabel.contracts.units import PENDING_PARTITIONS, answers_prefix
 from autolabel.datasets import Collected
-from autolabel.drives import ChangedObject, ListingSummary, frozen_listing
+from autolabel.drives import ChangedObject, ListingSummary, changed_objects, frozen_listing
 from autolabel.labels import LabelledBy
 from autolabel.models import Catalogue
 from autolabel.reporting import Summary
@@ -53,6 +53,8 @@ from autolabel_cli.stack import Stack
 # Reasons of failures differ in numbers and ids. This many are listed, and the others are counted together.
 _MOST_REASONS = 20
 _MAX_REASON = 200
+# The objects of a drive that are listed to find late ones. More take seconds, so they are left to --full and the sweep.
+_MOST_COMPARED = 20_000
 _OTHERS = "others"
 # The state that takes in what reviewers answered before a job ended early. Definitions of 0.1.0 do not have it.
 _TAKES_ANSWERS = "TakeAnswers"
@@ -196,7 +198,7 @@ class Inspection:
             jobs=tuple(self._jobs(entry.run)),
             projects=tuple(self._projects(execution)) if state == "Verify" else (),
             earlier=self._earlier(entry.run),
-            changes=self._changes(entry.run, latest=latest),
+            changes=self._changes(entry.run, listing, latest=latest),
         )
 
     def _rejected(self, run: str, listing: ListingSummary | None) -> dict[str, int]:
@@ -335,15 +337,21 @@ class Inspection:
             self._portals[workteam] = f"https://{place}" if place and "://" not in place else place
         return self._portals[workteam]
 
-    def _changes(self, run: str, *, latest: bool) -> Changes:
+    def _changes(self, run: str, listing: ListingSummary | None, *, latest: bool) -> Changes:
+        """Count the changed objects: as the last sweep found them, or anew if an upload was reported since then."""
+        folder = RunFolder(self._drive, run)
+        # A run that has no listing yet takes in everything that was reported.
+        marks = self._stack.ledger.late_drives() if listing and latest else ()
+        reported = next((at for drive, at in marks if drive == self._drive), None)
+        if reported and listing and (self._full or listing.objects <= _MOST_COMPARED):
+            objects = changed_objects(self._stack.ingest, self._stack.labels, folder)
+            return Changes(**Counter[str](changed.change for changed in objects), more=None)
         counts: Counter[str] = Counter()
         decoder = msgspec.json.Decoder(ChangedObject)
         # Without the file, no change was found.
         with suppress(KeyError):
-            late = self._stack.labels.lines(RunFolder(self._drive, run).late_objects)
-            counts.update(decoder.decode(line).change for line in late)
-        more = next((at for drive, at in self._stack.ledger.late_drives() if drive == self._drive), None)
-        return Changes(**counts, more=_time(more) if more and latest else None)
+            counts.update(decoder.decode(line).change for line in self._stack.labels.lines(folder.late_objects))
+        return Changes(**counts, more=_time(reported) if reported else None)
 
     def _dead_letters(self, name: str) -> DeadLetters:
         queue = DeadLetterQueue(self._stack, name)

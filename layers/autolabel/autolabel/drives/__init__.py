@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from autolabel.drives.closing import Closing
-    from autolabel.drives.late_frames import ChangedObject
+    from autolabel.drives.late_frames import ChangedObject, changed_objects
     from autolabel.drives.listing import ListingSummary, frozen_listing, read_listing
     from autolabel.drives.sweep import Sweep
 else:
@@ -16,7 +16,10 @@ else:
         __name__,
         {
             "closing": ("Closing",),
-            "late_frames": ("ChangedObject",),
+            "late_frames": (
+                "ChangedObject",
+                "changed_objects",
+            ),
             "listing": (
                 "ListingSummary",
                 "frozen_listing",
@@ -26,4 +29,4 @@ else:
         },
     )
 
-__all__ = ["ChangedObject", "Closing", "ListingSummary", "Sweep", "frozen_listing", "read_listing"]
+__all__ = ["ChangedObject", "Closing", "ListingSummary", "Sweep", "changed_objects", "frozen_listing", "read_listing"]

@@ -54,14 +54,19 @@ def record_lateness(ingest: Bucket, label_bucket: Bucket, folder: RunFolder) -> 
 
     def changes() -> Iterator[bytes]:
         nonlocal first
-        objects = uploads(ingest.list(drive_prefix(folder.drive)), folder.drive)
-        for changed in compare_objects(read_listing(label_bucket, folder), objects):
+        for changed in changed_objects(ingest, label_bucket, folder):
             counts[changed.change] += 1
             first = first or changed.key
             yield msgspec.json.encode(changed) + b"\n"
 
     label_bucket.write_stream(folder.late_objects, changes(), "application/jsonl")
     return Lateness(counts["late"], counts["overwritten"], counts["deleted"], first)
+
+
+def changed_objects(ingest: Bucket, label_bucket: Bucket, folder: RunFolder) -> Iterator[ChangedObject]:
+    """Compare a drive's objects, as they are now, with the run's frozen listing; yield the differences."""
+    objects = uploads(ingest.list(drive_prefix(folder.drive)), folder.drive)
+    return compare_objects(read_listing(label_bucket, folder), objects)
 
 
 def compare_objects(listing: Iterable[ListedFrame], objects: Iterable[StoredObject]) -> Iterator[ChangedObject]:

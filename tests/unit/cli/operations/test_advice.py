@@ -249,7 +249,7 @@ SITUATIONS: dict[str, tuple[DriveStatus, list[str], str]] = {
     "a labelled drive of which something was reported again": (
         ended(SUCCEEDED, changes=Changes(more=AT)),
         [],
-        "nothing; autolabel fetch d1 --to FOLDER downloads the dataset; the sweep has yet to check whether "
+        "nothing; autolabel fetch d1 --to FOLDER downloads the dataset; autolabel status d1 --full checks whether the "
         "objects reported since then are late",
     ),
 }
