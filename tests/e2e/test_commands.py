@@ -58,6 +58,11 @@ def test_a_run_that_waits_for_a_missing_endpoint_names_it(pipeline: Pipeline, op
         assert status["waits_for"] == ["endpoint choosy, which is missing: 2 units are pending"]
         assert status["next"] == "restore endpoint choosy (it is missing); the run then continues by itself"
         assert "next: restore endpoint choosy" in operator.say("status", "absent")
+        # The list says so too
+        listed = {entry["drive"]: entry for entry in operator.ask("list", "--waiting")["drives"]}
+        assert (listed["absent"]["status"], listed["absent"]["frames"]) == ("RUNNING", 2)
+        assert listed["absent"]["waits_for"] == [f"{MODEL}: endpoint choosy is missing"]
+        assert f"{MODEL}: endpoint choosy is missing" in operator.say("list")
         # A redrive while the endpoint is missing does no harm
         assert operator.ask("redrive", "absent")["outcome"] in ("woken", "running")
     pipeline.succeed("absent")
@@ -69,10 +74,12 @@ def test_a_run_that_waits_for_a_missing_endpoint_names_it(pipeline: Pipeline, op
 
 def test_a_stopped_run_goes_on_where_it_stopped(pipeline: Pipeline, operator: Terminal) -> None:
     with waiting_run(pipeline, "halted"):
+        assert "halted" not in [entry["drive"] for entry in operator.ask("list", "--failed")["drives"]]
         assert operator.ask("stop", "halted")["outcome"] == "stopped"
         assert operator.ask("stop", "halted")["outcome"] == "ended"
         status = operator.ask("status", "halted")
         assert status["waits_for"] == ["an operator: run 0001 was stopped in AwaitInference"]
+        assert "an operator: run 0001 was stopped in AwaitInference" in operator.say("list", "--failed")
         assert ":user/operator" in status["run"]["execution"]["error"]
         assert status["next"] == "restore endpoint choosy (it is missing), then autolabel redrive halted"
     assert operator.ask("status", "halted")["next"] == "autolabel redrive halted, to resume the run"

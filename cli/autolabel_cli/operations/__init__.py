@@ -1,1 +1,1 @@
-"""Work of operators: `autolabel status`, `redrive`, `relabel`, `stop` and `triage`."""
+"""Work of operators: `autolabel list`, `status`, `redrive`, `relabel`, `stop` and `triage`."""

@@ -108,6 +108,8 @@ def _running(run: RunStatus) -> Iterator[str]:
                 yield f"{_endpoint(model)}: {_pending(model)}"
             elif model.pending:
                 yield f"answers of {model.model}: {_pending(model)}"
+        if not run.models:
+            yield from run.paused or _unanswered(run)
     yield from _work_teams([job for job in run.jobs if job.status == "InProgress"])
     for project in run.projects:
         yield _project(project)
@@ -137,6 +139,10 @@ def _project(project: ProjectStatus) -> str:
     if project.done is not None and project.total is not None:
         done = f"{project.done:,} of {counted(project.total, 'frame')} done at the last count{_pace(project.hourly)}"
     return f"reviewers in Label Studio project {project.project}: {done} (job {project.job})"
+
+
+def _unanswered(run: RunStatus) -> list[str]:
+    return ["answers: " + counted(run.pending, "unit is", "units are") + " pending"] if run.pending else []
 
 
 def _pending(model: ModelStatus) -> str:

@@ -1,4 +1,4 @@
-"""The commands `autolabel status`, `redrive`, `relabel`, `stop` and `triage`."""
+"""The commands `autolabel list`, `status`, `redrive`, `relabel`, `stop` and `triage`."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from autolabel_cli.operations.advice import next_step, waits_for
 from autolabel_cli.operations.dead_letters import QUEUES, DeadLetterQueue
 from autolabel_cli.operations.inspection import Inspection
 from autolabel_cli.operations.interventions import Intervention, redrive_run, relabel_drive, stop_run
+from autolabel_cli.operations.overview import Wanted, look_over
+from autolabel_cli.operations.overview_display import show_overview
 from autolabel_cli.operations.status_display import show_status
 from autolabel_cli.operations.triage import look_back, show_retrospect
 from autolabel_cli.options import json_option, run_option, stack_option
@@ -41,6 +43,28 @@ def status(drive: str, run: str | None, full: bool, as_json: bool, stack_name: s
         print_json({**msgspec.structs.asdict(found), **said})
     else:
         show_status(console, found)
+
+
+@click.command("list")
+@click.option("--waiting", is_flag=True, help="Only drives that wait: for uploads, answers, reviewers or an operator.")
+@click.option("--failed", is_flag=True, help="Only drives whose latest run failed, was stopped or has no execution.")
+@click.option(
+    "--limit", type=click.IntRange(min=1), default=50, show_default=True, help="Show at most this number of drives."
+)
+@json_option
+@stack_option
+def list_drives(waiting: bool, failed: bool, limit: int, as_json: bool, stack_name: str) -> None:
+    """List the drives with their state, and what they wait for.
+
+    Open drives come first, then those whose latest run began last. The age is the time since the latest run began, or
+    since the first upload of an open drive. `autolabel status` says more about one drive.
+    """
+    wanted = Wanted(failed, waiting)
+    overview = look_over(Stack.find(stack_name), wanted, limit, time.time())
+    if as_json:
+        print_json(overview)
+    else:
+        show_overview(console, overview, wanted)
 
 
 @click.command()

@@ -41,7 +41,8 @@ class RunEntry(msgspec.Struct, frozen=True):
 class Upload(msgspec.Struct, frozen=True):
     """Drive that is not closed. `closes`: when the sweep closes it, or has its document read, if nothing happens.
 
-    `document`: the state of drive.json. `refused`: why it was refused.
+    `document`: the state of drive.json. `refused`: why it was refused. `oldest`: time of the first object. `more`:
+    there are more objects than were counted.
     """
 
     objects: int
@@ -49,6 +50,8 @@ class Upload(msgspec.Struct, frozen=True):
     document: Literal["none", "waiting", "refused"]
     refused: str = ""
     closes: datetime | None = None
+    oldest: datetime | None = None
+    more: bool = False
 
 
 class ModelStatus(msgspec.Struct, frozen=True):
@@ -174,7 +177,8 @@ class RunStatus(msgspec.Struct, frozen=True):
 
     `frames`: of its listing, None until that is frozen. `refused`: objects that the listing rejected. `rejected`: all
     rejected objects by reason: those of the listing, and from assembly on also those that were rejected in labelling.
-    `missing`: expected frames that have not arrived; the run waits for them until `patient_until`.
+    `missing`: expected frames that have not arrived; the run waits for them until `patient_until`. `pending` units and
+    `paused` models: as the latest reconcile pass found them.
     """
 
     run: str
@@ -188,6 +192,8 @@ class RunStatus(msgspec.Struct, frozen=True):
     rejected: dict[str, int] = {}
     missing: int = 0
     patient_until: datetime | None = None
+    pending: int = 0
+    paused: tuple[str, ...] = ()
     models: tuple[ModelStatus, ...] = ()
     jobs: tuple[JobStatus, ...] = ()
     projects: tuple[ProjectStatus, ...] = ()

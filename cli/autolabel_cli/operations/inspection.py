@@ -14,7 +14,7 @@ import msgspec
 from botocore.exceptions import ClientError
 
 from autolabel.aws import SageMakerEndpointStates, SageMakerLabelingJobs, error_code
-from autolabel.contracts.drive import FIRST_RUN, execution_name, next_run
+from autolabel.contracts.drive import FIRST_RUN, Run, execution_name, next_run
 from autolabel.contracts.errors import CatalogueUnavailable
 from autolabel.contracts.frames import DRIVE_DOCUMENT, drive_prefix, is_name
 from autolabel.contracts.ports import LabelingJobState, Refusal
@@ -55,15 +55,22 @@ _MOST_REASONS = 20
 _MAX_REASON = 200
 # The objects of a drive that are listed to find late ones. More take seconds, so they are left to --full and the sweep.
 _MOST_COMPARED = 20_000
+# The objects of an open drive that a glance looks at: one page of a listing.
+_MOST_GLANCED = 1_000
 _OTHERS = "others"
 # The state that takes in what reviewers answered before a job ended early. Definitions of 0.1.0 do not have it.
 _TAKES_ANSWERS = "TakeAnswers"
 
 
 class Inspection:
-    """Reads the status of a drive once. `now`: seconds since the epoch. `full`: count the answers one by one."""
+    """Reads the status of a drive once. `now`: seconds since the epoch. `full`: count the answers one by one.
 
-    def __init__(self, stack: Stack, drive: str, *, now: float, full: bool = False) -> None:
+    `portals`: addresses of work teams by their ARN, for inspections that share them.
+    """
+
+    def __init__(
+        self, stack: Stack, drive: str, *, now: float, full: bool = False, portals: dict[str, str] | None = None
+    ) -> None:
         self._stack = stack
         self._drive = drive
         self._now = now
@@ -72,14 +79,13 @@ class Inspection:
         self._sagemaker = stack.client("sagemaker")
         self._labeling_jobs = SageMakerLabelingJobs(self._sagemaker)
         self._db = stack.client("dynamodb")
-        self._portals: dict[str, str] = {"": ""}
+        self._portals = {} if portals is None else portals
 
     def drive(self, run: str | None = None) -> DriveStatus:
         """Read the status of the drive with its named or latest run. CommandError when the drive or run is unknown."""
         if not is_name(self._drive):
             raise invalid_name(self._drive)
-        refusals = list(itertools.islice(self._stack.ledger.refusals(self._drive), 1_000))
-        document = next((r for r in refusals if r.key == drive_prefix(self._drive) + DRIVE_DOCUMENT), None)
+        refusals, document = self._refusals()
         runs = tuple(self._runs())
         upload = None if runs else self._upload(document)
         if upload and not upload.objects and upload.document == "none":
@@ -97,6 +103,35 @@ class Inspection:
             run=self._run(looked_at, latest=looked_at is runs[-1]) if looked_at else None,
             dead_letters=tuple(self._dead_letters(queue) for queue in QUEUES),
         )
+
+    def glance(self, run: Run | None, status: str) -> DriveStatus:
+        """Read what costs little for a drive of any size: its state and its reviewers, but nothing of single units.
+
+        `run`: its latest run, None for an open drive. `status`: of the run's execution.
+        """
+        if run is None:
+            upload = self._upload(self._refusals()[1], most=_MOST_GLANCED)
+            return DriveStatus(self._drive, _time(self._now), upload, 0, (), None, ())
+        execution = Execution(self._stack.execution_arn(execution_name(self._drive, run.run)), status)
+        state, since, turn = self._state(execution)
+        listing = frozen_listing(self._stack.labels, run.folder)
+        reviewing = status == "RUNNING" and state == "Verify"
+        glanced = RunStatus(
+            run=run.run,
+            latest=True,
+            execution=execution,
+            state=state,
+            since=since,
+            turn=turn.get("turn", 0),
+            frames=listing.frames if listing else None,
+            refused=listing.objects - listing.frames if listing else 0,
+            missing=turn.get("missing", 0),
+            pending=turn.get("pending", 0),
+            paused=tuple(turn.get("paused", ())),
+            jobs=tuple(self._jobs(run.run)) if reviewing else (),
+            projects=tuple(self._projects(execution)) if reviewing else (),
+        )
+        return DriveStatus(self._drive, _time(self._now), None, 0, (), glanced, ())
 
     def execution(self, run: str) -> Execution:
         """Describe the execution of a run."""
@@ -145,6 +180,12 @@ class Inspection:
         body = self._stack.labels.read(RunFolder(self._drive, run).summary)
         return msgspec.json.decode(body, type=Summary) if body else None
 
+    def _refusals(self) -> tuple[list[Refusal], Refusal | None]:
+        """Return the first refusals of the drive, and that of its document."""
+        refusals = list(itertools.islice(self._stack.ledger.refusals(self._drive), 1_000))
+        key = drive_prefix(self._drive) + DRIVE_DOCUMENT
+        return refusals, next((refusal for refusal in refusals if refusal.key == key), None)
+
     def _runs(self) -> Iterator[RunEntry]:
         latest = self._stack.ledger.latest_run(self._drive)
         name = FIRST_RUN
@@ -155,22 +196,29 @@ class Inspection:
                 yield RunEntry(name, _time(run.since) if run.since else None, outcome, self.execution(name))
             name = next_run(name)
 
-    def _upload(self, refusal: Refusal | None) -> Upload:
-        objects, newest, documented = 0, 0.0, 0.0
-        for thing in self._stack.ingest.list(drive_prefix(self._drive)):
-            newest = max(newest, thing.modified)
-            if thing.key == drive_prefix(self._drive) + DRIVE_DOCUMENT:
-                documented = thing.modified
-            else:
-                objects += 1
+    def _upload(self, refusal: Refusal | None, most: int | None = None) -> Upload:
+        """Describe a drive that is open. `most`: the number of objects to look at."""
+        key = drive_prefix(self._drive) + DRIVE_DOCUMENT
+        documented = next((thing.modified for thing in self._stack.ingest.list(key) if thing.key == key), 0.0)
+        objects, newest, oldest, looked_at = 0, documented, documented, 0
+        for thing in itertools.islice(self._stack.ingest.list(drive_prefix(self._drive)), most):
+            looked_at += 1
+            newest, oldest = max(newest, thing.modified), min(oldest or thing.modified, thing.modified)
+            objects += thing.key != key
         abandoned = self._seconds("AbandonedAfterSeconds")
-        latest = _time(newest) if newest else None
+        upload = Upload(
+            objects,
+            _time(newest) if newest else None,
+            "none",
+            oldest=_time(oldest) if oldest else None,
+            more=looked_at == most,
+        )
         if refusal and refusal.at >= documented:
-            return Upload(objects, latest, "refused", refusal.detail)
+            return msgspec.structs.replace(upload, document="refused", refused=refusal.detail)
         if documented:
             unheard = min(abandoned, 60 * self._seconds("SweepMinutes"))
-            return Upload(objects, latest, "waiting", closes=_time(documented + unheard))
-        return Upload(objects, latest, "none", closes=_time(newest + abandoned))
+            return msgspec.structs.replace(upload, document="waiting", closes=_time(documented + unheard))
+        return msgspec.structs.replace(upload, closes=_time(newest + abandoned))
 
     def _run(self, entry: RunEntry, *, latest: bool) -> RunStatus:
         run = self._stack.ledger.run(self._drive, entry.run)
@@ -194,6 +242,8 @@ class Inspection:
             rejected=self._rejected(entry.run, listing),
             missing=turn.get("missing", 0),
             patient_until=_time(run.since + patience) if turn.get("missing") else None,
+            pending=turn.get("pending", 0),
+            paused=tuple(turn.get("paused", ())),
             models=tuple(_with_answered(models, listing.frames, turn)) if listing and asked_for else models,
             jobs=tuple(self._jobs(entry.run)),
             projects=tuple(self._projects(execution)) if state == "Verify" else (),
@@ -326,7 +376,7 @@ class Inspection:
 
     def _portal(self, workteam: str) -> str:
         """Find the address where a work team works. Empty for a vendor's team, and for one that may not be read."""
-        if workteam not in self._portals:
+        if workteam and workteam not in self._portals:
             name = workteam.rpartition("/")[2]
             try:
                 place = self._sagemaker.describe_workteam(WorkteamName=name)["Workteam"].get("SubDomain", "")
@@ -335,7 +385,7 @@ class Inspection:
                 place = ""
             # SageMaker gives the host alone; the embedded cloud gives an address without encryption.
             self._portals[workteam] = f"https://{place}" if place and "://" not in place else place
-        return self._portals[workteam]
+        return self._portals.get(workteam, "")
 
     def _changes(self, run: str, listing: ListingSummary | None, *, latest: bool) -> Changes:
         """Count the changed objects: as the last sweep found them, or anew if an upload was reported since then."""

@@ -23,7 +23,7 @@ from autolabel_cli.operations.drive_status import (
 )
 from autolabel_cli.output import print_table
 
-_COLOURS = {"SUCCEEDED": "green", "RUNNING": "cyan", "FAILED": "red", "TIMED_OUT": "red", "ABORTED": "yellow"}
+COLOURS = {"SUCCEEDED": "green", "RUNNING": "cyan", "FAILED": "red", "TIMED_OUT": "red", "ABORTED": "yellow"}
 _RUNS_SHOWN = 5
 
 
@@ -63,7 +63,7 @@ def _rows(status: DriveStatus) -> Iterator[tuple[str, str]]:
 
 
 def _execution(execution: Execution, at: datetime) -> str:
-    status = f"[{_COLOURS.get(execution.status, 'default')}]{execution.status}[/]"
+    status = f"[{COLOURS.get(execution.status, 'default')}]{execution.status}[/]"
     times = f", started {_ago(execution.started, at)}" if execution.started else ""
     times += f", ended {_ago(execution.ended, at)}" if execution.ended else ""
     redrives = f", redrives: {execution.redrives}" if execution.redrives else ""
@@ -146,10 +146,13 @@ def _reasons(reasons: Mapping[str, int]) -> str:
 
 
 def _ago(time: datetime | None, at: datetime) -> str:
-    if time is None:
-        return "unknown"
+    return f"{time:%Y-%m-%d %H:%M:%S} UTC ({age(time, at)} ago)" if time else "unknown"
+
+
+def age(time: datetime, at: datetime) -> str:
+    """Write the time that has passed, in the largest unit that gives at least two: 90 s, 119 min, 3 d."""
     seconds = max(0, int((at - time).total_seconds()))
     for unit, length in (("d", 86_400), ("h", 3_600), ("min", 60)):
         if seconds >= 2 * length:
-            return f"{time:%Y-%m-%d %H:%M:%S} UTC ({seconds // length} {unit} ago)"
-    return f"{time:%Y-%m-%d %H:%M:%S} UTC ({seconds} s ago)"
+            return f"{seconds // length} {unit}"
+    return f"{seconds} s"
