@@ -59,7 +59,10 @@ def main(scripted: bool) -> None:
             console.print(
                 f"\nIn another shell:\n  source {environment.relative_to(PROJECT)}\n"
                 "  .venv/bin/autolabel upload <video or folder> --drive first\n"
-                "  .venv/bin/autolabel watch first\n\n"
+                "  .venv/bin/autolabel watch first\n"
+                "  aws s3 ls\n"
+                "  aws --endpoint-url $AWS_ENDPOINT_URL sqs list-queues\n\n"
+                "The AWS CLI of version 1 ignores AWS_ENDPOINT_URL for sqs, so name the address there.\n"
                 f"Drives go to s3://{stack.outputs['IngestBucketName']}/drives/, logs to {OUT.relative_to(PROJECT)}.\n"
                 "The detector sleeps after 90 seconds without work; the next drive wakes it within about 15 seconds.\n"
                 f"{verifiers(cloud)}\nCtrl-C stops the cloud.",
