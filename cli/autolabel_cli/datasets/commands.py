@@ -10,6 +10,7 @@ from typing import get_args
 import click
 
 from autolabel.contracts.wording import counted
+from autolabel_cli.completion import complete_sources
 from autolabel_cli.datasets.classes import map_classes, read_class_map
 from autolabel_cli.datasets.exporting import CARD, Export
 from autolabel_cli.datasets.formats import FORMATS, Format
@@ -26,7 +27,7 @@ _FILE = click.Path(path_type=Path)
 
 
 @click.command()
-@click.argument("sources", metavar="DRIVE...", nargs=-1, required=True)
+@click.argument("sources", metavar="DRIVE...", nargs=-1, required=True, shell_complete=complete_sources)
 @click.option("--format", "form", type=click.Choice(FORMATS), required=True, help="Format to write.")
 @click.option("--to", "folder", type=_FILE, required=True, help="Folder to write into, empty or new.")
 @click.option(

@@ -8,6 +8,7 @@ import click
 
 from autolabel.contracts.verification import Policy, VerifyUncertain
 from autolabel.contracts.wording import counted
+from autolabel_cli.completion import complete_drives, complete_models
 from autolabel_cli.drives.display import RunDisplay
 from autolabel_cli.drives.recordings import find_recording
 from autolabel_cli.drives.results import fetch_run
@@ -35,7 +36,13 @@ _POLICIES: dict[str, Policy] = {"all": VERIFY_ALL, "doubtful": VerifyUncertain()
 @click.option("--drive", required=True, help="Name of the drive.")
 @click.option("--camera", default="front", show_default=True, help="Name of the camera.")
 @click.option("--vehicle", default="unknown", show_default=True, help="Vehicle that recorded the drive.")
-@click.option("--model", "models", multiple=True, help="Model instead of the active ones; repeatable.")
+@click.option(
+    "--model",
+    "models",
+    multiple=True,
+    shell_complete=complete_models,
+    help="Model instead of the active ones; repeatable.",
+)
 @click.option("--note", "notes", multiple=True, help="Note for readers of the report; repeatable.")
 @click.option("--limit", type=click.IntRange(min=1), help="Upload only this number of frames, from the first.")
 @click.option(
@@ -97,7 +104,7 @@ def _uploaded(drive: str, *, late: bool, known: bool) -> tuple[str, str]:
 
 
 @click.command()
-@click.argument("drive")
+@click.argument("drive", shell_complete=complete_drives)
 @run_option
 @stack_option
 def watch(drive: str, run: str | None, stack_name: str) -> None:
@@ -115,7 +122,7 @@ def watch(drive: str, run: str | None, stack_name: str) -> None:
 
 
 @click.command()
-@click.argument("drive")
+@click.argument("drive", shell_complete=complete_drives)
 @click.option("--to", "folder", type=click.Path(path_type=Path), required=True, help="Folder to write into.")
 @run_option
 @stack_option

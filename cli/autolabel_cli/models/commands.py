@@ -15,6 +15,7 @@ from rich.table import Table
 from autolabel.aws import SageMakerEndpointStates
 from autolabel.contracts.wording import counted
 from autolabel.models import Model
+from autolabel_cli.completion import complete_drives, complete_models
 from autolabel_cli.errors import CommandError, CommandGroup
 from autolabel_cli.models.bringing import Brought, Tell, bring_endpoint, bring_source
 from autolabel_cli.models.catalogue import find_revision, read_index
@@ -130,7 +131,7 @@ def list_models(as_json: bool, stack_name: str) -> None:
 
 
 @models.command("show")
-@click.argument("name")
+@click.argument("name", shell_complete=complete_models)
 @json_option
 @stack_option
 def show(name: str, as_json: bool, stack_name: str) -> None:
@@ -156,7 +157,7 @@ def show(name: str, as_json: bool, stack_name: str) -> None:
 
 
 @models.command("remove")
-@click.argument("name")
+@click.argument("name", shell_complete=complete_models)
 @click.option("--force", is_flag=True, help="Remove it even if runs wait for its answers; they continue without.")
 @json_option
 @stack_option
@@ -181,8 +182,8 @@ def remove(name: str, force: bool, as_json: bool, stack_name: str) -> None:
 
 
 @models.command("calibrate")
-@click.argument("name")
-@click.option("--drive", required=True, help="Drive that the model labelled.")
+@click.argument("name", shell_complete=complete_models)
+@click.option("--drive", required=True, shell_complete=complete_drives, help="Drive that the model labelled.")
 @run_option
 @click.option(
     "--labels",
@@ -237,7 +238,7 @@ def calibrate(
 
 
 @models.command("test")
-@click.argument("name")
+@click.argument("name", shell_complete=complete_models)
 @click.argument("image", type=_FILE)
 @click.option("--to", type=_FILE, help="File for the image with its boxes; beside IMAGE by default.")
 @click.option(

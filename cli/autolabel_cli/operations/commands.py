@@ -12,6 +12,7 @@ import msgspec
 from autolabel.contracts.verification import REVIEW_CHANGED, ReviewChoice, VerifyUncertain
 from autolabel.contracts.wording import counted
 from autolabel.labelling import FLOOR
+from autolabel_cli.completion import complete_drives
 from autolabel_cli.operations.advice import next_step, waits_for
 from autolabel_cli.operations.dead_letters import QUEUES, DeadLetterQueue
 from autolabel_cli.operations.inspection import Inspection
@@ -30,7 +31,7 @@ _FLOORS = (FLOOR, 0.1, 0.25)
 
 
 @click.command()
-@click.argument("drive")
+@click.argument("drive", shell_complete=complete_drives)
 @run_option
 @click.option("--full", is_flag=True, help="Count answers and compare objects one by one: minutes for a large drive.")
 @json_option
@@ -68,7 +69,7 @@ def list_drives(waiting: bool, failed: bool, limit: int, as_json: bool, stack_na
 
 
 @click.command()
-@click.argument("drive", required=False)
+@click.argument("drive", required=False, shell_complete=complete_drives)
 @run_option
 @click.option("--queue", type=click.Choice(list(QUEUES)), help="Move back the dead letters of this queue.")
 @click.option("--force", is_flag=True, help="Redrive a run even if a later run followed it.")
@@ -106,7 +107,7 @@ def _redrive_queue(queue: DeadLetterQueue, as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("drive")
+@click.argument("drive", shell_complete=complete_drives)
 @click.option(
     "--review",
     type=click.Choice(get_args(ReviewChoice)),
@@ -128,7 +129,7 @@ def relabel(drive: str, review: ReviewChoice, as_json: bool, stack_name: str) ->
 
 
 @click.command()
-@click.argument("drive")
+@click.argument("drive", shell_complete=complete_drives)
 @run_option
 @json_option
 @stack_option
@@ -142,7 +143,7 @@ def stop(drive: str, run: str | None, as_json: bool, stack_name: str) -> None:
 
 
 @click.command()
-@click.argument("drives", nargs=-1)
+@click.argument("drives", nargs=-1, shell_complete=complete_drives)
 @click.option(
     "--max-doubt",
     "max_doubts",
