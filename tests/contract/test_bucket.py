@@ -75,29 +75,34 @@ def test_an_object_is_read_with_its_etag_up_to_a_limit(bucket: Bucket) -> None:
     assert bucket.read_tagged("a", 4) == (b"", md5(b""))
 
 
-def test_a_short_object_gives_all_its_bytes_as_first_bytes(bucket: Bucket) -> None:
+@pytest.mark.parametrize(
+    ("start", "count", "expected"),
+    [(0, 4, b"0123"), (0, 100, b"0123456789"), (3, 4, b"3456"), (8, 4, b"89"), (10, 1, b""), (50, 4, b"")],
+)
+def test_a_range_is_cut_at_the_objects_end(bucket: Bucket, start: int, count: int, expected: bytes) -> None:
     bucket.write("a", b"0123456789")
-    assert bucket.read_first("a", 4) == b"0123"
-    assert bucket.read_first("a", 100) == b"0123456789"
+    assert bucket.read_range("a", start, count) == expected
+    assert bucket.read_range("a", start, count, md5(b"0123456789")) == expected
 
 
-def test_an_empty_object_has_no_first_bytes(bucket: Bucket) -> None:
+def test_an_empty_object_has_empty_ranges(bucket: Bucket) -> None:
     bucket.write("a", b"")
-    assert bucket.read_first("a", 16) == b""
-    assert bucket.read_first("a", 16, md5(b"")) == b""
+    assert bucket.read_range("a", 0, 16) == b""
+    assert bucket.read_range("a", 0, 16, md5(b"")) == b""
 
 
-def test_first_bytes_are_read_only_for_the_expected_etag(bucket: Bucket) -> None:
+@pytest.mark.parametrize("start", [0, 1, 50])
+def test_a_range_is_read_only_for_the_expected_etag(bucket: Bucket, start: int) -> None:
     bucket.write("a", b"old")
-    assert bucket.read_first("a", 16, md5(b"old")) == b"old"
+    assert bucket.read_range("a", start, 16, md5(b"old")) == b"old"[start:]
     bucket.write("a", b"new")
     with pytest.raises(FrameChanged, match="a"):
-        bucket.read_first("a", 16, md5(b"old"))
+        bucket.read_range("a", start, 16, md5(b"old"))
 
 
-def test_first_bytes_of_a_deleted_object_raise_frame_changed(bucket: Bucket) -> None:
+def test_a_range_of_a_deleted_object_raises_frame_changed(bucket: Bucket) -> None:
     with pytest.raises(FrameChanged, match="drives/x"):
-        bucket.read_first("drives/x", 16, md5(b"old"))
+        bucket.read_range("drives/x", 0, 16, md5(b"old"))
 
 
 @pytest.mark.parametrize(
@@ -280,7 +285,7 @@ def refused(code: str, status: int) -> Exception:
     with Stubber(client) as stubber:
         stubber.add_client_error("get_object", code, "why", http_status_code=status)
         with pytest.raises(Exception, match=r"^.*drives/d/front/1\.png.*$") as raised:
-            S3Bucket(client, "things").read_first("drives/d/front/1.png", 10, "e")
+            S3Bucket(client, "things").read_range("drives/d/front/1.png", 0, 10, "e")
     return raised.value
 
 
@@ -328,7 +333,7 @@ def test_an_error_that_is_not_of_the_frame_is_raised_with_its_key_and_code(code:
         ("get_object", lambda b: b.read("a")),
         ("get_object", lambda b: b.stream("a")),
         ("get_object", lambda b: b.lines("a")),
-        ("get_object", lambda b: b.read_first("a", 10)),
+        ("get_object", lambda b: b.read_range("a", 0, 10)),
         ("head_object", lambda b: b.exists("a")),
         ("put_object", lambda b: b.write_once("a", b"")),
     ],

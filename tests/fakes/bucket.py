@@ -39,12 +39,12 @@ class FakeBucket:
     def read_tagged(self, key: str, limit: int) -> tuple[bytes, str] | None:
         return (self.objects[key][:limit], self.etag(key)) if key in self.objects else None
 
-    def read_first(self, key: str, count: int, etag: str | None = None) -> bytes:
+    def read_range(self, key: str, start: int, count: int, etag: str | None = None) -> bytes:
         if key not in self.objects or (etag is not None and self.etag(key) != etag):
             raise FrameChanged(f"{key} is gone or holds other bytes")
         if etag is not None and key in self.withheld:
             raise FrameUnreadable(self.withheld[key], f"S3 does not give out {key}: {self.withheld[key]}")
-        return self.objects[key][:count]
+        return self.objects[key][start : start + count]
 
     def stream(self, key: str) -> Iterator[bytes]:
         body = self._existing(key)

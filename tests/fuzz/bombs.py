@@ -33,7 +33,7 @@ from autolabel.models.catalogue import Model
 from autolabel.models.decoders import DecoderOptions
 from autolabel.models.decoders.base import MAX_OBJECTS
 from tests.fakes.answers import DETECTOR, answer
-from tests.fakes.images import png_chunk, png_header, saved
+from tests.fakes.images import png_chunk, png_header, saved, segments
 from tests.fuzz.pictures import pictures_of
 
 CHUNK = 256 * 1024
@@ -256,7 +256,7 @@ def deep_message() -> str:
 
 
 def header(body: bytes) -> str:
-    return str(read_header(lambda count: body[:count], "k")[1:3])
+    return str(read_header(lambda start, count: body[start : start + count], "k")[1:3])
 
 
 def compressed_texts() -> str:
@@ -272,17 +272,48 @@ def compressed_profile() -> str:
     return header(good[:33] + profile + good[33:])
 
 
+def compressed_orientations() -> str:
+    """Texts that unpack to 100 MB each, where an orientation may be."""
+    text = png_chunk(b"zTXt", b"XML:com.adobe.xmp\0\0" + zlib.compress(bytes(100 * MEGABYTE), 9))
+    good = png_header(10, 10)
+    return header(good[:33] + text * 5 + good[33:])
+
+
+def endless_metadata() -> str:
+    """A JPEG that goes on with further segments at each read."""
+    segment = segments(0xE1, bytes(65_533))
+
+    def read(start: int, count: int) -> bytes:
+        body = segment * (count // len(segment) + 2)
+        at = (start - 3) % len(segment)
+        return b"\xff\xd8\xff" + body[1 : count - 2] if start == 0 else body[at : at + count]
+
+    return str(read_header(read, "k"))
+
+
+def many_segments() -> str:
+    return header(b"\xff\xd8" + segments(0xFE, b"x") * 8_000_000)
+
+
+def junk_between_segments() -> str:
+    return header(b"\xff\xd8\xff\0" + b"\xff\0" * 20_000_000)
+
+
 def drawn(body: bytes) -> str:
     return "drawn" if pictures_of(body) else "left out"
 
 
 def largest_png() -> str:
+    return drawn(large_png())
+
+
+def large_png() -> bytes:
     """A PNG of a few megabytes with 100 megapixels of 64 bits."""
     width = height = 10_000
     packed = zlib.compressobj(1)
     rows = b"".join(packed.compress(bytes(8 * width + 1)) for _ in range(height)) + packed.flush()
     head = png_chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 16, 6, 0, 0, 0))
-    return drawn(b"\x89PNG\r\n\x1a\n" + head + png_chunk(b"IDAT", rows) + png_chunk(b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + head + png_chunk(b"IDAT", rows) + png_chunk(b"IEND", b"")
 
 
 def scans(count: int) -> bytes:

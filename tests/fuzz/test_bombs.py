@@ -57,8 +57,13 @@ BOMBS = {
     "large_document": ("document-too-large", DOCUMENT),
     "records": ("message-unreadable", SMALL),
     "deep_message": ("message-unreadable", SMALL),
-    "compressed_texts": ("not-an-image", SMALL),
-    "compressed_profile": ("not-an-image", SMALL),
+    # Metadata that a header needs are unpacked up to a bound, others are skipped.
+    "compressed_texts": ("(10, 10)", SMALL),
+    "compressed_profile": ("(10, 10)", SMALL),
+    "compressed_orientations": ("(10, 10)", SMALL),
+    "endless_metadata": ("metadata-too-large", SMALL),
+    "many_segments": ("metadata-too-large", SMALL),
+    "junk_between_segments": ("not-an-image", SMALL),
     "repeated_scans": ("left out", PICTURE),
     "scans_of_a_camera": ("drawn", PICTURE),
     # The largest allowed frame: assemble and publish have 1,769 MB.

@@ -69,7 +69,7 @@ GOOD = {
 
 
 def header(body: bytes) -> ImageHeader:
-    return read_header(lambda count: body[:count], "frame")
+    return read_header(lambda start, count: body[start : start + count], "frame")
 
 
 @pytest.mark.parametrize("body", GOOD.values(), ids=GOOD)
@@ -100,6 +100,7 @@ BAD = {
     "rotated PNG": (png(orientation=3), "rotated"),
     "endless marker": (b"\xff\xd8" + b"\xff" * 1_000_000, "not-an-image"),
     "endless segments": (b"\xff\xd8" + segments(0xFE, b"x") * 200_000, "not-an-image"),
+    "no pixels": (png()[:33], "image-truncated"),
 }
 
 
@@ -123,7 +124,7 @@ def test_any_bytes_are_a_frame_or_refused(body: bytes) -> None:
     try:
         found = header(body)
     except ImageRefused as e:
-        assert_refusal(e, "not-an-image", "too-many-pixels", "rotated", "animated")
+        assert_refusal(e, "not-an-image", "too-many-pixels", "image-truncated", "rotated", "animated")
         return
     assert found.format in ("png", "jpeg")
     assert found.width > 0

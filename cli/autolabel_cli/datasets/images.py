@@ -31,7 +31,7 @@ def _fetch(frame: StagedFrame, folder: Path, ingest: Bucket) -> None:
             "give the --stack that labelled it, or --no-images"
         )
     try:
-        body = ingest.read_first(frame.key, MAX_FRAME_BYTES, frame.etag)
+        body = ingest.read_range(frame.key, 0, MAX_FRAME_BYTES, frame.etag)
     except FrameChanged as e:
         raise CommandError(f"{e}: relabel its drive, or export without images (--no-images)") from e
     except FrameUnreadable as e:

@@ -145,7 +145,7 @@ def counts(thing: KittiObject, level: Level) -> bool:
 def _read_frame(image: Path, labels: Path) -> LabelledFrame:
     body = image.read_bytes()
     try:
-        header = read_header(lambda count: body[:count], str(image))
+        header = read_header(lambda start, count: body[start : start + count], str(image))
     except ImageRefused as e:
         raise CommandError(f"{image}: {e}") from e
     objects = read_objects(labels, header.width, header.height, TYPES)

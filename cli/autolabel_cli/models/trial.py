@@ -55,7 +55,7 @@ def try_model(stack: Stack, model: Model, image: Path, *, patience: float, tell:
         body = image.read_bytes()
     except OSError as e:
         raise CommandError(f"{image} cannot be read: {e.strerror}") from e
-    header = read_header(lambda count: body[:count], str(image))
+    header = read_header(lambda start, count: body[start : start + count], str(image))
     began = time.monotonic()
     answer = _ask(stack, model, body, header.format, patience, tell)
     trial = Trial(model, header, round(time.monotonic() - began, 2), len(answer))

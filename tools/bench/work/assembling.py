@@ -36,7 +36,7 @@ FAILED, REJECTED = 10, 5
 
 
 class _Ingest(GeneratedIngest):
-    def read_first(self, key: str, count: int, etag: str | None = None) -> bytes:
+    def read_range(self, key: str, start: int, count: int, etag: str | None = None) -> bytes:
         # Not an image, so the report has no picture of it; pictures are the same work for every drive.
         return b""
 

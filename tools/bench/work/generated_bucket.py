@@ -48,7 +48,7 @@ class GeneratedBucket:
     def read_tagged(self, key: str, limit: int) -> tuple[bytes, str] | None:
         raise NotGenerated(key)
 
-    def read_first(self, key: str, count: int, etag: str | None = None) -> bytes:
+    def read_range(self, key: str, start: int, count: int, etag: str | None = None) -> bytes:
         raise NotGenerated(key)
 
     def stream(self, key: str) -> Iterator[bytes]:

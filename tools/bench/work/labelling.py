@@ -36,8 +36,8 @@ class _Frames(GeneratedBucket):
         super().__init__()
         self._header = png_header()
 
-    def read_first(self, key: str, count: int, etag: str | None = None) -> bytes:
-        return self._header[:count]
+    def read_range(self, key: str, start: int, count: int, etag: str | None = None) -> bytes:
+        return self._header[start : start + count]
 
 
 class _Labels(GeneratedBucket):

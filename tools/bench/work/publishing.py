@@ -113,7 +113,7 @@ class _Announcements:
 
 
 class _Ingest(GeneratedBucket):
-    def read_first(self, key: str, count: int, etag: str | None = None) -> bytes:
+    def read_range(self, key: str, start: int, count: int, etag: str | None = None) -> bytes:
         # Not an image, so the report has no picture of it; pictures are the same work for every drive.
         return b""
 

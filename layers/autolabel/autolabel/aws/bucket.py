@@ -50,16 +50,17 @@ class S3Bucket:
         with closing(response["Body"]) as body:
             return body.read(limit), response["ETag"].strip('"')
 
-    def read_first(self, key: str, count: int, etag: str | None = None) -> bytes:
+    def read_range(self, key: str, start: int, count: int, etag: str | None = None) -> bytes:
         condition: dict[str, Any] = {} if etag is None else {"IfMatch": f'"{etag}"'}
         try:
             response = self._s3.get_object(
                 Bucket=self.name,
                 Key=key,
-                Range=f"bytes=0-{count - 1}",
+                Range=f"bytes={start}-{start + count - 1}",
                 **condition,
             )
         except ClientError as e:
+            # The range begins behind the object's end.
             if error_status(e) == 416:
                 return b""
             if error_status(e) in (404, 412):

@@ -35,10 +35,10 @@ class Bucket(Protocol):
     def read_tagged(self, key: str, limit: int) -> tuple[bytes, str] | None:
         """Read at most `limit` bytes of the object, and its ETag without quotes; None for a missing object."""
 
-    def read_first(self, key: str, count: int, etag: str | None = None) -> bytes:
-        """Read the first `count` bytes.
+    def read_range(self, key: str, start: int, count: int, etag: str | None = None) -> bytes:
+        """Read `count` bytes from `start`, fewer at the object's end.
 
-        With `etag`, which frames have, raises FrameChanged if the object has another ETag or is gone, and
+        Raises FrameChanged if the object is gone or, with `etag`, has another ETag; with `etag`, which frames have,
         FrameUnreadable if S3 does not give it out.
         """
 

@@ -151,7 +151,9 @@ class ShardLabelling:
     def label_frame(self, frame: ShardFrame) -> LabelledFrame:
         """Label one frame. A fault of the frame or of its answers becomes an issue, never an exception."""
         try:
-            header = read_header(lambda count: self._ingest.read_first(frame.key, count, frame.etag), frame.key)
+            header = read_header(
+                lambda start, count: self._ingest.read_range(frame.key, start, count, frame.etag), frame.key
+            )
         except ImageRefused as e:
             issue = FrameIssue(frame.key, e.reason, str(e))
             return LabelledFrame("", b"", b"", b"", issue, "rejected", Counter(), Counter(), {})

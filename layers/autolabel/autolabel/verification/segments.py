@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from typing import Annotated, Any
 
 import msgspec
@@ -56,7 +57,7 @@ def broken_segments_rule(
 def _broken_picture_rule(line: ManifestLine, uri: str, label_bucket: Bucket) -> str:
     key = uri.removeprefix(label_bucket.uri(""))
     try:
-        header = read_header(lambda count: label_bucket.read_first(key, count), key)
+        header = read_header(partial(label_bucket.read_range, key), key)
     except ImageRefused as e:
         return f"the picture of the segments cannot be read: {e}"
     if header.format != "png":
