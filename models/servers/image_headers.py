@@ -35,9 +35,10 @@ def image_size(body: bytes) -> tuple[int, int]:
 
 def _jpeg_size(body: bytes) -> tuple[int, int]:
     at = 2
-    while at + 4 <= len(body) and body[at] == 0xFF:
+    # Decoders skip bytes between segments that belong to none.
+    while (at := body.find(b"\xff", at)) >= 0 and at + 4 <= len(body):
         marker = body[at + 1]
-        if marker == 0xFF:  # a fill byte
+        if marker in (0x00, 0xFF):  # a stuffed or a fill byte
             at += 1
         elif marker in _BARE:
             at += 2
@@ -49,5 +50,6 @@ def _jpeg_size(body: bytes) -> tuple[int, int]:
         elif marker == _START_OF_SCAN:
             break
         else:
-            at += 2 + int.from_bytes(body[at + 2 : at + 4])
+            # A length counts its own two bytes; decoders take a smaller one for them alone.
+            at += 2 + max(2, int.from_bytes(body[at + 2 : at + 4]))
     raise NotAnImage("the JPEG image has no frame header")

@@ -106,6 +106,14 @@ def test_bytes_that_are_not_an_image_are_refused(body: bytes) -> None:
         decode(body)
 
 
+@pytest.mark.parametrize("before", [b"\xff\xe1\0\0", b"\xff\xfe\0\1", b"junk", b"\xff\0\xff\xff", b"\xff\xe0\0\6JFIF"])
+def test_metadata_do_not_hide_the_size_of_a_jpeg(before: bytes) -> None:
+    jpeg = cv2.imencode(".jpg", np.zeros((20, 30, 3), np.uint8))[1].tobytes()
+    # The signature is the first three bytes.
+    comment = b"\xff\xfe\0\2"
+    assert decode(jpeg[:2] + comment + before + jpeg[2:]).shape == (20, 30, 3)
+
+
 def test_a_bomb_is_refused_before_it_is_decoded() -> None:
     width = 20_000
     assert width * width > MAX_PIXELS
