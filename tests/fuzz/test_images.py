@@ -8,12 +8,14 @@ import re
 import struct
 import zlib
 
+import numpy as np
 import pytest
 from hypothesis import given
 from PIL import Image, PngImagePlugin
 
 from autolabel.contracts.errors import ImageRefused
 from autolabel.labels.image_header import MAX_PIXELS, ImageHeader, read_header
+from autolabel.labels.image_pixels import check_pixels
 from tests.fakes.images import (
     encoded,
     jpeg,
@@ -135,6 +137,15 @@ def test_any_bytes_are_a_frame_or_refused(body: bytes) -> None:
 
 @fuzz
 @given(mutated([*GOOD.values(), animation()], changes=8))
+def test_any_bytes_have_all_their_pixels_or_are_refused(body: bytes) -> None:
+    try:
+        assert check_pixels(body, "frame") >= 0
+    except ImageRefused as e:
+        assert_refusal(e, "not-an-image", "image-truncated")
+
+
+@fuzz
+@given(mutated([*GOOD.values(), animation()], changes=8))
 def test_any_bytes_are_encoded_again_or_left_out(body: bytes) -> None:
     assert_picture(pictures_of(body))
 
@@ -163,6 +174,18 @@ def test_a_picture_with_more_pixels_than_a_frame_is_not_drawn() -> None:
     body = png_of(1_001, 100_000)
     assert len(body) < 200_000
     assert_picture(pictures_of(body), drawn=False)
+
+
+def test_a_frame_of_16_bits_is_drawn_with_its_shades() -> None:
+    shades = np.linspace(0, 65_535, 64 * 48).astype(np.uint16).reshape(48, 64)
+    (picture,) = pictures_of(saved(Image.fromarray(shades), "PNG"))
+    with Image.open(io.BytesIO(base64.b64decode(picture.partition(",")[2]))) as image:
+        drawn = np.asarray(image.convert("L"), float)
+    assert np.abs(drawn - (shades >> 8)).mean() < 3
+
+
+def test_metadata_that_pillow_refuses_do_not_keep_a_frame_from_being_drawn() -> None:
+    assert_picture(pictures_of(saved(Image.new("RGB", (16, 16)), "PNG", icc_profile=bytes(2_000_000))), drawn=True)
 
 
 def assert_picture(pictures: list[str], drawn: bool | None = None) -> None:

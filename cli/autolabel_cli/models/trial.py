@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from PIL import Image, ImageDraw, ImageFont
+from PIL import ImageDraw, ImageFont
 
 from autolabel.aws import S3Bucket
 from autolabel.contracts.errors import AnswerRefused
 from autolabel.contracts.units import TRIAL
 from autolabel.labelling import decode_answer
-from autolabel.labels import Detection, ImageHeader, current_taxonomy, read_header
+from autolabel.labels import Detection, ImageHeader, as_rgb, current_taxonomy, open_pixels, read_header
 from autolabel.models import DECODER_NAMES, DecoderOptions, Model
 from autolabel_cli.errors import CommandError
 from autolabel_cli.stack import Stack
@@ -73,8 +73,8 @@ def try_model(stack: Stack, model: Model, image: Path, *, patience: float, tell:
 def draw(image: Path, detections: Sequence[Detection], out: Path) -> None:
     """Write the image with its boxes as PNG. CommandError when it cannot be written."""
     colors = current_taxonomy().colors
-    with Image.open(image) as opened:
-        picture = opened.convert("RGB")
+    with open_pixels(image.read_bytes(), str(image)) as opened:
+        picture = as_rgb(opened)
     pen = ImageDraw.Draw(picture)
     size = max(12, picture.height // 50)
     font = ImageFont.load_default(size)

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from autolabel.labels.agreement import IGNORE, SAME_OBJECT, corners, pair_boxes, share_in
     from autolabel.labels.detections import Box, Detection, Detections, box_iou
     from autolabel.labels.image_header import ImageHeader, read_header
+    from autolabel.labels.image_pixels import as_rgb, open_pixels
     from autolabel.labels.manifest import (
         PRELABEL,
         VERIFIED,
@@ -42,6 +43,10 @@ else:
             "image_header": (
                 "ImageHeader",
                 "read_header",
+            ),
+            "image_pixels": (
+                "as_rgb",
+                "open_pixels",
             ),
             "manifest": (
                 "PRELABEL",
@@ -80,10 +85,12 @@ __all__ = [
     "Marks",
     "Provenance",
     "Review",
+    "as_rgb",
     "box_iou",
     "corners",
     "current_taxonomy",
     "job_labels",
+    "open_pixels",
     "pair_boxes",
     "read_header",
     "read_line",

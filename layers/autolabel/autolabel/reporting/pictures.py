@@ -15,15 +15,13 @@ from autolabel.contracts.ports import Bucket
 from autolabel.contracts.verification import ACCEPTED
 from autolabel.labels.agreement import IGNORE
 from autolabel.labels.image_header import MAX_PIXELS
+from autolabel.labels.image_pixels import MAX_SCANS, as_rgb, open_pixels
 from autolabel.labels.manifest import LabelledBox, ManifestLine
 from autolabel.labels.taxonomy import current_taxonomy
 from autolabel.reporting.edits import ADDED, DELETED, IGNORED, KEPT, MOVED, RELABELLED, Change, compare
 from autolabel.reporting.label_errors import LabelIssue, PixelBox
 
 PICTURE_WIDTH = 1280
-# Cameras write at most a dozen scans. A scan takes only some bytes of a file but needs a pass over all pixels: decoding
-# a megabyte of scans would take longer than the function may run.
-MAX_SCANS = 100
 # The most bytes of all pictures of a page (2.8 million in base64), and of one picture. A frame is saved in the first of
 # these ways, as (width, quality), that makes it small enough, or else in the last one.
 _PAGE_BYTES = 2_100_000
@@ -240,25 +238,25 @@ def _place(box: LabelledBox) -> tuple[str, float, float, float, float]:
 
 def _data_uri(key: str, etag: str, ingest: Bucket, limit: int) -> str:
     """Encode the frame as a JPEG of about `limit` bytes; empty if it cannot be read or decoded, or has changed."""
-    from PIL import Image, UnidentifiedImageError
+    from PIL import Image
 
     try:
         body = ingest.read_range(key, 0, MAX_FRAME_BYTES, etag)
-        with Image.open(io.BytesIO(body), formats=["PNG", "JPEG"]) as image:
+        with open_pixels(body, key) as image:
             if image.width * image.height > MAX_PIXELS or (
                 image.format != "PNG" and body.count(b"\xff\xda") > MAX_SCANS
             ):
                 return ""
             # Makes Pillow decode a JPEG at a reduced size: a frame of 100 megapixels takes megabytes, not hundreds.
             image.draft("RGB", (PICTURE_WIDTH, PICTURE_WIDTH))
-            small = image.convert("RGB")
+            small = as_rgb(image)
         for width, quality in _SAVED:
             small.thumbnail((width, width * 4), Image.Resampling.LANCZOS)
             out = io.BytesIO()
             small.save(out, "JPEG", quality=quality, optimize=True)
             if out.tell() <= limit:
                 break
-    except (ImageRefused, UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+    except (ImageRefused, OSError, SyntaxError, ValueError, Image.DecompressionBombError):
         return ""
     return "data:image/jpeg;base64," + base64.b64encode(out.getvalue()).decode()
 
