@@ -241,6 +241,15 @@ def test_a_model_that_fails_most_frames_stops_the_run_until_a_redrive(pipeline: 
     assert entered(pipeline, "failing").count("FailedUnits") == 1
 
 
+def test_cut_off_frames_are_rejected_and_do_not_count_against_the_model(pipeline: Pipeline) -> None:
+    cut = {f"front/{time}.jpg": image(643, kind="JPEG")[:-200] for time in timestamps(24)}
+    pipeline.upload("cut", {**cut, **{f"rear/{time}.png": image() for time in timestamps(6)}})
+    summary = pipeline.succeed("cut")
+    assert summary["frames"] == {"uploaded": 30, "labelled": 6, "failed": 0, "rejected": 24}
+    assert summary["reasons"] == {"rejected": {"image-truncated": 24}}
+    assert "FailedUnits" not in entered(pipeline, "cut")
+
+
 @pytest.mark.parametrize(
     ("drive", "fault"),
     [

@@ -28,11 +28,13 @@ from autolabel.labelling.model_detections import ModelDetections
 from autolabel.labelling.riders import name_riders
 from autolabel.labelling.segmentation_map import polygons
 from autolabel.labels.detections import Detection
+from autolabel.labels.failed_frames import FrameCheck
 from autolabel.labels.image_header import read_header
 from autolabel.models.catalogue import Model
 from autolabel.models.decoders import DecoderOptions
 from autolabel.models.decoders.base import MAX_OBJECTS
 from tests.fakes.answers import DETECTOR, answer
+from tests.fakes.bucket import FakeBucket
 from tests.fakes.images import png_chunk, png_header, saved, segments
 from tests.fuzz.pictures import pictures_of
 
@@ -297,6 +299,22 @@ def many_segments() -> str:
 
 def junk_between_segments() -> str:
     return header(b"\xff\xd8\xff\0" + b"\xff\0" * 20_000_000)
+
+
+def failed(body: bytes) -> str:
+    """Look at a frame that a model failed."""
+    ingest = FakeBucket("ingest")
+    ingest.write("k", body)
+    refused = FrameCheck(ingest).refusal("k", ingest.etag("k"))
+    return refused.reason if refused else "counts as whole"
+
+
+def failed_scans() -> str:
+    return failed(scans(10_000))
+
+
+def largest_failed_png() -> str:
+    return failed(large_png())
 
 
 def drawn(body: bytes) -> str:

@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 # The slowest takes a few seconds; quadratic time in the input would take hours.
 SECONDS = 60
 # Megabytes of address space, including the interpreter's own.
-SMALL, DOCUMENT, MASKS, PICTURE = 300, 450, 900, 1_400
+SMALL, DOCUMENT, MASKS, FAILED, PICTURE = 300, 450, 900, 1_000, 1_400
 
 # The result of each bomb, and the megabytes that it may take.
 BOMBS = {
@@ -66,6 +66,9 @@ BOMBS = {
     "junk_between_segments": ("not-an-image", SMALL),
     "repeated_scans": ("left out", PICTURE),
     "scans_of_a_camera": ("drawn", PICTURE),
+    "failed_scans": ("counts as whole", PICTURE),
+    # The largest allowed frame: reconcile has 1,024 MB.
+    "largest_failed_png": ("counts as whole", FAILED),
     # The largest allowed frame: assemble and publish have 1,769 MB.
     "largest_png": ("drawn", PICTURE),
 }

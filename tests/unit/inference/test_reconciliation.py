@@ -6,12 +6,15 @@ import itertools
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from autolabel.contracts.errors import ModelFailing
 from autolabel.contracts.frames import parse_frame_key
 from autolabel.contracts.ports import FailedUnit, PendingUnit
 from autolabel.contracts.units import Unit
-from autolabel.inference.reconcile_pass import PassProgress, PassReport, Verdict, Worst, retry_failed_units
+from autolabel.inference.reconcile_pass import Cursor, PassProgress, PassReport, Verdict, Worst, retry_failed_units
+from autolabel.inference.reconciliation import SAMPLE, SampledFrame, draw_sample
 from autolabel.models.catalogue import model_key
 from tests.fakes.answers import DETECTOR, add_to_catalogue, answer
 from tests.fakes.faults import Crash, Fuse
@@ -529,3 +532,134 @@ def test_a_model_that_fails_most_frames_stops_the_run_for_an_operator(closed: Pi
     known = closed.ledger.pending(unit)
     assert known is not None
     assert known.attempt == 3
+
+
+# Broken frames do not count against the model
+
+
+CUT = png()[:-20]
+
+
+def fail(pipeline: Pipeline, index: int, body: bytes, model: str = MODEL) -> None:
+    """Put a frame that a model failed; the other models answered it."""
+    event = pipeline.upload(frame_key(index), body)
+    for other in pipeline.run.asked:
+        unit = Unit.of(parse_frame_key(event.key), event.etag, other)
+        if other == model:
+            pipeline.ledger.failed_units[unit] = FailedUnit(unit, "no")
+        else:
+            pipeline.labels.write(unit.answer_key(1), answer())
+
+
+def succeed(pipeline: Pipeline, count: int) -> None:
+    for index in range(count):
+        event = pipeline.upload(frame_key(900_000 + index), png())
+        for model in pipeline.run.asked:
+            pipeline.labels.write(Unit.of(parse_frame_key(event.key), event.etag, model).answer_key(1), answer())
+
+
+@pytest.mark.parametrize(
+    ("broken", "whole", "answered", "verdict"),
+    [
+        (24, 0, 6, Verdict.PLAN_SHARDS),
+        (0, 24, 6, Verdict.MODEL_FAILING),
+        (1, 24, 6, Verdict.MODEL_FAILING),
+        (24, 19, 1, Verdict.PLAN_SHARDS),
+        # Of the whole frames, the model failed most.
+        (30, 25, 10, Verdict.MODEL_FAILING),
+        (30, 25, 30, Verdict.PLAN_SHARDS),
+    ],
+)
+def test_broken_frames_do_not_count_against_the_model(
+    closed: Pipeline, broken: int, whole: int, answered: int, verdict: Verdict
+) -> None:
+    for index in range(broken + whole):
+        fail(closed, index, CUT if index < broken else png())
+    succeed(closed, answered)
+    report = closed.reconcile()
+    assert report.verdict == verdict
+    assert report.failed == broken + whole
+    assert (report.worst.failed, report.worst.broken or 0) == (whole, broken)
+    # State machines of older versions compare these numbers.
+    assert verdict == Verdict.MODEL_FAILING or report.worst.failed < 20 or 2 * report.worst.failed <= report.frames
+
+
+def test_a_large_drive_is_judged_by_a_sample(closed: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    for index in range(600):
+        fail(closed, index, CUT if index % 4 else png())
+    read, reads = closed.ingest.read_range, []
+    monkeypatch.setattr(closed.ingest, "read_range", lambda *what: (reads.append(what), read(*what))[1])
+    report = closed.reconcile()
+    assert len(reads) == SAMPLE
+    assert 50 <= report.worst.failed <= 250
+    assert report.worst.failed + (report.worst.broken or 0) == 600
+    assert closed.reconcile() == msgspec.structs.replace(report, turn=1)
+
+
+def test_a_sample_is_the_same_wherever_the_pass_stops(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("autolabel.inference.reconcile_pass._MANY", 0)
+    reports = []
+    for calls in (1, 2, 5, 1_000):
+        pipeline = Pipeline(DETECTOR, msgspec.structs.replace(DETECTOR, name="other"))
+        pipeline.close(drive_document(models=("detector", "other")))
+        for index in range(200):
+            fail(pipeline, index, CUT if index % 3 else png(), MODEL if index < 120 else "other.0001")
+        # Repairs are made, so that the pass can stop.
+        for index in range(50):
+            add_frame(pipeline, 500 + index)
+        pipeline.reconcile()
+        for unit in list(pipeline.ledger.pending_units):
+            pipeline.labels.write(unit.answer_key(1), answer())
+        progress, made = PassProgress(turn=1), 0
+        while True:
+            left = iter(range(calls))
+            report = pipeline.reconcile(progress=progress, enough=lambda left=left: next(left, None) is None)
+            progress = msgspec.json.decode(msgspec.json.encode(report), type=PassProgress)
+            made += 1
+            if report.cursor is None:
+                break
+            # A state's output, and an event of the execution, hold 256 KB.
+            assert len(msgspec.json.encode(report)) < 30_000
+        assert made > 1 or calls == 1_000
+        reports.append(report)
+    assert reports == [reports[0]] * 4
+
+
+def test_each_model_is_judged_by_its_own_frames() -> None:
+    pipeline = Pipeline(DETECTOR, msgspec.structs.replace(DETECTOR, name="other"))
+    pipeline.close(drive_document(models=("detector", "other")))
+    for index in range(120):
+        # One model fails whole frames, the other one twice as many broken ones.
+        fail(pipeline, index, CUT if index % 3 else png(), MODEL if index % 3 else "other.0001")
+    assert pipeline.reconcile().worst == Worst("other.0001", 40)
+
+
+@pytest.mark.parametrize("why", ["pending", "retried"])
+def test_no_frame_is_read_while_the_verdict_does_not_need_it(closed: Pipeline, why: str) -> None:
+    for index in range(30):
+        fail(closed, index, CUT)
+    if why == "pending":
+        add_frame(closed, 100)
+    closed.ingest.read_range = lambda *_: pytest.fail("a frame was read")  # type: ignore[method-assign]
+    report = closed.reconcile(progress=PassProgress(retried=why == "retried"))
+    assert report.worst == Worst(MODEL, 30)
+    assert report.verdict == (Verdict.AWAIT_ANSWERS if why == "pending" else Verdict.PLAN_SHARDS)
+
+
+def test_a_failing_model_is_told_apart_from_broken_frames(closed: Pipeline) -> None:
+    with pytest.raises(ModelFailing, match=r"failed 25 of 65 frames.*, and about 30 that are not whole pictures"):
+        retry_failed_units(closed.run, Worst(MODEL, 25, 30), 65, redriven=False, ledger=closed.ledger, now=closed.now)
+
+
+def test_cursors_of_older_versions_are_read() -> None:
+    old = b'{"model":1,"after":"front/1","counts":{"units":3},"paused":[],"failed":2,"worst":{"model":"m","failed":2}}'
+    cursor = msgspec.json.decode(old, type=Cursor)
+    assert (cursor.sample, cursor.suspects, cursor.worst) == ((), (), Worst("m", 2))
+
+
+@given(st.lists(st.integers(0, 10_000), unique=True, max_size=400), st.integers(1, 400))
+def test_a_sample_of_samples_is_a_sample_of_the_whole(numbers: list[int], cut: int) -> None:
+    frames = [SampledFrame(frame_key(number), "e") for number in numbers]
+    parts = draw_sample(frames[:cut]) + draw_sample(frames[cut:])
+    assert draw_sample(parts) == draw_sample(frames)
+    assert len(draw_sample(frames)) == min(SAMPLE, len(frames))

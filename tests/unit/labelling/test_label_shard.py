@@ -196,6 +196,38 @@ def test_a_jpeg_with_a_second_picture_in_it_is_labelled() -> None:
     assert bench.label().tally.labelled == 1
 
 
+CUT = jpeg(200, 100, comment=b"c" * 100)[:-40]
+
+
+@pytest.mark.parametrize("body", [CUT, CUT + bytes(500), png(200, 100)[:-20]], ids=["cut", "zeros", "cut png"])
+def test_a_broken_frame_that_the_model_failed_is_rejected(body: bytes) -> None:
+    bench = Bench()
+    bench.add()
+    bad = bench.add(body, failure="500")
+    bench.add(failure="500")
+    tally = bench.label().tally
+    assert (tally.labelled, tally.failed, tally.rejected) == (1, 1, 1)
+    assert tally.reasons == {"rejected": {"image-truncated": 1}, "failed": {"inference-failed": 1}}
+    assert tally.models[DETECTOR.id].failed == 1
+    assert bad in bench.part_lines("issues.jsonl")[0]["frame"]["detail"]
+
+
+def test_a_broken_frame_that_the_model_answered_is_labelled() -> None:
+    bench = Bench()
+    bench.add(CUT)
+    assert bench.label().tally.labelled == 1
+
+
+def test_a_frame_with_an_answer_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench, reads = Bench(), list[tuple[Any, ...]]()
+    for body in (png(200, 100), jpeg(200, 100)):
+        bench.add(body)
+    read = bench.ingest.read_range
+    monkeypatch.setattr(bench.ingest, "read_range", lambda *what: (reads.append(what), read(*what))[1])
+    bench.label()
+    assert sorted(what[1:3] for what in reads) == [(0, 16_384)] * 2
+
+
 def test_a_failed_frame_goes_to_reviewers_without_boxes() -> None:
     bench = Bench()
     bench.add(failure="out of memory")

@@ -8,6 +8,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from autolabel.contracts.drive import Run
 from autolabel.contracts.errors import CatalogueUnavailable, ModelFailing
@@ -23,22 +24,30 @@ from autolabel.contracts.ports import (
 )
 from autolabel.contracts.wording import counted
 from autolabel.drives.listing import freeze_listing, frozen_listing, missing_frames
-from autolabel.inference.reconciliation import Comparison, Limits, PassCounts, Pause, Reconciliation
+from autolabel.inference.reconciliation import Comparison, Limits, PassCounts, Pause, Reconciliation, SampledFrame
+from autolabel.labels.failed_frames import FrameCheck
 
 if TYPE_CHECKING:
     from autolabel.models.catalogue import Catalogue
 
 
 class Worst(msgspec.Struct, frozen=True):
-    """The model that failed most frames of a run: its `name.revision` and the number of frames."""
+    """The model that failed most frames of a run: its `name.revision` and the number of frames.
+
+    `broken`: further frames that it failed and that are not whole pictures, unset if there are none. Both numbers
+    follow from a sample.
+    """
 
     model: str = ""
     failed: int = 0
+    broken: int | UnsetType = UNSET
 
 
 NO_FAILURES = Worst()
 # With fewer failed frames, their share says nothing about the model.
 LEAST_FAILED = 20
+# A call that compared fewer units has time to check a sample.
+_MANY = 1_000
 
 
 class Verdict(StrEnum):
@@ -53,10 +62,19 @@ class Verdict(StrEnum):
     AWAIT_ANSWERS = "await answers"
 
 
+class Suspect(msgspec.Struct, frozen=True):
+    """A model that failed too many frames, and a sample of them: before it is judged, their pictures are checked."""
+
+    model: str
+    failed: int
+    sample: tuple[SampledFrame, ...] = ()
+
+
 class Cursor(msgspec.Struct, frozen=True):
     """Where a pass stopped: the next call continues after position `after` of the model with index `model`.
 
-    `counts`: of the pass so far. `failed`: failed units of the models before this one.
+    `counts`: of the pass so far. `failed`: failed units of the models before this one. `sample`: of this model's failed
+    frames. With the index behind the last model, only `suspects` are left to judge.
     """
 
     model: int
@@ -65,6 +83,8 @@ class Cursor(msgspec.Struct, frozen=True):
     paused: tuple[str, ...] = ()
     failed: int = 0
     worst: Worst = NO_FAILURES
+    sample: tuple[SampledFrame, ...] = ()
+    suspects: tuple[Suspect, ...] = ()
 
 
 class PassProgress(msgspec.Struct, frozen=True):
@@ -141,8 +161,9 @@ class ReconcilePasses:
     ) -> PassReport:
         """Make one pass of a run; stop after a part of it when `enough` returns True.
 
-        The first pass freezes the listing. Each pass repairs every model's units and counts what is pending. `now`:
-        seconds since the epoch.
+        The first pass freezes the listing. Each pass repairs every model's units and counts what is pending. When
+        nothing is, a sample of the frames is checked that a model failed, if it failed too many. `now`: seconds since
+        the epoch.
         """
         drive = run.drive
         listing = frozen_listing(self._label_bucket, run.folder)
@@ -155,6 +176,7 @@ class ReconcilePasses:
             listing = freeze_listing(self._ingest, self._label_bucket, run.folder, frozenset(run.document.cameras))
         start = progress.cursor or Cursor(0, "", PassCounts())
         total, paused, after, failed, worst = start.counts, start.paused, start.after, start.failed, start.worst
+        sample, suspects, compared = start.sample, start.suspects, start.counts.units
         cursor = None
         latest = self._ledger.latest_run(drive)
         for index, model in list(enumerate(run.asked))[start.model :]:
@@ -169,18 +191,33 @@ class ReconcilePasses:
                 # Only the latest run may drop stray units: an earlier one does not know what a later one needs.
                 drop_strays=latest is None or latest.run == run.run,
                 workers=self._workers,
+                sample=sample,
             )
             comparison = Comparison(self._label_bucket, self._ledger, run.folder, model, after)
             reached = reconciliation.take(comparison, total, enough)
             if (why := reconciliation.paused.why) and why not in paused:
                 paused += (why,)
             if reached is not None:
-                cursor = Cursor(index, reached, total, paused, failed, worst)
+                cursor = Cursor(index, reached, total, paused, failed, worst, reconciliation.sample, suspects)
                 break
             # Each model is judged alone: one of three that fails every frame fails only a third of the units.
-            if total.failed - failed > worst.failed:
-                worst = Worst(model, total.failed - failed)
-            after, failed = "", total.failed
+            count = total.failed - failed
+            if is_too_many(count, listing.frames, self._limits.max_failed_percent):
+                suspects += (Suspect(model, count, reconciliation.sample),)
+            elif count > worst.failed:
+                worst = Worst(model, count)
+            after, failed, sample = "", total.failed, ()
+        if cursor is None and suspects:
+            if total.pending or progress.retried:
+                # The run goes on, however they would be judged.
+                judged = [Worst(one.model, one.failed) for one in suspects]
+            elif total.units - compared >= _MANY and enough():
+                judged = []
+                cursor = Cursor(len(run.asked), "", total, paused, failed, worst, suspects=suspects)
+            else:
+                judged = [self._judge(one) for one in suspects]
+            # A model that stops the run goes first.
+            worst = max([*judged, worst], key=lambda one: (self._is_failing(one, listing.frames), one.failed))
         return _report(
             run,
             progress,
@@ -192,6 +229,17 @@ class ReconcilePasses:
             worst=worst,
             cursor=cursor,
         )
+
+    def _is_failing(self, model: Worst, frames: int) -> bool:
+        return is_too_many(model.failed, frames - (model.broken or 0), self._limits.max_failed_percent)
+
+    def _judge(self, suspect: Suspect) -> Worst:
+        """Leave out of a model's failures the share that is not a whole picture in the sample."""
+        check = FrameCheck(self._ingest)
+        refused = [check.refusal(frame.key, frame.etag) for frame in suspect.sample]
+        share = sum(one is not None for one in refused) / max(1, len(refused))
+        broken = round(suspect.failed * share)
+        return Worst(suspect.model, suspect.failed - broken, broken or UNSET)
 
     def _paused(self, model: str) -> Pause:
         """Find out why the model's endpoint takes no requests now."""
@@ -250,19 +298,25 @@ def verdict_of(report: PassReport, max_failed_percent: float) -> Verdict:
         return Verdict.AWAIT_FRAMES
     if report.pending:
         return Verdict.AWAIT_ANSWERS
-    failed = report.worst.failed
-    if not report.retried and failed >= LEAST_FAILED and failed * 100 > max_failed_percent * report.frames:
+    worst = report.worst
+    if not report.retried and is_too_many(worst.failed, report.frames - (worst.broken or 0), max_failed_percent):
         return Verdict.MODEL_FAILING
     return Verdict.PLAN_SHARDS
+
+
+def is_too_many(failed: int, frames: int, max_failed_percent: float) -> bool:
+    """Check whether a model failed more of the frames than an operator should miss."""
+    return failed >= LEAST_FAILED and failed * 100 > max_failed_percent * frames
 
 
 def retry_failed_units(run: Run, worst: Worst, frames: int, redriven: bool, *, ledger: Runs, now: float) -> None:
     """Raise ModelFailing for a run whose model failed most frames; after a redrive, let the run try them again."""
     if not redriven:
+        besides = f", and about {worst.broken:,} that are not whole pictures" if worst.broken else ""
         failed = f"{worst.failed:,} of {counted(frames, 'frame')}"
         raise ModelFailing(
-            f"{worst.model} failed {failed} of {run.drive} {run.run}: look at its endpoint; "
-            "a redrive tries the failed frames once more, and then goes on with the answers that there are"
+            f"{worst.model} failed {failed} of {run.drive} {run.run}{besides}: look at its endpoint; a redrive tries "
+            "the failed frames once more, and then goes on with the answers that there are"
         )
     ledger.retry_failed(run, before=now)
 

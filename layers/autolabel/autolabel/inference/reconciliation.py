@@ -6,7 +6,9 @@ stop after any frame and continue there.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+import hashlib
+import heapq
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Generic, Literal, NamedTuple, TypeVar
 
 import msgspec
@@ -21,6 +23,9 @@ from autolabel.streams.ordered_map import map_in_order
 Item = TypeVar("Item")
 # SQS takes ten messages at a time; this number of repairs is made before their units are queued.
 _GROUP = 10
+# A share in this many frames is wrong by more than an eighth in one of twenty samples. A cursor holds a sample of each
+# model, 15 KB at most, and a state's output 256 KB.
+SAMPLE = 64
 
 
 class Found(msgspec.Struct, frozen=True):
@@ -59,6 +64,18 @@ class PassCounts(msgspec.Struct):
     submitted: int = 0
     resubmitted: int = 0
     dropped: int = 0
+
+
+class SampledFrame(msgspec.Struct, frozen=True):
+    """A frame of the sample of those that a model failed."""
+
+    key: str
+    etag: str
+
+
+def draw_sample(frames: Iterable[SampledFrame]) -> list[SampledFrame]:
+    """Draw at most SAMPLE frames: those whose keys hash lowest, so that a sample of samples is one of the whole."""
+    return heapq.nsmallest(SAMPLE, frames, key=lambda frame: hashlib.sha256(frame.key.encode()).digest())
 
 
 class _InStep(Generic[Item]):
@@ -170,7 +187,7 @@ class Reconciliation:
     `retry_failed_before` is tried once more. While `paused` gives a reason why the endpoint takes no requests, units
     are recorded but not queued; overdue ones are failed if the model was removed for good. With `drop_strays`, stray
     units are deleted once they are overdue. `now` and `retry_failed_before`: seconds since the epoch. `workers`:
-    repairs made at a time.
+    repairs made at a time. `sample`: of the failed frames before the comparison begins.
     """
 
     def __init__(
@@ -185,6 +202,7 @@ class Reconciliation:
         retry_failed_before: float = 0.0,
         drop_strays: bool = False,
         workers: int = 1,
+        sample: Sequence[SampledFrame] = (),
     ) -> None:
         self._label_bucket = label_bucket
         self._ledger = ledger
@@ -195,7 +213,13 @@ class Reconciliation:
         self._retry_failed_before = retry_failed_before
         self._drop_strays = drop_strays
         self._workers = workers
+        self._sampled = list(sample)
         self.paused = Pause()
+
+    @property
+    def sample(self) -> tuple[SampledFrame, ...]:
+        """The sample of the failed frames so far."""
+        return tuple(draw_sample(self._sampled))
 
     def take(
         self, comparison: Comparison, counts: PassCounts, enough: Callable[[], bool] = lambda: False
@@ -228,8 +252,8 @@ class Reconciliation:
                 yield group
 
         for repairs in map_in_order(self._repair_group, groups(), self._workers):
-            for repair in repairs:
-                _count(counts, repair.counts)
+            for one, repair in repairs:
+                self._count(one, counts, repair.counts)
         return reached
 
     def _is_to_repair(self, one: Found | PendingUnit, counts: PassCounts) -> bool:
@@ -239,8 +263,16 @@ class Reconciliation:
         counts.units += 1
         settled = self._settled(one)
         if settled:
-            _count(counts, (settled,))
+            self._count(one, counts, (settled,))
         return settled is None
+
+    def _count(self, one: Found | PendingUnit, counts: PassCounts, names: Iterable[Count]) -> None:
+        for name in names:
+            setattr(counts, name, getattr(counts, name) + 1)
+            if name == "failed":
+                self._sampled.append(SampledFrame(one.key, one.etag))
+        if len(self._sampled) > 100 * SAMPLE:
+            self._sampled = draw_sample(self._sampled)
 
     def _settled(self, one: Found) -> Count | None:
         """Return the count that a unit adds to if it needs no repair; None if it needs one."""
@@ -258,7 +290,7 @@ class Reconciliation:
             return self._now > pending.deadline
         return self._now - pending.since > self._limits.unsubmitted_after
 
-    def _repair_group(self, group: list[Found | PendingUnit]) -> list[_Repair]:
+    def _repair_group(self, group: list[Found | PendingUnit]) -> list[tuple[Found | PendingUnit, _Repair]]:
         if not self.paused.why:
             self.paused = self._ask_paused()
         repairs = [self._repair(one) if isinstance(one, Found) else self._drop(one) for one in group]
@@ -270,7 +302,7 @@ class Reconciliation:
         ]
         if asked:
             self._queue.send(asked)
-        return repairs
+        return list(zip(group, repairs, strict=True))
 
     def _drop(self, stray: PendingUnit) -> _Repair:
         return _Repair(("dropped",) if self._ledger.drop(stray) else ())
@@ -316,8 +348,3 @@ class Reconciliation:
             return _Repair(("failed",) if failed else ("pending",))
         self._ledger.next_attempt(pending, errors=pending.errors, since=self._now, unanswered=unanswered)
         return _Repair(("pending", "resubmitted"), queue=True)
-
-
-def _count(counts: PassCounts, names: Iterable[Count]) -> None:
-    for name in names:
-        setattr(counts, name, getattr(counts, name) + 1)

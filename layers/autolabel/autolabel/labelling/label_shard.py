@@ -21,6 +21,7 @@ from autolabel.labelling.prelabel import label_frame
 from autolabel.labelling.shards import AskedLines, FrameIssue, ModelTally, Shard, ShardFrame, ShardResult, Tally
 from autolabel.labelling.uncertainty import FrameUncertainty, as_attribute, as_record, frame_uncertainty
 from autolabel.labels.detections import Detections
+from autolabel.labels.failed_frames import FrameCheck
 from autolabel.labels.image_header import ImageHeader, read_header
 from autolabel.labels.manifest import (
     LabelledBy,
@@ -84,7 +85,7 @@ class ShardLabelling:
         lines, uncertainties, candidates, issues = bytearray(), bytearray(), bytearray(), bytearray()
         judged: list[EarlierFrame] = []
         earlier = self._earlier(shard)
-        for frame in map_in_order(self.label_frame, self._frames(shard), READERS):
+        for frame in map_in_order(lambda frame: self.label_frame(*frame), self._checked(shard), READERS):
             lines += frame.line
             if earlier and frame.line:
                 judged.append(self._judge(frame, earlier))
@@ -148,9 +149,14 @@ class ShardLabelling:
         self._label_bucket.write(self._key(shard, "asked.jsonl"), asked, "application/jsonl")
         return AskedLines(len(bodies), len(asked))
 
-    def label_frame(self, frame: ShardFrame) -> LabelledFrame:
-        """Label one frame. A fault of the frame or of its answers becomes an issue, never an exception."""
+    def label_frame(self, frame: ShardFrame, refused: ImageRefused | None = None) -> LabelledFrame:
+        """Label one frame. A fault of the frame or of its answers becomes an issue, never an exception.
+
+        `refused`: why the frame is rejected, if that is known already.
+        """
         try:
+            if refused:
+                raise refused
             header = read_header(
                 lambda start, count: self._ingest.read_range(frame.key, start, count, frame.etag), frame.key
             )
@@ -289,8 +295,12 @@ class ShardLabelling:
         colors = color_map(prelabel, self._run.labels)
         return MaskReferences(self._label_bucket.uri(document), self._label_bucket.uri(picture), colors)
 
-    def _frames(self, shard: Shard) -> Iterator[ShardFrame]:
-        return map(msgspec.json.Decoder(ShardFrame).decode, self._label_bucket.lines(shard.key))
+    def _checked(self, shard: Shard) -> Iterator[tuple[ShardFrame, ImageRefused | None]]:
+        """Read a shard's frames, and why one that a model failed is rejected."""
+        check = FrameCheck(self._ingest)
+        for frame in map(msgspec.json.Decoder(ShardFrame).decode, self._label_bucket.lines(shard.key)):
+            failed = any(answer.failure for answer in frame.answers)
+            yield frame, check.refusal(frame.key, frame.etag) if failed else None
 
     def _key(self, shard: Shard, part: str) -> str:
         return self._run.folder.shard(shard.index, part)
