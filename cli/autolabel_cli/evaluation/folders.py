@@ -153,12 +153,13 @@ def _files(folder: Path) -> Iterator[PurePosixPath]:
 
 
 def _size(image: Path) -> tuple[int, int]:
-    def first(count: int) -> bytes:
+    def read(start: int, count: int) -> bytes:
         with image.open("rb") as file:
+            file.seek(start)
             return file.read(count)
 
     try:
-        header = read_header(first, str(image))
+        header = read_header(read, str(image))
     except ImageRefused as e:
         raise FrameLeftOut(f"images refused as {e.reason}") from e
     except OSError as e:
