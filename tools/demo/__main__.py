@@ -38,6 +38,7 @@ from autolabel_cli.stack import Stack
 from local import PEOPLE, CloudSettings, EmbeddedCloud
 from tools.demo.assets import default_clip
 from tools.demo.deployment import ONE_SERVER, PROJECT, STACK, DeploymentError, deploy_stack, image_uri
+from tools.demo.folder_lock import lock_folder
 
 OUT = PROJECT / "build" / "demo"
 DRIVE = "demo"
@@ -246,10 +247,11 @@ def main(drive: Path | None, frames: int | None, models: Sequence[str], review: 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
     try:
-        if drive:
-            summary = run_demo(console, drive, frames, models=models, review=review)
-        else:
-            summary = run_demo(console, default_clip(), frames or DEFAULT_FRAMES, DEFAULT_FIRST, models, review)
+        with lock_folder(OUT, "make demo"):
+            if drive:
+                summary = run_demo(console, drive, frames, models=models, review=review)
+            else:
+                summary = run_demo(console, default_clip(), frames or DEFAULT_FRAMES, DEFAULT_FIRST, models, review)
     except KeyboardInterrupt:
         console.print("interrupted; the embedded cloud was stopped", style="yellow")
         sys.exit(130)

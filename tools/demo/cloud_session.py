@@ -12,9 +12,10 @@ from rich.console import Console
 from rich.markup import escape
 
 from autolabel_cli.errors import CommandError
-from local import PEOPLE, EmbeddedCloud
+from local import PEOPLE, CloudSettings, EmbeddedCloud
 from tools.demo.__main__ import SETTINGS, set_up
 from tools.demo.deployment import PROJECT, DeploymentError
+from tools.demo.folder_lock import lock_folder
 
 OUT = PROJECT / "build" / "cloud"
 # Wakes the detector in seconds: minutes are too long for a user at a terminal.
@@ -51,6 +52,18 @@ def main(scripted: bool) -> None:
     settings = CLOUD_SETTINGS if scripted else dataclasses.replace(CLOUD_SETTINGS, annotator=PEOPLE)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
+    try:
+        with lock_folder(OUT, "make cloud"):
+            run_cloud(console, settings)
+    except KeyboardInterrupt:
+        console.print("the embedded cloud was stopped")
+    except (CommandError, DeploymentError, RuntimeError) as e:
+        console.print(f"[red]the cloud did not start:[/] {escape(str(e))}", highlight=False)
+        sys.exit(1)
+
+
+def run_cloud(console: Console, settings: CloudSettings) -> None:
+    """Start the embedded cloud, say how to use it, and keep it until a signal."""
     environment = OUT / "environment"
     try:
         with EmbeddedCloud(OUT, settings=settings) as cloud:
@@ -70,11 +83,6 @@ def main(scripted: bool) -> None:
                 soft_wrap=True,
             )
             signal.pause()
-    except KeyboardInterrupt:
-        console.print("the embedded cloud was stopped")
-    except (CommandError, DeploymentError, RuntimeError) as e:
-        console.print(f"[red]the cloud did not start:[/] {escape(str(e))}", highlight=False)
-        sys.exit(1)
     finally:
         environment.unlink(missing_ok=True)
 
