@@ -86,6 +86,29 @@ def test_an_open_drive_and_one_with_a_newer_document_are_waited_for(stack: Stack
     check_drive(stack, "d1")
 
 
+def test_fetch_brings_frames_beside_the_dataset(stack: Stack, tmp_path: Path) -> None:
+    allocate(stack)
+    counts = {"uploaded": 1, "labelled": 1, "failed": 0, "rejected": 0}
+    stack.labels.write(FOLDER.summary, json.dumps({"frames": counts, "boxes": 0, "reasons": {}}).encode())
+    fetch = ["fetch", "d1", "--to", str(tmp_path), "--images"]
+    done = CliRunner().invoke(main, fetch)
+    assert f"{tmp_path} has no dataset.manifest, because the run is not published" in done.output
+    key = "drives/d1/front/1795387974766619850.png"
+    stack.ingest.write(key, b"a frame")
+    _, etag = stack.ingest.read_tagged(key, 1) or (b"", "")
+    provenance = {"drive": "d1", "run": "0001", "etag": etag, "labelled-by": "model and person"}
+    line = {"source-ref": stack.ingest.uri(key), "provenance": provenance}
+    stack.labels.write(FOLDER.dataset, json.dumps(line).encode() + b"\n")
+    done = CliRunner().invoke(main, fetch)
+    assert done.exit_code == 0, done.output
+    assert (tmp_path / key).read_bytes() == b"a frame"
+    assert [path.name for path in (tmp_path / key).parent.iterdir()] == [Path(key).name]
+    stack.ingest.write(key, b"another frame")
+    done = CliRunner().invoke(main, fetch)
+    assert done.exit_code == 1
+    assert f"{key} is gone or was changed after the run began: relabel its drive, or fetch without" in done.output
+
+
 def test_fetch_brings_rejected_failed_and_suspect_frames(stack: Stack, tmp_path: Path) -> None:
     allocate(stack)
     counts = {"uploaded": 2, "labelled": 0, "failed": 0, "rejected": 2}

@@ -12,6 +12,9 @@ import yaml
 from click.testing import CliRunner
 
 from autolabel_cli.__main__ import main
+from autolabel_cli.drives.frame_copies import fetch_frames
+from autolabel_cli.errors import CommandError
+from autolabel_cli.stack import Stack
 from tests.datasets.drives import Labelled, Shelf, as_manifest, boxes_of, key_of
 from tests.datasets.readers import read_coco, read_kitti, read_voc, read_yolo
 from tests.fakes.images import jpeg, png
@@ -317,6 +320,45 @@ def test_labels_of_a_file_need_no_stack(export: Export, tmp_path: Path) -> None:
     path = tmp_path / "dataset.manifest"
     path.write_bytes(as_manifest([Shelf().frame(key_of(), [CAR])]))
     assert export(str(path), *COCO, "--no-images")["boxes"] == 1
+
+
+def beside(shelf: Shelf, folder: Path, count: int = 3) -> Path:
+    """A dataset with its frames, as `autolabel fetch --images` leaves them."""
+    path = folder / "dataset.manifest"
+    path.write_bytes(as_manifest([shelf.frame(key_of(index=i), [CAR]) for i in range(count)]))
+    assert fetch_frames(folder, shelf.ingest, lambda _: None) == count
+    return path
+
+
+@pytest.mark.parametrize("form", ["coco", "kitti", "yolo", "voc"])
+def test_a_file_with_its_frames_needs_no_stack(export: Export, tmp_path: Path, form: str) -> None:
+    shelf = Shelf()
+    path = beside(shelf, tmp_path)
+    export(str(path), "--format", form)
+    images = [p.read_bytes() for p in (tmp_path / "out").rglob("*.png")]
+    assert images == [shelf.ingest.read(key_of().key)] * 3
+
+
+def test_a_frame_missing_beside_a_file_is_refused(shelf: Shelf, refusal: Refusal, tmp_path: Path) -> None:
+    path = beside(shelf, tmp_path)
+    (tmp_path / key_of(index=1).key).unlink()
+    said = refusal(str(path), *COCO)
+    assert f"{tmp_path / key_of(index=1).key} is missing" in said
+    assert "fetch it again with --images" in said
+
+
+def test_a_file_without_frames_and_stack_says_where_they_come_from(
+    refusal: Refusal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def find(name: str) -> Stack:
+        raise CommandError(f"cannot read stack {name!r}: no credentials")
+
+    monkeypatch.setattr(Stack, "find", find)
+    path = tmp_path / "dataset.manifest"
+    path.write_bytes(as_manifest([Shelf().frame(key_of(), [CAR])]))
+    said = refusal(str(path), *COCO)
+    assert f"no credentials; {path} has no frames beside it: `autolabel fetch DRIVE --to FOLDER --images`" in said
+    assert "no frames beside it" not in refusal("drive-a", str(path), *COCO)
 
 
 def test_images_of_another_stack_are_refused(shelf: Shelf, refusal: Refusal, tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from autolabel.contracts.drive import FIRST_RUN
 from autolabel.contracts.wording import counted
 from autolabel.models import Model
 from autolabel_cli.drives.display import RunDisplay
+from autolabel_cli.drives.frame_copies import fetch_frames
 from autolabel_cli.drives.recordings import find_recording
 from autolabel_cli.drives.results import fetch_run, write_summary
 from autolabel_cli.drives.run_progress import RunProgress, RunView
@@ -117,6 +118,7 @@ def run_demo(
                 f"logs: {cloud.log} and {cloud.folder / 'functions'}"
             )
         summary = fetch_run(stack, DRIVE, FIRST_RUN, OUT)
+        fetch_frames(OUT, stack.ingest, lambda count: None)
         summary["verification"] = [{**job, "annotator": verifiers} for job in summary["verification"]]
         clock.seconds |= _times(progress, closed)
     summary["seconds"] = {part: clock.seconds[part] for part in ("setup", "upload", "label", "verify", "total")}
@@ -201,7 +203,7 @@ def show_summary(console: Console, summary: dict[str, Any]) -> None:
     table.add_row("seconds", ", ".join(f"{part} {seconds:.1f}" for part, seconds in summary["seconds"].items()))
     table.add_row("dataset", str(OUT / "dataset.manifest"))
     table.add_row("report", str(OUT / "report.html"))
-    table.add_row("", "in the same folder: summary.json, verify.manifest, execution.json")
+    table.add_row("", "in the same folder: the frames, summary.json, verify.manifest, execution.json")
     console.print()
     console.print(table, highlight=False)
     for verifiers in {job["annotator"]: None for job in summary["verification"]}:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -18,6 +19,8 @@ from autolabel_cli.datasets.sources import find_source, is_file
 from autolabel_cli.datasets.splits import Splitter, parse_shares, split_by_file, split_by_hash
 from autolabel_cli.datasets.staging import Labels
 from autolabel_cli.drives.display import RunDisplay
+from autolabel_cli.drives.frame_copies import copies_of
+from autolabel_cli.errors import CommandError
 from autolabel_cli.installation import DATUMARO
 from autolabel_cli.options import stack_option
 from autolabel_cli.output import console
@@ -70,6 +73,7 @@ def export(
     """Write published datasets in a format for training code.
 
     DRIVE is the name of a drive (for its latest published run), a run such as DRIVE@0002, or a dataset.manifest file.
+    A file whose frames are beside it (make demo, autolabel fetch --images) needs no stack.
 
     \b
     coco   annotations/instances_<split>.json, images/<split>/
@@ -88,8 +92,7 @@ def export(
     # Refused before anything is read.
     DATUMARO.python()
     mapping = read_class_map(classes)
-    needs_stack = not no_images or split_by == "vehicle" or not all(map(is_file, sources))
-    stack = Stack.find(stack_name) if needs_stack else None
+    stack = _stack(stack_name, sources, images=not no_images, vehicles=split_by == "vehicle")
     splitter = _splitter(shares, split_file, stack if split_by == "vehicle" else None)
     described = {
         "format": form,
@@ -114,6 +117,23 @@ def export(
     said = f", left out {counted(left_out, 'frame')} ({CARD} says why)" if left_out else ""
     written = f"{counted(card.frames, 'frame')}, {counted(card.boxes, 'box', 'boxes')}"
     console.print(f"{folder}: {written}{said}", highlight=False, markup=False)
+
+
+def _stack(name: str, sources: Sequence[str], *, images: bool, vehicles: bool) -> Stack | None:
+    """Find the stack; None when runs, images and vehicles need none. CommandError says how a file goes without it."""
+    files = [Path(source) for source in sources if is_file(source)]
+    alone = [path for path in files if path.is_file() and not copies_of(path)] if images else []
+    if not (alone or vehicles or len(files) < len(sources)):
+        return None
+    try:
+        return Stack.find(name)
+    except CommandError as e:
+        if not alone or vehicles or len(files) < len(sources):
+            raise
+        raise CommandError(
+            f"{e.message}; {alone[0]} has no frames beside it: `autolabel fetch DRIVE --to FOLDER --images` writes "
+            "both, and --no-images exports without them"
+        ) from e
 
 
 def _splitter(shares: str | None, split_file: Path | None, vehicles: Stack | None) -> Splitter:

@@ -14,7 +14,7 @@ import msgspec
 from autolabel_cli.datasets.card import Card
 from autolabel_cli.datasets.classes import ClassMap
 from autolabel_cli.datasets.formats import Format, images_folder, write_format
-from autolabel_cli.datasets.images import fetch_images
+from autolabel_cli.datasets.images import copy_images
 from autolabel_cli.datasets.sources import Source
 from autolabel_cli.datasets.splits import Splitter
 from autolabel_cli.datasets.staging import NOT_FINAL, Labels, Line, StagedFrame, chosen_label, read_line, stage_frame
@@ -51,8 +51,9 @@ class Export:
                 raise CommandError(f"no frame to export: {_left_out(card)}")
             made = Path(beside, "export")
             made.mkdir()
-            if images and stack:
-                fetch_images(self._places(staged, made), stack.ingest, lambda n: tell("images", n, card.frames))
+            if images:
+                ingest = stack.ingest if stack else None
+                copy_images(self._places(staged, made), ingest, lambda n: tell("images", n, card.frames))
             write_format(self.form, made, self.classes.names, staged, lambda n: tell("written", n, card.frames))
             document = msgspec.json.encode(card.document(**self.described))
             (made / CARD).write_bytes(msgspec.json.format(document, indent=2) + b"\n")
@@ -102,8 +103,9 @@ def _lines(sources: Sequence[Source], stack: Stack | None) -> Iterator[Line]:
     origins: dict[str, str] = {}
     seen: set[str] = set()
     for source in sources:
+        copies = source.copies
         for number, body in enumerate(source.lines(stack), start=1):
-            line = read_line(body, f"{source}, line {number}")
+            line = read_line(body, f"{source}, line {number}", copies)
             drive, origin = line.frame.drive, f"{source}, run {line.provenance.run}"
             if origins.setdefault(drive, origin) != origin:
                 raise CommandError(f"drive {drive} is in {origins[drive]} and in {origin}: give only one of them")

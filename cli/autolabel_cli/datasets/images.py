@@ -1,39 +1,42 @@
-"""Images of an export: fetches the frames that the labels were made for."""
+"""Images of an export: copies the frames that the labels were made for, from beside a dataset or from a stack."""
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from autolabel.contracts.errors import FrameChanged, FrameUnreadable
-from autolabel.contracts.frames import MAX_FRAME_BYTES
 from autolabel.contracts.ports import Bucket
 from autolabel.streams import map_in_order
 from autolabel_cli.datasets.staging import StagedFrame
+from autolabel_cli.drives.frame_copies import FETCHERS, read_frame
 from autolabel_cli.errors import CommandError
 
-FETCHERS = 8
+_WITHOUT = "export without images (--no-images)"
 
 
-def fetch_images(frames: Iterable[tuple[StagedFrame, Path]], ingest: Bucket, fetched: Callable[[int], None]) -> None:
-    """Write each frame's image into its folder, several at a time. Calls `fetched(count)` after each.
+def copy_images(
+    frames: Iterable[tuple[StagedFrame, Path]], ingest: Bucket | None, copied: Callable[[int], None]
+) -> None:
+    """Write each frame's image into its folder, several at a time. Calls `copied(count)` after each.
 
-    CommandError names a frame that changed after its labels were made, or that S3 does not give out.
+    `ingest`: None when all frames are beside their datasets. CommandError names a frame that is missing there, that
+    changed after its labels were made, or that S3 does not give out.
     """
-    for count, _ in enumerate(map_in_order(lambda place: _fetch(*place, ingest), frames, FETCHERS), start=1):
-        fetched(count)
+    for count, _ in enumerate(map_in_order(lambda place: _copy(*place, ingest), frames, FETCHERS), start=1):
+        copied(count)
 
 
-def _fetch(frame: StagedFrame, folder: Path, ingest: Bucket) -> None:
-    if frame.bucket != ingest.name:
-        raise CommandError(
-            f"{frame.key} is in bucket {frame.bucket!r}, but the stack's frames are in {ingest.name!r}: "
-            "give the --stack that labelled it, or --no-images"
-        )
+def _copy(frame: StagedFrame, folder: Path, ingest: Bucket | None) -> None:
+    image = folder / f"{frame.name}{frame.extension}"
+    if ingest is not None and not frame.copies:
+        image.write_bytes(read_frame(ingest, frame.bucket, frame.key, frame.etag, _WITHOUT))
+        return
+    origin = Path(frame.copies, frame.key)
     try:
-        body = ingest.read_range(frame.key, 0, MAX_FRAME_BYTES, frame.etag)
-    except FrameChanged as e:
-        raise CommandError(f"{e}: relabel its drive, or export without images (--no-images)") from e
-    except FrameUnreadable as e:
-        raise CommandError(f"{e}; make it readable, or export without images (--no-images)") from e
-    (folder / f"{frame.name}{frame.extension}").write_bytes(body)
+        shutil.copyfile(origin, image)
+    except FileNotFoundError as e:
+        raise CommandError(
+            f"{origin} is missing, though other frames are beside the dataset: fetch it again with --images, "
+            f"or {_WITHOUT}"
+        ) from e

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from autolabel.contracts.drive import FIRST_RUN
 from autolabel.contracts.frames import is_name
 from autolabel.contracts.run_folder import RunFolder
+from autolabel_cli.drives.frame_copies import copies_of
 from autolabel_cli.errors import CommandError
 from autolabel_cli.stack import Stack
 
@@ -26,6 +27,11 @@ class Source(NamedTuple):
 
     def __str__(self) -> str:
         return str(self.path) if self.path else f"{self.drive}@{self.run}"
+
+    @property
+    def copies(self) -> Path | None:
+        """Folder that has its frames under their keys; None when the stack has them."""
+        return copies_of(self.path) if self.path else None
 
     def lines(self, stack: Stack | None) -> Iterator[bytes]:
         """Yield its lines. CommandError when the manifest no longer exists."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import msgspec
@@ -49,7 +50,8 @@ class StagedBox(msgspec.Struct):
 class StagedFrame(msgspec.Struct):
     """Frame with its labels. `name`: of its files, without the suffix. `regions`: boxes to ignore.
 
-    `key` and `etag`: of the object that the labels were made for. `labelled_by`: as in the dataset.
+    `key` and `etag`: of the object that the labels were made for. `labelled_by`: as in the dataset. `copies`: folder that
+    has it under its key; empty when only the stack has it.
     """
 
     name: str
@@ -63,16 +65,18 @@ class StagedFrame(msgspec.Struct):
     key: str
     etag: str
     labelled_by: str
+    copies: str = ""
 
 
 class Line(NamedTuple):
-    """Line of a dataset. `origin` names it in messages."""
+    """Line of a dataset. `origin` names it in messages. `copies`: folder of its frame, None when the stack has it."""
 
     origin: str
     frame: FrameKey
     bucket: str
     provenance: Provenance
     content: ManifestLine
+    copies: Path | None = None
 
     @property
     def name(self) -> str:
@@ -80,8 +84,8 @@ class Line(NamedTuple):
         return f"{self.frame.drive}.{self.frame.camera}.{self.frame.timestamp}"
 
 
-def read_line(body: bytes, origin: str) -> Line:
-    """Read a line of a dataset.manifest. CommandError for another format."""
+def read_line(body: bytes, origin: str, copies: Path | None = None) -> Line:
+    """Read a line of a dataset.manifest, whose frame is in the folder `copies`. CommandError for another format."""
     try:
         content = read_manifest_line(body)
         provenance = content.origin
@@ -96,7 +100,7 @@ def read_line(body: bytes, origin: str) -> Line:
         raise CommandError(
             f"{origin} has a frame of drive {frame.drive!r}, but provenance of drive {provenance.drive!r}"
         )
-    return Line(origin, frame, bucket, provenance, content)
+    return Line(origin, frame, bucket, provenance, content, copies)
 
 
 def final_label(line: Line) -> str | None:
@@ -163,6 +167,7 @@ def stage_frame(line: Line, attribute: str, classes: ClassMap, dropped: Counter[
         key=line.frame.key,
         etag=line.provenance.etag,
         labelled_by=line.provenance.labelled_by.value,
+        copies=str(line.copies or ""),
     )
     scores = _scores(line)
     for box, mark in zip(boxes, marks, strict=True):

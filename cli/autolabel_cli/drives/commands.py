@@ -10,6 +10,7 @@ from autolabel.contracts.verification import Policy, VerifyUncertain
 from autolabel.contracts.wording import counted
 from autolabel_cli.completion import complete_drives, complete_models
 from autolabel_cli.drives.display import RunDisplay
+from autolabel_cli.drives.frame_copies import fetch_frames
 from autolabel_cli.drives.recordings import find_recording
 from autolabel_cli.drives.results import fetch_run
 from autolabel_cli.drives.run_progress import RunView
@@ -124,12 +125,17 @@ def watch(drive: str, run: str | None, stack_name: str) -> None:
 @click.command()
 @click.argument("drive", shell_complete=complete_drives)
 @click.option("--to", "folder", type=click.Path(path_type=Path), required=True, help="Folder to write into.")
+@click.option("--images", is_flag=True, help="Also download the frames of the dataset, for exports without a stack.")
 @run_option
 @stack_option
-def fetch(drive: str, folder: Path, run: str | None, stack_name: str) -> None:
+def fetch(drive: str, folder: Path, images: bool, run: str | None, stack_name: str) -> None:
     """Download the summary, manifests, report, and rejected, failed and suspect frames of DRIVE."""
     stack = Stack.find(stack_name)
     summary = fetch_run(stack, drive, stack.run_of(drive, run), folder)
+    if images:
+        total = summary["frames"]["labelled"] + summary["frames"]["failed"]
+        with RunDisplay(console) as display:
+            fetch_frames(folder, stack.ingest, lambda n: display.count("images", n, total))
     frames = ", ".join(f"{count} {name}" for name, count in summary["frames"].items())
     reasons = summary["reasons"].get("rejected", {})
     rejected = f"; rejected: {', '.join(f'{count} {reason}' for reason, count in reasons.items())}" if reasons else ""
