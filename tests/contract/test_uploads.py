@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -58,6 +59,23 @@ def test_a_drive_is_closed_under_the_policy_that_was_asked_for(
     body = stack.ingest.read("drives/d1/drive.json")
     assert body is not None
     assert parse_drive_document(body, "drives/d1/drive.json").verification == policy
+
+
+def test_files_that_are_no_frames_are_counted_and_the_first_are_named(
+    stack: Stack, recording: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a.txt", "b.csv", "c.json", "locked.png", "notes.md", "z.bin"):
+        (recording / name).touch()
+    (recording / "rear").mkdir()
+    (recording / "gone.jpg").symlink_to("nowhere")
+    (recording / ".hidden").touch()
+    monkeypatch.setattr(os, "access", lambda path, mode, **_: Path(path).name != "locked.png")
+    done = upload(recording)
+    assert done.output == (
+        "drive d1: 1 frames uploaded and closed; skipped 8 that are not readable .png, .jpg or .jpeg files: "
+        "a.txt, b.csv, c.json, gone.jpg, locked.png and 3 more\n"
+    )
+    assert uploaded(stack) == [DOCUMENT, FRAME]
 
 
 def test_a_closed_drive_is_refused_before_anything_is_uploaded(stack: Stack, recording: Path) -> None:

@@ -7,7 +7,7 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import msgspec
 from botocore.exceptions import BotoCoreError, ClientError
 from rich.console import Console
 from rich.markup import escape
@@ -25,7 +26,7 @@ from autolabel.contracts.wording import counted
 from autolabel.models import Model
 from autolabel_cli.drives.display import RunDisplay
 from autolabel_cli.drives.frame_copies import fetch_frames
-from autolabel_cli.drives.recordings import find_recording
+from autolabel_cli.drives.recordings import RecordedFrame, find_recording, first_of
 from autolabel_cli.drives.results import fetch_run, write_summary
 from autolabel_cli.drives.run_progress import RunProgress, RunView
 from autolabel_cli.drives.uploads import close_drive, document_of, upload_frames
@@ -96,9 +97,12 @@ def run_demo(
         with clock.part("setup"):
             stack = set_up(console, cloud, OUT, models)
         console.print(f"[bold]drive[/] {source}, {counted(limit, 'frame') if limit else 'all frames'}", highlight=False)
+        if recording.skipped:
+            console.print(f"  {recording.skipped_sentence}", style="yellow", highlight=False, markup=False)
+        names: dict[str, str] = {}
         with RunDisplay(console) as display:
             with clock.part("upload"):
-                total, frames = recording.count(limit), recording.frames(limit, first)
+                total, frames = recording.count(limit), _note_names(recording.frames(limit, first), names)
                 count = upload_frames(stack, DRIVE, CAMERA, frames, lambda n: display.count("uploaded", n, total))
                 display.count("uploaded", count, count)
                 close_drive(stack, DRIVE, document_of("demo", CAMERA, count, None, (verifiers,)))
@@ -123,7 +127,25 @@ def run_demo(
         clock.seconds |= _times(progress, closed)
     summary["seconds"] = {part: clock.seconds[part] for part in ("setup", "upload", "label", "verify", "total")}
     write_summary(OUT, summary)
+    if rejected := rejected_files(OUT / "rejected.jsonl", names):
+        console.print(f"  {rejected}", style="yellow", highlight=False, markup=False)
     return summary
+
+
+def _note_names(frames: Iterable[RecordedFrame], names: dict[str, str]) -> Iterator[RecordedFrame]:
+    """Yield the frames, and note the name of each by its timestamp."""
+    for frame in frames:
+        names[f"{frame.timestamp:019d}"] = frame.origin
+        yield frame
+
+
+def rejected_files(rejected: Path, names: Mapping[str, str]) -> str:
+    """Say which files a run rejected and why, by their names in the recording; empty when there are none."""
+    lines = [msgspec.json.decode(line) for line in rejected.read_bytes().splitlines()] if rejected.exists() else []
+    if not lines:
+        return ""
+    files = (f"{names.get(Path(line['key']).stem, line['key'])} ({line['reason']})" for line in lines)
+    return f"rejected {len(lines):,} that are not usable as frames: {first_of(files)}"
 
 
 class Invitation:

@@ -85,8 +85,7 @@ def upload(
         count = upload_frames(stack, drive, camera, frames, lambda n: display.count("uploaded", n, total))
     if not late:
         close_drive(stack, drive, document_of(vehicle, camera, count, models or None, notes, _POLICIES[policy]))
-    left = counted(len(recording.skipped), "file that is", "files that are")
-    skipped = f", skipped {left} not PNG or JPEG" if recording.skipped else ""
+    skipped = f"; {recording.skipped_sentence}" if recording.skipped else ""
     done = _uploaded(drive, late=late, known=known)
     said = f"drive {drive}: {counted(count, 'frame')} uploaded{done[0]}{skipped}{done[1]}"
     console.print(said, highlight=False, soft_wrap=True)

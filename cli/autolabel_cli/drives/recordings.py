@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,24 +16,40 @@ _TIMESTAMP = re.compile(r"[0-9]{19}")
 # Assumed rate of images whose names hold no timestamp.
 FOLDER_RATE_HZ = 10
 JPEG_QUALITY = 95
+_MOST_NAMED = 5
 
 
 @dataclass(frozen=True)
 class RecordedFrame:
-    """Frame of a recording. `timestamp`: ns since the epoch. `body`: the bytes of the image file."""
+    """Frame of a recording. `timestamp`: ns since the epoch. `body`: the bytes of the image file.
+
+    `origin`: the name of its file, or its place in a video.
+    """
 
     timestamp: int
     extension: str
     body: bytes
+    origin: str = ""
 
 
 @dataclass(frozen=True)
 class Recording:
-    """Recording with its image files, which a video does not have. `skipped`: files of a folder with other suffixes."""
+    """Recording with its image files, which a video does not have.
+
+    `skipped`: what else is in the folder, and images that may not be read; without hidden files.
+    """
 
     path: Path
     files: tuple[Path, ...]
     skipped: tuple[Path, ...] = ()
+
+    @property
+    def skipped_sentence(self) -> str:
+        """Say what is skipped, with the first names; empty when nothing is."""
+        if not self.skipped:
+            return ""
+        named = first_of(path.name + "/" * path.is_dir() for path in self.skipped)
+        return f"skipped {len(self.skipped):,} that are not readable .png, .jpg or .jpeg files: {named}"
 
     def count(self, limit: int | None = None) -> int | None:
         """Count the frames, at most `limit`. For a video return `limit`, since only reading it tells the count."""
@@ -49,13 +66,15 @@ class Recording:
 def find_recording(path: Path) -> Recording:
     """Find the recording at a path. CommandError when it is neither a video nor a folder with images."""
     if path.is_dir():
-        files = sorted(p for p in path.iterdir() if p.is_file() and not p.name.startswith("."))
-        images = tuple(p for p in files if p.suffix.lower() in IMAGES)
+        files = sorted(p for p in path.iterdir() if not p.name.startswith("."))
+        images = tuple(p for p in files if p.suffix.lower() in IMAGES and p.is_file() and os.access(p, os.R_OK))
         if not images:
             raise CommandError(
-                f"folder {path} has no .png, .jpg or .jpeg file: give a folder of images or a video file"
+                f"folder {path} has no .png, .jpg or .jpeg file that can be read: "
+                "give a folder of images or a video file"
             )
-        return Recording(path, images, tuple(p for p in files if p not in images))
+        taken = frozenset(images)
+        return Recording(path, images, tuple(p for p in files if p not in taken))
     if path.is_file():
         # Reading the first frame shows a broken video here instead of in the middle of an upload.
         next(_video_frames(path))
@@ -63,12 +82,20 @@ def find_recording(path: Path) -> Recording:
     raise CommandError(f"{path} is not a file or folder: give a video file or a folder of images")
 
 
+def first_of(names: Iterable[str]) -> str:
+    """List the first names, and count the others."""
+    remaining = iter(names)
+    first = list(itertools.islice(remaining, _MOST_NAMED))
+    others = sum(1 for _ in remaining)
+    return ", ".join(first) + (f" and {others:,} more" if others else "")
+
+
 def _image_frames(files: tuple[Path, ...]) -> Iterator[RecordedFrame]:
     start = files[0].stat().st_mtime_ns
     for index, path in enumerate(files):
         named = _TIMESTAMP.fullmatch(path.stem)
         timestamp = int(path.stem) if named else start + index * 1_000_000_000 // FOLDER_RATE_HZ
-        yield RecordedFrame(timestamp, IMAGES[path.suffix.lower()], path.read_bytes())
+        yield RecordedFrame(timestamp, IMAGES[path.suffix.lower()], path.read_bytes(), path.name)
 
 
 def _video_frames(path: Path) -> Iterator[RecordedFrame]:
@@ -93,7 +120,8 @@ def _video_frames(path: Path) -> Iterator[RecordedFrame]:
             if not encoded:
                 raise CommandError(f"{path}: frame {count} cannot be encoded as JPEG; use a folder of images instead")
             # From the frame rate, because the timestamps of some containers repeat.
-            yield RecordedFrame(start + round(count * 1e9 / (rate or 25.0)), "jpg", body.tobytes())
+            timestamp = start + round(count * 1e9 / (rate or 25.0))
+            yield RecordedFrame(timestamp, "jpg", body.tobytes(), f"frame {count}")
             count += 1
         if count == 0:
             raise CommandError(f"{path} cannot be decoded as a video: give a video file or a folder of images")
