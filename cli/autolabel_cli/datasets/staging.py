@@ -50,8 +50,8 @@ class StagedBox(msgspec.Struct):
 class StagedFrame(msgspec.Struct):
     """Frame with its labels. `name`: of its files, without the suffix. `regions`: boxes to ignore.
 
-    `key` and `etag`: of the object that the labels were made for. `labelled_by`: as in the dataset. `copies`: folder that
-    has it under its key; empty when only the stack has it.
+    `key` and `etag`: of the object that the labels were made for. `labelled_by`: as in the dataset. `copies`: folder
+    that has it under its key; empty when only the stack has it.
     """
 
     name: str
