@@ -72,7 +72,7 @@ def test_files_that_are_no_frames_are_counted_and_the_first_are_named(
     monkeypatch.setattr(os, "access", lambda path, mode, **_: Path(path).name != "locked.png")
     done = upload(recording)
     assert done.output == (
-        "drive d1: 1 frames uploaded and closed; skipped 8 that are not readable .png, .jpg or .jpeg files: "
+        "drive d1: 1 frame uploaded and closed; skipped 8 that are not readable .png, .jpg or .jpeg files: "
         "a.txt, b.csv, c.json, gone.jpg, locked.png and 3 more\n"
     )
     assert uploaded(stack) == [DOCUMENT, FRAME]
@@ -92,7 +92,7 @@ def test_late_frames_are_added_to_a_closed_drive_without_its_document(stack: Sta
     done = upload(recording, "--late")
     assert done.exit_code == 0, done.output
     assert done.output == (
-        "drive d1: 1 frames uploaded; autolabel relabel d1 makes a run with those that its runs do not have\n"
+        "drive d1: 1 frame uploaded; autolabel relabel d1 makes a run with those that its runs do not have\n"
     )
     assert uploaded(stack) == [FRAME]
 
@@ -116,5 +116,5 @@ def test_who_may_not_read_the_ledger_is_told_what_is_not_known(
     monkeypatch.setattr(stack.ledger, "latest_run", denied)
     done = upload(recording)
     assert done.exit_code == 0, done.output
-    assert "1 frames uploaded with drive.json; your identity may not read the ledger" in done.output
+    assert "1 frame uploaded with drive.json; your identity may not read the ledger" in done.output
     assert uploaded(stack) == [DOCUMENT, FRAME]
