@@ -1,29 +1,51 @@
-"""The annotator of the chaos test: keeps every box, unless a fault strikes the job."""
+"""The annotator of the chaos test: keeps every box and adds one of its own, unless a fault strikes the job."""
 
 from __future__ import annotations
 
 import threading
 import zlib
+from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
-from local import FAULT_BOARD, Annotation, Failure, JobFails, JobView, keep_every_box
+from local import FAULT_BOARD, Annotation, Box, Boxes, Failure, Fault, JobFails, JobStops, JobView, keep_every_box
 
 _lock = threading.Lock()
-_faults: dict[str, str] = {}
+_faults: dict[str, Fault | None] = {}
+_begun: Counter[str] = Counter()
 
 
 def annotate(line: Mapping[str, Any], job: JobView) -> Annotation | Failure:
     """Keep every box; the first line of a job decides which fault strikes it."""
     with _lock:
         if job.name not in _faults:
-            fault = FAULT_BOARD.draw("job", lambda fault: fault.target in job.name)
-            _faults[job.name] = fault.kind if fault else ""
-    match _faults[job.name]:
+            _faults[job.name] = FAULT_BOARD.draw("job", lambda fault: fault.target in job.name)
+        fault = _faults[job.name]
+        _begun[job.name] += 1
+        left_open = _begun[job.name] % 2 == 0
+    match fault.kind if fault else "":
         case "failed":
             raise JobFails("the job broke down")
+        case "half-failed" if left_open:
+            # The other reviewers answer first.
+            job.stopping.wait(1)
+            raise JobFails("the job broke down half way")
         case "stopped":
             job.stopping.set()
         case "unlabelled" if zlib.crc32(line["source-ref"].encode()) % 2:
             return Failure("the picture is too dark")
-    return keep_every_box(line, job)
+        case ("half-answered" | "late-manifest" | "no-manifest") as kind if fault and left_open:
+            while FAULT_BOARD.armed and not job.stopping.wait(0.1):
+                pass
+            if job.stopping.is_set():
+                raise JobStops({"half-answered": 0.0, "late-manifest": fault.seconds}.get(kind))
+    return _signed(keep_every_box(line, job), line, job)
+
+
+def _signed(annotation: Annotation | Failure, line: Mapping[str, Any], job: JobView) -> Annotation | Failure:
+    """Add a box that tells this answer from the models' boxes, and from the answers of other jobs."""
+    if not isinstance(annotation, Boxes):
+        return annotation
+    top, left = divmod(zlib.crc32(f"{job.name} {line['source-ref']}".encode()) % 100_000, 600)
+    return replace(annotation, boxes=(*annotation.boxes, Box(job.labels[0], left, top, 8, 8)))

@@ -1,31 +1,71 @@
-"""Checks that a run lost and doubled nothing, from the objects in the buckets, not from what the pipeline reports."""
+"""Checks that the runs of a drive lost and doubled nothing, from the objects in the buckets and Ground Truth's jobs.
+
+It takes no result for true that the pipeline reports: what reviewers answered is in the responses of the jobs.
+"""
 
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from autolabel.contracts.drive import FIRST_RUN, execution_name
+from autolabel.contracts.drive import execution_name
 from autolabel.contracts.run_folder import RunFolder
+from autolabel.contracts.verification import ACCEPTED, AGAIN, AUDIT, BLIND_AUDIT, KEPT
+from tools.chaos.operators import ENDED
 from tools.chaos.stage import Stage
 
 Json = dict[str, Any]
+# A key of the ingest bucket and an ETag: a label belongs to the bytes of a frame.
+Frame = tuple[str, str]
+# The boxes of a label as text, in an order of their own.
+Label = tuple[str, ...]
+
+_ROUND = re.compile(r"verify-[0-9]+(-again)?\.manifest")
+_ATTEMPT = re.compile(r"\.attempt-[0-9]+\.manifest$")
+_ENDED_JOBS = ("Completed", "Failed", "Stopped")
+
+
+@dataclass(frozen=True)
+class Job:
+    """A labelling job. `round`: the key of its round's manifest; `frames`: those of the manifest that it was given.
+
+    answers: what reviewers left. failures: frames that the output manifest gives a failure of.
+    """
+
+    name: str
+    run: str
+    round: str
+    status: str
+    frames: tuple[Frame, ...]
+    answers: dict[Frame, Label] = field(default_factory=dict)
+    failures: frozenset[Frame] = frozenset()
+
+    @property
+    def done(self) -> tuple[Frame, ...]:
+        """The frames that need no other job of the round."""
+        return self.frames if self.status == "Completed" else tuple({*self.answers, *self.failures})
 
 
 @dataclass(frozen=True)
 class Evidence:
     """The state of buckets, ledger, jobs and executions after a drive. Keys are of the ingest bucket.
 
-    versions: every (key, ETag) that was ever put into the ingest bucket. promised: keys that the fleet put before it
-    closed the drive. unasked: keys of failed frames whose unit has neither an answer nor a failure. pending: keys of
-    listed units that are still pending. waiting: task tokens still stored. jobs: (manifest, status). executions:
-    (name, status).
+    versions: every frame that was ever put into the ingest bucket. promised: keys that the fleet put before it closed
+    the drive. runs: the number of runs that the drive must have. executions: (name, status), the oldest first. jobs:
+    those of all runs, the oldest first. kinds: frame kinds by run, where the run has written them. waiting: task tokens
+    still stored.
+
+    Of the last run: labels: the labels of its dataset. spared: keys of frames that go to no reviewer, by their kind.
+    rounds: the frames of the manifests of its rounds. unasked: keys of failed frames whose unit has neither an answer
+    nor a failure. pending: keys of listed units that are still pending.
     """
 
     drive: str
-    versions: frozenset[tuple[str, str]]
+    versions: frozenset[Frame]
     promised: frozenset[str]
     listing: list[Json]
     manifest: list[str]
@@ -34,8 +74,12 @@ class Evidence:
     dataset: list[str]
     summary: Json
     executions: list[tuple[str, str]]
-    jobs: list[tuple[str, str]]
-    manifests: list[str]
+    runs: int = 1
+    jobs: list[Job] = field(default_factory=list)
+    kinds: dict[str, dict[Frame, str]] = field(default_factory=dict)
+    labels: dict[Frame, Label] = field(default_factory=dict)
+    spared: list[str] = field(default_factory=list)
+    rounds: dict[str, list[Frame]] = field(default_factory=dict)
     unasked: list[str] = field(default_factory=list)
     pending: list[str] = field(default_factory=list)
     waiting: int = 0
@@ -56,17 +100,19 @@ class Verdict:
 
 
 def judge(evidence: Evidence) -> Verdict:
-    """Check the promise: each frame of the listing is in exactly one place, and nothing else is wrong."""
+    """Check the promise: each frame of the last listing is in exactly one place, and nothing else is wrong."""
     listed = [line["key"] for line in evidence.listing]
-    ended = Counter(evidence.manifest) + Counter(evidence.rejected)
+    placed = Counter(evidence.manifest) + Counter(evidence.spared)
+    ended = placed + Counter(evidence.rejected)
     dataset = Counter(evidence.dataset)
     lost = sorted(evidence.promised - set(listed))
-    lost += sorted(set(listed) - set(ended)) + sorted(set(evidence.manifest) - set(dataset))
+    lost += sorted(set(listed) - set(ended)) + sorted(set(placed) - set(dataset))
     doubled = [key for counts in (Counter(listed), ended, dataset) for key, count in counts.items() if count > 1]
-    return Verdict(len(listed), lost, doubled, list(_problems(evidence, set(listed), ended)))
+    problems = [*_problems(evidence, set(listed), placed, ended), *_lost_answers(evidence), *_asked_twice(evidence)]
+    return Verdict(len(listed), lost, doubled, problems)
 
 
-def _problems(evidence: Evidence, listed: set[str], ended: Counter[str]) -> list[str]:
+def _problems(evidence: Evidence, listed: set[str], placed: Counter[str], ended: Counter[str]) -> list[str]:
     problems = []
 
     def expect(truth: bool, otherwise: str) -> None:
@@ -77,77 +123,182 @@ def _problems(evidence: Evidence, listed: set[str], ended: Counter[str]) -> list
         known = (line["key"], line["etag"]) in evidence.versions
         expect(known, f"the listing has {line['key']} with an ETag that was never put")
     expect(set(ended) <= listed, f"lines of frames that are not listed: {sorted(set(ended) - listed)}")
-    expect(set(evidence.dataset) <= set(evidence.manifest), "the dataset has frames that are in no manifest")
-    expect(set(evidence.failed) <= set(evidence.manifest), "a failed frame is in no manifest")
+    expect(set(evidence.dataset) <= set(placed), "the dataset has frames that are in no other place")
+    expect(set(evidence.failed) <= set(placed), "a failed frame is in no place")
     frames = evidence.summary.get("frames", {})
     counted = {
         "uploaded": len(evidence.listing),
-        "labelled": len(evidence.manifest) - len(evidence.failed),
+        "labelled": placed.total() - len(evidence.failed),
         "failed": len(evidence.failed),
         "rejected": len(evidence.rejected),
     }
     expect(frames == counted, f"the summary counts {frames}, but there are {counted}")
-    expect(
-        evidence.executions == [(execution_name(evidence.drive, FIRST_RUN), "SUCCEEDED")],
-        f"executions: {evidence.executions}",
-    )
-    kept = Counter(manifest for manifest, status in evidence.jobs if status not in ("Failed", "Stopped"))
-    expect(kept == Counter(evidence.manifests), f"labelling jobs {evidence.jobs} for manifests {evidence.manifests}")
+    names = [execution_name(evidence.drive, f"{run:04d}") for run in range(1, evidence.runs + 1)]
+    statuses = [status for _, status in evidence.executions]
+    ended_well = statuses[-1:] == ["SUCCEEDED"] and set(statuses) <= ENDED
+    expect([name for name, _ in evidence.executions] == names and ended_well, f"executions: {evidence.executions}")
+    open_jobs = [f"{job.name} {job.status}" for job in evidence.jobs if job.status not in _ENDED_JOBS]
+    expect(not open_jobs, f"labelling jobs that reviewers still work on: {open_jobs}")
+    for key, wanted in evidence.rounds.items():
+        found = Counter(frame for job in evidence.jobs if job.round == key for frame in job.done)
+        expect(found == Counter(wanted), f"the labelling jobs of {key} end {sorted(found.elements())}, not {wanted}")
     expect(not evidence.unasked, f"the run went on too early: {evidence.unasked} had no answer")
     expect(not evidence.pending, f"units are still pending after the end: {evidence.pending}")
     expect(not evidence.waiting, f"{evidence.waiting} task tokens are still stored after the end")
     return problems
 
 
-def gather(stage: Stage, drive: str, promised: frozenset[str]) -> Evidence:
-    """Collect the evidence of a drive's first run."""
-    s3, ingest, labels = stage.client("s3"), stage.stack.ingest.name, stage.stack.labels.name
-    prefix, run = f"drives/{drive}/", RunFolder(drive, FIRST_RUN)
+def _lost_answers(evidence: Evidence) -> Iterator[str]:
+    """Find frames whose label in the last dataset is not what a reviewer has answered last."""
+    counting = {(line["key"], line["etag"]) for line in evidence.listing if line["key"] not in evidence.rejected}
+    newest: dict[Frame, tuple[str, Label]] = {}
+    for job in evidence.jobs:
+        newest |= {frame: (job.name, label) for frame, label in job.answers.items()}
+    for frame, (job_name, label) in newest.items():
+        if frame in counting and evidence.labels.get(frame) != label:
+            yield f"the answer to {frame[0]} in {job_name} is lost: the label is {evidence.labels.get(frame)}"
 
-    def read(key: str) -> bytes:
+
+def _asked_twice(evidence: Evidence) -> Iterator[str]:
+    """Find frames that a job was given although an earlier job had an answer, against the rules."""
+    answered: dict[Frame, list[Job]] = {}
+    for job in evidence.jobs:
+        for frame in job.frames:
+            for earlier in answered.get(frame, ()):
+                if not _may_ask_again(job, earlier, evidence.kinds.get(job.run, {}).get(frame, "")):
+                    yield f"{job.name} asks for {frame[0]}, which was answered in {earlier.name}"
+        for frame in job.answers:
+            answered.setdefault(frame, []).append(job)
+
+
+def _may_ask_again(job: Job, earlier: Job, kind: str) -> bool:
+    """Whether a job may ask for a frame that was answered in an earlier one; `kind`: of the frame in the job's run.
+
+    A second round has no answered frame: the annotator is never unsure, and its answers break no rule.
+    """
+    return job.run != earlier.run and kind in (AGAIN, AUDIT, BLIND_AUDIT)
+
+
+def gather(stage: Stage, drive: str, promised: frozenset[str], runs: int = 1) -> Evidence:
+    """Collect the evidence of a drive with this number of runs."""
+    return _Gatherer(stage, drive).gather(promised, runs)
+
+
+class _Gatherer:
+    def __init__(self, stage: Stage, drive: str) -> None:
+        self._stage = stage
+        self._drive = drive
+        self._s3 = stage.client("s3")
+        self._ingest, self._labels = stage.stack.ingest.name, stage.stack.labels.name
+
+    def gather(self, promised: frozenset[str], runs: int) -> Evidence:
+        stage, drive = self._stage, self._drive
+        folders = [RunFolder(drive, f"{number:04d}") for number in range(1, runs + 1)]
+        run = folders[-1]
+        pages = self._s3.get_paginator("list_object_versions").paginate(Bucket=self._ingest, Prefix=f"drives/{drive}/")
+        versions = frozenset((v["Key"], v["ETag"].strip('"')) for page in pages for v in page.get("Versions", []))
+        listing = self._lines(run.listing)
+        rounds = {
+            key: [self._frame(line) for line in self._lines(key)]
+            for key in self._keys(run.manifests)
+            if _ROUND.fullmatch(key.removeprefix(run.manifests))
+        }
+        seen = [line for key in self._shard_parts(run, "detections") for line in self._lines(key)]
+        kinds = {one.run: list(self._kinds(one)) for one in folders}
+        dataset = self._lines(run.dataset)
+        pending = pending_keys(stage, drive)
+        return Evidence(
+            drive=drive,
+            versions=versions,
+            promised=promised,
+            listing=listing,
+            # A second round has frames of the first one.
+            manifest=[key for name, given in rounds.items() if "-again" not in name for key, _ in given],
+            rejected=[line["key"] for line in self._lines(run.rejected)],
+            failed=[line["key"] for line in self._lines(run.failed)],
+            dataset=[self._frame(line)[0] for line in dataset],
+            summary=json.loads(self._read(run.summary) or b"{}"),
+            executions=sorted(executions(stage, drive)),
+            runs=runs,
+            jobs=self._jobs(),
+            kinds={name: dict(found) for name, found in kinds.items()},
+            labels={self._frame(line): _label_of(line) for line in dataset},
+            spared=[key for (key, _), kind in kinds[run.run] if kind in (KEPT, ACCEPTED)],
+            rounds=rounds,
+            unasked=[x["key"] for x in seen if any(why.endswith(": no answer") for why in x["failed"].values())],
+            # Objects that the listing refused are not units of the run: it does not wait for them.
+            pending=sorted(k for k, _ in pending & {(x["key"], x["etag"]) for x in listing if not x.get("refused")}),
+            waiting=len(stage.stack.ledger.waiting_runs(drive)),
+        )
+
+    def _kinds(self, run: RunFolder) -> Iterator[tuple[Frame, str]]:
+        """The kinds of a run's frames: its lines are in the order of the shards."""
+        lines = [line for key in self._shard_parts(run, "manifest") for line in self._lines(key)]
+        kinds = [json.loads(line) for line in self._read(run.triage).splitlines()]
+        return zip(map(self._frame, lines), kinds, strict=False)
+
+    def _shard_parts(self, run: RunFolder, part: str) -> list[str]:
+        return [key for key in self._keys(run.shards) if key.endswith(f".{part}.jsonl")]
+
+    def _jobs(self) -> list[Job]:
+        """The labelling jobs of all runs, the oldest first."""
+        prefix = f"s3://{self._labels}/labels/{self._drive}/"
+        pages = self._stage.client("sagemaker").get_paginator("list_labeling_jobs").paginate(SortOrder="Ascending")
+        summaries = [one for page in pages for one in page["LabelingJobSummaryList"]]
+        found = [
+            (one["LabelingJobName"], one["InputConfig"]["DataSource"]["S3DataSource"]["ManifestS3Uri"], one)
+            for one in summaries
+        ]
+        return [
+            self._job(name, uri.removeprefix(f"s3://{self._labels}/"), one["LabelingJobStatus"])
+            for name, uri, one in found
+            if uri.startswith(prefix)
+        ]
+
+    def _job(self, name: str, given: str, status: str) -> Job:
+        run = given.split("/")[2]
+        folder = f"{RunFolder(self._drive, run).prefix}verification/{name}/"
+        frames = tuple(self._frame(line) for line in self._lines(given))
+        responses = f"{folder}annotations/worker-response/iteration-1/"
+        answers = {}
+        for key in self._keys(responses):
+            place = int(key.removeprefix(responses).partition("/")[0])
+            content = json.loads(self._read(key))["answers"][-1]["answerContent"]
+            answers[frames[place]] = _label((box["label"], box) for box in content["boundingBox"]["boundingBoxes"])
+        output = self._lines(f"{folder}manifests/output/output.manifest")
+        failures = frozenset(self._frame(x) for x in output if "failure-reason" in x.get("verified-metadata", {}))
+        return Job(name, run, _ATTEMPT.sub(".manifest", given), status, frames, answers, failures)
+
+    def _frame(self, line: Json) -> Frame:
+        return line["source-ref"].removeprefix(f"s3://{self._ingest}/"), line["provenance"]["etag"]
+
+    def _read(self, key: str) -> bytes:
         """An object of the label bucket; empty when there is none, which the verdict shows as loss."""
         try:
-            body: bytes = s3.get_object(Bucket=labels, Key=key)["Body"].read()
-        except s3.exceptions.NoSuchKey:
+            body: bytes = self._s3.get_object(Bucket=self._labels, Key=key)["Body"].read()
+        except self._s3.exceptions.NoSuchKey:
             return b""
         return body
 
-    def lines(key: str) -> list[Json]:
-        return [json.loads(line) for line in read(key).splitlines()]
+    def _lines(self, key: str) -> list[Json]:
+        return [json.loads(line) for line in self._read(key).splitlines()]
 
-    def sources(key: str) -> list[str]:
-        return [line["source-ref"].removeprefix(f"s3://{ingest}/") for line in lines(key)]
-
-    def keys(bucket: str, prefix: str) -> list[str]:
-        pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
+    def _keys(self, prefix: str) -> list[str]:
+        pages = self._s3.get_paginator("list_objects_v2").paginate(Bucket=self._labels, Prefix=prefix)
         return [thing["Key"] for page in pages for thing in page.get("Contents", [])]
 
-    pages = s3.get_paginator("list_object_versions").paginate(Bucket=ingest, Prefix=prefix)
-    versions = frozenset((v["Key"], v["ETag"].strip('"')) for page in pages for v in page.get("Versions", []))
-    manifests = [key for key in keys(labels, run.manifests) if key.endswith(".manifest")]
-    listing = lines(run.listing)
-    failed = lines(run.failed)
-    seen = [line for key in keys(labels, run.shards) if key.endswith("detections.jsonl") for line in lines(key)]
-    pending = pending_keys(stage, drive)
-    return Evidence(
-        drive=drive,
-        versions=versions,
-        promised=promised,
-        listing=listing,
-        # A second round has frames of the first one.
-        manifest=[source for key in manifests if not key.endswith("-again.manifest") for source in sources(key)],
-        rejected=[line["key"] for line in lines(run.rejected)],
-        failed=[line["key"] for line in failed],
-        unasked=[line["key"] for line in seen if any(why.endswith(": no answer") for why in line["failed"].values())],
-        dataset=sources(run.dataset),
-        summary=json.loads(read(run.summary) or b"{}"),
-        executions=executions(stage, drive),
-        jobs=_jobs(stage, f"s3://{labels}/{run.manifests}"),
-        manifests=[f"s3://{labels}/{key}" for key in manifests],
-        # Objects that the listing refused are not units of the run: it does not wait for them.
-        pending=sorted(key for key, _ in pending & {(x["key"], x["etag"]) for x in listing if not x.get("refused")}),
-        waiting=len(stage.stack.ledger.waiting_runs(drive)),
-    )
+
+def _label_of(line: Json) -> Label:
+    """The verified label of a dataset's line; empty if it has none."""
+    if not line.get("verified"):
+        return ()
+    names = line["verified-metadata"]["class-map"]
+    return _label((names[str(box["class_id"])], box) for box in line["verified"]["annotations"])
+
+
+def _label(boxes: Iterable[tuple[str, Json]]) -> Label:
+    sides = ("left", "top", "width", "height")
+    return tuple(sorted(" ".join([name, *(f"{box[side]:g}" for side in sides)]) for name, box in boxes))
 
 
 def executions(stage: Stage, drive: str) -> list[tuple[str, str]]:
@@ -171,13 +322,3 @@ def pending_keys(stage: Stage, drive: str) -> set[tuple[str, str]]:
         )
     )
     return {(item["key"]["S"], item["etag"]["S"]) for page in pages for item in page["Items"]}
-
-
-def _jobs(stage: Stage, prefix: str) -> list[tuple[str, str]]:
-    pages = stage.client("sagemaker").get_paginator("list_labeling_jobs").paginate()
-    jobs = [
-        (job["InputConfig"]["DataSource"]["S3DataSource"]["ManifestS3Uri"], job["LabelingJobStatus"])
-        for page in pages
-        for job in page["LabelingJobSummaryList"]
-    ]
-    return [job for job in jobs if job[0].startswith(prefix)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from typing import Any
 
 from tests.e2e.pipeline import image
 from tools.chaos.plans import DrivePlan
@@ -50,7 +51,9 @@ class Upload:
     def close(self) -> None:
         """Close the drive by uploading drive.json."""
         cameras: dict[str, dict[str, str]] = {camera: {} for camera in CAMERAS}
-        document = {"vehicle": "chaos", "cameras": cameras, "models": MODELS[: self._plan.models]}
+        document: dict[str, Any] = {"vehicle": "chaos", "cameras": cameras, "models": MODELS[: self._plan.models]}
+        if self._plan.audits:
+            document["verification"] = {"policy": "doubtful", "segment": 1, "audit": 0.5, "max_doubt": 0.9}
         self._put("drive.json", json.dumps(document).encode())
 
     def _frame(self, name: str, kind: str, *, promised: bool = True) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from local import Fault
@@ -12,7 +12,12 @@ from tools.chaos.stage import VISIBILITY_SECONDS
 
 # Logical names of the functions, and session names of the state machine and of the SageMaker stand-in.
 QUEUE_FUNCTIONS = ("SubmitFunction", "CollectFunction")
-STATE_FUNCTIONS = ("ReconcileFunction", "PlanFunction", "LabelFunction", "AssembleFunction", "PublishFunction")
+STATE_FUNCTIONS = (
+    *("ReconcileFunction", "PlanFunction", "LabelFunction", "AssembleFunction", "PublishFunction"),
+    "VerifyFunction",
+)
+# The last one is not drawn for these faults, so that the plans of older seeds stay the same.
+_DRAWN_FUNCTIONS = STATE_FUNCTIONS[:-1]
 MACHINE, SAGEMAKER = "states", "SageMaker"
 OUTLIVES_VISIBILITY = VISIBILITY_SECONDS + 2.0
 
@@ -22,16 +27,18 @@ class WorldEvent:
     """An event at the endpoint, the model, the queues or the runs, `at` seconds after the first upload.
 
     kind: endpoint-away (deleted, and created again after `seconds`), endpoint-update, moods (of the model, with their
-    shares, for `seconds`), strangers (malformed and foreign messages), runs-stopped (by an operator).
+    shares, for `seconds`), strangers (malformed and foreign messages), runs-stopped (by an operator), operator (who
+    stops runs half way and goes on with each of `acts`, see operators.py).
     """
 
     kind: str
     at: float = 0.0
     seconds: float = 0.0
     moods: tuple[tuple[str, float], ...] = ()
+    acts: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        what = ",".join(f"{name} {share:g}" for name, share in self.moods)
+        what = ",".join([*(f"{name} {share:g}" for name, share in self.moods), *self.acts])
         return " ".join(part for part in ("world", self.kind, what) if part)
 
 
@@ -45,7 +52,7 @@ class DrivePlan:
 
     closing: once, twice, first (before the frames), refused (a bad drive.json before the good one), changed (another
     one afterwards), never (the sweep has to close it). pause: seconds between frames. models: how many models the
-    drive.json names; the second one gets no frame before the drive is closed.
+    drive.json names; the second one gets no frame before the drive is closed. audits: whether the policy is `doubtful`.
     """
 
     frames: tuple[tuple[str, str], ...]
@@ -53,13 +60,15 @@ class DrivePlan:
     closing: str = "once"
     pause: float = 0.0
     models: int = 1
+    audits: bool = False
 
 
 @dataclass(frozen=True)
 class Plan:
     """A plan of faults: they strike for `seconds` from the first upload on. Then they stop, and every drive must end.
 
-    must_strike: the plan fails if none of its faults struck, since it would prove nothing.
+    must_strike: the plan fails if none of its faults struck, since it would prove nothing. all_must_strike: if one of
+    its faults and events is missing.
     """
 
     name: str
@@ -69,6 +78,12 @@ class Plan:
     events: tuple[WorldEvent, ...] = field(default=())
     seconds: float = 4.0
     must_strike: bool = False
+    all_must_strike: bool = False
+
+    @property
+    def has_operator(self) -> bool:
+        """Whether an operator intervenes while reviewers work."""
+        return any(event.acts for event in self.events)
 
     def lines(self) -> list[str]:
         """The plan as lines of text."""
@@ -92,13 +107,15 @@ def named_plans() -> list[Plan]:
     """All plans with one fault alone, each on a drive with frames of several kinds."""
     plans: list[Plan] = []
 
-    def plan(name: str, *what: Fault | WorldEvent, seconds: float = 4.0, drives: int = 1, **drive: Any) -> None:
+    def plan(
+        name: str, *what: Fault | WorldEvent, seconds: float = 4.0, drives: int = 1, every: bool = False, **drive: Any
+    ) -> None:
         seed = len(plans)
         draw = random.Random(seed)
         faults = tuple(thing for thing in what if isinstance(thing, Fault))
         events = tuple(thing for thing in what if isinstance(thing, WorldEvent))
         uploads = tuple(drive_plan(draw, **drive) for _ in range(drives))
-        plans.append(Plan(name, seed, uploads, faults, events, seconds, must_strike=bool(what)))
+        plans.append(Plan(name, seed, uploads, faults, events, seconds, must_strike=bool(what), all_must_strike=every))
 
     plan("no fault", drives=2)
     plan("two models", drives=2, models=2, unreadable=True)
@@ -167,7 +184,33 @@ def named_plans() -> list[Plan]:
     plan("DescribeLabelingJob fails", fails)
     for closing in ("twice", "first", "refused", "changed", "never"):
         plan(f"drive closed {closing}", closing=closing, seconds=1)
+
+    def reviewed(name: str, kind: str, *what: Fault | WorldEvent, jobs: int = 1, **drive: Any) -> None:
+        # The first job of a run has several frames.
+        plan(name, Fault("job", kind, "-000-", times=jobs, seconds=2), *what, seconds=8.0, every=True, **drive)
+
+    kills = (
+        *_kills("PutObject", "VerifyFunction"),
+        Fault("call", "kill-after", "VerifyFunction", operation="PutObject", skip=3),
+    )
+    for act, acted in (("redrive", "redriven"), ("relabel", "relabelled")):
+        for kind in ("half-answered", "late-manifest", "no-manifest"):
+            reviewed(f"{kind}, stopped and {acted}", kind, operator(act))
+        reviewed(f"{acted} half way, verify killed at PutObject", "half-answered", *kills, operator(act), small=True)
+    reviewed("half-failed and redriven", "half-failed")
+    reviewed("half-failed in the second round", "unlabelled", Fault("job", "half-failed", "again"))
+    reviewed("half-failed and relabelled", "half-failed", operator("relabel"))
+    reviewed("relabelled twice", "half-answered", operator("relabel", "relabel"), jobs=2, small=True)
+    reviewed("relabelled twice at once", "half-answered", operator("relabel", "relabel at once"), drives=2, jobs=2)
+    reviewed("redriven, then relabelled", "half-answered", operator("redrive", "relabel"), jobs=2, small=True)
+    reviewed("relabelled half way, with audits", "half-answered", operator("relabel"), audits=True)
+    relabels = WorldEvent("operator", 1.5, acts=("relabel at once",))
+    plan("relabelled while models answer", SLOW_MODEL, relabels, every=True)
     return plans
+
+
+def operator(*acts: str) -> WorldEvent:
+    return WorldEvent("operator", acts=acts)
 
 
 def _kills(operation: str, function: str = "Function") -> tuple[Fault, Fault]:
@@ -191,14 +234,42 @@ def random_plan(seed: int) -> Plan:
     )
     faults = tuple(draw.choice(_FAULTS)(draw) for _ in range(draw.randint(1, 5)))
     events = tuple(_event(draw) for _ in range(draw.choices((0, 1, 2), (5, 4, 1))[0]))
-    return Plan(f"random {seed}", seed, drives, faults, events, round(draw.uniform(2, 6), 1))
+    plan = Plan(f"random {seed}", seed, drives, faults, events, round(draw.uniform(2, 6), 1))
+    return _with_reviewers(plan, random.Random(f"reviewers of {seed}"))
+
+
+def _with_reviewers(plan: Plan, draw: random.Random) -> Plan:
+    """Add reviewers who stop half way, and an operator, to half of the plans.
+
+    They are drawn apart, so that the rest of an older seed's plan stays the same.
+    """
+    if draw.random() < 0.5 or any(drive.closing == "never" for drive in plan.drives):
+        return plan
+    kind = draw.choice(("half-failed", "half-answered", "late-manifest", "no-manifest"))
+    faults = [Fault("job", kind, times=draw.randint(1, 3), seconds=draw.choice((0.5, 2, 8)))]
+    if draw.random() < 0.5:
+        call, skip = draw.choice(("PutObject", "GetObject", "")), draw.randint(0, 6)
+        kind = draw.choice(("kill-before", "kill-after"))
+        faults.append(Fault("call", kind, "VerifyFunction", operation=call, times=draw.randint(1, 2), skip=skip))
+    acts = draw.choices(("redrive", "relabel", "relabel at once"), (3, 3, 1), k=draw.randint(1, 2))
+    return replace(plan, faults=(*plan.faults, *faults), events=(*plan.events, operator(*acts)))
 
 
 def drive_plan(
-    draw: random.Random, *, closing: str = "once", pause: float = 0.0, unreadable: bool = False, models: int = 1
+    draw: random.Random,
+    *,
+    closing: str = "once",
+    pause: float = 0.0,
+    unreadable: bool = False,
+    models: int = 1,
+    small: bool = False,
+    audits: bool = False,
 ) -> DrivePlan:
-    """A drive of 5 to 21 frames, some of them bad. unreadable: also with frames on which the model fails."""
-    kinds = ["good"] * draw.randint(4, 14)
+    """A drive of 5 to 21 frames, some of them bad. unreadable: also with frames on which the model fails.
+
+    small: with at most one full shard, so that it has one job.
+    """
+    kinds = ["good"] * (4 if small else draw.randint(4, 14))
     kinds += draw.sample(
         ["empty", "garbage", "unknown-camera", "second-object", "svg", "overwritten"], draw.randint(1, 3)
     )
@@ -209,7 +280,7 @@ def drive_plan(
         for i, kind in enumerate(kinds)
     )
     late = tuple((f"front/{1_800_000_000_000_000_000 + i}", "good") for i in range(draw.choice((0, 0, 1, 2))))
-    return DrivePlan(frames, late, closing, pause, models)
+    return DrivePlan(frames, () if small else late, closing, pause, models, audits)
 
 
 def _event(draw: random.Random) -> WorldEvent:
@@ -237,7 +308,7 @@ def _error(draw: random.Random) -> Fault:
     return Fault(
         "call",
         draw.choice(("error", "error", "lost")),
-        draw.choice(("Function", "Function", "", MACHINE, SAGEMAKER, *QUEUE_FUNCTIONS, *STATE_FUNCTIONS)),
+        draw.choice(("Function", "Function", "", MACHINE, SAGEMAKER, *QUEUE_FUNCTIONS, *_DRAWN_FUNCTIONS)),
         service,
         draw.choice(operations),
         draw.choice(codes),
@@ -251,7 +322,7 @@ def _kill_at_call(draw: random.Random) -> Fault:
     return Fault(
         "call",
         draw.choice(("kill-before", "kill-after")),
-        draw.choice((*QUEUE_FUNCTIONS, *STATE_FUNCTIONS)),
+        draw.choice((*QUEUE_FUNCTIONS, *_DRAWN_FUNCTIONS)),
         probability=round(draw.uniform(0.05, 0.5), 2),
         times=draw.randint(1, 4),
         skip=draw.randint(0, 12),
@@ -260,7 +331,7 @@ def _kill_at_call(draw: random.Random) -> Fault:
 
 def _invocation(draw: random.Random) -> Fault:
     kind = draw.choice(("kill-before", "kill-after", "slow"))
-    target = draw.choice((*QUEUE_FUNCTIONS, *QUEUE_FUNCTIONS, *STATE_FUNCTIONS))
+    target = draw.choice((*QUEUE_FUNCTIONS, *QUEUE_FUNCTIONS, *_DRAWN_FUNCTIONS))
     return Fault(
         "invocation",
         kind,

@@ -8,11 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
-from botocore.exceptions import ClientError
-
-from autolabel.contracts.drive import FIRST_RUN, execution_name
 from tools.chaos.checker import Verdict, executions, gather, judge, pending_keys
 from tools.chaos.fleet import Upload
+from tools.chaos.operators import ENDED, Operator
+from tools.chaos.operators import PATIENCE_SECONDS as OPERATORS_PATIENCE
 from tools.chaos.plans import Plan
 from tools.chaos.stage import Stage, until
 from tools.chaos.world import World
@@ -24,7 +23,6 @@ PATIENCE_SECONDS = 90.0
 SETTLING_SECONDS = 30.0
 # Redrives of one run before it counts as stuck.
 MOST_REDRIVES = 4
-ENDED = {"SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED"}
 DEAD_LETTERS = {"SubmitDeadLetters": "SubmitQueue", "CollectDeadLetters": "CollectQueue"}
 
 
@@ -42,9 +40,12 @@ class Outcome:
 
     @property
     def idle(self) -> bool:
-        """Whether none of the plan's faults struck or, if it has none, none of its events happened."""
-        wanted = {str(thing) for thing in self.plan.faults or self.plan.events}
-        return self.plan.must_strike and not wanted & self.injected.keys()
+        """Whether none of the plan's faults struck or, if it has none, of its events; or not all that must."""
+        plan = self.plan
+        if plan.all_must_strike:
+            return not {str(thing) for thing in (*plan.faults, *plan.events)} <= self.injected.keys()
+        wanted = {str(thing) for thing in plan.faults or plan.events}
+        return plan.must_strike and not wanted & self.injected.keys()
 
     @property
     def in_order(self) -> bool:
@@ -92,20 +93,20 @@ class Rehearsal:
         self._outcome = Outcome(plan)
         self._uploads = [Upload(stage, f"{label}-{i}", drive) for i, drive in enumerate(plan.drives)]
         self._redriven: dict[str, int] = {}
+        self._operator = Operator(stage)
 
     def run(self) -> Outcome:
         """Run the plan and check its result."""
         began = time.monotonic()
         outcome, plan = self._outcome, self._outcome.plan
         self._stage.cloud.faults.arm(plan.seed, plan.faults)
-        world = World(self._stage, plan.events, [self._arn(upload.drive) for upload in self._uploads])
+        world = World(self._stage, plan.events, [upload.drive for upload in self._uploads], self._operator)
+        longest = (LONGEST_FAULTS if plan.must_strike else 1) * plan.seconds
         try:
             self._upload()
             heals = began + plan.seconds
-            until(
-                lambda: self._all_ended() or (time.monotonic() > heals and self._all_struck()),
-                (LONGEST_FAULTS if plan.must_strike else 1) * plan.seconds,
-            )
+            until(lambda: not world.intervening, OPERATORS_PATIENCE)
+            until(lambda: self._all_ended() or (time.monotonic() > heals and self._all_struck()), longest)
         finally:
             self._stage.cloud.faults.disarm()
             world.heal()
@@ -125,10 +126,10 @@ class Rehearsal:
                 uploaded.result()
 
     def _all_succeeded(self) -> bool:
-        return all(self._status(upload.drive) == "SUCCEEDED" for upload in self._uploads)
+        return all(self._operator.status(upload.drive) == "SUCCEEDED" for upload in self._uploads)
 
     def _all_ended(self) -> bool:
-        return all(self._status(upload.drive) in ENDED for upload in self._uploads)
+        return all(self._operator.status(upload.drive) in ENDED for upload in self._uploads)
 
     def _all_struck(self) -> bool:
         return {str(fault) for fault in self._outcome.plan.faults} <= self._stage.cloud.faults.injected().keys()
@@ -139,13 +140,13 @@ class Rehearsal:
             if self._stage.messages(dead):
                 self._move(dead, queue)
         for upload in self._uploads:
-            status = self._status(upload.drive)
+            status = self._operator.status(upload.drive)
             if status == "":
                 self._sweep()
             elif status in ENDED - {"SUCCEEDED"} and self._redriven.get(upload.drive, 0) < MOST_REDRIVES:
                 self._redriven[upload.drive] = self._redriven.get(upload.drive, 0) + 1
                 self._outcome.redrives += 1
-                self._stage.client("stepfunctions").redrive_execution(executionArn=self._arn(upload.drive))
+                self._operator.redrive(upload.drive)
         return self._all_succeeded()
 
     def _quiet(self) -> bool:
@@ -153,7 +154,8 @@ class Rehearsal:
 
     def _in_order(self) -> bool:
         for upload in self._uploads:
-            evidence = gather(self._stage, upload.drive, frozenset(upload.promised))
+            runs = 1 + self._operator.relabelled[upload.drive]
+            evidence = gather(self._stage, upload.drive, frozenset(upload.promised), runs)
             self._outcome.verdicts[upload.drive] = judge(evidence)
         return self._outcome.in_order
 
@@ -173,19 +175,6 @@ class Rehearsal:
         sqs.start_message_move_task(SourceArn=arns[0]["QueueArn"], DestinationArn=arns[1]["QueueArn"])
         self._outcome.redrives += 1
 
-    def _arn(self, drive: str) -> str:
-        return self._stage.stack.execution_arn(execution_name(drive, FIRST_RUN))
-
-    def _status(self, drive: str) -> str:
-        """The execution's status; empty when there is none."""
-        try:
-            execution = self._stage.client("stepfunctions").describe_execution(executionArn=self._arn(drive))
-        except ClientError as e:
-            if e.response["Error"]["Code"] != "ExecutionDoesNotExist":
-                raise
-            return ""
-        return str(execution["status"])
-
     def _waits(self) -> Iterable[str]:
         """The state of the drives that did not end: queues, executions, pending units, histories and logs."""
         for queue in ("SubmitQueue", "CollectQueue", *DEAD_LETTERS):
@@ -203,10 +192,10 @@ class Rehearsal:
             yield from (f"{log.stem}: {line[:400]}" for line in lines[-3:])
 
     def _history(self, drive: str) -> list[str]:
-        if not self._status(drive):
+        if not self._operator.status(drive):
             return []
         events = self._stage.client("stepfunctions").get_execution_history(
-            executionArn=self._arn(drive), reverseOrder=True, maxResults=8
+            executionArn=self._operator.arn(drive), reverseOrder=True, maxResults=8
         )["events"]
         return [
             f"{e['type']} {next((v for k, v in e.items() if k.endswith('Details')), '')}"[:400]

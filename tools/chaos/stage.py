@@ -35,6 +35,7 @@ PARAMETERS = {
     "AbandonedAfterSeconds": "2",
     "ShardFrames": "4",
     "MaxJobObjects": "8",
+    "JobPollSeconds": "5",
 }
 
 

@@ -1,4 +1,4 @@
-"""Plays a plan's events: endpoints are deleted, models fail, foreign messages come, operators stop runs."""
+"""Plays a plan's events: endpoints are deleted, models fail, foreign messages come, operators intervene."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from botocore.exceptions import ClientError
 
+from tools.chaos.operators import Operator
 from tools.chaos.plans import WorldEvent
 from tools.chaos.stage import MODEL, Stage, until
 
@@ -53,9 +54,10 @@ _STRANGERS = (
 class World:
     """Plays events, each on a thread of its own, from its creation on. `happened`: counts of those that took effect."""
 
-    def __init__(self, stage: Stage, events: tuple[WorldEvent, ...], executions: list[str]) -> None:
+    def __init__(self, stage: Stage, events: tuple[WorldEvent, ...], drives: list[str], operator: Operator) -> None:
         self.happened: Counter[str] = Counter()
-        self._executions = executions
+        self._drives = drives
+        self._operator = operator
         self._stage = stage
         self._endpoint = threading.Lock()
         self._config = ""
@@ -64,13 +66,18 @@ class World:
             if event.at < 0 and event.kind == "endpoint-away":
                 self._delete()
         self._pool = ThreadPoolExecutor(max(1, len(events)))
-        self._playing = [self._pool.submit(self._play, event) for event in events]
+        self._playing = [(event, self._pool.submit(self._play, event)) for event in events]
+
+    @property
+    def intervening(self) -> bool:
+        """Whether an operator is not done."""
+        return any(event.acts and not playing.done() for event, playing in self._playing)
 
     def heal(self) -> None:
         """Wait until every event is over, and reset the model's moods."""
         with self._pool:
-            for event in self._playing:
-                event.result()
+            for _, playing in self._playing:
+                playing.result()
         self._stage.set_moods({})
 
     def _play(self, event: WorldEvent) -> None:
@@ -78,6 +85,8 @@ class World:
         time.sleep(max(0.0, event.at))
         match event.kind:
             case "runs-stopped" if not self._stop():
+                return
+            case "operator" if not self._intervene(event.acts):
                 return
             case "moods":
                 self._stage.set_moods(dict(event.moods))
@@ -95,14 +104,19 @@ class World:
     def _stop(self) -> bool:
         """Stop the running executions, as an operator may; whether there were any."""
         stopped = False
-        for execution in self._executions:
+        for drive in self._drives:
             try:
-                self._stage.client("stepfunctions").stop_execution(executionArn=execution)
+                self._stage.client("stepfunctions").stop_execution(executionArn=self._operator.arn(drive))
                 stopped = True
             except ClientError:
                 # It has not started yet.
                 continue
         return stopped
+
+    def _intervene(self, acts: tuple[str, ...]) -> bool:
+        """Let an operator act on each drive; whether each act was one of consequence for some drive."""
+        acted = [[self._operator.intervene(drive, act) for act in acts] for drive in self._drives]
+        return all(map(any, zip(*acted, strict=True)))
 
     def _away(self, seconds: float) -> None:
         with self._endpoint:

@@ -38,6 +38,12 @@ class FaultBoard:
         for release in self._releases:
             release()
 
+    @property
+    def armed(self) -> bool:
+        """Whether any faults are armed."""
+        with self._lock:
+            return bool(self._armed)
+
     def on_disarm(self, release: Callable[[], None]) -> None:
         """Call `release` whenever the faults are disarmed."""
         self._releases.append(release)

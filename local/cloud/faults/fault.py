@@ -14,8 +14,12 @@ FAULT_KINDS: Mapping[str, frozenset[str]] = {
     "call": frozenset({"error", "lost", "kill-before", "kill-after"}),
     # An invocation of a function. slow: the function has ended, and its result is held back.
     "invocation": frozenset({"kill-before", "kill-after", "slow"}),
-    # A labelling job. unlabelled: its objects fail one by one.
-    "job": frozenset({"failed", "stopped", "unlabelled"}),
+    # A labelling job. unlabelled: its objects fail one by one. half-failed: it fails when a part is answered.
+    # half-answered: the rest stays open until the job is stopped or the faults end. late-manifest, no-manifest: the
+    # same, and when it is stopped, its output manifest comes `seconds` later or never.
+    "job": frozenset(
+        {"failed", "stopped", "unlabelled", "half-failed", "half-answered", "late-manifest", "no-manifest"}
+    ),
 }
 
 
@@ -29,7 +33,8 @@ class Fault:
 
     target: part of the name of the queue or of the object's key (delivery), of the calling function or state machine
     (call), of the function (invocation) or of the job. service, operation, code: of a call, in the names of botocore
-    and AWS. seconds: duration of a delay or of a slow result, and the longest wait of a reordered message.
+    and AWS. seconds: duration of a delay, of a slow result or until a late manifest, and the longest wait of a
+    reordered message.
     """
 
     point: str

@@ -7,13 +7,27 @@ from typing import Any
 
 import pytest
 
-from tools.chaos.checker import Evidence, judge
+from tools.chaos.checker import Evidence, Frame, Job, judge
 
 GOOD, REJECTED, FAILED = "drives/d/front/1.png", "drives/d/front/2.png", "drives/d/front/3.png"
-MANIFEST = "s3://labels/labels/d/0001/manifests/verify-000.manifest"
+ROUND, ROUND_2 = "labels/d/0001/manifests/verify-000.manifest", "labels/d/0002/manifests/verify-000.manifest"
+FRAME, OPEN = (GOOD, "a"), (FAILED, "c")
+LABEL, OTHER = ("car 1 2 3 4",), ("car 5 6 7 8",)
+
+
+def job(name: str, status: str, frames: list[Frame], answers: dict[Frame, tuple[str, ...]], **more: Any) -> Job:
+    run = "0002" if name.startswith("d-0002") else "0001"
+    return Job(
+        name, run, more.pop("round", ROUND_2 if run == "0002" else ROUND), status, tuple(frames), answers, **more
+    )
+
+
+# A job that was stopped when one of two frames was answered, and the attempt that got the other one.
+STOPPED = job("d-0001-000-1", "Stopped", [FRAME, OPEN], {FRAME: LABEL})
+COMPLETED = job("d-0001-000-2", "Completed", [OPEN], {OPEN: OTHER})
 EVIDENCE = Evidence(
     drive="d",
-    versions=frozenset({(GOOD, "a"), (REJECTED, "b"), (FAILED, "c")}),
+    versions=frozenset({FRAME, (REJECTED, "b"), OPEN}),
     promised=frozenset({GOOD, REJECTED, FAILED}),
     listing=[{"key": GOOD, "etag": "a"}, {"key": REJECTED, "etag": "b"}, {"key": FAILED, "etag": "c"}],
     manifest=[GOOD, FAILED],
@@ -22,8 +36,20 @@ EVIDENCE = Evidence(
     dataset=[GOOD, FAILED],
     summary={"frames": {"uploaded": 3, "labelled": 1, "failed": 1, "rejected": 1}},
     executions=[("d-0001", "SUCCEEDED")],
-    jobs=[(MANIFEST, "Failed"), (MANIFEST, "Completed")],
-    manifests=[MANIFEST],
+    jobs=[STOPPED, COMPLETED],
+    labels={FRAME: LABEL, OPEN: OTHER},
+    rounds={ROUND: [FRAME, OPEN]},
+)
+# The same drive, stopped and relabelled: the second run keeps the answer and asks for the open frame.
+RELABELLED = replace(
+    EVIDENCE,
+    runs=2,
+    executions=[("d-0001", "ABORTED"), ("d-0002", "SUCCEEDED")],
+    jobs=[STOPPED, job("d-0002-000-1", "Completed", [OPEN], {OPEN: OTHER})],
+    manifest=[FAILED],
+    spared=[GOOD],
+    kinds={"0002": {FRAME: "kept", OPEN: "everything"}},
+    rounds={ROUND_2: [OPEN]},
 )
 
 
@@ -31,6 +57,74 @@ def test_a_run_without_faults_is_good() -> None:
     verdict = judge(EVIDENCE)
     assert verdict.good
     assert (verdict.frames, verdict.lost, verdict.doubled) == (3, [], [])
+
+
+def test_a_relabelled_drive_without_faults_is_good() -> None:
+    assert judge(RELABELLED).problems == []
+    assert judge(RELABELLED).good
+
+
+@pytest.mark.parametrize("labels", [{OPEN: OTHER}, {FRAME: (), OPEN: OTHER}, {FRAME: OTHER, OPEN: OTHER}])
+@pytest.mark.parametrize("evidence", [EVIDENCE, RELABELLED], ids=["redriven", "relabelled"])
+def test_a_label_that_no_reviewer_left_is_a_lost_answer(evidence: Evidence, labels: dict[Frame, Any]) -> None:
+    verdict = judge(replace(evidence, labels=labels))
+    assert verdict.problems == [f"the answer to {GOOD} in d-0001-000-1 is lost: the label is {labels.get(FRAME)}"]
+
+
+def test_the_newest_answer_counts() -> None:
+    again = job("d-0002-000-1", "Completed", [FRAME, OPEN], {FRAME: OTHER, OPEN: OTHER})
+    asked = replace(
+        RELABELLED,
+        jobs=[STOPPED, again],
+        kinds={"0002": {FRAME: "again"}},
+        rounds={ROUND_2: [FRAME, OPEN]},
+        manifest=[GOOD, FAILED],
+        spared=[],
+    )
+    assert "is lost" in "\n".join(judge(asked).problems)
+    assert judge(replace(asked, labels={FRAME: OTHER, OPEN: OTHER})).good
+
+
+def test_answers_to_other_bytes_and_to_rejected_frames_need_no_label() -> None:
+    before = job(
+        "d-0001-001-1", "Stopped", [(GOOD, "old"), (REJECTED, "b")], {(GOOD, "old"): LABEL, (REJECTED, "b"): LABEL}
+    )
+    assert judge(replace(RELABELLED, jobs=[before, *RELABELLED.jobs])).good
+
+
+@pytest.mark.parametrize(
+    ("kind", "good"), [("kept", False), ("everything", False), ("again", True), ("audit", True), ("blind audit", True)]
+)
+def test_a_later_run_asks_for_an_answered_frame_only_by_the_rules(kind: str, good: bool) -> None:
+    later = job("d-0002-000-1", "Completed", [FRAME, OPEN], {FRAME: LABEL, OPEN: OTHER})
+    verdict = judge(
+        replace(
+            RELABELLED,
+            jobs=[STOPPED, later],
+            kinds={"0002": {FRAME: kind}},
+            rounds={ROUND_2: [FRAME, OPEN]},
+            manifest=[GOOD, FAILED],
+            spared=[],
+        )
+    )
+    assert verdict.problems == ([] if good else [f"d-0002-000-1 asks for {GOOD}, which was answered in d-0001-000-1"])
+
+
+def test_an_attempt_does_not_ask_for_an_answered_frame() -> None:
+    second = job("d-0001-000-2", "Completed", [FRAME, OPEN], {FRAME: LABEL, OPEN: OTHER})
+    kinds = {"0001": {FRAME: "again"}}
+    asked = f"d-0001-000-2 asks for {GOOD}, which was answered in d-0001-000-1"
+    assert asked in judge(replace(EVIDENCE, jobs=[STOPPED, second], kinds=kinds)).problems
+
+
+def test_a_second_round_has_only_frames_that_the_first_left_open() -> None:
+    again = ROUND.replace(".", "-again.", 1)
+    unlabelled = replace(COMPLETED, answers={})
+    second = job("d-0001-000-again-1", "Completed", [OPEN], {OPEN: OTHER}, round=again)
+    rounds = {**EVIDENCE.rounds, again: [OPEN]}
+    assert judge(replace(EVIDENCE, jobs=[STOPPED, unlabelled, second], rounds=rounds)).good
+    (problem,) = judge(replace(EVIDENCE, jobs=[STOPPED, COMPLETED, second], rounds=rounds)).problems
+    assert problem == f"d-0001-000-again-1 asks for {FAILED}, which was answered in d-0001-000-2"
 
 
 @pytest.mark.parametrize(
@@ -71,8 +165,11 @@ def test_a_second_line_is_a_doubled_frame(changes: dict[str, Any]) -> None:
         ({"manifest": [GOOD, FAILED, "drives/d/front/9.png"], "dataset": [GOOD, FAILED]}, "not listed"),
         ({"summary": {"frames": {"uploaded": 4}}}, "summary"),
         ({"executions": [("d-0001", "SUCCEEDED"), ("d-0002", "RUNNING")]}, "executions"),
-        ({"jobs": [(MANIFEST, "Completed"), (MANIFEST, "InProgress")]}, "labelling jobs"),
-        ({"jobs": []}, "labelling jobs"),
+        ({"executions": [("d-0001", "FAILED")]}, "executions"),
+        ({"runs": 2, "executions": [("d-0001", "RUNNING"), ("d-0002", "SUCCEEDED")]}, "executions"),
+        ({"jobs": [STOPPED, COMPLETED, job("d-0001-000-3", "InProgress", [], {})]}, "still work on"),
+        ({"jobs": [STOPPED]}, "labelling jobs"),
+        ({"jobs": [COMPLETED, COMPLETED, STOPPED]}, "labelling jobs"),
         ({"unasked": [FAILED]}, "too early"),
         ({"pending": [GOOD]}, "pending"),
         ({"waiting": 1}, "tokens"),

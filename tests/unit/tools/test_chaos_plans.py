@@ -34,3 +34,16 @@ def test_random_plans_are_chosen_by_their_seeds(
 def test_the_short_form_runs_named_plans_and_regression_seeds() -> None:
     plans = list(choose_plans(True, None, None, ""))
     assert plans == [*named_plans(), *map(random_plan, regression_seeds())]
+
+
+def test_reviewers_and_operators_are_in_half_of_the_random_plans() -> None:
+    plans = [random_plan(seed) for seed in range(200)]
+    with_operator = [plan for plan in plans if plan.has_operator]
+    assert 60 < len(with_operator) < 140
+    assert {act for plan in with_operator for event in plan.events for act in event.acts} == {
+        "redrive",
+        "relabel",
+        "relabel at once",
+    }
+    # Its drives are closed by the sweep, after the faults.
+    assert not any(drive.closing == "never" for plan in with_operator for drive in plan.drives)
