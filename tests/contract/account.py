@@ -6,6 +6,7 @@ import importlib.util
 import io
 import json
 import sys
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -245,7 +246,7 @@ class Account:
             asked = self.called("InvokeEndpointAsync")[-1]
             parsed["OutputLocation"] = f"s3://{LABELS}/inference/{asked['S3OutputPathExtension']}/{asked['Filename']}"
         if model.name == "DescribeEndpoint":
-            parsed["EndpointStatus"] = "InService"
+            parsed |= {"EndpointStatus": "InService", "CreationTime": datetime.fromtimestamp(0, UTC)}
         if model.name == "DescribeLabelingJob":
             parsed |= self.labeling_job
         if model.name == "GetSecretValue":

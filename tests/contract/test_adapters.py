@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from typing import Any
 
 import boto3
@@ -182,11 +183,13 @@ def test_an_endpoint_that_serves_is_reported_as_in_service(status: str, state: s
             "EndpointName": "e",
             "EndpointArn": "arn:aws:sagemaker:eu-central-1:123456789012:endpoint/e",
             "EndpointStatus": status,
-            "CreationTime": 1,
+            "CreationTime": datetime.fromtimestamp(1, UTC),
             "LastModifiedTime": 1,
         }
         stubber.add_response("describe_endpoint", described, {"EndpointName": "e"})
         assert SageMakerEndpointStates(client).state("e") == state
+        stubber.add_response("describe_endpoint", described, {"EndpointName": "e"})
+        assert SageMakerEndpointStates(client).created("e") == 1.0
 
 
 def test_an_endpoint_that_scaled_to_zero_takes_requests() -> None:
@@ -210,6 +213,8 @@ def test_an_unknown_endpoint_is_missing_but_a_throttled_call_raises() -> None:
     with Stubber(client) as stubber:
         stubber.add_client_error("describe_endpoint", "ValidationException", "Could not find endpoint")
         assert SageMakerEndpointStates(client).state("e") == "missing"
+        stubber.add_client_error("describe_endpoint", "ValidationException", "Could not find endpoint")
+        assert SageMakerEndpointStates(client).created("e") == 0.0
         stubber.add_client_error("describe_endpoint", "ThrottlingException", "Rate exceeded", 400)
         with pytest.raises(ClientError):
             SageMakerEndpointStates(client).state("e")

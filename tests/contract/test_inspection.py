@@ -22,10 +22,10 @@ from autolabel.contracts.run_folder import RunFolder
 from autolabel.contracts.units import Unit
 from autolabel.reporting.summary import FrameCounts, Summary
 from autolabel_cli.errors import CommandError, explain
-from autolabel_cli.models.catalogue import add_model
+from autolabel_cli.models.catalogue import add_model, change_index, without_model
 from autolabel_cli.operations.advice import ASKING_STATES, STATES
 from autolabel_cli.operations.dead_letters import DeadLetterQueue
-from autolabel_cli.operations.drive_status import Changes, ProjectStatus
+from autolabel_cli.operations.drive_status import Changes, ModelStatus, ProjectStatus
 from autolabel_cli.operations.inspection import Inspection
 from autolabel_cli.operations.interventions import redrive_run
 from autolabel_cli.operations.projects import OPEN, OPENING
@@ -59,10 +59,15 @@ class States:
 
 
 class SageMaker:
-    """Every endpoint serves, and no job was made."""
+    """Every endpoint serves, and no job was made; `created`: of the endpoints, None when they are missing."""
 
-    def describe_endpoint(self, **_: Any) -> dict[str, str]:
-        return {"EndpointStatus": "InService"}
+    def __init__(self) -> None:
+        self.created: float | None = 0.0
+
+    def describe_endpoint(self, **_: Any) -> dict[str, Any]:
+        if self.created is None:
+            raise ClientError({"Error": {"Code": "ValidationException"}}, "DescribeEndpoint")
+        return {"EndpointStatus": "InService", "CreationTime": datetime.fromtimestamp(self.created, UTC)}
 
 
 def entered(name: str, kind: str = "TaskStateEntered", /, **given: Any) -> dict[str, Any]:
@@ -129,6 +134,28 @@ def test_pending_units_are_told_apart_by_what_they_wait_for() -> None:
     (model,) = run.models
     assert (model.queued, model.parked, model.invoked, model.overdue) == (2, 1, 2, 2)
     assert (model.answered, model.failed, model.reasons) == (10, 3, {"out of memory": 3})
+
+
+@pytest.mark.usefixtures("aws")
+def test_units_of_a_lost_endpoint_wait_unless_their_model_was_removed() -> None:
+    stack = stack_of(States("RUNNING", entered("AwaitInference")))
+    pending(stack, 1, since=NOW - 100, deadline=NOW + 50)
+    pending(stack, 2, since=0.0)
+    sagemaker = stack.client("sagemaker")
+
+    def model() -> ModelStatus:
+        run = Inspection(stack, "d1", now=NOW).drive().run
+        assert run is not None
+        return run.models[0]
+
+    sagemaker.created = None
+    assert (model().invoked, model().parked, model().gives_up) == (1, 1, None)
+    sagemaker.created = NOW - 10
+    assert (model().invoked, model().overdue, model().gives_up) == (0, 1, None)
+    change_index(stack, lambda index: without_model(index, DETECTOR.name))
+    assert model().gives_up is None
+    sagemaker.created = None
+    assert model().gives_up == datetime.fromtimestamp(NOW + 50, UTC)
 
 
 @pytest.mark.usefixtures("aws")

@@ -31,7 +31,7 @@ class FakeEndpoints:
     """`Endpoints` that accepts requests and answers them on demand.
 
     `honours_names`: whether it uses Filename and S3OutputPathExtension; otherwise it chooses names of its own.
-    `available`: set to False to let it throttle. `gone`: set to True to delete it.
+    `available`: set to False to let it throttle. `gone`: set to True to delete it. `created_at`: when it was created.
     """
 
     def __init__(self, labels: FakeBucket, *, honours_names: bool = True) -> None:
@@ -39,6 +39,7 @@ class FakeEndpoints:
         self.honours_names = honours_names
         self.available = True
         self.gone = False
+        self.created_at = 0.0
         self.taken: list[Invocation] = []
 
     def invoke(
@@ -78,6 +79,9 @@ class FakeEndpoints:
 
     def state(self, endpoint: str) -> str:
         return "missing" if self.gone else "InService"
+
+    def created(self, endpoint: str) -> float:
+        return 0.0 if self.gone else self.created_at
 
     def answer(self, invocation: Invocation, body: bytes) -> str:
         """Write an answer to the label bucket; returns the success notification for the caller to deliver or lose."""

@@ -60,6 +60,7 @@ class ModelStatus(msgspec.Struct, frozen=True):
     Pending units are `queued` (no endpoint took them yet), `parked` (not queued until their endpoint is back),
     `invoked` (at the endpoint) or `overdue` (the next reconcile pass submits them again). `answered`: None while it is
     unknown. `reasons`: those of the failed units. `endpoint_state`: InService when the endpoint takes requests.
+    `gives_up`: when the last pending unit of a removed model is failed, if its endpoint stays away; None if they wait.
     """
 
     model: str
@@ -72,6 +73,7 @@ class ModelStatus(msgspec.Struct, frozen=True):
     overdue: int = 0
     failed: int = 0
     reasons: dict[str, int] = {}
+    gives_up: datetime | None = None
 
     @property
     def pending(self) -> int:

@@ -300,14 +300,20 @@ class Inspection:
         return itertools.chain.from_iterable(page["events"] for page in pages)
 
     def _model(self, model: str) -> ModelStatus:
+        created, removed = 0.0, False
         try:
-            endpoint = Catalogue(self._stack.labels.read, lambda: self._now).revision(model).endpoint
-            state = SageMakerEndpointStates(self._sagemaker).state(endpoint)
+            catalogue = Catalogue(self._stack.labels.read, lambda: self._now)
+            endpoint = catalogue.revision(model).endpoint
+            endpoints = SageMakerEndpointStates(self._sagemaker)
+            state, created = endpoints.state(endpoint), endpoints.created(endpoint)
+            # As reconcile does: it waits for a missing endpoint only while the current revision needs its answers.
+            removed = state == "missing" and not catalogue.asks(model)
         except CatalogueUnavailable as e:
             endpoint, state = "", str(e)
         with ThreadPoolExecutor(PENDING_PARTITIONS) as pool:
             partitions = range(PENDING_PARTITIONS)
-            pending = sum(pool.map(lambda n: self._pending(n, model), partitions), Counter[str]())
+            counted = list(pool.map(lambda n: self._pending(n, model, created), partitions))
+            pending = sum((counts for counts, _ in counted), Counter[str]())
             reasons = sum(pool.map(lambda n: self._failed(n, model), partitions), Counter[str]())
         answers = self._stack.labels.list(answers_prefix(self._drive, model)) if self._full else None
         return ModelStatus(
@@ -317,21 +323,27 @@ class Inspection:
             None if answers is None else sum(1 for _ in answers),
             failed=reasons.total(),
             reasons=dict(reasons.most_common()),
+            gives_up=_time(max(latest for _, latest in counted)) if removed and pending else None,
             **pending,
         )
 
-    def _pending(self, partition: int, model: str) -> Counter[str]:
+    def _pending(self, partition: int, model: str, created: float) -> tuple[Counter[str], float]:
+        """Count the pending units, and find when the last of them is overdue. `created`: time of the endpoint."""
         counts: Counter[str] = Counter()
+        latest = self._now
         patience = self._seconds("UnsubmittedAfterSeconds")
         for item in self._units("pending", partition, model, "invoked, deadline, since"):
             since, invoked, deadline = (float(item.get(n, {"N": "0"})["N"]) for n in ("since", "invoked", "deadline"))
             if invoked:
-                counts["overdue" if self._now > deadline else "invoked"] += 1
+                # What an earlier endpoint of this name took is lost.
+                counts["overdue" if self._now > deadline or invoked < created else "invoked"] += 1
+                latest = max(latest, deadline)
             elif not since:
                 counts["parked"] += 1
             else:
                 counts["overdue" if self._now - since > patience else "queued"] += 1
-        return counts
+                latest = max(latest, since + patience)
+        return counts, latest
 
     def _failed(self, partition: int, model: str) -> Counter[str]:
         return _count_reasons(item["reason"]["S"] for item in self._units("failed", partition, model, "reason"))

@@ -424,6 +424,23 @@ def test_a_missing_endpoint_of_a_current_revision_is_waited_for(closed: Pipeline
         assert closed.reconcile().pending == 1
 
 
+def test_what_a_deleted_endpoint_took_is_asked_for_again_at_once(closed: Pipeline) -> None:
+    unit = put(closed, unanswered=LIMITS.max_unanswered - 1, invoked=1_000.0, deadline=DEADLINE)
+    closed.now = 2_000.0
+    closed.endpoints.gone = True
+    assert closed.reconcile().resubmitted == 0
+    closed.endpoints.gone = False
+    closed.endpoints.created_at = 1_500.0
+    assert closed.reconcile().resubmitted == 1
+    # The attempt is not the frame's fault, so it does not count as unanswered.
+    again = pending(unit, attempt=2, since=closed.now, unanswered=LIMITS.max_unanswered - 1)
+    assert closed.ledger.pending_units[unit] == again
+    assert closed.submit_asked() == ["submitted"]
+    # The new endpoint has it.
+    closed.now = 2_100.0
+    assert closed.reconcile().resubmitted == 0
+
+
 def test_answers_are_settled_while_the_endpoint_is_gone(closed: Pipeline) -> None:
     unit = put(closed, invoked=1.0, deadline=2.0)
     closed.labels.write(unit.answer_key(1), answer())

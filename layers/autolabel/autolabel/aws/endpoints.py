@@ -11,6 +11,7 @@ from autolabel.contracts.errors import EndpointUnavailable
 
 if TYPE_CHECKING:
     from mypy_boto3_sagemaker import SageMakerClient
+    from mypy_boto3_sagemaker.type_defs import DescribeEndpointOutputTypeDef
     from mypy_boto3_sagemaker_runtime import SageMakerRuntimeClient
 
 
@@ -64,11 +65,20 @@ class SageMakerEndpointStates:
         self._sagemaker = client
 
     def state(self, endpoint: str) -> str:
+        found = self._describe(endpoint)
+        if found is None:
+            return "missing"
+        return "InService" if found["EndpointStatus"] in _SERVING else found["EndpointStatus"]
+
+    def created(self, endpoint: str) -> float:
+        found = self._describe(endpoint)
+        return found["CreationTime"].timestamp() if found else 0.0
+
+    def _describe(self, endpoint: str) -> DescribeEndpointOutputTypeDef | None:
         try:
-            status = self._sagemaker.describe_endpoint(EndpointName=endpoint)["EndpointStatus"]
+            return self._sagemaker.describe_endpoint(EndpointName=endpoint)
         except ClientError as e:
             # SageMaker's code for an endpoint that it cannot find.
             if error_code(e) == "ValidationException":
-                return "missing"
+                return None
             raise
-        return "InService" if status in _SERVING else status

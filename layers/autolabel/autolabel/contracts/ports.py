@@ -321,6 +321,9 @@ class EndpointStates(Protocol):
     def state(self, endpoint: str) -> str:
         """Read an endpoint's state: `InService` if it takes requests, else a word such as `Creating` or `missing`."""
 
+    def created(self, endpoint: str) -> float:
+        """Read when an endpoint was created, in seconds since the epoch; 0 if it is missing."""
+
 
 class SubmitQueue(Protocol):
     """The queue that feeds the submit function."""

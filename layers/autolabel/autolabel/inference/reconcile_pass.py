@@ -187,6 +187,7 @@ class ReconcilePasses:
                 limits=self._limits,
                 now=now,
                 paused=cache(lambda model=model: self._paused(model)),
+                created=cache(lambda model=model: self._created(model)),
                 retry_failed_before=run.retry_failed_before,
                 # Only the latest run may drop stray units: an earlier one does not know what a later one needs.
                 drop_strays=latest is None or latest.run == run.run,
@@ -252,6 +253,13 @@ class ReconcilePasses:
         except CatalogueUnavailable as e:
             return Pause(f"{model}: {e}")
         return Pause(f"{model}: endpoint {endpoint} is {state}", removed)
+
+    def _created(self, model: str) -> float:
+        """Find out when the model's endpoint was created; 0 if that is not known."""
+        try:
+            return self._endpoints.created(self._catalogue.revision(model).endpoint)
+        except CatalogueUnavailable:
+            return 0.0
 
 
 def _report(

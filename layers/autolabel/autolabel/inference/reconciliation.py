@@ -185,7 +185,9 @@ class Reconciliation:
     An answer takes precedence. An unknown unit is recorded as pending, then queued for submission; one whose deadline
     has passed goes to its next attempt, or is failed after `limits.max_unanswered`; one that failed before
     `retry_failed_before` is tried once more. While `paused` gives a reason why the endpoint takes no requests, units
-    are recorded but not queued; overdue ones are failed if the model was removed for good. With `drop_strays`, stray
+    are recorded but not queued; overdue ones are failed if the model was removed for good. `created` gives the time at
+    which the endpoint was created: what an earlier endpoint of its name took is lost, and asked for again at once.
+    With `drop_strays`, stray
     units are deleted once they are overdue. `now` and `retry_failed_before`: seconds since the epoch. `workers`:
     repairs made at a time. `sample`: of the failed frames before the comparison begins.
     """
@@ -199,6 +201,7 @@ class Reconciliation:
         limits: Limits,
         now: float,
         paused: Callable[[], Pause] = Pause,
+        created: Callable[[], float] = lambda: 0.0,
         retry_failed_before: float = 0.0,
         drop_strays: bool = False,
         workers: int = 1,
@@ -210,6 +213,7 @@ class Reconciliation:
         self._limits = limits
         self._now = now
         self._ask_paused = paused
+        self._created = created
         self._retry_failed_before = retry_failed_before
         self._drop_strays = drop_strays
         self._workers = workers
@@ -287,8 +291,12 @@ class Reconciliation:
 
     def _is_overdue(self, pending: PendingUnit) -> bool:
         if pending.invoked:
-            return self._now > pending.deadline
+            return self._now > pending.deadline or self._is_lost(pending)
         return self._now - pending.since > self._limits.unsubmitted_after
+
+    def _is_lost(self, pending: PendingUnit) -> bool:
+        """Check whether an endpoint took the unit that was deleted since, and its queue with it."""
+        return pending.invoked < self._created()
 
     def _repair_group(self, group: list[Found | PendingUnit]) -> list[tuple[Found | PendingUnit, _Repair]]:
         if not self.paused.why:
@@ -342,7 +350,8 @@ class Reconciliation:
         if not pending.invoked:
             self._ledger.touch(pending, since=self._now)
             return _Repair(("pending", "resubmitted"), queue=True)
-        unanswered = pending.unanswered + 1
+        # A lost endpoint says nothing about the frame.
+        unanswered = pending.unanswered + (not self._is_lost(pending))
         if unanswered >= self._limits.max_unanswered:
             failed = self._ledger.fail(pending, f"{unanswered} consecutive invocations were not answered", self._now)
             return _Repair(("failed",) if failed else ("pending",))
