@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -136,7 +137,16 @@ class Formation:
             raise refused("CreateStack", "AlreadyExistsException", "Stack exists")
         self.created.append(asked)
         status = "DELETE_COMPLETE" if self.fails else "CREATE_COMPLETE"
-        stack = {"StackId": f"id-{asked['StackName']}", "StackStatus": status, "Tags": asked["Tags"]}
+        number = len(self.created)
+        stack = {
+            "StackName": asked["StackName"],
+            "StackId": f"id-{asked['StackName']}-{number}",
+            "StackStatus": status,
+            "Tags": asked["Tags"],
+            "Parameters": asked["Parameters"],
+            "TemplateBody": json.loads(asked["TemplateBody"]),
+            "CreationTime": number,
+        }
         self.stacks[stack["StackId"]] = stack
         if not self.fails:
             self.stacks[asked["StackName"]] = stack
@@ -145,6 +155,16 @@ class Formation:
     def delete_stack(self, StackName: str) -> None:  # noqa: N803 (boto3's own name)
         stack = self.stacks.pop(StackName)
         stack["StackStatus"] = "DELETE_COMPLETE"
+
+    def get_template(self, StackName: str, TemplateStage: str) -> dict[str, Any]:  # noqa: N803 (boto3's own names)
+        return {"TemplateBody": self.stacks[StackName]["TemplateBody"]}
+
+    def get_paginator(self, _: str) -> Formation:
+        return self
+
+    def paginate(self, StackStatusFilter: list[str]) -> Iterator[dict[str, Any]]:  # noqa: N803 (boto3's own name)
+        """One stack a page."""
+        return ({"StackSummaries": [s]} for s in list(self.stacks.values()) if s["StackStatus"] in StackStatusFilter)
 
     def describe_stack_events(self, **_: Any) -> dict[str, Any]:
         cancelled = {"ResourceStatusReason": "Resource creation cancelled"}

@@ -19,6 +19,7 @@ from tests.e2e.pipeline import START, WANTED_REFUSALS, Pipeline, eventually, ima
 from tests.e2e.terminal import Terminal, allowing, documented_permissions, terminal_of_user
 
 pytestmark = pytest.mark.cloud
+RESTORE = "autolabel models restore choosy@0001 (its endpoint choosy is missing)"
 MODEL = "choosy.0001"
 RUN_2 = "0002"
 
@@ -55,9 +56,12 @@ def test_a_run_that_waits_for_a_missing_endpoint_names_it(pipeline: Pipeline, op
         (model,) = status["run"]["models"]
         assert (model["endpoint"], model["endpoint_state"]) == ("choosy", "missing")
         assert model["queued"] + model["parked"] + model["overdue"] == 2
-        assert status["waits_for"] == ["endpoint choosy, which is missing: 2 units are pending"]
-        assert status["next"] == "restore endpoint choosy (it is missing); the run then continues by itself"
-        assert "next: restore endpoint choosy" in operator.say("status", "absent")
+        (waits_for,) = status["waits_for"]
+        assert waits_for.startswith(
+            "endpoint choosy, which is missing: 2 units are pending; they wait until it is back"
+        )
+        assert status["next"] == f"{RESTORE}; the run then continues by itself"
+        assert "next: autolabel models restore choosy@0001" in operator.say("status", "absent")
         # The list says so too
         listed = {entry["drive"]: entry for entry in operator.ask("list", "--waiting")["drives"]}
         assert (listed["absent"]["status"], listed["absent"]["frames"]) == ("RUNNING", 2)
@@ -81,7 +85,7 @@ def test_a_stopped_run_goes_on_where_it_stopped(pipeline: Pipeline, operator: Te
         assert status["waits_for"] == ["an operator: run 0001 was stopped in AwaitInference"]
         assert "an operator: run 0001 was stopped in AwaitInference" in operator.say("list", "--failed")
         assert ":user/operator" in status["run"]["execution"]["error"]
-        assert status["next"] == "restore endpoint choosy (it is missing), then autolabel redrive halted"
+        assert status["next"] == f"{RESTORE}, then autolabel redrive halted"
     assert operator.ask("status", "halted")["next"] == "autolabel redrive halted, to resume the run"
     assert operator.ask("redrive", "halted")["outcome"] == "redriven"
     assert operator.ask("redrive", "halted")["outcome"] in ("woken", "running", "nothing")

@@ -54,6 +54,17 @@ def test_a_model_can_be_added_tested_changed_and_removed(
     assert len(list(pipeline.stack.labels.list("inference/"))) == answers
     assert not list(pipeline.stack.labels.list("models/_trials/"))
 
+    sagemaker = pipeline.cloud.client("sagemaker")
+    assert "exists and is InService" in engineer.refused("models", "restore", "second@0001", "--json")
+    sagemaker.delete_endpoint(EndpointName=added["endpoint"])
+    assert engineer.ask("models", "restore", "second@0002") == {"id": "second.0002", "endpoint": added["endpoint"]}
+    assert sagemaker.describe_endpoint(EndpointName=added["endpoint"])["EndpointStatus"] == "InService"
+
+    engineer.ask("models", "remove", "second")
+    # From its deleted stack, for a run that waits for it.
+    assert engineer.ask("models", "restore", "second@0001")["endpoint"] == added["endpoint"]
+    assert sagemaker.describe_endpoint(EndpointName=added["endpoint"])["EndpointStatus"] == "InService"
+
     removed = engineer.ask("models", "remove", "second")
     assert removed["deleted"] == [added["endpoint"]]
     assert added["endpoint"] not in stacks(pipeline)

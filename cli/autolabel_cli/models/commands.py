@@ -21,6 +21,7 @@ from autolabel_cli.models.bringing import Brought, Tell, bring_endpoint, bring_s
 from autolabel_cli.models.catalogue import find_revision, read_index
 from autolabel_cli.models.documents import draft_model
 from autolabel_cli.models.removal import remove_model
+from autolabel_cli.models.restoring import restore_model
 from autolabel_cli.models.sources import JumpStart, Source, image_source, usual_decoder
 from autolabel_cli.models.trial import Trial, draw, try_model
 from autolabel_cli.options import json_option, run_option, stack_option
@@ -32,7 +33,7 @@ _FILE = click.Path(path_type=Path)
 
 @click.group(cls=CommandGroup)
 def models() -> None:
-    """Add, list, show, remove, calibrate and test models."""
+    """Add, list, show, remove, restore, calibrate and test models."""
 
 
 @models.command("add")
@@ -178,6 +179,30 @@ def remove(name: str, force: bool, as_json: bool, stack_name: str) -> None:
     console.print(f"removed {name} from the catalogue; {deleted}{kept}", highlight=False, soft_wrap=True)
     if not removed.active:
         console.print("no model is active: drives that name no models wait until one is", style="yellow")
+    return None
+
+
+@models.command("restore")
+@click.argument("name", metavar="NAME@REVISION")
+@json_option
+@stack_option
+def restore(name: str, as_json: bool, stack_name: str) -> None:
+    """Deploy the missing endpoint of a revision again, under its own name.
+
+    The endpoint is made from what CloudFormation knows of its stack, also of a stack deleted in the last 90 days. Runs
+    that wait for it go on by themselves. The catalogue stays as it is. NAME alone is the model's current revision.
+    """
+    stack = Stack.find(stack_name)
+    with _status_line(as_json) as tell:
+        restored = restore_model(stack, name, tell=tell)
+    if as_json:
+        return print_json({"id": restored.model.id, "endpoint": restored.endpoint})
+    console.print(
+        f"restored endpoint {restored.endpoint} of {restored.model.id}; runs that wait for it go on by themselves, and "
+        "at once with autolabel redrive DRIVE",
+        highlight=False,
+        soft_wrap=True,
+    )
     return None
 
 

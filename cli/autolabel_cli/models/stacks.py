@@ -45,6 +45,15 @@ class Deployment:
     parameters: Mapping[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class FormerStack:
+    """What CloudFormation knows of a model's stack: its template as JSON or YAML, its parameters and tags."""
+
+    template: str
+    parameters: Mapping[str, str]
+    tags: Mapping[str, str]
+
+
 def endpoint_name(stack: str, model_id: str) -> str:
     """Derive the name of a revision's endpoint and stack from the pipeline's stack and `name.revision`."""
     name = f"{stack}-{model_id.replace('.', '-')}"
@@ -81,7 +90,7 @@ class ModelStack:
     def belongs_to(self, name: str) -> bool:
         """Tell whether the stack exists, complete or not, and is of this model."""
         found = self._describe(self.name)
-        return found is not None and _tags(found).get(_MODEL_TAG, "").rpartition(".")[0] == name
+        return found is not None and _model_of(found) == name
 
     def holds(self, fingerprint: str) -> bool:
         """Tell whether the stack is complete and of a deployment with this fingerprint."""
@@ -105,23 +114,66 @@ class ModelStack:
             self.delete(tell)
         body, parameters = self._request(deployment)
         try:
-            created = self._formation.create_stack(
-                StackName=self.name,
-                TemplateBody=body,
-                Parameters=[{"ParameterKey": k, "ParameterValue": v} for k, v in parameters.items()],
-                Tags=[{"Key": _MODEL_TAG, "Value": model_id}, {"Key": _FINGERPRINT_TAG, "Value": fingerprint}],
-                OnFailure="DELETE",
-            )
+            stack_id = self._create(body, parameters, {_MODEL_TAG: model_id, _FINGERPRINT_TAG: fingerprint})
         except ClientError as e:
             if error_code(e) != "AlreadyExistsException":
                 raise
             # Another command was faster.
             self.deploy(deployment, model_id, fingerprint, tell)
             return
-        ended = self._await(created["StackId"], tell)
+        self._await_creation(stack_id, model_id, tell)
+
+    def former(self, name: str) -> FormerStack | None:
+        """Find the stack, or else the last deleted one of this name, if it is of this model; None without one."""
+        ids = [self.name] if self.exists() else self._deleted()
+        for stack_id in ids:
+            found = self._describe(stack_id)
+            if found and _model_of(found) == name:
+                body = self._formation.get_template(StackName=stack_id, TemplateStage="Original")["TemplateBody"]
+                parameters = {p["ParameterKey"]: p["ParameterValue"] for p in found.get("Parameters", [])}
+                # boto3 decodes a template that is JSON.
+                return FormerStack(body if isinstance(body, str) else json.dumps(body), parameters, _tags(found))
+        return None
+
+    def restore(self, former: FormerStack, tell: Callable[[str], None]) -> None:
+        """Create the stack again as it was, with the pipeline's present outputs; what is left of it is deleted first.
+
+        CommandError as for `deploy`, and while another command works on the stack.
+        """
+        left = self._describe(self.name)
+        if left and left["StackStatus"].endswith("_IN_PROGRESS"):
+            raise CommandError(
+                f"stack {self.name} is {left['StackStatus']}: another command works on it; wait until that has ended, "
+                "and give this one again if the endpoint is still missing"
+            )
+        self.delete(tell)
+        outputs = self._stack.outputs
+        present = {p: outputs[o] for p, o in _OUTPUTS.items() if p in former.parameters and o in outputs}
+        parameters = {**former.parameters, **present}
+        stack_id = self._create(former.template, parameters, former.tags)
+        self._await_creation(stack_id, former.tags[_MODEL_TAG], tell)
+
+    def _create(self, template: str, parameters: Mapping[str, str], tags: Mapping[str, str]) -> str:
+        created = self._formation.create_stack(
+            StackName=self.name,
+            TemplateBody=template,
+            Parameters=[{"ParameterKey": k, "ParameterValue": v} for k, v in parameters.items()],
+            Tags=[{"Key": k, "Value": v} for k, v in tags.items()],
+            OnFailure="DELETE",
+        )
+        return str(created["StackId"])
+
+    def _await_creation(self, stack_id: str, model_id: str, tell: Callable[[str], None]) -> None:
+        ended = self._await(stack_id, tell)
         if ended is None or not _stands(ended):
-            reason = self._first_failure(created["StackId"])
+            reason = self._first_failure(stack_id)
             raise CommandError(f"{model_id} was not deployed, and nothing of it is left: {reason}")
+
+    def _deleted(self) -> list[str]:
+        """Return the ids of deleted stacks of this name, the last one first. CloudFormation keeps them 90 days."""
+        pages = self._formation.get_paginator("list_stacks").paginate(StackStatusFilter=["DELETE_COMPLETE"])
+        found = [one for page in pages for one in page["StackSummaries"] if one["StackName"] == self.name]
+        return [one["StackId"] for one in sorted(found, key=lambda one: one["CreationTime"], reverse=True)]
 
     def _refuse_others(self, model_id: str) -> None:
         name = model_id.rpartition(".")[0]
@@ -210,6 +262,10 @@ def _stands(found: Mapping[str, Any]) -> bool:
 
 def _tags(found: Mapping[str, Any]) -> dict[str, str]:
     return {tag["Key"]: tag["Value"] for tag in found.get("Tags", [])}
+
+
+def _model_of(found: Mapping[str, Any]) -> str:
+    return _tags(found).get(_MODEL_TAG, "").rpartition(".")[0]
 
 
 def _without_descriptions(part: object) -> object:

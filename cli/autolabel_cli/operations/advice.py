@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from autolabel.contracts.wording import counted
 from autolabel_cli.operations.drive_status import (
@@ -39,6 +39,9 @@ STATES = {
 }
 # The states in which the report of the latest reconcile pass says what is missing.
 ASKING_STATES = frozenset({"Reconcile", "Everything answered?", "AwaitFrames", "FailedUnits", "AwaitInference"})
+
+# Step Functions' limit for an execution of a standard state machine.
+_LONGEST_EXECUTION = timedelta(days=365)
 
 
 def waits_for(status: DriveStatus) -> list[str]:
@@ -105,7 +108,7 @@ def _running(run: RunStatus) -> Iterator[str]:
     if run.state in ASKING_STATES:
         for model in run.models:
             if model.paused and model.pending:
-                yield f"{_endpoint(model)}: {_pending(model)}"
+                yield f"{_endpoint(model)}: {_pending(model)}{_patience(run, model)}"
             elif model.pending:
                 yield f"answers of {model.model}: {_pending(model)}"
         if not run.models:
@@ -152,6 +155,19 @@ def _pending(model: ModelStatus) -> str:
 def _endpoint(model: ModelStatus) -> str:
     # Without an endpoint the catalogue is broken, and the state says how.
     return f"endpoint {model.endpoint}, which is {model.endpoint_state}" if model.endpoint else model.endpoint_state
+
+
+def _patience(run: RunStatus, model: ModelStatus) -> str:
+    """Say until when units wait for an endpoint that is missing; empty for one in another state."""
+    if model.endpoint_state != "missing":
+        return ""
+    if model.gives_up:
+        return (
+            f"; the model was removed, so the last of them is failed{_after(model.gives_up)}, and the run continues "
+            "without its answers"
+        )
+    last = run.execution.started + _LONGEST_EXECUTION if run.execution.started else None
+    return f"; they wait until it is back{f', at most until {last:%Y-%m-%d}, when AWS ends the run' if last else ''}"
 
 
 def _next_of_labelled(status: DriveStatus, run: RunStatus) -> str:
@@ -222,7 +238,14 @@ def _back(run: RunStatus) -> str:
         return ""
     if not away[0].endpoint:
         return f"repair the catalogue ({away[0].endpoint_state})"
-    return "restore endpoint " + ", ".join(f"{model.endpoint} (it is {model.endpoint_state})" for model in away)
+    return ", and ".join(map(_restore, away))
+
+
+def _restore(model: ModelStatus) -> str:
+    if model.endpoint_state != "missing":
+        return f"restore endpoint {model.endpoint} (it is {model.endpoint_state})"
+    name, _, revision = model.model.rpartition(".")
+    return f"autolabel models restore {name}@{revision} (its endpoint {model.endpoint} is missing)"
 
 
 def _move_dead_letters(status: DriveStatus) -> str:

@@ -122,8 +122,24 @@ SITUATIONS: dict[str, tuple[DriveStatus, list[str], str]] = {
     ),
     "an endpoint that is missing": (
         running(models=(model(AWAY, parked=5),)),
-        ["endpoint yolo, which is missing: 5 units are pending"],
-        "restore endpoint yolo (it is missing); the run then continues by itself",
+        [
+            "endpoint yolo, which is missing: 5 units are pending; they wait until it is back, at most until "
+            "2027-11-22, when AWS ends the run"
+        ],
+        "autolabel models restore m@0001 (its endpoint yolo is missing); the run then continues by itself",
+    ),
+    "an endpoint that is missing after its model was removed": (
+        running(models=(model(AWAY, invoked=5, gives_up=LATER),)),
+        [
+            "endpoint yolo, which is missing: 5 units are pending; the model was removed, so the last of them is "
+            "failed after 2026-11-23 09:30 UTC, and the run continues without its answers"
+        ],
+        "autolabel models restore m@0001 (its endpoint yolo is missing); the run then continues by itself",
+    ),
+    "an endpoint that is being created": (
+        running(models=(model(SERVING, endpoint_state="Creating", parked=5),)),
+        ["endpoint yolo, which is Creating: 5 units are pending"],
+        "restore endpoint yolo (it is Creating); the run then continues by itself",
     ),
     "an endpoint that is away and that nothing waits for": (
         running("Assemble", models=(AWAY,)),
@@ -208,7 +224,7 @@ SITUATIONS: dict[str, tuple[DriveStatus, list[str], str]] = {
     "a run that failed for an endpoint that is away": (
         ended(FAILED, "FailedUnits", models=(model(AWAY, failed=20),)),
         ["an operator: run 0001 failed in FailedUnits"],
-        "restore endpoint yolo (it is missing), then autolabel redrive d1",
+        "autolabel models restore m@0001 (its endpoint yolo is missing), then autolabel redrive d1",
     ),
     "a stopped run": (
         ended(STOPPED, "Verify"),
