@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -12,6 +13,7 @@ from autolabel.contracts.drive import FIRST_RUN
 from autolabel.contracts.frames import parse_frame_key
 from autolabel.contracts.ports import WaitingRun
 from autolabel.contracts.units import Unit
+from autolabel_cli.operations.interventions import redrive_run
 from tests.e2e.pipeline import START, Pipeline, eventually, image
 
 pytestmark = pytest.mark.cloud
@@ -80,3 +82,16 @@ def test_an_answer_between_a_pass_and_its_wait_wakes_the_run(pipeline: Pipeline)
         # The wait finds nothing pending, so no later event would wake it
         pipeline.call("ReconcileFunction", {"drive": "between", "run": FIRST_RUN, "token": waiting.token})
         assert pipeline.succeed("between")["frames"]["labelled"] == 1
+
+
+def test_a_redrive_asks_again_at_once_for_what_a_deleted_endpoint_took(pipeline: Pipeline) -> None:
+    with waiting_run(pipeline, "taken"):
+        unit, _ = unit_of(pipeline, "taken")
+        pending = pipeline.stack.ledger.pending(unit)
+        assert pending is not None
+        # As if the endpoint had taken it before it was deleted: its deadline is hours away.
+        now = time.time()
+        pipeline.stack.ledger.mark_invoked(pending, invoked=now - 5, deadline=now + 21_600, location="")
+    redrive_run(pipeline.stack, "taken")
+    assert pipeline.succeed("taken")["frames"]["labelled"] == 1
+    assert pipeline.stack.labels.exists(unit.answer_key(2))
