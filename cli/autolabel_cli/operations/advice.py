@@ -40,8 +40,8 @@ STATES = {
 # The states in which the report of the latest reconcile pass says what is missing.
 ASKING_STATES = frozenset({"Reconcile", "Everything answered?", "AwaitFrames", "FailedUnits", "AwaitInference"})
 
-# Step Functions' limit for an execution of a standard state machine.
-_LONGEST_EXECUTION = timedelta(days=365)
+# TimeoutSeconds of statemachine/label_drive.asl.yaml.
+_LONGEST_EXECUTION = timedelta(days=180)
 
 
 def waits_for(status: DriveStatus) -> list[str]:
@@ -167,7 +167,7 @@ def _patience(run: RunStatus, model: ModelStatus) -> str:
             "without its answers"
         )
     last = run.execution.started + _LONGEST_EXECUTION if run.execution.started else None
-    return f"; they wait until it is back{f', at most until {last:%Y-%m-%d}, when AWS ends the run' if last else ''}"
+    return f"; they wait until it is back{f', at most until {last:%Y-%m-%d}, when the run is ended' if last else ''}"
 
 
 def _next_of_labelled(status: DriveStatus, run: RunStatus) -> str:

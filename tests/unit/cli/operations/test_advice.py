@@ -124,7 +124,7 @@ SITUATIONS: dict[str, tuple[DriveStatus, list[str], str]] = {
         running(models=(model(AWAY, parked=5),)),
         [
             "endpoint yolo, which is missing: 5 units are pending; they wait until it is back, at most until "
-            "2027-11-22, when AWS ends the run"
+            "2027-05-21, when the run is ended"
         ],
         "autolabel models restore m@0001 (its endpoint yolo is missing); the run then continues by itself",
     ),
