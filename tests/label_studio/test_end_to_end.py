@@ -15,11 +15,14 @@ import msgspec
 import pytest
 
 from autolabel.contracts.drive import FIRST_RUN, execution_name
+from autolabel.contracts.run_folder import RunFolder
 from autolabel.verification.label_studio.connection import Connection, S3Storage
 from autolabel.verification.label_studio.notifications import HEADER, signature
+from autolabel_cli.drives.run_progress import RunView
 from autolabel_cli.models.catalogue import add_model, read_document
 from autolabel_cli.operations.advice import next_step, waits_for
 from autolabel_cli.operations.inspection import Inspection
+from autolabel_cli.operations.interventions import redrive_run, relabel_drive, stop_run
 from autolabel_cli.stack import Stack
 from local import ACCOUNT, REGION, CloudSettings, EmbeddedCloud
 from tests.e2e.pipeline import Pipeline, eventually, image, timestamps
@@ -223,6 +226,43 @@ def test_edits_are_in_the_dataset_and_skipped_frames_are_shown_again(studio: Stu
     assert {line["provenance"]["labelled-by"] for line in lines} == {"model and person"}
     assert all(line["review"]["seconds"] == 2.5 for line in lines)
     assert sum(job["frames"] for job in summary["verification"]) == 6
+
+
+def test_answers_before_a_stop_and_a_relabelling_are_in_the_dataset(studio: Studio) -> None:
+    studio.connect()
+    people, stack, drive = studio.people, studio.pipeline.stack, "halfway"
+    studio.drive(drive, 4)
+    project = studio.project(drive)
+    first, second, *_ = people.tasks(project)
+    people.submit(first, people.shown(first)[:1])
+    # A redriven run goes on in the same project.
+    stop_run(stack, drive)
+    redrive_run(stack, drive)
+    assert studio.project(drive) == project
+    people.accept(second)
+    stop_run(stack, drive)
+    relabel_drive(stack, drive)
+
+    def tasks_of_the_new_run() -> list[dict[str, Any]]:
+        found = people.call("GET", "/api/projects/?page_size=1000")["results"]
+        ids = [one["id"] for one in found if one["title"].startswith(drive) and one["title"].endswith("-0002-000")]
+        tasks = people.tasks(ids[0]) if ids else []
+        return tasks if len(tasks) == 2 else []
+
+    open_tasks = eventually(tasks_of_the_new_run, "the tasks of the new run", 90)
+    # The old tasks are closed, and no answered frame is asked again.
+    assert [task["id"] for task in people.tasks(project)] == [first["id"], second["id"]]
+    asked = {task["data"]["source-ref"] for task in open_tasks}
+    assert not asked & {first["data"]["source-ref"], second["data"]["source-ref"]}
+    for task in open_tasks:
+        people.accept(task)
+    view = RunView(stack, drive, "0002")
+    ended = eventually(lambda: progress if (progress := view.look()).ended else None, "the end of the new run", 90)
+    assert ended.status == "SUCCEEDED", ended.failure
+    lines = [json.loads(line) for line in stack.labels.lines(RunFolder(drive, "0002").dataset)]
+    assert [pixels(line) for line in lines] == [[CAR], *[[CAR, PERSON]] * 3]
+    assert [line["provenance"]["triage"] for line in lines] == ["kept", "kept", "everything", "everything"]
+    assert [line["provenance"].get("kept", {}).get("run") for line in lines] == ["0001", "0001", None, None]
 
 
 def notify(studio: Studio, project: int, body: dict[str, Any], signed: str) -> int:
