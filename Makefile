@@ -174,7 +174,7 @@ test: setup
 test-browser: setup setup-portal
 	$(IN) pytest $(BROWSER)
 
-# SHORT=1 runs two tests: one job on the server, and one drive through the server and the embedded cloud.
+# SHORT=1 runs a job on the server, and drives through the server and the embedded cloud.
 test-label-studio: setup setup-label-studio
 	$(IN) pytest $(if $(SHORT),-k "whole_job or in_the_dataset") tests/label_studio
 
