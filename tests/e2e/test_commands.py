@@ -65,6 +65,9 @@ def test_a_run_that_waits_for_a_missing_endpoint_names_it(pipeline: Pipeline, op
         # The list says so too
         listed = {entry["drive"]: entry for entry in operator.ask("list", "--waiting")["drives"]}
         assert (listed["absent"]["status"], listed["absent"]["frames"]) == ("RUNNING", 2)
+        # It says what the latest reconcile pass found, and a pass looks at the endpoint once units are overdue.
+        eventually(lambda: "endpoint choosy is missing" in operator.say("list"), "a pass that misses the endpoint", 60)
+        listed = {entry["drive"]: entry for entry in operator.ask("list", "--waiting")["drives"]}
         assert listed["absent"]["waits_for"] == [f"{MODEL}: endpoint choosy is missing"]
         assert f"{MODEL}: endpoint choosy is missing" in operator.say("list")
         # A redrive while the endpoint is missing does no harm
