@@ -20,7 +20,7 @@ ANSWERED, OPEN = 3, 2
 
 @pytest.fixture(scope="module")
 def operator(pipeline: Pipeline) -> Terminal:
-    return terminal_of_user(pipeline, "operator", documented_permissions("For operators"))
+    return terminal_of_user(pipeline, "relabeller", documented_permissions("For operators"))
 
 
 def partly_answered(pipeline: Pipeline, drive: str) -> str:
