@@ -76,6 +76,7 @@ class _Split(DatasetBase):
         return DatasetItem(frame["name"], subset=self._name, media=media, annotations=boxes)
 
     def _attributes(self, frame: dict[str, Any], box: dict[str, Any]) -> dict[str, Any]:
+        # `Any`: datumaro's attributes are numbers and texts.
         marks: dict[str, Any] = {mark: 1 for mark in ("occluded", "truncated") if box[mark]}
         if self._format != "coco":
             # The other formats have no place for an object's origin, or only one that datumaro would fill wrongly.

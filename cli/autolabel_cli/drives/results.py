@@ -67,6 +67,7 @@ def fetch_run(stack: Stack, drive: str, run: str, folder: Path) -> dict[str, Any
     view = RunView(stack, drive, run)
     progress = view.look()
     _write_json(folder / "execution.json", describe_execution(view.arn, progress))
+    # `Any`: a run of another version may have keys that this one does not know, and all are written.
     summary: dict[str, Any] = msgspec.json.decode(body)
     summary["execution"] = {"arn": view.arn, "status": progress.status}
     _write_json(folder / "summary.json", summary)

@@ -14,9 +14,10 @@ from rich.table import Table
 
 from autolabel_cli.drives.display import RunDisplay
 from autolabel_cli.errors import CommandError, CommandGroup
+from autolabel_cli.evaluation.document import BestAlone, EvaluationDocument
 from autolabel_cli.models.kitti import LEVELS
 from autolabel_cli.options import json_option, stack_option
-from autolabel_cli.output import console, print_json
+from autolabel_cli.output import console, print_json, print_table
 
 if TYPE_CHECKING:
     from autolabel_cli.evaluation.evaluation import Evaluation
@@ -110,22 +111,20 @@ def _files_as_errors(folder: Path) -> Iterator[None]:
         raise CommandError(f"{e.filename or folder} cannot be read: {e.strerror or e}") from e
 
 
-def _document(evaluation: Evaluation, labels: LabelledFolder, form: str, level: str) -> dict[str, Any]:
+def _document(evaluation: Evaluation, labels: LabelledFolder, form: str, level: str) -> EvaluationDocument:
     scores = evaluation.scores
     best = {name: evaluation.best_alone(name) for name in scores[FUSED]} if evaluation.alone else {}
-    document = {
-        "frames": evaluation.frames,
-        "format": form,
-        "level": level,
-        "fused": scores[FUSED],
-        "best_alone": {
-            name: {"model": model, **msgspec.structs.asdict(scores[model][name])} for name, model in best.items()
-        },
-        "edits_per_frame": {system: edits["total"] for system, edits in evaluation.edits.items()},
-        "unknown_classes": dict(labels.unknown.most_common()),
-        "left_out": dict(evaluation.left_out.most_common()),
-    }
-    return document | ({FINAL: scores[FINAL]} if FINAL in scores else {})
+    return EvaluationDocument(
+        evaluation.frames,
+        form,
+        level,
+        scores[FUSED],
+        {name: BestAlone(**msgspec.structs.asdict(scores[model][name]), model=model) for name, model in best.items()},
+        {system: edits["total"] for system, edits in evaluation.edits.items()},
+        dict(labels.unknown.most_common()),
+        dict(evaluation.left_out.most_common()),
+        scores.get(FINAL, msgspec.UNSET),
+    )
 
 
 def _show(evaluation: Evaluation, labels: LabelledFolder, title: str) -> None:
@@ -140,7 +139,7 @@ def _show(evaluation: Evaluation, labels: LabelledFolder, title: str) -> None:
             shown = (_share(s) for s in (scores.ap50, scores.ap70, scores.precision, scores.recall))
             first = (name, str(scores.objects)) if not index else ("", "")
             table.add_row(*first, system + (" *" if system == best else ""), *shown)
-    console.print(table, highlight=False)
+    print_table(console, table)
     if evaluation.alone:
         console.print("* best alone\n", highlight=False)
     edits = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
@@ -148,7 +147,7 @@ def _show(evaluation: Evaluation, labels: LabelledFolder, title: str) -> None:
         edits.add_column(column, justify="left" if column == "edits of a frame" else "right")
     for system, kinds in evaluation.edits.items():
         edits.add_row(system, *(f"{count:.2f}" for count in kinds.values()))
-    console.print(edits, highlight=False)
+    print_table(console, edits)
     _warn("objects of classes that the taxonomy does not have", labels.unknown)
     _warn("left out", evaluation.left_out)
 

@@ -6,8 +6,8 @@ from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 from autolabel.labels import IGNORE, SAME_OBJECT, Detection, box_iou, share_in
-from autolabel_cli.evaluation.objects import CLASS_NAMES, LabelledObject, counts
-from autolabel_cli.models.kitti import Level
+from autolabel_cli.evaluation.objects import CLASS_NAMES, LabelledObject
+from autolabel_cli.models.kitti import Level, counts
 
 # Boxes that several people draw around one object have a mean IoU of 0.88 (Papadopoulos et al., ICCV 2017). A box that
 # is clearly worse has to be moved.

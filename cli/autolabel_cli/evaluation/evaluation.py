@@ -12,10 +12,11 @@ from autolabel.labelling import FrameLabels
 from autolabel.labels import Detections
 from autolabel.streams import map_in_order
 from autolabel_cli.errors import CommandError
+from autolabel_cli.evaluation.document import Scores
 from autolabel_cli.evaluation.edits import Edits, count_edits
 from autolabel_cli.evaluation.folders import Frame, FrameLeftOut, LabelledFolder
 from autolabel_cli.evaluation.objects import LabelledObject, ScoredClass, scored_classes, truths
-from autolabel_cli.evaluation.scores import AT, IOUS, Scores, Tally, rounded
+from autolabel_cli.evaluation.scores import AT, IOUS, Tally, rounded
 from autolabel_cli.evaluation.systems import FINAL, FUSED, LabelFrame
 from autolabel_cli.models.kitti import GROUPS, Level
 from autolabel_cli.models.matching import Guess, Verdict, judge

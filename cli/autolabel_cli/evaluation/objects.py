@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from autolabel.labels import IGNORE, Box, current_taxonomy
 from autolabel_cli.models.documents import COCO_CLASSES
-from autolabel_cli.models.kitti import CLASSES, GROUPS, MIN_SHARE_LEFT, REGION_TYPE, Level
+from autolabel_cli.models.kitti import CLASSES, GROUPS, REGION_TYPE, Level, counts
 from autolabel_cli.models.truth import COUNTS, IGNORED, REGION, Truth
 
 # What an object is if its class has no place in the taxonomy. KITTI's Misc is trailers and other things on wheels.
@@ -100,14 +100,6 @@ def truths(objects: Iterable[LabelledObject], scored: ScoredClass, level: Level)
         elif thing.name in scored.neighbours or thing.name == UNKNOWN:
             found.append(Truth(thing.box, IGNORED))
     return found
-
-
-def counts(thing: LabelledObject, level: Level) -> bool:
-    """Whether an object is large, visible and whole enough for a level."""
-    if thing.box is None or thing.share_left < MIN_SHARE_LEFT:
-        return False
-    large = thing.box[3] - thing.box[1] >= level.min_height
-    return large and thing.occlusion <= level.max_occlusion and thing.truncation <= level.max_truncation
 
 
 def count_unknown(objects: Sequence[LabelledObject]) -> list[str]:

@@ -7,28 +7,14 @@ from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-import msgspec
 import numpy as np
 
+from autolabel_cli.evaluation.document import Scores
 from autolabel_cli.models.matching import Verdict, average_precisions
 
 AT = 0.5
 IOUS = (AT, 0.7)
 _DIGITS = 4
-
-
-class Scores(msgspec.Struct, frozen=True):
-    """Scores of a class, 0 to 1; None where there is nothing to divide by.
-
-    `ap50` and `ap70`: COCO's average precision at an IoU of 0.5 and 0.7, of all candidates. `precision` and `recall`:
-    of the pre-labels, at an IoU of 0.5.
-    """
-
-    objects: int
-    ap50: float | None
-    ap70: float | None
-    precision: float | None
-    recall: float | None
 
 
 @dataclass

@@ -62,6 +62,7 @@ class ModelServer:
                     f"the model server of {self.model.name} {what}: {self._last_line()}; run `make setup setup-ssd` in "
                     f"the checkout, or name other models with --models"
                 )
+            # A server tells by nothing else that its model is loaded.
             time.sleep(_PING_INTERVAL)
 
     def ask(self, image: Path) -> bytes:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from autolabel.contracts.errors import ImageRefused
 from autolabel.contracts.wording import counted
@@ -92,6 +92,19 @@ class KittiObject(NamedTuple):
     share_left: float
 
 
+class LevelledObject(Protocol):
+    """What tells whether an object counts for a level, in any format of labels."""
+
+    @property
+    def box(self) -> Box | None: ...
+    @property
+    def share_left(self) -> float: ...
+    @property
+    def occlusion(self) -> int: ...
+    @property
+    def truncation(self) -> float: ...
+
+
 class LabelledFrame(NamedTuple):
     """Frame with its labelled objects. `name`: of its file, without the suffix."""
 
@@ -134,7 +147,7 @@ def truths(objects: Sequence[KittiObject], scored: ScoredClass, level: Level) ->
     return found
 
 
-def counts(thing: KittiObject, level: Level) -> bool:
+def counts(thing: LevelledObject, level: Level) -> bool:
     """Whether an object is large, visible and whole enough for a level."""
     if thing.box is None or thing.share_left < MIN_SHARE_LEFT:
         return False

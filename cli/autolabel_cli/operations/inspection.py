@@ -114,23 +114,11 @@ class Inspection:
             return DriveStatus(self._drive, _time(self._now), upload, 0, (), None, ())
         execution = Execution(self._stack.execution_arn(execution_name(self._drive, run.run)), status)
         state, since, turn = self._state(execution)
-        listing = frozen_listing(self._stack.labels, run.folder)
-        reviewing = status == "RUNNING" and state == "Verify"
-        glanced = RunStatus(
-            run=run.run,
-            latest=True,
-            execution=execution,
-            state=state,
-            since=since,
-            turn=turn.get("turn", 0),
-            frames=listing.frames if listing else None,
-            refused=listing.objects - listing.frames if listing else 0,
-            missing=turn.get("missing", 0),
-            pending=turn.get("pending", 0),
-            paused=tuple(turn.get("paused", ())),
-            jobs=tuple(self._jobs(run.run)) if reviewing else (),
-            projects=tuple(self._projects(execution)) if reviewing else (),
-        )
+        glanced = _run_status(run, execution, state, since, turn, frozen_listing(self._stack.labels, run.folder))
+        if status == "RUNNING" and state == "Verify":
+            glanced = msgspec.structs.replace(
+                glanced, jobs=tuple(self._jobs(run.run)), projects=tuple(self._projects(execution))
+            )
         return DriveStatus(self._drive, _time(self._now), None, 0, (), glanced, ())
 
     def execution(self, run: str) -> Execution:
@@ -230,40 +218,26 @@ class Inspection:
         # Until a whole reconcile pass is over, some frames may not be asked for yet.
         asked_for = (turn and not turn.get("cursor") and not turn.get("missing")) or state not in {"", *ASKING_STATES}
         patience = self._seconds("FramesPatienceSeconds")
-        return RunStatus(
-            run=entry.run,
+        summary = self._summary(entry.run)
+        return msgspec.structs.replace(
+            _run_status(run, execution, state, since, turn, listing),
             latest=latest,
-            execution=execution,
-            state=state,
-            since=since,
-            turn=turn.get("turn", 0),
-            frames=listing.frames if listing else None,
-            refused=listing.objects - listing.frames if listing else 0,
-            rejected=self._rejected(entry.run, listing),
-            missing=turn.get("missing", 0),
+            rejected=summary.reasons.get("rejected", {}) if summary else listing.refused if listing else {},
             patient_until=_time(run.since + patience) if turn.get("missing") else None,
-            pending=turn.get("pending", 0),
-            paused=tuple(turn.get("paused", ())),
             models=tuple(_with_answered(models, listing.frames, turn)) if listing and asked_for else models,
             jobs=tuple(self._jobs(entry.run)),
             projects=tuple(self._projects(execution)) if state == "Verify" else (),
-            earlier=self._earlier(entry.run),
+            earlier=self._earlier(entry.run, summary),
             changes=self._changes(entry.run, listing, latest=latest),
         )
 
-    def _rejected(self, run: str, listing: ListingSummary | None) -> dict[str, int]:
-        if summary := self._summary(run):
-            return summary.reasons.get("rejected", {})
-        return listing.refused if listing else {}
-
-    def _earlier(self, run: str) -> EarlierLabels | None:
+    def _earlier(self, run: str, summary: Summary | None) -> EarlierLabels | None:
         """Read what became of the labels of earlier runs; None if there are none, or they are not collected yet."""
         folder = RunFolder(self._drive, run)
         body = self._stack.labels.read(folder.earlier_labels)
         if body is None:
             return None
         collected = msgspec.json.decode(body, type=Collected)
-        summary = self._summary(run)
         counts = summary.earlier if summary else None
         return EarlierLabels(
             collected.frames, collected.missing, counts.kept if counts else None, counts.again if counts else None
@@ -424,6 +398,33 @@ class Inspection:
     def _seconds(self, parameter: str) -> float:
         """Return a duration from the stack's parameters, in the parameter's unit."""
         return float(self._stack.parameter(parameter))
+
+
+def _run_status(
+    run: Run,
+    execution: Execution,
+    state: str,
+    since: datetime | None,
+    turn: dict[str, Any],
+    listing: ListingSummary | None,
+) -> RunStatus:
+    """Make the status of a drive's latest run, as far as its execution and its listing tell it.
+
+    `turn`: the latest report of a reconcile pass, which Step Functions may have truncated to nothing.
+    """
+    return RunStatus(
+        run=run.run,
+        latest=True,
+        execution=execution,
+        state=state,
+        since=since,
+        turn=turn.get("turn", 0),
+        frames=listing.frames if listing else None,
+        refused=listing.objects - listing.frames if listing else 0,
+        missing=turn.get("missing", 0),
+        pending=turn.get("pending", 0),
+        paused=tuple(turn.get("paused", ())),
+    )
 
 
 def _with_answered(models: tuple[ModelStatus, ...], frames: int, turn: dict[str, Any]) -> Iterator[ModelStatus]:

@@ -47,6 +47,7 @@ def error_message(error: ClientError) -> str:
 
 def with_place(error: ClientError, place: str) -> ClientError:
     """Return the error with the object that it is about in its message, because AWS names none."""
+    # The type of botocore's stubs has no room for the keys of single services, which are kept here.
     said = {**error.response.get("Error", {}), "Message": f"{error_message(error)} ({place})".strip()}
     return ClientError({**error.response, "Error": said}, error.operation_name)  # type: ignore[typeddict-item]
 

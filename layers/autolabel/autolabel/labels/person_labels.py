@@ -151,6 +151,7 @@ def adopt(label: PersonLabel, classes: Sequence[str]) -> Adopted:
         return Adopted(label, 0)
     boxes = label.boxes
     kept = [i for i, box in enumerate(boxes) if box.name in classes]
+    # `Any`: keys that are the back-end's own stay as they are.
     value: dict[str, Any] = msgspec.json.decode(label.label)
     metadata: dict[str, Any] = msgspec.json.decode(label.metadata)
     ids = {name: i for i, name in enumerate(classes)}

@@ -58,6 +58,7 @@ def _in_objects(items: Any, mapping: Mapping) -> Iterator[tuple[Any, Any, Any]]:
 
 def _in_lists(items: dict[str, Any], mapping: Mapping) -> Iterator[tuple[Any, Any, Any]]:
     """Yield class, score and box at each place of parallel lists. Each may be a batch of one picture."""
+    # `Any`: a part of a foreign answer, which the conversions below check.
     labels = scalars(convert(_search(mapping.label, items), list[Any], f"list of classes in `{mapping.label}`"))
     scores = scalars(convert(_search(mapping.score, items), list[Any], f"list of scores in `{mapping.score}`"))
     boxes = rows(convert(_search(mapping.box, items), list[Any], f"list of boxes in `{mapping.box}`"))
