@@ -10,6 +10,7 @@ import json
 import logging
 import os
 import signal
+import socket
 import socketserver
 import sys
 import threading
@@ -66,16 +67,22 @@ class Model(Protocol):
 def run(model: Model) -> None:
     """Serve `model` on 127.0.0.1, at the port of `--port`, until SIGTERM; exit status 1 when it cannot load.
 
-    With `--until-eof` it also ends when its standard input does, and so with a parent that is killed.
+    `--listener` is the file descriptor of a socket that listens already. With `--until-eof` the server also ends when
+    its standard input does, and so with a parent that is killed.
     """
     parser = argparse.ArgumentParser()
-    parser.add_argument("--port", type=int, required=True)
+    place = parser.add_mutually_exclusive_group(required=True)
+    place.add_argument("--port", type=int)
+    place.add_argument("--listener", type=int)
     parser.add_argument("--until-eof", action="store_true")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s")
     if arguments.until_eof:
         threading.Thread(target=_end_with_input, name="input", daemon=True).start()
-    server = ContainerServer(arguments.port, model)
+    if arguments.listener is None:
+        server = ContainerServer(arguments.port, model)
+    else:
+        server = ContainerServer(0, model, socket.socket(fileno=arguments.listener))
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     threading.Thread(target=_load, args=(server,), name="load", daemon=True).start()
     server.serve_forever()
@@ -103,14 +110,20 @@ class ContainerServer(ThreadingHTTPServer):
     # Bursts of connections wait instead of being refused.
     request_queue_size = 128
 
-    def __init__(self, port: int, model: Model) -> None:
+    def __init__(self, port: int, model: Model, listener: socket.socket | None = None) -> None:
         self.model = model
         self.ready = threading.Event()
+        self._listener = listener
         super().__init__(("127.0.0.1", port), _Handler)
 
     def server_bind(self) -> None:
-        # HTTPServer looks up its own address in DNS, which can take seconds.
-        socketserver.TCPServer.server_bind(self)
+        if self._listener is None:
+            # HTTPServer looks up its own address in DNS, which can take seconds.
+            socketserver.TCPServer.server_bind(self)
+        else:
+            self.socket.close()
+            self.socket = self._listener
+            self.server_address = self._listener.getsockname()
         self.server_name, self.server_port = "127.0.0.1", self.server_address[1]
 
 

@@ -38,19 +38,22 @@ class ModelServer:
     def __init__(self, model: Model, module: str, checkout: Path, log: IO[bytes]) -> None:
         self.model = model
         self._log = log
-        self._port = _free_port()
         path = os.pathsep.join(filter(None, (str(checkout), os.environ.get("PYTHONPATH", ""))))
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", module, "--port", str(self._port), "--until-eof"],
-            cwd=checkout,
-            env={**os.environ, "PYTHONPATH": path},
-            # The server ends when this pipe closes, and so with this process, also when that is killed.
-            stdin=subprocess.PIPE,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            # Ctrl-C is for this process alone, which then ends the servers.
-            process_group=0,
-        )
+        # The socket is made here: another program could take a free port before the child listens on it.
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            self._port = listener.getsockname()[1]
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", module, "--listener", str(listener.fileno()), "--until-eof"],
+                cwd=checkout,
+                env={**os.environ, "PYTHONPATH": path},
+                # The server ends when this pipe closes, and so with this process, also when that is killed.
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                # Ctrl-C is for this process alone, which then ends the servers.
+                process_group=0,
+                pass_fds=[listener.fileno()],
+            )
 
     def wait(self) -> None:
         """Wait until the model is loaded. CommandError with the last line of its output when that fails."""
@@ -150,10 +153,3 @@ def running_servers(names: Sequence[str]) -> Iterator[list[ModelServer]]:
         for server in servers:
             server.wait()
         yield servers
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

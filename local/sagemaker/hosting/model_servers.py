@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -21,6 +22,10 @@ _GRACE_SECONDS = 1.5
 # A server that broke a connection may be about to end: it has this long to pass a ping again.
 _RECOVERY_SECONDS = 5.0
 _RESTART_INTERVAL = 1.0
+# Below the ports that Linux gives out by itself (32768 to 60999): it could give one of those to another program before
+# the server has it.
+_PORTS = range(20_000, 32_768)
+_LOG_BYTES = 4096
 
 
 class ModelServerFailed(Exception):
@@ -70,12 +75,18 @@ class ModelServer:
 
     def wait_until_healthy(self, cancelled: threading.Event) -> None:
         """Ping until the server answers 200; raises ModelServerFailed when it ends or its start-up time is over."""
+        ports_left = 3
         while not self.check():
             status = self.exit_status()
+            if status is not None and ports_left and not _is_free(self.port):
+                # Another program took the port first.
+                ports_left -= 1
+                self.start()
+                continue
             if status is not None:
                 raise ModelServerFailed(
-                    f"The model server {self.name} ended with status {status} before it answered GET /ping. "
-                    f"Its log: {self.log}"
+                    f"The model server {self.name} ended with status {status} before it answered GET /ping: "
+                    f"{self._last_line()}. Its log: {self.log}"
                 )
             if time.monotonic() > self._deadline:
                 raise ModelServerFailed(
@@ -121,6 +132,11 @@ class ModelServer:
         self.abandoned = True
         self.stop()
 
+    def _last_line(self) -> str:
+        with self.log.open("rb") as log:
+            log.seek(max(0, self.log.stat().st_size - _LOG_BYTES))
+            return log.read().decode(errors="replace").rstrip().rpartition("\n")[2].strip()
+
     def stop(self) -> None:
         """End the process and its whole group: SIGTERM first, then SIGKILL."""
         self._healthy.clear()
@@ -159,7 +175,15 @@ def _ping(port: int) -> bool:
 
 
 def _free_port() -> int:
+    return next(port for port in iter(lambda: random.choice(_PORTS), None) if _is_free(port))  # noqa: S311
+
+
+def _is_free(port: int) -> bool:
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+        # As servers do: a port whose connections are about to end is free.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
 import threading
@@ -12,6 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from local.sagemaker.hosting import model_servers
 from local.sagemaker.hosting.model_servers import ModelServer, ModelServerFailed
 from local.tests.sagemaker.stand_in import STUB, eventually
 
@@ -71,9 +73,21 @@ def test_a_server_that_answers_no_ping_fails_after_its_start_up_time(log: Path) 
 def test_an_unknown_command_fails_with_its_log(log: Path) -> None:
     server = ModelServer("none", ["/no/such/program"], {}, log, startup_seconds=10)
     server.start()
-    with pytest.raises(ModelServerFailed, match="ended with status 1"):
+    with pytest.raises(ModelServerFailed, match=r"ended with status 1 .*: .*No such file"):
         server.wait_until_healthy(NEVER)
     assert "/no/such/program" in log.read_text()
+
+
+def test_a_server_whose_port_is_taken_gets_another(server: ModelServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as another:
+        another.bind(("127.0.0.1", 0))
+        taken = another.getsockname()[1]
+        ports = iter([taken, model_servers._free_port()])
+        monkeypatch.setattr(model_servers, "_free_port", lambda: next(ports))
+        server.start()
+        assert server.port == taken
+        server.wait_until_healthy(NEVER)
+        assert server.port != taken
 
 
 def test_the_environment_is_the_containers_own(server: ModelServer, monkeypatch: pytest.MonkeyPatch) -> None:
