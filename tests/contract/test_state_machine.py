@@ -194,8 +194,7 @@ def test_a_wait_for_answers_leads_back_to_reconcile() -> None:
 
 def test_a_run_is_planned_only_when_nothing_is_pending() -> None:
     into = [name for name, state in STATES.items() if "PlanShards" in targets(state)]
-    # FailedFrames fails the run unless it was redriven, and Assemble before it, in which nothing is pending.
-    assert into == ["Everything answered?", "FailedFrames"]
+    assert into == ["Everything answered?"]
     conditions = {choice["Next"]: choice["Condition"] for choice in STATES["Everything answered?"]["Choices"]}
     assert conditions["PlanShards"] == "{% $states.input.verdict = 'plan shards' %}"
     # The conditions are checked in this order.
@@ -282,11 +281,16 @@ def test_failed_units_notices_a_redrive() -> None:
 def test_failed_frames_notices_a_redrive() -> None:
     (caught,) = STATES["Assemble"]["Catch"]
     assert caught["Next"] == "FailedFrames"
-    held = evaluation({}, redrives=1).template(caught["Output"])
+    plan = {"drive": "d", "run": "0001", "shards": 2, "frames": 3_000, "key": "runs/d/0001/shards.jsonl"}
+    held = evaluation(plan, redrives=1).template(caught["Output"])
     payload = STATES["FailedFrames"]["Arguments"]["Payload"]
     assert [evaluation(held, redrives=n).template(payload)["redriven"] for n in (1, 2)] == [False, True]
     assert evaluation(held, redrives=1).template(payload)["unreadable"] is True
-    assert targets(STATES["FailedFrames"]) == ["PlanShards"]
+    # A new plan could have other shards, and the labels of earlier runs were collected for the shards of this one.
+    assert targets(STATES["FailedFrames"]) == ["LabelShards"]
+    assert evaluation(held).template(STATES["FailedFrames"]["Output"]) == {**plan, "redrives": 1}
+    given = json.dumps(STATES["LabelShards"]["ItemReader"]) + json.dumps(STATES["LabelShards"]["Output"])
+    assert set(re.findall(r"\$states\.input\.(\w+)", given)) <= plan.keys()
 
 
 def test_a_failed_shard_fails_the_run() -> None:
@@ -340,8 +344,10 @@ def test_a_run_ends_after_half_a_year() -> None:
 
 
 def test_states_never_pass_labels() -> None:
-    for name in ("PlanShards", "FailedUnits", "Assemble", "Publish"):
+    for name in ("PlanShards", "Assemble", "Publish"):
         assert STATES[name]["Output"] == "{% $states.result.Payload %}"
+    repeated = evaluation({}).template(STATES["FailedUnits"]["Output"], result={"Payload": {"verdict": "wait"}})
+    assert repeated.keys() == {"drive", "run", "verdict"}
     assert set(STATES["JobDone"]["Output"]) == {"job", "status", "frames", "first", "last", "rounds"}
     assert set(STATES["JobFailed"]["Output"]) == {*STATES["JobDone"]["Output"], "reason"}
 

@@ -207,7 +207,7 @@ def test_operators_are_told_once_when_more_than_a_tenth_of_the_objects_is_reject
         assert assembly.rejected == {"not-an-image": 1, "empty-object": 1}
     ((subject, message),) = pipeline.announcements.told
     assert subject == f"Many frames of {DRIVE} 0001 are rejected"
-    assert "2 of the 10 objects" in message
+    assert "2 of 10 objects" in message
     assert "(1 not-an-image, 1 empty-object)" in message
     assert f"s3://labels/{PREFIX}rejected.jsonl" in message
 

@@ -345,6 +345,11 @@ def test_an_earlier_label_stands_in_for_one_that_did_not_come() -> None:
     assert line.origin.kept is not None
     assert len(line.verified_boxes) == 1
     assert summary(pipeline).unverified == {}
+    (note,) = summary(pipeline).notes
+    assert note.endswith("1 of 1 frame without a verified label; 1 of them keep a person's label of an earlier run")
+    # The label is of the earlier run, and says nothing of the time that this run's took.
+    log = [json.loads(body) for body in pipeline.labels.lines(pipeline.run.folder.reviewed)]
+    assert [one.get("seconds") for one in log] == [None] * FRAMES
 
 
 def test_audits_are_drawn_first_and_show_no_earlier_boxes() -> None:

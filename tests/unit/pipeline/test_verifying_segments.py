@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from autolabel.contracts.errors import VerificationRefused
+from autolabel.contracts.verification import AGAIN, EVERYTHING, KEPT, REVIEW_ALL, REVIEW_CHANGED, ReviewChoice
 from autolabel.datasets.assembly import Assembly
 from autolabel.reporting.summary import Summary
 from autolabel.verification.jobs import LABEL_STUDIO, MAX_SEGMENTED, BackEnds
@@ -343,3 +344,17 @@ def test_segments_are_kept_in_a_new_run_and_an_unsure_look_goes_on() -> None:
     # A dataset refers to objects of its own run.
     assert all(uri.startswith(f"s3://labels/labels/{DRIVE}/0002/verification/kept/front/") for uri in kept)
     assert all(pipeline.labels.exists(pipeline.key_of(uri)) for uri in kept)
+
+
+@pytest.mark.parametrize(("review", "kind"), [(REVIEW_CHANGED, AGAIN), (REVIEW_ALL, EVERYTHING)])
+def test_a_frame_whose_kept_picture_is_gone_is_given_to_reviewers(review: ReviewChoice, kind: str) -> None:
+    pipeline, assembly = assembled()
+    pipeline.publish([pipeline.finish(job) for job in assembly.jobs])
+    lines = [json.loads(body) for body in pipeline.labels.lines(pipeline.run.folder.dataset)]
+    del pipeline.labels.objects[pipeline.key_of(lines[0]["verified-ref"])]
+    pipeline.relabel(review)
+    (job,) = pipeline.assemble().jobs
+    pipeline.publish([pipeline.finish(job)])
+    found = [json.loads(body)["provenance"]["triage"] for body in pipeline.labels.lines(pipeline.run.folder.dataset)]
+    assert found[0] == kind
+    assert set(found[1:]) == ({KEPT} if review == REVIEW_CHANGED else {EVERYTHING})

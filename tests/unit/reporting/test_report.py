@@ -99,6 +99,7 @@ def test_a_report_shows_counts_classes_and_jobs() -> None:
             classes={"car": 9, "person": 1},
             dropped={"on the ego vehicle": 17},
             verification=(outcome,),
+            labelled_by={"model and person": 1_200},
             dataset="s3://labels/dataset.manifest",
             notes=("rain",),
         ),
@@ -120,6 +121,28 @@ def test_a_report_shows_counts_classes_and_jobs() -> None:
     ):
         assert shown in text
     assert "waiting for verification" not in text
+
+
+def test_the_first_line_says_who_labelled_the_frames() -> None:
+    def subtitle(**changes: Any) -> str:
+        text = Page(render_report(summary(dataset="s3://labels/dataset.manifest", **changes), [], {})).text
+        return next(line for line in text.splitlines() if line.startswith(("labelled by", "verified", "no frame")))
+
+    assert subtitle(labelled_by={"model and person": 2}) == "verified"
+    assert subtitle(labelled_by={"script": 2}) == "labelled by a script, not verified by people"
+    assert subtitle(labelled_by={"nobody": 2}) == "no frame was verified by a person"
+    assert subtitle() == "no frame was verified by a person"
+
+
+def test_a_scripts_answers_are_counted_also_where_earlier_labels_stand_in() -> None:
+    outcome = JobOutcome("d1-0001-000-1", "Completed", 7, verified=0, unadjusted=0, failed=0, scripted=7)
+    html = render_report(
+        summary(verification=(outcome,), labelled_by={"model and person": 7}, dataset="s3://labels/dataset.manifest"),
+        [],
+        {},
+    )
+    assert "labelled by a script" in Page(html).text
+    assert "A script answered for" not in Page(html).text
 
 
 def test_hostile_text_is_escaped() -> None:

@@ -112,12 +112,12 @@ def assemble_run(
 def _tell_rejections(
     run: Run, frames: FrameCounts, rejected: Mapping[str, int], named_in: str, announcements: Announcements
 ) -> None:
-    counted = ", ".join(f"{count:,} {reason}" for reason, count in rejected.items())
+    reasons = ", ".join(f"{count:,} {reason}" for reason, count in rejected.items())
     announcements.tell_ops(
         f"Many frames of {run.drive} {run.run} are rejected",
-        f"{frames.rejected:,} of the {frames.uploaded:,} objects of drive {run.drive}, run {run.run}, are rejected "
-        f"({counted}), and are not in its dataset. {named_in} names each with its reason. Upload them again without "
-        f"the fault, then: autolabel relabel {run.drive}",
+        f"{frames.rejected:,} of {counted(frames.uploaded, 'object')} of drive {run.drive}, run {run.run}, are "
+        f"rejected ({reasons}), and are not in its dataset. {named_in} names each with its reason. Upload them again "
+        f"without the fault, then: autolabel relabel {run.drive}",
     )
 
 

@@ -23,10 +23,10 @@ from autolabel.contracts.drive import Run
 from autolabel.contracts.errors import CountMismatch
 from autolabel.contracts.frames import parse_frame_key
 from autolabel.contracts.ports import Bucket, LabelingJobs, Runs
+from autolabel.datasets.verified_labels import LatestResults
 from autolabel.labelling.shards import READERS, Shard, ShardFrame, read_shards
-from autolabel.labels.manifest import LabelledBy, ManifestLine, Unsure, read_line
+from autolabel.labels.manifest import LabelledBy, ManifestLine, read_line
 from autolabel.labels.person_labels import FrameLabels, PersonLabel, add_label, shown_boxes
-from autolabel.labels.reviews import MAX_COMMENT, Review
 from autolabel.streams.ordered_map import map_in_order
 from autolabel.verification.settlement import Result, read_results
 from autolabel.verification.takeover import (
@@ -224,38 +224,32 @@ def _made_in_job(run: Run, rounds: Sequence[RoundFiles], label_bucket: Bucket) -
 
 
 class _JobAnswers:
-    """The newest answers of a job by frame. If a frame was in two rounds, the later counts, unless it left no label."""
+    """The newest answers of a job by frame."""
 
     def __init__(self, rounds: Sequence[RoundFiles], label_bucket: Bucket) -> None:
-        self._results: dict[str, Result] = {}
-        self._unsure_before: dict[str, Review] = {}
+        self._results = LatestResults()
         # Frames whose second round has ended: what it left, or did not leave, stands.
         self._looked_twice: set[str] = set()
         for one in rounds:
             settled = label_bucket.exists(one.results)
             keys = [one.results] if settled else list(attempts_of(label_bucket, one))
             for key in keys:
-                for result in read_results(label_bucket, label_bucket.uri(key)):
-                    self._take(result, last=one.round > 1)
+                self._results.take(self._noted(read_results(label_bucket, label_bucket.uri(key)), last=one.round > 1))
 
-    def _take(self, result: Result, *, last: bool) -> None:
-        source, before = result.source_ref, self._results.get(result.source_ref)
-        if last:
-            self._looked_twice.add(source)
-        if before is not None and before.unsure and isinstance(before.review, Review):
-            self._unsure_before[source] = before.review
-        if before is None or before.failure or not result.failure:
-            self._results[source] = result
+    def _noted(self, results: Iterable[Result], *, last: bool) -> Iterator[Result]:
+        for result in results:
+            if last:
+                self._looked_twice.add(result.source_ref)
+            yield result
 
     def label(self, line: ManifestLine, run: Run) -> PersonLabel | None:
         """Make the label of a frame from its line in the job's first manifest; None if no person left one."""
-        result = self._results.pop(line.source_ref, None)
+        result = self._results.by_frame.pop(line.source_ref, None)
         if result is None or result.failure or result.by_script:
             return None
         shown = shown_boxes(line)
         # A blind audit, and a frame without a pre-label.
         nothing_shown = not shown and line.uncertainty is UNSET
-        before = self._unsure_before.get(line.source_ref)
         return PersonLabel(
             etag=line.origin.etag,
             taxonomy=run.taxonomy,
@@ -270,5 +264,5 @@ class _JobAnswers:
             shown=shown,
             review=result.review,
             final=not result.unsure or line.source_ref in self._looked_twice,
-            unsure=Unsure(before.worker, before.comment[:MAX_COMMENT]) if before else None,
+            unsure=self._results.unsure_before(line.source_ref),
         )

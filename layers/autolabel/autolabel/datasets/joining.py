@@ -112,11 +112,7 @@ class Join:
         elif verified is None:
             raise CountMismatch(f"no verification job has {line.source_ref}")
         else:
-            verified.join(line, blind=kind == BLIND_AUDIT)
-            if earlier.label and not line.origin.labelled_by.by_person:
-                # A person's label of the same bytes is better than none, and than a script's. It gives no evidence,
-                # because it is not new.
-                keep_label(line, earlier, earlier.label)
+            verified.join(line, earlier, blind=kind == BLIND_AUDIT)
         line.origin.triage = kind
 
 

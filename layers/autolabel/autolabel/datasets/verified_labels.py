@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import msgspec
 
 from autolabel.contracts.ports import Bucket
 from autolabel.contracts.verification import SEGMENTS, Task
 from autolabel.contracts.wording import counted
+from autolabel.labelling.earlier_labels import EarlierFrame, keep_label
 from autolabel.labels.manifest import LabelledBy, ManifestLine, Unsure
 from autolabel.labels.reviews import MAX_COMMENT, Review
 from autolabel.reporting.summary import JobOutcome
-from autolabel.verification.settlement import Result, Settled
+from autolabel.verification.settlement import Result, Settled, read_results
 
 
 class FinishedJob(msgspec.Struct, frozen=True):
@@ -26,34 +27,57 @@ class FinishedJob(msgspec.Struct, frozen=True):
     rounds: tuple[Settled, ...]
 
 
+class LatestResults:
+    """The results of a job's rounds by frame. If a frame was in two rounds, the later counts, unless it left no label.
+
+    `unsure`: the reviews of persons who were unsure of a frame before.
+    """
+
+    def __init__(self) -> None:
+        self.by_frame: dict[str, Result] = {}
+        self.unsure: dict[str, Review] = {}
+
+    def take(self, results: Iterable[Result]) -> None:
+        """Take the results of a round, or of an attempt, in their order."""
+        for result in results:
+            source, before = result.source_ref, self.by_frame.get(result.source_ref)
+            if before is not None and before.unsure and isinstance(before.review, Review) and not before.by_script:
+                self.unsure[source] = before.review
+            if before is None or before.failure or not result.failure:
+                self.by_frame[source] = result
+
+    def unsure_before(self, source: str) -> Unsure | None:
+        """Return the person who was unsure of a frame before its latest result."""
+        before = self.unsure.get(source)
+        return Unsure(before.worker, before.comment[:MAX_COMMENT]) if before else None
+
+
 class VerifiedLabels:
-    """The results of one job by frame. If a frame was in two rounds, the later counts, unless it left no label."""
+    """The results of one job, and how they join the lines of its frames."""
 
     def __init__(self, job: FinishedJob, label_bucket: Bucket, task: Task) -> None:
         self._job = job
         self._task = task
-        self._results: dict[str, Result] = {}
-        self._unsure_before: dict[str, Review] = {}
-        self._verified = self._unadjusted = self._failed = self._unsure = self._scripted = 0
-        decoder = msgspec.json.Decoder(Result)
+        self._results = LatestResults()
+        self._verified = self._unadjusted = self._failed = self._unsure = self._scripted = self._stood_in = 0
         for one in job.rounds:
-            for body in label_bucket.lines(one.results.removeprefix(label_bucket.uri(""))):
-                self._take(decoder.decode(body))
+            self._results.take(read_results(label_bucket, one.results))
 
-    def _take(self, result: Result) -> None:
-        before = self._results.get(result.source_ref)
-        if before is not None and isinstance(before.review, Review) and before.review.unsure and not before.by_script:
-            self._unsure_before[result.source_ref] = before.review
-        if before is None or before.failure or not result.failure:
-            self._results[result.source_ref] = result
-
-    def join(self, line: ManifestLine, *, blind: bool) -> None:
+    def join(self, line: ManifestLine, earlier: EarlierFrame, *, blind: bool) -> None:
         """Put a frame's label into its line, or the reason why it has none.
 
-        `blind`: the reviewer did not see the pre-label, so the label is a person's alone. A label that a script made
-        is told apart, because it says nothing about the models.
+        `blind`: the reviewer did not see the pre-label, so the label is a person's alone. `earlier`: what the run did
+        with the labels of earlier runs. One of them stands in where no person left a label: a label of the same bytes
+        is better than none, and than a script's. It gives no evidence, because it is not new.
         """
-        result, provenance = self._results.get(line.source_ref), line.origin
+        self._join(line, shown=bool(earlier.asked), blind=blind)
+        if earlier.label and not line.origin.labelled_by.by_person:
+            keep_label(line, earlier, earlier.label)
+            self._stood_in += 1
+
+    def _join(self, line: ManifestLine, *, shown: bool, blind: bool) -> None:
+        """Put the label of this job into a line. `shown`: the reviewer began from an earlier label."""
+        result, provenance = self._results.by_frame.get(line.source_ref), line.origin
         if result is None or result.failure:
             self._failed += 1
             provenance.labelled_by = LabelledBy.NOBODY
@@ -67,13 +91,13 @@ class VerifiedLabels:
             line.verified, line.verified_metadata = result.label, result.metadata
         line.review = result.review
         provenance.job = result.job
-        if (before := self._unsure_before.get(line.source_ref)) is not None:
-            provenance.unsure = Unsure(before.worker, before.comment[:MAX_COMMENT])
+        provenance.unsure = self._results.unsure_before(line.source_ref)
         if result.by_script:
             provenance.labelled_by = LabelledBy.SCRIPT
             self._scripted += 1
             return
-        provenance.labelled_by = LabelledBy.PERSON if blind or nothing_shown else LabelledBy.MODEL_AND_PERSON
+        alone = blind or (nothing_shown and not shown)
+        provenance.labelled_by = LabelledBy.PERSON if alone else LabelledBy.MODEL_AND_PERSON
         self._verified += 1
         self._unadjusted += result.unadjusted
         self._unsure += result.unsure
@@ -109,7 +133,8 @@ class VerifiedLabels:
             if one.broken:
                 yield f"job {one.job} left {counted(one.broken, 'unreadable line')}"
         if self._failed:
-            yield f"job {self._job.job} left {self._failed:,} of {frames} without a verified label"
+            kept = f"; {self._stood_in:,} of them keep a person's label of an earlier run" if self._stood_in else ""
+            yield f"job {self._job.job} left {self._failed:,} of {frames} without a verified label{kept}"
         if self._scripted:
             yield (
                 f"job {self._job.job}: a script made the labels of {self._scripted:,} of {frames}; "

@@ -186,10 +186,9 @@ class Reconciliation:
     has passed goes to its next attempt, or is failed after `limits.max_unanswered`; one that failed before
     `retry_failed_before` is tried once more. While `paused` gives a reason why the endpoint takes no requests, units
     are recorded but not queued; overdue ones are failed if the model was removed for good. `created` gives the time at
-    which the endpoint was created: what an earlier endpoint of its name took is lost, and asked for again at once.
-    With `drop_strays`, stray
-    units are deleted once they are overdue. `now` and `retry_failed_before`: seconds since the epoch. `workers`:
-    repairs made at a time. `sample`: of the failed frames before the comparison begins.
+    which the endpoint was created: what an earlier endpoint of its name took is lost, and asked for again at once. With
+    `drop_strays`, stray units are deleted once they are overdue. `now` and `retry_failed_before`: seconds since the
+    epoch. `workers`: repairs made at a time. `sample`: of the failed frames before the comparison begins.
     """
 
     def __init__(

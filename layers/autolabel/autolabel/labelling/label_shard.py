@@ -12,7 +12,7 @@ from autolabel.contracts.drive import FIRST_RUN, Run, execution_name
 from autolabel.contracts.errors import AnswerRefused, ImageRefused
 from autolabel.contracts.frames import parse_frame_key
 from autolabel.contracts.ports import Bucket
-from autolabel.contracts.verification import AGAIN, KEPT, SEGMENTS
+from autolabel.contracts.verification import AGAIN, KEPT, REVIEW_ALL, SEGMENTS
 from autolabel.labelling.decoding import decode_answer
 from autolabel.labelling.earlier_labels import NOTHING, PICTURE_GONE, EarlierFrame, judge_frame
 from autolabel.labelling.fusion import FUSION
@@ -126,7 +126,7 @@ class ShardLabelling:
         # A dataset refers to objects of its own run only.
         picture = self._label_bucket.read(self._picture_of(label))
         if picture is None:
-            return EarlierFrame(AGAIN, why=PICTURE_GONE)
+            return NOTHING if self._run.review == REVIEW_ALL else EarlierFrame(AGAIN, why=PICTURE_GONE)
         key = self._run.folder.kept_segments(frame.position)
         self._label_bucket.write(key, picture, "image/png")
         return msgspec.structs.replace(

@@ -21,7 +21,7 @@ from autolabel.contracts.verification import (
     UNPROVEN,
 )
 from autolabel.contracts.wording import counted
-from autolabel.labels.manifest import read_line
+from autolabel.labels.manifest import LabelledBy, read_line
 from autolabel.labels.taxonomy import current_taxonomy
 from autolabel.reporting.pace import HASTY_SECONDS
 from autolabel.reporting.summary import Summary
@@ -116,8 +116,9 @@ def render_report(
         colors=current_taxonomy().colors,
         most=max(summary.classes.values(), default=1),
         verified=bool(summary.dataset),
-        people=sum(job.verified for job in summary.verification) + sum(summary.earlier.kept.values()),
-        scripted=sum(job.scripted for job in summary.verification),
+        # Of the dataset, since an earlier label of a person stands in for a script's.
+        people=sum(summary.labelled_by.get(by.value, 0) for by in LabelledBy if by.by_person),
+        scripted=summary.labelled_by.get(LabelledBy.SCRIPT.value, 0),
         kinds=KIND_MEANINGS,
         hasty_seconds=HASTY_SECONDS,
     )

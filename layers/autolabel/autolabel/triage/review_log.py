@@ -54,7 +54,8 @@ class ReviewLog:
         """Take a line of the dataset. `line` has the pre-label as the models made it, and the reviewers' label."""
         camera = line.origin.camera
         # Segments are judged as well, though not box by box.
-        by_person = line.origin.labelled_by.by_person and line.origin.triage not in (KEPT, AGAIN)
+        in_run = line.origin.kept is None and line.origin.triage not in (KEPT, AGAIN)
+        by_person = line.origin.labelled_by.by_person and in_run
         place = self._places[camera]
         self._places[camera] += 1
         reviewed = Reviewed(

@@ -8,6 +8,7 @@ all attempts.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from typing import TypeAlias
 
 import msgspec
 
@@ -18,6 +19,9 @@ from autolabel.verification.settlement import read_results, settle_answered
 
 # How long to wait for the answers that the back-end has counted (StopLabelingJob places them "possibly minutes later").
 PATIENCE_SECONDS = 600.0
+
+# Reads the back-end's output lines of a job that was given the lines of a manifest.
+Answers: TypeAlias = Callable[[JobRound, Callable[[], Iterable[bytes]]], Iterable[bytes]]
 
 
 class JobAttempt(msgspec.Struct, frozen=True):
@@ -71,46 +75,48 @@ def attempt_results(manifest: str, attempt: int) -> str:
     return f"{manifest.removesuffix('.manifest')}.attempt-{attempt}.results.jsonl"
 
 
-def take_attempt(
-    one: JobAttempt,
-    answers: Callable[[JobRound, Callable[[], Iterable[bytes]]], Iterable[bytes]],
-    *,
-    label_bucket: Bucket,
-    names: frozenset[str],
-) -> Taken:
+def take_attempt(one: JobAttempt, answers: Answers, *, label_bucket: Bucket, names: frozenset[str]) -> Taken:
     """Take in the answers of an attempt, and write the manifest of the next one. A repeated call takes in no more.
 
-    `answers`: reads the back-end's output lines of a job that was given the lines of a manifest. `names`: the classes
-    that a label may have. A frame whose answer gives no label is answered too: it goes to the second round.
+    `names`: the classes that a label may have.
     """
-
-    def key(uri: str) -> str:
-        return uri.removeprefix(label_bucket.uri(""))
-
-    given = key(one.given)
-    results = key(attempt_results(one.manifest, one.attempt))
-    gap = f"{results.removesuffix('.results.jsonl')}.taken.json"
-    if not label_bucket.exists(gap):
-        job = JobRound(one.job, one.back_end, one.round, one.given, 0, one.output, one.task)
-        output = answers(job, lambda: label_bucket.lines(given))
-        found = settle_answered(job, output, label_bucket=label_bucket, names=names)
-        missing = max(0, one.labelled - found.labels)
-        if missing and one.waited < PATIENCE_SECONDS:
-            return Taken(waiting=True)
-        encoded = (msgspec.json.encode(result) + b"\n" for result in found.results)
-        label_bucket.write_stream(results, encoded, "application/jsonl", once=True)
-        label_bucket.write_once(gap, msgspec.json.encode(_Gap(missing)))
+    missing = take_answers(one, answers, label_bucket=label_bucket, names=names)
+    if missing is None:
+        return Taken(waiting=True)
+    results = attempt_results(one.manifest, one.attempt)
     answered = frozenset(result.source_ref for result in read_results(label_bucket, results))
-    following = key(attempt_manifest(one.manifest, one.attempt + 1))
+    following = attempt_manifest(one.manifest, one.attempt + 1)
     counts = _OpenFrames(answered)
-    label_bucket.write_stream(following, counts.lines(label_bucket.lines(given)), "application/jsonl")
-    return Taken(
-        results=label_bucket.uri(results),
-        answered=len(answered),
-        open=counts.open,
-        manifest=label_bucket.uri(following),
-        missing=msgspec.json.decode(label_bucket.read(gap) or b"{}", type=_Gap).missing,
-    )
+    lines = counts.lines(label_bucket.lines(_key(one.given, label_bucket)))
+    label_bucket.write_stream(_key(following, label_bucket), lines, "application/jsonl")
+    return Taken(results=results, answered=len(answered), open=counts.open, manifest=following, missing=missing)
+
+
+def take_answers(one: JobAttempt, answers: Answers, *, label_bucket: Bucket, names: frozenset[str]) -> int | None:
+    """Write the results of an attempt, once, and return the number of labels that the back-end counted and that did
+    not come; None while it is worth to wait for them.
+
+    A frame whose answer gives no label is answered too: it goes to the second round.
+    """
+    results = _key(attempt_results(one.manifest, one.attempt), label_bucket)
+    gap = f"{results.removesuffix('.results.jsonl')}.taken.json"
+    if (taken := label_bucket.read(gap)) is not None:
+        return msgspec.json.decode(taken, type=_Gap).missing
+    job = JobRound(one.job, one.back_end, one.round, one.given, 0, one.output, one.task)
+    output = answers(job, lambda: label_bucket.lines(_key(one.given, label_bucket)))
+    found = settle_answered(job, output, label_bucket=label_bucket, names=names)
+    missing = max(0, one.labelled - found.labels)
+    if missing and one.waited < PATIENCE_SECONDS:
+        return None
+    encoded = (msgspec.json.encode(result) + b"\n" for result in found.results)
+    label_bucket.write_stream(results, encoded, "application/jsonl", once=True)
+    label_bucket.write_once(gap, msgspec.json.encode(_Gap(missing)))
+    # Another call may have been the first.
+    return msgspec.json.decode(label_bucket.read(gap) or b"{}", type=_Gap).missing
+
+
+def _key(uri: str, label_bucket: Bucket) -> str:
+    return uri.removeprefix(label_bucket.uri(""))
 
 
 class _OpenFrames:

@@ -13,7 +13,7 @@ from autolabel.contracts.errors import VerificationRefused
 from autolabel.contracts.ports import Bucket, LabelingJobs
 from autolabel.contracts.run_folder import RunFolder
 from autolabel.contracts.verification import SEGMENTS
-from autolabel.verification.attempts import JobAttempt, attempt_results, take_attempt
+from autolabel.verification.attempts import JobAttempt, attempt_results, take_answers
 from autolabel.verification.ground_truth import read_answers
 from autolabel.verification.jobs import GROUND_TRUTH, LABEL_STUDIO, LAST_ROUND, job_name
 
@@ -148,17 +148,17 @@ def _end_round(
             output=state.output,
             task=task,
         )
-        taken = take_attempt(
+        left_out = take_answers(
             asked,
             lambda round_, lines: read_answers(round_, lines, label_bucket, earlier.labels),
             label_bucket=label_bucket,
             names=names,
         )
-        if taken.waiting:
+        if left_out is None:
             waiting.append(job)
             break
-        if taken.missing:
-            missing[job] = taken.missing
+        if left_out:
+            missing[job] = left_out
         attempt += 1
     elsewhere = earlier.document.verification.back_end != GROUND_TRUTH and task != SEGMENTS
     if (
@@ -171,5 +171,5 @@ def _end_round(
         answers = projects.answers(name, earlier.labels, lambda: label_bucket.lines(one.manifest))
         if answers is not None:
             asked = JobAttempt(name, LABEL_STUDIO, one.round, manifest, manifest, 1, task=task)
-            take_attempt(asked, lambda _, __: answers, label_bucket=label_bucket, names=names)
+            take_answers(asked, lambda _, __: answers, label_bucket=label_bucket, names=names)
     return Ending(tuple(waiting), missing, ended)
