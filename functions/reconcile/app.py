@@ -51,13 +51,15 @@ class Failures(msgspec.Struct, frozen=True):
 
 
 class Request(msgspec.Struct, frozen=True):
-    """`token`, `order`: of the execution's wait; `failures`: a model failed too many frames; else a pass is made."""
+    """`token`, `order`: of the execution's wait; `failures`: a model failed too many frames; `retry`: failed units are
+    tried once more; else a pass is made."""
 
     drive: str
     run: str
     token: str = ""
     order: str = ""
     failures: Failures | None = None
+    retry: bool = False
     progress: PassProgress = PassProgress()
 
 
@@ -113,6 +115,12 @@ def retry(request: Request, failures: Failures) -> msgspec.Struct:
     return Retried(request.progress.turn)
 
 
+def retry_all(request: Request) -> msgspec.Struct:
+    """Let a run that an operator redrove try its failed units once more."""
+    adapters.ledger.retry_failed(adapters.ledger.run(request.drive, request.run), before=time.time())
+    return Retried(request.progress.turn)
+
+
 def reconcile(request: Request, context: LambdaContext) -> msgspec.Struct:
     """Make a pass, or the part of it that the call has time for."""
     report = passes().reconcile(
@@ -137,4 +145,6 @@ def handler(event: Event, context: LambdaContext) -> Answer:
         return answer(wait(request))
     if request.failures:
         return answer(retry(request, request.failures))
+    if request.retry:
+        return answer(retry_all(request))
     return answer(reconcile(request, context))

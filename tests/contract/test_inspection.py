@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -37,25 +37,48 @@ from tests.fakes.answers import DETECTOR
 NOW = 1_000_000.0
 MODEL = DETECTOR.id
 RUN = Run("d1", "0001", DriveDocument("car", {"front": Camera()}), "e", (MODEL,), "2026.1", ("car",), since=NOW - 60)
-PARAMETERS = {"UnsubmittedAfterSeconds": "3600", "AbandonedAfterSeconds": "7200", "FramesPatienceSeconds": "600"}
+PARAMETERS = {
+    "LabelStudioConnectionArn": "arn:secret",
+    "UnsubmittedAfterSeconds": "3600",
+    "AbandonedAfterSeconds": "7200",
+    "FramesPatienceSeconds": "600",
+}
 
 
 class States:
-    """An execution's description and history, the latest event first."""
+    """An execution's description and history, the latest event first. `jobs`: the executions of Verify's map."""
 
-    def __init__(self, status: str, *events: dict[str, Any], **more: Any) -> None:
+    def __init__(self, status: str, *events: dict[str, Any], jobs: Sequence[States] = (), **more: Any) -> None:
+        self.jobs = jobs
         self.described = {"status": status, "startDate": datetime.fromtimestamp(NOW - 60, UTC), **more}
         self.events = [{"timestamp": datetime.fromtimestamp(NOW - i, UTC), **event} for i, event in enumerate(events)]
 
     def describe_execution(self, **_: Any) -> dict[str, Any]:
         return self.described
 
-    def get_paginator(self, name: str) -> States:
-        return self
+    def get_paginator(self, name: str) -> Paginator:
+        return Paginator(getattr(self, name))
 
-    def paginate(self, **_: Any) -> Iterator[dict[str, Any]]:
+    def get_execution_history(self, **given: Any) -> Iterator[dict[str, Any]]:
         """One event a page."""
-        return ({"events": [event]} for event in self.events)
+        _, _, index = given["executionArn"].partition("#")
+        one = self.jobs[int(index)] if index else self
+        return ({"events": [event]} for event in one.events)
+
+    def list_map_runs(self, **_: Any) -> Iterator[dict[str, Any]]:
+        """The newest of two map runs of Verify has the jobs."""
+        for at, run in enumerate(["old/Jobs:1", "new/Jobs:2", "old/Shards:3"] if self.jobs else []):
+            yield {"mapRuns": [{"mapRunArn": run, "startDate": datetime.fromtimestamp(NOW + at, UTC)}]}
+
+    def list_executions(self, **given: Any) -> Iterator[dict[str, Any]]:
+        assert given == {"mapRunArn": "new/Jobs:2"}
+        for at, one in enumerate(self.jobs):
+            yield {"executions": [{"executionArn": f"job#{at}", "status": one.described["status"]}]}
+
+
+class Paginator:
+    def __init__(self, pages: Callable[..., Iterator[dict[str, Any]]]) -> None:
+        self.paginate = pages
 
 
 class SageMaker:
@@ -216,7 +239,36 @@ def test_the_state_of_a_run_is_the_outermost_that_was_entered_last(
 
 
 @pytest.mark.usefixtures("aws")
-def test_projects_of_label_studio_are_told_by_the_execution_alone() -> None:
+def test_projects_of_label_studio_are_told_by_the_executions_of_the_jobs() -> None:
+    stack = stack_of(
+        States(
+            "RUNNING",
+            entered("Verify", "MapStateEntered"),
+            jobs=[
+                States("RUNNING", worked("AwaitPeople", 4, job="d1-4-again", output="12", looks=0, done=5, total=5)),
+                States(
+                    "RUNNING",
+                    {"type": "TaskScheduled"},
+                    worked("AwaitPeople", 0, job="d1-0", output="9", looks=2, done=3, total=5),
+                    worked("OpenProject", 0),
+                ),
+                States("RUNNING", worked("Settle", 8, job="d1-8", output="10", looks=1, done=5, total=5)),
+                States("RUNNING", worked("OpenProject", 16)),
+                States("SUCCEEDED", worked("AwaitPeople", 20, job="d1-20", output="1")),
+            ],
+        )
+    )
+    run = Inspection(stack, "d1", now=NOW).drive().run
+    assert run is not None
+    assert run.projects == (
+        ProjectStatus("d1-0", "9", 5, 3, 5),
+        ProjectStatus("d1-16", "", 5),
+        ProjectStatus("d1-4-again", "12", 5),
+    )
+
+
+@pytest.mark.usefixtures("aws")
+def test_projects_of_an_older_run_are_told_by_its_execution_alone() -> None:
     opened = {"job": "d1-4-again", "output": "12", "looks": 0, "done": 5, "total": 5}
     stack = stack_of(
         States(

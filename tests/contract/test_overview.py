@@ -195,7 +195,7 @@ def test_the_frames_of_an_open_drive_are_not_all_counted(scene: Scene, monkeypat
         ({}, 2, "2 of 3 drives; --limit shows more"),
         ({"waiting": True}, 9, "2 of 3 drives wait"),
         ({"waiting": True}, 1, "1 that wait, of 3 drives; --limit shows more"),
-        ({"failed": True}, 9, "0 of 3 drives have failed"),
+        ({"failed": True}, 9, "0 of 3 drives failed or were stopped"),
     ],
 )
 def test_the_last_line_says_whether_these_are_all(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -64,7 +65,7 @@ def test_every_time_is_a_parameter_of_the_template() -> None:
         "AwaitPeople",
     }
     for value in times.values():
-        (name,) = re.findall(r"\$\{(\w+)\}", value)
+        (name,) = set(re.findall(r"\$\{(\w+)\}", value))
         parameter = GIVEN[name]["Ref"]
         assert template()["Parameters"][parameter]["Type"] == "Number"
 
@@ -216,9 +217,11 @@ def turn(**counts: Any) -> dict[str, Any]:
     return handed
 
 
-def evaluation(data: Any, redrives: int | None = None) -> Evaluation:
+def evaluation(data: Any, redrives: int | None = None, at: float = 0) -> Evaluation:
+    """`at`: seconds since the epoch when the state was entered."""
     execution = {"Input": {"drive": "d", "run": "0001"}, **({"RedriveCount": redrives} if redrives else {})}
-    return Evaluation(data, {"Execution": execution, "Task": {"Token": "t"}}, {})
+    entered = datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return Evaluation(data, {"Execution": execution, "Task": {"Token": "t"}, "State": {"EnteredTime": entered}}, {})
 
 
 def next_of(report: dict[str, Any]) -> str:
@@ -281,16 +284,13 @@ def test_failed_units_notices_a_redrive() -> None:
 def test_failed_frames_notices_a_redrive() -> None:
     (caught,) = STATES["Assemble"]["Catch"]
     assert caught["Next"] == "FailedFrames"
-    plan = {"drive": "d", "run": "0001", "shards": 2, "frames": 3_000, "key": "runs/d/0001/shards.jsonl"}
-    held = evaluation(plan, redrives=1).template(caught["Output"])
+    held = evaluation({}, redrives=1).template(caught["Output"])
     payload = STATES["FailedFrames"]["Arguments"]["Payload"]
     assert [evaluation(held, redrives=n).template(payload)["redriven"] for n in (1, 2)] == [False, True]
     assert evaluation(held, redrives=1).template(payload)["unreadable"] is True
-    # A new plan could have other shards, and the labels of earlier runs were collected for the shards of this one.
-    assert targets(STATES["FailedFrames"]) == ["LabelShards"]
-    assert evaluation(held).template(STATES["FailedFrames"]["Output"]) == {**plan, "redrives": 1}
-    given = json.dumps(STATES["LabelShards"]["ItemReader"]) + json.dumps(STATES["LabelShards"]["Output"])
-    assert set(re.findall(r"\$states\.input\.(\w+)", given)) <= plan.keys()
+    # The models could not read the frames either, so their units are tried again, and all states after it run again.
+    assert targets(STATES["FailedFrames"]) == ["RetryFrames"]
+    assert targets(STATES["RetryFrames"]) == ["Reconcile"]
 
 
 def test_a_failed_shard_fails_the_run() -> None:
@@ -438,20 +438,22 @@ def test_the_machine_may_invoke_only_its_functions() -> None:
 @pytest.mark.parametrize(
     ("state", "field", "events", "days"),
     [
-        # AwaitPeople, LookAtProject and the choice after them; three jobs wait at the same time.
-        ("AwaitPeople", "TimeoutSeconds", 3 * 14, 30),
+        # AwaitPeople, LookAtProject and the choice after them.
+        ("AwaitPeople", "TimeoutSeconds", 14, 180),
+        ("WaitForJob", "Seconds", 9, 180),
         # AwaitInference, Reconcile twice and the choices after it. 30 days, as Ground Truth gives reviewers.
         ("AwaitInference", "TimeoutSeconds", 20, 30),
         ("AwaitFrames", "Seconds", 9, template()["Parameters"]["FramesPatienceSeconds"]["MaxValue"] / 86_400),
     ],
 )
 def test_a_run_that_waits_for_days_stays_within_its_history(state: str, field: str, events: int, days: float) -> None:
-    (name,) = re.findall(r"\$\{(\w+)\}", STATES[state][field])
+    (name,) = set(re.findall(r"\$\{(\w+)\}", STATES[state][field]))
     seconds = str(template()["Parameters"][GIVEN[name]["Ref"]]["Default"])
     expression = STATES[state][field].replace(f"${{{name}}}", seconds)
     turns, waited = 0, 0.0
     while waited < days * 86_400:
         turns += 1
-        waited += evaluation({"turn": turns, "looks": turns}).number(field, expression)
+        job = {"turn": turns, "looks": turns, "status": "InProgress", "asked": 0}
+        waited += evaluation(job, at=waited).number(field, expression)
     # The limit is 25,000 events, and the rest of the run needs some of them.
     assert turns * events < 20_000

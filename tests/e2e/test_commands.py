@@ -181,7 +181,7 @@ def test_a_drive_is_labelled_again_from_its_existing_answers(
 
 def test_running_drives_are_not_relabelled_nor_older_runs_redriven(pipeline: Pipeline, operator: Terminal) -> None:
     with waiting_run(pipeline, "older", 1):
-        assert "autolabel stop older first" in operator.refused("relabel", "older")
+        assert "stop it first: autolabel stop older" in operator.refused("relabel", "older")
         operator.say("stop", "older")
         assert operator.ask("relabel", "older")["run"] == RUN_2
         assert "followed by run 0002" in operator.refused("redrive", "older", "--run", FIRST_RUN)

@@ -10,6 +10,7 @@ import pytest
 from autolabel.contracts.drive import FIRST_RUN
 from autolabel.contracts.run_folder import RunFolder
 from autolabel.verification.jobs import job_name
+from autolabel_cli.drives.run_progress import RunView
 from tests.e2e.pipeline import Pipeline, eventually, image, timestamps
 from tests.e2e.terminal import Terminal, documented_permissions, terminal_of_user
 
@@ -71,6 +72,8 @@ def test_a_stopped_and_redriven_run_asks_only_for_open_frames(pipeline: Pipeline
     assert jobs == {"front": f"{stem}-1", "slow": f"{stem}-2"}
     (job,) = operator.ask("status", drive)["run"]["jobs"]
     assert (job["job"], job["labelled"]) == (f"{stem}-2", ANSWERED + OPEN)
+    states = list(RunView(pipeline.stack, drive, FIRST_RUN).states())
+    assert (states[-1].name, states[-1].exited is not None) == ("Publish", True)
 
 
 def test_a_job_that_failed_half_way_without_a_manifest_loses_no_answer(pipeline: Pipeline, operator: Terminal) -> None:

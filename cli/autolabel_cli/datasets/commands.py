@@ -131,8 +131,8 @@ def _stack(name: str, sources: Sequence[str], *, images: bool, vehicles: bool) -
         if not alone or vehicles or len(files) < len(sources):
             raise
         raise CommandError(
-            f"{e.message}; {alone[0]} has no frames beside it: `autolabel fetch DRIVE --to FOLDER --images` writes "
-            "both, and --no-images exports without them"
+            f"{e.message.rstrip('.')}; {alone[0]} has no frames beside it: `autolabel fetch DRIVE --to FOLDER "
+            "--images` writes both, and --no-images exports without them"
         ) from e
 
 

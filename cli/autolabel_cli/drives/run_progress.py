@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import time
 from collections.abc import Callable, Iterator
@@ -11,10 +10,12 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
+from autolabel.aws import SageMakerLabelingJobs
 from autolabel.contracts.drive import execution_name
 from autolabel.contracts.run_folder import RunFolder
 from autolabel.contracts.units import ANSWERS, PENDING_PARTITIONS
 from autolabel_cli.drives.existence import check_drive
+from autolabel_cli.drives.job_attempts import attempted_jobs
 from autolabel_cli.errors import CommandError
 from autolabel_cli.stack import Stack
 
@@ -78,7 +79,7 @@ class RunView:
         self._run = run
         self.arn = stack.execution_arn(execution_name(drive, run))
         self._states = stack.client("stepfunctions")
-        self._jobs = stack.client("sagemaker")
+        self._jobs = SageMakerLabelingJobs(stack.client("sagemaker"))
         self._db = stack.client("dynamodb")
 
     def follow(self, seen: Callable[[RunProgress], None], *, start_within: float = 900.0) -> RunProgress:
@@ -121,7 +122,7 @@ class RunView:
         run = self._stack.ledger.find_run(self._drive, self._run)
         progress.models = len(run.asked) if run else 1
         outputs = {state.name: state.output for state in progress.states if state.output is not None}
-        if "frames" not in outputs.get("Assemble", {}):
+        if "jobs" not in outputs.get("Assemble", {}):
             # It was not assembled: S3 did not give out its frames, and FailedFrames follows.
             outputs.pop("Assemble", None)
         if "Reconcile" in outputs:
@@ -149,6 +150,9 @@ class RunView:
         for page in pages:
             for event in page["events"]:
                 kind, at = event["type"], event["timestamp"].timestamp()
+                if kind == "ExecutionRedriven":
+                    # Iterations that were stopped may have no end of their own.
+                    inner = 0
                 inner += (kind == "MapIterationStarted") - (kind in _ITERATION_ENDS)
                 if inner:
                     continue
@@ -190,21 +194,11 @@ class RunView:
     def _verified(self, outputs: dict[str, Any]) -> int:
         if "Publish" in outputs:
             return int(outputs["Publish"]["verified"])
-        return sum(self._labelled_by_job(job["name"]) for job in outputs.get("Assemble", {}).get("jobs", []))
-
-    def _labelled_by_job(self, name: str) -> int:
-        """Count the labelled frames of a job's latest attempt."""
-        labelled = 0
-        for attempt in itertools.count(1):
-            try:
-                described = self._jobs.describe_labeling_job(LabelingJobName=f"{name}-{attempt}")
-            except ClientError as e:
-                # Ground Truth has two codes for a job that does not exist.
-                if e.response["Error"]["Code"] not in ("ResourceNotFound", "ValidationException"):
-                    raise
-                break
-            labelled = described["LabelCounters"].get("TotalLabeled", 0)
-        return labelled
+        if not outputs.get("Assemble", {}).get("jobs"):
+            return 0
+        # Frames of a second look have a label of the first.
+        jobs = attempted_jobs(self._stack.labels, self._jobs, self._drive, self._run)
+        return sum(job.labelled for job in jobs if job.round == 1)
 
 
 def failure_sentence(error: str, cause: str) -> str:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import msgspec
 
 from autolabel.contracts.errors import AnswerRefused
+from autolabel.contracts.wording import counted
 from autolabel.labelling import FrameLabels, ModelDetections, decode_answer, label_frame
 from autolabel.labels import IGNORE, VERIFIED, Detection, Detections, LabelledBox, corners
 from autolabel_cli.datasets.sources import find_source, is_file
@@ -104,7 +105,8 @@ def _joined(frames: Sequence[Frame], order: Sequence[tuple[str, str, str]], sour
     if len(frames) != len(order) or len(cameras) != 1:
         raise CommandError(
             f"no image is named like a frame of {source} (<timestamp>, or <drive>.<camera>.<timestamp>), and "
-            f"{len(frames)} images cannot be joined in order with {len(order)} frames of {len(cameras)} cameras: "
+            f"{counted(len(frames), 'image')} cannot be joined in order with {counted(len(order), 'frame')} of "
+            f"{counted(len(cameras), 'camera')}: "
             "give the folder that the drive was uploaded from, or one with such names"
         )
     return {f.name.as_posix(): name for f, (_, _, name) in zip(frames, order, strict=True)}

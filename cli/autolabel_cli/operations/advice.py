@@ -32,6 +32,7 @@ STATES = {
     "LabelShards": "turns answers into pre-labels",
     "Assemble": "joins the shards",
     "FailedFrames": "fails, because S3 does not give out most frames",
+    "RetryFrames": "begins again with the frames that S3 did not give out",
     "Verify": "waits for reviewers",
     "Every job labelled?": "waits for reviewers",
     "FailedJobs": "fails, because labelling jobs have no labels",

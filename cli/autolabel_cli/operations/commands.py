@@ -48,7 +48,9 @@ def status(drive: str, run: str | None, full: bool, as_json: bool, stack_name: s
 
 @click.command("list")
 @click.option("--waiting", is_flag=True, help="Only drives that wait: for uploads, answers, reviewers or an operator.")
-@click.option("--failed", is_flag=True, help="Only drives whose latest run failed, was stopped or has no execution.")
+@click.option(
+    "--failed", is_flag=True, help="Only drives whose latest run failed, timed out, was stopped or has no execution."
+)
 @click.option(
     "--limit", type=click.IntRange(min=1), default=50, show_default=True, help="Show at most this number of drives."
 )
@@ -114,7 +116,8 @@ def _redrive_queue(queue: DeadLetterQueue, as_json: bool) -> None:
     default=REVIEW_CHANGED,
     show_default=True,
     help="Which frames with a reviewer's label from an earlier run reviewers get again: those that the new pre-labels "
-    "contradict, none, or all. Frames whose job did not offer a class of the new run are asked again in any case.",
+    "contradict, none, or all. In any case they get frames of which a reviewer was unsure, whose job did not offer a "
+    "class of the new run, or whose label cannot be used.",
 )
 @json_option
 @stack_option

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime
+from operator import attrgetter, itemgetter
 from typing import Any
 
 import msgspec
@@ -17,7 +18,7 @@ from autolabel.aws import SageMakerEndpointStates, SageMakerLabelingJobs, error_
 from autolabel.contracts.drive import FIRST_RUN, Run, execution_name, next_run
 from autolabel.contracts.errors import CatalogueUnavailable
 from autolabel.contracts.frames import DRIVE_DOCUMENT, drive_prefix, is_name
-from autolabel.contracts.ports import LabelingJobState, Refusal
+from autolabel.contracts.ports import Refusal
 from autolabel.contracts.run_folder import RunFolder
 from autolabel.contracts.units import PENDING_PARTITIONS, answers_prefix
 from autolabel.datasets import Collected
@@ -25,8 +26,8 @@ from autolabel.drives import ChangedObject, ListingSummary, changed_objects, fro
 from autolabel.labels import LabelledBy
 from autolabel.models import Catalogue
 from autolabel.reporting import Summary
-from autolabel.verification import attempts_of, job_name, rounds_of
 from autolabel_cli.drives.existence import invalid_name, unknown_drive
+from autolabel_cli.drives.job_attempts import attempted_jobs
 from autolabel_cli.drives.run_progress import failure_sentence
 from autolabel_cli.errors import CommandError
 from autolabel_cli.operations.advice import ASKING_STATES, STATES
@@ -47,7 +48,7 @@ from autolabel_cli.operations.drive_status import (
     Upload,
     hourly,
 )
-from autolabel_cli.operations.projects import open_projects
+from autolabel_cli.operations.projects import open_project, open_projects
 from autolabel_cli.stack import Stack
 
 # Reasons of failures differ in numbers and ids. This many are listed, and the others are counted together.
@@ -60,6 +61,8 @@ _MOST_GLANCED = 1_000
 _OTHERS = "others"
 # The state that takes in what reviewers answered before a job ended early. Definitions of 0.1.0 do not have it.
 _TAKES_ANSWERS = "TakeAnswers"
+# The label of Verify's map in the address of its runs.
+_JOBS = "/Jobs:"
 
 
 class Inspection:
@@ -149,7 +152,7 @@ class Inspection:
             if summary.dataset:
                 return by_person, sum(summary.labelled_by.values())
         started = execution.status != NOT_STARTED
-        jobs, projects = list(self._jobs(run)), open_projects(self._history(execution)) if started else []
+        jobs, projects = list(self._jobs(run)), self._projects(execution) if started else []
         kept = sum(summary.earlier.kept.values()) if summary else 0
         # Frames of a second look are counted in the first round too, and have no final label yet.
         again = sum(job.frames - job.labelled for job in jobs if job.round > 1)
@@ -226,7 +229,7 @@ class Inspection:
             patient_until=_time(run.since + patience) if turn.get("missing") else None,
             models=tuple(_with_answered(models, listing.frames, turn)) if listing and asked_for else models,
             jobs=tuple(self._jobs(entry.run)),
-            projects=tuple(self._projects(execution)) if state == "Verify" else (),
+            projects=tuple(self._projects(execution)) if (execution.status, state) == ("RUNNING", "Verify") else (),
             earlier=self._earlier(entry.run, summary),
             changes=self._changes(entry.run, listing, latest=latest),
         )
@@ -248,7 +251,7 @@ class Inspection:
         if execution.status in (NOT_STARTED, "SUCCEEDED"):
             return "", None, {}
         state, since, redriven = "", None, None
-        for event in self._history(execution):
+        for event in self._history(execution.arn):
             if event["type"] == "ExecutionRedriven" and not state:
                 redriven = redriven or _utc(event["timestamp"])
             entered = event.get("stateEnteredEventDetails", {}).get("name", "")
@@ -264,14 +267,28 @@ class Inspection:
         return state, since, {}
 
     def _projects(self, execution: Execution) -> list[ProjectStatus]:
-        return open_projects(self._history(execution)) if execution.status == "RUNNING" else []
+        """Read the projects of a run that is in Verify, or that ended there."""
+        if not self._stack.parameter("LabelStudioConnectionArn"):
+            return []
+        map_runs = self._pages("list_map_runs", "mapRuns", executionArn=execution.arn)
+        # After a redrive, Verify may have begun anew.
+        latest = max((one for one in map_runs if _JOBS in one["mapRunArn"]), key=itemgetter("startDate"), default=None)
+        if latest is None:
+            # Verify did not begin, or the run's definition is of version 0.1.0.
+            return open_projects(self._history(execution.arn))
+        jobs = self._pages("list_executions", "executions", mapRunArn=latest["mapRunArn"])
+        found = (open_project(self._history(job["executionArn"])) for job in jobs if job["status"] != "SUCCEEDED")
+        return sorted(filter(None, found), key=attrgetter("job"))
 
-    def _history(self, execution: Execution) -> Iterator[dict[str, Any]]:
-        """Yield the events of the execution, the latest first."""
-        pages = self._states.get_paginator("get_execution_history").paginate(
-            executionArn=execution.arn, reverseOrder=True, includeExecutionData=True
+    def _pages(self, operation: str, field: str, **given: Any) -> Iterator[dict[str, Any]]:
+        pages = self._states.get_paginator(operation).paginate(**given)
+        return itertools.chain.from_iterable(page[field] for page in pages)
+
+    def _history(self, arn: str) -> Iterator[dict[str, Any]]:
+        """Yield the events of an execution, the latest first."""
+        return self._pages(
+            "get_execution_history", "events", executionArn=arn, reverseOrder=True, includeExecutionData=True
         )
-        return itertools.chain.from_iterable(page["events"] for page in pages)
 
     def _model(self, model: str) -> ModelStatus:
         created, removed = 0.0, False
@@ -336,29 +353,20 @@ class Inspection:
 
     def _jobs(self, run: str) -> Iterator[JobStatus]:
         """Yield the labelling jobs of the run, each with all attempts of its round."""
-        folder = RunFolder(self._drive, run)
-        for one in rounds_of(self._stack.labels, folder):
-            stem = job_name(self._stack.labels.name, self._drive, run, one.job) + ("-again" if one.round > 1 else "")
-            taken = len(list(attempts_of(self._stack.labels, one)))
-            latest: LabelingJobState | None = None
-            earlier, attempt = 0, 1
-            while found := self._labeling_jobs.describe(f"{stem}-{attempt}"):
-                if latest and attempt - 1 <= taken:
-                    earlier += latest.labelled
-                latest, attempt = found, attempt + 1
-            if latest:
-                yield JobStatus(
-                    f"{stem}-{attempt - 1}",
-                    latest.status,
-                    labelled=earlier + latest.labelled,
-                    unlabelled=latest.unlabelled,
-                    failed=latest.failed,
-                    reason=latest.reason,
-                    round=one.round,
-                    workteam=latest.workteam.rpartition("/")[2],
-                    portal=self._portal(latest.workteam) if latest.status == "InProgress" else "",
-                    hourly=hourly(latest.labelled, self._now - latest.created) if latest.created else None,
-                )
+        for job in attempted_jobs(self._stack.labels, self._labeling_jobs, self._drive, run):
+            latest = job.latest
+            yield JobStatus(
+                job.name,
+                latest.status,
+                labelled=job.labelled,
+                unlabelled=latest.unlabelled,
+                failed=latest.failed,
+                reason=latest.reason,
+                round=job.round,
+                workteam=latest.workteam.rpartition("/")[2],
+                portal=self._portal(latest.workteam) if latest.status == "InProgress" else "",
+                hourly=hourly(latest.labelled, self._now - latest.created) if latest.created else None,
+            )
 
     def _portal(self, workteam: str) -> str:
         """Find the address where a work team works. Empty for a vendor's team, and for one that may not be read."""

@@ -112,7 +112,8 @@ def stop_run(stack: Stack, drive: str, named: str | None = None) -> Intervention
     with suppress(ClientError, BotoCoreError):
         answered, frames = inspection.answered(run, execution)
         if frames:
-            progress = f"; reviewers have answered {answered:,} of {counted(frames, 'frame')}, and the rest is open"
+            rest = ", and the rest is open" if answered < frames else ""
+            progress = f"; reviewers have answered {answered:,} of {counted(frames, 'frame')}{rest}"
     return Intervention(
         drive, run, "stopped", f"run {run} of drive {drive} is stopped{progress}; autolabel redrive {drive} resumes it"
     )
@@ -126,7 +127,9 @@ def relabel_drive(stack: Stack, drive: str, review: ReviewChoice = REVIEW_CHANGE
     latest = _known_run(stack, drive)
     inspection = Inspection(stack, drive, now=time.time())
     if stack.executions.status(execution_name(drive, latest)) == "RUNNING":
-        raise CommandError(f"run {latest} of drive {drive} is running: wait for it, or autolabel stop {drive} first")
+        raise CommandError(
+            f"run {latest} of drive {drive} is running: wait for it, or stop it first: autolabel stop {drive}"
+        )
     closing = Closing(
         ingest=stack.ingest,
         label_bucket=stack.labels,

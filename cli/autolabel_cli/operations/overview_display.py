@@ -43,7 +43,7 @@ def _closing(overview: Overview, wanted: Wanted) -> str:
     if not overview.known:
         return "the stack has no drives yet: autolabel upload brings one"
     known = counted(overview.known, "drive")
-    what = " and ".join(["have failed"] * wanted.failed + ["wait"] * wanted.waiting)
+    what = " and ".join(["failed or were stopped"] * wanted.failed + ["wait"] * wanted.waiting)
     if overview.complete:
         shown = f"{len(overview.drives):,} of " if wanted.some else ""
         return f"{shown}{known}{what and ' '}{what}"

@@ -34,26 +34,38 @@ class _Iteration(msgspec.Struct):
 
 
 def open_projects(events: Iterable[Mapping[str, Any]]) -> list[ProjectStatus]:
-    """Find the projects that a run in Verify waits for, in the order of its jobs.
+    """Find the projects that a run of version 0.1.0 in Verify waits for, in the order of its jobs.
 
     `events`: the history of its execution, the latest first.
     """
     found: dict[int, ProjectStatus | None] = {}
     for event in events:
-        entered = event.get("stateEnteredEventDetails", {})
-        if entered.get("name") == "Verify":
+        if event.get("stateEnteredEventDetails", {}).get("name") == "Verify":
             break
-        try:
-            iteration = msgspec.json.decode(entered.get("input", ""), type=_Iteration)
-        except msgspec.DecodeError:
-            # The input of another state, or one that Step Functions truncated.
-            continue
-        if iteration.first not in found:
-            found[iteration.first] = _project(entered["name"], iteration, event["timestamp"].timestamp())
+        iteration = _iteration(event)
+        if iteration and iteration.first not in found:
+            found[iteration.first] = _project(event, iteration)
     return [project for _, project in sorted(found.items()) if project]
 
 
-def _project(state: str, one: _Iteration, at: float) -> ProjectStatus | None:
+def open_project(events: Iterable[Mapping[str, Any]]) -> ProjectStatus | None:
+    """Find the project that a job of a run waits for. `events`: of the job's own execution, the latest first."""
+    for event in events:
+        if iteration := _iteration(event):
+            return _project(event, iteration)
+    return None
+
+
+def _iteration(event: Mapping[str, Any]) -> _Iteration | None:
+    try:
+        return msgspec.json.decode(event.get("stateEnteredEventDetails", {}).get("input", ""), type=_Iteration)
+    except msgspec.DecodeError:
+        # The input of another state, or one that Step Functions truncated.
+        return None
+
+
+def _project(event: Mapping[str, Any], one: _Iteration) -> ProjectStatus | None:
+    state, at = event["stateEnteredEventDetails"]["name"], event["timestamp"].timestamp()
     if one.back_end != LABEL_STUDIO or state not in OPENING | OPEN:
         return None
     whole = one.whole if one.round > 1 else 0

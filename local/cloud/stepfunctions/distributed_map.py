@@ -98,7 +98,8 @@ def _run_children(runtime: Runtime, state: dict[str, Any], map_run: MapRun, canc
 
         return run
 
-    unfinished = [child for child in map_run.children if child.status != "SUCCEEDED"]
+    # A child whose history is full cannot go on, and stays failed.
+    unfinished = [child for child in map_run.children if child.status != "SUCCEEDED" and not child.history.full]
     for child in unfinished:
         if child.status != "RUNNING":
             child.reopen()

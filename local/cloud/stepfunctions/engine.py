@@ -188,6 +188,8 @@ def why_not_redrivable(execution: Execution) -> str | None:
         return "child executions are redriven with their parent in the embedded cloud"
     if execution.status not in ENDED_BADLY:
         return f"Execution is {execution.status} and cannot be redriven"
+    if execution.history.full:
+        return "Execution history event limit exceeded"
     if execution.stopped is not None and time.time() - execution.stopped > REDRIVE_DAYS * 86400:
         return f"Execution ended more than {REDRIVE_DAYS} days ago"
     return None

@@ -45,6 +45,12 @@ class History:
             self._events.append(event)
             return int(event["id"])
 
+    @property
+    def full(self) -> bool:
+        """Whether no event fits any more beside the last."""
+        with self._lock:
+            return len(self._events) >= EVENT_LIMIT - 1
+
     def events(self) -> list[dict[str, Any]]:
         """Return all events so far."""
         with self._lock:

@@ -461,6 +461,17 @@ def test_a_script_does_not_replace_a_persons_label() -> None:
     assert dataset(pipeline)[2].origin.labelled_by == LabelledBy.MODEL_AND_PERSON
 
 
+def test_a_plan_that_is_made_again_keeps_its_shards() -> None:
+    pipeline = Pipeline()
+    published(pipeline, labelled(pipeline))
+    pipeline.relabel(shard_frames=3)
+    assert [pipeline.plan(size).shards for size in (2, 3, 100)] == [3, 3, 3]
+    pipeline.take_over()
+    pipeline.label()
+    published(pipeline, pipeline.assemble())
+    assert kinds(pipeline) == [KEPT] * FRAMES
+
+
 def test_a_job_that_is_long_in_stopping_does_not_use_up_the_patience() -> None:
     pipeline = Pipeline()
     (job,) = labelled(pipeline).jobs

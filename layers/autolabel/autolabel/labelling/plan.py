@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 
 import msgspec
 
 from autolabel.contracts.drive import FIRST_RUN, Run
 from autolabel.contracts.ports import Bucket, PendingUnits, RunTokens, UnitLedger
 from autolabel.inference.reconciliation import Comparison, Found
-from autolabel.labelling.shards import Shard, ShardFrame, UnitAnswer, plan_shards
+from autolabel.labelling.shards import Shard, ShardFrame, UnitAnswer, plan_shards, read_shards
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -27,8 +28,13 @@ class Plan(msgspec.Struct, frozen=True):
 
 
 def plan_run(run: Run, *, label_bucket: Bucket, ledger: UnitLedger, shard_frames: int) -> Plan:
-    """Write the frames of every shard with their answers, and the list of shards. Call it when nothing is pending."""
+    """Write the frames of every shard with their answers, and the list of shards. Call it when nothing is pending.
+
+    `shard_frames`: the most frames of a shard. A run that was planned before keeps its shards, also with another size,
+    because the labels of earlier runs were collected for them.
+    """
     _forget_wait(run, ledger)
+    shard_frames = max((shard.frames for shard in _planned(run, label_bucket)), default=shard_frames)
     counts = {"shards": 0, "frames": 0}
 
     def write_shards() -> Iterator[bytes]:
@@ -43,6 +49,12 @@ def plan_run(run: Run, *, label_bucket: Bucket, ledger: UnitLedger, shard_frames
     key = run.folder.shard_list
     label_bucket.write_stream(key, write_shards(), "application/jsonl")
     return Plan(run.drive, run.run, counts["shards"], counts["frames"], key, run.run != FIRST_RUN)
+
+
+def _planned(run: Run, label_bucket: Bucket) -> list[Shard]:
+    with suppress(KeyError):
+        return list(read_shards(label_bucket, run.folder))
+    return []
 
 
 def _forget_wait(run: Run, ledger: RunTokens) -> None:

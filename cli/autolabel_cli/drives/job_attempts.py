@@ -1,0 +1,40 @@
+"""Labelling jobs of Ground Truth, with all attempts that a run made of each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import msgspec
+
+from autolabel.contracts.ports import Bucket, LabelingJobs, LabelingJobState
+from autolabel.contracts.run_folder import RunFolder
+from autolabel.verification import attempts_of, job_name, rounds_of
+
+
+class AttemptedJob(msgspec.Struct, frozen=True):
+    """A job of one round. `name` and `latest`: its latest attempt; `earlier`: the frames that the attempts before it
+    labelled and that count."""
+
+    name: str
+    round: int
+    latest: LabelingJobState
+    earlier: int
+
+    @property
+    def labelled(self) -> int:
+        return self.earlier + self.latest.labelled
+
+
+def attempted_jobs(label_bucket: Bucket, jobs: LabelingJobs, drive: str, run: str) -> Iterator[AttemptedJob]:
+    """Yield the labelling jobs of a run that were created."""
+    for one in rounds_of(label_bucket, RunFolder(drive, run)):
+        stem = job_name(label_bucket.name, drive, run, one.job) + ("-again" if one.round > 1 else "")
+        taken = len(list(attempts_of(label_bucket, one)))
+        latest: LabelingJobState | None = None
+        earlier, attempt = 0, 1
+        while found := jobs.describe(f"{stem}-{attempt}"):
+            if latest and attempt - 1 <= taken:
+                earlier += latest.labelled
+            latest, attempt = found, attempt + 1
+        if latest:
+            yield AttemptedJob(f"{stem}-{attempt - 1}", one.round, latest, earlier)
