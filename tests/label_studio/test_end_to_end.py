@@ -9,6 +9,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any
 
 import msgspec
@@ -88,9 +89,15 @@ class Studio:
         return str(self.people.call("GET", f"/api/projects/{project}/")["title"])
 
     def history(self, drive: str) -> list[dict[str, Any]]:
-        pages = self.pipeline.cloud.client("stepfunctions").get_paginator("get_execution_history")
-        arn = self.pipeline.stack.execution_arn(execution_name(drive, FIRST_RUN))
-        return [event for page in pages.paginate(executionArn=arn) for event in page["events"]]
+        """The events of the drive's first run and of its jobs, in the order of their times."""
+        states = self.pipeline.cloud.client("stepfunctions")
+        arns = [self.pipeline.stack.execution_arn(execution_name(drive, FIRST_RUN))]
+        for run in states.list_map_runs(executionArn=arns[0])["mapRuns"]:
+            jobs = states.list_executions(mapRunArn=run["mapRunArn"])["executions"]
+            arns += [job["executionArn"] for job in jobs if "/Jobs:" in run["mapRunArn"]]
+        pages = states.get_paginator("get_execution_history")
+        events = [event for arn in arns for page in pages.paginate(executionArn=arn) for event in page["events"]]
+        return sorted(events, key=itemgetter("timestamp"))
 
     def state(self, drive: str) -> str:
         """The state that the run entered last, also inside Verify."""

@@ -364,6 +364,16 @@ def test_a_redrive_continues_at_the_failed_state(bench: Workbench) -> None:
         bench.stepfunctions.redrive_execution(executionArn=execution)
 
 
+def test_an_execution_whose_history_is_full_fails_and_cannot_be_redriven(bench: Workbench) -> None:
+    execution = bench.start(bench.machine({"Again": {"Type": "Pass", "Next": "Again"}}))
+    failed = bench.outcome(execution, 60)
+    assert (failed["status"], failed["error"]) == ("FAILED", "States.Runtime")
+    assert failed["redriveStatus"] == "NOT_REDRIVABLE"
+    assert failed["redriveStatusReason"] == "Execution history event limit exceeded"
+    with pytest.raises(ClientError, match="ExecutionNotRedrivable"):
+        bench.stepfunctions.redrive_execution(executionArn=execution)
+
+
 def test_redriving_a_map_repeats_only_unsuccessful_items(bench: Workbench) -> None:
     url, _ = bench.queue()
     gate, _ = bench.queue()
