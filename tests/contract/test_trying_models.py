@@ -6,17 +6,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 from autolabel.contracts.frames import is_name
 from autolabel.contracts.units import model_of_inference_id, parse_answer_key
 from autolabel.models.catalogue import Model
+from autolabel_cli.__main__ import main
 from autolabel_cli.errors import CommandError
+from autolabel_cli.models.catalogue import add_model
 from autolabel_cli.models.trial import try_model
+from autolabel_cli.stack import Stack
 from tests.contract.model_account import (
     Account,
 )
 from tests.fakes.answers import DETECTOR
-from tests.fakes.images import png_header
+from tests.fakes.images import png, png_header
 
 
 def attempt(account: Account, picture: Path, model: Model = DETECTOR) -> Any:
@@ -40,6 +44,22 @@ def test_a_trial_asks_under_names_that_no_drive_has_and_leaves_nothing(account: 
     assert not is_name(asked["S3OutputPathExtension"].split("/")[0])
     assert len(asked["Filename"]) <= 32
     assert list(account.stack.labels.list("")) == []
+
+
+def test_the_picture_with_boxes_is_not_beside_the_image(
+    account: Account, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drive, here = tmp_path / "drive", tmp_path / "here"
+    for folder in (drive, here):
+        folder.mkdir()
+    (drive / "street.png").write_bytes(png(640, 360))
+    add_model(account.stack, DETECTOR)
+    monkeypatch.setattr(Stack, "find", lambda _: account.stack)
+    monkeypatch.chdir(here)
+    done = CliRunner().invoke(main, ["models", "test", "detector", str(drive / "street.png")], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    assert [path.name for path in drive.iterdir()] == ["street.png"]
+    assert (here / "street.detector.png").read_bytes() != png(640, 360)
 
 
 def test_an_answer_that_the_decoder_cannot_read_names_the_decoder_that_can(account: Account, picture: Path) -> None:

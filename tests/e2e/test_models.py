@@ -47,7 +47,7 @@ def test_a_model_can_be_added_tested_changed_and_removed(
     frame = tmp_path / "street.png"
     frame.write_bytes(image())
     answers = len(list(pipeline.stack.labels.list("inference/")))
-    trial = engineer.ask("models", "test", "second", str(frame))
+    trial = engineer.ask("models", "test", "second", str(frame), "--to", str(tmp_path / "boxes.png"))
     assert {d["name"] for d in trial["detections"]} <= {"car", "train", "person", "bicycle", "truck", "bus"}
     assert trial["detections"]
     assert Path(trial["picture"]).read_bytes()[:4] == b"\x89PNG"

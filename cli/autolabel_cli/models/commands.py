@@ -265,7 +265,7 @@ def calibrate(
 @models.command("test")
 @click.argument("name", shell_complete=complete_models)
 @click.argument("image", type=_FILE)
-@click.option("--to", type=_FILE, help="File for the image with its boxes; beside IMAGE by default.")
+@click.option("--to", type=_FILE, help="File for the image with its boxes; by default in the current folder.")
 @click.option(
     "--wait", default=900.0, show_default=True, type=click.FloatRange(min=1), help="Seconds to wait for the answer."
 )
@@ -284,7 +284,7 @@ def test(name: str, image: Path, to: Path | None, wait: float, as_json: bool, st
         fits = ", ".join(f"{decoder} ({counted(count, 'object')})" for decoder, count in trial.fitting.items())
         what = f"these can: {fits}" if fits else "no other decoder can: describe the answer with --decoder jmespath"
         raise CommandError(f"the decoder {model.decoder} of {model.id} cannot read the answer: {trial.refused}; {what}")
-    out = to or image.with_name(f"{image.stem}.{model.name}.png")
+    out = to or Path(f"{image.stem}.{model.name}.png")
     draw(image, trial.detections, out)
     if as_json:
         return print_json(_trial_document(trial, out))
