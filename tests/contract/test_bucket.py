@@ -13,8 +13,9 @@ from botocore.stub import Stubber
 
 from autolabel.aws.bucket import MIN_PART, S3Bucket
 from autolabel.contracts.errors import FrameChanged, FrameUnreadable
+from autolabel.contracts.frames import SOURCE, encode_source
 from autolabel.contracts.ports import Bucket, StoredObject
-from tests.contract.conftest import create_bucket
+from tests.contract.conftest import create_bucket, shared_client
 
 MIB = 1024 * 1024
 
@@ -81,20 +82,29 @@ def test_an_object_is_read_with_its_etag_up_to_a_limit(bucket: Bucket) -> None:
 )
 def test_a_range_is_cut_at_the_objects_end(bucket: Bucket, start: int, count: int, expected: bytes) -> None:
     bucket.write("a", b"0123456789")
-    assert bucket.read_range("a", start, count) == expected
-    assert bucket.read_range("a", start, count, md5(b"0123456789")) == expected
+    assert bucket.read_range("a", start, count).body == expected
+    assert bucket.read_range("a", start, count, md5(b"0123456789")).body == expected
+
+
+def test_a_range_comes_with_the_objects_metadata(aws: None) -> None:
+    create_bucket("things")
+    bucket = S3Bucket(shared_client("s3"), "things")
+    bucket.write("a", b"0123", "image/png", {SOURCE: encode_source("Straße  7 電.png ")})
+    assert bucket.read_range("a", 1, 2) == (b"12", {SOURCE: "Stra%C3%9Fe%20%207%20%E9%9B%BB.png%20"})
+    bucket.write("a", b"0123")
+    assert bucket.read_range("a", 0, 9) == (b"0123", {})
 
 
 def test_an_empty_object_has_empty_ranges(bucket: Bucket) -> None:
     bucket.write("a", b"")
-    assert bucket.read_range("a", 0, 16) == b""
-    assert bucket.read_range("a", 0, 16, md5(b"")) == b""
+    assert bucket.read_range("a", 0, 16).body == b""
+    assert bucket.read_range("a", 0, 16, md5(b"")).body == b""
 
 
 @pytest.mark.parametrize("start", [0, 1, 50])
 def test_a_range_is_read_only_for_the_expected_etag(bucket: Bucket, start: int) -> None:
     bucket.write("a", b"old")
-    assert bucket.read_range("a", start, 16, md5(b"old")) == b"old"[start:]
+    assert bucket.read_range("a", start, 16, md5(b"old")).body == b"old"[start:]
     bucket.write("a", b"new")
     with pytest.raises(FrameChanged, match="a"):
         bucket.read_range("a", start, 16, md5(b"old"))

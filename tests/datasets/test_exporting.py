@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 import yaml
@@ -282,6 +283,24 @@ def test_coco_objects_say_who_labelled_them_from_which_file_and_how_sure_the_mod
         (None, {"labelled-by": "model and person", "source-ref": sources[0]}),
         (0.75, {"labelled-by": "model", "source-ref": sources[1]}),
     ]
+
+
+def test_images_say_their_source_files_in_coco_and_voc(shelf: Shelf, export: Export, tmp_path: Path) -> None:
+    names = ["Straße <1>.png", None, "clip.mp4, frame 7"]
+    shelf.publish(
+        "drive-a",
+        [
+            shelf.frame(key_of(index=index), [CAR] * (index < 2), **({"source": name} if name else {}))
+            for index, name in enumerate(names)
+        ],
+    )
+    export("drive-a", "--format", "coco", folder=tmp_path / "coco")
+    export("drive-a", "--format", "voc", folder=tmp_path / "voc")
+    images = json.loads((tmp_path / "coco/annotations/instances_train.json").read_bytes())["images"]
+    assert [image.get("source_file") for image in images] == names
+    written = sorted((tmp_path / "voc/Annotations").iterdir())
+    documents = [ElementTree.parse(path) for path in written]  # noqa: S314  # of our own making
+    assert [document.findtext("source/image") for document in documents] == [name or "Unknown" for name in names]
 
 
 def test_a_broken_pre_label_does_not_keep_a_verified_frame_from_an_export(

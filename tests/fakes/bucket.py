@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 
 from autolabel.contracts.errors import FrameChanged, FrameUnreadable
-from autolabel.contracts.ports import StoredObject
+from autolabel.contracts.ports import ObjectPart, StoredObject
 
 # Small, so that code that reads in chunks meets their borders.
 CHUNK = 1024
@@ -15,7 +15,7 @@ CHUNK = 1024
 class FakeBucket:
     """`Bucket` in a dict. `writes`: keys in the order in which they were written; `now`: its clock.
 
-    `withheld`: S3's code by the key of a frame that is not given out.
+    `withheld`: S3's code by the key of a frame that is not given out. `metadata`: user metadata by key.
     """
 
     def __init__(self, name: str) -> None:
@@ -26,6 +26,7 @@ class FakeBucket:
         self.modified: dict[str, float] = {}
         self.now = 0.0
         self.withheld: dict[str, str] = {}
+        self.metadata: dict[str, dict[str, str]] = {}
 
     def uri(self, key: str) -> str:
         return f"s3://{self.name}/{key}"
@@ -39,12 +40,12 @@ class FakeBucket:
     def read_tagged(self, key: str, limit: int) -> tuple[bytes, str] | None:
         return (self.objects[key][:limit], self.etag(key)) if key in self.objects else None
 
-    def read_range(self, key: str, start: int, count: int, etag: str | None = None) -> bytes:
+    def read_range(self, key: str, start: int, count: int, etag: str | None = None) -> ObjectPart:
         if key not in self.objects or (etag is not None and self.etag(key) != etag):
             raise FrameChanged(f"{key} is gone or holds other bytes")
         if etag is not None and key in self.withheld:
             raise FrameUnreadable(self.withheld[key], f"S3 does not give out {key}: {self.withheld[key]}")
-        return self.objects[key][start : start + count]
+        return ObjectPart(self.objects[key][start : start + count], self.metadata.get(key, {}))
 
     def stream(self, key: str) -> Iterator[bytes]:
         body = self._existing(key)

@@ -5,7 +5,8 @@ requirements differ from the command's. It reads a request as JSON from standard
 one JSON object a line to standard output: `{"written": n}` for progress, `{"refused": "<sentence>"}` for an error.
 
 Where datumaro differs from a format, the script corrects it: `iscrowd` of a box without a mask (COCO), a dataset
-without a validation split (YOLO), frames without boxes (KITTI, VOC), fifteen columns (KITTI).
+without a validation split (YOLO), frames without boxes (KITTI, VOC), fifteen columns (KITTI). It adds the name of
+a frame's source file (COCO, VOC).
 """
 
 from __future__ import annotations
@@ -73,7 +74,8 @@ class _Split(DatasetBase):
         for region in frame["regions"]:
             boxes += self._region(region)
         media = Image.from_numpy(pixels, ext=frame["extension"], size=size)
-        return DatasetItem(frame["name"], subset=self._name, media=media, annotations=boxes)
+        attributes = {"source": frame["source"]}
+        return DatasetItem(frame["name"], subset=self._name, media=media, annotations=boxes, attributes=attributes)
 
     def _attributes(self, frame: dict[str, Any], box: dict[str, Any]) -> dict[str, Any]:
         # `Any`: datumaro's attributes are numbers and texts.
@@ -111,7 +113,14 @@ class _Dataset(DatasetBase):
         return self._splits
 
 
-class _CrowdsWithoutMasks(_InstancesExporter):
+class _Instances(_InstancesExporter):
+    def save_image_info(self, item: DatasetItem, filename: str) -> None:
+        height, width = item.media.size
+        image = {"id": self._get_image_id(item), "width": width, "height": height, "file_name": filename}
+        unused = {"license": 0, "flickr_url": "", "coco_url": "", "date_captured": 0}
+        source = {"source_file": item.attributes["source"]} if item.attributes["source"] else {}
+        self._temporary_writers.add_item({**image, **unused, **source})
+
     def convert_instance(self, instance: Any, item: DatasetItem) -> dict[str, Any]:
         written: dict[str, Any] = super().convert_instance(instance, item)
         written["iscrowd"] = int(instance[0].attributes.get("is_crowd", False))
@@ -119,7 +128,7 @@ class _CrowdsWithoutMasks(_InstancesExporter):
 
 
 class _Coco(CocoExporter):
-    _TASK_CONVERTER: ClassVar = {CocoTask.instances: _CrowdsWithoutMasks}
+    _TASK_CONVERTER: ClassVar = {CocoTask.instances: _Instances}
 
     def __init__(self, dataset: _Dataset, folder: str) -> None:
         super().__init__(dataset, folder, tasks=[CocoTask.instances], reindex=True, stream=True)
@@ -146,13 +155,16 @@ class _Voc(VocExporter):
         super().__init__(dataset, folder, save_dataset_meta=True, **options)
 
     def _export_annotations(self, item: DatasetItem, **rest: Any) -> None:
-        if item.annotations:
-            super()._export_annotations(item, **rest)
+        boxes, source = item.annotations, item.attributes["source"]
+        super()._export_annotations(item.wrap(annotations=boxes or [_bbox([0, 0, 1, 1], 0, {})]), **rest)
+        if boxes and not source:
             return
-        super()._export_annotations(item.wrap(annotations=[_bbox([0, 0, 1, 1], 0, {})]), **rest)
         path = str(Path(self._ann_dir, f"{item.id}.xml"))
         tree = etree.parse(path)
-        tree.getroot().remove(tree.find("object"))
+        if not boxes:
+            tree.getroot().remove(tree.find("object"))
+        if source:
+            tree.find("source/image").text = source
         tree.write(path, encoding="utf-8")
 
 

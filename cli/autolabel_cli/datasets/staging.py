@@ -51,7 +51,7 @@ class StagedFrame(msgspec.Struct):
     """Frame with its labels. `name`: of its files, without the suffix. `regions`: boxes to ignore.
 
     `key` and `etag`: of the object that the labels were made for. `labelled_by`: as in the dataset. `copies`: folder
-    that has it under its key; empty when only the stack has it.
+    that has it under its key; empty when only the stack has it. `source`: name of its source file, empty if unknown.
     """
 
     name: str
@@ -66,6 +66,7 @@ class StagedFrame(msgspec.Struct):
     etag: str
     labelled_by: str
     copies: str = ""
+    source: str = ""
 
 
 class Line(NamedTuple):
@@ -168,6 +169,7 @@ def stage_frame(line: Line, attribute: str, classes: ClassMap, dropped: Counter[
         etag=line.provenance.etag,
         labelled_by=line.provenance.labelled_by.value,
         copies=str(line.copies or ""),
+        source=line.provenance.source,
     )
     scores = _scores(line)
     for box, mark in zip(boxes, marks, strict=True):

@@ -70,7 +70,7 @@ def read_frame(ingest: Bucket, bucket: str, key: str, etag: str, otherwise: str)
             f"give the --stack that labelled it, or {otherwise}"
         )
     try:
-        return ingest.read_range(key, 0, MAX_FRAME_BYTES, etag)
+        return ingest.read_range(key, 0, MAX_FRAME_BYTES, etag).body
     except FrameChanged as e:
         raise CommandError(f"{e}: relabel its drive, or {otherwise}") from e
     except FrameUnreadable as e:

@@ -9,7 +9,7 @@ from botocore.exceptions import ClientError
 
 from autolabel.aws import error_code
 from autolabel.contracts.drive import Camera, DriveDocument
-from autolabel.contracts.frames import DRIVE_DOCUMENT, FrameKey, drive_prefix, is_name
+from autolabel.contracts.frames import DRIVE_DOCUMENT, SOURCE, FrameKey, drive_prefix, encode_source, is_name
 from autolabel.contracts.verification import Policy, VerifyAll
 from autolabel.streams import map_in_order
 from autolabel_cli.drives.recordings import RecordedFrame
@@ -58,7 +58,8 @@ def upload_frames(
 
     def upload(frame: RecordedFrame) -> None:
         key = FrameKey(drive, camera, f"{frame.timestamp:019d}", frame.extension).key
-        stack.ingest.write(key, frame.body, "image/png" if frame.extension == "png" else "image/jpeg")
+        metadata = {SOURCE: encode_source(frame.origin)} if frame.origin else {}
+        stack.ingest.write(key, frame.body, "image/png" if frame.extension == "png" else "image/jpeg", metadata)
 
     count = 0
     for count, _ in enumerate(map_in_order(upload, frames, UPLOADERS), start=1):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from urllib.parse import quote_plus
 
@@ -11,10 +12,13 @@ from hypothesis import strategies as st
 
 from autolabel.contracts.errors import KeyRefused
 from autolabel.contracts.frames import (
+    MAX_SOURCE,
     DriveDocumentKey,
     FrameKey,
     decode_event_key,
+    decode_source,
     drive_of,
+    encode_source,
     is_name,
     list_frame,
     parse_frame_key,
@@ -185,3 +189,27 @@ def test_a_key_encoded_twice_stays_encoded_once() -> None:
 )
 def test_the_drive_of_a_bad_key_in_its_folder_is_known(key: str, drive: str | None) -> None:
     assert drive_of(key) == drive
+
+
+@given(st.text(max_size=150))
+@example("IMG 0007 (1).jpg")
+@example("Straße %41+電.png")
+@example("clip.mp4, frame 12")
+def test_the_name_of_a_source_file_comes_back_from_ascii(name: str) -> None:
+    encoded = encode_source(name)
+    assert re.fullmatch(r"[!-~]*", encoded)
+    if name.isprintable():
+        assert decode_source(encoded) == name
+
+
+@given(st.text(max_size=2_000) | st.binary(max_size=255).map(os.fsdecode))
+@example("x" * 1_000 + "1.png")
+def test_any_name_of_a_source_file_fits_into_s3_and_a_line(name: str) -> None:
+    encoded = encode_source(name)
+    # S3's limit of the user metadata, with the key.
+    assert len("source") + len(encoded) <= 2_048
+    for written in (encoded, name):
+        read = decode_source(written)
+        assert len(read) <= MAX_SOURCE
+        assert read.isprintable()
+    assert decode_source("x" * 1_000 + "1.png").endswith("1.png")

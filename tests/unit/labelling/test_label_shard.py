@@ -12,6 +12,7 @@ import msgspec
 import pytest
 
 from autolabel.contracts.drive import Camera, DriveDocument, Run
+from autolabel.contracts.frames import SOURCE, encode_source
 from autolabel.contracts.run_folder import RunFolder
 from autolabel.labelling.fusion import FUSION
 from autolabel.labelling.label_shard import ShardLabelling
@@ -226,6 +227,29 @@ def test_a_frame_with_an_answer_is_read_once(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(bench.ingest, "read_range", lambda *what: (reads.append(what), read(*what))[1])
     bench.label()
     assert sorted(what[1:3] for what in reads) == [(0, 16_384)] * 2
+
+
+def test_the_name_of_the_source_file_follows_a_frame_without_further_reads(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench, reads = Bench(), list[str]()
+    keys = {
+        "labelled": bench.add(),
+        "failed": bench.add(failure="500"),
+        "too long": bench.add(found=answer(boxes=[(0.0, 0.0, 9.0, 9.0)] * 1_000)),
+        "rotated": bench.add(jpeg(orientation=6)),
+        "broken": bench.add(CUT, failure="500"),
+    }
+    for name, key in keys.items():
+        bench.ingest.metadata[key] = {SOURCE: encode_source(f"{name}.png")}
+    unnamed = [bench.add(), bench.add(b"no picture")]
+    read = bench.ingest.read_range
+    monkeypatch.setattr(bench.ingest, "read_range", lambda *what: (reads.append(what[0]), read(*what))[1])
+    bench.label()
+    found = {line["source-ref"]: line["provenance"].get("source") for line in bench.manifest}
+    found |= {line["frame"]["key"]: line["frame"].get("source") for line in bench.part_lines("issues.jsonl")}
+    expected = {key: f"{name}.png" for name, key in keys.items()} | dict.fromkeys(unnamed)
+    assert {key.removeprefix("s3://ingest/"): source for key, source in found.items()} == expected
+    # A failed frame is checked whole before its header is read.
+    assert sorted(reads) == sorted([*keys.values(), *unnamed, keys["failed"]])
 
 
 def test_a_failed_frame_goes_to_reviewers_without_boxes() -> None:

@@ -148,7 +148,8 @@ def test_a_scripts_answers_are_counted_also_where_earlier_labels_stand_in() -> N
 def test_hostile_text_is_escaped() -> None:
     box = PictureBox(HOSTILE, "#000000", 0.5, 1, 2, 3, 4)
     picture = Picture(HOSTILE, 64, 48, "", (box,), (HOSTILE,), False)
-    issue = {"key": HOSTILE, "reason": HOSTILE, "detail": HOSTILE}
+    issue = {"key": "k", "reason": "r", "detail": "d", "source": HOSTILE}
+    other = {"key": HOSTILE, "reason": HOSTILE, "detail": HOSTILE}
     outline = Outline("added", HOSTILE, 1, 2, 3, 4)
     view = View(0, 0, 64, 48)
     comparison = Comparison(HOSTILE, 64, 48, "", (Pane("verified", view, (outline,)),), (HOSTILE,))
@@ -172,7 +173,7 @@ def test_hostile_text_is_escaped() -> None:
             verification=(JobOutcome(HOSTILE, HOSTILE, 1),),
         ),
         [picture],
-        {"Rejected": [issue], "Failed": [issue]},
+        {"Rejected": [issue, other], "Failed": [issue]},
         worst=[comparison],
         contradicted=[comparison],
     )

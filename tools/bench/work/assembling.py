@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from autolabel.aws import AwsAnnouncements
+from autolabel.contracts.ports import ObjectPart
 from autolabel.datasets.assembly import Assembly, assemble_run
 from autolabel.labelling.shards import FrameIssue, Shard, ShardResult, Tally
 from autolabel.labels.detections import Detection, Detections
@@ -36,9 +37,9 @@ FAILED, REJECTED = 10, 5
 
 
 class _Ingest(GeneratedIngest):
-    def read_range(self, key: str, start: int, count: int, etag: str | None = None) -> bytes:
+    def read_range(self, key: str, start: int, count: int, etag: str | None = None) -> ObjectPart:
         # Not an image, so the report has no picture of it; pictures are the same work for every drive.
-        return b""
+        return ObjectPart(b"")
 
 
 class _Labels(GeneratedLabels):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from autolabel.contracts.ports import StoredObject
+from autolabel.contracts.ports import ObjectPart, StoredObject
 
 
 class NotGenerated(Exception):
@@ -48,7 +48,7 @@ class GeneratedBucket:
     def read_tagged(self, key: str, limit: int) -> tuple[bytes, str] | None:
         raise NotGenerated(key)
 
-    def read_range(self, key: str, start: int, count: int, etag: str | None = None) -> bytes:
+    def read_range(self, key: str, start: int, count: int, etag: str | None = None) -> ObjectPart:
         raise NotGenerated(key)
 
     def stream(self, key: str) -> Iterator[bytes]:

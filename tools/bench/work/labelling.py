@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from autolabel.contracts.ports import ObjectPart
 from autolabel.contracts.units import parse_answer_key
 from autolabel.labelling.label_shard import ShardLabelling
 from autolabel.labelling.shards import Shard, ShardFrame, UnitAnswer
@@ -36,8 +37,8 @@ class _Frames(GeneratedBucket):
         super().__init__()
         self._header = png_header()
 
-    def read_range(self, key: str, start: int, count: int, etag: str | None = None) -> bytes:
-        return self._header[start : start + count]
+    def read_range(self, key: str, start: int, count: int, etag: str | None = None) -> ObjectPart:
+        return ObjectPart(self._header[start : start + count])
 
 
 class _Labels(GeneratedBucket):

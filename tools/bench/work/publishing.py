@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from autolabel.contracts.drive import Run
-from autolabel.contracts.ports import StoredObject
+from autolabel.contracts.ports import ObjectPart, StoredObject
 from autolabel.datasets.publication import publish_run
 from autolabel.datasets.verified_labels import FinishedJob
 from autolabel.labelling.shards import Shard, ShardResult, Tally
@@ -113,9 +113,9 @@ class _Announcements:
 
 
 class _Ingest(GeneratedBucket):
-    def read_range(self, key: str, start: int, count: int, etag: str | None = None) -> bytes:
+    def read_range(self, key: str, start: int, count: int, etag: str | None = None) -> ObjectPart:
         # Not an image, so the report has no picture of it; pictures are the same work for every drive.
-        return b""
+        return ObjectPart(b"")
 
     def read(self, key: str) -> bytes | None:
         return None

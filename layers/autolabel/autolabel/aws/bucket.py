@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,7 @@ from botocore.exceptions import ClientError
 
 from autolabel.aws.clients import error_code, error_message, error_status, is_passing, with_place
 from autolabel.contracts.errors import FrameChanged, FrameUnreadable
-from autolabel.contracts.ports import StoredObject
+from autolabel.contracts.ports import ObjectPart, StoredObject
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -50,7 +50,7 @@ class S3Bucket:
         with closing(response["Body"]) as body:
             return body.read(limit), response["ETag"].strip('"')
 
-    def read_range(self, key: str, start: int, count: int, etag: str | None = None) -> bytes:
+    def read_range(self, key: str, start: int, count: int, etag: str | None = None) -> ObjectPart:
         condition: dict[str, Any] = {} if etag is None else {"IfMatch": f'"{etag}"'}
         try:
             response = self._s3.get_object(
@@ -62,14 +62,14 @@ class S3Bucket:
         except ClientError as e:
             # The range begins behind the object's end.
             if error_status(e) == 416:
-                return b""
+                return ObjectPart(b"")
             if error_status(e) in (404, 412):
                 raise FrameChanged(f"{key} is gone or was changed after the run began") from e
             if etag is not None and _is_withheld(e):
                 code = error_code(e)
                 raise FrameUnreadable(code, f"S3 does not give out {key}: {code}: {error_message(e)}") from e
             raise with_place(e, self.uri(key)) from e
-        return response["Body"].read()
+        return ObjectPart(response["Body"].read(), response["Metadata"])
 
     def stream(self, key: str) -> Iterator[bytes]:
         body = self._get(key)
@@ -108,8 +108,15 @@ class S3Bucket:
             for folder in page.get("CommonPrefixes", []):
                 yield folder["Prefix"].removeprefix(prefix).removesuffix("/")
 
-    def write(self, key: str, body: bytes, content_type: str = "application/json") -> None:
-        self._s3.put_object(Bucket=self.name, Key=key, Body=body, ContentType=content_type)
+    def write(
+        self,
+        key: str,
+        body: bytes,
+        content_type: str = "application/json",
+        metadata: Mapping[str, str] | None = None,
+    ) -> None:
+        """Write an object; `metadata`: its user metadata in ASCII, 2 KB in all."""
+        self._s3.put_object(Bucket=self.name, Key=key, Body=body, ContentType=content_type, Metadata=metadata or {})
 
     def write_once(self, key: str, body: bytes, content_type: str = "application/json") -> bool:
         try:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from urllib.parse import unquote_plus
+from urllib.parse import quote, unquote, unquote_plus
 
 import msgspec
 
-from autolabel.contracts.errors import KeyRefused
+from autolabel.contracts.errors import KeyRefused, printable
 
 NAME = r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}"
 # \Z and never $, which would accept a newline behind the key.
@@ -21,6 +21,12 @@ DRIVE_DOCUMENT = "drive.json"
 MAX_KEY_BYTES = 1_024
 # Ground Truth takes files of at most 40 MB (input-data-limits).
 MAX_FRAME_BYTES = 40_000_000
+
+# The key of a frame's user metadata that holds the name of its source file.
+SOURCE = "source"
+MAX_SOURCE = 300
+# S3 takes 2 KB of user metadata, and an encoded byte takes up to three.
+_MAX_SOURCE_BYTES = 600
 
 
 class FrameKey(msgspec.Struct, frozen=True):
@@ -64,6 +70,19 @@ def is_name(text: str) -> bool:
 
 def drive_prefix(drive: str) -> str:
     return f"drives/{drive}/"
+
+
+def encode_source(name: str) -> str:
+    """Encode the name of a source file for S3's metadata, which are ASCII: its last 600 bytes, percent-encoded."""
+    return quote(name.encode(errors="surrogateescape")[-_MAX_SOURCE_BYTES:])
+
+
+def decode_source(encoded: str) -> str:
+    """Read the name of a source file, which any uploader may have written: printable, its last MAX_SOURCE characters.
+
+    The end of a name tells more than its beginning: it has the number.
+    """
+    return printable(unquote(encoded)[-MAX_SOURCE:])[-MAX_SOURCE:]
 
 
 def decode_event_key(encoded: str) -> str:

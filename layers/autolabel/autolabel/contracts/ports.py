@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 import msgspec
@@ -21,6 +21,13 @@ class StoredObject(msgspec.Struct, frozen=True):
     modified: float = 0.0
 
 
+class ObjectPart(NamedTuple):
+    """A range of an object's bytes, and the object's user metadata; these are unknown behind the object's end."""
+
+    body: bytes
+    metadata: Mapping[str, str] = {}
+
+
 class Bucket(Protocol):
     """One bucket."""
 
@@ -35,7 +42,7 @@ class Bucket(Protocol):
     def read_tagged(self, key: str, limit: int) -> tuple[bytes, str] | None:
         """Read at most `limit` bytes of the object, and its ETag without quotes; None for a missing object."""
 
-    def read_range(self, key: str, start: int, count: int, etag: str | None = None) -> bytes:
+    def read_range(self, key: str, start: int, count: int, etag: str | None = None) -> ObjectPart:
         """Read `count` bytes from `start`, fewer at the object's end.
 
         Raises FrameChanged if the object is gone or, with `etag`, has another ETag; with `etag`, which frames have,

@@ -26,6 +26,7 @@ from autolabel.contracts.wording import counted
 from autolabel.drives.listing import freeze_listing, frozen_listing, missing_frames
 from autolabel.inference.reconciliation import Comparison, Limits, PassCounts, Pause, Reconciliation, SampledFrame
 from autolabel.labels.failed_frames import FrameCheck
+from autolabel.labels.frame_reader import FrameReader
 
 if TYPE_CHECKING:
     from autolabel.models.catalogue import Catalogue
@@ -236,8 +237,10 @@ class ReconcilePasses:
 
     def _judge(self, suspect: Suspect) -> Worst:
         """Leave out of a model's failures the share that is not a whole picture in the sample."""
-        check = FrameCheck(self._ingest)
-        refused = [check.refusal(frame.key, frame.etag) for frame in suspect.sample]
+        check = FrameCheck()
+        refused = [
+            check.refusal(FrameReader(self._ingest, frame.key, frame.etag), frame.key) for frame in suspect.sample
+        ]
         share = sum(one is not None for one in refused) / max(1, len(refused))
         broken = round(suspect.failed * share)
         return Worst(suspect.model, suspect.failed - broken, broken or UNSET)

@@ -22,6 +22,7 @@ from autolabel.labelling.shards import AskedLines, FrameIssue, ModelTally, Shard
 from autolabel.labelling.uncertainty import FrameUncertainty, as_attribute, as_record, frame_uncertainty
 from autolabel.labels.detections import Detections
 from autolabel.labels.failed_frames import FrameCheck
+from autolabel.labels.frame_reader import FrameReader
 from autolabel.labels.image_header import ImageHeader, read_header
 from autolabel.labels.manifest import (
     LabelledBy,
@@ -149,7 +150,7 @@ class ShardLabelling:
         self._label_bucket.write(self._key(shard, "asked.jsonl"), asked, "application/jsonl")
         return AskedLines(len(bodies), len(asked))
 
-    def label_frame(self, frame: ShardFrame, refused: ImageRefused | None = None) -> LabelledFrame:
+    def label_frame(self, frame: ShardFrame, reader: FrameReader, refused: ImageRefused | None = None) -> LabelledFrame:
         """Label one frame. A fault of the frame or of its answers becomes an issue, never an exception.
 
         `refused`: why the frame is rejected, if that is known already.
@@ -157,17 +158,16 @@ class ShardLabelling:
         try:
             if refused:
                 raise refused
-            header = read_header(
-                lambda start, count: self._ingest.read_range(frame.key, start, count, frame.etag), frame.key
-            )
+            header = read_header(reader, frame.key)
         except ImageRefused as e:
-            issue = FrameIssue(frame.key, e.reason, str(e))
+            issue = FrameIssue(frame.key, e.reason, str(e), reader.source)
             return LabelledFrame("", b"", b"", b"", issue, "rejected", Counter(), Counter(), {})
         found, failures, dropped, clipped = self._detections(frame, header)
         failure = None
         if len(failures) == len(frame.answers):
             first = next(iter(failures.values()))
-            failure = FrameIssue(frame.key, first.reason, "; ".join(f.detail for f in failures.values()))
+            details = "; ".join(f.detail for f in failures.values())
+            failure = FrameIssue(frame.key, first.reason, details, reader.source)
         key = parse_frame_key(frame.key)
         camera = self._run.document.cameras[key.camera]
         chosen = label_frame(
@@ -192,11 +192,11 @@ class ShardLabelling:
         uncertainty = None if failure else frame_uncertainty(chosen, list(self._models.values()), len(failures))
         shown = as_attribute(uncertainty, header.width, header.height) if uncertainty else None
         try:
-            line = self._line(frame, header, prelabel, reasons, masks, shown, labelled=failure is None)
+            line = self._line(frame, reader, header, prelabel, reasons, masks, shown, labelled=failure is None)
         except LineTooLong as e:
             # Without some of its boxes the pre-label would be wrong unnoticed. A reviewer gets the frame without one.
-            failure, prelabel, uncertainty = FrameIssue(frame.key, e.reason, str(e)), empty, None
-            line = self._line(frame, header, prelabel, [e.reason], labelled=False)
+            failure, prelabel, uncertainty = FrameIssue(frame.key, e.reason, str(e), reader.source), empty, None
+            line = self._line(frame, reader, header, prelabel, [e.reason], labelled=False)
         boxes = Counter(d.name for d in prelabel)
         return LabelledFrame(
             position=key.position,
@@ -249,6 +249,7 @@ class ShardLabelling:
     def _line(
         self,
         frame: ShardFrame,
+        reader: FrameReader,
         header: ImageHeader,
         prelabel: Detections,
         reasons: Sequence[str],
@@ -264,6 +265,7 @@ class ShardLabelling:
             camera=key.camera,
             timestamp=key.timestamp,
             etag=frame.etag,
+            source=reader.source,
             models=self._run.models,
             taxonomy=self._run.taxonomy,
             fusion=FUSION,
@@ -295,12 +297,13 @@ class ShardLabelling:
         colors = color_map(prelabel, self._run.labels)
         return MaskReferences(self._label_bucket.uri(document), self._label_bucket.uri(picture), colors)
 
-    def _checked(self, shard: Shard) -> Iterator[tuple[ShardFrame, ImageRefused | None]]:
+    def _checked(self, shard: Shard) -> Iterator[tuple[ShardFrame, FrameReader, ImageRefused | None]]:
         """Read a shard's frames, and why one that a model failed is rejected."""
-        check = FrameCheck(self._ingest)
+        check = FrameCheck()
         for frame in map(msgspec.json.Decoder(ShardFrame).decode, self._label_bucket.lines(shard.key)):
             failed = any(answer.failure for answer in frame.answers)
-            yield frame, check.refusal(frame.key, frame.etag) if failed else None
+            reader = FrameReader(self._ingest, frame.key, frame.etag)
+            yield frame, reader, check.refusal(reader, frame.key) if failed else None
 
     def _key(self, shard: Shard, part: str) -> str:
         return self._run.folder.shard(shard.index, part)

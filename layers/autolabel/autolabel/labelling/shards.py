@@ -46,12 +46,13 @@ MAX_KINDS = 1_000
 OTHER_KINDS = "other kinds"
 
 
-class FrameIssue(msgspec.Struct, frozen=True):
-    """A frame that was rejected or failed. `reason`: one word; `detail`: a sentence."""
+class FrameIssue(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A frame that was rejected or failed. `reason`: one word; `detail`: a sentence; `source`: as in the provenance."""
 
     key: str
     reason: str
     detail: str
+    source: str = ""
 
 
 class ModelTally(msgspec.Struct):

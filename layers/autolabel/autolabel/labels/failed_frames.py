@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from autolabel.contracts.errors import ImageRefused
 from autolabel.contracts.frames import MAX_FRAME_BYTES
-from autolabel.contracts.ports import Bucket
 from autolabel.labels.image_header import read_header
+from autolabel.labels.image_parts import Read
 from autolabel.labels.image_pixels import check_pixels
 
 # After this many whole pictures in a row, it is the model that fails.
@@ -21,17 +21,19 @@ class FrameCheck:
     same order have the same results.
     """
 
-    def __init__(self, ingest: Bucket) -> None:
-        self._ingest = ingest
+    def __init__(self) -> None:
         self._whole = 0
         self._work = 0
 
-    def refusal(self, key: str, etag: str) -> ImageRefused | None:
-        """Return why a frame must be rejected; None if it is a whole picture, or is not checked any more."""
+    def refusal(self, read: Read, key: str) -> ImageRefused | None:
+        """Return why a frame must be rejected; None if it is a whole picture, or is not checked any more.
+
+        `read(start, count)` reads the frame.
+        """
         if self._whole >= MAX_WHOLE or self._work >= MAX_WORK:
             return None
         try:
-            body = self._ingest.read_range(key, 0, MAX_FRAME_BYTES, etag)
+            body = read(0, MAX_FRAME_BYTES)
             self._work += len(body)
             read_header(lambda start, count: body[start : start + count], key)
             self._work += check_pixels(body, key)

@@ -153,7 +153,8 @@ class KeptFrom(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Provenance(msgspec.Struct, kw_only=True, omit_defaults=True, rename={"labelled_by": "labelled-by"}):
-    """The origin of a line. `models`: the `name.revision` of each; `failures`: why models gave no answer.
+    """The origin of a line. `models`: the `name.revision` of each; `failures`: why models gave no answer; `source`: the
+    name of the frame's source file, if its uploader gave it.
 
     Once the run is published: `verification` says why the run's job left no label, `job` is the verification job that
     the label comes from, `triage` is the frame kind, `kept` the earlier run that the label comes from, if it is kept.
@@ -164,6 +165,7 @@ class Provenance(msgspec.Struct, kw_only=True, omit_defaults=True, rename={"labe
     camera: str = ""
     timestamp: str = ""
     etag: str = ""
+    source: str = ""
     models: tuple[str, ...] = ()
     taxonomy: str = ""
     fusion: str = ""

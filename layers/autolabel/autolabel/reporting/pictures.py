@@ -241,7 +241,7 @@ def _data_uri(key: str, etag: str, ingest: Bucket, limit: int) -> str:
     from PIL import Image
 
     try:
-        body = ingest.read_range(key, 0, MAX_FRAME_BYTES, etag)
+        body = ingest.read_range(key, 0, MAX_FRAME_BYTES, etag).body
         with open_pixels(body, key) as image:
             if image.width * image.height > MAX_PIXELS or (
                 image.format != "PNG" and body.count(b"\xff\xda") > MAX_SCANS

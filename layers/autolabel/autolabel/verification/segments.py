@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from functools import partial
 from typing import Annotated, Any
 
 import msgspec
@@ -57,7 +56,7 @@ def broken_segments_rule(
 def _broken_picture_rule(line: ManifestLine, uri: str, label_bucket: Bucket) -> str:
     key = uri.removeprefix(label_bucket.uri(""))
     try:
-        header = read_header(partial(label_bucket.read_range, key), key)
+        header = read_header(lambda start, count: label_bucket.read_range(key, start, count).body, key)
     except ImageRefused as e:
         return f"the picture of the segments cannot be read: {e}"
     if header.format != "png":
