@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 from botocore.exceptions import ClientError
 from click.testing import CliRunner, Result
 
 from autolabel.contracts.drive import Camera, DriveDocument, Run, parse_drive_document
+from autolabel.contracts.frames import SOURCE
 from autolabel.contracts.verification import VerifyAll, VerifyUncertain
 from autolabel_cli.__main__ import main
 from autolabel_cli.stack import Stack
@@ -76,6 +79,77 @@ def test_files_that_are_no_frames_are_counted_and_the_first_are_named(
         "a.txt, b.csv, c.json, gone.jpg, locked.png and 3 more\n"
     )
     assert uploaded(stack) == [DOCUMENT, FRAME]
+
+
+def test_one_file_that_is_no_frame_is_said_in_the_singular(stack: Stack, recording: Path) -> None:
+    (recording / "notes.md").touch()
+    assert "skipped 1 that is not a readable .png, .jpg or .jpeg file: notes.md" in upload(recording).output
+
+
+def sources(stack: Stack) -> dict[str, str]:
+    """The keys of the uploaded frames, in order, with the names of their source files."""
+    keys = [key for key in uploaded(stack) if key != DOCUMENT]
+    return {key: stack.ingest.read_range(key, 0, 1).metadata[SOURCE] for key in keys}
+
+
+def test_frames_follow_the_numbers_in_their_names_and_say_their_files(stack: Stack, tmp_path: Path) -> None:
+    for number in range(1, 13):
+        (tmp_path / f"{number}.png").write_bytes(png())
+    assert upload(tmp_path, "--limit", "11").exit_code == 0
+    assert list(sources(stack).values()) == [f"{number}.png" for number in range(1, 12)]
+
+
+def test_the_frames_of_a_video_say_their_numbers(stack: Stack, tmp_path: Path) -> None:
+    path = tmp_path / "Straße 1.avi"
+    video = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 10, (64, 48))
+    for _ in range(2):
+        video.write(np.zeros((48, 64, 3), np.uint8))
+    video.release()
+    assert upload(path).exit_code == 0
+    assert list(sources(stack).values()) == [f"Stra%C3%9Fe%201.avi%2C%20frame%20{number}" for number in (0, 1)]
+
+
+def test_a_changed_folder_is_uploaded_again_without_second_frames(stack: Stack, tmp_path: Path) -> None:
+    for name in ("frame9.png", "frame10.png", "frame11.png"):
+        (tmp_path / name).write_bytes(png())
+    assert upload(tmp_path).exit_code == 0
+    before = {name: key for key, name in sources(stack).items()}
+    # The first file is replaced, one removed, and one added in between.
+    (tmp_path / "frame9.png").write_bytes(png(color=(1, 2, 3)))
+    (tmp_path / "frame11.png").unlink()
+    (tmp_path / "frame9b.png").write_bytes(png())
+    assert upload(tmp_path).exit_code == 0
+    after = {name: key for key, name in sources(stack).items()}
+    assert after == before | {"frame9b.png": after["frame9b.png"]}
+    assert list(after) == ["frame9.png", "frame9b.png", "frame10.png", "frame11.png"]
+    assert stack.ingest.read(before["frame9.png"]) == png(color=(1, 2, 3))
+
+
+@pytest.mark.parametrize("second", ["JPG", "jpeg", "png"])
+def test_two_files_of_one_frame_are_refused_before_anything_is_uploaded(
+    stack: Stack, tmp_path: Path, second: str
+) -> None:
+    for extension in ("jpg", second):
+        (tmp_path / f"1700000000000000000.{extension}").write_bytes(png())
+    done = upload(tmp_path)
+    assert done.exit_code == 1
+    assert "1700000000000000000.jpg" in done.output
+    assert f"1700000000000000000.{second}" in done.output
+    assert uploaded(stack) == []
+
+
+def test_a_folder_that_cannot_be_written_is_uploaded_with_a_notice(
+    stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(30, "Read-only file system")
+
+    (tmp_path / "1.png").write_bytes(png())
+    monkeypatch.setattr(Path, "write_text", refuse)
+    done = upload(tmp_path)
+    assert done.exit_code == 0, done.output
+    assert ".autolabel-upload.json cannot be written, so the times of the frames are not kept" in done.output
+    assert list(sources(stack).values()) == ["1.png"]
 
 
 def test_a_closed_drive_is_refused_before_anything_is_uploaded(stack: Stack, recording: Path) -> None:

@@ -7,7 +7,7 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -26,7 +26,7 @@ from autolabel.contracts.wording import counted
 from autolabel.models import Model
 from autolabel_cli.drives.display import RunDisplay
 from autolabel_cli.drives.frame_copies import fetch_frames
-from autolabel_cli.drives.recordings import RecordedFrame, find_recording, first_of
+from autolabel_cli.drives.recordings import find_recording, first_of
 from autolabel_cli.drives.results import fetch_run, write_summary
 from autolabel_cli.drives.run_progress import RunProgress, RunView
 from autolabel_cli.drives.uploads import close_drive, document_of, upload_frames
@@ -99,10 +99,9 @@ def run_demo(
         console.print(f"[bold]drive[/] {source}, {counted(limit, 'frame') if limit else 'all frames'}", highlight=False)
         if recording.skipped:
             console.print(f"  {recording.skipped_sentence}", style="yellow", highlight=False, markup=False)
-        names: dict[str, str] = {}
         with RunDisplay(console) as display:
             with clock.part("upload"):
-                total, frames = recording.count(limit), _note_names(recording.frames(limit, first), names)
+                total, frames = recording.count(limit), recording.frames(limit, first)
                 count = upload_frames(stack, DRIVE, CAMERA, frames, lambda n: display.count("uploaded", n, total))
                 display.count("uploaded", count, count)
                 close_drive(stack, DRIVE, document_of("demo", CAMERA, count, None, (verifiers,)))
@@ -127,25 +126,23 @@ def run_demo(
         clock.seconds |= _times(progress, closed)
     summary["seconds"] = {part: clock.seconds[part] for part in ("setup", "upload", "label", "verify", "total")}
     write_summary(OUT, summary)
-    if rejected := rejected_files(OUT / "rejected.jsonl", names):
+    if rejected := rejected_files(OUT / "rejected.jsonl", recording.times):
         console.print(f"  {rejected}", style="yellow", highlight=False, markup=False)
     return summary
 
 
-def _note_names(frames: Iterable[RecordedFrame], names: dict[str, str]) -> Iterator[RecordedFrame]:
-    """Yield the frames, and note the name of each by its timestamp."""
-    for frame in frames:
-        names[f"{frame.timestamp:019d}"] = frame.origin
-        yield frame
-
-
-def rejected_files(rejected: Path, names: Mapping[str, str]) -> str:
+def rejected_files(rejected: Path, times: Mapping[str, int]) -> str:
     """Say which files a run rejected and why, by their names in the recording; empty when there are none."""
     lines = [msgspec.json.decode(line) for line in rejected.read_bytes().splitlines()] if rejected.exists() else []
     if not lines:
         return ""
-    files = (f"{names.get(Path(line['key']).stem, line['key'])} ({line['reason']})" for line in lines)
-    return f"rejected {len(lines):,} that are not usable as frames: {first_of(files)}"
+    # Lines of objects that were rejected without a look into them have no source.
+    names = {f"{time:019d}": name for name, time in times.items()}
+    files = (
+        f"{line.get('source') or names.get(Path(line['key']).stem, line['key'])} ({line['reason']})" for line in lines
+    )
+    rejected_count = counted(len(lines), "that is not usable as a frame", "that are not usable as frames")
+    return f"rejected {rejected_count}: {first_of(files)}"
 
 
 class Invitation:

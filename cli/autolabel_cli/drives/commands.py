@@ -71,6 +71,10 @@ def upload(
 
     SOURCE is a video file or a folder of .png, .jpg and .jpeg images. Closing the drive starts its run. A drive that
     is closed already is refused without --late, if you may read the ledger.
+
+    Images are frames in the order of the numbers in their names. A name of 19 digits is the frame's time in ns. The
+    file .autolabel-upload.json, which is written into the folder, keeps the times of all other names: when a changed
+    folder is uploaded to its drive again, the same names are the same frames.
     """
     check_names(drive, camera)
     if late and (models or notes or policy != "all"):
@@ -80,6 +84,8 @@ def upload(
     if models:
         check_models(stack, models)
     known = check_closed(stack, drive, late=late)
+    if notice := recording.keep_times():
+        console.print(notice, style="yellow", highlight=False, markup=False, soft_wrap=True)
     with RunDisplay(console) as display:
         total, frames = recording.count(limit), recording.frames(limit)
         count = upload_frames(stack, drive, camera, frames, lambda n: display.count("uploaded", n, total))

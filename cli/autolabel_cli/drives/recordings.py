@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import itertools
 import os
-import re
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from autolabel.contracts.wording import counted
+from autolabel_cli.drives.folder_times import RECEIPT, frame_times, keep_times, natural_order
 from autolabel_cli.errors import CommandError
 
 IMAGES = {".png": "png", ".jpg": "jpg", ".jpeg": "jpeg"}
-_TIMESTAMP = re.compile(r"[0-9]{19}")
-# Assumed rate of images whose names hold no timestamp.
-FOLDER_RATE_HZ = 10
 JPEG_QUALITY = 95
 _MOST_NAMED = 5
 
@@ -23,7 +21,7 @@ _MOST_NAMED = 5
 class RecordedFrame:
     """Frame of a recording. `timestamp`: ns since the epoch. `body`: the bytes of the image file.
 
-    `origin`: the name of its file, or its place in a video.
+    `origin`: the name of its source file; of a video, with the frame's number. Never a path of this machine.
     """
 
     timestamp: int
@@ -36,12 +34,14 @@ class RecordedFrame:
 class Recording:
     """Recording with its image files, which a video does not have.
 
-    `skipped`: what else is in the folder, and images that may not be read; without hidden files.
+    `skipped`: what else is in the folder, and images that may not be read; without hidden files. `times`: of the files,
+    by name, in ns since the epoch.
     """
 
     path: Path
     files: tuple[Path, ...]
     skipped: tuple[Path, ...] = ()
+    times: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def skipped_sentence(self) -> str:
@@ -49,7 +49,20 @@ class Recording:
         if not self.skipped:
             return ""
         named = first_of(path.name + "/" * path.is_dir() for path in self.skipped)
-        return f"skipped {len(self.skipped):,} that are not readable .png, .jpg or .jpeg files: {named}"
+        kinds = ".png, .jpg or .jpeg"
+        skipped = counted(
+            len(self.skipped), f"that is not a readable {kinds} file", f"that are not readable {kinds} files"
+        )
+        return f"skipped {skipped}: {named}"
+
+    def keep_times(self) -> str:
+        """Keep the times of the files in their folder, for later uploads. Returns a notice if that is not possible."""
+        if keep_times(self.path, self.times):
+            return ""
+        return (
+            f"{self.path / RECEIPT} cannot be written, so the times of the frames are not kept: when files are added "
+            "to the folder or removed, upload it as another drive"
+        )
 
     def count(self, limit: int | None = None) -> int | None:
         """Count the frames, at most `limit`. For a video return `limit`, since only reading it tells the count."""
@@ -59,14 +72,15 @@ class Recording:
         """Read at most `limit` frames in order, from the index `first`. CommandError when one cannot be read."""
         end = None if limit is None else first + limit
         if self.files:
-            return itertools.islice(_image_frames(self.files), first, end)
+            return itertools.islice(_image_frames(self), first, end)
         return itertools.islice(_video_frames(self.path), first, end)
 
 
 def find_recording(path: Path) -> Recording:
     """Find the recording at a path. CommandError when it is neither a video nor a folder with images."""
     if path.is_dir():
-        files = sorted(p for p in path.iterdir() if not p.name.startswith("."))
+        found = (p for p in path.iterdir() if not p.name.startswith("."))
+        files = sorted(found, key=lambda p: natural_order(p.name))
         images = tuple(p for p in files if p.suffix.lower() in IMAGES and p.is_file() and os.access(p, os.R_OK))
         if not images:
             raise CommandError(
@@ -74,7 +88,7 @@ def find_recording(path: Path) -> Recording:
                 "give a folder of images or a video file"
             )
         taken = frozenset(images)
-        return Recording(path, images, tuple(p for p in files if p not in taken))
+        return Recording(path, images, tuple(p for p in files if p not in taken), frame_times(path, images))
     if path.is_file():
         # Reading the first frame shows a broken video here instead of in the middle of an upload.
         next(_video_frames(path))
@@ -90,12 +104,9 @@ def first_of(names: Iterable[str]) -> str:
     return ", ".join(first) + (f" and {others:,} more" if others else "")
 
 
-def _image_frames(files: tuple[Path, ...]) -> Iterator[RecordedFrame]:
-    start = files[0].stat().st_mtime_ns
-    for index, path in enumerate(files):
-        named = _TIMESTAMP.fullmatch(path.stem)
-        timestamp = int(path.stem) if named else start + index * 1_000_000_000 // FOLDER_RATE_HZ
-        yield RecordedFrame(timestamp, IMAGES[path.suffix.lower()], path.read_bytes(), path.name)
+def _image_frames(recording: Recording) -> Iterator[RecordedFrame]:
+    for path in recording.files:
+        yield RecordedFrame(recording.times[path.name], IMAGES[path.suffix.lower()], path.read_bytes(), path.name)
 
 
 def _video_frames(path: Path) -> Iterator[RecordedFrame]:
@@ -121,7 +132,7 @@ def _video_frames(path: Path) -> Iterator[RecordedFrame]:
                 raise CommandError(f"{path}: frame {count} cannot be encoded as JPEG; use a folder of images instead")
             # From the frame rate, because the timestamps of some containers repeat.
             timestamp = start + round(count * 1e9 / (rate or 25.0))
-            yield RecordedFrame(timestamp, "jpg", body.tobytes(), f"frame {count}")
+            yield RecordedFrame(timestamp, "jpg", body.tobytes(), f"{path.name}, frame {count}")
             count += 1
         if count == 0:
             raise CommandError(f"{path} cannot be decoded as a video: give a video file or a folder of images")
