@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import suppress
 
 import msgspec
 
@@ -52,9 +51,7 @@ def plan_run(run: Run, *, label_bucket: Bucket, ledger: UnitLedger, shard_frames
 
 
 def _planned(run: Run, label_bucket: Bucket) -> list[Shard]:
-    with suppress(KeyError):
-        return list(read_shards(label_bucket, run.folder))
-    return []
+    return list(read_shards(label_bucket, run.folder)) if label_bucket.exists(run.folder.shard_list) else []
 
 
 def _forget_wait(run: Run, ledger: RunTokens) -> None:

@@ -154,7 +154,7 @@ def test_images_that_cannot_be_joined_are_told(tmp_path: Path, evaluate: Evaluat
     source = _dataset(tmp_path / "dataset.manifest", 2)
     write_coco(tmp_path / "others", [Picture("a", 200, 160, ALL_OF_STUB)])
     done = evaluate(tmp_path / "others", "--dataset", source)
-    assert "1 images cannot be joined in order with 2 frames of 1 cameras" in done.output
+    assert "1 image cannot be joined in order with 2 frames of 1 camera:" in done.output
     pictures = [Picture(key_of(index=index).timestamp, 200, 160, ALL_OF_STUB) for index in (1, 5)]
     write_coco(tmp_path / "some", [*pictures, Picture(key_of().timestamp, 100, 80, ALL_OF_STUB)])
     document = json.loads(evaluate(tmp_path / "some", "--dataset", source, "--json").stdout)
