@@ -16,7 +16,7 @@ BROWSER = tests/browser local/tests/browser
 
 .DEFAULT_GOAL := help
 .PHONY: help demo cloud check unit lint style types imports words templates format test test-browser test-label-studio prove mutants chaos load bench quality
-.PHONY: fresh build stack-name setup setup-ssd setup-portal setup-sagemaker setup-export setup-label-studio requirements clean
+.PHONY: fresh build stack-name setup setup-ssd setup-portal setup-sagemaker setup-export setup-tracks setup-label-studio requirements clean
 
 define HELP
 Usage: make TARGET [NAME=value ...]
@@ -148,6 +148,15 @@ setup-export: .venv-export/stamp
 	@.venv-export/bin/python $(PIP_INSTALL) -r requirements/export.txt
 	@touch $@
 
+# Metrics of tracks, which only `autolabel evaluate tracks` needs.
+setup-tracks: .venv-tracks/stamp
+
+.venv-tracks/stamp: requirements/tracks.txt
+	@echo "setting up .venv-tracks (about a minute, 650 MB) ..."
+	@rm -rf .venv-tracks && $(PYTHON) -m venv .venv-tracks
+	@.venv-tracks/bin/python $(PIP_INSTALL) -r requirements/tracks.txt
+	@touch $@
+
 demo: setup $(if $(findstring ssd-mobilenet,$(MODELS)),setup-ssd) $(if $(filter-out 0,$(REVIEW)),setup-portal)
 	@$(IN) tools.demo $(if $(DRIVE),--drive "$(DRIVE)") $(if $(FRAMES),--frames $(FRAMES)) \
 		$(if $(MODELS),--models "$(MODELS)") $(if $(filter-out 0,$(REVIEW)),--review)
@@ -239,10 +248,10 @@ stack-name:
 requirements:
 	@rm -rf build/pip-tools && $(PYTHON) -m venv build/pip-tools && build/pip-tools/bin/pip install --quiet pip-tools
 	for name in layers/autolabel/requirements requirements/dev requirements/export requirements/label-studio requirements/node \
-		requirements/sam requirements/sagemaker; do \
+		requirements/sam requirements/sagemaker requirements/tracks; do \
 		build/pip-tools/bin/pip-compile --quiet --generate-hashes --no-header --annotation-style line --allow-unsafe \
 			--no-strip-extras --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-emit-options \
 			--output-file $$name.txt $$name.in || exit 1; done
 
 clean:
-	rm -rf build .venv .venv-sam .venv-sagemaker .venv-export .venv-label-studio .node .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf build .venv .venv-sam .venv-sagemaker .venv-export .venv-tracks .venv-label-studio .node .mypy_cache .ruff_cache .pytest_cache .hypothesis

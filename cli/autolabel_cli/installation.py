@@ -74,5 +74,6 @@ class Library(NamedTuple):
         )
 
 
+TRACKERS = Library("trackers", "tracks", ".venv-tracks", "setup-tracks", "AUTOLABEL_TRACKERS")
 DATUMARO = Library("datumaro", "export", ".venv-export", "setup-export", "AUTOLABEL_DATUMARO")
 SAGEMAKER = Library("sagemaker-core", "sagemaker", ".venv-sagemaker", "setup-sagemaker", "AUTOLABEL_SAGEMAKER")

@@ -12,6 +12,7 @@ import click
 import msgspec
 from rich.table import Table
 
+from autolabel.contracts.wording import counted
 from autolabel_cli.drives.display import RunDisplay
 from autolabel_cli.errors import CommandError, CommandGroup
 from autolabel_cli.evaluation.document import BestAlone, EvaluationDocument
@@ -100,6 +101,61 @@ def boxes(
     if as_json:
         return print_json(_document(evaluation, labels, form, chosen))
     _show(evaluation, labels, f"{folder}: {evaluation.frames} frames, {form}, level {chosen}")
+    return None
+
+
+@evaluate.command("tracks")
+@click.option(
+    "--labels",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    required=True,
+    help="Folder of labelled tracks: KITTI's <sequence>.txt.",
+)
+@click.option(
+    "--detections",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    required=True,
+    help="Folder of detections: <sequence>.txt with lines frame,class,left,top,right,bottom,score.",
+)
+@click.option(
+    "--min-score",
+    type=click.FloatRange(0, 1),
+    default=0.9,
+    show_default=True,
+    help="Detections of a lower score are left out; a file's score is a logit.",
+)
+@click.option(
+    "--rate",
+    type=click.FloatRange(0, min_open=True),
+    default=10.0,
+    show_default=True,
+    help="Frames a second of the sequences.",
+)
+@click.option("--every", type=click.IntRange(min=1), default=1, help="Take only every such frame.")
+@json_option
+def tracks(labels: Path, detections: Path, min_score: float, rate: float, every: int, as_json: bool) -> None:
+    """Link detections of cars into tracks, and score them against labelled tracks.
+
+    Cars of 25 pixels and more count, up to occlusion 2. Vans, lorries and unlabelled regions are neither right nor
+    wrong. The metrics need the package trackers: `make setup-tracks`.
+    """
+    from autolabel_cli.evaluation.tracks import evaluate_tracks
+
+    document = evaluate_tracks(labels, detections, min_score=min_score, rate=rate, every=every)
+    if as_json:
+        return print_json(document)
+    counts = f"{counted(document.sequences, 'sequence')}, {counted(document.frames, 'frame')} at {document.rate:g} Hz"
+    console.print(f"{labels}: {counts}, scores from {min_score:g}", highlight=False, markup=False, soft_wrap=True)
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
+    for column in ("tracks", "HOTA", "IDF1", "MOTA", "switches", "fragments", "precision", "recall"):
+        table.add_column(column, justify="left" if column == "tracks" else "right")
+    for name, of in (("confirmed", document), ("all", document.all)):
+        shares = (_share(share) for share in (of.hota, of.idf1, of.mota))
+        sides = (_share(share) for share in (of.precision, of.recall))
+        table.add_row(name, *shares, f"{of.switches:,}", f"{of.fragments:,}", *sides)
+    print_table(console, table)
+    for why, count in document.left_out.items():
+        console.print(f"left out: {count:,} {why}", highlight=False)
     return None
 
 

@@ -1,4 +1,4 @@
-"""Defines the document of `autolabel evaluate boxes --json`."""
+"""Defines the documents of `autolabel evaluate … --json`."""
 
 from __future__ import annotations
 
@@ -28,7 +28,10 @@ class BestAlone(Scores, frozen=True, kw_only=True):
 
 
 class EvaluationDocument(msgspec.Struct, frozen=True):
-    """The document of --json. Scores are by class, edits by system. `final`: of a dataset's final labels only."""
+    """The document of `evaluate boxes`. Scores are by class, edits by system.
+
+    `final`: of a dataset's final labels only.
+    """
 
     frames: int
     format: str
@@ -39,3 +42,33 @@ class EvaluationDocument(msgspec.Struct, frozen=True):
     unknown_classes: dict[str, int]
     left_out: dict[str, int]
     final: Mapping[str, Scores] | msgspec.UnsetType = msgspec.UNSET
+
+
+class TrackScores(msgspec.Struct, frozen=True):
+    """Scores of tracks over all sequences; None where there is nothing to divide by.
+
+    `hota`, `idf1`, `mota`, `precision`, `recall`: at most 1. `switches`: places where a labelled object goes on in
+    another track; `fragments`: places where it loses its track and finds one again.
+    """
+
+    hota: float | None
+    idf1: float | None
+    mota: float | None
+    switches: int
+    fragments: int
+    precision: float | None
+    recall: float | None
+
+
+class TracksDocument(TrackScores, frozen=True, kw_only=True):
+    """The document of `evaluate tracks`. The scores beside `all` are of confirmed tracks; `rate`: frames a second.
+
+    `left_out`: numbers of labels and detections by the reason.
+    """
+
+    all: TrackScores
+    sequences: int
+    frames: int
+    rate: float
+    min_score: float
+    left_out: dict[str, int]

@@ -23,7 +23,11 @@ DOCUMENT = tomllib.loads((PROJECT / "pyproject.toml").read_text())
 DECLARED = DOCUMENT["project"]
 PACKAGES = {"autolabel_cli": PROJECT / "cli", "autolabel": PROJECT / "layers" / "autolabel"}
 # They run in the process of a library, which an extra installs.
-IN_OTHER_PROCESSES = {"autolabel_cli.datasets.datumaro_formats", "autolabel_cli.models.sagemaker_sdk"}
+IN_OTHER_PROCESSES = {
+    "autolabel_cli.datasets.datumaro_formats",
+    "autolabel_cli.evaluation.tracking_metrics",
+    "autolabel_cli.models.sagemaker_sdk",
+}
 
 
 def names(requirements: list[str]) -> set[str]:

@@ -1,0 +1,26 @@
+"""Sequences: link the detections of a camera's frames into tracks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from autolabel.sequences.linking import Sight
+    from autolabel.sequences.tracks import LEAST_RATE, Track, TrackBox, link_frames
+else:
+    from autolabel.lazy_faces import lazy_face
+
+    __getattr__ = lazy_face(
+        __name__,
+        {
+            "linking": ("Sight",),
+            "tracks": (
+                "LEAST_RATE",
+                "Track",
+                "TrackBox",
+                "link_frames",
+            ),
+        },
+    )
+
+__all__ = ["LEAST_RATE", "Sight", "Track", "TrackBox", "link_frames"]
