@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import base64
+import bz2
 import itertools
 import random
 import resource
@@ -13,9 +14,12 @@ import struct
 import sys
 import zlib
 from collections.abc import Callable, Iterator
+from typing import Any
 
+import lz4.frame
 import msgspec
 import numpy as np
+import zstandard
 from PIL import Image
 
 from autolabel.contracts.drive import MAX_MODELS, parse_drive_document
@@ -30,10 +34,12 @@ from autolabel.labelling.segmentation_map import polygons
 from autolabel.labels.detections import Detection
 from autolabel.labels.failed_frames import FrameCheck
 from autolabel.labels.image_header import read_header
+from autolabel.logs import UnreadRange, inspect_log, plan_slices, read_messages
 from autolabel.models.catalogue import Model
 from autolabel.models.decoders import DecoderOptions
 from autolabel.models.decoders.base import MAX_OBJECTS
 from tests.fakes.answers import DETECTOR, answer
+from tests.fakes.counting import Counting
 from tests.fakes.images import png_chunk, png_header, saved, segments
 from tests.fuzz.pictures import pictures_of
 
@@ -344,6 +350,37 @@ def repeated_scans() -> str:
 
 def scans_of_a_camera() -> str:
     return drawn(scans(0))
+
+
+def log_bomb(compression: str, packer: Callable[[], Any], stated: int, megabytes: int) -> str:
+    """Read an MCAP log with a chunk that holds more than it states, or more than is allowed."""
+    packing = packer()
+    parts = [packing.begin()] if compression == "lz4" else []
+    parts += [packing.compress(bytes(MEGABYTE)) for _ in range(megabytes)]
+    data = b"".join([*parts, packing.flush()])
+    name = compression.encode()
+    content = struct.pack("<QQQII", 0, 0, stated, 0, len(name)) + name + struct.pack("<Q", len(data)) + data
+    source = Counting(b"\x89MCAP0\r\n" + struct.pack("<BQ", 6, len(content)) + content)
+    index = inspect_log(source, "log")
+    (found,) = read_messages(source, index.container, plan_slices(index, [1], 1)[0], [1])
+    assert isinstance(found, UnreadRange)
+    return found.reason
+
+
+def log_of_zstd() -> str:
+    return log_bomb("zstd", lambda: zstandard.ZstdCompressor().compressobj(), 1_000, 1_000)
+
+
+def log_of_lz4() -> str:
+    return log_bomb("lz4", lz4.frame.LZ4FrameCompressor, 1_000, 1_000)
+
+
+def log_of_bz2() -> str:
+    return log_bomb("bz2", bz2.BZ2Compressor, 1_000, 100)
+
+
+def log_of_a_gigabyte() -> str:
+    return log_bomb("zstd", lambda: zstandard.ZstdCompressor().compressobj(), 1_000_000_000, 1_000)
 
 
 def set_off(bomb: Callable[[], str]) -> str:

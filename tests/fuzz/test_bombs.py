@@ -67,6 +67,10 @@ BOMBS = {
     "repeated_scans": ("left out", PICTURE),
     "scans_of_a_camera": ("drawn", PICTURE),
     "failed_scans": ("counts as whole", PICTURE),
+    "log_of_zstd": ("chunk-size-wrong", SMALL),
+    "log_of_lz4": ("chunk-size-wrong", SMALL),
+    "log_of_bz2": ("chunk-size-wrong", SMALL),
+    "log_of_a_gigabyte": ("chunk-too-large", SMALL),
     # The largest allowed frame: reconcile has 1,024 MB.
     "largest_failed_png": ("counts as whole", FAILED),
     # The largest allowed frame: assemble and publish have 1,769 MB.

@@ -88,9 +88,9 @@ def test_every_library_that_the_command_imports_is_required() -> None:
     libraries = {name.split(".")[0] for name in reached - ours} - sys.stdlib_module_names
     known = packages_distributions()
     imported = {known[library][0].lower() for library in libraries}
-    # OpenCV, which only videos need.
-    video = names(DECLARED["optional-dependencies"]["video"])
-    assert imported == names(DECLARED["dependencies"]) | video
+    # OpenCV, which only videos need, and the readers of logs.
+    extras = [DECLARED["optional-dependencies"][extra] for extra in ("video", "logs")]
+    assert imported == names(DECLARED["dependencies"]) | {name for extra in extras for name in names(extra)}
 
 
 @pytest.mark.parametrize("extra", ["export", "sagemaker"])

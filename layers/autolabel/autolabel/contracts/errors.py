@@ -7,6 +7,7 @@ AutolabelError
 │   ├── ImageRefused         a frame that is not a usable image
 │   │   ├── FrameChanged     its object changed after the listing was frozen, or is gone
 │   │   └── FrameUnreadable  S3 does not give its object out
+│   ├── LogRefused           a drive log, or a part of it, that cannot be read
 │   ├── AnswerRefused        a model's answer that cannot be read
 │   └── VerificationRefused  a work team or a labelling server is set up wrongly
 ├── Unavailable              a dependency fails temporarily: the work goes back and is tried again
@@ -77,6 +78,10 @@ class FrameUnreadable(ImageRefused):
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(UNREADABLE + code, message)
+
+
+class LogRefused(Refused):
+    """A drive log, a chunk of it or one of its messages cannot be read."""
 
 
 class AnswerRefused(Refused):

@@ -28,6 +28,15 @@ class ObjectPart(NamedTuple):
     metadata: Mapping[str, str] = {}
 
 
+class ByteSource(Protocol):
+    """The bytes of one file or object, read by ranges."""
+
+    size: int
+
+    def read(self, start: int, length: int) -> bytes:
+        """Read the range with exactly one request. It is inside the source."""
+
+
 class Bucket(Protocol):
     """One bucket."""
 

@@ -1,0 +1,87 @@
+"""Drive logs: index, slices, messages and frames of MCAP logs and ROS 1 bags, read by ranges."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from autolabel.logs.cameras import Cameras, camera_name, choose_cameras
+    from autolabel.logs.extraction import (
+        Extracted,
+        ExtractedFrame,
+        LeftMessage,
+        Tally,
+        Timestamps,
+        TopicTally,
+        extract_frames,
+    )
+    from autolabel.logs.index import Chunk, LogChannel, LogIndex, LogSlice, UnreadRange, plan_slices
+    from autolabel.logs.kinds import HEAD_BYTES, Kind, tell_kind
+    from autolabel.logs.messages import LogMessage, Place, inspect_log, read_messages
+else:
+    from autolabel.lazy_faces import lazy_face
+
+    __getattr__ = lazy_face(
+        __name__,
+        {
+            "cameras": (
+                "Cameras",
+                "camera_name",
+                "choose_cameras",
+            ),
+            "extraction": (
+                "Extracted",
+                "ExtractedFrame",
+                "LeftMessage",
+                "Tally",
+                "Timestamps",
+                "TopicTally",
+                "extract_frames",
+            ),
+            "index": (
+                "Chunk",
+                "LogChannel",
+                "LogIndex",
+                "LogSlice",
+                "UnreadRange",
+                "plan_slices",
+            ),
+            "kinds": (
+                "HEAD_BYTES",
+                "Kind",
+                "tell_kind",
+            ),
+            "messages": (
+                "LogMessage",
+                "Place",
+                "inspect_log",
+                "read_messages",
+            ),
+        },
+    )
+
+__all__ = [
+    "HEAD_BYTES",
+    "Cameras",
+    "Chunk",
+    "Extracted",
+    "ExtractedFrame",
+    "Kind",
+    "LeftMessage",
+    "LogChannel",
+    "LogIndex",
+    "LogMessage",
+    "LogSlice",
+    "Place",
+    "Tally",
+    "Timestamps",
+    "TopicTally",
+    "UnreadRange",
+    "camera_name",
+    "choose_cameras",
+    "extract_frames",
+    "inspect_log",
+    "plan_slices",
+    "read_messages",
+    "tell_kind",
+]

@@ -1,0 +1,93 @@
+"""Names the cameras of a log after their topics, and chooses the topics to extract."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Sequence
+from typing import NamedTuple
+
+from autolabel.contracts.errors import LogRefused
+from autolabel.contracts.frames import is_name
+from autolabel.logs.index import LogChannel, LogIndex
+from autolabel.logs.schemas import holds_pictures, is_other_picture
+
+# Parts at a topic's end that say how a picture is stored, and not which camera made it.
+_STORAGE = re.compile(r"(?:image(?:_(?:raw|rect|color|mono|compressed))*|compressed)\Z")
+_DEPTH = "/compressedDepth"
+_OTHERS_IN_NAMES = re.compile(r"[^A-Za-z0-9_-]+")
+_MOST_NAMED = 10
+
+
+class Cameras(NamedTuple):
+    """The chosen channels with the name of each one's camera; and topics with pictures that are not read yet.
+
+    `unread`: the topic and the name of its messages.
+    """
+
+    names: dict[int, str]
+    unread: tuple[tuple[str, str], ...]
+
+    def topics(self, index: LogIndex) -> dict[str, str]:
+        """Return the camera of each chosen topic."""
+        return {channel.topic: self.names[channel.id] for channel in index.channels if channel.id in self.names}
+
+
+def choose_cameras(index: LogIndex, topics: Collection[str] = ()) -> Cameras:
+    """Choose the channels with pictures, all or those of `topics`, and name their cameras.
+
+    LogRefused, which names the topics, if there is none, a topic is not in the log or has no pictures, a camera cannot
+    be named, or two topics would share a name.
+    """
+    wanted = {_plain(topic): topic for topic in topics}
+    known = {_plain(channel.topic): channel for channel in index.channels}
+    for plain, topic in wanted.items():
+        if plain not in known:
+            raise LogRefused("topic-unknown", f"the log has no topic {topic!r}; its topics: {_listed(index.channels)}")
+        if not holds_pictures(known[plain]) or _is_depth(known[plain]):
+            raise LogRefused("topic-not-pictures", f"topic {topic!r} has {known[plain].schema}, which is not read")
+    pictures = [channel for channel in index.channels if holds_pictures(channel) and not _is_depth(channel)]
+    chosen = [channel for channel in pictures if not wanted or _plain(channel.topic) in wanted]
+    if not chosen:
+        damage = f"; {index.rebuilt}" if index.rebuilt else ""
+        message = f"the log has no topic with pictures{damage}; its topics: {_listed(index.channels)}"
+        raise LogRefused("no-camera", message)
+    names = {channel.id: camera_name(channel.topic) for channel in chosen}
+    topic_of: dict[str, str] = {}
+    for channel in chosen:
+        first = topic_of.setdefault(names[channel.id], channel.topic)
+        if _plain(first) != _plain(channel.topic):
+            raise LogRefused(
+                "camera-shared",
+                f"topics {first!r} and {channel.topic!r} would both be camera {names[channel.id]!r}: choose topics",
+            )
+    unread = {(c.topic, c.schema) for c in index.channels if is_other_picture(c) or _is_depth(c)}
+    return Cameras(names, tuple(sorted(unread)))
+
+
+def camera_name(topic: str) -> str:
+    """Name the camera of a topic: its parts joined by `-`, without those at its end that name a way of storage.
+
+    `/camera/front/image_raw/compressed` is `camera-front`; `/image_raw` alone keeps its name. LogRefused if the result
+    cannot name a camera.
+    """
+    parts = [part for part in topic.split("/") if part]
+    while len(parts) > 1 and _STORAGE.match(parts[-1]):
+        parts.pop()
+    name = _OTHERS_IN_NAMES.sub("_", "-".join(parts)).lstrip("_-")
+    if not is_name(name):
+        raise LogRefused("camera-unnamed", f"topic {topic!r} gives no name of a camera: {name!r} is not allowed")
+    return name
+
+
+def _is_depth(channel: LogChannel) -> bool:
+    return channel.topic.endswith(_DEPTH)
+
+
+def _plain(topic: str) -> str:
+    return topic.strip("/")
+
+
+def _listed(channels: Sequence[LogChannel]) -> str:
+    topics = sorted({f"{channel.topic} ({channel.schema})" for channel in channels})
+    more = f" and {len(topics) - _MOST_NAMED:,} more" if len(topics) > _MOST_NAMED else ""
+    return (", ".join(topics[:_MOST_NAMED]) or "none") + more

@@ -1,0 +1,110 @@
+"""Reads the index of a log and the messages of its slices."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from typing import NamedTuple
+
+from autolabel.contracts.errors import LogRefused
+from autolabel.contracts.ports import ByteSource
+from autolabel.logs.containers import ContainerReader, RawMessage
+from autolabel.logs.index import Chunk, LogIndex, LogSlice, UnreadRange
+from autolabel.logs.kinds import HEAD_BYTES, Container, container_of
+from autolabel.logs.ranges import LOG_CHANGED, MAX_CHUNK_HEAD, check_size, join_chunks, read_range
+
+
+class Place(NamedTuple):
+    """The place of a message: the range of its chunk in the log, and the offset of its record in the chunk."""
+
+    start: int
+    end: int
+    offset: int
+
+    def __str__(self) -> str:
+        return f"chunk at bytes {self.start:,} to {self.end:,}, offset {self.offset:,}"
+
+
+class LogMessage(NamedTuple):
+    """A message of a log, as it is serialised. `log_time`: ns since the epoch."""
+
+    channel: int
+    log_time: int
+    place: Place
+    data: memoryview
+
+
+def inspect_log(source: ByteSource, name: str) -> LogIndex:
+    """Read the index of a log: its own, or one made by a walk if that is missing or damaged.
+
+    LogRefused, which names the log, for a file of another kind, or an index too large.
+    """
+    head = bytes(read_range(source, 0, min(source.size, HEAD_BYTES)))
+    reader = _reader(container_of(head, name))
+    index = reader.read_index(source)
+    return index if isinstance(index, LogIndex) else reader.walk(source, index)
+
+
+def read_messages(
+    source: ByteSource, container: Container, part: LogSlice, channels: Collection[int]
+) -> Iterator[LogMessage | UnreadRange]:
+    """Yield the messages of the channels in a slice, in the order of their places, and the chunks that are refused.
+
+    A chunk is read with one request, small neighbours together. Of a large chunk without compression, the messages are
+    read alone if they are a small part of it. LogRefused if the log changes meanwhile.
+    """
+    reader = _reader(container)
+    for run in join_chunks(part.chunks):
+        if len(run) == 1:
+            yield from _read_chunk(source, reader, run[0], channels, None)
+        else:
+            start = run[0].start
+            body = read_range(source, start, run[-1].end - start)
+            for chunk in run:
+                yield from _read_chunk(source, reader, chunk, channels, body[chunk.start - start : chunk.end - start])
+
+
+def _reader(container: Container) -> ContainerReader:
+    # What reads the containers is imported for logs only: the command is installed without it.
+    if container == "mcap":
+        from autolabel.logs.mcap_container import McapReader
+
+        return McapReader()
+    from autolabel.logs.bag_container import BagReader
+
+    return BagReader()
+
+
+def _read_chunk(
+    source: ByteSource, reader: ContainerReader, chunk: Chunk, channels: Collection[int], body: memoryview | None
+) -> Iterator[LogMessage | UnreadRange]:
+    """Yield the messages of a chunk. All of it is checked before its first message is given out."""
+    messages: list[RawMessage] = []
+    try:
+        picked = _pick(source, reader, chunk, channels) if body is None else None
+        if picked is None:
+            if body is None:
+                check_size(chunk.length - MAX_CHUNK_HEAD)
+                body = read_range(source, chunk.start, chunk.length)
+            messages = [one for one in reader.messages(reader.unpack(chunk, body)) if one.channel in channels]
+        else:
+            messages = picked
+    except LogRefused as e:
+        if e.reason == LOG_CHANGED:
+            raise
+        yield UnreadRange(chunk.start, chunk.end, e.reason, str(e))
+        return
+    for message in messages:
+        place = Place(chunk.start, chunk.end, message.offset)
+        yield LogMessage(message.channel, message.log_time, place, message.data)
+
+
+def _pick(
+    source: ByteSource, reader: ContainerReader, chunk: Chunk, channels: Collection[int]
+) -> list[RawMessage] | None:
+    try:
+        return reader.pick(source, chunk, channels)
+    except LogRefused as e:
+        if e.reason == LOG_CHANGED:
+            raise
+        # The chunk itself may be whole.
+        return None

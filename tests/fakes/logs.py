@@ -1,0 +1,255 @@
+"""Drive logs, written by the containers' own writers; and a source that counts what is read of them."""
+
+from __future__ import annotations
+
+import io
+import tempfile
+from collections.abc import Iterable, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from foxglove_schemas_protobuf.CompressedImage_pb2 import CompressedImage
+from foxglove_schemas_protobuf.RawImage_pb2 import RawImage
+from google.protobuf.descriptor import FileDescriptor
+from google.protobuf.descriptor_pb2 import FileDescriptorSet
+from mcap.writer import CompressionType, Writer
+from PIL import Image
+from rosbags.rosbag1 import Writer as BagWriter
+from rosbags.typesys import Stores, get_typestore
+
+from tests.fakes.images import saved
+
+Encoding = Literal["cdr", "idl", "ros1", "protobuf"]
+START = 1_700_000_000_000_000_000
+STEP = 100_000_000
+WIDTH, HEIGHT = 24, 16
+FRONT, REAR, LIDAR = "/camera/front/image_raw/compressed", "/camera/rear/image_raw", "/lidar/points"
+
+
+class Sent(NamedTuple):
+    """A message to write. `stamp`: of its header. `raw`: the fields of an Image; else `packed`: those of an image file.
+
+    A message with neither is a message of another type, with `noise` bytes.
+    """
+
+    topic: str
+    stamp: int
+    log_time: int
+    raw: dict[str, Any] | None = None
+    packed: tuple[str, bytes] | None = None
+    noise: int = 0
+
+
+@cache
+def pixels(number: int, width: int = WIDTH, height: int = HEIGHT) -> np.ndarray:
+    """RGB pixels that differ in all rows, columns and channels."""
+    return np.random.default_rng(number).integers(0, 256, (height, width, 3), np.uint8)
+
+
+@cache
+def jpeg(number: int, width: int = WIDTH, height: int = HEIGHT) -> bytes:
+    return saved(Image.fromarray(pixels(number, width, height)), "JPEG")
+
+
+def raw(
+    data: bytes,
+    encoding: str = "rgb8",
+    step: int | None = None,
+    *,
+    width: int = WIDTH,
+    height: int = HEIGHT,
+    **more: Any,
+) -> dict[str, Any]:
+    step = len(data) // height if step is None else step
+    return {
+        "width": width,
+        "height": height,
+        "encoding": encoding,
+        "step": step,
+        "data": data,
+        "is_bigendian": 0,
+        **more,
+    }
+
+
+def drive(frames: int = 6, noise: int = 0, width: int = WIDTH, height: int = HEIGHT) -> list[Sent]:
+    """Messages of a drive: a compressed front camera, a raw rear camera, and a LiDAR with `noise` bytes between."""
+    sent = []
+    for number in range(frames):
+        stamp = START + number * STEP
+        log_time = stamp + 7_000_000
+        sent += [
+            Sent(FRONT, stamp, log_time, packed=("jpeg", jpeg(number, width, height))),
+            Sent(LIDAR, stamp, log_time + 1, noise=noise),
+            Sent(
+                REAR,
+                stamp + 5,
+                log_time + 2,
+                raw=raw(pixels(number, width, height).tobytes(), width=width, height=height),
+            ),
+        ]
+    return sent
+
+
+def mcap_log(
+    messages: Iterable[Sent],
+    encoding: Encoding = "cdr",
+    compression: str = "zstd",
+    chunk_size: int = 4096,
+    **options: Any,
+) -> bytes:
+    """Write an MCAP log. `options`: of the writer."""
+    target = io.BytesIO()
+    kinds = {"": CompressionType.NONE, "lz4": CompressionType.LZ4, "zstd": CompressionType.ZSTD}
+    writer = Writer(target, chunk_size=chunk_size, compression=kinds[compression], **options)
+    writer.start(profile="", library="test")
+    channels: dict[str, int] = {}
+    for message in messages:
+        name, data = serialised(message, encoding)
+        if message.topic not in channels:
+            schema_encoding, definition = _definition(name, encoding)
+            schema = writer.register_schema(name, schema_encoding, definition)
+            wire = "cdr" if encoding == "idl" else encoding
+            channels[message.topic] = writer.register_channel(message.topic, wire, schema)
+        writer.add_message(channels[message.topic], message.log_time, data, message.log_time)
+    writer.finish()  # type: ignore[no-untyped-call]
+    return target.getvalue()
+
+
+def bag_log(messages: Sequence[Sent], compression: str = "none", chunk_size: int = 4096) -> bytes:
+    """Write a ROS 1 bag."""
+    store = get_typestore(Stores.ROS1_NOETIC)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "log.bag"
+        writer = BagWriter(path)
+        writer.chunk_threshold = chunk_size
+        if compression != "none":
+            writer.set_compression(BagWriter.CompressionFormat[compression.upper()])
+        with writer:
+            connections: dict[str, Any] = {}
+            for message in messages:
+                name, data = serialised(message, "ros1")
+                if message.topic not in connections:
+                    kind = name.replace("/", "/msg/")
+                    connections[message.topic] = writer.add_connection(message.topic, kind, typestore=store)
+                writer.write(connections[message.topic], message.log_time, data)
+        return path.read_bytes()
+
+
+def serialised(message: Sent, encoding: Encoding) -> tuple[str, bytes]:
+    """Return the name of a message's type, and its bytes."""
+    if encoding == "protobuf":
+        return _protobuf(message)
+    ros1 = encoding == "ros1"
+    store = get_typestore(Stores.ROS1_NOETIC if ros1 else Stores.ROS2_HUMBLE)
+    time = store.types["builtin_interfaces/msg/Time"](sec=message.stamp // 10**9, nanosec=message.stamp % 10**9)
+    header = store.types["std_msgs/msg/Header"](**{"seq": 1} if ros1 else {}, stamp=time, frame_id="camera")
+    if message.raw is not None:
+        kind = "Image"
+        fields = {**message.raw, "data": np.frombuffer(message.raw["data"], np.uint8)}
+    elif message.packed is not None:
+        kind = "CompressedImage"
+        fields = {"format": message.packed[0], "data": np.frombuffer(message.packed[1], np.uint8)}
+    else:
+        kind = "CompressedImage"
+        fields = {"format": "noise", "data": np.random.default_rng(0).integers(0, 256, message.noise, np.uint8)}
+    name = f"sensor_msgs/msg/{kind}"
+    made = store.types[name](header=header, **fields)
+    data = bytes(store.serialize_ros1(made, name) if ros1 else store.serialize_cdr(made, name))
+    if message.raw is None and message.packed is None:
+        name = "std_msgs/msg/ByteMultiArray"
+    return name.replace("/msg/", "/") if ros1 else name, data
+
+
+def _protobuf(message: Sent) -> tuple[str, bytes]:
+    made: Any = RawImage() if message.raw is not None else CompressedImage()
+    made.timestamp.FromNanoseconds(message.stamp)
+    if message.raw is not None:
+        for name, value in message.raw.items():
+            if name != "is_bigendian":
+                setattr(made, name, value)
+    elif message.packed is not None:
+        made.format, made.data = message.packed
+    else:
+        made.data = bytes(message.noise)
+        return "foxglove.PointCloud", made.SerializeToString()
+    return made.DESCRIPTOR.full_name, made.SerializeToString()
+
+
+@cache
+def _definition(name: str, encoding: Encoding) -> tuple[str, bytes]:
+    if encoding == "protobuf":
+        files: dict[str, FileDescriptor] = {}
+
+        def add(file: FileDescriptor) -> None:
+            for needed in file.dependencies:
+                add(needed)
+            files[file.name] = file
+
+        add((RawImage if name.endswith("RawImage") else CompressedImage).DESCRIPTOR.file)
+        described = FileDescriptorSet()
+        for file in files.values():
+            file.CopyToProto(described.file.add())
+        return "protobuf", described.SerializeToString()
+    if encoding == "idl":
+        return "ros2idl", IDL.replace("KIND", name.rpartition("/")[2]).encode()
+    store = get_typestore(Stores.ROS1_NOETIC if encoding == "ros1" else Stores.ROS2_HUMBLE)
+    full = name if "/msg/" in name else name.replace("/", "/msg/")
+    text, _ = store.generate_msgdef(full, ros_version=1 if encoding == "ros1" else 2)
+    return f"{'ros1' if encoding == 'ros1' else 'ros2'}msg", text.encode()
+
+
+# As rosbag2 writes the definition of a type in IDL: one file after the other.
+IDL = """================================================================================
+IDL: sensor_msgs/msg/KIND
+// generated from rosidl_adapter/resource/msg.idl.em
+#include "std_msgs/msg/Header.idl"
+
+module sensor_msgs {
+  module msg {
+    @verbatim (language="comment", text=
+      "This message contains an uncompressed image" "\n"
+      "((0, 0) is at its top-left corner)")
+    struct Image {
+      @unit (value="s") // of its acquisition
+      std_msgs::msg::Header header;
+      uint32 height;
+      uint32 width;
+      string encoding;
+      uint8 is_bigendian;
+      uint32 step;
+      sequence<uint8> data;
+    };
+    struct CompressedImage {
+      std_msgs::msg::Header header;
+      string format;
+      sequence<uint8> data;
+    };
+    struct ByteMultiArray {
+      sequence<uint8> data;
+    };
+  };
+};
+================================================================================
+IDL: std_msgs/msg/Header
+module std_msgs {
+  module msg {
+    struct Header {
+      builtin_interfaces::msg::Time stamp;
+      string frame_id;
+    };
+  };
+};
+================================================================================
+IDL: builtin_interfaces/msg/Time
+module builtin_interfaces {
+  module msg {
+    struct Time {
+      int32 sec;
+      uint32 nanosec;
+    };
+  };
+};
+"""
