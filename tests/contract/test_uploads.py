@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import cv2
@@ -18,6 +19,7 @@ from autolabel_cli.__main__ import main
 from autolabel_cli.stack import Stack
 from tests.contract.conftest import create_bucket, create_table, shared_client
 from tests.fakes.images import png
+from tests.fakes.logs import FRONT, REAR, START, STEP, Sent, bag_log, drive, mcap_log, raw
 
 
 @pytest.fixture
@@ -49,6 +51,13 @@ def uploaded(stack: Stack) -> list[str]:
 
 
 FRAME, DOCUMENT = "drives/d1/front/1795387974766619850.png", "drives/d1/drive.json"
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    path = tmp_path / "recorded"
+    path.write_bytes(mcap_log(drive(3), chunk_size=1))
+    return path
 
 
 @pytest.mark.parametrize(
@@ -192,3 +201,100 @@ def test_who_may_not_read_the_ledger_is_told_what_is_not_known(
     assert done.exit_code == 0, done.output
     assert "1 frame uploaded with drive.json; your identity may not read the ledger" in done.output
     assert uploaded(stack) == [DOCUMENT, FRAME]
+
+
+def of_camera(stack: Stack, camera: str) -> list[str]:
+    return [key.removeprefix(f"drives/d1/{camera}/") for key in uploaded(stack) if f"/{camera}/" in key]
+
+
+def document(stack: Stack) -> DriveDocument:
+    body = stack.ingest.read(DOCUMENT)
+    assert body is not None
+    return parse_drive_document(body, DOCUMENT)
+
+
+@pytest.mark.parametrize("body", [mcap_log(drive(3)), bag_log(drive(3), "lz4")], ids=["mcap", "bag"])
+def test_a_log_becomes_a_drive_of_all_its_cameras(stack: Stack, log: Path, body: bytes) -> None:
+    log.write_bytes(body)
+    done = upload(log)
+    assert done.exit_code == 0, done.output
+    assert done.output == (
+        f"{FRONT} as camera camera-front: 3 extracted (times: 3 by header stamps)\n"
+        f"{REAR} as camera camera-rear: 3 extracted (times: 3 by header stamps)\n"
+        "drive d1: 6 frames uploaded and closed\n"
+    )
+    assert of_camera(stack, "camera-front") == [f"{START + n * STEP}.jpg" for n in range(3)]
+    assert of_camera(stack, "camera-rear") == [f"{START + n * STEP + 5}.png" for n in range(3)]
+    assert document(stack).cameras == {"camera-front": Camera(3), "camera-rear": Camera(3)}
+
+
+def test_a_log_that_is_partly_unreadable_leaves_the_drive_open_without_partial(stack: Stack, log: Path) -> None:
+    log.write_bytes(log.read_bytes()[:6_000])
+    done = upload(log)
+    assert done.exit_code == 1
+    assert "1 part not read (log-cut-off), the first at bytes" in done.output
+    assert f"Error: parts of {log} cannot be read: drive d1 has 4 frames of it and is not closed" in done.output
+    assert DOCUMENT not in uploaded(stack)
+    done = upload(log, "--partial")
+    assert done.exit_code == 0, done.output
+    assert "the log does not tell how many messages are in what was not read" in done.output
+    assert document(stack).cameras == {"camera-front": Camera(2), "camera-rear": Camera(2)}
+
+
+def test_a_camera_without_frames_is_not_in_the_document(stack: Stack, log: Path) -> None:
+    depth = Sent("/depth/image", START, START, raw=raw(b"ab", "16UC1", width=1, height=1))
+    log.write_bytes(mcap_log([*drive(1), depth]))
+    done = upload(log, "--limit", "9")
+    assert done.exit_code == 0, done.output
+    assert "/depth/image as camera depth: 0 extracted; 1 skipped (depth)" in done.output
+    assert document(stack).cameras == {"camera-front": Camera(1), "camera-rear": Camera(1)}
+
+
+def test_one_topic_of_a_log_can_be_chosen_and_its_camera_named(stack: Stack, log: Path) -> None:
+    done = upload(log, "--topic", REAR, "--camera", "back", "--limit", "2")
+    assert done.exit_code == 0, done.output
+    assert document(stack).cameras == {"back": Camera(2)}
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--camera", "front"), "--camera names one camera"),
+        (("--topic", "/nothing"), "the log has no topic '/nothing'"),
+        (("--camera", "a b"), "not a valid camera name"),
+    ],
+)
+def test_options_that_do_not_fit_a_log_are_refused(
+    stack: Stack, log: Path, options: tuple[str, ...], said: str
+) -> None:
+    done = upload(log, *options)
+    assert done.exit_code == 1
+    assert said in done.output
+    assert uploaded(stack) == []
+
+
+@pytest.mark.parametrize("options", [("--partial",), ("--topic", "/front")])
+def test_options_of_logs_do_not_go_with_other_recordings(
+    stack: Stack, recording: Path, options: tuple[str, ...]
+) -> None:
+    done = upload(recording, *options)
+    assert done.exit_code == 1
+    assert "is not a drive log" in done.output
+
+
+def test_a_file_that_holds_a_recording_and_is_not_read_is_named(stack: Stack, log: Path) -> None:
+    log.write_bytes(b"SQLite format 3\0" + bytes(600))
+    done = upload(log)
+    assert done.exit_code == 1
+    assert "is a SQLite database, which is not read yet" in done.output
+
+
+def test_without_the_readers_of_logs_the_extra_is_named(
+    stack: Stack, log: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in [name for name in sys.modules if name.startswith("autolabel.logs.") or name.split(".")[0] == "mcap"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "mcap", None)
+    done = upload(log)
+    assert done.exit_code == 1
+    assert "install autolabel with its extra logs" in done.output

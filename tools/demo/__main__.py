@@ -26,7 +26,8 @@ from autolabel.contracts.wording import counted
 from autolabel.models import Model
 from autolabel_cli.drives.display import RunDisplay
 from autolabel_cli.drives.frame_copies import fetch_frames
-from autolabel_cli.drives.recordings import find_recording, first_of
+from autolabel_cli.drives.logs import LogRecording, find_source
+from autolabel_cli.drives.recordings import first_of
 from autolabel_cli.drives.results import fetch_run, write_summary
 from autolabel_cli.drives.run_progress import RunProgress, RunView
 from autolabel_cli.drives.uploads import close_drive, document_of, upload_frames
@@ -88,7 +89,7 @@ def run_demo(
 
     With `review`, it waits for people at the worker portal. The embedded cloud ends before this returns or raises.
     """
-    recording = find_recording(source)
+    recording = find_source(source)
     clock = Clock()
     shutil.rmtree(OUT, ignore_errors=True)
     settings = dataclasses.replace(SETTINGS, annotator=PEOPLE) if review else SETTINGS
@@ -102,9 +103,12 @@ def run_demo(
         with RunDisplay(console) as display:
             with clock.part("upload"):
                 total, frames = recording.count(limit), recording.frames(limit, first)
-                count = upload_frames(stack, DRIVE, CAMERA, frames, lambda n: display.count("uploaded", n, total))
+                counts = upload_frames(stack, DRIVE, CAMERA, frames, lambda n: display.count("uploaded", n, total))
+                count = sum(counts.values())
                 display.count("uploaded", count, count)
-                close_drive(stack, DRIVE, document_of("demo", CAMERA, count, None, (verifiers,)))
+                for line in recording.report() if isinstance(recording, LogRecording) else ():
+                    console.print(f"  {line}", highlight=False, markup=False)
+                close_drive(stack, DRIVE, document_of("demo", counts, None, (verifiers,)))
             closed = time.time()
             view = RunView(stack, DRIVE, FIRST_RUN)
             invitation = Invitation(console, cloud.portal_url) if review else None
@@ -246,7 +250,9 @@ def _known_models(value: str) -> list[str]:
 
 @click.command()
 @click.option(
-    "--drive", type=click.Path(path_type=Path), help="A video file or a folder of images; default: a built-in clip."
+    "--drive",
+    type=click.Path(path_type=Path),
+    help="A log, a video file or a folder of images; default: a built-in clip.",
 )
 @click.option(
     "--frames", type=click.IntRange(min=1), help="Number of frames; default: 100 of the built-in clip, or all of yours."

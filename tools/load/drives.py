@@ -33,8 +33,8 @@ def upload_drives(stack: Stack, drives: Sequence[str], frames: int) -> None:
 
 
 def _upload(stack: Stack, drive: str, frames: int) -> None:
-    count = upload_frames(stack, drive, CAMERA, _frames(frames), lambda _: None)
-    close_drive(stack, drive, document_of("load", CAMERA, count, None, ()))
+    counts = upload_frames(stack, drive, CAMERA, _frames(frames), lambda _: None)
+    close_drive(stack, drive, document_of("load", counts, None, ()))
 
 
 def _frames(count: int) -> Iterator[RecordedFrame]:

@@ -11,7 +11,8 @@ from autolabel.contracts.wording import counted
 from autolabel_cli.completion import complete_drives, complete_models
 from autolabel_cli.drives.display import RunDisplay
 from autolabel_cli.drives.frame_copies import fetch_frames
-from autolabel_cli.drives.recordings import find_recording
+from autolabel_cli.drives.logs import LogRecording, find_source
+from autolabel_cli.drives.recordings import Recording
 from autolabel_cli.drives.results import fetch_run
 from autolabel_cli.drives.run_progress import RunView
 from autolabel_cli.drives.uploads import (
@@ -28,6 +29,7 @@ from autolabel_cli.options import run_option, stack_option
 from autolabel_cli.output import console
 from autolabel_cli.stack import Stack
 
+DEFAULT_CAMERA = "front"
 # With the defaults of the contract. A drive.json can set other values.
 _POLICIES: dict[str, Policy] = {"all": VERIFY_ALL, "doubtful": VerifyUncertain()}
 
@@ -35,7 +37,8 @@ _POLICIES: dict[str, Policy] = {"all": VERIFY_ALL, "doubtful": VerifyUncertain()
 @click.command()
 @click.argument("source", type=click.Path(path_type=Path))
 @click.option("--drive", required=True, help="Name of the drive.")
-@click.option("--camera", default="front", show_default=True, help="Name of the camera.")
+@click.option("--camera", help="Name of the camera; default: front, or those of a log after its topics.")
+@click.option("--topic", "topics", multiple=True, help="Topic of a log instead of all with pictures; repeatable.")
 @click.option("--vehicle", default="unknown", show_default=True, help="Vehicle that recorded the drive.")
 @click.option(
     "--model",
@@ -54,32 +57,40 @@ _POLICIES: dict[str, Policy] = {"all": VERIFY_ALL, "doubtful": VerifyUncertain()
     help="Frames that reviewers verify: all, or only uncertain frames, unproven classes and audits.",
 )
 @click.option("--late", is_flag=True, help="Add frames to a drive that is closed already; its drive.json stays.")
+@click.option("--partial", is_flag=True, help="Close the drive even if parts of a log cannot be read.")
 @stack_option
 def upload(
     source: Path,
     drive: str,
-    camera: str,
+    camera: str | None,
+    topics: tuple[str, ...],
     vehicle: str,
     models: tuple[str, ...],
     notes: tuple[str, ...],
     limit: int | None,
     policy: str,
     late: bool,
+    partial: bool,
     stack_name: str,
 ) -> None:
-    """Upload SOURCE as a drive of one camera, and close the drive.
+    """Upload SOURCE as a drive, and close the drive.
 
-    SOURCE is a video file or a folder of .png, .jpg and .jpeg images. Closing the drive starts its run. A drive that
-    is closed already is refused without --late, if you may read the ledger.
+    SOURCE is a video file or a folder of .png, .jpg and .jpeg images, which become one camera, or a drive log (MCAP or
+    a ROS 1 bag) with all its cameras. Closing the drive starts its run. A drive that is closed already is refused
+    without --late, if you may read the ledger.
 
     Images are frames in the order of the numbers in their names. A name of 19 digits is the frame's time in ns. The
     file .autolabel-upload.json, which is written into the folder, keeps the times of all other names: when a changed
     folder is uploaded to its drive again, the same names are the same frames.
     """
-    check_names(drive, camera)
+    check_names(drive, (camera or DEFAULT_CAMERA,))
     if late and (models or notes or policy != "all"):
         raise CommandError("--late leaves drive.json as it is: leave out --model, --note and --policy")
-    recording = find_recording(source)
+    recording = find_source(source, topics)
+    if isinstance(recording, Recording) and (topics or partial):
+        raise CommandError(f"{source} is not a drive log: leave out --topic and --partial")
+    if isinstance(recording, LogRecording) and camera:
+        recording.rename_camera(camera)
     stack = Stack.find(stack_name)
     if models:
         check_models(stack, models)
@@ -88,9 +99,16 @@ def upload(
         console.print(notice, style="yellow", highlight=False, markup=False, soft_wrap=True)
     with RunDisplay(console) as display:
         total, frames = recording.count(limit), recording.frames(limit)
-        count = upload_frames(stack, drive, camera, frames, lambda n: display.count("uploaded", n, total))
+        counts = upload_frames(
+            stack, drive, camera or DEFAULT_CAMERA, frames, lambda n: display.count("uploaded", n, total)
+        )
+    count = sum(counts.values())
+    if isinstance(recording, LogRecording):
+        for line in recording.report():
+            console.print(line, highlight=False, markup=False, soft_wrap=True)
+        recording.check(count, f"drive {drive} has {counted(count, 'frame')} of it and is not closed", partial=partial)
     if not late:
-        close_drive(stack, drive, document_of(vehicle, camera, count, models or None, notes, _POLICIES[policy]))
+        close_drive(stack, drive, document_of(vehicle, counts, models or None, notes, _POLICIES[policy]))
     skipped = f"; {recording.skipped_sentence}" if recording.skipped else ""
     done = _uploaded(drive, late=late, known=known)
     said = f"drive {drive}: {counted(count, 'frame')} uploaded{done[0]}{skipped}{done[1]}"

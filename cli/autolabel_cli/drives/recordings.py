@@ -21,13 +21,15 @@ _MOST_NAMED = 5
 class RecordedFrame:
     """Frame of a recording. `timestamp`: ns since the epoch. `body`: the bytes of the image file.
 
-    `origin`: the name of its source file; of a video, with the frame's number. Never a path of this machine.
+    `origin`: the name of its source file; of a video or log, with the frame's place. Never a path of this machine.
+    `camera`: empty if the recording names no cameras.
     """
 
     timestamp: int
     extension: str
     body: bytes
     origin: str = ""
+    camera: str = ""
 
 
 @dataclass(frozen=True)

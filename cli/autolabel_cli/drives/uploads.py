@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 
 import msgspec
 from botocore.exceptions import ClientError
@@ -20,9 +21,9 @@ UPLOADERS = 8
 VERIFY_ALL = VerifyAll()
 
 
-def check_names(drive: str, camera: str) -> None:
-    """Check the names of a drive and a camera. CommandError for one that the contract of keys does not allow."""
-    for what, name in (("drive", drive), ("camera", camera)):
+def check_names(drive: str, cameras: Iterable[str]) -> None:
+    """Check the names of a drive and its cameras. CommandError for one that the contract of keys does not allow."""
+    for what, name in (("drive", drive), *(("camera", camera) for camera in cameras)):
         if not is_name(name):
             raise CommandError(
                 f"{name!r} is not a valid {what} name: use 1 to 63 letters, digits, _ and -, begin with a letter or "
@@ -53,18 +54,24 @@ def check_closed(stack: Stack, drive: str, *, late: bool) -> bool:
 
 def upload_frames(
     stack: Stack, drive: str, camera: str, frames: Iterable[RecordedFrame], uploaded: Callable[[int], None]
-) -> int:
-    """Upload frames to a drive, several at a time, and return their count. Calls `uploaded(count)` after each."""
+) -> dict[str, int]:
+    """Upload frames to a drive, several at a time, and return their count by camera.
 
-    def upload(frame: RecordedFrame) -> None:
-        key = FrameKey(drive, camera, f"{frame.timestamp:019d}", frame.extension).key
+    `camera`: that of frames whose recording names none. Calls `uploaded(count)` after each frame.
+    """
+
+    def upload(frame: RecordedFrame) -> str:
+        name = frame.camera or camera
+        key = FrameKey(drive, name, f"{frame.timestamp:019d}", frame.extension).key
         metadata = {SOURCE: encode_source(frame.origin)} if frame.origin else {}
         stack.ingest.write(key, frame.body, "image/png" if frame.extension == "png" else "image/jpeg", metadata)
+        return name
 
-    count = 0
-    for count, _ in enumerate(map_in_order(upload, frames, UPLOADERS), start=1):
-        uploaded(count)
-    return count
+    counts: Counter[str] = Counter()
+    for name in map_in_order(upload, frames, UPLOADERS):
+        counts[name] += 1
+        uploaded(counts.total())
+    return dict(counts)
 
 
 def close_drive(stack: Stack, drive: str, document: DriveDocument) -> None:
@@ -74,12 +81,11 @@ def close_drive(stack: Stack, drive: str, document: DriveDocument) -> None:
 
 def document_of(
     vehicle: str,
-    camera: str,
-    frames: int,
+    frames: Mapping[str, int],
     models: tuple[str, ...] | None,
     notes: tuple[str, ...],
     verification: Policy = VERIFY_ALL,
 ) -> DriveDocument:
-    """Make the document of a drive of one camera."""
-    cameras = {camera: Camera(expected_frames=frames)}
+    """Make the document of a drive. `frames`: their count by camera."""
+    cameras = {camera: Camera(expected_frames=count) for camera, count in sorted(frames.items())}
     return DriveDocument(vehicle=vehicle, cameras=cameras, models=models, notes=notes, verification=verification)

@@ -1,0 +1,171 @@
+"""Drive logs on this machine: MCAP logs and ROS 1 bags, read as frames of all their cameras."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
+from types import MappingProxyType
+
+from autolabel.contracts.errors import LogRefused
+from autolabel.contracts.wording import counted
+from autolabel.logs import (
+    HEAD_BYTES,
+    Cameras,
+    ExtractedFrame,
+    LogIndex,
+    Tally,
+    Timestamps,
+    TopicTally,
+    choose_cameras,
+    extract_frames,
+    inspect_log,
+    plan_slices,
+    tell_kind,
+)
+from autolabel_cli.drives.recordings import RecordedFrame, Recording, find_recording
+from autolabel_cli.errors import CommandError
+
+_SLICE_BYTES = 256 * 1024 * 1024
+_CLOCKS = {"header": "header stamps", "log": "the recorder's log times"}
+
+
+class FileSource:
+    """Reads a file of this machine by ranges."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("rb", buffering=0)
+        self.size = os.fstat(self._file.fileno()).st_size
+
+    def read(self, start: int, length: int) -> bytes:
+        return os.pread(self._file.fileno(), length, start)
+
+
+class LogRecording:
+    """A drive log, whose chosen topics are cameras. The tally is whole when all frames were read."""
+
+    skipped: tuple[Path, ...] = ()
+    skipped_sentence = ""
+    # A log has the times of its frames itself.
+    times: Mapping[str, int] = MappingProxyType({})
+
+    def __init__(self, path: Path, source: FileSource, index: LogIndex, cameras: Cameras) -> None:
+        self.path = path
+        self._source = source
+        self._index = index
+        self._cameras = cameras
+        self.tally = Tally(cameras.topics(index))
+
+    @property
+    def cameras(self) -> tuple[str, ...]:
+        return tuple(sorted(set(self._cameras.names.values())))
+
+    def keep_times(self) -> str:
+        return ""
+
+    def rename_camera(self, name: str) -> None:
+        """Give the log's only camera another name; CommandError if it has several."""
+        if len(self.cameras) > 1:
+            raise CommandError(
+                f"--camera names one camera, and {self.path} has {', '.join(self.cameras)}: leave it out, or choose "
+                "one of them with --topic"
+            )
+        self._cameras = self._cameras._replace(names=dict.fromkeys(self._cameras.names, name))
+        self.tally = Tally(self._cameras.topics(self._index))
+
+    def count(self, limit: int | None = None) -> int | None:
+        """Count the messages of the cameras, at most `limit`; `limit` if the log tells no counts."""
+        if self._index.counts is None:
+            return limit
+        count = sum(self._index.counts.get(channel, 0) for channel in self._cameras.names)
+        return count if limit is None else min(count, limit)
+
+    def frames(self, limit: int | None = None, first: int = 0) -> Iterator[RecordedFrame]:
+        """Read at most `limit` frames of all cameras in the order of the log, from the index `first`."""
+        return itertools.islice(self._frames(), first, None if limit is None else first + limit)
+
+    def _frames(self) -> Iterator[RecordedFrame]:
+        names, taken = self._cameras.names, Timestamps()
+        self.tally = Tally(self._cameras.topics(self._index))
+        try:
+            for part in plan_slices(self._index, names, _SLICE_BYTES):
+                for item in extract_frames(self._source, self._index, part, names, taken):
+                    self.tally.add(item)
+                    if isinstance(item, ExtractedFrame):
+                        origin = f"{self.path.name}, {item.topic}"
+                        yield RecordedFrame(item.timestamp, item.extension, item.body, origin, item.camera)
+        except LogRefused as e:
+            raise CommandError(f"{self.path}: {e}; start again when it does not change any more") from e
+        self.tally.settle(self._index, names)
+
+    def check(self, uploaded: int, so: str, *, partial: bool) -> None:
+        """CommandError if nothing was `uploaded`, or not all could be read and `partial` is not set.
+
+        `so`: what follows from it.
+        """
+        if not uploaded:
+            raise CommandError(f"{self.path} has no frame that can be extracted: {so}")
+        if self.tally.refused and not partial:
+            raise CommandError(
+                f"parts of {self.path} cannot be read: {so}; give --partial to go on without them, or repair the log "
+                "and upload it again"
+            )
+
+    def report(self) -> list[str]:
+        """Say what was extracted, skipped and refused of each topic, and which parts could not be read."""
+        lines = [_topic_line(topic, tally) for topic, tally in self.tally.topics.items()]
+        lines += [f"{topic}: not read, since {schema} is not read yet" for topic, schema in self._cameras.unread]
+        if self._index.rebuilt:
+            lines.append(f"{self._index.rebuilt}, so it was read from its start to its end")
+        for reason, count in self.tally.unread.items():
+            first = self.tally.first_unread[reason]
+            lines.append(
+                f"{counted(count, 'part')} not read ({reason}), the first at bytes {first.start:,} to {first.end:,}: "
+                f"{first.detail}"
+            )
+        if not self.tally.complete:
+            lines.append("the log does not tell how many messages are in what was not read")
+        return lines
+
+
+def find_source(path: Path, topics: Collection[str] = ()) -> Recording | LogRecording:
+    """Find the recording at a path: a log by its first bytes, else a video or a folder of images.
+
+    `topics`: those of a log to read; empty: all with pictures. CommandError for another kind of file, and for a log
+    that cannot be read or has no camera.
+    """
+    kind = tell_kind(_head(path))
+    if kind.container is None and (not kind.name or kind.has_frames):
+        return find_recording(path)
+    try:
+        source = FileSource(path)
+        index = inspect_log(source, str(path))
+        return LogRecording(path, source, index, choose_cameras(index, topics))
+    except LogRefused as e:
+        advice = "; choose with --topic, which can be repeated" if e.reason == "camera-shared" else ""
+        message = str(e) if str(path) in str(e) else f"{path}: {e}"
+        raise CommandError(f"{message}{advice}") from e
+    except ImportError as e:
+        raise CommandError(
+            f"{path} is a drive log, and the libraries that read logs are not installed: "
+            "install autolabel with its extra logs (pip install '<checkout>[logs]')"
+        ) from e
+
+
+def _head(path: Path) -> bytes:
+    if not path.is_file():
+        return b""
+    with path.open("rb") as file:
+        return file.read(HEAD_BYTES)
+
+
+def _topic_line(topic: str, tally: TopicTally) -> str:
+    clocks = " and ".join(f"{count:,} by {_CLOCKS[clock]}" for clock, count in tally.clocks.items())
+    parts = [f"{tally.extracted:,} extracted" + (f" (times: {clocks})" if clocks else "")]
+    parts += [f"{count:,} {note}" for note, count in tally.notes.items()]
+    parts += [f"{count:,} skipped ({reason})" for reason, count in tally.skipped.items()]
+    parts += [
+        f"{count:,} refused ({reason}), the first: {tally.examples[reason]}" for reason, count in tally.refused.items()
+    ]
+    return f"{topic} as camera {tally.camera}: {'; '.join(parts)}"
