@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import urllib.request
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from local.cloud import symbols
 from local.cloud.faults.board import FaultBoard
 from local.cloud.faults.fault import Fault
+from local.cloud.gateway_paths import ask_path, serve_path
 
 PATH = "/_faults"
 
@@ -33,36 +32,19 @@ class FaultControl:
         return self._ask("GET")
 
     def _ask(self, method: str, document: Mapping[str, Any] | None = None) -> dict[str, int]:
-        body = None if document is None else json.dumps(document).encode()
-        request = urllib.request.Request(self._url, body, method=method)
-        with urllib.request.urlopen(request, timeout=30) as answer:
-            counts: dict[str, int] = json.load(answer)
-            return counts
+        counts: dict[str, int] = ask_path(self._url, method, document)
+        return counts
 
 
 def install_control(board: FaultBoard) -> None:
-    """Serve PATH in front of everything else; the gateway listens on loopback only."""
+    """Serve PATH: PUT arms, DELETE disarms, and each answers with the counts."""
 
-    def around(application: Any) -> Any:
-        async def serve(scope: Any, receive: Any, send: Any) -> None:
-            if scope["type"] != "http" or scope["path"] != PATH:
-                await application(scope, receive, send)
-                return
-            body = b""
-            more = True
-            while more:
-                message = await receive()
-                body, more = body + message.get("body", b""), message.get("more_body", False)
-            if scope["method"] == "PUT":
-                order = json.loads(body)
-                board.arm(order["seed"], [Fault(**fault) for fault in order["faults"]])
-            elif scope["method"] == "DELETE":
-                board.disarm()
-            answer = json.dumps(board.injected()).encode()
-            headers = [(b"content-type", b"application/json"), (b"content-length", str(len(answer)).encode())]
-            await send({"type": "http.response.start", "status": 200, "headers": headers})
-            await send({"type": "http.response.body", "body": answer})
+    def answer(method: str, body: bytes) -> dict[str, int]:
+        if method == "PUT":
+            order = json.loads(body)
+            board.arm(order["seed"], [Fault(**fault) for fault in order["faults"]])
+        elif method == "DELETE":
+            board.disarm()
+        return board.injected()
 
-        return serve
-
-    symbols.wrap("app", "app", around, parameters=("scope", "receive", "send"))
+    serve_path(PATH, answer)
