@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from local.cloud.launcher import CloudError, EmbeddedCloud
     from local.cloud.process_tree import session_members
     from local.cloud.stepfunctions.jsonata_templates import Evaluation
+    from local.records import UnreadableState
     from local.sagemaker.ground_truth.annotators import (
         Annotation,
         Annotator,
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
         keep_every_box,
     )
     from local.sagemaker.hosting.model_servers import ModelServer, ModelServerFailed
-    from local.settings import ACCOUNT, PEOPLE, REGION, CloudSettings, SettingsError
+    from local.settings import ACCOUNT, PEOPLE, REGION, STACK_WENT, CloudSettings, SettingsError
 
 __all__ = [
     "ACCOUNT",
@@ -37,6 +38,7 @@ __all__ = [
     "FAULT_KINDS",
     "PEOPLE",
     "REGION",
+    "STACK_WENT",
     "Annotation",
     "Annotator",
     "Box",
@@ -55,6 +57,7 @@ __all__ = [
     "ModelServerFailed",
     "Segments",
     "SettingsError",
+    "UnreadableState",
     "Verdict",
     "keep_every_box",
     "session_members",
@@ -80,7 +83,8 @@ _EXPORTS = {
         "keep_every_box",
     ),
     "local.sagemaker.hosting.model_servers": ("ModelServer", "ModelServerFailed"),
-    "local.settings": ("ACCOUNT", "PEOPLE", "REGION", "CloudSettings", "SettingsError"),
+    "local.records": ("UnreadableState",),
+    "local.settings": ("ACCOUNT", "PEOPLE", "REGION", "STACK_WENT", "CloudSettings", "SettingsError"),
 }
 _MODULES = {name: module for module, names in _EXPORTS.items() for name in names}
 

@@ -9,6 +9,8 @@ REGION = "us-east-1"
 ACCOUNT = "000000000000"
 # The annotator of a cloud whose labelling jobs wait for people at the portal.
 PEOPLE = "people"
+# StackStatusReason of a stack that went with the cloud that it was in.
+STACK_WENT = "The embedded cloud of this stack has ended"
 
 
 class SettingsError(ValueError):
@@ -34,6 +36,8 @@ class CloudSettings:
         the caller of the API may do everything.
     faults: the cloud injects faults on demand (local/cloud/faults). Faults of calls need enforce_iam, because callers
         are told apart by their roles.
+    keep: the cloud keeps its state in its folder, and begins with the state that the cloud before it kept there
+        (local/cloud/keeping).
     """
 
     images: Mapping[str, Sequence[str]] = field(default_factory=dict)
@@ -45,6 +49,7 @@ class CloudSettings:
     max_workers: int = 8
     enforce_iam: bool = False
     faults: bool = False
+    keep: bool = False
 
     def __post_init__(self) -> None:
         for image, command in self.images.items():

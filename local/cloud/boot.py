@@ -23,6 +23,11 @@ class Boot:
     portal: int | None = None
 
     @property
+    def kept(self) -> Path:
+        """The folder of the state that the cloud keeps."""
+        return self.folder / "kept"
+
+    @property
     def gateway(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import threading
 from collections.abc import Callable
 
 from local.cloud.alarms import Alarms
@@ -29,6 +30,7 @@ from local.cloud.faults.deliveries import Deliveries
 from local.cloud.faults.invocations import Invocations
 from local.cloud.function_urls import install_function_urls
 from local.cloud.json_service import Handler, serve
+from local.cloud.keeping.keeper import Keeper
 from local.cloud.lambda_runtime import LambdaRuntime
 from local.cloud.permissions import guard_sagemaker, install_permissions
 from local.cloud.resource_policies import install_resource_policies
@@ -39,13 +41,20 @@ from local.cloud.sqs_moves import MessageMoves
 from local.cloud.stepfunctions.service import install_step_functions
 from local.cloud.xray import handle_xray
 from local.portal.server import Portal
+from local.records import Records
 from local.sagemaker import service as sagemaker
 from local.sagemaker.gateway import connect
 
 
-def install(boot: Boot) -> Callable[[], None]:
-    """Patch the ministack of this process; return the function that ends the started threads and processes."""
+def install(boot: Boot, stopping: threading.Event) -> Callable[[], None]:
+    """Patch the ministack of this process; return the function that ends the started threads and processes.
+
+    `stopping` is set when the server begins to end. Raises UnreadableState.
+    """
     with contextlib.ExitStack() as ending:
+        # First: ministack reads the objects as soon as one of its services is patched.
+        keeper = Keeper(boot.kept, stopping) if boot.settings.keep else None
+        kept = keeper.records if keeper else Records()
         invocations = Invocations(FAULT_BOARD)
         runtime = LambdaRuntime(boot, invocations.invoke) if boot.settings.faults else LambdaRuntime(boot)
         runtime.install()
@@ -59,7 +68,7 @@ def install(boot: Boot) -> Callable[[], None]:
         MessageMoves().install()
         serve("xray", handle_xray, target_prefixes=[])
         alarms = Alarms(boot.settings.alarm_scale)
-        install_step_functions(boot, alarms.count_execution)
+        executions = install_step_functions(boot, alarms.count_execution, kept)
         install_bucket_settings()
         install_conditions()
         install_function_settings()
@@ -75,7 +84,7 @@ def install(boot: Boot) -> Callable[[], None]:
             requests = guard_sagemaker(requests)
         serve("sagemaker", requests, target_prefixes=["SageMaker."])
         rest_of_the_cloud = connect(boot.gateway, lambda role: role_credentials(role, "SageMaker"))
-        sagemaker.start(boot.settings, rest_of_the_cloud, boot.folder)
+        sagemaker.start(boot.settings, rest_of_the_cloud, boot.folder, kept)
         ending.callback(sagemaker.stop)
         if boot.portal is not None:
             portal = Portal(sagemaker.current().jobs, socket.socket(fileno=boot.portal))
@@ -107,5 +116,9 @@ def install(boot: Boot) -> Callable[[], None]:
             Deliveries(FAULT_BOARD).install()
             CallFaults(FAULT_BOARD, invocations).install()
             install_control(FAULT_BOARD)
+        if keeper:
+            keeper.install()
+            keeper.serve(sagemaker.current().jobs, executions)
+            ending.callback(keeper.stop)
         return ending.pop_all().close
     raise AssertionError("unreachable")

@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import threading
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -20,7 +20,9 @@ import boto3
 
 from local.cloud.boot import BOOT_VARIABLE, Boot
 from local.cloud.faults.control import FaultControl
+from local.cloud.gateway_paths import RESUME, ask_path
 from local.cloud.process_tree import kill_session
+from local.records import UnreadableState
 from local.settings import ACCOUNT, PEOPLE, REGION, CloudSettings
 
 BOOT_SECONDS = 60
@@ -52,18 +54,18 @@ class EmbeddedCloud:
         """Start the server and return when it answers.
 
         Raises CloudError, which names the log file, when the server dies, reports a failure or takes longer than
-        BOOT_SECONDS.
+        BOOT_SECONDS; UnreadableState when it cannot read what the folder's last cloud kept.
         """
         if self._server is not None:
             raise CloudError(f"the embedded cloud of {self.folder} is already running")
         self.folder.mkdir(parents=True, exist_ok=True)
         with ExitStack() as opened:
             log = opened.enter_context(self.log.open("wb"))
-            listener = opened.enter_context(socket.create_server(("127.0.0.1", 0)))
+            listener = opened.enter_context(self._listen("gateway"))
             boot = Boot(self.folder, listener.getsockname()[1], listener.fileno(), self.settings)
             sockets = [listener.fileno()]
             if self.settings.annotator == PEOPLE:
-                portal = opened.enter_context(socket.create_server(("127.0.0.1", 0)))
+                portal = opened.enter_context(self._listen("portal"))
                 boot = dataclasses.replace(boot, portal=portal.fileno())
                 sockets.append(portal.fileno())
                 self.portal_url = f"http://127.0.0.1:{portal.getsockname()[1]}/"
@@ -130,6 +132,15 @@ class EmbeddedCloud:
             aws_access_key_id=ACCOUNT, aws_secret_access_key="embedded", region_name=REGION
         ).client(service, endpoint_url=self.endpoint_url)
 
+    def resume(self) -> dict[str, list[str]]:
+        """Let the labelling jobs and executions go on that the last cloud kept; return their names as lists by kind.
+
+        Call it once in a cloud with CloudSettings.keep, when all that they need is deployed: until then, little of
+        what happens is kept.
+        """
+        names: dict[str, list[str]] = ask_path(self.endpoint_url + RESUME, "POST")
+        return names
+
     @property
     def faults(self) -> FaultControl:
         """The faults of a cloud with CloudSettings.faults."""
@@ -143,6 +154,16 @@ class EmbeddedCloud:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
+
+    def _listen(self, use: str) -> socket.socket:
+        """Listen on a free port: with `keep` on that of the folder's last cloud, which shells and pages still know."""
+        note = self.folder / f"{use}.port"
+        with suppress(OSError, ValueError):
+            return socket.create_server(("127.0.0.1", int(note.read_text())))
+        listener = socket.create_server(("127.0.0.1", 0))
+        if self.settings.keep:
+            note.write_text(str(listener.getsockname()[1]))
+        return listener
 
     def _server_environment(self, boot: Boot) -> dict[str, str]:
         names = ("PATH", "LANG", "LC_ALL", "PYTHONPATH", "PYTHONDONTWRITEBYTECODE", "LD_LIBRARY_PATH")
@@ -162,5 +183,7 @@ class EmbeddedCloud:
             status = server.wait(STOP_SECONDS)
             raise CloudError(f"the embedded cloud ended with status {status} while booting; see its log {self.log}")
         answer = json.loads(answers[0])
+        if "unreadable" in answer:
+            raise UnreadableState(answer["unreadable"])
         if "error" in answer:
             raise CloudError(f"the embedded cloud cannot start: {answer['error']}; see its log {self.log}")

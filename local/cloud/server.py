@@ -22,6 +22,7 @@ import psutil
 from local.cloud import symbols
 from local.cloud.boot import BOOT_VARIABLE, Boot
 from local.cloud.process_tree import kill_session
+from local.records import UnreadableState
 from local.settings import ACCOUNT, REGION
 
 SHUTDOWN_SECONDS = 6
@@ -46,11 +47,12 @@ def main() -> None:
         symbols.check_version()
         from local.cloud.installation import install
 
-        close = install(boot)
+        close = install(boot, stopping)
         asyncio.run(_serve(boot, stopping, report))
     except BaseException as error:
         traceback.print_exc()
-        _tell(report, {"error": f"{type(error).__name__}: {error}"})
+        kind = "unreadable" if isinstance(error, UnreadableState) else "error"
+        _tell(report, {kind: str(error) if kind == "unreadable" else f"{type(error).__name__}: {error}"})
         status = 1
     stopping.set()
     _limit_shutdown()
@@ -98,7 +100,8 @@ def _configure_ministack(boot: Boot) -> None:
             "AWS_EC2_METADATA_DISABLED": "true",
             "LAMBDA_EXECUTOR": "local",
             "PERSIST_STATE": "0",
-            "S3_PERSIST": "0",
+            "S3_PERSIST": str(int(boot.settings.keep)),
+            "S3_DATA_DIR": str(boot.kept / "objects"),
             "AUTH": str(boot.settings.enforce_iam).lower(),
             "IOT_MTLS_ENABLED": "0",
             "SFTP_ENABLED": "0",

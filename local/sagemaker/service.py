@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
+from local.records import Records
 from local.sagemaker.async_inference.invocations import CODE, read_request
 from local.sagemaker.errors import SageMakerError, UnsupportedHere
 from local.sagemaker.ground_truth.labeling_jobs import LabelingJobs
@@ -32,16 +33,21 @@ _JSON_11 = "application/x-amz-json-1.1"
 
 
 class Service:
-    """SageMaker on one machine; `cloud`: the rest of the cloud."""
+    """SageMaker on one machine; `cloud`: the rest of the cloud. Labelling jobs are kept in `records`."""
 
     def __init__(
-        self, settings: CloudSettings, cloud: Cloud, folder: Path, clock: Callable[[], float] = time.monotonic
+        self,
+        settings: CloudSettings,
+        cloud: Cloud,
+        folder: Path,
+        clock: Callable[[], float] = time.monotonic,
+        records: Records | None = None,
     ) -> None:
         models = Models()
         configs = EndpointConfigs(models, settings.images)
         self.endpoints = endpoints = Endpoints(configs, cloud, folder)
         self.workteams = teams = Workteams()
-        self.jobs = jobs = LabelingJobs(cloud, teams.arns, settings, clock)
+        self.jobs = jobs = LabelingJobs(cloud, teams.arns, settings, clock, records or Records())
         self.tags = tags = Tags(lambda: models.arns() | configs.arns() | endpoints.arns() | teams.arns() | jobs.arns())
         # Control-plane calls wait for S3 and IAM of this same process: they must not block its event loop.
         self._threads = ThreadPoolExecutor(4, thread_name_prefix="sagemaker")
@@ -147,12 +153,12 @@ def _json_object(body: bytes) -> dict[str, Any]:
 _running: Service | None = None
 
 
-def start(settings: CloudSettings, cloud: Cloud, folder: Path) -> None:
+def start(settings: CloudSettings, cloud: Cloud, folder: Path, records: Records) -> None:
     """Start this process's service against `cloud`; logs go below `folder`."""
     global _running
     if _running is not None:
         raise RuntimeError("the SageMaker stand-in is already running")
-    _running = Service(settings, cloud, folder)
+    _running = Service(settings, cloud, folder, records=records)
 
 
 def stop() -> None:

@@ -56,10 +56,14 @@ class Engine:
             if execution.status != "RUNNING" or execution.input_text != input_text:
                 raise AlreadyExists(f"Execution Already Exists: '{arn}'")
             return execution
-        trail = Trail(execution.history)
-        trail.add("ExecutionStarted", input=input_text, roleArn=machine.role_arn)
-        self._launch(execution, trail)
+        self._begin(execution)
         return execution
+
+    def start_anew(self, execution: Execution, machine: Machine) -> None:
+        """Run an execution that another process had begun, from its first state; its times and counts stay."""
+        execution.machine = machine
+        execution.progress = Progress(machine.definition["StartAt"], execution.data)
+        self._begin(execution)
 
     def stop(self, execution: Execution, error: str | None, cause: str | None) -> None:
         """Abort an execution: interrupt its waits, and start no further state."""
@@ -120,6 +124,11 @@ class Engine:
             child.cancellation.detach()
         if child.status == "RUNNING":
             self._end(child, "ABORTED", trail)
+
+    def _begin(self, execution: Execution) -> None:
+        trail = Trail(execution.history)
+        trail.add("ExecutionStarted", input=execution.input_text, roleArn=execution.machine.role_arn)
+        self._launch(execution, trail)
 
     def _launch(self, execution: Execution, trail: Trail) -> None:
         self._announce(execution)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Iterable
 from typing import Any
 
 _SHARED_DETAILS = {
@@ -27,10 +28,10 @@ class HistoryFull(Exception):
 
 
 class History:
-    """Numbered events, in order; safe for threads."""
+    """Numbered events, in order; safe for threads. `events`: those that it begins with."""
 
-    def __init__(self) -> None:
-        self._events: list[dict[str, Any]] = []
+    def __init__(self, events: Iterable[dict[str, Any]] = ()) -> None:
+        self._events = list(events)
         self._lock = threading.Lock()
 
     def add(self, kind: str, details: dict[str, Any] | None, previous: int, *, final: bool = False) -> int:

@@ -15,7 +15,9 @@ from local.cloud.stepfunctions.definition import InvalidDefinition, check_defini
 from local.cloud.stepfunctions.engine import Engine
 from local.cloud.stepfunctions.executions import Execution, Machine
 from local.cloud.stepfunctions.integrations.clients import RoleClients
+from local.cloud.stepfunctions.kept_executions import KeptExecutions
 from local.cloud.stepfunctions.status_events import announce
+from local.records import Records
 
 _MODULE = "services.stepfunctions"
 _PROVISIONERS = "services.cloudformation.provisioners"
@@ -29,18 +31,21 @@ _KEPT = {
 }
 
 
-def install_step_functions(boot: Boot, count: Callable[[Execution], None]) -> None:
-    """Serve executions, and check definitions wherever ministack accepts one.
+def install_step_functions(boot: Boot, count: Callable[[Execution], None], records: Records) -> KeptExecutions:
+    """Serve executions, and check definitions wherever ministack accepts one; return those of `records`.
 
     Calls `count` on every change of an execution's status.
     """
 
     def tell(execution: Execution) -> None:
+        kept.keep(execution)
         count(execution)
         announce(execution)
 
     clients = RoleClients(boot.gateway, lambda role: role_credentials(role, "states"))
     engine = Engine(clients, boot.settings.wait_scale, tell)
+    kept = KeptExecutions(records, engine, find_machine)
+    kept.restore()
     api = ExecutionApi(engine, find_machine)
     executions = JsonService(api.actions())
     ministack = symbols.find(_MODULE, "handle_request")
@@ -77,6 +82,7 @@ def install_step_functions(boot: Boot, count: Callable[[Execution], None]) -> No
         lambda props: _checked_properties(props, stack_definition(props)),
         parameters=("props",),
     )
+    return kept
 
 
 def _task_resource(engine: Engine, service: str, headers: dict[str, str], body: bytes) -> str | None:

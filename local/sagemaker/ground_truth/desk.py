@@ -126,8 +126,12 @@ class Desk:
 
     def fail(self, number: int, reason: str) -> None:
         """End a task without an answer; has no effect on a task that has ended."""
+        self.settle(number, Result(failure_attributes(reason, self.view)))
+
+    def settle(self, number: int, result: Result) -> None:
+        """End a task with a result; has no effect on a task that has ended."""
         if self.tasks.claim(number):
-            self._finish(number, Result(failure_attributes(reason, self.view)))
+            self._finish(number, result)
 
     def _finish(self, number: int, result: Result) -> None:
         labelled = self.view.label_attribute in result.attributes

@@ -7,8 +7,10 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from typing import Any
 
+from local.records import Records
 from local.sagemaker.ground_truth.annotation_files import AnnotationFiles
 from local.sagemaker.ground_truth.annotators import Annotator, JobFails, JobStops, JobView
 from local.sagemaker.ground_truth.desk import Counts, Desk
@@ -17,7 +19,7 @@ from local.sagemaker.ground_truth.labeling_requests import job_kind
 from local.sagemaker.ground_truth.manifests import OBJECTS, SEGMENTED_OBJECTS, BadManifest, read_manifest
 from local.sagemaker.ground_truth.people import LIFETIME_SECONDS, await_people
 from local.sagemaker.ground_truth.scripted import answer_all
-from local.sagemaker.ground_truth.tasks import Clock, Tasks
+from local.sagemaker.ground_truth.tasks import Clock, Result, Tasks
 from local.sagemaker.ground_truth.worker_pages import BadPage, WorkerPage
 from local.sagemaker.ground_truth.worker_templates import BadCategories, BadTemplate, read_categories, read_template
 from local.sagemaker.names import S3Uri, arn
@@ -27,6 +29,8 @@ from local.settings import CloudSettings
 _log = logging.getLogger(__name__)
 # Tasks that a scripted annotator answers at once, unless MaxConcurrentTaskCount is lower.
 _TASKS = 8
+# Kinds of records: results of tasks that a worker has answered, and that have failed without an answer.
+_RESULTS = ("answer", "failure")
 EVENT = "SageMaker Ground Truth Labeling Job State Change"
 
 
@@ -38,7 +42,7 @@ class LabelingJob:
     """A labelling job and its thread; it reads and writes with the rights of its RoleArn.
 
     `annotator` answers its tasks; without one, people answer them at its `desk`, which exists while the job is
-    InProgress.
+    InProgress. The job's state and its answers are kept in `records`.
     """
 
     def __init__(
@@ -49,6 +53,7 @@ class LabelingJob:
         settings: CloudSettings,
         tickets: ImageTickets,
         clock: Clock,
+        records: Records,
     ) -> None:
         self.name: str = request["LabelingJobName"]
         self.arn = arn("labeling-job", self.name)
@@ -62,9 +67,11 @@ class LabelingJob:
         self._manifest_delay = settings.stopped_manifest_delay
         self._tickets = tickets
         self._clock = clock
+        self._records = records
         self.desk: Desk | None = None
         self._counts = Counts()
         self._created = self._modified = time.time()
+        self._age = 0.0
         self._reference = uuid.uuid4().hex[:10]
         self._status = "Initializing"
         self._failure_reason: str | None = None
@@ -74,9 +81,28 @@ class LabelingJob:
         self._lock = threading.RLock()
         self._thread = threading.Thread(target=self._run, name=f"job-{self.name}", daemon=True)
 
+    def restore(self, kept: Mapping[str, Any]) -> None:
+        """Take up the job as another process has kept it; call it before `start`."""
+        self._status, self._failure_reason = kept["status"], kept["failure_reason"]
+        self._created, self._modified, self._reference = kept["created"], kept["modified"], kept["reference"]
+        self._age = time.time() - self._created
+        self._counts = Counts(**kept["counts"])
+        self._output = S3Uri.parse(kept["output"]) if kept["output"] else None
+        if self._status == "InProgress":
+            # It has no tasks before its inputs are read again.
+            self._status = "Initializing"
+        if self._status == "Stopping":
+            self._stopping.set()
+
     def start(self) -> None:
         """Start the job's thread."""
+        self._keep()
         self._thread.start()
+
+    @property
+    def open(self) -> bool:
+        """Tell whether the job has not ended."""
+        return self.status in ("Initializing", "InProgress", "Stopping")
 
     def request_stop(self) -> None:
         """Stop labelling: Stopping, then Stopped with the results so far. Has no effect on an ended job."""
@@ -148,6 +174,21 @@ class LabelingJob:
         with self._lock:
             self._status = status
             self._modified = time.time()
+            self._keep()
+
+    def _keep(self) -> None:
+        with self._lock:
+            kept = {
+                "request": dict(self._request),
+                "status": self._status,
+                "failure_reason": self._failure_reason,
+                "created": self._created,
+                "modified": self._modified,
+                "reference": self._reference,
+                "counts": asdict(self.counts),
+                "output": str(self._output) if self._output else None,
+            }
+        self._records.put("job", "", self.name, kept)
 
     def _run(self) -> None:
         late: Desk | None = None
@@ -189,6 +230,7 @@ class LabelingJob:
         output = desk.write_results()
         with self._lock:
             self._output = output
+            self._keep()
 
     def _label_everything(self) -> Desk:
         """Have the tasks answered until all are done or the job is stopped; return the closed desk."""
@@ -204,7 +246,8 @@ class LabelingJob:
             if self._annotator:
                 answer_all(desk, self._annotator, min(_TASKS, human.get("MaxConcurrentTaskCount", _TASKS)))
             else:
-                await_people(desk, human.get("TaskAvailabilityLifetimeInSeconds", LIFETIME_SECONDS), self._clock)
+                lifetime = human.get("TaskAvailabilityLifetimeInSeconds", LIFETIME_SECONDS)
+                await_people(desk, lifetime, self._clock, self._age)
         except JobStops as e:
             self._manifest_delay = e.manifest_delay
             self.request_stop()
@@ -242,7 +285,23 @@ class LabelingJob:
         limit = human["TaskTimeLimitInSeconds"]
         desk = Desk(view, template, page, tasks, self._objects, self._cloud.browsers, files, limit)
         desk.render(0)
+        self._take_up_answers(desk)
         return desk
+
+    def _take_up_answers(self, desk: Desk) -> None:
+        """Settle the tasks that another process has settled, and keep the results that come."""
+        for kind in _RESULTS:
+            for number, kept in self._records.all(kind, self.name):
+                line = desk.tasks.line(int(number))
+                if line["source-ref"] != kept["source-ref"]:
+                    raise _JobFailed(f"Task {number} is {line['source-ref']}, but was {kept['source-ref']} before")
+                desk.settle(int(number), Result(kept["attributes"], kept["answer"]))
+
+        def keep(number: int, result: Result) -> None:
+            kept = {"source-ref": desk.tasks.line(number)["source-ref"], **asdict(result)}
+            self._records.put(_RESULTS[result.answer is None], self.name, str(number), kept)
+
+        desk.tasks.on_result = keep
 
     def _lines(self, attribute: str) -> Iterator[dict[str, Any]]:
         """Yield the manifest's objects; raises _JobFailed for one that already has the job's attribute."""

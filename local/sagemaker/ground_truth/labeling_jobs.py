@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Mapping, Set
 from typing import Any
 
+from local.records import Records
 from local.sagemaker.errors import ResourceInUse, ResourceNotFound, ValidationFailed
 from local.sagemaker.ground_truth.annotators import load_annotator
 from local.sagemaker.ground_truth.image_tickets import ImageTickets
@@ -23,7 +23,7 @@ class LabelingJobs:
     """The account's labelling jobs; `workteams` returns the ARNs of its work teams.
 
     The annotator of `settings` answers their tasks. Without one, people do, and their browsers read images by
-    `tickets`. Raises ValueError for an annotator that does not exist.
+    `tickets`. Jobs and answers are kept in `records`. Raises ValueError for an annotator that does not exist.
     """
 
     def __init__(
@@ -31,13 +31,15 @@ class LabelingJobs:
         cloud: Cloud,
         workteams: Callable[[], Set[str]],
         settings: CloudSettings,
-        clock: Clock = time.monotonic,
+        clock: Clock,
+        records: Records,
     ) -> None:
         self._cloud = cloud
         self._workteams = workteams
         self._settings = settings
         self._annotator = None if settings.annotator == PEOPLE else load_annotator(settings.annotator)
         self._clock = clock
+        self._records = records
         self.tickets = ImageTickets()
         self._jobs: Registry[LabelingJob] = Registry()
 
@@ -46,18 +48,29 @@ class LabelingJobs:
         for job in self._jobs:
             job.abandon()
 
+    def resume(self) -> list[str]:
+        """Make the kept jobs known, and let the open ones go on; return the names of those."""
+        begun = []
+        for name, state in self._records.all("job"):
+            job = self._new_job(state["request"])
+            job.restore(state)
+            self._jobs.add(name, job, taken=_taken(name))
+            if job.open:
+                job.start()
+                begun.append(name)
+        return begun
+
     def create(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """CreateLabelingJob: returns at once; the job checks its inputs in S3 while it is Initializing."""
         refuse_unsupported("CreateLabelingJob", request)
         check_labeling_request(request, self._workteams())
-        job = LabelingJob(request, self._cloud, self._annotator, self._settings, self.tickets, self._clock)
+        job = self._new_job(request)
         name = request["LabelingJobName"]
-        taken = ResourceInUse(f"Labeling job name {name} is already in use ({arn('labeling-job', name)}).")
         if name in self._jobs:
-            raise taken
+            raise _taken(name)
         if not self._cloud.roles.exists(request["RoleArn"]):
             raise ValidationFailed(f"Could not assume role {request['RoleArn']}: it does not exist.")
-        self._jobs.add(name, job, taken=taken)
+        self._jobs.add(name, job, taken=_taken(name))
         job.start()
         return {"LabelingJobArn": job.arn}
 
@@ -93,6 +106,15 @@ class LabelingJobs:
         """Return the job of that name, None if there is none."""
         return self._jobs.get(name, missing=KeyError(name)) if name in self._jobs else None
 
+    def _new_job(self, request: Mapping[str, Any]) -> LabelingJob:
+        return LabelingJob(
+            request, self._cloud, self._annotator, self._settings, self.tickets, self._clock, self._records
+        )
+
     def _job(self, name: str) -> LabelingJob:
         missing = ResourceNotFound(f"Requested resource not found: labeling job {name} does not exist.")
         return self._jobs.get(name, missing=missing)
+
+
+def _taken(name: str) -> ResourceInUse:
+    return ResourceInUse(f"Labeling job name {name} is already in use ({arn('labeling-job', name)}).")

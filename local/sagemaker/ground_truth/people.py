@@ -13,12 +13,13 @@ LIFETIME_SECONDS = 2_592_000
 _LOOK_SECONDS = 0.2
 
 
-def await_people(desk: Desk, lifetime: float, clock: Clock) -> None:
+def await_people(desk: Desk, lifetime: float, clock: Clock, age: float) -> None:
     """Return when every task is done, `lifetime` seconds are over, or the job is stopped; raises StorageError.
 
-    Tasks that cannot be shown fail at once; tasks that are unanswered at the end of the lifetime fail then.
+    Tasks that cannot be shown fail at once; tasks that are unanswered at the end of the lifetime fail then. `age`: the
+    seconds of the lifetime that are over already.
     """
-    deadline = clock() + lifetime
+    deadline = clock() + lifetime - age
     stopping = desk.view.stopping
     for number in range(desk.tasks.total):
         if stopping.is_set():

@@ -55,7 +55,9 @@ def answer_all(desk: Desk, annotator: Annotator, at_once: int) -> None:
 
 
 def _answer(desk: Desk, annotator: Annotator, number: int) -> None:
-    """Answer one task; the answer is dropped if the job is stopped before it comes."""
+    """Answer one open task; the answer is dropped if the job is stopped before it comes."""
+    if not desk.tasks.is_open(number):
+        return
     line = desk.tasks.line(number)
     accepted = time.time()
     try:

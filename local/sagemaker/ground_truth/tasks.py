@@ -46,10 +46,12 @@ class Tasks:
     """The tasks of one job by their position in its manifest, from 0; safe for threads.
 
     A task is open until an answer claims it, even when another worker has leased it: the first answer counts.
+    `on_result` is called with each result before it counts.
     """
 
     def __init__(self, lines: Iterable[Mapping[str, Any]], clock: Clock = time.monotonic) -> None:
         self._clock = clock
+        self.on_result: Callable[[int, Result], None] = lambda number, result: None
         self._lines = _Records()
         self._results = _Records()
         self._cameras: list[tuple[str, str, int]] = []
@@ -149,6 +151,7 @@ class Tasks:
 
     def finish(self, number: int, result: Result) -> None:
         """Record the result of a claimed task."""
+        self.on_result(number, result)
         place = self._results.add({"attributes": result.attributes, "answer": result.answer})
         with self._changed:
             self._result_places[number] = place

@@ -1,0 +1,1 @@
+"""Keep the state of a cloud, so that the next one of the same folder goes on with it."""
