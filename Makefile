@@ -23,7 +23,8 @@ Usage: make TARGET [NAME=value ...]
 
 Try it
   demo                Run the whole pipeline here, on real frames (DRIVE=, FRAMES=, MODELS=, REVIEW=1)
-  cloud               Start the embedded cloud, the stack and the worker portal (REVIEW=0: a script answers)
+  cloud               Start the embedded cloud with the drives that it had, and the worker portal
+                      (REVIEW=0: a script answers; FRESH=1: without the drives)
 
 Check a change
   check               Lint and unit tests, in about a minute
@@ -163,7 +164,7 @@ demo: setup $(if $(findstring ssd-mobilenet,$(MODELS)),setup-ssd) $(if $(filter-
 		$(if $(MODELS),--models "$(MODELS)") $(if $(filter-out 0,$(REVIEW)),--review)
 
 cloud: setup $(if $(filter 0,$(REVIEW)),,setup-portal)
-	@$(IN) tools.demo.cloud_session $(if $(filter 0,$(REVIEW)),--scripted)
+	@$(IN) tools.demo.cloud_session $(if $(filter 0,$(REVIEW)),--scripted) $(if $(filter-out 0,$(FRESH)),--fresh)
 
 # Two test processes: most tests wait more than they compute. A file stays in one process, with what it sets up.
 TWICE = -n 2 --dist loadfile

@@ -96,7 +96,8 @@ def run_demo(
     verifiers = PEOPLE_ASKED if review else ANNOTATOR
     with clock.part("total"), EmbeddedCloud(OUT / "cloud", settings=settings) as cloud:
         with clock.part("setup"):
-            stack = set_up(console, cloud, OUT, models)
+            stack = set_up_stack(console, cloud, OUT)
+            set_up_models(console, stack, models)
         console.print(f"[bold]drive[/] {source}, {counted(limit, 'frame') if limit else 'all frames'}", highlight=False)
         if recording.skipped:
             console.print(f"  {recording.skipped_sentence}", style="yellow", highlight=False, markup=False)
@@ -169,13 +170,17 @@ class Invitation:
             )
 
 
-def set_up(console: Console, cloud: EmbeddedCloud, folder: Path, models: Sequence[str] = DEFAULT_MODELS) -> Stack:
-    """Deploy the stack, and each model behind its own endpoint, into a cloud. Logs go to `folder`/logs."""
-    drafts = [draft_model(name, PROJECT / "models" / f"{name}.json", None, None, {}) for name in models]
+def set_up_stack(console: Console, cloud: EmbeddedCloud, folder: Path) -> Stack:
+    """Deploy the stack into a cloud. Logs go to `folder`/logs."""
     console.print(f"embedded cloud on {cloud.endpoint_url}", highlight=False)
     with console.status("building and deploying template.yaml with sam"):
         deploy_stack(cloud, folder)
-    stack = Stack.find(STACK, cloud.client)
+    return Stack.find(STACK, cloud.client)
+
+
+def set_up_models(console: Console, stack: Stack, models: Sequence[str] = DEFAULT_MODELS) -> None:
+    """Deploy each model behind its own endpoint, and add it to the catalogue."""
+    drafts = [draft_model(name, PROJECT / "models" / f"{name}.json", None, None, {}) for name in models]
 
     def bring(draft: Model) -> Model:
         source = Source(image_uri(draft.name))
@@ -187,7 +192,6 @@ def set_up(console: Console, cloud: EmbeddedCloud, folder: Path, models: Sequenc
         add_model(stack, model)
     endpoints = ", ".join(model.endpoint for model in brought)
     console.print(f"deployed stack {STACK} and endpoints {endpoints}", highlight=False)
-    return stack
 
 
 def _times(progress: RunProgress, closed: float) -> dict[str, float]:

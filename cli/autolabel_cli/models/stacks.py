@@ -264,8 +264,13 @@ def _tags(found: Mapping[str, Any]) -> dict[str, str]:
     return {tag["Key"]: tag["Value"] for tag in found.get("Tags", [])}
 
 
+def model_id_of(found: Mapping[str, Any]) -> str:
+    """Return the model of a described stack as `name.revision`; empty for a stack of something else."""
+    return _tags(found).get(_MODEL_TAG, "")
+
+
 def _model_of(found: Mapping[str, Any]) -> str:
-    return _tags(found).get(_MODEL_TAG, "").rpartition(".")[0]
+    return model_id_of(found).rpartition(".")[0]
 
 
 def _without_descriptions(part: object) -> object:
