@@ -59,6 +59,7 @@ Set up (most targets call what they need)
   setup-portal        The drawing library of the worker portal
   setup-sagemaker     The SageMaker SDK, for models of JumpStart and of private hubs
   setup-export        datumaro, for autolabel export
+  setup-tracks        The metrics of tracks, for autolabel evaluate tracks
   setup-label-studio  Label Studio, for its tests
   requirements        Pin all requirements again, with hashes
   clean               Remove everything that setup, build and the tools have created
