@@ -250,6 +250,14 @@ def test_a_camera_without_frames_is_not_in_the_document(stack: Stack, log: Path)
     assert document(stack).cameras == {"camera-front": Camera(1), "camera-rear": Camera(1)}
 
 
+def test_intrinsics_of_a_log_are_in_the_document(stack: Stack, log: Path) -> None:
+    info = {"width": 2, "height": 2, "distortion_model": "", "D": [], "K": [1.0] * 9, "R": [1.0] * 9, "P": [1.0] * 12}
+    log.write_bytes(mcap_log([*drive(1), Sent("/camera/rear/camera_info", START, START, info=info)]))
+    done = upload(log, "--topic", REAR, "--camera", "back")
+    assert done.exit_code == 0, done.output
+    assert document(stack).cameras == {"back": Camera(1, intrinsics=info)}
+
+
 def test_one_topic_of_a_log_can_be_chosen_and_its_camera_named(stack: Stack, log: Path) -> None:
     done = upload(log, "--topic", REAR, "--camera", "back", "--limit", "2")
     assert done.exit_code == 0, done.output

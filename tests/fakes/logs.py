@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
+from foxglove_schemas_protobuf.CameraCalibration_pb2 import CameraCalibration
 from foxglove_schemas_protobuf.CompressedImage_pb2 import CompressedImage
 from foxglove_schemas_protobuf.RawImage_pb2 import RawImage
 from google.protobuf.descriptor import FileDescriptor
@@ -29,9 +30,9 @@ FRONT, REAR, LIDAR = "/camera/front/image_raw/compressed", "/camera/rear/image_r
 
 
 class Sent(NamedTuple):
-    """A message to write. `stamp`: of its header. `raw`: the fields of an Image; else `packed`: those of an image file.
+    """A message to write. `stamp`: of its header. `raw`: the fields of an Image; `packed`: those of an image file.
 
-    A message with neither is a message of another type, with `noise` bytes.
+    `info`: those of a calibration. A message with none of them is of another type, with `noise` bytes.
     """
 
     topic: str
@@ -40,6 +41,7 @@ class Sent(NamedTuple):
     raw: dict[str, Any] | None = None
     packed: tuple[str, bytes] | None = None
     noise: int = 0
+    info: dict[str, Any] | None = None
 
 
 @cache
@@ -152,23 +154,39 @@ def serialised(message: Sent, encoding: Encoding) -> tuple[str, bytes]:
     elif message.packed is not None:
         kind = "CompressedImage"
         fields = {"format": message.packed[0], "data": np.frombuffer(message.packed[1], np.uint8)}
+    elif message.info is not None:
+        kind = "CameraInfo"
+        region = store.types["sensor_msgs/msg/RegionOfInterest"](0, 0, 0, 0, False)
+        arrays = {(n if ros1 else n.lower()): np.array(v) for n, v in message.info.items() if n in "DKRP"}
+        others = {n: v for n, v in message.info.items() if n not in "DKRP"}
+        fields = {**others, **arrays, "binning_x": 0, "binning_y": 0, "roi": region}
     else:
         kind = "CompressedImage"
         fields = {"format": "noise", "data": np.random.default_rng(0).integers(0, 256, message.noise, np.uint8)}
     name = f"sensor_msgs/msg/{kind}"
     made = store.types[name](header=header, **fields)
     data = bytes(store.serialize_ros1(made, name) if ros1 else store.serialize_cdr(made, name))
-    if message.raw is None and message.packed is None:
+    if message.raw is None and message.packed is None and message.info is None:
         name = "std_msgs/msg/ByteMultiArray"
     return name.replace("/msg/", "/") if ros1 else name, data
 
 
 def _protobuf(message: Sent) -> tuple[str, bytes]:
-    made: Any = RawImage() if message.raw is not None else CompressedImage()
+    made: Any = CompressedImage()
+    if message.raw is not None:
+        made = RawImage()
+    if message.info is not None:
+        made = CameraCalibration()
     made.timestamp.FromNanoseconds(message.stamp)
     if message.raw is not None:
         for name, value in message.raw.items():
             if name != "is_bigendian":
+                setattr(made, name, value)
+    elif message.info is not None:
+        for name, value in message.info.items():
+            if name in "DKRP":
+                getattr(made, name).extend(value)
+            else:
                 setattr(made, name, value)
     elif message.packed is not None:
         made.format, made.data = message.packed
@@ -188,7 +206,8 @@ def _definition(name: str, encoding: Encoding) -> tuple[str, bytes]:
                 add(needed)
             files[file.name] = file
 
-        add((RawImage if name.endswith("RawImage") else CompressedImage).DESCRIPTOR.file)
+        kinds = {kind.DESCRIPTOR.full_name: kind for kind in (RawImage, CompressedImage, CameraCalibration)}
+        add(kinds.get(name, CompressedImage).DESCRIPTOR.file)
         described = FileDescriptorSet()
         for file in files.values():
             file.CopyToProto(described.file.add())

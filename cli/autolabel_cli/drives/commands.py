@@ -108,7 +108,9 @@ def upload(
             console.print(line, highlight=False, markup=False, soft_wrap=True)
         recording.check(count, f"drive {drive} has {counted(count, 'frame')} of it and is not closed", partial=partial)
     if not late:
-        close_drive(stack, drive, document_of(vehicle, counts, models or None, notes, _POLICIES[policy]))
+        intrinsics = recording.calibration.found if isinstance(recording, LogRecording) else None
+        document = document_of(vehicle, counts, models or None, notes, _POLICIES[policy], intrinsics)
+        close_drive(stack, drive, document)
     skipped = f"; {recording.skipped_sentence}" if recording.skipped else ""
     done = _uploaded(drive, late=late, known=known)
     said = f"drive {drive}: {counted(count, 'frame')} uploaded{done[0]}{skipped}{done[1]}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Collection, Iterator, Mapping
+from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
 
@@ -14,6 +15,7 @@ from autolabel.logs import (
     HEAD_BYTES,
     Cameras,
     ExtractedFrame,
+    Intrinsics,
     LogIndex,
     Tally,
     Timestamps,
@@ -22,6 +24,7 @@ from autolabel.logs import (
     extract_frames,
     inspect_log,
     plan_slices,
+    read_intrinsics,
     tell_kind,
 )
 from autolabel_cli.drives.recordings import RecordedFrame, Recording, find_recording
@@ -64,6 +67,11 @@ class LogRecording:
     def keep_times(self) -> str:
         return ""
 
+    @cached_property
+    def calibration(self) -> Intrinsics:
+        """Read the intrinsics of the cameras whose calibration the log has."""
+        return read_intrinsics(self._source, self._index, self._cameras)
+
     def rename_camera(self, name: str) -> None:
         """Give the log's only camera another name; CommandError if it has several."""
         if len(self.cameras) > 1:
@@ -71,7 +79,10 @@ class LogRecording:
                 f"--camera names one camera, and {self.path} has {', '.join(self.cameras)}: leave it out, or choose "
                 "one of them with --topic"
             )
-        self._cameras = self._cameras._replace(names=dict.fromkeys(self._cameras.names, name))
+        cameras = self._cameras
+        self._cameras = Cameras(
+            dict.fromkeys(cameras.names, name), dict.fromkeys(cameras.calibrations, name), cameras.unread
+        )
         self.tally = Tally(self._cameras.topics(self._index))
 
     def count(self, limit: int | None = None) -> int | None:
@@ -116,6 +127,7 @@ class LogRecording:
         """Say what was extracted, skipped and refused of each topic, and which parts could not be read."""
         lines = [_topic_line(topic, tally) for topic, tally in self.tally.topics.items()]
         lines += [f"{topic}: not read, since {schema} is not read yet" for topic, schema in self._cameras.unread]
+        lines += [f"camera {camera}: intrinsics not read, {why}" for camera, why in self.calibration.refused.items()]
         if self._index.rebuilt:
             lines.append(f"{self._index.rebuilt}, so it was read from its start to its end")
         for reason, count in self.tally.unread.items():

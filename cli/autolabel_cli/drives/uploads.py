@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 import msgspec
 from botocore.exceptions import ClientError
@@ -85,7 +86,9 @@ def document_of(
     models: tuple[str, ...] | None,
     notes: tuple[str, ...],
     verification: Policy = VERIFY_ALL,
+    intrinsics: Mapping[str, dict[str, Any]] | None = None,
 ) -> DriveDocument:
-    """Make the document of a drive. `frames`: their count by camera."""
-    cameras = {camera: Camera(expected_frames=count) for camera, count in sorted(frames.items())}
+    """Make the document of a drive. `frames`: their count by camera; `intrinsics`: of cameras that have some."""
+    known = intrinsics or {}
+    cameras = {camera: Camera(count, intrinsics=known.get(camera)) for camera, count in sorted(frames.items())}
     return DriveDocument(vehicle=vehicle, cameras=cameras, models=models, notes=notes, verification=verification)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from autolabel.logs.calibrations import Intrinsics, read_intrinsics
     from autolabel.logs.cameras import Cameras, camera_name, choose_cameras
     from autolabel.logs.extraction import (
         Extracted,
@@ -24,6 +25,10 @@ else:
     __getattr__ = lazy_face(
         __name__,
         {
+            "calibrations": (
+                "Intrinsics",
+                "read_intrinsics",
+            ),
             "cameras": (
                 "Cameras",
                 "camera_name",
@@ -66,6 +71,7 @@ __all__ = [
     "Chunk",
     "Extracted",
     "ExtractedFrame",
+    "Intrinsics",
     "Kind",
     "LeftMessage",
     "LogChannel",
@@ -82,6 +88,7 @@ __all__ = [
     "extract_frames",
     "inspect_log",
     "plan_slices",
+    "read_intrinsics",
     "read_messages",
     "tell_kind",
 ]

@@ -9,10 +9,10 @@ from typing import NamedTuple
 from autolabel.contracts.errors import LogRefused
 from autolabel.contracts.frames import is_name
 from autolabel.logs.index import LogChannel, LogIndex
-from autolabel.logs.schemas import holds_pictures, is_other_picture
+from autolabel.logs.schemas import holds_calibrations, holds_pictures, is_other_picture
 
 # Parts at a topic's end that say how a picture is stored, and not which camera made it.
-_STORAGE = re.compile(r"(?:image(?:_(?:raw|rect|color|mono|compressed))*|compressed)\Z")
+_STORAGE = re.compile(r"(?:image(?:_(?:raw|rect|color|mono|compressed))*|compressed|camera_info)\Z")
 _DEPTH = "/compressedDepth"
 _OTHERS_IN_NAMES = re.compile(r"[^A-Za-z0-9_-]+")
 _MOST_NAMED = 10
@@ -21,10 +21,11 @@ _MOST_NAMED = 10
 class Cameras(NamedTuple):
     """The chosen channels with the name of each one's camera; and topics with pictures that are not read yet.
 
-    `unread`: the topic and the name of its messages.
+    `calibrations`: the channels with the cameras' calibrations. `unread`: the topic and the name of its messages.
     """
 
     names: dict[int, str]
+    calibrations: dict[int, str]
     unread: tuple[tuple[str, str], ...]
 
     def topics(self, index: LogIndex) -> dict[str, str]:
@@ -61,7 +62,10 @@ def choose_cameras(index: LogIndex, topics: Collection[str] = ()) -> Cameras:
                 f"topics {first!r} and {channel.topic!r} would both be camera {names[channel.id]!r}: choose topics",
             )
     unread = {(c.topic, c.schema) for c in index.channels if is_other_picture(c) or _is_depth(c)}
-    return Cameras(names, tuple(sorted(unread)))
+    bases = {_base(channel.topic): names[channel.id] for channel in chosen}
+    calibrated = (c for c in index.channels if holds_calibrations(c) and _base(c.topic) in bases)
+    calibrations = {channel.id: bases[_base(channel.topic)] for channel in calibrated}
+    return Cameras(names, calibrations, tuple(sorted(unread)))
 
 
 def camera_name(topic: str) -> str:
@@ -70,13 +74,19 @@ def camera_name(topic: str) -> str:
     `/camera/front/image_raw/compressed` is `camera-front`; `/image_raw` alone keeps its name. LogRefused if the result
     cannot name a camera.
     """
-    parts = [part for part in topic.split("/") if part]
-    while len(parts) > 1 and _STORAGE.match(parts[-1]):
-        parts.pop()
+    parts = _base(topic) or tuple(_plain(topic).split("/")[:1])
     name = _OTHERS_IN_NAMES.sub("_", "-".join(parts)).lstrip("_-")
     if not is_name(name):
         raise LogRefused("camera-unnamed", f"topic {topic!r} gives no name of a camera: {name!r} is not allowed")
     return name
+
+
+def _base(topic: str) -> tuple[str, ...]:
+    """Return the parts of a topic before those that name a way of storage."""
+    parts = [part for part in topic.split("/") if part]
+    while parts and _STORAGE.match(parts[-1]):
+        parts.pop()
+    return tuple(parts)
 
 
 def _is_depth(channel: LogChannel) -> bool:

@@ -184,7 +184,9 @@ class Tally:
         for item in index.unread:
             self.add(item)
         counts = index.counts
-        self.complete = not self.unread if counts is None else not index.unread
+        # A walk cannot count the messages of a chunk that it cannot read.
+        uncounted = bool(index.rebuilt) and any(chunk.channels is None for chunk in index.chunks)
+        self.complete = not self.unread or not (counts is None or index.unread or uncounted)
         if counts is None:
             return
         told: Counter[str] = Counter()

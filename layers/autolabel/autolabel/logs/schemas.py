@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -19,6 +20,10 @@ _IDL_EXTRAS = re.compile(
 )
 _RAW, _COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
 _FOXGLOVE_RAW, _FOXGLOVE_COMPRESSED = "foxglove.RawImage", "foxglove.CompressedImage"
+_CALIBRATION, _REGION = "sensor_msgs/msg/CameraInfo", "sensor_msgs/msg/RegionOfInterest"
+_FOXGLOVE_CALIBRATION = "foxglove.CameraCalibration"
+# A calibration has 30 numbers and at most some dozens of its distortion.
+_MAX_NUMBERS = 100
 _HEADER, _TIME = "std_msgs/msg/Header", "builtin_interfaces/msg/Time"
 _PICTURES = frozenset({_RAW, _COMPRESSED, _FOXGLOVE_RAW, _FOXGLOVE_COMPRESSED})
 # Names of messages that hold pictures, and cannot be read yet.
@@ -79,12 +84,64 @@ def decoder_of(channel: LogChannel) -> Decoder:
     return _protobuf_decoder(channel) if channel.encoding == "protobuf" else _ros_decoder(channel, name)
 
 
+def holds_calibrations(channel: LogChannel) -> bool:
+    """Check whether the channel's messages are calibrations of a camera."""
+    return _name(channel) in (_CALIBRATION, _FOXGLOVE_CALIBRATION)
+
+
+def decode_intrinsics(channel: LogChannel, data: memoryview) -> dict[str, Any] | None:
+    """Decode a camera's calibration: `width`, `height`, `distortion_model`, and `D`, `K`, `R`, `P` as ROS defines them.
+
+    None if the camera is not calibrated. LogRefused if the message cannot be read, or has numbers that are not finite.
+    """
+    if channel.encoding == "protobuf" and channel.schema == _FOXGLOVE_CALIBRATION:
+        message = _protobuf_parser(channel)(data)
+    elif channel.encoding in ("ros1", "cdr") and _name(channel) == _CALIBRATION:
+        message = _ros_deserialiser(channel, _CALIBRATION, (_REGION,))(data)
+    else:
+        raise LogRefused("serialisation-unknown", f"{channel.schema} is serialised as {channel.encoding[:40]!r}")
+    try:
+        # ROS 2 has small letters.
+        matrices = {
+            name: [float(value) for value in getattr(message, name if hasattr(message, name) else name.lower())]
+            for name in "DKRP"
+        }
+        sizes = {name: int(_typed(getattr(message, name), int)) for name in ("width", "height")}
+        model = str(_typed(message.distortion_model, str))
+    except (AttributeError, TypeError, ValueError) as e:
+        raise LogRefused("schema-unknown", f"the log defines {channel.schema} otherwise than is known") from e
+    numbers = [value for values in matrices.values() for value in values]
+    if len(numbers) > _MAX_NUMBERS or len(model) > _MAX_NUMBERS or not all(map(math.isfinite, numbers)):
+        raise LogRefused("calibration-wrong", "the calibration has too many numbers, or some that are not finite")
+    # ROS says so: a first focal length of 0 is an uncalibrated camera.
+    if not any(matrices["K"][:1]):
+        return None
+    return {**sizes, "distortion_model": model, **matrices}
+
+
 def _name(channel: LogChannel) -> str:
     """Return the name of the channel's schema as ROS 2 writes it."""
     return re.sub(r"^sensor_msgs/(?=\w+$)", "sensor_msgs/msg/", channel.schema)
 
 
 def _ros_decoder(channel: LogChannel, name: str) -> Decoder:
+    deserialise = _ros_deserialiser(channel, name, ())
+
+    def decode(data: memoryview) -> Decoded:
+        message = deserialise(data)
+        stamp = message.header.stamp
+        at = _nanoseconds(stamp.sec, stamp.nanosec)
+        pixels = memoryview(message.data)
+        if name == _COMPRESSED:
+            return Decoded(at, PackedPicture(message.format, pixels))
+        big = bool(message.is_bigendian)
+        return Decoded(at, RawPicture(message.width, message.height, message.encoding, big, message.step, pixels))
+
+    return decode
+
+
+def _ros_deserialiser(channel: LogChannel, name: str, parts: tuple[str, ...]) -> Callable[[memoryview], Any]:
+    """Make the function that deserialises a ROS message with a header and `parts`, the names of its other types."""
     # Takes tenths of a second to import.
     from rosbags.serde import SerdeError
     from rosbags.typesys import Stores, get_types_from_idl, get_types_from_msg, get_typestore
@@ -102,29 +159,23 @@ def _ros_decoder(channel: LogChannel, name: str) -> Decoder:
     except Exception as e:
         # The parsers raise errors of many kinds for a text that is not in their language.
         raise LogRefused("schema-unknown", f"the definition of {channel.schema} cannot be parsed: {e}") from e
-    for needed in (name, _HEADER, _TIME):
+    for needed in (name, _HEADER, _TIME, *parts):
         # Only the known layout is decoded: rosbags makes Python code of definitions, and a log's own may be hostile.
         # ROS 1 has times as a type of its own, without a definition.
         if needed in found or needed != _TIME:
             known = [(field.lower(), kind) for field, kind in store.fielddefs[needed][1]]
             if [(field.lower(), kind) for field, kind in found.get(needed, ([], []))[1]] != known:
                 raise LogRefused("schema-unknown", f"the log defines {needed} otherwise than ROS does")
-    deserialise = store.deserialize_ros1 if channel.encoding == "ros1" else store.deserialize_cdr
 
-    def decode(data: memoryview) -> Decoded:
+    def deserialise(data: memoryview) -> Any:
         try:
-            message: Any = deserialise(data, name)
+            if channel.encoding == "ros1":
+                return store.deserialize_ros1(data, name)
+            return store.deserialize_cdr(data, name)
         except (SerdeError, AssertionError, IndexError) as e:
             raise LogRefused("message-damaged", f"the message is not a {channel.schema}: {e}") from e
-        stamp = message.header.stamp
-        at = _nanoseconds(stamp.sec, stamp.nanosec)
-        pixels = memoryview(message.data)
-        if name == _COMPRESSED:
-            return Decoded(at, PackedPicture(message.format, pixels))
-        big = bool(message.is_bigendian)
-        return Decoded(at, RawPicture(message.width, message.height, message.encoding, big, message.step, pixels))
 
-    return decode
+    return deserialise
 
 
 def _plain_idl(text: str) -> str:
@@ -136,24 +187,10 @@ def _plain_idl(text: str) -> str:
 
 
 def _protobuf_decoder(channel: LogChannel) -> Decoder:
-    from mcap.records import Schema
-    from mcap_protobuf.decoder import DecoderFactory
-
-    schema = Schema(id=channel.id, data=channel.definition, encoding=channel.schema_encoding, name=channel.schema)
-    try:
-        parse = DecoderFactory().decoder_for("protobuf", schema)
-    except Exception as e:
-        # Descriptors come from the log, and the library raises errors of many kinds for damaged ones.
-        raise LogRefused("schema-unknown", f"the descriptor of {channel.schema} cannot be used: {e}") from e
-    if parse is None:
-        raise LogRefused("schema-unknown", f"the descriptor of {channel.schema} is {channel.schema_encoding[:40]!r}")
+    parse = _protobuf_parser(channel)
 
     def decode(data: memoryview) -> Decoded:
-        try:
-            message = parse(bytes(data))
-        except Exception as e:
-            # DecodeError, which has other bases in other builds of protobuf.
-            raise LogRefused("message-damaged", f"the message is not a {channel.schema}: {e}") from e
+        message = parse(data)
         try:
             stamp, body = message.timestamp, message.data
             at = _nanoseconds(stamp.seconds, stamp.nanos)
@@ -166,6 +203,29 @@ def _protobuf_decoder(channel: LogChannel) -> Decoder:
             raise LogRefused("schema-unknown", f"the log defines {channel.schema} otherwise than Foxglove does") from e
 
     return decode
+
+
+def _protobuf_parser(channel: LogChannel) -> Callable[[memoryview], Any]:
+    from mcap.records import Schema
+    from mcap_protobuf.decoder import DecoderFactory
+
+    schema = Schema(id=channel.id, data=channel.definition, encoding=channel.schema_encoding, name=channel.schema)
+    try:
+        decode = DecoderFactory().decoder_for("protobuf", schema)
+    except Exception as e:
+        # Descriptors come from the log, and the library raises errors of many kinds for damaged ones.
+        raise LogRefused("schema-unknown", f"the descriptor of {channel.schema} cannot be used: {e}") from e
+    if decode is None:
+        raise LogRefused("schema-unknown", f"the descriptor of {channel.schema} is {channel.schema_encoding[:40]!r}")
+
+    def parse(data: memoryview) -> Any:
+        try:
+            return decode(bytes(data))
+        except Exception as e:
+            # DecodeError, which has other bases in other builds of protobuf.
+            raise LogRefused("message-damaged", f"the message is not a {channel.schema}: {e}") from e
+
+    return parse
 
 
 def _typed(value: Any, kind: type) -> Any:
