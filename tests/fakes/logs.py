@@ -111,7 +111,7 @@ def mcap_log(
     for message in messages:
         name, data = serialised(message, encoding)
         if message.topic not in channels:
-            schema_encoding, definition = _definition(name, encoding)
+            schema_encoding, definition = definition_of(name, encoding)
             schema = writer.register_schema(name, schema_encoding, definition)
             wire = "cdr" if encoding == "idl" else encoding
             channels[message.topic] = writer.register_channel(message.topic, wire, schema)
@@ -197,7 +197,7 @@ def _protobuf(message: Sent) -> tuple[str, bytes]:
 
 
 @cache
-def _definition(name: str, encoding: Encoding) -> tuple[str, bytes]:
+def definition_of(name: str, encoding: Encoding) -> tuple[str, bytes]:
     if encoding == "protobuf":
         files: dict[str, FileDescriptor] = {}
 

@@ -168,8 +168,11 @@ def find_source(path: Path, topics: Collection[str] = ()) -> Recording | LogReco
 def _head(path: Path) -> bytes:
     if not path.is_file():
         return b""
-    with path.open("rb") as file:
-        return file.read(HEAD_BYTES)
+    try:
+        with path.open("rb") as file:
+            return file.read(HEAD_BYTES)
+    except OSError as e:
+        raise CommandError(f"{path} cannot be read ({e.strerror}): make it readable for you") from e
 
 
 def _topic_line(topic: str, tally: TopicTally) -> str:

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import io
 import struct
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from mcap.writer import IndexType
+from mcap.writer import IndexType, Writer
 
 from autolabel.contracts.errors import LogRefused
 from autolabel.logs import UnreadRange, inspect_log
 from tests.fakes.counting import Counting
-from tests.fakes.logs import FRONT, LIDAR, REAR, bag_log, drive, mcap_log
+from tests.fakes.logs import FRONT, LIDAR, REAR, START, bag_log, definition_of, drive, mcap_log, serialised
 from tests.unit.logs.reading import Reading, read_log
 
 FRAMES = 8
-FOOTER, CHUNK, MESSAGE_INDEX, STATISTICS = 2, 6, 7, 11
+FOOTER, CHUNK, MESSAGE_INDEX, CHUNK_INDEX, STATISTICS = 2, 6, 7, 8, 11
 # Where the fields of a chunk record begin, behind its opcode and length.
 SIZE_AT, CRC_AT, NAME_AT = 9 + 16, 9 + 24, 9 + 28
 
@@ -74,6 +75,34 @@ def test_a_log_cut_off_anywhere_gives_the_frames_of_its_whole_chunks(compression
             assert reading.index.unread == () or reading.index.unread[0].end == end
 
 
+def test_a_log_cut_off_between_message_indexes_loses_no_channel_of_the_chunk() -> None:
+    body = mcap_log(drive(FRAMES), chunk_size=10**6)
+    bag = bag_log(drive(FRAMES), chunk_size=10**6)
+    for start, _ in mcap_records(body, MESSAGE_INDEX):
+        for end in (start, start + 5, start + 20):
+            assert len(read_log(body[:end]).frames) == 2 * FRAMES
+    ((_, data),) = bag_chunks(bag)
+    data_end = data + int.from_bytes(bag[data - 4 : data], "little")
+    for end in range(data_end, inspect_log(Counting(bag), "bag").chunks[0].end, 9):
+        assert len(read_log(bag[:end]).frames) == 2 * FRAMES
+
+
+def test_a_schema_in_a_chunk_that_need_not_be_read_is_found() -> None:
+    target = io.BytesIO()
+    writer = Writer(target, chunk_size=1, repeat_channels=False, repeat_schemas=False, index_types=IndexType.MESSAGE)
+    writer.start()
+    lidar = writer.register_channel(LIDAR, "", writer.register_schema("points", "", b""))
+    writer.add_message(lidar, START, b"", START)
+    # The schema is in the second chunk, beside a message of a known channel, and its channel in the third.
+    front = next(message for message in drive(1) if message.topic == FRONT)
+    name, data = serialised(front, "cdr")
+    schema = writer.register_schema(name, *definition_of(name, "cdr"))
+    writer.add_message(lidar, START, b"", START)
+    writer.add_message(writer.register_channel(FRONT, "cdr", schema), START, data, START)
+    writer.finish()  # type: ignore[no-untyped-call]
+    assert read_log(target.getvalue()).keys == [("camera-front", START)]
+
+
 @pytest.mark.parametrize("compression", ["none", "lz4"])
 def test_a_bag_cut_off_anywhere_gives_the_frames_of_its_whole_chunks(compression: str) -> None:
     body = bag_log(drive(FRAMES), compression, chunk_size=1)
@@ -95,6 +124,10 @@ def test_a_bag_whose_recorder_was_not_ended_gives_all_frames() -> None:
 
 def without_channels() -> bytes:
     return whole(repeat_channels=False)
+
+
+def without_channels_and_message_indexes() -> bytes:
+    return whole(repeat_channels=False, index_types=IndexType.CHUNK)
 
 
 def without_schemas() -> bytes:
@@ -129,8 +162,16 @@ def without_summary() -> bytes:
 
 def with_wrong_summary() -> bytes:
     body = whole()
+    return put(body, body.rindex(REAR.encode()) + 1, b"X")
+
+
+def with_overlapping_chunks() -> bytes:
+    body = whole()
+    (first, _), (second, _), *_ = mcap_records(body, CHUNK_INDEX)
     ((footer, _),) = mcap_records(body, FOOTER)
-    return put(body, footer - 20, b"\xff")
+    # The third field is the chunk's place.
+    body = put(body, second + 9 + 16, body[first + 9 + 16 : first + 9 + 24])
+    return put(body, footer + 9 + 16, bytes(4))
 
 
 def without_crcs() -> bytes:
@@ -141,6 +182,7 @@ def without_crcs() -> bytes:
     ("make", "walked"),
     [
         (without_channels, True),
+        (without_channels_and_message_indexes, True),
         (without_schemas, True),
         (without_chunk_index, True),
         (without_message_index, False),
@@ -148,6 +190,7 @@ def without_crcs() -> bytes:
         (without_statistics, False),
         (without_summary, True),
         (with_wrong_summary, True),
+        (with_overlapping_chunks, True),
         (without_crcs, False),
     ],
 )
@@ -219,12 +262,17 @@ def test_a_damaged_chunk_of_a_bag_is_refused_alone(compression: str) -> None:
     assert reading.refused == {"chunk-unread": 1}
 
 
-def test_a_message_index_that_is_wrong_costs_no_message() -> None:
+@pytest.mark.parametrize("offset", [77, None], ids=["no message", "a message of another channel"])
+def test_a_message_index_that_is_wrong_costs_no_message(offset: int | None) -> None:
     sent = [message._replace(noise=300_000) for message in drive(10)]
     body = mcap_log(sent, compression="", chunk_size=1_000_000)
     good = read_log(body, topics=[FRONT])
-    for start, end in list(mcap_records(body, MESSAGE_INDEX)):
-        body = put(body, end - 8, struct.pack("<Q", 77)) if end - start > 20 else body
+    lidar = 0
+    for _, end in reversed(list(mcap_records(body, MESSAGE_INDEX))):
+        # Before each of the LiDAR is that of the front camera. The last entry ends the record.
+        (last,) = struct.unpack_from("<Q", body, end - 8)
+        body = put(body, end - 8, struct.pack("<Q", lidar if offset is None else offset))
+        lidar = last
     reading = read_log(body, topics=[FRONT])
     assert reading.keys == good.keys
     assert not reading.tally.refused

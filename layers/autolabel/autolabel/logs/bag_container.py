@@ -12,7 +12,6 @@ from autolabel.contracts.ports import ByteSource
 from autolabel.logs.compression import decompress
 from autolabel.logs.containers import (
     MAX_INDEX_BYTES,
-    Contents,
     FoundChunk,
     RawMessage,
     Walk,
@@ -89,18 +88,6 @@ class BagReader:
         # The index of a bag does not tell where its message indexes are.
         return None
 
-    def contents(self, records: memoryview) -> Contents:
-        """Read the connections that records define, and count their messages."""
-        channels: dict[int, LogChannel] = {}
-        counts: Counter[int] = Counter()
-        for record in _records(records):
-            if record.op == _MESSAGE:
-                counts[_number(record.header, "conn")] += 1
-            elif record.op == _CONNECTION:
-                channel = _connection(record)
-                channels.setdefault(channel.id, channel)
-        return Contents(channels, counts)
-
 
 class _Walk(Walk):
     container = "rosbag"
@@ -123,6 +110,16 @@ class _Walk(Walk):
         elif op not in (_BAG, _INDEX, _CHUNK_INFO):
             raise LogRefused("record-damaged", f"a record of unknown kind {op} begins here")
         return end
+
+    def contents(self, records: memoryview) -> Counter[int]:
+        counts: Counter[int] = Counter()
+        for record in _records(records):
+            if record.op == _MESSAGE:
+                counts[_number(record.header, "conn")] += 1
+            elif record.op == _CONNECTION:
+                channel = _connection(record)
+                self.channels.setdefault(channel.id, channel)
+        return counts
 
 
 def _header(view: memoryview, at: int) -> tuple[Header, int]:

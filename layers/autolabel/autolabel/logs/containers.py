@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
@@ -27,13 +27,6 @@ class RawMessage(NamedTuple):
     data: memoryview
 
 
-class Contents(NamedTuple):
-    """The channels that the records of a chunk define, and its messages by channel, counted."""
-
-    channels: Mapping[int, LogChannel]
-    counts: Mapping[int, int]
-
-
 class ContainerReader(Protocol):
     """Reads one container."""
 
@@ -54,9 +47,6 @@ class ContainerReader(Protocol):
 
         LogRefused if the message index is damaged.
         """
-
-    def contents(self, records: memoryview) -> Contents:
-        """Read the channels that a chunk's records define, and count its messages. LogRefused if they are damaged."""
 
 
 @dataclass
@@ -99,8 +89,10 @@ class Walk(ABC):
 
     container: Container
 
-    def __init__(self, reader: ContainerReader, source: ByteSource, first: int) -> None:
+    def __init__(self, reader: ContainerReader, source: ByteSource, first: int, thorough: bool = False) -> None:
+        """Make a walk from `first`. `thorough`: it reads every chunk."""
         self.reader = reader
+        self.thorough = thorough
         self.source = source
         self.window = Window(source)
         self.channels: dict[int, LogChannel] = {}
@@ -113,21 +105,28 @@ class Walk(ABC):
     def step(self, at: int) -> int | None:
         """Take the record at a place; return the place behind it, None at the end of the data."""
 
+    @abstractmethod
+    def contents(self, records: memoryview) -> Counter[int]:
+        """Note the channels that a chunk's records define, and count its messages. LogRefused if they are damaged."""
+
     def index(self, why: str) -> LogIndex:
         """Walk to the log's end, and return the index of what was found."""
         unread: tuple[UnreadRange, ...] = ()
         size = self.source.size
+        whole = False
         try:
             while self._at < size:
                 end = self.step(self._at)
                 if end is None:
+                    whole = True
                     break
                 self._at = end
         except LogRefused as e:
             if e.reason == LOG_CHANGED:
                 raise
             unread = (UnreadRange(self._at, size, e.reason, str(e)),)
-        self.close_chunk()
+        # Where a log is cut off, message indexes of its last chunk may be missing.
+        self.close_chunk(indexed=whole)
         channels = tuple(self.channels[number] for number in sorted(self.channels))
         return LogIndex(self.container, size, channels, tuple(self._chunks), dict(self._counts), why, unread)
 
@@ -136,21 +135,21 @@ class Walk(ABC):
             raise LogRefused("log-cut-off", "the log ends inside a record")
         return end
 
-    def close_chunk(self) -> None:
-        """Finish the chunk that was found last. It is read only if its message index does not tell what it holds."""
+    def close_chunk(self, *, indexed: bool = True) -> None:
+        """Finish the chunk that was found last. It is read only if its message indexes do not tell what it holds.
+
+        `indexed`: all its message indexes have been seen.
+        """
         found, self.found = self.found, None
         if found is None:
             return
         counts: dict[int, int] | None = found.counts
-        if not found.bare and (not counts or counts.keys() - self.channels.keys()):
+        told = indexed and not self.thorough and counts and not counts.keys() - self.channels.keys()
+        if not (found.bare or told):
             try:
                 check_size(found.length - MAX_CHUNK_HEAD)
-                chunk = found.as_chunk(None)
-                held = self.reader.contents(
-                    self.reader.unpack(chunk, read_range(self.source, found.start, found.length))
-                )
-                self.channels = {**held.channels, **self.channels}
-                counts = dict(held.counts)
+                body = read_range(self.source, found.start, found.length)
+                counts = self.contents(self.reader.unpack(found.as_chunk(None), body))
             except LogRefused as e:
                 if e.reason == LOG_CHANGED:
                     raise

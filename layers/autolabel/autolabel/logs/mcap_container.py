@@ -19,14 +19,13 @@ from autolabel.contracts.ports import ByteSource
 from autolabel.logs.compression import decompress
 from autolabel.logs.containers import (
     MAX_INDEX_BYTES,
-    Contents,
     FoundChunk,
     RawMessage,
     Walk,
     check_chunks,
 )
 from autolabel.logs.index import Chunk, LogChannel, LogIndex
-from autolabel.logs.ranges import LOG_CHANGED, MAX_CHUNK_BYTES, MAX_CHUNK_HEAD, join_ranges, read_range
+from autolabel.logs.ranges import LOG_CHANGED, MAX_CHUNK_BYTES, join_ranges, read_range
 
 MAGIC = b"\x89MCAP0\r\n"
 # Holds the summary of logs of some hundred chunks.
@@ -82,7 +81,10 @@ class McapReader:
             return str(e)
 
     def walk(self, source: ByteSource, why: str) -> LogIndex:
-        return _Walk(self, source).index(why)
+        walk = _Walk(self, source)
+        index = walk.index(why)
+        # A schema can be in a chunk that was not read, since all its messages are of known channels.
+        return _Walk(self, source, thorough=True).index(why) if walk.lacks_schemas else index
 
     def unpack(self, chunk: Chunk, body: memoryview) -> memoryview:
         if chunk.bare:
@@ -108,7 +110,10 @@ class McapReader:
                 yield _message(content, at)
 
     def pick(self, source: ByteSource, chunk: Chunk, channels: Collection[int]) -> list[RawMessage] | None:
-        if chunk.compression != "" or chunk.bare or not chunk.index_length or chunk.length < _LEAST_PICKED:
+        if chunk.compression != "" or chunk.bare or chunk.length < _LEAST_PICKED:
+            return None
+        # A message index is shorter than its messages.
+        if not 0 < chunk.index_length <= chunk.length:
             return None
         positions = _positions(read_range(source, chunk.index_start, chunk.index_length))
         begin = chunk.start + _HEAD.size + _CHUNK.size + 8
@@ -127,25 +132,14 @@ class McapReader:
             picked += [one._replace(offset=one.offset + start - begin) for one in records if one.channel in channels]
         return picked if [begin + one.offset for one in picked] == [start for start, _ in ranges] else None
 
-    def contents(self, records: memoryview) -> Contents:
-        """Read the channels that records define, and count their messages."""
-        schemas: dict[int, Schema] = {}
-        channels: dict[int, LogChannel] = {}
-        counts: Counter[int] = Counter()
-        for opcode, at, content in _records(records):
-            if opcode == Opcode.MESSAGE:
-                counts[_message(content, at).channel] += 1
-            else:
-                _note(opcode, content, schemas, channels)
-        return Contents(channels, counts)
-
 
 class _Walk(Walk):
     container = "mcap"
 
-    def __init__(self, reader: McapReader, source: ByteSource) -> None:
-        super().__init__(reader, source, len(MAGIC))
+    def __init__(self, reader: McapReader, source: ByteSource, *, thorough: bool = False) -> None:
+        super().__init__(reader, source, len(MAGIC), thorough)
         self._schemas: dict[int, Schema] = {}
+        self.lacks_schemas = False
 
     def step(self, at: int) -> int | None:
         head = self.window.read(at, _HEAD.size)
@@ -167,8 +161,27 @@ class _Walk(Walk):
             if entries:
                 self.found.count(channel, len(entries) // _ENTRY.size)
         elif opcode in (Opcode.SCHEMA, Opcode.CHANNEL):
-            _note(opcode, self.window.read(start, min(length, MAX_CHUNK_HEAD)), self._schemas, self.channels)
+            self._note(opcode, self.window.read(start, min(length, MAX_INDEX_BYTES)))
         return end
+
+    def contents(self, records: memoryview) -> Counter[int]:
+        counts: Counter[int] = Counter()
+        for opcode, at, content in _records(records):
+            if opcode == Opcode.MESSAGE:
+                counts[_message(content, at).channel] += 1
+            elif opcode in (Opcode.SCHEMA, Opcode.CHANNEL):
+                self._note(opcode, content)
+        return counts
+
+    def _note(self, opcode: int, content: memoryview) -> None:
+        """Note a schema or a channel; the first with its number counts."""
+        if opcode == Opcode.SCHEMA:
+            schema = _parse(Schema, content)
+            self._schemas.setdefault(schema.id, schema)
+            return
+        channel = _parse(Channel, content)
+        self.lacks_schemas = self.lacks_schemas or bool(channel.schema_id and channel.schema_id not in self._schemas)
+        self.channels.setdefault(channel.id, _channel(channel, self._schemas))
 
     def _take_message(self, message: RawMessage, at: int, end: int) -> None:
         """Add a message outside of chunks to the run of such messages."""
@@ -234,16 +247,6 @@ def _parse(kind: type[Parsed], content: memoryview) -> Parsed:
     except (McapError, struct.error, UnicodeDecodeError) as e:
         raise LogRefused("record-damaged", f"a record of kind {kind.__name__} is damaged: {e!r}") from e
     return parsed
-
-
-def _note(opcode: int, content: memoryview, schemas: dict[int, Schema], channels: dict[int, LogChannel]) -> None:
-    """Note a schema or a channel; the first with its number counts."""
-    if opcode == Opcode.SCHEMA:
-        schema = _parse(Schema, content)
-        schemas.setdefault(schema.id, schema)
-    elif opcode == Opcode.CHANNEL:
-        channel = _parse(Channel, content)
-        channels.setdefault(channel.id, _channel(channel, schemas))
 
 
 def _channel(channel: Channel, schemas: dict[int, Schema]) -> LogChannel:
