@@ -107,8 +107,10 @@ def run_demo(
                 counts = upload_frames(stack, DRIVE, CAMERA, frames, lambda n: display.count("uploaded", n, total))
                 count = sum(counts.values())
                 display.count("uploaded", count, count)
-                for line in recording.report() if isinstance(recording, LogRecording) else ():
-                    console.print(f"  {line}", highlight=False, markup=False)
+                if isinstance(recording, LogRecording):
+                    for line in recording.report():
+                        console.print(f"  {line}", highlight=False, markup=False)
+                    recording.check(count, "there is nothing to label", partial=True)
                 close_drive(stack, DRIVE, document_of("demo", counts, None, (verifiers,)))
             closed = time.time()
             view = RunView(stack, DRIVE, FIRST_RUN)

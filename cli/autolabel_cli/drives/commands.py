@@ -83,7 +83,7 @@ def upload(
     file .autolabel-upload.json, which is written into the folder, keeps the times of all other names: when a changed
     folder is uploaded to its drive again, the same names are the same frames.
     """
-    check_names(drive, (camera or DEFAULT_CAMERA,))
+    check_names(drive, camera or DEFAULT_CAMERA)
     if late and (models or notes or policy != "all"):
         raise CommandError("--late leaves drive.json as it is: leave out --model, --note and --policy")
     recording = find_source(source, topics)
@@ -106,7 +106,8 @@ def upload(
     if isinstance(recording, LogRecording):
         for line in recording.report():
             console.print(line, highlight=False, markup=False, soft_wrap=True)
-        recording.check(count, f"drive {drive} has {counted(count, 'frame')} of it and is not closed", partial=partial)
+        so = f"drive {drive} has {counted(count, 'frame')} of it" + ("" if late else " and is not closed")
+        recording.check(count, so, partial=partial)
     if not late:
         intrinsics = recording.calibration.found if isinstance(recording, LogRecording) else None
         document = document_of(vehicle, counts, models or None, notes, _POLICIES[policy], intrinsics)

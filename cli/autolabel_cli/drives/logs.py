@@ -129,7 +129,7 @@ class LogRecording:
         lines += [f"{topic}: not read, since {schema} is not read yet" for topic, schema in self._cameras.unread]
         lines += [f"camera {camera}: intrinsics not read, {why}" for camera, why in self.calibration.refused.items()]
         if self._index.rebuilt:
-            lines.append(f"{self._index.rebuilt}, so it was read from its start to its end")
+            lines.append(f"{self._index.rebuilt}, so an index was made from its records")
         for reason, count in self.tally.unread.items():
             first = self.tally.first_unread[reason]
             lines.append(

@@ -22,9 +22,9 @@ UPLOADERS = 8
 VERIFY_ALL = VerifyAll()
 
 
-def check_names(drive: str, cameras: Iterable[str]) -> None:
-    """Check the names of a drive and its cameras. CommandError for one that the contract of keys does not allow."""
-    for what, name in (("drive", drive), *(("camera", camera) for camera in cameras)):
+def check_names(drive: str, camera: str) -> None:
+    """Check the names of a drive and a camera. CommandError for one that the contract of keys does not allow."""
+    for what, name in (("drive", drive), ("camera", camera)):
         if not is_name(name):
             raise CommandError(
                 f"{name!r} is not a valid {what} name: use 1 to 63 letters, digits, _ and -, begin with a letter or "
