@@ -37,8 +37,9 @@ def intrinsics(body: bytes) -> Intrinsics:
     [mcap_log, bag_log, lambda sent: mcap_log(sent, "protobuf"), lambda sent: mcap_log(sent, "ros1", chunk_size=1)],
     ids=["cdr", "bag", "protobuf", "ros1"],
 )
-def test_a_camera_has_the_intrinsics_of_its_first_calibration(write: Any) -> None:
-    assert intrinsics(write(calibrated(INFO, {**INFO, "width": 7}))) == ({"camera-rear": INFO}, {})
+@pytest.mark.parametrize("topic", ["/camera/rear/camera_info", "camera/rear/calibration"])
+def test_a_camera_has_the_intrinsics_of_its_first_calibration(write: Any, topic: str) -> None:
+    assert intrinsics(write(calibrated(INFO, {**INFO, "width": 7}, topic=topic))) == ({"camera-rear": INFO}, {})
 
 
 def test_calibrations_of_other_topics_and_uncalibrated_cameras_count_for_nothing() -> None:

@@ -11,8 +11,8 @@ from autolabel.contracts.frames import is_name
 from autolabel.logs.index import LogChannel, LogIndex
 from autolabel.logs.schemas import holds_calibrations, holds_pictures, is_other_picture
 
-# Parts at a topic's end that say how a picture is stored, and not which camera made it.
-_STORAGE = re.compile(r"(?:image(?:_(?:raw|rect|color|mono|compressed))*|compressed|camera_info)\Z")
+# Parts at a topic's end that say how a picture is stored, or that it is a calibration, and not which camera made it.
+_STORAGE = re.compile(r"(?:image(?:_(?:raw|rect|color|mono|compressed))*|compressed|camera_info|calibration)\Z")
 _DEPTH = "/compressedDepth"
 _OTHERS_IN_NAMES = re.compile(r"[^A-Za-z0-9_-]+")
 _MOST_NAMED = 10
