@@ -56,6 +56,8 @@ def test_a_log_of_many_chunks_is_cut_into_whole_ones() -> None:
     held = [chunk for chunk in index.chunks if channels[0] in (chunk.channels or ())]
     assert len(held) == 20 < len(index.chunks)
     largest = max(chunk.length for chunk in held)
+    (first, *_) = plan_slices(index, channels, held[0].length + held[1].length)
+    assert first.chunks == tuple(held[:2])
     for limit in (1, largest, 3 * largest, 10**9):
         parts = plan_slices(index, channels, limit)
         assert [chunk for part in parts for chunk in part.chunks] == held

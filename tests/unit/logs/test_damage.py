@@ -121,6 +121,15 @@ def test_a_bag_whose_recorder_was_not_ended_gives_all_frames() -> None:
     assert not reading.tally.refused
 
 
+@pytest.mark.parametrize("field", [b"conn_count=", b"chunk_count="])
+def test_a_bag_whose_index_lacks_something_gives_all_frames(field: bytes) -> None:
+    body = bag_log(drive(FRAMES), chunk_size=1)
+    at = body.index(field) + len(field)
+    reading = read_log(put(body, at, bytes([body[at] + 1])))
+    assert reading.keys == read_log(body).keys
+    assert reading.index.rebuilt == "the bag's index does not have all connections and chunks"
+
+
 def without_channels() -> bytes:
     return whole(repeat_channels=False)
 
