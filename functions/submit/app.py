@@ -13,7 +13,7 @@ from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, pro
 
 from autolabel.aws import Adapters, DeadLettered, Deliveries, logger, metrics, read_settings, tracer
 from autolabel.contracts.errors import DocumentRefused, Unavailable, printable
-from autolabel.drives import Closing
+from autolabel.drives import Closing, DriveLogs
 from autolabel.inference import Submission, read_message
 from autolabel.labels import job_labels
 from autolabel.models import Catalogue
@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 
 
 class Settings(msgspec.Struct, frozen=True):
-    """`max_answer_wait`: the most seconds to wait for an invocation's answer.
+    """`max_answer_wait`: the most seconds to wait for an invocation's answer. `logs_quiet`: seconds without a new log
+    after which a drive is closed whose logs have ended.
 
     `first_wait`, `bury_after`: `first_wait` and `dead_letter_after` of Deliveries. `park_after`: receives after which a
     unit whose endpoint is gone is parked.
@@ -39,12 +40,14 @@ class Settings(msgspec.Struct, frozen=True):
     submit_queue_url: str
     dead_letters_url: str
     state_machine_arn: str
+    extract_machine_arn: str
     ops_topic_arn: str
     job_labels: str
     first_wait: float
     bury_after: int
     park_after: int
     max_answer_wait: float
+    logs_quiet: float
 
 
 settings = read_settings(Settings, os.environ)
@@ -70,6 +73,14 @@ def submission() -> Submission:
             executions=adapters.executions,
             announcements=adapters.operators,
             job_labels=job_labels(settings.job_labels),
+            now=time.time,
+        ),
+        logs=DriveLogs(
+            ingest=adapters.ingest,
+            ledger=adapters.ledger,
+            extractions=adapters.extractions,
+            announcements=adapters.operators,
+            quiet_after=settings.logs_quiet,
             now=time.time,
         ),
         max_answer_wait=settings.max_answer_wait,

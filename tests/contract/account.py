@@ -169,6 +169,8 @@ class Account:
             else "",
             "OPS_TOPIC_ARN": self.ops,
             "STATE_MACHINE_ARN": STATE_MACHINE,
+            "EXTRACT_MACHINE_ARN": STATE_MACHINE,
+            "LOGS_QUIET": "3600",
             "INGEST_BUCKET": INGEST,
             "LABEL_BUCKET": LABELS,
             "LEDGER_TABLE": LEDGER,

@@ -39,7 +39,7 @@ SENDERS: dict[str, list[tuple[str, Tree]]] = {
         ("events.amazonaws.com", {}),
         ("cloudwatch.amazonaws.com", THIS_ACCOUNT),
         # Allowed twice: by the topic's policy and by their own.
-        *[(f"{name}FunctionRole", {}) for name in ("Submit", "Sweep", "Assemble", "Publish")] * 2,
+        *[(f"{name}FunctionRole", {}) for name in ("Submit", "Extract", "Sweep", "Assemble", "Publish")] * 2,
     ],
 }
 # The only principals that may assume each role.
@@ -49,6 +49,7 @@ TRUSTED: dict[str, list[tuple[str, Tree]]] = {
     # IfExists: Ground Truth is not documented to send the account.
     "LabelingRole": [("sagemaker.amazonaws.com", {"StringEqualsIfExists": THIS_ACCOUNT["StringEquals"]})],
     "LabelDriveRole": [("states.amazonaws.com", THIS_ACCOUNT)],
+    "ExtractLogRole": [("states.amazonaws.com", THIS_ACCOUNT)],
 }
 # Functions with a public URL, with the condition under which they exist. Label Studio cannot sign with IAM, so this
 # function is public; it believes only signed requests, and uses them as hints only.
@@ -66,6 +67,7 @@ WIDE = {
     "logs:Describe* [*]": "has no resource to name",
     f"s3:* arn:aws:s3:::{INGEST}/drives/*": "frames and documents of drives",
     f"s3:* arn:aws:s3:::{LABELS}/labels/*": "documents of runs",
+    f"s3:* arn:aws:s3:::{LABELS}/extractions/*": "extractions of drive logs",
     f"s3:* arn:aws:s3:::{LABELS}/audits/[*]": "audit results, by recipe",
     f"s3:* arn:aws:s3:::{LABELS}/inference/[*]": "answers",
     f"s3:* arn:aws:s3:::{LABELS}/inference-failures/[*]": "SageMaker's reports of failures",
@@ -73,6 +75,7 @@ WIDE = {
     f"s3:GetObject arn:aws:s3:::{LABELS}/models/[*]": "the models' artefacts",
     f"s3:GetObject arn:aws:s3:::{LABELS}/[*]": "an endpoint may write answers at any key",
     "states:* arn:aws:states:*:123456789012:execution:autolabel-label-drive[:/][*]": "the machine's own executions",
+    "states:* arn:aws:states:*:123456789012:execution:autolabel-extract-log[:/][*]": "the machine's own executions",
     "sagemaker:InvokeEndpointAsync arn:aws:sagemaker:*:endpoint/[*]": "models are added without a deployment",
     "sagemaker:DescribeEndpoint arn:aws:sagemaker:*:endpoint/[*]": "models are added without a deployment",
     "sagemaker:* arn:aws:sagemaker:*:123456789012:labeling-job/[*]": "jobs are named after drives",

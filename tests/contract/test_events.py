@@ -34,6 +34,7 @@ from tests.contract.account import (
 from tests.contract.template import CONNECTION, INGEST, LABELS, ROOT, STATE_MACHINE, allows, functions
 from tests.fakes.images import png_header
 from tests.fakes.label_studio import FakeLabelStudio
+from tests.fakes.logs import drive, mcap_log
 from tests.fakes.pipeline import verified
 
 RUN = "labels/drive-7/0001/"
@@ -235,6 +236,24 @@ def test_a_sweep_closes_abandoned_drives_and_reports_late_frames(account: Accoun
     assert list(account.ledger.late_drives()) == []
     # A second sweep closes and reports nothing again.
     assert account.invoke("sweep", sample("sweep"), ABANDONED_AFTER="-1")["late"] == 0
+
+
+def test_a_log_is_extracted_step_by_step_and_closes_its_drive(account: Account) -> None:
+    key = "drives/drive-8/logs/front.mcap"
+    account.ingest.write(key, mcap_log(drive(3)))
+    account.ingest.write("drives/drive-8/logs/recording.json", b'{"logs": ["front.mcap"]}')
+    head = account.ingest.head(key)
+    assert head is not None
+    step = {**sample("extract-inspect"), "drive": "drive-8", "etag": head.etag}
+    settings = {"SLICE_MEGABYTES": "1"}
+    inspected = account.invoke("extract", step, **settings)
+    assert (inspected["slices"], inspected["refused"]) == (1, "")
+    done = account.invoke("extract", {**step, "step": "extract", "slice": 0}, **settings)
+    assert (done["frames"], done["changed"]) == (6, False)
+    ended = account.invoke("extract", {**step, "step": "end"}, **settings)
+    assert (ended["outcome"], ended["frames"]) == ("extracted", 6)
+    closed = json.loads(account.ingest.read("drives/drive-8/drive.json") or b"")
+    assert len(closed["cameras"]) == 2
 
 
 def test_submit_invokes_the_model_for_a_queued_unit(account: Account) -> None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from autolabel.contracts.errors import FrameChanged, FrameUnreadable
-from autolabel.contracts.ports import ObjectPart, StoredObject
+from autolabel.contracts.ports import ObjectHead, ObjectPart, StoredObject
 
 # Small, so that code that reads in chunks meets their borders.
 CHUNK = 1024
@@ -75,10 +75,32 @@ class FakeBucket:
         self.content_types[key] = content_type
         self.writes.append(key)
 
-    def write_once(self, key: str, body: bytes, content_type: str = "application/json") -> bool:
-        if key in self.objects:
+    def head(self, key: str) -> ObjectHead | None:
+        if key not in self.objects:
+            return None
+        return ObjectHead(self.etag(key), len(self.objects[key]), self.metadata.get(key, {}))
+
+    def write_once(
+        self,
+        key: str,
+        body: bytes,
+        content_type: str = "application/json",
+        metadata: Mapping[str, str] | None = None,
+    ) -> bool:
+        return self.write_over(key, body, "", content_type, metadata)
+
+    def write_over(
+        self,
+        key: str,
+        body: bytes,
+        etag: str,
+        content_type: str = "application/json",
+        metadata: Mapping[str, str] | None = None,
+    ) -> bool:
+        if etag != (self.etag(key) if key in self.objects else ""):
             return False
         self.write(key, body, content_type)
+        self.metadata[key] = dict(metadata or {})
         return True
 
     def write_stream(self, key: str, chunks: Iterable[bytes], content_type: str, *, once: bool = False) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from autolabel.contracts.logs import LogRecord
+
 
 class FakeExecutions:
     """`Executions` whose names can be used once, and whose tokens wake once."""
@@ -26,4 +28,19 @@ class FakeExecutions:
             return False
         self.tokens.discard(token)
         self.woken.append(token)
+        return True
+
+
+class FakeExtractions:
+    """`Extractions` whose names can be used once."""
+
+    def __init__(self) -> None:
+        self.started: dict[str, LogRecord] = {}
+        self.names: set[str] = set()
+
+    def start(self, log: LogRecord) -> bool:
+        if log.execution in self.names:
+            return False
+        self.names.add(log.execution)
+        self.started[log.execution] = log
         return True

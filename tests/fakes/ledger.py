@@ -9,6 +9,7 @@ import msgspec
 from autolabel.contracts.drive import Run
 from autolabel.contracts.errors import RunMissing
 from autolabel.contracts.frames import FrameKey
+from autolabel.contracts.logs import LogRecord
 from autolabel.contracts.ports import FailedUnit, PendingUnit, Refusal, WaitingJob, WaitingRun
 from autolabel.contracts.units import Unit
 
@@ -28,6 +29,16 @@ class FakeLedger:
         self.closed: set[str] = set()
         self.frozen: set[str] = set()
         self.late: dict[str, float] = {}
+        self.log_records: dict[tuple[str, str, str], LogRecord] = {}
+
+    def begin_log(self, record: LogRecord) -> None:
+        self.log_records.setdefault((record.drive, record.name, record.etag), record)
+
+    def end_log(self, record: LogRecord) -> None:
+        self.log_records[record.drive, record.name, record.etag] = record
+
+    def logs(self, drive: str) -> list[LogRecord]:
+        return [record for (of, *_), record in sorted(self.log_records.items()) if of == drive]
 
     def add_pending(self, pending: PendingUnit) -> bool:
         if pending.unit in self.pending_units:

@@ -15,6 +15,7 @@ from autolabel.datasets.earlier_runs import TakeOver, take_over_earlier_runs
 from autolabel.datasets.publication import Publication, publish_run
 from autolabel.datasets.verified_labels import FinishedJob
 from autolabel.drives.closing import Closing
+from autolabel.drives.drive_logs import DriveLogs
 from autolabel.drives.sweep import Sweep, SweepReport
 from autolabel.inference.completion import Completion, Settled, wake_if_done
 from autolabel.inference.reconcile_pass import PassProgress, PassReport, ReconcilePasses, await_answers
@@ -33,7 +34,7 @@ from tests.fakes.announcements import FakeAnnouncements
 from tests.fakes.answers import DETECTOR, add_to_catalogue
 from tests.fakes.bucket import FakeBucket, etag_of
 from tests.fakes.endpoints import FakeEndpoints
-from tests.fakes.executions import FakeExecutions
+from tests.fakes.executions import FakeExecutions, FakeExtractions
 from tests.fakes.faults import Fuse, fused
 from tests.fakes.images import png
 from tests.fakes.labeling_jobs import FakeLabelingJobs
@@ -47,6 +48,7 @@ MAX_ERRORS = 2
 MAX_ANSWER_WAIT = 86_400.0
 FRAMES_PATIENCE = 600.0
 ABANDONED_AFTER = 7_200.0
+LOGS_QUIET = 3_600.0
 UNHEARD_AFTER = 900.0
 WORKTEAM = "arn:aws:sagemaker:eu-central-1:123456789012:workteam/private-crowd/labellers"
 # Turns the lines of a round into the lines that reviewers leave.
@@ -75,6 +77,7 @@ class Pipeline:
         self.queue = FakeSubmitQueue()
         self.endpoints = FakeEndpoints(self.labels, honours_names=honours_names)
         self.executions = FakeExecutions()
+        self.extractions = FakeExtractions()
         self.jobs = FakeLabelingJobs(self.labels)
         self.projects: Projects | None = None
         self.announcements = FakeAnnouncements()
@@ -103,6 +106,16 @@ class Pipeline:
             now=lambda: self.now,
         )
 
+    def drive_logs(self, fuse: Fuse | None = None) -> DriveLogs:
+        return DriveLogs(
+            ingest=fused(self.ingest, fuse),
+            ledger=fused(self.ledger, fuse),
+            extractions=fused(self.extractions, fuse),
+            announcements=fused(self.announcements, fuse),
+            quiet_after=LOGS_QUIET,
+            now=lambda: self.now,
+        )
+
     def submission(self, fuse: Fuse | None = None) -> Submission:
         """A new submit function; with a fuse, it crashes before one of its operations."""
         return Submission(
@@ -113,6 +126,7 @@ class Pipeline:
             endpoints=fused(self.endpoints, fuse),
             executions=fused(self.executions, fuse),
             closing=self.closing(fuse),
+            logs=self.drive_logs(fuse),
             max_answer_wait=MAX_ANSWER_WAIT,
             now=lambda: self.now,
         )

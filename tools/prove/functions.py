@@ -9,10 +9,11 @@ import msgspec
 from autolabel.aws.announcements import AwsAnnouncements
 from autolabel.aws.bucket import S3Bucket
 from autolabel.aws.endpoints import SageMakerEndpoints
-from autolabel.aws.executions import StepFunctionsExecutions
+from autolabel.aws.executions import StepFunctionsExecutions, StepFunctionsExtractions
 from autolabel.aws.ledger import DynamoLedger
 from autolabel.aws.queue import SqsSubmitQueue
 from autolabel.drives.closing import Closing
+from autolabel.drives.drive_logs import DriveLogs
 from autolabel.inference.completion import Completion, wake_if_done
 from autolabel.inference.reconcile_pass import PassProgress, PassReport, ReconcilePasses, await_answers
 from autolabel.inference.reconciliation import Limits
@@ -68,13 +69,14 @@ class Functions:
     def _submission(self, tape: Tape) -> Submission:
         ingest, labels = S3Bucket(client(tape, "s3"), INGEST), S3Bucket(client(tape, "s3"), LABELS)
         ledger, executions = self._ledger(tape), _executions(tape)
+        announcements = AwsAnnouncements(sns=client(tape, "sns"), topic="ops")
         closing = Closing(
             ingest=ingest,
             label_bucket=labels,
             ledger=ledger,
             catalogue=CATALOGUE,
             executions=executions,
-            announcements=AwsAnnouncements(sns=client(tape, "sns"), topic="ops"),
+            announcements=announcements,
             job_labels=("car",),
             now=lambda: _now(tape),
         )
@@ -86,6 +88,14 @@ class Functions:
             endpoints=SageMakerEndpoints(client(tape, "sagemaker")),
             executions=executions,
             closing=closing,
+            logs=DriveLogs(
+                ingest=ingest,
+                ledger=ledger,
+                extractions=StepFunctionsExtractions(client(tape, "stepfunctions"), "extract-log"),
+                announcements=announcements,
+                quiet_after=0.0,
+                now=lambda: _now(tape),
+            ),
             max_answer_wait=MAX_ANSWER_WAIT,
             now=lambda: _now(tape),
         )

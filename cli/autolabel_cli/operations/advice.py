@@ -48,7 +48,7 @@ _LONGEST_EXECUTION = timedelta(days=180)
 def waits_for(status: DriveStatus) -> list[str]:
     """Say what the drive waits for. Empty while the pipeline works on it, and when nothing is left to do."""
     if status.upload:
-        return [_open(status.upload)]
+        return list(_waiting_logs(status)) or [_open(status.upload)]
     run = status.run
     if run is None or run.execution.status == "SUCCEEDED":
         return []
@@ -73,6 +73,20 @@ def next_step(status: DriveStatus) -> str:
     return _next_of_running(status, run)
 
 
+def _waiting_logs(status: DriveStatus) -> Iterator[str]:
+    """Say what an open drive of logs waits for."""
+    if status.logs_refused:
+        yield f"an operator: {status.logs_refused}"
+    for log in status.logs:
+        if log.state == "failed":
+            yield f"an operator: the extraction of log {log.name} failed: {log.detail}"
+    extracting = sum(log.state == "extracting" for log in status.logs)
+    if extracting:
+        yield f"the extraction of {counted(extracting, 'log')}"
+    elif status.logs and all(log.state != "failed" for log in status.logs) and not status.logs_refused:
+        yield "more logs: all that came were extracted"
+
+
 def _open(upload: Upload) -> str:
     if upload.document == "refused":
         return f"a valid drive.json; the last one was refused: {upload.refused}"
@@ -83,6 +97,15 @@ def _open(upload: Upload) -> str:
 
 def _next_of_open(status: DriveStatus, upload: Upload) -> str:
     moved = _move_dead_letters(status)
+    if any(log.state == "failed" for log in status.logs):
+        return f"fix the cause, then autolabel redrive {status.drive}"
+    if status.logs_refused:
+        return "upload readable logs, or a valid logs/recording.json; or close the drive with a drive.json of your own"
+    if status.logs and upload.document == "none" and not moved:
+        return (
+            "wait; the drive is closed after its last log: the last that logs/recording.json names, or when none has "
+            "come for a while"
+        )
     if upload.document == "refused":
         return "upload a valid drive.json; it closes the drive"
     if moved:

@@ -81,7 +81,8 @@ def redrive(drive: str | None, run: str | None, queue: str | None, force: bool, 
     """Resume the run of DRIVE, or move dead letters back.
 
     A run that failed, timed out or was stopped continues at the state where it ended. A run that waits begins its next
-    reconcile pass now. It is safe to do this twice.
+    reconcile pass now. If extractions of the drive's logs failed, they are resumed instead. It is safe to do this
+    twice.
     """
     if (drive is None) == (queue is None):
         raise click.UsageError("give either a DRIVE or a --queue")

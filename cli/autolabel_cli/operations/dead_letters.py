@@ -11,7 +11,7 @@ from botocore.exceptions import ClientError
 from autolabel.aws import error_code
 from autolabel.contracts.errors import DocumentRefused
 from autolabel.contracts.frames import drive_of
-from autolabel.contracts.units import CloseRequest
+from autolabel.contracts.units import UnitRequest
 from autolabel.contracts.wording import counted
 from autolabel.inference import ObjectEvent, parse_notification, read_message
 from autolabel_cli.errors import CommandError
@@ -152,6 +152,6 @@ def _drives(body: str) -> Iterator[str | None]:
             if isinstance(asked, ObjectEvent):
                 yield drive_of(asked.key)
             else:
-                yield asked.drive if isinstance(asked, CloseRequest) else asked.unit.drive
+                yield asked.unit.drive if isinstance(asked, UnitRequest) else asked.drive
     except DocumentRefused:
         return

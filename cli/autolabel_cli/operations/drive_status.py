@@ -213,8 +213,27 @@ class RunStatus(msgspec.Struct, frozen=True):
         return sum(self.rejected.values()) > MANY_REJECTED * self.objects
 
 
+class LogStatus(msgspec.Struct, frozen=True):
+    """A log of a drive. `failed`: its extraction ended badly, for the reason in `detail`; a redrive resumes it.
+
+    `frames`: those that it gave. `messages`, `skipped` and `refused` count the messages of its topics.
+    """
+
+    name: str
+    state: Literal["extracting", "failed", "extracted", "refused"]
+    frames: int = 0
+    messages: int = 0
+    skipped: int = 0
+    refused: int = 0
+    detail: str = ""
+    execution: str = ""
+
+
 class DriveStatus(msgspec.Struct, frozen=True):
-    """Status of a drive. `refused_keys`: number of uploads with keys outside the contract."""
+    """Status of a drive. `refused_keys`: number of uploads with keys outside the contract.
+
+    `logs_refused`: why the drive is not closed although its logs have ended; empty if that is not so.
+    """
 
     drive: str
     at: datetime
@@ -223,3 +242,5 @@ class DriveStatus(msgspec.Struct, frozen=True):
     runs: tuple[RunEntry, ...]
     run: RunStatus | None
     dead_letters: tuple[DeadLetters, ...]
+    logs: tuple[LogStatus, ...] = ()
+    logs_refused: str = ""

@@ -18,6 +18,7 @@ from autolabel.aws import SageMakerEndpointStates, SageMakerLabelingJobs, error_
 from autolabel.contracts.drive import FIRST_RUN, Run, execution_name, next_run
 from autolabel.contracts.errors import CatalogueUnavailable
 from autolabel.contracts.frames import DRIVE_DOCUMENT, drive_prefix, is_name
+from autolabel.contracts.logs import log_document_key
 from autolabel.contracts.ports import Refusal
 from autolabel.contracts.run_folder import RunFolder
 from autolabel.contracts.units import PENDING_PARTITIONS, answers_prefix
@@ -48,6 +49,7 @@ from autolabel_cli.operations.drive_status import (
     Upload,
     hourly,
 )
+from autolabel_cli.operations.log_status import read_logs
 from autolabel_cli.operations.projects import open_project, open_projects
 from autolabel_cli.stack import Stack
 
@@ -97,14 +99,18 @@ class Inspection:
         if run is not None and looked_at is None:
             known = ", ".join(entry.run for entry in runs) or "none"
             raise CommandError(f"drive {self._drive!r} has no run {run!r}; its runs are: {known}")
+        logs_key = log_document_key(self._drive)
+        logs_refused = next((refusal.detail for refusal in refusals if refusal.key == logs_key), "")
         return DriveStatus(
             drive=self._drive,
             at=_time(self._now),
             upload=upload,
-            refused_keys=len(refusals) - (document is not None),
+            refused_keys=len(refusals) - (document is not None) - bool(logs_refused),
             runs=runs,
             run=self._run(looked_at, latest=looked_at is runs[-1]) if looked_at else None,
             dead_letters=tuple(self._dead_letters(queue) for queue in QUEUES),
+            logs=tuple(read_logs(self._stack, self._drive)),
+            logs_refused=logs_refused if upload else "",
         )
 
     def glance(self, run: Run | None, status: str) -> DriveStatus:

@@ -24,6 +24,7 @@ from autolabel_cli.errors import CommandError
 from autolabel_cli.operations.advice import waits_for
 from autolabel_cli.operations.drive_status import NOT_STARTED, Execution
 from autolabel_cli.operations.inspection import Inspection
+from autolabel_cli.operations.log_status import redrive_logs
 from autolabel_cli.stack import Stack
 
 # What a relabelling does with the labels of reviewers, by its choice.
@@ -44,11 +45,15 @@ class Intervention(NamedTuple):
 
 
 def redrive_run(stack: Stack, drive: str, named: str | None = None, *, force: bool = False) -> Intervention:
-    """Resume a run: redrive an execution that ended badly, or wake one that waits.
+    """Resume a drive: its failed extractions of logs, else a run that ended badly or that waits.
 
     CommandError for a drive without a run, for a run that cannot be redriven or whose reviewers' work a later run took
     over, and, without `force`, for one that a later run followed. Otherwise reviewers would get the same frames twice.
     """
+    if logs := redrive_logs(stack, drive):
+        return Intervention(
+            drive, "", "redriven", f"the extraction of {counted(len(logs), 'log')} of drive {drive} is redriven"
+        )
     run = _known_run(stack, drive, named)
     inspection = Inspection(stack, drive, now=time.time())
     execution = inspection.execution(run)

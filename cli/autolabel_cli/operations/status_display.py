@@ -17,6 +17,7 @@ from autolabel_cli.operations.drive_status import (
     EarlierLabels,
     Execution,
     JobStatus,
+    LogStatus,
     ModelStatus,
     ProjectStatus,
     RunStatus,
@@ -25,6 +26,7 @@ from autolabel_cli.output import print_table
 
 COLOURS = {"SUCCEEDED": "green", "RUNNING": "cyan", "FAILED": "red", "TIMED_OUT": "red", "ABORTED": "yellow"}
 _RUNS_SHOWN = 5
+_LOGS_SHOWN = 20
 
 
 def show_status(console: Console, status: DriveStatus) -> None:
@@ -44,6 +46,10 @@ def _rows(status: DriveStatus) -> Iterator[tuple[str, str]]:
         upload = status.upload
         newest = f", the newest from {_ago(upload.newest, status.at)}" if upload.newest else ""
         yield "uploads", counted(upload.objects, "object") + newest
+    for log in status.logs[:_LOGS_SHOWN]:
+        yield "log", escape(_log(log))
+    if len(status.logs) > _LOGS_SHOWN:
+        yield "", f"[dim]{counted(len(status.logs) - _LOGS_SHOWN, 'more log')}[/]"
     if status.refused_keys:
         refused = counted(status.refused_keys, "upload with a key", "uploads with keys")
         yield "refused", f"{refused} outside the contract"
@@ -60,6 +66,14 @@ def _rows(status: DriveStatus) -> Iterator[tuple[str, str]]:
         if letters.messages:
             ours = f", {letters.of_drive} of this drive" + _reasons(letters.reasons) if letters.of_drive else ""
             yield "dead letters", f"{letters.queue}: {letters.messages:,}{ours}"
+
+
+def _log(log: LogStatus) -> str:
+    said = f"{log.name}: {log.state}"
+    if log.state == "extracted":
+        said += f", {counted(log.frames, 'frame')} of {counted(log.messages, 'message')}"
+        said += f", {log.skipped:,} skipped" if log.skipped else ""
+    return said + (f": {log.detail}" if log.detail else "")
 
 
 def _execution(execution: Execution, at: datetime) -> str:

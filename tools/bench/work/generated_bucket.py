@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from autolabel.contracts.ports import ObjectPart, StoredObject
+from autolabel.contracts.ports import ObjectHead, ObjectPart, StoredObject
 
 
 class NotGenerated(Exception):
@@ -28,9 +28,28 @@ class GeneratedBucket:
     def write(self, key: str, body: bytes, content_type: str = "application/json") -> None:
         self.written += len(body)
 
-    def write_once(self, key: str, body: bytes, content_type: str = "application/json") -> bool:
+    def write_once(
+        self,
+        key: str,
+        body: bytes,
+        content_type: str = "application/json",
+        metadata: Mapping[str, str] | None = None,
+    ) -> bool:
         self.write(key, body, content_type)
         return True
+
+    def write_over(
+        self,
+        key: str,
+        body: bytes,
+        etag: str,
+        content_type: str = "application/json",
+        metadata: Mapping[str, str] | None = None,
+    ) -> bool:
+        raise NotGenerated(key)
+
+    def head(self, key: str) -> ObjectHead | None:
+        raise NotGenerated(key)
 
     def exists(self, key: str) -> bool:
         return False

@@ -164,6 +164,9 @@ class CountingQueue:
     def close(self, drive: str) -> None:
         raise AssertionError(f"asked to close {drive}: no measured step closes a drive")
 
+    def look_at_logs(self, drive: str) -> None:
+        raise AssertionError(f"asked to look at the logs of {drive}: no measured step does that")
+
     def send(self, units: Sequence[tuple[Unit, str, str]]) -> None:
         self.sent.add(len(units))
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from autolabel.aws.deliveries import DeadLettered, Deliveries
     from autolabel.aws.endpoints import SageMakerEndpoints, SageMakerEndpointStates
     from autolabel.aws.events import Answer, Event, answer
-    from autolabel.aws.executions import StepFunctionsExecutions
+    from autolabel.aws.executions import StepFunctionsExecutions, StepFunctionsExtractions
     from autolabel.aws.labeling_jobs import SageMakerLabelingJobs
     from autolabel.aws.ledger import DynamoLedger
     from autolabel.aws.observability import logger, metrics, tracer
@@ -46,7 +46,10 @@ else:
                 "Event",
                 "answer",
             ),
-            "executions": ("StepFunctionsExecutions",),
+            "executions": (
+                "StepFunctionsExecutions",
+                "StepFunctionsExtractions",
+            ),
             "labeling_jobs": ("SageMakerLabelingJobs",),
             "ledger": ("DynamoLedger",),
             "observability": (
@@ -85,6 +88,7 @@ __all__ = [
     "SettingsError",
     "SqsSubmitQueue",
     "StepFunctionsExecutions",
+    "StepFunctionsExtractions",
     "answer",
     "client",
     "error_code",

@@ -11,7 +11,7 @@ from botocore.exceptions import ClientError
 
 from autolabel.aws.clients import error_code, error_message, error_status, is_passing, with_place
 from autolabel.contracts.errors import FrameChanged, FrameUnreadable
-from autolabel.contracts.ports import ObjectPart, StoredObject
+from autolabel.contracts.ports import ObjectHead, ObjectPart, StoredObject
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -86,14 +86,17 @@ class S3Bucket:
         return lines
 
     def exists(self, key: str) -> bool:
+        return self.head(key) is not None
+
+    def head(self, key: str) -> ObjectHead | None:
         try:
-            self._s3.head_object(Bucket=self.name, Key=key)
+            found = self._s3.head_object(Bucket=self.name, Key=key)
         except ClientError as e:
             # Without ListBucket a missing object is 403, with it 404.
             if error_status(e) == 404:
-                return False
+                return None
             raise
-        return True
+        return ObjectHead(found["ETag"].strip('"'), found["ContentLength"], found["Metadata"])
 
     def list(self, prefix: str, after: str = "") -> Iterator[StoredObject]:
         more: dict[str, Any] = {"StartAfter": after} if after else {}
@@ -118,23 +121,30 @@ class S3Bucket:
         """Write an object; `metadata`: its user metadata in ASCII, 2 KB in all."""
         self._s3.put_object(Bucket=self.name, Key=key, Body=body, ContentType=content_type, Metadata=metadata or {})
 
-    def write_once(self, key: str, body: bytes, content_type: str = "application/json") -> bool:
-        try:
-            self._s3.put_object(Bucket=self.name, Key=key, Body=body, ContentType=content_type, IfNoneMatch="*")
-        except ClientError as e:
-            # 409: another writer writes at this moment, and S3 lets one of the two succeed.
-            if error_status(e) in (409, 412):
-                return False
-            raise
-        return True
+    def write_once(
+        self,
+        key: str,
+        body: bytes,
+        content_type: str = "application/json",
+        metadata: Mapping[str, str] | None = None,
+    ) -> bool:
+        return self.write_over(key, body, "", content_type, metadata)
 
-    def write_over(self, key: str, body: bytes, etag: str, content_type: str = "application/json") -> bool:
-        """Write over the object with this ETag, or create it if the ETag is empty; False if it was changed."""
+    def write_over(
+        self,
+        key: str,
+        body: bytes,
+        etag: str,
+        content_type: str = "application/json",
+        metadata: Mapping[str, str] | None = None,
+    ) -> bool:
         condition: dict[str, Any] = {"IfMatch": f'"{etag}"'} if etag else {"IfNoneMatch": "*"}
         try:
-            self._s3.put_object(Bucket=self.name, Key=key, Body=body, ContentType=content_type, **condition)
+            self._s3.put_object(
+                Bucket=self.name, Key=key, Body=body, ContentType=content_type, Metadata=metadata or {}, **condition
+            )
         except ClientError as e:
-            # 404: it was deleted meanwhile; 409: another writer writes at this moment.
+            # 404: it was deleted meanwhile; 409: another writer writes at this moment, and S3 lets one succeed.
             if error_status(e) in (404, 409, 412):
                 return False
             raise

@@ -8,9 +8,22 @@ from typing import TYPE_CHECKING
 from botocore.exceptions import ClientError
 
 from autolabel.aws.clients import error_code
+from autolabel.contracts.logs import LogRecord
 
 if TYPE_CHECKING:
     from mypy_boto3_stepfunctions import SFNClient
+
+
+class StepFunctionsExtractions:
+    """Implements `Extractions` on Step Functions."""
+
+    def __init__(self, client: SFNClient, state_machine: str) -> None:
+        self._states = client
+        self._state_machine = state_machine
+
+    def start(self, log: LogRecord) -> bool:
+        given = {"drive": log.drive, "name": log.name, "etag": log.etag}
+        return _start(self._states, self._state_machine, log.execution, given)
 
 
 class StepFunctionsExecutions:
@@ -21,15 +34,7 @@ class StepFunctionsExecutions:
         self._state_machine = state_machine
 
     def start(self, name: str, drive: str, run: str) -> bool:
-        try:
-            self._states.start_execution(
-                stateMachineArn=self._state_machine, name=name, input=json.dumps({"drive": drive, "run": run})
-            )
-        except ClientError as e:
-            if error_code(e) == "ExecutionAlreadyExists":
-                return False
-            raise
-        return True
+        return _start(self._states, self._state_machine, name, {"drive": drive, "run": run})
 
     def status(self, name: str) -> str:
         arn = self._state_machine.replace(":stateMachine:", ":execution:") + f":{name}"
@@ -49,3 +54,13 @@ class StepFunctionsExecutions:
                 return False
             raise
         return True
+
+
+def _start(client: SFNClient, state_machine: str, name: str, given: dict[str, str]) -> bool:
+    try:
+        client.start_execution(stateMachineArn=state_machine, name=name, input=json.dumps(given))
+    except ClientError as e:
+        if error_code(e) == "ExecutionAlreadyExists":
+            return False
+        raise
+    return True

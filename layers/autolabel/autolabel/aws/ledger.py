@@ -8,6 +8,7 @@
 | `drive#<drive>` | `run#<run>` | a run, fixed when it was allocated |
 | `drive#<drive>` | `waiting#<run>` | the token that wakes the run's execution |
 | `drive#<drive>` | `frozen` | a listing of the drive was frozen |
+| `logs#<drive>` | `<name>/<etag>` | the bytes of a drive log, and how far their extraction is |
 | `job#<job>` | `waiting` | the token that wakes the execution that waits for reviewers |
 | `closed` | `<drive>/` | a drive whose first run was started |
 | `late` | `<drive>/` | an object came after the drive was frozen |
@@ -27,6 +28,7 @@ from autolabel.aws.clients import error_code
 from autolabel.contracts.drive import Run
 from autolabel.contracts.errors import RunMissing
 from autolabel.contracts.frames import FrameKey
+from autolabel.contracts.logs import LogRecord
 from autolabel.contracts.ports import FailedUnit, PendingUnit, Refusal, WaitingJob, WaitingRun
 from autolabel.contracts.units import PENDING_PARTITIONS, Unit, pending_partition
 
@@ -278,6 +280,15 @@ class DynamoLedger:
         for item in self._query(f"refused#{drive}"):
             yield Refusal(item["sk"]["S"], item["reason"]["S"], item["detail"]["S"], float(item["at"]["N"]))
 
+    def begin_log(self, record: LogRecord) -> None:
+        self._put_once(_log_item(record))
+
+    def end_log(self, record: LogRecord) -> None:
+        self._db.put_item(TableName=self._table, Item=_log_item(record))
+
+    def logs(self, drive: str) -> list[LogRecord]:
+        return [msgspec.json.decode(item["log"]["S"], type=LogRecord) for item in self._query(f"logs#{drive}")]
+
     def _item(self, drive: str, sk: str) -> Mapping[str, Any] | None:
         key: Any = {"pk": {"S": f"drive#{drive}"}, "sk": {"S": sk}}
         return self._db.get_item(TableName=self._table, Key=key, ConsistentRead=True).get("Item")
@@ -413,6 +424,14 @@ def _pending_item(pending: PendingUnit) -> dict[str, Any]:
         "attempt": _number(pending.attempt),
         "errors": _number(pending.errors),
         "since": _number(pending.since),
+    }
+
+
+def _log_item(record: LogRecord) -> dict[str, Any]:
+    return {
+        "pk": {"S": f"logs#{record.drive}"},
+        "sk": {"S": f"{record.name}/{record.etag}"},
+        "log": {"S": msgspec.json.encode(record).decode()},
     }
 
 

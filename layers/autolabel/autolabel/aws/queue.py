@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from autolabel.contracts.errors import Unavailable
-from autolabel.contracts.units import CloseRequest, Unit, UnitRequest
+from autolabel.contracts.units import CloseRequest, LogsRequest, Unit, UnitRequest
 from autolabel.contracts.wording import counted
 
 if TYPE_CHECKING:
@@ -43,4 +43,10 @@ class SqsSubmitQueue:
                 raise Unavailable(f"the submit queue did not take {counted(len(entries), 'unit')}")
 
     def close(self, drive: str) -> None:
-        self._sqs.send_message(QueueUrl=self._url, MessageBody=msgspec.json.encode(CloseRequest(drive)).decode())
+        self._ask(CloseRequest(drive))
+
+    def look_at_logs(self, drive: str) -> None:
+        self._ask(LogsRequest(drive))
+
+    def _ask(self, request: CloseRequest | LogsRequest) -> None:
+        self._sqs.send_message(QueueUrl=self._url, MessageBody=msgspec.json.encode(request).decode())

@@ -62,6 +62,11 @@ class Adapters:
         return aws.StepFunctionsExecutions(client("stepfunctions"), self._settings.state_machine_arn)
 
     @cached_property
+    def extractions(self) -> aws.StepFunctionsExtractions:
+        """The extractions of drive logs; reads `extract_machine_arn`."""
+        return aws.StepFunctionsExtractions(client("stepfunctions"), self._settings.extract_machine_arn)
+
+    @cached_property
     def operators(self) -> aws.AwsAnnouncements:
         """Announcements to operators only, without the event bus; reads `ops_topic_arn`."""
         return aws.AwsAnnouncements(sns=client("sns"), topic=self._settings.ops_topic_arn)

@@ -16,6 +16,12 @@ _FRAME = re.compile(rf"drives/({NAME})/({NAME})/([0-9]{{19}})\.(png|jpg|jpeg)\Z"
 _IN_DRIVE = re.compile(rf"drives/({NAME})/")
 RESERVED = frozenset({"logs"})
 DRIVE_DOCUMENT = "drive.json"
+LOG_DOCUMENT = "recording.json"
+_LOG = re.compile(rf"drives/({NAME})/logs/(.*)\Z", re.DOTALL)
+# Bytes of a log's name: a sort key of the ledger and a key of S3 hold it.
+_MAX_LOG_NAME = 255
+# Joins the parts of a split ROS 2 bag; it is not a log itself.
+_BAG_METADATA = "metadata.yaml"
 
 # S3's limit.
 MAX_KEY_BYTES = 1_024
@@ -53,6 +59,22 @@ class DriveDocumentKey(msgspec.Struct, frozen=True):
     drive: str
 
 
+class LogKey(msgspec.Struct, frozen=True):
+    """The key of a drive log."""
+
+    drive: str
+    name: str
+
+    @property
+    def key(self) -> str:
+        return f"{logs_prefix(self.drive)}{self.name}"
+
+    @property
+    def is_log(self) -> bool:
+        """Whether the object is a log: not the document of the logs, nor another file that describes them."""
+        return self.name not in (LOG_DOCUMENT, _BAG_METADATA)
+
+
 class ListedFrame(msgspec.Struct, frozen=True, omit_defaults=True):
     """One object of a run's frozen listing; `refused` and `detail` say why it is not a frame of the run."""
 
@@ -70,6 +92,15 @@ def is_name(text: str) -> bool:
 
 def drive_prefix(drive: str) -> str:
     return f"drives/{drive}/"
+
+
+def logs_prefix(drive: str) -> str:
+    return f"drives/{drive}/logs/"
+
+
+def is_log_name(name: str) -> bool:
+    """Check whether the text may name a log: printable, without a slash."""
+    return 0 < len(name.encode(errors="replace")) <= _MAX_LOG_NAME and "/" not in name and name.isprintable()
 
 
 def encode_source(name: str) -> str:
@@ -90,7 +121,7 @@ def decode_event_key(encoded: str) -> str:
     return unquote_plus(encoded, errors="strict")
 
 
-def parse_key(key: str) -> FrameKey | DriveDocumentKey:
+def parse_key(key: str) -> FrameKey | DriveDocumentKey | LogKey:
     """Read an object key. Raises KeyRefused, which names the key and the rule that it breaks."""
     match = _FRAME.match(key)
     if match:
@@ -102,6 +133,15 @@ def parse_key(key: str) -> FrameKey | DriveDocumentKey:
     in_drive = _IN_DRIVE.match(key)
     if in_drive and key == drive_prefix(in_drive[1]) + DRIVE_DOCUMENT and in_drive[1] not in RESERVED:
         return DriveDocumentKey(in_drive[1])
+    log = _LOG.match(key)
+    if log and log[1] not in RESERVED:
+        if is_log_name(log[2]):
+            return LogKey(log[1], log[2])
+        raise KeyRefused(
+            "key-outside-contract",
+            f"{_shown(key)} is not drives/<drive>/logs/<name> with a name of at most {_MAX_LOG_NAME} printable bytes, "
+            "without a slash",
+        )
     raise KeyRefused(
         "key-outside-contract",
         f"{_shown(key)} is not drives/<drive>/<camera>/<19 digits of ns>.<png|jpg|jpeg> nor drives/<drive>/drive.json",
@@ -113,7 +153,8 @@ def parse_frame_key(key: str) -> FrameKey:
     parsed = parse_key(key)
     if isinstance(parsed, FrameKey):
         return parsed
-    raise KeyRefused("key-outside-contract", f"{_shown(key)} is the drive's document, not a frame")
+    what = "a drive log" if isinstance(parsed, LogKey) else "the drive's document"
+    raise KeyRefused("key-outside-contract", f"{_shown(key)} is {what}, not a frame")
 
 
 def drive_of(key: str) -> str | None:

@@ -9,6 +9,7 @@ import msgspec
 
 from autolabel.contracts.drive import Run
 from autolabel.contracts.frames import FrameKey
+from autolabel.contracts.logs import LogRecord
 from autolabel.contracts.units import Unit
 
 
@@ -19,6 +20,14 @@ class StoredObject(msgspec.Struct, frozen=True):
     etag: str
     size: int
     modified: float = 0.0
+
+
+class ObjectHead(NamedTuple):
+    """What is known of an object without its bytes; `etag` without quotes, `metadata`: its user metadata."""
+
+    etag: str
+    size: int
+    metadata: Mapping[str, str] = {}
 
 
 class ObjectPart(NamedTuple):
@@ -66,6 +75,9 @@ class Bucket(Protocol):
 
     def exists(self, key: str) -> bool: ...
 
+    def head(self, key: str) -> ObjectHead | None:
+        """Read what is known of the object without its bytes; None for a missing object."""
+
     def list(self, prefix: str, after: str = "") -> Iterator[StoredObject]:
         """List all objects under a prefix, in the byte order of their keys; with `after`, only those behind it."""
 
@@ -74,8 +86,24 @@ class Bucket(Protocol):
 
     def write(self, key: str, body: bytes, content_type: str = "application/json") -> None: ...
 
-    def write_once(self, key: str, body: bytes, content_type: str = "application/json") -> bool:
-        """Write unless the object exists; return whether it was written."""
+    def write_once(
+        self,
+        key: str,
+        body: bytes,
+        content_type: str = "application/json",
+        metadata: Mapping[str, str] | None = None,
+    ) -> bool:
+        """Write unless the object exists; return whether it was written. `metadata`: its user metadata in ASCII."""
+
+    def write_over(
+        self,
+        key: str,
+        body: bytes,
+        etag: str,
+        content_type: str = "application/json",
+        metadata: Mapping[str, str] | None = None,
+    ) -> bool:
+        """Write over the object with this ETag, or create it if the ETag is empty; False if it was changed."""
 
     def write_stream(self, key: str, chunks: Iterable[bytes], content_type: str, *, once: bool = False) -> None:
         """Write chunks as one object without holding it whole; write nothing if `chunks` raises.
@@ -257,15 +285,28 @@ class Refusals(Protocol):
         """Read the refusals of a drive; with an empty name, those outside all drives."""
 
 
+class Logs(Protocol):
+    """The logs of drives. Reads are strongly consistent, each change is one conditional write."""
+
+    def begin_log(self, record: LogRecord) -> None:
+        """Record that a log is extracted, unless its bytes are recorded already."""
+
+    def end_log(self, record: LogRecord) -> None:
+        """Record how the extraction of a log's bytes ended."""
+
+    def logs(self, drive: str) -> list[LogRecord]:
+        """Read what is known of a drive's logs, in the order of their names; of one that was replaced, of all bytes."""
+
+
 class UnitLedger(PendingUnits, RunTokens, Protocol):
     """Units, and the runs that wait for them."""
 
 
-class DriveLedger(Runs, DriveMarks, Refusals, Protocol):
-    """Drives with their runs, marks and refusals."""
+class DriveLedger(Runs, DriveMarks, Refusals, Logs, Protocol):
+    """Drives with their runs, marks, refusals and logs."""
 
 
-class Ledger(PendingUnits, Runs, RunTokens, DriveMarks, Refusals, Protocol):
+class Ledger(PendingUnits, Runs, RunTokens, DriveMarks, Refusals, Logs, Protocol):
     """The whole ledger, for callers that need most of it."""
 
 
@@ -347,6 +388,9 @@ class SubmitQueue(Protocol):
     def close(self, drive: str) -> None:
         """Ask to close a drive with the document in its folder."""
 
+    def look_at_logs(self, drive: str) -> None:
+        """Ask to extract the logs of a drive that are not recorded, and to close it if all of them have ended."""
+
     def send(self, units: Sequence[tuple[Unit, str, str]]) -> None:
         """Ask to submit units, each given with its frame's key and ETag."""
 
@@ -362,6 +406,13 @@ class Executions(Protocol):
 
     def wake(self, token: str) -> bool:
         """Wake a waiting execution; False if no execution waits with this token any more."""
+
+
+class Extractions(Protocol):
+    """The state machine that extracts drive logs."""
+
+    def start(self, log: LogRecord) -> bool:
+        """Start the extraction of a log; False if it was started before."""
 
 
 class Announcements(Protocol):

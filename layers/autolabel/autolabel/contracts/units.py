@@ -91,6 +91,12 @@ class CloseRequest(msgspec.Struct, frozen=True, tag_field="kind", tag="close"):
     drive: Annotated[str, msgspec.Meta(pattern=rf"^{NAME}\Z")]
 
 
+class LogsRequest(msgspec.Struct, frozen=True, tag_field="kind", tag="logs"):
+    """The pipeline's own message on the submit queue that asks to look at the logs of this drive."""
+
+    drive: Annotated[str, msgspec.Meta(pattern=rf"^{NAME}\Z")]
+
+
 def bytes_token(etag: str) -> str:
     """Make 12 hex digits that stand for a frame's bytes, from its ETag with or without quotes."""
     return hashlib.sha256(etag.strip('"').encode()).hexdigest()[:12]

@@ -1,4 +1,4 @@
-"""Drives: closing, frozen listings, late frames and the sweep."""
+"""Drives: logs, closing, frozen listings, late frames and the sweep."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from autolabel.drives.closing import Closing
+    from autolabel.drives.drive_logs import DriveLogs, recorded_logs
     from autolabel.drives.late_frames import ChangedObject, changed_objects
     from autolabel.drives.listing import ListingSummary, frozen_listing, read_listing
     from autolabel.drives.sweep import Sweep
@@ -16,6 +17,10 @@ else:
         __name__,
         {
             "closing": ("Closing",),
+            "drive_logs": (
+                "DriveLogs",
+                "recorded_logs",
+            ),
             "late_frames": (
                 "ChangedObject",
                 "changed_objects",
@@ -29,4 +34,14 @@ else:
         },
     )
 
-__all__ = ["ChangedObject", "Closing", "ListingSummary", "Sweep", "changed_objects", "frozen_listing", "read_listing"]
+__all__ = [
+    "ChangedObject",
+    "Closing",
+    "DriveLogs",
+    "ListingSummary",
+    "Sweep",
+    "changed_objects",
+    "frozen_listing",
+    "read_listing",
+    "recorded_logs",
+]

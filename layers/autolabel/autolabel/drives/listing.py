@@ -8,7 +8,15 @@ from collections.abc import Iterable, Iterator
 import msgspec
 
 from autolabel.contracts.drive import DriveDocument
-from autolabel.contracts.frames import DRIVE_DOCUMENT, FrameKey, ListedFrame, drive_prefix, list_frame, parse_frame_key
+from autolabel.contracts.frames import (
+    DRIVE_DOCUMENT,
+    FrameKey,
+    ListedFrame,
+    drive_prefix,
+    list_frame,
+    logs_prefix,
+    parse_frame_key,
+)
 from autolabel.contracts.ports import Bucket, StoredObject
 from autolabel.contracts.run_folder import RunFolder
 from autolabel.contracts.wording import counted
@@ -70,7 +78,7 @@ def missing_frames(ingest: Bucket, drive: str, document: DriveDocument) -> int:
 
 
 def judge_objects(objects: Iterable[StoredObject], drive: str, cameras: frozenset[str]) -> Iterator[ListedFrame]:
-    """Judge a drive's objects for the listing, in key order, without the drive document and folder markers."""
+    """Judge a drive's objects for the listing, in key order, without its document, its logs and folder markers."""
     previous: FrameKey | None = None
     for thing in uploads(objects, drive):
         line, frame = list_frame(thing.key, thing.etag, thing.size, previous=previous, cameras=cameras)
@@ -79,10 +87,12 @@ def judge_objects(objects: Iterable[StoredObject], drive: str, cameras: frozense
 
 
 def uploads(objects: Iterable[StoredObject], drive: str) -> Iterator[StoredObject]:
-    """Yield a drive's objects without the drive document and the markers of folders."""
-    document = drive_prefix(drive) + DRIVE_DOCUMENT
+    """Yield a drive's objects without its document, its logs and the markers of folders."""
+    document, logs = drive_prefix(drive) + DRIVE_DOCUMENT, logs_prefix(drive)
     for thing in objects:
-        if thing.key != document and not (thing.size == 0 and thing.key.endswith("/")):
+        if thing.key == document or thing.key.startswith(logs):
+            continue
+        if not (thing.size == 0 and thing.key.endswith("/")):
             yield thing
 
 

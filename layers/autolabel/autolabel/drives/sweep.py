@@ -8,7 +8,7 @@ import msgspec
 
 from autolabel.contracts.drive import Camera, DriveDocument
 from autolabel.contracts.errors import KeyRefused
-from autolabel.contracts.frames import DRIVE_DOCUMENT, drive_prefix, is_name, parse_frame_key
+from autolabel.contracts.frames import DRIVE_DOCUMENT, drive_prefix, is_name, logs_prefix, parse_frame_key
 from autolabel.contracts.ports import Announcements, Bucket, DriveLedger, SubmitQueue
 from autolabel.contracts.wording import counted
 from autolabel.drives.late_frames import record_lateness
@@ -19,12 +19,13 @@ class SweepReport(msgspec.Struct):
     """Drives that a sweep handled.
 
     `closed`: had no document; now closed. `asked`: had a document whose event was lost. `late`: differ from their
-    frozen listing.
+    frozen listing. `logs`: open drives with logs, which are looked at again.
     """
 
     closed: list[str] = []
     asked: list[str] = []
     late: list[str] = []
+    logs: list[str] = []
 
 
 class Sweep:
@@ -90,9 +91,16 @@ class Sweep:
     def _close_or_ask(self, drive: str, now: float, report: SweepReport) -> None:
         key = drive_prefix(drive) + DRIVE_DOCUMENT
         document = next((thing for thing in self._ingest.list(key) if thing.key == key), None)
+        has_logs = any(True for _ in self._ingest.list(logs_prefix(drive)))
+        if has_logs:
+            # An event may have been lost, and what a drive waits for may be over.
+            self._queue.look_at_logs(drive)
+            report.logs.append(drive)
         if document is not None:
             if now - document.modified >= self._unheard_after:
                 self._ask_to_close(drive, document.modified, report)
+            return
+        if has_logs:
             return
         cameras: set[str] = set()
         objects = 0

@@ -23,6 +23,7 @@ from autolabel.contracts.ports import (
     WaitingRun,
 )
 from autolabel.contracts.wording import counted
+from autolabel.drives.drive_logs import log_progress
 from autolabel.drives.listing import freeze_listing, frozen_listing, missing_frames
 from autolabel.inference.reconciliation import Comparison, Limits, PassCounts, Pause, Reconciliation, SampledFrame
 from autolabel.labels.failed_frames import FrameCheck
@@ -102,7 +103,8 @@ class PassProgress(msgspec.Struct, frozen=True):
 class PassReport(msgspec.Struct, frozen=True):
     """The report of a pass, for operators who watch the execution. `units`: frames times models.
 
-    `missing`: frames that the drive document expects and that have not arrived; the listing waits for them. `paused`:
+    `missing`: frames that the drive document expects and that have not arrived, or logs that are not extracted yet; the
+    listing waits for them. `paused`:
     models whose endpoint takes no requests, and why. `worst`: the model that failed most frames. With a `cursor`,
     another call continues the pass. The state machine compares the `verdict`; older definitions read `worst`,
     `pending`, `retried` and `missing` instead.
@@ -169,8 +171,10 @@ class ReconcilePasses:
         drive = run.drive
         listing = frozen_listing(self._label_bucket, run.folder)
         if listing is None:
-            patient = now < run.since + self._frames_patience
-            missing = missing_frames(self._ingest, drive, run.document) if patient else 0
+            logs = log_progress(self._ingest, self._ledger, drive)
+            # The frames of a log come until it has ended, and announced ones may come after it.
+            patient = now < max(run.since, logs.ended_at) + self._frames_patience
+            missing = logs.open or (missing_frames(self._ingest, drive, run.document) if patient else 0)
             if missing:
                 return _report(run, progress, PassCounts(), self._limits, missing=missing)
             self._ledger.mark_frozen(drive)

@@ -11,14 +11,16 @@ from autolabel.contracts.errors import DocumentRefused, EndpointUnavailable, Key
 from autolabel.contracts.frames import (
     MAX_FRAME_BYTES,
     DriveDocumentKey,
+    LogKey,
     decode_event_key,
     drive_of,
     parse_frame_key,
     parse_key,
 )
 from autolabel.contracts.ports import Bucket, Endpoints, Executions, Ledger, PendingUnit
-from autolabel.contracts.units import CloseRequest, ETag, Unit, UnitRequest
+from autolabel.contracts.units import CloseRequest, ETag, LogsRequest, Unit, UnitRequest
 from autolabel.drives.closing import Closing
+from autolabel.drives.drive_logs import DriveLogs
 from autolabel.inference.completion import wake_if_done
 from autolabel.models.catalogue import Catalogue, Model
 
@@ -38,8 +40,8 @@ class ObjectEvent(NamedTuple):
     size: Annotated[int, msgspec.Meta(ge=0, le=2**62)]
 
 
-Asked = ObjectEvent | UnitRequest | CloseRequest
-Outcome = Literal["submitted", "answered", "already", "parked", "closed", "refused", "ignored"]
+Asked = ObjectEvent | UnitRequest | CloseRequest | LogsRequest
+Outcome = Literal["submitted", "answered", "already", "parked", "closed", "refused", "ignored", "extracting", "waiting"]
 
 
 class Submitted(NamedTuple):
@@ -50,7 +52,8 @@ class Submitted(NamedTuple):
 
 
 def read_message(body: str) -> Iterator[Asked]:
-    """Read what a message on the submit queue asks for: objects of an S3 notification, a unit, or to close a drive.
+    """Read what a message on the submit queue asks for: objects of an S3 notification, a unit, to close a drive, or to
+    look at its logs.
 
     Yields nothing for a test event. Raises DocumentRefused for any other message.
     """
@@ -64,7 +67,7 @@ def read_message(body: str) -> Iterator[Asked]:
         return
     try:
         if "kind" in message:
-            yield msgspec.convert(message, UnitRequest | CloseRequest)
+            yield msgspec.convert(message, UnitRequest | CloseRequest | LogsRequest)
             return
         if len(message["Records"]) > MAX_RECORDS:
             raise DocumentRefused(
@@ -96,6 +99,7 @@ class Submission:
         endpoints: Endpoints,
         executions: Executions,
         closing: Closing,
+        logs: DriveLogs,
         max_answer_wait: float,
         now: Callable[[], float],
     ) -> None:
@@ -106,6 +110,7 @@ class Submission:
         self._endpoints = endpoints
         self._executions = executions
         self._closing = closing
+        self._logs = logs
         self._max_answer_wait = max_answer_wait
         self._now = now
 
@@ -118,6 +123,8 @@ class Submission:
             return [self._take_unit(asked, park)]
         if isinstance(asked, CloseRequest):
             return [Submitted(*self._closing.close(asked.drive))]
+        if isinstance(asked, LogsRequest):
+            return [Submitted(*self._logs.look(asked.drive))]
         if asked.bucket != self._ingest.name:
             return [Submitted("ignored", f"bucket {asked.bucket} is not the ingest bucket")]
         return self._take_object(asked, park)
@@ -132,6 +139,8 @@ class Submission:
             return [Submitted("refused", str(e))]
         if isinstance(key, DriveDocumentKey):
             return [Submitted(*self._closing.close(key.drive, asked.etag))]
+        if isinstance(key, LogKey):
+            return [Submitted(*(self._logs.begin(key, asked.etag) if key.is_log else self._logs.look(key.drive)))]
         self._mark_late(key.drive)
         if not 0 < asked.size <= MAX_FRAME_BYTES:
             # The run's listing rejects it for this reason; no model needs to see it.

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from autolabel.logs.index import Chunk, LogChannel, LogIndex, LogSlice, UnreadRange, plan_slices
     from autolabel.logs.kinds import HEAD_BYTES, Kind, tell_kind
     from autolabel.logs.messages import LogMessage, Place, inspect_log, read_messages
+    from autolabel.logs.steps import LogExtraction
 else:
     from autolabel.lazy_faces import lazy_face
 
@@ -62,6 +63,7 @@ else:
                 "inspect_log",
                 "read_messages",
             ),
+            "steps": ("LogExtraction",),
         },
     )
 
@@ -75,6 +77,7 @@ __all__ = [
     "Kind",
     "LeftMessage",
     "LogChannel",
+    "LogExtraction",
     "LogIndex",
     "LogMessage",
     "LogSlice",

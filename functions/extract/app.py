@@ -1,0 +1,84 @@
+"""extract: makes the steps of a drive log's extraction: inspect it, extract a slice of it, end."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING, Literal
+
+import msgspec
+from aws_lambda_powertools.metrics import MetricUnit
+
+from autolabel.aws import Adapters, answer, logger, metrics, read_settings, tracer
+from autolabel.contracts.logs import LogFolder
+from autolabel.drives import DriveLogs
+from autolabel.logs import LogExtraction
+
+if TYPE_CHECKING:
+    from aws_lambda_powertools.utilities.typing import LambdaContext
+
+    from autolabel.aws import Answer, Event
+
+
+class Settings(msgspec.Struct, frozen=True):
+    """`slice_megabytes`: the most of a slice, in 2^20 bytes; `logs_quiet`: as that of submit."""
+
+    ingest_bucket: str
+    label_bucket: str
+    ledger_table: str
+    extract_machine_arn: str
+    ops_topic_arn: str
+    slice_megabytes: int
+    logs_quiet: float
+
+
+class Request(msgspec.Struct, frozen=True):
+    """`slice`: of the step `extract`; `refused`: of the step `end`, why the log was not extracted."""
+
+    step: Literal["inspect", "extract", "end"]
+    drive: str
+    name: str
+    etag: str
+    slice: int = 0
+    refused: str = ""
+
+
+settings = read_settings(Settings, os.environ)
+adapters = Adapters(settings)
+
+
+def end(request: Request, extraction: LogExtraction) -> msgspec.Struct:
+    """Record the end of a log, and close its drive if it was the last one."""
+    ended = extraction.end(
+        ledger=adapters.ledger, announcements=adapters.operators, refused=request.refused, now=time.time()
+    )
+    metrics.add_metric("FramesExtracted", MetricUnit.Count, ended.frames)
+    looked = DriveLogs(
+        ingest=adapters.ingest,
+        ledger=adapters.ledger,
+        extractions=adapters.extractions,
+        announcements=adapters.operators,
+        quiet_after=settings.logs_quiet,
+        now=time.time,
+    ).look(request.drive)
+    logger.info("ended", extra={"log": answer(ended), "drive": looked._asdict()})
+    return ended
+
+
+@logger.inject_lambda_context
+@tracer.capture_lambda_handler(capture_response=False)
+@metrics.log_metrics
+def handler(event: Event, context: LambdaContext) -> Answer:
+    request = msgspec.convert(event, Request)
+    extraction = LogExtraction(
+        LogFolder(request.drive, request.name, request.etag),
+        ingest=adapters.ingest,
+        label_bucket=adapters.label_bucket,
+        marks=adapters.ledger,
+        slice_bytes=settings.slice_megabytes * 1024 * 1024,
+    )
+    if request.step == "inspect":
+        return answer(extraction.inspect())
+    if request.step == "extract":
+        return answer(extraction.extract(request.slice))
+    return answer(end(request, extraction))

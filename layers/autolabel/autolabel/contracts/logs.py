@@ -1,0 +1,143 @@
+"""Defines the logs of a drive: the document that describes them, what is known of each, and where extractions write."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any, Literal
+
+import msgspec
+
+from autolabel.contracts.drive import MAX_DOCUMENT_BYTES, Point
+from autolabel.contracts.errors import DocumentRefused
+from autolabel.contracts.frames import LOG_DOCUMENT, LogKey, is_log_name, is_name
+from autolabel.contracts.verification import Policy, VerifyAll
+
+# Keys of the user metadata of an extracted frame: the log that it comes from, and its place in it, which sorts as text.
+LOG, PLACE = "log", "place"
+
+
+class LogDocument(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """The content of logs/recording.json, which describes the logs of a drive.
+
+    `logs`: the names of all logs; the drive is closed when the last of them was extracted. Without them it is closed
+    when nothing came for a while. `cameras`: the topics to extract, and the name of each one's camera; without them all
+    topics with pictures are extracted, under names after the topics. `ego_masks`: by camera. `vehicle`, `models`,
+    `verification` and `notes` are as in drive.json.
+    """
+
+    vehicle: str = "unknown"
+    logs: tuple[str, ...] = ()
+    cameras: dict[str, str] = {}
+    ego_masks: dict[str, tuple[Point, ...]] = {}
+    models: tuple[str, ...] | None = None
+    verification: Policy = VerifyAll()
+    notes: tuple[str, ...] = ()
+
+
+def parse_log_document(body: bytes, key: str) -> LogDocument:
+    """Read logs/recording.json. Raises DocumentRefused, which names the key and what is wrong."""
+    if len(body) > MAX_DOCUMENT_BYTES:
+        raise DocumentRefused("document-too-large", f"{key} has more than {MAX_DOCUMENT_BYTES:,} bytes")
+    try:
+        document = msgspec.json.decode(body, type=LogDocument)
+    except msgspec.ValidationError as e:
+        raise DocumentRefused("document-schema", f"{key} breaks its schema: {e}") from e
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
+        raise DocumentRefused("document-not-json", f"{key} is not JSON: {e}") from e
+    for name in document.logs:
+        if not is_log_name(name):
+            raise DocumentRefused("document-schema", f"{key}: {name!r} cannot name a log")
+    for topic, camera in document.cameras.items():
+        if not is_name(camera):
+            raise DocumentRefused(
+                "document-schema",
+                f"{key}: {camera!r} cannot name the camera of topic {topic!r}: use 1 to 63 letters, digits, - and _, "
+                "the first a letter or digit",
+            )
+    return document
+
+
+LogState = Literal["extracting", "extracted", "refused", "replaced"]
+
+
+class LogRecord(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What the ledger has of a log; `etag`: of the object that is or was extracted.
+
+    `at`: when the state began, in seconds since the epoch. Once it is `extracted`: `cameras` has the number of
+    frames by camera, and `messages`, `skipped` and `left` count the messages of its topics, those skipped on
+    purpose and those refused. It is `replaced` if the object had other bytes before the extraction ended; if these
+    bytes come again, they get another `attempt`. `detail`: why the log was refused, or what of it was.
+    `intrinsics`: by camera, where the log has them.
+    """
+
+    drive: str
+    name: str
+    etag: str
+    state: LogState
+    at: float
+    attempt: int = 1
+    cameras: dict[str, int] = {}
+    messages: int = 0
+    skipped: int = 0
+    left: int = 0
+    detail: str = ""
+    intrinsics: dict[str, dict[str, Any]] = {}
+
+    @property
+    def key(self) -> LogKey:
+        return LogKey(self.drive, self.name)
+
+    @property
+    def ended(self) -> bool:
+        return self.state in ("extracted", "refused")
+
+    @property
+    def execution(self) -> str:
+        """Derive the name of the execution, so that `ExecutionAlreadyExists` means that it was started."""
+        again = f"-{self.attempt}" if self.attempt > 1 else ""
+        return f"{self.drive}-{LogFolder(self.drive, self.name, self.etag).id}{again}"
+
+
+class LogFolder(msgspec.Struct, frozen=True):
+    """Names what an extraction keeps in the label bucket. `etag`: of the log."""
+
+    drive: str
+    name: str
+    etag: str
+
+    @property
+    def id(self) -> str:
+        """Return 12 hex digits that stand for the log and its bytes."""
+        return hashlib.sha256(f"{self.name}\0{self.etag}".encode()).hexdigest()[:12]
+
+    @property
+    def prefix(self) -> str:
+        return f"extractions/{self.drive}/{self.id}/"
+
+    @property
+    def index(self) -> str:
+        """What the log holds, and the camera of each chosen channel."""
+        return self.prefix + "index.json"
+
+    @property
+    def slice_list(self) -> str:
+        """The numbers of the slices, one in each line."""
+        return self.prefix + "slices.jsonl"
+
+    def slice(self, number: int, part: str) -> str:
+        """A part of a slice: chunks.json, frames.jsonl, left.jsonl or result.json."""
+        return f"{self.prefix}slices/{number:06d}.{part}"
+
+    @property
+    def left(self) -> str:
+        """The messages that did not become frames, with their reasons, one in each line."""
+        return self.prefix + "left.jsonl"
+
+    @property
+    def summary(self) -> str:
+        """The counts of the extraction by topic."""
+        return self.prefix + "summary.json"
+
+
+def log_document_key(drive: str) -> str:
+    return f"drives/{drive}/logs/{LOG_DOCUMENT}"

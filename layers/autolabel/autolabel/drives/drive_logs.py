@@ -1,0 +1,171 @@
+"""Follows the logs of drives: starts their extractions, and closes a drive when all of its logs have ended."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Literal, NamedTuple
+
+import msgspec
+
+from autolabel.contracts.drive import MAX_DOCUMENT_BYTES, Camera, DriveDocument
+from autolabel.contracts.errors import DocumentRefused, KeyRefused
+from autolabel.contracts.frames import DRIVE_DOCUMENT, LogKey, drive_prefix, logs_prefix, parse_key
+from autolabel.contracts.logs import LogDocument, LogRecord, log_document_key, parse_log_document
+from autolabel.contracts.ports import Announcements, Bucket, DriveLedger, Extractions, Logs, StoredObject
+from autolabel.contracts.wording import counted
+
+# The summary and the report of a run show the notes.
+_MOST_NOTES = 20
+_MAX_NOTE = 300
+_NO_CAMERA = "no-camera"
+
+
+class LookedAt(NamedTuple):
+    """Result of a look at a drive's logs; `detail` says what it waits for, or why it cannot be closed."""
+
+    outcome: Literal["extracting", "waiting", "closed", "already", "refused"]
+    detail: str = ""
+
+
+class LogProgress(NamedTuple):
+    """How far a drive's logs are. `open`: logs that have not ended; `ended_at`: when the last one ended, 0 if none."""
+
+    open: int
+    ended_at: float
+
+
+def log_progress(ingest: Bucket, ledger: Logs, drive: str) -> LogProgress:
+    """Read how far the logs are that are in a drive's folder, recorded or not."""
+    logs = list(recorded_logs(ingest.list(logs_prefix(drive)), ledger, drive))
+    ended = [record.at for _, _, record in logs if record and record.ended]
+    return LogProgress(len(logs) - len(ended), max(ended, default=0.0))
+
+
+def recorded_logs(
+    listing: Iterable[StoredObject], ledger: Logs, drive: str
+) -> Iterator[tuple[LogKey, StoredObject, LogRecord | None]]:
+    """Yield the logs of a listing of a drive's folder of logs, each with the record of its bytes, if there is one."""
+    logs = list(_logs(listing))
+    # The list comes first: what ends meanwhile is recorded before it is read.
+    records = {(record.name, record.etag): record for record in ledger.logs(drive)} if logs else {}
+    for key, thing in logs:
+        yield key, thing, records.get((key.name, thing.etag))
+
+
+class DriveLogs:
+    """Starts the extractions of logs, and closes the drives whose logs have all ended.
+
+    `quiet_after`: seconds after the last log, or its end, after which a drive is closed whose document names no logs.
+    """
+
+    def __init__(
+        self,
+        *,
+        ingest: Bucket,
+        ledger: DriveLedger,
+        extractions: Extractions,
+        announcements: Announcements,
+        quiet_after: float,
+        now: Callable[[], float],
+    ) -> None:
+        self._ingest = ingest
+        self._ledger = ledger
+        self._extractions = extractions
+        self._announcements = announcements
+        self._quiet_after = quiet_after
+        self._now = now
+
+    def begin(self, log: LogKey, etag: str) -> LookedAt:
+        """Start the extraction of a log, unless these bytes are recorded as ended. A repeated call changes nothing."""
+        self._ledger.begin_log(LogRecord(log.drive, log.name, etag, "extracting", self._now()))
+        known = {(record.name, record.etag): record for record in self._ledger.logs(log.drive)}
+        record = known[log.name, etag]
+        if record.ended:
+            return LookedAt("already", f"{log.key} was extracted")
+        if record.state == "replaced":
+            record = msgspec.structs.replace(record, state="extracting", attempt=record.attempt + 1, at=self._now())
+            self._ledger.end_log(record)
+        # The record comes first: the call that closes the drive waits for it, also if this call ends here.
+        started = self._extractions.start(record)
+        return LookedAt("extracting" if started else "already")
+
+    def look(self, drive: str) -> LookedAt:
+        """Start what is not recorded, and write drive.json if all logs have ended and no more are expected.
+
+        The ends are recorded before this reads them, so that of two last logs at least one look sees both.
+        """
+        listing = list(self._ingest.list(logs_prefix(drive)))
+        logs = list(recorded_logs(listing, self._ledger, drive))
+        for key, thing, record in logs:
+            if record is None or record.state == "replaced":
+                self.begin(key, thing.etag)
+        ended = [record for _, _, record in logs if record and record.ended]
+        if len(ended) < len(logs):
+            return LookedAt("waiting", f"{counted(len(logs) - len(ended), 'log')} of {drive} not extracted yet")
+        document_key = drive_prefix(drive) + DRIVE_DOCUMENT
+        if not logs or self._ingest.exists(document_key):
+            return LookedAt("already")
+        newest = max([*(thing.modified for thing in listing), *(record.at for record in ended)])
+        try:
+            document = self._document(drive)
+            if waits := self._waits(document, {key.name for key, _, _ in logs}, newest):
+                return LookedAt("waiting", waits)
+            written = _drive_document(document, ended)
+        except DocumentRefused as e:
+            return self._refuse(drive, e, newest)
+        # The event of this document closes the drive, like that of any other.
+        self._ingest.write_once(document_key, msgspec.json.encode(written))
+        return LookedAt("closed")
+
+    def _document(self, drive: str) -> LogDocument:
+        key = log_document_key(drive)
+        found = self._ingest.read_tagged(key, MAX_DOCUMENT_BYTES + 1)
+        return parse_log_document(found[0], key) if found else LogDocument()
+
+    def _waits(self, document: LogDocument, names: set[str], newest: float) -> str:
+        if document.logs:
+            missing = [name for name in document.logs if name not in names]
+            return f"{counted(len(missing), 'log')} not uploaded yet, the first is {missing[0]}" if missing else ""
+        left = newest + self._quiet_after - self._now()
+        return f"more logs may come for {left:,.0f} s" if left > 0 else ""
+
+    def _refuse(self, drive: str, error: DocumentRefused, newest: float) -> LookedAt:
+        key = log_document_key(drive)
+        # The sweep looks again and again; operators are told once.
+        if not any(refusal.key == key and refusal.at >= newest for refusal in self._ledger.refusals(drive)):
+            self._ledger.record_refusal(drive, key, error.reason, str(error), self._now())
+            self._announcements.tell_ops(f"drive {drive} is not closed", str(error))
+        return LookedAt("refused", str(error))
+
+
+def _logs(listing: Iterable[StoredObject]) -> Iterator[tuple[LogKey, StoredObject]]:
+    for thing in listing:
+        try:
+            key = parse_key(thing.key)
+        except KeyRefused:
+            continue
+        if isinstance(key, LogKey) and key.is_log:
+            yield key, thing
+
+
+def _drive_document(document: LogDocument, ended: Sequence[LogRecord]) -> DriveDocument:
+    """Make drive.json of the logs' document and of what was extracted. DocumentRefused if there is no camera."""
+    cameras = sorted({camera for record in ended for camera, frames in record.cameras.items() if frames})
+    if not cameras:
+        reasons = "; ".join(f"{record.name}: {record.detail or 'no frame'}" for record in ended)
+        raise DocumentRefused(
+            _NO_CAMERA, f"no log of drive {ended[0].drive} has a frame, so it is not closed: {reasons}"
+        )
+    intrinsics = {camera: found for record in reversed(ended) for camera, found in record.intrinsics.items()}
+    notes = [f"log {one.name}: {one.detail}"[:_MAX_NOTE] for one in ended if one.detail]
+    if len(notes) > _MOST_NOTES:
+        notes[_MOST_NOTES:] = [f"{counted(len(notes) - _MOST_NOTES, 'more log')} with notes"]
+    return DriveDocument(
+        vehicle=document.vehicle,
+        cameras={
+            name: Camera(ego_mask=document.ego_masks.get(name), intrinsics=intrinsics.get(name)) for name in cameras
+        },
+        models=document.models,
+        verification=document.verification,
+        notes=(*document.notes, *notes),
+    )

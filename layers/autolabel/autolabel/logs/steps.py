@@ -1,0 +1,420 @@
+"""The steps of a log's extraction in the cloud: inspect it, extract each slice, end.
+
+Every step may be made twice, and slices in any order and at once: names are derived, and of two frames of a camera with
+one timestamp the first in the log stays. So any number of slices leaves the same objects.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any, Literal
+
+import msgspec
+
+from autolabel.contracts.drive import MAX_DOCUMENT_BYTES
+from autolabel.contracts.errors import FrameChanged, LogRefused, ShardMissing
+from autolabel.contracts.frames import SOURCE, FrameKey, encode_source
+from autolabel.contracts.logs import (
+    LOG,
+    PLACE,
+    LogDocument,
+    LogFolder,
+    LogRecord,
+    log_document_key,
+    parse_log_document,
+)
+from autolabel.contracts.ports import Announcements, Bucket, DriveMarks, Logs, ObjectHead
+from autolabel.contracts.wording import counted
+from autolabel.logs.calibrations import read_intrinsics
+from autolabel.logs.cameras import Cameras, choose_cameras
+from autolabel.logs.extraction import (
+    SAME_TIMESTAMP,
+    SKIPPED,
+    Clock,
+    ExtractedFrame,
+    LeftMessage,
+    Tally,
+    Timestamps,
+    extract_frames,
+)
+from autolabel.logs.index import LogIndex, LogSlice, UnreadRange, plan_slices
+from autolabel.logs.messages import inspect_log
+from autolabel.logs.ranges import LOG_CHANGED
+from autolabel.streams.ordered_map import map_in_order
+
+# S3 takes some tens of milliseconds for a frame, in which the next ones are read and encoded.
+_WRITERS = 16
+# Another slice replaces an object at the same moment; each time one of the two gets further.
+_TRIES = 20
+_CONTENT_TYPES = {"png": "image/png", "jpg": "image/jpeg", "jpeg": "image/jpeg"}
+
+
+class Inspected(msgspec.Struct, frozen=True):
+    """The output of the first step. `key`: the list of slices in the label bucket; `refused`: why there is none."""
+
+    drive: str
+    name: str
+    etag: str
+    slices: int
+    key: str
+    refused: str = ""
+
+
+class SliceDone(msgspec.Struct, frozen=True):
+    """The output of a slice. `changed`: the log was changed meanwhile, so this extraction counts no more."""
+
+    slice: int
+    frames: int
+    changed: bool = False
+
+
+class TopicCounts(msgspec.Struct, frozen=True):
+    """Counts of a topic in the summary: messages = extracted + skipped + refused. `examples`: one of each reason."""
+
+    camera: str
+    messages: int
+    extracted: int
+    skipped: dict[str, int]
+    refused: dict[str, int]
+    clocks: dict[str, int]
+    notes: dict[str, int]
+    examples: dict[str, str]
+
+
+class LogSummary(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The content of an extraction's summary.json.
+
+    `complete`: whether every message of the topics is accounted for. `rebuilt`: why the log's own index was not used.
+    `unread`: ranges of the log that could not be read, by reason. `other_topics`: with pictures that are not read yet.
+    """
+
+    drive: str
+    name: str
+    etag: str
+    topics: dict[str, TopicCounts] = {}
+    complete: bool = True
+    rebuilt: str = ""
+    unread: dict[str, int] = {}
+    other_topics: dict[str, str] = {}
+    refused: str = ""
+
+
+class Ended(msgspec.Struct, frozen=True):
+    """The output of the last step."""
+
+    drive: str
+    name: str
+    outcome: Literal["extracted", "refused", "replaced"]
+    frames: int = 0
+
+
+class _Plan(msgspec.Struct, frozen=True):
+    """The content of index.json: the index without its chunks, which are in the slices; and the cameras' channels."""
+
+    index: LogIndex
+    names: dict[int, str]
+    unread: tuple[tuple[str, str], ...]
+    intrinsics: dict[str, dict[str, Any]] = {}
+
+    @property
+    def topics(self) -> dict[str, str]:
+        return {channel.topic: self.names[channel.id] for channel in self.index.channels if channel.id in self.names}
+
+
+class _FrameLine(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A frame that a slice wrote or found written, in the order of places."""
+
+    camera: str
+    timestamp: int
+    topic: str
+    place: str
+    clock: Clock
+    note: str = ""
+
+
+class _LeftLine(msgspec.Struct, frozen=True):
+    topic: str
+    reason: str
+    detail: str
+    place: str
+
+
+class _SliceResult(msgspec.Struct, frozen=True):
+    frames: int
+    left: int
+    unread: tuple[UnreadRange, ...]
+
+
+class BucketSource:
+    """Reads an object by ranges, as long as it has this ETag."""
+
+    def __init__(self, bucket: Bucket, key: str, etag: str, size: int) -> None:
+        self.size = size
+        self._bucket = bucket
+        self._key = key
+        self._etag = etag
+
+    def read(self, start: int, length: int) -> bytes:
+        try:
+            return self._bucket.read_range(self._key, start, length, self._etag).body
+        except FrameChanged as e:
+            raise LogRefused(LOG_CHANGED, f"{self._key} was changed or deleted during its extraction") from e
+
+
+class LogExtraction:
+    """The steps of one log's extraction. `slice_bytes`: the most bytes of a slice."""
+
+    def __init__(
+        self,
+        log: LogFolder,
+        *,
+        ingest: Bucket,
+        label_bucket: Bucket,
+        marks: DriveMarks,
+        slice_bytes: int,
+    ) -> None:
+        self._log = log
+        self._key = f"drives/{log.drive}/logs/{log.name}"
+        self._ingest = ingest
+        self._label_bucket = label_bucket
+        self._marks = marks
+        self._slice_bytes = slice_bytes
+
+    def inspect(self) -> Inspected:
+        """Read the log's index, choose its cameras and write the slices. Raises DocumentRefused for recording.json."""
+        log = self._log
+        document = self._document()
+        head = self._ingest.head(self._key)
+        try:
+            if head is None or head.etag != log.etag:
+                raise LogRefused(LOG_CHANGED, f"{self._key} was changed or deleted before its extraction")
+            source = BucketSource(self._ingest, self._key, log.etag, head.size)
+            index = inspect_log(source, self._key)
+            cameras = _choose(index, document)
+            intrinsics = read_intrinsics(source, index, cameras).found
+        except LogRefused as e:
+            summary = LogSummary(log.drive, log.name, log.etag, refused=str(e))
+            self._write(log.summary, summary)
+            return Inspected(log.drive, log.name, log.etag, 0, log.slice_list, str(e))
+        slices = plan_slices(index, cameras.names, self._slice_bytes)
+        for part in slices:
+            self._write(log.slice(part.number, "chunks.json"), part)
+        plan = _Plan(msgspec.structs.replace(index, chunks=()), cameras.names, cameras.unread, intrinsics)
+        self._write(log.index, plan)
+        lines = (msgspec.json.encode({"slice": part.number}) + b"\n" for part in slices)
+        self._label_bucket.write_stream(log.slice_list, lines, "application/jsonl")
+        return Inspected(log.drive, log.name, log.etag, len(slices), log.slice_list)
+
+    def extract(self, number: int) -> SliceDone:
+        """Write the frames of a slice into the drive's folder, and what became of its messages."""
+        log, plan = self._log, self._plan()
+        part = msgspec.json.decode(self._read(log.slice(number, "chunks.json")), type=LogSlice)
+        source = BucketSource(self._ingest, self._key, log.etag, plan.index.size)
+        items = extract_frames(source, plan.index, part, plan.names, Timestamps())
+        frames, left, unread = list[bytes](), list[bytes](), list[UnreadRange]()
+        try:
+            for item in map_in_order(self._keep, items, _WRITERS):
+                if isinstance(item, UnreadRange):
+                    unread.append(item)
+                elif isinstance(item, LeftMessage):
+                    line = _LeftLine(item.topic, item.reason, item.detail, str(item.place))
+                    left.append(msgspec.json.encode(line) + b"\n")
+                else:
+                    frames.append(msgspec.json.encode(item) + b"\n")
+        except LogRefused as e:
+            if e.reason != LOG_CHANGED:
+                raise
+            return SliceDone(number, 0, changed=True)
+        for name, lines in (("frames", frames), ("left", left)):
+            self._label_bucket.write(log.slice(number, f"{name}.jsonl"), b"".join(lines), "application/jsonl")
+        self._write(log.slice(number, "result.json"), _SliceResult(len(frames), len(left), tuple(unread)))
+        return SliceDone(number, len(frames))
+
+    def end(self, *, ledger: Logs, announcements: Announcements, refused: str, now: float) -> Ended:
+        """Count what became of all messages, record that the log has ended, and tell operators what was refused.
+
+        `refused`: why the log was not extracted. Raises ShardMissing if a slice has no result. `now`: seconds since the
+        epoch.
+        """
+        log = self._log
+        head = self._ingest.head(self._key)
+        known = {(one.name, one.etag): one.attempt for one in ledger.logs(log.drive)}
+        attempt = known.get((log.name, log.etag), 1)
+        if head is None or head.etag != log.etag:
+            ledger.end_log(LogRecord(log.drive, log.name, log.etag, "replaced", now, attempt))
+            return Ended(log.drive, log.name, "replaced")
+        if refused:
+            record = LogRecord(log.drive, log.name, log.etag, "refused", now, attempt, detail=refused)
+        else:
+            record = msgspec.structs.replace(self._count(now), attempt=attempt)
+        ledger.end_log(record)
+        if record.detail:
+            announcements.tell_ops(
+                f"Not all of log {log.name} of drive {log.drive} was extracted",
+                f"{self._key}: {record.detail}. {self._label_bucket.uri(log.summary)} has the counts.",
+            )
+        outcome: Literal["extracted", "refused"] = "refused" if refused else "extracted"
+        return Ended(log.drive, log.name, outcome, sum(record.cameras.values()))
+
+    def _count(self, now: float) -> LogRecord:
+        log, plan = self._log, self._plan()
+        tally, taken, cameras = Tally(plan.topics), Timestamps(), Counter[str]()
+        self._label_bucket.write_stream(log.left, self._take_slices(tally, taken, cameras), "application/jsonl")
+        tally.settle(plan.index, plan.names)
+        self._write(log.summary, _summary(log, plan, tally))
+        topics = tally.topics.values()
+        return LogRecord(
+            log.drive,
+            log.name,
+            log.etag,
+            "extracted",
+            now,
+            cameras=dict(sorted(cameras.items())),
+            messages=sum(topic.messages for topic in topics),
+            skipped=sum(topic.skipped.total() for topic in topics),
+            left=sum(topic.refused.total() for topic in topics),
+            detail=_detail(tally),
+            intrinsics=plan.intrinsics,
+        )
+
+    def _take_slices(self, tally: Tally, taken: Timestamps, cameras: Counter[str]) -> Iterator[bytes]:
+        """Count the results of all slices, and yield the lines of the messages that did not become frames."""
+        log, frames, left = self._log, msgspec.json.Decoder(_FrameLine), msgspec.json.Decoder(_LeftLine)
+        for line in self._label_bucket.lines(log.slice_list):
+            number = msgspec.json.decode(line)["slice"]
+            result = msgspec.json.decode(self._read(log.slice(number, "result.json")), type=_SliceResult)
+            for item in result.unread:
+                tally.add(item)
+            for body in self._label_bucket.lines(log.slice(number, "left.jsonl")):
+                _take_left(tally, left.decode(body))
+                yield body + b"\n"
+            for body in self._label_bucket.lines(log.slice(number, "frames.jsonl")):
+                frame = frames.decode(body)
+                # In the order of the log, so the first frame of a timestamp is the one that stays.
+                if not taken.add(frame.camera, frame.timestamp):
+                    detail = f"an earlier frame of camera {frame.camera!r} has time {frame.timestamp}"
+                    doubled = _LeftLine(frame.topic, SAME_TIMESTAMP, detail, frame.place)
+                    _take_left(tally, doubled)
+                    yield msgspec.json.encode(doubled) + b"\n"
+                    continue
+                topic = tally.topics[frame.topic]
+                topic.extracted += 1
+                topic.clocks[frame.clock] += 1
+                topic.notes.update([frame.note] if frame.note else [])
+                cameras[frame.camera] += 1
+
+    def _keep(self, item: ExtractedFrame | LeftMessage | UnreadRange) -> _FrameLine | LeftMessage | UnreadRange:
+        """Write a frame unless its place is taken by another one."""
+        if not isinstance(item, ExtractedFrame):
+            return item
+        key = FrameKey(self._log.drive, item.camera, f"{item.timestamp:019d}", item.extension).key
+        place = f"{item.place.start:020d}.{item.place.offset:012d}"
+        source = encode_source(f"{self._log.name}, {item.topic}")
+        metadata = {SOURCE: source, LOG: self._log.id, PLACE: place}
+        line = _FrameLine(item.camera, item.timestamp, item.topic, str(item.place), item.clock, item.note)
+        for _ in range(_TRIES):
+            if self._ingest.write_once(key, item.body, _CONTENT_TYPES[item.extension], metadata):
+                return line
+            there = self._ingest.head(key)
+            if there is None:
+                continue
+            if there.etag == hashlib.md5(item.body, usedforsecurity=False).hexdigest():
+                return line
+            if there.metadata.get(LOG) != self._log.id:
+                return LeftMessage(item.topic, SAME_TIMESTAMP, f"{key} is there with other bytes", item.place)
+            if self._stays(there, place):
+                return line
+            if self._ingest.write_over(key, item.body, there.etag, _CONTENT_TYPES[item.extension], metadata):
+                return line
+        raise LogRefused("frame-contended", f"{key} is written by others again and again")
+
+    def _stays(self, there: ObjectHead, place: str) -> bool:
+        """Whether a frame of this log stays for one at `place`: it comes first, or a run has frozen its listing."""
+        return there.metadata.get(PLACE, "") <= place or self._marks.is_frozen(self._log.drive)
+
+    def _document(self) -> LogDocument:
+        key = log_document_key(self._log.drive)
+        found = self._ingest.read_tagged(key, MAX_DOCUMENT_BYTES + 1)
+        return parse_log_document(found[0], key) if found else LogDocument()
+
+    def _plan(self) -> _Plan:
+        return msgspec.json.decode(self._read(self._log.index), type=_Plan)
+
+    def _read(self, key: str) -> bytes:
+        body = self._label_bucket.read(key)
+        if body is None:
+            raise ShardMissing(f"the extraction of {self._key} has no {key}")
+        return body
+
+    def _write(self, key: str, content: msgspec.Struct) -> None:
+        self._label_bucket.write(key, msgspec.json.encode(content))
+
+
+def _choose(index: LogIndex, document: LogDocument) -> Cameras:
+    """Choose the cameras of a log, as its document maps and picks them."""
+    named = {topic.strip("/"): camera for topic, camera in document.cameras.items()}
+    # Other logs of the drive have the other topics.
+    topics = sorted({channel.topic for channel in index.channels if channel.topic.strip("/") in named})
+    if named and not topics:
+        raise LogRefused(
+            "no-camera", f"the log has none of the document's topics: {', '.join(sorted(document.cameras))}"
+        )
+    cameras = choose_cameras(index, topics)
+    topic_of = {channel.id: channel.topic.strip("/") for channel in index.channels}
+    names = {channel: named.get(topic_of[channel], name) for channel, name in cameras.names.items()}
+    shared = {(name, topic_of[channel]) for channel, name in names.items()}
+    if len(shared) > len(set(names.values())):
+        raise LogRefused("camera-shared", f"the document gives two topics of the log one camera: {sorted(shared)}")
+    new = {name: names[channel] for channel, name in cameras.names.items()}
+    calibrations = {channel: new[name] for channel, name in cameras.calibrations.items() if name in new}
+    return cameras._replace(names=names, calibrations=calibrations)
+
+
+def _take_left(tally: Tally, line: _LeftLine) -> None:
+    topic = tally.topics[line.topic]
+    (topic.skipped if line.reason in SKIPPED else topic.refused)[line.reason] += 1
+    topic.examples.setdefault(line.reason, f"{line.place}: {line.detail}")
+
+
+def _summary(log: LogFolder, plan: _Plan, tally: Tally) -> LogSummary:
+    topics = {
+        name: TopicCounts(
+            of.camera,
+            of.messages,
+            of.extracted,
+            dict(of.skipped),
+            dict(of.refused),
+            {str(clock): count for clock, count in of.clocks.items()},
+            dict(of.notes),
+            of.examples,
+        )
+        for name, of in tally.topics.items()
+    }
+    return LogSummary(
+        log.drive,
+        log.name,
+        log.etag,
+        topics,
+        tally.complete,
+        plan.index.rebuilt,
+        dict(tally.unread),
+        dict(plan.unread),
+    )
+
+
+def _detail(tally: Tally) -> str:
+    """Say what of the log was refused; empty if nothing was."""
+    refused = sum((of.refused for of in tally.topics.values()), Counter[str]())
+    said = []
+    if refused:
+        messages = sum(of.messages for of in tally.topics.values())
+        said.append(f"{refused.total():,} of {counted(messages, 'message')} refused ({_reasons(refused)})")
+    if tally.unread:
+        said.append(f"{counted(tally.unread.total(), 'part')} not read ({_reasons(tally.unread)})")
+    return "; ".join(said)
+
+
+def _reasons(reasons: Counter[str]) -> str:
+    return ", ".join(f"{count:,} {reason}" for reason, count in reasons.most_common())

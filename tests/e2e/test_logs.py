@@ -1,0 +1,72 @@
+"""Drive logs that are put into the bucket become labelled drives, on the embedded cloud with the template's roles."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.e2e.pipeline import Pipeline, eventually
+from tests.e2e.terminal import Terminal, documented_permissions, terminal_of_user
+from tests.fakes.logs import FRONT, REAR, bag_log, drive, mcap_log
+
+FRAMES = 5
+
+
+@pytest.fixture(scope="module")
+def operator(pipeline: Pipeline) -> Terminal:
+    return terminal_of_user(pipeline, "log-operator", documented_permissions("For operators"))
+
+
+def put_logs(pipeline: Pipeline, name: str, logs: dict[str, bytes], **document: Any) -> None:
+    """Upload the logs' document and then the logs, as a fleet does."""
+    body = json.dumps({"vehicle": "test", "logs": list(logs), **document}).encode()
+    pipeline.put(name, "logs/recording.json", body)
+    for log, content in logs.items():
+        pipeline.put(name, f"logs/{log}", content)
+
+
+def test_logs_become_a_labelled_drive(pipeline: Pipeline) -> None:
+    messages = drive(FRAMES)
+    # Given two logs of one drive, whose slices are small
+    front = mcap_log([one for one in messages if one.topic == FRONT], chunk_size=1_000)
+    rear = bag_log([one for one in messages if one.topic == REAR])
+    put_logs(pipeline, "logged", {"front.mcap": front, "rear.bag": rear}, cameras={FRONT: "front", REAR: "rear"})
+    # When both were extracted, then the drive is closed, and its run labels the frames of both
+    summary = pipeline.succeed("logged")
+    assert (summary["frames"]["uploaded"], summary["frames"]["labelled"]) == (2 * FRAMES, 2 * FRAMES)
+    lines = pipeline.lines("logged", "dataset.manifest")
+    assert {line["provenance"]["source"] for line in lines} == {f"front.mcap, {FRONT}", f"rear.bag, {REAR}"}
+    # And the compressed pictures are those of the log, byte for byte
+    pictures = [one.packed[1] for one in messages if one.packed]
+    keys = sorted(line["source-ref"].partition("/drives/")[2] for line in lines if "/front/" in line["source-ref"])
+    assert [pipeline.stack.ingest.read(f"drives/{key}") for key in keys] == pictures
+
+
+def test_a_log_that_cannot_be_read_is_told_and_the_others_go_on(pipeline: Pipeline) -> None:
+    good = mcap_log(drive(2))
+    put_logs(pipeline, "half-logged", {"a.mcap": good, "b.zip": b"PK\x03\x04 an archive"})
+    summary = pipeline.succeed("half-logged")
+    assert summary["frames"]["labelled"] == 4
+    assert any(note.startswith("log b.zip: ") and "ZIP" in note for note in summary["notes"])
+
+
+def test_a_failed_extraction_is_redriven(pipeline: Pipeline, operator: Terminal) -> None:
+    # Given a document that cannot be read
+    pipeline.put("mended", "logs/recording.json", b"{")
+    pipeline.put("mended", "logs/a.mcap", mcap_log(drive(2)))
+
+    def failed() -> bool:
+        logs = pipeline.stack.ledger.logs("mended")
+        return bool(logs) and [log["state"] for log in operator.ask("status", "mended")["logs"]] == ["failed"]
+
+    eventually(failed, "the failed extraction", 60)
+    said = operator.say("status", "mended")
+    assert "a.mcap: failed: DocumentRefused: drives/mended/logs/recording.json is not JSON" in said
+    assert "next: fix the cause, then autolabel redrive mended" in said
+    # When it is fixed and the drive redriven, then the drive is labelled
+    pipeline.put("mended", "logs/recording.json", json.dumps({"logs": ["a.mcap"]}).encode())
+    assert "the extraction of 1 log of drive mended is redriven" in operator.say("redrive", "mended")
+    assert pipeline.succeed("mended")["frames"]["labelled"] == 4
+    assert "a.mcap: extracted, 4 frames of 4 messages" in operator.say("status", "mended")

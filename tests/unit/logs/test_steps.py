@@ -1,0 +1,324 @@
+"""A log in the bucket becomes a drive: by any number of slices, with steps lost, repeated and in any order."""
+
+from __future__ import annotations
+
+import json
+from random import Random
+from typing import Any
+
+import msgspec
+import pytest
+
+from autolabel.contracts.drive import parse_drive_document
+from autolabel.contracts.errors import DocumentRefused, ShardMissing
+from autolabel.contracts.logs import LogFolder
+from autolabel.logs.extraction import SAME_TIMESTAMP
+from autolabel.logs.steps import Inspected, LogExtraction, LogSummary
+from tests.fakes import logs as written
+from tests.fakes.logs import FRONT, REAR, START, STEP, Sent, bag_log, drive, mcap_log
+from tests.fakes.pipeline import DRIVE, LOGS_QUIET, Pipeline, drive_document, frame_key
+from tests.unit.logs.test_calibrations import INFO, calibrated, intrinsics
+
+FRAMES = 12
+LOG = f"drives/{DRIVE}/logs/a.mcap"
+
+
+class Cloud(Pipeline):
+    """The pipeline, and the executions of extractions."""
+
+    def __init__(self, slice_bytes: int = 20_000) -> None:
+        super().__init__()
+        self.slice_bytes = slice_bytes
+
+    def put_log(self, body: bytes, name: str = "a.mcap") -> None:
+        """Upload a log, and take its event."""
+        self.now += 1
+        self.submit(self.upload(f"drives/{DRIVE}/logs/{name}", body))
+
+    def extraction(self, log: LogFolder) -> LogExtraction:
+        return LogExtraction(
+            log, ingest=self.ingest, label_bucket=self.labels, marks=self.ledger, slice_bytes=self.slice_bytes
+        )
+
+    def inspect(self, log: LogFolder) -> Inspected:
+        return self.extraction(log).inspect()
+
+    def run_extractions(self, draw: Random | None = None) -> None:
+        """Make the steps of all extractions that were started; with `draw`, slices in any order and some twice."""
+        started, self.extractions.started = list(self.extractions.started.values()), {}
+        for record in started:
+            log = LogFolder(record.drive, record.name, record.etag)
+            inspected = self.inspect(log)
+            numbers = list(range(inspected.slices))
+            if draw:
+                numbers += draw.choices(numbers, k=2) if numbers else []
+                draw.shuffle(numbers)
+            for number in numbers:
+                self.extraction(log).extract(number)
+            self.end(log, inspected.refused)
+
+    def end(self, log: LogFolder, refused: str = "") -> str:
+        ended = self.extraction(log).end(
+            ledger=self.ledger, announcements=self.announcements, refused=refused, now=self.now
+        )
+        self.drive_logs().look(log.drive)
+        return ended.outcome
+
+    def frames(self) -> dict[str, bytes]:
+        prefix = f"drives/{DRIVE}/"
+        return {
+            key: body
+            for key, body in self.ingest.objects.items()
+            if key.startswith(prefix) and "/logs/" not in key and not key.endswith("drive.json")
+        }
+
+    def summary(self, log: LogFolder) -> LogSummary:
+        return msgspec.json.decode(self.labels.objects[log.summary], type=LogSummary)
+
+    def folder(self, key: str = LOG) -> LogFolder:
+        return LogFolder(DRIVE, key.rpartition("/")[2], self.ingest.etag(key))
+
+
+def document(**fields: Any) -> bytes:
+    return json.dumps({"vehicle": "car-1", "logs": ["a.mcap"], **fields}).encode()
+
+
+def extracted(body: bytes, slice_bytes: int, draw: Random | None = None) -> Cloud:
+    cloud = Cloud(slice_bytes)
+    cloud.upload(f"drives/{DRIVE}/logs/recording.json", document())
+    cloud.put_log(body)
+    cloud.run_extractions(draw)
+    return cloud
+
+
+@pytest.mark.parametrize("writer", [mcap_log, bag_log])
+def test_any_number_of_slices_in_any_order_leaves_the_same_frames(writer: Any) -> None:
+    messages = drive(FRAMES)
+    # Two frames of one camera have one stamp, far apart in the log.
+    messages.append(later_copy(messages[0], messages[-3]))
+    body = writer(messages)
+    whole = extracted(body, 10**9)
+    for slice_bytes, seed in ((1, 1), (9_000, 2), (20_000, 3)):
+        cloud = extracted(body, slice_bytes, Random(seed))
+        assert cloud.inspect(cloud.folder()).slices > 1
+        assert cloud.frames() == whole.frames()
+        assert cloud.summary(cloud.folder()) == whole.summary(whole.folder())
+    topics = whole.summary(whole.folder()).topics
+    assert {name: of.messages for name, of in topics.items()} == {FRONT: FRAMES + 1, REAR: FRAMES}
+    assert (topics[FRONT].extracted, topics[FRONT].skipped) == (FRAMES, {SAME_TIMESTAMP: 1})
+    # The first in the log stays, byte for byte.
+    front = topics[FRONT].camera
+    first = next(body for key, body in sorted(whole.frames().items()) if f"/{front}/" in key)
+    assert first == messages[0].packed[1]  # type: ignore[index]
+
+
+def later_copy(first: Sent, last: Sent) -> Sent:
+    """A later message with the stamp of the first and another picture."""
+    return first._replace(log_time=last.log_time + 10, packed=("jpeg", written.jpeg(99)))
+
+
+def test_a_drive_of_logs_is_closed_with_its_cameras_and_its_document() -> None:
+    cloud = Cloud()
+    more = {"models": ["detector"], "notes": ["rain"], "logs": ["a.mcap", "b.bag"]}
+    cloud.upload(f"drives/{DRIVE}/logs/recording.json", document(**more))
+    cloud.put_log(mcap_log(drive(FRAMES)))
+    cloud.run_extractions()
+    assert not cloud.ingest.exists(f"drives/{DRIVE}/drive.json")
+    cloud.put_log(bag_log([m for m in drive(4) if m.topic == REAR]), "b.bag")
+    cloud.run_extractions()
+    key = f"drives/{DRIVE}/drive.json"
+    found = parse_drive_document(cloud.ingest.objects[key], key)
+    assert (found.vehicle, found.models, found.notes) == ("car-1", ("detector",), ("rain",))
+    assert len(found.cameras) == 2
+    # Its own event closes it, and the listing has the frames and not the logs.
+    assert cloud.submit(cloud.upload(key, cloud.ingest.objects[key])) == ["closed"]
+    report = cloud.reconcile()
+    assert (report.frames, report.refused, report.missing) == (2 * FRAMES, 0, 0)
+
+
+def test_without_a_list_of_logs_a_drive_is_closed_after_a_quiet_time() -> None:
+    cloud = Cloud()
+    cloud.put_log(mcap_log(drive(3)))
+    cloud.run_extractions()
+    assert cloud.drive_logs().look(DRIVE).outcome == "waiting"
+    cloud.now += LOGS_QUIET - 1
+    assert cloud.drive_logs().look(DRIVE).outcome == "waiting"
+    cloud.now += 1
+    # The sweep asks for the look, since no event comes.
+    assert cloud.sweep(cloud.now).logs == [DRIVE]
+    assert cloud.submit_asked() == ["closed"]
+    assert cloud.ingest.exists(f"drives/{DRIVE}/drive.json")
+
+
+def test_a_log_whose_event_was_lost_is_extracted_all_the_same() -> None:
+    cloud = Cloud()
+    cloud.upload(LOG, mcap_log(drive(3)))
+    cloud.sweep(cloud.now)
+    assert cloud.submit_asked() == ["waiting"]
+    assert list(cloud.extractions.started) == [f"{DRIVE}-{cloud.folder().id}"]
+
+
+def test_a_run_waits_for_the_logs_of_its_drive() -> None:
+    cloud = Cloud()
+    cloud.upload(frame_key(0), b"a frame beside the logs")
+    cloud.put_log(mcap_log(drive(3)))
+    assert cloud.close(drive_document("front", "front-2")) == ["closed"]
+    assert cloud.reconcile().missing == 1
+    # However long it takes.
+    cloud.now += 10**6
+    assert cloud.reconcile().missing == 1
+    cloud.run_extractions()
+    assert cloud.reconcile().missing == 0
+
+
+def test_the_end_of_two_logs_at_once_closes_the_drive() -> None:
+    cloud = Cloud()
+    cloud.upload(f"drives/{DRIVE}/logs/recording.json", document(logs=["a.mcap", "b.mcap"]))
+    for name in ("a.mcap", "b.mcap"):
+        cloud.put_log(mcap_log(drive(3)), name)
+    logs = [cloud.folder(f"drives/{DRIVE}/logs/{name}") for name in ("a.mcap", "b.mcap")]
+    for log in logs:
+        for number in range(cloud.inspect(log).slices):
+            cloud.extraction(log).extract(number)
+    # Both record their ends before either looks.
+    for log in logs:
+        cloud.extraction(log).end(ledger=cloud.ledger, announcements=cloud.announcements, refused="", now=cloud.now)
+    assert {cloud.drive_logs().look(DRIVE).outcome for _ in logs} == {"closed", "already"}
+
+
+def test_a_damaged_log_is_counted_and_told_and_its_drive_closed() -> None:
+    body = bytearray(mcap_log(drive(FRAMES), compression=""))
+    body[len(body) // 2] ^= 0xFF
+    cloud = extracted(bytes(body), 4_000)
+    found = cloud.summary(cloud.folder())
+    assert found.unread or any(of.refused for of in found.topics.values())
+    counts = [
+        (of.messages, of.extracted + sum(of.skipped.values()) + sum(of.refused.values()))
+        for of in found.topics.values()
+    ]
+    assert all(messages == FRAMES == accounted for messages, accounted in counts)
+    key = f"drives/{DRIVE}/drive.json"
+    (note,) = parse_drive_document(cloud.ingest.objects[key], key).notes
+    assert note.startswith("log a.mcap: ")
+    assert any("Not all of log a.mcap" in subject for subject, _ in cloud.announcements.told)
+
+
+@pytest.mark.parametrize("body", [b"", b"PK\x03\x04 an archive", b"\x89PNG\r\n\x1a\n a picture"])
+def test_a_drive_without_a_readable_log_is_told_once_and_stays_open(body: bytes) -> None:
+    cloud = Cloud()
+    cloud.upload(f"drives/{DRIVE}/logs/recording.json", document())
+    cloud.put_log(body)
+    cloud.run_extractions()
+    for _ in range(3):
+        cloud.now += 10_000
+        cloud.sweep(cloud.now)
+        cloud.submit_asked()
+    assert not cloud.ingest.exists(f"drives/{DRIVE}/drive.json")
+    assert [subject for subject, _ in cloud.announcements.told if "is not closed" in subject] == [
+        f"drive {DRIVE} is not closed"
+    ]
+
+
+def test_a_log_that_is_replaced_starts_anew_and_the_old_extraction_counts_no_more() -> None:
+    cloud = Cloud(4_000)
+    cloud.upload(f"drives/{DRIVE}/logs/recording.json", document())
+    cloud.put_log(mcap_log(drive(4)))
+    old = cloud.folder()
+    slices = cloud.inspect(old).slices
+    cloud.extraction(old).extract(0)
+    longer = mcap_log(drive(FRAMES))
+    cloud.put_log(longer)
+    assert cloud.extraction(old).extract(slices - 1).changed
+    assert cloud.end(old) == "replaced"
+    cloud.run_extractions()
+    record = next(one for one in cloud.ledger.logs(DRIVE) if one.etag == cloud.folder().etag)
+    assert (record.cameras, record.left) == (dict.fromkeys(record.cameras, FRAMES), 0)
+    assert cloud.ingest.exists(f"drives/{DRIVE}/drive.json")
+
+
+def test_events_of_a_log_in_any_order_extract_its_present_bytes() -> None:
+    cloud = Cloud()
+    cloud.upload(f"drives/{DRIVE}/logs/recording.json", document())
+    events = [cloud.upload(LOG, mcap_log(drive(count))) for count in (3, 5, 3)]
+    # The first bytes came again last, and the events in the opposite order, each twice.
+    for event in [*reversed(events), *events]:
+        cloud.submit(event)
+    cloud.run_extractions()
+    assert cloud.drive_logs().look(DRIVE).outcome == "already"
+    assert cloud.ingest.exists(f"drives/{DRIVE}/drive.json")
+    assert len(cloud.frames()) == 6
+
+
+def test_bytes_that_come_again_after_they_were_replaced_are_extracted() -> None:
+    cloud = Cloud(4_000)
+    cloud.upload(f"drives/{DRIVE}/logs/recording.json", document())
+    first = mcap_log(drive(3))
+    cloud.put_log(first)
+    old = cloud.folder()
+    cloud.inspect(old)
+    cloud.put_log(mcap_log(drive(5)))
+    assert cloud.end(old) == "replaced"
+    cloud.extractions.started.clear()
+    cloud.put_log(first)
+    assert list(cloud.extractions.started) == [f"{DRIVE}-{old.id}-2"]
+    cloud.run_extractions()
+    assert cloud.ingest.exists(f"drives/{DRIVE}/drive.json")
+
+
+def test_frames_that_are_there_with_other_bytes_are_never_overwritten() -> None:
+    cloud = Cloud()
+    whole = extracted(mcap_log(drive(3)), 10**9)
+    key = min(whole.frames())
+    cloud.upload(f"drives/{DRIVE}/logs/recording.json", document())
+    cloud.upload(key, b"by the fleet")
+    cloud.put_log(mcap_log(drive(3)))
+    cloud.run_extractions()
+    assert cloud.ingest.objects[key] == b"by the fleet"
+    (record,) = cloud.ledger.logs(DRIVE)
+    assert record.skipped == 1
+
+
+def test_topics_are_picked_and_named_by_the_document() -> None:
+    cloud = Cloud()
+    cloud.upload(f"drives/{DRIVE}/logs/recording.json", document(cameras={FRONT: "windscreen"}))
+    cloud.put_log(mcap_log(drive(3)))
+    cloud.run_extractions()
+    assert {key.split("/")[2] for key in cloud.frames()} == {"windscreen"}
+
+
+@pytest.mark.parametrize("body", [b"{", b'{"logs": ["a/b"]}', b'{"cameras": {"/front": "no name"}}', b'{"x": 1}'])
+def test_a_wrong_document_fails_the_extraction_until_it_is_mended(body: bytes) -> None:
+    cloud = Cloud()
+    cloud.upload(f"drives/{DRIVE}/logs/recording.json", body)
+    cloud.put_log(mcap_log(drive(3)))
+    with pytest.raises(DocumentRefused, match=r"logs/recording\.json"):
+        cloud.inspect(cloud.folder())
+
+
+def test_a_slice_without_a_result_ends_no_log() -> None:
+    cloud = Cloud(4_000)
+    cloud.put_log(mcap_log(drive(FRAMES)))
+    assert cloud.inspect(cloud.folder()).slices > 1
+    cloud.extraction(cloud.folder()).extract(0)
+    with pytest.raises(ShardMissing):
+        cloud.end(cloud.folder())
+    assert [record.state for record in cloud.ledger.logs(DRIVE)] == ["extracting"]
+
+
+def test_times_of_a_log_are_exact() -> None:
+    cloud = extracted(mcap_log(drive(3)), 10**9)
+    times = sorted(int(key.rpartition("/")[2].split(".")[0]) for key in cloud.frames())
+    assert times == sorted(START + number * STEP + late for number in range(3) for late in (0, 5))
+
+
+def test_intrinsics_of_a_log_are_those_of_its_cameras_in_the_drives_document() -> None:
+    cloud = Cloud()
+    cloud.upload(f"drives/{DRIVE}/logs/recording.json", document(cameras={FRONT: "windscreen", REAR: "back"}))
+    cloud.put_log(mcap_log(calibrated(INFO)))
+    cloud.run_extractions()
+    key = f"drives/{DRIVE}/drive.json"
+    cameras = parse_drive_document(cloud.ingest.objects[key], key).cameras
+    assert cameras["windscreen"].intrinsics is None
+    found = cameras["back"].intrinsics
+    assert found is not None
+    assert found == intrinsics(mcap_log(calibrated(INFO))).found["camera-rear"]
