@@ -294,7 +294,7 @@ def test_a_file_that_holds_a_recording_and_is_not_read_is_named(stack: Stack, lo
     log.write_bytes(b"SQLite format 3\0" + bytes(600))
     done = upload(log)
     assert done.exit_code == 1
-    assert "is a SQLite database, which is not read yet" in done.output
+    assert "cannot be read yet (SQLite database)" in done.output
 
 
 def test_without_the_readers_of_logs_the_extra_is_named(

@@ -69,6 +69,6 @@ def container_of(head: bytes, name: str) -> Container:
         return kind.container
     if not head:
         raise LogRefused("log-empty", f"{name} is empty")
-    what = f"is a {kind.name}, which is not read yet" if kind.name else "begins as no known log does"
+    what = f"cannot be read yet ({kind.name})" if kind.name else "begins as no known log does"
     advice = _ADVICE.get(kind.name, "give an MCAP log or a ROS 1 bag")
     raise LogRefused("log-kind", f"{name} {what}: {advice}")
