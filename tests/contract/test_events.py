@@ -15,6 +15,7 @@ from botocore.exceptions import ClientError
 
 from autolabel.aws.settings import SettingsError
 from autolabel.contracts.errors import RunMissing, VerificationRefused, VerificationUnavailable
+from autolabel.contracts.logs import LogRecord
 from autolabel.contracts.ports import PendingUnit, WaitingJob, WaitingRun
 from autolabel.contracts.units import Unit
 from autolabel.reporting.summary import Summary
@@ -254,6 +255,18 @@ def test_a_log_is_extracted_step_by_step_and_closes_its_drive(account: Account) 
     assert (ended["outcome"], ended["frames"]) == ("extracted", 6)
     closed = json.loads(account.ingest.read("drives/drive-8/drive.json") or b"")
     assert len(closed["cameras"]) == 2
+
+
+def test_submit_closes_a_drive_of_logs_after_a_quiet_time(account: Account) -> None:
+    key = "drives/drive-8/logs/front.mcap"
+    account.ingest.write(key, mcap_log(drive(3)))
+    head = account.ingest.head(key)
+    assert head is not None
+    cameras = {"camera-front": 3}
+    account.ledger.end_log(LogRecord("drive-8", "front.mcap", head.etag, "extracted", 1.0, cameras=cameras))
+    asked = with_body(sample("submit-close"), '{"kind":"logs","drive":"drive-8"}')
+    assert failures(account.invoke("submit", asked, LOGS_QUIET="-5")) == []
+    assert list(json.loads(account.ingest.read("drives/drive-8/drive.json") or b"")["cameras"]) == ["camera-front"]
 
 
 def test_submit_invokes_the_model_for_a_queued_unit(account: Account) -> None:

@@ -32,7 +32,9 @@ class FakeLedger:
         self.log_records: dict[tuple[str, str, str], LogRecord] = {}
 
     def begin_log(self, record: LogRecord) -> None:
-        self.log_records.setdefault((record.drive, record.name, record.etag), record)
+        key = record.drive, record.name, record.etag
+        if key not in self.log_records or self.log_records[key].attempt < record.attempt:
+            self.log_records[key] = record
 
     def end_log(self, record: LogRecord) -> None:
         self.log_records[record.drive, record.name, record.etag] = record

@@ -48,13 +48,13 @@ _LONGEST_EXECUTION = timedelta(days=180)
 def waits_for(status: DriveStatus) -> list[str]:
     """Say what the drive waits for. Empty while the pipeline works on it, and when nothing is left to do."""
     if status.upload:
-        return list(_waiting_logs(status)) or [_open(status.upload)]
+        return list(_waiting_logs(status, status.upload)) or [_open(status.upload)]
     run = status.run
     if run is None or run.execution.status == "SUCCEEDED":
         return []
     if run.execution.status != "RUNNING":
         return ["an operator: " + _ended(run)]
-    return list(_running(run))
+    return [*(_logs_under_way(status) if run.logs else ()), *_running(run)]
 
 
 def next_step(status: DriveStatus) -> str:
@@ -73,18 +73,33 @@ def next_step(status: DriveStatus) -> str:
     return _next_of_running(status, run)
 
 
-def _waiting_logs(status: DriveStatus) -> Iterator[str]:
+def _waiting_logs(status: DriveStatus, upload: Upload) -> Iterator[str]:
     """Say what an open drive of logs waits for."""
     if status.logs_refused:
         yield f"an operator: {status.logs_refused}"
+    under_way = list(_logs_under_way(status))
+    yield from under_way
+    if status.logs and not under_way and not status.logs_refused and upload.document == "none":
+        yield "more logs: all that came were extracted"
+
+
+def _logs_under_way(status: DriveStatus) -> Iterator[str]:
     for log in status.logs:
         if log.state == "failed":
             yield f"an operator: the extraction of log {log.name} failed: {log.detail}"
     extracting = sum(log.state == "extracting" for log in status.logs)
     if extracting:
         yield f"the extraction of {counted(extracting, 'log')}"
-    elif status.logs and all(log.state != "failed" for log in status.logs) and not status.logs_refused:
-        yield "more logs: all that came were extracted"
+
+
+def _next_of_logs(status: DriveStatus) -> str:
+    """Say what to do about logs that are under way; empty if none is."""
+    failed = [log for log in status.logs if log.state == "failed"]
+    if any(log.redrivable for log in failed):
+        return f"fix the cause, then autolabel redrive {status.drive}"
+    if failed:
+        return f"log {failed[0].name} cannot be redriven any more: delete it, and upload it under another name"
+    return "wait: the logs are extracted" if any(log.state == "extracting" for log in status.logs) else ""
 
 
 def _open(upload: Upload) -> str:
@@ -97,8 +112,8 @@ def _open(upload: Upload) -> str:
 
 def _next_of_open(status: DriveStatus, upload: Upload) -> str:
     moved = _move_dead_letters(status)
-    if any(log.state == "failed" for log in status.logs):
-        return f"fix the cause, then autolabel redrive {status.drive}"
+    if logs := _next_of_logs(status):
+        return logs
     if status.logs_refused:
         return "upload readable logs, or a valid logs/recording.json; or close the drive with a drive.json of your own"
     if status.logs and upload.document == "none" and not moved:
@@ -223,6 +238,8 @@ def _next_of_ended(status: DriveStatus, run: RunStatus) -> str:
 
 
 def _next_of_running(status: DriveStatus, run: RunStatus) -> str:
+    if run.logs:
+        return _next_of_logs(status) or "wait: the run goes on at its next look"
     if run.missing:
         return f"upload the missing frames, or wait: the run continues without them{_after(run.patient_until)}"
     if run.state in ASKING_STATES:

@@ -179,8 +179,8 @@ class RunStatus(msgspec.Struct, frozen=True):
 
     `frames`: of its listing, None until that is frozen. `refused`: objects that the listing rejected. `rejected`: all
     rejected objects by reason: those of the listing, and from assembly on also those that were rejected in labelling.
-    `missing`: expected frames that have not arrived; the run waits for them until `patient_until`. `pending` units and
-    `paused` models: as the latest reconcile pass found them.
+    `logs`: logs that are not extracted yet; `missing`: expected frames that have not arrived; the run waits for
+    them until `patient_until`. `pending` units and `paused` models: as the latest reconcile pass found them.
     """
 
     run: str
@@ -193,6 +193,7 @@ class RunStatus(msgspec.Struct, frozen=True):
     refused: int = 0
     rejected: dict[str, int] = {}
     missing: int = 0
+    logs: int = 0
     patient_until: datetime | None = None
     pending: int = 0
     paused: tuple[str, ...] = ()
@@ -216,7 +217,8 @@ class RunStatus(msgspec.Struct, frozen=True):
 class LogStatus(msgspec.Struct, frozen=True):
     """A log of a drive. `failed`: its extraction ended badly, for the reason in `detail`; a redrive resumes it.
 
-    `frames`: those that it gave. `messages`, `skipped` and `refused` count the messages of its topics.
+    `redrivable`: whether Step Functions still takes a redrive. `frames`: those that it gave. `messages`, `skipped`
+    and `refused` count the messages of its topics.
     """
 
     name: str
@@ -227,6 +229,7 @@ class LogStatus(msgspec.Struct, frozen=True):
     refused: int = 0
     detail: str = ""
     execution: str = ""
+    redrivable: bool = True
 
 
 class DriveStatus(msgspec.Struct, frozen=True):

@@ -17,7 +17,7 @@ from botocore.exceptions import ClientError
 from autolabel.aws import SageMakerEndpointStates, SageMakerLabelingJobs, error_code
 from autolabel.contracts.drive import FIRST_RUN, Run, execution_name, next_run
 from autolabel.contracts.errors import CatalogueUnavailable
-from autolabel.contracts.frames import DRIVE_DOCUMENT, drive_prefix, is_name
+from autolabel.contracts.frames import DRIVE_DOCUMENT, drive_prefix, is_name, logs_prefix
 from autolabel.contracts.logs import log_document_key
 from autolabel.contracts.ports import Refusal
 from autolabel.contracts.run_folder import RunFolder
@@ -100,12 +100,15 @@ class Inspection:
             known = ", ".join(entry.run for entry in runs) or "none"
             raise CommandError(f"drive {self._drive!r} has no run {run!r}; its runs are: {known}")
         logs_key = log_document_key(self._drive)
-        logs_refused = next((refusal.detail for refusal in refusals if refusal.key == logs_key), "")
+        newest = max((thing.modified for thing in self._stack.ingest.list(logs_prefix(self._drive))), default=0.0)
+        told = next((refusal for refusal in refusals if refusal.key == logs_key), None)
+        # One from before the newest log or document does not count any more.
+        logs_refused = told.detail if told and told.at >= newest else ""
         return DriveStatus(
             drive=self._drive,
             at=_time(self._now),
             upload=upload,
-            refused_keys=len(refusals) - (document is not None) - bool(logs_refused),
+            refused_keys=len(refusals) - (document is not None) - (told is not None),
             runs=runs,
             run=self._run(looked_at, latest=looked_at is runs[-1]) if looked_at else None,
             dead_letters=tuple(self._dead_letters(queue) for queue in QUEUES),
@@ -232,7 +235,7 @@ class Inspection:
             _run_status(run, execution, state, since, turn, listing),
             latest=latest,
             rejected=summary.reasons.get("rejected", {}) if summary else listing.refused if listing else {},
-            patient_until=_time(run.since + patience) if turn.get("missing") else None,
+            patient_until=_time(run.since + patience) if turn.get("missing") and not turn.get("logs") else None,
             models=tuple(_with_answered(models, listing.frames, turn)) if listing and asked_for else models,
             jobs=tuple(self._jobs(entry.run)),
             projects=tuple(self._projects(execution)) if (execution.status, state) == ("RUNNING", "Verify") else (),
@@ -435,7 +438,8 @@ def _run_status(
         turn=turn.get("turn", 0),
         frames=listing.frames if listing else None,
         refused=listing.objects - listing.frames if listing else 0,
-        missing=turn.get("missing", 0),
+        missing=turn.get("missing", 0) - turn.get("logs", 0),
+        logs=turn.get("logs", 0),
         pending=turn.get("pending", 0),
         paused=tuple(turn.get("paused", ())),
     )

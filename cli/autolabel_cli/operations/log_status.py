@@ -27,8 +27,8 @@ def read_logs(stack: Stack, drive: str) -> Iterator[LogStatus]:
 
 
 def redrive_logs(stack: Stack, drive: str) -> list[str]:
-    """Redrive the failed extractions of a drive, and return the names of their logs."""
-    failed = [log for log in read_logs(stack, drive) if log.state == "failed"]
+    """Redrive the failed extractions of a drive that can be redriven, and return the names of their logs."""
+    failed = [log for log in read_logs(stack, drive) if log.state == "failed" and log.redrivable]
     for log in failed:
         stack.client("stepfunctions").redrive_execution(executionArn=log.execution)
     return [log.name for log in failed]
@@ -58,5 +58,8 @@ def _read_log(states: Any, machine: str, record: LogRecord) -> LogStatus:
     if found["status"] not in ENDED_BADLY:
         return status
     return msgspec.structs.replace(
-        status, state="failed", detail=failure_sentence(found.get("error", ""), found.get("cause", ""))
+        status,
+        state="failed",
+        detail=failure_sentence(found.get("error", ""), found.get("cause", "")),
+        redrivable=found.get("redriveStatus", "REDRIVABLE") == "REDRIVABLE",
     )

@@ -12,6 +12,8 @@ import pytest
 from autolabel.contracts.drive import parse_drive_document
 from autolabel.contracts.errors import DocumentRefused, ShardMissing
 from autolabel.contracts.logs import LogFolder
+from autolabel.inference.submission import ObjectEvent
+from autolabel.logs import steps
 from autolabel.logs.extraction import SAME_TIMESTAMP
 from autolabel.logs.steps import Inspected, LogExtraction, LogSummary
 from tests.fakes import logs as written
@@ -287,12 +289,125 @@ def test_topics_are_picked_and_named_by_the_document() -> None:
 
 
 @pytest.mark.parametrize("body", [b"{", b'{"logs": ["a/b"]}', b'{"cameras": {"/front": "no name"}}', b'{"x": 1}'])
-def test_a_wrong_document_fails_the_extraction_until_it_is_mended(body: bytes) -> None:
+def test_a_document_that_cannot_be_read_stops_the_extraction_until_it_is_changed(body: bytes) -> None:
     cloud = Cloud()
     cloud.upload(f"drives/{DRIVE}/logs/recording.json", body)
     cloud.put_log(mcap_log(drive(3)))
     with pytest.raises(DocumentRefused, match=r"logs/recording\.json"):
         cloud.inspect(cloud.folder())
+    cloud.upload(f"drives/{DRIVE}/logs/recording.json", document())
+    cloud.run_extractions()
+    assert cloud.ingest.exists(f"drives/{DRIVE}/drive.json")
+
+
+def test_a_document_that_closing_refuses_is_written_again_when_it_was_changed() -> None:
+    cloud = Cloud()
+    cloud.upload(f"drives/{DRIVE}/logs/recording.json", document(models=["unknown"]))
+    cloud.put_log(mcap_log(drive(3)))
+    cloud.run_extractions()
+    key = f"drives/{DRIVE}/drive.json"
+
+    def close() -> list[str]:
+        return cloud.submit(ObjectEvent("ingest", key, cloud.ingest.etag(key), len(cloud.ingest.objects[key])))
+
+    assert close() == ["refused"]
+    changed = cloud.upload(f"drives/{DRIVE}/logs/recording.json", document(models=["detector"]))
+    assert cloud.submit(changed) == ["closed"]
+    assert close() == ["closed"]
+    # A run keeps its document.
+    assert cloud.submit(cloud.upload(f"drives/{DRIVE}/logs/recording.json", document())) == ["already"]
+
+
+@pytest.mark.parametrize("wrong", [{"ego_masks": {"camera-front": [[0, 0], [1, 1]]}}, {"models": []}])
+def test_a_document_that_breaks_a_rule_of_the_drives_is_refused_by_its_own_name(wrong: dict[str, Any]) -> None:
+    cloud = Cloud()
+    cloud.upload(f"drives/{DRIVE}/logs/recording.json", document(**wrong))
+    cloud.put_log(mcap_log(drive(3)))
+    cloud.run_extractions()
+    assert not cloud.ingest.exists(f"drives/{DRIVE}/drive.json")
+    (told,) = (text for subject, text in cloud.announcements.told if "is not closed" in subject)
+    assert told.startswith(f"drives/{DRIVE}/logs/recording.json: ")
+
+
+def test_a_run_asks_for_logs_that_were_never_recorded() -> None:
+    cloud = Cloud()
+    cloud.upload(LOG, mcap_log(drive(3)))
+    cloud.close(drive_document("camera-front", "camera-rear"))
+    report = cloud.reconcile()
+    assert (report.missing, report.logs) == (1, 1)
+    assert cloud.submit_asked() == ["waiting"]
+    cloud.run_extractions()
+    assert (cloud.reconcile().missing, cloud.reconcile().frames) == (0, 6)
+
+
+@pytest.mark.parametrize("name", ["recording.json", "metadata.yaml", "folder/a.mcap", ""])
+def test_other_files_beside_no_log_leave_a_drive_of_frames_to_the_sweep(name: str) -> None:
+    cloud = Cloud()
+    cloud.upload(frame_key(0), b"a frame")
+    cloud.upload(f"drives/{DRIVE}/logs/{name}", b"{}")
+    assert cloud.sweep(cloud.now + 10_000).closed == [DRIVE]
+
+
+def test_a_log_that_was_away_for_a_moment_is_extracted_again() -> None:
+    cloud = Cloud(4_000)
+    cloud.upload(f"drives/{DRIVE}/logs/recording.json", document())
+    body = mcap_log(drive(FRAMES))
+    cloud.put_log(body)
+    log = cloud.folder()
+    cloud.extractions.started.clear()
+    slices = cloud.inspect(log).slices
+    for number in range(slices):
+        if number == 1:
+            del cloud.ingest.objects[LOG]
+        assert cloud.extraction(log).extract(number).changed == (number == 1)
+        cloud.upload(LOG, body)
+    assert cloud.end(log) == "replaced"
+    assert list(cloud.extractions.started) == [f"{DRIVE}-{log.id}-2"]
+    cloud.run_extractions()
+    assert len(cloud.frames()) == 2 * FRAMES
+    # The same, when it is away for the first step.
+    del cloud.ingest.objects[LOG]
+    refused = cloud.inspect(log).refused
+    cloud.upload(LOG, body)
+    assert cloud.end(log, refused) == "replaced"
+
+
+def test_topics_whose_names_would_be_one_are_told_apart_by_the_document() -> None:
+    other = "/camera/front/image_rect/compressed"
+    messages = [one._replace(topic=other) if one.topic == REAR else one for one in drive(3)]
+    messages = [
+        one._replace(raw=None, packed=("jpeg", written.jpeg(7))) if one.topic == other else one for one in messages
+    ]
+    alone = Cloud()
+    alone.put_log(mcap_log(messages))
+    alone.run_extractions()
+    assert "would both be camera" in alone.ledger.logs(DRIVE)[0].detail
+    cloud = Cloud()
+    cloud.upload(f"drives/{DRIVE}/logs/recording.json", document(cameras={FRONT: "front", other: "front-rect"}))
+    cloud.put_log(mcap_log(messages))
+    cloud.run_extractions()
+    assert {key.split("/")[2] for key in cloud.frames()} == {"front", "front-rect"}
+
+
+def test_a_cut_log_with_a_damaged_chunk_is_not_called_complete() -> None:
+    body = bytearray(mcap_log(drive(FRAMES), compression="", chunk_size=2_000))
+    cut = len(body) * 2 // 3
+    body = body[:cut]
+    body[cut - 200] ^= 0xFF
+    cloud = extracted(bytes(body), 4_000)
+    found = cloud.summary(cloud.folder())
+    assert found.rebuilt
+    assert not found.complete
+
+
+def test_a_walk_that_takes_too_long_gives_what_it_reached(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(steps, "_WALK_READS", 12)
+    body = mcap_log(drive(FRAMES, width=400, height=300), compression="", chunk_size=1_000)
+    cloud = extracted(body[: len(body) * 9 // 10], 10**9)
+    found = cloud.summary(cloud.folder())
+    assert found.unread == {"walk-too-long": 1}
+    assert not found.complete
+    assert 0 < len(cloud.frames()) < 2 * FRAMES
 
 
 def test_a_slice_without_a_result_ends_no_log() -> None:

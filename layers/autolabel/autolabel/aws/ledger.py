@@ -281,7 +281,14 @@ class DynamoLedger:
             yield Refusal(item["sk"]["S"], item["reason"]["S"], item["detail"]["S"], float(item["at"]["N"]))
 
     def begin_log(self, record: LogRecord) -> None:
-        self._put_once(_log_item(record))
+        self._if_condition_holds(
+            lambda: self._db.put_item(
+                TableName=self._table,
+                Item=_log_item(record),
+                ConditionExpression=f"{_NEW} OR attempt < :attempt",
+                ExpressionAttributeValues={":attempt": _number(record.attempt)},
+            )
+        )
 
     def end_log(self, record: LogRecord) -> None:
         self._db.put_item(TableName=self._table, Item=_log_item(record))
@@ -431,6 +438,7 @@ def _log_item(record: LogRecord) -> dict[str, Any]:
     return {
         "pk": {"S": f"logs#{record.drive}"},
         "sk": {"S": f"{record.name}/{record.etag}"},
+        "attempt": _number(record.attempt),
         "log": {"S": msgspec.json.encode(record).decode()},
     }
 

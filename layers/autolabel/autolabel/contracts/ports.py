@@ -289,7 +289,7 @@ class Logs(Protocol):
     """The logs of drives. Reads are strongly consistent, each change is one conditional write."""
 
     def begin_log(self, record: LogRecord) -> None:
-        """Record that a log is extracted, unless its bytes are recorded already."""
+        """Record that a log is extracted, unless its bytes are recorded with this attempt or a later one."""
 
     def end_log(self, record: LogRecord) -> None:
         """Record how the extraction of a log's bytes ended."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Literal, NamedTuple
 
 import msgspec
 
-from autolabel.contracts.drive import MAX_DOCUMENT_BYTES, Camera, DriveDocument
+from autolabel.contracts.drive import MAX_DOCUMENT_BYTES, Camera, DriveDocument, parse_drive_document
 from autolabel.contracts.errors import DocumentRefused, KeyRefused
 from autolabel.contracts.frames import DRIVE_DOCUMENT, LogKey, drive_prefix, logs_prefix, parse_key
 from autolabel.contracts.logs import LogDocument, LogRecord, log_document_key, parse_log_document
@@ -18,6 +19,8 @@ from autolabel.contracts.wording import counted
 _MOST_NOTES = 20
 _MAX_NOTE = 300
 _NO_CAMERA = "no-camera"
+# The key of the user metadata of a drive.json that was written here.
+_BY_LOGS = "by-logs"
 
 
 class LookedAt(NamedTuple):
@@ -32,6 +35,11 @@ class LogProgress(NamedTuple):
 
     open: int
     ended_at: float
+
+
+def list_logs(ingest: Bucket, drive: str) -> Iterator[LogKey]:
+    """List the logs in a drive's folder, recorded or not."""
+    return (key for key, _ in _logs(ingest.list(logs_prefix(drive))))
 
 
 def log_progress(ingest: Bucket, ledger: Logs, drive: str) -> LogProgress:
@@ -84,7 +92,7 @@ class DriveLogs:
             return LookedAt("already", f"{log.key} was extracted")
         if record.state == "replaced":
             record = msgspec.structs.replace(record, state="extracting", attempt=record.attempt + 1, at=self._now())
-            self._ledger.end_log(record)
+            self._ledger.begin_log(record)
         # The record comes first: the call that closes the drive waits for it, also if this call ends here.
         started = self._extractions.start(record)
         return LookedAt("extracting" if started else "already")
@@ -103,7 +111,9 @@ class DriveLogs:
         if len(ended) < len(logs):
             return LookedAt("waiting", f"{counted(len(logs) - len(ended), 'log')} of {drive} not extracted yet")
         document_key = drive_prefix(drive) + DRIVE_DOCUMENT
-        if not logs or self._ingest.exists(document_key):
+        there = self._ingest.head(document_key)
+        # A document of our own that was refused is written again when recording.json was changed.
+        if not logs or (there and (_BY_LOGS not in there.metadata or self._ledger.latest_run(drive))):
             return LookedAt("already")
         newest = max([*(thing.modified for thing in listing), *(record.at for record in ended)])
         try:
@@ -113,8 +123,11 @@ class DriveLogs:
             written = _drive_document(document, ended)
         except DocumentRefused as e:
             return self._refuse(drive, e, newest)
+        body = msgspec.json.encode(written)
+        if there and there.etag == hashlib.md5(body, usedforsecurity=False).hexdigest():
+            return LookedAt("already")
         # The event of this document closes the drive, like that of any other.
-        self._ingest.write_once(document_key, msgspec.json.encode(written))
+        self._ingest.write_over(document_key, body, there.etag if there else "", metadata={_BY_LOGS: "true"})
         return LookedAt("closed")
 
     def _document(self, drive: str) -> LogDocument:
@@ -149,7 +162,10 @@ def _logs(listing: Iterable[StoredObject]) -> Iterator[tuple[LogKey, StoredObjec
 
 
 def _drive_document(document: LogDocument, ended: Sequence[LogRecord]) -> DriveDocument:
-    """Make drive.json of the logs' document and of what was extracted. DocumentRefused if there is no camera."""
+    """Make drive.json of the logs' document and of what was extracted.
+
+    DocumentRefused if there is no camera, or if it breaks a rule.
+    """
     cameras = sorted({camera for record in ended for camera, frames in record.cameras.items() if frames})
     if not cameras:
         reasons = "; ".join(f"{record.name}: {record.detail or 'no frame'}" for record in ended)
@@ -160,7 +176,7 @@ def _drive_document(document: LogDocument, ended: Sequence[LogRecord]) -> DriveD
     notes = [f"log {one.name}: {one.detail}"[:_MAX_NOTE] for one in ended if one.detail]
     if len(notes) > _MOST_NOTES:
         notes[_MOST_NOTES:] = [f"{counted(len(notes) - _MOST_NOTES, 'more log')} with notes"]
-    return DriveDocument(
+    made = DriveDocument(
         vehicle=document.vehicle,
         cameras={
             name: Camera(ego_mask=document.ego_masks.get(name), intrinsics=intrinsics.get(name)) for name in cameras
@@ -169,3 +185,6 @@ def _drive_document(document: LogDocument, ended: Sequence[LogRecord]) -> DriveD
         verification=document.verification,
         notes=(*document.notes, *notes),
     )
+    # What is wrong with it comes from recording.json.
+    parse_drive_document(msgspec.json.encode(made), log_document_key(ended[0].drive))
+    return made

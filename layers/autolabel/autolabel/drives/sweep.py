@@ -8,9 +8,10 @@ import msgspec
 
 from autolabel.contracts.drive import Camera, DriveDocument
 from autolabel.contracts.errors import KeyRefused
-from autolabel.contracts.frames import DRIVE_DOCUMENT, drive_prefix, is_name, logs_prefix, parse_frame_key
+from autolabel.contracts.frames import DRIVE_DOCUMENT, drive_prefix, is_name, parse_frame_key
 from autolabel.contracts.ports import Announcements, Bucket, DriveLedger, SubmitQueue
 from autolabel.contracts.wording import counted
+from autolabel.drives.drive_logs import list_logs
 from autolabel.drives.late_frames import record_lateness
 from autolabel.drives.listing import frozen_listing
 
@@ -91,7 +92,7 @@ class Sweep:
     def _close_or_ask(self, drive: str, now: float, report: SweepReport) -> None:
         key = drive_prefix(drive) + DRIVE_DOCUMENT
         document = next((thing for thing in self._ingest.list(key) if thing.key == key), None)
-        has_logs = any(True for _ in self._ingest.list(logs_prefix(drive)))
+        has_logs = any(True for _ in list_logs(self._ingest, drive))
         if has_logs:
             # An event may have been lost, and what a drive waits for may be over.
             self._queue.look_at_logs(drive)

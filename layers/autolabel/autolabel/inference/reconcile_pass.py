@@ -103,11 +103,10 @@ class PassProgress(msgspec.Struct, frozen=True):
 class PassReport(msgspec.Struct, frozen=True):
     """The report of a pass, for operators who watch the execution. `units`: frames times models.
 
-    `missing`: frames that the drive document expects and that have not arrived, or logs that are not extracted yet; the
-    listing waits for them. `paused`:
-    models whose endpoint takes no requests, and why. `worst`: the model that failed most frames. With a `cursor`,
-    another call continues the pass. The state machine compares the `verdict`; older definitions read `worst`,
-    `pending`, `retried` and `missing` instead.
+    `missing`: frames that the drive document expects and that have not arrived, or logs that are not extracted yet;
+    the listing waits for them. `logs`: the number of these logs. `paused`: models whose endpoint takes no requests,
+    and why. `worst`: the model that failed most frames. With a `cursor`, another call continues the pass. The state
+    machine compares the `verdict`; older definitions read `worst`, `pending`, `retried` and `missing` instead.
     """
 
     drive: str
@@ -124,6 +123,7 @@ class PassReport(msgspec.Struct, frozen=True):
     resubmitted: int
     dropped: int
     missing: int = 0
+    logs: int = 0
     paused: tuple[str, ...] = ()
     worst: Worst = NO_FAILURES
     cursor: Cursor | None = None
@@ -175,8 +175,11 @@ class ReconcilePasses:
             # The frames of a log come until it has ended, and announced ones may come after it.
             patient = now < max(run.since, logs.ended_at) + self._frames_patience
             missing = logs.open or (missing_frames(self._ingest, drive, run.document) if patient else 0)
+            if logs.open:
+                # The sweep looks at open drives only.
+                self._queue.look_at_logs(drive)
             if missing:
-                return _report(run, progress, PassCounts(), self._limits, missing=missing)
+                return _report(run, progress, PassCounts(), self._limits, missing=missing, logs=logs.open)
             self._ledger.mark_frozen(drive)
             listing = freeze_listing(self._ingest, self._label_bucket, run.folder, frozenset(run.document.cameras))
         start = progress.cursor or Cursor(0, "", PassCounts())
@@ -278,6 +281,7 @@ def _report(
     frames: int = 0,
     refused: int = 0,
     missing: int = 0,
+    logs: int = 0,
     paused: tuple[str, ...] = (),
     worst: Worst = NO_FAILURES,
     cursor: Cursor | None = None,
@@ -298,6 +302,7 @@ def _report(
         resubmitted=counts.resubmitted,
         dropped=counts.dropped,
         missing=missing,
+        logs=logs,
         paused=paused,
         worst=worst,
         cursor=cursor,

@@ -93,7 +93,8 @@ class _Walk(Walk):
     container = "rosbag"
 
     def step(self, at: int) -> int | None:
-        head = self.window.read(at, _MAX_HEADER)
+        # Only as much as is needed, so that one window serves many records.
+        head = self.window.read(at, min(_unsigned(self.window.read(at, 4), 0) + 8, _MAX_HEADER))
         header, length_at = _header(head, 0)
         data_at = at + length_at + 4
         end = self.check_end(data_at + _unsigned(head, length_at))

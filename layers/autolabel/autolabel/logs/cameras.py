@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 from autolabel.contracts.errors import LogRefused
@@ -33,8 +33,10 @@ class Cameras(NamedTuple):
         return {channel.topic: self.names[channel.id] for channel in index.channels if channel.id in self.names}
 
 
-def choose_cameras(index: LogIndex, topics: Collection[str] = ()) -> Cameras:
+def choose_cameras(index: LogIndex, topics: Collection[str] = (), given: Mapping[str, str] | None = None) -> Cameras:
     """Choose the channels with pictures, all or those of `topics`, and name their cameras.
+
+    `given`: names of cameras by topic; others are named after their topics.
 
     LogRefused, which names the topics, if there is none, a topic is not in the log or has no pictures, a camera cannot
     be named, or two topics would share a name.
@@ -52,7 +54,8 @@ def choose_cameras(index: LogIndex, topics: Collection[str] = ()) -> Cameras:
         damage = f"; {index.rebuilt}" if index.rebuilt else ""
         message = f"the log has no topic with pictures{damage}; its topics: {_listed(index.channels)}"
         raise LogRefused("no-camera", message)
-    names = {channel.id: camera_name(channel.topic) for channel in chosen}
+    named = {_plain(topic): name for topic, name in (given or {}).items()}
+    names = {channel.id: named.get(_plain(channel.topic)) or camera_name(channel.topic) for channel in chosen}
     topic_of: dict[str, str] = {}
     for channel in chosen:
         first = topic_of.setdefault(names[channel.id], channel.topic)

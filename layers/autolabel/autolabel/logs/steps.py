@@ -48,6 +48,8 @@ from autolabel.streams.ordered_map import map_in_order
 _WRITERS = 16
 # Another slice replaces an object at the same moment; each time one of the two gets further.
 _TRIES = 20
+# A walk over a log without an index reads at least once for each chunk. At 50 ms a read, these take ten minutes.
+_WALK_READS = 12_000
 _CONTENT_TYPES = {"png": "image/png", "jpg": "image/jpeg", "jpeg": "image/jpeg"}
 
 
@@ -111,7 +113,7 @@ class Ended(msgspec.Struct, frozen=True):
 
 
 class _Plan(msgspec.Struct, frozen=True):
-    """The content of index.json: the index without its chunks, which are in the slices; and the cameras' channels."""
+    """The content of index.json: the index, with the cameras' channels alone and without the chunks of the slices."""
 
     index: LogIndex
     names: dict[int, str]
@@ -141,22 +143,28 @@ class _LeftLine(msgspec.Struct, frozen=True):
     place: str
 
 
-class _SliceResult(msgspec.Struct, frozen=True):
+class _SliceResult(msgspec.Struct, frozen=True, omit_defaults=True):
     frames: int
     left: int
     unread: tuple[UnreadRange, ...]
+    changed: bool = False
 
 
 class BucketSource:
-    """Reads an object by ranges, as long as it has this ETag."""
+    """Reads an object by ranges, as long as it has this ETag. `most`: the reads after which LogRefused is raised."""
 
-    def __init__(self, bucket: Bucket, key: str, etag: str, size: int) -> None:
+    def __init__(self, bucket: Bucket, key: str, etag: str, size: int, most: int | None = None) -> None:
         self.size = size
+        self._left = most
         self._bucket = bucket
         self._key = key
         self._etag = etag
 
     def read(self, start: int, length: int) -> bytes:
+        if self._left is not None:
+            if not self._left:
+                raise LogRefused("walk-too-long", f"the log has no index, and a walk has only come to byte {start:,}")
+            self._left -= 1
         try:
             return self._bucket.read_range(self._key, start, length, self._etag).body
         except FrameChanged as e:
@@ -190,18 +198,24 @@ class LogExtraction:
         try:
             if head is None or head.etag != log.etag:
                 raise LogRefused(LOG_CHANGED, f"{self._key} was changed or deleted before its extraction")
-            source = BucketSource(self._ingest, self._key, log.etag, head.size)
-            index = inspect_log(source, self._key)
+            walked = BucketSource(self._ingest, self._key, log.etag, head.size, _WALK_READS)
+            index = inspect_log(walked, self._key)
             cameras = _choose(index, document)
+            source = BucketSource(self._ingest, self._key, log.etag, head.size)
             intrinsics = read_intrinsics(source, index, cameras).found
         except LogRefused as e:
             summary = LogSummary(log.drive, log.name, log.etag, refused=str(e))
             self._write(log.summary, summary)
-            return Inspected(log.drive, log.name, log.etag, 0, log.slice_list, str(e))
+            refused = f"{LOG_CHANGED}: {e}" if e.reason == LOG_CHANGED else str(e)
+            return Inspected(log.drive, log.name, log.etag, 0, log.slice_list, refused)
         slices = plan_slices(index, cameras.names, self._slice_bytes)
         for part in slices:
             self._write(log.slice(part.number, "chunks.json"), part)
-        plan = _Plan(msgspec.structs.replace(index, chunks=()), cameras.names, cameras.unread, intrinsics)
+        # The slices have the chunks. One of unknown channels tells the end that messages of it are not counted.
+        unknown = tuple(chunk for chunk in index.chunks if chunk.channels is None)[:1]
+        channels = tuple(channel for channel in index.channels if channel.id in cameras.names)
+        kept = msgspec.structs.replace(index, chunks=unknown, channels=channels)
+        plan = _Plan(kept, cameras.names, cameras.unread, intrinsics)
         self._write(log.index, plan)
         lines = (msgspec.json.encode({"slice": part.number}) + b"\n" for part in slices)
         self._label_bucket.write_stream(log.slice_list, lines, "application/jsonl")
@@ -226,6 +240,7 @@ class LogExtraction:
         except LogRefused as e:
             if e.reason != LOG_CHANGED:
                 raise
+            self._write(log.slice(number, "result.json"), _SliceResult(0, 0, (), changed=True))
             return SliceDone(number, 0, changed=True)
         for name, lines in (("frames", frames), ("left", left)):
             self._label_bucket.write(log.slice(number, f"{name}.jsonl"), b"".join(lines), "application/jsonl")
@@ -242,13 +257,15 @@ class LogExtraction:
         head = self._ingest.head(self._key)
         known = {(one.name, one.etag): one.attempt for one in ledger.logs(log.drive)}
         attempt = known.get((log.name, log.etag), 1)
-        if head is None or head.etag != log.etag:
+        changed = head is None or head.etag != log.etag or refused.startswith(LOG_CHANGED)
+        record = None if changed or refused else self._count(now)
+        if changed or (record is None and not refused):
+            # If these bytes are there again, a look begins another attempt.
             ledger.end_log(LogRecord(log.drive, log.name, log.etag, "replaced", now, attempt))
             return Ended(log.drive, log.name, "replaced")
-        if refused:
-            record = LogRecord(log.drive, log.name, log.etag, "refused", now, attempt, detail=refused)
-        else:
-            record = msgspec.structs.replace(self._count(now), attempt=attempt)
+        if record is None:
+            record = LogRecord(log.drive, log.name, log.etag, "refused", now, detail=refused)
+        record = msgspec.structs.replace(record, attempt=attempt)
         ledger.end_log(record)
         if record.detail:
             announcements.tell_ops(
@@ -258,10 +275,14 @@ class LogExtraction:
         outcome: Literal["extracted", "refused"] = "refused" if refused else "extracted"
         return Ended(log.drive, log.name, outcome, sum(record.cameras.values()))
 
-    def _count(self, now: float) -> LogRecord:
+    def _count(self, now: float) -> LogRecord | None:
+        """Count the results of all slices; None if the log was changed during one of them."""
         log, plan = self._log, self._plan()
         tally, taken, cameras = Tally(plan.topics), Timestamps(), Counter[str]()
-        self._label_bucket.write_stream(log.left, self._take_slices(tally, taken, cameras), "application/jsonl")
+        try:
+            self._label_bucket.write_stream(log.left, self._take_slices(tally, taken, cameras), "application/jsonl")
+        except LogRefused:
+            return None
         tally.settle(plan.index, plan.names)
         self._write(log.summary, _summary(log, plan, tally))
         topics = tally.topics.values()
@@ -285,6 +306,8 @@ class LogExtraction:
         for line in self._label_bucket.lines(log.slice_list):
             number = msgspec.json.decode(line)["slice"]
             result = msgspec.json.decode(self._read(log.slice(number, "result.json")), type=_SliceResult)
+            if result.changed:
+                raise LogRefused(LOG_CHANGED, f"{self._key} was changed while slice {number} was extracted")
             for item in result.unread:
                 tally.add(item)
             for body in self._label_bucket.lines(log.slice(number, "left.jsonl")):
@@ -320,9 +343,10 @@ class LogExtraction:
             there = self._ingest.head(key)
             if there is None:
                 continue
-            if there.etag == hashlib.md5(item.body, usedforsecurity=False).hexdigest():
-                return line
+            same = there.etag == hashlib.md5(item.body, usedforsecurity=False).hexdigest()
             if there.metadata.get(LOG) != self._log.id:
+                if same:
+                    return line
                 return LeftMessage(item.topic, SAME_TIMESTAMP, f"{key} is there with other bytes", item.place)
             if self._stays(there, place):
                 return line
@@ -361,15 +385,7 @@ def _choose(index: LogIndex, document: LogDocument) -> Cameras:
         raise LogRefused(
             "no-camera", f"the log has none of the document's topics: {', '.join(sorted(document.cameras))}"
         )
-    cameras = choose_cameras(index, topics)
-    topic_of = {channel.id: channel.topic.strip("/") for channel in index.channels}
-    names = {channel: named.get(topic_of[channel], name) for channel, name in cameras.names.items()}
-    shared = {(name, topic_of[channel]) for channel, name in names.items()}
-    if len(shared) > len(set(names.values())):
-        raise LogRefused("camera-shared", f"the document gives two topics of the log one camera: {sorted(shared)}")
-    new = {name: names[channel] for channel, name in cameras.names.items()}
-    calibrations = {channel: new[name] for channel, name in cameras.calibrations.items() if name in new}
-    return cameras._replace(names=names, calibrations=calibrations)
+    return choose_cameras(index, topics, document.cameras)
 
 
 def _take_left(tally: Tally, line: _LeftLine) -> None:
