@@ -86,17 +86,11 @@ class S3Bucket:
         return lines
 
     def exists(self, key: str) -> bool:
-        return self.head(key) is not None
+        return self._head(key) is not None
 
     def head(self, key: str) -> ObjectHead | None:
-        try:
-            found = self._s3.head_object(Bucket=self.name, Key=key)
-        except ClientError as e:
-            # Without ListBucket a missing object is 403, with it 404.
-            if error_status(e) == 404:
-                return None
-            raise
-        return ObjectHead(found["ETag"].strip('"'), found["ContentLength"], found["Metadata"])
+        found = self._head(key)
+        return found and ObjectHead(found["ETag"].strip('"'), found["ContentLength"], found["Metadata"])
 
     def list(self, prefix: str, after: str = "") -> Iterator[StoredObject]:
         more: dict[str, Any] = {"StartAfter": after} if after else {}
@@ -187,6 +181,15 @@ class S3Bucket:
                         gathered.clear()
             if gathered:
                 upload.add(bytes(gathered))
+
+    def _head(self, key: str) -> Any:
+        try:
+            return self._s3.head_object(Bucket=self.name, Key=key)
+        except ClientError as e:
+            # Without ListBucket a missing object is 403, with it 404.
+            if error_status(e) == 404:
+                return None
+            raise
 
     def _get(self, key: str) -> Any:
         try:
