@@ -17,13 +17,14 @@ from botocore.stub import Stubber
 
 from autolabel.contracts.drive import Camera, DriveDocument, Run
 from autolabel.contracts.frames import FrameKey, ListedFrame
+from autolabel.contracts.logs import LogRecord
 from autolabel.contracts.ports import PendingUnit
 from autolabel.contracts.run_folder import RunFolder
 from autolabel.contracts.units import Unit
 from autolabel.reporting.summary import FrameCounts, Summary
 from autolabel_cli.errors import CommandError, explain
 from autolabel_cli.models.catalogue import add_model, change_index, without_model
-from autolabel_cli.operations.advice import ASKING_STATES, STATES
+from autolabel_cli.operations.advice import ASKING_STATES, STATES, next_step, waits_for
 from autolabel_cli.operations.dead_letters import DeadLetterQueue
 from autolabel_cli.operations.drive_status import Changes, ModelStatus, ProjectStatus
 from autolabel_cli.operations.inspection import Inspection
@@ -236,6 +237,39 @@ def test_the_state_of_a_run_is_the_outermost_that_was_entered_last(
     run = Inspection(stack, "d1", now=NOW).drive().run
     assert run is not None
     assert (run.state, run.turn) == (state, turn)
+
+
+@pytest.mark.usefixtures("aws")
+@pytest.mark.parametrize(
+    ("execution", "redrivable", "waits", "following"),
+    [
+        ("RUNNING", True, ["the extraction of 1 log"], "wait: the logs are extracted"),
+        ("FAILED", True, ["an operator: the extraction of log a.mcap failed: E: why"], "fix the cause, then autolabel"),
+        (
+            "FAILED",
+            False,
+            ["an operator: the extraction of log a.mcap failed: E: why"],
+            "log a.mcap cannot be redriven",
+        ),
+    ],
+)
+def test_a_drive_of_logs_waits_for_their_extraction(
+    execution: str, redrivable: bool, waits: list[str], following: str
+) -> None:
+    status = "REDRIVABLE" if redrivable else "NOT_REDRIVABLE"
+    stack = stack_of(States(execution, error="E", cause="why", redriveStatus=status))
+    stack = dataclasses.replace(stack, outputs={**stack.outputs, "ExtractMachineArn": "arn:x:stateMachine:extract"})
+    for name in ("a.mcap", "b.bag"):
+        stack.ingest.write(f"drives/d9/logs/{name}", name.encode())
+    head = stack.ingest.head("drives/d9/logs/b.bag")
+    assert head is not None
+    cameras = {"front": 7}
+    stack.ledger.end_log(LogRecord("d9", "b.bag", head.etag, "extracted", NOW, cameras=cameras, messages=9, skipped=2))
+    found = Inspection(stack, "d9", now=NOW).drive()
+    assert [(log.name, log.frames) for log in found.logs] == [("a.mcap", 0), ("b.bag", 7)]
+    assert waits_for(found) == waits
+    assert next_step(found).startswith(following)
+    assert waits_for(Inspection(stack, "d9", now=NOW).glance(None, "")) == waits
 
 
 @pytest.mark.usefixtures("aws")

@@ -123,7 +123,8 @@ class Inspection:
         """
         if run is None:
             upload = self._upload(self._refusals()[1], most=_MOST_GLANCED)
-            return DriveStatus(self._drive, _time(self._now), upload, 0, (), None, ())
+            logs = tuple(read_logs(self._stack, self._drive))
+            return DriveStatus(self._drive, _time(self._now), upload, 0, (), None, (), logs)
         execution = Execution(self._stack.execution_arn(execution_name(self._drive, run.run)), status)
         state, since, turn = self._state(execution)
         glanced = _run_status(run, execution, state, since, turn, frozen_listing(self._stack.labels, run.folder))
