@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
 
 import msgspec
 from botocore.exceptions import ClientError
@@ -12,6 +11,7 @@ from botocore.exceptions import ClientError
 from autolabel.aws import error_code
 from autolabel.contracts.drive import Camera, DriveDocument
 from autolabel.contracts.frames import DRIVE_DOCUMENT, SOURCE, FrameKey, drive_prefix, encode_source, is_name
+from autolabel.contracts.logs import CameraIntrinsics
 from autolabel.contracts.verification import Policy, VerifyAll
 from autolabel.streams import map_in_order
 from autolabel_cli.drives.recordings import RecordedFrame
@@ -86,9 +86,9 @@ def document_of(
     models: tuple[str, ...] | None,
     notes: tuple[str, ...],
     verification: Policy = VERIFY_ALL,
-    intrinsics: Mapping[str, dict[str, Any]] | None = None,
+    intrinsics: Mapping[str, CameraIntrinsics] | None = None,
 ) -> DriveDocument:
     """Make the document of a drive. `frames`: their count by camera; `intrinsics`: of cameras that have some."""
-    known = intrinsics or {}
+    known = {camera: found.as_document() for camera, found in (intrinsics or {}).items()}
     cameras = {camera: Camera(count, intrinsics=known.get(camera)) for camera, count in sorted(frames.items())}
     return DriveDocument(vehicle=vehicle, cameras=cameras, models=models, notes=notes, verification=verification)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import sys
 from contextlib import redirect_stdout
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypedDict
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
@@ -37,8 +37,35 @@ class Scored(NamedTuple):
     ious: list[Any]
 
 
-def score(request: dict[str, Any]) -> dict[str, float | int | None]:
-    """Score all sequences of a request together. A score without a divisor is None."""
+class Frame(TypedDict):
+    """As `tracks.ScoredFrame`, which this environment cannot import. Objects: track, box, whether it counts."""
+
+    objects: list[tuple[int, list[float], bool]]
+    regions: list[list[float]]
+    tracks: list[tuple[int, list[float]]]
+
+
+class Request(TypedDict):
+    """As `tracks.MetricsRequest`."""
+
+    sequences: list[list[Frame]]
+    min_height: float
+
+
+class Scores(TypedDict):
+    """As `document.TrackScores`."""
+
+    hota: float | None
+    idf1: float | None
+    mota: float | None
+    switches: int
+    fragments: int
+    precision: float | None
+    recall: float | None
+
+
+def score(request: Request) -> Scores:
+    """Score all sequences of a request together. A score is None where there is nothing to divide by."""
     results = []
     for frames in request["sequences"]:
         given = _scored(frames, request["min_height"])
@@ -62,7 +89,7 @@ def score(request: dict[str, Any]) -> dict[str, float | int | None]:
     }
 
 
-def _scored(frames: list[dict[str, Any]], min_height: float) -> Scored:
+def _scored(frames: list[Frame], min_height: float) -> Scored:
     """Leave out what is neither right nor wrong: objects that do not count, and boxes on them or in regions."""
     scored = Scored([], [], [])
     # The metrics want ids from 0 on.

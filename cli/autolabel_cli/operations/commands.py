@@ -117,8 +117,8 @@ def _redrive_queue(queue: DeadLetterQueue, as_json: bool) -> None:
     default=REVIEW_CHANGED,
     show_default=True,
     help="Which frames with a reviewer's label from an earlier run reviewers get again: those that the new pre-labels "
-    "contradict, none, or all. In any case they get frames of which a reviewer was unsure, whose job did not offer a "
-    "class of the new run, or whose label cannot be used.",
+    "contradict, none, or all. Three kinds come again with every choice: a reviewer was unsure; the job did not offer "
+    "a class of the new run; the label cannot be used.",
 )
 @json_option
 @stack_option

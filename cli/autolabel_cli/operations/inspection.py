@@ -290,6 +290,7 @@ class Inspection:
         found = (open_project(self._history(job["executionArn"])) for job in jobs if job["status"] != "SUCCEEDED")
         return sorted(filter(None, found), key=attrgetter("job"))
 
+    # `Any`: boto3 has no types for the answers of a paginator that is chosen by its name.
     def _pages(self, operation: str, field: str, **given: Any) -> Iterator[dict[str, Any]]:
         pages = self._states.get_paginator(operation).paginate(**given)
         return itertools.chain.from_iterable(page[field] for page in pages)
@@ -423,6 +424,7 @@ def _run_status(
     execution: Execution,
     state: str,
     since: datetime | None,
+    # As it is in the history: Step Functions may have truncated it, and older runs lack fields.
     turn: dict[str, Any],
     listing: ListingSummary | None,
 ) -> RunStatus:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import msgspec
 import pytest
 
+from autolabel.contracts.logs import CameraIntrinsics
 from autolabel.logs import Intrinsics, choose_cameras, inspect_log, read_intrinsics
 from tests.fakes.counting import Counting
 from tests.fakes.logs import START, STEP, Sent, bag_log, drive, mcap_log
@@ -20,6 +22,9 @@ INFO: dict[str, Any] = {
     "R": [1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0],
     "P": [500.0, 0.0, 12.0, 0.0, 0.0, 501.0, 8.0, 0.0, 0.0, 0.0, 1.0, 0.0],
 }
+
+
+FOUND = msgspec.convert(INFO, CameraIntrinsics)
 
 
 def calibrated(*infos: dict[str, Any], topic: str = "/camera/rear/camera_info") -> list[Sent]:
@@ -39,7 +44,7 @@ def intrinsics(body: bytes) -> Intrinsics:
 )
 @pytest.mark.parametrize("topic", ["/camera/rear/camera_info", "camera/rear/calibration"])
 def test_a_camera_has_the_intrinsics_of_its_first_calibration(write: Any, topic: str) -> None:
-    assert intrinsics(write(calibrated(INFO, {**INFO, "width": 7}, topic=topic))) == ({"camera-rear": INFO}, {})
+    assert intrinsics(write(calibrated(INFO, {**INFO, "width": 7}, topic=topic))) == ({"camera-rear": FOUND}, {})
 
 
 def test_calibrations_of_other_topics_and_uncalibrated_cameras_count_for_nothing() -> None:

@@ -434,6 +434,7 @@ def _pending_item(pending: PendingUnit) -> dict[str, Any]:
     }
 
 
+# `Any`: an item of DynamoDB, as boto3 takes it.
 def _log_item(record: LogRecord) -> dict[str, Any]:
     return {
         "pk": {"S": f"logs#{record.drive}"},

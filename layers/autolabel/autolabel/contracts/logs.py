@@ -57,6 +57,27 @@ def parse_log_document(body: bytes, key: str) -> LogDocument:
     return document
 
 
+class CameraIntrinsics(msgspec.Struct, frozen=True, rename={"d": "D", "k": "K", "r": "R", "p": "P"}):
+    """A camera's calibration, as ROS defines it, for pictures of `width` x `height` pixels.
+
+    `d`: the distortion; `k`, `r` (3x3) and `p` (3x4): matrices, row by row.
+    """
+
+    width: int
+    height: int
+    distortion_model: str
+    d: tuple[float, ...]
+    k: tuple[float, ...]
+    r: tuple[float, ...]
+    p: tuple[float, ...]
+
+    def as_document(self) -> dict[str, Any]:
+        """Return it as drive.json has it, where fleets may write calibrations of any form."""
+        # `Any`: the field of drive.json takes any JSON.
+        document: dict[str, Any] = msgspec.to_builtins(self)
+        return document
+
+
 LogState = Literal["extracting", "extracted", "refused", "replaced"]
 
 
@@ -81,7 +102,7 @@ class LogRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     skipped: int = 0
     left: int = 0
     detail: str = ""
-    intrinsics: dict[str, dict[str, Any]] = {}
+    intrinsics: dict[str, CameraIntrinsics] = {}
 
     @property
     def key(self) -> LogKey:

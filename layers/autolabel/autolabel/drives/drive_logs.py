@@ -164,7 +164,7 @@ def _logs(listing: Iterable[StoredObject]) -> Iterator[tuple[LogKey, StoredObjec
 def _drive_document(document: LogDocument, ended: Sequence[LogRecord]) -> DriveDocument:
     """Make drive.json of the logs' document and of what was extracted.
 
-    DocumentRefused if there is no camera, or if it breaks a rule.
+    DocumentRefused for a drive without a camera, and for a document that breaks a rule.
     """
     cameras = sorted({camera for record in ended for camera, frames in record.cameras.items() if frames})
     if not cameras:
@@ -179,7 +179,11 @@ def _drive_document(document: LogDocument, ended: Sequence[LogRecord]) -> DriveD
     made = DriveDocument(
         vehicle=document.vehicle,
         cameras={
-            name: Camera(ego_mask=document.ego_masks.get(name), intrinsics=intrinsics.get(name)) for name in cameras
+            name: Camera(
+                ego_mask=document.ego_masks.get(name),
+                intrinsics=intrinsics[name].as_document() if name in intrinsics else None,
+            )
+            for name in cameras
         },
         models=document.models,
         verification=document.verification,

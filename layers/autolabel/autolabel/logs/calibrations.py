@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from autolabel.contracts.errors import LogRefused
+from autolabel.contracts.logs import CameraIntrinsics
 from autolabel.contracts.ports import ByteSource
 from autolabel.logs.cameras import Cameras
 from autolabel.logs.index import LogIndex, LogSlice, UnreadRange
@@ -18,7 +19,7 @@ _MOST_CHUNKS = 16
 class Intrinsics(NamedTuple):
     """The intrinsics of cameras by their names; and why those of other cameras cannot be read."""
 
-    found: dict[str, dict[str, Any]]
+    found: dict[str, CameraIntrinsics]
     refused: dict[str, str]
 
 
@@ -26,7 +27,7 @@ def read_intrinsics(source: ByteSource, index: LogIndex, cameras: Cameras) -> In
     """Read the first calibration of each camera, from some chunks at most. LogRefused if the log changes meanwhile."""
     channels = {channel.id: channel for channel in index.channels}
     wanted = dict(cameras.calibrations)
-    found: dict[str, dict[str, Any]] = {}
+    found: dict[str, CameraIntrinsics] = {}
     refused: dict[str, str] = {}
     looked = 0
     for chunk in index.chunks:

@@ -38,8 +38,8 @@ def choose_cameras(index: LogIndex, topics: Collection[str] = (), given: Mapping
 
     `given`: names of cameras by topic; others are named after their topics.
 
-    LogRefused, which names the topics, if there is none, a topic is not in the log or has no pictures, a camera cannot
-    be named, or two topics would share a name.
+    LogRefused names the topics. It is raised for a log without pictures, for a topic of `topics` that the log lacks or
+    that has no pictures, for a topic that gives no name, and for two topics of one name.
     """
     wanted = {_plain(topic): topic for topic in topics}
     known = {_plain(channel.topic): channel for channel in index.channels}

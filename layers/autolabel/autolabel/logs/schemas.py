@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from autolabel.contracts.errors import LogRefused
+from autolabel.contracts.logs import CameraIntrinsics
 from autolabel.logs.index import LogChannel
 
 # The definition of a picture has some kilobytes. Parsing takes time.
@@ -89,8 +90,8 @@ def holds_calibrations(channel: LogChannel) -> bool:
     return _name(channel) in (_CALIBRATION, _FOXGLOVE_CALIBRATION)
 
 
-def decode_intrinsics(channel: LogChannel, data: memoryview) -> dict[str, Any] | None:
-    """Decode a camera's calibration: `width`, `height`, `distortion_model`, and `D`, `K`, `R`, `P` as ROS defines them.
+def decode_intrinsics(channel: LogChannel, data: memoryview) -> CameraIntrinsics | None:
+    """Decode a camera's calibration.
 
     None if the camera is not calibrated. LogRefused if the message cannot be read, or has numbers that are not finite.
     """
@@ -103,10 +104,10 @@ def decode_intrinsics(channel: LogChannel, data: memoryview) -> dict[str, Any] |
     try:
         # ROS 2 has small letters.
         matrices = {
-            name: [float(value) for value in getattr(message, name if hasattr(message, name) else name.lower())]
+            name: tuple(float(value) for value in getattr(message, name if hasattr(message, name) else name.lower()))
             for name in "DKRP"
         }
-        sizes = {name: int(_typed(getattr(message, name), int)) for name in ("width", "height")}
+        width, height = (int(_typed(getattr(message, name), int)) for name in ("width", "height"))
         model = str(_typed(message.distortion_model, str))
     except (AttributeError, TypeError, ValueError) as e:
         raise LogRefused("schema-unknown", f"the log defines {channel.schema} otherwise than is known") from e
@@ -116,7 +117,7 @@ def decode_intrinsics(channel: LogChannel, data: memoryview) -> dict[str, Any] |
     # ROS says so: a first focal length of 0 is an uncalibrated camera.
     if not any(matrices["K"][:1]):
         return None
-    return {**sizes, "distortion_model": model, **matrices}
+    return CameraIntrinsics(width, height, model, *(matrices[name] for name in "DKRP"))
 
 
 def _name(channel: LogChannel) -> str:

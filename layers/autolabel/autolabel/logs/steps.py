@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 
@@ -19,6 +19,7 @@ from autolabel.contracts.frames import SOURCE, FrameKey, encode_source
 from autolabel.contracts.logs import (
     LOG,
     PLACE,
+    CameraIntrinsics,
     LogDocument,
     LogFolder,
     LogRecord,
@@ -118,7 +119,7 @@ class _Plan(msgspec.Struct, frozen=True):
     index: LogIndex
     names: dict[int, str]
     unread: tuple[tuple[str, str], ...]
-    intrinsics: dict[str, dict[str, Any]] = {}
+    intrinsics: dict[str, CameraIntrinsics] = {}
 
     @property
     def topics(self) -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 Frames pass once, in the order of time. A path follows an object from frame to frame: the next box is looked for where
 the last few boxes lead. A path that is long enough is joined to an earlier one that was lost, if each of the two leads
-to the other. Memory is bounded by the paths of the last seconds.
+to the other. Memory is bounded by the paths of the last seconds, and by a number for each join.
 
 The limits were chosen on seven sequences of KITTI tracking, with PointRCNN's cars at 10 Hz. `autolabel evaluate tracks`
 measures them on others.

@@ -10,11 +10,11 @@ from typing import NamedTuple
 from autolabel.labels.detections import Box
 from autolabel.sequences.linking import CONFIRMED, Linker, Sight, lead
 
-# Gaps of at most this length are filled, in tracks of at least this length. Outside of unlabelled regions,
-# 58 of 100 filled boxes were true, so a filled box is never taken for a seen one.
+# Gaps of at most this length are filled, in tracks of at least this length. On the sequences that the limits were
+# chosen on, 109 filled boxes were true and 160 false, so a filled box is never taken for a seen one.
 FILLED_SECONDS = 0.55
 STEADY_SECONDS = 0.45
-# Frames a second. At 2 Hz objects move too far between frames: HOTA fell from .80 to .49.
+# Frames a second. At 2 Hz, two frames are farther apart than PATIENCE_SECONDS, and nothing is linked.
 LEAST_RATE = 5.0
 # A side of a box is smoothed by the boxes this near in time. A wider window cuts off turns.
 SMOOTHED_SECONDS = 0.15
