@@ -32,7 +32,7 @@ class Terminal:
     def say(self, *words: str) -> str:
         """Run a command that must succeed; returns its output."""
         ended = self.give(*words)
-        assert ended.returncode == 0, ended.stderr
+        assert ended.returncode == 0, f"{words} ended with {ended.returncode}: {ended.stderr or ended.stdout}"
         assert ended.stderr == ""
         return ended.stdout
 
@@ -56,7 +56,7 @@ def terminal_of_user(pipeline: Pipeline, name: str, permissions: Sequence[str]) 
     iam.put_user_policy(UserName=name, PolicyName="only", PolicyDocument=allowing(*permissions))
     key = iam.create_access_key(UserName=name)["AccessKey"]
     keys = {"AWS_ACCESS_KEY_ID": key["AccessKeyId"], "AWS_SECRET_ACCESS_KEY": key["SecretAccessKey"]}
-    return Terminal({**pipeline.cloud.environment(), **keys, "COLUMNS": "160"})
+    return Terminal({**pipeline.cloud.environment(), **keys, "COLUMNS": "160", "PYTHONFAULTHANDLER": "1"})
 
 
 def allowing(*permissions: str) -> str:

@@ -77,7 +77,9 @@ export async function prepareNext() {
   const next = context.next;
   ahead = { url: next, page: null };
   const page = await load(next).catch(() => null);
-  if (ahead?.url === next) ahead.page = page;
+  if (ahead?.url !== next) return;
+  ahead.page = page;
+  if (page) performance.mark("autolabel:ready", { detail: next });
 }
 
 export function saveDraft(url, draft, leaving = false) {
@@ -102,7 +104,8 @@ async function post(url, answer) {
   return undefined;
 }
 
-function notice(text, link) {
+/** Show a line above the page; `passing`: it goes away by itself. */
+function notice(text, { link = null, passing = false } = {}) {
   const bar = document.createElement("div");
   bar.className = "portal-notice";
   bar.setAttribute("role", "alert");
@@ -113,22 +116,26 @@ function notice(text, link) {
   bar.append(close);
   // Outside the body, which the next task replaces.
   document.documentElement.append(bar);
-  if (!link) setTimeout(() => bar.remove(), 8000);
+  if (passing) setTimeout(() => bar.remove(), 8000);
 }
 
 async function failed(url, error, draft) {
   if (error.status === 409) {
-    notice("Another reviewer answered this frame first. That answer counts.");
+    notice("Another reviewer answered this frame first. That answer counts.", { passing: true });
     return;
   }
   if (draft) await saveDraft(url, draft);
-  notice(`The answer to a frame was not saved: ${error.message.replace(/\.$/u, "")}.`, url);
+  const told = error.message.replace(/\.$/u, "");
+  if (here() === url) notice(`The answer to this frame was not saved: ${told}. Your work is still here.`);
+  else notice(`The answer to a frame was not saved: ${told}.`, { link: url });
 }
 
 /** Send this task's answer, and show the next task at once if it is ready. Resolves to false if nothing was sent. */
 export async function send(answerContent, draft) {
   const url = here();
   performance.mark("autolabel:sent", { detail: url });
+  // What was said of this frame's last attempt no longer holds.
+  for (const bar of document.querySelectorAll(".portal-notice:not(:has(a))")) bar.remove();
   const ready = ahead?.page && ahead.page.url !== url ? ahead.page : null;
   ahead = null;
   unsent += 1;

@@ -24,6 +24,10 @@ class Annotator:
     def wait_for_frame(self) -> None:
         self.page.locator(".portal-count:not(:empty)").wait_for()
 
+    def wait_for_next_frame(self) -> None:
+        """Wait until the page holds the next frame, and so will show it without a request."""
+        self.page.wait_for_function("""() => performance.getEntriesByName("autolabel:ready").length""")
+
     def press(self, *keys: str) -> None:
         for key in keys:
             self.page.keyboard.press(key)

@@ -378,12 +378,18 @@ def test_a_draft_of_another_shape_is_ignored(review: OpenPortal) -> None:
     assert boxes(annotator.send()) == list(BOXES)
 
 
-def test_a_refused_answer_is_kept_as_a_draft_with_a_link_to_it(review: OpenPortal) -> None:
-    annotator = review()
+def refuse_answer(annotator: Annotator) -> None:
+    """Refuse the next answer that is sent."""
     annotator.page.route(
         "**/answer", lambda route: route.fulfill(status=422, json={"error": "boxes outside the image"}), times=1
     )
+
+
+def test_a_refused_answer_is_kept_as_a_draft_with_a_link_to_it(review: OpenPortal) -> None:
+    annotator = review()
+    refuse_answer(annotator)
     annotator.press("Tab", "2")
+    annotator.wait_for_next_frame()
     annotator.send("Enter")
     notice = annotator.page.get_by_role("alert")
     notice.wait_for()
@@ -392,6 +398,21 @@ def test_a_refused_answer_is_kept_as_a_draft_with_a_link_to_it(review: OpenPorta
     annotator.page.wait_for_url("**/tasks/0")
     annotator.page.locator(".portal-row").first.get_by_text("van").wait_for()
     assert boxes(annotator.send())[1] == ("van", *TRUCK[1:])
+
+
+def test_a_frame_whose_answer_is_refused_stays_until_the_next_is_ready(review: OpenPortal) -> None:
+    annotator = review()
+    annotator.page.route("**/tasks/1", lambda route: route.abort())
+    annotator.open(0)
+    refuse_answer(annotator)
+    annotator.press("Tab", "2", "Enter")
+    notice = annotator.page.get_by_role("alert")
+    notice.wait_for()
+    assert "boxes outside the image. Your work is still here." in notice.inner_text()
+    assert notice.get_by_role("link").count() == 0
+    annotator.page.unroute("**/tasks/1")
+    assert boxes(annotator.send())[1] == ("van", *TRUCK[1:])
+    assert notice.count() == 0
 
 
 def test_a_frame_answered_by_another_reviewer_is_reported_and_left(
