@@ -188,6 +188,7 @@ class Account:
             "SWEEP_MINUTES": "15",
             "SHARD_FRAMES": "500",
             "BACK_END": "ground-truth",
+            "PART_FRAMES": "8",
             "WORKTEAM_ARN": "arn:aws:sagemaker:eu-central-1:123456789012:workteam/private-crowd/labellers",
             "REGION": "eu-central-1",
             "LABEL_STUDIO_CONNECTION": CONNECTION if self.label_studio else "",

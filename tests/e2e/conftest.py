@@ -49,6 +49,7 @@ def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pipeline]:
             "AbandonedAfterSeconds": "4",
             "BuryAfterReceives": "2",
             "ShardFrames": "4",
+            "PartFrames": "8",
             "MaxJobObjects": "8",
         }
         deploy_stack(cloud, folder, parameters)

@@ -256,7 +256,7 @@ class Pipeline:
             max_objects=max_objects,
         )
 
-    def publish(self, jobs: Sequence[FinishedJob]) -> Publication:
+    def publish(self, jobs: Sequence[FinishedJob], part_frames: int = 20_000) -> Publication:
         return publish_run(
             self.run,
             jobs,
@@ -265,6 +265,7 @@ class Pipeline:
             ledger=self.ledger,
             announcements=self.announcements,
             now=self.now,
+            part_frames=part_frames,
         )
 
     def verify(self, assembly: Assembly, *answers: Answers) -> list[FinishedJob]:

@@ -34,7 +34,8 @@ STEPS = {
     "plan": "tools.bench.work.planning:plan_frames",
     "assemble": "tools.bench.work.assembling:assemble_frames",
     "settle": "tools.bench.work.publishing:settle_frames",
-    "publish": "tools.bench.work.publishing:publish_frames",
+    "parts": "tools.bench.work.publishing:write_parts",
+    "publish": "tools.bench.work.publishing:join_parts",
 }
 
 

@@ -34,6 +34,7 @@ PARAMETERS = {
     "FramesPollSeconds": "1",
     "AbandonedAfterSeconds": "2",
     "ShardFrames": "4",
+    "PartFrames": "4",
     "MaxJobObjects": "8",
     "JobPollSeconds": "5",
 }

@@ -36,6 +36,9 @@ STATES = {
     "Verify": "waits for reviewers",
     "Every job labelled?": "waits for reviewers",
     "FailedJobs": "fails, because labelling jobs have no labels",
+    "PlanParts": "divides the dataset into parts",
+    "More than one part?": "divides the dataset into parts",
+    "PublishParts": "writes the parts of the dataset",
     "Publish": "writes the dataset",
 }
 # The states in which the report of the latest reconcile pass says what is missing.

@@ -12,7 +12,7 @@ import pytest
 
 from autolabel.contracts.errors import CountMismatch, RunMissing
 from autolabel.datasets.assembly import Assembly
-from autolabel.datasets.publication import MAX_REASONS
+from autolabel.datasets.parts import MAX_REASONS
 from autolabel.datasets.verified_labels import FinishedJob
 from autolabel.labelling.shards import OTHER_KINDS
 from autolabel.reporting.summary import Summary

@@ -10,7 +10,15 @@ import pytest
 
 from autolabel.contracts.errors import CountMismatch
 from autolabel.reporting.edits import ClassEdits
-from autolabel.reporting.findings import LABEL_ISSUES, WORST, Agreement, Findings, LabelIssueLine
+from autolabel.reporting.findings import (
+    LABEL_ISSUES,
+    WORST,
+    Agreement,
+    Findings,
+    FrameJudge,
+    LabelIssueLine,
+    is_searched,
+)
 from autolabel.reporting.pace import worker_name
 from autolabel.reporting.summary import Summary
 from tests.fakes.lines import parsed
@@ -64,10 +72,15 @@ def record(index: int, *candidates: tuple[str, int, float]) -> bytes:
     return msgspec.json.encode({"key": key(index), "detections": {"width": 1_000, "height": 100, "items": items}})
 
 
+def take(findings: Findings, one: dict[str, Any], candidates: bytes = b"") -> None:
+    """Judge a line of the dataset, and take it in."""
+    findings.take("front", FrameJudge(LABELS).judge(parsed(one), candidates), msgspec.json.encode(one))
+
+
 def gathered(*lines: dict[str, Any], frames: int | None = None) -> Findings:
-    findings = Findings(labels=LABELS, frames=frames or len(lines))
+    findings = Findings(frames or len(lines))
     for one in lines:
-        findings.take(parsed(one), msgspec.json.encode(one))
+        take(findings, one)
     return findings
 
 
@@ -154,12 +167,12 @@ def test_the_worst_frames_are_of_different_stretches() -> None:
 
 
 def test_an_object_missed_in_many_frames_is_one_label_issue() -> None:
-    findings = Findings(labels=LABELS, frames=20)
+    findings = Findings(frames=20)
     for index in range(20):
         one = line(index, [], [])
         candidate = ("car", 5 * index, 0.5 + index / 100)
         # From frame 10 on, the models do not find the object.
-        findings.take(parsed(one), msgspec.json.encode(one), record(index, *([candidate] if index < 10 else [])))
+        take(findings, one, record(index, *([candidate] if index < 10 else [])))
     (row,) = [msgspec.json.decode(body, type=LabelIssueLine) for body in findings.issues()]
     assert (row.frames, row.timestamp, row.issue.kind) == (10, f"{9:019}", "overlooked")
     found = findings.agreement()
@@ -169,45 +182,42 @@ def test_an_object_missed_in_many_frames_is_one_label_issue() -> None:
 
 
 def test_an_issue_of_low_confidence_has_a_line_but_no_picture() -> None:
-    findings = Findings(labels=LABELS, frames=1)
+    findings = Findings(frames=1)
     one = line(0, [], [])
-    findings.take(parsed(one), msgspec.json.encode(one), record(0, ("car", 0, 0.4)))
+    take(findings, one, record(0, ("car", 0, 0.4)))
     assert len(list(findings.issues())) == 1
     assert findings.contradicted() == []
 
 
 def test_a_frame_with_two_label_issues_is_one_picture() -> None:
-    findings = Findings(labels=LABELS, frames=1)
+    findings = Findings(frames=1)
     one = line(0, [], [])
-    findings.take(parsed(one), msgspec.json.encode(one), record(0, ("car", 0, 0.9), ("person", 300, 0.8)))
+    take(findings, one, record(0, ("car", 0, 0.9), ("person", 300, 0.8)))
     (frame,) = findings.contradicted()
     assert [issue.models.label for issue in frame.issues] == ["car", "person"]
 
 
 def test_the_most_suspicious_labels_are_kept() -> None:
-    findings = Findings(labels=LABELS, frames=200)
+    findings = Findings(frames=200)
     for index in range(200):
         one = line(index, [], [])
         # Far from the box in the frame before, so that each is an object of its own.
-        findings.take(
-            parsed(one), msgspec.json.encode(one), record(index, ("car", 450 * (index % 2), 0.4 + index / 400))
-        )
+        take(findings, one, record(index, ("car", 450 * (index % 2), 0.4 + index / 400)))
     rows = [msgspec.json.decode(body, type=LabelIssueLine) for body in findings.issues()]
     assert [int(row.timestamp) for row in rows] == list(range(199, 199 - LABEL_ISSUES, -1))
     assert findings.agreement().issues == 200
 
 
 def test_candidates_of_another_frame_are_an_error() -> None:
-    findings = Findings(labels=LABELS, frames=1)
+    findings = Findings(frames=1)
     one = line(0, CAR, CAR)
     with pytest.raises(CountMismatch, match="found those of drives/d/front/"):
-        findings.take(parsed(one), msgspec.json.encode(one), record(1))
+        take(findings, one, record(1))
 
 
 def test_only_some_shards_of_a_very_long_run_are_searched() -> None:
-    findings = Findings(labels=LABELS, frames=1_000_000)
-    assert sum(findings.wants_candidates(shard) for shard in range(2_000)) == 200
-    assert all(Findings(labels=LABELS, frames=100_000).wants_candidates(shard) for shard in range(200))
+    assert sum(is_searched(shard, 1_000_000) for shard in range(2_000)) == 200
+    assert all(is_searched(shard, 100_000) for shard in range(200))
 
 
 # In a whole run

@@ -29,11 +29,3 @@ def test_a_quantile_is_exact_to_half_a_step(taken: list[float], share: float) ->
     ordered = sorted(min(max(number, 0.0), 100.0) for number in taken)
     there = ordered[math.ceil(share * len(ordered)) - 1]
     assert spread(*taken).quantile(share) == pytest.approx(there, abs=0.0501)
-
-
-@given(numbers, numbers)
-def test_parts_add_up_to_the_whole(one: list[float], other: list[float]) -> None:
-    added, whole = spread(*one), spread(*one, *other)
-    added.add(spread(*other))
-    assert (added.count, added.total) == (whole.count, pytest.approx(whole.total))
-    assert added.quantile(0.9) == whole.quantile(0.9)

@@ -15,7 +15,7 @@ from tools.bench.work.execution import run_execution
 from tools.bench.work.fusing import time_frame
 from tools.bench.work.labelling import label_frames
 from tools.bench.work.planning import plan_frames
-from tools.bench.work.publishing import publish_frames, settle_frames
+from tools.bench.work.publishing import join_parts, settle_frames, write_parts
 from tools.bench.work.reconciling import reconcile_answered, reconcile_in_calls, reconcile_mixed, reconcile_unknown
 from tools.bench.work.segmenting import read_answer, write_answer
 
@@ -32,7 +32,8 @@ FRAMES = 1_000
         assemble_frames,
         label_frames,
         settle_frames,
-        publish_frames,
+        write_parts,
+        join_parts,
     ],
 )
 def test_every_step_runs_on_generated_pages(step: Callable[[int], dict[str, Any]]) -> None:

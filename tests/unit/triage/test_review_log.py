@@ -1,70 +1,46 @@
-"""The log of a run's reviews is gathered on a function's disk."""
+"""The log of a run's reviews has what people did to the pre-label of each frame."""
 
 from __future__ import annotations
 
-import io
-import tempfile
-from random import Random
 from typing import Any
 
-import msgspec
 import pytest
 
-from autolabel.contracts.drive import Run, parse_drive_document
-from autolabel.contracts.run_folder import RunFolder
-from autolabel.contracts.verification import UNCERTAIN
+from autolabel.contracts.verification import AGAIN, UNCERTAIN
 from autolabel.labelling.uncertainty import FrameUncertainty
-from autolabel.triage.hindsight import Reviewed
-from autolabel.triage.review_log import ReviewLog
-from tests.fakes.bucket import FakeBucket
+from autolabel.labels.agreement import ClassAgreement
+from autolabel.triage.review_log import review_frame
 from tests.fakes.lines import parsed
 
-FRAMES = 2_000
-BOXES = 20
-# Bytes for each frame, so that 1,000,000 frames take 400 of the 512 MB of a function's disk.
-ROOM = 400
+UNCERTAINTY = FrameUncertainty(0.2, (0.1, 0.1), (0.05,), 0.0, ("car",))
 
 
-def labelled_frame(index: int, draw: Random) -> dict[str, Any]:
-    """Make a frame as a person left it: most of its boxes are unchanged."""
-    boxes = [
-        {"class_id": 0, "left": 100 * n, "top": draw.randrange(900), "width": 40, "height": 30} for n in range(BOXES)
-    ]
-    metadata = {"class-map": {"0": "car"}, "objects": [{"confidence": 0.0}] * BOXES}
+def frame(labelled_by: str, triage: str, *, seconds: float = 3.0) -> dict[str, Any]:
+    """Make a line whose pre-label has two cars, and whose label has one."""
+    boxes = [{"class_id": 0, "left": 100 * n, "top": 50, "width": 40, "height": 30} for n in range(2)]
+    metadata = {"class-map": {"0": "car"}, "objects": [{"confidence": 0.0}] * 2}
     label = {"image_size": [{"width": 2_100, "height": 1_080, "depth": 3}], "annotations": boxes}
     return {
-        "source-ref": f"s3://ingest/drives/drive-7/front/{1_700_000_000_000_000_000 + index * 99_971}.png",
-        "provenance": {"camera": "front", "labelled-by": "model and person", "triage": UNCERTAIN},
+        "source-ref": "s3://ingest/drives/drive-7/front/1700000000000000000.png",
+        "provenance": {"camera": "front", "labelled-by": labelled_by, "triage": triage},
         "prelabel": label,
         "prelabel-metadata": metadata,
-        "verified": {**label, "annotations": boxes[: BOXES - index % 2]},
-        "verified-metadata": {**metadata, "objects": metadata["objects"][: BOXES - index % 2]},
+        "verified": {**label, "annotations": boxes[:1]},
+        "verified-metadata": {**metadata, "objects": metadata["objects"][:1]},
+        "review": {"seconds": seconds},
     }
 
 
-def crowded_uncertainty(draw: Random) -> FrameUncertainty:
-    boxes, candidates = (tuple(round(draw.random(), 2) for _ in range(count)) for count in (BOXES, 30))
-    return FrameUncertainty(round(draw.random(), 4), boxes, candidates, 0.0, ("bicycle", "car", "person"))
+def test_a_persons_changes_and_time_are_recorded() -> None:
+    reviewed, pairs = review_frame(parsed(frame("model and person", UNCERTAIN)), UNCERTAINTY, 7)
+    assert (reviewed.key, reviewed.position) == ("drives/drive-7/front/1700000000000000000.png", 7)
+    assert (reviewed.verified, reviewed.classes) == (True, {"car": ClassAgreement(kept=1, deleted=1)})
+    assert (reviewed.seconds, reviewed.level) == (3.0, 0.2)
+    assert pairs is not None
+    assert len(pairs) == 2
 
 
-def test_a_log_of_a_million_frames_fits_on_a_functions_disk(monkeypatch: pytest.MonkeyPatch) -> None:
-    sizes: list[int] = []
-
-    class Disk(io.BytesIO):
-        def close(self) -> None:
-            sizes.append(len(self.getvalue()))
-            super().close()
-
-    monkeypatch.setattr(tempfile, "SpooledTemporaryFile", lambda max_size: Disk())
-    draw = Random(7)
-    document = parse_drive_document(b'{"vehicle": "car-1", "cameras": {"front": {}}}', "drive.json")
-    run = Run("drive-7", "0001", document, "etag", ("detector.0001",), "2026.1", ("car",))
-    labels = FakeBucket("labels")
-    with ReviewLog(run) as log:
-        for index in range(FRAMES):
-            log.take(parsed(labelled_frame(index, draw)), crowded_uncertainty(draw))
-        log.write(labels, 0.0)
-    lines = [msgspec.json.decode(line, type=Reviewed) for line in labels.lines(RunFolder("drive-7", "0001").reviewed)]
-    assert [line.position for line in lines] == list(range(FRAMES))
-    assert sum(line.classes["car"].deleted for line in lines) == FRAMES // 2
-    assert sizes[0] < ROOM * FRAMES < len(labels.objects[RunFolder("drive-7", "0001").reviewed])
+@pytest.mark.parametrize(("labelled_by", "triage"), [("script", UNCERTAIN), ("model", UNCERTAIN), ("person", AGAIN)])
+def test_other_labels_say_nothing_about_the_prelabel(labelled_by: str, triage: str) -> None:
+    reviewed, pairs = review_frame(parsed(frame(labelled_by, triage)), UNCERTAINTY, 0)
+    assert (reviewed.verified, reviewed.classes, reviewed.seconds, pairs) == (False, {}, None, None)

@@ -17,8 +17,9 @@ from autolabel.models.catalogue import Model
 DRIVE, RUN, CAMERA = "bench".ljust(63, "-"), "0001", "front".ljust(63, "-")
 FOLDER = RunFolder(DRIVE, RUN)
 WIDTH, HEIGHT = 1920, 1080
-# The template's defaults of ShardFrames and MaxJobObjects.
+# The template's defaults of ShardFrames, MaxJobObjects and PartFrames.
 SHARD_FRAMES, JOB_FRAMES = 500, 100_000
+PART_FRAMES = 20_000
 ETAG = "0123456789abcdef0123456789abcdef"
 # From 2026-01-01T00:00:00Z on, 25 frames a second, in nanoseconds.
 _START, _STEP = 1_767_225_600_000_000_000, 40_000_000

@@ -6,18 +6,19 @@ import io
 import json
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, cast
 
 import msgspec
 import yaml
 
-from autolabel.datasets.publication import Publication
+from autolabel.datasets.parts import Part
+from autolabel.datasets.publication import PartDone, PartsPlan, Publication
 from autolabel.datasets.verified_labels import FinishedJob
 from autolabel.inference.reconcile_pass import Cursor, PassProgress, PassReport, verdict_of
 from autolabel.inference.reconciliation import PassCounts
 from autolabel.labelling.plan import Plan
-from autolabel.labelling.shards import Shard
+from autolabel.labelling.shards import LabelledShard, Shard
 from autolabel.verification.jobs import JobRound
 from autolabel.verification.settlement import Settled
 from local.cloud.stepfunctions.engine import Engine
@@ -27,7 +28,7 @@ from local.cloud.stepfunctions.integrations.clients import RoleClients
 from local.cloud.stepfunctions.jsonata_templates import Evaluation
 from tests.contract.template import resources, state_machine_text, template
 from tools.bench.work.assembling import assemble
-from tools.bench.work.drive import CAMERA, DRIVE, FOLDER, MODEL, RUN, SHARD_FRAMES, frame_key
+from tools.bench.work.drive import CAMERA, DRIVE, FOLDER, MODEL, PART_FRAMES, RUN, SHARD_FRAMES, frame_key
 from tools.bench.work.pace import Pace
 
 _ARN = "arn:aws:states:us-east-1:000000000000:stateMachine:autolabel-label-drive"
@@ -67,7 +68,8 @@ def run_execution(frames: int, waits: int, calls: int) -> dict[str, Any]:
     ended.wait()
     if execution.status != "SUCCEEDED":
         raise AssertionError(f"the execution {execution.status}: {execution.error} {execution.cause}")
-    children = engine.store.map_runs(execution.arn)[0].children
+    maps = engine.store.map_runs(execution.arn)
+    shards, children = maps[0].children, [child for one in maps for child in one.children]
     histories = [one.history.events() for one in (execution, *children)]
     turns = [len(turn) for turn in _turns(histories[0])]
     entered = sum(event["type"].endswith("StateEntered") for events in histories for event in events)
@@ -76,10 +78,10 @@ def run_execution(frames: int, waits: int, calls: int) -> dict[str, Any]:
         "events": len(histories[0]) + len(account.assembly.jobs),
         # The last one: the first also has the start of the execution.
         "turn_events": turns[-1],
-        "shard_events": max(map(len, histories[1:])),
+        "shard_events": max(len(one.history.events()) for one in shards),
         # The start of an execution counts as one.
         "transitions": entered + len(histories),
-        "shards": len(children),
+        "shards": len(shards),
         "jobs": len(account.assembly.jobs),
         "payloads": _payloads(execution, children),
     }
@@ -189,6 +191,11 @@ class _Account:
         return self.assembly
 
     def _publish(self, event: dict[str, Any]) -> Any:
+        if "part" in event:
+            part = msgspec.convert(event["part"], Part)
+            return PartDone(DRIVE, RUN, part.number, part.frames)
+        if "plan" in event:
+            return PartsPlan(DRIVE, RUN, len(self._parts()), FOLDER.part_list)
         jobs = msgspec.convert(event["jobs"], tuple[FinishedJob, ...])
         frames = msgspec.to_builtins(self.assembly.frames)
         verified = sum(job.frames for job in jobs)
@@ -199,12 +206,25 @@ class _Account:
         one = msgspec.convert(event["settle"], JobRound)
         return Settled(one.job, one.manifest, one.frames, verified=one.frames)
 
-    def get_object(self, **arguments: Any) -> dict[str, Any]:
-        lines = (
-            msgspec.json.encode(Shard(index, CAMERA, SHARD_FRAMES, FOLDER.shard(index, "frames.jsonl")))
+    def _parts(self) -> list[Part]:
+        shards = [
+            LabelledShard(index, CAMERA, SHARD_FRAMES, index * SHARD_FRAMES, SHARD_FRAMES * 5_000)
             for index in range(self._frames // SHARD_FRAMES)
-        )
-        return {"Body": io.BytesIO(b"\n".join(lines))}
+        ]
+        each = PART_FRAMES // SHARD_FRAMES
+        return [
+            Part(number, tuple(shards[first : first + each]), first * SHARD_FRAMES, self._frames, earlier=False)
+            for number, first in enumerate(range(0, len(shards), each))
+        ]
+
+    def get_object(self, **arguments: Any) -> dict[str, Any]:
+        items: Sequence[msgspec.Struct] = self._parts()
+        if arguments["Key"] != FOLDER.part_list:
+            items = [
+                Shard(index, CAMERA, SHARD_FRAMES, FOLDER.shard(index, "frames.jsonl"))
+                for index in range(self._frames // SHARD_FRAMES)
+            ]
+        return {"Body": io.BytesIO(b"\n".join(map(msgspec.json.encode, items)))}
 
     def put_object(self, **arguments: Any) -> None:
         pass

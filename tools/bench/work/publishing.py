@@ -1,15 +1,16 @@
-"""Measures settling the rounds of a run's jobs, and publishing the run, over generated pages."""
+"""Measures settling the rounds of a run's jobs, and publishing the run part by part, over generated pages."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import msgspec
 
 from autolabel.contracts.drive import Run
-from autolabel.contracts.ports import ObjectPart, StoredObject
-from autolabel.datasets.publication import publish_run
+from autolabel.contracts.ports import ObjectHead, ObjectPart, StoredObject
+from autolabel.datasets.parts import plan_parts
+from autolabel.datasets.publication import publish_part, publish_run
 from autolabel.datasets.verified_labels import FinishedJob
 from autolabel.labelling.shards import Shard, ShardResult, Tally
 from autolabel.labelling.uncertainty import FrameUncertainty
@@ -18,7 +19,18 @@ from autolabel.reporting.summary import FrameCounts, Summary
 from autolabel.verification.jobs import GROUND_TRUTH, JobRound
 from autolabel.verification.settlement import Result, Settled, settle_round
 from tools.bench.work.assembling import BOXES, manifest_line
-from tools.bench.work.drive import CAMERA, CLASSES, DRIVE, FOLDER, JOB_FRAMES, RUN, SHARD_FRAMES, frame_key, make_run
+from tools.bench.work.drive import (
+    CAMERA,
+    CLASSES,
+    DRIVE,
+    FOLDER,
+    JOB_FRAMES,
+    PART_FRAMES,
+    RUN,
+    SHARD_FRAMES,
+    frame_key,
+    make_run,
+)
 from tools.bench.work.generated_bucket import GeneratedBucket, NotGenerated
 from tools.bench.work.pace import Pace
 
@@ -27,12 +39,17 @@ _MADE = b'"human-annotated":"yes","adjustment-status":"unadjusted"'
 
 
 class _Labels(GeneratedBucket):
-    """The label bucket of a run whose reviewers kept every box. `pace` counts the lines of the written results."""
+    """The label bucket of a run whose reviewers kept every box. `count` is told of each result and dataset line.
 
-    def __init__(self, frames: int, pace: Pace) -> None:
+    Of the files of a part it keeps the first line, and generates the others from that.
+    """
+
+    def __init__(self, frames: int, count: Callable[[], None]) -> None:
         super().__init__()
         self._frames = frames
-        self._pace = pace
+        self._count = count
+        self._results: dict[str, bytes] = {}
+        self._firsts: dict[str, tuple[bytes, int]] = {}
         line = manifest_line()
         self._first = frame_key(0).timestamp.encode()
         parts = msgspec.json.decode(line, type=dict[str, msgspec.Raw])
@@ -51,11 +68,21 @@ class _Labels(GeneratedBucket):
             return msgspec.json.encode(
                 Summary(DRIVE, RUN, counts, 0, {}, {}, {}, ("bench.0001",), "2026.1", CLASSES, ())
             )
+        if key.startswith(FOLDER.parts):
+            return self._results.get(key)
         if not key.endswith(".result.json"):
             raise NotGenerated(key)
         tally = Tally(labelled=SHARD_FRAMES)
         size = SHARD_FRAMES * (len(self._line) + 1)
         return msgspec.json.encode(ShardResult(int(key.rpartition("/")[2].partition(".")[0]), tally, size))
+
+    def write(self, key: str, body: bytes, content_type: str = "application/json") -> None:
+        super().write(key, body, content_type)
+        if key.startswith(FOLDER.parts):
+            self._results[key] = body
+
+    def head(self, key: str) -> ObjectHead | None:
+        return ObjectHead("etag", 1)
 
     def list(self, prefix: str, after: str = "") -> Iterator[StoredObject]:
         # No responses, and no evidence of other runs.
@@ -63,6 +90,8 @@ class _Labels(GeneratedBucket):
 
     def lines(self, key: str) -> Iterator[bytes]:
         name = key.rpartition("/")[2]
+        if key in self._firsts:
+            return self._part(key)
         if key == FOLDER.shard_list:
             return self._shards()
         if key in (FOLDER.failed, FOLDER.rejected):
@@ -83,11 +112,25 @@ class _Labels(GeneratedBucket):
         raise NotGenerated(key)
 
     def write_stream(self, key: str, chunks: Iterable[bytes], content_type: str, *, once: bool = False) -> None:
-        counted = key == FOLDER.dataset or key.endswith(".results.jsonl")
+        counted = key.endswith((".dataset.jsonl", ".results.jsonl"))
+        lines = 0
         for chunk in chunks:
             self.written += len(chunk)
+            if not lines and key.startswith(FOLDER.parts):
+                self._firsts[key] = chunk.rstrip(b"\n"), 0
+            lines += 1
             if counted:
-                self._pace.add()
+                self._count()
+        if key in self._firsts:
+            self._firsts[key] = self._firsts[key][0], lines
+
+    def _part(self, key: str) -> Iterator[bytes]:
+        """Yield the lines of a part's file, each with a key of its own."""
+        first, lines = self._firsts[key]
+        for index in range(lines):
+            if key.endswith(".dataset.jsonl"):
+                self._count()
+            yield first.replace(self._first, frame_key(index).timestamp.encode())
 
     def _shards(self) -> Iterator[bytes]:
         for index in range(self._frames // SHARD_FRAMES):
@@ -124,7 +167,7 @@ class _Ingest(GeneratedBucket):
 def settle_frames(frames: int, short: int = 0, stops: int = 0) -> dict[str, Any]:
     """Settle the jobs of a drive of `frames` frames; `short` and `stops` as in Pace."""
     pace = Pace(frames, "tools.bench.work.publishing:settle_frames", short=short, stops=stops)
-    labels = _Labels(frames, pace)
+    labels = _Labels(frames, pace.add)
     for index, size in _jobs(frames):
         one = JobRound(f"bench-{index}", GROUND_TRUTH, 1, labels.uri(FOLDER.job_manifest(index)), size, "")
         output = labels.lines(f"{FOLDER.prefix}output-{index}")
@@ -134,12 +177,43 @@ def settle_frames(frames: int, short: int = 0, stops: int = 0) -> dict[str, Any]
     return pace.stop()
 
 
-def publish_frames(frames: int, short: int = 0, stops: int = 0) -> dict[str, Any]:
-    """Publish a drive of `frames` frames; `short` and `stops` as in Pace."""
-    pace = Pace(frames, "tools.bench.work.publishing:publish_frames", short=short, stops=stops)
-    labels = _Labels(frames, pace)
+def write_parts(frames: int, short: int = 0, stops: int = 0) -> dict[str, Any]:
+    """Write the parts of a drive of `frames` frames; `short` and `stops` as in Pace."""
+    pace = Pace(frames, "tools.bench.work.publishing:write_parts", short=short, stops=stops)
+    _write_parts(_Labels(frames, pace.add), frames)
+    return pace.stop()
+
+
+def join_parts(frames: int, short: int = 0, stops: int = 0) -> dict[str, Any]:
+    """Publish a drive of `frames` frames whose parts are written; `short` and `stops` as in Pace."""
+    paces: list[Pace] = []
+    labels = _Labels(frames, lambda: paces[0].add() if paces else None)
+    _write_parts(labels, frames)
+    paces.append(Pace(frames, "tools.bench.work.publishing:join_parts", short=short, stops=stops))
+    publication = publish_run(
+        make_run(),
+        _finished(labels, frames),
+        ingest=_Ingest(),
+        label_bucket=labels,
+        ledger=_Ledger(),  # type: ignore[arg-type]
+        announcements=_Announcements(),
+        now=_NOW,
+        part_frames=PART_FRAMES,
+    )
+    if publication.verified != frames:
+        raise AssertionError(f"unexpected counts of {frames} frames: {publication}")
+    return paces[0].stop()
+
+
+def _write_parts(labels: _Labels, frames: int) -> None:
+    run = make_run()
+    for part in plan_parts(run, _finished(labels, frames), labels, PART_FRAMES):
+        publish_part(run, part, labels)
+
+
+def _finished(labels: _Labels, frames: int) -> list[FinishedJob]:
     per_job = JOB_FRAMES // SHARD_FRAMES
-    jobs: Sequence[FinishedJob] = [
+    return [
         FinishedJob(
             f"bench-{index}",
             "Completed",
@@ -150,18 +224,6 @@ def publish_frames(frames: int, short: int = 0, stops: int = 0) -> dict[str, Any
         )
         for index, size in _jobs(frames)
     ]
-    publication = publish_run(
-        make_run(),
-        jobs,
-        ingest=_Ingest(),
-        label_bucket=labels,
-        ledger=_Ledger(),  # type: ignore[arg-type]
-        announcements=_Announcements(),
-        now=_NOW,
-    )
-    if publication.verified != frames:
-        raise AssertionError(f"unexpected counts of {frames} frames: {publication}")
-    return pace.stop()
 
 
 def _jobs(frames: int) -> Iterator[tuple[int, int]]:

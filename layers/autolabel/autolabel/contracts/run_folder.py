@@ -147,3 +147,20 @@ class RunFolder(msgspec.Struct, frozen=True):
     def label_issues(self) -> str:
         """The label issues: the labels that are most likely wrong come first, one in each line."""
         return self.prefix + "suspects.jsonl"
+
+    @property
+    def parts(self) -> str:
+        """The prefix of the parts in which the run is published. They are kept for some days, outside the run's folder.
+
+        The number is a version: parts of another one are made again.
+        """
+        return f"publishing/{self.drive}/{self.run}/1/"
+
+    @property
+    def part_list(self) -> str:
+        """The parts in which the run is published, one in each line."""
+        return self.parts + "parts.jsonl"
+
+    def part(self, number: int, name: str) -> str:
+        """An object of a part: dataset, reviewed, judged (all .jsonl) or result.json."""
+        return f"{self.parts}{number:06d}.{name}"

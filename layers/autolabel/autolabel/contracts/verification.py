@@ -15,6 +15,7 @@ ACCEPTED = "accepted"
 # Frames with a person's label from an earlier run: it is kept, or a reviewer gets the frame again.
 KEPT = "kept"
 AGAIN = "again"
+AUDITS = (AUDIT, BLIND_AUDIT)
 KINDS = (EVERYTHING, UNCERTAIN, UNPROVEN, AUDIT, BLIND_AUDIT, ACCEPTED, KEPT, AGAIN)
 
 # Which frames with a person's label from an earlier run reviewers get again: those that the new pre-labels contradict,

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from autolabel.datasets.assembly import assemble_run
     from autolabel.datasets.earlier_runs import Collected, take_over_earlier_runs
-    from autolabel.datasets.publication import publish_run
+    from autolabel.datasets.parts import Part
+    from autolabel.datasets.publication import plan_publication, publish_part, publish_run
     from autolabel.datasets.verified_labels import FinishedJob
 else:
     from autolabel.lazy_faces import lazy_face
@@ -20,9 +21,23 @@ else:
                 "Collected",
                 "take_over_earlier_runs",
             ),
-            "publication": ("publish_run",),
+            "parts": ("Part",),
+            "publication": (
+                "plan_publication",
+                "publish_part",
+                "publish_run",
+            ),
             "verified_labels": ("FinishedJob",),
         },
     )
 
-__all__ = ["Collected", "FinishedJob", "assemble_run", "publish_run", "take_over_earlier_runs"]
+__all__ = [
+    "Collected",
+    "FinishedJob",
+    "Part",
+    "assemble_run",
+    "plan_publication",
+    "publish_part",
+    "publish_run",
+    "take_over_earlier_runs",
+]

@@ -1,9 +1,9 @@
-"""Joins the frames of a run with the labels from its verification jobs."""
+"""Joins the frames of a part of a run with the labels from its verification job."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import repeat
+from collections.abc import Iterable, Iterator
+from itertools import islice, repeat
 from typing import NamedTuple
 
 import msgspec
@@ -12,12 +12,13 @@ from autolabel.contracts.drive import Run
 from autolabel.contracts.errors import CountMismatch
 from autolabel.contracts.ports import Bucket
 from autolabel.contracts.verification import ACCEPTED, BLIND_AUDIT, EVERYTHING, KEPT, VerifyUncertain
-from autolabel.datasets.verified_labels import FinishedJob, VerifiedLabels
+from autolabel.datasets.parts import Part
+from autolabel.datasets.verified_labels import JobTally, VerifiedLabels
 from autolabel.labelling.earlier_labels import EarlierFrame, earlier_frames, keep_label
-from autolabel.labelling.shards import LabelledShard, read_results
+from autolabel.labelling.shards import LabelledShard
 from autolabel.labelling.uncertainty import FrameUncertainty
 from autolabel.labels.manifest import ManifestLine, read_line
-from autolabel.reporting.summary import JobOutcome
+from autolabel.reporting.findings import is_searched
 from autolabel.streams.ordered_map import map_in_order
 
 # Threads that read shards ahead, since a read mostly waits for S3. Few, because a shard takes megabytes.
@@ -25,11 +26,15 @@ _READERS = 4
 
 
 class JoinedFrame(NamedTuple):
-    """A future line of the dataset, with the frame's uncertainty and, if wanted, its line of detections.jsonl."""
+    """A future line of the dataset, with the frame's uncertainty and, if it is searched, its line of detections.jsonl.
+
+    `position`: among the camera's frames, from 0.
+    """
 
     line: ManifestLine
     uncertainty: FrameUncertainty
     candidates: bytes
+    position: int
 
 
 class _ShardLines(NamedTuple):
@@ -43,41 +48,28 @@ class _ShardLines(NamedTuple):
 
 
 class Join:
-    """Joins a run's shards with the reviewers' labels, in the order of the drive.
+    """Joins the shards of a part with the reviewers' labels, in the order of the drive.
 
-    `frames`: the number of frames. `wanted`: tells whether to read the detections of the shard with this index. Once
-    all frames are joined, `outcomes` and `notes` are complete: they have the counts and notes of each job.
+    Once all frames are joined, `tally` is complete: it counts those of the part's job.
     """
 
-    def __init__(
-        self, run: Run, jobs: Sequence[FinishedJob], *, label_bucket: Bucket, frames: int, wanted: Callable[[int], bool]
-    ) -> None:
+    def __init__(self, run: Run, part: Part, label_bucket: Bucket) -> None:
         self._run = run
+        self._part = part
         self._label_bucket = label_bucket
-        self._wanted = wanted
-        self._shards, _ = read_results(label_bucket, run.folder)
-        self._kinds = _kinds(run, label_bucket, frames, earlier=any(shard.asked for shard in self._shards))
-        self._jobs = sorted(jobs, key=lambda job: job.first)
-        self.outcomes: list[JobOutcome] = []
-        self.notes: list[str] = []
+        self._kinds = _kinds(run, part, label_bucket)
+        task = run.document.verification.task
+        self._verified = VerifiedLabels(part.job, label_bucket, task) if part.job else None
+
+    @property
+    def tally(self) -> JobTally:
+        return self._verified.tally if self._verified else JobTally()
 
     def frames(self) -> Iterator[JoinedFrame]:
         """Yield every frame once. Raises CountMismatch when a frame went to reviewers and is in no job."""
-        shards = map_in_order(self._read, self._shards, _READERS)
-        following = next(shards, None)
-        for job in self._jobs:
-            verified = VerifiedLabels(job, self._label_bucket, self._run.document.verification.task)
-            while following is not None and following.shard.index <= job.last:
-                yield from self._join(following, verified if following.shard.index >= job.first else None)
-                following = next(shards, None)
-            self.outcomes.append(verified.outcome)
-            self.notes += verified.notes
-            # Frees the memory before the next job's results are read: one job's results take hundreds of megabytes.
-            del verified
-        while following is not None:
-            yield from self._join(following, None)
-            following = next(shards, None)
-        if next(self._kinds, None) is not None:
+        for shard in map_in_order(self._read, self._part.shards, _READERS):
+            yield from self._join(shard)
+        if self._part.is_last and next(self._kinds, None) is not None:
             raise CountMismatch(f"the triage of {self._run.drive} {self._run.run} has more frames than its shards")
 
     def _read(self, shard: LabelledShard) -> _ShardLines:
@@ -88,19 +80,20 @@ class Join:
             shard,
             lines("manifest"),
             lines("doubts"),
-            lines("detections") if self._wanted(shard.index) else repeat(b""),
+            lines("detections") if is_searched(shard.index, self._part.run_frames) else repeat(b""),
             list(earlier_frames(self._run, shard, self._label_bucket)),
         )
 
-    def _join(self, read: _ShardLines, verified: VerifiedLabels | None) -> Iterator[JoinedFrame]:
+    def _join(self, read: _ShardLines) -> Iterator[JoinedFrame]:
         uncertainties = map(msgspec.json.Decoder(FrameUncertainty).decode, read.uncertainties)
         candidates = iter(read.candidates)
-        for body, uncertainty, earlier in zip(read.manifest, uncertainties, read.earlier, strict=True):
+        lines = zip(read.manifest, uncertainties, read.earlier, strict=True)
+        for position, (body, uncertainty, earlier) in enumerate(lines, start=read.shard.before):
             line = read_line(body)
-            self._label(line, verified, earlier)
-            yield JoinedFrame(line, uncertainty, next(candidates, b""))
+            self._label(line, earlier)
+            yield JoinedFrame(line, uncertainty, next(candidates, b""), position)
 
-    def _label(self, line: ManifestLine, verified: VerifiedLabels | None, earlier: EarlierFrame) -> None:
+    def _label(self, line: ManifestLine, earlier: EarlierFrame) -> None:
         kind = next(self._kinds, None)
         if kind is None:
             raise CountMismatch(f"the triage of {self._run.drive} {self._run.run} ends before {line.source_ref}")
@@ -109,15 +102,19 @@ class Join:
             line.verified, line.verified_metadata = line.prelabel, line.prelabel_metadata
         elif kind == KEPT and earlier.label:
             keep_label(line, earlier, earlier.label)
-        elif verified is None:
+        elif self._verified is None:
             raise CountMismatch(f"no verification job has {line.source_ref}")
         else:
-            verified.join(line, earlier, blind=kind == BLIND_AUDIT)
+            self._verified.join(line, earlier, blind=kind == BLIND_AUDIT)
         line.origin.triage = kind
 
 
-def _kinds(run: Run, label_bucket: Bucket, frames: int, *, earlier: bool) -> Iterator[str]:
-    """Yield the kind of each frame (why reviewers got it, or did not), in the order of the drive."""
-    if not isinstance(run.document.verification, VerifyUncertain) and not earlier:
-        return repeat(EVERYTHING, frames)
-    return map(msgspec.json.Decoder(str).decode, label_bucket.lines(run.folder.triage))
+def _kinds(run: Run, part: Part, label_bucket: Bucket) -> Iterator[str]:
+    """Yield the kind of each frame from the part's first on (why reviewers got it, or did not), in the drive's order.
+
+    Beyond a part that is not the last, these are the kinds of later parts.
+    """
+    if not isinstance(run.document.verification, VerifyUncertain) and not part.earlier:
+        return repeat(EVERYTHING, part.frames)
+    lines = islice(label_bucket.lines(run.folder.triage), part.before, None)
+    return map(msgspec.json.Decoder(str).decode, lines)

@@ -1,31 +1,28 @@
-"""Publishes a run: joins its frames with the reviewers' labels and writes the dataset."""
+"""Publishes a run: joins its frames with the reviewers' labels, part by part, and writes the dataset."""
 
 from __future__ import annotations
 
-import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import msgspec
 
 from autolabel.contracts.drive import Run
 from autolabel.contracts.errors import CountMismatch, RunMissing
 from autolabel.contracts.ports import Announcements, Bucket, Runs
-from autolabel.contracts.verification import ACCEPTED, BOXES
+from autolabel.contracts.verification import BOXES
 from autolabel.contracts.wording import counted
-from autolabel.datasets.joining import Join
-from autolabel.datasets.verified_labels import FinishedJob
-from autolabel.labelling.shards import OTHER_KINDS
-from autolabel.labels.manifest import LabelledBy, ManifestLine
+from autolabel.datasets.part_files import PartResult, read_part, read_result, write_part
+from autolabel.datasets.parts import DatasetCounts, Part, plan_parts
+from autolabel.datasets.verified_labels import FinishedJob, JobTally, job_notes, job_outcome
+from autolabel.labelling.shards import READERS
+from autolabel.labels.manifest import LabelledBy
 from autolabel.reporting.findings import Findings
 from autolabel.reporting.report import Gallery, write_report
 from autolabel.reporting.summary import Summary
-from autolabel.triage.review_log import AcceptanceStatus, ReviewLog
-
-# Different reasons for which frames without a verified label are counted: a reason can be foreign text.
-MAX_REASONS = 100
-# Words with a digit are numbers, places and ids of one frame; S3 is a name.
-_NUMBERED = re.compile(r"(?<![\w-])(?![sS]3\b)[\w-]*\d[\w-]*")
+from autolabel.streams.ordered_map import map_in_order
+from autolabel.triage.audit_trail import AuditTrail
+from autolabel.triage.review_log import AcceptanceStatus, write_evidence
 
 
 class Publication(msgspec.Struct, frozen=True):
@@ -51,28 +48,37 @@ class Publication(msgspec.Struct, frozen=True):
     rejected: dict[str, int] = {}
 
 
-class _Counts:
-    """Counts the lines of the dataset by labelled-by, their boxes by class, and the accepted frames.
+class PartsPlan(msgspec.Struct, frozen=True):
+    """The output of planning: the number of parts, and the key of their list in the label bucket."""
 
-    `unverified`: lines without a verified label, by reason.
-    """
+    drive: str
+    run: str
+    parts: int
+    key: str
 
-    def __init__(self) -> None:
-        self.labelled_by: Counter[str] = Counter()
-        self.classes: Counter[str] = Counter()
-        self.unverified: Counter[str] = Counter()
-        self.accepted = self.kept = 0
 
-    def take(self, line: ManifestLine) -> None:
-        boxes = line.prelabel_boxes if line.verified is msgspec.UNSET else line.verified_boxes
-        self.classes.update(box.name for box in boxes)
-        self.labelled_by[line.origin.labelled_by.value] += 1
-        self.accepted += line.origin.triage == ACCEPTED
-        self.kept += line.origin.kept is not None
-        if line.origin.verification and line.origin.kept is None:
-            kind = _NUMBERED.sub("#", line.origin.verification)
-            separate = kind in self.unverified or len(self.unverified) < MAX_REASONS
-            self.unverified[kind if separate else OTHER_KINDS] += 1
+class PartDone(msgspec.Struct, frozen=True):
+    """The output of writing one part."""
+
+    drive: str
+    run: str
+    number: int
+    frames: int
+
+
+def plan_publication(run: Run, jobs: Sequence[FinishedJob], label_bucket: Bucket, part_frames: int) -> PartsPlan:
+    """Write the list of the parts in which a run is published. A repeated call writes the same."""
+    parts = list(plan_parts(run, jobs, label_bucket, part_frames))
+    lines = (msgspec.json.encode(part) + b"\n" for part in parts)
+    label_bucket.write_stream(run.folder.part_list, lines, "application/jsonl")
+    return PartsPlan(run.drive, run.run, len(parts), run.folder.part_list)
+
+
+def publish_part(run: Run, part: Part, label_bucket: Bucket) -> PartDone:
+    """Write one part, unless it is there."""
+    if read_result(run, part, label_bucket) is None:
+        write_part(run, part, label_bucket)
+    return PartDone(run.drive, run.run, part.number, part.frames)
 
 
 def publish_run(
@@ -84,35 +90,36 @@ def publish_run(
     ledger: Runs,
     announcements: Announcements,
     now: float,
+    part_frames: int,
 ) -> Publication:
     """Write the dataset, the final summary and the report, and publish an event to the event bus.
 
     Every line of the run's shards becomes one line of the dataset: with the label that a reviewer left or the policy
     accepted, else with the reason in its provenance. A back-end's lines of frames that its job was not given are left
-    out, and a note counts them. Raises RunMissing for a run that was never assembled, CountMismatch when a frame is
-    missing.
+    out, and a note counts them. The run is published in parts of `part_frames`; missing parts are written. Raises
+    RunMissing for a run that was never assembled, CountMismatch when a frame is missing.
     """
     assembled = _read_summary(run, label_bucket)
     frames = assembled.frames.labelled + assembled.frames.failed
-    counts, gallery, findings = _Counts(), Gallery(frames), Findings(run.labels, frames)
-    join = Join(run, jobs, label_bucket=label_bucket, frames=frames, wanted=findings.wants_candidates)
-    with ReviewLog(run) as log:
-
-        def lines() -> Iterator[bytes]:
-            for line, uncertainty, candidates in join.frames():
-                encoded = msgspec.json.encode(line) + b"\n"
-                counts.take(line)
-                log.take(line, uncertainty)
-                gallery.take([encoded])
-                findings.take(line, encoded, candidates)
-                yield encoded
-
-        label_bucket.write_stream(run.folder.dataset, lines(), "application/jsonl")
-        if counts.labelled_by.total() != frames:
-            found = f"{counts.labelled_by.total():,} of {counted(frames, 'frame')}"
-            raise CountMismatch(f"the dataset of {run.drive} {run.run} has {found}")
-        status = log.write(label_bucket, now)
-    summary = _published(assembled, run, label_bucket, counts, join, findings, status)
+    parts = list(plan_parts(run, jobs, label_bucket, part_frames))
+    if (found := sum(part.frames for part in parts)) != frames:
+        raise CountMismatch(f"the dataset of {run.drive} {run.run} has {found:,} of {counted(frames, 'frame')}")
+    written = map_in_order(lambda part: read_result(run, part, label_bucket), parts, READERS)
+    results = [one or write_part(run, part, label_bucket) for part, one in zip(parts, written, strict=True)]
+    counts, gallery, findings = DatasetCounts(), Gallery(frames), Findings(frames)
+    audits = AuditTrail(run.document.verification)
+    for result in results:
+        counts.add(result.counts)
+    verification = [(job, _tally(job, results)) for job in sorted(jobs, key=lambda job: job.first)]
+    for part in parts:
+        for frame in read_part(run, part, label_bucket):
+            gallery.take([frame.line])
+            findings.take(frame.camera, frame.judged, frame.line)
+            if frame.reviewed:
+                audits.take(frame.reviewed, frame.pairs)
+    _join_files(run, results, label_bucket)
+    status = write_evidence(run, audits, label_bucket, now)
+    summary = _published(assembled, run, label_bucket, counts, verification, findings, status)
     label_bucket.write_stream(run.folder.label_issues, findings.issues(), "application/jsonl")
     report = write_report(summary, gallery, findings, ingest=ingest, label_bucket=label_bucket)
     label_bucket.write(run.folder.summary, msgspec.json.encode(summary))
@@ -124,9 +131,9 @@ def publish_run(
         summary=label_bucket.uri(run.folder.summary),
         frames=msgspec.to_builtins(summary.frames),
         boxes=summary.boxes,
-        verified=sum(outcome.verified for outcome in join.outcomes) + counts.kept,
+        verified=sum(tally.verified for _, tally in verification) + counts.kept,
         accepted=counts.accepted,
-        scripted=counts.labelled_by[LabelledBy.SCRIPT.value],
+        scripted=counts.labelled_by.get(LabelledBy.SCRIPT.value, 0),
         kept=counts.kept,
         rejected=summary.reasons.get("rejected", {}),
     )
@@ -140,6 +147,26 @@ def publish_run(
     return publication
 
 
+def _tally(job: FinishedJob, results: Sequence[PartResult]) -> JobTally:
+    """Add up the counts of a job's frames over its parts."""
+    total = JobTally()
+    for result in results:
+        if result.part.job == job:
+            total.add(result.tally)
+    return total
+
+
+def _join_files(run: Run, results: Sequence[PartResult], label_bucket: Bucket) -> None:
+    """Write the dataset and the review log, joined from those of the parts."""
+    folder = run.folder
+    for key, name, sizes in (
+        (folder.dataset, "dataset.jsonl", [result.dataset_bytes for result in results]),
+        (folder.reviewed, "reviewed.jsonl", [result.review_bytes for result in results]),
+    ):
+        sources = [(folder.part(result.part.number, name), size) for result, size in zip(results, sizes, strict=True)]
+        label_bucket.concatenate(key, sources, "application/jsonl")
+
+
 def _read_summary(run: Run, label_bucket: Bucket) -> Summary:
     body = label_bucket.read(run.folder.summary)
     if body is None:
@@ -151,25 +178,29 @@ def _published(
     assembled: Summary,
     run: Run,
     label_bucket: Bucket,
-    counts: _Counts,
-    join: Join,
+    counts: DatasetCounts,
+    verification: Sequence[tuple[FinishedJob, JobTally]],
     findings: Findings,
     status: AcceptanceStatus,
 ) -> Summary:
     """Complete the summary of assembly with the results of verification. A repeated call adds no note twice."""
-    new = (*join.notes, *status.fallen)
+    new = (*(note for job, tally in verification for note in job_notes(job, tally)), *status.fallen)
     task = run.document.verification.task
     return msgspec.structs.replace(
         assembled,
-        boxes=counts.classes.total(),
-        classes=dict(counts.classes.most_common()),
+        boxes=sum(counts.classes.values()),
+        classes=_most_common(counts.classes),
         notes=(*(note for note in assembled.notes if note not in new), *new),
-        verification=tuple(join.outcomes),
-        labelled_by=dict(counts.labelled_by.most_common()),
-        unverified=dict(counts.unverified.most_common()),
+        verification=tuple(job_outcome(job, tally) for job, tally in verification),
+        labelled_by=_most_common(counts.labelled_by),
+        unverified=_most_common(counts.unverified),
         acceptance=status.sentences,
         dataset=label_bucket.uri(run.folder.dataset),
         task=task,
         # In the task `segments`, reviewers do not see the boxes.
         agreement=findings.agreement() if task == BOXES else None,
     )
+
+
+def _most_common(counts: dict[str, int]) -> dict[str, int]:
+    return dict(Counter(counts).most_common())

@@ -52,14 +52,28 @@ class LatestResults:
         return Unsure(before.worker, before.comment[:MAX_COMMENT]) if before else None
 
 
+class JobTally(msgspec.Struct):
+    """Counts of a job's frames. `stood_in`: failed ones with a person's label of an earlier run; others: JobOutcome."""
+
+    verified: int = 0
+    unadjusted: int = 0
+    failed: int = 0
+    unsure: int = 0
+    scripted: int = 0
+    stood_in: int = 0
+
+    def add(self, other: JobTally) -> None:
+        for field in self.__struct_fields__:
+            setattr(self, field, getattr(self, field) + getattr(other, field))
+
+
 class VerifiedLabels:
-    """The results of one job, and how they join the lines of its frames."""
+    """The results of one job, and how they join the lines of its frames; `tally` counts the joined ones."""
 
     def __init__(self, job: FinishedJob, label_bucket: Bucket, task: Task) -> None:
-        self._job = job
         self._task = task
         self._results = LatestResults()
-        self._verified = self._unadjusted = self._failed = self._unsure = self._scripted = self._stood_in = 0
+        self.tally = JobTally()
         for one in job.rounds:
             self._results.take(read_results(label_bucket, one.results))
 
@@ -73,13 +87,13 @@ class VerifiedLabels:
         self._join(line, shown=bool(earlier.asked), blind=blind)
         if earlier.label and not line.origin.labelled_by.by_person:
             keep_label(line, earlier, earlier.label)
-            self._stood_in += 1
+            self.tally.stood_in += 1
 
     def _join(self, line: ManifestLine, *, shown: bool, blind: bool) -> None:
         """Put the label of this job into a line. `shown`: the reviewer began from an earlier label."""
         result, provenance = self._results.by_frame.get(line.source_ref), line.origin
         if result is None or result.failure:
-            self._failed += 1
+            self.tally.failed += 1
             provenance.labelled_by = LabelledBy.NOBODY
             provenance.verification = result.failure if result else "in no job"
             return
@@ -94,51 +108,50 @@ class VerifiedLabels:
         provenance.unsure = self._results.unsure_before(line.source_ref)
         if result.by_script:
             provenance.labelled_by = LabelledBy.SCRIPT
-            self._scripted += 1
+            self.tally.scripted += 1
             return
         alone = blind or (nothing_shown and not shown)
         provenance.labelled_by = LabelledBy.PERSON if alone else LabelledBy.MODEL_AND_PERSON
-        self._verified += 1
-        self._unadjusted += result.unadjusted
-        self._unsure += result.unsure
+        self.tally.verified += 1
+        self.tally.unadjusted += result.unadjusted
+        self.tally.unsure += result.unsure
 
-    @property
-    def outcome(self) -> JobOutcome:
-        return JobOutcome(
-            job=self._job.job,
-            status=self._job.status,
-            frames=self._job.frames,
-            verified=self._verified,
-            unadjusted=self._unadjusted,
-            failed=self._failed,
-            rounds=len(self._job.rounds),
-            unsure=self._unsure,
-            scripted=self._scripted,
-        )
 
-    @property
-    def notes(self) -> Iterator[str]:
-        """Yield notes for operators about the job."""
-        frames = counted(self._job.frames, "frame")
-        for one in self._job.rounds:
-            if one.missing:
-                missing = f"{counted(one.missing, 'label')} of earlier attempts"
-                yield f"job {one.job}: {missing} did not come, and reviewers got the frames again"
-            if one.foreign:
-                foreign = counted(one.foreign, "line of a frame", "lines of frames")
-                yield f"job {one.job} left {foreign} that it was not given"
-            if one.doubled:
-                doubled = counted(one.doubled, "line of a frame", "lines of frames")
-                yield f"job {one.job} left {doubled} that it had labelled already"
-            if one.broken:
-                yield f"job {one.job} left {counted(one.broken, 'unreadable line')}"
-        if self._failed:
-            kept = f"; {self._stood_in:,} of them keep a person's label of an earlier run" if self._stood_in else ""
-            yield f"job {self._job.job} left {self._failed:,} of {frames} without a verified label{kept}"
-        if self._scripted:
-            yield (
-                f"job {self._job.job}: a script made the labels of {self._scripted:,} of {frames}; "
-                "no person has looked at them"
-            )
-        if self._unsure:
-            yield f"job {self._job.job}: reviewers are unsure of {self._unsure:,} of {frames}"
+def job_outcome(job: FinishedJob, tally: JobTally) -> JobOutcome:
+    """Return the counts of a job for the summary. `tally`: of all its frames."""
+    return JobOutcome(
+        job=job.job,
+        status=job.status,
+        frames=job.frames,
+        verified=tally.verified,
+        unadjusted=tally.unadjusted,
+        failed=tally.failed,
+        rounds=len(job.rounds),
+        unsure=tally.unsure,
+        scripted=tally.scripted,
+    )
+
+
+def job_notes(job: FinishedJob, tally: JobTally) -> Iterator[str]:
+    """Yield notes for operators about a job. `tally`: of all its frames."""
+    frames = counted(job.frames, "frame")
+    for one in job.rounds:
+        if one.missing:
+            missing = f"{counted(one.missing, 'label')} of earlier attempts"
+            yield f"job {one.job}: {missing} did not come, and reviewers got the frames again"
+        if one.foreign:
+            foreign = counted(one.foreign, "line of a frame", "lines of frames")
+            yield f"job {one.job} left {foreign} that it was not given"
+        if one.doubled:
+            doubled = counted(one.doubled, "line of a frame", "lines of frames")
+            yield f"job {one.job} left {doubled} that it had labelled already"
+        if one.broken:
+            yield f"job {one.job} left {counted(one.broken, 'unreadable line')}"
+    if tally.failed:
+        kept = f"; {tally.stood_in:,} of them keep a person's label of an earlier run" if tally.stood_in else ""
+        yield f"job {job.job} left {tally.failed:,} of {frames} without a verified label{kept}"
+    if tally.scripted:
+        scripted = f"{tally.scripted:,} of {frames}"
+        yield f"job {job.job}: a script made the labels of {scripted}; no person has looked at them"
+    if tally.unsure:
+        yield f"job {job.job}: reviewers are unsure of {tally.unsure:,} of {frames}"

@@ -85,6 +85,37 @@ def cost(changes: Sequence[Change]) -> float:
     return sum(_MOVE_COST * (1 - c.iou) if c.kind == MOVED else _COSTS[c.kind] for c in changes)
 
 
+class Edit(NamedTuple):
+    """A change without the places of its boxes. `name`: the class of the box; `became`: a relabelled one's."""
+
+    kind: str
+    name: str
+    became: str = ""
+    iou: float = 0.0
+
+
+class FrameEdits(msgspec.Struct, frozen=True, array_like=True):
+    """The changes of one frame: the kept boxes by class, and the other changes; `cost`: for a reviewer."""
+
+    kept: dict[str, int] = {}
+    others: tuple[Edit, ...] = ()
+    cost: float = 0.0
+
+
+def summarise(changes: Sequence[Change]) -> FrameEdits:
+    """Summarise the changes of a frame."""
+    kept: dict[str, int] = {}
+    others = []
+    for kind, predicted, verified, iou in changes:
+        name = next(box.name for box in (predicted, verified) if box)
+        if kind == KEPT:
+            kept[name] = kept.get(name, 0) + 1
+        else:
+            became = verified.name if kind == RELABELLED and verified else ""
+            others.append(Edit(kind, name, became, iou if kind == MOVED else 0.0))
+    return FrameEdits(kept, tuple(others), cost(changes))
+
+
 class EditTally:
     """Counts the changes of many frames. `untouched`: frames without a change; `relabelled`: boxes by (from, to)."""
 
@@ -95,32 +126,18 @@ class EditTally:
         self.relabelled: Counter[tuple[str, str]] = Counter()
         self.moved = Spread(step=0.001, most=1.0)
 
-    def take(self, changes: Sequence[Change]) -> None:
+    def take(self, edits: FrameEdits) -> None:
         self.frames += 1
-        self.untouched += is_untouched(changes)
-        for kind, predicted, verified, iou in changes:
-            name = next(box.name for box in (predicted, verified) if box)
+        self.untouched += not edits.others
+        for name, count in edits.kept.items():
+            self.classes.setdefault(name, ClassEdits()).kept += count
+        for kind, name, became, iou in edits.others:
             of = self.classes.setdefault(name, ClassEdits())
             setattr(of, kind, getattr(of, kind) + 1)
             if kind == MOVED:
                 self.moved.take(iou)
-            elif kind == RELABELLED and predicted and verified:
-                self.relabelled[predicted.name, verified.name] += 1
-
-    def add(self, other: EditTally) -> None:
-        """Add the counts of another part of the run."""
-        self.frames += other.frames
-        self.untouched += other.untouched
-        self.relabelled += other.relabelled
-        self.moved.add(other.moved)
-        for name, theirs in other.classes.items():
-            of = self.classes.setdefault(name, ClassEdits())
-            for field in ClassEdits.__struct_fields__:
-                setattr(of, field, getattr(of, field) + getattr(theirs, field))
-
-
-def is_untouched(changes: Sequence[Change]) -> bool:
-    return all(change.kind == KEPT for change in changes)
+            elif kind == RELABELLED:
+                self.relabelled[name, became] += 1
 
 
 def _kind(predicted: LabelledBox | None, verified: LabelledBox | None) -> str:

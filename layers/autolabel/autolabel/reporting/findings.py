@@ -1,4 +1,4 @@
-"""Findings about a run's verification, gathered line by line while the dataset is written.
+"""Findings about a run's verification, gathered frame by frame while the dataset is written.
 
 They are: the reviewers' changes to pre-labels that they were shown; the boxes that they drew without a pre-label, in
 blind audits and in failed frames; the time that they took; and the labels that may still be wrong.
@@ -21,7 +21,7 @@ from autolabel.labels.detections import box_iou
 from autolabel.labels.manifest import LabelledBy, ManifestLine, Provenance
 from autolabel.labels.reviews import Effort, Review
 from autolabel.labels.tracker import Tracker
-from autolabel.reporting.edits import KEPT, Change, ClassEdits, EditTally, compare, cost
+from autolabel.reporting.edits import ClassEdits, EditTally, FrameEdits, compare, summarise
 from autolabel.reporting.label_errors import Candidates, LabelIssue, find_label_issues
 from autolabel.reporting.pace import MAX_WORKERS, EffortTally, Pace, PaceTally, Seconds, SecondsTally, worker_name
 from autolabel.reporting.ranking import Foremost, ForemostOfStretches
@@ -128,16 +128,58 @@ class _Track(NamedTuple):
     worst: _Ranked
 
 
-class Findings:
-    """Gathers the findings of a run of `frames` lines, in the order of the drive.
+class JudgedFrame(msgspec.Struct, frozen=True, array_like=True):
+    """What a person's label says about the pre-label of its frame.
 
-    `labels`: the job labels, which reviewers can choose.
+    `how`: the group of the frame, `shown`, `blind` or `drawn`. `issues`: the label issues; None if they were not
+    searched for.
     """
 
-    def __init__(self, labels: Iterable[str], frames: int) -> None:
+    how: str
+    source_ref: str
+    timestamp: str
+    edits: FrameEdits
+    review: Review
+    issues: tuple[LabelIssue, ...] | None = None
+
+
+class FrameJudge:
+    """Judges the frames of a run one by one. `labels`: the job labels, which reviewers can choose."""
+
+    def __init__(self, labels: Iterable[str]) -> None:
         self._labels = frozenset(labels) - {IGNORE}
-        self._every = max(1, math.ceil(frames / MAX_SEARCHED))
         self._decoder = msgspec.json.Decoder(_Record)
+
+    def judge(self, line: ManifestLine, candidates: bytes = b"") -> JudgedFrame | None:
+        """Judge a line of the dataset; None if no person judged its pre-label.
+
+        `candidates`: the frame's line of detections.jsonl, if the frame is searched for label issues. Raises
+        CountMismatch when they are of another frame.
+        """
+        if not line.judges_prelabel:
+            return None
+        predicted, verified, how = line.prelabel_boxes, line.verified_boxes, _how(line.origin)
+        issues = None
+        if candidates:
+            record = self._decoder.decode(candidates)
+            if not line.source_ref.endswith(f"/{record.key}"):
+                raise CountMismatch(f"expected the candidates of {line.source_ref}, found those of {record.key}")
+            shown = predicted if how == SHOWN else ()
+            issues = tuple(find_label_issues(record.detections, shown, verified, self._labels)[:_FOLLOWED])
+        review = line.review if line.review is not UNSET else Review()
+        edits = summarise(compare(predicted, verified))
+        return JudgedFrame(how, line.source_ref, line.origin.timestamp, edits, review, issues)
+
+
+def is_searched(shard: int, frames: int) -> bool:
+    """Whether the shard with this index, of a run of `frames` frames, is searched for label issues."""
+    return shard % max(1, math.ceil(frames / MAX_SEARCHED)) == 0
+
+
+class Findings:
+    """Gathers the findings of a run of `frames` lines, in the order of the drive."""
+
+    def __init__(self, frames: int) -> None:
         self._tallies = {how: (EditTally(), SecondsTally()) for how in (SHOWN, BLIND, DRAWN)}
         self._efforts = EffortTally()
         self._pace = PaceTally()
@@ -150,38 +192,22 @@ class Findings:
         self._camera = ""
         self._searched = self._found = 0
 
-    def wants_candidates(self, shard: int) -> bool:
-        """Whether the frames of the shard with this index are searched for label issues."""
-        return shard % self._every == 0
-
-    def take(self, line: ManifestLine, encoded: bytes, candidates: bytes = b"") -> None:
-        """Take in a line of the dataset, and the frame's line of detections.jsonl if the frame is searched.
-
-        Raises CountMismatch when the detections are of another frame.
-        """
-        camera = line.origin.camera
+    def take(self, camera: str, judged: JudgedFrame | None, encoded: bytes) -> None:
+        """Take in a frame of a camera, and its line of the dataset."""
         stretch = (camera, self._positions[camera] // self._stretch)
         self._positions[camera] += 1
-        if not line.judges_prelabel:
+        if judged is None:
             return
-        predicted, verified = line.prelabel_boxes, line.verified_boxes
-        how = _how(line.origin)
-        changes = compare(predicted, verified)
-        review = line.review if line.review is not UNSET else Review()
-        edits, seconds = self._tallies[how]
-        edits.take(changes)
-        if review.seconds is not None:
-            seconds.take(review.seconds)
-        if how == SHOWN:
-            self._take_pace(review, changes)
-            if (spent := cost(changes)) > 0:
-                self._worst.take(stretch, spent, Finding(encoded))
-        if candidates:
-            record = self._decoder.decode(candidates)
-            if not line.source_ref.endswith(f"/{record.key}"):
-                raise CountMismatch(f"expected the candidates of {line.source_ref}, found those of {record.key}")
-            issues = find_label_issues(record.detections, predicted if how == SHOWN else (), verified, self._labels)
-            self._take_issues(line, Finding(encoded, issues[:_FOLLOWED]))
+        edits, seconds = self._tallies[judged.how]
+        edits.take(judged.edits)
+        if judged.review.seconds is not None:
+            seconds.take(judged.review.seconds)
+        if judged.how == SHOWN:
+            self._take_pace(judged)
+            if judged.edits.cost > 0:
+                self._worst.take(stretch, judged.edits.cost, Finding(encoded))
+        if judged.issues is not None:
+            self._take_issues(camera, judged, Finding(encoded, judged.issues))
 
     def agreement(self) -> Agreement:
         self._rank(self._tracker.end())
@@ -212,28 +238,30 @@ class Findings:
         frames = {one.row.source_ref: one.frame for one in sure}
         return list(frames.values())[:WORST]
 
-    def _take_pace(self, review: Review, changes: Sequence[Change]) -> None:
+    def _take_pace(self, judged: JudgedFrame) -> None:
+        review = judged.review
         self._efforts.take(review.edits)
         tallies = [self._pace]
         if review.worker:
             name = worker_name(review.worker)
             if name in self._workers or len(self._workers) < MAX_WORKERS:
                 tallies.append(self._workers.setdefault(name, PaceTally(name)))
-        changed = sum(change.kind != KEPT for change in changes)
         for tally in tallies:
-            tally.take(review, changed)
+            tally.take(review, len(judged.edits.others))
 
     def _ranked(self) -> list[_Ranked]:
         self._rank(self._tracker.end())
         return self._issues.ranked()
 
-    def _take_issues(self, line: ManifestLine, frame: Finding) -> None:
+    def _take_issues(self, camera: str, judged: JudgedFrame, frame: Finding) -> None:
         self._searched += 1
-        camera, timestamp = line.origin.camera, line.origin.timestamp
         if camera != self._camera:
             self._rank(self._tracker.end())
             self._camera = camera
-        found = (_Ranked(LabelIssueLine(line.source_ref, camera, timestamp, 1, s), frame) for s in frame.issues)
+        found = (
+            _Ranked(LabelIssueLine(judged.source_ref, camera, judged.timestamp, 1, issue), frame)
+            for issue in frame.issues
+        )
         self._rank(self._tracker.follow([_Track(one.row.issue, one) for one in found]))
 
     def _rank(self, ended: Sequence[_Track]) -> None:

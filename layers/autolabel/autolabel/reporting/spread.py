@@ -1,4 +1,4 @@
-"""Counts numbers in steps, so that any number of them takes constant memory, and the counts of parts add up."""
+"""Counts numbers in steps, so that any number of them takes constant memory."""
 
 from __future__ import annotations
 
@@ -15,10 +15,6 @@ class Spread:
 
     def take(self, number: float) -> None:
         self._counts[round(min(max(number, 0.0), self._most) / self._step)] += 1
-
-    def add(self, other: Spread) -> None:
-        """Add the counts of another spread with the same step."""
-        self._counts += other._counts
 
     @property
     def count(self) -> int:

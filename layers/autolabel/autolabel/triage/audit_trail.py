@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import msgspec
-
 from autolabel.contracts.drive import Run
-from autolabel.contracts.verification import AUDIT, BLIND_AUDIT, Policy, VerifyUncertain
-from autolabel.labels.agreement import Pair, count_agreement
+from autolabel.contracts.verification import AUDITS, BLIND_AUDIT, Policy, VerifyUncertain
+from autolabel.labels.agreement import Pair
 from autolabel.triage.audits import AuditedFrame, Auditing, Evidence
 from autolabel.triage.hindsight import Reviewed
 from autolabel.triage.policy import AuditStretch, stretch_of
@@ -24,21 +22,19 @@ class AuditTrail:
         self._stretch: tuple[AuditStretch, str] | None = None
         self._frames: list[AuditedFrame] = []
 
-    def take(self, frame: Reviewed, pairs: Sequence[Pair] | None) -> Reviewed:
-        """Take a frame and return its completed record.
+    def take(self, frame: Reviewed, pairs: Sequence[Pair] | None) -> None:
+        """Take a frame; only audits count.
 
         `pairs`: the boxes of the pre-label, also of one that was not shown, paired with a person's boxes; None if no
         person left a label.
         """
-        if pairs is None:
-            return frame
-        if isinstance(self._policy, VerifyUncertain) and frame.triage in (AUDIT, BLIND_AUDIT):
-            stretch = stretch_of(self._policy, frame.camera, frame.position), frame.triage
-            if stretch != self._stretch:
-                self._close()
-                self._stretch = stretch
-            self._frames.append(AuditedFrame(frame.level or 0.0, pairs))
-        return msgspec.structs.replace(frame, verified=True, classes=count_agreement(pairs))
+        if pairs is None or not isinstance(self._policy, VerifyUncertain) or frame.triage not in AUDITS:
+            return
+        stretch = stretch_of(self._policy, frame.camera, frame.position), frame.triage
+        if stretch != self._stretch:
+            self._close()
+            self._stretch = stretch
+        self._frames.append(AuditedFrame(frame.level or 0.0, pairs))
 
     def evidence(self, run: Run, published: str) -> Evidence:
         """Return the evidence of the run's audits; `published`: an ISO 8601 time in UTC."""

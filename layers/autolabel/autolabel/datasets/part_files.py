@@ -1,0 +1,109 @@
+"""Writes the files of a part: its lines of the dataset and of the review log, and what the whole run needs of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import msgspec
+
+from autolabel.contracts.drive import Run
+from autolabel.contracts.ports import Bucket
+from autolabel.contracts.verification import AUDITS
+from autolabel.datasets.joining import Join
+from autolabel.datasets.parts import DatasetCounts, Part
+from autolabel.datasets.verified_labels import JobTally
+from autolabel.labels.agreement import Pair
+from autolabel.reporting.findings import FrameJudge, JudgedFrame
+from autolabel.triage.hindsight import Reviewed
+from autolabel.triage.review_log import review_frame
+
+_JSON_LINES = "application/jsonl"
+
+
+class PartResult(msgspec.Struct, frozen=True):
+    """The content of a part's result.json: the counts of its dataset lines, and those of its job's frames.
+
+    `dataset_bytes`, `review_bytes`: of its lines of the dataset and of the review log.
+    """
+
+    part: Part
+    counts: DatasetCounts
+    tally: JobTally
+    dataset_bytes: int
+    review_bytes: int
+
+
+class PartFrame(NamedTuple):
+    """A frame of a part: its line of the dataset, and what the run's findings and audits need.
+
+    `pairs`: the boxes of an audited frame that a person labelled; None for other frames, also in `reviewed`.
+    """
+
+    line: bytes
+    camera: str
+    judged: JudgedFrame | None
+    reviewed: Reviewed | None
+    pairs: tuple[Pair, ...] | None
+
+
+class _JudgedLine(msgspec.Struct, frozen=True, array_like=True):
+    """A line of a part's judged.jsonl; the fields are those of PartFrame."""
+
+    camera: str
+    judged: JudgedFrame | None = None
+    reviewed: Reviewed | None = None
+    pairs: tuple[Pair, ...] | None = None
+
+
+def write_part(run: Run, part: Part, label_bucket: Bucket) -> PartResult:
+    """Write the files of a part, its result last; return that. A repeated call writes the same.
+
+    Raises CountMismatch when a frame is missing.
+    """
+    join, judge, counts = Join(run, part, label_bucket), FrameJudge(run.labels), DatasetCounts()
+    judged, reviews, dataset_bytes = list[bytes](), list[bytes](), 0
+
+    def lines() -> Iterator[bytes]:
+        nonlocal dataset_bytes
+        for frame in join.frames():
+            line = frame.line
+            counts.take(line)
+            reviewed, pairs = review_frame(line, frame.uncertainty, frame.position)
+            audited = pairs is not None and reviewed.triage in AUDITS
+            reviews.append(msgspec.json.encode(reviewed) + b"\n")
+            kept = _JudgedLine(
+                line.origin.camera,
+                judge.judge(line, frame.candidates),
+                reviewed if audited else None,
+                tuple(pairs or ()) if audited else None,
+            )
+            judged.append(msgspec.json.encode(kept) + b"\n")
+            encoded = msgspec.json.encode(line) + b"\n"
+            dataset_bytes += len(encoded)
+            yield encoded
+
+    folder = run.folder
+    label_bucket.write_stream(folder.part(part.number, "dataset.jsonl"), lines(), _JSON_LINES)
+    label_bucket.write_stream(folder.part(part.number, "reviewed.jsonl"), reviews, _JSON_LINES)
+    label_bucket.write_stream(folder.part(part.number, "judged.jsonl"), judged, _JSON_LINES)
+    result = PartResult(part, counts, join.tally, dataset_bytes, sum(map(len, reviews)))
+    label_bucket.write(folder.part(part.number, "result.json"), msgspec.json.encode(result))
+    return result
+
+
+def read_result(run: Run, part: Part, label_bucket: Bucket) -> PartResult | None:
+    """Read the result of a part; None if it was not written yet, or not of these shards and this job."""
+    body = label_bucket.read(run.folder.part(part.number, "result.json"))
+    result = msgspec.json.decode(body, type=PartResult) if body else None
+    return result if result and result.part == part else None
+
+
+def read_part(run: Run, part: Part, label_bucket: Bucket) -> Iterator[PartFrame]:
+    """Read the frames of a part that was written, in the drive's order."""
+    lines = label_bucket.lines(run.folder.part(part.number, "dataset.jsonl"))
+    judged = map(
+        msgspec.json.Decoder(_JudgedLine).decode, label_bucket.lines(run.folder.part(part.number, "judged.jsonl"))
+    )
+    for line, one in zip(lines, judged, strict=True):
+        yield PartFrame(line + b"\n", one.camera, one.judged, one.reviewed, one.pairs)

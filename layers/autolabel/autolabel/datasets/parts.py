@@ -1,0 +1,123 @@
+"""Parts: contiguous shards of a run that are published by one call, because a call has 15 minutes.
+
+A part is made of its inputs alone, so it may be made twice, in any order, or before it is needed. What belongs to the
+whole run is gathered afterwards, in the drive's order, from what each part has for it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+
+import msgspec
+
+from autolabel.contracts.drive import Run
+from autolabel.contracts.ports import Bucket
+from autolabel.contracts.verification import ACCEPTED
+from autolabel.datasets.verified_labels import FinishedJob
+from autolabel.labelling.shards import OTHER_KINDS, LabelledShard, read_results
+from autolabel.labels.manifest import ManifestLine
+
+# Different reasons for which frames without a verified label are counted: a reason can be foreign text.
+MAX_REASONS = 100
+# Words with a digit are numbers, places and ids of one frame; S3 is a name.
+_NUMBERED = re.compile(r"(?<![\w-])(?![sS]3\b)[\w-]*\d[\w-]*")
+
+
+class Part(msgspec.Struct, frozen=True):
+    """A part of a run: its shards, and the job whose frames they have, if any.
+
+    `before`: frames in earlier parts. `run_frames`: of the whole run. `earlier`: the run has labels of earlier runs.
+    `results`: the ETags of the job's results, so that a part of other results is another one.
+    """
+
+    number: int
+    shards: tuple[LabelledShard, ...]
+    before: int
+    run_frames: int
+    earlier: bool
+    job: FinishedJob | None = None
+    results: tuple[str, ...] = ()
+
+    @property
+    def frames(self) -> int:
+        return sum(shard.lines for shard in self.shards)
+
+    @property
+    def is_last(self) -> bool:
+        return self.before + self.frames == self.run_frames
+
+
+class DatasetCounts(msgspec.Struct):
+    """Counts lines of the dataset by labelled-by, their boxes by class, and the accepted and kept frames.
+
+    `unverified`: lines without a verified label, by reason.
+    """
+
+    labelled_by: dict[str, int] = {}
+    classes: dict[str, int] = {}
+    unverified: dict[str, int] = {}
+    accepted: int = 0
+    kept: int = 0
+
+    def take(self, line: ManifestLine) -> None:
+        boxes = line.prelabel_boxes if line.verified is msgspec.UNSET else line.verified_boxes
+        for box in boxes:
+            _count(self.classes, box.name)
+        _count(self.labelled_by, line.origin.labelled_by.value)
+        self.accepted += line.origin.triage == ACCEPTED
+        self.kept += line.origin.kept is not None
+        if line.origin.verification and line.origin.kept is None:
+            self._count_unverified(_NUMBERED.sub("#", line.origin.verification), 1)
+
+    def add(self, other: DatasetCounts) -> None:
+        """Add the counts of the part that follows."""
+        for name, count in other.classes.items():
+            _count(self.classes, name, count)
+        for name, count in other.labelled_by.items():
+            _count(self.labelled_by, name, count)
+        for reason, count in other.unverified.items():
+            self._count_unverified(reason, count)
+        self.accepted += other.accepted
+        self.kept += other.kept
+
+    def _count_unverified(self, reason: str, count: int) -> None:
+        separate = reason in self.unverified or len(self.unverified) < MAX_REASONS
+        _count(self.unverified, reason if separate else OTHER_KINDS, count)
+
+
+def _count(counts: dict[str, int], name: str, count: int = 1) -> None:
+    counts[name] = counts.get(name, 0) + count
+
+
+def plan_parts(run: Run, jobs: Sequence[FinishedJob], label_bucket: Bucket, part_frames: int) -> Iterator[Part]:
+    """Cut the shards of a run into parts of at most one job and, beyond one shard, `part_frames` frames."""
+    shards, _ = read_results(label_bucket, run.folder)
+    run_frames = sum(shard.lines for shard in shards)
+    earlier = any(shard.asked for shard in shards)
+    ahead = sorted(jobs, key=lambda job: job.first)
+    number = before = 0
+    piece, piece_job = list[LabelledShard](), None
+
+    def part() -> Part:
+        results = _results(piece_job, label_bucket) if piece_job else ()
+        return Part(number, tuple(piece), before, run_frames, earlier, piece_job, results)
+
+    for shard in shards:
+        while ahead and ahead[0].last < shard.index:
+            ahead.pop(0)
+        job = ahead[0] if ahead and ahead[0].first <= shard.index else None
+        held = sum(one.lines for one in piece)
+        if piece and (job != piece_job or held + shard.lines > part_frames):
+            yield part()
+            number, before, piece = number + 1, before + held, []
+        piece.append(shard)
+        piece_job = job
+    if piece:
+        yield part()
+
+
+def _results(job: FinishedJob, label_bucket: Bucket) -> tuple[str, ...]:
+    """Return the ETags of a job's results, round by round."""
+    heads = (label_bucket.head(one.results.removeprefix(label_bucket.uri(""))) for one in job.rounds)
+    return tuple(head.etag if head else "" for head in heads)
