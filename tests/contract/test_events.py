@@ -436,11 +436,12 @@ def test_reconcile_wakes_at_once_when_nothing_is_pending(account: Account) -> No
     assert account.ledger.waiting_runs("drive-7") == []
 
 
-@pytest.mark.parametrize("function", ["reconcile", "plan", "assemble", "verify", "publish"])
+@pytest.mark.parametrize("function", ["reconcile", "plan", "link", "assemble", "verify", "publish"])
 def test_an_unknown_run_is_an_error_that_names_it(account: Account, function: str) -> None:
     event = {
         "reconcile": sample("reconcile-turn"),
         "plan": sample("plan"),
+        "link": sample("link"),
         "assemble": sample("assemble"),
         "verify": sample("verify-settle"),
     }
@@ -449,7 +450,7 @@ def test_an_unknown_run_is_an_error_that_names_it(account: Account, function: st
 
 
 def test_an_invalid_request_is_an_error_that_says_why(account: Account) -> None:
-    for function in ("reconcile", "plan", "label", "assemble", "verify", "publish"):
+    for function in ("reconcile", "plan", "label", "link", "assemble", "verify", "publish"):
         with pytest.raises(msgspec.ValidationError, match="run"):
             account.invoke(function, {"drive": "drive-7"})
     account.add_run()
@@ -477,6 +478,13 @@ def test_a_run_goes_through_its_states_to_its_dataset(account: Account) -> None:
     }
     (line,) = (json.loads(line) for line in account.labels.lines(RUN + "shards/000000.manifest.jsonl"))
     assert line["prelabel-metadata"]["creation-date"] == sample("label")["started"].rstrip("Z")
+
+    # The context leaves little time, so each call links one shard in one direction.
+    report = account.invoke("link", sample("link"))
+    assert (report["verdict"], report["cursor"]) == ("continue", {"shard": 0, "direction": "backward"})
+    assert account.invoke("link", {**sample("link"), "cursor": report["cursor"]})["verdict"] == "done"
+    # A box that is in one frame only is in no track.
+    assert list(account.labels.lines(RUN + "shards/000000.tracks.jsonl")) == [b'[""]']
 
     assembly = account.invoke("assemble", sample("assemble"))
     assert assembly["frames"] == {"uploaded": 1, "labelled": 1, "failed": 0, "rejected": 0}

@@ -285,6 +285,30 @@ def test_coco_objects_say_who_labelled_them_from_which_file_and_how_sure_the_mod
     ]
 
 
+def test_coco_has_videos_and_the_tracks_of_their_objects(shelf: Shelf, export: Export, tmp_path: Path) -> None:
+    lines = [shelf.frame(key_of(index=index), [CAR, VAN]) for index in range(3)]
+    for line, tracks in zip(lines, (["a1", "b2"], ["a1", ""], ["b2"]), strict=True):
+        line["tracks"] = tracks
+    other = key_of(drive="drive-b")
+    shelf.publish("drive-a", lines)
+    shelf.publish("drive-b", [shelf.frame(other, [CAR])])
+    export("drive-a", "drive-b", *COCO)
+    document = json.loads((tmp_path / "out" / "annotations" / "instances_train.json").read_text())
+    names = {video["id"]: video["name"] for video in document["videos"]}
+    front = f"drive-a.{key_of().camera}"
+    assert [(names[image["video_id"]], image["frame_id"]) for image in document["images"]] == [
+        (front, 0),
+        (front, 1),
+        (front, 2),
+        (f"drive-b.{other.camera}", 0),
+    ]
+    # The third line has ids for one box, and two boxes.
+    found = [(a["image_id"], a.get("track_id"), a["attributes"].get("track")) for a in document["annotations"]]
+    assert found == [
+        (1, 1, "a1"), (1, 2, "b2"), (2, 1, "a1"), (2, None, None), (3, None, None), (3, None, None), (4, None, None)
+    ]  # fmt: skip
+
+
 def test_images_say_their_source_files_in_coco_and_voc(shelf: Shelf, export: Export, tmp_path: Path) -> None:
     names = ["Straße <1>.png", None, "clip.mp4, frame 7"]
     shelf.publish(

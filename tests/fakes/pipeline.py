@@ -25,6 +25,7 @@ from autolabel.labelling.label_shard import ShardLabelling
 from autolabel.labelling.plan import Plan, plan_run
 from autolabel.labelling.shards import read_shards
 from autolabel.models.catalogue import Catalogue, Model
+from autolabel.sequences.run_links import LinkCursor, link_run
 from autolabel.verification.attempts import PATIENCE_SECONDS
 from autolabel.verification.jobs import GROUND_TRUTH, BackEnds, JobRound, VerificationJob
 from autolabel.verification.settlement import Settled as SettledRound
@@ -209,7 +210,7 @@ class Pipeline:
         return plan_run(self.run, label_bucket=self.labels, ledger=self.ledger, shard_frames=shard_frames)
 
     def label(self) -> None:
-        """Label every planned shard."""
+        """Label every planned shard, and link the boxes."""
         labelling = ShardLabelling(
             self.run,
             self.catalogue().revisions(self.run.models),
@@ -219,6 +220,7 @@ class Pipeline:
         )
         for shard in read_shards(self.labels, self.run.folder):
             labelling.label(shard)
+        link_run(self.run, LinkCursor(), label_bucket=self.labels, is_late=lambda: False)
 
     def relabel(self, review: ReviewChoice = REVIEW_CHANGED, shard_frames: int = 3) -> TakeOver:
         """Relabel the drive until its shards are labelled; the earlier run's execution was stopped."""

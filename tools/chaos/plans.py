@@ -14,10 +14,10 @@ from tools.chaos.stage import VISIBILITY_SECONDS
 QUEUE_FUNCTIONS = ("SubmitFunction", "CollectFunction")
 STATE_FUNCTIONS = (
     *("ReconcileFunction", "PlanFunction", "LabelFunction", "AssembleFunction", "PublishFunction"),
-    "VerifyFunction",
+    *("VerifyFunction", "LinkFunction"),
 )
-# The last one is not drawn for these faults, so that the plans of older seeds stay the same.
-_DRAWN_FUNCTIONS = STATE_FUNCTIONS[:-1]
+# The last two are not drawn for these faults, so that the plans of older seeds stay the same.
+_DRAWN_FUNCTIONS = STATE_FUNCTIONS[:-2]
 MACHINE, SAGEMAKER = "states", "SageMaker"
 OUTLIVES_VISIBILITY = VISIBILITY_SECONDS + 2.0
 

@@ -6,13 +6,15 @@ one JSON object a line to standard output: `{"written": n}` for progress, `{"ref
 
 Where datumaro differs from a format, the script corrects it: `iscrowd` of a box without a mask (COCO), a dataset
 without a validation split (YOLO), frames without boxes (KITTI, VOC), fifteen columns (KITTI). It adds the name of
-a frame's source file (COCO, VOC).
+a frame's source file (COCO, VOC), and the videos and tracks of COCO's extension for video.
 """
 
 from __future__ import annotations
 
 import json
+import shutil
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import redirect_stdout
 from pathlib import Path
@@ -85,7 +87,8 @@ class _Split(DatasetBase):
             return marks
         score = {} if box["score"] is None else {"score": box["score"]}
         source = f"s3://{frame['bucket']}/{frame['key']}"
-        return {**marks, **score, "labelled-by": frame["labelled_by"], "source-ref": source}
+        track = {"track": box["track"]} if box["track"] else {}
+        return {**marks, **score, **track, "labelled-by": frame["labelled_by"], "source-ref": source}
 
     def _region(self, at: list[int]) -> list[Bbox]:
         if self._format == "coco":
@@ -114,17 +117,40 @@ class _Dataset(DatasetBase):
 
 
 class _Instances(_InstancesExporter):
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        # The number of each camera of a drive, which is a video; how many frames it has so far; each track's number.
+        self._videos: dict[str, int] = {}
+        self._frames: Counter[str] = Counter()
+        self._tracks: dict[str, int] = {}
+
     def save_image_info(self, item: DatasetItem, filename: str) -> None:
         height, width = item.media.size
         image = {"id": self._get_image_id(item), "width": width, "height": height, "file_name": filename}
         unused = {"license": 0, "flickr_url": "", "coco_url": "", "date_captured": 0}
         source = {"source_file": item.attributes["source"]} if item.attributes["source"] else {}
-        self._temporary_writers.add_item({**image, **unused, **source})
+        video = item.id.rpartition(".")[0]
+        place = {"video_id": self._videos.setdefault(video, len(self._videos) + 1), "frame_id": self._frames[video]}
+        self._frames[video] += 1
+        self._temporary_writers.add_item({**image, **unused, **source, **place})
 
     def convert_instance(self, instance: Any, item: DatasetItem) -> dict[str, Any]:
         written: dict[str, Any] = super().convert_instance(instance, item)
         written["iscrowd"] = int(instance[0].attributes.get("is_crowd", False))
+        if track := instance[0].attributes.get("track"):
+            written["track_id"] = self._tracks.setdefault(track, len(self._tracks) + 1)
         return written
+
+    def write(self, path: str) -> None:
+        super().write(path)
+        videos = [{"id": number, "name": name} for name, number in self._videos.items()]
+        # datumaro writes the sections that it knows, so this one is put in front of them.
+        whole = Path(f"{path}.videos")
+        with Path(path).open("rb") as written, whole.open("wb") as file:
+            file.write(b'{"videos": ' + json.dumps(videos).encode() + b", ")
+            written.seek(1)
+            shutil.copyfileobj(written, file)
+        whole.replace(path)
 
 
 class _Coco(CocoExporter):

@@ -37,7 +37,8 @@ _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 class StagedBox(msgspec.Struct):
     """Object of a frame. `label`: index of its class. `at`: left, top, right, bottom in pixels, inside the frame.
 
-    `score`: the models' confidence; None for a box that a person or a script drew or changed.
+    `score`: the models' confidence; None for a box that a person or a script drew or changed. `track`: id of its track,
+    empty without one.
     """
 
     label: int
@@ -45,6 +46,7 @@ class StagedBox(msgspec.Struct):
     occluded: bool = False
     truncated: bool = False
     score: float | None = None
+    track: str = ""
 
 
 class StagedFrame(msgspec.Struct):
@@ -171,8 +173,8 @@ def stage_frame(line: Line, attribute: str, classes: ClassMap, dropped: Counter[
         copies=str(line.copies or ""),
         source=line.provenance.source,
     )
-    scores = _scores(line)
-    for box, mark in zip(boxes, marks, strict=True):
+    scores, tracks = _scores(line), _tracks(line, attribute, len(boxes))
+    for box, mark, track in zip(boxes, marks, tracks, strict=True):
         at = _inside(box, size.width, size.height)
         target = classes.target(box.name, line.origin)
         if at is None:
@@ -182,8 +184,15 @@ def stage_frame(line: Line, attribute: str, classes: ClassMap, dropped: Counter[
         elif not isinstance(target, int):
             frame.regions.append(at)
         else:
-            frame.boxes.append(StagedBox(target, at, mark.occluded, mark.truncated, scores.get(_place(box))))
+            frame.boxes.append(StagedBox(target, at, mark.occluded, mark.truncated, scores.get(_place(box)), track))
     return frame
+
+
+def _tracks(line: Line, attribute: str, count: int) -> Sequence[str]:
+    """Return the track id of each box; empty if the line has none, or has those of another label."""
+    tracks = line.content.tracks
+    own = attribute == VERIFIED or line.content.verified is UNSET
+    return tracks if own and tracks is not UNSET and len(tracks) == count else [""] * count
 
 
 def _scores(line: Line) -> dict[tuple[str, float, float, float, float], float]:

@@ -30,6 +30,8 @@ STATES = {
     "Taken over?": "ends the reviewers' jobs of earlier runs, and collects their labels",
     "WaitForEarlierJobs": "waits for the last labels of an earlier run's jobs",
     "LabelShards": "turns answers into pre-labels",
+    "Link": "links the boxes of neighbouring frames",
+    "All linked?": "links the boxes of neighbouring frames",
     "Assemble": "joins the shards",
     "FailedFrames": "fails, because S3 does not give out most frames",
     "RetryFrames": "begins again with the frames that S3 did not give out",

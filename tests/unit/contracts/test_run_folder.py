@@ -17,6 +17,7 @@ def test_every_key_of_a_run_keeps_its_name() -> None:
         "late_objects": "late.jsonl",
         "shard_list": "shards.jsonl",
         "shards": "shards/",
+        "links": "links.json",
         "earlier_labels": "earlier.json",
         "other_earlier_labels": "earlier.rest.jsonl",
         "taken_over": "taken-over.json",
@@ -33,6 +34,8 @@ def test_every_key_of_a_run_keeps_its_name() -> None:
         "reviewed": "reviewed.jsonl",
         "audit": "audit.json",
         "label_issues": "suspects.jsonl",
+        "parts": "publishing/d1/0002/1/",
+        "part_list": "publishing/d1/0002/1/parts.jsonl",
     }
 
 
@@ -41,4 +44,6 @@ def test_numbered_and_placed_keys_keep_their_names() -> None:
     assert FOLDER.job_manifest(3) == "labels/d1/0002/manifests/verify-003.manifest"
     assert FOLDER.masks("front/17") == "labels/d1/0002/masks/front/17.json"
     assert FOLDER.kept_segments("front/17") == "labels/d1/0002/verification/kept/front/17.png"
+    assert FOLDER.link_state(7, "backward") == "labels/d1/0002/links/backward-000007.json"
+    assert FOLDER.part(7, "result.json") == "publishing/d1/0002/1/000007.result.json"
     assert FOLDER.segmentation("front/17") == "labels/d1/0002/segmentation/front/17.png"

@@ -56,7 +56,7 @@ class _Labels(GeneratedLabels):
 
     def read(self, key: str) -> bytes | None:
         # A first run: nothing was fixed, collected or taken over.
-        if key in (FOLDER.acceptance_criteria, FOLDER.earlier_labels, FOLDER.taken_over):
+        if key in (FOLDER.acceptance_criteria, FOLDER.earlier_labels, FOLDER.taken_over, FOLDER.links):
             return None
         if not key.endswith(".result.json"):
             return super().read(key)

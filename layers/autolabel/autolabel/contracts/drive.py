@@ -51,7 +51,8 @@ class DriveDocument(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omi
     """The content of drive.json, which closes a drive and describes the recording.
 
     `models`: names from the catalogue, default: all active ones. `verification`: which frames reviewers get, and
-    where. `notes`: remarks for the readers of the summary and the report.
+    where. `notes`: remarks for the readers of the summary and the report. `tracks`: link the boxes of neighbouring
+    frames.
     """
 
     vehicle: str
@@ -59,6 +60,7 @@ class DriveDocument(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omi
     models: tuple[str, ...] | None = None
     verification: Policy = VerifyAll()
     notes: tuple[str, ...] = ()
+    tracks: bool = True
 
 
 class Run(msgspec.Struct, frozen=True, omit_defaults=True):

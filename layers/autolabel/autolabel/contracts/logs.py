@@ -22,7 +22,7 @@ class LogDocument(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_
     `logs`: the names of all logs; the drive is closed when the last of them was extracted. Without them it is closed
     when nothing came for a while. `cameras`: the topics to extract, and the name of each one's camera; without them all
     topics with pictures are extracted, under names after the topics. `ego_masks`: by camera. `vehicle`, `models`,
-    `verification` and `notes` are as in drive.json.
+    `verification`, `notes` and `tracks` are as in drive.json.
     """
 
     vehicle: str = "unknown"
@@ -32,6 +32,7 @@ class LogDocument(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_
     models: tuple[str, ...] | None = None
     verification: Policy = VerifyAll()
     notes: tuple[str, ...] = ()
+    tracks: bool = True
 
 
 def parse_log_document(body: bytes, key: str) -> LogDocument:

@@ -50,9 +50,18 @@ class RunFolder(msgspec.Struct, frozen=True):
         return self.prefix + "shards/"
 
     def shard(self, index: int, part: str) -> str:
-        """A part of a shard: frames, earlier, manifest, doubts, detections, issues, kept, asked (all .jsonl) or
-        result.json."""
+        """A part of a shard: frames, earlier, manifest, doubts, detections, issues, kept, asked, paths, tracks (all
+        .jsonl) or result.json."""
         return f"{self.shards}{index:06d}.{part}"
+
+    @property
+    def links(self) -> str:
+        """The counts of the run's tracks. It is written last, once all shards have their tracks."""
+        return self.prefix + "links.json"
+
+    def link_state(self, shard: int, direction: str) -> str:
+        """What linking carries into a shard, `forward` or `backward`."""
+        return f"{self.prefix}links/{direction}-{shard:06d}.json"
 
     @property
     def earlier_labels(self) -> str:

@@ -20,6 +20,8 @@ from autolabel.drives.listing import ListingSummary, freeze_listing, read_listin
 from autolabel.labelling.shards import READERS, FrameIssue, LabelledShard, Tally, read_results
 from autolabel.reporting.report import Gallery, write_report
 from autolabel.reporting.summary import MANY_REJECTED, FrameCounts, Summary
+from autolabel.sequences.run_links import read_links
+from autolabel.sequences.tracks import LEAST_RATE
 from autolabel.streams.ordered_map import map_in_order
 from autolabel.triage.acceptance import fix_criteria, read_criteria
 from autolabel.verification.jobs import MAX_SEGMENTED, BackEnds, VerificationJob, check_job_count
@@ -95,6 +97,7 @@ def assemble_run(
         taxonomy=run.taxonomy,
         labels=run.labels,
         notes=tuple(_notes(run, listing, ingest, label_bucket, ledger)),
+        tracks=links.cameras if (links := read_links(run, label_bucket)) else {},
     )
     report = write_report(
         summary, _choose_pictures(run, label_bucket, shards), ingest=ingest, label_bucket=label_bucket
@@ -154,6 +157,10 @@ def _notes(
     """Yield notes for operators: on the drive document, the listing, late frames and refusals."""
     yield from run.document.notes
     yield from listing.notes(run.document)
+    links = read_links(run, label_bucket)
+    for camera, found in links.cameras.items() if links else ():
+        if found.tracks is None and found.rate is not None:
+            yield f"camera {camera} has {found.rate:g} frames a second, and tracks need {LEAST_RATE:g}"
     collected = read_collected(label_bucket, run)
     for job, count in (collected.missing if collected else {}).items():
         labels = f"{counted(count, 'label')} that Ground Truth counted in job {job}"

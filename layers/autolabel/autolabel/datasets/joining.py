@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice, repeat
 from typing import NamedTuple
 
@@ -17,8 +17,10 @@ from autolabel.datasets.verified_labels import JobTally, VerifiedLabels
 from autolabel.labelling.earlier_labels import EarlierFrame, earlier_frames, keep_label
 from autolabel.labelling.shards import LabelledShard
 from autolabel.labelling.uncertainty import FrameUncertainty
+from autolabel.labels.agreement import pair_boxes
 from autolabel.labels.manifest import ManifestLine, read_line
 from autolabel.reporting.findings import is_searched
+from autolabel.sequences.run_links import read_tracks
 from autolabel.streams.ordered_map import map_in_order
 
 # Threads that read shards ahead, since a read mostly waits for S3. Few, because a shard takes megabytes.
@@ -45,6 +47,7 @@ class _ShardLines(NamedTuple):
     uncertainties: list[bytes]
     candidates: Iterable[bytes]
     earlier: list[EarlierFrame]
+    tracks: Iterable[list[str] | None]
 
 
 class Join:
@@ -82,15 +85,18 @@ class Join:
             lines("doubts"),
             lines("detections") if is_searched(shard.index, self._part.run_frames) else repeat(b""),
             list(earlier_frames(self._run, shard, self._label_bucket)),
+            list(read_tracks(self._run, shard.index, self._label_bucket)) if self._part.linked else repeat(None),
         )
 
     def _join(self, read: _ShardLines) -> Iterator[JoinedFrame]:
         uncertainties = map(msgspec.json.Decoder(FrameUncertainty).decode, read.uncertainties)
-        candidates = iter(read.candidates)
+        candidates, tracks = iter(read.candidates), iter(read.tracks)
         lines = zip(read.manifest, uncertainties, read.earlier, strict=True)
         for position, (body, uncertainty, earlier) in enumerate(lines, start=read.shard.before):
             line = read_line(body)
             self._label(line, earlier)
+            if ids := next(tracks, None):
+                line.tracks = carry_tracks(line, ids)
             yield JoinedFrame(line, uncertainty, next(candidates, b""), position)
 
     def _label(self, line: ManifestLine, earlier: EarlierFrame) -> None:
@@ -107,6 +113,25 @@ class Join:
         else:
             self._verified.join(line, earlier, blind=kind == BLIND_AUDIT)
         line.origin.triage = kind
+
+
+def carry_tracks(line: ManifestLine, ids: Sequence[str]) -> tuple[str, ...]:
+    """Return the track ids of the boxes of a line's label. `ids`: of the boxes of its pre-label.
+
+    A box that a person drew is in no track.
+    """
+    if line.verified is msgspec.UNSET or line.verified is line.prelabel:
+        return tuple(ids)
+    shown = line.prelabel_boxes
+    if len(shown) != len(ids):
+        raise CountMismatch(f"{line.source_ref} has {len(shown)} boxes in its pre-label and {len(ids)} track ids")
+    by_box = {id(box): track for box, track in zip(shown, ids, strict=True)}
+    carried = {
+        id(pair.verified): by_box[id(pair.predicted)]
+        for pair in pair_boxes(shown, line.verified_boxes)
+        if pair.predicted and pair.verified
+    }
+    return tuple(carried.get(id(box), "") for box in line.verified_boxes)
 
 
 def _kinds(run: Run, part: Part, label_bucket: Bucket) -> Iterator[str]:

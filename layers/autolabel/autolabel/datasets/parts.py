@@ -28,7 +28,8 @@ class Part(msgspec.Struct, frozen=True):
     """A part of a run: its shards, and the job whose frames they have, if any.
 
     `before`: frames in earlier parts. `run_frames`: of the whole run. `earlier`: the run has labels of earlier runs.
-    `results`: the ETags of the job's results, so that a part of other results is another one.
+    `results`: the ETags of the job's results, so that a part of other results is another one. `linked`: the boxes of
+    its pre-labels have tracks.
     """
 
     number: int
@@ -38,6 +39,7 @@ class Part(msgspec.Struct, frozen=True):
     earlier: bool
     job: FinishedJob | None = None
     results: tuple[str, ...] = ()
+    linked: bool = False
 
     @property
     def frames(self) -> int:
@@ -95,13 +97,14 @@ def plan_parts(run: Run, jobs: Sequence[FinishedJob], label_bucket: Bucket, part
     shards, _ = read_results(label_bucket, run.folder)
     run_frames = sum(shard.lines for shard in shards)
     earlier = any(shard.asked for shard in shards)
+    linked = label_bucket.exists(run.folder.links)
     ahead = sorted(jobs, key=lambda job: job.first)
     number = before = 0
     piece, piece_job = list[LabelledShard](), None
 
     def part() -> Part:
         results = _results(piece_job, label_bucket) if piece_job else ()
-        return Part(number, tuple(piece), before, run_frames, earlier, piece_job, results)
+        return Part(number, tuple(piece), before, run_frames, earlier, piece_job, results, linked)
 
     for shard in shards:
         while ahead and ahead[0].last < shard.index:

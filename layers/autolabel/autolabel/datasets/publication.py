@@ -31,7 +31,8 @@ class Publication(msgspec.Struct, frozen=True):
     `verified`: frames with a person's label; `accepted`: frames that the policy accepted without a person. `scripted`:
     frames with a label of a script, which are in neither count, so that a reader who wants labels that are known to be
     right does not take them for such. `kept`: those of the `verified` frames whose label comes from an earlier run.
-    `rejected`: objects of the drive that are not in the dataset, by reason.
+    `rejected`: objects of the drive that are not in the dataset, by reason. `tracks`: of the models' boxes, at most one
+    for each object.
     """
 
     drive: str
@@ -46,6 +47,7 @@ class Publication(msgspec.Struct, frozen=True):
     scripted: int = 0
     kept: int = 0
     rejected: dict[str, int] = {}
+    tracks: int = 0
 
 
 class PartsPlan(msgspec.Struct, frozen=True):
@@ -136,6 +138,7 @@ def publish_run(
         scripted=counts.labelled_by.get(LabelledBy.SCRIPT.value, 0),
         kept=counts.kept,
         rejected=summary.reasons.get("rejected", {}),
+        tracks=sum(camera.tracks or 0 for camera in summary.tracks.values()),
     )
     ledger.finish_run(run, "published", now)
     if status.fallen:

@@ -188,6 +188,7 @@ def _drive_document(document: LogDocument, ended: Sequence[LogRecord]) -> DriveD
         models=document.models,
         verification=document.verification,
         notes=(*document.notes, *notes),
+        tracks=document.tracks,
     )
     # What is wrong with it comes from recording.json.
     parse_drive_document(msgspec.json.encode(made), log_document_key(ended[0].drive))

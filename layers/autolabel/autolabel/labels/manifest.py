@@ -226,7 +226,8 @@ class ManifestLine(
 ):
     """A frame's line in a manifest or dataset. Labels and their metadata stay as they were written.
 
-    `source_ref`: the S3 URI of the frame; `review_ref`: the S3 URI of the object that reviewers see.
+    `source_ref`: the S3 URI of the frame; `review_ref`: the S3 URI of the object that reviewers see. `tracks`: for each
+    box of the label, else of the pre-label, the id of its track; empty for a box in no track.
     """
 
     source_ref: str
@@ -243,6 +244,7 @@ class ManifestLine(
     verified_segments: msgspec.Raw | UnsetType = UNSET
     verified_segments_metadata: msgspec.Raw | UnsetType = UNSET
     review: Review | UnsetType = UNSET
+    tracks: tuple[str, ...] | UnsetType = UNSET
 
     @cached_property
     def size(self) -> ImageSize:

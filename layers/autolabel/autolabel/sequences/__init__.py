@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from autolabel.sequences.linking import Sight
+    from autolabel.sequences.run_links import LinkCursor, link_run
     from autolabel.sequences.tracks import LEAST_RATE, Track, TrackBox, link_frames
 else:
     from autolabel.lazy_faces import lazy_face
@@ -13,6 +14,10 @@ else:
     __getattr__ = lazy_face(
         __name__,
         {
+            "run_links": (
+                "LinkCursor",
+                "link_run",
+            ),
             "linking": ("Sight",),
             "tracks": (
                 "LEAST_RATE",
@@ -23,4 +28,4 @@ else:
         },
     )
 
-__all__ = ["LEAST_RATE", "Sight", "Track", "TrackBox", "link_frames"]
+__all__ = ["LEAST_RATE", "LinkCursor", "Sight", "Track", "TrackBox", "link_frames", "link_run"]

@@ -10,8 +10,11 @@ measures them on others.
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
+
+import msgspec
 
 from autolabel.labels.detections import Box, box_iou
 
@@ -39,14 +42,13 @@ class Sight(NamedTuple):
     name: str = ""
 
 
-class _Path:
-    """A row of boxes. Only the first and the last few are kept."""
+class _Path(msgspec.Struct, array_like=True):
+    """A row of `count` boxes. Only the first and the last few are kept."""
 
-    def __init__(self, number: int, sight: Sight) -> None:
-        self.number = number
-        self.first = [sight]
-        self.last = [sight]
-        self.count = 1
+    number: int
+    first: list[Sight]
+    last: list[Sight]
+    count: int = 1
 
     def add(self, sight: Sight) -> None:
         if len(self.first) < POINTS:
@@ -72,21 +74,35 @@ class _Path:
         self.count += earlier.count
 
 
-class Linker:
-    """Links the frames of one camera. `joins`: numbers of paths, and the earlier path that each continues."""
+class Link(NamedTuple):
+    """The place of a box: the number of its path, and how many boxes the path has so far."""
 
-    def __init__(self) -> None:
-        self._paths: list[_Path] = []
-        self._made = 0
-        self._time = float("-inf")
-        self.joins: dict[int, int] = {}
+    path: int
+    length: int
 
-    def step(self, time: float, sights: Sequence[Sight]) -> list[int]:
-        """Link the boxes of the next frame, and return the number of each one's path.
+
+class Linker(msgspec.Struct):
+    """Links the frames of one camera. It can be encoded and decoded between two frames.
+
+    `joins`: numbers of paths, and the earlier path that each continues; it may be cleared between two frames.
+    """
+
+    _paths: list[_Path] = []
+    _made: int = 0
+    _time: float | None = None
+    joins: dict[int, int] = {}
+
+    @property
+    def live(self) -> set[int]:
+        """The numbers of the paths that can go on."""
+        return {path.number for path in self._paths}
+
+    def step(self, time: float, sights: Sequence[Sight]) -> list[Link]:
+        """Link the boxes of the next frame; return the place of each.
 
         `time`: of the frame, in seconds. If it does not advance, no path goes on.
         """
-        if time <= self._time:
+        if self._time is not None and time <= self._time:
             self._paths.clear()
         self._time = time
         self._paths = [path for path in self._paths if time - path.ended <= REJOIN_SECONDS]
@@ -99,11 +115,11 @@ class Linker:
                 found[at] = path
         for at, sight in enumerate(sights):
             if at not in found:
-                found[at] = _Path(self._made, sight)
+                found[at] = _Path(self._made, [sight], [sight])
                 self._made += 1
                 self._paths.append(found[at])
         self._rejoin([path for path in found.values() if path.count == POINTS and path.number not in self.joins])
-        return [found[at].number for at in range(len(sights))]
+        return [Link(found[at].number, found[at].count) for at in range(len(sights))]
 
     def origin(self, number: int) -> int:
         """Return the number of the first path of an object: the one that all joined paths lead back to."""
@@ -114,11 +130,16 @@ class Linker:
     def _pairs(self, time: float, sights: Sequence[Sight]) -> Iterator[tuple[_Path, int]]:
         """Yield paths and boxes that may show one object, those of the same class and of the greatest IoU first."""
         pairs = []
+        order = sorted(range(len(sights)), key=lambda at: sights[at].box[0])
+        lefts = [sights[at].box[0] for at in order]
+        widest = max((box[2] - box[0] for _, box, _ in sights), default=0.0)
         for path in self._paths:
             if time - path.ended > PATIENCE_SECONDS:
                 continue
             place, name = lead(path.last, time), path.last[-1].name
-            for at, sight in enumerate(sights):
+            # Only these can overlap. Comparing all boxes of crowded frames takes too long.
+            for at in order[bisect_left(lefts, place[0] - widest) : bisect_right(lefts, place[2])]:
+                sight = sights[at]
                 other = sight.name != name
                 iou = box_iou(place, sight.box)
                 if iou >= (OTHER_CLASS if other else SAME_OBJECT):

@@ -46,8 +46,8 @@ def link_frames(frames: Iterable[tuple[float, Sequence[Sight]]]) -> list[Track]:
     rows = dict[int, list[tuple[int, Sight]]]()
     for index, (time, sights) in enumerate(frames):
         times.append(time)
-        for number, sight in zip(linker.step(time, sights), sights, strict=True):
-            rows.setdefault(number, []).append((index, sight))
+        for link, sight in zip(linker.step(time, sights), sights, strict=True):
+            rows.setdefault(link.path, []).append((index, sight))
     objects = dict[int, list[tuple[int, Sight]]]()
     for number, row in rows.items():
         objects.setdefault(linker.origin(number), []).extend(row)
