@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import configparser
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -307,6 +308,35 @@ def test_coco_has_videos_and_the_tracks_of_their_objects(shelf: Shelf, export: E
     assert found == [
         (1, 1, "a1"), (1, 2, "b2"), (2, 1, "a1"), (2, None, None), (3, None, None), (3, None, None), (4, None, None)
     ]  # fmt: skip
+
+
+def test_mot_has_a_folder_for_each_video_with_its_tracks(shelf: Shelf, export: Export, tmp_path: Path) -> None:
+    lines = [shelf.frame(key_of(index=100_000_000 * index), [CAR, VAN]) for index in range(3)]
+    for line, tracks in zip(lines, (["a1", ""], ["a1", "b2"], ["a1", "b2"]), strict=True):
+        line["tracks"] = tracks
+    ignored = shelf.frame(key_of(camera="rear"), [Labelled("ignore", 1, 1, 9, 9)])
+    shelf.publish("drive-a", [*lines, ignored])
+    export("drive-a", "--format", "mot")
+    folder = tmp_path / "out" / "train" / "drive-a.front"
+    rows = [line.split(",") for line in (folder / "gt" / "gt.txt").read_text().splitlines()]
+    # Frame, track, left, top, width, height; the van of the first frame is in no track.
+    assert [[float(value) for value in row[:6]] for row in rows] == [
+        [1, 1, 2, 3, 20, 10],
+        [1, 2, 1, 1, 9, 9],
+        [2, 1, 2, 3, 20, 10],
+        [2, 3, 1, 1, 9, 9],
+        [3, 1, 2, 3, 20, 10],
+        [3, 3, 1, 1, 9, 9],
+    ]
+    labels = (folder / "gt" / "labels.txt").read_text().splitlines()
+    assert [labels[int(row[7]) - 1] for row in rows[:2]] == ["car", "van"]
+    assert {float(row[6]) for row in rows} == {1.0}
+    info = configparser.ConfigParser()
+    info.read(folder / "seqinfo.ini")
+    assert (info["Sequence"]["frameRate"], info["Sequence"]["seqLength"]) == ("10", "3")
+    assert sorted(path.name for path in (folder / "img1").iterdir()) == [f"00000{n}.png" for n in (1, 2, 3)]
+    (region,) = (tmp_path / "out/train/drive-a.rear/gt/gt.txt").read_text().splitlines()
+    assert float(region.split(",")[6]) == 0
 
 
 def test_images_say_their_source_files_in_coco_and_voc(shelf: Shelf, export: Export, tmp_path: Path) -> None:

@@ -80,10 +80,12 @@ def export(
     kitti  <split>/label_2/*.txt, <split>/image_2/
     yolo   data.yaml, labels/<split>/*.txt, images/<split>/
     voc    Annotations/*.xml, ImageSets/Main/<split>.txt, JPEGImages/
+    mot    <split>/<drive>.<camera>/gt/gt.txt, seqinfo.ini, img1/
 
-    File names are <drive>.<camera>.<timestamp>. All frames of a drive are in one split. The class map renames, merges,
-    drops (null) or ignores ("ignore") classes. Ignored boxes become COCO's crowds (one for each category), KITTI's
-    DontCare and VOC's difficult objects; YOLO has no such boxes. dataset.json lists the contents and their origin.
+    File names are <drive>.<camera>.<timestamp>; MOT numbers the frames of a camera. All frames of a drive are in one
+    split. The class map renames, merges, drops (null) or ignores ("ignore") classes. Ignored boxes become COCO's
+    crowds (one for each category), KITTI's DontCare, VOC's difficult objects and MOT's boxes without confidence; YOLO
+    has no such boxes. dataset.json lists the contents and their origin.
     """
     if shares and split_file:
         raise click.UsageError("give either --split or --split-file")

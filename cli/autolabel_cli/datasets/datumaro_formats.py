@@ -1,4 +1,4 @@
-"""Script that writes staged frames as COCO, KITTI, YOLO or Pascal VOC with datumaro.
+"""Script that writes staged frames as COCO, KITTI, YOLO, Pascal VOC or MOT with datumaro.
 
 It runs in a process and, in a checkout, an environment of its own (`make setup-export`), because datumaro's
 requirements differ from the command's. It reads a request as JSON from standard input (`formats.Request`), and writes
@@ -17,7 +17,9 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import redirect_stdout
+from itertools import groupby, pairwise
 from pathlib import Path
+from statistics import median
 from typing import Any, ClassVar
 
 import numpy as np
@@ -29,6 +31,7 @@ from datumaro.components.media import Image
 from datumaro.plugins.data_formats.coco.exporter import CocoExporter, _InstancesExporter
 from datumaro.plugins.data_formats.coco.format import CocoTask
 from datumaro.plugins.data_formats.kitti.exporter import KittiDetectionExporter
+from datumaro.plugins.data_formats.mot import MotSeqGtExporter
 from datumaro.plugins.data_formats.voc.exporter import VocExporter
 from datumaro.plugins.data_formats.voc.format import VocTask
 from datumaro.plugins.data_formats.yolo.exporter import YoloUltralyticsExporter
@@ -46,8 +49,10 @@ class _Split(DatasetBase):
 
     def __init__(self, request: dict[str, Any], name: str) -> None:
         super().__init__(subsets=[name])
+        self.request, self.name = request, name
         self._format, self._name, self._staged = request["format"], name, Path(request["splits"][name])
         self._classes = len(request["classes"])
+        self._tracks: dict[str, int] = {}
         names = [*request["classes"], *filter(None, [REGIONS.get(self._format)])]
         self._categories = {AnnotationType.label: LabelCategories.from_iterable(names)}
 
@@ -82,6 +87,8 @@ class _Split(DatasetBase):
     def _attributes(self, frame: dict[str, Any], box: dict[str, Any]) -> dict[str, Any]:
         # `Any`: datumaro's attributes are numbers and texts.
         marks: dict[str, Any] = {mark: 1 for mark in ("occluded", "truncated") if box[mark]}
+        if self._format == "mot":
+            return {**marks, "track_id": self._track(box)}
         if self._format != "coco":
             # The other formats have no place for an object's origin, or only one that datumaro would fill wrongly.
             return marks
@@ -90,7 +97,13 @@ class _Split(DatasetBase):
         track = {"track": box["track"]} if box["track"] else {}
         return {**marks, **score, **track, "labelled-by": frame["labelled_by"], "source-ref": source}
 
+    def _track(self, box: dict[str, Any]) -> int:
+        """Number the tracks of a video. An object without a track is one of its own."""
+        return self._tracks.setdefault(box["track"] or f"single {len(self._tracks)}", len(self._tracks) + 1)
+
     def _region(self, at: list[int]) -> list[Bbox]:
+        if self._format == "mot":
+            return [_bbox(at, None, {"track_id": self._track({"track": ""}), "ignored": True})]
         if self._format == "coco":
             # A crowd has one category, and scorers check one category at a time: a region needs a crowd for each.
             return [_bbox(at, label, {"is_crowd": True}) for label in range(self._classes)]
@@ -212,10 +225,51 @@ def _fifteen_columns(line: str) -> str:
     return " ".join([kind, truncated, occluded, _NO_ANGLE, *box, *_NO_BODY])
 
 
-_EXPORTERS: dict[str, Any] = {"coco": _Coco, "kitti": _Kitti, "yolo": _Yolo, "voc": _Voc}
+class _Video(_Split):
+    """The frames of one camera of a drive, one after another."""
+
+    def __init__(self, split: _Split, frames: list[dict[str, Any]]) -> None:
+        super().__init__(split.request, split.name)
+        self._frames = frames
+
+    def frames(self) -> Iterator[dict[str, Any]]:
+        yield from self._frames
 
 
-def _bbox(at: list[int], label: int, attributes: dict[str, Any]) -> Bbox:
+class _Mot:
+    """MOT's folders: one for each video, with its boxes, its classes and its rate."""
+
+    def __init__(self, dataset: _Dataset, folder: str) -> None:
+        self._dataset, self._folder = dataset, Path(folder)
+
+    def apply(self) -> None:
+        for name, split in self._dataset.subsets().items():
+            # Frames of a video follow each other, in the order of time.
+            for video, frames in groupby(split.frames(), key=lambda frame: frame["name"].rpartition(".")[0]):
+                shown, folder = list(frames), self._folder / name / video
+                MotSeqGtExporter(_Video(split, shown), str(folder)).apply()
+                self._write_info(video, shown, folder / "seqinfo.ini")
+
+    @staticmethod
+    def _write_info(video: str, frames: list[dict[str, Any]], path: Path) -> None:
+        times = [int(frame["name"].rpartition(".")[2]) for frame in frames]
+        pause = median(after - before for before, after in pairwise(times)) if len(times) > 1 else 1e9
+        lines = {
+            "name": video,
+            "imDir": "img1",
+            "frameRate": max(round(1e9 / max(pause, 1)), 1),
+            "seqLength": len(frames),
+            "imWidth": frames[0]["width"],
+            "imHeight": frames[0]["height"],
+            "imExt": frames[0]["extension"],
+        }
+        path.write_text("[Sequence]\n" + "".join(f"{name}={value}\n" for name, value in lines.items()))
+
+
+_EXPORTERS: dict[str, Any] = {"coco": _Coco, "kitti": _Kitti, "yolo": _Yolo, "voc": _Voc, "mot": _Mot}
+
+
+def _bbox(at: list[int], label: int | None, attributes: dict[str, Any]) -> Bbox:
     left, top, right, bottom = at
     return Bbox(left, top, right - left, bottom - top, label=label, attributes=attributes)
 

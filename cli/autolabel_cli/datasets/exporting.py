@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ import msgspec
 
 from autolabel_cli.datasets.card import Card
 from autolabel_cli.datasets.classes import ClassMap
-from autolabel_cli.datasets.formats import Format, images_folder, write_format
+from autolabel_cli.datasets.formats import Format, image_path, write_format
 from autolabel_cli.datasets.images import copy_images
 from autolabel_cli.datasets.sources import Source
 from autolabel_cli.datasets.splits import Splitter
@@ -89,13 +90,16 @@ class Export:
         return split
 
     def _places(self, staged: Mapping[str, Path], made: Path) -> Iterator[tuple[StagedFrame, Path]]:
-        """Yield each staged frame with the folder of its image."""
+        """Yield each staged frame with the path of its image."""
         decoder = msgspec.json.Decoder(StagedFrame)
         for split, path in staged.items():
-            folder = made / images_folder(self.form, split)
-            folder.mkdir(parents=True, exist_ok=True)
+            numbers = Counter[str]()
             with path.open("rb") as lines:
-                yield from ((decoder.decode(line), folder) for line in lines)
+                for frame in map(decoder.decode, lines):
+                    numbers[frame.video] += 1
+                    image = made / image_path(self.form, split, frame, numbers[frame.video])
+                    image.parent.mkdir(parents=True, exist_ok=True)
+                    yield frame, image
 
 
 def _lines(sources: Sequence[Source], stack: Stack | None) -> Iterator[Line]:

@@ -11,13 +11,20 @@ from typing import Literal
 
 import msgspec
 
+from autolabel_cli.datasets.staging import StagedFrame
 from autolabel_cli.errors import CommandError
 from autolabel_cli.installation import DATUMARO
 
-Format = Literal["coco", "kitti", "yolo", "voc"]
-FORMATS: tuple[Format, ...] = ("coco", "kitti", "yolo", "voc")
-# Folders in which the readers of each format expect a split's images.
-_IMAGES = {"coco": "images/{}", "kitti": "{}/image_2", "yolo": "images/{}", "voc": "JPEGImages"}
+Format = Literal["coco", "kitti", "yolo", "voc", "mot"]
+FORMATS: tuple[Format, ...] = ("coco", "kitti", "yolo", "voc", "mot")
+# Folders in which the readers of each format expect a split's images, by split and video.
+_IMAGES = {
+    "coco": "images/{}",
+    "kitti": "{}/image_2",
+    "yolo": "images/{}",
+    "voc": "JPEGImages",
+    "mot": "{}/{}/img1",
+}
 
 
 class Request(msgspec.Struct):
@@ -34,9 +41,10 @@ class _Answer(msgspec.Struct):
     refused: str = ""
 
 
-def images_folder(form: Format, split: str) -> str:
-    """Return the folder of a split's images in an export."""
-    return _IMAGES[form].format(split)
+def image_path(form: Format, split: str, frame: StagedFrame, number: int) -> Path:
+    """Return the path of a frame's image in an export. `number`: of the frame in its video, from 1."""
+    name = f"{number:06d}" if form == "mot" else frame.name
+    return Path(_IMAGES[form].format(split, frame.video), name + frame.extension)
 
 
 def write_format(

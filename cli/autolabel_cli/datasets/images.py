@@ -18,7 +18,7 @@ _WITHOUT = "export without images (--no-images)"
 def copy_images(
     frames: Iterable[tuple[StagedFrame, Path]], ingest: Bucket | None, copied: Callable[[int], None]
 ) -> None:
-    """Write each frame's image into its folder, several at a time. Calls `copied(count)` after each.
+    """Write each frame's image to its path, several at a time. Calls `copied(count)` after each.
 
     `ingest`: None when all frames are beside their datasets. CommandError names a frame that is missing there, that
     changed after its labels were made, or that S3 does not give out.
@@ -27,8 +27,7 @@ def copy_images(
         copied(count)
 
 
-def _copy(frame: StagedFrame, folder: Path, ingest: Bucket | None) -> None:
-    image = folder / f"{frame.name}{frame.extension}"
+def _copy(frame: StagedFrame, image: Path, ingest: Bucket | None) -> None:
     if ingest is not None and not frame.copies:
         image.write_bytes(read_frame(ingest, frame.bucket, frame.key, frame.etag, _WITHOUT))
         return

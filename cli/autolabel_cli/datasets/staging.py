@@ -70,6 +70,11 @@ class StagedFrame(msgspec.Struct):
     copies: str = ""
     source: str = ""
 
+    @property
+    def video(self) -> str:
+        """Name of the drive's camera, whose frames are a video."""
+        return self.name.rpartition(".")[0]
+
 
 class Line(NamedTuple):
     """Line of a dataset. `origin` names it in messages. `copies`: folder of its frame, None when the stack has it."""
