@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from autolabel.aws import Answer, Event
     from autolabel.contracts.drive import Run
+    from autolabel.datasets import Publication
 
 
 class Settings(msgspec.Struct, frozen=True):
@@ -42,7 +43,7 @@ settings = read_settings(Settings, os.environ)
 adapters = Adapters(settings)
 
 
-def publish(run: Run, jobs: tuple[FinishedJob, ...]) -> msgspec.Struct:
+def publish(run: Run, jobs: tuple[FinishedJob, ...]) -> Publication:
     """Publish the run; a repeated call writes the same objects again."""
     publication = publish_run(
         run,

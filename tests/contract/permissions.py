@@ -68,6 +68,7 @@ WIDE = {
     f"s3:* arn:aws:s3:::{INGEST}/drives/*": "frames and documents of drives",
     f"s3:* arn:aws:s3:::{LABELS}/labels/*": "documents of runs",
     f"s3:* arn:aws:s3:::{LABELS}/publishing/*": "parts of runs",
+    f"s3:* arn:aws:s3:::{LABELS}/linking/*": "paths of runs",
     f"s3:* arn:aws:s3:::{LABELS}/extractions/*": "extractions of drive logs",
     f"s3:* arn:aws:s3:::{LABELS}/audits/[*]": "audit results, by recipe",
     f"s3:* arn:aws:s3:::{LABELS}/inference/[*]": "answers",

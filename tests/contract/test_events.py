@@ -503,6 +503,13 @@ def test_a_run_goes_through_its_states_to_its_dataset(account: Account) -> None:
     assert (job["first"], job["last"], [settled]) == (finished["first"], finished["last"], finished["rounds"])
     (result,) = (json.loads(line) for line in account.labels.lines(settled["results"].removeprefix(f"s3://{LABELS}/")))
     assert result["review"] == {"worker": "w1", "seconds": 7.5}
+    planned = account.invoke("publish", sample("publish-plan"))
+    (part,) = (json.loads(line) for line in account.labels.lines(planned["key"]))
+    # The map passes the lines of the part list, as in the sample.
+    ours = sample("publish-part")["part"]
+    assert {**part, "results": []} == {**ours, "results": []}
+    written = account.invoke("publish", {**sample("publish-part"), "part": part})
+    assert (planned["parts"], written["frames"]) == (1, 1)
     publication = account.invoke("publish", sample("publish"))
     assert (publication["verified"], publication["boxes"]) == (1, 1)
     ((entry,),) = (call["Entries"] for call in account.called("PutEvents"))

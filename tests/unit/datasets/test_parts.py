@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from autolabel.contracts.errors import CountMismatch
 from autolabel.contracts.verification import Policy, VerifyAll, VerifyUncertain
 from autolabel.datasets.parts import DatasetCounts, Part
 from autolabel.datasets.publication import plan_publication, publish_part
@@ -110,11 +111,35 @@ def test_a_part_of_other_results_is_written_again() -> None:
     assert dataset.replace(b'"w9"', b'"w1"') == whole
 
 
+def test_parts_of_another_size_do_not_meet() -> None:
+    # A call with another PartFrames was broken off between the lines of a part and its result.
+    whole = published("all", 4)
+    with verified_run("all") as (pipeline, jobs):
+        for size in (4, 6):
+            for part in planned(pipeline, jobs, size):
+                publish_part(pipeline.run, part, pipeline.labels)
+                if size == 6:
+                    del pipeline.labels.objects[pipeline.run.folder.part(part.id, "result.json")]
+        pipeline.publish(jobs, 4)
+        assert pipeline.labels.objects[pipeline.run.folder.dataset] == whole["dataset.manifest"]
+
+
+def test_a_part_without_a_line_is_an_error() -> None:
+    with verified_run("all") as (pipeline, jobs):
+        part = planned(pipeline, jobs, 4)[0]
+        publish_part(pipeline.run, part, pipeline.labels)
+        for name in ("dataset.jsonl", "judged.jsonl"):
+            key = pipeline.run.folder.part(part.id, name)
+            pipeline.labels.write(key, b"".join(pipeline.labels.objects[key].splitlines(keepends=True)[1:]))
+        with pytest.raises(CountMismatch, match="have 11 of 12 frames"):
+            pipeline.publish(jobs, 4)
+
+
 def test_a_part_that_is_there_is_not_written_again() -> None:
     with verified_run("all") as (pipeline, jobs):
         part = planned(pipeline, jobs, 4)[1]
         publish_part(pipeline.run, part, pipeline.labels)
-        key = pipeline.run.folder.part(part.number, "dataset.jsonl")
+        key = pipeline.run.folder.part(part.id, "dataset.jsonl")
         pipeline.labels.write(key, b"marked")
         publish_part(pipeline.run, part, pipeline.labels)
         assert pipeline.labels.objects[key] == b"marked"

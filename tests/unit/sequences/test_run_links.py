@@ -12,7 +12,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autolabel.contracts.drive import Camera, DriveDocument, Run
-from autolabel.contracts.errors import ShardMissing
 from autolabel.datasets.joining import carry_tracks
 from autolabel.labelling.shards import Shard
 from autolabel.sequences.linking import CONFIRMED, Sight
@@ -168,11 +167,14 @@ def test_a_drive_can_switch_linking_off() -> None:
     assert (report.verdict, read_links(run_of(), bucket)) == ("done", None)
 
 
-def test_a_missing_state_is_named() -> None:
-    bucket = FakeBucket("labels")
-    bucket.write(run_of().folder.shard_list, msgspec.json.encode(Shard(0, "front", 1, "")) + b"\n")
-    with pytest.raises(ShardMissing, match=r"links/forward-000001\.json is missing"):
-        link_run(run_of(), LinkCursor(1), label_bucket=bucket, is_late=lambda: False)
+def test_linking_begins_again_when_its_state_is_gone() -> None:
+    run, bucket = run_of(), FakeBucket("labels")
+    bucket.write(run.folder.shard_list, msgspec.json.encode(Shard(0, "front", 3, "")) + b"\n")
+    lines = [line("front", START + n * 100_000_000, [("car", 10 * n)]) for n in range(3)]
+    bucket.write(run.folder.shard(0, "manifest.jsonl"), b"".join(msgspec.json.encode(one) + b"\n" for one in lines))
+    report = link_run(run, LinkCursor(1, "backward"), label_bucket=bucket, is_late=lambda: False)
+    assert report.verdict == "done"
+    assert len({one for ids in read_tracks(run, 0, bucket) for one in ids}) == 1
 
 
 def test_a_reviewers_boxes_keep_the_tracks_of_the_boxes_they_were_made_from() -> None:

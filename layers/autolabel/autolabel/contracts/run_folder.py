@@ -50,8 +50,8 @@ class RunFolder(msgspec.Struct, frozen=True):
         return self.prefix + "shards/"
 
     def shard(self, index: int, part: str) -> str:
-        """A part of a shard: frames, earlier, manifest, doubts, detections, issues, kept, asked, paths, tracks (all
-        .jsonl) or result.json."""
+        """A part of a shard: frames, earlier, manifest, doubts, detections, issues, kept, asked, tracks (all .jsonl)
+        or result.json."""
         return f"{self.shards}{index:06d}.{part}"
 
     @property
@@ -60,8 +60,12 @@ class RunFolder(msgspec.Struct, frozen=True):
         return self.prefix + "links.json"
 
     def link_state(self, shard: int, direction: str) -> str:
-        """What linking carries into a shard, `forward` or `backward`."""
-        return f"{self.prefix}links/{direction}-{shard:06d}.json"
+        """What linking carries into a shard, `forward` or `backward`. It is kept for some days, outside the folder."""
+        return f"linking/{self.drive}/{self.run}/{direction}-{shard:06d}.json"
+
+    def paths(self, shard: int) -> str:
+        """The places of a shard's boxes in paths, kept as long."""
+        return f"linking/{self.drive}/{self.run}/{shard:06d}.paths.jsonl"
 
     @property
     def earlier_labels(self) -> str:
@@ -170,6 +174,6 @@ class RunFolder(msgspec.Struct, frozen=True):
         """The parts in which the run is published, one in each line."""
         return self.parts + "parts.jsonl"
 
-    def part(self, number: int, name: str) -> str:
+    def part(self, id: str, name: str) -> str:
         """An object of a part: dataset, reviewed, judged (all .jsonl) or result.json."""
-        return f"{self.parts}{number:06d}.{name}"
+        return f"{self.parts}{id}.{name}"

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from autolabel.datasets.assembly import assemble_run
     from autolabel.datasets.earlier_runs import Collected, take_over_earlier_runs
     from autolabel.datasets.parts import Part
-    from autolabel.datasets.publication import plan_publication, publish_part, publish_run
+    from autolabel.datasets.publication import Publication, plan_publication, publish_part, publish_run
     from autolabel.datasets.verified_labels import FinishedJob
 else:
     from autolabel.lazy_faces import lazy_face
@@ -23,6 +23,7 @@ else:
             ),
             "parts": ("Part",),
             "publication": (
+                "Publication",
                 "plan_publication",
                 "publish_part",
                 "publish_run",
@@ -35,6 +36,7 @@ __all__ = [
     "Collected",
     "FinishedJob",
     "Part",
+    "Publication",
     "assemble_run",
     "plan_publication",
     "publish_part",

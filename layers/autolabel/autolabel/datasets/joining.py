@@ -47,7 +47,7 @@ class _ShardLines(NamedTuple):
     uncertainties: list[bytes]
     candidates: Iterable[bytes]
     earlier: list[EarlierFrame]
-    tracks: Iterable[list[str] | None]
+    tracks: Sequence[list[str] | None]
 
 
 class Join:
@@ -85,18 +85,20 @@ class Join:
             lines("doubts"),
             lines("detections") if is_searched(shard.index, self._part.run_frames) else repeat(b""),
             list(earlier_frames(self._run, shard, self._label_bucket)),
-            list(read_tracks(self._run, shard.index, self._label_bucket)) if self._part.linked else repeat(None),
+            list(read_tracks(self._run, shard.index, self._label_bucket))
+            if self._part.linked
+            else [None] * shard.lines,
         )
 
     def _join(self, read: _ShardLines) -> Iterator[JoinedFrame]:
         uncertainties = map(msgspec.json.Decoder(FrameUncertainty).decode, read.uncertainties)
-        candidates, tracks = iter(read.candidates), iter(read.tracks)
-        lines = zip(read.manifest, uncertainties, read.earlier, strict=True)
-        for position, (body, uncertainty, earlier) in enumerate(lines, start=read.shard.before):
+        candidates = iter(read.candidates)
+        lines = zip(read.manifest, uncertainties, read.earlier, read.tracks, strict=True)
+        for position, (body, uncertainty, earlier, tracks) in enumerate(lines, start=read.shard.before):
             line = read_line(body)
             self._label(line, earlier)
-            if ids := next(tracks, None):
-                line.tracks = carry_tracks(line, ids)
+            if tracks is not None:
+                line.tracks = carry_tracks(line, tracks)
             yield JoinedFrame(line, uncertainty, next(candidates, b""), position)
 
     def _label(self, line: ManifestLine, earlier: EarlierFrame) -> None:
@@ -120,11 +122,11 @@ def carry_tracks(line: ManifestLine, ids: Sequence[str]) -> tuple[str, ...]:
 
     A box that a person drew is in no track.
     """
-    if line.verified is msgspec.UNSET or line.verified is line.prelabel:
-        return tuple(ids)
     shown = line.prelabel_boxes
     if len(shown) != len(ids):
         raise CountMismatch(f"{line.source_ref} has {len(shown)} boxes in its pre-label and {len(ids)} track ids")
+    if line.verified is msgspec.UNSET or line.verified is line.prelabel:
+        return tuple(ids)
     by_box = {id(box): track for box, track in zip(shown, ids, strict=True)}
     carried = {
         id(pair.verified): by_box[id(pair.predicted)]

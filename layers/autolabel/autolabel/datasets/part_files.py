@@ -84,26 +84,24 @@ def write_part(run: Run, part: Part, label_bucket: Bucket) -> PartResult:
             yield encoded
 
     folder = run.folder
-    label_bucket.write_stream(folder.part(part.number, "dataset.jsonl"), lines(), _JSON_LINES)
-    label_bucket.write_stream(folder.part(part.number, "reviewed.jsonl"), reviews, _JSON_LINES)
-    label_bucket.write_stream(folder.part(part.number, "judged.jsonl"), judged, _JSON_LINES)
+    label_bucket.write_stream(folder.part(part.id, "dataset.jsonl"), lines(), _JSON_LINES)
+    label_bucket.write_stream(folder.part(part.id, "reviewed.jsonl"), reviews, _JSON_LINES)
+    label_bucket.write_stream(folder.part(part.id, "judged.jsonl"), judged, _JSON_LINES)
     result = PartResult(part, counts, join.tally, dataset_bytes, sum(map(len, reviews)))
-    label_bucket.write(folder.part(part.number, "result.json"), msgspec.json.encode(result))
+    label_bucket.write(folder.part(part.id, "result.json"), msgspec.json.encode(result))
     return result
 
 
 def read_result(run: Run, part: Part, label_bucket: Bucket) -> PartResult | None:
     """Read the result of a part; None if it was not written yet, or not of these shards and this job."""
-    body = label_bucket.read(run.folder.part(part.number, "result.json"))
+    body = label_bucket.read(run.folder.part(part.id, "result.json"))
     result = msgspec.json.decode(body, type=PartResult) if body else None
     return result if result and result.part == part else None
 
 
 def read_part(run: Run, part: Part, label_bucket: Bucket) -> Iterator[PartFrame]:
     """Read the frames of a part that was written, in the drive's order."""
-    lines = label_bucket.lines(run.folder.part(part.number, "dataset.jsonl"))
-    judged = map(
-        msgspec.json.Decoder(_JudgedLine).decode, label_bucket.lines(run.folder.part(part.number, "judged.jsonl"))
-    )
+    lines = label_bucket.lines(run.folder.part(part.id, "dataset.jsonl"))
+    judged = map(msgspec.json.Decoder(_JudgedLine).decode, label_bucket.lines(run.folder.part(part.id, "judged.jsonl")))
     for line, one in zip(lines, judged, strict=True):
         yield PartFrame(line + b"\n", one.camera, one.judged, one.reviewed, one.pairs)

@@ -6,6 +6,7 @@ whole run is gathered afterwards, in the drive's order, from what each part has 
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterator, Sequence
 
@@ -18,6 +19,8 @@ from autolabel.datasets.verified_labels import FinishedJob
 from autolabel.labelling.shards import OTHER_KINDS, LabelledShard, read_results
 from autolabel.labels.manifest import ManifestLine
 
+# Shards in a part: a state passes on 256 KiB, and a shard with the longest name takes 170 bytes of a part's line.
+MAX_SHARDS = 1_000
 # Different reasons for which frames without a verified label are counted: a reason can be foreign text.
 MAX_REASONS = 100
 # Words with a digit are numbers, places and ids of one frame; S3 is a name.
@@ -40,6 +43,12 @@ class Part(msgspec.Struct, frozen=True):
     job: FinishedJob | None = None
     results: tuple[str, ...] = ()
     linked: bool = False
+
+    @property
+    def id(self) -> str:
+        """Return the name of its files. It depends on all fields, so that no other part writes the same files."""
+        digest = hashlib.sha256(msgspec.json.encode(self, order="deterministic")).hexdigest()
+        return f"{self.number:06d}-{digest[:12]}"
 
     @property
     def frames(self) -> int:
@@ -111,7 +120,8 @@ def plan_parts(run: Run, jobs: Sequence[FinishedJob], label_bucket: Bucket, part
             ahead.pop(0)
         job = ahead[0] if ahead and ahead[0].first <= shard.index else None
         held = sum(one.lines for one in piece)
-        if piece and (job != piece_job or held + shard.lines > part_frames):
+        full = held + shard.lines > part_frames or len(piece) == MAX_SHARDS
+        if piece and (job != piece_job or full):
             yield part()
             number, before, piece = number + 1, before + held, []
         piece.append(shard)

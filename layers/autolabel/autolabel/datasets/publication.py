@@ -31,8 +31,7 @@ class Publication(msgspec.Struct, frozen=True):
     `verified`: frames with a person's label; `accepted`: frames that the policy accepted without a person. `scripted`:
     frames with a label of a script, which are in neither count, so that a reader who wants labels that are known to be
     right does not take them for such. `kept`: those of the `verified` frames whose label comes from an earlier run.
-    `rejected`: objects of the drive that are not in the dataset, by reason. `tracks`: of the models' boxes, at most one
-    for each object.
+    `rejected`: objects of the drive that are not in the dataset, by reason. `tracks`: of the models' boxes.
     """
 
     drive: str
@@ -113,12 +112,16 @@ def publish_run(
     for result in results:
         counts.add(result.counts)
     verification = [(job, _tally(job, results)) for job in sorted(jobs, key=lambda job: job.first)]
+    read = 0
     for part in parts:
         for frame in read_part(run, part, label_bucket):
+            read += 1
             gallery.take([frame.line])
             findings.take(frame.camera, frame.judged, frame.line)
             if frame.reviewed:
                 audits.take(frame.reviewed, frame.pairs)
+    if read != frames:
+        raise CountMismatch(f"the parts of {run.drive} {run.run} have {read:,} of {counted(frames, 'frame')}")
     _join_files(run, results, label_bucket)
     status = write_evidence(run, audits, label_bucket, now)
     summary = _published(assembled, run, label_bucket, counts, verification, findings, status)
@@ -166,7 +169,7 @@ def _join_files(run: Run, results: Sequence[PartResult], label_bucket: Bucket) -
         (folder.dataset, "dataset.jsonl", [result.dataset_bytes for result in results]),
         (folder.reviewed, "reviewed.jsonl", [result.review_bytes for result in results]),
     ):
-        sources = [(folder.part(result.part.number, name), size) for result, size in zip(results, sizes, strict=True)]
+        sources = [(folder.part(result.part.id, name), size) for result, size in zip(results, sizes, strict=True)]
         label_bucket.concatenate(key, sources, "application/jsonl")
 
 

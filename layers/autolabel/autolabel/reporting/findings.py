@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import msgspec
 from msgspec import UNSET
@@ -42,7 +42,11 @@ LISTED_WORKERS = 50
 CONFIDENT = 0.5
 # Label issues of a frame that are followed from frame to frame.
 _FOLLOWED = 20
-SHOWN, BLIND, DRAWN = "shown", "blind", "drawn"
+# The groups of judged frames.
+How = Literal["shown", "blind", "drawn"]
+SHOWN: How = "shown"
+BLIND: How = "blind"
+DRAWN: How = "drawn"
 
 
 class MovedIou(msgspec.Struct, frozen=True):
@@ -135,7 +139,7 @@ class JudgedFrame(msgspec.Struct, frozen=True, array_like=True):
     searched for.
     """
 
-    how: str
+    how: How
     source_ref: str
     timestamp: str
     edits: FrameEdits
@@ -180,7 +184,9 @@ class Findings:
     """Gathers the findings of a run of `frames` lines, in the order of the drive."""
 
     def __init__(self, frames: int) -> None:
-        self._tallies = {how: (EditTally(), SecondsTally()) for how in (SHOWN, BLIND, DRAWN)}
+        self._tallies: dict[How, tuple[EditTally, SecondsTally]] = {
+            how: (EditTally(), SecondsTally()) for how in (SHOWN, BLIND, DRAWN)
+        }
         self._efforts = EffortTally()
         self._pace = PaceTally()
         self._workers: dict[str, PaceTally] = {}
@@ -270,7 +276,7 @@ class Findings:
             self._issues.take(track.worst.row.issue.suspicion, track.worst)
 
 
-def _how(provenance: Provenance) -> str:
+def _how(provenance: Provenance) -> How:
     if provenance.triage == BLIND_AUDIT:
         return BLIND
     return SHOWN if provenance.labelled_by == LabelledBy.MODEL_AND_PERSON else DRAWN

@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator
-from typing import Literal, NamedTuple, TypeVar
+from typing import Literal, NamedTuple
 
 import msgspec
 
 from autolabel.contracts.drive import Run
-from autolabel.contracts.errors import ShardMissing
 from autolabel.contracts.ports import Bucket
 from autolabel.labelling.shards import Shard, read_shards
 from autolabel.labels.manifest import ManifestLine, read_line
@@ -70,7 +69,7 @@ class _PathBox(NamedTuple):
     length: int
 
 
-class _Forward(msgspec.Struct):
+class _Forward(msgspec.Struct, tag="forward"):
     """What the forward walk carries. `ids`: of live paths, by their numbers; `joined`: ids, and the earlier path's.
 
     `pauses`: how often each number of milliseconds passed between two frames of the camera. `rates`: of cameras whose
@@ -86,7 +85,7 @@ class _Forward(msgspec.Struct):
     rates: dict[str, float | None] = {}
 
 
-class _Backward(msgspec.Struct):
+class _Backward(msgspec.Struct, tag="backward"):
     """What the backward walk carries. `confirmed`: open tracks, and whether they have enough boxes."""
 
     joined: dict[str, str]
@@ -95,15 +94,12 @@ class _Backward(msgspec.Struct):
     tracks: dict[str, int] = {}
 
 
-_State = TypeVar("_State", _Forward, _Backward)
-
-
 def link_run(run: Run, cursor: LinkCursor, *, label_bucket: Bucket, is_late: Callable[[], bool]) -> LinkReport:
     """Link the shards from the cursor on, until `is_late`; at least one.
 
     Writes the part `tracks` of each shard: for each line of its manifest, the id of the track of each box of the
-    pre-label, empty for a box in no confirmed track. A repeated call writes the same. Raises ShardMissing when the
-    state before the cursor is gone.
+    pre-label, empty for a box in no confirmed track. A repeated call writes the same. If the state before the cursor
+    is gone, because the execution was stopped for weeks, it begins again.
     """
     if not run.document.tracks:
         return LinkReport(run.drive, run.run, "done", cursor)
@@ -118,26 +114,25 @@ class _Linking:
         self._shards = list(read_shards(label_bucket, run.folder))
 
     def walk(self, cursor: LinkCursor) -> LinkReport:
-        if cursor.direction == "forward":
-            forward = self._read_state(cursor, _Forward) if cursor.shard else _Forward()
+        state = self._read_state(cursor)
+        if state is None:
+            cursor, state = LinkCursor(), _Forward()
+        if isinstance(state, _Forward):
             for index in range(cursor.shard, len(self._shards)):
-                self._forward(self._shards[index], forward)
+                self._forward(self._shards[index], state)
                 if self._is_late() and index + 1 < len(self._shards):
-                    return self._go_on(LinkCursor(index + 1), forward)
-            _end_camera(forward)
-            cursor = LinkCursor(0, "backward")
+                    return self._go_on(LinkCursor(index + 1), state)
+            _end_camera(state)
+            cursor, state = LinkCursor(0, "backward"), _Backward(state.joined, state.rates)
             if self._is_late():
-                return self._go_on(cursor, _Backward(forward.joined, forward.rates))
-            backward = _Backward(forward.joined, forward.rates)
-        else:
-            backward = self._read_state(cursor, _Backward)
+                return self._go_on(cursor, state)
         for done in range(cursor.shard, len(self._shards)):
-            self._backward(self._shards[-1 - done], backward)
+            self._backward(self._shards[-1 - done], state)
             if self._is_late() and done + 1 < len(self._shards):
-                return self._go_on(LinkCursor(done + 1, "backward"), backward)
+                return self._go_on(LinkCursor(done + 1, "backward"), state)
         cameras = {
-            camera: CameraLinks(rate, backward.tracks.get(camera, 0) if _is_linked(rate) else None)
-            for camera, rate in backward.rates.items()
+            camera: CameraLinks(rate, state.tracks.get(camera, 0) if _is_linked(rate) else None)
+            for camera, rate in state.rates.items()
         }
         self._label_bucket.write(self._run.folder.links, msgspec.json.encode(Links(LINK, cameras)))
         return LinkReport(self._run.drive, self._run.run, "done", cursor)
@@ -149,7 +144,7 @@ class _Linking:
         places = []
         for body in self._label_bucket.lines(self._run.folder.shard(shard.index, "manifest.jsonl")):
             places.append(msgspec.json.encode(self._link(read_line(body), state)) + b"\n")
-        self._write(shard, "paths", places)
+        self._label_bucket.write(self._run.folder.paths(shard.index), b"".join(places), _JSON_LINES)
         live = state.linker.live
         state.ids = {number: id for number, id in state.ids.items() if number in live}
         state.linker.joins.clear()
@@ -160,9 +155,6 @@ class _Linking:
             pause = min(round((timestamp - state.last) / _MILLISECOND), _LONGEST_PAUSE)
             state.pauses[pause] = state.pauses.get(pause, 0) + 1
         state.last = timestamp
-        if line.prelabel is msgspec.UNSET:
-            # No model saw the frame, so it says nothing about the objects.
-            return []
         time = timestamp / _NANOSECONDS
         boxes = line.prelabel_boxes
         sights = [
@@ -189,25 +181,20 @@ class _Linking:
         decoder = msgspec.json.Decoder(list[_PathBox])
         linked = _is_linked(state.rates[shard.camera])
         tracks = []
-        for body in reversed(list(self._label_bucket.lines(self._run.folder.shard(shard.index, "paths.jsonl")))):
+        for body in reversed(list(self._label_bucket.lines(self._run.folder.paths(shard.index)))):
             names = [_name(place, shard.camera, state) for place in decoder.decode(body)]
             tracks.append(msgspec.json.encode(names if linked else [""] * len(names)) + b"\n")
-        self._write(shard, "tracks", tracks[::-1])
-
-    def _write(self, shard: Shard, part: str, lines: list[bytes]) -> None:
-        self._label_bucket.write(self._run.folder.shard(shard.index, f"{part}.jsonl"), b"".join(lines), _JSON_LINES)
+        key = self._run.folder.shard(shard.index, "tracks.jsonl")
+        self._label_bucket.write(key, b"".join(tracks[::-1]), _JSON_LINES)
 
     def _go_on(self, cursor: LinkCursor, state: _Forward | _Backward) -> LinkReport:
         key = self._run.folder.link_state(cursor.shard, cursor.direction)
         self._label_bucket.write(key, msgspec.json.encode(state))
         return LinkReport(self._run.drive, self._run.run, "continue", cursor)
 
-    def _read_state(self, cursor: LinkCursor, kind: type[_State]) -> _State:
-        key = self._run.folder.link_state(cursor.shard, cursor.direction)
-        body = self._label_bucket.read(key)
-        if body is None:
-            raise ShardMissing(f"linking {self._run.drive} {self._run.run} cannot go on: {key} is missing")
-        return msgspec.json.decode(body, type=kind)
+    def _read_state(self, cursor: LinkCursor) -> _Forward | _Backward | None:
+        body = self._label_bucket.read(self._run.folder.link_state(cursor.shard, cursor.direction))
+        return msgspec.json.decode(body, type=_Forward | _Backward) if body else None
 
 
 def _name(place: _PathBox, camera: str, state: _Backward) -> str:
