@@ -173,12 +173,21 @@ def test_only_four_functions_may_send_to_a_queue() -> None:
     assert senders == {"submit", "collect", "reconcile", "sweep"}
 
 
-def test_an_uploader_may_put_drives_and_nothing_else() -> None:
+def test_an_uploader_may_put_and_list_drives_and_nothing_else() -> None:
     properties = template()["Resources"]["UploaderRole"]["Properties"]
     (only,) = properties["Policies"]
-    (statement,) = only["PolicyDocument"]["Statement"]
-    assert (statement["Effect"], statement["Action"]) == ("Allow", "s3:PutObject")
-    assert resolve(statement["Resource"]) == f"arn:aws:s3:::{INGEST}/drives/*"
+    allowed = {
+        (statement["Effect"], statement["Action"], resolve(statement["Resource"]), str(statement.get("Condition", "")))
+        for statement in only["PolicyDocument"]["Statement"]
+    }
+    bucket, drives = f"arn:aws:s3:::{INGEST}", f"arn:aws:s3:::{INGEST}/drives/*"
+    assert allowed == {
+        ("Allow", "s3:PutObject", drives, ""),
+        ("Allow", "s3:ListMultipartUploadParts", drives, ""),
+        ("Allow", "s3:AbortMultipartUpload", drives, ""),
+        ("Allow", "s3:ListBucket", bucket, "{'StringLike': {'s3:prefix': 'drives/*'}}"),
+        ("Allow", "s3:ListBucketMultipartUploads", bucket, ""),
+    }
     assert "ManagedPolicyArns" not in properties
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -27,13 +28,24 @@ def put_logs(pipeline: Pipeline, name: str, logs: dict[str, bytes], **document: 
         pipeline.put(name, f"logs/{log}", content)
 
 
-def test_logs_become_a_labelled_drive(pipeline: Pipeline) -> None:
+@pytest.fixture(scope="module")
+def fleet(pipeline: Pipeline) -> Terminal:
+    uploads = [line for line in documented_permissions("For fleets and ML engineers") if not line.startswith("s3:Get")]
+    return terminal_of_user(pipeline, "log-uploader", uploads)
+
+
+def test_logs_become_a_labelled_drive(pipeline: Pipeline, fleet: Terminal, tmp_path: Path) -> None:
     messages = drive(FRAMES)
-    # Given two logs of one drive, whose slices are small
+    # Given a folder of two logs of one drive, whose slices are small
     front = mcap_log([one for one in messages if one.topic == FRONT], chunk_size=1_000)
-    rear = bag_log([one for one in messages if one.topic == REAR])
-    put_logs(pipeline, "logged", {"front.mcap": front, "rear.bag": rear}, cameras={FRONT: "front", REAR: "rear"})
-    # When both were extracted, then the drive is closed, and its run labels the frames of both
+    (tmp_path / "front.mcap").write_bytes(front)
+    (tmp_path / "rear.bag").write_bytes(bag_log([one for one in messages if one.topic == REAR]))
+    document = {"vehicle": "test", "logs": ["front.mcap", "rear.bag"], "cameras": {FRONT: "front", REAR: "rear"}}
+    (tmp_path / "recording.json").write_text(json.dumps(document))
+    # When the fleet uploads it
+    said = fleet.say("upload", str(tmp_path), "--drive", "logged")
+    assert said == "drive logged: 2 files of logs uploaded; autolabel status logged shows them\n"
+    # And both were extracted, then the drive is closed, and its run labels the frames of both
     summary = pipeline.succeed("logged")
     assert (summary["frames"]["uploaded"], summary["frames"]["labelled"]) == (2 * FRAMES, 2 * FRAMES)
     lines = pipeline.lines("logged", "dataset.manifest")
@@ -42,6 +54,8 @@ def test_logs_become_a_labelled_drive(pipeline: Pipeline) -> None:
     pictures = [one.packed[1] for one in messages if one.packed]
     keys = sorted(line["source-ref"].partition("/drives/")[2] for line in lines if "/front/" in line["source-ref"])
     assert [pipeline.stack.ingest.read(f"drives/{key}") for key in keys] == pictures
+    # And a second upload sends nothing
+    assert "0 files of logs uploaded, 2 files there already" in fleet.say("upload", str(tmp_path), "--drive", "logged")
 
 
 def test_a_log_that_cannot_be_read_is_told_and_the_others_go_on(pipeline: Pipeline) -> None:

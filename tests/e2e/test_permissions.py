@@ -81,7 +81,17 @@ def test_an_uploader_may_only_upload_drives(pipeline: Pipeline, uploader: Any) -
         assert refused(call, Bucket=ingest, Key=frame), call.__name__
     version = pipeline.cloud.client("s3").head_object(Bucket=ingest, Key=frame)["VersionId"]
     assert refused(uploader.delete_object, Bucket=ingest, Key=frame, VersionId=version)
-    assert refused(uploader.list_objects_v2, Bucket=ingest, Prefix="drives/uploader/")
+    # It lists drives, and goes on with uploads in parts or ends them
+    listed = uploader.list_objects_v2(Bucket=ingest, Prefix="drives/uploader/")["Contents"]
+    assert [thing["Key"] for thing in listed] == ["drives/uploader/drive.json", frame]
+    assert refused(uploader.list_objects_v2, Bucket=ingest)
+    part = {"Bucket": ingest, "Key": "drives/uploader/logs/a.mcap"}
+    part["UploadId"] = uploader.create_multipart_upload(**part)["UploadId"]
+    uploader.upload_part(**part, PartNumber=1, Body=b"x")
+    assert len(uploader.list_parts(**part)["Parts"]) == 1
+    found = uploader.list_multipart_uploads(Bucket=ingest, Prefix="drives/uploader/")["Uploads"]
+    assert [one["UploadId"] for one in found] == [part["UploadId"]]
+    uploader.abort_multipart_upload(**part)
     # It may not write anywhere else
     assert refused(uploader.put_object, Bucket=ingest, Key="elsewhere.png", Body=b"x")
     assert refused(uploader.put_object, Bucket=labels, Key="drives/uploader/x.png", Body=b"x")

@@ -6,11 +6,14 @@ from pathlib import Path
 
 import click
 
+from autolabel.contracts.frames import LOG_DOCUMENT
+from autolabel.contracts.logs import LogDocument
 from autolabel.contracts.verification import Policy, VerifyUncertain
 from autolabel.contracts.wording import counted
 from autolabel_cli.completion import complete_drives, complete_models
 from autolabel_cli.drives.display import RunDisplay
 from autolabel_cli.drives.frame_copies import fetch_frames
+from autolabel_cli.drives.log_uploads import LogFiles, document_of_logs, find_logs, upload_logs
 from autolabel_cli.drives.logs import LogRecording, find_source
 from autolabel_cli.drives.recordings import Recording
 from autolabel_cli.drives.results import fetch_run
@@ -30,6 +33,11 @@ from autolabel_cli.output import console
 from autolabel_cli.stack import Stack
 
 DEFAULT_CAMERA = "front"
+_MB = 1_000_000
+_UNKNOWN = (
+    "; your identity may not read the ledger, so it is not known whether the drive was closed before: if it was, "
+    "these frames are late"
+)
 # With the defaults of the contract. A drive.json can set other values.
 _POLICIES: dict[str, Policy] = {"all": VERIFY_ALL, "doubtful": VerifyUncertain()}
 
@@ -57,7 +65,9 @@ _POLICIES: dict[str, Policy] = {"all": VERIFY_ALL, "doubtful": VerifyUncertain()
     help="Frames that reviewers verify: all, or only uncertain frames, unproven classes and audits.",
 )
 @click.option("--late", is_flag=True, help="Add frames to a drive that is closed already; its drive.json stays.")
-@click.option("--partial", is_flag=True, help="Close the drive even if parts of a log cannot be read.")
+@click.option("--extract", is_flag=True, help="Extract a log on this machine, and upload only its frames.")
+@click.option("--partial", is_flag=True, help="With --extract, close the drive even if parts of a log cannot be read.")
+@click.option("--replace", is_flag=True, help="Upload logs again that are there with other bytes.")
 @stack_option
 def upload(
     source: Path,
@@ -70,14 +80,20 @@ def upload(
     limit: int | None,
     policy: str,
     late: bool,
+    extract: bool,
     partial: bool,
+    replace: bool,
     stack_name: str,
 ) -> None:
     """Upload SOURCE as a drive, and close the drive.
 
-    SOURCE is a video file or a folder of .png, .jpg and .jpeg images, which become one camera, or a drive log (MCAP or
-    a ROS 1 bag) with all its cameras. Closing the drive starts its run. A drive that is closed already is refused
-    without --late, if you may read the ledger.
+    SOURCE is a video file or a folder of .png, .jpg and .jpeg images, which become one camera; or a drive log (MCAP or
+    a ROS 1 bag) or a folder of logs, with all their cameras. Closing the drive starts its run. A drive that is closed
+    already is refused without --late, if you may read the ledger.
+
+    Logs are uploaded as they are. The stack extracts their frames, and closes the drive after the last one. An upload
+    that was broken off goes on where it ended when the command is given again, and nothing is uploaded twice. With
+    --extract, a log is extracted here.
 
     Images are frames in the order of the numbers in their names. A name of 19 digits is the frame's time in ns. The
     file .autolabel-upload.json, which is written into the folder, keeps the times of all other names: when a changed
@@ -86,12 +102,28 @@ def upload(
     check_names(drive, camera or DEFAULT_CAMERA)
     if late and (models or notes or policy != "all"):
         raise CommandError("--late leaves drive.json as it is: leave out --model, --note and --policy")
+    logs = None if extract else find_logs(source)
+    stack = Stack.find(stack_name) if logs else None
+    # Older stacks extract no logs.
+    if logs and stack and ("ExtractMachineArn" in stack.outputs or source.is_dir()):
+        if camera or topics or limit or partial:
+            raise CommandError(
+                "--camera, --topic, --limit and --partial are for logs that are extracted on this machine: give "
+                f"--extract, or name topics and cameras in the {LOG_DOCUMENT} of a folder of logs"
+            )
+        if models:
+            check_models(stack, models)
+        described = LogDocument(vehicle, models=models or None, verification=_POLICIES[policy], notes=notes)
+        _upload_logs(stack, drive, logs, described, late=late, replace=replace)
+        return
     recording = find_source(source, topics)
-    if isinstance(recording, Recording) and (topics or partial):
-        raise CommandError(f"{source} is not a drive log: leave out --topic and --partial")
+    if isinstance(recording, Recording) and (topics or partial or extract):
+        raise CommandError(f"{source} is not a drive log: leave out --topic, --extract and --partial")
+    if replace:
+        raise CommandError("--replace is for logs that are uploaded as they are: leave it out")
     if isinstance(recording, LogRecording) and camera:
         recording.rename_camera(camera)
-    stack = Stack.find(stack_name)
+    stack = stack or Stack.find(stack_name)
     if models:
         check_models(stack, models)
     known = check_closed(stack, drive, late=late)
@@ -118,16 +150,45 @@ def upload(
     console.print(said, highlight=False, soft_wrap=True)
 
 
+def _upload_logs(
+    stack: Stack, drive: str, logs: LogFiles, described: LogDocument, *, late: bool, replace: bool
+) -> None:
+    """Upload logs as they are, with their document in front, and say what becomes of them."""
+    if "ExtractMachineArn" not in stack.outputs:
+        raise CommandError(
+            f"stack {stack.name!r} does not extract logs: deploy it again, or upload each log of {logs.folder} with "
+            "--extract"
+        )
+    document = document_of_logs(logs, described)
+    total, done, known = max(1, logs.size // _MB), 0, True
+
+    def check() -> None:
+        nonlocal known
+        known = check_closed(stack, drive, late=late)
+
+    with RunDisplay(console) as display:
+
+        def show(sent: int) -> None:
+            nonlocal done
+            done += sent
+            display.count("MB", min(done // _MB, total), total)
+
+        uploaded = upload_logs(stack, drive, logs, None if late else document, replace=replace, check=check, sent=show)
+    for notice in filter(None, (*uploaded.notices, logs.skipped_sentence)):
+        console.print(notice, highlight=False, markup=False, soft_wrap=True)
+    there = f", {counted(len(uploaded.there), 'file')} there already" if uploaded.there else ""
+    follows = f"autolabel relabel {drive} takes in their frames" if late else f"autolabel status {drive} shows them"
+    said = f"drive {drive}: {counted(len(uploaded.sent), 'file')} of logs uploaded{there}; {follows}"
+    console.print(said + ("" if known else _UNKNOWN), highlight=False, soft_wrap=True)
+
+
 def _uploaded(drive: str, *, late: bool, known: bool) -> tuple[str, str]:
     """Say what became of the drive, and what follows from it."""
     if late:
         return "", f"; autolabel relabel {drive} makes a run with those that its runs do not have"
     if known:
         return " and closed", ""
-    return " with drive.json", (
-        "; your identity may not read the ledger, so it is not known whether the drive was closed before: if it was, "
-        "these frames are late"
-    )
+    return " with drive.json", _UNKNOWN
 
 
 @click.command()

@@ -6,26 +6,19 @@ A receipt in the folder keeps the time of each name: the times of files differ b
 from __future__ import annotations
 
 import itertools
-import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import msgspec
-
+from autolabel_cli.drives.receipts import read_receipt, write_receipt
 from autolabel_cli.errors import CommandError
 
-RECEIPT = ".autolabel-upload.json"
 # Assumed rate of images whose names hold no timestamp.
 FOLDER_RATE_HZ = 10
 _STEP = 1_000_000_000 // FOLDER_RATE_HZ
 # The first time of 19 digits, in 2001: some archives and images give files the time 0, and names may get earlier ones.
 _EARLIEST = 10**18
 _TIMESTAMP = re.compile(r"[0-9]{19}")
-
-
-class _Receipt(msgspec.Struct):
-    times: dict[str, int]
 
 
 def natural_order(name: str) -> tuple[list[str | int], str]:
@@ -42,7 +35,7 @@ def frame_times(folder: Path, images: Sequence[Path]) -> dict[str, int]:
     """
     named = {path.name: int(path.stem) for path in images if _TIMESTAMP.fullmatch(path.stem)}
     others = [path for path in images if path.name not in named]
-    times = named | (_spread(_read_receipt(folder), others) if others else {})
+    times = named | (_spread(read_receipt(folder).times, others) if others else {})
     first: dict[int, str] = {}
     for path in images:
         other = first.setdefault(times[path.name], path.name)
@@ -57,30 +50,13 @@ def frame_times(folder: Path, images: Sequence[Path]) -> dict[str, int]:
 def keep_times(folder: Path, times: Mapping[str, int]) -> bool:
     """Write the times of names that hold none into the folder's receipt; False if the folder cannot be written."""
     new = {name: time for name, time in times.items() if not _TIMESTAMP.fullmatch(Path(name).stem)}
-    kept = _read_receipt(folder) if new else {}
-    if new.items() <= kept.items():
+    if not new:
         return True
-    beside = folder / f"{RECEIPT}.new"
-    try:
-        beside.write_text(json.dumps({"times": kept | new}))
-        beside.replace(folder / RECEIPT)
-    except OSError:
-        return False
-    return True
-
-
-def _read_receipt(folder: Path) -> dict[str, int]:
-    path = folder / RECEIPT
-    try:
-        # Not msgspec, which refuses names that are not UTF-8.
-        return msgspec.convert(json.loads(path.read_bytes()), _Receipt).times
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError, msgspec.ValidationError) as e:
-        raise CommandError(
-            f"{path}, which keeps the times of the folder's frames, cannot be read: {e}; restore it, or delete it: "
-            "the frames then get new times, and are other frames than those of earlier uploads"
-        ) from e
+    receipt = read_receipt(folder)
+    if new.items() <= receipt.times.items():
+        return True
+    receipt.times |= new
+    return write_receipt(folder, receipt)
 
 
 def _spread(kept: Mapping[str, int], images: Sequence[Path]) -> dict[str, int]:

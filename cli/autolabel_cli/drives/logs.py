@@ -147,7 +147,7 @@ def find_source(path: Path, topics: Collection[str] = ()) -> Recording | LogReco
     `topics`: those of a log to read; empty: all with pictures. CommandError for another kind of file, and for a log
     that cannot be read or has no camera.
     """
-    kind = tell_kind(_head(path))
+    kind = tell_kind(read_head(path))
     if kind.container is None and (not kind.name or kind.has_frames):
         return find_recording(path)
     try:
@@ -165,7 +165,8 @@ def find_source(path: Path, topics: Collection[str] = ()) -> Recording | LogReco
         ) from e
 
 
-def _head(path: Path) -> bytes:
+def read_head(path: Path) -> bytes:
+    """Read the first bytes of a file, by which its kind is told; empty for a folder."""
     if not path.is_file():
         return b""
     try:

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from autolabel.contracts.wording import counted
-from autolabel_cli.drives.folder_times import RECEIPT, frame_times, keep_times, natural_order
+from autolabel_cli.drives.folder_times import frame_times, keep_times, natural_order
+from autolabel_cli.drives.receipts import RECEIPT
 from autolabel_cli.errors import CommandError
 
 IMAGES = {".png": "png", ".jpg": "jpg", ".jpeg": "jpeg"}

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autolabel_cli.drives.folder_times import RECEIPT, frame_times, keep_times, natural_order
+from autolabel_cli.drives.folder_times import frame_times, keep_times, natural_order
+from autolabel_cli.drives.receipts import RECEIPT
 from autolabel_cli.errors import CommandError
 
 START = 1_700_000_000_000_000_000
