@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Settings(msgspec.Struct, frozen=True):
-    """`slice_megabytes`: the most of a slice, in 2^20 bytes; `logs_quiet`: as that of submit."""
+    """`slice_megabytes`: the most of a slice, in 2^20 bytes; `logs_quiet`, `abandoned_after`: as those of submit."""
 
     ingest_bucket: str
     label_bucket: str
@@ -30,6 +30,7 @@ class Settings(msgspec.Struct, frozen=True):
     ops_topic_arn: str
     slice_megabytes: int
     logs_quiet: float
+    abandoned_after: float
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -59,6 +60,7 @@ def end(request: Request, extraction: LogExtraction) -> msgspec.Struct:
         extractions=adapters.extractions,
         announcements=adapters.operators,
         quiet_after=settings.logs_quiet,
+        abandoned_after=settings.abandoned_after,
         now=time.time,
     ).look(request.drive)
     logger.info("ended", extra={"log": answer(ended), "drive": looked._asdict()})

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 class Settings(msgspec.Struct, frozen=True):
     """`max_answer_wait`: the most seconds to wait for an invocation's answer. `logs_quiet`: seconds without a new log
-    after which a drive is closed whose logs have ended.
+    after which a drive is closed whose logs have ended; `abandoned_after`: after which it is closed without named logs.
 
     `first_wait`, `bury_after`: `first_wait` and `dead_letter_after` of Deliveries. `park_after`: receives after which a
     unit whose endpoint is gone is parked.
@@ -48,6 +48,7 @@ class Settings(msgspec.Struct, frozen=True):
     park_after: int
     max_answer_wait: float
     logs_quiet: float
+    abandoned_after: float
 
 
 settings = read_settings(Settings, os.environ)
@@ -81,6 +82,7 @@ def submission() -> Submission:
             extractions=adapters.extractions,
             announcements=adapters.operators,
             quiet_after=settings.logs_quiet,
+            abandoned_after=settings.abandoned_after,
             now=time.time,
         ),
         max_answer_wait=settings.max_answer_wait,

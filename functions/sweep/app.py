@@ -47,6 +47,7 @@ def handler(event: Event, context: LambdaContext) -> Answer:
         abandoned_after=settings.abandoned_after,
         # The event of a document that was there at the previous sweep must have been lost.
         unheard_after=min(settings.abandoned_after, settings.sweep_minutes * 60),
+        every=settings.sweep_minutes * 60,
     )
     report = sweep.run(time.time())
     metrics.add_metric("DrivesAbandoned", MetricUnit.Count, len(report.closed))

@@ -55,6 +55,7 @@ WEBHOOK_URL = "https://abcdefgh.lambda-url.eu-central-1.on.aws/"
 ACTIONS = {
     "HeadObject": ["s3:GetObject"],
     "ListObjectsV2": ["s3:ListBucket"],
+    "ListMultipartUploads": ["s3:ListBucketMultipartUploads"],
     "CreateMultipartUpload": ["s3:PutObject"],
     "UploadPart": ["s3:PutObject"],
     "CompleteMultipartUpload": ["s3:PutObject"],
@@ -267,7 +268,8 @@ def needed(call: Call) -> list[tuple[str, str]]:
     if call.service == "s3":
         bucket = f"arn:aws:s3:::{parameters['Bucket']}"
         found = [
-            (action, bucket if action == "s3:ListBucket" else f"{bucket}/{parameters['Key']}") for action in actions
+            (action, bucket if action.startswith("s3:ListBucket") else f"{bucket}/{parameters['Key']}")
+            for action in actions
         ]
         if call.operation == "UploadPartCopy":
             source = parameters["CopySource"]

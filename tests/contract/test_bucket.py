@@ -264,6 +264,14 @@ def test_a_failed_upload_leaves_no_parts() -> None:
     assert "Uploads" not in client.list_multipart_uploads(Bucket="things")
 
 
+def test_open_uploads_are_found_under_their_prefix(aws: None) -> None:
+    bucket = S3Bucket(create_bucket("things", client := shared_client("s3")), "things")
+    upload = client.create_multipart_upload(Bucket="things", Key="a/b")["UploadId"]
+    assert [bucket.has_open_uploads(prefix) for prefix in ("", "a/", "a/c", "b")] == [True, True, False, False]
+    client.abort_multipart_upload(Bucket="things", Key="a/b", UploadId=upload)
+    assert not bucket.has_open_uploads("")
+
+
 @pytest.mark.usefixtures("aws")
 def test_large_parts_are_copied_inside_s3() -> None:
     client = create_bucket("things")

@@ -16,6 +16,7 @@ class FakeBucket:
     """`Bucket` in a dict. `writes`: keys in the order in which they were written; `now`: its clock.
 
     `withheld`: S3's code by the key of a frame that is not given out. `metadata`: user metadata by key.
+    `open_uploads`: the keys of multipart uploads that are not complete.
     """
 
     def __init__(self, name: str) -> None:
@@ -27,6 +28,7 @@ class FakeBucket:
         self.now = 0.0
         self.withheld: dict[str, str] = {}
         self.metadata: dict[str, dict[str, str]] = {}
+        self.open_uploads: set[str] = set()
 
     def uri(self, key: str) -> str:
         return f"s3://{self.name}/{key}"
@@ -68,6 +70,9 @@ class FakeBucket:
         rests = (key.removeprefix(prefix) for key in self.objects if key.startswith(prefix))
         folders = {rest.split("/")[0] for rest in rests if "/" in rest}
         return iter(sorted(folders, key=lambda folder: f"{folder}/".encode()))
+
+    def has_open_uploads(self, prefix: str) -> bool:
+        return any(key.startswith(prefix) for key in self.open_uploads)
 
     def write(self, key: str, body: bytes, content_type: str = "application/json") -> None:
         self.objects[key] = bytes(body)

@@ -114,6 +114,7 @@ class Pipeline:
             extractions=fused(self.extractions, fuse),
             announcements=fused(self.announcements, fuse),
             quiet_after=LOGS_QUIET,
+            abandoned_after=ABANDONED_AFTER,
             now=lambda: self.now,
         )
 
@@ -196,6 +197,7 @@ class Pipeline:
             announcements=self.announcements,
             abandoned_after=ABANDONED_AFTER,
             unheard_after=UNHEARD_AFTER,
+            every=UNHEARD_AFTER,
         )
         return sweep.run(self.now if now is None else now)
 

@@ -94,6 +94,7 @@ class Functions:
                 extractions=StepFunctionsExtractions(client(tape, "stepfunctions"), "extract-log"),
                 announcements=announcements,
                 quiet_after=0.0,
+                abandoned_after=0.0,
                 now=lambda: _now(tape),
             ),
             max_answer_wait=MAX_ANSWER_WAIT,

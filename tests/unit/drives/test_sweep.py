@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
+from collections.abc import Iterator
 
 import pytest
 
+from autolabel.contracts.ports import StoredObject
 from autolabel.inference.submission import CloseRequest
 from tests.fakes.images import png
 from tests.fakes.pipeline import ABANDONED_AFTER, DRIVE, UNHEARD_AFTER, Pipeline, drive_document, frame_key
@@ -112,3 +115,30 @@ def test_open_drives_are_found_for_any_names(pipeline: Pipeline, drives: list[st
         assert pipeline.sweep().closed == [open_drive]
         pipeline.ingest.objects.clear()
         pipeline.ledger.closed.clear()
+
+
+def test_an_abandoned_drive_with_an_open_upload_stays_open(pipeline: Pipeline) -> None:
+    pipeline.upload(frame_key(0), png())
+    pipeline.now += ABANDONED_AFTER
+    pipeline.ingest.open_uploads = {f"drives/{DRIVE}/logs/a.mcap"}
+    assert pipeline.sweep().closed == []
+    pipeline.ingest.open_uploads = set()
+    assert pipeline.sweep().closed == [DRIVE]
+
+
+def test_any_number_of_closed_drives_is_looked_at_in_turn(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    drives, listed = [f"d{n}" for n in range(950)], Counter[str]()
+    for drive in drives:
+        pipeline.ledger.mark_closed(drive)
+
+    def note(prefix: str, after: str = "") -> Iterator[StoredObject]:
+        listed[prefix] += 1
+        return iter(())
+
+    monkeypatch.setattr(pipeline.ingest, "list", note)
+    for _ in range(10):
+        before = listed.total()
+        pipeline.sweep()
+        assert listed.total() - before < 150
+        pipeline.now += UNHEARD_AFTER
+    assert listed == {f"drives/{drive}/logs/": 1 for drive in drives}

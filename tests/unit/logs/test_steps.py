@@ -17,8 +17,9 @@ from autolabel.logs import steps
 from autolabel.logs.extraction import SAME_TIMESTAMP
 from autolabel.logs.steps import Inspected, LogExtraction, LogSummary
 from tests.fakes import logs as written
+from tests.fakes.faults import Fuse
 from tests.fakes.logs import FRONT, REAR, START, STEP, Sent, bag_log, drive, mcap_log
-from tests.fakes.pipeline import DRIVE, LOGS_QUIET, Pipeline, drive_document, frame_key
+from tests.fakes.pipeline import ABANDONED_AFTER, DRIVE, LOGS_QUIET, Pipeline, drive_document, frame_key
 from tests.unit.logs.test_calibrations import INFO, calibrated
 
 FRAMES = 12
@@ -152,12 +153,80 @@ def test_without_a_list_of_logs_a_drive_is_closed_after_a_quiet_time() -> None:
     assert cloud.ingest.exists(f"drives/{DRIVE}/drive.json")
 
 
+def test_an_upload_that_is_not_complete_keeps_a_drive_open() -> None:
+    cloud = Cloud()
+    cloud.put_log(mcap_log(drive(3)))
+    cloud.run_extractions()
+    cloud.now += ABANDONED_AFTER
+    cloud.ingest.open_uploads = {f"drives/{DRIVE}/logs/b.mcap"}
+    assert cloud.drive_logs().look(DRIVE) == ("waiting", "an upload to the drive is not complete")
+    cloud.ingest.open_uploads = {f"drives/{DRIVE}-2/logs/b.mcap"}
+    assert cloud.drive_logs().look(DRIVE).outcome == "closed"
+
+
+# The calls of a look before it decides.
+@pytest.mark.parametrize("operation", range(5))
+def test_an_upload_that_is_completed_during_a_look_keeps_its_drive_open(operation: int) -> None:
+    cloud = Cloud()
+    cloud.put_log(mcap_log(drive(3)))
+    cloud.run_extractions()
+    cloud.now += LOGS_QUIET
+    cloud.ingest.open_uploads = {f"drives/{DRIVE}/logs/b.mcap"}
+
+    class Completion(Fuse):
+        def burn(self, _: str) -> None:
+            if self.left == 0:
+                cloud.ingest.open_uploads = set()
+                cloud.upload(f"drives/{DRIVE}/logs/b.mcap", mcap_log(drive(2)))
+            self.left -= 1
+
+    assert cloud.drive_logs(Completion(operation)).look(DRIVE).outcome == "waiting"
+    cloud.drive_logs().look(DRIVE)
+    assert [record.name for record in cloud.ledger.logs(DRIVE)] == ["a.mcap", "b.mcap"]
+
+
+def test_a_named_log_that_never_comes_is_noted_and_told_once() -> None:
+    cloud = Cloud()
+    cloud.upload(f"drives/{DRIVE}/logs/recording.json", document(logs=["a.mcap", "b.mcap"], notes=["rain"]))
+    cloud.put_log(mcap_log(drive(3)))
+    cloud.run_extractions()
+    cloud.now += ABANDONED_AFTER - 1
+    assert cloud.drive_logs().look(DRIVE) == ("waiting", "1 log not uploaded yet, the first is b.mcap")
+    cloud.now += 1
+    cloud.ingest.open_uploads = {f"drives/{DRIVE}/logs/b.mcap"}
+    assert cloud.drive_logs().look(DRIVE).outcome == "waiting"
+    cloud.ingest.open_uploads = set()
+    cloud.sweep(cloud.now)
+    assert cloud.submit_asked() == ["closed"]
+    key = f"drives/{DRIVE}/drive.json"
+    notes = parse_drive_document(cloud.ingest.objects[key], key).notes
+    assert notes == ("rain", "log b.mcap: named in recording.json, but did not come within 2 hours")
+    cloud.sweep(cloud.now)
+    assert cloud.submit_asked()[0] == "already"
+    ((subject, message),) = cloud.announcements.told
+    assert subject == f"drive {DRIVE} is closed without 1 log"
+    assert "names b.mcap" in message
+
+
 def test_a_log_whose_event_was_lost_is_extracted_all_the_same() -> None:
     cloud = Cloud()
     cloud.upload(LOG, mcap_log(drive(3)))
     cloud.sweep(cloud.now)
     assert cloud.submit_asked() == ["waiting"]
     assert list(cloud.extractions.started) == [f"{DRIVE}-{cloud.folder().id}"]
+
+
+def test_a_log_of_a_closed_drive_whose_event_was_lost_is_extracted_too() -> None:
+    cloud = Cloud()
+    cloud.close(drive_document("front"))
+    assert cloud.sweep(cloud.now).logs == []
+    cloud.upload(LOG, mcap_log(drive(3)))
+    assert cloud.sweep(cloud.now).logs == [DRIVE]
+    cloud.submit_asked()
+    cloud.run_extractions()
+    # A log that is recorded is not asked for again.
+    assert cloud.sweep(cloud.now).logs == []
+    assert len(cloud.frames()) == 6
 
 
 def test_a_run_waits_for_the_logs_of_its_drive() -> None:

@@ -81,3 +81,6 @@ class GeneratedBucket:
 
     def folders(self, prefix: str) -> Iterator[str]:
         raise NotGenerated(prefix)
+
+    def has_open_uploads(self, prefix: str) -> bool:
+        raise NotGenerated(prefix)

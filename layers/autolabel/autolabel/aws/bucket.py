@@ -105,6 +105,10 @@ class S3Bucket:
             for folder in page.get("CommonPrefixes", []):
                 yield folder["Prefix"].removeprefix(prefix).removesuffix("/")
 
+    def has_open_uploads(self, prefix: str) -> bool:
+        found = self._s3.list_multipart_uploads(Bucket=self.name, Prefix=prefix, MaxUploads=1)
+        return bool(found.get("Uploads"))
+
     def write(
         self,
         key: str,

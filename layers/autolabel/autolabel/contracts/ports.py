@@ -84,6 +84,9 @@ class Bucket(Protocol):
     def folders(self, prefix: str) -> Iterator[str]:
         """List the names between the prefix and the next slash, each once, in the byte order of the keys."""
 
+    def has_open_uploads(self, prefix: str) -> bool:
+        """Check whether a multipart upload under a prefix was begun, and neither completed nor aborted."""
+
     def write(self, key: str, body: bytes, content_type: str = "application/json") -> None: ...
 
     def write_once(

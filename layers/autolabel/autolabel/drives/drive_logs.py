@@ -10,7 +10,7 @@ import msgspec
 
 from autolabel.contracts.drive import MAX_DOCUMENT_BYTES, Camera, DriveDocument, parse_drive_document
 from autolabel.contracts.errors import DocumentRefused, KeyRefused
-from autolabel.contracts.frames import DRIVE_DOCUMENT, LogKey, drive_prefix, logs_prefix, parse_key
+from autolabel.contracts.frames import DRIVE_DOCUMENT, LOG_DOCUMENT, LogKey, drive_prefix, logs_prefix, parse_key
 from autolabel.contracts.logs import LogDocument, LogRecord, log_document_key, parse_log_document
 from autolabel.contracts.ports import Announcements, Bucket, DriveLedger, Extractions, Logs, StoredObject
 from autolabel.contracts.wording import counted
@@ -63,7 +63,8 @@ def recorded_logs(
 class DriveLogs:
     """Starts the extractions of logs, and closes the drives whose logs have all ended.
 
-    `quiet_after`: seconds after the last log, or its end, after which a drive is closed whose document names no logs.
+    `quiet_after`: seconds after the last log, or its end, after which a drive is closed whose document names no logs;
+    `abandoned_after`: after which it is closed without the named logs that did not come.
     """
 
     def __init__(
@@ -74,6 +75,7 @@ class DriveLogs:
         extractions: Extractions,
         announcements: Announcements,
         quiet_after: float,
+        abandoned_after: float,
         now: Callable[[], float],
     ) -> None:
         self._ingest = ingest
@@ -81,6 +83,7 @@ class DriveLogs:
         self._extractions = extractions
         self._announcements = announcements
         self._quiet_after = quiet_after
+        self._abandoned_after = abandoned_after
         self._now = now
 
     def begin(self, log: LogKey, etag: str) -> LookedAt:
@@ -102,6 +105,8 @@ class DriveLogs:
 
         The ends are recorded before this reads them, so that of two last logs at least one look sees both.
         """
+        # Before the listing, which has what is completed meanwhile.
+        uploading = self._ingest.has_open_uploads(drive_prefix(drive))
         listing = list(self._ingest.list(logs_prefix(drive)))
         logs = list(recorded_logs(listing, self._ledger, drive))
         for key, thing, record in logs:
@@ -118,16 +123,21 @@ class DriveLogs:
         newest = max([*(thing.modified for thing in listing), *(record.at for record in ended)])
         try:
             document = self._document(drive)
-            if waits := self._waits(document, {key.name for key, _, _ in logs}, newest):
+            names = {key.name for key, _, _ in logs}
+            missing = [name for name in document.logs if name not in names]
+            if waits := self._waits(document, missing, newest, uploading):
                 return LookedAt("waiting", waits)
-            written = _drive_document(document, ended)
+            hours = counted(self._abandoned_after / 3600, "hour")
+            absent = [f"log {name}: named in {LOG_DOCUMENT}, but did not come within {hours}" for name in missing]
+            written = _drive_document(document, ended, absent)
         except DocumentRefused as e:
             return self._refuse(drive, e, newest)
         body = msgspec.json.encode(written)
         if there and there.etag == hashlib.md5(body, usedforsecurity=False).hexdigest():
             return LookedAt("already")
         # The event of this document closes the drive, like that of any other.
-        self._ingest.write_over(document_key, body, there.etag if there else "", metadata={_BY_LOGS: "true"})
+        if self._ingest.write_over(document_key, body, there.etag if there else "", metadata={_BY_LOGS: "true"}):
+            self._tell_of_missing(drive, missing, hours)
         return LookedAt("closed")
 
     def _document(self, drive: str) -> LogDocument:
@@ -135,12 +145,24 @@ class DriveLogs:
         found = self._ingest.read_tagged(key, MAX_DOCUMENT_BYTES + 1)
         return parse_log_document(found[0], key) if found else LogDocument()
 
-    def _waits(self, document: LogDocument, names: set[str], newest: float) -> str:
-        if document.logs:
-            missing = [name for name in document.logs if name not in names]
-            return f"{counted(len(missing), 'log')} not uploaded yet, the first is {missing[0]}" if missing else ""
-        left = newest + self._quiet_after - self._now()
-        return f"more logs may come for {left:,.0f} s" if left > 0 else ""
+    def _waits(self, document: LogDocument, missing: Sequence[str], newest: float, uploading: bool) -> str:
+        if document.logs and not missing:
+            return ""
+        left = newest + (self._abandoned_after if missing else self._quiet_after) - self._now()
+        if left <= 0 and not uploading:
+            return ""
+        if missing:
+            return f"{counted(len(missing), 'log')} not uploaded yet, the first is {missing[0]}"
+        return f"more logs may come for {left:,.0f} s" if left > 0 else "an upload to the drive is not complete"
+
+    def _tell_of_missing(self, drive: str, missing: Sequence[str], hours: str) -> None:
+        if missing:
+            self._announcements.tell_ops(
+                f"drive {drive} is closed without {counted(len(missing), 'log')}",
+                f"{log_document_key(drive)} names {', '.join(missing[:_MOST_NOTES])}, and nothing was uploaded for "
+                f"{hours}. A log that comes now is extracted, and its frames are late: relabel the drive to take them "
+                "in.",
+            )
 
     def _refuse(self, drive: str, error: DocumentRefused, newest: float) -> LookedAt:
         key = log_document_key(drive)
@@ -161,8 +183,8 @@ def _logs(listing: Iterable[StoredObject]) -> Iterator[tuple[LogKey, StoredObjec
             yield key, thing
 
 
-def _drive_document(document: LogDocument, ended: Sequence[LogRecord]) -> DriveDocument:
-    """Make drive.json of the logs' document and of what was extracted.
+def _drive_document(document: LogDocument, ended: Sequence[LogRecord], absent: Sequence[str]) -> DriveDocument:
+    """Make drive.json of the logs' document and of what was extracted. `absent`: notes on logs that did not come.
 
     DocumentRefused for a drive without a camera, and for a document that breaks a rule.
     """
@@ -173,7 +195,7 @@ def _drive_document(document: LogDocument, ended: Sequence[LogRecord]) -> DriveD
             _NO_CAMERA, f"no log of drive {ended[0].drive} has a frame, so it is not closed: {reasons}"
         )
     intrinsics = {camera: found for record in reversed(ended) for camera, found in record.intrinsics.items()}
-    notes = [f"log {one.name}: {one.detail}"[:_MAX_NOTE] for one in ended if one.detail]
+    notes = [note[:_MAX_NOTE] for note in (*(f"log {one.name}: {one.detail}" for one in ended if one.detail), *absent)]
     if len(notes) > _MOST_NOTES:
         notes[_MOST_NOTES:] = [f"{counted(len(notes) - _MOST_NOTES, 'more log')} with notes"]
     made = DriveDocument(

@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import zlib
+from collections.abc import Iterator, Sequence
 
 import msgspec
 
 from autolabel.contracts.drive import Camera, DriveDocument
 from autolabel.contracts.errors import KeyRefused
-from autolabel.contracts.frames import DRIVE_DOCUMENT, drive_prefix, is_name, parse_frame_key
+from autolabel.contracts.frames import DRIVE_DOCUMENT, drive_prefix, is_name, logs_prefix, parse_frame_key
 from autolabel.contracts.ports import Announcements, Bucket, DriveLedger, SubmitQueue
 from autolabel.contracts.wording import counted
-from autolabel.drives.drive_logs import list_logs
+from autolabel.drives.drive_logs import list_logs, recorded_logs
 from autolabel.drives.late_frames import record_lateness
 from autolabel.drives.listing import frozen_listing
+
+# Closed drives in one sweep whose logs are listed, so that any number of drives costs the same.
+_CLOSED_AT_ONCE = 100
 
 
 class SweepReport(msgspec.Struct):
     """Drives that a sweep handled.
 
     `closed`: had no document; now closed. `asked`: had a document whose event was lost. `late`: differ from their
-    frozen listing. `logs`: open drives with logs, which are looked at again.
+    frozen listing. `logs`: open drives with logs, and closed ones with a log that is not recorded, which are looked at
+    again.
     """
 
     closed: list[str] = []
@@ -33,7 +38,7 @@ class Sweep:
     """Closes abandoned drives and reports late objects.
 
     `abandoned_after`: seconds without a new object after which a drive is closed. `unheard_after`: seconds after which
-    the event of a document in the bucket must have been lost.
+    the event of a document in the bucket must have been lost. `every`: seconds between two sweeps.
     """
 
     def __init__(
@@ -46,6 +51,7 @@ class Sweep:
         announcements: Announcements,
         abandoned_after: float,
         unheard_after: float,
+        every: float,
     ) -> None:
         self._ingest = ingest
         self._label_bucket = label_bucket
@@ -54,12 +60,16 @@ class Sweep:
         self._announcements = announcements
         self._abandoned_after = abandoned_after
         self._unheard_after = unheard_after
+        self._every = every
 
     def run(self, now: float) -> SweepReport:
         """Sweep once; a repeated sweep does no harm. `now`: seconds since the epoch."""
         report = SweepReport()
-        for drive in list(self._open_drives()):
+        closed = list(self._ledger.closed_drives())
+        for drive in list(self._open_drives(closed)):
             self._close_or_ask(drive, now, report)
+        for drive in self._in_turn(closed, now):
+            self._ask_for_logs(drive, report)
         # Last, because it lists whole drives and takes long: the closing of drives does not wait for it.
         self._tell_of_lateness(report)
         return report
@@ -79,9 +89,21 @@ class Sweep:
                 )
             self._ledger.forget_late(drive, at)
 
-    def _open_drives(self) -> Iterator[str]:
+    def _in_turn(self, closed: Sequence[str], now: float) -> Iterator[str]:
+        """Yield about _CLOSED_AT_ONCE of the closed drives; each is among them in one of as many sweeps as it takes."""
+        turns = -(-len(closed) // _CLOSED_AT_ONCE)
+        return (drive for drive in closed if zlib.crc32(drive.encode()) % turns == now // self._every % turns)
+
+    def _ask_for_logs(self, drive: str, report: SweepReport) -> None:
+        """Ask for the logs of a closed drive that are not recorded, because their event was lost."""
+        logs = recorded_logs(self._ingest.list(logs_prefix(drive)), self._ledger, drive)
+        if any(record is None or record.state == "replaced" for _, _, record in logs):
+            self._queue.look_at_logs(drive)
+            report.logs.append(drive)
+
+    def _open_drives(self, all_closed: Sequence[str]) -> Iterator[str]:
         """Yield the drives with objects that were never closed. Folders and closed drives come in the same order."""
-        closed = self._ledger.closed_drives()
+        closed = iter(all_closed)
         next_closed = next(closed, None)
         for drive in self._ingest.folders("drives/"):
             while next_closed is not None and f"{next_closed}/".encode() < f"{drive}/".encode():
@@ -101,7 +123,8 @@ class Sweep:
             if now - document.modified >= self._unheard_after:
                 self._ask_to_close(drive, document.modified, report)
             return
-        if has_logs:
+        # Before the listing, which has what is completed meanwhile.
+        if has_logs or self._ingest.has_open_uploads(drive_prefix(drive)):
             return
         cameras: set[str] = set()
         objects = 0
