@@ -14,9 +14,9 @@ from autolabel_cli.drives.commands import fetch, upload, watch
 from autolabel_cli.errors import CommandGroup
 from autolabel_cli.evaluation.commands import evaluate
 from autolabel_cli.models.commands import models
-from autolabel_cli.operations.commands import list_drives, redrive, relabel, status, stop, triage
+from autolabel_cli.operations.commands import close, list_drives, redrive, relabel, status, stop, triage
 
-COMMANDS = (upload, watch, fetch, list_drives, status, redrive, relabel, stop, triage, export, models, evaluate)
+COMMANDS = (upload, watch, fetch, list_drives, status, redrive, close, relabel, stop, triage, export, models, evaluate)
 
 
 @click.group(cls=CommandGroup, context_settings={"help_option_names": ["-h", "--help"]})

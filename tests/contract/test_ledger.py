@@ -13,6 +13,7 @@ from autolabel.aws.ledger import DynamoLedger
 from autolabel.contracts.drive import Camera, DriveDocument, Run
 from autolabel.contracts.errors import RunMissing
 from autolabel.contracts.frames import FrameKey
+from autolabel.contracts.logs import LogRecord
 from autolabel.contracts.ports import JobTokens, Ledger, PendingUnit, WaitingJob, WaitingRun
 from autolabel.contracts.units import Unit
 from tests.contract.conftest import create_table
@@ -374,6 +375,22 @@ def test_waiting_runs_exclude_other_items_and_other_drives(ledger: Ledger) -> No
 def test_a_token_of_the_greatest_length_is_kept(ledger: Ledger) -> None:
     ledger.wait(WaitingRun("d1", "0001", "A" * 2048, (MODEL,)))
     assert ledger.waiting_runs("d1")[0].token == "A" * 2048
+
+
+def test_a_log_is_left_out_only_as_it_is_known(ledger: Ledger) -> None:
+    begun = LogRecord("d1", "a.mcap", "e", "extracting", 1.0)
+    out = LogRecord("d1", "a.mcap", "e", "refused", 2.0, detail="left out by Ann", by="Ann")
+    assert not ledger.leave_out_log(out, begun)
+    ledger.begin_log(begun)
+    assert not ledger.leave_out_log(out, None)
+    extracted = LogRecord("d1", "a.mcap", "e", "extracted", 1.5, cameras={"front": 2})
+    ledger.end_log(extracted)
+    assert not ledger.leave_out_log(out, begun)
+    ledger.end_log(begun)
+    assert ledger.leave_out_log(out, begun)
+    absent = LogRecord("d1", "b.mcap", "", "refused", 2.0, by="Ann")
+    assert ledger.leave_out_log(absent, None)
+    assert ledger.logs("d1") == [out, absent]
 
 
 def test_a_refusal_is_kept_once_for_each_key(ledger: Ledger) -> None:

@@ -84,3 +84,22 @@ def test_a_failed_extraction_is_redriven(pipeline: Pipeline, operator: Terminal)
     assert "the extraction of 1 log of drive mended is redriven" in operator.say("redrive", "mended")
     assert pipeline.succeed("mended")["frames"]["labelled"] == 4
     assert "a.mcap: extracted, 4 frames of 4 messages" in operator.say("status", "mended")
+
+
+def test_a_drive_is_closed_without_a_log_that_does_not_come(pipeline: Pipeline, operator: Terminal) -> None:
+    # Given a drive whose document names a log that is not uploaded
+    logs = ["a.mcap", "absent.mcap"]
+    pipeline.put("short", "logs/recording.json", json.dumps({"logs": logs}).encode())
+    assert "no log of drive short has come" in operator.refused("close", "short", "--without", "absent.mcap")
+    pipeline.put("short", "logs/a.mcap", mcap_log(drive(2)))
+    # When a person leaves it out, and again
+    said = operator.say("close", "short", "--without", "absent.mcap")
+    assert said.startswith("drive short is closed without log absent.mcap, once its 1 other log has ended")
+    assert operator.give("close", "short", "--without", "absent.mcap").returncode == 0
+    # Then the drive is labelled, and says who it was
+    assert pipeline.succeed("short")["notes"][0].startswith("log absent.mcap: left out by arn:aws:iam::")
+    assert "absent.mcap: left out by arn:aws:iam::" in operator.say("status", "short")
+    assert "drive short is closed without log absent.mcap already" in operator.say(
+        "close", "short", "--without", "absent.mcap"
+    )
+    assert "no log can be left out of it" in operator.refused("close", "short", "--without", "a.mcap")

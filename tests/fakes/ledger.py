@@ -39,6 +39,12 @@ class FakeLedger:
     def end_log(self, record: LogRecord) -> None:
         self.log_records[record.drive, record.name, record.etag] = record
 
+    def leave_out_log(self, record: LogRecord, known: LogRecord | None) -> bool:
+        if self.log_records.get((record.drive, record.name, record.etag)) != known:
+            return False
+        self.end_log(record)
+        return True
+
     def logs(self, drive: str) -> list[LogRecord]:
         return [record for (of, *_), record in sorted(self.log_records.items()) if of == drive]
 

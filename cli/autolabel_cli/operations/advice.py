@@ -100,10 +100,18 @@ def _logs_under_way(status: DriveStatus) -> Iterator[str]:
 def _next_of_logs(status: DriveStatus) -> str:
     """Say what to do about logs that are under way; empty if none is."""
     failed = [log for log in status.logs if log.state == "failed"]
+    # Only an open drive can be closed without a log.
+    without = f"autolabel close {status.drive} --without {failed[0].name}" if failed and status.upload else ""
     if any(log.redrivable for log in failed):
-        return f"fix the cause, then autolabel redrive {status.drive}"
+        other = f"; or {without} leaves it out" if without else ""
+        return f"fix the cause, then autolabel redrive {status.drive}{other}"
     if failed:
-        return f"log {failed[0].name} cannot be redriven any more: delete it, and upload it under another name"
+        way = (
+            f"upload it under another name, then {without}"
+            if without
+            else "delete it, and upload it under another name"
+        )
+        return f"log {failed[0].name} cannot be redriven any more: {way}"
     return "wait: the logs are extracted" if any(log.state == "extracting" for log in status.logs) else ""
 
 

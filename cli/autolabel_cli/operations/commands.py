@@ -1,4 +1,4 @@
-"""The commands `autolabel list`, `status`, `redrive`, `relabel`, `stop` and `triage`."""
+"""The commands `autolabel list`, `status`, `redrive`, `close`, `relabel`, `stop` and `triage`."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from autolabel_cli.operations.advice import next_step, waits_for
 from autolabel_cli.operations.dead_letters import QUEUES, DeadLetterQueue
 from autolabel_cli.operations.inspection import Inspection
 from autolabel_cli.operations.interventions import Intervention, redrive_run, relabel_drive, stop_run
+from autolabel_cli.operations.leaving_out import close_without
 from autolabel_cli.operations.overview import Wanted, look_over
 from autolabel_cli.operations.overview_display import show_overview
 from autolabel_cli.operations.status_display import show_status
@@ -107,6 +108,21 @@ def _redrive_queue(queue: DeadLetterQueue, as_json: bool) -> None:
         console.print(f"another command is moving the {queue.queue} dead letters back: {move.moved} so far")
     else:
         console.print(f"moved {counted(move.moved, 'message')} back to the {queue.queue} queue")
+
+
+@click.command()
+@click.argument("drive", shell_complete=complete_drives)
+@click.option("--without", "names", metavar="LOG", multiple=True, required=True, help="Name of the log; repeatable.")
+@json_option
+@stack_option
+def close(drive: str, names: tuple[str, ...], as_json: bool, stack_name: str) -> None:
+    """Close DRIVE without a log.
+
+    This is for a log whose extraction failed and is not redriven, or that logs/recording.json names and that does not
+    come. The drive is closed when its other logs have ended; its notes say who left the log out, and when. It is safe
+    to do this twice.
+    """
+    _tell(close_without(Stack.find(stack_name), drive, names, time.time()), as_json)
 
 
 @click.command()

@@ -218,7 +218,7 @@ class LogStatus(msgspec.Struct, frozen=True):
     """A log of a drive. `failed`: its extraction ended badly, for the reason in `detail`; a redrive resumes it.
 
     `redrivable`: whether Step Functions still takes a redrive. `frames`: those that it gave. `messages`, `skipped`
-    and `refused` count the messages of its topics.
+    and `refused` count the messages of its topics. `by`: who left it out, if a person did; it is `refused` then.
     """
 
     name: str
@@ -230,6 +230,7 @@ class LogStatus(msgspec.Struct, frozen=True):
     detail: str = ""
     execution: str = ""
     redrivable: bool = True
+    by: str = ""
 
 
 class DriveStatus(msgspec.Struct, frozen=True):

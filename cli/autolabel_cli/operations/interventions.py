@@ -108,7 +108,7 @@ def stop_run(stack: Stack, drive: str, named: str | None = None) -> Intervention
         raise CommandError(f"run {run} of drive {drive} has no execution to stop")
     if execution.status != "RUNNING":
         return Intervention(drive, run, "ended", f"run {run} of drive {drive} already ended as {execution.status}")
-    who = _caller(stack)
+    who = caller(stack)
     stack.client("stepfunctions").stop_execution(
         executionArn=execution.arn, error="Stopped", cause=f"by {who} with autolabel stop"
     )
@@ -188,7 +188,8 @@ def _token(execution: Execution) -> str:
     return hashlib.sha256(f"{execution.arn} {execution.ended}".encode()).hexdigest()
 
 
-def _caller(stack: Stack) -> str:
+def caller(stack: Stack) -> str:
+    """Return who gives the command: the ARN, or the user of this machine if STS does not tell."""
     try:
         return str(stack.client("sts").get_caller_identity()["Arn"])
     except (BotoCoreError, ClientError):

@@ -11,19 +11,26 @@ from botocore.exceptions import ClientError
 from autolabel.aws import error_code
 from autolabel.contracts.frames import logs_prefix
 from autolabel.contracts.logs import LogRecord
-from autolabel.drives import recorded_logs
+from autolabel.drives import logs_left_out, recorded_logs
 from autolabel_cli.drives.run_progress import failure_sentence
 from autolabel_cli.operations.drive_status import ENDED_BADLY, LogStatus
 from autolabel_cli.stack import Stack
 
 
 def read_logs(stack: Stack, drive: str) -> Iterator[LogStatus]:
-    """Read the logs of a drive in the order of their names. Older stacks have none."""
+    """Read the logs of a drive in the order of their names, then those left out that did not come. Older stacks have
+    none.
+    """
     machine = stack.outputs.get("ExtractMachineArn")
     listing = stack.ingest.list(logs_prefix(drive)) if machine else ()
+    came = set[str]()
     for key, thing, record in recorded_logs(listing, stack.ledger, drive):
+        came.add(key.name)
         known = record or LogRecord(drive, key.name, thing.etag, "extracting", 0.0)
         yield _read_log(stack.client("stepfunctions"), str(machine), known)
+    for record in logs_left_out(stack.ledger, drive) if machine else ():
+        if record.name not in came:
+            yield LogStatus(record.name, "refused", detail=record.detail, by=record.by)
 
 
 def redrive_logs(stack: Stack, drive: str) -> list[str]:
@@ -45,6 +52,7 @@ def _read_log(states: Any, machine: str, record: LogRecord) -> LogStatus:
         record.left,
         record.detail,
         arn,
+        by=record.by,
     )
     if record.ended:
         return status

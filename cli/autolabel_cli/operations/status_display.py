@@ -69,6 +69,8 @@ def _rows(status: DriveStatus) -> Iterator[tuple[str, str]]:
 
 
 def _log(log: LogStatus) -> str:
+    if log.by:
+        return f"{log.name}: {log.detail}"
     said = f"{log.name}: {log.state}"
     if log.state == "extracted":
         said += f", {counted(log.frames, 'frame')} of {counted(log.messages, 'message')}"

@@ -11,7 +11,7 @@ import pytest
 
 from autolabel.contracts.drive import parse_drive_document
 from autolabel.contracts.errors import DocumentRefused, ShardMissing
-from autolabel.contracts.logs import LogFolder
+from autolabel.contracts.logs import LogFolder, LogRecord
 from autolabel.inference.submission import ObjectEvent
 from autolabel.logs import steps
 from autolabel.logs.extraction import SAME_TIMESTAMP
@@ -504,3 +504,39 @@ def test_intrinsics_of_a_log_are_those_of_its_cameras_in_the_drives_document() -
     cameras = parse_drive_document(cloud.ingest.objects[key], key).cameras
     assert cameras["windscreen"].intrinsics is None
     assert cameras["back"].intrinsics == INFO
+
+
+def left_out(cloud: Cloud, name: str, etag: str = "") -> LogRecord:
+    return LogRecord(DRIVE, name, etag, "refused", cloud.now, detail="left out by Ann", by="Ann")
+
+
+def test_a_drive_is_closed_without_the_logs_that_a_person_left_out() -> None:
+    cloud = Cloud()
+    names = ["a.mcap", "b.mcap", "c.mcap"]
+    cloud.upload(f"drives/{DRIVE}/logs/recording.json", document(logs=names))
+    for name in names[:2]:
+        cloud.put_log(mcap_log(drive(3)), name)
+    # The extraction of b.mcap fails, and c.mcap does not come.
+    cloud.extractions.started.popitem()
+    cloud.run_extractions()
+    (failed,) = [record for record in cloud.ledger.logs(DRIVE) if record.name == "b.mcap"]
+    assert cloud.ledger.leave_out_log(left_out(cloud, "b.mcap", failed.etag), failed)
+    assert cloud.drive_logs().look(DRIVE) == ("waiting", "1 log not uploaded yet, the first is c.mcap")
+    assert cloud.ledger.leave_out_log(left_out(cloud, "c.mcap"), None)
+    assert cloud.drive_logs().look(DRIVE).outcome == "closed"
+    key = f"drives/{DRIVE}/drive.json"
+    notes = parse_drive_document(cloud.ingest.objects[key], key).notes
+    assert notes == ("log b.mcap: left out by Ann", "log c.mcap: left out by Ann")
+    assert cloud.announcements.told == []
+
+
+def test_a_log_that_was_left_out_and_comes_after_all_is_extracted() -> None:
+    cloud = Cloud()
+    cloud.upload(f"drives/{DRIVE}/logs/recording.json", document(logs=["a.mcap", "b.mcap"]))
+    cloud.put_log(mcap_log(drive(3)))
+    cloud.ledger.leave_out_log(left_out(cloud, "b.mcap"), None)
+    cloud.put_log(bag_log(drive(2)), "b.mcap")
+    cloud.run_extractions()
+    key = f"drives/{DRIVE}/drive.json"
+    assert parse_drive_document(cloud.ingest.objects[key], key).notes == ()
+    assert [record.state for record in cloud.ledger.logs(DRIVE) if record.etag] == ["extracted", "extracted"]

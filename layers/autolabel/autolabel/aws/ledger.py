@@ -293,6 +293,19 @@ class DynamoLedger:
     def end_log(self, record: LogRecord) -> None:
         self._db.put_item(TableName=self._table, Item=_log_item(record))
 
+    def leave_out_log(self, record: LogRecord, known: LogRecord | None) -> bool:
+        if known is None:
+            return self._put_once(_log_item(record))
+        return self._if_condition_holds(
+            lambda: self._db.put_item(
+                TableName=self._table,
+                Item=_log_item(record),
+                ConditionExpression="#log = :log",
+                ExpressionAttributeNames={"#log": "log"},
+                ExpressionAttributeValues={":log": _log_item(known)["log"]},
+            )
+        )
+
     def logs(self, drive: str) -> list[LogRecord]:
         return [msgspec.json.decode(item["log"]["S"], type=LogRecord) for item in self._query(f"logs#{drive}")]
 

@@ -89,7 +89,8 @@ class LogRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     frames by camera, and `messages`, `skipped` and `left` count the messages of its topics, those skipped on
     purpose and those refused. It is `replaced` if the object had other bytes before the extraction ended; if these
     bytes come again, they get another `attempt`. `detail`: why the log was refused, or what of it was.
-    `intrinsics`: by camera, where the log has them.
+    `intrinsics`: by camera, where the log has them. `by`: the person who left the log out; it is `refused` then, and
+    has no `etag` if it did not come.
     """
 
     drive: str
@@ -104,6 +105,7 @@ class LogRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     left: int = 0
     detail: str = ""
     intrinsics: dict[str, CameraIntrinsics] = {}
+    by: str = ""
 
     @property
     def key(self) -> LogKey:

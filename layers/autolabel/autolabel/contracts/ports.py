@@ -297,6 +297,9 @@ class Logs(Protocol):
     def end_log(self, record: LogRecord) -> None:
         """Record how the extraction of a log's bytes ended."""
 
+    def leave_out_log(self, record: LogRecord, known: LogRecord | None) -> bool:
+        """Record that a person leaves a log out; False if what is recorded of its bytes is not `known` any more."""
+
     def logs(self, drive: str) -> list[LogRecord]:
         """Read what is known of a drive's logs, in the order of their names; of one that was replaced, of all bytes."""
 

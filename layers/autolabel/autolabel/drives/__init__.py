@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from autolabel.drives.closing import Closing
-    from autolabel.drives.drive_logs import DriveLogs, recorded_logs
+    from autolabel.drives.drive_logs import DriveLogs, logs_left_out, recorded_logs
     from autolabel.drives.late_frames import ChangedObject, changed_objects
     from autolabel.drives.listing import ListingSummary, frozen_listing, read_listing
     from autolabel.drives.sweep import Sweep
@@ -19,6 +19,7 @@ else:
             "closing": ("Closing",),
             "drive_logs": (
                 "DriveLogs",
+                "logs_left_out",
                 "recorded_logs",
             ),
             "late_frames": (
@@ -42,6 +43,7 @@ __all__ = [
     "Sweep",
     "changed_objects",
     "frozen_listing",
+    "logs_left_out",
     "read_listing",
     "recorded_logs",
 ]

@@ -60,6 +60,11 @@ def recorded_logs(
         yield key, thing, records.get((key.name, thing.etag))
 
 
+def logs_left_out(ledger: Logs, drive: str) -> list[LogRecord]:
+    """Read the logs of a drive that a person left out because they did not come."""
+    return [record for record in ledger.logs(drive) if record.by and not record.etag]
+
+
 class DriveLogs:
     """Starts the extractions of logs, and closes the drives whose logs have all ended.
 
@@ -120,16 +125,18 @@ class DriveLogs:
         # A document of our own that was refused is written again when recording.json was changed.
         if not logs or (there and (_BY_LOGS not in there.metadata or self._ledger.latest_run(drive))):
             return LookedAt("already")
-        newest = max([*(thing.modified for thing in listing), *(record.at for record in ended)])
+        newest = max([*(thing.modified for thing in listing), *(record.at for record in ended if not record.by)])
         try:
             document = self._document(drive)
             names = {key.name for key, _, _ in logs}
             missing = [name for name in document.logs if name not in names]
+            left_out = [one for one in logs_left_out(self._ledger, drive) if one.name in missing] if missing else []
+            missing = [name for name in missing if name not in {one.name for one in left_out}]
             if waits := self._waits(document, missing, newest, uploading):
                 return LookedAt("waiting", waits)
             hours = counted(self._abandoned_after / 3600, "hour")
             absent = [f"log {name}: named in {LOG_DOCUMENT}, but did not come within {hours}" for name in missing]
-            written = _drive_document(document, ended, absent)
+            written = _drive_document(document, [*ended, *left_out], absent)
         except DocumentRefused as e:
             return self._refuse(drive, e, newest)
         body = msgspec.json.encode(written)
