@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
 import json
 import time
 from pathlib import Path
@@ -15,6 +17,8 @@ from autolabel.contracts.drive import Camera, DriveDocument, Run
 from autolabel.contracts.run_folder import RunFolder
 from autolabel_cli.__main__ import main
 from autolabel_cli.drives.existence import check_drive
+from autolabel_cli.drives.run_progress import RunView
+from autolabel_cli.errors import CommandError
 from autolabel_cli.stack import Stack
 from tests.contract.conftest import create_bucket, create_table, shared_client
 
@@ -84,6 +88,28 @@ def test_an_open_drive_and_one_with_a_newer_document_are_waited_for(stack: Stack
     check_drive(stack, "d1")
     refuse(stack, time.time() - 60)
     check_drive(stack, "d1")
+
+
+def test_a_drive_whose_log_is_extracted_is_waited_for_until_that_fails(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stack = dataclasses.replace(stack, outputs={**stack.outputs, "ExtractMachineArn": "arn:stateMachine:extract"})
+    stack.ingest.write("drives/d1/logs/a.mcap", b"")
+    seen = list[str]()
+    described = [{"status": "RUNNING"}] * 3 + [{"status": "FAILED", "error": "E", "cause": "why"}]
+
+    def describe(**given: str) -> dict[str, str]:
+        if "extract" in given["executionArn"]:
+            return described.pop(0)
+        raise ClientError({"Error": {"Code": "ExecutionDoesNotExist"}}, "DescribeExecution")
+
+    monkeypatch.setattr(stack.client("stepfunctions"), "describe_execution", describe)
+    monkeypatch.setattr(time, "sleep", lambda _: None)
+    # Each look at the clock takes 100 s.
+    monkeypatch.setattr(time, "monotonic", map(float, itertools.count(0, 100)).__next__)
+    with pytest.raises(CommandError, match=r"the extraction of log a\.mcap failed: E: why; autolabel status d1 says"):
+        RunView(stack, "d1", "0001").follow(lambda one: seen.append(one.logs[0].state), start_within=150)
+    assert seen == ["extracting"] * 3 + ["failed"]
 
 
 def test_fetch_brings_frames_beside_the_dataset(stack: Stack, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from botocore.stub import Stubber
 
 from autolabel.contracts.drive import Camera, DriveDocument, Run
 from autolabel.contracts.frames import FrameKey, ListedFrame
-from autolabel.contracts.logs import LogRecord
+from autolabel.contracts.logs import LogFolder, LogRecord
 from autolabel.contracts.ports import PendingUnit
 from autolabel.contracts.run_folder import RunFolder
 from autolabel.contracts.units import Unit
@@ -264,9 +264,14 @@ def test_a_drive_of_logs_waits_for_their_extraction(
     head = stack.ingest.head("drives/d9/logs/b.bag")
     assert head is not None
     cameras = {"front": 7}
+    etag = next(thing.etag for thing in stack.ingest.list("drives/d9/logs/a.mcap"))
+    for number, part in ((0, "chunks.json"), (0, "frames.jsonl"), (0, "result.json"), (1, "chunks.json")):
+        stack.labels.write(LogFolder("d9", "a.mcap", etag).slice(number, part), b"")
     stack.ledger.end_log(LogRecord("d9", "b.bag", head.etag, "extracted", NOW, cameras=cameras, messages=9, skipped=2))
     found = Inspection(stack, "d9", now=NOW).drive()
     assert [(log.name, log.frames) for log in found.logs] == [("a.mcap", 0), ("b.bag", 7)]
+    slices = (2, 1) if execution == "RUNNING" else (0, 0)
+    assert (found.logs[0].slices, found.logs[0].done) == slices
     assert waits_for(found) == waits
     assert next_step(found).startswith(following)
     assert waits_for(Inspection(stack, "d9", now=NOW).glance(None, "")) == waits

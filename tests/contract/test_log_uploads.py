@@ -208,7 +208,7 @@ def test_the_document_comes_first_and_names_the_logs_of_a_folder(
     }
     assert put == [(DOCUMENT, document), "metadata.yaml", "2.mcap", "10.bag"]
     assert "not uploaded, because they are not logs: notes.txt" in said
-    assert "drive d1: 3 files of logs uploaded; autolabel status d1 shows them" in said
+    assert "drive d1: 3 files of logs uploaded; autolabel watch d1 follows them" in said
 
 
 def _noting(put: list[Any], send: Any) -> Any:

@@ -34,7 +34,7 @@ def fleet(pipeline: Pipeline) -> Terminal:
     return terminal_of_user(pipeline, "log-uploader", uploads)
 
 
-def test_logs_become_a_labelled_drive(pipeline: Pipeline, fleet: Terminal, tmp_path: Path) -> None:
+def test_logs_become_a_labelled_drive(pipeline: Pipeline, fleet: Terminal, operator: Terminal, tmp_path: Path) -> None:
     messages = drive(FRAMES)
     # Given a folder of two logs of one drive, whose slices are small
     front = mcap_log([one for one in messages if one.topic == FRONT], chunk_size=1_000)
@@ -44,8 +44,11 @@ def test_logs_become_a_labelled_drive(pipeline: Pipeline, fleet: Terminal, tmp_p
     (tmp_path / "recording.json").write_text(json.dumps(document))
     # When the fleet uploads it
     said = fleet.say("upload", str(tmp_path), "--drive", "logged")
-    assert said == "drive logged: 2 files of logs uploaded; autolabel status logged shows them\n"
+    assert said == "drive logged: 2 files of logs uploaded; autolabel watch logged follows them\n"
     # And both were extracted, then the drive is closed, and its run labels the frames of both
+    watched = operator.say("watch", "logged")
+    assert "logs 2 of 2" in watched
+    assert watched.endswith("logged-0001: SUCCEEDED\n")
     summary = pipeline.succeed("logged")
     assert (summary["frames"]["uploaded"], summary["frames"]["labelled"]) == (2 * FRAMES, 2 * FRAMES)
     lines = pipeline.lines("logged", "dataset.manifest")

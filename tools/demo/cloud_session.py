@@ -93,7 +93,7 @@ def run_cloud(console: Console, settings: CloudSettings) -> None:
             write_environment(cloud, environment)
             console.print(
                 f"\nIn another shell:\n  source {environment.relative_to(PROJECT)}\n"
-                "  .venv/bin/autolabel upload <video or folder> --drive first\n"
+                "  .venv/bin/autolabel upload <video, log or folder> --drive first\n"
                 "  .venv/bin/autolabel watch first\n"
                 "  aws s3 ls\n"
                 "  aws --endpoint-url $AWS_ENDPOINT_URL sqs list-queues\n\n"

@@ -177,7 +177,7 @@ def _upload_logs(
     for notice in filter(None, (*uploaded.notices, logs.skipped_sentence)):
         console.print(notice, highlight=False, markup=False, soft_wrap=True)
     there = f", {counted(len(uploaded.there), 'file')} there already" if uploaded.there else ""
-    follows = f"autolabel relabel {drive} takes in their frames" if late else f"autolabel status {drive} shows them"
+    follows = f"autolabel relabel {drive} takes in their frames" if late else f"autolabel watch {drive} follows them"
     said = f"drive {drive}: {counted(len(uploaded.sent), 'file')} of logs uploaded{there}; {follows}"
     console.print(said + ("" if known else _UNKNOWN), highlight=False, soft_wrap=True)
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bars
 
+from autolabel_cli.drives.log_status import LogStatus
 from autolabel_cli.drives.run_progress import RunProgress
 
 STAGES = ("uploaded", "submitted", "answered", "labelled", "verified")
@@ -61,12 +64,29 @@ class RunDisplay:
         if progress.scripted and not progress.verified:
             # Until the run was published, these frames counted as verified.
             self._bars.update(self._stages["verified"], visible=False)
+        logs = self._show_logs(progress.logs)
         for state in progress.states[self._states_seen :]:
             self._console.print(f"  [dim]state[/] {state.name}", highlight=False)
         self._states_seen = len(progress.states)
         if not self._console.is_terminal:
             said = ", ".join(f"{stage} {count}" for stage, count in counts.items() if count)
-            said = ", ".join(filter(None, (said, progress.rejections)))
+            said = ", ".join(filter(None, (logs, said, progress.rejections)))
             if said and said != self._said:
                 self._console.print(f"  {said}", highlight=False)
             self._said = said
+
+    def _show_logs(self, logs: Sequence[LogStatus]) -> str:
+        """Show how many logs have ended, and the slices of those that are extracted; returns the same in words.
+
+        Without logs, because the run has its listing, nothing of them is shown any more.
+        """
+        counts = {
+            "logs": (sum(log.ended for log in logs), len(logs)),
+            "slices": (sum(log.done for log in logs), sum(log.slices for log in logs)),
+        }
+        for stage, (count, total) in counts.items():
+            if total:
+                self.count(stage, count, total)
+            if stage in self._stages:
+                self._bars.update(self._stages[stage], visible=total > 0)
+        return ", ".join(f"{stage} {count} of {total}" for stage, (count, total) in counts.items() if total)

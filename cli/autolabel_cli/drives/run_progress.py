@@ -15,7 +15,9 @@ from autolabel.contracts.drive import execution_name
 from autolabel.contracts.run_folder import RunFolder
 from autolabel.contracts.units import ANSWERS, PENDING_PARTITIONS
 from autolabel_cli.drives.existence import check_drive
+from autolabel_cli.drives.failures import failure_sentence
 from autolabel_cli.drives.job_attempts import attempted_jobs
+from autolabel_cli.drives.log_status import LogStatus, read_logs
 from autolabel_cli.errors import CommandError
 from autolabel_cli.stack import Stack
 
@@ -29,7 +31,7 @@ class RunProgress:
     `submitted` and `answered` count units: one for each of the `models` and each frame. The other counts are frames.
     `scripted`: frames with a label of a script, which are in `verified` until the run is published. `rejected`: objects
     by the reason for which they are in no dataset, from assembly on. `states`: the states of the execution in the order
-    in which it entered them.
+    in which it entered them. `logs`: the drive's logs, until the run has its listing.
     """
 
     submitted: int = 0
@@ -44,6 +46,7 @@ class RunProgress:
     error: str = ""
     cause: str = ""
     states: list[StateTime] = field(default_factory=list)
+    logs: tuple[LogStatus, ...] = ()
 
     @property
     def failure(self) -> str:
@@ -85,7 +88,8 @@ class RunView:
     def follow(self, seen: Callable[[RunProgress], None], *, start_within: float = 900.0) -> RunProgress:
         """Read the progress until the execution ends, call `seen` each time, and return the last progress.
 
-        CommandError when the drive is unknown or refused, or no execution starts within `start_within` seconds.
+        CommandError when the drive is unknown or refused, when the extraction of a log failed and no other goes on, or
+        when no execution starts within `start_within` seconds after the drive's last log.
         """
         began = time.monotonic()
         submitted = 0
@@ -96,11 +100,20 @@ class RunView:
             seen(progress)
             if progress.ended:
                 return progress
+            if any(log.state == "extracting" for log in progress.logs):
+                began = looked
+            elif failed := [log for log in progress.logs if log.state == "failed"]:
+                raise CommandError(
+                    f"the extraction of log {failed[0].name} failed: {failed[0].detail}; "
+                    f"autolabel status {self._drive} says what to do"
+                )
             if progress.status == "not started":
                 check_drive(self._stack, self._drive, self._run)
-                if time.monotonic() - began > start_within:
+                # A drive of logs may wait for more of them.
+                more = float(self._stack.parameters.get("LogsQuietSeconds", 0)) if progress.logs else 0.0
+                if time.monotonic() - began > start_within + more:
                     raise CommandError(
-                        f"no execution of drive {self._drive} started within {start_within:.0f} s: "
+                        f"no execution of drive {self._drive} started within {start_within + more:.0f} s: "
                         f"autolabel status {self._drive} says what it waits for"
                     )
             # Reading a large drive takes long, so it is read less often.
@@ -133,6 +146,8 @@ class RunView:
             progress.answered = sum(1 for _ in self._stack.labels.list(f"{ANSWERS}/{self._drive}/"))
             # A unit whose answer exists but is not collected yet is in both counts: only the larger one is certain.
             progress.submitted = max(progress.answered, self._invoked())
+        if progress.frames is None and not progress.ended:
+            progress.logs = tuple(read_logs(self._stack, self._drive))
         progress.labelled = self._labelled(outputs)
         progress.verified = self._verified(outputs)
         progress.rejected = outputs.get("Assemble", {}).get("rejected", {})
@@ -199,15 +214,6 @@ class RunView:
         # Frames of a second look have a label of the first.
         jobs = attempted_jobs(self._stack.labels, self._jobs, self._drive, self._run)
         return sum(job.labelled for job in jobs if job.round == 1)
-
-
-def failure_sentence(error: str, cause: str) -> str:
-    """Return an execution's error and cause as one sentence. For an error of a function: its type and message."""
-    try:
-        said = json.loads(cause)["errorMessage"]
-    except (ValueError, KeyError, TypeError):
-        said = cause
-    return ": ".join(filter(None, (error, said)))
 
 
 _ITERATION_ENDS = ("MapIterationSucceeded", "MapIterationFailed", "MapIterationAborted")

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
 from autolabel.contracts.wording import counted
+from autolabel_cli.drives.log_status import ENDED_BADLY
 from autolabel_cli.operations.drive_status import (
-    ENDED_BADLY,
     NOT_STARTED,
     DriveStatus,
     JobStatus,

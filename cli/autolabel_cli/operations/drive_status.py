@@ -8,10 +8,9 @@ from typing import Literal
 import msgspec
 
 from autolabel.reporting import MANY_REJECTED
+from autolabel_cli.drives.log_status import LogStatus
 
 NOT_STARTED = "NOT_STARTED"
-# A redrive resumes an execution with one of these.
-ENDED_BADLY = ("FAILED", "TIMED_OUT", "ABORTED")
 
 
 class Execution(msgspec.Struct, frozen=True):
@@ -212,25 +211,6 @@ class RunStatus(msgspec.Struct, frozen=True):
     def many_rejected(self) -> bool:
         """Whether operators are told of the rejections."""
         return sum(self.rejected.values()) > MANY_REJECTED * self.objects
-
-
-class LogStatus(msgspec.Struct, frozen=True):
-    """A log of a drive. `failed`: its extraction ended badly, for the reason in `detail`; a redrive resumes it.
-
-    `redrivable`: whether Step Functions still takes a redrive. `frames`: those that it gave. `messages`, `skipped`
-    and `refused` count the messages of its topics. `by`: who left it out, if a person did; it is `refused` then.
-    """
-
-    name: str
-    state: Literal["extracting", "failed", "extracted", "refused"]
-    frames: int = 0
-    messages: int = 0
-    skipped: int = 0
-    refused: int = 0
-    detail: str = ""
-    execution: str = ""
-    redrivable: bool = True
-    by: str = ""
 
 
 class DriveStatus(msgspec.Struct, frozen=True):

@@ -28,13 +28,13 @@ from autolabel.labels import LabelledBy
 from autolabel.models import Catalogue
 from autolabel.reporting import Summary
 from autolabel_cli.drives.existence import invalid_name, unknown_drive
+from autolabel_cli.drives.failures import failure_sentence
 from autolabel_cli.drives.job_attempts import attempted_jobs
-from autolabel_cli.drives.run_progress import failure_sentence
+from autolabel_cli.drives.log_status import ENDED_BADLY, read_logs
 from autolabel_cli.errors import CommandError
 from autolabel_cli.operations.advice import ASKING_STATES, STATES
 from autolabel_cli.operations.dead_letters import QUEUES, DeadLetterQueue
 from autolabel_cli.operations.drive_status import (
-    ENDED_BADLY,
     NOT_STARTED,
     Changes,
     DeadLetters,
@@ -49,7 +49,6 @@ from autolabel_cli.operations.drive_status import (
     Upload,
     hourly,
 )
-from autolabel_cli.operations.log_status import read_logs
 from autolabel_cli.operations.projects import open_project, open_projects
 from autolabel_cli.stack import Stack
 

@@ -20,11 +20,11 @@ from autolabel.drives import Closing
 from autolabel.labels import job_labels
 from autolabel.models import Catalogue
 from autolabel.verification import taken_over_by
+from autolabel_cli.drives.log_status import redrive_logs
 from autolabel_cli.errors import CommandError
 from autolabel_cli.operations.advice import waits_for
 from autolabel_cli.operations.drive_status import NOT_STARTED, Execution
 from autolabel_cli.operations.inspection import Inspection
-from autolabel_cli.operations.log_status import redrive_logs
 from autolabel_cli.stack import Stack
 
 # What a relabelling does with the labels of reviewers, by its choice.

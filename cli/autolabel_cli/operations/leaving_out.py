@@ -11,10 +11,9 @@ from autolabel.contracts.logs import LogRecord, log_document_key, parse_log_docu
 from autolabel.contracts.wording import counted
 from autolabel.drives import recorded_logs
 from autolabel_cli.drives.existence import invalid_name
+from autolabel_cli.drives.log_status import LogStatus, read_logs
 from autolabel_cli.errors import CommandError
-from autolabel_cli.operations.drive_status import LogStatus
 from autolabel_cli.operations.interventions import Intervention, caller
-from autolabel_cli.operations.log_status import read_logs
 from autolabel_cli.stack import Stack
 
 

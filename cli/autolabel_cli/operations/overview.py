@@ -14,8 +14,9 @@ import msgspec
 from autolabel.contracts.drive import Run
 from autolabel.contracts.frames import is_name
 from autolabel.streams import map_in_order
+from autolabel_cli.drives.log_status import ENDED_BADLY
 from autolabel_cli.operations.advice import waits_for
-from autolabel_cli.operations.drive_status import ENDED_BADLY, NOT_STARTED, DriveStatus
+from autolabel_cli.operations.drive_status import NOT_STARTED, DriveStatus
 from autolabel_cli.operations.inspection import Inspection
 from autolabel_cli.stack import Stack
 

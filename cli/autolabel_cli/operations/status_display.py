@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from autolabel.contracts.wording import counted
+from autolabel_cli.drives.log_status import LogStatus
 from autolabel_cli.operations.advice import STATES, next_step, waits_for
 from autolabel_cli.operations.drive_status import (
     Changes,
@@ -17,7 +18,6 @@ from autolabel_cli.operations.drive_status import (
     EarlierLabels,
     Execution,
     JobStatus,
-    LogStatus,
     ModelStatus,
     ProjectStatus,
     RunStatus,
@@ -72,6 +72,7 @@ def _log(log: LogStatus) -> str:
     if log.by:
         return f"{log.name}: {log.detail}"
     said = f"{log.name}: {log.state}"
+    said += f", {log.done:,} of {counted(log.slices, 'slice')}" if log.slices else ""
     if log.state == "extracted":
         said += f", {counted(log.frames, 'frame')} of {counted(log.messages, 'message')}"
         said += f", {log.skipped:,} skipped" if log.skipped else ""

@@ -7,6 +7,7 @@ import io
 from rich.console import Console
 
 from autolabel_cli.drives.display import RunDisplay
+from autolabel_cli.drives.log_status import LogStatus
 from autolabel_cli.drives.run_progress import RunProgress
 
 
@@ -41,3 +42,23 @@ def test_a_run_that_people_verified_has_no_word_of_a_script() -> None:
         page = shown(RunProgress(labelled=3, verified=3, frames=3), terminal=terminal)
         assert "verified" in page
         assert "script" not in page
+
+
+def test_logs_are_shown_while_they_are_extracted() -> None:
+    extracted = LogStatus("a.mcap", "extracted")
+    seen = (
+        RunProgress(logs=(extracted, LogStatus("b.mcap", "extracting"))),
+        RunProgress(logs=(extracted, LogStatus("b.mcap", "extracting", done=3, slices=7)), submitted=2),
+        RunProgress(logs=(extracted, extracted), submitted=5),
+        RunProgress(submitted=5, frames=5),
+    )
+    assert shown(*seen, terminal=False).splitlines() == [
+        "  logs 1 of 2",
+        "  logs 1 of 2, slices 3 of 7, submitted 2",
+        "  logs 2 of 2, submitted 5",
+        "  submitted 5",
+    ]
+    page = shown(*seen[:2], terminal=True)
+    assert "slices" in page
+    assert "3/7" in page
+    assert "slices" not in shown(*seen, terminal=True)

@@ -148,9 +148,14 @@ class LogFolder(msgspec.Struct, frozen=True):
         """The numbers of the slices, one in each line."""
         return self.prefix + "slices.jsonl"
 
+    @property
+    def slices(self) -> str:
+        """The prefix of the parts of all slices."""
+        return self.prefix + "slices/"
+
     def slice(self, number: int, part: str) -> str:
         """A part of a slice: chunks.json, frames.jsonl, left.jsonl or result.json."""
-        return f"{self.prefix}slices/{number:06d}.{part}"
+        return f"{self.slices}{number:06d}.{part}"
 
     @property
     def left(self) -> str:

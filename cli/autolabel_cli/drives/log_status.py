@@ -2,19 +2,48 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
-from typing import Any
+from typing import Literal
 
 import msgspec
 from botocore.exceptions import ClientError
 
 from autolabel.aws import error_code
 from autolabel.contracts.frames import logs_prefix
-from autolabel.contracts.logs import LogRecord
+from autolabel.contracts.logs import LogFolder, LogRecord
 from autolabel.drives import logs_left_out, recorded_logs
-from autolabel_cli.drives.run_progress import failure_sentence
-from autolabel_cli.operations.drive_status import ENDED_BADLY, LogStatus
+from autolabel_cli.drives.failures import failure_sentence
 from autolabel_cli.stack import Stack
+
+# A redrive resumes an execution with one of these.
+ENDED_BADLY = ("FAILED", "TIMED_OUT", "ABORTED")
+
+
+class LogStatus(msgspec.Struct, frozen=True):
+    """A log of a drive. `failed`: its extraction ended badly, for the reason in `detail`; a redrive resumes it.
+
+    `redrivable`: whether Step Functions still takes a redrive. `frames`: those that it gave. `messages`, `skipped`
+    and `refused` count the messages of its topics. `by`: who left it out, if a person did; it is `refused` then.
+    While it is extracted, `done` of its `slices` are; none are known before its index was read.
+    """
+
+    name: str
+    state: Literal["extracting", "failed", "extracted", "refused"]
+    frames: int = 0
+    messages: int = 0
+    skipped: int = 0
+    refused: int = 0
+    detail: str = ""
+    execution: str = ""
+    redrivable: bool = True
+    by: str = ""
+    done: int = 0
+    slices: int = 0
+
+    @property
+    def ended(self) -> bool:
+        return self.state in ("extracted", "refused")
 
 
 def read_logs(stack: Stack, drive: str) -> Iterator[LogStatus]:
@@ -27,7 +56,7 @@ def read_logs(stack: Stack, drive: str) -> Iterator[LogStatus]:
     for key, thing, record in recorded_logs(listing, stack.ledger, drive):
         came.add(key.name)
         known = record or LogRecord(drive, key.name, thing.etag, "extracting", 0.0)
-        yield _read_log(stack.client("stepfunctions"), str(machine), known)
+        yield _read_log(stack, str(machine), known)
     for record in logs_left_out(stack.ledger, drive) if machine else ():
         if record.name not in came:
             yield LogStatus(record.name, "refused", detail=record.detail, by=record.by)
@@ -41,7 +70,7 @@ def redrive_logs(stack: Stack, drive: str) -> list[str]:
     return [log.name for log in failed]
 
 
-def _read_log(states: Any, machine: str, record: LogRecord) -> LogStatus:
+def _read_log(stack: Stack, machine: str, record: LogRecord) -> LogStatus:
     arn = machine.replace(":stateMachine:", ":execution:") + f":{record.execution}"
     status = LogStatus(
         record.name,
@@ -57,17 +86,24 @@ def _read_log(states: Any, machine: str, record: LogRecord) -> LogStatus:
     if record.ended:
         return status
     try:
-        found = states.describe_execution(executionArn=arn)
+        found = stack.client("stepfunctions").describe_execution(executionArn=arn)
     except ClientError as e:
         # The call that recorded the log is about to start it, or the sweep is.
         if error_code(e) != "ExecutionDoesNotExist":
             raise
         return status
     if found["status"] not in ENDED_BADLY:
-        return status
+        parts = _slice_parts(stack, record)
+        return msgspec.structs.replace(status, done=parts["result.json"], slices=parts["chunks.json"])
     return msgspec.structs.replace(
         status,
         state="failed",
         detail=failure_sentence(found.get("error", ""), found.get("cause", "")),
         redrivable=found.get("redriveStatus", "REDRIVABLE") == "REDRIVABLE",
     )
+
+
+def _slice_parts(stack: Stack, record: LogRecord) -> Counter[str]:
+    """Count the objects of an extraction's slices by their part, such as result.json."""
+    folder = LogFolder(record.drive, record.name, record.etag)
+    return Counter(thing.key.partition("/slices/")[2].partition(".")[2] for thing in stack.labels.list(folder.slices))
