@@ -223,7 +223,7 @@ def test_a_folders_own_document_is_uploaded_as_it_is(stack: Stack, folder: Path)
     own = b'{ "vehicle": "golf-7", "logs": ["a.mcap", "b.mcap"] }'
     (folder / "a.mcap").write_bytes(LOG)
     (folder / "recording.json").write_bytes(own)
-    succeed(folder)
+    assert "recording.json names b.mcap, which the drive waits for: upload it too" in succeed(folder)
     assert stack.ingest.read(DOCUMENT) == own
     # One that forgets a log would close the drive without it.
     (folder / "c.mcap").write_bytes(LOG)

@@ -13,7 +13,7 @@ from autolabel.contracts.wording import counted
 from autolabel_cli.completion import complete_drives, complete_models
 from autolabel_cli.drives.display import RunDisplay
 from autolabel_cli.drives.frame_copies import fetch_frames
-from autolabel_cli.drives.log_uploads import LogFiles, document_of_logs, find_logs, upload_logs
+from autolabel_cli.drives.log_uploads import LogFiles, absent_sentence, document_of_logs, find_logs, upload_logs
 from autolabel_cli.drives.logs import LogRecording, find_source
 from autolabel_cli.drives.recordings import Recording
 from autolabel_cli.drives.results import fetch_run
@@ -174,7 +174,7 @@ def _upload_logs(
             display.count("MB", min(done // _MB, total), total)
 
         uploaded = upload_logs(stack, drive, logs, None if late else document, replace=replace, check=check, sent=show)
-    for notice in filter(None, (*uploaded.notices, logs.skipped_sentence)):
+    for notice in filter(None, (*uploaded.notices, absent_sentence(logs), logs.skipped_sentence)):
         console.print(notice, highlight=False, markup=False, soft_wrap=True)
     there = f", {counted(len(uploaded.there), 'file')} there already" if uploaded.there else ""
     follows = f"autolabel relabel {drive} takes in their frames" if late else f"autolabel watch {drive} follows them"

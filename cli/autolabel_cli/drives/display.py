@@ -49,6 +49,7 @@ class RunDisplay:
 
     def show(self, progress: RunProgress, uploaded: int | None = None) -> None:
         """Show the progress of a run. `uploaded`: the total of frames until the run knows its own."""
+        logs = self._show_logs(progress.logs)
         total = progress.frames if progress.frames is not None else uploaded
         units = total and total * progress.models
         counts = {
@@ -64,7 +65,6 @@ class RunDisplay:
         if progress.scripted and not progress.verified:
             # Until the run was published, these frames counted as verified.
             self._bars.update(self._stages["verified"], visible=False)
-        logs = self._show_logs(progress.logs)
         for state in progress.states[self._states_seen :]:
             self._console.print(f"  [dim]state[/] {state.name}", highlight=False)
         self._states_seen = len(progress.states)

@@ -120,6 +120,14 @@ def document_of_logs(logs: LogFiles, described: LogDocument) -> bytes:
     return logs.document
 
 
+def absent_sentence(logs: LogFiles) -> str:
+    """Name the logs that the folder's own recording.json names and the folder lacks; empty if it lacks none."""
+    own = logs.folder / LOG_DOCUMENT
+    listed = parse_log_document(logs.document, str(own)).logs if logs.document is not None else ()
+    absent = [name for name in listed if name not in logs.names]
+    return f"{own} names {first_of(absent)}, which the drive waits for: upload it too" if absent else ""
+
+
 def upload_logs(
     stack: Stack,
     drive: str,

@@ -50,7 +50,7 @@ def close_without(stack: Stack, drive: str, names: Sequence[str], now: float) ->
                 raise CommandError(f"log {name} of drive {drive} has changed meanwhile: see autolabel status {drive}")
     # Also when all were left out before: that call may have ended here.
     SqsSubmitQueue(stack.client("sqs"), stack.output("SubmitQueueUrl")).look_at_logs(drive)
-    others = len(known.keys() - set(names))
+    others = sum(1 for name, (_, record) in known.items() if name not in names and not (record and record.ended))
     after = f", once its {counted(others, 'other log has', 'other logs have')} ended" if others else ""
     return Intervention(
         drive, "", "left-out", f"drive {drive} is closed without {which}{after}; autolabel status {drive} shows it"
