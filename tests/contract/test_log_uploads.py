@@ -253,6 +253,20 @@ def test_a_folder_that_cannot_go_whole_is_refused_before_anything_is_sent(
     assert keys(stack) == []
 
 
+def test_a_file_that_may_not_be_read_is_named_beside_logs(
+    stack: Stack, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "access", lambda path, mode, **_: Path(path).name != "locked")
+    (folder / "a.mcap").write_bytes(LOG)
+    (folder / "locked").write_bytes(LOG)
+    assert f"{folder / 'locked'} cannot be read" in refuse(folder)
+    assert keys(stack) == []
+    # Beside images it is only skipped.
+    (folder / "a.mcap").unlink()
+    (folder / "1.png").write_bytes(png())
+    assert "skipped 1 that is not a readable .png, .jpg or .jpeg file: locked" in succeed(folder)
+
+
 @pytest.mark.parametrize("size", [len(LOG), len(LARGE)], ids=["small", "large"])
 def test_other_bytes_are_named_and_replaced_only_when_asked(stack: Stack, folder: Path, size: int) -> None:
     log = folder / "a.mcap"

@@ -75,10 +75,14 @@ def find_logs(path: Path) -> LogFiles | None:
         return _checked(LogFiles(path.parent, (path,)))
     found = sorted((p for p in path.iterdir() if not p.name.startswith(".")), key=lambda p: natural_order(p.name))
     images = [p for p in found if p.suffix.lower() in IMAGES]
-    kinds = {p: tell_kind(read_head(p)) for p in found if p.is_file() and p not in set(images)}
+    others = [p for p in found if p.is_file() and p not in set(images)]
+    kinds = {p: tell_kind(read_head(p)) for p in others if os.access(p, os.R_OK)}
     logs = [p for p, kind in kinds.items() if kind.container]
     if not logs:
         return None
+    if len(kinds) < len(others):
+        locked = next(p for p in others if p not in kinds)
+        raise CommandError(f"{locked} cannot be read: make it readable for you, or move it out of the folder of logs")
     if images:
         raise CommandError(
             f"folder {path} has logs, for example {logs[0].name}, and images, for example {images[0].name}: give each "
@@ -249,6 +253,8 @@ class _Upload:
         return FileUpload(self._s3, self._stack.ingest.name, self.key(path), path, over=self._replace)
 
     def _keep(self, key: str, uploaded: UploadedFile) -> None:
+        # Another upload from the folder may have written it meanwhile.
+        self._receipt = read_receipt(self._folder)
         self._receipt.uploads[self._stack.ingest.uri(key)] = uploaded
         if not write_receipt(self._folder, self._receipt):
             self.forgetful = True
@@ -260,8 +266,6 @@ def _checked(logs: LogFiles) -> LogFiles:
             raise CommandError(
                 f"{path} cannot be uploaded under its name, {path.name!r}: use at most 255 printable bytes"
             )
-        if not os.access(path, os.R_OK):
-            raise CommandError(f"{path} cannot be read: make it readable for you")
     return logs
 
 

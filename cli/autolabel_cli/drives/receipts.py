@@ -37,8 +37,8 @@ def read_receipt(folder: Path) -> Receipt:
         return Receipt()
     except (OSError, ValueError, msgspec.ValidationError) as e:
         raise CommandError(
-            f"{path}, which keeps the times of the folder's frames, cannot be read: {e}; restore it, or delete it: "
-            "the frames then get new times, and are other frames than those of earlier uploads"
+            f"{path}, which keeps what was uploaded and the times of the folder's frames, cannot be read: {e}; restore "
+            "it, or delete it: frames then get new times, and are other frames than those of earlier uploads"
         ) from e
 
 

@@ -202,7 +202,9 @@ def _drive_document(document: LogDocument, ended: Sequence[LogRecord], absent: S
             _NO_CAMERA, f"no log of drive {ended[0].drive} has a frame, so it is not closed: {reasons}"
         )
     intrinsics = {camera: found for record in reversed(ended) for camera, found in record.intrinsics.items()}
-    notes = [note[:_MAX_NOTE] for note in (*(f"log {one.name}: {one.detail}" for one in ended if one.detail), *absent)]
+    # A person's decisions come first, since of many notes the last are left out.
+    said = [f"log {one.name}: {one.detail}" for one in sorted(ended, key=lambda one: not one.by) if one.detail]
+    notes = [note[:_MAX_NOTE] for note in (*said, *absent)]
     if len(notes) > _MOST_NOTES:
         notes[_MOST_NOTES:] = [f"{counted(len(notes) - _MOST_NOTES, 'more log')} with notes"]
     made = DriveDocument(
