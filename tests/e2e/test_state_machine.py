@@ -121,7 +121,7 @@ def test_a_failed_shard_fails_the_run_and_a_redrive_resumes_it(pipeline: Pipelin
     summary = pipeline.succeed("shards")
     assert summary["frames"]["labelled"] == 9
     after = entered(pipeline, "shards")[len(before) :]
-    assert after[0] in ("LabelShards", "Assemble")
+    assert after[0] in ("LabelShards", "Link")
     # Nine frames are two jobs and so two parts
     assert after[-3:] == ["More than one part?", "PublishParts", "Publish"]
 

@@ -32,6 +32,7 @@ STEPS = {
     "reconcile: nothing known": "tools.bench.work.reconciling:reconcile_unknown",
     "reconcile: of each kind": "tools.bench.work.reconciling:reconcile_mixed",
     "plan": "tools.bench.work.planning:plan_frames",
+    "link": "tools.bench.work.linking:link_frames",
     "assemble": "tools.bench.work.assembling:assemble_frames",
     "settle": "tools.bench.work.publishing:settle_frames",
     "parts": "tools.bench.work.publishing:write_parts",

@@ -14,6 +14,7 @@ from tools.bench.work.assembling import assemble_frames
 from tools.bench.work.execution import run_execution
 from tools.bench.work.fusing import time_frame
 from tools.bench.work.labelling import label_frames
+from tools.bench.work.linking import link_frames
 from tools.bench.work.planning import plan_frames
 from tools.bench.work.publishing import join_parts, settle_frames, write_parts
 from tools.bench.work.reconciling import reconcile_answered, reconcile_in_calls, reconcile_mixed, reconcile_unknown
@@ -30,6 +31,7 @@ FRAMES = 1_000
         reconcile_mixed,
         plan_frames,
         assemble_frames,
+        link_frames,
         label_frames,
         settle_frames,
         write_parts,
