@@ -250,7 +250,7 @@ stack-name:
 # The locked files leave out the address of the package index, so that any index can serve them.
 requirements:
 	@rm -rf build/pip-tools && $(PYTHON) -m venv build/pip-tools && build/pip-tools/bin/pip install --quiet pip-tools
-	for name in layers/autolabel/requirements layers/logs/requirements requirements/dev requirements/export \
+	for name in layers/autolabel/requirements layers/logs/requirements layers/video/requirements requirements/dev requirements/export \
 		requirements/label-studio requirements/node requirements/sam requirements/sagemaker requirements/tracks; do \
 		build/pip-tools/bin/pip-compile --quiet --generate-hashes --no-header --annotation-style line --allow-unsafe \
 			--no-strip-extras --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-emit-options \

@@ -6,8 +6,6 @@ import os
 import sys
 from pathlib import Path
 
-import cv2
-import numpy as np
 import pytest
 from botocore.exceptions import ClientError
 from click.testing import CliRunner, Result
@@ -20,6 +18,7 @@ from autolabel_cli.stack import Stack
 from tests.contract.conftest import create_bucket, create_table, shared_client
 from tests.fakes.images import png
 from tests.fakes.logs import FRONT, REAR, START, STEP, Sent, bag_log, drive, mcap_log, raw
+from tests.fakes.videos import UNEVEN, video
 
 
 @pytest.fixture
@@ -108,14 +107,45 @@ def test_frames_follow_the_numbers_in_their_names_and_say_their_files(stack: Sta
     assert list(sources(stack).values()) == [f"{number}.png" for number in range(1, 12)]
 
 
-def test_the_frames_of_a_video_say_their_numbers(stack: Stack, tmp_path: Path) -> None:
-    path = tmp_path / "Straße 1.avi"
-    video = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 10, (64, 48))
-    for _ in range(2):
-        video.write(np.zeros((48, 64, 3), np.uint8))
-    video.release()
-    assert upload(path).exit_code == 0
-    assert list(sources(stack).values()) == [f"Stra%C3%9Fe%201.avi%2C%20frame%20{number}" for number in (0, 1)]
+def test_a_video_becomes_a_drive_of_the_times_in_it(stack: Stack, tmp_path: Path) -> None:
+    path = tmp_path / "Straße 1.mp4"
+    path.write_bytes(video(len(UNEVEN), times=UNEVEN))
+    done = upload(path, "--start", "2023-11-14T22:13:20Z", "--camera", "front")
+    assert done.exit_code == 0, done.output
+    assert f"as camera front: {len(UNEVEN)} extracted (times: {len(UNEVEN)} by the start that was given)" in done.output
+    assert of_camera(stack, "front") == [f"{START + at * 10**6}.jpg" for at in UNEVEN]
+    assert list(sources(stack).values())[1] == "Stra%C3%9Fe%201.mp4%2C%200.033000%20s"
+
+
+def test_every_stream_of_a_video_is_a_camera(stack: Stack, tmp_path: Path) -> None:
+    path = tmp_path / "two.mp4"
+    path.write_bytes(video(6, streams=2, created="2023-11-14T22:13:20.000000Z"))
+    done = upload(path)
+    assert done.exit_code == 0, done.output
+    assert "two.mp4/1 as camera two-1: 6 extracted (times: 6 by the file's time); 6 unverified start" in (done.output)
+    assert document(stack).cameras == {"two-0": Camera(6), "two-1": Camera(6)}
+
+
+def test_a_video_that_does_not_tell_its_start_needs_it(stack: Stack, tmp_path: Path) -> None:
+    path = tmp_path / "front.mp4"
+    path.write_bytes(video(6))
+    done = upload(path)
+    assert done.exit_code == 1
+    assert "give the time of its first frame as its start: --start 2026-11-22T10:00:00.25Z" in done.output
+    assert upload(path, "--start", "yesterday").exit_code == 2
+    assert uploaded(stack) == []
+
+
+def test_a_video_that_was_cut_says_how_many_frames_it_lacks(stack: Stack, tmp_path: Path) -> None:
+    path = tmp_path / "front.mp4"
+    body = video(24, movflags="faststart")
+    path.write_bytes(body[: len(body) * 2 // 3])
+    done = upload(path, "--start", "2023-11-14T22:13:20Z")
+    assert done.exit_code == 1
+    assert "of the 24 frames that its index lists are behind the file's end" in done.output
+    assert "and is not closed; give --partial" in done.output
+    assert upload(path, "--start", "2023-11-14T22:13:20Z", "--partial").exit_code == 0
+    assert 0 < len(of_camera(stack, "front")) < 24
 
 
 def test_a_changed_folder_is_uploaded_again_without_second_frames(stack: Stack, tmp_path: Path) -> None:
@@ -281,7 +311,7 @@ def test_options_that_do_not_fit_a_log_are_refused(
     assert uploaded(stack) == []
 
 
-@pytest.mark.parametrize("options", [("--partial",), ("--topic", "/front")])
+@pytest.mark.parametrize("options", [("--partial",), ("--topic", "/front"), ("--start", "2023-11-14T22:13:20Z")])
 def test_options_of_logs_do_not_go_with_other_recordings(
     stack: Stack, recording: Path, options: tuple[str, ...]
 ) -> None:

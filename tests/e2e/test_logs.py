@@ -11,6 +11,7 @@ import pytest
 from tests.e2e.pipeline import Pipeline, eventually
 from tests.e2e.terminal import Terminal, documented_permissions, terminal_of_user
 from tests.fakes.logs import FRONT, REAR, bag_log, drive, mcap_log
+from tests.fakes.videos import video
 
 FRAMES = 5
 
@@ -57,6 +58,24 @@ def test_logs_become_a_labelled_drive(pipeline: Pipeline, fleet: Terminal, opera
     assert [pipeline.stack.ingest.read(f"drives/{key}") for key in keys] == pictures
     # And a second upload sends nothing
     assert "0 files of logs uploaded, 2 files there already" in fleet.say("upload", str(tmp_path), "--drive", "logged")
+
+
+def test_a_video_waits_for_its_start_and_becomes_a_labelled_drive(pipeline: Pipeline, operator: Terminal) -> None:
+    # Given a video that does not tell when it was recorded, in a document that does not tell it either
+    put_logs(pipeline, "filmed", {"front.mp4": video(2 * FRAMES)})
+
+    def waits() -> bool:
+        return [log["state"] for log in operator.ask("status", "filmed")["logs"]] == ["waiting"]
+
+    eventually(waits, "the log that waits", 60)
+    assert "next: upload logs/recording.json with the start of front.mp4" in operator.say("status", "filmed")
+    # When the document tells it, then the extraction begins by itself
+    document = {"logs": ["front.mp4"], "start": "2026-11-22T10:00:00Z", "cameras": {"front.mp4": "front"}}
+    pipeline.put("filmed", "logs/recording.json", json.dumps(document).encode())
+    assert pipeline.succeed("filmed")["frames"]["labelled"] == 2 * FRAMES
+    lines = pipeline.lines("filmed", "dataset.manifest")
+    assert lines[1]["provenance"]["timestamp"] == "1795341600033333333"
+    assert lines[1]["provenance"]["source"] == "front.mp4, 0.033333 s"
 
 
 def test_a_log_that_cannot_be_read_is_told_and_the_others_go_on(pipeline: Pipeline) -> None:

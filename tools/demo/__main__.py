@@ -89,7 +89,8 @@ def run_demo(
 
     With `review`, it waits for people at the worker portal. The embedded cloud ends before this returns or raises.
     """
-    recording = find_source(source)
+    # A demo needs no true times.
+    recording = find_source(source, else_start=source.stat().st_mtime_ns if source.exists() else 0)
     clock = Clock()
     shutil.rmtree(OUT, ignore_errors=True)
     settings = dataclasses.replace(SETTINGS, annotator=PEOPLE) if review else SETTINGS

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from autolabel.contracts.frames import LOG_DOCUMENT
-from autolabel.contracts.logs import LogDocument
+from autolabel.contracts.logs import LogDocument, parse_start
 from autolabel.contracts.verification import Policy, VerifyUncertain
 from autolabel.contracts.wording import counted
 from autolabel_cli.completion import complete_drives, complete_models
@@ -45,8 +45,11 @@ _POLICIES: dict[str, Policy] = {"all": VERIFY_ALL, "doubtful": VerifyUncertain()
 @click.command()
 @click.argument("source", type=click.Path(path_type=Path))
 @click.option("--drive", required=True, help="Name of the drive.")
-@click.option("--camera", help="Name of the camera; default: front, or those of a log after its topics.")
+@click.option("--camera", help="Name of the camera; default: front, of a log or a video its own.")
 @click.option("--topic", "topics", multiple=True, help="Topic of a log instead of all with pictures; repeatable.")
+@click.option(
+    "--start", callback=lambda _context, _option, text: _start(text), help="Time of a video's first frame, with a zone."
+)
 @click.option("--vehicle", default="unknown", show_default=True, help="Vehicle that recorded the drive.")
 @click.option(
     "--model",
@@ -74,6 +77,7 @@ def upload(
     drive: str,
     camera: str | None,
     topics: tuple[str, ...],
+    start: int,
     vehicle: str,
     models: tuple[str, ...],
     notes: tuple[str, ...],
@@ -87,13 +91,13 @@ def upload(
 ) -> None:
     """Upload SOURCE as a drive, and close the drive.
 
-    SOURCE is a video file or a folder of .png, .jpg and .jpeg images, which become one camera; or a drive log (MCAP or
-    a ROS 1 bag) or a folder of logs, with all their cameras. Closing the drive starts its run. A drive that is closed
+    SOURCE is a folder of .png, .jpg and .jpeg images, which become one camera; a video file (MP4); or a drive log (MCAP
+    or a ROS 1 bag) or a folder of logs, with all their cameras. Closing the drive starts its run. A drive that is closed
     already is refused without --late, if you may read the ledger.
 
     Logs are uploaded as they are. The stack extracts their frames, and closes the drive after the last one. An upload
     that was broken off goes on where it ended when the command is given again, and nothing is uploaded twice. With
-    --extract, a log is extracted here.
+    --extract, a log is extracted here, as a video always is.
 
     Images are frames in the order of the numbers in their names. A name of 19 digits is the frame's time in ns. The
     file .autolabel-upload.json, which is written into the folder, keeps the times of all other names: when a changed
@@ -106,9 +110,9 @@ def upload(
     stack = Stack.find(stack_name) if logs else None
     # Older stacks extract no logs.
     if logs and stack and ("ExtractMachineArn" in stack.outputs or source.is_dir()):
-        if camera or topics or limit or partial:
+        if camera or topics or start or limit or partial:
             raise CommandError(
-                "--camera, --topic, --limit and --partial are for logs that are extracted on this machine: give "
+                "--camera, --topic, --start, --limit and --partial are for logs that are extracted on this machine: give "
                 f"--extract, or name topics and cameras in the {LOG_DOCUMENT} of a folder of logs"
             )
         if models:
@@ -116,9 +120,9 @@ def upload(
         described = LogDocument(vehicle, models=models or None, verification=_POLICIES[policy], notes=notes)
         _upload_logs(stack, drive, logs, described, late=late, replace=replace)
         return
-    recording = find_source(source, topics)
-    if isinstance(recording, Recording) and (topics or partial or extract):
-        raise CommandError(f"{source} is not a drive log: leave out --topic, --extract and --partial")
+    recording = find_source(source, topics, start)
+    if isinstance(recording, Recording) and (topics or partial or start or extract):
+        raise CommandError(f"{source} is not a drive log: leave out --topic, --start, --extract and --partial")
     if replace:
         raise CommandError("--replace is for logs that are uploaded as they are: leave it out")
     if isinstance(recording, LogRecording) and camera:
@@ -180,6 +184,14 @@ def _upload_logs(
     follows = f"autolabel relabel {drive} takes in their frames" if late else f"autolabel watch {drive} follows them"
     said = f"drive {drive}: {counted(len(uploaded.sent), 'file')} of logs uploaded{there}; {follows}"
     console.print(said + ("" if known else _UNKNOWN), highlight=False, soft_wrap=True)
+
+
+def _start(text: str | None) -> int:
+    """Read the option --start as ns since the epoch; 0 without it."""
+    try:
+        return parse_start(text) if text else 0
+    except ValueError as e:
+        raise click.BadParameter(str(e)) from e
 
 
 def _uploaded(drive: str, *, late: bool, known: bool) -> tuple[str, str]:

@@ -29,7 +29,7 @@ class LogStatus(msgspec.Struct, frozen=True):
     """
 
     name: str
-    state: Literal["extracting", "failed", "extracted", "refused"]
+    state: Literal["extracting", "waiting", "failed", "extracted", "refused"]
     frames: int = 0
     messages: int = 0
     skipped: int = 0

@@ -1,4 +1,4 @@
-"""Drive logs on this machine: MCAP logs and ROS 1 bags, read as frames of all their cameras."""
+"""Drive logs on this machine: MCAP logs, ROS 1 bags and videos, read as frames of all their cameras."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from autolabel.contracts.errors import LogRefused
 from autolabel.contracts.wording import counted
 from autolabel.logs import (
     HEAD_BYTES,
+    START_MISSING,
     Cameras,
     ExtractedFrame,
     Intrinsics,
@@ -25,13 +26,25 @@ from autolabel.logs import (
     inspect_log,
     plan_slices,
     read_intrinsics,
-    tell_kind,
+    set_start,
 )
 from autolabel_cli.drives.recordings import RecordedFrame, Recording, find_recording
 from autolabel_cli.errors import CommandError
 
 _SLICE_BYTES = 256 * 1024 * 1024
-_CLOCKS = {"header": "header stamps", "log": "the recorder's log times"}
+_CLOCKS = {
+    "header": "header stamps",
+    "log": "the recorder's log times",
+    "start": "the start that was given",
+    "creation": "the file's time",
+}
+
+# What to do about a log that is refused, by the reason.
+_ADVICE = {
+    "camera-shared": "; choose with --topic, which can be repeated",
+    "camera-unnamed": "; rename the file",
+    START_MISSING: ": --start 2026-11-22T10:00:00.25Z",
+}
 
 
 class FileSource:
@@ -104,7 +117,7 @@ class LogRecording:
                 for item in extract_frames(self._source, self._index, part, names, taken):
                     self.tally.add(item)
                     if isinstance(item, ExtractedFrame):
-                        origin = f"{self.path.name}, {item.topic}"
+                        origin = f"{self.path.name}, {item.origin}"
                         yield RecordedFrame(item.timestamp, item.extension, item.body, origin, item.camera)
         except LogRefused as e:
             raise CommandError(f"{self.path}: {e}; start again when it does not change any more") from e
@@ -141,23 +154,30 @@ class LogRecording:
         return lines
 
 
-def find_source(path: Path, topics: Collection[str] = ()) -> Recording | LogRecording:
-    """Find the recording at a path: a log by its first bytes, else a video or a folder of images.
+def find_source(
+    path: Path, topics: Collection[str] = (), start: int = 0, else_start: int = 0
+) -> Recording | LogRecording:
+    """Find the recording at a path: a drive log or a video by its first bytes, or a folder of images.
 
-    `topics`: those of a log to read; empty: all with pictures. CommandError for another kind of file, and for a log
-    that cannot be read or has no camera.
+    `topics`: those of a log to read; empty: all with pictures. `start`: the time of a video's first frame, in ns since
+    the epoch; `else_start`: that of a video that does not tell its own. CommandError for another kind of file, and for
+    a log that cannot be read or has no camera.
     """
-    kind = tell_kind(read_head(path))
-    if kind.container is None and (not kind.name or kind.has_frames):
+    if not path.is_file():
         return find_recording(path)
     try:
         source = FileSource(path)
         index = inspect_log(source, str(path))
+        if start and not index.video:
+            raise CommandError(f"{path} is not a video, and has the times of its frames itself: leave out --start")
+        index = set_start(index, start, str(path), else_start)
         return LogRecording(path, source, index, choose_cameras(index, topics))
     except LogRefused as e:
-        advice = "; choose with --topic, which can be repeated" if e.reason == "camera-shared" else ""
+        advice = _ADVICE.get(e.reason, "")
         message = str(e) if str(path) in str(e) else f"{path}: {e}"
         raise CommandError(f"{message}{advice}") from e
+    except OSError as e:
+        raise CommandError(f"{path} cannot be read ({e.strerror}): make it readable for you") from e
     except ImportError as e:
         raise CommandError(
             f"{path} is a drive log, and the libraries that read logs are not installed: "

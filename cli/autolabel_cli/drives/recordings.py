@@ -1,4 +1,4 @@
-"""Recordings on this machine: reads a video file or a folder of images as frames."""
+"""Recordings on this machine: reads a folder of images as frames."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from autolabel_cli.drives.receipts import RECEIPT
 from autolabel_cli.errors import CommandError
 
 IMAGES = {".png": "png", ".jpg": "jpg", ".jpeg": "jpeg"}
-JPEG_QUALITY = 95
 _MOST_NAMED = 5
 
 
@@ -35,7 +34,7 @@ class RecordedFrame:
 
 @dataclass(frozen=True)
 class Recording:
-    """Recording with its image files, which a video does not have.
+    """Folder of image files.
 
     `skipped`: what else is in the folder, and images that may not be read; without hidden files. `times`: of the files,
     by name, in ns since the epoch.
@@ -68,35 +67,27 @@ class Recording:
         )
 
     def count(self, limit: int | None = None) -> int | None:
-        """Count the frames, at most `limit`. For a video return `limit`, since only reading it tells the count."""
-        return len(self.files[:limit]) if self.files else limit
+        """Count the frames, at most `limit`."""
+        return len(self.files[:limit])
 
     def frames(self, limit: int | None = None, first: int = 0) -> Iterator[RecordedFrame]:
         """Read at most `limit` frames in order, from the index `first`. CommandError when one cannot be read."""
-        end = None if limit is None else first + limit
-        if self.files:
-            return itertools.islice(_image_frames(self), first, end)
-        return itertools.islice(_video_frames(self.path), first, end)
+        return itertools.islice(_image_frames(self), first, None if limit is None else first + limit)
 
 
 def find_recording(path: Path) -> Recording:
-    """Find the recording at a path. CommandError when it is neither a video nor a folder with images."""
-    if path.is_dir():
-        found = (p for p in path.iterdir() if not p.name.startswith("."))
-        files = sorted(found, key=lambda p: natural_order(p.name))
-        images = tuple(p for p in files if p.suffix.lower() in IMAGES and p.is_file() and os.access(p, os.R_OK))
-        if not images:
-            raise CommandError(
-                f"folder {path} has no .png, .jpg or .jpeg file that can be read: "
-                "give a folder of images or a video file"
-            )
-        taken = frozenset(images)
-        return Recording(path, images, tuple(p for p in files if p not in taken), frame_times(path, images))
-    if path.is_file():
-        # Reading the first frame shows a broken video here instead of in the middle of an upload.
-        next(_video_frames(path))
-        return Recording(path, ())
-    raise CommandError(f"{path} is not a file or folder: give a video file or a folder of images")
+    """Find the images of a folder. CommandError when it has none."""
+    if not path.is_dir():
+        raise CommandError(f"{path} is not a file or folder: give a video, a drive log or a folder of images")
+    found = (p for p in path.iterdir() if not p.name.startswith("."))
+    files = sorted(found, key=lambda p: natural_order(p.name))
+    images = tuple(p for p in files if p.suffix.lower() in IMAGES and p.is_file() and os.access(p, os.R_OK))
+    if not images:
+        raise CommandError(
+            f"folder {path} has no .png, .jpg or .jpeg file that can be read: give a folder of images or a video file"
+        )
+    taken = frozenset(images)
+    return Recording(path, images, tuple(p for p in files if p not in taken), frame_times(path, images))
 
 
 def first_of(names: Iterable[str]) -> str:
@@ -110,34 +101,3 @@ def first_of(names: Iterable[str]) -> str:
 def _image_frames(recording: Recording) -> Iterator[RecordedFrame]:
     for path in recording.files:
         yield RecordedFrame(recording.times[path.name], IMAGES[path.suffix.lower()], path.read_bytes(), path.name)
-
-
-def _video_frames(path: Path) -> Iterator[RecordedFrame]:
-    try:
-        import cv2  # it takes tenths of a second to import, and images do not need it
-    except ImportError as e:
-        raise CommandError(
-            f"{path} is read as a video, which needs OpenCV, and that is not installed: "
-            "install autolabel with its extra video (pip install '<checkout>[video]')"
-        ) from e
-
-    video = cv2.VideoCapture(str(path))
-    try:
-        rate = video.get(cv2.CAP_PROP_FPS)
-        start = path.stat().st_mtime_ns
-        count = 0
-        while True:
-            read, pixels = video.read()
-            if not read:
-                break
-            encoded, body = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
-            if not encoded:
-                raise CommandError(f"{path}: frame {count} cannot be encoded as JPEG; use a folder of images instead")
-            # From the frame rate, because the timestamps of some containers repeat.
-            timestamp = start + round(count * 1e9 / (rate or 25.0))
-            yield RecordedFrame(timestamp, "jpg", body.tobytes(), f"{path.name}, frame {count}")
-            count += 1
-        if count == 0:
-            raise CommandError(f"{path} cannot be decoded as a video: give a video file or a folder of images")
-    finally:
-        video.release()

@@ -92,6 +92,8 @@ def _logs_under_way(status: DriveStatus) -> Iterator[str]:
     for log in status.logs:
         if log.state == "failed":
             yield f"an operator: the extraction of log {log.name} failed: {log.detail}"
+        if log.state == "waiting":
+            yield f"an operator or the fleet: {log.detail}"
     extracting = sum(log.state == "extracting" for log in status.logs)
     if extracting:
         yield f"the extraction of {counted(extracting, 'log')}"
@@ -112,6 +114,8 @@ def _next_of_logs(status: DriveStatus) -> str:
             else "delete it, and upload it under another name"
         )
         return f"log {failed[0].name} cannot be redriven any more: {way}"
+    if waiting := [log.name for log in status.logs if log.state == "waiting"]:
+        return f"upload logs/recording.json with the start of {waiting[0]}; its extraction begins by itself"
     return "wait: the logs are extracted" if any(log.state == "extracting" for log in status.logs) else ""
 
 

@@ -118,7 +118,7 @@ def test_topics_are_chosen_with_or_without_their_first_slash(topic: str) -> None
     ("body", "kind"),
     [
         (b"SQLite format 3\0" + bytes(100), "SQLite"),
-        (b"\0\0\0\x20ftypisom", "MP4"),
+        (b"RIFF\0\0\0\0AVI ", "AVI"),
         (b"\x1a\x45\xdf\xa3", "Matroska"),
         (b"PK\x03\x04", "ZIP"),
         (b"\x1f\x8b\x08", "gzip"),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import re
+from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 import msgspec
@@ -14,6 +16,10 @@ from autolabel.contracts.verification import Policy, VerifyAll
 
 # Keys of the user metadata of an extracted frame: the log that it comes from, and its place in it, which sorts as text.
 LOG, PLACE = "log", "place"
+# A key has 19 digits.
+MAX_TIMESTAMP = 10**19
+_START = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(Z|[+-]\d\d:\d\d)", re.ASCII)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class LogDocument(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -21,18 +27,39 @@ class LogDocument(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_
 
     `logs`: the names of all logs; the drive is closed when the last of them was extracted. Without them it is closed
     when nothing came for a while. `cameras`: the topics to extract, and the name of each one's camera; without them all
-    topics with pictures are extracted, under names after the topics. `ego_masks`: by camera. `vehicle`, `models`,
-    `verification`, `notes` and `tracks` are as in drive.json.
+    topics with pictures are extracted, under names after the topics. A video's topic is its name, and that of one of
+    several streams `<name>/<number>`. `start`: the time of the first frame of every video, or of each by its name: text
+    with a time zone (RFC 3339), or ns since the epoch. `ego_masks`: by camera. `vehicle`, `models`, `verification`,
+    `notes` and `tracks` are as in drive.json.
     """
 
     vehicle: str = "unknown"
     logs: tuple[str, ...] = ()
     cameras: dict[str, str] = {}
+    start: int | str | dict[str, int | str] = {}
     ego_masks: dict[str, tuple[Point, ...]] = {}
     models: tuple[str, ...] | None = None
     verification: Policy = VerifyAll()
     notes: tuple[str, ...] = ()
     tracks: bool = True
+
+    def start_of(self, name: str) -> int:
+        """Return the time of the first frame of the video with this name, in ns since the epoch; 0 if it is not given.
+
+        ValueError if it is not a time.
+        """
+        start = self.start.get(name, 0) if isinstance(self.start, dict) else self.start
+        return parse_start(start) if isinstance(start, str) else start
+
+
+def parse_start(text: str) -> int:
+    """Read a time with a time zone, like 2026-11-22T10:00:00.25Z, as ns since the epoch. ValueError for other texts."""
+    found = _START.fullmatch(text)
+    if not found:
+        raise ValueError(f"{text!r} is not a time with a time zone, like 2026-11-22T10:00:00.25Z")
+    whole, fraction, zone = found.groups()
+    seconds = (datetime.fromisoformat(whole + zone) - _EPOCH) // timedelta(seconds=1)
+    return seconds * 1_000_000_000 + int((fraction or "").ljust(9, "0"))
 
 
 def parse_log_document(body: bytes, key: str) -> LogDocument:
@@ -48,6 +75,13 @@ def parse_log_document(body: bytes, key: str) -> LogDocument:
     for name in document.logs:
         if not is_log_name(name):
             raise DocumentRefused("document-schema", f"{key}: {name!r} cannot name a log")
+    for name in document.start if isinstance(document.start, dict) else ("",):
+        try:
+            within = 0 <= document.start_of(name) < MAX_TIMESTAMP
+        except ValueError as e:
+            raise DocumentRefused("document-schema", f"{key}: the start {e}") from e
+        if not within:
+            raise DocumentRefused("document-schema", f"{key}: the start of {name or 'all'} is not ns since the epoch")
     for topic, camera in document.cameras.items():
         if not is_name(camera):
             raise DocumentRefused(
@@ -79,7 +113,7 @@ class CameraIntrinsics(msgspec.Struct, frozen=True, rename={"d": "D", "k": "K", 
         return document
 
 
-LogState = Literal["extracting", "extracted", "refused", "replaced"]
+LogState = Literal["extracting", "extracted", "refused", "replaced", "waiting"]
 
 
 class LogRecord(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -106,6 +140,7 @@ class LogRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     detail: str = ""
     intrinsics: dict[str, CameraIntrinsics] = {}
     by: str = ""
+    document: str = ""
 
     @property
     def key(self) -> LogKey:

@@ -91,14 +91,19 @@ class DriveLogs:
         self._abandoned_after = abandoned_after
         self._now = now
 
-    def begin(self, log: LogKey, etag: str) -> LookedAt:
-        """Start the extraction of a log, unless these bytes are recorded as ended. A repeated call changes nothing."""
+    def begin(self, log: LogKey, etag: str, *, described: bool = False) -> LookedAt:
+        """Start the extraction of a log, unless these bytes are recorded as ended. A repeated call changes nothing.
+
+        `described`: recording.json has changed since the log began to wait for it.
+        """
         self._ledger.begin_log(LogRecord(log.drive, log.name, etag, "extracting", self._now()))
         known = {(record.name, record.etag): record for record in self._ledger.logs(log.drive)}
         record = known[log.name, etag]
         if record.ended:
             return LookedAt("already", f"{log.key} was extracted")
-        if record.state == "replaced":
+        if record.state == "waiting" and not described:
+            return LookedAt("waiting", record.detail)
+        if record.state in ("replaced", "waiting"):
             record = msgspec.structs.replace(record, state="extracting", attempt=record.attempt + 1, at=self._now())
             self._ledger.begin_log(record)
         # The record comes first: the call that closes the drive waits for it, also if this call ends here.
@@ -114,9 +119,11 @@ class DriveLogs:
         uploading = self._ingest.has_open_uploads(drive_prefix(drive))
         listing = list(self._ingest.list(logs_prefix(drive)))
         logs = list(recorded_logs(listing, self._ledger, drive))
+        document_etag = next((thing.etag for thing in listing if thing.key == log_document_key(drive)), "")
         for key, thing, record in logs:
-            if record is None or record.state == "replaced":
-                self.begin(key, thing.etag)
+            described = record is not None and record.state == "waiting" and record.document != document_etag
+            if record is None or record.state == "replaced" or described:
+                self.begin(key, thing.etag, described=described)
         ended = [record for _, _, record in logs if record and record.ended]
         if len(ended) < len(logs):
             return LookedAt("waiting", f"{counted(len(logs) - len(ended), 'log')} of {drive} not extracted yet")

@@ -1,4 +1,4 @@
-"""Drive logs: index, slices, messages and frames of MCAP logs and ROS 1 bags, read by ranges."""
+"""Drive logs: index, slices, messages and frames of MCAP logs, ROS 1 bags and videos, read by ranges."""
 
 from __future__ import annotations
 
@@ -16,7 +16,16 @@ if TYPE_CHECKING:
         TopicTally,
         extract_frames,
     )
-    from autolabel.logs.index import Chunk, LogChannel, LogIndex, LogSlice, UnreadRange, plan_slices
+    from autolabel.logs.index import (
+        START_MISSING,
+        Chunk,
+        LogChannel,
+        LogIndex,
+        LogSlice,
+        UnreadRange,
+        plan_slices,
+        set_start,
+    )
     from autolabel.logs.kinds import HEAD_BYTES, Kind, tell_kind
     from autolabel.logs.messages import LogMessage, Place, inspect_log, read_messages
     from autolabel.logs.steps import LogExtraction
@@ -45,12 +54,14 @@ else:
                 "extract_frames",
             ),
             "index": (
+                "START_MISSING",
                 "Chunk",
                 "LogChannel",
                 "LogIndex",
                 "LogSlice",
                 "UnreadRange",
                 "plan_slices",
+                "set_start",
             ),
             "kinds": (
                 "HEAD_BYTES",
@@ -69,6 +80,7 @@ else:
 
 __all__ = [
     "HEAD_BYTES",
+    "START_MISSING",
     "Cameras",
     "Chunk",
     "Extracted",
@@ -93,5 +105,6 @@ __all__ = [
     "plan_slices",
     "read_intrinsics",
     "read_messages",
+    "set_start",
     "tell_kind",
 ]

@@ -8,13 +8,14 @@ from typing import NamedTuple
 
 from autolabel.contracts.errors import LogRefused
 from autolabel.contracts.frames import is_name
-from autolabel.logs.index import LogChannel, LogIndex
+from autolabel.logs.index import VIDEO_STREAM, LogChannel, LogIndex
 from autolabel.logs.schemas import holds_calibrations, holds_pictures, is_other_picture
 
 # Parts at a topic's end that say how a picture is stored, or that it is a calibration, and not which camera made it.
 _STORAGE = re.compile(r"(?:image(?:_(?:raw|rect|color|mono|compressed))*|compressed|camera_info|calibration)\Z")
 _DEPTH = "/compressedDepth"
 _OTHERS_IN_NAMES = re.compile(r"[^A-Za-z0-9_-]+")
+_FILE_ENDING = re.compile(r"\.[A-Za-z0-9]{1,5}(?=/|\Z)")
 _MOST_NAMED = 10
 
 
@@ -55,7 +56,7 @@ def choose_cameras(index: LogIndex, topics: Collection[str] = (), given: Mapping
         message = f"the log has no topic with pictures{damage}; its topics: {_listed(index.channels)}"
         raise LogRefused("no-camera", message)
     named = {_plain(topic): name for topic, name in (given or {}).items()}
-    names = {channel.id: named.get(_plain(channel.topic)) or camera_name(channel.topic) for channel in chosen}
+    names = {channel.id: named.get(_plain(channel.topic)) or _own_name(channel) for channel in chosen}
     topic_of: dict[str, str] = {}
     for channel in chosen:
         first = topic_of.setdefault(names[channel.id], channel.topic)
@@ -69,6 +70,12 @@ def choose_cameras(index: LogIndex, topics: Collection[str] = (), given: Mapping
     calibrated = (c for c in index.channels if holds_calibrations(c) and _base(c.topic) in bases)
     calibrations = {channel.id: bases[_base(channel.topic)] for channel in calibrated}
     return Cameras(names, calibrations, tuple(sorted(unread)))
+
+
+def _own_name(channel: LogChannel) -> str:
+    """Name the camera of a channel; that of a video's stream after the file, without what its name ends with."""
+    video = channel.encoding == VIDEO_STREAM
+    return camera_name(_FILE_ENDING.sub("", channel.topic) if video else channel.topic)
 
 
 def camera_name(topic: str) -> str:

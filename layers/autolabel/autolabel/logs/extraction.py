@@ -10,27 +10,27 @@ from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 from autolabel.contracts.errors import LogRefused
+from autolabel.contracts.logs import MAX_TIMESTAMP
 from autolabel.contracts.ports import ByteSource
 from autolabel.logs.index import LogChannel, LogIndex, LogSlice, UnreadRange
 from autolabel.logs.messages import LogMessage, Place, read_messages
 from autolabel.logs.schemas import DEPTH, Decoded, Decoder, decoder_of
 
-Clock = Literal["header", "log"]
+Clock = Literal["header", "log", "start", "creation"]
 SAME_TIMESTAMP = "same-timestamp"
 # Left out on purpose. All other reasons are refusals.
 SKIPPED = frozenset({DEPTH, SAME_TIMESTAMP})
 # The reason of messages that the log counts, in chunks that cannot be read.
 IN_UNREAD_CHUNKS = "chunk-unread"
 MISSING = "message-missing"
-# A key has 19 digits.
-_MAX_TIMESTAMP = 10**19
 
 
 class ExtractedFrame(NamedTuple):
-    """A frame of a camera, extracted from one message.
+    """A frame of a camera, extracted from one message, or from one picture of a video.
 
-    `timestamp`: ns since the epoch, by `clock`: the message's own header, or the recorder. `note`: what was done to the
-    picture, empty if its bytes were copied or its pixels only packed.
+    `timestamp`: ns since the epoch, by `clock`: the message's own header, or the recorder; of a video, the start that
+    was given, or its time of creation. `note`: what was done to the picture, empty if its bytes were copied or its
+    pixels only packed. `where`: the time in a video, for people.
     """
 
     camera: str
@@ -41,6 +41,12 @@ class ExtractedFrame(NamedTuple):
     place: Place
     clock: Clock
     note: str = ""
+    where: str = ""
+
+    @property
+    def origin(self) -> str:
+        """Return what the frame comes from in its log, for people."""
+        return self.where or self.topic
 
 
 class LeftMessage(NamedTuple):
@@ -73,6 +79,13 @@ class Timestamps:
         taken.insert(at, timestamp)
         return True
 
+    def check(self, camera: str, timestamp: int) -> None:
+        """Add a timestamp; LogRefused if it cannot be one, or the camera has it already."""
+        if not 0 < timestamp < MAX_TIMESTAMP:
+            raise LogRefused("timestamp-wrong", f"its time is {timestamp}")
+        if not self.add(camera, timestamp):
+            raise LogRefused(SAME_TIMESTAMP, f"an earlier frame of camera {camera!r} has time {timestamp}")
+
 
 def extract_frames(
     source: ByteSource, index: LogIndex, part: LogSlice, cameras: Mapping[int, str], taken: Timestamps
@@ -82,6 +95,12 @@ def extract_frames(
     They come in the order of their places. Of two frames of a camera with one timestamp the first in the log counts, so
     slices that share `taken` must come in their order. LogRefused if the log changes meanwhile.
     """
+    if index.video:
+        # Stacks without videos lack its library.
+        from autolabel.logs.video_frames import extract_video
+
+        yield from extract_video(source, index, index.video, part, cameras, taken)
+        return
     channels = {channel.id: _Channel(channel) for channel in index.channels if channel.id in cameras}
     for message in read_messages(source, index.container, part, cameras.keys()):
         if isinstance(message, UnreadRange):
@@ -90,8 +109,7 @@ def extract_frames(
         channel, camera = channels[message.channel], cameras[message.channel]
         try:
             frame = _frame(message, channel, camera)
-            if not taken.add(camera, frame.timestamp):
-                raise LogRefused(SAME_TIMESTAMP, f"an earlier frame of camera {camera!r} has time {frame.timestamp}")
+            taken.check(camera, frame.timestamp)
         except LogRefused as e:
             yield LeftMessage(channel.topic, e.reason, str(e), message.place)
         else:
@@ -121,8 +139,6 @@ def _frame(message: LogMessage, channel: _Channel, camera: str) -> ExtractedFram
     decoded = channel.decode(message.data)
     clock: Clock = "header" if decoded.stamp else "log"
     timestamp = decoded.stamp or message.log_time
-    if not 0 < timestamp < _MAX_TIMESTAMP:
-        raise LogRefused("timestamp-wrong", f"its time by its {clock} is {timestamp}")
     # numpy takes tenths of a second to import, and the command is often run for something else.
     from autolabel.logs.pictures import image_file
 
@@ -185,8 +201,8 @@ class Tally:
             self.add(item)
         counts = index.counts
         # A walk cannot count the messages of a chunk that it cannot read.
-        uncounted = bool(index.rebuilt) and any(chunk.channels is None for chunk in index.chunks)
-        self.complete = not self.unread or not (counts is None or index.unread or uncounted)
+        uncounted = index.unread or any(chunk.channels is None for chunk in index.chunks)
+        self.complete = not self.unread or not (counts is None or (index.rebuilt and uncounted))
         if counts is None:
             return
         told: Counter[str] = Counter()

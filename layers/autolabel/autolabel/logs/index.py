@@ -6,11 +6,17 @@ from collections.abc import Collection
 
 import msgspec
 
+from autolabel.contracts.errors import LogRefused
 from autolabel.logs.kinds import Container
+
+# The encoding of a channel that is a stream of a video file.
+VIDEO_STREAM = "video"
+# The reason of a refusal that ends when the start of a video is given.
+START_MISSING = "start-missing"
 
 
 class LogChannel(msgspec.Struct, frozen=True):
-    """A channel of MCAP, or a connection of a ROS 1 bag. Several channels can have one topic.
+    """A channel of MCAP, a connection of a ROS 1 bag or a stream of a video. Several channels can have one topic.
 
     `schema`: the name of its messages' type; `definition`: the type's text or descriptor, in `schema_encoding`.
     `encoding`: the serialisation of its messages.
@@ -24,12 +30,26 @@ class LogChannel(msgspec.Struct, frozen=True):
     definition: bytes
 
 
+class Group(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a worker needs to read a chunk of a video, which begins with a key frame.
+
+    `key`: the key frame's tick, by which it is found, None at the video's start; `until`: that of the next chunk, None
+    for the last one. `reach`: the end of the bytes that its frames may need. `cost`: of reading and decoding it, as the
+    bytes of a log that would take as long.
+    """
+
+    key: int | None = None
+    until: int | None = None
+    reach: int = 0
+    cost: int = 0
+
+
 class Chunk(msgspec.Struct, frozen=True, omit_defaults=True):
     """A range of a log that is read at once: `length` bytes from `start`.
 
     `channels`: those with messages in it; None if that is unknown. `first` and `last`: log times in ns, 0 if unknown.
     `compression`: None if it is unknown. `index_start` and `index_length`: the range of its message index; 0 without
-    one. `bare`: a run of records outside of chunks.
+    one. `bare`: a run of records outside of chunks. `group`: of a video.
     """
 
     start: int
@@ -41,10 +61,15 @@ class Chunk(msgspec.Struct, frozen=True, omit_defaults=True):
     index_start: int = 0
     index_length: int = 0
     bare: bool = False
+    group: Group | None = None
 
     @property
     def end(self) -> int:
         return self.start + self.length
+
+    @property
+    def cost(self) -> int:
+        return max(self.length, self.group.cost) if self.group else self.length
 
     def may_hold(self, channels: Collection[int]) -> bool:
         return self.channels is None or any(channel in channels for channel in self.channels)
@@ -59,11 +84,26 @@ class UnreadRange(msgspec.Struct, frozen=True):
     detail: str
 
 
+class VideoTimes(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The times of a video's frames: `start` at the first frame that is shown, at `origin` seconds (a fraction).
+
+    `created`: the time of creation that the file tells; 0 if it tells none. `start` is 0 until it is known, and
+    `verified` if it does not come from `created`. Both are ns since the epoch. `head`: the end of what a fragmented
+    file has before its first fragment; 0 for other files.
+    """
+
+    origin: tuple[int, int]
+    created: int = 0
+    start: int = 0
+    verified: bool = False
+    head: int = 0
+
+
 class LogIndex(msgspec.Struct, frozen=True, omit_defaults=True):
     """What a log holds. The chunks are in the order of their places.
 
     `counts`: the messages of each channel; None if the log tells no counts. `rebuilt`: why the index was made by a
-    walk through the log; empty if it is the log's own. `unread`: what the walk could not read.
+    walk through the log; empty if it is the log's own. `unread`: what could not be read. `video`: of a video.
     """
 
     container: Container
@@ -73,6 +113,7 @@ class LogIndex(msgspec.Struct, frozen=True, omit_defaults=True):
     counts: dict[int, int] | None = None
     rebuilt: str = ""
     unread: tuple[UnreadRange, ...] = ()
+    video: VideoTimes | None = None
 
 
 class LogSlice(msgspec.Struct, frozen=True):
@@ -83,15 +124,33 @@ class LogSlice(msgspec.Struct, frozen=True):
 
 
 def plan_slices(index: LogIndex, channels: Collection[int], max_bytes: int) -> tuple[LogSlice, ...]:
-    """Cut the chunks that may hold the channels into runs of at most `max_bytes`, or of one larger chunk."""
+    """Cut the chunks that may hold the channels into runs of at most `max_bytes`, or of one larger chunk.
+
+    A chunk that takes longer than its bytes counts as more of them.
+    """
     runs: list[list[Chunk]] = []
     room = 0
     for chunk in index.chunks:
         if not chunk.may_hold(channels):
             continue
-        if not runs or chunk.length > room:
+        if not runs or chunk.cost > room:
             runs.append([])
             room = max_bytes
         runs[-1].append(chunk)
-        room -= chunk.length
+        room -= chunk.cost
     return tuple(LogSlice(number, tuple(run)) for number, run in enumerate(runs))
+
+
+def set_start(index: LogIndex, start: int, name: str, else_start: int = 0) -> LogIndex:
+    """Set the time of a video's first frame: `start`, in ns since the epoch, or else the file's own, or `else_start`.
+
+    LogRefused with the reason START_MISSING if neither is known. Other logs have their times.
+    """
+    if index.video is None:
+        return index
+    at = start or index.video.created or else_start
+    if not at:
+        raise LogRefused(
+            START_MISSING, f"{name} does not tell when it was recorded: give the time of its first frame as its start"
+        )
+    return msgspec.structs.replace(index, video=msgspec.structs.replace(index.video, start=at, verified=bool(start)))

@@ -6,7 +6,8 @@ from typing import Literal, NamedTuple, get_args
 
 from autolabel.contracts.errors import LogRefused
 
-Container = Literal["mcap", "rosbag"]
+Container = Literal["mcap", "rosbag", "mp4"]
+VIDEOS: frozenset[Container | None] = frozenset({"mp4"})
 # A tar archive has its mark behind the first entry's name.
 HEAD_BYTES = 512
 _MARKS: tuple[tuple[int, bytes, str], ...] = (
@@ -28,8 +29,8 @@ _MARKS: tuple[tuple[int, bytes, str], ...] = (
     (0, b"\xff\xd8\xff", "JPEG image"),
     (0, b"\x89HDF\r\n\x1a\n", "HDF5 file"),
     (0, b"PAR1", "Parquet file"),
-    (4, b"ftyp", "MP4 video"),
-    (4, b"moov", "MP4 video"),
+    (4, b"ftyp", "mp4"),
+    (4, b"moov", "mp4"),
     (0, b"\x1a\x45\xdf\xa3", "Matroska video"),
     (8, b"AVI ", "AVI video"),
     (8, b"WEBP", "WebP image"),
@@ -38,6 +39,10 @@ _MARKS: tuple[tuple[int, bytes, str], ...] = (
 _ADVICE = {
     "SQLite database": "convert a rosbag2 recording with `ros2 bag convert` to MCAP",
     "ROS bag of an old version": "convert it with `rosbag fix`",
+    "AVI video": "copy its stream into an MP4 file (`ffmpeg -i <file> -c copy <name>.mp4`) if it is H.264 or H.265",
+    "H.264 or H.265 video": "it has no times; give the MP4 file that it comes from",
+    "PNG image": "put images into a folder, or upload them as frames",
+    "JPEG image": "put images into a folder, or upload them as frames",
 }
 
 
@@ -50,7 +55,7 @@ class Kind(NamedTuple):
     @property
     def has_frames(self) -> bool:
         """Whether the file is a video or an image."""
-        return self.name.endswith((" video", " image"))
+        return self.container in VIDEOS or self.name.endswith((" video", " image"))
 
 
 def tell_kind(head: bytes) -> Kind:
@@ -70,5 +75,5 @@ def container_of(head: bytes, name: str) -> Container:
     if not head:
         raise LogRefused("log-empty", f"{name} is empty")
     what = f"cannot be read yet ({kind.name})" if kind.name else "begins as no known log does"
-    advice = _ADVICE.get(kind.name, "give an MCAP log or a ROS 1 bag")
+    advice = _ADVICE.get(kind.name, "give an MCAP log, a ROS 1 bag or an MP4 video")
     raise LogRefused("log-kind", f"{name} {what}: {advice}")

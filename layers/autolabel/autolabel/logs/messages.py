@@ -1,4 +1,4 @@
-"""Reads the index of a log and the messages of its slices."""
+"""Reads the index of a log, and the messages of slices of logs that have messages."""
 
 from __future__ import annotations
 
@@ -39,7 +39,12 @@ def inspect_log(source: ByteSource, name: str) -> LogIndex:
     LogRefused, which names the log, for a file of another kind, or an index too large.
     """
     head = bytes(read_range(source, 0, min(source.size, HEAD_BYTES)))
-    reader = _reader(container_of(head, name))
+    container = container_of(head, name)
+    if container == "mp4":
+        from autolabel.logs.videos import inspect_video
+
+        return inspect_video(source, container, name)
+    reader = _reader(container)
     index = reader.read_index(source)
     return index if isinstance(index, LogIndex) else reader.walk(source, index)
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from autolabel.contracts.errors import LogRefused
 from autolabel.contracts.logs import CameraIntrinsics
-from autolabel.logs.index import LogChannel
+from autolabel.logs.index import VIDEO_STREAM, LogChannel
 
 # The definition of a picture has some kilobytes. Parsing takes time.
 _MAX_DEFINITION = 16 * 1024
@@ -27,6 +27,8 @@ _FOXGLOVE_CALIBRATION = "foxglove.CameraCalibration"
 _MAX_NUMBERS = 100
 _HEADER, _TIME = "std_msgs/msg/Header", "builtin_interfaces/msg/Time"
 _PICTURES = frozenset({_RAW, _COMPRESSED, _FOXGLOVE_RAW, _FOXGLOVE_COMPRESSED})
+# Of streams of videos.
+VIDEO_CODECS = frozenset({"h264", "hevc"})
 # Names of messages that hold pictures, and cannot be read yet.
 _OTHER_PICTURES = re.compile(r"image|video|picture|ffmpegpacket|disparity|theora", re.IGNORECASE)
 # The reason of pictures that are distances.
@@ -64,6 +66,8 @@ Decoder = Callable[[memoryview], Decoded]
 
 def holds_pictures(channel: LogChannel) -> bool:
     """Check whether the channel's messages are pictures of a kind that is read."""
+    if channel.encoding == VIDEO_STREAM:
+        return channel.schema.partition(" ")[0] in VIDEO_CODECS
     return _name(channel) in _PICTURES
 
 

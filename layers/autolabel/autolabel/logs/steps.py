@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Iterator
-from typing import Literal
 
 import msgspec
 
@@ -23,6 +22,7 @@ from autolabel.contracts.logs import (
     LogDocument,
     LogFolder,
     LogRecord,
+    LogState,
     log_document_key,
     parse_log_document,
 )
@@ -40,7 +40,7 @@ from autolabel.logs.extraction import (
     Timestamps,
     extract_frames,
 )
-from autolabel.logs.index import LogIndex, LogSlice, UnreadRange, plan_slices
+from autolabel.logs.index import START_MISSING, LogIndex, LogSlice, UnreadRange, plan_slices, set_start
 from autolabel.logs.messages import inspect_log
 from autolabel.logs.ranges import LOG_CHANGED
 from autolabel.streams.ordered_map import map_in_order
@@ -91,6 +91,7 @@ class LogSummary(msgspec.Struct, frozen=True, omit_defaults=True):
 
     `complete`: whether every message of the topics is accounted for. `rebuilt`: why the log's own index was not used.
     `unread`: ranges of the log that could not be read, by reason. `other_topics`: with pictures that are not read yet.
+    `waits`: the log waits for another recording.json than the one with the ETag `document`, empty for none.
     """
 
     drive: str
@@ -102,6 +103,8 @@ class LogSummary(msgspec.Struct, frozen=True, omit_defaults=True):
     unread: dict[str, int] = {}
     other_topics: dict[str, str] = {}
     refused: str = ""
+    waits: bool = False
+    document: str = ""
 
 
 class Ended(msgspec.Struct, frozen=True):
@@ -109,7 +112,7 @@ class Ended(msgspec.Struct, frozen=True):
 
     drive: str
     name: str
-    outcome: Literal["extracted", "refused", "replaced"]
+    outcome: LogState
     frames: int = 0
 
 
@@ -194,7 +197,7 @@ class LogExtraction:
     def inspect(self) -> Inspected:
         """Read the log's index, choose its cameras and write the slices. Raises DocumentRefused for recording.json."""
         log = self._log
-        document = self._document()
+        document, document_etag = self._document()
         head = self._ingest.head(self._key)
         try:
             if head is None or head.etag != log.etag:
@@ -202,12 +205,15 @@ class LogExtraction:
             walked = BucketSource(self._ingest, self._key, log.etag, head.size, _WALK_READS)
             index = inspect_log(walked, self._key)
             cameras = _choose(index, document)
+            index = set_start(index, document.start_of(log.name), self._key)
             source = BucketSource(self._ingest, self._key, log.etag, head.size)
             intrinsics = read_intrinsics(source, index, cameras).found
         except LogRefused as e:
-            summary = LogSummary(log.drive, log.name, log.etag, refused=str(e))
+            waits = e.reason == START_MISSING
+            refused = f"{e}: add it to logs/recording.json as start" if waits else str(e)
+            summary = LogSummary(log.drive, log.name, log.etag, refused=refused, waits=waits, document=document_etag)
             self._write(log.summary, summary)
-            refused = f"{LOG_CHANGED}: {e}" if e.reason == LOG_CHANGED else str(e)
+            refused = f"{LOG_CHANGED}: {e}" if e.reason == LOG_CHANGED else refused
             return Inspected(log.drive, log.name, log.etag, 0, log.slice_list, refused)
         slices = plan_slices(index, cameras.names, self._slice_bytes)
         for part in slices:
@@ -265,16 +271,21 @@ class LogExtraction:
             ledger.end_log(LogRecord(log.drive, log.name, log.etag, "replaced", now, attempt))
             return Ended(log.drive, log.name, "replaced")
         if record is None:
+            summary = msgspec.json.decode(self._read(log.summary), type=LogSummary)
             record = LogRecord(log.drive, log.name, log.etag, "refused", now, detail=refused)
+            if summary.waits:
+                record = msgspec.structs.replace(record, state="waiting", document=summary.document)
         record = msgspec.structs.replace(record, attempt=attempt)
         ledger.end_log(record)
         if record.detail:
+            waits = record.state == "waiting"
             announcements.tell_ops(
-                f"Not all of log {log.name} of drive {log.drive} was extracted",
+                f"Log {log.name} of drive {log.drive} waits for its start"
+                if waits
+                else f"Not all of log {log.name} of drive {log.drive} was extracted",
                 f"{self._key}: {record.detail}. {self._label_bucket.uri(log.summary)} has the counts.",
             )
-        outcome: Literal["extracted", "refused"] = "refused" if refused else "extracted"
-        return Ended(log.drive, log.name, outcome, sum(record.cameras.values()))
+        return Ended(log.drive, log.name, record.state, sum(record.cameras.values()))
 
     def _count(self, now: float) -> LogRecord | None:
         """Count the results of all slices; None if the log was changed during one of them."""
@@ -335,7 +346,7 @@ class LogExtraction:
             return item
         key = FrameKey(self._log.drive, item.camera, f"{item.timestamp:019d}", item.extension).key
         place = f"{item.place.start:020d}.{item.place.offset:012d}"
-        source = encode_source(f"{self._log.name}, {item.topic}")
+        source = encode_source(f"{self._log.name}, {item.origin}")
         metadata = {SOURCE: source, LOG: self._log.id, PLACE: place}
         line = _FrameLine(item.camera, item.timestamp, item.topic, str(item.place), item.clock, item.note)
         for _ in range(_TRIES):
@@ -359,10 +370,11 @@ class LogExtraction:
         """Whether a frame of this log stays for one at `place`: it comes first, or a run has frozen its listing."""
         return there.metadata.get(PLACE, "") <= place or self._marks.is_frozen(self._log.drive)
 
-    def _document(self) -> LogDocument:
+    def _document(self) -> tuple[LogDocument, str]:
+        """Read the document of the drive's logs, and its ETag; one without fields and "" if there is none."""
         key = log_document_key(self._log.drive)
         found = self._ingest.read_tagged(key, MAX_DOCUMENT_BYTES + 1)
-        return parse_log_document(found[0], key) if found else LogDocument()
+        return (parse_log_document(found[0], key), found[1]) if found else (LogDocument(), "")
 
     def _plan(self) -> _Plan:
         return msgspec.json.decode(self._read(self._log.index), type=_Plan)
