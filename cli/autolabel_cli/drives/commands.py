@@ -91,9 +91,9 @@ def upload(
 ) -> None:
     """Upload SOURCE as a drive, and close the drive.
 
-    SOURCE is a folder of .png, .jpg and .jpeg images, which become one camera; a video file (MP4); or a drive log (MCAP
-    or a ROS 1 bag) or a folder of logs, with all their cameras. Closing the drive starts its run. A drive that is closed
-    already is refused without --late, if you may read the ledger.
+    SOURCE is a folder of .png, .jpg and .jpeg images, which become one camera; a video file (MP4, MKV, TS); or a drive
+    log (MCAP or a ROS 1 bag) or a folder of logs, with all their cameras. Closing the drive starts its run. A drive
+    that is closed already is refused without --late, if you may read the ledger.
 
     Logs are uploaded as they are. The stack extracts their frames, and closes the drive after the last one. An upload
     that was broken off goes on where it ended when the command is given again, and nothing is uploaded twice. With
@@ -112,7 +112,7 @@ def upload(
     if logs and stack and ("ExtractMachineArn" in stack.outputs or source.is_dir()):
         if camera or topics or start or limit or partial:
             raise CommandError(
-                "--camera, --topic, --start, --limit and --partial are for logs that are extracted on this machine: give "
+                "--camera, --topic, --start, --limit and --partial are for logs that are extracted here: give "
                 f"--extract, or name topics and cameras in the {LOG_DOCUMENT} of a folder of logs"
             )
         if models:

@@ -25,6 +25,7 @@ from autolabel.logs import (
     LogIndex,
     Tally,
     Timestamps,
+    UnreadRange,
     choose_cameras,
     extract_frames,
     inspect_log,
@@ -104,6 +105,10 @@ VIDEOS: dict[str, dict[str, Any]] = {
     "fragmented, with places in the file": {"movflags": "frag_keyframe+empty_moov"},
     "variable rate": {"frames": len(UNEVEN), "times": UNEVEN},
     "10 bit": {"pixel_format": "yuv420p10le"},
+    "Matroska": {"container": "matroska", "frames": 100},
+    "Matroska, open groups": {"container": "matroska", "frames": 100, "params": OPEN},
+    "Matroska, H.265": {"container": "matroska", "codec": "libx265", "params": OPEN},
+    "transport stream": {"container": "mpegts", "params": OPEN},
 }
 
 
@@ -116,6 +121,57 @@ def test_any_number_of_slices_gives_the_frames_of_one_decode(kind: str) -> None:
         assert frames_of(reading) == whole
         assert (reading.refused, reading.tally.unread, reading.tally.complete) == ({}, {}, True)
         assert [item.place for item in reading.frames] == sorted(item.place for item in reading.frames)
+
+
+def test_a_matroska_file_is_cut_at_its_cues_and_a_transport_stream_is_one_part() -> None:
+    def parts(container: str) -> list[tuple[int, int]]:
+        index = inspect_log(Counting(video(120, container=container)), "front")
+        assert index.counts is None
+        return [(chunk.start, chunk.end) for chunk in index.chunks]
+
+    size = len(video(120, container="mpegts"))
+    assert parts("mpegts") == [(0, size)]
+    cued = parts("matroska")
+    assert len(cued) > 2
+    assert [end for _, end in cued[:-1]] == [start for start, _ in cued[1:]]
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.data())
+def test_damage_without_counts_costs_only_frames_near_it(data: st.DataObject) -> None:
+    container = data.draw(st.sampled_from(("matroska", "mpegts")))
+    body = bytearray(video(120, container=container, params=OPEN))
+    at = data.draw(st.integers(3_000, len(body) - 3_000))
+    length = data.draw(st.sampled_from((1, 30, 400)))
+    body[at : at + length] = data.draw(st.sampled_from((b"\0", b"\xff", b"\x5a"))) * length
+    readings = [read_video(bytes(body), slices) for slices in SLICES]
+    assert len({tuple(frames_of(one).items()) for one in readings}) == 1
+    assert len({tuple(sorted(one.refused.items())) for one in readings}) == 1
+    whole, got = shown(video(120, container=container, params=OPEN)), frames_of(readings[0])
+    # What is lost is at one place: the frames before and behind it are those of the whole video.
+    lost = [number for number, time in enumerate(sorted(whole)) if got.get(time) != whole[time]]
+    assert not lost or lost[-1] - lost[0] < 70
+
+
+@pytest.mark.parametrize("container", ["matroska", "mpegts"])
+def test_what_was_cut_off_without_an_index_is_read_up_to_the_cut(container: str) -> None:
+    body = video(100, container=container)
+    reading = read_video(body[: len(body) // 2])
+    got, whole = frames_of(reading), shown(body)
+    assert 25 < len(got) < 75
+    assert list(got.items()) == list(whole.items())[: len(got)]
+    # A transport stream does not tell how long it should be.
+    assert reading.tally.unread == ({"log-cut-off": 1} if container == "matroska" else {})
+
+
+def test_a_video_without_an_index_is_read_up_to_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(video_frames, "GROUP_PIXELS", 50 * WIDTH * HEIGHT)
+    reading = read_video(video(100, container="mpegts"))
+    assert len(reading.frames) == 50
+    (unread,) = (item for item in reading.items if isinstance(item, UnreadRange))
+    assert (unread.reason, unread.end) == ("video-too-long", reading.source.size)
+    assert 0 < unread.start < unread.end
+    assert "-c copy" in unread.detail
 
 
 def test_an_edit_list_is_obeyed() -> None:

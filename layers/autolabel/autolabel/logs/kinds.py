@@ -6,8 +6,8 @@ from typing import Literal, NamedTuple, get_args
 
 from autolabel.contracts.errors import LogRefused
 
-Container = Literal["mcap", "rosbag", "mp4"]
-VIDEOS: frozenset[Container | None] = frozenset({"mp4"})
+Container = Literal["mcap", "rosbag", "mp4", "matroska", "mpegts"]
+VIDEOS: frozenset[Container | None] = frozenset({"mp4", "matroska", "mpegts"})
 # A tar archive has its mark behind the first entry's name.
 HEAD_BYTES = 512
 _MARKS: tuple[tuple[int, bytes, str], ...] = (
@@ -31,7 +31,7 @@ _MARKS: tuple[tuple[int, bytes, str], ...] = (
     (0, b"PAR1", "Parquet file"),
     (4, b"ftyp", "mp4"),
     (4, b"moov", "mp4"),
-    (0, b"\x1a\x45\xdf\xa3", "Matroska video"),
+    (0, b"\x1a\x45\xdf\xa3", "matroska"),
     (8, b"AVI ", "AVI video"),
     (8, b"WEBP", "WebP image"),
     (0, b"\x00\x00\x00\x01", "H.264 or H.265 video"),
@@ -44,6 +44,9 @@ _ADVICE = {
     "PNG image": "put images into a folder, or upload them as frames",
     "JPEG image": "put images into a folder, or upload them as frames",
 }
+
+# Every packet of an MPEG transport stream has this length, and begins with this byte.
+_TS_PACKET, _TS_SYNC = 188, 0x47
 
 
 class Kind(NamedTuple):
@@ -61,6 +64,8 @@ class Kind(NamedTuple):
 def tell_kind(head: bytes) -> Kind:
     """Tell the kind of a file from its first HEAD_BYTES bytes."""
     found = next((name for at, mark, name in _MARKS if head[at : at + len(mark)] == mark), "")
+    if not found and len(head) > 2 * _TS_PACKET and all(byte == _TS_SYNC for byte in head[::_TS_PACKET]):
+        found = "mpegts"
     for container in get_args(Container):
         if found == container:
             return Kind(container, found)
@@ -75,5 +80,5 @@ def container_of(head: bytes, name: str) -> Container:
     if not head:
         raise LogRefused("log-empty", f"{name} is empty")
     what = f"cannot be read yet ({kind.name})" if kind.name else "begins as no known log does"
-    advice = _ADVICE.get(kind.name, "give an MCAP log, a ROS 1 bag or an MP4 video")
+    advice = _ADVICE.get(kind.name, "give an MCAP log, a ROS 1 bag, or an MP4, Matroska or MPEG-TS video")
     raise LogRefused("log-kind", f"{name} {what}: {advice}")

@@ -9,7 +9,7 @@ from autolabel.contracts.errors import LogRefused
 from autolabel.contracts.ports import ByteSource
 from autolabel.logs.containers import ContainerReader, RawMessage
 from autolabel.logs.index import Chunk, LogIndex, LogSlice, UnreadRange
-from autolabel.logs.kinds import HEAD_BYTES, Container, container_of
+from autolabel.logs.kinds import HEAD_BYTES, VIDEOS, Container, container_of
 from autolabel.logs.ranges import LOG_CHANGED, MAX_CHUNK_HEAD, check_size, join_chunks, read_range
 
 
@@ -40,7 +40,7 @@ def inspect_log(source: ByteSource, name: str) -> LogIndex:
     """
     head = bytes(read_range(source, 0, min(source.size, HEAD_BYTES)))
     container = container_of(head, name)
-    if container == "mp4":
+    if container in VIDEOS:
         from autolabel.logs.videos import inspect_video
 
         return inspect_video(source, container, name)

@@ -53,8 +53,11 @@ def extract_video(
     """Yield the frames of the cameras' streams in a slice, stream by stream, each in the order of presentation."""
     for channel in index.channels:
         chunks = [chunk for chunk in part.chunks if channel.id in (chunk.channels or ())]
-        if channel.id in cameras and chunks:
-            yield from _StreamReader(index, video, channel, cameras[channel.id], chunks, taken).read(source)
+        # Other files than MP4 have no list of their packets. Damage hides some, and how many depends on the place from
+        # which the file is read.
+        runs = [chunks] if index.container == "mp4" else [[chunk] for chunk in chunks]
+        for run in runs if channel.id in cameras and chunks else ():
+            yield from _StreamReader(index, video, channel, cameras[channel.id], run, taken).read(source)
 
 
 @dataclass
@@ -89,7 +92,7 @@ def _pictures(
     `leading`: the first pictures that are shown before the first key frame belong to another slice.
     """
     first = next(packets, None)
-    if first is None:
+    if first is None or (until is not None and _tick(first) >= until):
         return
     now = _begun(first)
     ahead: list[Packet[VideoStream]] = []
@@ -156,6 +159,7 @@ class _StreamReader:
         self._turns: dict[int, int | None] = {}
         self._at = chunks[0]
         self._damage: LogRefused | None = None
+        self._unread_from: int | None = None
 
     def read(self, source: ByteSource) -> Iterator[Extracted]:
         """Yield the frames, the reasons for packets that are none, and what cannot be read."""
@@ -170,7 +174,8 @@ class _StreamReader:
                 raise
             self._damage = e
         if self._damage:
-            yield UnreadRange(self._at.start, self._chunks[-1].end, self._damage.reason, str(self._damage))
+            start = self._unread_from or self._at.start
+            yield UnreadRange(start, self._chunks[-1].end, self._damage.reason, str(self._damage))
 
     def _read(self, file: RangedFile, opened: InputContainer) -> Iterator[Extracted]:
         stream = next(one for one in opened.streams.video if one.index == self._channel.id)
@@ -180,21 +185,34 @@ class _StreamReader:
         decoder.thread_count = 1
         decoder.options = {"max_pixels": str(MAX_PIXELS), "strict": "strict"}
         most = max(1, GROUP_PIXELS // max(1, stream.width * stream.height))
-        file.plan(_sample_ranges(stream, self._first.key, self._last.until))
-        packets = self._packets(opened, stream)
+        if self._index.container == "mp4":
+            file.plan(_sample_ranges(stream, self._first.key, self._last.until))
+        else:
+            file.plan([(self._at.start, self._chunks[-1].end)])
+        packets = self._packets(opened, stream, most)
         inside = self._first.key is not None
         for pictures in _pictures(packets, most, leading=inside, until=self._last.until):
             self._at = self._chunk_of(pictures)
             yield from self._frames(pictures, decoder, self._at)
 
-    def _packets(self, opened: InputContainer, stream: VideoStream) -> Iterator[Packet[VideoStream]]:
-        """Yield the packets from the first chunk's key frame on."""
+    def _packets(self, opened: InputContainer, stream: VideoStream, most: int) -> Iterator[Packet[VideoStream]]:
+        """Yield the packets from the first chunk's key frame on; at most `most` of a file that may have no index."""
         key = self._first.key
         try:
-            packets = read_packets(opened, [stream], key)
+            packets = read_packets(opened, self._index.container, [stream], key)
             if key is not None:
                 packets = itertools.dropwhile(lambda packet: not _is_key(packet) or _tick(packet) < key, packets)
-            yield from packets
+            for count, packet in enumerate(packets):
+                if count == 0 and key is not None and _tick(packet) != key:
+                    self._damage = LogRefused("video-damaged", "the key frame that the index names cannot be found")
+                if count == most and self._index.container != "mp4":
+                    self._unread_from = packet.pos
+                    raise LogRefused(
+                        "video-too-long",
+                        f"of a video without an index, {most:,} frames of its size are read: copy it into an MP4 file "
+                        "(`ffmpeg -i <file> -c copy <name>.mp4`)",
+                    )
+                yield packet
         except LogRefused as e:
             # What came before is decoded first.
             self._damage = e

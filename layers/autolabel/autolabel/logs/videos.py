@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from fractions import Fraction
@@ -24,7 +24,7 @@ from autolabel.logs.index import (
 )
 from autolabel.logs.kinds import Container
 from autolabel.logs.schemas import VIDEO_CODECS
-from autolabel.logs.video_files import Boxes, RangedFile, walk_boxes
+from autolabel.logs.video_files import Box, RangedFile, walk_boxes
 
 if TYPE_CHECKING:
     from av import Packet
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from av.video.stream import VideoStream
 
 # The reader of each container. It is given, so that a file cannot choose one that opens other files.
-_READERS: Mapping[Container, str] = {"mp4": "mov"}
+_READERS: Mapping[Container, str] = {"mp4": "mov", "matroska": "matroska", "mpegts": "mpegts"}
 # A core decodes and encodes a hundred million pixels a second, and the work of a slice is measured in bytes: at this
 # rate the default of 128 MiB takes about two minutes.
 _PIXELS_PER_BYTE = 100
@@ -43,6 +43,9 @@ _READ_AT_ONCE = 256 * 1024
 MOST_REORDERED = 16
 # What is read of the data to find the first frame that is shown: a key frame, and some that come before others.
 _FIRST_BYTES = 2 * 1024 * 1024
+# The header of a Matroska file, and the mark of the segment that follows it.
+_MATROSKA_HEAD = 4096
+_SEGMENT = b"\x18\x53\x80\x67"
 # Where several streams begin, their first packets are near each other.
 _MOST_FIRST_PACKETS = 100
 # Clocks that were never set begin with 1904, 1970 or 1980.
@@ -53,37 +56,40 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 def inspect_video(source: ByteSource, container: Container, name: str) -> LogIndex:
     """Read the index of a video: at most five requests for an MP4 file, and one for each fragment of a fragmented one.
 
-    LogRefused for a video that cannot be read, or has no stream of pictures.
+    Matroska files are cut at their cues. What has no index is one chunk. LogRefused for a video that cannot be read, or
+    has no stream of pictures.
     """
     file = RangedFile(source)
-    boxes = _mp4_boxes(file, name)
-    fragments = [box.start for box in boxes.of(b"moof")]
-    # The library opens no file that ends inside another box than that of the data.
-    file.size = min(boxes.found[-1].end, source.size)
-    for box in boxes.of(b"sidx"):
-        # With such an index the library would not look for fragments before it needs them.
-        file.hide(box.start, box.end)
-    moov = boxes.of(b"moov")[0]
-    file.plan([(moov.start, moov.end), *((box.start, box.start + _FIRST_BYTES) for box in boxes.of(b"mdat")[:1])])
+    head, fragments, damage = _read_mp4(file, name) if container == "mp4" else (0, [], _matroska_cut(file, container))
     with opened_video(file, container, name) as opened:
         streams = _streams(opened, name)
+        readable = [stream for stream in streams if _codec(stream) in VIDEO_CODECS]
         log = name.rpartition("/")[2]
-        channels, parts = [], []
-        for stream in streams:
-            topic = log if len(streams) == 1 else f"{log}/{stream.index}"
-            channels.append(LogChannel(stream.index, topic, f"{_codec(stream)} video", VIDEO_STREAM, "", b""))
-            if _codec(stream) in VIDEO_CODECS:
-                parts.append(_parts(stream, file.size, fragments))
-        first = _first_shown(opened, [stream for stream in streams if _codec(stream) in VIDEO_CODECS])
-        times = VideoTimes(first.as_integer_ratio(), _created(opened), head=moov.end if fragments else 0)
-    # How many frames are in fragments that cannot be found is not known.
-    lost = boxes.damage and (fragments or not any(part.frames for part in parts))
-    counts = None if lost else {part.stream: part.frames for part in parts}
+        channels = tuple(
+            LogChannel(
+                stream.index,
+                log if len(streams) == 1 else f"{log}/{stream.index}",
+                f"{_codec(stream)} video",
+                VIDEO_STREAM,
+                "",
+                b"",
+            )
+            for stream in streams
+        )
+        first = _first_shown(opened, container, readable)
+        times = VideoTimes(first.as_integer_ratio(), _created(opened), head=head)
+        if container == "mp4":
+            parts = [_parts(stream, file.size, fragments) for stream in readable]
+        else:
+            parts = [_cued(opened, stream, file.size) for stream in readable]
     unread = [part.unread for part in parts if part.unread]
-    if boxes.damage and lost and not unread:
-        unread = [UnreadRange(boxes.end, source.size, boxes.damage.reason, str(boxes.damage))]
+    known = all(part.frames is not None for part in parts)
+    if damage and not unread and (container != "mp4" or fragments or not any(part.frames for part in parts)):
+        # How many frames are in what cannot be found is not known.
+        unread, known = [damage], False
+    counts = {part.stream: part.frames or 0 for part in parts} if known else None
     chunks = sorted((chunk for part in parts for chunk in part.chunks), key=lambda chunk: (chunk.start, chunk.channels))
-    return LogIndex(container, source.size, tuple(channels), tuple(chunks), counts, unread=tuple(unread), video=times)
+    return LogIndex(container, source.size, channels, tuple(chunks), counts, unread=tuple(unread), video=times)
 
 
 @contextmanager
@@ -99,7 +105,9 @@ def opened_video(file: RangedFile, container: Container, name: str) -> Iterator[
         ) from e
     try:
         # It need not look at frames, since the index tells all; and must not, since damaged key frames are key frames.
-        options = {"probesize": "32", "analyzeduration": "0", "fflags": "noparse"}
+        told = {"probesize": "32", "analyzeduration": "0", "fflags": "noparse"}
+        options = {} if container == "mpegts" else told
+        file.seek(0)
         opened = av.open(
             file,
             "r",
@@ -116,17 +124,59 @@ def opened_video(file: RangedFile, container: Container, name: str) -> Iterator[
         raise file.failed
 
 
-def _mp4_boxes(file: RangedFile, name: str) -> Boxes:
-    boxes = walk_boxes(file)
-    moov = boxes.of(b"moov")
-    if not moov or moov[0].end > file.size:
+def _read_mp4(file: RangedFile, name: str) -> tuple[int, list[int], UnreadRange | None]:
+    """Find the index of an MP4 file, and plan its reading.
+
+    Returns where the head of a fragmented file ends, where its fragments begin, and what is damaged or cut off behind
+    the last whole box. LogRefused if there is no index.
+    """
+    boxes, end = walk_boxes(file), file.size
+    moov = next(iter(boxes.of(b"moov")), None)
+    if moov is None or moov.end > file.size:
         why = f"; {boxes.damage}" if boxes.damage else ""
         raise LogRefused(
             "moov-missing",
             f"{name} lacks its index (moov), which recorders write last, so none of its frames can be found{why}: "
             "upload it again if its upload was cut, or repair it by a whole video of the same camera",
         )
-    return boxes
+    # The library opens no file that ends inside another box than that of the data.
+    file.size = min(boxes.found[-1].end, end)
+    for box in boxes.of(b"sidx"):
+        # With such an index the library would not look for fragments before it needs them.
+        file.hide(box.start, box.end)
+    file.plan([(moov.start, moov.end), *((box.start, box.start + _FIRST_BYTES) for box in boxes.of(b"mdat")[:1])])
+    fragments = boxes.of(b"moof")
+    damage = UnreadRange(boxes.end, end, boxes.damage.reason, str(boxes.damage)) if boxes.damage else None
+    if fragments and not _tells_its_time(file, fragments[0]):
+        return 0, [fragments[0].start], damage
+    return moov.end if fragments else 0, [box.start for box in fragments], damage
+
+
+def _tells_its_time(file: RangedFile, fragment: Box) -> bool:
+    """Check whether a fragment has a time of its own, so that it can be read without those before it."""
+    file.seek(fragment.start)
+    body = b""
+    while len(body) < fragment.end - fragment.start and (more := file.read(fragment.end - fragment.start - len(body))):
+        body += more
+    return b"tfdt" in body
+
+
+def _matroska_cut(file: RangedFile, container: Container) -> UnreadRange | None:
+    """Tell by the size of a Matroska file's segment whether the file was cut off."""
+    if container != "matroska":
+        return None
+    head = file.read(_MATROSKA_HEAD)
+    at = head.find(_SEGMENT) + len(_SEGMENT)
+    if at < len(_SEGMENT) or len(head) < at + 8 or not head[at]:
+        return None
+    # The first byte's leading zeros tell how many bytes the number has.
+    length = 9 - head[at].bit_length()
+    size = int.from_bytes(head[at : at + length], "big") - (1 << 7 * length)
+    unknown = size == (1 << 7 * length) - 1
+    missing = at + length + size - file.size
+    if unknown or missing <= 0:
+        return None
+    return UnreadRange(file.size, file.size + missing, "log-cut-off", f"the file lacks its last {missing:,} bytes")
 
 
 def _streams(opened: InputContainer, name: str) -> list[VideoStream]:
@@ -154,12 +204,12 @@ def _created(opened: InputContainer) -> int:
     return ((at - _EPOCH) // (at.resolution)) * 1000 if at >= _EARLIEST else 0
 
 
-def _first_shown(opened: InputContainer, streams: Sequence[VideoStream]) -> Fraction:
+def _first_shown(opened: InputContainer, container: Container, streams: Sequence[VideoStream]) -> Fraction:
     """Return the time of the first frame of all streams that is shown, in seconds."""
     first: dict[int, Fraction] = {}
     keys: dict[int, int] = {}
     unsettled = {stream.index for stream in streams}
-    packets = read_packets(opened, streams) if streams else iter(())
+    packets = read_packets(opened, container, streams) if streams else iter(())
     for packet in itertools.islice(packets, _MOST_FIRST_PACKETS):
         index, pts = packet.stream_index, packet.pts
         if pts is None or not (packet.is_keyframe or index in keys):
@@ -177,11 +227,11 @@ def _first_shown(opened: InputContainer, streams: Sequence[VideoStream]) -> Frac
 
 
 def read_packets(
-    opened: InputContainer, streams: Sequence[VideoStream], key: int | None = None
+    opened: InputContainer, container: Container, streams: Sequence[VideoStream], key: int | None = None
 ) -> Iterator[Packet[VideoStream]]:
     """Yield the packets of streams, in their order in the file. LogRefused if the file cannot be read any further.
 
-    `key`: the tick of the key frame to begin at, of a single stream.
+    `key`: the tick of the key frame to begin at, of a single stream. The tick of a packet is its dts.
     """
     import av
     from av.stream import Discard
@@ -195,17 +245,23 @@ def read_packets(
             opened.seek(key, stream=streams[0])
         for packet in opened.demux(tuple(streams)):
             if packet.size:
+                if container != "mp4":
+                    # These are found by the time at which they are shown.
+                    packet.dts = packet.pts
                 yield packet
     except av.error.FFmpegError as e:
         raise LogRefused("video-damaged", f"the video cannot be read any further: {e.strerror}") from e
 
 
 class _Parts(NamedTuple):
-    """The chunks of a stream. `frames`: those that are shown. `unread`: frames that the index lists in vain."""
+    """The chunks of a stream. `unread`: frames that the index lists in vain.
+
+    `frames`: the number of those that are shown, None if the file does not tell it.
+    """
 
     stream: int
     chunks: list[Chunk]
-    frames: int
+    frames: int | None
     unread: UnreadRange | None
 
 
@@ -248,3 +304,25 @@ def _parts(stream: VideoStream, size: int, fragments: Sequence[int]) -> _Parts:
     detail = f"{behind:,} of the {shown:,} frames that its index lists are behind the file's end"
     unread = UnreadRange(min(first_behind, size), size, "log-cut-off", detail) if behind else None
     return _Parts(stream.index, chunks, shown, unread)
+
+
+def _cued(opened: InputContainer, stream: VideoStream, size: int) -> _Parts:
+    """Cut a stream of a Matroska file at its cues; one without cues, or of an MPEG transport stream, is one chunk."""
+    import av
+
+    with suppress(av.error.FFmpegError):
+        # The library reads the cues when it looks for a time.
+        opened.seek(0, stream=stream)
+    cues: list[tuple[int, int]] = []
+    for entry in stream.index_entries:
+        if entry.is_keyframe and (not cues or (entry.pos > cues[-1][0] and entry.timestamp > cues[-1][1])):
+            cues.append((entry.pos, entry.timestamp))
+    rate = (stream.average_rate or 0) * (stream.time_base or 0) * stream.width * stream.height / _PIXELS_PER_BYTE
+    chunks: list[Chunk] = []
+    # The first chunk begins with the file, the last one ends with it.
+    for (start, key), following in itertools.zip_longest([(0, 0), *cues[1:]], cues[1:]):
+        end, until = following or (size, None)
+        cost = 0 if until is None else round((until - key) * rate)
+        group = Group(key if chunks else None, until, size, cost)
+        chunks.append(Chunk(start, end - start, (stream.index,), group=group))
+    return _Parts(stream.index, chunks, None, None)
