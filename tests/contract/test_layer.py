@@ -52,7 +52,7 @@ def test_the_pinned_boto3_knows_the_parameters_of_submit(member: str) -> None:
 
 
 def test_what_reads_logs_is_not_in_the_layer_of_functions_that_label() -> None:
-    assert not {"mcap", "lz4", "zstandard", "rosbags", "protobuf"} & pins("requirements.txt").keys()
+    assert not {"av", "mcap", "lz4", "zstandard", "rosbags", "protobuf"} & pins("requirements.txt").keys()
 
 
 def test_the_layer_has_no_heavy_packages() -> None:

@@ -184,6 +184,9 @@ class _StreamReader:
         # waits for all pictures that may be shown first, and does not learn from drops how many those are.
         decoder.thread_count = 1
         decoder.options = {"max_pixels": str(MAX_PIXELS), "strict": "strict"}
+        if stream.width * stream.height > MAX_PIXELS:
+            size = f"{stream.width:,}x{stream.height:,}"
+            raise LogRefused("size-wrong", f"its frames have {size} pixels; at most {MAX_PIXELS:,} are read")
         most = max(1, GROUP_PIXELS // max(1, stream.width * stream.height))
         if self._index.container == "mp4":
             file.plan(_sample_ranges(stream, self._first.key, self._last.until))
@@ -202,9 +205,11 @@ class _StreamReader:
             packets = read_packets(opened, self._index.container, [stream], key)
             if key is not None:
                 packets = itertools.dropwhile(lambda packet: not _is_key(packet) or _tick(packet) < key, packets)
+            found = key is None
             for count, packet in enumerate(packets):
-                if count == 0 and key is not None and _tick(packet) != key:
-                    self._damage = LogRefused("video-damaged", "the key frame that the index names cannot be found")
+                found = found or _tick(packet) == key
+                if count == 0 and not found:
+                    break
                 if count == most and self._index.container != "mp4":
                     self._unread_from = packet.pos
                     raise LogRefused(
@@ -213,6 +218,8 @@ class _StreamReader:
                         "(`ffmpeg -i <file> -c copy <name>.mp4`)",
                     )
                 yield packet
+            if not found:
+                raise LogRefused("video-damaged", "the key frame that the index names cannot be found")
         except LogRefused as e:
             # What came before is decoded first.
             self._damage = e
@@ -233,6 +240,8 @@ class _StreamReader:
             if pictures.key is not None and pts is not None and pts >= pictures.key:
                 waiting.setdefault(pts, []).append(n)
         damage = _Damage()
+        if pictures.beyond:
+            damage.add(len(pictures.packets), "it needs pictures that are too many to be read")
         for n, frame in _decoded(decoder, pictures, waiting, damage):
             if n < damage.first:
                 yield self._frame(own[n], frame, places.pop(n))
