@@ -159,7 +159,9 @@ def test_what_was_cut_off_without_an_index_is_read_up_to_the_cut(container: str)
     reading = read_video(body[: len(body) // 2])
     got, whole = frames_of(reading), shown(body)
     assert 25 < len(got) < 75
-    assert list(got.items()) == list(whole.items())[: len(got)]
+    assert got.items() <= whole.items()
+    # A picture can come before three others that are shown earlier.
+    assert sum(time < max(got) for time in whole.keys() - got.keys()) <= 3
     # A transport stream does not tell how long it should be.
     assert reading.tally.unread == ({"log-cut-off": 1} if container == "matroska" else {})
 
@@ -201,6 +203,9 @@ def test_every_stream_is_a_camera_with_the_clock_of_the_file() -> None:
         front = list(frames_of(reading, "front-0"))[5:]
         assert max(abs(one - other) for one, other in zip(rear, front, strict=True)) < 10**6
         assert list(rear.values()) == list(shown(body, 1).values())
+    # By their times, so that the first frames are those of all cameras.
+    times = [frame.timestamp for frame in read_video(body).frames]
+    assert times == sorted(times)
     one = read_video(body, topics=["front.mp4/1"])
     assert frames_of(one, "front-1") == rear
     assert {frame.camera for frame in one.frames} == {"front-1"}

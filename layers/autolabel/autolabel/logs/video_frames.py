@@ -7,11 +7,12 @@ decoded up to them (open groups).
 
 from __future__ import annotations
 
+import heapq
 import itertools
 import struct
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
@@ -50,14 +51,27 @@ def extract_video(
     cameras: Mapping[int, str],
     taken: Timestamps,
 ) -> Iterator[Extracted]:
-    """Yield the frames of the cameras' streams in a slice, stream by stream, each in the order of presentation."""
+    """Yield the frames of the cameras' streams in a slice: of each in the order of presentation, all by their times."""
+    streams = []
     for channel in index.channels:
         chunks = [chunk for chunk in part.chunks if channel.id in (chunk.channels or ())]
         # Other files than MP4 have no list of their packets. Damage hides some, and how many depends on the place from
         # which the file is read.
-        runs = [chunks] if index.container == "mp4" else [[chunk] for chunk in chunks]
-        for run in runs if channel.id in cameras and chunks else ():
-            yield from _StreamReader(index, video, channel, cameras[channel.id], run, taken).read(source)
+        runs = [chunks] if index.container == "mp4" and chunks else [[chunk] for chunk in chunks]
+        if channel.id in cameras:
+            camera = cameras[channel.id]
+            readers = [_StreamReader(index, video, channel, camera, run, taken).read(source) for run in runs]
+            streams.append(_timed(itertools.chain.from_iterable(readers)))
+    for _, item in heapq.merge(*streams, key=lambda timed: timed[0]):
+        yield item
+
+
+def _timed(items: Iterable[Extracted]) -> Iterator[tuple[int, Extracted]]:
+    """Yield items with the time of the last frame, so that the streams of a file can be merged."""
+    time = 0
+    for item in items:
+        time = item.timestamp if isinstance(item, ExtractedFrame) else time
+        yield time, item
 
 
 @dataclass

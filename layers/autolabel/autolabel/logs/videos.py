@@ -36,7 +36,7 @@ _READERS: Mapping[Container, str] = {"mp4": "mov", "matroska": "matroska", "mpeg
 # A core decodes and encodes a hundred million pixels a second, and the work of a slice is measured in bytes: at this
 # rate the default of 128 MiB takes about two minutes.
 _PIXELS_PER_BYTE = 100
-# The most that is decoded of one group: ten minutes of 1920x1080 at 30 Hz without a key frame, and seven of a core.
+# The most that is decoded of one group: ten minutes of 1920x1080 at 30 Hz without a key frame, and eight of a core.
 GROUP_PIXELS = 40_000_000_000
 _READ_AT_ONCE = 256 * 1024
 # The most pictures that are decoded before one that is shown earlier, in H.264 and H.265.
