@@ -17,14 +17,16 @@ import pytest
 from click.testing import CliRunner, Result
 
 from autolabel.contracts.drive import Camera, DriveDocument, Run
+from autolabel.logs import RECEIPT
 from autolabel_cli.__main__ import main
 from autolabel_cli.drives import multipart
-from autolabel_cli.drives.receipts import RECEIPT
+from autolabel_cli.drives.log_uploads import find_logs
+from autolabel_cli.errors import CommandError
 from autolabel_cli.stack import Stack
 from local import CloudSettings, EmbeddedCloud
 from tests.contract.conftest import create_table
 from tests.fakes.images import png
-from tests.fakes.logs import bag_log, drive, mcap_log
+from tests.fakes.logs import bag_log, drive, mcap_log, sqlite_log
 
 pytestmark = pytest.mark.cloud
 
@@ -116,6 +118,8 @@ import itertools, os, signal, sys
 import boto3
 from autolabel_cli.__main__ import main
 from autolabel_cli.drives import multipart
+from autolabel_cli.drives.log_uploads import find_logs
+from autolabel_cli.errors import CommandError
 from autolabel_cli.stack import Stack
 
 bucket, part, when, call, at, notes = sys.argv[1:7]
@@ -240,7 +244,7 @@ def test_a_folders_own_document_is_uploaded_as_it_is(stack: Stack, folder: Path)
         ("metadata.yaml", LOG, "under a name that documents of logs have"),
         ("b\n.mcap", LOG, "cannot be uploaded under its name"),
         ("1.png", png(), "give each kind a folder of its own"),
-        ("b.db3", b"SQLite format 3\0" + bytes(600), "b.db3 in folder"),
+        ("b.parquet", b"PAR1" + bytes(600), "b.parquet in folder"),
         ("b", png(), "is a PNG image"),
     ],
 )
@@ -250,6 +254,13 @@ def test_a_folder_that_cannot_go_whole_is_refused_before_anything_is_sent(
     (folder / "a.mcap").write_bytes(LOG)
     (folder / name).write_bytes(body)
     assert said in refuse(folder)
+    assert keys(stack) == []
+
+
+def test_a_ros_2_bag_is_refused_until_its_wal_file_is_merged(stack: Stack, folder: Path) -> None:
+    (folder / "a.db3").write_bytes(sqlite_log(drive(1)))
+    (folder / "a.db3-wal").write_bytes(b"messages")
+    assert "PRAGMA wal_checkpoint(TRUNCATE)" in refuse(folder)
     assert keys(stack) == []
 
 
@@ -394,3 +405,13 @@ def test_a_folder_that_cannot_be_written_is_uploaded_with_a_notice(
     monkeypatch.setattr(Path, "write_text", refuse_to_write)
     assert f"{RECEIPT} cannot be written, so the next upload reads the logs to compare them" in succeed(folder)
     assert "1 file there already" in succeed(folder)
+
+
+@pytest.mark.parametrize("name", ["copy.zip", "preview.mp4"])
+def test_beside_images_an_archive_or_a_video_is_no_log(tmp_path: Path, name: str) -> None:
+    (tmp_path / "1.png").write_bytes(png())
+    (tmp_path / name).write_bytes({"copy.zip": b"PK\x03\x04", "preview.mp4": b"\0\0\0\x20ftypisom"}[name] + bytes(600))
+    assert find_logs(tmp_path) is None
+    (tmp_path / "a.mcap").write_bytes(LOG)
+    with pytest.raises(CommandError, match=r"a\.mcap, and images"):
+        find_logs(tmp_path)

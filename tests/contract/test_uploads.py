@@ -16,8 +16,9 @@ from autolabel.contracts.verification import VerifyAll, VerifyUncertain
 from autolabel_cli.__main__ import main
 from autolabel_cli.stack import Stack
 from tests.contract.conftest import create_bucket, create_table, shared_client
+from tests.fakes.archives import archive, images
 from tests.fakes.images import png
-from tests.fakes.logs import FRONT, REAR, START, STEP, Sent, bag_log, drive, mcap_log, raw
+from tests.fakes.logs import FRONT, REAR, START, STEP, Sent, bag_log, drive, mcap_log, raw, sqlite_log
 from tests.fakes.videos import UNEVEN, video
 
 
@@ -288,6 +289,34 @@ def test_intrinsics_of_a_log_are_in_the_document(stack: Stack, log: Path) -> Non
     assert document(stack).cameras == {"back": Camera(1, intrinsics=info)}
 
 
+def test_a_ros_2_bag_is_uploaded_when_its_wal_file_is_merged(stack: Stack, log: Path) -> None:
+    log.write_bytes(sqlite_log(drive(2)))
+    beside = log.with_name(log.name + "-wal")
+    beside.write_bytes(b"messages")
+    done = upload(log)
+    assert done.exit_code == 1
+    assert "PRAGMA wal_checkpoint(TRUNCATE)" in done.output
+    beside.write_bytes(b"")
+    done = upload(log)
+    assert done.exit_code == 0, done.output
+    assert document(stack).cameras == {"camera-front": Camera(2), "camera-rear": Camera(2)}
+
+
+def test_an_archive_of_images_is_uploaded_with_all_its_cameras(stack: Stack, log: Path) -> None:
+    log.write_bytes(archive(images(2) | {"run/notes.txt": b"rain", "../out.jpg": b"x"}))
+    done = upload(log)
+    assert done.exit_code == 1
+    assert "run/front as camera front: 2 extracted (times: 2 by names or lists of times)" in done.output
+    assert "1 other file of the archive not read" in done.output
+    assert "1 part not read (member-outside), the first at bytes" in done.output
+    assert "'../out.jpg' points out of the archive" in done.output
+    done = upload(log, "--partial")
+    assert done.exit_code == 0, done.output
+    assert document(stack).cameras == {"front": Camera(2), "rear": Camera(2)}
+    origins = {stack.ingest.head(key).metadata["source"] for key in uploaded(stack) if "/front/" in key}
+    assert origins == {f"recorded%2C%20{name}" for name in images(2, ("front",))}
+
+
 def test_one_topic_of_a_log_can_be_chosen_and_its_camera_named(stack: Stack, log: Path) -> None:
     done = upload(log, "--topic", REAR, "--camera", "back", "--limit", "2")
     assert done.exit_code == 0, done.output
@@ -321,10 +350,10 @@ def test_options_of_logs_do_not_go_with_other_recordings(
 
 
 def test_a_file_that_holds_a_recording_and_is_not_read_is_named(stack: Stack, log: Path) -> None:
-    log.write_bytes(b"SQLite format 3\0" + bytes(600))
+    log.write_bytes(b"PAR1" + bytes(600))
     done = upload(log)
     assert done.exit_code == 1
-    assert "cannot be read yet (SQLite database)" in done.output
+    assert "cannot be read yet (Parquet file)" in done.output
 
 
 def test_without_the_readers_of_logs_the_extra_is_named(

@@ -10,7 +10,8 @@ import pytest
 
 from tests.e2e.pipeline import Pipeline, eventually
 from tests.e2e.terminal import Terminal, documented_permissions, terminal_of_user
-from tests.fakes.logs import FRONT, REAR, bag_log, drive, mcap_log
+from tests.fakes.archives import archive, images
+from tests.fakes.logs import FRONT, REAR, bag_log, drive, mcap_log, sqlite_log
 from tests.fakes.videos import video
 
 FRAMES = 5
@@ -37,27 +38,40 @@ def fleet(pipeline: Pipeline) -> Terminal:
 
 def test_logs_become_a_labelled_drive(pipeline: Pipeline, fleet: Terminal, operator: Terminal, tmp_path: Path) -> None:
     messages = drive(FRAMES)
-    # Given a folder of two logs of one drive, whose slices are small
+    # Given a folder of logs of one drive, whose slices are small
     front = mcap_log([one for one in messages if one.topic == FRONT], chunk_size=1_000)
-    (tmp_path / "front.mcap").write_bytes(front)
-    (tmp_path / "rear.bag").write_bytes(bag_log([one for one in messages if one.topic == REAR]))
-    document = {"vehicle": "test", "logs": ["front.mcap", "rear.bag"], "cameras": {FRONT: "front", REAR: "rear"}}
-    (tmp_path / "recording.json").write_text(json.dumps(document))
+    rear = bag_log([one for one in messages if one.topic == REAR])
+    left = sqlite_log([one._replace(topic="/left/image") for one in messages if one.topic == FRONT])
+    logs = {
+        "front.mcap": front,
+        "left.db3": left,
+        "rear.zip": archive({"rear.bag": rear}, "zip-deflated"),
+        "side.zip": archive(images(FRAMES, ("side",))),
+    }
+    for name, body in logs.items():
+        (tmp_path / name).write_bytes(body)
+    cameras = {FRONT: "front", REAR: "rear", "/left/image": "left", "run/side": "side"}
+    (tmp_path / "recording.json").write_text(json.dumps({"vehicle": "test", "logs": list(logs), "cameras": cameras}))
     # When the fleet uploads it
     said = fleet.say("upload", str(tmp_path), "--drive", "logged")
-    assert said == "drive logged: 2 files of logs uploaded; autolabel watch logged follows them\n"
-    # And both were extracted, then the drive is closed, and its run labels the frames of both
+    assert said == "drive logged: 4 files of logs uploaded; autolabel watch logged follows them\n"
+    # And all were extracted, then the drive is closed, and its run labels the frames of all
     assert operator.say("watch", "logged").endswith("logged-0001: SUCCEEDED\n")
     summary = pipeline.succeed("logged")
-    assert (summary["frames"]["uploaded"], summary["frames"]["labelled"]) == (2 * FRAMES, 2 * FRAMES)
+    assert (summary["frames"]["uploaded"], summary["frames"]["labelled"]) == (4 * FRAMES, 4 * FRAMES)
     lines = pipeline.lines("logged", "dataset.manifest")
-    assert {line["provenance"]["source"] for line in lines} == {f"front.mcap, {FRONT}", f"rear.bag, {REAR}"}
+    assert {line["provenance"]["source"] for line in lines} == {
+        f"front.mcap, {FRONT}",
+        f"rear.zip, {REAR}",
+        "left.db3, /left/image",
+        *(f"side.zip, {name}" for name in images(FRAMES, ("side",))),
+    }
     # And the compressed pictures are those of the log, byte for byte
     pictures = [one.packed[1] for one in messages if one.packed]
     keys = sorted(line["source-ref"].partition("/drives/")[2] for line in lines if "/front/" in line["source-ref"])
     assert [pipeline.stack.ingest.read(f"drives/{key}") for key in keys] == pictures
     # And a second upload sends nothing
-    assert "0 files of logs uploaded, 2 files there already" in fleet.say("upload", str(tmp_path), "--drive", "logged")
+    assert "0 files of logs uploaded, 4 files there already" in fleet.say("upload", str(tmp_path), "--drive", "logged")
 
 
 def test_a_video_waits_for_its_start_and_becomes_a_labelled_drive(pipeline: Pipeline, operator: Terminal) -> None:
@@ -83,7 +97,7 @@ def test_a_log_that_cannot_be_read_is_told_and_the_others_go_on(pipeline: Pipeli
     put_logs(pipeline, "half-logged", {"a.mcap": good, "b.zip": b"PK\x03\x04 an archive"})
     summary = pipeline.succeed("half-logged")
     assert summary["frames"]["labelled"] == 4
-    assert any(note.startswith("log b.zip: ") and "ZIP" in note for note in summary["notes"])
+    assert any(note.startswith("log b.zip: ") and "zip -FF" in note for note in summary["notes"])
 
 
 def test_a_failed_extraction_is_redriven(pipeline: Pipeline, operator: Terminal) -> None:

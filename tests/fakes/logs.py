@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import sqlite3
 import tempfile
 from collections.abc import Iterable, Sequence
+from contextlib import closing
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -18,6 +20,8 @@ from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from mcap.writer import CompressionType, Writer
 from PIL import Image
 from rosbags.rosbag1 import Writer as BagWriter
+from rosbags.rosbag2 import StoragePlugin
+from rosbags.rosbag2 import Writer as Ros2Writer
 from rosbags.typesys import Stores, get_typestore
 
 from tests.fakes.images import saved
@@ -138,6 +142,25 @@ def bag_log(messages: Sequence[Sent], compression: str = "none", chunk_size: int
                     connections[message.topic] = writer.add_connection(message.topic, kind, typestore=store)
                 writer.write(connections[message.topic], message.log_time, data)
         return path.read_bytes()
+
+
+def sqlite_log(messages: Iterable[Sent], encoding: Encoding = "cdr", change: str = "") -> bytes:
+    """Write a ROS 2 bag in an SQLite file. `change`: SQL that is run on it then."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "log"
+        with Ros2Writer(path, version=9, storage_plugin=StoragePlugin.SQLITE3) as writer:
+            connections: dict[str, Any] = {}
+            for message in messages:
+                name, data = serialised(message, "cdr")
+                if message.topic not in connections:
+                    text = definition_of(name, encoding)[1].decode()
+                    connections[message.topic] = writer.add_connection(message.topic, name, msgdef=text, rihs01="-")
+                writer.write(connections[message.topic], message.log_time, data)
+        file = path / "log.db3"
+        if change:
+            with closing(sqlite3.connect(file)) as database:
+                database.executescript(change)
+        return file.read_bytes()
 
 
 def serialised(message: Sent, encoding: Encoding) -> tuple[str, bytes]:

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import base64
 import bz2
+import gzip
 import itertools
 import random
 import resource
 import struct
 import sys
+import tarfile
 import zlib
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -381,6 +383,37 @@ def log_of_bz2() -> str:
 
 def log_of_a_gigabyte() -> str:
     return log_bomb("zstd", lambda: zstandard.ZstdCompressor().compressobj(), 1_000_000_000, 1_000)
+
+
+def zeros(megabytes: int, wbits: int) -> bytes:
+    packing = zlib.compressobj(wbits=wbits)
+    return b"".join([*(packing.compress(bytes(MEGABYTE)) for _ in range(megabytes)), packing.flush()])
+
+
+def zip_that_lies() -> str:
+    """An image in a zip that unpacks to a gigabyte, while its directory states 20 MB."""
+    data, name, stated = zeros(1_000, -15), b"front/1.jpg", 20_000_000
+    head = struct.pack("<5H3L2H", 20, 0, 8, 0, 33, 0, len(data), stated, len(name), 0)
+    directory = b"PK\1\2" + struct.pack("<H", 20) + head + struct.pack("<3H2L", 0, 0, 0, 0, 0) + name
+    start = 30 + len(name) + len(data)
+    end = b"PK\5\6" + struct.pack("<4H2LH", 0, 0, 1, 1, len(directory), start, 0)
+    source = Counting(b"PK\3\4" + head + name + data + directory + end)
+    index = inspect_log(source, "log")
+    (found,) = read_messages(source, index.container, plan_slices(index, [0], 1)[0], [0])
+    assert isinstance(found, UnreadRange)
+    return found.reason
+
+
+def tar_gz_of_zeros() -> str:
+    files = tarfile.TarInfo("run.bin")
+    files.size = 10**10
+    return str(inspect_log(Counting(gzip.compress(files.tobuf()) + zeros(1_000, 31)), "log"))
+
+
+def tar_with_a_long_head() -> str:
+    head = tarfile.TarInfo("long")
+    head.type, head.size = tarfile.XHDTYPE, 100 * MEGABYTE
+    return str(inspect_log(Counting(head.tobuf() + b"9" * (100 * MEGABYTE)), "log"))
 
 
 def set_off(bomb: Callable[[], str]) -> str:

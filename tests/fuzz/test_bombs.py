@@ -71,6 +71,9 @@ BOMBS = {
     "log_of_lz4": ("chunk-size-wrong", SMALL),
     "log_of_bz2": ("chunk-size-wrong", SMALL),
     "log_of_a_gigabyte": ("chunk-too-large", SMALL),
+    "zip_that_lies": ("member-crc-wrong", SMALL),
+    "tar_gz_of_zeros": ("no-camera", SMALL),
+    "tar_with_a_long_head": ("archive-damaged", DOCUMENT),
     # The largest allowed frame: reconcile has 1,024 MB.
     "largest_failed_png": ("counts as whole", FAILED),
     # The largest allowed frame: assemble and publish have 1,769 MB.

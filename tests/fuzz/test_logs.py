@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from autolabel.contracts.errors import LogRefused
 from autolabel.labels import read_header
-from tests.fakes.logs import bag_log, drive, mcap_log
+from tests.fakes.archives import ARCHIVES, archive, images
+from tests.fakes.logs import bag_log, drive, mcap_log, sqlite_log
 from tests.fuzz.mutations import fuzz, mutated
 from tests.fuzz.refusals import assert_refusal
 from tests.unit.logs.reading import read_log
@@ -15,6 +16,16 @@ from tests.unit.logs.reading import read_log
 SENT = drive(2)
 # The reasons for which a whole log is refused.
 WHOLE = ("log-kind", "log-empty", "log-encrypted", "no-camera", "camera-shared", "camera-unnamed", "index-too-large")
+WHOLE += ("log-cut-off", "log-damaged", "log-without-wal")
+WHOLE += (
+    "archive-damaged",
+    "archive-bomb",
+    "archive-in-archive",
+    "archive-of-logs",
+    "archive-too-large",
+    "log-compressed",
+)
+WHOLE += ("member-damaged", "member-crc-wrong")
 LOGS = [
     mcap_log(SENT, compression=""),
     mcap_log(SENT, compression="", chunk_size=1),
@@ -26,6 +37,9 @@ LOGS = [
     bag_log(SENT),
     bag_log(SENT, "lz4"),
     bag_log(SENT, "bz2", chunk_size=1),
+    sqlite_log(SENT),
+    *(archive(images(2), kind) for kind in ARCHIVES),
+    archive({"a.bag": bag_log(SENT)}),
 ]
 
 
@@ -52,6 +66,6 @@ def test_any_log_ends_in_frames_or_named_refusals(body: bytes, slices: int) -> N
 
 
 @fuzz
-@given(st.binary(max_size=400), st.sampled_from([b"\x89MCAP0\r\n", b"#ROSBAG V2.0\n"]))
+@given(st.binary(max_size=400), st.sampled_from([b"\x89MCAP0\r\n", b"#ROSBAG V2.0\n", b"SQLite format 3\0"]))
 def test_any_bytes_behind_the_magic_end_in_frames_or_named_refusals(body: bytes, magic: bytes) -> None:
     check(magic + body, 1)

@@ -92,16 +92,17 @@ def upload(
     """Upload SOURCE as a drive, and close the drive.
 
     SOURCE is a folder of .png, .jpg and .jpeg images, which become one camera; a video file (MP4, MKV, TS); or a drive
-    log (MCAP or a ROS 1 bag) or a folder of logs, with all their cameras. Closing the drive starts its run. A drive
-    that is closed already is refused without --late, if you may read the ledger.
+    log (MCAP, a ROS bag, or a zip or tar archive of images or of one log) or a folder of logs, with all their cameras.
+    Closing the drive starts its run. A drive that is closed already is refused without --late, if you may read the
+    ledger.
 
     Logs are uploaded as they are. The stack extracts their frames, and closes the drive after the last one. An upload
     that was broken off goes on where it ended when the command is given again, and nothing is uploaded twice. With
     --extract, a log is extracted here, as a video always is.
 
-    Images are frames in the order of the numbers in their names. A name of 19 digits is the frame's time in ns. The
-    file .autolabel-upload.json, which is written into the folder, keeps the times of all other names: when a changed
-    folder is uploaded to its drive again, the same names are the same frames.
+    Images are frames in the order of the numbers in their names. A name of 19 digits is the frame's time in ns, one of
+    16 in µs. The file .autolabel-upload.json, which is written into the folder, keeps the times of all other names:
+    when a changed folder is uploaded to its drive again, the same names are the same frames.
     """
     check_names(drive, camera or DEFAULT_CAMERA)
     if late and (models or notes or policy != "all"):

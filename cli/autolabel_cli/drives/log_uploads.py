@@ -13,12 +13,11 @@ import msgspec
 from autolabel.contracts.frames import LOG_DOCUMENT, LogKey, is_log_name, logs_prefix
 from autolabel.contracts.logs import LogDocument, log_document_key, parse_log_document
 from autolabel.contracts.ports import StoredObject
-from autolabel.logs import Kind, tell_kind
-from autolabel_cli.drives.folder_times import natural_order
-from autolabel_cli.drives.logs import read_head
+from autolabel.logs import IMAGES, RECEIPT, Kind, natural_order, tell_kind
+from autolabel_cli.drives.logs import read_head, refuse_unmerged
 from autolabel_cli.drives.multipart import FileUpload, Overtaken, expected_etag
-from autolabel_cli.drives.receipts import RECEIPT, Receipt, UploadedFile, read_receipt, write_receipt
-from autolabel_cli.drives.recordings import IMAGES, first_of
+from autolabel_cli.drives.receipts import Receipt, UploadedFile, read_receipt, write_receipt
+from autolabel_cli.drives.recordings import first_of
 from autolabel_cli.errors import CommandError
 from autolabel_cli.stack import Stack
 
@@ -78,6 +77,9 @@ def find_logs(path: Path) -> LogFiles | None:
     others = [p for p in found if p.is_file() and p not in set(images)]
     kinds = {p: tell_kind(read_head(p)) for p in others if os.access(p, os.R_OK)}
     logs = [p for p, kind in kinds.items() if kind.container]
+    if images:
+        # Beside images, a video or an archive may be a preview or a copy: it is skipped by name.
+        logs = [p for p in logs if not (kinds[p].has_frames or kinds[p].is_archive)]
     if not logs:
         return None
     if len(kinds) < len(others):
@@ -274,6 +276,7 @@ def _refuse_unfit(folder: Path, kinds: dict[Path, Kind]) -> None:
     for path, kind in kinds.items():
         if kind.container and not LogKey("", path.name).is_log:
             raise CommandError(f"{path} is a log under a name that documents of logs have: rename it")
+        refuse_unmerged(path, kind)
         if kind.name and not kind.container:
             what = "frames, which are uploaded on their own" if kind.has_frames else "not read from logs yet"
             raise CommandError(

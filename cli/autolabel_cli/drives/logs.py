@@ -1,4 +1,4 @@
-"""Drive logs on this machine: MCAP logs, ROS 1 bags and videos, read as frames of all their cameras."""
+"""Drive logs on this machine: MCAP logs, ROS bags, videos and archives, read as frames of all their cameras."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from autolabel.logs import (
     Cameras,
     ExtractedFrame,
     Intrinsics,
+    Kind,
     LogIndex,
     Tally,
     Timestamps,
@@ -27,6 +28,7 @@ from autolabel.logs import (
     plan_slices,
     read_intrinsics,
     set_start,
+    tell_kind,
 )
 from autolabel_cli.drives.recordings import RecordedFrame, Recording, find_recording
 from autolabel_cli.errors import CommandError
@@ -37,6 +39,8 @@ _CLOCKS = {
     "log": "the recorder's log times",
     "start": "the start that was given",
     "creation": "the file's time",
+    "name": "names or lists of times",
+    "assumed": "an assumed rate of 10 Hz",
 }
 
 # What to do about a log that is refused, by the reason.
@@ -143,12 +147,12 @@ class LogRecording:
         lines += [f"camera {camera}: intrinsics not read, {why}" for camera, why in self.calibration.refused.items()]
         if self._index.rebuilt:
             lines.append(f"{self._index.rebuilt}, so an index was made from its records")
+        if self._index.others:
+            lines.append(f"{counted(self._index.others, 'other file')} of the archive not read")
         for reason, count in self.tally.unread.items():
             first = self.tally.first_unread[reason]
-            lines.append(
-                f"{counted(count, 'part')} not read ({reason}), the first at bytes {first.start:,} to {first.end:,}: "
-                f"{first.detail}"
-            )
+            at = f"{first.unit} {first.start:,} to {first.end:,}"
+            lines.append(f"{counted(count, 'part')} not read ({reason}), the first at {at}: {first.detail}")
         if not self.tally.complete:
             lines.append("the log does not tell how many messages are in what was not read")
         return lines
@@ -165,6 +169,7 @@ def find_source(
     """
     if not path.is_file():
         return find_recording(path)
+    refuse_unmerged(path, tell_kind(read_head(path)))
     try:
         source = FileSource(path)
         index = inspect_log(source, str(path))
@@ -194,6 +199,15 @@ def read_head(path: Path) -> bytes:
             return file.read(HEAD_BYTES)
     except OSError as e:
         raise CommandError(f"{path} cannot be read ({e.strerror}): make it readable for you") from e
+
+
+def refuse_unmerged(path: Path, kind: Kind) -> None:
+    """CommandError for an SQLite bag whose recorder left messages in a -wal file beside it."""
+    beside = path.with_name(path.name + "-wal")
+    if kind.container == "sqlite3" and beside.is_file() and beside.stat().st_size:
+        raise CommandError(
+            f"messages of {path} are still in {beside.name}: run `sqlite3 {path} 'PRAGMA wal_checkpoint(TRUNCATE)'`"
+        )
 
 
 def _topic_line(topic: str, tally: TopicTally) -> str:

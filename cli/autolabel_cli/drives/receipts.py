@@ -7,9 +7,8 @@ from pathlib import Path
 
 import msgspec
 
+from autolabel.logs import RECEIPT
 from autolabel_cli.errors import CommandError
-
-RECEIPT = ".autolabel-upload.json"
 
 
 class UploadedFile(msgspec.Struct, frozen=True):

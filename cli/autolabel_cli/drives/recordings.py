@@ -9,11 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from autolabel.contracts.wording import counted
-from autolabel_cli.drives.folder_times import frame_times, keep_times, natural_order
-from autolabel_cli.drives.receipts import RECEIPT
+from autolabel.logs import IMAGES, RECEIPT, natural_order
+from autolabel_cli.drives.folder_times import frame_times, keep_times
 from autolabel_cli.errors import CommandError
 
-IMAGES = {".png": "png", ".jpg": "jpg", ".jpeg": "jpeg"}
 _MOST_NAMED = 5
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import os
+import tarfile
 import tempfile
 from pathlib import Path
 
@@ -11,12 +13,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autolabel_cli.drives.folder_times import frame_times, keep_times, natural_order
-from autolabel_cli.drives.receipts import RECEIPT
+from autolabel.logs import RECEIPT, inspect_log, natural_order
+from autolabel_cli.drives.folder_times import frame_times, keep_times
 from autolabel_cli.errors import CommandError
+from tests.fakes.counting import Counting
 
 START = 1_700_000_000_000_000_000
 NAMES = [f"{stem}{end}" for stem in ("1", "2", "10", "a", "a1", "a02", "a10", "b\udcff") for end in (".png", ".jpg")]
+
+# With times of nanoseconds and of microseconds.
+PACKED = [*(name for name in NAMES if name.isascii()), "1700000000000000777.jpg", "1700000000000001.png"]
 
 
 def times_of(folder: Path, names: set[str], modified: int = START) -> dict[str, int]:
@@ -41,6 +47,27 @@ def test_a_name_keeps_its_time_and_times_follow_the_names(folders: list[tuple[se
         ordered = [first[name] for name in sorted(first, key=natural_order)]
         assert all(before < after for before, after in itertools.pairwise(ordered))
         assert ordered[0] > 0
+
+
+@given(st.lists(st.sets(st.sampled_from(PACKED), min_size=1), min_size=1, max_size=2), st.integers(0, 2 * 10**9))
+def test_an_archive_of_a_folder_has_the_times_of_the_folder(folders: list[set[str]], seconds: int) -> None:
+    with tempfile.TemporaryDirectory() as made:
+        folder = Path(made, "run")
+        folder.mkdir()
+        for names in folders:
+            times = times_of(folder, names, seconds * 10**9)
+        keep_times(folder, dict(list(times.items())[::2]))
+        times = times_of(folder, names, seconds * 10**9)
+        for path in folder.glob("[!.]*"):
+            path.write_bytes(b"image")
+            os.utime(path, ns=(START, seconds * 10**9))
+        target = io.BytesIO()
+        with tarfile.open(fileobj=target, mode="w") as packed:
+            packed.add(folder, "run")
+        chunks = inspect_log(Counting(target.getvalue()), "log").chunks
+        assert {chunk.member.name: chunk.first for chunk in chunks if chunk.member} == {
+            f"run/{name}": time for name, time in times.items()
+        }
 
 
 def test_new_names_follow_at_ten_a_second_from_the_oldest_file(tmp_path: Path) -> None:

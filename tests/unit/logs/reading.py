@@ -52,7 +52,7 @@ def read_log(body: bytes, slices: int = 1, topics: Sequence[str] = ()) -> Readin
     index = inspect_log(source, "drive.log")
     cameras = choose_cameras(index, topics)
     tally, taken = Tally(cameras.topics(index)), Timestamps()
-    size = sum(chunk.length for chunk in index.chunks if chunk.may_hold(cameras.names))
+    size = sum(chunk.size or chunk.length for chunk in index.chunks if chunk.may_hold(cameras.names))
     items = []
     for part in plan_slices(index, cameras.names, math.ceil(size / slices) or 1):
         for item in extract_frames(source, index, part, cameras.names, taken):

@@ -13,7 +13,7 @@ from PIL import Image
 from autolabel.contracts.errors import LogRefused
 from autolabel.logs import inspect_log, plan_slices
 from tests.fakes.counting import Counting
-from tests.fakes.logs import FRONT, REAR, START, STEP, Sent, bag_log, drive, jpeg, mcap_log, pixels
+from tests.fakes.logs import FRONT, REAR, START, STEP, Sent, bag_log, drive, jpeg, mcap_log, pixels, sqlite_log
 from tests.unit.logs.reading import read_log
 
 FRAMES = 6
@@ -23,11 +23,14 @@ MCAP = [
 BAG = ["none", "lz4", "bz2"]
 LOGS = [pytest.param("mcap", e, c, id=f"mcap-{e}-{c or 'none'}") for e, c in MCAP]
 LOGS += [pytest.param("rosbag", "ros1", c, id=f"bag-{c}") for c in BAG]
+LOGS += [pytest.param("sqlite3", e, "", id=f"sqlite3-{e}") for e in ("cdr", "idl")]
 
 
 def written(container: str, encoding: Any, compression: str, messages: list[Sent], **options: Any) -> bytes:
     if container == "mcap":
         return mcap_log(messages, encoding, compression, **options)
+    if container == "sqlite3":
+        return sqlite_log(messages, encoding)
     return bag_log(messages, compression, **options)
 
 
@@ -117,9 +120,9 @@ def test_topics_are_chosen_with_or_without_their_first_slash(topic: str) -> None
 @pytest.mark.parametrize(
     ("body", "kind"),
     [
-        (b"SQLite format 3\0" + bytes(100), "SQLite"),
+        (b"SQLite format 3\0" + bytes(100), "not a database"),
         (b"RIFF\0\0\0\0AVI ", "AVI"),
-        (b"PK\x03\x04", "ZIP"),
+        (b"PK\x03\x04", "zip archive"),
         (b"\x1f\x8b\x08", "gzip"),
         (b"x" * 257 + b"ustar\0", "tar"),
         (jpeg(0), "JPEG"),

@@ -12,8 +12,21 @@ from mcap.writer import IndexType, Writer
 
 from autolabel.contracts.errors import LogRefused
 from autolabel.logs import UnreadRange, inspect_log
+from tests.fakes.archives import ARCHIVES, archive
 from tests.fakes.counting import Counting
-from tests.fakes.logs import FRONT, LIDAR, REAR, START, bag_log, definition_of, drive, mcap_log, serialised
+from tests.fakes.logs import (
+    FRONT,
+    LIDAR,
+    REAR,
+    START,
+    bag_log,
+    definition_of,
+    drive,
+    jpeg,
+    mcap_log,
+    serialised,
+    sqlite_log,
+)
 from tests.unit.logs.reading import Reading, read_log
 
 FRAMES = 8
@@ -312,14 +325,31 @@ def test_a_log_without_a_camera_names_its_topics() -> None:
 
 
 class Shrinking(Counting):
-    """A log that becomes shorter after its index was read."""
+    """A log that becomes shorter after some reads."""
+
+    whole = 3
 
     def read(self, start: int, length: int) -> bytes:
-        return super().read(start, length)[: length if len(self.reads) < 4 else 10]
+        return super().read(start, length)[: length if len(self.reads) <= self.whole else 10]
 
 
-def test_a_log_that_changes_while_it_is_read_ends_the_reading(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "body",
+    [
+        mcap_log(drive(20, noise=100_000), compression="", chunk_size=1),
+        sqlite_log(drive(20, noise=100_000)),
+        archive({"a.db3": sqlite_log(drive(20, noise=100_000))}),
+        *(archive({"a.bag": bag_log(drive(20, noise=100_000))}, kind) for kind in ("tar", "tar.gz", "zip-deflated")),
+        *(archive({f"front/{n}.jpg": jpeg(n, 600, 400) for n in range(20)}, kind) for kind in ARCHIVES),
+    ],
+)
+def test_a_log_that_changes_while_it_is_read_ends_the_reading(body: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tests.unit.logs.reading.Counting", Shrinking)
-    with pytest.raises(LogRefused) as refused:
-        read_log(mcap_log(drive(20, noise=100_000), compression="", chunk_size=1))
-    assert refused.value.reason == "log-changed"
+    monkeypatch.setattr(Shrinking, "whole", 1_000)
+    reads = len(read_log(body).source.reads)
+    # In the plan, and later.
+    for whole in {1, 2, 3, reads // 2, reads - 1}:
+        monkeypatch.setattr(Shrinking, "whole", whole)
+        with pytest.raises(LogRefused) as refused:
+            read_log(body)
+        assert refused.value.reason == "log-changed"

@@ -17,8 +17,9 @@ from autolabel.logs import steps
 from autolabel.logs.extraction import SAME_TIMESTAMP
 from autolabel.logs.steps import Inspected, LogExtraction, LogSummary
 from tests.fakes import logs as written
+from tests.fakes.archives import ARCHIVES, archive, images
 from tests.fakes.faults import Fuse
-from tests.fakes.logs import FRONT, REAR, START, STEP, Sent, bag_log, drive, mcap_log
+from tests.fakes.logs import FRONT, REAR, START, STEP, Sent, bag_log, drive, mcap_log, sqlite_log
 from tests.fakes.pipeline import ABANDONED_AFTER, DRIVE, LOGS_QUIET, Pipeline, drive_document, frame_key
 from tests.unit.logs.test_calibrations import INFO, calibrated
 
@@ -94,7 +95,7 @@ def extracted(body: bytes, slice_bytes: int, draw: Random | None = None) -> Clou
     return cloud
 
 
-@pytest.mark.parametrize("writer", [mcap_log, bag_log])
+@pytest.mark.parametrize("writer", [mcap_log, bag_log, sqlite_log])
 def test_any_number_of_slices_in_any_order_leaves_the_same_frames(writer: Any) -> None:
     messages = drive(FRAMES)
     # Two frames of one camera have one stamp, far apart in the log.
@@ -113,6 +114,29 @@ def test_any_number_of_slices_in_any_order_leaves_the_same_frames(writer: Any) -
     front = topics[FRONT].camera
     first = next(body for key, body in sorted(whole.frames().items()) if f"/{front}/" in key)
     assert first == messages[0].packed[1]  # type: ignore[index]
+
+
+@pytest.mark.parametrize("kind", ARCHIVES)
+def test_an_archive_leaves_the_same_frames_by_any_number_of_slices(kind: str) -> None:
+    files = images(FRAMES) | {"notes.txt": b"rain"}
+    # Another file of one camera and time, far behind.
+    files[f"run/front/{START // 1000}.jpg"] = written.jpeg(99)
+    files["run/rear/broken.jpg"] = b"no image"
+    body = archive(files, kind)
+    whole = extracted(body, 10**9)
+    for slice_bytes, seed in ((1, 1), (2_000, 2)):
+        cloud = extracted(body, slice_bytes, Random(seed))
+        assert (cloud.inspect(cloud.folder()).slices > 1) == (kind != "tar.gz")
+        assert cloud.frames() == whole.frames()
+        assert cloud.summary(cloud.folder()) == whole.summary(whole.folder())
+    summary = whole.summary(whole.folder())
+    counted = {name: (of.extracted, of.skipped, of.refused) for name, of in summary.topics.items()}
+    assert counted == {
+        "run/front": (FRAMES, {SAME_TIMESTAMP: 1}, {}),
+        "run/rear": (FRAMES, {}, {"not-an-image": 1}),
+    }
+    assert summary.other_files == 1
+    assert set(whole.frames().values()) == {written.jpeg(number + at) for number in range(FRAMES) for at in (0, 50)}
 
 
 def later_copy(first: Sent, last: Sent) -> Sent:

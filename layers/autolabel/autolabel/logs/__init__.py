@@ -1,4 +1,4 @@
-"""Drive logs: index, slices, messages and frames of MCAP logs, ROS 1 bags and videos, read by ranges."""
+"""Drive logs: index, slices, messages and frames of MCAP logs, ROS bags, videos and archives, read by ranges."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from autolabel.logs.calibrations import Intrinsics, read_intrinsics
     from autolabel.logs.cameras import Cameras, camera_name, choose_cameras
+    from autolabel.logs.containers import LogMessage, Place
     from autolabel.logs.extraction import (
         Extracted,
         ExtractedFrame,
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
         TopicTally,
         extract_frames,
     )
+    from autolabel.logs.image_files import IMAGES, RECEIPT, natural_order, spread_times, time_of_name
     from autolabel.logs.index import (
         START_MISSING,
         Chunk,
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
         set_start,
     )
     from autolabel.logs.kinds import HEAD_BYTES, Kind, tell_kind
-    from autolabel.logs.messages import LogMessage, Place, inspect_log, read_messages
+    from autolabel.logs.messages import inspect_log, read_messages
     from autolabel.logs.steps import LogExtraction
 else:
     from autolabel.lazy_faces import lazy_face
@@ -44,6 +46,10 @@ else:
                 "camera_name",
                 "choose_cameras",
             ),
+            "containers": (
+                "LogMessage",
+                "Place",
+            ),
             "extraction": (
                 "Extracted",
                 "ExtractedFrame",
@@ -52,6 +58,13 @@ else:
                 "Timestamps",
                 "TopicTally",
                 "extract_frames",
+            ),
+            "image_files": (
+                "IMAGES",
+                "RECEIPT",
+                "natural_order",
+                "spread_times",
+                "time_of_name",
             ),
             "index": (
                 "START_MISSING",
@@ -69,8 +82,6 @@ else:
                 "tell_kind",
             ),
             "messages": (
-                "LogMessage",
-                "Place",
                 "inspect_log",
                 "read_messages",
             ),
@@ -80,6 +91,8 @@ else:
 
 __all__ = [
     "HEAD_BYTES",
+    "IMAGES",
+    "RECEIPT",
     "START_MISSING",
     "Cameras",
     "Chunk",
@@ -102,9 +115,12 @@ __all__ = [
     "choose_cameras",
     "extract_frames",
     "inspect_log",
+    "natural_order",
     "plan_slices",
     "read_intrinsics",
     "read_messages",
     "set_start",
+    "spread_times",
     "tell_kind",
+    "time_of_name",
 ]

@@ -9,7 +9,7 @@ from autolabel.contracts.logs import CameraIntrinsics
 from autolabel.contracts.ports import ByteSource
 from autolabel.logs.cameras import Cameras
 from autolabel.logs.index import LogIndex, LogSlice, UnreadRange
-from autolabel.logs.messages import read_messages
+from autolabel.logs.messages import log_source, read_messages
 from autolabel.logs.schemas import decode_intrinsics
 
 # Calibrations come with the frames, or once at the start.
@@ -30,6 +30,7 @@ def read_intrinsics(source: ByteSource, index: LogIndex, cameras: Cameras) -> In
     found: dict[str, CameraIntrinsics] = {}
     refused: dict[str, str] = {}
     looked = 0
+    source = log_source(source, index) if wanted else source
     for chunk in index.chunks:
         if not wanted or looked == _MOST_CHUNKS:
             break

@@ -8,8 +8,9 @@ from typing import NamedTuple
 
 from autolabel.contracts.errors import LogRefused
 from autolabel.contracts.frames import is_name
+from autolabel.logs.image_files import folder_camera
 from autolabel.logs.index import VIDEO_STREAM, LogChannel, LogIndex
-from autolabel.logs.schemas import holds_calibrations, holds_pictures, is_other_picture
+from autolabel.logs.schemas import IMAGE_FILE, holds_calibrations, holds_pictures, is_other_picture
 
 # Parts at a topic's end that say how a picture is stored, or that it is a calibration, and not which camera made it.
 _STORAGE = re.compile(r"(?:image(?:_(?:raw|rect|color|mono|compressed))*|compressed|camera_info|calibration)\Z")
@@ -74,6 +75,8 @@ def choose_cameras(index: LogIndex, topics: Collection[str] = (), given: Mapping
 
 def _own_name(channel: LogChannel) -> str:
     """Name the camera of a channel; that of a video's stream after the file, without what its name ends with."""
+    if channel.encoding == IMAGE_FILE:
+        return folder_camera(channel.topic)
     video = channel.encoding == VIDEO_STREAM
     return camera_name(_FILE_ENDING.sub("", channel.topic) if video else channel.topic)
 

@@ -9,7 +9,9 @@ import lz4.frame
 import zstandard
 
 from autolabel.contracts.errors import LogRefused
-from autolabel.logs.ranges import check_size
+from autolabel.logs.ranges import MAX_CHUNK_BYTES, check_size
+
+ZSTD = b"\x28\xb5\x2f\xfd"
 
 
 def decompress(compression: str, data: memoryview, size: int) -> memoryview:
@@ -31,6 +33,16 @@ def decompress(compression: str, data: memoryview, size: int) -> memoryview:
         raise LogRefused("chunk-damaged", f"the chunk cannot be decompressed as {compression}: {e}") from e
     if len(unpacked) != size:
         raise LogRefused("chunk-size-wrong", f"the chunk states {size:,} bytes and has {_many(len(unpacked), size)}")
+    return memoryview(unpacked)
+
+
+def decompress_zstd(data: memoryview) -> memoryview:
+    """Decompress data of an unknown size. LogRefused if they are too large or cannot be read."""
+    try:
+        unpacked = _zstd(data, MAX_CHUNK_BYTES)
+    except (zstandard.ZstdError, EOFError, ValueError) as e:
+        raise LogRefused("message-damaged", f"it cannot be decompressed as zstd: {e}") from e
+    check_size(len(unpacked))
     return memoryview(unpacked)
 
 

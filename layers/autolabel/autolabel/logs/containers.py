@@ -4,18 +4,43 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 from autolabel.contracts.errors import LogRefused
 from autolabel.contracts.ports import ByteSource
-from autolabel.logs.index import Chunk, LogChannel, LogIndex, UnreadRange
+from autolabel.logs.index import Chunk, Clock, LogChannel, LogIndex, UnreadRange
 from autolabel.logs.kinds import Container
 from autolabel.logs.ranges import LOG_CHANGED, MAX_CHUNK_HEAD, Window, check_size, read_range
 
 # A million chunks of ten channels. A larger index would fill the memory.
 MAX_INDEX_BYTES = 256 * 1024 * 1024
+
+
+class Place(NamedTuple):
+    """The place of a message: the range of its chunk in the log, and the offset of its record in the chunk.
+
+    `name`: what people call the place, where the log is not made of chunks.
+    """
+
+    start: int
+    end: int
+    offset: int
+    name: str = ""
+
+    def __str__(self) -> str:
+        return self.name or f"chunk at bytes {self.start:,} to {self.end:,}, offset {self.offset:,}"
+
+
+class LogMessage(NamedTuple):
+    """A message of a log, as it is serialised. `log_time`: ns since the epoch, by `clock`."""
+
+    channel: int
+    log_time: int
+    place: Place
+    data: memoryview
+    clock: Clock = "log"
 
 
 class RawMessage(NamedTuple):
@@ -46,6 +71,21 @@ class ContainerReader(Protocol):
         """Read only the messages of the channels, by the chunk's message index; None if the chunk must be read whole.
 
         LogRefused if the message index is damaged.
+        """
+
+
+class PartReader(Protocol):
+    """Reads one container whose parts are not chunks of records."""
+
+    def inspect(self, source: ByteSource, name: str) -> LogIndex:
+        """Make the index of a log. LogRefused names the log."""
+
+    def messages(
+        self, source: ByteSource, chunks: Sequence[Chunk], channels: Collection[int]
+    ) -> Iterator[LogMessage | UnreadRange]:
+        """Yield the messages of the channels in ascending chunks, and what is refused.
+
+        LogRefused if the log changes meanwhile.
         """
 
 

@@ -7,16 +7,16 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from autolabel.contracts.errors import LogRefused
 from autolabel.contracts.logs import MAX_TIMESTAMP
 from autolabel.contracts.ports import ByteSource
-from autolabel.logs.index import LogChannel, LogIndex, LogSlice, UnreadRange
-from autolabel.logs.messages import LogMessage, Place, read_messages
+from autolabel.logs.containers import LogMessage, Place
+from autolabel.logs.index import Clock, LogChannel, LogIndex, LogSlice, UnreadRange
+from autolabel.logs.messages import log_source, read_messages
 from autolabel.logs.schemas import DEPTH, Decoded, Decoder, decoder_of
 
-Clock = Literal["header", "log", "start", "creation"]
 SAME_TIMESTAMP = "same-timestamp"
 # Left out on purpose. All other reasons are refusals.
 SKIPPED = frozenset({DEPTH, SAME_TIMESTAMP})
@@ -28,9 +28,8 @@ MISSING = "message-missing"
 class ExtractedFrame(NamedTuple):
     """A frame of a camera, extracted from one message, or from one picture of a video.
 
-    `timestamp`: ns since the epoch, by `clock`: the message's own header, or the recorder; of a video, the start that
-    was given, or its time of creation. `note`: what was done to the picture, empty if its bytes were copied or its
-    pixels only packed. `where`: the time in a video, for people.
+    `timestamp`: ns since the epoch, by `clock`. `note`: what was done to the picture, empty if its bytes were copied or
+    its pixels only packed. `where`: the time in a video, for people.
     """
 
     camera: str
@@ -45,8 +44,8 @@ class ExtractedFrame(NamedTuple):
 
     @property
     def origin(self) -> str:
-        """Return what the frame comes from in its log, for people."""
-        return self.where or self.topic
+        """Return what of the log it comes from, for people: its topic, its file in an archive, or a time in a video."""
+        return self.where or (self.place.name if self.clock in ("name", "assumed") else self.topic)
 
 
 class LeftMessage(NamedTuple):
@@ -99,10 +98,10 @@ def extract_frames(
         # Stacks without videos lack its library.
         from autolabel.logs.video_frames import extract_video
 
-        yield from extract_video(source, index, index.video, part, cameras, taken)
+        yield from extract_video(log_source(source, index), index, index.video, part, cameras, taken)
         return
     channels = {channel.id: _Channel(channel) for channel in index.channels if channel.id in cameras}
-    for message in read_messages(source, index.container, part, cameras.keys()):
+    for message in read_messages(log_source(source, index), index.container, part, cameras.keys()):
         if isinstance(message, UnreadRange):
             yield message
             continue
@@ -137,7 +136,7 @@ class _Channel:
 
 def _frame(message: LogMessage, channel: _Channel, camera: str) -> ExtractedFrame:
     decoded = channel.decode(message.data)
-    clock: Clock = "header" if decoded.stamp else "log"
+    clock: Clock = "header" if decoded.stamp else message.clock
     timestamp = decoded.stamp or message.log_time
     # numpy takes tenths of a second to import, and the command is often run for something else.
     from autolabel.logs.pictures import image_file
@@ -151,7 +150,7 @@ def _frame(message: LogMessage, channel: _Channel, camera: str) -> ExtractedFram
 class TopicTally:
     """What became of a topic's messages. `skipped` and `refused`: by reason; `examples`: the first one of each reason.
 
-    `clocks`: the frames that have their time from the message's header, and from the log; `notes`: by their text.
+    `clocks`: the frames by what tells their times; `notes`: by their text.
     """
 
     camera: str

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Collection
+from typing import Literal
 
 import msgspec
 
 from autolabel.contracts.errors import LogRefused
+from autolabel.contracts.ports import ByteSource
 from autolabel.logs.kinds import Container
 
+# What tells the time of a frame: the message's own header, the recorder, the file's name or a list of times beside it,
+# or only its place among the others; of a video, the start that was given, or its time of creation.
+Clock = Literal["header", "log", "name", "assumed", "start", "creation"]
 # The encoding of a channel that is a stream of a video file.
 VIDEO_STREAM = "video"
 # The reason of a refusal that ends when the start of a video is given.
@@ -44,12 +50,40 @@ class Group(msgspec.Struct, frozen=True, omit_defaults=True):
     cost: int = 0
 
 
+class Member(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A file of an archive. `clock`: of its time; `crc`: None if there is none; `stored`: it is not compressed."""
+
+    name: str
+    size: int
+    clock: Clock
+    crc: int | None = None
+    stored: bool = True
+
+
+class Within(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Where a log is in the archive that holds it: at `start`, with `length` bytes.
+
+    `deflated`: its bytes there, if a zip compresses it; `gzip`: it is in what the gzip file unpacks to.
+    """
+
+    start: int
+    length: int
+    deflated: int = 0
+    gzip: bool = False
+
+    @property
+    def compressed(self) -> bool:
+        return self.gzip or self.deflated > 0
+
+
 class Chunk(msgspec.Struct, frozen=True, omit_defaults=True):
     """A range of a log that is read at once: `length` bytes from `start`.
 
     `channels`: those with messages in it; None if that is unknown. `first` and `last`: log times in ns, 0 if unknown.
     `compression`: None if it is unknown. `index_start` and `index_length`: the range of its message index; 0 without
-    one. `bare`: a run of records outside of chunks. `group`: of a video.
+    one. `bare`: a run of records outside of chunks. `group`: of a video. `member`: of an archive.
+
+    `size`: the bytes of the log that reading it takes, where `start` and `length` count rows.
     """
 
     start: int
@@ -62,6 +96,8 @@ class Chunk(msgspec.Struct, frozen=True, omit_defaults=True):
     index_length: int = 0
     bare: bool = False
     group: Group | None = None
+    size: int = 0
+    member: Member | None = None
 
     @property
     def end(self) -> int:
@@ -69,19 +105,24 @@ class Chunk(msgspec.Struct, frozen=True, omit_defaults=True):
 
     @property
     def cost(self) -> int:
-        return max(self.length, self.group.cost) if self.group else self.length
+        """The bytes of a log that take as long to read."""
+        return max(self.length, self.group.cost) if self.group else self.size or self.length
 
     def may_hold(self, channels: Collection[int]) -> bool:
         return self.channels is None or any(channel in channels for channel in self.channels)
 
 
-class UnreadRange(msgspec.Struct, frozen=True):
-    """The bytes of a log from `start` to before `end` that cannot be read; `reason` is a stable word."""
+class UnreadRange(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What is in a log from `start` to before `end`, and cannot be read; `reason` is a stable word.
+
+    `unit`: what is counted, bytes or rows.
+    """
 
     start: int
     end: int
     reason: str
     detail: str
+    unit: str = "bytes"
 
 
 class VideoTimes(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -104,6 +145,8 @@ class LogIndex(msgspec.Struct, frozen=True, omit_defaults=True):
 
     `counts`: the messages of each channel; None if the log tells no counts. `rebuilt`: why the index was made by a
     walk through the log; empty if it is the log's own. `unread`: what could not be read. `video`: of a video.
+    `within`: where the log is, if an archive holds it; all places are in the log. `others`: the files of an archive
+    that are neither images nor the log.
     """
 
     container: Container
@@ -114,6 +157,8 @@ class LogIndex(msgspec.Struct, frozen=True, omit_defaults=True):
     rebuilt: str = ""
     unread: tuple[UnreadRange, ...] = ()
     video: VideoTimes | None = None
+    within: Within | None = None
+    others: int = 0
 
 
 class LogSlice(msgspec.Struct, frozen=True):
@@ -123,11 +168,29 @@ class LogSlice(msgspec.Struct, frozen=True):
     chunks: tuple[Chunk, ...]
 
 
+class PartOfSource:
+    """The bytes of a log in an archive."""
+
+    def __init__(self, source: ByteSource, within: Within) -> None:
+        """LogRefused if the range is not in the source."""
+        self.size = within.length
+        self._start = within.start
+        self._source = source
+        if within.start + within.length > source.size:
+            raise LogRefused("log-cut-off", "the archive is cut off inside the log")
+
+    def read(self, start: int, length: int) -> bytes:
+        return self._source.read(self._start + start, length)
+
+
 def plan_slices(index: LogIndex, channels: Collection[int], max_bytes: int) -> tuple[LogSlice, ...]:
     """Cut the chunks that may hold the channels into runs of at most `max_bytes`, or of one larger chunk.
 
     A chunk that takes longer than its bytes counts as more of them.
     """
+    if index.container == "gzip" or (index.within and index.within.compressed):
+        # It is read from its start, so each slice would unpack it again.
+        max_bytes = sys.maxsize
     runs: list[list[Chunk]] = []
     room = 0
     for chunk in index.chunks:

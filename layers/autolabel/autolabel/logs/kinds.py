@@ -6,25 +6,26 @@ from typing import Literal, NamedTuple, get_args
 
 from autolabel.contracts.errors import LogRefused
 
-Container = Literal["mcap", "rosbag", "mp4", "matroska", "mpegts"]
+Container = Literal["mcap", "rosbag", "sqlite3", "zip", "tar", "gzip", "mp4", "matroska", "mpegts"]
 VIDEOS: frozenset[Container | None] = frozenset({"mp4", "matroska", "mpegts"})
+ARCHIVES: frozenset[Container | None] = frozenset({"zip", "tar", "gzip"})
 # A tar archive has its mark behind the first entry's name.
 HEAD_BYTES = 512
 _MARKS: tuple[tuple[int, bytes, str], ...] = (
     (0, b"\x89MCAP0\r\n", "mcap"),
     (0, b"#ROSBAG V2.0\n", "rosbag"),
     (0, b"#ROSBAG V", "ROS bag of an old version"),
-    (0, b"SQLite format 3\0", "SQLite database"),
+    (0, b"SQLite format 3\0", "sqlite3"),
     (0, b"\x89MCAP", "MCAP log of another version"),
-    (0, b"PK\x03\x04", "ZIP archive"),
-    (0, b"PK\x05\x06", "ZIP archive"),
-    (0, b"\x1f\x8b", "gzip file"),
+    (0, b"PK\x03\x04", "zip"),
+    (0, b"PK\x05\x06", "zip"),
+    (0, b"\x1f\x8b", "gzip"),
     (0, b"\x28\xb5\x2f\xfd", "zstd file"),
     (0, b"\x04\x22\x4d\x18", "lz4 file"),
     (0, b"BZh", "bzip2 file"),
     (0, b"\xfd7zXZ\0", "xz file"),
     (0, b"7z\xbc\xaf\x27\x1c", "7-Zip archive"),
-    (257, b"ustar", "tar archive"),
+    (257, b"ustar", "tar"),
     (0, b"\x89PNG\r\n\x1a\n", "PNG image"),
     (0, b"\xff\xd8\xff", "JPEG image"),
     (0, b"\x89HDF\r\n\x1a\n", "HDF5 file"),
@@ -37,7 +38,6 @@ _MARKS: tuple[tuple[int, bytes, str], ...] = (
     (0, b"\x00\x00\x00\x01", "H.264 or H.265 video"),
 )
 _ADVICE = {
-    "SQLite database": "convert a rosbag2 recording with `ros2 bag convert` to MCAP",
     "ROS bag of an old version": "convert it with `rosbag fix`",
     "AVI video": "copy its stream into an MP4 file (`ffmpeg -i <file> -c copy <name>.mp4`) if it is H.264 or H.265",
     "H.264 or H.265 video": "it has no times; give the MP4 file that it comes from",
@@ -54,6 +54,10 @@ class Kind(NamedTuple):
 
     container: Container | None
     name: str
+
+    @property
+    def is_archive(self) -> bool:
+        return self.container in ARCHIVES
 
     @property
     def has_frames(self) -> bool:
@@ -80,5 +84,6 @@ def container_of(head: bytes, name: str) -> Container:
     if not head:
         raise LogRefused("log-empty", f"{name} is empty")
     what = f"cannot be read yet ({kind.name})" if kind.name else "begins as no known log does"
-    advice = _ADVICE.get(kind.name, "give an MCAP log, a ROS 1 bag, or an MP4, Matroska or MPEG-TS video")
+    known = "an MCAP log, a ROS bag, an MP4, Matroska or MPEG-TS video, or an archive of images or of one log"
+    advice = _ADVICE.get(kind.name, f"give {known}")
     raise LogRefused("log-kind", f"{name} {what}: {advice}")

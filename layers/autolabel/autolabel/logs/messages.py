@@ -3,34 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from typing import NamedTuple
 
 from autolabel.contracts.errors import LogRefused
 from autolabel.contracts.ports import ByteSource
-from autolabel.logs.containers import ContainerReader, RawMessage
-from autolabel.logs.index import Chunk, LogIndex, LogSlice, UnreadRange
+from autolabel.logs.containers import ContainerReader, LogMessage, PartReader, Place, RawMessage
+from autolabel.logs.index import Chunk, LogIndex, LogSlice, PartOfSource, UnreadRange
 from autolabel.logs.kinds import HEAD_BYTES, VIDEOS, Container, container_of
 from autolabel.logs.ranges import LOG_CHANGED, MAX_CHUNK_HEAD, check_size, join_chunks, read_range
-
-
-class Place(NamedTuple):
-    """The place of a message: the range of its chunk in the log, and the offset of its record in the chunk."""
-
-    start: int
-    end: int
-    offset: int
-
-    def __str__(self) -> str:
-        return f"chunk at bytes {self.start:,} to {self.end:,}, offset {self.offset:,}"
-
-
-class LogMessage(NamedTuple):
-    """A message of a log, as it is serialised. `log_time`: ns since the epoch."""
-
-    channel: int
-    log_time: int
-    place: Place
-    data: memoryview
 
 
 def inspect_log(source: ByteSource, name: str) -> LogIndex:
@@ -44,6 +23,8 @@ def inspect_log(source: ByteSource, name: str) -> LogIndex:
         from autolabel.logs.videos import inspect_video
 
         return inspect_video(source, container, name)
+    if parts := _part_reader(container):
+        return parts.inspect(source, name)
     reader = _reader(container)
     index = reader.read_index(source)
     return index if isinstance(index, LogIndex) else reader.walk(source, index)
@@ -57,6 +38,9 @@ def read_messages(
     A chunk is read with one request, small neighbours together. Of a large chunk without compression, the messages are
     read alone if they are a small part of it. LogRefused if the log changes meanwhile.
     """
+    if parts := _part_reader(container):
+        yield from parts.messages(source, part.chunks, channels)
+        return
     reader = _reader(container)
     for run in join_chunks(part.chunks):
         if len(run) == 1:
@@ -66,6 +50,29 @@ def read_messages(
             body = read_range(source, start, run[-1].end - start)
             for chunk in run:
                 yield from _read_chunk(source, reader, chunk, channels, body[chunk.start - start : chunk.end - start])
+
+
+def log_source(source: ByteSource, index: LogIndex) -> ByteSource:
+    """Return the bytes of a log: the source itself, or what an archive holds, which is unpacked if it is compressed."""
+    if index.within is None:
+        return source
+    if not index.within.compressed:
+        return PartOfSource(source, index.within)
+    from autolabel.logs.archive_files import UnpackedLog
+
+    return UnpackedLog(source, index.within)
+
+
+def _part_reader(container: Container) -> PartReader | None:
+    if container == "sqlite3":
+        from autolabel.logs.sqlite_container import SqliteReader
+
+        return SqliteReader()
+    if container in ("zip", "tar", "gzip"):
+        from autolabel.logs.archive_container import ArchiveReader
+
+        return ArchiveReader(container)
+    return None
 
 
 def _reader(container: Container) -> ContainerReader:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from autolabel.contracts.errors import LogRefused
 from autolabel.contracts.logs import CameraIntrinsics
 from autolabel.logs.index import VIDEO_STREAM, LogChannel
+
+if TYPE_CHECKING:
+    from rosbags.typesys.store import Typestore
 
 # The definition of a picture has some kilobytes. Parsing takes time.
 _MAX_DEFINITION = 16 * 1024
@@ -33,6 +36,10 @@ VIDEO_CODECS = frozenset({"h264", "hevc"})
 _OTHER_PICTURES = re.compile(r"image|video|picture|ffmpegpacket|disparity|theora", re.IGNORECASE)
 # The reason of pictures that are distances.
 DEPTH = "depth"
+# The encoding of a definition that is not in the log: the name of the type tells it.
+BY_NAME = "by name"
+# The encoding of messages that are image files.
+IMAGE_FILE = "image file"
 _ENCODINGS = frozenset({"ros1", "cdr", "protobuf"})
 
 
@@ -68,7 +75,7 @@ def holds_pictures(channel: LogChannel) -> bool:
     """Check whether the channel's messages are pictures of a kind that is read."""
     if channel.encoding == VIDEO_STREAM:
         return channel.schema.partition(" ")[0] in VIDEO_CODECS
-    return _name(channel) in _PICTURES
+    return channel.encoding == IMAGE_FILE or _name(channel) in _PICTURES
 
 
 def is_other_picture(channel: LogChannel) -> bool:
@@ -81,6 +88,8 @@ def decoder_of(channel: LogChannel) -> Decoder:
 
     The decoder raises LogRefused for a message that is not as its schema says.
     """
+    if channel.encoding == IMAGE_FILE:
+        return lambda data: Decoded(0, PackedPicture("", data))
     name = _name(channel)
     if channel.encoding not in _ENCODINGS or (channel.encoding == "protobuf") == (name in (_RAW, _COMPRESSED)):
         raise LogRefused(
@@ -149,9 +158,27 @@ def _ros_deserialiser(channel: LogChannel, name: str, parts: tuple[str, ...]) ->
     """Make the function that deserialises a ROS message with a header and `parts`, the names of its other types."""
     # Takes tenths of a second to import.
     from rosbags.serde import SerdeError
-    from rosbags.typesys import Stores, get_types_from_idl, get_types_from_msg, get_typestore
+    from rosbags.typesys import Stores, get_typestore
 
     store = get_typestore(Stores.ROS1_NOETIC if channel.encoding == "ros1" else Stores.ROS2_HUMBLE)
+    if channel.schema_encoding != BY_NAME:
+        _check_definition(channel, name, parts, store)
+
+    def deserialise(data: memoryview) -> Any:
+        try:
+            if channel.encoding == "ros1":
+                return store.deserialize_ros1(data, name)
+            return store.deserialize_cdr(data, name)
+        except (SerdeError, AssertionError, IndexError) as e:
+            raise LogRefused("message-damaged", f"the message is not a {channel.schema}: {e}") from e
+
+    return deserialise
+
+
+def _check_definition(channel: LogChannel, name: str, parts: tuple[str, ...], store: Typestore) -> None:
+    """Check that a log defines a type as ROS does. LogRefused if it does not."""
+    from rosbags.typesys import get_types_from_idl, get_types_from_msg
+
     if len(channel.definition) > _MAX_DEFINITION:
         raise LogRefused("schema-unknown", f"the definition of {channel.schema} has {len(channel.definition):,} bytes")
     try:
@@ -171,16 +198,6 @@ def _ros_deserialiser(channel: LogChannel, name: str, parts: tuple[str, ...]) ->
             known = [(field.lower(), kind) for field, kind in store.fielddefs[needed][1]]
             if [(field.lower(), kind) for field, kind in found.get(needed, ([], []))[1]] != known:
                 raise LogRefused("schema-unknown", f"the log defines {needed} otherwise than ROS does")
-
-    def deserialise(data: memoryview) -> Any:
-        try:
-            if channel.encoding == "ros1":
-                return store.deserialize_ros1(data, name)
-            return store.deserialize_cdr(data, name)
-        except (SerdeError, AssertionError, IndexError) as e:
-            raise LogRefused("message-damaged", f"the message is not a {channel.schema}: {e}") from e
-
-    return deserialise
 
 
 def _plain_idl(text: str) -> str:

@@ -33,14 +33,13 @@ from autolabel.logs.cameras import Cameras, choose_cameras
 from autolabel.logs.extraction import (
     SAME_TIMESTAMP,
     SKIPPED,
-    Clock,
     ExtractedFrame,
     LeftMessage,
     Tally,
     Timestamps,
     extract_frames,
 )
-from autolabel.logs.index import START_MISSING, LogIndex, LogSlice, UnreadRange, plan_slices, set_start
+from autolabel.logs.index import START_MISSING, Clock, LogIndex, LogSlice, UnreadRange, plan_slices, set_start
 from autolabel.logs.messages import inspect_log
 from autolabel.logs.ranges import LOG_CHANGED
 from autolabel.streams.ordered_map import map_in_order
@@ -92,6 +91,7 @@ class LogSummary(msgspec.Struct, frozen=True, omit_defaults=True):
     `complete`: whether every message of the topics is accounted for. `rebuilt`: why the log's own index was not used.
     `unread`: ranges of the log that could not be read, by reason. `other_topics`: with pictures that are not read yet.
     `waits`: the log waits for another recording.json than the one with the ETag `document`, empty for none.
+    `other_files`: those of an archive that are neither images nor the log.
     """
 
     drive: str
@@ -105,6 +105,7 @@ class LogSummary(msgspec.Struct, frozen=True, omit_defaults=True):
     refused: str = ""
     waits: bool = False
     document: str = ""
+    other_files: int = 0
 
 
 class Ended(msgspec.Struct, frozen=True):
@@ -430,6 +431,7 @@ def _summary(log: LogFolder, plan: _Plan, tally: Tally) -> LogSummary:
         plan.index.rebuilt,
         dict(tally.unread),
         dict(plan.unread),
+        other_files=plan.index.others,
     )
 
 

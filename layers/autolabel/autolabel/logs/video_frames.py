@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING, Any
 from autolabel.contracts.errors import LogRefused
 from autolabel.contracts.ports import ByteSource
 from autolabel.labels.image_header import MAX_PIXELS
-from autolabel.logs.extraction import Clock, Extracted, ExtractedFrame, LeftMessage, Timestamps
-from autolabel.logs.index import Chunk, Group, LogChannel, LogIndex, LogSlice, UnreadRange, VideoTimes
-from autolabel.logs.messages import Place
+from autolabel.logs.containers import Place
+from autolabel.logs.extraction import Extracted, ExtractedFrame, LeftMessage, Timestamps
+from autolabel.logs.index import Chunk, Clock, Group, LogChannel, LogIndex, LogSlice, UnreadRange, VideoTimes
 from autolabel.logs.ranges import LOG_CHANGED, MAX_CHUNK_BYTES, join_ranges
 from autolabel.logs.video_files import RangedFile
 from autolabel.logs.videos import GROUP_PIXELS, MOST_REORDERED, opened_video, read_packets
