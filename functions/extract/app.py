@@ -34,7 +34,8 @@ class Settings(msgspec.Struct, frozen=True):
 
 
 class Request(msgspec.Struct, frozen=True):
-    """`slice`: of the step `extract`; `refused`: of the step `end`, why the log was not extracted."""
+    """`slice`: of the step `extract`; `refused`: of the step `end`, why the log was not extracted; `attempt`: the one
+    that ends, 0 from older executions."""
 
     step: Literal["inspect", "extract", "end"]
     drive: str
@@ -42,6 +43,7 @@ class Request(msgspec.Struct, frozen=True):
     etag: str
     slice: int = 0
     refused: str = ""
+    attempt: int = 0
 
 
 settings = read_settings(Settings, os.environ)
@@ -51,7 +53,11 @@ adapters = Adapters(settings)
 def end(request: Request, extraction: LogExtraction) -> msgspec.Struct:
     """Record the end of a log, and close its drive if it was the last one."""
     ended = extraction.end(
-        ledger=adapters.ledger, announcements=adapters.operators, refused=request.refused, now=time.time()
+        ledger=adapters.ledger,
+        announcements=adapters.operators,
+        refused=request.refused,
+        attempt=request.attempt,
+        now=time.time(),
     )
     metrics.add_metric("FramesExtracted", MetricUnit.Count, ended.frames)
     looked = DriveLogs(

@@ -14,7 +14,7 @@ import msgspec
 
 from autolabel_cli.datasets.card import Card
 from autolabel_cli.datasets.classes import ClassMap
-from autolabel_cli.datasets.formats import Format, image_path, write_format
+from autolabel_cli.datasets.formats import Format, image_path, images_folder, write_format
 from autolabel_cli.datasets.images import copy_images
 from autolabel_cli.datasets.sources import Source
 from autolabel_cli.datasets.splits import Splitter
@@ -94,6 +94,9 @@ class Export:
         decoder = msgspec.json.Decoder(StagedFrame)
         for split, path in staged.items():
             numbers = Counter[str]()
+            # Readers of all formats but MOT expect the folder of a split also without frames.
+            if self.form != "mot":
+                (made / images_folder(self.form, split)).mkdir(parents=True, exist_ok=True)
             with path.open("rb") as lines:
                 for frame in map(decoder.decode, lines):
                     numbers[frame.video] += 1

@@ -41,10 +41,15 @@ class _Answer(msgspec.Struct):
     refused: str = ""
 
 
+def images_folder(form: Format, split: str, video: str = "") -> Path:
+    """Return the folder of a split's images in an export; of MOT, that of a `video`."""
+    return Path(_IMAGES[form].format(split, video))
+
+
 def image_path(form: Format, split: str, frame: StagedFrame, number: int) -> Path:
     """Return the path of a frame's image in an export. `number`: of the frame in its video, from 1."""
     name = f"{number:06d}" if form == "mot" else frame.name
-    return Path(_IMAGES[form].format(split, frame.video), name + frame.extension)
+    return images_folder(form, split, frame.video) / (name + frame.extension)
 
 
 def write_format(

@@ -88,8 +88,8 @@ class RunView:
     def follow(self, seen: Callable[[RunProgress], None], *, start_within: float = 900.0) -> RunProgress:
         """Read the progress until the execution ends, call `seen` each time, and return the last progress.
 
-        CommandError when the drive is unknown or refused, when the extraction of a log failed and no other goes on, or
-        when no execution starts within `start_within` seconds after the drive's last log.
+        CommandError when the drive is unknown or refused, when the extraction of a log failed or waits and no other
+        goes on, or when no execution starts within `start_within` seconds after the drive's last log.
         """
         began = time.monotonic()
         submitted = 0
@@ -107,6 +107,8 @@ class RunView:
                     f"the extraction of log {failed[0].name} failed: {failed[0].detail}; "
                     f"autolabel status {self._drive} says what to do"
                 )
+            elif waiting := [log for log in progress.logs if log.state == "waiting"]:
+                raise CommandError(f"log {waiting[0].name} waits: {waiting[0].detail}")
             if progress.status == "not started":
                 check_drive(self._stack, self._drive, self._run)
                 # A drive of logs may wait for more of them.

@@ -66,5 +66,5 @@ def _check(stack: Stack, drive: str, name: str, status: LogStatus | None) -> Non
             raise CommandError(f"drive {drive} has no log {name!r}, and its {LOG_DOCUMENT} does not name it")
     elif status.state == "extracting":
         raise CommandError(f"log {name} of drive {drive} is being extracted: wait until that has ended")
-    elif status.state != "failed" and not status.by:
+    elif status.state not in ("failed", "waiting") and not status.by:
         raise CommandError(f"log {name} of drive {drive} was {status.state}, and does not keep the drive open")

@@ -8,6 +8,7 @@ import struct
 import tarfile
 import warnings
 import zipfile
+import zlib
 from collections.abc import Callable
 from random import Random
 
@@ -348,3 +349,55 @@ def test_a_compressed_log_that_cannot_be_unpacked_says_what_to_do(monkeypatch: p
 def test_a_gzip_file_of_something_else_is_refused_by_kind() -> None:
     with pytest.raises(LogRefused, match="gzip file of mcap: unpack it"):
         read_log(gzip.compress(LOGS["a.mcap"]))
+
+
+class Failing(Counting):
+    """A source that cannot be reached after some reads, as S3 for a moment."""
+
+    def __init__(self, body: bytes, after: int) -> None:
+        super().__init__(body)
+        self.after = after
+
+    def read(self, start: int, length: int) -> bytes:
+        if len(self.reads) == self.after:
+            raise OSError("503 Slow Down")
+        return super().read(start, length)
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar", "tar.gz"])
+def test_an_archive_that_cannot_be_reached_is_not_called_damaged(kind: str) -> None:
+    body = archive({name: picture * 20 for name, picture in images(FRAMES).items()}, kind)
+    whole = Counting(body)
+    inspect_log(whole, "log")
+    for after in range(len(whole.reads)):
+        with pytest.raises(OSError, match="503"):
+            inspect_log(Failing(body, after), "log")
+
+
+def test_a_file_that_is_longer_packed_than_unpacked_is_refused_alone() -> None:
+    # Empty blocks of deflate, and then the picture.
+    pack = zlib.compressobj(wbits=-15)
+    packed = b"\0\0\0\xff\xff" * 1_000 + pack.compress(PICTURE) + pack.flush()
+    name = b"run/front/1700000000000000999.jpg"
+    target = io.BytesIO(archive(images(FRAMES)))
+    with zipfile.ZipFile(target, "a") as made:
+        start = made.start_dir
+        info = zipfile.ZipInfo(name.decode())
+        info.compress_type, info.header_offset = zipfile.ZIP_DEFLATED, start
+        info.CRC, info.file_size, info.compress_size = zlib.crc32(PICTURE), len(PICTURE), len(packed)
+        target.seek(start)
+        target.write(info.FileHeader(zip64=False) + packed)
+        made.start_dir = target.tell()
+        made.filelist.append(info)
+        made.NameToInfo[info.filename] = info
+        made._didModify = True  # type: ignore[attr-defined]
+    reading = read_log(target.getvalue())
+    assert len(reading.frames) == 2 * FRAMES
+    assert "999.jpg" in refused(reading)["archive-damaged"]
+
+
+def test_a_bag_beside_messages_that_are_not_merged_is_refused() -> None:
+    files = {"a.db3": sqlite_log(drive(2)), "a.db3-wal": b"x"}
+    with pytest.raises(LogRefused, match=r"not merged into 'a\.db3'") as found:
+        inspect_log(Counting(archive(files)), "log")
+    assert found.value.reason == "log-without-wal"

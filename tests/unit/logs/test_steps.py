@@ -240,6 +240,35 @@ def test_a_log_whose_event_was_lost_is_extracted_all_the_same() -> None:
     assert list(cloud.extractions.started) == [f"{DRIVE}-{cloud.folder().id}"]
 
 
+def test_an_extraction_that_was_recorded_and_not_started_is_started_later() -> None:
+    cloud = Cloud()
+    cloud.put_log(mcap_log(drive(3)))
+    # The call ended between the two.
+    cloud.extractions.started.clear()
+    cloud.extractions.names.clear()
+    cloud.drive_logs().look(DRIVE)
+    assert not cloud.extractions.started
+    cloud.now += 1_000
+    cloud.sweep(cloud.now)
+    cloud.submit_asked()
+    assert list(cloud.extractions.started) == [f"{DRIVE}-{cloud.folder().id}"]
+
+
+def test_a_repeated_end_of_an_earlier_attempt_changes_nothing() -> None:
+    cloud = Cloud()
+    cloud.put_log(mcap_log(drive(3)))
+    cloud.run_extractions()
+    (record,) = cloud.ledger.logs(DRIVE)
+    cloud.ledger.begin_log(msgspec.structs.replace(record, state="replaced", attempt=1))
+    later = msgspec.structs.replace(record, attempt=2)
+    cloud.ledger.end_log(later)
+    again = cloud.extraction(cloud.folder()).end(
+        ledger=cloud.ledger, announcements=cloud.announcements, refused="no-camera: none", now=cloud.now, attempt=1
+    )
+    assert again.outcome == "replaced"
+    assert [one.state for one in cloud.ledger.logs(DRIVE)] == ["extracted"]
+
+
 def test_a_log_of_a_closed_drive_whose_event_was_lost_is_extracted_too() -> None:
     cloud = Cloud()
     cloud.close(drive_document("front"))

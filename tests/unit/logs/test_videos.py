@@ -353,6 +353,15 @@ def test_a_video_without_its_index_is_refused_by_name(body: bytes, reason: str) 
     assert refused.value.reason == reason
 
 
+def test_an_index_that_states_very_many_samples_is_refused() -> None:
+    body = bytearray(video())
+    at = body.find(b"stsz")
+    # One size for all samples, and their number.
+    body[at + 8 : at + 16] = struct.pack(">II", 1, 30_000_000)
+    with pytest.raises(LogRefused, match="states 30,000,000 samples"):
+        read_video(bytes(body))
+
+
 def sound() -> bytes:
     """Write an MP4 file with sound alone."""
     target = io.BytesIO()

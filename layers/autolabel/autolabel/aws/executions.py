@@ -11,6 +11,8 @@ from autolabel.aws.clients import error_code
 from autolabel.contracts.logs import LogRecord
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from mypy_boto3_stepfunctions import SFNClient
 
 
@@ -22,7 +24,12 @@ class StepFunctionsExtractions:
         self._state_machine = state_machine
 
     def start(self, log: LogRecord) -> bool:
-        given = {"drive": log.drive, "name": log.name, "etag": log.etag}
+        given: dict[str, str | int] = {
+            "drive": log.drive,
+            "name": log.name,
+            "etag": log.etag,
+            "attempt": log.attempt,
+        }
         return _start(self._states, self._state_machine, log.execution, given)
 
 
@@ -56,7 +63,7 @@ class StepFunctionsExecutions:
         return True
 
 
-def _start(client: SFNClient, state_machine: str, name: str, given: dict[str, str]) -> bool:
+def _start(client: SFNClient, state_machine: str, name: str, given: Mapping[str, str | int]) -> bool:
     try:
         client.start_execution(stateMachineArn=state_machine, name=name, input=json.dumps(given))
     except ClientError as e:

@@ -19,6 +19,10 @@ from autolabel.contracts.wording import counted
 _MOST_NOTES = 20
 _MAX_NOTE = 300
 _NO_CAMERA = "no-camera"
+# A call that records an extraction starts it at once. After this many seconds it may have ended in between. A look
+# starts only a few extractions again.
+_STARTED_AFTER = 900.0
+_MOST_STARTED = 10
 # The key of the user metadata of a drive.json that was written here.
 _BY_LOGS = "by-logs"
 
@@ -124,6 +128,8 @@ class DriveLogs:
             described = record is not None and record.state == "waiting" and record.document != document_etag
             if record is None or record.state == "replaced" or described:
                 self.begin(key, thing.etag, described=described)
+        for key, record in self._unstarted(logs):
+            self.begin(key, record.etag)
         ended = [record for _, _, record in logs if record and record.ended]
         if len(ended) < len(logs):
             return LookedAt("waiting", f"{counted(len(logs) - len(ended), 'log')} of {drive} not extracted yet")
@@ -153,6 +159,14 @@ class DriveLogs:
         if self._ingest.write_over(document_key, body, there.etag if there else "", metadata={_BY_LOGS: "true"}):
             self._tell_of_missing(drive, missing, hours)
         return LookedAt("closed")
+
+    def _unstarted(
+        self, logs: Iterable[tuple[LogKey, StoredObject, LogRecord | None]]
+    ) -> list[tuple[LogKey, LogRecord]]:
+        """Find extractions that were perhaps recorded and not started: the oldest. One that runs takes no notice."""
+        since = self._now() - _STARTED_AFTER
+        old = [(key, one) for key, _, one in logs if one and one.state == "extracting" and one.at < since]
+        return sorted(old, key=lambda known: known[1].at)[:_MOST_STARTED]
 
     def _document(self, drive: str) -> LogDocument:
         key = log_document_key(drive)

@@ -95,9 +95,9 @@ class Sweep:
         return (drive for drive in closed if zlib.crc32(drive.encode()) % turns == now // self._every % turns)
 
     def _ask_for_logs(self, drive: str, report: SweepReport) -> None:
-        """Ask for the logs of a closed drive that are not recorded, because their event was lost."""
+        """Ask for a look at a closed drive's logs that are not recorded, since their event was lost, or that wait."""
         logs = recorded_logs(self._ingest.list(logs_prefix(drive)), self._ledger, drive)
-        if any(record is None or record.state == "replaced" for _, _, record in logs):
+        if any(record is None or record.state in ("replaced", "waiting") for _, _, record in logs):
             self._queue.look_at_logs(drive)
             report.logs.append(drive)
 

@@ -34,8 +34,13 @@ from autolabel.logs.ranges import LOG_CHANGED, join_chunks, read_range
 from autolabel.logs.schemas import IMAGE_FILE
 
 _ARCHIVES_AND_LOGS = frozenset(
-    {".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar", ".zst", ".mcap", ".bag", ".db3"}
+    {
+        *(".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar", ".zst"),
+        *(".mcap", ".bag", ".db3", ".mp4", ".mov", ".mkv", ".ts"),
+    }
 )
+# A log that an archive compresses is one slice, which has ten minutes: this many bytes of a video's work.
+_MAX_COMPRESSED_VIDEO = 512 * 1024 * 1024
 # All files with the times of others.
 _MAX_TIMES_BYTES = 32 * 1024 * 1024
 # Of an archive without images, the largest files may be its log.
@@ -211,9 +216,22 @@ def _index_log(source: ByteSource, archive: Archive, found: _Sorted) -> LogIndex
     if len(logs) > 1:
         raise LogRefused("archive-of-logs", f"the archive has {len(logs)} logs ({names}): upload them as they are")
     (log,) = logs
+    wal = next((file for file in found.others if file.name == f"{log.name}-wal" and file.size), None)
+    if wal:
+        raise LogRefused(
+            "log-without-wal",
+            f"{wal.name!r} has messages that are not merged into {log.name!r}: open and close the bag with "
+            f'`sqlite3 {PurePosixPath(log.name).name} "PRAGMA wal_checkpoint(TRUNCATE)"`, and pack it again',
+        )
     within = archive.place_of(log)
     content = UnpackedLog(source, within) if within.compressed else PartOfSource(source, within)
     index = inspect_log(content, log.name)
+    if index.video and within.compressed and sum(chunk.cost for chunk in index.chunks) > _MAX_COMPRESSED_VIDEO:
+        raise LogRefused(
+            "log-compressed",
+            f"the video {log.name!r} is compressed in the archive, and too long to be read at once: upload it as it "
+            "is, or store it (`zip -0`)",
+        )
     damage = content.damage if isinstance(content, UnpackedLog) else ()
     unread = (*index.unread, *damage, *found.refused)
     return msgspec.structs.replace(index, size=source.size, within=within, unread=unread, others=len(found.others) - 1)

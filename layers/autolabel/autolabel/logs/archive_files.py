@@ -40,6 +40,8 @@ MAX_RATIO = 200
 _RATIO_FROM = 1024 * 1024
 _STREAM_RUN = 4 * 1024 * 1024
 _PART = 64 * 1024
+# Deflate adds five bytes to each block of 64 KiB that it cannot make smaller.
+_DEFLATE_OVERHEAD = 1024
 # The time of a file has at most 19 digits of ns.
 _MAX_SECONDS = 10**10
 
@@ -67,10 +69,14 @@ class Listing(NamedTuple):
 
 
 class RangeFile(io.RawIOBase):
-    """A file that is read by ranges through a window. LogRefused if a read goes beyond the limits."""
+    """A file that is read by ranges through a window. LogRefused if a read goes beyond the limits.
+
+    `failed`: what the source raised, which the libraries would take for damage of the archive.
+    """
 
     def __init__(self, source: ByteSource, most: int) -> None:
         """`most`: the bytes of one read."""
+        self.failed: Exception | None = None
         self.window = WINDOW_BYTES
         self._source = source
         self._most = most
@@ -102,7 +108,11 @@ class RangeFile(io.RawIOBase):
             raise LogRefused("archive-damaged", f"the archive has a head of {size:,} bytes")
         if self._at < self._from or self._at + size > self._from + len(self._held):
             asked = min(max(size, self.window), rest)
-            self._held, self._from = read_range(self._source, self._at, asked), self._at
+            try:
+                self._held, self._from = read_range(self._source, self._at, asked), self._at
+            except Exception as e:
+                self.failed = e
+                raise
         body = bytes(self._held[self._at - self._from :][:size])
         self._at += size
         return body
@@ -314,12 +324,15 @@ def _streamed(source: ByteSource, within: Within) -> Iterator[bytes]:
 
 def _list_zip(source: ByteSource) -> Listing:
     """List a zip archive by its directory. LogRefused if it has none that can be read."""
+    file = RangeFile(source, _MAX_DIRECTORY)
     try:
-        archive = zipfile.ZipFile(RangeFile(source, _MAX_DIRECTORY))
+        archive = zipfile.ZipFile(file)
         entries = archive.infolist()
     except LogRefused:
         raise
     except Exception as e:
+        if file.failed:
+            raise file.failed from e
         # zipfile raises errors of many kinds for damaged directories.
         raise LogRefused(
             "archive-damaged", f"the directory at the zip archive's end cannot be read ({e}): repair it with `zip -FF`"
@@ -340,20 +353,22 @@ def _list_zip(source: ByteSource) -> Listing:
         if entry.is_dir():
             continue
         stored = entry.compress_type == zipfile.ZIP_STORED
-        file = ArchiveFile(entry.filename, start, end - start, entry.file_size, _zip_time(entry), entry.CRC, stored)
+        found = ArchiveFile(entry.filename, start, end - start, entry.file_size, _zip_time(entry), entry.CRC, stored)
         kind = stat.S_IFMT(entry.external_attr >> 16)
         if entry.flag_bits & 1:
-            _refuse(listing, file, "member-encrypted", "is encrypted")
+            _refuse(listing, found, "member-encrypted", "is encrypted")
         elif kind not in (0, stat.S_IFREG):
-            _refuse(listing, file, "member-special", "is a link or a device")
+            _refuse(listing, found, "member-special", "is a link or a device")
         elif entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-            _refuse(listing, file, "compression-unknown", "is neither stored nor deflated")
+            _refuse(listing, found, "compression-unknown", "is neither stored nor deflated")
         elif stored and entry.file_size != entry.compress_size:
-            _refuse(listing, file, "archive-damaged", "has two sizes")
+            _refuse(listing, found, "archive-damaged", "has two sizes")
+        elif entry.compress_size > entry.file_size + entry.file_size // 100 + _DEFLATE_OVERHEAD:
+            _refuse(listing, found, "archive-damaged", f"has {entry.compress_size:,} bytes for {entry.file_size:,}")
         elif entry.file_size > max(_RATIO_FROM, MAX_RATIO * entry.compress_size):
-            _refuse(listing, file, "archive-bomb", f"has {entry.compress_size:,} bytes and states {entry.file_size:,}")
+            _refuse(listing, found, "archive-bomb", f"has {entry.compress_size:,} bytes and states {entry.file_size:,}")
         else:
-            listing.files.append(file)
+            listing.files.append(found)
     return _checked(listing)
 
 
@@ -406,6 +421,8 @@ def _tar_entries(file: RangeFile) -> Iterator[tuple[tarfile.TarInfo, int]]:
     except (LogRefused, GeneratorExit):
         raise
     except Exception as e:
+        if file.failed:
+            raise file.failed from e
         # tarfile raises errors of many kinds for damaged heads.
         raise LogRefused("archive-damaged", f"the tar archive is damaged: {e}") from e
 

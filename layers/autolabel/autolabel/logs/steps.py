@@ -255,16 +255,20 @@ class LogExtraction:
         self._write(log.slice(number, "result.json"), _SliceResult(len(frames), len(left), tuple(unread)))
         return SliceDone(number, len(frames))
 
-    def end(self, *, ledger: Logs, announcements: Announcements, refused: str, now: float) -> Ended:
+    def end(self, *, ledger: Logs, announcements: Announcements, refused: str, now: float, attempt: int = 0) -> Ended:
         """Count what became of all messages, record that the log has ended, and tell operators what was refused.
 
-        `refused`: why the log was not extracted. Raises ShardMissing if a slice has no result. `now`: seconds since the
-        epoch.
+        `refused`: why the log was not extracted; `attempt`: the one that ends, 0 for the latest. Raises ShardMissing if
+        a slice has no result. `now`: seconds since the epoch.
         """
         log = self._log
         head = self._ingest.head(self._key)
         known = {(one.name, one.etag): one.attempt for one in ledger.logs(log.drive)}
-        attempt = known.get((log.name, log.etag), 1)
+        latest = known.get((log.name, log.etag), 1)
+        if attempt and attempt < latest:
+            # A repeated call; a later attempt has begun.
+            return Ended(log.drive, log.name, "replaced")
+        attempt = latest
         changed = head is None or head.etag != log.etag or refused.startswith(LOG_CHANGED)
         record = None if changed or refused else self._count(now)
         if changed or (record is None and not refused):

@@ -39,6 +39,9 @@ _PIXELS_PER_BYTE = 100
 # The most that is decoded of one group: ten minutes of 1920x1080 at 30 Hz without a key frame, and eight of a core.
 GROUP_PIXELS = 40_000_000_000
 _READ_AT_ONCE = 256 * 1024
+# A day of frames at 30 Hz has 2.6 million samples, each of 12 to 24 bytes in the index.
+_MOST_SAMPLES = 5_000_000
+_MOST_INDEX = 128 * 1024 * 1024
 # The most pictures that are decoded before one that is shown earlier, in H.264 and H.265.
 MOST_REORDERED = 16
 # What is read of the data to find the first frame that is shown: a key frame, and some that come before others.
@@ -139,6 +142,7 @@ def _read_mp4(file: RangedFile, name: str) -> tuple[int, list[int], UnreadRange 
             f"{name} lacks its index (moov), which recorders write last, so none of its frames can be found{why}: "
             "upload it again if its upload was cut, or repair it by a whole video of the same camera",
         )
+    _check_samples(file, moov, name)
     # The library opens no file that ends inside another box than that of the data.
     file.size = min(boxes.found[-1].end, end)
     for box in boxes.of(b"sidx"):
@@ -152,13 +156,42 @@ def _read_mp4(file: RangedFile, name: str) -> tuple[int, list[int], UnreadRange 
     return moov.end if fragments else 0, [box.start for box in fragments], damage
 
 
+def _check_samples(file: RangedFile, moov: Box, name: str) -> None:
+    """Refuse an index of very many samples: the library keeps each of them in memory."""
+    if moov.end - moov.start > _MOST_INDEX:
+        raise LogRefused("index-too-large", f"the index of {name} has {moov.end - moov.start:,} bytes")
+    file.seek(moov.start)
+    body = _read_whole(file, moov.end - moov.start)
+    at = body.find(b"stsz")
+    while at >= 0:
+        # Version and flags, the size of all samples or 0, and their number.
+        count = int.from_bytes(body[at + 12 : at + 16], "big")
+        if count > _MOST_SAMPLES and not _is_plain_sound(body, at):
+            raise LogRefused("index-too-large", f"the index of {name} states {count:,} samples")
+        at = body.find(b"stsz", at + 4)
+
+
+def _is_plain_sound(index: bytes, sizes: int) -> bool:
+    """Check whether samples are sound without compression. The library keeps larger parts of such sound.
+
+    `sizes`: where the list of their sizes is. The kind of the track and the list of durations come before it.
+    """
+    track, durations = index.rfind(b"hdlr", 0, sizes), index.rfind(b"stts", 0, sizes)
+    kind, one_each = index[track + 12 : track + 16], index[durations + 8 : durations + 20]
+    return kind == b"soun" and (one_each[:4], one_each[8:]) == (b"\0\0\0\x01", b"\0\0\0\x01")
+
+
+def _read_whole(file: RangedFile, length: int) -> bytes:
+    body = b""
+    while len(body) < length and (more := file.read(length - len(body))):
+        body += more
+    return body
+
+
 def _tells_its_time(file: RangedFile, fragment: Box) -> bool:
     """Check whether a fragment has a time of its own, so that it can be read without those before it."""
     file.seek(fragment.start)
-    body = b""
-    while len(body) < fragment.end - fragment.start and (more := file.read(fragment.end - fragment.start - len(body))):
-        body += more
-    return b"tfdt" in body
+    return b"tfdt" in _read_whole(file, fragment.end - fragment.start)
 
 
 def _matroska_cut(file: RangedFile, container: Container) -> UnreadRange | None:
