@@ -35,6 +35,20 @@ class Sent(NamedTuple):
     kept: int = 0
 
 
+class _Part(NamedTuple):
+    """A part that S3 has. `crc32`: of its bytes, in base64; `kept`: an earlier upload had sent it."""
+
+    number: int
+    size: int
+    crc32: str
+    etag: str
+    kept: bool = True
+
+    def completed(self) -> dict[str, str | int]:
+        """The part as CompleteMultipartUpload takes it."""
+        return {"PartNumber": self.number, "ChecksumCRC32": self.crc32, "ETag": self.etag}
+
+
 class Overtaken(Exception):
     """Another command was faster: the key has an object by now, or this upload was completed or aborted."""
 
@@ -55,12 +69,12 @@ def expected_etag(path: Path) -> str:
 class FileUpload:
     """The upload of one file to a key. `over`: whether it may replace an object with other bytes."""
 
-    # `Any`: the client of S3, whose parameters are made of parts here.
+    # `Any`: the client of S3, since its type takes no parameters that are put together.
     def __init__(self, s3: Any, bucket: str, key: str, path: Path, *, over: bool) -> None:
         self._s3 = s3
         self._place = {"Bucket": bucket, "Key": key}
         self._path = path
-        self._condition: dict[str, Any] = {} if over else {"IfNoneMatch": "*"}
+        self._condition = {} if over else {"IfNoneMatch": "*"}
 
     def send(self, sent: Callable[[int], None]) -> Sent:
         """Send what S3 does not have yet. Calls `sent(bytes)` after each part, also for parts that are there.
@@ -105,32 +119,36 @@ class FileUpload:
         where = {**self._place, "UploadId": upload}
         length = _part_size(before.st_size)
 
-        def send(start: int) -> tuple[dict[str, Any], int, bool]:
+        def send(start: int) -> _Part:
             number, body = start // length + 1, _read(file, start, length)
-            part = {"PartNumber": number, "ChecksumCRC32": _crc32(body)}
+            crc32, kept = _crc32(body), there.get(number)
             # The file may have changed since the earlier upload.
-            kept = there.get(number)
-            if kept and (kept["Size"], kept["ChecksumCRC32"]) == (len(body), part["ChecksumCRC32"]):
-                return {**part, "ETag": kept["ETag"]}, len(body), True
-            return {**part, "ETag": self._s3.upload_part(**where, **part, Body=body)["ETag"]}, len(body), False
+            if kept and (kept.size, kept.crc32) == (len(body), crc32):
+                return kept
+            answer = self._s3.upload_part(**where, PartNumber=number, ChecksumCRC32=crc32, Body=body)
+            return _Part(number, len(body), crc32, answer["ETag"], kept=False)
 
-        parts, kept = list[dict[str, Any]](), 0
-        for part, size, was_there in map_in_order(send, _starts(before.st_size), _SENDERS):
+        parts = list[_Part]()
+        for part in map_in_order(send, _starts(before.st_size), _SENDERS):
             parts.append(part)
-            kept += was_there
-            sent(size)
+            sent(part.size)
         self._check(before)
-        completed = self._s3.complete_multipart_upload(**where, MultipartUpload={"Parts": parts}, **self._condition)
+        listed = {"Parts": [part.completed() for part in parts]}
+        completed = self._s3.complete_multipart_upload(**where, MultipartUpload=listed, **self._condition)
         self.abort(but=upload)
-        return Sent(completed["ETag"].strip('"'), len(parts), kept)
+        return Sent(completed["ETag"].strip('"'), len(parts), sum(part.kept for part in parts))
 
-    def _resumable(self) -> tuple[str, dict[int, Any]]:
+    def _resumable(self) -> tuple[str, dict[int, _Part]]:
         """Find the latest open upload with parts, and its parts by number; those of other tools have no CRC32."""
         for upload in self._open_uploads():
             pages = self._s3.get_paginator("list_parts").paginate(**self._place, UploadId=upload)
-            parts = {part["PartNumber"]: part for page in pages for part in page.get("Parts", [])}
-            if parts and all("ChecksumCRC32" in part for part in parts.values()):
-                return upload, parts
+            parts = [
+                _Part(part["PartNumber"], part["Size"], part.get("ChecksumCRC32", ""), part["ETag"])
+                for page in pages
+                for part in page.get("Parts", [])
+            ]
+            if parts and all(part.crc32 for part in parts):
+                return upload, {part.number: part for part in parts}
         return "", {}
 
     def _open_uploads(self) -> list[str]:
