@@ -172,12 +172,12 @@ TWICE = -n 2 --dist loadfile
 # Prints how long a tier took, and ends as its command did.
 TIMED = began=$$(date +%s); ended() { code=$$?; echo "make $@ took $$(( $$(date +%s) - began )) s"; exit $$code; }; trap ended EXIT;
 
-# Everything that takes under two minutes on two cores.
+# Everything that takes under two minutes on two cores; tests of some seconds each are left to `make test`.
 check: setup
 	@$(TIMED) $(MAKE) --no-print-directory -j 2 --output-sync=target lint unit
 
 unit: setup
-	$(IN) pytest $(TWICE) --durations=5 --cov=autolabel --cov-report=term:skip-covered tests/unit
+	$(IN) pytest $(TWICE) -m 'not slow' --durations=5 --cov=autolabel --cov-report=term:skip-covered tests/unit
 
 test: setup
 	@$(TIMED) $(IN) pytest $(TWICE) --durations=10 \
@@ -250,7 +250,8 @@ stack-name:
 # The locked files leave out the address of the package index, so that any index can serve them.
 requirements:
 	@rm -rf build/pip-tools && $(PYTHON) -m venv build/pip-tools && build/pip-tools/bin/pip install --quiet pip-tools
-	for name in layers/autolabel/requirements layers/logs/requirements layers/video/requirements requirements/dev requirements/export \
+	for name in layers/autolabel/requirements layers/logs/requirements layers/video/requirements requirements/dev \
+		requirements/export \
 		requirements/label-studio requirements/node requirements/sam requirements/sagemaker requirements/tracks; do \
 		build/pip-tools/bin/pip-compile --quiet --generate-hashes --no-header --annotation-style line --allow-unsafe \
 			--no-strip-extras --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-emit-options \

@@ -20,7 +20,7 @@ from contextlib import redirect_stdout
 from itertools import groupby, pairwise
 from pathlib import Path
 from statistics import median
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypedDict
 
 import numpy as np
 import yaml
@@ -44,13 +44,53 @@ _NO_ANGLE, _NO_BODY = "-10", ["-1", "-1", "-1", "-1000", "-1000", "-1000", "-10"
 _TELL_EVERY = 500
 
 
+# What datumaro takes as the attributes of a box.
+_Attributes = dict[str, int | float | str]
+
+
+class _Request(TypedDict):
+    """The request; its fields are those of `formats.Request`."""
+
+    format: str
+    folder: str
+    classes: list[str]
+    splits: dict[str, str]
+
+
+class _Box(TypedDict):
+    """A box of a staged frame; its fields are those of `staging.StagedBox`."""
+
+    label: int
+    at: list[int]
+    occluded: bool
+    truncated: bool
+    score: float | None
+    track: str
+
+
+class _Frame(TypedDict):
+    """A staged frame; its fields are those of `staging.StagedFrame` that are read here."""
+
+    name: str
+    extension: str
+    width: int
+    height: int
+    depth: int
+    boxes: list[_Box]
+    regions: list[list[int]]
+    bucket: str
+    key: str
+    labelled_by: str
+    source: str
+
+
 class _Split(DatasetBase):
     """Staged frames of one split, read from their file on each iteration."""
 
-    def __init__(self, request: dict[str, Any], name: str) -> None:
+    def __init__(self, request: _Request, name: str) -> None:
         super().__init__(subsets=[name])
         self.request, self.name = request, name
-        self._format, self._name, self._staged = request["format"], name, Path(request["splits"][name])
+        self._format, self._staged = request["format"], Path(request["splits"][name])
         self._classes = len(request["classes"])
         self._tracks: dict[str, int] = {}
         names = [*request["classes"], *filter(None, [REGIONS.get(self._format)])]
@@ -59,7 +99,7 @@ class _Split(DatasetBase):
     def categories(self) -> dict[AnnotationType, LabelCategories]:
         return self._categories
 
-    def frames(self) -> Iterator[dict[str, Any]]:
+    def frames(self) -> Iterator[_Frame]:
         with self._staged.open("rb") as lines:
             yield from map(json.loads, lines)
 
@@ -73,7 +113,7 @@ class _Split(DatasetBase):
                 untold = 0
         _tell(written=untold)
 
-    def _item(self, frame: dict[str, Any]) -> DatasetItem:
+    def _item(self, frame: _Frame) -> DatasetItem:
         size = (frame["height"], frame["width"])
         # VOC's exporter takes the depth from the pixels. This array takes no memory.
         pixels = np.broadcast_to(np.uint8(0), (*size, frame["depth"]))
@@ -82,28 +122,27 @@ class _Split(DatasetBase):
             boxes += self._region(region)
         media = Image.from_numpy(pixels, ext=frame["extension"], size=size)
         attributes = {"source": frame["source"]}
-        return DatasetItem(frame["name"], subset=self._name, media=media, annotations=boxes, attributes=attributes)
+        return DatasetItem(frame["name"], subset=self.name, media=media, annotations=boxes, attributes=attributes)
 
-    def _attributes(self, frame: dict[str, Any], box: dict[str, Any]) -> dict[str, Any]:
-        # `Any`: datumaro's attributes are numbers and texts.
-        marks: dict[str, Any] = {mark: 1 for mark in ("occluded", "truncated") if box[mark]}
+    def _attributes(self, frame: _Frame, box: _Box) -> _Attributes:
+        marks: _Attributes = {name: 1 for name, is_set in _marks(box) if is_set}
         if self._format == "mot":
-            return {**marks, "track_id": self._track(box)}
+            return {**marks, "track_id": self._track(box["track"])}
         if self._format != "coco":
             # The other formats have no place for an object's origin, or only one that datumaro would fill wrongly.
             return marks
-        score = {} if box["score"] is None else {"score": box["score"]}
+        score: _Attributes = {} if box["score"] is None else {"score": box["score"]}
         source = f"s3://{frame['bucket']}/{frame['key']}"
         track = {"track": box["track"]} if box["track"] else {}
         return {**marks, **score, **track, "labelled-by": frame["labelled_by"], "source-ref": source}
 
-    def _track(self, box: dict[str, Any]) -> int:
-        """Number the tracks of a video. An object without a track is one of its own."""
-        return self._tracks.setdefault(box["track"] or f"single {len(self._tracks)}", len(self._tracks) + 1)
+    def _track(self, track: str) -> int:
+        """Number the tracks of a video by their ids. An object without a track is one of its own."""
+        return self._tracks.setdefault(track or f"single {len(self._tracks)}", len(self._tracks) + 1)
 
     def _region(self, at: list[int]) -> list[Bbox]:
         if self._format == "mot":
-            return [_bbox(at, None, {"track_id": self._track({"track": ""}), "ignored": True})]
+            return [_bbox(at, None, {"track_id": self._track(""), "ignored": True})]
         if self._format == "coco":
             # A crowd has one category, and scorers check one category at a time: a region needs a crowd for each.
             return [_bbox(at, label, {"is_crowd": True}) for label in range(self._classes)]
@@ -112,10 +151,15 @@ class _Split(DatasetBase):
         ]
 
 
+def _marks(box: _Box) -> Iterator[tuple[str, bool]]:
+    yield "occluded", box["occluded"]
+    yield "truncated", box["truncated"]
+
+
 class _Dataset(DatasetBase):
     """All splits, including those without frames."""
 
-    def __init__(self, request: dict[str, Any]) -> None:
+    def __init__(self, request: _Request) -> None:
         splits = {name: _Split(request, name) for name in request["splits"]}
         # For a split without frames, datumaro's data.yaml would name a list that does not exist.
         kept = {name: split for name, split in splits.items() if request["format"] != "yolo" or any(split.frames())}
@@ -130,6 +174,7 @@ class _Dataset(DatasetBase):
 
 
 class _Instances(_InstancesExporter):
+    # `Any`: what datumaro gives to the class that this one extends.
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         # The number of each camera of a drive, which is a video; how many frames it has so far; each track's number.
@@ -226,14 +271,19 @@ def _fifteen_columns(line: str) -> str:
 
 
 class _Video(_Split):
-    """The frames of one camera of a drive, one after another."""
+    """The frames of one camera of a drive, which pass once; `times` and `first` are those that have passed."""
 
-    def __init__(self, split: _Split, frames: list[dict[str, Any]]) -> None:
+    def __init__(self, split: _Split, frames: Iterator[_Frame]) -> None:
         super().__init__(split.request, split.name)
         self._frames = frames
+        self.times: list[int] = []
+        self.first: _Frame | None = None
 
-    def frames(self) -> Iterator[dict[str, Any]]:
-        yield from self._frames
+    def frames(self) -> Iterator[_Frame]:
+        for frame in self._frames:
+            self.first = self.first or frame
+            self.times.append(int(frame["name"].rpartition(".")[2]))
+            yield frame
 
 
 class _Mot:
@@ -246,30 +296,31 @@ class _Mot:
         for name, split in self._dataset.subsets().items():
             # Frames of a video follow each other, in the order of time.
             for video, frames in groupby(split.frames(), key=lambda frame: frame["name"].rpartition(".")[0]):
-                shown, folder = list(frames), self._folder / name / video
-                MotSeqGtExporter(_Video(split, shown), str(folder)).apply()
-                self._write_info(video, shown, folder / "seqinfo.ini")
+                shown, folder = _Video(split, frames), self._folder / name / video
+                MotSeqGtExporter(shown, str(folder)).apply()
+                if shown.first:
+                    self._write_info(video, shown.first, shown.times, folder / "seqinfo.ini")
 
     @staticmethod
-    def _write_info(video: str, frames: list[dict[str, Any]], path: Path) -> None:
-        times = [int(frame["name"].rpartition(".")[2]) for frame in frames]
+    def _write_info(name: str, first: _Frame, times: list[int], path: Path) -> None:
         pause = median(after - before for before, after in pairwise(times)) if len(times) > 1 else 1e9
         lines = {
-            "name": video,
+            "name": name,
             "imDir": "img1",
             "frameRate": max(round(1e9 / max(pause, 1)), 1),
-            "seqLength": len(frames),
-            "imWidth": frames[0]["width"],
-            "imHeight": frames[0]["height"],
-            "imExt": frames[0]["extension"],
+            "seqLength": len(times),
+            "imWidth": first["width"],
+            "imHeight": first["height"],
+            "imExt": first["extension"],
         }
         path.write_text("[Sequence]\n" + "".join(f"{name}={value}\n" for name, value in lines.items()))
 
 
+# `Any`: datumaro's classes have no types. Each is called with the dataset and the folder.
 _EXPORTERS: dict[str, Any] = {"coco": _Coco, "kitti": _Kitti, "yolo": _Yolo, "voc": _Voc, "mot": _Mot}
 
 
-def _bbox(at: list[int], label: int | None, attributes: dict[str, Any]) -> Bbox:
+def _bbox(at: list[int], label: int | None, attributes: _Attributes) -> Bbox:
     left, top, right, bottom = at
     return Bbox(left, top, right - left, bottom - top, label=label, attributes=attributes)
 

@@ -93,6 +93,7 @@ def test_a_plan_takes_five_reads_and_a_large_chunk_one(container: str, compressi
     assert reading.source.bytes_read - source.bytes_read <= 1.01 * sum(chunk.length for chunk in held)
 
 
+@pytest.mark.slow
 def test_tiny_chunks_are_read_together() -> None:
     body = mcap_log(drive(200), chunk_size=1)
     reading = read_log(body)

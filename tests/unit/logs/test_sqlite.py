@@ -126,6 +126,7 @@ def test_a_damaged_page_costs_the_rows_of_its_range_only() -> None:
     assert 0 < len(whole.frames) - len(reading.frames) < 10
 
 
+@pytest.mark.slow
 def test_pages_in_a_circle_are_refused() -> None:
     body = sqlite_log(drive(300))
     # An inner page begins with 5; its cells begin with the number of a page.

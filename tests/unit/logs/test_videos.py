@@ -136,6 +136,7 @@ def test_a_matroska_file_is_cut_at_its_cues_and_a_transport_stream_is_one_part()
     assert [end for _, end in cued[:-1]] == [start for start, _ in cued[1:]]
 
 
+@pytest.mark.slow
 @settings(max_examples=12, deadline=None)
 @given(st.data())
 def test_damage_without_counts_costs_only_frames_near_it(data: st.DataObject) -> None:
@@ -275,6 +276,7 @@ def long_video() -> bytes:
     return video(36, params=OPEN)
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(st.data())
 def test_damaged_data_costs_frames_of_their_groups_by_name_and_nothing_else(data: st.DataObject) -> None:
@@ -310,6 +312,7 @@ def test_a_video_goes_on_behind_damage() -> None:
     assert max(frames_of(reading)) == max(shown(long_video()))
 
 
+@pytest.mark.slow
 @settings(max_examples=20, deadline=None)
 @given(st.integers(1, 10**6), st.sampled_from(("faststart", FRAGMENTED)))
 def test_a_video_that_was_cut_gives_all_whole_frames(cut: int, movflags: str) -> None:

@@ -110,6 +110,7 @@ class RangeFile(io.RawIOBase):
             asked = min(max(size, self.window), rest)
             try:
                 self._held, self._from = read_range(self._source, self._at, asked), self._at
+            # Of any kind: S3 and disks have errors of their own, and it is raised again.
             except Exception as e:
                 self.failed = e
                 raise
@@ -330,10 +331,10 @@ def _list_zip(source: ByteSource) -> Listing:
         entries = archive.infolist()
     except LogRefused:
         raise
+    # zipfile raises errors of many kinds for damaged directories.
     except Exception as e:
         if file.failed:
             raise file.failed from e
-        # zipfile raises errors of many kinds for damaged directories.
         raise LogRefused(
             "archive-damaged", f"the directory at the zip archive's end cannot be read ({e}): repair it with `zip -FF`"
         ) from e
@@ -413,6 +414,7 @@ def _tar_entries(file: RangeFile) -> Iterator[tuple[tarfile.TarInfo, int]]:
         last = -1
         # Not an iteration over the archive, which would keep all entries.
         while (entry := archive.next()) is not None:
+            # The types of tarfile lack its list.
             archive.members.clear()  # type: ignore[attr-defined]
             if entry.offset_data <= last or entry.size < 0:
                 raise LogRefused("archive-damaged", "the archive points backwards")
@@ -420,10 +422,10 @@ def _tar_entries(file: RangeFile) -> Iterator[tuple[tarfile.TarInfo, int]]:
             yield entry, archive.offset
     except (LogRefused, GeneratorExit):
         raise
+    # tarfile raises errors of many kinds for damaged heads.
     except Exception as e:
         if file.failed:
             raise file.failed from e
-        # tarfile raises errors of many kinds for damaged heads.
         raise LogRefused("archive-damaged", f"the tar archive is damaged: {e}") from e
 
 

@@ -162,6 +162,7 @@ def open_database(source: ByteSource) -> Iterator[Database]:
         files.unregister()
 
 
+# apsw calls the methods of the next two classes by these names (N802).
 class _Files(apsw.VFS):
     """A file system for SQLite with one file."""
 

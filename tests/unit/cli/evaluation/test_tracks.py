@@ -14,6 +14,9 @@ from autolabel_cli.__main__ import main
 from autolabel_cli.errors import CommandError
 from autolabel_cli.installation import TRACKERS
 
+# Each test starts the package trackers in a process.
+pytestmark = pytest.mark.slow
+
 Evaluate = Callable[..., Result]
 FRAMES = 20
 
