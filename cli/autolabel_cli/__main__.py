@@ -9,6 +9,7 @@ from __future__ import annotations
 import click
 
 from autolabel_cli import __version__
+from autolabel_cli.datasets.browsing import browse
 from autolabel_cli.datasets.commands import export
 from autolabel_cli.drives.commands import fetch, upload, watch
 from autolabel_cli.errors import CommandGroup
@@ -16,7 +17,22 @@ from autolabel_cli.evaluation.commands import evaluate
 from autolabel_cli.models.commands import models
 from autolabel_cli.operations.commands import close, list_drives, redrive, relabel, status, stop, triage
 
-COMMANDS = (upload, watch, fetch, list_drives, status, redrive, close, relabel, stop, triage, export, models, evaluate)
+COMMANDS = (
+    upload,
+    watch,
+    fetch,
+    list_drives,
+    status,
+    redrive,
+    close,
+    relabel,
+    stop,
+    triage,
+    browse,
+    export,
+    models,
+    evaluate,
+)
 
 
 @click.group(cls=CommandGroup, context_settings={"help_option_names": ["-h", "--help"]})

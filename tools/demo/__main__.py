@@ -24,8 +24,9 @@ from rich.table import Table
 from autolabel.contracts.drive import FIRST_RUN
 from autolabel.contracts.wording import counted
 from autolabel.models import Model
+from autolabel_cli.browsing.page import PAGE, write_page
 from autolabel_cli.drives.display import RunDisplay
-from autolabel_cli.drives.frame_copies import fetch_frames
+from autolabel_cli.drives.frame_copies import DATASET, fetch_frames
 from autolabel_cli.drives.logs import LogRecording, find_source
 from autolabel_cli.drives.recordings import first_of
 from autolabel_cli.drives.results import fetch_run, write_summary
@@ -130,6 +131,7 @@ def run_demo(
             )
         summary = fetch_run(stack, DRIVE, FIRST_RUN, OUT)
         fetch_frames(OUT, stack.ingest, lambda count: None)
+        write_page(OUT / DATASET)
         summary["verification"] = [{**job, "annotator": verifiers} for job in summary["verification"]]
         clock.seconds |= _times(progress, closed)
     summary["seconds"] = {part: clock.seconds[part] for part in ("setup", "upload", "label", "verify", "total")}
@@ -231,8 +233,9 @@ def show_summary(console: Console, summary: dict[str, Any]) -> None:
         )
     table.add_row("execution", summary["execution"]["status"])
     table.add_row("seconds", ", ".join(f"{part} {seconds:.1f}" for part, seconds in summary["seconds"].items()))
-    table.add_row("dataset", str(OUT / "dataset.manifest"))
+    table.add_row("dataset", str(OUT / DATASET))
     table.add_row("report", str(OUT / "report.html"))
+    table.add_row("all frames", str(OUT / PAGE))
     table.add_row("", "in the same folder: the frames, summary.json, verify.manifest, execution.json")
     console.print()
     console.print(table, highlight=False)

@@ -10,9 +10,10 @@ from autolabel.contracts.frames import LOG_DOCUMENT
 from autolabel.contracts.logs import LogDocument, parse_start
 from autolabel.contracts.verification import Policy, VerifyUncertain
 from autolabel.contracts.wording import counted
+from autolabel_cli.browsing.page import write_page
 from autolabel_cli.completion import complete_drives, complete_models
 from autolabel_cli.drives.display import RunDisplay
-from autolabel_cli.drives.frame_copies import fetch_frames
+from autolabel_cli.drives.frame_copies import DATASET, fetch_frames
 from autolabel_cli.drives.log_uploads import LogFiles, absent_sentence, document_of_logs, find_logs, upload_logs
 from autolabel_cli.drives.logs import LogRecording, find_source
 from autolabel_cli.drives.recordings import Recording
@@ -225,7 +226,7 @@ def watch(drive: str, run: str | None, stack_name: str) -> None:
 @click.command()
 @click.argument("drive", shell_complete=complete_drives)
 @click.option("--to", "folder", type=click.Path(path_type=Path), required=True, help="Folder to write into.")
-@click.option("--images", is_flag=True, help="Also download the frames of the dataset, for exports without a stack.")
+@click.option("--images", is_flag=True, help="Also download the dataset's frames, for exports and browse.html.")
 @run_option
 @stack_option
 def fetch(drive: str, folder: Path, images: bool, run: str | None, stack_name: str) -> None:
@@ -236,6 +237,7 @@ def fetch(drive: str, folder: Path, images: bool, run: str | None, stack_name: s
         total = summary["frames"]["labelled"] + summary["frames"]["failed"]
         with RunDisplay(console) as display:
             fetch_frames(folder, stack.ingest, lambda n: display.count("images", n, total))
+        write_page(folder / DATASET)
     frames = ", ".join(f"{count} {name}" for name, count in summary["frames"].items())
     reasons = summary["reasons"].get("rejected", {})
     rejected = f"; rejected: {', '.join(f'{count} {reason}' for reason, count in reasons.items())}" if reasons else ""

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from autolabel.reporting.edits import compare
     from autolabel.reporting.findings import Findings
+    from autolabel.reporting.pace import worker_name
     from autolabel.reporting.report import Gallery, write_report
     from autolabel.reporting.summary import MANY_REJECTED, Summary
 else:
@@ -14,7 +16,9 @@ else:
     __getattr__ = lazy_face(
         __name__,
         {
+            "edits": ("compare",),
             "findings": ("Findings",),
+            "pace": ("worker_name",),
             "report": (
                 "Gallery",
                 "write_report",
@@ -26,4 +30,4 @@ else:
         },
     )
 
-__all__ = ["MANY_REJECTED", "Findings", "Gallery", "Summary", "write_report"]
+__all__ = ["MANY_REJECTED", "Findings", "Gallery", "Summary", "compare", "worker_name", "write_report"]
