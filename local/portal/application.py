@@ -14,13 +14,12 @@ from local.portal.files import StaticFiles
 from local.portal.pages import all_done, job_list, notice, others_at_work, task_page
 from local.portal.protection import check_origin
 from local.portal.sessions import Session
-from local.sagemaker.ground_truth.annotation_files import worker_answer
+from local.sagemaker.ground_truth.annotation_files import accepted_at, worker_answer
 from local.sagemaker.ground_truth.annotators import Failure, MalformedPrelabel, Segments
 from local.sagemaker.ground_truth.consolidation import NotConsolidated
 from local.sagemaker.ground_truth.desk import Desk
 from local.sagemaker.ground_truth.labeling_job import LabelingJob
 from local.sagemaker.ground_truth.labeling_jobs import LabelingJobs
-from local.sagemaker.ground_truth.tasks import Result
 from local.sagemaker.ground_truth.worker_answers import BadAnswer, answer_content, read_answer
 from local.sagemaker.ground_truth.worker_pages import BadPage
 from local.sagemaker.ports import StorageError
@@ -48,6 +47,7 @@ class Application:
             ("GET", re.compile(r"/jobs/(?P<job>[A-Za-z0-9-]+)/left"), self._take_over),
             ("GET", re.compile(task), self._show_task),
             ("GET", re.compile(task + "/context"), self._tell_context),
+            ("GET", re.compile(r"/jobs/(?P<job>[A-Za-z0-9-]+)/frames"), self._list_frames),
             ("PUT", re.compile(task + "/draft"), self._keep_draft),
             ("POST", re.compile(task + "/answer"), self._take_answer),
             ("GET", re.compile(r"/images/(?P<ticket>[A-Za-z0-9_-]+)"), self._show_image),
@@ -93,6 +93,7 @@ class Application:
             if found.status == "Completed":
                 return _page(all_done(found.name, list(self._jobs)))
             return _page(notice("This job has ended", f"Its status is {found.status}. No frames are left to review."))
+        desk.tasks.arrive(session.worker, None)
         number = desk.tasks.take(session.worker, desk.time_limit)
         if number is not None:
             return redirect(_task(found.name, number))
@@ -116,11 +117,21 @@ class Application:
             desk.fail(task, str(e))
             raise PageRefused(500, f"This frame cannot be shown: {e}", job=job) from e
 
+    def _list_frames(self, request: Request, session: Session, job: str) -> Response:
+        desk = self._desk(job)
+        frames = [
+            {"url": _task(job, number), "name": name, "state": state}
+            for number, (name, state) in enumerate(desk.tasks.states(session.worker))
+        ]
+        return json_response(200, {"frames": frames})
+
     def _tell_context(self, request: Request, session: Session, job: str, number: str) -> Response:
         desk, task = self._place(job, number)
+        desk.tasks.arrive(session.worker, task)
         following = desk.tasks.take(session.worker, desk.time_limit, leaving=task)
         before, after = (self._image(desk, neighbour) for neighbour in desk.tasks.neighbours(task))
         draft = self._drafts.find((desk.view.name, task, session.worker))
+        sent = desk.tasks.sent(task, session.worker)
         return json_response(
             200,
             {
@@ -133,13 +144,14 @@ class Application:
                 "before": {"image": before} if before else None,
                 "after": {"image": after} if after else None,
                 "draft": json.loads(draft) if draft else None,
+                "sent": sent["answerContent"] if sent else None,
             },
         )
 
     def _keep_draft(self, request: Request, session: Session, job: str, number: str) -> Response:
         desk, task = self._place(job, number)
         _json_of(request.body)
-        if not desk.tasks.is_open(task):
+        if desk.tasks.result(task) and not desk.tasks.sent(task, session.worker):
             raise PageRefused(409, _ANSWERED)
         self._drafts.keep((desk.view.name, task, session.worker), request.body)
         return Response(204)
@@ -165,16 +177,20 @@ class Application:
             except (NotConsolidated, MalformedPrelabel) as e:
                 raise PageRefused(500, f"The segments cannot be read: {e}") from e
             content = answer_content(annotation)
-        submitted = time.time()
-        accepted = desk.tasks.accepted(task, session.worker) or submitted
-        spent = _active_seconds(content, submitted - accepted)
-        try:
-            taken = desk.submit(task, annotation, worker_answer(session.worker, content, accepted, submitted, spent))
-        except StorageError as e:
-            raise PageRefused(500, f"The answer could not be stored: {e}") from e
+        earlier = desk.tasks.sent(task, session.worker)
+        # The response to the same answer may have been lost.
+        if not (earlier and earlier["answerContent"] == content):
+            submitted = time.time()
+            accepted = accepted_at(earlier) if earlier else desk.tasks.accepted(task, session.worker) or submitted
+            spent = _active_seconds(content, submitted - accepted)
+            answer = worker_answer(session.worker, content, accepted, submitted, spent)
+            try:
+                taken = desk.submit(task, annotation, answer)
+            except StorageError as e:
+                raise PageRefused(500, f"The answer could not be stored: {e}") from e
+            if not taken:
+                raise PageRefused(409, _ANSWERED, **_way_on(desk, task, session, job))
         way_on = _way_on(desk, task, session, job)
-        if not taken and not _repeats(desk.tasks.result(task), content, session.worker):
-            raise PageRefused(409, _ANSWERED, **way_on)
         self._drafts.drop((desk.view.name, task, session.worker))
         return json_response(200, way_on)
 
@@ -247,15 +263,6 @@ def _json_of(body: bytes) -> Any:
 
 def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is not a JSON number")
-
-
-def _repeats(result: Result | None, content: Any, worker: str) -> bool:
-    """Tell whether this worker's same answer was taken before: the response to it may have been lost."""
-    answer = result.answer if result else None
-    if answer is None:
-        return False
-    sender: str = answer["workerMetadata"]["identityData"]["sub"]
-    return sender == worker and bool(answer["answerContent"] == content)
 
 
 def _active_seconds(content: Mapping[str, Any], otherwise: float) -> float:

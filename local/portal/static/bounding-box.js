@@ -1,10 +1,12 @@
 // crowd-bounding-box: shows a frame's boxes for review.
+import { openFrames } from "./frame-list.js";
+import { parsed } from "./form.js";
 import { Frame } from "./frame.js";
 import { commandOf } from "./keys.js";
 import { parseLenient } from "./lenient.js";
 import { Panel, askWhy, keyTable, openDialog } from "./panel.js";
 import { Picture } from "./picture.js";
-import { contextHere, here, pictureOf, prepareNext, saveDraft } from "./tasks.js";
+import { contextHere, goBack, here, pictureOf, prepareNext, saveDraft } from "./tasks.js";
 
 const DRAFT_MS = 600;
 // Candidates from this confidence on are shown at first: missed objects are among them, below is mostly noise.
@@ -12,6 +14,7 @@ const LEVEL = 0.35;
 const UNKNOWN = "#9aa4ae";
 
 const HINT = "Tab next uncertain box   Space accept   1–0 class   G add candidate   E four clicks   Del delete   U unsure   Enter send   ? keys";
+const LAST = "This is the last open frame. When you send it, the job ends, and you cannot change frames any more. L shows them.";
 const POINTS = ["topmost", "leftmost", "bottommost", "rightmost"];
 
 /** Settings that this browser keeps from frame to frame: numbers and texts by name. */
@@ -22,11 +25,7 @@ const kept = {
 
 /** Return a value that the template passes in a data element, which real Ground Truth ignores. */
 function passed(name) {
-  try {
-    return JSON.parse(document.querySelector(`data[data-portal="${name}"]`)?.value || "{}") ?? {};
-  } catch {
-    return {};
-  }
+  return parsed(document.querySelector(`data[data-portal="${name}"]`)?.value || "{}");
 }
 
 const numbers = (box) => ["left", "top", "width", "height"].every((side) => Number.isFinite(box?.[side]));
@@ -53,18 +52,20 @@ export class BoundingBox extends HTMLElement {
     const image = pictureOf(this.getAttribute("src"));
     image.alt = this.getAttribute("header") ?? "";
     // An image that was fetched ahead is shown at once, without waiting for a promise.
-    if (image.complete && image.naturalWidth) {
+    const started = document.body.dataset.portalStarted;
+    if (started && image.complete && image.naturalWidth) {
       this.#show(image);
       return;
     }
-    image.decode().then(
+    // After a page load, the frame may be one that was sent: no key may send it before its answer is here.
+    Promise.all([image.decode(), started ? null : contextHere()]).then(
       () => this.isConnected && this.#show(image),
       () => this.#report("The image cannot be loaded. Reload the page. If that does not help, tell the operator of this job."),
     );
   }
 
   disconnectedCallback() {
-    clearTimeout(this.#draftTimer);
+    if (this.#frame) this.#saveNow();
     this.#listeners.abort();
     this.#picture?.destroy();
   }
@@ -103,6 +104,8 @@ export class BoundingBox extends HTMLElement {
   finish() {
     this.#finished = true;
     clearTimeout(this.#draftTimer);
+    // A frame that is sent again is not a new one.
+    if (this.#context?.sent) return;
     const { frames, seconds } = kept.get(this.#pace, { frames: 0, seconds: 0 });
     kept.set(this.#pace, { frames: frames + 1, seconds: seconds + this.review.seconds });
   }
@@ -178,8 +181,11 @@ export class BoundingBox extends HTMLElement {
     this.#context = context;
     const { frames, seconds } = kept.get(this.#pace, { frames: 0, seconds: 0 });
     if (context) {
-      this.#panel.progress({ done: context.done, total: context.total, seconds: frames ? seconds / frames : null });
-      if (context.draft && !this.#frame.touched) this.#restore(context.draft);
+      const { done, total, draft, sent } = context;
+      this.#panel.progress({ done, total, sent: Boolean(sent), seconds: frames ? seconds / frames : null });
+      const left = draft ?? this.#answered(sent);
+      if (left && !this.#frame.touched) this.#restore(left);
+      if (!sent && total - done === 1) this.#showHint(LAST);
       // Loaded into the browser's cache for the keys P and N.
       for (const side of ["before", "after"]) if (context[side]) Object.assign(new Image(), { src: context[side].image });
     }
@@ -187,6 +193,14 @@ export class BoundingBox extends HTMLElement {
       document.body.dataset.portalStarted = "yes";
       await prepareNext();
     }
+  }
+
+  /** Return an answer of this frame as the draft of its next one; null without an answer. */
+  #answered(sent) {
+    if (!sent) return null;
+    const { edits, boxes: marks = [], seconds, keys, clicks } = parsed(sent.review ?? "{}");
+    const boxes = sent[this.getAttribute("name")]?.boundingBoxes ?? [];
+    return { ...this.#frame.answered(boxes, marks), edits, seconds, keys, clicks };
   }
 
   #restore(draft) {
@@ -421,6 +435,8 @@ export class BoundingBox extends HTMLElement {
       redo: () => frame.redo(),
       escape: () => (this.#picture.inExtremes ? this.#picture.extremes(false) : this.#select(null)),
       panel: () => (this.#panel.root.contains(document.activeElement) ? this.#picture.host : this.#panel.root.querySelector("button")).focus(),
+      back: () => goBack() || this.#showHint("There is no frame to go back to. L shows all frames of this job."),
+      frames: () => openFrames(this.url),
       help: () => openDialog("Keys", [keyTable()]),
       instructions: () => openDialog(this.getAttribute("header") ?? "Instructions", this.instructions.map((part) => part.cloneNode(true))),
     };

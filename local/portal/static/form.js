@@ -1,7 +1,8 @@
 // crowd-form: the values of its named fields are the answer.
 import { send } from "./tasks.js";
 
-const parsed = (text) => {
+/** Parse JSON of a template or an answer, which may be anything. */
+export const parsed = (text) => {
   try {
     return JSON.parse(text) ?? {};
   } catch {

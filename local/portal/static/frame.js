@@ -158,6 +158,20 @@ export class Frame extends EventTarget {
     return { boxes: this.boxes, candidates: this.candidates.map((candidate) => candidate.id), edits: this.edits };
   }
 
+  /** Return the draft of a frame that was sent with these boxes and marks: unchanged boxes keep their uncertainty. */
+  answered(boxes, marks) {
+    const same = (a) => (b) => a.label === b.label && samePlace(a, b);
+    const shown = [...this.#states[0].boxes];
+    const known = (box) => {
+      const at = shown.findIndex(same(box));
+      return at < 0 ? {} : shown.splice(at, 1)[0];
+    };
+    return {
+      boxes: boxes.map((box, i) => ({ id: `sent-${i}`, ...known(box), ...box, ...marks[i], reviewed: true })),
+      candidates: this.candidates.filter((candidate) => !boxes.some(same(candidate))).map(({ id }) => id),
+    };
+  }
+
   /** Continue a draft; a draft of another shape is ignored. An undo restores the original frame. */
   restore(draft) {
     if (!Array.isArray(draft?.boxes) || !Array.isArray(draft.candidates)) return;

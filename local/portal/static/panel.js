@@ -18,13 +18,14 @@ const LAYOUT = `
     <label>Brightness <input class="portal-gamma" type="range" min="0.4" max="3" step="0.1"><output></output></label>
   </section>
   <footer>
+    <button type="button" data-do="frames">Frames <kbd>L</kbd></button>
     <button type="button" data-do="help">Keys <kbd>?</kbd></button>
     <button type="button" data-do="instructions">Instructions</button>
     <button type="button" data-do="unsure">Unsure <kbd>U</kbd></button>
     <button type="button" data-do="send" class="portal-send">Send <kbd>Enter</kbd></button>
   </footer>`;
 
-const element = (tag, className, text = "") => Object.assign(document.createElement(tag), { className, textContent: text });
+export const element = (tag, className, text = "") => Object.assign(document.createElement(tag), { className, textContent: text });
 
 /** Return the digit key of a class: 1 to 9, then 0. */
 export const digitOf = (index) => (index < 10 ? String((index + 1) % 10) : "");
@@ -89,13 +90,15 @@ export class Panel extends EventTarget {
     input.nextElementSibling.value = value.toFixed(2).replace(/0$/u, "");
   }
 
-  progress({ done, total, seconds }) {
+  /** `sent`: whether the frame on the page is one of those that are done. */
+  progress({ done, total, sent, seconds }) {
     const bar = this.#find(".portal-progress");
     bar.setAttribute("aria-valuemax", total);
     bar.setAttribute("aria-valuenow", done);
     bar.firstElementChild.style.width = `${(100 * done) / Math.max(total, 1)}%`;
     const pace = element("span", "portal-pace", seconds === null ? "" : `${seconds.toFixed(1)} s per frame`);
-    this.#find(".portal-count").replaceChildren(`Frame ${Math.min(done + 1, total)} of ${total}`, pace);
+    const count = sent ? `Sent before · ${done} of ${total} done` : `Frame ${Math.min(done + 1, total)} of ${total}`;
+    this.#find(".portal-count").replaceChildren(count, pace);
   }
 
   uncertainty(level, why) {

@@ -5,6 +5,8 @@ const BEYOND = { status: 0 };
 
 let ahead = null;
 let unsent = 0;
+// The last request with work of each task, by its address: the next one waits for it, so that the last work counts.
+const saved = new Map();
 const images = new Map();
 const contexts = new Map();
 
@@ -32,6 +34,8 @@ export function pictureOf(src) {
 }
 
 async function load(url) {
+  // A frame that was just sent is shown as it was sent.
+  await saved.get(url)?.catch(() => null);
   const response = await fetch(url, { headers: { accept: "text/html" } });
   if (!response.ok) throw new Error(`${url}: ${response.status}`);
   const page = new DOMParser().parseFromString(await response.text(), "text/html");
@@ -53,11 +57,11 @@ function revive(scripts) {
   }
 }
 
-/** Show a loaded task; `settled`: a promise to wait for before its context is fetched, the previous task's answer. */
-function show({ url, page, src, image }, settled = Promise.resolve(), push = true) {
-  if (push) history.pushState(null, "", url);
+/** Show a loaded task; `context`: a promise of its context; `push`: make an entry in the browser's history. */
+function show({ url, page, src, image }, context, push = true) {
+  if (push) history.pushState({ depth: (history.state?.depth ?? 0) + 1 }, "", url);
   contexts.clear();
-  contexts.set(url, settled.then(() => fetchContext(url)).catch(() => null));
+  contexts.set(url, context.catch(() => null));
   images.clear();
   images.set(src, image);
   document.title = page.title;
@@ -82,11 +86,22 @@ export async function prepareNext() {
   if (page) performance.mark("autolabel:ready", { detail: next });
 }
 
+/** Run a request with work of a task after the earlier ones. */
+function afterEarlier(url, request) {
+  const mine = (saved.get(url) ?? Promise.resolve()).then(request, request);
+  saved.set(url, mine);
+  const forget = () => saved.get(url) === mine && saved.delete(url);
+  mine.then(forget, forget);
+  return mine;
+}
+
 export function saveDraft(url, draft, leaving = false) {
   const headers = { "content-type": "application/json" };
   const body = JSON.stringify(draft);
   // After a page is left, browsers continue at most 64 KiB of its requests.
-  return fetch(`${url}/draft`, { method: "PUT", headers, body, keepalive: leaving && body.length < 60_000 }).catch(() => BEYOND);
+  const request = () =>
+    fetch(`${url}/draft`, { method: "PUT", headers, body, keepalive: leaving && body.length < 60_000 }).catch(() => BEYOND);
+  return leaving ? request() : afterEarlier(url, request);
 }
 
 async function post(url, answer) {
@@ -119,6 +134,24 @@ function notice(text, { link = null, passing = false } = {}) {
   if (passing) setTimeout(() => bar.remove(), 8000);
 }
 
+/** Show a task of this job, also one that was sent; a page load shows the reason if it cannot be shown. */
+export async function visit(url) {
+  await go(url, url);
+}
+
+/** Go back to the frame that was shown before this one; return false if there is none. */
+export function goBack() {
+  if (!history.state?.depth) return false;
+  history.back();
+  return true;
+}
+
+/** Return the job's frames: url, name, state (open, sent, unsure, taken); null when the portal does not answer. */
+export async function listFrames() {
+  const response = await fetch(`${job(here())}frames`).catch(() => BEYOND);
+  return response.ok ? (await response.json()).frames : null;
+}
+
 async function failed(url, error, draft) {
   if (error.status === 409) {
     notice("Another reviewer answered this frame first. That answer counts.", { passing: true });
@@ -139,10 +172,11 @@ export async function send(answerContent, draft) {
   const ready = ahead?.page && ahead.page.url !== url ? ahead.page : null;
   ahead = null;
   unsent += 1;
-  const posted = post(url, { answerContent }).finally(() => (unsent -= 1));
+  const posted = afterEarlier(url, () => post(url, { answerContent })).finally(() => (unsent -= 1));
   if (ready) {
     const settled = posted.catch((error) => failed(url, error, draft));
-    show(ready, settled);
+    // The next task is an open one, so it can be shown before its context is there.
+    show(ready, settled.then(() => fetchContext(ready.url)));
     await settled;
     if (here() === ready.url) await prepareNext();
     return true;
@@ -158,24 +192,24 @@ export async function send(answerContent, draft) {
   return true;
 }
 
-async function go(next, overview) {
-  const page = next && (await load(next).catch(() => null));
-  if (!page) {
-    location.assign(next ?? overview);
-    return;
+/** Load a task and its context, and show it; return false if that fails. A task that was sent starts from its answer. */
+async function open(url, push = true) {
+  try {
+    const page = await load(url);
+    show(page, Promise.resolve(await fetchContext(url)), push);
+  } catch {
+    return false;
   }
-  show(page);
   await prepareNext();
+  return true;
+}
+
+async function go(next, overview) {
+  if (!next || !(await open(next))) location.assign(next ?? overview);
 }
 
 addEventListener("popstate", async () => {
-  const page = await load(here()).catch(() => null);
-  if (!page) {
-    location.reload();
-    return;
-  }
-  show(page, Promise.resolve(), false);
-  await prepareNext();
+  if (!(await open(here(), false))) location.reload();
 });
 
 addEventListener("beforeunload", (event) => {

@@ -45,6 +45,11 @@ def worker_answer(
     }
 
 
+def accepted_at(answer: Mapping[str, Any]) -> float:
+    """Return the time when the worker of an answer got the task, in seconds since the epoch."""
+    return datetime.datetime.fromisoformat(answer["acceptanceTime"]).timestamp()
+
+
 class AnnotationFiles:
     """Writes files below `place`, the job's own folder; methods raise StorageError."""
 
@@ -54,8 +59,8 @@ class AnnotationFiles:
         self._kms_key = kms_key
 
     def write_response(self, number: int, answer: Mapping[str, Any]) -> None:
-        """Write the answer of a task's only worker."""
-        name = _file_name(datetime.datetime.now(datetime.UTC))
+        """Write the answer of a task's only worker, in place of their earlier one, which has the same time."""
+        name = _file_name(datetime.datetime.fromtimestamp(accepted_at(answer), datetime.UTC))
         place = self._place.below("annotations", "worker-response", "iteration-1", str(number), name)
         self._write(place, json.dumps({"answers": [answer]}, ensure_ascii=False).encode())
 

@@ -14,6 +14,7 @@ from local.sagemaker.ground_truth.annotation_files import AnnotationFiles
 from local.sagemaker.ground_truth.annotators import Annotation, JobView, MalformedPrelabel, Segments
 from local.sagemaker.ground_truth.consolidation import BACKGROUND, NotConsolidated, failure_attributes, label_attributes
 from local.sagemaker.ground_truth.tasks import Result, Tasks
+from local.sagemaker.ground_truth.worker_answers import sender_of
 from local.sagemaker.ground_truth.worker_pages import WorkerPage
 from local.sagemaker.ground_truth.worker_templates import WorkerTemplate
 from local.sagemaker.names import S3Uri
@@ -78,8 +79,11 @@ class Desk:
         return self._objects.open(uri)
 
     def submit(self, number: int, annotation: Annotation, answer: Mapping[str, Any]) -> bool:
-        """Take an answer that `worker_answer` made; return False when it comes too late. Raises StorageError."""
-        if not self.tasks.claim(number):
+        """Take an answer that `worker_answer` made, also in place of the same worker's earlier one.
+
+        Returns False when it comes too late, or another worker's answer counts. Raises StorageError.
+        """
+        if not self.tasks.claim(number, sender_of(answer)):
             return False
         line = self.tasks.line(number)
         try:
@@ -134,17 +138,23 @@ class Desk:
             self._finish(number, result)
 
     def _finish(self, number: int, result: Result) -> None:
+        earlier = self.tasks.result(number)
+        with self._lock:
+            if earlier:
+                self._count(earlier, -1)
+            self._count(result, 1)
+        self.tasks.finish(number, result)
+
+    def _count(self, result: Result, by: int) -> None:
         labelled = self.view.label_attribute in result.attributes
         spent = result.answer["timeSpentInSeconds"] if result.answer else 0.0
-        with self._lock:
-            self.counts = replace(
-                self.counts,
-                labelled=self.counts.labelled + labelled,
-                failed=self.counts.failed + (not labelled),
-                answered=self.counts.answered + (result.answer is not None),
-                seconds=self.counts.seconds + spent,
-            )
-        self.tasks.finish(number, result)
+        self.counts = replace(
+            self.counts,
+            labelled=self.counts.labelled + by * labelled,
+            failed=self.counts.failed + by * (not labelled),
+            answered=self.counts.answered + by * (result.answer is not None),
+            seconds=self.counts.seconds + by * spent,
+        )
 
     def check(self, number: int) -> None:
         """Raise NotConsolidated or MalformedPrelabel for a task that a browser could not show as the template says."""

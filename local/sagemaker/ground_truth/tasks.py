@@ -17,11 +17,16 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any
+
+from local.sagemaker.ground_truth.worker_answers import is_unsure, sender_of
 
 Clock = Callable[[], float]
 
-_OPEN, _CLAIMED, _DONE = range(3)
+# A revised task has a result, which counts until the answer that replaces it is stored.
+_OPEN, _CLAIMED, _DONE, _REVISED = range(4)
+_SENT, _UNSURE = 1, 2
 # A job that ends may still write answers to S3.
 _CLOSING_SECONDS = 30
 
@@ -32,6 +37,15 @@ class Lease:
 
     accepted: float
     until: float
+
+
+class TaskState(StrEnum):
+    """A task as one worker sees it: `TAKEN` is at or by another worker, or failed."""
+
+    OPEN = "open"
+    SENT = "sent"
+    UNSURE = "unsure"
+    TAKEN = "taken"
 
 
 @dataclass(frozen=True)
@@ -45,8 +59,8 @@ class Result:
 class Tasks:
     """The tasks of one job by their position in its manifest, from 0; safe for threads.
 
-    A task is open until an answer claims it, even when another worker has leased it: the first answer counts.
-    `on_result` is called with each result before it counts.
+    A task is open until an answer claims it, even when another worker has leased it: the first worker's answer counts.
+    That worker may replace it until the tasks are closed. `on_result` is called with each result before it counts.
     """
 
     def __init__(self, lines: Iterable[Mapping[str, Any]], clock: Clock = time.monotonic) -> None:
@@ -62,6 +76,10 @@ class Tasks:
         self._states = bytearray(self.total)
         self._result_places = array("Q", bytes(8 * self.total))
         self._leases: dict[int, dict[str, Lease]] = {}
+        # By worker, a byte for each task: whether they sent it, and were unsure.
+        self._sent: dict[str, bytearray] = {}
+        # By worker, the sent task that they look at again, and until when it is kept for them.
+        self._again: dict[str, tuple[int, float]] = {}
         self._first = 0
         self._closed = False
         self._counts: Counter[int] = Counter({_OPEN: self.total})
@@ -91,12 +109,21 @@ class Tasks:
     def done(self) -> int:
         """The number of tasks with a result."""
         with self._changed:
-            return self._counts[_DONE]
+            return self._counts[_DONE] + self._counts[_REVISED]
 
     def is_open(self, number: int) -> bool:
         """Tell whether a task can still be answered."""
         with self._changed:
             return not self._closed and self._states[number] == _OPEN
+
+    def states(self, worker: str) -> list[tuple[str, TaskState]]:
+        """Return the name (camera/frame) and the state of every task for a worker, in the manifest's order."""
+        names = [""] * self.total
+        for folder, name, number in self._cameras:
+            names[number] = f"{folder.rpartition('/')[2]}/{name}"
+        with self._changed:
+            now = self._clock()
+            return [(name, self._state(number, worker, now)) for number, name in enumerate(names)]
 
     def take(self, worker: str, seconds: float, leaving: int | None = None) -> int | None:
         """Lease the worker's next task after the one that they are `leaving`, then from the start.
@@ -131,16 +158,30 @@ class Tasks:
         return None
 
     def lease(self, number: int, worker: str, seconds: float) -> bool:
-        """Lease a task; return False when another worker has it or it is answered."""
+        """Lease a task, also one that the worker has sent; return False when it is another worker's, or closed."""
         with self._changed:
-            return self._lease(number, worker, seconds, self._clock())
+            now = self._clock()
+            if not self._closed and self._has_sent(number, worker):
+                self._again[worker] = (number, now + seconds)
+                return True
+            return self._lease(number, worker, seconds, now)
 
-    def claim(self, number: int) -> bool:
-        """Claim a task for an answer; return False when it is claimed already or the job takes no more answers."""
+    def arrive(self, worker: str, number: int | None) -> None:
+        """Say that a worker is at this task or at none, and so no longer at a sent one that they looked at again."""
         with self._changed:
-            if self._closed or self._states[number] != _OPEN:
+            if self._again.get(worker, (number,))[0] != number:
+                del self._again[worker]
+
+    def claim(self, number: int, worker: str | None = None) -> bool:
+        """Claim a task for an answer; with a `worker`, also a task that they have sent.
+
+        Returns False when it is claimed already, another worker's answer counts, or the job takes no more answers.
+        """
+        with self._changed:
+            revises = worker is not None and self._states[number] == _DONE and self._has_sent(number, worker)
+            if self._closed or not (revises or self._states[number] == _OPEN):
                 return False
-            self._move(number, _CLAIMED)
+            self._move(number, _REVISED if revises else _CLAIMED)
             return True
 
     def accepted(self, number: int, worker: str) -> float | None:
@@ -156,31 +197,64 @@ class Tasks:
         with self._changed:
             self._result_places[number] = place
             self._leases.pop(number, None)
+            if result.answer is not None:
+                worker = sender_of(result.answer)
+                sent = self._sent.setdefault(worker, bytearray(self.total))
+                sent[number] = _UNSURE if is_unsure(result.answer) else _SENT
+                if self._again.get(worker, (-1,))[0] == number:
+                    del self._again[worker]
             self._move(number, _DONE)
 
     def reopen(self, number: int) -> None:
         """Give back a claimed task whose answer could not be stored."""
         with self._changed:
-            self._move(number, _OPEN)
+            self._move(number, _DONE if self._states[number] == _REVISED else _OPEN)
+
+    def close_when_done(self) -> bool:
+        """Close and return True if every task has a result and no worker looks at a sent one again."""
+        with self._changed:
+            now = self._clock()
+            looks = any(until > now for _, until in self._again.values())
+            self._closed = self._closed or (self._counts[_DONE] == self.total and not looks)
+            return self._closed
 
     def close(self) -> None:
         """Take no more answers, and wait for those that are being stored."""
         with self._changed:
             self._closed = True
-            self._changed.wait_for(lambda: not self._counts[_CLAIMED], timeout=_CLOSING_SECONDS)
+            self._changed.wait_for(
+                lambda: not self._counts[_CLAIMED] + self._counts[_REVISED], timeout=_CLOSING_SECONDS
+            )
 
     def result(self, number: int) -> Result | None:
         """Return the result of a task, None for one without."""
         with self._changed:
-            if self._states[number] != _DONE:
+            if self._states[number] not in (_DONE, _REVISED):
                 return None
         found = self._results.read(self._result_places[number])
         return Result(found["attributes"], found["answer"])
+
+    def sent(self, number: int, worker: str) -> Mapping[str, Any] | None:
+        """Return the worker's answer to a task, None if they have sent none that counts."""
+        with self._changed:
+            if not self._has_sent(number, worker):
+                return None
+        result = self.result(number)
+        return result.answer if result else None
 
     def results(self) -> Iterator[tuple[int, dict[str, Any], Result | None]]:
         """Yield all tasks with their lines and results, None for those without one, in the manifest's order."""
         for number in range(self.total):
             yield number, self.line(number), self.result(number)
+
+    def _has_sent(self, number: int, worker: str) -> bool:
+        return worker in self._sent and self._sent[worker][number] != 0
+
+    def _state(self, number: int, worker: str, now: float) -> TaskState:
+        if self._has_sent(number, worker):
+            return TaskState.UNSURE if self._sent[worker][number] == _UNSURE else TaskState.SENT
+        others = (lease.until > now for name, lease in self._leases.get(number, {}).items() if name != worker)
+        return TaskState.TAKEN if self._states[number] != _OPEN or any(others) else TaskState.OPEN
 
     def _has(self, worker: str, number: int, now: float) -> bool:
         lease = self._leases[number].get(worker)

@@ -6,7 +6,8 @@ Shapes: developer guide, output of crowd-bounding-box, crowd-semantic-segmentati
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 import msgspec
@@ -97,6 +98,20 @@ def answer_content(annotation: Annotation) -> dict[str, Any]:
         {"boundingBox": BoundingBoxes(boxes, ImageProperties(*(annotation.image or (0, 0))))}
     )
     return content
+
+
+def sender_of(answer: Mapping[str, Any]) -> str:
+    """Return the worker of an answer as Ground Truth records it."""
+    sender: str = answer["workerMetadata"]["identityData"]["sub"]
+    return sender
+
+
+def is_unsure(answer: Mapping[str, Any]) -> bool:
+    """Tell whether the template's notes on an answer say that the worker is unsure."""
+    try:
+        return bool(json.loads(answer["answerContent"]["review"])["unsure"])
+    except (KeyError, TypeError, ValueError, RecursionError):
+        return False
 
 
 def _painted(annotation: Segments) -> dict[str, Any]:

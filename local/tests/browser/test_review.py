@@ -43,14 +43,49 @@ def test_the_last_frame_leads_to_the_job_page(review: OpenPortal) -> None:
     assert annotator.page.url == annotator.job
 
 
-def test_going_back_in_the_history_shows_that_the_frame_is_answered(review: OpenPortal) -> None:
-    annotator = review()
-    annotator.send("Enter")
-    annotator.page.go_back()
-    annotator.page.get_by_text("already answered").wait_for()
-    annotator.page.get_by_role("link", name="Next frame").click()
+def test_a_sent_frame_can_be_changed_until_the_job_ends(review: OpenPortal, stand_in: StandIn) -> None:
+    annotator = review(frames=((BOXES, UNCERTAINTY), (BOXES[:1], None), (BOXES[:2], None)))
+    annotator.press("Tab", "2", "o", "Tab", "Delete", "g")
+    first = annotator.send()
     annotator.wait_for_frame()
-    assert boxes(annotator.send("Enter")) == [CAR]
+    annotator.press("b")
+    annotator.page.wait_for_url("**/tasks/0")
+    annotator.page.get_by_text("Sent before · 1 of 3 done").wait_for()
+    assert all(", reviewed" in row for row in annotator.rows)
+    assert [row.split(",")[0] for row in annotator.rows] == ["car", "person", "van", "bicycle"]
+    # The unsent change is still there after a look at another frame.
+    annotator.click(180, 380)
+    annotator.press("4", "l")
+    annotator.page.get_by_role("button", name="Open 2").click()
+    annotator.page.get_by_role("button", name="2.jpg").click()
+    annotator.page.wait_for_url("**/tasks/2")
+    annotator.wait_for_frame()
+    annotator.press("l")
+    annotator.page.get_by_role("button", name="0.jpg").click()
+    annotator.page.wait_for_url("**/tasks/0")
+    annotator.page.locator(".portal-row").get_by_text("bus").wait_for()
+    second = annotator.send()
+    assert boxes(second) == [("bus", *CAR[1:]), *boxes(first)[1:]]
+    assert counts(second) == {"relabel": 2, "mark": 1, "delete": 1, "add": 1}
+    assert review_of(second)["keys"] > review_of(first)["keys"]
+    annotator.page.wait_for_url("**/tasks/1")
+    annotator.wait_for_frame()
+    annotator.send()
+    annotator.page.get_by_text("This is the last open frame").wait_for()
+    annotator.send()
+    changed = output_lines(stand_in, apart(ended_job, stand_in))[0]
+    assert changed["verified"]["annotations"][0]["class_id"] == LABELS.index("bus")
+
+
+def test_going_back_at_once_shows_the_frame_as_it_was_sent(review: OpenPortal) -> None:
+    annotator = review()
+    annotator.wait_for_next_frame()
+    annotator.press("Tab", "2", "Enter", "b")
+    annotator.page.wait_for_url("**/tasks/0")
+    annotator.page.locator(".portal-row").get_by_text("van").wait_for()
+    annotator.page.reload()
+    annotator.wait_for_frame()
+    assert boxes(annotator.send())[1] == ("van", *TRUCK[1:])
 
 
 def test_edits_reach_the_output_manifest(review: OpenPortal, stand_in: StandIn) -> None:

@@ -96,29 +96,86 @@ def test_the_manifest_keeps_the_inputs_order(stand_in: StandIn, browser: Browser
     assert [line["verified"]["annotations"][0]["left"] for line in lines] == list(range(5))
 
 
-def test_the_first_answer_counts(stand_in: StandIn, open_browser: Callable[[], Browser]) -> None:
+def test_the_first_workers_answer_counts_and_their_last_one(
+    stand_in: StandIn, open_browser: Callable[[], Browser]
+) -> None:
     start_job(stand_in, manifest_line(0), manifest_line(1))
     first, second = open_browser(), open_browser()
-    task = "/jobs/Drive-1/tasks/0"
-    assert first.submit(task, ("car", 1, 1, 5, 5)).status == 200
+    task = first.next_task() or ""
+    assert first.submit(task, ("car", 1, 1, 5, 5), review='{"seconds": 3}').status == 200
     late = second.submit(task, ("car", 2, 2, 5, 5))
     assert late.status == 409
     # The late reviewer can continue.
     assert late.document["next"] is None
-    assert first.submit(task, ("car", 3, 3, 5, 5)).status == 409
-    assert len(_responses(stand_in, 0)) == 1
-    first.submit("/jobs/Drive-1/tasks/1")
-    line, _ = output_lines(stand_in, ended_job(stand_in))
-    assert line["verified"]["annotations"][0]["left"] == 1
+    for left in (3, 4):
+        assert first.submit(task, ("car", left, 3, 5, 5), review=f'{{"seconds": {left}}}').status == 200
+    # A repeated answer changes nothing: the response to it may have been lost.
+    assert first.submit(task, ("car", 4, 3, 5, 5), review='{"seconds": 4}').status == 200
+    ((given,),) = [response["answers"] for response in _responses(stand_in, 0)]
+    assert given["answerContent"]["boundingBox"]["boundingBoxes"][0]["left"] == 4
+    assert given["acceptanceTime"] <= given["submissionTime"]
+    assert "<b>4.0 s</b> per frame" in first.get("/").text
+    second.submit("/jobs/Drive-1/tasks/1")
+    job = ended_job(stand_in)
+    assert job["LabelCounters"]["HumanLabeled"] == 2
+    line, _ = output_lines(stand_in, job)
+    assert line["verified"]["annotations"][0]["left"] == 4
+    assert first.submit(task, ("car", 5, 5, 5, 5)).status == 410
 
 
-def test_a_repeated_answer_is_taken_once(stand_in: StandIn, open_browser: Callable[[], Browser]) -> None:
+def test_a_job_waits_for_a_reviewer_at_a_sent_frame(
+    stand_in: StandIn, open_browser: Callable[[], Browser], clock: Clock
+) -> None:
     start_job(stand_in, manifest_line(0), manifest_line(1))
-    worker, other = open_browser(), open_browser()
-    task = worker.next_task() or ""
-    assert [worker.submit(task, KEPT).status for _ in range(2)] == [200, 200]
-    assert other.submit(task, KEPT).status == 409
-    assert len(_responses(stand_in, 0)) == 1
+    first, second = open_browser(), open_browser()
+    task = first.next_task() or ""
+    first.submit(task, KEPT)
+    assert first.get(task).status == 200
+    assert first.get(f"{task}/context").document["sent"]["boundingBox"]["boundingBoxes"][0]["left"] == 10
+    assert second.submit("/jobs/Drive-1/tasks/1", KEPT).document == {"next": None}
+    desk = stand_in.service.jobs.find("Drive-1").desk  # type: ignore[union-attr]
+    assert desk is not None
+    assert not desk.tasks.close_when_done()
+    assert first.submit(task, ("car", 3, 3, 5, 5)).status == 200
+    line, _ = output_lines(stand_in, ended_job(stand_in))
+    assert line["verified"]["annotations"][0]["left"] == 3
+
+
+@pytest.mark.parametrize("leaves", [True, False], ids=["for-the-jobs-page", "for-good"])
+def test_a_reviewer_who_leaves_a_sent_frame_does_not_hold_up_the_job(
+    stand_in: StandIn, open_browser: Callable[[], Browser], clock: Clock, leaves: bool
+) -> None:
+    start_job(stand_in, manifest_line(0), manifest_line(1))
+    first, second = open_browser(), open_browser()
+    first.submit(first.next_task() or "", KEPT)
+    first.get("/jobs/Drive-1/tasks/0")
+    second.submit("/jobs/Drive-1/tasks/1", KEPT)
+    if leaves:
+        first.get("/jobs/Drive-1/")
+    else:
+        clock.now += 601
+    assert ended_job(stand_in)["LabelingJobStatus"] == "Completed"
+    assert first.get("/jobs/Drive-1/tasks/0").status == 410
+
+
+def test_the_list_of_frames_says_what_each_reviewer_did(stand_in: StandIn, open_browser: Callable[[], Browser]) -> None:
+    start_job(stand_in, *(manifest_line(n) for n in range(3)))
+    first, second = open_browser(), open_browser()
+    first.submit(first.next_task() or "", KEPT)
+    first.submit("/jobs/Drive-1/tasks/1", KEPT, review='{"unsure": true}')
+
+    def states(browser: Browser) -> list[str]:
+        return [frame["state"] for frame in browser.get("/jobs/Drive-1/frames").document["frames"]]
+
+    assert states(first) == ["sent", "unsure", "open"]
+    # The first reviewer's page holds the last frame already.
+    assert states(second) == ["taken", "taken", "taken"]
+    assert first.get("/jobs/Drive-1/frames").document["frames"][1] == {
+        "url": "/jobs/Drive-1/tasks/1",
+        "name": "drives/1.png",
+        "state": "unsure",
+    }
+    assert second.get("/jobs/Drive-1/tasks/0").status == 409
 
 
 @pytest.mark.parametrize(

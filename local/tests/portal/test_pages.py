@@ -243,6 +243,7 @@ def test_the_context_names_the_next_task_and_neighbouring_frames(stand_in: Stand
         "before": {"image": images["front/1"]},
         "after": {"image": images["front/3"]},
         "draft": None,
+        "sent": None,
     }
     alone = browser.get("/jobs/Drive-1/tasks/1/context").document
     assert (alone["before"], alone["after"]) == (None, None)
@@ -267,7 +268,7 @@ def test_a_draft_is_returned_only_to_its_worker(stand_in: StandIn, open_browser:
     assert second.get(f"{task}/context").document["draft"] is None
     first.submit(task)
     assert first.get(f"{task}/context").document["draft"] is None
-    assert first.write("PUT", f"{task}/draft", {}).status == 409
+    assert second.write("PUT", f"{task}/draft", {}).status == 409
 
 
 def test_a_draft_that_is_too_large_is_refused(stand_in: StandIn, browser: Browser) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
+from local.sagemaker.ground_truth.annotation_files import worker_answer
 from local.sagemaker.ground_truth.tasks import Result, Tasks
 
 WORKERS = st.sampled_from(["a", "b", "c"])
@@ -20,14 +22,17 @@ def _lines(count: int) -> list[dict[str, Any]]:
 
 
 class Workers(RuleBasedStateMachine):
-    """Workers who take, answer late, twice or never, while time passes."""
+    """Workers who take, answer late, twice or never, and look at their answers again, while time passes."""
 
     def __init__(self) -> None:
         super().__init__()
         self.now = 0.0
         self.tasks = Tasks(_lines(6), lambda: self.now)
         self.holder: dict[int, tuple[str, float]] = {}
-        self.answers: dict[int, str] = {}
+        self.answers: dict[int, tuple[str, int]] = {}
+        self.again: dict[str, tuple[int, float]] = {}
+        self.count = 0
+        self.closed = False
 
     def _note(self, number: int, worker: str) -> None:
         name, until = self.holder.get(number, ("", -1.0))
@@ -38,7 +43,7 @@ class Workers(RuleBasedStateMachine):
     @rule(worker=WORKERS, leaving=st.none() | st.integers(0, 5))
     def take(self, worker: str, leaving: int | None) -> None:
         number = self.tasks.take(worker, LIMIT, leaving)
-        if number is None:
+        if number is None and not self.closed:
             free = [
                 n
                 for n in range(6)
@@ -47,30 +52,59 @@ class Workers(RuleBasedStateMachine):
                 and not (n in self.holder and self.holder[n][0] != worker and self.holder[n][1] > self.now)
             ]
             assert not free
+        if number is None:
             return
+        assert not self.closed
         assert number not in self.answers
         assert number != leaving
         self._note(number, worker)
 
     @rule(worker=WORKERS, number=st.integers(0, 5))
     def lease(self, worker: str, number: int) -> None:
-        if self.tasks.lease(number, worker, LIMIT):
+        leased = self.tasks.lease(number, worker, LIMIT)
+        if self.answers.get(number, ("", 0))[0] == worker:
+            assert leased != self.closed
+            if leased:
+                self.again[worker] = (number, self.now + LIMIT)
+        elif leased:
             assert number not in self.answers
             self._note(number, worker)
 
-    @rule(worker=WORKERS, number=st.integers(0, 5))
-    def answer(self, worker: str, number: int) -> None:
-        claimed = self.tasks.claim(number)
-        assert claimed == (number not in self.answers)
-        if claimed:
-            self.answers[number] = worker
-            self.tasks.finish(number, Result({"by": worker}, {"worker": worker}))
+    @rule(worker=WORKERS, number=st.none() | st.integers(0, 5))
+    def arrive(self, worker: str, number: int | None) -> None:
+        self.tasks.arrive(worker, number)
+        if worker in self.again and self.again[worker][0] != number:
+            del self.again[worker]
 
-    @rule(number=st.integers(0, 5))
-    @precondition(lambda self: len(self.answers) < 6)
-    def give_back(self, number: int) -> None:
-        if self.tasks.claim(number):
+    @rule(worker=WORKERS, number=st.integers(0, 5), stored=st.booleans(), unsure=st.booleans())
+    def answer(self, worker: str, number: int, stored: bool, unsure: bool) -> None:
+        claimed = self.tasks.claim(number, worker)
+        sender = self.answers.get(number, (worker, 0))[0]
+        assert claimed == (not self.closed and sender == worker)
+        if not claimed:
+            return
+        assert not self.tasks.claim(number, worker)
+        # Until the new answer is stored, the earlier one is not lost.
+        assert (self.tasks.result(number) is not None) == (number in self.answers)
+        if not stored:
             self.tasks.reopen(number)
+            return
+        self.count += 1
+        self.answers[number] = (worker, self.count)
+        if self.again.get(worker, (-1,))[0] == number:
+            del self.again[worker]
+        content = {"review": json.dumps({"unsure": unsure})}
+        answer = worker_answer(worker, content, accepted=0, submitted=self.count, spent=1)
+        self.tasks.finish(number, Result({"by": [worker, self.count]}, answer))
+        for name in ("a", "b", "c"):
+            state = "unsure" if unsure else "sent"
+            assert self.tasks.states(name)[number][1] == (state if name == worker else "taken")
+
+    @rule()
+    def close_when_done(self) -> None:
+        looks = any(until > self.now for _, until in self.again.values())
+        self.closed = self.closed or (len(self.answers) == 6 and not looks)
+        assert self.tasks.close_when_done() == self.closed
 
     @rule(seconds=st.sampled_from([1, LIMIT - 1, LIMIT]))
     def pass_time(self, seconds: int) -> None:
@@ -79,7 +113,8 @@ class Workers(RuleBasedStateMachine):
     @invariant()
     def results_are_the_answers_in_the_manifests_order(self) -> None:
         found = [
-            (number, line, result.attributes["by"] if result else None) for number, line, result in self.tasks.results()
+            (number, line, tuple(result.attributes["by"]) if result else None)
+            for number, line, result in self.tasks.results()
         ]
         assert found == [(number, line, self.answers.get(number)) for number, line in enumerate(_lines(6))]
         assert self.tasks.done == len(self.answers)
