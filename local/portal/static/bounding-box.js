@@ -2,26 +2,38 @@
 import { openFrames } from "./frame-list.js";
 import { parsed } from "./form.js";
 import { Frame } from "./frame.js";
-import { commandOf } from "./keys.js";
+import { Display } from "./display.js";
+import { filters } from "./filters.js";
+import { chosen, kept } from "./kept.js";
+import { commandOf, keyName, keyOf } from "./keys.js";
 import { parseLenient } from "./lenient.js";
 import { Panel, askWhy, keyTable, openDialog } from "./panel.js";
 import { Picture } from "./picture.js";
+import { openSettings } from "./settings.js";
 import { contextHere, goBack, here, pictureOf, prepareNext, saveDraft } from "./tasks.js";
 
 const DRAFT_MS = 600;
-// Candidates from this confidence on are shown at first: missed objects are among them, below is mostly noise.
-const LEVEL = 0.35;
+// From this uncertainty on, the warning before sending counts a box.
+const UNCERTAIN = 0.3;
 const UNKNOWN = "#9aa4ae";
 
-const HINT = "Tab next uncertain box   Space accept   1–0 class   G add candidate   E four clicks   Del delete   U unsure   Enter send   ? keys";
+const hintOf = () =>
+  [
+    ["Tab", "next uncertain box"],
+    ["Space", "accept"],
+    ["1–0", "class"],
+    ...[["promote", "add candidate"], ["extremes", "four clicks"]].map(([name, does]) => [keyName(keyOf(name)), does]),
+    ["Del", "delete"],
+    ...[["unsure", "unsure"], ["frames", "frames"]].map(([name, does]) => [keyName(keyOf(name)), does]),
+    ["Enter", "send"],
+    ["?", "keys"],
+  ]
+    .map(([key, does]) => `${key} ${does}`)
+    .join("   ");
+// What a locked box refuses.
+const CHANGES = ["delete", "class", "nudge", "resize", "occluded", "truncated", "ignore"];
 const LAST = "This is the last open frame. When you send it, the job ends, and you cannot change frames any more. L shows them.";
 const POINTS = ["topmost", "leftmost", "bottommost", "rightmost"];
-
-/** Settings that this browser keeps from frame to frame: numbers and texts by name. */
-const kept = {
-  get: (name, otherwise) => JSON.parse(localStorage.getItem(`autolabel:${name}`) ?? "null") ?? otherwise,
-  set: (name, value) => localStorage.setItem(`autolabel:${name}`, JSON.stringify(value)),
-};
 
 /** Return a value that the template passes in a data element, which real Ground Truth ignores. */
 function passed(name) {
@@ -40,14 +52,17 @@ export class BoundingBox extends HTMLElement {
   #finished = false;
   #before = { seconds: 0, keys: 0, clicks: 0 };
   #context = null;
-  #level = kept.get("level", LEVEL);
-  #gamma = kept.get("gamma", 1);
+  #display = null;
+  #locked = new Set();
+  #warned = false;
 
   connectedCallback() {
     this.#listeners = new AbortController();
     this.url = here();
     this.labels = this.#read("labels").map(String);
     this.colors = passed("colors");
+    // The template says there where and when the frame was taken; its script completes the text.
+    this.place = this.querySelector('[data-portal="place"]');
     this.instructions = [...this.querySelectorAll("full-instructions, short-instructions")];
     const image = pictureOf(this.getAttribute("src"));
     image.alt = this.getAttribute("header") ?? "";
@@ -157,15 +172,17 @@ export class BoundingBox extends HTMLElement {
     host.tabIndex = 0;
     host.setAttribute("role", "application");
     host.setAttribute("aria-label", `${this.getAttribute("header") ?? "Boxes"}. ? shows all keys.`);
-    this.#panel = new Panel({ labels: this.labels, colorOf: this.#colorOf, level: this.#level, gamma: this.#gamma });
+    this.#display = new Display(this);
+    const { gamma, opacity } = this.#display;
+    const { level: shown, least } = filters;
+    this.#panel = new Panel({ labels: this.labels, colorOf: this.#colorOf, place: this.place, sliders: { level: shown, least, opacity, gamma } });
     this.#panel.uncertainty(level, Array.isArray(why) ? why.map(String) : []);
-    this.hint = Object.assign(document.createElement("p"), { className: "portal-hint", textContent: HINT });
+    this.hint = Object.assign(document.createElement("p"), { className: "portal-hint", textContent: hintOf() });
     this.hint.setAttribute("role", "status");
     const view = document.createElement("div");
     view.className = "portal";
     view.append(host, this.hint, this.#panel.root);
     this.append(view);
-    this.#brighten(this.#gamma);
     this.#picture = new Picture(image, host, this.#colorOf);
     this.#wire();
     this.#refresh();
@@ -212,6 +229,7 @@ export class BoundingBox extends HTMLElement {
     const { signal } = this.#listeners;
     const on = (target, type, handler) => target.addEventListener(type, ({ detail }) => handler(detail), { signal });
     on(this.#frame, "change", () => {
+      this.#warned = false;
       if (!this.#frame.box(this.#selected) && !this.#frame.candidate(this.#selected)) this.#selected = null;
       this.#refresh();
       this.#saveSoon();
@@ -225,12 +243,15 @@ export class BoundingBox extends HTMLElement {
       this.#selected = id;
       this.#frame.add(id, this.#lastLabel, box);
     });
-    on(this.#picture, "points", (set) => this.#showHint(set === null ? HINT : `Click the object's ${POINTS[set]} point · Esc cancels`));
+    on(this.#picture, "points", (set) => this.#showHint(set === null ? hintOf() : `Click the object's ${POINTS[set]} point · Esc cancels`));
     on(this.#panel, "do", (name) => this.#do({ name }));
     on(this.#panel, "pick", (id) => this.#select(id, true));
     on(this.#panel, "class", (index) => this.#do({ name: "class", index }));
-    on(this.#panel, "level", (level) => this.#setLevel(level));
-    on(this.#panel, "gamma", (gamma) => this.#brighten(gamma));
+    on(this.#panel, "filter", (label) => {
+      filters.toggle(label);
+      this.#refilter();
+    });
+    on(this.#panel, "slide", ({ name, value }) => this.#slide(name, value));
     // The template's script listens at the window, so it notes a key before the key sends the frame.
     document.addEventListener("keydown", (event) => this.#keyDown(event), { capture: true, signal });
     document.addEventListener("keyup", (event) => this.#keyUp(event), { capture: true, signal });
@@ -238,8 +259,13 @@ export class BoundingBox extends HTMLElement {
     addEventListener("pagehide", () => this.#saveNow(true), { signal });
   }
 
+  /** Those of these boxes or candidates that no filter hides; the selected one is never hidden. */
+  #shown(items) {
+    return items.filter((item) => item.id === this.#selected || filters.shows(item));
+  }
+
   get #candidates() {
-    return this.#frame.candidates.filter((candidate) => candidate.isNew || candidate.confidence >= this.#level - 1e-9);
+    return this.#shown(this.#frame.candidates);
   }
 
   get #lastLabel() {
@@ -248,46 +274,45 @@ export class BoundingBox extends HTMLElement {
   }
 
   #refresh() {
-    const candidates = this.#candidates;
+    const { queue, candidates: offered } = this.#frame;
+    const [boxes, candidates] = [this.#shown(queue), this.#candidates];
     const selected = this.#selected;
-    const label = (this.#frame.box(selected) ?? this.#frame.candidate(selected))?.label ?? this.#lastLabel;
-    this.#picture.update({ boxes: this.#frame.boxes, candidates, selected });
-    const hidden = this.#frame.candidates.length - candidates.length;
-    this.#panel.update({ queue: this.#frame.queue, candidates, hidden, selected, label });
+    const next = this.#lastLabel;
+    const label = (this.#frame.box(selected) ?? this.#frame.candidate(selected))?.label ?? next;
+    const locked = this.#locked;
+    this.#picture.update({ boxes, candidates, selected, locked, next: chosen("pointer") ? next : null });
+    const hidden = { boxes: queue.length - boxes.length, candidates: offered.length - candidates.length };
+    this.#panel.update({ boxes, candidates, hidden, selected, label, locked, hides: (name) => filters.hidesClass(name) });
   }
 
   #select(id, approach = false) {
     this.#selected = id;
     this.#refresh();
     const item = this.#frame.box(id) ?? this.#frame.candidate(id);
-    if (approach && item) this.#picture.show(item);
+    if (approach && item && chosen("zoom")) this.#picture.show(item);
+  }
+
+  #settingsChanged() {
+    this.hint.textContent = hintOf();
+    this.#refresh();
   }
 
   #showHint(text) {
     this.hint.textContent = text;
   }
 
-  #setLevel(level) {
-    this.#level = Math.round(Math.min(Math.max(level, 0), 1) * 20) / 20;
-    kept.set("level", this.#level);
-    this.#panel.set("level", this.#level);
-    const candidate = this.#frame.candidate(this.#selected);
-    if (candidate && !candidate.isNew && candidate.confidence < this.#level) this.#selected = null;
-    this.#refresh();
+  /** Set a slider of the panel. */
+  #slide(name, value) {
+    if (name in filters) filters[name] = value;
+    this.#panel.set(name, name in filters ? filters[name] : this.#display.set(name, value));
+    if (name in filters) this.#refilter();
   }
 
-  #brighten(gamma) {
-    this.#gamma = Math.round(Math.min(Math.max(gamma, 0.4), 3) * 10) / 10;
-    kept.set("gamma", this.#gamma);
-    this.#panel.set("gamma", this.#gamma);
-    this.querySelector(".portal-filter")?.remove();
-    this.classList.toggle("portal-brightened", this.#gamma !== 1);
-    if (this.#gamma === 1) return;
-    const channels = ["R", "G", "B"].map((c) => `<feFunc${c} type="gamma" exponent="${(1 / this.#gamma).toFixed(3)}"/>`);
-    const filter = document.createElement("div");
-    filter.className = "portal-filter";
-    filter.innerHTML = `<svg width="0" height="0" aria-hidden="true"><filter id="portal-gamma" color-interpolation-filters="sRGB"><feComponentTransfer>${channels.join("")}</feComponentTransfer></filter></svg>`;
-    this.append(filter);
+  /** Show what the filters let through; something selected that they hide is selected no more. */
+  #refilter() {
+    const item = this.#frame.box(this.#selected) ?? this.#frame.candidate(this.#selected);
+    if (item && !filters.shows(item)) this.#selected = null;
+    this.#refresh();
   }
 
   #saveSoon() {
@@ -318,23 +343,22 @@ export class BoundingBox extends HTMLElement {
   }
 
   #keyUp(event) {
-    const key = event.key.toLowerCase();
-    if (key === " " && this.#picture.panning) {
+    if (event.key === " " && this.#picture.panning) {
       this.#picture.panning = false;
       if (!this.#picture.panned) this.#do({ name: "accept" });
     }
-    if (["h", "p", "n"].includes(key)) this.#letGo();
+    if (["hide", "before", "after"].includes(commandOf(event)?.name)) this.#letGo();
   }
 
   #letGo() {
     this.#picture.panning = false;
     this.#picture.bare(false);
     this.#picture.compare(null);
-    if (!this.#picture.inExtremes) this.#showHint(HINT);
+    if (!this.#picture.inExtremes) this.#showHint(hintOf());
   }
 
   #walk(step) {
-    const next = this.#frame.following(this.#selected, step);
+    const next = this.#frame.following(this.#selected, this.#shown(this.#frame.queue), step);
     if (next) this.#select(next.id, true);
   }
 
@@ -345,7 +369,7 @@ export class BoundingBox extends HTMLElement {
       return;
     }
     this.#frame.accept(this.#selected);
-    if (this.#frame.boxes.some((box) => !box.reviewed)) {
+    if (this.#shown(this.#frame.boxes).some((box) => !box.reviewed)) {
       this.#walk(1);
       return;
     }
@@ -364,7 +388,7 @@ export class BoundingBox extends HTMLElement {
       this.#frame.promote(wanted.id);
     } else if (this.#frame.candidates.length) {
       // The first press only shows the candidate: a reviewer must see a box before adding it.
-      this.#setLevel(Math.floor(this.#frame.candidates[0].confidence * 20) / 20);
+      this.#slide("level", Math.floor(this.#frame.candidates[0].confidence * 20) / 20);
       this.#showHint("The next candidate is shown. Press G again to add it as a box.");
     }
   }
@@ -405,11 +429,36 @@ export class BoundingBox extends HTMLElement {
     else askWhy((comment) => form.submit({ unsure: true, ...(comment && { comment }) }), () => this.#picture.host.focus());
   }
 
+  /** Send the frame; if the reviewer wants it, warn once of uncertain boxes that are not reviewed. */
+  #send() {
+    const unread = this.#frame.queue.filter((box) => !box.reviewed && box.uncertainty >= UNCERTAIN);
+    if (!chosen("warn") || this.#warned || !unread.length) {
+      this.closest("crowd-form")?.submit();
+      return;
+    }
+    this.#warned = true;
+    this.#select(unread[0].id, true);
+    const boxes = unread.length === 1 ? "1 uncertain box is" : `${unread.length} uncertain boxes are`;
+    this.#showHint(`${boxes} not reviewed. Space accepts a box; Enter again sends the frame as it is.`);
+  }
+
+  /** Lock the selected box, or all; unlock it if it is locked. */
+  #lock(all) {
+    const ids = all ? this.#frame.boxes.map(({ id }) => id) : [this.#selected].filter((id) => this.#frame.box(id));
+    const locks = !ids.every((id) => this.#locked.has(id));
+    for (const id of ids) this.#locked[locks ? "add" : "delete"](id);
+    this.#refresh();
+  }
+
   #do(command) {
     const frame = this.#frame;
     const selected = this.#selected;
+    if (CHANGES.includes(command.name) && this.#locked.has(selected)) {
+      this.#showHint("This box is locked. Unlock it first.");
+      return;
+    }
     const actions = {
-      send: () => this.closest("crowd-form")?.submit(),
+      send: () => this.#send(),
       walk: () => this.#walk(command.step),
       space: () => Object.assign(this.#picture, { panning: true, panned: false }),
       accept: () => this.#accept(),
@@ -418,8 +467,8 @@ export class BoundingBox extends HTMLElement {
       nudge: () => this.#shift(command.by, false),
       resize: () => this.#shift(command.by, true),
       promote: () => this.#promote(),
-      more: () => this.#setLevel(this.#level - 0.05),
-      fewer: () => this.#setLevel(this.#level + 0.05),
+      more: () => this.#slide("level", filters.level - 0.05),
+      fewer: () => this.#slide("level", filters.level + 0.05),
       extremes: () => this.#picture.extremes(),
       occluded: () => frame.toggle(selected, "occluded"),
       truncated: () => frame.toggle(selected, "truncated"),
@@ -429,8 +478,10 @@ export class BoundingBox extends HTMLElement {
       before: () => this.#compare("before"),
       after: () => this.#compare("after"),
       fit: () => this.#picture.viewport.fit(),
-      darker: () => this.#brighten(this.#gamma - 0.1),
-      brighter: () => this.#brighten(this.#gamma + 0.1),
+      darker: () => this.#slide("gamma", this.#display.gamma - 0.1),
+      brighter: () => this.#slide("gamma", this.#display.gamma + 0.1),
+      lock: () => this.#lock(command.shift),
+      settings: () => openSettings(() => this.#settingsChanged()),
       undo: () => frame.undo(),
       redo: () => frame.redo(),
       escape: () => (this.#picture.inExtremes ? this.#picture.extremes(false) : this.#select(null)),

@@ -77,9 +77,9 @@ export class Frame extends EventTarget {
     );
   }
 
-  /** The next unreviewed box after `id` in the queue, which wraps around; the next box if all are reviewed. */
-  following(id, step = 1) {
-    const queue = step > 0 ? this.queue : this.queue.reverse();
+  /** The next unreviewed box after `id` in a queue, which wraps around; the next box if all are reviewed. */
+  following(id, boxes, step = 1) {
+    const queue = step > 0 ? boxes : [...boxes].reverse();
     const from = queue.findIndex((box) => box.id === id);
     const around = [...queue.slice(from + 1), ...queue.slice(0, from + 1)];
     return around.find((box) => !box.reviewed && box.id !== id) ?? around[0];

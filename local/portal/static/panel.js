@@ -1,10 +1,11 @@
 // The side panel: progress, boxes by uncertainty, candidates, classes with their digits, settings.
-import { KEYS } from "./keys.js";
+import { keyName, keyOf, keyRows } from "./keys.js";
 
 const LAYOUT = `
   <header>
     <div class="portal-progress" role="progressbar" aria-label="Frames done" aria-valuemin="0"><i></i></div>
     <p class="portal-count"></p>
+    <div class="portal-place"></div>
     <p class="portal-why"></p>
   </header>
   <section class="portal-list" aria-label="Boxes">
@@ -13,26 +14,33 @@ const LAYOUT = `
     <ol class="portal-candidates"></ol>
   </section>
   <section class="portal-classes" aria-label="Classes"><ol></ol></section>
-  <section class="portal-sliders">
-    <label>Candidates ≥ <input class="portal-level" type="range" min="0" max="1" step="0.05"><output></output></label>
-    <label>Brightness <input class="portal-gamma" type="range" min="0.4" max="3" step="0.1"><output></output></label>
-  </section>
+  <section class="portal-sliders"></section>
   <footer>
-    <button type="button" data-do="frames">Frames <kbd>L</kbd></button>
+    <button type="button" data-do="frames">Frames <kbd></kbd></button>
     <button type="button" data-do="help">Keys <kbd>?</kbd></button>
     <button type="button" data-do="instructions">Instructions</button>
-    <button type="button" data-do="unsure">Unsure <kbd>U</kbd></button>
+    <button type="button" data-do="settings">Settings <kbd></kbd></button>
+    <button type="button" data-do="unsure">Unsure <kbd></kbd></button>
     <button type="button" data-do="send" class="portal-send">Send <kbd>Enter</kbd></button>
   </footer>`;
+
+// Name, text, least and most value, step.
+const SLIDERS = [
+  ["level", "Candidates ≥", 0, 1, 0.05],
+  ["least", "Uncertainty ≥", 0, 1, 0.05],
+  ["opacity", "Opacity", 0.1, 1, 0.1],
+  ["gamma", "Brightness", 0.4, 3, 0.1],
+];
 
 export const element = (tag, className, text = "") => Object.assign(document.createElement(tag), { className, textContent: text });
 
 /** Return the digit key of a class: 1 to 9, then 0. */
 export const digitOf = (index) => (index < 10 ? String((index + 1) % 10) : "");
 
-/** Events: `do` (detail: a command's name), `pick` (an id), `class` (an index), `level`, `gamma` (numbers). */
+/** Events: `do` (detail: a command's name), `pick` (an id), `class` (an index), `filter` (a label), `slide` (name, value). */
 export class Panel extends EventTarget {
-  constructor({ labels, colorOf, level, gamma }) {
+  /** `place`: the template's element that says where and when the frame was taken; `sliders`: their values by name. */
+  constructor({ labels, colorOf, place, sliders }) {
     super();
     this.colorOf = colorOf;
     this.labels = labels;
@@ -40,13 +48,15 @@ export class Panel extends EventTarget {
     this.root.setAttribute("aria-label", "Review");
     this.root.innerHTML = LAYOUT;
     this.#classes();
-    this.#slider("level", level);
-    this.#slider("gamma", gamma);
+    if (place) this.#find(".portal-place").append(place);
+    for (const [name, text, min, max, step] of SLIDERS) this.#slider(name, text, { min, max, step }, sliders[name]);
     this.root.addEventListener("click", ({ target }) => {
       const action = target.closest("[data-do]")?.dataset.do;
       const id = target.closest("[data-id]")?.dataset.id;
       const index = target.closest("[data-class]")?.dataset.class;
-      if (action) this.#emit("do", action);
+      const label = target.closest("[data-filter]")?.dataset.filter;
+      if (label !== undefined) this.#emit("filter", label);
+      else if (action) this.#emit("do", action);
       else if (id) this.#emit("pick", id);
       else if (index) this.#emit("class", Number(index));
     });
@@ -70,17 +80,24 @@ export class Panel extends EventTarget {
         item.dataset.class = i;
         item.style.setProperty("--class", this.colorOf(label));
         item.append(element("kbd", "", digitOf(i)), element("span", "", label));
+        const filter = element("button", "portal-eye");
+        filter.type = "button";
+        filter.dataset.filter = label;
+        filter.style.setProperty("--class", this.colorOf(label));
         const row = document.createElement("li");
-        row.append(item);
+        row.append(filter, item);
         return row;
       }),
     );
   }
 
-  #slider(name, value) {
-    const input = this.#find(`.portal-${name}`);
+  #slider(name, text, range, value) {
+    const label = element("label", "", text);
+    const input = Object.assign(element("input", `portal-${name}`), { type: "range", ...range });
+    label.append(input, document.createElement("output"));
+    this.#find(".portal-sliders").append(label);
     this.set(name, value);
-    input.addEventListener("input", () => this.#emit(name, Number(input.value)));
+    input.addEventListener("input", () => this.#emit("slide", { name, value: Number(input.value) }));
     input.addEventListener("pointerup", () => input.blur());
   }
 
@@ -106,20 +123,32 @@ export class Panel extends EventTarget {
     this.#find(".portal-why").textContent = level === undefined ? "" : `Uncertainty ${Math.round(level * 100)} %${reasons}`;
   }
 
-  update({ queue, candidates, hidden, selected, label }) {
-    this.#find(".portal-boxes").replaceChildren(...queue.map((box) => this.#row(box, selected)));
-    this.#find(".portal-candidates").replaceChildren(...candidates.map((candidate) => this.#row(candidate, selected)));
+  /** `hidden`: the numbers of boxes and candidates that filters hide; `hides`: tells it of a class. */
+  update({ boxes, candidates, hidden, selected, label, locked, hides }) {
+    const rows = (items) => items.map((item) => this.#row(item, selected, locked));
+    const more = hidden.boxes ? [element("li", "portal-hidden", `${hidden.boxes} hidden by filters, and still sent`)] : [];
+    this.#find(".portal-boxes").replaceChildren(...rows(boxes), ...more);
+    this.#find(".portal-candidates").replaceChildren(...rows(candidates));
     const title = this.#find(".portal-candidates-title");
-    title.hidden = candidates.length + hidden === 0;
-    title.textContent = `Candidates${hidden ? ` · ${hidden} hidden` : ""}`;
-    if (candidates.length) title.append(element("span", "", " G adds one"));
+    title.hidden = candidates.length + hidden.candidates === 0;
+    title.textContent = `Candidates${hidden.candidates ? ` · ${hidden.candidates} hidden` : ""}`;
+    if (candidates.length) title.append(element("span", "", ` ${keyName(keyOf("promote"))} adds one`));
     for (const item of this.root.querySelectorAll("[data-class]")) {
       item.setAttribute("aria-pressed", String(this.labels[item.dataset.class] === label));
+    }
+    for (const item of this.root.querySelectorAll("[data-filter]")) {
+      const hiding = hides(item.dataset.filter);
+      item.setAttribute("aria-pressed", String(hiding));
+      item.title = item.ariaLabel = `${hiding ? "Show" : "Hide"} ${item.dataset.filter}`;
+    }
+    for (const key of this.root.querySelectorAll("[data-do] kbd:not(:empty), [data-do] kbd:empty")) {
+      const name = key.parentElement.dataset.do;
+      if (["frames", "settings", "unsure"].includes(name)) key.textContent = keyName(keyOf(name));
     }
     this.#find('[aria-current="true"]')?.scrollIntoView({ block: "nearest" });
   }
 
-  #row(item, selected) {
+  #row(item, selected, locked) {
     const row = document.createElement("li");
     const button = element("button", "portal-row");
     button.type = "button";
@@ -127,14 +156,14 @@ export class Panel extends EventTarget {
     button.style.setProperty("--class", this.colorOf(item.label));
     const candidate = item.confidence !== undefined;
     const level = candidate ? item.confidence : item.uncertainty;
-    const flags = [item.isNew && "new", item.occluded && "occl", item.truncated && "trunc"].filter(Boolean).join(" ");
+    const flags = [locked.has(item.id) && "locked", item.isNew && "new", item.occluded && "occl", item.truncated && "trunc"].filter(Boolean).join(" ");
     const bar = element("i", candidate ? "portal-bar confidence" : "portal-bar");
     bar.style.setProperty("--level", level ?? 0);
     bar.hidden = level === undefined;
     const told = level === undefined ? "" : `${candidate ? "confidence" : "uncertainty"} ${Math.round(level * 100)} %`;
     bar.title = told;
     const state = candidate ? (item.isNew ? "new candidate" : "candidate") : item.reviewed ? "reviewed" : "not reviewed";
-    button.setAttribute("aria-label", [item.label, state, told, item.occluded && "occluded", item.truncated && "truncated"].filter(Boolean).join(", "));
+    button.setAttribute("aria-label", [item.label, state, told, locked.has(item.id) && "locked", item.occluded && "occluded", item.truncated && "truncated"].filter(Boolean).join(", "));
     button.setAttribute("aria-current", String(item.id === selected));
     button.append(element("b", ""), element("span", "", item.label), element("em", "", flags), bar, element("u", "", item.reviewed ? "✓" : ""));
     row.append(button);
@@ -163,7 +192,7 @@ export function openDialog(title, content, { onClose } = {}) {
 
 export function keyTable() {
   const table = element("table", "portal-keys");
-  for (const [keys, does] of KEYS) {
+  for (const [keys, does] of keyRows()) {
     const row = table.insertRow();
     row.append(element("th", "", keys), element("td", "", does));
   }

@@ -58,6 +58,7 @@ export class Picture extends EventTarget {
   #boxes = [];
   #candidates = [];
   #selected = null;
+  #locked = new Set();
   #hovered = null;
   #points = null;
   #press = null;
@@ -89,7 +90,10 @@ export class Picture extends EventTarget {
     this.shapes = svg("svg", { class: "portal-shapes", viewBox: `0 0 ${this.size.width} ${this.size.height}`, "aria-hidden": "true" });
     this.layer.before(this.shapes, this.neighbour);
     this.tags = svg("svg", { class: "portal-tags", "aria-hidden": "true" });
-    host.append(this.tags);
+    this.pointer = document.createElement("p");
+    this.pointer.className = "portal-pointer";
+    this.pointer.setAttribute("aria-hidden", "true");
+    host.append(this.tags, this.pointer);
     this.viewport = new Viewport(host, this.size, (view, gliding) => this.#moved(view, gliding));
     this.annotator.state.store.observe(() => this.#dragged());
     this.#listen();
@@ -101,8 +105,12 @@ export class Picture extends EventTarget {
     this.annotator.destroy();
   }
 
-  /** Show boxes and candidates; a selected box has handles. */
-  update({ boxes, candidates, selected }) {
+  /** Show boxes and candidates; a selected box has handles. `next`: the class at the pointer, null for none. */
+  update({ boxes, candidates, selected, locked, next }) {
+    this.#locked = locked;
+    this.pointer.hidden = next === null;
+    this.pointer.textContent = next;
+    this.pointer.style.setProperty("--class", this.colorOf(next));
     this.#boxes = boxes;
     this.#candidates = candidates;
     this.#selected = selected;
@@ -114,7 +122,7 @@ export class Picture extends EventTarget {
       this.#items.delete(id);
     }
     for (const item of shown) this.#shape(item);
-    this.#edit(boxes.find((box) => box.id === selected));
+    this.#edit(boxes.find((box) => box.id === selected && !locked.has(box.id)));
     this.#tag();
   }
 
@@ -173,6 +181,7 @@ export class Picture extends EventTarget {
       new: item.isNew === true,
       reviewed: item.reviewed === true,
       selected: item.id === this.#selected,
+      locked: this.#locked.has(item.id),
     };
     known.element.setAttribute("class", ["portal-shape", ...Object.keys(is).filter((key) => is[key])].join(" "));
   }
@@ -253,6 +262,7 @@ export class Picture extends EventTarget {
     const { x, y } = this.viewport.toPicture(event);
     const reach = REACH / this.viewport.scale;
     return [...this.#boxes, ...this.#candidates]
+      .filter((b) => !this.#locked.has(b.id))
       .filter((b) => x > b.left - reach && y > b.top - reach && x < b.left + b.width + reach && y < b.top + b.height + reach)
       .sort((a, b) => a.width * a.height - b.width * b.height)
       .map((item) => item.id);
@@ -291,6 +301,7 @@ export class Picture extends EventTarget {
 
   #move(event) {
     const press = this.#press;
+    this.#point(event);
     if (!press) {
       this.#hover(this.#under(event)[0] ?? null);
       return;
@@ -306,6 +317,12 @@ export class Picture extends EventTarget {
     if (!press.moved && press.kind === "pick") this.#beginDrawing(press);
     press.moved = true;
     press.band?.show(around(press.start, this.#inPicture(event)));
+  }
+
+  /** Keep the class of the next new box beside the pointer, where a drag would draw one. */
+  #point(event) {
+    const { left, top } = this.host.getBoundingClientRect();
+    this.pointer.style.transform = `translate(${event.clientX - left + 14}px, ${event.clientY - top + 12}px)`;
   }
 
   #beginDrawing(press) {
@@ -330,7 +347,7 @@ export class Picture extends EventTarget {
     this.#move(event);
     this.#press = null;
     press.band?.remove();
-    if (press.kind === "point") this.#point(press.event);
+    if (press.kind === "point") this.#addPoint(press.event);
     if (press.kind === "edit" && press.moved && this.#edited) {
       this.#tell("place", { id: this.#selected, box: this.#edited });
     } else if (!press.moved && (press.kind === "pick" || press.kind === "edit")) {
@@ -353,7 +370,7 @@ export class Picture extends EventTarget {
     if (band) this.#tell("select", null);
   }
 
-  #point(event) {
+  #addPoint(event) {
     this.#points.push(this.#inPicture(event));
     if (this.#points.length < 4) {
       this.#tag();

@@ -81,6 +81,7 @@ def line(n: int, boxes: Sequence[Box], uncertainty: dict[str, Any] | None = None
     return {
         "source-ref": f"s3://drives/{n}.jpg",
         "review-ref": f"s3://drives/{n}.jpg",
+        "provenance": {"drive": "2026-01-01-a", "camera": "front", "timestamp": f"17672256{n:02}250000000"},
         "prelabel": {"image_size": [{"width": SIZE[0], "height": SIZE[1], "depth": 3}], "annotations": annotations},
         "prelabel-metadata": {
             "objects": [{"confidence": 0.5} for _ in boxes],

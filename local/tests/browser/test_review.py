@@ -545,3 +545,123 @@ def test_progress_and_pace_stay_on_one_line(review: OpenPortal) -> None:
     annotator.send()
     annotator.page.locator(".portal-pace:not(:empty)").wait_for()
     assert annotator.page.evaluate("() => document.querySelector('.portal-count').offsetHeight") < 24
+
+
+def test_drive_camera_and_time_are_on_the_page(review: OpenPortal) -> None:
+    annotator = review()
+    place = annotator.page.locator(".portal-place")
+    assert place.inner_text().splitlines() == ["2026-01-01-a · front", "2026-01-01 00:00:00.250 UTC"]
+    annotator.wait_for_next_frame()
+    annotator.send()
+    annotator.wait_for_frame()
+    assert "2026-01-01 00:00:01.250 UTC" in place.inner_text()
+
+
+def test_filters_hide_boxes_and_never_change_the_answer(review: OpenPortal) -> None:
+    annotator = review(frames=((BOXES, UNCERTAINTY), (BOXES, UNCERTAINTY)))
+    annotator.page.get_by_role("button", name="Hide car").click()
+    assert [row.split(",")[0] for row in annotator.rows] == ["truck", "person"]
+    annotator.page.locator(".portal-least").fill("0.1")
+    assert [row.split(",")[0] for row in annotator.rows] == ["truck"]
+    assert annotator.page.get_by_text("3 hidden by filters").is_visible()
+    # A hidden box does not take a click, and the keys pass it by. A new box is shown as long as it is selected.
+    annotator.click(180, 380)
+    assert annotator.selected is None
+    annotator.press("Tab", "Tab")
+    assert annotator.selected == 0
+    annotator.drag((950, 500), (990, 540))
+    assert len(annotator.rows) == 2
+    assert boxes(annotator.send()) == [*BOXES, ("car", 950, 500, 40, 40)]
+    annotator.wait_for_frame()
+    assert [row.split(",")[0] for row in annotator.rows] == ["truck"]
+
+
+def test_a_locked_box_takes_no_change_and_no_click(review: OpenPortal) -> None:
+    annotator = review(frames=(([("truck", 100, 100, 400, 300), ("car", 200, 200, 100, 80)], None),))
+    annotator.click(110, 110)
+    annotator.press("k", "Delete", "ArrowLeft", "3")
+    annotator.drag((110, 110), (150, 150))
+    assert "locked" in annotator.rows[1]
+    annotator.click(250, 240)
+    annotator.press("2")
+    annotator.press("Shift+K", "Delete", "Shift+K", "o")
+    answer = annotator.send()
+    assert boxes(answer) == [
+        ("truck", 100, 100, 400, 300), ("van", 200, 200, 100, 80), ("car", 110, 110, 40, 40),
+    ]  # fmt: skip
+    assert review_of(answer)["boxes"] == [{}, {"occluded": True}, {}]
+
+
+def test_the_class_of_the_next_box_is_at_the_pointer(review: OpenPortal) -> None:
+    annotator = review()
+    pointer = annotator.page.locator(".portal-pointer")
+
+    def shows(x: int, y: int) -> bool:
+        annotator.page.mouse.move(*annotator.on_screen(x, y))
+        return pointer.evaluate("it => getComputedStyle(it).opacity === '1' && !it.hidden")
+
+    annotator.press("3")
+    assert shows(950, 500)
+    assert pointer.inner_text() == "truck"
+    assert not shows(180, 380)
+    annotator.press("s")
+    annotator.page.get_by_label("at the pointer").uncheck()
+    annotator.press("Escape")
+    assert not shows(950, 500)
+
+
+def test_enter_warns_of_uncertain_boxes_if_the_reviewer_wants_it(review: OpenPortal) -> None:
+    annotator = review(frames=((BOXES, UNCERTAINTY), (BOXES, UNCERTAINTY)))
+    annotator.press("s")
+    annotator.page.get_by_label("Enter warns").check()
+    annotator.press("Escape", "Enter")
+    assert annotator.page.get_by_text("2 uncertain boxes are not reviewed").is_visible()
+    assert annotator.selected == 0
+    # The settings are remembered: the next frame warns too, until its uncertain boxes are reviewed.
+    annotator.send()
+    annotator.wait_for_frame()
+    annotator.press("Tab", "Space", "Enter")
+    assert annotator.page.get_by_text("1 uncertain box is not reviewed").is_visible()
+    annotator.press("Space")
+    annotator.send()
+
+
+def test_tab_can_leave_the_zoom_as_it_is(review: OpenPortal) -> None:
+    annotator = review()
+    before = annotator.on_screen(0, 0)
+    annotator.press("s")
+    annotator.page.get_by_label("Tab zooms").uncheck()
+    annotator.press("Escape", "Tab")
+    assert (annotator.selected, annotator.on_screen(0, 0)) == (0, before)
+
+
+def test_keys_can_be_changed_and_are_remembered(review: OpenPortal) -> None:
+    annotator = review()
+    annotator.press("s")
+    keys = annotator.page.locator(".portal-key")
+    keys.get_by_text("U", exact=True).click()
+    # Digits have a meaning of their own. The command that had the key gets the one that becomes free.
+    annotator.press("5", "o")
+    assert "has a meaning" not in annotator.page.locator(".portal-told").inner_text()
+    annotator.press("Escape", "Tab", "u")
+    annotator.page.reload()
+    annotator.wait_for_frame()
+    annotator.page.locator(".portal-row em", has_text="occl").wait_for()
+    assert annotator.page.locator("[data-do=unsure] kbd").inner_text() == "O"
+    assert annotator.page.locator(".portal-hint").inner_text().count("O unsure") == 1
+    annotator.send("o", "Enter")
+    annotator.wait_for_frame()
+    annotator.press("s")
+    keys.get_by_text("Usual keys").click()
+    annotator.press("Escape")
+    assert review_of(annotator.send("u", "Enter"))["unsure"]
+
+
+def test_brightness_and_opacity_are_remembered(review: OpenPortal) -> None:
+    annotator = review()
+    annotator.page.locator(".portal-opacity").fill("0.3")
+    annotator.press("=", "=")
+    annotator.page.reload()
+    annotator.wait_for_frame()
+    opacity = annotator.page.locator(".portal-shapes").evaluate("it => getComputedStyle(it).opacity")
+    assert (opacity, annotator.page.locator(".portal-gamma").input_value()) == ("0.3", "1.2")
