@@ -386,10 +386,14 @@ export class BoundingBox extends HTMLElement {
       const id = `from-${wanted.id}`;
       this.#selected = id;
       this.#frame.promote(wanted.id);
-    } else if (this.#frame.candidates.length) {
+      return;
+    }
+    const hidden = this.#frame.candidates.find((candidate) => !filters.shows(candidate) && !filters.hidesClass(candidate.label));
+    if (hidden) {
       // The first press only shows the candidate: a reviewer must see a box before adding it.
-      this.#slide("level", Math.floor(this.#frame.candidates[0].confidence * 20) / 20);
-      this.#showHint("The next candidate is shown. Press G again to add it as a box.");
+      filters.reveal(hidden);
+      this.#slide("level", filters.level);
+      this.#showHint(`The next candidate is shown. Press ${keyName(keyOf("promote"))} again to add it as a box.`);
     }
   }
 

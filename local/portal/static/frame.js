@@ -43,6 +43,7 @@ export class Frame extends EventTarget {
       label: String(candidate.label ?? ""),
       ...withinPicture(candidate, size),
       confidence: candidate.confidence,
+      threshold: candidate.threshold,
       // Models find it in a frame that starts from an earlier reviewer's boxes: it is never hidden.
       isNew: candidate.new === true,
     }));
@@ -131,7 +132,7 @@ export class Frame extends EventTarget {
   }
 
   promote(candidateId) {
-    const { confidence, isNew, ...box } = this.candidate(candidateId);
+    const { confidence, threshold, isNew, ...box } = this.candidate(candidateId);
     const id = `from-${candidateId}`;
     const added = { ...box, id, reviewed: true, occluded: false, truncated: false };
     const rest = this.candidates.filter((candidate) => candidate.id !== candidateId);

@@ -24,10 +24,10 @@ const LAYOUT = `
     <button type="button" data-do="send" class="portal-send">Send <kbd>Enter</kbd></button>
   </footer>`;
 
-// Name, text, least and most value, step.
+// Name, text, least and most value, step, explanation.
 const SLIDERS = [
-  ["level", "Candidates ≥", 0, 1, 0.05],
-  ["least", "Uncertainty ≥", 0, 1, 0.05],
+  ["level", "Candidates ≥", 0, 1, 0.05, "Candidates with this share of the confidence that a box needs"],
+  ["least", "Uncertainty ≥", 0, 1, 0.05, "Boxes of the models with this uncertainty"],
   ["opacity", "Opacity", 0.1, 1, 0.1],
   ["gamma", "Brightness", 0.4, 3, 0.1],
 ];
@@ -49,7 +49,7 @@ export class Panel extends EventTarget {
     this.root.innerHTML = LAYOUT;
     this.#classes();
     if (place) this.#find(".portal-place").append(place);
-    for (const [name, text, min, max, step] of SLIDERS) this.#slider(name, text, { min, max, step }, sliders[name]);
+    for (const [name, text, min, max, step, title = ""] of SLIDERS) this.#slider(name, text, { min, max, step, title }, sliders[name]);
     this.root.addEventListener("click", ({ target }) => {
       const action = target.closest("[data-do]")?.dataset.do;
       const id = target.closest("[data-id]")?.dataset.id;
@@ -104,7 +104,7 @@ export class Panel extends EventTarget {
   set(name, value) {
     const input = this.#find(`.portal-${name}`);
     input.value = value;
-    input.nextElementSibling.value = value.toFixed(2).replace(/0$/u, "");
+    input.nextElementSibling.value = input.max === "1" ? `${Math.round(100 * value)} %` : value.toFixed(1);
   }
 
   /** `sent`: whether the frame on the page is one of those that are done. */

@@ -52,8 +52,8 @@ UNCERTAINTY = {
     "boxes": [0.1, 0.6, 0.02, 0.3],
     "why": ["near the threshold"],
     "ghosts": [
-        {"label": "bicycle", "left": 300, "top": 400, "width": 50, "height": 40, "confidence": 0.44},
-        {"label": "car", "left": 640, "top": 330, "width": 30, "height": 20, "confidence": 0.2},
+        {"label": "bicycle", "left": 300, "top": 400, "width": 50, "height": 40, "confidence": 0.44, "threshold": 0.5},
+        {"label": "car", "left": 640, "top": 330, "width": 30, "height": 20, "confidence": 0.2, "threshold": 0.5},
     ],
 }
 

@@ -238,11 +238,22 @@ def test_g_prefers_the_candidate_under_the_pointer(review: OpenPortal) -> None:
     assert boxes(annotator.send()) == [*BOXES, ("car", 640, 330, 30, 20)]
 
 
+def test_candidates_are_shown_from_half_of_their_threshold_on(review: OpenPortal) -> None:
+    ghost = {"left": 300, "top": 400, "width": 50, "height": 40}
+    told = ((0.3, 0.61), (0.3, 0.59), (0.2, None), (0.15, None), (0.09, 0.17))
+    ghosts = [
+        {**ghost, "label": "car", "confidence": confidence, **({"threshold": threshold} if threshold else {})}
+        for confidence, threshold in told
+    ]
+    annotator = review(frames=((BOXES, {**UNCERTAINTY, "ghosts": ghosts}),))
+    assert [row.split()[-2] for row in annotator.candidates] == ["30", "20", "9"]
+
+
 def test_brackets_change_the_shown_candidates_but_not_the_answer(review: OpenPortal) -> None:
     annotator = review()
     annotator.press("[", "[", "[")
     assert len(annotator.candidates) == 2
-    annotator.press(*"]" * 6)
+    annotator.press(*"]" * 12)
     assert annotator.candidates == []
     assert boxes(annotator.send()) == list(BOXES)
 

@@ -142,11 +142,13 @@ def test_reasons_are_ordered_strongest_first() -> None:
 def test_the_attribute_has_whole_pixels_and_fits_a_line() -> None:
     places = itertools.product(range(0, 990, 10), range(0, 490, 100))
     many = [("bicycle", 0.29 - 0.0001 * n, (x + 0.4, y + 0.4, x + 8.6, y + 98.6)) for n, (x, y) in enumerate(places)]
-    found = uncertainty(found_by(A, ("car", 0.987654, CAR), *many))
-    attribute = msgspec.to_builtins(as_attribute(found, WIDTH, HEIGHT))
+    bicycles = msgspec.structs.replace(A, thresholds={"bicycle": 0.4})
+    found = uncertainty(found_by(bicycles, ("car", 0.987654, CAR), *many))
+    labels = label_frame([found_by(bicycles, *many)], "front", WIDTH, HEIGHT, labels=LABELS, ego_mask=None)
+    attribute = msgspec.to_builtins(as_attribute(found, labels.thresholds, WIDTH, HEIGHT))
     assert len(attribute["ghosts"]) == MAX_CANDIDATES
     assert attribute["ghosts"][0] == {
-        "label": "bicycle", "left": 0, "top": 0, "width": 9, "height": 99, "confidence": 0.29,
+        "label": "bicycle", "left": 0, "top": 0, "width": 9, "height": 99, "confidence": 0.29, "threshold": 0.4,
     }  # fmt: skip
     assert list(attribute["boxes"]) == [0.01]
     assert len(msgspec.json.encode(attribute)) < MAX_ATTRIBUTE

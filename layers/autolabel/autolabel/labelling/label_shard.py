@@ -190,7 +190,7 @@ class ShardLabelling:
         masked = any(one.model.options.masks for one in found)
         masks = self._write_masks(frame, prelabel) if masked else None
         uncertainty = None if failure else frame_uncertainty(chosen, list(self._models.values()), len(failures))
-        shown = as_attribute(uncertainty, header.width, header.height) if uncertainty else None
+        shown = as_attribute(uncertainty, chosen.thresholds, header.width, header.height) if uncertainty else None
         try:
             line = self._line(frame, reader, header, prelabel, reasons, masks, shown, labelled=failure is None)
         except LineTooLong as e:

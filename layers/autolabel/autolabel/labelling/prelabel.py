@@ -23,13 +23,14 @@ class FrameLabels(msgspec.Struct, frozen=True):
 
     `merged`: all detections on the taxonomy, merged. `prelabel`: those that count. `dropped`: counts of the others by
     reason, also of those that the merge dropped. `candidates`: detections that only their threshold keeps out of the
-    pre-label, with at least LEAST_CANDIDATE, most confident first.
+    pre-label, with at least LEAST_CANDIDATE, most confident first; `thresholds`: theirs, in the same order.
     """
 
     merged: Detections
     prelabel: Detections
     dropped: Counter[str]
     candidates: tuple[Detection, ...] = ()
+    thresholds: tuple[float, ...] = ()
 
 
 def label_frame(
@@ -47,13 +48,15 @@ def label_frame(
     """
     models = {one.model.id: one.model for one in found}
     merged, dropped = merge_frame(found, camera, width, height)
-    kept, candidates = [], []
+    kept, candidates, thresholds = [], [], []
     for detection in merged:
-        if detection.confidence < _threshold(detection, models):
+        threshold = _threshold(detection, models)
+        if detection.confidence < threshold:
             dropped["under the threshold"] += 1
             named = detection.confidence >= LEAST_CANDIDATE and detection.name in labels
             if named and not _is_on_ego(detection, ego_mask):
                 candidates.append(detection)
+                thresholds.append(threshold)
         elif _is_on_ego(detection, ego_mask):
             dropped["on the ego vehicle"] += 1
         else:
@@ -65,7 +68,8 @@ def label_frame(
             counted.append(detection)
         else:
             dropped[f"{detection.name!r} is no label of the job"] += 1
-    return FrameLabels(merged, Detections(width, height, tuple(counted)), dropped, tuple(candidates))
+    prelabel = Detections(width, height, tuple(counted))
+    return FrameLabels(merged, prelabel, dropped, tuple(candidates), tuple(thresholds))
 
 
 def _is_on_ego(detection: Detection, ego_mask: Sequence[Point] | None) -> bool:

@@ -117,11 +117,16 @@ def as_record(uncertainty: Uncertainty, names: Iterable[str]) -> FrameUncertaint
     )
 
 
-def as_attribute(uncertainty: Uncertainty, width: int, height: int) -> ShownUncertainty:
-    """Return the uncertainty as an attribute of a manifest line; `width`, `height`: of the frame, in pixels."""
+def as_attribute(uncertainty: Uncertainty, thresholds: Iterable[float], width: int, height: int) -> ShownUncertainty:
+    """Return the uncertainty as an attribute of a manifest line.
+
+    `thresholds`: of all candidates of the frame, in their order; `width`, `height`: of the frame, in pixels.
+    """
     candidates = tuple(
-        CandidateBox(candidate.name, *whole_pixels(candidate.box, width, height), level)
-        for candidate, level in zip(uncertainty.candidates, uncertainty.candidate_levels, strict=True)
+        CandidateBox(candidate.name, *whole_pixels(candidate.box, width, height), level, threshold=round(threshold, 2))
+        for candidate, level, threshold in zip(
+            uncertainty.candidates, uncertainty.candidate_levels, thresholds, strict=False
+        )
     )
     return ShownUncertainty(uncertainty.level, uncertainty.boxes, uncertainty.why, candidates)
 

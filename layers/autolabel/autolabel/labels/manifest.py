@@ -182,7 +182,7 @@ class CandidateBox(msgspec.Struct, frozen=True, omit_defaults=True):
     """A box that is not part of the pre-label, in whole pixels of the frame: a candidate below the threshold.
 
     `new`: the models found it at or over the threshold, and it contradicts the person's label that the frame starts
-    from.
+    from. `threshold`: the confidence from which it would be in the pre-label; 0 if the line does not say.
     """
 
     label: str
@@ -192,6 +192,7 @@ class CandidateBox(msgspec.Struct, frozen=True, omit_defaults=True):
     height: int
     confidence: float
     new: bool = False
+    threshold: float = 0.0
 
 
 class ShownUncertainty(msgspec.Struct, frozen=True, rename={"candidates": "ghosts"}):
