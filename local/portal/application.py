@@ -6,6 +6,7 @@ import json
 import re
 import time
 from collections.abc import Callable, Mapping, Set
+from dataclasses import asdict
 from typing import Any
 
 from local.portal.drafts import Drafts
@@ -129,7 +130,7 @@ class Application:
         desk, task = self._place(job, number)
         desk.tasks.arrive(session.worker, task)
         following = desk.tasks.take(session.worker, desk.time_limit, leaving=task)
-        before, after = (self._image(desk, neighbour) for neighbour in desk.tasks.neighbours(task))
+        before, after = (self._neighbour(desk, task, neighbour) for neighbour in desk.tasks.neighbours(task))
         draft = self._drafts.find((desk.view.name, task, session.worker))
         sent = desk.tasks.sent(task, session.worker)
         return json_response(
@@ -141,8 +142,8 @@ class Application:
                 "total": desk.tasks.total,
                 "next": None if following is None else _task(job, following),
                 "next_image": self._image(desk, following),
-                "before": {"image": before} if before else None,
-                "after": {"image": after} if after else None,
+                "before": before,
+                "after": after,
                 "draft": json.loads(draft) if draft else None,
                 "sent": sent["answerContent"] if sent else None,
             },
@@ -231,6 +232,13 @@ class Application:
         if int(number) >= desk.tasks.total:
             raise PageRefused(404, "This frame does not exist.")
         return desk, int(number)
+
+    def _neighbour(self, desk: Desk, task: int, number: int | None) -> dict[str, Any] | None:
+        """Return the image and the boxes of a task's neighbour, None without an image."""
+        image = self._image(desk, number)
+        if image is None or number is None:
+            return None
+        return {"image": image, "boxes": [] if desk.starts_empty(task) else [asdict(box) for box in desk.boxes(number)]}
 
     def _image(self, desk: Desk, number: int | None) -> str | None:
         """Return the path of a task's image, None without one."""

@@ -2,6 +2,7 @@
 import { openFrames } from "./frame-list.js";
 import { parsed } from "./form.js";
 import { Frame } from "./frame.js";
+import { copiedBoxes, copyBoxes } from "./clipboard.js";
 import { Display } from "./display.js";
 import { filters } from "./filters.js";
 import { chosen, kept } from "./kept.js";
@@ -336,6 +337,7 @@ export class BoundingBox extends HTMLElement {
     if (inPanel && ["walk", "space", "send"].includes(command.name)) return;
     if (field && ["nudge", "resize"].includes(command.name)) return;
     if (field && field.type !== "range") return;
+    if (command.name === "copy" && !getSelection().isCollapsed) return;
     event.preventDefault();
     event.stopPropagation();
     if (event.repeat && !["nudge", "resize", "walk", "undo", "redo", "more", "fewer", "darker", "brighter"].includes(command.name)) return;
@@ -421,10 +423,24 @@ export class BoundingBox extends HTMLElement {
   }
 
   #compare(side) {
-    const url = this.#context?.[side]?.image;
+    const neighbour = this.#context?.[side];
     const name = side === "before" ? "previous" : "next";
-    if (url) this.#picture.compare(url);
-    this.#showHint(url ? `The ${name} frame is shown while you hold the key` : `This camera has no ${name} frame`);
+    if (neighbour) this.#picture.compare(neighbour);
+    this.#showHint(neighbour ? `The ${name} frame is shown while you hold the key` : `This camera has no ${name} frame`);
+  }
+
+  #copy() {
+    const box = this.#frame.box(this.#selected);
+    const boxes = box ? [box] : this.#frame.boxes;
+    copyBoxes(boxes);
+    this.#showHint(`${boxes.length === 1 ? "1 box is" : `${boxes.length} boxes are`} copied. Ctrl V adds them to another frame.`);
+  }
+
+  /** Add the copied boxes whose class this job has, except those that are here already. */
+  #paste() {
+    const added = this.#frame.paste(copiedBoxes().filter(({ label }) => this.labels.includes(label)));
+    if (added.length === 1) this.#select(added[0]);
+    this.#showHint(added.length ? `${added.length === 1 ? "1 box is" : `${added.length} boxes are`} pasted.` : "There is no copied box that this frame lacks.");
   }
 
   #unsure() {
@@ -486,6 +502,8 @@ export class BoundingBox extends HTMLElement {
       brighter: () => this.#slide("gamma", this.#display.gamma + 0.1),
       lock: () => this.#lock(command.shift),
       settings: () => openSettings(() => this.#settingsChanged()),
+      copy: () => this.#copy(),
+      paste: () => this.#paste(),
       undo: () => frame.undo(),
       redo: () => frame.redo(),
       escape: () => (this.#picture.inExtremes ? this.#picture.extremes(false) : this.#select(null)),

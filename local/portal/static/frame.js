@@ -131,6 +131,16 @@ export class Frame extends EventTarget {
     this.#commit("add", id, [...this.boxes, box]);
   }
 
+  /** Add boxes of another frame, except those that are here already; returns their ids. */
+  paste(boxes) {
+    const flags = { reviewed: true, occluded: false, truncated: false };
+    const made = boxes
+      .map(({ label, ...where }) => ({ id: crypto.randomUUID(), label, ...withinPicture(where, this.size), ...flags }))
+      .filter((box) => !this.boxes.some((known) => known.label === box.label && samePlace(known, box)));
+    made.forEach((box) => this.#commit("add", box.id, [...this.boxes, box]));
+    return made.map(({ id }) => id);
+  }
+
   promote(candidateId) {
     const { confidence, threshold, isNew, ...box } = this.candidate(candidateId);
     const id = `from-${candidateId}`;

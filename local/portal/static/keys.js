@@ -16,8 +16,8 @@ export const COMMANDS = [
   ["back", "b", "back to the frame before"],
   ["frames", "l", "list all frames, also to change those that you sent"],
   ["hide", "h", "hold: hide all boxes"],
-  ["before", "p", "hold: show the previous frame of this camera"],
-  ["after", "n", "hold: show the next frame of this camera"],
+  ["before", "p", "hold: show the previous frame of this camera with its boxes"],
+  ["after", "n", "hold: show the next frame of this camera with its boxes"],
   ["fit", "f", "show the whole image"],
   ["darker", "-", "darker"],
   ["brighter", "=", "brighter"],
@@ -34,12 +34,14 @@ const FIXED = [
   ["wheel", "zoom at the pointer"],
   ["Space or middle button + drag", "pan"],
   ["Ctrl Z · Ctrl ⇧ Z", "undo · redo"],
+  ["Ctrl C · Ctrl V", "copy the selected box, or all if none is selected · paste them, also in other frames"],
   ["Esc", "clear the selection"],
   ["F6", "move the keyboard to the side panel and back"],
   ["?", "show this table"],
 ];
 
 const PLAIN = { enter: "send", delete: "delete", backspace: "delete", "+": "brighter", escape: "escape", f6: "panel", "?": "help" };
+const CONTROL = { y: "redo", c: "copy", v: "paste" };
 const ARROWS = { arrowleft: [-1, 0], arrowright: [1, 0], arrowup: [0, -1], arrowdown: [0, 1] };
 // For keyboards without these characters, by the key's position.
 const CODES = { BracketLeft: "[", BracketRight: "]", Minus: "-", Equal: "=" };
@@ -73,7 +75,8 @@ export function commandOf(event) {
   const key = event.key.toLowerCase();
   if (event.ctrlKey || event.metaKey) {
     if (key === "z") return { name: event.shiftKey ? "redo" : "undo" };
-    return key === "y" ? { name: "redo" } : null;
+    const name = CONTROL[key];
+    return name ? { name } : null;
   }
   if (key === "tab") return event.altKey ? null : { name: "walk", step: event.shiftKey ? -1 : 1 };
   if (ARROWS[key]) {

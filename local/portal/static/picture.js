@@ -88,7 +88,9 @@ export class Picture extends EventTarget {
     this.neighbour.alt = "";
     this.neighbour.hidden = true;
     this.shapes = svg("svg", { class: "portal-shapes", viewBox: `0 0 ${this.size.width} ${this.size.height}`, "aria-hidden": "true" });
-    this.layer.before(this.shapes, this.neighbour);
+    const viewBox = `0 0 ${this.size.width} ${this.size.height}`;
+    this.outlines = svg("svg", { class: "portal-outlines", viewBox, "aria-hidden": "true" });
+    this.layer.before(this.shapes, this.neighbour, this.outlines);
     this.tags = svg("svg", { class: "portal-tags", "aria-hidden": "true" });
     this.pointer = document.createElement("p");
     this.pointer.className = "portal-pointer";
@@ -146,11 +148,18 @@ export class Picture extends EventTarget {
     return this.#hovered;
   }
 
-  /** Show another frame in the same place; null shows this one again. */
-  compare(url) {
-    if (url && this.neighbour.getAttribute("src") !== url) this.neighbour.src = url;
-    this.neighbour.hidden = !url;
-    this.host.classList.toggle("portal-bare", Boolean(url));
+  /** Show another frame in the same place, with its boxes; null shows this one again. */
+  compare(frame) {
+    if (frame && this.neighbour.getAttribute("src") !== frame.image) this.neighbour.src = frame.image;
+    this.neighbour.hidden = !frame;
+    this.outlines.replaceChildren(
+      ...(frame?.boxes ?? []).map(({ label, left: x, top: y, width, height }) => {
+        const outline = svg("rect", { class: "portal-outline", x, y, width, height });
+        outline.style.setProperty("--class", this.colorOf(label));
+        return outline;
+      }),
+    );
+    this.host.classList.toggle("portal-bare", Boolean(frame));
   }
 
   bare(hidden) {

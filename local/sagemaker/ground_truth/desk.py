@@ -11,10 +11,10 @@ from typing import Any
 from PIL import Image
 
 from local.sagemaker.ground_truth.annotation_files import AnnotationFiles
-from local.sagemaker.ground_truth.annotators import Annotation, JobView, MalformedPrelabel, Segments
+from local.sagemaker.ground_truth.annotators import Annotation, Box, Boxes, JobView, MalformedPrelabel, Segments
 from local.sagemaker.ground_truth.consolidation import BACKGROUND, NotConsolidated, failure_attributes, label_attributes
 from local.sagemaker.ground_truth.tasks import Result, Tasks
-from local.sagemaker.ground_truth.worker_answers import sender_of
+from local.sagemaker.ground_truth.worker_answers import BadAnswer, read_answer, sender_of
 from local.sagemaker.ground_truth.worker_pages import WorkerPage
 from local.sagemaker.ground_truth.worker_templates import WorkerTemplate
 from local.sagemaker.names import S3Uri
@@ -73,6 +73,22 @@ class Desk:
         """Return the S3 URI of the first image that the template shows for a task."""
         line = self.tasks.line(number)
         return next((line[name] for name in sorted(self._template.images) if isinstance(line.get(name), str)), None)
+
+    def boxes(self, number: int) -> tuple[Box, ...]:
+        """Return the boxes of a task as its worker left them, else as its page shows them; none if malformed."""
+        result = self.tasks.result(number)
+        try:
+            if result and result.answer:
+                annotation = read_answer(result.answer["answerContent"], self.view)
+                return annotation.boxes if isinstance(annotation, Boxes) else ()
+            return self.view.prelabels(self.tasks.line(number))
+        except (BadAnswer, MalformedPrelabel):
+            return ()
+
+    def starts_empty(self, number: int) -> bool:
+        """Tell whether a task is to be labelled from nothing, so that no other boxes may lead its worker."""
+        name = self.view.prelabel_attribute
+        return name is None or name not in self.tasks.line(number)
 
     def open_image(self, uri: S3Uri) -> StoredObject:
         """Open an image with the rights of the job's role; raises StorageError."""

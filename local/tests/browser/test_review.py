@@ -346,8 +346,11 @@ def test_n_shows_the_next_frame_while_held(review: OpenPortal) -> None:
     frame = annotator.page.locator(".portal-stage > img").first
     assert neighbour.get_attribute("src") not in (None, frame.get_attribute("src"))
     assert neighbour.bounding_box() == frame.bounding_box()
+    outline = annotator.page.locator(".portal-outline")
+    assert [outline.get_attribute(side) for side in ("x", "y", "width", "height")] == [str(side) for side in CAR[1:]]
     annotator.page.keyboard.up("n")
     assert not neighbour.is_visible()
+    assert outline.count() == 0
     annotator.press("p")
     assert boxes(annotator.send()) == list(BOXES)
 
@@ -676,3 +679,21 @@ def test_brightness_and_opacity_are_remembered(review: OpenPortal) -> None:
     annotator.wait_for_frame()
     opacity = annotator.page.locator(".portal-shapes").evaluate("it => getComputedStyle(it).opacity")
     assert (opacity, annotator.page.locator(".portal-gamma").input_value()) == ("0.3", "1.2")
+
+
+def test_boxes_are_copied_to_other_frames(review: OpenPortal) -> None:
+    annotator = review(frames=((BOXES, None), (BOXES[:1], None), ([], None)))
+    annotator.press("Control+c")
+    annotator.click(180, 380)
+    annotator.press("ArrowLeft", "Escape")
+    annotator.send()
+    annotator.wait_for_frame()
+    # A box that is there already is not pasted again.
+    annotator.press("Control+v", "Control+v", "Control+z", "Tab", "Control+c")
+    assert boxes(annotator.send()) == [CAR, TRUCK, PERSON]
+    annotator.page.reload()
+    annotator.wait_for_frame()
+    annotator.press("Control+v", "2")
+    answer = annotator.send()
+    assert boxes(answer) == [("van", *CAR[1:])]
+    assert counts(answer) == {"add": 1, "relabel": 1}

@@ -232,6 +232,7 @@ def test_the_context_names_the_next_task_and_neighbouring_frames(stand_in: Stand
     names = ["front/3", "rear/1", "front/1", "front/2"]
     start_job(stand_in, *(_frame(name) for name in names), template=ADJUST)
     context = browser.get("/jobs/Drive-1/tasks/3/context").document
+    shown = {"label": "car", "left": 10, "top": 20, "width": 30, "height": 40}
     images = {name: attribute(browser.get(f"/jobs/Drive-1/tasks/{n}").text, "src") for n, name in enumerate(names)}
     assert context == {
         "job": "Drive-1",
@@ -240,13 +241,29 @@ def test_the_context_names_the_next_task_and_neighbouring_frames(stand_in: Stand
         "total": 4,
         "next": "/jobs/Drive-1/tasks/0",
         "next_image": images["front/3"],
-        "before": {"image": images["front/1"]},
-        "after": {"image": images["front/3"]},
+        "before": {"image": images["front/1"], "boxes": [shown]},
+        "after": {"image": images["front/3"], "boxes": [shown]},
         "draft": None,
         "sent": None,
     }
     alone = browser.get("/jobs/Drive-1/tasks/1/context").document
     assert (alone["before"], alone["after"]) == (None, None)
+
+
+def test_neighbours_have_the_boxes_that_their_reviewers_left(
+    stand_in: StandIn, open_browser: Callable[[], Browser]
+) -> None:
+    empty = _frame("2")
+    del empty["pre"]
+    start_job(stand_in, _frame("1"), empty, _frame("3"), _frame("4"), template=ADJUST)
+    browser, other = open_browser(), open_browser()
+    assert other.submit("/jobs/Drive-1/tasks/1", ("person", 1, 2, 3, 4)).status == 200
+    context = browser.get("/jobs/Drive-1/tasks/2/context").document
+    assert [box["label"] for box in context["before"]["boxes"]] == ["person"]
+    assert [box["label"] for box in context["after"]["boxes"]] == ["car"]
+    # A frame without a pre-label may be one that must not be led by any boxes.
+    context = other.get("/jobs/Drive-1/tasks/1/context").document
+    assert [context[side]["boxes"] for side in ("before", "after")] == [[], []]
 
 
 def test_the_next_task_is_reserved_for_its_worker(stand_in: StandIn, open_browser: Callable[[], Browser]) -> None:
