@@ -13,6 +13,7 @@ from local.portal.drafts import Drafts
 from local.portal.exchange import PageRefused, Request, Response, json_response, redirect
 from local.portal.files import StaticFiles
 from local.portal.pages import all_done, job_list, notice, others_at_work, task_page
+from local.portal.proposals import proposed_boxes
 from local.portal.protection import check_origin
 from local.portal.sessions import Session
 from local.sagemaker.ground_truth.annotation_files import accepted_at, worker_answer
@@ -144,6 +145,7 @@ class Application:
                 "next_image": self._image(desk, following),
                 "before": before,
                 "after": after,
+                "proposed": [] if sent else [asdict(box) for box in proposed_boxes(desk, task)],
                 "draft": json.loads(draft) if draft else None,
                 "sent": sent["answerContent"] if sent else None,
             },

@@ -201,6 +201,7 @@ export class BoundingBox extends HTMLElement {
     if (context) {
       const { done, total, draft, sent } = context;
       this.#panel.progress({ done, total, sent: Boolean(sent), seconds: frames ? seconds / frames : null });
+      if (context.proposed.length) this.#frame.propose(context.proposed);
       const left = draft ?? this.#answered(sent);
       if (left && !this.#frame.touched) this.#restore(left);
       if (!sent && total - done === 1) this.#showHint(LAST);

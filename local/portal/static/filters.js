@@ -48,8 +48,9 @@ class Filters {
   /** Tell whether a box or candidate is shown. Boxes that a person added have no uncertainty; `least` spares them. */
   shows(item) {
     if (item.isNew) return true;
-    const wanted = item.confidence === undefined ? (item.uncertainty ?? 1) >= this.#least : share(item) >= this.#level - 1e-9;
-    return wanted && !this.#classes.has(item.label);
+    if (this.#classes.has(item.label)) return false;
+    if (item.proposed) return true;
+    return item.confidence === undefined ? (item.uncertainty ?? 1) >= this.#least : share(item) >= this.#level - 1e-9;
   }
 
   /** Lower the level until it shows a candidate. */

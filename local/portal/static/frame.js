@@ -50,6 +50,16 @@ export class Frame extends EventTarget {
     this.#states = [{ boxes: start, candidates: offered, kind: null, seconds: 0, clock: clock() }];
   }
 
+  /** Offer boxes that were drawn in neighbouring frames as candidates, before the others; this is not an edit. */
+  propose(boxes) {
+    const made = boxes.map(({ label, ...where }) => {
+      const place = withinPicture(where, this.size);
+      return { id: `proposed-${label}-${Object.values(place).join("-")}`, label, ...place, proposed: true };
+    });
+    this.#states = this.#states.map((state) => ({ ...state, candidates: [...made, ...state.candidates] }));
+    this.#changed();
+  }
+
   get boxes() {
     return this.#states[this.#at].boxes;
   }
@@ -142,7 +152,7 @@ export class Frame extends EventTarget {
   }
 
   promote(candidateId) {
-    const { confidence, threshold, isNew, ...box } = this.candidate(candidateId);
+    const { confidence, threshold, isNew, proposed, ...box } = this.candidate(candidateId);
     const id = `from-${candidateId}`;
     const added = { ...box, id, reviewed: true, occluded: false, truncated: false };
     const rest = this.candidates.filter((candidate) => candidate.id !== candidateId);

@@ -104,7 +104,7 @@ export class Panel extends EventTarget {
   set(name, value) {
     const input = this.#find(`.portal-${name}`);
     input.value = value;
-    input.nextElementSibling.value = input.max === "1" ? `${Math.round(100 * value)} %` : value.toFixed(1);
+    input.nextElementSibling.value = input.max === "1" ? `${Math.round(100 * value)}%` : value.toFixed(1);
   }
 
   /** `sent`: whether the frame on the page is one of those that are done. */
@@ -113,7 +113,7 @@ export class Panel extends EventTarget {
     bar.setAttribute("aria-valuemax", total);
     bar.setAttribute("aria-valuenow", done);
     bar.firstElementChild.style.width = `${(100 * done) / Math.max(total, 1)}%`;
-    const pace = element("span", "portal-pace", seconds === null ? "" : `${seconds.toFixed(1)} s per frame`);
+    const pace = element("span", "portal-pace", seconds === null || sent ? "" : `${seconds.toFixed(1)} s per frame`);
     const count = sent ? `Sent before · ${done} of ${total} done` : `Frame ${Math.min(done + 1, total)} of ${total}`;
     this.#find(".portal-count").replaceChildren(count, pace);
   }
@@ -154,15 +154,15 @@ export class Panel extends EventTarget {
     button.type = "button";
     button.dataset.id = item.id;
     button.style.setProperty("--class", this.colorOf(item.label));
-    const candidate = item.confidence !== undefined;
+    const candidate = item.reviewed === undefined;
     const level = candidate ? item.confidence : item.uncertainty;
-    const flags = [locked.has(item.id) && "locked", item.isNew && "new", item.occluded && "occl", item.truncated && "trunc"].filter(Boolean).join(" ");
+    const flags = [locked.has(item.id) && "locked", item.isNew && "new", item.proposed && "drawn nearby", item.occluded && "occl", item.truncated && "trunc"].filter(Boolean).join(" ");
     const bar = element("i", candidate ? "portal-bar confidence" : "portal-bar");
     bar.style.setProperty("--level", level ?? 0);
     bar.hidden = level === undefined;
     const told = level === undefined ? "" : `${candidate ? "confidence" : "uncertainty"} ${Math.round(level * 100)} %`;
     bar.title = told;
-    const state = candidate ? (item.isNew ? "new candidate" : "candidate") : item.reviewed ? "reviewed" : "not reviewed";
+    const state = candidate ? (item.isNew ? "new candidate" : item.proposed ? "candidate, drawn nearby" : "candidate") : item.reviewed ? "reviewed" : "not reviewed";
     button.setAttribute("aria-label", [item.label, state, told, locked.has(item.id) && "locked", item.occluded && "occluded", item.truncated && "truncated"].filter(Boolean).join(", "));
     button.setAttribute("aria-current", String(item.id === selected));
     button.append(element("b", ""), element("span", "", item.label), element("em", "", flags), bar, element("u", "", item.reviewed ? "✓" : ""));

@@ -11,6 +11,9 @@ const REACH = 3;
 // Square pixels of the image: a smaller box was drawn by mistake.
 const LEAST_AREA = 16;
 
+// Where the pointer was last: it stays there when the next frame comes. At first it is nowhere.
+let pointerAt = "translate(-999px, 0)";
+
 const svg = (name, attributes = {}) => {
   const element = document.createElementNS(SVG, name);
   for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
@@ -95,6 +98,7 @@ export class Picture extends EventTarget {
     this.pointer = document.createElement("p");
     this.pointer.className = "portal-pointer";
     this.pointer.setAttribute("aria-hidden", "true");
+    this.pointer.style.transform = pointerAt;
     host.append(this.tags, this.pointer);
     this.viewport = new Viewport(host, this.size, (view, gliding) => this.#moved(view, gliding));
     this.annotator.state.store.observe(() => this.#dragged());
@@ -186,7 +190,8 @@ export class Picture extends EventTarget {
     }
     known.element.style.setProperty("--class", this.colorOf(item.label));
     const is = {
-      candidate: item.confidence !== undefined && item.reviewed === undefined,
+      candidate: item.reviewed === undefined,
+      proposed: item.proposed === true,
       new: item.isNew === true,
       reviewed: item.reviewed === true,
       selected: item.id === this.#selected,
@@ -237,10 +242,10 @@ export class Picture extends EventTarget {
     const { scale, x, y } = this.viewport;
     const onScreen = (box) => ({ x: box.left * scale + x, y: box.top * scale + y, w: box.width * scale, h: box.height * scale });
     const edited = this.#edited;
-    const important = (item) => item.id === this.#selected || item.id === this.#hovered || item.isNew === true;
+    const important = (item) => [this.#selected, this.#hovered].includes(item.id) || item.isNew === true || item.proposed === true;
     const items = [...this.#boxes, ...this.#candidates].map((item) => {
       const candidate = item.reviewed === undefined;
-      const sure = candidate ? ` ${item.confidence.toFixed(2)}?${item.isNew ? " new" : ""}` : "";
+      const sure = !candidate ? "" : item.proposed ? " drawn nearby?" : ` ${item.confidence.toFixed(2)}?${item.isNew ? " new" : ""}`;
       const flags = `${item.occluded ? " · occluded" : ""}${item.truncated ? " · truncated" : ""}`;
       const place = item.id === this.#selected && edited ? edited : item;
       const text = `${item.label}${sure}${flags}`;
@@ -331,7 +336,8 @@ export class Picture extends EventTarget {
   /** Keep the class of the next new box beside the pointer, where a drag would draw one. */
   #point(event) {
     const { left, top } = this.host.getBoundingClientRect();
-    this.pointer.style.transform = `translate(${event.clientX - left + 14}px, ${event.clientY - top + 12}px)`;
+    pointerAt = `translate(${event.clientX - left + 14}px, ${event.clientY - top + 12}px)`;
+    this.pointer.style.transform = pointerAt;
   }
 
   #beginDrawing(press) {

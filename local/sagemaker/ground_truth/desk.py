@@ -81,8 +81,15 @@ class Desk:
             if result and result.answer:
                 annotation = read_answer(result.answer["answerContent"], self.view)
                 return annotation.boxes if isinstance(annotation, Boxes) else ()
+        except BadAnswer:
+            return ()
+        return self.shown_boxes(number)
+
+    def shown_boxes(self, number: int) -> tuple[Box, ...]:
+        """Return the boxes that the page of a task shows at first; none if they are malformed."""
+        try:
             return self.view.prelabels(self.tasks.line(number))
-        except (BadAnswer, MalformedPrelabel):
+        except MalformedPrelabel:
             return ()
 
     def starts_empty(self, number: int) -> bool:

@@ -697,3 +697,25 @@ def test_boxes_are_copied_to_other_frames(review: OpenPortal) -> None:
     answer = annotator.send()
     assert boxes(answer) == [("van", *CAR[1:])]
     assert counts(answer) == {"add": 1, "relabel": 1}
+
+
+def test_a_drawn_box_is_a_candidate_in_the_next_frame(review: OpenPortal) -> None:
+    annotator = review(frames=((BOXES, UNCERTAINTY), (BOXES, UNCERTAINTY), (BOXES, None)))
+    annotator.press("7")
+    annotator.drag((950, 500), (990, 540))
+    annotator.send()
+    annotator.wait_for_frame()
+    annotator.page.get_by_role("button", name="drawn nearby").wait_for()
+    assert ["drawn nearby" in row for row in annotator.candidates] == [True, False]
+    annotator.press("Tab", "Space")
+    annotator.page.reload()
+    annotator.wait_for_frame()
+    annotator.page.get_by_role("button", name="drawn nearby").wait_for()
+    annotator.press("Escape", "g")
+    answer = annotator.send()
+    assert boxes(answer) == [*BOXES, ("person", 950, 500, 40, 40)]
+    assert counts(answer) == {"accept": 1, "add": 1}
+    # Without G, it is left out.
+    annotator.wait_for_frame()
+    annotator.page.get_by_role("button", name="drawn nearby").wait_for()
+    assert boxes(annotator.send()) == list(BOXES)

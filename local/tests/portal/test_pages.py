@@ -243,6 +243,7 @@ def test_the_context_names_the_next_task_and_neighbouring_frames(stand_in: Stand
         "next_image": images["front/3"],
         "before": {"image": images["front/1"], "boxes": [shown]},
         "after": {"image": images["front/3"], "boxes": [shown]},
+        "proposed": [],
         "draft": None,
         "sent": None,
     }
