@@ -156,6 +156,7 @@ class Application:
         _json_of(request.body)
         if desk.tasks.result(task) and not desk.tasks.sent(task, session.worker):
             raise PageRefused(409, _ANSWERED)
+        desk.tasks.stay(session.worker, task)
         self._drafts.keep((desk.view.name, task, session.worker), request.body)
         return Response(204)
 

@@ -16,7 +16,7 @@ _LOOK_SECONDS = 0.2
 def await_people(desk: Desk, lifetime: float, clock: Clock, age: float) -> None:
     """Return when every task is done, `lifetime` seconds are over, or the job is stopped; raises StorageError.
 
-    A worker who looks at a sent task again can finish that first, within the time limit of a task.
+    A worker who looks at a sent task again can finish that first, as long as they go on with it.
     Tasks that cannot be shown fail at once; tasks that are unanswered at the end of the lifetime fail then. `age`: the
     seconds of the lifetime that are over already.
     """

@@ -27,6 +27,8 @@ Clock = Callable[[], float]
 # A revised task has a result, which counts until the answer that replaces it is stored.
 _OPEN, _CLAIMED, _DONE, _REVISED = range(4)
 _SENT, _UNSURE = 1, 2
+# A sent task is kept this long for a worker who looks at it again, after each sign of work: they may have gone.
+_LOOK_SECONDS = 120
 # A job that ends may still write answers to S3.
 _CLOSING_SECONDS = 30
 
@@ -162,7 +164,7 @@ class Tasks:
         with self._changed:
             now = self._clock()
             if not self._closed and self._has_sent(number, worker):
-                self._again[worker] = (number, now + seconds)
+                self._again[worker] = (number, now + min(seconds, _LOOK_SECONDS))
                 return True
             return self._lease(number, worker, seconds, now)
 
@@ -171,6 +173,12 @@ class Tasks:
         with self._changed:
             if self._again.get(worker, (number,))[0] != number:
                 del self._again[worker]
+
+    def stay(self, worker: str, number: int) -> None:
+        """Say that a worker still works at this task; has no effect unless it is the sent one that they look at."""
+        with self._changed:
+            if self._again.get(worker, (-1,))[0] == number:
+                self._again[worker] = (number, self._clock() + _LOOK_SECONDS)
 
     def claim(self, number: int, worker: str | None = None) -> bool:
         """Claim a task for an answer; with a `worker`, also a task that they have sent.

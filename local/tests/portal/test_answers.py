@@ -135,7 +135,11 @@ def test_a_job_waits_for_a_reviewer_at_a_sent_frame(
     assert second.submit("/jobs/Drive-1/tasks/1", KEPT).document == {"next": None}
     desk = stand_in.service.jobs.find("Drive-1").desk  # type: ignore[union-attr]
     assert desk is not None
-    assert not desk.tasks.close_when_done()
+    # Each change of the draft shows that the reviewer is there.
+    for _ in range(3):
+        clock.now += 100
+        assert not desk.tasks.close_when_done()
+        assert first.write("PUT", f"{task}/draft", {}).status == 204
     assert first.submit(task, ("car", 3, 3, 5, 5)).status == 200
     line, _ = output_lines(stand_in, ended_job(stand_in))
     assert line["verified"]["annotations"][0]["left"] == 3
@@ -153,7 +157,7 @@ def test_a_reviewer_who_leaves_a_sent_frame_does_not_hold_up_the_job(
     if leaves:
         first.get("/jobs/Drive-1/")
     else:
-        clock.now += 601
+        clock.now += 121
     assert ended_job(stand_in)["LabelingJobStatus"] == "Completed"
     assert first.get("/jobs/Drive-1/tasks/0").status == 410
 
