@@ -1,10 +1,10 @@
 // crowd-bounding-box: shows a frame's boxes for review.
-import { openFrames } from "./frame-list.js";
-import { parsed } from "./form.js";
-import { Frame } from "./frame.js";
 import { copiedBoxes, copyBoxes } from "./clipboard.js";
 import { Display } from "./display.js";
 import { filters } from "./filters.js";
+import { parsed } from "./form.js";
+import { openFrames } from "./frame-list.js";
+import { Frame } from "./frame.js";
 import { chosen, kept } from "./kept.js";
 import { commandOf, keyName, keyOf } from "./keys.js";
 import { parseLenient } from "./lenient.js";

@@ -141,7 +141,7 @@ export class Panel extends EventTarget {
       item.setAttribute("aria-pressed", String(hiding));
       item.title = item.ariaLabel = `${hiding ? "Show" : "Hide"} ${item.dataset.filter}`;
     }
-    for (const key of this.root.querySelectorAll("[data-do] kbd:not(:empty), [data-do] kbd:empty")) {
+    for (const key of this.root.querySelectorAll("[data-do] kbd")) {
       const name = key.parentElement.dataset.do;
       if (["frames", "settings", "unsure"].includes(name)) key.textContent = keyName(keyOf(name));
     }

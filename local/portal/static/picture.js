@@ -14,6 +14,10 @@ const LEAST_AREA = 16;
 // Where the pointer was last: it stays there when the next frame comes. At first it is nowhere.
 let pointerAt = "translate(-999px, 0)";
 
+// Annotorious records changes of its own user for an undo that the page does not use, and that breaks on a change in the
+// first quarter of a second after a page load. It does not record changes of others.
+const OTHERS = "REMOTE";
+
 const svg = (name, attributes = {}) => {
   const element = document.createElementNS(SVG, name);
   for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
@@ -204,14 +208,14 @@ export class Picture extends EventTarget {
     const { store } = this.annotator.state;
     const held = this.annotator.getSelected()[0]?.id;
     if (!box) {
-      if (store.all().length) this.annotator.clearAnnotations();
+      if (store.all().length) store.clear(OTHERS);
       return;
     }
     this.#updating = true;
     if (held === box.id) {
-      this.annotator.updateAnnotation(annotation(box));
+      store.updateAnnotation(annotation(box), OTHERS);
     } else {
-      this.annotator.setAnnotations([annotation(box)]);
+      store.syncAnnotations([annotation(box)], OTHERS);
       this.annotator.setSelected(box.id);
     }
     this.#updating = false;
@@ -342,7 +346,7 @@ export class Picture extends EventTarget {
 
   #beginDrawing(press) {
     this.#selected = null;
-    this.annotator.clearAnnotations();
+    this.annotator.state.store.clear(OTHERS);
     press.start = this.#inPicture(press.event);
     press.band = new Band(this.shapes);
     // The drag continues beyond the image's edge.

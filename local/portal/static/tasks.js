@@ -10,7 +10,12 @@ const saved = new Map();
 const images = new Map();
 const contexts = new Map();
 
-export const here = () => location.pathname.replace(/\/$/u, "");
+const address = () => location.pathname.replace(/\/$/u, "");
+// While the browser goes back in its history, its address is that of a frame that is not shown yet.
+let shown = address();
+
+/** Return the address of the task that is shown. */
+export const here = () => shown;
 const job = (url) => url.replace(/\/tasks\/[^/]*$/u, "/");
 
 async function fetchContext(url) {
@@ -60,6 +65,7 @@ function revive(scripts) {
 /** Show a loaded task; `context`: a promise of its context; `push`: make an entry in the browser's history. */
 function show({ url, page, src, image }, context, push = true) {
   if (push) history.pushState({ depth: (history.state?.depth ?? 0) + 1 }, "", url);
+  shown = url;
   contexts.clear();
   contexts.set(url, context.catch(() => null));
   images.clear();
@@ -196,7 +202,10 @@ export async function send(answerContent, draft) {
 async function open(url, push = true) {
   try {
     const page = await load(url);
-    show(page, Promise.resolve(await fetchContext(url)), push);
+    const context = await fetchContext(url);
+    // The reviewer may have gone elsewhere in the meantime.
+    if (!push && address() !== url) return true;
+    show(page, Promise.resolve(context), push);
   } catch {
     return false;
   }
@@ -209,7 +218,7 @@ async function go(next, overview) {
 }
 
 addEventListener("popstate", async () => {
-  if (!(await open(here(), false))) location.reload();
+  if (!(await open(address(), false))) location.reload();
 });
 
 addEventListener("beforeunload", (event) => {

@@ -88,6 +88,23 @@ def test_going_back_at_once_shows_the_frame_as_it_was_sent(review: OpenPortal) -
     assert boxes(annotator.send())[1] == ("van", *TRUCK[1:])
 
 
+def test_enter_sends_the_frame_on_the_page_while_another_is_loading(review: OpenPortal) -> None:
+    annotator = review(frames=((BOXES, None), (BOXES[:1], None), (BOXES[:2], None)))
+    annotator.send()
+    annotator.wait_for_next_frame()
+    annotator.wait_for_frame()
+    loading: list[Any] = []
+    annotator.page.route("**/tasks/0", lambda route: loading.append(route))
+    annotator.press("b")
+    annotator.page.wait_for_url("**/tasks/0")
+    with annotator.page.expect_response("**/answer") as sent:
+        annotator.press("Enter")
+    assert sent.value.url.endswith("/tasks/1/answer")
+    annotator.page.wait_for_url("**/tasks/2")
+    loading[0].continue_()
+    assert boxes(annotator.send()) == list(BOXES[:2])
+
+
 def test_edits_reach_the_output_manifest(review: OpenPortal, stand_in: StandIn) -> None:
     annotator = review()
     annotator.press("Tab", "2", "Tab", "Delete", "g")
