@@ -15,7 +15,7 @@ CODE = layers/autolabel/autolabel functions cli/autolabel_cli local models/serve
 BROWSER = tests/browser local/tests/browser
 
 .DEFAULT_GOAL := help
-.PHONY: help demo cloud check unit lint style types imports words templates format test test-browser test-label-studio prove mutants chaos load bench quality
+.PHONY: help demo cloud check unit lint style types imports words templates format test test-browser test-label-studio prove acceptance mutants chaos load bench quality
 .PHONY: fresh build stack-name setup setup-ssd setup-portal setup-sagemaker setup-export setup-tracks setup-label-studio requirements clean
 
 define HELP
@@ -42,6 +42,7 @@ Check a change
 
 Prove and measure
   prove               Prove the completion protocol in every order of calls and faults (minutes, gigabytes)
+  acceptance          Simulate fleets under the rule of acceptance, and check its promise (SHORT=1: a short run)
   mutants             Break one rule at a time and show which test notices (half an hour)
   chaos               Label drives under injected faults (SEED=, N=, SHORT=1: each scenario once)
   load                Label ten drives at once; report frames/s and where the time goes (DRIVES=, FRAMES=)
@@ -232,6 +233,9 @@ chaos: setup
 
 prove: setup
 	$(IN) tools.prove
+
+acceptance: setup
+	$(IN) tools.acceptance $(if $(SHORT),--short)
 
 # Needs root and a mirror of Debian's packages, so CI does not run it.
 fresh:

@@ -14,11 +14,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 
+import msgspec
 import pytest
 
+from autolabel.contracts.verification import VerifyUncertain
 from tests.contract.old_run.walk import (
     CONNECTION,
     Ended,
@@ -32,6 +34,7 @@ from tests.contract.old_run.walk import (
     read_journal,
     stage,
 )
+from tests.fakes.evidence import evidence_of
 
 NAMES = ("boxes", "failing", "label_studio", "nothing")
 RUN = "/labels/drive-7/0001/"
@@ -39,7 +42,7 @@ RUN = "/labels/drive-7/0001/"
 REPEATED = {"PlanShards", "LabelShard", "Assemble", "OpenProject", "Settle", "Publish"}
 # Fields for people: sentences, and Label Studio's page. No function reads them, so they may change; only their presence
 # is checked.
-SENTENCES = {"notes", "why", "expert_instruction", "label_config"}
+SENTENCES = {"notes", "why", "expert_instruction", "label_config", "standing", "acceptance"}
 pytestmark = pytest.mark.filterwarnings("ignore:No application metrics to publish")
 
 
@@ -51,7 +54,7 @@ class Journal:
         self.studio, self.settings, self.until = kept["studio"], kept["settings"], kept["until"]
         self.result: Json = kept["result"]
         self.entries: list[Entry] = kept["entries"]
-        self.states: list[State] = [{}]
+        self.states: list[State] = [_proof(self.entries)]
         for entry in self.entries:
             state = {**self.states[-1], **entry.get("changes", {})}
             self.states.append({place: value for place, value in state.items() if value is not None})
@@ -59,6 +62,18 @@ class Journal:
     def gone(self, count: int) -> set[str]:
         """What the first entries made and took away."""
         return {place for state in self.states[:count] for place in state} - self.states[count].keys()
+
+
+def _proof(entries: Sequence[Entry]) -> State:
+    """The evidence of today for that of the first version which the run found: this does not count any more."""
+    found = {place: value for entry in entries for place, value in entry.get("changes", {}).items()}
+    policy = VerifyUncertain(target=0.9, stretch=1)
+    proof = {}
+    for place, value in found.items():
+        if "/audits/" in place and "drive-7" not in place:
+            evidence = evidence_of(value["json"]["recipe"], value["json"]["drive"], policy)
+            proof[place.replace("/audits/", "/audits/2/")] = {"json": json.loads(msgspec.json.encode(evidence))}
+    return proof
 
 
 @cache
@@ -165,8 +180,15 @@ def held(old: Json, new: Json, place: str = "") -> list[str]:
 
 
 def held_state(old: State, new: State) -> list[str]:
-    said, says = ({place: content(value) for place, value in state.items()} for state in (old, new))
+    said, says = (dict(said_at(place, value) for place, value in state.items()) for state in (old, new))
     return held(said, says)
+
+
+def said_at(place: str, value: Json) -> tuple[str, Json]:
+    """What a place says. Evidence has a new version, at a place of its own: only that there is some is checked."""
+    if "/audits/" in place or place.endswith("/audit.json"):
+        return place.replace("/audits/2/", "/audits/"), "evidence"
+    return place, content(value)
 
 
 def content(value: Json) -> Json:

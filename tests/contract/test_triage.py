@@ -11,18 +11,20 @@ import pytest
 from click.testing import CliRunner, Result
 
 from autolabel.contracts.run_folder import RunFolder
-from autolabel.contracts.verification import BLIND_AUDIT, EVERYTHING
+from autolabel.contracts.verification import BLIND_AUDIT, EVERYTHING, VerifyUncertain
 from autolabel.labels.agreement import ClassAgreement
-from autolabel.triage.audits import Evidence, Trials, evidence_key
+from autolabel.triage.audits import evidence_key
 from autolabel.triage.hindsight import Reviewed
-from autolabel.triage.policy import ANY_CLASS
 from autolabel_cli.__main__ import main
 from autolabel_cli.stack import Stack
 from tests.contract.conftest import create_bucket
+from tests.fakes.evidence import evidence_of
 from tests.fakes.pipeline import Pipeline, drive_document
 from tests.unit.datasets.test_assembly import labelled
 
-PROVEN = 60
+PROVEN = 110
+# Other settings than the defaults, so that they are taken from the evidence.
+POLICY = VerifyUncertain(0.2, target=0.9, stretch=5)
 
 
 @pytest.fixture
@@ -34,11 +36,10 @@ def stack(aws: None, monkeypatch: pytest.MonkeyPatch) -> Stack:
 
 
 def publish(
-    stack: Stack, drive: str, frames: Sequence[Reviewed], *, run: str = "0001", recipe: str = "r", trials: int = 0
+    stack: Stack, drive: str, frames: Sequence[Reviewed], *, run: str = "0001", recipe: str = "r", audited: int = 0
 ) -> None:
-    rows = [Trials("car", side, True, 0.1, trials, 0) for side in ("precision", "recall")]
-    rows = [Trials(ANY_CLASS, "recall", True, 0.1, trials, 0), *rows] if trials else []
-    evidence = Evidence(recipe, drive, run, f"2026-01-01T{len(list(stack.labels.list(''))):06d}", 0.15, tuple(rows))
+    published = f"2026-01-01T{len(list(stack.labels.list(''))):06d}"
+    evidence = evidence_of(recipe, drive, POLICY, right=audited, run=run, published=published)
     for key in (RunFolder(drive, run).audit, evidence_key(recipe, drive, run)):
         stack.labels.write(key, msgspec.json.encode(evidence))
     stack.labels.write(RunFolder(drive, run).reviewed, b"".join(msgspec.json.encode(frame) + b"\n" for frame in frames))
@@ -71,21 +72,21 @@ def test_without_reviews_there_is_nothing_to_learn(stack: Stack, triage: Triage)
 
 
 def test_it_proposes_what_is_proven_and_says_what_was_wrong(stack: Stack, triage: Triage) -> None:
-    publish(stack, "d1", [*frames(PROVEN), *frames(PROVEN, uncertainty=0.4, wrong=30)], trials=71)
+    publish(stack, "d1", [*frames(PROVEN), *frames(PROVEN, uncertainty=0.4, wrong=30)], audited=60)
     found = json.loads(triage("--json").stdout)
     assert found["runs"] == ["d1 0001"]
     proposal = found["proposal"]
-    assert (proposal["max_doubt"], proposal["floor"], proposal["accepted"], proposal["seen"]) == (0.1, 0.15, 60, 60)
-    assert (proposal["faulty"], proposal["seconds"]) == (0, 120.0)
+    assert (proposal["max_doubt"], proposal["floor"], proposal["accepted"], proposal["seen"]) == (0.1, 0.15, 110, 110)
+    assert (proposal["faulty"], proposal["seconds"]) == (0, 220.0)
     lax = next(one for one in found["outcomes"] if (one["max_doubt"], one["floor"]) == (0.4, 0.15))
     assert (lax["faulty"], lax["missed"], lax["accepted"]) == (30, 30, 0)
-    assert found["standings"][1].startswith("car: precision ≥ 0.958 (71 objects, 0 errors)")
+    assert found["standings"][1].startswith("car: accepted since run d1 0001 (precision with 0 of 51 objects wrong")
 
 
 def test_a_person_reads_the_same(stack: Stack, triage: Triage) -> None:
     publish(stack, "d1", frames(PROVEN))
     said = triage("d1", "--max-doubt", "0.2").output
-    assert "proposed: max_doubt 0.2: 60 of 60 frames accepted; of 60 frames" in said.replace("\n", " ")
+    assert "proposed: max_doubt 0.2: 110 of 110 frames accepted; of 110 frames" in said.replace("\n", " ")
     assert "no frame was in a blind audit" in said
     assert "…" not in said, "a heading was cut off"
     publish(stack, "d1", [*frames(PROVEN, wrong=2), *frames(5, kind=BLIND_AUDIT)])
@@ -102,16 +103,16 @@ def test_too_little_evidence_proposes_nothing_and_says_how_far_it_is(stack: Stac
     publish(stack, "d1", frames(PROVEN, wrong=20))
     said = triage().output.replace("\n", " ")
     assert "no setting is proven to reach 0.95" in said
-    assert "(20 of 80 objects wrong)" in said
+    assert "(20 of 130 objects wrong in 110 audit stretches)" in said
 
 
 def test_drives_count_together_and_each_by_its_newest_run(stack: Stack, triage: Triage) -> None:
-    publish(stack, "d1", frames(30, wrong=30))
-    publish(stack, "d1", frames(30), run="0002")
-    publish(stack, "d2", frames(30))
+    publish(stack, "d1", frames(55, wrong=30))
+    publish(stack, "d1", frames(55), run="0002")
+    publish(stack, "d2", frames(55))
     found = json.loads(triage("--json").stdout)
     assert found["runs"] == ["d1 0002", "d2 0001"]
-    assert (found["frames"], found["proposal"]["accepted"]) == (60, 60)
+    assert (found["frames"], found["proposal"]["accepted"]) == (110, 110)
 
 
 def test_runs_of_other_models_are_left_out_by_name(stack: Stack, triage: Triage) -> None:
@@ -134,7 +135,7 @@ def test_what_a_run_publishes_is_what_it_reads(stack: Stack, triage: Triage) -> 
     lax = next(one for one in found["outcomes"] if one["max_doubt"] == 0.5)
     assert (lax["acceptable"], lax["faulty"], lax["false_alarms"]) == (6, 3, 3)
     (status,) = found["standings"]
-    assert status.startswith("car: precision 3 of ")
+    assert status.startswith("car: precision 3 audit stretches so far")
 
 
 def test_settings_that_make_no_sense_are_refused(stack: Stack, triage: Triage) -> None:

@@ -9,16 +9,21 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+import msgspec
 import pytest
 import yaml
 from click.testing import CliRunner
 
+from autolabel.contracts.run_folder import RunFolder
+from autolabel.contracts.verification import VerifyUncertain
+from autolabel.triage import class_records
 from autolabel_cli.__main__ import main
 from autolabel_cli.drives.frame_copies import fetch_frames
 from autolabel_cli.errors import CommandError
 from autolabel_cli.stack import Stack
 from tests.datasets.drives import Labelled, Shelf, as_manifest, boxes_of, key_of
 from tests.datasets.readers import read_coco, read_kitti, read_voc, read_yolo
+from tests.fakes.evidence import evidence_of
 from tests.fakes.images import jpeg, png
 
 Export = Callable[..., dict[str, Any]]
@@ -58,6 +63,33 @@ def test_images_are_the_bytes_that_were_labelled(shelf: Shelf, export: Export, t
         f"drive-a.front.{front.timestamp}.png": png(),
         f"drive-a.rear.{rear.timestamp}.jpg": jpeg(),
     }
+
+
+@pytest.mark.parametrize("of_file", [False, True])
+def test_the_card_has_the_certificates_of_a_run(shelf: Shelf, export: Export, tmp_path: Path, of_file: bool) -> None:
+    policy = VerifyUncertain()
+    certificates = [record.certificate() for record in class_records([evidence_of("r", "d", policy)], policy).values()]
+    summary = json.dumps(
+        {"drive": "drive-a", "run": "0001", "certificates": msgspec.to_builtins(certificates)}
+    ).encode()
+    lines = [shelf.frame(key_of(), [CAR])]
+    shelf.publish("drive-a", lines)
+    shelf.labels.write(RunFolder("drive-a", "0001").summary, summary)
+    (tmp_path / "summary.json").write_bytes(summary)
+    manifest = tmp_path / "dataset.manifest"
+    manifest.write_bytes(as_manifest(lines))
+    card = export(str(manifest) if of_file else "drive-a", *COCO)
+    assert [one["name"] for one in card["drives"][0]["certificates"]] == ["any class", "car"]
+
+
+@pytest.mark.parametrize("beside", [b"{}", b"no JSON", b'{"drive": "drive-b", "run": "0001", "certificates": []}'])
+def test_another_summary_beside_a_manifest_is_not_its_own(
+    shelf: Shelf, export: Export, tmp_path: Path, beside: bytes
+) -> None:
+    (tmp_path / "summary.json").write_bytes(beside)
+    (tmp_path / "dataset.manifest").write_bytes(as_manifest([shelf.frame(key_of(), [CAR])]))
+    card = export(str(tmp_path / "dataset.manifest"), *COCO)
+    assert "certificates" not in card["drives"][0]
 
 
 @pytest.mark.parametrize("change", ["overwritten", "deleted"])

@@ -11,7 +11,7 @@ from tests.e2e.pipeline import Pipeline, image, timestamps
 pytestmark = pytest.mark.cloud
 
 FRAMES = 12
-# The model's person has a confidence of 0.6. Five objects without an error prove that more than half are right.
+# The model's person has a confidence of 0.6. Eight stretches without an error prove that more than half are right.
 POLICY = {"policy": "doubtful", "max_doubt": 0.5, "target": 0.5, "segment": 1}
 
 
@@ -22,7 +22,7 @@ def test_classes_proven_by_blind_audits_are_accepted_in_the_next_drive(pipeline:
     first = pipeline.succeed("spared-first")
     assert first["triage"] == {"blind audit": FRAMES}
     assert first["labelled_by"] == {"person": FRAMES}
-    assert len([sentence for sentence in first["acceptance"] if sentence.endswith("accepted")]) == 3
+    assert len([sentence for sentence in first["acceptance"] if ": accepted since" in sentence]) == 3
     # When the next drive comes, in which one frame failed
     more = {f"front/{time}.png": image(643 if index == 5 else 640) for index, time in enumerate(timestamps(FRAMES))}
     pipeline.upload("spared-second", more, verification={**POLICY, "audit": 0.1})
@@ -30,6 +30,9 @@ def test_classes_proven_by_blind_audits_are_accepted_in_the_next_drive(pipeline:
     # Then reviewers get the failed frame and two audits, one of them blind, and the rest is accepted
     assert second["triage"] == {"accepted": 9, "doubtful": 1, "blind audit": 1, "audit": 1}
     assert [job["frames"] for job in second["verification"]] == [3]
+    assert {(one["name"], one["accepted"], one["since"]) for one in second["certificates"]} == {
+        (name, True, "spared-first 0001") for name in ("any class", "bus", "person")
+    }
     lines = pipeline.lines("spared-second", "dataset.manifest")
     assert Counter(line["provenance"]["labelled-by"] for line in lines) == {
         "model": 9,

@@ -6,8 +6,11 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
+
 from autolabel.contracts.verification import EVERYTHING
 from autolabel.labels import LabelledBy
+from autolabel.triage import Certificate
 from autolabel_cli import __version__
 from autolabel_cli.datasets.classes import ClassMap
 from autolabel_cli.datasets.splits import SPLITS
@@ -54,8 +57,8 @@ class Card:
         """Return the split of an added drive, or None."""
         return self._drives[drive]["split"] if drive in self._drives else None
 
-    def add_drive(self, line: Line, split: str, vehicle: str | None) -> None:
-        """Add a drive by its first line. `vehicle`: None when it was not looked up."""
+    def add_drive(self, line: Line, split: str, vehicle: str | None, certificates: Sequence[Certificate] = ()) -> None:
+        """Add a drive by its first line. `vehicle`: None when it was not looked up. `certificates`: of its run."""
         self._drives[line.frame.drive] = {
             "drive": line.frame.drive,
             "run": line.provenance.run,
@@ -64,6 +67,7 @@ class Card:
             "models": line.provenance.models,
             "taxonomy": line.provenance.taxonomy or None,
             "fusion": line.provenance.fusion or None,
+            **({"certificates": msgspec.to_builtins(certificates)} if certificates else {}),
             "frames": 0,
         }
         self._splits[split]["drives"] += 1

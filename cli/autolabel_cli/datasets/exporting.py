@@ -66,10 +66,10 @@ class Export:
         card = Card(self.classes, self.splitter.names)
         with ExitStack() as files:
             out = {split: files.enter_context(path.open("wb")) for split, path in staged.items()}
-            for count, line in enumerate(_lines(sources, stack), start=1):
+            for count, (source, line) in enumerate(_lines(sources, stack), start=1):
                 tell("read", count, None)
                 drive = line.frame.drive
-                split = card.split_of(drive) or self._add_drive(card, line)
+                split = card.split_of(drive) or self._add_drive(card, line, source, stack)
                 attribute, why = chosen_label(line, self.labels)
                 if attribute is None:
                     card.frames_left_out[why] += 1
@@ -82,11 +82,11 @@ class Export:
                 out[split].write(msgspec.json.encode(frame) + b"\n")
         return card
 
-    def _add_drive(self, card: Card, line: Line) -> str:
+    def _add_drive(self, card: Card, line: Line, source: Source, stack: Stack | None) -> str:
         run = line.provenance.run
         vehicle = self.splitter.vehicle_of(line.frame.drive, run) if self.splitter.vehicle_of else None
         split = self.splitter.choose(line.frame.drive if vehicle is None else vehicle)
-        card.add_drive(line, split, vehicle)
+        card.add_drive(line, split, vehicle, source.certificates(stack, line.frame.drive, run))
         return split
 
     def _places(self, staged: Mapping[str, Path], made: Path) -> Iterator[tuple[StagedFrame, Path]]:
@@ -105,8 +105,11 @@ class Export:
                     yield frame, image
 
 
-def _lines(sources: Sequence[Source], stack: Stack | None) -> Iterator[Line]:
-    """Read all lines. CommandError for a drive from two runs or files, and for a frame that comes twice."""
+def _lines(sources: Sequence[Source], stack: Stack | None) -> Iterator[tuple[Source, Line]]:
+    """Read all lines, each with its source.
+
+    CommandError for a drive from two runs or files, and for a frame that comes twice.
+    """
     origins: dict[str, str] = {}
     seen: set[str] = set()
     for source in sources:
@@ -119,7 +122,7 @@ def _lines(sources: Sequence[Source], stack: Stack | None) -> Iterator[Line]:
             if line.name in seen:
                 raise CommandError(f"{line.origin}: frame {line.frame.key} comes twice: remove one of its lines")
             seen.add(line.name)
-            yield line
+            yield source, line
 
 
 def _left_out(card: Card) -> str:

@@ -6,9 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
+
 from autolabel.contracts.drive import FIRST_RUN
 from autolabel.contracts.frames import is_name
 from autolabel.contracts.run_folder import RunFolder
+from autolabel.triage import Certificate
 from autolabel_cli.drives.frame_copies import copies_of
 from autolabel_cli.errors import CommandError
 from autolabel_cli.stack import Stack
@@ -16,6 +19,14 @@ from autolabel_cli.stack import Stack
 _PUBLISHED = "published"
 # A line of a job's manifest has at most 100,000 characters, and comes back with one more label.
 _LONGEST_LINE = 1_000_000
+
+
+class _Proof(msgspec.Struct):
+    """The parts of a summary that name its run, and say what was proven of the classes."""
+
+    drive: str
+    run: str
+    certificates: tuple[Certificate, ...] = ()
 
 
 class Source(NamedTuple):
@@ -46,6 +57,23 @@ class Source(NamedTuple):
             except KeyError as e:
                 uri = stack.labels.uri(key)
                 raise CommandError(f"{self} is published, but {uri} is missing: restore it or relabel the drive") from e
+
+    def certificates(self, stack: Stack | None, drive: str, run: str) -> tuple[Certificate, ...]:
+        """Read what was proven of the classes of a run, from its summary, or from the one beside the manifest.
+
+        It is empty without such a summary, and for runs that accept nothing.
+        """
+        body = None
+        if self.path is None and stack:
+            body = stack.labels.read(RunFolder(drive, run).summary)
+        elif self.path and (beside := self.path.with_name("summary.json")).is_file():
+            body = beside.read_bytes()
+        try:
+            found = msgspec.json.decode(body, type=_Proof) if body else None
+        except msgspec.DecodeError:
+            # The file beside the manifest is another program's.
+            return ()
+        return found.certificates if found and (found.drive, found.run) == (drive, run) else ()
 
 
 def find_source(text: str, stack: Stack | None) -> Source:

@@ -13,7 +13,17 @@ from rich.table import Table
 from autolabel.contracts.run_folder import RunFolder
 from autolabel.contracts.verification import BLIND_AUDIT, VerifyUncertain
 from autolabel.contracts.wording import counted
-from autolabel.triage import Evidence, Hindsight, Outcome, Reviewed, acceptance_status, best_setting, read_evidence
+from autolabel.triage import (
+    Evidence,
+    Hindsight,
+    Outcome,
+    Reviewed,
+    acceptance_sentences,
+    best_setting,
+    class_records,
+    count_old_evidence,
+    read_evidence,
+)
 from autolabel_cli.errors import CommandError
 from autolabel_cli.output import print_table
 from autolabel_cli.stack import Stack
@@ -89,8 +99,18 @@ def look_back(
         blind=blind,
         outcomes=outcomes,
         proposal=best_setting(outcomes, floors[0]),
-        standings=tuple(acceptance_status(list(read_evidence(stack.labels, recipe)), policy).values()),
+        standings=_acceptance(stack, recipe),
     )
+
+
+def _acceptance(stack: Stack, recipe: str) -> tuple[str, ...]:
+    """Say how far each class of a recipe is, under the policy of its newest evidence."""
+    evidence, old = list(read_evidence(stack.labels, recipe)), count_old_evidence(stack.labels, recipe)
+    newest = max(evidence, key=lambda one: one.order, default=None)
+    policy = VerifyUncertain()
+    if newest:
+        policy = VerifyUncertain(newest.max_uncertainty, target=newest.target, stretch=newest.stretch)
+    return acceptance_sentences(class_records(evidence, policy), evidence, policy, old)
 
 
 def show_retrospect(console: Console, found: Retrospect) -> None:
@@ -145,9 +165,10 @@ def _nearest(outcomes: Sequence[Outcome]) -> str:
     """Format the bounds of the setting with the most evidence."""
     if not any(one.bounds for one in outcomes):
         return "reviewers saw no object in a frame within a limit"
-    fullest = max(outcomes, key=lambda one: sum(b.trials for sides in one.bounds.values() for b in sides.values()))
+    fullest = max(outcomes, key=lambda one: sum(b.stretches for sides in one.bounds.values() for b in sides.values()))
     said = (
-        f"{name} {side} ≥ {bound.bound:.3f} ({bound.errors:,} of {counted(bound.trials, 'object')} wrong)"
+        f"{name} {side} ≥ {bound.bound:.3f} ({bound.errors:,} of {counted(bound.trials, 'object')} wrong in "
+        f"{counted(bound.stretches, 'audit stretch', 'audit stretches')})"
         for name, sides in fullest.bounds.items()
         for side, bound in sides.items()
     )

@@ -26,19 +26,11 @@ from autolabel.labels.manifest import (
     prelabelled_line,
 )
 from autolabel.reporting.summary import Summary
-from autolabel.triage.audits import (
-    PRECISION,
-    RECALL,
-    Evidence,
-    Trials,
-    evidence_key,
-    proven_classes,
-    read_evidence,
-    recipe,
-)
-from autolabel.triage.policy import ANY_CLASS
+from autolabel.triage.audits import ClassErrors, Count, Evidence, evidence_key, read_evidence, recipe
+from autolabel.triage.proof import accepted_classes, class_records
 from autolabel.triage.queueing import without_prelabel
 from tests.fakes.answers import answer
+from tests.fakes.evidence import ENOUGH, evidence_of
 from tests.fakes.images import png
 from tests.fakes.pipeline import DRIVE, Pipeline, drive_document, frame_key, verified
 
@@ -49,8 +41,14 @@ UNCERTAIN = range(0, FRAMES, 4)
 POLICY = {"policy": "doubtful", "segment": 4, "audit": 0.2, "blind": 0.5}
 
 
-def assembled(pipeline: Pipeline, *proof: Trials, max_objects: int = 1_000, **policy: Any) -> Assembly:
-    """Assemble a run of FRAMES frames with one car each; `proof`: trials that another drive's audits had before."""
+# What another drive's audits showed before.
+PROVEN = {"right": ENOUGH}
+
+
+def assembled(
+    pipeline: Pipeline, proof: dict[str, Any] | None = None, max_objects: int = 1_000, **policy: Any
+) -> Assembly:
+    """Assemble a run of FRAMES frames with one car each; `proof`: audit stretches of another drive."""
     for index in range(FRAMES):
         pipeline.submit(pipeline.upload(frame_key(index), png()))
     pipeline.close(drive_document(verification={**POLICY, **policy}))
@@ -61,24 +59,16 @@ def assembled(pipeline: Pipeline, *proof: Trials, max_objects: int = 1_000, **po
     pipeline.plan(7)
     pipeline.label()
     if proof:
-        prove(pipeline, "other", *proof)
+        prove(pipeline, "other", **proof)
     return pipeline.assemble(max_objects)
 
 
-def prove(pipeline: Pipeline, drive: str, *proof: Trials) -> None:
-    """Publish another drive of the recipe, with these trials in its audits."""
-    digest = recipe(pipeline.run)
-    evidence = Evidence(digest, drive, "0001", "1970-01-01T00:00:00+00:00", 0.15, proof)
-    pipeline.labels.write(evidence_key(digest, drive, "0001"), msgspec.json.encode(evidence))
-
-
-def trials(name: str, side: str, count: int, errors: int = 0) -> Trials:
-    return Trials(name, side, True, 0.05, count, errors)
-
-
-def proof(count: int = 60, errors: int = 0) -> list[Trials]:
-    """Make trials of a class; its target needs 59 objects without an error."""
-    return [trials("car", PRECISION, count, errors), trials("car", RECALL, count), trials(ANY_CLASS, RECALL, count)]
+def prove(pipeline: Pipeline, drive: str, **proof: Any) -> None:
+    """Publish another drive of the recipe and policy, with these audit stretches."""
+    policy = pipeline.run.document.verification
+    assert isinstance(policy, VerifyUncertain)
+    evidence = evidence_of(recipe(pipeline.run), drive, policy, **proof)
+    pipeline.labels.write(evidence_key(evidence.recipe, drive, "0001"), msgspec.json.encode(evidence))
 
 
 def shown(pipeline: Pipeline, assembly: Assembly) -> list[dict[str, Any]]:
@@ -120,18 +110,25 @@ def test_without_proof_reviewers_get_every_frame(pipeline: Pipeline) -> None:
 
 
 def test_certain_frames_of_a_proven_class_are_accepted(pipeline: Pipeline) -> None:
-    assembly = assembled(pipeline, *proof())
+    assembly = assembled(pipeline, PROVEN)
     given = places(shown(pipeline, assembly))
     assert summary(pipeline).triage == {"accepted": 24, "doubtful": 10, "blind audit": 3, "audit": 3}
     assert set(UNCERTAIN) <= set(given)
     assert len(given) == len(set(given)) == 16
-    assert any("car: precision ≥ 0.951 (60 objects, 0 errors)" in one for one in summary(pipeline).acceptance)
+    assert any(one.startswith("car: accepted since run other 0001") for one in summary(pipeline).acceptance)
+    (_, car) = summary(pipeline).certificates
+    assert (car.name, car.accepted, car.attempts, car.recall.stretches) == ("car", True, 1, 104)
     lines = published(pipeline, pipeline.verify(assembly))
     accepted = [line for line in lines if line["provenance"]["triage"] == "accepted"]
     assert {line["provenance"]["labelled-by"] for line in accepted} == {"model"}
     assert all(line["verified"] == line["prelabel"] for line in accepted)
     assert {line["verified-metadata"]["human-annotated"] for line in accepted} == {"no"}
     assert not any("job" in line["provenance"] for line in accepted)
+    # The certificates by which frames were accepted stay, and the report shows them.
+    assert car in summary(pipeline).certificates
+    report = pipeline.labels.objects[PREFIX + "report.html"].decode()
+    assert "since the audits of other 0001" in report
+    assert car.promise in report
 
 
 def test_a_scripts_labels_are_no_evidence(pipeline: Pipeline) -> None:
@@ -144,24 +141,25 @@ def test_a_scripts_labels_are_no_evidence(pipeline: Pipeline) -> None:
     pipeline.publish(pipeline.verify(assembly, keep))
     assert {line["provenance"]["labelled-by"] for line in dataset(pipeline)} == {"script"}
     evidence = msgspec.json.decode(pipeline.labels.objects[PREFIX + "audit.json"], type=Evidence)
-    assert evidence.trials == ()
+    assert evidence.stretches == ()
     assert "given to reviewers" in pipeline.labels.objects[PREFIX + "report.html"].decode()
 
 
 @pytest.mark.parametrize("errors", [1, 5])
 def test_a_class_below_its_target_is_not_accepted(pipeline: Pipeline, errors: int) -> None:
-    assembled(pipeline, *proof(60, errors))
+    assembled(pipeline, {"right": 110 - errors, "wrong": errors})
     assert "accepted" not in summary(pipeline).triage
-    assert any("car: precision 60 of" in one and "so far" in one for one in summary(pipeline).acceptance)
+    assert any("car: precision 110 audit stretches so far" in one for one in summary(pipeline).acceptance)
+    assert not any(one.accepted for one in summary(pipeline).certificates)
 
 
 def test_proof_of_another_class_accepts_nothing(pipeline: Pipeline) -> None:
-    assembled(pipeline, *(msgspec.structs.replace(one, name="person") for one in proof()))
+    assembled(pipeline, {"name": "person"})
     assert "accepted" not in summary(pipeline).triage
 
 
 def test_the_queue_begins_with_the_most_uncertain_frame(pipeline: Pipeline) -> None:
-    lines = shown(pipeline, assembled(pipeline, *proof()))
+    lines = shown(pipeline, assembled(pipeline, PROVEN))
     uncertain = [
         line for line in lines if line["provenance"]["timestamp"] and line.get("doubt", {}).get("level", 0) > 0.15
     ]
@@ -171,7 +169,7 @@ def test_the_queue_begins_with_the_most_uncertain_frame(pipeline: Pipeline) -> N
 
 
 def test_audits_are_anywhere_in_the_queue(pipeline: Pipeline) -> None:
-    given = places(shown(pipeline, assembled(pipeline, *proof(), audit=1)))
+    given = places(shown(pipeline, assembled(pipeline, PROVEN, audit=1)))
     audits = [rank for rank, place in enumerate(given) if place not in UNCERTAIN]
     uncertain = [rank for rank, place in enumerate(given) if place in UNCERTAIN]
     assert audits[0] < uncertain[0] < uncertain[-1] < audits[-1]
@@ -189,7 +187,7 @@ def test_a_queue_too_large_for_the_disk_is_divided_into_jobs(
 
 
 def test_blind_audits_look_like_frames_without_detections(pipeline: Pipeline) -> None:
-    assembly = assembled(pipeline, *proof())
+    assembly = assembled(pipeline, PROVEN)
     blind = [line for line in shown(pipeline, assembly) if not line["prelabel"]["annotations"]]
     assert len(blind) == 3
     for line in blind:
@@ -235,7 +233,7 @@ def test_a_shard_that_is_too_large_for_a_job_is_refused(pipeline: Pipeline) -> N
 
 
 def test_a_frame_without_a_pre_label_is_first_in_the_queue(pipeline: Pipeline) -> None:
-    assembled(pipeline, *proof())
+    assembled(pipeline, PROVEN)
     pipeline.labels.write(pipeline.endpoints.taken[5].output_key, b"garbage")
     pipeline.label()
     assembly = pipeline.assemble()
@@ -245,7 +243,7 @@ def test_a_frame_without_a_pre_label_is_first_in_the_queue(pipeline: Pipeline) -
 
 
 def test_jobs_keep_to_their_limit_and_every_frame_comes_back(pipeline: Pipeline) -> None:
-    assembly = assembled(pipeline, *proof(), max_objects=7)
+    assembly = assembled(pipeline, PROVEN, max_objects=7)
     assert len(assembly.jobs) > 1
     assert all(0 < job.frames <= 7 for job in assembly.jobs)
     assert [job.first for job in assembly.jobs] == sorted({job.first for job in assembly.jobs})
@@ -253,13 +251,13 @@ def test_jobs_keep_to_their_limit_and_every_frame_comes_back(pipeline: Pipeline)
 
 
 def test_a_missing_job_stops_the_publication(pipeline: Pipeline) -> None:
-    jobs = pipeline.verify(assembled(pipeline, *proof(), max_objects=7))
+    jobs = pipeline.verify(assembled(pipeline, PROVEN, max_objects=7))
     with pytest.raises(CountMismatch, match="no verification job has"):
         pipeline.publish(jobs[1:])
 
 
 def test_a_repeated_call_draws_the_same(pipeline: Pipeline) -> None:
-    assembly = assembled(pipeline, *proof())
+    assembly = assembled(pipeline, PROVEN)
     before = dict(pipeline.labels.objects)
     assert pipeline.assemble() == assembly
     assert pipeline.labels.objects == before
@@ -273,9 +271,9 @@ def test_a_repeated_call_draws_the_same(pipeline: Pipeline) -> None:
 def test_later_proof_does_not_change_a_run_under_review(pipeline: Pipeline, errors: int) -> None:
     # A redriven run is assembled again after reviewers answered some of its jobs. A frame whose pre-label was hidden
     # once stays blind, and answers are in the jobs that reviewers were given.
-    assembly = assembled(pipeline, *(proof() if errors else ()), max_objects=7)
+    assembly = assembled(pipeline, PROVEN if errors else None, max_objects=7)
     before = dict(pipeline.labels.objects)
-    prove(pipeline, "meanwhile", *proof(60, errors))
+    prove(pipeline, "meanwhile", right=ENOUGH, wrong=errors)
     again = pipeline.assemble(max_objects=13)
     assert again == assembly
     changed = {key for key, body in pipeline.labels.objects.items() if before.get(key) != body}
@@ -289,7 +287,7 @@ def test_concurrent_assemblies_with_different_criteria_do_not_both_pass(
     assembled(pipeline)
     key = PREFIX + "terms.json"
     first = pipeline.labels.objects.pop(key)
-    prove(pipeline, "meanwhile", *proof())
+    prove(pipeline, "meanwhile")
 
     def lose(name: str, body: bytes, content_type: str = "application/json") -> bool:
         pipeline.labels.write(name, first)
@@ -311,21 +309,58 @@ def found_wrong(lines: list[bytes]) -> list[bytes]:
 
 
 def test_errors_in_audits_end_acceptance_and_are_announced(pipeline: Pipeline) -> None:
-    assembly = assembled(pipeline, *proof())
+    assembly = assembled(pipeline, PROVEN, audit=0.5)
     published(pipeline, pipeline.verify(assembly, found_wrong))
     ((subject, message),) = pipeline.announcements.told
     assert subject == f"Acceptance is off after {DRIVE} 0001"
-    assert f"car was accepted until run {DRIVE} 0001: its precision bound fell to" in message
+    assert f"car was accepted until run {DRIVE} 0001: its newer audits show a precision below 0.95" in message
     assert any("car was accepted until" in note for note in summary(pipeline).notes)
     # And the next run asks reviewers again.
     evidence = list(read_evidence(pipeline.labels, recipe(pipeline.run)))
-    assert "car" not in proven_classes(evidence, msgspec.convert(POLICY, VerifyUncertain))
+    policy = msgspec.convert({**POLICY, "audit": 0.5}, VerifyUncertain)
+    assert "car" not in accepted_classes(class_records(evidence, policy))
+
+
+def test_a_publication_that_is_repeated_later_leaves_the_evidence(pipeline: Pipeline) -> None:
+    assembly = assembled(pipeline, PROVEN)
+    jobs = pipeline.verify(assembly)
+    published(pipeline, jobs)
+    before = dict(pipeline.labels.objects)
+    pipeline.now += 1_000
+    published(pipeline, pipeline.verify(assembly, found_wrong))
+    changed = {key for key, body in pipeline.labels.objects.items() if before.get(key) != body}
+    assert {key for key in changed if "audit" in key} == set()
+    assert before[PREFIX + "audit.json"] == before[evidence_key(recipe(pipeline.run), DRIVE, "0001")]
+
+
+def test_old_evidence_is_told_and_does_not_count(pipeline: Pipeline) -> None:
+    assembled(pipeline)
+    pipeline.labels.objects.pop(PREFIX + "terms.json")
+    old = {"recipe": recipe(pipeline.run), "drive": "old", "run": "0001", "published": "2026", "max_doubt": 0.15}
+    rows = [
+        ["any class", "recall", True, 0.05, 60, 0],
+        *(["car", s, True, 0.05, 60, 0] for s in ("precision", "recall")),
+    ]
+    pipeline.labels.write(f"audits/{recipe(pipeline.run)}/old-0001.json", json.dumps({**old, "trials": rows}).encode())
+    pipeline.assemble()
+    assert "accepted" not in summary(pipeline).triage
+    (said,) = summary(pipeline).acceptance
+    assert said.startswith("1 run has audits from before they were kept by stretch")
+
+
+def test_criteria_of_an_older_version_stay(pipeline: Pipeline) -> None:
+    assembly = assembled(pipeline, PROVEN)
+    terms = json.loads(pipeline.labels.objects[PREFIX + "terms.json"])
+    del terms["certificates"]
+    pipeline.labels.write(PREFIX + "terms.json", json.dumps(terms).encode())
+    assert pipeline.assemble() == assembly
+    assert summary(pipeline).certificates == ()
 
 
 def test_of_two_concurrent_publications_one_reads_the_others_audits(
     pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    jobs = pipeline.verify(assembled(pipeline, *proof()))
+    jobs = pipeline.verify(assembled(pipeline, PROVEN))
     labels, listings = pipeline.labels, list[set[str]]()
     of_bucket = labels.list
 
@@ -334,7 +369,7 @@ def test_of_two_concurrent_publications_one_reads_the_others_audits(
         if prefix.startswith("audits/") and not listings:
             listings.append({one.key for one in found})
             # The other run is a moment later.
-            prove(pipeline, "meanwhile", *proof())
+            prove(pipeline, "meanwhile")
             listings.append({one.key for one in of_bucket(prefix)})
         return iter(found)
 
@@ -345,7 +380,7 @@ def test_of_two_concurrent_publications_one_reads_the_others_audits(
 
 
 def test_reviews_are_recorded_frame_by_frame(pipeline: Pipeline) -> None:
-    published(pipeline, pipeline.verify(assembled(pipeline, *proof()), found_wrong))
+    published(pipeline, pipeline.verify(assembled(pipeline, PROVEN), found_wrong))
     rows = [json.loads(line) for line in pipeline.labels.lines(PREFIX + "reviewed.jsonl")]
     assert [row["position"] for row in rows] == list(range(FRAMES))
     assert [row["key"] for row in rows] == [frame_key(index) for index in range(FRAMES)]
@@ -353,7 +388,6 @@ def test_reviews_are_recorded_frame_by_frame(pipeline: Pipeline) -> None:
     assert [row["classes"]["car"]["deleted"] for row in rows if row.get("verified")] == [1] * 16
     evidence = msgspec.json.decode(pipeline.labels.objects[PREFIX + "audit.json"], type=Evidence)
     # Each audited stretch shows one car.
-    assert [(row.name, row.side, row.blind, row.trials, row.errors) for row in evidence.trials] == [
-        ("car", PRECISION, False, 1, 1),
-        ("car", PRECISION, True, 1, 1),
-    ]
+    wrong = {"car": ClassErrors(precision=Count(1, 1))}
+    assert [one.classes for one in evidence.stretches] == [wrong, wrong]
+    assert {one.blind for one in evidence.stretches} == {True, False}

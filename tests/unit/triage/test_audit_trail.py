@@ -20,9 +20,10 @@ from autolabel.contracts.verification import (
 from autolabel.labels.agreement import pair_boxes
 from autolabel.labels.manifest import LabelledBox
 from autolabel.triage.audit_trail import AuditTrail
-from autolabel.triage.audits import PRECISION, RECALL, Evidence, Trials, acceptance_status, proven_classes
+from autolabel.triage.audits import AuditedStretch, ClassErrors, Count, Evidence
 from autolabel.triage.hindsight import Reviewed
 from autolabel.triage.policy import ANY_CLASS, claims, draw_audits, is_acceptable, stretch_of, triage_frame
+from autolabel.triage.proof import accepted_classes, class_records
 
 RUN = Run("drive-1", "0001", DriveDocument("v", {"front": Camera()}), "e", ("m.0001",), "2026.1", ("car",))
 CAR = LabelledBox("car", 10, 10, 50, 40, 0.9)
@@ -41,44 +42,57 @@ def trail(*frames: Reviewed) -> Evidence:
     return of.evidence(RUN, NOW)
 
 
-def trials(count: int, *, blind: bool) -> list[Trials]:
-    return [
-        Trials(name, side, blind, 0.1, count, 0)
-        for name, side in ((ANY_CLASS, RECALL), ("car", PRECISION), ("car", RECALL))
-    ]
+def stretch(camera: str, position: int, *, blind: bool) -> AuditedStretch:
+    """Return an audit stretch with one car, which the models found."""
+    right = Count(1, 0)
+    return AuditedStretch(
+        camera, position, blind, {ANY_CLASS: ClassErrors(recall=right), "car": ClassErrors(right, right)}
+    )
 
 
 def test_a_run_without_frames_has_no_evidence() -> None:
-    assert trail().trials == ()
+    assert trail().stretches == ()
 
 
 def test_nothing_is_audited_if_reviewers_get_every_frame() -> None:
     of = AuditTrail(VerifyAll())
     of.take(reviewed(0, AUDIT), pair_boxes([CAR], []))
-    assert of.evidence(RUN, NOW).trials == ()
+    assert of.evidence(RUN, NOW).stretches == ()
 
 
 def test_only_audits_are_evidence() -> None:
-    assert trail(reviewed(0, UNCERTAIN), reviewed(1, EVERYTHING), reviewed(2, ACCEPTED)).trials == ()
+    assert trail(reviewed(0, UNCERTAIN), reviewed(1, EVERYTHING), reviewed(2, ACCEPTED)).stretches == ()
 
 
-def test_a_car_in_a_stretch_is_one_trial_despite_uncertain_frames() -> None:
+def test_a_car_in_a_stretch_counts_once_despite_uncertain_frames() -> None:
     found = trail(*(reviewed(n, BLIND_AUDIT if n % 2 else UNCERTAIN) for n in range(10)))
-    assert list(found.trials) == trials(1, blind=True)
+    assert found.stretches == (stretch("front", 0, blind=True),)
 
 
-def test_stretches_cameras_and_kinds_are_separate_trials() -> None:
+def test_each_stretch_of_each_camera_is_a_row() -> None:
     found = trail(
-        reviewed(8, BLIND_AUDIT), reviewed(9, BLIND_AUDIT), reviewed(10, BLIND_AUDIT), reviewed(20, AUDIT),
-        reviewed(20, AUDIT, "rear"), reviewed(21, AUDIT, "rear"),
+        reviewed(8, BLIND_AUDIT, "rear"), reviewed(20, AUDIT, "rear"), reviewed(21, AUDIT, "rear"),
+        reviewed(8, BLIND_AUDIT), reviewed(9, BLIND_AUDIT), reviewed(10, BLIND_AUDIT),
     )  # fmt: skip
-    assert sorted(found.trials) == sorted([*trials(2, blind=True), *trials(2, blind=False)])
+    assert found.stretches == (
+        stretch("front", 0, blind=True), stretch("front", 10, blind=True),
+        stretch("rear", 0, blind=True), stretch("rear", 20, blind=False),
+    )  # fmt: skip
+
+
+def test_a_stretch_is_blind_only_if_all_its_audited_frames_are() -> None:
+    assert trail(reviewed(0, BLIND_AUDIT), reviewed(1, AUDIT)).stretches == (stretch("front", 0, blind=False),)
+
+
+def test_evidence_has_the_settings_that_it_was_gathered_by() -> None:
+    policy = VerifyUncertain(max_uncertainty=0.2, target=0.9, stretch=7)
+    assert AuditTrail(policy).evidence(RUN, NOW).counts_under(policy)
 
 
 def test_an_unfinished_audit_gives_no_evidence() -> None:
     of = AuditTrail(VerifyUncertain())
     of.take(reviewed(0, BLIND_AUDIT), None)
-    assert of.evidence(RUN, NOW).trials == ()
+    assert of.evidence(RUN, NOW).stretches == ()
 
 
 class Fleet:
@@ -92,7 +106,7 @@ class Fleet:
     def drive(self, *, missed: int = 0) -> Counter[str]:
         """Label, triage, verify and publish a drive. The models miss the car in `missed` of each ten stretches."""
         run = msgspec.structs.replace(RUN, drive=f"drive-{len(self.evidence)}")
-        proven = proven_classes(self.evidence, self.policy)
+        proven = accepted_classes(class_records(self.evidence, self.policy))
         levels = {position: 0.9 if position % 100 == 99 else 0.1 for position in range(self.frames)}
         stretches = {position: stretch_of(self.policy, "front", position) for position in levels}
         shown = {position: stretches[position].number % 10 >= missed for position in levels}
@@ -118,15 +132,15 @@ def test_acceptance_begins_and_ends_with_proof() -> None:
     assert 54 <= first[BLIND_AUDIT] <= 60
     while ACCEPTED not in (kinds := fleet.drive()):
         assert AUDIT not in kinds
-    # 59 cars prove the class and each drive audits six of them, so the eleventh drive has accepted frames.
-    assert len(fleet.evidence) == 11
+    # 104 stretches prove the class and each drive audits six, so the nineteenth drive has accepted frames.
+    assert len(fleet.evidence) == 19
     assert kinds.total() == fleet.frames
     assert kinds[ACCEPTED] > 0.85 * fleet.frames
     assert 26 <= kinds[AUDIT] <= 30
     assert 26 <= kinds[BLIND_AUDIT] <= 30
     # Now the models miss cars. Audits find it, although the models are certain about the empty frames.
-    worse = [fleet.drive(missed=5) for _ in range(12)]
+    worse = [fleet.drive(missed=5) for _ in range(3)]
     assert ACCEPTED in worse[0]
     assert ACCEPTED not in worse[-1]
-    said = acceptance_status(fleet.evidence, fleet.policy).values()
-    assert any(one.startswith("any class was accepted until run drive-1") for one in said)
+    said = str(class_records(fleet.evidence, fleet.policy)[ANY_CLASS])
+    assert said.startswith("any class was accepted until run drive-")

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from autolabel.contracts.verification import ACCEPTED, BLIND_AUDIT, UNCERTAIN
 from autolabel.labels.agreement import ClassAgreement
-from autolabel.triage.bounds import lower_bound
+from autolabel.triage.capital import alpha_of, lower_bound
 from autolabel.triage.hindsight import Hindsight, Outcome, Reviewed, best_setting
 from autolabel.triage.policy import ANY_CLASS
 
@@ -76,25 +76,25 @@ def test_a_failed_model_makes_a_frame_unacceptable() -> None:
     assert look_back([reviewed(0, failed=0.5)]).acceptable == 0
 
 
-def test_neighbours_are_one_trial_and_any_error_makes_it_wrong() -> None:
+def test_an_object_counts_once_a_stretch_and_any_error_makes_it_wrong() -> None:
     found = look_back(
         [reviewed(0), reviewed(1, classes=MISSED), reviewed(8, classes=MISSED), reviewed(9), reviewed(10)]
     )
     recall = found.bounds["car"]["recall"]
     # At most two cars in the first stretch, and perhaps both were missed; one car in the second.
-    assert (recall.trials, recall.errors) == (3, 2)
+    assert (recall.trials, recall.errors, recall.stretches) == (3, 2, 2)
     precision = found.bounds["car"]["precision"]
-    assert (precision.trials, precision.errors) == (2, 0)
-    assert precision.bound == pytest.approx(lower_bound(2, 0), abs=1e-6)
+    assert (precision.trials, precision.errors, precision.stretches) == (2, 0, 2)
+    assert precision.bound == pytest.approx(lower_bound({(0, 1): 2}, alpha_of(1)), abs=1e-6)
 
 
 def test_only_frames_of_proven_classes_are_accepted() -> None:
-    cars = [reviewed(10 * n) for n in range(60)]
+    cars = [reviewed(10 * n) for n in range(110)]
     bus = {"bus": ClassAgreement(kept=1)}
-    found = look_back([*cars, reviewed(600, claims=("bus",), classes=bus), reviewed(601, claims=(), classes={})])
+    found = look_back([*cars, reviewed(1100, claims=("bus",), classes=bus), reviewed(1101, claims=(), classes={})])
     assert found.proven == (ANY_CLASS, "car")
     # The empty frame is accepted too, because nothing was missed; the bus is not.
-    assert (found.acceptable, found.accepted) == (62, 61)
+    assert (found.acceptable, found.accepted) == (112, 111)
 
 
 def test_a_class_without_claims_is_not_proven() -> None:
@@ -110,10 +110,10 @@ def test_only_frames_with_their_prelabel_in_sight_are_timed() -> None:
 
 
 def test_the_best_setting_is_the_strictest_that_accepts_most() -> None:
-    frames = [reviewed(10 * n, uncertainty=0.05 if n % 2 else 0.2) for n in range(200)]
-    frames += [reviewed(10 * n, uncertainty=0.6, classes=MISSED) for n in range(200, 260)]
+    frames = [reviewed(10 * n, uncertainty=0.05 if n % 2 else 0.2) for n in range(220)]
+    frames += [reviewed(10 * n, uncertainty=0.6, classes=MISSED) for n in range(220, 280)]
     outcomes = [look_back(frames, max_uncertainty) for max_uncertainty in (0.1, 0.2, 0.3, 0.7)]
-    assert [one.accepted for one in outcomes] == [100, 200, 200, 0]
+    assert [one.accepted for one in outcomes] == [110, 220, 220, 0]
     assert best_setting(outcomes, FLOOR) == outcomes[1]
     assert best_setting(outcomes, 0.3) is None
 

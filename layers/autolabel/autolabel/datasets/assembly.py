@@ -94,6 +94,7 @@ def assemble_run(
         triage=_most_first(selected.kinds),
         earlier=selected.earlier,
         acceptance=criteria.status,
+        certificates=criteria.certificates,
         taxonomy=run.taxonomy,
         labels=run.labels,
         notes=tuple(_notes(run, listing, ingest, label_bucket, ledger)),

@@ -10,6 +10,7 @@ from autolabel.labelling.earlier_labels import EarlierCounts
 from autolabel.labelling.shards import ModelTally
 from autolabel.reporting.findings import Agreement
 from autolabel.sequences.run_links import CameraLinks
+from autolabel.triage.proof import Certificate
 
 # Above this share of a run's objects, rejections are more than a few bad frames: operators are told.
 MANY_REJECTED = 0.1
@@ -55,8 +56,9 @@ class Summary(msgspec.Struct, frozen=True):
 
     `reasons`: frames that are failed (without a usable pre-label) or rejected, by reason; `dropped`: the models' boxes
     that were left out, by reason; `by_model`: counts of each model; `notes`: sentences for operators; `triage`: frames
-    by kind; `acceptance`: the acceptance status of classes, by past audits. `task`: what reviewers verify. `earlier`:
-    what became of the labels that persons made in earlier runs. `tracks`: of the pre-labels' boxes, by camera.
+    by kind; `acceptance`: the acceptance status of classes, by past audits. `certificates`: what was proven of them
+    when the run was assembled, by which its frames were accepted. `task`: what reviewers verify. `earlier`: what became
+    of the labels that persons made in earlier runs. `tracks`: of the pre-labels' boxes, by camera.
 
     Set when the run is published: `verification`, `dataset`, `labelled_by` (frames of the dataset by labelled-by),
     `unverified` (those without a verified label, by reason, where `#` stands for numbers and ids) and `agreement`.
@@ -84,3 +86,4 @@ class Summary(msgspec.Struct, frozen=True):
     unverified: dict[str, int] = {}
     earlier: EarlierCounts = msgspec.field(default_factory=EarlierCounts)
     tracks: dict[str, CameraLinks] = {}
+    certificates: tuple[Certificate, ...] = ()

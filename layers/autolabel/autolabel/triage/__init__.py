@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from autolabel.triage.audits import Evidence, acceptance_status, read_evidence
+    from autolabel.triage.audits import Evidence, count_old_evidence, read_evidence
     from autolabel.triage.hindsight import Hindsight, Outcome, Reviewed, best_setting
+    from autolabel.triage.proof import Certificate, acceptance_sentences, class_records
 else:
     from autolabel.lazy_faces import lazy_face
 
@@ -15,7 +16,7 @@ else:
         {
             "audits": (
                 "Evidence",
-                "acceptance_status",
+                "count_old_evidence",
                 "read_evidence",
             ),
             "hindsight": (
@@ -24,7 +25,23 @@ else:
                 "Reviewed",
                 "best_setting",
             ),
+            "proof": (
+                "Certificate",
+                "acceptance_sentences",
+                "class_records",
+            ),
         },
     )
 
-__all__ = ["Evidence", "Hindsight", "Outcome", "Reviewed", "acceptance_status", "best_setting", "read_evidence"]
+__all__ = [
+    "Certificate",
+    "Evidence",
+    "Hindsight",
+    "Outcome",
+    "Reviewed",
+    "acceptance_sentences",
+    "best_setting",
+    "class_records",
+    "count_old_evidence",
+    "read_evidence",
+]

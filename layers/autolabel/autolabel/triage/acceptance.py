@@ -14,36 +14,48 @@ from autolabel.contracts.drive import Run
 from autolabel.contracts.errors import CountMismatch
 from autolabel.contracts.ports import Bucket
 from autolabel.contracts.verification import VerifyUncertain
-from autolabel.triage.audits import acceptance_status, proven_classes, read_evidence, recipe
+from autolabel.triage.audits import count_old_evidence, read_evidence, recipe
+from autolabel.triage.proof import Certificate, acceptance_sentences, accepted_classes, class_records
 
 
 class AcceptanceCriteria(msgspec.Struct, frozen=True, rename={"status": "standing"}):
     """`max_objects`: frames in one job. `proven`: classes that may be accepted without a person. `status`: how far each
-    class is from acceptance, one sentence each."""
+    class is from acceptance, one sentence each. `certificates`: of all audited classes; absent in an older run."""
 
     max_objects: int
     proven: tuple[str, ...] = ()
     status: tuple[str, ...] = ()
+    certificates: tuple[Certificate, ...] = ()
 
 
 def read_criteria(run: Run, label_bucket: Bucket, max_objects: int) -> AcceptanceCriteria:
     """Read the criteria that were fixed for a run, or make them from the evidence of today."""
-    if (body := label_bucket.read(run.folder.acceptance_criteria)) is not None:
-        return msgspec.json.decode(body, type=AcceptanceCriteria)
-    return _current_criteria(run, label_bucket, max_objects)
+    return _fixed_criteria(run, label_bucket) or _current_criteria(run, label_bucket, max_objects)
 
 
 def fix_criteria(run: Run, label_bucket: Bucket, criteria: AcceptanceCriteria) -> None:
     """Fix the criteria of a run's jobs. Raises CountMismatch if another call fixed other criteria meanwhile."""
-    key, body = run.folder.acceptance_criteria, msgspec.json.encode(criteria)
-    if not label_bucket.write_once(key, body) and label_bucket.read(key) != body:
+    body = msgspec.json.encode(criteria)
+    is_first = label_bucket.write_once(run.folder.acceptance_criteria, body)
+    # Not compared as bytes: an older document lacks newer fields.
+    if not is_first and _fixed_criteria(run, label_bucket) != criteria:
         raise CountMismatch(f"{run.drive} {run.run} was assembled with other acceptance criteria meanwhile: redrive it")
+
+
+def _fixed_criteria(run: Run, label_bucket: Bucket) -> AcceptanceCriteria | None:
+    body = label_bucket.read(run.folder.acceptance_criteria)
+    return None if body is None else msgspec.json.decode(body, type=AcceptanceCriteria)
 
 
 def _current_criteria(run: Run, label_bucket: Bucket, max_objects: int) -> AcceptanceCriteria:
     policy = run.document.verification
     if not isinstance(policy, VerifyUncertain):
         return AcceptanceCriteria(max_objects)
-    evidence = list(read_evidence(label_bucket, recipe(run)))
-    proven = tuple(sorted(proven_classes(evidence, policy)))
-    return AcceptanceCriteria(max_objects, proven, tuple(acceptance_status(evidence, policy).values()))
+    evidence, old = list(read_evidence(label_bucket, recipe(run))), count_old_evidence(label_bucket, recipe(run))
+    records = class_records(evidence, policy)
+    return AcceptanceCriteria(
+        max_objects,
+        proven=tuple(sorted(accepted_classes(records))),
+        status=acceptance_sentences(records, evidence, policy, old),
+        certificates=tuple(record.certificate() for record in records.values()),
+    )

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from autolabel.contracts.drive import Run
 from autolabel.contracts.verification import AUDITS, BLIND_AUDIT, Policy, VerifyUncertain
 from autolabel.labels.agreement import Pair
-from autolabel.triage.audits import AuditedFrame, Auditing, Evidence
+from autolabel.triage.audits import EVIDENCE_VERSION, AuditedStretch, Evidence, judge_stretch, recipe
 from autolabel.triage.hindsight import Reviewed
 from autolabel.triage.policy import AuditStretch, stretch_of
 
@@ -16,11 +16,12 @@ class AuditTrail:
     """Takes a run's frames: a camera's in the drive's order, and those of an audit stretch one after another."""
 
     def __init__(self, policy: Policy) -> None:
-        self._policy = policy
-        # If reviewers get every frame, nothing is audited: the evidence is for uncertainty 0, and empty.
-        self._auditing = Auditing(policy.max_uncertainty if isinstance(policy, VerifyUncertain) else 0.0)
-        self._stretch: tuple[AuditStretch, str] | None = None
-        self._frames: list[AuditedFrame] = []
+        # If reviewers get every frame, nothing is audited.
+        self._policy = policy if isinstance(policy, VerifyUncertain) else None
+        self._stretches: list[AuditedStretch] = []
+        self._stretch: AuditStretch | None = None
+        self._frames: list[Sequence[Pair]] = []
+        self._blind = True
 
     def take(self, frame: Reviewed, pairs: Sequence[Pair] | None) -> None:
         """Take a frame; only audits count.
@@ -28,20 +29,33 @@ class AuditTrail:
         `pairs`: the boxes of the pre-label, also of one that was not shown, paired with a person's boxes; None if no
         person left a label.
         """
-        if pairs is None or not isinstance(self._policy, VerifyUncertain) or frame.triage not in AUDITS:
+        if pairs is None or self._policy is None or frame.triage not in AUDITS:
             return
-        stretch = stretch_of(self._policy, frame.camera, frame.position), frame.triage
+        stretch = stretch_of(self._policy, frame.camera, frame.position)
         if stretch != self._stretch:
             self._close()
             self._stretch = stretch
-        self._frames.append(AuditedFrame(frame.level or 0.0, pairs))
+        self._frames.append(pairs)
+        self._blind &= frame.triage == BLIND_AUDIT
 
     def evidence(self, run: Run, published: str) -> Evidence:
         """Return the evidence of the run's audits; `published`: an ISO 8601 time in UTC."""
         self._close()
-        return self._auditing.evidence(run, published)
+        known = recipe(run), run.drive, run.run, published
+        stretches = tuple(sorted(self._stretches, key=lambda one: (one.camera, one.position)))
+        if self._policy is None:
+            return Evidence(*known, max_uncertainty=0.0, version=EVIDENCE_VERSION)
+        return Evidence(
+            *known,
+            max_uncertainty=self._policy.max_uncertainty,
+            target=self._policy.target,
+            stretch=self._policy.stretch,
+            stretches=stretches,
+            version=EVIDENCE_VERSION,
+        )
 
     def _close(self) -> None:
-        if self._stretch is not None:
-            self._auditing.take(self._frames, blind=self._stretch[1] == BLIND_AUDIT)
-        self._stretch, self._frames = None, []
+        if self._policy and self._stretch and (classes := judge_stretch(self._frames)):
+            place = self._stretch.camera, self._stretch.number * self._policy.stretch
+            self._stretches.append(AuditedStretch(*place, self._blind, classes))
+        self._stretch, self._frames, self._blind = None, [], True

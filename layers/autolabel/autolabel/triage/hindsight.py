@@ -15,7 +15,7 @@ from autolabel.contracts.verification import BLIND_AUDIT
 from autolabel.labelling.uncertainty import frame_level
 from autolabel.labels.agreement import ClassAgreement
 from autolabel.triage.audits import PRECISION, RECALL
-from autolabel.triage.bounds import lower_bound, proves
+from autolabel.triage.capital import alpha_of, lower_bound
 from autolabel.triage.policy import ANY_CLASS
 
 
@@ -42,11 +42,15 @@ class Reviewed(msgspec.Struct, frozen=True, omit_defaults=True, rename={"candida
 
 
 class Bound(msgspec.Struct, frozen=True):
-    """The trials, errors and lower bound of a class and side."""
+    """The objects of a class and side (`trials`), the wrong ones, and the lower bound of the share that is right.
+
+    `stretches`: with such objects. The bound is the highest target that they would have proven in blind audits.
+    """
 
     trials: int
     errors: int
     bound: float
+    stretches: int = 0
 
 
 class Outcome(msgspec.Struct, frozen=True, rename={"max_uncertainty": "max_doubt"}):
@@ -79,8 +83,8 @@ class Outcome(msgspec.Struct, frozen=True, rename={"max_uncertainty": "max_doubt
 class Hindsight:
     """Computes the result of one setting. Frames of a run are taken in its order.
 
-    `floor`: candidates below it add no uncertainty. `target`: what bounds must reach. `stretch`: an object in this many
-    consecutive frames of a camera is one trial.
+    `floor`: candidates below it add no uncertainty. `target`: what bounds must reach. `stretch`: the number of frames
+    in an audit stretch.
     """
 
     def __init__(self, max_uncertainty: float, floor: float, *, target: float, stretch: int) -> None:
@@ -118,11 +122,7 @@ class Hindsight:
 
     def outcome(self) -> Outcome:
         bounds = self._trials.bounds()
-        proven = {
-            name
-            for name, sides in bounds.items()
-            if all(proves(b.trials, b.errors, self._target) for b in sides.values())
-        }
+        proven = {name for name, sides in bounds.items() if all(side.bound >= self._target for side in sides.values())}
         kinds = ("seen", "blind", "faulty", "missed", "false_alarms", "misnamed", "misplaced", "timed")
         return Outcome(
             max_uncertainty=self._max_uncertainty,
@@ -144,7 +144,7 @@ def best_setting(outcomes: Iterable[Outcome], floor: float) -> Outcome | None:
 
 
 class _Trials:
-    """Counts trials of the frames that people saw, by class and side, one for each object of an audit stretch.
+    """Counts the objects of the frames that people saw, by class, side and audit stretch.
 
     The log does not record which boxes of neighbouring frames are one object. So a stretch counts as many objects as
     its fullest frame has, and the errors of all its frames, at most one for each object.
@@ -154,8 +154,8 @@ class _Trials:
         self._stretch = ""
         self._most: Counter[tuple[str, str]] = Counter()
         self._wrong: Counter[tuple[str, str]] = Counter()
-        self._trials: Counter[tuple[str, str]] = Counter()
-        self._errors: Counter[tuple[str, str]] = Counter()
+        # The number of stretches by class and side, and by wrong objects and objects.
+        self._stretches: dict[tuple[str, str], Counter[tuple[int, int]]] = {}
 
     def take(self, stretch: str, classes: Mapping[str, ClassAgreement]) -> None:
         if stretch != self._stretch:
@@ -173,10 +173,12 @@ class _Trials:
         """Return the bound of each class and side that had an object."""
         self._close()
         found: dict[str, dict[str, Bound]] = {}
-        for (name, side), trials in sorted(self._trials.items()):
-            errors = self._errors[name, side]
-            found.setdefault(name, {})[side] = Bound(trials, errors, round(lower_bound(trials, errors), 6))
-        # A class with only one side is not proven: the other side has no trials.
+        for (name, side), stretches in sorted(self._stretches.items()):
+            trials = sum(objects * count for (_, objects), count in stretches.items())
+            errors = sum(wrong * count for (wrong, _), count in stretches.items())
+            bound = round(lower_bound(stretches, alpha_of(1)), 6)
+            found.setdefault(name, {})[side] = Bound(trials, errors, bound, stretches.total())
+        # A class with only one side is not proven: the other side has no objects.
         for name, sides in found.items():
             for side in () if name == ANY_CLASS else (PRECISION, RECALL):
                 sides.setdefault(side, Bound(0, 0, 0.0))
@@ -189,7 +191,6 @@ class _Trials:
 
     def _close(self) -> None:
         for key, most in self._most.items():
-            self._trials[key] += most
-            self._errors[key] += min(most, self._wrong[key])
+            self._stretches.setdefault(key, Counter())[min(most, self._wrong[key]), most] += 1
         self._most.clear()
         self._wrong.clear()

@@ -15,8 +15,9 @@ from autolabel.labelling.uncertainty import FrameUncertainty
 from autolabel.labels.agreement import Pair, count_agreement, pair_boxes
 from autolabel.labels.manifest import ManifestLine
 from autolabel.triage.audit_trail import AuditTrail
-from autolabel.triage.audits import Evidence, acceptance_status, evidence_key, proven_classes, read_evidence, recipe
+from autolabel.triage.audits import count_old_evidence, evidence_key, read_evidence, recipe
 from autolabel.triage.hindsight import Reviewed
+from autolabel.triage.proof import acceptance_sentences, accepted_classes, class_records
 
 
 class AcceptanceStatus(msgspec.Struct, frozen=True):
@@ -57,18 +58,19 @@ def review_frame(
 def write_evidence(run: Run, audits: AuditTrail, label_bucket: Bucket, now: float) -> AcceptanceStatus:
     """Write the evidence of a run's audits; return the acceptance status. `now`: seconds since the epoch."""
     evidence = audits.evidence(run, datetime.fromtimestamp(now, UTC).isoformat(timespec="seconds"))
-    label_bucket.write(run.folder.audit, msgspec.json.encode(evidence))
     policy = run.document.verification
     if not isinstance(policy, VerifyUncertain):
+        label_bucket.write(run.folder.audit, msgspec.json.encode(evidence))
         return AcceptanceStatus((), ())
-    # Written before the others' evidence is read: if two runs are published at once, at least one sees the other.
-    label_bucket.write(evidence_key(recipe(run), run.drive, run.run), msgspec.json.encode(evidence))
-    others = [one for one in read_evidence(label_bucket, recipe(run)) if (one.drive, one.run) != (run.drive, run.run)]
-    return _acceptance_status(others, evidence, policy)
-
-
-def _acceptance_status(others: list[Evidence], new: Evidence, policy: VerifyUncertain) -> AcceptanceStatus:
-    before, after = proven_classes(others, policy), proven_classes([*others, new], policy)
-    sentences = acceptance_status([*others, new], policy)
-    fallen = (sentence for name, sentence in sentences.items() if name in before - after)
-    return AcceptanceStatus(tuple(sentences.values()), tuple(fallen))
+    # Written before the others' evidence is read: if two runs are published at once, at least one sees the other. Only
+    # once, since a repeated publication is later, and would move the run's stretches in the sequence.
+    key = evidence_key(recipe(run), run.drive, run.run)
+    label_bucket.write_once(key, msgspec.json.encode(evidence))
+    found = list(read_evidence(label_bucket, recipe(run)))
+    evidence = next(one for one in found if (one.drive, one.run) == (run.drive, run.run))
+    label_bucket.write(run.folder.audit, msgspec.json.encode(evidence))
+    before = accepted_classes(class_records((one for one in found if one is not evidence), policy))
+    records = class_records(found, policy)
+    fallen = tuple(str(record) for name, record in records.items() if name in before and not record.is_accepted)
+    old = count_old_evidence(label_bucket, recipe(run))
+    return AcceptanceStatus(acceptance_sentences(records, found, policy, old), fallen)
