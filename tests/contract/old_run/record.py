@@ -14,6 +14,10 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import msgspec
+
+from autolabel.contracts.verification import VerifyUncertain
+from autolabel.triage.audits import evidence_key
 from tests.contract.account import FRAME
 from tests.contract.old_run.walk import (
     CONNECTION,
@@ -34,6 +38,7 @@ from tests.contract.old_run.walk import (
 )
 from tests.contract.template import INGEST, LABELS
 from tests.fakes.answers import answer
+from tests.fakes.evidence import evidence_of
 from tests.fakes.pipeline import verified
 
 # What happens around a run. It yields the state in which the run waits for what comes next.
@@ -199,10 +204,7 @@ def boxes(recipe: str) -> Story:
 
     def story(world: Recording) -> Iterator[str]:
         front = [("front", number) for number in range(5)]
-        proven = [["any class", "recall", True, 0.05, 60, 0]]
-        proven += [["car", side, True, 0.05, 60, 0] for side in ("precision", "recall")]
-        evidence: Json = {"recipe": recipe, "drive": "drive-6", "run": "0001", "published": "2026-03-01T00:00:00+00:00"}
-        evidence |= {"max_doubt": 0.15, "trials": proven}
+        evidence = evidence_of(recipe, "drive-6", VerifyUncertain(target=0.9, stretch=1))
         models = (
             model("sharp", "0001"),
             model("sharp", "0002", answers_of="0001", weight=2.0, calibration={"car": {"slope": 1.5, "offset": 0.5}}),
@@ -211,7 +213,11 @@ def boxes(recipe: str) -> Story:
         world.put(
             "models are active, and an earlier drive has proven what they may be trusted with",
             **catalogue(*models, active=("sharp", "wide")),
-            **{f"s3://{LABELS}/audits/{recipe}/drive-6-0001.json": {"json": evidence}},
+            **{
+                f"s3://{LABELS}/{evidence_key(recipe, 'drive-6', '0001')}": {
+                    "json": json.loads(msgspec.json.encode(evidence))
+                }
+            },
         )
         world.upload(*front[:2])
         world.take("submit", uploaded(world, frame(*front[0])))

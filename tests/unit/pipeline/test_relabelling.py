@@ -370,8 +370,8 @@ def test_audits_are_drawn_first_and_show_no_earlier_boxes() -> None:
         elif kind == AUDIT:
             assert "new" not in json.dumps(lines[str(at)]["doubt"])
     evidence = msgspec.json.decode(pipeline.labels.objects[pipeline.run.folder.audit], type=Evidence)
-    # The kept frames give no trials: each of the four audited stretches has one car.
-    assert sum(row.trials for row in evidence.trials if (row.name, row.side) == ("car", "precision")) == 4
+    # The kept frames are not evidence: each of the four audited stretches has one car.
+    assert sum(one.classes["car"].precision.objects for one in evidence.stretches) == 4
 
 
 def test_an_audit_without_an_answer_gives_no_evidence_but_keeps_the_label() -> None:
@@ -382,7 +382,7 @@ def test_an_audit_without_an_answer_gives_no_evidence_but_keeps_the_label() -> N
     pipeline.relabel()
     pipeline.publish(pipeline.verify(pipeline.assemble(), lambda lines: [], lambda lines: []))
     evidence = msgspec.json.decode(pipeline.labels.objects[pipeline.run.folder.audit], type=Evidence)
-    assert evidence.trials == ()
+    assert evidence.stretches == ()
     assert all(line.verified_by_person for line in dataset(pipeline))
 
 

@@ -148,7 +148,7 @@ def test_segments_prove_nothing_of_boxes() -> None:
     reviewed = [json.loads(line) for line in pipeline.labels.lines(PREFIX + "reviewed.jsonl")]
     assert len(reviewed) == FRAMES
     assert not any(one.get("verified") or one.get("classes") for one in reviewed)
-    assert json.loads(pipeline.labels.objects[PREFIX + "audit.json"])["trials"] == []
+    assert json.loads(pipeline.labels.objects[PREFIX + "audit.json"])["stretches"] == []
 
 
 def test_a_frame_without_a_picture_is_labelled_by_a_person_alone() -> None:
