@@ -1,9 +1,9 @@
 """Decide from the evidence of a recipe which classes are accepted, and certify it.
 
 A class enters when its capital is large enough, for precision and recall. Only blind audits earn capital; shown ones
-can take it away. For an audit whose pre-label lacks a class may be shown, and then has errors of the class alone: to
-leave these out would flatter its recall. An accepted class falls when audits of either kind contradict it. Then it
-enters anew, with a smaller chance of error, so that the chances of all attempts stay within ALPHA.
+can take it away. The reason: a stretch whose pre-label lacks a class is where the class is missed, and it may be shown.
+Without such stretches, recall would look too good. An accepted class falls when audits of either kind contradict it.
+Then it enters anew, with a smaller chance of error, so that the chances of all attempts stay within ALPHA.
 
 Nothing leaves the sequence of stretches. A stretch counts in the first run that audited it.
 """
