@@ -10,7 +10,7 @@ import msgspec
 from aws_lambda_powertools.metrics import MetricUnit
 
 from autolabel.aws import Adapters, answer, logger, metrics, read_settings, tracer
-from autolabel.contracts.logs import LogFolder
+from autolabel.contracts.logs import LogFolder, parse_selection
 from autolabel.drives import DriveLogs
 from autolabel.logs import LogExtraction
 
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 
 class Settings(msgspec.Struct, frozen=True):
-    """`slice_megabytes`: the most of a slice, in 2^20 bytes; `logs_quiet`, `abandoned_after`: as those of submit."""
+    """`slice_megabytes`: the most of a slice, in 2^20 bytes; `logs_quiet`, `abandoned_after`: as those of submit;
+    `log_selection`: for drives whose document has none, empty for every frame."""
 
     ingest_bucket: str
     label_bucket: str
@@ -31,6 +32,7 @@ class Settings(msgspec.Struct, frozen=True):
     slice_megabytes: int
     logs_quiet: float
     abandoned_after: float
+    log_selection: str = ""
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -47,6 +49,7 @@ class Request(msgspec.Struct, frozen=True):
 
 
 settings = read_settings(Settings, os.environ)
+selection = parse_selection(settings.log_selection)
 adapters = Adapters(settings)
 
 
@@ -84,6 +87,7 @@ def handler(event: Event, context: LambdaContext) -> Answer:
         label_bucket=adapters.label_bucket,
         marks=adapters.ledger,
         slice_bytes=settings.slice_megabytes * 1024 * 1024,
+        selection=selection,
     )
     if request.step == "inspect":
         return answer(extraction.inspect())

@@ -10,6 +10,7 @@ from autolabel.logs import (
     Extracted,
     ExtractedFrame,
     LogIndex,
+    Selection,
     Tally,
     Timestamps,
     choose_cameras,
@@ -46,16 +47,19 @@ class Reading(NamedTuple):
         return dict(sum((topic.skipped for topic in self.tally.topics.values()), start=type(self.tally.unread)()))
 
 
-def read_log(body: bytes, slices: int = 1, topics: Sequence[str] = ()) -> Reading:
-    """Extract a log in about this number of slices, and check that every message is accounted for."""
+def read_log(body: bytes, slices: int = 1, topics: Sequence[str] = (), selection: Selection | None = None) -> Reading:
+    """Extract a log in about this number of slices, and check that every message is accounted for.
+
+    With a selection, slices have a size of their own.
+    """
     source = Counting(body)
     index = inspect_log(source, "drive.log")
     cameras = choose_cameras(index, topics)
     tally, taken = Tally(cameras.topics(index)), Timestamps()
     size = sum(chunk.size or chunk.length for chunk in index.chunks if chunk.may_hold(cameras.names))
     items = []
-    for part in plan_slices(index, cameras.names, math.ceil(size / slices) or 1):
-        for item in extract_frames(source, index, part, cameras.names, taken):
+    for part in plan_slices(index, cameras.names, math.ceil(size / slices) or 1, selected=selection is not None):
+        for item in extract_frames(source, index, part, cameras.names, taken, selection or Selection()):
             tally.add(item)
             items.append(item)
     tally.settle(index, cameras.names)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from datetime import UTC, datetime, timedelta
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -18,8 +18,28 @@ from autolabel.contracts.verification import Policy, VerifyAll
 LOG, PLACE = "log", "place"
 # A key has 19 digits.
 MAX_TIMESTAMP = 10**19
+# The least frames a second, by the median pause, at which boxes are linked into tracks.
+LINKED_RATE = 5.0
 _START = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(Z|[+-]\d\d:\d\d)", re.ASCII)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class FrameSelection(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Which frames of a camera are kept: at most `rate` in a second, or those that differ, in one of two ways.
+
+    `visual_change`: the mean difference of grey thumbnails, in levels from 0 to 255, from the last frame that was kept;
+    `longest_gap`: the seconds after which a frame is kept without a change. ValueError for none or both of the ways.
+    """
+
+    rate: Annotated[float, msgspec.Meta(ge=0, le=1_000)] = 0.0
+    visual_change: Annotated[float, msgspec.Meta(ge=0, le=255)] = 0.0
+    longest_gap: Annotated[float, msgspec.Meta(gt=0, le=86_400)] | None = None
+
+    def __post_init__(self) -> None:
+        if (self.rate > 0) == (self.visual_change > 0):
+            raise ValueError("give one of `rate` and `visual_change`, above 0")
+        if self.rate and self.longest_gap:
+            raise ValueError("`longest_gap` belongs to `visual_change`, and there is `rate`")
 
 
 class LogDocument(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -29,14 +49,17 @@ class LogDocument(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_
     when nothing came for a while. `cameras`: the topics to extract, and the name of each one's camera; without them all
     topics with pictures are extracted, under names after the topics. A video's topic is its name, and that of one of
     several streams `<name>/<number>`. `start`: the time of the first frame of every video, or of each by its name: text
-    with a time zone (RFC 3339), or ns since the epoch. `ego_masks`: by camera. `vehicle`, `models`, `verification`,
-    `notes` and `tracks` are as in drive.json.
+    with a time zone (RFC 3339), or ns since the epoch. `selection`: which frames are kept: the fields of a
+    FrameSelection, or one for each camera by its name; cameras that it does not name keep every frame. Without it, the
+    stack's own counts. `ego_masks`: by camera. `vehicle`, `models`, `verification`, `notes` and `tracks` are as in
+    drive.json.
     """
 
     vehicle: str = "unknown"
     logs: tuple[str, ...] = ()
     cameras: dict[str, str] = {}
     start: int | str | dict[str, int | str] = {}
+    selection: dict[str, float | FrameSelection] | None = None
     ego_masks: dict[str, tuple[Point, ...]] = {}
     models: tuple[str, ...] | None = None
     verification: Policy = VerifyAll()
@@ -50,6 +73,32 @@ class LogDocument(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_
         """
         start = self.start.get(name, 0) if isinstance(self.start, dict) else self.start
         return parse_start(start) if isinstance(start, str) else start
+
+    def selection_of(self, camera: str, default: FrameSelection | None = None) -> FrameSelection | None:
+        """Return the selection of a camera's frames, None for every frame. `default`: for documents without one.
+
+        msgspec.ValidationError if it breaks its schema.
+        """
+        if self.selection is None:
+            return default
+        if any(not isinstance(of, FrameSelection) for of in self.selection.values()):
+            return msgspec.convert(self.selection, FrameSelection)
+        found = self.selection.get(camera)
+        return found if isinstance(found, FrameSelection) else None
+
+
+def parse_selection(text: str) -> FrameSelection | None:
+    """Read a selection like `rate=5` or `visual_change=3,longest_gap=5`; None for an empty text.
+
+    ValueError for other texts.
+    """
+    if not text:
+        return None
+    fields = dict(field.partition("=")[::2] for field in text.split(","))
+    try:
+        return msgspec.convert(fields, FrameSelection, strict=False)
+    except msgspec.ValidationError as e:
+        raise ValueError(f"{text!r} is not a selection, like rate=5 or visual_change=3,longest_gap=5: {e}") from e
 
 
 def parse_start(text: str) -> int:
@@ -82,6 +131,13 @@ def parse_log_document(body: bytes, key: str) -> LogDocument:
             raise DocumentRefused("document-schema", f"{key}: the start {e}") from e
         if not within:
             raise DocumentRefused("document-schema", f"{key}: the start of {name or 'all'} is not ns since the epoch")
+    try:
+        document.selection_of("")
+    except msgspec.ValidationError as e:
+        raise DocumentRefused("document-schema", f"{key}: the selection breaks its schema: {e}") from e
+    for camera, of in (document.selection or {}).items():
+        if isinstance(of, FrameSelection) and not is_name(camera):
+            raise DocumentRefused("document-schema", f"{key}: the selection names {camera!r}, which cannot be a camera")
     for topic, camera in document.cameras.items():
         if not is_name(camera):
             raise DocumentRefused(
@@ -122,9 +178,9 @@ class LogRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     `at`: when the state began, in seconds since the epoch. Once it is `extracted`: `cameras` has the number of
     frames by camera, and `messages`, `skipped` and `left` count the messages of its topics, those skipped on
     purpose and those refused. It is `replaced` if the object had other bytes before the extraction ended; if these
-    bytes come again, they get another `attempt`. `detail`: why the log was refused, or what of it was.
-    `intrinsics`: by camera, where the log has them. `by`: the person who left the log out; it is `refused` then, and
-    has no `etag` if it did not come.
+    bytes come again, they get another `attempt`. `detail`: why the log was refused, or what of it was. `note`: what
+    readers of the drive's summary should know of it. `intrinsics`: by camera, where the log has them. `by`: the person
+    who left the log out; it is `refused` then, and has no `etag` if it did not come.
     """
 
     drive: str
@@ -141,6 +197,7 @@ class LogRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     intrinsics: dict[str, CameraIntrinsics] = {}
     by: str = ""
     document: str = ""
+    note: str = ""
 
     @property
     def key(self) -> LogKey:

@@ -224,10 +224,11 @@ def _drive_document(document: LogDocument, ended: Sequence[LogRecord], absent: S
         )
     intrinsics = {camera: found for record in reversed(ended) for camera, found in record.intrinsics.items()}
     # A person's decisions come first, since of many notes the last are left out.
-    said = [f"log {one.name}: {one.detail}" for one in sorted(ended, key=lambda one: not one.by) if one.detail]
+    decided = sorted(ended, key=lambda one: not one.by)
+    said = [f"log {one.name}: {said}" for one in decided for said in (one.detail, one.note) if said]
     notes = [note[:_MAX_NOTE] for note in (*said, *absent)]
     if len(notes) > _MOST_NOTES:
-        notes[_MOST_NOTES:] = [f"{counted(len(notes) - _MOST_NOTES, 'more log')} with notes"]
+        notes[_MOST_NOTES:] = [f"{counted(len(notes) - _MOST_NOTES, 'more note')} on logs"]
     made = DriveDocument(
         vehicle=document.vehicle,
         cameras={

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
         ExtractedFrame,
         LeftMessage,
         Tally,
-        Timestamps,
         TopicTally,
         extract_frames,
     )
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
     )
     from autolabel.logs.kinds import HEAD_BYTES, Kind, tell_kind
     from autolabel.logs.messages import inspect_log, read_messages
+    from autolabel.logs.selection import Selection, Timestamps, choose_selection, unlinked_note
     from autolabel.logs.steps import LogExtraction
 else:
     from autolabel.lazy_faces import lazy_face
@@ -55,7 +55,6 @@ else:
                 "ExtractedFrame",
                 "LeftMessage",
                 "Tally",
-                "Timestamps",
                 "TopicTally",
                 "extract_frames",
             ),
@@ -85,6 +84,12 @@ else:
                 "inspect_log",
                 "read_messages",
             ),
+            "selection": (
+                "Selection",
+                "Timestamps",
+                "choose_selection",
+                "unlinked_note",
+            ),
             "steps": ("LogExtraction",),
         },
     )
@@ -107,12 +112,14 @@ __all__ = [
     "LogMessage",
     "LogSlice",
     "Place",
+    "Selection",
     "Tally",
     "Timestamps",
     "TopicTally",
     "UnreadRange",
     "camera_name",
     "choose_cameras",
+    "choose_selection",
     "extract_frames",
     "inspect_log",
     "natural_order",
@@ -123,4 +130,5 @@ __all__ = [
     "spread_times",
     "tell_kind",
     "time_of_name",
+    "unlinked_note",
 ]

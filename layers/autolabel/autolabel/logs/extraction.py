@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from array import array
-from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import NamedTuple
 
 from autolabel.contracts.errors import LogRefused
-from autolabel.contracts.logs import MAX_TIMESTAMP
 from autolabel.contracts.ports import ByteSource
 from autolabel.logs.containers import LogMessage, Place
 from autolabel.logs.index import Clock, LogChannel, LogIndex, LogSlice, UnreadRange
 from autolabel.logs.messages import log_source, read_messages
 from autolabel.logs.schemas import DEPTH, Decoded, Decoder, decoder_of
+from autolabel.logs.selection import EVERY_FRAME, NOT_SELECTED, SAME_TIMESTAMP, Selection, Selector, Timestamps
 
-SAME_TIMESTAMP = "same-timestamp"
 # Left out on purpose. All other reasons are refusals.
-SKIPPED = frozenset({DEPTH, SAME_TIMESTAMP})
+SKIPPED = frozenset({DEPTH, SAME_TIMESTAMP, NOT_SELECTED})
 # The reason of messages that the log counts, in chunks that cannot be read.
 IN_UNREAD_CHUNKS = "chunk-unread"
 MISSING = "message-missing"
@@ -60,45 +58,26 @@ class LeftMessage(NamedTuple):
 Extracted = ExtractedFrame | LeftMessage | UnreadRange
 
 
-class Timestamps:
-    """The timestamps of each camera's frames: eight bytes for each, if they come roughly in order."""
-
-    def __init__(self) -> None:
-        self._taken: dict[str, array[int]] = {}
-
-    def add(self, camera: str, timestamp: int) -> bool:
-        """Add a timestamp; False if the camera has it already."""
-        taken = self._taken.setdefault(camera, array("Q"))
-        if not taken or timestamp > taken[-1]:
-            taken.append(timestamp)
-            return True
-        at = bisect_left(taken, timestamp)
-        if taken[at] == timestamp:
-            return False
-        taken.insert(at, timestamp)
-        return True
-
-    def check(self, camera: str, timestamp: int) -> None:
-        """Add a timestamp; LogRefused if it cannot be one, or the camera has it already."""
-        if not 0 < timestamp < MAX_TIMESTAMP:
-            raise LogRefused("timestamp-wrong", f"its time is {timestamp}")
-        if not self.add(camera, timestamp):
-            raise LogRefused(SAME_TIMESTAMP, f"an earlier frame of camera {camera!r} has time {timestamp}")
-
-
 def extract_frames(
-    source: ByteSource, index: LogIndex, part: LogSlice, cameras: Mapping[int, str], taken: Timestamps
+    source: ByteSource,
+    index: LogIndex,
+    part: LogSlice,
+    cameras: Mapping[int, str],
+    taken: Timestamps,
+    selection: Selection = EVERY_FRAME,
 ) -> Iterator[Extracted]:
     """Yield a frame or a reason for each message of the cameras' channels in a slice, and the chunks that are refused.
 
     They come in the order of their places. Of two frames of a camera with one timestamp the first in the log counts, so
-    slices that share `taken` must come in their order. LogRefused if the log changes meanwhile.
+    slices that share `taken` must come in their order. The selection begins anew with each slice. LogRefused if the log
+    changes meanwhile.
     """
+    selector = Selector(selection, taken)
     if index.video:
         # Stacks without videos lack its library.
         from autolabel.logs.video_frames import extract_video
 
-        yield from extract_video(log_source(source, index), index, index.video, part, cameras, taken)
+        yield from extract_video(log_source(source, index), index, index.video, part, cameras, selector)
         return
     channels = {channel.id: _Channel(channel) for channel in index.channels if channel.id in cameras}
     for message in read_messages(log_source(source, index), index.container, part, cameras.keys()):
@@ -107,8 +86,7 @@ def extract_frames(
             continue
         channel, camera = channels[message.channel], cameras[message.channel]
         try:
-            frame = _frame(message, channel, camera)
-            taken.check(camera, frame.timestamp)
+            frame = _frame(message, channel, camera, selector)
         except LogRefused as e:
             yield LeftMessage(channel.topic, e.reason, str(e), message.place)
         else:
@@ -134,14 +112,16 @@ class _Channel:
         return self._decode(data)
 
 
-def _frame(message: LogMessage, channel: _Channel, camera: str) -> ExtractedFrame:
+def _frame(message: LogMessage, channel: _Channel, camera: str, selector: Selector) -> ExtractedFrame:
     decoded = channel.decode(message.data)
     clock: Clock = "header" if decoded.stamp else message.clock
     timestamp = decoded.stamp or message.log_time
     # numpy takes tenths of a second to import, and the command is often run for something else.
-    from autolabel.logs.pictures import image_file
+    from autolabel.logs.pictures import image_file, thumbnail
 
+    selector.check(camera, timestamp, partial(thumbnail, decoded.picture))
     image = image_file(decoded.picture)
+    selector.take(camera, timestamp)
     place = message.place
     return ExtractedFrame(camera, timestamp, image.extension, image.body, channel.topic, place, clock, image.note)
 

@@ -21,6 +21,11 @@ VIDEO_STREAM = "video"
 START_MISSING = "start-missing"
 
 
+# The costs of a slice whose frames are selected. A selection begins anew with each slice, so slices are as large as one
+# call can extract: of the messages that fill 100 MB a second, ten seconds.
+SELECTED_BYTES, SELECTED_VIDEO_BYTES = 1024 * 1024 * 1024, 256 * 1024 * 1024
+
+
 class LogChannel(msgspec.Struct, frozen=True):
     """A channel of MCAP, a connection of a ROS 1 bag or a stream of a video. Several channels can have one topic.
 
@@ -183,11 +188,16 @@ class PartOfSource:
         return self._source.read(self._start + start, length)
 
 
-def plan_slices(index: LogIndex, channels: Collection[int], max_bytes: int) -> tuple[LogSlice, ...]:
+def plan_slices(
+    index: LogIndex, channels: Collection[int], max_bytes: int, *, selected: bool = False
+) -> tuple[LogSlice, ...]:
     """Cut the chunks that may hold the channels into runs of at most `max_bytes`, or of one larger chunk.
 
-    A chunk that takes longer than its bytes counts as more of them.
+    A chunk that takes longer than its bytes counts as more of them. `selected`: there is a selection of frames, so the
+    slices have a size of their own.
     """
+    if selected:
+        max_bytes = SELECTED_VIDEO_BYTES if index.video else SELECTED_BYTES
     if index.container == "gzip" or (index.within and index.within.compressed):
         # It is read from its start, so each slice would unpack it again.
         max_bytes = sys.maxsize

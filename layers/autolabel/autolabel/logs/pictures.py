@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +14,10 @@ from autolabel.labels.image_header import MAX_PIXELS
 from autolabel.labels.image_parts import JPEG, PNG
 from autolabel.logs.kinds import tell_kind
 from autolabel.logs.schemas import DEPTH, PackedPicture, RawPicture
+from autolabel.logs.selection import THUMBNAIL
+
+if TYPE_CHECKING:
+    from PIL.Image import Image as OpenedImage
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -51,6 +55,36 @@ def photo_file(pixels: npt.NDArray[Any], turns: int) -> ImageFile:
     target = io.BytesIO()
     Image.fromarray(np.rot90(pixels, turns)).save(target, format="JPEG", quality=_JPEG_QUALITY, subsampling="4:4:4")
     return _checked(ImageFile("jpg", target.getvalue(), f"turned by {90 * turns} degrees" if turns else ""))
+
+
+def thumbnail(picture: RawPicture | PackedPicture) -> bytes | None:
+    """Make a small grey picture: a byte for each pixel, row by row. None for an image file that cannot be read.
+
+    LogRefused for raw pixels that are not a frame.
+    """
+    from PIL import Image
+
+    try:
+        if isinstance(picture, RawPicture):
+            return _shrunk(Image.fromarray(_pixels(picture)[0]))
+        with Image.open(io.BytesIO(picture.data)) as image:
+            if image.width * image.height > MAX_PIXELS:
+                return None
+            # A JPEG is decoded at an eighth of its size, and without its colours.
+            image.draft("L", THUMBNAIL)
+            return _shrunk(image)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        # What Pillow raises for damaged files.
+        return None
+
+
+def _shrunk(image: OpenedImage) -> bytes:
+    from PIL import Image
+
+    if image.mode.startswith("I"):
+        # Of 16 bits the upper ones count; Pillow cuts values above 255.
+        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    return image.convert("L").resize(THUMBNAIL, Image.Resampling.BOX).tobytes()
 
 
 def _checked(made: ImageFile) -> ImageFile:

@@ -19,6 +19,7 @@ from autolabel.contracts.logs import (
     LOG,
     PLACE,
     CameraIntrinsics,
+    FrameSelection,
     LogDocument,
     LogFolder,
     LogRecord,
@@ -30,18 +31,18 @@ from autolabel.contracts.ports import Announcements, Bucket, DriveMarks, Logs, O
 from autolabel.contracts.wording import counted
 from autolabel.logs.calibrations import read_intrinsics
 from autolabel.logs.cameras import Cameras, choose_cameras
-from autolabel.logs.extraction import (
-    SAME_TIMESTAMP,
-    SKIPPED,
-    ExtractedFrame,
-    LeftMessage,
-    Tally,
-    Timestamps,
-    extract_frames,
-)
+from autolabel.logs.extraction import SKIPPED, ExtractedFrame, LeftMessage, Tally, extract_frames
 from autolabel.logs.index import START_MISSING, Clock, LogIndex, LogSlice, UnreadRange, plan_slices, set_start
 from autolabel.logs.messages import inspect_log
 from autolabel.logs.ranges import LOG_CHANGED
+from autolabel.logs.selection import (
+    EVERY_FRAME,
+    SAME_TIMESTAMP,
+    Selection,
+    Timestamps,
+    choose_selection,
+    unlinked_note,
+)
 from autolabel.streams.ordered_map import map_in_order
 
 # S3 takes some tens of milliseconds for a frame, in which the next ones are read and encoded.
@@ -124,6 +125,7 @@ class _Plan(msgspec.Struct, frozen=True):
     names: dict[int, str]
     unread: tuple[tuple[str, str], ...]
     intrinsics: dict[str, CameraIntrinsics] = {}
+    selection: Selection = EVERY_FRAME
 
     @property
     def topics(self) -> dict[str, str]:
@@ -177,7 +179,10 @@ class BucketSource:
 
 
 class LogExtraction:
-    """The steps of one log's extraction. `slice_bytes`: the most bytes of a slice."""
+    """The steps of one log's extraction. `slice_bytes`: the most bytes of a slice, if no frames are selected.
+
+    `selection`: for drives whose document has none.
+    """
 
     def __init__(
         self,
@@ -187,6 +192,7 @@ class LogExtraction:
         label_bucket: Bucket,
         marks: DriveMarks,
         slice_bytes: int,
+        selection: FrameSelection | None = None,
     ) -> None:
         self._log = log
         self._key = f"drives/{log.drive}/logs/{log.name}"
@@ -194,6 +200,7 @@ class LogExtraction:
         self._label_bucket = label_bucket
         self._marks = marks
         self._slice_bytes = slice_bytes
+        self._selection = selection
 
     def inspect(self) -> Inspected:
         """Read the log's index, choose its cameras and write the slices. Raises DocumentRefused for recording.json."""
@@ -216,14 +223,15 @@ class LogExtraction:
             self._write(log.summary, summary)
             refused = f"{LOG_CHANGED}: {e}" if e.reason == LOG_CHANGED else refused
             return Inspected(log.drive, log.name, log.etag, 0, log.slice_list, refused)
-        slices = plan_slices(index, cameras.names, self._slice_bytes)
+        selection = choose_selection(document, self._selection, cameras.names.values())
+        slices = plan_slices(index, cameras.names, self._slice_bytes, selected=bool(selection.cameras))
         for part in slices:
             self._write(log.slice(part.number, "chunks.json"), part)
         # The slices have the chunks. One of unknown channels tells the end that messages of it are not counted.
         unknown = tuple(chunk for chunk in index.chunks if chunk.channels is None)[:1]
         channels = tuple(channel for channel in index.channels if channel.id in cameras.names)
         kept = msgspec.structs.replace(index, chunks=unknown, channels=channels)
-        plan = _Plan(kept, cameras.names, cameras.unread, intrinsics)
+        plan = _Plan(kept, cameras.names, cameras.unread, intrinsics, selection)
         self._write(log.index, plan)
         lines = (msgspec.json.encode({"slice": part.number}) + b"\n" for part in slices)
         self._label_bucket.write_stream(log.slice_list, lines, "application/jsonl")
@@ -234,7 +242,7 @@ class LogExtraction:
         log, plan = self._log, self._plan()
         part = msgspec.json.decode(self._read(log.slice(number, "chunks.json")), type=LogSlice)
         source = BucketSource(self._ingest, self._key, log.etag, plan.index.size)
-        items = extract_frames(source, plan.index, part, plan.names, Timestamps())
+        items = extract_frames(source, plan.index, part, plan.names, Timestamps(), plan.selection)
         frames, left, unread = list[bytes](), list[bytes](), list[UnreadRange]()
         try:
             for item in map_in_order(self._keep, items, _WRITERS):
@@ -315,6 +323,7 @@ class LogExtraction:
             left=sum(topic.refused.total() for topic in topics),
             detail=_detail(tally),
             intrinsics=plan.intrinsics,
+            note=unlinked_note(plan.selection, taken),
         )
 
     def _take_slices(self, tally: Tally, taken: Timestamps, cameras: Counter[str]) -> Iterator[bytes]:

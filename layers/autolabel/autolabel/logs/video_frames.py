@@ -15,15 +15,17 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from autolabel.contracts.errors import LogRefused
 from autolabel.contracts.ports import ByteSource
 from autolabel.labels.image_header import MAX_PIXELS
 from autolabel.logs.containers import Place
-from autolabel.logs.extraction import Extracted, ExtractedFrame, LeftMessage, Timestamps
+from autolabel.logs.extraction import Extracted, ExtractedFrame, LeftMessage
 from autolabel.logs.index import Chunk, Clock, Group, LogChannel, LogIndex, LogSlice, UnreadRange, VideoTimes
 from autolabel.logs.ranges import LOG_CHANGED, MAX_CHUNK_BYTES, join_ranges
+from autolabel.logs.selection import THUMBNAIL, Selector
 from autolabel.logs.video_files import RangedFile
 from autolabel.logs.videos import GROUP_PIXELS, MOST_REORDERED, opened_video, read_packets
 
@@ -49,7 +51,7 @@ def extract_video(
     video: VideoTimes,
     part: LogSlice,
     cameras: Mapping[int, str],
-    taken: Timestamps,
+    selector: Selector,
 ) -> Iterator[Extracted]:
     """Yield the frames of the cameras' streams in a slice: of each in the order of presentation, all by their times."""
     streams = []
@@ -60,7 +62,7 @@ def extract_video(
         runs = [chunks] if index.container == "mp4" and chunks else [[chunk] for chunk in chunks]
         if channel.id in cameras:
             camera = cameras[channel.id]
-            readers = [_StreamReader(index, video, channel, camera, run, taken).read(source) for run in runs]
+            readers = [_StreamReader(index, video, channel, camera, run, selector).read(source) for run in runs]
             streams.append(_timed(itertools.chain.from_iterable(readers)))
     for _, item in heapq.merge(*streams, key=lambda timed: timed[0]):
         yield item
@@ -158,14 +160,14 @@ class _StreamReader:
         channel: LogChannel,
         camera: str,
         chunks: Sequence[Chunk],
-        taken: Timestamps,
+        selector: Selector,
     ) -> None:
         self._index = index
         self._video = video
         self._channel = channel
         self._camera = camera
         self._chunks = chunks
-        self._taken = taken
+        self._selector = selector
         groups = [chunk.group or Group() for chunk in chunks]
         self._first, self._last = groups[0], groups[-1]
         self._keys = [group.key for group in groups if group.key is not None]
@@ -274,8 +276,9 @@ class _StreamReader:
         timestamp = self._video.start + round(shown * 1_000_000_000)
         clock: Clock = "start" if self._video.verified else "creation"
         try:
+            self._selector.check(self._camera, timestamp, partial(_thumbnail, frame))
             image = photo_file(frame.to_ndarray(format="rgb24"), self._turns_of(frame))
-            self._taken.check(self._camera, timestamp)
+            self._selector.take(self._camera, timestamp)
         except LogRefused as e:
             return LeftMessage(self._channel.topic, e.reason, str(e), place)
         note = ", ".join(filter(None, (image.note, "" if self._video.verified else "unverified start")))
@@ -293,6 +296,11 @@ class _StreamReader:
         if turns is None:
             raise LogRefused("rotated", "the video says that its frames are shown mirrored or askew")
         return turns
+
+
+def _thumbnail(frame: VideoFrame) -> bytes:
+    width, height = THUMBNAIL
+    return frame.reformat(width, height, "gray", interpolation="AREA").to_ndarray().tobytes()
 
 
 def _why(packet: Packet[VideoStream], n: int, pictures: _Pictures, damage: _Damage) -> tuple[str, str]:
