@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from pathlib import Path
@@ -270,6 +271,39 @@ def test_a_log_that_is_partly_unreadable_leaves_the_drive_open_without_partial(s
     assert done.exit_code == 0, done.output
     assert "the log does not tell how many messages are in what was not read" in done.output
     assert document(stack).cameras == {"camera-front": Camera(2), "camera-rear": Camera(2)}
+
+
+def test_a_log_is_extracted_as_its_recording_json_describes(stack: Stack, log: Path) -> None:
+    log.write_bytes(mcap_log(drive(10)))
+    own = log.with_name("recording.json")
+    fields = {"vehicle": "car-1", "notes": ["rain"], "ego_masks": {"ahead": [[0, 0], [1, 0], [1, 1]]}}
+    own.write_text(json.dumps({"cameras": {FRONT: "ahead"}, "selection": {"rate": 2}, "logs": ["recorded"], **fields}))
+    done = upload(log, "--vehicle", "car-2")
+    assert done.exit_code == 1
+    assert f"Error: {own} describes the logs: leave out --vehicle" in done.output
+    done = upload(log)
+    assert done.exit_code == 0, done.output
+    note = "selected frames are more than 200 ms apart, too far for tracks: ahead (500 ms)"
+    assert done.output == (
+        f"{FRONT} as camera ahead: 2 extracted (times: 2 by header stamps); 8 skipped (not-selected)\n"
+        f"{note}\n"
+        "drive d1: 2 frames uploaded and closed\n"
+    )
+    assert of_camera(stack, "ahead") == [f"{START + n * STEP}.jpg" for n in (0, 5)]
+    mask = ((0, 0), (1, 0), (1, 1))
+    notes = ("rain", f"log recorded: {note}")
+    assert document(stack) == DriveDocument("car-1", {"ahead": Camera(2, mask)}, notes=notes)
+
+
+def test_the_stacks_selection_counts_where_no_document_of_the_log_has_one(stack: Stack, log: Path) -> None:
+    stack.parameters["LogSelection"] = "rate=5"
+    log.write_bytes(mcap_log(drive(6)))
+    # It describes another log.
+    log.with_name("recording.json").write_text(json.dumps({"logs": ["other"], "selection": {}}))
+    done = upload(log)
+    assert done.exit_code == 0, done.output
+    assert document(stack).cameras == {"camera-front": Camera(3), "camera-rear": Camera(3)}
+    assert "200 ms" not in done.output
 
 
 def test_a_camera_without_frames_is_not_in_the_document(stack: Stack, log: Path) -> None:

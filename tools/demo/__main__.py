@@ -22,6 +22,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from autolabel.contracts.drive import FIRST_RUN
+from autolabel.contracts.logs import LogDocument
 from autolabel.contracts.wording import counted
 from autolabel.models import Model
 from autolabel_cli.browsing.page import PAGE, write_page
@@ -113,7 +114,7 @@ def run_demo(
                     for line in recording.report():
                         console.print(f"  {line}", highlight=False, markup=False)
                     recording.check(count, "there is nothing to label", partial=True)
-                close_drive(stack, DRIVE, document_of("demo", counts, None, (verifiers,)))
+                close_drive(stack, DRIVE, document_of(LogDocument("demo", notes=(verifiers,)), counts))
             closed = time.time()
             view = RunView(stack, DRIVE, FIRST_RUN)
             invitation = Invitation(console, cloud.portal_url) if review else None

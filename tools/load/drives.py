@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from PIL import Image
 
 from autolabel.contracts.drive import FIRST_RUN, execution_name
+from autolabel.contracts.logs import LogDocument
 from autolabel.contracts.run_folder import RunFolder
 from autolabel.contracts.units import ANSWERS
 from autolabel.drives.listing import read_listing
@@ -34,7 +35,7 @@ def upload_drives(stack: Stack, drives: Sequence[str], frames: int) -> None:
 
 def _upload(stack: Stack, drive: str, frames: int) -> None:
     counts = upload_frames(stack, drive, CAMERA, _frames(frames), lambda _: None)
-    close_drive(stack, drive, document_of("load", counts, None, ()))
+    close_drive(stack, drive, document_of(LogDocument("load"), counts))
 
 
 def _frames(count: int) -> Iterator[RecordedFrame]:

@@ -5,22 +5,29 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
+import msgspec
 
 from autolabel.contracts.frames import LOG_DOCUMENT
-from autolabel.contracts.logs import LogDocument, parse_start
-from autolabel.contracts.verification import Policy, VerifyUncertain
+from autolabel.contracts.logs import LogDocument, parse_selection, parse_start
+from autolabel.contracts.verification import Policy, VerifyAll, VerifyUncertain
 from autolabel.contracts.wording import counted
 from autolabel_cli.browsing.page import write_page
 from autolabel_cli.completion import complete_drives, complete_models
 from autolabel_cli.drives.display import RunDisplay
 from autolabel_cli.drives.frame_copies import DATASET, fetch_frames
-from autolabel_cli.drives.log_uploads import LogFiles, absent_sentence, document_of_logs, find_logs, upload_logs
-from autolabel_cli.drives.logs import LogRecording, find_source
+from autolabel_cli.drives.log_uploads import (
+    LogFiles,
+    absent_sentence,
+    check_described,
+    document_of_logs,
+    find_logs,
+    upload_logs,
+)
+from autolabel_cli.drives.logs import LogRecording, find_source, read_document
 from autolabel_cli.drives.recordings import Recording
 from autolabel_cli.drives.results import fetch_run
 from autolabel_cli.drives.run_progress import RunView
 from autolabel_cli.drives.uploads import (
-    VERIFY_ALL,
     check_closed,
     check_names,
     close_drive,
@@ -40,7 +47,7 @@ _UNKNOWN = (
     "these frames are late"
 )
 # With the defaults of the contract. A drive.json can set other values.
-_POLICIES: dict[str, Policy] = {"all": VERIFY_ALL, "doubtful": VerifyUncertain()}
+_POLICIES: dict[str, Policy] = {"all": VerifyAll(), "doubtful": VerifyUncertain()}
 
 
 @click.command()
@@ -108,6 +115,7 @@ def upload(
     check_names(drive, camera or DEFAULT_CAMERA)
     if late and (models or notes or policy != "all"):
         raise CommandError("--late leaves drive.json as it is: leave out --model, --note and --policy")
+    described = LogDocument(vehicle, models=models or None, verification=_POLICIES[policy], notes=notes)
     logs = None if extract else find_logs(source)
     stack = Stack.find(stack_name) if logs else None
     # Older stacks extract no logs.
@@ -119,10 +127,12 @@ def upload(
             )
         if models:
             check_models(stack, models)
-        described = LogDocument(vehicle, models=models or None, verification=_POLICIES[policy], notes=notes)
         _upload_logs(stack, drive, logs, described, late=late, replace=replace)
         return
-    recording = find_source(source, topics, start)
+    if own := read_document(source):
+        check_described(source.parent, described)
+        described = own
+    recording = find_source(source, topics, start, document=described)
     if isinstance(recording, Recording) and (topics or partial or start or extract):
         raise CommandError(f"{source} is not a drive log: leave out --topic, --start, --extract and --partial")
     if replace:
@@ -130,8 +140,10 @@ def upload(
     if isinstance(recording, LogRecording) and camera:
         recording.rename_camera(camera)
     stack = stack or Stack.find(stack_name)
-    if models:
-        check_models(stack, models)
+    if described.models:
+        check_models(stack, described.models)
+    if isinstance(recording, LogRecording):
+        recording.default = parse_selection(stack.parameters.get("LogSelection", ""))
     known = check_closed(stack, drive, late=late)
     if notice := recording.keep_times():
         console.print(notice, style="yellow", highlight=False, markup=False, soft_wrap=True)
@@ -146,10 +158,12 @@ def upload(
             console.print(line, highlight=False, markup=False, soft_wrap=True)
         so = f"drive {drive} has {counted(count, 'frame')} of it" + ("" if late else " and is not closed")
         recording.check(count, so, partial=partial)
+        if recording.note:
+            noted = (*described.notes, f"log {source.name}: {recording.note}")
+            described = msgspec.structs.replace(described, notes=noted)
     if not late:
         intrinsics = recording.calibration.found if isinstance(recording, LogRecording) else None
-        document = document_of(vehicle, counts, models or None, notes, _POLICIES[policy], intrinsics)
-        close_drive(stack, drive, document)
+        close_drive(stack, drive, document_of(described, counts, intrinsics))
     skipped = f"; {recording.skipped_sentence}" if recording.skipped else ""
     done = _uploaded(drive, late=late, known=known)
     said = f"drive {drive}: {counted(count, 'frame')} uploaded{done[0]}{skipped}{done[1]}"

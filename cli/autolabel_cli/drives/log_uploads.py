@@ -112,10 +112,7 @@ def document_of_logs(logs: LogFiles, described: LogDocument) -> bytes:
     if logs.document is None:
         return msgspec.json.encode(msgspec.structs.replace(described, logs=logs.names))
     own = logs.folder / LOG_DOCUMENT
-    if described != LogDocument():
-        raise CommandError(
-            f"{own} describes the logs: leave out --vehicle, --model, --note and --policy, and write them into it"
-        )
+    check_described(logs.folder, described)
     listed = parse_log_document(logs.document, str(own)).logs
     unlisted = [name for name in logs.names if name not in listed] if listed else []
     if unlisted:
@@ -124,6 +121,15 @@ def document_of_logs(logs: LogFiles, described: LogDocument) -> bytes:
             "or leave out the list"
         )
     return logs.document
+
+
+def check_described(folder: Path, described: LogDocument) -> None:
+    """CommandError if the command's options describe logs whose folder has a recording.json."""
+    if described != LogDocument():
+        raise CommandError(
+            f"{folder / LOG_DOCUMENT} describes the logs: leave out --vehicle, --model, --note and --policy, and write "
+            "them into it"
+        )
 
 
 def absent_sentence(logs: LogFiles) -> str:

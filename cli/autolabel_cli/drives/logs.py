@@ -10,6 +10,8 @@ from pathlib import Path
 from types import MappingProxyType
 
 from autolabel.contracts.errors import LogRefused
+from autolabel.contracts.frames import LOG_DOCUMENT
+from autolabel.contracts.logs import FrameSelection, LogDocument, parse_log_document
 from autolabel.contracts.wording import counted
 from autolabel.logs import (
     HEAD_BYTES,
@@ -19,20 +21,24 @@ from autolabel.logs import (
     Intrinsics,
     Kind,
     LogIndex,
+    Selection,
     Tally,
     Timestamps,
     TopicTally,
-    choose_cameras,
+    choose_described,
+    choose_selection,
     extract_frames,
     inspect_log,
     plan_slices,
     read_intrinsics,
     set_start,
     tell_kind,
+    unlinked_note,
 )
 from autolabel_cli.drives.recordings import RecordedFrame, Recording, find_recording
 from autolabel_cli.errors import CommandError
 
+_UNDESCRIBED = LogDocument()
 _SLICE_BYTES = 256 * 1024 * 1024
 _CLOCKS = {
     "header": "header stamps",
@@ -63,15 +69,24 @@ class FileSource:
 
 
 class LogRecording:
-    """A drive log, whose chosen topics are cameras. The tally is whole when all frames were read."""
+    """A drive log, whose chosen topics are cameras. The tally and the note are whole when all frames were read.
+
+    `note`: what readers of the drive's summary should know of it. `default`: the selection of frames, if the document
+    has none.
+    """
 
     skipped: tuple[Path, ...] = ()
     skipped_sentence = ""
     # A log has the times of its frames itself.
     times: Mapping[str, int] = MappingProxyType({})
 
-    def __init__(self, path: Path, source: FileSource, index: LogIndex, cameras: Cameras) -> None:
+    def __init__(
+        self, path: Path, source: FileSource, index: LogIndex, cameras: Cameras, document: LogDocument
+    ) -> None:
         self.path = path
+        self.default: FrameSelection | None = None
+        self.note = ""
+        self._document = document
         self._source = source
         self._index = index
         self._cameras = cameras
@@ -103,8 +118,8 @@ class LogRecording:
         self.tally = Tally(self._cameras.topics(self._index))
 
     def count(self, limit: int | None = None) -> int | None:
-        """Count the messages of the cameras, at most `limit`; `limit` if the log tells no counts."""
-        if self._index.counts is None:
+        """Count the messages of the cameras, at most `limit`; `limit` if the number of frames is not known before."""
+        if self._index.counts is None or self._selection.cameras:
             return limit
         count = sum(self._index.counts.get(channel, 0) for channel in self._cameras.names)
         return count if limit is None else min(count, limit)
@@ -113,12 +128,16 @@ class LogRecording:
         """Read at most `limit` frames of all cameras in the order of the log, from the index `first`."""
         return itertools.islice(self._frames(), first, None if limit is None else first + limit)
 
+    @property
+    def _selection(self) -> Selection:
+        return choose_selection(self._document, self.default, self.cameras)
+
     def _frames(self) -> Iterator[RecordedFrame]:
-        names, taken = self._cameras.names, Timestamps()
+        names, taken, selection = self._cameras.names, Timestamps(), self._selection
         self.tally = Tally(self._cameras.topics(self._index))
         try:
-            for part in plan_slices(self._index, names, _SLICE_BYTES):
-                for item in extract_frames(self._source, self._index, part, names, taken):
+            for part in plan_slices(self._index, names, _SLICE_BYTES, selected=bool(selection.cameras)):
+                for item in extract_frames(self._source, self._index, part, names, taken, selection):
                     self.tally.add(item)
                     if isinstance(item, ExtractedFrame):
                         origin = f"{self.path.name}, {item.origin}"
@@ -126,6 +145,7 @@ class LogRecording:
         except LogRefused as e:
             raise CommandError(f"{self.path}: {e}; start again when it does not change any more") from e
         self.tally.settle(self._index, names)
+        self.note = unlinked_note(selection, taken)
 
     def check(self, uploaded: int, so: str, *, partial: bool) -> None:
         """CommandError if nothing was `uploaded`, or not all could be read and `partial` is not set.
@@ -153,19 +173,24 @@ class LogRecording:
             first = self.tally.first_unread[reason]
             at = f"{first.unit} {first.start:,} to {first.end:,}"
             lines.append(f"{counted(count, 'part')} not read ({reason}), the first at {at}: {first.detail}")
+        lines += [self.note] if self.note else []
         if not self.tally.complete:
             lines.append("the log does not tell how many messages are in what was not read")
         return lines
 
 
 def find_source(
-    path: Path, topics: Collection[str] = (), start: int = 0, else_start: int = 0
+    path: Path,
+    topics: Collection[str] = (),
+    start: int = 0,
+    else_start: int = 0,
+    document: LogDocument = _UNDESCRIBED,
 ) -> Recording | LogRecording:
     """Find the recording at a path: a drive log or a video by its first bytes, or a folder of images.
 
-    `topics`: those of a log to read; empty: all with pictures. `start`: the time of a video's first frame, in ns since
-    the epoch; `else_start`: that of a video that does not tell its own. CommandError for another kind of file, and for
-    a log that cannot be read or has no camera.
+    `topics`: those of a log to read; empty: those of its document, or all with pictures. `start`: the time of a video's
+    first frame, in ns since the epoch; `else_start`: that of a video whose start neither its document nor itself tells.
+    CommandError for another kind of file, and for a log that cannot be read or has no camera.
     """
     if not path.is_file():
         return find_recording(path)
@@ -175,8 +200,8 @@ def find_source(
         index = inspect_log(source, str(path))
         if start and not index.video:
             raise CommandError(f"{path} is not a video, and has the times of its frames itself: leave out --start")
-        index = set_start(index, start, str(path), else_start)
-        return LogRecording(path, source, index, choose_cameras(index, topics))
+        index = set_start(index, start or document.start_of(path.name), str(path), else_start)
+        return LogRecording(path, source, index, choose_described(index, document, topics), document)
     except LogRefused as e:
         advice = _ADVICE.get(e.reason, "")
         message = str(e) if str(path) in str(e) else f"{path}: {e}"
@@ -188,6 +213,15 @@ def find_source(
             f"{path} is a drive log, and the libraries that read logs are not installed: "
             "install autolabel with its extra logs (pip install '<checkout>[logs]')"
         ) from e
+
+
+def read_document(path: Path) -> LogDocument | None:
+    """Read the recording.json beside a log, if it names the log or no logs. DocumentRefused if it breaks a rule."""
+    own = path.parent / LOG_DOCUMENT
+    if not path.is_file() or not own.is_file():
+        return None
+    document = parse_log_document(own.read_bytes(), str(own))
+    return document if not document.logs or path.name in document.logs else None
 
 
 def read_head(path: Path) -> bytes:

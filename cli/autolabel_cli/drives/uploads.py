@@ -11,15 +11,13 @@ from botocore.exceptions import ClientError
 from autolabel.aws import error_code
 from autolabel.contracts.drive import Camera, DriveDocument
 from autolabel.contracts.frames import DRIVE_DOCUMENT, SOURCE, FrameKey, drive_prefix, encode_source, is_name
-from autolabel.contracts.logs import CameraIntrinsics
-from autolabel.contracts.verification import Policy, VerifyAll
+from autolabel.contracts.logs import CameraIntrinsics, LogDocument
 from autolabel.streams import map_in_order
 from autolabel_cli.drives.recordings import RecordedFrame
 from autolabel_cli.errors import CommandError
 from autolabel_cli.stack import Stack
 
 UPLOADERS = 8
-VERIFY_ALL = VerifyAll()
 
 
 def check_names(drive: str, camera: str) -> None:
@@ -81,14 +79,16 @@ def close_drive(stack: Stack, drive: str, document: DriveDocument) -> None:
 
 
 def document_of(
-    vehicle: str,
-    frames: Mapping[str, int],
-    models: tuple[str, ...] | None,
-    notes: tuple[str, ...],
-    verification: Policy = VERIFY_ALL,
-    intrinsics: Mapping[str, CameraIntrinsics] | None = None,
+    described: LogDocument, frames: Mapping[str, int], intrinsics: Mapping[str, CameraIntrinsics] | None = None
 ) -> DriveDocument:
     """Make the document of a drive. `frames`: their count by camera; `intrinsics`: of cameras that have some."""
     known = {camera: found.as_document() for camera, found in (intrinsics or {}).items()}
-    cameras = {camera: Camera(count, intrinsics=known.get(camera)) for camera, count in sorted(frames.items())}
-    return DriveDocument(vehicle=vehicle, cameras=cameras, models=models, notes=notes, verification=verification)
+    masks = described.ego_masks
+    return DriveDocument(
+        vehicle=described.vehicle,
+        cameras={name: Camera(count, masks.get(name), known.get(name)) for name, count in sorted(frames.items())},
+        models=described.models,
+        verification=described.verification,
+        notes=described.notes,
+        tracks=described.tracks,
+    )

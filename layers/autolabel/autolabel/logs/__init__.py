@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from autolabel.logs.calibrations import Intrinsics, read_intrinsics
-    from autolabel.logs.cameras import Cameras, camera_name, choose_cameras
+    from autolabel.logs.cameras import Cameras, camera_name, choose_cameras, choose_described
     from autolabel.logs.containers import LogMessage, Place
     from autolabel.logs.extraction import (
         Extracted,
@@ -45,6 +45,8 @@ else:
                 "Cameras",
                 "camera_name",
                 "choose_cameras",
+                "choose_described",
+                "choose_described",
             ),
             "containers": (
                 "LogMessage",
@@ -119,6 +121,7 @@ __all__ = [
     "UnreadRange",
     "camera_name",
     "choose_cameras",
+    "choose_described",
     "choose_selection",
     "extract_frames",
     "inspect_log",

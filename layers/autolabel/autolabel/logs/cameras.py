@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from autolabel.contracts.errors import LogRefused
 from autolabel.contracts.frames import is_name
+from autolabel.contracts.logs import LogDocument
 from autolabel.logs.image_files import folder_camera
 from autolabel.logs.index import VIDEO_STREAM, LogChannel, LogIndex
 from autolabel.logs.schemas import IMAGE_FILE, holds_calibrations, holds_pictures, is_other_picture
@@ -71,6 +72,21 @@ def choose_cameras(index: LogIndex, topics: Collection[str] = (), given: Mapping
     calibrated = (c for c in index.channels if holds_calibrations(c) and _base(c.topic) in bases)
     calibrations = {channel.id: bases[_base(channel.topic)] for channel in calibrated}
     return Cameras(names, calibrations, tuple(sorted(unread)))
+
+
+def choose_described(index: LogIndex, document: LogDocument, topics: Collection[str] = ()) -> Cameras:
+    """Choose the cameras of a log, as its document maps and picks them. `topics`: those to pick instead.
+
+    LogRefused as of choose_cameras, and for a log that has none of the document's topics.
+    """
+    named = {_plain(topic) for topic in document.cameras}
+    # Other logs of the drive have the other topics.
+    topics = topics or sorted({channel.topic for channel in index.channels if _plain(channel.topic) in named})
+    if named and not topics:
+        raise LogRefused(
+            "no-camera", f"the log has none of the document's topics: {', '.join(sorted(document.cameras))}"
+        )
+    return choose_cameras(index, topics, document.cameras)
 
 
 def _own_name(channel: LogChannel) -> str:

@@ -30,7 +30,7 @@ from autolabel.contracts.logs import (
 from autolabel.contracts.ports import Announcements, Bucket, DriveMarks, Logs, ObjectHead
 from autolabel.contracts.wording import counted
 from autolabel.logs.calibrations import read_intrinsics
-from autolabel.logs.cameras import Cameras, choose_cameras
+from autolabel.logs.cameras import choose_described
 from autolabel.logs.extraction import SKIPPED, ExtractedFrame, LeftMessage, Tally, extract_frames
 from autolabel.logs.index import START_MISSING, Clock, LogIndex, LogSlice, UnreadRange, plan_slices, set_start
 from autolabel.logs.messages import inspect_log
@@ -212,7 +212,7 @@ class LogExtraction:
                 raise LogRefused(LOG_CHANGED, f"{self._key} was changed or deleted before its extraction")
             walked = BucketSource(self._ingest, self._key, log.etag, head.size, _WALK_READS)
             index = inspect_log(walked, self._key)
-            cameras = _choose(index, document)
+            cameras = choose_described(index, document)
             index = set_start(index, document.start_of(log.name), self._key)
             source = BucketSource(self._ingest, self._key, log.etag, head.size)
             intrinsics = read_intrinsics(source, index, cameras).found
@@ -401,18 +401,6 @@ class LogExtraction:
 
     def _write(self, key: str, content: msgspec.Struct) -> None:
         self._label_bucket.write(key, msgspec.json.encode(content))
-
-
-def _choose(index: LogIndex, document: LogDocument) -> Cameras:
-    """Choose the cameras of a log, as its document maps and picks them."""
-    named = {topic.strip("/"): camera for topic, camera in document.cameras.items()}
-    # Other logs of the drive have the other topics.
-    topics = sorted({channel.topic for channel in index.channels if channel.topic.strip("/") in named})
-    if named and not topics:
-        raise LogRefused(
-            "no-camera", f"the log has none of the document's topics: {', '.join(sorted(document.cameras))}"
-        )
-    return choose_cameras(index, topics, document.cameras)
 
 
 def _take_left(tally: Tally, line: _LeftLine) -> None:
