@@ -21,13 +21,13 @@ from autolabel.logs import pictures
 from autolabel.logs.schemas import PackedPicture, RawPicture
 from autolabel.logs.selection import (
     NOT_SELECTED,
-    SAME_TIMESTAMP,
     Selection,
     Selector,
     Timestamps,
     choose_selection,
 )
 from autolabel.sequences import LEAST_RATE
+from tests.fakes.archives import archive, images
 from tests.fakes.images import saved
 from tests.fakes.logs import FRONT, REAR, START, STEP, Sent, bag_log, drive, jpeg, mcap_log, pixels, raw, sqlite_log
 from tests.fakes.pipeline import DRIVE
@@ -126,12 +126,15 @@ def test_the_rate_that_is_linked_is_the_linkers_own() -> None:
 
 
 def test_a_frame_that_is_none_is_not_the_one_to_compare_with() -> None:
-    # A damaged picture at 0.2 s, and one with the time of the first frame, in other cells than the frames around them.
+    # A frame with the time of the first one does not become the reference.
+    shown = [(START, grey(0)), (START + 5, grey(10)), (START, grey(90)), (START + 9, grey(12))]
+    assert kept(FrameSelection(visual_change=3), shown) == [START, START + 5]
+    # A damaged picture at 0.2 s does not take the cell.
     sent = front([0, 200, 250, 0, 400, 450])
     sent[1] = sent[1]._replace(packed=("jpeg", b"no picture"))
     reading = read_log(mcap_log(sent), selection=Selection({"camera-front": FrameSelection(rate=5)}))
     assert [(frame.timestamp - START) // 1_000_000 for frame in reading.frames] == [0, 250, 400]
-    assert (reading.refused, reading.skipped) == ({"not-an-image": 1}, {SAME_TIMESTAMP: 1, NOT_SELECTED: 1})
+    assert (reading.refused, reading.skipped) == ({"not-an-image": 1}, {NOT_SELECTED: 2})
 
 
 def front(milliseconds: list[int], level: int = 0) -> list[Sent]:
@@ -232,12 +235,33 @@ def selected(body: bytes, slice_bytes: int, draw: Random | None, name: str = "a.
     return cloud
 
 
+@pytest.mark.parametrize("kind", ["zip", "tar", "tar.gz"])
+def test_images_are_selected_by_their_times_in_whatever_order_they_are_packed(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = list(images(40).items())
+    ordered = selected(archive(dict(files), kind), 10**9, None, selection={"rate": 2})
+    assert len(ordered.frames()) == 16
+    Random(1).shuffle(files)
+    shuffled = archive(dict(files), kind)
+    if kind != "tar.gz":
+        assert selected(shuffled, 10**9, None, selection={"rate": 2}).frames() == ordered.frames()
+        monkeypatch.setattr(indexes, "SELECTED_PICTURE_BYTES", 10_000)
+    for selection in ({"rate": 2}, {"visual_change": 5, "longest_gap": 2}):
+        whole = selected(shuffled, 10**9, None, selection=selection)
+        cloud = selected(shuffled, 1, Random(1), selection=selection)
+        assert (cloud.inspect(cloud.folder()).slices > 1) == (kind != "tar.gz")
+        assert cloud.frames() == whole.frames()
+        assert cloud.summary(cloud.folder()) == whole.summary(whole.folder())
+        assert sum(of.messages for of in whole.summary(whole.folder()).topics.values()) == 80
+
+
 @pytest.mark.parametrize("container", ["mp4", "matroska"])
 @pytest.mark.parametrize("selection", [{"rate": 6}, {"visual_change": 40}])
 def test_slices_of_a_video_leave_the_same_frames(
     container: str, selection: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(indexes, "SELECTED_VIDEO_BYTES", 2_000)
+    monkeypatch.setattr(indexes, "SELECTED_PICTURE_BYTES", 2_000)
     body = video(container=container, params=OPEN, frames=len(UNEVEN), times=UNEVEN)
     fields = {"selection": selection, "start": "2026-11-22T10:00:00Z", "tracks": False}
     whole = selected(body, 10**9, None, "front.mp4", **fields)

@@ -83,9 +83,9 @@ class PartReader(Protocol):
     def messages(
         self, source: ByteSource, chunks: Sequence[Chunk], channels: Collection[int]
     ) -> Iterator[LogMessage | UnreadRange]:
-        """Yield the messages of the channels in ascending chunks, and what is refused.
+        """Yield the messages of the channels in chunks, and what is refused. LogRefused if the log changes meanwhile.
 
-        LogRefused if the log changes meanwhile.
+        The chunks ascend, but for the images of an archive that can be read at any place.
         """
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Literal
 
 import msgspec
@@ -21,9 +21,9 @@ VIDEO_STREAM = "video"
 START_MISSING = "start-missing"
 
 
-# The costs of a slice whose frames are selected. A selection begins anew with each slice, so slices are as large as one
-# call can extract: of the messages that fill 100 MB a second, ten seconds.
-SELECTED_BYTES, SELECTED_VIDEO_BYTES = 1024 * 1024 * 1024, 256 * 1024 * 1024
+# The most cost of a slice whose frames are selected: of messages, and of videos and images. A selection begins anew
+# with each slice, so slices are as large as one call can extract: of 100 MB of messages a second, ten seconds.
+SELECTED_BYTES, SELECTED_PICTURE_BYTES = 1024 * 1024 * 1024, 256 * 1024 * 1024
 
 
 class LogChannel(msgspec.Struct, frozen=True):
@@ -194,16 +194,21 @@ def plan_slices(
     """Cut the chunks that may hold the channels into runs of at most `max_bytes`, or of one larger chunk.
 
     A chunk that takes longer than its bytes counts as more of them. `selected`: there is a selection of frames, so the
-    slices have a size of their own.
+    slices have a size of their own, and images of an archive come by camera and time.
     """
+    chunks: Sequence[Chunk] = index.chunks
     if selected:
-        max_bytes = SELECTED_VIDEO_BYTES if index.video else SELECTED_BYTES
+        images = bool(chunks and chunks[0].member)
+        max_bytes = SELECTED_PICTURE_BYTES if index.video or images else SELECTED_BYTES
+        # Tools pack files in any order. A compressed tar can only be read from its start.
+        if images and index.container != "gzip":
+            chunks = sorted(chunks, key=lambda chunk: (chunk.channels or (), chunk.first, chunk.start))
     if index.container == "gzip" or (index.within and index.within.compressed):
         # It is read from its start, so each slice would unpack it again.
         max_bytes = sys.maxsize
     runs: list[list[Chunk]] = []
     room = 0
-    for chunk in index.chunks:
+    for chunk in chunks:
         if not chunk.may_hold(channels):
             continue
         if not runs or chunk.cost > room:

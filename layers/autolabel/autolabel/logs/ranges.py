@@ -49,14 +49,14 @@ def join_ranges(ranges: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
 
 
 def join_chunks(chunks: Sequence[Chunk]) -> list[list[Chunk]]:
-    """Group ascending chunks into runs that one request reads."""
-    runs = join_ranges([(chunk.start, chunk.end) for chunk in chunks])
-    groups: list[list[Chunk]] = [[] for _ in runs]
-    at = 0
+    """Group chunks into runs that one request reads, by the same limits. They keep their order."""
+    groups: list[list[Chunk]] = []
     for chunk in chunks:
-        while chunk.end > runs[at][1]:
-            at += 1
-        groups[at].append(chunk)
+        run = groups[-1] if groups else []
+        if run and 0 <= chunk.start - run[-1].end <= JOIN_GAP and chunk.end - run[0].start <= RUN_BYTES:
+            run.append(chunk)
+        else:
+            groups.append([chunk])
     return groups
 
 

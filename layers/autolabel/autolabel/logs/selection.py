@@ -115,13 +115,14 @@ class _ByRate:
     def __init__(self, rate: float) -> None:
         # By its text: 0.1 is a tenth.
         self._rate = Fraction(str(rate)) / _SECOND
-        self._cell: int | None = None
+        # All of the slice: frames need not come in the order of their times.
+        self._cells = set[int]()
 
     def wants(self, timestamp: int, _: Thumbnail) -> bool:
-        return self._cell_of(timestamp) != self._cell
+        return self._cell_of(timestamp) not in self._cells
 
     def take(self, timestamp: int) -> None:
-        self._cell = self._cell_of(timestamp)
+        self._cells.add(self._cell_of(timestamp))
 
     def _cell_of(self, timestamp: int) -> int:
         return (timestamp + _CELL_OFFSET) * self._rate.numerator // self._rate.denominator
