@@ -84,12 +84,19 @@ def test_a_video_waits_for_its_start_and_becomes_a_labelled_drive(pipeline: Pipe
     eventually(waits, "the log that waits", 60)
     assert "next: upload logs/recording.json with the start of front.mp4" in operator.say("status", "filmed")
     # When the document tells it, then the extraction begins by itself
-    document = {"logs": ["front.mp4"], "start": "2026-11-22T10:00:00Z", "cameras": {"front.mp4": "front"}}
+    document: dict[str, Any] = {
+        "logs": ["front.mp4"],
+        "start": "2026-11-22T10:00:00Z",
+        "cameras": {"front.mp4": "front"},
+        "selection": {"rate": 15},
+    }
     pipeline.put("filmed", "logs/recording.json", json.dumps(document).encode())
-    assert pipeline.succeed("filmed")["frames"]["labelled"] == 2 * FRAMES
+    assert pipeline.succeed("filmed")["frames"]["labelled"] == FRAMES
     lines = pipeline.lines("filmed", "dataset.manifest")
-    assert lines[1]["provenance"]["timestamp"] == "1795341600033333333"
-    assert lines[1]["provenance"]["source"] == "front.mp4, 0.033333 s"
+    # And every second frame is selected
+    assert lines[1]["provenance"]["timestamp"] == "1795341600066666667"
+    assert lines[1]["provenance"]["source"] == "front.mp4, 0.066667 s"
+    assert "front.mp4: extracted, 5 frames of 10 messages, 5 skipped" in operator.say("status", "filmed")
 
 
 def test_a_log_that_cannot_be_read_is_told_and_the_others_go_on(pipeline: Pipeline) -> None:

@@ -236,9 +236,7 @@ def selected(body: bytes, slice_bytes: int, draw: Random | None, name: str = "a.
 
 
 @pytest.mark.parametrize("kind", ["zip", "tar", "tar.gz"])
-def test_images_are_selected_by_their_times_in_whatever_order_they_are_packed(
-    kind: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_images_are_selected_by_their_times_in_any_order_of_packing(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     files = list(images(40).items())
     ordered = selected(archive(dict(files), kind), 10**9, None, selection={"rate": 2})
     assert len(ordered.frames()) == 16
