@@ -172,8 +172,9 @@ def test_thumbnails_show_what_pictures_of_all_kinds_show() -> None:
         found = pictures.thumbnail(picture)
         assert found
         assert np.abs(np.frombuffer(found, np.uint8).reshape(18, 32) - wanted).max() <= 2
-    cut = bytes(views[0].data)[:200]  # type: ignore[union-attr]
-    assert pictures.thumbnail(PackedPicture("", memoryview(cut))) is None
+    jpeg_file, gif = bytes(views[0].data), saved(Image.fromarray(rgb), "GIF")
+    for unreadable in (jpeg_file[:200], gif, b""):
+        assert pictures.thumbnail(PackedPicture("", memoryview(unreadable))) is None
 
 
 def messages(seed: int) -> list[Sent]:

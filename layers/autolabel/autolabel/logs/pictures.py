@@ -67,14 +67,17 @@ def thumbnail(picture: RawPicture | PackedPicture) -> bytes | None:
     try:
         if isinstance(picture, RawPicture):
             return _shrunk(Image.fromarray(_pixels(picture)[0]))
-        with Image.open(io.BytesIO(picture.data)) as image:
+        # Nothing else becomes a frame, and Pillow would run other programs for some kinds.
+        with Image.open(io.BytesIO(picture.data), formats=("JPEG", "PNG")) as image:
             if image.width * image.height > MAX_PIXELS:
                 return None
             # A JPEG is decoded at an eighth of its size, and without its colours.
             image.draft("L", THUMBNAIL)
             return _shrunk(image)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-        # What Pillow raises for damaged files.
+    except LogRefused:
+        raise
+    except Exception:
+        # Pillow raises errors of many kinds for damaged files.
         return None
 
 
