@@ -14,7 +14,7 @@ from autolabel.contracts.errors import DocumentRefused, ShardMissing
 from autolabel.contracts.logs import LogFolder, LogRecord
 from autolabel.inference.submission import ObjectEvent
 from autolabel.logs import steps
-from autolabel.logs.extraction import SAME_TIMESTAMP
+from autolabel.logs.selection import SAME_TIMESTAMP
 from autolabel.logs.steps import Inspected, LogExtraction, LogSummary
 from tests.fakes import logs as written
 from tests.fakes.archives import ARCHIVES, archive, images
