@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
+import subprocess
 from pathlib import Path
 from typing import NamedTuple
 from xml.etree import ElementTree
@@ -12,7 +14,9 @@ import yaml
 from globox import AnnotationSet
 from pycocotools.coco import COCO
 
+from autolabel_cli.installation import DATUMARO
 from autolabel_cli.models.kitti import REGION_TYPE, read_labelled_folder
+from tests.datasets.drives import key_of
 
 
 class Found(NamedTuple):
@@ -28,6 +32,15 @@ class Read(NamedTuple):
 
     boxes: list[Found]
     regions: list[tuple[float, ...]]
+
+
+class CvatBox(NamedTuple):
+    """A box of a CVAT track as read."""
+
+    frame: int
+    track: int
+    found: Found
+    outside: bool
 
 
 Frames = dict[str, dict[str, Read]]
@@ -115,4 +128,86 @@ def read_voc(folder: Path) -> Frames:
     return found
 
 
-READERS = {"coco": read_coco, "kitti": read_kitti, "yolo": read_yolo, "voc": read_voc}
+def name_of(video: str, number: int) -> str:
+    """The name of a numbered frame, whose drive was made with `key_of`."""
+    return f"{video}.{key_of(index=number).timestamp}"
+
+
+def read_kitti_tracking(folder: Path) -> Frames:
+    """Read KITTI tracking by its columns: the object format after the frame and the track."""
+    found: Frames = {}
+    for sequences in folder.glob("*/evaluate_tracking.seqmap"):
+        split = found[sequences.parent.name] = {}
+        for video, _, first, count in map(str.split, sequences.read_text().splitlines()):
+            for number in range(int(first), int(count)):
+                assert (sequences.parent / "image_02" / video / f"{number:06d}.png").is_file()
+                split[name_of(video, number)] = Read([], [])
+            tracks = set()
+            for line in (sequences.parent / "label_02" / f"{video}.txt").read_text().splitlines():
+                number, track, name, truncated, occluded, _, *at = line.split()
+                frame = split[name_of(video, int(number))]
+                corners = tuple(map(float, at[:4]))
+                assert len(at) == 11
+                assert (name == REGION_TYPE) == (track == "-1")
+                if name == REGION_TYPE:
+                    frame.regions.append(corners)
+                else:
+                    assert track not in tracks, "these drives have no tracks, so each object is one of its own"
+                    tracks.add(track)
+                    frame.boxes.append(Found(name, corners, (occluded != "0", truncated != "0")))
+    return found
+
+
+# Runs in datumaro's environment. Prints, for each file, its frames, and each box with its attributes.
+_READ_CVAT = """
+import json, sys
+from datumaro.components.dataset import Dataset
+for path in sys.argv[1:]:
+    read = Dataset.import_from(path, "cvat")
+    names = [category.name for category in read.categories()[next(iter(read.categories()))]]
+    boxes = [
+        [item.attributes["frame"], names[box.label], box.points, box.attributes]
+        for item in read for box in item.annotations
+    ]
+    print(json.dumps(boxes, default=float))
+"""
+
+
+def read_cvat(folder: Path) -> dict[str, dict[str, list[CvatBox]]]:
+    """Read CVAT's files of each split and video with datumaro's importer."""
+    paths = [path.parent for path in folder.rglob("annotations.xml")]
+    command = [*DATUMARO.python(), "-c", _READ_CVAT, *map(str, paths)]
+    output = subprocess.run(command, capture_output=True, check=True, text=True).stdout
+    found: dict[str, dict[str, list[CvatBox]]] = {}
+    for path, boxes in zip(paths, map(json.loads, output.splitlines()), strict=True):
+        assert all(attributes["keyframe"] for *_, attributes in boxes)
+        found.setdefault(path.parent.name, {})[path.name] = [
+            CvatBox(number, a["track_id"], Found(name, tuple(at), (a["occluded"], a["truncated"])), a["outside"])
+            for number, name, at, a in boxes
+        ]
+    return found
+
+
+def read_cvat_frames(folder: Path) -> Frames:
+    """Read CVAT's files as frames; what is outside is not in a frame."""
+    found: Frames = {}
+    for split, videos in read_cvat(folder).items():
+        for video, boxes in videos.items():
+            for number in range(len(list((folder / split / video / "images").glob("frame_*.png")))):
+                read = found.setdefault(split, {})[name_of(video, number)] = Read([], [])
+                for box in (box for box in boxes if box.frame == number and not box.outside):
+                    if box.found.name == "ignore":
+                        read.regions.append(box.found.at)
+                    else:
+                        read.boxes.append(box.found)
+    return found
+
+
+READERS = {
+    "coco": read_coco,
+    "kitti": read_kitti,
+    "yolo": read_yolo,
+    "voc": read_voc,
+    "kitti-tracking": read_kitti_tracking,
+    "cvat-video": read_cvat_frames,
+}

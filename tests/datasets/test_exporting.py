@@ -22,7 +22,7 @@ from autolabel_cli.drives.frame_copies import fetch_frames
 from autolabel_cli.errors import CommandError
 from autolabel_cli.stack import Stack
 from tests.datasets.drives import Labelled, Shelf, as_manifest, boxes_of, key_of
-from tests.datasets.readers import read_coco, read_kitti, read_voc, read_yolo
+from tests.datasets.readers import read_coco, read_cvat, read_kitti, read_voc, read_yolo
 from tests.fakes.evidence import evidence_of
 from tests.fakes.images import jpeg, png
 
@@ -369,6 +369,45 @@ def test_mot_has_a_folder_for_each_video_with_its_tracks(shelf: Shelf, export: E
     assert sorted(path.name for path in (folder / "img1").iterdir()) == [f"00000{n}.png" for n in (1, 2, 3)]
     (region,) = (tmp_path / "out/train/drive-a.rear/gt/gt.txt").read_text().splitlines()
     assert float(region.split(",")[6]) == 0
+
+
+def tracked(shelf: Shelf) -> None:
+    """Publish a drive: a van that becomes a bus, and a car that is not seen in the second frame."""
+    boxes = ([CAR, VAN], [VAN], [CAR, BUS], [CAR])
+    ids = (["a1", "b2"], ["b2"], ["a1", "b2"], ["a1"])
+    lines = []
+    for index, (seen, tracks) in enumerate(zip(boxes, ids, strict=True)):
+        lines.append({**shelf.frame(key_of(index=index), seen), "tracks": tracks})
+    shelf.publish("drive-a", lines)
+
+
+def test_kitti_tracking_has_one_number_for_each_track(shelf: Shelf, export: Export, tmp_path: Path) -> None:
+    tracked(shelf)
+    export("drive-a", "--format", "kitti-tracking")
+    rows = [row.split() for row in (tmp_path / "out/train/label_02/drive-a.front.txt").read_text().splitlines()]
+    assert [(int(row[0]), int(row[1]), row[2], float(row[6])) for row in rows] == [
+        (0, 0, "Car", 2),
+        (0, 1, "Van", 1),
+        (1, 1, "Van", 1),
+        (2, 0, "Car", 2),
+        (2, 1, "bus", 30),
+        (3, 0, "Car", 2),
+    ]
+
+
+def test_cvat_tracks_end_where_their_object_is_not_seen(shelf: Shelf, export: Export, tmp_path: Path) -> None:
+    tracked(shelf)
+    export("drive-a", "--format", "cvat-video")
+    boxes = read_cvat(tmp_path / "out")["train"]["drive-a.front"]
+    tracks: dict[int, list[tuple[int, str, bool]]] = {}
+    for box in boxes:
+        tracks.setdefault(box.track, []).append((box.frame, box.found.name, box.outside))
+    # A CVAT track has one class, so the van and the bus are two; the last box of the car is in the last frame.
+    assert tracks == {
+        0: [(0, "car", False), (1, "car", True), (2, "car", False), (3, "car", False)],
+        1: [(0, "van", False), (1, "van", False), (2, "van", True)],
+        2: [(2, "bus", False), (3, "bus", True)],
+    }
 
 
 def test_images_say_their_source_files_in_coco_and_voc(shelf: Shelf, export: Export, tmp_path: Path) -> None:

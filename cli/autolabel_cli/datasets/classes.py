@@ -16,6 +16,7 @@ from autolabel_cli.suggestions import did_you_mean
 
 IGNORE = "ignore"
 _LONGEST_NAME = 100
+_KITTI_FORMATS = ("kitti", "kitti-tracking")
 
 
 class Region(Enum):
@@ -60,11 +61,11 @@ def read_class_map(path: Path | None) -> dict[str, str | None] | None:
 def map_classes(mapping: Mapping[str, str | None] | None, form: str) -> ClassMap:
     """Map the classes of the taxonomy to those of an export, in the taxonomy's order, so that indices are stable.
 
-    Classes that the map does not name keep their names. Without a map, KITTI's format gets KITTI's own names. In KITTI,
+    Classes that the map does not name keep their names. Without a map, KITTI's formats get KITTI's own names. In KITTI,
     where spaces separate columns, names get `_` in place of spaces.
     """
     if mapping is None:
-        mapping = _KITTI_NAMES if form == "kitti" else {}
+        mapping = _KITTI_NAMES if form in _KITTI_FORMATS else {}
     names: dict[str, str] = {}
     targets: dict[str, int | Region | None] = {}
     for ours in current_taxonomy().names:
@@ -90,8 +91,8 @@ def _written(name: str, form: str) -> str:
         raise CommandError(
             f"{name!r} cannot name a class: use 1 to {_LONGEST_NAME} printable characters, without spaces around"
         )
-    written = name.replace(" ", "_") if form == "kitti" else name
-    if form == "kitti" and written == kitti.REGION_TYPE:
+    written = name.replace(" ", "_") if form in _KITTI_FORMATS else name
+    if form in _KITTI_FORMATS and written == kitti.REGION_TYPE:
         raise CommandError(f"{written} is KITTI's name for regions: map the class to {IGNORE!r}")
     return written
 

@@ -76,16 +76,18 @@ def export(
     A file whose frames are beside it (make demo, autolabel fetch --images) needs no stack.
 
     \b
-    coco   annotations/instances_<split>.json, images/<split>/
-    kitti  <split>/label_2/*.txt, <split>/image_2/
-    yolo   data.yaml, labels/<split>/*.txt, images/<split>/
-    voc    Annotations/*.xml, ImageSets/Main/<split>.txt, JPEGImages/
-    mot    <split>/<drive>.<camera>/gt/gt.txt, seqinfo.ini, img1/
+    coco            annotations/instances_<split>.json, images/<split>/
+    kitti           <split>/label_2/*.txt, <split>/image_2/
+    yolo            data.yaml, labels/<split>/*.txt, images/<split>/
+    voc             Annotations/*.xml, ImageSets/Main/<split>.txt, JPEGImages/
+    mot             <split>/<drive>.<camera>/gt/gt.txt, seqinfo.ini, img1/
+    kitti-tracking  <split>/label_02/<drive>.<camera>.txt, image_02/<drive>.<camera>/
+    cvat-video      <split>/<drive>.<camera>/annotations.xml, images/
 
-    File names are <drive>.<camera>.<timestamp>; MOT numbers the frames of a camera. All frames of a drive are in one
-    split. The class map renames, merges, drops (null) or ignores ("ignore") classes. Ignored boxes become COCO's
-    crowds (one for each category), KITTI's DontCare, VOC's difficult objects and MOT's boxes without confidence; YOLO
-    has no such boxes. dataset.json lists the contents and their origin.
+    File names are <drive>.<camera>.<timestamp>; the last three formats number the frames of a camera. All frames of a
+    drive are in one split. The class map renames, merges, drops (null) or ignores ("ignore") classes. Ignored boxes
+    become COCO's crowds (one for each category), KITTI's DontCare, VOC's difficult objects, CVAT's label ignore and
+    MOT's boxes without confidence; YOLO has no such boxes. dataset.json lists the contents and their origin.
     """
     if shares and split_file:
         raise click.UsageError("give either --split or --split-file")

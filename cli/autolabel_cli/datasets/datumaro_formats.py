@@ -1,4 +1,4 @@
-"""Script that writes staged frames as COCO, KITTI, YOLO, Pascal VOC or MOT with datumaro.
+"""Script that writes staged frames in the formats of an export, with datumaro.
 
 It runs in a process and, in a checkout, an environment of its own (`make setup-export`), because datumaro's
 requirements differ from the command's. It reads a request as JSON from standard input (`formats.Request`), and writes
@@ -6,7 +6,8 @@ one JSON object a line to standard output: `{"written": n}` for progress, `{"ref
 
 Where datumaro differs from a format, the script corrects it: `iscrowd` of a box without a mask (COCO), a dataset
 without a validation split (YOLO), frames without boxes (KITTI, VOC), fifteen columns (KITTI). It adds the name of
-a frame's source file (COCO, VOC), and the videos and tracks of COCO's extension for video.
+a frame's source file (COCO, VOC), and the videos and tracks of COCO's extension for video. It
+writes KITTI tracking, which datumaro does not have, and CVAT's tracks, which datumaro writes without their ends.
 """
 
 from __future__ import annotations
@@ -14,13 +15,13 @@ from __future__ import annotations
 import json
 import shutil
 import sys
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Iterator
 from contextlib import redirect_stdout
 from itertools import groupby, pairwise
 from pathlib import Path
 from statistics import median
-from typing import Any, ClassVar, TypedDict
+from typing import Any, ClassVar, NamedTuple, TypedDict
 
 import numpy as np
 import yaml
@@ -30,6 +31,7 @@ from datumaro.components.errors import DatumaroError
 from datumaro.components.media import Image
 from datumaro.plugins.data_formats.coco.exporter import CocoExporter, _InstancesExporter
 from datumaro.plugins.data_formats.coco.format import CocoTask
+from datumaro.plugins.data_formats.cvat.exporter import XmlAnnotationWriter
 from datumaro.plugins.data_formats.kitti.exporter import KittiDetectionExporter
 from datumaro.plugins.data_formats.mot import MotSeqGtExporter
 from datumaro.plugins.data_formats.voc.exporter import VocExporter
@@ -38,7 +40,7 @@ from datumaro.plugins.data_formats.yolo.exporter import YoloUltralyticsExporter
 from lxml import etree
 
 # The formats' names for regions, which are neither object nor background. COCO has a flag, and YOLO has nothing.
-REGIONS = {"kitti": "DontCare", "voc": "ignore"}
+REGIONS = {"kitti": "DontCare", "kitti-tracking": "DontCare", "voc": "ignore", "cvat-video": "ignore"}
 # KITTI's values for an unknown angle, and for unknown size, place and rotation in space (object development kit).
 _NO_ANGLE, _NO_BODY = "-10", ["-1", "-1", "-1", "-1000", "-1000", "-1000", "-10"]
 _TELL_EVERY = 500
@@ -72,6 +74,7 @@ class _Frame(TypedDict):
     """A staged frame; its fields are those of `staging.StagedFrame` that are read here."""
 
     name: str
+    video: str
     extension: str
     width: int
     height: int
@@ -104,14 +107,7 @@ class _Split(DatasetBase):
             yield from map(json.loads, lines)
 
     def __iter__(self) -> Iterator[DatasetItem]:
-        untold = 0
-        for frame in self.frames():
-            yield self._item(frame)
-            untold += 1
-            if untold == _TELL_EVERY:
-                _tell(written=untold)
-                untold = 0
-        _tell(written=untold)
+        yield from map(self._item, _telling(self.frames()))
 
     def _item(self, frame: _Frame) -> DatasetItem:
         size = (frame["height"], frame["width"])
@@ -121,7 +117,7 @@ class _Split(DatasetBase):
         for region in frame["regions"]:
             boxes += self._region(region)
         media = Image.from_numpy(pixels, ext=frame["extension"], size=size)
-        attributes = {"source": frame["source"]}
+        attributes = {"source": frame["source"], "video": frame["video"]}
         return DatasetItem(frame["name"], subset=self.name, media=media, annotations=boxes, attributes=attributes)
 
     def _attributes(self, frame: _Frame, box: _Box) -> _Attributes:
@@ -137,8 +133,7 @@ class _Split(DatasetBase):
         return {**marks, **score, **track, "labelled-by": frame["labelled_by"], "source-ref": source}
 
     def _track(self, track: str) -> int:
-        """Number the tracks of a video by their ids. An object without a track is one of its own."""
-        return self._tracks.setdefault(track or f"single {len(self._tracks)}", len(self._tracks) + 1)
+        return _number(self._tracks, track) + 1
 
     def _region(self, at: list[int]) -> list[Bbox]:
         if self._format == "mot":
@@ -149,6 +144,11 @@ class _Split(DatasetBase):
         return [
             _bbox(at, self._classes, {"truncated": -1, "occluded": -1} if self._format == "kitti" else {"difficult": 1})
         ]
+
+
+def _number(tracks: dict[str, int], track: str) -> int:
+    """Number the tracks of a video by their ids, from 0. An object without a track is one of its own."""
+    return tracks.setdefault(track or f"single {len(tracks)}", len(tracks))
 
 
 def _marks(box: _Box) -> Iterator[tuple[str, bool]]:
@@ -177,7 +177,7 @@ class _Instances(_InstancesExporter):
     # `Any`: what datumaro gives to the class that this one extends.
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        # The number of each camera of a drive, which is a video; how many frames it has so far; each track's number.
+        # The number of each video; how many frames it has so far; each track's number.
         self._videos: dict[str, int] = {}
         self._frames: Counter[str] = Counter()
         self._tracks: dict[str, int] = {}
@@ -187,7 +187,7 @@ class _Instances(_InstancesExporter):
         image = {"id": self._get_image_id(item), "width": width, "height": height, "file_name": filename}
         unused = {"license": 0, "flickr_url": "", "coco_url": "", "date_captured": 0}
         source = {"source_file": item.attributes["source"]} if item.attributes["source"] else {}
-        video = item.id.rpartition(".")[0]
+        video = item.attributes["video"]
         place = {"video_id": self._videos.setdefault(video, len(self._videos) + 1), "frame_id": self._frames[video]}
         self._frames[video] += 1
         self._temporary_writers.add_item({**image, **unused, **source, **place})
@@ -271,7 +271,7 @@ def _fifteen_columns(line: str) -> str:
 
 
 class _Video(_Split):
-    """The frames of one camera of a drive, which pass once; `times` and `first` are those that have passed."""
+    """The frames of one video, which pass once; `times` and `first` are those that have passed."""
 
     def __init__(self, split: _Split, frames: Iterator[_Frame]) -> None:
         super().__init__(split.request, split.name)
@@ -286,8 +286,8 @@ class _Video(_Split):
             yield frame
 
 
-class _Mot:
-    """MOT's folders: one for each video, with its boxes, its classes and its rate."""
+class _Videos:
+    """A format that has each video apart."""
 
     def __init__(self, dataset: _Dataset, folder: str) -> None:
         self._dataset, self._folder = dataset, Path(folder)
@@ -295,11 +295,22 @@ class _Mot:
     def apply(self) -> None:
         for name, split in self._dataset.subsets().items():
             # Frames of a video follow each other, in the order of time.
-            for video, frames in groupby(split.frames(), key=lambda frame: frame["name"].rpartition(".")[0]):
-                shown, folder = _Video(split, frames), self._folder / name / video
-                MotSeqGtExporter(shown, str(folder)).apply()
-                if shown.first:
-                    self._write_info(video, shown.first, shown.times, folder / "seqinfo.ini")
+            for video, frames in groupby(split.frames(), key=lambda frame: frame["video"]):
+                self.write(split, video, frames, self._folder / name)
+
+    def write(self, split: _Split, video: str, frames: Iterator[_Frame], folder: Path) -> None:
+        """Write a video into the folder of its split."""
+        raise NotImplementedError
+
+
+class _Mot(_Videos):
+    """MOT's folders: one for each video, with its boxes, its classes and its rate."""
+
+    def write(self, split: _Split, video: str, frames: Iterator[_Frame], folder: Path) -> None:
+        shown, folder = _Video(split, frames), folder / video
+        MotSeqGtExporter(shown, str(folder)).apply()
+        if shown.first:
+            self._write_info(video, shown.first, shown.times, folder / "seqinfo.ini")
 
     @staticmethod
     def _write_info(name: str, first: _Frame, times: list[int], path: Path) -> None:
@@ -316,8 +327,113 @@ class _Mot:
         path.write_text("[Sequence]\n" + "".join(f"{name}={value}\n" for name, value in lines.items()))
 
 
+class _KittiTracking(_Videos):
+    """KITTI tracking: a file of boxes for each video, and the number of frames of each in the list of sequences.
+
+    The list is needed, since a frame without boxes leaves no trace in a file of boxes.
+    """
+
+    def write(self, split: _Split, video: str, frames: Iterator[_Frame], folder: Path) -> None:
+        labels, names, tracks, number = folder / "label_02", split.request["classes"], dict[str, int](), -1
+        labels.mkdir(parents=True, exist_ok=True)
+        with (labels / f"{video}.txt").open("w", encoding="utf-8") as file:
+            for number, frame in enumerate(_telling(frames)):
+                rows = [
+                    [_number(tracks, box["track"]), names[box["label"]], int(box["truncated"]), int(box["occluded"])]
+                    for box in frame["boxes"]
+                ]
+                rows += [[-1, REGIONS["kitti-tracking"], -1, -1] for _ in frame["regions"]]
+                places = [*(box["at"] for box in frame["boxes"]), *frame["regions"]]
+                for row, at in zip(rows, places, strict=True):
+                    print(number, *row, _NO_ANGLE, *at, *_NO_BODY, file=file)
+        with (folder / "evaluate_tracking.seqmap").open("a", encoding="utf-8") as file:
+            print(video, "empty", f"{0:06d}", f"{number + 1:06d}", file=file)
+
+
+class _CvatBox(NamedTuple):
+    """A box of a CVAT track. `outside`: the object is not seen from this frame on."""
+
+    frame: int
+    at: list[int]
+    occluded: bool = False
+    truncated: bool = False
+    outside: bool = False
+
+
+class _Cvat(_Videos):
+    """CVAT for video 1.1: a file for each video.
+
+    CVAT draws a track's boxes between two key frames itself. So each box is a key frame, and a track is outside after
+    its last box and in each gap. A CVAT track has one class, so a track of several is written as one for each.
+    """
+
+    def write(self, split: _Split, video: str, frames: Iterator[_Frame], folder: Path) -> None:
+        names = [category.name for category in split.categories()[AnnotationType.label]]
+        # A track's boxes are written together, so those of a video are kept.
+        tracks, objects, number, size = dict[str, int](), dict[tuple[int, int], list[_CvatBox]](), -1, (0, 0)
+        for number, frame in enumerate(_telling(frames)):
+            size = size if number else (frame["width"], frame["height"])
+            for box in frame["boxes"]:
+                seen = _CvatBox(number, box["at"], box["occluded"], box["truncated"])
+                objects.setdefault((_number(tracks, box["track"]), box["label"]), []).append(seen)
+            for region in frame["regions"]:
+                objects[_number(tracks, ""), len(names) - 1] = [_CvatBox(number, region)]
+        (folder / video).mkdir(parents=True, exist_ok=True)
+        with (folder / video / "annotations.xml").open("w", encoding="utf-8") as file:
+            writer = XmlAnnotationWriter(file)
+            writer.open_root()
+            writer.write_meta({"task": self._task(video, number + 1, size, names)})
+            for index, ((_, label), boxes) in enumerate(objects.items()):
+                writer.open_track({"id": str(index), "label": names[label]})
+                for shape in self._with_ends(boxes, number + 1):
+                    self._write_box(writer, shape)
+                writer.close_track()
+            writer.close_root()
+
+    @staticmethod
+    def _task(video: str, frames: int, size: tuple[int, int], names: list[str]) -> OrderedDict[str, Any]:
+        # `Any`: the writer takes texts, ordered dictionaries, and lists of pairs.
+        truncated = OrderedDict(
+            name="truncated", mutable="True", input_type="checkbox", default_value="false", values="false"
+        )
+        attributes = [("attribute", truncated)]
+        return OrderedDict(
+            name=video,
+            size=str(frames),
+            mode="interpolation",
+            start_frame="0",
+            stop_frame=str(frames - 1),
+            labels=[("label", OrderedDict(name=name, attributes=attributes)) for name in names],
+            original_size=OrderedDict(width=str(size[0]), height=str(size[1])),
+        )
+
+    @staticmethod
+    def _with_ends(boxes: list[_CvatBox], frames: int) -> Iterator[_CvatBox]:
+        for box, after in zip(boxes, [*(box.frame for box in boxes[1:]), frames], strict=True):
+            yield box
+            if after > box.frame + 1:
+                yield box._replace(frame=box.frame + 1, outside=True)
+
+    @staticmethod
+    def _write_box(writer: XmlAnnotationWriter, box: _CvatBox) -> None:
+        marks = {"outside": box.outside, "occluded": box.occluded, "keyframe": True}
+        sides = zip(("xtl", "ytl", "xbr", "ybr"), box.at, strict=True)
+        flags = {name: str(int(is_set)) for name, is_set in marks.items()}
+        writer.open_box({"frame": str(box.frame), **flags, **{name: f"{at:.2f}" for name, at in sides}, "z_order": "0"})
+        writer.add_attribute({"name": "truncated", "value": "true" if box.truncated else "false"})
+        writer.close_box()
+
+
 # `Any`: datumaro's classes have no types. Each is called with the dataset and the folder.
-_EXPORTERS: dict[str, Any] = {"coco": _Coco, "kitti": _Kitti, "yolo": _Yolo, "voc": _Voc, "mot": _Mot}
+_EXPORTERS: dict[str, Any] = {
+    "coco": _Coco,
+    "kitti": _Kitti,
+    "yolo": _Yolo,
+    "voc": _Voc,
+    "mot": _Mot,
+    "kitti-tracking": _KittiTracking,
+    "cvat-video": _Cvat,
+}
 
 
 def _bbox(at: list[int], label: int | None, attributes: _Attributes) -> Bbox:
@@ -331,6 +447,18 @@ _ANSWERS = sys.stdout
 
 def _tell(**answer: Any) -> None:
     print(json.dumps(answer), file=_ANSWERS, flush=True)
+
+
+def _telling(frames: Iterator[_Frame]) -> Iterator[_Frame]:
+    """Yield the frames, and tell now and then how many have passed."""
+    untold = 0
+    for frame in frames:
+        yield frame
+        untold += 1
+        if untold == _TELL_EVERY:
+            _tell(written=untold)
+            untold = 0
+    _tell(written=untold)
 
 
 def _cause(error: BaseException) -> str:

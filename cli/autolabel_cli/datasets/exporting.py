@@ -14,7 +14,7 @@ import msgspec
 
 from autolabel_cli.datasets.card import Card
 from autolabel_cli.datasets.classes import ClassMap
-from autolabel_cli.datasets.formats import Format, image_path, images_folder, write_format
+from autolabel_cli.datasets.formats import Format, has_videos, image_path, images_folder, write_format
 from autolabel_cli.datasets.images import copy_images
 from autolabel_cli.datasets.sources import Source
 from autolabel_cli.datasets.splits import Splitter
@@ -74,7 +74,7 @@ class Export:
                 if attribute is None:
                     card.frames_left_out[why] += 1
                     continue
-                frame = stage_frame(line, attribute, self.classes, card.boxes_left_out)
+                frame = stage_frame(line, attribute, line.video, self.classes, card.boxes_left_out)
                 if self.form == "yolo" and frame.regions:
                     card.boxes_left_out["ignored, for which YOLO has no notion"] += len(frame.regions)
                     frame.regions.clear()
@@ -93,14 +93,14 @@ class Export:
         """Yield each staged frame with the path of its image."""
         decoder = msgspec.json.Decoder(StagedFrame)
         for split, path in staged.items():
-            numbers = Counter[str]()
-            # Readers of all formats but MOT expect the folder of a split also without frames.
-            if self.form != "mot":
+            places = Counter[str]()
+            # Readers of formats without videos expect the folder of a split also without frames.
+            if not has_videos(self.form):
                 (made / images_folder(self.form, split)).mkdir(parents=True, exist_ok=True)
             with path.open("rb") as lines:
                 for frame in map(decoder.decode, lines):
-                    numbers[frame.video] += 1
-                    image = made / image_path(self.form, split, frame, numbers[frame.video])
+                    image = made / image_path(self.form, split, frame, places[frame.video])
+                    places[frame.video] += 1
                     image.parent.mkdir(parents=True, exist_ok=True)
                     yield frame, image
 

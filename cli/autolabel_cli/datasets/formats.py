@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import msgspec
 
@@ -15,8 +15,11 @@ from autolabel_cli.datasets.staging import StagedFrame
 from autolabel_cli.errors import CommandError
 from autolabel_cli.installation import DATUMARO
 
-Format = Literal["coco", "kitti", "yolo", "voc", "mot"]
-FORMATS: tuple[Format, ...] = ("coco", "kitti", "yolo", "voc", "mot")
+Format = Literal["coco", "kitti", "yolo", "voc", "mot", "kitti-tracking", "cvat-video"]
+FORMATS: tuple[Format, ...] = get_args(Format)
+# Formats with a folder of images for each video: the name of a frame by its number.
+_NUMBERED = {"mot": "{:06d}", "kitti-tracking": "{:06d}", "cvat-video": "frame_{:06d}"}
+_FIRST_NUMBERS = {"mot": 1}
 # Folders in which the readers of each format expect a split's images, by split and video.
 _IMAGES = {
     "coco": "images/{}",
@@ -24,6 +27,8 @@ _IMAGES = {
     "yolo": "images/{}",
     "voc": "JPEGImages",
     "mot": "{}/{}/img1",
+    "kitti-tracking": "{}/image_02/{}",
+    "cvat-video": "{}/{}/images",
 }
 
 
@@ -42,13 +47,18 @@ class _Answer(msgspec.Struct):
 
 
 def images_folder(form: Format, split: str, video: str = "") -> Path:
-    """Return the folder of a split's images in an export; of MOT, that of a `video`."""
+    """Return the folder of a split's images in an export; in formats of videos, that of a `video`."""
     return Path(_IMAGES[form].format(split, video))
 
 
-def image_path(form: Format, split: str, frame: StagedFrame, number: int) -> Path:
-    """Return the path of a frame's image in an export. `number`: of the frame in its video, from 1."""
-    name = f"{number:06d}" if form == "mot" else frame.name
+def has_videos(form: Format) -> bool:
+    """Tell whether a format has a folder of images for each video, and not one for each split."""
+    return form in _NUMBERED
+
+
+def image_path(form: Format, split: str, frame: StagedFrame, place: int) -> Path:
+    """Return the path of a frame's image in an export. `place`: of the frame in its video, from 0."""
+    name = _NUMBERED[form].format(place + _FIRST_NUMBERS.get(form, 0)) if has_videos(form) else frame.name
     return images_folder(form, split, frame.video) / (name + frame.extension)
 
 

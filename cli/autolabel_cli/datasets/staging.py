@@ -52,11 +52,14 @@ class StagedBox(msgspec.Struct):
 class StagedFrame(msgspec.Struct):
     """Frame with its labels. `name`: of its files, without the suffix. `regions`: boxes to ignore.
 
+    `video`: name of the sequence that it belongs to, whose frames follow each other in the order of time.
+
     `key` and `etag`: of the object that the labels were made for. `labelled_by`: as in the dataset. `copies`: folder
     that has it under its key; empty when only the stack has it. `source`: name of its source file, empty if unknown.
     """
 
     name: str
+    video: str
     extension: str
     width: int
     height: int
@@ -69,11 +72,6 @@ class StagedFrame(msgspec.Struct):
     labelled_by: str
     copies: str = ""
     source: str = ""
-
-    @property
-    def video(self) -> str:
-        """Name of the drive's camera, whose frames are a video."""
-        return self.name.rpartition(".")[0]
 
 
 class Line(NamedTuple):
@@ -89,7 +87,12 @@ class Line(NamedTuple):
     @property
     def name(self) -> str:
         """Name of the frame's files, unique because names of drives and cameras hold no dots."""
-        return f"{self.frame.drive}.{self.frame.camera}.{self.frame.timestamp}"
+        return f"{self.video}.{self.frame.timestamp}"
+
+    @property
+    def video(self) -> str:
+        """Name of the drive's camera, whose frames are a video."""
+        return f"{self.frame.drive}.{self.frame.camera}"
 
 
 def read_line(body: bytes, origin: str, copies: Path | None = None) -> Line:
@@ -149,8 +152,8 @@ def _decode(line: Line, name: str, part: msgspec.Raw | UnsetType) -> Any:
         raise CommandError(f"{line.origin}: {name} cannot be read: {e}") from e
 
 
-def stage_frame(line: Line, attribute: str, classes: ClassMap, dropped: Counter[str]) -> StagedFrame:
-    """Stage a frame with its boxes by the class map. `dropped` counts the boxes left out, by reason."""
+def stage_frame(line: Line, attribute: str, video: str, classes: ClassMap, dropped: Counter[str]) -> StagedFrame:
+    """Stage a frame of a video with its boxes by the class map. `dropped` counts the boxes left out, by reason."""
     try:
         verified = attribute == VERIFIED
         boxes = line.content.verified_boxes if verified else line.content.prelabel_boxes
@@ -165,6 +168,7 @@ def stage_frame(line: Line, attribute: str, classes: ClassMap, dropped: Counter[
         )
     frame = StagedFrame(
         name=line.name,
+        video=video,
         extension=f".{line.frame.extension}",
         width=size.width,
         height=size.height,
