@@ -1,9 +1,11 @@
-"""Splits are by drive, never by frame; the split of a drive depends on its name alone."""
+"""Neighbouring frames are in one split; the split of a drive or stretch depends on its name alone."""
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Callable
+from itertools import combinations, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autolabel_cli.__main__ import main
-from autolabel_cli.datasets.splits import parse_shares, split_by_hash
+from autolabel_cli.datasets.splits import Stretches, parse_shares, split_by_hash
 from autolabel_cli.errors import CommandError
 from tests.datasets.drives import Labelled, Shelf, key_of
 
@@ -83,6 +85,70 @@ def test_drives_of_a_vehicle_stay_in_one_split(shelf: Shelf, export: Export) -> 
     assert all(len(splits) == 1 for splits in of_vehicle.values())
     apart = {split_by_hash(drive, parse_shares(SHARES)) for drive in drives[::4]}
     assert len(apart) > 1, "by their own names, drives of one vehicle are in several splits"
+
+
+@given(
+    st.lists(st.integers(0, 500 * 10**9), max_size=60),
+    st.integers(1, 60),
+    st.floats(0, 0.99),
+    st.lists(st.integers(0, 5), min_size=3, max_size=3).filter(any),
+)
+def test_frames_of_different_splits_are_at_least_a_gap_apart(
+    offsets: list[int], seconds: int, share_of_gap: float, parts: list[int]
+) -> None:
+    shares = {split: part / sum(parts) for split, part in zip(("train", "val", "test"), parts, strict=True)}
+    cut = Stretches(seconds, share_of_gap * seconds)
+    times = sorted(1_700_000_000_000_000_000 + offset for offset in offsets)
+    places = [cut.place("drive-a", time, lambda name: split_by_hash(name, shares))[0] for time in times]
+    kept = [(time, split) for time, split in zip(times, places, strict=True) if split]
+    for (before, one), (after, other) in pairwise(kept):
+        assert one == other or after - before >= cut.gap * 10**9
+    if 1.0 in shares.values():
+        assert None not in places, "there is no gap where the split does not change"
+
+
+def test_a_drive_is_cut_at_the_same_times_in_all_cameras(shelf: Shelf, export: Export, tmp_path: Path) -> None:
+    # Two cameras of 2 Hz, which do not see at the same instants, for ten minutes.
+    lines = [
+        shelf.frame(key_of(camera=camera, index=late + n * 500_000_000), [CAR])
+        for camera, late in (("front", 0), ("rear", 70_000_000))
+        for n in range(1_200)
+    ]
+    shelf.publish("drive-a", lines)
+    words = ["drive-a", "--format", "coco", "--no-images", "--split", SHARES, "--split-by", "time"]
+    card = export(*words, "--stretch", "20", "--gap", "3")
+    images = {
+        split: json.loads((tmp_path / f"out/annotations/instances_{split}.json").read_text())
+        for split in card["splits"]
+    }
+    seconds = {
+        split: {int(Path(image["file_name"]).stem.split(".")[2]) // 10**9 for image in of["images"]}
+        for split, of in images.items()
+    }
+    assert all(seconds.values())
+    for one, other in combinations(seconds.values(), 2):
+        assert min(abs(a - b) for a in one for b in other) >= 3
+    assert all(name.count(".") == 2 for of in images.values() for name in (video["name"] for video in of["videos"]))
+    left_out = card["left_out"]["frames"]["in a gap between splits"]
+    assert 0 < left_out == 2_400 - card["frames"]
+    [drive] = card["drives"]
+    assert drive["splits"] == {name: split["frames"] for name, split in card["splits"].items()}
+    assert (card["stretch_seconds"], card["gap_seconds"], card["splits"]["val"]["drives"]) == (20, 3.0, 1)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--split-by", "time"], "--split-by time needs --split"),
+        (["--split", SHARES, "--gap", "3"], "need --split-by time"),
+        (
+            ["--split", SHARES, "--split-by", "time", "--stretch", "5"],
+            "a gap of 5 s leaves nothing of stretches of 5 s",
+        ),
+    ],
+)
+def test_a_cut_that_cannot_be_made_is_refused(shelf: Shelf, refusal: Refusal, words: list[str], said: str) -> None:
+    assert said in refusal(*publish(shelf, 1), "--format", "coco", *words)
 
 
 def test_a_split_file_chooses_the_splits(shelf: Shelf, export: Export, tmp_path: Path) -> None:

@@ -53,28 +53,46 @@ class Card:
         filled = [name for name in SPLITS if name in self._splits and self._splits[name]["frames"]]
         return None if "val" in filled else next(iter(filled), None)
 
+    @property
+    def split_frames(self) -> dict[str, int]:
+        """Number of exported frames of each split."""
+        return {name: int(split["frames"]) for name, split in self._splits.items()}
+
+    def __contains__(self, drive: str) -> bool:
+        return drive in self._drives
+
     def split_of(self, drive: str) -> str | None:
         """Return the split of an added drive, or None."""
         return self._drives[drive]["split"] if drive in self._drives else None
 
-    def add_drive(self, line: Line, split: str, vehicle: str | None, certificates: Sequence[Certificate] = ()) -> None:
-        """Add a drive by its first line. `vehicle`: None when it was not looked up. `certificates`: of its run."""
+    def add_drive(
+        self, line: Line, split: str | None, vehicle: str | None, certificates: Sequence[Certificate] = ()
+    ) -> None:
+        """Add a drive by its first line. `split`: None when it is cut; `vehicle`: None when it was not looked up.
+
+        `certificates`: of its run.
+        """
         self._drives[line.frame.drive] = {
             "drive": line.frame.drive,
             "run": line.provenance.run,
             **({} if vehicle is None else {"vehicle": vehicle}),
-            "split": split,
+            **({"splits": Counter[str]()} if split is None else {"split": split}),
             "models": line.provenance.models,
             "taxonomy": line.provenance.taxonomy or None,
             "fusion": line.provenance.fusion or None,
             **({"certificates": msgspec.to_builtins(certificates)} if certificates else {}),
             "frames": 0,
         }
-        self._splits[split]["drives"] += 1
+        if split is not None:
+            self._splits[split]["drives"] += 1
 
     def add_frame(self, line: Line, frame: StagedFrame, split: str) -> None:
         """Count an exported frame."""
-        self._drives[line.frame.drive]["frames"] += 1
+        drive = self._drives[line.frame.drive]
+        drive["frames"] += 1
+        if "splits" in drive:
+            self._splits[split]["drives"] += split not in drive["splits"]
+            drive["splits"][split] += 1
         self._splits[split]["frames"] += 1
         self._splits[split]["regions"] += len(frame.regions)
         self._boxes[split].update(self._classes.names[box.label] for box in frame.boxes)

@@ -13,10 +13,10 @@ import click
 from autolabel.contracts.wording import counted
 from autolabel_cli.completion import complete_sources
 from autolabel_cli.datasets.classes import map_classes, read_class_map
-from autolabel_cli.datasets.exporting import CARD, Export
+from autolabel_cli.datasets.exporting import CARD, IN_GAP, Export
 from autolabel_cli.datasets.formats import FORMATS, Format
 from autolabel_cli.datasets.sources import find_source, is_file
-from autolabel_cli.datasets.splits import Splitter, parse_shares, split_by_file, split_by_hash
+from autolabel_cli.datasets.splits import Splitter, Stretches, parse_shares, split_by_file, split_by_hash
 from autolabel_cli.datasets.staging import Labels
 from autolabel_cli.drives.display import RunDisplay
 from autolabel_cli.drives.frame_copies import copies_of
@@ -51,10 +51,22 @@ _FILE = click.Path(path_type=Path)
 )
 @click.option(
     "--split-by",
-    type=click.Choice(["drive", "vehicle"]),
+    type=click.Choice(["drive", "vehicle", "time"]),
     default="drive",
     show_default=True,
-    help="Frames that --split keeps together.",
+    help="Frames that --split keeps together; time cuts drives into stretches.",
+)
+@click.option(
+    "--stretch",
+    type=click.IntRange(min=1),
+    metavar="SECONDS",
+    help=f"Length of a stretch of --split-by time.  [default: {Stretches().seconds}]",
+)
+@click.option(
+    "--gap",
+    type=click.FloatRange(min=0),
+    metavar="SECONDS",
+    help=f"Frames that --split-by time leaves out where the split changes.  [default: {Stretches().gap:g}]",
 )
 @click.option("--no-images", is_flag=True, help="Write labels without images.")
 @stack_option
@@ -67,6 +79,8 @@ def export(
     shares: str | None,
     split_file: Path | None,
     split_by: str,
+    stretch: int | None,
+    gap: float | None,
     no_images: bool,
     stack_name: str,
 ) -> None:
@@ -85,32 +99,40 @@ def export(
     cvat-video      <split>/<drive>.<camera>/annotations.xml, images/
 
     File names are <drive>.<camera>.<timestamp>; the last three formats number the frames of a camera. All frames of a
-    drive are in one split. The class map renames, merges, drops (null) or ignores ("ignore") classes. Ignored boxes
-    become COCO's crowds (one for each category), KITTI's DontCare, VOC's difficult objects, CVAT's label ignore and
-    MOT's boxes without confidence; YOLO has no such boxes. dataset.json lists the contents and their origin.
+    drive are in one split, but for --split-by time, where a stretch is a sequence of its own. The class map renames,
+    merges, drops (null) or ignores ("ignore") classes. Ignored boxes become COCO's crowds (one for each category),
+    KITTI's DontCare, VOC's difficult objects, CVAT's label ignore and MOT's boxes without confidence; YOLO has no
+    such boxes. dataset.json lists the contents and their origin.
     """
     if shares and split_file:
         raise click.UsageError("give either --split or --split-file")
-    if split_by == "vehicle" and not shares:
-        raise click.UsageError("--split-by vehicle needs --split: give both")
+    if split_by != "drive" and not shares:
+        raise click.UsageError(f"--split-by {split_by} needs --split: give both")
+    cut = _stretches(split_by, stretch, gap)
     # Refused before anything is read.
     DATUMARO.python()
     mapping = read_class_map(classes)
     stack = _stack(stack_name, sources, images=not no_images, vehicles=split_by == "vehicle")
-    splitter = _splitter(shares, split_file, stack if split_by == "vehicle" else None)
+    splitter = _splitter(shares, split_file, stack if split_by == "vehicle" else None, cut)
     described = {
         "format": form,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "labels": labels,
         "class_map": mapping or {},
         "images": not no_images,
+        **({"stretch_seconds": cut.seconds, "gap_seconds": cut.gap} if cut else {}),
     }
     plan = Export(form, labels, map_classes(mapping, form), splitter, described)
     with RunDisplay(console) as display:
         found = [find_source(source, stack) for source in dict.fromkeys(sources)]
         card = plan.run(found, stack, folder, not no_images, display.count)
+    if cut:
+        frames = ", ".join(f"{split} {counted(count, 'frame')}" for split, count in card.split_frames.items())
+        said = f"{frames}; {counted(card.frames_left_out[IN_GAP], 'frame')} between them left out"
+        console.print(said, highlight=False, markup=False)
+    whole = "stretches: a shorter --stretch makes more of them" if cut else "drives only"
     for split in card.empty_splits:
-        click.echo(f"warning: no frame is in {split}, because a split has whole drives only", err=True)
+        click.echo(f"warning: no frame is in {split}, because a split has whole {whole}", err=True)
     if form == "yolo" and (repeated := card.split_as_val):
         said = f"no frame is in val, so data.yaml names those of {repeated} as val; --split sets some drives aside"
         click.echo(f"warning: {said}", err=True)
@@ -140,11 +162,24 @@ def _stack(name: str, sources: Sequence[str], *, images: bool, vehicles: bool) -
         ) from e
 
 
-def _splitter(shares: str | None, split_file: Path | None, vehicles: Stack | None) -> Splitter:
+def _stretches(split_by: str, seconds: int | None, gap: float | None) -> Stretches | None:
+    """Return how drives are cut; None if they are not."""
+    if split_by != "time":
+        if seconds is not None or gap is not None:
+            raise click.UsageError("--stretch and --gap need --split-by time: give it, or leave them out")
+        return None
+    cut = Stretches()
+    cut = Stretches(cut.seconds if seconds is None else seconds, cut.gap if gap is None else gap)
+    if cut.gap >= cut.seconds:
+        raise click.UsageError(f"a gap of {cut.gap:g} s leaves nothing of stretches of {cut.seconds} s: give less")
+    return cut
+
+
+def _splitter(shares: str | None, split_file: Path | None, vehicles: Stack | None, cut: Stretches | None) -> Splitter:
     if split_file:
         return split_by_file(split_file)
     if not shares:
         return Splitter()
     parsed = parse_shares(shares)
     vehicle_of = None if vehicles is None else lambda drive, run: vehicles.ledger.run(drive, run).document.vehicle
-    return Splitter(list(parsed), partial(split_by_hash, shares=parsed), vehicle_of)
+    return Splitter(list(parsed), partial(split_by_hash, shares=parsed), vehicle_of, cut)

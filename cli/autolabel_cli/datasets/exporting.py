@@ -23,6 +23,8 @@ from autolabel_cli.errors import CommandError
 from autolabel_cli.stack import Stack
 
 CARD = "dataset.json"
+# Key of a card: frames that separate two splits.
+IN_GAP = "in a gap between splits"
 Tell = Callable[[str, int, int | None], None]
 
 
@@ -68,19 +70,32 @@ class Export:
             out = {split: files.enter_context(path.open("wb")) for split, path in staged.items()}
             for count, (source, line) in enumerate(_lines(sources, stack), start=1):
                 tell("read", count, None)
-                drive = line.frame.drive
-                split = card.split_of(drive) or self._add_drive(card, line, source, stack)
+                split, video = self._place(card, line, source, stack)
+                if split is None:
+                    card.frames_left_out[IN_GAP] += 1
+                    continue
                 attribute, why = chosen_label(line, self.labels)
                 if attribute is None:
                     card.frames_left_out[why] += 1
                     continue
-                frame = stage_frame(line, attribute, line.video, self.classes, card.boxes_left_out)
+                frame = stage_frame(line, attribute, video, self.classes, card.boxes_left_out)
                 if self.form == "yolo" and frame.regions:
                     card.boxes_left_out["ignored, for which YOLO has no notion"] += len(frame.regions)
                     frame.regions.clear()
                 card.add_frame(line, frame, split)
                 out[split].write(msgspec.json.encode(frame) + b"\n")
         return card
+
+    def _place(self, card: Card, line: Line, source: Source, stack: Stack | None) -> tuple[str | None, str]:
+        """Return the split of a frame, None in a gap, and the name of its video."""
+        drive, cut = line.frame.drive, self.splitter.stretches
+        if cut is None:
+            return card.split_of(drive) or self._add_drive(card, line, source, stack), line.video
+        if drive not in card:
+            card.add_drive(line, None, None, source.certificates(stack, drive, line.provenance.run))
+        split, start = cut.place(drive, int(line.frame.timestamp), self.splitter.choose)
+        # A stretch is a video of its own, since others between two of one split are in another.
+        return split, f"{line.video}.{start}"
 
     def _add_drive(self, card: Card, line: Line, source: Source, stack: Stack | None) -> str:
         run = line.provenance.run

@@ -1,4 +1,7 @@
-"""Splits of an export. A drive is in one split only, because its neighbouring frames are almost the same image."""
+"""Splits of an export. Neighbouring frames are almost the same image, so they are never in two splits.
+
+A drive is in one split only, or it is cut into stretches, with a gap where the split changes.
+"""
 
 from __future__ import annotations
 
@@ -14,14 +17,40 @@ from autolabel_cli.errors import CommandError
 
 SPLITS = ("train", "val", "test")
 _HASHED = 2**64
+_NANOSECONDS = 1_000_000_000
+
+
+class Stretches(NamedTuple):
+    """How drives are cut. `seconds`: of a stretch; `gap`: least seconds between frames of different splits.
+
+    Stretches are counted from the epoch, so all cameras of a drive are cut at the same times, and new frames move no
+    cut.
+    """
+
+    seconds: int = 60
+    gap: float = 5.0
+
+    def place(self, drive: str, timestamp: int, choose: Callable[[str], str]) -> tuple[str | None, int]:
+        """Return the split of a frame, and the second in which its stretch begins. The split is None in a gap.
+
+        `timestamp`: in nanoseconds. A gap is the beginning of a stretch whose split differs from the one before.
+        """
+        length = self.seconds * _NANOSECONDS
+        number, passed = divmod(timestamp, length)
+        start = number * self.seconds
+        split = choose(f"{drive}/{start}")
+        in_gap = passed < self.gap * _NANOSECONDS and choose(f"{drive}/{start - self.seconds}") != split
+        return None if in_gap else split, start
 
 
 class Splitter(NamedTuple):
-    """`names`: the splits. `choose`: split of a drive, or of a vehicle if there is `vehicle_of` (drive, run)."""
+    """`names`: the splits. `choose`: split of a drive, or of a vehicle if there is `vehicle_of` (drive, run), or of a
+    stretch of a drive if there are `stretches`."""
 
     names: Sequence[str] = SPLITS[:1]
     choose: Callable[[str], str] = lambda group: SPLITS[0]
     vehicle_of: Callable[[str, str], str] | None = None
+    stretches: Stretches | None = None
 
 
 def parse_shares(text: str) -> dict[str, float]:
@@ -43,7 +72,7 @@ def parse_shares(text: str) -> dict[str, float]:
 
 
 def split_by_hash(group: str, shares: Mapping[str, float]) -> str:
-    """Choose the split of a drive or vehicle by its name alone, so that new drives do not move it."""
+    """Choose the split of a drive, vehicle or stretch by its name alone, so that new drives do not move it."""
     place = int.from_bytes(hashlib.sha256(group.encode()).digest()[:8]) / _HASHED
     end = 0.0
     for name, share in shares.items():
