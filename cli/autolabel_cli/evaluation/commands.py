@@ -13,6 +13,7 @@ import msgspec
 from rich.table import Table
 
 from autolabel.contracts.wording import counted
+from autolabel.sequences import LEAST_RATE
 from autolabel_cli.drives.display import RunDisplay
 from autolabel_cli.errors import CommandError, CommandGroup
 from autolabel_cli.evaluation.document import BestAlone, EvaluationDocument
@@ -156,6 +157,53 @@ def tracks(labels: Path, detections: Path, min_score: float, rate: float, every:
     print_table(console, table)
     for why, count in document.left_out.items():
         console.print(f"left out: {count:,} {why}", highlight=False)
+    return None
+
+
+@evaluate.command("label-issues")
+@click.option(
+    "--labels",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    required=True,
+    help="Folder of labelled tracks: KITTI's <sequence>.txt.",
+)
+@click.option(
+    "--rate",
+    type=click.FloatRange(LEAST_RATE),
+    default=10.0,
+    show_default=True,
+    help="Frames a second of the sequences.",
+)
+@click.option(
+    "--share",
+    type=click.FloatRange(0, 1, min_open=True),
+    default=0.1,
+    show_default=True,
+    help="Part of the ranking to look at, as a share of the number of boxes.",
+)
+@click.option("--seed", type=int, default=1, show_default=True, help="Other seeds choose other errors.")
+@json_option
+def label_issues(labels: Path, rate: float, share: float, seed: int, as_json: bool) -> None:
+    """Seed errors into labelled tracks, and count those among the first label issues by time.
+
+    One side of a box is moved by 15 to 30 %, boxes are taken away, get another class, or are invented. The search does
+    not see the numbers of tracks.
+    """
+    from autolabel_cli.evaluation.seeded_errors import evaluate_label_issues
+
+    document = evaluate_label_issues(labels, rate=rate, seed=seed, share=share)
+    if as_json:
+        return print_json(document)
+    counts = f"{counted(document.sequences, 'sequence')}, {counted(document.frames, 'frame')}"
+    seeded = counted(sum(document.seeded.values()), "error")
+    console.print(
+        f"{labels}: {counts}, {counted(document.boxes, 'box', 'boxes')}, {seeded}", highlight=False, markup=False
+    )
+    said = f"the first {counted(document.issues, 'issue')} hold {document.found['all']:.1%} of the errors"
+    by_kind = ", ".join(f"{kind} {found:.1%}" for kind, found in document.found.items() if kind != "all")
+    console.print(
+        f"{said} ({by_kind}); {document.right:.1%} of these issues are such errors", highlight=False, markup=False
+    )
     return None
 
 

@@ -72,3 +72,20 @@ class TracksDocument(TrackScores, frozen=True, kw_only=True):
     rate: float
     min_score: float
     left_out: dict[str, int]
+
+
+class IssuesDocument(msgspec.Struct, frozen=True):
+    """The document of `evaluate label-issues`.
+
+    `seeded`: errors by kind; `found`: the share of them among the first label issues, by kind and in `all`, where the
+    number of these issues is a `share` of the `boxes`. `right`: the share of these issues that are seeded errors.
+    """
+
+    sequences: int
+    frames: int
+    boxes: int
+    share: float
+    issues: int
+    seeded: dict[str, int]
+    found: dict[str, float]
+    right: float

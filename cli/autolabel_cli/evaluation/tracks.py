@@ -103,7 +103,7 @@ def _read(
     labels: Path, detections: Path, min_score: float, rate: float, every: int, left_out: Counter[str]
 ) -> _Sequence:
     frames = dict[int, ScoredFrame]()
-    for row in _rows(labels, None, 10):
+    for row in read_rows(labels, None, 10):
         frame = frames.setdefault(row.frame, ScoredFrame())
         kind, occluded, box = row.cells[2], row.number(4), row.box(6)
         if box is None:
@@ -114,7 +114,7 @@ def _read(
             visible = occluded <= _LEVEL.max_occlusion and box[3] - box[1] >= _LEVEL.min_height
             frame.objects.append(TruthObject(int(row.number(1)), box, kind == CAR and visible))
     sights = dict[int, list[Sight]]()
-    for row in _rows(detections, ",", 7):
+    for row in read_rows(detections, ",", 7):
         found = sights.setdefault(row.frame, [])
         box, logit = row.box(2), min(max(row.number(6), -_MOST_LOGIT), _MOST_LOGIT)
         if box is None:
@@ -130,17 +130,21 @@ def _read(
     )
 
 
-class _Row(NamedTuple):
+class Row(NamedTuple):
+    """A line of a text file in columns. `place`: names it in messages."""
+
     place: str
     cells: list[str]
 
     @property
     def frame(self) -> int:
+        """Read the number of the frame, in the first column. CommandError if it is none."""
         if not self.cells[0].isdecimal():
             raise CommandError(f"{self.place}: {self.cells[0]!r} is not the number of a frame")
         return int(self.cells[0])
 
     def number(self, at: int) -> float:
+        """Read a number. CommandError if it is none."""
         try:
             value = float(self.cells[at])
         except ValueError:
@@ -155,7 +159,8 @@ class _Row(NamedTuple):
         return (left, top, right, bottom) if left < right and top < bottom else None
 
 
-def _rows(path: Path, separator: str | None, columns: int) -> Sequence[_Row]:
+def read_rows(path: Path, separator: str | None, columns: int) -> Sequence[Row]:
+    """Read the lines of a file that are not empty. CommandError for one with fewer columns."""
     try:
         lines = path.read_text().splitlines()
     except (OSError, UnicodeDecodeError) as e:
@@ -166,7 +171,7 @@ def _rows(path: Path, separator: str | None, columns: int) -> Sequence[_Row]:
         if len(cells) < columns and line.strip():
             raise CommandError(f"{path}:{number} has {counted(len(cells), 'column')}, not {columns} or more")
         if line.strip():
-            rows.append(_Row(f"{path}:{number}", cells))
+            rows.append(Row(f"{path}:{number}", cells))
     return rows
 
 

@@ -208,6 +208,41 @@ def test_the_most_suspicious_labels_are_kept() -> None:
     assert findings.agreement().issues == 200
 
 
+def tracked(index: int, left: Sequence[Place], **said: str) -> dict[str, Any]:
+    """A line of a run whose boxes were linked, at 10 Hz."""
+    one = line(index, left, left, **said) | {"tracks": ["t"] * len(left)}
+    one["provenance"]["timestamp"] = f"{1_700_000_000_000_000_000 + 100_000_000 * index:019}"
+    return one
+
+
+def test_what_neighbouring_frames_contradict_is_in_one_ranking_with_the_rest() -> None:
+    lines = [tracked(index, [] if index == 5 else CAR) for index in range(11)]
+    findings = Findings(frames=11)
+    for index, one in enumerate(lines):
+        take(findings, one, record(index, *([("person", 600, 0.8)] if index == 8 else [])))
+    rows = [msgspec.json.decode(body, type=LabelIssueLine) for body in findings.issues()]
+    assert [(row.issue.kind, row.timestamp) for row in rows] == [
+        ("missing between", lines[5]["provenance"]["timestamp"]),
+        ("overlooked", lines[8]["provenance"]["timestamp"]),
+    ]
+    assert rows[0].issue.models is None
+    found = findings.agreement()
+    assert (found.issues, found.issues_by_time) == (1, 1)
+    [frame] = findings.out_of_time()
+    assert [msgspec.json.decode(one or b"") for one in (frame.before, frame.line, frame.after)] == lines[4:7]
+
+
+@pytest.mark.parametrize("change", ["not linked", "script", "another camera"])
+def test_frames_that_tell_nothing_by_time_are_left_out(change: str) -> None:
+    findings = Findings(frames=11)
+    for index in range(11):
+        one = tracked(index, [] if index == 5 else CAR, **({"labelled-by": "script"} if change == "script" else {}))
+        if change == "not linked":
+            del one["tracks"]
+        findings.take("rear" if change == "another camera" and index > 5 else "front", None, msgspec.json.encode(one))
+    assert (findings.agreement().issues_by_time, findings.out_of_time()) == (0, [])
+
+
 def test_candidates_of_another_frame_are_an_error() -> None:
     findings = Findings(frames=1)
     one = line(0, CAR, CAR)

@@ -18,6 +18,7 @@ from PIL import Image
 from autolabel.labels.reviews import Effort
 from autolabel.reporting.edits import ClassEdits
 from autolabel.reporting.findings import WORST, Agreement, Group
+from autolabel.reporting.label_errors import LabelIssue, PixelBox
 from autolabel.reporting.pace import Pace, Seconds
 from autolabel.reporting.pictures import PICTURE_WIDTH, Album, Comparison, Outline, Pane, Picture, PictureBox, View
 from autolabel.reporting.report import NAMED_ISSUES, PICTURES, Gallery, render_report
@@ -27,6 +28,7 @@ from tests.fakes.images import png, saved
 from tests.fakes.lines import parsed
 from tests.fakes.pipeline import DRIVE, Pipeline, drive_document, frame_key
 from tests.unit.datasets.test_assembly import PREFIX, labelled
+from tests.unit.reporting.test_findings import line as findings_line
 
 HOSTILE = """<script>alert(1)</script>"'&<img src=x onerror=alert(2)>{{ 7 * 7 }}"""
 
@@ -77,6 +79,34 @@ def assert_self_contained(html: str) -> None:
             assert not re.match(r"\s*(https?:)?//", attributes.get(name, ""))
     assert not re.search(r"url\(|@import|fetch\(|XMLHttpRequest|import\(", html)
     assert not re.search(r"https?://(?!www\.w3\.org/)", html)
+
+
+def test_an_issue_by_time_is_shown_in_three_frames() -> None:
+    ingest = FakeBucket("ingest")
+    lines = []
+    for index in range(3):
+        one = findings_line(index, [("car", 300)], [] if index == 1 else [("car", 300)])
+        ingest.write(f"drives/d/front/{index:019}.png", png())
+        one["provenance"]["etag"] = ingest.etag(f"drives/d/front/{index:019}.png")
+        lines.append(parsed(one))
+    album = Album(ingest, 3)
+    issue = LabelIssue("missing between", 0.95, expected=PixelBox("car", 300, 0, 100, 100))
+    shown = album.in_time(issue, *lines)
+    assert [(pane.name, [outline.kind for outline in pane.outlines]) for pane in shown.panes] == [
+        ("before", ["kept"]),
+        ("here", ["issue"]),
+        ("after", ["kept"]),
+    ]
+    assert len({pane.image for pane in shown.panes}) == 3
+    agreement = Agreement(Group(), Group(), Group(), Pace("", 0, 0, 0, None, None, None), issues_by_time=1)
+    html = render_report(
+        summary(agreement=agreement, labelled_by={"person": 3}), [], {}, out_of_time=[shown], images=album.images
+    )
+    assert_self_contained(html)
+    uses = [found["href"] for tag, found in Page(html).elements if tag == "use"]
+    assert uses == [f"#{pane.image}" for pane in shown.panes]
+    assert "missing between: car, 0.95" in Page(html).text
+    assert len(album.in_time(issue, None, *lines[1:]).panes) == 2
 
 
 def test_a_run_without_frames_has_a_report() -> None:

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from autolabel.reporting.pace import worker_name
     from autolabel.reporting.report import Gallery, write_report
     from autolabel.reporting.summary import MANY_REJECTED, Summary
+    from autolabel.reporting.time_errors import TimedIssues, TimedLabel, TimeSearch
 else:
     from autolabel.lazy_faces import lazy_face
 
@@ -27,7 +28,23 @@ else:
                 "MANY_REJECTED",
                 "Summary",
             ),
+            "time_errors": (
+                "TimeSearch",
+                "TimedIssues",
+                "TimedLabel",
+            ),
         },
     )
 
-__all__ = ["MANY_REJECTED", "Findings", "Gallery", "Summary", "compare", "worker_name", "write_report"]
+__all__ = [
+    "MANY_REJECTED",
+    "Findings",
+    "Gallery",
+    "Summary",
+    "TimeSearch",
+    "TimedIssues",
+    "TimedLabel",
+    "compare",
+    "worker_name",
+    "write_report",
+]

@@ -1,4 +1,4 @@
-"""Finds and ranks label issues: verified labels that confident models contradict.
+"""Finds and ranks label issues: verified labels that confident models contradict. Those by time are in time_errors.py.
 
 The three kinds are ObjectLab's (Tkachenko, Thyagarajan, Mueller 2023): an object that was overlooked, a box that is
 badly located, a class that was swapped. The measures are our own, because candidates with votes say more than the
@@ -76,6 +76,10 @@ class PixelBox(msgspec.Struct, frozen=True):
     width: int
     height: int
 
+    @classmethod
+    def of(cls, box: LabelledBox) -> PixelBox:
+        return cls(box.name, *(round(side) for side in (box.left, box.top, box.width, box.height)))
+
     @property
     def corners(self) -> Box:
         return self.left, self.top, self.left + self.width, self.top + self.height
@@ -84,17 +88,19 @@ class PixelBox(msgspec.Struct, frozen=True):
 class LabelIssue(msgspec.Struct, frozen=True, omit_defaults=True):
     """A verified label that may be wrong.
 
-    `suspicion`: 1 minus the label quality score, 0 to 1; `confidence`: of the models; `models`: the models' box;
-    `verified`: the reviewer's box, absent if there is none; `decided`: a reviewer was shown the models' box and changed
-    it.
+    `suspicion`: 1 minus the label quality score, 0 to 1; `verified`: the verified box, absent if there is none. Where
+    models contradict it, `confidence`: of the models; `models`: their box; `decided`: a reviewer was shown the models'
+    box and changed it. Where neighbouring frames contradict it, `expected`: the box that they lead to, absent for a
+    single box.
     """
 
     kind: str
     suspicion: float
-    confidence: float
-    models: PixelBox
+    confidence: float = 0.0
+    models: PixelBox | None = None
     verified: PixelBox | None = None
     decided: bool = False
+    expected: PixelBox | None = None
 
 
 def find_label_issues(
@@ -188,9 +194,7 @@ def _issue(
     kind: str, suspicion: float, candidate: Candidate, verified: LabelledBox | None, frame: _Frame
 ) -> LabelIssue:
     models = PixelBox(candidate.name, *whole_pixels(candidate.box, frame.width, frame.height))
-    theirs = verified and PixelBox(
-        verified.name, *(round(side) for side in (verified.left, verified.top, verified.width, verified.height))
-    )
+    theirs = verified and PixelBox.of(verified)
     decided = any(name == candidate.name and box_iou(box, candidate.box) > _SHOWN for name, box in frame.shown)
     suspicion = round(min(suspicion, 1.0) * (_DECIDED if decided else 1.0), 4)
     return LabelIssue(kind, suspicion, round(candidate.confidence, 4), models, theirs or None, decided)

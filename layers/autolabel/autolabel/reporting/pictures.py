@@ -83,11 +83,12 @@ class View(msgspec.Struct, frozen=True):
 
 
 class Pane(msgspec.Struct, frozen=True):
-    """One view of a comparison's frame, with outlines. `name`: its caption."""
+    """One view of a comparison's frame, with outlines. `name`: its caption. `image`: of another frame, if not empty."""
 
     name: str
     view: View
     outlines: tuple[Outline, ...]
+    image: str = ""
 
 
 class Comparison(msgspec.Struct, frozen=True):
@@ -156,15 +157,37 @@ class Album:
             _outline(IGNORED if box.name == IGNORE else KEPT, box, box.name) for box in line.verified_boxes[:_MAX_DRAWN]
         )
         first = issues[:_MAX_ISSUES]
-        models = tuple(_outline("issue", s.models, f"{s.models.label} {s.confidence:.2f}") for s in first)
+        boxes = [(s.models, s.confidence) for s in first if s.models]
+        models = tuple(_outline("issue", box, f"{box.label} {confidence:.2f}") for box, confidence in boxes)
         said = [_said(s) for s in first]
         if len(issues) > len(first):
             said.append(f"and {len(issues) - len(first)} more")
         whole = View(0, 0, *_size(line))
-        closer = _around(first[0].models, whole)
+        closer = _around(boxes[0][0], whole)
         visible = tuple(one for one in verified + models if _is_visible(one, closer))
         panes = (Pane("verified", whole, verified + models), Pane("first issue, close-up", closer, visible))
         return self._comparison(line, panes, said)
+
+    def in_time(
+        self, issue: LabelIssue, before: ManifestLine | None, here: ManifestLine, after: ManifestLine | None
+    ) -> Comparison:
+        """Show the place of an issue by time in the frame before, here, and after."""
+        box = issue.expected or issue.verified
+        if box is None:
+            raise AssertionError("an issue by time has a box")
+        view, panes = _around(box, View(0, 0, *_size(here))), list[Pane]()
+        for name, line in (("before", before), ("here", here), ("after", after)):
+            if line is None:
+                continue
+            outlines = [_outline(KEPT, one, one.name) for one in line.verified_boxes[:_MAX_DRAWN]]
+            if line is here:
+                outlines += [_outline("issue", issue.expected, issue.expected.label)] if issue.expected else []
+                outlines += [_outline(MOVED, issue.verified, issue.verified.label)] if issue.verified else []
+            visible = tuple(one for one in outlines if _is_visible(one, view))
+            panes.append(Pane(name, view, visible, self._image(line)))
+        labels = [one.label for one in (issue.verified, issue.expected) if one]
+        said = f"{issue.kind}: {' or '.join(dict.fromkeys(labels))}, {issue.suspicion:.2f}"
+        return self._comparison(here, tuple(panes), [said])
 
     def _comparison(self, line: ManifestLine, panes: tuple[Pane, ...], said: Sequence[str]) -> Comparison:
         width, height = _size(line)
@@ -200,8 +223,8 @@ def _counted(changes: Sequence[Change]) -> list[str]:
 
 
 def _said(issue: LabelIssue) -> str:
-    said = f"{issue.kind}: {issue.models.label} {issue.confidence:.2f}"
-    if issue.verified and issue.verified.label != issue.models.label:
+    said = f"{issue.kind}: {issue.models.label if issue.models else ''} {issue.confidence:.2f}"
+    if issue.verified and issue.models and issue.verified.label != issue.models.label:
         said += f" or {issue.verified.label}"
     return said + (" (a reviewer changed this box)" if issue.decided else "")
 

@@ -29,7 +29,8 @@ from autolabel.reporting.summary import Summary
 if TYPE_CHECKING:
     import jinja2
 
-    from autolabel.reporting.findings import Findings
+    from autolabel.labels.manifest import ManifestLine
+    from autolabel.reporting.findings import Finding, Findings
     from autolabel.reporting.pictures import Comparison, Picture
 
 KIND_MEANINGS = {
@@ -78,17 +79,29 @@ def write_report(
 
     changed = [read_line(one.line) for one in findings.worst()] if findings else []
     with_issues = [(read_line(one.line), one.issues) for one in findings.contradicted()] if findings else []
+    timed = [(one.issues[0], *_in_time(one)) for one in findings.out_of_time()] if findings else []
     spread = [read_line(line) for line in gallery.lines]
-    album = Album(ingest, len({line.source_ref for line in (*changed, *(line for line, _ in with_issues), *spread)}))
+    beside = (line for _, *lines in timed for line in lines if line)
+    shown = (*changed, *(line for line, _ in with_issues), *beside, *spread)
+    album = Album(ingest, len({line.source_ref for line in shown}))
     worst = [album.edits(line) for line in changed]
     contradicted = [album.issues(line, issues) for line, issues in with_issues]
+    out_of_time = [album.in_time(*one) for one in timed]
     pictures = [album.picture(line) for line in spread]
     folder = RunFolder(summary.drive, summary.run)
     issues = {
         "Rejected": _first_lines(label_bucket, folder.rejected),
         "Failed": _first_lines(label_bucket, folder.failed),
     }
-    page = render_report(summary, pictures, issues, worst=worst, contradicted=contradicted, images=album.images)
+    page = render_report(
+        summary,
+        pictures,
+        issues,
+        worst=worst,
+        contradicted=contradicted,
+        out_of_time=out_of_time,
+        images=album.images,
+    )
     key = folder.report
     label_bucket.write(key, page.encode(), "text/html; charset=utf-8")
     return label_bucket.uri(key)
@@ -101,10 +114,12 @@ def render_report(
     *,
     worst: Sequence[Comparison] = (),
     contradicted: Sequence[Comparison] = (),
+    out_of_time: Sequence[Comparison] = (),
     images: Mapping[str, str] | None = None,
 ) -> str:
     """Render the page as HTML. `issues`: rejected and failed frames with key, reason and detail; `worst`: frames with
-    the most changes; `contradicted`: frames with label issues; `images`: the frames as data URIs by name."""
+    the most changes; `contradicted`: frames with label issues; `out_of_time`: frames that their neighbours contradict;
+    `images`: the frames as data URIs by name."""
     return _template().render(
         summary=summary,
         agreement=summary.agreement,
@@ -112,6 +127,7 @@ def render_report(
         issues=issues,
         worst=worst,
         contradicted=contradicted,
+        out_of_time=out_of_time,
         images=images or {},
         colors=current_taxonomy().colors,
         most=max(summary.classes.values(), default=1),
@@ -122,6 +138,12 @@ def render_report(
         kinds=KIND_MEANINGS,
         hasty_seconds=HASTY_SECONDS,
     )
+
+
+def _in_time(finding: Finding) -> tuple[ManifestLine | None, ManifestLine, ManifestLine | None]:
+    """Read the lines of a frame and of its neighbours."""
+    before, after = finding.before and read_line(finding.before), finding.after and read_line(finding.after)
+    return before or None, read_line(finding.line), after or None
 
 
 @cache
