@@ -238,7 +238,10 @@ class _Gatherer:
         return zip(map(self._frame, lines), kinds, strict=False)
 
     def _shard_parts(self, run: RunFolder, part: str) -> list[str]:
-        return [key for key in self._keys(run.shards) if key.endswith(f".{part}.jsonl")]
+        """The keys of a part of all shards, as labelling left it: Link writes some parts again, under other names."""
+        return [
+            key for key in self._keys(run.shards) if key.removeprefix(run.shards).partition(".")[2] == f"{part}.jsonl"
+        ]
 
     def _jobs(self) -> list[Job]:
         """The labelling jobs of all runs, the oldest first."""

@@ -144,8 +144,12 @@ def test_shards_without_the_whole_listing_stop_the_run(pipeline: Pipeline) -> No
 
 def test_a_lost_shard_manifest_stops_the_run(pipeline: Pipeline) -> None:
     labelled(pipeline, 8)
-    del pipeline.labels.objects[RunFolder(DRIVE, "0001").shard(1, "manifest.jsonl")]
+    parts = [RunFolder(DRIVE, "0001").shard(1, f"linked.{part}") for part in ("manifest.jsonl", "result.json")]
+    del pipeline.labels.objects[parts[0]]
     with pytest.raises(KeyError):
+        pipeline.assemble()
+    del pipeline.labels.objects[parts[1]]
+    with pytest.raises(ShardMissing, match="shard 1 of drive-7 0001 was not linked"):
         pipeline.assemble()
 
 

@@ -26,6 +26,7 @@ from autolabel.labels.manifest import (
     prelabelled_line,
 )
 from autolabel.reporting.summary import Summary
+from autolabel.sequences.linked_shards import LINK
 from autolabel.triage.audits import ClassErrors, Count, Evidence, evidence_key, read_evidence, recipe
 from autolabel.triage.proof import accepted_classes, class_records
 from autolabel.triage.queueing import without_prelabel
@@ -67,7 +68,7 @@ def prove(pipeline: Pipeline, drive: str, **proof: Any) -> None:
     """Publish another drive of the recipe and policy, with these audit stretches."""
     policy = pipeline.run.document.verification
     assert isinstance(policy, VerifyUncertain)
-    evidence = evidence_of(recipe(pipeline.run), drive, policy, **proof)
+    evidence = evidence_of(recipe(pipeline.run, LINK), drive, policy, **proof)
     pipeline.labels.write(evidence_key(evidence.recipe, drive, "0001"), msgspec.json.encode(evidence))
 
 
@@ -277,7 +278,7 @@ def test_later_proof_does_not_change_a_run_under_review(pipeline: Pipeline, erro
     again = pipeline.assemble(max_objects=13)
     assert again == assembly
     changed = {key for key, body in pipeline.labels.objects.items() if before.get(key) != body}
-    assert changed == {evidence_key(recipe(pipeline.run), "meanwhile", "0001")}
+    assert changed == {evidence_key(recipe(pipeline.run, LINK), "meanwhile", "0001")}
     published(pipeline, pipeline.verify(again))
 
 
@@ -316,7 +317,7 @@ def test_errors_in_audits_end_acceptance_and_are_announced(pipeline: Pipeline) -
     assert f"car was accepted until run {DRIVE} 0001: its newer audits show a precision below 0.95" in message
     assert any("car was accepted until" in note for note in summary(pipeline).notes)
     # And the next run asks reviewers again.
-    evidence = list(read_evidence(pipeline.labels, recipe(pipeline.run)))
+    evidence = list(read_evidence(pipeline.labels, recipe(pipeline.run, LINK)))
     policy = msgspec.convert({**POLICY, "audit": 0.5}, VerifyUncertain)
     assert "car" not in accepted_classes(class_records(evidence, policy))
 
@@ -330,7 +331,7 @@ def test_a_publication_that_is_repeated_later_leaves_the_evidence(pipeline: Pipe
     published(pipeline, pipeline.verify(assembly, found_wrong))
     changed = {key for key, body in pipeline.labels.objects.items() if before.get(key) != body}
     assert {key for key in changed if "audit" in key} == set()
-    assert before[PREFIX + "audit.json"] == before[evidence_key(recipe(pipeline.run), DRIVE, "0001")]
+    assert before[PREFIX + "audit.json"] == before[evidence_key(recipe(pipeline.run, LINK), DRIVE, "0001")]
 
 
 def test_old_evidence_is_told_and_does_not_count(pipeline: Pipeline) -> None:
@@ -375,7 +376,7 @@ def test_of_two_concurrent_publications_one_reads_the_others_audits(
 
     monkeypatch.setattr(labels, "list", meanwhile)
     published(pipeline, jobs)
-    ours, theirs = (evidence_key(recipe(pipeline.run), drive, "0001") for drive in (DRIVE, "meanwhile"))
+    ours, theirs = (evidence_key(recipe(pipeline.run, LINK), drive, "0001") for drive in (DRIVE, "meanwhile"))
     assert theirs in listings[0] or ours in listings[1]
 
 

@@ -101,6 +101,7 @@ def test_another_fusion_or_uncertainty_version_is_another_recipe(version: str, m
 
 
 def test_a_recipe_depends_on_revisions_but_not_on_their_order() -> None:
+    assert recipe(RUN, "2") != recipe(RUN) != recipe(RUN, "3")
     assert recipe(RUN) == recipe(msgspec.structs.replace(RUN, drive="drive-2", models=RUN.models[::-1]))
     for changes in ({"models": ("m.0001", "n.0003")}, {"taxonomy": "2026.2"}, {"labels": ("car",)}):
         assert recipe(msgspec.structs.replace(RUN, **changes)) != recipe(RUN)  # type: ignore[arg-type]  # of any field

@@ -10,7 +10,9 @@ from typing import Any
 import msgspec
 
 from autolabel.labelling.shards import Shard
-from autolabel.sequences.run_links import LinkCursor, link_run, read_links
+from autolabel.labelling.uncertainty import FrameUncertainty
+from autolabel.sequences.linked_shards import read_links
+from autolabel.sequences.run_links import LinkCursor, link_run
 from tools.bench.work.assembling import BOXES, manifest_line
 from tools.bench.work.drive import CAMERA, CLASSES, FOLDER, SHARD_FRAMES, frame_key, make_run
 from tools.bench.work.generated_bucket import GeneratedBucket, NotGenerated
@@ -19,6 +21,7 @@ from tools.bench.work.pace import Pace
 # An object moves by two pixels a frame, for this many frames; then another takes its row.
 _LASTS = 200
 _ROW = 60
+_UNCERTAINTY = msgspec.json.encode(FrameUncertainty(0.5, (0.05,) * BOXES, claims=("car",)))
 
 
 class _Labels(GeneratedBucket):
@@ -34,10 +37,10 @@ class _Labels(GeneratedBucket):
 
     def write(self, key: str, body: bytes, content_type: str = "application/json") -> None:
         super().write(key, body, content_type)
-        if key.endswith(".tracks.jsonl"):
+        if key.endswith(".linked.manifest.jsonl"):
             # Nothing here reads them again.
             self._pace.add(body.count(b"\n"))
-        else:
+        elif ".linked." not in key:
             self._file(key).write_bytes(body)
 
     def read(self, key: str) -> bytes | None:
@@ -51,6 +54,8 @@ class _Labels(GeneratedBucket):
                 msgspec.json.encode(Shard(index, CAMERA, SHARD_FRAMES, FOLDER.shard(index, "frames.jsonl")))
                 for index in range(self._frames // SHARD_FRAMES)
             )
+        if key.endswith(".doubts.jsonl"):
+            return iter([_UNCERTAINTY] * SHARD_FRAMES)
         if not key.endswith(".manifest.jsonl"):
             raise NotGenerated(key)
         first = int(key.rpartition("/")[2].partition(".")[0]) * SHARD_FRAMES

@@ -68,6 +68,8 @@ class _Labels(GeneratedBucket):
             return msgspec.json.encode(
                 Summary(DRIVE, RUN, counts, 0, {}, {}, {}, ("bench.0001",), "2026.1", CLASSES, ())
             )
+        if key == FOLDER.links:
+            return None
         if key.startswith(FOLDER.parts):
             return self._results.get(key)
         if not key.endswith(".result.json"):

@@ -50,22 +50,26 @@ class RunFolder(msgspec.Struct, frozen=True):
         return self.prefix + "shards/"
 
     def shard(self, index: int, part: str) -> str:
-        """A part of a shard: frames, earlier, manifest, doubts, detections, issues, kept, asked, tracks (all .jsonl)
-        or result.json."""
+        """A part of a shard: frames, earlier, manifest, doubts, detections, issues, kept, asked (all .jsonl) or
+        result.json. Link leaves these, and writes linked.manifest, linked.doubts, linked.asked (all .jsonl) and
+        linked.result.json. Its first version wrote tracks.jsonl instead."""
         return f"{self.shards}{index:06d}.{part}"
 
     @property
     def links(self) -> str:
-        """The counts of the run's tracks. It is written last, once all shards have their tracks."""
+        """The counts of the run's tracks. It is written last, once all shards are linked."""
         return self.prefix + "links.json"
 
     def link_state(self, shard: int, direction: str) -> str:
-        """What linking carries into a shard, `forward` or `backward`. It is kept for some days, outside the folder."""
-        return f"linking/{self.drive}/{self.run}/{direction}-{shard:06d}.json"
+        """What linking carries into a shard, `forward` or `backward`. It is kept for some days, outside the folder.
+
+        The number is a version: a call that finds none of its own begins again.
+        """
+        return f"linking/{self.drive}/{self.run}/2/{direction}-{shard:06d}.json"
 
     def paths(self, shard: int) -> str:
         """The places of a shard's boxes in paths, kept as long."""
-        return f"linking/{self.drive}/{self.run}/{shard:06d}.paths.jsonl"
+        return f"linking/{self.drive}/{self.run}/2/{shard:06d}.paths.jsonl"
 
     @property
     def earlier_labels(self) -> str:

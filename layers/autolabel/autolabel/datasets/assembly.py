@@ -17,10 +17,10 @@ from autolabel.datasets.earlier_runs import read_collected
 from autolabel.datasets.selection import choose_back_end, prepare_jobs, select_frames
 from autolabel.drives.late_frames import record_lateness
 from autolabel.drives.listing import ListingSummary, freeze_listing, read_listing
-from autolabel.labelling.shards import READERS, FrameIssue, LabelledShard, Tally, read_results
+from autolabel.labelling.shards import READERS, FrameIssue, LabelledShard, Tally
 from autolabel.reporting.report import Gallery, write_report
 from autolabel.reporting.summary import MANY_REJECTED, FrameCounts, Summary
-from autolabel.sequences.run_links import read_links
+from autolabel.sequences.linked_shards import read_labelled, read_links
 from autolabel.sequences.tracks import LEAST_RATE
 from autolabel.streams.ordered_map import map_in_order
 from autolabel.triage.acceptance import fix_criteria, read_criteria
@@ -69,7 +69,7 @@ def assemble_run(
     """
     check_not_taken_over(label_bucket, run.folder)
     back_end = choose_back_end(run, back_ends)
-    shards, tally = read_results(label_bucket, run.folder)
+    shards, tally = read_labelled(run, label_bucket)
     _check_readable(run, label_bucket, shards, tally)
     # Jobs were made with criteria that are fixed.
     is_new = not label_bucket.exists(run.folder.acceptance_criteria)
@@ -183,7 +183,7 @@ def _choose_pictures(run: Run, label_bucket: Bucket, shards: Sequence[LabelledSh
     gallery = Gallery(sum(shard.lines for shard in shards))
     for shard in shards:
         if not gallery.skip(shard.lines):
-            gallery.take(label_bucket.lines(run.folder.shard(shard.index, "manifest.jsonl")))
+            gallery.take(label_bucket.lines(run.folder.shard(shard.index, shard.part("manifest"))))
     return gallery
 
 

@@ -7,6 +7,7 @@ from itertools import islice, repeat
 from typing import NamedTuple
 
 import msgspec
+from msgspec import UNSET
 
 from autolabel.contracts.drive import Run
 from autolabel.contracts.errors import CountMismatch
@@ -18,9 +19,9 @@ from autolabel.labelling.earlier_labels import EarlierFrame, earlier_frames, kee
 from autolabel.labelling.shards import LabelledShard
 from autolabel.labelling.uncertainty import FrameUncertainty
 from autolabel.labels.agreement import pair_boxes
-from autolabel.labels.manifest import ManifestLine, read_line
+from autolabel.labels.manifest import LabelledBox, LabelledBy, ManifestLine, Origin, PrelabelTracks, read_line
 from autolabel.reporting.findings import is_searched
-from autolabel.sequences.run_links import read_tracks
+from autolabel.sequences.linked_shards import read_track_ids
 from autolabel.streams.ordered_map import map_in_order
 
 # Threads that read shards ahead, since a read mostly waits for S3. Few, because a shard takes megabytes.
@@ -77,15 +78,15 @@ class Join:
 
     def _read(self, shard: LabelledShard) -> _ShardLines:
         def lines(part: str) -> list[bytes]:
-            return list(self._label_bucket.lines(self._run.folder.shard(shard.index, f"{part}.jsonl")))
+            return list(self._label_bucket.lines(self._run.folder.shard(shard.index, part)))
 
         return _ShardLines(
             shard,
-            lines("manifest"),
-            lines("doubts"),
-            lines("detections") if is_searched(shard.index, self._part.run_frames) else repeat(b""),
+            lines(shard.part("manifest")),
+            lines(shard.part("doubts")),
+            lines("detections.jsonl") if is_searched(shard.index, self._part.run_frames) else repeat(b""),
             list(earlier_frames(self._run, shard, self._label_bucket)),
-            list(read_tracks(self._run, shard.index, self._label_bucket))
+            list(read_track_ids(self._run, shard.index, self._label_bucket))
             if self._part.linked
             else [None] * shard.lines,
         )
@@ -98,7 +99,9 @@ class Join:
             line = read_line(body)
             self._label(line, earlier)
             if tracks is not None:
-                line.tracks = carry_tracks(line, tracks)
+                line.prelabel_tracks = PrelabelTracks(tuple(tracks), (Origin.MODEL,) * len(tracks))
+            if line.prelabel_tracks is not UNSET:
+                line.tracks, line.origins = carry_tracks(line, line.prelabel_tracks)
             yield JoinedFrame(line, uncertainty, next(candidates, b""), position)
 
     def _label(self, line: ManifestLine, earlier: EarlierFrame) -> None:
@@ -117,23 +120,34 @@ class Join:
         line.origin.triage = kind
 
 
-def carry_tracks(line: ManifestLine, ids: Sequence[str]) -> tuple[str, ...]:
-    """Return the track ids of the boxes of a line's label. `ids`: of the boxes of its pre-label.
+def carry_tracks(line: ManifestLine, tracks: PrelabelTracks) -> tuple[tuple[str, ...], tuple[Origin, ...]]:
+    """Return the track ids and the origins of the boxes of a line's label. `tracks`: of its pre-label.
 
-    A box that a person drew is in no track.
+    A box that a person drew is in no track. A box that was shown and left as it was keeps its origin.
     """
     shown = line.prelabel_boxes
-    if len(shown) != len(ids):
-        raise CountMismatch(f"{line.source_ref} has {len(shown)} boxes in its pre-label and {len(ids)} track ids")
-    if line.verified is msgspec.UNSET or line.verified is line.prelabel:
-        return tuple(ids)
-    by_box = {id(box): track for box, track in zip(shown, ids, strict=True)}
-    carried = {
-        id(pair.verified): by_box[id(pair.predicted)]
-        for pair in pair_boxes(shown, line.verified_boxes)
-        if pair.predicted and pair.verified
-    }
-    return tuple(carried.get(id(box), "") for box in line.verified_boxes)
+    if len(shown) != len(tracks.ids):
+        raise CountMismatch(
+            f"{line.source_ref} has {len(shown)} boxes in its pre-label and {len(tracks.ids)} track ids"
+        )
+    if line.verified is UNSET or line.verified is line.prelabel:
+        return tracks.ids, tracks.origins
+    of = {id(box): at for at, box in enumerate(shown)}
+    pairs = {id(pair.verified): pair.predicted for pair in pair_boxes(shown, line.verified_boxes) if pair.verified}
+    was_shown = line.origin.kept is None and line.origin.labelled_by != LabelledBy.PERSON
+    ids, origins = list[str](), list[Origin]()
+    for box in line.verified_boxes:
+        before = pairs.get(id(box))
+        ids.append(tracks.ids[of[id(before)]] if before else "")
+        if was_shown and before and _place(before) == _place(box):
+            origins.append(tracks.origins[of[id(before)]])
+        else:
+            origins.append(Origin.SCRIPT if line.labelled_by_script else Origin.PERSON)
+    return tuple(ids), tuple(origins)
+
+
+def _place(box: LabelledBox) -> tuple[str, float, float, float, float]:
+    return box.name, box.left, box.top, box.width, box.height
 
 
 def _kinds(run: Run, part: Part, label_bucket: Bucket) -> Iterator[str]:

@@ -16,8 +16,9 @@ from autolabel.contracts.drive import Run
 from autolabel.contracts.ports import Bucket
 from autolabel.contracts.verification import ACCEPTED
 from autolabel.datasets.verified_labels import FinishedJob
-from autolabel.labelling.shards import OTHER_KINDS, LabelledShard, read_results
+from autolabel.labelling.shards import OTHER_KINDS, LabelledShard
 from autolabel.labels.manifest import ManifestLine
+from autolabel.sequences.linked_shards import IDS_ONLY, read_labelled, read_links
 
 # Shards in a part: a state passes on 256 KiB, and a shard with the longest name takes 170 bytes of a part's line.
 MAX_SHARDS = 1_000
@@ -31,8 +32,8 @@ class Part(msgspec.Struct, frozen=True):
     """A part of a run: its shards, and the job whose frames they have, if any.
 
     `before`: frames in earlier parts. `run_frames`: of the whole run. `earlier`: the run has labels of earlier runs.
-    `results`: the ETags of the job's results, so that a part of other results is another one. `linked`: the boxes of
-    its pre-labels have tracks.
+    `results`: the ETags of the job's results, so that a part of other results is another one. `linked`: the ids of
+    its tracks are beside its shards, as the first version of Link left them.
     """
 
     number: int
@@ -103,10 +104,11 @@ def _count(counts: dict[str, int], name: str, count: int = 1) -> None:
 
 def plan_parts(run: Run, jobs: Sequence[FinishedJob], label_bucket: Bucket, part_frames: int) -> Iterator[Part]:
     """Cut the shards of a run into parts of at most one job and, beyond one shard, `part_frames` frames."""
-    shards, _ = read_results(label_bucket, run.folder)
+    shards, _ = read_labelled(run, label_bucket)
     run_frames = sum(shard.lines for shard in shards)
     earlier = any(shard.asked for shard in shards)
-    linked = label_bucket.exists(run.folder.links)
+    links = read_links(run, label_bucket)
+    linked = links is not None and links.version == IDS_ONLY
     ahead = sorted(jobs, key=lambda job: job.first)
     number = before = 0
     piece, piece_job = list[LabelledShard](), None

@@ -151,7 +151,7 @@ class LabelledShard(msgspec.Struct, frozen=True):
     """A labelled shard as assembly needs it.
 
     `before`: the number of lines of the same camera in earlier shards. `outcomes`: `failed` and `rejected`, if it has
-    such frames.
+    such frames. `linked`: Link wrote its lines again, with tracks.
     """
 
     index: int
@@ -161,6 +161,11 @@ class LabelledShard(msgspec.Struct, frozen=True):
     manifest_bytes: int
     outcomes: frozenset[str] = frozenset()
     asked: AskedLines | None = None
+    linked: bool = False
+
+    def part(self, name: str) -> str:
+        """Return the name of the part that counts: `manifest`, `doubts` or `asked`, as Link wrote it if it did."""
+        return f"linked.{name}.jsonl" if self.linked else f"{name}.jsonl"
 
 
 def read_results(label_bucket: Bucket, folder: RunFolder) -> tuple[list[LabelledShard], Tally]:

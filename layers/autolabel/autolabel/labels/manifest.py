@@ -208,6 +208,27 @@ class ShownUncertainty(msgspec.Struct, frozen=True, rename={"candidates": "ghost
     candidates: tuple[CandidateBox, ...]
 
 
+class Origin(StrEnum):
+    """Says where a box of a label comes from."""
+
+    MODEL = "model"
+    # A model found the object before and after, but not in this frame.
+    INTERPOLATED = "interpolated"
+    PERSON = "person"
+    SCRIPT = "script"
+
+
+class PrelabelTracks(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The tracks of a pre-label's boxes, in their order. `ids`: empty for a box in no track.
+
+    `classes`: the models' own class of each box whose track has another one, empty for the others; no list if all are.
+    """
+
+    ids: tuple[str, ...] = ()
+    origins: tuple[Origin, ...] = ()
+    classes: tuple[str, ...] = ()
+
+
 class ManifestLine(
     msgspec.Struct,
     omit_defaults=True,
@@ -216,6 +237,7 @@ class ManifestLine(
         "source_ref": "source-ref",
         "review_ref": "review-ref",
         "prelabel_metadata": "prelabel-metadata",
+        "prelabel_tracks": "prelabel-tracks",
         "uncertainty": "doubt",
         "masks": MASKS,
         "segmentation": SEGMENTATION,
@@ -228,13 +250,15 @@ class ManifestLine(
     """A frame's line in a manifest or dataset. Labels and their metadata stay as they were written.
 
     `source_ref`: the S3 URI of the frame; `review_ref`: the S3 URI of the object that reviewers see. `tracks`: for each
-    box of the label, else of the pre-label, the id of its track; empty for a box in no track.
+    box of the label, else of the pre-label, the id of its track; empty for a box in no track. `origins`: where each of
+    these boxes comes from.
     """
 
     source_ref: str
     review_ref: str = ""
     prelabel: msgspec.Raw | UnsetType = UNSET
     prelabel_metadata: msgspec.Raw | UnsetType = UNSET
+    prelabel_tracks: PrelabelTracks | UnsetType = UNSET
     provenance: Provenance | UnsetType = UNSET
     uncertainty: ShownUncertainty | UnsetType = UNSET
     masks: str | UnsetType = UNSET
@@ -246,6 +270,7 @@ class ManifestLine(
     verified_segments_metadata: msgspec.Raw | UnsetType = UNSET
     review: Review | UnsetType = UNSET
     tracks: tuple[str, ...] | UnsetType = UNSET
+    origins: tuple[Origin, ...] | UnsetType = UNSET
 
     @cached_property
     def size(self) -> ImageSize:
@@ -299,6 +324,11 @@ def read_line(body: bytes) -> ManifestLine:
 def raw(value: Any) -> msgspec.Raw:
     """Encode a value as a part of a line."""
     return msgspec.Raw(msgspec.json.encode(value))
+
+
+def with_values(part: msgspec.Raw | UnsetType, values: dict[str, object]) -> msgspec.Raw:
+    """Replace keys of a part whose other keys are Ground Truth's and stay as they are."""
+    return raw(msgspec.json.decode(part or b"null") | values)
 
 
 def prelabelled_line(

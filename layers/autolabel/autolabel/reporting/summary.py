@@ -9,7 +9,7 @@ from autolabel.contracts.verification import BOXES, Task
 from autolabel.labelling.earlier_labels import EarlierCounts
 from autolabel.labelling.shards import ModelTally
 from autolabel.reporting.findings import Agreement
-from autolabel.sequences.run_links import CameraLinks
+from autolabel.sequences.linked_shards import CameraLinks
 from autolabel.triage.proof import Certificate
 
 # Above this share of a run's objects, rejections are more than a few bad frames: operators are told.

@@ -43,18 +43,20 @@ class Sight(NamedTuple):
 
 
 class _Path(msgspec.Struct, array_like=True):
-    """A row of `count` boxes. Only the first and the last few are kept."""
+    """A row of `count` boxes. Only the first and the last few are kept. `votes`: the number of boxes by class."""
 
     number: int
-    first: list[Sight]
-    last: list[Sight]
-    count: int = 1
+    first: list[Sight] = []
+    last: list[Sight] = []
+    count: int = 0
+    votes: dict[str, int] = {}
 
     def add(self, sight: Sight) -> None:
         if len(self.first) < POINTS:
             self.first.append(sight)
         self.last = [*self.last[1 - POINTS :], sight]
         self.count += 1
+        self.votes[sight.name] = self.votes.get(sight.name, 0) + 1
 
     @property
     def ended(self) -> float:
@@ -72,13 +74,29 @@ class _Path(msgspec.Struct, array_like=True):
         """Take over the path that this one continues."""
         self.first = earlier.first
         self.count += earlier.count
+        for name, votes in self.votes.items():
+            earlier.votes[name] = earlier.votes.get(name, 0) + votes
+        self.votes = earlier.votes
+
+    @property
+    def link(self) -> Link:
+        # Of classes with as many votes, the one that came first.
+        name = max(self.votes, key=lambda name: self.votes[name])
+        return Link(self.number, self.count, self.first[0].time, name, self.votes[name])
 
 
 class Link(NamedTuple):
-    """The place of a box: the number of its path, and how many boxes the path has so far."""
+    """The place of a box: the number of its path, and what the path is so far, with the one that it continues.
+
+    `length`: its number of boxes; `began`: the time of its first box; `name`: the class that most boxes have, `votes`
+    of them.
+    """
 
     path: int
     length: int
+    began: float
+    name: str
+    votes: int
 
 
 class Linker(msgspec.Struct):
@@ -115,11 +133,12 @@ class Linker(msgspec.Struct):
                 found[at] = path
         for at, sight in enumerate(sights):
             if at not in found:
-                found[at] = _Path(self._made, [sight], [sight])
+                found[at] = _Path(self._made)
+                found[at].add(sight)
                 self._made += 1
                 self._paths.append(found[at])
         self._rejoin([path for path in found.values() if path.count == POINTS and path.number not in self.joins])
-        return [Link(found[at].number, found[at].count) for at in range(len(sights))]
+        return [found[at].link for at in range(len(sights))]
 
     def origin(self, number: int) -> int:
         """Return the number of the first path of an object: the one that all joined paths lead back to."""

@@ -14,6 +14,7 @@ from autolabel.contracts.drive import Run
 from autolabel.contracts.errors import CountMismatch
 from autolabel.contracts.ports import Bucket
 from autolabel.contracts.verification import VerifyUncertain
+from autolabel.sequences.linked_shards import read_link_version
 from autolabel.triage.audits import count_old_evidence, read_evidence, recipe
 from autolabel.triage.proof import Certificate, acceptance_sentences, accepted_classes, class_records
 
@@ -51,7 +52,9 @@ def _current_criteria(run: Run, label_bucket: Bucket, max_objects: int) -> Accep
     policy = run.document.verification
     if not isinstance(policy, VerifyUncertain):
         return AcceptanceCriteria(max_objects)
-    evidence, old = list(read_evidence(label_bucket, recipe(run))), count_old_evidence(label_bucket, recipe(run))
+    evidence = list(read_evidence(label_bucket, recipe(run, read_link_version(run, label_bucket))))
+    # Of version 1, when nothing was linked.
+    old = count_old_evidence(label_bucket, recipe(run))
     records = class_records(evidence, policy)
     return AcceptanceCriteria(
         max_objects,

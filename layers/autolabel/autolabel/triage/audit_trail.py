@@ -38,10 +38,10 @@ class AuditTrail:
         self._frames.append(pairs)
         self._blind &= frame.triage == BLIND_AUDIT
 
-    def evidence(self, run: Run, published: str) -> Evidence:
-        """Return the evidence of the run's audits; `published`: an ISO 8601 time in UTC."""
+    def evidence(self, run: Run, published: str, link: str = "") -> Evidence:
+        """Return the evidence of the run's audits; `published`: an ISO 8601 time in UTC; `link`: as in `recipe`."""
         self._close()
-        known = recipe(run), run.drive, run.run, published
+        known = recipe(run, link), run.drive, run.run, published
         stretches = tuple(sorted(self._stretches, key=lambda one: (one.camera, one.position)))
         if self._policy is None:
             return Evidence(*known, max_uncertainty=0.0, version=EVIDENCE_VERSION)

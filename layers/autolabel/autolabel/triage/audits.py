@@ -86,9 +86,14 @@ class Evidence(msgspec.Struct, frozen=True, rename={"max_uncertainty": "max_doub
         return settings == (policy.target, policy.max_uncertainty, policy.stretch)
 
 
-def recipe(run: Run) -> str:
-    """Compute the digest of all that a run's pre-labels depend on beside its frames."""
+def recipe(run: Run, link: str = "") -> str:
+    """Compute the digest of all that a run's pre-labels depend on beside its frames.
+
+    `link`: the version of the linker that changed them; empty if none did.
+    """
     parts = [sorted(run.models), FUSION, UNCERTAINTY_VERSION, run.taxonomy, sorted(run.labels)]
+    if link:
+        parts.append(link)
     return hashlib.sha256(msgspec.json.encode(parts)).hexdigest()[:16]
 
 

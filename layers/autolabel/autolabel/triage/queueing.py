@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterator, Sequence
 from typing import IO, NamedTuple
 
 import msgspec
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET
 
 from autolabel.contracts.drive import Run
 from autolabel.contracts.errors import CountMismatch
@@ -22,7 +22,7 @@ from autolabel.contracts.verification import ACCEPTED, AGAIN, AUDIT, BLIND_AUDIT
 from autolabel.labelling.earlier_labels import EarlierCounts, EarlierFrame, earlier_frames
 from autolabel.labelling.shards import LabelledShard
 from autolabel.labelling.uncertainty import FrameUncertainty
-from autolabel.labels.manifest import raw, read_line
+from autolabel.labels.manifest import read_line, with_values
 from autolabel.streams.ordered_map import map_in_order
 from autolabel.triage.policy import AuditStretch, claims, draw_audits, is_acceptable, stretch_of, triage_frame
 
@@ -109,7 +109,7 @@ class Triage:
         kinds = list(self._kinds(shard))
         if all(kind in (ACCEPTED, KEPT) for kind, _, _ in kinds):
             return []
-        bodies = self._label_bucket.lines(self._key(shard, "manifest"))
+        bodies = self._label_bucket.lines(self._run.folder.shard(shard.index, shard.part("manifest")))
         chosen = []
         for place, (body, (kind, uncertainty, earlier)) in enumerate(zip(bodies, kinds, strict=True)):
             if kind not in (ACCEPTED, KEPT):
@@ -154,10 +154,8 @@ class Triage:
         return stretch_of(self._policy, shard.camera, shard.before + place)
 
     def _uncertainties(self, shard: LabelledShard) -> Iterator[FrameUncertainty]:
-        return map(msgspec.json.Decoder(FrameUncertainty).decode, self._label_bucket.lines(self._key(shard, "doubts")))
-
-    def _key(self, shard: LabelledShard, name: str) -> str:
-        return self._run.folder.shard(shard.index, f"{name}.jsonl")
+        lines = self._label_bucket.lines(self._run.folder.shard(shard.index, shard.part("doubts")))
+        return map(msgspec.json.Decoder(FrameUncertainty).decode, lines)
 
 
 class _Queue:
@@ -186,12 +184,7 @@ class _Queue:
 def without_prelabel(body: bytes) -> bytes:
     """Return a manifest line without its pre-label, uncertainty and masks, for a blind audit."""
     line = read_line(body)
-    line.prelabel = _with(line.prelabel, {"annotations": []})
-    line.prelabel_metadata = _with(line.prelabel_metadata, {"objects": [], "class-map": {}})
-    line.uncertainty = line.masks = line.segmentation = line.segmentation_metadata = UNSET
+    line.prelabel = with_values(line.prelabel, {"annotations": []})
+    line.prelabel_metadata = with_values(line.prelabel_metadata, {"objects": [], "class-map": {}})
+    line.prelabel_tracks = line.uncertainty = line.masks = line.segmentation = line.segmentation_metadata = UNSET
     return msgspec.json.encode(line)
-
-
-def _with(part: msgspec.Raw | UnsetType, values: dict[str, object]) -> msgspec.Raw:
-    """Replace keys of a part whose other keys are Ground Truth's and stay as they are."""
-    return raw(msgspec.json.decode(part or b"null") | values)

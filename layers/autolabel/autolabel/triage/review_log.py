@@ -14,6 +14,7 @@ from autolabel.contracts.verification import AGAIN, KEPT, VerifyUncertain
 from autolabel.labelling.uncertainty import FrameUncertainty
 from autolabel.labels.agreement import Pair, count_agreement, pair_boxes
 from autolabel.labels.manifest import ManifestLine
+from autolabel.sequences.linked_shards import read_link_version
 from autolabel.triage.audit_trail import AuditTrail
 from autolabel.triage.audits import count_old_evidence, evidence_key, read_evidence, recipe
 from autolabel.triage.hindsight import Reviewed
@@ -57,20 +58,22 @@ def review_frame(
 
 def write_evidence(run: Run, audits: AuditTrail, label_bucket: Bucket, now: float) -> AcceptanceStatus:
     """Write the evidence of a run's audits; return the acceptance status. `now`: seconds since the epoch."""
-    evidence = audits.evidence(run, datetime.fromtimestamp(now, UTC).isoformat(timespec="seconds"))
+    link = read_link_version(run, label_bucket)
+    evidence = audits.evidence(run, datetime.fromtimestamp(now, UTC).isoformat(timespec="seconds"), link)
     policy = run.document.verification
     if not isinstance(policy, VerifyUncertain):
         label_bucket.write(run.folder.audit, msgspec.json.encode(evidence))
         return AcceptanceStatus((), ())
     # Written before the others' evidence is read: if two runs are published at once, at least one sees the other. Only
     # once, since a repeated publication is later, and would move the run's stretches in the sequence.
-    key = evidence_key(recipe(run), run.drive, run.run)
+    key = evidence_key(evidence.recipe, run.drive, run.run)
     label_bucket.write_once(key, msgspec.json.encode(evidence))
-    found = list(read_evidence(label_bucket, recipe(run)))
+    found = list(read_evidence(label_bucket, evidence.recipe))
     evidence = next(one for one in found if (one.drive, one.run) == (run.drive, run.run))
     label_bucket.write(run.folder.audit, msgspec.json.encode(evidence))
     before = accepted_classes(class_records((one for one in found if one is not evidence), policy))
     records = class_records(found, policy)
     fallen = tuple(str(record) for name, record in records.items() if name in before and not record.is_accepted)
+    # Of version 1, when nothing was linked.
     old = count_old_evidence(label_bucket, recipe(run))
     return AcceptanceStatus(acceptance_sentences(records, found, policy, old), fallen)

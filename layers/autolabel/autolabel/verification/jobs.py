@@ -145,9 +145,9 @@ def split_into_jobs(folder: RunFolder, shards: Iterable[LabelledShard], max_obje
     parts: list[tuple[str, int]] = []
     frames, index, first, last = 0, 0, 0, 0
     for shard in shards:
-        part, lines, size = "manifest.jsonl", shard.lines, shard.manifest_bytes
+        part, lines, size = shard.part("manifest"), shard.lines, shard.manifest_bytes
         if shard.asked:
-            part, lines, size = "asked.jsonl", shard.asked.lines, shard.asked.bytes
+            part, lines, size = shard.part("asked"), shard.asked.lines, shard.asked.bytes
         if not lines:
             continue
         if lines > max_objects:

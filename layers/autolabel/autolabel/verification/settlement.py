@@ -290,6 +290,7 @@ class _Settlement:
             line.segmentation_metadata = result.metadata
         else:
             line.prelabel, line.prelabel_metadata = result.label, result.metadata
+            line.prelabel_tracks = UNSET
             line.uncertainty = _uncertainty_of(result, line.prelabel_boxes, new)
         return line
 
