@@ -105,6 +105,30 @@ def boxes(
     return None
 
 
+@evaluate.command("steadiness")
+@click.argument("manifest", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--every", type=click.IntRange(min=1), default=1, help="Take only every such frame of a camera.")
+@json_option
+def steadiness(manifest: Path, every: int, as_json: bool) -> None:
+    """Measure how steady pre-labels are over time, as the models gave them and as tracks. No labels are needed.
+
+    MANIFEST is the verify.manifest of a drive that was labelled with "tracks": false.
+    """
+    from autolabel_cli.evaluation.steadiness import measure_steadiness
+
+    document = measure_steadiness(manifest, every=every)
+    if as_json:
+        return print_json(document)
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
+    for column in (counted(document.frames, "frame"), "boxes", "ends", "gaps", "jitter"):
+        table.add_column(column, justify="right" if table.columns else "left")
+    for name, of in (("raw", document.raw), ("tracks", document.tracks)):
+        jitter = "–" if of.jitter is None else f"{of.jitter:.2%}"
+        table.add_row(name, _share(of.boxes), _share(of.ends), f"{of.gaps:,}", jitter)
+    print_table(console, table)
+    return None
+
+
 @evaluate.command("tracks")
 @click.option(
     "--labels",

@@ -89,3 +89,25 @@ class IssuesDocument(msgspec.Struct, frozen=True):
     seeded: dict[str, int]
     found: dict[str, float]
     right: float
+
+
+class Steadiness(msgspec.Struct, frozen=True):
+    """How steady boxes are over time; None where there is nothing to divide by.
+
+    `boxes`: in a frame; `ends`: objects that appear or disappear in a frame, but for the first and the last one.
+    `gaps`: gaps of one frame. `jitter`: the standard deviation of a side from the middle of its neighbours in time, as
+    that of noise in each box, as a share of the box's size.
+    """
+
+    boxes: float | None
+    ends: float | None
+    gaps: int
+    jitter: float | None
+
+
+class SteadinessDocument(msgspec.Struct, frozen=True):
+    """The document of `evaluate steadiness`: of the boxes as the models gave them, and of confirmed tracks."""
+
+    frames: int
+    raw: Steadiness
+    tracks: Steadiness

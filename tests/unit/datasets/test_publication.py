@@ -572,3 +572,17 @@ def test_a_summary_that_is_read_and_written_stays_the_same(pipeline: Pipeline, j
     found = json.loads(pipeline.labels.objects[PREFIX + "summary.json"])
     assert found["frames"] == {"uploaded": 6, "labelled": 6, "failed": 0, "rejected": 0}
     assert msgspec.json.encode(summary(pipeline)) == msgspec.json.encode(msgspec.convert(found, Summary))
+
+
+def test_a_run_that_the_first_linker_linked_keeps_the_models_boxes_and_gets_its_ids(pipeline: Pipeline) -> None:
+    labelled(pipeline, FRAMES, shard_frames=2)
+    for key in [key for key in pipeline.labels.objects if ".linked." in key]:
+        del pipeline.labels.objects[key]
+    pipeline.labels.write(PREFIX + "links.json", b'{"version":"1","cameras":{"front":{"rate":10.0,"tracks":1}}}')
+    for shard in range(FRAMES // 2):
+        pipeline.labels.write(PREFIX + f"shards/{shard:06d}.tracks.jsonl", b'["0123456789ab"]\n' * 2)
+    assembly = pipeline.assemble()
+    assert "prelabel-tracks" not in given_line(pipeline, assembly)
+    pipeline.publish(pipeline.verify(assembly))
+    assert [line["tracks"] for line in dataset(pipeline)] == [["0123456789ab"]] * FRAMES
+    assert [line["origins"] for line in dataset(pipeline)] == [["model"]] * FRAMES
