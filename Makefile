@@ -42,7 +42,7 @@ Check a change
 
 Prove and measure
   prove               Prove the completion protocol in every order of calls and faults (minutes, gigabytes)
-  acceptance          Simulate fleets under the rule of acceptance, and check its promise (SHORT=1: a short run)
+  acceptance          Simulate fleets, and check the promise of acceptance (SHORT=1: a short run)
   mutants             Break one rule at a time and show which test notices (half an hour)
   chaos               Label drives under injected faults (SEED=, N=, SHORT=1: each scenario once)
   load                Label ten drives at once; report frames/s and where the time goes (DRIVES=, FRAMES=)

@@ -172,6 +172,7 @@ class Account:
             "STATE_MACHINE_ARN": STATE_MACHINE,
             "EXTRACT_MACHINE_ARN": STATE_MACHINE,
             "LOGS_QUIET": "3600",
+            "LOG_SELECTION": "",
             "INGEST_BUCKET": INGEST,
             "LABEL_BUCKET": LABELS,
             "LEDGER_TABLE": LEDGER,
