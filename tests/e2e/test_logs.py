@@ -6,12 +6,14 @@ import json
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
+from autolabel.contracts.logs import EgoPose, LogFolder
 from tests.e2e.pipeline import Pipeline, eventually
 from tests.e2e.terminal import Terminal, documented_permissions, terminal_of_user
 from tests.fakes.archives import archive, images
-from tests.fakes.logs import FRONT, REAR, bag_log, drive, mcap_log, sqlite_log
+from tests.fakes.logs import FRONT, LIDAR, REAR, START, Sent, bag_log, drive, mcap_log, ros_cloud, sqlite_log, xyzi
 from tests.fakes.videos import video
 
 FRAMES = 5
@@ -39,7 +41,10 @@ def fleet(pipeline: Pipeline) -> Terminal:
 def test_logs_become_a_labelled_drive(pipeline: Pipeline, fleet: Terminal, operator: Terminal, tmp_path: Path) -> None:
     messages = drive(FRAMES)
     # Given a folder of logs of one drive, whose slices are small
-    front = mcap_log([one for one in messages if one.topic == FRONT], chunk_size=1_000)
+    scanned = [Sent(LIDAR, START + number, START, made=ros_cloud(number), frame="velodyne") for number in range(FRAMES)]
+    place = {"latitude": 48.25, "longitude": 11.5, "altitude": 520.0}
+    fix = Sent("/gps/fix", START, START, made=("sensor_msgs/msg/NavSatFix", place), frame="antenna")
+    front = mcap_log([*(one for one in messages if one.topic == FRONT), *scanned, fix], chunk_size=1_000)
     rear = bag_log([one for one in messages if one.topic == REAR])
     left = sqlite_log([one._replace(topic="/left/image") for one in messages if one.topic == FRONT])
     logs = {
@@ -51,7 +56,8 @@ def test_logs_become_a_labelled_drive(pipeline: Pipeline, fleet: Terminal, opera
     for name, body in logs.items():
         (tmp_path / name).write_bytes(body)
     cameras = {FRONT: "front", REAR: "rear", "/left/image": "left", "run/side": "side"}
-    (tmp_path / "recording.json").write_text(json.dumps({"vehicle": "test", "logs": list(logs), "cameras": cameras}))
+    document = {"cameras": cameras, "lidars": {LIDAR: "top"}, "poses": ["/gps/fix"]}
+    (tmp_path / "recording.json").write_text(json.dumps({"vehicle": "test", "logs": list(logs), **document}))
     # When the fleet uploads it
     said = fleet.say("upload", str(tmp_path), "--drive", "logged")
     assert said == "drive logged: 4 files of logs uploaded; autolabel watch logged follows them\n"
@@ -70,6 +76,15 @@ def test_logs_become_a_labelled_drive(pipeline: Pipeline, fleet: Terminal, opera
     pictures = [one.packed[1] for one in messages if one.packed]
     keys = sorted(line["source-ref"].partition("/drives/")[2] for line in lines if "/front/" in line["source-ref"])
     assert [pipeline.stack.ingest.read(f"drives/{key}") for key in keys] == pictures
+    # And the points of the LiDAR are beside the frames, and are not frames; the place is in the label bucket
+    clouds = [pipeline.stack.ingest.read(f"drives/logged/top/{START + number}.bin") for number in range(FRAMES)]
+    assert clouds == [xyzi(number).tobytes() for number in range(FRAMES)]
+    assert "front.mcap: extracted, 5 frames of 11 messages, 5 point clouds, 1 pose" in operator.say("status", "logged")
+    (record,) = (one for one in pipeline.stack.ledger.logs("logged") if one.name == "front.mcap")
+    poses = pipeline.stack.labels.read(LogFolder("logged", record.name, record.etag).poses)
+    assert msgspec.json.decode(poses or b"", type=EgoPose) == EgoPose(
+        "location", "/gps/fix", START, frame="antenna", **place
+    )
     # And a second upload sends nothing
     assert "0 files of logs uploaded, 4 files there already" in fleet.say("upload", str(tmp_path), "--drive", "logged")
 

@@ -4,25 +4,35 @@ from __future__ import annotations
 
 import io
 import sqlite3
+import struct
 import tempfile
 from collections.abc import Iterable, Sequence
 from contextlib import closing
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, cast
 
 import numpy as np
 from foxglove_schemas_protobuf.CameraCalibration_pb2 import CameraCalibration
 from foxglove_schemas_protobuf.CompressedImage_pb2 import CompressedImage
+from foxglove_schemas_protobuf.FrameTransform_pb2 import FrameTransform
+from foxglove_schemas_protobuf.FrameTransforms_pb2 import FrameTransforms
+from foxglove_schemas_protobuf.LocationFix_pb2 import LocationFix
+from foxglove_schemas_protobuf.Odometry_pb2 import Odometry
+from foxglove_schemas_protobuf.PointCloud_pb2 import PointCloud
+from foxglove_schemas_protobuf.PoseInFrame_pb2 import PoseInFrame
 from foxglove_schemas_protobuf.RawImage_pb2 import RawImage
 from google.protobuf.descriptor import FileDescriptor
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
+from google.protobuf.message import Message
 from mcap.writer import CompressionType, Writer
 from PIL import Image
+from rosbags.interfaces import Nodetype
 from rosbags.rosbag1 import Writer as BagWriter
 from rosbags.rosbag2 import StoragePlugin
 from rosbags.rosbag2 import Writer as Ros2Writer
-from rosbags.typesys import Stores, get_typestore
+from rosbags.typesys import Stores, get_types_from_msg, get_typestore
+from rosbags.typesys.store import Typestore
 
 from tests.fakes.images import saved
 
@@ -33,10 +43,15 @@ WIDTH, HEIGHT = 24, 16
 FRONT, REAR, LIDAR = "/camera/front/image_raw/compressed", "/camera/rear/image_raw", "/lidar/points"
 
 
+# Numbers of sensor_msgs/PointField.
+_POINT_TYPES = {"u2": 4, "f4": 7}
+
+
 class Sent(NamedTuple):
     """A message to write. `stamp`: of its header. `raw`: the fields of an Image; `packed`: those of an image file.
 
-    `info`: those of a calibration. A message with none of them is of another type, with `noise` bytes.
+    `info`: those of a calibration. `made`: a message of protobuf, or the type of another ROS message and its fields;
+    those left out are zero. A message with none of them is of another type, with `noise` bytes.
     """
 
     topic: str
@@ -46,6 +61,8 @@ class Sent(NamedTuple):
     packed: tuple[str, bytes] | None = None
     noise: int = 0
     info: dict[str, Any] | None = None
+    made: tuple[str, dict[str, Any]] | Message | None = None
+    frame: str = "camera"
 
 
 @cache
@@ -78,6 +95,23 @@ def raw(
         "is_bigendian": 0,
         **more,
     }
+
+
+def xyzi(number: int, points: int = 30) -> np.ndarray:
+    return np.random.default_rng(number).normal(0, 20, (points, 4)).astype("<f4")
+
+
+def ros_cloud(number: int, points: int = 30) -> tuple[str, dict[str, Any]]:
+    """A message as Velodyne's driver makes it: x, y, z, intensity, a gap, ring."""
+    fields = [("x", 0, "f4"), ("y", 4, "f4"), ("z", 8, "f4"), ("intensity", 16, "f4"), ("ring", 20, "u2")]
+    body = bytearray(points * 24)
+    for at, (x, y, z, strength) in enumerate(xyzi(number, points)):
+        struct.pack_into("<3f4xfH", body, at * 24, x, y, z, strength, at % 32)
+    described = [
+        {"name": name, "offset": offset, "datatype": _POINT_TYPES[kind], "count": 1} for name, offset, kind in fields
+    ]
+    sizes = {"height": 1, "width": points, "point_step": 24, "row_step": points * 24, "is_dense": True}
+    return "sensor_msgs/msg/PointCloud2", {**sizes, "fields": described, "data": bytes(body)}
 
 
 def drive(frames: int = 6, noise: int = 0, width: int = WIDTH, height: int = HEIGHT) -> list[Sent]:
@@ -126,7 +160,7 @@ def mcap_log(
 
 def bag_log(messages: Sequence[Sent], compression: str = "none", chunk_size: int = 4096) -> bytes:
     """Write a ROS 1 bag."""
-    store = get_typestore(Stores.ROS1_NOETIC)
+    store = typestore("ros1")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "log.bag"
         writer = BagWriter(path)
@@ -168,9 +202,15 @@ def serialised(message: Sent, encoding: Encoding) -> tuple[str, bytes]:
     if encoding == "protobuf":
         return _protobuf(message)
     ros1 = encoding == "ros1"
-    store = get_typestore(Stores.ROS1_NOETIC if ros1 else Stores.ROS2_HUMBLE)
+    store = typestore(encoding)
+    if message.made is not None:
+        kind, given = cast("tuple[str, dict[str, Any]]", message.made)
+        stamp = {"sec": message.stamp // 10**9, "nanosec": message.stamp % 10**9}
+        made = _built(store, kind, {"header": {"stamp": stamp, "frame_id": message.frame}} | given)
+        data = bytes(store.serialize_ros1(made, kind) if ros1 else store.serialize_cdr(made, kind))
+        return kind.replace("/msg/", "/") if ros1 else kind, data
     time = store.types["builtin_interfaces/msg/Time"](sec=message.stamp // 10**9, nanosec=message.stamp % 10**9)
-    header = store.types["std_msgs/msg/Header"](**{"seq": 1} if ros1 else {}, stamp=time, frame_id="camera")
+    header = store.types["std_msgs/msg/Header"](**{"seq": 1} if ros1 else {}, stamp=time, frame_id=message.frame)
     if message.raw is not None:
         kind = "Image"
         fields = {**message.raw, "data": np.frombuffer(message.raw["data"], np.uint8)}
@@ -194,7 +234,34 @@ def serialised(message: Sent, encoding: Encoding) -> tuple[str, bytes]:
     return name.replace("/msg/", "/") if ros1 else name, data
 
 
+@cache
+def typestore(encoding: Encoding) -> Typestore:
+    store = get_typestore(Stores.ROS1_NOETIC if encoding == "ros1" else Stores.ROS2_HUMBLE)
+    if encoding == "ros1":
+        store.register(get_types_from_msg("geometry_msgs/TransformStamped[] transforms", "tf2_msgs/msg/TFMessage"))
+    return store
+
+
+def _built(store: Typestore, name: str, given: dict[str, Any]) -> Any:
+    """Make a ROS message of dictionaries, lists and numbers."""
+    made: dict[str, Any] = {}
+    for field, described in store.fielddefs[name][1]:
+        node, kind = cast("tuple[Nodetype, Any]", described)
+        value = given.get(field)
+        if node is Nodetype.NAME:
+            made[field] = _built(store, kind, value or {})
+        elif node is Nodetype.BASE:
+            made[field] = ("" if kind[0] == "string" else 0) if value is None else value
+        elif kind[0][0] is Nodetype.NAME:
+            made[field] = [_built(store, kind[0][1], one) for one in value or ()]
+        else:
+            made[field] = np.array([0] * kind[1] if value is None else list(value), kind[0][1][0])
+    return store.types[name](**made)
+
+
 def _protobuf(message: Sent) -> tuple[str, bytes]:
+    if isinstance(message.made, Message):
+        return message.made.DESCRIPTOR.full_name, message.made.SerializeToString()
     made: Any = CompressedImage()
     if message.raw is not None:
         made = RawImage()
@@ -229,7 +296,9 @@ def definition_of(name: str, encoding: Encoding) -> tuple[str, bytes]:
                 add(needed)
             files[file.name] = file
 
-        kinds = {kind.DESCRIPTOR.full_name: kind for kind in (RawImage, CompressedImage, CameraCalibration)}
+        images, places = (RawImage, CompressedImage, CameraCalibration), (LocationFix, PoseInFrame, Odometry)
+        written = (*images, *places, PointCloud, FrameTransform, FrameTransforms)
+        kinds = {kind.DESCRIPTOR.full_name: kind for kind in written}
         add(kinds.get(name, CompressedImage).DESCRIPTOR.file)
         described = FileDescriptorSet()
         for file in files.values():
@@ -237,7 +306,7 @@ def definition_of(name: str, encoding: Encoding) -> tuple[str, bytes]:
         return "protobuf", described.SerializeToString()
     if encoding == "idl":
         return "ros2idl", IDL.replace("KIND", name.rpartition("/")[2]).encode()
-    store = get_typestore(Stores.ROS1_NOETIC if encoding == "ros1" else Stores.ROS2_HUMBLE)
+    store = typestore(encoding)
     full = name if "/msg/" in name else name.replace("/", "/msg/")
     text, _ = store.generate_msgdef(full, ros_version=1 if encoding == "ros1" else 2)
     return f"{'ros1' if encoding == 'ros1' else 'ros2'}msg", text.encode()

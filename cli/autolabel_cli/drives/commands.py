@@ -162,8 +162,8 @@ def upload(
             noted = (*described.notes, f"log {source.name}: {recording.note}")
             described = msgspec.structs.replace(described, notes=noted)
     if not late:
-        intrinsics = recording.calibration.found if isinstance(recording, LogRecording) else None
-        close_drive(stack, drive, document_of(described, counts, intrinsics))
+        calibrations = recording.calibrations if isinstance(recording, LogRecording) else None
+        close_drive(stack, drive, document_of(described, counts, calibrations))
     skipped = f"; {recording.skipped_sentence}" if recording.skipped else ""
     done = _uploaded(drive, late=late, known=known)
     said = f"drive {drive}: {counted(count, 'frame')} uploaded{done[0]}{skipped}{done[1]}"

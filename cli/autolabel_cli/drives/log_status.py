@@ -23,9 +23,9 @@ ENDED_BADLY = ("FAILED", "TIMED_OUT", "ABORTED")
 class LogStatus(msgspec.Struct, frozen=True):
     """A log of a drive. `failed`: its extraction ended badly, for the reason in `detail`; a redrive resumes it.
 
-    `redrivable`: whether Step Functions still takes a redrive. `frames`: those that it gave. `messages`, `skipped`
-    and `refused` count the messages of its topics. `by`: who left it out, if a person did; it is `refused` then.
-    While it is extracted, `done` of its `slices` are; none are known before its index was read.
+    `redrivable`: whether Step Functions still takes a redrive. `frames`, `clouds`, `poses`: those that it gave.
+    `messages`, `skipped` and `refused` count the messages of its topics. `by`: who left it out, if a person did; it is
+    `refused` then. While it is extracted, `done` of its `slices` are; none are known before its index was read.
     """
 
     name: str
@@ -40,6 +40,8 @@ class LogStatus(msgspec.Struct, frozen=True):
     by: str = ""
     done: int = 0
     slices: int = 0
+    clouds: int = 0
+    poses: int = 0
 
     @property
     def ended(self) -> bool:
@@ -82,6 +84,8 @@ def _read_log(stack: Stack, machine: str, record: LogRecord) -> LogStatus:
         record.detail,
         arn,
         by=record.by,
+        clouds=sum(record.lidars.values()),
+        poses=record.poses,
     )
     if record.ended:
         return status

@@ -9,6 +9,8 @@ from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
 
+import msgspec
+
 from autolabel.contracts.errors import LogRefused
 from autolabel.contracts.frames import LOG_DOCUMENT
 from autolabel.contracts.logs import FrameSelection, LogDocument, parse_log_document
@@ -16,21 +18,21 @@ from autolabel.contracts.wording import counted
 from autolabel.logs import (
     HEAD_BYTES,
     START_MISSING,
-    Cameras,
+    Calibrations,
     ExtractedFrame,
-    Intrinsics,
     Kind,
     LogIndex,
     Selection,
+    Sensors,
     Tally,
     Timestamps,
     TopicTally,
-    choose_described,
     choose_selection,
+    choose_sensors,
     extract_frames,
     inspect_log,
     plan_slices,
-    read_intrinsics,
+    read_calibrations,
     set_start,
     tell_kind,
     unlinked_note,
@@ -81,7 +83,7 @@ class LogRecording:
     times: Mapping[str, int] = MappingProxyType({})
 
     def __init__(
-        self, path: Path, source: FileSource, index: LogIndex, cameras: Cameras, document: LogDocument
+        self, path: Path, source: FileSource, index: LogIndex, sensors: Sensors, document: LogDocument
     ) -> None:
         self.path = path
         self.default: FrameSelection | None = None
@@ -89,20 +91,20 @@ class LogRecording:
         self._document = document
         self._source = source
         self._index = index
-        self._cameras = cameras
-        self.tally = Tally(cameras.topics(index))
+        self._sensors = sensors
+        self.tally = Tally(sensors.topics(index))
 
     @property
     def cameras(self) -> tuple[str, ...]:
-        return tuple(sorted(set(self._cameras.names.values())))
+        return tuple(sorted(set(self._sensors.cameras.values())))
 
     def keep_times(self) -> str:
         return ""
 
     @cached_property
-    def calibration(self) -> Intrinsics:
-        """Read the intrinsics of the cameras whose calibration the log has."""
-        return read_intrinsics(self._source, self._index, self._cameras)
+    def calibrations(self) -> Calibrations:
+        """Read the intrinsics and extrinsics of the cameras that the log has."""
+        return read_calibrations(self._source, self._index, self._sensors)
 
     def rename_camera(self, name: str) -> None:
         """Give the log's only camera another name; CommandError if it has several."""
@@ -111,17 +113,17 @@ class LogRecording:
                 f"--camera names one camera, and {self.path} has {', '.join(self.cameras)}: leave it out, or choose "
                 "one of them with --topic"
             )
-        cameras = self._cameras
-        self._cameras = Cameras(
-            dict.fromkeys(cameras.names, name), dict.fromkeys(cameras.calibrations, name), cameras.unread
+        sensors = self._sensors
+        self._sensors = sensors._replace(
+            cameras=dict.fromkeys(sensors.cameras, name), calibrations=dict.fromkeys(sensors.calibrations, name)
         )
-        self.tally = Tally(self._cameras.topics(self._index))
+        self.tally = Tally(self._sensors.topics(self._index))
 
     def count(self, limit: int | None = None) -> int | None:
         """Count the messages of the cameras, at most `limit`; `limit` if the number of frames is not known before."""
         if self._index.counts is None or self._selection.cameras:
             return limit
-        count = sum(self._index.counts.get(channel, 0) for channel in self._cameras.names)
+        count = sum(self._index.counts.get(channel, 0) for channel in self._sensors.names)
         return count if limit is None else min(count, limit)
 
     def frames(self, limit: int | None = None, first: int = 0) -> Iterator[RecordedFrame]:
@@ -133,8 +135,8 @@ class LogRecording:
         return choose_selection(self._document, self.default, self.cameras)
 
     def _frames(self) -> Iterator[RecordedFrame]:
-        names, taken, selection = self._cameras.names, Timestamps(), self._selection
-        self.tally = Tally(self._cameras.topics(self._index))
+        names, taken, selection = self._sensors.names, Timestamps(), self._selection
+        self.tally = Tally(self._sensors.topics(self._index))
         try:
             for part in plan_slices(self._index, names, _SLICE_BYTES, selected=bool(selection.cameras)):
                 for item in extract_frames(self._source, self._index, part, names, taken, selection):
@@ -163,8 +165,8 @@ class LogRecording:
     def report(self) -> list[str]:
         """Say what was extracted, skipped and refused of each topic, and which parts could not be read."""
         lines = [_topic_line(topic, tally) for topic, tally in self.tally.topics.items()]
-        lines += [f"{topic}: not read, since {schema} is not read yet" for topic, schema in self._cameras.unread]
-        lines += [f"camera {camera}: intrinsics not read, {why}" for camera, why in self.calibration.refused.items()]
+        lines += [f"{topic}: {schema} is not read" for topic, schema in self._sensors.unread]
+        lines += self.calibrations.refused
         if self._index.rebuilt:
             lines.append(f"{self._index.rebuilt}, so an index was made from its records")
         if self._index.others:
@@ -201,7 +203,9 @@ def find_source(
         if start and not index.video:
             raise CommandError(f"{path} is not a video, and has the times of its frames itself: leave out --start")
         index = set_start(index, start or document.start_of(path.name), str(path), else_start)
-        return LogRecording(path, source, index, choose_described(index, document, topics), document)
+        # Only frames are read here.
+        pictured = msgspec.structs.replace(document, lidars={}, poses=())
+        return LogRecording(path, source, index, choose_sensors(index, topics, pictured), document)
     except LogRefused as e:
         advice = _ADVICE.get(e.reason, "")
         message = str(e) if str(path) in str(e) else f"{path}: {e}"
@@ -252,4 +256,4 @@ def _topic_line(topic: str, tally: TopicTally) -> str:
     parts += [
         f"{count:,} refused ({reason}), the first: {tally.examples[reason]}" for reason, count in tally.refused.items()
     ]
-    return f"{topic} as camera {tally.camera}: {'; '.join(parts)}"
+    return f"{topic} as camera {tally.name}: {'; '.join(parts)}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING
 
 import msgspec
 from botocore.exceptions import ClientError
@@ -11,11 +12,14 @@ from botocore.exceptions import ClientError
 from autolabel.aws import error_code
 from autolabel.contracts.drive import Camera, DriveDocument
 from autolabel.contracts.frames import DRIVE_DOCUMENT, SOURCE, FrameKey, drive_prefix, encode_source, is_name
-from autolabel.contracts.logs import CameraIntrinsics, LogDocument
+from autolabel.contracts.logs import LogDocument
 from autolabel.streams import map_in_order
 from autolabel_cli.drives.recordings import RecordedFrame
 from autolabel_cli.errors import CommandError
 from autolabel_cli.stack import Stack
+
+if TYPE_CHECKING:
+    from autolabel.logs import Calibrations
 
 UPLOADERS = 8
 
@@ -79,14 +83,22 @@ def close_drive(stack: Stack, drive: str, document: DriveDocument) -> None:
 
 
 def document_of(
-    described: LogDocument, frames: Mapping[str, int], intrinsics: Mapping[str, CameraIntrinsics] | None = None
+    described: LogDocument, frames: Mapping[str, int], calibrations: Calibrations | None = None
 ) -> DriveDocument:
-    """Make the document of a drive. `frames`: their count by camera; `intrinsics`: of cameras that have some."""
-    known = {camera: found.as_document() for camera, found in (intrinsics or {}).items()}
-    masks = described.ego_masks
+    """Make the document of a drive. `frames`: their count by camera; `calibrations`: of a log's cameras."""
+    cameras = {}
+    for name, count in sorted(frames.items()):
+        intrinsics = calibrations.intrinsics.get(name) if calibrations else None
+        extrinsics = calibrations.extrinsics.get(name) if calibrations else None
+        cameras[name] = Camera(
+            count,
+            described.ego_masks.get(name),
+            intrinsics.as_document() if intrinsics else None,
+            extrinsics=extrinsics.as_document() if extrinsics else None,
+        )
     return DriveDocument(
         vehicle=described.vehicle,
-        cameras={name: Camera(count, masks.get(name), known.get(name)) for name, count in sorted(frames.items())},
+        cameras=cameras,
         models=described.models,
         verification=described.verification,
         notes=described.notes,

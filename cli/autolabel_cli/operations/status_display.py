@@ -75,6 +75,8 @@ def _log(log: LogStatus) -> str:
     said += f", {log.done:,} of {counted(log.slices, 'slice')}" if log.slices else ""
     if log.state == "extracted":
         said += f", {counted(log.frames, 'frame')} of {counted(log.messages, 'message')}"
+        said += f", {counted(log.clouds, 'point cloud')}" if log.clouds else ""
+        said += f", {counted(log.poses, 'pose')}" if log.poses else ""
         said += f", {log.skipped:,} skipped" if log.skipped else ""
     return said + (f": {log.detail}" if log.detail else "")
 

@@ -15,11 +15,13 @@ from autolabel.contracts.frames import (
     MAX_SOURCE,
     DriveDocumentKey,
     FrameKey,
+    PointCloudKey,
     decode_event_key,
     decode_source,
     drive_of,
     encode_source,
     is_name,
+    is_point_cloud,
     list_frame,
     parse_frame_key,
     parse_key,
@@ -41,6 +43,18 @@ def test_a_frame_is_named_by_drive_camera_and_timestamp(extension: str) -> None:
     assert frame == FrameKey("d1", "front-left", STAMP, extension)
     assert frame.key == key
     assert frame.position == f"front-left/{STAMP}"
+
+
+def test_a_point_cloud_is_no_frame_and_no_error() -> None:
+    key = f"drives/d1/top/{STAMP}.bin"
+    parsed = parse_key(key)
+    assert parsed == PointCloudKey("d1", "top", STAMP)
+    assert parsed.key == key
+    assert is_point_cloud(key)
+    with pytest.raises(KeyRefused, match="point cloud"):
+        parse_frame_key(key)
+    for other in (key.replace("top", "logs"), key.replace("d1", "logs"), key + "x", key.replace(STAMP, "1")):
+        assert not is_point_cloud(other)
 
 
 def test_a_drive_document_is_distinguished_from_frames() -> None:
@@ -104,6 +118,8 @@ def test_a_bad_name_may_not_name_a_drive_or_camera(name: str) -> None:
         GOOD.replace(".png", ".gif"),
         GOOD.replace(".png", ""),
         GOOD.replace(".png", ".png.png"),
+        GOOD.replace(".png", ".png.bin"),
+        GOOD.replace("front", "logs").replace("png", "bin") + "/",
         GOOD.replace(STAMP, STAMP[1:]),
         GOOD.replace(STAMP, STAMP + "0"),
         GOOD.replace(STAMP, "-" + STAMP[1:]),
@@ -136,7 +152,7 @@ def test_a_refusal_shows_the_beginning_of_a_long_key() -> None:
 
 NEAR_KEYS = st.lists(
     st.sampled_from(
-        ["drives", "/", "d1", "front", STAMP, ".png", ".jpg", "drive.json", "logs", "..", "\n", "\x00", "é"]
+        ["drives", "/", "d1", "front", STAMP, ".png", ".jpg", ".bin", "drive.json", "logs", "..", "\n", "\x00", "é"]
     )
     | st.text(max_size=3),
     max_size=10,
@@ -155,7 +171,7 @@ def test_every_key_is_read_or_refused(key: str) -> None:
         drive = parsed.drive
         assert drive_of(key) == drive
         assert key.isascii()
-        assert key == (parsed.key if isinstance(parsed, FrameKey) else f"drives/{drive}/drive.json")
+        assert key == (parsed.key if isinstance(parsed, FrameKey | PointCloudKey) else f"drives/{drive}/drive.json")
 
 
 @given(st.text(max_size=60) | NEAR_KEYS, st.integers(0, 50_000_000))

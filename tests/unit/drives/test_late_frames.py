@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,6 +13,7 @@ from autolabel.contracts.frames import ListedFrame
 from autolabel.contracts.ports import StoredObject
 from autolabel.contracts.run_folder import RunFolder
 from autolabel.drives.late_frames import Lateness, compare_objects, record_lateness
+from autolabel.drives.listing import read_listing
 from tests.fakes.images import png
 from tests.fakes.pipeline import DRIVE, Pipeline, drive_document, frame_key
 
@@ -51,6 +53,25 @@ def test_a_changed_document_is_not_a_late_frame(pipeline: Pipeline) -> None:
     frozen(pipeline)
     pipeline.submit(pipeline.upload(f"drives/{DRIVE}/drive.json", drive_document("front", "rear")))
     assert not record_lateness(pipeline.ingest, pipeline.labels, RunFolder(DRIVE, "0001")).any
+
+
+def test_point_clouds_belong_to_no_run(pipeline: Pipeline) -> None:
+    cloud = frame_key(0, camera="top", extension="bin")
+    event = pipeline.upload(cloud, bytes(16))
+    assert pipeline.submit(event) == ["skipped"]
+    frozen(pipeline)
+    assert [line.key for line in read_listing(pipeline.labels, RunFolder(DRIVE, "0001"))] == [
+        frame_key(0),
+        frame_key(1),
+    ]
+    # One comes late, and the listing of an earlier version refused one.
+    assert pipeline.submit(pipeline.upload(frame_key(1, camera="top", extension="bin"), bytes(16))) == ["skipped"]
+    old = ListedFrame(cloud, event.etag, 16, "key-outside-contract", "an old refusal")
+    listing = RunFolder(DRIVE, "0001").listing
+    pipeline.labels.objects[listing] += msgspec.json.encode(old) + b"\n"
+    assert not record_lateness(pipeline.ingest, pipeline.labels, RunFolder(DRIVE, "0001")).any
+    assert list(pipeline.ledger.late_drives()) == []
+    assert list(pipeline.ledger.refusals(DRIVE)) == []
 
 
 def test_an_upload_before_the_listing_is_frozen_marks_nothing(pipeline: Pipeline) -> None:

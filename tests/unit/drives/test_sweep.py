@@ -34,6 +34,7 @@ def test_an_abandoned_drive_is_closed_with_its_cameras_and_a_note(pipeline: Pipe
     for camera in ("rear", "front"):
         pipeline.upload(frame_key(0, camera=camera), png())
     pipeline.upload(f"drives/{DRIVE}/notes.txt", b"x")
+    pipeline.upload(frame_key(0, camera="top", extension="bin"), bytes(16))
     pipeline.now += ABANDONED_AFTER
     assert pipeline.sweep().closed == [DRIVE]
     document = json.loads(pipeline.ingest.objects[DOCUMENT])

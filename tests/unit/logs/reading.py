@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from autolabel.contracts.logs import LogDocument
 from autolabel.logs import (
     Extracted,
     ExtractedFrame,
@@ -13,7 +14,7 @@ from autolabel.logs import (
     Selection,
     Tally,
     Timestamps,
-    choose_cameras,
+    choose_sensors,
     extract_frames,
     inspect_log,
     plan_slices,
@@ -47,24 +48,31 @@ class Reading(NamedTuple):
         return dict(sum((topic.skipped for topic in self.tally.topics.values()), start=type(self.tally.unread)()))
 
 
-def read_log(body: bytes, slices: int = 1, topics: Sequence[str] = (), selection: Selection | None = None) -> Reading:
+def read_log(
+    body: bytes,
+    slices: int = 1,
+    topics: Sequence[str] = (),
+    document: LogDocument | None = None,
+    selection: Selection | None = None,
+) -> Reading:
     """Extract a log in about this number of slices, and check that every message is accounted for.
 
     With a selection, slices have a size of their own.
     """
     source = Counting(body)
     index = inspect_log(source, "drive.log")
-    cameras = choose_cameras(index, topics)
-    tally, taken = Tally(cameras.topics(index)), Timestamps()
-    size = sum(chunk.size or chunk.length for chunk in index.chunks if chunk.may_hold(cameras.names))
+    sensors = choose_sensors(index, topics, document)
+    names = sensors.names
+    tally, taken = Tally(sensors.topics(index)), Timestamps()
+    size = sum(chunk.size or chunk.length for chunk in index.chunks if chunk.may_hold(names))
     items = []
-    for part in plan_slices(index, cameras.names, math.ceil(size / slices) or 1, selected=selection is not None):
-        for item in extract_frames(source, index, part, cameras.names, taken, selection or Selection()):
+    for part in plan_slices(index, names, math.ceil(size / slices) or 1, selected=selection is not None):
+        for item in extract_frames(source, index, part, names, taken, selection or Selection()):
             tally.add(item)
             items.append(item)
-    tally.settle(index, cameras.names)
+    tally.settle(index, names)
     if index.counts is not None:
         for name, topic in tally.topics.items():
-            told = sum(index.counts.get(c.id, 0) for c in index.channels if c.topic == name and c.id in cameras.names)
+            told = sum(index.counts.get(c.id, 0) for c in index.channels if c.topic == name and c.id in names)
             assert topic.messages == told + topic.notes["more messages than the log counts"]
     return Reading(source, index, items, tally)

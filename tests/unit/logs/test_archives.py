@@ -105,7 +105,7 @@ def test_images_that_a_list_of_times_lacks_are_refused_by_name() -> None:
 
 def test_folders_of_one_camera_name_are_refused_unless_one_is_chosen() -> None:
     body = archive(dict.fromkeys(("a/front/1.jpg", "b/front/1.jpg"), PICTURE))
-    with pytest.raises(LogRefused, match="'a/front' and 'b/front' would both be camera 'front'"):
+    with pytest.raises(LogRefused, match="'a/front' and 'b/front' would both be named 'front'"):
         read_log(body)
     assert len(read_log(body, topics=["b/front"]).frames) == 1
 

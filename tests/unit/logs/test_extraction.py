@@ -8,7 +8,7 @@ import pytest
 from mcap.writer import Writer
 
 from autolabel.contracts.errors import LogRefused
-from autolabel.logs import camera_name, choose_cameras, inspect_log
+from autolabel.logs import camera_name, choose_sensors, inspect_log
 from tests.fakes import logs
 from tests.fakes.counting import Counting
 from tests.fakes.logs import FRONT, REAR, START, STEP, Encoding, Sent, bag_log, drive, jpeg, mcap_log, pixels, raw
@@ -143,7 +143,7 @@ def test_pictures_of_kinds_that_are_not_read_yet_are_named() -> None:
     channel = writer.register_channel(REAR, "cdr", writer.register_schema("sensor_msgs/msg/Image", "ros2msg", b""))
     writer.add_message(channel, START, b"", START)
     writer.finish()
-    cameras = choose_cameras(inspect_log(Counting(target.getvalue()), "log"))
+    cameras = choose_sensors(inspect_log(Counting(target.getvalue()), "log"))
     assert [topic for topic, _ in cameras.unread] == [
         "/foxglove.CompressedVideo",
         "/stereo_msgs/msg/DisparityImage",

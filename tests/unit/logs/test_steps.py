@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import struct
 from random import Random
 from typing import Any
 
@@ -11,17 +13,32 @@ import pytest
 
 from autolabel.contracts.drive import parse_drive_document
 from autolabel.contracts.errors import DocumentRefused, ShardMissing
-from autolabel.contracts.logs import LogFolder, LogRecord
+from autolabel.contracts.logs import LogFolder, LogRecord, parse_log_document
 from autolabel.inference.submission import ObjectEvent
 from autolabel.logs import steps
+from autolabel.logs.schemas import NO_POINTS
 from autolabel.logs.selection import SAME_TIMESTAMP
 from autolabel.logs.steps import Inspected, LogExtraction, LogSummary
 from tests.fakes import logs as written
 from tests.fakes.archives import ARCHIVES, archive, images
 from tests.fakes.faults import Fuse
-from tests.fakes.logs import FRONT, REAR, START, STEP, Sent, bag_log, drive, mcap_log, sqlite_log
+from tests.fakes.logs import (
+    FRONT,
+    LIDAR,
+    REAR,
+    START,
+    STEP,
+    Sent,
+    bag_log,
+    drive,
+    mcap_log,
+    ros_cloud,
+    sqlite_log,
+    xyzi,
+)
 from tests.fakes.pipeline import ABANDONED_AFTER, DRIVE, LOGS_QUIET, Pipeline, drive_document, frame_key
-from tests.unit.logs.test_calibrations import INFO, calibrated
+from tests.unit.logs.test_calibrations import INFO, VELODYNE, calibrated, transforms
+from tests.unit.logs.test_point_clouds import scanned
 
 FRAMES = 12
 LOG = f"drives/{DRIVE}/logs/a.mcap"
@@ -87,9 +104,9 @@ def document(**fields: Any) -> bytes:
     return json.dumps({"vehicle": "car-1", "logs": ["a.mcap"], **fields}).encode()
 
 
-def extracted(body: bytes, slice_bytes: int, draw: Random | None = None) -> Cloud:
+def extracted(body: bytes, slice_bytes: int, draw: Random | None = None, fields: bytes = b"") -> Cloud:
     cloud = Cloud(slice_bytes)
-    cloud.upload(f"drives/{DRIVE}/logs/recording.json", document())
+    cloud.upload(f"drives/{DRIVE}/logs/recording.json", fields or document())
     cloud.put_log(body)
     cloud.run_extractions(draw)
     return cloud
@@ -137,6 +154,91 @@ def test_an_archive_leaves_the_same_frames_by_any_number_of_slices(kind: str) ->
     }
     assert summary.other_files == 1
     assert set(whole.frames().values()) == {written.jpeg(number + at) for number in range(FRAMES) for at in (0, 50)}
+
+
+@pytest.mark.parametrize("writer", [mcap_log, bag_log, sqlite_log])
+def test_any_number_of_slices_leaves_the_same_point_clouds(writer: Any) -> None:
+    messages = scanned(7)
+    # A cloud without a finite point, one with some, and another one of the first one's time.
+    nothing = ros_cloud(1)[1] | {"data": struct.pack("<f", math.nan) * 6 * 30}
+    some = ros_cloud(2)[1]["data"][: 24 * 29] + struct.pack("<f", math.inf) * 6
+    for at, (number, body) in enumerate(((1, nothing), (2, ros_cloud(2)[1] | {"data": some}), (0, ros_cloud(9)[1]))):
+        sent = messages[2 * number + 1]
+        changed = sent._replace(made=("sensor_msgs/msg/PointCloud2", body))
+        if number:
+            messages[2 * number + 1] = changed
+        else:
+            messages.append(changed._replace(log_time=messages[-1].log_time + at))
+    body = writer(messages)
+    fields = document(lidars={LIDAR: "top"})
+    whole = extracted(body, 10**9, fields=fields)
+    for slice_bytes, seed in ((1, 1), (3_000, 2)):
+        cloud = extracted(body, slice_bytes, Random(seed), fields=fields)
+        assert cloud.inspect(cloud.folder()).slices > 1
+        assert cloud.frames() == whole.frames()
+        assert cloud.summary(cloud.folder()) == whole.summary(whole.folder())
+    clouds = {key: body for key, body in whole.frames().items() if key.endswith(".bin")}
+    assert list(clouds) == [f"drives/{DRIVE}/top/{START + n * STEP + 1}.bin" for n in (0, 2, 3, 4, 5, 6)]
+    assert clouds[f"drives/{DRIVE}/top/{START + 1}.bin"] == xyzi(0).tobytes()
+    counts = whole.summary(whole.folder()).topics[LIDAR]
+    assert (counts.camera, counts.lidar, counts.messages, counts.extracted) == ("", "top", 8, 6)
+    assert counts.skipped == {NO_POINTS: 1, SAME_TIMESTAMP: 1}
+    assert counts.notes == {"points dropped, which are not finite": 1}
+    (record,) = whole.ledger.logs(DRIVE)
+    assert (record.cameras, record.lidars) == ({"camera-front": 7}, {"top": 6})
+    # The drive names its LiDAR, and its run has the frames alone.
+    made = parse_drive_document(whole.ingest.objects[f"drives/{DRIVE}/drive.json"], "drive.json")
+    assert (list(made.cameras), list(made.lidars)) == (["camera-front"], ["top"])
+
+
+def test_a_log_may_have_nothing_but_the_points_of_a_named_lidar() -> None:
+    cloud = Cloud()
+    cloud.upload(
+        f"drives/{DRIVE}/logs/recording.json",
+        document(logs=["a.mcap", "b.mcap"], cameras={FRONT: "front"}, lidars={LIDAR: "top"}),
+    )
+    cloud.put_log(mcap_log([one for one in scanned(3) if one.topic == LIDAR]))
+    cloud.put_log(mcap_log(drive(2)[:1]), "b.mcap")
+    cloud.run_extractions()
+    records = {record.name: record for record in cloud.ledger.logs(DRIVE)}
+    assert (records["a.mcap"].lidars, records["a.mcap"].detail) == ({"top": 3}, "")
+    assert (records["b.mcap"].cameras, records["b.mcap"].detail) == ({"front": 1}, "")
+    assert list(parse_drive_document(cloud.ingest.objects[f"drives/{DRIVE}/drive.json"], "").lidars) == ["top"]
+
+
+def test_a_drive_has_the_extrinsics_of_its_sensors_from_its_logs() -> None:
+    cloud = Cloud()
+    cloud.upload(f"drives/{DRIVE}/logs/recording.json", document(lidars={LIDAR: "top"}))
+    cloud.put_log(mcap_log([*scanned(2), *transforms(VELODYNE)]))
+    cloud.run_extractions()
+    written = json.loads(cloud.ingest.objects[f"drives/{DRIVE}/drive.json"])
+    place = {
+        "frame": "velodyne",
+        "parent": "base_link",
+        "translation": [0.0, 0.0, 2.0],
+        "rotation": [0.0, 0.0, 0.0, 1.0],
+    }
+    assert written["lidars"] == {"top": {"extrinsics": place}}
+    assert written["cameras"] == {"camera-front": {}}
+    # The front camera's frame is in no transform.
+    assert cloud.summary(cloud.folder()).calibration == (
+        "camera-front: no extrinsics, no static transform has its frame 'camera'",
+    )
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"cameras": {FRONT: "top"}, "lidars": {LIDAR: "top"}},
+        {"cameras": {FRONT: "front"}, "lidars": {FRONT.strip("/"): "top"}},
+        {"lidars": {LIDAR: "logs"}},
+    ],
+    ids=["one name", "one topic", "a reserved name"],
+)
+def test_a_document_that_confuses_sensors_is_refused(fields: dict[str, Any]) -> None:
+    with pytest.raises(DocumentRefused) as refused:
+        parse_log_document(document(**fields), "recording.json")
+    assert refused.value.reason == "document-schema"
 
 
 def later_copy(first: Sent, last: Sent) -> Sent:
@@ -503,7 +605,7 @@ def test_topics_whose_names_would_be_one_are_told_apart_by_the_document() -> Non
     alone = Cloud()
     alone.put_log(mcap_log(messages))
     alone.run_extractions()
-    assert "would both be camera" in alone.ledger.logs(DRIVE)[0].detail
+    assert "would both be named" in alone.ledger.logs(DRIVE)[0].detail
     cloud = Cloud()
     cloud.upload(f"drives/{DRIVE}/logs/recording.json", document(cameras={FRONT: "front", other: "front-rect"}))
     cloud.put_log(mcap_log(messages))

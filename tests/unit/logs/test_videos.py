@@ -26,7 +26,7 @@ from autolabel.logs import (
     Tally,
     Timestamps,
     UnreadRange,
-    choose_cameras,
+    choose_sensors,
     extract_frames,
     inspect_log,
     plan_slices,
@@ -56,7 +56,7 @@ def read_video(body: bytes, slices: int = 1, topics: Sequence[str] = ()) -> Read
     """Extract a video in about this number of slices, each read by a worker of its own."""
     source = Counting(body)
     index = set_start(inspect_log(source, "front.mp4"), START, "front.mp4")
-    cameras = choose_cameras(index, topics)
+    cameras = choose_sensors(index, topics)
     tally = Tally(cameras.topics(index))
     parts = plan_slices(index, cameras.names, math.ceil(sum(chunk.cost for chunk in index.chunks) / slices) or 1)
     # Workers compare places in the bucket, and do not share the timestamps; their frames come in the same order here.

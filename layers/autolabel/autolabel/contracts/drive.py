@@ -47,12 +47,18 @@ class Camera(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
     extrinsics: dict[str, Any] | None = None
 
 
+class Lidar(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Describes a LiDAR."""
+
+    extrinsics: dict[str, Any] | None = None
+
+
 class DriveDocument(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """The content of drive.json, which closes a drive and describes the recording.
 
     `models`: names from the catalogue, default: all active ones. `verification`: which frames reviewers get, and
     where. `notes`: remarks for the readers of the summary and the report. `tracks`: link the boxes of neighbouring
-    frames.
+    frames. `lidars`: the LiDARs with point clouds.
     """
 
     vehicle: str
@@ -61,6 +67,7 @@ class DriveDocument(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omi
     verification: Policy = VerifyAll()
     notes: tuple[str, ...] = ()
     tracks: bool = True
+    lidars: dict[str, Lidar] = {}
 
 
 class Run(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -137,6 +144,11 @@ def _check(document: DriveDocument, key: str) -> None:
             refuse(f"the ego mask of camera {name!r} has coordinates beyond {MAX_COORDINATE:,} pixels")
         if camera.expected_frames is not None and camera.expected_frames < 0:
             refuse(f"camera {name!r} expects {camera.expected_frames} frames; give 0 or more")
+    for name, lidar in document.lidars.items():
+        if not is_name(name) or name in document.cameras:
+            refuse(f"{name!r} cannot name a LiDAR: it names a camera, or has other signs than letters, digits, - and _")
+        if is_deep(lidar.extrinsics):
+            refuse(f"the calibration of LiDAR {name!r} is nested too deeply")
     if document.models is not None and not 1 <= len(document.models) <= MAX_MODELS:
         refuse(f"`models` names {len(document.models)} models; name 1 to {MAX_MODELS}")
     if len(set(document.models or ())) < len(document.models or ()):

@@ -10,9 +10,12 @@ import msgspec
 from autolabel.contracts.errors import KeyRefused, printable
 
 NAME = r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}"
+# The extension of a point cloud.
+POINT_CLOUD = "bin"
 # \Z and never $, which would accept a newline behind the key.
 _NAME = re.compile(NAME + r"\Z")
 _FRAME = re.compile(rf"drives/({NAME})/({NAME})/([0-9]{{19}})\.(png|jpg|jpeg)\Z")
+_POINT_CLOUD = re.compile(rf"drives/({NAME})/({NAME})/([0-9]{{19}})\.{POINT_CLOUD}\Z")
 _IN_DRIVE = re.compile(rf"drives/({NAME})/")
 RESERVED = frozenset({"logs"})
 DRIVE_DOCUMENT = "drive.json"
@@ -53,6 +56,18 @@ class FrameKey(msgspec.Struct, frozen=True):
         return f"drives/{self.drive}/{self.camera}/{self.timestamp}.{self.extension}"
 
 
+class PointCloudKey(msgspec.Struct, frozen=True):
+    """The key of a LiDAR's point cloud, which is not a frame: models and reviewers do not get it."""
+
+    drive: str
+    lidar: str
+    timestamp: str
+
+    @property
+    def key(self) -> str:
+        return f"drives/{self.drive}/{self.lidar}/{self.timestamp}.{POINT_CLOUD}"
+
+
 class DriveDocumentKey(msgspec.Struct, frozen=True):
     """The key of the document that closes a drive."""
 
@@ -86,7 +101,7 @@ class ListedFrame(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 def is_name(text: str) -> bool:
-    """Check whether the text may name a drive or a camera."""
+    """Check whether the text may name a drive, a camera or a LiDAR."""
     return _NAME.match(text) is not None and text not in RESERVED
 
 
@@ -121,7 +136,13 @@ def decode_event_key(encoded: str) -> str:
     return unquote_plus(encoded, errors="strict")
 
 
-def parse_key(key: str) -> FrameKey | DriveDocumentKey | LogKey:
+def is_point_cloud(key: str) -> bool:
+    """Check whether the key is that of a point cloud."""
+    match = _POINT_CLOUD.match(key)
+    return match is not None and not RESERVED.intersection(match.groups())
+
+
+def parse_key(key: str) -> FrameKey | PointCloudKey | DriveDocumentKey | LogKey:
     """Read an object key. Raises KeyRefused, which names the key and the rule that it breaks."""
     match = _FRAME.match(key)
     if match:
@@ -130,6 +151,9 @@ def parse_key(key: str) -> FrameKey | DriveDocumentKey | LogKey:
             if name in RESERVED:
                 raise KeyRefused("key-outside-contract", f"{_shown(key)}: the name {name!r} is reserved")
         return FrameKey(drive, camera, timestamp, extension)
+    cloud = _POINT_CLOUD.match(key)
+    if cloud and is_point_cloud(key):
+        return PointCloudKey(*cloud.groups())
     in_drive = _IN_DRIVE.match(key)
     if in_drive and key == drive_prefix(in_drive[1]) + DRIVE_DOCUMENT and in_drive[1] not in RESERVED:
         return DriveDocumentKey(in_drive[1])
@@ -153,7 +177,7 @@ def parse_frame_key(key: str) -> FrameKey:
     parsed = parse_key(key)
     if isinstance(parsed, FrameKey):
         return parsed
-    what = "a drive log" if isinstance(parsed, LogKey) else "the drive's document"
+    what = {LogKey: "a drive log", PointCloudKey: "a point cloud"}.get(type(parsed), "the drive's document")
     raise KeyRefused("key-outside-contract", f"{_shown(key)} is {what}, not a frame")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal
 
@@ -48,16 +49,19 @@ class LogDocument(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_
     `logs`: the names of all logs; the drive is closed when the last of them was extracted. Without them it is closed
     when nothing came for a while. `cameras`: the topics to extract, and the name of each one's camera; without them all
     topics with pictures are extracted, under names after the topics. A video's topic is its name, and that of one of
-    several streams `<name>/<number>`. `start`: the time of the first frame of every video, or of each by its name: text
-    with a time zone (RFC 3339), or ns since the epoch. `selection`: which frames are kept: the fields of a
-    FrameSelection, or one for each camera by its name; cameras that it does not name keep every frame. Without it, the
-    stack's own counts. `ego_masks`: by camera. `vehicle`, `models`, `verification`, `notes` and `tracks` are as in
-    drive.json.
+    several streams `<name>/<number>`. `lidars`: the topics with points to extract, and the name of each one's LiDAR.
+    `poses`: the topics with the vehicle's places and poses to extract. `start`: the time of the first frame of every
+    video, or of each by its name: text with a time zone (RFC 3339), or ns since the epoch. `selection`: which frames
+    are kept: the fields of a FrameSelection, or one for each camera by its name; cameras that it does not name keep
+    every frame. Without it, the stack's own counts. `ego_masks`: by camera. `vehicle`, `models`, `verification`,
+    `notes` and `tracks` are as in drive.json.
     """
 
     vehicle: str = "unknown"
     logs: tuple[str, ...] = ()
     cameras: dict[str, str] = {}
+    lidars: dict[str, str] = {}
+    poses: tuple[str, ...] = ()
     start: int | str | dict[str, int | str] = {}
     selection: dict[str, float | FrameSelection] | None = None
     ego_masks: dict[str, tuple[Point, ...]] = {}
@@ -138,14 +142,64 @@ def parse_log_document(body: bytes, key: str) -> LogDocument:
     for camera, of in (document.selection or {}).items():
         if isinstance(of, FrameSelection) and not is_name(camera):
             raise DocumentRefused("document-schema", f"{key}: the selection names {camera!r}, which cannot be a camera")
-    for topic, camera in document.cameras.items():
-        if not is_name(camera):
-            raise DocumentRefused(
-                "document-schema",
-                f"{key}: {camera!r} cannot name the camera of topic {topic!r}: use 1 to 63 letters, digits, - and _, "
-                "the first a letter or digit",
-            )
+    for kind, names in (("camera", document.cameras), ("LiDAR", document.lidars)):
+        for topic, name in names.items():
+            if not is_name(name):
+                raise DocumentRefused(
+                    "document-schema",
+                    f"{key}: {name!r} cannot name the {kind} of topic {topic!r}: use 1 to 63 letters, digits, - and _, "
+                    "the first a letter or digit",
+                )
+    for name in sorted({*document.cameras.values()} & {*document.lidars.values()}):
+        raise DocumentRefused("document-schema", f"{key}: {name!r} names a camera and a LiDAR: rename one of them")
+    named = (document.cameras, document.lidars, document.poses)
+    uses = Counter(topic for topics in named for topic in {topic.strip("/") for topic in topics})
+    for topic in sorted(topic for topic, count in uses.items() if count > 1):
+        raise DocumentRefused("document-schema", f"{key} names topic {topic!r} for two uses: keep one of them")
     return document
+
+
+Vector = tuple[float, float, float]
+Quaternion = tuple[float, float, float, float]
+
+
+class Transform(msgspec.Struct, frozen=True):
+    """Where a frame is in another one, its `parent`: a point p of `frame` is at rotation(p) + translation in `parent`.
+
+    `translation`: x, y, z in metres. `rotation`: a quaternion of length 1, as x, y, z, w.
+    """
+
+    frame: str
+    parent: str
+    translation: Vector
+    rotation: Quaternion
+
+    def as_document(self) -> dict[str, Any]:
+        """Return it as drive.json has it, where fleets may write extrinsics of any form."""
+        document: dict[str, Any] = msgspec.to_builtins(self)
+        return document
+
+
+class EgoPose(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A line of an extraction's poses.jsonl: where the vehicle was at a time, as one message of `topic` says.
+
+    `timestamp`: ns since the epoch, by the message's header or the recorder's `log` (`clock`). A `location` has
+    `latitude` and `longitude` in degrees (WGS 84) and, where it is known, the `altitude` above the ellipsoid in metres;
+    `frame` is the antenna's. A `pose` or an `odometry` has the `position` in `frame`, in metres, and, where it is
+    given, the `orientation` as a quaternion x, y, z, w; `child` is the frame that is there, where it is named.
+    """
+
+    kind: Literal["location", "pose", "odometry"]
+    topic: str = ""
+    timestamp: int = 0
+    clock: Literal["header", "log"] = "header"
+    frame: str = ""
+    child: str = ""
+    position: Vector | None = None
+    orientation: Quaternion | None = None
+    latitude: float | None = None
+    longitude: float | None = None
+    altitude: float | None = None
 
 
 class CameraIntrinsics(msgspec.Struct, frozen=True, rename={"d": "D", "k": "K", "r": "R", "p": "P"}):
@@ -175,12 +229,13 @@ LogState = Literal["extracting", "extracted", "refused", "replaced", "waiting"]
 class LogRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     """What the ledger has of a log; `etag`: of the object that is or was extracted.
 
-    `at`: when the state began, in seconds since the epoch. Once it is `extracted`: `cameras` has the number of
-    frames by camera, and `messages`, `skipped` and `left` count the messages of its topics, those skipped on
-    purpose and those refused. It is `replaced` if the object had other bytes before the extraction ended; if these
-    bytes come again, they get another `attempt`. `detail`: why the log was refused, or what of it was. `note`: what
-    readers of the drive's summary should know of it. `intrinsics`: by camera, where the log has them. `by`: the person
-    who left the log out; it is `refused` then, and has no `etag` if it did not come.
+    `at`: when the state began, in seconds since the epoch. Once it is `extracted`: `cameras` has the number of frames
+    by camera, `lidars` that of point clouds by LiDAR, `poses` that of poses, and `messages`, `skipped` and `left` count
+    the messages of its topics, those skipped on purpose and those refused. It is `replaced` if the object had other
+    bytes before the extraction ended; if these bytes come again, they get another `attempt`. `detail`: why the log was
+    refused, or what of it was. `note`: what readers of the drive's summary should know of it. `intrinsics`: by camera,
+    `extrinsics`: by camera or LiDAR, where the log has them. `by`: the person who left the log out; it is `refused`
+    then, and has no `etag` if it did not come.
     """
 
     drive: str
@@ -198,6 +253,9 @@ class LogRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     by: str = ""
     document: str = ""
     note: str = ""
+    lidars: dict[str, int] = {}
+    extrinsics: dict[str, Transform] = {}
+    poses: int = 0
 
     @property
     def key(self) -> LogKey:
@@ -246,13 +304,18 @@ class LogFolder(msgspec.Struct, frozen=True):
         return self.prefix + "slices/"
 
     def slice(self, number: int, part: str) -> str:
-        """A part of a slice: chunks.json, frames.jsonl, left.jsonl or result.json."""
+        """A part of a slice: chunks.json, frames.jsonl, poses.jsonl, left.jsonl or result.json."""
         return f"{self.slices}{number:06d}.{part}"
 
     @property
     def left(self) -> str:
         """The messages that did not become frames, with their reasons, one in each line."""
         return self.prefix + "left.jsonl"
+
+    @property
+    def poses(self) -> str:
+        """The poses of the vehicle, an EgoPose in each line, in the order of the log."""
+        return self.prefix + "poses.jsonl"
 
     @property
     def summary(self) -> str:

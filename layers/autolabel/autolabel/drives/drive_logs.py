@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
-from autolabel.contracts.drive import MAX_DOCUMENT_BYTES, Camera, DriveDocument, parse_drive_document
+from autolabel.contracts.drive import MAX_DOCUMENT_BYTES, Camera, DriveDocument, Lidar, parse_drive_document
 from autolabel.contracts.errors import DocumentRefused, KeyRefused
 from autolabel.contracts.frames import DRIVE_DOCUMENT, LOG_DOCUMENT, LogKey, drive_prefix, logs_prefix, parse_key
 from autolabel.contracts.logs import LogDocument, LogRecord, log_document_key, parse_log_document
@@ -223,18 +223,22 @@ def _drive_document(document: LogDocument, ended: Sequence[LogRecord], absent: S
             _NO_CAMERA, f"no log of drive {ended[0].drive} has a frame, so it is not closed: {reasons}"
         )
     intrinsics = {camera: found for record in reversed(ended) for camera, found in record.intrinsics.items()}
+    # Of several logs the first one's count.
+    extrinsics = {name: found.as_document() for one in reversed(ended) for name, found in one.extrinsics.items()}
     # A person's decisions come first, since of many notes the last are left out.
     decided = sorted(ended, key=lambda one: not one.by)
     said = [f"log {one.name}: {said}" for one in decided for said in (one.detail, one.note) if said]
     notes = [note[:_MAX_NOTE] for note in (*said, *absent)]
     if len(notes) > _MOST_NOTES:
         notes[_MOST_NOTES:] = [f"{counted(len(notes) - _MOST_NOTES, 'more note')} on logs"]
+    lidars = sorted({name for record in ended for name, clouds in record.lidars.items() if clouds})
     made = DriveDocument(
         vehicle=document.vehicle,
         cameras={
             name: Camera(
                 ego_mask=document.ego_masks.get(name),
                 intrinsics=intrinsics[name].as_document() if name in intrinsics else None,
+                extrinsics=extrinsics.get(name),
             )
             for name in cameras
         },
@@ -242,6 +246,7 @@ def _drive_document(document: LogDocument, ended: Sequence[LogRecord], absent: S
         verification=document.verification,
         notes=(*document.notes, *notes),
         tracks=document.tracks,
+        lidars={name: Lidar(extrinsics.get(name)) for name in lidars},
     )
     # What is wrong with it comes from recording.json.
     parse_drive_document(msgspec.json.encode(made), log_document_key(ended[0].drive))

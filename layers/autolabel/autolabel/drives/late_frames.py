@@ -11,7 +11,7 @@ from typing import Literal
 
 import msgspec
 
-from autolabel.contracts.frames import ListedFrame, drive_prefix
+from autolabel.contracts.frames import ListedFrame, drive_prefix, is_point_cloud
 from autolabel.contracts.ports import Bucket, StoredObject
 from autolabel.contracts.run_folder import RunFolder
 from autolabel.contracts.wording import counted
@@ -66,7 +66,9 @@ def record_lateness(ingest: Bucket, label_bucket: Bucket, folder: RunFolder) -> 
 def changed_objects(ingest: Bucket, label_bucket: Bucket, folder: RunFolder) -> Iterator[ChangedObject]:
     """Compare a drive's objects, as they are now, with the run's frozen listing; yield the differences."""
     objects = uploads(ingest.list(drive_prefix(folder.drive)), folder.drive)
-    return compare_objects(read_listing(label_bucket, folder), objects)
+    # Listings of earlier versions refused point clouds.
+    listing = (line for line in read_listing(label_bucket, folder) if not is_point_cloud(line.key))
+    return compare_objects(listing, objects)
 
 
 def compare_objects(listing: Iterable[ListedFrame], objects: Iterable[StoredObject]) -> Iterator[ChangedObject]:

@@ -13,6 +13,7 @@ from autolabel.contracts.frames import (
     FrameKey,
     ListedFrame,
     drive_prefix,
+    is_point_cloud,
     list_frame,
     logs_prefix,
     parse_frame_key,
@@ -78,7 +79,7 @@ def missing_frames(ingest: Bucket, drive: str, document: DriveDocument) -> int:
 
 
 def judge_objects(objects: Iterable[StoredObject], drive: str, cameras: frozenset[str]) -> Iterator[ListedFrame]:
-    """Judge a drive's objects for the listing, in key order, without its document, its logs and folder markers."""
+    """Judge a drive's uploads for the listing, in key order."""
     previous: FrameKey | None = None
     for thing in uploads(objects, drive):
         line, frame = list_frame(thing.key, thing.etag, thing.size, previous=previous, cameras=cameras)
@@ -87,10 +88,10 @@ def judge_objects(objects: Iterable[StoredObject], drive: str, cameras: frozense
 
 
 def uploads(objects: Iterable[StoredObject], drive: str) -> Iterator[StoredObject]:
-    """Yield a drive's objects without its document, its logs and the markers of folders."""
+    """Yield a drive's objects without its document, its logs, its point clouds and the markers of folders."""
     document, logs = drive_prefix(drive) + DRIVE_DOCUMENT, logs_prefix(drive)
     for thing in objects:
-        if thing.key == document or thing.key.startswith(logs):
+        if thing.key == document or thing.key.startswith(logs) or is_point_cloud(thing.key):
             continue
         if not (thing.size == 0 and thing.key.endswith("/")):
             yield thing

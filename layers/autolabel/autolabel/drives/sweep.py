@@ -9,7 +9,14 @@ import msgspec
 
 from autolabel.contracts.drive import Camera, DriveDocument
 from autolabel.contracts.errors import KeyRefused
-from autolabel.contracts.frames import DRIVE_DOCUMENT, drive_prefix, is_name, logs_prefix, parse_frame_key
+from autolabel.contracts.frames import (
+    DRIVE_DOCUMENT,
+    drive_prefix,
+    is_name,
+    is_point_cloud,
+    logs_prefix,
+    parse_frame_key,
+)
 from autolabel.contracts.ports import Announcements, Bucket, DriveLedger, SubmitQueue
 from autolabel.contracts.wording import counted
 from autolabel.drives.drive_logs import list_logs, recorded_logs
@@ -131,6 +138,8 @@ class Sweep:
         for thing in self._ingest.list(drive_prefix(drive)):
             if now - thing.modified < self._abandoned_after:
                 return
+            if is_point_cloud(thing.key):
+                continue
             objects += 1
             try:
                 cameras.add(parse_frame_key(thing.key).camera)

@@ -12,6 +12,7 @@ from autolabel.contracts.frames import (
     MAX_FRAME_BYTES,
     DriveDocumentKey,
     LogKey,
+    PointCloudKey,
     decode_event_key,
     drive_of,
     parse_frame_key,
@@ -41,7 +42,9 @@ class ObjectEvent(NamedTuple):
 
 
 Asked = ObjectEvent | UnitRequest | CloseRequest | LogsRequest
-Outcome = Literal["submitted", "answered", "already", "parked", "closed", "refused", "ignored", "extracting", "waiting"]
+Outcome = Literal[
+    "submitted", "answered", "already", "parked", "closed", "refused", "ignored", "extracting", "waiting", "skipped"
+]
 
 
 class Submitted(NamedTuple):
@@ -141,6 +144,8 @@ class Submission:
             return [Submitted(*self._closing.close(key.drive, asked.etag))]
         if isinstance(key, LogKey):
             return [Submitted(*(self._logs.begin(key, asked.etag) if key.is_log else self._logs.look(key.drive)))]
+        if isinstance(key, PointCloudKey):
+            return [Submitted("skipped", f"{asked.key} is a point cloud, not a frame")]
         self._mark_late(key.drive)
         if not 0 < asked.size <= MAX_FRAME_BYTES:
             # The run's listing rejects it for this reason; no model needs to see it.

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from autolabel.logs.calibrations import Intrinsics, read_intrinsics
-    from autolabel.logs.cameras import Cameras, camera_name, choose_cameras, choose_described
+    from autolabel.logs.calibrations import Calibrations, read_calibrations
     from autolabel.logs.containers import LogMessage, Place
     from autolabel.logs.extraction import (
         Extracted,
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
     from autolabel.logs.kinds import HEAD_BYTES, Kind, tell_kind
     from autolabel.logs.messages import inspect_log, read_messages
     from autolabel.logs.selection import Selection, Timestamps, choose_selection, unlinked_note
+    from autolabel.logs.sensors import Sensors, camera_name, choose_sensors
     from autolabel.logs.steps import LogExtraction
 else:
     from autolabel.lazy_faces import lazy_face
@@ -38,15 +38,8 @@ else:
         __name__,
         {
             "calibrations": (
-                "Intrinsics",
-                "read_intrinsics",
-            ),
-            "cameras": (
-                "Cameras",
-                "camera_name",
-                "choose_cameras",
-                "choose_described",
-                "choose_described",
+                "Calibrations",
+                "read_calibrations",
             ),
             "containers": (
                 "LogMessage",
@@ -92,6 +85,11 @@ else:
                 "choose_selection",
                 "unlinked_note",
             ),
+            "sensors": (
+                "Sensors",
+                "camera_name",
+                "choose_sensors",
+            ),
             "steps": ("LogExtraction",),
         },
     )
@@ -101,11 +99,10 @@ __all__ = [
     "IMAGES",
     "RECEIPT",
     "START_MISSING",
-    "Cameras",
+    "Calibrations",
     "Chunk",
     "Extracted",
     "ExtractedFrame",
-    "Intrinsics",
     "Kind",
     "LeftMessage",
     "LogChannel",
@@ -115,19 +112,19 @@ __all__ = [
     "LogSlice",
     "Place",
     "Selection",
+    "Sensors",
     "Tally",
     "Timestamps",
     "TopicTally",
     "UnreadRange",
     "camera_name",
-    "choose_cameras",
-    "choose_described",
     "choose_selection",
+    "choose_sensors",
     "extract_frames",
     "inspect_log",
     "natural_order",
     "plan_slices",
-    "read_intrinsics",
+    "read_calibrations",
     "read_messages",
     "set_start",
     "spread_times",

@@ -1,50 +1,89 @@
-"""Reads the intrinsics of a log's cameras: the first calibration of each that the log holds."""
+"""Reads where a log's sensors are, and the intrinsics of its cameras."""
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator
+from itertools import islice
 from typing import NamedTuple
 
 from autolabel.contracts.errors import LogRefused
-from autolabel.contracts.logs import CameraIntrinsics
+from autolabel.contracts.logs import CameraIntrinsics, Transform
 from autolabel.contracts.ports import ByteSource
-from autolabel.logs.cameras import Cameras
+from autolabel.logs.containers import LogMessage
 from autolabel.logs.index import LogIndex, LogSlice, UnreadRange
 from autolabel.logs.messages import log_source, read_messages
-from autolabel.logs.schemas import decode_intrinsics
+from autolabel.logs.schemas import decoder_of
+from autolabel.logs.sensors import Sensors
+from autolabel.logs.transforms import TransformTree
 
-# Calibrations come with the frames, or once at the start.
+# Calibrations come with the frames, or once at the start; static transforms once from each of their publishers.
 _MOST_CHUNKS = 16
+_MOST_TRANSFORMS = 10_000
 
 
-class Intrinsics(NamedTuple):
-    """The intrinsics of cameras by their names; and why those of other cameras cannot be read."""
+class Calibrations(NamedTuple):
+    """The intrinsics of cameras, and the extrinsics of cameras and LiDARs, by their names.
 
-    found: dict[str, CameraIntrinsics]
-    refused: dict[str, str]
+    `refused`: sentences on those that cannot be told.
+    """
+
+    intrinsics: dict[str, CameraIntrinsics]
+    extrinsics: dict[str, Transform]
+    refused: tuple[str, ...]
 
 
-def read_intrinsics(source: ByteSource, index: LogIndex, cameras: Cameras) -> Intrinsics:
-    """Read the first calibration of each camera, from some chunks at most. LogRefused if the log changes meanwhile."""
+def read_calibrations(source: ByteSource, index: LogIndex, sensors: Sensors) -> Calibrations:
+    """Read the first calibration of each camera and the static transforms, from some chunks at most.
+
+    LogRefused if the log changes meanwhile.
+    """
+    intrinsics: dict[str, CameraIntrinsics] = {}
+    frames: dict[str, str] = {}
+    refused: list[str] = []
     channels = {channel.id: channel for channel in index.channels}
-    wanted = dict(cameras.calibrations)
-    found: dict[str, CameraIntrinsics] = {}
-    refused: dict[str, str] = {}
+    # The first message of a sensor tells its frame.
+    names = sensors.cameras | sensors.lidars
+    first = sensors.calibrations | (names if sensors.transforms else {})
+    source = log_source(source, index) if first else source
+    for message in _messages(source, index, first):
+        name = first.pop(message.channel)
+        try:
+            decoded = decoder_of(channels[message.channel])(message.data)
+        except LogRefused as e:
+            refused += [f"{name}: no intrinsics, {e}"] if message.channel in sensors.calibrations else []
+            continue
+        if isinstance(decoded.content, CameraIntrinsics):
+            intrinsics.setdefault(name, decoded.content)
+        elif message.channel not in sensors.calibrations:
+            frames.setdefault(name, decoded.frame)
+    if not sensors.transforms:
+        return Calibrations(intrinsics, {}, tuple(refused))
+    tree, extrinsics, damaged = TransformTree(), dict[str, Transform](), ""
+    for message in islice(_messages(source, index, sensors.transforms), _MOST_TRANSFORMS):
+        try:
+            content = decoder_of(channels[message.channel])(message.data).content
+        except LogRefused as e:
+            damaged = damaged or f"not all static transforms can be read: {e}"
+            continue
+        for transform in content if isinstance(content, list) else ():
+            tree.add(transform)
+    for name in sorted(set(names.values())):
+        try:
+            extrinsics[name] = tree.place(frames.get(name, ""))
+        except LogRefused as e:
+            refused.append(f"{name}: no extrinsics, {e}")
+    return Calibrations(intrinsics, extrinsics, (*refused, *filter(None, [damaged])))
+
+
+def _messages(source: ByteSource, index: LogIndex, wanted: Collection[int]) -> Iterator[LogMessage]:
+    """Yield the messages of the wanted channels in the first chunks that hold them. `wanted` may shrink meanwhile."""
     looked = 0
-    source = log_source(source, index) if wanted else source
     for chunk in index.chunks:
         if not wanted or looked == _MOST_CHUNKS:
-            break
+            return
         if not chunk.may_hold(wanted):
             continue
         looked += 1
         for message in read_messages(source, index.container, LogSlice(0, (chunk,)), set(wanted)):
-            if isinstance(message, UnreadRange) or message.channel not in wanted:
-                continue
-            camera = wanted.pop(message.channel)
-            try:
-                intrinsics = decode_intrinsics(channels[message.channel], message.data)
-            except LogRefused as e:
-                refused[camera] = str(e)
-            else:
-                found |= {camera: intrinsics} if intrinsics else {}
-    return Intrinsics(found, refused)
+            if not isinstance(message, UnreadRange) and message.channel in wanted:
+                yield message

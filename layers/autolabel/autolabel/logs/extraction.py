@@ -1,33 +1,57 @@
-"""Extracts the frames of a log's cameras, and accounts for every message of their topics."""
+"""Extracts the frames of a log's cameras and the point clouds of its LiDARs, and accounts for every message."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import NamedTuple
 
+import msgspec
+
 from autolabel.contracts.errors import LogRefused
+from autolabel.contracts.frames import POINT_CLOUD
+from autolabel.contracts.logs import EgoPose
 from autolabel.contracts.ports import ByteSource
 from autolabel.logs.containers import LogMessage, Place
 from autolabel.logs.index import Clock, LogChannel, LogIndex, LogSlice, UnreadRange
 from autolabel.logs.messages import log_source, read_messages
-from autolabel.logs.schemas import DEPTH, Decoded, Decoder, decoder_of
-from autolabel.logs.selection import EVERY_FRAME, NOT_SELECTED, SAME_TIMESTAMP, Selection, Selector, Timestamps
+from autolabel.logs.schemas import (
+    DEPTH,
+    NO_FIX,
+    NO_POINTS,
+    Decoded,
+    Decoder,
+    PackedPicture,
+    RawPicture,
+    RawPoints,
+    decoder_of,
+)
+from autolabel.logs.selection import (
+    EVERY_FRAME,
+    NOT_SELECTED,
+    SAME_TIMESTAMP,
+    Selection,
+    Selector,
+    Timestamps,
+    check_timestamp,
+)
 
 # Left out on purpose. All other reasons are refusals.
-SKIPPED = frozenset({DEPTH, SAME_TIMESTAMP, NOT_SELECTED})
+SKIPPED = frozenset({DEPTH, NO_FIX, NO_POINTS, SAME_TIMESTAMP, NOT_SELECTED})
 # The reason of messages that the log counts, in chunks that cannot be read.
 IN_UNREAD_CHUNKS = "chunk-unread"
 MISSING = "message-missing"
+_DROPPED = "points dropped, which are not finite"
 
 
 class ExtractedFrame(NamedTuple):
-    """A frame of a camera, extracted from one message, or from one picture of a video.
+    """A frame of a camera, or a point cloud of a LiDAR, from one message or one picture of a video.
 
-    `timestamp`: ns since the epoch, by `clock`. `note`: what was done to the picture, empty if its bytes were copied or
-    its pixels only packed. `where`: the time in a video, for people.
+    `camera`: the name of the camera or LiDAR. `timestamp`: ns since the epoch, by `clock`. `note`: what was done to the
+    picture or points, empty if they were only copied or packed. `where`: the time in a video, for people. `dropped`:
+    points that are left out.
     """
 
     camera: str
@@ -39,6 +63,7 @@ class ExtractedFrame(NamedTuple):
     clock: Clock
     note: str = ""
     where: str = ""
+    dropped: int = 0
 
     @property
     def origin(self) -> str:
@@ -47,7 +72,7 @@ class ExtractedFrame(NamedTuple):
 
 
 class LeftMessage(NamedTuple):
-    """A message that is not a frame; `reason` is a stable word, in SKIPPED if it was left out on purpose."""
+    """A message that was not extracted; `reason` is a stable word, in SKIPPED if it was left out on purpose."""
 
     topic: str
     reason: str
@@ -55,18 +80,19 @@ class LeftMessage(NamedTuple):
     place: Place
 
 
-Extracted = ExtractedFrame | LeftMessage | UnreadRange
+Extracted = ExtractedFrame | EgoPose | LeftMessage | UnreadRange
 
 
 def extract_frames(
     source: ByteSource,
     index: LogIndex,
     part: LogSlice,
-    cameras: Mapping[int, str],
+    names: Mapping[int, str],
     taken: Timestamps,
     selection: Selection = EVERY_FRAME,
 ) -> Iterator[Extracted]:
-    """Yield a frame or a reason for each message of the cameras' channels in a slice, and the chunks that are refused.
+    """Yield a frame, a point cloud, a pose or a reason for each message of the chosen channels in a slice, and the
+    chunks that are refused. `names`: of the cameras and LiDARs, by channel.
 
     They come in the order of their places. Of two frames of a camera with one timestamp the first in the log counts, so
     slices that share `taken` must come in their order. The selection begins anew with each slice. LogRefused if the log
@@ -77,20 +103,20 @@ def extract_frames(
         # Stacks without videos lack its library.
         from autolabel.logs.video_frames import extract_video
 
-        yield from extract_video(log_source(source, index), index, index.video, part, cameras, selector)
+        yield from extract_video(log_source(source, index), index, index.video, part, names, selector)
         return
-    channels = {channel.id: _Channel(channel) for channel in index.channels if channel.id in cameras}
-    for message in read_messages(log_source(source, index), index.container, part, cameras.keys()):
+    channels = {channel.id: _Channel(channel) for channel in index.channels if channel.id in names}
+    for message in read_messages(log_source(source, index), index.container, part, names.keys()):
         if isinstance(message, UnreadRange):
             yield message
             continue
-        channel, camera = channels[message.channel], cameras[message.channel]
+        channel, name = channels[message.channel], names[message.channel]
         try:
-            frame = _frame(message, channel, camera, selector)
+            extracted = _extracted(message, channel, name, selector)
         except LogRefused as e:
             yield LeftMessage(channel.topic, e.reason, str(e), message.place)
         else:
-            yield frame
+            yield extracted
 
 
 class _Channel:
@@ -112,28 +138,50 @@ class _Channel:
         return self._decode(data)
 
 
-def _frame(message: LogMessage, channel: _Channel, camera: str, selector: Selector) -> ExtractedFrame:
+def _extracted(message: LogMessage, channel: _Channel, name: str, selector: Selector) -> ExtractedFrame | EgoPose:
     decoded = channel.decode(message.data)
+    place, topic = message.place, channel.topic
     clock: Clock = "header" if decoded.stamp else message.clock
     timestamp = decoded.stamp or message.log_time
     # numpy takes tenths of a second to import, and the command is often run for something else.
-    from autolabel.logs.pictures import image_file, thumbnail
+    match decoded.content:
+        case EgoPose():
+            check_timestamp(timestamp)
+            return msgspec.structs.replace(
+                decoded.content,
+                topic=topic,
+                timestamp=timestamp,
+                clock="header" if decoded.stamp else "log",
+                frame=decoded.frame,
+            )
+        case RawPoints():
+            from autolabel.logs.point_clouds import point_file
 
-    selector.check(camera, timestamp, partial(thumbnail, decoded.picture))
-    image = image_file(decoded.picture)
-    selector.take(camera, timestamp)
-    place = message.place
-    return ExtractedFrame(camera, timestamp, image.extension, image.body, channel.topic, place, clock, image.note)
+            cloud = point_file(decoded.content)
+            # Selections are of cameras, so this only looks at the time.
+            selector.take(name, timestamp)
+            return ExtractedFrame(
+                name, timestamp, POINT_CLOUD, cloud.body, topic, place, clock, cloud.note, dropped=cloud.dropped
+            )
+        case RawPicture() | PackedPicture():
+            from autolabel.logs.pictures import image_file, thumbnail
+
+            selector.check(name, timestamp, partial(thumbnail, decoded.content))
+            image = image_file(decoded.content)
+            selector.take(name, timestamp)
+            return ExtractedFrame(name, timestamp, image.extension, image.body, topic, place, clock, image.note)
+    raise LogRefused("topic-not-pictures", f"the messages of {topic} have neither pictures, points nor poses")
 
 
 @dataclass
 class TopicTally:
     """What became of a topic's messages. `skipped` and `refused`: by reason; `examples`: the first one of each reason.
 
-    `clocks`: the frames by what tells their times; `notes`: by their text.
+    `name`: of its camera or LiDAR, empty for poses. `clocks`: the frames by what tells their times; `notes`: by their
+    text.
     """
 
-    camera: str
+    name: str
     extracted: int = 0
     skipped: Counter[str] = field(default_factory=Counter)
     refused: Counter[str] = field(default_factory=Counter)
@@ -146,12 +194,24 @@ class TopicTally:
         """Return the messages that are accounted for: extracted, skipped and refused."""
         return self.extracted + self.skipped.total() + self.refused.total()
 
+    def leave(self, reason: str, example: str) -> None:
+        """Count a message that was skipped or refused."""
+        (self.skipped if reason in SKIPPED else self.refused)[reason] += 1
+        self.examples.setdefault(reason, example)
+
+    def extract(self, clock: Clock, note: str = "", dropped: int = 0) -> None:
+        """Count a message that was extracted."""
+        self.extracted += 1
+        self.clocks[clock] += 1
+        self.notes.update([note] if note else [])
+        self.notes.update({_DROPPED: dropped} if dropped else {})
+
 
 class Tally:
-    """Counts what becomes of the messages of a log's chosen topics. `topics`: the camera of each one."""
+    """Counts what becomes of the messages of a log's chosen topics. `topics`: the camera or LiDAR of each one."""
 
     def __init__(self, topics: Mapping[str, str]) -> None:
-        self.topics = {topic: TopicTally(camera) for topic, camera in topics.items()}
+        self.topics = {topic: TopicTally(name) for topic, name in topics.items()}
         self.unread: Counter[str] = Counter()
         self.first_unread: dict[str, UnreadRange] = {}
         self.complete = True
@@ -163,14 +223,13 @@ class Tally:
             return
         topic = self.topics[item.topic]
         if isinstance(item, LeftMessage):
-            (topic.skipped if item.reason in SKIPPED else topic.refused)[item.reason] += 1
-            topic.examples.setdefault(item.reason, f"{item.place}: {item.detail}")
+            topic.leave(item.reason, f"{item.place}: {item.detail}")
+        elif isinstance(item, EgoPose):
+            topic.extract(item.clock)
         else:
-            topic.extracted += 1
-            topic.clocks[item.clock] += 1
-            topic.notes.update([item.note] if item.note else [])
+            topic.extract(item.clock, item.note, item.dropped)
 
-    def settle(self, index: LogIndex, cameras: Mapping[int, str]) -> None:
+    def settle(self, index: LogIndex, chosen: Collection[int]) -> None:
         """Compare with the log's own counts, after all slices: messages that did not come are refused.
 
         `complete` tells whether every message of the topics is accounted for: it is not where the log tells no counts,
@@ -186,7 +245,7 @@ class Tally:
             return
         told: Counter[str] = Counter()
         for channel in index.channels:
-            if channel.id in cameras:
+            if channel.id in chosen:
                 told[channel.topic] += counts.get(channel.id, 0)
         for name, topic in self.topics.items():
             missing = told[name] - topic.messages

@@ -51,8 +51,14 @@ def choose_selection(document: LogDocument, default: FrameSelection | None, came
     return Selection({camera: of for camera, of in chosen.items() if of}, document.tracks)
 
 
+def check_timestamp(timestamp: int) -> None:
+    """LogRefused if it cannot be the time of a message."""
+    if not 0 < timestamp < MAX_TIMESTAMP:
+        raise LogRefused("timestamp-wrong", f"its time is {timestamp}")
+
+
 class Timestamps:
-    """The timestamps of each camera's frames: eight bytes for each, if they come roughly in order."""
+    """The timestamps of each camera and LiDAR: eight bytes for each, if they come roughly in order."""
 
     def __init__(self) -> None:
         self._taken: dict[str, array[int]] = {}
@@ -71,10 +77,9 @@ class Timestamps:
 
     def check(self, camera: str, timestamp: int) -> None:
         """Add a timestamp; LogRefused if it cannot be one, or the camera has it already."""
-        if not 0 < timestamp < MAX_TIMESTAMP:
-            raise LogRefused("timestamp-wrong", f"its time is {timestamp}")
+        check_timestamp(timestamp)
         if not self.add(camera, timestamp):
-            raise LogRefused(SAME_TIMESTAMP, f"an earlier frame of camera {camera!r} has time {timestamp}")
+            raise LogRefused(SAME_TIMESTAMP, f"an earlier message of {camera!r} has time {timestamp}")
 
     def pause(self, camera: str) -> int:
         """Return the median pause between a camera's frames, in ns; 0 without two frames."""

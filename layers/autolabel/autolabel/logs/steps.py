@@ -14,24 +14,25 @@ import msgspec
 
 from autolabel.contracts.drive import MAX_DOCUMENT_BYTES
 from autolabel.contracts.errors import FrameChanged, LogRefused, ShardMissing
-from autolabel.contracts.frames import SOURCE, FrameKey, encode_source
+from autolabel.contracts.frames import POINT_CLOUD, SOURCE, drive_prefix, encode_source
 from autolabel.contracts.logs import (
     LOG,
     PLACE,
     CameraIntrinsics,
+    EgoPose,
     FrameSelection,
     LogDocument,
     LogFolder,
     LogRecord,
     LogState,
+    Transform,
     log_document_key,
     parse_log_document,
 )
 from autolabel.contracts.ports import Announcements, Bucket, DriveMarks, Logs, ObjectHead
 from autolabel.contracts.wording import counted
-from autolabel.logs.calibrations import read_intrinsics
-from autolabel.logs.cameras import choose_described
-from autolabel.logs.extraction import SKIPPED, ExtractedFrame, LeftMessage, Tally, extract_frames
+from autolabel.logs.calibrations import read_calibrations
+from autolabel.logs.extraction import Extracted, ExtractedFrame, LeftMessage, Tally, extract_frames
 from autolabel.logs.index import START_MISSING, Clock, LogIndex, LogSlice, UnreadRange, plan_slices, set_start
 from autolabel.logs.messages import inspect_log
 from autolabel.logs.ranges import LOG_CHANGED
@@ -43,6 +44,7 @@ from autolabel.logs.selection import (
     choose_selection,
     unlinked_note,
 )
+from autolabel.logs.sensors import choose_sensors
 from autolabel.streams.ordered_map import map_in_order
 
 # S3 takes some tens of milliseconds for a frame, in which the next ones are read and encoded.
@@ -51,7 +53,12 @@ _WRITERS = 16
 _TRIES = 20
 # A walk over a log without an index reads at least once for each chunk. At 50 ms a read, these take ten minutes.
 _WALK_READS = 12_000
-_CONTENT_TYPES = {"png": "image/png", "jpg": "image/jpeg", "jpeg": "image/jpeg"}
+_CONTENT_TYPES = {
+    "png": "image/png",
+    "jpg": "image/jpeg",
+    "jpeg": "image/jpeg",
+    POINT_CLOUD: "application/octet-stream",
+}
 
 
 class Inspected(msgspec.Struct, frozen=True):
@@ -66,7 +73,7 @@ class Inspected(msgspec.Struct, frozen=True):
 
 
 class SliceDone(msgspec.Struct, frozen=True):
-    """The output of a slice. `changed`: the log was changed meanwhile, so this extraction counts no more."""
+    """The output of a slice. `frames`: with point clouds. `changed`: the log was changed, so the extraction is over."""
 
     slice: int
     frames: int
@@ -74,7 +81,10 @@ class SliceDone(msgspec.Struct, frozen=True):
 
 
 class TopicCounts(msgspec.Struct, frozen=True):
-    """Counts of a topic in the summary: messages = extracted + skipped + refused. `examples`: one of each reason."""
+    """Counts of a topic in the summary: messages = extracted + skipped + refused. `examples`: one of each reason.
+
+    `camera`: empty where the topic is of a `lidar`; both are empty where it has poses.
+    """
 
     camera: str
     messages: int
@@ -84,15 +94,17 @@ class TopicCounts(msgspec.Struct, frozen=True):
     clocks: dict[str, int]
     notes: dict[str, int]
     examples: dict[str, str]
+    lidar: str = ""
 
 
 class LogSummary(msgspec.Struct, frozen=True, omit_defaults=True):
     """The content of an extraction's summary.json.
 
     `complete`: whether every message of the topics is accounted for. `rebuilt`: why the log's own index was not used.
-    `unread`: ranges of the log that could not be read, by reason. `other_topics`: with pictures that are not read yet.
+    `unread`: ranges of the log that could not be read, by reason. `other_topics`: of kinds that are not read.
     `waits`: the log waits for another recording.json than the one with the ETag `document`, empty for none.
-    `other_files`: those of an archive that are neither images nor the log.
+    `other_files`: those of an archive that are neither images nor the log. `calibration`: sentences on intrinsics and
+    extrinsics that cannot be told.
     """
 
     drive: str
@@ -107,6 +119,7 @@ class LogSummary(msgspec.Struct, frozen=True, omit_defaults=True):
     waits: bool = False
     document: str = ""
     other_files: int = 0
+    calibration: tuple[str, ...] = ()
 
 
 class Ended(msgspec.Struct, frozen=True):
@@ -119,13 +132,24 @@ class Ended(msgspec.Struct, frozen=True):
 
 
 class _Plan(msgspec.Struct, frozen=True):
-    """The content of index.json: the index, with the cameras' channels alone and without the chunks of the slices."""
+    """The content of index.json: the index, with the chosen channels alone and without the chunks of the slices.
+
+    `names`: the camera or LiDAR of each channel, empty for poses; `lidars`: those names that are of LiDARs.
+    `calibration`: as in the summary.
+    """
 
     index: LogIndex
     names: dict[int, str]
     unread: tuple[tuple[str, str], ...]
     intrinsics: dict[str, CameraIntrinsics] = {}
     selection: Selection = EVERY_FRAME
+    lidars: frozenset[str] = frozenset()
+    extrinsics: dict[str, Transform] = {}
+    calibration: tuple[str, ...] = ()
+
+    @property
+    def has_poses(self) -> bool:
+        return "" in self.names.values()
 
     @property
     def topics(self) -> dict[str, str]:
@@ -133,7 +157,7 @@ class _Plan(msgspec.Struct, frozen=True):
 
 
 class _FrameLine(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A frame that a slice wrote or found written, in the order of places."""
+    """A frame or a point cloud that a slice wrote or found written, in the order of places."""
 
     camera: str
     timestamp: int
@@ -141,6 +165,7 @@ class _FrameLine(msgspec.Struct, frozen=True, omit_defaults=True):
     place: str
     clock: Clock
     note: str = ""
+    dropped: int = 0
 
 
 class _LeftLine(msgspec.Struct, frozen=True):
@@ -203,7 +228,7 @@ class LogExtraction:
         self._selection = selection
 
     def inspect(self) -> Inspected:
-        """Read the log's index, choose its cameras and write the slices. Raises DocumentRefused for recording.json."""
+        """Read the log's index, choose its topics and write the slices. Raises DocumentRefused for recording.json."""
         log = self._log
         document, document_etag = self._document()
         head = self._ingest.head(self._key)
@@ -212,10 +237,10 @@ class LogExtraction:
                 raise LogRefused(LOG_CHANGED, f"{self._key} was changed or deleted before its extraction")
             walked = BucketSource(self._ingest, self._key, log.etag, head.size, _WALK_READS)
             index = inspect_log(walked, self._key)
-            cameras = choose_described(index, document)
+            sensors = choose_sensors(index, document=document)
             index = set_start(index, document.start_of(log.name), self._key)
             source = BucketSource(self._ingest, self._key, log.etag, head.size)
-            intrinsics = read_intrinsics(source, index, cameras).found
+            known = read_calibrations(source, index, sensors)
         except LogRefused as e:
             waits = e.reason == START_MISSING
             refused = f"{e}: add it to logs/recording.json as start" if waits else str(e)
@@ -223,15 +248,17 @@ class LogExtraction:
             self._write(log.summary, summary)
             refused = f"{LOG_CHANGED}: {e}" if e.reason == LOG_CHANGED else refused
             return Inspected(log.drive, log.name, log.etag, 0, log.slice_list, refused)
-        selection = choose_selection(document, self._selection, cameras.names.values())
-        slices = plan_slices(index, cameras.names, self._slice_bytes, selected=bool(selection.cameras))
+        names = sensors.names
+        selection = choose_selection(document, self._selection, sensors.cameras.values())
+        slices = plan_slices(index, names, self._slice_bytes, selected=bool(selection.cameras))
         for part in slices:
             self._write(log.slice(part.number, "chunks.json"), part)
         # The slices have the chunks. One of unknown channels tells the end that messages of it are not counted.
         unknown = tuple(chunk for chunk in index.chunks if chunk.channels is None)[:1]
-        channels = tuple(channel for channel in index.channels if channel.id in cameras.names)
+        channels = tuple(channel for channel in index.channels if channel.id in names)
         kept = msgspec.structs.replace(index, chunks=unknown, channels=channels)
-        plan = _Plan(kept, cameras.names, cameras.unread, intrinsics, selection)
+        lidars = frozenset(sensors.lidars.values())
+        plan = _Plan(kept, names, sensors.unread, known.intrinsics, selection, lidars, known.extrinsics, known.refused)
         self._write(log.index, plan)
         lines = (msgspec.json.encode({"slice": part.number}) + b"\n" for part in slices)
         self._label_bucket.write_stream(log.slice_list, lines, "application/jsonl")
@@ -243,7 +270,7 @@ class LogExtraction:
         part = msgspec.json.decode(self._read(log.slice(number, "chunks.json")), type=LogSlice)
         source = BucketSource(self._ingest, self._key, log.etag, plan.index.size)
         items = extract_frames(source, plan.index, part, plan.names, Timestamps(), plan.selection)
-        frames, left, unread = list[bytes](), list[bytes](), list[UnreadRange]()
+        frames, poses, left, unread = list[bytes](), list[bytes](), list[bytes](), list[UnreadRange]()
         try:
             for item in map_in_order(self._keep, items, _WRITERS):
                 if isinstance(item, UnreadRange):
@@ -252,13 +279,14 @@ class LogExtraction:
                     line = _LeftLine(item.topic, item.reason, item.detail, str(item.place))
                     left.append(msgspec.json.encode(line) + b"\n")
                 else:
-                    frames.append(msgspec.json.encode(item) + b"\n")
+                    (poses if isinstance(item, EgoPose) else frames).append(msgspec.json.encode(item) + b"\n")
         except LogRefused as e:
             if e.reason != LOG_CHANGED:
                 raise
             self._write(log.slice(number, "result.json"), _SliceResult(0, 0, (), changed=True))
             return SliceDone(number, 0, changed=True)
-        for name, lines in (("frames", frames), ("left", left)):
+        parts = {"frames": frames, "left": left} | ({"poses": poses} if plan.has_poses else {})
+        for name, lines in parts.items():
             self._label_bucket.write(log.slice(number, f"{name}.jsonl"), b"".join(lines), "application/jsonl")
         self._write(log.slice(number, "result.json"), _SliceResult(len(frames), len(left), tuple(unread)))
         return SliceDone(number, len(frames))
@@ -303,9 +331,11 @@ class LogExtraction:
     def _count(self, now: float) -> LogRecord | None:
         """Count the results of all slices; None if the log was changed during one of them."""
         log, plan = self._log, self._plan()
-        tally, taken, cameras = Tally(plan.topics), Timestamps(), Counter[str]()
+        tally, taken, counts = Tally(plan.topics), Timestamps(), Counter[str]()
         try:
-            self._label_bucket.write_stream(log.left, self._take_slices(tally, taken, cameras), "application/jsonl")
+            self._label_bucket.write_stream(log.left, self._take_slices(tally, taken, counts), "application/jsonl")
+            if plan.has_poses:
+                self._label_bucket.write_stream(log.poses, self._take_poses(tally), "application/jsonl")
         except LogRefused:
             return None
         tally.settle(plan.index, plan.names)
@@ -317,17 +347,20 @@ class LogExtraction:
             log.etag,
             "extracted",
             now,
-            cameras=dict(sorted(cameras.items())),
+            cameras={name: count for name, count in sorted(counts.items()) if name not in plan.lidars},
+            lidars={name: count for name, count in sorted(counts.items()) if name in plan.lidars},
             messages=sum(topic.messages for topic in topics),
             skipped=sum(topic.skipped.total() for topic in topics),
             left=sum(topic.refused.total() for topic in topics),
             detail=_detail(tally),
             intrinsics=plan.intrinsics,
             note=unlinked_note(plan.selection, taken),
+            extrinsics=plan.extrinsics,
+            poses=sum(topic.extracted for topic in topics if not topic.name),
         )
 
-    def _take_slices(self, tally: Tally, taken: Timestamps, cameras: Counter[str]) -> Iterator[bytes]:
-        """Count the results of all slices, and yield the lines of the messages that did not become frames."""
+    def _take_slices(self, tally: Tally, taken: Timestamps, counts: Counter[str]) -> Iterator[bytes]:
+        """Count the results of all slices, and yield the lines of the messages that were not extracted."""
         log, frames, left = self._log, msgspec.json.Decoder(_FrameLine), msgspec.json.Decoder(_LeftLine)
         for line in self._label_bucket.lines(log.slice_list):
             number = msgspec.json.decode(line)["slice"]
@@ -343,26 +376,33 @@ class LogExtraction:
                 frame = frames.decode(body)
                 # In the order of the log, so the first frame of a timestamp is the one that stays.
                 if not taken.add(frame.camera, frame.timestamp):
-                    detail = f"an earlier frame of camera {frame.camera!r} has time {frame.timestamp}"
+                    detail = f"an earlier message of {frame.camera!r} has time {frame.timestamp}"
                     doubled = _LeftLine(frame.topic, SAME_TIMESTAMP, detail, frame.place)
                     _take_left(tally, doubled)
                     yield msgspec.json.encode(doubled) + b"\n"
                     continue
-                topic = tally.topics[frame.topic]
-                topic.extracted += 1
-                topic.clocks[frame.clock] += 1
-                topic.notes.update([frame.note] if frame.note else [])
-                cameras[frame.camera] += 1
+                tally.topics[frame.topic].extract(frame.clock, frame.note, frame.dropped)
+                counts[frame.camera] += 1
 
-    def _keep(self, item: ExtractedFrame | LeftMessage | UnreadRange) -> _FrameLine | LeftMessage | UnreadRange:
-        """Write a frame unless its place is taken by another one."""
+    def _take_poses(self, tally: Tally) -> Iterator[bytes]:
+        """Count the poses of all slices, and yield their lines."""
+        log, poses = self._log, msgspec.json.Decoder(EgoPose)
+        for line in self._label_bucket.lines(log.slice_list):
+            number = msgspec.json.decode(line)["slice"]
+            for body in self._label_bucket.lines(log.slice(number, "poses.jsonl")):
+                pose = poses.decode(body)
+                tally.topics[pose.topic].extract(pose.clock)
+                yield body + b"\n"
+
+    def _keep(self, item: Extracted) -> _FrameLine | EgoPose | LeftMessage | UnreadRange:
+        """Write a frame or a point cloud unless its place is taken by another one."""
         if not isinstance(item, ExtractedFrame):
             return item
-        key = FrameKey(self._log.drive, item.camera, f"{item.timestamp:019d}", item.extension).key
+        key = f"{drive_prefix(self._log.drive)}{item.camera}/{item.timestamp:019d}.{item.extension}"
         place = f"{item.place.start:020d}.{item.place.offset:012d}"
         source = encode_source(f"{self._log.name}, {item.origin}")
         metadata = {SOURCE: source, LOG: self._log.id, PLACE: place}
-        line = _FrameLine(item.camera, item.timestamp, item.topic, str(item.place), item.clock, item.note)
+        line = _FrameLine(item.camera, item.timestamp, item.topic, str(item.place), item.clock, item.note, item.dropped)
         for _ in range(_TRIES):
             if self._ingest.write_once(key, item.body, _CONTENT_TYPES[item.extension], metadata):
                 return line
@@ -404,15 +444,13 @@ class LogExtraction:
 
 
 def _take_left(tally: Tally, line: _LeftLine) -> None:
-    topic = tally.topics[line.topic]
-    (topic.skipped if line.reason in SKIPPED else topic.refused)[line.reason] += 1
-    topic.examples.setdefault(line.reason, f"{line.place}: {line.detail}")
+    tally.topics[line.topic].leave(line.reason, f"{line.place}: {line.detail}")
 
 
 def _summary(log: LogFolder, plan: _Plan, tally: Tally) -> LogSummary:
     topics = {
         name: TopicCounts(
-            of.camera,
+            "" if of.name in plan.lidars else of.name,
             of.messages,
             of.extracted,
             dict(of.skipped),
@@ -420,6 +458,7 @@ def _summary(log: LogFolder, plan: _Plan, tally: Tally) -> LogSummary:
             {str(clock): count for clock, count in of.clocks.items()},
             dict(of.notes),
             of.examples,
+            of.name if of.name in plan.lidars else "",
         )
         for name, of in tally.topics.items()
     }
@@ -433,6 +472,7 @@ def _summary(log: LogFolder, plan: _Plan, tally: Tally) -> LogSummary:
         dict(tally.unread),
         dict(plan.unread),
         other_files=plan.index.others,
+        calibration=plan.calibration,
     )
 
 
