@@ -15,6 +15,7 @@ from typing import Any, Literal, NamedTuple, cast
 import numpy as np
 from foxglove_schemas_protobuf.CameraCalibration_pb2 import CameraCalibration
 from foxglove_schemas_protobuf.CompressedImage_pb2 import CompressedImage
+from foxglove_schemas_protobuf.CompressedVideo_pb2 import CompressedVideo
 from foxglove_schemas_protobuf.FrameTransform_pb2 import FrameTransform
 from foxglove_schemas_protobuf.FrameTransforms_pb2 import FrameTransforms
 from foxglove_schemas_protobuf.LocationFix_pb2 import LocationFix
@@ -40,6 +41,7 @@ Encoding = Literal["cdr", "idl", "ros1", "protobuf"]
 START = 1_700_000_000_000_000_000
 STEP = 100_000_000
 WIDTH, HEIGHT = 24, 16
+VIDEO = "foxglove_msgs/msg/CompressedVideo"
 FRONT, REAR, LIDAR = "/camera/front/image_raw/compressed", "/camera/rear/image_raw", "/lidar/points"
 
 
@@ -50,8 +52,9 @@ _POINT_TYPES = {"u2": 4, "f4": 7}
 class Sent(NamedTuple):
     """A message to write. `stamp`: of its header. `raw`: the fields of an Image; `packed`: those of an image file.
 
-    `info`: those of a calibration. `made`: a message of protobuf, or the type of another ROS message and its fields;
-    those left out are zero. A message with none of them is of another type, with `noise` bytes.
+    `info`: those of a calibration. `video`: format and data of a picture of a video. `made`: a message of protobuf, or
+    the type of another ROS message and its fields; those left out are zero. A message with none of them is of another
+    type, with `noise` bytes.
     """
 
     topic: str
@@ -61,6 +64,7 @@ class Sent(NamedTuple):
     packed: tuple[str, bytes] | None = None
     noise: int = 0
     info: dict[str, Any] | None = None
+    video: tuple[str, bytes] | None = None
     made: tuple[str, dict[str, Any]] | Message | None = None
     frame: str = "camera"
 
@@ -228,8 +232,12 @@ def serialised(message: Sent, encoding: Encoding) -> tuple[str, bytes]:
         fields = {"format": "noise", "data": np.random.default_rng(0).integers(0, 256, message.noise, np.uint8)}
     name = f"sensor_msgs/msg/{kind}"
     made = store.types[name](header=header, **fields)
+    if message.video is not None:
+        name = VIDEO
+        picture = np.frombuffer(message.video[1], np.uint8)
+        made = store.types[name](timestamp=time, frame_id="camera", data=picture, format=message.video[0])
     data = bytes(store.serialize_ros1(made, name) if ros1 else store.serialize_cdr(made, name))
-    if message.raw is None and message.packed is None and message.info is None:
+    if message.raw is None and message.packed is None and message.info is None and message.video is None:
         name = "std_msgs/msg/ByteMultiArray"
     return name.replace("/msg/", "/") if ros1 else name, data
 
@@ -239,6 +247,8 @@ def typestore(encoding: Encoding) -> Typestore:
     store = get_typestore(Stores.ROS1_NOETIC if encoding == "ros1" else Stores.ROS2_HUMBLE)
     if encoding == "ros1":
         store.register(get_types_from_msg("geometry_msgs/TransformStamped[] transforms", "tf2_msgs/msg/TFMessage"))
+    fields = "builtin_interfaces/Time timestamp\nstring frame_id\nuint8[] data\nstring format"
+    store.register(get_types_from_msg(fields, VIDEO))
     return store
 
 
@@ -267,6 +277,8 @@ def _protobuf(message: Sent) -> tuple[str, bytes]:
         made = RawImage()
     if message.info is not None:
         made = CameraCalibration()
+    if message.video is not None:
+        made = CompressedVideo()
     made.timestamp.FromNanoseconds(message.stamp)
     if message.raw is not None:
         for name, value in message.raw.items():
@@ -280,6 +292,8 @@ def _protobuf(message: Sent) -> tuple[str, bytes]:
                 setattr(made, name, value)
     elif message.packed is not None:
         made.format, made.data = message.packed
+    elif message.video is not None:
+        made.format, made.data = message.video
     else:
         made.data = bytes(message.noise)
         return "foxglove.PointCloud", made.SerializeToString()
@@ -296,7 +310,8 @@ def definition_of(name: str, encoding: Encoding) -> tuple[str, bytes]:
                 add(needed)
             files[file.name] = file
 
-        images, places = (RawImage, CompressedImage, CameraCalibration), (LocationFix, PoseInFrame, Odometry)
+        images = (RawImage, CompressedImage, CompressedVideo, CameraCalibration)
+        places = (LocationFix, PoseInFrame, Odometry)
         written = (*images, *places, PointCloud, FrameTransform, FrameTransforms)
         kinds = {kind.DESCRIPTOR.full_name: kind for kind in written}
         add(kinds.get(name, CompressedImage).DESCRIPTOR.file)

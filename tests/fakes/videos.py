@@ -112,3 +112,20 @@ def cut_without_encoding(body: bytes, frames: int) -> bytes:
         return packet
 
     return remuxed(body, earlier)
+
+
+@cache
+def pictures(frames: int = 20, codec: str = "libx264", params: str = CLOSED) -> tuple[tuple[int, bytes], ...]:
+    """Encode a video as messages have it (Annex B): each picture with its number among those that are shown."""
+    context: Any = av.CodecContext.create(codec, "w")
+    context.width, context.height, context.pix_fmt = WIDTH, HEIGHT, "yuv420p"
+    context.time_base, context.framerate = Fraction(1, RATE), Fraction(RATE)
+    told = f"{params}:repeat-headers=1:log-level=none:{ENCODER[codec]}"
+    context.options = {f"{codec.removeprefix('lib')}-params": told}
+    made = []
+    for number in range(frames):
+        frame = av.VideoFrame.from_ndarray(scene(number), "rgb24").reformat(format="yuv420p")
+        frame.pts = number
+        made += context.encode(frame)
+    made += context.encode(None)
+    return tuple((packet.pts or 0, bytes(packet)) for packet in made)

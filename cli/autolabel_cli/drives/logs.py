@@ -138,8 +138,10 @@ class LogRecording:
         names, taken, selection = self._sensors.names, Timestamps(), self._selection
         self.tally = Tally(self._sensors.topics(self._index))
         try:
-            for part in plan_slices(self._index, names, _SLICE_BYTES, selected=bool(selection.cameras)):
-                for item in extract_frames(self._source, self._index, part, names, taken, selection):
+            parts = plan_slices(self._index, names, _SLICE_BYTES, selected=bool(selection.cameras))
+            for part in parts:
+                following = (chunk for later in parts[part.number + 1 :] for chunk in later.chunks)
+                for item in extract_frames(self._source, self._index, part, names, taken, selection, following):
                     self.tally.add(item)
                     if isinstance(item, ExtractedFrame):
                         origin = f"{self.path.name}, {item.origin}"

@@ -135,7 +135,11 @@ def test_pictures_of_kinds_that_are_not_read_yet_are_named() -> None:
     target = io.BytesIO()
     writer = Writer(target)
     writer.start()
-    for name in ("foxglove.CompressedVideo", "stereo_msgs/msg/DisparityImage", "sensor_msgs/msg/CameraInfo"):
+    for name in (
+        "ffmpeg_image_transport_msgs/msg/FFMPEGPacket",
+        "stereo_msgs/msg/DisparityImage",
+        "sensor_msgs/msg/CameraInfo",
+    ):
         writer.register_channel(f"/{name}", "cdr", writer.register_schema(name, "ros2msg", b""))
     writer.register_channel(
         "/x/compressedDepth", "cdr", writer.register_schema("sensor_msgs/msg/CompressedImage", "ros2msg", b"")
@@ -145,7 +149,7 @@ def test_pictures_of_kinds_that_are_not_read_yet_are_named() -> None:
     writer.finish()
     cameras = choose_sensors(inspect_log(Counting(target.getvalue()), "log"))
     assert [topic for topic, _ in cameras.unread] == [
-        "/foxglove.CompressedVideo",
+        "/ffmpeg_image_transport_msgs/msg/FFMPEGPacket",
         "/stereo_msgs/msg/DisparityImage",
         "/x/compressedDepth",
     ]

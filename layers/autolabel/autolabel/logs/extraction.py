@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
@@ -15,8 +15,9 @@ from autolabel.contracts.frames import POINT_CLOUD
 from autolabel.contracts.logs import EgoPose
 from autolabel.contracts.ports import ByteSource
 from autolabel.logs.containers import LogMessage, Place
-from autolabel.logs.index import Clock, LogChannel, LogIndex, LogSlice, UnreadRange
+from autolabel.logs.index import Chunk, Clock, LogChannel, LogIndex, LogSlice, UnreadRange
 from autolabel.logs.messages import log_source, read_messages
+from autolabel.logs.ranges import RUN_BYTES
 from autolabel.logs.schemas import (
     DEPTH,
     NO_FIX,
@@ -27,6 +28,7 @@ from autolabel.logs.schemas import (
     RawPicture,
     RawPoints,
     decoder_of,
+    holds_video,
 )
 from autolabel.logs.selection import (
     EVERY_FRAME,
@@ -38,12 +40,17 @@ from autolabel.logs.selection import (
     check_timestamp,
 )
 
+if TYPE_CHECKING:
+    from autolabel.logs.message_videos import MessageVideo
+
 # Left out on purpose. All other reasons are refusals.
 SKIPPED = frozenset({DEPTH, NO_FIX, NO_POINTS, SAME_TIMESTAMP, NOT_SELECTED})
 # The reason of messages that the log counts, in chunks that cannot be read.
 IN_UNREAD_CHUNKS = "chunk-unread"
 MISSING = "message-missing"
 _DROPPED = "points dropped, which are not finite"
+# What the first slice reads of the next ones to find the beginning of a video in messages.
+_MOST_AHEAD = 2 * 1024 * 1024 * 1024
 
 
 class ExtractedFrame(NamedTuple):
@@ -90,13 +97,15 @@ def extract_frames(
     names: Mapping[int, str],
     taken: Timestamps,
     selection: Selection = EVERY_FRAME,
+    following: Iterable[Chunk] = (),
 ) -> Iterator[Extracted]:
     """Yield a frame, a point cloud, a pose or a reason for each message of the chosen channels in a slice, and the
     chunks that are refused. `names`: of the cameras and LiDARs, by channel.
 
-    They come in the order of their places. Of two frames of a camera with one timestamp the first in the log counts, so
-    slices that share `taken` must come in their order. The selection begins anew with each slice. LogRefused if the log
-    changes meanwhile.
+    They come in the order of their places, but for videos in messages: these frames come when they are complete.
+    `following`: the chunks behind the slice, which are asked for while such a video goes on into them. Of two frames of
+    a camera with one timestamp the first in the log counts, so slices that share `taken` must come in their order. The
+    selection begins anew with each slice. LogRefused if the log changes meanwhile.
     """
     selector = Selector(selection, taken)
     if index.video:
@@ -105,10 +114,16 @@ def extract_frames(
 
         yield from extract_video(log_source(source, index), index, index.video, part, names, selector)
         return
+    source = log_source(source, index)
     channels = {channel.id: _Channel(channel) for channel in index.channels if channel.id in names}
-    for message in read_messages(log_source(source, index), index.container, part, names.keys()):
+    videos = _videos(index.channels, channels, names, selector, first=part.number == 0)
+    for message in read_messages(source, index.container, part, names.keys()):
         if isinstance(message, UnreadRange):
             yield message
+            yield from _lose(message, part.chunks, videos)
+            continue
+        if message.channel in videos:
+            yield from videos[message.channel].take(message, ahead=False)
             continue
         channel, name = channels[message.channel], names[message.channel]
         try:
@@ -117,6 +132,73 @@ def extract_frames(
             yield LeftMessage(channel.topic, e.reason, str(e), message.place)
         else:
             yield extracted
+    yield from _read_on(source, index, part, videos, iter(following))
+    for video in videos.values():
+        yield from video.end()
+
+
+def _videos(
+    channels: Iterable[LogChannel],
+    decoders: Mapping[int, _Channel],
+    names: Mapping[int, str],
+    selector: Selector,
+    *,
+    first: bool,
+) -> dict[int, MessageVideo]:
+    """Make the videos in the messages of a slice, by channel."""
+    chosen = [channel for channel in channels if channel.id in names and holds_video(channel)]
+    if not chosen:
+        return {}
+    from autolabel.logs.message_videos import MessageVideo
+
+    return {
+        one.id: MessageVideo(one.topic, names[one.id], decoders[one.id].decode, selector, first=first) for one in chosen
+    }
+
+
+def _read_on(
+    source: ByteSource, index: LogIndex, part: LogSlice, videos: Mapping[int, MessageVideo], following: Iterator[Chunk]
+) -> Iterator[Extracted]:
+    """Read the chunks behind a slice until no video of the slice goes on in them."""
+    read = 0
+    while waiting := {number for number, video in videos.items() if video.waits}:
+        run = _next_run(following, waiting)
+        if not run:
+            return
+        for message in read_messages(source, index.container, LogSlice(part.number, run), waiting):
+            # What cannot be read is told by the slice that has the chunk.
+            if isinstance(message, UnreadRange):
+                yield from _lose(message, run, videos)
+            elif videos[message.channel].waits:
+                yield from videos[message.channel].take(message, ahead=True)
+        read += sum(chunk.cost for chunk in run)
+        for video in videos.values():
+            # A topic can be without any message, and an index need not tell.
+            if read > _MOST_AHEAD and not video.begun:
+                video.give_up()
+
+
+def _next_run(chunks: Iterator[Chunk], channels: Collection[int]) -> tuple[Chunk, ...]:
+    """Take some chunks that may hold the channels, to be read together."""
+    run: list[Chunk] = []
+    size = 0
+    for chunk in chunks:
+        if chunk.may_hold(channels):
+            run.append(chunk)
+            size += chunk.cost
+            if size >= RUN_BYTES:
+                break
+    return tuple(run)
+
+
+def _lose(lost: UnreadRange, chunks: Sequence[Chunk], videos: Mapping[int, MessageVideo]) -> Iterator[Extracted]:
+    """Tell the videos that a range of the log, in one of the chunks, cannot be read."""
+    if not videos:
+        return
+    chunk = next(chunk for chunk in chunks if chunk.start <= lost.start <= chunk.end)
+    for number, video in videos.items():
+        if chunk.may_hold({number}):
+            yield from video.lose("a part of the log before it cannot be read")
 
 
 class _Channel:

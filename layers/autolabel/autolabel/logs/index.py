@@ -17,6 +17,15 @@ from autolabel.logs.kinds import Container
 Clock = Literal["header", "log", "name", "assumed", "start", "creation"]
 # The encoding of a channel that is a stream of a video file.
 VIDEO_STREAM = "video"
+# The types of messages that are the pictures of a video: in Foxglove's protobuf, in ROS 2 and in ROS 1.
+MESSAGE_VIDEOS = frozenset(
+    {"foxglove.CompressedVideo", "foxglove_msgs/msg/CompressedVideo", "foxglove_msgs/CompressedVideo"}
+)
+# A core decodes and encodes a hundred million pixels a second, and the work of a slice is measured in bytes: at this
+# rate the default of 128 MiB takes about two minutes.
+PIXELS_PER_BYTE = 100
+# An index does not tell the size of the pictures in messages.
+_ASSUMED_PIXELS = 1920 * 1080
 # The reason of a refusal that ends when the start of a video is given.
 START_MISSING = "start-missing"
 
@@ -193,13 +202,18 @@ def plan_slices(
 ) -> tuple[LogSlice, ...]:
     """Cut the chunks that may hold the channels into runs of at most `max_bytes`, or of one larger chunk.
 
-    A chunk that takes longer than its bytes counts as more of them. `selected`: there is a selection of frames, so the
-    slices have a size of their own, and images of an archive come by camera and time.
+    A chunk that takes longer than its bytes counts as more of them. Messages that are pictures of a video do, if the
+    log counts them. `selected`: there is a selection of frames, so the slices have a size of their own, and images of
+    an archive come by camera and time.
     """
+    videos = {channel.id for channel in index.channels if channel.id in channels and channel.schema in MESSAGE_VIDEOS}
+    pictures = sum((index.counts or {}).get(channel, 0) for channel in videos)
+    holding = sum(chunk.may_hold(videos) for chunk in index.chunks)
+    decoding = pictures * _ASSUMED_PIXELS // PIXELS_PER_BYTE // max(1, holding)
     chunks: Sequence[Chunk] = index.chunks
     if selected:
         images = bool(chunks and chunks[0].member)
-        max_bytes = SELECTED_PICTURE_BYTES if index.video or images else SELECTED_BYTES
+        max_bytes = SELECTED_PICTURE_BYTES if index.video or images or videos else SELECTED_BYTES
         # Tools pack files in any order. A compressed tar can only be read from its start.
         if images and index.container != "gzip":
             chunks = sorted(chunks, key=lambda chunk: (chunk.channels or (), chunk.first, chunk.start))
@@ -211,11 +225,12 @@ def plan_slices(
     for chunk in chunks:
         if not chunk.may_hold(channels):
             continue
-        if not runs or chunk.cost > room:
+        cost = max(chunk.cost, decoding) if chunk.may_hold(videos) else chunk.cost
+        if not runs or cost > room:
             runs.append([])
             room = max_bytes
         runs[-1].append(chunk)
-        room -= chunk.cost
+        room -= cost
     return tuple(LogSlice(number, tuple(run)) for number, run in enumerate(runs))
 
 

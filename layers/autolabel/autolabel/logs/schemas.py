@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from autolabel.contracts.errors import LogRefused
 from autolabel.contracts.logs import CameraIntrinsics, EgoPose, Quaternion, Transform, Vector
-from autolabel.logs.index import VIDEO_STREAM, LogChannel
+from autolabel.logs.index import MESSAGE_VIDEOS, VIDEO_STREAM, LogChannel
 from autolabel.logs.transforms import checked_transform
 
 if TYPE_CHECKING:
@@ -26,7 +26,12 @@ _IDL_EXTRAS = re.compile(
 _IDL_CONSTANTS = re.compile(r"module\s+\w+_Constants\s*\{(?:\s*const\s+\w+\s+\w+\s*=\s*[-+.\w]+\s*;)*\s*\}\s*;")
 _RAW, _COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
 _CALIBRATION, _POINTS = "sensor_msgs/msg/CameraInfo", "sensor_msgs/msg/PointCloud2"
-_TRANSFORMS = "tf2_msgs/msg/TFMessage"
+_TRANSFORMS, _VIDEO = "tf2_msgs/msg/TFMessage", "foxglove_msgs/msg/CompressedVideo"
+# What rosbags does not define, of ROS 1 or at all.
+_DEFINITIONS = {
+    _TRANSFORMS: "geometry_msgs/TransformStamped[] transforms",
+    _VIDEO: "builtin_interfaces/Time timestamp\nstring frame_id\nuint8[] data\nstring format\n",
+}
 # A calibration has 30 numbers and at most some dozens of its distortion.
 _MAX_NUMBERS = 100
 _TIME = "builtin_interfaces/msg/Time"
@@ -65,7 +70,7 @@ class RawPicture(NamedTuple):
 
 
 class PackedPicture(NamedTuple):
-    """The bytes of an image file; `format`: what the message says of them."""
+    """The bytes of an image file, or of a picture of a video; `format`: what the message says of them."""
 
     format: str
     data: memoryview
@@ -156,6 +161,11 @@ def decoder_of(channel: LogChannel) -> Decoder:
 def _name(channel: LogChannel) -> str:
     """Return the name of the channel's schema as ROS 2 writes it."""
     return re.sub(r"^([a-z]\w*)/(?=\w+$)", r"\1/msg/", channel.schema)
+
+
+def holds_video(channel: LogChannel) -> bool:
+    """Check whether the channel's messages are the pictures of a video, one after the other."""
+    return channel.schema in MESSAGE_VIDEOS
 
 
 def _packed(message: Any) -> PackedPicture:
@@ -287,6 +297,7 @@ def _quaternion(of: Any) -> Quaternion:
 _ROS: dict[str, tuple[Holds, Callable[[Any], Content]]] = {
     _RAW: ("pictures", _ros_raw),
     _COMPRESSED: ("pictures", _packed),
+    _VIDEO: ("pictures", _packed),
     _CALIBRATION: ("calibrations", _intrinsics),
     _POINTS: ("points", _ros_points),
     _TRANSFORMS: ("transforms", _ros_transforms),
@@ -297,6 +308,7 @@ _ROS: dict[str, tuple[Holds, Callable[[Any], Content]]] = {
 _FOXGLOVE: dict[str, tuple[Holds, Callable[[Any], Content]]] = {
     "foxglove.RawImage": ("pictures", _foxglove_raw),
     "foxglove.CompressedImage": ("pictures", _packed),
+    "foxglove.CompressedVideo": ("pictures", _packed),
     "foxglove.CameraCalibration": ("calibrations", _intrinsics),
     "foxglove.PointCloud": ("points", _foxglove_points),
     "foxglove.FrameTransform": ("transforms", _foxglove_transform),
@@ -314,8 +326,7 @@ def _ros_decoder(channel: LogChannel, name: str) -> Decoder:
 
     store = get_typestore(Stores.ROS1_NOETIC if channel.encoding == "ros1" else Stores.ROS2_HUMBLE)
     if name not in store.fielddefs:
-        # The only type of ROS 1 that rosbags lacks.
-        store.register(get_types_from_msg("geometry_msgs/TransformStamped[] transforms", _TRANSFORMS))
+        store.register(get_types_from_msg(_DEFINITIONS[name], name))
     if channel.schema_encoding != BY_NAME:
         _check_definition(channel, name, store)
     holds, read = _ROS[name]
@@ -328,6 +339,8 @@ def _ros_decoder(channel: LogChannel, name: str) -> Decoder:
             raise LogRefused("message-damaged", f"the message is not a {channel.schema}: {e}") from e
         if holds == "transforms":
             return Decoded(0, read(message))
+        if name == _VIDEO:
+            return Decoded(_nanoseconds(message.timestamp.sec, message.timestamp.nanosec), read(message))
         header = message.header
         return Decoded(_nanoseconds(header.stamp.sec, header.stamp.nanosec), read(message), header.frame_id)
 
@@ -335,7 +348,7 @@ def _ros_decoder(channel: LogChannel, name: str) -> Decoder:
 
 
 def _check_definition(channel: LogChannel, name: str, store: Typestore) -> None:
-    """Check that a log defines a type as ROS does. LogRefused if it does not."""
+    """Check that a log defines a type as ROS or Foxglove does. LogRefused if it does not."""
     from rosbags.typesys import get_types_from_idl, get_types_from_msg
 
     if len(channel.definition) > _MAX_DEFINITION:
@@ -356,7 +369,7 @@ def _check_definition(channel: LogChannel, name: str, store: Typestore) -> None:
         if needed in found or needed != _TIME:
             known = [(field.lower(), kind) for field, kind in store.fielddefs[needed][1]]
             if [(field.lower(), kind) for field, kind in found.get(needed, ([], []))[1]] != known:
-                raise LogRefused("schema-unknown", f"the log defines {needed} otherwise than ROS does")
+                raise LogRefused("schema-unknown", f"the log defines {needed} otherwise than is known")
 
 
 def _types_in(name: str, store: Typestore) -> list[str]:

@@ -33,7 +33,7 @@ from autolabel.contracts.ports import Announcements, Bucket, DriveMarks, Logs, O
 from autolabel.contracts.wording import counted
 from autolabel.logs.calibrations import read_calibrations
 from autolabel.logs.extraction import Extracted, ExtractedFrame, LeftMessage, Tally, extract_frames
-from autolabel.logs.index import START_MISSING, Clock, LogIndex, LogSlice, UnreadRange, plan_slices, set_start
+from autolabel.logs.index import START_MISSING, Chunk, Clock, LogIndex, LogSlice, UnreadRange, plan_slices, set_start
 from autolabel.logs.messages import inspect_log
 from autolabel.logs.ranges import LOG_CHANGED
 from autolabel.logs.selection import (
@@ -267,9 +267,10 @@ class LogExtraction:
     def extract(self, number: int) -> SliceDone:
         """Write the frames of a slice into the drive's folder, and what became of its messages."""
         log, plan = self._log, self._plan()
-        part = msgspec.json.decode(self._read(log.slice(number, "chunks.json")), type=LogSlice)
+        part = self._slice(number)
         source = BucketSource(self._ingest, self._key, log.etag, plan.index.size)
-        items = extract_frames(source, plan.index, part, plan.names, Timestamps(), plan.selection)
+        following = self._following(number)
+        items = extract_frames(source, plan.index, part, plan.names, Timestamps(), plan.selection, following)
         frames, poses, left, unread = list[bytes](), list[bytes](), list[bytes](), list[UnreadRange]()
         try:
             for item in map_in_order(self._keep, items, _WRITERS):
@@ -429,6 +430,16 @@ class LogExtraction:
         key = log_document_key(self._log.drive)
         found = self._ingest.read_tagged(key, MAX_DOCUMENT_BYTES + 1)
         return (parse_log_document(found[0], key), found[1]) if found else (LogDocument(), "")
+
+    def _slice(self, number: int) -> LogSlice:
+        return msgspec.json.decode(self._read(self._log.slice(number, "chunks.json")), type=LogSlice)
+
+    def _following(self, number: int) -> Iterator[Chunk]:
+        """Yield the chunks of the slices behind one."""
+        for line in self._label_bucket.lines(self._log.slice_list):
+            later = msgspec.json.decode(line)["slice"]
+            if later > number:
+                yield from self._slice(later).chunks
 
     def _plan(self) -> _Plan:
         return msgspec.json.decode(self._read(self._log.index), type=_Plan)

@@ -9,14 +9,12 @@ from __future__ import annotations
 
 import heapq
 import itertools
-import struct
 from bisect import bisect_right
-from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from autolabel.contracts.errors import LogRefused
 from autolabel.contracts.ports import ByteSource
@@ -25,9 +23,10 @@ from autolabel.logs.containers import Place
 from autolabel.logs.extraction import Extracted, ExtractedFrame, LeftMessage
 from autolabel.logs.index import Chunk, Clock, Group, LogChannel, LogIndex, LogSlice, UnreadRange, VideoTimes
 from autolabel.logs.ranges import LOG_CHANGED, MAX_CHUNK_BYTES, join_ranges
-from autolabel.logs.selection import THUMBNAIL, Selector
+from autolabel.logs.selection import Selector
+from autolabel.logs.video_decoder import GROUP_PIXELS, Damage, GroupDecoder, Photos, set_strict, video_thumbnail
 from autolabel.logs.video_files import RangedFile
-from autolabel.logs.videos import GROUP_PIXELS, MOST_REORDERED, opened_video, read_packets
+from autolabel.logs.videos import MOST_REORDERED, opened_video, read_packets
 
 if TYPE_CHECKING:
     from av import Packet, VideoFrame
@@ -172,7 +171,7 @@ class _StreamReader:
         self._first, self._last = groups[0], groups[-1]
         self._keys = [group.key for group in groups if group.key is not None]
         self._frames_of: dict[int, int] = {}
-        self._turns: dict[int, int | None] = {}
+        self._photos = Photos()
         self._at = chunks[0]
         self._damage: LogRefused | None = None
         self._unread_from: int | None = None
@@ -196,10 +195,7 @@ class _StreamReader:
     def _read(self, file: RangedFile, opened: InputContainer) -> Iterator[Extracted]:
         stream = next(one for one in opened.streams.video if one.index == self._channel.id)
         decoder = stream.codec_context
-        # A slice has one core. The size of a picture is checked before memory is taken for it. Strictly, the decoder
-        # waits for all pictures that may be shown first, and does not learn from drops how many those are.
-        decoder.thread_count = 1
-        decoder.options = {"max_pixels": str(MAX_PIXELS), "strict": "strict"}
+        set_strict(decoder)
         if stream.width * stream.height > MAX_PIXELS:
             size = f"{stream.width:,}x{stream.height:,}"
             raise LogRefused("size-wrong", f"its frames have {size} pixels; at most {MAX_PIXELS:,} are read")
@@ -255,11 +251,13 @@ class _StreamReader:
             pts = own[n].pts
             if pictures.key is not None and pts is not None and pts >= pictures.key:
                 waiting.setdefault(pts, []).append(n)
-        damage = _Damage()
+        damage = Damage()
         if pictures.beyond:
             damage.add(len(pictures.packets), "it needs pictures that are too many to be read")
-        for n, frame in _decoded(decoder, pictures, waiting, damage):
-            if n < damage.first:
+        decoder.flush_buffers()
+        group = GroupDecoder(decoder, waiting, damage)
+        for fed in _fed(pictures):
+            for n, frame in group.feed(*fed):
                 yield self._frame(own[n], frame, places.pop(n))
         for n, place in places.items():
             yield LeftMessage(self._channel.topic, *_why(own[n], n, pictures, damage), place)
@@ -269,15 +267,12 @@ class _StreamReader:
             yield LeftMessage(self._channel.topic, "group-too-long", detail, place)
 
     def _frame(self, packet: Packet[VideoStream], frame: VideoFrame, place: FramePlace) -> Extracted:
-        # numpy takes tenths of a second to import, and the command is often run for something else.
-        from autolabel.logs.pictures import photo_file
-
         shown = (packet.pts or 0) * packet.time_base - Fraction(*self._video.origin)
         timestamp = self._video.start + round(shown * 1_000_000_000)
         clock: Clock = "start" if self._video.verified else "creation"
         try:
-            self._selector.check(self._camera, timestamp, partial(_thumbnail, frame))
-            image = photo_file(frame.to_ndarray(format="rgb24"), self._turns_of(frame))
+            self._selector.check(self._camera, timestamp, partial(video_thumbnail, frame))
+            image = self._photos.file(frame)
             self._selector.take(self._camera, timestamp)
         except LogRefused as e:
             return LeftMessage(self._channel.topic, e.reason, str(e), place)
@@ -287,91 +282,25 @@ class _StreamReader:
         topic = self._channel.topic
         return ExtractedFrame(self._camera, timestamp, image.extension, image.body, topic, place, clock, note, where)
 
-    def _turns_of(self, frame: VideoFrame) -> int:
-        # The library ties a frame and its side data into a cycle, so that each that is asked for it stays in memory.
-        rotation = frame.rotation
-        if rotation not in self._turns:
-            self._turns[rotation] = _turns(frame)
-        turns = self._turns[rotation]
-        if turns is None:
-            raise LogRefused("rotated", "the video says that its frames are shown mirrored or askew")
-        return turns
 
-
-def _thumbnail(frame: VideoFrame) -> bytes:
-    width, height = THUMBNAIL
-    return frame.reformat(width, height, "gray", interpolation="AREA").to_ndarray().tobytes()
-
-
-def _why(packet: Packet[VideoStream], n: int, pictures: _Pictures, damage: _Damage) -> tuple[str, str]:
+def _why(packet: Packet[VideoStream], n: int, pictures: _Pictures, damage: Damage) -> tuple[str, str]:
     """Say why a packet gave no frame: a stable word, and a sentence."""
     if packet.pts is None:
         return "no-time", "the file tells no time of it"
     if pictures.key is None or packet.pts < pictures.key:
         return "before-key-frame", "it needs pictures before the first key frame"
-    if n >= damage.first:
-        return "frame-damaged", damage.detail or "it is damaged, or needs a damaged picture"
-    return "not-decoded", "the decoder gives no picture of it"
+    return damage.why(n)
 
 
-@dataclass
-class _Damage:
-    """The first packet of a group, in the order of decoding, that is damaged. Later ones may need its picture."""
-
-    first: int = 1 << 62
-    detail: str = ""
-
-    def add(self, n: int, detail: str) -> None:
-        if n < self.first:
-            self.first, self.detail = n, detail
-
-
-def _decoded(
-    decoder: VideoCodecContext, pictures: _Pictures, waiting: Mapping[int, list[int]], damage: _Damage
-) -> Iterator[tuple[int, VideoFrame]]:
-    """Decode a group from a fresh start. Yield its pictures with the numbers of their packets, in their order.
-
-    `waiting`: the numbers of the packets that are wanted, by their pts; they are taken out.
-    """
-    import av
-
+def _fed(pictures: _Pictures) -> Iterator[tuple[int, Packet[VideoStream] | None]]:
+    """Yield what the decoder gets of a group, with the numbers of the packets; None at the end."""
+    if pictures.key is None:
+        return
     count = len(pictures.packets)
-    fed = [(n, one) for n, one in enumerate(pictures.packets) if not _shown_before(one, pictures.key)]
+    yield from ((n, one) for n, one in enumerate(pictures.packets) if not _shown_before(one, pictures.key))
     if len(pictures.ahead) > 1:
-        fed += enumerate(pictures.ahead, count - 1)
-    decoder.flush_buffers()
-    held: deque[tuple[int, VideoFrame]] = deque()
-    for n, packet in (*fed, (count, None)) if pictures.key is not None else ():
-        frames: list[VideoFrame] = []
-        if packet is not None and packet.is_corrupt:
-            damage.add(n, "the file ends inside it, or a part of it was lost")
-        else:
-            try:
-                frames = decoder.decode(packet)
-            except av.error.FFmpegError as e:
-                damage.add(n, f"it cannot be decoded: {e.strerror}")
-        for frame in frames:
-            numbers = waiting.get(frame.pts) if frame.pts is not None else None
-            if numbers:
-                number = numbers.pop(0)
-                if frame.is_corrupt:
-                    damage.add(number, "it was completed from other pictures")
-                held.append((number, frame))
-        # Pictures that need a damaged one may be shown before it.
-        while len(held) > decoder.reorder_depth + 1:
-            yield held.popleft()
-    yield from held
-
-
-def _turns(frame: VideoFrame) -> int | None:
-    """Return how many quarters a picture must be turned left to be shown upright; None if it is mirrored or askew."""
-    data: Any = frame.side_data.get("DISPLAYMATRIX")
-    if not data:
-        return 0
-    a, b, _, c, d, *_ = struct.unpack("=9i", bytes(data))
-    scale = max(abs(a), abs(b)) or 1
-    turns = {(1, 0, 0, 1): 0, (0, -1, 1, 0): 1, (-1, 0, 0, -1): 2, (0, 1, -1, 0): 3}
-    return turns.get(tuple(round(value / scale, 3) for value in (a, b, c, d)))
+        yield from enumerate(pictures.ahead, count - 1)
+    yield count, None
 
 
 def _sample_ranges(stream: VideoStream, key: int | None, until: int | None) -> list[tuple[int, int]]:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from autolabel.contracts.errors import LogRefused
 from autolabel.contracts.ports import ByteSource
 from autolabel.logs.index import (
+    PIXELS_PER_BYTE,
     VIDEO_STREAM,
     Chunk,
     Group,
@@ -24,6 +25,7 @@ from autolabel.logs.index import (
 )
 from autolabel.logs.kinds import Container
 from autolabel.logs.schemas import VIDEO_CODECS
+from autolabel.logs.video_decoder import check_reader
 from autolabel.logs.video_files import Box, RangedFile, walk_boxes
 
 if TYPE_CHECKING:
@@ -33,11 +35,6 @@ if TYPE_CHECKING:
 
 # The reader of each container. It is given, so that a file cannot choose one that opens other files.
 _READERS: Mapping[Container, str] = {"mp4": "mov", "matroska": "matroska", "mpegts": "mpegts"}
-# A core decodes and encodes a hundred million pixels a second, and the work of a slice is measured in bytes: at this
-# rate the default of 128 MiB takes about two minutes.
-_PIXELS_PER_BYTE = 100
-# The most that is decoded of one group: ten minutes of 1920x1080 at 30 Hz without a key frame, and eight of a core.
-GROUP_PIXELS = 40_000_000_000
 _READ_AT_ONCE = 256 * 1024
 # A day of frames at 30 Hz has 2.6 million samples, each of 12 to 24 bytes in the index.
 _MOST_SAMPLES = 5_000_000
@@ -98,14 +95,9 @@ def inspect_video(source: ByteSource, container: Container, name: str) -> LogInd
 @contextmanager
 def opened_video(file: RangedFile, container: Container, name: str) -> Iterator[InputContainer]:
     """Open a file. What its source raises is raised, also where the library goes on."""
-    try:
-        import av
-    except ImportError as e:
-        raise LogRefused(
-            "no-video-reader",
-            f"{name} is a video, and the package av, which reads videos, is not here: deploy the stack with the "
-            "parameter Video=yes, or install autolabel with its extra video",
-        ) from e
+    check_reader(f"{name} is a video")
+    import av
+
     try:
         # It need not look at frames, since the index tells all; and must not, since damaged key frames are key frames.
         told = {"probesize": "32", "analyzeduration": "0", "fflags": "noparse"}
@@ -331,7 +323,7 @@ def _parts(stream: VideoStream, size: int, fragments: Sequence[int]) -> _Parts:
     chunks = []
     for part, following in itertools.zip_longest(gathered, gathered[1:]):
         reach = following.end if following and fragments else size
-        cost = part.samples * pixels // _PIXELS_PER_BYTE
+        cost = part.samples * pixels // PIXELS_PER_BYTE
         group = Group(part.key, following.key if following else None, reach, cost)
         chunks.append(Chunk(part.start, part.end - part.start, (stream.index,), group=group))
     detail = f"{behind:,} of the {shown:,} frames that its index lists are behind the file's end"
@@ -350,7 +342,7 @@ def _cued(opened: InputContainer, stream: VideoStream, size: int) -> _Parts:
     for entry in stream.index_entries:
         if entry.is_keyframe and (not cues or (entry.pos > cues[-1][0] and entry.timestamp > cues[-1][1])):
             cues.append((entry.pos, entry.timestamp))
-    rate = (stream.average_rate or 0) * (stream.time_base or 0) * stream.width * stream.height / _PIXELS_PER_BYTE
+    rate = (stream.average_rate or 0) * (stream.time_base or 0) * stream.width * stream.height / PIXELS_PER_BYTE
     chunks: list[Chunk] = []
     # The first chunk begins with the file, the last one ends with it.
     for (start, key), following in itertools.zip_longest([(0, 0), *cues[1:]], cues[1:]):
