@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -176,6 +177,125 @@ def test_two_files_of_one_frame_are_refused_before_anything_is_uploaded(
     assert done.exit_code == 1
     assert "1700000000000000000.jpg" in done.output
     assert f"1700000000000000000.{second}" in done.output
+    assert uploaded(stack) == []
+
+
+KITTI = b"2011-09-26 13:02:25.964389445\n2011-09-26 13:02:26.064389446\n"
+
+
+@pytest.mark.parametrize(
+    ("files", "keys"),
+    [
+        (
+            ["image_02/data/0000000000.png", "image_03/data/0000000001.png", "image_02/data/0000000001.png"],
+            ["image_02/1317042145964389445", "image_02/1317042146064389446", "image_03/1317042146064389446"],
+        ),
+        (
+            [
+                "samples/CAM_BACK/n008-2018__CAM_BACK__1526915243047295.png",
+                "sweeps/CAM_BACK/n008-2018__CAM_BACK__1526915243147295.png",
+                "sweeps/CAM_FRONT/n008-2018__CAM_FRONT__1526915243147295.png",
+            ],
+            ["CAM_BACK/1526915243047295000", "CAM_BACK/1526915243147295000", "CAM_FRONT/1526915243147295000"],
+        ),
+        (
+            ["sensors/cameras/ring_side_left/315968112449927216.png", "sensors/lidar/315968112449927216.feather"],
+            ["ring_side_left/0315968112449927216"],
+        ),
+        (
+            ["2017-V2-Log1-FL/1501822123109584.png", "2017-V2-Log1-RR/1501822123109584.png"],
+            ["FL/1501822123109584000", "RR/1501822123109584000"],
+        ),
+        (["front/2.png", "left/1.png", "left/.hidden.png", "front/10.png"], []),
+    ],
+    ids=["KITTI", "nuScenes", "Argoverse", "Ford", "numbers"],
+)
+def test_the_folders_in_a_folder_are_cameras(
+    stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: list[str], keys: list[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for file in files:
+        Path(file).parent.mkdir(parents=True, exist_ok=True)
+        Path(file).write_bytes(png())
+        os.utime(file, ns=(START, START))
+        if Path(file).parent.name == "data":
+            (Path(file).parent.parent / "timestamps.txt").write_bytes(KITTI)
+    done = upload(Path())
+    assert done.exit_code == 0, done.output
+    keys = keys or [f"front/{START}", f"front/{START + STEP}", f"left/{START}"]
+    assert uploaded(stack) == sorted([DOCUMENT, *(f"drives/d1/{key}.png" for key in keys)])
+    cameras = Counter(key.split("/")[0] for key in keys)
+    assert document(stack).cameras == {camera: Camera(count) for camera, count in cameras.items()}
+    assert f"{len(keys)} frame" in done.output
+    assert all(camera in done.output for camera in cameras)
+    # Another upload is of the same frames.
+    before = uploaded(stack)
+    assert upload(Path()).exit_code == 0
+    assert uploaded(stack) == before
+
+
+def test_only_the_camera_of_one_folder_can_be_named(stack: Stack, tmp_path: Path) -> None:
+    for camera in ("image_02", "image_03"):
+        (tmp_path / camera / "data").mkdir(parents=True)
+        (tmp_path / camera / "data/0.png").write_bytes(png())
+        (tmp_path / camera / "timestamps.txt").write_bytes(KITTI)
+    done = upload(tmp_path, "--camera", "left")
+    assert done.exit_code == 1
+    assert f"--camera names one camera, and the folders in {tmp_path} are image_02, image_03" in done.output
+    assert uploaded(stack) == []
+    assert upload(tmp_path / "image_03", "--camera", "left").exit_code == 0
+    assert of_camera(stack, "left") == ["1317042145964389445.png"]
+    assert upload(tmp_path / "image_03").exit_code == 0
+    assert of_camera(stack, "image_03") == ["1317042145964389445.png"]
+
+
+def test_with_several_cameras_the_first_frames_are_those_of_all(stack: Stack, tmp_path: Path) -> None:
+    for name in (f"{camera}/{START + number}.png" for camera in ("front", "left") for number in range(3)):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(png())
+    assert upload(tmp_path, "--limit", "4").exit_code == 0
+    assert document(stack).cameras == {"front": Camera(2), "left": Camera(2)}
+
+
+@pytest.mark.parametrize(
+    ("files", "said"),
+    [
+        (("samples/a/x__a__1526915243047295.png", "sweeps/a/x__a__1526915243047295.jpg"), "are the same frame"),
+        (("front/1700000000000000.png", "front/1700000000000000000.jpg"), "are the same frame"),
+        (("a/front/1.png", "b/front/2.png"), "would both be camera 'front'"),
+        (("a/2017-V2-Log1-FL/1.png", "2017-V2-Log2-FL/2.png"), "would both be camera 'FL'"),
+    ],
+)
+def test_files_and_folders_that_would_be_one_are_refused_by_both_names(
+    stack: Stack, tmp_path: Path, files: tuple[str, str], said: str
+) -> None:
+    for file in files:
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file).write_bytes(png())
+    done = upload(tmp_path)
+    assert done.exit_code == 1
+    assert said in done.output
+    assert all(file in done.output or str((tmp_path / file).parent) in done.output for file in files)
+    assert uploaded(stack) == []
+
+
+@pytest.mark.parametrize(
+    ("files", "said"),
+    [
+        (("image_02/data/7.png", "image_02/timestamps.txt"), "7.png has no time in"),
+        (("-/1.png",), "gives no name of a camera"),
+        (("logs/1.png",), "'logs' is not allowed"),
+    ],
+)
+def test_a_folder_that_tells_no_time_or_camera_is_refused(
+    stack: Stack, tmp_path: Path, files: tuple[str, ...], said: str
+) -> None:
+    for file in files:
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file).write_bytes(KITTI if file.endswith("txt") else png())
+    done = upload(tmp_path)
+    assert done.exit_code == 1
+    assert said in done.output
     assert uploaded(stack) == []
 
 

@@ -24,7 +24,7 @@ from autolabel_cli.drives.log_uploads import (
     upload_logs,
 )
 from autolabel_cli.drives.logs import LogRecording, find_source, read_document
-from autolabel_cli.drives.recordings import Recording
+from autolabel_cli.drives.recordings import Recording, first_of
 from autolabel_cli.drives.results import fetch_run
 from autolabel_cli.drives.run_progress import RunView
 from autolabel_cli.drives.uploads import (
@@ -53,7 +53,7 @@ _POLICIES: dict[str, Policy] = {"all": VerifyAll(), "doubtful": VerifyUncertain(
 @click.command()
 @click.argument("source", type=click.Path(path_type=Path))
 @click.option("--drive", required=True, help="Name of the drive.")
-@click.option("--camera", help="Name of the camera; default: front, of a log or a video its own.")
+@click.option("--camera", help="Name of the only camera; default: front, else its own.")
 @click.option("--topic", "topics", multiple=True, help="Topic of a log instead of all with pictures; repeatable.")
 @click.option(
     "--start", callback=lambda _context, _option, text: _start(text), help="Time of a video's first frame, with a zone."
@@ -99,8 +99,9 @@ def upload(
 ) -> None:
     """Upload SOURCE as a drive, and close the drive.
 
-    SOURCE is a folder of .png, .jpg and .jpeg images, which become one camera; a video file (MP4, MKV, TS); or a drive
-    log (MCAP, a ROS bag, or a zip or tar archive of images or of one log) or a folder of logs, with all their cameras.
+    SOURCE is a folder of .png, .jpg and .jpeg images, which become one camera, or of folders of images, which become
+    a camera each; a video file (MP4, MKV, TS); or a drive log (MCAP, a ROS bag, or a zip or tar archive of images or of
+    one log) or a folder of logs, with all their cameras.
     Closing the drive starts its run. A drive that is closed already is refused without --late, if you may read the
     ledger.
 
@@ -109,8 +110,9 @@ def upload(
     --extract, a log is extracted here, as a video always is.
 
     Images are frames in the order of the numbers in their names. A name of 19 digits is the frame's time in ns, one of
-    16 in µs. The file .autolabel-upload.json, which is written into the folder, keeps the times of all other names:
-    when a changed folder is uploaded to its drive again, the same names are the same frames.
+    16 in µs; KITTI's timestamps.txt is read. The file .autolabel-upload.json, which is written beside the images, keeps
+    the times of all other names: when a changed folder is uploaded to its drive again, the same names are the same
+    frames.
     """
     check_names(drive, camera or DEFAULT_CAMERA)
     if late and (models or notes or policy != "all"):
@@ -137,7 +139,7 @@ def upload(
         raise CommandError(f"{source} is not a drive log: leave out --topic, --start, --extract and --partial")
     if replace:
         raise CommandError("--replace is for logs that are uploaded as they are: leave it out")
-    if isinstance(recording, LogRecording) and camera:
+    if camera:
         recording.rename_camera(camera)
     stack = stack or Stack.find(stack_name)
     if described.models:
@@ -166,7 +168,8 @@ def upload(
         close_drive(stack, drive, document_of(described, counts, calibrations))
     skipped = f"; {recording.skipped_sentence}" if recording.skipped else ""
     done = _uploaded(drive, late=late, known=known)
-    said = f"drive {drive}: {counted(count, 'frame')} uploaded{done[0]}{skipped}{done[1]}"
+    cameras = f" of {first_of(counts)}" if isinstance(recording, Recording) and recording.cameras else ""
+    said = f"drive {drive}: {counted(count, 'frame')}{cameras} uploaded{done[0]}{skipped}{done[1]}"
     console.print(said, highlight=False, soft_wrap=True)
 
 

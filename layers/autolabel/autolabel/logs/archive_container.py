@@ -21,11 +21,11 @@ from autolabel.logs.image_files import (
     IMAGES,
     RECEIPT,
     TIMESTAMPS,
+    FrameTime,
     camera_folder,
+    frame_times,
     parse_receipt,
     parse_timestamps,
-    spread_times,
-    time_of_name,
 )
 from autolabel.logs.index import Chunk, Clock, LogChannel, LogIndex, Member, PartOfSource, UnreadRange
 from autolabel.logs.kinds import Container, tell_kind
@@ -55,11 +55,6 @@ class _Sorted(NamedTuple):
     times: dict[str, ArchiveFile]
     others: list[ArchiveFile]
     refused: list[UnreadRange]
-
-
-class _Timed(NamedTuple):
-    time: int
-    clock: Clock
 
 
 class ArchiveReader:
@@ -104,7 +99,8 @@ class ArchiveReader:
             times = _times(folder, [file.name for file in files], texts, oldest)
             for file in files:
                 if timed := times.get(file.name):
-                    member = Member(file.name, file.size, timed.clock, file.crc, file.stored)
+                    clock: Clock = "assumed" if timed.assumed else "name"
+                    member = Member(file.name, file.size, clock, file.crc, file.stored)
                     chunks.append(Chunk(file.start, file.length, (number,), timed.time, timed.time, member=member))
                 else:
                     refused.append(refusal(file, "timestamp-wrong", f"has no time in {folder}/{TIMESTAMPS}"))
@@ -157,20 +153,12 @@ def _read_times(archive: Archive, files: dict[str, ArchiveFile]) -> dict[str, by
     return {name: bytes(archive.read(file)) for name, file in ordered}
 
 
-def _times(folder: str, names: Sequence[str], texts: dict[str, bytes], oldest: int) -> dict[str, _Timed]:
+def _times(folder: str, names: Sequence[str], texts: dict[str, bytes], oldest: int) -> dict[str, FrameTime]:
     """Return the time of each image of a camera by its name. Those that a list of times lacks have none.
 
-    The rules are those of `autolabel upload` for a folder, and KITTI's. LogRefused for a damaged receipt.
+    LogRefused for a damaged receipt.
     """
-    if (listed := texts.get(_joined(folder, TIMESTAMPS))) is not None:
-        lines = parse_timestamps(listed)
-        numbers = {name: PurePosixPath(name).stem for name in names}
-        found = {name: int(stem) for name, stem in numbers.items() if stem.isascii() and stem.isdigit()}
-        return {
-            name: _Timed(lines[number], "name")
-            for name, number in found.items()
-            if number < len(lines) and lines[number]
-        }
+    listed = texts.get(_joined(folder, TIMESTAMPS))
     kept: dict[str, int] = {}
     for parent in sorted({str(PurePosixPath(name).parent) for name in names}):
         if body := texts.get(_joined(parent, RECEIPT)):
@@ -178,12 +166,7 @@ def _times(folder: str, names: Sequence[str], texts: dict[str, bytes], oldest: i
                 kept |= {_joined(parent, name): time for name, time in parse_receipt(body).items()}
             except ValueError as e:
                 raise LogRefused("archive-damaged", f"{_joined(parent, RECEIPT)} is damaged: {e}") from e
-    told = {name: kept.get(name) or time_of_name(name) for name in names}
-    others = [name for name, time in told.items() if time is None]
-    assumed = spread_times(kept, others, oldest) if others else {}
-    return {
-        name: _Timed(assumed[name], "assumed") if time is None else _Timed(time, "name") for name, time in told.items()
-    }
+    return frame_times(names, None if listed is None else parse_timestamps(listed), kept, oldest)
 
 
 def _joined(folder: str, name: str) -> str:

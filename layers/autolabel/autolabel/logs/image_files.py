@@ -5,9 +5,10 @@ from __future__ import annotations
 import itertools
 import json
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import PurePosixPath
+from typing import NamedTuple
 
 import msgspec
 
@@ -36,6 +37,13 @@ _MICROSECONDS = re.compile(r"[1-9][0-9]{15}")
 _NANOSECONDS = re.compile(r"[1-9][0-9]{17}|[0-9]{19}")
 _LINE = re.compile(r"(\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?\s*")
 _OTHERS_IN_NAMES = re.compile(r"[^A-Za-z0-9_-]+")
+
+
+class FrameTime(NamedTuple):
+    """The time of an image, in ns since its data set's epoch. `assumed`: it follows from its place among the others."""
+
+    time: int
+    assumed: bool = False
 
 
 class _Receipt(msgspec.Struct):
@@ -80,6 +88,27 @@ def folder_camera(folder: str) -> str:
     if not is_name(name):
         raise LogRefused("camera-unnamed", f"folder {folder!r} gives no name of a camera: {name!r} is not allowed")
     return name
+
+
+def frame_times(
+    names: Sequence[str], lines: Sequence[int] | None, kept: Mapping[str, int], oldest: int
+) -> dict[str, FrameTime]:
+    """Return the time of each image of a camera by its name, which may be a path.
+
+    It is the one that a receipt has `kept`, or that of the image's number in `lines`, the camera's list of times; of
+    the list, those without a time are left out. Without a list (None) it is the name's own. Other images get times
+    between those of the receipt, or from `oldest` on, the time of the oldest file.
+    """
+    told = {name: kept.get(name) or (time_of_name(name) if lines is None else _listed(name, lines)) for name in names}
+    others = [name for name, time in told.items() if time is None] if lines is None else []
+    assumed = spread_times(kept, others, oldest) if others else {}
+    found = {name: FrameTime(time) for name, time in told.items() if time}
+    return found | {name: FrameTime(assumed[name], assumed=True) for name in others}
+
+
+def _listed(name: str, lines: Sequence[int]) -> int | None:
+    number = PurePosixPath(name).stem
+    return lines[int(number)] if number.isascii() and number.isdigit() and int(number) < len(lines) else None
 
 
 def spread_times(kept: Mapping[str, int], names: Collection[str], oldest: int) -> dict[str, int]:
