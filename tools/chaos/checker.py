@@ -8,13 +8,15 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from autolabel.contracts.drive import execution_name
 from autolabel.contracts.run_folder import RunFolder
 from autolabel.contracts.verification import ACCEPTED, AGAIN, AUDIT, BLIND_AUDIT, KEPT
+from tools.chaos.log_checker import LogEvidence, gather_logs, log_problems
+from tools.chaos.log_fleet import SentLog
 from tools.chaos.operators import ENDED
 from tools.chaos.stage import Stage
 
@@ -57,7 +59,7 @@ class Evidence:
     versions: every frame that was ever put into the ingest bucket. promised: keys that the fleet put before it closed
     the drive. runs: the number of runs that the drive must have. executions: (name, status), the oldest first. jobs:
     those of all runs, the oldest first. kinds: frame kinds by run, where the run has written them. waiting: task tokens
-    still stored.
+    still stored. logs: of a drive of logs.
 
     Of the last run: labels: the labels of its dataset. spared: keys of frames that go to no reviewer, by their kind.
     rounds: the frames of the manifests of its rounds. unasked: keys of failed frames whose unit has neither an answer
@@ -83,6 +85,7 @@ class Evidence:
     unasked: list[str] = field(default_factory=list)
     pending: list[str] = field(default_factory=list)
     waiting: int = 0
+    logs: LogEvidence | None = None
 
 
 @dataclass(frozen=True)
@@ -109,6 +112,8 @@ def judge(evidence: Evidence) -> Verdict:
     lost += sorted(set(listed) - set(ended)) + sorted(set(placed) - set(dataset))
     doubled = [key for counts in (Counter(listed), ended, dataset) for key, count in counts.items() if count > 1]
     problems = [*_problems(evidence, set(listed), placed, ended), *_lost_answers(evidence), *_asked_twice(evidence)]
+    if evidence.logs:
+        problems += log_problems(evidence.logs)
     return Verdict(len(listed), lost, doubled, problems)
 
 
@@ -179,9 +184,10 @@ def _may_ask_again(job: Job, earlier: Job, kind: str) -> bool:
     return job.run != earlier.run and kind in (AGAIN, AUDIT, BLIND_AUDIT)
 
 
-def gather(stage: Stage, drive: str, promised: frozenset[str], runs: int = 1) -> Evidence:
-    """Collect the evidence of a drive with this number of runs."""
-    return _Gatherer(stage, drive).gather(promised, runs)
+def gather(stage: Stage, drive: str, promised: frozenset[str], runs: int = 1, sent: Sequence[SentLog] = ()) -> Evidence:
+    """Collect the evidence of a drive with this number of runs. `sent`: the logs that the fleet put."""
+    evidence = _Gatherer(stage, drive).gather(promised, runs)
+    return replace(evidence, logs=gather_logs(stage, drive, sent)) if sent else evidence
 
 
 class _Gatherer:

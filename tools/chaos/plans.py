@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -18,6 +18,7 @@ STATE_FUNCTIONS = (
 )
 # The last two are not drawn for these faults, so that the plans of older seeds stay the same.
 _DRAWN_FUNCTIONS = STATE_FUNCTIONS[:-2]
+EXTRACT = "ExtractFunction"
 MACHINE, SAGEMAKER = "states", "SageMaker"
 OUTLIVES_VISIBILITY = VISIBILITY_SECONDS + 2.0
 
@@ -27,8 +28,8 @@ class WorldEvent:
     """An event at the endpoint, the model, the queues or the runs, `at` seconds after the first upload.
 
     kind: endpoint-away (deleted, and created again after `seconds`), endpoint-update, moods (of the model, with their
-    shares, for `seconds`), strangers (malformed and foreign messages), runs-stopped (by an operator), operator (who
-    stops runs half way and goes on with each of `acts`, see operators.py).
+    shares, for `seconds`), strangers (malformed and foreign messages), runs-stopped and extractions-stopped (by an
+    operator), operator (who stops runs half way and goes on with each of `acts`, see operators.py).
     """
 
     kind: str
@@ -47,12 +48,26 @@ SLOW_MODEL = WorldEvent("moods", 0, 5, (("slow", 1.0),))
 
 
 @dataclass(frozen=True)
+class LogsPlan:
+    """The upload of a drive's logs. document: when recording.json comes, early, late or never.
+
+    overwritten: how often other bytes replace the first log while it is extracted, `pause` seconds after its record;
+    the second time they are the first ones again. It goes with a late document, which closes the drive.
+    """
+
+    document: str = "early"
+    overwritten: int = 0
+    pause: float = 0.0
+
+
+@dataclass(frozen=True)
 class DrivePlan:
     """The upload of one drive. `frames`: (name, kind of frame, see fleet.py); `late`: put after drive.json.
 
     closing: once, twice, first (before the frames), refused (a bad drive.json before the good one), changed (another
     one afterwards), never (the sweep has to close it). pause: seconds between frames. models: how many models the
     drive.json names; the second one gets no frame before the drive is closed. audits: whether the policy is `doubtful`.
+    logs: those of a drive of logs (see log_fleet.py); besides, only `models` counts.
     """
 
     frames: tuple[tuple[str, str], ...]
@@ -61,14 +76,20 @@ class DrivePlan:
     pause: float = 0.0
     models: int = 1
     audits: bool = False
+    logs: LogsPlan | None = None
+
+    def __str__(self) -> str:
+        if logs := self.logs:
+            return f"drive of logs, recording.json {logs.document}, overwritten {logs.overwritten} times"
+        return f"drive of {len(self.frames)}+{len(self.late)} frames, {self.models} models, closed {self.closing}"
 
 
 @dataclass(frozen=True)
 class Plan:
     """A plan of faults: they strike for `seconds` from the first upload on. Then they stop, and every drive must end.
 
-    must_strike: the plan fails if none of its faults struck, since it would prove nothing. all_must_strike: if one of
-    its faults and events is missing.
+    must_strike: the plan fails if none of its faults struck, since it would prove nothing; without faults and events,
+    if no log was replaced during its extraction. all_must_strike: if one of its faults and events is missing.
     """
 
     name: str
@@ -87,12 +108,14 @@ class Plan:
 
     def lines(self) -> list[str]:
         """The plan as lines of text."""
-        drives = [
-            f"drive of {len(d.frames)}+{len(d.late)} frames, {d.models} models, closed {d.closing}" for d in self.drives
-        ]
         faults = [f"{f}, p={f.probability:g}, at most {f.times}, after {f.skip}, {f.seconds:g} s" for f in self.faults]
         events = [f"{e} at {e.at:g} s for {e.seconds:g} s" for e in self.events]
-        return [f"plan {self.name}, seed {self.seed}: faults for {self.seconds:g} s", *drives, *faults, *events]
+        return [
+            f"plan {self.name}, seed {self.seed}: faults for {self.seconds:g} s",
+            *map(str, self.drives),
+            *faults,
+            *events,
+        ]
 
 
 def call(service: str, operation: str, code: str, target: str = "", kind: str = "error", **more: Any) -> Fault:
@@ -108,14 +131,21 @@ def named_plans() -> list[Plan]:
     plans: list[Plan] = []
 
     def plan(
-        name: str, *what: Fault | WorldEvent, seconds: float = 4.0, drives: int = 1, every: bool = False, **drive: Any
+        name: str,
+        *what: Fault | WorldEvent,
+        seconds: float = 4.0,
+        drives: int = 1,
+        every: bool = False,
+        logs: Sequence[LogsPlan] = (),
+        **drive: Any,
     ) -> None:
         seed = len(plans)
         draw = random.Random(seed)
         faults = tuple(thing for thing in what if isinstance(thing, Fault))
         events = tuple(thing for thing in what if isinstance(thing, WorldEvent))
-        uploads = tuple(drive_plan(draw, **drive) for _ in range(drives))
-        plans.append(Plan(name, seed, uploads, faults, events, seconds, must_strike=bool(what), all_must_strike=every))
+        uploads = (*(drive_plan(draw, **drive) for _ in range(drives)), *map(_drive_of_logs, logs))
+        strikes = bool(what) or any(one.overwritten for one in logs)
+        plans.append(Plan(name, seed, uploads, faults, events, seconds, must_strike=strikes, all_must_strike=every))
 
     plan("no fault", drives=2)
     plan("two models", drives=2, models=2, unreadable=True)
@@ -206,6 +236,33 @@ def named_plans() -> list[Plan]:
     reviewed("relabelled half way, with audits", "half-answered", operator("relabel"), audits=True)
     relabels = WorldEvent("operator", 1.5, acts=("relabel at once",))
     plan("relabelled while models answer", SLOW_MODEL, relabels, every=True)
+
+    def extracted(name: str, *what: Fault | WorldEvent, every: bool = False, drives: int = 0, **logs: Any) -> None:
+        document = ("early", "late")[len(plans) % 2]
+        plan(name, *what, seconds=6.0, every=every, drives=drives, logs=[LogsPlan(**{"document": document, **logs})])
+
+    def killed(often: Mapping[str, Any], *operations: str) -> list[Fault]:
+        kinds = ("kill-before", "kill-after")
+        return [Fault("call", kind, EXTRACT, operation=name, **often) for name in operations for kind in kinds]
+
+    ends = [invocation(kind, EXTRACT, times=3, skip=1) for kind in ("kill-before", "kill-after")]
+    extracted("extract killed at its invocations", *ends)
+    often = {"probability": 0.15, "times": 6}
+    extracted("extract killed at its calls", *killed(often, "PutObject", "GetObject", ""), every=True, drives=1)
+    twice = call("lambda", "Invoke", "ServiceException", MACHINE, "lost", probability=0.5, times=8)
+    slow = call("s3", "", "SlowDown", EXTRACT, probability=0.1, times=10)
+    extracted(
+        "slices doubled, S3 SlowDown and answers lost", twice, slow, call("s3", "", "InternalError", EXTRACT, **lost)
+    )
+    moved = (
+        *(Fault("delivery", kind, "/logs/", seconds=3) for kind in ("drop", "delay", "double")),
+        Fault("delivery", "reorder", "/logs/", times=10, seconds=0.7),
+    )
+    plan("events of logs dropped, delayed, doubled", *moved, drives=0, logs=[LogsPlan("late"), LogsPlan("early")])
+    extracted("extractions stopped and redriven", WorldEvent("extractions-stopped"), every=True)
+    extracted("a slice's retries exhausted", invocation("kill-before", EXTRACT, times=12, skip=1))
+    plan("logs overwritten", drives=0, logs=[LogsPlan("late", times, pause) for times in (1, 2) for pause in (0, 0.7)])
+    plan("logs without a document", drives=1, logs=[LogsPlan("never")])
     return plans
 
 
@@ -235,7 +292,36 @@ def random_plan(seed: int) -> Plan:
     faults = tuple(draw.choice(_FAULTS)(draw) for _ in range(draw.randint(1, 5)))
     events = tuple(_event(draw) for _ in range(draw.choices((0, 1, 2), (5, 4, 1))[0]))
     plan = Plan(f"random {seed}", seed, drives, faults, events, round(draw.uniform(2, 6), 1))
-    return _with_reviewers(plan, random.Random(f"reviewers of {seed}"))
+    plan = _with_reviewers(plan, random.Random(f"reviewers of {seed}"))
+    return _with_logs(plan, random.Random(f"logs of {seed}")) if seed % 4 == 2 else plan
+
+
+def _with_logs(plan: Plan, draw: random.Random) -> Plan:
+    """Add a drive of logs, and faults of its extraction; drawn apart, as `_with_reviewers` does."""
+    document = draw.choice(("early", "late", "never"))
+    overwritten = draw.choice((0, 0, 1, 2)) if document == "late" else 0
+    logs = LogsPlan(document, overwritten, round(draw.uniform(0, 1), 1))
+    faults: list[Fault] = []
+    for _ in range(draw.randint(1, 3)):
+        more: dict[str, Any] = {"probability": round(draw.uniform(0.1, 0.6), 2), "times": draw.randint(1, 10)}
+        kill, operation = draw.choice(("kill-before", "kill-after")), draw.choice(("PutObject", "GetObject", ""))
+        faults.append(
+            draw.choice(
+                (
+                    invocation(draw.choice((kill, "slow")), EXTRACT, **more),
+                    Fault("call", kill, EXTRACT, operation=operation, **more),
+                    call("s3", "", "SlowDown", EXTRACT, draw.choice(("error", "lost")), **more),
+                    Fault("delivery", draw.choice(("drop", "double", "delay", "reorder")), "/logs/", **more),
+                )
+            )
+        )
+    events = [WorldEvent("extractions-stopped", round(draw.uniform(0, 3), 1))] if draw.random() < 0.3 else []
+    return replace(
+        plan,
+        drives=(*plan.drives, _drive_of_logs(logs)),
+        faults=(*plan.faults, *faults),
+        events=(*plan.events, *events),
+    )
 
 
 def _with_reviewers(plan: Plan, draw: random.Random) -> Plan:
@@ -253,6 +339,10 @@ def _with_reviewers(plan: Plan, draw: random.Random) -> Plan:
         faults.append(Fault("call", kind, "VerifyFunction", operation=call, times=draw.randint(1, 2), skip=skip))
     acts = draw.choices(("redrive", "relabel", "relabel at once"), (3, 3, 1), k=draw.randint(1, 2))
     return replace(plan, faults=(*plan.faults, *faults), events=(*plan.events, operator(*acts)))
+
+
+def _drive_of_logs(logs: LogsPlan) -> DrivePlan:
+    return DrivePlan((), logs=logs)
 
 
 def drive_plan(

@@ -8,8 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
+from autolabel_cli.drives.log_status import ENDED_BADLY, redrive_logs
 from tools.chaos.checker import Verdict, executions, gather, judge, pending_keys
 from tools.chaos.fleet import Upload
+from tools.chaos.log_checker import extractions
+from tools.chaos.log_fleet import LogUpload
 from tools.chaos.operators import ENDED, Operator
 from tools.chaos.operators import PATIENCE_SECONDS as OPERATORS_PATIENCE
 from tools.chaos.plans import Plan
@@ -23,6 +26,8 @@ PATIENCE_SECONDS = 90.0
 SETTLING_SECONDS = 30.0
 # Redrives of one run before it counts as stuck.
 MOST_REDRIVES = 4
+# Counts the logs that other bytes replaced before their extraction ended.
+REPLACED = "log replaced"
 DEAD_LETTERS = {"SubmitDeadLetters": "SubmitQueue", "CollectDeadLetters": "CollectQueue"}
 
 
@@ -44,7 +49,7 @@ class Outcome:
         plan = self.plan
         if plan.all_must_strike:
             return not {str(thing) for thing in (*plan.faults, *plan.events)} <= self.injected.keys()
-        wanted = {str(thing) for thing in plan.faults or plan.events}
+        wanted = {str(thing) for thing in plan.faults or plan.events} or {REPLACED}
         return plan.must_strike and not wanted & self.injected.keys()
 
     @property
@@ -91,7 +96,12 @@ class Rehearsal:
     def __init__(self, stage: Stage, plan: Plan, label: str) -> None:
         self._stage = stage
         self._outcome = Outcome(plan)
-        self._uploads = [Upload(stage, f"{label}-{i}", drive) for i, drive in enumerate(plan.drives)]
+        self._uploads = [
+            LogUpload(stage, f"{label}-{i}", drive.logs, drive.models)
+            if drive.logs
+            else Upload(stage, f"{label}-{i}", drive)
+            for i, drive in enumerate(plan.drives)
+        ]
         self._redriven: dict[str, int] = {}
         self._operator = Operator(stage)
 
@@ -115,6 +125,7 @@ class Rehearsal:
             until(self._quiet, SETTLING_SECONDS)
             # Late duplicates may bring back a unit for a moment.
             until(self._in_order, SETTLING_SECONDS)
+            outcome.injected |= self._replaced()
         else:
             outcome.stuck = list(self._waits())
         outcome.seconds = time.monotonic() - began
@@ -142,7 +153,7 @@ class Rehearsal:
         for upload in self._uploads:
             status = self._operator.status(upload.drive)
             if status == "":
-                self._sweep()
+                self._advance(upload)
             elif status in ENDED - {"SUCCEEDED"} and self._redriven.get(upload.drive, 0) < MOST_REDRIVES:
                 self._redriven[upload.drive] = self._redriven.get(upload.drive, 0) + 1
                 self._outcome.redrives += 1
@@ -155,9 +166,32 @@ class Rehearsal:
     def _in_order(self) -> bool:
         for upload in self._uploads:
             runs = 1 + self._operator.relabelled[upload.drive]
-            evidence = gather(self._stage, upload.drive, frozenset(upload.promised), runs)
+            sent = upload.sent if isinstance(upload, LogUpload) else ()
+            evidence = gather(self._stage, upload.drive, frozenset(upload.promised), runs, sent)
             self._outcome.verdicts[upload.drive] = judge(evidence)
         return self._outcome.in_order
+
+    def _advance(self, upload: Upload | LogUpload) -> None:
+        """Do what a drive waits for that is not closed: redrive failed extractions, and else sweep."""
+        drive = upload.drive
+        if isinstance(upload, LogUpload):
+            statuses = [status for _, status in extractions(self._stage, drive)]
+            if "RUNNING" in statuses:
+                return
+            if set(statuses) & set(ENDED_BADLY) and self._redriven.get(drive, 0) < MOST_REDRIVES:
+                redriven = len(redrive_logs(self._stage.stack, drive))
+                self._redriven[drive] = self._redriven.get(drive, 0) + bool(redriven)
+                self._outcome.redrives += redriven
+                if redriven:
+                    return
+        self._sweep()
+
+    def _replaced(self) -> dict[str, int]:
+        drives = [upload.drive for upload in self._uploads if isinstance(upload, LogUpload)]
+        records = [record for drive in drives for record in self._stage.stack.ledger.logs(drive)]
+        # The first bytes of a log have a later attempt when they came again.
+        replaced = sum(record.state == "replaced" or record.attempt > 1 for record in records)
+        return {REPLACED: replaced} if replaced else {}
 
     def _sweep(self) -> None:
         """Call sweep, as its schedule does, once no message is left that could close the drive."""
@@ -182,6 +216,9 @@ class Rehearsal:
         for upload in self._uploads:
             drive = upload.drive
             yield f"{drive}: executions {executions(self._stage, drive)}, redriven {self._redriven.get(drive, 0)} times"
+            if isinstance(upload, LogUpload):
+                yield f"{drive}: extractions {list(extractions(self._stage, drive))}"
+                yield f"{drive}: logs {self._stage.stack.ledger.logs(drive)}"
             yield f"{drive}: pending {sorted(key for key, _ in pending_keys(self._stage, drive))}"
             yield f"{drive}: waiting runs {len(self._stage.stack.ledger.waiting_runs(drive))}"
             yield from (f"{drive}: {line}" for line in self._history(drive))

@@ -33,6 +33,8 @@ PARAMETERS = {
     "FramesPatienceSeconds": "4",
     "FramesPollSeconds": "1",
     "AbandonedAfterSeconds": "2",
+    "LogsQuietSeconds": "8",
+    "SliceMegabytes": "1",
     "ShardFrames": "4",
     "PartFrames": "4",
     "MaxJobObjects": "8",

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from botocore.exceptions import ClientError
 
+from tools.chaos.log_checker import extractions
 from tools.chaos.operators import Operator
 from tools.chaos.plans import WorldEvent
 from tools.chaos.stage import MODEL, Stage, until
@@ -50,6 +51,9 @@ _STRANGERS = (
     json.dumps({**_NOTIFICATION, "invocationStatus": "Failed", "failureReason": 7}),
 )
 
+# How long an operator waits for an extraction to stop.
+_EXTRACTION_SECONDS = 10.0
+
 
 class World:
     """Plays events, each on a thread of its own, from its creation on. `happened`: counts of those that took effect."""
@@ -86,6 +90,8 @@ class World:
         match event.kind:
             case "runs-stopped" if not self._stop():
                 return
+            case "extractions-stopped" if not until(self._stop_extractions, _EXTRACTION_SECONDS, 0.05):
+                return
             case "operator" if not self._intervene(event.acts):
                 return
             case "moods":
@@ -111,6 +117,17 @@ class World:
             except ClientError:
                 # It has not started yet.
                 continue
+        return stopped
+
+    def _stop_extractions(self) -> bool:
+        """Stop the extractions that run; whether there were any."""
+        stopped = False
+        for drive in self._drives:
+            for name, status in extractions(self._stage, drive):
+                if status == "RUNNING":
+                    arn = self._stage.stack.outputs["ExtractMachineArn"].replace(":stateMachine:", ":execution:")
+                    self._stage.client("stepfunctions").stop_execution(executionArn=f"{arn}:{name}")
+                    stopped = True
         return stopped
 
     def _intervene(self, acts: tuple[str, ...]) -> bool:
