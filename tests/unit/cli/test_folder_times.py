@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autolabel.logs import RECEIPT, choose_cameras, inspect_log, natural_order
+from autolabel.logs import RECEIPT, choose_sensors, inspect_log, natural_order
 from autolabel_cli.drives.recordings import Recording, find_recording
 from autolabel_cli.errors import CommandError
 from tests.fakes.counting import Counting
@@ -89,7 +89,7 @@ def test_an_archive_of_a_folder_has_the_cameras_and_times_of_the_folder(
             if chunk.member
         }
         assert {name: time for name, (time, _) in found.items()} == recording.times
-        names_of = choose_cameras(index).names
+        names_of = choose_sensors(index).names
         if recording.cameras:
             assert {name: names_of[channel] for name, (_, channel) in found.items()} == recording.cameras
         assert not index.unread

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from autolabel.contracts.logs import LogFolder, LogRecord
-from autolabel.logs import ExtractedFrame, Timestamps, choose_cameras, extract_frames, inspect_log, plan_slices
+from autolabel.logs import ExtractedFrame, Timestamps, choose_sensors, extract_frames, inspect_log, plan_slices
 from tests.fakes.counting import Counting
 from tools.chaos.log_checker import LogEvidence, log_problems
 from tools.chaos.log_fleet import write_log
@@ -77,7 +77,7 @@ def test_a_log_has_several_slices_and_the_pictures_that_it_says(name: str) -> No
     log = write_log(name)
     source = Counting(log.body)
     index = inspect_log(source, name)
-    cameras = choose_cameras(index).names
+    cameras = choose_sensors(index).names
     slices = plan_slices(index, cameras, 2**20)
     taken = Timestamps()
     items = [item for part in slices for item in extract_frames(source, index, part, cameras, taken)]
