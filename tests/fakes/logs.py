@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import closing
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, cast
+from typing import Any, BinaryIO, Literal, NamedTuple, cast
 
 import numpy as np
 from foxglove_schemas_protobuf.CameraCalibration_pb2 import CameraCalibration
@@ -146,6 +146,19 @@ def mcap_log(
 ) -> bytes:
     """Write an MCAP log. `options`: of the writer."""
     target = io.BytesIO()
+    write_mcap(target, messages, encoding, compression, chunk_size, **options)
+    return target.getvalue()
+
+
+def write_mcap(
+    target: BinaryIO,
+    messages: Iterable[Sent],
+    encoding: Encoding = "cdr",
+    compression: str = "zstd",
+    chunk_size: int = 4096,
+    **options: Any,
+) -> None:
+    """Write an MCAP log into a file, message by message."""
     kinds = {"": CompressionType.NONE, "lz4": CompressionType.LZ4, "zstd": CompressionType.ZSTD}
     writer = Writer(target, chunk_size=chunk_size, compression=kinds[compression], **options)
     writer.start(profile="", library="test")
@@ -159,7 +172,6 @@ def mcap_log(
             channels[message.topic] = writer.register_channel(message.topic, wire, schema)
         writer.add_message(channels[message.topic], message.log_time, data, message.log_time)
     writer.finish()  # type: ignore[no-untyped-call]
-    return target.getvalue()
 
 
 def bag_log(messages: Sequence[Sent], compression: str = "none", chunk_size: int = 4096) -> bytes:

@@ -17,6 +17,7 @@ from rich.console import Console
 
 from tools.bench.calls import call_figures
 from tools.bench.decoding import box_figures, mask_figures, segment_figures
+from tools.bench.extraction import extraction_figures
 from tools.bench.figures import Figure, broken
 from tools.bench.fusing import merge_figures
 from tools.bench.import_time import import_figures
@@ -65,6 +66,12 @@ def main(short: bool, output: Path) -> None:
             for group, place in STEPS.items()
         },
         "a reconcile pass in several calls": lambda: call_figures(units=long_run, asked=2_000 if short else 20_000),
+        "extraction of logs": lambda: extraction_figures(
+            frames=50 if short else 480,
+            longest=150 if short else 3_700,
+            video_megabytes=20 if short else 500,
+            rounds=3 if short else 7,
+        ),
         "state machine": lambda: state_machine_figures(frames=long_run, calls=2),
     }
     figures: list[Figure] = []

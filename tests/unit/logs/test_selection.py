@@ -21,6 +21,7 @@ from autolabel.logs import pictures
 from autolabel.logs.schemas import PackedPicture, RawPicture
 from autolabel.logs.selection import (
     NOT_SELECTED,
+    SAME_TIMESTAMP,
     Selection,
     Selector,
     Timestamps,
@@ -29,11 +30,27 @@ from autolabel.logs.selection import (
 from autolabel.sequences import LEAST_RATE
 from tests.fakes.archives import archive, images
 from tests.fakes.images import saved
-from tests.fakes.logs import FRONT, REAR, START, STEP, Sent, bag_log, drive, jpeg, mcap_log, pixels, raw, sqlite_log
+from tests.fakes.logs import (
+    FRONT,
+    LIDAR,
+    REAR,
+    START,
+    STEP,
+    Sent,
+    bag_log,
+    drive,
+    jpeg,
+    mcap_log,
+    pixels,
+    raw,
+    sqlite_log,
+)
 from tests.fakes.pipeline import DRIVE
 from tests.fakes.videos import OPEN, UNEVEN, video
 from tests.unit.logs.reading import read_log
-from tests.unit.logs.test_steps import Cloud
+from tests.unit.logs.test_point_clouds import scanned
+from tests.unit.logs.test_poses import GPS, fix
+from tests.unit.logs.test_steps import Cloud, extracted
 from tests.unit.logs.test_steps import document as described
 
 SECOND = 1_000_000_000
@@ -323,3 +340,20 @@ def test_a_drive_notes_the_cameras_that_are_too_slow_for_tracks(rate: float, tra
     note = "log a.mcap: selected frames are more than 200 ms apart, too far for tracks: camera-front (500 ms)"
     assert notes == ((note,) if noted else ())
     assert not cloud.announcements.told
+
+
+@pytest.mark.parametrize("selection", [{"rate": 1}, {"camera-front": {"rate": 1}, "top": {"rate": 1}}])
+def test_a_selection_leaves_point_clouds_and_poses_as_they_are(selection: Any) -> None:
+    messages = scanned(10)
+    again = messages[1]._replace(log_time=messages[-1].log_time + 1)
+    body = mcap_log([*messages, *(fix(at) for at in range(10)), again])
+    fields = {"lidars": {LIDAR: "top"}, "poses": [GPS], "selection": selection}
+    cloud = extracted(body, 10**9, fields=described(**fields))
+    counts = cloud.summary(cloud.folder()).topics
+    assert (counts[LIDAR].extracted, dict(counts[LIDAR].skipped)) == (10, {SAME_TIMESTAMP: 1})
+    assert (counts[GPS].extracted, dict(counts[GPS].skipped)) == (10, {})
+    (record,) = cloud.ledger.logs(DRIVE)
+    assert (record.lidars, record.poses) == ({"top": 10}, 10)
+    assert counts[FRONT].extracted == record.cameras["camera-front"] < 10
+    assert dict(counts[FRONT].skipped) == {NOT_SELECTED: 10 - counts[FRONT].extracted}
+    assert record.note.startswith("selected frames are more than") == (counts[FRONT].extracted > 1)

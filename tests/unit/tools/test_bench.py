@@ -12,6 +12,7 @@ from tools.bench.import_time import import_figures
 from tools.bench.work.asking import ask_for_units
 from tools.bench.work.assembling import assemble_frames
 from tools.bench.work.execution import run_execution
+from tools.bench.work.extracting import LogKind, plan_log, read_log, time_log, write_log, write_video
 from tools.bench.work.fusing import time_frame
 from tools.bench.work.labelling import label_frames
 from tools.bench.work.linking import link_frames
@@ -71,3 +72,20 @@ def test_a_frame_of_several_models_is_merged() -> None:
 def test_import_time_is_compared_with_the_bare_handler() -> None:
     [figure] = import_figures(rounds=1, function="collect")
     assert figure.ratio > 0
+
+
+@pytest.mark.parametrize("kind", ["mcap", "mcap-zstd", "bag", "sqlite3"])
+def test_a_log_is_read_as_its_library_reads_it(kind: LogKind, tmp_path: Path) -> None:
+    path = str(tmp_path / "log.db3")
+    write_log(path, kind, 6)
+    # It raises if the ways find other frames.
+    assert time_log(path, kind, rounds=1)["frames"] == 6
+    read = read_log(path, 2**27)
+    assert 0 < read["payload"] <= read["bytes"]
+    assert plan_log(path)["slices"] == 1
+
+
+def test_a_video_is_written_and_read(tmp_path: Path) -> None:
+    path = str(tmp_path / "log.mp4")
+    written = write_video(path, 2)
+    assert read_log(path, 2**27)["frames"] == written["frames"]

@@ -47,6 +47,9 @@ def decompress_zstd(data: memoryview) -> memoryview:
 
 
 def _zstd(data: memoryview, size: int) -> bytes:
+    if zstandard.frame_content_size(data) == size:
+        # In one piece, which is twice as fast. It fails if the content has another size, or more follows.
+        return zstandard.ZstdDecompressor().decompress(data, allow_extra_data=False)
     # Read as a stream: a frame's own size would replace a limit on the output.
     with zstandard.ZstdDecompressor().stream_reader(io.BytesIO(data), read_across_frames=True) as stream:
         unpacked = stream.read(size + 1)

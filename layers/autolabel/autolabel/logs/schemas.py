@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
+from functools import cache
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from autolabel.contracts.errors import LogRefused
@@ -322,11 +323,8 @@ _FOXGLOVE: dict[str, tuple[Holds, Callable[[Any], Content]]] = {
 def _ros_decoder(channel: LogChannel, name: str) -> Decoder:
     # Takes tenths of a second to import.
     from rosbags.serde import SerdeError
-    from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
-    store = get_typestore(Stores.ROS1_NOETIC if channel.encoding == "ros1" else Stores.ROS2_HUMBLE)
-    if name not in store.fielddefs:
-        store.register(get_types_from_msg(_DEFINITIONS[name], name))
+    store = _known_types(ros1=channel.encoding == "ros1")
     if channel.schema_encoding != BY_NAME:
         _check_definition(channel, name, store)
     holds, read = _ROS[name]
@@ -345,6 +343,18 @@ def _ros_decoder(channel: LogChannel, name: str) -> Decoder:
         return Decoded(_nanoseconds(header.stamp.sec, header.stamp.nanosec), read(message), header.frame_id)
 
     return decode
+
+
+@cache
+def _known_types(*, ros1: bool) -> Typestore:
+    """Return the known types. To make them takes as long as tens of messages, and a slice may have few."""
+    from rosbags.typesys import Stores, get_types_from_msg, get_typestore
+
+    store = get_typestore(Stores.ROS1_NOETIC if ros1 else Stores.ROS2_HUMBLE)
+    for name, fields in _DEFINITIONS.items():
+        if name not in store.fielddefs:
+            store.register(get_types_from_msg(fields, name))
+    return store
 
 
 def _check_definition(channel: LogChannel, name: str, store: Typestore) -> None:
