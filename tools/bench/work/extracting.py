@@ -85,7 +85,7 @@ def write_video(path: str, megabytes: int) -> dict[str, int]:
             frame.pts = number
             packets += stream.encode(frame)
         packets += stream.encode(None)
-        kept = [(bytes(packet), packet.is_keyframe, packet.pts) for packet in packets]
+        kept = [(bytes(packet), packet.is_keyframe, packet.pts or 0) for packet in packets]
         time_base = packets[0].time_base
         step = kept[1][2] - kept[0][2]
         written, number = 0, 0
