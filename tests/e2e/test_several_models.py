@@ -42,7 +42,9 @@ def test_a_model_that_fails_on_a_frame_does_not_stop_the_other(pipeline: Pipelin
     for name, line in lines.items():
         width = line["prelabel"]["image_size"][0]["width"]
         car = line["prelabel"]["annotations"][0]
-        assert (car["left"], car["width"]) == (round(0.1 * width), round(0.5 * width) - round(0.1 * width)), name
+        # The frames differ in width by a pixel or more, and the sides of a track are smoothed over its frames.
+        assert abs(car["left"] - 0.1 * width) <= 1.5, name
+        assert abs(car["width"] - 0.4 * width) <= 1.5, name
         assert line["provenance"]["models"] == ["choosy.0001", "steady.0001"]
         assert line["provenance"]["labelled-by"] == "model and person"
     # Where both models answered, both found the car and only one found the person.
