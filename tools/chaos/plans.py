@@ -248,7 +248,7 @@ def named_plans() -> list[Plan]:
     ends = [invocation(kind, EXTRACT, times=3, skip=1) for kind in ("kill-before", "kill-after")]
     extracted("extract killed at its invocations", *ends)
     often = {"probability": 0.15, "times": 6}
-    extracted("extract killed at its calls", *killed(often, "PutObject", "GetObject", ""), every=True, drives=1)
+    extracted("extract killed at its calls", *killed(often, "PutObject", "GetObject", ""), drives=1)
     twice = call("lambda", "Invoke", "ServiceException", MACHINE, "lost", probability=0.5, times=8)
     slow = call("s3", "", "SlowDown", EXTRACT, probability=0.1, times=10)
     extracted(
