@@ -43,7 +43,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         path = self.path.partition("?")[0]
         if not path.startswith(self.server.root):
-            self._answer(HTTPStatus.NOT_FOUND, b"there is no such page", "text/plain")
+            self._answer(HTTPStatus.NOT_FOUND, b"this page does not exist", "text/plain")
         elif path == self.server.root:
             self._answer(HTTPStatus.OK, self.server.page, "text/html; charset=utf-8")
         else:

@@ -15,6 +15,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+from abc import ABC, abstractmethod
 from collections import Counter, OrderedDict
 from collections.abc import Iterator
 from contextlib import redirect_stdout
@@ -286,7 +287,7 @@ class _Video(_Split):
             yield frame
 
 
-class _Videos:
+class _Videos(ABC):
     """A format that has each video apart."""
 
     def __init__(self, dataset: _Dataset, folder: str) -> None:
@@ -298,9 +299,9 @@ class _Videos:
             for video, frames in groupby(split.frames(), key=lambda frame: frame["video"]):
                 self.write(split, video, frames, self._folder / name)
 
+    @abstractmethod
     def write(self, split: _Split, video: str, frames: Iterator[_Frame], folder: Path) -> None:
         """Write a video into the folder of its split."""
-        raise NotImplementedError
 
 
 class _Mot(_Videos):

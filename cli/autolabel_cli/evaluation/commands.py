@@ -29,6 +29,14 @@ FUSED, FINAL = "fused", "final"
 _MOST_NAMES = 10
 
 
+_labelled_tracks = click.option(
+    "--labels",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    required=True,
+    help="Folder of labelled tracks: KITTI's <sequence>.txt.",
+)
+
+
 @click.group(cls=CommandGroup)
 def evaluate() -> None:
     """Score models, or a published run, against labels."""
@@ -130,12 +138,7 @@ def steadiness(manifest: Path, every: int, as_json: bool) -> None:
 
 
 @evaluate.command("tracks")
-@click.option(
-    "--labels",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    required=True,
-    help="Folder of labelled tracks: KITTI's <sequence>.txt.",
-)
+@_labelled_tracks
 @click.option(
     "--detections",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
@@ -185,12 +188,7 @@ def tracks(labels: Path, detections: Path, min_score: float, rate: float, every:
 
 
 @evaluate.command("label-issues")
-@click.option(
-    "--labels",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    required=True,
-    help="Folder of labelled tracks: KITTI's <sequence>.txt.",
-)
+@_labelled_tracks
 @click.option(
     "--rate",
     type=click.FloatRange(LEAST_RATE),

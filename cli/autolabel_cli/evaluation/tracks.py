@@ -138,13 +138,13 @@ class Row(NamedTuple):
 
     @property
     def frame(self) -> int:
-        """Read the number of the frame, in the first column. CommandError if it is none."""
+        """Read the number of the frame, in the first column. CommandError if it is not one."""
         if not self.cells[0].isdecimal():
             raise CommandError(f"{self.place}: {self.cells[0]!r} is not the number of a frame")
         return int(self.cells[0])
 
     def number(self, at: int) -> float:
-        """Read a number. CommandError if it is none."""
+        """Read a number. CommandError if it is not one."""
         try:
             value = float(self.cells[at])
         except ValueError:
