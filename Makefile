@@ -44,7 +44,7 @@ Prove and measure
   prove               Prove the completion protocol in every order of calls and faults (minutes, gigabytes)
   acceptance          Simulate fleets, and check the promise of acceptance (SHORT=1: a short run)
   mutants             Break one rule at a time and show which test notices (half an hour)
-  chaos               Label drives under injected faults (SEED=, N=, SHORT=1: each scenario once)
+  chaos               Label drives under injected faults (SEED=, N=, SHORT=1: half of the named plans)
   load                Label ten drives at once; report frames/s and where the time goes (DRIVES=, FRAMES=)
   bench               Measure speed as ratios within one run (SHORT=1: a short run)
   quality             Score models against labels: autolabel evaluate boxes (LABELS=<folder>, MODELS=, LEVEL=)
