@@ -229,6 +229,57 @@ def label_issues(labels: Path, rate: float, share: float, seed: int, as_json: bo
     return None
 
 
+@evaluate.command("cuboids")
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option(
+    "--boxes",
+    type=click.Choice(["labels", "models"]),
+    default="labels",
+    show_default=True,
+    help="Boxes that are lifted: those of the labels, as persons draw them, or those that models find.",
+)
+@click.option("--models", help='Models of the checkout, such as "yolox-nano yolox-tiles"; all by default.')
+@json_option
+def cuboids(folder: Path, boxes: str, models: str | None, as_json: bool) -> None:
+    """Lift the boxes of cars to cuboids with a LiDAR's points, and score them against the labels of FOLDER.
+
+    FOLDER is in KITTI's format: image_2/, label_2/, calib/, and velodyne/ with .bin or .pcd files. Cars and vans of 25
+    pixels and more count, up to 50 m. It needs the extra `cuboids`.
+    """
+    if models and boxes != "models":
+        raise click.UsageError("--models needs --boxes models")
+    try:
+        from autolabel_cli.evaluation.cuboids import evaluate_cuboids
+    except ModuleNotFoundError as e:
+        raise CommandError(f"{e.name} is not installed: pip install 'autolabel[cuboids]'") from e
+    from autolabel_cli.evaluation.servers import running_servers
+    from autolabel_cli.evaluation.systems import vehicle_finder
+
+    with _files_as_errors(folder), ExitStack() as running:
+        find = None
+        if boxes == "models":
+            find = vehicle_finder(running.enter_context(running_servers((models or "").replace(",", " ").split())))
+        display = None if as_json else running.enter_context(RunDisplay(console))
+        document = evaluate_cuboids(
+            folder, find, lambda count, total: display.count("frames", count, total) if display else None
+        )
+    if as_json:
+        return print_json(document)
+    counts = f"{counted(document.frames, 'frame')}, {counted(document.cars, 'car')}"
+    spent = f"{document.seconds_per_box:.3f} s a box"
+    console.print(f"{folder}: {counts}, {spent}", highlight=False, markup=False, soft_wrap=True)
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
+    for column in ("IoU with the label", "cars", "95 %"):
+        table.add_column(column, justify="right" if table.columns else "left")
+    for name, what in (("iou50", "3D 0.5"), ("iou70", "3D 0.7"), ("bev70", "from above 0.7")):
+        low, high = document.intervals[name]
+        table.add_row(what, _share(getattr(document, name)), f"{low:.2f} to {high:.2f}")
+    print_table(console, table)
+    for why, count in document.left_out.items():
+        console.print(f"{why}: {count:,}", highlight=False)
+    return None
+
+
 @contextmanager
 def _files_as_errors(folder: Path) -> Iterator[None]:
     try:

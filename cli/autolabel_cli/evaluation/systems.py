@@ -17,6 +17,7 @@ from autolabel_cli.datasets.staging import Line, chosen_label, read_line
 from autolabel_cli.errors import CommandError
 from autolabel_cli.evaluation.folders import Frame, FrameLeftOut
 from autolabel_cli.evaluation.servers import ModelServer
+from autolabel_cli.models.kitti import SCORED, LabelledFrame
 from autolabel_cli.stack import Stack
 
 FUSED, FINAL = "fused", "final"
@@ -41,7 +42,18 @@ def by_models(servers: Sequence[ModelServer], labelled: frozenset[str]) -> Label
     return label
 
 
-def _detections(server: ModelServer, frame: Frame) -> ModelDetections:
+def vehicle_finder(servers: Sequence[ModelServer]) -> Callable[[LabelledFrame], Detections]:
+    """Return what finds the vehicles of a frame: the pre-label of all models merged."""
+
+    def find(frame: LabelledFrame) -> Detections:
+        found = [_detections(server, frame) for server in servers]
+        merged = label_frame(found, _CAMERA, frame.width, frame.height, labels=SCORED["vehicle"].classes, ego_mask=None)
+        return merged.prelabel
+
+    return find
+
+
+def _detections(server: ModelServer, frame: Frame | LabelledFrame) -> ModelDetections:
     try:
         decoded = decode_answer([server.ask(frame.image)], server.model, frame.width, frame.height)
     except AnswerRefused as e:

@@ -83,13 +83,17 @@ MIN_SHARE_LEFT = 0.5
 
 
 class KittiObject(NamedTuple):
-    """Line of labels. `box`: xyxy pixels clipped to the frame, None outside it. `share_left`: of the area, 0 to 1."""
+    """Line of labels. `box`: xyxy pixels clipped to the frame, None outside it. `share_left`: of the area, 0 to 1.
+
+    `solid`: the seven texts in three dimensions: height, width, length, x, y, z, rotation_y.
+    """
 
     type: str
     truncation: float
     occlusion: int
     box: Box | None
     share_left: float
+    solid: tuple[str, ...]
 
 
 class LevelledObject(Protocol):
@@ -198,4 +202,4 @@ def _read_object(
     box = (max(0.0, x1), max(0.0, y1), min(float(width), x2), min(float(height), y2))
     left = max(0.0, box[2] - box[0]) * max(0.0, box[3] - box[1])
     share = left / ((x2 - x1) * (y2 - y1))
-    return KittiObject(fields[0], truncation, occlusion, box if left else None, share)
+    return KittiObject(fields[0], truncation, occlusion, box if left else None, share, tuple(fields[8:]))
