@@ -15,7 +15,7 @@ from autolabel_cli.drives.commands import fetch, upload, watch
 from autolabel_cli.errors import CommandGroup
 from autolabel_cli.evaluation.commands import evaluate
 from autolabel_cli.models.commands import models
-from autolabel_cli.operations.commands import close, list_drives, redrive, relabel, status, stop, triage
+from autolabel_cli.operations.commands import close, list_drives, log_lines, redrive, relabel, status, stop, triage
 
 COMMANDS = (
     upload,
@@ -23,6 +23,7 @@ COMMANDS = (
     fetch,
     list_drives,
     status,
+    log_lines,
     redrive,
     close,
     relabel,

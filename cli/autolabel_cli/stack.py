@@ -75,6 +75,12 @@ class Stack:
     def executions(self) -> StepFunctionsExecutions:
         return StepFunctionsExecutions(self.client("stepfunctions"), self.outputs["StateMachineArn"])
 
+    def resources(self, kind: str) -> dict[str, str]:
+        """Return the names or ARNs of the stack's resources of a type, by their logical ids."""
+        pages = self.client("cloudformation").get_paginator("list_stack_resources").paginate(StackName=self.name)
+        found = (one for page in pages for one in page["StackResourceSummaries"] if one["ResourceType"] == kind)
+        return {one["LogicalResourceId"]: one["PhysicalResourceId"] for one in found if "PhysicalResourceId" in one}
+
     def execution_arn(self, name: str) -> str:
         """Return the ARN of the state machine's execution of this name."""
         return self.outputs["StateMachineArn"].replace(":stateMachine:", ":execution:") + f":{name}"

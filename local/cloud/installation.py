@@ -32,6 +32,7 @@ from local.cloud.function_urls import install_function_urls
 from local.cloud.json_service import Handler, serve
 from local.cloud.keeping.keeper import Keeper
 from local.cloud.lambda_runtime import LambdaRuntime
+from local.cloud.log_patterns import install_log_patterns
 from local.cloud.permissions import guard_sagemaker, install_permissions
 from local.cloud.resource_policies import install_resource_policies
 from local.cloud.role_credentials import role_credentials
@@ -63,6 +64,7 @@ def install(boot: Boot, stopping: threading.Event) -> Callable[[], None]:
         install_function_urls(boot.gateway)
         install_denial_log()
         install_event_sources()
+        install_log_patterns()
         install_resource_policies()
         install_s3_refusals()
         MessageMoves().install()

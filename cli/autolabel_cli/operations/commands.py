@@ -1,9 +1,10 @@
-"""The commands `autolabel list`, `status`, `redrive`, `close`, `relabel`, `stop` and `triage`."""
+"""The commands `autolabel list`, `status`, `logs`, `redrive`, `close`, `relabel`, `stop` and `triage`."""
 
 from __future__ import annotations
 
 import time
 from collections import Counter
+from datetime import UTC, datetime
 from typing import get_args
 
 import click
@@ -18,6 +19,7 @@ from autolabel_cli.operations.dead_letters import QUEUES, DeadLetterQueue
 from autolabel_cli.operations.inspection import Inspection
 from autolabel_cli.operations.interventions import Intervention, redrive_run, relabel_drive, stop_run
 from autolabel_cli.operations.leaving_out import close_without
+from autolabel_cli.operations.log_lines import LEVELS, DriveLog, LogLine
 from autolabel_cli.operations.overview import Wanted, look_over
 from autolabel_cli.operations.overview_display import show_overview
 from autolabel_cli.operations.status_display import show_status
@@ -26,6 +28,7 @@ from autolabel_cli.options import json_option, run_option, stack_option
 from autolabel_cli.output import console, print_json
 from autolabel_cli.stack import Stack
 
+TIME = click.DateTime(["%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%S.%f%z", "%Y-%m-%dT%H:%M:%S%z", "%Y-%m-%d"])
 _REASONS_SHOWN = 10
 _MAX_DOUBTS = (0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.7)
 _FLOORS = (FLOOR, 0.1, 0.25)
@@ -69,6 +72,70 @@ def list_drives(waiting: bool, failed: bool, limit: int, as_json: bool, stack_na
         print_json(overview)
     else:
         show_overview(console, overview, wanted)
+
+
+@click.command("logs")
+@click.argument("drive", shell_complete=complete_drives)
+@click.option("--run", help="Run of the drive, for example 0002: only the lines from its beginning to its end.")
+@click.option("--since", type=TIME, help="Only lines from this time on; by default from the drive's first upload on.")
+@click.option("--until", type=TIME, help="Only lines before this time.")
+@click.option("--level", type=click.Choice(LEVELS), default="INFO", show_default=True, help="Lowest level of a line.")
+@click.option(
+    "--limit", type=click.IntRange(min=1), default=10_000, show_default=True, help="Show at most these lines."
+)
+@click.option("--follow", is_flag=True, help="Go on with new lines until the drive's latest run has ended.")
+@json_option
+@stack_option
+def log_lines(
+    drive: str,
+    run: str | None,
+    since: datetime | None,
+    until: datetime | None,
+    level: str,
+    limit: int,
+    follow: bool,
+    as_json: bool,
+    stack_name: str,
+) -> None:
+    """Show what all functions logged about DRIVE, in order.
+
+    These are the lines that name the drive, and the other lines of the same calls, of at most 200 calls of each
+    function. Times without a zone are UTC. With --json and --follow, each line is a JSON object of its own.
+    """
+    if follow and (run or until):
+        raise click.UsageError("--follow has no end: leave out --run and --until")
+    log = DriveLog(Stack.find(stack_name), drive, level)
+    window = log.window(run, _seconds(since), _seconds(until))
+    if follow:
+        for line in log.follow(window, limit):
+            if as_json:
+                click.echo(msgspec.json.encode(line))
+            else:
+                _show_line(line)
+        return
+    found = log.read(window, limit)
+    if as_json:
+        print_json(found)
+        return
+    for line in found.lines:
+        _show_line(line)
+    if not found.lines:
+        console.print(f"no line of {level} or above names drive {drive} since {found.since:%Y-%m-%d %H:%M:%S} UTC")
+    elif not found.complete:
+        last = found.lines[-1].at.isoformat(timespec="milliseconds")
+        console.print(f"there are more lines: --since {last} goes on", style="yellow", highlight=False)
+
+
+def _show_line(line: LogLine) -> None:
+    at = line.at.isoformat(sep=" ", timespec="milliseconds").removesuffix("+00:00")
+    more = f" {msgspec.json.encode(line.more).decode()}" if line.more else ""
+    said = f"{at} {line.source:<12} {line.level:<8} {line.message}{more}"
+    style = {"WARNING": "yellow", "ERROR": "red", "CRITICAL": "red"}.get(line.level)
+    console.print(said, style=style, highlight=False, markup=False, soft_wrap=True)
+
+
+def _seconds(at: datetime | None) -> float | None:
+    return None if at is None else (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
 
 
 @click.command()

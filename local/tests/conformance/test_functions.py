@@ -155,6 +155,22 @@ def test_prints_go_to_the_log_group_and_to_a_file(bench: Workbench) -> None:
     assert any("said hello" in event["message"] for event in events)
 
 
+def test_log_lines_are_found_by_patterns_of_text(bench: Workbench) -> None:
+    name = bench.function("def handler(event, context):\n    print(event)\n")
+    for said in ("drive seven", "drive eight", "Drive seven"):
+        bench.invoke(name, said)
+
+    def found(pattern: str) -> list[str]:
+        events = bench.logs.filter_log_events(logGroupName=f"/aws/lambda/{name}", filterPattern=pattern)["events"]
+        return [event["message"] for event in events if "rive" in event["message"]]
+
+    assert found('"drive seven"') == ["drive seven"]
+    assert found("drive -seven") == ["drive eight"]
+    assert found('?"eight" ?"Drive"') == ["drive eight", "Drive seven"]
+    with pytest.raises(ClientError, match="patterns of text only"):
+        found('{ $.drive = "seven" }')
+
+
 def test_each_invocation_writes_a_report_line(bench: Workbench) -> None:
     name = bench.function("def handler(event, context):\n    return 1 / event\n")
     for divisor in (1, 0, 2):
