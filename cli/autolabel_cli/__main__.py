@@ -15,7 +15,17 @@ from autolabel_cli.drives.commands import fetch, upload, watch
 from autolabel_cli.errors import CommandGroup
 from autolabel_cli.evaluation.commands import evaluate
 from autolabel_cli.models.commands import models
-from autolabel_cli.operations.commands import close, list_drives, log_lines, redrive, relabel, status, stop, triage
+from autolabel_cli.operations.commands import (
+    close,
+    forget,
+    list_drives,
+    log_lines,
+    redrive,
+    relabel,
+    status,
+    stop,
+    triage,
+)
 
 COMMANDS = (
     upload,
@@ -29,6 +39,7 @@ COMMANDS = (
     relabel,
     stop,
     triage,
+    forget,
     browse,
     export,
     models,

@@ -1,10 +1,13 @@
-"""The commands `autolabel list`, `status`, `logs`, `redrive`, `close`, `relabel`, `stop` and `triage`."""
+"""The commands `autolabel list`, `status`, `logs`, `redrive`, `close`, `relabel`, `stop`, `triage` and `forget`."""
 
 from __future__ import annotations
 
+import sys
 import time
 from collections import Counter
+from contextlib import nullcontext
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import get_args
 
 import click
@@ -14,8 +17,10 @@ from autolabel.contracts.verification import REVIEW_CHANGED, ReviewChoice, Verif
 from autolabel.contracts.wording import counted
 from autolabel.labelling import FLOOR
 from autolabel_cli.completion import complete_drives
+from autolabel_cli.errors import CommandError
 from autolabel_cli.operations.advice import next_step, waits_for
 from autolabel_cli.operations.dead_letters import QUEUES, DeadLetterQueue
+from autolabel_cli.operations.forgetting import Forgetting, Receipt
 from autolabel_cli.operations.inspection import Inspection
 from autolabel_cli.operations.interventions import Intervention, redrive_run, relabel_drive, stop_run
 from autolabel_cli.operations.leaving_out import close_without
@@ -278,6 +283,62 @@ def triage(
         print_json(found)
     else:
         show_retrospect(console, found)
+
+
+@click.command()
+@click.argument("drive", shell_complete=complete_drives)
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option(
+    "--receipt", type=click.Path(path_type=Path, dir_okay=False), help="Also write the receipt into this file, as JSON."
+)
+@json_option
+@stack_option
+def forget(drive: str, yes: bool, receipt: Path | None, as_json: bool, stack_name: str) -> None:
+    """Erase DRIVE everywhere, for good.
+
+    All versions of its objects in both buckets, its items in the ledger, its dead letters, its projects in Label Studio
+    and its evidence are erased, and its labelling jobs are stopped. The receipt counts them, and says what AWS does not
+    let anybody erase. Give the command again when it was broken off. Do not use the drive's name again for 90 days.
+    """
+    with console.status("") if console.is_terminal and not as_json else nullcontext() as shown:
+        forgetting = Forgetting(
+            Stack.find(stack_name), drive, lambda what: shown.update(f"erasing: {what}") if shown else None
+        )
+        if shown:
+            shown.stop()
+        if not yes:
+            _ask(drive, len(forgetting.runs))
+        if shown:
+            shown.start()
+        done = forgetting.erase()
+    if receipt:
+        receipt.write_bytes(msgspec.json.format(msgspec.json.encode(done), indent=2) + b"\n")
+    if as_json:
+        print_json(done)
+    else:
+        _show_receipt(done)
+    if not done.complete:
+        raise CommandError(f"something still writes data of drive {drive}: give the command again in an hour")
+
+
+def _ask(drive: str, runs: int) -> None:
+    if not sys.stdin.isatty():
+        raise click.UsageError("without a terminal, give --yes")
+    warning = f"This erases all frames, labels and records of drive {drive} ({counted(runs, 'run')}) for good."
+    if click.prompt(f"{warning}\nType the drive's name to go on", err=True, default="", show_default=False) != drive:
+        raise CommandError(f"nothing of drive {drive} was erased, because another name was typed")
+
+
+def _show_receipt(receipt: Receipt) -> None:
+    for one in receipt.erased:
+        console.print(f"  {one.count:,} {one.what}: {one.place}", highlight=False, markup=False, soft_wrap=True)
+    found = "is erased" if receipt.erased else f"is not in stack {receipt.stack}: nothing was erased"
+    console.print(f"drive {receipt.drive} {found}", highlight=False, markup=False, soft_wrap=True)
+    if receipt.erased:
+        console.print("what stays:")
+        for stays in receipt.stays:
+            until = f" (until {stays.until:%Y-%m-%d})" if stays.until else ""
+            console.print(f"  {stays.what}: {stays.why}{until}", highlight=False, markup=False, soft_wrap=True)
 
 
 def _tell(intervention: Intervention, as_json: bool) -> None:

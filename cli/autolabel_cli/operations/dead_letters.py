@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Literal, NamedTuple
 
 from botocore.exceptions import ClientError
@@ -58,10 +59,27 @@ class DeadLetterQueue:
 
     def look(self, count: int) -> list[DeadLetter]:
         """Read about the first `count` messages, at most a hundred. They stay in the queue."""
+        with self._received(min(count, _MOST_LOOKED_AT)) as messages:
+            return [DeadLetter(_reason(message), _drive(message["Body"])) for message in messages]
+
+    def erase(self, drive: str) -> int:
+        """Delete the messages of a drive, and return their number. The others stay in the queue."""
+        erased = 0
+        with self._received(self.count()) as messages:
+            for message in messages:
+                if drive in _drives(message["Body"]):
+                    self._sqs.delete_message(QueueUrl=self._dead_letters, ReceiptHandle=message["ReceiptHandle"])
+                    erased += 1
+        return erased
+
+    # `Any`: messages as boto3 gives them.
+    @contextmanager
+    def _received(self, most: int) -> Iterator[Iterator[dict[str, Any]]]:
+        """Receive about the first `most` messages. Those that are not deleted are released afterwards."""
         receipts: list[str] = []
-        found: list[DeadLetter] = []
-        try:
-            while len(found) < min(count, _MOST_LOOKED_AT):
+
+        def receive() -> Iterator[dict[str, Any]]:
+            while len(receipts) < most:
                 messages = self._sqs.receive_message(
                     QueueUrl=self._dead_letters,
                     MaxNumberOfMessages=_BATCH,
@@ -72,8 +90,11 @@ class DeadLetterQueue:
                 ).get("Messages", [])
                 if not messages:
                     break
-                receipts += [message["ReceiptHandle"] for message in messages]
-                found += [DeadLetter(_reason(message), _drive(message["Body"])) for message in messages]
+                receipts.extend(message["ReceiptHandle"] for message in messages)
+                yield from messages
+
+        try:
+            yield receive()
         finally:
             for start in range(0, len(receipts), _BATCH):
                 self._sqs.change_message_visibility_batch(
@@ -83,7 +104,6 @@ class DeadLetterQueue:
                         for i, receipt in enumerate(receipts[start : start + _BATCH])
                     ],
                 )
-        return found
 
     def move_back(self, seen: Callable[[int, int], None]) -> Move:
         """Move all messages back to their queue, and wait until it is done. Calls `seen(moved, total)` meanwhile.

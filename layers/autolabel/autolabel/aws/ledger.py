@@ -18,7 +18,8 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator, Mapping, Sequence
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
 
 # DynamoDB's limit for sort keys, in bytes; S3's limit for keys is the same.
 _MAX_SORT_KEY = 1_024
+# The items that one BatchWriteItem takes.
+_BATCH = 25
 _CONDITION_FAILED = "ConditionalCheckFailedException"
 _NEW = "attribute_not_exists(pk)"
 
@@ -308,6 +311,37 @@ class DynamoLedger:
 
     def logs(self, drive: str) -> list[LogRecord]:
         return [msgspec.json.decode(item["log"]["S"], type=LogRecord) for item in self._query(f"logs#{drive}")]
+
+    def answer_locations(self, drive: str) -> Iterator[str]:
+        """Yield the keys of a drive's answers that are at another key than the derived one."""
+        for partition in range(PENDING_PARTITIONS):
+            for item in self._query(f"answer#{drive}#{partition}"):
+                yield item["location"]["S"]
+
+    def forget_drive(self, drive: str) -> int:
+        """Delete all items of a drive but those of its jobs, and return their number. For operators, not functions.
+
+        The runs go last: a call that was broken off can be repeated, and still finds them.
+        """
+        units = [f"{kind}#{drive}#{n}" for kind in ("pending", "failed", "answer") for n in range(PENDING_PARTITIONS)]
+        deleted = sum(self._delete(self._query(pk)) for pk in (*units, f"logs#{drive}", f"refused#{drive}"))
+        deleted += sum(self._delete(self._query(pk, f"{drive}/")) for pk in ("closed", "late"))
+        return deleted + self._delete(self._query(f"drive#{drive}"))
+
+    def forget_jobs(self, jobs: Iterable[str]) -> int:
+        """Delete the tokens of jobs, and return their number."""
+        return sum(self._delete(self._query(f"job#{job}")) for job in jobs)
+
+    def _delete(self, items: Iterator[Mapping[str, Any]]) -> int:
+        count = 0
+        while batch := list(itertools.islice(items, _BATCH)):
+            count += len(batch)
+            # `Any`: requests as boto3 takes them, and gives back those that DynamoDB had no capacity for.
+            left: Any = [{"DeleteRequest": {"Key": {name: item[name] for name in ("pk", "sk")}}} for item in batch]
+            while left:
+                answer = self._db.batch_write_item(RequestItems={self._table: left})
+                left = answer.get("UnprocessedItems", {}).get(self._table)
+        return count
 
     def _item(self, drive: str, sk: str) -> Mapping[str, Any] | None:
         key: Any = {"pk": {"S": f"drive#{drive}"}, "sk": {"S": sk}}
