@@ -11,12 +11,13 @@ import click
 from autolabel_cli import __version__
 from autolabel_cli.datasets.browsing import browse
 from autolabel_cli.datasets.commands import export
-from autolabel_cli.drives.commands import fetch, upload, watch
+from autolabel_cli.drives.commands import fetch, report, upload, watch
 from autolabel_cli.errors import CommandGroup
 from autolabel_cli.evaluation.commands import evaluate
 from autolabel_cli.models.commands import models
 from autolabel_cli.operations.commands import (
     close,
+    doctor,
     forget,
     list_drives,
     log_lines,
@@ -31,6 +32,7 @@ COMMANDS = (
     upload,
     watch,
     fetch,
+    report,
     list_drives,
     status,
     log_lines,
@@ -39,6 +41,7 @@ COMMANDS = (
     relabel,
     stop,
     triage,
+    doctor,
     forget,
     browse,
     export,

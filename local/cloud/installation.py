@@ -7,6 +7,7 @@ import socket
 import threading
 from collections.abc import Callable
 
+from local.cloud.alarm_actions import install_alarm_actions
 from local.cloud.alarms import Alarms
 from local.cloud.application_autoscaling import ScalingRecords, application_autoscaling_service
 from local.cloud.boot import Boot
@@ -65,6 +66,7 @@ def install(boot: Boot, stopping: threading.Event) -> Callable[[], None]:
         install_denial_log()
         install_event_sources()
         install_log_patterns()
+        install_alarm_actions()
         install_resource_policies()
         install_s3_refusals()
         MessageMoves().install()

@@ -1,7 +1,8 @@
-"""The commands `autolabel upload`, `watch` and `fetch`."""
+"""The commands `autolabel upload`, `watch`, `fetch` and `report`."""
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 
 import click
@@ -25,7 +26,7 @@ from autolabel_cli.drives.log_uploads import (
 )
 from autolabel_cli.drives.logs import LogRecording, find_source, read_document
 from autolabel_cli.drives.recordings import Recording, first_of
-from autolabel_cli.drives.results import fetch_run
+from autolabel_cli.drives.results import fetch_report, fetch_run, read_summary
 from autolabel_cli.drives.run_progress import RunView
 from autolabel_cli.drives.uploads import (
     check_closed,
@@ -36,8 +37,8 @@ from autolabel_cli.drives.uploads import (
 )
 from autolabel_cli.errors import CommandError
 from autolabel_cli.models.catalogue import check_models
-from autolabel_cli.options import run_option, stack_option
-from autolabel_cli.output import console
+from autolabel_cli.options import json_option, run_option, stack_option
+from autolabel_cli.output import console, print_json
 from autolabel_cli.stack import Stack
 
 DEFAULT_CAMERA = "front"
@@ -260,3 +261,32 @@ def fetch(drive: str, folder: Path, images: bool, run: str | None, stack_name: s
     rejected = f"; rejected: {', '.join(f'{count} {reason}' for reason, count in reasons.items())}" if reasons else ""
     boxes = counted(summary["boxes"], "box", "boxes")
     console.print(f"{folder}: frames {frames}; {boxes}{rejected}", highlight=False, soft_wrap=True)
+
+
+@click.command()
+@click.argument("drive", shell_complete=complete_drives)
+@click.option(
+    "--to",
+    "path",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="File to write, instead of opening the report.",
+)
+@run_option
+@json_option
+@stack_option
+def report(drive: str, path: Path | None, run: str | None, as_json: bool, stack_name: str) -> None:
+    """Show the report of DRIVE: open it in a browser, or write it into a file with --to.
+
+    With --json, print the run's summary instead. `autolabel fetch` downloads all results.
+    """
+    stack = Stack.find(stack_name)
+    run = stack.run_of(drive, run)
+    if path or not as_json:
+        place = path or Path(tempfile.mkdtemp(prefix="autolabel-")) / f"{drive}-{run}.html"
+        fetch_report(stack, drive, run, place)
+        if path is None and console.is_terminal:
+            click.launch(str(place))
+    if as_json:
+        print_json(read_summary(stack, drive, run))
+    else:
+        console.print(f"the report of run {run} of drive {drive} is {place}", highlight=False, soft_wrap=True)

@@ -40,14 +40,8 @@ def fetch_run(stack: Stack, drive: str, run: str, folder: Path) -> dict[str, Any
     `verify.manifest` is the manifests of all its verification jobs in one file. CommandError when the drive or the run
     is unknown or refused, or the run has no summary yet.
     """
-    check_drive(stack, drive, run)
+    summary = read_summary(stack, drive, run)
     keys = RunFolder(drive, run)
-    body = stack.labels.read(keys.summary)
-    if body is None:
-        raise CommandError(
-            f"run {run} of drive {drive} has no summary yet, because it is not assembled: "
-            f"autolabel status {drive} says how far it is"
-        )
     folder.mkdir(parents=True, exist_ok=True)
     prefix = keys.manifests
     with (folder / "verify.manifest").open("wb") as manifest:
@@ -67,11 +61,36 @@ def fetch_run(stack: Stack, drive: str, run: str, folder: Path) -> dict[str, Any
     view = RunView(stack, drive, run)
     progress = view.look()
     _write_json(folder / "execution.json", describe_execution(view.arn, progress))
-    # `Any`: a run of another version may have keys that this one does not know, and all are written.
-    summary: dict[str, Any] = msgspec.json.decode(body)
     summary["execution"] = {"arn": view.arn, "status": progress.status}
     _write_json(folder / "summary.json", summary)
     return summary
+
+
+def read_summary(stack: Stack, drive: str, run: str) -> dict[str, Any]:
+    """Read a run's summary, with all its keys: a run of another version may have keys that this one does not know.
+
+    CommandError when the drive or the run is unknown or refused, or the run has no summary yet.
+    """
+    check_drive(stack, drive, run)
+    body = stack.labels.read(RunFolder(drive, run).summary)
+    if body is None:
+        raise CommandError(
+            f"run {run} of drive {drive} has no summary yet, because it is not assembled: "
+            f"autolabel status {drive} says how far it is"
+        )
+    # `Any`: the keys are those of the run's version.
+    summary: dict[str, Any] = msgspec.json.decode(body)
+    return summary
+
+
+def fetch_report(stack: Stack, drive: str, run: str, path: Path) -> None:
+    """Write a run's report into a file. It has its pictures in itself. CommandError as for `read_summary`."""
+    read_summary(stack, drive, run)
+    key = RunFolder(drive, run).report
+    if not stack.labels.exists(key):
+        raise CommandError(f"run {run} of drive {drive} has no report yet: autolabel status {drive} says how far it is")
+    with path.open("wb") as out:
+        out.writelines(stack.labels.stream(key))
 
 
 def describe_execution(arn: str, progress: RunProgress) -> ExecutionDescription:

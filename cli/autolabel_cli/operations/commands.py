@@ -1,4 +1,5 @@
-"""The commands `autolabel list`, `status`, `logs`, `redrive`, `close`, `relabel`, `stop`, `triage` and `forget`."""
+"""The commands `autolabel list`, `status`, `logs`, `redrive`, `close`, `relabel`, `stop`, `triage`, `doctor` and
+`forget`."""
 
 from __future__ import annotations
 
@@ -19,6 +20,7 @@ from autolabel.labelling import FLOOR
 from autolabel_cli.completion import complete_drives
 from autolabel_cli.errors import CommandError
 from autolabel_cli.operations.advice import next_step, waits_for
+from autolabel_cli.operations.checks import Diagnosis, Verdict, diagnose
 from autolabel_cli.operations.dead_letters import QUEUES, DeadLetterQueue
 from autolabel_cli.operations.forgetting import Forgetting, Receipt
 from autolabel_cli.operations.inspection import Inspection
@@ -283,6 +285,39 @@ def triage(
         print_json(found)
     else:
         show_retrospect(console, found)
+
+
+@click.command()
+@click.option("--fire", is_flag=True, help="Also set one alarm to ALARM for a moment, to see whether it publishes.")
+@json_option
+@stack_option
+@click.pass_context
+def doctor(context: click.Context, fire: bool, as_json: bool, stack_name: str) -> None:
+    """Check that the stack can take drives, and can tell operators when it cannot.
+
+    The checks are of the deployment, your permissions, the work team or Label Studio, the buckets, the queues, the
+    endpoints, the account's quotas, the subscribers of the ops topic, and the alarms. Each finding says what to do.
+    Nothing is changed, unless you give --fire. The exit status is 1 if there is a fault.
+    """
+    found = diagnose(Stack.find(stack_name), time.time(), fire=fire)
+    if as_json:
+        print_json(found)
+    else:
+        _show_diagnosis(found)
+    if not found.healthy:
+        context.exit(1)
+
+
+def _show_diagnosis(found: Diagnosis) -> None:
+    styles: dict[Verdict, str] = {"ok": "green", "warning": "yellow", "fault": "red", "unknown": "dim"}
+    for one in found.findings:
+        said = f"{one.verdict:<8} {one.check}: {one.detail}"
+        console.print(said, style=styles[one.verdict], highlight=False, markup=False, soft_wrap=True)
+        if one.fix:
+            console.print(f"         → {one.fix}", highlight=False, markup=False, soft_wrap=True)
+    counts = Counter(one.verdict for one in found.findings)
+    said = ", ".join(f"{counts[verdict]} {verdict}" for verdict in styles if counts[verdict])
+    console.print(f"stack {found.stack}: {said}", highlight=False, markup=False, soft_wrap=True)
 
 
 @click.command()
