@@ -16,6 +16,7 @@ from autolabel_cli.errors import CommandGroup
 from autolabel_cli.evaluation.commands import evaluate
 from autolabel_cli.models.commands import models
 from autolabel_cli.operations.commands import (
+    capacity,
     close,
     doctor,
     forget,
@@ -42,6 +43,7 @@ COMMANDS = (
     stop,
     triage,
     doctor,
+    capacity,
     forget,
     browse,
     export,

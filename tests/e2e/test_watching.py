@@ -66,6 +66,13 @@ def test_the_doctor_finds_the_stack_healthy_and_an_alarm_arrives(pipeline: Pipel
     assert "autolabel doctor --fire by" in pipeline.told_ops("autolabel doctor --fire by")
 
 
+def test_a_load_is_planned_with_the_endpoint_as_it_is(watcher: Terminal) -> None:
+    planned = watcher.ask("capacity", "--frames-per-hour", "360000", "--seconds", "choosy=0.1")
+    (need,) = planned["models"]
+    assert (need["endpoint"], need["instances"]) == ("choosy", -(-100 * 0.1 // (need["at_once"] * 0.7)))
+    assert planned["quotas"][0].startswith("Lambda, Concurrent executions")
+
+
 def test_a_forgotten_drive_leaves_nothing_and_others_everything(pipeline: Pipeline, watcher: Terminal) -> None:
     eraser = terminal_of_user(pipeline, "eraser", [*BASE, *documented_permissions("For erasing")])
     others = _stored(pipeline, OTHER)

@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, Literal, NamedTuple
 
 import msgspec
@@ -17,6 +18,7 @@ from autolabel.contracts.wording import counted
 from autolabel.models import Catalogue
 from autolabel.verification import LABEL_STUDIO, LabelStudioClient, read_connection
 from autolabel_cli.errors import explain
+from autolabel_cli.operations.capacity import Load, plan_capacity
 from autolabel_cli.operations.interventions import caller
 from autolabel_cli.stack import Stack
 
@@ -69,9 +71,11 @@ class Check(NamedTuple):
     look: Callable[[Stack], Iterator[Finding]]
 
 
-def diagnose(stack: Stack, now: float, *, fire: bool = False) -> Diagnosis:
-    """Make all checks. `fire`: also set an alarm, to see whether it publishes."""
-    checks = (*CHECKS, Check("fired alarm", fire_alarm)) if fire else CHECKS
+def diagnose(stack: Stack, now: float, *, fire: bool = False, load: Load | None = None) -> Diagnosis:
+    """Make all checks. `fire`: also set an alarm, to see whether it publishes. `load`: that the quotas must bear."""
+    checks = [*CHECKS, Check("quotas", partial(_quotas, load=load))]
+    if fire:
+        checks.append(Check("fired alarm", fire_alarm))
     findings = tuple(finding for check in checks for finding in _guarded(check, stack))
     healthy = all(finding.verdict != "fault" for finding in findings)
     return Diagnosis(stack.name, datetime.fromtimestamp(now, UTC), healthy, findings)
@@ -210,30 +214,42 @@ def _endpoints(stack: Stack) -> Iterator[Finding]:
         yield Finding("endpoints", "warning", "no model is active: drives that name none wait", "autolabel models add")
 
 
-def _quotas(stack: Stack) -> Iterator[Finding]:
+def _quotas(stack: Stack, load: Load | None) -> Iterator[Finding]:
+    """Compare the account's quotas with what the stack may use, and with what a load needs."""
+    planned = plan_capacity(stack, load) if load else None
+    for request in planned.changes if planned else ():
+        yield Finding("quotas", "warning", "the load needs more than the stack is deployed with", request)
     limit = stack.client("lambda").get_account_settings()["AccountLimit"]["ConcurrentExecutions"]
     given = {name: int(value) for name, value in stack.parameters.items() if name.endswith("Concurrency")}
     shards = max(given.get("ShardConcurrency", 0), given.get("SliceConcurrency", 0))
     needed = 2 * given.get("QueueConcurrency", 0) + shards + given.get("WebhookConcurrency", 0) + _SINGLE_FUNCTIONS
+    needed = max(needed, sum(planned.functions.values()) if planned else 0)
     if limit >= needed:
         yield Finding("quotas", "ok", f"the account may run {limit:,} functions at once, the stack needs {needed:,}")
     else:
         detail = f"the account may run {limit:,} functions at once, and the stack uses up to {needed:,}"
         fix = f"ask for {needed:,} ({_LAMBDA_QUOTA}), or deploy with a smaller QueueConcurrency and ShardConcurrency"
         yield Finding("quotas", "warning", detail, fix)
-    yield from _instance_quotas(stack)
+    wanted = dict[str, int]()
+    for need in planned.models if planned else ():
+        wanted[need.instance] = wanted.get(need.instance, 0) + need.instances
+    yield from _instance_quotas(stack, Counter(wanted) | _most_instances(stack))
 
 
-def _instance_quotas(stack: Stack) -> Iterator[Finding]:
-    """Compare the instances to which the active models may grow with the account's quotas, by type."""
-    sagemaker, wanted = stack.client("sagemaker"), Counter[str]()
+def _most_instances(stack: Stack) -> Counter[str]:
+    """Count the instances to which the endpoints of active models may grow, by type."""
+    sagemaker, most = stack.client("sagemaker"), Counter[str]()
     for model in Catalogue(stack.labels.read, time.time).active_models():
         described = sagemaker.describe_endpoint(EndpointName=model.endpoint)
         config = sagemaker.describe_endpoint_config(EndpointConfigName=described["EndpointConfigName"])
         (target,) = stack.client("application-autoscaling").describe_scalable_targets(
             ServiceNamespace="sagemaker", ResourceIds=[f"endpoint/{model.endpoint}/variant/all"]
         )["ScalableTargets"] or [{"MaxCapacity": 1}]
-        wanted[config["ProductionVariants"][0]["InstanceType"]] += target["MaxCapacity"]
+        most[config["ProductionVariants"][0]["InstanceType"]] += target["MaxCapacity"]
+    return most
+
+
+def _instance_quotas(stack: Stack, wanted: Counter[str]) -> Iterator[Finding]:
     if not wanted:
         return
     pages = stack.client("service-quotas").get_paginator("list_service_quotas").paginate(ServiceCode="sagemaker")
@@ -385,7 +401,6 @@ CHECKS = (
     Check("buckets", _buckets),
     Check("queues", _event_sources),
     Check("endpoints", _endpoints),
-    Check("quotas", _quotas),
     Check("ops topic", _subscriptions),
     Check("alarms", _publishing),
     Check("alarms", _alarms),

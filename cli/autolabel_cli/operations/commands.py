@@ -1,5 +1,5 @@
-"""The commands `autolabel list`, `status`, `logs`, `redrive`, `close`, `relabel`, `stop`, `triage`, `doctor` and
-`forget`."""
+"""The commands `autolabel list`, `status`, `logs`, `redrive`, `close`, `relabel`, `stop`, `triage`, `doctor`,
+`capacity` and `forget`."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from autolabel.labelling import FLOOR
 from autolabel_cli.completion import complete_drives
 from autolabel_cli.errors import CommandError
 from autolabel_cli.operations.advice import next_step, waits_for
+from autolabel_cli.operations.capacity import Capacity, Load, plan_capacity
 from autolabel_cli.operations.checks import Diagnosis, Verdict, diagnose
 from autolabel_cli.operations.dead_letters import QUEUES, DeadLetterQueue
 from autolabel_cli.operations.forgetting import Forgetting, Receipt
@@ -289,17 +290,18 @@ def triage(
 
 @click.command()
 @click.option("--fire", is_flag=True, help="Also set one alarm to ALARM for a moment, to see whether it publishes.")
+@click.option("--frames-per-hour", "frames", type=click.IntRange(min=1), help="Load that the quotas must bear.")
 @json_option
 @stack_option
 @click.pass_context
-def doctor(context: click.Context, fire: bool, as_json: bool, stack_name: str) -> None:
+def doctor(context: click.Context, fire: bool, frames: int | None, as_json: bool, stack_name: str) -> None:
     """Check that the stack can take drives, and can tell operators when it cannot.
 
     The checks are of the deployment, your permissions, the work team or Label Studio, the buckets, the queues, the
     endpoints, the account's quotas, the subscribers of the ops topic, and the alarms. Each finding says what to do.
     Nothing is changed, unless you give --fire. The exit status is 1 if there is a fault.
     """
-    found = diagnose(Stack.find(stack_name), time.time(), fire=fire)
+    found = diagnose(Stack.find(stack_name), time.time(), fire=fire, load=Load(frames) if frames else None)
     if as_json:
         print_json(found)
     else:
@@ -318,6 +320,68 @@ def _show_diagnosis(found: Diagnosis) -> None:
     counts = Counter(one.verdict for one in found.findings)
     said = ", ".join(f"{counts[verdict]} {verdict}" for verdict in styles if counts[verdict])
     console.print(f"stack {found.stack}: {said}", highlight=False, markup=False, soft_wrap=True)
+
+
+@click.command()
+@click.option("--frames-per-hour", "frames", type=click.IntRange(min=1), required=True, help="Frames that come.")
+@click.option("--drives", type=click.IntRange(min=1), default=1, show_default=True, help="Drives that come in an hour.")
+@click.option(
+    "--reviewed",
+    type=click.FloatRange(0, 1),
+    default=1.0,
+    show_default=True,
+    help="Share of the frames that reviewers get; `autolabel triage` shows what the policy doubtful would accept.",
+)
+@click.option("--seconds", "given", metavar="MODEL=SECONDS", multiple=True, help="Time of a frame; repeatable.")
+@json_option
+@stack_option
+def capacity(frames: int, drives: int, reviewed: float, given: tuple[str, ...], as_json: bool, stack_name: str) -> None:
+    """Say what a load needs: instances, concurrency, dollars, and quotas to request.
+
+    The time of a frame in each model is what CloudWatch measured in 14 days, unless you give it. The prices are of one
+    Region and date, which the output names; they are for planning.
+    """
+    planned = plan_capacity(Stack.find(stack_name), Load(frames, drives, reviewed, dict(map(_model_seconds, given))))
+    if as_json:
+        print_json(planned)
+    else:
+        _show_capacity(planned)
+
+
+def _model_seconds(text: str) -> tuple[str, float]:
+    model, _, seconds = text.partition("=")
+    try:
+        given = float(seconds)
+    except ValueError:
+        given = 0.0
+    if not model or not 0 < given < 3_600:
+        raise click.BadParameter(f"{text!r} is not MODEL=SECONDS, for example yolox-nano=0.05", param_hint="--seconds")
+    return model, given
+
+
+def _show_capacity(planned: Capacity) -> None:
+    for need in planned.models:
+        how = "measured" if need.measured else "given"
+        price = "price unknown" if need.dollars is None else f"${need.dollars:,.2f} an hour"
+        said = (
+            f"{need.model}: {counted(need.instances, 'instance')} of {need.instance} ({price}); a frame takes "
+            f"{need.seconds:.3f} s ({how}), {need.at_once} at once on an instance"
+        )
+        console.print(said, highlight=False, markup=False, soft_wrap=True)
+    functions = ", ".join(f"{name} {count}" for name, count in planned.functions.items())
+    console.print(f"concurrent calls: {functions}", highlight=False, soft_wrap=True)
+    spent = planned.dollars
+    inference = "unknown" if spent.inference is None else f"${spent.inference:,.2f}"
+    said = (
+        f"an hour: inference {inference}, orchestration ${spent.orchestration:,.2f}, Ground Truth ${spent.review:,.2f}"
+    )
+    console.print(said, highlight=False, soft_wrap=True)
+    prices = planned.prices
+    other = "" if prices.region == planned.region else f"; the stack is in {planned.region}"
+    said = f"prices: {prices.region}, {prices.date}{other}; {prices.source}"
+    console.print(said, style="dim", highlight=False, soft_wrap=True)
+    for request in (*planned.changes, *(f"quota {quota}" for quota in planned.quotas)):
+        console.print(f"→ {request}", highlight=False, markup=False, soft_wrap=True)
 
 
 @click.command()

@@ -1,0 +1,215 @@
+"""What a stack needs for a load: concurrency of functions, instances of models, dollars, and quotas to request."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+
+from autolabel.models import Catalogue, Model
+from autolabel_cli.errors import CommandError
+from autolabel_cli.stack import Stack
+
+_PRICES = Path(__file__).with_name("prices.json")
+# The share of an instance's and a function's time that is planned: loads are not even.
+_USED = 0.7
+# Seconds of a call for each unit or frame: own processor time as measured by make bench, and its calls to AWS in
+# sequence at 20 ms for S3, 30 for SageMaker, 5 for DynamoDB.
+_SUBMIT, _COLLECT, _LABEL = 0.088, 0.024, 0.025
+# Functions that a run calls one at a time: reconcile, plan, link, assemble, verify, publish.
+_SINGLE_FUNCTIONS = 6
+_MEASURED_DAYS = 14
+_HOURS_A_MONTH = 730
+
+
+class Prices(msgspec.Struct, frozen=True):
+    """Dated prices of one Region in dollars. `instance_hours`: by type; `orchestration_per_million`: of units, for all
+    services but SageMaker; `ground_truth_objects`: of a month's objects, up to a number, a piece."""
+
+    region: str
+    date: str
+    source: str
+    instance_hours: dict[str, float]
+    orchestration_per_million: float
+    ground_truth_objects: tuple[tuple[int | None, float], ...]
+
+
+class ModelNeed(msgspec.Struct, frozen=True):
+    """What a model needs. `seconds`: of one frame in one request; `measured`: whether by CloudWatch.
+
+    `at_once`: requests that an instance processes at the same time. `most`: instances to which the endpoint may grow.
+    `dollars`: an hour of all instances; None when the price is unknown.
+    """
+
+    model: str
+    endpoint: str
+    seconds: float
+    measured: bool
+    at_once: int
+    instance: str
+    instances: int
+    most: int
+    dollars: float | None
+
+
+class Dollars(msgspec.Struct, frozen=True):
+    """Dollars an hour under the load; `inference` is None when a price is unknown. `review`: Ground Truth's price."""
+
+    inference: float | None
+    orchestration: float
+    review: float
+
+
+class Capacity(msgspec.Struct, frozen=True):
+    """Needs of a load. `functions`: calls at once. `changes`: of the deployment. `quotas`: to ask for."""
+
+    frames_per_hour: int
+    drives_per_hour: int
+    models: tuple[ModelNeed, ...]
+    functions: dict[str, int]
+    dollars: Dollars
+    region: str
+    prices: Prices
+    changes: tuple[str, ...]
+    quotas: tuple[str, ...]
+
+
+class Load(NamedTuple):
+    """A load by the hour. `reviewed`: the share of the frames that reviewers get. `seconds`: of a frame, by model."""
+
+    frames: int
+    drives: int = 1
+    reviewed: float = 1.0
+    seconds: Mapping[str, float] = {}
+
+
+@cache
+def read_prices() -> Prices:
+    """Read the price table of this version."""
+    return msgspec.json.decode(_PRICES.read_bytes(), type=Prices)
+
+
+def plan_capacity(stack: Stack, load: Load) -> Capacity:
+    """Compute what a load needs. CommandError when no model is active, or a model's seconds are unknown."""
+    models = Catalogue(stack.labels.read, time.time).active_models()
+    if not models:
+        raise CommandError("no model is active: add one first (autolabel models add)")
+    if unknown := set(load.seconds) - {model.name for model in models}:
+        raise CommandError(
+            f"no active model is named {', '.join(sorted(unknown))}: name one of --seconds MODEL=SECONDS"
+        )
+    needs = tuple(_model_need(stack, model, load) for model in models)
+    functions = _functions(stack, load, len(models))
+    prices = read_prices()
+    hourly = [need.dollars for need in needs]
+    dollars = Dollars(
+        None if None in hourly else sum(one for one in hourly if one is not None),
+        load.frames * len(models) * prices.orchestration_per_million / 1e6,
+        _review_dollars(prices, load),
+    )
+    region = stack.outputs["StateMachineArn"].split(":")[3]
+    changes, quotas = tuple(_changes(stack, needs, functions)), tuple(_quotas(needs, functions))
+    return Capacity(load.frames, load.drives, needs, functions, dollars, region, prices, changes, quotas)
+
+
+def _model_need(stack: Stack, model: Model, load: Load) -> ModelNeed:
+    sagemaker = stack.client("sagemaker")
+    described = sagemaker.describe_endpoint(EndpointName=model.endpoint)
+    config = sagemaker.describe_endpoint_config(EndpointConfigName=described["EndpointConfigName"])
+    (variant, *_) = config["ProductionVariants"]
+    client = config.get("AsyncInferenceConfig", {}).get("ClientConfig", {})
+    at_once = client.get("MaxConcurrentInvocationsPerInstance", 1)
+    given = load.seconds.get(model.name)
+    seconds = given or _measured_seconds(stack.client("cloudwatch"), model.endpoint, variant["VariantName"])
+    if not seconds:
+        raise CommandError(
+            f"CloudWatch has no times of endpoint {model.endpoint} in {_MEASURED_DAYS} days: give --seconds "
+            f"{model.name}=SECONDS; autolabel models test {model.name} IMAGE measures them"
+        )
+    # Of the requests that an instance processes at once, each takes `seconds`.
+    instances = math.ceil(load.frames / 3_600 * seconds / at_once / _USED)
+    targets = stack.client("application-autoscaling").describe_scalable_targets(
+        ServiceNamespace="sagemaker", ResourceIds=[f"endpoint/{model.endpoint}/variant/{variant['VariantName']}"]
+    )["ScalableTargets"]
+    kind = variant.get("InstanceType", "")
+    price = read_prices().instance_hours.get(kind)
+    return ModelNeed(
+        model.id,
+        model.endpoint,
+        seconds,
+        given is None,
+        at_once,
+        kind,
+        instances,
+        targets[0]["MaxCapacity"] if targets else variant.get("InitialInstanceCount", 1),
+        None if price is None else price * instances,
+    )
+
+
+# `Any`: boto3's client.
+def _measured_seconds(cloudwatch: Any, endpoint: str, variant: str) -> float:
+    """Return the mean seconds of a request without its wait in the queue; 0 without datapoints."""
+    until = datetime.now(UTC)
+    means = dict[str, float]()
+    for name in ("TotalProcessingTime", "TimeInBacklog"):
+        points = cloudwatch.get_metric_statistics(
+            Namespace="AWS/SageMaker",
+            MetricName=name,
+            Dimensions=[{"Name": "EndpointName", "Value": endpoint}, {"Name": "VariantName", "Value": variant}],
+            StartTime=until - timedelta(days=_MEASURED_DAYS),
+            EndTime=until,
+            Period=3_600,
+            Statistics=["Sum", "SampleCount"],
+        )["Datapoints"]
+        count = sum(point["SampleCount"] for point in points)
+        means[name] = sum(point["Sum"] for point in points) / count / 1_000 if count else 0.0
+    return max(0.0, means["TotalProcessingTime"] - means["TimeInBacklog"])
+
+
+def _functions(stack: Stack, load: Load, models: int) -> dict[str, int]:
+    each_second = load.frames / 3_600 / _USED
+    # A drive's shards are labelled together at its end, those of several drives one after the other.
+    shards = math.ceil(load.frames / max(1, load.drives) / int(stack.parameters.get("ShardFrames", "500")))
+    return {
+        "submit": max(2, math.ceil(each_second * models * _SUBMIT)),
+        "collect": max(2, math.ceil(each_second * models * _COLLECT)),
+        "label": min(shards, max(1, math.ceil(each_second * models * _LABEL))),
+        "others": _SINGLE_FUNCTIONS * max(1, load.drives),
+    }
+
+
+def _review_dollars(prices: Prices, load: Load) -> float:
+    """Return Ground Truth's price of an hour, as the mean of a month under the load."""
+    left, below, month = load.frames * load.reviewed * _HOURS_A_MONTH, 0, 0.0
+    for until, price in prices.ground_truth_objects:
+        count = left if until is None else min(left, until - below)
+        month, left, below = month + count * price, left - count, until or 0
+    return month / _HOURS_A_MONTH
+
+
+def _changes(stack: Stack, needs: tuple[ModelNeed, ...], functions: dict[str, int]) -> Iterator[str]:
+    for name, needed in (
+        ("QueueConcurrency", max(functions["submit"], functions["collect"])),
+        ("ShardConcurrency", functions["label"]),
+    ):
+        if int(stack.parameters.get(name, "0")) < needed:
+            yield f"deploy with {name}={needed} (it is {stack.parameters.get(name, 'unknown')})"
+    for need in needs:
+        if need.most < need.instances:
+            yield f"deploy {need.model} with MaxInstances={need.instances} (it is {need.most})"
+
+
+def _quotas(needs: tuple[ModelNeed, ...], functions: dict[str, int]) -> Iterator[str]:
+    total = sum(functions.values())
+    yield f"Lambda, Concurrent executions (L-B99A9384): at least {total:,}"
+    kinds = dict[str, int]()
+    for need in needs:
+        kinds[need.instance] = kinds.get(need.instance, 0) + need.instances
+    for kind, count in sorted(kinds.items()):
+        yield f"Amazon SageMaker, {kind} for endpoint usage: at least {count}"
