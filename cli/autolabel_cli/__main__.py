@@ -18,6 +18,8 @@ from autolabel_cli.models.commands import models
 from autolabel_cli.operations.commands import (
     capacity,
     close,
+    deploy,
+    destroy,
     doctor,
     forget,
     list_drives,
@@ -45,6 +47,8 @@ COMMANDS = (
     doctor,
     capacity,
     forget,
+    deploy,
+    destroy,
     browse,
     export,
     models,

@@ -29,6 +29,11 @@ def models_folder() -> Path:
     return _CHECKOUT / "models"
 
 
+def checkout() -> Path:
+    """Return the path of the checkout. Of an installed command it is a folder that has none of the checkout's files."""
+    return _CHECKOUT
+
+
 class Library(NamedTuple):
     """A library that runs in a process of its own, because its requirements may differ from the command's.
 

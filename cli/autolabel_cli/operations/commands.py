@@ -1,5 +1,5 @@
 """The commands `autolabel list`, `status`, `logs`, `redrive`, `close`, `relabel`, `stop`, `triage`, `doctor`,
-`capacity` and `forget`."""
+`capacity`, `forget`, `deploy` and `destroy`."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import get_args
 
+import boto3
 import click
 import msgspec
 
@@ -23,6 +24,7 @@ from autolabel_cli.operations.advice import next_step, waits_for
 from autolabel_cli.operations.capacity import Capacity, Load, plan_capacity
 from autolabel_cli.operations.checks import Diagnosis, Verdict, diagnose
 from autolabel_cli.operations.dead_letters import QUEUES, DeadLetterQueue
+from autolabel_cli.operations.deployment import deploy_stack, deployed_parameters, next_commands
 from autolabel_cli.operations.forgetting import Forgetting, Receipt
 from autolabel_cli.operations.inspection import Inspection
 from autolabel_cli.operations.interventions import Intervention, redrive_run, relabel_drive, stop_run
@@ -31,6 +33,7 @@ from autolabel_cli.operations.log_lines import LEVELS, DriveLog, LogLine
 from autolabel_cli.operations.overview import Wanted, look_over
 from autolabel_cli.operations.overview_display import show_overview
 from autolabel_cli.operations.status_display import show_status
+from autolabel_cli.operations.teardown import check_idle, destroy_stack, what_stays
 from autolabel_cli.operations.triage import look_back, show_retrospect
 from autolabel_cli.options import json_option, run_option, stack_option
 from autolabel_cli.output import console, print_json
@@ -406,7 +409,8 @@ def forget(drive: str, yes: bool, receipt: Path | None, as_json: bool, stack_nam
         if shown:
             shown.stop()
         if not yes:
-            _ask(drive, len(forgetting.runs))
+            runs = counted(len(forgetting.runs), "run")
+            _ask(f"This erases all frames, labels and records of drive {drive} ({runs}) for good.", drive)
         if shown:
             shown.start()
         done = forgetting.erase()
@@ -420,12 +424,12 @@ def forget(drive: str, yes: bool, receipt: Path | None, as_json: bool, stack_nam
         raise CommandError(f"something still writes data of drive {drive}: give the command again in an hour")
 
 
-def _ask(drive: str, runs: int) -> None:
+def _ask(warning: str, name: str) -> None:
+    """Ask for the name of what goes. CommandError when another one is typed."""
     if not sys.stdin.isatty():
         raise click.UsageError("without a terminal, give --yes")
-    warning = f"This erases all frames, labels and records of drive {drive} ({counted(runs, 'run')}) for good."
-    if click.prompt(f"{warning}\nType the drive's name to go on", err=True, default="", show_default=False) != drive:
-        raise CommandError(f"nothing of drive {drive} was erased, because another name was typed")
+    if click.prompt(f"{warning}\nType {name} to go on", err=True, default="", show_default=False) != name:
+        raise CommandError(f"nothing was done, because {name} was not typed")
 
 
 def _show_receipt(receipt: Receipt) -> None:
@@ -438,6 +442,96 @@ def _show_receipt(receipt: Receipt) -> None:
         for stays in receipt.stays:
             until = f" (until {stays.until:%Y-%m-%d})" if stays.until else ""
             console.print(f"  {stays.what}: {stays.why}{until}", highlight=False, markup=False, soft_wrap=True)
+
+
+@click.command()
+@click.option("--workteam", help="Name or ARN of the Ground Truth work team that verifies labels.")
+@click.option("--label-studio", help="ARN of the secret with Label Studio's connection, instead of a work team.")
+@click.option("--email", help="Address for alarms, failed runs and notices about drives.")
+@click.option("--parameter", "given", metavar="NAME=VALUE", multiple=True, help="Further setting; repeatable.")
+@click.option("--yes", is_flag=True, help="Do not ask, neither for settings nor before the changes are made.")
+@json_option
+@stack_option
+def deploy(
+    workteam: str | None,
+    label_studio: str | None,
+    email: str | None,
+    given: tuple[str, ...],
+    yes: bool,
+    as_json: bool,
+    stack_name: str,
+) -> None:
+    """Deploy the stack from a checkout, after `make build`.
+
+    It calls `sam deploy`. A first deployment needs a work team or a Label Studio, and asks for what is not given. Later
+    ones keep the settings that are not given. docs/operators/deploying.md has all settings.
+    """
+    before = deployed_parameters(boto3.client("cloudformation"), stack_name)
+    if before is None and not (yes or as_json):
+        if not (workteam or label_studio):
+            workteam = click.prompt("Work team (its name or ARN; empty for Label Studio)", default="", err=True)
+            label_studio = (
+                None if workteam else click.prompt("ARN of the secret with Label Studio's connection", err=True)
+            )
+        email = email or click.prompt("E-mail address for alarms (empty for none)", default="", err=True)
+    if before is None and not (workteam or label_studio):
+        raise click.UsageError("a first deployment needs --workteam or --label-studio")
+    parameters = _deployment(workteam, label_studio, email)
+    for text in given:
+        name, equals, value = text.partition("=")
+        if not name or not equals:
+            raise click.BadParameter(f"{text!r} is not NAME=VALUE", param_hint="--parameter")
+        parameters[name] = value
+    deploy_stack(stack_name, parameters, confirm=not (yes or as_json))
+    following = next_commands(Stack.find(stack_name))
+    if as_json:
+        print_json({"stack": stack_name, "parameters": parameters, "next": following})
+    else:
+        said = f"stack {stack_name} is deployed; next: {', then '.join(following)}"
+        console.print(said, highlight=False, markup=False, soft_wrap=True)
+
+
+def _deployment(workteam: str | None, label_studio: str | None, email: str | None) -> dict[str, str]:
+    """Return the parameters of template.yaml for these answers."""
+    parameters = dict[str, str]()
+    if workteam:
+        # The other one is emptied, because an earlier deployment may have set it.
+        by_arn = workteam.startswith("arn:")
+        parameters |= {"WorkteamArn": workteam if by_arn else "", "WorkteamName": "" if by_arn else workteam}
+    if label_studio:
+        parameters["LabelStudioConnectionArn"] = label_studio
+        if not workteam:
+            parameters["VerificationBackEnd"] = "label-studio"
+    if email:
+        parameters["OpsEmail"] = email
+    return parameters
+
+
+@click.command()
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@json_option
+@stack_option
+def destroy(yes: bool, as_json: bool, stack_name: str) -> None:
+    """Delete the stack, and its models first.
+
+    The buckets and the ledger stay with their data; docs/operators/deploying.md says how a new stack takes them in. The
+    command refuses while runs are running. Give it again when it was broken off.
+    """
+    stack = Stack.find(stack_name)
+    check_idle(stack)
+    if not yes:
+        stays = "".join(f"  {one}\n" for one in what_stays(stack))
+        _ask(f"This deletes stack {stack.name} and the endpoints of its models. What stays:\n{stays}", stack.name)
+    with console.status("") if console.is_terminal and not as_json else nullcontext() as shown:
+        done = destroy_stack(stack, lambda text: shown.update(text) if shown else None)
+    if as_json:
+        print_json(done)
+        return
+    models = f" with {', '.join(done.models)}" if done.models else ""
+    kept = f"; endpoints that it did not deploy are kept: {', '.join(done.kept)}" if done.kept else ""
+    console.print(f"stack {done.stack} is deleted{models}{kept}", highlight=False, markup=False, soft_wrap=True)
+    for one in done.stays:
+        console.print(f"  stays: {one}", highlight=False, markup=False, soft_wrap=True)
 
 
 def _tell(intervention: Intervention, as_json: bool) -> None:
