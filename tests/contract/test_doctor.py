@@ -119,6 +119,11 @@ def test_a_healthy_stack_has_no_finding(aws: Aws) -> None:
     assert asked == "arn:aws:iam::123456789012:role/operator"
 
 
+def test_the_root_user_is_not_simulated_because_iam_refuses_that(aws: Aws) -> None:
+    aws.answers |= {"get_caller_identity": {"Arn": "arn:aws:iam::1:root"}, "simulate_principal_policy": "InvalidInput"}
+    assert aws.diagnose() == []
+
+
 BROKEN: dict[str, tuple[dict[str, Any], dict[str, str], str]] = {
     "a failed deployment": (
         {"describe_stacks": {"Stacks": [{"StackStatus": "UPDATE_ROLLBACK_FAILED"}]}},

@@ -102,6 +102,9 @@ def _stack_status(stack: Stack) -> Iterator[Finding]:
 
 def _permissions(stack: Stack) -> Iterator[Finding]:
     who = caller(stack)
+    if who.endswith(":root"):
+        yield Finding("permissions", "ok", f"{who} is the account's root user, which may do everything")
+        return
     # IAM simulates a role, not a session of it.
     _, assumed, session = who.partition(":assumed-role/")
     principal = who.replace(":sts:", ":iam:").replace(f":assumed-role/{session}", f":role/{session.split('/')[0]}")

@@ -88,8 +88,13 @@ def list_drives(waiting: bool, failed: bool, limit: int, as_json: bool, stack_na
 @click.command("logs")
 @click.argument("drive", shell_complete=complete_drives)
 @click.option("--run", help="Run of the drive, for example 0002: only the lines from its beginning to its end.")
-@click.option("--since", type=TIME, help="Only lines from this time on; by default from the drive's first upload on.")
-@click.option("--until", type=TIME, help="Only lines before this time.")
+@click.option(
+    "--since",
+    type=TIME,
+    metavar="TIME",
+    help="Only lines from this time on; by default from the drive's first upload on.",
+)
+@click.option("--until", type=TIME, metavar="TIME", help="Only lines before this time.")
 @click.option("--level", type=click.Choice(LEVELS), default="INFO", show_default=True, help="Lowest level of a line.")
 @click.option(
     "--limit", type=click.IntRange(min=1), default=10_000, show_default=True, help="Show at most these lines."
