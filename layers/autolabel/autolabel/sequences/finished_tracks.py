@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -21,8 +21,8 @@ from autolabel.sequences.linked_lines import (
     UNCONFIRMED_LEVEL,
     TrackedBox,
 )
-from autolabel.sequences.linking import PATIENCE_SECONDS
-from autolabel.sequences.tracks import FILLED_SECONDS, TrackBox, between, finish
+from autolabel.sequences.linking import CONFIRMED, PATIENCE_SECONDS, Linker, Sight
+from autolabel.sequences.tracks import FILLED_SECONDS, TrackBox, between, finish, is_steady
 
 # A side this near to the edge of the frame, as a share of its size, is at the edge.
 _EDGE = 0.01
@@ -66,6 +66,18 @@ class TrackFacts(msgspec.Struct, frozen=True, array_like=True):
     last: float
 
 
+def facts_of_last(id: str, place: PathBox, time: float) -> TrackFacts:
+    """Return what the last box of a track, at a time in seconds, tells of the track. `id`: of its first path."""
+    return TrackFacts(
+        id,
+        place.length >= CONFIRMED,
+        is_steady(place.began, time),
+        place.leader,
+        1 - place.votes / place.length,
+        time,
+    )
+
+
 class FinishedFrame(NamedTuple):
     """The boxes of a frame as their tracks have them: those that were seen, in their order, and those filled in."""
 
@@ -100,6 +112,24 @@ def finish_frames(
         # The order of the tracks depends on the frames around.
         done.filled.sort(key=lambda box: box.id)
     return finished
+
+
+def link_and_finish(frames: Iterable[tuple[float, Sequence[Sight]]], width: int, height: int) -> list[FinishedFrame]:
+    """Link the frames of one camera, given by time in seconds, and finish their boxes, as a run does it.
+
+    `width`, `height`: of the frames, in pixels. All frames are held in memory.
+    """
+    linker, paths = Linker(), list[PathFrame]()
+    for time, sights in frames:
+        places = [
+            PathBox(str(link.path), link.length, link.began, link.name, link.votes, sight.box, sight.name)
+            for link, sight in zip(linker.step(time, sights), sights, strict=True)
+        ]
+        paths.append(PathFrame(time, width, height, places))
+    first_of = {place.path: str(linker.origin(int(place.path))) for frame in paths for place in frame.places}
+    last = {first_of[place.path]: (place, frame.time) for frame in paths for place in frame.places}
+    facts = {first: facts_of_last(first, place, time) for first, (place, time) in last.items()}
+    return finish_frames(paths, range(len(paths)), facts, first_of)
 
 
 def _untracked(place: PathBox) -> TrackedBox:

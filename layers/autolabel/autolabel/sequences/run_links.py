@@ -23,11 +23,18 @@ from autolabel.labelling.earlier_labels import EarlierFrame
 from autolabel.labelling.shards import AskedLines, Shard, read_shards
 from autolabel.labelling.uncertainty import FrameUncertainty
 from autolabel.labels.manifest import ManifestLine, read_line
-from autolabel.sequences.finished_tracks import FinishedFrame, PathBox, PathFrame, TrackFacts, finish_frames
+from autolabel.sequences.finished_tracks import (
+    FinishedFrame,
+    PathBox,
+    PathFrame,
+    TrackFacts,
+    facts_of_last,
+    finish_frames,
+)
 from autolabel.sequences.linked_lines import link_line
 from autolabel.sequences.linked_shards import LINK, CameraLinks, LinkedResult, Links
-from autolabel.sequences.linking import CONFIRMED, Linker, Sight
-from autolabel.sequences.tracks import CONTEXT_SECONDS, LEAST_RATE, is_steady
+from autolabel.sequences.linking import Linker, Sight
+from autolabel.sequences.tracks import CONTEXT_SECONDS, LEAST_RATE
 
 _NANOSECONDS = 1_000_000_000
 _MILLISECOND = 1_000_000
@@ -257,14 +264,7 @@ def _learn(place: PathBox, time: float, camera: str, state: _Backward, facts: di
     """Take in what a box tells of its track. Boxes of a track come in reverse, so the first one knows it whole."""
     first = state.first(place.path)
     if first not in state.open:
-        state.open[first] = facts[first] = TrackFacts(
-            first,
-            place.length >= CONFIRMED,
-            is_steady(place.began, time),
-            place.leader,
-            1 - place.votes / place.length,
-            time,
-        )
+        state.open[first] = facts[first] = facts_of_last(first, place, time)
     if first == place.path and place.length == 1:
         state.tracks[camera] = state.tracks.get(camera, 0) + state.open.pop(first).confirmed
 
