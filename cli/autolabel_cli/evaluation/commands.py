@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from itertools import chain, groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ from autolabel.contracts.wording import counted
 from autolabel.sequences import LEAST_RATE
 from autolabel_cli.drives.display import RunDisplay
 from autolabel_cli.errors import CommandError, CommandGroup
-from autolabel_cli.evaluation.document import BestAlone, EvaluationDocument
+from autolabel_cli.evaluation.document import BestAlone, EvaluationDocument, ReviewSpeedDocument
 from autolabel_cli.models.kitti import LEVELS
 from autolabel_cli.options import json_option, stack_option
 from autolabel_cli.output import console, print_json, print_table
@@ -34,6 +35,20 @@ _labelled_tracks = click.option(
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     required=True,
     help="Folder of labelled tracks: KITTI's <sequence>.txt.",
+)
+_min_score = click.option(
+    "--min-score",
+    type=click.FloatRange(0, 1),
+    default=0.9,
+    show_default=True,
+    help="Detections of a lower score are left out; a file's score is a logit.",
+)
+_rate = click.option(
+    "--rate",
+    type=click.FloatRange(LEAST_RATE),
+    default=10.0,
+    show_default=True,
+    help="Frames a second of the sequences.",
 )
 
 
@@ -145,13 +160,7 @@ def steadiness(manifest: Path, every: int, as_json: bool) -> None:
     required=True,
     help="Folder of detections: <sequence>.txt with lines frame,class,left,top,right,bottom,score.",
 )
-@click.option(
-    "--min-score",
-    type=click.FloatRange(0, 1),
-    default=0.9,
-    show_default=True,
-    help="Detections of a lower score are left out; a file's score is a logit.",
-)
+@_min_score
 @click.option(
     "--rate",
     type=click.FloatRange(0, min_open=True),
@@ -187,15 +196,51 @@ def tracks(labels: Path, detections: Path, min_score: float, rate: float, every:
     return None
 
 
-@evaluate.command("label-issues")
+@evaluate.command("review-speed")
 @_labelled_tracks
 @click.option(
-    "--rate",
-    type=click.FloatRange(LEAST_RATE),
-    default=10.0,
-    show_default=True,
-    help="Frames a second of the sequences.",
+    "--detections",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Folder of detections, as for evaluate tracks; without it, a camera is simulated.",
 )
+@_min_score
+@_rate
+@click.option("--seed", type=int, default=1, show_default=True, help="Of the camera and of what is noticed.")
+@click.option(
+    "--chance",
+    type=click.Choice(["0.8", "0.9", "1"]),
+    default="0.8",
+    show_default=True,
+    help="Chance to notice an error at a stop; the JSON object has all.",
+)
+@click.option("--straight", is_flag=True, help="Join the boxes of two stops by straight lines.")
+@json_option
+def review_speed(
+    labels: Path,
+    detections: Path | None,
+    min_score: float,
+    rate: float,
+    seed: int,
+    chance: str,
+    straight: bool,
+    as_json: bool,
+) -> None:
+    """Review linked detections of cars by script: how fast it is, and how right the boxes are after it.
+
+    The reviewer knows the truth only where they stop. Times are compared with drawing every box, and with drawing the
+    fewest boxes from which straight lines give all. Precision and recall are at an IoU of 0.7.
+    """
+    from autolabel_cli.evaluation.review_speed import evaluate_review_speed
+
+    document = evaluate_review_speed(labels, detections, min_score=min_score, rate=rate, seed=seed, straight=straight)
+    if as_json:
+        return print_json(document)
+    return _show_speed(document, float(chance))
+
+
+@evaluate.command("label-issues")
+@_labelled_tracks
+@_rate
 @click.option(
     "--share",
     type=click.FloatRange(0, 1, min_open=True),
@@ -286,6 +331,36 @@ def _files_as_errors(folder: Path) -> Iterator[None]:
         yield
     except OSError as e:
         raise CommandError(f"{e.filename or folder} cannot be read: {e.strerror or e}") from e
+
+
+def _show_speed(document: ReviewSpeedDocument, chance: float) -> None:
+    if document.camera:
+        errors = ", ".join(f"{name} {of:g}" for name, of in msgspec.structs.asdict(document.camera).items())
+        console.print(f"simulated camera, seed {document.seed}: {errors}", highlight=False, soft_wrap=True)
+    draw = document.prices["draw"]
+    every, key = (
+        f"{counted(count, *name)} ({count * draw:,.0f} s)"
+        for count, *name in ((document.boxes, "box", "boxes"), (document.key_boxes, "key box", "key boxes"))
+    )
+    console.print(f"{counted(document.frames, 'frame')}; to draw: {every}, or {key}", highlight=False)
+    for tracks, of in document.unreviewed.items():
+        shares = f"precision {_share(of.precision)}, recall {_share(of.recall)}"
+        console.print(f"no review, {tracks}: {shares}", highlight=False)
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
+    for column in ("tracks", "stops", "stride", "looks", "edits", "precision", "recall"):
+        table.add_column(column, justify="left" if column in ("tracks", "stops") else "right")
+    shown = [cell for cell in document.cells if cell.chance == chance]
+    for look in sorted({cell.look for cell in shown}):
+        table.add_column(f"look {look:g} s", justify="right")
+        table.add_column("key", justify="right")
+    for _, row in groupby(shown, lambda cell: (cell.tracks, cell.stops, cell.stride)):
+        cells = list(row)
+        first, edits = cells[0], f"{sum(cells[0].edits.values()):,}"
+        faster = [(f"{cell.faster:.1f}×", f"{cell.faster_than_key_boxes:.2f}×") for cell in cells]
+        right = _share(first.precision), _share(first.recall)
+        table.add_row(first.tracks, first.stops, str(first.stride), f"{first.looks:,}", edits, *right, *chain(*faster))
+    print_table(console, table)
+    console.print("faster than drawing every box, and than drawing key boxes", highlight=False)
 
 
 def _document(evaluation: Evaluation, labels: LabelledFolder, form: str, level: str) -> EvaluationDocument:

@@ -128,3 +128,79 @@ class CuboidsDocument(msgspec.Struct, frozen=True, kw_only=True):
     frames: int
     intervals: dict[str, tuple[float, float]]
     left_out: dict[str, int]
+
+
+class CameraErrors(msgspec.Struct, frozen=True):
+    """The errors of a simulated camera.
+
+    `sides`: the standard deviation of a side's error, as a share of the box's size; `lasting`: the part of its variance
+    that stays with an object, and fades with the time constant `lasting_seconds`. `missed`: the share of boxes that are
+    missed, in streaks of `streak` frames in the mean. `false_boxes`: a frame, of false objects that last `false_frames`
+    in the mean. `other_class`: the share of boxes with a wrong class; `confused`: the share of objects whose boxes have
+    one with the chance `confused_boxes` instead.
+    """
+
+    sides: float = 0.04
+    lasting: float = 0.4
+    lasting_seconds: float = 1.0
+    missed: float = 0.1
+    streak: float = 4.0
+    false_boxes: float = 0.4
+    false_frames: float = 2.0
+    other_class: float = 0.02
+    confused: float = 0.03
+    confused_boxes: float = 0.6
+
+
+class BoxShares(msgspec.Struct, frozen=True):
+    """Precision and recall of boxes at an IoU of 0.7; None where there is nothing to divide by."""
+
+    precision: float | None
+    recall: float | None
+
+
+class ReviewCell(BoxShares, frozen=True, kw_only=True):
+    """The review of all sequences in one way.
+
+    `tracks`: "all", or "confirmed" where objects in fewer than three frames were left out before. `stops`: "regular",
+    every `stride` frames, or "uncertain" where the reviewer stops at uncertain places as well. `look`: seconds at each
+    of the `looks` stops; `chance`: to notice an error there. `seconds`: of looks and edits. `faster`: than drawing
+    every box, and `faster_than_key_boxes`.
+    """
+
+    tracks: str
+    stops: str
+    stride: int
+    look: float
+    chance: float
+    looks: int
+    edits: dict[str, int]
+    seconds: float
+    faster: float
+    faster_than_key_boxes: float
+
+
+class ReviewSpeedDocument(msgspec.Struct, frozen=True):
+    """The document of `evaluate review-speed`.
+
+    `boxes`: labelled ones that count; `key_boxes`: the fewest of them from which straight lines give all, at an IoU of
+    0.7. `prices`: seconds of each edit; drawing a box costs `draw`. `camera`: the errors of simulated detections, null
+    for detections from files. `straight`: straight lines join the boxes of two stops. `uncertain`: the least level of
+    uncertain places; `tolerance`: boxes are corrected below this IoU. `unreviewed`: shares without a review, of all and
+    of confirmed tracks. `left_out`: numbers of labels and detections by the reason.
+    """
+
+    sequences: int
+    frames: int
+    boxes: int
+    key_boxes: int
+    rate: float
+    seed: int
+    straight: bool
+    uncertain: float
+    tolerance: float
+    prices: dict[str, float]
+    camera: CameraErrors | None
+    unreviewed: dict[str, BoxShares]
+    cells: list[ReviewCell]
+    left_out: dict[str, int]

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import msgspec
 
 from autolabel.contracts.wording import counted
-from autolabel.labels import Box
+from autolabel.labels import Box, share_in
 from autolabel.sequences import LEAST_RATE, Sight, Track, link_frames
 from autolabel_cli.drives.recordings import first_of
 from autolabel_cli.errors import CommandError
@@ -29,6 +29,8 @@ _CAR_CLASS, CAR = "2", "Car"
 # Cars that count, and what cars may be taken for: no error either way.
 _LEVEL = LEVELS["whole"]
 _NEIGHBOURS = frozenset({"Van", "Truck"})
+# A box is on an object from this IoU on, and in a region with this share of its area, as in tracking_metrics.py.
+ON_OBJECT, _IN_REGION = 0.5, 0.5
 # Beyond, the exponential of a float overflows.
 _MOST_LOGIT = 700.0
 
@@ -56,7 +58,9 @@ class MetricsRequest(msgspec.Struct):
     min_height: float
 
 
-class _Sequence(NamedTuple):
+class Sequenced(NamedTuple):
+    """A sequence: its labels by frame, and the time in seconds and detections of each frame."""
+
     frames: list[ScoredFrame]
     sights: list[tuple[float, list[Sight]]]
 
@@ -73,8 +77,8 @@ def evaluate_tracks(labels: Path, detections: Path, *, min_score: float, rate: f
             f"{LEAST_RATE:g} are needed (--rate, --every)"
         )
     linked, left_out = [], Counter[str]()
-    for name in _names(labels, detections):
-        sequence = _read(labels / name, detections / name, min_score, rate, every, left_out)
+    for name in sequence_names(labels, detections):
+        sequence = read_sequence(labels / name, detections / name, min_score, rate, every, left_out)
         linked.append((sequence.frames, link_frames(sequence.sights)))
     return TracksDocument(
         **msgspec.structs.asdict(_scores(linked, confirmed=True)),
@@ -87,7 +91,8 @@ def evaluate_tracks(labels: Path, detections: Path, *, min_score: float, rate: f
     )
 
 
-def _names(labels: Path, detections: Path) -> list[str]:
+def sequence_names(labels: Path, detections: Path) -> list[str]:
+    """List the files that both folders have. CommandError for a folder without one, or with others."""
     names = [sorted(path.name for path in folder.glob("*.txt") if path.is_file()) for folder in (labels, detections)]
     for folder, found in zip((labels, detections), names, strict=True):
         if not found:
@@ -99,9 +104,13 @@ def _names(labels: Path, detections: Path) -> list[str]:
     return names[0]
 
 
-def _read(
-    labels: Path, detections: Path, min_score: float, rate: float, every: int, left_out: Counter[str]
-) -> _Sequence:
+def read_sequence(
+    labels: Path, detections: Path | None, min_score: float, rate: float, every: int, left_out: Counter[str]
+) -> Sequenced:
+    """Read the labels of a sequence, and its detections if there are any. CommandError names a broken line.
+
+    `every`: only each such frame is taken. `left_out`: counts what is not usable, by the reason.
+    """
     frames = dict[int, ScoredFrame]()
     for row in read_rows(labels, None, 10):
         frame = frames.setdefault(row.frame, ScoredFrame())
@@ -114,7 +123,7 @@ def _read(
             visible = occluded <= _LEVEL.max_occlusion and box[3] - box[1] >= _LEVEL.min_height
             frame.objects.append(TruthObject(int(row.number(1)), box, kind == CAR and visible))
     sights = dict[int, list[Sight]]()
-    for row in read_rows(detections, ",", 7):
+    for row in read_rows(detections, ",", 7) if detections else ():
         found = sights.setdefault(row.frame, [])
         box, logit = row.box(2), min(max(row.number(6), -_MOST_LOGIT), _MOST_LOGIT)
         if box is None:
@@ -124,10 +133,15 @@ def _read(
         elif 1 / (1 + math.exp(-logit)) >= min_score:
             found.append(Sight(row.frame / rate, box, CAR))
     taken = range(0, max([*frames, *sights], default=-1) + 1, every)
-    return _Sequence(
+    return Sequenced(
         [frames.get(index, ScoredFrame()) for index in taken],
         [(index / rate, sights.get(index, [])) for index in taken],
     )
+
+
+def is_false(box: Box, regions: Sequence[Box]) -> bool:
+    """Check whether a box on no object is wrong: it is not low, and in no region that holds more objects."""
+    return box[3] - box[1] >= _LEVEL.min_height and not any(share_in(box, of) >= _IN_REGION for of in regions)
 
 
 class Row(NamedTuple):
