@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from random import Random
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -149,3 +150,20 @@ def test_memory_is_that_of_the_last_seconds() -> None:
         linker.step(index / RATE, [Sight(index / RATE, box) for box in boxes])
         most = max(most, len(linker._paths))
     assert most < 100
+
+
+@pytest.mark.parametrize(("gap", "name", "joined"), [(13, "car", True), (13, "person", False), (2, "person", True)])
+def test_a_lost_track_goes_on_as_another_class_only_after_a_short_gap(gap: int, name: str, joined: bool) -> None:
+    before, after = (drive([[True]] * count, [3.0]) for count in (15, 25 + gap))
+    later = [(time, [sights[0]._replace(name=name)]) for time, sights in after[15 + gap :]]
+    tracks = link_frames([*before, *((time, []) for time, _ in after[15 : 15 + gap]), *later])
+    assert len(tracks) == (1 if joined else 2)
+
+
+def test_nothing_is_linked_over_a_change_of_the_frames_size() -> None:
+    linker = Linker()
+    sizes = [(1920, 1080)] * 5 + [(960, 540)] * 5
+    for (time, sights), size in zip(drive([[True]] * 10, [0.0]), sizes, strict=True):
+        linker.step(time, sights, size)
+    assert linker.live == {1}
+    assert not linker.joins

@@ -65,11 +65,11 @@ class RunFolder(msgspec.Struct, frozen=True):
 
         The number is a version: a call that finds none of its own begins again.
         """
-        return f"linking/{self.drive}/{self.run}/2/{direction}-{shard:06d}.json"
+        return f"linking/{self.drive}/{self.run}/3/{direction}-{shard:06d}.json"
 
     def paths(self, shard: int) -> str:
         """The places of a shard's boxes in paths, kept as long."""
-        return f"linking/{self.drive}/{self.run}/2/{shard:06d}.paths.jsonl"
+        return f"linking/{self.drive}/{self.run}/3/{shard:06d}.paths.jsonl"
 
     @property
     def earlier_labels(self) -> str:

@@ -98,7 +98,7 @@ class TimeSearch(Generic[T]):
             yield from self.end()
         objects = [box for box in label.boxes if box.name != IGNORE]
         sights = [Sight(label.time, corners(box), box.name) for box in objects]
-        paths = [link.path for link in self._linker.step(label.time, sights)]
+        paths = [link.path for link in self._linker.step(label.time, sights, (label.width, label.height))]
         # Longer gaps than those of the window say nothing here.
         self._linker.joins.clear()
         ignored = [corners(box) for box in label.boxes if box.name == IGNORE]

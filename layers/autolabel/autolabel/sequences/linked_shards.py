@@ -14,7 +14,7 @@ from autolabel.labelling.shards import READERS, AskedLines, LabelledShard, Tally
 from autolabel.streams.ordered_map import map_in_order
 
 # The version of the linker in links.json. Change it whenever the same pre-labels would give other lines.
-LINK = "2"
+LINK = "3"
 # This version wrote the ids of the tracks only, as tracks.jsonl.
 IDS_ONLY = "1"
 

@@ -29,7 +29,8 @@ POINTS = 4
 # From this many boxes on, a path is confirmed: at scores above 0.9, shorter ones held six wrong boxes for each right
 # one.
 CONFIRMED = 3
-# A confirmed path continues one that was lost at most so long before, if both lead to each other at this IoU.
+# A confirmed path continues one that was lost at most so long before, if both lead to each other at this IoU. A path of
+# another class must fit as a box of another class does: within PATIENCE_SECONDS, and at OTHER_CLASS.
 REJOIN_SECONDS = 2.05
 REJOINED = 0.3
 
@@ -65,10 +66,14 @@ class _Path(msgspec.Struct, array_like=True):
     def continues(self, earlier: _Path) -> float:
         """Return the least IoU of each path's end with the place where the other leads; 0 if they do not fit."""
         gap = self.first[0].time - earlier.ended
-        if not 0 < gap <= REJOIN_SECONDS or earlier.count < CONFIRMED:
+        longest, least = REJOIN_SECONDS, REJOINED
+        if self.link.name != earlier.link.name:
+            longest, least = PATIENCE_SECONDS, OTHER_CLASS
+        if not 0 < gap <= longest or earlier.count < CONFIRMED:
             return 0.0
         onward = box_iou(lead(earlier.last, self.first[0].time), self.first[0].box)
-        return min(onward, box_iou(lead(self.first[::-1], earlier.ended), earlier.last[-1].box))
+        iou = min(onward, box_iou(lead(self.first[::-1], earlier.ended), earlier.last[-1].box))
+        return iou if iou >= least else 0.0
 
     def join(self, earlier: _Path) -> None:
         """Take over the path that this one continues."""
@@ -108,6 +113,7 @@ class Linker(msgspec.Struct):
     _paths: list[_Path] = []
     _made: int = 0
     _time: float | None = None
+    _size: tuple[int, int] | None = None
     joins: dict[int, int] = {}
 
     @property
@@ -115,14 +121,15 @@ class Linker(msgspec.Struct):
         """The numbers of the paths that can go on."""
         return {path.number for path in self._paths}
 
-    def step(self, time: float, sights: Sequence[Sight]) -> list[Link]:
+    def step(self, time: float, sights: Sequence[Sight], size: tuple[int, int] | None = None) -> list[Link]:
         """Link the boxes of the next frame; return the place of each.
 
-        `time`: of the frame, in seconds. If it does not advance, no path goes on.
+        `time`: of the frame, in seconds; `size`: its width and height in pixels, if frames of a camera may differ. If
+        the time does not advance, or the size changes, no path goes on.
         """
-        if self._time is not None and time <= self._time:
+        if (self._time is not None and time <= self._time) or size != self._size:
             self._paths.clear()
-        self._time = time
+        self._time, self._size = time, size
         self._paths = [path for path in self._paths if time - path.ended <= REJOIN_SECONDS]
         found = dict[int, _Path]()
         followed = set[int]()
@@ -172,7 +179,7 @@ class Linker(msgspec.Struct):
                 (-iou, path.number, earlier.number, path, earlier)
                 for path in confirmed
                 for earlier in self._paths
-                if (iou := path.continues(earlier)) >= REJOINED
+                if (iou := path.continues(earlier))
             ),
             key=lambda link: link[:3],
         )

@@ -165,7 +165,7 @@ class _Linking:
             Sight(time, (box.left, box.top, box.left + box.width, box.top + box.height), box.name) for box in boxes
         ]
         places = []
-        for index, link in enumerate(state.linker.step(time, sights)):
+        for index, link in enumerate(state.linker.step(time, sights, (line.size.width, line.size.height))):
             if link.path not in state.ids:
                 state.ids[link.path] = self._id(state.camera, line.origin.timestamp, index, sights[index])
             if link.path in state.linker.joins:
