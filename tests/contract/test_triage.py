@@ -12,6 +12,7 @@ from click.testing import CliRunner, Result
 
 from autolabel.contracts.run_folder import RunFolder
 from autolabel.contracts.verification import BLIND_AUDIT, EVERYTHING, VerifyUncertain
+from autolabel.labelling.uncertainty_map import UncertaintyMap, map_key
 from autolabel.labels.agreement import ClassAgreement
 from autolabel.triage.audits import evidence_key
 from autolabel.triage.hindsight import Reviewed
@@ -141,3 +142,47 @@ def test_what_a_run_publishes_is_what_it_reads(stack: Stack, triage: Triage) -> 
 def test_settings_that_make_no_sense_are_refused(stack: Stack, triage: Triage) -> None:
     assert triage("--max-doubt", "1").exit_code == 2
     assert triage("--target", "1").exit_code == 2
+
+
+def certain(count: int, share: float) -> list[Reviewed]:
+    """Frames of low uncertainty that need a change as often as those of high uncertainty should."""
+    wrong = round(count * share)
+    return [*frames(count - wrong, uncertainty=0.3), *frames(wrong, uncertainty=0.3, wrong=wrong)]
+
+
+def test_uncertainty_is_calibrated_for_later_runs_and_a_repeated_call_changes_nothing(
+    stack: Stack, triage: Triage
+) -> None:
+    publish(stack, "d1", certain(200, 0.05), recipe="new")
+    publish(stack, "d2", frames(200, uncertainty=0.7, wrong=100), recipe="new")
+    publish(stack, "d0", frames(200, wrong=200), recipe="old", run="0001")
+    publish(stack, "d3", frames(1), recipe="new")
+    found = json.loads(triage("--calibrate", "--json").stdout)
+    assert (found["written"], found["left_out"]) == (True, ["d0 0001"])
+    of = msgspec.json.decode(stack.labels.read(map_key("new")) or b"", type=UncertaintyMap)
+    assert (of.revision, of.share(0.3), of.share(0.7)) == ("0001", pytest.approx(0.05, abs=0.01), 0.5)
+    said = triage("--calibrate").output
+    assert "map 0001 has these shares already: nothing was written" in said
+    assert "too few blind audits" in said
+    # Now a limit is a share: 0.2 takes in the frames of level 0.3.
+    outcomes = json.loads(triage("--max-doubt", "0.2", "--json").stdout)
+    assert (outcomes["uncertainty_map"], outcomes["outcomes"][0]["acceptable"]) == ("0001", 201)
+    publish(stack, "d4", frames(50, uncertainty=0.7, wrong=50), recipe="new")
+    assert "map 0002 is written" in triage("--calibrate").output
+
+
+def test_too_few_reviewed_frames_calibrate_nothing(stack: Stack, triage: Triage) -> None:
+    publish(stack, "d1", frames(30))
+    found = triage("--calibrate")
+    assert found.exit_code == 1
+    assert "reviewed frames of 30 audit stretches are too few" in found.output
+    assert "100 are needed" in found.output.replace("\n", " ")
+    assert stack.labels.read(map_key("r")) is None
+
+
+def test_it_says_what_a_limit_saves_of_the_reviewers_time(stack: Stack, triage: Triage) -> None:
+    publish(stack, "d1", [*frames(PROVEN), *frames(PROVEN, uncertainty=0.4, wrong=30)], audited=60)
+    found = json.loads(triage("--json").stdout)
+    # Half of the time is for frames within the limit, and a tenth of these is audited.
+    assert (found["proposal"]["saved"], found["proposal"]["most_saved"]) == (0.45, 0.45)
+    assert "it saves 45% of the reviewers' time" in triage().output

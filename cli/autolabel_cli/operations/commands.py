@@ -35,6 +35,7 @@ from autolabel_cli.operations.overview_display import show_overview
 from autolabel_cli.operations.status_display import show_status
 from autolabel_cli.operations.teardown import check_idle, destroy_stack, what_stays
 from autolabel_cli.operations.triage import look_back, show_retrospect
+from autolabel_cli.operations.uncertainty_calibration import calibrate_uncertainty, show_calibration
 from autolabel_cli.options import json_option, run_option, stack_option
 from autolabel_cli.output import console, print_json
 from autolabel_cli.stack import Stack
@@ -272,6 +273,11 @@ def stop(drive: str, run: str | None, as_json: bool, stack_name: str) -> None:
     show_default=True,
     help="Lower bound of precision and recall from which a class is proven.",
 )
+@click.option(
+    "--calibrate",
+    is_flag=True,
+    help="Fit the uncertainty of frames to what reviewers changed; later runs use it, and proof starts anew.",
+)
 @json_option
 @stack_option
 def triage(
@@ -279,6 +285,7 @@ def triage(
     max_doubts: tuple[float, ...],
     floors: tuple[float, ...],
     target: float,
+    calibrate: bool,
     as_json: bool,
     stack_name: str,
 ) -> None:
@@ -288,12 +295,20 @@ def triage(
     shows how many frames are within the limit, the errors and seconds of those that reviewers saw, and how many show
     proven classes only. The proposal is the limit that accepts the most frames at the first floor, by default
     the pipeline's own.
+
+    With --calibrate it shows instead, by uncertainty, the share of the reviewed frames that needed a change, and writes
+    the map that later runs use: then 0.2 means that one in five such frames needs a change.
     """
-    found = look_back(Stack.find(stack_name), drives, max_doubts, floors, VerifyUncertain(target=target))
+    stack = Stack.find(stack_name)
+    if calibrate:
+        fitted = calibrate_uncertainty(stack, drives, VerifyUncertain().stretch)
+        return print_json(fitted) if as_json else show_calibration(console, fitted)
+    found = look_back(stack, drives, max_doubts, floors, VerifyUncertain(target=target))
     if as_json:
         print_json(found)
     else:
         show_retrospect(console, found)
+    return None
 
 
 @click.command()

@@ -13,6 +13,7 @@ from rich.table import Table
 from autolabel.contracts.run_folder import RunFolder
 from autolabel.contracts.verification import BLIND_AUDIT, VerifyUncertain
 from autolabel.contracts.wording import counted
+from autolabel.labelling import UncertaintyMap, map_key
 from autolabel.triage import (
     Evidence,
     Hindsight,
@@ -29,10 +30,11 @@ from autolabel_cli.output import print_table
 from autolabel_cli.stack import Stack
 
 _LABELS = "labels/"
-_HEADINGS = ("floor", "max_doubt", "frames", "seen", "faulty", "seconds", "accepted", "proven")
+_HEADINGS = ("floor", "max_doubt", "frames", "seen", "faulty", "seconds", "saves", "accepted", "proven")
 _LEGEND = (
     "frames: with an uncertainty up to max_doubt; of these: seen by reviewers, faulty, seconds that reviewers spent "
-    "(where known), and accepted, because they show proven classes only"
+    "(where known), and accepted, because they show proven classes only. saves: the share of the reviewers' time for "
+    "all frames, once all classes are proven"
 )
 
 
@@ -43,9 +45,24 @@ class PublishedRun(NamedTuple):
     run: str
     evidence: Evidence
 
+    def __str__(self) -> str:
+        return f"{self.drive} {self.run}"
+
+
+class FoundRuns(NamedTuple):
+    """The reviewed runs of one `recipe`, without a map; `newest`: that was published last; the runs of other recipes"""
+
+    recipe: str
+    newest: PublishedRun
+    runs: tuple[PublishedRun, ...]
+    left_out: tuple[PublishedRun, ...]
+
 
 class Retrospect(msgspec.Struct, frozen=True):
-    """Findings from the reviewed runs of one recipe. `left_out`: runs of other recipes. `blind`: blind audits."""
+    """Findings from the reviewed runs of one recipe. `left_out`: runs of other recipes. `blind`: blind audits.
+
+    `uncertainty_map`: the revision of the map that the frames' uncertainty comes from; empty without one.
+    """
 
     recipe: str
     runs: tuple[str, ...]
@@ -57,6 +74,7 @@ class Retrospect(msgspec.Struct, frozen=True):
     outcomes: tuple[Outcome, ...]
     proposal: Outcome | None
     standings: tuple[str, ...]
+    uncertainty_map: str = ""
 
 
 def look_back(
@@ -67,22 +85,14 @@ def look_back(
     Only runs with the recipe of the run that was published last count. The proposal is for the first of `floors`.
     CommandError when no run was reviewed.
     """
-    found = [run for drive in drives or stack.labels.folders(_LABELS) if (run := _reviewed_run(stack, drive))]
-    missing = sorted(set(drives) - {run.drive for run in found})
-    if missing:
-        raise CommandError(f"drive {missing[0]} has no published run with reviews: name other drives, or none for all")
-    if not found:
-        raise CommandError("no published run has reviews yet: run this command after a run with reviewers is published")
-    recipe = max(found, key=lambda run: run.evidence.order).evidence.recipe
-    runs = [run for run in found if run.evidence.recipe == recipe]
+    found = find_runs(stack, drives)
+    uncertainty_map = read_current_map(stack, found.recipe)
     settings = [
-        Hindsight(uncertainty, floor, target=policy.target, stretch=policy.stretch)
-        for floor in floors
-        for uncertainty in max_doubts
+        Hindsight(uncertainty, floor, policy, uncertainty_map) for floor in floors for uncertainty in max_doubts
     ]
     frames = verified = blind = 0
-    for run in runs:
-        for frame in _frames(stack, run):
+    for run in found.runs:
+        for frame in reviewed_frames(stack, run):
             frames += 1
             verified += frame.verified
             blind += frame.verified and frame.triage == BLIND_AUDIT
@@ -90,17 +100,42 @@ def look_back(
                 setting.take(run.drive, frame)
     outcomes = tuple(setting.outcome() for setting in settings)
     return Retrospect(
-        recipe=recipe,
-        runs=tuple(f"{run.drive} {run.run}" for run in runs),
-        left_out=tuple(f"{run.drive} {run.run}" for run in found if run.evidence.recipe != recipe),
+        recipe=found.recipe,
+        runs=tuple(map(str, found.runs)),
+        left_out=tuple(map(str, found.left_out)),
+        uncertainty_map=uncertainty_map.revision if uncertainty_map else "",
         target=policy.target,
         frames=frames,
         verified=verified,
         blind=blind,
         outcomes=outcomes,
         proposal=best_setting(outcomes, floors[0]),
-        standings=_acceptance(stack, recipe),
+        standings=_acceptance(stack, found.newest.evidence.recipe),
     )
+
+
+def find_runs(stack: Stack, drives: Sequence[str]) -> FoundRuns:
+    """Find the newest reviewed run of each drive, or of all drives. CommandError when no run was reviewed."""
+    found = [run for drive in drives or stack.labels.folders(_LABELS) if (run := _reviewed_run(stack, drive))]
+    missing = sorted(set(drives) - {run.drive for run in found})
+    if missing:
+        raise CommandError(f"drive {missing[0]} has no published run with reviews: name other drives, or none for all")
+    if not found:
+        raise CommandError("no published run has reviews yet: run this command after a run with reviewers is published")
+    newest = max(found, key=lambda run: run.evidence.order)
+    recipe = newest.evidence.base_recipe
+    runs = tuple(run for run in found if run.evidence.base_recipe == recipe)
+    return FoundRuns(recipe, newest, runs, tuple(run for run in found if run not in runs))
+
+
+def read_current_map(stack: Stack, recipe: str) -> UncertaintyMap | None:
+    """Read the map that the next runs of a recipe take; None if there is none."""
+    body = stack.labels.read(map_key(recipe))
+    return msgspec.json.decode(body, type=UncertaintyMap) if body else None
+
+
+def reviewed_frames(stack: Stack, run: PublishedRun) -> Iterator[Reviewed]:
+    return map(msgspec.json.Decoder(Reviewed).decode, stack.labels.lines(RunFolder(run.drive, run.run).reviewed))
 
 
 def _acceptance(stack: Stack, recipe: str) -> tuple[str, ...]:
@@ -128,9 +163,10 @@ def show_retrospect(console: Console, found: Retrospect) -> None:
         table.add_column(heading, justify="left" if heading in ("faulty", "proven") else "right")
     for one in found.outcomes:
         seconds = f"{one.seconds:.0f}" if one.timed else "-"
+        saves = "-" if one.most_saved is None else f"{one.most_saved:.0%}"
         proven = ", ".join(one.proven) or "-"
-        row = (one.floor, one.max_uncertainty, one.acceptable, one.seen, _faults(one), seconds, one.accepted, proven)
-        table.add_row(*map(str, row), style="bold" if one == found.proposal else "")
+        row = (one.floor, one.max_uncertainty, one.acceptable, one.seen, _faults(one), seconds, saves, one.accepted)
+        table.add_row(*map(str, row), proven, style="bold" if one == found.proposal else "")
     print_table(console, table)
     console.print(_LEGEND, style="dim italic", highlight=False)
     if found.proposal is None:
@@ -141,6 +177,15 @@ def show_retrospect(console: Console, found: Retrospect) -> None:
             f"proposed: max_doubt {one.max_uncertainty}: {one.accepted:,} of {counted(one.frames, 'frame')} accepted; "
             f"of {counted(one.seen, 'frame')} within it that reviewers saw, {counted(one.faulty, 'was', 'were')} faulty"
         )
+        if one.saved is not None:
+            console.print(f"it saves {one.saved:.0%} of the reviewers' time")
+    if found.uncertainty_map:
+        console.print(
+            f"uncertainty is calibrated by map {found.uncertainty_map}: a max_doubt of 0.2 accepts frames of which at "
+            "most one in five needs a change"
+        )
+    else:
+        console.print("uncertainty is not calibrated: autolabel triage --calibrate says what a level of 0.2 means")
     if not found.blind:
         console.print("no frame was in a blind audit: reviewers who see the pre-label overlook some of its errors")
     for said in found.standings:
@@ -182,7 +227,3 @@ def _reviewed_run(stack: Stack, drive: str) -> PublishedRun | None:
         if body is not None and stack.labels.exists(folder.reviewed):
             return PublishedRun(drive, run, msgspec.json.decode(body, type=Evidence))
     return None
-
-
-def _frames(stack: Stack, run: PublishedRun) -> Iterator[Reviewed]:
-    return map(msgspec.json.Decoder(Reviewed).decode, stack.labels.lines(RunFolder(run.drive, run.run).reviewed))

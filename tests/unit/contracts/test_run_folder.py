@@ -16,6 +16,7 @@ def test_every_key_of_a_run_keeps_its_name() -> None:
         "listing_counts": "listing.json",
         "late_objects": "late.jsonl",
         "shard_list": "shards.jsonl",
+        "uncertainty_map": "uncertainty.json",
         "shards": "shards/",
         "links": "links.json",
         "earlier_labels": "earlier.json",

@@ -13,8 +13,8 @@ import pytest
 
 from autolabel.contracts.drive import Camera, DriveDocument, Run
 from autolabel.contracts.frames import SOURCE, encode_source
+from autolabel.contracts.recipe import FUSION
 from autolabel.contracts.run_folder import RunFolder
-from autolabel.labelling.fusion import FUSION
 from autolabel.labelling.label_shard import ShardLabelling
 from autolabel.labelling.shards import Shard, ShardFrame, ShardResult, UnitAnswer
 from autolabel.streams.ordered_map import map_in_order

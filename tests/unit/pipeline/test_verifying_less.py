@@ -12,9 +12,12 @@ import pytest
 
 from autolabel.contracts.errors import CountMismatch
 from autolabel.contracts.ports import StoredObject
+from autolabel.contracts.recipe import LINK, planned_recipe, recipe
 from autolabel.contracts.verification import VerifyUncertain
 from autolabel.datasets.assembly import Assembly
 from autolabel.datasets.verified_labels import FinishedJob
+from autolabel.labelling.plan import Plan
+from autolabel.labelling.uncertainty_map import UncertaintyMap, map_key
 from autolabel.labels.detections import Detection, Detections
 from autolabel.labels.manifest import (
     LabelledBy,
@@ -26,8 +29,7 @@ from autolabel.labels.manifest import (
     prelabelled_line,
 )
 from autolabel.reporting.summary import Summary
-from autolabel.sequences.linked_shards import LINK
-from autolabel.triage.audits import ClassErrors, Count, Evidence, evidence_key, read_evidence, recipe
+from autolabel.triage.audits import ClassErrors, Count, Evidence, evidence_key, read_evidence
 from autolabel.triage.proof import accepted_classes, class_records
 from autolabel.triage.queueing import without_prelabel
 from tests.fakes.answers import answer
@@ -392,3 +394,38 @@ def test_reviews_are_recorded_frame_by_frame(pipeline: Pipeline) -> None:
     wrong = {"car": ClassErrors(precision=Count(1, 1))}
     assert [one.classes for one in evidence.stretches] == [wrong, wrong]
     assert {one.blind for one in evidence.stretches} == {True, False}
+
+
+def shares(pipeline: Pipeline, revision: str = "0001") -> UncertaintyMap:
+    """Put a map into the catalogue: every frame needs a change with a share of 0.05 to 0.14."""
+    found = UncertaintyMap(planned_recipe(pipeline.run), revision, (0.0, 0.99), (0.05, 0.14), 1_000, 100)
+    pipeline.labels.write(map_key(found.recipe), msgspec.json.encode(found))
+    return found
+
+
+def test_a_map_changes_what_is_uncertain_and_starts_the_proof_anew(pipeline: Pipeline) -> None:
+    plan = pipeline.plan
+
+    def plan_with_map(shard_frames: int) -> Plan:
+        shares(pipeline)
+        return plan(shard_frames)
+
+    pipeline.plan = plan_with_map  # type: ignore[method-assign]
+    assembly = assembled(pipeline, PROVEN)
+    # A map that comes later is for later runs.
+    shares(pipeline, "0002")
+    assert pipeline.assemble() == assembly
+    assert summary(pipeline).triage == {"unproven": 32, "blind audit": 8}
+    lines = published(pipeline, pipeline.verify(assembly))
+    assert all(0.05 <= line["doubt"]["level"] <= 0.14 for line in lines if "doubt" in line)
+    evidence = msgspec.json.decode(pipeline.labels.objects[PREFIX + "audit.json"], type=Evidence)
+    assert evidence.recipe == recipe(pipeline.run, LINK, "0001") != evidence.base_recipe == recipe(pipeline.run, LINK)
+
+
+def test_a_run_that_was_planned_without_a_map_stays_without_one(pipeline: Pipeline) -> None:
+    assembly = assembled(pipeline, PROVEN)
+    shares(pipeline)
+    pipeline.plan(7)
+    pipeline.label()
+    assert pipeline.assemble() == assembly
+    assert PREFIX + "uncertainty.json" not in pipeline.labels.objects

@@ -20,7 +20,7 @@ from autolabel.contracts.verification import (
 from autolabel.labels.agreement import pair_boxes
 from autolabel.labels.manifest import LabelledBox
 from autolabel.triage.audit_trail import AuditTrail
-from autolabel.triage.audits import AuditedStretch, ClassErrors, Count, Evidence
+from autolabel.triage.audits import AuditedStretch, ClassErrors, Count, Evidence, Recipe
 from autolabel.triage.hindsight import Reviewed
 from autolabel.triage.policy import ANY_CLASS, claims, draw_audits, is_acceptable, stretch_of, triage_frame
 from autolabel.triage.proof import accepted_classes, class_records
@@ -39,7 +39,7 @@ def trail(*frames: Reviewed) -> Evidence:
     of = AuditTrail(VerifyUncertain(stretch=10))
     for frame in frames:
         of.take(frame, pair_boxes([CAR], [CAR]))
-    return of.evidence(RUN, NOW)
+    return of.evidence(RUN, NOW, Recipe("r", "r"))
 
 
 def stretch(camera: str, position: int, *, blind: bool) -> AuditedStretch:
@@ -57,7 +57,7 @@ def test_a_run_without_frames_has_no_evidence() -> None:
 def test_nothing_is_audited_if_reviewers_get_every_frame() -> None:
     of = AuditTrail(VerifyAll())
     of.take(reviewed(0, AUDIT), pair_boxes([CAR], []))
-    assert of.evidence(RUN, NOW).stretches == ()
+    assert of.evidence(RUN, NOW, Recipe("r", "r")).stretches == ()
 
 
 def test_only_audits_are_evidence() -> None:
@@ -86,13 +86,13 @@ def test_a_stretch_is_blind_only_if_all_its_audited_frames_are() -> None:
 
 def test_evidence_has_the_settings_that_it_was_gathered_by() -> None:
     policy = VerifyUncertain(max_uncertainty=0.2, target=0.9, stretch=7)
-    assert AuditTrail(policy).evidence(RUN, NOW).counts_under(policy)
+    assert AuditTrail(policy).evidence(RUN, NOW, Recipe("r", "r")).counts_under(policy)
 
 
 def test_an_unfinished_audit_gives_no_evidence() -> None:
     of = AuditTrail(VerifyUncertain())
     of.take(reviewed(0, BLIND_AUDIT), None)
-    assert of.evidence(RUN, NOW).stretches == ()
+    assert of.evidence(RUN, NOW, Recipe("r", "r")).stretches == ()
 
 
 class Fleet:
@@ -120,7 +120,7 @@ class Fleet:
             kinds[kind] += 1
             frame = Reviewed(f"{position}", "front", position, kind, level, (level,), claims=tuple(claimed[position]))
             of.take(frame, None if kind == ACCEPTED else pair_boxes([CAR] if shown[position] else [], [CAR]))
-        self.evidence.append(of.evidence(run, f"2026-01-01T{len(self.evidence):06d}"))
+        self.evidence.append(of.evidence(run, f"2026-01-01T{len(self.evidence):06d}", Recipe("r", "r")))
         return kinds
 
 

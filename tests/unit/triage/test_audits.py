@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autolabel.contracts.drive import Camera, DriveDocument, Run
+from autolabel.contracts.recipe import recipe
 from autolabel.contracts.verification import VerifyUncertain
 from autolabel.labels.agreement import Pair, pair_boxes
 from autolabel.labels.manifest import LabelledBox
@@ -20,7 +21,6 @@ from autolabel.triage.audits import (
     evidence_prefix,
     judge_stretch,
     read_evidence,
-    recipe,
 )
 from autolabel.triage.policy import ANY_CLASS
 from tests.fakes.bucket import FakeBucket
@@ -93,10 +93,10 @@ def test_evidence_counts_under_the_settings_that_it_was_gathered_by(changed: dic
     assert evidence_of("r", "drive-1", others).counts_under(others)
 
 
-@pytest.mark.parametrize("version", ["FUSION", "UNCERTAINTY_VERSION"])
+@pytest.mark.parametrize("version", ["FUSION", "UNCERTAINTY"])
 def test_another_fusion_or_uncertainty_version_is_another_recipe(version: str, monkeypatch: pytest.MonkeyPatch) -> None:
     before = recipe(RUN)
-    monkeypatch.setattr(f"autolabel.triage.audits.{version}", "2030.1")
+    monkeypatch.setattr(f"autolabel.contracts.recipe.{version}", "2030.1")
     assert recipe(RUN) != before
 
 

@@ -17,12 +17,13 @@ from statistics import mean
 from typing import NamedTuple
 
 from autolabel.contracts.drive import Camera, DriveDocument, Run
+from autolabel.contracts.recipe import recipe
 from autolabel.contracts.verification import ACCEPTED, AGAIN, KEPT, VerifyUncertain
 from autolabel.labels.agreement import Pair, pair_boxes
 from autolabel.labels.manifest import LabelledBox
 from autolabel.labels.person_labels import contradictions
 from autolabel.triage.audit_trail import AuditTrail
-from autolabel.triage.audits import Evidence, recipe
+from autolabel.triage.audits import Evidence, Recipe
 from autolabel.triage.capital import ALPHA, lower_bound
 from autolabel.triage.hindsight import Reviewed
 from autolabel.triage.policy import ANY_CLASS, claims, draw_audits, is_acceptable, stretch_of, triage_frame
@@ -106,7 +107,7 @@ def published(run: Run, frames: Sequence[Frame], kinds: Sequence[str], answers: 
     for position, (frame, kind, answer) in enumerate(zip(frames, kinds, answers, strict=True)):
         seen = Reviewed(f"front/{position}", "front", position, kind, frame.level)
         trail.take(seen, paired(frame.boxes) if answer else None)
-    return trail.evidence(run, f"2026-01-0{run.run[-1]}T00:00:00Z")
+    return trail.evidence(run, f"2026-01-0{run.run[-1]}T00:00:00Z", Recipe(recipe(run), recipe(run)))
 
 
 class Relabelled(NamedTuple):

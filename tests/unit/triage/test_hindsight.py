@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autolabel.contracts.verification import ACCEPTED, BLIND_AUDIT, UNCERTAIN
+from autolabel.contracts.verification import ACCEPTED, BLIND_AUDIT, UNCERTAIN, VerifyUncertain
+from autolabel.labelling.uncertainty_map import UncertaintyMap
 from autolabel.labels.agreement import ClassAgreement
 from autolabel.triage.capital import alpha_of, lower_bound
 from autolabel.triage.hindsight import Hindsight, Outcome, Reviewed, best_setting
@@ -36,9 +37,13 @@ def reviewed(position: int, *, uncertainty: float = 0.1, kind: str = UNCERTAIN, 
 
 
 def look_back(
-    frames: list[Reviewed], max_uncertainty: float = 0.15, floor: float = FLOOR, stretch: int = 10
+    frames: list[Reviewed],
+    max_uncertainty: float = 0.15,
+    floor: float = FLOOR,
+    stretch: int = 10,
+    uncertainty_map: UncertaintyMap | None = None,
 ) -> Outcome:
-    hindsight = Hindsight(max_uncertainty, floor, target=0.95, stretch=stretch)
+    hindsight = Hindsight(max_uncertainty, floor, VerifyUncertain(stretch=stretch), uncertainty_map)
     for frame in frames:
         hindsight.take("drive-1", frame)
     return hindsight.outcome()
@@ -151,3 +156,25 @@ def test_a_higher_limit_or_floor_never_accepts_fewer_frames(frames: list[Reviewe
 def test_a_record_is_read_as_written(frames: list[Reviewed]) -> None:
     for frame in frames:
         assert msgspec.json.decode(msgspec.json.encode(frame), type=Reviewed) == frame
+
+
+def test_the_time_that_is_saved_counts_accepted_frames_without_their_audits() -> None:
+    frames = [
+        *(reviewed(n, seconds=2.0) for n in range(4)),
+        *(reviewed(n, uncertainty=0.5, seconds=6.0) for n in range(4, 8)),
+        reviewed(8, kind=ACCEPTED, verified=False, classes={}),
+        # Blind audits take longer, and would not be drawn if all were shown.
+        reviewed(9, kind=BLIND_AUDIT, seconds=60.0),
+    ]
+    found = look_back(frames)
+    # Six frames of 2 seconds within the limit, four of 6 seconds above it, and a tenth is audited.
+    assert (found.saved, found.most_saved) == (0.0, 0.3)
+    assert look_back(frames, 0.6).most_saved == 0.9
+    assert look_back([reviewed(0)]).most_saved is None
+    assert look_back([reviewed(0, uncertainty=0.5, seconds=1.0)]).most_saved == 0.0
+
+
+def test_a_map_gives_the_uncertainty_that_limits_are_compared_with() -> None:
+    of = UncertaintyMap("r", "0001", (0.1, 0.4), (0.3, 0.35), 1, 1)
+    frames = [reviewed(0), reviewed(1, uncertainty=0.4)]
+    assert [look_back(frames, limit, uncertainty_map=of).acceptable for limit in (0.15, 0.3, 0.35)] == [0, 1, 2]

@@ -49,6 +49,11 @@ class RunFolder(msgspec.Struct, frozen=True):
         """The prefix of the keys of all shards."""
         return self.prefix + "shards/"
 
+    @property
+    def uncertainty_map(self) -> str:
+        """The map that calibrates the uncertainty of the run's frames, if there was one when it was planned."""
+        return self.prefix + "uncertainty.json"
+
     def shard(self, index: int, part: str) -> str:
         """A part of a shard: frames, earlier, manifest, doubts, detections, issues, kept, asked (all .jsonl) or
         result.json. Link leaves these, and writes linked.manifest, linked.doubts, linked.asked (all .jsonl) and

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from autolabel.labelling.prelabel import FrameLabels, label_frame
     from autolabel.labelling.shards import Shard, ShardFrame, read_shards
     from autolabel.labelling.uncertainty import FLOOR
+    from autolabel.labelling.uncertainty_map import UncertaintyMap, map_key
 else:
     from autolabel.lazy_faces import lazy_face
 
@@ -32,6 +33,10 @@ else:
                 "read_shards",
             ),
             "uncertainty": ("FLOOR",),
+            "uncertainty_map": (
+                "UncertaintyMap",
+                "map_key",
+            ),
         },
     )
 
@@ -42,8 +47,10 @@ __all__ = [
     "Shard",
     "ShardFrame",
     "ShardLabelling",
+    "UncertaintyMap",
     "decode_answer",
     "label_frame",
+    "map_key",
     "plan_run",
     "read_shards",
 ]

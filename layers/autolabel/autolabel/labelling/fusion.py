@@ -13,8 +13,6 @@ from autolabel.labelling.model_detections import GROUP_IOU, ModelDetections
 from autolabel.labels.detections import Detection, Detections, box_iou, rank
 from autolabel.labels.taxonomy import current_taxonomy
 
-# Change it whenever the same answers would give other labels.
-FUSION = "2026.1"
 # Detections of each model if several are merged, because that work grows with the square. A manifest line has no room
 # for more.
 MAX_DETECTIONS = 500

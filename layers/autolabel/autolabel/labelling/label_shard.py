@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from typing import NamedTuple
 
 import msgspec
@@ -12,14 +13,16 @@ from autolabel.contracts.drive import FIRST_RUN, Run, execution_name
 from autolabel.contracts.errors import AnswerRefused, ImageRefused
 from autolabel.contracts.frames import parse_frame_key
 from autolabel.contracts.ports import Bucket
+from autolabel.contracts.recipe import FUSION
 from autolabel.contracts.verification import AGAIN, KEPT, REVIEW_ALL, SEGMENTS
 from autolabel.labelling.decoding import decode_answer
 from autolabel.labelling.earlier_labels import NOTHING, PICTURE_GONE, EarlierFrame, judge_frame
-from autolabel.labelling.fusion import FUSION
 from autolabel.labelling.model_detections import ModelDetections
+from autolabel.labelling.prelabel import FrameLabels as ChosenLabels
 from autolabel.labelling.prelabel import label_frame
 from autolabel.labelling.shards import AskedLines, FrameIssue, ModelTally, Shard, ShardFrame, ShardResult, Tally
-from autolabel.labelling.uncertainty import FrameUncertainty, as_attribute, as_record, frame_uncertainty
+from autolabel.labelling.uncertainty import FrameUncertainty, Uncertainty, as_attribute, as_record, frame_uncertainty
+from autolabel.labelling.uncertainty_map import UncertaintyMap, calibrated, read_map
 from autolabel.labels.detections import Detections
 from autolabel.labels.failed_frames import FrameCheck
 from autolabel.labels.frame_reader import FrameReader
@@ -189,7 +192,7 @@ class ShardLabelling:
         # If the model with masks failed, the frame gets no picture: an empty one would say that nothing is there.
         masked = any(one.model.options.masks for one in found)
         masks = self._write_masks(frame, prelabel) if masked else None
-        uncertainty = None if failure else frame_uncertainty(chosen, list(self._models.values()), len(failures))
+        uncertainty = None if failure else self._uncertainty(chosen, len(failures))
         shown = as_attribute(uncertainty, chosen.thresholds, header.width, header.height) if uncertainty else None
         try:
             line = self._line(frame, reader, header, prelabel, reasons, masks, shown, labelled=failure is None)
@@ -210,6 +213,14 @@ class ShardLabelling:
             dropped=dropped,
             models=_count_models(found, failures, clipped, prelabel),
         )
+
+    @cached_property
+    def _uncertainty_map(self) -> UncertaintyMap | None:
+        return read_map(self._run, self._label_bucket)
+
+    def _uncertainty(self, chosen: ChosenLabels, failed: int) -> Uncertainty:
+        found = frame_uncertainty(chosen, list(self._models.values()), failed)
+        return msgspec.structs.replace(found, level=calibrated(found.level, self._uncertainty_map))
 
     def _detections(
         self, frame: ShardFrame, header: ImageHeader

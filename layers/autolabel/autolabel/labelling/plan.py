@@ -10,6 +10,7 @@ from autolabel.contracts.drive import FIRST_RUN, Run
 from autolabel.contracts.ports import Bucket, PendingUnits, RunTokens, UnitLedger
 from autolabel.inference.reconciliation import Comparison, Found
 from autolabel.labelling.shards import Shard, ShardFrame, UnitAnswer, plan_shards, read_shards
+from autolabel.labelling.uncertainty_map import keep_map
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -33,7 +34,11 @@ def plan_run(run: Run, *, label_bucket: Bucket, ledger: UnitLedger, shard_frames
     because the labels of earlier runs were collected for them.
     """
     _forget_wait(run, ledger)
-    shard_frames = max((shard.frames for shard in _planned(run, label_bucket)), default=shard_frames)
+    planned = _planned(run, label_bucket)
+    if planned is None:
+        # Later, some shards may be labelled without a map.
+        keep_map(run, label_bucket)
+    shard_frames = max((shard.frames for shard in planned or ()), default=shard_frames)
     counts = {"shards": 0, "frames": 0}
 
     def write_shards() -> Iterator[bytes]:
@@ -50,8 +55,8 @@ def plan_run(run: Run, *, label_bucket: Bucket, ledger: UnitLedger, shard_frames
     return Plan(run.drive, run.run, counts["shards"], counts["frames"], key, run.run != FIRST_RUN)
 
 
-def _planned(run: Run, label_bucket: Bucket) -> list[Shard]:
-    return list(read_shards(label_bucket, run.folder)) if label_bucket.exists(run.folder.shard_list) else []
+def _planned(run: Run, label_bucket: Bucket) -> list[Shard] | None:
+    return list(read_shards(label_bucket, run.folder)) if label_bucket.exists(run.folder.shard_list) else None
 
 
 def _forget_wait(run: Run, ledger: RunTokens) -> None:

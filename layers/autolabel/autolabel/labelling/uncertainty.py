@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from autolabel.labelling.prelabel import FrameLabels
     from autolabel.models.catalogue import Model
 
-# Change it whenever the same answers would give other levels.
-UNCERTAINTY_VERSION = "2026.1"
 # Candidates below it add no uncertainty: detectors find a little of everything everywhere.
 FLOOR = 0.15
 # The mean IoU of the boxes that two people draw of one object (Papadopoulos et al., ICCV 2017).
@@ -67,6 +65,11 @@ class FrameUncertainty(msgspec.Struct, frozen=True, omit_defaults=True, rename={
     candidates: tuple[float, ...] = ()
     failed: float = 0.0
     claims: tuple[str, ...] = ()
+
+    @property
+    def own_level(self) -> float:
+        """The frame's level before a map."""
+        return frame_level(self.boxes, self.candidates, self.failed)
 
 
 def frame_uncertainty(labels: FrameLabels, models: Sequence[Model], failed: int) -> Uncertainty:

@@ -10,6 +10,7 @@ import msgspec
 from msgspec import UNSET
 
 from autolabel.labelling.uncertainty import FLOOR, FrameUncertainty, frame_level
+from autolabel.labelling.uncertainty_map import UncertaintyMap, calibrated
 from autolabel.labels.detections import Box
 from autolabel.labels.manifest import (
     LineTooLong,
@@ -59,11 +60,13 @@ def link_line(
     seen: Sequence[TrackedBox],
     filled: Sequence[TrackedBox],
     labels: Sequence[str],
+    uncertainty_map: UncertaintyMap | None = None,
 ) -> LinkedLine:
     """Write a line with the boxes of its tracks. A frame without a usable pre-label stays as it is.
 
     `seen`: the tracked box of each box of the pre-label; `filled`: boxes that no model found here. `labels`: the job's,
-    whose positions are the class ids. A line that would be longer than Ground Truth allows keeps the models' boxes.
+    whose positions are the class ids. `uncertainty_map`: the run's. A line that would be longer than Ground Truth
+    allows keeps the models' boxes.
     """
     line = read_line(body)
     own = line.prelabel_boxes
@@ -79,7 +82,7 @@ def link_line(
     boxes = [*seen, *filled]
     _put_boxes(line, boxes, confidences, labels)
     line.prelabel_tracks = tracks
-    judged = _judge(line, uncertainty, boxes)
+    judged = _judge(line, uncertainty, boxes, uncertainty_map)
     more = Counter(box.name for box in boxes)
     more.subtract(box.name for box in own)
     try:
@@ -109,7 +112,12 @@ def _put_boxes(
     )
 
 
-def _judge(line: ManifestLine, uncertainty: FrameUncertainty, boxes: Sequence[TrackedBox]) -> FrameUncertainty:
+def _judge(
+    line: ManifestLine,
+    uncertainty: FrameUncertainty,
+    boxes: Sequence[TrackedBox],
+    uncertainty_map: UncertaintyMap | None,
+) -> FrameUncertainty:
     """Put the uncertainty of the tracks into a line; return it as triage needs it."""
     strongest = dict[str, float]()
     levels = [*uncertainty.boxes, *(0.0 for _ in boxes[len(uncertainty.boxes) :])]
@@ -117,7 +125,7 @@ def _judge(line: ManifestLine, uncertainty: FrameUncertainty, boxes: Sequence[Tr
         for why, level in box.levels.items():
             strongest[why] = max(level, strongest.get(why, 0.0))
             levels[at] = max(levels[at], round(level, 2))
-    level = frame_level(levels, uncertainty.candidates, uncertainty.failed)
+    level = calibrated(frame_level(levels, uncertainty.candidates, uncertainty.failed), uncertainty_map)
     names = {box.name for box in boxes}
     if line.uncertainty is not UNSET:
         names |= {one.label for one in line.uncertainty.candidates if one.confidence >= FLOOR}

@@ -13,9 +13,7 @@ from autolabel.contracts.ports import Bucket
 from autolabel.labelling.shards import READERS, AskedLines, LabelledShard, Tally, read_results
 from autolabel.streams.ordered_map import map_in_order
 
-# The version of the linker in links.json. Change it whenever the same pre-labels would give other lines.
-LINK = "3"
-# This version wrote the ids of the tracks only, as tracks.jsonl.
+# This version of the linker in links.json wrote the ids of the tracks only, as tracks.jsonl.
 IDS_ONLY = "1"
 
 

@@ -18,10 +18,12 @@ import msgspec
 
 from autolabel.contracts.drive import Run
 from autolabel.contracts.ports import Bucket
+from autolabel.contracts.recipe import LINK
 from autolabel.contracts.verification import KEPT
 from autolabel.labelling.earlier_labels import EarlierFrame
 from autolabel.labelling.shards import AskedLines, Shard, read_shards
 from autolabel.labelling.uncertainty import FrameUncertainty
+from autolabel.labelling.uncertainty_map import read_map
 from autolabel.labels.manifest import ManifestLine, read_line
 from autolabel.sequences.finished_tracks import (
     FinishedFrame,
@@ -32,7 +34,7 @@ from autolabel.sequences.finished_tracks import (
     finish_frames,
 )
 from autolabel.sequences.linked_lines import link_line
-from autolabel.sequences.linked_shards import LINK, CameraLinks, LinkedResult, Links
+from autolabel.sequences.linked_shards import CameraLinks, LinkedResult, Links
 from autolabel.sequences.linking import Linker, Sight
 from autolabel.sequences.tracks import CONTEXT_SECONDS, LEAST_RATE
 
@@ -113,6 +115,7 @@ class _Linking:
         self._label_bucket = label_bucket
         self._is_late = is_late
         self._shards = list(read_shards(label_bucket, run.folder))
+        self._uncertainty_map = read_map(run, label_bucket)
         self._places = lru_cache(_SHARDS_AROUND)(self._read_places)
 
     def walk(self, cursor: LinkCursor) -> LinkReport:
@@ -219,7 +222,14 @@ class _Linking:
         lines, uncertainties, more = list[bytes](), list[bytes](), Counter[str]()
         given = zip(self._lines(shard, "manifest"), self._lines(shard, "doubts"), finished, strict=True)
         for body, uncertainty, frame in given:
-            linked = link_line(body, _uncertainties.decode(uncertainty), frame.seen, frame.filled, self._run.labels)
+            linked = link_line(
+                body,
+                _uncertainties.decode(uncertainty),
+                frame.seen,
+                frame.filled,
+                self._run.labels,
+                self._uncertainty_map,
+            )
             lines.append(linked.body)
             uncertainties.append(msgspec.json.encode(linked.uncertainty) + b"\n")
             more.update(linked.more)

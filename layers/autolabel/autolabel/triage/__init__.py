@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from autolabel.triage.audits import Evidence, count_old_evidence, read_evidence
     from autolabel.triage.hindsight import Hindsight, Outcome, Reviewed, best_setting
     from autolabel.triage.proof import Certificate, acceptance_sentences, class_records
+    from autolabel.triage.uncertainty_fit import Fit, Step, TooFewStretches, as_map, fit_steps, reviewed_level
 else:
     from autolabel.lazy_faces import lazy_face
 
@@ -30,18 +31,32 @@ else:
                 "acceptance_sentences",
                 "class_records",
             ),
+            "uncertainty_fit": (
+                "Fit",
+                "Step",
+                "TooFewStretches",
+                "as_map",
+                "fit_steps",
+                "reviewed_level",
+            ),
         },
     )
 
 __all__ = [
     "Certificate",
     "Evidence",
+    "Fit",
     "Hindsight",
     "Outcome",
     "Reviewed",
+    "Step",
+    "TooFewStretches",
     "acceptance_sentences",
+    "as_map",
     "best_setting",
     "class_records",
     "count_old_evidence",
+    "fit_steps",
     "read_evidence",
+    "reviewed_level",
 ]

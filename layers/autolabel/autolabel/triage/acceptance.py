@@ -13,9 +13,9 @@ import msgspec
 from autolabel.contracts.drive import Run
 from autolabel.contracts.errors import CountMismatch
 from autolabel.contracts.ports import Bucket
+from autolabel.contracts.recipe import recipe
 from autolabel.contracts.verification import VerifyUncertain
-from autolabel.sequences.linked_shards import read_link_version
-from autolabel.triage.audits import count_old_evidence, read_evidence, recipe
+from autolabel.triage.audits import count_old_evidence, read_evidence, read_recipe
 from autolabel.triage.proof import Certificate, acceptance_sentences, accepted_classes, class_records
 
 
@@ -52,7 +52,7 @@ def _current_criteria(run: Run, label_bucket: Bucket, max_objects: int) -> Accep
     policy = run.document.verification
     if not isinstance(policy, VerifyUncertain):
         return AcceptanceCriteria(max_objects)
-    evidence = list(read_evidence(label_bucket, recipe(run, read_link_version(run, label_bucket))))
+    evidence = list(read_evidence(label_bucket, read_recipe(run, label_bucket).full))
     # Of version 1, when nothing was linked.
     old = count_old_evidence(label_bucket, recipe(run))
     records = class_records(evidence, policy)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from msgspec import UNSET
+
 from autolabel.contracts.drive import Run
 from autolabel.contracts.verification import AUDITS, BLIND_AUDIT, Policy, VerifyUncertain
 from autolabel.labels.agreement import Pair
-from autolabel.triage.audits import EVIDENCE_VERSION, AuditedStretch, Evidence, judge_stretch, recipe
+from autolabel.triage.audits import EVIDENCE_VERSION, AuditedStretch, Evidence, Recipe, judge_stretch
 from autolabel.triage.hindsight import Reviewed
 from autolabel.triage.policy import AuditStretch, stretch_of
 
@@ -38,13 +40,14 @@ class AuditTrail:
         self._frames.append(pairs)
         self._blind &= frame.triage == BLIND_AUDIT
 
-    def evidence(self, run: Run, published: str, link: str = "") -> Evidence:
-        """Return the evidence of the run's audits; `published`: an ISO 8601 time in UTC; `link`: as in `recipe`."""
+    def evidence(self, run: Run, published: str, of: Recipe) -> Evidence:
+        """Return the evidence of the run's audits; `published`: an ISO 8601 time in UTC; `of`: the run's recipe."""
         self._close()
-        known = recipe(run, link), run.drive, run.run, published
+        known = of.full, run.drive, run.run, published
+        base = of.base if of.base != of.full else UNSET
         stretches = tuple(sorted(self._stretches, key=lambda one: (one.camera, one.position)))
         if self._policy is None:
-            return Evidence(*known, max_uncertainty=0.0, version=EVIDENCE_VERSION)
+            return Evidence(*known, max_uncertainty=0.0, version=EVIDENCE_VERSION, base=base)
         return Evidence(
             *known,
             max_uncertainty=self._policy.max_uncertainty,
@@ -52,6 +55,7 @@ class AuditTrail:
             stretch=self._policy.stretch,
             stretches=stretches,
             version=EVIDENCE_VERSION,
+            base=base,
         )
 
     def _close(self) -> None:

@@ -10,21 +10,22 @@ that decide what is audited, and what the proof is of: target, uncertainty, leng
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from autolabel.contracts.drive import Run
 from autolabel.contracts.ports import Bucket
+from autolabel.contracts.recipe import recipe
 from autolabel.contracts.verification import VerifyUncertain
-from autolabel.labelling.fusion import FUSION
-from autolabel.labelling.uncertainty import UNCERTAINTY_VERSION
+from autolabel.labelling.uncertainty_map import read_map
 from autolabel.labels.agreement import WELL_PLACED, Pair, corners
 from autolabel.labels.detections import box_iou
 from autolabel.labels.manifest import LabelledBox
 from autolabel.labels.tracker import Tracker
+from autolabel.sequences.linked_shards import read_link_version
 from autolabel.streams.ordered_map import map_in_order
 from autolabel.triage.policy import ANY_CLASS
 
@@ -62,7 +63,8 @@ class AuditedStretch(msgspec.Struct, frozen=True, array_like=True):
 class Evidence(msgspec.Struct, frozen=True, rename={"max_uncertainty": "max_doubt", "stretch": "segment"}):
     """Evidence of one published run's audits. `published`: ISO 8601 time in UTC, of the first publication.
 
-    `target`, `max_uncertainty`, `stretch`: the policy's. Evidence of version 1 is read without its content.
+    `target`, `max_uncertainty`, `stretch`: the policy's. `base`: the recipe without an uncertainty map, if it has one.
+    Evidence of version 1 is read without its content.
     """
 
     recipe: str
@@ -74,6 +76,12 @@ class Evidence(msgspec.Struct, frozen=True, rename={"max_uncertainty": "max_doub
     stretch: int = 0
     stretches: tuple[AuditedStretch, ...] = ()
     version: int = 1
+    base: str | UnsetType = UNSET
+
+    @property
+    def base_recipe(self) -> str:
+        """The recipe without an uncertainty map."""
+        return self.base or self.recipe
 
     @property
     def order(self) -> tuple[str, str, str]:
@@ -86,15 +94,17 @@ class Evidence(msgspec.Struct, frozen=True, rename={"max_uncertainty": "max_doub
         return settings == (policy.target, policy.max_uncertainty, policy.stretch)
 
 
-def recipe(run: Run, link: str = "") -> str:
-    """Compute the digest of all that a run's pre-labels depend on beside its frames.
+class Recipe(NamedTuple):
+    """The recipe of a run, and its `base`: the recipe without an uncertainty map."""
 
-    `link`: the version of the linker that changed them; empty if none did.
-    """
-    parts = [sorted(run.models), FUSION, UNCERTAINTY_VERSION, run.taxonomy, sorted(run.labels)]
-    if link:
-        parts.append(link)
-    return hashlib.sha256(msgspec.json.encode(parts)).hexdigest()[:16]
+    full: str
+    base: str
+
+
+def read_recipe(run: Run, label_bucket: Bucket) -> Recipe:
+    """Compute the recipe of a run that was linked or not, with the uncertainty map that it has or not."""
+    link, uncertainty_map = read_link_version(run, label_bucket), read_map(run, label_bucket)
+    return Recipe(recipe(run, link, uncertainty_map.revision if uncertainty_map else ""), recipe(run, link))
 
 
 def evidence_prefix(recipe: str) -> str:

@@ -11,8 +11,9 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from autolabel.contracts.verification import BLIND_AUDIT
+from autolabel.contracts.verification import BLIND_AUDIT, VerifyUncertain
 from autolabel.labelling.uncertainty import frame_level
+from autolabel.labelling.uncertainty_map import UncertaintyMap, calibrated
 from autolabel.labels.agreement import ClassAgreement
 from autolabel.triage.audits import PRECISION, RECALL
 from autolabel.triage.capital import alpha_of, lower_bound
@@ -59,7 +60,8 @@ class Outcome(msgspec.Struct, frozen=True, rename={"max_uncertainty": "max_doubt
     `acceptable`: frames up to `max_uncertainty`. The other counts are of these frames. `accepted`: those whose classes
     are all `proven`. `seen`: those that people saw; among them `blind`, `faulty` (with any fault), and the faults by
     kind. `seconds`: the time that people spent on `timed` seen frames with the pre-label in sight. `bounds`: of the
-    seen frames, by class and side.
+    seen frames, by class and side. `saved`: the share of the reviewers' time, in which they look at all frames, that
+    the setting saves with its proven classes; `most_saved`: once all classes are proven; None if the time is not known.
     """
 
     max_uncertainty: float
@@ -78,35 +80,43 @@ class Outcome(msgspec.Struct, frozen=True, rename={"max_uncertainty": "max_doubt
     timed: int
     proven: tuple[str, ...]
     bounds: dict[str, dict[str, Bound]]
+    saved: float | None = None
+    most_saved: float | None = None
 
 
 class Hindsight:
     """Computes the result of one setting. Frames of a run are taken in its order.
 
-    `floor`: candidates below it add no uncertainty. `target`: what bounds must reach. `stretch`: the number of frames
-    in an audit stretch.
+    `floor`: candidates below it add no uncertainty. `policy`: the target that bounds must reach, the number of frames
+    in an audit stretch, and the share of the acceptable frames that is audited. `uncertainty_map`: gives the frames'
+    uncertainty.
     """
 
-    def __init__(self, max_uncertainty: float, floor: float, *, target: float, stretch: int) -> None:
+    def __init__(
+        self,
+        max_uncertainty: float,
+        floor: float,
+        policy: VerifyUncertain,
+        uncertainty_map: UncertaintyMap | None = None,
+    ) -> None:
         self._max_uncertainty, self._floor = max_uncertainty, floor
-        self._target, self._stretch = target, stretch
+        self._policy, self._uncertainty_map = policy, uncertainty_map
         self._frames = 0
         self._claims: Counter[frozenset[str]] = Counter()
         self._counts: Counter[str] = Counter()
-        self._seconds = 0.0
+        self._time, self._time_of_others = _Time(), _Time()
         self._trials = _Trials()
 
     def take(self, drive: str, frame: Reviewed) -> None:
         self._frames += 1
-        if (
-            frame.level is None
-            or frame_level(frame.boxes, frame.candidates, frame.failed, self._floor) > self._max_uncertainty
-        ):
+        if not self._is_acceptable(frame):
+            self._time_of_others.take(frame)
             return
+        self._time.take(frame)
         self._claims[frozenset({ANY_CLASS, *frame.claims})] += 1
         if not frame.verified:
             return
-        self._trials.take(f"{drive}/{frame.camera}/{frame.position // self._stretch}", frame.classes)
+        self._trials.take(f"{drive}/{frame.camera}/{frame.position // self._policy.stretch}", frame.classes)
         blind = frame.triage == BLIND_AUDIT
         of = frame.classes.values()
         self._counts["seen"] += 1
@@ -116,25 +126,61 @@ class Hindsight:
         self._counts["false_alarms"] += sum(one.deleted for one in of)
         self._counts["misnamed"] += sum(one.relabelled for one in of)
         self._counts["misplaced"] += sum(one.moved for one in of)
-        if frame.seconds is not None and not blind:
-            self._counts["timed"] += 1
-            self._seconds += frame.seconds
 
     def outcome(self) -> Outcome:
         bounds = self._trials.bounds()
-        proven = {name for name, sides in bounds.items() if all(side.bound >= self._target for side in sides.values())}
-        kinds = ("seen", "blind", "faulty", "missed", "false_alarms", "misnamed", "misplaced", "timed")
+        proven = {
+            name for name, sides in bounds.items() if all(side.bound >= self._policy.target for side in sides.values())
+        }
+        kinds = ("seen", "blind", "faulty", "missed", "false_alarms", "misnamed", "misplaced")
+        accepted = sum(count for claimed, count in self._claims.items() if claimed <= proven)
         return Outcome(
             max_uncertainty=self._max_uncertainty,
             floor=self._floor,
             frames=self._frames,
             acceptable=self._claims.total(),
-            accepted=sum(count for claimed, count in self._claims.items() if claimed <= proven),
-            seconds=round(self._seconds, 1),
+            accepted=accepted,
+            seconds=round(self._time.seconds, 1),
+            timed=self._time.frames,
             proven=tuple(sorted(proven)),
             bounds=bounds,
+            saved=self._saved(accepted),
+            most_saved=self._saved(self._claims.total()),
             **{kind: self._counts[kind] for kind in kinds},
         )
+
+    def _is_acceptable(self, frame: Reviewed) -> bool:
+        if frame.level is None:
+            return False
+        level = frame_level(frame.boxes, frame.candidates, frame.failed, self._floor)
+        return calibrated(level, self._uncertainty_map) <= self._max_uncertainty
+
+    def _saved(self, accepted: int) -> float | None:
+        """Compute the share of the reviewers' time that accepting some frames saves; a part of them is audited."""
+        acceptable = self._claims.total()
+        within, others = self._time.of(acceptable), self._time_of_others.of(self._frames - acceptable)
+        if within is None or others is None or not within + others:
+            return None
+        return round((1.0 - self._policy.audit) * within * accepted / max(acceptable, 1) / (within + others), 4)
+
+
+class _Time:
+    """The time that reviewers took for frames with the pre-label in sight, as far as it is known."""
+
+    def __init__(self) -> None:
+        self.frames = 0
+        self.seconds = 0.0
+
+    def take(self, frame: Reviewed) -> None:
+        if frame.verified and frame.seconds is not None and frame.triage != BLIND_AUDIT:
+            self.frames += 1
+            self.seconds += frame.seconds
+
+    def of(self, frames: int) -> float | None:
+        """Return the seconds that some such frames take in the mean; None if that is not known."""
+        if not frames:
+            return 0.0
+        return frames * self.seconds / self.frames if self.frames else None
 
 
 def best_setting(outcomes: Iterable[Outcome], floor: float) -> Outcome | None:

@@ -35,7 +35,7 @@ _READERS = 16
 class _Place(NamedTuple):
     """A line's rank in a queue, and its place on disk."""
 
-    rank: tuple[float, int]
+    rank: tuple[float, float, int]
     offset: int
     size: int
 
@@ -104,7 +104,7 @@ class Triage:
         queue.close()
         return JobManifest(key, frames, (), first, last)
 
-    def _chosen(self, shard: LabelledShard) -> list[tuple[tuple[float, int], bytes]]:
+    def _chosen(self, shard: LabelledShard) -> list[tuple[tuple[float, float, int], bytes]]:
         """Choose the lines of a shard that reviewers get, with their ranks."""
         kinds = list(self._kinds(shard))
         if all(kind in (ACCEPTED, KEPT) for kind, _, _ in kinds):
@@ -116,15 +116,19 @@ class Triage:
                 shown = without_prelabel(body) if kind == BLIND_AUDIT else body
                 if kind == AGAIN and earlier.asked:
                     shown = earlier.asked.encode()
-                chosen.append(((self._rank(shard, place, kind, uncertainty), shard.before + place), shown + b"\n"))
+                rank = (*self._rank(shard, place, kind, uncertainty), shard.before + place)
+                chosen.append((rank, shown + b"\n"))
         return chosen
 
-    def _rank(self, shard: LabelledShard, place: int, kind: str, uncertainty: FrameUncertainty) -> float:
+    def _rank(self, shard: LabelledShard, place: int, kind: str, uncertainty: FrameUncertainty) -> tuple[float, float]:
         if kind in (AUDIT, BLIND_AUDIT):
             lot = hashlib.sha256(f"{self._run.drive}/{self._run.run}/{shard.camera}/{shard.before + place}".encode())
-            return -int.from_bytes(lot.digest()[:4]) / 2**32
+            return -int.from_bytes(lot.digest()[:4]) / 2**32, 0.0
         # A contradicted label is at least as uncertain as a frame without a pre-label.
-        return -1.0 if uncertainty.level is None or kind == AGAIN else -uncertainty.level
+        if uncertainty.level is None or kind == AGAIN:
+            return -1.0, 0.0
+        # A map gives many frames the same share; their own levels still differ.
+        return -uncertainty.level, -uncertainty.own_level
 
     def _kinds(self, shard: LabelledShard) -> Iterator[tuple[str, FrameUncertainty, EarlierFrame]]:
         judged = earlier_frames(self._run, shard, self._label_bucket)
@@ -167,7 +171,7 @@ class _Queue:
         self.places: list[_Place] = []
         self.size = 0
 
-    def add(self, rank: tuple[float, int], body: bytes) -> None:
+    def add(self, rank: tuple[float, float, int], body: bytes) -> None:
         self.places.append(_Place(rank, self.size, len(body)))
         self._spool.write(body)
         self.size += len(body)

@@ -10,13 +10,13 @@ from msgspec import UNSET
 
 from autolabel.contracts.drive import Run
 from autolabel.contracts.ports import Bucket
+from autolabel.contracts.recipe import recipe
 from autolabel.contracts.verification import AGAIN, KEPT, VerifyUncertain
 from autolabel.labelling.uncertainty import FrameUncertainty
 from autolabel.labels.agreement import Pair, count_agreement, pair_boxes
 from autolabel.labels.manifest import ManifestLine
-from autolabel.sequences.linked_shards import read_link_version
 from autolabel.triage.audit_trail import AuditTrail
-from autolabel.triage.audits import count_old_evidence, evidence_key, read_evidence, recipe
+from autolabel.triage.audits import count_old_evidence, evidence_key, read_evidence, read_recipe
 from autolabel.triage.hindsight import Reviewed
 from autolabel.triage.proof import acceptance_sentences, accepted_classes, class_records
 
@@ -58,8 +58,8 @@ def review_frame(
 
 def write_evidence(run: Run, audits: AuditTrail, label_bucket: Bucket, now: float) -> AcceptanceStatus:
     """Write the evidence of a run's audits; return the acceptance status. `now`: seconds since the epoch."""
-    link = read_link_version(run, label_bucket)
-    evidence = audits.evidence(run, datetime.fromtimestamp(now, UTC).isoformat(timespec="seconds"), link)
+    published = datetime.fromtimestamp(now, UTC).isoformat(timespec="seconds")
+    evidence = audits.evidence(run, published, read_recipe(run, label_bucket))
     policy = run.document.verification
     if not isinstance(policy, VerifyUncertain):
         label_bucket.write(run.folder.audit, msgspec.json.encode(evidence))

@@ -1,0 +1,34 @@
+"""Recipe: all that a run's pre-labels depend on beside its frames. Evidence and uncertainty maps belong to a recipe."""
+
+from __future__ import annotations
+
+import hashlib
+
+import msgspec
+
+from autolabel.contracts.drive import Run
+
+# Change a version whenever the same answers would give other labels (FUSION, in labelling), other levels (UNCERTAINTY,
+# in labelling), or the same pre-labels other lines (LINK, in sequences).
+FUSION = "2026.1"
+UNCERTAINTY = "2026.1"
+LINK = "3"
+
+
+def recipe(run: Run, link: str = "", uncertainty_map: str = "") -> str:
+    """Compute the digest of all that a run's pre-labels depend on beside its frames.
+
+    `link`: the version of the linker that changed them; `uncertainty_map`: the revision of the map that calibrated
+    their uncertainty. Each is empty if there was none.
+    """
+    parts: list[object] = [sorted(run.models), FUSION, UNCERTAINTY, run.taxonomy, sorted(run.labels)]
+    if link:
+        parts.append(link)
+    if uncertainty_map:
+        parts.append({"uncertainty": uncertainty_map})
+    return hashlib.sha256(msgspec.json.encode(parts)).hexdigest()[:16]
+
+
+def planned_recipe(run: Run) -> str:
+    """Compute the recipe that a run has once it is linked, if its drive asks for tracks."""
+    return recipe(run, LINK if run.document.tracks else "")
