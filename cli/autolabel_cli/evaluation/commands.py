@@ -30,6 +30,18 @@ FUSED, FINAL = "fused", "final"
 _MOST_NAMES = 10
 
 
+_format = click.option(
+    "--format",
+    "form",
+    type=click.Choice(["kitti", "coco", "yolo"]),
+    help="Format of the labels; by default the folder tells it.",
+)
+_models = click.option("--models", help='Models of the checkout, such as "yolox-nano ssd-mobilenet"; all by default.')
+_level = click.option(
+    "--level",
+    type=click.Choice(list(LEVELS)),
+    help="Objects that count; by default hard for KITTI's format, and all for the others.",
+)
 _labelled_tracks = click.option(
     "--labels",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
@@ -59,21 +71,12 @@ def evaluate() -> None:
 
 @evaluate.command("boxes")
 @click.argument("folder", type=click.Path(path_type=Path))
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["kitti", "coco", "yolo"]),
-    help="Format of the labels; by default the folder tells it.",
-)
-@click.option("--models", help='Models of the checkout, such as "yolox-nano ssd-mobilenet"; all by default.')
+@_format
+@_models
 @click.option(
     "--dataset", metavar="DRIVE", help="Score a drive, a run such as DRIVE@0002, or a dataset.manifest file instead."
 )
-@click.option(
-    "--level",
-    type=click.Choice(list(LEVELS)),
-    help="Objects that count; by default hard for KITTI's format, and all for the others.",
-)
+@_level
 @json_option
 @stack_option
 def boxes(
@@ -125,6 +128,77 @@ def boxes(
     if as_json:
         return print_json(_document(evaluation, labels, form, chosen))
     _show(evaluation, labels, f"{folder}: {evaluation.frames} frames, {form}, level {chosen}")
+    return None
+
+
+@evaluate.command("uncertainty")
+@click.argument("folder", type=click.Path(path_type=Path))
+@_format
+@_models
+@_level
+@click.option(
+    "--max-doubt",
+    "limits",
+    multiple=True,
+    type=click.FloatRange(0, 1, max_open=True),
+    default=(0.15, 0.2, 0.3, 0.5, 0.7, 0.9),
+    show_default=True,
+    help="Limit of the uncertainty to examine; repeatable.",
+)
+@click.option(
+    "--share",
+    type=click.FloatRange(0, 1),
+    default=0.2,
+    show_default=True,
+    help="Share of the time of all reviews after which the found errors are counted.",
+)
+@json_option
+def uncertainty(
+    folder: Path,
+    form: Any,
+    models: str | None,
+    level: str | None,
+    limits: tuple[float, ...],
+    share: float,
+    as_json: bool,
+) -> None:
+    """Measure what the uncertainty of models tells of the labelled images of FOLDER.
+
+    For each limit: how many frames a policy would accept once all classes are proven, how many of these have an error,
+    and which share of the review time it saves. And which share of the errors is found first, if the frames with most
+    uncertainty, most boxes or least confidence are reviewed first. A review takes 1 for a frame and 0.5 for each box.
+    """
+    from autolabel_cli.evaluation.formats import LEVEL_OF, read_labels
+    from autolabel_cli.evaluation.servers import running_servers
+    from autolabel_cli.evaluation.systems import by_models
+    from autolabel_cli.evaluation.uncertainty import evaluate_uncertainty
+
+    with _files_as_errors(folder), ExitStack() as running:
+        form, labels = read_labels(folder, form)
+        servers = running.enter_context(running_servers((models or "").replace(",", " ").split()))
+        display = None if as_json else running.enter_context(RunDisplay(console))
+        document = evaluate_uncertainty(
+            labels,
+            by_models(servers, labels.labelled),
+            [server.model for server in servers],
+            LEVELS[level or LEVEL_OF[form]],
+            limits=limits,
+            share=share,
+            tell=lambda count, total: display.count("frames", count, total) if display else None,
+        )
+    if as_json:
+        return print_json(document)
+    errors = f"{counted(document.errors, 'error')} in {document.faulty:,} of {counted(document.frames, 'frame')}"
+    console.print(f"{folder}: {errors}", highlight=False, markup=False, soft_wrap=True)
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
+    for column in ("max_doubt", "accepted", "with an error", "saves"):
+        table.add_column(column, justify="right")
+    for of in document.limits:
+        table.add_row(f"{of.limit:g}", f"{of.frames:,}", f"{of.faulty:,}", f"{of.saved:.1%}")
+    print_table(console, table)
+    first = ", ".join(f"by {order} {found:.0%}" for order, found in document.found.items())
+    console.print(f"errors in the first {document.share:.0%} of the time: {first}", highlight=False, soft_wrap=True)
+    _warn("left out", Counter(document.left_out))
     return None
 
 

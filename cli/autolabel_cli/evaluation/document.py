@@ -91,6 +91,30 @@ class IssuesDocument(msgspec.Struct, frozen=True):
     right: float
 
 
+class LimitSavings(msgspec.Struct, frozen=True, rename={"limit": "max_doubt"}):
+    """What a limit of uncertainty accepts: frames, and those with an error. `saved`: the share of the review time."""
+
+    limit: float
+    frames: int
+    faulty: int
+    saved: float
+
+
+class UncertaintyDocument(msgspec.Struct, frozen=True):
+    """The document of `evaluate uncertainty`. `faulty`: frames with an error.
+
+    `found`: the share of the errors in the first frames that take a `share` of the review time, by what orders them.
+    """
+
+    frames: int
+    faulty: int
+    errors: int
+    limits: tuple[LimitSavings, ...]
+    share: float
+    found: dict[str, float]
+    left_out: dict[str, int]
+
+
 class Steadiness(msgspec.Struct, frozen=True):
     """How steady boxes are over time; None where there is nothing to divide by.
 

@@ -28,13 +28,18 @@ class Edits(NamedTuple):
 
 
 def count_edits(
-    prelabel: Sequence[Detection], objects: Sequence[LabelledObject], level: Level, labelled: Collection[str]
+    prelabel: Sequence[Detection],
+    objects: Sequence[LabelledObject],
+    level: Level,
+    labelled: Collection[str],
+    good_box: float = GOOD_BOX,
 ) -> Edits:
     """Count the edits that turn a pre-label into the objects that count at a level.
 
     Boxes and objects are matched from the greatest IoU down to SAME_OBJECT, first the objects that count. A box needs
     no edit if it matches an object that does not count, is mostly inside a region of its class, or is lower than the
-    level's minimum height. Boxes of other classes than `labelled` are left out.
+    level's minimum height. Boxes of other classes than `labelled` are left out. `good_box`: the IoU from which a box
+    need not be moved.
     """
     boxes = [d for d in prelabel if d.name in labelled]
     real = [thing for thing in objects if thing.box is not None and not thing.region]
@@ -59,7 +64,7 @@ def count_edits(
             continue
         if boxes[b].name != real[o].name:
             relabel += 1
-        elif iou < GOOD_BOX:
+        elif iou < good_box:
             move += 1
     for b, box in enumerate(boxes):
         high = box.box[3] - box.box[1] >= level.min_height

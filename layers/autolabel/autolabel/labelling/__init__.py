@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from autolabel.labelling.plan import plan_run
     from autolabel.labelling.prelabel import FrameLabels, label_frame
     from autolabel.labelling.shards import Shard, ShardFrame, read_shards
-    from autolabel.labelling.uncertainty import FLOOR
+    from autolabel.labelling.uncertainty import FLOOR, frame_uncertainty
     from autolabel.labelling.uncertainty_map import UncertaintyMap, map_key
 else:
     from autolabel.lazy_faces import lazy_face
@@ -32,7 +32,10 @@ else:
                 "ShardFrame",
                 "read_shards",
             ),
-            "uncertainty": ("FLOOR",),
+            "uncertainty": (
+                "FLOOR",
+                "frame_uncertainty",
+            ),
             "uncertainty_map": (
                 "UncertaintyMap",
                 "map_key",
@@ -49,6 +52,7 @@ __all__ = [
     "ShardLabelling",
     "UncertaintyMap",
     "decode_answer",
+    "frame_uncertainty",
     "label_frame",
     "map_key",
     "plan_run",

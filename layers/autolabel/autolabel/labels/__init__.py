@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from autolabel.labels.agreement import IGNORE, SAME_OBJECT, corners, pair_boxes, share_in
+    from autolabel.labels.agreement import IGNORE, SAME_OBJECT, WELL_PLACED, corners, pair_boxes, share_in
     from autolabel.labels.detections import Box, Detection, Detections, box_iou
     from autolabel.labels.image_header import ImageHeader, read_header
     from autolabel.labels.image_pixels import as_rgb, open_pixels
@@ -30,6 +30,7 @@ else:
             "agreement": (
                 "IGNORE",
                 "SAME_OBJECT",
+                "WELL_PLACED",
                 "corners",
                 "pair_boxes",
                 "share_in",
@@ -74,6 +75,7 @@ __all__ = [
     "PRELABEL",
     "SAME_OBJECT",
     "VERIFIED",
+    "WELL_PLACED",
     "Box",
     "BoxLabel",
     "Detection",
