@@ -126,8 +126,12 @@ def linked(
     shard: int = 7,
     late: bool = False,
     failed: int | None = None,
+    resized: int | None = None,
 ) -> Linked:
-    """Link a run of two cameras that see the same; `late`: each call links one shard; `failed`: no model answered."""
+    """Link a run of two cameras that see the same; `late`: each call links one shard; `failed`: no model answered.
+
+    `resized`: the first frame that is larger than those before.
+    """
     run, bucket, shards = run_of(), FakeBucket("labels"), list[bytes]()
     for camera in ("front", "rear"):
         for first in range(0, frames, shard):
@@ -136,6 +140,8 @@ def linked(
             if failed is not None and failed in of:
                 lines[failed - first] = line(camera, START + round(failed * 1e9 / rate), [])
                 del lines[failed - first]["doubt"]
+            for n in of if resized is not None else ():
+                lines[n - first]["prelabel"]["image_size"][0]["height"] += n >= resized
             shards.append(msgspec.json.encode(Shard(index, camera, len(of), "")) + b"\n")
             write_shard(bucket, run, index, lines)
     bucket.write(run.folder.shard_list, b"".join(shards))
@@ -237,6 +243,18 @@ def test_a_failed_frame_gets_no_box_that_no_model_saw() -> None:
 
 def levels(found: Linked) -> list[tuple[float, ...]]:
     return [one.boxes for one in found.uncertainties[:40]]
+
+
+def test_a_change_of_the_frames_size_ends_all_tracks_and_is_no_end_of_an_object() -> None:
+    scene = [Object("car", 0, 40, 300, 10, frozenset({20}))]
+    found = linked(scene, resized=20)
+    before, after = ({one for ids in found.tracks[of] for one in ids} for of in (slice(0, 20), slice(20, 40)))
+    assert len(before) == len(after) == 1
+    assert before != after
+    # The box that is missed in the first frame of the new size is not filled in.
+    assert found.tracks[20] == ()
+    assert max(found.uncertainties[19].boxes) < 0.5
+    assert max(linked([Object("car", 0, 20, 300, 10)]).uncertainties[19].boxes) == 0.5
 
 
 def test_boxes_without_a_track_and_ends_inside_the_picture_are_uncertain() -> None:

@@ -189,9 +189,12 @@ class _Window:
         return self._goes_on(boxes[0].frame, -1) and self._goes_on(boxes[-1].frame, 1)
 
     def _goes_on(self, index: int, step: int) -> bool:
-        """Check whether the camera recorded without a pause before (-1) or after (1) a frame."""
+        """Check whether the camera recorded without a pause, and in the same size, before (-1) or after (1) a frame."""
         other = index + step
-        return 0 <= other < len(self._times) and abs(self._times[other] - self._times[index]) <= PATIENCE_SECONDS
+        if not 0 <= other < len(self._times) or abs(self._times[other] - self._times[index]) > PATIENCE_SECONDS:
+            return False
+        there, here = self._frames[other], self._frames[index]
+        return (there.width, there.height) == (here.width, here.height)
 
     def _is_inside(self, index: int, place: PathBox) -> bool:
         frame, (left, top, right, bottom) = self._frames[index], place.box
