@@ -404,10 +404,10 @@ def shares(pipeline: Pipeline, revision: str = "0001") -> UncertaintyMap:
 
 
 def test_a_map_changes_what_is_uncertain_and_starts_the_proof_anew(pipeline: Pipeline) -> None:
-    plan = pipeline.plan
+    plan, kept = pipeline.plan, list[UncertaintyMap]()
 
     def plan_with_map(shard_frames: int) -> Plan:
-        shares(pipeline)
+        kept.append(shares(pipeline))
         return plan(shard_frames)
 
     pipeline.plan = plan_with_map  # type: ignore[method-assign]
@@ -419,7 +419,12 @@ def test_a_map_changes_what_is_uncertain_and_starts_the_proof_anew(pipeline: Pip
     lines = published(pipeline, pipeline.verify(assembly))
     assert all(0.05 <= line["doubt"]["level"] <= 0.14 for line in lines if "doubt" in line)
     evidence = msgspec.json.decode(pipeline.labels.objects[PREFIX + "audit.json"], type=Evidence)
-    assert evidence.recipe == recipe(pipeline.run, LINK, "0001") != evidence.base_recipe == recipe(pipeline.run, LINK)
+    assert (
+        evidence.recipe
+        == recipe(pipeline.run, LINK, kept[0].digest)
+        != evidence.base_recipe
+        == recipe(pipeline.run, LINK)
+    )
 
 
 def test_a_run_that_was_planned_without_a_map_stays_without_one(pipeline: Pipeline) -> None:

@@ -18,7 +18,7 @@ LINK = "3"
 def recipe(run: Run, link: str = "", uncertainty_map: str = "") -> str:
     """Compute the digest of all that a run's pre-labels depend on beside its frames.
 
-    `link`: the version of the linker that changed them; `uncertainty_map`: the revision of the map that calibrated
+    `link`: the version of the linker that changed them; `uncertainty_map`: the digest of the map that calibrated
     their uncertainty. Each is empty if there was none.
     """
     parts: list[object] = [sorted(run.models), FUSION, UNCERTAINTY, run.taxonomy, sorted(run.labels)]

@@ -6,6 +6,7 @@ into the run's folder, so that a run keeps the map with which it began, or none.
 
 from __future__ import annotations
 
+import hashlib
 from bisect import bisect_right
 
 import msgspec
@@ -30,6 +31,11 @@ class UncertaintyMap(msgspec.Struct, frozen=True, omit_defaults=True):
     frames: int
     stretches: int
     reach: float = 0.0
+
+    @property
+    def digest(self) -> str:
+        """The digest of the points. Unlike the revision, it is never used again after the map was deleted."""
+        return hashlib.sha256(msgspec.json.encode([self.levels, self.shares])).hexdigest()[:16]
 
     def share(self, level: float) -> float:
         """Return the share of the frames with a level that need a change.

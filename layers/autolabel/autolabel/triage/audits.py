@@ -104,7 +104,7 @@ class Recipe(NamedTuple):
 def read_recipe(run: Run, label_bucket: Bucket) -> Recipe:
     """Compute the recipe of a run that was linked or not, with the uncertainty map that it has or not."""
     link, uncertainty_map = read_link_version(run, label_bucket), read_map(run, label_bucket)
-    return Recipe(recipe(run, link, uncertainty_map.revision if uncertainty_map else ""), recipe(run, link))
+    return Recipe(recipe(run, link, uncertainty_map.digest if uncertainty_map else ""), recipe(run, link))
 
 
 def evidence_prefix(recipe: str) -> str:
