@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 
 from autolabel.contracts.drive import Camera, DriveDocument, Run, parse_drive_document
 from autolabel.contracts.frames import SOURCE
-from autolabel.contracts.verification import VerifyAll, VerifyUncertain
+from autolabel.contracts.verification import Policy, VerifyAll, VerifyKeyFrames, VerifyUncertain
 from autolabel_cli.__main__ import main
 from autolabel_cli.stack import Stack
 from tests.contract.conftest import create_bucket, create_table, shared_client
@@ -63,10 +63,16 @@ def log(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("options", "policy"), [((), VerifyAll()), (("--policy", "doubtful"), VerifyUncertain())], ids=["none", "doubtful"]
+    ("options", "policy"),
+    [
+        ((), VerifyAll()),
+        (("--policy", "doubtful"), VerifyUncertain()),
+        (("--policy", "key-frames"), VerifyKeyFrames()),
+    ],
+    ids=["none", "doubtful", "key-frames"],
 )
 def test_a_drive_is_closed_under_the_policy_that_was_asked_for(
-    stack: Stack, recording: Path, options: tuple[str, ...], policy: object
+    stack: Stack, recording: Path, options: tuple[str, ...], policy: Policy
 ) -> None:
     done = upload(recording, *options)
     assert done.exit_code == 0, done.output

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from autolabel.contracts.verification import VerifyUncertain
+from autolabel.contracts.verification import AuditedPolicy
 from autolabel.triage.audits import EVIDENCE_VERSION, AuditedStretch, ClassErrors, Count, Evidence
 from autolabel.triage.policy import ANY_CLASS
 
@@ -13,7 +13,7 @@ ENOUGH = 110
 def evidence_of(
     recipe: str,
     drive: str,
-    policy: VerifyUncertain,
+    policy: AuditedPolicy,
     *,
     right: int = ENOUGH,
     wrong: int = 0,

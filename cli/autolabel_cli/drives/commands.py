@@ -10,7 +10,7 @@ import msgspec
 
 from autolabel.contracts.frames import LOG_DOCUMENT
 from autolabel.contracts.logs import LogDocument, parse_selection, parse_start
-from autolabel.contracts.verification import Policy, VerifyAll, VerifyUncertain
+from autolabel.contracts.verification import Policy, VerifyAll, VerifyKeyFrames, VerifyUncertain
 from autolabel.contracts.wording import counted
 from autolabel_cli.browsing.page import write_page
 from autolabel_cli.completion import complete_drives, complete_models
@@ -48,7 +48,7 @@ _UNKNOWN = (
     "these frames are late"
 )
 # With the defaults of the contract. A drive.json can set other values.
-_POLICIES: dict[str, Policy] = {"all": VerifyAll(), "doubtful": VerifyUncertain()}
+_POLICIES: dict[str, Policy] = {"all": VerifyAll(), "doubtful": VerifyUncertain(), "key-frames": VerifyKeyFrames()}
 
 
 @click.command()
@@ -74,7 +74,7 @@ _POLICIES: dict[str, Policy] = {"all": VerifyAll(), "doubtful": VerifyUncertain(
     type=click.Choice(list(_POLICIES)),
     default="all",
     show_default=True,
-    help="Frames that reviewers verify: all, or only uncertain frames, unproven classes and audits.",
+    help="Frames that reviewers verify: all; uncertain frames, unproven classes and audits; or key frames.",
 )
 @click.option("--late", is_flag=True, help="Add frames to a drive that is closed already; its drive.json stays.")
 @click.option("--extract", is_flag=True, help="Extract a log on this machine, and upload only its frames.")

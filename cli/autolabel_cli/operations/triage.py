@@ -11,12 +11,13 @@ from rich.console import Console
 from rich.table import Table
 
 from autolabel.contracts.run_folder import RunFolder
-from autolabel.contracts.verification import BLIND_AUDIT, VerifyUncertain
+from autolabel.contracts.verification import BLIND_AUDIT, VerifyKeyFrames, VerifyUncertain
 from autolabel.contracts.wording import counted
 from autolabel.labelling import UncertaintyMap, map_key
 from autolabel.triage import (
     Evidence,
     Hindsight,
+    InterpolationRecords,
     Outcome,
     Reviewed,
     acceptance_sentences,
@@ -142,6 +143,8 @@ def _acceptance(stack: Stack, recipe: str) -> tuple[str, ...]:
     """Say how far each class of a recipe is, under the policy of its newest evidence."""
     evidence, old = list(read_evidence(stack.labels, recipe)), count_old_evidence(stack.labels, recipe)
     newest = max(evidence, key=lambda one: one.order, default=None)
+    if newest and newest.iou:
+        return InterpolationRecords(evidence, VerifyKeyFrames(newest.iou, target=newest.target)).sentences()
     policy = VerifyUncertain()
     if newest:
         policy = VerifyUncertain(newest.max_uncertainty, target=newest.target, stretch=newest.stretch)

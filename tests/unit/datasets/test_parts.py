@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autolabel.contracts.errors import CountMismatch
-from autolabel.contracts.verification import Policy, VerifyAll, VerifyUncertain
+from autolabel.contracts.verification import BETWEEN, Policy, VerifyAll, VerifyKeyFrames, VerifyUncertain
 from autolabel.datasets.parts import DatasetCounts, Part
 from autolabel.datasets.publication import plan_publication, publish_part
 from autolabel.datasets.verified_labels import FinishedJob
@@ -22,12 +22,24 @@ from tests.fakes.pipeline import Pipeline, drive_document
 from tests.unit.datasets.test_assembly import labelled
 
 FRAMES = 12
-# Stretches of five frames in shards of two, so that audits cross the borders of parts.
+# Stretches of five frames in shards of two, so that audits cross the borders of parts. Key frames need longer shards.
 POLICIES: dict[str, Policy] = {
     "all": VerifyAll(),
     "uncertain": VerifyUncertain(max_uncertainty=0.9, audit=0.9, blind=0.5, stretch=5),
+    "key frames": VerifyKeyFrames(),
 }
+SHARD_FRAMES = {"key frames": 4}
 WRITTEN = ("dataset.manifest", "reviewed.jsonl", "audit.json", "suspects.jsonl", "summary.json", "report.html")
+
+
+def unanswered(line: dict[str, Any]) -> dict[str, Any]:
+    left = {name: line[name] for name in line if not name.startswith("verified")}
+    return left | {"verified-metadata": {"failure-reason": "its task ended"}}
+
+
+def all_unanswered(lines: list[bytes]) -> list[bytes]:
+    """Leave nothing in the second round, so that frames without a label in the first one have none."""
+    return [msgspec.json.encode(unanswered(json.loads(line))) for line in lines]
 
 
 def edited(lines: list[bytes]) -> list[bytes]:
@@ -35,9 +47,8 @@ def edited(lines: list[bytes]) -> list[bytes]:
     left = []
     for index, body in enumerate(lines):
         line: dict[str, Any] = json.loads(body)
-        if index % 5 == 4:
-            line = {name: line[name] for name in line if not name.startswith("verified")}
-            line["verified-metadata"] = {"failure-reason": f"task {index} ended"}
+        if index % 5 == 3:
+            line = unanswered(line)
         elif index % 3 == 0:
             for part, name in ((line["verified"], "annotations"), (line["verified-metadata"], "objects")):
                 part[name] = part[name][1:]
@@ -51,8 +62,9 @@ def _verified_run(policy: str) -> tuple[Pipeline, list[FinishedJob]]:
     """A run of six shards in two jobs of at most eight frames, which reviewers have finished."""
     pipeline = Pipeline()
     document = drive_document(verification=msgspec.to_builtins(POLICIES[policy]))
-    assembly = labelled(pipeline, FRAMES, shard_frames=2, document=document).assemble(max_objects=8)
-    return pipeline, pipeline.verify(assembly, edited)
+    shard_frames = SHARD_FRAMES.get(policy, 2)
+    assembly = labelled(pipeline, FRAMES, shard_frames=shard_frames, document=document).assemble(max_objects=8)
+    return pipeline, pipeline.verify(assembly, edited, all_unanswered)
 
 
 @contextmanager
@@ -95,6 +107,13 @@ def test_a_stretch_of_audits_crosses_the_border_of_a_part() -> None:
     reviews = [json.loads(line) for line in published("uncertain", 4)["reviewed.jsonl"].splitlines()]
     audited = {one["position"] for one in reviews if one["triage"].endswith("audit") and one.get("verified")}
     assert any({border - 1, border} <= audited and border % 5 for border in (4, 8))
+
+
+def test_parts_of_key_frames_have_frames_between_with_and_without_a_label() -> None:
+    # Otherwise the test above would not show that their labels do not depend on the parts.
+    lines = [json.loads(line) for line in published("key frames", 4)["dataset.manifest"].splitlines()]
+    between = [line for line in lines if line["provenance"]["triage"] == BETWEEN]
+    assert {"verified" in line for line in between} == {True, False}
 
 
 def test_a_part_of_other_results_is_written_again() -> None:

@@ -17,7 +17,7 @@ from autolabel.contracts.verification import (
     ReviewChoice,
     Task,
     VerifyAll,
-    VerifyUncertain,
+    VerifyKeyFrames,
 )
 from autolabel.streams.json_depth import is_deep
 
@@ -31,7 +31,7 @@ MAX_MASK_POINTS = 500
 MAX_MODELS = 8
 FIRST_RUN = "0001"
 _KNOWN = (
-    f"the policies {VerifyAll.__struct_config__.tag}, {VerifyUncertain.__struct_config__.tag}, "
+    f"the policies {', '.join(str(one.__struct_config__.tag) for one in get_args(Policy))}, "
     f"the back-ends {', '.join(get_args(BackEnd))} and the tasks {', '.join(get_args(Task))}"
 )
 
@@ -155,9 +155,13 @@ def _check(document: DriveDocument, key: str) -> None:
         refuse("`models` names a model twice")
     if document.verification.task == SEGMENTS:
         if not isinstance(document.verification, VerifyAll):
-            refuse("`verification`: segments need the policy `all`: uncertainty and audits exist for boxes only")
+            refuse(
+                "`verification`: segments need the policy `all`: uncertainty, audits and tracks exist for boxes only"
+            )
         if document.verification.back_end == "label-studio":
             refuse("`verification`: segments need the back-end `ground-truth`: Label Studio verifies boxes only")
+    if isinstance(document.verification, VerifyKeyFrames) and not document.tracks:
+        refuse("`verification`: the policy `key-frames` needs tracks: leave out `tracks` or set it to true")
 
 
 def execution_name(drive: str, run: str) -> str:

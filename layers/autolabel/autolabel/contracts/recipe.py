@@ -7,12 +7,15 @@ import hashlib
 import msgspec
 
 from autolabel.contracts.drive import Run
+from autolabel.contracts.verification import VerifyKeyFrames
 
 # Change a version whenever the same answers would give other labels (FUSION, in labelling), other levels (UNCERTAINTY,
-# in labelling), or the same pre-labels other lines (LINK, in sequences).
+# in labelling), the same pre-labels other lines (LINK, in sequences), or the same reviewers' labels other labels
+# between key frames (KEY_FRAMES, in datasets).
 FUSION = "2026.1"
 UNCERTAINTY = "2026.1"
 LINK = "3"
+KEY_FRAMES = "1"
 
 
 def recipe(run: Run, link: str = "", uncertainty_map: str = "") -> str:
@@ -26,6 +29,10 @@ def recipe(run: Run, link: str = "", uncertainty_map: str = "") -> str:
         parts.append(link)
     if uncertainty_map:
         parts.append({"uncertainty": uncertainty_map})
+    policy = run.document.verification
+    if isinstance(policy, VerifyKeyFrames):
+        # Labels between key frames depend on which frames these are.
+        parts.append([KEY_FRAMES, policy.iou, policy.gap])
     return hashlib.sha256(msgspec.json.encode(parts)).hexdigest()[:16]
 
 

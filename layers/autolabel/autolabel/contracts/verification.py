@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import msgspec
 
@@ -15,8 +15,13 @@ ACCEPTED = "accepted"
 # Frames with a person's label from an earlier run: it is kept, or a reviewer gets the frame again.
 KEPT = "kept"
 AGAIN = "again"
+# Reviewers get key frames. The labels of the frames between follow from theirs.
+KEY_FRAME = "key frame"
+BETWEEN = "between"
 AUDITS = (AUDIT, BLIND_AUDIT)
-KINDS = (EVERYTHING, UNCERTAIN, UNPROVEN, AUDIT, BLIND_AUDIT, ACCEPTED, KEPT, AGAIN)
+KINDS = (EVERYTHING, UNCERTAIN, UNPROVEN, AUDIT, BLIND_AUDIT, ACCEPTED, KEPT, AGAIN, KEY_FRAME, BETWEEN)
+# Frames of these kinds are in no verification job.
+UNASKED = (ACCEPTED, KEPT, BETWEEN)
 
 # Which frames with a person's label from an earlier run reviewers get again: those that the new pre-labels contradict,
 # none, or all of them.
@@ -70,4 +75,26 @@ class VerifyUncertain(
     task: Task = BOXES
 
 
-Policy = VerifyAll | VerifyUncertain
+class VerifyKeyFrames(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, tag_field="policy", tag="key-frames"
+):
+    """Reviewers get key frames. The labels of the frames between follow from theirs by the tracks of the boxes.
+
+    `iou`: what the models' boxes must reach with straight lines between their key frames. `gap`: the most seconds
+    between two key frames. `target`: the precision and recall that must be proven before a class counts as held.
+    `back_end`: as above. `task`: boxes only.
+    """
+
+    # One blind frame makes an audit stretch, and no uncertainty decides about it.
+    stretch: ClassVar[int] = 1
+    max_uncertainty: ClassVar[float] = 0.0
+
+    iou: Annotated[float, msgspec.Meta(ge=0.5, lt=1)] = 0.8
+    gap: Annotated[float, msgspec.Meta(gt=0, le=60)] = 2.0
+    target: Annotated[float, msgspec.Meta(ge=0.5, le=0.999)] = 0.95
+    back_end: BackEnd | None = None
+    task: Task = BOXES
+
+
+AuditedPolicy = VerifyUncertain | VerifyKeyFrames
+Policy = VerifyAll | VerifyUncertain | VerifyKeyFrames

@@ -12,7 +12,16 @@ from msgspec import UNSET
 from autolabel.contracts.drive import Run
 from autolabel.contracts.errors import CountMismatch
 from autolabel.contracts.ports import Bucket
-from autolabel.contracts.verification import ACCEPTED, BLIND_AUDIT, EVERYTHING, KEPT, VerifyUncertain
+from autolabel.contracts.verification import (
+    ACCEPTED,
+    BETWEEN,
+    BLIND_AUDIT,
+    EVERYTHING,
+    KEPT,
+    VerifyAll,
+    VerifyKeyFrames,
+)
+from autolabel.datasets.in_between import label_between
 from autolabel.datasets.parts import Part
 from autolabel.datasets.verified_labels import JobTally, VerifiedLabels
 from autolabel.labelling.earlier_labels import EarlierFrame, earlier_frames, keep_label
@@ -31,13 +40,15 @@ _READERS = 4
 class JoinedFrame(NamedTuple):
     """A future line of the dataset, with the frame's uncertainty and, if it is searched, its line of detections.jsonl.
 
-    `position`: among the camera's frames, from 0.
+    `position`: among the camera's frames, from 0. `expected`: of a blind audit between key frames, the boxes to which
+    these lead; None for other frames.
     """
 
     line: ManifestLine
     uncertainty: FrameUncertainty
     candidates: bytes
     position: int
+    expected: list[LabelledBox] | None = None
 
 
 class _ShardLines(NamedTuple):
@@ -62,8 +73,9 @@ class Join:
         self._part = part
         self._label_bucket = label_bucket
         self._kinds = _kinds(run, part, label_bucket)
-        task = run.document.verification.task
-        self._verified = VerifiedLabels(part.job, label_bucket, task) if part.job else None
+        policy = run.document.verification
+        self._has_key_frames = isinstance(policy, VerifyKeyFrames)
+        self._verified = VerifiedLabels(part.job, label_bucket, policy.task) if part.job else None
 
     @property
     def tally(self) -> JobTally:
@@ -72,7 +84,7 @@ class Join:
     def frames(self) -> Iterator[JoinedFrame]:
         """Yield every frame once. Raises CountMismatch when a frame went to reviewers and is in no job."""
         for shard in map_in_order(self._read, self._part.shards, _READERS):
-            yield from self._join(shard)
+            yield from self._interpolate(self._join(shard)) if self._has_key_frames else self._join(shard)
         if self._part.is_last and next(self._kinds, None) is not None:
             raise CountMismatch(f"the triage of {self._run.drive} {self._run.run} has more frames than its shards")
 
@@ -104,6 +116,12 @@ class Join:
                 line.tracks, line.origins = carry_tracks(line, line.prelabel_tracks)
             yield JoinedFrame(line, uncertainty, next(candidates, b""), position)
 
+    def _interpolate(self, shard: Iterator[JoinedFrame]) -> Iterator[JoinedFrame]:
+        frames = list(shard)
+        expected = label_between([frame.line for frame in frames], self._run.labels)
+        for frame, boxes in zip(frames, expected, strict=True):
+            yield frame._replace(expected=boxes)
+
     def _label(self, line: ManifestLine, earlier: EarlierFrame) -> None:
         kind = next(self._kinds, None)
         if kind is None:
@@ -113,6 +131,8 @@ class Join:
             line.verified, line.verified_metadata = line.prelabel, line.prelabel_metadata
         elif kind == KEPT and earlier.label:
             keep_label(line, earlier, earlier.label)
+        elif kind == BETWEEN:
+            pass  # Its label follows from the key frames beside it, once all of its shard are joined.
         elif self._verified is None:
             raise CountMismatch(f"no verification job has {line.source_ref}")
         else:
@@ -155,7 +175,7 @@ def _kinds(run: Run, part: Part, label_bucket: Bucket) -> Iterator[str]:
 
     Beyond a part that is not the last, these are the kinds of later parts.
     """
-    if not isinstance(run.document.verification, VerifyUncertain) and not part.earlier:
+    if isinstance(run.document.verification, VerifyAll) and not part.earlier:
         return repeat(EVERYTHING, part.frames)
     lines = islice(label_bucket.lines(run.folder.triage), part.before, None)
     return map(msgspec.json.Decoder(str).decode, lines)

@@ -9,11 +9,11 @@ import msgspec
 
 from autolabel.contracts.drive import Run
 from autolabel.contracts.ports import Bucket
-from autolabel.contracts.verification import AUDITS
+from autolabel.contracts.verification import AUDITS, VerifyKeyFrames
 from autolabel.datasets.joining import Join
 from autolabel.datasets.parts import DatasetCounts, Part
 from autolabel.datasets.verified_labels import JobTally
-from autolabel.labels.agreement import Pair
+from autolabel.labels.agreement import Pair, pair_boxes
 from autolabel.reporting.findings import FrameJudge, JudgedFrame
 from autolabel.triage.hindsight import Reviewed
 from autolabel.triage.review_log import review_frame
@@ -63,6 +63,7 @@ def write_part(run: Run, part: Part, label_bucket: Bucket) -> PartResult:
     """
     join, judge, counts = Join(run, part, label_bucket), FrameJudge(run.labels), DatasetCounts()
     judged, reviews, dataset_bytes = list[bytes](), list[bytes](), 0
+    key_frames = isinstance(run.document.verification, VerifyKeyFrames)
 
     def lines() -> Iterator[bytes]:
         nonlocal dataset_bytes
@@ -70,6 +71,9 @@ def write_part(run: Run, part: Part, label_bucket: Bucket) -> PartResult:
             line = frame.line
             counts.take(line)
             reviewed, pairs = review_frame(line, frame.uncertainty, frame.position)
+            if key_frames and pairs is not None:
+                # What is audited is the interpolation.
+                pairs = None if frame.expected is None else pair_boxes(frame.expected, line.verified_boxes)
             audited = pairs is not None and reviewed.triage in AUDITS
             reviews.append(msgspec.json.encode(reviewed) + b"\n")
             kept = _JudgedLine(

@@ -12,12 +12,13 @@ from autolabel.contracts.drive import Run
 from autolabel.contracts.errors import CountMismatch
 from autolabel.contracts.job_manifest import JobManifest
 from autolabel.contracts.ports import Bucket
-from autolabel.contracts.verification import ACCEPTED, EVERYTHING, KEPT, SEGMENTS, VerifyUncertain
+from autolabel.contracts.verification import EVERYTHING, SEGMENTS, UNASKED, VerifyAll, VerifyKeyFrames
 from autolabel.labelling.earlier_labels import EarlierCounts, earlier_frames
 from autolabel.labelling.shards import LabelledShard
 from autolabel.labels.taxonomy import current_taxonomy
 from autolabel.triage.acceptance import AcceptanceCriteria
-from autolabel.triage.queueing import Triage
+from autolabel.triage.key_frames import KeyFrameTriage
+from autolabel.triage.queueing import Triage, UncertaintyTriage
 from autolabel.verification.jobs import (
     GROUND_TRUTH,
     LABELS,
@@ -54,8 +55,12 @@ def select_frames(
     """Write the manifests of the jobs by the drive's policy. Raises CountMismatch when a frame is lost or doubled."""
     policy = run.document.verification
     lines = sum(shard.lines for shard in shards)
-    if isinstance(policy, VerifyUncertain):
-        triage = Triage(run, policy, criteria.proven, shards, label_bucket)
+    if not isinstance(policy, VerifyAll):
+        triage: Triage = (
+            KeyFrameTriage(run, policy, criteria.limits, shards, label_bucket)
+            if isinstance(policy, VerifyKeyFrames)
+            else UncertaintyTriage(run, policy, criteria.proven, shards, label_bucket)
+        )
         triage.write_kinds()
         manifests, kinds, earlier = tuple(triage.write_queues(criteria.max_objects)), triage.counts, triage.earlier
     else:
@@ -65,7 +70,7 @@ def select_frames(
             label_bucket.concatenate(manifest.key, manifest.parts, "application/jsonl")
         kinds, earlier = _write_kinds(run, shards, label_bucket)
     given = sum(manifest.frames for manifest in manifests)
-    if kinds.total() != lines or given != lines - kinds[ACCEPTED] - kinds[KEPT]:
+    if kinds.total() != lines or given != lines - sum(kinds[kind] for kind in UNASKED):
         raise CountMismatch(f"the manifests of {run.drive} {run.run} do not hold all its frames")
     return Selection(manifests, kinds, earlier)
 

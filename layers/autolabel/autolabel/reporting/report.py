@@ -14,9 +14,11 @@ from autolabel.contracts.verification import (
     ACCEPTED,
     AGAIN,
     AUDIT,
+    BETWEEN,
     BLIND_AUDIT,
     EVERYTHING,
     KEPT,
+    KEY_FRAME,
     UNCERTAIN,
     UNPROVEN,
 )
@@ -38,10 +40,12 @@ KIND_MEANINGS = {
     UNCERTAIN: "given to reviewers: the models are uncertain, or there is no pre-label",
     UNPROVEN: "given to reviewers: certain enough, but a class is not proven yet",
     AUDIT: "certain enough and proven; given to reviewers as a check",
-    BLIND_AUDIT: "certain enough; given to reviewers without the pre-label, as proof",
+    BLIND_AUDIT: "could go without a reviewer; given to reviewers without the pre-label, as proof",
     ACCEPTED: "certain enough and proven; the pre-label became the label without a reviewer",
     KEPT: "labelled by a reviewer in an earlier run; that label is kept",
     AGAIN: "labelled by a reviewer in an earlier run; given to reviewers again",
+    KEY_FRAME: "given to reviewers: the frames between follow from it",
+    BETWEEN: "not given to reviewers: the label follows from the key frames beside it",
 }
 PICTURES = 24
 # The page names at most this many rejected and failed frames each. Their files have all of them.

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from autolabel.triage.audits import Evidence, count_old_evidence, read_evidence
     from autolabel.triage.hindsight import Hindsight, Outcome, Reviewed, best_setting
+    from autolabel.triage.interpolation import InterpolationRecords
     from autolabel.triage.proof import Certificate, acceptance_sentences, class_records
     from autolabel.triage.uncertainty_fit import Fit, Step, TooFewStretches, as_map, fit_steps, reviewed_level
 else:
@@ -26,6 +27,7 @@ else:
                 "Reviewed",
                 "best_setting",
             ),
+            "interpolation": ("InterpolationRecords",),
             "proof": (
                 "Certificate",
                 "acceptance_sentences",
@@ -47,6 +49,7 @@ __all__ = [
     "Evidence",
     "Fit",
     "Hindsight",
+    "InterpolationRecords",
     "Outcome",
     "Reviewed",
     "Step",

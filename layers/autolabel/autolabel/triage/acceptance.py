@@ -14,19 +14,22 @@ from autolabel.contracts.drive import Run
 from autolabel.contracts.errors import CountMismatch
 from autolabel.contracts.ports import Bucket
 from autolabel.contracts.recipe import recipe
-from autolabel.contracts.verification import VerifyUncertain
+from autolabel.contracts.verification import VerifyAll, VerifyKeyFrames
 from autolabel.triage.audits import count_old_evidence, read_evidence, read_recipe
+from autolabel.triage.interpolation import InterpolationRecords
 from autolabel.triage.proof import Certificate, acceptance_sentences, accepted_classes, class_records
 
 
 class AcceptanceCriteria(msgspec.Struct, frozen=True, rename={"status": "standing"}):
     """`max_objects`: frames in one job. `proven`: classes that may be accepted without a person. `status`: how far each
-    class is from acceptance, one sentence each. `certificates`: of all audited classes; absent in an older run."""
+    class is from acceptance, one sentence each. `certificates`: of all audited classes; absent in an older run.
+    `limits`: under the policy `key-frames`, the IoU of the classes for which the policy's own did not hold."""
 
     max_objects: int
     proven: tuple[str, ...] = ()
     status: tuple[str, ...] = ()
     certificates: tuple[Certificate, ...] = ()
+    limits: dict[str, float] = {}
 
 
 def read_criteria(run: Run, label_bucket: Bucket, max_objects: int) -> AcceptanceCriteria:
@@ -43,6 +46,12 @@ def fix_criteria(run: Run, label_bucket: Bucket, criteria: AcceptanceCriteria) -
         raise CountMismatch(f"{run.drive} {run.run} was assembled with other acceptance criteria meanwhile: redrive it")
 
 
+def read_limits(run: Run, label_bucket: Bucket) -> dict[str, float]:
+    """Read the IoUs that were fixed for a run under `key-frames`, of the classes with another than the policy's."""
+    criteria = _fixed_criteria(run, label_bucket)
+    return criteria.limits if criteria else {}
+
+
 def _fixed_criteria(run: Run, label_bucket: Bucket) -> AcceptanceCriteria | None:
     body = label_bucket.read(run.folder.acceptance_criteria)
     return None if body is None else msgspec.json.decode(body, type=AcceptanceCriteria)
@@ -50,9 +59,12 @@ def _fixed_criteria(run: Run, label_bucket: Bucket) -> AcceptanceCriteria | None
 
 def _current_criteria(run: Run, label_bucket: Bucket, max_objects: int) -> AcceptanceCriteria:
     policy = run.document.verification
-    if not isinstance(policy, VerifyUncertain):
+    if isinstance(policy, VerifyAll):
         return AcceptanceCriteria(max_objects)
     evidence = list(read_evidence(label_bucket, read_recipe(run, label_bucket).full))
+    if isinstance(policy, VerifyKeyFrames):
+        found = InterpolationRecords(evidence, policy)
+        return AcceptanceCriteria(max_objects, status=found.sentences(), limits=found.limits())
     # Of version 1, when nothing was linked.
     old = count_old_evidence(label_bucket, recipe(run))
     records = class_records(evidence, policy)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from msgspec import UNSET
 
 from autolabel.contracts.drive import Run
-from autolabel.contracts.verification import AUDITS, BLIND_AUDIT, Policy, VerifyUncertain
+from autolabel.contracts.verification import AUDITS, BLIND_AUDIT, Policy, VerifyAll, VerifyKeyFrames
 from autolabel.labels.agreement import Pair
 from autolabel.triage.audits import EVIDENCE_VERSION, AuditedStretch, Evidence, Recipe, judge_stretch
 from autolabel.triage.hindsight import Reviewed
@@ -19,7 +19,7 @@ class AuditTrail:
 
     def __init__(self, policy: Policy) -> None:
         # If reviewers get every frame, nothing is audited.
-        self._policy = policy if isinstance(policy, VerifyUncertain) else None
+        self._policy = None if isinstance(policy, VerifyAll) else policy
         self._stretches: list[AuditedStretch] = []
         self._stretch: AuditStretch | None = None
         self._frames: list[Sequence[Pair]] = []
@@ -56,6 +56,7 @@ class AuditTrail:
             stretches=stretches,
             version=EVIDENCE_VERSION,
             base=base,
+            iou=self._policy.iou if isinstance(self._policy, VerifyKeyFrames) else 0.0,
         )
 
     def _close(self) -> None:

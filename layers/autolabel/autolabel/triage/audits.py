@@ -19,7 +19,7 @@ from msgspec import UNSET, UnsetType
 from autolabel.contracts.drive import Run
 from autolabel.contracts.ports import Bucket
 from autolabel.contracts.recipe import recipe
-from autolabel.contracts.verification import VerifyUncertain
+from autolabel.contracts.verification import AuditedPolicy
 from autolabel.labelling.uncertainty_map import read_map
 from autolabel.labels.agreement import WELL_PLACED, Pair, corners
 from autolabel.labels.detections import box_iou
@@ -63,8 +63,9 @@ class AuditedStretch(msgspec.Struct, frozen=True, array_like=True):
 class Evidence(msgspec.Struct, frozen=True, rename={"max_uncertainty": "max_doubt", "stretch": "segment"}):
     """Evidence of one published run's audits. `published`: ISO 8601 time in UTC, of the first publication.
 
-    `target`, `max_uncertainty`, `stretch`: the policy's. `base`: the recipe without an uncertainty map, if it has one.
-    Evidence of version 1 is read without its content.
+    `target`, `max_uncertainty`, `stretch`: the policy's; `iou`: of the policy `key-frames`, whose audits are of the
+    frames between key frames; else 0. `base`: the recipe without an uncertainty map, if it has one. Evidence of
+    version 1 is read without its content.
     """
 
     recipe: str
@@ -76,6 +77,7 @@ class Evidence(msgspec.Struct, frozen=True, rename={"max_uncertainty": "max_doub
     stretch: int = 0
     stretches: tuple[AuditedStretch, ...] = ()
     version: int = 1
+    iou: float = 0.0
     base: str | UnsetType = UNSET
 
     @property
@@ -88,7 +90,7 @@ class Evidence(msgspec.Struct, frozen=True, rename={"max_uncertainty": "max_doub
         """The key that sorts evidence, oldest first."""
         return self.published, self.drive, self.run
 
-    def counts_under(self, policy: VerifyUncertain) -> bool:
+    def counts_under(self, policy: AuditedPolicy) -> bool:
         """Return whether it may prove classes under a policy: settings decide what is audited, and how."""
         settings = (self.target, self.max_uncertainty, self.stretch)
         return settings == (policy.target, policy.max_uncertainty, policy.stretch)

@@ -3,6 +3,7 @@
 The policy is the drive's. `all` gives reviewers every frame. `doubtful` gives them uncertain frames, frames with a
 class that is not proven, and audits: a share of the frames that could be accepted. Some audits are without a pre-label,
 because people tend to accept a suggestion. Neighbouring frames show the same objects, so audits are drawn by stretches.
+`key-frames` is decided by the tracks of a whole shard (`triage/key_frames.py`).
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from autolabel.contracts.verification import (
     EVERYTHING,
     UNCERTAIN,
     UNPROVEN,
-    Policy,
+    AuditedPolicy,
     VerifyAll,
     VerifyUncertain,
 )
@@ -42,7 +43,7 @@ class Draw(NamedTuple):
     blind: frozenset[AuditStretch] = frozenset()
 
 
-def stretch_of(policy: VerifyUncertain, camera: str, position: int) -> AuditStretch:
+def stretch_of(policy: AuditedPolicy, camera: str, position: int) -> AuditStretch:
     """Return the audit stretch of a frame; `position`: its place among the camera's frames, from 0."""
     return AuditStretch(camera, position // policy.stretch)
 
@@ -80,7 +81,7 @@ def draw_audits(
 
 
 def triage_frame(
-    policy: Policy,
+    policy: VerifyAll | VerifyUncertain,
     level: float | None,
     claimed: Collection[str],
     proven: Collection[str],

@@ -11,13 +11,13 @@ Nothing leaves the sequence of stretches. A stretch counts in the first run that
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 
-from autolabel.contracts.verification import VerifyUncertain
+from autolabel.contracts.verification import AuditedPolicy, VerifyUncertain
 from autolabel.contracts.wording import counted
-from autolabel.triage.audits import PRECISION, RECALL, ClassErrors, Count, Evidence
+from autolabel.triage.audits import PRECISION, RECALL, AuditedStretch, ClassErrors, Count, Evidence
 from autolabel.triage.capital import ALPHA, Capital, FallDetector, alpha_of
 from autolabel.triage.policy import ANY_CLASS
 
@@ -74,9 +74,9 @@ class _Entry:
 class ClassRecord:
     """The history of a class under a policy. Takes its stretches in their order."""
 
-    def __init__(self, name: str, target: float) -> None:
+    def __init__(self, name: str, target: float, attempts: int = 1) -> None:
         self.name = name
-        self.attempts = 1
+        self.attempts = attempts
         self.since = ""
         self._target = target
         self._sides = (RECALL,) if name == ANY_CLASS else (PRECISION, RECALL)
@@ -112,21 +112,27 @@ class ClassRecord:
     def __str__(self) -> str:
         """Say in one sentence whether the class is accepted, how far it is, or when and why acceptance ended."""
         if self.is_accepted:
-            proofs = (
-                f"{side} with {entry.wrong:,} of {counted(entry.objects, 'object')} wrong in "
-                f"{counted(entry.stretches, 'audit stretch', 'audit stretches')}"
-                for side, entry in self._entries.items()
-            )
-            return f"{self.name}: accepted since run {self.since} ({', '.join(proofs)})"
+            return f"{self.name}: accepted since run {self.since} ({self.proven()})"
+        if self._fallen:
+            return f"{self.name} {self._fallen}; acceptance is off (attempt {self.attempts}: {self.missing()})"
+        return f"{self.name}: {self.missing()}"
+
+    def proven(self) -> str:
+        """Say what the attempt's stretches show, by side."""
+        return ", ".join(
+            f"{side} with {entry.wrong:,} of {counted(entry.objects, 'object')} wrong in "
+            f"{counted(entry.stretches, 'audit stretch', 'audit stretches')}"
+            for side, entry in self._entries.items()
+        )
+
+    def missing(self) -> str:
+        """Say how many stretches without an error would complete the proof, by side."""
         alpha = alpha_of(self.attempts)
-        missing = ", ".join(
+        return ", ".join(
             f"{side} {counted(entry.stretches, 'audit stretch', 'audit stretches')} so far, "
             f"at least {entry.capital.needed(alpha):,} more"
             for side, entry in self._entries.items()
         )
-        if self._fallen:
-            return f"{self.name} {self._fallen}; acceptance is off (attempt {self.attempts}: {missing})"
-        return f"{self.name}: {missing}"
 
     def certificate(self) -> Certificate:
         proofs = {side: entry.proof() for side, entry in self._entries.items()}
@@ -146,19 +152,23 @@ class ClassRecord:
 def class_records(evidence: Iterable[Evidence], policy: VerifyUncertain) -> dict[str, ClassRecord]:
     """Return the record of each audited class, perhaps with ANY_CLASS, by its name. `evidence`: of one recipe."""
     records: dict[str, ClassRecord] = {}
+    for run, stretch in ordered_stretches(evidence, policy):
+        for name, errors in stretch.classes.items():
+            if name not in records:
+                records[name] = ClassRecord(name, policy.target)
+            records[name].take(run, errors, blind=stretch.blind)
+    return dict(sorted(records.items()))
+
+
+def ordered_stretches(evidence: Iterable[Evidence], policy: AuditedPolicy) -> Iterator[tuple[str, AuditedStretch]]:
+    """Yield the audit stretches that count under a policy, in their order, each with the drive and run of its audit."""
     taken: set[tuple[str, str, int]] = set()
     for one in sorted((one for one in evidence if one.counts_under(policy)), key=lambda one: one.order):
-        run = f"{one.drive} {one.run}"
         for stretch in sorted(one.stretches, key=lambda stretch: (stretch.camera, stretch.position)):
             place = one.drive, stretch.camera, stretch.position
-            if place in taken:
-                continue
-            taken.add(place)
-            for name, errors in stretch.classes.items():
-                if name not in records:
-                    records[name] = ClassRecord(name, policy.target)
-                records[name].take(run, errors, blind=stretch.blind)
-    return dict(sorted(records.items()))
+            if place not in taken:
+                taken.add(place)
+                yield f"{one.drive} {one.run}", stretch
 
 
 def accepted_classes(records: dict[str, ClassRecord]) -> frozenset[str]:

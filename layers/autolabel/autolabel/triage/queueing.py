@@ -1,12 +1,14 @@
-"""Write the review queues of a run under the policy `doubtful`: which frames reviewers get, and in which order.
+"""Write the review queues of a run: which frames reviewers get, and in which order.
 
-The most uncertain frames come first. Audits are anywhere in between, so that reviewers cannot recognise them.
+Under the policy `doubtful` the most uncertain frames come first. Audits are anywhere in between, so that reviewers
+cannot recognise them. Under `key-frames` the order is the drive's.
 """
 
 from __future__ import annotations
 
 import hashlib
 import tempfile
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from typing import IO, NamedTuple
@@ -18,7 +20,7 @@ from autolabel.contracts.drive import Run
 from autolabel.contracts.errors import CountMismatch
 from autolabel.contracts.job_manifest import JobManifest
 from autolabel.contracts.ports import Bucket
-from autolabel.contracts.verification import ACCEPTED, AGAIN, AUDIT, BLIND_AUDIT, KEPT, VerifyUncertain
+from autolabel.contracts.verification import AGAIN, AUDIT, BLIND_AUDIT, UNASKED, VerifyUncertain
 from autolabel.labelling.earlier_labels import EarlierCounts, EarlierFrame, earlier_frames
 from autolabel.labelling.shards import LabelledShard
 from autolabel.labelling.uncertainty import FrameUncertainty
@@ -40,32 +42,34 @@ class _Place(NamedTuple):
     size: int
 
 
-class Triage:
-    """The triage of a run's frames. `proven`: classes that may be accepted without a person."""
+class TriagedFrame(NamedTuple):
+    """A frame with its kind. `rank`: its place in the queue, the least first; equal ones in the drive's order."""
 
-    def __init__(
-        self,
-        run: Run,
-        policy: VerifyUncertain,
-        proven: Collection[str],
-        shards: Sequence[LabelledShard],
-        label_bucket: Bucket,
-    ) -> None:
+    kind: str
+    rank: tuple[float, float]
+    earlier: EarlierFrame
+
+
+class Triage(ABC):
+    """The triage of a run's frames."""
+
+    def __init__(self, run: Run, shards: Sequence[LabelledShard], label_bucket: Bucket) -> None:
         self._run = run
-        self._policy = policy
-        self._proven = proven
         self._shards = shards
         self._label_bucket = label_bucket
-        self._draw = draw_audits(policy, run.drive, run.run, self._acceptable(), proven)
         self.counts: Counter[str] = Counter()
         self.earlier = EarlierCounts()
+
+    @abstractmethod
+    def _triage(self, shard: LabelledShard) -> Iterator[TriagedFrame]:
+        """Triage the frames of a shard, in its order; the same ones at each call."""
 
     def write_kinds(self) -> None:
         """Write the kind of every frame, and count the kinds and the earlier labels."""
 
         def lines() -> Iterator[bytes]:
             for shard in self._shards:
-                for kind, _, earlier in self._kinds(shard):
+                for kind, _, earlier in self._triage(shard):
                     self.counts[kind] += 1
                     self.earlier.take(kind, earlier)
                     yield msgspec.json.encode(kind) + b"\n"
@@ -106,19 +110,35 @@ class Triage:
 
     def _chosen(self, shard: LabelledShard) -> list[tuple[tuple[float, float, int], bytes]]:
         """Choose the lines of a shard that reviewers get, with their ranks."""
-        kinds = list(self._kinds(shard))
-        if all(kind in (ACCEPTED, KEPT) for kind, _, _ in kinds):
+        triaged = list(self._triage(shard))
+        if all(kind in UNASKED for kind, _, _ in triaged):
             return []
         bodies = self._label_bucket.lines(self._run.folder.shard(shard.index, shard.part("manifest")))
         chosen = []
-        for place, (body, (kind, uncertainty, earlier)) in enumerate(zip(bodies, kinds, strict=True)):
-            if kind not in (ACCEPTED, KEPT):
+        for place, (body, (kind, rank, earlier)) in enumerate(zip(bodies, triaged, strict=True)):
+            if kind not in UNASKED:
                 shown = without_prelabel(body) if kind == BLIND_AUDIT else body
                 if kind == AGAIN and earlier.asked:
                     shown = earlier.asked.encode()
-                rank = (*self._rank(shard, place, kind, uncertainty), shard.before + place)
-                chosen.append((rank, shown + b"\n"))
+                chosen.append(((*rank, shard.before + place), shown + b"\n"))
         return chosen
+
+
+class UncertaintyTriage(Triage):
+    """The triage of the policy `doubtful`. `proven`: classes that may be accepted without a person."""
+
+    def __init__(
+        self,
+        run: Run,
+        policy: VerifyUncertain,
+        proven: Collection[str],
+        shards: Sequence[LabelledShard],
+        label_bucket: Bucket,
+    ) -> None:
+        super().__init__(run, shards, label_bucket)
+        self._policy = policy
+        self._proven = proven
+        self._draw = draw_audits(policy, run.drive, run.run, self._acceptable(), proven)
 
     def _rank(self, shard: LabelledShard, place: int, kind: str, uncertainty: FrameUncertainty) -> tuple[float, float]:
         if kind in (AUDIT, BLIND_AUDIT):
@@ -130,16 +150,15 @@ class Triage:
         # A map gives many frames the same share; their own levels still differ.
         return -uncertainty.level, -uncertainty.own_level
 
-    def _kinds(self, shard: LabelledShard) -> Iterator[tuple[str, FrameUncertainty, EarlierFrame]]:
+    def _triage(self, shard: LabelledShard) -> Iterator[TriagedFrame]:
         judged = earlier_frames(self._run, shard, self._label_bucket)
         for place, (uncertainty, earlier) in enumerate(zip(self._uncertainties(shard), judged, strict=True)):
             stretch = self._stretch(shard, place)
             claimed = claims(uncertainty.claims)
-            yield (
-                triage_frame(self._policy, uncertainty.level, claimed, self._proven, stretch, self._draw, earlier.kind),
-                uncertainty,
-                earlier,
+            kind = triage_frame(
+                self._policy, uncertainty.level, claimed, self._proven, stretch, self._draw, earlier.kind
             )
+            yield TriagedFrame(kind, self._rank(shard, place, kind, uncertainty), earlier)
 
     def _acceptable(self) -> Iterator[tuple[AuditStretch, frozenset[str]]]:
         """Find the frames that could be accepted: the audit stretch and the claims of each."""

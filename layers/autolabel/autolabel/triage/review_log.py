@@ -11,13 +11,15 @@ from msgspec import UNSET
 from autolabel.contracts.drive import Run
 from autolabel.contracts.ports import Bucket
 from autolabel.contracts.recipe import recipe
-from autolabel.contracts.verification import AGAIN, KEPT, VerifyUncertain
+from autolabel.contracts.verification import AGAIN, KEPT, VerifyAll, VerifyKeyFrames
 from autolabel.labelling.uncertainty import FrameUncertainty
 from autolabel.labels.agreement import Pair, count_agreement, pair_boxes
 from autolabel.labels.manifest import ManifestLine
+from autolabel.triage.acceptance import read_limits
 from autolabel.triage.audit_trail import AuditTrail
 from autolabel.triage.audits import count_old_evidence, evidence_key, read_evidence, read_recipe
 from autolabel.triage.hindsight import Reviewed
+from autolabel.triage.interpolation import InterpolationRecords, at_limits
 from autolabel.triage.proof import acceptance_sentences, accepted_classes, class_records
 
 
@@ -61,9 +63,11 @@ def write_evidence(run: Run, audits: AuditTrail, label_bucket: Bucket, now: floa
     published = datetime.fromtimestamp(now, UTC).isoformat(timespec="seconds")
     evidence = audits.evidence(run, published, read_recipe(run, label_bucket))
     policy = run.document.verification
-    if not isinstance(policy, VerifyUncertain):
+    if isinstance(policy, VerifyAll):
         label_bucket.write(run.folder.audit, msgspec.json.encode(evidence))
         return AcceptanceStatus((), ())
+    if isinstance(policy, VerifyKeyFrames):
+        evidence = at_limits(evidence, read_limits(run, label_bucket))
     # Written before the others' evidence is read: if two runs are published at once, at least one sees the other. Only
     # once, since a repeated publication is later, and would move the run's stretches in the sequence.
     key = evidence_key(evidence.recipe, run.drive, run.run)
@@ -71,6 +75,8 @@ def write_evidence(run: Run, audits: AuditTrail, label_bucket: Bucket, now: floa
     found = list(read_evidence(label_bucket, evidence.recipe))
     evidence = next(one for one in found if (one.drive, one.run) == (run.drive, run.run))
     label_bucket.write(run.folder.audit, msgspec.json.encode(evidence))
+    if isinstance(policy, VerifyKeyFrames):
+        return AcceptanceStatus(InterpolationRecords(found, policy).sentences(), ())
     before = accepted_classes(class_records((one for one in found if one is not evidence), policy))
     records = class_records(found, policy)
     fallen = tuple(str(record) for name, record in records.items() if name in before and not record.is_accepted)
