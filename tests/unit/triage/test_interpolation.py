@@ -23,7 +23,7 @@ def car(*evidence: Evidence) -> str:
 
 def test_without_audits_nothing_is_proven() -> None:
     assert InterpolationRecords([], POLICY).sentences() == (
-        "interpolation is not proven for any class yet: no frame between key frames was audited",
+        "interpolation is not proven yet: no person has labelled a frame between key frames blind",
     )
 
 

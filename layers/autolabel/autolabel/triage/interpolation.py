@@ -57,7 +57,7 @@ class InterpolationRecords:
     def sentences(self) -> tuple[str, ...]:
         """Say of each class whether interpolation holds, does not, or is not proven yet."""
         if not self._records:
-            return ("interpolation is not proven for any class yet: no frame between key frames was audited",)
+            return ("interpolation is not proven yet: no person has labelled a frame between key frames blind",)
         return tuple(self._say(name, records) for name, records in sorted(self._records.items()))
 
     def _take(self, run: str, name: str, errors: ClassErrors) -> None:
