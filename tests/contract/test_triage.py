@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from autolabel.contracts.run_folder import RunFolder
-from autolabel.contracts.verification import BLIND_AUDIT, EVERYTHING, VerifyUncertain
+from autolabel.contracts.verification import BLIND_AUDIT, EVERYTHING, AuditedPolicy, VerifyKeyFrames, VerifyUncertain
 from autolabel.labelling.uncertainty_map import UncertaintyMap, map_key
 from autolabel.labels.agreement import ClassAgreement
 from autolabel.triage.audits import evidence_key
@@ -37,10 +37,17 @@ def stack(aws: None, monkeypatch: pytest.MonkeyPatch) -> Stack:
 
 
 def publish(
-    stack: Stack, drive: str, frames: Sequence[Reviewed], *, run: str = "0001", recipe: str = "r", audited: int = 0
+    stack: Stack,
+    drive: str,
+    frames: Sequence[Reviewed],
+    *,
+    run: str = "0001",
+    recipe: str = "r",
+    audited: int = 0,
+    policy: AuditedPolicy = POLICY,
 ) -> None:
     published = f"2026-01-01T{len(list(stack.labels.list(''))):06d}"
-    evidence = evidence_of(recipe, drive, POLICY, right=audited, run=run, published=published)
+    evidence = evidence_of(recipe, drive, policy, right=audited, run=run, published=published)
     for key in (RunFolder(drive, run).audit, evidence_key(recipe, drive, run)):
         stack.labels.write(key, msgspec.json.encode(evidence))
     stack.labels.write(RunFolder(drive, run).reviewed, b"".join(msgspec.json.encode(frame) + b"\n" for frame in frames))
@@ -105,6 +112,12 @@ def test_too_little_evidence_proposes_nothing_and_says_how_far_it_is(stack: Stac
     said = triage().output.replace("\n", " ")
     assert "no setting is proven to reach 0.95" in said
     assert "(20 of 130 objects wrong in 110 audit stretches)" in said
+
+
+def test_it_says_whether_interpolation_holds_between_key_frames(stack: Stack, triage: Triage) -> None:
+    publish(stack, "d1", frames(PROVEN), audited=60, policy=VerifyKeyFrames(0.9, target=0.9))
+    found = json.loads(triage("--json").stdout)
+    assert found["standings"][1].startswith("car: interpolation between key frames at an IoU of 0.9 holds since run d1")
 
 
 def test_drives_count_together_and_each_by_its_newest_run(stack: Stack, triage: Triage) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from autolabel.contracts.verification import AuditedPolicy
+from autolabel.contracts.verification import AuditedPolicy, VerifyKeyFrames
 from autolabel.triage.audits import EVIDENCE_VERSION, AuditedStretch, ClassErrors, Count, Evidence
 from autolabel.triage.policy import ANY_CLASS
 
@@ -41,4 +41,5 @@ def evidence_of(
         policy.stretch,
         tuple(stretches),
         EVIDENCE_VERSION,
+        policy.iou if isinstance(policy, VerifyKeyFrames) else 0.0,
     )

@@ -154,17 +154,20 @@ def test_a_frame_that_no_model_labelled_is_a_key_frame_and_so_are_its_neighbours
     assert kinds(pipeline)[3:6] == [KEY_FRAME] * 3
 
 
-def test_without_tracks_every_frame_is_a_key_frame(pipeline: Pipeline) -> None:
-    for index in range(4):
-        pipeline.submit(pipeline.upload(frame_key(10 * PERIOD * index), png()))
-    pipeline.close(drive_document(verification={"policy": "key-frames"}))
+def test_without_tracks_every_frame_is_a_key_frame_in_the_order_of_the_drive(pipeline: Pipeline) -> None:
+    keys = [frame_key(10 * PERIOD * index, camera=camera) for camera in ("front", "rear") for index in range(4)]
+    for key in keys:
+        pipeline.submit(pipeline.upload(key, png()))
+    pipeline.close(drive_document("front", "rear", verification={"policy": "key-frames"}))
     for invocation in pipeline.endpoints.taken:
         pipeline.collect(pipeline.endpoints.answer(invocation, answer()))
     pipeline.reconcile()
     pipeline.plan(4)
     pipeline.label()
-    pipeline.assemble()
-    assert kinds(pipeline) == [KEY_FRAME] * 4
+    (job,) = pipeline.assemble().jobs
+    assert kinds(pipeline) == [KEY_FRAME] * 8
+    given = [json.loads(line)["source-ref"] for line in pipeline.labels.lines(pipeline.key_of(job.manifest))]
+    assert given == [f"s3://ingest/{key}" for key in keys]
 
 
 def test_a_redriven_assembly_asks_for_the_same_frames(pipeline: Pipeline) -> None:

@@ -91,9 +91,8 @@ class _Record:
     """The history of a class at one IoU. `rung`: how often the IoU was tightened before."""
 
     def __init__(self, name: str, target: float, rung: int) -> None:
-        # All attempts of a class together take ALPHA.
+        # Each further attempt needs more capital, as after a fall.
         self._of = ClassRecord(name, target, rung + 1)
-        self._rung = rung
         self._detector = FallDetector(target)
         self.contradicted = False
 

@@ -48,7 +48,8 @@ class KeyFrameTriage(Triage):
         if shard.index not in self._kinds:
             self._kinds[shard.index] = self._choose(shard, judged)
         for kind, earlier in zip(self._kinds[shard.index], judged, strict=True):
-            yield TriagedFrame(kind, (0.0, 0.0), earlier)
+            # The frames of a strip stay together, in their order.
+            yield TriagedFrame(kind, (float(shard.index), 0.0), earlier)
 
     def _choose(self, shard: LabelledShard, judged: Sequence[EarlierFrame]) -> tuple[str, ...]:
         frames, least_iou, start = list[StripFrame](), dict[str, float](), 0
