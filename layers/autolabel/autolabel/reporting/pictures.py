@@ -12,7 +12,7 @@ from msgspec import UNSET
 from autolabel.contracts.errors import ImageRefused
 from autolabel.contracts.frames import MAX_FRAME_BYTES
 from autolabel.contracts.ports import Bucket
-from autolabel.contracts.verification import ACCEPTED
+from autolabel.contracts.verification import ACCEPTED, BETWEEN
 from autolabel.labels.agreement import IGNORE
 from autolabel.labels.image_header import MAX_PIXELS
 from autolabel.labels.image_pixels import MAX_SCANS, as_rgb, open_pixels
@@ -51,7 +51,7 @@ class PictureBox(msgspec.Struct, frozen=True):
 
 class Picture(msgspec.Struct, frozen=True):
     """A frame with its boxes. `image`: its name in the album, empty if it could not be read. `label`: "accepted",
-    "verified" or "labelled by a script"; empty without a verified label."""
+    "by its key frames", "verified" or "labelled by a script"; empty without a verified label."""
 
     title: str
     width: int
@@ -289,4 +289,4 @@ def _label(line: ManifestLine) -> str:
         return ""
     if line.labelled_by_script:
         return "labelled by a script"
-    return "accepted" if line.origin.triage == ACCEPTED else "verified"
+    return {ACCEPTED: "accepted", BETWEEN: "by its key frames"}.get(line.origin.triage, "verified")

@@ -40,7 +40,7 @@ KIND_MEANINGS = {
     UNCERTAIN: "given to reviewers: the models are uncertain, or there is no pre-label",
     UNPROVEN: "given to reviewers: certain enough, but a class is not proven yet",
     AUDIT: "certain enough and proven; given to reviewers as a check",
-    BLIND_AUDIT: "could go without a reviewer; given to reviewers without the pre-label, as proof",
+    BLIND_AUDIT: "drawn by lot; given to reviewers without the pre-label, as proof",
     ACCEPTED: "certain enough and proven; the pre-label became the label without a reviewer",
     KEPT: "labelled by a reviewer in an earlier run; that label is kept",
     AGAIN: "labelled by a reviewer in an earlier run; given to reviewers again",
