@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         Verdict,
         keep_every_box,
     )
+    from local.sagemaker.ground_truth.sequences import TrackedBox, Tracks, VideoFrame, VideoSequence
     from local.sagemaker.hosting.model_servers import ModelServer, ModelServerFailed
     from local.settings import ACCOUNT, PEOPLE, REGION, STACK_WENT, CloudSettings, SettingsError
 
@@ -57,8 +58,12 @@ __all__ = [
     "ModelServerFailed",
     "Segments",
     "SettingsError",
+    "TrackedBox",
+    "Tracks",
     "UnreadableState",
     "Verdict",
+    "VideoFrame",
+    "VideoSequence",
     "keep_every_box",
     "session_members",
 ]
@@ -82,6 +87,7 @@ _EXPORTS = {
         "Verdict",
         "keep_every_box",
     ),
+    "local.sagemaker.ground_truth.sequences": ("TrackedBox", "Tracks", "VideoFrame", "VideoSequence"),
     "local.sagemaker.hosting.model_servers": ("ModelServer", "ModelServerFailed"),
     "local.records": ("UnreadableState",),
     "local.settings": ("ACCOUNT", "PEOPLE", "REGION", "STACK_WENT", "CloudSettings", "SettingsError"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from typing import IO, TYPE_CHECKING, Any
 
 import boto3
@@ -82,16 +82,16 @@ class GatewayBrowsers:
     def __init__(self, client: S3Client) -> None:
         self._client = client
 
-    def may_get(self, bucket: str) -> bool:
+    def allowed(self, bucket: str) -> Set[str]:
         try:
             rules = self._client.get_bucket_cors(Bucket=bucket)["CORSRules"]
         except ClientError as e:
             if e.response["Error"]["Code"] == "NoSuchCORSConfiguration":
-                return False
+                return frozenset()
             raise StorageError(f"s3://{bucket}: {e}") from e
         except BotoCoreError as e:
             raise StorageError(f"s3://{bucket}: {e}") from e
-        return any("GET" in rule["AllowedMethods"] and "*" in rule["AllowedOrigins"] for rule in rules)
+        return {method for rule in rules if "*" in rule["AllowedOrigins"] for method in rule["AllowedMethods"]}
 
 
 class GatewayTopics:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from typing import IO, Any
 
 from local.sagemaker.names import S3Uri
@@ -12,11 +12,11 @@ from local.sagemaker.ports import Access, Cloud, PublishError, StorageError, Sto
 
 
 class MemoryObjects:
-    """Objects in a dictionary by URI; `cors`: whether browsers may read a bucket, True for others."""
+    """Objects in a dictionary by URI; `cors`: the methods that browsers may use on a bucket, all on others."""
 
     def __init__(self) -> None:
         self.contents: dict[str, tuple[bytes, str]] = {}
-        self.cors: dict[str, bool] = {}
+        self.cors: dict[str, Set[str]] = {}
         self._lock = threading.Lock()
 
     def put(self, uri: str, body: bytes, content_type: str = "binary/octet-stream") -> None:
@@ -37,8 +37,8 @@ class MemoryObjects:
     def check_exists(self, uri: S3Uri) -> None:
         self.open(uri)
 
-    def may_get(self, bucket: str) -> bool:
-        return self.cors.get(bucket, True)
+    def allowed(self, bucket: str) -> Set[str]:
+        return self.cors.get(bucket, {"GET", "HEAD", "PUT"})
 
 
 class MemoryTopics:

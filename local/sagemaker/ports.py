@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import IO, Any, Protocol
 
@@ -67,8 +67,8 @@ class EventBus(Protocol):
 class Browsers(Protocol):
     """The rights of workers' browsers, which do not depend on roles."""
 
-    def may_get(self, bucket: str) -> bool:
-        """Tell whether the bucket's CORS rules let any origin GET its objects; raises StorageError."""
+    def allowed(self, bucket: str) -> Set[str]:
+        """Return the methods that the bucket's CORS rules let any origin use; raises StorageError."""
 
 
 @dataclass(frozen=True)

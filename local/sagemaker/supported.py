@@ -38,6 +38,7 @@ _SUPPORTED: dict[str, frozenset[str]] = {
         InputConfig.DataSource.S3DataSource.ManifestS3Uri InputConfig.DataAttributes.*
         OutputConfig.S3OutputPath OutputConfig.KmsKeyId
         HumanTaskConfig.WorkteamArn HumanTaskConfig.UiConfig.UiTemplateS3Uri HumanTaskConfig.PreHumanTaskLambdaArn
+        HumanTaskConfig.UiConfig.HumanTaskUiArn
         HumanTaskConfig.TaskKeywords HumanTaskConfig.TaskTitle HumanTaskConfig.TaskDescription
         HumanTaskConfig.NumberOfHumanWorkersPerDataObject HumanTaskConfig.TaskTimeLimitInSeconds
         HumanTaskConfig.TaskAvailabilityLifetimeInSeconds HumanTaskConfig.MaxConcurrentTaskCount

@@ -55,20 +55,26 @@ class AnnotationFiles:
 
     def __init__(self, objects: ObjectStore, place: S3Uri, kms_key: str | None) -> None:
         self._objects = objects
-        self._place = place
+        self.place = place
         self._kms_key = kms_key
 
     def write_response(self, number: int, answer: Mapping[str, Any]) -> None:
         """Write the answer of a task's only worker, in place of their earlier one, which has the same time."""
         name = _file_name(datetime.datetime.fromtimestamp(accepted_at(answer), datetime.UTC))
-        place = self._place.below("annotations", "worker-response", "iteration-1", str(number), name)
+        place = self.place.below("annotations", "worker-response", "iteration-1", str(number), name)
         self._write(place, json.dumps({"answers": [answer]}, ensure_ascii=False).encode())
 
     def write_picture(self, number: int, picture: bytes) -> S3Uri:
         """Write the segments of a task, a PNG; return its URI."""
         moment = datetime.datetime.now(datetime.UTC).replace(tzinfo=None).isoformat(timespec="microseconds")
-        place = self._place.below("annotations", "consolidated-annotation", "output", f"{number}_{moment}.png")
+        place = self.place.below("annotations", "consolidated-annotation", "output", f"{number}_{moment}.png")
         self._objects.write(place, picture, "image/png", self._kms_key)
+        return place
+
+    def write_tracks(self, number: int, label: Mapping[str, Any]) -> S3Uri:
+        """Write the tracks of a task, a SeqLabel; return its URI."""
+        place = self.place.below("annotations", "consolidated-annotation", "output", str(number), "SeqLabel.json")
+        self._write(place, json.dumps(label, ensure_ascii=False).encode())
         return place
 
     def write_results(self, tasks: Iterable[Task]) -> S3Uri:
@@ -76,7 +82,7 @@ class AnnotationFiles:
 
         The manifest has every line of the input: those of tasks without a result are as they were.
         """
-        place = self._place.below("manifests", "output", "output.manifest")
+        place = self.place.below("manifests", "output", "output.manifest")
         with tempfile.SpooledTemporaryFile(max_size=_SPOOL_BYTES) as output:
             began = datetime.datetime.now(datetime.UTC)
             for batch, chunk in enumerate(_batches(tasks)):
@@ -111,7 +117,7 @@ class AnnotationFiles:
             for number, _, result in answered
         ]
         for kind, content in (("consolidation-request", requests), ("consolidation-response", responses)):
-            place = self._place.below("annotations", "consolidated-annotation", kind, "iteration-1", name)
+            place = self.place.below("annotations", "consolidated-annotation", kind, "iteration-1", name)
             self._write(place, json.dumps(content, ensure_ascii=False).encode())
 
     def _write(self, place: S3Uri, body: IO[bytes] | bytes) -> None:

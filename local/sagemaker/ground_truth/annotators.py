@@ -10,7 +10,10 @@ import importlib
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
+
+from local.sagemaker.ground_truth.labeling_requests import Kind
+from local.sagemaker.ground_truth.sequences import BadSequence, Sequences, Tracks, VideoSequence
 
 
 class MalformedPrelabel(ValueError):
@@ -83,7 +86,7 @@ class Failure:
     reason: str
 
 
-Annotation = Boxes | Segments | Verdict
+Annotation = Boxes | Segments | Tracks | Verdict
 
 
 @dataclass(frozen=True)
@@ -92,10 +95,11 @@ class JobView:
 
     `labels`: the label category file's texts, in its order. `prelabel_attribute`: the attribute whose boxes or segments
     the template shows; None when it shows none. `human_annotated`: whether the answers count as those of people.
+    `sequences`: reads the sequences of a tracking job; None for other kinds.
     """
 
     name: str
-    kind: Literal["adjustment", "verification", "segmentation"]
+    kind: Kind
     labels: Sequence[str]
     label_attribute: str
     prelabel_attribute: str | None
@@ -104,11 +108,12 @@ class JobView:
     template: str
     human_annotated: bool
     stopping: threading.Event
+    sequences: Sequences | None = None
 
     def prelabels(self, line: Mapping[str, Any]) -> tuple[Box, ...]:
         """Return the boxes that the task shows, in whole pixels; raises MalformedPrelabel."""
         name = self.prelabel_attribute
-        if name is None or name not in line or self.kind == "segmentation":
+        if name is None or name not in line or self.kind in ("segmentation", "tracking"):
             return ()
         try:
             class_map = line[f"{name}-metadata"]["class-map"]
@@ -136,12 +141,26 @@ class JobView:
             raise MalformedPrelabel(f"The pre-label {name!r} is malformed: {type(e).__name__} {e}") from e
         return str(line[name]), colors
 
+    def sequence(self, line: Mapping[str, Any]) -> VideoSequence:
+        """Read the frames of a tracking task and the tracks that it shows; raises BadSequence."""
+        if self.sequences is None:
+            raise BadSequence(f"A job of kind {self.kind} has no sequences")
+        return self.sequences.of(line)
+
+    def seq_label(self, line: Mapping[str, Any], tracks: Tracks) -> dict[str, Any]:
+        """Make the content of the SeqLabel of a tracking task; raises BadSequence."""
+        if self.sequences is None:
+            raise BadSequence(f"A job of kind {self.kind} has no tracks")
+        return self.sequences.label(self.sequences.of(line), tracks)
+
 
 Annotator = Callable[[Mapping[str, Any], JobView], Annotation | Failure]
 
 
 def keep_every_box(line: Mapping[str, Any], job: JobView) -> Annotation | Failure:
-    """Submit every task as it is shown: boxes and segments unchanged, always the first verdict."""
+    """Submit every task as it is shown: boxes, segments and tracks unchanged, always the first verdict."""
+    if job.kind == "tracking":
+        return job.sequence(line).shown
     if job.kind == "segmentation":
         return Segments()
     return Boxes(job.prelabels(line)) if job.kind == "adjustment" else Verdict(job.labels[0])

@@ -1,7 +1,7 @@
 """Turn a worker's answer into attributes of the output manifest's line.
 
-Shapes: developer guide, "Output data" (bounding box job output, semantic segmentation output, label verification job
-output, adjustment).
+Shapes: developer guide, "Output data" (bounding box job output, semantic segmentation output, video frame object
+tracking output, label verification job output, adjustment).
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from local.sagemaker.ground_truth.annotators import Annotation, Box, Boxes, JobView, Segments, Verdict
+from local.sagemaker.ground_truth.sequences import Sequences, Tracks, same_tracks
 from local.sagemaker.names import S3Uri
 
 
@@ -22,22 +23,24 @@ BACKGROUND = {"class-name": "BACKGROUND", "hex-color": "#ffffff"}
 
 
 def label_attributes(
-    line: Mapping[str, Any], annotation: Annotation, job: JobView, picture: S3Uri | None = None
+    line: Mapping[str, Any], annotation: Annotation, job: JobView, stored: S3Uri | None = None
 ) -> dict[str, Any]:
     """Make the new label and its metadata for an input line; raises NotConsolidated or MalformedPrelabel.
 
-    `picture`: the S3 URI of the annotation's segments.
+    `stored`: the S3 URI of the annotation's segments or tracks.
     """
     label: dict[str, Any] | int | str
     if job.kind == "adjustment" and isinstance(annotation, Boxes):
         label, metadata = _boxes(line, annotation, job)
-    elif job.kind == "segmentation" and isinstance(annotation, Segments) and picture:
-        label, metadata = str(picture), _segments(line, annotation, job)
+    elif job.kind == "segmentation" and isinstance(annotation, Segments) and stored:
+        label, metadata = str(stored), _segments(line, annotation, job)
+    elif job.sequences and isinstance(annotation, Tracks) and stored:
+        label, metadata = str(stored), _tracks(line, annotation, job.sequences)
     elif job.kind == "verification" and isinstance(annotation, Verdict):
         label, metadata = _verdict(annotation, job)
     else:
         raise NotConsolidated(f"A {type(annotation).__name__} does not answer a task of kind {job.kind}")
-    return {job.label_attribute: label, f"{job.label_attribute}-metadata": metadata | _origin(job)}
+    return {job.label_attribute: label, f"{job.label_attribute}-metadata": _origin(job) | metadata}
 
 
 def failure_attributes(reason: str, job: JobView) -> dict[str, Any]:
@@ -86,6 +89,18 @@ def _segments(line: Mapping[str, Any], annotation: Segments, job: JobView) -> di
         "type": "groundtruth/semantic-segmentation",
         "adjustment-status": "adjusted" if annotation.adjusted else "unadjusted",
     }
+
+
+def _tracks(line: Mapping[str, Any], annotation: Tracks, sequences: Sequences) -> dict[str, Any]:
+    metadata = {
+        "class-map": sequences.class_map(annotation),
+        "type": "groundtruth/video-object-tracking",
+        "creation-date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%S+0000"),
+    }
+    # Ground Truth documents it for changed sequences only.
+    return (
+        metadata if same_tracks(sequences.of(line).shown, annotation) else {**metadata, "adjustment-status": "adjusted"}
+    )
 
 
 def _verdict(annotation: Verdict, job: JobView) -> tuple[int, dict[str, Any]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,14 +13,17 @@ from PIL import Image
 from local.sagemaker.ground_truth.annotation_files import AnnotationFiles
 from local.sagemaker.ground_truth.annotators import Annotation, Box, Boxes, JobView, MalformedPrelabel, Segments
 from local.sagemaker.ground_truth.consolidation import BACKGROUND, NotConsolidated, failure_attributes, label_attributes
+from local.sagemaker.ground_truth.sequences import BadSequence, Tracks
 from local.sagemaker.ground_truth.tasks import Result, Tasks
-from local.sagemaker.ground_truth.worker_answers import BadAnswer, read_answer, sender_of
+from local.sagemaker.ground_truth.worker_answers import BadAnswer, answer_content, read_answer, sender_of
 from local.sagemaker.ground_truth.worker_pages import WorkerPage
 from local.sagemaker.ground_truth.worker_templates import WorkerTemplate
 from local.sagemaker.names import S3Uri
 from local.sagemaker.ports import Browsers, ObjectStore, StorageError, StoredObject
 
 _IMAGE_TYPES = (".jpg", ".jpeg", ".png")
+# Developer guide, "CORS permission requirement": video jobs need more than image jobs, on input and output buckets.
+_VIDEO_METHODS = frozenset({"GET", "HEAD", "PUT"})
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,7 @@ class Desk:
         self._objects = objects
         self._browsers = browsers
         self._files = files
-        self._open_buckets: dict[str, bool] = {}
+        self._open_buckets: dict[str, Set[str]] = {}
         self._lock = threading.Lock()
 
     def render(self, number: int) -> str:
@@ -110,12 +113,14 @@ class Desk:
             return False
         line = self.tasks.line(number)
         try:
-            picture = None
-            if isinstance(annotation, Segments) and annotation.picture:
-                picture = self._files.write_picture(number, annotation.picture)
+            stored = None
             try:
-                attributes = label_attributes(line, annotation, self.view, picture)
-            except (NotConsolidated, MalformedPrelabel) as e:
+                if isinstance(annotation, Segments) and annotation.picture:
+                    stored = self._files.write_picture(number, annotation.picture)
+                if isinstance(annotation, Tracks):
+                    stored = self._files.write_tracks(number, self.content(number, annotation))
+                attributes = label_attributes(line, annotation, self.view, stored)
+            except (NotConsolidated, MalformedPrelabel, BadSequence) as e:
                 attributes = failure_attributes(str(e), self.view)
             self._files.write_response(number, answer)
         except StorageError as e:
@@ -124,6 +129,15 @@ class Desk:
             raise
         self._finish(number, Result(attributes, answer))
         return True
+
+    def content(self, number: int, annotation: Annotation) -> dict[str, Any]:
+        """Make the content of a worker's answer: for tracks a SeqLabel, since no other shape is documented.
+
+        Raises BadSequence.
+        """
+        if isinstance(annotation, Tracks):
+            return self.view.seq_label(self.tasks.line(number), annotation)
+        return answer_content(annotation)
 
     def painted(self, number: int, annotation: Segments) -> Segments:
         """Complete an answer whose `image` is known: with the picture that was shown, or a blank one.
@@ -182,6 +196,9 @@ class Desk:
     def check(self, number: int) -> None:
         """Raise NotConsolidated or MalformedPrelabel for a task that a browser could not show as the template says."""
         line = self.tasks.line(number)
+        if self.view.kind == "tracking":
+            self._check_sequence(line)
+            return
         self._check_images(line)
         for box in self.view.prelabels(line):
             # The crowd element refuses initial values with a label that it does not offer.
@@ -193,6 +210,15 @@ class Desk:
                 if name not in (*self.view.labels, BACKGROUND["class-name"]):
                     raise NotConsolidated(f"The label {name!r} is not in the label category file")
 
+    def _check_sequence(self, line: Mapping[str, Any]) -> None:
+        try:
+            sequence = self.view.sequence(line)
+        except BadSequence as e:
+            raise NotConsolidated(str(e)) from e
+        self._check_access("the output path", self._files.place, _VIDEO_METHODS)
+        for frame in sequence.frames:
+            self._check_image("frame", str(frame.uri), _VIDEO_METHODS)
+
     def _check_images(self, line: Mapping[str, Any]) -> None:
         """Raise NotConsolidated for an image that is missing, has another type, or is hidden by CORS."""
         for name in sorted(self._template.images):
@@ -200,18 +226,26 @@ class Desk:
                 raise NotConsolidated(f"The line has no attribute {name!r}, which the worker template shows")
             self._check_image(name, line[name])
 
-    def _check_image(self, name: str, text: Any) -> None:
+    def _check_image(self, name: str, text: Any, methods: Set[str] = frozenset({"GET"})) -> None:
         if not str(text).lower().endswith(_IMAGE_TYPES):
             raise NotConsolidated(f"{name} {text} is not an image of type {', '.join(_IMAGE_TYPES)}")
         try:
             uri = S3Uri.parse(text)
-            if uri.bucket not in self._open_buckets:
-                self._open_buckets[uri.bucket] = self._browsers.may_get(uri.bucket)
-            if not self._open_buckets[uri.bucket]:
-                raise NotConsolidated(f"The bucket {uri.bucket} has no CORS rule that lets browsers GET {text}")
+            self._check_access(name, uri, methods)
             self._objects.check_exists(uri)
         except (StorageError, ValueError) as e:
             raise NotConsolidated(f"{name}: {e}") from e
+
+    def _check_access(self, name: str, uri: S3Uri, methods: Set[str]) -> None:
+        """Raise NotConsolidated when CORS hides a place from browsers."""
+        try:
+            if uri.bucket not in self._open_buckets:
+                self._open_buckets[uri.bucket] = self._browsers.allowed(uri.bucket)
+        except StorageError as e:
+            raise NotConsolidated(f"{name}: {e}") from e
+        if missing := methods - self._open_buckets[uri.bucket]:
+            verbs = ", ".join(sorted(missing))
+            raise NotConsolidated(f"The bucket {uri.bucket} has no CORS rule that lets browsers {verbs} {uri}")
 
 
 def _blank(size: tuple[int, int] | None) -> bytes:

@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -19,9 +19,16 @@ from local.sagemaker.ground_truth.labeling_requests import job_kind
 from local.sagemaker.ground_truth.manifests import OBJECTS, SEGMENTED_OBJECTS, BadManifest, read_manifest
 from local.sagemaker.ground_truth.people import LIFETIME_SECONDS, await_people
 from local.sagemaker.ground_truth.scripted import answer_all
+from local.sagemaker.ground_truth.sequences import SEQUENCES, Sequences, read_track_categories
 from local.sagemaker.ground_truth.tasks import Clock, Result, Tasks
 from local.sagemaker.ground_truth.worker_pages import BadPage, WorkerPage
-from local.sagemaker.ground_truth.worker_templates import BadCategories, BadTemplate, read_categories, read_template
+from local.sagemaker.ground_truth.worker_templates import (
+    BadCategories,
+    BadTemplate,
+    WorkerTemplate,
+    read_categories,
+    read_template,
+)
 from local.sagemaker.names import S3Uri, arn
 from local.sagemaker.ports import Cloud, StorageError
 from local.settings import CloudSettings
@@ -262,13 +269,19 @@ class LabelingJob:
         """Read all inputs, including the whole manifest: a job with a bad line does not start."""
         human = self._request["HumanTaskConfig"]
         attribute = self._request["LabelAttributeName"]
-        template = read_template(self._text(human["UiConfig"]["UiTemplateS3Uri"]), self._kind)
+        categories = self._text(self._request["LabelCategoryConfigS3Uri"])
+        sequences = None
+        if self._kind == "tracking":
+            sequences = Sequences(self._objects, read_track_categories(categories))
+            labels: Sequence[str] = sequences.categories.labels
+            # The page of a video job is Ground Truth's own.
+            template = WorkerTemplate("", frozenset(), sequences.categories.audited)
+        else:
+            template = read_template(self._text(human["UiConfig"]["UiTemplateS3Uri"]), self._kind)
+            labels = read_categories(categories)
         page = WorkerPage(template.text, lambda uri: self._tickets.grant(self.name, uri))
-        labels = read_categories(self._text(self._request["LabelCategoryConfigS3Uri"]))
         if template.prelabel == attribute:
-            raise _JobFailed(
-                f"LabelAttributeName {attribute!r} must differ from the attribute of the labels that the template shows"
-            )
+            raise _JobFailed(f"LabelAttributeName {attribute!r} must differ from the attribute of the labels to adjust")
         tasks = Tasks(self._lines(attribute), self._clock)
         view = JobView(
             name=self.name,
@@ -281,6 +294,7 @@ class LabelingJob:
             template=template.text,
             human_annotated=self._annotator is None or self._settings.annotator_is_person,
             stopping=self._stopping,
+            sequences=sequences,
         )
         limit = human["TaskTimeLimitInSeconds"]
         desk = Desk(view, template, page, tasks, self._objects, self._cloud.browsers, files, limit)
@@ -315,7 +329,8 @@ class LabelingJob:
         uri = S3Uri.parse(self._request["InputConfig"]["DataSource"]["S3DataSource"]["ManifestS3Uri"])
         body = self._objects.open(uri).body
         try:
-            yield from read_manifest(body, SEGMENTED_OBJECTS if self._kind == "segmentation" else OBJECTS)
+            limits = {"segmentation": SEGMENTED_OBJECTS, "tracking": SEQUENCES}
+            yield from read_manifest(body, limits.get(self._kind, OBJECTS))
         finally:
             body.close()
 

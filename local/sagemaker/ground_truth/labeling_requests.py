@@ -1,7 +1,7 @@
 """The rules that CreateLabelingJob checks at once.
 
-Rules: API reference of CreateLabelingJob (LabelAttributeName, HumanTaskConfig), and the pages on image adjustment and
-verification jobs.
+Rules: API reference of CreateLabelingJob (LabelAttributeName, HumanTaskConfig), and the pages on adjustment and
+verification jobs of images and videos.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any, Literal
 from local.sagemaker.errors import UnsupportedHere, ValidationFailed
 from local.sagemaker.names import REGION, S3Uri
 
-Kind = Literal["adjustment", "verification", "segmentation"]
+Kind = Literal["adjustment", "verification", "segmentation", "tracking"]
 
 # API reference, HumanTaskConfig.PreHumanTaskLambdaArn: the account that owns the built-in functions, by Region.
 FUNCTION_ACCOUNTS = {
@@ -33,7 +33,12 @@ _KINDS: dict[str, Kind] = {
     "AdjustmentBoundingBox": "adjustment",
     "VerificationBoundingBox": "verification",
     "AdjustmentSemanticSegmentation": "segmentation",
+    "AdjustmentVideoObjectTracking": "tracking",
 }
+# Kinds whose label is the address of a file, which the name of the attribute must say.
+_REFERRING = ("segmentation", "tracking")
+# API reference, UiConfig.HumanTaskUiArn: the worker page of a video job belongs to AWS.
+_TRACKING_UI = f"arn:aws:sagemaker:{REGION}:394669845002:human-task-ui/VideoObjectTracking"
 _RESERVED_ATTRIBUTES = ("source", "source-ref")
 
 
@@ -56,7 +61,8 @@ def job_kind(request: Mapping[str, Any]) -> Kind:
 
 def check_labeling_request(request: Mapping[str, Any], workteams: Set[str]) -> None:
     """Raise SageMakerError for what a shape cannot express: attribute names, the work team, S3 places."""
-    _check_attribute_name(request["LabelAttributeName"], job_kind(request))
+    kind = job_kind(request)
+    _check_attribute_name(request["LabelAttributeName"], kind)
     _check_workteam(request["HumanTaskConfig"]["WorkteamArn"], workteams)
     if request["HumanTaskConfig"]["NumberOfHumanWorkersPerDataObject"] != 1:
         raise UnsupportedHere("NumberOfHumanWorkersPerDataObject other than 1")
@@ -64,20 +70,31 @@ def check_labeling_request(request: Mapping[str, Any], workteams: Set[str]) -> N
     if source is None:
         raise ValidationFailed("InputConfig.DataSource needs S3DataSource")
     if "LabelCategoryConfigS3Uri" not in request:
-        raise ValidationFailed("LabelCategoryConfigS3Uri is required for an image job of boxes or segments")
-    if "UiTemplateS3Uri" not in request["HumanTaskConfig"]["UiConfig"]:
-        raise ValidationFailed("UiConfig.UiTemplateS3Uri is required for an image job")
+        raise ValidationFailed("LabelCategoryConfigS3Uri is required for a job of boxes, segments or tracks")
+    _check_worker_page(request["HumanTaskConfig"]["UiConfig"], kind)
     places = {
         "ManifestS3Uri": source["ManifestS3Uri"],
         "S3OutputPath": request["OutputConfig"]["S3OutputPath"],
         "LabelCategoryConfigS3Uri": request["LabelCategoryConfigS3Uri"],
-        "UiTemplateS3Uri": request["HumanTaskConfig"]["UiConfig"]["UiTemplateS3Uri"],
+        "UiTemplateS3Uri": request["HumanTaskConfig"]["UiConfig"].get("UiTemplateS3Uri", "s3://none"),
     }
     for member, place in places.items():
         try:
             S3Uri.parse(place)
         except ValueError as e:
             raise ValidationFailed(f"{member}: {e}") from e
+
+
+def _check_worker_page(page: Mapping[str, Any], kind: Kind) -> None:
+    given = page.get("HumanTaskUiArn")
+    if kind != "tracking":
+        if given or "UiTemplateS3Uri" not in page:
+            raise ValidationFailed("UiConfig needs UiTemplateS3Uri, and no HumanTaskUiArn, for an image job")
+    elif given != _TRACKING_UI or "UiTemplateS3Uri" in page:
+        raise ValidationFailed(
+            f"UiConfig needs HumanTaskUiArn {_TRACKING_UI}, and no UiTemplateS3Uri, for a video job; "
+            f"HumanTaskUiArn is {given}"
+        )
 
 
 def _task(member: str, function_arn: str, prefix: str) -> str:
@@ -91,8 +108,7 @@ def _task(member: str, function_arn: str, prefix: str) -> str:
 def _check_attribute_name(name: str, kind: Kind) -> None:
     if name in _RESERVED_ATTRIBUTES:
         raise ValidationFailed(f"LabelAttributeName {name!r} is reserved")
-    # The name of a label that refers to a picture must say so.
-    refers = kind == "segmentation"
+    refers = kind in _REFERRING
     if name.endswith("-metadata") or (name.endswith("-ref") and not refers):
         ending = name[name.rindex("-") :]
         raise ValidationFailed(f"LabelAttributeName {name!r} must not end with {ending!r} for this task type")

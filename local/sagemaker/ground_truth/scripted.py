@@ -23,7 +23,7 @@ from local.sagemaker.ground_truth.annotators import (
 )
 from local.sagemaker.ground_truth.consolidation import NotConsolidated, stated_size
 from local.sagemaker.ground_truth.desk import Desk
-from local.sagemaker.ground_truth.worker_answers import answer_content
+from local.sagemaker.ground_truth.sequences import BadSequence
 from local.sagemaker.names import S3Uri
 from local.sagemaker.ports import StorageError
 
@@ -72,9 +72,9 @@ def _answer(desk: Desk, annotator: Annotator, number: int) -> None:
         if isinstance(annotation, Segments):
             annotation = desk.painted(number, annotation)
         submitted = time.time()
-        content = answer_content(annotation)
+        content = desk.content(number, annotation)
         desk.submit(number, annotation, worker_answer(WORKER, content, accepted, submitted, submitted - accepted))
-    except (NotConsolidated, MalformedPrelabel) as e:
+    except (NotConsolidated, MalformedPrelabel, BadSequence) as e:
         desk.fail(number, str(e))
     except (JobFails, JobStops, StorageError):
         raise

@@ -87,7 +87,7 @@ def read_answer(content: Any, job: JobView) -> Annotation | Failure:
     return Boxes(boxes, (size.width, size.height))
 
 
-def answer_content(annotation: Annotation) -> dict[str, Any]:
+def answer_content(annotation: Boxes | Segments | Verdict) -> dict[str, Any]:
     """Make the content that a browser sends for an annotation."""
     if isinstance(annotation, Verdict):
         return {"crowd-image-classifier": {"label": annotation.label}}

@@ -267,7 +267,7 @@ def test_a_missing_image_fails_its_object(stand_in: StandIn) -> None:
 
 def test_a_bucket_without_cors_fails_every_object(stand_in: StandIn) -> None:
     place_job(stand_in, manifest_line(1), manifest_line(2))
-    stand_in.objects.cors["drives"] = False
+    stand_in.objects.cors["drives"] = frozenset()
     stand_in.sagemaker.create_labeling_job(**job_request())
     job = ended_job(stand_in)
     assert job["LabelCounters"]["FailedNonRetryableError"] == 2

@@ -115,7 +115,7 @@ def test_segments_that_cannot_be_shown_fail_their_frame(
     stand_in: StandIn, changes: dict[str, Any], reason: str
 ) -> None:
     stand_in.objects.put("s3://closed/pre.png", PICTURE, "image/png")
-    stand_in.objects.cors["closed"] = False
+    stand_in.objects.cors["closed"] = frozenset()
     job, lines = labelled(stand_in, segmented(1, **changes), segmented(2))
     assert job["LabelCounters"]["FailedNonRetryableError"] == 1
     assert "verified-ref" not in lines[0]
