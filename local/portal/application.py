@@ -9,24 +9,34 @@ from collections.abc import Callable, Mapping, Set
 from dataclasses import asdict
 from typing import Any
 
+import msgspec
+
 from local.portal.drafts import Drafts
 from local.portal.exchange import PageRefused, Request, Response, json_response, redirect
 from local.portal.files import StaticFiles
-from local.portal.pages import all_done, job_list, notice, others_at_work, task_page
+from local.portal.pages import all_done, job_list, notice, others_at_work, sequence_page, task_page
 from local.portal.proposals import proposed_boxes
 from local.portal.protection import check_origin
 from local.portal.sessions import Session
 from local.sagemaker.ground_truth.annotation_files import accepted_at, worker_answer
-from local.sagemaker.ground_truth.annotators import Failure, MalformedPrelabel, Segments
+from local.sagemaker.ground_truth.annotators import Annotation, Failure, MalformedPrelabel, Segments
 from local.sagemaker.ground_truth.consolidation import NotConsolidated
 from local.sagemaker.ground_truth.desk import Desk
 from local.sagemaker.ground_truth.labeling_job import LabelingJob
 from local.sagemaker.ground_truth.labeling_jobs import LabelingJobs
-from local.sagemaker.ground_truth.worker_answers import BadAnswer, answer_content, read_answer
+from local.sagemaker.ground_truth.sequences import BadSequence, VideoSequence
+from local.sagemaker.ground_truth.worker_answers import (
+    BadAnswer,
+    answer_content,
+    read_answer,
+    read_tracks,
+    tracks_content,
+)
 from local.sagemaker.ground_truth.worker_pages import BadPage
 from local.sagemaker.ports import StorageError
 
-BODY_BYTES = 1 << 20
+# 2,000 frames of 100 tracks fit.
+BODY_BYTES = 8 << 20
 # The longest time limit of an image task (API reference, HumanTaskConfig.TaskTimeLimitInSeconds: 8 hours).
 _MOST_SECONDS = 28_800
 _TAKEN = "Another reviewer is working on this frame."
@@ -50,6 +60,7 @@ class Application:
             ("GET", re.compile(task), self._show_task),
             ("GET", re.compile(task + "/context"), self._tell_context),
             ("GET", re.compile(r"/jobs/(?P<job>[A-Za-z0-9-]+)/frames"), self._list_frames),
+            ("GET", re.compile(task + "/sequence"), self._tell_sequence),
             ("PUT", re.compile(task + "/draft"), self._keep_draft),
             ("POST", re.compile(task + "/answer"), self._take_answer),
             ("GET", re.compile(r"/images/(?P<ticket>[A-Za-z0-9_-]+)"), self._show_image),
@@ -63,7 +74,7 @@ class Application:
             check_origin(request, self._hosts)
             response = self._route(request, session)
         except PageRefused as e:
-            if request.method == "GET" and not request.path.endswith("/context"):
+            if request.method == "GET" and not request.path.endswith(("/context", "/sequence")):
                 way = (f"/jobs/{e.members['job']}/", "Next frame") if "job" in e.members else None
                 page = notice("This did not work", e.message, way=way)
                 response = Response(e.status, page.encode(), headers={"Cache-Control": "no-store"})
@@ -113,6 +124,8 @@ class Application:
         if not desk.tasks.lease(task, session.worker, desk.time_limit):
             reason = _TAKEN if desk.tasks.is_open(task) else _ANSWERED
             raise PageRefused(409, reason, job=job)
+        if desk.view.kind == "tracking":
+            return _page(sequence_page(job, task))
         try:
             return _page(task_page(job, task, desk.render(task)))
         except BadPage as e:
@@ -147,7 +160,35 @@ class Application:
                 "after": after,
                 "proposed": [] if sent else [asdict(box) for box in proposed_boxes(desk, task)],
                 "draft": json.loads(draft) if draft else None,
-                "sent": sent["answerContent"] if sent else None,
+                "sent": _told(sent["answerContent"]) if sent else None,
+            },
+        )
+
+    def _tell_sequence(self, request: Request, session: Session, job: str, number: str) -> Response:
+        """Tell the frames and the tracks of a tracking task: those that its worker sent, else those to adjust."""
+        desk, task = self._place(job, number)
+        if desk.view.sequences is None:
+            raise PageRefused(404, "This task is not a sequence.")
+        sequence = self._sequence(desk, task)
+        sent = desk.tasks.sent(task, session.worker)
+        categories = desk.view.sequences.categories
+        tracks = desk.view.sequences.read_label(sent["answerContent"]) if sent else sequence.shown
+        return json_response(
+            200,
+            {
+                "title": desk.view.title,
+                "description": desk.view.description,
+                "instructions": msgspec.to_builtins(categories.instructions),
+                "labels": list(categories.labels),
+                "frames": [
+                    {
+                        "name": frame.name,
+                        "time": frame.timestamp,
+                        "image": self._jobs.tickets.grant(desk.view.name, str(frame.uri)),
+                    }
+                    for frame in sequence.frames
+                ],
+                "tracks": tracks_content(tracks, sequence),
             },
         )
 
@@ -167,9 +208,16 @@ class Application:
             if not isinstance(document, dict) or "answerContent" not in document:
                 raise BadAnswer("an answer must be an object with answerContent")
             content = document["answerContent"]
-            annotation = read_answer(content, desk.view)
+            annotation: Annotation | Failure
+            if desk.view.kind == "tracking":
+                annotation = read_tracks(content, desk.view, self._sequence(desk, task))
+                content = {**desk.content(task, annotation), "review": str(content.get("review", ""))}
+            else:
+                annotation = read_answer(content, desk.view)
         except BadAnswer as e:
             raise PageRefused(422, str(e)) from e
+        except BadSequence as e:
+            raise PageRefused(422, f"The tracks cannot be taken: {e}") from e
         if isinstance(annotation, Failure):
             if not desk.tasks.is_open(task):
                 raise PageRefused(409, _ANSWERED, **_way_on(desk, task, session, job))
@@ -236,6 +284,12 @@ class Application:
             raise PageRefused(404, "This frame does not exist.")
         return desk, int(number)
 
+    def _sequence(self, desk: Desk, task: int) -> VideoSequence:
+        try:
+            return desk.view.sequence(desk.tasks.line(task))
+        except BadSequence as e:
+            raise PageRefused(500, f"The sequence cannot be read: {e}") from e
+
     def _neighbour(self, desk: Desk, task: int, number: int | None) -> dict[str, Any] | None:
         """Return the image and the boxes of a task's neighbour, None without an image."""
         image = self._image(desk, number)
@@ -251,6 +305,11 @@ class Application:
 
 def _page(html: str) -> Response:
     return Response(200, html.encode(), headers={"Cache-Control": "no-store"})
+
+
+def _told(content: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Leave out the tracks of an answer, which the sequence has."""
+    return {name: value for name, value in content.items() if name != "tracking-annotations"}
 
 
 def _task(job: str, number: int) -> str:

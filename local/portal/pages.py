@@ -56,6 +56,11 @@ def task_page(job: str, number: int, rendered: str) -> str:
     )
 
 
+def sequence_page(job: str, number: int) -> str:
+    """Render the page of a tracking task, which reads its sequence itself."""
+    return _PAGES.get_template("sequence.html").render(job=job, number=number + 1)
+
+
 def _waits(job: LabelingJob) -> bool:
     return job.status == "InProgress" and job.counts.labelled + job.counts.failed < job.counts.total
 

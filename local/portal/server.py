@@ -17,7 +17,7 @@ _log = logging.getLogger(__name__)
 ADDRESS = "127.0.0.1"
 # `close` takes effect within this time, in seconds.
 _CLOSING = 0.1
-_HEARD_OUT_BYTES = 16 * BODY_BYTES
+_HEARD_OUT_BYTES = 2 * BODY_BYTES
 
 
 class Portal:

@@ -11,7 +11,8 @@ import { parseLenient } from "./lenient.js";
 import { Panel, askWhy, keyTable, openDialog } from "./panel.js";
 import { Picture } from "./picture.js";
 import { openSettings } from "./settings.js";
-import { contextHere, goBack, here, pictureOf, prepareNext, saveDraft } from "./tasks.js";
+import { saveDraft } from "./sending.js";
+import { contextHere, goBack, here, pictureOf, prepareNext } from "./tasks.js";
 
 const DRAFT_MS = 600;
 // From this uncertainty on, the warning before sending counts a box.

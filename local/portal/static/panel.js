@@ -190,9 +190,9 @@ export function openDialog(title, content, { onClose } = {}) {
   return dialog;
 }
 
-export function keyTable() {
+export function keyTable(rows = keyRows()) {
   const table = element("table", "portal-keys");
-  for (const [keys, does] of keyRows()) {
+  for (const [keys, does] of rows) {
     const row = table.insertRow();
     row.append(element("th", "", keys), element("td", "", does));
   }

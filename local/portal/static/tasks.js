@@ -1,12 +1,9 @@
 // Go from task to task: send drafts and answers, fetch the next page ahead, show it without a page load.
 
-const RETRIES_MS = [500, 1000, 2000, 4000, 8000];
-const BEYOND = { status: 0 };
+import { BEYOND, afterEarlier, notice, post, saveDraft, saved } from "./sending.js";
 
 let ahead = null;
 let unsent = 0;
-// The last request with work of each task, by its address: the next one waits for it, so that the last work counts.
-const saved = new Map();
 const images = new Map();
 const contexts = new Map();
 
@@ -90,54 +87,6 @@ export async function prepareNext() {
   if (ahead?.url !== next) return;
   ahead.page = page;
   if (page) performance.mark("autolabel:ready", { detail: next });
-}
-
-/** Run a request with work of a task after the earlier ones. */
-function afterEarlier(url, request) {
-  const mine = (saved.get(url) ?? Promise.resolve()).then(request, request);
-  saved.set(url, mine);
-  const forget = () => saved.get(url) === mine && saved.delete(url);
-  mine.then(forget, forget);
-  return mine;
-}
-
-export function saveDraft(url, draft, leaving = false) {
-  const headers = { "content-type": "application/json" };
-  const body = JSON.stringify(draft);
-  // After a page is left, browsers continue at most 64 KiB of its requests.
-  const request = () =>
-    fetch(`${url}/draft`, { method: "PUT", headers, body, keepalive: leaving && body.length < 60_000 }).catch(() => BEYOND);
-  return leaving ? request() : afterEarlier(url, request);
-}
-
-async function post(url, answer) {
-  const headers = { "content-type": "application/json" };
-  const body = JSON.stringify(answer);
-  for (const pause of [...RETRIES_MS, null]) {
-    const response = await fetch(`${url}/answer`, { method: "POST", headers, body }).catch(() => BEYOND);
-    if (response.ok) return response.json();
-    if (pause === null || (response.status > 0 && response.status < 500)) {
-      const told = response.json ? await response.json().catch(() => ({})) : {};
-      throw Object.assign(new Error(told.error ?? "the portal does not answer"), { status: response.status, next: told.next });
-    }
-    await new Promise((resume) => setTimeout(resume, pause));
-  }
-  return undefined;
-}
-
-/** Show a line above the page; `passing`: it goes away by itself. */
-function notice(text, { link = null, passing = false } = {}) {
-  const bar = document.createElement("div");
-  bar.className = "portal-notice";
-  bar.setAttribute("role", "alert");
-  bar.append(text);
-  if (link) bar.append(" ", Object.assign(document.createElement("a"), { href: link, textContent: "Go back to the frame" }));
-  const close = Object.assign(document.createElement("button"), { textContent: "×", ariaLabel: "Close" });
-  close.onclick = () => bar.remove();
-  bar.append(close);
-  // Outside the body, which the next task replaces.
-  document.documentElement.append(bar);
-  if (passing) setTimeout(() => bar.remove(), 8000);
 }
 
 /** Show a task of this job, also one that was sent; a page load shows the reason if it cannot be shown. */

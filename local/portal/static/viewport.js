@@ -30,6 +30,11 @@ export class Viewport {
     cancelAnimationFrame(this.#glide);
   }
 
+  /** Whether the whole image is shown, as large as the window lets it. */
+  get fitted() {
+    return this.#fitted;
+  }
+
   get whole() {
     const { clientWidth, clientHeight } = this.window;
     return Math.min(clientWidth / this.size.width, clientHeight / this.size.height) || 1;

@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import msgspec
 
 from local.sagemaker.ground_truth.annotators import Annotation, Box, Boxes, Failure, JobView, Segments, Verdict
+from local.sagemaker.ground_truth.sequences import TrackedBox, Tracks, VideoSequence
 
 
 class BadAnswer(Exception):
@@ -61,6 +62,29 @@ class _Segmentation(msgspec.Struct, frozen=True, rename={"segments": "crowd-sema
     failure: str = ""
 
 
+class _Place(msgspec.Struct, frozen=True, array_like=True):
+    """A track's box in a frame, by the frame's position in the sequence."""
+
+    frame: int
+    left: int
+    top: int
+    width: int
+    height: int
+    attributes: dict[str, str | float] = {}
+
+
+class _Track(msgspec.Struct, frozen=True):
+    id: str
+    name: str
+    label: str
+    boxes: tuple[_Place, ...]
+
+
+class _Tracking(msgspec.Struct, frozen=True, rename="camel"):
+    tracks: tuple[_Track, ...]
+    input_image_properties: ImageProperties
+
+
 class _Choice(msgspec.Struct, frozen=True):
     label: str
 
@@ -85,6 +109,41 @@ def read_answer(content: Any, job: JobView) -> Annotation | Failure:
     size = given.input_image_properties
     boxes = tuple(_box(number, box, size, job.labels) for number, box in enumerate(given.bounding_boxes))
     return Boxes(boxes, (size.width, size.height))
+
+
+def read_tracks(content: Any, job: JobView, sequence: VideoSequence) -> Tracks:
+    """Read the answer of the portal's sequence page, its boxes inside the image; raises BadAnswer."""
+    try:
+        given = msgspec.convert(content, _Tracking)
+    except msgspec.ValidationError as e:
+        raise BadAnswer(str(e)) from e
+    size = given.input_image_properties
+    frames: dict[str, tuple[TrackedBox, ...]] = {}
+    for track in given.tracks:
+        label = _known(track.label, job.labels)
+        for place in track.boxes:
+            if not 0 <= place.frame < len(sequence.frames):
+                raise BadAnswer(f"track {track.name} has a box in frame {place.frame}, which does not exist")
+            _check_inside(f"box of {track.name} in frame {place.frame}", place, size)
+            sides = (place.left, place.top, place.width, place.height)
+            name = sequence.frames[place.frame].name
+            box = TrackedBox(label, *sides, track.id, track.name, place.attributes)
+            frames[name] = (*frames.get(name, ()), box)
+    return Tracks(frames, (size.width, size.height))
+
+
+def tracks_content(tracks: Tracks, sequence: VideoSequence) -> list[dict[str, Any]]:
+    """Make what the portal's sequence page reads and sends of tracks."""
+    found: dict[tuple[str, str], dict[str, Any]] = {}
+    for number, frame in enumerate(sequence.frames):
+        for box in tracks.frames.get(frame.name, ()):
+            track = found.setdefault(
+                (box.object_id, box.label),
+                {"id": box.object_id, "name": box.object_name, "label": box.label, "boxes": []},
+            )
+            attributes = [dict(box.attributes)] if box.attributes else []
+            track["boxes"].append([number, box.left, box.top, box.width, box.height, *attributes])
+    return list(found.values())
 
 
 def answer_content(annotation: Boxes | Segments | Verdict) -> dict[str, Any]:
@@ -130,8 +189,12 @@ def _known(label: str, labels: Sequence[str]) -> str:
 
 
 def _box(number: int, box: BoundingBox, size: ImageProperties, labels: Sequence[str]) -> Box:
+    _check_inside(f"box {number}", box, size)
+    return Box(_known(box.label, labels), box.left, box.top, box.width, box.height)
+
+
+def _check_inside(name: str, box: BoundingBox | _Place, size: ImageProperties) -> None:
     right, bottom = box.left + box.width, box.top + box.height
     inside = box.left >= 0 and box.top >= 0 and right <= size.width and bottom <= size.height
     if not inside or box.width < 1 or box.height < 1:
-        raise BadAnswer(f"box {number} ({box.left}, {box.top}, {box.width} x {box.height}) is not inside the image")
-    return Box(_known(box.label, labels), box.left, box.top, box.width, box.height)
+        raise BadAnswer(f"{name} ({box.left}, {box.top}, {box.width} x {box.height}) is not inside the image")

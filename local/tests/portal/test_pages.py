@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from local.portal.application import BODY_BYTES
 from local.tests.portal.browser import Browser, attribute
 from local.tests.portal.conftest import Clock
 from local.tests.sagemaker.jobs import ended_job, manifest_line, start_job
@@ -292,8 +293,8 @@ def test_a_draft_is_returned_only_to_its_worker(stand_in: StandIn, open_browser:
 def test_a_draft_that_is_too_large_is_refused(stand_in: StandIn, browser: Browser) -> None:
     start_job(stand_in, _frame("1"), template=ADJUST)
     path = "/jobs/Drive-1/tasks/0/draft"
-    assert browser.write("PUT", path, "x" * ((1 << 20) - 2)).status == 204
-    assert browser.write("PUT", path, "x" * ((1 << 20) - 1)).status == 413
+    assert browser.write("PUT", path, "x" * (BODY_BYTES - 2)).status == 204
+    assert browser.write("PUT", path, "x" * (BODY_BYTES - 1)).status == 413
 
 
 def test_the_list_of_jobs_shows_their_progress(stand_in: StandIn, browser: Browser) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from local.tests.sagemaker.jobs import BUILT_IN, job_request
-from local.tests.sagemaker.stand_in import StandIn
+from local.tests.sagemaker.stand_in import StandIn, eventually
 
 UI = "arn:aws:sagemaker:us-east-1:394669845002:human-task-ui/VideoObjectTracking"
 LABELS = ("person", "car")
@@ -102,13 +102,29 @@ def tracking_request(**changes: Any) -> dict[str, Any]:
 
 
 def place_sequences(
-    stand_in: StandIn, *lines: Mapping[str, Any], boxes: Sequence[Place] = (*CAR, *PERSON), **changes: Any
+    stand_in: StandIn,
+    *lines: Mapping[str, Any],
+    boxes: Sequence[Place] = (*CAR, *PERSON),
+    images: Sequence[bytes] = (b"jpg",) * 4,
+    **changes: Any,
 ) -> None:
-    """Put all files that a tracking job reads; `changes`: of the label category file."""
-    stand_in.objects.put("s3://labels/categories.json", json.dumps(categories(**changes)).encode())
+    """Put all files that a tracking job reads, every sequence with these images; `changes`: of the category file."""
+    labels = tuple(lines[0]["prelabel-ref-metadata"]["class-map"].values())
+    stand_in.objects.put(
+        "s3://labels/categories.json", json.dumps(categories(**{"labels": labels, **changes})).encode()
+    )
     stand_in.objects.put("s3://labels/in.manifest", "\n".join(json.dumps(line) for line in lines).encode())
     for number in range(1, len(lines) + 1):
-        stand_in.objects.put(f"s3://labels/{number}/seq.json", json.dumps(sequence_file(number)).encode())
-        stand_in.objects.put(f"s3://labels/{number}/SeqLabel.json", json.dumps(seq_label(boxes)).encode())
-        for n in range(4):
-            stand_in.objects.put(f"s3://drives/{number}/{frame_name(n)}", b"jpg", "image/jpeg")
+        stand_in.objects.put(f"s3://labels/{number}/seq.json", json.dumps(sequence_file(number, len(images))).encode())
+        stand_in.objects.put(f"s3://labels/{number}/SeqLabel.json", json.dumps(seq_label(boxes, labels)).encode())
+        for n, image in enumerate(images):
+            stand_in.objects.put(f"s3://drives/{number}/{frame_name(n)}", image, "image/jpeg")
+
+
+def start_sequences(stand_in: StandIn, *lines: Mapping[str, Any], **placed: Any) -> None:
+    """Create a tracking job of these sequences, and wait until it is InProgress."""
+    place_sequences(stand_in, *lines, **placed)
+    stand_in.sagemaker.create_labeling_job(**tracking_request())
+    eventually(
+        lambda: stand_in.sagemaker.describe_labeling_job(LabelingJobName="Drive-1")["LabelingJobStatus"] == "InProgress"
+    )

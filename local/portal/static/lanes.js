@@ -1,0 +1,175 @@
+// The lanes below the picture: one for each track, with the frames where it has boxes, its uncertainty and key frames.
+// They are drawn when something changes. A frame that plays moves the mark of the present frame only.
+import { FILLED } from "./tracks.js";
+
+const GUTTER = 132;
+const RULER = 22;
+const LANE = 22;
+const BAR = 5;
+const EDGE = 10;
+const MARKS = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000];
+
+/** Events: `seek` (detail: a frame), `select` (a track's id). */
+export class Lanes extends EventTarget {
+  #tracks = [];
+  #selected = null;
+  #level = 0.5;
+  #width = 0;
+  #height = 0;
+  #ratio = 1;
+  #at = 0;
+  #frame = 0;
+
+  constructor(host, frames) {
+    super();
+    this.host = host;
+    this.frames = frames;
+    this.space = document.createElement("div");
+    this.still = document.createElement("canvas");
+    this.head = document.createElement("canvas");
+    const layers = document.createElement("div");
+    layers.className = "strip-layers";
+    layers.append(this.still, this.head);
+    host.append(layers, this.space);
+    this.pen = this.still.getContext("2d");
+    this.mark = this.head.getContext("2d");
+    new ResizeObserver(() => this.#resize()).observe(host);
+    host.addEventListener("scroll", () => this.#render(), { passive: true });
+    let scrubs = false;
+    host.addEventListener("pointerdown", (event) => {
+      if (event.button !== 0) return;
+      const { x, y } = this.#place(event);
+      if (x > host.clientWidth) return;
+      event.preventDefault();
+      const track = y > RULER ? this.#tracks[Math.floor((y - RULER + host.scrollTop) / LANE)] : null;
+      if (track) this.dispatchEvent(new CustomEvent("select", { detail: track.id }));
+      scrubs = x >= GUTTER - EDGE;
+      if (scrubs) this.#seek(x);
+      if (scrubs) host.setPointerCapture(event.pointerId);
+    });
+    host.addEventListener("pointermove", (event) => scrubs && this.#seek(this.#place(event).x));
+    for (const end of ["pointerup", "pointercancel"]) host.addEventListener(end, () => (scrubs = false));
+    this.#resize();
+  }
+
+  /** Draw the lanes of these tracks; `level`: from which a box is uncertain. */
+  update(tracks, selected, level) {
+    this.#tracks = tracks;
+    this.#level = level;
+    this.space.style.height = `${RULER + tracks.length * LANE}px`;
+    if (selected !== this.#selected) {
+      const top = tracks.findIndex(({ id }) => id === selected) * LANE;
+      const room = this.#height - RULER - LANE;
+      if (top >= 0) this.host.scrollTop = Math.min(Math.max(this.host.scrollTop, top - room), top);
+    }
+    this.#selected = selected;
+    this.#render();
+  }
+
+  /** Mark the frame that is shown. Allocates nothing. */
+  draw(frame) {
+    const { mark } = this;
+    mark.clearRect(this.#at - 4, 0, 8, this.#height);
+    this.#frame = frame;
+    this.#at = this.#x(frame);
+    mark.fillStyle = "#f2f5f8";
+    mark.fillRect(this.#at - 0.75, 0, 1.5, this.#height);
+    mark.fillRect(this.#at - 3, 0, 6, 6);
+  }
+
+  #x(frame) {
+    return GUTTER + ((frame + 0.5) * (this.#width - GUTTER - EDGE)) / this.frames;
+  }
+
+  #place({ clientX, clientY }) {
+    const { left, top } = this.host.getBoundingClientRect();
+    return { x: clientX - left, y: clientY - top };
+  }
+
+  #seek(x) {
+    const frame = Math.floor(((x - GUTTER) * this.frames) / (this.#width - GUTTER - EDGE));
+    this.dispatchEvent(new CustomEvent("seek", { detail: Math.min(Math.max(frame, 0), this.frames - 1) }));
+  }
+
+  #resize() {
+    this.#ratio = devicePixelRatio;
+    [this.#width, this.#height] = [this.host.clientWidth, this.host.clientHeight];
+    for (const canvas of [this.still, this.head]) {
+      canvas.width = Math.round(this.#width * this.#ratio);
+      canvas.height = Math.round(this.#height * this.#ratio);
+      canvas.style.width = `${this.#width}px`;
+      canvas.style.height = `${this.#height}px`;
+    }
+    this.mark.setTransform(this.#ratio, 0, 0, this.#ratio, 0, 0);
+    this.#render();
+    this.draw(this.#frame);
+  }
+
+  #render() {
+    const { pen } = this;
+    pen.setTransform(this.#ratio, 0, 0, this.#ratio, 0, 0);
+    pen.clearRect(0, 0, this.#width, this.#height);
+    pen.font = "12px system-ui, sans-serif";
+    const top = this.host.scrollTop;
+    for (let i = Math.floor(top / LANE); i < this.#tracks.length; i++) {
+      const y = RULER + i * LANE - top;
+      if (y > this.#height) break;
+      this.#lane(this.#tracks[i], y);
+    }
+    this.#ruler();
+  }
+
+  #ruler() {
+    const { pen } = this;
+    pen.fillStyle = "#181b1f";
+    pen.fillRect(0, 0, this.#width, RULER);
+    const step = MARKS.find((every) => this.#x(every) - this.#x(0) >= 44) ?? this.frames;
+    pen.fillStyle = "#929ca7";
+    for (let frame = 0; frame < this.frames; frame += step) {
+      pen.fillRect(this.#x(frame), RULER - 5, 1, 5);
+      pen.fillText(String(frame + 1), this.#x(frame) + 3, 13);
+    }
+    pen.fillText(`${this.#tracks.length} tracks`, 10, 14);
+  }
+
+  #lane(track, y) {
+    const { pen } = this;
+    const selected = track.id === this.#selected;
+    pen.fillStyle = selected ? "#2b3a4d" : "#14171a";
+    pen.fillRect(0, y + 1, this.#width, LANE - 2);
+    pen.globalAlpha = track.accepted && !selected ? 0.55 : 1;
+    pen.fillStyle = track.color;
+    pen.fillRect(10, y + 7, 8, 8);
+    pen.fillStyle = "#d9dee4";
+    pen.fillText(track.name, 24, y + 15, GUTTER - 48);
+    if (track.accepted) {
+      pen.fillStyle = "#57ab5a";
+      pen.fillText("✓", GUTTER - 20, y + 15);
+    }
+    const wide = (this.#width - GUTTER - EDGE) / this.frames;
+    const floor = y + LANE - BAR - 2;
+    for (let frame = 0; frame < this.frames; frame++) {
+      if (!track.has[frame]) continue;
+      const left = this.#x(frame) - wide / 2;
+      pen.fillStyle = track.color;
+      const paler = track.has[frame] === FILLED;
+      pen.fillRect(left, floor + (paler ? BAR / 2 - 1 : 0), wide + 0.3, paler ? 2 : BAR);
+      const level = track.uncertainty[frame];
+      if (!(level > 0)) continue;
+      const high = level * (LANE - BAR - 5);
+      pen.fillStyle = level >= this.#level ? "#c8692a" : "#5b5149";
+      pen.fillRect(left, floor - high, wide + 0.3, high - 1);
+    }
+    pen.fillStyle = "#fff";
+    for (const { frame } of track.keys) {
+      const [x, middle] = [this.#x(frame), floor + BAR / 2];
+      pen.beginPath();
+      pen.moveTo(x - 4, middle);
+      pen.lineTo(x, middle - 4);
+      pen.lineTo(x + 4, middle);
+      pen.lineTo(x, middle + 4);
+      pen.fill();
+    }
+    pen.globalAlpha = 1;
+  }
+}
