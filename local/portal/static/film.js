@@ -57,14 +57,15 @@ export class Film extends EventTarget {
 
   #fill(frame) {
     this.shown = frame;
-    for (let other = frame; other < this.#to; other++) if (!this.#begin(other)) return;
-    for (let other = frame - 1; other >= this.#from; other--) if (!this.#begin(other)) return;
+    for (let other = frame; other < this.#to && this.#loading < AT_ONCE; other++) if (this.#lacks(other)) this.#begin(other);
+    for (let other = frame - 1; other >= this.#from && this.#loading < AT_ONCE; other--) if (this.#lacks(other)) this.#begin(other);
   }
 
-  /** Begin to load a frame if it is missing; return false when enough are loading. */
+  #lacks(frame) {
+    return this.#bitmaps[frame] === null && !this.#asked[frame] && !this.#failed[frame];
+  }
+
   #begin(frame) {
-    if (this.#bitmaps[frame] !== null || this.#asked[frame] || this.#failed[frame]) return true;
-    if (this.#loading >= AT_ONCE) return false;
     this.#loading += 1;
     this.#asked[frame] = 1;
     this.#load(frame)
@@ -84,7 +85,6 @@ export class Film extends EventTarget {
         this.dispatchEvent(new CustomEvent("frame", { detail: frame }));
         this.#fill(this.shown);
       });
-    return true;
   }
 
   async #load(frame) {

@@ -71,9 +71,10 @@ export class Lanes extends EventTarget {
     const { mark } = this;
     mark.clearRect(this.#at - 4, 0, 8, this.#height);
     this.#frame = frame;
-    this.#at = this.#x(frame);
+    // Whole numbers, for which the engine allocates nothing.
+    this.#at = Math.round(this.#x(frame));
     mark.fillStyle = "#f2f5f8";
-    mark.fillRect(this.#at - 0.75, 0, 1.5, this.#height);
+    mark.fillRect(this.#at - 1, 0, 2, this.#height);
     mark.fillRect(this.#at - 3, 0, 6, 6);
   }
 
@@ -148,17 +149,22 @@ export class Lanes extends EventTarget {
     }
     const wide = (this.#width - GUTTER - EDGE) / this.frames;
     const floor = y + LANE - BAR - 2;
-    for (let frame = 0; frame < this.frames; frame++) {
-      if (!track.has[frame]) continue;
-      const left = this.#x(frame) - wide / 2;
-      pen.fillStyle = track.color;
-      const paler = track.has[frame] === FILLED;
-      pen.fillRect(left, floor + (paler ? BAR / 2 - 1 : 0), wide + 0.3, paler ? 2 : BAR);
-      const level = track.uncertainty[frame];
-      if (!(level > 0)) continue;
-      const high = level * (LANE - BAR - 5);
-      pen.fillStyle = level >= this.#level ? "#c8692a" : "#5b5149";
-      pen.fillRect(left, floor - high, wide + 0.3, high - 1);
+    for (const [color, from, to] of [["#5b5149", 0, this.#level], ["#c8692a", this.#level, Infinity]]) {
+      pen.beginPath();
+      for (let frame = 0; frame < this.frames; frame++) {
+        const level = track.uncertainty[frame];
+        const high = level * (LANE - BAR - 5);
+        if (level >= from && level < to && level > 0) pen.rect(this.#x(frame) - wide / 2, floor - high, wide + 0.3, high - 1);
+      }
+      pen.fillStyle = color;
+      pen.fill();
+    }
+    pen.fillStyle = track.color;
+    for (let from = 0, to = 0; from < this.frames; from = to) {
+      const kind = track.has[from];
+      for (to = from; to < this.frames && track.has[to] === kind; ) to++;
+      const thin = kind === FILLED;
+      if (kind) pen.fillRect(this.#x(from) - wide / 2, floor + (thin ? BAR / 2 - 1 : 0), wide * (to - from), thin ? 2 : BAR);
     }
     pen.fillStyle = "#fff";
     for (const { frame } of track.keys) {

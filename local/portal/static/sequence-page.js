@@ -106,7 +106,8 @@ class Page {
   #merging = false;
   #playing = false;
   #speed = 1;
-  #since = 0;
+  // When the present frame was due, and the time of a frame, in milliseconds; an array, so that playing allocates nothing.
+  #beat = new Float64Array(2);
   #timer = 0;
   #sending = false;
   #kept = false;
@@ -121,11 +122,13 @@ class Page {
     this.strip = new Strip({ frames: sequence.frames.length, size, tracks: sequence.tracks, clock: () => this.#work.now() });
     this.#label = sequence.labels[0];
     this.rate = rateOf(sequence.frames);
+    this.#beat[1] = 1000 / this.rate;
     // While it plays, the page shows texts that are made once.
     this.places = sequence.frames.map(({ name }, n) => `Frame ${n + 1} of ${sequence.frames.length} · ${name}`);
     this.picture = new StripPicture(this.#find(".portal-picture"), size);
     this.lanes = new Lanes(this.#find(".strip-lanes"), sequence.frames.length);
     this.display = new Display(root);
+    this.place = this.#find(".portal-place").firstChild;
     this.tick = (now) => this.#tick(now);
     this.#build();
     this.#listen();
@@ -260,7 +263,7 @@ class Page {
     if (this.#playing) return this.#stop();
     if (this.#frame === this.strip.frames - 1) this.#seek(0);
     this.#playing = true;
-    this.#since = performance.now();
+    this.#beat[0] = performance.now();
     requestAnimationFrame(this.tick);
     return undefined;
   }
@@ -275,6 +278,7 @@ class Page {
 
   #pace(step) {
     this.#speed = SPEEDS[Math.min(Math.max(SPEEDS.indexOf(this.#speed) + step, 0), SPEEDS.length - 1)];
+    this.#beat[1] = 1000 / (this.rate * this.#speed);
     this.#tell(`Plays at ${this.#speed} × ${Math.round(this.rate)} frames in a second.`);
   }
 
@@ -590,15 +594,14 @@ class Page {
   #draws() {
     this.picture.draw(this.film.at(this.#frame));
     this.lanes.draw(this.#frame);
-    this.#find(".portal-place").firstChild.data = this.film.failed(this.#frame) ? `Frame ${this.#frame + 1} cannot be loaded.` : this.places[this.#frame];
+    this.place.data = this.film.failed(this.#frame) ? "This frame cannot be loaded." : this.places[this.#frame];
   }
 
   #tick(now) {
     if (!this.#playing) return;
     requestAnimationFrame(this.tick);
-    const pace = 1000 / (this.rate * this.#speed);
     const next = this.#frame + 1;
-    if (now - this.#since < pace) return;
+    if (now - this.#beat[0] < this.#beat[1]) return;
     if (next === this.strip.frames) {
       this.#stop();
       this.#show();
@@ -609,7 +612,7 @@ class Page {
       this.film.want(this.#frame);
       return;
     }
-    this.#since = now - this.#since > 2 * pace ? now : this.#since + pace;
+    this.#beat[0] = now - this.#beat[0] > 2 * this.#beat[1] ? now : this.#beat[0] + this.#beat[1];
     this.#seek(next);
   }
 

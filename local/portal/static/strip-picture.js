@@ -1,5 +1,6 @@
 // The picture of a strip with its boxes, on two canvases: the image below, boxes and handles above.
-// `draw` runs for each frame that plays, and allocates nothing.
+// `draw` runs for each frame that plays, and allocates nothing: it makes no objects, and gives the canvas whole numbers,
+// since the engine allocates for each fraction that leaves the script.
 import { FILLED } from "./tracks.js";
 import { textWidth } from "./tags.js";
 import { Viewport } from "./viewport.js";
@@ -21,7 +22,7 @@ const HANDLES = [
   [0, 0, 1, 1, "nwse-resize"], [0, 0, 0, 1, "ns-resize"], [1, 0, 0, 1, "nesw-resize"], [1, 0, 0, 0, "ew-resize"],
 ];
 
-const along = (start, length, less, more) => (less ? start : more ? start + length : start + length / 2);
+const along = (start, length, less, more) => (less ? start : more ? start + length : start + (length >> 1));
 
 /** Events: `select` (detail: a track's id or null), `place` (a box of the selected track), `draw` (a box). */
 export class StripPicture extends EventTarget {
@@ -61,15 +62,16 @@ export class StripPicture extends EventTarget {
     if (image !== null && (image !== this.#drawn || this.#moved)) {
       const { scale, x, y } = this.viewport;
       const film = this.#film;
-      film.setTransform(1, 0, 0, 1, 0, 0);
-      if (this.#moved) film.clearRect(0, 0, this.below.width, this.below.height);
-      film.setTransform(scale * this.#ratio, 0, 0, scale * this.#ratio, x * this.#ratio, y * this.#ratio);
+      if (this.#moved) {
+        film.setTransform(1, 0, 0, 1, 0, 0);
+        film.clearRect(0, 0, this.below.width, this.below.height);
+        film.setTransform(scale * this.#ratio, 0, 0, scale * this.#ratio, x * this.#ratio, y * this.#ratio);
+      }
       film.drawImage(image, 0, 0, this.size.width, this.size.height);
       this.#drawn = image;
       this.#moved = false;
     }
     const { pen } = this;
-    pen.setTransform(this.#ratio, 0, 0, this.#ratio, 0, 0);
     pen.clearRect(0, 0, this.host.clientWidth, this.host.clientHeight);
     // Boxes over another frame's image would mislead.
     if (image === null || this.bare) return;
@@ -117,6 +119,7 @@ export class StripPicture extends EventTarget {
       canvas.width = Math.round(this.host.clientWidth * this.#ratio);
       canvas.height = Math.round(this.host.clientHeight * this.#ratio);
     }
+    this.pen.setTransform(this.#ratio, 0, 0, this.#ratio, 0, 0);
     this.#view();
   }
 
@@ -129,18 +132,18 @@ export class StripPicture extends EventTarget {
     const moved = selected && this.#preview !== null;
     const from = moved ? this.#preview : track.boxes;
     const start = moved ? 0 : at;
-    const left = from[start] * scale + x;
-    const top = from[start + 1] * scale + y;
-    const width = from[start + 2] * scale;
-    const height = from[start + 3] * scale;
+    const left = Math.round(from[start] * scale + x);
+    const top = Math.round(from[start + 1] * scale + y);
+    const width = Math.round(from[start + 2] * scale);
+    const height = Math.round(from[start + 3] * scale);
     const strong = selected || track.id === this.#hovered || track.id === this.other;
-    pen.globalAlpha = strong || this.selected === null ? 1 : track.accepted ? 0.4 : 0.7;
+    pen.globalAlpha = strong || this.selected === null ? 1 : track.accepted ? 0.5 : 0.85;
     pen.setLineDash(SOLID);
-    pen.lineWidth = strong ? 4 : 3;
+    pen.lineWidth = strong ? 5 : 4;
     pen.strokeStyle = "#0008";
     pen.strokeRect(left, top, width, height);
     if (has === FILLED) pen.setLineDash(DASHES);
-    pen.lineWidth = strong ? 2 : 1.5;
+    pen.lineWidth = strong ? 3 : 2;
     pen.strokeStyle = track.color;
     pen.strokeRect(left, top, width, height);
     if (track.id === this.#hovered || track.id === this.other) {
@@ -164,8 +167,8 @@ export class StripPicture extends EventTarget {
     pen.strokeStyle = "#000";
     pen.lineWidth = 1;
     for (let i = 0; i < HANDLES.length; i++) {
-      const hx = along(left, width, HANDLES[i][0], HANDLES[i][2]) - HANDLE / 2;
-      const hy = along(top, height, HANDLES[i][1], HANDLES[i][3]) - HANDLE / 2;
+      const hx = along(left, width, HANDLES[i][0], HANDLES[i][2]) - (HANDLE >> 1);
+      const hy = along(top, height, HANDLES[i][1], HANDLES[i][3]) - (HANDLE >> 1);
       pen.fillRect(hx, hy, HANDLE, HANDLE);
       pen.strokeRect(hx, hy, HANDLE, HANDLE);
     }

@@ -72,10 +72,6 @@ class Track {
     return made;
   }
 
-  keyAt(frame) {
-    return this.keys.find((key) => key.frame === frame);
-  }
-
   /** Set the key frame of a frame that has a box; `offset`: of a box that stays where the key frames around put it. */
   setKey(frame, box, offset = this.#offsetOf(frame, box)) {
     if (!this.has[frame]) throw new Error(`${this.name} has no box in frame ${frame + 1}`);
@@ -246,6 +242,29 @@ function bound(tracks, { edit }, id, frame, side) {
   });
 }
 
+// The uncertain places of tracks, which do not change, by level.
+const PLACES = new WeakMap();
+
+function placesOf(track, level) {
+  const known = PLACES.get(track);
+  if (known?.level === level) return known.found;
+  const found = [];
+  let worst = -1;
+  let settled = track.accepted;
+  for (let frame = 0; frame <= track.has.length; frame++) {
+    if (track.uncertainty[frame] >= level) {
+      if (worst < 0 || track.uncertainty[frame] > track.uncertainty[worst]) worst = frame;
+      settled ||= track.marks[frame] === 1;
+    } else {
+      // The reviewer has been where they set a key frame.
+      if (worst >= 0 && !settled) found.push({ id: track.id, frame: worst });
+      [worst, settled] = [-1, track.accepted];
+    }
+  }
+  PLACES.set(track, { level, found });
+  return found;
+}
+
 /** Read tracks as the portal tells them: id, name, label, boxes of [frame, left, top, width, height, attributes]. */
 function readTracks(given, count, size) {
   return given.map(({ id: object, name, label, boxes }, id) => {
@@ -356,23 +375,7 @@ export class Strip {
 
   /** The uncertain places in the order of their frames: of each run of boxes at or above the level, its worst frame. */
   places(level) {
-    const found = [];
-    for (const track of this.tracks) {
-      if (track.accepted) continue;
-      let worst = -1;
-      let settled = false;
-      for (let frame = 0; frame <= this.frames; frame++) {
-        if (frame < this.frames && track.uncertainty[frame] >= level) {
-          if (worst < 0 || track.uncertainty[frame] > track.uncertainty[worst]) worst = frame;
-          settled ||= Boolean(track.keyAt(frame));
-        } else {
-          // The reviewer has been where they set a key frame.
-          if (worst >= 0 && !settled) found.push({ id: track.id, frame: worst });
-          [worst, settled] = [-1, false];
-        }
-      }
-    }
-    return found.sort((a, b) => a.frame - b.frame || a.id - b.id);
+    return this.tracks.flatMap((track) => placesOf(track, level)).sort((a, b) => a.frame - b.frame || a.id - b.id);
   }
 
   /** The place after (step 1) or before (−1) a track's frame, around the ends; null without any. */

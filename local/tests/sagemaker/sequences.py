@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from local.tests.sagemaker.jobs import BUILT_IN, job_request
@@ -102,28 +102,26 @@ def tracking_request(**changes: Any) -> dict[str, Any]:
 
 
 def place_sequences(
-    stand_in: StandIn,
+    put: Callable[[str, bytes], None],
     *lines: Mapping[str, Any],
     boxes: Sequence[Place] = (*CAR, *PERSON),
     images: Sequence[bytes] = (b"jpg",) * 4,
     **changes: Any,
 ) -> None:
-    """Put all files that a tracking job reads, every sequence with these images; `changes`: of the category file."""
+    """Put all files of a tracking job, every sequence with these images; `changes`: of the label category file."""
     labels = tuple(lines[0]["prelabel-ref-metadata"]["class-map"].values())
-    stand_in.objects.put(
-        "s3://labels/categories.json", json.dumps(categories(**{"labels": labels, **changes})).encode()
-    )
-    stand_in.objects.put("s3://labels/in.manifest", "\n".join(json.dumps(line) for line in lines).encode())
+    put("s3://labels/categories.json", json.dumps(categories(**{"labels": labels, **changes})).encode())
+    put("s3://labels/in.manifest", "\n".join(json.dumps(line) for line in lines).encode())
     for number in range(1, len(lines) + 1):
-        stand_in.objects.put(f"s3://labels/{number}/seq.json", json.dumps(sequence_file(number, len(images))).encode())
-        stand_in.objects.put(f"s3://labels/{number}/SeqLabel.json", json.dumps(seq_label(boxes, labels)).encode())
+        put(f"s3://labels/{number}/seq.json", json.dumps(sequence_file(number, len(images))).encode())
+        put(f"s3://labels/{number}/SeqLabel.json", json.dumps(seq_label(boxes, labels)).encode())
         for n, image in enumerate(images):
-            stand_in.objects.put(f"s3://drives/{number}/{frame_name(n)}", image, "image/jpeg")
+            put(f"s3://drives/{number}/{frame_name(n)}", image)
 
 
 def start_sequences(stand_in: StandIn, *lines: Mapping[str, Any], **placed: Any) -> None:
     """Create a tracking job of these sequences, and wait until it is InProgress."""
-    place_sequences(stand_in, *lines, **placed)
+    place_sequences(stand_in.objects.put, *lines, **placed)
     stand_in.sagemaker.create_labeling_job(**tracking_request())
     eventually(
         lambda: stand_in.sagemaker.describe_labeling_job(LabelingJobName="Drive-1")["LabelingJobStatus"] == "InProgress"

@@ -32,7 +32,7 @@ OUTPUT = "s3://labels/gt/Drive-1/annotations/consolidated-annotation/output/"
 
 def labelled(stand_in: StandIn, *lines: Mapping[str, Any], **changes: Any) -> list[dict[str, Any]]:
     """Run a job of these sequences to its end; return its output lines."""
-    place_sequences(stand_in, *lines, **changes)
+    place_sequences(stand_in.objects.put, *lines, **changes)
     stand_in.sagemaker.create_labeling_job(**tracking_request())
     return output_lines(stand_in, ended_job(stand_in))
 
@@ -108,7 +108,7 @@ def test_an_empty_sequence_label_is_a_task_from_nothing(stand_in: StandIn) -> No
 
 
 def test_frames_stand_in_the_order_of_the_bytes_of_their_names(stand_in: StandIn) -> None:
-    place_sequences(stand_in, sequence_line())
+    place_sequences(stand_in.objects.put, sequence_line())
     file = sequence_file()
     file["frames"].reverse()
     stand_in.objects.put("s3://labels/1/seq.json", json.dumps(file).encode())
@@ -127,7 +127,7 @@ def test_the_workers_response_has_the_tracks(stand_in: StandIn) -> None:
 
 def test_a_stopped_job_keeps_the_sequences_that_were_answered(make_stand_in: Make) -> None:
     stand_in = make_stand_in(f"{__name__}:answer_the_first")
-    place_sequences(stand_in, *(sequence_line(n) for n in (1, 2, 3)))
+    place_sequences(stand_in.objects.put, *(sequence_line(n) for n in (1, 2, 3)))
     human = {**tracking_request()["HumanTaskConfig"], "MaxConcurrentTaskCount": 1}
     stand_in.sagemaker.create_labeling_job(**tracking_request(HumanTaskConfig=human))
     job = ended_job(stand_in)
@@ -143,7 +143,7 @@ def test_a_stopped_job_keeps_the_sequences_that_were_answered(make_stand_in: Mak
 
 def test_a_failed_job_leaves_responses_only(make_stand_in: Make) -> None:
     stand_in = make_stand_in(f"{__name__}:fail_at_the_second")
-    place_sequences(stand_in, sequence_line(1), sequence_line(2))
+    place_sequences(stand_in.objects.put, sequence_line(1), sequence_line(2))
     human = {**tracking_request()["HumanTaskConfig"], "MaxConcurrentTaskCount": 1}
     stand_in.sagemaker.create_labeling_job(**tracking_request(HumanTaskConfig=human))
     job = ended_job(stand_in)
@@ -176,7 +176,7 @@ def test_a_sequence_that_cannot_be_shown_fails_alone(
     stand_in: StandIn, file: str, content: dict[str, Any], reason: str
 ) -> None:
     stand_in.objects.cors["closed"] = {"GET"}
-    place_sequences(stand_in, sequence_line(1), sequence_line(2))
+    place_sequences(stand_in.objects.put, sequence_line(1), sequence_line(2))
     stand_in.objects.put(f"s3://labels/1/{file}", json.dumps(content).encode())
     stand_in.sagemaker.create_labeling_job(**tracking_request())
     job = ended_job(stand_in)
@@ -215,13 +215,13 @@ def test_a_label_that_the_category_file_lacks_fails_its_sequence(stand_in: Stand
 def test_a_category_file_beyond_the_limits_fails_the_job(
     stand_in: StandIn, changes: dict[str, Any], reason: str
 ) -> None:
-    place_sequences(stand_in, sequence_line(), **changes)
+    place_sequences(stand_in.objects.put, sequence_line(), **changes)
     stand_in.sagemaker.create_labeling_job(**tracking_request())
     assert reason in ended_job(stand_in)["FailureReason"]
 
 
 def test_an_eleventh_sequence_fails_the_job(stand_in: StandIn) -> None:
-    place_sequences(stand_in, *(sequence_line(n) for n in range(1, 12)))
+    place_sequences(stand_in.objects.put, *(sequence_line(n) for n in range(1, 12)))
     stand_in.sagemaker.create_labeling_job(**tracking_request())
     assert "more than 10 objects" in ended_job(stand_in)["FailureReason"]
 
