@@ -76,8 +76,9 @@ def check_labeling_request(request: Mapping[str, Any], workteams: Set[str]) -> N
         "ManifestS3Uri": source["ManifestS3Uri"],
         "S3OutputPath": request["OutputConfig"]["S3OutputPath"],
         "LabelCategoryConfigS3Uri": request["LabelCategoryConfigS3Uri"],
-        "UiTemplateS3Uri": request["HumanTaskConfig"]["UiConfig"].get("UiTemplateS3Uri", "s3://none"),
     }
+    if kind != "tracking":
+        places["UiTemplateS3Uri"] = request["HumanTaskConfig"]["UiConfig"]["UiTemplateS3Uri"]
     for member, place in places.items():
         try:
             S3Uri.parse(place)

@@ -68,10 +68,14 @@ class VideoFrame:
 
 @dataclass(frozen=True)
 class VideoSequence:
-    """A sequence's frames in the order of the worker's page, and its tracks as that shows them at first."""
+    """A sequence's frames in the order of the worker's page, and its tracks as that shows them at first.
+
+    `attributes`: of the frames themselves, by the name of the frame.
+    """
 
     frames: tuple[VideoFrame, ...]
     shown: Tracks
+    attributes: Mapping[str, Mapping[str, Value]] = field(default_factory=dict)
 
 
 class TrackAttribute(msgspec.Struct, frozen=True, rename="camel"):
@@ -112,10 +116,14 @@ class _CategoryFile(msgspec.Struct, frozen=True, rename="camel"):
 
 @dataclass(frozen=True)
 class TrackCategories:
-    """A tracking job's labels in their order, the attributes of each, and the attribute of the tracks to adjust."""
+    """A tracking job's labels in their order, the attributes of each, and the attribute of the tracks to adjust.
+
+    `frame_attributes`: those of whole frames.
+    """
 
     labels: tuple[str, ...]
     attributes: Mapping[str, tuple[TrackAttribute, ...]]
+    frame_attributes: tuple[TrackAttribute, ...]
     audited: str
     instructions: Instructions
 
@@ -176,7 +184,9 @@ def read_track_categories(text: str) -> TrackCategories:
         raise BadCategories(
             f"auditLabelAttributeName {document.audit_label_attribute_name!r} must end with '-ref' for this task type"
         )
-    return TrackCategories(labels, attributes, document.audit_label_attribute_name, document.instructions)
+    return TrackCategories(
+        labels, attributes, document.frame_attributes, document.audit_label_attribute_name, document.instructions
+    )
 
 
 def _check_attributes(owner: str, attributes: Sequence[TrackAttribute]) -> None:
@@ -228,7 +238,7 @@ class Sequences:
                 {
                     "frame-no": number,
                     "frame": name,
-                    "frame-attributes": {},
+                    "frame-attributes": _declared(sequence.attributes.get(name, {}), self.categories.frame_attributes),
                     "annotations": self._annotations(name, tracks.frames[name]),
                 }
                 for number, name in named
@@ -258,11 +268,7 @@ class Sequences:
                 "height": box.height,
                 "object-id": box.object_id,
                 "object-name": box.object_name,
-                "label-category-attributes": {
-                    one.name: box.attributes[one.name]
-                    for one in self.categories.attributes[box.label]
-                    if one.name in box.attributes
-                },
+                "label-category-attributes": _declared(box.attributes, self.categories.attributes[box.label]),
             }
             for box in boxes
         ]
@@ -275,12 +281,14 @@ class Sequences:
     def _read_sequence(self, place: str, labels: str, classes: tuple[tuple[str, str], ...]) -> VideoSequence:
         frames = _frames(place, self._bytes(place))
         try:
-            shown = _tracks(msgspec.json.decode(self._bytes(labels), type=_SeqLabel), dict(classes))
+            label = msgspec.json.decode(self._bytes(labels), type=_SeqLabel)
+            shown = _tracks(label, dict(classes))
         except (msgspec.ValidationError, msgspec.DecodeError) as e:
             raise BadSequence(f"{labels} is not a SeqLabel: {e}") from e
         except KeyError as e:
             raise BadSequence(f"{labels} has the class-id {e}, which is not in the class-map") from e
-        sequence = VideoSequence(frames, shown)
+        attributes = {frame.frame: frame.frame_attributes for frame in label.tracking_annotations}
+        sequence = VideoSequence(frames, shown, attributes)
         try:
             self.label(sequence, shown)
         except BadSequence as e:
@@ -309,6 +317,11 @@ def same_tracks(first: Tracks, second: Tracks) -> bool:
         }
 
     return boxes(first) == boxes(second)
+
+
+def _declared(given: Mapping[str, Value], attributes: Sequence[TrackAttribute]) -> dict[str, Value]:
+    """Leave out attributes that the label category file does not have."""
+    return {one.name: given[one.name] for one in attributes if one.name in given}
 
 
 def _frames(place: str, content: bytes) -> tuple[VideoFrame, ...]:

@@ -100,6 +100,17 @@ def test_an_attribute_that_the_label_does_not_have_is_left_out(stand_in: StandIn
     assert written(stand_in) == seq_label([(*box[:-1], {"uncertainty": "0.5"})])
 
 
+def test_attributes_of_frames_are_kept_if_the_category_file_has_them(stand_in: StandIn) -> None:
+    place_sequences(stand_in.objects.put, sequence_line(), frameAttributes=[{"name": "scene"}])
+    label = seq_label(CAR)
+    label["tracking-annotations"][2]["frame-attributes"] = {"scene": "rain", "other": "x"}
+    stand_in.objects.put("s3://labels/1/SeqLabel.json", json.dumps(label).encode())
+    stand_in.sagemaker.create_labeling_job(**tracking_request())
+    ended_job(stand_in)
+    kept = [frame["frame-attributes"] for frame in written(stand_in)["tracking-annotations"]]
+    assert kept == [{}, {}, {"scene": "rain"}, {}]
+
+
 def test_an_empty_sequence_label_is_a_task_from_nothing(stand_in: StandIn) -> None:
     (line,) = labelled(stand_in, sequence_line(), boxes=[])
     assert written(stand_in) == {"tracking-annotations": []}
