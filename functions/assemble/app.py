@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 class Settings(msgspec.Struct, frozen=True):
     """`back_end`: for drives that name none; `workteam_arn`: of Ground Truth, in the stack's `region`;
-    `label_studio_connection`: empty without a server; `max_job_objects`: the most frames in one verification job."""
+    `label_studio_connection`: empty without a server; `max_job_objects`: the most frames in one verification job;
+    `strip_frames`: in one strip, of jobs of tracks."""
 
     ingest_bucket: str
     label_bucket: str
@@ -29,6 +30,7 @@ class Settings(msgspec.Struct, frozen=True):
     workteam_arn: str
     region: str
     max_job_objects: int
+    strip_frames: int
     ops_topic_arn: str
     label_studio_connection: str = ""
 
@@ -60,6 +62,7 @@ def assemble(request: Request) -> msgspec.Struct:
             settings.back_end, settings.workteam_arn, settings.region, bool(settings.label_studio_connection)
         ),
         max_objects=settings.max_job_objects,
+        strip_frames=settings.strip_frames,
     )
 
 

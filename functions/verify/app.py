@@ -51,6 +51,7 @@ from autolabel.verification import (
     renew_images,
     settle_round,
     take_attempt,
+    write_sequences,
 )
 
 if TYPE_CHECKING:
@@ -71,6 +72,13 @@ class Settings(msgspec.Struct, frozen=True):
     state_machine_arn: str
     label_studio_connection: str = ""
     webhook_url: str = ""
+
+
+class Cutting(msgspec.Struct, frozen=True):
+    """A job of tracks whose frames are to be cut into strips. `manifest`: an S3 URI."""
+
+    manifest: str
+    strip_frames: int
 
 
 class Opening(msgspec.Struct, frozen=True):
@@ -105,8 +113,9 @@ class TakingOver(msgspec.Struct, frozen=True):
 class Request(msgspec.Struct, frozen=True):
     """Asks for one action.
 
-    `take_over` the reviewers' work of earlier runs; `open` a project, `wait` for it, `look` at it; `take` in the
-    answers of a job that was stopped or failed; `settle` a round that has ended.
+    `take_over` the reviewers' work of earlier runs; `cut` the frames of a job of tracks into sequences; `open` a
+    project, `wait` for it, `look` at it; `take` in the answers of a job that was stopped or failed; `settle` a round
+    that has ended.
     """
 
     drive: str
@@ -117,6 +126,7 @@ class Request(msgspec.Struct, frozen=True):
     settle: JobRound | None = None
     take: JobAttempt | None = None
     take_over: TakingOver | None = None
+    cut: Cutting | None = None
 
 
 class Opened(msgspec.Struct, frozen=True):
@@ -198,6 +208,9 @@ class Verification:
         )
         logger.info("taken in", extra={"taken": answer(taken)})
         return taken
+
+    def cut(self, asked: Cutting) -> msgspec.Struct:
+        return write_sequences(asked.manifest, asked.strip_frames, self._run.labels, self._label_bucket)
 
     def open(self, asked: Opening) -> msgspec.Struct:
         connection = self._connection()
@@ -282,4 +295,5 @@ ACTIONS: dict[str, Callable[[Verification, Any], msgspec.Struct]] = {
     "settle": Verification.settle,
     "take": Verification.take,
     "take_over": Verification.take_over,
+    "cut": Verification.cut,
 }

@@ -196,6 +196,7 @@ class Account:
             "LABEL_STUDIO_CONNECTION": CONNECTION if self.label_studio else "",
             "WEBHOOK_URL": WEBHOOK_URL if self.label_studio else "",
             "MAX_JOB_OBJECTS": "100000",
+            "STRIP_FRAMES": "500",
             **changes,
         }
         for name in variables(function):

@@ -454,7 +454,7 @@ def test_an_invalid_request_is_an_error_that_says_why(account: Account) -> None:
         with pytest.raises(msgspec.ValidationError, match="run"):
             account.invoke(function, {"drive": "drive-7"})
     account.add_run()
-    with pytest.raises(ValueError, match="give one of open, wait, look, settle, take, take_over"):
+    with pytest.raises(ValueError, match="give one of open, wait, look, settle, take, take_over, cut"):
         account.invoke("verify", {"drive": "drive-7", "run": "0001"})
 
 
@@ -537,6 +537,17 @@ def test_a_round_of_segments_is_settled_by_the_jobs_images(account: Account) -> 
     account.labels.write(output, json.dumps(left).encode() + b"\n")
     settled = account.invoke("verify", sample("verify-settle-segments"))
     assert (settled["frames"], settled["verified"], "again" in settled) == (1, 1, False)
+
+
+def test_a_job_of_tracks_is_cut_into_sequences(account: Account) -> None:
+    account.add_run()
+    account.add_answer()
+    for function in ("reconcile-turn", "plan", "label", "assemble"):
+        account.invoke(function.partition("-")[0], sample(function))
+    written = account.invoke("verify", sample("verify-cut"))["manifest"]
+    (line,) = (json.loads(line) for line in account.labels.lines(written.removeprefix(f"s3://{LABELS}/")))
+    for name in ("source-ref", "prelabel-ref"):
+        assert account.labels.exists(line[name].removeprefix(f"s3://{LABELS}/"))
 
 
 # Label Studio

@@ -14,14 +14,13 @@ import yaml
 
 import autolabel.aws.settings
 import autolabel.contracts.errors
-from autolabel.contracts.verification import BOXES, SEGMENTS, Task
+from autolabel.contracts.verification import BOXES, SEGMENTS, TRACKS, Task
 from autolabel.datasets.assembly import Assembly
 from autolabel.inference.reconcile_pass import Cursor, PassProgress, PassReport, Worst, verdict_of
 from autolabel.inference.reconciliation import PassCounts
 from autolabel.labelling.plan import Plan
-from autolabel.labels.manifest import PRELABEL, SEGMENTATION
-from autolabel.verification.jobs import LABELS as ATTRIBUTES
-from autolabel.verification.jobs import LAST_ROUND, MAX_JOBS, VerificationJob
+from autolabel.labels.manifest import PRELABEL, PRELABEL_TRACKS, SEGMENTATION
+from autolabel.verification.jobs import ATTRIBUTES, LAST_ROUND, MAX_JOBS, VerificationJob
 from local import Evaluation
 from tests.contract.template import ROOT, listed, resources, state_machine_text, template
 
@@ -174,6 +173,7 @@ def test_exhausted_retries_are_caught_only_for_verification_jobs() -> None:
         "AwaitInference": {"States.Timeout"},
         # It is caught to be raised in a state of its own, from which a redrive leads back to the shards.
         "Assemble": {"FramesUnreadable"},
+        "CutSequences": {"States.ALL"},
         "LabelingJob": {"SageMaker.ResourceInUseException", "SageMaker.ResourceInUse", "States.ALL"},
         "FindLabelingJob": {"States.ALL"},
         "TakeAnswers": {"States.ALL"},
@@ -384,25 +384,36 @@ def test_a_second_round_waits_anew_for_answers_that_are_late() -> None:
 
 def job(task: Task) -> dict[str, Any]:
     """Render the CreateLabelingJob request for a job of this task, through the selector of Verify."""
-    made = VerificationJob("d-0001-000", "ground-truth", "m", 1, 0, 0, "c", "t", "w", task, ATTRIBUTES[task])
+    made = VerificationJob("d-0001-000", "ground-truth", "m", 1, 0, 0, "c", "t", "w", task, ATTRIBUTES[task], 500)
     selector = evaluation({})
     selector.context["Map"] = {"Item": {"Value": msgspec.to_builtins(made)}}
-    asked = evaluation(selector.template(STATES["Verify"]["ItemSelector"]))
-    arguments: dict[str, Any] = asked.template(STATES["LabelingJob"]["Arguments"])
-    return arguments
+    asked: dict[str, Any] = selector.template(STATES["Verify"]["ItemSelector"])
+    if task == TRACKS:
+        cut = evaluation(asked).template(STATES["CutSequences"]["Arguments"]["Payload"]["cut"])
+        assert cut == {"manifest": "m", "strip_frames": 500}
+        written = {"Payload": {"manifest": "m.sequences"}}
+        asked = evaluation(asked).template(STATES["CutSequences"]["Output"], result=written)
+    # Times are numbers once the template is deployed.
+    text = json.dumps(STATES["LabelingJob"]["Arguments"])
+    arguments = json.loads(text.replace("${StripTimeLimit}", "28800").replace("${TaskTimeLimit}", "3600"))
+    rendered: dict[str, Any] = evaluation(asked).template(arguments)
+    return rendered
 
 
-@pytest.mark.parametrize("task", [BOXES, SEGMENTS])
+@pytest.mark.parametrize("task", [BOXES, SEGMENTS, TRACKS])
 def test_ground_truth_accepts_the_label_attribute_of_the_task(task: Task) -> None:
     name = job(task)["LabelAttributeName"]
     assert re.fullmatch(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,126}", name)
     assert not name.endswith("-metadata")
-    # Ground Truth requires the suffix for references, which segments are, and forbids it for other labels.
-    assert name.endswith("-ref") == (task == SEGMENTS)
-    assert name not in ("source", "source-ref", PRELABEL, SEGMENTATION)
+    # Ground Truth requires the suffix for references, which segments and tracks are, and forbids it for other labels.
+    assert name.endswith("-ref") == (task != BOXES)
+    assert name not in ("source", "source-ref", PRELABEL, PRELABEL_TRACKS, SEGMENTATION)
 
 
-@pytest.mark.parametrize(("task", "kind"), [(BOXES, "BoundingBox"), (SEGMENTS, "SemanticSegmentation")])
+@pytest.mark.parametrize(
+    ("task", "kind"),
+    [(BOXES, "BoundingBox"), (SEGMENTS, "SemanticSegmentation"), (TRACKS, "VideoObjectTracking")],
+)
 def test_a_job_uses_ground_truths_functions_for_its_task(task: Task, kind: str) -> None:
     human = job(task)["HumanTaskConfig"]
     consolidation = human["AnnotationConsolidationConfig"]["AnnotationConsolidationLambdaArn"]
@@ -412,11 +423,31 @@ def test_a_job_uses_ground_truths_functions_for_its_task(task: Task, kind: str) 
     assert all(len(keyword) <= 30 for keyword in human["TaskKeywords"])
 
 
+def test_a_job_of_tracks_asks_for_sequences_on_ground_truths_own_page() -> None:
+    asked = job(TRACKS)
+    assert asked["InputConfig"]["DataSource"]["S3DataSource"] == {"ManifestS3Uri": "m.sequences"}
+    assert asked["HumanTaskConfig"]["UiConfig"] == {"HumanTaskUiArn": "${TracksPageArn}"}
+    page = GIVEN["TracksPageArn"]["Fn::Sub"].replace("${AWS::Partition}", "aws").replace("${AWS::Region}", "eu-west-1")
+    assert page == "arn:aws:sagemaker:eu-west-1:394669845002:human-task-ui/VideoObjectTracking"
+    assert asked["HumanTaskConfig"]["TaskTimeLimitInSeconds"] == 28_800
+    assert job(BOXES)["HumanTaskConfig"]["UiConfig"] == {"UiTemplateS3Uri": "t"}
+    assert job(BOXES)["HumanTaskConfig"]["TaskTimeLimitInSeconds"] == 3_600
+    role = template()["Resources"]["LabelingRole"]["Properties"]
+    # Beyond 8 hours for a task, Ground Truth wants a session of at least 8 hours.
+    assert role["MaxSessionDuration"] >= 8 * 3_600
+
+
+def test_each_attempt_of_a_job_of_tracks_gets_sequences_of_its_own() -> None:
+    assert STATES["NextAttempt"]["Next"] == STATES["NextRound"]["Next"] == "Back-end?"
+    tracks = [choice for choice in STATES["Back-end?"]["Choices"] if "tracks" in choice["Condition"]]
+    assert [choice["Next"] for choice in tracks] == ["CutSequences"]
+
+
 def test_ground_truth_may_invoke_the_functions_that_jobs_name() -> None:
     role = template()["Resources"]["LabelingRole"]["Properties"]["Policies"][0]["PolicyDocument"]["Statement"]
     (invoke,) = (statement for statement in role if statement["Action"] == "lambda:InvokeFunction")
     named = [value for value in GIVEN.values() if ":function:" in str(value)]
-    assert len(named) == 4
+    assert len(named) == 6
     assert sorted(map(str, invoke["Resource"])) == sorted(map(str, named))
 
 

@@ -249,7 +249,7 @@ class Pipeline:
                 break
         return taken
 
-    def assemble(self, max_objects: int = 100_000) -> Assembly:
+    def assemble(self, max_objects: int = 100_000, strip_frames: int = 500) -> Assembly:
         return assemble_run(
             self.run,
             ingest=self.ingest,
@@ -258,6 +258,7 @@ class Pipeline:
             announcements=self.announcements,
             back_ends=self.back_ends,
             max_objects=max_objects,
+            strip_frames=strip_frames,
         )
 
     def publish(self, jobs: Sequence[FinishedJob], part_frames: int = 20_000) -> Publication:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from itertools import pairwise
+from itertools import pairwise, zip_longest
 
 import msgspec
 import pytest
@@ -125,6 +125,23 @@ def test_jobs_hold_all_frames_in_order_within_their_limit(counts: list[dict[str,
     assert [job.key for job in jobs] == [f"labels/d/0001/manifests/verify-{i:03d}.manifest" for i in range(len(jobs))]
     # The first shard of the next job would not have fitted.
     assert all(a.frames + b.parts[0][1] // 10 > max_objects for a, b in pairwise(jobs))
+
+
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 12)), max_size=30), st.integers(2, 6))
+def test_a_job_of_tracks_has_at_most_ten_strips(pieces: list[tuple[str, int]], strip: int) -> None:
+    shards = [
+        LabelledShard(index, camera, lines, 0, 10 * lines) for index, (camera, lines) in enumerate(sorted(pieces))
+    ]
+    jobs = list(split_into_jobs(RunFolder("d", "0001"), shards, 1_000, strip))
+    assert sum(job.frames for job in jobs) == sum(shard.lines for shard in shards)
+
+    def strips(within: list[LabelledShard]) -> int:
+        return sum(-(-sum(s.lines for s in within if s.camera == camera) // strip) for camera in "abc")
+
+    for job, following in zip_longest(jobs, jobs[1:]):
+        assert strips(shards[job.first : job.last + 1]) <= 10
+        # The first shard of the next job would not have fitted.
+        assert following is None or strips(shards[job.first : following.first + 1]) > 10
 
 
 def test_a_shard_that_is_too_large_for_a_job_is_refused() -> None:

@@ -105,6 +105,7 @@ def assemble(frames: int, pace: Pace) -> Assembly:
         announcements=AwsAnnouncements(),
         back_ends=BACK_ENDS,
         max_objects=JOB_FRAMES,
+        strip_frames=0,
     )
     lines = sum(job.frames for job in assembly.jobs)
     if (assembly.frames.uploaded, lines) != (frames, frames // SHARD_FRAMES * (SHARD_FRAMES - REJECTED)):

@@ -10,8 +10,9 @@ from autolabel.contracts.errors import DocumentRefused
 from autolabel.contracts.frames import is_name
 from autolabel.contracts.run_folder import RunFolder
 from autolabel.contracts.verification import (
+    BOXES,
     REVIEW_ALL,
-    SEGMENTS,
+    TRACKS,
     BackEnd,
     Policy,
     ReviewChoice,
@@ -153,13 +154,13 @@ def _check(document: DriveDocument, key: str) -> None:
         refuse(f"`models` names {len(document.models)} models; name 1 to {MAX_MODELS}")
     if len(set(document.models or ())) < len(document.models or ()):
         refuse("`models` names a model twice")
-    if document.verification.task == SEGMENTS:
+    if (task := document.verification.task) != BOXES:
         if not isinstance(document.verification, VerifyAll):
-            refuse(
-                "`verification`: segments need the policy `all`: uncertainty, audits and tracks exist for boxes only"
-            )
+            refuse(f"`verification`: {task} need the policy `all`: uncertainty and audits exist for boxes only")
         if document.verification.back_end == "label-studio":
-            refuse("`verification`: segments need the back-end `ground-truth`: Label Studio verifies boxes only")
+            refuse(f"`verification`: {task} need the back-end `ground-truth`: Label Studio verifies boxes only")
+        if task == TRACKS and not document.tracks:
+            refuse('`verification`: the task `tracks` needs linked boxes: remove `"tracks": false`')
     if isinstance(document.verification, VerifyKeyFrames) and not document.tracks:
         refuse("`verification`: the policy `key-frames` needs tracks: leave out `tracks` or set it to true")
 

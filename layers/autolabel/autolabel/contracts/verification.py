@@ -31,9 +31,10 @@ REVIEW_NONE: ReviewChoice = "none"
 REVIEW_ALL: ReviewChoice = "all"
 
 BackEnd = Literal["ground-truth", "label-studio"]
-Task = Literal["boxes", "segments"]
+Task = Literal["boxes", "segments", "tracks"]
 BOXES: Task = "boxes"
 SEGMENTS: Task = "segments"
+TRACKS: Task = "tracks"
 
 
 class VerifyAll(
@@ -41,7 +42,7 @@ class VerifyAll(
 ):
     """Reviewers get every frame. `back_end`: where they work; the stack's own if it is None.
 
-    `task`: what they correct; segments in Ground Truth only.
+    `task`: what they correct; segments and tracks in Ground Truth only.
     """
 
     back_end: BackEnd | None = None

@@ -11,7 +11,7 @@ from autolabel.contracts.drive import Run
 from autolabel.contracts.errors import UNREADABLE, FramesUnreadable
 from autolabel.contracts.frames import DRIVE_DOCUMENT, drive_prefix
 from autolabel.contracts.ports import Announcements, Bucket, DriveLedger
-from autolabel.contracts.verification import SEGMENTS
+from autolabel.contracts.verification import SEGMENTS, TRACKS
 from autolabel.contracts.wording import counted
 from autolabel.datasets.earlier_runs import read_collected
 from autolabel.datasets.selection import choose_back_end, prepare_jobs, select_frames
@@ -58,14 +58,15 @@ def assemble_run(
     announcements: Announcements,
     back_ends: BackEnds,
     max_objects: int,
+    strip_frames: int,
 ) -> Assembly:
     """Assemble a run, and tell operators if many of its objects are rejected.
 
-    `max_objects`: the most frames in one verification job. All names are derived, and the first call that returns
-    fixes the acceptance criteria, `max_objects` among them, so a repeated call writes the same again. Raises
-    ShardMissing or CountMismatch when a planned shard or a frame is missing, VerificationRefused when no back-end of
-    the stack can verify the run, it needs too many jobs, or a later run took over its reviewers' work;
-    FramesUnreadable when S3 did not give out most of its frames.
+    `max_objects`: the most frames in one verification job; `strip_frames`: in one strip of a job of tracks. All names
+    are derived, and the first call that returns fixes the acceptance criteria, these two among them, so a repeated call
+    writes the same again. Raises ShardMissing or CountMismatch when a planned shard or a frame is missing,
+    VerificationRefused when no back-end of the stack can verify the run, it needs too many jobs, or a later run took
+    over its reviewers' work; FramesUnreadable when S3 did not give out most of its frames.
     """
     check_not_taken_over(label_bucket, run.folder)
     back_end = choose_back_end(run, back_ends)
@@ -73,11 +74,23 @@ def assemble_run(
     _check_readable(run, label_bucket, shards, tally)
     # Jobs were made with criteria that are fixed.
     is_new = not label_bucket.exists(run.folder.acceptance_criteria)
-    criteria = read_criteria(run, label_bucket, _largest_job(run, max_objects))
+    criteria = read_criteria(
+        run,
+        label_bucket,
+        _largest_job(run, max_objects),
+        strip_frames if run.document.verification.task == TRACKS else 0,
+    )
     selected = select_frames(run, shards, criteria, label_bucket)
-    jobs = prepare_jobs(run, selected.manifests, label_bucket, back_end=back_end, workteam=back_ends.workteam)
+    jobs = prepare_jobs(
+        run,
+        selected.manifests,
+        label_bucket,
+        back_end=back_end,
+        workteam=back_ends.workteam,
+        strip_frames=criteria.strip_frames,
+    )
     if is_new:
-        check_job_count(len(jobs), criteria.max_objects)
+        check_job_count(len(jobs), criteria.max_objects, criteria.strip_frames)
     listing = freeze_listing(ingest, label_bucket, run.folder, frozenset(run.document.cameras))
     frames = _count_frames(run, listing, tally)
     _write_issues(run, label_bucket, shards)

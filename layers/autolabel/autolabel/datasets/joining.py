@@ -18,6 +18,7 @@ from autolabel.contracts.verification import (
     BLIND_AUDIT,
     EVERYTHING,
     KEPT,
+    TRACKS,
     VerifyAll,
     VerifyKeyFrames,
 )
@@ -112,8 +113,13 @@ class Join:
             self._label(line, earlier)
             if tracks is not None:
                 line.prelabel_tracks = PrelabelTracks(tuple(tracks), (Origin.MODEL,) * len(tracks))
-            if line.prelabel_tracks is not UNSET:
-                line.tracks, line.origins = carry_tracks(line, line.prelabel_tracks)
+            linked = line.prelabel_tracks
+            if linked is UNSET and self._run.document.verification.task == TRACKS:
+                # A camera with too few frames a second is not linked, but its reviewers made tracks.
+                boxes = len(line.prelabel_boxes)
+                linked = PrelabelTracks(("",) * boxes, (Origin.MODEL,) * boxes)
+            if linked is not UNSET:
+                line.tracks, line.origins = carry_tracks(line, linked)
             yield JoinedFrame(line, uncertainty, next(candidates, b""), position)
 
     def _interpolate(self, shard: Iterator[JoinedFrame]) -> Iterator[JoinedFrame]:
@@ -143,7 +149,8 @@ class Join:
 def carry_tracks(line: ManifestLine, tracks: PrelabelTracks) -> tuple[tuple[str, ...], tuple[Origin, ...]]:
     """Return the track ids and the origins of the boxes of a line's label. `tracks`: of its pre-label.
 
-    A box that a person drew is in no track. A box that was shown and left as it was keeps its origin.
+    A box that a person drew is in no track, unless reviewers verified tracks. A box that was shown and left as it was
+    keeps its origin, or is the model's and the person's if it was left in a track.
     """
     shown = line.prelabel_boxes
     if len(shown) != len(tracks.ids):
@@ -158,9 +165,10 @@ def carry_tracks(line: ManifestLine, tracks: PrelabelTracks) -> tuple[tuple[str,
     ids, origins = list[str](), list[Origin]()
     for box in line.verified_boxes:
         before = pairs.get(id(box))
-        ids.append(tracks.ids[of[id(before)]] if before else "")
+        ids.append(box.track or (tracks.ids[of[id(before)]] if before else ""))
         if was_shown and before and _place(before) == _place(box):
-            origins.append(tracks.origins[of[id(before)]])
+            by_person = box.track and not line.labelled_by_script
+            origins.append(Origin.MODEL_AND_PERSON if by_person else tracks.origins[of[id(before)]])
         else:
             origins.append(Origin.SCRIPT if line.labelled_by_script else Origin.PERSON)
     return tuple(ids), tuple(origins)

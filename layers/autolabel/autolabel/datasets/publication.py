@@ -10,7 +10,7 @@ import msgspec
 from autolabel.contracts.drive import Run
 from autolabel.contracts.errors import CountMismatch, RunMissing
 from autolabel.contracts.ports import Announcements, Bucket, Runs
-from autolabel.contracts.verification import BOXES
+from autolabel.contracts.verification import SEGMENTS
 from autolabel.contracts.wording import counted
 from autolabel.datasets.part_files import PartResult, read_part, read_result, write_part
 from autolabel.datasets.parts import DatasetCounts, Part, plan_parts
@@ -204,7 +204,7 @@ def _published(
         dataset=label_bucket.uri(run.folder.dataset),
         task=task,
         # In the task `segments`, reviewers do not see the boxes.
-        agreement=findings.agreement() if task == BOXES else None,
+        agreement=findings.agreement() if task != SEGMENTS else None,
     )
 
 

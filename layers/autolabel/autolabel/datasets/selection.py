@@ -12,7 +12,7 @@ from autolabel.contracts.drive import Run
 from autolabel.contracts.errors import CountMismatch
 from autolabel.contracts.job_manifest import JobManifest
 from autolabel.contracts.ports import Bucket
-from autolabel.contracts.verification import EVERYTHING, SEGMENTS, UNASKED, VerifyAll, VerifyKeyFrames
+from autolabel.contracts.verification import BOXES, EVERYTHING, UNASKED, VerifyAll, VerifyKeyFrames
 from autolabel.labelling.earlier_labels import EarlierCounts, earlier_frames
 from autolabel.labelling.shards import LabelledShard
 from autolabel.labels.taxonomy import current_taxonomy
@@ -20,8 +20,9 @@ from autolabel.triage.acceptance import AcceptanceCriteria
 from autolabel.triage.key_frames import KeyFrameTriage
 from autolabel.triage.queueing import Triage, UncertaintyTriage
 from autolabel.verification.jobs import (
+    ATTRIBUTES,
     GROUND_TRUTH,
-    LABELS,
+    WITHOUT_PAGE,
     BackEnds,
     VerificationJob,
     job_name,
@@ -45,8 +46,8 @@ class Selection(NamedTuple):
 def choose_back_end(run: Run, back_ends: BackEnds) -> str:
     """Choose the back-end of the run. Raises VerificationRefused, with what to change, if it cannot be used."""
     policy = run.document.verification
-    # Only Ground Truth corrects segments, also in a stack whose default back-end is another.
-    return back_ends.choose(GROUND_TRUTH if policy.task == SEGMENTS else policy.back_end)
+    # Only Ground Truth corrects segments and tracks, also in a stack whose default back-end is another.
+    return back_ends.choose(policy.back_end if policy.task == BOXES else GROUND_TRUTH)
 
 
 def select_frames(
@@ -64,7 +65,7 @@ def select_frames(
         triage.write_kinds()
         manifests, kinds, earlier = tuple(triage.write_queues(criteria.max_objects)), triage.counts, triage.earlier
     else:
-        manifests = tuple(split_into_jobs(run.folder, shards, criteria.max_objects))
+        manifests = tuple(split_into_jobs(run.folder, shards, criteria.max_objects, criteria.strip_frames))
         for manifest in manifests:
             # Joins whole shards inside the bucket, without reading them.
             label_bucket.concatenate(manifest.key, manifest.parts, "application/jsonl")
@@ -94,13 +95,20 @@ def _write_kinds(run: Run, shards: Sequence[LabelledShard], label_bucket: Bucket
 
 
 def prepare_jobs(
-    run: Run, manifests: Iterable[JobManifest], label_bucket: Bucket, *, back_end: str, workteam: str
+    run: Run,
+    manifests: Iterable[JobManifest],
+    label_bucket: Bucket,
+    *,
+    back_end: str,
+    workteam: str,
+    strip_frames: int,
 ) -> tuple[VerificationJob, ...]:
     """Write the label categories and the worker page, which all jobs of a run share, and name the jobs."""
     task = run.document.verification.task
-    page = worker_template(current_taxonomy().colors, run.labels, task)
-    label_bucket.write(run.folder.label_categories, label_categories(run.labels))
-    label_bucket.write(run.folder.worker_page, page, "text/html")
+    label_bucket.write(run.folder.label_categories, label_categories(run.labels, task))
+    if task not in WITHOUT_PAGE:
+        page = worker_template(current_taxonomy().colors, run.labels, task)
+        label_bucket.write(run.folder.worker_page, page, "text/html")
     return tuple(
         VerificationJob(
             name=job_name(label_bucket.name, run.drive, run.run, index),
@@ -111,9 +119,10 @@ def prepare_jobs(
             first=manifest.first,
             last=manifest.last,
             categories=label_bucket.uri(run.folder.label_categories),
-            template=label_bucket.uri(run.folder.worker_page),
+            template="" if task in WITHOUT_PAGE else label_bucket.uri(run.folder.worker_page),
             task=task,
-            attribute=LABELS[task],
+            attribute=ATTRIBUTES[task],
+            strip_frames=strip_frames,
         )
         for index, manifest in enumerate(manifests)
     )

@@ -19,10 +19,14 @@ from autolabel.contracts.drive import (
 from autolabel.contracts.errors import CatalogueUnavailable, DocumentRefused, OtherReview, RunMissing
 from autolabel.contracts.frames import DRIVE_DOCUMENT, drive_prefix
 from autolabel.contracts.ports import Announcements, Bucket, DriveLedger, Executions
-from autolabel.contracts.verification import REVIEW_ALL, REVIEW_CHANGED, SEGMENTS, ReviewChoice
+from autolabel.contracts.verification import REVIEW_ALL, REVIEW_CHANGED, SEGMENTS, TRACKS, ReviewChoice
 from autolabel.drives.listing import frozen_listing
 from autolabel.labels.taxonomy import current_taxonomy
 from autolabel.models.catalogue import Catalogue
+
+# Ground Truth's limits of video jobs (sms-label-cat-config-attributes).
+MAX_TRACK_LABELS = 30
+MAX_TRACK_LABEL = 16
 
 
 class Closed(NamedTuple):
@@ -140,6 +144,8 @@ class Closing:
             raise DocumentRefused(
                 "no-masks", f"{key}: segments are to be verified, but none of its models returns masks: {named}"
             )
+        if document.verification.task == TRACKS:
+            self._check_track_labels(key)
         since = self._now()
         return Run(
             drive=drive,
@@ -154,3 +160,14 @@ class Closing:
             retry_failed_before=0.0 if run == FIRST_RUN else since,
             review=review,
         )
+
+    def _check_track_labels(self, key: str) -> None:
+        """Raise DocumentRefused for classes that Ground Truth's jobs of tracks do not take."""
+        long = [name for name in self._job_labels if len(name) > MAX_TRACK_LABEL]
+        if long or len(self._job_labels) > MAX_TRACK_LABELS:
+            raise DocumentRefused(
+                "track-labels",
+                f"{key}: tracks are to be verified, and Ground Truth then takes {MAX_TRACK_LABELS} classes of at most "
+                f"{MAX_TRACK_LABEL} characters, not {', '.join(long) or len(self._job_labels)}: change the stack's "
+                "parameter JobLabels, then upload drive.json again",
+            )

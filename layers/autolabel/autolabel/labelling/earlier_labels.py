@@ -10,7 +10,7 @@ from msgspec import UNSET
 
 from autolabel.contracts.drive import Run
 from autolabel.contracts.ports import Bucket
-from autolabel.contracts.verification import AGAIN, BOXES, KEPT, REVIEW_ALL, REVIEW_NONE
+from autolabel.contracts.verification import AGAIN, KEPT, REVIEW_ALL, REVIEW_NONE, SEGMENTS
 from autolabel.labelling.shards import LabelledShard
 from autolabel.labels.manifest import (
     CandidateBox,
@@ -101,9 +101,9 @@ def judge_frame(line: bytes, earlier: Sequence[PersonLabel], run: Run) -> Earlie
     final = next((one for one in counting if one.final), newest)
     try:
         kept, start = adopt(final, run.labels), adopt(newest, run.labels)
-        against = contradictions(frame.prelabel_boxes, start.label.boxes, newest.shown) if task == BOXES else []
+        against = contradictions(frame.prelabel_boxes, start.label.boxes, newest.shown) if task != SEGMENTS else []
         # A class cannot be taken out of a picture.
-        stays_whole = task == BOXES or segment_classes(final) <= set(run.labels)
+        stays_whole = task != SEGMENTS or segment_classes(final) <= set(run.labels)
     except (msgspec.DecodeError, IndexError, KeyError, TypeError):
         return NOTHING if run.review == REVIEW_ALL else EarlierFrame(AGAIN, why=UNREADABLE)
     # Segments of another set of classes cannot stand in for a label of this run.
@@ -124,7 +124,7 @@ def judge_frame(line: bytes, earlier: Sequence[PersonLabel], run: Run) -> Earlie
 
 def keep_label(line: ManifestLine, earlier: EarlierFrame, label: PersonLabel) -> None:
     """Put a person's label from an earlier run into a frame's line."""
-    if label.task == BOXES:
+    if label.task != SEGMENTS:
         line.verified, line.verified_metadata = label.label, label.metadata
     else:
         line.verified_segments, line.verified_segments_metadata = label.label, label.metadata
@@ -148,7 +148,7 @@ def _start_from(frame: ManifestLine, start: Adopted, against: Sequence[LabelledB
     Empty if the line is longer than Ground Truth allows, and for segments that a reviewer does not go on with.
     """
     label = start.label
-    segments = label.task != BOXES
+    segments = label.task == SEGMENTS
     if segments and why != UNSURE:
         return ""
     marked = tuple(

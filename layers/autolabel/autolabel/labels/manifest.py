@@ -23,6 +23,8 @@ from autolabel.labels.reviews import Review
 PRELABEL = "prelabel"
 VERIFIED = "verified"
 VERIFIED_SEGMENTS = "verified-ref"
+# Refers to the tracks that the reviewers of a sequence begin from.
+PRELABEL_TRACKS = "prelabel-ref"
 # How a person made the label.
 REVIEW = "review"
 # Ground Truth's rule: the name of an attribute that refers to an object ends with -ref.
@@ -31,6 +33,7 @@ SEGMENTATION = "autolabel-segmentation-ref"
 MAX_LINE = 100_000
 MAX_ATTRIBUTE = 20_000
 BOX_TYPE = "groundtruth/object-detection"
+TRACKS_TYPE = "groundtruth/video-object-tracking"
 SEGMENTATION_TYPE = "groundtruth/semantic-segmentation"
 # Ground Truth's name for the pixels without a class.
 BACKGROUND = "BACKGROUND"
@@ -112,8 +115,11 @@ class BoxLabel(msgspec.Struct):
     annotations: list[BoxAnnotation]
 
 
-class BoxObject(msgspec.Struct):
+class BoxObject(msgspec.Struct, rename={"track": "object-id"}):
+    """`track`: the id of the box's track, where reviewers verified tracks."""
+
     confidence: float = 0.0
+    track: str = ""
 
 
 class BoxMetadata(msgspec.Struct, rename={"class_map": "class-map"}):
@@ -124,7 +130,10 @@ class BoxMetadata(msgspec.Struct, rename={"class_map": "class-map"}):
 
 
 class LabelledBox(msgspec.Struct, frozen=True):
-    """A box of a manifest with its class's name; left, top, width, height in pixels."""
+    """A box of a manifest with its class's name; left, top, width, height in pixels.
+
+    `track`: the id of its track, where reviewers verified tracks.
+    """
 
     name: str
     left: float
@@ -132,6 +141,7 @@ class LabelledBox(msgspec.Struct, frozen=True):
     width: float
     height: float
     confidence: float
+    track: str = ""
 
 
 class Unsure(msgspec.Struct, frozen=True):
@@ -214,6 +224,8 @@ class Origin(StrEnum):
     MODEL = "model"
     # A model found the object before and after, but not in this frame.
     INTERPOLATED = "interpolated"
+    # A person verified the track of the models' box, and left the box.
+    MODEL_AND_PERSON = "model and person"
     PERSON = "person"
     SCRIPT = "script"
 
@@ -425,7 +437,15 @@ def join_boxes(label: BoxLabel, metadata: BoxMetadata, attribute: str) -> list[L
         if name is None:
             raise msgspec.ValidationError(f"class {annotation.class_id} of {attribute} has no name")
         boxes.append(
-            LabelledBox(name, annotation.left, annotation.top, annotation.width, annotation.height, thing.confidence)
+            LabelledBox(
+                name,
+                annotation.left,
+                annotation.top,
+                annotation.width,
+                annotation.height,
+                thing.confidence,
+                thing.track,
+            )
         )
     return boxes
 

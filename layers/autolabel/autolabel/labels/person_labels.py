@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from autolabel.contracts.verification import BOXES, Task
+from autolabel.contracts.verification import BOXES, SEGMENTS, Task
 from autolabel.labels.agreement import pair_boxes
 from autolabel.labels.manifest import (
     BACKGROUND,
@@ -147,7 +147,7 @@ def adopt(label: PersonLabel, classes: Sequence[str]) -> Adopted:
 
     `classes`: in the order of the class ids. Raises msgspec.ValidationError if the label's boxes have another shape.
     """
-    if label.classes == tuple(classes) or label.task != BOXES:
+    if label.classes == tuple(classes) or label.task == SEGMENTS:
         return Adopted(label, 0)
     boxes = label.boxes
     kept = [i for i, box in enumerate(boxes) if box.name in classes]

@@ -21,20 +21,24 @@ from autolabel.triage.proof import Certificate, acceptance_sentences, accepted_c
 
 
 class AcceptanceCriteria(msgspec.Struct, frozen=True, rename={"status": "standing"}):
-    """`max_objects`: frames in one job. `proven`: classes that may be accepted without a person. `status`: how far each
-    class is from acceptance, one sentence each. `certificates`: of all audited classes; absent in an older run.
-    `limits`: under the policy `key-frames`, the IoU of the classes for which the policy's own did not hold."""
+    """`max_objects`: frames in one job; `strip_frames`: in one strip, 0 for jobs without strips.
+
+    `proven`: classes that may be accepted without a person. `status`: how far each class is from acceptance, one
+    sentence each. `certificates`: of all audited classes; absent in an older run. `limits`: under the policy
+    `key-frames`, the IoU of the classes for which the policy's own did not hold.
+    """
 
     max_objects: int
     proven: tuple[str, ...] = ()
     status: tuple[str, ...] = ()
     certificates: tuple[Certificate, ...] = ()
     limits: dict[str, float] = {}
+    strip_frames: int = 0
 
 
-def read_criteria(run: Run, label_bucket: Bucket, max_objects: int) -> AcceptanceCriteria:
+def read_criteria(run: Run, label_bucket: Bucket, max_objects: int, strip_frames: int = 0) -> AcceptanceCriteria:
     """Read the criteria that were fixed for a run, or make them from the evidence of today."""
-    return _fixed_criteria(run, label_bucket) or _current_criteria(run, label_bucket, max_objects)
+    return _fixed_criteria(run, label_bucket) or _current_criteria(run, label_bucket, max_objects, strip_frames)
 
 
 def fix_criteria(run: Run, label_bucket: Bucket, criteria: AcceptanceCriteria) -> None:
@@ -57,10 +61,10 @@ def _fixed_criteria(run: Run, label_bucket: Bucket) -> AcceptanceCriteria | None
     return None if body is None else msgspec.json.decode(body, type=AcceptanceCriteria)
 
 
-def _current_criteria(run: Run, label_bucket: Bucket, max_objects: int) -> AcceptanceCriteria:
+def _current_criteria(run: Run, label_bucket: Bucket, max_objects: int, strip_frames: int) -> AcceptanceCriteria:
     policy = run.document.verification
     if isinstance(policy, VerifyAll):
-        return AcceptanceCriteria(max_objects)
+        return AcceptanceCriteria(max_objects, strip_frames=strip_frames)
     evidence = list(read_evidence(label_bucket, read_recipe(run, label_bucket).full))
     if isinstance(policy, VerifyKeyFrames):
         found = InterpolationRecords(evidence, policy)

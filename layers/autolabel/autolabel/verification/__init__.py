@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         renew_images,
     )
     from autolabel.verification.people import await_reviewers, wake_job
+    from autolabel.verification.sequences import write_sequences
     from autolabel.verification.settlement import settle_round
     from autolabel.verification.takeover import attempts_of, check_not_taken_over, rounds_of, taken_over_by
 else:
@@ -70,6 +71,7 @@ else:
                 "await_reviewers",
                 "wake_job",
             ),
+            "sequences": ("write_sequences",),
             "settlement": ("settle_round",),
             "takeover": (
                 "attempts_of",
@@ -111,4 +113,5 @@ __all__ = [
     "take_notification",
     "taken_over_by",
     "wake_job",
+    "write_sequences",
 ]

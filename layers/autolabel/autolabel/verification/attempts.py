@@ -13,8 +13,9 @@ from typing import TypeAlias
 import msgspec
 
 from autolabel.contracts.ports import Bucket
-from autolabel.contracts.verification import BOXES, Task
+from autolabel.contracts.verification import BOXES, TRACKS, Task
 from autolabel.verification.jobs import JobRound
+from autolabel.verification.sequences import count_sequences
 from autolabel.verification.settlement import read_results, settle_answered
 
 # How long to wait for the answers that the back-end has counted (StopLabelingJob places them "possibly minutes later").
@@ -29,7 +30,7 @@ class JobAttempt(msgspec.Struct, frozen=True):
 
     `job`: its name in the back-end; `attempt`: counted from 1. S3 URIs: `manifest` of the round, `given` of what
     the job got, `output` of the output manifest, if the back-end names one. `labelled`: the number of frames with
-    a label, as the back-end counts them; `waited`: the seconds since it ended.
+    a label, of tracks sequences, as the back-end counts them; `waited`: the seconds since it ended.
     """
 
     job: str
@@ -105,7 +106,9 @@ def take_answers(one: JobAttempt, answers: Answers, *, label_bucket: Bucket, nam
     job = JobRound(one.job, one.back_end, one.round, one.given, 0, one.output, one.task)
     output = answers(job, lambda: label_bucket.lines(_key(one.given, label_bucket)))
     found = settle_answered(job, output, label_bucket=label_bucket, names=names)
-    missing = max(0, one.labelled - found.labels)
+    # Ground Truth counts what it gave to reviewers, of tracks the sequences.
+    came = count_sequences(one.given, found.labelled, label_bucket) if one.task == TRACKS else len(found.labelled)
+    missing = max(0, one.labelled - came)
     if missing and one.waited < PATIENCE_SECONDS:
         return None
     encoded = (msgspec.json.encode(result) + b"\n" for result in found.results)

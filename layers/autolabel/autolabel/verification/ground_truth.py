@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from autolabel.contracts.ports import Bucket
-from autolabel.contracts.verification import SEGMENTS
+from autolabel.contracts.verification import SEGMENTS, TRACKS
 from autolabel.labels.manifest import (
     BOX_TYPE,
     REVIEW,
@@ -25,6 +25,7 @@ from autolabel.labels.reviews import MAX_REVIEW, Marks, Review, known_seconds, r
 from autolabel.streams.json_depth import is_deep
 from autolabel.streams.ordered_map import map_in_order
 from autolabel.verification.jobs import LABELS, JobRound
+from autolabel.verification.sequence_labels import expand_output
 
 _OUTPUT = "manifests/output/output.manifest"
 _RESPONSES = "annotations/worker-response/iteration-1/"
@@ -39,7 +40,8 @@ def read_output(one: JobRound, frames: Iterable[bytes], label_bucket: Bucket) ->
     """Yield the lines of a labelling job's output manifest, each with the `review` of its response, if there is one.
 
     `frames`: the lines of the job's manifest; a line's position names its response. Responses to segments are not
-    read, because they hold whole pictures.
+    read, because they hold whole pictures. Tracks are expanded to the boxes of each frame; the format of responses to
+    them is not documented.
     """
     if not one.output:
         # An earlier attempt of the round left no frame open, and no job was created.
@@ -47,6 +49,9 @@ def read_output(one: JobRound, frames: Iterable[bytes], label_bucket: Bucket) ->
     output = one.output.removeprefix(label_bucket.uri(""))
     if one.task == SEGMENTS:
         yield from label_bucket.lines(output)
+        return
+    if one.task == TRACKS:
+        yield from expand_output(one, frames, label_bucket)
         return
     responses = (
         _find_responses(label_bucket, output.removesuffix(_OUTPUT) + _RESPONSES) if output.endswith(_OUTPUT) else {}
@@ -70,7 +75,8 @@ def read_answers(
     """Yield what reviewers answered before a job was stopped or failed: the output lines of these frames.
 
     Lines of the output manifest come first, if it is there. Then come frames that it lacks, from the reviewers'
-    responses. Segments are in the manifest only, because a response does not say which picture became the label.
+    responses. Segments and tracks are in the manifest only: a response does not say which picture became the label, and
+    the format of responses to tracks is not documented.
     `one.output`: empty if Ground Truth names no manifest. `frames`: opens the job's manifest; `classes`: in the order
     of the class ids.
     """
@@ -90,7 +96,7 @@ def read_answers(
             if attribute in line or metadata_of(attribute) in line:
                 found.add(source)
                 yield body
-    if one.task == SEGMENTS:
+    if one.task in (SEGMENTS, TRACKS):
         return
     responses = _find_responses(label_bucket, folder + _RESPONSES)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import html
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from importlib.resources import files
 
@@ -17,9 +18,9 @@ import msgspec
 from autolabel.contracts.errors import CountMismatch, VerificationRefused
 from autolabel.contracts.job_manifest import JobManifest
 from autolabel.contracts.run_folder import RunFolder
-from autolabel.contracts.verification import BOXES, SEGMENTS, Task
+from autolabel.contracts.verification import BOXES, SEGMENTS, TRACKS, Task
 from autolabel.labelling.shards import LabelledShard
-from autolabel.labels.manifest import PRELABEL, SEGMENTATION, VERIFIED, VERIFIED_SEGMENTS
+from autolabel.labels.manifest import PRELABEL, PRELABEL_TRACKS, SEGMENTATION, VERIFIED, VERIFIED_SEGMENTS
 
 GROUND_TRUTH = "ground-truth"
 LABEL_STUDIO = "label-studio"
@@ -27,13 +28,19 @@ LABEL_STUDIO = "label-studio"
 LAST_ROUND = 2
 # Ground Truth's quota of semantic-segmentation jobs (input-data-limits).
 MAX_SEGMENTED = 20_000
+# Ground Truth's quota of video jobs: sequences in a manifest.
+MAX_SEQUENCES = 10
 # Most jobs of a run: the events of all of them share the 25,000 of one execution.
 MAX_JOBS = 200
-# The attribute of the reviewers' label. For references, Ground Truth takes only names that end in -ref.
-LABELS = {BOXES: VERIFIED, SEGMENTS: VERIFIED_SEGMENTS}
+# The attribute of the reviewers' label of a frame. Tracks are read as the boxes of each frame.
+LABELS = {BOXES: VERIFIED, SEGMENTS: VERIFIED_SEGMENTS, TRACKS: VERIFIED}
+# The attribute that a job writes. For references, Ground Truth takes only names that end in -ref.
+ATTRIBUTES = LABELS | {TRACKS: "verified-tracks-ref"}
 # The table that says what belongs to each class, for the pages of both tasks.
 _CLASSES = "classes.liquid.html"
 _PAGES = {BOXES: "worker.liquid.html", SEGMENTS: "segments.liquid.html"}
+# Tasks that Ground Truth shows on a page of its own.
+WITHOUT_PAGE = frozenset({TRACKS})
 # Resources that Ground Truth defines (API permissions reference).
 _WORKTEAM = re.compile(
     r"arn:aws[a-z-]*:sagemaker:(?P<region>[a-z0-9-]+):\d{12}:workteam/(?P<crowd>[a-z-]+)/[A-Za-z0-9-]+"
@@ -68,6 +75,7 @@ class VerificationJob(msgspec.Struct, frozen=True):
 
     `name` has room for round and attempt; `manifest`, `categories`, `template`: S3 URIs. `workteam`: the ARN of Ground
     Truth's work team. `task`: what reviewers correct; `attribute`: the name of their label in a manifest line.
+    `template`: empty if Ground Truth has the page. `strip_frames`: the most frames of a strip, for the task `tracks`.
     """
 
     name: str
@@ -81,6 +89,7 @@ class VerificationJob(msgspec.Struct, frozen=True):
     workteam: str = ""
     task: Task = BOXES
     attribute: str = VERIFIED
+    strip_frames: int = 0
 
 
 class EarlierAttempt(msgspec.Struct, frozen=True):
@@ -126,24 +135,38 @@ def check_workteam(arn: str, region: str) -> None:
         )
 
 
-def check_job_count(jobs: int, max_objects: int) -> None:
-    """Raise VerificationRefused, with what to change, for more jobs than a run may have."""
+def check_job_count(jobs: int, max_objects: int, strip_frames: int = 0) -> None:
+    """Raise VerificationRefused, with what to change, for more jobs than a run may have.
+
+    `strip_frames`: the most frames of a strip; 0 for jobs without strips.
+    """
     if jobs > MAX_JOBS:
+        most = f"{MAX_SEQUENCES} strips of {strip_frames}" if strip_frames else str(max_objects)
+        parameter = "StripFrames" if strip_frames else "MaxJobObjects"
         raise VerificationRefused(
             "too-many-jobs",
-            f"the run needs {jobs} verification jobs of at most {max_objects} frames, and {MAX_JOBS} are the most: "
-            "raise the stack's parameter MaxJobObjects and redrive the run, or upload the drive in parts",
+            f"the run needs {jobs} verification jobs of at most {most} frames, and {MAX_JOBS} are the most: "
+            f"raise the stack's parameter {parameter} and redrive the run, or upload the drive in parts",
         )
 
 
-def split_into_jobs(folder: RunFolder, shards: Iterable[LabelledShard], max_objects: int) -> Iterator[JobManifest]:
+def split_into_jobs(
+    folder: RunFolder, shards: Iterable[LabelledShard], max_objects: int, strip_frames: int = 0
+) -> Iterator[JobManifest]:
     """Group whole shards into manifests of at most `max_objects` frames, in order; empty shards are left out.
 
+    `strip_frames`: if it is not 0, a manifest also has at most MAX_SEQUENCES strips of this many frames of one camera.
     Rejected frames have no line, and frames with a kept label are not asked; neither counts. Raises CountMismatch for a
-    shard that is too large for a job.
+    shard that is too large for a job, VerificationRefused for one with too many strips.
     """
     parts: list[tuple[str, int]] = []
     frames, index, first, last = 0, 0, 0, 0
+    of_camera = Counter[str]()
+
+    def strips(more: LabelledShard, lines: int) -> int:
+        counts = of_camera + Counter({more.camera: lines})
+        return sum(-(-count // strip_frames) for count in counts.values()) if strip_frames else 0
+
     for shard in shards:
         part, lines, size = shard.part("manifest"), shard.lines, shard.manifest_bytes
         if shard.asked:
@@ -152,12 +175,20 @@ def split_into_jobs(folder: RunFolder, shards: Iterable[LabelledShard], max_obje
             continue
         if lines > max_objects:
             raise CountMismatch(f"shard {shard.index} has {lines} frames, a job takes at most {max_objects}")
-        if parts and frames + lines > max_objects:
+        if parts and (frames + lines > max_objects or strips(shard, lines) > MAX_SEQUENCES):
             yield JobManifest(folder.job_manifest(index), frames, tuple(parts), first, last)
             parts, frames, index = [], 0, index + 1
+            of_camera.clear()
+        if strips(shard, lines) > MAX_SEQUENCES:
+            raise VerificationRefused(
+                "too-many-strips",
+                f"shard {shard.index} has {lines} frames, and a job takes {MAX_SEQUENCES} strips of {strip_frames}: "
+                "raise the stack's parameter StripFrames and redrive the run",
+            )
         first, last = first if parts else shard.index, shard.index
         parts.append((folder.shard(shard.index, part), size))
         frames += lines
+        of_camera[shard.camera] += lines
     if parts:
         yield JobManifest(folder.job_manifest(index), frames, tuple(parts), first, last)
 
@@ -173,9 +204,15 @@ def job_name(bucket: str, drive: str, run: str, index: int) -> str:
     return f"{readable}-{hashlib.sha256(f'{bucket}/{drive}'.encode()).hexdigest()[:8]}-{run}-{index:03d}"
 
 
-def label_categories(labels: Sequence[str]) -> bytes:
-    """Encode the label category file of an image job. The order of the labels gives the class ids of the manifests."""
-    return msgspec.json.encode({"document-version": "2018-11-28", "labels": [{"label": name} for name in labels]})
+def label_categories(labels: Sequence[str], task: Task = BOXES) -> bytes:
+    """Encode the label category file of a job. The order of the labels gives the class ids of the manifests."""
+    named = [{"label": name} for name in labels]
+    if task == TRACKS:
+        # Jobs of images name the version in another word.
+        return msgspec.json.encode(
+            {"documentVersion": "2020-03-01", "labels": named, "auditLabelAttributeName": PRELABEL_TRACKS}
+        )
+    return msgspec.json.encode({"document-version": "2018-11-28", "labels": named})
 
 
 def worker_template(colors: dict[str, str], labels: Sequence[str], task: Task = BOXES) -> bytes:

@@ -166,18 +166,18 @@ def settle_round(one: JobRound, output: Iterable[bytes], *, label_bucket: Bucket
 
 
 class Answers(NamedTuple):
-    """The results of the frames that a back-end's output has a line of; `labels`: the number of lines with a label."""
+    """The results of the frames that a back-end's output has a line of; `labelled`: the frames with a label."""
 
     results: list[Result]
-    labels: int
+    labelled: frozenset[str]
 
 
 def settle_answered(one: JobRound, output: Iterable[bytes], *, label_bucket: Bucket, names: frozenset[str]) -> Answers:
     """Settle only the frames of a manifest that the output has a line of, in the order of the manifest."""
     settlement = _settlement(one, output, label_bucket, names)
-    labels = sum(found.label != b"null" for found in settlement.found.lines.values())
+    labelled = frozenset(source for source, found in settlement.found.lines.items() if found.label != b"null")
     bodies = label_bucket.lines(one.manifest.removeprefix(label_bucket.uri("")))
-    return Answers(list(settlement.answered(bodies)), labels)
+    return Answers(list(settlement.answered(bodies)), labelled)
 
 
 def read_results(label_bucket: Bucket, uri: str) -> Iterator[Result]:

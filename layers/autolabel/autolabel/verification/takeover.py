@@ -12,10 +12,11 @@ from autolabel.contracts.drive import Run
 from autolabel.contracts.errors import VerificationRefused
 from autolabel.contracts.ports import Bucket, LabelingJobs
 from autolabel.contracts.run_folder import RunFolder
-from autolabel.contracts.verification import SEGMENTS
+from autolabel.contracts.verification import BOXES, TRACKS
 from autolabel.verification.attempts import JobAttempt, attempt_results, take_answers
 from autolabel.verification.ground_truth import read_answers
 from autolabel.verification.jobs import GROUND_TRUTH, LABEL_STUDIO, LAST_ROUND, job_name
+from autolabel.verification.sequences import frames_manifest
 
 _ROUND = re.compile(r"verify-([0-9]{3,})(-again)?\.manifest")
 _OPEN = ("Initializing", "InProgress")
@@ -141,7 +142,7 @@ def _end_round(
             back_end=GROUND_TRUTH,
             round=one.round,
             manifest=manifest,
-            given=state.manifest,
+            given=frames_manifest(state.manifest) if task == TRACKS else state.manifest,
             attempt=attempt,
             labelled=state.labelled,
             waited=waited,
@@ -160,7 +161,7 @@ def _end_round(
         if left_out:
             missing[job] = left_out
         attempt += 1
-    elsewhere = earlier.document.verification.back_end != GROUND_TRUTH and task != SEGMENTS
+    elsewhere = earlier.document.verification.back_end != GROUND_TRUTH and task == BOXES
     if (
         attempt == 1
         and not waiting

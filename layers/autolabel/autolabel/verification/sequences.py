@@ -1,0 +1,268 @@
+"""Sequences: the strips of frames in which reviewers verify tracks, as Ground Truth's video jobs take them.
+
+The frames of a job stay the unit that settling accounts for. What Ground Truth gets is made of them: a sequence file
+and the tracks to begin from (a SeqLabel) for each strip, and a manifest that names these. Shapes and limits: developer
+guide, sms-video-manual-data-setup and sms-data-output.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+import msgspec
+from msgspec import UNSET
+
+from autolabel.contracts.errors import CountMismatch
+from autolabel.contracts.ports import Bucket
+from autolabel.labels.manifest import (
+    PRELABEL_TRACKS,
+    TRACKS_TYPE,
+    ImageSize,
+    LabelledBox,
+    ManifestLine,
+    metadata_of,
+    read_line,
+)
+
+_NANOSECONDS = 1_000_000_000
+
+
+class SequenceFrame(msgspec.Struct, frozen=True, rename="kebab"):
+    """A frame of a sequence file. `frame`: its name below the file's prefix; `unix_timestamp`: whole seconds."""
+
+    frame_no: int
+    frame: str
+    unix_timestamp: int
+
+
+class SequenceFile(msgspec.Struct, frozen=True, rename="kebab"):
+    """A sequence: consecutive frames of one camera, in the order of their names, which is that of time."""
+
+    seq_no: int
+    prefix: str
+    number_of_frames: int
+    frames: tuple[SequenceFrame, ...]
+
+    @property
+    def shown(self) -> list[str]:
+        """Return the S3 URIs of the objects that reviewers see, in order."""
+        return [self.prefix + frame.frame for frame in self.frames]
+
+
+class TrackBox(msgspec.Struct, frozen=True, rename="kebab"):
+    """A box of a SeqLabel, in whole pixels. `object_id`: of its track; `object_name`: as in `car:1`."""
+
+    class_id: str
+    left: int
+    top: int
+    width: int
+    height: int
+    object_id: str
+    object_name: str
+    label_category_attributes: dict[str, str] = {}
+
+
+class TrackFrame(msgspec.Struct, frozen=True, rename="kebab"):
+    """The boxes of a frame in a SeqLabel."""
+
+    frame_no: int
+    frame: str
+    annotations: tuple[TrackBox, ...]
+
+
+class SeqLabel(msgspec.Struct, frozen=True, rename="kebab"):
+    """The tracks of a sequence. A frame that is not listed has no boxes."""
+
+    tracking_annotations: tuple[TrackFrame, ...]
+
+
+class TracksMetadata(msgspec.Struct, frozen=True, rename="kebab"):
+    """The metadata of the tracks that reviewers begin from. `class_map`: the names of the class ids that they have."""
+
+    class_map: dict[str, str]
+    type: str
+    human_annotated: str
+    creation_date: str
+    job_name: str
+
+
+class SequenceLine(
+    msgspec.Struct,
+    frozen=True,
+    rename={"sequence": "source-ref", "prelabel": PRELABEL_TRACKS, "metadata": metadata_of(PRELABEL_TRACKS)},
+):
+    """A line of the manifest of sequences: the S3 URIs of the sequence file and of the SeqLabel to begin from."""
+
+    sequence: str
+    prelabel: str
+    metadata: TracksMetadata
+
+
+class WrittenSequences(msgspec.Struct, frozen=True):
+    """The sequences of a job: the S3 URI of their manifest."""
+
+    manifest: str
+
+
+class ShownFrame(NamedTuple):
+    """A frame of a job: its own S3 URI, and its size."""
+
+    source: str
+    size: ImageSize
+
+
+def sequences_manifest(manifest: str) -> str:
+    """Return the key or S3 URI of the manifest of sequences; `manifest`: of the job's frames."""
+    return f"{manifest.removesuffix('.manifest')}.sequences.manifest"
+
+
+def frames_manifest(sequences: str) -> str:
+    """Return the key or S3 URI of the manifest of frames; `sequences`: of the job's sequences."""
+    return f"{sequences.removesuffix('.sequences.manifest')}.manifest"
+
+
+def write_sequences(manifest: str, strip_frames: int, classes: Sequence[str], label_bucket: Bucket) -> WrittenSequences:
+    """Write the sequences of a job, once, since a job may be at work with them.
+
+    `manifest`: the S3 URI of the job's frames; `strip_frames`: the most in a sequence. `classes`: in the order of the
+    class ids. Raises CountMismatch for frames that are not in the order of their names, as the worker's page sorts
+    them.
+    """
+    key = manifest.removeprefix(label_bucket.uri(""))
+    name = sequences_manifest(key)
+    if not label_bucket.exists(name):
+        folder = f"{name.removesuffix('.manifest')}/"
+        lines = (
+            msgspec.json.encode(_write_sequence(folder, number, strip, classes, label_bucket)) + b"\n"
+            for number, strip in enumerate(_strips(map(read_line, label_bucket.lines(key)), strip_frames), 1)
+        )
+        label_bucket.write_stream(name, lines, "application/jsonl", once=True)
+    return WrittenSequences(label_bucket.uri(name))
+
+
+def read_sequence_lines(manifest: str, label_bucket: Bucket) -> Iterator[SequenceLine]:
+    """Read the manifest of a job's sequences. `manifest`: the S3 URI of its frames."""
+    key = sequences_manifest(manifest.removeprefix(label_bucket.uri("")))
+    return map(msgspec.json.Decoder(SequenceLine).decode, label_bucket.lines(key))
+
+
+def read_sequence(line: SequenceLine, label_bucket: Bucket) -> tuple[SequenceFile, dict[str, tuple[TrackBox, ...]]]:
+    """Read a sequence that `write_sequences` wrote, and the boxes that it shows, by the name of the frame."""
+    sequence = msgspec.json.decode(_read(line.sequence, label_bucket), type=SequenceFile)
+    shown = msgspec.json.decode(_read(line.prelabel, label_bucket), type=SeqLabel)
+    return sequence, {frame.frame: frame.annotations for frame in shown.tracking_annotations}
+
+
+def shown_object(line: ManifestLine) -> str:
+    """Return the S3 URI of the object that reviewers see of a frame."""
+    return line.review_ref or line.source_ref
+
+
+def shown_frames(frames: Iterable[bytes]) -> dict[str, ShownFrame]:
+    """Find the frames of a job by the S3 URIs of what reviewers see. `frames`: the lines of its manifest."""
+    return {shown_object(line): ShownFrame(line.source_ref, line.size) for line in map(read_line, frames)}
+
+
+def count_sequences(manifest: str, labelled: Collection[str], label_bucket: Bucket) -> int:
+    """Count the sequences of a job that have a labelled frame, since Ground Truth counts sequences.
+
+    `manifest`: the S3 URI of the job's frames; `labelled`: the S3 URIs of those with a label.
+    """
+    frames = shown_frames(label_bucket.lines(manifest.removeprefix(label_bucket.uri(""))))
+    return sum(
+        any(frames[uri].source in labelled for uri in read_sequence(line, label_bucket)[0].shown)
+        for line in read_sequence_lines(manifest, label_bucket)
+    )
+
+
+def own_id(*parts: str | int) -> str:
+    """Derive the id of an object that no track of the run has."""
+    return hashlib.sha256(msgspec.json.encode(parts)).hexdigest()[:12]
+
+
+def _read(uri: str, label_bucket: Bucket) -> bytes:
+    return label_bucket.read(uri.removeprefix(label_bucket.uri(""))) or b""
+
+
+def _strips(lines: Iterable[ManifestLine], strip_frames: int) -> Iterator[list[ManifestLine]]:
+    """Cut a job's frames into strips of one prefix."""
+    strip, before = list[ManifestLine](), ""
+    for line in lines:
+        prefix, _, name = shown_object(line).rpartition("/")
+        same = bool(strip) and shown_object(strip[0]).rpartition("/")[0] == prefix
+        if same and name.encode() <= before.encode():
+            raise CountMismatch(f"{line.source_ref} comes after {before}, and the worker's page sorts frames by name")
+        if strip and (not same or len(strip) == strip_frames):
+            yield strip
+            strip = []
+        strip.append(line)
+        before = name
+    if strip:
+        yield strip
+
+
+def _write_sequence(
+    folder: str, number: int, strip: Sequence[ManifestLine], classes: Sequence[str], label_bucket: Bucket
+) -> SequenceLine:
+    """Write the files of one sequence; return its line of the manifest."""
+    names = _Names(classes)
+    prefix = shown_object(strip[0]).rpartition("/")[0] + "/"
+    frames = [
+        SequenceFrame(at, shown_object(line).removeprefix(prefix), int(line.origin.timestamp) // _NANOSECONDS)
+        for at, line in enumerate(strip, 1)
+    ]
+    tracks = [
+        TrackFrame(frame.frame_no, frame.frame, boxes)
+        for frame, line in zip(frames, strip, strict=True)
+        if (boxes := tuple(names.box(box, id) for box, id in _shown_boxes(line)))
+    ]
+    sequence, prelabel = f"{folder}{number:02d}.json", f"{folder}{number:02d}.SeqLabel.json"
+    label_bucket.write(sequence, msgspec.json.encode(SequenceFile(number, prefix, len(frames), tuple(frames))))
+    label_bucket.write(prelabel, msgspec.json.encode(SeqLabel(tuple(tracks))))
+    made = msgspec.json.decode(strip[0].prelabel_metadata or b"{}", type=_Made)
+    metadata = TracksMetadata(names.class_map, TRACKS_TYPE, "no", made.creation_date, made.job_name)
+    return SequenceLine(label_bucket.uri(sequence), label_bucket.uri(prelabel), metadata)
+
+
+class _Made(msgspec.Struct, rename="kebab"):
+    creation_date: str = ""
+    job_name: str = ""
+
+
+def _shown_boxes(line: ManifestLine) -> Iterator[tuple[LabelledBox, str]]:
+    """Yield the boxes of a frame that reviewers begin from, with the ids of their objects.
+
+    A box in no track is an object of one frame. What contradicts an earlier label is a box too, since the page of a
+    sequence has no marks; a reviewer deletes it if it is wrong.
+    """
+    ids = line.prelabel_tracks.ids if line.prelabel_tracks is not UNSET else ()
+    candidates = line.uncertainty.candidates if line.uncertainty is not UNSET else ()
+    new = (LabelledBox(c.label, c.left, c.top, c.width, c.height, c.confidence) for c in candidates if c.new)
+    used = set[str]()
+    for at, box in enumerate((*line.prelabel_boxes, *new)):
+        id = box.track or (ids[at] if at < len(ids) else "")
+        if not id or id in used:
+            id = own_id(line.source_ref, at)
+        used.add(id)
+        yield box, id
+
+
+class _Names:
+    """Numbers the classes and the objects of a sequence. `class_map`: the classes that it has."""
+
+    def __init__(self, classes: Sequence[str]) -> None:
+        self._ids = {name: str(at) for at, name in enumerate(classes)}
+        self._objects: dict[str, str] = {}
+        self._counts: dict[str, int] = {}
+        self.class_map: dict[str, str] = {}
+
+    def box(self, box: LabelledBox, id: str) -> TrackBox:
+        class_id = self._ids[box.name]
+        self.class_map[class_id] = box.name
+        if id not in self._objects:
+            self._counts[box.name] = self._counts.get(box.name, 0) + 1
+            self._objects[id] = f"{box.name}:{self._counts[box.name]}"
+        sides = (round(box.left), round(box.top), round(box.width), round(box.height))
+        return TrackBox(class_id, *sides, id, self._objects[id])

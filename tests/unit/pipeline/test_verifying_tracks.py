@@ -1,0 +1,276 @@
+"""A run whose reviewers verify tracks, from drive.json to the dataset."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from autolabel.contracts.errors import VerificationRefused
+from autolabel.contracts.verification import EVERYTHING, KEPT, TRACKS
+from autolabel.datasets.assembly import Assembly
+from autolabel.datasets.verified_labels import FinishedJob
+from autolabel.labels.manifest import LabelledBy, ManifestLine, Origin, read_line
+from autolabel.reporting.summary import Summary
+from autolabel.verification.attempts import JobAttempt, take_attempt
+from autolabel.verification.ground_truth import read_answers, read_output
+from autolabel.verification.jobs import LABEL_STUDIO, BackEnds, EarlierAttempt, JobRound, VerificationJob
+from autolabel.verification.sequences import write_sequences
+from autolabel.verification.settlement import Settled, settle_round
+from tests.fakes.answers import answer
+from tests.fakes.images import png
+from tests.fakes.pipeline import DRIVE, JOB_LABELS, Pipeline, drive_document
+from tests.fakes.track_jobs import Boxes, FakeTrackJobs, Review
+
+VERIFICATION = {"policy": "all", "task": "tracks"}
+FRAMES = 8
+SECOND = 1_000_000_000
+# A car that stands still.
+CAR = (0.1, 0.2, 0.4, 0.6)
+
+
+def assembled(rate: int = 10, frames: int = FRAMES, shard_frames: int = 3, **limits: int) -> tuple[Pipeline, Assembly]:
+    """Assemble a run of a camera with `rate` frames a second. Each frame shows the same car."""
+    pipeline = Pipeline()
+    pipeline.jobs = FakeTrackJobs(pipeline.labels, JOB_LABELS)
+    for index in range(frames):
+        key = f"drives/{DRIVE}/front/{1_700_000_000 * SECOND + index * SECOND // rate}.png"
+        pipeline.submit(pipeline.upload(key, png()))
+    pipeline.close(drive_document(verification=VERIFICATION))
+    for invocation in pipeline.endpoints.taken:
+        pipeline.collect(pipeline.endpoints.answer(invocation, answer([CAR])))
+    pipeline.reconcile()
+    pipeline.plan(shard_frames)
+    pipeline.label()
+    return pipeline, pipeline.assemble(**limits)
+
+
+class Reviewing:
+    """The rounds and attempts of one verification job, as the state machine makes them."""
+
+    def __init__(self, pipeline: Pipeline, job: VerificationJob) -> None:
+        self.pipeline, self.job = pipeline, job
+        self.name, self.manifest, self.frames = job.name, job.manifest, job.frames
+        self.rounds: list[Settled] = []
+        self._begin_round()
+
+    def _begin_round(self) -> None:
+        self.given, self.attempt, self.attempts = self.manifest, 1, list[EarlierAttempt]()
+
+    def create(self) -> str:
+        """Create the labelling job of this attempt."""
+        labels = self.pipeline.run.labels
+        written = write_sequences(self.given, self.job.strip_frames, labels, self.pipeline.labels)
+        name = f"{self.name}-{self.attempt}"
+        self.pipeline.jobs.create(name, written.manifest)
+        return name
+
+    def take(self, name: str, status: str) -> None:
+        """Let the job end early, and take in its answers."""
+        jobs = self.pipeline.jobs
+        output = jobs.end(name, status)
+        one = JobAttempt(
+            name,
+            "ground-truth",
+            1,
+            self.manifest,
+            self.given,
+            self.attempt,
+            jobs.jobs[name].labelled,
+            0,
+            output,
+            TRACKS,
+        )
+        taken = take_attempt(
+            one,
+            lambda job, lines: read_answers(job, lines, self.pipeline.labels, self.pipeline.run.labels),
+            label_bucket=self.pipeline.labels,
+            names=frozenset(self.pipeline.run.labels),
+        )
+        assert not taken.waiting
+        self.attempts.append(EarlierAttempt(taken.results, taken.missing))
+        self.given, self.attempt = taken.manifest, self.attempt + 1
+
+    def settle(self, name: str) -> Settled:
+        one = JobRound(
+            name,
+            "ground-truth",
+            len(self.rounds) + 1,
+            self.manifest,
+            self.frames,
+            self.pipeline.jobs.end(name),
+            TRACKS,
+            tuple(self.attempts),
+            self.given,
+        )
+        labels = self.pipeline.labels
+        output = read_output(one, labels.lines(self.pipeline.key_of(self.given)), labels)
+        settled = settle_round(one, output, label_bucket=labels, names=frozenset(self.pipeline.run.labels))
+        self.rounds.append(settled)
+        if settled.again:
+            self.name, self.manifest, self.frames = f"{self.name}-again", settled.again.manifest, settled.again.frames
+            self._begin_round()
+        return settled
+
+    def review(self, *reviews: Review) -> Settled:
+        """Finish a round: the first sequences by these reviews, and the others as they are shown."""
+        name = self.create()
+        for place in range(len(self.pipeline.jobs.jobs[name].sequences)):
+            self.pipeline.jobs.answer(name, place, reviews[place] if place < len(reviews) else lambda shown: shown)
+        return self.settle(name)
+
+    @property
+    def finished(self) -> FinishedJob:
+        job = self.job
+        return FinishedJob(job.name, "Completed", job.frames, job.first, job.last, tuple(self.rounds))
+
+
+def published(pipeline: Pipeline, *reviewing: Reviewing) -> list[ManifestLine]:
+    pipeline.publish([one.finished for one in reviewing])
+    return [read_line(body) for body in pipeline.labels.lines(pipeline.run.folder.dataset)]
+
+
+def summary(pipeline: Pipeline) -> Summary:
+    return msgspec.json.decode(pipeline.labels.objects[pipeline.run.folder.summary], type=Summary)
+
+
+def wider(shown: Boxes) -> Boxes:
+    """Make the boxes of the second frame wider, and split the track from the third frame on."""
+    return {
+        name: [
+            {**box, "width": box["width"] + 3 * (at == 1), "object-id": "new" if at > 1 else box["object-id"]}
+            for box in boxes
+        ]
+        for at, (name, boxes) in enumerate(shown.items())
+    }
+
+
+def test_verified_tracks_are_in_the_dataset() -> None:
+    pipeline, assembly = assembled(strip_frames=4)
+    (job,) = assembly.jobs
+    assert (job.task, job.attribute, job.template, job.strip_frames) == (TRACKS, "verified-tracks-ref", "", 4)
+    reviewing = Reviewing(pipeline, job)
+    settled = reviewing.review(wider)
+    # Frames with another track are adjusted too.
+    assert (settled.verified, settled.unadjusted, settled.again) == (FRAMES, FRAMES - 3, None)
+    lines = published(pipeline, reviewing)
+    assert {line.origin.labelled_by for line in lines} == {LabelledBy.MODEL_AND_PERSON}
+    left = Origin.MODEL_AND_PERSON
+    assert [line.origins for line in lines] == [(left,), (Origin.PERSON,), *[(left,)] * 6]
+    ids = [line.tracks[0] for line in lines if line.tracks]
+    assert ids[0] == ids[1] == ids[4] == ids[7]
+    assert ids[2] == ids[3] != ids[0]
+    shown = [line.prelabel_boxes[0].width for line in lines]
+    assert [line.verified_boxes[0].width - width for line, width in zip(lines, shown, strict=True)] == [0, 3, *[0] * 6]
+    told = summary(pipeline)
+    assert told.task == TRACKS
+    assert told.agreement is not None
+    assert (told.agreement.shown.frames, told.agreement.shown.untouched) == (FRAMES, FRAMES - 1)
+    assert told.verification[0].verified == FRAMES
+
+
+def test_the_frames_of_a_failed_strip_get_a_second_round_and_then_stand() -> None:
+    pipeline, assembly = assembled(strip_frames=4)
+    reviewing = Reviewing(pipeline, assembly.jobs[0])
+    first = reviewing.review(lambda _: "too dark", lambda shown: shown)
+    assert (first.verified, first.failed, first.again and first.again.frames) == (4, 4, 4)
+    second = reviewing.review(lambda _: "still too dark")
+    assert (second.verified, second.failed, second.again) == (0, 4, None)
+    lines = published(pipeline, reviewing)
+    assert [line.origin.verification for line in lines] == ["still too dark"] * 4 + [""] * 4
+    assert [line.origin.labelled_by.value for line in lines] == ["nobody"] * 4 + ["model and person"] * 4
+
+
+def test_boxes_of_a_camera_that_is_not_linked_are_objects_of_one_frame() -> None:
+    pipeline, assembly = assembled(rate=2)
+    reviewing = Reviewing(pipeline, assembly.jobs[0])
+    name = reviewing.create()
+    (sequence,) = pipeline.jobs.jobs[name].sequences
+    shown = [box["object-id"] for boxes in sequence.shown.values() for box in boxes]
+    assert len(set(shown)) == FRAMES
+
+    def merged(shown: Boxes) -> Boxes:
+        return {name: [{**box, "object-id": "one"} for box in boxes] for name, boxes in shown.items()}
+
+    pipeline.jobs.answer(name, 0, merged)
+    reviewing.settle(name)
+    assert len({line.tracks for line in published(pipeline, reviewing)}) == 1
+
+
+@pytest.mark.parametrize("status", ["Stopped", "Failed"])
+def test_strips_that_were_answered_before_a_job_ended_are_not_asked_again(status: str) -> None:
+    pipeline, assembly = assembled(strip_frames=3)
+    reviewing = Reviewing(pipeline, assembly.jobs[0])
+    name = reviewing.create()
+    pipeline.jobs.answer(name, 1, wider)
+    reviewing.take(name, status)
+    following = reviewing.create()
+    job = pipeline.jobs.jobs[following]
+    assert [len(sequence.names) for sequence in job.sequences] == [3, 2]
+    for place in range(2):
+        pipeline.jobs.answer(following, place)
+    settled = reviewing.settle(following)
+    assert (settled.verified, settled.missing) == (FRAMES, 0)
+    assert [Origin.PERSON in (line.origins or ()) for line in published(pipeline, reviewing)].index(True) == 4
+
+
+def test_answers_of_strips_that_do_not_come_are_counted_in_strips() -> None:
+    pipeline, assembly = assembled(strip_frames=3)
+    reviewing = Reviewing(pipeline, assembly.jobs[0])
+    name = reviewing.create()
+    for place in range(3):
+        pipeline.jobs.answer(name, place)
+    output = pipeline.jobs.end(name, "Stopped")
+    # The output manifest came, and lacks one of the three strips that are counted.
+    first, second, third = pipeline.labels.lines(pipeline.key_of(output))
+    bare = {k: v for k, v in msgspec.json.decode(third).items() if "verified" not in k}
+    pipeline.labels.write(pipeline.key_of(output), b"\n".join([first, second, msgspec.json.encode(bare)]))
+    for waited, missing in ((0.0, None), (600.0, 1)):
+        one = JobAttempt(name, "ground-truth", 1, reviewing.manifest, reviewing.given, 1, 3, waited, output, TRACKS)
+        taken = take_attempt(
+            one,
+            lambda job, lines: read_answers(job, lines, pipeline.labels, pipeline.run.labels),
+            label_bucket=pipeline.labels,
+            names=frozenset(pipeline.run.labels),
+        )
+        assert (None if taken.waiting else taken.missing) == missing
+    assert (taken.answered, taken.open) == (6, 2)
+
+
+def test_a_new_run_keeps_verified_tracks_and_asks_for_the_open_strips() -> None:
+    pipeline, assembly = assembled(strip_frames=3)
+    reviewing = Reviewing(pipeline, assembly.jobs[0])
+    name = reviewing.create()
+    pipeline.jobs.answer(name, 1, wider)
+    # The operator relabels the drive while the job is open.
+    pipeline.relabel()
+    assert pipeline.jobs.jobs[name].status == "Stopped"
+    assembly = pipeline.assemble(strip_frames=3)
+    (job,) = assembly.jobs
+    again = Reviewing(pipeline, job)
+    again.review()
+    lines = published(pipeline, again)
+    assert [line.origin.triage for line in lines] == [EVERYTHING] * 3 + [KEPT] * 3 + [EVERYTHING] * 2
+    ids = [line.tracks[0] for line in lines if line.tracks]
+    # The reviewer's split is kept.
+    assert ids[5] not in (*ids[:5], *ids[6:])
+    assert len(set(ids)) == 2
+
+
+def test_a_shard_with_more_strips_than_a_job_takes_is_refused_with_the_way_out() -> None:
+    with pytest.raises(VerificationRefused, match="raise the stack's parameter StripFrames"):
+        assembled(frames=12, shard_frames=12, strip_frames=1)
+
+
+def test_tracks_are_verified_in_ground_truth_whatever_the_stacks_back_end_is() -> None:
+    pipeline, _ = assembled()
+    pipeline.back_ends = BackEnds(LABEL_STUDIO, "", "eu-central-1", label_studio=True)
+    with pytest.raises(VerificationRefused, match="is not the ARN of a work team"):
+        pipeline.assemble()
+
+
+def test_a_class_that_is_too_long_for_jobs_of_tracks_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tests.fakes.pipeline.JOB_LABELS", ("car", "construction vehicle"))
+    pipeline = Pipeline()
+    assert pipeline.close(drive_document(verification=VERIFICATION)) == ["refused"]
+    ((_, told),) = pipeline.announcements.told
+    assert "construction vehicle: change the stack's parameter JobLabels" in told
