@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Literal
 
 import msgspec
 
 from autolabel.contracts.ports import Bucket, LabelingJobs, LabelingJobState
 from autolabel.contracts.run_folder import RunFolder
-from autolabel.verification import attempts_of, job_name, rounds_of
+from autolabel.verification import SEQUENCES, attempts_of, job_name, rounds_of
+
+Unit = Literal["frame", "strip"]
 
 
 class AttemptedJob(msgspec.Struct, frozen=True):
-    """A job of one round. `name` and `latest`: its latest attempt; `earlier`: the frames that the attempts before it
-    labelled and that count."""
+    """A job of one round. `name` and `latest`: its latest attempt; `earlier`: what the attempts before it labelled and
+    that counts. All counts are in the `unit` of the job: frames, or strips of frames where tracks are verified."""
 
     name: str
     round: int
@@ -23,6 +26,14 @@ class AttemptedJob(msgspec.Struct, frozen=True):
     @property
     def labelled(self) -> int:
         return self.earlier + self.latest.labelled
+
+    @property
+    def whole(self) -> int:
+        return self.labelled + self.latest.unlabelled + self.latest.failed
+
+    @property
+    def unit(self) -> Unit:
+        return "strip" if self.latest.manifest.endswith(SEQUENCES) else "frame"
 
 
 def attempted_jobs(label_bucket: Bucket, jobs: LabelingJobs, drive: str, run: str) -> Iterator[AttemptedJob]:

@@ -215,7 +215,13 @@ class RunView:
             return 0
         # Frames of a second look have a label of the first.
         jobs = attempted_jobs(self._stack.labels, self._jobs, self._drive, self._run)
-        return sum(job.labelled for job in jobs if job.round == 1)
+        frames = {job["name"]: job["frames"] for job in outputs["Assemble"]["jobs"]}
+        return sum(
+            # Strips are counted by their share of the job's frames.
+            job.labelled if job.unit == "frame" else frames[job.name.rpartition("-")[0]] * job.labelled // job.whole
+            for job in jobs
+            if job.round == 1
+        )
 
 
 _ITERATION_ENDS = ("MapIterationSucceeded", "MapIterationFailed", "MapIterationAborted")

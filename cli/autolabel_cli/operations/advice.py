@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
 from autolabel.contracts.wording import counted
+from autolabel_cli.drives.job_attempts import Unit
 from autolabel_cli.drives.log_status import ENDED_BADLY
 from autolabel_cli.operations.drive_status import (
     NOT_STARTED,
@@ -180,15 +181,16 @@ def _work_teams(jobs: Sequence[JobStatus]) -> Iterator[str]:
         theirs = [job for job in jobs if (job.workteam, job.portal) == (workteam, portal)]
         where = (f" in work team {workteam}" if workteam else "") + (f" at {portal}" if portal else "")
         done, frames = (sum(counts) for counts in zip(*((job.labelled, job.frames) for job in theirs), strict=True))
-        pace = _pace(sum(job.hourly or 0 for job in theirs))
+        unit = theirs[0].unit
+        pace = _pace(sum(job.hourly or 0 for job in theirs), unit)
         which = f"labelling job {theirs[0].job}" if len(theirs) == 1 else counted(len(theirs), "labelling job")
-        yield f"reviewers{where}: {done:,} of {counted(frames, 'frame')} done{pace} ({which})"
+        yield f"reviewers{where}: {done:,} of {counted(frames, unit)} done{pace} ({which})"
 
 
-def _pace(hourly: float | None) -> str:
+def _pace(hourly: float | None, unit: Unit = "frame") -> str:
     if not hourly:
         return ""
-    return f", {counted(round(hourly), 'frame') if hourly >= 1 else 'less than 1 frame'} an hour so far"
+    return f", {counted(round(hourly), unit) if hourly >= 1 else f'less than 1 {unit}'} an hour so far"
 
 
 def _project(project: ProjectStatus) -> str:

@@ -8,6 +8,7 @@ from typing import Literal
 import msgspec
 
 from autolabel.reporting import MANY_REJECTED
+from autolabel_cli.drives.job_attempts import Unit
 from autolabel_cli.drives.log_status import LogStatus
 
 NOT_STARTED = "NOT_STARTED"
@@ -84,11 +85,11 @@ class ModelStatus(msgspec.Struct, frozen=True):
 
 
 class JobStatus(msgspec.Struct, frozen=True):
-    """Latest attempt at a labelling job, counted in frames. `status`: as Ground Truth gives it.
+    """Latest attempt at a labelling job. `status`: as Ground Truth gives it. `unit`: what is counted.
 
     `labelled` includes earlier attempts whose answers were taken in. `round`: 2 for a second look at some frames of the
     first round. `workteam`: name of its work team. `portal`: where the team works, empty when it is unknown. `hourly`:
-    frames labelled in an hour on average since the attempt began, None when there are none yet.
+    units labelled in an hour on average since the attempt began, None when there are none yet.
     """
 
     job: str
@@ -101,6 +102,7 @@ class JobStatus(msgspec.Struct, frozen=True):
     workteam: str = ""
     portal: str = ""
     hourly: float | None = None
+    unit: Unit = "frame"
 
     @property
     def frames(self) -> int:

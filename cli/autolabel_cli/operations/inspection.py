@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime
 from operator import attrgetter, itemgetter
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from botocore.exceptions import ClientError
@@ -29,7 +29,7 @@ from autolabel.models import Catalogue
 from autolabel.reporting import Summary
 from autolabel_cli.drives.existence import invalid_name, unknown_drive
 from autolabel_cli.drives.failures import failure_sentence
-from autolabel_cli.drives.job_attempts import attempted_jobs
+from autolabel_cli.drives.job_attempts import Unit, attempted_jobs
 from autolabel_cli.drives.log_status import ENDED_BADLY, read_logs
 from autolabel_cli.errors import CommandError
 from autolabel_cli.operations.advice import ASKING_STATES, STATES
@@ -64,6 +64,14 @@ _OTHERS = "others"
 _TAKES_ANSWERS = "TakeAnswers"
 # The label of Verify's map in the address of its runs.
 _JOBS = "/Jobs:"
+
+
+class Answered(NamedTuple):
+    """How far reviewers are: `done` of all `of`, in the `unit` of their jobs."""
+
+    done: int
+    of: int
+    unit: Unit = "frame"
 
 
 class Inspection:
@@ -154,20 +162,24 @@ class Inspection:
             not_redrivable=found.get("redriveStatusReason", "Step Functions gives no reason") if badly else "",
         )
 
-    def answered(self, run: str, execution: Execution) -> tuple[int, int]:
-        """Count the frames of a run with a person's label, and all frames that reviewers got or that keep a label."""
+    def answered(self, run: str, execution: Execution) -> Answered:
+        """Count the frames of a run with a person's label, and all frames that reviewers got or that keep a label.
+
+        Where tracks are verified, it counts strips, and no kept label, until the run is published.
+        """
         if summary := self._summary(run):
             by_person = sum(summary.labelled_by.get(by.value, 0) for by in LabelledBy if by.by_person)
             if summary.dataset:
-                return by_person, sum(summary.labelled_by.values())
+                return Answered(by_person, sum(summary.labelled_by.values()))
         started = execution.status != NOT_STARTED
         jobs, projects = list(self._jobs(run)), self._projects(execution) if started else []
-        kept = sum(summary.earlier.kept.values()) if summary else 0
+        unit = jobs[0].unit if jobs else "frame"
+        kept = sum(summary.earlier.kept.values()) if summary and unit == "frame" else 0
         # Frames of a second look are counted in the first round too, and have no final label yet.
         again = sum(job.frames - job.labelled for job in jobs if job.round > 1)
         done = sum(job.labelled for job in jobs if job.round == 1) - again + sum(one.answered for one in projects)
         frames = sum(job.frames for job in jobs if job.round == 1) + sum(one.whole or one.frames for one in projects)
-        return kept + max(0, done), kept + frames
+        return Answered(kept + max(0, done), kept + frames, unit)
 
     def forgets_answers(self, run: str, execution: Execution) -> bool:
         """Check whether a redrive would ask again for answered frames, because the run's definition is an old one."""
@@ -376,6 +388,7 @@ class Inspection:
                 workteam=latest.workteam.rpartition("/")[2],
                 portal=self._portal(latest.workteam) if latest.status == "InProgress" else "",
                 hourly=hourly(latest.labelled, self._now - latest.created) if latest.created else None,
+                unit=job.unit,
             )
 
     def _portal(self, workteam: str) -> str:

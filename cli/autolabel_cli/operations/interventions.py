@@ -115,10 +115,10 @@ def stop_run(stack: Stack, drive: str, named: str | None = None) -> Intervention
     progress = ""
     # The run is stopped, and a failed count must not look like a failed stop.
     with suppress(ClientError, BotoCoreError):
-        answered, frames = inspection.answered(run, execution)
-        if frames:
-            rest = ", and the rest is open" if answered < frames else ""
-            progress = f"; reviewers have answered {answered:,} of {counted(frames, 'frame')}{rest}"
+        answered = inspection.answered(run, execution)
+        if answered.of:
+            rest = ", and the rest is open" if answered.done < answered.of else ""
+            progress = f"; reviewers have answered {answered.done:,} of {counted(answered.of, answered.unit)}{rest}"
     return Intervention(
         drive, run, "stopped", f"run {run} of drive {drive} is stopped{progress}; autolabel redrive {drive} resumes it"
     )
@@ -145,14 +145,14 @@ def relabel_drive(stack: Stack, drive: str, review: ReviewChoice = REVIEW_CHANGE
         job_labels=job_labels(stack.parameter("JobLabels")),
         now=time.time,
     )
-    answered, _ = inspection.answered(latest, inspection.execution(latest))
+    answered = inspection.answered(latest, inspection.execution(latest))
     try:
         run = closing.relabel(drive, review).run
     except OtherReview as e:
         raise CommandError(str(e)) from e
     what = "is labelled again as" if run != latest else "had a run without an execution, and is labelled as"
-    labels = f"{counted(answered, 'label')} of run {latest}"
-    kept = f"; {_REVIEWS[review].format(labels=labels)}" if answered else ""
+    labels = f"{counted(answered.done, 'label' if answered.unit == 'frame' else 'strip')} of run {latest}"
+    kept = f"; {_REVIEWS[review].format(labels=labels)}" if answered.done else ""
     return Intervention(
         drive, run, "started", f"drive {drive} {what} run {run}{kept}; autolabel watch {drive} follows it"
     )

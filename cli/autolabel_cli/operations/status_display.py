@@ -132,7 +132,7 @@ def _model(model: ModelStatus) -> str:
 def _job(job: JobStatus) -> str:
     failed = f", {job.failed:,} failed" if job.failed else ""
     reason = f" ({escape(job.reason)})" if job.reason else ""
-    return f"{job.job}: {job.status}{reason}, {job.labelled:,} of {counted(job.frames, 'frame')} labelled{failed}"
+    return f"{job.job}: {job.status}{reason}, {job.labelled:,} of {counted(job.frames, job.unit)} labelled{failed}"
 
 
 def _earlier(earlier: EarlierLabels) -> str:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
         renew_images,
     )
     from autolabel.verification.people import await_reviewers, wake_job
-    from autolabel.verification.sequences import write_sequences
+    from autolabel.verification.sequences import SEQUENCES, write_sequences
     from autolabel.verification.settlement import settle_round
     from autolabel.verification.takeover import attempts_of, check_not_taken_over, rounds_of, taken_over_by
 else:
@@ -71,7 +71,10 @@ else:
                 "await_reviewers",
                 "wake_job",
             ),
-            "sequences": ("write_sequences",),
+            "sequences": (
+                "SEQUENCES",
+                "write_sequences",
+            ),
             "settlement": ("settle_round",),
             "takeover": (
                 "attempts_of",
@@ -84,6 +87,7 @@ else:
 
 __all__ = [
     "LABEL_STUDIO",
+    "SEQUENCES",
     "BackEnds",
     "Connection",
     "Images",

@@ -26,6 +26,8 @@ from autolabel.labels.manifest import (
     read_line,
 )
 
+# How the manifest of a job's sequences ends.
+SEQUENCES = ".sequences.manifest"
 _NANOSECONDS = 1_000_000_000
 
 
@@ -115,12 +117,12 @@ class ShownFrame(NamedTuple):
 
 def sequences_manifest(manifest: str) -> str:
     """Return the key or S3 URI of the manifest of sequences; `manifest`: of the job's frames."""
-    return f"{manifest.removesuffix('.manifest')}.sequences.manifest"
+    return manifest.removesuffix(".manifest") + SEQUENCES
 
 
 def frames_manifest(sequences: str) -> str:
     """Return the key or S3 URI of the manifest of frames; `sequences`: of the job's sequences."""
-    return f"{sequences.removesuffix('.sequences.manifest')}.manifest"
+    return f"{sequences.removesuffix(SEQUENCES)}.manifest"
 
 
 def write_sequences(manifest: str, strip_frames: int, classes: Sequence[str], label_bucket: Bucket) -> WrittenSequences:

@@ -171,6 +171,11 @@ SITUATIONS: dict[str, tuple[DriveStatus, list[str], str]] = {
         ["reviewers: 3 of 10 frames done (labelling job d1-0001-000-1)"],
         "wait",
     ),
+    "people at work on tracks": (
+        running("Verify", jobs=(msgspec.structs.replace(PEOPLE, unit="strip", hourly=0.5),)),
+        ["reviewers: 3 of 10 strips done, less than 1 strip an hour so far (labelling job d1-0001-000-1)"],
+        "wait",
+    ),
     "a work team at its portal": (
         running("Verify", jobs=(TEAM,)),
         [
