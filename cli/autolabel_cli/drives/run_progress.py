@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,7 +16,7 @@ from autolabel.contracts.run_folder import RunFolder
 from autolabel.contracts.units import ANSWERS, PENDING_PARTITIONS
 from autolabel_cli.drives.existence import check_drive
 from autolabel_cli.drives.failures import failure_sentence
-from autolabel_cli.drives.job_attempts import attempted_jobs
+from autolabel_cli.drives.job_attempts import AttemptedJob, attempted_jobs
 from autolabel_cli.drives.log_status import LogStatus, read_logs
 from autolabel_cli.errors import CommandError
 from autolabel_cli.stack import Stack
@@ -215,13 +215,15 @@ class RunView:
             return 0
         # Frames of a second look have a label of the first.
         jobs = attempted_jobs(self._stack.labels, self._jobs, self._drive, self._run)
-        frames = {job["name"]: job["frames"] for job in outputs["Assemble"]["jobs"]}
-        return sum(
-            # Strips are counted by their share of the job's frames.
-            job.labelled if job.unit == "frame" else frames[job.name.rpartition("-")[0]] * job.labelled // job.whole
-            for job in jobs
-            if job.round == 1
-        )
+        frames = {job["name"]: int(job["frames"]) for job in outputs["Assemble"]["jobs"]}
+        return sum(_labelled_frames(job, frames) for job in jobs if job.round == 1)
+
+
+def _labelled_frames(job: AttemptedJob, frames: Mapping[str, int]) -> int:
+    """Count the labelled frames of a job; those of strips by their share. `frames`: of each job."""
+    if job.unit == "frame":
+        return job.labelled
+    return frames[job.name.rpartition("-")[0]] * job.labelled // max(1, job.whole)
 
 
 _ITERATION_ENDS = ("MapIterationSucceeded", "MapIterationFailed", "MapIterationAborted")
