@@ -39,6 +39,11 @@ class Job:
     labelled: int = 0
     answers: dict[int, Boxes | str] = field(default_factory=dict)
 
+    @property
+    def labels(self) -> str:
+        """The prefix of the SeqLabels in the label bucket."""
+        return f"{self.place}annotations/consolidated-annotation/output/"
+
 
 class FakeTrackJobs:
     """`LabelingJobs` in a dict. `classes`: as in the label category file."""
@@ -74,11 +79,13 @@ class FakeTrackJobs:
             job.answers[place] = left
 
     def end(self, name: str, status: str = "Completed") -> str:
-        """End a job; return the S3 URI of its output manifest."""
+        """End a job; return the S3 URI of its output manifest, which a failed one does not leave."""
         job = self.jobs[name]
         job.status = status
         job.labelled = sum(not isinstance(answer, str) for answer in job.answers.values())
         lines = [self._labelled(job, at, sequence) for at, sequence in enumerate(job.sequences)]
+        if status == "Failed":
+            return ""
         key = f"{job.place}manifests/output/output.manifest"
         self._labels.write(key, b"".join(msgspec.json.encode(line) + b"\n" for line in lines))
         job.output = self._labels.uri(key)
@@ -106,7 +113,7 @@ class FakeTrackJobs:
         }
         if isinstance(left, str):
             return {**sequence.line, "verified-tracks-ref-metadata": {"failure-reason": left, **made}}
-        key = f"{job.place}annotations/consolidated-annotation/output/{at}/SeqLabel.json"
+        key = f"{job.labels}{at}/SeqLabel.json"
         self._labels.write(key, msgspec.json.encode(seq_label(left, sequence.names)))
         ids = sorted({box["class-id"] for boxes in left.values() for box in boxes})
         classes = {id: self._classes[int(id)] for id in ids}

@@ -213,6 +213,22 @@ def test_strips_that_were_answered_before_a_job_ended_are_not_asked_again(status
     assert [Origin.PERSON in (line.origins or ()) for line in published(pipeline, reviewing)].index(True) == 4
 
 
+@pytest.mark.parametrize("body", ["not JSON", '{"tracking-annotations": []}', "another strip's"])
+def test_a_label_that_may_be_of_another_strip_is_no_answer(body: str) -> None:
+    pipeline, assembly = assembled(strip_frames=3)
+    reviewing = Reviewing(pipeline, assembly.jobs[0])
+    name = reviewing.create()
+    pipeline.jobs.answer(name, 1)
+    pipeline.jobs.end(name, "Failed")
+    folder = pipeline.jobs.jobs[name].labels
+    other = pipeline.labels.objects[f"{folder}1/SeqLabel.json"]
+    pipeline.labels.write(f"{folder}0/SeqLabel.json", other if body == "another strip's" else body.encode())
+    reviewing.take(name, "Failed")
+    reviewing.create()
+    job = pipeline.jobs.jobs[f"{reviewing.name}-2"]
+    assert [len(sequence.names) for sequence in job.sequences] == [3, 2]
+
+
 def test_answers_of_strips_that_do_not_come_are_counted_in_strips() -> None:
     pipeline, assembly = assembled(strip_frames=3)
     reviewing = Reviewing(pipeline, assembly.jobs[0])
@@ -220,7 +236,10 @@ def test_answers_of_strips_that_do_not_come_are_counted_in_strips() -> None:
     for place in range(3):
         pipeline.jobs.answer(name, place)
     output = pipeline.jobs.end(name, "Stopped")
-    # The output manifest came, and lacks one of the three strips that are counted.
+    # The output manifest came, and lacks one of the three strips that are counted; so does the bucket.
+    del pipeline.labels.objects[
+        f"{pipeline.jobs.jobs[name].place}annotations/consolidated-annotation/output/2/SeqLabel.json"
+    ]
     first, second, third = pipeline.labels.lines(pipeline.key_of(output))
     bare = {k: v for k, v in msgspec.json.decode(third).items() if "verified" not in k}
     pipeline.labels.write(pipeline.key_of(output), b"\n".join([first, second, msgspec.json.encode(bare)]))

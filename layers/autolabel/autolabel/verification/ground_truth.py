@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from autolabel.contracts.ports import Bucket
-from autolabel.contracts.verification import SEGMENTS, TRACKS
+from autolabel.contracts.verification import BOXES, SEGMENTS, TRACKS
 from autolabel.labels.manifest import (
     BOX_TYPE,
     REVIEW,
@@ -25,7 +25,7 @@ from autolabel.labels.reviews import MAX_REVIEW, Marks, Review, known_seconds, r
 from autolabel.streams.json_depth import is_deep
 from autolabel.streams.ordered_map import map_in_order
 from autolabel.verification.jobs import LABELS, JobRound
-from autolabel.verification.sequence_labels import expand_output
+from autolabel.verification.sequence_labels import expand_labels, expand_output
 
 _OUTPUT = "manifests/output/output.manifest"
 _RESPONSES = "annotations/worker-response/iteration-1/"
@@ -75,8 +75,8 @@ def read_answers(
     """Yield what reviewers answered before a job was stopped or failed: the output lines of these frames.
 
     Lines of the output manifest come first, if it is there. Then come frames that it lacks, from the reviewers'
-    responses. Segments and tracks are in the manifest only: a response does not say which picture became the label, and
-    the format of responses to tracks is not documented.
+    responses. Segments are in the manifest only, because a response does not say which picture became the label. The
+    format of responses to tracks is not documented, but their SeqLabels are beside them.
     `one.output`: empty if Ground Truth names no manifest. `frames`: opens the job's manifest; `classes`: in the order
     of the class ids.
     """
@@ -96,7 +96,9 @@ def read_answers(
             if attribute in line or metadata_of(attribute) in line:
                 found.add(source)
                 yield body
-    if one.task in (SEGMENTS, TRACKS):
+    if one.task == TRACKS:
+        yield from expand_labels(one, frames(), label_bucket, classes, found)
+    if one.task != BOXES:
         return
     responses = _find_responses(label_bucket, folder + _RESPONSES)
 

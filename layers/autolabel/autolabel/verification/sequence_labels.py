@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Annotated, NamedTuple
 
 import msgspec
@@ -113,6 +114,34 @@ def expand_output(one: JobRound, frames: Iterable[bytes], label_bucket: Bucket) 
             yield from sequence.lines(line.get(attribute), line.get(metadata_of(attribute)), place)
 
 
+def expand_labels(
+    one: JobRound, frames: Iterable[bytes], label_bucket: Bucket, classes: Sequence[str], known: Collection[str]
+) -> Iterator[bytes]:
+    """Yield a line for each frame of the sequences that have a SeqLabel, but no answer in an output manifest.
+
+    A job that fails may leave no manifest. `frames`: the lines of the job's frames; `known`: the S3 URIs of those with
+    an answer. `classes`: in the order of the class ids.
+    """
+    shown = shown_frames(frames)
+    place = _results(one, label_bucket)
+    folder = f"{place}{one.job}/annotations/consolidated-annotation/output/"
+    times = {found.key: found.modified for found in label_bucket.list(folder.removeprefix(label_bucket.uri("")))}
+    for number, line in enumerate(read_sequence_lines(one.given or one.manifest, label_bucket)):
+        uri = f"{folder}{number}/SeqLabel.json"
+        time = times.get(uri.removeprefix(label_bucket.uri("")))
+        sequence = _Sequence(line, shown, label_bucket)
+        if time is None or sequence.sources[0] in known:
+            continue
+        made = _Metadata(
+            class_map={str(id): name for id, name in enumerate(classes)},
+            adjustment_status="adjusted",
+            human_annotated="yes",
+            creation_date=datetime.fromtimestamp(time, UTC).replace(tzinfo=None).isoformat(),
+            job_name=f"labeling-job/{one.job.lower()}",
+        )
+        yield from sequence.named_lines(uri, made, place)
+
+
 def _results(one: JobRound, label_bucket: Bucket) -> str:
     """Return the S3 URI below which the jobs of the run write."""
     run = one.manifest.removeprefix(label_bucket.uri("")).rpartition("manifests/")[0]
@@ -147,6 +176,19 @@ class _Sequence:
             yield from self._failed(raw(sentence(f"the tracks of the sequence cannot be read: {e}")))
             return
         yield from self._joined(entries, made)
+
+    def named_lines(self, uri: str, made: _Metadata, place: str) -> Iterator[bytes]:
+        """Yield the lines of the sequence's frames from a SeqLabel that no manifest names.
+
+        Yields none if it cannot be read, or names no frame or another one: then it may be of another sequence.
+        """
+        try:
+            entries = self._read(uri, place)
+            names = {msgspec.json.decode(entry, type=_Named).frame for entry in entries}
+        except _BROKEN:
+            return
+        if names and names <= self._places.keys():
+            yield from self._joined(entries, made)
 
     def _failed(self, reason: msgspec.Raw) -> Iterator[bytes]:
         return (_line(source, metadata=raw({"failure-reason": reason})) for source in self.sources)
