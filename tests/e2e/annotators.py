@@ -2,15 +2,19 @@
 
 The first attempt of the first job of a `stopped…` drive waits. In a `partly…` drive, the frames of camera `slow` wait
 in the first attempt of the first run; the job of a `partly-failed…` drive fails with them. In a `spared…` drive, the
-annotator draws the objects itself where no pre-label is shown.
+annotator draws the objects itself where no pre-label is shown. In a `tracked…` drive, it makes the boxes of the second
+frame of each strip wider, and gives the first object of the third frame a track of its own; strips of camera
+`unlabelled` fail. The first job of a `tracked-failed…` drive fails once its strips of other cameras than `slow` are
+answered.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
-from local import Annotation, Box, Boxes, Failure, JobFails, JobView, keep_every_box
+from local import Annotation, Box, Boxes, Failure, JobFails, JobView, Tracks, keep_every_box
 
 PATIENCE_SECONDS = 60
 # The detections of the choosy model in a frame of 640 x 360 pixels.
@@ -19,6 +23,8 @@ THERE = (Box("car", 64, 72, 256, 144), Box("person", 448, 72, 64, 252))
 
 def annotate(line: Mapping[str, Any], job: JobView) -> Annotation | Failure:
     """Keep every box; frames of camera `unlabelled` fail."""
+    if job.kind == "tracking":
+        return _track(line, job)
     if job.name.startswith("stopped") and job.name.endswith("-000-1"):
         job.stopping.wait(PATIENCE_SECONDS)
     if job.name.startswith("partly") and "/slow/" in line["source-ref"] and job.name.endswith("-0001-000-1"):
@@ -32,3 +38,22 @@ def annotate(line: Mapping[str, Any], job: JobView) -> Annotation | Failure:
     if job.name.startswith("spared") and not job.prelabels(line):
         return Boxes(THERE)
     return keep_every_box(line, job)
+
+
+def _track(line: Mapping[str, Any], job: JobView) -> Annotation | Failure:
+    sequence = job.sequence(line)
+    if "/unlabelled/" in str(sequence.frames[0].uri):
+        return Failure("the strip is too dark")
+    if "/slow/" in str(sequence.frames[0].uri) and job.name.endswith("-0001-000-1"):
+        # The other strips of the job are answered first.
+        job.stopping.wait(2)
+        raise JobFails("the job fails half way")
+    frames = dict(sequence.shown.frames)
+    for at, frame in enumerate(sequence.frames):
+        boxes = frames.get(frame.name, ())
+        if at == 1:
+            frames[frame.name] = tuple(replace(box, width=box.width + 6) for box in boxes)
+        if at == 2 and boxes:
+            own = replace(boxes[0], object_id="480dc450-c0ca-11ea-961f-a9b1c5c97972", object_name="car:9")
+            frames[frame.name] = (own, *boxes[1:])
+    return Tracks(frames, sequence.shown.image)
