@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -25,6 +25,7 @@ from autolabel.aws import (
 from autolabel.contracts.drive import Run
 from autolabel.contracts.errors import VerificationRefused
 from autolabel.contracts.ports import WaitingJob
+from autolabel.contracts.verification import reviewers_of
 from autolabel.datasets import take_over_earlier_runs
 from autolabel.labels import current_taxonomy
 from autolabel.verification import (
@@ -37,12 +38,14 @@ from autolabel.verification import (
     JobRound,
     LabelStudioClient,
     Results,
+    ReviewersOf,
     StorageImages,
     Webhook,
     annotated,
     await_reviewers,
     check_not_taken_over,
     close_project,
+    one_reviewer,
     open_project,
     progress,
     read_answers,
@@ -82,10 +85,11 @@ class Cutting(msgspec.Struct, frozen=True):
 
 
 class Opening(msgspec.Struct, frozen=True):
-    """A job to open in Label Studio; `manifest`: an S3 URI."""
+    """A job to open in Label Studio; `manifest`: an S3 URI; `reviewers`: how many annotate each frame."""
 
     job: str
     manifest: str
+    reviewers: int = 1
 
 
 class Project(msgspec.Struct, frozen=True):
@@ -182,6 +186,7 @@ class Verification:
     def __init__(self, run: Run) -> None:
         self._run = run
         self._label_bucket = adapters.label_bucket
+        self._reviewers = partial(reviewers_of, run.document.verification)
 
     def check(self) -> None:
         """Raise VerificationRefused if a later run took over the reviewers' work."""
@@ -202,7 +207,7 @@ class Verification:
     def take(self, asked: JobAttempt) -> msgspec.Struct:
         taken = take_attempt(
             asked,
-            lambda job, lines: read_answers(job, lines, self._label_bucket, self._run.labels),
+            lambda job, lines: read_answers(job, lines, self._label_bucket, self._run.labels, self._reviewers),
             label_bucket=self._label_bucket,
             names=frozenset(self._run.labels),
         )
@@ -216,7 +221,7 @@ class Verification:
         connection = self._connection()
         webhook = Webhook(settings.webhook_url, connection.webhook_secret) if settings.webhook_url else None
         opened = open_project(
-            Job(asked.job, self._run.labels),
+            Job(asked.job, self._run.labels, asked.reviewers),
             lambda: self._lines(asked.manifest),
             self._client(connection),
             _images(connection),
@@ -256,21 +261,22 @@ class Verification:
         frames = self._lines(asked.given or asked.manifest)
         if asked.back_end == LABEL_STUDIO:
             project = self._project(asked.job, asked.output)
-            return Results(project, frames, self._client(self._connection()), datetime.now(UTC))
-        return read_output(asked, frames, self._label_bucket)
+            reviewers = self._reviewers if asked.round == 1 else one_reviewer
+            return Results(project, frames, self._client(self._connection()), datetime.now(UTC), reviewers=reviewers)
+        return read_output(asked, frames, self._label_bucket, self._run.labels, self._reviewers)
 
     def answers(
-        self, job: str, labels: tuple[str, ...], lines: Callable[[], Iterable[bytes]]
+        self, job: str, labels: tuple[str, ...], lines: Callable[[], Iterable[bytes]], reviewers: ReviewersOf
     ) -> Iterable[bytes] | None:
         """Delete the open tasks of a job's project, and then read its answers; None if there is no project."""
         labelling = self._client(self._connection())
         project = close_project(Job(job, labels), labelling)
         if project is None:
             return None
-        return Results(project, lines(), labelling, datetime.now(UTC), only_answered=True)
+        return Results(project, lines(), labelling, datetime.now(UTC), only_answered=True, reviewers=reviewers)
 
     def _project(self, job: str, project: str) -> JobProject:
-        return JobProject(Job(job, self._run.labels), int(project))
+        return JobProject(Job(job, self._run.labels, self._run.document.verification.reviewers), int(project))
 
     def _lines(self, manifest: str) -> Iterator[bytes]:
         return self._label_bucket.lines(manifest.removeprefix(self._label_bucket.uri("")))

@@ -12,6 +12,7 @@ import msgspec
 from autolabel.contracts.errors import VerificationRefused
 from autolabel.verification.label_studio.client import (
     FULL_PAGE,
+    INCOMPLETE,
     OPEN,
     ConnectedStorage,
     Filter,
@@ -142,11 +143,13 @@ class FakeLabelStudio:
         if project not in self.projects:
             raise VerificationRefused("gone", "404")
         jobs = {value for field, _, _, value in filters if field == "data.job"}
-        is_open = set(OPEN) <= set(filters)
+        is_open, is_incomplete = set(OPEN) <= set(filters), set(INCOMPLETE) <= set(filters)
+        asked = self.projects[project].get("maximum_annotations", 1)
         return [
             (i, row)
             for i, row in sorted(self.rows.items())
             if row["project"] == project
             and (not jobs or row["data"].get("job") in jobs)
             and not (is_open and row["annotations"])
+            and not (is_incomplete and len(row["annotations"]) >= asked)
         ]

@@ -16,14 +16,17 @@ Line = dict[str, Any]
 
 @dataclass
 class Job:
-    """A job. `place`: its folder in the label bucket; `manifest`: an S3 URI, with `lines`; `answers`: by frame."""
+    """A job. `place`: its folder in the label bucket; `manifest`: an S3 URI, with `lines`.
+
+    `answers`: by frame and worker.
+    """
 
     name: str
     place: str
     manifest: str
     lines: list[Line]
     status: str = "InProgress"
-    answers: dict[int, Line] = field(default_factory=dict)
+    answers: dict[int, dict[str, Line]] = field(default_factory=dict)
     output: str = ""
 
 
@@ -63,17 +66,17 @@ class FakeLabelingJobs:
         self.jobs[name] = Job(name, place, manifest, lines)
         return self.jobs[name]
 
-    def answer(self, name: str, place: int, boxes: list[Mapping[str, Any]], **review: Any) -> str:
+    def answer(self, name: str, place: int, boxes: list[Mapping[str, Any]], worker: str = "ann", **review: Any) -> str:
         """Answer a frame of an open job, and return its S3 URI. `boxes`: label, left, top, width, height."""
         job = self.jobs[name]
         assert job.status == "InProgress", f"{name} is {job.status}: nobody can answer its frames"
         content = {"boundingBox": {"boundingBoxes": boxes}, "review": msgspec.json.encode(review).decode()}
-        job.answers[place] = {
+        job.answers.setdefault(place, {})[worker] = {
             "acceptanceTime": "2026-01-02T00:00:00.000Z",
             "submissionTime": "2026-01-02T00:00:09.000Z",
             "timeSpentInSeconds": 9.0,
             "answerContent": content,
-            "workerId": "private.eu-central-1.ann",
+            "workerId": f"private.eu-central-1.{worker}",
         }
         source: str = job.lines[place]["source-ref"]
         return source
@@ -88,18 +91,20 @@ class FakeLabelingJobs:
         """Write the answers of an ended job into the bucket."""
         job = self.jobs[name]
         there = dict(list(job.answers.items())[: len(job.answers) - self.held_back])
-        for at, answer in there.items():
-            key = f"{job.place}annotations/worker-response/iteration-1/{at}/2026.json"
-            self._labels.write(key, msgspec.json.encode({"answers": [answer]}))
+        for at, answers in there.items():
+            for worker, answer in answers.items():
+                key = f"{job.place}annotations/worker-response/iteration-1/{at}/2026-{worker}.json"
+                self._labels.write(key, msgspec.json.encode({"answers": [answer]}))
         if job.status == "Completed" or (job.status == "Stopped" and self.with_manifest):
             lines = [self._labelled(job, line, there.get(at)) for at, line in enumerate(job.lines)]
             key = f"{job.place}manifests/output/output.manifest"
             self._labels.write(key, b"".join(msgspec.json.encode(line) + b"\n" for line in lines))
             job.output = self._labels.uri(key)
 
-    def _labelled(self, job: Job, line: Line, answer: Line | None) -> Line:
-        if answer is None:
+    def _labelled(self, job: Job, line: Line, answers: dict[str, Line] | None) -> Line:
+        if answers is None:
             return line
+        answer = list(answers.values())[-1]
         boxes = answer["answerContent"]["boundingBox"]["boundingBoxes"]
         names = list(dict.fromkeys(box["label"] for box in boxes))
         return {

@@ -19,7 +19,7 @@ from autolabel.labelling.earlier_labels import CONTRADICTED, NOT_OFFERED, UNSURE
 from autolabel.labels.manifest import LabelledBy, ManifestLine, Unsure, read_line
 from autolabel.reporting.summary import Summary
 from autolabel.triage.audits import Evidence
-from autolabel.verification.jobs import GROUND_TRUTH, LABEL_STUDIO, BackEnds, VerificationJob
+from autolabel.verification.jobs import GROUND_TRUTH, LABEL_STUDIO, BackEnds, ReviewersOf, VerificationJob
 from autolabel.verification.label_studio.projects import Job, Results, StorageImages, close_project, open_project
 from autolabel.verification.label_studio.results import Annotation
 from tests.fakes.answers import answer
@@ -540,12 +540,12 @@ class Studio:
         pipeline.back_ends = BackEnds(GROUND_TRUTH, WORKTEAM, "eu-central-1", label_studio=True)
 
     def answers(
-        self, job: str, labels: tuple[str, ...], lines: Callable[[], Iterable[bytes]]
+        self, job: str, labels: tuple[str, ...], lines: Callable[[], Iterable[bytes]], reviewers: ReviewersOf
     ) -> Iterable[bytes] | None:
         project = close_project(Job(job, labels), self.server)
         if project is None:
             return None
-        return Results(project, lines(), self.server, datetime.now(UTC), only_answered=True)
+        return Results(project, lines(), self.server, datetime.now(UTC), only_answered=True, reviewers=reviewers)
 
     def open(self, job: VerificationJob) -> dict[str, int]:
         """Open the project of a job; return its tasks by frame."""

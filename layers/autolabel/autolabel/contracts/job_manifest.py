@@ -8,7 +8,8 @@ import msgspec
 class JobManifest(msgspec.Struct, frozen=True):
     """The manifest of one job: its key, and its `parts`: the shard manifests in it, as (key, size).
 
-    `first` and `last` are the indexes of the first and last shard.
+    `first` and `last` are the indexes of the first and last shard. `index`: the job's number in the run, which its key
+    and name contain. `reviewers`: how many label each frame.
     """
 
     key: str
@@ -16,3 +17,5 @@ class JobManifest(msgspec.Struct, frozen=True):
     parts: tuple[tuple[str, int], ...]
     first: int
     last: int
+    index: int
+    reviewers: int = 1

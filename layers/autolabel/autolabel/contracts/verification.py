@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Annotated, ClassVar, Literal
 
 import msgspec
@@ -35,6 +36,9 @@ Task = Literal["boxes", "segments", "tracks"]
 BOXES: Task = "boxes"
 SEGMENTS: Task = "segments"
 TRACKS: Task = "tracks"
+# How many reviewers label a frame, independently of each other; and the share of frames that get more than one.
+Reviewers = Annotated[int, msgspec.Meta(ge=1, le=5)]
+ReviewersShare = Annotated[float, msgspec.Meta(gt=0, le=1)]
 
 
 class VerifyAll(
@@ -42,11 +46,14 @@ class VerifyAll(
 ):
     """Reviewers get every frame. `back_end`: where they work; the stack's own if it is None.
 
-    `task`: what they correct; segments and tracks in Ground Truth only.
+    `task`: what they correct; segments and tracks in Ground Truth only. `reviewers`: how many label each frame of the
+    `reviewers_share`, which `reviewers_of` draws; the other frames get one.
     """
 
     back_end: BackEnd | None = None
     task: Task = BOXES
+    reviewers: Reviewers = 1
+    reviewers_share: ReviewersShare = 1.0
 
 
 class VerifyUncertain(
@@ -64,7 +71,7 @@ class VerifyUncertain(
     audit stretches of the other frames that goes to reviewers all the same; `blind`: the share of these that is shown
     without the pre-label. `target`: the precision and recall that must be proven for a class before it is accepted.
     `stretch` (on the wire `segment`): the number of consecutive frames of a camera in one audit stretch. `back_end`: as
-    above. `task`: boxes only, because uncertainty and audits exist for boxes.
+    above. `task`: boxes only, because uncertainty and audits exist for boxes. `reviewers`, `reviewers_share`: as above.
     """
 
     max_uncertainty: Annotated[float, msgspec.Meta(ge=0, lt=1)] = 0.15
@@ -74,6 +81,8 @@ class VerifyUncertain(
     stretch: Annotated[int, msgspec.Meta(ge=1, le=1_000)] = 10
     back_end: BackEnd | None = None
     task: Task = BOXES
+    reviewers: Reviewers = 1
+    reviewers_share: ReviewersShare = 1.0
 
 
 class VerifyKeyFrames(
@@ -89,6 +98,9 @@ class VerifyKeyFrames(
     # One blind frame makes an audit stretch, and no uncertainty decides about it.
     stretch: ClassVar[int] = 1
     max_uncertainty: ClassVar[float] = 0.0
+    # One reviewer for a frame: an interpolated box needs one track through both key frames.
+    reviewers: ClassVar[int] = 1
+    reviewers_share: ClassVar[float] = 1.0
 
     iou: Annotated[float, msgspec.Meta(ge=0.5, lt=1)] = 0.8
     gap: Annotated[float, msgspec.Meta(gt=0, le=60)] = 2.0
@@ -99,3 +111,11 @@ class VerifyKeyFrames(
 
 AuditedPolicy = VerifyUncertain | VerifyKeyFrames
 Policy = VerifyAll | VerifyUncertain | VerifyKeyFrames
+
+
+def reviewers_of(policy: Policy, frame: str) -> int:
+    """Return how many reviewers a frame gets; `frame`: its S3 URI. A repeated call, and a later run, draw the same."""
+    if policy.reviewers_share == 1:
+        return policy.reviewers
+    lot = int.from_bytes(hashlib.sha256(f"reviewers of {frame}".encode()).digest()[:8]) / 2**64
+    return policy.reviewers if lot < policy.reviewers_share else 1

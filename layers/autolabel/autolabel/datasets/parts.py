@@ -15,7 +15,7 @@ import msgspec
 from autolabel.contracts.drive import Run
 from autolabel.contracts.ports import Bucket
 from autolabel.contracts.verification import ACCEPTED
-from autolabel.datasets.verified_labels import FinishedJob
+from autolabel.datasets.verified_labels import FinishedJob, join_jobs
 from autolabel.labelling.shards import OTHER_KINDS, LabelledShard
 from autolabel.labels.manifest import ManifestLine
 from autolabel.sequences.linked_shards import IDS_ONLY, read_labelled, read_links
@@ -109,7 +109,7 @@ def plan_parts(run: Run, jobs: Sequence[FinishedJob], label_bucket: Bucket, part
     earlier = any(shard.asked for shard in shards)
     links = read_links(run, label_bucket)
     linked = links is not None and links.version == IDS_ONLY
-    ahead = sorted(jobs, key=lambda job: job.first)
+    ahead = join_jobs(jobs)
     number = before = 0
     piece, piece_job = list[LabelledShard](), None
 

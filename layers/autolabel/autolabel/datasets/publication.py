@@ -14,11 +14,12 @@ from autolabel.contracts.verification import SEGMENTS
 from autolabel.contracts.wording import counted
 from autolabel.datasets.part_files import PartResult, read_part, read_result, write_part
 from autolabel.datasets.parts import DatasetCounts, Part, plan_parts
-from autolabel.datasets.verified_labels import FinishedJob, JobTally, job_notes, job_outcome
+from autolabel.datasets.verified_labels import FinishedJob, JobTally, job_notes, job_outcome, join_jobs
 from autolabel.labelling.shards import READERS
 from autolabel.labels.manifest import LabelledBy
 from autolabel.reporting.findings import Findings
 from autolabel.reporting.report import Gallery, write_report
+from autolabel.reporting.reviewer_agreement import ReviewerTally
 from autolabel.reporting.summary import Summary
 from autolabel.streams.ordered_map import map_in_order
 from autolabel.triage.audit_trail import AuditTrail
@@ -111,7 +112,7 @@ def publish_run(
     audits = AuditTrail(run.document.verification)
     for result in results:
         counts.add(result.counts)
-    verification = [(job, _tally(job, results)) for job in sorted(jobs, key=lambda job: job.first)]
+    verification = [(job, _tally(job, results)) for job in join_jobs(jobs)]
     read = 0
     for part in parts:
         for frame in read_part(run, part, label_bucket):
@@ -192,6 +193,9 @@ def _published(
     """Complete the summary of assembly with the results of verification. A repeated call adds no note twice."""
     new = (*(note for job, tally in verification for note in job_notes(job, tally)), *status.fallen)
     task = run.document.verification.task
+    reviewers = ReviewerTally()
+    for _, tally in verification:
+        reviewers.add(tally.reviewers)
     return msgspec.structs.replace(
         assembled,
         boxes=sum(counts.classes.values()),
@@ -205,6 +209,7 @@ def _published(
         task=task,
         # In the task `segments`, reviewers do not see the boxes.
         agreement=findings.agreement() if task != SEGMENTS else None,
+        reviewers=reviewers.agreement(),
     )
 
 

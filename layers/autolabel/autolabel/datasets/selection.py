@@ -17,6 +17,7 @@ from autolabel.labelling.earlier_labels import EarlierCounts, earlier_frames
 from autolabel.labelling.shards import LabelledShard
 from autolabel.labels.taxonomy import current_taxonomy
 from autolabel.triage.acceptance import AcceptanceCriteria
+from autolabel.triage.job_manifests import write_manifests
 from autolabel.triage.key_frames import KeyFrameTriage
 from autolabel.triage.queueing import Triage, UncertaintyTriage
 from autolabel.verification.jobs import (
@@ -65,15 +66,28 @@ def select_frames(
         triage.write_kinds()
         manifests, kinds, earlier = tuple(triage.write_queues(criteria.max_objects)), triage.counts, triage.earlier
     else:
-        manifests = tuple(split_into_jobs(run.folder, shards, criteria.max_objects, criteria.strip_frames))
-        for manifest in manifests:
-            # Joins whole shards inside the bucket, without reading them.
-            label_bucket.concatenate(manifest.key, manifest.parts, "application/jsonl")
+        groups = split_into_jobs(run.folder, shards, criteria.max_objects, criteria.strip_frames)
+        manifests = tuple(manifest for group in groups for manifest in _write_manifests(run, group, label_bucket))
         kinds, earlier = _write_kinds(run, shards, label_bucket)
     given = sum(manifest.frames for manifest in manifests)
     if kinds.total() != lines or given != lines - sum(kinds[kind] for kind in UNASKED):
         raise CountMismatch(f"the manifests of {run.drive} {run.run} do not hold all its frames")
     return Selection(manifests, kinds, earlier)
+
+
+def _write_manifests(run: Run, group: JobManifest, label_bucket: Bucket) -> Iterator[JobManifest]:
+    """Write the manifests of a group of whole shards."""
+    policy = run.document.verification
+    if policy.reviewers > 1 and policy.reviewers_share < 1:
+
+        def lines() -> Iterator[bytes]:
+            return (line + b"\n" for key, _ in group.parts for line in label_bucket.lines(key))
+
+        yield from write_manifests(run, group.index, lines, group.first, group.last, label_bucket)
+    else:
+        # Joins whole shards inside the bucket, without reading them.
+        label_bucket.concatenate(group.key, group.parts, "application/jsonl")
+        yield msgspec.structs.replace(group, reviewers=policy.reviewers)
 
 
 def _write_kinds(run: Run, shards: Sequence[LabelledShard], label_bucket: Bucket) -> tuple[Counter[str], EarlierCounts]:
@@ -111,7 +125,7 @@ def prepare_jobs(
         label_bucket.write(run.folder.worker_page, page, "text/html")
     return tuple(
         VerificationJob(
-            name=job_name(label_bucket.name, run.drive, run.run, index),
+            name=job_name(label_bucket.name, run.drive, run.run, manifest.index),
             back_end=back_end,
             workteam=workteam,
             manifest=label_bucket.uri(manifest.key),
@@ -123,6 +137,7 @@ def prepare_jobs(
             task=task,
             attribute=ATTRIBUTES[task],
             strip_frames=strip_frames,
+            reviewers=manifest.reviewers,
         )
-        for index, manifest in enumerate(manifests)
+        for manifest in manifests
     )

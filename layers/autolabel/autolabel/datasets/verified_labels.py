@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
 
 import msgspec
 
@@ -12,7 +13,9 @@ from autolabel.contracts.wording import counted
 from autolabel.labelling.earlier_labels import EarlierFrame, keep_label
 from autolabel.labels.manifest import LabelledBy, ManifestLine, Unsure
 from autolabel.labels.reviews import MAX_COMMENT, Review
+from autolabel.reporting.reviewer_agreement import ReviewerTally
 from autolabel.reporting.summary import JobOutcome
+from autolabel.verification.consolidation import Consensus
 from autolabel.verification.settlement import Result, Settled, read_results
 
 
@@ -27,15 +30,35 @@ class FinishedJob(msgspec.Struct, frozen=True):
     rounds: tuple[Settled, ...]
 
 
+def join_jobs(jobs: Sequence[FinishedJob]) -> list[FinishedJob]:
+    """Return the jobs in the order of their shards, those of the same shards as one.
+
+    They are two where a share of the frames gets several reviewers.
+    """
+    ordered = sorted(jobs, key=lambda job: (job.first, job.last, job.job))
+    groups = (list(group) for _, group in groupby(ordered, key=lambda job: (job.first, job.last)))
+    return [
+        msgspec.structs.replace(
+            group[0],
+            job=" + ".join(job.job for job in group),
+            frames=sum(job.frames for job in group),
+            rounds=tuple(one for job in group for one in job.rounds),
+        )
+        for group in groups
+    ]
+
+
 class LatestResults:
     """The results of a job's rounds by frame. If a frame was in two rounds, the later counts, unless it left no label.
 
-    `unsure`: the reviews of persons who were unsure of a frame before.
+    `unsure`: the reviews of persons who were unsure of a frame before. `consensus`: how far several reviewers of a
+    frame agree.
     """
 
     def __init__(self) -> None:
         self.by_frame: dict[str, Result] = {}
         self.unsure: dict[str, Review] = {}
+        self.consensus: dict[str, Consensus] = {}
 
     def take(self, results: Iterable[Result]) -> None:
         """Take the results of a round, or of an attempt, in their order."""
@@ -43,6 +66,8 @@ class LatestResults:
             source, before = result.source_ref, self.by_frame.get(result.source_ref)
             if before is not None and before.unsure and isinstance(before.review, Review) and not before.by_script:
                 self.unsure[source] = before.review
+            if result.consensus and not result.by_script:
+                self.consensus[source] = result.consensus
             if before is None or before.failure or not result.failure:
                 self.by_frame[source] = result
 
@@ -53,7 +78,10 @@ class LatestResults:
 
 
 class JobTally(msgspec.Struct):
-    """Counts of a job's frames. `stood_in`: failed ones with a person's label of an earlier run; others: JobOutcome."""
+    """Counts of a job's frames. `stood_in`: failed ones with a person's label of an earlier run; others: JobOutcome.
+
+    `reviewers`: the answers of persons for frames that several were asked for.
+    """
 
     verified: int = 0
     unadjusted: int = 0
@@ -61,10 +89,13 @@ class JobTally(msgspec.Struct):
     unsure: int = 0
     scripted: int = 0
     stood_in: int = 0
+    reviewers: ReviewerTally = msgspec.field(default_factory=ReviewerTally)
 
     def add(self, other: JobTally) -> None:
+        self.reviewers.add(other.reviewers)
         for field in self.__struct_fields__:
-            setattr(self, field, getattr(self, field) + getattr(other, field))
+            if field != "reviewers":
+                setattr(self, field, getattr(self, field) + getattr(other, field))
 
 
 class VerifiedLabels:
@@ -110,6 +141,8 @@ class VerifiedLabels:
             provenance.labelled_by = LabelledBy.SCRIPT
             self.tally.scripted += 1
             return
+        if consensus := self._results.consensus.get(line.source_ref):
+            self.tally.reviewers.take(consensus)
         alone = blind or (nothing_shown and not shown)
         provenance.labelled_by = LabelledBy.PERSON if alone else LabelledBy.MODEL_AND_PERSON
         self.tally.verified += 1
@@ -129,6 +162,9 @@ def job_outcome(job: FinishedJob, tally: JobTally) -> JobOutcome:
         rounds=len(job.rounds),
         unsure=tally.unsure,
         scripted=tally.scripted,
+        several=sum(one.several for one in job.rounds),
+        short=sum(one.short for one in job.rounds),
+        disputed=sum(one.disputed for one in job.rounds),
     )
 
 
@@ -145,6 +181,9 @@ def job_notes(job: FinishedJob, tally: JobTally) -> Iterator[str]:
         if one.doubled:
             doubled = counted(one.doubled, "line of a frame", "lines of frames")
             yield f"job {one.job} left {doubled} that it had labelled already"
+        if one.short:
+            short = f"{one.short:,} of {one.several:,} frames for several reviewers"
+            yield f"job {one.job} left {short} with fewer answers than reviewers who were asked"
         if one.broken:
             yield f"job {one.job} left {counted(one.broken, 'unreadable line')}"
     if tally.failed:

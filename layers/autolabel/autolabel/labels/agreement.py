@@ -57,7 +57,7 @@ def pair_boxes(predicted: Sequence[LabelledBox], verified: Sequence[LabelledBox]
     objects = [box for box in verified if box.name != IGNORE]
     ignored = [corners(box) for box in verified if box.name == IGNORE]
     candidates = sorted(
-        (predicted[p].name != objects[v].name, -iou, p, v) for p, v, iou in _of_one_object(predicted, objects)
+        (predicted[p].name != objects[v].name, -iou, p, v) for p, v, iou in same_objects(predicted, objects)
     )
     pairs: list[Pair] = []
     spare, unfound = dict(enumerate(predicted)), dict(enumerate(objects))
@@ -70,7 +70,7 @@ def pair_boxes(predicted: Sequence[LabelledBox], verified: Sequence[LabelledBox]
     return [*pairs, *(Pair(box, None) for box in alone), *(Pair(None, box) for box in unfound.values())]
 
 
-def _of_one_object(ones: Sequence[LabelledBox], others: Sequence[LabelledBox]) -> Iterator[tuple[int, int, float]]:
+def same_objects(ones: Sequence[LabelledBox], others: Sequence[LabelledBox]) -> Iterator[tuple[int, int, float]]:
     """Yield the indexes and the IoU of each two boxes of the same object."""
     places = sorted(range(len(others)), key=lambda v: others[v].left)
     lefts = [others[v].left for v in places]

@@ -192,7 +192,9 @@ class CandidateBox(msgspec.Struct, frozen=True, omit_defaults=True):
     """A box that is not part of the pre-label, in whole pixels of the frame: a candidate below the threshold.
 
     `new`: the models found it at or over the threshold, and it contradicts the person's label that the frame starts
-    from. `threshold`: the confidence from which it would be in the pre-label; 0 if the line does not say.
+    from. `disputed`: a box of a reviewer about which others differ; its confidence is the share of the reviewers who
+    gave the object this class. `threshold`: the confidence from which it would be in the pre-label; 0 if the line does
+    not say.
     """
 
     label: str
@@ -203,6 +205,7 @@ class CandidateBox(msgspec.Struct, frozen=True, omit_defaults=True):
     confidence: float
     new: bool = False
     threshold: float = 0.0
+    disputed: bool = False
 
 
 class ShownUncertainty(msgspec.Struct, frozen=True, rename={"candidates": "ghosts"}):

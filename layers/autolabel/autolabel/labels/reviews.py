@@ -30,7 +30,8 @@ class Review(msgspec.Struct, frozen=True, omit_defaults=True):
 
     `worker`: the back-end's name for the reviewer. `seconds`: active ones. `edits`: by kind, `add`, `delete`, `move`,
     `relabel`, `accept`. `unsure`: another reviewer must look at the frame; `comment` says why. `boxes`: marks of the
-    label's boxes, in their order.
+    label's boxes, in their order. `workers`: of a label that was made of the answers of several reviewers; then
+    `worker` is empty, and seconds, keys, clicks and edits are the sums.
     """
 
     worker: str = ""
@@ -41,6 +42,7 @@ class Review(msgspec.Struct, frozen=True, omit_defaults=True):
     unsure: bool = False
     comment: str = ""
     boxes: tuple[Marks, ...] = ()
+    workers: tuple[str, ...] = ()
 
 
 def read_review(text: str) -> Review:

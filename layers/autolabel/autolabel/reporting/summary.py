@@ -9,6 +9,7 @@ from autolabel.contracts.verification import BOXES, Task
 from autolabel.labelling.earlier_labels import EarlierCounts
 from autolabel.labelling.shards import ModelTally
 from autolabel.reporting.findings import Agreement
+from autolabel.reporting.reviewer_agreement import ReviewerAgreement
 from autolabel.sequences.linked_shards import CameraLinks
 from autolabel.triage.proof import Certificate
 
@@ -37,7 +38,9 @@ class JobOutcome(msgspec.Struct, frozen=True, omit_defaults=True):
     """The counts of a finished job. `frames` (in its manifest) = `verified` + `scripted` + `failed`.
 
     `verified`: with a person's label; `unadjusted`: verified without a change; `unsure`: verified, but a reviewer is
-    still unsure; `scripted`: with a label of a script; `failed`: without a label after all `rounds`.
+    still unsure; `scripted`: with a label of a script; `failed`: without a label after all `rounds`. `several`: frames
+    that several reviewers were asked for; of these, `short` ones have fewer answers, and reviewers differed about
+    `disputed` ones.
     """
 
     job: str
@@ -49,6 +52,9 @@ class JobOutcome(msgspec.Struct, frozen=True, omit_defaults=True):
     rounds: int = 1
     unsure: int = 0
     scripted: int = 0
+    several: int = 0
+    short: int = 0
+    disputed: int = 0
 
 
 class Summary(msgspec.Struct, frozen=True):
@@ -61,7 +67,8 @@ class Summary(msgspec.Struct, frozen=True):
     of the labels that persons made in earlier runs. `tracks`: of the pre-labels' boxes, by camera.
 
     Set when the run is published: `verification`, `dataset`, `labelled_by` (frames of the dataset by labelled-by),
-    `unverified` (those without a verified label, by reason, where `#` stands for numbers and ids) and `agreement`.
+    `unverified` (those without a verified label, by reason, where `#` stands for numbers and ids), `agreement`, and
+    `reviewers`, how far several reviewers of the same frames agree.
     """
 
     drive: str
@@ -87,3 +94,4 @@ class Summary(msgspec.Struct, frozen=True):
     earlier: EarlierCounts = msgspec.field(default_factory=EarlierCounts)
     tracks: dict[str, CameraLinks] = {}
     certificates: tuple[Certificate, ...] = ()
+    reviewers: ReviewerAgreement | None = None

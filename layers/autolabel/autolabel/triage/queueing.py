@@ -26,6 +26,7 @@ from autolabel.labelling.shards import LabelledShard
 from autolabel.labelling.uncertainty import FrameUncertainty
 from autolabel.labels.manifest import read_line, with_values
 from autolabel.streams.ordered_map import map_in_order
+from autolabel.triage.job_manifests import write_manifests
 from autolabel.triage.policy import AuditStretch, claims, draw_audits, is_acceptable, stretch_of, triage_frame
 
 # A job's lines are sorted on disk, and a function has 512 MB of disk.
@@ -92,21 +93,18 @@ class Triage(ABC):
                 )
             size = sum(len(body) for _, body in chosen)
             if queue.places and (len(queue.places) + len(chosen) > max_objects or queue.size + size > MAX_QUEUE_BYTES):
-                yield self._write(index, queue, first or 0, last or 0)
+                yield from self._write(index, queue, first or 0, last or 0)
                 index, first, queue = index + 1, None, _Queue()
             first, last = shard.index if first is None else first, shard.index
             for rank, body in chosen:
                 queue.add(rank, body)
         if queue.places:
-            yield self._write(index, queue, first or 0, last or 0)
+            yield from self._write(index, queue, first or 0, last or 0)
         queue.close()
 
-    def _write(self, index: int, queue: _Queue, first: int, last: int) -> JobManifest:
-        key = self._run.folder.job_manifest(index)
-        self._label_bucket.write_stream(key, queue.lines(), "application/jsonl")
-        frames = len(queue.places)
+    def _write(self, index: int, queue: _Queue, first: int, last: int) -> Iterator[JobManifest]:
+        yield from write_manifests(self._run, index, queue.lines, first, last, self._label_bucket)
         queue.close()
-        return JobManifest(key, frames, (), first, last)
 
     def _chosen(self, shard: LabelledShard) -> list[tuple[tuple[float, float, int], bytes]]:
         """Choose the lines of a shard that reviewers get, with their ranks."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from autolabel.verification.attempts import JobAttempt, take_attempt
     from autolabel.verification.ground_truth import read_answers, read_output
-    from autolabel.verification.jobs import LABEL_STUDIO, BackEnds, JobRound, job_name
+    from autolabel.verification.jobs import LABEL_STUDIO, BackEnds, JobRound, ReviewersOf, job_name, one_reviewer
     from autolabel.verification.label_studio.client import LabelStudioClient
     from autolabel.verification.label_studio.connection import Connection, read_connection
     from autolabel.verification.label_studio.notifications import take_notification
@@ -46,7 +46,9 @@ else:
                 "LABEL_STUDIO",
                 "BackEnds",
                 "JobRound",
+                "ReviewersOf",
                 "job_name",
+                "one_reviewer",
             ),
             "label_studio.client": ("LabelStudioClient",),
             "label_studio.connection": (
@@ -97,6 +99,7 @@ __all__ = [
     "JobRound",
     "LabelStudioClient",
     "Results",
+    "ReviewersOf",
     "StorageImages",
     "Webhook",
     "annotated",
@@ -105,6 +108,7 @@ __all__ = [
     "check_not_taken_over",
     "close_project",
     "job_name",
+    "one_reviewer",
     "open_project",
     "progress",
     "read_answers",

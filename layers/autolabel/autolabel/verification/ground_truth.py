@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from typing import Any
 
 import msgspec
+from msgspec import UNSET
 
 from autolabel.contracts.ports import Bucket
 from autolabel.contracts.verification import BOXES, SEGMENTS, TRACKS
@@ -24,7 +26,8 @@ from autolabel.labels.manifest import (
 from autolabel.labels.reviews import MAX_REVIEW, Marks, Review, known_seconds, read_review
 from autolabel.streams.json_depth import is_deep
 from autolabel.streams.ordered_map import map_in_order
-from autolabel.verification.jobs import LABELS, JobRound
+from autolabel.verification.consolidation import ANSWERS, ASKED
+from autolabel.verification.jobs import LABELS, JobRound, ReviewersOf, one_reviewer
 from autolabel.verification.sequence_labels import expand_labels, expand_output
 
 _OUTPUT = "manifests/output/output.manifest"
@@ -36,12 +39,22 @@ _MAX_RESPONSE = 200_000 + 2 * MAX_REVIEW
 _BROKEN = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
-def read_output(one: JobRound, frames: Iterable[bytes], label_bucket: Bucket) -> Iterator[bytes]:
+def read_output(
+    one: JobRound,
+    frames: Iterable[bytes],
+    label_bucket: Bucket,
+    classes: Sequence[str] = (),
+    reviewers: ReviewersOf = one_reviewer,
+) -> Iterator[bytes]:
     """Yield the lines of a labelling job's output manifest, each with the `review` of its response, if there is one.
 
-    `frames`: the lines of the job's manifest; a line's position names its response. Responses to segments are not
+    A line for which several reviewers were asked has their `answers` in the place of a label: the guide says of Ground
+    Truth's own consolidation only that it averages similar boxes, and its label does not say who differs.
+
+    `frames`: the lines of the job's manifest; a line's position names its responses. Responses to segments are not
     read, because they hold whole pictures. Tracks are expanded to the boxes of each frame; the format of responses to
-    them is not documented.
+    them is not documented. `classes`: in the order of the class ids. `reviewers`: how many reviewers a frame gets, by
+    its S3 URI.
     """
     if not one.output:
         # An earlier attempt of the round left no frame open, and no job was created.
@@ -60,8 +73,11 @@ def read_output(one: JobRound, frames: Iterable[bytes], label_bucket: Bucket) ->
 
     def with_review(body: bytes) -> bytes:
         try:
-            place = places.get(msgspec.json.decode(body, type=_Source).source_ref, -1)
-            response = _read_response(label_bucket, responses.get(place))
+            source = msgspec.json.decode(body, type=_Source).source_ref
+            keys = responses.get(places.get(source, -1), ())
+            if (asked := _asked(one, source, reviewers)) > 1:
+                return _with_answers(body, _read_answers(label_bucket, keys), asked, one.job, classes) or body
+            response = _read_response(label_bucket, keys)
             return _with_review(body, response) if response else body
         except _BROKEN:
             return body
@@ -70,15 +86,19 @@ def read_output(one: JobRound, frames: Iterable[bytes], label_bucket: Bucket) ->
 
 
 def read_answers(
-    one: JobRound, frames: Callable[[], Iterable[bytes]], label_bucket: Bucket, classes: Sequence[str]
+    one: JobRound,
+    frames: Callable[[], Iterable[bytes]],
+    label_bucket: Bucket,
+    classes: Sequence[str],
+    reviewers: ReviewersOf = one_reviewer,
 ) -> Iterator[bytes]:
     """Yield what reviewers answered before a job was stopped or failed: the output lines of these frames.
 
     Lines of the output manifest come first, if it is there. Then come frames that it lacks, from the reviewers'
     responses. Segments are in the manifest only, because a response does not say which picture became the label. The
     format of responses to tracks is not documented, but their SeqLabels are beside them.
-    `one.output`: empty if Ground Truth names no manifest. `frames`: opens the job's manifest; `classes`: in the order
-    of the class ids.
+    `one.output`: empty if Ground Truth names no manifest. `frames`: opens the job's manifest; `classes` and `reviewers`
+    as in `read_output`. A frame that some of its reviewers have answered is answered.
     """
     folder = _job_folder(one, label_bucket)
     # Ground Truth may write the manifest some minutes after it has named the job as stopped.
@@ -87,13 +107,13 @@ def read_answers(
     found: set[str] = set()
     if label_bucket.exists(manifest):
         named = msgspec.structs.replace(one, output=label_bucket.uri(manifest))
-        for body in read_output(named, frames(), label_bucket):
+        for body in read_output(named, frames(), label_bucket, classes, reviewers):
             try:
                 line = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
                 source = msgspec.json.decode(line["source-ref"], type=str)
             except (*_BROKEN, KeyError):
                 continue
-            if attribute in line or metadata_of(attribute) in line:
+            if attribute in line or metadata_of(attribute) in line or ANSWERS in line:
                 found.add(source)
                 yield body
     if one.task == TRACKS:
@@ -104,7 +124,11 @@ def read_answers(
 
     def answered(place: int, body: bytes) -> bytes | None:
         line = read_line(body)
-        answer = None if line.source_ref in found else _read_response(label_bucket, responses[place])
+        if line.source_ref in found:
+            return None
+        if (asked := _asked(one, line.source_ref, reviewers)) > 1:
+            return _with_answers(body, _read_answers(label_bucket, responses[place]), asked, one.job, classes)
+        answer = _read_response(label_bucket, responses[place])
         if answer is None or answer.answer_content.bounding_box is None:
             return None
         return _answered(line, answer, answer.answer_content.bounding_box.bounding_boxes, one.job, classes)
@@ -113,13 +137,45 @@ def read_answers(
     yield from filter(None, map_in_order(lambda given: answered(*given), places, _READERS))
 
 
+def _asked(one: JobRound, source: str, reviewers: ReviewersOf) -> int:
+    """Return how many reviewers were asked for a frame: one in a second round."""
+    return reviewers(source) if one.round == 1 else 1
+
+
 def _job_folder(one: JobRound, label_bucket: Bucket) -> str:
     """Return the prefix of the job's output: its name below the S3OutputPath of the state LabelingJob."""
     run = one.manifest.removeprefix(label_bucket.uri("")).rpartition("manifests/")[0]
     return f"{run}verification/{one.job}/"
 
 
-def _answered(line: ManifestLine, answer: _Answer, drawn: Sequence[_Drawn], job: str, classes: Sequence[str]) -> bytes:
+def _with_answers(
+    body: bytes, answers: Iterable[_Answer], asked: int, job: str, classes: Sequence[str]
+) -> bytes | None:
+    """Make the line of a frame that several workers were asked for; None if none of them left boxes.
+
+    `body`: the line of the output manifest, or of the input.
+    """
+    line = read_line(body)
+    source, human = line.source_ref, _human_annotated(line)
+    given = []
+    for one in answers:
+        if boxes := one.answer_content.bounding_box:
+            made = _answered(read_line(body), one, boxes.bounding_boxes, job, classes, human)
+            fields = msgspec.json.decode(made, type=dict[str, msgspec.Raw])
+            given.append({name: fields[name] for name in (VERIFIED, metadata_of(VERIFIED), REVIEW)})
+    return msgspec.json.encode({"source-ref": source, ASKED: asked, ANSWERS: given}) if given else None
+
+
+def _human_annotated(line: ManifestLine) -> str:
+    """Return `no` if the output manifest says that no person made the label; responses do not say it."""
+    if line.verified_metadata is UNSET:
+        return "yes"
+    return "no" if msgspec.json.decode(line.verified_metadata, type=_Made).human_annotated == "no" else "yes"
+
+
+def _answered(
+    line: ManifestLine, answer: _Answer, drawn: Sequence[_Drawn], job: str, classes: Sequence[str], human: str = "yes"
+) -> bytes:
     """Make the output line of a response, as Ground Truth's consolidation of one worker's answer makes it."""
     ids = {name: i for i, name in enumerate(classes)}
     shown = Counter((box.name, box.left, box.top, box.width, box.height) for box in line.prelabel_boxes)
@@ -140,7 +196,7 @@ def _answered(line: ManifestLine, answer: _Answer, drawn: Sequence[_Drawn], job:
             "class-map": {str(ids.get(name, -1)): name for name in dict.fromkeys(box.label for box in drawn)},
             "type": BOX_TYPE,
             "adjustment-status": "adjusted" if adjusted else "unadjusted",
-            "human-annotated": "yes",
+            "human-annotated": human,
             "creation-date": answer.submission_time.rstrip("Z"),
             "job-name": f"labeling-job/{job.lower()}",
         }
@@ -176,29 +232,36 @@ class _Answer(msgspec.Struct, rename="camel"):
     answer_content: _Content = msgspec.field(default_factory=_Content)
 
 
+class _Made(msgspec.Struct, rename="kebab"):
+    human_annotated: Any = None
+
+
 class _Response(msgspec.Struct):
     answers: list[_Answer]
 
 
-def _find_responses(label_bucket: Bucket, prefix: str) -> dict[int, str]:
-    """Find the keys of the reviewers' responses by the frame's place in the manifest; the last one counts."""
-    found = {}
+def _find_responses(label_bucket: Bucket, prefix: str) -> dict[int, list[str]]:
+    """Find the keys of the reviewers' responses by the frame's place in the manifest, the oldest first."""
+    found = defaultdict[int, list[str]](list)
     for response in label_bucket.list(prefix):
         place = response.key.removeprefix(prefix).partition("/")[0]
         if place.isdecimal() and response.size <= _MAX_RESPONSE:
-            found[int(place)] = response.key
+            found[int(place)].append(response.key)
     return found
 
 
-def _read_response(label_bucket: Bucket, key: str | None) -> _Answer | None:
-    """Read a reviewer's response; None if there is none that can be read."""
-    if key is None:
-        return None
-    try:
-        answers = msgspec.json.decode(label_bucket.read(key) or b"", type=_Response).answers
-    except _BROKEN:
-        return None
-    return answers[-1] if answers else None
+def _read_response(label_bucket: Bucket, keys: Sequence[str]) -> _Answer | None:
+    """Read the last of a frame's responses; None if there is none that can be read."""
+    return next(iter(_read_answers(label_bucket, keys[-1:])[-1:]), None)
+
+
+def _read_answers(label_bucket: Bucket, keys: Iterable[str]) -> list[_Answer]:
+    """Read all responses to a frame; those that cannot be read are left out. A file has the answer of one worker."""
+    answers = list[_Answer]()
+    for key in keys:
+        with suppress(*_BROKEN):
+            answers += msgspec.json.decode(label_bucket.read(key) or b"", type=_Response).answers
+    return answers
 
 
 def _with_review(body: bytes, answer: _Answer) -> bytes:

@@ -10,8 +10,9 @@ import hashlib
 import html
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from importlib.resources import files
+from typing import TypeAlias
 
 import msgspec
 
@@ -41,6 +42,8 @@ _CLASSES = "classes.liquid.html"
 _PAGES = {BOXES: "worker.liquid.html", SEGMENTS: "segments.liquid.html"}
 # Tasks that Ground Truth shows on a page of its own.
 WITHOUT_PAGE = frozenset({TRACKS})
+# Returns how many reviewers a frame gets, by its S3 URI.
+ReviewersOf: TypeAlias = Callable[[str], int]
 # Resources that Ground Truth defines (API permissions reference).
 _WORKTEAM = re.compile(
     r"arn:aws[a-z-]*:sagemaker:(?P<region>[a-z0-9-]+):\d{12}:workteam/(?P<crowd>[a-z-]+)/[A-Za-z0-9-]+"
@@ -76,6 +79,7 @@ class VerificationJob(msgspec.Struct, frozen=True):
     `name` has room for round and attempt; `manifest`, `categories`, `template`: S3 URIs. `workteam`: the ARN of Ground
     Truth's work team. `task`: what reviewers correct; `attribute`: the name of their label in a manifest line.
     `template`: empty if Ground Truth has the page. `strip_frames`: the most frames of a strip, for the task `tracks`.
+    `reviewers`: how many label each frame in the first round.
     """
 
     name: str
@@ -90,6 +94,7 @@ class VerificationJob(msgspec.Struct, frozen=True):
     task: Task = BOXES
     attribute: str = VERIFIED
     strip_frames: int = 0
+    reviewers: int = 1
 
 
 class EarlierAttempt(msgspec.Struct, frozen=True):
@@ -116,6 +121,10 @@ class JobRound(msgspec.Struct, frozen=True):
     task: Task = BOXES
     attempts: tuple[EarlierAttempt, ...] = ()
     given: str = ""
+
+
+def one_reviewer(frame: str) -> int:
+    return 1
 
 
 def check_workteam(arn: str, region: str) -> None:
@@ -176,7 +185,7 @@ def split_into_jobs(
         if lines > max_objects:
             raise CountMismatch(f"shard {shard.index} has {lines} frames, a job takes at most {max_objects}")
         if parts and (frames + lines > max_objects or strips(shard, lines) > MAX_SEQUENCES):
-            yield JobManifest(folder.job_manifest(index), frames, tuple(parts), first, last)
+            yield JobManifest(folder.job_manifest(index), frames, tuple(parts), first, last, index)
             parts, frames, index = [], 0, index + 1
             of_camera.clear()
         if strips(shard, lines) > MAX_SEQUENCES:
@@ -190,7 +199,7 @@ def split_into_jobs(
         frames += lines
         of_camera[shard.camera] += lines
     if parts:
-        yield JobManifest(folder.job_manifest(index), frames, tuple(parts), first, last)
+        yield JobManifest(folder.job_manifest(index), frames, tuple(parts), first, last, index)
 
 
 def job_name(bucket: str, drive: str, run: str, index: int) -> str:

@@ -38,6 +38,7 @@ from autolabel.labels.manifest import (
 from autolabel.labels.reviews import MAX_COMMENT, Review
 from autolabel.streams.json_depth import is_deep
 from autolabel.streams.ordered_map import map_in_order
+from autolabel.verification.consolidation import ANSWERS, ASKED, Answer, Consensus, consolidate
 from autolabel.verification.jobs import LABELS, LAST_ROUND, JobRound
 from autolabel.verification.rules import other_size, sentence, unknown_class
 
@@ -63,8 +64,9 @@ class Settled(msgspec.Struct, frozen=True, omit_defaults=True):
     `frames` = `verified` + `failed`. `unadjusted`: verified frames whose boxes stayed as they were shown; `unsure`:
     frames that a reviewer marked so. Lines of the back-end that were left out: `foreign` ones of frames that the job
     was not given, `doubled` ones of frames that already have a line, `broken` ones that cannot be read. `missing`:
-    labels that the back-end counted in stopped or failed attempts and that did not come. `again`: the next round, if
-    there is one.
+    labels that the back-end counted in stopped or failed attempts and that did not come. `several`: frames that several
+    reviewers were asked for; of these, `short` ones have fewer answers, and reviewers differ about `disputed` ones.
+    `again`: the next round, if there is one.
     """
 
     job: str
@@ -79,6 +81,9 @@ class Settled(msgspec.Struct, frozen=True, omit_defaults=True):
     broken: int = 0
     missing: int = 0
     again: NextRound | None = None
+    several: int = 0
+    short: int = 0
+    disputed: int = 0
 
 
 class _Made(msgspec.Struct, rename="kebab"):
@@ -91,7 +96,8 @@ class _Made(msgspec.Struct, rename="kebab"):
 class Result(msgspec.Struct, frozen=True, omit_defaults=True, rename={"source_ref": "source-ref"}):
     """A frame's line of a round's results: the label with metadata in Ground Truth's format, or the `failure`.
 
-    `failure`: why there is no label: the back-end's own reason, or the rule that its label breaks.
+    `failure`: why there is no label: the back-end's own reason, or the rule that its label breaks. `consensus`: how far
+    several reviewers agree, if several were asked.
     """
 
     source_ref: str
@@ -100,6 +106,7 @@ class Result(msgspec.Struct, frozen=True, omit_defaults=True, rename={"source_re
     metadata: msgspec.Raw = msgspec.Raw(b"null")
     review: Review | msgspec.UnsetType = msgspec.UNSET
     failure: str = ""
+    consensus: Consensus | None = None
 
     @property
     def unadjusted(self) -> bool:
@@ -115,6 +122,11 @@ class Result(msgspec.Struct, frozen=True, omit_defaults=True, rename={"source_re
     def unsure(self) -> bool:
         return isinstance(self.review, Review) and self.review.unsure
 
+    @property
+    def disputed(self) -> tuple[CandidateBox, ...]:
+        """The boxes about which several reviewers differ."""
+        return self.consensus.disputed if self.consensus else ()
+
 
 class _Source(msgspec.Struct, rename={"source_ref": "source-ref"}):
     source_ref: str
@@ -126,6 +138,16 @@ class _Output(NamedTuple):
     label: msgspec.Raw
     metadata: msgspec.Raw
     review: msgspec.Raw | msgspec.UnsetType
+    answers: msgspec.Raw | msgspec.UnsetType = UNSET
+    asked: int = 1
+
+
+class _Given(msgspec.Struct, rename={"label": VERIFIED, "metadata": metadata_of(VERIFIED)}):
+    """What one of several reviewers answered."""
+
+    label: msgspec.Raw = msgspec.Raw(b"null")
+    metadata: msgspec.Raw = msgspec.Raw(b"null")
+    review: msgspec.Raw | msgspec.UnsetType = UNSET
 
 
 def settle_round(one: JobRound, output: Iterable[bytes], *, label_bucket: Bucket, names: frozenset[str]) -> Settled:
@@ -162,6 +184,9 @@ def settle_round(one: JobRound, output: Iterable[bytes], *, label_bucket: Bucket
         broken=found.broken,
         missing=sum(attempt.missing for attempt in one.attempts),
         again=again,
+        several=settlement.several,
+        short=settlement.short,
+        disputed=settlement.disputed,
     )
 
 
@@ -175,7 +200,11 @@ class Answers(NamedTuple):
 def settle_answered(one: JobRound, output: Iterable[bytes], *, label_bucket: Bucket, names: frozenset[str]) -> Answers:
     """Settle only the frames of a manifest that the output has a line of, in the order of the manifest."""
     settlement = _settlement(one, output, label_bucket, names)
-    labelled = frozenset(source for source, found in settlement.found.lines.items() if found.label != b"null")
+    labelled = frozenset(
+        source
+        for source, found in settlement.found.lines.items()
+        if found.label != b"null" or found.answers is not UNSET
+    )
     bodies = label_bucket.lines(one.manifest.removeprefix(label_bucket.uri("")))
     return Answers(list(settlement.answered(bodies)), labelled)
 
@@ -213,6 +242,7 @@ class _Found:
             try:
                 line = decoder.decode(body)
                 source = msgspec.json.decode(line["source-ref"], type=str)
+                several = _several(line)
             except (*_BROKEN, KeyError):
                 self.broken += 1
                 continue
@@ -222,7 +252,7 @@ class _Found:
             # Copies, because a `Raw` keeps its whole line in memory: 100,000 whole lines take a gigabyte.
             label, metadata = (line.get(name, nothing).copy() for name in (attribute, metadata_of(attribute)))
             review = line[REVIEW].copy() if REVIEW in line else msgspec.UNSET
-            self.lines[source] = _Output(label, metadata, review)
+            self.lines[source] = _Output(label, metadata, review, *several)
 
 
 class _Settlement:
@@ -248,6 +278,7 @@ class _Settlement:
         self._task = task
         self._workers = workers
         self.frames = self.unadjusted = self.failed = self.unsure = 0
+        self.several = self.short = self.disputed = 0
         self.again: dict[int, Result] = {}
 
     def results(self, manifest: Iterable[bytes]) -> Iterator[bytes]:
@@ -257,7 +288,11 @@ class _Settlement:
             else:
                 self.unadjusted += result.unadjusted
                 self.unsure += result.unsure
-            if result.failure or result.unsure:
+            if result.consensus:
+                self.several += 1
+                self.short += result.consensus.is_short
+                self.disputed += bool(result.disputed)
+            if result.failure or result.unsure or result.disputed:
                 self.again[self.frames] = result
             self.frames += 1
             yield msgspec.json.encode(result) + b"\n"
@@ -269,7 +304,7 @@ class _Settlement:
         return map_in_order(self._result, chosen, self._workers)
 
     def next_manifest(self, manifest: Iterable[bytes]) -> Iterator[bytes]:
-        """Yield the lines of the next round's frames, with the label that a reviewer was unsure of as the pre-label."""
+        """Yield the lines of the next round's frames, with the label that is not certain as the pre-label."""
         for place, body in enumerate(manifest):
             result = self.again.get(place)
             if result is None:
@@ -281,7 +316,7 @@ class _Settlement:
             yield body + b"\n"
 
     def _begun_from(self, line: ManifestLine, result: Result) -> ManifestLine:
-        """Replace the line's pre-label by the label of the reviewer who was unsure."""
+        """Replace the line's pre-label by the label that a reviewer was unsure of, or that reviewers differ about."""
         # The models' uncertainty is about their own boxes. What they found since an earlier review stays marked.
         new = tuple(c for c in line.uncertainty.candidates if c.new) if line.uncertainty is not UNSET else ()
         line.uncertainty = UNSET
@@ -302,12 +337,32 @@ class _Settlement:
             return before
         if output is None:
             return Result(source, self._job, failure="not in the job's output")
+        if output.answers is not UNSET:
+            return self._consolidated(line, output, output.answers)
         found = self._label(line, output)
         if isinstance(found, str):
             return Result(source, self._job, failure=found)
         return Result(source, self._job, *found, _review(output.review))
 
-    def _label(self, line: ManifestLine, output: _Output) -> tuple[msgspec.Raw, msgspec.Raw] | str:
+    def _consolidated(self, line: ManifestLine, output: _Output, answers: msgspec.Raw) -> Result:
+        """Make one result of the answers of several reviewers. An answer whose label does not count is left out."""
+        counted, why = list[Answer](), ""
+        try:
+            given = msgspec.json.decode(answers, type=list[_Given])
+        except _BROKEN as e:
+            return Result(line.source_ref, self._job, failure=sentence(f"the answers cannot be read: {e}"))
+        for one in given:
+            found = self._label(line, one)
+            if isinstance(found, str):
+                why = why or found
+            else:
+                counted.append(Answer(*found, _review(one.review)))
+        if not counted:
+            return Result(line.source_ref, self._job, failure=why or "no reviewer answered")
+        answer, consensus = consolidate(line, counted, output.asked)
+        return Result(line.source_ref, self._job, *answer, consensus=consensus)
+
+    def _label(self, line: ManifestLine, output: _Output | _Given) -> tuple[msgspec.Raw, msgspec.Raw] | str:
         """Return the label and its metadata, without a back-end's spaces and escapes, which count for the limits.
 
         If the label does not count, return the reason.
@@ -350,12 +405,21 @@ def _broken_box_rule(line: ManifestLine, label: Any, metadata: Any, *, names: fr
 
 
 def _uncertainty_of(result: Result, boxes: Sequence[LabelledBox], new: Iterable[CandidateBox]) -> ShownUncertainty:
-    """Tell the next reviewer that one was unsure, in the place of the models' uncertainty."""
+    """Tell the next reviewer why the label is not certain, in the place of the models' uncertainty."""
     comment = result.review.comment[:MAX_COMMENT] if isinstance(result.review, Review) else ""
-    reason = f"a reviewer was unsure: {comment}" if comment else "a reviewer was unsure"
+    reasons = ["reviewers differ about some objects"] if result.disputed else []
+    if result.unsure:
+        reasons.append(f"a reviewer was unsure: {comment}" if comment else "a reviewer was unsure")
     drawn = {(box.name, box.left, box.top, box.width, box.height) for box in boxes}
     still_new = tuple(c for c in new if (c.label, c.left, c.top, c.width, c.height) not in drawn)
-    return ShownUncertainty(1.0, (0.0,) * len(boxes), (reason,), still_new)
+    return ShownUncertainty(1.0, (0.0,) * len(boxes), tuple(reasons), (*still_new, *result.disputed))
+
+
+def _several(line: dict[str, msgspec.Raw]) -> tuple[msgspec.Raw | msgspec.UnsetType, int]:
+    """Return the answers of several reviewers, if a line has them, and how many were asked."""
+    if ANSWERS not in line:
+        return UNSET, 1
+    return line[ANSWERS].copy(), msgspec.json.decode(line[ASKED], type=int)
 
 
 def _review(body: msgspec.Raw | msgspec.UnsetType) -> Review | msgspec.UnsetType:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import NamedTuple, Protocol
 
 import msgspec
@@ -12,10 +13,10 @@ from autolabel.contracts.drive import Run
 from autolabel.contracts.errors import VerificationRefused
 from autolabel.contracts.ports import Bucket, LabelingJobs
 from autolabel.contracts.run_folder import RunFolder
-from autolabel.contracts.verification import BOXES, TRACKS
+from autolabel.contracts.verification import BOXES, TRACKS, reviewers_of
 from autolabel.verification.attempts import JobAttempt, attempt_results, take_answers
 from autolabel.verification.ground_truth import read_answers
-from autolabel.verification.jobs import GROUND_TRUTH, LABEL_STUDIO, LAST_ROUND, job_name
+from autolabel.verification.jobs import GROUND_TRUTH, LABEL_STUDIO, LAST_ROUND, ReviewersOf, job_name, one_reviewer
 from autolabel.verification.sequences import frames_manifest
 
 _ROUND = re.compile(r"verify-([0-9]{3,})(-again)?\.manifest")
@@ -27,11 +28,11 @@ class Projects(Protocol):
     """The projects of jobs in Label Studio."""
 
     def answers(
-        self, job: str, labels: tuple[str, ...], lines: Callable[[], Iterable[bytes]]
+        self, job: str, labels: tuple[str, ...], lines: Callable[[], Iterable[bytes]], reviewers: ReviewersOf
     ) -> Iterable[bytes] | None:
         """Delete the open tasks of a job's project and then read its answers; None if there is no project.
 
-        `labels`: of the job; `lines`: opens its manifest.
+        `labels`: of the job; `lines`: opens its manifest; `reviewers`: how many reviewers a frame gets.
         """
 
 
@@ -127,6 +128,7 @@ def _end_round(
 ) -> Ending:
     names, manifest = frozenset(earlier.labels), label_bucket.uri(one.manifest)
     task = earlier.document.verification.task
+    reviewers = partial(reviewers_of, earlier.document.verification) if one.round == 1 else one_reviewer
     name = job_name(label_bucket.name, earlier.drive, earlier.run, one.job) + ("-again" if one.round > 1 else "")
     waiting, missing, ended = list[str](), dict[str, int](), True
     attempt = 1
@@ -151,7 +153,7 @@ def _end_round(
         )
         left_out = take_answers(
             asked,
-            lambda round_, lines: read_answers(round_, lines, label_bucket, earlier.labels),
+            lambda round_, lines: read_answers(round_, lines, label_bucket, earlier.labels, reviewers),
             label_bucket=label_bucket,
             names=names,
         )
@@ -169,7 +171,7 @@ def _end_round(
         and elsewhere
         and not label_bucket.exists(attempt_results(one.manifest, 1))
     ):
-        answers = projects.answers(name, earlier.labels, lambda: label_bucket.lines(one.manifest))
+        answers = projects.answers(name, earlier.labels, lambda: label_bucket.lines(one.manifest), reviewers)
         if answers is not None:
             asked = JobAttempt(name, LABEL_STUDIO, one.round, manifest, manifest, 1, task=task)
             take_answers(asked, lambda _, __: answers, label_bucket=label_bucket, names=names)

@@ -98,6 +98,10 @@ OPEN: tuple[Filter, ...] = (
 )
 
 
+# Tasks with fewer answers and skips than the project asks for. Label Studio gives other tasks a time of completion.
+INCOMPLETE: tuple[Filter, ...] = (("completed_at", "empty", "Datetime", True),)
+
+
 class LabelStudioClient:
     """Calls one Label Studio with one account.
 

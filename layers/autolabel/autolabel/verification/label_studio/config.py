@@ -14,14 +14,16 @@ FRAME = "frame"
 OCCLUDED = "occluded"
 TRUNCATED = "truncated"
 UNSURE = "unsure"
-# The mark of a box that models found after an earlier review. A box that still has it is not part of the label.
+# The mark of a box that models found after an earlier review, or that reviewers differ about. A box that still has it
+# is not part of the label.
 CHECK = "check"
 
 INSTRUCTIONS = (
     "Models drew these boxes. Change only what is wrong. Draw each box tightly around the visible part of an object,"
     " choose its class (keys 1 to 0), and mark it if the object is occluded or cut off by the frame's edge. Submit a"
     " correct frame without changes, also one without objects. Skip a frame only if it is impossible to label."
-    " The last reviewer was not shown boxes with the mark check: untick it to add such a box. The others are left out."
+    " Boxes with the mark check are not part of the label yet: models found them after the last review, or reviewers"
+    " differ about them. Untick the mark to add such a box. The others are left out."
 )
 
 

@@ -10,16 +10,22 @@ import hashlib
 import itertools
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from copy import copy
 from datetime import datetime
 from typing import Any, NamedTuple, Protocol
 
 import msgspec
+from msgspec import UNSET
 
 from autolabel.contracts.errors import VerificationRefused, VerificationUnavailable
 from autolabel.contracts.wording import counted
-from autolabel.labels.manifest import ManifestLine, read_line
+from autolabel.labels.manifest import REVIEW as MADE
+from autolabel.labels.manifest import VERIFIED, ManifestLine, metadata_of, read_line
+from autolabel.verification.consolidation import ANSWERS, ASKED
+from autolabel.verification.jobs import ReviewersOf, one_reviewer
 from autolabel.verification.label_studio.client import (
     FULL_PAGE,
+    INCOMPLETE,
     OPEN,
     ConnectedStorage,
     Filter,
@@ -29,7 +35,15 @@ from autolabel.verification.label_studio.client import (
 )
 from autolabel.verification.label_studio.config import IMAGE, INSTRUCTIONS, label_config
 from autolabel.verification.label_studio.notifications import HEADER, notified_address, signature
-from autolabel.verification.label_studio.results import DELETED, Task, answered_line, failed_line, is_skipped, written
+from autolabel.verification.label_studio.results import (
+    DELETED,
+    Annotation,
+    Task,
+    answered_line,
+    failed_line,
+    is_skipped,
+    written,
+)
 from autolabel.verification.label_studio.tasks import JOB, REVIEW, review_image, task_of
 
 # Tasks of one import: a few megabytes, since a pre-label has at most 20,000 characters.
@@ -86,10 +100,11 @@ class Webhook(NamedTuple):
 
 
 class Job(msgspec.Struct, frozen=True):
-    """A verification job; `labels` in the order of class ids."""
+    """A verification job; `labels` in the order of class ids; `reviewers`: how many annotate each frame."""
 
     name: str
     labels: tuple[str, ...]
+    reviewers: int = 1
 
     @property
     def title(self) -> str:
@@ -145,10 +160,9 @@ def open_project(
 
 
 def progress(reference: JobProject, client: LabelStudio) -> ProjectCounts:
-    """Count the job's tasks that are answered or skipped, and all its tasks; a person may have deleted some."""
-    ours = (equal(f"data.{JOB}", reference.job.name),)
-    total = client.count_tasks(reference.project, ours)
-    return ProjectCounts(total - client.count_tasks(reference.project, (*ours, *OPEN)), total)
+    """Count the job's tasks that are answered or skipped by all reviewers, and all tasks; a person may delete some."""
+    total = client.count_tasks(reference.project, (equal(f"data.{JOB}", reference.job.name),))
+    return ProjectCounts(total - client.count_tasks(reference.project, _unfinished(reference.job)), total)
 
 
 def annotated(reference: JobProject, client: LabelStudio) -> bool:
@@ -170,12 +184,16 @@ def close_project(job: Job, client: LabelStudio) -> JobProject | None:
 
 def renew_images(reference: JobProject, client: LabelStudio, images: Images, limit: int) -> int:
     """Give the next `limit` open tasks, in the order in which reviewers get them, new addresses. Returns the number."""
-    ours = (equal(f"data.{JOB}", reference.job.name), *OPEN)
     renewed = 0
-    for task in itertools.islice(client.tasks(reference.project, ours), limit):
+    for task in itertools.islice(client.tasks(reference.project, _unfinished(reference.job)), limit):
         client.change_data(task.id, task.data | {IMAGE: images.address(task.data[REVIEW])})
         renewed += 1
     return renewed
+
+
+def _unfinished(job: Job) -> tuple[Filter, ...]:
+    """Return what chooses the job's tasks that reviewers still get."""
+    return (equal(f"data.{JOB}", job.name), *(OPEN if job.reviewers == 1 else INCOMPLETE))
 
 
 class Results:
@@ -183,7 +201,8 @@ class Results:
 
     Keeps the ids of the project's tasks and one page of annotations in memory. The counts are complete once all lines
     were read: `skipped` and `deleted` frames, and `strays`, tasks of frames that the job was not given.
-    `only_answered`: leave out frames that no reviewer answered or skipped.
+    `only_answered`: leave out frames that no reviewer answered or skipped. `reviewers`: how many a frame gets. The
+    line of a frame that gets several has what each of them answered in the place of a label.
     """
 
     def __init__(
@@ -194,12 +213,14 @@ class Results:
         now: datetime,
         *,
         only_answered: bool = False,
+        reviewers: ReviewersOf = one_reviewer,
     ) -> None:
         self._reference = reference
         self._lines = lines
         self._client = client
         self._now = now
         self._only_answered = only_answered
+        self._reviewers = reviewers
         self.skipped = self.deleted = self.strays = 0
 
     def __iter__(self) -> Iterator[bytes]:
@@ -217,7 +238,11 @@ class Results:
                 answered = [found[i] for i in ids if i in found]
                 if self._only_answered and not any(task.annotations for task in answered):
                     continue
-                yield msgspec.json.encode(self._answer(line, answered)) + b"\n"
+                annotations = [one for task in answered for one in task.annotations if not one.was_cancelled]
+                if (asked := self._reviewers(line.source_ref)) > 1 and annotations:
+                    yield self._answers(line, annotations, asked)
+                else:
+                    yield msgspec.json.encode(self._answer(line, answered)) + b"\n"
         self.strays = sum(map(len, tasks.values()))
 
     def _answer(self, line: ManifestLine, tasks: Collection[Task]) -> ManifestLine:
@@ -229,6 +254,18 @@ class Results:
         answer = answered_line(line, annotations, job=job.name, labels=job.labels, now=self._now)
         self.skipped += is_skipped(annotations)
         return answer
+
+    def _answers(self, line: ManifestLine, annotations: Sequence[Annotation], asked: int) -> bytes:
+        """Make the line of a frame that several reviewers were asked for. Skips are not among the `annotations`."""
+        job = self._reference.job
+        given = [
+            answered_line(copy(line), [one], job=job.name, labels=job.labels, now=self._now) for one in annotations
+        ]
+        fields = (
+            {VERIFIED: one.verified, metadata_of(VERIFIED): one.verified_metadata, MADE: one.review} for one in given
+        )
+        answers = [{name: value for name, value in one.items() if value is not UNSET} for one in fields]
+        return msgspec.json.encode({"source-ref": line.source_ref, ASKED: asked, ANSWERS: answers}) + b"\n"
 
 
 def _choose_project(job: Job, client: LabelStudio, colors: Mapping[str, str], workspace: int | None) -> int:
@@ -244,7 +281,7 @@ def _choose_project(job: Job, client: LabelStudio, colors: Mapping[str, str], wo
         # A skipped frame is not shown again in this project; it comes back as a recorded failure.
         "skip_queue": "IGNORE_SKIPPED",
         "sampling": "Sequential sampling",
-        "maximum_annotations": 1,
+        "maximum_annotations": job.reviewers,
         "show_collab_predictions": True,
         "is_published": True,
     }
