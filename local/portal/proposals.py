@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from local.sagemaker.ground_truth.annotators import Box
+from local.sagemaker.ground_truth.consolidation import iou
 from local.sagemaker.ground_truth.desk import Desk
 
 # Frames in either direction: further away, an object is rarely where it was.
@@ -49,14 +50,6 @@ def join_places(before: Sequence[Box], after: Sequence[Box], share: float) -> It
         places = zip((a.left, a.top, a.width, a.height), (b.left, b.top, b.width, b.height), strict=True)
         yield Box(a.label, *(round(x + (y - x) * share) for x, y in places))
     yield from (b for j, b in enumerate(after) if j not in partners.values())
-
-
-def iou(a: Box, b: Box) -> float:
-    """Return the intersection over union of two boxes."""
-    width = min(a.left + a.width, b.left + b.width) - max(a.left, b.left)
-    height = min(a.top + a.height, b.top + b.height) - max(a.top, b.top)
-    both = max(width, 0) * max(height, 0)
-    return both / (a.width * a.height + b.width * b.height - both)
 
 
 def _drawn(desk: Desk, number: int, side: int) -> tuple[int, list[Box]]:

@@ -58,11 +58,15 @@ class AnnotationFiles:
         self.place = place
         self._kms_key = kms_key
 
-    def write_response(self, number: int, answer: Mapping[str, Any]) -> None:
-        """Write the answer of a task's only worker, in place of their earlier one, which has the same time."""
-        name = _file_name(datetime.datetime.fromtimestamp(accepted_at(answer), datetime.UTC))
-        place = self.place.below("annotations", "worker-response", "iteration-1", str(number), name)
-        self._write(place, json.dumps({"answers": [answer]}, ensure_ascii=False).encode())
+    def write_response(self, number: int, answer: Mapping[str, Any], place: int = 0) -> None:
+        """Write the answer of a task's worker, in place of their earlier one, which has the same time.
+
+        `place`: among the task's workers. It is added in seconds, because names have no smaller unit.
+        """
+        accepted = datetime.datetime.fromtimestamp(accepted_at(answer), datetime.UTC)
+        name = _file_name(accepted + datetime.timedelta(seconds=place))
+        where = self.place.below("annotations", "worker-response", "iteration-1", str(number), name)
+        self._write(where, json.dumps({"answers": [answer]}, ensure_ascii=False).encode())
 
     def write_picture(self, number: int, picture: bytes) -> S3Uri:
         """Write the segments of a task, a PNG; return its URI."""
@@ -104,13 +108,13 @@ class AnnotationFiles:
                 "dataObject": {"s3Uri": line["source-ref"]},
                 "annotations": [
                     {
-                        "workerId": result.answer["workerId"],
-                        "annotationData": {"content": json.dumps(result.answer["answerContent"], ensure_ascii=False)},
+                        "workerId": answer["workerId"],
+                        "annotationData": {"content": json.dumps(answer["answerContent"], ensure_ascii=False)},
                     }
+                    for answer in result.all_answers
                 ],
             }
             for number, line, result in answered
-            if result.answer
         ]
         responses = [
             {"datasetObjectId": number, "consolidatedAnnotation": {"content": result.attributes}}

@@ -96,6 +96,7 @@ class JobView:
     `labels`: the label category file's texts, in its order. `prelabel_attribute`: the attribute whose boxes or segments
     the template shows; None when it shows none. `human_annotated`: whether the answers count as those of people.
     `sequences`: reads the sequences of a tracking job; None for other kinds.
+    `worker`: who answers, for an annotator of a job with several workers for each object.
     """
 
     name: str
@@ -109,6 +110,7 @@ class JobView:
     human_annotated: bool
     stopping: threading.Event
     sequences: Sequences | None = None
+    worker: str = ""
 
     def prelabels(self, line: Mapping[str, Any]) -> tuple[Box, ...]:
         """Return the boxes that the task shows, in whole pixels; raises MalformedPrelabel."""

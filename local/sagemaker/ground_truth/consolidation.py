@@ -7,7 +7,9 @@ tracking output, label verification job output, adjustment).
 from __future__ import annotations
 
 import datetime
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from statistics import mean
 from typing import Any
 
 from local.sagemaker.ground_truth.annotators import Annotation, Box, Boxes, JobView, Segments, Verdict
@@ -22,16 +24,25 @@ class NotConsolidated(Exception):
 BACKGROUND = {"class-name": "BACKGROUND", "hex-color": "#ffffff"}
 
 
+# From this IoU on, boxes of two workers are similar. The guide gives no number.
+_SIMILAR = 0.5
+
+
 def label_attributes(
-    line: Mapping[str, Any], annotation: Annotation, job: JobView, stored: S3Uri | None = None
+    line: Mapping[str, Any],
+    annotation: Annotation,
+    job: JobView,
+    stored: S3Uri | None = None,
+    several: Sequence[Boxes] = (),
 ) -> dict[str, Any]:
     """Make the new label and its metadata for an input line; raises NotConsolidated or MalformedPrelabel.
 
-    `stored`: the S3 URI of the annotation's segments or tracks.
+    `stored`: the S3 URI of the annotation's segments or tracks. `several`: what each worker of the task drew, if it has
+    several.
     """
     label: dict[str, Any] | int | str
     if job.kind == "adjustment" and isinstance(annotation, Boxes):
-        label, metadata = _boxes(line, annotation, job)
+        label, metadata = _boxes(line, annotation, job, several)
     elif job.kind == "segmentation" and isinstance(annotation, Segments) and stored:
         label, metadata = str(stored), _segments(line, annotation, job)
     elif job.sequences and isinstance(annotation, Tracks) and stored:
@@ -56,28 +67,71 @@ def stated_size(line: Mapping[str, Any]) -> tuple[int, int] | None:
     return None
 
 
-def _boxes(line: Mapping[str, Any], annotation: Boxes, job: JobView) -> tuple[dict[str, Any], dict[str, Any]]:
+def average_boxes(several: Sequence[Boxes]) -> list[tuple[Box, float]]:
+    """Average the most similar boxes of different workers, and return each with the share of workers who drew it.
+
+    Developer guide, "Consolidate annotations": by the Jaccard index. It does not say which boxes are left out, so none
+    are, and not how confidence is calculated.
+    """
+    groups: list[list[Box]] = []
+    for annotation in several:
+        free = list(range(len(groups)))
+        for box in annotation.boxes:
+            of = max(free, key=lambda i: iou(groups[i][0], box), default=None)
+            if of is not None and iou(groups[of][0], box) >= _SIMILAR:
+                free.remove(of)
+                groups[of].append(box)
+            else:
+                groups.append([box])
+    return [
+        (
+            Box(
+                Counter(box.label for box in group).most_common(1)[0][0],
+                *(
+                    round(mean(sides))
+                    for sides in zip(*((b.left, b.top, b.width, b.height) for b in group), strict=True)
+                ),
+            ),
+            round(len(group) / len(several), 2),
+        )
+        for group in groups
+    ]
+
+
+def iou(a: Box, b: Box) -> float:
+    """Return the intersection over union of two boxes."""
+    width = min(a.left + a.width, b.left + b.width) - max(a.left, b.left)
+    height = min(a.top + a.height, b.top + b.height) - max(a.top, b.top)
+    both = max(width, 0) * max(height, 0)
+    return both / (a.width * a.height + b.width * b.height - both) if both else 0.0
+
+
+def _boxes(
+    line: Mapping[str, Any], annotation: Boxes, job: JobView, several: Sequence[Boxes]
+) -> tuple[dict[str, Any], dict[str, Any]]:
     if annotation.image is None:
         raise NotConsolidated("The answer does not state the image's size")
     ids = {label: number for number, label in enumerate(job.labels)}
     shown = job.prelabels(line)
+    # One worker for each object cannot agree with others: confidence is 0.
+    drawn = average_boxes(several) if len(several) > 1 else [(box, 0.0) for box in annotation.boxes]
+    boxes = [box for box, _ in drawn]
     # The crowd element refuses initial values with a label that it does not offer, changed or not.
-    for box in (*shown, *annotation.boxes):
+    for box in (*shown, *boxes):
         if box.label not in ids:
             raise NotConsolidated(f"The label {box.label!r} is not in the label category file")
     label = {
         "image_size": [{"width": annotation.image[0], "height": annotation.image[1], "depth": 3}],
         "annotations": [
             {"class_id": ids[box.label], "left": box.left, "top": box.top, "width": box.width, "height": box.height}
-            for box in annotation.boxes
+            for box in boxes
         ],
     }
     metadata = {
-        # One worker for each object cannot agree with others: confidence is 0.
-        "objects": [{"confidence": 0.0} for _ in annotation.boxes],
-        "class-map": {str(ids[box.label]): box.label for box in annotation.boxes},
+        "objects": [{"confidence": confidence} for _, confidence in drawn],
+        "class-map": {str(ids[box.label]): box.label for box in boxes},
         "type": "groundtruth/object-detection",
-        "adjustment-status": "unadjusted" if _same(shown, annotation.boxes) else "adjusted",
+        "adjustment-status": "unadjusted" if _same(shown, boxes) else "adjusted",
     }
     return label, metadata
 

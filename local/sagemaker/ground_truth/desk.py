@@ -78,10 +78,13 @@ class Desk:
         return next((line[name] for name in sorted(self._template.images) if isinstance(line.get(name), str)), None)
 
     def boxes(self, number: int) -> tuple[Box, ...]:
-        """Return the boxes of a task as its worker left them, else as its page shows them; none if malformed."""
+        """Return the boxes of a task as its worker left them, else as its page shows them; none if malformed.
+
+        Where several workers answer a task, they must not see each other's boxes.
+        """
         result = self.tasks.result(number)
         try:
-            if result and result.answer:
+            if result and result.answer and self.tasks.workers == 1:
                 annotation = read_answer(result.answer["answerContent"], self.view)
                 return annotation.boxes if isinstance(annotation, Boxes) else ()
         except BadAnswer:
@@ -107,11 +110,17 @@ class Desk:
     def submit(self, number: int, annotation: Annotation, answer: Mapping[str, Any]) -> bool:
         """Take an answer that `worker_answer` made, also in place of the same worker's earlier one.
 
+        With several workers, the label is made of all their answers so far.
+
         Returns False when it comes too late, or another worker's answer counts. Raises StorageError.
         """
         if not self.tasks.claim(number, sender_of(answer)):
             return False
         line = self.tasks.line(number)
+        answers: list[Mapping[str, Any]] = []
+        if self.tasks.workers > 1:
+            given = {sender_of(one): one for one in self.tasks.answers(number)}
+            answers = list((given | {sender_of(answer): answer}).values())
         try:
             stored = None
             try:
@@ -119,15 +128,17 @@ class Desk:
                     stored = self._files.write_picture(number, annotation.picture)
                 if isinstance(annotation, Tracks):
                     stored = self._files.write_tracks(number, self.content(number, annotation))
-                attributes = label_attributes(line, annotation, self.view, stored)
+                drawn = [read_answer(one["answerContent"], self.view) for one in answers]
+                several = [one for one in drawn if isinstance(one, Boxes)]
+                attributes = label_attributes(line, annotation, self.view, stored, several)
             except (NotConsolidated, MalformedPrelabel, BadSequence) as e:
                 attributes = failure_attributes(str(e), self.view)
-            self._files.write_response(number, answer)
+            self._files.write_response(number, answer, answers.index(answer) if answers else 0)
         except StorageError as e:
             self.broken = e
             self.tasks.reopen(number)
             raise
-        self._finish(number, Result(attributes, answer))
+        self._finish(number, Result(attributes, answer, answers))
         return True
 
     def content(self, number: int, annotation: Annotation) -> dict[str, Any]:
@@ -179,12 +190,13 @@ class Desk:
         with self._lock:
             if earlier:
                 self._count(earlier, -1)
-            self._count(result, 1)
+            if self.tasks.is_whole(result):
+                self._count(result, 1)
         self.tasks.finish(number, result)
 
     def _count(self, result: Result, by: int) -> None:
         labelled = self.view.label_attribute in result.attributes
-        spent = result.answer["timeSpentInSeconds"] if result.answer else 0.0
+        spent = sum(answer["timeSpentInSeconds"] for answer in result.all_answers)
         self.counts = replace(
             self.counts,
             labelled=self.counts.labelled + by * labelled,

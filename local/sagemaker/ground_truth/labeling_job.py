@@ -282,7 +282,7 @@ class LabelingJob:
         page = WorkerPage(template.text, lambda uri: self._tickets.grant(self.name, uri))
         if template.prelabel == attribute:
             raise _JobFailed(f"LabelAttributeName {attribute!r} must differ from the attribute of the labels to adjust")
-        tasks = Tasks(self._lines(attribute), self._clock)
+        tasks = Tasks(self._lines(attribute), self._clock, human["NumberOfHumanWorkersPerDataObject"])
         view = JobView(
             name=self.name,
             kind=self._kind,
@@ -309,7 +309,7 @@ class LabelingJob:
                 line = desk.tasks.line(int(number))
                 if line["source-ref"] != kept["source-ref"]:
                     raise _JobFailed(f"Task {number} is {line['source-ref']}, but was {kept['source-ref']} before")
-                desk.settle(int(number), Result(kept["attributes"], kept["answer"]))
+                desk.settle(int(number), Result(kept["attributes"], kept["answer"], kept.get("answers", ())))
 
         def keep(number: int, result: Result) -> None:
             kept = {"source-ref": desk.tasks.line(number)["source-ref"], **asdict(result)}

@@ -64,8 +64,8 @@ def check_labeling_request(request: Mapping[str, Any], workteams: Set[str]) -> N
     kind = job_kind(request)
     _check_attribute_name(request["LabelAttributeName"], kind)
     _check_workteam(request["HumanTaskConfig"]["WorkteamArn"], workteams)
-    if request["HumanTaskConfig"]["NumberOfHumanWorkersPerDataObject"] != 1:
-        raise UnsupportedHere("NumberOfHumanWorkersPerDataObject other than 1")
+    if request["HumanTaskConfig"]["NumberOfHumanWorkersPerDataObject"] != 1 and kind != "adjustment":
+        raise UnsupportedHere("NumberOfHumanWorkersPerDataObject other than 1 for another task than adjusting boxes")
     source = request["InputConfig"]["DataSource"].get("S3DataSource")
     if source is None:
         raise ValidationFailed("InputConfig.DataSource needs S3DataSource")

@@ -55,14 +55,19 @@ def answer_all(desk: Desk, annotator: Annotator, at_once: int) -> None:
 
 
 def _answer(desk: Desk, annotator: Annotator, number: int) -> None:
-    """Answer one open task; the answer is dropped if the job is stopped before it comes."""
-    if not desk.tasks.is_open(number):
-        return
+    """Answer one open task as each of its workers; answers are dropped if the job is stopped before they come."""
+    several = desk.tasks.workers > 1
+    for worker in [f"{WORKER}-{i + 1}" for i in range(desk.tasks.workers)] if several else [WORKER]:
+        if desk.tasks.is_open(number) and not desk.tasks.sent(number, worker):
+            _answer_as(worker, desk, annotator, number)
+
+
+def _answer_as(worker: str, desk: Desk, annotator: Annotator, number: int) -> None:
     line = desk.tasks.line(number)
     accepted = time.time()
     try:
         desk.check(number)
-        annotation = annotator(line, desk.view)
+        annotation = annotator(line, replace(desk.view, worker=worker))
         if desk.view.stopping.is_set():
             return
         if isinstance(annotation, Failure):
@@ -73,7 +78,7 @@ def _answer(desk: Desk, annotator: Annotator, number: int) -> None:
             annotation = desk.painted(number, annotation)
         submitted = time.time()
         content = desk.content(number, annotation)
-        desk.submit(number, annotation, worker_answer(WORKER, content, accepted, submitted, submitted - accepted))
+        desk.submit(number, annotation, worker_answer(worker, content, accepted, submitted, submitted - accepted))
     except (NotConsolidated, MalformedPrelabel, BadSequence) as e:
         desk.fail(number, str(e))
     except (JobFails, JobStops, StorageError):

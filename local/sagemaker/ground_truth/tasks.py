@@ -15,7 +15,7 @@ import weakref
 from array import array
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -52,10 +52,18 @@ class TaskState(StrEnum):
 
 @dataclass(frozen=True)
 class Result:
-    """The result of a task: its line's new attributes, and the worker's answer, None without one."""
+    """The result of a task: its line's new attributes, and the worker's answer, None without one.
+
+    `answers`: of all workers, the newest in `answer`, where several answer a task.
+    """
 
     attributes: Mapping[str, Any]
     answer: Mapping[str, Any] | None = None
+    answers: Sequence[Mapping[str, Any]] = ()
+
+    @property
+    def all_answers(self) -> Sequence[Mapping[str, Any]]:
+        return self.answers or ([self.answer] if self.answer else [])
 
 
 class Tasks:
@@ -63,9 +71,11 @@ class Tasks:
 
     A task is open until an answer claims it, even when another worker has leased it: the first worker's answer counts.
     That worker may replace it until the tasks are closed. `on_result` is called with each result before it counts.
+    With several `workers`, a task stays open until that number of them have answered it, each once.
     """
 
-    def __init__(self, lines: Iterable[Mapping[str, Any]], clock: Clock = time.monotonic) -> None:
+    def __init__(self, lines: Iterable[Mapping[str, Any]], clock: Clock = time.monotonic, workers: int = 1) -> None:
+        self.workers = workers
         self._clock = clock
         self.on_result: Callable[[int, Result], None] = lambda number, result: None
         self._lines = _Records()
@@ -82,6 +92,8 @@ class Tasks:
         self._sent: dict[str, bytearray] = {}
         # By worker, the sent task that they look at again, and until when it is kept for them.
         self._again: dict[str, tuple[int, float]] = {}
+        # By task, the number of its answers.
+        self._given: Counter[int] = Counter()
         self._first = 0
         self._closed = False
         self._counts: Counter[int] = Counter({_OPEN: self.total})
@@ -151,7 +163,7 @@ class Tasks:
                 (lease.until, number)
                 for number, leases in self._leases.items()
                 for name, lease in leases.items()
-                if name != worker and self._states[number] == _OPEN
+                if name != worker and self._states[number] == _OPEN and not self._has_sent(number, worker)
             ]
             for _, number in sorted(held):
                 self._leases[number].clear()
@@ -183,9 +195,12 @@ class Tasks:
     def claim(self, number: int, worker: str | None = None) -> bool:
         """Claim a task for an answer; with a `worker`, also a task that they have sent.
 
-        Returns False when it is claimed already, another worker's answer counts, or the job takes no more answers.
+        Returns False when it is claimed already, another worker's answer counts, or the job takes no more answers. With
+        several workers, waits until another's answer is stored.
         """
         with self._changed:
+            if self.workers > 1:
+                self._changed.wait_for(lambda: self._states[number] in (_OPEN, _DONE), timeout=_CLOSING_SECONDS)
             revises = worker is not None and self._states[number] == _DONE and self._has_sent(number, worker)
             if self._closed or not (revises or self._states[number] == _OPEN):
                 return False
@@ -201,17 +216,26 @@ class Tasks:
     def finish(self, number: int, result: Result) -> None:
         """Record the result of a claimed task."""
         self.on_result(number, result)
-        place = self._results.add({"attributes": result.attributes, "answer": result.answer})
+        place = self._results.add(
+            {"attributes": result.attributes, "answer": result.answer, "answers": list(result.answers)}
+        )
         with self._changed:
             self._result_places[number] = place
-            self._leases.pop(number, None)
-            if result.answer is not None:
-                worker = sender_of(result.answer)
+            self._given[number] = len(result.all_answers)
+            for answer in result.all_answers:
+                worker = sender_of(answer)
                 sent = self._sent.setdefault(worker, bytearray(self.total))
-                sent[number] = _UNSURE if is_unsure(result.answer) else _SENT
-                if self._again.get(worker, (-1,))[0] == number:
+                sent[number] = _UNSURE if is_unsure(answer) else _SENT
+                self._leases.get(number, {}).pop(worker, None)
+                if answer == result.answer and self._again.get(worker, (-1,))[0] == number:
                     del self._again[worker]
-            self._move(number, _DONE)
+            if self.is_whole(result):
+                self._leases.pop(number, None)
+            self._move(number, _DONE if self.is_whole(result) else _OPEN)
+
+    def is_whole(self, result: Result) -> bool:
+        """Tell whether a result has the answers of all workers, or needs none."""
+        return result.answer is None or len(result.all_answers) >= self.workers
 
     def reopen(self, number: int) -> None:
         """Give back a claimed task whose answer could not be stored."""
@@ -239,16 +263,24 @@ class Tasks:
         with self._changed:
             if self._states[number] not in (_DONE, _REVISED):
                 return None
-        found = self._results.read(self._result_places[number])
-        return Result(found["attributes"], found["answer"])
+        return self._read(number)
+
+    def answers(self, number: int) -> Sequence[Mapping[str, Any]]:
+        """Return the answers to a task so far."""
+        with self._changed:
+            if not self._given[number]:
+                return ()
+        return self._read(number).all_answers
+
+    def _read(self, number: int) -> Result:
+        return Result(**self._results.read(self._result_places[number]))
 
     def sent(self, number: int, worker: str) -> Mapping[str, Any] | None:
         """Return the worker's answer to a task, None if they have sent none that counts."""
         with self._changed:
             if not self._has_sent(number, worker):
                 return None
-        result = self.result(number)
-        return result.answer if result else None
+        return next((answer for answer in self.answers(number) if sender_of(answer) == worker), None)
 
     def results(self) -> Iterator[tuple[int, dict[str, Any], Result | None]]:
         """Yield all tasks with their lines and results, None for those without one, in the manifest's order."""
@@ -261,8 +293,15 @@ class Tasks:
     def _state(self, number: int, worker: str, now: float) -> TaskState:
         if self._has_sent(number, worker):
             return TaskState.UNSURE if self._sent[worker][number] == _UNSURE else TaskState.SENT
-        others = (lease.until > now for name, lease in self._leases.get(number, {}).items() if name != worker)
-        return TaskState.TAKEN if self._states[number] != _OPEN or any(others) else TaskState.OPEN
+        return (
+            TaskState.OPEN if self._states[number] == _OPEN and self._is_free(number, worker, now) else TaskState.TAKEN
+        )
+
+    def _is_free(self, number: int, worker: str, now: float) -> bool:
+        """Tell whether an open task still needs an answer beside those of others who have answered it or lease it."""
+        leases = self._leases.get(number, {})
+        others = sum(lease.until > now for name, lease in leases.items() if name != worker)
+        return not self._has_sent(number, worker) and self._given[number] + others < self.workers
 
     def _has(self, worker: str, number: int, now: float) -> bool:
         lease = self._leases[number].get(worker)
@@ -271,9 +310,9 @@ class Tasks:
     def _lease(self, number: int, worker: str, seconds: float, now: float) -> bool:
         if self._closed or self._states[number] != _OPEN:
             return False
-        leases = self._leases.setdefault(number, {})
-        if any(lease.until > now for name, lease in leases.items() if name != worker):
+        if not self._is_free(number, worker, now):
             return False
+        leases = self._leases.setdefault(number, {})
         if worker not in leases or leases[worker].until <= now:
             leases[worker] = Lease(time.time(), now + seconds)
         return True

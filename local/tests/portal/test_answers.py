@@ -123,6 +123,35 @@ def test_the_first_workers_answer_counts_and_their_last_one(
     assert first.submit(task, ("car", 5, 5, 5, 5)).status == 410
 
 
+def test_each_of_several_workers_gets_a_frame_once_and_sees_no_other_answer(
+    stand_in: StandIn, open_browser: Callable[[], Browser]
+) -> None:
+    start_job(
+        stand_in,
+        manifest_line(0),
+        manifest_line(1),
+        HumanTaskConfig={"NumberOfHumanWorkersPerDataObject": 2},
+    )
+    first, second, third = open_browser(), open_browser(), open_browser()
+    assert first.submit("/jobs/Drive-1/tasks/0", ("car", 10, 20, 30, 40)).document == {"next": "/jobs/Drive-1/tasks/1"}
+    assert first.submit("/jobs/Drive-1/tasks/1", ("car", 10, 20, 30, 40)).document == {"next": None}
+    assert first.next_task() is None
+    assert second.next_task() == "/jobs/Drive-1/tasks/0"
+    context = second.get("/jobs/Drive-1/tasks/0/context").document
+    assert (context["done"], context["sent"], context["proposed"]) == (0, None, [])
+    second.submit("/jobs/Drive-1/tasks/0", ("car", 14, 20, 30, 40))
+    assert third.submit("/jobs/Drive-1/tasks/0", ("car", 1, 1, 9, 9)).status == 409
+    # A worker may replace their own answer, while others are still to come and afterwards.
+    assert first.submit("/jobs/Drive-1/tasks/1", ("car", 12, 20, 30, 40)).status == 200
+    assert first.submit("/jobs/Drive-1/tasks/0", ("car", 12, 20, 30, 40)).status == 200
+    second.submit("/jobs/Drive-1/tasks/1", ("car", 12, 20, 30, 40))
+    job = ended_job(stand_in)
+    assert job["LabelCounters"]["HumanLabeled"] == 2
+    lines = output_lines(stand_in, job)
+    assert [line["verified"]["annotations"][0]["left"] for line in lines] == [13, 12]
+    assert [len(_responses(stand_in, number)) for number in (0, 1)] == [2, 2]
+
+
 def test_a_job_waits_for_a_reviewer_at_a_sent_frame(
     stand_in: StandIn, open_browser: Callable[[], Browser], clock: Clock
 ) -> None:

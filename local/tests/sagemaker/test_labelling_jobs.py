@@ -160,6 +160,33 @@ def test_a_script_writes_the_same_files_as_reviewers(make_stand_in: Callable[...
     ]
 
 
+def move_a_box_by_worker(line: Mapping[str, Any], job: JobView) -> Annotation | Failure:
+    (box,) = job.prelabels(line)
+    by = {"scripted-1": 0, "scripted-2": 3, "scripted-3": 6}[job.worker]
+    more = (Box("person", 200, 20, 30, 40),) if by == 3 else ()
+    return Boxes((Box(box.label, box.left + by, box.top, box.width, box.height), *more))
+
+
+def test_similar_boxes_of_several_workers_are_averaged(make_stand_in: Callable[..., StandIn]) -> None:
+    stand_in = make_stand_in(f"{__name__}:move_a_box_by_worker")
+    place_job(stand_in, *(manifest_line(n) for n in range(4)))
+    stand_in.sagemaker.create_labeling_job(**job_request(HumanTaskConfig={"NumberOfHumanWorkersPerDataObject": 3}))
+    job = ended_job(stand_in)
+    assert job["LabelCounters"]["HumanLabeled"] == 4
+    for line in output_lines(stand_in, job):
+        assert [box["left"] for box in line["verified"]["annotations"]] == [13, 200]
+        assert [one["confidence"] for one in line["verified-metadata"]["objects"]] == [1.0, 0.33]
+    # A file for each answer, also if two were begun in one second.
+    assert answered_places(stand_in) == sorted(str(n) for n in range(4) for _ in range(3))
+    contents = stand_in.objects.contents
+    responses = [json.loads(body) for uri, (body, _) in contents.items() if "/iteration-1/2/" in uri]
+    assert {answer["workerId"] for file in responses for answer in file["answers"]} == {
+        f"private.us-east-1.scripted-{n}" for n in (1, 2, 3)
+    }
+    (request,) = (json.loads(body) for uri, (body, _) in contents.items() if "/consolidation-request/" in uri)
+    assert [len(entry["annotations"]) for entry in request] == [3] * 4
+
+
 def test_a_frame_that_states_no_size_is_measured(stand_in: StandIn) -> None:
     place_job(stand_in, {"source-ref": "s3://drives/1.png"})
     image = io.BytesIO()
@@ -511,7 +538,19 @@ def test_a_missing_file_fails_the_job_and_is_named(stand_in: StandIn, missing: s
             },
             "public workforce",
         ),
-        ({"HumanTaskConfig": {"NumberOfHumanWorkersPerDataObject": 3}}, "NumberOfHumanWorkersPerDataObject"),
+        ({"HumanTaskConfig": {"NumberOfHumanWorkersPerDataObject": 10}}, "numberOfHumanWorkersPerDataObject"),
+        (
+            {
+                "HumanTaskConfig": {
+                    "NumberOfHumanWorkersPerDataObject": 3,
+                    "PreHumanTaskLambdaArn": BUILT_IN + "PRE-VerificationBoundingBox",
+                    "AnnotationConsolidationConfig": {
+                        "AnnotationConsolidationLambdaArn": BUILT_IN + "ACS-VerificationBoundingBox"
+                    },
+                }
+            },
+            "NumberOfHumanWorkersPerDataObject",
+        ),
         (
             {
                 "HumanTaskConfig": {

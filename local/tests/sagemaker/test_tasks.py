@@ -123,6 +123,31 @@ class Workers(RuleBasedStateMachine):
 TestWorkers = Workers.TestCase
 
 
+@given(st.lists(st.tuples(st.sampled_from("abcd"), st.booleans()), max_size=40), st.integers(2, 3))
+def test_each_of_several_workers_answers_a_task_once(turns: list[tuple[str, bool]], workers: int) -> None:
+    tasks = Tasks(_lines(3), lambda: 0.0, workers)
+    given: dict[int, dict[str, Any]] = {number: {} for number in range(3)}
+    holds: dict[str, int] = {}
+    for worker, answers in turns:
+        number = tasks.take(worker, LIMIT)
+        if number is None:
+            assert all(
+                worker in by or len(by.keys() | {w for w, n in holds.items() if n == at}) >= workers
+                for at, by in given.items()
+            )
+            continue
+        assert worker not in given[number]
+        holds[worker] = number
+        if answers:
+            assert tasks.claim(number, worker)
+            given[number][worker] = worker_answer(worker, {}, accepted=0, submitted=1, spent=1)
+            tasks.finish(number, Result({}, given[number][worker], list(given[number].values())))
+            del holds[worker]
+            assert tasks.sent(number, worker) == given[number][worker]
+            assert tasks.is_open(number) == (len(given[number]) < workers)
+    assert tasks.done == sum(len(by) == workers for by in given.values())
+
+
 @given(st.permutations(range(8)))
 def test_neighbours_follow_time_not_the_manifests_order(order: list[int]) -> None:
     tasks = Tasks(_lines(8)[number] for number in order)
