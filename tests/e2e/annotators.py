@@ -2,10 +2,11 @@
 
 The first attempt of the first job of a `stopped…` drive waits. In a `partly…` drive, the frames of camera `slow` wait
 in the first attempt of the first run; the job of a `partly-failed…` drive fails with them. In a `spared…` drive, the
-annotator draws the objects itself where no pre-label is shown. In a `tracked…` drive, it makes the boxes of the second
-frame of each strip wider, and gives the first object of the third frame a track of its own; strips of camera
-`unlabelled` fail. The first job of a `tracked-failed…` drive fails once its strips of other cameras than `slow` are
-answered.
+annotator draws the objects itself where no pre-label is shown. In a `team…` drive, the first of several reviewers keeps
+the boxes and the others move the car; of camera `split`, they name it differently or delete it, and the last reviewer
+deletes it. In a `tracked…` drive, it makes the boxes of the second frame of each strip wider, and gives the first
+object of the third frame a track of its own; strips of camera `unlabelled` fail. The first job of a `tracked-failed…`
+drive fails once its strips of other cameras than `slow` are answered.
 """
 
 from __future__ import annotations
@@ -37,6 +38,8 @@ def annotate(line: Mapping[str, Any], job: JobView) -> Annotation | Failure:
         return Failure("the picture is too dark")
     if job.name.startswith("spared") and not job.prelabels(line):
         return Boxes(THERE)
+    if job.name.startswith("team"):
+        return _as_one_of_a_team(line, job)
     return keep_every_box(line, job)
 
 
@@ -57,3 +60,14 @@ def _track(line: Mapping[str, Any], job: JobView) -> Annotation | Failure:
             own = replace(boxes[0], object_id="480dc450-c0ca-11ea-961f-a9b1c5c97972", object_name="car:9")
             frames[frame.name] = (own, *boxes[1:])
     return Tracks(frames, sequence.shown.image)
+
+
+def _as_one_of_a_team(line: Mapping[str, Any], job: JobView) -> Annotation:
+    if job.worker == "scripted":
+        return Boxes(tuple(box for box in job.prelabels(line) if box.label == "person"))
+    shown = {box.label: box for box in job.prelabels(line)}
+    car, person = shown["car"], shown["person"]
+    if "/split/" in line["source-ref"]:
+        left = {"scripted-1": (car, person), "scripted-2": (replace(car, label="truck"), person)}
+        return Boxes(left.get(job.worker, (person,)))
+    return Boxes((car if job.worker == "scripted-1" else replace(car, left=car.left + 2), person))

@@ -151,5 +151,5 @@ class FakeLabelStudio:
             if row["project"] == project
             and (not jobs or row["data"].get("job") in jobs)
             and not (is_open and row["annotations"])
-            and not (is_incomplete and len(row["annotations"]) >= asked)
+            and not (is_incomplete and len({one.completed_by for one in row["annotations"]}) >= asked)
         ]

@@ -40,8 +40,9 @@ def opened(
     *,
     images: Images | None = None,
     webhook: Webhook | None = None,
+    reviewers: int = 1,
 ) -> JobProject:
-    return open_project(Job(name, LABELS), lambda: lines, client, images or Web(), webhook, colors=COLORS)
+    return open_project(Job(name, LABELS, reviewers), lambda: lines, client, images or Web(), webhook, colors=COLORS)
 
 
 def read(reference: JobProject, lines: Sequence[bytes], client: LabelStudio) -> list[dict[str, Any]]:

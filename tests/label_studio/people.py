@@ -40,12 +40,21 @@ class People:
         """The boxes that a task shows at first."""
         return list(task["predictions"][0]["result"]) if task["predictions"] else []
 
-    def submit(self, task: dict[str, Any], result: list[dict[str, Any]], seconds: float = 2.5) -> int:
-        made = self.call("POST", f"/api/tasks/{task['id']}/annotations/", {"result": result, "lead_time": seconds})
-        return int(made["id"])
+    def submit(self, task: dict[str, Any], result: list[dict[str, Any]], seconds: float = 2.5, **more: Any) -> int:
+        body = {"result": result, "lead_time": seconds, **more}
+        return int(self.call("POST", f"/api/tasks/{task['id']}/annotations/", body)["id"])
 
-    def skip(self, task: dict[str, Any]) -> None:
-        self.call("POST", f"/api/tasks/{task['id']}/annotations/", {"result": self.shown(task), "was_cancelled": True})
+    def skip(self, task: dict[str, Any], **more: Any) -> None:
+        body = {"result": self.shown(task), "was_cancelled": True, **more}
+        self.call("POST", f"/api/tasks/{task['id']}/annotations/", body)
+
+    def another(self) -> dict[str, int]:
+        """A second person, as the author of an annotation."""
+        return {
+            "completed_by": self.call("POST", "/api/users/", {"email": "second@example.com", "username": "second"})[
+                "id"
+            ]
+        }
 
     def accept(self, task: dict[str, Any]) -> int:
         return self.submit(task, self.shown(task))

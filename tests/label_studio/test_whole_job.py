@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from autolabel.verification.label_studio.client import LabelStudioClient
 from autolabel.verification.label_studio.projects import Results, annotated, progress
 from tests.fakes.lines import line
@@ -95,6 +97,29 @@ def test_marks_and_annotations_of_several_reviewers_are_read(
     # The annotation that was changed last counts.
     people.call("PATCH", f"/api/annotations/{first}/", {"result": [car]})
     assert pixels(read(reference, lines, client)[0]) == [("car", 13, 20, 88, 57)]
+
+
+def test_a_task_for_several_reviewers_is_done_when_all_have_answered_or_skipped(
+    client: LabelStudioClient, people: People, name: str
+) -> None:
+    lines = [line(i, [CAR, PERSON]) for i in range(2)]
+    reference = opened(name, lines, client, reviewers=2)
+    first, second = people.tasks(reference.project)
+    assert (first["overlap"], second["overlap"]) == (2, 2)
+    people.accept(first)
+    people.accept(second)
+    # Another answer of the same person does not count as a second one.
+    people.accept(first)
+    assert progress(reference, client) == (0, 2)
+    other = people.another()
+    people.submit(first, people.shown(first)[:1], **other)
+    people.skip(second, **other)
+    assert progress(reference, client) == (2, 2)
+    results = Results(reference, lines, client, NOW, reviewers=lambda frame: 2)
+    answers = [json.loads(body) for body in results]
+    assert [(one["asked"], len(one["answers"])) for one in answers] == [(2, 3), (2, 1)]
+    given = [(one["review"]["worker"], len(one["verified"]["annotations"])) for one in answers[0]["answers"]]
+    assert given == [("1", 2), ("1", 2), (str(other["completed_by"]), 1)]
 
 
 def test_deleted_and_foreign_tasks_do_not_affect_other_frames(

@@ -10,7 +10,7 @@ import datetime
 import itertools
 import json
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import IO, Any
 
 from local.sagemaker.ground_truth.tasks import Result
@@ -58,15 +58,16 @@ class AnnotationFiles:
         self.place = place
         self._kms_key = kms_key
 
-    def write_response(self, number: int, answer: Mapping[str, Any], place: int = 0) -> None:
-        """Write the answer of a task's worker, in place of their earlier one, which has the same time.
+    def write_response(self, number: int, answer: Mapping[str, Any], answers: Sequence[Mapping[str, Any]]) -> None:
+        """Write the answer of a task's worker, in place of their earlier one, which has the same name.
 
-        `place`: among the task's workers. It is added in seconds, because names have no smaller unit.
+        `answers`: all of the task so far, in the order of the first one of each worker. Each has a second of its own,
+        from the first one's on, because names have no smaller unit.
         """
-        accepted = datetime.datetime.fromtimestamp(accepted_at(answer), datetime.UTC)
-        name = _file_name(accepted + datetime.timedelta(seconds=place))
-        where = self.place.below("annotations", "worker-response", "iteration-1", str(number), name)
-        self._write(where, json.dumps({"answers": [answer]}, ensure_ascii=False).encode())
+        first = datetime.datetime.fromtimestamp(accepted_at(answers[0]), datetime.UTC)
+        name = _file_name(first + datetime.timedelta(seconds=answers.index(answer)))
+        place = self.place.below("annotations", "worker-response", "iteration-1", str(number), name)
+        self._write(place, json.dumps({"answers": [answer]}, ensure_ascii=False).encode())
 
     def write_picture(self, number: int, picture: bytes) -> S3Uri:
         """Write the segments of a task, a PNG; return its URI."""

@@ -133,7 +133,7 @@ class Desk:
                 attributes = label_attributes(line, annotation, self.view, stored, several)
             except (NotConsolidated, MalformedPrelabel, BadSequence) as e:
                 attributes = failure_attributes(str(e), self.view)
-            self._files.write_response(number, answer, answers.index(answer) if answers else 0)
+            self._files.write_response(number, answer, answers or [answer])
         except StorageError as e:
             self.broken = e
             self.tasks.reopen(number)

@@ -93,7 +93,7 @@ class Tasks:
         # By worker, the sent task that they look at again, and until when it is kept for them.
         self._again: dict[str, tuple[int, float]] = {}
         # By task, the number of its answers.
-        self._given: Counter[int] = Counter()
+        self._given = bytearray(self.total)
         self._first = 0
         self._closed = False
         self._counts: Counter[int] = Counter({_OPEN: self.total})

@@ -35,7 +35,7 @@ PERSON = {"label": "person", "left": 40, "top": 10, "width": 8, "height": 20}
 TEAM = ("ann", "bob", "cy")
 
 
-def labelled(pipeline: Pipeline, **verification: Any) -> Assembly:
+def labelled(pipeline: Pipeline, max_objects: int = 100_000, **verification: Any) -> Assembly:
     """Assemble a run whose frames show one car."""
     for index in range(FRAMES):
         pipeline.submit(pipeline.upload(frame_key(index), png()))
@@ -45,7 +45,7 @@ def labelled(pipeline: Pipeline, **verification: Any) -> Assembly:
     pipeline.reconcile()
     pipeline.plan(3)
     pipeline.label()
-    return pipeline.assemble()
+    return pipeline.assemble(max_objects)
 
 
 def settled(pipeline: Pipeline, job: VerificationJob, name: str, **more: Any) -> Settled:
@@ -173,6 +173,15 @@ def test_one_reviewer_leaves_every_object_as_it_was(policy: str, share: float) -
     assert objects(reviewers=1, reviewers_share=share) == objects(reviewers=1)
 
 
+@pytest.mark.parametrize(("share", "frames"), [(1, [3, 3, 2]), (0.5, [6, 2])])
+def test_a_job_has_about_as_many_answers_as_with_one_reviewer(share: float, frames: list[int]) -> None:
+    jobs = labelled(Pipeline(), max_objects=FRAMES - 2, reviewers=2, reviewers_share=share).jobs
+    by_shards: dict[int, int] = {}
+    for job in jobs:
+        by_shards[job.first] = by_shards.get(job.first, 0) + job.frames
+    assert list(by_shards.values()) == frames
+
+
 def test_a_share_is_drawn_by_the_frame_and_about_as_large_as_asked() -> None:
     pipeline = Pipeline()
     labelled(pipeline, reviewers_share=0.25)
@@ -216,14 +225,21 @@ def test_answers_of_a_stopped_job_are_consolidated_too(with_manifest: bool) -> N
     assert [names(line) for line in dataset(pipeline)] == [["car"], ["truck"], *[["car"]] * (FRAMES - 2)]
 
 
-def test_a_consolidated_label_is_kept_by_a_later_run() -> None:
+def test_a_later_run_keeps_what_reviewers_agree_about_and_asks_what_they_differ_about() -> None:
     pipeline = Pipeline()
     (job,) = labelled(pipeline).jobs
     pipeline.jobs.create(f"{job.name}-1", job.manifest)
     for worker in TEAM:
         pipeline.jobs.answer(f"{job.name}-1", 0, [CAR] if worker == "ann" else [CAR, PERSON], worker)
-    assert pipeline.relabel().labels == 1
-    pipeline.publish(pipeline.verify(pipeline.assemble()))
+    for worker, boxes in zip(TEAM, ([CAR], [TRUCK], []), strict=True):
+        pipeline.jobs.answer(f"{job.name}-1", 1, boxes, worker)
+    assert pipeline.relabel().labels == 2
+    assembly = pipeline.assemble()
+    (asked,) = assembly.jobs
+    again = lines_at(pipeline, asked.manifest)[0]
+    assert again["doubt"]["why"] == ["reviewers differ about some objects"]
+    assert list(again["prelabel-metadata"]["class-map"].values()) == ["truck"]
+    pipeline.publish(pipeline.verify(assembly))
     kept = dataset(pipeline)[0]
     assert kept.origin.kept
     assert names(kept) == ["car", "person"]

@@ -263,6 +263,6 @@ class _JobAnswers:
             models=line.origin.models,
             shown=shown,
             review=result.review,
-            final=not result.unsure or line.source_ref in self._looked_twice,
+            final=not (result.unsure or result.disputed) or line.source_ref in self._looked_twice,
             unsure=self._results.unsure_before(line.source_ref),
         )

@@ -12,7 +12,7 @@ from autolabel.contracts.drive import Run
 from autolabel.contracts.errors import CountMismatch
 from autolabel.contracts.job_manifest import JobManifest
 from autolabel.contracts.ports import Bucket
-from autolabel.contracts.verification import BOXES, EVERYTHING, UNASKED, VerifyAll, VerifyKeyFrames
+from autolabel.contracts.verification import BOXES, EVERYTHING, UNASKED, Policy, VerifyAll, VerifyKeyFrames
 from autolabel.labelling.earlier_labels import EarlierCounts, earlier_frames
 from autolabel.labelling.shards import LabelledShard
 from autolabel.labels.taxonomy import current_taxonomy
@@ -57,6 +57,7 @@ def select_frames(
     """Write the manifests of the jobs by the drive's policy. Raises CountMismatch when a frame is lost or doubled."""
     policy = run.document.verification
     lines = sum(shard.lines for shard in shards)
+    most = _largest_group(policy, criteria.max_objects, max((shard.lines for shard in shards), default=0))
     if not isinstance(policy, VerifyAll):
         triage: Triage = (
             KeyFrameTriage(run, policy, criteria.limits, shards, label_bucket)
@@ -64,15 +65,24 @@ def select_frames(
             else UncertaintyTriage(run, policy, criteria.proven, shards, label_bucket)
         )
         triage.write_kinds()
-        manifests, kinds, earlier = tuple(triage.write_queues(criteria.max_objects)), triage.counts, triage.earlier
+        manifests, kinds, earlier = tuple(triage.write_queues(most)), triage.counts, triage.earlier
     else:
-        groups = split_into_jobs(run.folder, shards, criteria.max_objects, criteria.strip_frames)
+        groups = split_into_jobs(run.folder, shards, most, criteria.strip_frames)
         manifests = tuple(manifest for group in groups for manifest in _write_manifests(run, group, label_bucket))
         kinds, earlier = _write_kinds(run, shards, label_bucket)
     given = sum(manifest.frames for manifest in manifests)
     if kinds.total() != lines or given != lines - sum(kinds[kind] for kind in UNASKED):
         raise CountMismatch(f"the manifests of {run.drive} {run.run} do not hold all its frames")
     return Selection(manifests, kinds, earlier)
+
+
+def _largest_group(policy: Policy, max_objects: int, largest_shard: int) -> int:
+    """Return the most frames of a group whose job has about as many answers as one with a single reviewer has at most.
+
+    Settling reads every answer, and a function has 15 minutes. A shard is never divided.
+    """
+    answers = max(1.0, policy.reviewers * policy.reviewers_share)
+    return max(int(max_objects / answers), min(largest_shard, max_objects))
 
 
 def _write_manifests(run: Run, group: JobManifest, label_bucket: Bucket) -> Iterator[JobManifest]:

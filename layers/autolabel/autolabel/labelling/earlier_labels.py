@@ -39,6 +39,7 @@ CONTRADICTED = "the models find something that the reviewer was not shown"
 NOT_OFFERED = "the earlier job did not offer every class"
 DROPPED = "the earlier segments have a class that this run does not have"
 UNSURE = "a reviewer was unsure"
+DISPUTED = "reviewers differ about some objects"
 PICTURE_GONE = "the picture of the earlier segments is gone"
 UNREADABLE = "the earlier label cannot be read"
 
@@ -131,14 +132,14 @@ def keep_label(line: ManifestLine, earlier: EarlierFrame, label: PersonLabel) ->
     line.review = label.review
     provenance = line.origin
     provenance.labelled_by, provenance.job, provenance.unsure = label.labelled_by, label.job, label.unsure
-    if not label.final and isinstance(label.review, Review):
+    if not label.final and isinstance(label.review, Review) and label.review.unsure:
         provenance.unsure = Unsure(label.review.worker, label.review.comment[:MAX_COMMENT])
     provenance.kept = KeptFrom(label.run, label.models, earlier.dropped)
 
 
 def _why_again(newest: PersonLabel, run: Run) -> str:
     if not newest.final:
-        return UNSURE
+        return UNSURE if isinstance(newest.review, Review) and newest.review.unsure else DISPUTED
     return "" if offered_all(newest, run.labels) else NOT_OFFERED
 
 

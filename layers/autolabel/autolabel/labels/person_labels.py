@@ -39,8 +39,8 @@ class PersonLabel(msgspec.Struct, frozen=True, omit_defaults=True, rename="kebab
     `etag`, `taxonomy` and `task` say what it is a label of. `classes`: those that its job offered. `label` and
     `metadata`: in Ground Truth's format, or for segments the picture's S3 URI. `run`, `job`, `models`: where it was
     made, and whose pre-label was shown. `shown`: the boxes of that pre-label; empty after a blind look. `final`: False
-    if a reviewer was unsure in the first round, and there was no second look. `unsure`: an earlier reviewer who was
-    unsure.
+    if a reviewer was unsure in the first round, or reviewers differed, and there was no second look. `unsure`: an
+    earlier reviewer who was unsure.
     """
 
     etag: str

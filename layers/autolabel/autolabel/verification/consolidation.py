@@ -188,7 +188,11 @@ def _group(drawn: Sequence[Sequence[LabelledBox]]) -> list[dict[int, int]]:
 def _label(line: ManifestLine, answers: Sequence[Answer], kept: Sequence[_Votes]) -> tuple[msgspec.Raw, msgspec.Raw]:
     newest = max(answers, key=lambda one: (_created(one), one.worker))
     metadata = [_metadata(answer) for answer in answers]
-    ids = {name: int(number) for one in metadata for number, name in one.class_map.items()}
+    ids = {
+        one.class_map[str(drawn.class_id)]: drawn.class_id
+        for answer, one in zip(answers, metadata, strict=True)
+        for drawn in msgspec.json.decode(answer.label, type=BoxLabel).annotations
+    }
     shown = Counter(map(_place, line.prelabel_boxes))
     label = {
         "image_size": msgspec.json.decode(newest.label)["image_size"],

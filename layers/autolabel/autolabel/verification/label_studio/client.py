@@ -98,7 +98,7 @@ OPEN: tuple[Filter, ...] = (
 )
 
 
-# Tasks with fewer answers and skips than the project asks for. Label Studio gives other tasks a time of completion.
+# Tasks that fewer people have answered or skipped than the project asks for; other tasks have a time of completion.
 INCOMPLETE: tuple[Filter, ...] = (("completed_at", "empty", "Datetime", True),)
 
 
