@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import msgspec
 import pytest
 
 from autolabel.labels.manifest import BOX_TYPE
@@ -113,6 +114,28 @@ def test_a_line_of_any_depth_passes_unchanged(labels: FakeBucket) -> None:
         deep = b'{"source-ref":"' + FRAMES[0].encode() + b'","x":' + b"[" * depth + b"]" * depth + b"}"
         labels.write(OUTPUT, deep)
         assert raw(labels) == [deep]
+
+
+def test_answers_of_several_workers_stand_in_the_place_of_the_label(labels: FakeBucket) -> None:
+    size = {"image_size": [{"width": 64, "height": 48, "depth": 3}], "annotations": []}
+    nothing = {"prelabel": size, "prelabel-metadata": {"objects": [], "class-map": {}}}
+    for number in (1, 2):
+        respond(labels, 0, {**answer({"seconds": number}), "workerId": f"w{number}"}, time=str(number))
+    respond(labels, 0, "broken", time="3")
+    one = JobRound("job", GROUND_TRUTH, 1, "s3://labels/m", len(FRAMES), labels.uri(OUTPUT))
+    frames = [json.dumps({"source-ref": source}).encode() for source in FRAMES]
+    metadata = {"objects": [], "class-map": {}, "human-annotated": "no"}
+    deep = b'{"objects":[],"class-map":{},"x":' + b"[" * 900 + b"]" * 900 + b"}"
+    lines = [line(FRAMES[0], **nothing, **{"verified-metadata": metadata}), line(FRAMES[0], **nothing)]
+    lines[1] = lines[1].replace(b'{"objects": [], "class-map": {}}', deep)
+    labels.write(OUTPUT, b"\n".join(lines))
+    told, kept = read_output(one, frames, labels, ("car", "person"), lambda frame: 3)
+    found = json.loads(told)
+    assert (found["asked"], [given["review"]["worker"] for given in found["answers"]]) == (3, ["w1", "w2"])
+    assert [len(given["verified"]["annotations"]) for given in found["answers"]] == [2, 2]
+    assert {given["verified-metadata"]["human-annotated"] for given in found["answers"]} == {"no"}
+    # Such a deep line is not written again with a review.
+    assert "review" not in msgspec.json.decode(kept)["answers"][0]
 
 
 def test_a_broken_line_passes_so_that_settling_can_count_it(labels: FakeBucket) -> None:

@@ -162,7 +162,7 @@ def _with_answers(
         if boxes := one.answer_content.bounding_box:
             made = _answered(read_line(body), one, boxes.bounding_boxes, job, classes, human)
             fields = msgspec.json.decode(made, type=dict[str, msgspec.Raw])
-            given.append({name: fields[name] for name in (VERIFIED, metadata_of(VERIFIED), REVIEW)})
+            given.append({name: fields[name] for name in (VERIFIED, metadata_of(VERIFIED), REVIEW) if name in fields})
     return msgspec.json.encode({"source-ref": source, ASKED: asked, ANSWERS: given}) if given else None
 
 
