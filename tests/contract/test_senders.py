@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
+from autolabel.contracts.run_folder import RunFolder
 from tests.contract.permissions import SENDERS, problems, statements
-from tests.contract.template import ROOT, WITH_LABEL_STUDIO, WITHOUT_LABEL_STUDIO, in_stack, template
+from tests.contract.template import LABELS, ROOT, WITH_LABEL_STUDIO, WITHOUT_LABEL_STUDIO, in_stack, template
 
 TRANSFORM = """
 import json, sys
@@ -55,6 +56,24 @@ def addressed(expanded: dict[str, Any]) -> dict[str, Any]:
 
 def test_only_known_senders_reach_queues_topics_and_buckets(stack: dict[str, Any]) -> None:
     assert problems(stack) == []
+
+
+def test_the_labelling_role_cannot_read_what_tells_seeds(stack: dict[str, Any]) -> None:
+    role = [one for one in statements(stack) if one.of == "LabelingRole"]
+    folder = RunFolder("d", "0001")
+
+    def may_read(key: str) -> bool:
+        found = [one.allows for one in role if one.covers("s3:GetObject", f"arn:aws:s3:::{LABELS}/{key}")]
+        return bool(found) and all(found)
+
+    assert may_read(folder.job_manifest(0))
+    assert may_read(folder.label_categories)
+    assert may_read(folder.worker_page)
+    assert may_read(folder.segmentation("front/1"))
+    assert not may_read(folder.seeds("0123456789ab"))
+    assert not may_read(folder.shard(0, "linked.manifest.jsonl"))
+    assert not may_read(f"{folder.manifests}verify-000.results.jsonl")
+    assert not may_read(f"{folder.manifests}verify-000.attempt-1.results.jsonl")
 
 
 def test_every_queue_and_topic_has_a_list_of_senders(stack: dict[str, Any]) -> None:

@@ -155,6 +155,8 @@ def _check(document: DriveDocument, key: str) -> None:
     if len(set(document.models or ())) < len(document.models or ()):
         refuse("`models` names a model twice")
     if (task := document.verification.task) != BOXES:
+        if document.verification.vigilance:
+            refuse("`verification`: vigilance needs the task `boxes`: seeded errors exist for boxes only")
         if not isinstance(document.verification, VerifyAll):
             refuse(f"`verification`: {task} need the policy `all`: uncertainty and audits exist for boxes only")
         if document.verification.back_end == "label-studio":
@@ -163,6 +165,9 @@ def _check(document: DriveDocument, key: str) -> None:
             refuse(f"`verification`: {task} need `reviewers` 1: only boxes of several reviewers are consolidated")
         if task == TRACKS and not document.tracks:
             refuse('`verification`: the task `tracks` needs linked boxes: remove `"tracks": false`')
+    everybody = document.verification.reviewers > 1 and document.verification.reviewers_share == 1
+    if document.verification.vigilance and everybody:
+        refuse("`verification`: vigilance needs frames with one reviewer: make `reviewers_share` less than 1")
     if isinstance(document.verification, VerifyKeyFrames) and not document.tracks:
         refuse("`verification`: the policy `key-frames` needs tracks: leave out `tracks` or set it to true")
 

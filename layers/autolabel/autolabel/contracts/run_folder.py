@@ -14,6 +14,12 @@ class RunFolder(msgspec.Struct, frozen=True):
     drive: str
     run: str
 
+    @classmethod
+    def of(cls, key: str) -> RunFolder:
+        """Return the folder that a key of the label bucket is in."""
+        _, drive, run, *_ = key.split("/")
+        return cls(drive, run)
+
     @property
     def prefix(self) -> str:
         """The prefix of all keys of the run."""
@@ -126,6 +132,13 @@ class RunFolder(msgspec.Struct, frozen=True):
     def acceptance_criteria(self) -> str:
         """The acceptance criteria, fixed when the run's jobs were made for the first time."""
         return self.prefix + "terms.json"
+
+    def seeds(self, name: str) -> str:
+        """The seeded errors of the run's manifests, one in each line; the acceptance criteria have their name.
+
+        The role of labelling jobs may not read this prefix.
+        """
+        return f"{self.prefix}seeds/{name}.jsonl"
 
     @property
     def triage(self) -> str:

@@ -39,6 +39,10 @@ TRACKS: Task = "tracks"
 # How many reviewers label a frame, independently of each other; and the share of frames that get more than one.
 Reviewers = Annotated[int, msgspec.Meta(ge=1, le=5)]
 ReviewersShare = Annotated[float, msgspec.Meta(gt=0, le=1)]
+# The most that vigilance may seed: reviewers fix each seed, and each is a risk.
+MOST_SEEDED = 0.01
+# The share of the boxes that are seeded with an error; True: MOST_SEEDED.
+Vigilance = bool | Annotated[float, msgspec.Meta(gt=0, le=MOST_SEEDED)]
 
 
 class VerifyAll(
@@ -47,13 +51,15 @@ class VerifyAll(
     """Reviewers get every frame. `back_end`: where they work; the stack's own if it is None.
 
     `task`: what they correct; segments and tracks in Ground Truth only. `reviewers`: how many label each frame of the
-    `reviewers_share`, which `reviewers_of` draws; the other frames get one.
+    `reviewers_share`, which `reviewers_of` draws; the other frames get one. `vigilance`: the share of boxes that get a
+    seeded error.
     """
 
     back_end: BackEnd | None = None
     task: Task = BOXES
     reviewers: Reviewers = 1
     reviewers_share: ReviewersShare = 1.0
+    vigilance: Vigilance = False
 
 
 class VerifyUncertain(
@@ -71,7 +77,8 @@ class VerifyUncertain(
     audit stretches of the other frames that goes to reviewers all the same; `blind`: the share of these that is shown
     without the pre-label. `target`: the precision and recall that must be proven for a class before it is accepted.
     `stretch` (on the wire `segment`): the number of consecutive frames of a camera in one audit stretch. `back_end`: as
-    above. `task`: boxes only, because uncertainty and audits exist for boxes. `reviewers`, `reviewers_share`: as above.
+    above. `task`: boxes only, because uncertainty and audits exist for boxes. `reviewers`, `reviewers_share`,
+    `vigilance`: as above.
     """
 
     max_uncertainty: Annotated[float, msgspec.Meta(ge=0, lt=1)] = 0.15
@@ -83,6 +90,7 @@ class VerifyUncertain(
     task: Task = BOXES
     reviewers: Reviewers = 1
     reviewers_share: ReviewersShare = 1.0
+    vigilance: Vigilance = False
 
 
 class VerifyKeyFrames(
@@ -101,6 +109,8 @@ class VerifyKeyFrames(
     # One reviewer for a frame: an interpolated box needs one track through both key frames.
     reviewers: ClassVar[int] = 1
     reviewers_share: ClassVar[float] = 1.0
+    # A correction of a key frame is carried to the frames between, and so would be that of a seed.
+    vigilance: ClassVar[bool] = False
 
     iou: Annotated[float, msgspec.Meta(ge=0.5, lt=1)] = 0.8
     gap: Annotated[float, msgspec.Meta(gt=0, le=60)] = 2.0
@@ -119,3 +129,8 @@ def reviewers_of(policy: Policy, frame: str) -> int:
         return policy.reviewers
     lot = int.from_bytes(hashlib.sha256(f"reviewers of {frame}".encode()).digest()[:8]) / 2**64
     return policy.reviewers if lot < policy.reviewers_share else 1
+
+
+def seeded_share(policy: Policy) -> float:
+    """Return the share of boxes that get a seeded error; 0 without vigilance."""
+    return MOST_SEEDED if policy.vigilance is True else float(policy.vigilance)

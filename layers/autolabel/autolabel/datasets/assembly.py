@@ -116,7 +116,7 @@ def assemble_run(
     report = write_report(
         summary, _choose_pictures(run, label_bucket, shards), ingest=ingest, label_bucket=label_bucket
     )
-    fix_criteria(run, label_bucket, criteria)
+    fix_criteria(run, label_bucket, selected.criteria)
     rejected = summary.reasons.get("rejected", {})
     # The summary is written last, and tells a repeated call that operators know.
     if frames.rejected > MANY_REJECTED * frames.uploaded and not label_bucket.exists(run.folder.summary):

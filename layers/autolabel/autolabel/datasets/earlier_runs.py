@@ -28,6 +28,8 @@ from autolabel.labelling.shards import READERS, Shard, ShardFrame, read_shards
 from autolabel.labels.manifest import LabelledBy, ManifestLine, read_line
 from autolabel.labels.person_labels import FrameLabels, PersonLabel, add_label, shown_boxes
 from autolabel.streams.ordered_map import map_in_order
+from autolabel.triage.seeds import unsown
+from autolabel.triage.sowing import read_seeds
 from autolabel.verification.settlement import Result, read_results
 from autolabel.verification.takeover import (
     Projects,
@@ -209,10 +211,11 @@ def _made_in(run: Run, label_bucket: Bucket) -> Iterator[FrameLabels]:
 
 
 def _made_in_job(run: Run, rounds: Sequence[RoundFiles], label_bucket: Bucket) -> Iterator[FrameLabels]:
-    answers = _JobAnswers(rounds, label_bucket)
+    answers, seeds = _JobAnswers(rounds, label_bucket), read_seeds(run.folder, label_bucket)
     found: list[tuple[str, bytes]] = []
     for body in label_bucket.lines(rounds[0].manifest):
-        line = read_line(body)
+        # The answers have no seeds, so the boxes that were shown must have none.
+        line = unsown(read_line(body), seeds)
         label = answers.label(line, run)
         if label is not None:
             encoded = zlib.compress(msgspec.json.encode(label), _FASTEST)

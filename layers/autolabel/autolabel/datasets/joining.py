@@ -33,6 +33,7 @@ from autolabel.labels.manifest import LabelledBox, LabelledBy, ManifestLine, Ori
 from autolabel.reporting.findings import is_searched
 from autolabel.sequences.linked_shards import read_track_ids
 from autolabel.streams.ordered_map import map_in_order
+from autolabel.triage.seeds import SeedVerdict
 
 # Threads that read shards ahead, since a read mostly waits for S3. Few, because a shard takes megabytes.
 _READERS = 4
@@ -42,7 +43,7 @@ class JoinedFrame(NamedTuple):
     """A future line of the dataset, with the frame's uncertainty and, if it is searched, its line of detections.jsonl.
 
     `position`: among the camera's frames, from 0. `expected`: of a blind audit between key frames, the boxes to which
-    these lead; None for other frames.
+    these lead; None for other frames. `seed`: what a reviewer made of the frame's seed, if it had one.
     """
 
     line: ManifestLine
@@ -50,6 +51,7 @@ class JoinedFrame(NamedTuple):
     candidates: bytes
     position: int
     expected: list[LabelledBox] | None = None
+    seed: SeedVerdict | None = None
 
 
 class _ShardLines(NamedTuple):
@@ -120,7 +122,8 @@ class Join:
                 linked = PrelabelTracks(("",) * boxes, (Origin.MODEL,) * boxes)
             if linked is not UNSET:
                 line.tracks, line.origins = carry_tracks(line, linked)
-            yield JoinedFrame(line, uncertainty, next(candidates, b""), position)
+            seed = self._verified.seed(line.source_ref) if self._verified else None
+            yield JoinedFrame(line, uncertainty, next(candidates, b""), position, seed=seed)
 
     def _interpolate(self, shard: Iterator[JoinedFrame]) -> Iterator[JoinedFrame]:
         frames = list(shard)

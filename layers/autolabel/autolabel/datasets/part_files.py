@@ -15,6 +15,7 @@ from autolabel.datasets.parts import DatasetCounts, Part
 from autolabel.datasets.verified_labels import JobTally
 from autolabel.labels.agreement import Pair, pair_boxes
 from autolabel.reporting.findings import FrameJudge, JudgedFrame
+from autolabel.reporting.vigilance import SeedTally
 from autolabel.triage.hindsight import Reviewed
 from autolabel.triage.review_log import review_frame
 
@@ -24,7 +25,8 @@ _JSON_LINES = "application/jsonl"
 class PartResult(msgspec.Struct, frozen=True):
     """The content of a part's result.json: the counts of its dataset lines, and those of its job's frames.
 
-    `dataset_bytes`, `review_bytes`: of its lines of the dataset and of the review log.
+    `dataset_bytes`, `review_bytes`: of its lines of the dataset and of the review log. `seeds`: what reviewers made of
+    the seeds of its frames.
     """
 
     part: Part
@@ -32,6 +34,7 @@ class PartResult(msgspec.Struct, frozen=True):
     tally: JobTally
     dataset_bytes: int
     review_bytes: int
+    seeds: SeedTally = msgspec.field(default_factory=SeedTally)
 
 
 class PartFrame(NamedTuple):
@@ -62,7 +65,7 @@ def write_part(run: Run, part: Part, label_bucket: Bucket) -> PartResult:
     Raises CountMismatch when a frame is missing.
     """
     join, judge, counts = Join(run, part, label_bucket), FrameJudge(run.labels), DatasetCounts()
-    judged, reviews, dataset_bytes = list[bytes](), list[bytes](), 0
+    judged, reviews, dataset_bytes, seeds = list[bytes](), list[bytes](), 0, SeedTally()
     key_frames = isinstance(run.document.verification, VerifyKeyFrames)
 
     def lines() -> Iterator[bytes]:
@@ -70,6 +73,8 @@ def write_part(run: Run, part: Part, label_bucket: Bucket) -> PartResult:
         for frame in join.frames():
             line = frame.line
             counts.take(line)
+            if frame.seed:
+                seeds.take(frame.seed)
             reviewed, pairs = review_frame(line, frame.uncertainty, frame.position)
             if key_frames and pairs is not None:
                 # What is audited is the interpolation.
@@ -78,7 +83,7 @@ def write_part(run: Run, part: Part, label_bucket: Bucket) -> PartResult:
             reviews.append(msgspec.json.encode(reviewed) + b"\n")
             kept = _JudgedLine(
                 line.origin.camera,
-                judge.judge(line, frame.candidates),
+                judge.judge(line, frame.candidates, frame.seed),
                 reviewed if audited else None,
                 tuple(pairs or ()) if audited else None,
             )
@@ -91,7 +96,7 @@ def write_part(run: Run, part: Part, label_bucket: Bucket) -> PartResult:
     label_bucket.write_stream(folder.part(part.id, "dataset.jsonl"), lines(), _JSON_LINES)
     label_bucket.write_stream(folder.part(part.id, "reviewed.jsonl"), reviews, _JSON_LINES)
     label_bucket.write_stream(folder.part(part.id, "judged.jsonl"), judged, _JSON_LINES)
-    result = PartResult(part, counts, join.tally, dataset_bytes, sum(map(len, reviews)))
+    result = PartResult(part, counts, join.tally, dataset_bytes, sum(map(len, reviews)), seeds)
     label_bucket.write(folder.part(part.id, "result.json"), msgspec.json.encode(result))
     return result
 

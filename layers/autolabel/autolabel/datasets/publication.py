@@ -21,8 +21,11 @@ from autolabel.reporting.findings import Findings
 from autolabel.reporting.report import Gallery, write_report
 from autolabel.reporting.reviewer_agreement import ReviewerTally
 from autolabel.reporting.summary import Summary
+from autolabel.reporting.vigilance import SeedTally
 from autolabel.streams.ordered_map import map_in_order
 from autolabel.triage.audit_trail import AuditTrail
+from autolabel.triage.audits import read_recipe
+from autolabel.triage.corrections import RunCorrections, write_corrections
 from autolabel.triage.review_log import AcceptanceStatus, write_evidence
 
 
@@ -108,10 +111,11 @@ def publish_run(
         raise CountMismatch(f"the dataset of {run.drive} {run.run} has {found:,} of {counted(frames, 'frame')}")
     written = map_in_order(lambda part: read_result(run, part, label_bucket), parts, READERS)
     results = [one or write_part(run, part, label_bucket) for part, one in zip(parts, written, strict=True)]
-    counts, gallery, findings = DatasetCounts(), Gallery(frames), Findings(frames)
+    counts, seeds, gallery, findings = DatasetCounts(), SeedTally(), Gallery(frames), Findings(frames)
     audits = AuditTrail(run.document.verification)
     for result in results:
         counts.add(result.counts)
+        seeds.add(result.seeds)
     verification = [(job, _tally(job, results)) for job in join_jobs(jobs)]
     read = 0
     for part in parts:
@@ -125,7 +129,10 @@ def publish_run(
         raise CountMismatch(f"the parts of {run.drive} {run.run} have {read:,} of {counted(frames, 'frame')}")
     _join_files(run, results, label_bucket)
     status = write_evidence(run, audits, label_bucket, now)
+    corrections = RunCorrections(run.drive, run.run, findings.corrections())
+    write_corrections(label_bucket, read_recipe(run, label_bucket).base, corrections)
     summary = _published(assembled, run, label_bucket, counts, verification, findings, status)
+    summary = msgspec.structs.replace(summary, vigilance=seeds.vigilance(findings.corrected))
     label_bucket.write_stream(run.folder.label_issues, findings.issues(), "application/jsonl")
     report = write_report(summary, gallery, findings, ingest=ingest, label_bucket=label_bucket)
     label_bucket.write(run.folder.summary, msgspec.json.encode(summary))

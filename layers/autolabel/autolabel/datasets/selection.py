@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from typing import NamedTuple
 
 import msgspec
@@ -20,6 +21,7 @@ from autolabel.triage.acceptance import AcceptanceCriteria
 from autolabel.triage.job_manifests import write_manifests
 from autolabel.triage.key_frames import KeyFrameTriage
 from autolabel.triage.queueing import Triage, UncertaintyTriage
+from autolabel.triage.sowing import Seeds, fix_seeds, sow_lines
 from autolabel.verification.jobs import (
     ATTRIBUTES,
     GROUND_TRUTH,
@@ -36,12 +38,14 @@ from autolabel.verification.jobs import (
 class Selection(NamedTuple):
     """The manifests of a run's jobs, and the number of its frames by kind (why reviewers get them, or do not).
 
-    `earlier`: what becomes of the labels of earlier runs.
+    `earlier`: what becomes of the labels of earlier runs. `criteria`: the acceptance criteria, which name the
+    seeds.
     """
 
     manifests: tuple[JobManifest, ...]
     kinds: Counter[str]
     earlier: EarlierCounts
+    criteria: AcceptanceCriteria
 
 
 def choose_back_end(run: Run, back_ends: BackEnds) -> str:
@@ -65,15 +69,19 @@ def select_frames(
             else UncertaintyTriage(run, policy, criteria.proven, shards, label_bucket)
         )
         triage.write_kinds()
-        manifests, kinds, earlier = tuple(triage.write_queues(most)), triage.counts, triage.earlier
+        criteria, seeds = fix_seeds(run, shards, criteria, label_bucket)
+        manifests, kinds, earlier = tuple(triage.write_queues(most, seeds)), triage.counts, triage.earlier
     else:
-        groups = split_into_jobs(run.folder, shards, most, criteria.strip_frames)
-        manifests = tuple(manifest for group in groups for manifest in _write_manifests(run, group, label_bucket))
         kinds, earlier = _write_kinds(run, shards, label_bucket)
+        criteria, seeds = fix_seeds(run, shards, criteria, label_bucket)
+        groups = split_into_jobs(run.folder, shards, most, criteria.strip_frames)
+        manifests = tuple(
+            manifest for group in groups for manifest in _write_manifests(run, group, seeds, label_bucket)
+        )
     given = sum(manifest.frames for manifest in manifests)
     if kinds.total() != lines or given != lines - sum(kinds[kind] for kind in UNASKED):
         raise CountMismatch(f"the manifests of {run.drive} {run.run} do not hold all its frames")
-    return Selection(manifests, kinds, earlier)
+    return Selection(manifests, kinds, earlier, criteria)
 
 
 def _largest_group(policy: Policy, max_objects: int, largest_shard: int) -> int:
@@ -85,13 +93,13 @@ def _largest_group(policy: Policy, max_objects: int, largest_shard: int) -> int:
     return max(int(max_objects / answers), min(largest_shard, max_objects))
 
 
-def _write_manifests(run: Run, group: JobManifest, label_bucket: Bucket) -> Iterator[JobManifest]:
+def _write_manifests(run: Run, group: JobManifest, seeds: Seeds, label_bucket: Bucket) -> Iterator[JobManifest]:
     """Write the manifests of a group of whole shards."""
     policy = run.document.verification
-    if policy.reviewers > 1 and policy.reviewers_share < 1:
+    if seeds or (policy.reviewers > 1 and policy.reviewers_share < 1):
 
         def lines() -> Iterator[bytes]:
-            return (line + b"\n" for key, _ in group.parts for line in label_bucket.lines(key))
+            return sow_lines(chain.from_iterable(label_bucket.lines(key) for key, _ in group.parts), seeds)
 
         yield from write_manifests(run, group.index, lines, group.first, group.last, label_bucket)
     else:

@@ -15,6 +15,7 @@ from autolabel.labels.manifest import LabelledBy, ManifestLine, Unsure
 from autolabel.labels.reviews import MAX_COMMENT, Review
 from autolabel.reporting.reviewer_agreement import ReviewerTally
 from autolabel.reporting.summary import JobOutcome
+from autolabel.triage.seeds import SeedVerdict
 from autolabel.verification.consolidation import Consensus
 from autolabel.verification.settlement import Result, Settled, read_results
 
@@ -52,13 +53,14 @@ class LatestResults:
     """The results of a job's rounds by frame. If a frame was in two rounds, the later counts, unless it left no label.
 
     `unsure`: the reviews of persons who were unsure of a frame before. `consensus`: how far several reviewers of a
-    frame agree.
+    frame agree. `seeds`: what reviewers made of frames' seeds.
     """
 
     def __init__(self) -> None:
         self.by_frame: dict[str, Result] = {}
         self.unsure: dict[str, Review] = {}
         self.consensus: dict[str, Consensus] = {}
+        self.seeds: dict[str, SeedVerdict] = {}
 
     def take(self, results: Iterable[Result]) -> None:
         """Take the results of a round, or of an attempt, in their order."""
@@ -68,6 +70,8 @@ class LatestResults:
                 self.unsure[source] = before.review
             if result.consensus and not result.by_script:
                 self.consensus[source] = result.consensus
+            if result.seed:
+                self.seeds[source] = result.seed
             if before is None or before.failure or not result.failure:
                 self.by_frame[source] = result
 
@@ -107,6 +111,10 @@ class VerifiedLabels:
         self.tally = JobTally()
         for one in job.rounds:
             self._results.take(read_results(label_bucket, one.results))
+
+    def seed(self, source: str) -> SeedVerdict | None:
+        """Return what a reviewer made of the seed of a frame, if it had one."""
+        return self._results.seeds.get(source)
 
     def join(self, line: ManifestLine, earlier: EarlierFrame, *, blind: bool) -> None:
         """Put a frame's label into its line, or the reason why it has none.

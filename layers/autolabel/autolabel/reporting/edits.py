@@ -11,9 +11,19 @@ from typing import NamedTuple
 
 import msgspec
 
-from autolabel.labels.agreement import IGNORE, pair_boxes
-from autolabel.labels.manifest import LabelledBox
+from autolabel.labels.agreement import IGNORE, WELL_PLACED, pair_boxes
+from autolabel.labels.manifest import ImageSize, LabelledBox
 from autolabel.reporting.spread import Spread
+from autolabel.triage.corrections import (
+    INVENTED,
+    OTHER_CLASS,
+    REMOVED,
+    SHIFTED,
+    UNCHANGED,
+    Correction,
+    FourNumbers,
+)
+from autolabel.triage.seeds import PlacedBox, placed_box
 
 KEPT = "kept"
 MOVED = "moved"
@@ -78,6 +88,44 @@ def compare(predicted: Sequence[LabelledBox], verified: Sequence[LabelledBox]) -
     changes += (Change(IGNORED, box, None) for box in left)
     changes += (Change(ADDED, None, box) for box in others if box.name == IGNORE)
     return changes
+
+
+def without_redrawn(changes: Sequence[Change], hidden: PlacedBox) -> list[Change]:
+    """Return the changes, as if the box that a reviewer drew in the place of a hidden one had been shown.
+
+    Two people's boxes differ by some pixels. As in audits, the box was right if the new one is near.
+    """
+    return [
+        one._replace(kind=KEPT, iou=1.0)
+        if one.kind == MOVED and one.iou >= WELL_PLACED and one.predicted and placed_box(one.predicted) == hidden
+        else one
+        for one in changes
+    ]
+
+
+def corrections_of(changes: Sequence[Change], size: ImageSize) -> tuple[Correction, ...]:
+    """Return the errors of the models that a reviewer corrected. A box that moved by a few pixels was no error."""
+    found = []
+    for kind, shown, right, iou in changes:
+        if kind == MOVED and shown and right and iou < UNCHANGED:
+            wide, high = right.width or 1.0, right.height or 1.0
+            across = shown.left + shown.width / 2 - right.left - right.width / 2
+            down = shown.top + shown.height / 2 - right.top - right.height / 2
+            place = across / wide, down / high, shown.width / wide, shown.height / high
+            found.append(Correction(SHIFTED, shown.name, right.name, _rounded(place)))
+        elif kind == RELABELLED and shown and right:
+            found.append(Correction(OTHER_CLASS, shown.name, right.name))
+        elif kind == DELETED and shown:
+            shares = shown.left / size.width, shown.top / size.height, shown.width / size.width
+            found.append(Correction(INVENTED, shown.name, place=_rounded((*shares, shown.height / size.height))))
+        elif kind == ADDED and right and right.name != IGNORE:
+            found.append(Correction(REMOVED, right=right.name))
+    return tuple(found)
+
+
+def _rounded(place: FourNumbers) -> FourNumbers:
+    one, two, three, four = (round(number, 3) for number in place)
+    return one, two, three, four
 
 
 def cost(changes: Sequence[Change]) -> float:

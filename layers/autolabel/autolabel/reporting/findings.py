@@ -21,11 +21,21 @@ from autolabel.labels.detections import box_iou
 from autolabel.labels.manifest import LabelledBy, ManifestLine, Provenance, read_line
 from autolabel.labels.reviews import Effort, Review
 from autolabel.labels.tracker import Tracker
-from autolabel.reporting.edits import ClassEdits, EditTally, FrameEdits, compare, summarise
+from autolabel.reporting.edits import (
+    ClassEdits,
+    EditTally,
+    FrameEdits,
+    compare,
+    corrections_of,
+    summarise,
+    without_redrawn,
+)
 from autolabel.reporting.label_errors import Candidates, LabelIssue, PixelBox, find_label_issues
 from autolabel.reporting.pace import MAX_WORKERS, EffortTally, Pace, PaceTally, Seconds, SecondsTally, worker_name
 from autolabel.reporting.ranking import Foremost, ForemostOfStretches
 from autolabel.reporting.time_errors import TimedIssues, TimedLabel, TimeSearch
+from autolabel.triage.corrections import MOST_KEPT, Correction, lot
+from autolabel.triage.seeds import SeedVerdict
 
 # About this many frames of a run are searched for label issues, in shards spread over it: reading the detections of a
 # million frames takes longer than the function may run.
@@ -151,7 +161,7 @@ class JudgedFrame(msgspec.Struct, frozen=True, array_like=True):
     """What a person's label says about the pre-label of its frame.
 
     `how`: the group of the frame, `shown`, `blind` or `drawn`. `issues`: the label issues; None if they were not
-    searched for.
+    searched for. `corrections`: of the boxes that were shown.
     """
 
     how: How
@@ -160,6 +170,7 @@ class JudgedFrame(msgspec.Struct, frozen=True, array_like=True):
     edits: FrameEdits
     review: Review
     issues: tuple[LabelIssue, ...] | None = None
+    corrections: tuple[Correction, ...] = ()
 
 
 class FrameJudge:
@@ -169,11 +180,12 @@ class FrameJudge:
         self._labels = frozenset(labels) - {IGNORE}
         self._decoder = msgspec.json.Decoder(_Record)
 
-    def judge(self, line: ManifestLine, candidates: bytes = b"") -> JudgedFrame | None:
+    def judge(self, line: ManifestLine, candidates: bytes = b"", seed: SeedVerdict | None = None) -> JudgedFrame | None:
         """Judge a line of the dataset; None if no person judged its pre-label.
 
-        `candidates`: the frame's line of detections.jsonl, if the frame is searched for label issues. Raises
-        CountMismatch when they are of another frame.
+        `candidates`: the frame's line of detections.jsonl, if the frame is searched for label issues. `seed`: what a
+        reviewer made of the frame's seed; undoing it does not count. Raises CountMismatch when the candidates are of
+        another frame.
         """
         if not line.judges_prelabel:
             return None
@@ -186,8 +198,11 @@ class FrameJudge:
             shown = predicted if how == SHOWN else ()
             issues = tuple(find_label_issues(record.detections, shown, verified, self._labels)[:_FOLLOWED])
         review = line.review if line.review is not UNSET else Review()
-        edits = summarise(compare(predicted, verified))
-        return JudgedFrame(how, line.source_ref, line.origin.timestamp, edits, review, issues)
+        changes = compare(predicted, verified)
+        if seed and seed.right and seed.caught:
+            changes = without_redrawn(changes, seed.right)
+        found = corrections_of(changes, line.size) if how == SHOWN else ()
+        return JudgedFrame(how, line.source_ref, line.origin.timestamp, summarise(changes), review, issues, found)
 
 
 def is_searched(shard: int, frames: int) -> bool:
@@ -196,7 +211,10 @@ def is_searched(shard: int, frames: int) -> bool:
 
 
 class Findings:
-    """Gathers the findings of a run of `frames` lines, in the order of the drive."""
+    """Gathers the findings of a run of `frames` lines, in the order of the drive.
+
+    `corrected`: the number of corrections of shown boxes.
+    """
 
     def __init__(self, frames: int) -> None:
         self._tallies: dict[How, tuple[EditTally, SecondsTally]] = {
@@ -213,6 +231,8 @@ class Findings:
         self._camera = ""
         self._searched = self._found = 0
         self._by_time = _IssuesByTime(frames)
+        self._corrections = Foremost[Correction](MOST_KEPT)
+        self.corrected = 0
 
     def take(self, camera: str, judged: JudgedFrame | None, encoded: bytes) -> None:
         """Take in a frame of a camera, and its line of the dataset."""
@@ -228,6 +248,9 @@ class Findings:
             seconds.take(judged.review.seconds)
         if judged.how == SHOWN:
             self._take_pace(judged)
+            self.corrected += len(judged.corrections)
+            for at, correction in enumerate(judged.corrections):
+                self._corrections.take(lot(f"{judged.source_ref} {at}"), correction)
             if judged.edits.cost > 0:
                 self._worst.take(stretch, judged.edits.cost, Finding(encoded))
         if judged.issues is not None:
@@ -253,6 +276,10 @@ class Findings:
         both = [*self._ranked(), *self._by_time.ranked()]
         for ranked in sorted(both, key=lambda one: -one.row.issue.suspicion)[:LABEL_ISSUES]:
             yield msgspec.json.encode(ranked.row) + b"\n"
+
+    def corrections(self) -> tuple[Correction, ...]:
+        """Return at most MOST_KEPT of the corrections of shown boxes, drawn by lot."""
+        return tuple(self._corrections.ranked())
 
     def worst(self) -> list[Finding]:
         """Return the frames with the most changes, by their cost."""

@@ -10,6 +10,7 @@ from autolabel.labelling.earlier_labels import EarlierCounts
 from autolabel.labelling.shards import ModelTally
 from autolabel.reporting.findings import Agreement
 from autolabel.reporting.reviewer_agreement import ReviewerAgreement
+from autolabel.reporting.vigilance import Vigilance
 from autolabel.sequences.linked_shards import CameraLinks
 from autolabel.triage.proof import Certificate
 
@@ -68,7 +69,7 @@ class Summary(msgspec.Struct, frozen=True):
 
     Set when the run is published: `verification`, `dataset`, `labelled_by` (frames of the dataset by labelled-by),
     `unverified` (those without a verified label, by reason, where `#` stands for numbers and ids), `agreement`, and
-    `reviewers`, how far several reviewers of the same frames agree.
+    `reviewers`, how far several reviewers of the same frames agree, and `vigilance`, where reviewers were shown seeds.
     """
 
     drive: str
@@ -95,3 +96,4 @@ class Summary(msgspec.Struct, frozen=True):
     tracks: dict[str, CameraLinks] = {}
     certificates: tuple[Certificate, ...] = ()
     reviewers: ReviewerAgreement | None = None
+    vigilance: Vigilance | None = None

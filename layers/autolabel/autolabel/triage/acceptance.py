@@ -25,7 +25,8 @@ class AcceptanceCriteria(msgspec.Struct, frozen=True, rename={"status": "standin
 
     `proven`: classes that may be accepted without a person. `status`: how far each class is from acceptance, one
     sentence each. `certificates`: of all audited classes; absent in an older run. `limits`: under the policy
-    `key-frames`, the IoU of the classes for which the policy's own did not hold.
+    `key-frames`, the IoU of the classes for which the policy's own did not hold. `seeds`: the name of the seeded
+    errors; empty without vigilance.
     """
 
     max_objects: int
@@ -34,6 +35,7 @@ class AcceptanceCriteria(msgspec.Struct, frozen=True, rename={"status": "standin
     certificates: tuple[Certificate, ...] = ()
     limits: dict[str, float] = {}
     strip_frames: int = 0
+    seeds: str = ""
 
 
 def read_criteria(run: Run, label_bucket: Bucket, max_objects: int, strip_frames: int = 0) -> AcceptanceCriteria:

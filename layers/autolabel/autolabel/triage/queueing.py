@@ -28,6 +28,8 @@ from autolabel.labels.manifest import read_line, with_values
 from autolabel.streams.ordered_map import map_in_order
 from autolabel.triage.job_manifests import write_manifests
 from autolabel.triage.policy import AuditStretch, claims, draw_audits, is_acceptable, stretch_of, triage_frame
+from autolabel.triage.seeds import sow_body
+from autolabel.triage.sowing import Seeds
 
 # A job's lines are sorted on disk, and a function has 512 MB of disk.
 MAX_QUEUE_BYTES = 400_000_000
@@ -77,8 +79,10 @@ class Triage(ABC):
 
         self._label_bucket.write_stream(self._run.folder.triage, lines(), "application/jsonl")
 
-    def write_queues(self, max_objects: int) -> Iterator[JobManifest]:
+    def write_queues(self, max_objects: int, seeds: Seeds) -> Iterator[JobManifest]:
         """Write the manifests of the jobs, each of at most `max_objects` frames; a shard is never divided.
+
+        `seeds`: by frame; reviewers see these frames with their seed.
 
         Raises CountMismatch for a shard with more frames.
         """
@@ -86,7 +90,7 @@ class Triage(ABC):
         queue = _Queue()
         first = last = None
         for shard in self._shards:
-            chosen = self._chosen(shard)
+            chosen = self._chosen(shard, seeds)
             if len(chosen) > max_objects:
                 raise CountMismatch(
                     f"shard {shard.index} has {len(chosen)} frames, a labelling job takes {max_objects}"
@@ -106,7 +110,7 @@ class Triage(ABC):
         yield from write_manifests(self._run, index, queue.lines, first, last, self._label_bucket)
         queue.close()
 
-    def _chosen(self, shard: LabelledShard) -> list[tuple[tuple[float, float, int], bytes]]:
+    def _chosen(self, shard: LabelledShard, seeds: Seeds) -> list[tuple[tuple[float, float, int], bytes]]:
         """Choose the lines of a shard that reviewers get, with their ranks."""
         triaged = list(self._triage(shard))
         if all(kind in UNASKED for kind, _, _ in triaged):
@@ -118,6 +122,10 @@ class Triage(ABC):
                 shown = without_prelabel(body) if kind == BLIND_AUDIT else body
                 if kind == AGAIN and earlier.asked:
                     shown = earlier.asked.encode()
+                if seeds and (seed := seeds.get(read_line(body).source_ref)):
+                    shown = sow_body(body, seed)
+                    # In its place by the uncertainty that reviewers see: out of order, it would stand out.
+                    rank = (-seed.shown_level, rank[1])
                 chosen.append(((*rank, shard.before + place), shown + b"\n"))
         return chosen
 

@@ -2,6 +2,9 @@
 
 Settling accepts a back-end's lines only for frames that the job was given, and one line for each frame. A frame
 without a label, or one that a reviewer marked unsure, goes to a second round. The result of the second round is final.
+
+Here, and nowhere else, seeds leave the labels of a first round: a result has the boxes as if there had been none. A
+frame whose seed was missed goes to the second round too.
 """
 
 from __future__ import annotations
@@ -9,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import msgspec
@@ -16,6 +20,7 @@ from msgspec import UNSET
 
 from autolabel.contracts.errors import CountMismatch
 from autolabel.contracts.ports import Bucket
+from autolabel.contracts.run_folder import RunFolder
 from autolabel.contracts.verification import BOXES, SEGMENTS, Task
 from autolabel.contracts.wording import counted
 from autolabel.labels.manifest import (
@@ -38,6 +43,8 @@ from autolabel.labels.manifest import (
 from autolabel.labels.reviews import MAX_COMMENT, Review
 from autolabel.streams.json_depth import is_deep
 from autolabel.streams.ordered_map import map_in_order
+from autolabel.triage.seeds import SeedVerdict, judge_label, unsow, unsown
+from autolabel.triage.sowing import Seeds, read_seeds
 from autolabel.verification.consolidation import ANSWERS, ASKED, Answer, Consensus, consolidate
 from autolabel.verification.jobs import LABELS, LAST_ROUND, JobRound
 from autolabel.verification.rules import other_size, sentence, unknown_class
@@ -97,7 +104,8 @@ class Result(msgspec.Struct, frozen=True, omit_defaults=True, rename={"source_re
     """A frame's line of a round's results: the label with metadata in Ground Truth's format, or the `failure`.
 
     `failure`: why there is no label: the back-end's own reason, or the rule that its label breaks. `consensus`: how far
-    several reviewers agree, if several were asked.
+    several reviewers agree, if several were asked. `seed`: what the reviewer made of the frame's seed, which is in the
+    label no more.
     """
 
     source_ref: str
@@ -107,6 +115,7 @@ class Result(msgspec.Struct, frozen=True, omit_defaults=True, rename={"source_re
     review: Review | msgspec.UnsetType = msgspec.UNSET
     failure: str = ""
     consensus: Consensus | None = None
+    seed: SeedVerdict | None = None
 
     @property
     def unadjusted(self) -> bool:
@@ -126,6 +135,12 @@ class Result(msgspec.Struct, frozen=True, omit_defaults=True, rename={"source_re
     def disputed(self) -> tuple[CandidateBox, ...]:
         """The boxes about which several reviewers differ."""
         return self.consensus.disputed if self.consensus else ()
+
+    @property
+    def again(self) -> bool:
+        """Whether the frame needs a second round."""
+        missed = self.seed is not None and not self.seed.caught
+        return bool(self.failure or self.unsure or self.disputed or missed)
 
 
 class _Source(msgspec.Struct, rename={"source_ref": "source-ref"}):
@@ -217,13 +232,15 @@ def read_results(label_bucket: Bucket, uri: str) -> Iterator[Result]:
 def _settlement(one: JobRound, output: Iterable[bytes], label_bucket: Bucket, names: frozenset[str]) -> _Settlement:
     found = _Found(output, LABELS[one.task])
     earlier = {r.source_ref: r for attempt in one.attempts for r in read_results(label_bucket, attempt.results)}
+    folder = RunFolder.of(one.manifest.removeprefix(label_bucket.uri("")))
     if one.task != SEGMENTS:
-        return _Settlement(one.job, found, earlier, partial(_broken_box_rule, names=names), BOXES)
+        seeds = read_seeds(folder, label_bucket) if one.round == 1 else {}
+        return _Settlement(one.job, found, earlier, partial(_broken_box_rule, names=names), BOXES, seeds=seeds)
     # This import loads Pillow, which jobs of boxes do not need.
     from autolabel.verification.segments import broken_segments_rule
 
-    folder = one.manifest.removeprefix(label_bucket.uri("")).rpartition("manifests/")[0] + "verification/"
-    broken_rule = partial(broken_segments_rule, names=names, label_bucket=label_bucket, folder=folder)
+    place = f"{folder.prefix}verification/"
+    broken_rule = partial(broken_segments_rule, names=names, label_bucket=label_bucket, folder=place)
     return _Settlement(one.job, found, earlier, broken_rule, SEGMENTS, _READERS)
 
 
@@ -259,7 +276,7 @@ class _Settlement:
     """Settles a round frame by frame. `again`: the results of the next round's frames, by position in the manifest.
 
     `earlier`: results of earlier attempts, by frame. `broken_rule`: says which rule a label breaks. `task`: what
-    reviewers correct.
+    reviewers correct. `seeds`: those in the round's manifest, by frame.
     """
 
     def __init__(
@@ -270,6 +287,7 @@ class _Settlement:
         broken_rule: BrokenRule,
         task: Task,
         workers: int = 1,
+        seeds: Seeds = MappingProxyType({}),
     ) -> None:
         self._job = job
         self.found = found
@@ -277,6 +295,7 @@ class _Settlement:
         self._broken_rule = broken_rule
         self._task = task
         self._workers = workers
+        self._seeds = seeds
         self.frames = self.unadjusted = self.failed = self.unsure = 0
         self.several = self.short = self.disputed = 0
         self.again: dict[int, Result] = {}
@@ -292,7 +311,7 @@ class _Settlement:
                 self.several += 1
                 self.short += result.consensus.is_short
                 self.disputed += bool(result.disputed)
-            if result.failure or result.unsure or result.disputed:
+            if result.again:
                 self.again[self.frames] = result
             self.frames += 1
             yield msgspec.json.encode(result) + b"\n"
@@ -309,6 +328,8 @@ class _Settlement:
             result = self.again.get(place)
             if result is None:
                 continue
+            if self._seeds:
+                body = msgspec.json.encode(unsown(read_line(body), self._seeds))
             if not result.failure:
                 # If the line would be too long with the reviewer's boxes, the next reviewer gets the models' boxes.
                 with suppress(LineTooLong):
@@ -316,7 +337,7 @@ class _Settlement:
             yield body + b"\n"
 
     def _begun_from(self, line: ManifestLine, result: Result) -> ManifestLine:
-        """Replace the line's pre-label by the label that a reviewer was unsure of, or that reviewers differ about."""
+        """Replace the line's pre-label by the label that is not certain."""
         # The models' uncertainty is about their own boxes. What they found since an earlier review stays marked.
         new = tuple(c for c in line.uncertainty.candidates if c.new) if line.uncertainty is not UNSET else ()
         line.uncertainty = UNSET
@@ -342,7 +363,11 @@ class _Settlement:
         found = self._label(line, output)
         if isinstance(found, str):
             return Result(source, self._job, failure=found)
-        return Result(source, self._job, *found, _review(output.review))
+        label, metadata, review = *found, _review(output.review)
+        if (seed := self._seeds.get(source)) is None:
+            return Result(source, self._job, label, metadata, review)
+        judged = judge_label(seed, unsow(line, seed), *found, review)
+        return Result(source, self._job, judged.label, judged.metadata, judged.review, seed=judged.verdict)
 
     def _consolidated(self, line: ManifestLine, output: _Output, answers: msgspec.Raw) -> Result:
         """Make one result of the answers of several reviewers. An answer whose label does not count is left out."""
@@ -410,6 +435,9 @@ def _uncertainty_of(result: Result, boxes: Sequence[LabelledBox], new: Iterable[
     reasons = ["reviewers differ about some objects"] if result.disputed else []
     if result.unsure:
         reasons.append(f"a reviewer was unsure: {comment}" if comment else "a reviewer was unsure")
+    if not reasons:
+        # A missed seed: what it was is not told.
+        reasons.append("the frame gets a second look")
     drawn = {(box.name, box.left, box.top, box.width, box.height) for box in boxes}
     still_new = tuple(c for c in new if (c.label, c.left, c.top, c.width, c.height) not in drawn)
     return ShownUncertainty(1.0, (0.0,) * len(boxes), tuple(reasons), (*still_new, *result.disputed))
