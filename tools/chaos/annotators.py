@@ -44,8 +44,13 @@ def annotate(line: Mapping[str, Any], job: JobView) -> Annotation | Failure:
 
 
 def _signed(annotation: Annotation | Failure, line: Mapping[str, Any], job: JobView) -> Annotation | Failure:
-    """Add a box that tells this answer from the models' boxes, and from the answers of other jobs."""
+    """Add a box that tells this answer from the models' boxes, and from the answers of other jobs.
+
+    In some frames the first box is deleted, which may be a seeded error.
+    """
     if not isinstance(annotation, Boxes):
         return annotation
+    if zlib.crc32(f"deletes {line['source-ref']}".encode()) % 3 == 0:
+        annotation = replace(annotation, boxes=annotation.boxes[1:])
     top, left = divmod(zlib.crc32(f"{job.name} {line['source-ref']}".encode()) % 100_000, 600)
     return replace(annotation, boxes=(*annotation.boxes, Box(job.labels[0], left, top, 8, 8)))

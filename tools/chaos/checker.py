@@ -53,13 +53,32 @@ class Job:
 
 
 @dataclass(frozen=True)
+class SeededBox:
+    """A seeded error: the box that reviewers saw, and the models' box, as text; empty if there is none."""
+
+    shown: str
+    right: str
+
+    def is_left(self, label: Label) -> bool:
+        """Whether a reviewer who left this label missed it; annotators here keep a box exactly or delete it."""
+        return self.shown in label if self.shown else self.right not in label
+
+    def taken_out_of(self, label: Label) -> Label:
+        """The label without it."""
+        if not self.is_left(label):
+            return label
+        boxes = [box for box in label if box != self.shown]
+        return tuple(sorted([*boxes, self.right] if self.right else boxes))
+
+
+@dataclass(frozen=True)
 class Evidence:
     """The state of buckets, ledger, jobs and executions after a drive. Keys are of the ingest bucket.
 
     versions: every frame that was ever put into the ingest bucket. promised: keys that the fleet put before it closed
     the drive. runs: the number of runs that the drive must have. executions: (name, status), the oldest first. jobs:
     those of all runs, the oldest first. kinds: frame kinds by run, where the run has written them. waiting: task tokens
-    still stored. logs: of a drive of logs.
+    still stored. seeds: the seeded errors by run. logs: of a drive of logs.
 
     Of the last run: labels: the labels of its dataset. spared: keys of frames that go to no reviewer, by their kind.
     rounds: the frames of the manifests of its rounds. unasked: keys of failed frames whose unit has neither an answer
@@ -85,7 +104,12 @@ class Evidence:
     unasked: list[str] = field(default_factory=list)
     pending: list[str] = field(default_factory=list)
     waiting: int = 0
+    seeds: dict[str, dict[Frame, SeededBox]] = field(default_factory=dict)
     logs: LogEvidence | None = None
+
+    def seed(self, job: Job, frame: Frame) -> SeededBox | None:
+        """The seeded error that a job showed in a frame: a second round shows none."""
+        return None if _is_second(job) else self.seeds.get(job.run, {}).get(frame)
 
 
 @dataclass(frozen=True)
@@ -154,14 +178,19 @@ def _problems(evidence: Evidence, listed: set[str], placed: Counter[str], ended:
 
 
 def _lost_answers(evidence: Evidence) -> Iterator[str]:
-    """Find frames whose label in the last dataset is not what a reviewer has answered last."""
+    """Find frames whose label in the last dataset is not what a reviewer has answered last, without a seeded error."""
     counting = {(line["key"], line["etag"]) for line in evidence.listing if line["key"] not in evidence.rejected}
     newest: dict[Frame, tuple[str, Label]] = {}
     for job in evidence.jobs:
-        newest |= {frame: (job.name, label) for frame, label in job.answers.items()}
+        for frame, label in job.answers.items():
+            seed = evidence.seed(job, frame)
+            newest[frame] = job.name, seed.taken_out_of(label) if seed else label
     for frame, (job_name, label) in newest.items():
         if frame in counting and evidence.labels.get(frame) != label:
             yield f"the answer to {frame[0]} in {job_name} is lost: the label is {evidence.labels.get(frame)}"
+    for frame, label in evidence.labels.items():
+        if any(seeds[frame].shown in label for seeds in evidence.seeds.values() if frame in seeds):
+            yield f"a seeded error of {frame[0]} is published"
 
 
 def _asked_twice(evidence: Evidence) -> Iterator[str]:
@@ -170,18 +199,27 @@ def _asked_twice(evidence: Evidence) -> Iterator[str]:
     for job in evidence.jobs:
         for frame in job.frames:
             for earlier in answered.get(frame, ()):
-                if not _may_ask_again(job, earlier, evidence.kinds.get(job.run, {}).get(frame, "")):
+                seed = evidence.seed(earlier, frame)
+                missed = seed is not None and seed.is_left(earlier.answers[frame])
+                if not _may_ask_again(job, earlier, evidence.kinds.get(job.run, {}).get(frame, ""), missed):
                     yield f"{job.name} asks for {frame[0]}, which was answered in {earlier.name}"
         for frame in job.answers:
             answered.setdefault(frame, []).append(job)
 
 
-def _may_ask_again(job: Job, earlier: Job, kind: str) -> bool:
+def _may_ask_again(job: Job, earlier: Job, kind: str, missed: bool) -> bool:
     """Whether a job may ask for a frame that was answered in an earlier one; `kind`: of the frame in the job's run.
 
-    A second round has no answered frame: the annotator is never unsure, and its answers break no rule.
+    A second round has answered frames only if a seeded error was `missed`: the annotator is never unsure, and its
+    answers break no rule.
     """
+    if job.run == earlier.run:
+        return missed and _is_second(job)
     return job.run != earlier.run and kind in (AGAIN, AUDIT, BLIND_AUDIT)
+
+
+def _is_second(job: Job) -> bool:
+    return "-again" in job.round
 
 
 def gather(stage: Stage, drive: str, promised: frozenset[str], runs: int = 1, sent: Sequence[SentLog] = ()) -> Evidence:
@@ -234,6 +272,7 @@ class _Gatherer:
             unasked=[x["key"] for x in seen if any(why.endswith(": no answer") for why in x["failed"].values())],
             # Objects that the listing refused are not units of the run: it does not wait for them.
             pending=sorted(k for k, _ in pending & {(x["key"], x["etag"]) for x in listing if not x.get("refused")}),
+            seeds={one.run: dict(self._seeds(one)) for one in folders},
             waiting=len(stage.stack.ledger.waiting_runs(drive)),
         )
 
@@ -242,6 +281,21 @@ class _Gatherer:
         lines = [line for key in self._shard_parts(run, "manifest") for line in self._lines(key)]
         kinds = [json.loads(line) for line in self._read(run.triage).splitlines()]
         return zip(map(self._frame, lines), kinds, strict=False)
+
+    def _seeds(self, run: RunFolder) -> Iterator[tuple[Frame, SeededBox]]:
+        """The seeded errors in a run's manifests: its criteria name them."""
+        name = json.loads(self._read(run.acceptance_criteria) or b"{}").get("seeds")
+        frames = {
+            line["source-ref"]: self._frame(line) for key in self._keys(run.manifests) for line in self._given(key)
+        }
+        for seed in self._lines(run.seeds(name)) if name else ():
+            shown, right = (
+                " ".join([box[1], *map(str, box[2:6])]) if box else "" for box in (seed["shown"], seed["right"])
+            )
+            yield frames[seed["source-ref"]], SeededBox(shown, right)
+
+    def _given(self, key: str) -> list[Json]:
+        return self._lines(key) if key.endswith(".manifest") else []
 
     def _shard_parts(self, run: RunFolder, part: str) -> list[str]:
         """The keys of a part of all shards, as labelling left it: Link writes some parts again, under other names."""

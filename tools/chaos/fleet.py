@@ -52,8 +52,10 @@ class Upload:
         """Close the drive by uploading drive.json."""
         cameras: dict[str, dict[str, str]] = {camera: {} for camera in CAMERAS}
         document: dict[str, Any] = {"vehicle": "chaos", "cameras": cameras, "models": MODELS[: self._plan.models]}
+        policy: dict[str, Any] = {"policy": "all"}
         if self._plan.audits:
-            document["verification"] = {"policy": "doubtful", "segment": 1, "audit": 0.5, "max_doubt": 0.9}
+            policy = {"policy": "doubtful", "segment": 1, "audit": 0.5, "max_doubt": 0.9}
+        document["verification"] = policy | ({"vigilance": True} if self._plan.vigilance else {})
         self._put("drive.json", json.dumps(document).encode())
 
     def _frame(self, name: str, kind: str, *, promised: bool = True) -> None:

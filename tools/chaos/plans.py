@@ -67,6 +67,7 @@ class DrivePlan:
     closing: once, twice, first (before the frames), refused (a bad drive.json before the good one), changed (another
     one afterwards), never (the sweep has to close it). pause: seconds between frames. models: how many models the
     drive.json names; the second one gets no frame before the drive is closed. audits: whether the policy is `doubtful`.
+    vigilance: whether reviewers see seeded errors.
     logs: those of a drive of logs (see log_fleet.py); besides, only `models` counts.
     """
 
@@ -76,6 +77,7 @@ class DrivePlan:
     pause: float = 0.0
     models: int = 1
     audits: bool = False
+    vigilance: bool = False
     logs: LogsPlan | None = None
 
     def __str__(self) -> str:
@@ -147,7 +149,7 @@ def named_plans() -> list[Plan]:
         strikes = bool(what) or any(one.overwritten for one in logs)
         plans.append(Plan(name, seed, uploads, faults, events, seconds, must_strike=strikes, all_must_strike=every))
 
-    plan("no fault", drives=2)
+    plan("no fault", drives=2, vigilance=True)
     plan("two models", drives=2, models=2, unreadable=True)
     plan("two models, one's endpoint away", WorldEvent("endpoint-away", 0.5, 3), models=2)
     plan("two models, killed at UpdateItem", *_kills("UpdateItem"), SLOW_MODEL, models=2)
@@ -169,7 +171,11 @@ def named_plans() -> list[Plan]:
         plan(f"killed at {operation}", *_kills(operation))
     for operation in ("SendTaskSuccess", "SendMessageBatch", "TransactWriteItems"):
         plan(f"killed at {operation}", *_kills(operation), SLOW_MODEL, unreadable=True)
-    plan("killed at PutObject", *(f for function in STATE_FUNCTIONS for f in _kills("PutObject", function)))
+    plan(
+        "killed at PutObject",
+        *(f for function in STATE_FUNCTIONS for f in _kills("PutObject", function)),
+        vigilance=True,
+    )
     throttled = "ProvisionedThroughputExceededException"
     lost: dict[str, Any] = {"kind": "lost", "probability": 0.3, "times": 15}
     plan("DynamoDB throttles", call("dynamodb", "", throttled, "Function", probability=0.3, times=25))
@@ -205,7 +211,7 @@ def named_plans() -> list[Plan]:
     plan("a task's retries exhausted", invocation("kill-before", "PlanFunction", times=6), seconds=8)
     plan("a shard's retries exhausted", invocation("kill-before", "LabelFunction", times=12))
     for kind in ("failed", "stopped", "unlabelled"):
-        plan(f"labelling job {kind}", Fault("job", kind))
+        plan(f"labelling job {kind}", Fault("job", kind), vigilance=kind == "unlabelled")
     create = call("sagemaker", "CreateLabelingJob", "InternalFailure", MACHINE, "lost")
     plan("labelling job's name in use", create)
     throttles = call("sagemaker", "CreateLabelingJob", "ThrottlingException", MACHINE, times=2)
@@ -217,7 +223,16 @@ def named_plans() -> list[Plan]:
 
     def reviewed(name: str, kind: str, *what: Fault | WorldEvent, jobs: int = 1, **drive: Any) -> None:
         # The first job of a run has several frames.
-        plan(name, Fault("job", kind, "-000-", times=jobs, seconds=2), *what, seconds=8.0, every=True, **drive)
+        plan(
+            name,
+            Fault("job", kind, "-000-", times=jobs, seconds=2),
+            *what,
+            seconds=8.0,
+            every=True,
+            # A second round takes some seconds, so only some plans have one.
+            vigilance=len(plans) % 4 == 0,
+            **drive,
+        )
 
     kills = (
         *_kills("PutObject", "VerifyFunction"),
@@ -286,6 +301,7 @@ def random_plan(seed: int) -> Plan:
             unreadable=draw.random() < 0.4,
             # Not drawn, so that the plans of older seeds stay the same.
             models=2 if seed % 3 == 0 else 1,
+            vigilance=seed % 3 == 1,
         )
         for _ in range(draw.choices((1, 2, 3), (5, 3, 2))[0])
     )
@@ -354,6 +370,7 @@ def drive_plan(
     models: int = 1,
     small: bool = False,
     audits: bool = False,
+    vigilance: bool = False,
 ) -> DrivePlan:
     """A drive of 5 to 21 frames, some of them bad. unreadable: also with frames on which the model fails.
 
@@ -370,7 +387,7 @@ def drive_plan(
         for i, kind in enumerate(kinds)
     )
     late = tuple((f"front/{1_800_000_000_000_000_000 + i}", "good") for i in range(draw.choice((0, 0, 1, 2))))
-    return DrivePlan(frames, () if small else late, closing, pause, models, audits)
+    return DrivePlan(frames, () if small else late, closing, pause, models, audits, vigilance)
 
 
 def _event(draw: random.Random) -> WorldEvent:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tools.chaos.checker import Evidence, Frame, Job, judge
+from tools.chaos.checker import Evidence, Frame, Job, SeededBox, judge
 
 GOOD, REJECTED, FAILED = "drives/d/front/1.png", "drives/d/front/2.png", "drives/d/front/3.png"
 ROUND, ROUND_2 = "labels/d/0001/manifests/verify-000.manifest", "labels/d/0002/manifests/verify-000.manifest"
@@ -125,6 +125,29 @@ def test_a_second_round_has_only_frames_that_the_first_left_open() -> None:
     assert judge(replace(EVIDENCE, jobs=[STOPPED, unlabelled, second], rounds=rounds)).good
     (problem,) = judge(replace(EVIDENCE, jobs=[STOPPED, COMPLETED, second], rounds=rounds)).problems
     assert problem == f"d-0001-000-again-1 asks for {FAILED}, which was answered in d-0001-000-2"
+
+
+@pytest.mark.parametrize(
+    ("seed", "published"),
+    [
+        # Missed: a box that was shifted, invented, and taken away.
+        (SeededBox(shown="car 1 2 3 4", right="car 1 2 3 9"), ("car 1 2 3 9",)),
+        (SeededBox(shown="car 1 2 3 4", right=""), ()),
+        (SeededBox(shown="", right="car 8 8 8 8"), ("car 1 2 3 4", "car 8 8 8 8")),
+    ],
+    ids=["shifted", "invented", "removed"],
+)
+def test_a_missed_seed_is_not_published_and_gives_a_second_round(seed: SeededBox, published: tuple[str, ...]) -> None:
+    seeded = replace(EVIDENCE, seeds={"0001": {FRAME: seed}}, labels={FRAME: published, OPEN: OTHER})
+    assert judge(seeded).good
+    assert not judge(replace(seeded, labels=EVIDENCE.labels)).good
+    again = ROUND.replace(".", "-again.", 1)
+    second = job("d-0001-000-again-1", "Completed", [FRAME], {FRAME: published}, round=again)
+    rounds = {**EVIDENCE.rounds, again: [FRAME]}
+    assert judge(replace(seeded, jobs=[STOPPED, COMPLETED, second], rounds=rounds)).good
+    # A caught seed gives none.
+    caught = replace(STOPPED, answers={FRAME: ("car 7 7 7 7", seed.right) if seed.right else ()})
+    assert not judge(replace(seeded, jobs=[caught, COMPLETED, second], rounds=rounds)).good
 
 
 @pytest.mark.parametrize(
