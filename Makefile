@@ -15,7 +15,7 @@ CODE = layers/autolabel/autolabel functions cli/autolabel_cli local models/serve
 BROWSER = tests/browser local/tests/browser
 
 .DEFAULT_GOAL := help
-.PHONY: help demo cloud check unit lint style types imports words templates format test test-browser test-label-studio prove acceptance mutants chaos load bench quality
+.PHONY: help demo cloud check unit lint style types imports words templates format test test-browser test-label-studio prove acceptance vigilance mutants chaos load bench quality
 .PHONY: fresh build stack-name setup setup-ssd setup-portal setup-sagemaker setup-export setup-tracks setup-label-studio requirements clean
 
 define HELP
@@ -43,6 +43,7 @@ Check a change
 Prove and measure
   prove               Prove the completion protocol in every order of calls and faults (minutes, gigabytes)
   acceptance          Simulate fleets, and check the promise of acceptance (SHORT=1: a short run)
+  vigilance           Simulate reviewers, and check what seeded errors say of overlooked ones
   mutants             Break one rule at a time and show which test notices (half an hour)
   chaos               Label drives under injected faults (SEED=, N=, SHORT=1: half of the named plans)
   load                Label ten drives at once; report frames/s and where the time goes (DRIVES=, FRAMES=)
@@ -236,6 +237,9 @@ prove: setup
 
 acceptance: setup
 	$(IN) tools.acceptance $(if $(SHORT),--short)
+
+vigilance: setup
+	$(IN) tools.vigilance
 
 # Needs root and a mirror of Debian's packages, so CI does not run it.
 fresh:
