@@ -72,6 +72,7 @@ def test_the_labelling_role_cannot_read_what_tells_seeds(stack: dict[str, Any]) 
     assert may_read(folder.segmentation("front/1"))
     assert not may_read(folder.seeds("0123456789ab"))
     assert not may_read(folder.shard(0, "linked.manifest.jsonl"))
+    assert not may_read(folder.masks("front/1"))
     assert not may_read(f"{folder.manifests}verify-000.results.jsonl")
     assert not may_read(f"{folder.manifests}verify-000.attempt-1.results.jsonl")
 

@@ -19,7 +19,7 @@ from autolabel.labels.detections import box_iou
 from autolabel.labels.manifest import LabelledBox, ManifestLine, Origin, PrelabelTracks, read_line
 from autolabel.labels.reviews import Effort, Marks, Review
 from autolabel.triage.corrections import DEFAULTS, INVENTED, OTHER_CLASS, REMOVED, SHIFTED, Correction, ErrorKind
-from autolabel.triage.seeds import MOST_UNCERTAIN, Seed, draw_boxes, make_seed, placed_box, sow, unsow
+from autolabel.triage.seeds import MOST_UNCERTAIN, Seed, draw_boxes, judge_label, make_seed, placed_box, sow, unsow
 from autolabel.verification.jobs import GROUND_TRUTH, JobRound
 from autolabel.verification.settlement import Result, Settled, read_results, settle_round
 from tests.fakes.bucket import FakeBucket
@@ -40,13 +40,13 @@ def frames(draw: st.DrawFn) -> ManifestLine:
     sides = st.tuples(st.integers(0, 500), st.integers(0, 200), st.integers(8, 130), st.integers(8, 70))
     boxes = draw(st.lists(st.tuples(st.sampled_from(LABELS), sides), min_size=1, max_size=6))
     placed = [(name, x, y, x + w, y + h) for name, (x, y, w, h) in boxes]
-    ghosts = [
+    ghosts: list[dict[str, Any]] = [
         {"label": name, "left": x, "top": y, "width": w, "height": h, "confidence": 0.2}
         for name, (x, y, w, h) in draw(st.lists(st.tuples(st.sampled_from(LABELS), sides), max_size=3))
     ]
     # Some candidates are on the objects.
     ghosts += [
-        {"label": LABELS[-1], "left": x, "top": y, "width": w, "height": h, "confidence": 0.3}
+        {"label": LABELS[-1], "left": x, "top": y, "width": w, "height": h, "confidence": 0.1}
         for _, (x, y, w, h) in draw(st.lists(st.sampled_from(boxes), max_size=2))
     ]
     levels = [0.1, *draw(st.lists(st.sampled_from((0.05, 0.4)), min_size=len(boxes) - 1, max_size=len(boxes) - 1))]
@@ -243,6 +243,23 @@ def test_an_unsure_person_and_a_script_decide_nothing() -> None:
     assert found.seed
     assert (found.seed.caught, found.seed.counts) == (False, False)
     assert settled.again
+
+
+@given(
+    st.dictionaries(st.sampled_from(("", "x", "0", "2", "01", "٣")), st.sampled_from((*LABELS, "bus")))
+    | st.just(dict[str, str]())
+)
+def test_a_label_with_an_odd_class_map_gets_its_box_back(odd: dict[str, str]) -> None:
+    frame = with_doubt([("car", 100, 100, 160, 140)])
+    seed = make_seed(frame, 0, 0.0, "a", KINDS[REMOVED], LABELS)
+    assert seed
+    label = msgspec.Raw(b'{"image_size": [{"width": 640, "height": 272}], "annotations": []}')
+    # Without boxes, a back-end may leave everything out.
+    metadata = msgspec.Raw(msgspec.json.encode({"class-map": odd} if odd else {}))
+    judged = judge_label(seed, frame, label, metadata, UNSET)
+    assert not judged.verdict.caught
+    back = msgspec.structs.replace(frame, verified=judged.label, verified_metadata=judged.metadata)
+    assert list(map(placed_box, back.verified_boxes)) == list(map(placed_box, frame.prelabel_boxes))
 
 
 def with_doubt(boxes: list[tuple[str, float, float, float, float]]) -> ManifestLine:

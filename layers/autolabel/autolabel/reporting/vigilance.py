@@ -67,7 +67,7 @@ class SeedTally(msgspec.Struct):
             all=everyone,
             corrections=corrections,
             residual=round(corrections * (seeds - caught) / caught) if caught else None,
-            most=most_overlooked(corrections, everyone.least) if caught else None,
+            most=most_overlooked(corrections, least_rate(seeds, caught)) if caught else None,
             workers=tuple(catch_rate(name, *counts) for name, counts in known),
         )
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain, count
 from typing import Any, NamedTuple
 
 import msgspec
@@ -139,9 +140,9 @@ def draw_boxes(
         boxes += len(levels)
         for at, level in enumerate(levels):
             if level < MOST_UNCERTAIN:
-                drawn = (lot(f"{secret}/{camera}/{position}/{at}"), DrawnBox(camera, position, at))
-                of = camera, position // strip
-                best[of] = min(best.get(of, drawn), drawn)
+                number, of = lot(f"{secret}/{camera}/{position}/{at}"), (camera, position // strip)
+                if of not in best or number < best[of][0]:
+                    best[of] = number, DrawnBox(camera, position, at)
     return [drawn for _, drawn in sorted(best.values())[: max(1, round(share * boxes))]]
 
 
@@ -238,8 +239,12 @@ class _Drawing:
                 for index, candidate in enumerate(uncertainty.candidates)
                 if box_iou(_place(candidate), place) >= _APART
             )
-        levels = [level for index, level in enumerate(uncertainty.boxes) if right is None or index != at]
-        levels += [shown.level] if shown else []
+            # The reasons of the frame's uncertainty stay, so none of them may be hidden.
+            if any(candidate.confidence >= FLOOR for _, candidate in hidden):
+                return None
+        # In the order of the boxes: in another order, the last digit could differ, and would tell.
+        levels = list(uncertainty.boxes)
+        levels[at : at + (right is not None)] = [shown.level] if shown else []
         left_out = {index for index, _ in hidden}
         candidates = [one.confidence for index, one in enumerate(uncertainty.candidates) if index not in left_out]
         return Seed(
@@ -417,19 +422,22 @@ def _replace(
     # `Any`: keys that are the back-end's own stay as they are.
     value: dict[str, Any] = msgspec.json.decode(label or b"null")
     about: dict[str, Any] = msgspec.json.decode(metadata or b"null")
-    names: dict[str, str] = dict(about["class-map"])
-    annotations, objects = list(value["annotations"]), list(about["objects"])
+    # A label without boxes may lack both.
+    names: dict[str, str] = dict(about.get("class-map", {}))
+    annotations, objects = list(value["annotations"]), list(about.get("objects", []))
     taken = {str(one["class_id"]) for one in annotations[span]}
     annotations[span], objects[span] = [], []
     if gives:
-        known = next((int(number) for number, name in names.items() if name == gives.name), gives.class_id)
-        number = known if names.get(str(known), gives.name) == gives.name else 1 + max(map(int, names))
+        # A back-end may number the classes in its own way.
+        numbers = chain((gives.class_id,), count())
+        number = next(one for one in numbers if names.get(str(one), gives.name) == gives.name)
         names[str(number)] = gives.name
         sides = {"left": gives.left, "top": gives.top, "width": gives.width, "height": gives.height}
         annotations.insert(span.start, {"class_id": number, **sides})
         objects.insert(span.start, {"confidence": confidence})
     gone = taken - {str(one["class_id"]) for one in annotations}
-    names = {number: names[number] for number in sorted(names, key=int) if number not in gone}
+    # In the order of numbers. Foreign keys need not be numbers.
+    names = {key: names[key] for key in sorted(names, key=lambda key: (len(key), key)) if key not in gone}
     return (
         raw(value | {"annotations": annotations}),
         raw(about | {"objects": objects, "class-map": names}),
