@@ -9,12 +9,12 @@ from typing import Any
 import msgspec
 import pytest
 
+from autolabel.contracts.recipe import LINK, recipe
 from autolabel.contracts.verification import BETWEEN, BLIND_AUDIT, KEY_FRAME, VerifyKeyFrames
 from autolabel.datasets.assembly import Assembly
 from autolabel.reporting.summary import Summary
-from autolabel.sequences.linked_shards import LINK
 from autolabel.triage.acceptance import read_limits
-from autolabel.triage.audits import Count, Evidence, evidence_key, recipe
+from autolabel.triage.audits import Count, Evidence, evidence_key
 from tests.fakes.answers import answer
 from tests.fakes.evidence import evidence_of
 from tests.fakes.images import png

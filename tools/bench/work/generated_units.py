@@ -69,7 +69,7 @@ class GeneratedLabels(GeneratedBucket):
 
     def read(self, key: str) -> bytes | None:
         if key != FOLDER.listing_counts:
-            raise NotGenerated(key)
+            return super().read(key)
         counts = {"objects": self._frames, "frames": self._frames, "cameras": {CAMERA: self._frames}, "refused": {}}
         return msgspec.json.encode(counts) if self._frozen else None
 

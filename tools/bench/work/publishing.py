@@ -73,7 +73,7 @@ class _Labels(GeneratedBucket):
         if key.startswith(FOLDER.parts):
             return self._results.get(key)
         if not key.endswith(".result.json"):
-            raise NotGenerated(key)
+            return super().read(key)
         tally = Tally(labelled=SHARD_FRAMES)
         size = SHARD_FRAMES * (len(self._line) + 1)
         return msgspec.json.encode(ShardResult(int(key.rpartition("/")[2].partition(".")[0]), tally, size))
