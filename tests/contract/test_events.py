@@ -558,7 +558,7 @@ LATER = "9" * 27
 
 
 # Names of a job's fields in the state machine's request, and in the job.
-OPENED = {"job": "name", "manifest": "manifest", "frames": "frames"}
+OPENED = {"job": "name", "manifest": "manifest", "frames": "frames", "reviewers": "reviewers"}
 
 
 @pytest.fixture

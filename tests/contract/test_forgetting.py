@@ -108,6 +108,7 @@ class Account:
             f"linking/{drive}/0001/2/forward-000000.json",
             f"audits/2/recipe/{drive}-0001.json",
             f"audits/recipe/{drive}-0001.json",
+            f"corrections/1/recipe/{drive}-0001.json",
         ):
             stack.labels.write(key, b"x")
         run = Run(drive, "0001", DriveDocument("v", {"f": Camera()}), "e", ("m.0001",), "2026.1", ("car",), since=NOW)

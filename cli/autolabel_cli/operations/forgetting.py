@@ -27,7 +27,8 @@ from autolabel_cli.stack import Stack
 
 # Folders of the label bucket that hold a folder for each drive.
 _FOLDERS = ("labels", ANSWERS, "extractions", "publishing", "linking")
-_EVIDENCE = "audits/"
+# Folders that hold a folder for each recipe, with an object for each run.
+_BY_RECIPE = ("audits/", "corrections/")
 # Objects that one DeleteObjects takes; boto3's clients have ten connections each.
 _BATCH = 1_000
 _WORKERS = 8
@@ -215,8 +216,8 @@ class Forgetting:
         yield _Place(self._stack.ingest, drive_prefix(self._drive))
         for folder in _FOLDERS:
             yield _Place(self._stack.labels, f"{folder}/{self._drive}/")
-        # The evidence of all drives is in one folder for each recipe.
-        yield _Place(self._stack.labels, _EVIDENCE, rf"/{re.escape(self._drive)}-[0-9]{{4}}\.json\Z")
+        for folder in _BY_RECIPE:
+            yield _Place(self._stack.labels, folder, rf"/{re.escape(self._drive)}-[0-9]{{4}}\.json\Z")
         for key in sorted(elsewhere):
             yield _Place(self._stack.labels, key, rf"\A{re.escape(key)}\Z")
 

@@ -123,7 +123,8 @@ def find_runs(stack: Stack, drives: Sequence[str]) -> FoundRuns:
         raise CommandError(f"drive {missing[0]} has no published run with reviews: name other drives, or none for all")
     if not found:
         raise CommandError("no published run has reviews yet: run this command after a run with reviewers is published")
-    newest = max(found, key=lambda run: run.evidence.order)
+    # Under the policy key-frames, uncertainty decides nothing: such runs count only among themselves.
+    newest = max(found, key=lambda run: (not run.evidence.iou, run.evidence.order))
     recipe = newest.evidence.base_recipe
     runs = tuple(run for run in found if run.evidence.base_recipe == recipe)
     return FoundRuns(recipe, newest, runs, tuple(run for run in found if run not in runs))

@@ -276,3 +276,16 @@ def test_label_studio_gives_the_answers_of_all_reviewers() -> None:
     pipeline.publish([finished(job, found)])
     assert {tuple(names(line)) for line in dataset(pipeline)} == {("car",)}
     assert summary(pipeline).reviewers
+
+
+@pytest.mark.parametrize("share", [0.3, 0.6])
+@pytest.mark.parametrize("policy", [{}, {"policy": "doubtful"}])
+def test_labels_of_a_share_are_found_again_in_the_order_of_the_drive(policy: dict[str, Any], share: float) -> None:
+    pipeline = Pipeline()
+    for job in labelled(pipeline, reviewers_share=share, **policy).jobs:
+        name = f"{job.name}-1"
+        pipeline.jobs.create(name, job.manifest)
+        for place in range(job.frames):
+            for worker in TEAM[: job.reviewers]:
+                pipeline.jobs.answer(name, place, [CAR], worker)
+    assert pipeline.relabel().labels == FRAMES

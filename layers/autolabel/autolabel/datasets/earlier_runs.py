@@ -206,8 +206,13 @@ def _collected_for(run: Run, label_bucket: Bucket) -> Iterator[FrameLabels]:
 
 def _made_in(run: Run, label_bucket: Bucket) -> Iterator[FrameLabels]:
     """Yield the labels that persons made in the jobs of a run, in the order of the drive."""
-    for _, rounds in groupby(rounds_of(label_bucket, run.folder), key=attrgetter("job")):
-        yield from _made_in_job(run, list(rounds), label_bucket)
+    policy = run.document.verification
+    # Two jobs of the same shards, where a share of the frames gets several reviewers.
+    together = 2 if policy.reviewers > 1 and policy.reviewers_share < 1 else 1
+    for _, group in groupby(rounds_of(label_bucket, run.folder), key=lambda one: one.job // together):
+        jobs = [list(rounds) for _, rounds in groupby(group, key=attrgetter("job"))]
+        labels = (_made_in_job(run, rounds, label_bucket) for rounds in jobs)
+        yield from heapq.merge(*labels, key=attrgetter("position"))
 
 
 def _made_in_job(run: Run, rounds: Sequence[RoundFiles], label_bucket: Bucket) -> Iterator[FrameLabels]:

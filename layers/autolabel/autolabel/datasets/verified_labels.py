@@ -167,7 +167,7 @@ def job_outcome(job: FinishedJob, tally: JobTally) -> JobOutcome:
         verified=tally.verified,
         unadjusted=tally.unadjusted,
         failed=tally.failed,
-        rounds=len(job.rounds),
+        rounds=1 + any(one.again is not None for one in job.rounds),
         unsure=tally.unsure,
         scripted=tally.scripted,
         several=sum(one.several for one in job.rounds),

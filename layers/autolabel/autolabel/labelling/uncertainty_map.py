@@ -14,6 +14,7 @@ import msgspec
 from autolabel.contracts.drive import Run
 from autolabel.contracts.ports import Bucket
 from autolabel.contracts.recipe import planned_recipe
+from autolabel.contracts.verification import VerifyKeyFrames
 
 
 class UncertaintyMap(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -70,6 +71,9 @@ def keep_map(run: Run, label_bucket: Bucket) -> None:
 
 def read_map(run: Run, label_bucket: Bucket) -> UncertaintyMap | None:
     """Read the map of a run; None without one, and if the run's recipe changed by an update since it was planned."""
+    if isinstance(run.document.verification, VerifyKeyFrames):
+        # No uncertainty decides there, and another recipe would lose the evidence of interpolation.
+        return None
     body = label_bucket.read(run.folder.uncertainty_map)
     found = msgspec.json.decode(body, type=UncertaintyMap) if body else None
     return found if found and found.recipe == planned_recipe(run) else None

@@ -97,7 +97,6 @@ def _draw(run: Run, shards: Sequence[LabelledShard], share: float, strip: int, l
         (box.camera, box.position): box.at
         for box in draw_boxes(secret, _frames(run, shards, label_bucket), share, strip)
     }
-    policy = run.document.verification
     corrections = read_corrections(label_bucket, read_recipe(run, label_bucket).base)
     uncertainty_map = read_map(run, label_bucket)
 
@@ -110,9 +109,6 @@ def _draw(run: Run, shards: Sequence[LabelledShard], share: float, strip: int, l
         found = []
         for place in places:
             position, line = shard.before + place, read_line(bodies[place])
-            if reviewers_of(policy, line.source_ref) > 1:
-                # Several reviewers of a frame check each other.
-                continue
             at, failed = drawn[shard.camera, position], uncertainties[place].failed
             lots = f"{secret}/{shard.camera}/{position}/{at}/kind"
             if seed := make_seed(line, at, failed, lots, corrections, run.labels, uncertainty_map):
@@ -129,9 +125,19 @@ def _frames(
     """Yield the frames that may get a seed: the camera, the position and the uncertainty of each box."""
     kinds = _kinds(run, shards, label_bucket)
     for shard in shards:
-        for place, uncertainty in enumerate(_uncertainties(run, shard, label_bucket)):
-            if next(kinds) in _SEEDED_KINDS and uncertainty.level is not None:
+        judged = zip(_uncertainties(run, shard, label_bucket), _alone(run, shard, label_bucket), strict=False)
+        for place, (uncertainty, alone) in enumerate(judged):
+            if next(kinds) in _SEEDED_KINDS and uncertainty.level is not None and alone:
                 yield shard.camera, shard.before + place, uncertainty.boxes
+
+
+def _alone(run: Run, shard: LabelledShard, label_bucket: Bucket) -> Iterator[bool]:
+    """Yield whether a frame gets one reviewer: several reviewers of a frame check each other."""
+    policy, decoder = run.document.verification, msgspec.json.Decoder(_Source)
+    if policy.reviewers == 1:
+        return repeat(True)
+    bodies = label_bucket.lines(run.folder.shard(shard.index, shard.part("manifest")))
+    return (reviewers_of(policy, decoder.decode(body).source_ref) == 1 for body in bodies)
 
 
 def _kinds(run: Run, shards: Sequence[LabelledShard], label_bucket: Bucket) -> Iterator[str]:
