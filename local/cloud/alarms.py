@@ -164,6 +164,11 @@ class Alarms:
                 symbols.find("services.sqs", "_refresh_counts")(queue)
             for metric, attribute in _QUEUE_METRICS.items():
                 self.level("AWS/SQS", metric, float(queue["attributes"][attribute]), {"QueueName": name})
+            # SQS leaves out messages that were received three times; ages are as short as periods.
+            now = time.time()
+            ages = [now - message["sent_at"] for message in list(queue["messages"]) if message["receive_count"] < 3]
+            age = max(ages, default=0.0) / self._scale
+            self.level("AWS/SQS", "ApproximateAgeOfOldestMessage", age, {"QueueName": name})
 
 
 def _dimensions(alarm: Alarm) -> dict[str, str]:

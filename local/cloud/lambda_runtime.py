@@ -15,6 +15,7 @@ from typing import Any
 
 from local.cloud import symbols
 from local.cloud.boot import Boot
+from local.cloud.functions.embedded_metrics import read_metrics
 from local.cloud.functions.environment import RESERVED, function_environment, own_variables
 from local.cloud.functions.invocation import Invocation, Outcome, failure
 from local.cloud.functions.packages import PackageStore
@@ -25,6 +26,7 @@ from local.cloud.functions.worker import InitError, Worker, WorkerOrder
 Document = dict[str, Any]
 HOST_RUNTIME = f"python{sys.version_info.major}.{sys.version_info.minor}"
 HOST_ARCHITECTURE = {"aarch64": "arm64", "arm64": "arm64"}.get(platform.machine(), "x86_64")
+_COUNTED = ("function_name", "duration_ms", "error", "throttle")
 _VOLATILE = {"State", "StateReason", "StateReasonCode", "LastUpdateStatus", "LastUpdateStatusReason", "LastModified"}
 
 
@@ -46,11 +48,15 @@ class LambdaRuntime:
         self._scope = symbols.find("core.lambda_runtime", "_account_region_from_function_config")
         self._trace_id = symbols.find("services.lambda_svc", "_xray_trace_id_for_invocation")
         self._error_response = symbols.find("core.responses", "error_response_json")
+        self._record_metric = symbols.find("services.cloudwatch", "record_metric")
+        self._count = symbols.find("services.lambda_svc", "_emit_lambda_metrics")
         self._throttle = symbols.find("services.lambda_svc", "_throttle_response")
 
     def install(self) -> None:
         """Take over execution, and refuse functions that cannot run here."""
         service = "services.lambda_svc"
+        # ministack counts only the calls of Invoke, and of asynchronous ones no error.
+        symbols.wrap(service, "_emit_lambda_metrics", _only_throttles, parameters=_COUNTED)
         symbols.replace(service, "_execute_function_warm", self.execute, parameters=("func", "event", "request_id"))
         symbols.wrap(
             service,
@@ -94,12 +100,16 @@ class LambdaRuntime:
                 function_arn=str(config.get("FunctionArn", "")),
                 trace_id=self._trace_id(config),
             )
-            return _answer(self._invoke(lease.worker, invocation))
+            outcome = self._invoke(lease.worker, invocation)
+            for datapoint in read_metrics(outcome.log):
+                self._record_metric(*datapoint)
         except InitError as error:
-            return _answer(error.outcome)
+            outcome = error.outcome
         finally:
             self._pool.release(lease)
             self._report(name, request_id, time.monotonic() - ready, ready - began)
+        self._count(name, 1000 * (time.monotonic() - ready), outcome.error is not None, False)
+        return _answer(outcome)
 
     def close(self) -> None:
         """End the function processes."""
@@ -187,6 +197,14 @@ def _revision(config: Document, archive: bytes) -> str:
     digest = hashlib.sha256(json.dumps(stable, sort_keys=True, default=str).encode())
     digest.update(str(config.get("CodeSha256") or hashlib.sha256(archive).hexdigest()).encode())
     return digest.hexdigest()
+
+
+def _only_throttles(count: Callable[..., None]) -> Callable[[str, float, bool, bool], None]:
+    def counted(function_name: str, duration_ms: float, error: bool, throttle: bool) -> None:
+        if throttle:
+            count(function_name, duration_ms, error, throttle)
+
+    return counted
 
 
 def _answer(outcome: Outcome) -> Document:
