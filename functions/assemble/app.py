@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING, NoReturn
 
 import msgspec
+from aws_lambda_powertools.metrics import MetricUnit
 
 from autolabel.aws import Adapters, answer, logger, metrics, read_settings, tracer
 from autolabel.contracts.errors import LabelingFailed
@@ -52,7 +53,7 @@ adapters = Adapters(settings)
 
 def assemble(request: Request) -> msgspec.Struct:
     """Assemble the run; a repeated call writes the same objects again."""
-    return assemble_run(
+    assembly = assemble_run(
         adapters.ledger.run(request.drive, request.run),
         ingest=adapters.ingest,
         label_bucket=adapters.label_bucket,
@@ -64,10 +65,14 @@ def assemble(request: Request) -> msgspec.Struct:
         max_objects=settings.max_job_objects,
         strip_frames=settings.strip_frames,
     )
+    frames = assembly.frames
+    metrics.add_metric("RejectedPercent", MetricUnit.Percent, 100 * frames.rejected / max(1, frames.uploaded))
+    return assembly
 
 
 def fail(request: Request) -> NoReturn:
     """Fail the run with the jobs that ended without labels."""
+    metrics.add_metric("JobsFailed", MetricUnit.Count, len(request.failed))
     raise LabelingFailed("; ".join(request.failed))
 
 

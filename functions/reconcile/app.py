@@ -123,12 +123,16 @@ def retry_all(request: Request) -> msgspec.Struct:
 
 def reconcile(request: Request, context: LambdaContext) -> msgspec.Struct:
     """Make a pass, or the part of it that the call has time for."""
+    run, now = adapters.ledger.run(request.drive, request.run), time.time()
     report = passes().reconcile(
-        adapters.ledger.run(request.drive, request.run),
+        run,
         request.progress,
-        time.time(),
+        now,
         lambda: context.get_remaining_time_in_millis() < SPARE_MILLISECONDS,
     )
+    if report.pending or report.missing:
+        # A count, since CloudWatch has no unit for hours.
+        metrics.add_metric("WaitingHours", MetricUnit.Count, (now - run.since) / 3600)
     if report.paused:
         metrics.add_metric("EndpointUnavailable", MetricUnit.Count, len(report.paused))
         logger.warning("paused", extra={"paused": report.paused})

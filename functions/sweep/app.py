@@ -49,6 +49,7 @@ def handler(event: Event, context: LambdaContext) -> Answer:
         unheard_after=min(settings.abandoned_after, settings.sweep_minutes * 60),
         every=settings.sweep_minutes * 60,
     )
+    metrics.add_metric("OpsSubscribers", MetricUnit.Count, adapters.operators.subscribers())
     report = sweep.run(time.time())
     metrics.add_metric("DrivesAbandoned", MetricUnit.Count, len(report.closed))
     metrics.add_metric("DrivesLate", MetricUnit.Count, len(report.late))

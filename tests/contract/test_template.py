@@ -377,13 +377,24 @@ def test_operators_are_told_of_every_unsuccessful_end() -> None:
     assert [target["Arn"] for target in rule["Targets"]] == [{"Ref": "OpsTopic"}]
     for alarm in resources("AWS::CloudWatch::Alarm").values():
         assert alarm["Properties"]["AlarmActions"] == [{"Ref": "OpsTopic"}]
-        assert alarm["Properties"]["AlarmDescription"]
 
 
-def test_operators_are_told_when_the_sweep_fails() -> None:
-    alarm = template()["Resources"]["SweepErrorsAlarm"]["Properties"]
-    assert (alarm["Namespace"], alarm["MetricName"]) == ("AWS/Lambda", "Errors")
-    assert alarm["Dimensions"] == [{"Name": "FunctionName", "Value": {"Ref": "SweepFunction"}}]
+@pytest.mark.parametrize("metric", ["Errors", "Throttles"])
+@pytest.mark.parametrize("function", resources("AWS::Serverless::Function"))
+def test_operators_are_told_of_errors_and_throttles_of_a_function(function: str, metric: str) -> None:
+    alarm = template()["Resources"][f"{function.removesuffix('Function')}{metric}Alarm"]
+    assert alarm.get("Condition") == template()["Resources"][function].get("Condition")
+    properties = alarm["Properties"]
+    assert (properties["Namespace"], properties["MetricName"]) == ("AWS/Lambda", metric)
+    assert properties["Dimensions"] == [{"Name": "FunctionName", "Value": {"Ref": function}}]
+
+
+@pytest.mark.parametrize("queue", ["SubmitQueue", "CollectQueue"])
+def test_operators_are_told_when_a_queue_stands_still(queue: str) -> None:
+    alarm = template()["Resources"][queue.replace("Queue", "StandsStillAlarm")]["Properties"]
+    assert alarm["MetricName"] == "ApproximateAgeOfOldestMessage"
+    assert alarm["Dimensions"] == [{"Name": "QueueName", "Value": {"Fn::GetAtt": f"{queue}.QueueName"}}]
+    assert alarm["Period"] * alarm["EvaluationPeriods"] == alarm["Threshold"] == 1800
 
 
 def test_a_model_has_no_network_and_its_log_expires() -> None:
@@ -403,7 +414,7 @@ def test_a_model_has_no_network_and_its_log_expires() -> None:
 
 
 ALARMS = {
-    name: thing["Properties"]["AlarmDescription"]
+    name: thing["Properties"]
     for path in ("template.yaml", "models/endpoint.yaml")
     for name, thing in read_template(ROOT / path)["Resources"].items()
     if thing["Type"] == "AWS::CloudWatch::Alarm"
@@ -412,12 +423,17 @@ ALARMS = {
 
 # WakeAlarm starts an instance, and notifies no operator.
 @pytest.mark.parametrize("name", sorted(ALARMS.keys() - {"WakeAlarm"}))
-def test_an_alarm_names_the_runbook_that_explains_it(name: str) -> None:
-    runbook = re.search(r"Runbook: (docs/\S+\.md)", ALARMS[name])
-    assert runbook, ALARMS[name]
-    assert f"`{name}`" in (ROOT / runbook[1]).read_text()
+def test_an_alarm_tells_its_end_and_names_the_section_that_explains_it(name: str) -> None:
+    alarm, description = ALARMS[name], ALARMS[name]["AlarmDescription"]
+    assert alarm["OKActions"] == alarm["AlarmActions"]
+    runbook = re.search(r"Runbook: (docs/\S+\.md)#(\S+)$", description)
+    assert runbook, description
+    sections = re.split(r"^###? ", (ROOT / runbook[1]).read_text(), flags=re.MULTILINE)
+    (section,) = [text for text in sections if text.split("\n")[0].lower().replace(" ", "-") == runbook[2]]
+    assert f"`{name}`" in section.split("\n- **Threshold**: ")[0]
+    assert re.findall(r"^- \*\*(.+?)\*\*: ", section, re.MULTILINE) == ["Threshold", "Cannot see", "Do"]
     # CloudWatch accepts 1,024 characters.
-    assert len(ALARMS[name]) <= 1_024
+    assert len(description) <= 1_024
 
 
 # Parameters and outputs

@@ -61,13 +61,13 @@ def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pipeline]:
         awake = {"MinInstances": "1"}
         deploy_endpoint(cloud, stack.outputs, endpoint=model.endpoint, image=IMAGE, parameters=awake)
         add_model(stack, model)
-        pipeline = Pipeline(cloud, stack, _listen(cloud, stack.outputs["OpsTopicArn"]))
+        pipeline = Pipeline(cloud, stack, listen(cloud, stack.outputs["OpsTopicArn"]))
         yield pipeline
         # A function may go on after a refusal by IAM, which no other check would notice.
         assert pipeline.refusals() == []
 
 
-def _listen(cloud: EmbeddedCloud, topic: str) -> str:
+def listen(cloud: EmbeddedCloud, topic: str) -> str:
     """Subscribe a queue to the ops topic; returns its URL."""
     sqs = cloud.client("sqs")
     arn = "arn:aws:sqs:us-east-1:000000000000:ops"

@@ -31,6 +31,12 @@ class AwsAnnouncements:
             shown = printable(subject).encode("ascii", "replace").decode()[:_SUBJECT]
             self._sns.publish(TopicArn=self._topic, Subject=shown, Message=printable(message))
 
+    def subscribers(self) -> int:
+        """Count the confirmed subscriptions of the ops topic."""
+        if self._sns is None:
+            return 0
+        return int(self._sns.get_topic_attributes(TopicArn=self._topic)["Attributes"]["SubscriptionsConfirmed"])
+
     def publish(self, kind: str, detail: dict[str, object]) -> None:
         if self._events is None:
             return
