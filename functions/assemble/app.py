@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NoReturn
 import msgspec
 from aws_lambda_powertools.metrics import MetricUnit
 
-from autolabel.aws import Adapters, answer, logger, metrics, read_settings, tracer
+from autolabel.aws import Adapters, answer, logger, metrics, name_drive, read_settings, tracer
 from autolabel.contracts.errors import LabelingFailed
 from autolabel.datasets import assemble_run
 from autolabel.verification import BackEnds
@@ -76,11 +76,12 @@ def fail(request: Request) -> NoReturn:
     raise LabelingFailed("; ".join(request.failed))
 
 
-@logger.inject_lambda_context
+@logger.inject_lambda_context(clear_state=True)
 @tracer.capture_lambda_handler(capture_response=False)
 @metrics.log_metrics
 def handler(event: Event, context: LambdaContext) -> Answer:
     request = msgspec.convert(event, Request)
+    name_drive(request.drive)
     if request.failed and not request.redriven:
         fail(request)
     if request.unreadable and request.redriven:

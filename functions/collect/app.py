@@ -75,7 +75,10 @@ def take(record: SQSRecord) -> str:
         return ""
     metrics.add_metric(f"Notifications{settled.outcome.capitalize()}", MetricUnit.Count, 1)
     if settled.outcome in ("stranger", "failed", "retried"):
-        logger.warning(f"{settled.outcome}: {printable(settled.detail)}", extra={"body": record.body[:2_000]})
+        logger.warning(
+            f"{settled.outcome}: {printable(settled.detail)}",
+            extra={"drive": settled.drive, "body": record.body[:2_000]},
+        )
     return settled.drive
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 from aws_lambda_powertools.metrics import MetricUnit
 
-from autolabel.aws import Adapters, answer, logger, metrics, read_settings, tracer
+from autolabel.aws import Adapters, answer, logger, metrics, name_drive, read_settings, tracer
 from autolabel.contracts.logs import LogFolder, parse_selection
 from autolabel.drives import DriveLogs
 from autolabel.logs import LogExtraction
@@ -72,15 +72,16 @@ def end(request: Request, extraction: LogExtraction) -> msgspec.Struct:
         abandoned_after=settings.abandoned_after,
         now=time.time,
     ).look(request.drive)
-    logger.info("ended", extra={"log": answer(ended), "drive": looked._asdict()})
+    logger.info("ended", extra={"log": answer(ended), "looked": looked._asdict()})
     return ended
 
 
-@logger.inject_lambda_context
+@logger.inject_lambda_context(clear_state=True)
 @tracer.capture_lambda_handler(capture_response=False)
 @metrics.log_metrics
 def handler(event: Event, context: LambdaContext) -> Answer:
     request = msgspec.convert(event, Request)
+    name_drive(request.drive)
     extraction = LogExtraction(
         LogFolder(request.drive, request.name, request.etag),
         ingest=adapters.ingest,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 from aws_lambda_powertools.metrics import MetricUnit
 
-from autolabel.aws import Adapters, logger, metrics, read_settings, tracer
+from autolabel.aws import Adapters, logger, metrics, name_drive, read_settings, tracer
 from autolabel.labelling import Shard, ShardLabelling
 from autolabel.models import Catalogue
 
@@ -44,11 +44,12 @@ def catalogue() -> Catalogue:
     return Catalogue(adapters.label_bucket.read, time.time)
 
 
-@logger.inject_lambda_context
+@logger.inject_lambda_context(clear_state=True)
 @tracer.capture_lambda_handler(capture_response=False)
 @metrics.log_metrics
 def handler(event: Event, context: LambdaContext) -> Answer:
     request = msgspec.convert(event, Request)
+    name_drive(request.drive)
     run = adapters.ledger.run(request.drive, request.run)
     labelling = ShardLabelling(
         run,

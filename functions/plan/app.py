@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from autolabel.aws import Adapters, answer, logger, metrics, read_settings, tracer
+from autolabel.aws import Adapters, answer, logger, metrics, name_drive, read_settings, tracer
 from autolabel.labelling import plan_run
 
 if TYPE_CHECKING:
@@ -34,11 +34,12 @@ settings = read_settings(Settings, os.environ)
 adapters = Adapters(settings)
 
 
-@logger.inject_lambda_context
+@logger.inject_lambda_context(clear_state=True)
 @tracer.capture_lambda_handler(capture_response=False)
 @metrics.log_metrics
 def handler(event: Event, context: LambdaContext) -> Answer:
     request = msgspec.convert(event, Request)
+    name_drive(request.drive)
     plan = plan_run(
         adapters.ledger.run(request.drive, request.run),
         label_bucket=adapters.label_bucket,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from autolabel.aws import Adapters, answer, logger, metrics, read_settings, tracer
+from autolabel.aws import Adapters, answer, logger, metrics, name_drive, read_settings, tracer
 from autolabel.datasets import FinishedJob, Part, plan_publication, publish_part, publish_run
 
 if TYPE_CHECKING:
@@ -59,11 +59,12 @@ def publish(run: Run, jobs: tuple[FinishedJob, ...]) -> Publication:
     return publication
 
 
-@logger.inject_lambda_context
+@logger.inject_lambda_context(clear_state=True)
 @tracer.capture_lambda_handler(capture_response=False)
 @metrics.log_metrics
 def handler(event: Event, context: LambdaContext) -> Answer:
     request = msgspec.convert(event, Request)
+    name_drive(request.drive)
     run = adapters.ledger.run(request.drive, request.run)
     if request.part:
         return answer(publish_part(run, request.part, adapters.label_bucket))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 from aws_lambda_powertools.metrics import MetricUnit
 
-from autolabel.aws import Adapters, answer, logger, metrics, read_settings, tracer
+from autolabel.aws import Adapters, answer, logger, metrics, name_drive, read_settings, tracer
 from autolabel.inference import Limits, PassProgress, ReconcilePasses, Worst, await_answers, retry_failed_units
 from autolabel.models import Catalogue
 
@@ -140,11 +140,12 @@ def reconcile(request: Request, context: LambdaContext) -> msgspec.Struct:
     return report
 
 
-@logger.inject_lambda_context
+@logger.inject_lambda_context(clear_state=True)
 @tracer.capture_lambda_handler(capture_response=False)
 @metrics.log_metrics
 def handler(event: Event, context: LambdaContext) -> Answer:
     request = msgspec.convert(event, Request)
+    name_drive(request.drive)
     if request.token:
         return answer(wait(request))
     if request.failures:

@@ -18,6 +18,7 @@ from autolabel.aws import (
     client,
     logger,
     metrics,
+    name_drive,
     read_settings,
     signing_client,
     tracer,
@@ -162,11 +163,12 @@ def secrets() -> Secrets:
     return Secrets(client("secretsmanager"))
 
 
-@logger.inject_lambda_context
+@logger.inject_lambda_context(clear_state=True)
 @tracer.capture_lambda_handler(capture_response=False)
 @metrics.log_metrics
 def handler(event: Event, context: LambdaContext) -> Answer:
     request = msgspec.convert(event, Request)
+    name_drive(request.drive)
     asked = next((field for field in ACTIONS if getattr(request, field)), None)
     if asked is None:
         raise ValueError(f"the request has no action: give one of {', '.join(ACTIONS)}")

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from autolabel.aws.executions import StepFunctionsExecutions, StepFunctionsExtractions
     from autolabel.aws.labeling_jobs import SageMakerLabelingJobs
     from autolabel.aws.ledger import DynamoLedger
-    from autolabel.aws.observability import logger, metrics, tracer
+    from autolabel.aws.observability import logger, metrics, name_drive, tracer
     from autolabel.aws.presigned_images import PresignedImages, signing_client
     from autolabel.aws.queue import SqsSubmitQueue
     from autolabel.aws.secrets import Secrets
@@ -55,6 +55,7 @@ else:
             "observability": (
                 "logger",
                 "metrics",
+                "name_drive",
                 "tracer",
             ),
             "presigned_images": (
@@ -95,6 +96,7 @@ __all__ = [
     "error_status",
     "logger",
     "metrics",
+    "name_drive",
     "read_settings",
     "signing_client",
     "tracer",

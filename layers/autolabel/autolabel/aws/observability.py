@@ -8,3 +8,9 @@ from aws_lambda_powertools import Logger, Metrics, Tracer
 logger = Logger()
 tracer = Tracer(patch_modules=["boto3"])
 metrics = Metrics()
+
+
+def name_drive(drive: str) -> None:
+    """Name the drive of a call in its trace and in its further log lines; the handler clears it at the next call."""
+    logger.append_keys(drive=drive)
+    tracer.put_annotation("drive", drive)
