@@ -130,8 +130,8 @@ def reconcile(request: Request, context: LambdaContext) -> msgspec.Struct:
         now,
         lambda: context.get_remaining_time_in_millis() < SPARE_MILLISECONDS,
     )
-    if report.pending or report.missing:
-        # A count, since CloudWatch has no unit for hours.
+    # Runs of older versions do not know when they began. CloudWatch has no unit for hours.
+    if run.since and (report.pending or report.missing):
         metrics.add_metric("WaitingHours", MetricUnit.Count, (now - run.since) / 3600)
     if report.paused:
         metrics.add_metric("EndpointUnavailable", MetricUnit.Count, len(report.paused))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -400,6 +401,20 @@ def test_reconcile_repairs_and_counts_units(account: Account) -> None:
     account.add_answer()
     report = account.invoke("reconcile", sample("reconcile-turn"))
     assert (report["answered"], report["pending"]) == (1, 0)
+
+
+def test_reconcile_measures_how_long_a_run_waits_for_answers(
+    account: Account, capsys: pytest.CaptureFixture[str]
+) -> None:
+    began = time.time() - 2 * 3600
+    run = account.ledger.allocate_run(msgspec.structs.replace(account.add_run(), since=began, run="0002"))
+    turn = {**sample("reconcile-turn"), "run": run.run}
+    assert account.invoke("reconcile", turn)["pending"] == 1
+    account.add_answer()
+    assert account.invoke("reconcile", turn)["pending"] == 0
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    (waited,) = [value for line in lines for value in line.get("WaitingHours", [])]
+    assert waited == pytest.approx(2, abs=0.1)
 
 
 def test_reconcile_may_make_every_repair(account: Account) -> None:
