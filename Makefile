@@ -16,7 +16,7 @@ BROWSER = tests/browser local/tests/browser
 
 .DEFAULT_GOAL := help
 .PHONY: help demo cloud check unit lint style types imports words templates format test test-browser test-label-studio prove acceptance vigilance mutants chaos load bench quality
-.PHONY: fresh build stack-name setup setup-ssd setup-portal setup-sagemaker setup-export setup-tracks setup-label-studio requirements clean
+.PHONY: fresh docs build stack-name setup setup-docs setup-ssd setup-portal setup-sagemaker setup-export setup-tracks setup-label-studio requirements clean
 
 define HELP
 Usage: make TARGET [NAME=value ...]
@@ -51,12 +51,16 @@ Prove and measure
   quality             Score models against labels: autolabel evaluate boxes (LABELS=<folder>, MODELS=, LEVEL=)
   fresh               Run make demo in a new Debian; needs root and debootstrap (SUITE=, COMMAND=)
 
+Read
+  docs                Build the documents as a site, build/site/index.html; broken links fail
+
 Deploy
   build               Build the stack for AWS; sam deploy follows, see README.md (RUNTIME=, ARCHITECTURE=)
   stack-name          Refuse a stack name that cannot begin its buckets' names (STACK=)
 
 Set up (most targets call what they need)
   setup               The environments .venv and .venv-sam
+  setup-docs          Sphinx, for make docs
   setup-ssd           Node.js and the weights of the second detector
   setup-portal        The drawing library of the worker portal
   setup-sagemaker     The SageMaker SDK, for models of JumpStart and of private hubs
@@ -162,6 +166,15 @@ setup-tracks: .venv-tracks/stamp
 	@.venv-tracks/bin/python $(PIP_INSTALL) -r requirements/tracks.txt
 	@touch $@
 
+# The builder of the documents' site, which only `make docs` needs.
+setup-docs: .venv-docs/stamp
+
+.venv-docs/stamp: requirements/docs.txt
+	@echo "setting up .venv-docs (half a minute, 120 MB) ..."
+	@rm -rf .venv-docs && $(PYTHON) -m venv .venv-docs
+	@.venv-docs/bin/python $(PIP_INSTALL) -r requirements/docs.txt
+	@touch $@
+
 demo: setup $(if $(findstring ssd-mobilenet,$(MODELS)),setup-ssd) $(if $(filter-out 0,$(REVIEW)),setup-portal)
 	@$(IN) tools.demo $(if $(DRIVE),--drive "$(DRIVE)") $(if $(FRAMES),--frames $(FRAMES)) \
 		$(if $(MODELS),--models "$(MODELS)") $(if $(filter-out 0,$(REVIEW)),--review)
@@ -241,6 +254,14 @@ acceptance: setup
 vigilance: setup
 	$(IN) tools.vigilance
 
+# The site is built anew, since pages that are read from a cache give no warnings.
+docs: setup-docs
+	@rm -rf build/site
+	@.venv-docs/bin/python -m sphinx --quiet --fail-on-warning --keep-going --fresh-env \
+		--doctree-dir build/doctrees docs build/site
+	@cp build/site/README.html build/site/index.html
+	@echo "the documents are in build/site/index.html"
+
 # Needs root and a mirror of Debian's packages, so CI does not run it.
 fresh:
 	tools/fresh.sh
@@ -259,11 +280,11 @@ stack-name:
 requirements:
 	@rm -rf build/pip-tools && $(PYTHON) -m venv build/pip-tools && build/pip-tools/bin/pip install --quiet pip-tools
 	for name in layers/autolabel/requirements layers/logs/requirements layers/video/requirements requirements/dev \
-		requirements/export \
+		requirements/docs requirements/export \
 		requirements/label-studio requirements/node requirements/sam requirements/sagemaker requirements/tracks; do \
 		build/pip-tools/bin/pip-compile --quiet --generate-hashes --no-header --annotation-style line --allow-unsafe \
 			--no-strip-extras --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-emit-options \
 			--output-file $$name.txt $$name.in || exit 1; done
 
 clean:
-	rm -rf build .venv .venv-sam .venv-sagemaker .venv-export .venv-tracks .venv-label-studio .node .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf build .venv .venv-sam .venv-sagemaker .venv-export .venv-tracks .venv-label-studio .venv-docs .node .mypy_cache .ruff_cache .pytest_cache .hypothesis
