@@ -205,7 +205,9 @@ class RunView:
         if "PlanShards" not in outputs or not outputs["PlanShards"]["shards"]:
             return 0
         prefix = RunFolder(self._drive, self._run).shards
-        done = sum(1 for thing in self._stack.labels.list(prefix) if thing.key.endswith(".result.json"))
+        # Link leaves a second result of a shard.
+        keys = [thing.key for thing in self._stack.labels.list(prefix)]
+        done = sum(key.endswith(".result.json") and not key.endswith(".linked.result.json") for key in keys)
         return int(outputs["PlanShards"]["frames"] * done / outputs["PlanShards"]["shards"])
 
     def _verified(self, outputs: dict[str, Any]) -> int:

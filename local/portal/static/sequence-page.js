@@ -62,6 +62,12 @@ async function read(address) {
 
 /** Return the frames in a second that a sequence's own times say. */
 function rateOf(frames) {
+  const times = frames.map(({ time }) => time).filter((time) => time !== null);
+  if (times.every(Number.isInteger)) {
+    // Whole seconds, as the guide has them: frames of one second differ in nothing, so only the whole strip tells.
+    const span = times.at(-1) - times[0];
+    return span > 0 ? Math.min(Math.max((times.length - 1) / span, RATES[0]), RATES[1]) : USUAL_RATE;
+  }
   const gaps = frames.slice(1).map(({ time }, i) => time - frames[i].time).filter((gap) => gap > 0);
   const middle = gaps.sort((a, b) => a - b)[Math.floor(gaps.length / 2)];
   return middle ? Math.min(Math.max(1 / middle, RATES[0]), RATES[1]) : USUAL_RATE;
@@ -303,9 +309,10 @@ class Page {
   on_walk(step) {
     const place = this.strip.place(this.#level, { frame: this.#frame, id: this.#selected ?? -1 }, step);
     if (place) return this.#go(place.id, place.frame);
-    const open = this.tracks.filter(({ accepted }) => !accepted);
-    const at = open.findIndex(({ id }) => id === this.#selected);
-    const next = open.at((at + step) % open.length || 0);
+    // From the selected track on, also if it was accepted just now.
+    const at = this.tracks.findIndex(({ id }) => id === this.#selected);
+    const around = this.tracks.map((_, n) => this.tracks.at((at + step * (n + 1)) % this.tracks.length));
+    const next = around.find(({ accepted }) => !accepted);
     if (!next) return this.#tell("All tracks are accepted. Enter sends the strip.");
     return this.#go(next.id, this.#nearest(next));
   }

@@ -22,6 +22,7 @@ from autolabel.contracts.run_folder import RunFolder
 from autolabel.contracts.verification import BOXES, SEGMENTS, TRACKS, Task
 from autolabel.labelling.shards import LabelledShard
 from autolabel.labels.manifest import PRELABEL, PRELABEL_TRACKS, SEGMENTATION, VERIFIED, VERIFIED_SEGMENTS
+from autolabel.verification.sequences import UNCERTAINTY
 
 GROUND_TRUTH = "ground-truth"
 LABEL_STUDIO = "label-studio"
@@ -217,9 +218,20 @@ def label_categories(labels: Sequence[str], task: Task = BOXES) -> bytes:
     """Encode the label category file of a job. The order of the labels gives the class ids of the manifests."""
     named = [{"label": name} for name in labels]
     if task == TRACKS:
+        told = {
+            "name": UNCERTAINTY,
+            "type": "string",
+            "editsAllowed": "none",
+            "description": "How uncertain the models are of the box, 0 to 1",
+        }
         # Jobs of images name the version in another word.
         return msgspec.json.encode(
-            {"documentVersion": "2020-03-01", "labels": named, "auditLabelAttributeName": PRELABEL_TRACKS}
+            {
+                "documentVersion": "2020-03-01",
+                "labels": named,
+                "categoryGlobalAttributes": [told],
+                "auditLabelAttributeName": PRELABEL_TRACKS,
+            }
         )
     return msgspec.json.encode({"document-version": "2018-11-28", "labels": named})
 

@@ -28,6 +28,8 @@ from autolabel.labels.manifest import (
 
 # How the manifest of a job's sequences ends.
 SEQUENCES = ".sequences.manifest"
+# The attribute of a box that tells its uncertainty.
+UNCERTAINTY = "uncertainty"
 _NANOSECONDS = 1_000_000_000
 
 
@@ -54,7 +56,10 @@ class SequenceFile(msgspec.Struct, frozen=True, rename="kebab"):
 
 
 class TrackBox(msgspec.Struct, frozen=True, rename="kebab"):
-    """A box of a SeqLabel, in whole pixels. `object_id`: of its track; `object_name`: as in `car:1`."""
+    """A box of a SeqLabel, in whole pixels. `object_id`: of its track; `object_name`: as in `car:1`.
+
+    `label_category_attributes`: UNCERTAINTY, 0 to 1 in two digits, of a box of the models.
+    """
 
     class_id: str
     left: int
@@ -63,7 +68,7 @@ class TrackBox(msgspec.Struct, frozen=True, rename="kebab"):
     height: int
     object_id: str
     object_name: str
-    label_category_attributes: dict[str, str] = {}
+    label_category_attributes: dict[str, str | float] = {}
 
 
 class TrackFrame(msgspec.Struct, frozen=True, rename="kebab"):
@@ -218,7 +223,7 @@ def _write_sequence(
     tracks = [
         TrackFrame(frame.frame_no, frame.frame, boxes)
         for frame, line in zip(frames, strip, strict=True)
-        if (boxes := tuple(names.box(box, id) for box, id in _shown_boxes(line)))
+        if (boxes := tuple(names.box(*shown) for shown in _shown_boxes(line)))
     ]
     sequence, prelabel = f"{folder}{number:02d}.json", f"{folder}{number:02d}.SeqLabel.json"
     label_bucket.write(sequence, msgspec.json.encode(SequenceFile(number, prefix, len(frames), tuple(frames))))
@@ -233,14 +238,15 @@ class _Made(msgspec.Struct, rename="kebab"):
     job_name: str = ""
 
 
-def _shown_boxes(line: ManifestLine) -> Iterator[tuple[LabelledBox, str]]:
-    """Yield the boxes of a frame that reviewers begin from, with the ids of their objects.
+def _shown_boxes(line: ManifestLine) -> Iterator[tuple[LabelledBox, str, float | None]]:
+    """Yield the boxes of a frame that reviewers begin from, with the ids of their objects and their uncertainty.
 
     A box in no track is an object of one frame. What contradicts an earlier label is a box too, since the page of a
     sequence has no marks; a reviewer deletes it if it is wrong.
     """
     ids = line.prelabel_tracks.ids if line.prelabel_tracks is not UNSET else ()
     candidates = line.uncertainty.candidates if line.uncertainty is not UNSET else ()
+    levels = line.uncertainty.boxes if line.uncertainty is not UNSET else ()
     new = (LabelledBox(c.label, c.left, c.top, c.width, c.height, c.confidence) for c in candidates if c.new)
     used = set[str]()
     for at, box in enumerate((*line.prelabel_boxes, *new)):
@@ -248,7 +254,7 @@ def _shown_boxes(line: ManifestLine) -> Iterator[tuple[LabelledBox, str]]:
         if not id or id in used:
             id = own_id(line.source_ref, at)
         used.add(id)
-        yield box, id
+        yield box, id, levels[at] if at < len(levels) else None
 
 
 class _Names:
@@ -260,11 +266,12 @@ class _Names:
         self._counts: dict[str, int] = {}
         self.class_map: dict[str, str] = {}
 
-    def box(self, box: LabelledBox, id: str) -> TrackBox:
+    def box(self, box: LabelledBox, id: str, level: float | None) -> TrackBox:
         class_id = self._ids[box.name]
         self.class_map[class_id] = box.name
         if id not in self._objects:
             self._counts[box.name] = self._counts.get(box.name, 0) + 1
             self._objects[id] = f"{box.name}:{self._counts[box.name]}"
         sides = (round(box.left), round(box.top), round(box.width), round(box.height))
-        return TrackBox(class_id, *sides, id, self._objects[id])
+        attributes: dict[str, str | float] = {} if level is None else {UNCERTAINTY: f"{level:.2f}"}
+        return TrackBox(class_id, *sides, id, self._objects[id], attributes)
