@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -15,6 +15,8 @@ from typing import Any
 from autolabel.contracts.drive import execution_name
 from autolabel.contracts.run_folder import RunFolder
 from autolabel.contracts.verification import ACCEPTED, AGAIN, AUDIT, BLIND_AUDIT, KEPT
+from autolabel.verification.jobs import ATTRIBUTES
+from autolabel.verification.sequences import SEQUENCES, frames_manifest
 from tools.chaos.log_checker import LogEvidence, gather_logs, log_problems
 from tools.chaos.log_fleet import SentLog
 from tools.chaos.operators import ENDED
@@ -25,6 +27,8 @@ Json = dict[str, Any]
 Frame = tuple[str, str]
 # The boxes of a label as text, in an order of their own.
 Label = tuple[str, ...]
+# An object in an answered strip: its box, as text, in each frame.
+Tracked = dict[Frame, str]
 
 _ROUND = re.compile(r"verify-[0-9]+(-again)?\.manifest")
 _ATTEMPT = re.compile(r"\.attempt-[0-9]+\.manifest$")
@@ -33,9 +37,10 @@ _ENDED_JOBS = ("Completed", "Failed", "Stopped")
 
 @dataclass(frozen=True)
 class Job:
-    """A labelling job. `round`: the key of its round's manifest; `frames`: those of the manifest that it was given.
+    """A labelling job. `round`: the key of its round's manifest; `frames`: those of the attempt's manifest.
 
-    answers: what reviewers left. failures: frames that the output manifest gives a failure of.
+    strips: the frames of each task that reviewers get; one frame, unless they verify tracks. answers: what reviewers
+    left. failures: frames that the output manifest gives a failure of. objects: of the answered strips.
     """
 
     name: str
@@ -45,6 +50,8 @@ class Job:
     frames: tuple[Frame, ...]
     answers: dict[Frame, Label] = field(default_factory=dict)
     failures: frozenset[Frame] = frozenset()
+    strips: tuple[tuple[Frame, ...], ...] = ()
+    objects: tuple[Tracked, ...] = ()
 
     @property
     def done(self) -> tuple[Frame, ...]:
@@ -80,9 +87,10 @@ class Evidence:
     those of all runs, the oldest first. kinds: frame kinds by run, where the run has written them. waiting: task tokens
     still stored. seeds: the seeded errors by run. logs: of a drive of logs.
 
-    Of the last run: labels: the labels of its dataset. spared: keys of frames that go to no reviewer, by their kind.
-    rounds: the frames of the manifests of its rounds. unasked: keys of failed frames whose unit has neither an answer
-    nor a failure. pending: keys of listed units that are still pending.
+    Of the last run: labels: the labels of its dataset; tracks: the ids of their boxes, in a drive of tracks. spared:
+    keys of frames that go to no reviewer, by their kind. rounds: the frames of the manifests of its rounds. unasked:
+    keys of failed frames whose unit has neither an answer nor a failure. pending: keys of listed units that are still
+    pending.
     """
 
     drive: str
@@ -99,6 +107,7 @@ class Evidence:
     jobs: list[Job] = field(default_factory=list)
     kinds: dict[str, dict[Frame, str]] = field(default_factory=dict)
     labels: dict[Frame, Label] = field(default_factory=dict)
+    tracks: dict[Frame, dict[str, str]] = field(default_factory=dict)
     spared: list[str] = field(default_factory=list)
     rounds: dict[str, list[Frame]] = field(default_factory=dict)
     unasked: list[str] = field(default_factory=list)
@@ -136,6 +145,7 @@ def judge(evidence: Evidence) -> Verdict:
     lost += sorted(set(listed) - set(ended)) + sorted(set(placed) - set(dataset))
     doubled = [key for counts in (Counter(listed), ended, dataset) for key, count in counts.items() if count > 1]
     problems = [*_problems(evidence, set(listed), placed, ended), *_lost_answers(evidence), *_asked_twice(evidence)]
+    problems += _broken_tracks(evidence)
     if evidence.logs:
         problems += log_problems(evidence.logs)
     return Verdict(len(listed), lost, doubled, problems)
@@ -168,6 +178,9 @@ def _problems(evidence: Evidence, listed: set[str], placed: Counter[str], ended:
     expect([name for name, _ in evidence.executions] == names and ended_well, f"executions: {evidence.executions}")
     open_jobs = [f"{job.name} {job.status}" for job in evidence.jobs if job.status not in _ENDED_JOBS]
     expect(not open_jobs, f"labelling jobs that reviewers still work on: {open_jobs}")
+    for job in evidence.jobs:
+        shown = Counter(frame for strip in job.strips for frame in strip)
+        expect(shown == Counter(job.frames), f"the strips of {job.name} have {sorted(shown.elements())}")
     for key, wanted in evidence.rounds.items():
         found = Counter(frame for job in evidence.jobs if job.round == key for frame in job.done)
         expect(found == Counter(wanted), f"the labelling jobs of {key} end {sorted(found.elements())}, not {wanted}")
@@ -191,6 +204,17 @@ def _lost_answers(evidence: Evidence) -> Iterator[str]:
     for frame, label in evidence.labels.items():
         if any(seeds[frame].shown in label for seeds in evidence.seeds.values() if frame in seeds):
             yield f"a seeded error of {frame[0]} is published"
+
+
+def _broken_tracks(evidence: Evidence) -> Iterator[str]:
+    """Find objects of an answered strip that have no id, or several, in the frames where this answer counts."""
+    newest = {frame: job.name for job in evidence.jobs for frame in job.answers}
+    for job in evidence.jobs:
+        for tracked in job.objects:
+            counting = {f: box for f, box in tracked.items() if newest[f] == job.name and f in evidence.tracks}
+            ids = {evidence.tracks[frame].get(box, "") for frame, box in counting.items()}
+            if len(ids) > 1 or "" in ids:
+                yield f"the object {counting} of {job.name} has the ids {sorted(ids)}"
 
 
 def _asked_twice(evidence: Evidence) -> Iterator[str]:
@@ -267,6 +291,7 @@ class _Gatherer:
             jobs=self._jobs(),
             kinds={name: dict(found) for name, found in kinds.items()},
             labels={self._frame(line): _label_of(line) for line in dataset},
+            tracks={self._frame(line): _ids_of(line) for line in dataset if line.get("verified")},
             spared=[key for (key, _), kind in kinds[run.run] if kind in (KEPT, ACCEPTED)],
             rounds=rounds,
             unasked=[x["key"] for x in seen if any(why.endswith(": no answer") for why in x["failed"].values())],
@@ -295,7 +320,7 @@ class _Gatherer:
             yield frames[seed["source-ref"]], SeededBox(shown, right)
 
     def _given(self, key: str) -> list[Json]:
-        return self._lines(key) if key.endswith(".manifest") else []
+        return self._lines(key) if key.endswith(".manifest") and not key.endswith(SEQUENCES) else []
 
     def _shard_parts(self, run: RunFolder, part: str) -> list[str]:
         """The keys of a part of all shards, as labelling left it: Link writes some parts again, under other names."""
@@ -319,18 +344,53 @@ class _Gatherer:
         ]
 
     def _job(self, name: str, given: str, status: str) -> Job:
-        run = given.split("/")[2]
-        folder = f"{RunFolder(self._drive, run).prefix}verification/{name}/"
-        frames = tuple(self._frame(line) for line in self._lines(given))
+        run = RunFolder(self._drive, given.split("/")[2])
+        folder = f"{run.prefix}verification/{name}/"
+        manifest = frames_manifest(given) if given.endswith(SEQUENCES) else given
+        lines = self._lines(manifest)
+        frames = tuple(map(self._frame, lines))
+        strips: tuple[tuple[Frame, ...], ...] = tuple((frame,) for frame in frames)
+        if given.endswith(SEQUENCES):
+            shown = {line["review-ref"]: self._frame(line) for line in lines}
+            strips = tuple(self._strip(line["source-ref"], shown) for line in self._lines(given))
         responses = f"{folder}annotations/worker-response/iteration-1/"
-        answers = {}
+        answers: dict[Frame, Label] = {}
+        objects: list[Tracked] = []
         for key in self._keys(responses):
-            place = int(key.removeprefix(responses).partition("/")[0])
+            strip = strips[int(key.removeprefix(responses).partition("/")[0])]
             content = json.loads(self._read(key))["answers"][-1]["answerContent"]
-            answers[frames[place]] = _label((box["label"], box) for box in content["boundingBox"]["boundingBoxes"])
-        output = self._lines(f"{folder}manifests/output/output.manifest")
-        failures = frozenset(self._frame(x) for x in output if "failure-reason" in x.get("verified-metadata", {}))
-        return Job(name, run, _ATTEMPT.sub(".manifest", given), status, frames, answers, failures)
+            if given.endswith(SEQUENCES):
+                labels, tracked = self._tracks(content, strip, run)
+                answers |= labels
+                objects += tracked
+            else:
+                answers[strip[0]] = _label((box["label"], box) for box in content["boundingBox"]["boundingBoxes"])
+        # The output manifest has a line for each task, in their order.
+        output = zip(strips, self._lines(f"{folder}manifests/output/output.manifest"), strict=False)
+        failures = frozenset(frame for strip, line in output if _has_failed(line) for frame in strip)
+        round_ = _ATTEMPT.sub(".manifest", manifest)
+        return Job(name, run.run, round_, status, frames, answers, failures, strips, tuple(objects))
+
+    def _strip(self, uri: str, shown: dict[str, Frame]) -> tuple[Frame, ...]:
+        """The frames of a sequence file. `shown`: the job's frames by the S3 URIs of what reviewers see."""
+        sequence = json.loads(self._read(uri.removeprefix(f"s3://{self._labels}/")))
+        uris = [sequence["prefix"] + frame["frame"] for frame in sequence["frames"]]
+        return tuple(shown.get(one, (one, "")) for one in uris)
+
+    def _tracks(
+        self, content: Json, strip: tuple[Frame, ...], run: RunFolder
+    ) -> tuple[dict[Frame, Label], list[Tracked]]:
+        """The labels of an answered strip's frames, and its objects. A frame that a SeqLabel does not list is empty."""
+        classes = [one["label"] for one in json.loads(self._read(run.label_categories))["labels"]]
+        listed = {one["frame"]: one["annotations"] for one in content["tracking-annotations"]}
+        labels, objects = {}, defaultdict[str, Tracked](dict)
+        for frame in strip:
+            boxes = listed.get(frame[0].rpartition("/")[2], [])
+            texts = [_text(classes[int(box["class-id"])], box) for box in boxes]
+            labels[frame] = tuple(sorted(texts))
+            for box, text in zip(boxes, texts, strict=True):
+                objects[box["object-id"]][frame] = text
+        return labels, list(objects.values())
 
     def _frame(self, line: Json) -> Frame:
         return line["source-ref"].removeprefix(f"s3://{self._ingest}/"), line["provenance"]["etag"]
@@ -351,17 +411,33 @@ class _Gatherer:
         return [thing["Key"] for page in pages for thing in page.get("Contents", [])]
 
 
+def _has_failed(line: Json) -> bool:
+    return any("failure-reason" in line.get(f"{name}-metadata", {}) for name in ATTRIBUTES.values())
+
+
 def _label_of(line: Json) -> Label:
     """The verified label of a dataset's line; empty if it has none."""
+    return tuple(sorted(_boxes_of(line)))
+
+
+def _ids_of(line: Json) -> dict[str, str]:
+    """The ids of the tracks of a verified label's boxes."""
+    return dict(zip(_boxes_of(line), line.get("tracks", ()), strict=False))
+
+
+def _boxes_of(line: Json) -> list[str]:
     if not line.get("verified"):
-        return ()
+        return []
     names = line["verified-metadata"]["class-map"]
-    return _label((names[str(box["class_id"])], box) for box in line["verified"]["annotations"])
+    return [_text(names[str(box["class_id"])], box) for box in line["verified"]["annotations"]]
 
 
 def _label(boxes: Iterable[tuple[str, Json]]) -> Label:
-    sides = ("left", "top", "width", "height")
-    return tuple(sorted(" ".join([name, *(f"{box[side]:g}" for side in sides)]) for name, box in boxes))
+    return tuple(sorted(_text(name, box) for name, box in boxes))
+
+
+def _text(name: str, box: Json) -> str:
+    return " ".join([name, *(f"{box[side]:g}" for side in ("left", "top", "width", "height"))])
 
 
 def executions(stage: Stage, drive: str) -> list[tuple[str, str]]:

@@ -55,6 +55,8 @@ class Upload:
         policy: dict[str, Any] = {"policy": "all"}
         if self._plan.audits:
             policy = {"policy": "doubtful", "segment": 1, "audit": 0.5, "max_doubt": 0.9}
+        if self._plan.tracks:
+            policy["task"] = "tracks"
         document["verification"] = policy | ({"vigilance": True} if self._plan.vigilance else {})
         self._put("drive.json", json.dumps(document).encode())
 

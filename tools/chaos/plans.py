@@ -67,7 +67,7 @@ class DrivePlan:
     closing: once, twice, first (before the frames), refused (a bad drive.json before the good one), changed (another
     one afterwards), never (the sweep has to close it). pause: seconds between frames. models: how many models the
     drive.json names; the second one gets no frame before the drive is closed. audits: whether the policy is `doubtful`.
-    vigilance: whether reviewers see seeded errors.
+    vigilance: whether reviewers see seeded errors. tracks: whether they verify tracks, in strips.
     logs: those of a drive of logs (see log_fleet.py); besides, only `models` counts.
     """
 
@@ -78,12 +78,14 @@ class DrivePlan:
     models: int = 1
     audits: bool = False
     vigilance: bool = False
+    tracks: bool = False
     logs: LogsPlan | None = None
 
     def __str__(self) -> str:
         if logs := self.logs:
             return f"drive of logs, recording.json {logs.document}, overwritten {logs.overwritten} times"
-        return f"drive of {len(self.frames)}+{len(self.late)} frames, {self.models} models, closed {self.closing}"
+        task = ", tracks" if self.tracks else ""
+        return f"drive of {len(self.frames)}+{len(self.late)} frames, {self.models} models, closed {self.closing}{task}"
 
 
 @dataclass(frozen=True)
@@ -229,8 +231,8 @@ def named_plans() -> list[Plan]:
             *what,
             seconds=8.0,
             every=True,
-            # A second round takes some seconds, so only some plans have one.
-            vigilance=len(plans) % 4 == 0,
+            # A second round takes some seconds, so only some plans have one. Tracks have no seeds.
+            vigilance=len(plans) % 4 == 0 and not drive.get("tracks"),
             **drive,
         )
 
@@ -240,14 +242,21 @@ def named_plans() -> list[Plan]:
     )
     for act, acted in (("redrive", "redriven"), ("relabel", "relabelled")):
         for kind in ("half-answered", "late-manifest", "no-manifest"):
-            reviewed(f"{kind}, stopped and {acted}", kind, operator(act))
-        reviewed(f"{acted} half way, verify killed at PutObject", "half-answered", *kills, operator(act), small=True)
+            reviewed(f"{kind}, stopped and {acted}", kind, operator(act), tracks=act == "relabel")
+        reviewed(
+            f"{acted} half way, verify killed at PutObject",
+            "half-answered",
+            *kills,
+            operator(act),
+            small=act == "redrive",
+            tracks=act == "relabel",
+        )
     reviewed("half-failed and redriven", "half-failed")
-    reviewed("half-failed in the second round", "unlabelled", Fault("job", "half-failed", "again"))
+    reviewed("half-failed in the second round", "unlabelled", Fault("job", "half-failed", "again"), tracks=True)
     reviewed("half-failed and relabelled", "half-failed", operator("relabel"))
     reviewed("relabelled twice", "half-answered", operator("relabel", "relabel"), jobs=2, small=True)
     reviewed("relabelled twice at once", "half-answered", operator("relabel", "relabel at once"), drives=2, jobs=2)
-    reviewed("redriven, then relabelled", "half-answered", operator("redrive", "relabel"), jobs=2, small=True)
+    reviewed("redriven, then relabelled", "half-answered", operator("redrive", "relabel"), jobs=2, tracks=True)
     reviewed("relabelled half way, with audits", "half-answered", operator("relabel"), audits=True)
     relabels = WorldEvent("operator", 1.5, acts=("relabel at once",))
     plan("relabelled while models answer", SLOW_MODEL, relabels, every=True)
@@ -293,15 +302,17 @@ def _kills(operation: str, function: str = "Function") -> tuple[Fault, Fault]:
 def random_plan(seed: int) -> Plan:
     """The plan of a seed: several drives, faults and events at once."""
     draw = random.Random(seed)
+    # Not drawn, so that the plans of the other seeds stay the same.
+    tracks = seed % 4 == 1
     drives = tuple(
         drive_plan(
             draw,
             closing=draw.choices(("once", "twice", "first", "refused", "changed", "never"), (8, 1, 1, 1, 1, 1))[0],
             pause=draw.choice((0, 0.02, 0.1)),
             unreadable=draw.random() < 0.4,
-            # Not drawn, so that the plans of older seeds stay the same.
             models=2 if seed % 3 == 0 else 1,
-            vigilance=seed % 3 == 1,
+            vigilance=seed % 3 == 1 and not tracks,
+            tracks=tracks,
         )
         for _ in range(draw.choices((1, 2, 3), (5, 3, 2))[0])
     )
@@ -371,23 +382,29 @@ def drive_plan(
     small: bool = False,
     audits: bool = False,
     vigilance: bool = False,
+    tracks: bool = False,
 ) -> DrivePlan:
     """A drive of 5 to 21 frames, some of them bad. unreadable: also with frames on which the model fails.
 
-    small: with at most one full shard, so that it has one job.
+    small: with at most one full shard, so that it has one job. tracks: with 10 good frames or more, whose boxes are
+    linked.
     """
-    kinds = ["good"] * (4 if small else draw.randint(4, 14))
+    # Without a document, nothing asks for tracks.
+    tracks = tracks and closing != "never"
+    good = 4 if small else draw.randint(4, 14)
+    kinds = ["good"] * (max(10, good) if tracks else good)
     kinds += draw.sample(
         ["empty", "garbage", "unknown-camera", "second-object", "svg", "overwritten"], draw.randint(1, 3)
     )
     kinds += ["model-error", "model-error", "unreadable", "cut-off"] if unreadable else []
     draw.shuffle(kinds)
     frames = tuple(
-        (f"{draw.choice(('front', 'rear'))}/{1_700_000_000_000_000_000 + i * 100}", kind)
+        # With tracks, each of the two cameras has about 10 frames a second.
+        (f"{draw.choice(('front', 'rear'))}/{1_700_000_000_000_000_000 + i * (50_000_000 if tracks else 100)}", kind)
         for i, kind in enumerate(kinds)
     )
     late = tuple((f"front/{1_800_000_000_000_000_000 + i}", "good") for i in range(draw.choice((0, 0, 1, 2))))
-    return DrivePlan(frames, () if small else late, closing, pause, models, audits, vigilance)
+    return DrivePlan(frames, () if small else late, closing, pause, models, audits, vigilance, tracks)
 
 
 def _event(draw: random.Random) -> WorldEvent:

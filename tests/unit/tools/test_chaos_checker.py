@@ -17,9 +17,8 @@ LABEL, OTHER = ("car 1 2 3 4",), ("car 5 6 7 8",)
 
 def job(name: str, status: str, frames: list[Frame], answers: dict[Frame, tuple[str, ...]], **more: Any) -> Job:
     run = "0002" if name.startswith("d-0002") else "0001"
-    return Job(
-        name, run, more.pop("round", ROUND_2 if run == "0002" else ROUND), status, tuple(frames), answers, **more
-    )
+    more = {"round": ROUND_2 if run == "0002" else ROUND, "strips": tuple((frame,) for frame in frames), **more}
+    return Job(name, run, status=status, frames=tuple(frames), answers=answers, **more)
 
 
 # A job that was stopped when one of two frames was answered, and the attempt that got the other one.
@@ -148,6 +147,45 @@ def test_a_missed_seed_is_not_published_and_gives_a_second_round(seed: SeededBox
     # A caught seed gives none.
     caught = replace(STOPPED, answers={FRAME: ("car 7 7 7 7", seed.right) if seed.right else ()})
     assert not judge(replace(seeded, jobs=[caught, COMPLETED, second], rounds=rounds)).good
+
+
+# The same drive, whose reviewers verify tracks: both frames are a strip, and an object has a box in each.
+STRIP = job(
+    "d-0001-000-1",
+    "Completed",
+    [FRAME, OPEN],
+    {FRAME: LABEL, OPEN: OTHER},
+    strips=((FRAME, OPEN),),
+    objects=({FRAME: LABEL[0], OPEN: OTHER[0]},),
+)
+TRACKED = replace(EVIDENCE, jobs=[STRIP], tracks={FRAME: {LABEL[0]: "t1"}, OPEN: {OTHER[0]: "t1"}})
+
+
+@pytest.mark.parametrize("strips", [((FRAME,),), ((FRAME, OPEN), (OPEN,)), ((FRAME, OPEN), (("x", ""),))])
+def test_strips_have_each_frame_of_their_job_once(strips: tuple[tuple[Frame, ...], ...]) -> None:
+    assert judge(TRACKED).good
+    (problem,) = judge(replace(TRACKED, jobs=[replace(STRIP, strips=strips)])).problems
+    assert problem.startswith("the strips of d-0001-000-1 have ")
+
+
+@pytest.mark.parametrize("id", ["t2", ""], ids=["another id", "no id"])
+def test_an_object_keeps_one_id_in_its_strip(id: str) -> None:
+    torn = replace(TRACKED, tracks={**TRACKED.tracks, OPEN: {OTHER[0]: id}})
+    (problem,) = judge(torn).problems
+    assert "of d-0001-000-1 has the ids" in problem
+    # A later answer to one of the frames may give it another.
+    again = job("d-0002-000-1", "Completed", [OPEN], {OPEN: OTHER}, objects=({OPEN: OTHER[0]},))
+    later = replace(
+        RELABELLED, jobs=[STRIP, again], kinds={"0002": {FRAME: "kept", OPEN: "again"}}, tracks={**torn.tracks}
+    )
+    assert judge(later).good == bool(id)
+
+
+def test_no_frame_of_an_answered_strip_is_asked_again() -> None:
+    second = job("d-0001-000-2", "Completed", [OPEN], {OPEN: OTHER})
+    stopped = replace(STRIP, status="Stopped")
+    problems = judge(replace(TRACKED, jobs=[stopped, second])).problems
+    assert f"d-0001-000-2 asks for {FAILED}, which was answered in d-0001-000-1" in problems
 
 
 @pytest.mark.parametrize(

@@ -47,3 +47,18 @@ def test_reviewers_and_operators_are_in_half_of_the_random_plans() -> None:
     }
     # Its drives are closed by the sweep, after the faults.
     assert not any(drive.closing == "never" for plan in with_operator for drive in plan.drives)
+
+
+def test_the_short_form_stops_redrives_and_relabels_reviewers_of_tracks() -> None:
+    short = [plan for plan in named_plans()[::2] if any(drive.tracks for drive in plan.drives)]
+    faults = {fault.kind for plan in short for fault in plan.faults if fault.point == "job"}
+    assert faults >= {"late-manifest", "half-answered", "unlabelled", "half-failed"}
+    assert {act for plan in short for event in plan.events for act in event.acts} == {"redrive", "relabel"}
+
+
+def test_tracks_have_no_seeded_errors_and_frames_enough_to_be_linked() -> None:
+    drives = [drive for plan in (*named_plans(), *map(random_plan, range(200))) for drive in plan.drives]
+    tracked = [drive for drive in drives if drive.tracks]
+    assert tracked
+    assert not any(drive.vigilance or drive.audits for drive in tracked)
+    assert min(len(drive.frames) for drive in tracked) >= 10
