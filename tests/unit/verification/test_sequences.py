@@ -415,7 +415,9 @@ def test_a_reviewers_earlier_tracks_and_what_contradicts_them_are_shown() -> Non
     body = json.loads(encode_line(one))
     body["prelabel-metadata"]["objects"] = [{"confidence": 0.0, "object-id": "mine"}]
     new = {"label": "truck", "left": 1, "top": 2, "width": 3, "height": 4, "confidence": 0.9, "new": True}
-    body["doubt"] = {"level": 1.0, "boxes": [0.0], "why": [], "ghosts": [new, {**new, "new": False}]}
+    body["doubt"] = {"level": 1.0, "boxes": [0.346], "why": [], "ghosts": [new, {**new, "new": False}]}
     made = Round([read_line(json.dumps(body).encode())])
     (boxes,) = made.job.sequences[0].shown.values()
     assert [(box["object-name"], box["object-id"] == "mine") for box in boxes] == [("car:1", True), ("truck:1", False)]
+    # What the models did not see in a track has no uncertainty.
+    assert [box["label-category-attributes"] for box in boxes] == [{"uncertainty": "0.35"}, {}]
