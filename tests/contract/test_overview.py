@@ -119,6 +119,7 @@ def test_open_drives_come_first_and_then_the_latest_runs(scene: Scene) -> None:
     scene.run("a-b", "SUCCEEDED")
     scene.run("b", "FAILED")
     scene.run("b", "RUNNING", entered("Assemble"), run="0002")
+    scene.states.statuses["erased-0001"] = "SUCCEEDED"
     scene.upload("uploading", 3)
     scene.upload("a-b")
     overview = scene.look()

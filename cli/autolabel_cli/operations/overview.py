@@ -104,7 +104,7 @@ def look_over(stack: Stack, wanted: Wanted, limit: int, now: float) -> Overview:
 def _known_drives(stack: Stack) -> Iterator[_Known]:
     """Yield the open drives, then those with executions, the latest first, then older ones by their names backwards.
 
-    Step Functions forgets an execution 90 days after its end.
+    Step Functions forgets an execution 90 days after its end, so it also knows drives that were erased.
     """
     executions: dict[str, dict[str, str]] = {}
     pages = stack.client("stepfunctions").get_paginator("list_executions")
@@ -116,7 +116,8 @@ def _known_drives(stack: Stack) -> Iterator[_Known]:
     closed = set(stack.ledger.closed_drives())
     named = closed.union(filter(is_name, stack.ingest.folders("drives/")))
     others = sorted(named - executions.keys(), reverse=True)
-    for drive in (*(d for d in others if d not in closed), *executions, *(d for d in others if d in closed)):
+    ran = (drive for drive in executions if drive in named)
+    for drive in (*(d for d in others if d not in closed), *ran, *(d for d in others if d in closed)):
         yield _Known(drive, executions.get(drive, {}))
 
 

@@ -86,6 +86,13 @@ def test_a_deleted_box_is_less_suspicious_than_one_never_shown() -> None:
     assert 0 < deleted.suspicion < never_shown.suspicion
 
 
+def test_a_shown_box_that_the_reviewer_left_was_not_decided_against() -> None:
+    # The box that was shown is not quite the models': Link smooths sides.
+    (left,) = issues([candidate("car")], [box("car", 15)], [box("car", 15)])
+    (moved,) = issues([candidate("car")], [box("car", 15)], [box("car")])
+    assert (left.decided, moved.decided) == (False, True)
+
+
 def test_a_box_away_from_the_models_box_is_badly_located() -> None:
     (near,) = issues([candidate("car")], [box("car", 20)])
     (far,) = issues([candidate("car")], [box("car", 45)])

@@ -31,6 +31,8 @@ MAX_CANDIDATES = 200
 _NEAR = 0.25
 # Two candidates of one group never have a higher IoU, so a shown box above it was this candidate.
 _SHOWN = 0.7
+# A verified box with a higher IoU with a shown one is that box.
+_LEFT = 0.95
 # If a larger share of a candidate is in a region to ignore, the reviewer left it out on purpose.
 _IGNORED = 0.25
 # If a larger share of a candidate is inside another box of its group, it may be a part of that object: half as
@@ -195,6 +197,9 @@ def _issue(
 ) -> LabelIssue:
     models = PixelBox(candidate.name, *whole_pixels(candidate.box, frame.width, frame.height))
     theirs = verified and PixelBox.of(verified)
-    decided = any(name == candidate.name and box_iou(box, candidate.box) > _SHOWN for name, box in frame.shown)
+    shown = [(n, box) for n, box in frame.shown if n == candidate.name and box_iou(box, candidate.box) > _SHOWN]
+    # A shown box that the reviewer left is not one that they decided against: Link may have moved it before.
+    left = verified and any(n == verified.name and box_iou(box, corners(verified)) > _LEFT for n, box in shown)
+    decided = bool(shown) and not left
     suspicion = round(min(suspicion, 1.0) * (_DECIDED if decided else 1.0), 4)
     return LabelIssue(kind, suspicion, round(candidate.confidence, 4), models, theirs or None, decided)
