@@ -74,6 +74,7 @@ WIDE = {
     f"s3:* arn:aws:s3:::{LABELS}/corrections/[*]": "corrections that reviewers made, by recipe",
     f"s3:* arn:aws:s3:::{LABELS}/inference/[*]": "answers",
     f"s3:* arn:aws:s3:::{LABELS}/inference-failures/[*]": "SageMaker's reports of failures",
+    f"s3:GetObject arn:aws:s3:::{LABELS}/catalogue/uncertainty/[*]": "uncertainty maps, by recipe",
     f"s3:GetObject arn:aws:s3:::{LABELS}/catalogue/[*]": "the models' documents",
     f"s3:GetObject arn:aws:s3:::{LABELS}/models/[*]": "the models' artefacts",
     f"s3:GetObject arn:aws:s3:::{LABELS}/[*]": "an endpoint may write answers at any key",
