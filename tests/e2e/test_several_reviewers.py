@@ -18,9 +18,11 @@ def test_what_three_reviewers_differ_about_is_decided_in_a_second_round(pipeline
     frames = {f"{camera}/{time}.png": image() for camera in ("agree", "split") for time in timestamps(2)}
     pipeline.upload(drive, frames, verification={"policy": "all", "reviewers": 3})
     summary = pipeline.succeed(drive)
-    (job,) = summary["verification"]
-    assert (job["frames"], job["verified"], job["several"], job["disputed"], job["rounds"]) == (4, 4, 4, 2, 2)
-    assert "short" not in job
+    jobs = summary["verification"]
+    counts = {name: sum(job.get(name, 0) for job in jobs) for name in ("frames", "verified", "several", "disputed")}
+    assert counts == {"frames": 4, "verified": 4, "several": 4, "disputed": 2}
+    assert max(job.get("rounds", 1) for job in jobs) == 2
+    assert not any("short" in job for job in jobs)
     lines = [json.loads(body) for body in pipeline.stack.labels.lines(RunFolder(drive, FIRST_RUN).dataset)]
     boxes = {line["source-ref"].split("/")[-2]: line["verified"]["annotations"] for line in lines}
     # Two of three moved the car by 2 pixels; of the frames that they split over, the last reviewer left the person.
