@@ -200,7 +200,7 @@ class _Desk:
 
     def _notices(self, kind: str, number: int, frame: int) -> bool:
         """Tell by lot, so that a reviewer with a greater chance notices the same errors and more."""
-        lot = random.Random(f"{self._habits.seed} {kind} {number} {frame}").random()  # noqa: S311
+        lot = random.Random(f"{self._habits.seed} {kind} {number} {frame}").random()  # noqa: S311 (not for secrets)
         return lot < self._habits.chance
 
 

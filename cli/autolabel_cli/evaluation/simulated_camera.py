@@ -25,7 +25,7 @@ class _Seen(msgspec.Struct):
 
 def simulate(frames: Sequence[ScoredFrame], rate: float, errors: CameraErrors, seed: str) -> list[list[Sight]]:
     """Detect the objects of a sequence. `rate`: frames a second; the same seed gives the same detections."""
-    lot = random.Random(seed)  # noqa: S311
+    lot = random.Random(seed)  # noqa: S311 (not for secrets)
     sizes = [(box[2] - box[0], box[3] - box[1]) for frame in frames for _, box, counts in frame.objects if counts]
     width = max((each.box[2] for frame in frames for each in frame.objects), default=0.0)
     height = max((each.box[3] for frame in frames for each in frame.objects), default=0.0)

@@ -388,6 +388,7 @@ def _allows(policy: str, service: str, actions: tuple[str, ...]) -> bool:
     )
 
 
+# `Any`: a statement of a policy document that anybody may have written.
 def _principal(statement: dict[str, Any]) -> object:
     principal = statement.get("Principal", {})
     return principal.get("Service", []) if isinstance(principal, dict) else principal

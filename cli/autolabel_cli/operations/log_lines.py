@@ -45,7 +45,7 @@ _KNOWN = frozenset(
 class LogLine(msgspec.Struct, frozen=True):
     """A line of a log. `source`: whose log, such as `submit`. `request`: id of the function's call, if it is known.
 
-    `more`: the line's other fields.
+    `more`: the line's other fields; `Any`, because each line has its own.
     """
 
     at: datetime
@@ -191,6 +191,7 @@ def parse_line(source: str, at: float, text: str) -> LogLine:
     """Read a line: one of the functions' logger, of Lambda itself, of Step Functions, or plain text."""
     text = text.rstrip("\n")
     try:
+        # `Any`: a line may have any JSON.
         fields = msgspec.json.decode(text, type=dict[str, Any])
     except msgspec.DecodeError:
         level = "DEBUG" if _ROUTINE.match(text) else "ERROR" if _BROKEN.search(text) else "INFO"

@@ -28,6 +28,7 @@ from autolabel.labels.manifest import (
     LineTooLong,
     ManifestLine,
     Origin,
+    ShownUncertainty,
     encode_line,
     join_boxes,
     raw,
@@ -183,7 +184,7 @@ def make_seed(
     tracks = line.prelabel_tracks
     if tracks is not UNSET and (tracks.origins[at] != Origin.MODEL or (tracks.classes and tracks.classes[at])):
         return None
-    drawing = _Drawing(line, at, _Lots(secret), labels)
+    drawing = _Drawing(line, line.uncertainty, at, _Lots(secret), labels)
     for _ in range(_TRIES):
         correction = corrections[drawing.lots.index(len(corrections))]
         seed = drawing.seed(correction, failed)
@@ -205,13 +206,14 @@ def _fits(line: ManifestLine, seed: Seed) -> bool:
 class _Drawing:
     """Draws the seed of one box of a line."""
 
-    def __init__(self, line: ManifestLine, at: int, lots: _Lots, labels: Sequence[str]) -> None:
-        assert line.uncertainty is not UNSET  # noqa: S101 (checked by make_seed)
+    def __init__(
+        self, line: ManifestLine, uncertainty: ShownUncertainty, at: int, lots: _Lots, labels: Sequence[str]
+    ) -> None:
         self._line = line
         self._at = at
         self.lots = lots
         self._labels = labels
-        self._uncertainty = line.uncertainty
+        self._uncertainty = uncertainty
         self._boxes = line.prelabel_boxes
         self._own = self._box(at)
 
