@@ -126,6 +126,14 @@ def test_following_tells_each_line_once_and_ends_with_the_run(scene: Scene) -> N
     assert [line.message for line in lines] == ["d1 first", "d1 second", "d1 last"]
 
 
+def test_following_goes_on_when_one_moment_has_more_lines_than_the_limit(scene: Scene) -> None:
+    for index in range(5):
+        scene.write("submit-logs", 0, {"level": "INFO", "message": f"d1 line {index}"})
+    scene.status = "SUCCEEDED"
+    lines = DriveLog(scene.stack, "d1").follow(Window(BEGAN - 60, None), 2, lambda _: None)
+    assert sorted(line.message for line in lines) == [f"d1 line {index}" for index in range(5)]
+
+
 def test_an_unknown_drive_is_an_error(scene: Scene) -> None:
     with pytest.raises(CommandError, match="has no drive 'd9'"):
         DriveLog(scene.stack, "d9")

@@ -108,12 +108,15 @@ class DriveLog:
         since, ended = window.since, False
         while True:
             found = self.read(Window(since, None), limit)
-            lines = found.lines
+            lines, known = found.lines, len(told)
             for line in lines:
                 key = (line.at, line.source, line.message)
                 if key not in told:
                     told.add(key)
                     yield line
+            if not found.complete and len(told) == known:
+                # More lines of one moment than the limit: the same ones would come for ever.
+                limit *= 2
             if lines:
                 since = max(since, lines[-1].at.timestamp() - (_LATE_SECONDS if found.complete else 0))
                 told = {key for key in told if key[0].timestamp() >= since}

@@ -95,6 +95,13 @@ def test_a_change_counts_between_if_both_key_frames_have_it(
     assert one.origins == tuple(map(Origin, origins))
 
 
+def test_a_track_that_reviewers_of_an_earlier_run_made_corrects_none_of_the_models() -> None:
+    kept = frame(0, [moved(CAR, 8), PERSON])
+    kept.tracks = ("made by a reviewer", "b")
+    one = between(kept, frame(4, [moved(at(4)[0], -8), PERSON]))
+    assert labelled(one) == [("car", 110, 210), ("person", 400, 440)]
+
+
 def test_a_frame_beside_a_key_frame_without_a_label_has_none() -> None:
     key = frame(4)
     key.origin.triage, key.origin.labelled_by = KEY_FRAME, LabelledBy.NOBODY

@@ -84,8 +84,10 @@ def _read_key(line: ManifestLine) -> _KeyFrame | None:
     corrections = dict[str, _Correction]()
     if line.prelabel_tracks is not UNSET and line.tracks is not UNSET:
         shown = dict(zip(line.prelabel_tracks.ids, map(corners, line.prelabel_boxes), strict=True))
+        shown.pop("", None)
         for track, box in zip(line.tracks, line.verified_boxes, strict=True):
-            if track:
+            # A label that is kept from an earlier run may have tracks that reviewers made.
+            if track in shown:
                 left, top, right, bottom = (a - b for a, b in zip(corners(box), shown[track], strict=True))
                 corrections[track] = _Correction(box.name, (left, top, right, bottom))
     return _KeyFrame(int(line.origin.timestamp), line.origin.labelled_by, corrections)
