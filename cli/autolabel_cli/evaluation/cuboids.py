@@ -12,7 +12,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from statistics import NormalDist
 from typing import NamedTuple
 
 import numpy as np
@@ -22,6 +21,7 @@ from pypcd4.pypcd4 import PointCloud
 
 from autolabel.cuboids import Cuboid, Lifted, Projection, Scene, corners
 from autolabel.labels import Box, Detections, box_iou
+from autolabel.triage import share_interval
 from autolabel_cli.errors import CommandError
 from autolabel_cli.evaluation.document import CuboidsDocument
 from autolabel_cli.models.kitti import CLASSES, KittiObject, LabelledFrame, read_labelled_folder
@@ -103,13 +103,9 @@ def compare(one: Cuboid, other: Cuboid) -> Result:
 
 
 def interval(ious: Sequence[float], least: float) -> tuple[float, float]:
-    """Return Wilson's interval of 95 % for the share of IoUs of `least` and more (Wilson, JASA 22, 1927)."""
-    count, z = len(ious), NormalDist().inv_cdf(0.975)
-    share = sum(iou >= least for iou in ious) / count
-    middle = share + z * z / (2 * count)
-    half = z * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count))
-    low, high = ((middle + side * half) / (1 + z * z / count) for side in (-1, 1))
-    return round(max(low, 0.0), 3), round(min(high, 1.0), 3)
+    """Return the interval of 95 % for the share of IoUs of `least` and more."""
+    low, high = share_interval(sum(iou >= least for iou in ious) / len(ious), len(ious))
+    return round(low, 3), round(high, 3)
 
 
 def _share(ious: Sequence[float], least: float) -> float:

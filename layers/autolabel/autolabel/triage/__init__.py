@@ -9,7 +9,15 @@ if TYPE_CHECKING:
     from autolabel.triage.hindsight import Hindsight, Outcome, Reviewed, best_setting
     from autolabel.triage.interpolation import InterpolationRecords
     from autolabel.triage.proof import Certificate, acceptance_sentences, class_records
-    from autolabel.triage.uncertainty_fit import Fit, Step, TooFewStretches, as_map, fit_steps, reviewed_level
+    from autolabel.triage.uncertainty_fit import (
+        Fit,
+        Step,
+        TooFewStretches,
+        as_map,
+        fit_steps,
+        reviewed_level,
+        share_interval,
+    )
 else:
     from autolabel.lazy_faces import lazy_face
 
@@ -40,6 +48,7 @@ else:
                 "as_map",
                 "fit_steps",
                 "reviewed_level",
+                "share_interval",
             ),
         },
     )
@@ -62,4 +71,5 @@ __all__ = [
     "fit_steps",
     "read_evidence",
     "reviewed_level",
+    "share_interval",
 ]

@@ -163,7 +163,7 @@ def _step(block: _Block) -> Step:
     """Make the step of a block. Its points are in the middle of its first and of its last bin."""
     frames, stretches = block.frames, _stretches(block.frames)
     half = len(frames) // (2 * block.bins)
-    low, high = _interval(block.changed / len(frames), stretches)
+    low, high = share_interval(block.changed / len(frames), stretches)
     return Step(
         frames[0].level,
         frames[-1].level,
@@ -177,8 +177,8 @@ def _step(block: _Block) -> Step:
     )
 
 
-def _interval(share: float, count: int) -> tuple[float, float]:
-    """Compute the interval of a share at 95 % (Wilson, JASA 1927)."""
+def share_interval(share: float, count: int) -> tuple[float, float]:
+    """Compute the interval of a share of `count` things at 95 % (Wilson, JASA 22, 1927)."""
     middle = share + _Z**2 / (2 * count)
     half = _Z * math.sqrt(share * (1 - share) / count + _Z**2 / (4 * count**2))
     whole = 1 + _Z**2 / count
