@@ -49,10 +49,11 @@ def handler(event: Event, context: LambdaContext) -> Answer:
         unheard_after=min(settings.abandoned_after, settings.sweep_minutes * 60),
         every=settings.sweep_minutes * 60,
     )
-    metrics.add_metric("OpsSubscribers", MetricUnit.Count, adapters.operators.subscribers())
     report = sweep.run(time.time())
     metrics.add_metric("DrivesAbandoned", MetricUnit.Count, len(report.closed))
     metrics.add_metric("DrivesLate", MetricUnit.Count, len(report.late))
+    # Last, because drives must not wait for SNS.
+    metrics.add_metric("OpsSubscribers", MetricUnit.Count, adapters.operators.subscribers())
     logger.info("swept", extra={"sweep": msgspec.to_builtins(report)})
     # Lambda limits a response to 6 MB, so it has counts only; the log has the names.
     return {"closed": len(report.closed), "asked": len(report.asked), "late": len(report.late)}
