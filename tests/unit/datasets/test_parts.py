@@ -96,6 +96,7 @@ def published(policy: str, part_frames: int, ahead: Sequence[int] = ()) -> dict[
 
 @pytest.mark.parametrize("policy", POLICIES)
 @given(part_frames=st.integers(1, FRAMES), ahead=st.lists(st.integers(0, FRAMES), max_size=8))
+@pytest.mark.slow
 def test_any_parts_in_any_order_give_the_same_dataset(policy: str, part_frames: int, ahead: list[int]) -> None:
     whole = published(policy, FRAMES)
     assert len(whole["dataset.manifest"].splitlines()) == FRAMES

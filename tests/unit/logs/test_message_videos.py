@@ -175,6 +175,7 @@ def damaged(sent: Sequence[Sent], number: int, change: Callable[[bytes], bytes])
 
 @settings(max_examples=40, deadline=None)
 @given(st.data())
+@pytest.mark.slow
 def test_damage_costs_frames_of_its_group_by_name_and_nothing_else(data: st.DataObject) -> None:
     kind = data.draw(st.sampled_from([kind for kind in KINDS if kind != "one group"]))
     sent = messages(kind)

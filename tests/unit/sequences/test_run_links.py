@@ -175,6 +175,7 @@ def linked(
 # Two cars are missed at once, and the second one in the frame came first.
 @example([Object("car", 8, 30, 0, 0, frozenset({20})), Object("car", 0, 38, 500, 0, frozenset({20}))], 4)
 @given(objects, st.integers(1, 40))
+@pytest.mark.slow
 def test_any_number_of_calls_and_shards_gives_the_same_tracks(scene: list[Object], shard: int) -> None:
     whole = linked(scene, shard=40)
     pieces = linked(scene, shard=shard, late=True)
@@ -212,6 +213,7 @@ def test_tracks_are_those_of_the_camera_alone(scene: list[Object]) -> None:
 
 
 @given(objects)
+@pytest.mark.slow
 def test_frames_with_filled_boxes_are_never_certain_and_no_box_gets_less_uncertain(scene: list[Object]) -> None:
     found = linked(scene)
     for n, (one, uncertainty) in enumerate(zip(found.lines[:40], found.uncertainties[:40], strict=True)):
