@@ -15,7 +15,6 @@ def suppress(boxes: Floats, scores: Floats, classes: Integers, iou: float) -> In
     `boxes` is [n, 4] as left, top, right, bottom. Boxes of different classes do not affect each other.
     """
     order = np.argsort(-scores, kind="stable")
-    areas = np.prod(np.maximum(boxes[:, 2:] - boxes[:, :2], 0), axis=1)
     kept: list[int] = []
     alive = np.ones(len(boxes), bool)
     for place, best in enumerate(order):
@@ -24,13 +23,14 @@ def suppress(boxes: Floats, scores: Floats, classes: Integers, iou: float) -> In
         kept.append(int(best))
         rest = order[place + 1 :]
         rest = rest[alive[rest] & (classes[rest] == classes[best])]
-        overlap = _intersections(boxes[best], boxes[rest])
-        union = areas[best] + areas[rest] - overlap
-        alive[rest[overlap > iou * union]] = False
+        alive[rest[ious(boxes[best], boxes[rest]) > iou]] = False
     return np.array(kept, np.intp)
 
 
-def _intersections(box: Floats, others: Floats) -> Floats:
+def ious(box: Floats, others: Floats) -> Floats:
+    """The IoU of a box [4] with each of others [n, 4]; 0 for boxes without an area."""
     sizes = np.minimum(box[2:], others[:, 2:]) - np.maximum(box[:2], others[:, :2])
-    areas: Floats = np.prod(np.maximum(sizes, 0), axis=1)
-    return areas
+    shared: Floats = np.prod(np.maximum(sizes, 0), axis=1)
+    union = np.prod(box[2:] - box[:2]) + np.prod(others[:, 2:] - others[:, :2], axis=1) - shared
+    shared /= np.where(union > 0, union, 1)
+    return shared

@@ -16,6 +16,7 @@ from models.servers.coco import NAMES
 from models.servers.container import JSON, Reply, Request, RequestRefused, run
 from models.servers.detections import Detections
 from models.servers.detector import Detector, read_weights
+from models.servers.fusion import fuse
 from models.servers.requests import read_image
 from models.servers.windows import Layout, look, whole
 
@@ -25,12 +26,12 @@ _DIGITS = 6
 
 
 class YoloxModel:
-    """The detector as a model of the container contract; it runs on the windows of a layout."""
+    """The detector as a model of the container contract; what it finds in the windows of each layout is fused."""
 
     max_request_bytes = 32 << 20
 
-    def __init__(self, layout: Layout = whole) -> None:
-        self._layout = layout
+    def __init__(self, *layouts: Layout) -> None:
+        self._layouts = layouts or (whole,)
         self._detector: Detector | None = None
         self._turns = threading.BoundedSemaphore(_AT_ONCE)
 
@@ -45,7 +46,8 @@ class YoloxModel:
         with self._turns:
             image = read_image(request)
             height, width = image.shape[:2]
-            found = look(image, self._layout(width, height), self._detector.detect)
+            views = [look(image, layout(width, height), self._detector.detect) for layout in self._layouts]
+        found = views[0] if len(views) == 1 else fuse(views)
         return Reply(render(found, verbose=verbose, count=count))
 
 
