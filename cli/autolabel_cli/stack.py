@@ -16,6 +16,9 @@ from autolabel_cli.errors import CommandError, explain
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+# The outcome of a run with a dataset.
+_PUBLISHED = "published"
+
 
 @dataclass(frozen=True)
 class Stack:
@@ -91,3 +94,17 @@ class Stack:
             return run
         latest = self.ledger.latest_run(drive)
         return latest.run if latest else FIRST_RUN
+
+    def published_run(self, drive: str, wanted: str = "") -> str:
+        """Return the name of a published run: the wanted one, else the latest. CommandError when there is none."""
+        latest = self.ledger.latest_run(drive)
+        if latest is None:
+            raise CommandError(f"stack {self.name!r} has no run of drive {drive!r}: see autolabel status {drive}")
+        names = [f"{number:04d}" for number in range(int(FIRST_RUN), int(latest.run) + 1)]
+        if wanted and wanted not in names:
+            raise CommandError(f"drive {drive!r} has no run {wanted!r}; its runs are: {', '.join(names)}")
+        for run in [wanted] if wanted else reversed(names):
+            if self.ledger.outcome(drive, run) == _PUBLISHED:
+                return run
+        what = f"run {wanted} of drive {drive!r} is not" if wanted else f"no run of drive {drive!r} is"
+        raise CommandError(f"{what} published: see autolabel status {drive}")

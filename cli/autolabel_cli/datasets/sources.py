@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 import msgspec
 
-from autolabel.contracts.drive import FIRST_RUN
 from autolabel.contracts.frames import is_name
 from autolabel.contracts.run_folder import RunFolder
 from autolabel.triage import Certificate
@@ -16,7 +15,6 @@ from autolabel_cli.drives.frame_copies import copies_of
 from autolabel_cli.errors import CommandError
 from autolabel_cli.stack import Stack
 
-_PUBLISHED = "published"
 # A line of a job's manifest has at most 100,000 characters, and comes back with one more label.
 _LONGEST_LINE = 1_000_000
 
@@ -88,23 +86,9 @@ def find_source(text: str, stack: Stack | None) -> Source:
         return Source(path=path)
     if stack is None:
         raise CommandError(f"drive {drive!r} cannot be found without a stack: give --stack")
-    return Source(drive, _published_run(stack, drive, run))
+    return Source(drive, stack.published_run(drive, run))
 
 
 def is_file(text: str) -> bool:
     """Tell whether the text is a path: names of drives hold neither dots nor slashes."""
     return not is_name(text.partition("@")[0])
-
-
-def _published_run(stack: Stack, drive: str, wanted: str) -> str:
-    latest = stack.ledger.latest_run(drive)
-    if latest is None:
-        raise CommandError(f"stack {stack.name!r} has no run of drive {drive!r}: see autolabel status {drive}")
-    names = [f"{number:04d}" for number in range(int(FIRST_RUN), int(latest.run) + 1)]
-    if wanted and wanted not in names:
-        raise CommandError(f"drive {drive!r} has no run {wanted!r}; its runs are: {', '.join(names)}")
-    for run in [wanted] if wanted else reversed(names):
-        if stack.ledger.outcome(drive, run) == _PUBLISHED:
-            return run
-    what = f"run {wanted} of drive {drive!r} is not" if wanted else f"no run of drive {drive!r} is"
-    raise CommandError(f"{what} published: see autolabel status {drive}")

@@ -128,7 +128,7 @@ def _verified_frames(stack: Stack, run: Run, model: Model) -> Labelled:
             f"run {run.run} of drive {run.drive} has no verified frame to fit to (labels of a script do not count): "
             "name a drive that reviewers verified"
         )
-    for frame in _shard_frames(stack, run):
+    for frame in shard_frames(stack, run):
         if frame.key in verified:
             yield frame, verified.pop(frame.key)
 
@@ -140,7 +140,7 @@ def _verified_size(line: ManifestLine, model: Model, run: Run) -> LabelledSize:
 
 
 def _folder_frames(stack: Stack, run: Run, folder: Path) -> Labelled:
-    labelled, frames = read_labelled_folder(folder), list(islice(_shard_frames(stack, run), MAX_FRAMES))
+    labelled, frames = read_labelled_folder(folder), list(islice(shard_frames(stack, run), MAX_FRAMES))
     if len(labelled) != len(frames):
         raise CommandError(
             f"{folder} has {counted(len(labelled), 'frame')} and run {run.run} of drive {run.drive} has {len(frames)}: "
@@ -170,7 +170,8 @@ def _known_frames(stack: Stack, model: Model, frames: Labelled) -> Iterator[Know
     return (known for known in map_in_order(read, frames, _READERS) if known is not None)
 
 
-def _shard_frames(stack: Stack, run: Run) -> Iterator[ShardFrame]:
+def shard_frames(stack: Stack, run: Run) -> Iterator[ShardFrame]:
+    """Yield the frames of a run with their answers, shard by shard."""
     decoder = msgspec.json.Decoder(ShardFrame)
     for shard in read_shards(stack.labels, run.folder):
         yield from map(decoder.decode, stack.labels.lines(shard.key))

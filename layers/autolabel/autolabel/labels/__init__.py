@@ -5,7 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from autolabel.labels.agreement import IGNORE, SAME_OBJECT, WELL_PLACED, corners, pair_boxes, share_in
+    from autolabel.labels.agreement import (
+        IGNORE,
+        SAME_OBJECT,
+        WELL_PLACED,
+        corners,
+        count_agreement,
+        pair_boxes,
+        share_in,
+    )
     from autolabel.labels.detections import Box, Detection, Detections, box_iou
     from autolabel.labels.image_header import ImageHeader, read_header
     from autolabel.labels.image_pixels import as_rgb, open_pixels
@@ -32,6 +40,7 @@ else:
                 "SAME_OBJECT",
                 "WELL_PLACED",
                 "corners",
+                "count_agreement",
                 "pair_boxes",
                 "share_in",
             ),
@@ -90,6 +99,7 @@ __all__ = [
     "as_rgb",
     "box_iou",
     "corners",
+    "count_agreement",
     "current_taxonomy",
     "job_labels",
     "open_pixels",

@@ -1,0 +1,392 @@
+"""Comparison of two models on drives that people verified, from answers that the stack has stored already."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+from msgspec import UNSET
+
+from autolabel.contracts.drive import FIRST_RUN, Run
+from autolabel.contracts.errors import AnswerRefused
+from autolabel.contracts.frames import parse_frame_key
+from autolabel.contracts.verification import AGAIN, BLIND_AUDIT
+from autolabel.contracts.wording import counted
+from autolabel.labelling import FrameLabels, ModelDetections, decode_answer, label_frame
+from autolabel.labels import (
+    IGNORE,
+    SAME_OBJECT,
+    Detection,
+    LabelledBox,
+    LabelledBy,
+    ManifestLine,
+    corners,
+    count_agreement,
+    pair_boxes,
+    read_line,
+)
+from autolabel.models import Model
+from autolabel.streams import map_in_order
+from autolabel_cli.errors import CommandError
+from autolabel_cli.models.catalogue import find_revision
+from autolabel_cli.models.matching import Guess, Verdict, average_precisions, judge
+from autolabel_cli.models.run_calibration import shard_frames
+from autolabel_cli.models.truth import COUNTS, REGION, Truth
+from autolabel_cli.stack import Stack
+
+# Frames of one camera within this many nanoseconds show the same objects: they are one piece of evidence.
+_BLOCK = 5 * 10**9
+# With fewer blocks an interval would be a guess. From this number of drives on, drives are the blocks.
+_LEAST_BLOCKS = 8
+_RESAMPLES, _SEED = 200, 0
+_LEVELS = (2.5, 97.5)
+_FRAMES = 1_000
+_HOUR = 3_600
+_READERS = 16
+# Labels for which a reviewer began with the models' boxes.
+_BEGAN_WITH_MODELS = (LabelledBy.MODEL_AND_PERSON, LabelledBy.SCRIPT)
+_DIGITS = 4
+# A reviewer's edits, as the page reports their seconds, and the same edits as labels.agreement counts them.
+_KINDS = {"add": "added", "delete": "deleted", "move": "moved", "relabel": "relabelled"}
+
+Floats = npt.NDArray[np.float64]
+
+
+class Interval(msgspec.Struct, frozen=True):
+    """A value with its 95 % interval; the ends are None where there is too little to tell."""
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+
+
+class Sides(msgspec.Struct, frozen=True):
+    """A figure of both models, and of the second minus the first."""
+
+    a: Interval
+    b: Interval
+    difference: Interval
+
+
+class ClassSides(Sides, frozen=True, kw_only=True):
+    """The average precision of a class. `objects`: their number in the verified labels."""
+
+    objects: int
+
+
+class ReviewTimes(msgspec.Struct, frozen=True):
+    """What reviewers took: seconds for each frame without its edits, and for each edit that a frame needed."""
+
+    frames: int
+    look: float
+    edits: dict[str, float]
+
+
+class ModelComparison(msgspec.Struct, frozen=True):
+    """The document of `autolabel models compare`. Average precision is COCO's at an IoU of 0.5.
+
+    `blocks`: pieces of evidence that are drawn as one. `edits`: by kind, for each frame, and their `total`. `seconds`
+    and `dollars`: of reviewers for 1,000 frames; None where no seconds are known. `by_script`: frames that a script
+    labelled. `hidden`: frames whose reviewers saw no pre-label, whose labels favour neither model.
+    """
+
+    a: str
+    b: str
+    drives: tuple[str, ...]
+    frames: int
+    blocks: int
+    by_script: int
+    hidden: int
+    ap50: Sides
+    classes: dict[str, ClassSides]
+    edits: dict[str, Sides]
+    times: ReviewTimes | None
+    seconds: Sides | None
+    dollars: Sides | None
+
+    @property
+    def notes(self) -> Iterator[str]:
+        """Yield sentences that say how far the figures hold."""
+        where = f"{counted(self.frames, 'verified frame')} of {counted(len(self.drives), 'drive')}"
+        if self.blocks < _LEAST_BLOCKS:
+            yield f"from {where}: too few for intervals, which need {_LEAST_BLOCKS} drives or stretches of five seconds"
+        else:
+            yield f"from {where}; in brackets 95 % of what {_RESAMPLES} resamples of {self.blocks} stretches give"
+        if self.frames > self.hidden:
+            yield "reviewers began with boxes of the run's models: its labels favour these by some pixels"
+        if self.by_script:
+            yield f"a script labelled {counted(self.by_script, 'frame')}: this says nothing of people"
+        if self.times is None:
+            yield "no reviewed frame has both seconds and an edit: seconds cannot be told"
+
+
+class _Frame(NamedTuple):
+    """A verified frame with what both models make of it."""
+
+    block: str
+    line: ManifestLine
+    labels: tuple[FrameLabels, FrameLabels]
+
+
+class _Evidence:
+    """The sums of each block, drawn again and again: row 0 of each figure is the real one, the others are resamples."""
+
+    def __init__(self, frames: Sequence[_Frame]) -> None:
+        blocks = {block: place for place, block in enumerate(dict.fromkeys(frame.block for frame in frames))}
+        self.blocks = len(blocks)
+        self._places = np.array([blocks[frame.block] for frame in frames])
+        random = np.random.default_rng(_SEED)
+        drawn = random.multinomial(self.blocks, np.full(self.blocks, 1 / self.blocks), _RESAMPLES)
+        self._weights = np.vstack([np.ones(self.blocks, np.intp), drawn])
+
+    def sums(self, values: Floats) -> Floats:
+        """Add up values [frames, n] of the drawn blocks: [1 + resamples, n]."""
+        of_blocks = np.zeros((self.blocks, values.shape[1]))
+        np.add.at(of_blocks, self._places, values)
+        return self._weights @ of_blocks
+
+    def precisions(self, verdicts: Sequence[Verdict]) -> Floats:
+        """Compute the average precision [1 + resamples] of a class; NaN where the drawn blocks have no object of it."""
+        counted = [~verdict.ignored[0] for verdict in verdicts]
+        kept = [verdict.hits[0][chosen] for verdict, chosen in zip(verdicts, counted, strict=True)]
+        scores = [verdict.confidences[chosen] for verdict, chosen in zip(verdicts, counted, strict=True)]
+        confidences, hits = np.concatenate(scores), np.concatenate(kept)
+        places = np.repeat(self._places, [len(one) for one in kept])
+        objects = self.sums(np.array([[verdict.objects] for verdict in verdicts], float))[:, 0]
+        found = []
+        for weights, count in zip(self._weights, objects, strict=True):
+            chosen = np.repeat(np.arange(len(hits)), weights[places])
+            found += average_precisions(confidences[chosen], hits[None, chosen], int(count), [SAME_OBJECT])
+        return np.array(found)
+
+    def sides(self, a: Floats, b: Floats) -> Sides:
+        return Sides(self._interval(a), self._interval(b), self._interval(b - a))
+
+    def _interval(self, drawn: Floats) -> Interval:
+        value = round(float(drawn[0]), _DIGITS)
+        if self.blocks < _LEAST_BLOCKS:
+            return Interval(value)
+        low, high = np.nanpercentile(drawn[1:], _LEVELS)
+        return Interval(value, round(float(low), _DIGITS), round(float(high), _DIGITS))
+
+
+def compare_models(
+    stack: Stack, names: tuple[str, str], drives: Sequence[str], *, scripted: bool, wage: float
+) -> ModelComparison:
+    """Compare two models on the verified frames of drives for which the stack has the answers of both.
+
+    `names`: NAME or NAME.REVISION. `drives`: DRIVE or DRIVE@RUN. `scripted`: whether labels of a script count too.
+    `wage`: dollars that an hour of review costs. CommandError when a drive is not verified, or lacks the answers of a
+    model.
+    """
+    models = find_revision(stack, names[0]), find_revision(stack, names[1])
+    drives = tuple(dict.fromkeys(drives))
+    frames = [frame for drive in drives for frame in _drive_frames(stack, drive, models, scripted)]
+    if len(drives) >= _LEAST_BLOCKS:
+        frames = [frame._replace(block=frame.line.origin.drive) for frame in frames]
+    evidence = _Evidence(frames)
+    everywhere, classes = _precisions(frames, evidence)
+    needed = [
+        evidence.sums(np.array([_needed(_boxes(frame.labels[side].prelabel), frame.line) for frame in frames]))
+        / evidence.sums(np.ones((len(frames), 1)))
+        for side in (0, 1)
+    ]
+    edits = {kind: evidence.sides(needed[0][:, at], needed[1][:, at]) for at, kind in enumerate(_KINDS)}
+    edits["total"] = evidence.sides(needed[0].sum(axis=1), needed[1].sum(axis=1))
+    times = seconds = dollars = None
+    timed = evidence.sums(np.array([_timed(frame.line) for frame in frames]))
+    # Without an edit, nothing tells what edits take.
+    if timed[0, 4:].any():
+        look, costs = _costs(timed)
+        times = ReviewTimes(
+            int(timed[0, 0]),
+            _rounded(look[0]),
+            {kind: _rounded(one) for kind, one in zip(_KINDS, costs[0], strict=True)},
+        )
+        both = [_FRAMES * (look + (of * costs).sum(axis=1)) for of in needed]
+        seconds = evidence.sides(*both)
+        dollars = evidence.sides(*(of * wage / _HOUR for of in both))
+    return ModelComparison(
+        a=models[0].id,
+        b=models[1].id,
+        drives=drives,
+        frames=len(frames),
+        blocks=evidence.blocks,
+        by_script=sum(frame.line.labelled_by_script for frame in frames),
+        hidden=sum(not _shown(frame.line) for frame in frames),
+        ap50=everywhere,
+        classes=classes,
+        edits=edits,
+        times=times,
+        seconds=seconds,
+        dollars=dollars,
+    )
+
+
+def _drive_frames(stack: Stack, drive: str, models: Sequence[Model], scripted: bool) -> Iterator[_Frame]:
+    drive, _, wanted = drive.partition("@")
+    run = stack.ledger.run(drive, stack.published_run(drive, wanted))
+    lines = dict[str, ManifestLine]()
+    for body in stack.labels.lines(run.folder.dataset):
+        line = read_line(body)
+        if line.verified_by_person or (scripted and line.labelled_by_script):
+            lines[line.source_ref.removeprefix(stack.ingest.uri(""))] = line
+    if not lines:
+        raise CommandError(
+            f"run {run.run} of drive {drive} has no frame that a person verified: name a drive that reviewers verified"
+            + ("" if scripted else ", or give --scripted to count labels of a script too")
+        )
+    answers = [_answers(stack, run, model, lines.keys()) for model in models]
+
+    def see(key: str) -> _Frame | None:
+        labels = [
+            _label(stack, run, model, key, of[key], lines[key]) for model, of in zip(models, answers, strict=True)
+        ]
+        if labels[0] is None or labels[1] is None:
+            return None
+        frame = parse_frame_key(key)
+        block = f"{drive}/{frame.camera}/{int(frame.timestamp) // _BLOCK}"
+        return _Frame(block, lines[key], (labels[0], labels[1]))
+
+    both = [key for key in lines if all(key in of for of in answers)]
+    found = [frame for frame in map_in_order(see, both, _READERS) if frame is not None]
+    if not found:
+        raise CommandError(
+            f"no verified frame of drive {drive} has a readable answer of both models: name another drive"
+        )
+    yield from found
+
+
+def _runs(stack: Stack, drive: str) -> Iterator[Run]:
+    """Yield the runs of a drive, the latest first."""
+    latest = stack.ledger.latest_run(drive)
+    for number in range(int(latest.run) if latest else 0, int(FIRST_RUN) - 1, -1):
+        if (run := stack.ledger.find_run(drive, f"{number:04d}")) is not None:
+            yield run
+
+
+def _answers(stack: Stack, run: Run, model: Model, keys: Collection[str]) -> dict[str, str]:
+    """Return the key of the model's answer for each of these frames, from the latest run that asked it."""
+    for other in _runs(stack, run.drive):
+        if model.answers_id in other.asked:
+            return {
+                frame.key: answer.key
+                for frame in shard_frames(stack, other)
+                for answer in frame.answers
+                if answer.model == model.answers_id and answer.key and frame.key in keys
+            }
+    raise CommandError(
+        f"drive {run.drive} has no answers of {model.answers_id}: make this model active, and relabel the drive "
+        f"(autolabel relabel {run.drive})"
+    )
+
+
+def _label(stack: Stack, run: Run, model: Model, key: str, answer: str, line: ManifestLine) -> FrameLabels | None:
+    """Label a frame by one model alone, as a run does it; None when its answer cannot be read."""
+    size, camera = line.size, parse_frame_key(key).camera
+    try:
+        decoded = decode_answer(stack.labels.stream(answer), model, int(size.width), int(size.height))
+    except (AnswerRefused, KeyError):
+        # The run has recorded the failure. The frame is left out for both models.
+        return None
+    found = ModelDetections(model, decoded.detections)
+    mask = run.document.cameras[camera].ego_mask
+    return label_frame([found], camera, int(size.width), int(size.height), labels=frozenset(run.labels), ego_mask=mask)
+
+
+def _precisions(frames: Sequence[_Frame], evidence: _Evidence) -> tuple[Sides, dict[str, ClassSides]]:
+    objects = Counter(box.name for frame in frames for box in frame.line.verified_boxes if box.name != IGNORE)
+    classes, drawn = dict[str, ClassSides](), list[tuple[Floats, Floats]]()
+    for name, count in objects.most_common():
+        a, b = (evidence.precisions(_verdicts(frames, name, side)) for side in (0, 1))
+        drawn.append((a, b))
+        sides = evidence.sides(a, b)
+        classes[name] = ClassSides(sides.a, sides.b, sides.difference, objects=count)
+    if not drawn:
+        raise CommandError("the verified frames have no object: name drives with objects")
+    # Blocks may be drawn that lack a class; the mean is then of the other classes.
+    a, b = (np.nanmean([pair[side] for pair in drawn], axis=0) for side in (0, 1))
+    return evidence.sides(a, b), classes
+
+
+def _verdicts(frames: Sequence[_Frame], name: str, side: int) -> list[Verdict]:
+    return judge(
+        [
+            (
+                [Guess(d.box, d.confidence) for d in frame.labels[side].merged if d.name == name],
+                [
+                    Truth(corners(box), REGION if box.name == IGNORE else COUNTS)
+                    for box in frame.line.verified_boxes
+                    if box.name in (name, IGNORE)
+                ],
+            )
+            for frame in frames
+        ],
+        [SAME_OBJECT],
+    )
+
+
+def _needed(boxes: Sequence[LabelledBox], line: ManifestLine) -> list[float]:
+    """Count the edits of each kind that turn boxes into the verified ones."""
+    counts = count_agreement(pair_boxes(boxes, line.verified_boxes)).values()
+    return [sum(getattr(of, field) for of in counts) for field in _KINDS.values()]
+
+
+def _boxes(detections: Iterable[Detection]) -> list[LabelledBox]:
+    return [
+        LabelledBox(d.name, d.box[0], d.box[1], d.box[2] - d.box[0], d.box[3] - d.box[1], d.confidence)
+        for d in detections
+    ]
+
+
+def _shown(line: ManifestLine) -> bool:
+    """Whether the reviewer saw the pre-label of the line's own run."""
+    origin = line.origin
+    return (
+        origin.triage not in (BLIND_AUDIT, AGAIN) and origin.kept is None and origin.labelled_by in _BEGAN_WITH_MODELS
+    )
+
+
+def _timed(line: ManifestLine) -> list[float]:
+    """Columns: frames, seconds; both of frames without an edit; seconds spent and needed edits by kind."""
+    review = None if line.review is UNSET else line.review
+    if review is None or review.seconds is None or not _shown(line):
+        return [0.0] * (4 + 2 * len(_KINDS))
+    needed = _needed(line.prelabel_boxes, line)
+    spent = [review.edits[kind].seconds if kind in review.edits else 0.0 for kind in _KINDS]
+    untouched = [0.0, 0.0] if any(needed) else [1.0, review.seconds]
+    return [1.0, review.seconds, *untouched, *spent, *needed]
+
+
+def _costs(timed: Floats) -> tuple[Floats, Floats]:
+    """Return the seconds of a look [n] and of a needed edit by kind [n, kinds], from sums of `_timed`.
+
+    An edit is needed when a box was wrong; its seconds are all that reviewers spent on edits of its kind, also on boxes
+    that were good enough. A back-end that does not tell the seconds of edits gives those of a look by untouched frames,
+    and the rest is the edits'. A kind that no frame needed costs the mean of the others.
+    """
+    frames, seconds, untouched, of_untouched = timed.T[:4]
+    spent, needed = timed[:, 4 : 4 + len(_KINDS)], timed[:, 4 + len(_KINDS) :]
+    edits = needed.sum(axis=1)
+    paid = np.where(needed > 0, spent, 0.0)
+    if paid[0].any():
+        look = _shares(seconds - paid.sum(axis=1), frames)
+        mean = _shares(paid.sum(axis=1), edits)
+        return look, np.where(needed > 0, _shares(paid, needed), mean[:, None])
+    look = _shares(of_untouched, untouched)
+    rest = _shares(np.maximum(seconds - look * frames, 0.0), edits)
+    return look, np.repeat(rest[:, None], len(_KINDS), axis=1)
+
+
+def _shares(values: Floats, of: Floats) -> Floats:
+    """Divide; 0 where there is nothing to divide by."""
+    found: Floats = np.divide(values, of, out=np.zeros_like(values), where=of > 0)
+    return found
+
+
+def _rounded(value: float) -> float:
+    return round(float(value), _DIGITS)
