@@ -10,7 +10,7 @@ import click
 
 from autolabel_cli import __version__
 from autolabel_cli.datasets.browsing import browse
-from autolabel_cli.datasets.commands import export
+from autolabel_cli.datasets.commands import differences, export
 from autolabel_cli.drives.commands import fetch, report, upload, watch
 from autolabel_cli.errors import CommandGroup
 from autolabel_cli.evaluation.commands import evaluate
@@ -50,6 +50,7 @@ COMMANDS = (
     deploy,
     destroy,
     browse,
+    differences,
     export,
     models,
     evaluate,

@@ -1,4 +1,4 @@
-"""The command `autolabel export`."""
+"""The commands `autolabel export` and `autolabel diff`."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import get_args
 
 import click
+from rich.markup import escape
+from rich.table import Table
 
 from autolabel.contracts.wording import counted
 from autolabel_cli.completion import complete_sources
@@ -22,11 +24,13 @@ from autolabel_cli.drives.display import RunDisplay
 from autolabel_cli.drives.frame_copies import copies_of
 from autolabel_cli.errors import CommandError
 from autolabel_cli.installation import DATUMARO
-from autolabel_cli.options import stack_option
-from autolabel_cli.output import console
+from autolabel_cli.options import json_option, stack_option
+from autolabel_cli.output import console, print_json, print_table
 from autolabel_cli.stack import Stack
 
 _FILE = click.Path(path_type=Path)
+# Changed frames that `diff` names.
+_SHOWN = 10
 
 
 @click.command()
@@ -183,3 +187,48 @@ def _splitter(shares: str | None, split_file: Path | None, vehicles: Stack | Non
     parsed = parse_shares(shares)
     vehicle_of = None if vehicles is None else lambda drive, run: vehicles.ledger.run(drive, run).document.vehicle
     return Splitter(list(parsed), partial(split_by_hash, shares=parsed), vehicle_of, cut)
+
+
+@click.command("diff")
+@click.argument("old", metavar="OLD", shell_complete=complete_sources)
+@click.argument("new", metavar="NEW", shell_complete=complete_sources)
+@click.option("--to", "page", type=_FILE, help="Write a page with the frames that changed most, an HTML file.")
+@json_option
+@stack_option
+def differences(old: str, new: str, page: Path | None, as_json: bool, stack_name: str) -> None:
+    """Show how the labels of two datasets differ, box by box.
+
+    OLD and NEW are runs such as DRIVE@0001 and DRIVE@0002, drives (for their latest published run), or dataset.manifest
+    files. A frame counts with its final label, else with its pre-label.
+    """
+    # Imported here, because it loads the reports, which other commands do not need.
+    from autolabel_cli.datasets.differences import Differences
+
+    stack = None if is_file(old) and is_file(new) else Stack.find(stack_name)
+    found = Differences(find_source(old, stack), find_source(new, stack), stack)
+    document = found.document()
+    if page:
+        try:
+            page.write_text(found.page(), encoding="utf-8")
+        except OSError as e:
+            raise CommandError(f"{page} cannot be written: {e.strerror}; give another path with --to") from e
+    if as_json:
+        return print_json(document)
+    for sentence in document.said:
+        console.print(sentence, highlight=False, markup=False, soft_wrap=True)
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
+    kinds = ("added", "deleted", "relabelled", "moved", "kept")
+    for column in ("class", *kinds):
+        table.add_column(column, justify="left" if column == "class" else "right")
+    for name, counts in document.classes.items():
+        table.add_row(escape(name), *(f"{getattr(counts, kind):,}" for kind in kinds))
+    print_table(console, table)
+    for one in document.relabelled:
+        console.print(f"{one.old} → {one.new}: {counted(one.boxes, 'box', 'boxes')}", highlight=False, markup=False)
+    for frame in document.changed[:_SHOWN]:
+        console.print(
+            f"{frame.camera} {frame.timestamp}: {frame.counts}", highlight=False, markup=False, soft_wrap=True
+        )
+    if (more := document.frames - document.unchanged - _SHOWN) > 0:
+        console.print(f"and {counted(more, 'more changed frame')}: see --json, or --to for pictures", highlight=False)
+    return None

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from autolabel.reporting.edits import compare
+    from autolabel.reporting.edits import ClassEdits, EditTally, compare, summarise
     from autolabel.reporting.findings import Findings
     from autolabel.reporting.pace import worker_name
-    from autolabel.reporting.report import Gallery, write_report
+    from autolabel.reporting.pictures import Album
+    from autolabel.reporting.ranking import Foremost
+    from autolabel.reporting.report import Gallery, render_differences, write_report
     from autolabel.reporting.summary import MANY_REJECTED, Summary
     from autolabel.reporting.time_errors import TimedIssues, TimedLabel, TimeSearch
 else:
@@ -17,11 +19,19 @@ else:
     __getattr__ = lazy_face(
         __name__,
         {
-            "edits": ("compare",),
+            "edits": (
+                "ClassEdits",
+                "EditTally",
+                "compare",
+                "summarise",
+            ),
             "findings": ("Findings",),
             "pace": ("worker_name",),
+            "pictures": ("Album",),
+            "ranking": ("Foremost",),
             "report": (
                 "Gallery",
+                "render_differences",
                 "write_report",
             ),
             "summary": (
@@ -38,13 +48,19 @@ else:
 
 __all__ = [
     "MANY_REJECTED",
+    "Album",
+    "ClassEdits",
+    "EditTally",
     "Findings",
+    "Foremost",
     "Gallery",
     "Summary",
     "TimeSearch",
     "TimedIssues",
     "TimedLabel",
     "compare",
+    "render_differences",
+    "summarise",
     "worker_name",
     "write_report",
 ]

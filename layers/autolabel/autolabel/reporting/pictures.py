@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 from msgspec import UNSET
@@ -35,6 +35,14 @@ _MAX_ISSUES = 8
 # pictures have few pixels.
 _WIDER, _HIGHER = 3.0, 1.6
 _LEAST_VIEW = 0.25
+
+
+ReadFrame = Callable[[str, str], bytes]
+
+
+def frames_of(ingest: Bucket) -> ReadFrame:
+    """Return what reads the frames of the ingest bucket."""
+    return lambda uri, etag: ingest.read_range(uri.removeprefix(ingest.uri("")), 0, MAX_FRAME_BYTES, etag).body
 
 
 class PictureBox(msgspec.Struct, frozen=True):
@@ -103,10 +111,13 @@ class Comparison(msgspec.Struct, frozen=True):
 
 
 class Album:
-    """Makes pictures of a dataset's lines, of at most `frames` frames. `images`: the frames as data URIs by name."""
+    """Makes pictures of a dataset's lines, of at most `frames` frames. `images`: the frames as data URIs by name.
 
-    def __init__(self, ingest: Bucket, frames: int) -> None:
-        self._ingest = ingest
+    `read` gets a frame's S3 URI and ETag and returns its bytes; it raises ImageRefused.
+    """
+
+    def __init__(self, read: ReadFrame, frames: int) -> None:
+        self._read = read
         self._limit = min(_MAX_PICTURE_BYTES, _PAGE_BYTES // max(1, frames))
         self._names: dict[str, str] = {}
         self.images: dict[str, str] = {}
@@ -142,14 +153,17 @@ class Album:
 
     def edits(self, line: ManifestLine) -> Comparison:
         """Show the pre-label beside the verified label."""
-        changes = compare(line.prelabel_boxes, line.verified_boxes)
+        return self.changes(line, compare(line.prelabel_boxes, line.verified_boxes), ("pre-label", "verified"))
+
+    def changes(self, line: ManifestLine, changes: Sequence[Change], names: tuple[str, str]) -> Comparison:
+        """Show two labels of a frame side by side: before its changes, and after them."""
         # Kept boxes are drawn first, below the others, and left out first if there are too many boxes.
-        changes.sort(key=lambda change: change.kind != KEPT)
+        changes = sorted(changes, key=lambda change: change.kind != KEPT)
         said, changes = _counted(changes), changes[-_MAX_DRAWN:]
         whole = View(0, 0, *_size(line))
         before = tuple(_outline(c.kind, c.predicted, c.predicted.name) for c in changes if c.predicted)
         after = tuple(outline for c in changes for outline in _after(c))
-        return self._comparison(line, (Pane("pre-label", whole, before), Pane("verified", whole, after)), said)
+        return self._comparison(line, (Pane(names[0], whole, before), Pane(names[1], whole, after)), said)
 
     def issues(self, line: ManifestLine, issues: Sequence[LabelIssue]) -> Comparison:
         """Show the verified label with the models' boxes that contradict it, and a close-up of the most suspicious."""
@@ -197,8 +211,7 @@ class Album:
         """Return the name of a line's frame in the album. The frame is read once, at its first use."""
         source = line.source_ref
         if source not in self._names:
-            key = source.removeprefix(self._ingest.uri(""))
-            data = _data_uri(key, line.origin.etag, self._ingest, self._limit)
+            data = _data_uri(source, line.origin.etag, self._read, self._limit)
             name = f"frame-{len(self.images)}" if data else ""
             self._names[source] = name
             if data:
@@ -259,13 +272,13 @@ def _place(box: LabelledBox) -> tuple[str, float, float, float, float]:
     return box.name, box.left, box.top, box.width, box.height
 
 
-def _data_uri(key: str, etag: str, ingest: Bucket, limit: int) -> str:
+def _data_uri(source: str, etag: str, read: ReadFrame, limit: int) -> str:
     """Encode the frame as a JPEG of about `limit` bytes; empty if it cannot be read or decoded, or has changed."""
     from PIL import Image
 
     try:
-        body = ingest.read_range(key, 0, MAX_FRAME_BYTES, etag).body
-        with open_pixels(body, key) as image:
+        body = read(source, etag)
+        with open_pixels(body, source) as image:
             if image.width * image.height > MAX_PIXELS or (
                 image.format != "PNG" and body.count(b"\xff\xda") > MAX_SCANS
             ):

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     import jinja2
 
     from autolabel.labels.manifest import ManifestLine
+    from autolabel.reporting.edits import EditTally
     from autolabel.reporting.findings import Finding, Findings
     from autolabel.reporting.pictures import Comparison, Picture
 
@@ -79,7 +80,7 @@ def write_report(
 ) -> str:
     """Write the run's report into the label bucket, and return its S3 URI. `findings`: None before verification."""
     # Imported here: a cold start pays for Pillow only if the function makes pictures.
-    from autolabel.reporting.pictures import Album
+    from autolabel.reporting.pictures import Album, frames_of
 
     changed = [read_line(one.line) for one in findings.worst()] if findings else []
     with_issues = [(read_line(one.line), one.issues) for one in findings.contradicted()] if findings else []
@@ -87,7 +88,7 @@ def write_report(
     spread = [read_line(line) for line in gallery.lines]
     beside = (line for _, *lines in timed for line in lines if line)
     shown = (*changed, *(line for line, _ in with_issues), *beside, *spread)
-    album = Album(ingest, len({line.source_ref for line in shown}))
+    album = Album(frames_of(ingest), len({line.source_ref for line in shown}))
     worst = [album.edits(line) for line in changed]
     contradicted = [album.issues(line, issues) for line, issues in with_issues]
     out_of_time = [album.in_time(*one) for one in timed]
@@ -124,23 +125,42 @@ def render_report(
     """Render the page as HTML. `issues`: rejected and failed frames with key, reason and detail; `worst`: frames with
     the most changes; `contradicted`: frames with label issues; `out_of_time`: frames that their neighbours contradict;
     `images`: the frames as data URIs by name."""
-    return _template().render(
-        summary=summary,
-        agreement=summary.agreement,
-        pictures=pictures,
-        issues=issues,
-        worst=worst,
-        contradicted=contradicted,
-        out_of_time=out_of_time,
-        images=images or {},
-        colors=current_taxonomy().colors,
-        most=max(summary.classes.values(), default=1),
-        verified=bool(summary.dataset),
-        # Of the dataset, since an earlier label of a person stands in for a script's.
-        people=sum(summary.labelled_by.get(by.value, 0) for by in LabelledBy if by.by_person),
-        scripted=summary.labelled_by.get(LabelledBy.SCRIPT.value, 0),
-        kinds=KIND_MEANINGS,
-        hasty_seconds=HASTY_SECONDS,
+    return (
+        _templates()
+        .get_template("report.html.jinja")
+        .render(
+            summary=summary,
+            agreement=summary.agreement,
+            pictures=pictures,
+            issues=issues,
+            worst=worst,
+            contradicted=contradicted,
+            out_of_time=out_of_time,
+            images=images or {},
+            colors=current_taxonomy().colors,
+            most=max(summary.classes.values(), default=1),
+            verified=bool(summary.dataset),
+            # Of the dataset, since an earlier label of a person stands in for a script's.
+            people=sum(summary.labelled_by.get(by.value, 0) for by in LabelledBy if by.by_person),
+            scripted=summary.labelled_by.get(LabelledBy.SCRIPT.value, 0),
+            kinds=KIND_MEANINGS,
+            hasty_seconds=HASTY_SECONDS,
+        )
+    )
+
+
+def render_differences(
+    sides: tuple[str, str],
+    said: Sequence[str],
+    tally: EditTally,
+    pictures: Sequence[Comparison],
+    images: Mapping[str, str],
+) -> str:
+    """Render the differences of two datasets as HTML. `said`: sentences above the table; `pictures`: of frames."""
+    return (
+        _templates()
+        .get_template("differences.html.jinja")
+        .render(sides=sides, said=said, tally=tally, pictures=pictures, images=images, colors=current_taxonomy().colors)
     )
 
 
@@ -151,7 +171,7 @@ def _in_time(finding: Finding) -> tuple[ManifestLine | None, ManifestLine, Manif
 
 
 @cache
-def _template() -> jinja2.Template:
+def _templates() -> jinja2.Environment:
     # Imported here: a cold start pays for it only if the function writes a report.
     import jinja2
 
@@ -163,7 +183,7 @@ def _template() -> jinja2.Template:
         lstrip_blocks=True,
     )
     environment.globals["counted"] = counted
-    return environment.get_template("report.html.jinja")
+    return environment
 
 
 def _first_lines(label_bucket: Bucket, key: str) -> list[dict[str, str]]:
