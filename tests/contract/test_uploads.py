@@ -68,8 +68,9 @@ def log(tmp_path: Path) -> Path:
         ((), VerifyAll()),
         (("--policy", "doubtful"), VerifyUncertain()),
         (("--policy", "key-frames"), VerifyKeyFrames()),
+        (("--verification", '{"policy": "all", "task": "tracks"}'), VerifyAll(task="tracks")),
     ],
-    ids=["none", "doubtful", "key-frames"],
+    ids=["none", "doubtful", "key-frames", "tracks"],
 )
 def test_a_drive_is_closed_under_the_policy_that_was_asked_for(
     stack: Stack, recording: Path, options: tuple[str, ...], policy: Policy
@@ -79,6 +80,19 @@ def test_a_drive_is_closed_under_the_policy_that_was_asked_for(
     body = stack.ingest.read("drives/d1/drive.json")
     assert body is not None
     assert parse_drive_document(body, "drives/d1/drive.json").verification == policy
+
+
+@pytest.mark.parametrize(
+    "verification",
+    ['{"policy": "all", "task": "lines"}', '{"policy": "key-frames", "task": "tracks"}', "all", '{"policy": "all"} {}'],
+)
+def test_a_verification_that_drive_json_cannot_have_is_refused_before_anything_is_uploaded(
+    stack: Stack, recording: Path, verification: str
+) -> None:
+    done = upload(recording, "--verification", verification)
+    assert done.exit_code == 2
+    assert "--verification" in done.output
+    assert uploaded(stack) == []
 
 
 def test_files_that_are_no_frames_are_counted_and_the_first_are_named(

@@ -8,6 +8,8 @@ from pathlib import Path
 import click
 import msgspec
 
+from autolabel.contracts.drive import parse_drive_document
+from autolabel.contracts.errors import DocumentRefused
 from autolabel.contracts.frames import LOG_DOCUMENT
 from autolabel.contracts.logs import LogDocument, parse_selection, parse_start
 from autolabel.contracts.verification import Policy, VerifyAll, VerifyKeyFrames, VerifyUncertain
@@ -76,6 +78,12 @@ _POLICIES: dict[str, Policy] = {"all": VerifyAll(), "doubtful": VerifyUncertain(
     show_default=True,
     help="Frames that reviewers verify: all; uncertain frames, unproven classes and audits; or key frames.",
 )
+@click.option(
+    "--verification",
+    callback=lambda _context, _option, text: _verification(text),
+    metavar="JSON",
+    help='Instead of --policy, the `verification` of drive.json: {"policy": "all", "task": "tracks"}.',
+)
 @click.option("--late", is_flag=True, help="Add frames to a drive that is closed already; its drive.json stays.")
 @click.option("--extract", is_flag=True, help="Extract a log on this machine, and upload only its frames.")
 @click.option("--partial", is_flag=True, help="With --extract, close the drive even if parts of a log cannot be read.")
@@ -92,6 +100,7 @@ def upload(
     notes: tuple[str, ...],
     limit: int | None,
     policy: str,
+    verification: Policy | None,
     late: bool,
     extract: bool,
     partial: bool,
@@ -116,9 +125,12 @@ def upload(
     frames.
     """
     check_names(drive, camera or DEFAULT_CAMERA)
-    if late and (models or notes or policy != "all"):
-        raise CommandError("--late leaves drive.json as it is: leave out --model, --note and --policy")
-    described = LogDocument(vehicle, models=models or None, verification=_POLICIES[policy], notes=notes)
+    if verification and policy != "all":
+        raise CommandError("--verification names the policy: leave out --policy")
+    if late and (models or notes or policy != "all" or verification):
+        raise CommandError("--late leaves drive.json as it is: leave out --model, --note, --policy and --verification")
+    chosen = verification or _POLICIES[policy]
+    described = LogDocument(vehicle, models=models or None, verification=chosen, notes=notes)
     logs = None if extract else find_logs(source)
     stack = Stack.find(stack_name) if logs else None
     # Older stacks extract no logs.
@@ -211,6 +223,17 @@ def _start(text: str | None) -> int:
     try:
         return parse_start(text) if text else 0
     except ValueError as e:
+        raise click.BadParameter(str(e)) from e
+
+
+def _verification(text: str | None) -> Policy | None:
+    """Read the option --verification by the rules of drive.json; None without it."""
+    if text is None:
+        return None
+    body = b'{"vehicle": "v", "cameras": {"c": {}}, "verification": %s}' % text.encode()
+    try:
+        return parse_drive_document(body, "--verification").verification
+    except DocumentRefused as e:
         raise click.BadParameter(str(e)) from e
 
 

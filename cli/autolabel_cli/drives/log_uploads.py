@@ -127,8 +127,8 @@ def check_described(folder: Path, described: LogDocument) -> None:
     """CommandError if the command's options describe logs whose folder has a recording.json."""
     if described != LogDocument():
         raise CommandError(
-            f"{folder / LOG_DOCUMENT} describes the logs: leave out --vehicle, --model, --note and --policy, and write "
-            "them into it"
+            f"{folder / LOG_DOCUMENT} describes the logs: leave out --vehicle, --model, --note, --policy and "
+            "--verification, and write them into it"
         )
 
 
