@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,7 +37,7 @@ _FILE = click.Path(path_type=Path)
 
 @click.group(cls=CommandGroup)
 def models() -> None:
-    """Add, list, show, remove, restore, calibrate, compare and test models."""
+    """Add, list, show, remove, restore, calibrate, compare, switch and test models."""
 
 
 @models.command("add")
@@ -310,6 +311,47 @@ def compare(
     for note in found.notes:
         console.print(note, highlight=False, markup=False, soft_wrap=True)
     return None
+
+
+@models.command("switch")
+@click.argument("old", shell_complete=complete_models)
+@click.argument("new", shell_complete=complete_models)
+@click.option(
+    "--drive",
+    "drives",
+    required=True,
+    multiple=True,
+    metavar="DRIVE[@RUN]",
+    shell_complete=complete_drives,
+    help="Drive with blind audits that NEW was not trained on; at least eight.",
+)
+@json_option
+@stack_option
+def switch(old: str, new: str, drives: tuple[str, ...], as_json: bool, stack_name: str) -> None:
+    """Label new drives with the model NEW instead of OLD, if NEW is better on held-out drives.
+
+    Better means fewer edits for a frame, by an exact sign-flip test over drives. Only frames count whose reviewers saw
+    no boxes of models. Each candidate that the same drives judge must pass a stricter test than the one before, and a
+    fifth is refused.
+    """
+    # Imported here, because it loads numpy and pycocotools, which no other command needs.
+    from autolabel_cli.models.switching import switch_model
+
+    found = switch_model(Stack.find(stack_name), old, new, drives, datetime.now(UTC))
+    if as_json:
+        print_json(found)
+    else:
+        table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
+        for column in ("drive", "frames", f"edits of {found.old}", f"edits of {found.new}"):
+            table.add_column(column, justify="left" if column == "drive" else "right")
+        for one in found.drives:
+            table.add_row(one.drive, f"{one.frames:,}", f"{one.old:.2f}", f"{one.new:.2f}")
+        print_table(console, table)
+    said = f"p = {found.p:.4f}; candidate {found.attempt} of these drives needs at most {found.level:.4f}"
+    if not found.switched:
+        raise CommandError(f"{found.new} is not switched on: {said}")
+    if not as_json:
+        console.print(f"{found.new} labels new drives instead of {found.old}: {said}", highlight=False, markup=False)
 
 
 @models.command("test")

@@ -124,18 +124,29 @@ class ModelComparison(msgspec.Struct, frozen=True):
             yield "no reviewed frame has both seconds and an edit: seconds cannot be told"
 
 
-class _Frame(NamedTuple):
+class ComparedFrame(NamedTuple):
     """A verified frame with what both models make of it."""
 
     block: str
     line: ManifestLine
     labels: tuple[FrameLabels, FrameLabels]
 
+    @property
+    def hidden(self) -> bool:
+        """Whether the reviewer saw no boxes of models, so that the label favours none."""
+        origin = self.line.origin
+        drawn = origin.triage == BLIND_AUDIT or origin.labelled_by == LabelledBy.PERSON
+        return self.line.judges_prelabel and drawn
+
+    def needed(self, side: int) -> list[float]:
+        """Count the edits of each kind that turn the boxes of a model into the verified ones."""
+        return _needed(_boxes(self.labels[side].prelabel), self.line)
+
 
 class _Evidence:
     """The sums of each block, drawn again and again: row 0 of each figure is the real one, the others are resamples."""
 
-    def __init__(self, frames: Sequence[_Frame]) -> None:
+    def __init__(self, frames: Sequence[ComparedFrame]) -> None:
         blocks = {block: place for place, block in enumerate(dict.fromkeys(frame.block for frame in frames))}
         self.blocks = len(blocks)
         self._places = np.array([blocks[frame.block] for frame in frames])
@@ -185,14 +196,13 @@ def compare_models(
     """
     models = find_revision(stack, names[0]), find_revision(stack, names[1])
     drives = tuple(dict.fromkeys(drives))
-    frames = [frame for drive in drives for frame in _drive_frames(stack, drive, models, scripted)]
+    frames = [frame for drive in drives for frame in compared_frames(stack, drive, models, scripted=scripted)]
     if len(drives) >= _LEAST_BLOCKS:
         frames = [frame._replace(block=frame.line.origin.drive) for frame in frames]
     evidence = _Evidence(frames)
     everywhere, classes = _precisions(frames, evidence)
     needed = [
-        evidence.sums(np.array([_needed(_boxes(frame.labels[side].prelabel), frame.line) for frame in frames]))
-        / evidence.sums(np.ones((len(frames), 1)))
+        evidence.sums(np.array([frame.needed(side) for frame in frames])) / evidence.sums(np.ones((len(frames), 1)))
         for side in (0, 1)
     ]
     edits = {kind: evidence.sides(needed[0][:, at], needed[1][:, at]) for at, kind in enumerate(_KINDS)}
@@ -217,7 +227,7 @@ def compare_models(
         frames=len(frames),
         blocks=evidence.blocks,
         by_script=sum(frame.line.labelled_by_script for frame in frames),
-        hidden=sum(not _shown(frame.line) for frame in frames),
+        hidden=sum(frame.hidden for frame in frames),
         ap50=everywhere,
         classes=classes,
         edits=edits,
@@ -227,7 +237,10 @@ def compare_models(
     )
 
 
-def _drive_frames(stack: Stack, drive: str, models: Sequence[Model], scripted: bool) -> Iterator[_Frame]:
+def compared_frames(
+    stack: Stack, drive: str, models: Sequence[Model], *, scripted: bool = False
+) -> Iterator[ComparedFrame]:
+    """Yield the verified frames of a drive that both models have answered. CommandError when there is none."""
     drive, _, wanted = drive.partition("@")
     run = stack.ledger.run(drive, stack.published_run(drive, wanted))
     lines = dict[str, ManifestLine]()
@@ -242,7 +255,7 @@ def _drive_frames(stack: Stack, drive: str, models: Sequence[Model], scripted: b
         )
     answers = [_answers(stack, run, model, lines.keys()) for model in models]
 
-    def see(key: str) -> _Frame | None:
+    def see(key: str) -> ComparedFrame | None:
         labels = [
             _label(stack, run, model, key, of[key], lines[key]) for model, of in zip(models, answers, strict=True)
         ]
@@ -250,7 +263,7 @@ def _drive_frames(stack: Stack, drive: str, models: Sequence[Model], scripted: b
             return None
         frame = parse_frame_key(key)
         block = f"{drive}/{frame.camera}/{int(frame.timestamp) // _BLOCK}"
-        return _Frame(block, lines[key], (labels[0], labels[1]))
+        return ComparedFrame(block, lines[key], (labels[0], labels[1]))
 
     both = [key for key in lines if all(key in of for of in answers)]
     found = [frame for frame in map_in_order(see, both, _READERS) if frame is not None]
@@ -298,7 +311,7 @@ def _label(stack: Stack, run: Run, model: Model, key: str, answer: str, line: Ma
     return label_frame([found], camera, int(size.width), int(size.height), labels=frozenset(run.labels), ego_mask=mask)
 
 
-def _precisions(frames: Sequence[_Frame], evidence: _Evidence) -> tuple[Sides, dict[str, ClassSides]]:
+def _precisions(frames: Sequence[ComparedFrame], evidence: _Evidence) -> tuple[Sides, dict[str, ClassSides]]:
     objects = Counter(box.name for frame in frames for box in frame.line.verified_boxes if box.name != IGNORE)
     classes, drawn = dict[str, ClassSides](), list[tuple[Floats, Floats]]()
     for name, count in objects.most_common():
@@ -313,7 +326,7 @@ def _precisions(frames: Sequence[_Frame], evidence: _Evidence) -> tuple[Sides, d
     return evidence.sides(a, b), classes
 
 
-def _verdicts(frames: Sequence[_Frame], name: str, side: int) -> list[Verdict]:
+def _verdicts(frames: Sequence[ComparedFrame], name: str, side: int) -> list[Verdict]:
     return judge(
         [
             (
