@@ -77,6 +77,7 @@ def evaluate() -> None:
     "--dataset", metavar="DRIVE", help="Score a drive, a run such as DRIVE@0002, or a dataset.manifest file instead."
 )
 @_level
+@click.option("--intervals", is_flag=True, help="Add the 95 % interval of AP50, by 200 draws of the frames.")
 @json_option
 @stack_option
 def boxes(
@@ -85,6 +86,7 @@ def boxes(
     models: str | None,
     dataset: str | None,
     level: str | None,
+    intervals: bool,
     as_json: bool,
     stack_name: str,
 ) -> None:
@@ -124,6 +126,7 @@ def boxes(
             label,
             LEVELS[chosen],
             lambda count, total: display.count("frames", count, total) if display else None,
+            intervals=intervals,
         )
     if as_json:
         return print_json(_document(evaluation, labels, form, chosen))
@@ -450,6 +453,8 @@ def _document(evaluation: Evaluation, labels: LabelledFolder, form: str, level: 
         dict(labels.unknown.most_common()),
         dict(evaluation.left_out.most_common()),
         scores.get(FINAL, msgspec.UNSET),
+        evaluation.intervals or msgspec.UNSET,
+        evaluation.differences or msgspec.UNSET,
     )
 
 
@@ -462,7 +467,9 @@ def _show(evaluation: Evaluation, labels: LabelledFolder, title: str) -> None:
         best = evaluation.best_alone(name)
         for index, (system, of) in enumerate(evaluation.scores.items()):
             scores = of[name]
-            shown = (_share(s) for s in (scores.ap50, scores.ap70, scores.precision, scores.recall))
+            shown = [_share(s) for s in (scores.ap50, scores.ap70, scores.precision, scores.recall)]
+            if ends := evaluation.intervals.get(system, {}).get(name):
+                shown[0] += f" ({ends[0]:.3f} to {ends[1]:.3f})"
             first = (name, str(scores.objects)) if not index else ("", "")
             table.add_row(*first, system + (" *" if system == best else ""), *shown)
     print_table(console, table)

@@ -30,7 +30,8 @@ class BestAlone(Scores, frozen=True, kw_only=True):
 class EvaluationDocument(msgspec.Struct, frozen=True):
     """The document of `evaluate boxes`. Scores are by class, edits by system.
 
-    `final`: of a dataset's final labels only.
+    `final`: of a dataset's final labels only. With --intervals, by system and class: `ap50_intervals`, the ends of
+    95 %, and `ap50_differences`, the same of the system minus the first.
     """
 
     frames: int
@@ -42,6 +43,8 @@ class EvaluationDocument(msgspec.Struct, frozen=True):
     unknown_classes: dict[str, int]
     left_out: dict[str, int]
     final: Mapping[str, Scores] | msgspec.UnsetType = msgspec.UNSET
+    ap50_intervals: Mapping[str, Mapping[str, tuple[float, float]]] | msgspec.UnsetType = msgspec.UNSET
+    ap50_differences: Mapping[str, Mapping[str, tuple[float, float]]] | msgspec.UnsetType = msgspec.UNSET
 
 
 class TrackScores(msgspec.Struct, frozen=True):

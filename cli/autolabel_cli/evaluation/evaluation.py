@@ -19,7 +19,7 @@ from autolabel_cli.evaluation.objects import LabelledObject, ScoredClass, scored
 from autolabel_cli.evaluation.scores import AT, IOUS, Tally, rounded
 from autolabel_cli.evaluation.systems import FINAL, FUSED, LabelFrame
 from autolabel_cli.models.kitti import GROUPS, Level
-from autolabel_cli.models.matching import Guess, Verdict, judge
+from autolabel_cli.models.matching import Guess, Verdict, interval, judge
 from autolabel_cli.models.truth import Truth
 
 # Frames that are matched at once: one at a time takes longer, and more take memory.
@@ -31,13 +31,16 @@ _MOST_THREADS = 8
 class Evaluation(NamedTuple):
     """Result for a folder: scores by system and class, and mean edits of a frame by system.
 
-    `left_out`: images, labels and boxes that were not scored, by reason.
+    `left_out`: images, labels and boxes that were not scored, by reason. `intervals`: 95 % of the average precision at
+    AT, by system and class; `differences`: of the same minus that of the first system.
     """
 
     frames: int
     scores: Mapping[str, Mapping[str, Scores]]
     edits: Mapping[str, Mapping[str, float]]
     left_out: Counter[str]
+    intervals: Mapping[str, Mapping[str, tuple[float, float]]] = {}
+    differences: Mapping[str, Mapping[str, tuple[float, float]]] = {}
 
     @property
     def alone(self) -> list[str]:
@@ -55,11 +58,17 @@ class _Seen(NamedTuple):
 
 
 def evaluate_folder(
-    folder: LabelledFolder, label: LabelFrame, level: Level, tell: Callable[[int, int], None]
+    folder: LabelledFolder,
+    label: LabelFrame,
+    level: Level,
+    tell: Callable[[int, int], None],
+    *,
+    intervals: bool = False,
 ) -> Evaluation:
     """Label every frame of a folder and score the labels. `tell(count, total)` gets the progress.
 
-    Memory grows by some kilobytes for each frame. CommandError when no frame can be scored.
+    `intervals`: draw the frames again and again, which takes seconds for some hundred frames. Memory grows by some
+    kilobytes for each frame. CommandError when no frame can be scored.
     """
     classes = scored_classes(folder.labelled)
     tallies = defaultdict[str, dict[str, Tally]](lambda: {name: Tally() for name in classes})
@@ -99,7 +108,20 @@ def evaluate_folder(
         | {"total": rounded(of.total() / frames) or 0.0}
         for system, of in edits.items()
     }
-    return Evaluation(frames, found, means, left_out)
+    evaluation = Evaluation(frames, found, means, left_out)
+    if not intervals:
+        return evaluation
+    drawn = {
+        system: {name: tallies[system][name].resampled() for name in of if of[name].objects}
+        for system, of in found.items()
+    }
+    first = next(iter(drawn.values()))
+    return evaluation._replace(
+        intervals={system: {name: interval(one) for name, one in of.items()} for system, of in drawn.items()},
+        differences={
+            system: {name: interval(one - first[name]) for name, one in of.items()} for system, of in drawn.items()
+        },
+    )
 
 
 def _add(

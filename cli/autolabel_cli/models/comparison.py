@@ -33,7 +33,7 @@ from autolabel.models import Model
 from autolabel.streams import map_in_order
 from autolabel_cli.errors import CommandError
 from autolabel_cli.models.catalogue import find_revision
-from autolabel_cli.models.matching import Guess, Verdict, average_precisions, judge
+from autolabel_cli.models.matching import RESAMPLES, Guess, Verdict, draws, interval, judge, resampled_precisions
 from autolabel_cli.models.run_calibration import shard_frames
 from autolabel_cli.models.truth import COUNTS, REGION, Truth
 from autolabel_cli.stack import Stack
@@ -42,8 +42,6 @@ from autolabel_cli.stack import Stack
 _BLOCK = 5 * 10**9
 # With fewer blocks an interval would be a guess. From this number of drives on, drives are the blocks.
 _LEAST_BLOCKS = 8
-_RESAMPLES, _SEED = 200, 0
-_LEVELS = (2.5, 97.5)
 _FRAMES = 1_000
 _HOUR = 3_600
 _READERS = 16
@@ -115,7 +113,7 @@ class ModelComparison(msgspec.Struct, frozen=True):
         if self.blocks < _LEAST_BLOCKS:
             yield f"from {where}: too few for intervals, which need {_LEAST_BLOCKS} drives or stretches of five seconds"
         else:
-            yield f"from {where}; in brackets 95 % of what {_RESAMPLES} resamples of {self.blocks} stretches give"
+            yield f"from {where}; in brackets 95 % of what {RESAMPLES} resamples of {self.blocks} stretches give"
         if self.frames > self.hidden:
             yield "reviewers began with boxes of the run's models: its labels favour these by some pixels"
         if self.by_script:
@@ -150,9 +148,7 @@ class _Evidence:
         blocks = {block: place for place, block in enumerate(dict.fromkeys(frame.block for frame in frames))}
         self.blocks = len(blocks)
         self._places = np.array([blocks[frame.block] for frame in frames])
-        random = np.random.default_rng(_SEED)
-        drawn = random.multinomial(self.blocks, np.full(self.blocks, 1 / self.blocks), _RESAMPLES)
-        self._weights = np.vstack([np.ones(self.blocks, np.intp), drawn])
+        self._weights = draws(self.blocks)
 
     def sums(self, values: Floats) -> Floats:
         """Add up values [frames, n] of the drawn blocks: [1 + resamples, n]."""
@@ -167,12 +163,9 @@ class _Evidence:
         scores = [verdict.confidences[chosen] for verdict, chosen in zip(verdicts, counted, strict=True)]
         confidences, hits = np.concatenate(scores), np.concatenate(kept)
         places = np.repeat(self._places, [len(one) for one in kept])
-        objects = self.sums(np.array([[verdict.objects] for verdict in verdicts], float))[:, 0]
-        found = []
-        for weights, count in zip(self._weights, objects, strict=True):
-            chosen = np.repeat(np.arange(len(hits)), weights[places])
-            found += average_precisions(confidences[chosen], hits[None, chosen], int(count), [SAME_OBJECT])
-        return np.array(found)
+        objects = np.zeros(self.blocks)
+        np.add.at(objects, self._places, [verdict.objects for verdict in verdicts])
+        return resampled_precisions(confidences, hits, places, objects, self._weights, SAME_OBJECT)
 
     def sides(self, a: Floats, b: Floats) -> Sides:
         return Sides(self._interval(a), self._interval(b), self._interval(b - a))
@@ -181,8 +174,8 @@ class _Evidence:
         value = round(float(drawn[0]), _DIGITS)
         if self.blocks < _LEAST_BLOCKS:
             return Interval(value)
-        low, high = np.nanpercentile(drawn[1:], _LEVELS)
-        return Interval(value, round(float(low), _DIGITS), round(float(high), _DIGITS))
+        low, high = interval(drawn)
+        return Interval(value, round(low, _DIGITS), round(high, _DIGITS))
 
 
 def compare_models(

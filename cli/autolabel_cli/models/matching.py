@@ -22,6 +22,8 @@ from autolabel_cli.models.truth import COUNTS, REGION, Truth
 # Detectors give some hundred detections for a frame. COCO's limit of 100 would hide false alarms.
 _MOST_DETECTIONS = 3_000
 _ROUNDING = 1e-12
+# Draws of an interval, the same in each command.
+RESAMPLES, _SEED = 200, 0
 
 
 class Guess(NamedTuple):
@@ -100,6 +102,39 @@ def average_precisions(
         evaluation.accumulate()
     # pycocotools gives -1 where no object counts.
     return [float(at.mean()) if objects else np.nan for at in evaluation.eval["precision"][:, :, 0, 0, 0]]
+
+
+def resampled_precisions(
+    confidences: npt.NDArray[np.float64],
+    hits: npt.NDArray[np.bool_],
+    places: npt.NDArray[np.intp],
+    objects: npt.NDArray[np.float64],
+    weights: npt.NDArray[np.intp],
+    iou: float,
+) -> npt.NDArray[np.float64]:
+    """Compute the average precision [draws] of guesses [n] whose blocks are drawn again and again.
+
+    `places` [n]: the block of each guess. `objects` [blocks]: their number that counts. `weights` [draws, blocks]: how
+    often each draw has a block. NaN for a draw without objects.
+    """
+    found = []
+    for drawn in weights:
+        chosen = np.repeat(np.arange(len(hits)), drawn[places])
+        found += average_precisions(confidences[chosen], hits[None, chosen], int(drawn @ objects), [iou])
+    return np.array(found)
+
+
+def draws(blocks: int) -> npt.NDArray[np.intp]:
+    """Draw blocks with replacement: how often each draw has a block. The first draw is the blocks themselves."""
+    random = np.random.default_rng(_SEED)
+    drawn = random.multinomial(blocks, np.full(blocks, 1 / blocks), RESAMPLES)
+    return np.vstack([np.ones(blocks, np.intp), drawn])
+
+
+def interval(drawn: npt.NDArray[np.float64]) -> tuple[float, float]:
+    """Return the 95 % interval of a figure [draws], without its first draw; NaN draws do not count."""
+    low, high = np.nanpercentile(drawn[1:], (2.5, 97.5))
+    return float(low), float(high)
 
 
 def _annotation(index: int, image: int, box: Box, area: float) -> dict[str, Any]:

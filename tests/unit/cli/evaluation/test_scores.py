@@ -11,7 +11,7 @@ from faster_coco_eval import COCO, COCOeval_faster
 
 from autolabel.labels import Box
 from autolabel_cli.evaluation.scores import AT, IOUS, Scores, Tally
-from autolabel_cli.models.matching import Guess, average_precisions, judge
+from autolabel_cli.models.matching import Guess, average_precisions, interval, judge
 from autolabel_cli.models.truth import COUNTS, REGION, Truth
 
 Frames = list[tuple[list[Guess], list[Truth]]]
@@ -88,6 +88,15 @@ def test_average_precision_equals_that_of_another_scorer(seed: int) -> None:
 def test_scores_do_not_depend_on_the_batches(size: int) -> None:
     frames = _random_frames(1)
     assert _scored(frames, size) == _scored(frames, len(frames))
+
+
+def test_the_first_draw_is_the_frames_themselves_and_the_interval_holds_it() -> None:
+    frames, tally = _random_frames(1), Tally()
+    tally.add(judge(frames, IOUS), judge(frames, [AT]))
+    drawn = tally.resampled()
+    low, high = interval(drawn)
+    assert drawn[0] == pytest.approx(tally.scores().ap50, abs=1e-4)
+    assert low < drawn[0] < high
 
 
 def test_precision_and_recall_are_those_of_all_pre_labels() -> None:
