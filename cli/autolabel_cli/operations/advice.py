@@ -285,6 +285,9 @@ def _next_of_running(status: DriveStatus, run: RunStatus) -> str:
     if run.projects:
         projects = ", ".join(project.project for project in run.projects)
         return f"label the open frames in Label Studio (project {projects}); the run then continues by itself"
+    if asked := [job for job in run.jobs if job.status == "InProgress"]:
+        where = f"at {asked[0].portal}" if asked[0].portal else "at the portal of the work team"
+        return f"label the open {asked[0].unit}s {where}; the run then continues by itself"
     return "wait"
 
 

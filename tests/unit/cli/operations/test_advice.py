@@ -169,12 +169,12 @@ SITUATIONS: dict[str, tuple[DriveStatus, list[str], str]] = {
     "people at work": (
         running("Verify", jobs=(PEOPLE,)),
         ["reviewers: 3 of 10 frames done (labelling job d1-0001-000-1)"],
-        "wait",
+        "label the open frames at the portal of the work team; the run then continues by itself",
     ),
     "people at work on tracks": (
         running("Verify", jobs=(msgspec.structs.replace(PEOPLE, unit="strip", hourly=0.5),)),
         ["reviewers: 3 of 10 strips done, less than 1 strip an hour so far (labelling job d1-0001-000-1)"],
-        "wait",
+        "label the open strips at the portal of the work team; the run then continues by itself",
     ),
     "a work team at its portal": (
         running("Verify", jobs=(TEAM,)),
@@ -182,7 +182,7 @@ SITUATIONS: dict[str, tuple[DriveStatus, list[str], str]] = {
             "reviewers in work team night-shift at https://x.labeling.eu-west-1.sagemaker.aws: "
             "3 of 10 frames done, 1 frame an hour so far (labelling job d1-0001-000-1)"
         ],
-        "wait",
+        "label the open frames at https://x.labeling.eu-west-1.sagemaker.aws; the run then continues by itself",
     ),
     "a work team with several jobs, and a slow one": (
         running("Verify", jobs=(TEAM, at_work(TEAM, "d1-0001-001-1", hourly=1_200.4), at_work(SLOW, "d1-0001-002-1"))),
@@ -192,7 +192,7 @@ SITUATIONS: dict[str, tuple[DriveStatus, list[str], str]] = {
             "reviewers in work team day-shift: 3 of 10 frames done, less than 1 frame an hour so far "
             "(labelling job d1-0001-002-1)",
         ],
-        "wait",
+        "label the open frames at https://x.labeling.eu-west-1.sagemaker.aws; the run then continues by itself",
     ),
     "people at work beside a job that was stopped": (
         running("Verify", jobs=(PEOPLE, STOPPED_JOB)),
