@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from local.cloud.faults.board import FAULT_BOARD
     from local.cloud.faults.fault import FAULT_KINDS, Fault, FaultError
     from local.cloud.launcher import CloudError, EmbeddedCloud
+    from local.cloud.metering.meter import Usage, used_between
     from local.cloud.process_tree import session_members
     from local.cloud.stepfunctions.jsonata_templates import Evaluation
     from local.records import UnreadableState
@@ -61,17 +62,20 @@ __all__ = [
     "TrackedBox",
     "Tracks",
     "UnreadableState",
+    "Usage",
     "Verdict",
     "VideoFrame",
     "VideoSequence",
     "keep_every_box",
     "session_members",
+    "used_between",
 ]
 
 _EXPORTS = {
     "local.cloud.faults.board": ("FAULT_BOARD",),
     "local.cloud.faults.fault": ("FAULT_KINDS", "Fault", "FaultError"),
     "local.cloud.launcher": ("CloudError", "EmbeddedCloud"),
+    "local.cloud.metering.meter": ("Usage", "used_between"),
     "local.cloud.process_tree": ("session_members",),
     "local.cloud.stepfunctions.jsonata_templates": ("Evaluation",),
     "local.sagemaker.ground_truth.annotators": (

@@ -36,6 +36,8 @@ class CloudSettings:
         the caller of the API may do everything.
     faults: the cloud injects faults on demand (local/cloud/faults). Faults of calls need enforce_iam, because callers
         are told apart by their roles.
+    meter: the cloud counts what AWS would bill (local/cloud/metering). Callers of requests are told apart only with
+        enforce_iam.
     keep: the cloud keeps its state in its folder, and begins with the state that the cloud before it kept there
         (local/cloud/keeping).
     """
@@ -49,6 +51,7 @@ class CloudSettings:
     max_workers: int = 8
     enforce_iam: bool = False
     faults: bool = False
+    meter: bool = False
     keep: bool = False
 
     def __post_init__(self) -> None:

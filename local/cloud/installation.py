@@ -30,10 +30,14 @@ from local.cloud.faults.control import install_control
 from local.cloud.faults.deliveries import Deliveries
 from local.cloud.faults.invocations import Invocations
 from local.cloud.function_urls import install_function_urls
+from local.cloud.functions.worker import Worker
 from local.cloud.json_service import Handler, serve
 from local.cloud.keeping.keeper import Keeper
 from local.cloud.lambda_runtime import LambdaRuntime
 from local.cloud.log_patterns import install_log_patterns
+from local.cloud.metering.meter import Meter
+from local.cloud.metering.request_meter import RequestMeter
+from local.cloud.metering.work_meter import WorkMeter
 from local.cloud.permissions import guard_sagemaker, install_permissions
 from local.cloud.resource_policies import install_resource_policies
 from local.cloud.role_credentials import role_credentials
@@ -58,7 +62,10 @@ def install(boot: Boot, stopping: threading.Event) -> Callable[[], None]:
         keeper = Keeper(boot.kept, stopping) if boot.settings.keep else None
         kept = keeper.records if keeper else Records()
         invocations = Invocations(FAULT_BOARD)
-        runtime = LambdaRuntime(boot, invocations.invoke) if boot.settings.faults else LambdaRuntime(boot)
+        invoke = invocations.invoke if boot.settings.faults else Worker.invoke
+        meter = Meter()
+        work = WorkMeter(meter)
+        runtime = LambdaRuntime(boot, work.metered(invoke) if boot.settings.meter else invoke)
         runtime.install()
         ending.callback(runtime.close)
 
@@ -72,7 +79,7 @@ def install(boot: Boot, stopping: threading.Event) -> Callable[[], None]:
         MessageMoves().install()
         serve("xray", handle_xray, target_prefixes=[])
         alarms = Alarms(boot.settings.alarm_scale)
-        executions = install_step_functions(boot, alarms.count_execution, kept)
+        executions = install_step_functions(boot, alarms.count_execution, work.count_transition, kept)
         install_bucket_settings()
         install_conditions()
         install_function_settings()
@@ -116,6 +123,11 @@ def install(boot: Boot, stopping: threading.Event) -> Callable[[], None]:
             target_prefixes=["AnyScaleFrontendService."],
         )
         register_autoscaling_types(records)
+        if boot.settings.meter:
+            # Inside the faults: AWS does not bill what they keep from the services.
+            work.install()
+            RequestMeter(meter).install()
+            meter.serve()
         if boot.settings.faults:
             Deliveries(FAULT_BOARD).install()
             CallFaults(FAULT_BOARD, invocations).install()

@@ -99,6 +99,7 @@ class LambdaRuntime:
                 deadline=time.time() + float(config.get("Timeout", 3)),
                 function_arn=str(config.get("FunctionArn", "")),
                 trace_id=self._trace_id(config),
+                memory=int(config.get("MemorySize", 128)),
             )
             outcome = self._invoke(lease.worker, invocation)
             for datapoint in read_metrics(outcome.log):

@@ -21,6 +21,7 @@ import boto3
 from local.cloud.boot import BOOT_VARIABLE, Boot
 from local.cloud.faults.control import FaultControl
 from local.cloud.gateway_paths import RESUME, ask_path
+from local.cloud.metering.meter import Usage, read_meter
 from local.cloud.process_tree import kill_session
 from local.records import UnreadableState
 from local.settings import ACCOUNT, PEOPLE, REGION, CloudSettings
@@ -145,6 +146,10 @@ class EmbeddedCloud:
     def faults(self) -> FaultControl:
         """The faults of a cloud with CloudSettings.faults."""
         return FaultControl(self.endpoint_url)
+
+    def usage(self) -> list[Usage]:
+        """Read what was used since the start of a cloud with CloudSettings.meter."""
+        return read_meter(self.endpoint_url)
 
     def __enter__(self) -> EmbeddedCloud:
         self.start()

@@ -1,7 +1,6 @@
 """Inject faults into requests to the gateway, in the error codes and wire format of the requested service.
 
-microburst reads the operation from a request and writes the error by botocore's models. This module identifies callers
-by their roles, and kills them.
+microburst writes the error by botocore's models. This module kills callers.
 """
 
 from __future__ import annotations
@@ -10,15 +9,14 @@ import logging
 from typing import Any
 
 from microburst.core.context import RequestContext
-from microburst.detection import detect
 from microburst.protocols import render_error
-from multidict import CIMultiDict
 
 from local.cloud import symbols
 from local.cloud.faults.board import FaultBoard
 from local.cloud.faults.fault import Fault
 from local.cloud.faults.invocations import Invocations
 from local.cloud.json_service import Handler, Response
+from local.cloud.requests import caller_of, read_request
 
 _log = logging.getLogger("embedded-cloud")
 _SERVICES = ("dynamodb", "events", "lambda", "s3", "sagemaker", "sns", "sqs", "states")
@@ -59,10 +57,10 @@ class CallFaults:
         async def handler(
             method: str, path: str, headers: dict[str, str], body: bytes, query: dict[str, Any]
         ) -> Response:
-            caller = _caller(headers, query)
+            caller = caller_of(headers, query)
             if not caller:
                 return await handle(method, path, headers, body, query)
-            call = _read(method, path, headers, body, query)
+            call = read_request(method, path, headers, body, query)
             fault = self._board.draw("call", lambda fault: _matches(fault, call, caller))
             if fault is None:
                 return await handle(method, path, headers, body, query)
@@ -79,22 +77,6 @@ class CallFaults:
             return answer
 
         return handler
-
-
-def _caller(headers: dict[str, str], query: dict[str, Any]) -> str:
-    """Return the session name of a caller that acts as a role (a function's, `states` or `SageMaker`), else empty."""
-    key = symbols.find("core.router", "extract_access_key_id")(headers, query)
-    session = symbols.find("services.sts", "_sessions").get(key)
-    return str(session["Arn"]).rpartition("/")[2] if session else ""
-
-
-def _read(method: str, path: str, headers: dict[str, str], body: bytes, query: dict[str, Any]) -> RequestContext:
-    first = {name: value[0] if isinstance(value, list) else value for name, value in query.items()}
-    call = detect(CIMultiDict(headers), method, path, first, body)
-    if call.service == "sagemaker" and path.startswith("/endpoints/"):
-        # The runtime signs as the control plane does.
-        call.service, call.operation, call.protocol = "sagemaker-runtime", "InvokeEndpointAsync", "rest-json"
-    return call
 
 
 def _matches(fault: Fault, call: RequestContext, caller: str) -> bool:

@@ -9,13 +9,17 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Invocation:
-    """The input of a function process: `payload` is the event as JSON, `deadline` in seconds since the epoch."""
+    """The input of a function process: `payload` is the event as JSON, `deadline` in seconds since the epoch.
+
+    `memory`: the function's MemorySize in MB.
+    """
 
     request_id: str
     payload: bytes
     deadline: float
     function_arn: str
     trace_id: str | None = None
+    memory: int = 128
 
 
 @dataclass(frozen=True)

@@ -35,14 +35,24 @@ class NotRedrivable(Exception):
 
 
 class Engine:
-    """Runs executions on threads of this process. Calls `announce` on every change of status."""
+    """Runs executions on threads of this process.
 
-    def __init__(self, clients: RoleClients, wait_scale: float, announce: Callable[[Execution], None]) -> None:
+    Calls `announce` on every change of status, and `count_transition` with the state machine's name on every one.
+    """
+
+    def __init__(
+        self,
+        clients: RoleClients,
+        wait_scale: float,
+        announce: Callable[[Execution], None],
+        count_transition: Callable[[str], None],
+    ) -> None:
         self.store = ExecutionStore()
         self.tokens = TaskTokens()
         self._clients = clients
         self._wait_scale = wait_scale
         self._announce = announce
+        self._count_transition = count_transition
 
     def start(self, machine: Machine, name: str, input_text: str) -> Execution:
         """Start an execution, or return the running one of the same name and input; raises AlreadyExists."""
@@ -139,7 +149,7 @@ class Engine:
     def _run(self, execution: Execution, trail: Trail) -> None:
         timer = self._time_limit(execution, trail)
         clients = self._clients.of(execution.machine.role_arn)
-        runtime = Runtime(execution, clients, self.tokens, self, self._wait_scale)
+        runtime = Runtime(execution, clients, self.tokens, self, self._wait_scale, self._count_transition)
         strand = Strand(execution.progress, trail, execution.cancellation)
         try:
             output = Interpreter(runtime).run(execution.machine.definition, strand)

@@ -57,6 +57,7 @@ class Interpreter:
                     input=check_size(progress.data, f"the input of {progress.state}"),
                 )
                 progress.enter()
+                self._count_transition()
             self._run_state(state, strand)
         return progress.output
 
@@ -94,7 +95,11 @@ class Interpreter:
                 # Another attempt restarts a Map or Parallel state from its beginning.
                 strand.progress.inner = None
                 attempt += 1
+                self._count_transition()
                 strand.cancellation.sleep(delay * self._runtime.wait_scale)
+
+    def _count_transition(self) -> None:
+        self._runtime.count_transition(self._runtime.execution.machine.name)
 
     def _caught(self, state: State, evaluation: Evaluation, error: StateError) -> Exit:
         shown = {"Error": error.error, "Cause": error.cause}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -29,13 +30,18 @@ class ChildRunner(Protocol):
 
 @dataclass(frozen=True)
 class Runtime:
-    """The environment of an execution; `wait_scale` is a factor on Wait states and retry back-off."""
+    """The environment of an execution.
+
+    `wait_scale`: a factor on Wait states and retry back-off. `count_transition`: called with the state machine's name
+    when a state is entered, and when it is tried again.
+    """
 
     execution: Execution
     clients: Clients
     tokens: TaskTokens
     children: ChildRunner
     wait_scale: float
+    count_transition: Callable[[str], None]
 
 
 @dataclass(frozen=True)

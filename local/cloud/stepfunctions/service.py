@@ -31,10 +31,12 @@ _KEPT = {
 }
 
 
-def install_step_functions(boot: Boot, count: Callable[[Execution], None], records: Records) -> KeptExecutions:
+def install_step_functions(
+    boot: Boot, count: Callable[[Execution], None], count_transition: Callable[[str], None], records: Records
+) -> KeptExecutions:
     """Serve executions, and check definitions wherever ministack accepts one; return those of `records`.
 
-    Calls `count` on every change of an execution's status.
+    Calls `count` on every change of an execution's status, and `count_transition` with the state machine's name.
     """
 
     def tell(execution: Execution) -> None:
@@ -43,7 +45,7 @@ def install_step_functions(boot: Boot, count: Callable[[Execution], None], recor
         announce(execution)
 
     clients = RoleClients(boot.gateway, lambda role: role_credentials(role, "states"))
-    engine = Engine(clients, boot.settings.wait_scale, tell)
+    engine = Engine(clients, boot.settings.wait_scale, tell, count_transition)
     kept = KeptExecutions(records, engine, find_machine)
     kept.restore()
     api = ExecutionApi(engine, find_machine)

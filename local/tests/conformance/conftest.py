@@ -21,10 +21,10 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workbench]:
 
 @pytest.fixture(scope="session")
 def strict(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workbench]:
-    """A cloud that enforces IAM and can inject faults, with a model server for the image `stub`."""
+    """A cloud that enforces IAM, can inject faults and meters, with a model server for the image `stub`."""
     stub = [sys.executable, "-m", "models.servers.stub", "--port", "{port}"]
     settings = CloudSettings(
-        images={"stub": stub}, annotator_is_person=True, wait_scale=0.05, enforce_iam=True, faults=True
+        images={"stub": stub}, annotator_is_person=True, wait_scale=0.05, enforce_iam=True, faults=True, meter=True
     )
     with EmbeddedCloud(tmp_path_factory.mktemp("strict"), settings=settings) as cloud:
         yield Workbench(cloud)

@@ -61,7 +61,9 @@ def run_execution(frames: int, waits: int, calls: int) -> dict[str, Any]:
     account = _Account(frames, waits, calls)
     # The interpreter asks for nothing but clients, which _Account stands in for.
     clients = cast(RoleClients, account)
-    engine = Engine(clients, 0.0, lambda execution: ended.set() if execution.status != "RUNNING" else None)
+    engine = Engine(
+        clients, 0.0, lambda execution: ended.set() if execution.status != "RUNNING" else None, lambda machine: None
+    )
     account.engine = engine
     document = definition()
     machine = Machine(_ARN, "autolabel-label-drive", "role", document, json.dumps(document))
