@@ -18,6 +18,7 @@ from autolabel_cli.models.commands import models
 from autolabel_cli.operations.commands import (
     capacity,
     close,
+    cost,
     deploy,
     destroy,
     doctor,
@@ -46,6 +47,7 @@ COMMANDS = (
     triage,
     doctor,
     capacity,
+    cost,
     forget,
     deploy,
     destroy,

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from autolabel_cli.__main__ import main
 from autolabel_cli.errors import CommandError
-from autolabel_cli.operations.capacity import Capacity, Load, plan_capacity, read_prices
+from autolabel_cli.operations.capacity import Capacity, Load, plan_capacity
 from autolabel_cli.operations.checks import diagnose
+from autolabel_cli.operations.prices import read_prices
 from autolabel_cli.stack import Stack
 from tests.contract.test_doctor import OUTPUTS, Aws
 from tests.fakes.answers import DETECTOR

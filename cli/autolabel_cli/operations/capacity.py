@@ -6,19 +6,17 @@ import math
 import time
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
-from functools import cache
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
 
 from autolabel.models import Catalogue, Model
 from autolabel_cli.errors import CommandError
+from autolabel_cli.operations.prices import Prices, read_prices
 from autolabel_cli.stack import Stack
 
-_PRICES = Path(__file__).with_name("prices.json")
 # The share of an instance's and a function's time that is planned: loads are not even.
-_USED = 0.7
+USED = 0.7
 # Seconds of a call for each unit or frame: own processor time as measured by make bench, and its calls to AWS in
 # sequence at 20 ms for S3, 30 for SageMaker, 5 for DynamoDB.
 _SUBMIT, _COLLECT, _LABEL = 0.088, 0.024, 0.025
@@ -26,18 +24,6 @@ _SUBMIT, _COLLECT, _LABEL = 0.088, 0.024, 0.025
 _SINGLE_FUNCTIONS = 6
 _MEASURED_DAYS = 14
 _HOURS_A_MONTH = 730
-
-
-class Prices(msgspec.Struct, frozen=True):
-    """Dated prices of one Region in dollars. `instance_hours`: by type; `orchestration_per_million`: of units, for all
-    services but SageMaker; `ground_truth_objects`: of a month's objects, up to a number, a piece."""
-
-    region: str
-    date: str
-    source: str
-    instance_hours: dict[str, float]
-    orchestration_per_million: float
-    ground_truth_objects: tuple[tuple[int | None, float], ...]
 
 
 class ModelNeed(msgspec.Struct, frozen=True):
@@ -89,10 +75,13 @@ class Load(NamedTuple):
     seconds: Mapping[str, float] = {}
 
 
-@cache
-def read_prices() -> Prices:
-    """Read the price table of this version."""
-    return msgspec.json.decode(_PRICES.read_bytes(), type=Prices)
+class Serving(NamedTuple):
+    """How an endpoint serves. `at_once`: requests that an instance processes at the same time."""
+
+    variant: str
+    instance: str
+    at_once: int
+    instances: int
 
 
 def plan_capacity(stack: Stack, load: Load) -> Capacity:
@@ -111,7 +100,7 @@ def plan_capacity(stack: Stack, load: Load) -> Capacity:
     dollars = Dollars(
         None if None in hourly else sum(one for one in hourly if one is not None),
         load.frames * len(models) * prices.orchestration_per_million / 1e6,
-        _review_dollars(prices, load),
+        prices.review_dollars(load.frames * load.reviewed * _HOURS_A_MONTH) / _HOURS_A_MONTH,
     )
     region = stack.outputs["StateMachineArn"].split(":")[3]
     changes, quotas = tuple(_changes(stack, needs, functions)), tuple(_quotas(needs, functions))
@@ -119,41 +108,50 @@ def plan_capacity(stack: Stack, load: Load) -> Capacity:
 
 
 def _model_need(stack: Stack, model: Model, load: Load) -> ModelNeed:
-    sagemaker = stack.client("sagemaker")
-    described = sagemaker.describe_endpoint(EndpointName=model.endpoint)
-    config = sagemaker.describe_endpoint_config(EndpointConfigName=described["EndpointConfigName"])
-    (variant, *_) = config["ProductionVariants"]
-    client = config.get("AsyncInferenceConfig", {}).get("ClientConfig", {})
-    at_once = client.get("MaxConcurrentInvocationsPerInstance", 1)
+    served = serving(stack, model.endpoint)
     given = load.seconds.get(model.name)
-    seconds = given or _measured_seconds(stack.client("cloudwatch"), model.endpoint, variant["VariantName"])
+    seconds = given or measured_seconds(stack.client("cloudwatch"), model.endpoint, served.variant)
     if not seconds:
         raise CommandError(
             f"CloudWatch has no times of endpoint {model.endpoint} in {_MEASURED_DAYS} days: give --seconds "
             f"{model.name}=SECONDS; autolabel models test {model.name} IMAGE measures them"
         )
     # Of the requests that an instance processes at once, each takes `seconds`.
-    instances = math.ceil(load.frames / 3_600 * seconds / at_once / _USED)
+    instances = math.ceil(load.frames / 3_600 * seconds / served.at_once / USED)
     targets = stack.client("application-autoscaling").describe_scalable_targets(
-        ServiceNamespace="sagemaker", ResourceIds=[f"endpoint/{model.endpoint}/variant/{variant['VariantName']}"]
+        ServiceNamespace="sagemaker", ResourceIds=[f"endpoint/{model.endpoint}/variant/{served.variant}"]
     )["ScalableTargets"]
-    kind = variant.get("InstanceType", "")
-    price = read_prices().instance_hours.get(kind)
+    price = read_prices().instance_hours.get(served.instance)
     return ModelNeed(
         model.id,
         model.endpoint,
         seconds,
         given is None,
-        at_once,
-        kind,
+        served.at_once,
+        served.instance,
         instances,
-        targets[0]["MaxCapacity"] if targets else variant.get("InitialInstanceCount", 1),
+        targets[0]["MaxCapacity"] if targets else served.instances,
         None if price is None else price * instances,
     )
 
 
+def serving(stack: Stack, endpoint: str) -> Serving:
+    """Describe the first variant of an endpoint. Raises ClientError when the endpoint is gone."""
+    sagemaker = stack.client("sagemaker")
+    described = sagemaker.describe_endpoint(EndpointName=endpoint)
+    config = sagemaker.describe_endpoint_config(EndpointConfigName=described["EndpointConfigName"])
+    (variant, *_) = config["ProductionVariants"]
+    client = config.get("AsyncInferenceConfig", {}).get("ClientConfig", {})
+    return Serving(
+        variant["VariantName"],
+        variant.get("InstanceType", ""),
+        client.get("MaxConcurrentInvocationsPerInstance", 1),
+        variant.get("InitialInstanceCount", 1),
+    )
+
+
 # `Any`: boto3's client.
-def _measured_seconds(cloudwatch: Any, endpoint: str, variant: str) -> float:
+def measured_seconds(cloudwatch: Any, endpoint: str, variant: str) -> float:
     """Return the mean seconds of a request without its wait in the queue; 0 without datapoints."""
     until = datetime.now(UTC)
     means = dict[str, float]()
@@ -173,7 +171,7 @@ def _measured_seconds(cloudwatch: Any, endpoint: str, variant: str) -> float:
 
 
 def _functions(stack: Stack, load: Load, models: int) -> dict[str, int]:
-    each_second = load.frames / 3_600 / _USED
+    each_second = load.frames / 3_600 / USED
     # A drive's shards are labelled together at its end, those of several drives one after the other.
     shards = math.ceil(load.frames / max(1, load.drives) / int(stack.parameters.get("ShardFrames", "500")))
     return {
@@ -182,15 +180,6 @@ def _functions(stack: Stack, load: Load, models: int) -> dict[str, int]:
         "label": min(shards, max(1, math.ceil(each_second * models * _LABEL))),
         "others": _SINGLE_FUNCTIONS * max(1, load.drives),
     }
-
-
-def _review_dollars(prices: Prices, load: Load) -> float:
-    """Return Ground Truth's price of an hour, as the mean of a month under the load."""
-    left, below, month = load.frames * load.reviewed * _HOURS_A_MONTH, 0, 0.0
-    for until, price in prices.ground_truth_objects:
-        count = left if until is None else min(left, until - below)
-        month, left, below = month + count * price, left - count, until or 0
-    return month / _HOURS_A_MONTH
 
 
 def _changes(stack: Stack, needs: tuple[ModelNeed, ...], functions: dict[str, int]) -> Iterator[str]:

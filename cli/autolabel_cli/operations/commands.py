@@ -1,11 +1,12 @@
 """The commands `autolabel list`, `status`, `logs`, `redrive`, `close`, `relabel`, `stop`, `triage`, `doctor`,
-`capacity`, `forget`, `deploy` and `destroy`."""
+`capacity`, `cost`, `forget`, `deploy` and `destroy`."""
 
 from __future__ import annotations
 
 import sys
 import time
 from collections import Counter
+from collections.abc import Iterable
 from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import get_args
 import boto3
 import click
 import msgspec
+from rich.table import Table
 
 from autolabel.contracts.verification import REVIEW_CHANGED, ReviewChoice, VerifyUncertain
 from autolabel.contracts.wording import counted
@@ -25,6 +27,7 @@ from autolabel_cli.operations.capacity import Capacity, Load, plan_capacity
 from autolabel_cli.operations.checks import Diagnosis, Verdict, diagnose
 from autolabel_cli.operations.dead_letters import QUEUES, DeadLetterQueue
 from autolabel_cli.operations.deployment import deploy_stack, deployed_parameters, next_commands
+from autolabel_cli.operations.drive_cost import CostItem, DriveCost, cost_of
 from autolabel_cli.operations.forgetting import Forgetting, Receipt
 from autolabel_cli.operations.inspection import Inspection
 from autolabel_cli.operations.interventions import Intervention, redrive_run, relabel_drive, stop_run
@@ -37,7 +40,7 @@ from autolabel_cli.operations.teardown import check_idle, destroy_stack, what_st
 from autolabel_cli.operations.triage import look_back, show_retrospect
 from autolabel_cli.operations.uncertainty_calibration import calibrate_uncertainty, show_calibration
 from autolabel_cli.options import json_option, run_option, stack_option
-from autolabel_cli.output import console, print_json
+from autolabel_cli.output import console, print_json, print_table
 from autolabel_cli.stack import Stack
 
 TIME = click.DateTime(["%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%S.%f%z", "%Y-%m-%dT%H:%M:%S%z", "%Y-%m-%d"])
@@ -380,6 +383,44 @@ def _model_seconds(text: str) -> tuple[str, float]:
     if not model or not 0 < given < 3_600:
         raise click.BadParameter(f"{text!r} is not MODEL=SECONDS, for example yolox-nano=0.05", param_hint="--seconds")
     return model, given
+
+
+@click.command()
+@click.argument("drive", shell_complete=complete_drives)
+@run_option
+@json_option
+@stack_option
+def cost(drive: str, run: str | None, as_json: bool, stack_name: str) -> None:
+    """Estimate what DRIVE cost, and what its storage costs a month.
+
+    Each item says whether its quantity was counted or estimated. The prices are of one Region and date, which the
+    output names; they are for planning.
+    """
+    found = cost_of(Stack.find(stack_name), drive, run)
+    if as_json:
+        print_json(found)
+    else:
+        _show_cost(found)
+
+
+def _show_cost(found: DriveCost) -> None:
+    table = Table(title=f"{found.drive}, run {found.run}: {counted(found.frames, 'frame')}", title_justify="left")
+    for name in ("what", "quantity", "dollars", "known", "note"):
+        table.add_column(name, justify="right" if name in ("quantity", "dollars") else "left")
+
+    def rows(items: Iterable[CostItem], total: str, dollars: float) -> None:
+        for item in items:
+            price = "unknown" if item.dollars is None else f"{item.dollars:,.4f}"
+            table.add_row(item.what, f"{item.quantity:,.4g} {item.unit}", price, item.known, item.note)
+        table.add_row(total, "", f"{dollars:,.4f}", "", end_section=True)
+
+    left_out = f" without {', '.join(found.unknown)}" if found.unknown else ""
+    rows(found.items, f"once{left_out}", found.once)
+    rows(found.storage, "storage, each month", found.monthly)
+    print_table(console, table)
+    other = "" if found.prices_region == found.region else f"; the stack is in {found.region}"
+    said = f"prices: {found.prices_region}, {found.prices_date}{other}; {found.prices_source}"
+    console.print(said, style="dim", highlight=False, soft_wrap=True)
 
 
 def _show_capacity(planned: Capacity) -> None:

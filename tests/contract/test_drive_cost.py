@@ -1,0 +1,150 @@
+"""What `cost` says of a drive: buckets and ledger by moto, executions and endpoints as a test says."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+import pytest
+from botocore.exceptions import ClientError
+from click.testing import CliRunner
+
+from autolabel.contracts.run_folder import RunFolder
+from autolabel.reporting.summary import FrameCounts, JobOutcome, Summary
+from autolabel_cli.__main__ import main
+from autolabel_cli.errors import CommandError
+from autolabel_cli.operations.drive_cost import CostItem, cost_of
+from autolabel_cli.operations.prices import read_prices
+from autolabel_cli.stack import Stack
+from tests.contract.template import functions, listed, statements
+from tests.contract.test_inspection import MODEL, States, entered, freeze, stack_of
+
+PRICES = read_prices()
+
+
+class Runs(States):
+    """An execution of four states, with 60 children of two in a map; `gone`: Step Functions has forgotten it."""
+
+    gone = False
+
+    def get_execution_history(self, **given: Any) -> Iterator[dict[str, Any]]:
+        if self.gone:
+            raise ClientError({"Error": {"Code": "ExecutionDoesNotExist"}}, "GetExecutionHistory")
+        states = 2 if given["executionArn"].startswith("child") else 4
+        yield {"events": [entered("a"), {"type": "TaskStateExited"}] * (states // 2)}
+        yield {"events": [entered("b")] * (states - states // 2)}
+
+    def list_map_runs(self, **_: Any) -> Iterator[dict[str, Any]]:
+        yield {"mapRuns": [{"mapRunArn": "map"}]}
+
+    def list_executions(self, **_: Any) -> Iterator[dict[str, Any]]:
+        yield {"executions": [{"executionArn": f"child-{number}"} for number in range(60)]}
+
+
+class Endpoint:
+    """Answers as SageMaker and as CloudWatch: two requests at once, half a second each without the queue."""
+
+    def describe_endpoint(self, **_: Any) -> dict[str, Any]:
+        return {"EndpointConfigName": "c"}
+
+    def describe_endpoint_config(self, **_: Any) -> dict[str, Any]:
+        client = {"ClientConfig": {"MaxConcurrentInvocationsPerInstance": 2}}
+        variant = {"InstanceType": "ml.g4dn.xlarge", "VariantName": "all"}
+        return {"ProductionVariants": [variant], "AsyncInferenceConfig": client}
+
+    def get_metric_statistics(self, MetricName: str, **_: Any) -> dict[str, Any]:  # noqa: N803
+        return {
+            "Datapoints": [
+                {"Sum": {"TotalProcessingTime": 3_000, "TimeInBacklog": 1_000}[MetricName] * 2, "SampleCount": 4}
+            ]
+        }
+
+
+def labelled(states: States, endpoint: object | None = None) -> Stack:
+    """A stack with a drive of ten frames, answered by one model."""
+    stack = stack_of(states)
+    known = {"sagemaker": endpoint or Endpoint(), "cloudwatch": endpoint or Endpoint()}
+    made = Stack(stack.name, stack.outputs, stack.parameters, lambda name: known.get(name) or stack.client(name))
+    freeze(made, 10)
+    for number in range(10):
+        made.ingest.write(f"drives/d1/front/{number:019d}.png", b"x" * 1_000)
+        made.labels.write(f"inference/d1/{MODEL}/front/{number:019d}/t-1.out", b"y" * 100)
+    return made
+
+
+def summarise(stack: Stack, **more: Any) -> None:
+    summary = Summary("d1", "0001", FrameCounts(10, 10, 0, 0), 0, {}, {}, {}, (MODEL,), "2026.1", ("car",), (), **more)
+    stack.labels.write(RunFolder("d1", "0001").summary, msgspec.json.encode(summary))
+
+
+def items_of(stack: Stack) -> dict[str, CostItem]:
+    return {item.what: item for item in cost_of(stack, "d1").items}
+
+
+def test_every_service_that_a_function_may_call_has_its_prices() -> None:
+    allowed = {action for function in functions() for one in statements(function) for action in listed(one["Action"])}
+    assert len(allowed) > 20
+    for action in allowed:
+        service, _, operation = action.partition(":")
+        # The table has botocore's names.
+        assert PRICES.dollars({"states": "stepfunctions"}.get(service, service), operation, 1) >= 0
+
+
+@pytest.mark.usefixtures("aws")
+def test_a_drive_costs_its_counts_times_the_prices() -> None:
+    stack = labelled(Runs("SUCCEEDED"))
+    summarise(stack, verification=(JobOutcome("d1-job", "Completed", 10, verified=10),))
+    found, items = cost_of(stack, "d1"), items_of(stack)
+    assert items["requests and functions"].dollars == pytest.approx(10 * PRICES.orchestration_per_million / 1e6)
+    # Fifty histories are read, the other ten count as their mean.
+    transitions = items["state transitions"]
+    assert (transitions.quantity, transitions.known) == (4 + 60 * 2, "estimated")
+    assert transitions.dollars == pytest.approx(124 * 25e-6)
+    inference = items[f"inference of {MODEL}"]
+    assert inference.quantity == pytest.approx(10 * 1.0 / 2)
+    assert inference.dollars == pytest.approx(5 / 3_600 * 0.736 / 0.7)
+    assert items["Ground Truth"].dollars == pytest.approx(10 * 0.08)
+    assert items["reviewers"].dollars is None
+    stored = {item.what: item for item in found.storage}
+    assert stored["frames and logs"].quantity == pytest.approx(10 * 1_000 / 1e9)
+    assert stored["answers"].quantity == pytest.approx(10 * 100 / 1e9)
+    assert found.once == pytest.approx(sum(item.dollars or 0 for item in items.values()))
+    assert (found.frames, found.unknown) == (10, ("reviewers",))
+
+
+@pytest.mark.usefixtures("aws")
+def test_what_is_not_known_has_no_price() -> None:
+    class Gone:
+        def describe_endpoint(self, **_: Any) -> Any:
+            raise ClientError({"Error": {"Code": "ValidationException"}}, "DescribeEndpoint")
+
+    states = Runs("RUNNING")
+    states.gone = True
+    items = items_of(labelled(states, Gone()))
+    assert {what for what, item in items.items() if item.dollars is None} == {
+        "state transitions",
+        f"inference of {MODEL}",
+        "Ground Truth",
+    }
+
+
+@pytest.mark.usefixtures("aws")
+def test_a_drive_without_a_listing_says_what_to_do() -> None:
+    stack = stack_of(Runs("RUNNING"))
+    with pytest.raises(CommandError, match="autolabel status d1"):
+        cost_of(stack, "d1")
+    with pytest.raises(CommandError, match="no run '0007'"):
+        cost_of(stack, "d1", "0007")
+
+
+@pytest.mark.usefixtures("aws")
+def test_the_command_names_what_is_estimated_and_the_date_of_its_prices(monkeypatch: pytest.MonkeyPatch) -> None:
+    stack = labelled(Runs("SUCCEEDED"))
+    monkeypatch.setattr(Stack, "find", lambda name: stack)
+    said = CliRunner().invoke(main, ["cost", "d1"]).output
+    assert "estimated" in said
+    assert f"prices: {PRICES.region}, {PRICES.date}; the stack is in eu-central-1" in said
+    document = json.loads(CliRunner().invoke(main, ["cost", "d1", "--json"]).output)
+    assert [item["what"] for item in document["storage"]] == ["frames and logs", "answers", "labels of all runs"]
