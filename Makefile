@@ -16,7 +16,7 @@ BROWSER = tests/browser local/tests/browser
 ALARMS = tests/e2e/test_alarms.py
 
 .DEFAULT_GOAL := help
-.PHONY: help demo cloud check unit lint style types imports words templates format test test-browser test-alarms test-label-studio prove acceptance vigilance mutants chaos load bench quality
+.PHONY: help demo cloud check unit lint style types imports words templates format test test-browser test-alarms test-label-studio prove acceptance vigilance mutants chaos load bench bench-cost quality
 .PHONY: fresh docs build stack-name setup setup-docs setup-ssd setup-portal setup-sagemaker setup-export setup-tracks setup-label-studio requirements clean
 
 define HELP
@@ -50,6 +50,7 @@ Prove and measure
   chaos               Label drives under injected faults (SEED=, N=, SHORT=1: half of the named plans)
   load                Label ten drives at once; report frames/s and where the time goes (DRIVES=, FRAMES=)
   bench               Measure speed as ratios within one run (SHORT=1: a short run)
+  bench-cost          Meter a drive; print where each dollar of a million frames goes (FRAMES=)
   quality             Score models against labels: autolabel evaluate boxes (LABELS=<folder>, MODELS=, LEVEL=)
   fresh               Run make demo in a new Debian; needs root and debootstrap (SUITE=, COMMAND=)
 
@@ -239,6 +240,9 @@ format: setup
 
 bench: setup
 	$(IN) tools.bench $(if $(SHORT),--short)
+
+bench-cost: setup
+	$(IN) tools.cost $(if $(FRAMES),--frames $(FRAMES))
 
 load: setup
 	$(IN) tools.load $(if $(DRIVES),--drives $(DRIVES)) $(if $(FRAMES),--frames $(FRAMES))

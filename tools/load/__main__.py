@@ -12,22 +12,20 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 import click
-import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from autolabel_cli.models.catalogue import add_model, read_document
 from autolabel_cli.stack import Stack
 from local import CloudSettings, EmbeddedCloud
-from tools.demo.deployment import PROJECT, STACK, deploy_endpoint, deploy_stack
+from tools.demo.deployment import PROJECT
 from tools.load.drives import Count, await_ends, count_frames, upload_drives
 from tools.load.invocations import Invocations, read_invocations
 from tools.load.processors import Processors
+from tools.load.stage import IMAGES, deploy
 
 OUT = PROJECT / "build" / "load"
-IMAGE = "stub"
 SETTINGS = CloudSettings(
-    images={IMAGE: (sys.executable, "-m", "models.servers.stub", "--port", "{port}")},
+    images=IMAGES,
     annotator_is_person=True,
     enforce_iam=True,
 )
@@ -45,7 +43,7 @@ def main(drives: int, frames: int) -> None:
     names = [f"load-{index:02d}" for index in range(drives)]
     with EmbeddedCloud(OUT / "cloud", settings=SETTINGS) as cloud:
         console.print("[dim]deploying the stack and a fast model[/]")
-        stack = _deploy(cloud)
+        stack = deploy(cloud, OUT)
         console.print(f"[dim]uploading {drives} drives of {frames} frames[/]")
         began = time.time()
         with Processors() as processors:
@@ -74,15 +72,6 @@ def main(drives: int, frames: int) -> None:
         raise click.ClickException(
             f"drives with wrong counts: {', '.join(wrong) or 'none'}; dead letters: {letters}; logs: {OUT}"
         )
-
-
-def _deploy(cloud: EmbeddedCloud) -> Stack:
-    deploy_stack(cloud, OUT)
-    stack = Stack.find(STACK, cloud.client)
-    model = msgspec.structs.replace(read_document(PROJECT / "models" / "yolox-nano.json", endpoint="stub"), name="stub")
-    deploy_endpoint(cloud, stack.outputs, endpoint=model.endpoint, image=IMAGE)
-    add_model(stack, model)
-    return stack
 
 
 def _dead_letters(stack: Stack) -> int:
