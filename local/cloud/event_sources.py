@@ -1,15 +1,20 @@
-"""SQS event source mappings: whole batches, and responses read as strictly as Lambda reads them."""
+"""SQS event source mappings: whole batches, batching windows, and responses read as strictly as Lambda reads them."""
 
 from __future__ import annotations
 
 import json
 import logging
+import threading
 import time
 from typing import Any
 
 from local.cloud import symbols
 
 BACKOFF_SECONDS = 1.0
+# Ends of windows that are this close, in seconds, are of one window.
+_SAME_WINDOW = 0.01
+# When the poller is woken next for a queue with an open window.
+_due: dict[str, float] = {}
 _log = logging.getLogger("embedded-cloud")
 Message = dict[str, Any]
 
@@ -30,14 +35,39 @@ def install_event_sources() -> None:
 
 
 def receive_batch(queue_url: str, max_number: int) -> list[Message]:
-    """Take up to BatchSize messages; ministack takes at most ten."""
+    """Take up to BatchSize messages; ministack takes at most ten.
+
+    Takes none while they are fewer and the first of them has waited for less than MaximumBatchingWindowInSeconds.
+    """
+    limit = max(1, int(max_number or 1))
     with symbols.find("services.sqs", "_queues_lock"):
         queue = symbols.find("services.sqs", "_get_q")(queue_url)
         symbols.find("services.sqs", "_expire_retained")(queue)
         symbols.find("services.sqs", "_dlq_sweep")(queue)
+        now = time.time()
+        since = [message["visible_at"] for message in queue["messages"] if message["visible_at"] <= now]
+        if 0 < len(since) < limit and (wait := min(since) + _window(queue["attributes"]["QueueArn"]) - now) > 0:
+            _look_again(queue_url, wait)
+            return []
         visibility = int(queue["attributes"].get("VisibilityTimeout", "30"))
-        collect = symbols.find("services.sqs", "_collect_msgs")
-        return list(collect(queue, max(1, int(max_number or 1)), visibility))
+        return list(symbols.find("services.sqs", "_collect_msgs")(queue, limit, visibility))
+
+
+def _window(queue_arn: str) -> float:
+    """Return the batching window of a queue's mapping in seconds, the longest of several."""
+    mappings = symbols.find("services.lambda_svc", "_esms").values()
+    windows = (m["MaximumBatchingWindowInSeconds"] for m in mappings if m["EventSourceArn"] == queue_arn)
+    return float(max(windows, default=0))
+
+
+def _look_again(queue_url: str, wait: float) -> None:
+    """Wake the poller once a window ends; it sleeps for up to a second when it has found nothing."""
+    due = time.monotonic() + wait
+    if _due.get(queue_url, 0.0) + _SAME_WINDOW < due:
+        _due[queue_url] = due
+        timer = threading.Timer(wait, symbols.find("services.lambda_svc", "_esm_wake").set)
+        timer.daemon = True
+        timer.start()
 
 
 def run_batch(

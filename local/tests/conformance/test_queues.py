@@ -156,6 +156,17 @@ def test_a_batch_can_hold_more_than_ten(bench: Workbench) -> None:
     assert len(seen) == 1
 
 
+def test_a_batch_waits_until_it_is_full_or_its_window_is_over(bench: Workbench) -> None:
+    mapped = Mapped(bench, VisibilityTimeout=30, mapping={"BatchSize": 4, "MaximumBatchingWindowInSeconds": 3})
+    mapped.send(*"warm")
+    mapped.batches(lambda seen: seen)
+    sent = time.time()
+    mapped.send(*"abcde")
+    full, rest = sorted(mapped.batches(lambda seen: len(seen) == 2), key=lambda batch: float(batch["begun"]))
+    assert (full["bodies"], rest["bodies"]) == ([*"abcd"], ["e"])
+    assert full["begun"] < sent + 3 <= rest["begun"]
+
+
 def test_a_message_may_have_one_mebibyte(bench: Workbench) -> None:
     url, _ = bench.queue()
     bench.sqs.send_message(QueueUrl=url, MessageBody="x" * 1_048_576)
