@@ -107,12 +107,11 @@ def take(record: SQSRecord) -> None:
 
 
 def submit(record: SQSRecord) -> None:
-    park = int(record.attributes.approximate_receive_count) >= settings.park_after
-    # Made before `try`: if the stack's job labels are not in the taxonomy, the message is not at fault.
+    received = int(record.attributes.approximate_receive_count)
     takes = submission()
     try:
         for asked in read_message(record.body):
-            for submitted in takes.take(asked, park=park):
+            for submitted in takes.take(asked, park=received >= settings.park_after, again=received > 1):
                 metrics.add_metric(f"Units{submitted.outcome.capitalize()}", MetricUnit.Count, 1)
                 log = logger.warning if submitted.outcome in ("refused", "ignored", "parked") else logger.debug
                 log(f"{submitted.outcome}: {printable(submitted.detail)}", extra={"asked": msgspec.to_builtins(asked)})
@@ -126,4 +125,6 @@ def submit(record: SQSRecord) -> None:
 @tracer.capture_lambda_handler(capture_response=False)
 @metrics.log_metrics
 def handler(event: Event, context: LambdaContext) -> PartialItemFailureResponse:
+    # Fails the call if the stack's job labels are not in the taxonomy: no message is at fault.
+    submission().begin()
     return process_partial_response(event, take, processor, context)

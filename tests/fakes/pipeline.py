@@ -133,11 +133,13 @@ class Pipeline:
             now=lambda: self.now,
         )
 
-    def submit(self, asked: Asked, fuse: Fuse | None = None, *, park: bool = False) -> list[str]:
-        return [one.outcome for one in self.take(asked, fuse, park=park)]
+    def submit(self, asked: Asked, fuse: Fuse | None = None, *, park: bool = False, again: bool = False) -> list[str]:
+        return [one.outcome for one in self.take(asked, fuse, park=park, again=again)]
 
-    def take(self, asked: Asked, fuse: Fuse | None = None, *, park: bool = False) -> list[Submitted]:
-        return self.submission(fuse).take(asked, park=park)
+    def take(
+        self, asked: Asked, fuse: Fuse | None = None, *, park: bool = False, again: bool = False
+    ) -> list[Submitted]:
+        return self.submission(fuse).take(asked, park=park, again=again)
 
     def submit_asked(self) -> list[str]:
         """Take all messages from the pipeline's own queue."""

@@ -62,9 +62,11 @@ class Functions:
         self._limits = limits
         self._code = code
 
-    def submit(self, tape: Tape, body: str) -> None:
+    def submit(self, tape: Tape, message: tuple[str, bool]) -> None:
+        """Take a message; with True, it came before."""
+        body, again = message
         for asked in read_message(body):
-            self._submission(tape).take(asked)
+            self._submission(tape).take(asked, again=again)
 
     def _submission(self, tape: Tape) -> Submission:
         ingest, labels = S3Bucket(client(tape, "s3"), INGEST), S3Bucket(client(tape, "s3"), LABELS)

@@ -21,7 +21,7 @@ def subject(position: Position) -> str:
     """A process and its argument, such as `collect(Completed d/front/1.png)`."""
     argument = position.argument
     if position.function == "submit":
-        argument = _asked(json.loads(argument))
+        argument = _asked(json.loads(argument[0]))
     elif position.function == "collect":
         argument = " and ".join(_reported(json.loads(body)) for body in argument)
     elif position.function == "wait":

@@ -84,7 +84,11 @@ class Steps:
         return replace(state, budget=self.world.budget)
 
     def _upload(self, key: str, body: bytes) -> int:
-        return self.messages.number(s3_message(ObjectEvent(INGEST, key, etag_of(body), len(body))))
+        return self._message(s3_message(ObjectEvent(INGEST, key, etag_of(body), len(body))))
+
+    def _message(self, body: str, *, again: bool = False) -> int:
+        """The number of a message to submit; `again`: a call that had it died."""
+        return self.messages.number((body, again))
 
     def _objects(self, objects: Any) -> int:
         return self.objects.number(objects)
@@ -135,7 +139,7 @@ class Steps:
             if budget.duplicates:
                 less = replace(budget, duplicates=budget.duplicates - 1)
                 yield from self._advance(replace(state, budget=less), start, "and it stays on the queue")
-            if budget.losses and "drive.json" not in self.messages.values[message]:
+            if budget.losses and "drive.json" not in self.messages.values[message][0]:
                 less = replace(budget, losses=budget.losses - 1)
                 lost = replace(state, submit=_without(state.submit, message), budget=less)
                 yield Step(f"lost on the submit queue: {subject(start)}"), lost
@@ -233,7 +237,7 @@ class Steps:
     def _died(self, state: State, position: Position, orphan: bool) -> State:
         """The state after a process died: its messages come again, or its call is retried."""
         if position.function == "submit":
-            return replace(state, submit=_with(state.submit, self.messages.number(position.argument)))
+            return replace(state, submit=_with(state.submit, self._message(position.argument[0], again=True)))
         if position.function == "collect":
             back = state.collect
             for body in position.argument:
@@ -377,7 +381,7 @@ class Steps:
     def _sqs(self, state: State, call: Call) -> tuple[State, Any]:
         submit = state.submit
         for entry in call.parameters["Entries"]:
-            submit = _with(submit, self.messages.number(entry["MessageBody"]))
+            submit = _with(submit, self._message(entry["MessageBody"]))
         return replace(state, submit=submit), {}
 
     def _sagemaker(self, state: State, call: Call) -> tuple[State, Any]:

@@ -116,11 +116,20 @@ class Submission:
         self._logs = logs
         self._max_answer_wait = max_answer_wait
         self._now = now
+        self._frozen: dict[str, bool] = {}
 
-    def take(self, asked: Asked, *, park: bool = False) -> list[Submitted]:
+    def begin(self) -> None:
+        """Begin a batch of messages; call it once they have arrived. Each drive is then looked at again, once.
+
+        A listing that is not frozen yet will hold every object of the batch: it was there before its message.
+        """
+        self._frozen.clear()
+
+    def take(self, asked: Asked, *, park: bool = False, again: bool = False) -> list[Submitted]:
         """Take one object, unit or drive; raises Unavailable if its message must come again later.
 
-        With `park`, a unit whose endpoint is gone is parked: its run asks for it once the endpoint is back.
+        With `park`, a unit whose endpoint is gone is parked: its run asks for it once the endpoint is back. `again`:
+        the message came before, and may have been worked on.
         """
         if isinstance(asked, UnitRequest):
             return [self._take_unit(asked, park)]
@@ -130,9 +139,9 @@ class Submission:
             return [Submitted(*self._logs.look(asked.drive))]
         if asked.bucket != self._ingest.name:
             return [Submitted("ignored", f"bucket {asked.bucket} is not the ingest bucket")]
-        return self._take_object(asked, park)
+        return self._take_object(asked, park, again)
 
-    def _take_object(self, asked: ObjectEvent, park: bool) -> list[Submitted]:
+    def _take_object(self, asked: ObjectEvent, park: bool, again: bool) -> list[Submitted]:
         drive = drive_of(asked.key)
         try:
             key = parse_key(asked.key)
@@ -146,7 +155,7 @@ class Submission:
             return [Submitted(*(self._logs.begin(key, asked.etag) if key.is_log else self._logs.look(key.drive)))]
         if isinstance(key, PointCloudKey):
             return [Submitted("skipped", f"{asked.key} is a point cloud, not a frame")]
-        self._mark_late(key.drive)
+        late = self._mark_late(key.drive)
         if not 0 < asked.size <= MAX_FRAME_BYTES:
             # The run's listing rejects it for this reason; no model needs to see it.
             return [Submitted("refused", f"{asked.key} has {asked.size:,} bytes; a frame has 1 to {MAX_FRAME_BYTES:,}")]
@@ -156,7 +165,9 @@ class Submission:
                 # As in completion and reconciliation: an answer comes from the endpoint of the revision in its name.
                 source = self._catalogue.asked(model)
                 unit = Unit.of(key, asked.etag, source.id)
-                submitted.append(self._submit(source, unit, asked.key, asked.etag, park))
+                # Else its answer cannot be there yet, unless S3 doubled the event: that costs an inference.
+                known = again or late
+                submitted.append(self._submit(source, unit, asked.key, asked.etag, park, known=known))
             except EndpointUnavailable as e:
                 # The frame goes to the other models all the same.
                 unavailable = e
@@ -164,9 +175,15 @@ class Submission:
             raise unavailable
         return submitted
 
-    def _mark_late(self, drive: str | None) -> None:
-        if drive and self._ledger.is_frozen(drive):
+    def _mark_late(self, drive: str | None) -> bool:
+        """Mark a drive whose listing is frozen; return whether it is."""
+        if not drive:
+            return False
+        if drive not in self._frozen:
+            self._frozen[drive] = self._ledger.is_frozen(drive)
+        if self._frozen[drive]:
             self._ledger.mark_late(drive, self._now())
+        return self._frozen[drive]
 
     def _take_unit(self, asked: UnitRequest, park: bool) -> Submitted:
         try:
@@ -176,27 +193,30 @@ class Submission:
         if Unit.of(frame, asked.etag, asked.unit.model) != asked.unit:
             return Submitted("refused", f"the unit {asked.unit.place} is not of {asked.key}")
         return self._submit(
-            self._catalogue.revision(asked.unit.model), asked.unit, asked.key, asked.etag, park, asked=True
+            self._catalogue.revision(asked.unit.model), asked.unit, asked.key, asked.etag, park, known=True, asked=True
         )
 
-    def _submit(self, model: Model, unit: Unit, key: str, etag: str, park: bool, *, asked: bool = False) -> Submitted:
+    def _submit(
+        self, model: Model, unit: Unit, key: str, etag: str, park: bool, *, known: bool, asked: bool = False
+    ) -> Submitted:
         """Record the unit as pending, then invoke its model. A repeated call costs an inference, and changes nothing.
 
-        `asked`: the pipeline recorded the unit and then asked for it; if it is no longer pending, the message is old.
+        `known`: the unit may have been submitted before. `asked`: the pipeline recorded the unit and then asked for it;
+        if it is no longer pending, the message is old.
         """
         pending = PendingUnit(unit, key, etag, attempt=1, errors=0, since=self._now())
-        if self._label_bucket.exists(unit.answer_key(1)):
+        if known and self._label_bucket.exists(unit.answer_key(1)):
             # A reconcile pass that listed the answers before this one came may have recorded the unit as pending.
             self._ledger.settle(unit, None)
             wake_if_done(unit.drive, self._ledger, self._executions)
             return Submitted("answered")
         if asked or not self._ledger.add_pending(pending):
-            known = self._ledger.pending(unit)
-            if known is None:
+            found = self._ledger.pending(unit)
+            if found is None:
                 return Submitted("answered")
-            if known.invoked:
+            if found.invoked:
                 return Submitted("already")
-            pending = known
+            pending = found
         expected = unit.answer_key(pending.attempt)
         try:
             location = self._invoke(model, pending)
