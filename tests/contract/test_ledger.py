@@ -117,6 +117,36 @@ def test_only_a_queued_unit_is_touched(ledger: Ledger) -> None:
     assert found.since == 50.0
 
 
+def test_only_the_invocation_that_was_read_is_put_back(ledger: Ledger) -> None:
+    ledger.put_back(pending(unit()), since=5.0)
+    assert ledger.pending(unit()) is None
+    taken = msgspec.structs.replace(pending(unit()), invoked=4.0, deadline=6.0, unconfirmed=True)
+    assert ledger.add_pending(taken)
+    assert ledger.pending(unit()) == taken
+    ledger.put_back(pending(unit()), since=5.0)
+    ledger.put_back(msgspec.structs.replace(taken, invoked=3.0), since=5.0)
+    ledger.put_back(msgspec.structs.replace(taken, attempt=2), since=5.0)
+    assert ledger.pending(unit()) == taken
+    ledger.put_back(taken, since=5.0)
+    assert ledger.pending(unit()) == pending(unit(), since=5.0)
+    ledger.put_back(pending(unit(), since=5.0), since=0.0)
+    assert ledger.pending(unit()) == pending(unit(), since=0.0)
+
+
+def test_an_invocation_and_the_next_attempt_leave_nothing_unconfirmed(ledger: Ledger) -> None:
+    taken = msgspec.structs.replace(pending(unit()), invoked=4.0, deadline=6.0, unconfirmed=True)
+    for change in (
+        lambda: ledger.mark_invoked(taken, invoked=5.0, deadline=7.0, location=""),
+        lambda: ledger.next_attempt(taken, errors=0, since=9.0),
+    ):
+        assert ledger.add_pending(taken)
+        change()
+        found = ledger.pending(unit())
+        assert found is not None
+        assert not found.unconfirmed
+        ledger.settle(unit(), None)
+
+
 def test_a_failure_moves_a_unit_from_pending_to_failed_at_once(ledger: Ledger) -> None:
     ledger.add_pending(pending(unit()))
     assert ledger.fail(pending(unit()), "the model said no", 5.0)

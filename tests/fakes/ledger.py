@@ -51,8 +51,7 @@ class FakeLedger:
     def add_pending(self, pending: PendingUnit) -> bool:
         if pending.unit in self.pending_units:
             return False
-        # A new unit is not invoked yet, also when the record says so.
-        self.pending_units[pending.unit] = msgspec.structs.replace(pending, invoked=0.0, deadline=0.0, location="")
+        self.pending_units[pending.unit] = msgspec.structs.replace(pending, location="")
         return True
 
     def pending(self, unit: Unit) -> PendingUnit | None:
@@ -76,7 +75,12 @@ class FakeLedger:
     def mark_invoked(self, pending: PendingUnit, *, invoked: float, deadline: float, location: str) -> None:
         known = self.pending_units.get(pending.unit)
         if known is not None and known.since == pending.since:
-            self._change(pending, invoked=invoked, deadline=deadline, location=location)
+            self._change(pending, invoked=invoked, deadline=deadline, location=location, unconfirmed=False)
+
+    def put_back(self, pending: PendingUnit, *, since: float) -> None:
+        known = self.pending_units.get(pending.unit)
+        if known is not None and (known.since, known.invoked) == (pending.since, pending.invoked):
+            self._change(pending, since=since, invoked=0.0, deadline=0.0, unconfirmed=False)
 
     def next_attempt(self, pending: PendingUnit, *, errors: int, since: float, unanswered: int = 0) -> bool:
         return self._change(
@@ -88,6 +92,7 @@ class FakeLedger:
             invoked=0.0,
             deadline=0.0,
             location="",
+            unconfirmed=False,
         )
 
     def touch(self, pending: PendingUnit, *, since: float) -> bool:

@@ -80,6 +80,7 @@ class DynamoLedger:
         if location:
             update += ", #location = :location"
             values[":location"] = {"S": location}
+        update += " REMOVE unconfirmed"
         values[":since"] = _number(pending.since)
         self._update(
             pending,
@@ -87,6 +88,16 @@ class DynamoLedger:
             values,
             names={"#location": "location"} if location else {},
             also=" AND since = :since",
+        )
+
+    def put_back(self, pending: PendingUnit, *, since: float) -> None:
+        invoked = "invoked = :invoked" if pending.invoked else "attribute_not_exists(invoked)"
+        self._update(
+            pending,
+            "SET since = :next REMOVE invoked, deadline, unconfirmed",
+            {":next": _number(since), ":since": _number(pending.since)}
+            | ({":invoked": _number(pending.invoked)} if pending.invoked else {}),
+            also=f" AND since = :since AND {invoked}",
         )
 
     def next_attempt(self, pending: PendingUnit, *, errors: int, since: float, unanswered: int = 0) -> bool:
@@ -98,7 +109,7 @@ class DynamoLedger:
         }
         update = (
             "SET attempt = :next, #errors = :errors, silences = :silences, since = :since "
-            "REMOVE invoked, deadline, #location"
+            "REMOVE invoked, deadline, unconfirmed, #location"
         )
         return self._update(pending, update, values, names={"#errors": "errors", "#location": "location"})
 
@@ -470,7 +481,12 @@ def _unit_key(kind: str, unit: Unit) -> dict[str, Any]:
 
 
 def _pending_item(pending: PendingUnit) -> dict[str, Any]:
-    """Make the item of a pending unit that no endpoint has taken yet."""
+    """Make the item of a pending unit at its first attempt, or of one that is tried once more."""
+    taken: dict[str, Any] = {}
+    if pending.invoked:
+        taken = {"invoked": _number(pending.invoked), "deadline": _number(pending.deadline)}
+    if pending.unconfirmed:
+        taken["unconfirmed"] = {"BOOL": True}
     return {
         **_unit_key("pending", pending.unit),
         "key": {"S": pending.key},
@@ -478,6 +494,7 @@ def _pending_item(pending: PendingUnit) -> dict[str, Any]:
         "attempt": _number(pending.attempt),
         "errors": _number(pending.errors),
         "since": _number(pending.since),
+        **taken,
     }
 
 
@@ -534,4 +551,5 @@ def _pending(item: Mapping[str, Any]) -> PendingUnit:
         invoked=float(item.get("invoked", {"N": "0"})["N"]),
         deadline=float(item.get("deadline", {"N": "0"})["N"]),
         location=item.get("location", {"S": ""})["S"],
+        unconfirmed="unconfirmed" in item,
     )

@@ -124,7 +124,7 @@ class PendingUnit(msgspec.Struct, frozen=True, omit_defaults=True):
     `attempt` numbers the invocation; `errors` counts the invocations that the model failed, `unanswered` the
     consecutive ones without a notification. `invoked`: when the endpoint took it, 0 while it waits in the submit queue.
     `deadline`: no answer can come after it. `location`: the key in the label bucket that the endpoint named, if it is
-    not the derived one.
+    not the derived one. `unconfirmed`: the call that recorded it as taken may have died before the invocation.
     """
 
     unit: Unit
@@ -137,6 +137,7 @@ class PendingUnit(msgspec.Struct, frozen=True, omit_defaults=True):
     invoked: float = 0.0
     deadline: float = 0.0
     location: str = ""
+    unconfirmed: bool = False
 
 
 class FailedUnit(msgspec.Struct, frozen=True):
@@ -180,7 +181,10 @@ class PendingUnits(Protocol):
     one conditional write."""
 
     def add_pending(self, pending: PendingUnit) -> bool:
-        """Record a unit as pending unless it is pending already; return whether it was recorded."""
+        """Record a unit as pending unless it is pending already; return whether it was recorded.
+
+        With `invoked` and `deadline`, it counts as taken by its endpoint.
+        """
 
     def pending(self, unit: Unit) -> PendingUnit | None: ...
 
@@ -194,6 +198,9 @@ class PendingUnits(Protocol):
 
     def mark_invoked(self, pending: PendingUnit, *, invoked: float, deadline: float, location: str) -> None:
         """Record that the endpoint took the attempt, unless the unit has changed since it was read."""
+
+    def put_back(self, pending: PendingUnit, *, since: float) -> None:
+        """Record that no endpoint took the attempt, unless the unit has changed since it was read."""
 
     def next_attempt(self, pending: PendingUnit, *, errors: int, since: float, unanswered: int = 0) -> bool:
         """Move a pending unit to its next attempt, in place; False if it is no longer at `pending.attempt`."""

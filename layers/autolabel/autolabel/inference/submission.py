@@ -11,6 +11,7 @@ from autolabel.contracts.errors import DocumentRefused, EndpointUnavailable, Key
 from autolabel.contracts.frames import (
     MAX_FRAME_BYTES,
     DriveDocumentKey,
+    FrameKey,
     LogKey,
     PointCloudKey,
     decode_event_key,
@@ -41,6 +42,18 @@ class ObjectEvent(NamedTuple):
     size: Annotated[int, msgspec.Meta(ge=0, le=2**62)]
 
 
+class _Message(NamedTuple):
+    """A message that leads to units of one frame. `again`, `park`: as in Submission.take. `late`: the listing of its
+    drive is frozen. `asked`: the pipeline recorded the unit and then asked for it."""
+
+    key: str
+    etag: str
+    again: bool
+    park: bool
+    late: bool = False
+    asked: bool = False
+
+
 Asked = ObjectEvent | UnitRequest | CloseRequest | LogsRequest
 Outcome = Literal[
     "submitted", "answered", "already", "parked", "closed", "refused", "ignored", "extracting", "waiting", "skipped"
@@ -48,10 +61,11 @@ Outcome = Literal[
 
 
 class Submitted(NamedTuple):
-    """The result of a message."""
+    """The result of a message. `unconfirmed`: the unit that it recorded and the model took."""
 
     outcome: Outcome
     detail: str = ""
+    unconfirmed: PendingUnit | None = None
 
 
 def read_message(body: str) -> Iterator[Asked]:
@@ -132,16 +146,16 @@ class Submission:
         the message came before, and may have been worked on.
         """
         if isinstance(asked, UnitRequest):
-            return [self._take_unit(asked, park)]
+            return [self._take_unit(asked, again, park)]
         if isinstance(asked, CloseRequest):
             return [Submitted(*self._closing.close(asked.drive))]
         if isinstance(asked, LogsRequest):
             return [Submitted(*self._logs.look(asked.drive))]
         if asked.bucket != self._ingest.name:
             return [Submitted("ignored", f"bucket {asked.bucket} is not the ingest bucket")]
-        return self._take_object(asked, park, again)
+        return self._take_object(asked, again, park)
 
-    def _take_object(self, asked: ObjectEvent, park: bool, again: bool) -> list[Submitted]:
+    def _take_object(self, asked: ObjectEvent, again: bool, park: bool) -> list[Submitted]:
         drive = drive_of(asked.key)
         try:
             key = parse_key(asked.key)
@@ -159,21 +173,30 @@ class Submission:
         if not 0 < asked.size <= MAX_FRAME_BYTES:
             # The run's listing rejects it for this reason; no model needs to see it.
             return [Submitted("refused", f"{asked.key} has {asked.size:,} bytes; a frame has 1 to {MAX_FRAME_BYTES:,}")]
-        submitted, unavailable = [], None
+        message = _Message(asked.key, asked.etag, again, park, late=late)
+        submitted: list[Submitted] = []
+        try:
+            self._submit_to_all(key, message, submitted)
+        except Exception:
+            # The message comes again, for the other models only.
+            for taken in (one.unconfirmed for one in submitted if one.unconfirmed):
+                self._ledger.mark_invoked(taken, invoked=taken.invoked, deadline=taken.deadline, location="")
+            raise
+        return submitted
+
+    def _submit_to_all(self, key: FrameKey, message: _Message, submitted: list[Submitted]) -> None:
+        """Submit a frame to all active models, and add to `submitted`. Raises EndpointUnavailable after the last."""
+        unavailable = None
         for model in self._catalogue.active_models():
             try:
                 # As in completion and reconciliation: an answer comes from the endpoint of the revision in its name.
                 source = self._catalogue.asked(model)
-                unit = Unit.of(key, asked.etag, source.id)
-                # Else its answer cannot be there yet, unless S3 doubled the event: that costs an inference.
-                known = again or late
-                submitted.append(self._submit(source, unit, asked.key, asked.etag, park, known=known))
+                submitted.append(self._submit(source, Unit.of(key, message.etag, source.id), message))
             except EndpointUnavailable as e:
                 # The frame goes to the other models all the same.
                 unavailable = e
         if unavailable:
             raise unavailable
-        return submitted
 
     def _mark_late(self, drive: str | None) -> bool:
         """Mark a drive whose listing is frozen; return whether it is."""
@@ -185,53 +208,59 @@ class Submission:
             self._ledger.mark_late(drive, self._now())
         return self._frozen[drive]
 
-    def _take_unit(self, asked: UnitRequest, park: bool) -> Submitted:
+    def _take_unit(self, asked: UnitRequest, again: bool, park: bool) -> Submitted:
         try:
             frame = parse_frame_key(asked.key)
         except KeyRefused as e:
             return Submitted("refused", str(e))
         if Unit.of(frame, asked.etag, asked.unit.model) != asked.unit:
             return Submitted("refused", f"the unit {asked.unit.place} is not of {asked.key}")
-        return self._submit(
-            self._catalogue.revision(asked.unit.model), asked.unit, asked.key, asked.etag, park, known=True, asked=True
-        )
+        message = _Message(asked.key, asked.etag, again, park, asked=True)
+        return self._submit(self._catalogue.revision(asked.unit.model), asked.unit, message)
 
-    def _submit(
-        self, model: Model, unit: Unit, key: str, etag: str, park: bool, *, known: bool, asked: bool = False
-    ) -> Submitted:
+    def _submit(self, model: Model, unit: Unit, message: _Message) -> Submitted:
         """Record the unit as pending, then invoke its model. A repeated call costs an inference, and changes nothing.
 
-        `known`: the unit may have been submitted before. `asked`: the pipeline recorded the unit and then asked for it;
-        if it is no longer pending, the message is old.
+        A new unit is recorded as invoked at once, which saves a write. It stays unconfirmed: if a call died before the
+        invocation, the message comes again, and the model is invoked then.
         """
-        pending = PendingUnit(unit, key, etag, attempt=1, errors=0, since=self._now())
-        if known and self._label_bucket.exists(unit.answer_key(1)):
+        now = self._now()
+        wait = min(model.queue_ttl + model.invocation_timeout + DEADLINE_MARGIN, self._max_answer_wait)
+        new = PendingUnit(
+            unit, message.key, message.etag, 1, errors=0, since=now, invoked=now, deadline=now + wait, unconfirmed=True
+        )
+        # No other message finds an answer, unless S3 doubled its event.
+        if (message.asked or message.again or message.late) and self._label_bucket.exists(unit.answer_key(1)):
             # A reconcile pass that listed the answers before this one came may have recorded the unit as pending.
             self._ledger.settle(unit, None)
             wake_if_done(unit.drive, self._ledger, self._executions)
             return Submitted("answered")
-        if asked or not self._ledger.add_pending(pending):
+        pending = new
+        if message.asked or not self._ledger.add_pending(new):
             found = self._ledger.pending(unit)
             if found is None:
+                # An asked unit that is no longer pending: the message is old.
                 return Submitted("answered")
-            if found.invoked:
+            if found.invoked and not (message.again and found.unconfirmed):
                 return Submitted("already")
             pending = found
-        expected = unit.answer_key(pending.attempt)
         try:
             location = self._invoke(model, pending)
         except EndpointUnavailable as e:
-            if not (park and e.gone):
+            parked = message.park and e.gone
+            if pending.invoked or parked:
+                # Parked, it is as if its message was lost long ago: the next pass that finds the endpoint in service
+                # queues it again.
+                self._ledger.put_back(pending, since=0.0 if parked else pending.since)
+            if not parked:
                 raise
-            # As if its message was lost long ago: the next pass that finds the endpoint in service queues it again.
-            self._ledger.touch(pending, since=0.0)
             return Submitted("parked", str(e))
-        invoked = self._now()
-        wait = min(model.queue_ttl + model.invocation_timeout + DEADLINE_MARGIN, self._max_answer_wait)
-        elsewhere = (
-            "" if location == self._label_bucket.uri(expected) else location.removeprefix(self._label_bucket.uri(""))
-        )
-        self._ledger.mark_invoked(pending, invoked=invoked, deadline=invoked + wait, location=elsewhere)
+        expected = self._label_bucket.uri(unit.answer_key(pending.attempt))
+        if location == expected and pending is new:
+            return Submitted("submitted", unconfirmed=new)
+        elsewhere = "" if location == expected else location.removeprefix(self._label_bucket.uri(""))
+        now = self._now()
+        self._ledger.mark_invoked(pending, invoked=now, deadline=now + wait, location=elsewhere)
         return Submitted("submitted", elsewhere and f"the answer will be at {location}")
 
     def _invoke(self, model: Model, pending: PendingUnit) -> str:
