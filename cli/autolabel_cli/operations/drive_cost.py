@@ -100,7 +100,7 @@ def _requests(units: int, prices: Prices) -> CostItem:
         "answers",
         "estimated",
         units * rate / 1e6,
-        f"${rate:g} for a million, estimated from the code",
+        f"${rate:g} for a million, as make bench-cost measured them",
     )
 
 

@@ -15,7 +15,8 @@ _PRICES = Path(__file__).with_name("prices.json")
 class Prices(msgspec.Struct, frozen=True):
     """Dated prices of one Region in dollars, from the pricing `pages` of AWS.
 
-    `instance_hours`: by type. `orchestration_per_million`: of units, for all services but SageMaker.
+    `instance_hours`: by type. `orchestration_per_million`: of units, for all services but SageMaker, without
+    state transitions and reviews (make bench-cost).
     `ground_truth_objects`: of a month's objects, up to a number, a piece. `storage_gigabyte_month`: of S3's standard
     class. `million_units`: of a million billed units by service and operation, `*` for all other operations; functions
     on arm64, whose `Duration` is in GB-seconds; logs in bytes.
