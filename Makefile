@@ -16,7 +16,7 @@ BROWSER = tests/browser local/tests/browser
 ALARMS = tests/e2e/test_alarms.py
 
 .DEFAULT_GOAL := help
-.PHONY: help demo cloud check unit lint style types imports words templates format test test-browser test-alarms test-label-studio prove acceptance vigilance mutants chaos load bench bench-cost quality
+.PHONY: help demo cloud check unit lint style types imports words templates format test test-alarms test-browser test-label-studio prove acceptance vigilance mutants chaos load bench bench-cost quality
 .PHONY: fresh docs build stack-name setup setup-docs setup-ssd setup-portal setup-sagemaker setup-export setup-tracks setup-label-studio requirements clean
 
 define HELP
