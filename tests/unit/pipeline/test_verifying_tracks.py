@@ -6,11 +6,22 @@ import msgspec
 import pytest
 
 from autolabel.contracts.errors import VerificationRefused
-from autolabel.contracts.verification import EVERYTHING, KEPT, TRACKS
+from autolabel.contracts.verification import BOXES, EVERYTHING, KEPT, TRACKS, Task
 from autolabel.datasets.assembly import Assembly
 from autolabel.datasets.verified_labels import FinishedJob
-from autolabel.labels.manifest import LabelledBy, ManifestLine, Origin, read_line
+from autolabel.labels.manifest import LabelledBy, ManifestLine, Origin, read_line, with_values
 from autolabel.reporting.summary import Summary
+from autolabel.triage.audits import read_recipe
+from autolabel.triage.corrections import (
+    INVENTED,
+    OTHER_CLASS,
+    REMOVED,
+    SHIFTED,
+    Correction,
+    RunCorrections,
+    write_corrections,
+)
+from autolabel.triage.sowing import read_seeds
 from autolabel.verification.attempts import JobAttempt, take_attempt
 from autolabel.verification.ground_truth import read_answers, read_output
 from autolabel.verification.jobs import LABEL_STUDIO, BackEnds, EarlierAttempt, JobRound, VerificationJob
@@ -18,6 +29,7 @@ from autolabel.verification.sequences import write_sequences
 from autolabel.verification.settlement import Settled, settle_round
 from tests.fakes.answers import answer
 from tests.fakes.images import png
+from tests.fakes.labeling_jobs import FakeLabelingJobs
 from tests.fakes.pipeline import DRIVE, JOB_LABELS, Pipeline, drive_document
 from tests.fakes.track_jobs import Boxes, FakeTrackJobs, Review
 
@@ -28,19 +40,32 @@ SECOND = 1_000_000_000
 CAR = (0.1, 0.2, 0.4, 0.6)
 
 
-def assembled(rate: int = 10, frames: int = FRAMES, shard_frames: int = 3, **limits: int) -> tuple[Pipeline, Assembly]:
-    """Assemble a run of a camera with `rate` frames a second. Each frame shows the same car."""
+def assembled(
+    rate: int = 10,
+    frames: int = FRAMES,
+    shard_frames: int = 3,
+    seeded: Correction | None = None,
+    task: Task = TRACKS,
+    **limits: int,
+) -> tuple[Pipeline, Assembly]:
+    """Assemble a run of a camera with `rate` frames a second. Each frame shows the same car.
+
+    `seeded`: what reviewers of other drives have corrected; vigilance makes its seed from it.
+    """
     pipeline = Pipeline()
     pipeline.jobs = FakeTrackJobs(pipeline.labels, JOB_LABELS)
     for index in range(frames):
         key = f"drives/{DRIVE}/front/{1_700_000_000 * SECOND + index * SECOND // rate}.png"
         pipeline.submit(pipeline.upload(key, png()))
-    pipeline.close(drive_document(verification=VERIFICATION))
+    pipeline.close(drive_document(verification=VERIFICATION | {"task": task, "vigilance": seeded is not None}))
     for invocation in pipeline.endpoints.taken:
         pipeline.collect(pipeline.endpoints.answer(invocation, answer([CAR])))
     pipeline.reconcile()
     pipeline.plan(shard_frames)
     pipeline.label()
+    if seeded:
+        others = RunCorrections("other", "0001", (seeded,) * 50)
+        write_corrections(pipeline.labels, read_recipe(pipeline.run, pipeline.labels).base, others)
     return pipeline, pipeline.assemble(**limits)
 
 
@@ -273,6 +298,68 @@ def test_a_new_run_keeps_verified_tracks_and_asks_for_the_open_strips() -> None:
     # The reviewer's split is kept.
     assert ids[5] not in (*ids[:5], *ids[6:])
     assert len(set(ids)) == 2
+
+
+def without_jobs(lines: list[ManifestLine]) -> list[ManifestLine]:
+    """The lines without the names of jobs: a second round has another."""
+    for line in lines:
+        line.origin.job = ""
+        line.verified_metadata = with_values(line.verified_metadata, {"job-name": ""})
+    return lines
+
+
+@pytest.mark.parametrize("task", [TRACKS, BOXES])
+@pytest.mark.parametrize(
+    "correction",
+    [Correction(SHIFTED, place=(0.3, 0, 1, 1)), Correction(OTHER_CLASS), Correction(INVENTED), Correction(REMOVED)],
+    ids=lambda one: one.kind,
+)
+def test_a_missed_seed_is_one_seed_in_many_frames_and_never_published(correction: Correction, task: Task) -> None:
+    kind = correction.kind
+    found: list[list[ManifestLine]] = []
+    for seeded in (None, correction):
+        pipeline, assembly = assembled(seeded=seeded, task=task)
+        if task == TRACKS:
+            (job,) = assembly.jobs
+            reviewing = Reviewing(pipeline, job)
+            first = reviewing.review()
+            if first.again:
+                reviewing.review()
+            found.append(without_jobs(published(pipeline, reviewing)))
+        else:
+            pipeline.jobs = FakeLabelingJobs(pipeline.labels)
+            jobs = pipeline.verify(assembly)
+            (first, *_) = jobs[0].rounds
+            pipeline.publish(jobs)
+            lines = pipeline.labels.lines(pipeline.run.folder.dataset)
+            found.append(without_jobs([read_line(body) for body in lines]))
+        seeds = read_seeds(pipeline.run.folder, pipeline.labels)
+        assert {seed.kind for seed in seeds.values()} == ({kind} if seeded else set())
+        assert (first.again.frames if first.again else 0) == len(seeds)
+        # An invented box of a single frame flickers, as the models' own do.
+        assert len(seeds) > 1 or not seeded or (kind, task) == (INVENTED, BOXES)
+        told = summary(pipeline).vigilance
+        assert (told and (told.all.seeds, told.all.caught)) == ((1, 0) if seeded else None)
+    plain, seeded_lines = found
+    assert seeded_lines == plain
+
+
+def test_a_caught_seed_of_tracks_asks_nobody_again() -> None:
+    pipeline, assembly = assembled(seeded=Correction(OTHER_CLASS, "truck", "car"))
+    reviewing = Reviewing(pipeline, assembly.jobs[0])
+    truck = str(JOB_LABELS.index("truck"))
+
+    def fixed(shown: Boxes) -> Boxes:
+        assert {box["class-id"] for boxes in shown.values() for box in boxes} == {truck}
+        car = {"class-id": str(JOB_LABELS.index("car"))}
+        return {name: [box | car for box in boxes] for name, boxes in shown.items()}
+
+    settled = reviewing.review(fixed)
+    assert (settled.unadjusted, settled.again) == (FRAMES, None)
+    published(pipeline, reviewing)
+    told = summary(pipeline)
+    assert told.vigilance
+    assert (told.vigilance.all.seeds, told.vigilance.all.caught, told.vigilance.corrections) == (1, 1, 0)
 
 
 def test_a_shard_with_more_strips_than_a_job_takes_is_refused_with_the_way_out() -> None:

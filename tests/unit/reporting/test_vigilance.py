@@ -67,6 +67,24 @@ def test_nobody_has_a_rate_before_fifty_seeds() -> None:
     assert (result.residual, result.most) == (0, 0) or (result.most or 0) > 0
 
 
+@given(
+    st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from(("ann", "ben")), st.booleans()), min_size=1),
+    st.integers(0, 9),
+)
+def test_the_frames_of_a_stretch_are_one_seed(frames: list[tuple[str, str, bool]], cut: int) -> None:
+    parts = SeedTally(), SeedTally()
+    for at, (stretch, worker, caught) in enumerate(frames):
+        parts[at >= cut].take(SeedVerdict(SHIFTED, caught, worker=worker, stretch=stretch))
+    total = SeedTally()
+    for part in parts:
+        total.add(part)
+    for _ in range(2):
+        found = total.vigilance(9)
+        assert found
+        assert found.all.seeds == len({stretch for stretch, _, _ in frames})
+        assert found.all.caught == len({stretch for stretch, _, caught in frames if caught})
+
+
 def test_without_seeds_there_is_no_rate() -> None:
     assert SeedTally().vigilance(9) is None
     unsure = SeedTally()

@@ -19,7 +19,8 @@ from autolabel.labels.detections import box_iou
 from autolabel.labels.manifest import LabelledBox, ManifestLine, Origin, PrelabelTracks, read_line
 from autolabel.labels.reviews import Effort, Marks, Review
 from autolabel.triage.corrections import DEFAULTS, INVENTED, OTHER_CLASS, REMOVED, SHIFTED, Correction, ErrorKind
-from autolabel.triage.seeds import MOST_UNCERTAIN, Seed, draw_boxes, judge_label, make_seed, placed_box, sow, unsow
+from autolabel.triage.seed_verdicts import judge_label
+from autolabel.triage.seeds import MOST_UNCERTAIN, Seed, draw_boxes, make_seed, placed_box, sow, unsow
 from autolabel.verification.jobs import GROUND_TRUTH, JobRound
 from autolabel.verification.settlement import Result, Settled, read_results, settle_round
 from tests.fakes.bucket import FakeBucket

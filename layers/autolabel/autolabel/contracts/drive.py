@@ -155,8 +155,8 @@ def _check(document: DriveDocument, key: str) -> None:
     if len(set(document.models or ())) < len(document.models or ()):
         refuse("`models` names a model twice")
     if (task := document.verification.task) != BOXES:
-        if document.verification.vigilance:
-            refuse("`verification`: vigilance needs the task `boxes`: seeded errors exist for boxes only")
+        if document.verification.vigilance and task != TRACKS:
+            refuse(f"`verification`: vigilance needs the task `boxes` or `tracks`: {task} have no seeded errors")
         if not isinstance(document.verification, VerifyAll):
             refuse(f"`verification`: {task} need the policy `all`: uncertainty and audits exist for boxes only")
         if document.verification.back_end == "label-studio":

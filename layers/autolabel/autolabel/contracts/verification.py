@@ -41,7 +41,7 @@ Reviewers = Annotated[int, msgspec.Meta(ge=1, le=5)]
 ReviewersShare = Annotated[float, msgspec.Meta(gt=0, le=1)]
 # The most that vigilance may seed: reviewers fix each seed, and each is a risk.
 MOST_SEEDED = 0.01
-# The share of the boxes that are seeded with an error; True: MOST_SEEDED.
+# The share of the boxes, or of the objects of strips, that are seeded with an error; True: MOST_SEEDED.
 Vigilance = bool | Annotated[float, msgspec.Meta(gt=0, le=MOST_SEEDED)]
 
 
@@ -51,8 +51,8 @@ class VerifyAll(
     """Reviewers get every frame. `back_end`: where they work; the stack's own if it is None.
 
     `task`: what they correct; segments and tracks in Ground Truth only. `reviewers`: how many label each frame of the
-    `reviewers_share`, which `reviewers_of` draws; the other frames get one. `vigilance`: the share of boxes that get a
-    seeded error.
+    `reviewers_share`, which `reviewers_of` draws; the other frames get one. `vigilance`: the share of boxes, or of
+    the objects of strips, that get a seeded error.
     """
 
     back_end: BackEnd | None = None
@@ -132,5 +132,5 @@ def reviewers_of(policy: Policy, frame: str) -> int:
 
 
 def seeded_share(policy: Policy) -> float:
-    """Return the share of boxes that get a seeded error; 0 without vigilance."""
+    """Return the share of boxes, or of the objects of strips, that get a seeded error; 0 without vigilance."""
     return MOST_SEEDED if policy.vigilance is True else float(policy.vigilance)

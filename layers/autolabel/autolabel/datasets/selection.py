@@ -16,6 +16,7 @@ from autolabel.contracts.ports import Bucket
 from autolabel.contracts.verification import BOXES, EVERYTHING, UNASKED, Policy, VerifyAll, VerifyKeyFrames
 from autolabel.labelling.earlier_labels import EarlierCounts, earlier_frames
 from autolabel.labelling.shards import LabelledShard
+from autolabel.labels.manifest import ManifestLine, read_line
 from autolabel.labels.taxonomy import current_taxonomy
 from autolabel.triage.acceptance import AcceptanceCriteria
 from autolabel.triage.job_manifests import write_manifests
@@ -33,6 +34,7 @@ from autolabel.verification.jobs import (
     split_into_jobs,
     worker_template,
 )
+from autolabel.verification.sequences import cut_strips
 
 
 class Selection(NamedTuple):
@@ -69,12 +71,17 @@ def select_frames(
             else UncertaintyTriage(run, policy, criteria.proven, shards, label_bucket)
         )
         triage.write_kinds()
-        criteria, seeds = fix_seeds(run, shards, criteria, label_bucket)
+        criteria, seeds = fix_seeds(run, shards, criteria, label_bucket, tuple)
         manifests, kinds, earlier = tuple(triage.write_queues(most, seeds)), triage.counts, triage.earlier
     else:
         kinds, earlier = _write_kinds(run, shards, label_bucket)
-        criteria, seeds = fix_seeds(run, shards, criteria, label_bucket)
-        groups = split_into_jobs(run.folder, shards, most, criteria.strip_frames)
+        groups = list(split_into_jobs(run.folder, shards, most, criteria.strip_frames))
+
+        def strips() -> Iterator[list[ManifestLine]]:
+            for group in groups:
+                yield from cut_strips(map(read_line, _lines(group, label_bucket)), criteria.strip_frames)
+
+        criteria, seeds = fix_seeds(run, shards, criteria, label_bucket, strips)
         manifests = tuple(
             manifest for group in groups for manifest in _write_manifests(run, group, seeds, label_bucket)
         )
@@ -99,13 +106,17 @@ def _write_manifests(run: Run, group: JobManifest, seeds: Seeds, label_bucket: B
     if seeds or (policy.reviewers > 1 and policy.reviewers_share < 1):
 
         def lines() -> Iterator[bytes]:
-            return sow_lines(chain.from_iterable(label_bucket.lines(key) for key, _ in group.parts), seeds)
+            return sow_lines(_lines(group, label_bucket), seeds)
 
         yield from write_manifests(run, group.index, lines, group.first, group.last, label_bucket)
     else:
         # Joins whole shards inside the bucket, without reading them.
         label_bucket.concatenate(group.key, group.parts, "application/jsonl")
         yield msgspec.structs.replace(group, reviewers=policy.reviewers)
+
+
+def _lines(group: JobManifest, label_bucket: Bucket) -> Iterator[bytes]:
+    return chain.from_iterable(label_bucket.lines(key) for key, _ in group.parts)
 
 
 def _write_kinds(run: Run, shards: Sequence[LabelledShard], label_bucket: Bucket) -> tuple[Counter[str], EarlierCounts]:

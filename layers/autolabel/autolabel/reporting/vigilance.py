@@ -44,24 +44,40 @@ class Vigilance(msgspec.Struct, frozen=True):
 
 
 class SeedTally(msgspec.Struct):
-    """Counts seeds by reviewer, as [seeds, caught]."""
+    """Counts seeds by reviewer, as [seeds, caught].
+
+    `stretches`: by name, who decided the frames of a seed over a stretch, empty if several reviewers did; and whether
+    one of them caught it. They count at the end only, since a stretch may be in two parts of a run.
+    """
 
     workers: dict[str, list[int]] = {}
+    stretches: dict[str, tuple[str, bool]] = {}
 
     def take(self, verdict: SeedVerdict) -> None:
         if verdict.counts:
-            self._count(worker_name(verdict.worker) if verdict.worker else "", 1, verdict.caught)
+            worker = worker_name(verdict.worker) if verdict.worker else ""
+            if verdict.stretch:
+                self._join(verdict.stretch, worker, verdict.caught)
+            else:
+                self._count(worker, 1, verdict.caught)
 
     def add(self, other: SeedTally) -> None:
         for worker, (seeds, caught) in other.workers.items():
             self._count(worker, seeds, caught)
+        for stretch, (worker, is_caught) in other.stretches.items():
+            self._join(stretch, worker, is_caught)
 
     def vigilance(self, corrections: int) -> Vigilance | None:
         """Return the vigilance of a run with this number of corrections; None if no seed was decided."""
-        seeds, caught = (sum(counts) for counts in zip(*self.workers.values(), strict=True)) if self.workers else (0, 0)
+        total = SeedTally()
+        total.add(self)
+        for worker, is_caught in total.stretches.values():
+            total._count(worker, 1, is_caught)
+        workers = total.workers
+        seeds, caught = (sum(counts) for counts in zip(*workers.values(), strict=True)) if workers else (0, 0)
         if not seeds:
             return None
-        known = sorted((name, counts) for name, counts in self.workers.items() if name and counts[0] >= LEAST_SEEDS)
+        known = sorted((name, counts) for name, counts in workers.items() if name and counts[0] >= LEAST_SEEDS)
         everyone = catch_rate("", seeds, caught)
         return Vigilance(
             all=everyone,
@@ -70,6 +86,11 @@ class SeedTally(msgspec.Struct):
             most=most_overlooked(corrections, least_rate(seeds, caught)) if caught else None,
             workers=tuple(catch_rate(name, *counts) for name, counts in known),
         )
+
+    def _join(self, stretch: str, worker: str, caught: bool) -> None:
+        """Take a frame of a stretch, or more of them: they are one seed, caught if one of them is."""
+        before, was_caught = self.stretches.get(stretch, (worker, False))
+        self.stretches[stretch] = (worker if worker == before else "", was_caught or caught)
 
     def _count(self, worker: str, seeds: int, caught: int) -> None:
         if worker not in self.workers and len(self.workers) >= MAX_WORKERS:

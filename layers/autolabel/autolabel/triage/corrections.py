@@ -11,11 +11,13 @@ from autolabel.contracts.ports import Bucket
 from autolabel.streams.ordered_map import map_in_order
 
 # What was wrong with a box of the models.
-ErrorKind = Literal["shifted", "other class", "invented", "removed"]
+ErrorKind = Literal["shifted", "other class", "invented", "removed", "swapped"]
 SHIFTED: ErrorKind = "shifted"
 OTHER_CLASS: ErrorKind = "other class"
 INVENTED: ErrorKind = "invented"
 REMOVED: ErrorKind = "removed"
+# Two tracks exchange their objects. No correction of a box has this kind.
+SWAPPED: ErrorKind = "swapped"
 # From this IoU on a box counts as unchanged. Two people's boxes differ more (0.88), a browser's rounding less.
 UNCHANGED = 0.95
 # Corrections that a run keeps, and runs of a recipe that are read: enough to draw from, and read in a second.

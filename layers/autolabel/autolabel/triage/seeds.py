@@ -6,7 +6,6 @@ of the line is made to match, so that nothing but the picture tells a seed. All 
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain, count
 from typing import Any, NamedTuple
@@ -16,12 +15,9 @@ from msgspec import UNSET
 
 from autolabel.labelling.uncertainty import FLOOR, frame_level
 from autolabel.labelling.uncertainty_map import UncertaintyMap, calibrated
-from autolabel.labels.agreement import IGNORE, corners, pair_boxes
+from autolabel.labels.agreement import IGNORE, corners
 from autolabel.labels.detections import Box, box_iou
 from autolabel.labels.manifest import (
-    VERIFIED,
-    BoxLabel,
-    BoxMetadata,
     CandidateBox,
     LabelledBox,
     LabelledBy,
@@ -30,19 +26,15 @@ from autolabel.labels.manifest import (
     Origin,
     ShownUncertainty,
     encode_line,
-    join_boxes,
     raw,
     read_line,
     whole_pixels,
-    with_values,
 )
-from autolabel.labels.reviews import Marks, Review
 from autolabel.triage.corrections import (
     INVENTED,
     OTHER_CLASS,
     REMOVED,
     SHIFTED,
-    UNCHANGED,
     Correction,
     ErrorKind,
     lot,
@@ -58,7 +50,7 @@ _APART = 0.3
 # An invented box overlaps other boxes and candidates by less: it must not be an object.
 _ALONE = 0.1
 # Corrections that are tried for a box, and places for an invented one.
-_TRIES = 8
+TRIES = 8
 # Without a correction's place, an invented box stands as far from the drawn one, in its widths.
 _NEAREST, _FARTHEST = 1.2, 4.0
 _ADJUSTMENT = "adjustment-status"
@@ -87,13 +79,48 @@ class SeedBox(msgspec.Struct, frozen=True, array_like=True):
     def labelled(self) -> LabelledBox:
         return LabelledBox(*self.placed, self.confidence)
 
+    def as_given(self, tracks: bool) -> GivenBox:
+        """Return the box as a label has it; `tracks`: whether its boxes have the ids of their tracks."""
+        return GivenBox(self.class_id, *self.placed, track=self.track if tracks else "")
+
+
+class GivenBox(NamedTuple):
+    """A box that is put into a label."""
+
+    class_id: int
+    name: str
+    left: float
+    top: float
+    width: float
+    height: float
+    confidence: float = 0.0
+    track: str = ""
+
+    @property
+    def placed(self) -> PlacedBox:
+        return self.name, self.left, self.top, self.width, self.height
+
+
+class Swap(msgspec.Struct, frozen=True, array_like=True):
+    """Two tracks that exchange their objects from a frame on, where these are near each other.
+
+    `tracks`: the ids of the two; `boxes`: those of the models in this frame, None for one that it lacks. `before`: the
+    S3 URI of the last frame before the exchange; `boxes_before`: of that frame.
+    """
+
+    tracks: tuple[str, str]
+    boxes: tuple[PlacedBox | None, PlacedBox | None]
+    before: str
+    boxes_before: tuple[PlacedBox, PlacedBox]
+
 
 class Seed(msgspec.Struct, frozen=True, omit_defaults=True, rename={"source_ref": "source-ref"}):
     """A seeded error of a frame.
 
     `at`: the index of the box. `right`: the models' box, None if the shown one is invented; `shown`: what reviewers
     see, None if the right one is removed. `right_level`, `shown_level`: uncertainty of the frame. `hidden`: candidates
-    that reviewers do not see, with their indexes.
+    that reviewers do not see, with their indexes. `stretch`: the name of the stretch whose frames have the same error,
+    and count as one seed; empty for a seed of a single frame. `swap`: of tracks, instead of `right` and `shown`.
     """
 
     source_ref: str
@@ -104,12 +131,15 @@ class Seed(msgspec.Struct, frozen=True, omit_defaults=True, rename={"source_ref"
     right_level: float
     shown_level: float
     hidden: tuple[tuple[int, CandidateBox], ...] = ()
+    stretch: str = ""
+    swap: Swap | None = None
 
 
 class SeedVerdict(msgspec.Struct, frozen=True, omit_defaults=True):
     """What a reviewer made of a seed. `right`: the models' box, that the reviewer did not see.
 
-    `counts`: whether a person decided it; a script, and a person who was unsure of the frame, did not.
+    `counts`: whether a person decided it; a script, and a person who was unsure of the frame, did not. `stretch`: that
+    of the seed.
     """
 
     kind: ErrorKind
@@ -117,6 +147,7 @@ class SeedVerdict(msgspec.Struct, frozen=True, omit_defaults=True):
     right: PlacedBox | None = None
     worker: str = ""
     counts: bool = True
+    stretch: str = ""
 
 
 class DrawnBox(NamedTuple):
@@ -147,7 +178,7 @@ def draw_boxes(
     return [drawn for _, drawn in sorted(best.values())[: max(1, round(share * boxes))]]
 
 
-class _Lots:
+class Lots:
     """Numbers from 0 to 1, drawn by hash."""
 
     def __init__(self, secret: str) -> None:
@@ -179,20 +210,33 @@ def make_seed(
     `failed`: the share of the models that failed on the frame. `labels`: the job's, whose positions are the class ids.
     `uncertainty_map`: the run's, if it has one.
     """
+    lots = Lots(secret)
+    for _ in range(TRIES):
+        correction = corrections[lots.index(len(corrections))]
+        if seed := seed_like(correction, line, at, failed, lots, labels, uncertainty_map):
+            return seed
+    return None
+
+
+def seed_like(
+    correction: Correction,
+    line: ManifestLine,
+    at: int,
+    failed: float,
+    lots: Lots,
+    labels: Sequence[str],
+    uncertainty_map: UncertaintyMap | None = None,
+) -> Seed | None:
+    """Make a seed that is like a correction; None if it does not fit the box. Parameters are as in `make_seed`."""
     if line.uncertainty is UNSET or line.origin.labelled_by != LabelledBy.MODEL:
         return None
     tracks = line.prelabel_tracks
     if tracks is not UNSET and (tracks.origins[at] != Origin.MODEL or (tracks.classes and tracks.classes[at])):
         return None
-    drawing = _Drawing(line, line.uncertainty, at, _Lots(secret), labels)
-    for _ in range(_TRIES):
-        correction = corrections[drawing.lots.index(len(corrections))]
-        seed = drawing.seed(correction, failed)
-        if seed:
-            seed = msgspec.structs.replace(seed, shown_level=calibrated(seed.shown_level, uncertainty_map))
-            if _fits(line, seed):
-                return seed
-    return None
+    seed = _Drawing(line, line.uncertainty, at, lots, labels).seed(correction, failed)
+    if seed:
+        seed = msgspec.structs.replace(seed, shown_level=calibrated(seed.shown_level, uncertainty_map))
+    return seed if seed and _fits(line, seed) else None
 
 
 def _fits(line: ManifestLine, seed: Seed) -> bool:
@@ -207,11 +251,11 @@ class _Drawing:
     """Draws the seed of one box of a line."""
 
     def __init__(
-        self, line: ManifestLine, uncertainty: ShownUncertainty, at: int, lots: _Lots, labels: Sequence[str]
+        self, line: ManifestLine, uncertainty: ShownUncertainty, at: int, lots: Lots, labels: Sequence[str]
     ) -> None:
         self._line = line
         self._at = at
-        self.lots = lots
+        self._lots = lots
         self._labels = labels
         self._uncertainty = uncertainty
         self._boxes = line.prelabel_boxes
@@ -295,7 +339,7 @@ class _Drawing:
             names = [correction.shown]
         elif correction.right or not names:
             return None
-        name = names[self.lots.index(len(names))]
+        name = names[self._lots.index(len(names))]
         return msgspec.structs.replace(own, class_id=self._labels.index(name), name=name)
 
     def _invented(self, correction: Correction) -> SeedBox | None:
@@ -307,9 +351,9 @@ class _Drawing:
             left, top, width, height = correction.place
             places = [(left * size.width, top * size.height, width * size.width, height * size.height)]
         else:
-            places = [self._beside() for _ in range(_TRIES)]
+            places = [self._beside() for _ in range(TRIES)]
         # As sure as a box of this frame, but not equal to it: equal boxes would stand out.
-        sure = own.confidence + self.lots.between(-0.02, 0.02)
+        sure = own.confidence + self._lots.between(-0.02, 0.02)
         confidence = round(min(max(sure, 1 - MOST_UNCERTAIN + 0.01), 0.9999), 4)
         like = SeedBox(
             class_id=self._labels.index(name),
@@ -321,7 +365,7 @@ class _Drawing:
             confidence=confidence,
             level=max(own.level, round(1 - confidence, 2)),
             # As long as the hashes of other tracks.
-            track=f"{int(self.lots.number() * 16**12):012x}" if own.track else "",
+            track=f"{int(self._lots.number() * 16**12):012x}" if own.track else "",
         )
         for left, top, width, height in places:
             if min(left, top) >= 0 and left + width <= size.width and top + height <= size.height:
@@ -334,9 +378,9 @@ class _Drawing:
 
     def _beside(self) -> tuple[float, float, float, float]:
         """Draw a place at the height of the drawn box, where an object of its size could stand."""
-        own, scale = self._own, self.lots.between(0.8, 1.25)
+        own, scale = self._own, self._lots.between(0.8, 1.25)
         width, height = own.width * scale, own.height * scale
-        across = self.lots.between(_NEAREST, _FARTHEST) * own.width * (1 if self.lots.number() < 0.5 else -1)
+        across = self._lots.between(_NEAREST, _FARTHEST) * own.width * (1 if self._lots.number() < 0.5 else -1)
         return own.left + across, own.top + own.height - height, width, height
 
     def _placed(self, box: SeedBox, place: Box) -> SeedBox:
@@ -381,12 +425,22 @@ def unsown(line: ManifestLine, seeds: Mapping[str, Seed]) -> ManifestLine:
     return unsow(line, seed) if seed else line
 
 
+def _swapped(line: ManifestLine, swap: Swap) -> ManifestLine:
+    """Exchange the ids of two tracks; a second call undoes it."""
+    if line.prelabel_tracks is UNSET:
+        return line
+    other = dict(zip(swap.tracks, reversed(swap.tracks), strict=True))
+    ids = tuple(other.get(id, id) for id in line.prelabel_tracks.ids)
+    return msgspec.structs.replace(line, prelabel_tracks=msgspec.structs.replace(line.prelabel_tracks, ids=ids))
+
+
 def _with_box(line: ManifestLine, seed: Seed, takes: SeedBox | None, gives: SeedBox | None) -> ManifestLine:
     """Replace the box of a seed in all lists of a line."""
+    if seed.swap:
+        return _swapped(line, seed.swap)
     span = slice(seed.at, seed.at + (takes is not None))
-    prelabel, metadata = _replace(
-        line.prelabel, line.prelabel_metadata, span, gives, gives.confidence if gives else 0.0
-    )
+    given = gives.as_given(False)._replace(confidence=gives.confidence) if gives else None
+    prelabel, metadata = replace_boxes(line.prelabel, line.prelabel_metadata, span, given)
     tracks, uncertainty = line.prelabel_tracks, line.uncertainty
     if tracks is not UNSET:
         classes = list(tracks.classes) or [""] * len(tracks.ids)
@@ -413,12 +467,11 @@ def _with_box(line: ManifestLine, seed: Seed, takes: SeedBox | None, gives: Seed
     )
 
 
-def _replace(
+def replace_boxes(
     label: msgspec.Raw | msgspec.UnsetType,
     metadata: msgspec.Raw | msgspec.UnsetType,
     span: slice,
-    gives: SeedBox | None,
-    confidence: float,
+    gives: GivenBox | None,
 ) -> tuple[msgspec.Raw, msgspec.Raw]:
     """Replace a span of a label's boxes by one box or none; the class map names the classes that are there."""
     # `Any`: keys that are the back-end's own stay as they are.
@@ -436,7 +489,8 @@ def _replace(
         names[str(number)] = gives.name
         sides = {"left": gives.left, "top": gives.top, "width": gives.width, "height": gives.height}
         annotations.insert(span.start, {"class_id": number, **sides})
-        objects.insert(span.start, {"confidence": confidence})
+        track = {"object-id": gives.track} if gives.track else {}
+        objects.insert(span.start, {"confidence": gives.confidence, **track})
     gone = taken - {str(one["class_id"]) for one in annotations}
     # In the order of numbers. Foreign keys need not be numbers.
     names = {key: names[key] for key in sorted(names, key=lambda key: (len(key), key)) if key not in gone}
@@ -444,84 +498,6 @@ def _replace(
         raw(value | {"annotations": annotations}),
         raw(about | {"objects": objects, "class-map": names}),
     )
-
-
-class Judged(NamedTuple):
-    """A reviewer's label without the seed, and what the reviewer made of the seed."""
-
-    label: msgspec.Raw
-    metadata: msgspec.Raw
-    review: Review | msgspec.UnsetType
-    verdict: SeedVerdict
-
-
-def judge_label(
-    seed: Seed,
-    right: ManifestLine,
-    label: msgspec.Raw,
-    metadata: msgspec.Raw,
-    review: Review | msgspec.UnsetType,
-) -> Judged:
-    """Say whether a reviewer caught a seed, and take it out of the label if not: the models' box returns.
-
-    `right`: the line of the models. A changed, deleted or redrawn seed is caught, and the reviewer's box stands. A seed
-    that is left beside a redrawn box is taken out. Raises msgspec.ValidationError for a label of another shape.
-    """
-    decoded = msgspec.json.decode(label, type=BoxLabel), msgspec.json.decode(metadata, type=BoxMetadata)
-    boxes = join_boxes(*decoded, VERIFIED)
-    left = _left_at(seed, boxes)
-    rest = [box for index, box in enumerate(boxes) if index != left]
-    redrawn = seed.right is not None and _is_redrawn(seed.right, right.prelabel_boxes, rest)
-    caught = redrawn or (seed.shown is not None and left is None)
-    gives = None if caught else seed.right
-    span = slice(left, left + 1) if left is not None else slice(min(seed.at, len(boxes)), min(seed.at, len(boxes)))
-    if left is not None or gives:
-        label, metadata = _replace(label, metadata, span, gives, 0.0)
-        boxes = [*boxes[: span.start], *([gives.labelled] if gives else []), *boxes[span.stop :]]
-    about: dict[str, Any] = msgspec.json.decode(metadata)
-    if _ADJUSTMENT in about:
-        same = Counter(map(placed_box, boxes)) == Counter(map(placed_box, right.prelabel_boxes))
-        metadata = with_values(metadata, {_ADJUSTMENT: "unadjusted" if same else "adjusted"})
-    worker = review.worker if isinstance(review, Review) else ""
-    unsure = isinstance(review, Review) and review.unsure
-    verdict = SeedVerdict(
-        seed.kind,
-        caught,
-        seed.right.placed if seed.right else None,
-        worker,
-        counts=not unsure and about.get("human-annotated") != "no",
-    )
-    return Judged(label, metadata, _without_effort(review, span, gives), verdict)
-
-
-def _left_at(seed: Seed, boxes: Sequence[LabelledBox]) -> int | None:
-    """Return the index of the seed in a label; None if it is not there any more."""
-    if seed.shown is None:
-        return None
-    place = corners(seed.shown.labelled)
-    likes = [(box_iou(corners(box), place), -i) for i, box in enumerate(boxes) if box.name == seed.shown.name]
-    most, minus = max(likes, default=(0.0, 0))
-    return -minus if most >= UNCHANGED else None
-
-
-def _is_redrawn(own: SeedBox, shown: Sequence[LabelledBox], left: Sequence[LabelledBox]) -> bool:
-    """Check whether a label has a box for the models' box, or a region to ignore over it."""
-    for predicted, verified, _ in pair_boxes(shown, left):
-        if predicted is not None and placed_box(predicted) == own.placed:
-            return verified is not None
-    return True
-
-
-def _without_effort(
-    review: Review | msgspec.UnsetType, span: slice, gives: SeedBox | None
-) -> Review | msgspec.UnsetType:
-    """Take out of a review what is about the seed: effort, which it has changed, and the marks of its box."""
-    if not isinstance(review, Review):
-        return review
-    marks = list(review.boxes)
-    if len(marks) > span.start:
-        marks[span] = [Marks()] if gives else []
-    return msgspec.structs.replace(review, seconds=None, keys=None, clicks=None, edits={}, boxes=tuple(marks))
 
 
 def placed_box(box: LabelledBox) -> PlacedBox:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import repeat
 
 import msgspec
@@ -13,8 +13,10 @@ from autolabel.contracts.ports import Bucket
 from autolabel.contracts.run_folder import RunFolder
 from autolabel.contracts.verification import (
     EVERYTHING,
+    TRACKS,
     UNCERTAIN,
     UNPROVEN,
+    VerifyAll,
     VerifyUncertain,
     reviewers_of,
     seeded_share,
@@ -22,12 +24,13 @@ from autolabel.contracts.verification import (
 from autolabel.labelling.shards import LabelledShard
 from autolabel.labelling.uncertainty import FrameUncertainty
 from autolabel.labelling.uncertainty_map import read_map
-from autolabel.labels.manifest import read_line
+from autolabel.labels.manifest import ManifestLine, read_line
 from autolabel.streams.ordered_map import map_in_order
 from autolabel.triage.acceptance import AcceptanceCriteria
 from autolabel.triage.audits import read_recipe
 from autolabel.triage.corrections import read_corrections
-from autolabel.triage.seeds import Seed, draw_boxes, make_seed, sow_body
+from autolabel.triage.seeds import MOST_UNCERTAIN, TRIES, Seed, draw_boxes, make_seed, sow_body
+from autolabel.triage.track_seeds import STRETCH, StretchFrame, make_stretch, make_track_seed, strip_objects
 
 # Kinds of frames that may get a seed. Audits prove classes, and a label of a person has other boxes than the models'.
 _SEEDED_KINDS = (EVERYTHING, UNCERTAIN, UNPROVEN)
@@ -37,14 +40,16 @@ _STRIP = 10
 _READERS = 4
 
 Seeds = Mapping[str, Seed]
+Strips = Callable[[], Iterable[Sequence[ManifestLine]]]
 
 
 def fix_seeds(
-    run: Run, shards: Sequence[LabelledShard], criteria: AcceptanceCriteria, label_bucket: Bucket
+    run: Run, shards: Sequence[LabelledShard], criteria: AcceptanceCriteria, label_bucket: Bucket, strips: Strips
 ) -> tuple[AcceptanceCriteria, Seeds]:
     """Draw and write the seeds of a run, once for its criteria; return the criteria with their name, and the seeds.
 
-    Without vigilance there are none. The kinds of the run's frames must be written.
+    Without vigilance there are none. The kinds of the run's frames must be written. `strips`: opens the strips that
+    reviewers of tracks get, in order.
     """
     policy = run.document.verification
     share = seeded_share(policy)
@@ -54,7 +59,12 @@ def fix_seeds(
         # Of other criteria, other frames are audits: their seeds are others.
         name = hashlib.sha256(msgspec.json.encode(criteria)).hexdigest()[:12]
         strip = policy.stretch if isinstance(policy, VerifyUncertain) else _STRIP
-        seeds = (msgspec.json.encode(seed) + b"\n" for seed in _draw(run, shards, share, strip, label_bucket))
+        drawn = (
+            _draw_tracks(run, strips, share, label_bucket)
+            if policy.task == TRACKS
+            else _draw(run, shards, share, strip, label_bucket)
+        )
+        seeds = (msgspec.json.encode(seed) + b"\n" for seed in drawn)
         label_bucket.write_stream(run.folder.seeds(name), seeds, "application/jsonl", once=True)
         criteria = msgspec.structs.replace(criteria, seeds=name)
     return criteria, _read(run.folder, criteria.seeds, label_bucket)
@@ -91,12 +101,12 @@ def _read(folder: RunFolder, name: str, label_bucket: Bucket) -> Seeds:
 
 
 def _draw(run: Run, shards: Sequence[LabelledShard], share: float, strip: int, label_bucket: Bucket) -> Iterator[Seed]:
-    # Reviewers see the drive, the run and the camera, but not the ETag of the drive document.
-    secret = f"{run.drive}/{run.run}/{run.document_etag}"
-    drawn = {
-        (box.camera, box.position): box.at
-        for box in draw_boxes(secret, _frames(run, shards, label_bucket), share, strip)
-    }
+    secret = _secret(run)
+    drawn: dict[tuple[str, int], int] = {}
+    for stretched in {_is_stretched(run, shard) for shard in shards}:
+        frames = _frames(run, shards, label_bucket, stretched)
+        for box in draw_boxes(secret, frames, share / STRETCH if stretched else share, strip):
+            drawn[box.camera, box.position] = box.at
     corrections = read_corrections(label_bucket, read_recipe(run, label_bucket).base)
     uncertainty_map = read_map(run, label_bucket)
 
@@ -106,28 +116,70 @@ def _draw(run: Run, shards: Sequence[LabelledShard], share: float, strip: int, l
             return []
         bodies = list(label_bucket.lines(run.folder.shard(shard.index, shard.part("manifest"))))
         uncertainties = list(_uncertainties(run, shard, label_bucket))
-        found = []
+        found = list[Seed]()
         for place in places:
-            position, line = shard.before + place, read_line(bodies[place])
-            at, failed = drawn[shard.camera, position], uncertainties[place].failed
+            position = shard.before + place
+            at = drawn[shard.camera, position]
+            # A stretch stays in its strip, so that strips have one seed at most.
+            length = STRETCH if _is_stretched(run, shard) else 1
+            end = place + min(length, strip - position % strip, shard.lines - place)
+            begin = max(end - length, place - position % strip, 0)
+            frames = [
+                StretchFrame(read_line(body), one.failed)
+                for body, one in zip(bodies[begin:end], uncertainties[begin:end], strict=True)
+            ]
             lots = f"{secret}/{shard.camera}/{position}/{at}/kind"
+            line, failed = frames[place - begin]
             if seed := make_seed(line, at, failed, lots, corrections, run.labels, uncertainty_map):
-                found.append(seed)
+                found += make_stretch(frames, place - begin, seed, at, lots, run.labels, uncertainty_map)
         return found
 
     for seeds in map_in_order(make, shards, _READERS):
         yield from seeds
 
 
+def _draw_tracks(run: Run, strips: Strips, share: float, label_bucket: Bucket) -> Iterator[Seed]:
+    """Draw the objects of strips that get a seed, at most one of a strip, and make their seeds."""
+    secret = _secret(run)
+    objects = ((str(number), 0, [one.level for one in strip_objects(strip)]) for number, strip in enumerate(strips()))
+    drawn = {box.camera: box.at for box in draw_boxes(secret, objects, share, 1)}
+    corrections = read_corrections(label_bucket, read_recipe(run, label_bucket).base)
+    for number, strip in enumerate(strips()):
+        if (at := drawn.get(str(number))) is None:
+            continue
+        found = strip_objects(strip)
+        # If no error fits the drawn object, another one of the strip gets the seed.
+        for one in [*found[at:], *found[:at]][:TRIES]:
+            lots = f"{secret}/{number}/{one.id}/kind"
+            if one.level < MOST_UNCERTAIN and (seeds := make_track_seed(strip, one.id, lots, corrections, run.labels)):
+                yield from seeds
+                break
+
+
+def _secret(run: Run) -> str:
+    # Reviewers see the drive, the run and the camera, but not the ETag of the drive document.
+    return f"{run.drive}/{run.run}/{run.document_etag}"
+
+
+def _is_stretched(run: Run, shard: LabelledShard) -> bool:
+    """Check whether reviewers see all frames of a shard one after the other, with tracks."""
+    policy = run.document.verification
+    return isinstance(policy, VerifyAll) and policy.reviewers == 1 and shard.linked and not shard.asked
+
+
 def _frames(
-    run: Run, shards: Sequence[LabelledShard], label_bucket: Bucket
+    run: Run, shards: Sequence[LabelledShard], label_bucket: Bucket, stretched: bool
 ) -> Iterator[tuple[str, int, tuple[float, ...]]]:
-    """Yield the frames that may get a seed: the camera, the position and the uncertainty of each box."""
+    """Yield the frames that may get a seed: the camera, the position and the uncertainty of each box.
+
+    `stretched`: only those of shards whose seeds are stretches, or only the others.
+    """
     kinds = _kinds(run, shards, label_bucket)
     for shard in shards:
         judged = zip(_uncertainties(run, shard, label_bucket), _alone(run, shard, label_bucket), strict=False)
         for place, (uncertainty, alone) in enumerate(judged):
-            if next(kinds) in _SEEDED_KINDS and uncertainty.level is not None and alone:
+            may = next(kinds) in _SEEDED_KINDS and uncertainty.level is not None and alone
+            if may and _is_stretched(run, shard) == stretched:
                 yield shard.camera, shard.before + place, uncertainty.boxes
 
 

@@ -143,10 +143,30 @@ def write_sequences(manifest: str, strip_frames: int, classes: Sequence[str], la
         folder = f"{name.removesuffix('.manifest')}/"
         lines = (
             msgspec.json.encode(_write_sequence(folder, number, strip, classes, label_bucket)) + b"\n"
-            for number, strip in enumerate(_strips(map(read_line, label_bucket.lines(key)), strip_frames), 1)
+            for number, strip in enumerate(cut_strips(map(read_line, label_bucket.lines(key)), strip_frames), 1)
         )
         label_bucket.write_stream(name, lines, "application/jsonl", once=True)
     return WrittenSequences(label_bucket.uri(name))
+
+
+def cut_strips(lines: Iterable[ManifestLine], strip_frames: int) -> Iterator[list[ManifestLine]]:
+    """Cut a job's frames into strips of one prefix.
+
+    `strip_frames`: the most in a strip. Raises CountMismatch for frames that are not in the order of their names.
+    """
+    strip, before = list[ManifestLine](), ""
+    for line in lines:
+        prefix, _, name = shown_object(line).rpartition("/")
+        same = bool(strip) and shown_object(strip[0]).rpartition("/")[0] == prefix
+        if same and name.encode() <= before.encode():
+            raise CountMismatch(f"{line.source_ref} comes after {before}, and the worker's page sorts frames by name")
+        if strip and (not same or len(strip) == strip_frames):
+            yield strip
+            strip = []
+        strip.append(line)
+        before = name
+    if strip:
+        yield strip
 
 
 def read_sequence_lines(manifest: str, label_bucket: Bucket) -> Iterator[SequenceLine]:
@@ -191,23 +211,6 @@ def own_id(*parts: str | int) -> str:
 
 def _read(uri: str, label_bucket: Bucket) -> bytes:
     return label_bucket.read(uri.removeprefix(label_bucket.uri(""))) or b""
-
-
-def _strips(lines: Iterable[ManifestLine], strip_frames: int) -> Iterator[list[ManifestLine]]:
-    """Cut a job's frames into strips of one prefix."""
-    strip, before = list[ManifestLine](), ""
-    for line in lines:
-        prefix, _, name = shown_object(line).rpartition("/")
-        same = bool(strip) and shown_object(strip[0]).rpartition("/")[0] == prefix
-        if same and name.encode() <= before.encode():
-            raise CountMismatch(f"{line.source_ref} comes after {before}, and the worker's page sorts frames by name")
-        if strip and (not same or len(strip) == strip_frames):
-            yield strip
-            strip = []
-        strip.append(line)
-        before = name
-    if strip:
-        yield strip
 
 
 def _write_sequence(

@@ -21,7 +21,7 @@ from msgspec import UNSET
 from autolabel.contracts.errors import CountMismatch
 from autolabel.contracts.ports import Bucket
 from autolabel.contracts.run_folder import RunFolder
-from autolabel.contracts.verification import BOXES, SEGMENTS, Task
+from autolabel.contracts.verification import SEGMENTS, TRACKS, Task
 from autolabel.contracts.wording import counted
 from autolabel.labels.manifest import (
     MAX_LINE,
@@ -43,7 +43,8 @@ from autolabel.labels.manifest import (
 from autolabel.labels.reviews import MAX_COMMENT, Review
 from autolabel.streams.json_depth import is_deep
 from autolabel.streams.ordered_map import map_in_order
-from autolabel.triage.seeds import SeedVerdict, judge_label, unsow, unsown
+from autolabel.triage.seed_verdicts import judge_label
+from autolabel.triage.seeds import SeedVerdict, unsow, unsown
 from autolabel.triage.sowing import Seeds, read_seeds
 from autolabel.verification.consolidation import ANSWERS, ASKED, Answer, Consensus, consolidate
 from autolabel.verification.jobs import LABELS, LAST_ROUND, JobRound
@@ -235,7 +236,7 @@ def _settlement(one: JobRound, output: Iterable[bytes], label_bucket: Bucket, na
     folder = RunFolder.of(one.manifest.removeprefix(label_bucket.uri("")))
     if one.task != SEGMENTS:
         seeds = read_seeds(folder, label_bucket) if one.round == 1 else {}
-        return _Settlement(one.job, found, earlier, partial(_broken_box_rule, names=names), BOXES, seeds=seeds)
+        return _Settlement(one.job, found, earlier, partial(_broken_box_rule, names=names), one.task, seeds=seeds)
     # This import loads Pillow, which jobs of boxes do not need.
     from autolabel.verification.segments import broken_segments_rule
 
@@ -296,6 +297,9 @@ class _Settlement:
         self._task = task
         self._workers = workers
         self._seeds = seeds
+        befores = {seed.swap.before for seed in seeds.values() if seed.swap}
+        # Kept apart, because a frame's output is taken when it is settled.
+        self._before = {source: _boxes_of(found.lines[source]) for source in befores & found.lines.keys()}
         self.frames = self.unadjusted = self.failed = self.unsure = 0
         self.several = self.short = self.disputed = 0
         self.again: dict[int, Result] = {}
@@ -366,7 +370,8 @@ class _Settlement:
         label, metadata, review = *found, _review(output.review)
         if (seed := self._seeds.get(source)) is None:
             return Result(source, self._job, label, metadata, review)
-        judged = judge_label(seed, unsow(line, seed), *found, review)
+        before = self._before.get(seed.swap.before, []) if seed.swap else []
+        judged = judge_label(seed, unsow(line, seed), *found, review, tracks=self._task == TRACKS, before=before)
         return Result(source, self._job, judged.label, judged.metadata, judged.review, seed=judged.verdict)
 
     def _consolidated(self, line: ManifestLine, output: _Output, answers: msgspec.Raw) -> Result:
@@ -448,6 +453,14 @@ def _several(line: dict[str, msgspec.Raw]) -> tuple[msgspec.Raw | msgspec.UnsetT
     if ANSWERS not in line:
         return UNSET, 1
     return line[ANSWERS].copy(), msgspec.json.decode(line[ASKED], type=int)
+
+
+def _boxes_of(output: _Output) -> list[LabelledBox]:
+    """Read the boxes that a reviewer left; none if they cannot be read."""
+    with suppress(*_BROKEN):
+        label = msgspec.json.decode(output.label, type=BoxLabel)
+        return join_boxes(label, msgspec.json.decode(output.metadata, type=BoxMetadata), VERIFIED)
+    return []
 
 
 def _review(body: msgspec.Raw | msgspec.UnsetType) -> Review | msgspec.UnsetType:
