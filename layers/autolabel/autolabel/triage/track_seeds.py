@@ -148,7 +148,8 @@ def _exchange(strip: Sequence[ManifestLine], id: str) -> list[Seed]:
     shown = [dict(zip(_ids(line), line.prelabel_boxes, strict=True)) for line in strip]
     for at, (earlier, now) in enumerate(pairwise(shown), 1):
         for other in now if id in now and id in earlier else ():
-            if other != id and other in earlier and _cross(id, other, earlier, shown[at:]):
+            touch = other != id and other in earlier and box_iou(corners(now[id]), corners(now[other])) > 0
+            if touch and _are_apart(id, other, earlier, shown[at:]):
                 before = strip[at - 1].source_ref, (placed_box(earlier[id]), placed_box(earlier[other]))
                 placed = [(_placed_in(of, id), _placed_in(of, other)) for of in shown[at:]]
                 return [
@@ -159,16 +160,15 @@ def _exchange(strip: Sequence[ManifestLine], id: str) -> list[Seed]:
     return []
 
 
-def _cross(id: str, other: str, earlier: Objects, following: Sequence[Objects]) -> bool:
-    """Check whether two objects touch in the first of the frames, and stay apart in all of them."""
+def _are_apart(id: str, other: str, earlier: Objects, following: Sequence[Objects]) -> bool:
+    """Check whether two objects of one class can be found by their boxes, from the frame before the crossing on."""
     ious = [box_iou(corners(of[id]), corners(of[other])) for of in following if id in of and other in of]
-    # Before, both also stand apart from all others: this is how settling finds them.
+    # Settling finds them in that frame without the boxes of the models there, so all others are apart too.
     ious_before = [
         box_iou(corners(earlier[one]), corners(box)) for one in (id, other) for of, box in earlier.items() if of != one
     ]
     names = {of[one].name for of in (earlier, *following) for one in (id, other) if one in of}
-    is_apart = max(*ious, *ious_before) < SAME_OBJECT
-    return len(names) == 1 and len(ious) >= _SHORTEST and ious[0] > 0 and is_apart
+    return len(names) == 1 and len(ious) >= _SHORTEST and max(*ious, *ious_before) < SAME_OBJECT
 
 
 def _placed_in(of: Objects, id: str) -> PlacedBox | None:
