@@ -370,8 +370,8 @@ class _Settlement:
         label, metadata, review = *found, _review(output.review)
         if (seed := self._seeds.get(source)) is None:
             return Result(source, self._job, label, metadata, review)
-        before = self._before.get(seed.swap.before, []) if seed.swap else []
-        judged = judge_label(seed, unsow(line, seed), *found, review, tracks=self._task == TRACKS, before=before)
+        left_before = self._before.get(seed.swap.before, []) if seed.swap else []
+        judged = judge_label(seed, unsow(line, seed), *found, review, tracks=self._task == TRACKS, before=left_before)
         return Result(source, self._job, judged.label, judged.metadata, judged.review, seed=judged.verdict)
 
     def _consolidated(self, line: ManifestLine, output: _Output, answers: msgspec.Raw) -> Result:
