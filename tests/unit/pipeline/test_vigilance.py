@@ -9,8 +9,11 @@ from typing import Any
 import msgspec
 import pytest
 
+from autolabel.contracts.recipe import planned_recipe
 from autolabel.contracts.verification import AUDITS, KEPT
 from autolabel.datasets.assembly import Assembly
+from autolabel.labelling.uncertainty import frame_level
+from autolabel.labelling.uncertainty_map import UncertaintyMap, map_key
 from autolabel.labels.manifest import LabelledBox, ManifestLine, read_line
 from autolabel.reporting.summary import Summary
 from autolabel.triage.audits import recipe
@@ -37,14 +40,24 @@ ON = {"policy": "all", "vigilance": True}
 KINDS = (SHIFTED, OTHER_CLASS, INVENTED, REMOVED)
 
 
-def assembled(verification: dict[str, Any], correction: Correction | None = None) -> tuple[Pipeline, Assembly]:
-    """Assemble a run of two cars in each frame. `correction`: what reviewers of other drives have corrected."""
+def assembled(
+    verification: dict[str, Any], correction: Correction | None = None, least: float = 0.95, flat: bool = False
+) -> tuple[Pipeline, Assembly]:
+    """Assemble a run of two cars in each frame.
+
+    `correction`: what reviewers of other drives have corrected. `least`: the lowest score of a second car. `flat`: with
+    a map that gives all frames one uncertainty.
+    """
     pipeline = Pipeline()
     for index in range(FRAMES):
         pipeline.submit(pipeline.upload(frame_key(index), png(200, 100)))
     pipeline.close(drive_document(verification=verification, tracks=False))
-    for invocation in pipeline.endpoints.taken:
-        pipeline.collect(pipeline.endpoints.answer(invocation, answer(BOXES, scores=[0.96, 0.95])))
+    for index, invocation in enumerate(pipeline.endpoints.taken):
+        score = 0.95 - (0.95 - least) * index / FRAMES
+        pipeline.collect(pipeline.endpoints.answer(invocation, answer(BOXES, scores=[0.96, score])))
+    if flat:
+        found = UncertaintyMap(planned_recipe(pipeline.run), "0001", (0.0, 0.99), (0.3, 0.3), 1_000, 100)
+        pipeline.labels.write(map_key(found.recipe), msgspec.json.encode(found))
     if correction:
         others = RunCorrections("other", "0001", (correction,) * 50)
         write_corrections(pipeline.labels, recipe(pipeline.run), others)
@@ -202,6 +215,19 @@ def test_audits_and_blind_frames_have_no_seed() -> None:
     levels = [line.uncertainty.level for line in shown if line.uncertainty]
     assert len(levels) == len(shown)
     assert levels == sorted(levels, reverse=True)
+
+
+@pytest.mark.parametrize("correction", [Correction(INVENTED), Correction(REMOVED)], ids=lambda one: one.kind)
+def test_a_seed_does_not_stand_out_of_the_order_of_frames_that_a_map_makes_equal(correction: Correction) -> None:
+    policy = {"policy": "doubtful", "audit": 0.01, "max_doubt": 0.2, "vigilance": True}
+    pipeline, assembly = assembled(policy, correction, least=0.9, flat=True)
+    assert {seed.kind for seed in read_seeds(pipeline.run.folder, pipeline.labels).values()} == {correction.kind}
+    shown = [line.uncertainty for line in given(pipeline, assembly) if line.uncertainty]
+    assert [one.level for one in shown] == [0.3] * FRAMES
+    # All that a reviewer could compute of a frame.
+    own = [frame_level(one.boxes, [candidate.confidence for candidate in one.candidates]) for one in shown]
+    assert own == sorted(own, reverse=True)
+    assert len(set(own)) > 2
 
 
 @pytest.mark.parametrize("kind", KINDS)

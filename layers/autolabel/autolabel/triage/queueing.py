@@ -125,7 +125,7 @@ class Triage(ABC):
                 if seeds and (seed := seeds.get(read_line(body).source_ref)):
                     shown = sow_body(body, seed)
                     # In its place by the uncertainty that reviewers see: out of order, it would stand out.
-                    rank = (-seed.shown_level, rank[1])
+                    rank = (-seed.shown_level, -seed.shown_own)
                 chosen.append(((*rank, shard.before + place), shown + b"\n"))
         return chosen
 

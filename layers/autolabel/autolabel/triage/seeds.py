@@ -118,9 +118,10 @@ class Seed(msgspec.Struct, frozen=True, omit_defaults=True, rename={"source_ref"
     """A seeded error of a frame.
 
     `at`: the index of the box. `right`: the models' box, None if the shown one is invented; `shown`: what reviewers
-    see, None if the right one is removed. `right_level`, `shown_level`: uncertainty of the frame. `hidden`: candidates
-    that reviewers do not see, with their indexes. `stretch`: the name of the stretch whose frames have the same error,
-    and count as one seed; empty for a seed of a single frame. `swap`: of tracks, instead of `right` and `shown`.
+    see, None if the right one is removed. `right_level`, `shown_level`: uncertainty of the frame; `shown_own`: before a
+    map. `hidden`: candidates that reviewers do not see, with their indexes. `stretch`: the name of the stretch whose
+    frames have the same error, and count as one seed; empty for a seed of a single frame. `swap`: of tracks, instead of
+    `right` and `shown`.
     """
 
     source_ref: str
@@ -133,6 +134,7 @@ class Seed(msgspec.Struct, frozen=True, omit_defaults=True, rename={"source_ref"
     hidden: tuple[tuple[int, CandidateBox], ...] = ()
     stretch: str = ""
     swap: Swap | None = None
+    shown_own: float = 0.0
 
 
 class SeedVerdict(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -235,7 +237,8 @@ def seed_like(
         return None
     seed = _Drawing(line, line.uncertainty, at, lots, labels).seed(correction, failed)
     if seed:
-        seed = msgspec.structs.replace(seed, shown_level=calibrated(seed.shown_level, uncertainty_map))
+        own = seed.shown_level
+        seed = msgspec.structs.replace(seed, shown_level=calibrated(own, uncertainty_map), shown_own=own)
     return seed if seed and _fits(line, seed) else None
 
 
