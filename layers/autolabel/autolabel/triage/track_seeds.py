@@ -8,7 +8,6 @@ other. The name of the stretch makes them one seed for the count.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import pairwise
 from typing import NamedTuple
 
 import msgspec
@@ -146,29 +145,44 @@ def _go_on(
 def _exchange(strip: Sequence[ManifestLine], id: str) -> list[Seed]:
     """Exchange the tracks of two objects of one class, from where they touch to the end of the strip, if they do."""
     shown = [dict(zip(_ids(line), line.prelabel_boxes, strict=True)) for line in strip]
-    for at, (earlier, now) in enumerate(pairwise(shown), 1):
-        for other in now if id in now and id in earlier else ():
-            touch = other != id and other in earlier and box_iou(corners(now[id]), corners(now[other])) > 0
-            if touch and _are_apart(id, other, earlier, shown[at:]):
-                before = strip[at - 1].source_ref, (placed_box(earlier[id]), placed_box(earlier[other]))
-                placed = [(_placed_in(of, id), _placed_in(of, other)) for of in shown[at:]]
-                return [
-                    _exchanged(line, Swap((id, other), boxes, *before))
-                    for line, boxes in zip(strip[at:], placed, strict=True)
-                    if any(boxes)
-                ]
+    for at, other in sorted(_crossings(shown, id)):
+        earlier = shown[at - 1]
+        if _are_apart(earlier, (id, other)):
+            before = strip[at - 1].source_ref, (placed_box(earlier[id]), placed_box(earlier[other]))
+            placed = [(_placed_in(of, id), _placed_in(of, other)) for of in shown[at:]]
+            return [
+                _exchanged(line, Swap((id, other), boxes, *before))
+                for line, boxes in zip(strip[at:], placed, strict=True)
+                if any(boxes)
+            ]
     return []
 
 
-def _are_apart(id: str, other: str, earlier: Objects, following: Sequence[Objects]) -> bool:
-    """Check whether two objects of one class can be found by their boxes, from the frame before the crossing on."""
-    ious = [box_iou(corners(of[id]), corners(of[other])) for of in following if id in of and other in of]
-    # Settling finds them in that frame without the boxes of the models there, so all others are apart too.
-    ious_before = [
-        box_iou(corners(earlier[one]), corners(box)) for one in (id, other) for of, box in earlier.items() if of != one
-    ]
-    names = {of[one].name for of in (earlier, *following) for one in (id, other) if one in of}
-    return len(names) == 1 and len(ious) >= _SHORTEST and max(*ious, *ious_before) < SAME_OBJECT
+def _crossings(shown: Sequence[Objects], id: str) -> Iterator[tuple[int, str]]:
+    """Find where an object touches another one of its class: the index of the frame, and the id of the other.
+
+    From there on the two can be told by their boxes. Each pair is compared once a frame, since strips are long.
+    """
+    for other in {one for of in shown for one in of} - {id}:
+        most, together, names = 0.0, 0, set[str]()
+        for at in range(len(shown) - 1, 0, -1):
+            earlier, now = shown[at - 1], shown[at]
+            names |= {now[one].name for one in (id, other) if one in now}
+            if id in now and other in now:
+                iou = box_iou(corners(now[id]), corners(now[other]))
+                most, together = max(most, iou), together + 1
+                if most >= SAME_OBJECT:
+                    break
+                is_long = together >= _SHORTEST and id in earlier and other in earlier
+                if iou > 0 and is_long and len(names | {earlier[id].name, earlier[other].name}) == 1:
+                    yield at, other
+
+
+def _are_apart(of: Objects, ids: tuple[str, str]) -> bool:
+    """Check whether two objects of a frame are apart from all others: settling finds them by their boxes alone."""
+    return all(
+        box_iou(corners(of[id]), corners(box)) < SAME_OBJECT for id in ids for one, box in of.items() if one != id
+    )
 
 
 def _placed_in(of: Objects, id: str) -> PlacedBox | None:

@@ -297,9 +297,9 @@ class _Settlement:
         self._task = task
         self._workers = workers
         self._seeds = seeds
-        befores = {seed.swap.before for seed in seeds.values() if seed.swap}
+        swaps_after = {seed.swap.before for seed in seeds.values() if seed.swap}
         # Kept apart, because a frame's output is taken when it is settled.
-        self._before = {source: _boxes_of(found.lines[source]) for source in befores & found.lines.keys()}
+        self._before = {source: _boxes_of(found.lines[source]) for source in swaps_after & found.lines.keys()}
         self.frames = self.unadjusted = self.failed = self.unsure = 0
         self.several = self.short = self.disputed = 0
         self.again: dict[int, Result] = {}
