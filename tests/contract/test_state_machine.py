@@ -20,6 +20,7 @@ from autolabel.inference.reconcile_pass import Cursor, PassProgress, PassReport,
 from autolabel.inference.reconciliation import PassCounts
 from autolabel.labelling.plan import Plan
 from autolabel.labels.manifest import PRELABEL, PRELABEL_TRACKS, SEGMENTATION
+from autolabel.verification.attempts import JobAttempt
 from autolabel.verification.jobs import ATTRIBUTES, LAST_ROUND, MAX_JOBS, VerificationJob
 from local import Evaluation
 from tests.contract.template import ROOT, listed, resources, state_machine_text, template
@@ -382,9 +383,11 @@ def test_a_second_round_waits_anew_for_answers_that_are_late() -> None:
     assert "since" not in following
 
 
-def job(task: Task) -> dict[str, Any]:
+def job(task: Task, reviewers: int = 1) -> dict[str, Any]:
     """Render the CreateLabelingJob request for a job of this task, through the selector of Verify."""
-    made = VerificationJob("d-0001-000", "ground-truth", "m", 1, 0, 0, "c", "t", "w", task, ATTRIBUTES[task], 500)
+    made = VerificationJob(
+        "d-0001-000", "ground-truth", "m", 1, 0, 0, "c", "t", "w", task, ATTRIBUTES[task], 500, reviewers
+    )
     selector = evaluation({})
     selector.context["Map"] = {"Item": {"Value": msgspec.to_builtins(made)}}
     asked: dict[str, Any] = selector.template(STATES["Verify"]["ItemSelector"])
@@ -435,6 +438,25 @@ def test_a_job_of_tracks_asks_for_sequences_on_ground_truths_own_page() -> None:
     role = template()["Resources"]["LabelingRole"]["Properties"]
     # Beyond 8 hours for a task, Ground Truth wants a session of at least 8 hours.
     assert role["MaxSessionDuration"] >= 8 * 3_600
+
+
+def test_each_of_several_reviewers_of_strips_has_a_job_of_their_own() -> None:
+    asked = {task: job(task, reviewers=3)["HumanTaskConfig"] for task in (BOXES, TRACKS)}
+    assert [one["NumberOfHumanWorkersPerDataObject"] for one in asked.values()] == [3, 1]
+    assert [one["TaskTitle"].partition(", ")[2] for one in asked.values()] == ["", "reviewer 1"]
+    for task, reviewers, following in ((BOXES, 3, "Settle"), (TRACKS, 1, "Settle"), (TRACKS, 3, "TakeAnswers")):
+        of = evaluation({"task": task, "reviewers": reviewers})
+        (choice,) = STATES["One reviewer?"]["Choices"]
+        chosen = choice["Next"] if of.template(choice["Condition"]) else STATES["One reviewer?"]["Default"]
+        assert chosen == following
+    # A job that Step Functions waited for, and one that was found again, both say how they ended.
+    result = {"LabelingJobName": "n-1", "LabelingJobOutput": {"OutputDatasetS3Uri": "o"}}
+    ended = evaluation({"attempt": 1}).template(STATES["LabelingJob"]["Output"], result=result)
+    for known in (ended, found_job(LabelingJobStatus="Completed")):
+        known |= {"back_end": "ground-truth", "round": 1, "manifest": "m", "given": "m", "task": TRACKS, "reviewers": 3}
+        take = evaluation(known).template(STATES["TakeAnswers"]["Arguments"]["Payload"]["take"])
+        one = msgspec.convert(take, JobAttempt)
+        assert (one.reviewers, one.completed) == (3, True)
 
 
 def test_each_attempt_of_a_job_of_tracks_gets_sequences_of_its_own() -> None:

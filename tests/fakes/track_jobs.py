@@ -70,13 +70,18 @@ class FakeTrackJobs:
         self.jobs[name] = Job(place, manifest, [self._read(line) for line in lines])
         return self.jobs[name]
 
-    def answer(self, name: str, place: int, review: Review = lambda shown: shown) -> None:
-        """Answer a sequence of an open job."""
+    def answer(self, name: str, place: int, review: Review = lambda shown: shown, worker: str = "") -> None:
+        """Answer a sequence of an open job. `worker`: whom the response names; without one, there is no response."""
         job = self.jobs[name]
         assert job.status == "InProgress"
         left = review({frame: [dict(box) for box in boxes] for frame, boxes in job.sequences[place].shown.items()})
         if left is not None:
             job.answers[place] = left
+        if worker:
+            # The guide documents a response's worker for all jobs, and its content not for those of tracks.
+            response = {"answers": [{"answerContent": {"trackingAnnotations": "?"}, "workerId": worker}]}
+            key = f"{job.place}annotations/worker-response/iteration-1/{place}/2026-01-02_00:00:09.json"
+            self._labels.write(key, msgspec.json.encode(response))
 
     def end(self, name: str, status: str = "Completed") -> str:
         """End a job; return the S3 URI of its output manifest, which a failed one does not leave."""

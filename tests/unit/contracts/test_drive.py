@@ -197,6 +197,14 @@ def test_the_largest_document_fits_into_the_ledger() -> None:
     assert len(msgspec.json.encode(run)) < 390_000
 
 
+@pytest.mark.parametrize("task", ["boxes", "tracks"])
+def test_boxes_and_tracks_take_several_reviewers_and_seeds_beside_them(task: str) -> None:
+    wanted = {"policy": "all", "task": task, "reviewers": 5, "reviewers_share": 0.5, "vigilance": True}
+    document = {"vehicle": "golf-7", "cameras": {"front": {}}, "verification": wanted}
+    policy = parse_drive_document(json.dumps(document).encode(), KEY).verification
+    assert (policy.task, policy.reviewers, policy.vigilance) == (task, 5, True)
+
+
 def test_each_run_has_its_own_name_and_folder() -> None:
     assert execution_name("d" * 63, "0001") == "d" * 63 + "-0001"
     assert len(execution_name("d" * 63, "0001")) <= 80

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import msgspec
 import pytest
 
@@ -22,7 +25,7 @@ from autolabel.triage.corrections import (
     write_corrections,
 )
 from autolabel.triage.sowing import read_seeds
-from autolabel.verification.attempts import JobAttempt, take_attempt
+from autolabel.verification.attempts import JobAttempt, Taken, take_attempt
 from autolabel.verification.ground_truth import read_answers, read_output
 from autolabel.verification.jobs import LABEL_STUDIO, BackEnds, EarlierAttempt, JobRound, VerificationJob
 from autolabel.verification.sequences import write_sequences
@@ -46,18 +49,21 @@ def assembled(
     shard_frames: int = 3,
     seeded: Correction | None = None,
     task: Task = TRACKS,
+    policy: Mapping[str, Any] = {},
     **limits: int,
 ) -> tuple[Pipeline, Assembly]:
     """Assemble a run of a camera with `rate` frames a second. Each frame shows the same car.
 
-    `seeded`: what reviewers of other drives have corrected; vigilance makes its seed from it.
+    `seeded`: what reviewers of other drives have corrected; vigilance makes its seed from it. `policy`: more of the
+    drive's `verification`.
     """
     pipeline = Pipeline()
     pipeline.jobs = FakeTrackJobs(pipeline.labels, JOB_LABELS)
     for index in range(frames):
         key = f"drives/{DRIVE}/front/{1_700_000_000 * SECOND + index * SECOND // rate}.png"
         pipeline.submit(pipeline.upload(key, png()))
-    pipeline.close(drive_document(verification=VERIFICATION | {"task": task, "vigilance": seeded is not None}))
+    verification = {**VERIFICATION, "task": task, "vigilance": seeded is not None, **policy}
+    pipeline.close(drive_document(verification=verification))
     for invocation in pipeline.endpoints.taken:
         pipeline.collect(pipeline.endpoints.answer(invocation, answer([CAR])))
     pipeline.reconcile()
@@ -89,8 +95,8 @@ class Reviewing:
         self.pipeline.jobs.create(name, written.manifest)
         return name
 
-    def take(self, name: str, status: str) -> None:
-        """Let the job end early, and take in its answers."""
+    def take(self, name: str, status: str) -> Taken:
+        """Let the job end, early or as one of several reviewers, and take in its answers."""
         jobs = self.pipeline.jobs
         output = jobs.end(name, status)
         one = JobAttempt(
@@ -104,6 +110,8 @@ class Reviewing:
             0,
             output,
             TRACKS,
+            self.job.reviewers,
+            completed=status == "Completed",
         )
         taken = take_attempt(
             one,
@@ -114,18 +122,21 @@ class Reviewing:
         assert not taken.waiting
         self.attempts.append(EarlierAttempt(taken.results, taken.missing))
         self.given, self.attempt = taken.manifest, self.attempt + 1
+        return taken
 
-    def settle(self, name: str) -> Settled:
+    def settle(self, name: str = "") -> Settled:
+        """Settle the round. `name`: its last job; without one, its attempts have left no frame open."""
         one = JobRound(
-            name,
+            name or f"{self.name}-{self.attempt - 1}",
             "ground-truth",
             len(self.rounds) + 1,
             self.manifest,
             self.frames,
-            self.pipeline.jobs.end(name),
+            self.pipeline.jobs.end(name) if name else "",
             TRACKS,
             tuple(self.attempts),
             self.given,
+            self.job.reviewers if not self.rounds else 1,
         )
         labels = self.pipeline.labels
         output = read_output(one, labels.lines(self.pipeline.key_of(self.given)), labels)

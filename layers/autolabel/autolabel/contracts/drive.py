@@ -161,7 +161,7 @@ def _check(document: DriveDocument, key: str) -> None:
             refuse(f"`verification`: {task} need the policy `all`: uncertainty and audits exist for boxes only")
         if document.verification.back_end == "label-studio":
             refuse(f"`verification`: {task} need the back-end `ground-truth`: Label Studio verifies boxes only")
-        if document.verification.reviewers > 1:
+        if document.verification.reviewers > 1 and task != TRACKS:
             refuse(f"`verification`: {task} need `reviewers` 1: only boxes of several reviewers are consolidated")
         if task == TRACKS and not document.tracks:
             refuse('`verification`: the task `tracks` needs linked boxes: remove `"tracks": false`')

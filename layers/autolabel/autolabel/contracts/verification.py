@@ -50,9 +50,9 @@ class VerifyAll(
 ):
     """Reviewers get every frame. `back_end`: where they work; the stack's own if it is None.
 
-    `task`: what they correct; segments and tracks in Ground Truth only. `reviewers`: how many label each frame of the
-    `reviewers_share`, which `reviewers_of` draws; the other frames get one. `vigilance`: the share of boxes, or of
-    the objects of strips, that get a seeded error.
+    `task`: what they correct; segments and tracks in Ground Truth only. `reviewers`: how many label each frame, or
+    strip, of the `reviewers_share`, which `reviewers_of` draws; the others get one. `vigilance`: the share of boxes, or
+    of the objects of strips, that get a seeded error.
     """
 
     back_end: BackEnd | None = None
@@ -124,7 +124,10 @@ Policy = VerifyAll | VerifyUncertain | VerifyKeyFrames
 
 
 def reviewers_of(policy: Policy, frame: str) -> int:
-    """Return how many reviewers a frame gets; `frame`: its S3 URI. A repeated call, and a later run, draw the same."""
+    """Return how many reviewers a frame gets, or a strip; `frame`: its S3 URI, of a strip that of its first frame.
+
+    A repeated call, and a later run, draw the same.
+    """
     if policy.reviewers_share == 1:
         return policy.reviewers
     lot = int.from_bytes(hashlib.sha256(f"reviewers of {frame}".encode()).digest()[:8]) / 2**64

@@ -23,6 +23,7 @@ from autolabel.contracts.drive import Run
 from autolabel.contracts.errors import CountMismatch
 from autolabel.contracts.frames import parse_frame_key
 from autolabel.contracts.ports import Bucket, LabelingJobs, Runs
+from autolabel.contracts.verification import TRACKS
 from autolabel.datasets.verified_labels import LatestResults
 from autolabel.labelling.shards import READERS, Shard, ShardFrame, read_shards
 from autolabel.labels.manifest import LabelledBy, ManifestLine, read_line
@@ -30,7 +31,7 @@ from autolabel.labels.person_labels import FrameLabels, PersonLabel, add_label, 
 from autolabel.streams.ordered_map import map_in_order
 from autolabel.triage.seeds import unsown
 from autolabel.triage.sowing import read_seeds
-from autolabel.verification.settlement import Result, read_results
+from autolabel.verification.settlement import Result, SeveralResults, read_results
 from autolabel.verification.takeover import (
     Projects,
     RoundFiles,
@@ -216,7 +217,9 @@ def _made_in(run: Run, label_bucket: Bucket) -> Iterator[FrameLabels]:
 
 
 def _made_in_job(run: Run, rounds: Sequence[RoundFiles], label_bucket: Bucket) -> Iterator[FrameLabels]:
-    answers, seeds = _JobAnswers(rounds, label_bucket), read_seeds(run.folder, label_bucket)
+    policy = run.document.verification
+    reviewers = policy.reviewers if policy.task == TRACKS else 1
+    answers, seeds = _JobAnswers(rounds, label_bucket, reviewers), read_seeds(run.folder, label_bucket)
     found: list[tuple[str, bytes]] = []
     for body in label_bucket.lines(rounds[0].manifest):
         # The answers have no seeds, so the boxes that were shown must have none.
@@ -232,15 +235,20 @@ def _made_in_job(run: Run, rounds: Sequence[RoundFiles], label_bucket: Bucket) -
 
 
 class _JobAnswers:
-    """The newest answers of a job by frame."""
+    """The newest answers of a job by frame. `reviewers`: how many may have answered a frame of a strip."""
 
-    def __init__(self, rounds: Sequence[RoundFiles], label_bucket: Bucket) -> None:
+    def __init__(self, rounds: Sequence[RoundFiles], label_bucket: Bucket, reviewers: int) -> None:
         self._results = LatestResults()
+        self._reviewers = reviewers
         # Frames whose second round has ended: what it left, or did not leave, stands.
         self._looked_twice: set[str] = set()
+        # Several reviewers of strips, whose answers were not settled.
+        self._several: SeveralResults | None = None
         for one in rounds:
             settled = label_bucket.exists(one.results)
             keys = [one.results] if settled else list(attempts_of(label_bucket, one))
+            if not settled and one.round == 1 and reviewers > 1:
+                self._several = SeveralResults(read_results(label_bucket, label_bucket.uri(key)) for key in keys)
             for key in keys:
                 self._results.take(self._noted(read_results(label_bucket, label_bucket.uri(key)), last=one.round > 1))
 
@@ -253,6 +261,8 @@ class _JobAnswers:
     def label(self, line: ManifestLine, run: Run) -> PersonLabel | None:
         """Make the label of a frame from its line in the job's first manifest; None if no person left one."""
         result = self._results.by_frame.pop(line.source_ref, None)
+        if result and self._several:
+            result = self._several.result(line, result.job, self._reviewers)
         if result is None or result.failure or result.by_script:
             return None
         shown = shown_boxes(line)

@@ -13,7 +13,16 @@ from autolabel.contracts.drive import Run
 from autolabel.contracts.errors import CountMismatch
 from autolabel.contracts.job_manifest import JobManifest
 from autolabel.contracts.ports import Bucket
-from autolabel.contracts.verification import BOXES, EVERYTHING, UNASKED, Policy, VerifyAll, VerifyKeyFrames
+from autolabel.contracts.verification import (
+    BOXES,
+    EVERYTHING,
+    TRACKS,
+    UNASKED,
+    Policy,
+    VerifyAll,
+    VerifyKeyFrames,
+    reviewers_of,
+)
 from autolabel.labelling.earlier_labels import EarlierCounts, earlier_frames
 from autolabel.labelling.shards import LabelledShard
 from autolabel.labels.manifest import ManifestLine, read_line
@@ -83,7 +92,9 @@ def select_frames(
 
         criteria, seeds = fix_seeds(run, shards, criteria, label_bucket, strips)
         manifests = tuple(
-            manifest for group in groups for manifest in _write_manifests(run, group, seeds, label_bucket)
+            manifest
+            for group in groups
+            for manifest in _write_manifests(run, group, seeds, criteria.strip_frames, label_bucket)
         )
     given = sum(manifest.frames for manifest in manifests)
     if kinds.total() != lines or given != lines - sum(kinds[kind] for kind in UNASKED):
@@ -100,15 +111,22 @@ def _largest_group(policy: Policy, max_objects: int, largest_shard: int) -> int:
     return max(int(max_objects / answers), min(largest_shard, max_objects))
 
 
-def _write_manifests(run: Run, group: JobManifest, seeds: Seeds, label_bucket: Bucket) -> Iterator[JobManifest]:
-    """Write the manifests of a group of whole shards."""
+def _write_manifests(
+    run: Run, group: JobManifest, seeds: Seeds, strip_frames: int, label_bucket: Bucket
+) -> Iterator[JobManifest]:
+    """Write the manifests of a group of whole shards. A strip stays whole: it is cut from one manifest as from all."""
     policy = run.document.verification
     if seeds or (policy.reviewers > 1 and policy.reviewers_share < 1):
 
         def lines() -> Iterator[bytes]:
             return sow_lines(_lines(group, label_bucket), seeds)
 
-        yield from write_manifests(run, group.index, lines, group.first, group.last, label_bucket)
+        reviewers = None
+        if policy.task == TRACKS:
+            strips = cut_strips(map(read_line, _lines(group, label_bucket)), strip_frames)
+            asked = {line.source_ref: reviewers_of(policy, strip[0].source_ref) for strip in strips for line in strip}
+            reviewers = asked.__getitem__
+        yield from write_manifests(run, group.index, lines, group.first, group.last, label_bucket, reviewers)
     else:
         # Joins whole shards inside the bucket, without reading them.
         label_bucket.concatenate(group.key, group.parts, "application/jsonl")

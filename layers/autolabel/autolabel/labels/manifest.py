@@ -194,7 +194,7 @@ class CandidateBox(msgspec.Struct, frozen=True, omit_defaults=True):
     `new`: the models found it at or over the threshold, and it contradicts the person's label that the frame starts
     from. `disputed`: a box of a reviewer about which others differ; its confidence is the share of the reviewers who
     gave the object this class. `threshold`: the confidence from which it would be in the pre-label; 0 if the line does
-    not say.
+    not say. `track`: the id of a disputed object's track.
     """
 
     label: str
@@ -206,6 +206,7 @@ class CandidateBox(msgspec.Struct, frozen=True, omit_defaults=True):
     new: bool = False
     threshold: float = 0.0
     disputed: bool = False
+    track: str = ""
 
 
 class ShownUncertainty(msgspec.Struct, frozen=True, rename={"candidates": "ghosts"}):

@@ -92,7 +92,8 @@ class ReviewerTally(msgspec.Struct):
         for values in consensus.objects:
             count_unit(self.coincidences, values)
         for place, worker in enumerate(consensus.workers):
-            if (of := self._of(worker_name(worker))) is not None:
+            # A reviewer of strips has no name where the job left no response.
+            if worker and (of := self._of(worker_name(worker))) is not None:
                 of.frames += 1
                 of.objects += len(consensus.objects)
                 for values in consensus.objects:

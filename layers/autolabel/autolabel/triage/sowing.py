@@ -140,8 +140,13 @@ def _draw(run: Run, shards: Sequence[LabelledShard], share: float, strip: int, l
 
 def _draw_tracks(run: Run, strips: Strips, share: float, label_bucket: Bucket) -> Iterator[Seed]:
     """Draw the objects of strips that get a seed, at most one of a strip, and make their seeds."""
-    secret = _secret(run)
-    objects = ((str(number), 0, [one.level for one in strip_objects(strip)]) for number, strip in enumerate(strips()))
+    secret, policy = _secret(run), run.document.verification
+    # Several reviewers of a strip check each other.
+    objects = (
+        (str(number), 0, [one.level for one in strip_objects(strip)])
+        for number, strip in enumerate(strips())
+        if reviewers_of(policy, strip[0].source_ref) == 1
+    )
     drawn = {box.camera: box.at for box in draw_boxes(secret, objects, share, 1)}
     corrections = read_corrections(label_bucket, read_recipe(run, label_bucket).base)
     for number, strip in enumerate(strips()):

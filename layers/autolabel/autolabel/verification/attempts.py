@@ -3,11 +3,16 @@
 A round's first attempt gets the round's manifest. If its job ends early, the next attempt gets a manifest of the frames
 that are still open, in the same order and with the same lines, so a blind audit stays blind. Settling the round joins
 all attempts.
+
+A job of tracks has one reviewer for a strip: the developer guide (sms-video-object-tracking) wants the number of
+workers to be 1. So each of several reviewers of strips has an attempt, and a frame is open until as many have answered
+it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TypeAlias
 
 import msgspec
@@ -26,11 +31,12 @@ Answers: TypeAlias = Callable[[JobRound, Callable[[], Iterable[bytes]]], Iterabl
 
 
 class JobAttempt(msgspec.Struct, frozen=True):
-    """An attempt whose job has ended without being complete.
+    """An attempt whose job has ended without being complete, or one of several reviewers.
 
     `job`: its name in the back-end; `attempt`: counted from 1. S3 URIs: `manifest` of the round, `given` of what
     the job got, `output` of the output manifest, if the back-end names one. `labelled`: the number of frames with
-    a label, of tracks sequences, as the back-end counts them; `waited`: the seconds since it ended.
+    a label, of tracks sequences, as the back-end counts them; `waited`: the seconds since it ended. `reviewers`: how
+    many label each frame; `completed`: whether the job ended well, so that it asks for none of its frames again.
     """
 
     job: str
@@ -43,6 +49,8 @@ class JobAttempt(msgspec.Struct, frozen=True):
     waited: float = 0.0
     output: str = ""
     task: Task = BOXES
+    reviewers: int = 1
+    completed: bool = False
 
 
 class Taken(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -84,13 +92,17 @@ def take_attempt(one: JobAttempt, answers: Answers, *, label_bucket: Bucket, nam
     missing = take_answers(one, answers, label_bucket=label_bucket, names=names)
     if missing is None:
         return Taken(waiting=True)
-    results = attempt_results(one.manifest, one.attempt)
-    answered = frozenset(result.source_ref for result in read_results(label_bucket, results))
+    results = [attempt_results(one.manifest, attempt) for attempt in range(1, one.attempt + 1)]
+    answers_of = Counter[str]()
+    for uri in results:
+        own = [result.source_ref for result in read_results(label_bucket, uri)]
+        answers_of.update(own)
     following = attempt_manifest(one.manifest, one.attempt + 1)
-    counts = _OpenFrames(answered)
-    lines = counts.lines(label_bucket.lines(_key(one.given, label_bucket)))
+    # In a job of boxes, Ground Truth itself asks several reviewers.
+    counts = _OpenFrames(answers_of, one.reviewers if one.task == TRACKS else 1)
+    lines = counts.lines(label_bucket.lines(_key(one.manifest, label_bucket)))
     label_bucket.write_stream(_key(following, label_bucket), lines, "application/jsonl")
-    return Taken(results=results, answered=len(answered), open=counts.open, manifest=following, missing=missing)
+    return Taken(results=results[-1], answered=len(own), open=counts.open, manifest=following, missing=missing)
 
 
 def take_answers(one: JobAttempt, answers: Answers, *, label_bucket: Bucket, names: frozenset[str]) -> int | None:
@@ -105,7 +117,7 @@ def take_answers(one: JobAttempt, answers: Answers, *, label_bucket: Bucket, nam
         return msgspec.json.decode(taken, type=_Gap).missing
     job = JobRound(one.job, one.back_end, one.round, one.given, 0, one.output, one.task)
     output = answers(job, lambda: label_bucket.lines(_key(one.given, label_bucket)))
-    found = settle_answered(job, output, label_bucket=label_bucket, names=names)
+    found = settle_answered(job, output, label_bucket=label_bucket, names=names, all_frames=one.completed)
     # Ground Truth counts what it gave to reviewers, of tracks the sequences.
     came = count_sequences(one.given, found.labelled, label_bucket) if one.task == TRACKS else len(found.labelled)
     missing = max(0, one.labelled - came)
@@ -123,16 +135,17 @@ def _key(uri: str, label_bucket: Bucket) -> str:
 
 
 class _OpenFrames:
-    """Chooses the lines of frames without an answer, and counts them."""
+    """Chooses the lines of frames with fewer answers than reviewers, and counts them."""
 
-    def __init__(self, answered: frozenset[str]) -> None:
-        self._answered = answered
+    def __init__(self, answers_of: Mapping[str, int], reviewers: int) -> None:
+        self._answers_of = answers_of
+        self._reviewers = reviewers
         self.open = 0
 
     def lines(self, manifest: Iterable[bytes]) -> Iterator[bytes]:
         decoder = msgspec.json.Decoder(_Source)
         for body in manifest:
-            if decoder.decode(body).source_ref not in self._answered:
+            if self._answers_of.get(decoder.decode(body).source_ref, 0) < self._reviewers:
                 self.open += 1
                 yield body + b"\n"
 

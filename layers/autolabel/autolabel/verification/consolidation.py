@@ -1,8 +1,8 @@
 """Makes one label of the answers that several reviewers gave for a frame, and says where they differ.
 
 Boxes of one object are grouped over the reviewers, with at most one box of each. More than half of the reviewers decide
-whether an object is there, and more than half of those who drew it decide its class; its sides are medians. The result
-depends on the answers alone, and not on the order in which they came.
+whether an object is there, and more than half of those who drew it decide its class and its track, if boxes have
+tracks; its sides are medians. The result depends on the answers alone, and not on the order in which they came.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from autolabel.labels.manifest import (
     raw,
 )
 from autolabel.labels.reviews import MAX_COMMENT, Effort, Marks, Review
+from autolabel.verification.sequences import own_id, shown_tracks
 
 # A back-end's line has these in the place of a label: how many reviewers were asked, and what each of them answered.
 ASKED = "asked"
@@ -86,8 +87,9 @@ def consolidate(line: ManifestLine, answers: Iterable[Answer], asked: int) -> Co
     workers = tuple(answer.worker for answer in latest)
     if len(latest) == 1:
         return Consolidated(latest[0], Consensus(asked, workers))
-    drawn = [_boxes(answer) for answer in latest]
-    votes = sorted((_Votes(group, drawn) for group in _group(drawn)), key=lambda one: one.order)
+    drawn = [boxes_of(answer) for answer in latest]
+    votes = sorted((_Votes(group, drawn) for group in group_objects(drawn)), key=lambda one: one.order)
+    _name_tracks(line.source_ref, votes)
     kept = [one for one in votes if one.is_kept]
     consensus = Consensus(
         asked,
@@ -100,7 +102,10 @@ def consolidate(line: ManifestLine, answers: Iterable[Answer], asked: int) -> Co
 
 
 class _Votes:
-    """What the reviewers say of one object. `boxes`: by reviewer, the box that they drew; `place`: of the result."""
+    """What the reviewers say of one object. `boxes`: by reviewer, the box that they drew; `place`: of the result.
+
+    `tracks`: how many gave it each track; empty without tracks. `track`: of the result.
+    """
 
     def __init__(self, group: Mapping[int, int], drawn: Sequence[Sequence[LabelledBox]]) -> None:
         self._reviewers = len(drawn)
@@ -111,6 +116,8 @@ class _Votes:
         name = max(self._counts, key=lambda one: (self._counts[one], one))
         self._agreeing = {reviewer: box for reviewer, box in self.boxes.items() if box.name == name}
         self.place = (name, *_median_sides(list(self._agreeing.values())))
+        self.tracks = Counter(box.track for box in self.boxes.values() if box.track)
+        self.track = ""
 
     @property
     def order(self) -> tuple[float, Place]:
@@ -123,10 +130,10 @@ class _Votes:
 
     @property
     def is_disputed(self) -> bool:
-        """Whether no majority decides on the object or its class, or its sides differ."""
+        """Whether no majority decides on the object, its class or its track, or its sides differ."""
         if not self.is_kept:
             return 2 * len(self.boxes) == self._reviewers
-        if 2 * len(self._agreeing) <= len(self.boxes):
+        if 2 * len(self._agreeing) <= len(self.boxes) or 2 * self.tracks[self.track] <= self.tracks.total() > 0:
             return True
         return any(
             box_iou(corners(one), corners(other)) < WELL_PLACED
@@ -139,13 +146,21 @@ class _Votes:
         return round(len(self._agreeing) / self._reviewers, 2)
 
     def candidates(self) -> list[CandidateBox]:
-        """The reviewers' boxes that are not the label's, for the person who decides."""
+        """The reviewers' boxes that are not the label's, for the person who decides.
+
+        In a strip, a box beside that of the label would be an object of one frame, which this person had to delete. So
+        of an object with a track there is one box, which is shown (`new`) only if the label does not have it.
+        """
         places = {_place(box) for box in self.boxes.values()} - ({self.place} if self.is_kept else set())
+        if self.track:
+            places = {self.place}
         found = []
         for name, *sides in sorted(places):
             left, top, width, height = map(round, sides)
             share = round(self._counts[name] / self._reviewers, 2)
-            found.append(CandidateBox(name, left, top, width, height, share, new=True, disputed=True))
+            new = not (self.track and self.is_kept)
+            box = CandidateBox(name, left, top, width, height, share, new=new, disputed=True, track=self.track)
+            found.append(box)
         return found
 
     def marks(self, answers: Sequence[Answer]) -> Marks:
@@ -166,7 +181,17 @@ def _latest(answers: Iterable[Answer]) -> list[Answer]:
     ]
 
 
-def _group(drawn: Sequence[Sequence[LabelledBox]]) -> list[dict[int, int]]:
+def _name_tracks(frame: str, votes: Sequence[_Votes]) -> None:
+    """Give each object the track that most reviewers gave it. In a frame, a track has one object: the surest one."""
+    used = set[str]()
+    ranked = sorted(enumerate(votes), key=lambda of: (not of[1].is_kept, -max(of[1].tracks.values(), default=0), of[0]))
+    for place, one in ranked:
+        free = sorted(one.tracks.keys() - used, key=lambda id: (-one.tracks[id], id))
+        one.track = free[0] if free else own_id(frame, place, "track") if one.tracks else ""
+        used.add(one.track)
+
+
+def group_objects(drawn: Sequence[Sequence[LabelledBox]]) -> list[dict[int, int]]:
     """Group the boxes of one object. Each group has, by reviewer, the index of the box in their answer.
 
     The most similar boxes come first, those of one class before others, because a rider and the bicycle overlap.
@@ -193,7 +218,9 @@ def _label(line: ManifestLine, answers: Sequence[Answer], kept: Sequence[_Votes]
         for answer, one in zip(answers, metadata, strict=True)
         for drawn in msgspec.json.decode(answer.label, type=BoxLabel).annotations
     }
-    shown = Counter(map(_place, line.prelabel_boxes))
+    shown = Counter((_place(box), "") for box in line.prelabel_boxes)
+    if any(one.track for one in kept):
+        shown = Counter((_place(box), id) for box, id, _ in shown_tracks(line))
     label = {
         "image_size": msgspec.json.decode(newest.label)["image_size"],
         "annotations": [
@@ -210,17 +237,23 @@ def _label(line: ManifestLine, answers: Sequence[Answer], kept: Sequence[_Votes]
     return raw(label), raw(
         {
             **msgspec.json.decode(newest.metadata),
-            "objects": [{"confidence": one.confidence} for one in kept],
+            "objects": [
+                {"confidence": one.confidence, **({"object-id": one.track} if one.track else {})} for one in kept
+            ],
             "class-map": {str(ids[name]): name for name in dict.fromkeys(one.place[0] for one in kept)},
-            "adjustment-status": "unadjusted" if Counter(one.place for one in kept) == shown else "adjusted",
+            "adjustment-status": "unadjusted"
+            if Counter((one.place, one.track) for one in kept) == shown
+            else "adjusted",
             "human-annotated": "no" if any(one.human_annotated == "no" for one in metadata) else "yes",
         }
     )
 
 
-def _review(answers: Sequence[Answer], marks: Sequence[Marks]) -> Review:
+def _review(answers: Sequence[Answer], marks: Sequence[Marks]) -> Review | msgspec.UnsetType:
     """Add up the reviews of the answers. `marks`: of the boxes of the label."""
     reviews = [answer.review for answer in answers if isinstance(answer.review, Review)]
+    if not reviews:
+        return UNSET
     edits: dict[str, Effort] = {}
     for review in reviews:
         for kind, effort in review.edits.items():
@@ -256,7 +289,7 @@ def _text(review: Review | msgspec.UnsetType) -> bytes:
     return msgspec.json.encode(review, order="deterministic") if isinstance(review, Review) else b""
 
 
-def _boxes(answer: Answer) -> list[LabelledBox]:
+def boxes_of(answer: Answer) -> list[LabelledBox]:
     return join_boxes(msgspec.json.decode(answer.label, type=BoxLabel), _metadata(answer), VERIFIED)
 
 

@@ -28,7 +28,7 @@ from autolabel.streams.json_depth import is_deep
 from autolabel.streams.ordered_map import map_in_order
 from autolabel.verification.consolidation import ANSWERS, ASKED
 from autolabel.verification.jobs import LABELS, JobRound, ReviewersOf, one_reviewer
-from autolabel.verification.sequence_labels import expand_labels, expand_output
+from autolabel.verification.sequence_labels import WorkerOf, expand_labels, expand_output
 
 _OUTPUT = "manifests/output/output.manifest"
 _RESPONSES = "annotations/worker-response/iteration-1/"
@@ -36,6 +36,8 @@ _RESPONSES = "annotations/worker-response/iteration-1/"
 _READERS = 16
 # A box of a response takes about a hundred bytes. Our worker page adds at most MAX_REVIEW.
 _MAX_RESPONSE = 200_000 + 2 * MAX_REVIEW
+# One to a strip has the boxes of up to 2,000 frames.
+_MAX_STRIP_RESPONSE = 50_000_000
 _BROKEN = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
@@ -52,9 +54,9 @@ def read_output(
     Truth's own consolidation only that it averages similar boxes, and its label does not say who differs.
 
     `frames`: the lines of the job's manifest; a line's position names its responses. Responses to segments are not
-    read, because they hold whole pictures. Tracks are expanded to the boxes of each frame; the format of responses to
-    them is not documented. `classes`: in the order of the class ids. `reviewers`: how many reviewers a frame gets, by
-    its S3 URI.
+    read, because they hold whole pictures. Tracks are expanded to the boxes of each frame; of the responses to them
+    only the worker is documented. `classes`: in the order of the class ids. `reviewers`: how many reviewers a frame
+    gets, by its S3 URI.
     """
     if not one.output:
         # An earlier attempt of the round left no frame open, and no job was created.
@@ -64,7 +66,7 @@ def read_output(
         yield from label_bucket.lines(output)
         return
     if one.task == TRACKS:
-        yield from expand_output(one, frames, label_bucket)
+        yield from expand_output(one, frames, label_bucket, _workers_of(one, label_bucket))
         return
     responses = (
         _find_responses(label_bucket, output.removesuffix(_OUTPUT) + _RESPONSES) if output.endswith(_OUTPUT) else {}
@@ -117,7 +119,7 @@ def read_answers(
                 found.add(source)
                 yield body
     if one.task == TRACKS:
-        yield from expand_labels(one, frames(), label_bucket, classes, found)
+        yield from expand_labels(one, frames(), label_bucket, _workers_of(one, label_bucket), classes, found)
     if one.task != BOXES:
         return
     responses = _find_responses(label_bucket, folder + _RESPONSES)
@@ -240,12 +242,26 @@ class _Response(msgspec.Struct):
     answers: list[_Answer]
 
 
-def _find_responses(label_bucket: Bucket, prefix: str) -> dict[int, list[str]]:
-    """Find the keys of the reviewers' responses by the frame's place in the manifest, the oldest first."""
+def _workers_of(one: JobRound, label_bucket: Bucket) -> WorkerOf:
+    """Return who answered each strip of a job, by its place in the manifest (guide: Worker Metadata)."""
+    responses = _find_responses(label_bucket, _job_folder(one, label_bucket) + _RESPONSES, _MAX_STRIP_RESPONSE)
+
+    def worker(place: int) -> str:
+        answer = _read_response(label_bucket, responses.get(place, ()))
+        return answer.worker_id if answer else ""
+
+    return worker
+
+
+def _find_responses(label_bucket: Bucket, prefix: str, most: int = _MAX_RESPONSE) -> dict[int, list[str]]:
+    """Find the keys of the reviewers' responses by the frame's place in the manifest, the oldest first.
+
+    `most`: the most bytes of a response.
+    """
     found = defaultdict[int, list[str]](list)
     for response in label_bucket.list(prefix):
         place = response.key.removeprefix(prefix).partition("/")[0]
-        if place.isdecimal() and response.size <= _MAX_RESPONSE:
+        if place.isdecimal() and response.size <= most:
             found[int(place)].append(response.key)
     return found
 

@@ -111,6 +111,7 @@ class JobRound(msgspec.Struct, frozen=True):
     `job`: its name in the back-end; `manifest`: the S3 URI of the round's lines. `output`: where the back-end left the
     labels: the S3 URI of an output manifest, or a project; empty if earlier attempts left no frame open. `attempts`:
     the earlier ones of the round; `given`: the S3 URI of the lines of the last one, if it is not the round's.
+    `reviewers`: how many label each frame; of strips, each of them in an attempt of their own.
     """
 
     job: str
@@ -122,6 +123,12 @@ class JobRound(msgspec.Struct, frozen=True):
     task: Task = BOXES
     attempts: tuple[EarlierAttempt, ...] = ()
     given: str = ""
+    reviewers: int = 1
+
+    @property
+    def has_reviewers_apart(self) -> bool:
+        """Whether each of several reviewers has an attempt of their own."""
+        return self.task == TRACKS and self.reviewers > 1
 
 
 def one_reviewer(frame: str) -> int:

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Annotated, NamedTuple
+from typing import Annotated, NamedTuple, TypeAlias
 
 import msgspec
 
 from autolabel.contracts.ports import Bucket
-from autolabel.labels.manifest import BOX_TYPE, VERIFIED, BoxAnnotation, BoxLabel, BoxObject, metadata_of, raw
+from autolabel.labels.manifest import BOX_TYPE, REVIEW, VERIFIED, BoxAnnotation, BoxLabel, BoxObject, metadata_of, raw
+from autolabel.labels.reviews import Review
 from autolabel.verification.jobs import ATTRIBUTES, JobRound
 from autolabel.verification.rules import sentence
 from autolabel.verification.sequences import (
@@ -41,6 +42,8 @@ _MAX_KEY = 900
 # A line that settling counts as broken.
 _UNREADABLE = b"null"
 _Text = Annotated[str, msgspec.Meta(max_length=200)]
+# Says who answered a sequence, by its place in the job's manifest; empty if it is not known.
+WorkerOf: TypeAlias = Callable[[int], str]
 
 
 class _Metadata(msgspec.Struct, rename="kebab"):
@@ -86,17 +89,18 @@ class _Left(NamedTuple):
     id: str
 
 
-def expand_output(one: JobRound, frames: Iterable[bytes], label_bucket: Bucket) -> Iterator[bytes]:
+def expand_output(one: JobRound, frames: Iterable[bytes], label_bucket: Bucket, worker_of: WorkerOf) -> Iterator[bytes]:
     """Yield a line for each frame of the sequences in a job's output manifest.
 
-    `frames`: the lines of the job's frames. A frame of a failed sequence has its failure, one of a sequence without an
-    answer no label. Lines of other sequences, second lines of one, and unreadable ones give lines that settling counts
-    as foreign, doubled and broken; so do such frames of a SeqLabel.
+    `frames`: the lines of the job's frames. `worker_of`: names the reviewer of a sequence. A frame of a failed sequence
+    has its failure, one of a sequence without an answer no label. Lines of other sequences, second lines of one, and
+    unreadable ones give lines that settling counts as foreign, doubled and broken; so do such frames of a SeqLabel.
     """
     known = shown_frames(frames)
-    sequences = {line.sequence: line for line in read_sequence_lines(one.given or one.manifest, label_bucket)}
+    lines = enumerate(read_sequence_lines(one.given or one.manifest, label_bucket))
+    sequences = {line.sequence: (place, line) for place, line in lines}
     answered: dict[str, str] = {}
-    attribute, place = ATTRIBUTES[one.task], _results(one, label_bucket)
+    attribute, folder = ATTRIBUTES[one.task], _results(one, label_bucket)
     for body in label_bucket.lines(one.output.removeprefix(label_bucket.uri(""))):
         try:
             line = msgspec.json.decode(body if len(body) <= _MAX_LINE else _UNREADABLE, type=dict[str, msgspec.Raw])
@@ -109,18 +113,24 @@ def expand_output(one: JobRound, frames: Iterable[bytes], label_bucket: Bucket) 
         elif source in answered:
             yield _line(answered[source])
         else:
-            sequence = _Sequence(sequences[source], known, label_bucket)
+            place, given = sequences[source]
+            sequence = _Sequence(given, known, label_bucket, worker_of(place))
             answered[source] = sequence.sources[0]
-            yield from sequence.lines(line.get(attribute), line.get(metadata_of(attribute)), place)
+            yield from sequence.lines(line.get(attribute), line.get(metadata_of(attribute)), folder)
 
 
 def expand_labels(
-    one: JobRound, frames: Iterable[bytes], label_bucket: Bucket, classes: Sequence[str], known: Collection[str]
+    one: JobRound,
+    frames: Iterable[bytes],
+    label_bucket: Bucket,
+    worker_of: WorkerOf,
+    classes: Sequence[str],
+    known: Collection[str],
 ) -> Iterator[bytes]:
     """Yield a line for each frame of the sequences that have a SeqLabel, but no answer in an output manifest.
 
     A job that fails may leave no manifest. `frames`: the lines of the job's frames; `known`: the S3 URIs of those with
-    an answer. `classes`: in the order of the class ids.
+    an answer. `worker_of`: names the reviewer of a sequence. `classes`: in the order of the class ids.
     """
     shown = shown_frames(frames)
     place = _results(one, label_bucket)
@@ -129,8 +139,10 @@ def expand_labels(
     for number, line in enumerate(read_sequence_lines(one.given or one.manifest, label_bucket)):
         uri = f"{folder}{number}/SeqLabel.json"
         time = times.get(uri.removeprefix(label_bucket.uri("")))
-        sequence = _Sequence(line, shown, label_bucket)
-        if time is None or sequence.sources[0] in known:
+        if time is None:
+            continue
+        sequence = _Sequence(line, shown, label_bucket, worker_of(number))
+        if sequence.sources[0] in known:
             continue
         made = _Metadata(
             class_map={str(id): name for id, name in enumerate(classes)},
@@ -149,10 +161,11 @@ def _results(one: JobRound, label_bucket: Bucket) -> str:
 
 
 class _Sequence:
-    """A sequence of the job. `sources`: the S3 URIs of its frames."""
+    """A sequence of the job. `sources`: the S3 URIs of its frames. `worker`: the reviewer, if they are known."""
 
-    def __init__(self, line: SequenceLine, known: Mapping[str, ShownFrame], label_bucket: Bucket) -> None:
+    def __init__(self, line: SequenceLine, known: Mapping[str, ShownFrame], label_bucket: Bucket, worker: str) -> None:
         self._uri = line.sequence
+        self._review = raw(Review(worker=worker)) if worker else None
         self._label_bucket = label_bucket
         sequence, shown = read_sequence(line, label_bucket)
         self._places = {frame.frame: at for at, frame in enumerate(sequence.frames)}
@@ -260,14 +273,19 @@ class _Sequence:
             "creation-date": made.creation_date,
             "job-name": made.job_name,
         }
-        return _line(frame.source, raw(label), raw(metadata))
+        return _line(frame.source, raw(label), raw(metadata), self._review)
 
 
 def _as_left(box: TrackBox, class_map: Mapping[str, str]) -> _Left:
     return _Left(int(box.class_id), class_map[box.class_id], box.left, box.top, box.width, box.height, box.object_id)
 
 
-def _line(source: str, label: msgspec.Raw | None = None, metadata: msgspec.Raw | None = None) -> bytes:
+def _line(
+    source: str,
+    label: msgspec.Raw | None = None,
+    metadata: msgspec.Raw | None = None,
+    review: msgspec.Raw | None = None,
+) -> bytes:
     """Encode a line of the job's output for one frame."""
-    parts = {"source-ref": source, VERIFIED: label, metadata_of(VERIFIED): metadata}
+    parts = {"source-ref": source, VERIFIED: label, metadata_of(VERIFIED): metadata, REVIEW: review}
     return msgspec.json.encode({name: part for name, part in parts.items() if part is not None})

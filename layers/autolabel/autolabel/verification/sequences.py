@@ -226,7 +226,7 @@ def _write_sequence(
     tracks = [
         TrackFrame(frame.frame_no, frame.frame, boxes)
         for frame, line in zip(frames, strip, strict=True)
-        if (boxes := tuple(names.box(*shown) for shown in _shown_boxes(line)))
+        if (boxes := tuple(names.box(*shown) for shown in shown_tracks(line)))
     ]
     sequence, prelabel = f"{folder}{number:02d}.json", f"{folder}{number:02d}.SeqLabel.json"
     label_bucket.write(sequence, msgspec.json.encode(SequenceFile(number, prefix, len(frames), tuple(frames))))
@@ -241,7 +241,7 @@ class _Made(msgspec.Struct, rename="kebab"):
     job_name: str = ""
 
 
-def _shown_boxes(line: ManifestLine) -> Iterator[tuple[LabelledBox, str, float | None]]:
+def shown_tracks(line: ManifestLine) -> Iterator[tuple[LabelledBox, str, float | None]]:
     """Yield the boxes of a frame that reviewers begin from, with the ids of their objects and their uncertainty.
 
     A box in no track is an object of one frame. What contradicts an earlier label is a box too, since the page of a
@@ -250,7 +250,7 @@ def _shown_boxes(line: ManifestLine) -> Iterator[tuple[LabelledBox, str, float |
     ids = line.prelabel_tracks.ids if line.prelabel_tracks is not UNSET else ()
     candidates = line.uncertainty.candidates if line.uncertainty is not UNSET else ()
     levels = line.uncertainty.boxes if line.uncertainty is not UNSET else ()
-    new = (LabelledBox(c.label, c.left, c.top, c.width, c.height, c.confidence) for c in candidates if c.new)
+    new = (LabelledBox(c.label, c.left, c.top, c.width, c.height, c.confidence, c.track) for c in candidates if c.new)
     used = set[str]()
     for at, box in enumerate((*line.prelabel_boxes, *new)):
         id = box.track or (ids[at] if at < len(ids) else "")

@@ -49,6 +49,7 @@ from autolabel.triage.sowing import Seeds, read_seeds
 from autolabel.verification.consolidation import ANSWERS, ASKED, Answer, Consensus, consolidate
 from autolabel.verification.jobs import LABELS, LAST_ROUND, JobRound
 from autolabel.verification.rules import other_size, sentence, unknown_class
+from autolabel.verification.shared_tracks import share_tracks, with_shared_tracks
 
 # An output line is a manifest line with a label added.
 _MAX_OUTPUT_LINE = 4 * MAX_LINE
@@ -206,6 +207,35 @@ def settle_round(one: JobRound, output: Iterable[bytes], *, label_bucket: Bucket
     )
 
 
+class SeveralResults:
+    """The results of several reviewers who had an attempt of a round each, by frame."""
+
+    def __init__(self, attempts: Iterable[Iterable[Result]]) -> None:
+        self._found: dict[str, dict[int, Result]] = {}
+        for number, results in enumerate(attempts):
+            for result in results:
+                self._found.setdefault(result.source_ref, {})[number] = result
+        self._shared = share_tracks(self._answers(source) for source in self._found)
+
+    def result(self, line: ManifestLine, job: str, asked: int) -> Result:
+        """Make one result of those of a frame. A result without a label is left out."""
+        answers = [with_shared_tracks(answer, self._shared) for answer in self._answers(line.source_ref).values()]
+        if not answers:
+            found = self._found.get(line.source_ref, {})
+            why = next((result.failure for result in found.values()), "no reviewer answered")
+            return Result(line.source_ref, job, failure=why)
+        answer, consensus = consolidate(line, answers, asked)
+        return Result(line.source_ref, job, *answer, consensus=consensus)
+
+    def _answers(self, source: str) -> dict[int, Answer]:
+        found = self._found.get(source, {})
+        return {
+            number: Answer(result.label, result.metadata, result.review)
+            for number, result in found.items()
+            if not result.failure
+        }
+
+
 class Answers(NamedTuple):
     """The results of the frames that a back-end's output has a line of; `labelled`: the frames with a label."""
 
@@ -213,8 +243,18 @@ class Answers(NamedTuple):
     labelled: frozenset[str]
 
 
-def settle_answered(one: JobRound, output: Iterable[bytes], *, label_bucket: Bucket, names: frozenset[str]) -> Answers:
-    """Settle only the frames of a manifest that the output has a line of, in the order of the manifest."""
+def settle_answered(
+    one: JobRound,
+    output: Iterable[bytes],
+    *,
+    label_bucket: Bucket,
+    names: frozenset[str],
+    all_frames: bool = False,
+) -> Answers:
+    """Settle only the frames of a manifest that the output has a line of, in the order of the manifest.
+
+    `all_frames`: the others too; they have no label.
+    """
     settlement = _settlement(one, output, label_bucket, names)
     labelled = frozenset(
         source
@@ -222,7 +262,7 @@ def settle_answered(one: JobRound, output: Iterable[bytes], *, label_bucket: Buc
         if found.label != b"null" or found.answers is not UNSET
     )
     bodies = label_bucket.lines(one.manifest.removeprefix(label_bucket.uri("")))
-    return Answers(list(settlement.answered(bodies)), labelled)
+    return Answers(list(settlement.answered(bodies, all_frames)), labelled)
 
 
 def read_results(label_bucket: Bucket, uri: str) -> Iterator[Result]:
@@ -232,11 +272,14 @@ def read_results(label_bucket: Bucket, uri: str) -> Iterator[Result]:
 
 def _settlement(one: JobRound, output: Iterable[bytes], label_bucket: Bucket, names: frozenset[str]) -> _Settlement:
     found = _Found(output, LABELS[one.task])
-    earlier = {r.source_ref: r for attempt in one.attempts for r in read_results(label_bucket, attempt.results)}
+    attempts = [read_results(label_bucket, attempt.results) for attempt in one.attempts]
+    earlier = {} if one.has_reviewers_apart else {r.source_ref: r for results in attempts for r in results}
     folder = RunFolder.of(one.manifest.removeprefix(label_bucket.uri("")))
     if one.task != SEGMENTS:
         seeds = read_seeds(folder, label_bucket) if one.round == 1 else {}
-        return _Settlement(one.job, found, earlier, partial(_broken_box_rule, names=names), one.task, seeds=seeds)
+        several = SeveralResults(attempts) if one.has_reviewers_apart else None
+        rule = partial(_broken_box_rule, names=names)
+        return _Settlement(one.job, found, earlier, rule, one.task, seeds=seeds, several=several, asked=one.reviewers)
     # This import loads Pillow, which jobs of boxes do not need.
     from autolabel.verification.segments import broken_segments_rule
 
@@ -277,7 +320,8 @@ class _Settlement:
     """Settles a round frame by frame. `again`: the results of the next round's frames, by position in the manifest.
 
     `earlier`: results of earlier attempts, by frame. `broken_rule`: says which rule a label breaks. `task`: what
-    reviewers correct. `seeds`: those in the round's manifest, by frame.
+    reviewers correct. `seeds`: those in the round's manifest, by frame. `several`: the results of `asked` reviewers who
+    had an attempt each.
     """
 
     def __init__(
@@ -289,6 +333,8 @@ class _Settlement:
         task: Task,
         workers: int = 1,
         seeds: Seeds = MappingProxyType({}),
+        several: SeveralResults | None = None,
+        asked: int = 1,
     ) -> None:
         self._job = job
         self.found = found
@@ -297,6 +343,8 @@ class _Settlement:
         self._task = task
         self._workers = workers
         self._seeds = seeds
+        self._several = several
+        self._asked = asked
         swaps_after = {seed.swap.before for seed in seeds.values() if seed.swap}
         # Kept apart, because a frame's output is taken when it is settled.
         self._before = {source: _boxes_of(found.lines[source]) for source in swaps_after & found.lines.keys()}
@@ -320,10 +368,10 @@ class _Settlement:
             self.frames += 1
             yield msgspec.json.encode(result) + b"\n"
 
-    def answered(self, manifest: Iterable[bytes]) -> Iterator[Result]:
-        """Yield the results of the frames that the output has a line of."""
+    def answered(self, manifest: Iterable[bytes], all_frames: bool) -> Iterator[Result]:
+        """Yield the results of the frames that the output has a line of, or of all."""
         decoder = msgspec.json.Decoder(_Source)
-        chosen = (body for body in manifest if decoder.decode(body).source_ref in self.found.lines)
+        chosen = (body for body in manifest if all_frames or decoder.decode(body).source_ref in self.found.lines)
         return map_in_order(self._result, chosen, self._workers)
 
     def next_manifest(self, manifest: Iterable[bytes]) -> Iterator[bytes]:
@@ -358,6 +406,8 @@ class _Settlement:
         line = read_line(body)
         source = line.source_ref
         output = self.found.lines.pop(source, None)
+        if self._several:
+            return self._several.result(line, self._job, self._asked)
         if (before := self._earlier.get(source)) is not None:
             return before
         if output is None:
