@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from local.sagemaker.ground_truth.annotators import (
         Annotation,
         Annotator,
+        AnsweredBy,
         Box,
         Boxes,
         Failure,
@@ -43,6 +44,7 @@ __all__ = [
     "STACK_WENT",
     "Annotation",
     "Annotator",
+    "AnsweredBy",
     "Box",
     "Boxes",
     "CloudError",
@@ -81,6 +83,7 @@ _EXPORTS = {
     "local.sagemaker.ground_truth.annotators": (
         "Annotation",
         "Annotator",
+        "AnsweredBy",
         "Box",
         "Boxes",
         "Failure",

@@ -90,6 +90,14 @@ Annotation = Boxes | Segments | Tracks | Verdict
 
 
 @dataclass(frozen=True)
+class AnsweredBy:
+    """An answer of a certain worker: jobs with one worker for each object may have different ones."""
+
+    worker: str
+    annotation: Annotation
+
+
+@dataclass(frozen=True)
 class JobView:
     """A labelling job as its workers see it.
 
@@ -156,7 +164,7 @@ class JobView:
         return self.sequences.label(self.sequences.of(line), tracks)
 
 
-Annotator = Callable[[Mapping[str, Any], JobView], Annotation | Failure]
+Annotator = Callable[[Mapping[str, Any], JobView], Annotation | AnsweredBy | Failure]
 
 
 def keep_every_box(line: Mapping[str, Any], job: JobView) -> Annotation | Failure:

@@ -14,6 +14,7 @@ from PIL import Image, UnidentifiedImageError
 from local.sagemaker.ground_truth.annotation_files import worker_answer
 from local.sagemaker.ground_truth.annotators import (
     Annotator,
+    AnsweredBy,
     Boxes,
     Failure,
     JobFails,
@@ -72,6 +73,8 @@ def _answer_as(worker: str, desk: Desk, annotator: Annotator, number: int) -> No
             return
         if isinstance(annotation, Failure):
             raise NotConsolidated(annotation.reason)
+        if isinstance(annotation, AnsweredBy):
+            worker, annotation = annotation.worker, annotation.annotation
         if isinstance(annotation, Boxes | Segments):
             annotation = replace(annotation, image=stated_size(line) or _measure(desk, number))
         if isinstance(annotation, Segments):

@@ -10,7 +10,15 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from local.sagemaker.ground_truth.annotators import Annotation, Failure, JobFails, JobStops, JobView, keep_every_box
+from local.sagemaker.ground_truth.annotators import (
+    Annotation,
+    AnsweredBy,
+    Failure,
+    JobFails,
+    JobStops,
+    JobView,
+    keep_every_box,
+)
 from local.sagemaker.ground_truth.sequences import Tracks
 from local.tests.sagemaker.jobs import BUILT_IN, answered_places, ended_job, output_lines
 from local.tests.sagemaker.sequences import (
@@ -50,6 +58,10 @@ def leave_the_car(line: Mapping[str, Any], job: JobView) -> Annotation | Failure
     cars = {name: tuple(box for box in boxes if box.label == "car") for name, boxes in shown.items()}
     cars[frame_name(1)] = tuple(replace(box, left=box.left + 1) for box in cars[frame_name(1)])
     return Tracks({name: cars[name] for name in (frame_name(1), frame_name(2))})
+
+
+def answer_as_ann(line: Mapping[str, Any], job: JobView) -> Annotation | AnsweredBy | Failure:
+    return AnsweredBy("ann", job.sequence(line).shown)
 
 
 def invent_a_frame(line: Mapping[str, Any], job: JobView) -> Annotation | Failure:
@@ -253,3 +265,11 @@ def test_a_request_that_breaks_a_rule_of_video_is_refused(
     with pytest.raises(ClientError, match="ValidationException") as refused:
         stand_in.sagemaker.create_labeling_job(**tracking_request(**changes))
     assert named in str(refused.value)
+
+
+def test_a_job_for_one_worker_names_the_one_who_answered(make_stand_in: Make) -> None:
+    stand_in = make_stand_in(f"{__name__}:answer_as_ann")
+    labelled(stand_in, sequence_line())
+    (key,) = (key for key in stand_in.objects.contents if "/worker-response/" in key)
+    (answer,) = json.loads(stand_in.objects.contents[key][0])["answers"]
+    assert answer["workerId"] == "private.us-east-1.ann"
