@@ -6,7 +6,9 @@ annotator draws the objects itself where no pre-label is shown. In a `team…` d
 the boxes and the others move the car; of camera `split`, they name it differently or delete it, and the last reviewer
 deletes it. In a `tracked…` drive, it makes the boxes of the second frame of each strip wider, and gives the first
 object of the third frame a track of its own; strips of camera `unlabelled` fail. The first job of a `tracked-failed…`
-drive fails once its strips of other cameras than `slow` are answered.
+drive fails once its strips of other cameras than `slow` are answered. In a `seeded…` drive, it leaves strips as they
+are. In a `team-tracks…` drive, each job has another worker: the first two draw an object, and the third does not; of
+camera `split`, each gives the cars another class.
 """
 
 from __future__ import annotations
@@ -15,17 +17,30 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from local import Annotation, Box, Boxes, Failure, JobFails, JobView, Tracks, keep_every_box
+from local import (
+    Annotation,
+    AnsweredBy,
+    Box,
+    Boxes,
+    Failure,
+    JobFails,
+    JobView,
+    TrackedBox,
+    Tracks,
+    keep_every_box,
+)
 
 PATIENCE_SECONDS = 60
 # The detections of the choosy model in a frame of 640 x 360 pixels.
 THERE = (Box("car", 64, 72, 256, 144), Box("person", 448, 72, 64, 252))
 
 
-def annotate(line: Mapping[str, Any], job: JobView) -> Annotation | Failure:
+def annotate(line: Mapping[str, Any], job: JobView) -> Annotation | AnsweredBy | Failure:
     """Keep every box; frames of camera `unlabelled` fail."""
     if job.kind == "tracking":
-        return _track(line, job)
+        if job.name.startswith("seeded"):
+            return keep_every_box(line, job)
+        return _track_as_one_of_a_team(line, job) if job.name.startswith("team") else _track(line, job)
     if job.name.startswith("stopped") and job.name.endswith("-000-1"):
         job.stopping.wait(PATIENCE_SECONDS)
     if job.name.startswith("partly") and "/slow/" in line["source-ref"] and job.name.endswith("-0001-000-1"):
@@ -60,6 +75,25 @@ def _track(line: Mapping[str, Any], job: JobView) -> Annotation | Failure:
             own = replace(boxes[0], object_id="480dc450-c0ca-11ea-961f-a9b1c5c97972", object_name="car:9")
             frames[frame.name] = (own, *boxes[1:])
     return Tracks(frames, sequence.shown.image)
+
+
+def _track_as_one_of_a_team(line: Mapping[str, Any], job: JobView) -> AnsweredBy | Annotation:
+    """Answer as another worker in each job of the first round, and leave the strips of the second as they are."""
+    if "-again-" in job.name:
+        return keep_every_box(line, job)
+    sequence, number = job.sequence(line), int(job.name.rpartition("-")[2])
+    frames = dict(sequence.shown.frames)
+    if "/split/" in str(sequence.frames[0].uri):
+        name = ("car", "truck", "bicycle")[number - 1]
+        frames = {
+            frame: tuple(replace(box, label=name) if box.label == "car" else box for box in boxes)
+            for frame, boxes in frames.items()
+        }
+    elif number < 3:
+        drawn = TrackedBox("truck", 340 + number, 10, 80, 50, f"drawn-by-{number}", "truck:1")
+        for frame in sequence.frames[1:]:
+            frames[frame.name] = (*frames.get(frame.name, ()), drawn)
+    return AnsweredBy(f"member-{number}", Tracks(frames, sequence.shown.image))
 
 
 def _as_one_of_a_team(line: Mapping[str, Any], job: JobView) -> Annotation:

@@ -51,7 +51,7 @@ def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pipeline]:
             "ShardFrames": "4",
             "PartFrames": "8",
             "MaxJobObjects": "8",
-            "StripFrames": "4",
+            "StripFrames": "6",
         }
         deploy_stack(cloud, folder, parameters)
         stack = Stack.find(STACK, cloud.client)

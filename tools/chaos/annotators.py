@@ -54,7 +54,8 @@ def annotate(line: Mapping[str, Any], job: JobView) -> Annotation | Failure:
             raise JobFails("the job broke down half way")
         case "stopped":
             job.stopping.set()
-        case "unlabelled" if left_open if of_tracks else zlib.crc32(line["source-ref"].encode()) % 2:
+        # All strips of a job, so that its second round has several too.
+        case "unlabelled" if of_tracks or zlib.crc32(line["source-ref"].encode()) % 2:
             return Failure("the picture is too dark")
         case ("half-answered" | "late-manifest" | "no-manifest") as kind if fault and left_open:
             while FAULT_BOARD.armed and not job.stopping.wait(0.1):

@@ -207,11 +207,18 @@ def _lost_answers(evidence: Evidence) -> Iterator[str]:
 
 
 def _broken_tracks(evidence: Evidence) -> Iterator[str]:
-    """Find objects of an answered strip that have no id, or several, in the frames where this answer counts."""
+    """Find objects of an answered strip that have no id, or several, in the frames where this answer counts.
+
+    Frames with a seeded error are left out: settling may have changed their boxes.
+    """
     newest = {frame: job.name for job in evidence.jobs for frame in job.answers}
     for job in evidence.jobs:
         for tracked in job.objects:
-            counting = {f: box for f, box in tracked.items() if newest[f] == job.name and f in evidence.tracks}
+            counting = {
+                f: box
+                for f, box in tracked.items()
+                if newest[f] == job.name and f in evidence.tracks and not evidence.seed(job, f)
+            }
             ids = {evidence.tracks[frame].get(box, "") for frame, box in counting.items()}
             if len(ids) > 1 or "" in ids:
                 yield f"the object {counting} of {job.name} has the ids {sorted(ids)}"

@@ -7,10 +7,9 @@ import time
 from typing import Any
 
 from tests.e2e.pipeline import image
-from tools.chaos.plans import DrivePlan
+from tools.chaos.plans import CAMERAS, DrivePlan
 from tools.chaos.stage import MODELS, Stage
 
-CAMERAS = ("front", "rear")
 # The width of a frame of each kind; it tells the model how to answer (tests/e2e/choosy_model.py).
 _WIDTHS = {"good": 640, "second-object": 640, "overwritten": 640, "unknown-camera": 640}
 _WIDTHS |= {"unreadable": 641, "cut-off": 642, "model-error": 643}

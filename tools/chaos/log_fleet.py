@@ -11,8 +11,7 @@ from dataclasses import dataclass
 
 from tests.e2e.pipeline import image
 from tests.fakes.logs import Sent, bag_log, mcap_log
-from tools.chaos.fleet import CAMERAS
-from tools.chaos.plans import LogsPlan
+from tools.chaos.plans import CAMERAS, LogsPlan
 from tools.chaos.stage import MODELS, Stage, until
 
 START, STEP = 1_700_000_000_000_000_000, 100_000_000

@@ -21,6 +21,9 @@ _DRAWN_FUNCTIONS = STATE_FUNCTIONS[:-2]
 EXTRACT = "ExtractFunction"
 MACHINE, SAGEMAKER = "states", "SageMaker"
 OUTLIVES_VISIBILITY = VISIBILITY_SECONDS + 2.0
+CAMERAS = ("front", "rear")
+# The time of the first frame, in nanoseconds.
+_FIRST = 1_700_000_000_000_000_000
 
 
 @dataclass(frozen=True)
@@ -231,9 +234,8 @@ def named_plans() -> list[Plan]:
             *what,
             seconds=8.0,
             every=True,
-            # A second round takes some seconds, so only some plans have one. Tracks have no seeds.
-            vigilance=len(plans) % 4 == 0 and not drive.get("tracks"),
-            **drive,
+            # A second round takes some seconds, so only some plans have one.
+            **{"vigilance": len(plans) % 4 == 0 and not drive.get("tracks")} | drive,
         )
 
     kills = (
@@ -252,7 +254,8 @@ def named_plans() -> list[Plan]:
             tracks=act == "relabel",
         )
     reviewed("half-failed and redriven", "half-failed")
-    reviewed("half-failed in the second round", "unlabelled", Fault("job", "half-failed", "again"), tracks=True)
+    again = Fault("job", "half-failed", "again")
+    reviewed("half-failed in the second round", "unlabelled", again, tracks=True, vigilance=True)
     reviewed("half-failed and relabelled", "half-failed", operator("relabel"))
     reviewed("relabelled twice", "half-answered", operator("relabel", "relabel"), jobs=2, small=True)
     reviewed("relabelled twice at once", "half-answered", operator("relabel", "relabel at once"), drives=2, jobs=2)
@@ -311,7 +314,7 @@ def random_plan(seed: int) -> Plan:
             pause=draw.choice((0, 0.02, 0.1)),
             unreadable=draw.random() < 0.4,
             models=2 if seed % 3 == 0 else 1,
-            vigilance=seed % 3 == 1 and not tracks,
+            vigilance=seed % 3 == 1,
             tracks=tracks,
         )
         for _ in range(draw.choices((1, 2, 3), (5, 3, 2))[0])
@@ -386,22 +389,23 @@ def drive_plan(
 ) -> DrivePlan:
     """A drive of 5 to 21 frames, some of them bad. unreadable: also with frames on which the model fails.
 
-    small: with at most one full shard, so that it has one job. tracks: with 10 good frames or more, whose boxes are
-    linked.
+    small: with at most one full shard, so that it has one job. tracks: with 8 good frames or more of each camera, whose
+    boxes are linked: jobs have two strips then, one of them long enough for a seed.
     """
     # Without a document, nothing asks for tracks.
     tracks = tracks and closing != "never"
     good = 4 if small else draw.randint(4, 14)
-    kinds = ["good"] * (max(10, good) if tracks else good)
+    kinds = ["good"] * (max(16, good) if tracks else good)
     kinds += draw.sample(
         ["empty", "garbage", "unknown-camera", "second-object", "svg", "overwritten"], draw.randint(1, 3)
     )
     kinds += ["model-error", "model-error", "unreadable", "cut-off"] if unreadable else []
     draw.shuffle(kinds)
+    drawn = [draw.choice(CAMERAS) for _ in kinds]
     frames = tuple(
-        # With tracks, each of the two cameras has about 10 frames a second.
-        (f"{draw.choice(('front', 'rear'))}/{1_700_000_000_000_000_000 + i * (50_000_000 if tracks else 100)}", kind)
-        for i, kind in enumerate(kinds)
+        # With tracks, each of the two cameras has 10 frames a second.
+        (f"{CAMERAS[i % 2]}/{_FIRST + i * 50_000_000}" if tracks else f"{camera}/{_FIRST + i * 100}", kind)
+        for i, (camera, kind) in enumerate(zip(drawn, kinds, strict=True))
     )
     late = tuple((f"front/{1_800_000_000_000_000_000 + i}", "good") for i in range(draw.choice((0, 0, 1, 2))))
     return DrivePlan(frames, () if small else late, closing, pause, models, audits, vigilance, tracks)

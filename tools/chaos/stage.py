@@ -38,7 +38,7 @@ PARAMETERS = {
     "ShardFrames": "4",
     "PartFrames": "4",
     "MaxJobObjects": "8",
-    "StripFrames": "2",
+    "StripFrames": "6",
     "JobPollSeconds": "5",
 }
 
