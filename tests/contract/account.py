@@ -191,6 +191,7 @@ class Account:
             "SHARD_FRAMES": "500",
             "BACK_END": "ground-truth",
             "PART_FRAMES": "8",
+            "CLOUD_TOLERANCE_MS": "60",
             "WORKTEAM_ARN": "arn:aws:sagemaker:eu-central-1:123456789012:workteam/private-crowd/labellers",
             "REGION": "eu-central-1",
             "LABEL_STUDIO_CONNECTION": CONNECTION if self.label_studio else "",
@@ -226,12 +227,12 @@ class Account:
         (thing,) = self.ingest.list(FRAME_KEY)
         return Unit.of(parse_frame_key(FRAME_KEY), thing.etag, MODEL.id)
 
-    def add_run(self) -> Run:
-        """Add a closed drive of one frame."""
+    def add_run(self, body: bytes = DOCUMENT) -> Run:
+        """Add a closed drive of one frame. `body`: its drive.json."""
         self.add_model()
         self.add_frame()
-        self.ingest.write(DOCUMENT_KEY, DOCUMENT)
-        document = parse_drive_document(DOCUMENT, DOCUMENT_KEY)
+        self.ingest.write(DOCUMENT_KEY, body)
+        document = parse_drive_document(body, DOCUMENT_KEY)
         run = Run("drive-7", "0001", document, "e", (MODEL.id,), "2026.1", ("car", "truck", "person"))
         return self.ledger.allocate_run(run)
 

@@ -16,7 +16,8 @@ from botocore.exceptions import ClientError
 
 from autolabel.aws.settings import SettingsError
 from autolabel.contracts.errors import RunMissing, VerificationRefused, VerificationUnavailable
-from autolabel.contracts.logs import LogRecord
+from autolabel.contracts.frames import parse_frame_key
+from autolabel.contracts.logs import LogFolder, LogRecord
 from autolabel.contracts.ports import PendingUnit, WaitingJob, WaitingRun
 from autolabel.contracts.units import Unit
 from autolabel.reporting.summary import Summary
@@ -34,6 +35,7 @@ from tests.contract.account import (
     sample,
 )
 from tests.contract.template import CONNECTION, INGEST, LABELS, ROOT, STATE_MACHINE, allows, functions
+from tests.fakes.clouds import CAMERA, lidar_drive
 from tests.fakes.images import png_header
 from tests.fakes.label_studio import FakeLabelStudio
 from tests.fakes.logs import drive, mcap_log
@@ -451,7 +453,7 @@ def test_reconcile_wakes_at_once_when_nothing_is_pending(account: Account) -> No
     assert account.ledger.waiting_runs("drive-7") == []
 
 
-@pytest.mark.parametrize("function", ["reconcile", "plan", "link", "assemble", "verify", "publish"])
+@pytest.mark.parametrize("function", ["reconcile", "plan", "link", "assemble", "verify", "lift", "publish"])
 def test_an_unknown_run_is_an_error_that_names_it(account: Account, function: str) -> None:
     event = {
         "reconcile": sample("reconcile-turn"),
@@ -459,13 +461,14 @@ def test_an_unknown_run_is_an_error_that_names_it(account: Account, function: st
         "link": sample("link"),
         "assemble": sample("assemble"),
         "verify": sample("verify-settle"),
+        "lift": sample("lift"),
     }
     with pytest.raises(RunMissing, match="drive-7"):
         account.invoke(function, event.get(function, sample("publish")))
 
 
 def test_an_invalid_request_is_an_error_that_says_why(account: Account) -> None:
-    for function in ("reconcile", "plan", "label", "link", "assemble", "verify", "publish"):
+    for function in ("reconcile", "plan", "label", "link", "assemble", "verify", "lift", "publish"):
         with pytest.raises(msgspec.ValidationError, match="run"):
             account.invoke(function, {"drive": "drive-7"})
     account.add_run()
@@ -524,6 +527,7 @@ def test_a_run_goes_through_its_states_to_its_dataset(account: Account) -> None:
     # The map passes the lines of the part list, as in the sample.
     ours = sample("publish-part")["part"]
     assert {**part, "results": []} == {**ours, "results": []}
+    assert not planned["lift"]
     written = account.invoke("publish", {**sample("publish-part"), "part": part})
     assert (planned["parts"], written["frames"]) == (1, 1)
     publication = account.invoke("publish", sample("publish"))
@@ -534,6 +538,33 @@ def test_a_run_goes_through_its_states_to_its_dataset(account: Account) -> None:
     summary = msgspec.json.decode(account.labels.read(RUN + "summary.json") or b"", type=Summary)
     assert summary.dataset == publication["dataset"]
     assert account.ledger.run(run.drive, run.run) == run
+
+
+def test_the_boxes_of_a_part_are_lifted_with_the_cloud_beside_the_frame(account: Account) -> None:
+    account.add_run(json.dumps({"vehicle": "car-1", **lidar_drive(CAMERA)}).encode())
+    cloud = f"drives/drive-7/top/{parse_frame_key(FRAME_KEY).timestamp}.bin"
+    account.ingest.write(cloud, bytes(16))
+    account.ingest.write("drives/drive-7/logs/a.mcap", b"a log")
+    log = account.ingest.head("drives/drive-7/logs/a.mcap")
+    assert log
+    account.ledger.end_log(LogRecord("drive-7", "a.mcap", log.etag, "extracted", 1.0, poses=1))
+    account.labels.write(LogFolder("drive-7", "a.mcap", log.etag).poses, b"{}\n")
+    assembled_job(account)
+    output = sample("verify-settle")["settle"]["output"].removeprefix(f"s3://{LABELS}/")
+    (line,) = (json.loads(line) for line in account.labels.lines(RUN + "manifests/verify-000.manifest"))
+    account.labels.write(output, json.dumps(verified(line)).encode() + b"\n")
+    account.invoke("verify", sample("verify-settle"))
+    planned = account.invoke("publish", sample("publish-plan"))
+    assert planned["lift"]
+    (part,) = (json.loads(line) for line in account.labels.lines(planned["key"]))
+    # The context leaves little time, so each call lifts one group of frames, or joins them.
+    for done, called in ((False, [cloud]), (True, []), (True, [])):
+        report = account.invoke("lift", {**sample("lift"), "part": part})
+        assert report["done"] == done
+        assert [call["Key"] for call in account.called("GetObject") if call["Bucket"] == INGEST] == called
+    account.invoke("publish", sample("publish"))
+    (published,) = (json.loads(line) for line in account.labels.lines(RUN + "dataset.manifest"))
+    assert published["cuboids"] == [{"why": "no readable point cloud"}]
 
 
 def test_a_round_of_segments_is_settled_by_the_jobs_images(account: Account) -> None:

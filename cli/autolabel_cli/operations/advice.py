@@ -40,6 +40,8 @@ STATES = {
     "Every job labelled?": "waits for reviewers",
     "FailedJobs": "fails, because labelling jobs have no labels",
     "PlanParts": "divides the dataset into parts",
+    "Cuboids?": "divides the dataset into parts",
+    "LiftParts": "lifts the boxes of the labels to cuboids",
     "More than one part?": "divides the dataset into parts",
     "PublishParts": "writes the parts of the dataset",
     "Publish": "writes the dataset",

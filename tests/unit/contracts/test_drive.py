@@ -111,6 +111,8 @@ def test_a_body_that_is_not_a_document_is_refused_by_its_key(body: bytes) -> Non
         {"verification": {"policy": "all", "task": "segments", "vigilance": True}},
         {"verification": {"policy": "all", "task": "tracks", "vigilance": 0.02}},
         {"notes": "text"},
+        {"cuboids": True},
+        {"cuboids": "yes", "lidars": {"top": {}}},
         {"camera": {}},
     ],
     ids=json.dumps,

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from autolabel.cuboids import Cuboid, Lifted, NotLifted, Projection, Scene
 from autolabel_cli.evaluation.cuboids import compare
-from tests.unit.cuboids.clouds import CAMERA, GROUND, Points, box_of, cloud_of
+from tests.fakes.clouds import CAMERA, GROUND, Points, box_of, cloud_of
 
 CAR = Cuboid(1.0, GROUND, 14.0, 4.1, 1.65, 1.5, 1.3)
 

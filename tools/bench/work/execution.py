@@ -6,12 +6,14 @@ import io
 import json
 import re
 import threading
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any, cast
 
 import msgspec
 import yaml
 
+from autolabel.datasets.lifting import PartLifted
 from autolabel.datasets.parts import Part
 from autolabel.datasets.publication import PartDone, PartsPlan, Publication
 from autolabel.datasets.verified_labels import FinishedJob
@@ -35,6 +37,8 @@ from tools.bench.work.pace import Pace
 _ARN = "arn:aws:states:us-east-1:000000000000:stateMachine:autolabel-label-drive"
 # Delay of the answer to AwaitInference, so that the history has both events, as on AWS.
 _WAKE_SECONDS = 0.02
+# Calls that lift a part of PART_FRAMES frames.
+_LIFT_CALLS = 8
 
 
 def definition() -> dict[str, Any]:
@@ -130,6 +134,7 @@ class _Account:
         self._waits = waits
         self._calls = calls
         self._reports = 0
+        self._lifts: Counter[int] = Counter()
         self._functions = {
             "ReconcileFunctionArn": self._reconcile,
             "PlanFunctionArn": self._plan,
@@ -137,6 +142,7 @@ class _Account:
             "LinkFunctionArn": self._link,
             "AssembleFunctionArn": self._assemble,
             "VerifyFunctionArn": self._settle,
+            "LiftFunctionArn": self._lift,
             "PublishFunctionArn": self._publish,
         }
         self._jobs: dict[str, dict[str, Any]] = {}
@@ -202,12 +208,17 @@ class _Account:
             part = msgspec.convert(event["part"], Part)
             return PartDone(DRIVE, RUN, part.number, part.frames)
         if "plan" in event:
-            return PartsPlan(DRIVE, RUN, len(self._parts()), FOLDER.part_list)
+            return PartsPlan(DRIVE, RUN, len(self._parts()), FOLDER.part_list, lift=True)
         jobs = msgspec.convert(event["jobs"], tuple[FinishedJob, ...])
         frames = msgspec.to_builtins(self.assembly.frames)
         verified = sum(job.frames for job in jobs)
         uri = self.assembly.summary
         return Publication(DRIVE, RUN, uri, uri, uri, frames, self.assembly.boxes, verified, 0)
+
+    def _lift(self, event: dict[str, Any]) -> Any:
+        part = msgspec.convert(event["part"], Part)
+        self._lifts[part.number] += 1
+        return PartLifted(DRIVE, RUN, part.number, self._lifts[part.number] == _LIFT_CALLS, part.frames)
 
     def _settle(self, event: dict[str, Any]) -> Any:
         one = msgspec.convert(event["settle"], JobRound)

@@ -59,7 +59,7 @@ class DriveDocument(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omi
 
     `models`: names from the catalogue, default: all active ones. `verification`: which frames reviewers get, and
     where. `notes`: remarks for the readers of the summary and the report. `tracks`: link the boxes of neighbouring
-    frames. `lidars`: the LiDARs with point clouds.
+    frames. `lidars`: the LiDARs with point clouds. `cuboids`: lift the labels' boxes to cuboids with their points.
     """
 
     vehicle: str
@@ -69,6 +69,7 @@ class DriveDocument(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omi
     notes: tuple[str, ...] = ()
     tracks: bool = True
     lidars: dict[str, Lidar] = {}
+    cuboids: bool = False
 
 
 class Run(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -150,6 +151,8 @@ def _check(document: DriveDocument, key: str) -> None:
             refuse(f"{name!r} cannot name a LiDAR: it names a camera, or has other signs than letters, digits, - and _")
         if is_deep(lidar.extrinsics):
             refuse(f"the calibration of LiDAR {name!r} is nested too deeply")
+    if document.cuboids and not document.lidars:
+        refuse("`cuboids` needs a LiDAR: name it in `lidars`, with its extrinsics")
     if document.models is not None and not 1 <= len(document.models) <= MAX_MODELS:
         refuse(f"`models` names {len(document.models)} models; name 1 to {MAX_MODELS}")
     if len(set(document.models or ())) < len(document.models or ()):

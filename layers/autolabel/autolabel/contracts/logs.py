@@ -69,6 +69,7 @@ class LogDocument(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_
     verification: Policy = VerifyAll()
     notes: tuple[str, ...] = ()
     tracks: bool = True
+    cuboids: bool = False
 
     def start_of(self, name: str) -> int:
         """Return the time of the first frame of the video with this name, in ns since the epoch; 0 if it is not given.

@@ -197,5 +197,9 @@ class RunFolder(msgspec.Struct, frozen=True):
         return self.parts + "parts.jsonl"
 
     def part(self, id: str, name: str) -> str:
-        """An object of a part: dataset, reviewed, judged (all .jsonl) or result.json."""
+        """An object of a part: dataset, reviewed, judged, cuboids (all .jsonl) or result.json."""
         return f"{self.parts}{id}.{name}"
+
+    def lifted(self, id: str, number: int) -> str:
+        """The cuboids of some frames of a part, before they are made smooth along tracks. The numbers go from 0."""
+        return f"{self.part(id, 'lifted')}/{number:06d}.jsonl"

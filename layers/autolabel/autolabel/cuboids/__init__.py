@@ -5,17 +5,45 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from autolabel.cuboids.clouds import read_points
+    from autolabel.cuboids.ego_motion import EgoMotion, read_poses
     from autolabel.cuboids.geometry import Cuboid, Projection, corners
-    from autolabel.cuboids.lifting import Fit, Lifted, NotLifted, Scene
+    from autolabel.cuboids.lifted_boxes import lift_boxes, without_cuboids
+    from autolabel.cuboids.lifting import Fit, Lifted, NotLifted, Reason, Scene
+    from autolabel.cuboids.rig import MountedCamera, Rig
+    from autolabel.cuboids.smoothing import TrackCuboid, smooth_track
 else:
     from autolabel.lazy_faces import lazy_face
 
     __getattr__ = lazy_face(
         __name__,
         {
+            "clouds": ("read_points",),
+            "ego_motion": ("EgoMotion", "read_poses"),
             "geometry": ("Cuboid", "Projection", "corners"),
-            "lifting": ("Fit", "Lifted", "NotLifted", "Scene"),
+            "lifted_boxes": ("lift_boxes", "without_cuboids"),
+            "lifting": ("Fit", "Lifted", "NotLifted", "Reason", "Scene"),
+            "rig": ("MountedCamera", "Rig"),
+            "smoothing": ("TrackCuboid", "smooth_track"),
         },
     )
 
-__all__ = ["Cuboid", "Fit", "Lifted", "NotLifted", "Projection", "Scene", "corners"]
+__all__ = [
+    "Cuboid",
+    "EgoMotion",
+    "Fit",
+    "Lifted",
+    "MountedCamera",
+    "NotLifted",
+    "Projection",
+    "Reason",
+    "Rig",
+    "Scene",
+    "TrackCuboid",
+    "corners",
+    "lift_boxes",
+    "read_points",
+    "read_poses",
+    "smooth_track",
+    "without_cuboids",
+]

@@ -44,7 +44,25 @@ _POPULATION, _ROUNDS, _KEPT, _SHRINK = 160, 14, 24, 0.78
 _CHANGES = np.array([0.35, 0.35, 0.12, 0.25, 0.06, 0.08])
 _LEAST_SIZE = 0.3
 
-Reason = Literal["no size of its class", "no ground", "too few points"]
+Reason = Literal[
+    # Of the drive or the frame.
+    "no calibration of the camera",
+    "unknown distortion of the camera",
+    "the vehicle's z axis is not up",
+    "another image size than that of the intrinsics",
+    "no calibrated LiDAR",
+    "no point cloud near in time",
+    "point cloud too large",
+    "no readable point cloud",
+    "point cloud not in metres",
+    "no points in the picture",
+    "no ground",
+    # Of the box.
+    "no size of its class",
+    "too few points",
+    "poor fit",
+    "too many boxes",
+]
 
 
 class Fit(NamedTuple):
@@ -86,6 +104,11 @@ class Scene:
         pixels = camera.pixels(ahead)
         seen = ((pixels >= 0) & (pixels < (camera.width, camera.height))).all(axis=1)
         self._points, self._pixels, self._camera = ahead[seen], pixels[seen], camera
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether the camera sees none of the points."""
+        return not len(self._points)
 
     @cached_property
     def ground(self) -> Ground | None:

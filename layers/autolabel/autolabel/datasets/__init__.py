@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from autolabel.datasets.assembly import assemble_run
     from autolabel.datasets.earlier_runs import Collected, take_over_earlier_runs
+    from autolabel.datasets.lifting import PartLifted, lift_part
     from autolabel.datasets.parts import Part
     from autolabel.datasets.publication import Publication, plan_publication, publish_part, publish_run
     from autolabel.datasets.verified_labels import FinishedJob
@@ -21,6 +22,7 @@ else:
                 "Collected",
                 "take_over_earlier_runs",
             ),
+            "lifting": ("PartLifted", "lift_part"),
             "parts": ("Part",),
             "publication": (
                 "Publication",
@@ -36,8 +38,10 @@ __all__ = [
     "Collected",
     "FinishedJob",
     "Part",
+    "PartLifted",
     "Publication",
     "assemble_run",
+    "lift_part",
     "plan_publication",
     "publish_part",
     "publish_run",

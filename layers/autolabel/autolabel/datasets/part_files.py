@@ -10,6 +10,7 @@ import msgspec
 from autolabel.contracts.drive import Run
 from autolabel.contracts.ports import Bucket
 from autolabel.contracts.verification import AUDITS, VerifyKeyFrames
+from autolabel.datasets.cuboid_files import add_cuboids, read_cuboids
 from autolabel.datasets.joining import Join
 from autolabel.datasets.parts import DatasetCounts, Part
 from autolabel.datasets.verified_labels import JobTally
@@ -66,12 +67,15 @@ def write_part(run: Run, part: Part, label_bucket: Bucket) -> PartResult:
     """
     join, judge, counts = Join(run, part, label_bucket), FrameJudge(run.labels), DatasetCounts()
     judged, reviews, dataset_bytes, seeds = list[bytes](), list[bytes](), 0, SeedTally()
+    cuboids = read_cuboids(run, part, label_bucket) if run.document.cuboids else iter(())
     key_frames = isinstance(run.document.verification, VerifyKeyFrames)
 
     def lines() -> Iterator[bytes]:
         nonlocal dataset_bytes
         for frame in join.frames():
             line = frame.line
+            if run.document.cuboids:
+                add_cuboids(line, next(cuboids, None))
             counts.take(line)
             if frame.seed:
                 seeds.take(frame.seed)

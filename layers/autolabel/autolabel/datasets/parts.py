@@ -63,7 +63,7 @@ class Part(msgspec.Struct, frozen=True):
 class DatasetCounts(msgspec.Struct):
     """Counts lines of the dataset by labelled-by, their boxes by class, and the accepted and kept frames.
 
-    `unverified`: lines without a verified label, by reason.
+    `unverified`: lines without a verified label, by reason. `without_cuboid`: boxes that have none, by reason.
     """
 
     labelled_by: dict[str, int] = {}
@@ -71,11 +71,16 @@ class DatasetCounts(msgspec.Struct):
     unverified: dict[str, int] = {}
     accepted: int = 0
     kept: int = 0
+    cuboids: int = 0
+    without_cuboid: dict[str, int] = {}
 
     def take(self, line: ManifestLine) -> None:
-        boxes = line.prelabel_boxes if line.verified is msgspec.UNSET else line.verified_boxes
-        for box in boxes:
+        for box in line.label_boxes:
             _count(self.classes, box.name)
+        for cuboid in line.cuboids or ():
+            self.cuboids += not cuboid.why
+            if cuboid.why:
+                _count(self.without_cuboid, cuboid.why)
         _count(self.labelled_by, line.origin.labelled_by.value)
         self.accepted += line.origin.triage == ACCEPTED
         self.kept += line.origin.kept is not None
@@ -88,6 +93,9 @@ class DatasetCounts(msgspec.Struct):
             _count(self.classes, name, count)
         for name, count in other.labelled_by.items():
             _count(self.labelled_by, name, count)
+        for why, count in other.without_cuboid.items():
+            _count(self.without_cuboid, why, count)
+        self.cuboids += other.cuboids
         for reason, count in other.unverified.items():
             self._count_unverified(reason, count)
         self.accepted += other.accepted

@@ -20,7 +20,7 @@ from autolabel.labels.manifest import LabelledBy
 from autolabel.reporting.findings import Findings
 from autolabel.reporting.report import Gallery, write_report
 from autolabel.reporting.reviewer_agreement import ReviewerTally
-from autolabel.reporting.summary import Summary
+from autolabel.reporting.summary import CuboidCounts, Summary
 from autolabel.reporting.vigilance import SeedTally
 from autolabel.streams.ordered_map import map_in_order
 from autolabel.triage.audit_trail import AuditTrail
@@ -54,12 +54,13 @@ class Publication(msgspec.Struct, frozen=True):
 
 
 class PartsPlan(msgspec.Struct, frozen=True):
-    """The output of planning: the number of parts, and the key of their list in the label bucket."""
+    """The output of planning: the number of parts, the key of their list in the label bucket, and whether to lift."""
 
     drive: str
     run: str
     parts: int
     key: str
+    lift: bool = False
 
 
 class PartDone(msgspec.Struct, frozen=True):
@@ -76,7 +77,7 @@ def plan_publication(run: Run, jobs: Sequence[FinishedJob], label_bucket: Bucket
     parts = list(plan_parts(run, jobs, label_bucket, part_frames))
     lines = (msgspec.json.encode(part) + b"\n" for part in parts)
     label_bucket.write_stream(run.folder.part_list, lines, "application/jsonl")
-    return PartsPlan(run.drive, run.run, len(parts), run.folder.part_list)
+    return PartsPlan(run.drive, run.run, len(parts), run.folder.part_list, run.document.cuboids)
 
 
 def publish_part(run: Run, part: Part, label_bucket: Bucket) -> PartDone:
@@ -217,6 +218,7 @@ def _published(
         # In the task `segments`, reviewers do not see the boxes.
         agreement=findings.agreement() if task != SEGMENTS else None,
         reviewers=reviewers.agreement(),
+        cuboids=CuboidCounts(counts.cuboids, _most_common(counts.without_cuboid)) if run.document.cuboids else None,
     )
 
 

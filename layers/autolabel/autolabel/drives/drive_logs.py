@@ -228,10 +228,12 @@ def _drive_document(document: LogDocument, ended: Sequence[LogRecord], absent: S
     # A person's decisions come first, since of many notes the last are left out.
     decided = sorted(ended, key=lambda one: not one.by)
     said = [f"log {one.name}: {said}" for one in decided for said in (one.detail, one.note) if said]
+    lidars = sorted({name for record in ended for name, clouds in record.lidars.items() if clouds})
+    if document.cuboids and not lidars:
+        said.append(f"{LOG_DOCUMENT} asks for cuboids, and no log has point clouds of `lidars`: there are none")
     notes = [note[:_MAX_NOTE] for note in (*said, *absent)]
     if len(notes) > _MOST_NOTES:
         notes[_MOST_NOTES:] = [f"{counted(len(notes) - _MOST_NOTES, 'more note')} on logs"]
-    lidars = sorted({name for record in ended for name, clouds in record.lidars.items() if clouds})
     made = DriveDocument(
         vehicle=document.vehicle,
         cameras={
@@ -247,6 +249,7 @@ def _drive_document(document: LogDocument, ended: Sequence[LogRecord], absent: S
         notes=(*document.notes, *notes),
         tracks=document.tracks,
         lidars={name: Lidar(extrinsics.get(name)) for name in lidars},
+        cuboids=document.cuboids and bool(lidars),
     )
     # What is wrong with it comes from recording.json.
     parse_drive_document(msgspec.json.encode(made), log_document_key(ended[0].drive))

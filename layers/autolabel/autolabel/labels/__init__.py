@@ -14,6 +14,7 @@ if TYPE_CHECKING:
         pair_boxes,
         share_in,
     )
+    from autolabel.labels.box_cuboids import BoxCuboid, CameraCuboid, CuboidScene, in_camera
     from autolabel.labels.detections import Box, Detection, Detections, box_iou
     from autolabel.labels.image_header import ImageHeader, read_header
     from autolabel.labels.image_pixels import as_rgb, open_pixels
@@ -43,6 +44,12 @@ else:
                 "count_agreement",
                 "pair_boxes",
                 "share_in",
+            ),
+            "box_cuboids": (
+                "BoxCuboid",
+                "CameraCuboid",
+                "CuboidScene",
+                "in_camera",
             ),
             "detections": (
                 "Box",
@@ -86,7 +93,10 @@ __all__ = [
     "VERIFIED",
     "WELL_PLACED",
     "Box",
+    "BoxCuboid",
     "BoxLabel",
+    "CameraCuboid",
+    "CuboidScene",
     "Detection",
     "Detections",
     "ImageHeader",
@@ -101,6 +111,7 @@ __all__ = [
     "corners",
     "count_agreement",
     "current_taxonomy",
+    "in_camera",
     "job_labels",
     "open_pixels",
     "pair_boxes",

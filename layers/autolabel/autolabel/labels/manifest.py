@@ -17,6 +17,7 @@ from msgspec import UNSET, UnsetType
 from autolabel.contracts.errors import Refused
 from autolabel.contracts.verification import AGAIN
 from autolabel.contracts.wording import counted
+from autolabel.labels.box_cuboids import BoxCuboid, CuboidScene
 from autolabel.labels.detections import Box, Detection, Detections
 from autolabel.labels.reviews import Review
 
@@ -261,13 +262,14 @@ class ManifestLine(
         "verified_metadata": "verified-metadata",
         "verified_segments": VERIFIED_SEGMENTS,
         "verified_segments_metadata": f"{VERIFIED_SEGMENTS}-metadata",
+        "cuboids_metadata": "cuboids-metadata",
     },
 ):
     """A frame's line in a manifest or dataset. Labels and their metadata stay as they were written.
 
     `source_ref`: the S3 URI of the frame; `review_ref`: the S3 URI of the object that reviewers see. `tracks`: for each
     box of the label, else of the pre-label, the id of its track; empty for a box in no track. `origins`: where each of
-    these boxes comes from.
+    these boxes comes from. `cuboids`: of each of these boxes; `cuboids_metadata`: what they were made from.
     """
 
     source_ref: str
@@ -287,6 +289,8 @@ class ManifestLine(
     review: Review | UnsetType = UNSET
     tracks: tuple[str, ...] | UnsetType = UNSET
     origins: tuple[Origin, ...] | UnsetType = UNSET
+    cuboids: tuple[BoxCuboid, ...] | UnsetType = UNSET
+    cuboids_metadata: CuboidScene | UnsetType = UNSET
 
     @cached_property
     def size(self) -> ImageSize:
@@ -302,6 +306,11 @@ class ManifestLine(
     def verified_boxes(self) -> list[LabelledBox]:
         """Read the verified label's boxes; raises msgspec.ValidationError if it has another shape."""
         return _decode_boxes(self.verified, self.verified_metadata, VERIFIED)
+
+    @property
+    def label_boxes(self) -> list[LabelledBox]:
+        """Return the boxes of the label, else those of the pre-label; raises msgspec.ValidationError without both."""
+        return self.prelabel_boxes if self.verified is UNSET else self.verified_boxes
 
     @property
     def origin(self) -> Provenance:

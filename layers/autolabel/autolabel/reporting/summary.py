@@ -58,6 +58,13 @@ class JobOutcome(msgspec.Struct, frozen=True, omit_defaults=True):
     disputed: int = 0
 
 
+class CuboidCounts(msgspec.Struct, frozen=True):
+    """Boxes of a run's labels that were `lifted` to cuboids, and those `without` one by reason."""
+
+    lifted: int
+    without: dict[str, int]
+
+
 class Summary(msgspec.Struct, frozen=True):
     """The summary of a run.
 
@@ -69,7 +76,8 @@ class Summary(msgspec.Struct, frozen=True):
 
     Set when the run is published: `verification`, `dataset`, `labelled_by` (frames of the dataset by labelled-by),
     `unverified` (those without a verified label, by reason, where `#` stands for numbers and ids), `agreement`, and
-    `reviewers`, how far several reviewers of the same frames agree, and `vigilance`, where reviewers were shown seeds.
+    `reviewers`, how far several reviewers of the same frames agree, `vigilance`, where reviewers were shown seeds, and
+    `cuboids`, of a drive that asks for them.
     """
 
     drive: str
@@ -97,3 +105,4 @@ class Summary(msgspec.Struct, frozen=True):
     certificates: tuple[Certificate, ...] = ()
     reviewers: ReviewerAgreement | None = None
     vigilance: Vigilance | None = None
+    cuboids: CuboidCounts | None = None

@@ -17,7 +17,7 @@ from pypcd4.pypcd4 import PointCloud
 from autolabel.cuboids import Cuboid
 from autolabel_cli.__main__ import main
 from autolabel_cli.evaluation.cuboids import compare, interval
-from tests.unit.cuboids.clouds import CAMERA, GROUND, box_of, cloud_of
+from tests.fakes.clouds import CAMERA, GROUND, box_of, cloud_of
 
 CARS = [Cuboid(1.0, GROUND, 14.0, 4.1, 1.65, 1.5, 1.3), Cuboid(-3.0, GROUND, 22.0, 3.8, 1.6, 1.5, -0.2)]
 # As on KITTI's cars: the LiDAR's x is ahead, y to the left, z up.

@@ -1,0 +1,280 @@
+"""Lifts the boxes of a part's labels to cuboids, some frames at a time, before the part's lines are written."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import groupby, islice
+from typing import Literal, NamedTuple
+
+import msgspec
+import numpy as np
+
+from autolabel.contracts.drive import Run
+from autolabel.contracts.errors import FrameChanged, FrameUnreadable
+from autolabel.contracts.frames import MAX_FRAME_BYTES, PointCloudKey, is_point_cloud, logs_prefix
+from autolabel.contracts.logs import LogFolder
+from autolabel.contracts.ports import Bucket, Logs, StoredObject
+from autolabel.cuboids import (
+    EgoMotion,
+    MountedCamera,
+    NotLifted,
+    Reason,
+    Rig,
+    TrackCuboid,
+    lift_boxes,
+    read_points,
+    read_poses,
+    smooth_track,
+    without_cuboids,
+)
+from autolabel.cuboids.geometry import Array
+from autolabel.datasets.cuboid_files import CUBOIDS, LiftedFrame
+from autolabel.datasets.joining import Join
+from autolabel.datasets.parts import Part
+from autolabel.drives.drive_logs import recorded_logs
+from autolabel.labels.box_cuboids import CuboidScene, Row
+from autolabel.labels.manifest import ManifestLine
+from autolabel.streams.ordered_map import map_in_order
+
+_JSON_LINES = "application/jsonl"
+# Frames that are lifted and written at once. A call ends between two groups.
+_GROUP = 25
+# Threads that read ahead: clouds have megabytes, and groups some kilobytes.
+_CLOUD_READERS, _GROUP_READERS = 2, 8
+_SECOND = 1e9
+
+
+class PartLifted(msgspec.Struct, frozen=True):
+    """The output of lifting a part: whether it is `done`, else the same call goes on. `lifted`: groups of frames."""
+
+    drive: str
+    run: str
+    number: int
+    done: bool
+    lifted: int
+
+
+class _Cloud(NamedTuple):
+    """A point cloud near a picture. `time`: in ns since the epoch; `points` (n, 3): in the vehicle's frame then."""
+
+    lidar: str
+    time: int
+    points: Array | NotLifted
+
+
+def lift_part(
+    run: Run,
+    part: Part,
+    *,
+    ingest: Bucket,
+    label_bucket: Bucket,
+    ledger: Logs,
+    tolerance: int,
+    is_late: Callable[[], bool],
+) -> PartLifted:
+    """Lift the boxes of a part's labels, until all are lifted or the call is late. A repeated call goes on.
+
+    `tolerance`: the most ns between a picture and a point cloud. Calls in any order leave the same bytes, as long as
+    the point clouds are the same. Those that cannot be used are a reason for boxes without a cuboid.
+    """
+    folder = run.folder
+
+    def result(groups: int, *, done: bool) -> PartLifted:
+        return PartLifted(run.drive, run.run, part.number, done, groups)
+
+    if label_bucket.exists(folder.part(part.id, CUBOIDS)):
+        return result(0, done=True)
+    written = {one.key for one in label_bucket.list(folder.part(part.id, "lifted/"))}
+    lifting = _Lifting(run, ingest, label_bucket, ledger, tolerance)
+    number, begun = -1, False
+    for number, lines in enumerate(_groups(Join(run, part, label_bucket))):
+        key = folder.lifted(part.id, number)
+        if key in written:
+            continue
+        # Each call lifts one group at least.
+        if begun and is_late():
+            return result(number, done=False)
+        begun = True
+        body = b"".join(msgspec.json.encode(frame) + b"\n" for frame in lifting.lift(lines))
+        label_bucket.write(key, body, _JSON_LINES)
+    if begun and is_late():
+        return result(number + 1, done=False)
+    frames = list(_read_groups(run, part, number + 1, label_bucket))
+    smooth = (msgspec.json.encode(frame) + b"\n" for frame in _smooth(frames))
+    label_bucket.write_stream(folder.part(part.id, CUBOIDS), smooth, _JSON_LINES)
+    return result(number + 1, done=True)
+
+
+def _groups(join: Join) -> Iterator[list[ManifestLine]]:
+    """Cut the lines of a part into groups of frames of one camera."""
+    for _, lines in groupby((frame.line for frame in join.frames()), key=lambda line: line.origin.camera):
+        while group := list(islice(lines, _GROUP)):
+            yield group
+
+
+class _Lifting:
+    """Lifts groups of frames of a run."""
+
+    def __init__(self, run: Run, ingest: Bucket, label_bucket: Bucket, ledger: Logs, tolerance: int) -> None:
+        self._run, self._tolerance = run, tolerance
+        self._ingest, self._label_bucket, self._ledger = ingest, label_bucket, ledger
+        self._rig = Rig(run.document)
+        self._motions: dict[str, EgoMotion] = {}
+
+    def lift(self, lines: Sequence[ManifestLine]) -> Iterator[LiftedFrame]:
+        """Lift the boxes of frames of one camera, in their order."""
+        camera = self._rig.camera(lines[0].origin.camera)
+        if isinstance(camera, NotLifted):
+            yield from (_not_lifted(line, camera.reason) for line in lines)
+            return
+        lidars = self._rig.lidars(camera.vehicle)
+        times = [int(line.origin.timestamp) for line in lines]
+        near = {name: self._list(name, times[0], times[-1]) for name in lidars}
+        asked = (
+            (time, name, near[name])
+            for line, time in zip(lines, times, strict=True)
+            if line.label_boxes
+            for name in lidars
+        )
+        clouds = map_in_order(lambda one: self._read(*one, lidars[one[1]]), asked, _CLOUD_READERS)
+        for line, time in zip(lines, times, strict=True):
+            if line.label_boxes:
+                yield self._lift(line, time, camera, [cloud for cloud in islice(clouds, len(lidars)) if cloud])
+            else:
+                yield LiftedFrame(line.source_ref, (), CuboidScene())
+
+    def _list(self, lidar: str, first: int, last: int) -> list[tuple[int, StoredObject]]:
+        """List the clouds of a LiDAR between two times, with the tolerance: time and object, in the order of time."""
+        found = list[tuple[int, StoredObject]]()
+        start = PointCloudKey(self._run.drive, lidar, f"{max(0, first - self._tolerance - 1):019d}").key
+        prefix = start.rpartition("/")[0] + "/"
+        for thing in self._ingest.list(prefix, after=start):
+            if not is_point_cloud(thing.key):
+                continue
+            time = int(thing.key.removeprefix(prefix).partition(".")[0])
+            if time > last + self._tolerance:
+                break
+            found.append((time, thing))
+        return found
+
+    def _read(
+        self, time: int, lidar: str, near: Sequence[tuple[int, StoredObject]], to_vehicle: Array
+    ) -> _Cloud | None:
+        """Read the cloud of a LiDAR that is nearest to a time; None without one within the tolerance."""
+        at = bisect_left(near, time, key=lambda one: one[0])
+        beside = near[max(0, at - 1) : at + 1]
+        if not beside:
+            return None
+        when, thing = min(beside, key=lambda one: abs(one[0] - time))
+        if abs(when - time) > self._tolerance:
+            return None
+        return _Cloud(lidar, when, self._points(thing, to_vehicle))
+
+    def _points(self, thing: StoredObject, to_vehicle: Array) -> Array | NotLifted:
+        if thing.size > MAX_FRAME_BYTES:
+            return NotLifted("point cloud too large")
+        if not thing.size:
+            return NotLifted("no readable point cloud")
+        try:
+            body = self._ingest.read_range(thing.key, 0, thing.size, thing.etag).body
+        except (FrameChanged, FrameUnreadable):
+            return NotLifted("no readable point cloud")
+        points = read_points(body)
+        return points if isinstance(points, NotLifted) else _moved(points, to_vehicle)
+
+    def _lift(self, line: ManifestLine, time: int, camera: MountedCamera, clouds: Sequence[_Cloud]) -> LiftedFrame:
+        motion = self._motion(camera.vehicle)
+        world = motion.at(time)
+        good, moved = dict[str, str](), list[Array]()
+        source: Literal["poses", "none"] = "poses"
+        for cloud in clouds:
+            if isinstance(cloud.points, NotLifted):
+                continue
+            before = motion.at(cloud.time)
+            known = before is not None and world is not None
+            source = source if known else "none"
+            step = np.linalg.inv(world) @ before if before is not None and world is not None else np.eye(4)
+            moved.append(_moved(cloud.points, step))
+            good[cloud.lidar] = f"{cloud.time:019d}"
+        if not moved:
+            reasons = (cloud.points.reason for cloud in clouds if isinstance(cloud.points, NotLifted))
+            missing: Reason = (
+                "no point cloud near in time" if self._rig.lidars(camera.vehicle) else "no calibrated LiDAR"
+            )
+            return _not_lifted(line, next(reasons, missing), camera)
+        if (camera.width, camera.height) != (line.size.width, line.size.height):
+            return _not_lifted(line, "another image size than that of the intrinsics", camera)
+        return LiftedFrame(
+            line.source_ref,
+            tuple(lift_boxes(camera, np.concatenate(moved), line.label_boxes)),
+            CuboidScene(camera.vehicle, good, source, _rows(camera.to_camera)),
+            tuple(line.tracks or ()),
+            None if world is None else _rows(world),
+        )
+
+    def _motion(self, vehicle: str) -> EgoMotion:
+        """Read the poses of the drive's logs as they are now, once for a vehicle's frame."""
+        if vehicle not in self._motions:
+            drive = self._run.drive
+            records = [one for _, _, one in recorded_logs(self._ingest.list(logs_prefix(drive)), self._ledger, drive)]
+            keys = [LogFolder(drive, one.name, one.etag).poses for one in records if one and one.poses]
+            there = filter(self._label_bucket.exists, keys)
+            lines = (line for key in there for line in self._label_bucket.lines(key))
+            self._motions[vehicle] = read_poses(lines, vehicle)
+        return self._motions[vehicle]
+
+
+def _not_lifted(line: ManifestLine, reason: Reason, camera: MountedCamera | None = None) -> LiftedFrame:
+    scene = CuboidScene(camera.vehicle, camera=_rows(camera.to_camera)) if camera else CuboidScene()
+    return LiftedFrame(line.source_ref, tuple(without_cuboids(reason, line.label_boxes)), scene)
+
+
+def _moved(points: Array, matrix: Array) -> Array:
+    moved: Array = points @ matrix[:3, :3].T + matrix[:3, 3]
+    return moved
+
+
+def _rows(matrix: Array) -> tuple[Row, Row, Row]:
+    first, second, third = ((float(a), float(b), float(c), float(d)) for a, b, c, d in matrix[:3])
+    return first, second, third
+
+
+def _matrix(rows: tuple[Row, Row, Row]) -> Array:
+    return np.array([*rows, (0.0, 0.0, 0.0, 1.0)])
+
+
+def _read_groups(run: Run, part: Part, groups: int, label_bucket: Bucket) -> Iterator[LiftedFrame]:
+    decoder = msgspec.json.Decoder(LiftedFrame)
+
+    def read(number: int) -> list[LiftedFrame]:
+        return [decoder.decode(line) for line in label_bucket.lines(run.folder.lifted(part.id, number))]
+
+    for frames in map_in_order(read, range(groups), _GROUP_READERS):
+        yield from frames
+
+
+def _smooth(frames: Sequence[LiftedFrame]) -> Iterable[LiftedFrame]:
+    """Make the cuboids of a part's tracks consistent. A track of two parts is smoothed in each of them alone."""
+    tracks = defaultdict[tuple[str, str], list[tuple[int, int]]](list)
+    for at, frame in enumerate(frames):
+        camera = frame.source.rpartition("/")[0]
+        for index, (track, cuboid) in enumerate(zip(frame.tracks, frame.cuboids, strict=False)):
+            if track and not cuboid.why:
+                tracks[camera, track].append((at, index))
+    smooth = [list(frame.cuboids) for frame in frames]
+    for places in tracks.values():
+        made = smooth_track([_of_track(frames[at], index) for at, index in places])
+        for (at, index), cuboid in zip(places, made, strict=True):
+            smooth[at][index] = cuboid
+    for frame, cuboids in zip(frames, smooth, strict=True):
+        yield msgspec.structs.replace(frame, cuboids=tuple(cuboids))
+
+
+def _of_track(frame: LiftedFrame, index: int) -> TrackCuboid:
+    time = int(frame.source.rpartition("/")[2].partition(".")[0]) / _SECOND
+    sensor: Array = np.zeros(3)
+    if frame.scene.camera:
+        sensor = np.linalg.inv(_matrix(frame.scene.camera))[:3, 3].astype(np.float64)
+    return TrackCuboid(time, frame.cuboids[index], sensor, _matrix(frame.pose) if frame.pose else None)

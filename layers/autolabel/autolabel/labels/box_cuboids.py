@@ -1,0 +1,75 @@
+"""Defines the cuboids of a line's boxes, as the dataset has them."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal, NamedTuple
+
+import msgspec
+
+# x, y, z in metres.
+Place = tuple[float, float, float]
+# A row of a matrix that also shifts: three numbers for x, y and z, and a number to add.
+Row = tuple[float, float, float, float]
+
+
+class BoxCuboid(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The cuboid of a box in the vehicle's frame: x ahead, y to the left, z up, in metres; or `why` it has none.
+
+    `center`: its middle. `size`: length, width, height. `yaw`: its heading in radians about z, 0 along x and π/2 along
+    y; front and back are told apart only where a track moves. `cost`: of its fit, less is better; `points`: of the
+    LiDAR that it was fitted to. Both are of the frame alone, also where a track made it smooth.
+    """
+
+    center: Place | None = None
+    size: Place | None = None
+    yaw: float | None = None
+    cost: float | None = None
+    points: int = 0
+    why: str = ""
+
+
+class CuboidScene(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What the cuboids of a frame were made from; fields are empty where nothing was lifted.
+
+    `frame`: the name of the vehicle's frame. `clouds`: by LiDAR, the timestamp of its point cloud. `motion`: where the
+    vehicle's motion between picture and clouds comes from. `camera`: the matrix (3 x 4) from the vehicle's frame to the
+    camera's, x to the right, y down, z ahead, by which KITTI's fields follow.
+    """
+
+    frame: str = ""
+    clouds: dict[str, str] = {}
+    motion: Literal["", "poses", "none"] = ""
+    camera: tuple[Row, Row, Row] | None = None
+
+
+class CameraCuboid(NamedTuple):
+    """A cuboid in a camera's frame, x to the right, y down, z ahead, with KITTI's fields in their order.
+
+    `alpha`: the heading against the line of sight. `x`, `y`, `z`: the middle of the bottom, in metres. `rotation_y`:
+    the heading about y, 0 along x. Angles are in radians from -π to π.
+    """
+
+    alpha: float
+    height: float
+    width: float
+    length: float
+    x: float
+    y: float
+    z: float
+    rotation_y: float
+
+
+def in_camera(cuboid: BoxCuboid, scene: CuboidScene) -> CameraCuboid | None:
+    """Return a cuboid in the frame of its camera; None for a box without one."""
+    if cuboid.center is None or cuboid.size is None or cuboid.yaw is None or scene.camera is None:
+        return None
+    length, width, height = cuboid.size
+    x, y, z = cuboid.center
+    bottom = (x, y, z - height / 2, 1.0)
+    right, down, ahead = (sum(a * b for a, b in zip(row, bottom, strict=True)) for row in scene.camera)
+    heading = math.cos(cuboid.yaw), math.sin(cuboid.yaw)
+    to_right, _, to_front = (row[0] * heading[0] + row[1] * heading[1] for row in scene.camera)
+    rotation = math.atan2(-to_front, to_right)
+    alpha = math.remainder(rotation - math.atan2(right, ahead), math.tau)
+    return CameraCuboid(alpha, height, width, length, right, down, ahead, rotation)
