@@ -7,7 +7,7 @@ import io
 import json
 import subprocess
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from xml.etree import ElementTree
 
 import yaml
@@ -186,6 +186,25 @@ def read_cvat(folder: Path) -> dict[str, dict[str, list[CvatBox]]]:
             for number, name, at, a in boxes
         ]
     return found
+
+
+# Runs in datumaro's environment. Prints the objects of a folder with what KITTI knows of them in space.
+_READ_KITTI_3D = """
+import json, sys
+from datumaro.components.dataset import Dataset
+for item in Dataset.import_from(sys.argv[1], "kitti3d"):
+    for box in item.annotations:
+        print(json.dumps({"id": item.id, "box": box.points, **box.attributes}))
+"""
+
+
+def read_kitti_3d(folder: Path) -> list[dict[str, Any]]:
+    """Read the objects of a split in KITTI's format with datumaro's importer, in their order."""
+    # The importer asks for a calibration of each frame, and does not read it.
+    (folder / "calib").mkdir()
+    command = [*DATUMARO.python(), "-c", _READ_KITTI_3D, str(folder)]
+    output = subprocess.run(command, capture_output=True, check=True, text=True).stdout
+    return [json.loads(line) for line in output.splitlines()]
 
 
 def read_cvat_frames(folder: Path) -> Frames:

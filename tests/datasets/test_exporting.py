@@ -10,6 +10,8 @@ from typing import Any
 from xml.etree import ElementTree
 
 import msgspec
+import numpy as np
+import numpy.typing as npt
 import pytest
 import yaml
 from click.testing import CliRunner
@@ -22,7 +24,9 @@ from autolabel_cli.drives.frame_copies import fetch_frames
 from autolabel_cli.errors import CommandError
 from autolabel_cli.stack import Stack
 from tests.datasets.drives import Labelled, Shelf, as_manifest, boxes_of, key_of
-from tests.datasets.readers import read_coco, read_cvat, read_kitti, read_voc, read_yolo
+from tests.datasets.readers import read_coco, read_cvat, read_kitti, read_kitti_3d, read_voc, read_yolo
+from tests.fakes.clouds import CAR as SOLID
+from tests.fakes.clouds import camera_that_sees, cuboid_in_vehicle
 from tests.fakes.evidence import evidence_of
 from tests.fakes.images import jpeg, png
 
@@ -255,6 +259,66 @@ def test_kitti_exports_use_kitti_names_without_spaces(shelf: Shelf, export: Expo
     [frame] = read_kitti(tmp_path / "out")["train"].values()
     assert [box.name for box in frame.boxes] == ["Car", "Pedestrian", "Cyclist", "Tram"]
     assert "traffic_light" in card["classes"]
+
+
+# The matrix from the vehicle's frame to that of the camera in tests.fakes.clouds.
+TO_CAMERA = [[0.0, -1.0, 0.0, 0.1], [0.0, 0.0, -1.0, 1.65], [1.0, 0.0, 0.0, -1.5]]
+
+
+def in_pixels(thing: dict[str, Any], projection: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """The box (xyxy) of an object's cuboid in the picture, by the formula of KITTI's development kit."""
+    high, wide, long = thing["dimensions"]
+    cos, sin = np.cos(thing["rotation_y"]), np.sin(thing["rotation_y"])
+    along = np.array([1, 1, -1, -1, 1, 1, -1, -1]) * long / 2
+    across = np.array([1, -1, -1, 1, 1, -1, -1, 1]) * wide / 2
+    up = np.array([0, 0, 0, 0, -1, -1, -1, -1]) * high
+    turned = np.stack([cos * along + sin * across, up, -sin * along + cos * across], axis=1) + thing["location"]
+    pixels = turned @ projection[:, :3].T + projection[:, 3]
+    pixels = pixels[:, :2] / pixels[:, 2:]
+    return np.concatenate([pixels.min(axis=0), pixels.max(axis=0)])
+
+
+@pytest.mark.parametrize("backwards", [0.0, np.pi])
+def test_kitti_exports_have_cuboids_in_the_cameras_frame(
+    shelf: Shelf, export: Export, tmp_path: Path, backwards: float
+) -> None:
+    middle, _ = cuboid_in_vehicle(SOLID)
+    yaw = float(np.arctan2(-np.cos(SOLID.yaw), -np.sin(SOLID.yaw)))
+    shown = (2.0, 3.0, 22.0, 13.0)
+    projection = camera_that_sees(SOLID, shown, 64, 48).matrix
+    line = shelf.frame(key_of(), [CAR, BUS, Labelled("ignore", 0, 0, 8, 8)])
+    line["cuboids"] = [
+        {"center": middle.tolist(), "size": list(SOLID[3:6]), "yaw": yaw - backwards, "cost": 0.2, "points": 9},
+        {"why": "too few points"},
+        {"why": "no size of its class"},
+    ]
+    line["cuboids-metadata"] = {"frame": "base_link", "camera": TO_CAMERA}
+    shelf.publish("drive-a", [line])
+    export("drive-a", "--format", "kitti")
+    car, bus, region = read_kitti_3d(tmp_path / "out/train")
+    assert np.allclose(car["location"], SOLID[:3], atol=0.006)
+    assert np.allclose(car["dimensions"], (SOLID.height, SOLID.width, SOLID.length), atol=0.006)
+    # Two decimals of a metre are a part of a pixel in this small picture.
+    assert np.allclose(in_pixels(car, projection), shown, atol=0.1)
+    assert np.allclose(car["box"], shown)
+    sight = np.arctan2(SOLID.x, SOLID.z)
+    assert np.isclose(np.cos(car["rotation_y"] - sight - car["alpha"]), 1, atol=1e-3)
+    assert np.isclose(np.sign(np.cos(car["rotation_y"] - SOLID.yaw)), -1 if backwards else 1)
+    for thing in (bus, region):
+        assert (thing["alpha"], thing["dimensions"], thing["rotation_y"]) == (-10, [-1, -1, -1], -10)
+        assert thing["location"] == [-1000] * 3
+
+
+def test_kitti_tracking_has_the_same_cuboids(shelf: Shelf, export: Export, tmp_path: Path) -> None:
+    middle, yaw = cuboid_in_vehicle(SOLID)
+    line = shelf.frame(key_of(), [CAR])
+    line["cuboids"] = [{"center": middle.tolist(), "size": list(SOLID[3:6]), "yaw": yaw, "cost": 0.2, "points": 9}]
+    line["cuboids-metadata"] = {"camera": TO_CAMERA}
+    shelf.publish("drive-a", [line])
+    export("drive-a", "--format", "kitti-tracking")
+    (row,) = (tmp_path / "out/train/label_02/drive-a.front.txt").read_text().splitlines()
+    numbers = list(map(float, row.split()[10:]))
+    assert np.allclose(numbers[:6], (SOLID.height, SOLID.width, SOLID.length, *SOLID[:3]), atol=0.006)
 
 
 def test_yolo_exports_have_no_regions_and_no_empty_splits(shelf: Shelf, export: Export, tmp_path: Path) -> None:

@@ -5,8 +5,8 @@ requirements differ from the command's. It reads a request as JSON from standard
 one JSON object a line to standard output: `{"written": n}` for progress, `{"refused": "<sentence>"}` for an error.
 
 Where datumaro differs from a format, the script corrects it: `iscrowd` of a box without a mask (COCO), a dataset
-without a validation split (YOLO), frames without boxes (KITTI, VOC), fifteen columns (KITTI). It adds the name of
-a frame's source file (COCO, VOC), and the videos and tracks of COCO's extension for video. It
+without a validation split (YOLO), frames without boxes (KITTI, VOC), fifteen columns with cuboids (KITTI). It adds the
+name of a frame's source file (COCO, VOC), and the videos and tracks of COCO's extension for video. It
 writes KITTI tracking, which datumaro does not have, and CVAT's tracks, which datumaro writes without their ends.
 """
 
@@ -69,6 +69,7 @@ class _Box(TypedDict):
     truncated: bool
     score: float | None
     track: str
+    solid: list[float] | None
 
 
 class _Frame(TypedDict):
@@ -262,13 +263,24 @@ class _Kitti(KittiDetectionExporter):
             for frame in split.frames():
                 path = folder / f"{frame['name']}.txt"
                 lines = path.read_text().splitlines() if frame["boxes"] or frame["regions"] else []
-                path.write_text("".join(f"{_fifteen_columns(line)}\n" for line in lines))
+                solids = [*(box["solid"] for box in frame["boxes"]), *(None for _ in frame["regions"])]
+                rows = map(_fifteen_columns, lines, solids)
+                path.write_text("".join(f"{row}\n" for row in rows))
 
 
-def _fifteen_columns(line: str) -> str:
-    """Rewrite a line without the score, which only results have, and with KITTI's values for what is unknown."""
+def _fifteen_columns(line: str, solid: list[float] | None) -> str:
+    """Rewrite a line without the score, which only results have, and with the object's cuboid, if it has one."""
     kind, truncated, occluded, _, *box = line.split()[:8]
-    return " ".join([kind, truncated, occluded, _NO_ANGLE, *box, *_NO_BODY])
+    angle, body = _in_space(solid)
+    return " ".join([kind, truncated, occluded, angle, *box, *body])
+
+
+def _in_space(solid: list[float] | None) -> tuple[str, list[str]]:
+    """Return KITTI's columns of a cuboid: alpha, and the last seven."""
+    if solid is None:
+        return _NO_ANGLE, _NO_BODY
+    angle, *body = (f"{number:.2f}" for number in solid)
+    return angle, body
 
 
 class _Video(_Split):
@@ -344,9 +356,11 @@ class _KittiTracking(_Videos):
                     for box in frame["boxes"]
                 ]
                 rows += [[-1, REGIONS["kitti-tracking"], -1, -1] for _ in frame["regions"]]
-                places = [*(box["at"] for box in frame["boxes"]), *frame["regions"]]
-                for row, at in zip(rows, places, strict=True):
-                    print(number, *row, _NO_ANGLE, *at, *_NO_BODY, file=file)
+                places = [*((box["at"], box["solid"]) for box in frame["boxes"])]
+                places += [(region, None) for region in frame["regions"]]
+                for row, (at, solid) in zip(rows, places, strict=True):
+                    angle, body = _in_space(solid)
+                    print(number, *row, angle, *at, *body, file=file)
         with (folder / "evaluate_tracking.seqmap").open("a", encoding="utf-8") as file:
             print(video, "empty", f"{0:06d}", f"{number + 1:06d}", file=file)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -16,12 +16,16 @@ from autolabel.contracts.verification import ACCEPTED
 from autolabel.labels import (
     PRELABEL,
     VERIFIED,
+    BoxCuboid,
     BoxLabel,
+    CameraCuboid,
+    CuboidScene,
     LabelledBox,
     LabelledBy,
     ManifestLine,
     Marks,
     Provenance,
+    in_camera,
 )
 from autolabel.labels import read_line as read_manifest_line
 from autolabel_cli.datasets.classes import ClassMap
@@ -30,6 +34,7 @@ from autolabel_cli.errors import CommandError
 Labels = Literal["verified", "all"]
 # Keys of an export's card, which readers of older cards know.
 UNLABELLED, NOT_FINAL = "nobody labelled it", "no final label"
+_OfBox = TypeVar("_OfBox")
 # What decoding raises for a body that is not JSON of the expected shape.
 _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
@@ -38,7 +43,7 @@ class StagedBox(msgspec.Struct):
     """Object of a frame. `label`: index of its class. `at`: left, top, right, bottom in pixels, inside the frame.
 
     `score`: the models' confidence; None for a box that a person or a script drew or changed. `track`: id of its track,
-    empty without one.
+    empty without one. `solid`: its cuboid.
     """
 
     label: int
@@ -47,6 +52,7 @@ class StagedBox(msgspec.Struct):
     truncated: bool = False
     score: float | None = None
     track: str = ""
+    solid: CameraCuboid | None = None
 
 
 class StagedFrame(msgspec.Struct):
@@ -182,8 +188,10 @@ def stage_frame(line: Line, attribute: str, video: str, classes: ClassMap, dropp
         copies=str(line.copies or ""),
         source=line.provenance.source,
     )
-    scores, tracks = _scores(line), _tracks(line, attribute, len(boxes))
-    for box, mark, track in zip(boxes, marks, tracks, strict=True):
+    scores, tracks = _scores(line), _of_label(line, attribute, line.content.tracks, [""] * len(boxes))
+    cuboids = _of_label(line, attribute, line.content.cuboids, [BoxCuboid()] * len(boxes))
+    scene = line.content.cuboids_metadata or CuboidScene()
+    for box, mark, track, cuboid in zip(boxes, marks, tracks, cuboids, strict=True):
         at = _inside(box, size.width, size.height)
         target = classes.target(box.name, line.origin)
         if at is None:
@@ -193,15 +201,17 @@ def stage_frame(line: Line, attribute: str, video: str, classes: ClassMap, dropp
         elif not isinstance(target, int):
             frame.regions.append(at)
         else:
-            frame.boxes.append(StagedBox(target, at, mark.occluded, mark.truncated, scores.get(_place(box)), track))
+            marked, solid = (mark.occluded, mark.truncated), in_camera(cuboid, scene)
+            frame.boxes.append(StagedBox(target, at, *marked, scores.get(_place(box)), track, solid))
     return frame
 
 
-def _tracks(line: Line, attribute: str, count: int) -> Sequence[str]:
-    """Return the track id of each box; empty if the line has none, or has those of another label."""
-    tracks = line.content.tracks
+def _of_label(
+    line: Line, attribute: str, found: Sequence[_OfBox] | UnsetType, default: Sequence[_OfBox]
+) -> Sequence[_OfBox]:
+    """Return what the line has for each box; the default if it has nothing, or has that of another label."""
     own = attribute == VERIFIED or line.content.verified is UNSET
-    return tracks if own and tracks is not UNSET and len(tracks) == count else [""] * count
+    return found if own and found is not UNSET and len(found) == len(default) else default
 
 
 def _scores(line: Line) -> dict[tuple[str, float, float, float, float], float]:
