@@ -1,0 +1,45 @@
+"""The labels of a drive with a LiDAR get cuboids, by a function that alone may read point clouds."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tests.e2e.pipeline import Pipeline, image, timestamps
+from tests.fakes.clouds import CAR, camera_that_sees, cloud_file, cloud_of, cuboid_in_vehicle, lidar_drive
+
+pytestmark = pytest.mark.cloud
+
+
+def test_the_labels_of_a_drive_with_a_lidar_get_cuboids(pipeline: Pipeline) -> None:
+    # Given a calibrated camera, which sees a car where the model finds it, one that is not calibrated, and a LiDAR
+    # whose clouds come 10 ms later; one of them is cut off
+    width, height = 640, 360
+    seen = (0.1 * width, 0.2 * height, 0.5 * width, 0.6 * height)
+    fields = lidar_drive(camera_that_sees(CAR, seen, width, height))
+    fields["cameras"]["side"] = {}
+    times = timestamps(9)
+    for at, time in enumerate(times):
+        body = cloud_file(cloud_of(CAR, seed=at))
+        pipeline.put("lidar", f"top/{int(time) + 10_000_000}.bin", body[:-1] if at == 3 else body)
+    frames = {f"{camera}/{time}.png": image() for camera in ("front", "side") for time in times}
+    # When the drive was labelled and verified
+    pipeline.upload("lidar", frames, **fields)
+    summary = pipeline.succeed("lidar")
+    # Then the car has a cuboid in each frame with a good cloud; all other boxes have a reason
+    counts = summary["cuboids"]
+    assert counts["lifted"] + sum(counts["without"].values()) == summary["boxes"] == 36
+    assert counts["without"]["no calibration of the camera"] == 18
+    assert counts["without"]["no readable point cloud"] == 2
+    middle, _ = cuboid_in_vehicle(CAR)
+    lines = pipeline.lines("lidar", "dataset.manifest")
+    for at, line in enumerate(lines[:9]):
+        (car, _), told = line["cuboids"], line["cuboids-metadata"]
+        if at == 3:
+            assert car == {"why": "no readable point cloud"}
+            continue
+        assert np.linalg.norm(np.array(car["center"]) - middle) < 0.5
+        assert told["clouds"] == {"top": f"{int(times[at]) + 10_000_000}"}
+    # And one size in each part, since a track is smoothed in each alone
+    cars = [line["cuboids"][0] for line in lines[:9]]
+    assert len({tuple(car["size"]) for car in cars if "size" in car}) <= 2
