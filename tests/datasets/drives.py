@@ -12,6 +12,7 @@ from autolabel.contracts.drive import Camera, DriveDocument, Run
 from autolabel.contracts.frames import FrameKey
 from autolabel.contracts.run_folder import RunFolder
 from autolabel.labels.taxonomy import current_taxonomy
+from autolabel_cli.stack import Stack
 from tests.fakes.bucket import FakeBucket
 from tests.fakes.images import png_header
 from tests.fakes.ledger import FakeLedger
@@ -56,6 +57,8 @@ class Shelf:
     ingest: FakeBucket = field(default_factory=lambda: FakeBucket("ingest"))
     labels: FakeBucket = field(default_factory=lambda: FakeBucket("labels"))
     ledger: FakeLedger = field(default_factory=FakeLedger)
+    # The stack's own, over these fakes.
+    published_run = Stack.published_run
 
     def frame(
         self,
