@@ -7,16 +7,14 @@ import re
 import time
 from collections.abc import Callable, Mapping, Set
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from local.portal.drafts import Drafts
-from local.portal.exchange import PageRefused, Request, Response, json_response, redirect
-from local.portal.files import StaticFiles
 from local.portal.pages import all_done, job_list, notice, others_at_work, sequence_page, task_page
 from local.portal.proposals import proposed_boxes
-from local.portal.protection import check_origin
 from local.portal.sessions import Session
 from local.sagemaker.ground_truth.annotation_files import accepted_at, worker_answer
 from local.sagemaker.ground_truth.annotators import Annotation, Failure, MalformedPrelabel, Segments
@@ -34,11 +32,18 @@ from local.sagemaker.ground_truth.worker_answers import (
 )
 from local.sagemaker.ground_truth.worker_pages import BadPage
 from local.sagemaker.ports import StorageError
+from local.web.exchange import PageRefused, Request, Response, json_response, redirect
+from local.web.files import LIBRARIES, StaticFiles
+from local.web.protection import check_origin
 
 # 2,000 frames of 100 tracks fit.
 BODY_BYTES = 8 << 20
 # The longest time limit of an image task (API reference, HumanTaskConfig.TaskTimeLimitInSeconds: 8 hours).
 _MOST_SECONDS = 28_800
+STATIC = Path(__file__).parent / "static"
+_ANNOTORIOUS = [
+    LIBRARIES / "@annotorious" / "annotorious" / "dist" / name for name in ("annotorious.es.js", "annotorious.css")
+]
 _TAKEN = "Another reviewer is working on this frame."
 _ANSWERED = "This frame is already answered."
 _IMAGE_TYPES = {"png": "image/png", "jpg": "image/jpeg", "jpeg": "image/jpeg"}
@@ -51,7 +56,7 @@ class Application:
         self._jobs = jobs
         self._hosts = hosts
         self._drafts = Drafts()
-        self._files = StaticFiles()
+        self._files = StaticFiles(STATIC, _ANNOTORIOUS)
         task = r"/jobs/(?P<job>[A-Za-z0-9-]+)/tasks/(?P<number>[0-9]{1,6})"
         self._routes: list[tuple[str, re.Pattern[str], Callable[..., Response]]] = [
             ("GET", re.compile(r"/"), self._list_jobs),

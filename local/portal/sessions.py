@@ -7,7 +7,7 @@ import re
 import secrets
 from http.cookies import CookieError, SimpleCookie
 
-from local.portal.exchange import Request
+from local.web.exchange import Request
 
 _NAME = "worker"
 _TOKEN = re.compile(r"[0-9a-f]{32}")

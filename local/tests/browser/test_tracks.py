@@ -10,8 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from playwright.sync_api import Browser, Page
 
-from local.portal.files import StaticFiles
+from local.portal.application import STATIC
 from local.tests.browser.conftest import chromium
+from local.web.files import StaticFiles
 
 __all__ = ["chromium"]
 
@@ -30,7 +31,7 @@ TRACKS = [
 def model(chromium: Browser) -> Iterator[Page]:
     """A page that has nothing but the module, and makes edits: `run(edits)` tells all that is asked of it."""
     page = chromium.new_page()
-    files = StaticFiles()
+    files = StaticFiles(STATIC, [])
     page.route(
         "http://model.invalid/**",
         lambda route: route.fulfill(

@@ -1,4 +1,4 @@
-"""Requests and responses of the portal, without sockets."""
+"""Requests and responses, without sockets."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Request:
-    """`path` is without the query; header names are in lower case."""
+    """`path` is without the query; header names are in lower case; `query` is as it was sent."""
 
     method: str
     path: str
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
+    query: str = ""
 
 
 @dataclass(frozen=True)
