@@ -24,7 +24,7 @@ Usage: make TARGET [NAME=value ...]
 
 Try it
   demo                Run the whole pipeline here, on real frames (DRIVE=, FRAMES=, MODELS=, REVIEW=1)
-  cloud               Start the embedded cloud with the drives that it had, and the worker portal
+  cloud               Start the embedded cloud with the drives that it had, its console, and the worker portal
                       (REVIEW=0: a script answers; FRESH=1: without the drives)
 
 Check a change
@@ -65,7 +65,7 @@ Set up (most targets call what they need)
   setup               The environments .venv and .venv-sam
   setup-docs          Sphinx, for make docs
   setup-ssd           Node.js and the weights of the second detector
-  setup-portal        The drawing library of the worker portal
+  setup-portal        The drawing libraries of the worker portal and the console
   setup-sagemaker     The SageMaker SDK, for models of JumpStart and of private hubs
   setup-export        datumaro, for autolabel export
   setup-tracks        The metrics of tracks, for autolabel evaluate tracks
@@ -106,7 +106,7 @@ setup: .venv/stamp .venv-sam/stamp .venv/bin/autolabel
 	@.venv-sam/bin/python $(PIP_INSTALL) -r requirements/sam.txt
 	@touch $@
 
-# Node.js and npm, for the second detector and for the drawing library of the worker portal.
+# Node.js and npm, for the second detector and for the drawing libraries of the worker portal and the console.
 .node/runtime: requirements/node.txt | .venv/stamp
 	@echo "setting up .node ..."
 	@rm -rf .node && $(PYTHON) -m venv .node
@@ -124,7 +124,7 @@ setup-ssd: setup .node/stamp
 	@$(IN) models.servers.ssd.assets .node/$(subst @,-,$(SSD_WEIGHTS)).tgz .node/model
 	@touch $@
 
-# The drawing library of the worker portal, which only manual reviews need.
+# The drawing libraries of the worker portal and the console.
 setup-portal: setup .node/portal/stamp
 
 .node/portal/stamp: .node/runtime local/portal/package.json
@@ -182,7 +182,7 @@ demo: setup $(if $(findstring ssd-mobilenet,$(MODELS)),setup-ssd) $(if $(filter-
 	@$(IN) tools.demo $(if $(DRIVE),--drive "$(DRIVE)") $(if $(FRAMES),--frames $(FRAMES)) \
 		$(if $(MODELS),--models "$(MODELS)") $(if $(filter-out 0,$(REVIEW)),--review)
 
-cloud: setup $(if $(filter 0,$(REVIEW)),,setup-portal)
+cloud: setup setup-portal
 	@$(IN) tools.demo.cloud_session $(if $(filter 0,$(REVIEW)),--scripted) $(if $(filter-out 0,$(FRESH)),--fresh)
 
 # Two test processes: most tests wait more than they compute. A file stays in one process, with what it sets up.

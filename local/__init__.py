@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from local.cloud.metering.meter import Usage, used_between
     from local.cloud.process_tree import session_members
     from local.cloud.stepfunctions.jsonata_templates import Evaluation
+    from local.console.server import CloudConsole
     from local.records import UnreadableState
     from local.sagemaker.ground_truth.annotators import (
         Annotation,
@@ -47,6 +48,7 @@ __all__ = [
     "AnsweredBy",
     "Box",
     "Boxes",
+    "CloudConsole",
     "CloudError",
     "CloudSettings",
     "EmbeddedCloud",
@@ -80,6 +82,7 @@ _EXPORTS = {
     "local.cloud.metering.meter": ("Usage", "used_between"),
     "local.cloud.process_tree": ("session_members",),
     "local.cloud.stepfunctions.jsonata_templates": ("Evaluation",),
+    "local.console.server": ("CloudConsole",),
     "local.sagemaker.ground_truth.annotators": (
         "Annotation",
         "Annotator",

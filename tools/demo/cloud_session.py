@@ -20,7 +20,7 @@ from autolabel_cli.models.catalogue import read_index
 from autolabel_cli.models.restoring import restore_model
 from autolabel_cli.models.stacks import model_id_of
 from autolabel_cli.stack import Stack
-from local import PEOPLE, STACK_WENT, CloudSettings, EmbeddedCloud, UnreadableState
+from local import PEOPLE, STACK_WENT, CloudConsole, CloudSettings, EmbeddedCloud, UnreadableState
 from tools.demo.__main__ import SETTINGS, set_up_models, set_up_stack
 from tools.demo.deployment import PROJECT, STACK, DeploymentError
 from tools.demo.folder_lock import lock_folder
@@ -87,7 +87,7 @@ def run_cloud(console: Console, settings: CloudSettings) -> None:
     """Start the embedded cloud, say how to use it, and keep it until a signal."""
     environment = OUT / "environment"
     try:
-        with EmbeddedCloud(OUT, settings=settings) as cloud:
+        with EmbeddedCloud(OUT, settings=settings) as cloud, CloudConsole(cloud.client) as pages:
             stack = set_up_stack(console, cloud, OUT)
             go_on(console, cloud, stack)
             write_environment(cloud, environment)
@@ -101,6 +101,7 @@ def run_cloud(console: Console, settings: CloudSettings) -> None:
                 f"Drives go to s3://{stack.outputs['IngestBucketName']}/drives/, logs to {OUT.relative_to(PROJECT)}.\n"
                 "The detector sleeps after 90 seconds without work; the next drive wakes it within about 15 seconds.\n"
                 f"{verifiers(cloud)}\n"
+                f"Executions, queues and alarms are shown at {pages.url}\n"
                 "Ctrl-C stops the cloud. The next make cloud goes on with its drives; with FRESH=1 it starts anew.",
                 highlight=False,
                 soft_wrap=True,

@@ -1,0 +1,1 @@
+"""Pages that show what runs in an account: executions, queues, alarms, metrics. They only read, through AWS's APIs."""
