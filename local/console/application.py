@@ -11,6 +11,7 @@ from urllib.parse import parse_qs
 from botocore.exceptions import BotoCoreError, ClientError
 
 from local.console.alarms import Alarms
+from local.console.charts import Charts
 from local.console.documents import Document
 from local.console.executions import Executions
 from local.console.queues import Queues
@@ -19,6 +20,9 @@ from local.web.files import LIBRARIES, StaticFiles
 from local.web.protection import check_origin
 
 _STATIC = Path(__file__).parent / "static"
+_LIBRARIES = ("@dagrejs/dagre/dist/dagre.esm.js", "uplot/dist/uPlot.esm.js", "uplot/dist/uPlot.min.css")
+# Two weeks.
+_LONGEST_MINUTES = 20_160
 _HEADERS = {
     # Names and documents of others are shown here, so no script and no style may be in the page itself.
     "Content-Security-Policy": (
@@ -34,10 +38,10 @@ class Application:
 
     def __init__(self, client: Callable[[str], Any], hosts: Set[str]) -> None:
         self._hosts = hosts
-        self._files = StaticFiles(_STATIC, [LIBRARIES / "@dagrejs" / "dagre" / "dist" / "dagre.esm.js"])
+        self._files = StaticFiles(_STATIC, [LIBRARIES / path for path in _LIBRARIES])
         kept = _kept(client)
         executions = Executions(kept)
-        # Each takes the address's ARN and its number, of an event.
+        # Each takes the address's ARN and its number: of an event, or minutes.
         self._readers: Mapping[str, Callable[[str, int], Document]] = {
             "/api/executions": lambda arn, number: executions.machines(),
             "/api/execution": executions.execution,
@@ -46,6 +50,7 @@ class Application:
             "/api/map-run": lambda arn, number: executions.map_run(arn),
             "/api/queues": lambda arn, number: Queues(kept).queues(),
             "/api/alarms": lambda arn, number: Alarms(kept).alarms(),
+            "/api/charts": lambda arn, number: Charts(kept).charts(min(max(number, 1), _LONGEST_MINUTES)),
         }
 
     def respond(self, request: Request) -> Response:
@@ -67,9 +72,9 @@ class Application:
         if read is None:
             raise PageRefused(404, "This page does not exist.")
         query = {name: values[-1] for name, values in parse_qs(request.query).items()}
-        number = query.get("event", "0")
+        number = query.get("number", "0")
         if not (number.isascii() and number.isdigit()):
-            raise PageRefused(400, f"The number of an event consists of digits, got {number!r}.")
+            raise PageRefused(400, f"The number in the address consists of digits, got {number!r}.")
         try:
             return json_response(200, read(query.get("arn", ""), int(number)))
         except (ClientError, BotoCoreError) as e:

@@ -88,7 +88,7 @@ class Executions:
 
 def _document(event: Document) -> Document:
     """Bring the details of any kind of event under one name."""
-    details = next((value for name, value in event.items() if name.endswith("EventDetails")), {})
+    details: Document = next((value for name, value in event.items() if name.endswith("EventDetails")), {})
     return {
         "id": event["id"],
         "previous": event.get("previousEventId", 0),

@@ -101,7 +101,7 @@ def run_cloud(console: Console, settings: CloudSettings) -> None:
                 f"Drives go to s3://{stack.outputs['IngestBucketName']}/drives/, logs to {OUT.relative_to(PROJECT)}.\n"
                 "The detector sleeps after 90 seconds without work; the next drive wakes it within about 15 seconds.\n"
                 f"{verifiers(cloud)}\n"
-                f"Executions, queues and alarms are shown at {pages.url}\n"
+                f"Executions, queues, alarms and dashboards are shown at {pages.url}\n"
                 "Ctrl-C stops the cloud. The next make cloud goes on with its drives; with FRESH=1 it starts anew.",
                 highlight=False,
                 soft_wrap=True,

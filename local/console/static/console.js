@@ -1,6 +1,7 @@
-// The way between the pages, and their reading every other second while they are seen.
+// The way between the pages, and their reading again and again while they are seen.
 
 import { alarmsPage } from "/static/alarms-page.js";
+import { chartsPage } from "/static/charts-page.js";
 import { fill } from "/static/dom.js";
 import { executionPage } from "/static/execution-page.js";
 import { executionsPage } from "/static/executions-page.js";
@@ -8,7 +9,7 @@ import { mapRunPage } from "/static/map-run-page.js";
 import { queuesPage } from "/static/queues-page.js";
 
 const EVERY = 1500;
-const PAGES = { "": executionsPage, execution: executionPage, "map-run": mapRunPage, queues: queuesPage, alarms: alarmsPage };
+const PAGES = { "": executionsPage, execution: executionPage, "map-run": mapRunPage, queues: queuesPage, alarms: alarmsPage, charts: chartsPage };
 
 const main = document.querySelector("main");
 const trouble = document.querySelector("#trouble");
@@ -39,7 +40,7 @@ const show = () => {
     else link.removeAttribute("aria-current");
   }
   const place = document.createElement("div");
-  const { title, refresh } = page({ place, read, arn: decodeURIComponent(arn) });
+  const { title, refresh, every = EVERY } = page({ place, read, arn: decodeURIComponent(arn) });
   document.title = `${title} · Console`;
   fill(main, place);
   main.focus({ preventScroll: true });
@@ -54,7 +55,7 @@ const show = () => {
         if (number === shown && trouble.textContent !== error.message) trouble.textContent = error.message;
       }
     }
-    setTimeout(again, EVERY);
+    setTimeout(again, every);
   };
   again();
 };

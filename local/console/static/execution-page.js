@@ -42,7 +42,7 @@ export const executionPage = ({ place, read, arn }) => {
 
   const whole = async (id) => {
     if (!id) return undefined;
-    if (!texts.has(id)) texts.set(id, (await read("event", { arn, event: id })).details ?? {});
+    if (!texts.has(id)) texts.set(id, (await read("event", { arn, number: id })).details ?? {});
     return texts.get(id);
   };
 
@@ -61,10 +61,7 @@ export const executionPage = ({ place, read, arn }) => {
     for (const visit of run.all) {
       const found = mapRuns.find((one) => one.mapRunArn === visit.mapRun);
       if (found) notes.set(visit.name, `${found.itemCounts.succeeded} of ${found.itemCounts.total} items`);
-      else if (visit.kind === "Map") {
-        const inside = run.all.filter((one) => one.parent === visit && one.name === run.all.find((first) => first.parent === visit).name);
-        if (inside.length) notes.set(visit.name, inside.length === 1 ? "1 iteration" : `${inside.length} iterations`);
-      }
+      else if (visit.iterations) notes.set(visit.name, visit.iterations === 1 ? "1 iteration" : `${visit.iterations} iterations`);
     }
     graph?.show(run, notes, chosen);
     drawPanel();
@@ -146,7 +143,7 @@ export const executionPage = ({ place, read, arn }) => {
     refresh: async () => {
       if (execution && execution.status !== "RUNNING" && Date.now() - readAt < ENDED_EVERY) return;
       if (!graph && !frame.firstChild) await begin();
-      const found = await read("execution", { arn, event: run.last });
+      const found = await read("execution", { arn, number: run.last });
       ({ execution, mapRuns } = found);
       readAt = Date.now();
       run.add(found.events);

@@ -112,6 +112,8 @@ export class Run {
       visit.failing = false;
       visit.status = "RUNNING";
       visit.exited = undefined;
+    } else if (type === "MapIterationStarted") {
+      visit.iterations = Math.max(visit.iterations ?? 0, details.index + 1);
     } else if (type === "MapRunStarted") {
       visit.mapRun = details.mapRunArn;
     } else if (/(Failed|TimedOut|Aborted)$/.test(type)) {

@@ -194,12 +194,38 @@ def test_alarms_are_shown_by_what_needs_attention(bench: Workbench, page: Page) 
     expect(rows.nth(2).locator(".badge")).to_have_text("ok")
 
 
+def test_charts_draw_the_widgets_of_a_dashboard(bench: Workbench, page: Page) -> None:
+    name = unique("custom")
+    rows = [
+        [name, "Frames", "Model", HOSTILE, {"stat": "Sum"}],
+        ["...", "other", {"label": "the other", "yAxis": "right"}],
+        [{"expression": "SUM(METRICS())", "id": "q9", "visible": False}],
+    ]
+    widgets = [
+        {"type": "text", "properties": {"markdown": "## Models"}},
+        {"type": "metric", "properties": {"title": HOSTILE, "metrics": rows}},
+        {"type": "metric", "properties": {"title": "nothing", "metrics": [[name, "None"]]}},
+    ]
+    bench.cloudwatch.put_dashboard(DashboardName=name, DashboardBody=json.dumps({"widgets": widgets}))
+    for model, values in ((HOSTILE, (2, 3)), ("other", (0.25, 0.75))):
+        dimensions = [{"Name": "Model", "Value": model}]
+        data = [{"MetricName": "Frames", "Dimensions": dimensions, "Value": value} for value in values]
+        bench.cloudwatch.put_metric_data(Namespace=name, MetricData=data)
+    page.get_by_role("link", name="Charts").click()
+    expect(page.get_by_role("heading", name="Models")).to_be_visible()
+    card = page.locator(".charts .card").filter(has_text="the other")
+    expect(card.get_by_role("heading")).to_have_text(HOSTILE)
+    expect(card.locator("canvas")).to_be_visible()
+    expect(card.get_by_role("listitem")).to_have_text([f"{HOSTILE} 5", "the other 0.5"])
+    expect(page.locator(".charts .card").filter(has_text="nothing")).to_contain_text("No datapoints.")
+
+
 @pytest.mark.parametrize(
     ("path", "headers", "status"),
     [
         ("api/executions", {"Host": "evil.example"}, 421),
         ("api/executions", {"Sec-Fetch-Site": "cross-site"}, 403),
-        ("api/event?arn=a&event=-1", {}, 400),
+        ("api/event?arn=a&number=-1", {}, 400),
         ("api/execution?arn=arn:aws:states:us-east-1:000000000000:execution:none:none", {}, 502),
         ("static/..%2Fapplication.py", {}, 404),
         ("static/../application.py", {}, 404),
