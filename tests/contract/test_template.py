@@ -20,6 +20,7 @@ from tests.contract.template import (
     read_template,
     resolve,
     resources,
+    state_machine_text,
     statements,
     template,
 )
@@ -519,3 +520,19 @@ def test_every_reference_names_an_existing_resource(holding: frozenset[str]) -> 
 
     search(stack["Resources"])
     search(stack["Outputs"])
+
+
+def test_the_architecture_shows_the_parts_of_the_stack() -> None:
+    text = (ROOT / "docs" / "developers" / "architecture.md").read_text()
+    _, picture, explained, *_ = text.partition("## How a drive flows")[2].split("```")
+    left_out = re.findall(r"`([A-Za-z]+)`", explained.partition("leaves out")[2].partition("\n\n")[0])
+    stores = ("AWS::SQS::Queue", "AWS::SNS::Topic", "AWS::DynamoDB::Table", "AWS::S3::Bucket")
+    machines = [name.removesuffix("StateMachine") for name in resources("AWS::Serverless::StateMachine")]
+    parts = {*functions(), *machines, *(name for kind in stores for name in resources(kind))}
+    shown = {part for part in parts if re.search(rf"\b{part}\b", picture)}
+    assert shown | set(left_out) == parts
+    assert not shown & set(left_out)
+    # All else that looks like a name is a state, a parameter or a name of AWS.
+    named = set(re.findall(r"\b(?:[A-Z][a-z]+){2,}\b", picture)) - parts
+    known = set(template()["Parameters"]) | {"InvokeEndpointAsync", "StartExecution", "DriveLabelled", "EventBridge"}
+    assert [name for name in named - known if f"{name}:" not in state_machine_text()] == []
