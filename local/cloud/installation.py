@@ -38,6 +38,7 @@ from local.cloud.log_patterns import install_log_patterns
 from local.cloud.metering.meter import Meter
 from local.cloud.metering.request_meter import RequestMeter
 from local.cloud.metering.work_meter import WorkMeter
+from local.cloud.metric_search import install_metric_search
 from local.cloud.permissions import guard_sagemaker, install_permissions
 from local.cloud.resource_policies import install_resource_policies
 from local.cloud.role_credentials import role_credentials
@@ -74,6 +75,7 @@ def install(boot: Boot, stopping: threading.Event) -> Callable[[], None]:
         install_event_sources()
         install_log_patterns()
         install_alarm_actions()
+        install_metric_search()
         install_resource_policies()
         install_s3_refusals()
         MessageMoves().install()

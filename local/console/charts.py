@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -79,7 +80,7 @@ def queries_of(properties: Document, period: int) -> list[tuple[Document, bool]]
             place, after = fields.index("..."), fields[fields.index("...") + 1 :]
             fields = [*fields[:place], *before[place : len(before) - len(after)], *after]
         rows.append(([before[i] if field == "." else field for i, field in enumerate(fields)], options))
-    one_metric = len({tuple(fields[:2]) for fields, _ in rows if fields}) == 1
+    metrics = Counter(tuple(fields[:2]) for fields, _ in rows if fields)
     queries = []
     for number, (fields, options) in enumerate(rows):
         query: Document = {"Id": options.get("id", f"q{number}"), "ReturnData": options.get("visible", True)}
@@ -97,16 +98,18 @@ def queries_of(properties: Document, period: int) -> list[tuple[Document, bool]]
                 "Period": period,
                 "Stat": options.get("stat", properties.get("stat", "Average")),
             }
-            query["Label"] = options.get("label", _label(fields, one_metric))
+            query["Label"] = _label(fields, metrics)
         if "label" in options:
             query["Label"] = options["label"]
         queries.append((query, options.get("yAxis") == "right"))
     return queries
 
 
-def _label(fields: list[str], one_metric: bool) -> str:
-    """Name a series by what tells it from the others: a value of its dimension, or its metric."""
-    return fields[-1] if one_metric and len(fields) > 2 else fields[1]
+def _label(fields: list[str], metrics: Counter[tuple[str, ...]]) -> str:
+    """Name a series by what tells it from the others: its metric, a value of its dimension, or both."""
+    if metrics[tuple(fields[:2])] == 1 or len(fields) <= 2:
+        return fields[1]
+    return fields[-1] if len(metrics) == 1 else f"{fields[-1]} {fields[1]}"
 
 
 def _in_order(body: Document) -> list[Document]:

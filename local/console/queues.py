@@ -25,7 +25,10 @@ class Queues:
         self._client = client
 
     def queues(self) -> Document:
-        """Return all queues by name. `oldest`: seconds, None if CloudWatch has no recent datapoint."""
+        """Return all queues by name, each before its dead letters.
+
+        `oldest`: seconds, None if CloudWatch has no recent datapoint.
+        """
         sqs = self._client("sqs")
         urls = [url for page in sqs.get_paginator("list_queues").paginate() for url in page.get("QueueUrls", [])]
         found = {url: sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"] for url in urls}
@@ -38,7 +41,7 @@ class Queues:
             queue["deadLetters"] = target and {"name": target["name"], "waiting": target["waiting"]}
             if target:
                 target["deadLettersOf"].append(queue["name"])
-        return {"queues": sorted(queues, key=lambda queue: str(queue["name"]))}
+        return {"queues": sorted(queues, key=_place)}
 
     def _ages(self, names: list[str]) -> dict[str, float]:
         now = datetime.now(UTC)
@@ -68,6 +71,10 @@ class Queues:
                 if points:
                     ages[part[int(result["Id"][1:])]] = points[-1][1]
         return ages
+
+
+def _place(queue: Document) -> tuple[str, bool]:
+    return min(queue["deadLettersOf"], default=queue["name"]), bool(queue["deadLettersOf"])
 
 
 def _queue(name: str, attributes: dict[str, str], oldest: float | None) -> Document:

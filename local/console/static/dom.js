@@ -35,13 +35,17 @@ const WORDS = { TIMED_OUT: "timed out", INSUFFICIENT_DATA: "no data", CAUGHT: "c
 export const badge = (status) =>
   html("span", { class: `badge ${status}` }, WORDS[status] ?? status.toLowerCase().replaceAll("_", " "));
 
+/** A text that is not broken into lines. */
+const together = (text) => text.replace(/\s/g, "\u00a0");
+
 /** A moment in seconds since the epoch, in the browser's time zone. */
 export const moment = (seconds) =>
-  seconds === undefined || seconds === null ? "–" : new Date(seconds * 1000).toLocaleString(undefined, { dateStyle: "short", timeStyle: "medium" });
+  seconds === undefined || seconds === null ? "–" : together(new Date(seconds * 1000).toLocaleString(undefined, { dateStyle: "short", timeStyle: "medium" }));
 
 /** A length of time in seconds, as people say it. */
-export const span = (seconds) => {
-  if (seconds === undefined || seconds === null) return "–";
+export const span = (seconds) => (seconds === undefined || seconds === null ? "–" : together(inWords(seconds)));
+
+const inWords = (seconds) => {
   if (seconds < 1) return `${Math.round(Math.max(seconds, 0) * 1000)} ms`;
   if (seconds < 60) return `${seconds.toFixed(1)} s`;
   const minutes = Math.floor(seconds / 60);
@@ -59,5 +63,8 @@ export const pretty = (text) => {
   }
   return html("pre", { tabindex: 0 }, shown);
 };
+
+/** The last part of an ARN. */
+export const nameOf = (arn) => arn.split(":").at(-1);
 
 export const to = (page, arn) => `#/${page}/${encodeURIComponent(arn)}`;

@@ -1,6 +1,6 @@
 // One execution: the graph with live states, what went in and came out of each, its map runs and all events.
 
-import { badge, fill, html, moment, pretty, span, table, to } from "/static/dom.js";
+import { badge, fill, html, moment, nameOf, pretty, span, table, to } from "/static/dom.js";
 import { MachineGraph } from "/static/graph.js";
 import { counts } from "/static/map-run-page.js";
 import { Run } from "/static/run.js";
@@ -8,7 +8,6 @@ import { Run } from "/static/run.js";
 const ENDED_EVERY = 10_000;
 const SHOWN = 500; // events in the table at first
 
-const nameOf = (arn) => arn.split(":").at(-1);
 const since = (from, until) => span((until ?? Date.now() / 1000) - from);
 
 export const executionPage = ({ place, read, arn }) => {
@@ -135,6 +134,7 @@ export const executionPage = ({ place, read, arn }) => {
       fill(frame, html("div", { class: "tools" }, html("label", {}, follow, " Follow the running state"),
         zoom("Smaller", "−", 0.8), zoom("Larger", "+", 1.25), zoom("Fit the width", "Fit")), graph.node);
       graph.zoom();
+      graph.follow(JSON.parse(definition).StartAt);
     } else fill(frame, html("p", {}, "The graph needs a library: run make setup-portal, and load this page again."));
   };
 

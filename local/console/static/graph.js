@@ -5,7 +5,7 @@ import { html, svg } from "/static/dom.js";
 const HEIGHT = 38;
 const HEAD = 30;
 const PADDING = 14;
-const READABLE = 0.7;
+const READABLE = 0.8;
 const START = "\0start";
 const END = "\0end";
 

@@ -1,6 +1,6 @@
 // A Distributed Map's run: its counts and its child executions, the shards.
 
-import { badge, fill, html, moment, span, table, to } from "/static/dom.js";
+import { badge, fill, html, moment, nameOf, span, table, to } from "/static/dom.js";
 
 const SHOWN = [["succeeded", "SUCCEEDED"], ["running", "RUNNING"], ["failed", "FAILED"], ["timedOut", "TIMED_OUT"], ["aborted", "ABORTED"], ["pending", "PENDING"]];
 
@@ -23,7 +23,7 @@ export const mapRunPage = ({ place, read, arn }) => {
     refresh: async () => {
       const { mapRun, executions, more } = await read("map-run", { arn });
       fill(place, html("div", { class: "heading" }, html("h1", {}, `Map run ${label}`), badge(mapRun.status)),
-        html("div", { class: "figures" }, html("a", { href: to("execution", mapRun.executionArn) }, "Its execution"),
+        html("div", { class: "figures" }, html("span", {}, "of ", html("a", { href: to("execution", mapRun.executionArn) }, nameOf(mapRun.executionArn))),
           html("span", {}, "started ", html("b", {}, moment(mapRun.startDate))),
           html("span", {}, "at most ", html("b", {}, mapRun.maxConcurrency || "any number"), " at once"),
           html("span", {}, "tolerates ", html("b", {}, `${mapRun.toleratedFailureCount} failed, ${mapRun.toleratedFailurePercentage} %`))),

@@ -8,7 +8,7 @@ export const queuesPage = ({ place, read }) => ({
   title: "Queues",
   refresh: async () => {
     const { queues } = await read("queues");
-    fill(place, html("h1", {}, "Queues"), html("section", { class: "card" },
+    fill(place, html("div", { class: "heading" }, html("h1", {}, "Queues")), html("section", { class: "card" },
       table("Queues", ["Queue", "Waiting", "In flight", "Delayed", "Oldest", "Dead letters"], queues.map((queue) => [
         [queue.name, queue.deadLettersOf.length > 0 && html("small", {}, `dead letters of ${queue.deadLettersOf.join(", ")}`)].filter(Boolean),
         number(queue.waiting, queue.deadLettersOf.length > 0), number(queue.inFlight), number(queue.delayed),
