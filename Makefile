@@ -16,8 +16,8 @@ BROWSER = tests/browser local/tests/browser
 ALARMS = tests/e2e/test_alarms.py
 
 .DEFAULT_GOAL := help
-.PHONY: help demo cloud check unit lint style types imports words templates format test test-alarms test-browser test-label-studio prove acceptance vigilance mutants chaos load bench bench-cost quality
-.PHONY: fresh docs build stack-name setup setup-docs setup-ssd setup-portal setup-sagemaker setup-export setup-tracks setup-label-studio requirements clean
+.PHONY: help demo cloud notebook check unit lint style types imports words templates format test test-alarms test-browser test-label-studio prove acceptance vigilance mutants chaos load bench bench-cost quality
+.PHONY: fresh docs build stack-name setup setup-docs setup-ssd setup-portal setup-sagemaker setup-export setup-tracks setup-notebook setup-label-studio requirements clean
 
 define HELP
 Usage: make TARGET [NAME=value ...]
@@ -26,6 +26,7 @@ Try it
   demo                Run the whole pipeline here, on real frames (DRIVE=, FRAMES=, MODELS=, REVIEW=1)
   cloud               Start the embedded cloud with the drives that it had, its console, and the worker portal
                       (REVIEW=0: a script answers; FRESH=1: without the drives)
+  notebook            Run examples/auto_label.ipynb in the cloud of make cloud, into build/auto_label.ipynb
 
 Check a change
   check               Lint and unit tests, in about a minute
@@ -69,6 +70,7 @@ Set up (most targets call what they need)
   setup-sagemaker     The SageMaker SDK, for models of JumpStart and of private hubs
   setup-export        datumaro, for autolabel export
   setup-tracks        The metrics of tracks, for autolabel evaluate tracks
+  setup-notebook      A kernel with matplotlib, for the notebook
   setup-label-studio  Label Studio, for its tests
   requirements        Pin all requirements again, with hashes
   clean               Remove everything that setup, build and the tools have created
@@ -169,6 +171,17 @@ setup-tracks: .venv-tracks/stamp
 	@.venv-tracks/bin/python $(PIP_INSTALL) -r requirements/tracks.txt
 	@touch $@
 
+# A kernel with the command's packages and matplotlib, which only the notebook needs.
+setup-notebook: setup .venv-notebook/stamp
+
+.venv-notebook/stamp: requirements/notebook.txt requirements/assets.txt
+	@echo "setting up .venv-notebook (a minute, 500 MB) ..."
+	@rm -rf .venv-notebook && $(PYTHON) -m venv .venv-notebook
+	@.venv-notebook/bin/python $(PIP_INSTALL) -r requirements/notebook.txt -r requirements/assets.txt
+	@printf '%s\n' "$(CURDIR)/layers/autolabel" "$(CURDIR)/cli" \
+		> "$$(.venv-notebook/bin/python -c 'import site; print(site.getsitepackages()[0])')/autolabel.pth"
+	@touch $@
+
 # The builder of the documents' site, which only `make docs` needs.
 setup-docs: .venv-docs/stamp
 
@@ -181,6 +194,13 @@ setup-docs: .venv-docs/stamp
 demo: setup $(if $(findstring ssd-mobilenet,$(MODELS)),setup-ssd) $(if $(filter-out 0,$(REVIEW)),setup-portal)
 	@$(IN) tools.demo $(if $(DRIVE),--drive "$(DRIVE)") $(if $(FRAMES),--frames $(FRAMES)) \
 		$(if $(MODELS),--models "$(MODELS)") $(if $(filter-out 0,$(REVIEW)),--review)
+
+# examples/auto_label.ipynb, with what it prints and plots, in build/auto_label.ipynb.
+notebook: setup-notebook
+	@test -f build/cloud/environment || { \
+		echo "no embedded cloud is running in this checkout: start one with make cloud REVIEW=0 in another shell" >&2; exit 1; }
+	@.venv-notebook/bin/jupyter-execute --timeout=900 --output=../build/auto_label examples/auto_label.ipynb
+	@echo "the notebook with its pictures is build/auto_label.ipynb"
 
 cloud: setup setup-portal
 	@$(IN) tools.demo.cloud_session $(if $(filter 0,$(REVIEW)),--scripted) $(if $(filter-out 0,$(FRESH)),--fresh)
@@ -292,10 +312,11 @@ requirements:
 	@rm -rf build/pip-tools && $(PYTHON) -m venv build/pip-tools && build/pip-tools/bin/pip install --quiet pip-tools
 	for name in layers/autolabel/requirements layers/logs/requirements layers/video/requirements requirements/dev \
 		requirements/docs requirements/export \
-		requirements/label-studio requirements/node requirements/sam requirements/sagemaker requirements/tracks; do \
+		requirements/label-studio requirements/node requirements/notebook requirements/sam requirements/sagemaker \
+		requirements/tracks; do \
 		build/pip-tools/bin/pip-compile --quiet --generate-hashes --no-header --annotation-style line --allow-unsafe \
 			--no-strip-extras --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-emit-options \
 			--output-file $$name.txt $$name.in || exit 1; done
 
 clean:
-	rm -rf build .venv .venv-sam .venv-sagemaker .venv-export .venv-tracks .venv-label-studio .venv-docs .node .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf build .venv .venv-sam .venv-sagemaker .venv-export .venv-tracks .venv-notebook .venv-label-studio .venv-docs .node .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,9 +1,9 @@
 """`python -m tools.banned_phrases [FILE ...]`: find phrases in prose that do not read as plain English.
 
 It checks the tracked files, or the given ones: Markdown; comments and docstrings of Python; comments and descriptions
-of YAML; the text of pages; comments and texts of JavaScript; makefiles. Text in backticks is code and is not checked,
-nor is a line that contains "plain-english: ok". The list is `banned_phrases.txt`. Each hit is printed as
-`file:line: phrase -> suggestion`; the exit status is 1 when there is one.
+of YAML; the cells of notebooks; the text of pages; comments and texts of JavaScript; makefiles. Text in backticks is
+code and is not checked, nor is a line that contains "plain-english: ok". The list is `banned_phrases.txt`. Each hit is
+printed as `file:line: phrase -> suggestion`; the exit status is 1 when there is one.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ FROZEN = {ROOT / "tests" / "contract" / "old_run" / "label_drive.asl.yaml"}
 ESCAPE = "plain-english: ok"
 _RULE = re.compile(r"(?P<phrase>.+?) -> (?P<suggestion>.+?)(?: \(except: (?P<exceptions>.+)\))?")
 _DESCRIPTION = re.compile(r"(?P<indent>\s*)(?:- )?(?:\w*Description|Comment): ?(?P<text>.*)")
+_CELL_LINE = re.compile(r'\s*"(.*?)(?:\\n)?",?')
 _YAML_COMMENT = re.compile(r"(?:^|\s)#\s?(.*)")
 
 
@@ -145,12 +146,18 @@ def _of_makefile(lines: Sequence[str]) -> list[str]:
     return [line.lstrip("# \t") for line in lines]
 
 
+def _of_notebook(lines: Sequence[str]) -> list[str]:
+    """Keep the lines of all cells: each is a string of JSON."""
+    return [_without_code(found[1]) if (found := _CELL_LINE.fullmatch(line)) else "" for line in lines]
+
+
 # By a file's ending, or by its name if it has none.
 _READERS = {
     ".py": _of_python,
     ".yaml": _of_yaml,
     ".yml": _of_yaml,
     ".md": _of_markdown,
+    ".ipynb": _of_notebook,
     ".html": _of_page,
     ".jinja": _of_page,
     ".js": _of_javascript,

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import msgspec
 import pytest
 
+from autolabel_cli.evaluation.servers import known_servers
 from autolabel_cli.models.catalogue import add_model, read_document
 from autolabel_cli.stack import Stack
 from local import CloudSettings, EmbeddedCloud
@@ -22,6 +23,9 @@ STEADY = (
     *("env", 'STUB_BOXES=[["car", 0.8, 0.1, 0.2, 0.5, 0.6]]'),
     *(sys.executable, "-m", "models.servers.stub", "--port", "{port}"),
 )
+# A real detector, which the notebook deploys.
+DETECTOR_IMAGE = "yolox-nano"
+DETECTOR = (sys.executable, "-m", known_servers(PROJECT / "models")[DETECTOR_IMAGE], "--port", "{port}")
 # A model with masks.
 SEGMENTING_IMAGE = "segmenting"
 SEGMENTING = (sys.executable, "-m", "tests.e2e.segmenting_model", "--port", "{port}")
@@ -32,7 +36,7 @@ MODEL = (sys.executable, "-m", "tests.e2e.choosy_model", "--port", "{port}")
 def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pipeline]:
     folder = tmp_path_factory.mktemp("cloud")
     settings = CloudSettings(
-        images={IMAGE: MODEL, STEADY_IMAGE: STEADY, SEGMENTING_IMAGE: SEGMENTING},
+        images={IMAGE: MODEL, STEADY_IMAGE: STEADY, DETECTOR_IMAGE: DETECTOR, SEGMENTING_IMAGE: SEGMENTING},
         annotator="tests.e2e.annotators:annotate",
         annotator_is_person=True,
         wait_scale=0.1,
