@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from local.cloud.alarm_actions import install_alarm_actions
 from local.cloud.alarms import Alarms
+from local.cloud.allowed_requests import install_allowed_requests
 from local.cloud.application_autoscaling import ScalingRecords, application_autoscaling_service
 from local.cloud.boot import Boot
 from local.cloud.cloudformation.autoscaling_types import register_autoscaling_types
@@ -40,6 +41,7 @@ from local.cloud.metering.request_meter import RequestMeter
 from local.cloud.metering.work_meter import WorkMeter
 from local.cloud.metric_search import install_metric_search
 from local.cloud.permissions import guard_sagemaker, install_permissions
+from local.cloud.policy_variables import install_policy_variables
 from local.cloud.resource_policies import install_resource_policies
 from local.cloud.role_credentials import role_credentials
 from local.cloud.s3_refusals import install_s3_refusals
@@ -94,6 +96,8 @@ def install(boot: Boot, stopping: threading.Event) -> Callable[[], None]:
         requests: Handler = sagemaker.handle_request
         if boot.settings.enforce_iam:
             install_permissions()
+            install_policy_variables()
+            install_allowed_requests(boot.folder / "allowed.jsonl")
             requests = guard_sagemaker(requests)
         serve("sagemaker", requests, target_prefixes=["SageMaker."])
         rest_of_the_cloud = connect(boot.gateway, lambda role: role_credentials(role, "SageMaker"))

@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import boto3
+from botocore.exceptions import ClientError
+
 from local.tests.conformance.workbench import Workbench, policy, unique
 
 SENDS = """
@@ -24,6 +27,56 @@ def test_a_function_may_do_only_what_its_role_allows(strict: Workbench) -> None:
     answer, error = strict.invoke(name, {"queue": other})
     assert error == "Unhandled"
     assert "sqs:sendmessage" in answer["errorMessage"].lower()
+
+
+def test_only_what_the_policies_allowed_is_recorded(strict: Workbench) -> None:
+    url, arn = strict.queue()
+    other, refused = strict.queue()
+    role = strict.role("lambda", ("sqs:SendMessage", arn))
+    name = strict.function(SENDS, Role=role)
+    for queue in (url, url, other):
+        strict.invoke(name, {"queue": queue})
+    recorded = [json.loads(line) for line in (strict.cloud.folder / "allowed.jsonl").read_text().splitlines()]
+    own = {"role": role.rsplit("/", 1)[1], "action": "sqs:SendMessage", "resource": arn}
+    assert recorded.count(own) == 1
+    assert refused not in {request["resource"] for request in recorded}
+
+
+def test_a_variable_in_a_policy_has_the_value_of_the_session_tag(strict: Workbench) -> None:
+    bucket, name = strict.bucket(), unique("role")
+    account = {"AWS": "arn:aws:iam::000000000000:root"}
+    trust = {"Effect": "Allow", "Principal": account, "Action": ["sts:AssumeRole", "sts:TagSession"]}
+    role = strict.iam.create_role(RoleName=name, AssumeRolePolicyDocument=policy([trust]))["Role"]["Arn"]
+    put = {
+        "Effect": "Allow",
+        "Action": "s3:PutObject",
+        "Resource": f"arn:aws:s3:::{bucket}/${{aws:PrincipalTag/team}}/*",
+    }
+    strict.iam.put_role_policy(RoleName=name, PolicyName="own", PolicyDocument=policy([put]))
+
+    def may_put(key: str, *tags: dict[str, str]) -> bool:
+        keys = strict.sts.assume_role(RoleArn=role, RoleSessionName="one", Tags=list(tags))["Credentials"]
+        s3 = boto3.client(
+            "s3",
+            endpoint_url=strict.cloud.endpoint_url,
+            region_name="us-east-1",
+            aws_access_key_id=keys["AccessKeyId"],
+            aws_secret_access_key=keys["SecretAccessKey"],
+            aws_session_token=keys["SessionToken"],
+        )
+        try:
+            s3.put_object(Bucket=bucket, Key=key, Body=b"x")
+        except ClientError as error:
+            return bool(error.response["Error"]["Code"] != "AccessDenied")
+        return True
+
+    red = {"Key": "team", "Value": "red"}
+    assert may_put("red/x", red)
+    assert not may_put("blue/x", red)
+    # Without a value, the statement allows nothing
+    assert not may_put("red/x")
+    assert not may_put("/x")
+    assert not may_put("${aws:PrincipalTag/team}/x")
 
 
 def test_a_deny_for_all_but_one_role_admits_that_role(strict: Workbench) -> None:
