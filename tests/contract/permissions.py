@@ -44,7 +44,12 @@ SENDERS: dict[str, list[tuple[str, Tree]]] = {
 }
 # The only principals that may assume each role.
 TRUSTED: dict[str, list[tuple[str, Tree]]] = {
-    "UploaderRole": [("arn:aws:iam::123456789012:root", {})],
+    "UploaderRole": [
+        ("arn:aws:iam::123456789012:root", {"Null": {"aws:PrincipalTag/vehicle": "true"}}),
+        ("arn:aws:iam::123456789012:root", {"StringEquals": {"aws:RequestTag/vehicle": "${aws:PrincipalTag/vehicle}"}}),
+        # Of tags only.
+        ("arn:aws:iam::123456789012:root", {"StringNotLike": {"aws:RequestTag/vehicle": ["", "*_*", "*/*"]}}),
+    ],
     "EndpointRole": [("sagemaker.amazonaws.com", THIS_ACCOUNT)],
     # IfExists: Ground Truth is not documented to send the account.
     "LabelingRole": [("sagemaker.amazonaws.com", {"StringEqualsIfExists": THIS_ACCOUNT["StringEquals"]})],

@@ -147,6 +147,8 @@ def resolve(value: Any) -> Any:
 
         def substitute(match: re.Match[str]) -> str:
             name = match[1]
+            if name.startswith("!"):
+                return "${" + name[1:] + "}"
             if name in known:
                 return str(known[name])
             return str(attribute(name) if "." in name else reference(name))

@@ -223,6 +223,7 @@ LOOSENINGS = {
     "every resource except one": more("PlanFunctionRole", Action="s3:GetObject", NotResource=arn("IngestBucket")),
     "everyone may be an endpoint": trusted("EndpointRole", Principal={"AWS": "*"}),
     "SageMaker of any account": trusted("LabelingRole", Condition={}),
+    "an uploader is every vehicle": trusted("UploaderRole", Condition={}),
     "everyone uploads": trusted("UploaderRole", Principal="*"),
     "another account's function": trusted("SubmitFunctionRole", Principal={"AWS": "arn:aws:iam::1:root"}),
     "a function is an administrator": in_properties(

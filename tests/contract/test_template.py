@@ -177,18 +177,23 @@ def test_only_four_functions_may_send_to_a_queue() -> None:
 def test_an_uploader_may_put_and_list_drives_and_nothing_else() -> None:
     properties = template()["Resources"]["UploaderRole"]["Properties"]
     (only,) = properties["Policies"]
-    allowed = {
-        (statement["Effect"], statement["Action"], resolve(statement["Resource"]), str(statement.get("Condition", "")))
+    allowed = [
+        (statement["Effect"], statement["Action"], resolve(statement["Resource"]), statement.get("Condition", {}))
         for statement in only["PolicyDocument"]["Statement"]
-    }
-    bucket, drives = f"arn:aws:s3:::{INGEST}", f"arn:aws:s3:::{INGEST}/drives/*"
-    assert allowed == {
-        ("Allow", "s3:PutObject", drives, ""),
-        ("Allow", "s3:ListMultipartUploadParts", drives, ""),
-        ("Allow", "s3:AbortMultipartUpload", drives, ""),
-        ("Allow", "s3:ListBucket", bucket, "{'StringLike': {'s3:prefix': 'drives/*'}}"),
-        ("Allow", "s3:ListBucketMultipartUploads", bucket, ""),
-    }
+    ]
+    bucket, own = f"arn:aws:s3:::{INGEST}", "drives/${aws:PrincipalTag/vehicle}_*"
+    untagged = {"Null": {"aws:PrincipalTag/vehicle": "true"}}
+    wanted = [
+        *(
+            ("Allow", action, f"{bucket}/{drives}", condition)
+            for action in ("s3:PutObject", "s3:ListMultipartUploadParts", "s3:AbortMultipartUpload")
+            for drives, condition in (("drives/*", untagged), (own, {}))
+        ),
+        ("Allow", "s3:ListBucket", bucket, {**untagged, "StringLike": {"s3:prefix": "drives/*"}}),
+        ("Allow", "s3:ListBucket", bucket, {"StringLike": {"s3:prefix": own}}),
+        ("Allow", "s3:ListBucketMultipartUploads", bucket, {}),
+    ]
+    assert allowed == wanted
     assert "ManagedPolicyArns" not in properties
 
 
@@ -221,7 +226,9 @@ def test_the_labelling_role_can_be_assumed_without_the_key_of_the_account() -> N
 
 
 def test_nothing_may_delete_objects_or_change_permissions() -> None:
-    forbidden = re.compile(r"s3:(Delete|PutBucket|PutObjectAcl)|iam:(?!PassRole)|sts:(?!AssumeRole)|kms:|dynamodb:Scan")
+    forbidden = re.compile(
+        r"s3:(Delete|PutBucket|PutObjectAcl)|iam:(?!PassRole)|sts:(?!AssumeRole|TagSession)|kms:|dynamodb:Scan"
+    )
     assert [(n, s["Action"]) for n, s in STATEMENTS if s["Effect"] == "Allow" and forbidden.match(s["Action"])] == []
 
 

@@ -29,20 +29,39 @@ def client(pipeline: Pipeline, service: str, keys: dict[str, Any]) -> Any:
     )
 
 
-@pytest.fixture
-def uploader(pipeline: Pipeline) -> Any:
-    """S3 with the rights of a fleet's uploader: of a user of the account who may assume its role."""
+def user(pipeline: Pipeline, name: str, **tags: str) -> Any:
+    """STS as a new user of the account who may assume the uploader's role and give the session tags."""
     iam, role = pipeline.cloud.client("iam"), pipeline.stack.outputs["UploaderRoleArn"]
-    allow = {"Effect": "Allow", "Action": "sts:AssumeRole", "Resource": role}
-    iam.create_user(UserName="fleet")
+    allow = {"Effect": "Allow", "Action": ["sts:AssumeRole", "sts:TagSession"], "Resource": role}
+    iam.create_user(UserName=name, Tags=_tags(tags))
     iam.put_user_policy(
-        UserName="fleet",
+        UserName=name,
         PolicyName="upload",
         PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [allow]}),
     )
-    sts = client(pipeline, "sts", iam.create_access_key(UserName="fleet")["AccessKey"])
-    keys = sts.assume_role(RoleArn=role, RoleSessionName=WANTED_REFUSALS)["Credentials"]
+    return client(pipeline, "sts", iam.create_access_key(UserName=name)["AccessKey"])
+
+
+def uploads(pipeline: Pipeline, sts: Any, **tags: str) -> Any:
+    """S3 with the rights of a session of the uploader's role that has these tags."""
+    role = pipeline.stack.outputs["UploaderRoleArn"]
+    keys = sts.assume_role(RoleArn=role, RoleSessionName=WANTED_REFUSALS, Tags=_tags(tags))["Credentials"]
     return client(pipeline, "s3", keys)
+
+
+def _tags(tags: dict[str, str]) -> list[dict[str, str]]:
+    return [{"Key": key, "Value": value} for key, value in tags.items()]
+
+
+@pytest.fixture(scope="module")
+def fleet(pipeline: Pipeline) -> Any:
+    return user(pipeline, "fleet")
+
+
+@pytest.fixture
+def uploader(pipeline: Pipeline, fleet: Any) -> Any:
+    """S3 with the rights of a fleet's uploader."""
+    return uploads(pipeline, fleet)
 
 
 @pytest.fixture
@@ -97,6 +116,36 @@ def test_an_uploader_may_only_upload_drives(pipeline: Pipeline, uploader: Any) -
     assert refused(uploader.put_object, Bucket=labels, Key="drives/uploader/x.png", Body=b"x")
     assert refused(uploader.copy_object, Bucket=ingest, Key=frame, CopySource=f"{labels}/{frame}")
     assert pipeline.stack.ingest.read(frame) == image()
+
+
+def test_an_uploader_with_a_vehicle_has_only_the_drives_of_that_vehicle(pipeline: Pipeline, fleet: Any) -> None:
+    bucket, s3 = pipeline.stack.outputs["IngestBucketName"], uploads(pipeline, fleet, vehicle="golf-7")
+    s3.put_object(Bucket=bucket, Key=f"drives/golf-7_a/front/{START}.png", Body=image())
+    s3.put_object(Bucket=bucket, Key="drives/golf-7_a/drive.json", Body=b'{"vehicle": "t", "cameras": {"front": {}}}')
+    assert pipeline.succeed("golf-7_a")["frames"]["labelled"] == 1
+    assert s3.list_objects_v2(Bucket=bucket, Prefix="drives/golf-7_a/")["KeyCount"] == 2
+    part = {"Bucket": bucket, "Key": "drives/golf-7_a/logs/a.mcap"}
+    part["UploadId"] = s3.create_multipart_upload(**part)["UploadId"]
+    assert s3.list_parts(**part)["IsTruncated"] is False
+    s3.abort_multipart_upload(**part)
+    for drive in ("golf-77_a", "golf-7-a", "golf-8_a", "golf-7", "uploader"):
+        assert refused(s3.put_object, Bucket=bucket, Key=f"drives/{drive}/front/{START}.png", Body=b"x"), drive
+        assert refused(s3.create_multipart_upload, Bucket=bucket, Key=f"drives/{drive}/logs/a.mcap"), drive
+        assert refused(s3.list_objects_v2, Bucket=bucket, Prefix=f"drives/{drive}/"), drive
+    assert refused(s3.list_objects_v2, Bucket=bucket, Prefix="drives/")
+
+
+def test_a_vehicle_cannot_pass_for_another(pipeline: Pipeline, fleet: Any) -> None:
+    # A name that others could begin with, or a path into the drive of others
+    for name in ("golf_7", "golf/7", ""):
+        assert refused(uploads, pipeline=pipeline, sts=fleet, vehicle=name), name
+    # Who has the tag passes on its own
+    vehicle = user(pipeline, "golf-9", vehicle="golf-9")
+    assert refused(uploads, pipeline=pipeline, sts=vehicle, vehicle="golf-7")
+    assert refused(uploads, pipeline=pipeline, sts=vehicle)
+    bucket = pipeline.stack.outputs["IngestBucketName"]
+    own = uploads(pipeline, vehicle, vehicle="golf-9")
+    assert own.list_objects_v2(Bucket=bucket, Prefix="drives/golf-9_a/")["KeyCount"] == 0
 
 
 def test_a_stranger_may_not_send_messages_or_answers(pipeline: Pipeline, stranger: dict[str, Any]) -> None:
