@@ -14,8 +14,8 @@ _ASSUMED = ":assumed-role/"
 def install_allowed_requests(record: Path) -> None:
     """Append each distinct request of a role that its own policies allow, as a line of JSON with its three parts.
 
-    The parts are "role" (its name), "action" and "resource" (an ARN). Services act for a role without a request of
-    their own, for example to invoke it or to write its log: these acts are not recorded.
+    The parts are "role" (its name), "action" and "resource" (an ARN). What Lambda does in the name of a function's role
+    is among them (acts_of_services.py); what other services do without a request of the role is not.
     """
     known: set[tuple[str, str, str]] = set()
     lines = record.open("w", buffering=1)

@@ -7,6 +7,7 @@ import socket
 import threading
 from collections.abc import Callable
 
+from local.cloud.acts_of_services import install_acts_of_services
 from local.cloud.alarm_actions import install_alarm_actions
 from local.cloud.alarms import Alarms
 from local.cloud.allowed_requests import install_allowed_requests
@@ -97,6 +98,7 @@ def install(boot: Boot, stopping: threading.Event) -> Callable[[], None]:
         if boot.settings.enforce_iam:
             install_permissions()
             install_policy_variables()
+            install_acts_of_services()
             install_allowed_requests(boot.folder / "allowed.jsonl")
             requests = guard_sagemaker(requests)
         serve("sagemaker", requests, target_prefixes=["SageMaker."])

@@ -8,7 +8,7 @@ from typing import Any
 import boto3
 from botocore.exceptions import ClientError
 
-from local.tests.conformance.workbench import Workbench, policy, unique
+from local.tests.conformance.workbench import Workbench, eventually, policy, unique
 
 SENDS = """
     import boto3
@@ -40,6 +40,43 @@ def test_only_what_the_policies_allowed_is_recorded(strict: Workbench) -> None:
     own = {"role": role.rsplit("/", 1)[1], "action": "sqs:SendMessage", "resource": arn}
     assert recorded.count(own) == 1
     assert refused not in {request["resource"] for request in recorded}
+
+
+def test_lambda_polls_a_queue_only_with_the_permissions_of_the_role(strict: Workbench) -> None:
+    polling = ("sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes")
+    code = """
+        def handler(event, context):
+            return {"batchItemFailures": []}
+    """
+    urls = []
+    for lacking in (polling[1], ""):
+        url, arn = strict.queue(VisibilityTimeout=60)
+        role = strict.role("lambda", *((action, arn) for action in polling if action != lacking))
+        function = strict.function(code, Role=role)
+        strict.functions.create_event_source_mapping(FunctionName=function, EventSourceArn=arn)
+        strict.sqs.send_message(QueueUrl=url, MessageBody="hello")
+        urls.append(url)
+
+    def count(url: str) -> int:
+        names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+        return sum(map(int, strict.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=names)["Attributes"].values()))
+
+    eventually(lambda: count(urls[1]) == 0)
+    eventually(lambda: "denied: sqs:DeleteMessage" in strict.cloud.log.read_text())
+    assert count(urls[0]) == 1
+
+
+def test_a_function_that_may_not_write_its_log_is_noticed(strict: Workbench) -> None:
+    code = """
+        def handler(event, context):
+            return True
+    """
+    group = unique("/group")
+    arn = f"arn:aws:logs:us-east-1:000000000000:log-group:{group}:*"
+    role = strict.role("lambda", ("logs:CreateLogStream", arn))
+    strict.invoke(strict.function(code, Role=role, LoggingConfig={"LogFormat": "JSON", "LogGroup": group}))
+    denied = [line for line in strict.cloud.log.read_text().splitlines() if group in line]
+    assert [line.split("denied: ")[1].split()[0] for line in denied] == ["logs:PutLogEvents"]
 
 
 def test_a_variable_in_a_policy_has_the_value_of_the_session_tag(strict: Workbench) -> None:
