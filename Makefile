@@ -16,7 +16,7 @@ BROWSER = tests/browser local/tests/browser
 ALARMS = tests/e2e/test_alarms.py
 
 .DEFAULT_GOAL := help
-.PHONY: help demo cloud notebook check unit lint style types imports words templates format test test-alarms test-browser test-label-studio prove acceptance vigilance mutants chaos load bench bench-cost quality
+.PHONY: help demo cloud notebook check unit lint style types imports words templates format test test-alarms test-browser test-label-studio prove acceptance vigilance mutants chaos permissions load bench bench-cost quality
 .PHONY: fresh docs build stack-name setup setup-docs setup-ssd setup-portal setup-sagemaker setup-export setup-tracks setup-notebook setup-label-studio requirements clean
 
 define HELP
@@ -49,6 +49,7 @@ Prove and measure
   vigilance           Simulate reviewers, and check what seeded errors say of overlooked ones
   mutants             Break one rule at a time and show which test notices (half an hour)
   chaos               Label drives under injected faults (SEED=, N=, SHORT=1: half of the named plans)
+  permissions         List permissions that no earlier test or rehearsal of the template has used
   load                Label ten drives at once; report frames/s and where the time goes (DRIVES=, FRAMES=)
   bench               Measure speed as ratios within one run (SHORT=1: a short run)
   bench-cost          Meter a drive; print where each dollar of a million frames goes (FRAMES=)
@@ -275,6 +276,9 @@ mutants: setup
 
 chaos: setup
 	$(IN) tools.chaos $(if $(SHORT),--short) $(if $(SEED),--seed $(SEED)) $(if $(N),--plans $(N))
+
+permissions: setup
+	$(IN) tools.permission_use
 
 prove: setup
 	$(IN) tools.prove

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterator
 
@@ -15,6 +16,7 @@ from autolabel_cli.stack import Stack
 from local import CloudSettings, EmbeddedCloud
 from tests.e2e.pipeline import Pipeline
 from tools.demo.deployment import PROJECT, STACK, deploy_endpoint, deploy_stack
+from tools.permission_use import keep_permission_use
 
 IMAGE = "choosy"
 # A second model; tests deploy it when they need it. It finds one car in every frame and never fails.
@@ -67,6 +69,7 @@ def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pipeline]:
         add_model(stack, model)
         pipeline = Pipeline(cloud, stack, listen(cloud, stack.outputs["OpsTopicArn"]))
         yield pipeline
+        keep_permission_use(cloud, f"e2e-{os.environ.get('PYTEST_XDIST_WORKER', 'alone')}")
         # A function may go on after a refusal by IAM, which no other check would notice.
         assert pipeline.refusals() == []
 

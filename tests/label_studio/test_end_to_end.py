@@ -31,6 +31,7 @@ from tests.label_studio.conftest import SECRET
 from tests.label_studio.people import People
 from tests.label_studio.server import TOKEN, LabelStudioServer
 from tools.demo.deployment import PROJECT, STACK, deploy_endpoint, deploy_stack
+from tools.permission_use import keep_permission_use
 
 pytestmark = pytest.mark.cloud
 
@@ -164,6 +165,7 @@ def studio(server: LabelStudioServer, tmp_path_factory: pytest.TempPathFactory) 
         add_model(stack, msgspec.structs.replace(model, name="choosy"))
         pipeline = Pipeline(cloud, stack, "")
         yield Studio(pipeline, server, People(server.url), secret)
+        keep_permission_use(cloud, "label-studio")
         # A function may go on after a refusal by IAM, which no other check would notice.
         assert pipeline.refusals() == []
 

@@ -17,6 +17,7 @@ from tools.chaos.plans import Plan, named_plans, random_plan
 from tools.chaos.rehearsal import Outcome, Rehearsal
 from tools.chaos.stage import set_stage
 from tools.demo.deployment import PROJECT
+from tools.permission_use import keep_permission_use
 
 FOLDER = PROJECT / "build" / "chaos"
 SEEDS = Path(__file__).with_name("seeds.txt")
@@ -67,6 +68,7 @@ def main(short: bool, seed: int | None, plans: int | None, only: str) -> None:
                 raise
             outcomes.append(outcome)
             _tell(console, outcome)
+        keep_permission_use(stage.cloud, "chaos")
         denials = [line for line in stage.cloud.log.read_text(errors="replace").splitlines() if "denied: " in line]
     _write(outcomes, denials)
     console.print(_table(outcomes))
