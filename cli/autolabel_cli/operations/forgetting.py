@@ -264,6 +264,11 @@ class Forgetting:
             now + timedelta(days=int(days)) if days else None,
         )
         yield Stays(
+            "access logs of the buckets: keys of the drive's objects, who asked for them and when",
+            "S3 deletes them after LogRetentionDays",
+            now + timedelta(days=int(days)) if days else None,
+        )
+        yield Stays(
             "executions of the drive's runs and logs: its name, counts, addresses of objects",
             "Step Functions keeps the history of an execution for 90 days after its end",
             now + _HISTORY,

@@ -28,10 +28,12 @@ class Teardown(msgspec.Struct, frozen=True):
 
 def what_stays(stack: Stack) -> tuple[str, ...]:
     """Return what the deletion of a stack leaves, one thing in each sentence."""
+    logs = stack.outputs.get("AccessLogBucketName")
     return (
         f"bucket {stack.ingest.name} with all versions of the drives",
         f"bucket {stack.labels.name} with answers, datasets and evidence",
         f"table {stack.outputs['LedgerName']}, the ledger",
+        *([f"bucket {logs} with access logs, which go by themselves"] if logs else []),
     )
 
 

@@ -19,13 +19,17 @@ _LIFECYCLE = {"Id", "Status", "Prefix", "ExpirationInDays", "ExpiredObjectDelete
 
 
 def install_bucket_settings() -> None:
-    """Add encryption, lifecycle and ownership to the settings that a bucket resource applies."""
+    """Add encryption, lifecycle, ownership and access logs to the settings that a bucket resource applies.
+
+    Access logs are a setting only: none are written.
+    """
     module = "services.cloudformation.provisioners"
     known = symbols.find(module, "_S3_BUCKET_CONFIGURATIONS")
     added = (
         ("BucketEncryption", _encryption, "PutBucketEncryption", "_put_bucket_encryption"),
         ("LifecycleConfiguration", _lifecycle, "PutBucketLifecycleConfiguration", "_put_bucket_lifecycle"),
         ("OwnershipControls", dict, "PutBucketOwnershipControls", "_put_bucket_ownership_controls"),
+        ("LoggingConfiguration", _access_logs, "PutBucketLogging", "_put_bucket_logging"),
     )
     entries = [
         (name, _to_xml(operation, translate), _checked(name, symbols.find("services.s3", put)), _keep)
@@ -70,6 +74,11 @@ def _encryption(value: dict[str, Any]) -> dict[str, Any]:
             for rule in value["ServerSideEncryptionConfiguration"]
         ]
     }
+
+
+def _access_logs(value: dict[str, Any]) -> dict[str, Any]:
+    delivery = {"TargetBucket": value["DestinationBucketName"], "TargetPrefix": value.get("LogFilePrefix", "")}
+    return {"LoggingEnabled": delivery}
 
 
 def _lifecycle(value: dict[str, Any]) -> dict[str, Any]:

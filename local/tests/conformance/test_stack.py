@@ -150,6 +150,7 @@ def test_the_bucket_matches_the_template(bench: Workbench, stack: dict[str, str]
     assert note["Filter"]["Key"]["FilterRules"] == [{"Name": "prefix", "Value": "drives/"}]
     ownership = bench.s3.get_bucket_ownership_controls(**bucket)["OwnershipControls"]["Rules"]
     assert ownership == [{"ObjectOwnership": "BucketOwnerEnforced"}]
+    assert bench.s3.get_bucket_logging(**bucket)["LoggingEnabled"]["TargetPrefix"] == "data/"
 
 
 def test_queues_table_and_logs_match_the_template(bench: Workbench, stack: dict[str, str]) -> None:
