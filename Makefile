@@ -251,7 +251,7 @@ words: setup
 	$(IN) tools.banned_phrases
 
 templates: setup
-	.venv-sam/bin/cfn-lint template.yaml models/endpoint.yaml examples/train-on-labels/template.yaml
+	.venv-sam/bin/cfn-lint template.yaml models/endpoint.yaml security/key.yaml examples/train-on-labels/template.yaml
 	SAM_CLI_TELEMETRY=0 .venv-sam/bin/sam validate --lint --region us-east-1 --template template.yaml
 	SAM_CLI_TELEMETRY=0 .venv-sam/bin/sam validate --lint --region us-east-1 --template examples/train-on-labels/template.yaml
 

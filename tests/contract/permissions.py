@@ -295,7 +295,9 @@ def _other_doors(tree: Tree) -> Iterator[str]:
         "AWS::S3::AccessPoint",
         "AWS::IAM::AccessKey",
     )
-    yield from (f"{name}: a {thing['Type']}" for name, thing in tree["Resources"].items() if thing["Type"] in doors)
+    for name, thing in tree["Resources"].items():
+        if thing["Type"] in doors and not _only_uses_the_key(thing):
+            yield f"{name}: a {thing['Type']}"
     for name, thing in tree["Resources"].items():
         given = thing.get("Properties", {})
         if thing["Type"] == "AWS::Lambda::Url" and not _is_known_address(tree, thing):
@@ -305,6 +307,18 @@ def _other_doors(tree: Tree) -> Iterator[str]:
             its_own = tree["Resources"].get(rule, {}).get("Type") == "AWS::Events::Rule"
             if given.get("Principal") != "events.amazonaws.com" or not its_own:
                 yield f"{name}: a function has an unexpected permission: {given}"
+
+
+def _only_uses_the_key(thing: Tree) -> bool:
+    """Check for a policy that lets roles use the key by way of services that keep data, and do nothing else."""
+    kept = {f"{service}.eu-central-1.amazonaws.com" for service in ("s3", "sqs", "sns", "dynamodb", "secretsmanager")}
+    return thing["Type"] == "AWS::IAM::Policy" and all(
+        body["Action"] in ("kms:Decrypt", "kms:GenerateDataKey")
+        and body["Resource"] == {"Ref": "KmsKeyArn"}
+        and body.get("Condition", {}).keys() == {"StringEquals"}
+        and set(resolve(body["Condition"]["StringEquals"].get("kms:ViaService", ["any"]))) <= kept
+        for body in thing["Properties"]["PolicyDocument"]["Statement"]
+    )
 
 
 def _is_known_address(tree: Tree, thing: Tree) -> bool:

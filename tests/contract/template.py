@@ -20,6 +20,7 @@ PSEUDO = {
     "AWS::Region": REGION,
     "AWS::Partition": "aws",
     "AWS::StackName": STACK,
+    "AWS::URLSuffix": "amazonaws.com",
     "AWS::NoValue": None,
 }
 INGEST = f"{STACK}-ingest-{ACCOUNT}-{REGION}"
@@ -32,6 +33,7 @@ GIVEN = {"LabelStudioConnectionArn": CONNECTION}
 # Conditions that are true in a stack with Label Studio, and in one without.
 WITH_LABEL_STUDIO: frozenset[str] = frozenset({"HasLabelStudio", "ReservesConcurrency"})
 WITHOUT_LABEL_STUDIO: frozenset[str] = frozenset()
+WITH_KEY = WITH_LABEL_STUDIO | {"HasKmsKey"}
 
 
 _NO_VALUE = {"Ref": "AWS::NoValue"}

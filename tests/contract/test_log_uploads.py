@@ -19,7 +19,7 @@ from click.testing import CliRunner, Result
 from autolabel.contracts.drive import Camera, DriveDocument, Run
 from autolabel.logs import RECEIPT
 from autolabel_cli.__main__ import main
-from autolabel_cli.drives import multipart
+from autolabel_cli.drives import log_uploads, multipart
 from autolabel_cli.drives.log_uploads import find_logs
 from autolabel_cli.errors import CommandError
 from autolabel_cli.stack import Stack
@@ -200,9 +200,9 @@ def test_the_document_comes_first_and_names_the_logs_of_a_folder(
 ) -> None:
     for name, body in (("10.bag", bag_log(drive(1))), ("2.mcap", LOG), ("metadata.yaml", b"x"), ("notes.txt", b"x")):
         (folder / name).write_bytes(body)
-    put = list[str]()
+    put = list[Any]()
     monkeypatch.setattr(multipart.FileUpload, "send", _noting(put, multipart.FileUpload.send))
-    monkeypatch.setattr(type(stack.ingest), "write", lambda _, key, body: put.append((key, json.loads(body))))
+    monkeypatch.setattr(log_uploads._Upload, "write_document", lambda _, body: put.append(json.loads(body)))
     said = succeed(folder, "--vehicle", "golf-7", "--note", "rain", "--policy", "doubtful")
     document = {
         "vehicle": "golf-7",
@@ -210,7 +210,7 @@ def test_the_document_comes_first_and_names_the_logs_of_a_folder(
         "notes": ["rain"],
         "verification": {"policy": "doubtful"},
     }
-    assert put == [(DOCUMENT, document), "metadata.yaml", "2.mcap", "10.bag"]
+    assert put == [document, "metadata.yaml", "2.mcap", "10.bag"]
     assert "not uploaded, because they are not logs: notes.txt" in said
     assert "drive d1: 3 files of logs uploaded; autolabel watch d1 follows them" in said
 
@@ -355,6 +355,24 @@ def test_the_etag_is_that_of_a_plain_copy(stack: Stack, folder: Path, monkeypatc
         (folder / name).write_bytes(body)
         stack.client("s3").upload_file(str(folder / name), stack.ingest.name, f"drives/d1/logs/{name}")
     assert "0 files of logs uploaded, 2 files there already" in succeed(folder)
+
+
+def test_with_a_kms_key_the_receipt_tells_what_is_there(
+    stack: Stack, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # S3's ETags are other digests then.
+    monkeypatch.setattr(log_uploads, "_md5", lambda body: f"of {len(body)} bytes")
+    monkeypatch.setattr(log_uploads, "expected_etag", lambda _: "another")
+    (folder / "a.mcap").write_bytes(LOG)
+    (folder / "b.mcap").write_bytes(LARGE)
+    succeed(folder)
+    calls = Calls(stack, monkeypatch)
+    assert "0 files of logs uploaded, 2 files there already" in succeed(folder)
+    assert calls.writing == []
+    (folder / "c.mcap").write_bytes(LOG)
+    assert "1 file of logs uploaded" in succeed(folder)
+    (folder / RECEIPT).unlink()
+    assert "by its size and ETag" in refuse(folder)
 
 
 def test_a_document_of_others_is_not_overwritten(stack: Stack, folder: Path) -> None:

@@ -13,7 +13,15 @@ import pytest
 
 from autolabel.contracts.run_folder import RunFolder
 from tests.contract.permissions import SENDERS, problems, statements
-from tests.contract.template import LABELS, ROOT, WITH_LABEL_STUDIO, WITHOUT_LABEL_STUDIO, in_stack, template
+from tests.contract.template import (
+    LABELS,
+    ROOT,
+    WITH_KEY,
+    WITH_LABEL_STUDIO,
+    WITHOUT_LABEL_STUDIO,
+    in_stack,
+    template,
+)
 
 TRANSFORM = """
 import json, sys
@@ -93,6 +101,15 @@ def test_only_a_stack_with_label_studio_has_a_function_url(expanded: dict[str, A
     assert len(doors(WITH_LABEL_STUDIO)) == 3
     for name in ("WebhookFunction", "WebhookFunctionRole", "WebhookLogs"):
         assert expanded["Resources"][name]["Condition"] == "HasLabelStudio"
+
+
+@pytest.mark.parametrize(
+    "changes", [{}, {"Action": "kms:CreateGrant"}, {"Resource": "*"}, {"Condition": {}}], ids=lambda one: str([*one])
+)
+def test_roles_use_a_key_by_way_of_services_only(expanded: dict[str, Any], changes: dict[str, Any]) -> None:
+    keyed = in_stack(copy.deepcopy(expanded), WITH_KEY)
+    document(keyed, "UseKmsKey")[1].update(changes)
+    assert bool(problems(keyed)) is bool(changes)
 
 
 # Loosenings

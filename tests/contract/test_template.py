@@ -12,6 +12,7 @@ from tests.contract.template import (
     INGEST,
     LABELS,
     ROOT,
+    WITH_KEY,
     WITH_LABEL_STUDIO,
     WITHOUT_LABEL_STUDIO,
     functions,
@@ -229,9 +230,60 @@ def test_the_labelling_role_can_be_assumed_without_the_key_of_the_account() -> N
 
 def test_nothing_may_delete_objects_or_change_permissions() -> None:
     forbidden = re.compile(
-        r"s3:(Delete|PutBucket|PutObjectAcl)|iam:(?!PassRole)|sts:(?!AssumeRole|TagSession)|kms:|dynamodb:Scan"
+        r"s3:(Delete|PutBucket|PutObjectAcl)|iam:(?!PassRole)|sts:(?!AssumeRole|TagSession)|kms:(?!Decrypt|GenerateDataKey$)|dynamodb:Scan"
     )
     assert [(n, s["Action"]) for n, s in STATEMENTS if s["Effect"] == "Allow" and forbidden.match(s["Action"])] == []
+
+
+# A key of the customer
+
+
+def test_a_given_key_encrypts_all_that_keeps_data() -> None:
+    def with_the_key(holding: frozenset[str]) -> set[str]:
+        return {n for n, thing in in_stack(template(), holding)["Resources"].items() if "KmsKeyArn" in str(thing)}
+
+    keeping = ("AWS::S3::Bucket", "AWS::SQS::Queue", "AWS::SNS::Topic", "AWS::Logs::LogGroup", "AWS::DynamoDB::Table")
+    kept = {name for kind in keeping for name in resources(kind)}
+    # S3 delivers no access logs to a bucket with a key.
+    assert with_the_key(WITH_KEY) == kept - {"AccessLogBucket"} | {"LabelDriveStateMachine", "UseKmsKey"}
+    # It is empty there.
+    assert with_the_key(WITH_LABEL_STUDIO) == {"LabelDriveStateMachine"}
+
+
+@pytest.mark.parametrize("holding", [WITH_KEY, frozenset({"HasKmsKey"})], ids=["Label Studio", "Ground Truth alone"])
+def test_every_role_may_use_a_given_key(holding: frozenset[str]) -> None:
+    stack = in_stack(template(), holding)["Resources"]
+    roles = [{"Ref": name} for name, thing in stack.items() if thing["Type"] == "AWS::IAM::Role"]
+    assert sorted(stack["UseKmsKey"]["Properties"]["Roles"], key=str) == sorted(roles, key=str)
+
+
+def test_a_queue_has_one_kind_of_encryption() -> None:
+    for holding, kind in ((WITH_KEY, "KmsMasterKeyId"), (WITH_LABEL_STUDIO, "SqsManagedSseEnabled")):
+        stack = in_stack(template(), holding)["Resources"]
+        for name in resources("AWS::SQS::Queue"):
+            assert {"KmsMasterKeyId", "SqsManagedSseEnabled"} & stack[name]["Properties"].keys() == {kind}
+
+
+def test_the_keys_policy_lets_services_in_for_queues_topics_and_logs_of_this_account() -> None:
+    key = read_template(ROOT / "security" / "key.yaml")["Resources"]["Key"]
+    assert (key["UpdateReplacePolicy"], key["Properties"]["EnableKeyRotation"]) == ("Retain", True)
+    account, *services = key["Properties"]["KeyPolicy"]["Statement"]
+    assert resolve(account["Principal"]) == {"AWS": f"arn:aws:iam::{ACCOUNT}:root"}
+    let_in = {}
+    for statement in services:
+        (context,) = statement["Condition"]["ArnLike"].items()
+        for service in listed(resolve(statement["Principal"]["Service"])):
+            let_in[service] = (context[0].removeprefix("kms:EncryptionContext:aws:"), resolve(context[1]))
+        assert {"kms:Decrypt", "kms:GenerateDataKey"} <= set(statement["Action"])
+        assert not any("*" in action or "Grant" in action for action in statement["Action"])
+    place = f"eu-central-1:{ACCOUNT}"
+    assert let_in == {
+        **dict.fromkeys(("s3.amazonaws.com", "sns.amazonaws.com"), ("sqs:arn", f"arn:aws:sqs:{place}:*")),
+        **dict.fromkeys(
+            ("cloudwatch.amazonaws.com", "events.amazonaws.com"), ("sns:topicArn", f"arn:aws:sns:{place}:*")
+        ),
+        "logs.eu-central-1.amazonaws.com": ("logs:arn", f"arn:aws:logs:{place}:log-group:*"),
+    }
 
 
 # Buckets
@@ -425,6 +477,7 @@ def test_a_model_has_no_network_and_its_log_expires() -> None:
     assert parameters["NetworkIsolation"]["Default"] == "true"
     assert things["EndpointLogs"]["Properties"] == {
         "LogGroupName": {"Fn::Sub": "/aws/sagemaker/Endpoints/${EndpointName}"},
+        "KmsKeyId": {"Fn::If": ["HasKmsKey", {"Ref": "KmsKeyId"}, {"Ref": "AWS::NoValue"}]},
         "RetentionInDays": {"Ref": "LogRetentionDays"},
     }
     # SageMaker would make the group first, and then the stack could not.

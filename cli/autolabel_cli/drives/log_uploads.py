@@ -219,10 +219,10 @@ class _Upload:
         """Whether recording.json is to be written. CommandError for one of others that may not be replaced."""
         if thing is None:
             return True
-        if thing.etag == _md5(document):
-            return False
-        uri = self._stack.ingest.uri(thing.key)
+        uri, digest = self._stack.ingest.uri(thing.key), _md5(document)
         known = self._receipt.uploads.get(uri)
+        if thing.etag == digest or (known and (known.etag, known.md5) == (thing.etag, digest)):
+            return False
         if self._replace or (known and known.etag == thing.etag):
             return True
         raise CommandError(
@@ -232,8 +232,10 @@ class _Upload:
 
     def write_document(self, document: bytes) -> None:
         key = log_document_key(self._drive)
-        self._stack.ingest.write(key, document)
-        self._keep(key, UploadedFile(len(document), 0, _md5(document)))
+        put = self._s3.put_object(
+            Bucket=self._stack.ingest.name, Key=key, Body=document, ContentType="application/json"
+        )
+        self._keep(key, UploadedFile(len(document), 0, put["ETag"].strip('"'), _md5(document)))
 
     def send(self, path: Path, sent: Callable[[int], None]) -> list[str]:
         """Upload a file; returns what there is to say of it."""
@@ -291,5 +293,5 @@ def _refuse_unfit(folder: Path, kinds: dict[Path, Kind]) -> None:
 
 
 def _md5(body: bytes) -> str:
-    """Return the ETag of a small object."""
+    """Return the digest of a small object, which is its ETag unless a KMS key encrypts it."""
     return hashlib.md5(body, usedforsecurity=False).hexdigest()

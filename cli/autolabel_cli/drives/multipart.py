@@ -56,7 +56,8 @@ class Overtaken(Exception):
 def expected_etag(path: Path) -> str:
     """Return the ETag that S3 gives to an object that this module or `aws s3 cp` makes of the file.
 
-    It is an MD5 or one of the parts' MD5s: the bucket's keys are S3's own (SSE-S3; S3 API Reference, "Object").
+    It is an MD5 or one of the parts' MD5s while the bucket's keys are S3's own (SSE-S3; S3 API Reference, "Object").
+    With a KMS key no object has it, and only the receipt tells what is there.
     """
     size = path.stat().st_size
     with path.open("rb", buffering=0) as file:

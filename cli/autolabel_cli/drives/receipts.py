@@ -11,12 +11,13 @@ from autolabel.logs import RECEIPT
 from autolabel_cli.errors import CommandError
 
 
-class UploadedFile(msgspec.Struct, frozen=True):
-    """A file that was uploaded whole. `modified`: ns since the epoch; `etag`: of its object."""
+class UploadedFile(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A file that was uploaded whole. `modified`: ns since the epoch; `etag`: of its object; `md5`: of a document."""
 
     size: int
     modified: int
     etag: str
+    md5: str = ""
 
 
 class Receipt(msgspec.Struct, omit_defaults=True):

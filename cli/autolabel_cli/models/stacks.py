@@ -30,8 +30,10 @@ _OUTPUTS = {
     "SuccessTopicArn": "SuccessTopicArn",
     "ErrorTopicArn": "ErrorTopicArn",
     "OpsTopicArn": "OpsTopicArn",
+    "KmsKeyId": "KmsKeyArn",
 }
-_OURS = frozenset({"EndpointName", "Image", "ModelData", *_OUTPUTS})
+# Another key can be given.
+_OURS = frozenset({"EndpointName", "Image", "ModelData", *_OUTPUTS}) - {"KmsKeyId"}
 _FIRST_POLL, _LAST_POLL = 0.5, 5.0
 
 

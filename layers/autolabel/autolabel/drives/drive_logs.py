@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Literal, NamedTuple
 
@@ -153,7 +152,7 @@ class DriveLogs:
         except DocumentRefused as e:
             return self._refuse(drive, e, newest)
         body = msgspec.json.encode(written)
-        if there and there.etag == hashlib.md5(body, usedforsecurity=False).hexdigest():
+        if there and self._ingest.read(document_key) == body:
             return LookedAt("already")
         # The event of this document closes the drive, like that of any other.
         if self._ingest.write_over(document_key, body, there.etag if there else "", metadata={_BY_LOGS: "true"}):
