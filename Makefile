@@ -16,8 +16,8 @@ BROWSER = tests/browser local/tests/browser
 ALARMS = tests/e2e/test_alarms.py
 
 .DEFAULT_GOAL := help
-.PHONY: help demo cloud notebook check unit lint style types imports words templates format test test-alarms test-browser test-label-studio prove acceptance vigilance mutants chaos permissions load bench bench-cost quality
-.PHONY: fresh docs build stack-name setup setup-docs setup-ssd setup-portal setup-sagemaker setup-export setup-tracks setup-notebook setup-label-studio requirements clean
+.PHONY: help demo cloud notebook check unit lint style types imports words templates format test test-alarms test-browser test-label-studio prove acceptance vigilance mutants chaos permissions security load bench bench-cost quality
+.PHONY: fresh docs build stack-name setup setup-docs setup-ssd setup-portal setup-sagemaker setup-export setup-tracks setup-notebook setup-label-studio setup-security requirements clean
 
 define HELP
 Usage: make TARGET [NAME=value ...]
@@ -50,6 +50,7 @@ Prove and measure
   mutants             Break one rule at a time and show which test notices (half an hour)
   chaos               Label drives under injected faults (SEED=, N=, SHORT=1: half of the named plans)
   permissions         List permissions that no earlier test or rehearsal of the template has used
+  security            Check templates, secrets, dependencies and the build; write SBOMs into build/security
   load                Label ten drives at once; report frames/s and where the time goes (DRIVES=, FRAMES=)
   bench               Measure speed as ratios within one run (SHORT=1: a short run)
   bench-cost          Meter a drive; print where each dollar of a million frames goes (FRAMES=)
@@ -73,6 +74,7 @@ Set up (most targets call what they need)
   setup-tracks        The metrics of tracks, for autolabel evaluate tracks
   setup-notebook      A kernel with matplotlib, for the notebook
   setup-label-studio  Label Studio, for its tests
+  setup-security      checkov, pip-audit and cyclonedx-bom, for make security
   requirements        Pin all requirements again, with hashes
   clean               Remove everything that setup, build and the tools have created
 
@@ -183,6 +185,15 @@ setup-notebook: setup .venv-notebook/stamp
 		> "$$(.venv-notebook/bin/python -c 'import site; print(site.getsitepackages()[0])')/autolabel.pth"
 	@touch $@
 
+# The checkers of make security. checkov pins an old library of SBOMs, so it has an environment of its own.
+setup-security: .venv-checkov/stamp .venv-security/stamp
+
+.venv-checkov/stamp .venv-security/stamp: .venv-%/stamp: requirements/%.txt
+	@echo "setting up .venv-$* (about a minute, 300 MB) ..."
+	@rm -rf .venv-$* && $(PYTHON) -m venv .venv-$*
+	@.venv-$*/bin/python $(PIP_INSTALL) -r requirements/$*.txt
+	@touch $@
+
 # The builder of the documents' site, which only `make docs` needs.
 setup-docs: .venv-docs/stamp
 
@@ -280,6 +291,9 @@ chaos: setup
 permissions: setup
 	$(IN) tools.permission_use
 
+security: setup setup-security
+	$(IN) tools.security_checks
+
 prove: setup
 	$(IN) tools.prove
 
@@ -318,9 +332,14 @@ requirements:
 		requirements/docs requirements/export \
 		requirements/label-studio requirements/node requirements/notebook requirements/sam requirements/sagemaker \
 		requirements/tracks; do \
+
+		requirements/checkov requirements/label-studio requirements/node requirements/sam requirements/sagemaker \
+		requirements/security requirements/tracks; do \
 		build/pip-tools/bin/pip-compile --quiet --generate-hashes --no-header --annotation-style line --allow-unsafe \
 			--no-strip-extras --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-emit-options \
 			--output-file $$name.txt $$name.in || exit 1; done
 
 clean:
 	rm -rf build .venv .venv-sam .venv-sagemaker .venv-export .venv-tracks .venv-notebook .venv-label-studio .venv-docs .node .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+	rm -rf build .venv .venv-sam .venv-checkov .venv-security .venv-sagemaker .venv-export .venv-tracks .venv-label-studio .venv-docs .node .mypy_cache .ruff_cache .pytest_cache .hypothesis
