@@ -112,7 +112,7 @@ def _readable(resource: str, names: Mapping[str, str]) -> str:
     """Replace generated names in an ARN, longer names first, so that the permission is the same in every cloud."""
     for name in sorted(names, key=len, reverse=True):
         resource = resource.replace(name, names[name])
-    return resource
+    return re.sub(":key/.+", ":key/KmsKeyArn", resource)
 
 
 def recorded() -> dict[Permission, bool]:

@@ -6,9 +6,11 @@ No request carries the role's keys then, so ministack asks no policy. A denial i
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from typing import Any
 
 from local.cloud import symbols
+from local.cloud.key_use import uses_of_polling
 from local.settings import ACCOUNT, REGION
 
 _log = logging.getLogger("embedded-cloud")
@@ -27,7 +29,9 @@ def install_acts_of_services() -> None:
             esm: dict[str, Any], func_rec: dict[str, Any], event: Any, batch: Any, queue_url: str, queue_name: str
         ) -> None:
             role = str(_config(func_rec)["Role"])
-            if all(may(role, action, esm["EventSourceArn"]) for action in _POLLING):
+            queue = esm["EventSourceArn"]
+            uses = [*((action, queue, {}) for action in _POLLING), *uses_of_polling(queue)]
+            if all(may(role, *use) for use in uses):
                 original(esm, func_rec, event, batch, queue_url, queue_name)
 
         return run
@@ -54,8 +58,8 @@ def install_acts_of_services() -> None:
     symbols.wrap("services.lambda_svc", "_execute_function_warm", running, parameters=call)
 
 
-def may(role_arn: str, action: str, resource: str) -> bool:
-    """Tell whether the policies of a role allow an act of a service; log a denial."""
+def may(role_arn: str, action: str, resource: str, keys: Mapping[str, Any] | None = None) -> bool:
+    """Tell whether the policies of a role allow an act of a service; log a denial. `keys`: condition keys."""
     name = role_arn.rpartition("/")[2]
     context = symbols.find("core.iam_evaluator", "EvalContext")(
         principal_arn=f"arn:aws:sts::{ACCOUNT}:assumed-role/{name}/service",
@@ -64,6 +68,7 @@ def may(role_arn: str, action: str, resource: str) -> bool:
         action=action,
         resource_arn=resource,
         region=REGION,
+        service_context=dict(keys or {}),
     )
     policies = symbols.find("core.iam_evaluator", "_gather_role_policies")(name, ACCOUNT)
     allowed = bool(symbols.find("core.iam_evaluator", "evaluate")(context, policies).decision == "Allow")

@@ -35,6 +35,7 @@ from local.cloud.function_urls import install_function_urls
 from local.cloud.functions.worker import Worker
 from local.cloud.json_service import Handler, serve
 from local.cloud.keeping.keeper import Keeper
+from local.cloud.key_use import install_key_use, install_topic_keys
 from local.cloud.lambda_runtime import LambdaRuntime
 from local.cloud.log_patterns import install_log_patterns
 from local.cloud.metering.meter import Meter
@@ -90,6 +91,7 @@ def install(boot: Boot, stopping: threading.Event) -> Callable[[], None]:
         install_function_settings()
         install_state_machine_settings()
         install_table_settings()
+        install_topic_keys()
         install_property_watch()
         # After the watch, which would take every property that the conversion reads as used.
         install_mapping_settings()
@@ -99,6 +101,7 @@ def install(boot: Boot, stopping: threading.Event) -> Callable[[], None]:
             install_permissions()
             install_policy_variables()
             install_acts_of_services()
+            install_key_use()
             install_allowed_requests(boot.folder / "allowed.jsonl")
             requests = guard_sagemaker(requests)
         serve("sagemaker", requests, target_prefixes=["SageMaker."])

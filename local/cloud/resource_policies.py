@@ -8,6 +8,7 @@ import re
 from typing import Any
 
 from local.cloud import symbols
+from local.cloud.key_use import service_may_send
 from local.settings import ACCOUNT, REGION
 
 _log = logging.getLogger("embedded-cloud")
@@ -44,7 +45,7 @@ def condition_key(resolve: Any, key: str, context: Any) -> Any:
 
 
 def allows(arn: str, service: str, source_arn: str, source_account: str) -> bool:
-    """Tell whether a queue's or topic's policy lets a service, acting for `source_arn`, deliver to it."""
+    """Tell whether the policies of a queue or topic, and of its key, let a service deliver to it for `source_arn`."""
     kind = arn.split(":")[2]
     policy = _policy(kind, arn)
     if not policy:
@@ -63,7 +64,7 @@ def allows(arn: str, service: str, source_arn: str, source_account: str) -> bool
         service_context=keys,
     )
     verdict = symbols.find("core.iam_evaluator", "evaluate_resource_policy")(policy, context, service=service)
-    return bool(verdict.decision == "Allow")
+    return bool(verdict.decision == "Allow") and service_may_send(service, _SERVICES[kind], arn)
 
 
 def principal_arn(caller: str) -> str:

@@ -58,6 +58,7 @@ def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pipeline]:
             "PartFrames": "8",
             "MaxJobObjects": "8",
             "StripFrames": "6",
+            "KmsKeyArn": make_key(cloud),
         }
         deploy_stack(cloud, folder, parameters)
         stack = Stack.find(STACK, cloud.client)
@@ -72,6 +73,15 @@ def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pipeline]:
         keep_permission_use(cloud, f"e2e-{os.environ.get('PYTEST_XDIST_WORKER', 'alone')}")
         # A function may go on after a refusal by IAM, which no other check would notice.
         assert pipeline.refusals() == []
+
+
+def make_key(cloud: EmbeddedCloud) -> str:
+    """Deploy security/key.yaml; returns the ARN of its key."""
+    formation, template = cloud.client("cloudformation"), PROJECT / "security" / "key.yaml"
+    formation.create_stack(StackName="autolabel-key", TemplateBody=template.read_text())
+    formation.get_waiter("stack_create_complete").wait(StackName="autolabel-key", WaiterConfig={"Delay": 1})
+    (output,) = formation.describe_stacks(StackName="autolabel-key")["Stacks"][0]["Outputs"]
+    return str(output["OutputValue"])
 
 
 def listen(cloud: EmbeddedCloud, topic: str) -> str:

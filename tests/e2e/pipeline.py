@@ -163,7 +163,7 @@ class Pipeline:
     def refusals(self) -> list[str]:
         """The calls that IAM refused, without those that it has to refuse."""
         lines = self.cloud.log.read_text().splitlines()
-        return [line for line in lines if "denied: " in line and f"/{WANTED_REFUSALS} " not in line]
+        return [line for line in lines if "denied: " in line and f"/{WANTED_REFUSALS}" not in line]
 
     def told_ops(self, words: str) -> str:
         """Wait for a message to operators that contains these words."""

@@ -14,6 +14,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from tests.e2e.pipeline import START, WANTED_REFUSALS, Pipeline, image
+from tests.e2e.terminal import allowing
 
 pytestmark = pytest.mark.cloud
 
@@ -64,18 +65,12 @@ def uploader(pipeline: Pipeline, fleet: Any) -> Any:
     return uploads(pipeline, fleet)
 
 
-@pytest.fixture
-def stranger(pipeline: Pipeline) -> dict[str, Any]:
-    """Keys of a user of the account who may publish to all topics that do not deny it, and may send to no queue."""
-    iam = pipeline.cloud.client("iam")
-    allow = {"Effect": "Allow", "Action": "sns:Publish", "Resource": "*"}
-    iam.create_user(UserName=WANTED_REFUSALS)
-    iam.put_user_policy(
-        UserName=WANTED_REFUSALS,
-        PolicyName="publish",
-        PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [allow]}),
-    )
-    keys: dict[str, Any] = iam.create_access_key(UserName=WANTED_REFUSALS)["AccessKey"]
+def stranger(pipeline: Pipeline, name: str, *actions: str) -> dict[str, Any]:
+    """Keys of a new user of the account who may do these on everything."""
+    iam, name = pipeline.cloud.client("iam"), f"{WANTED_REFUSALS}-{name}"
+    iam.create_user(UserName=name)
+    iam.put_user_policy(UserName=name, PolicyName="all", PolicyDocument=allowing(*actions))
+    keys: dict[str, Any] = iam.create_access_key(UserName=name)["AccessKey"]
     return keys
 
 
@@ -148,8 +143,19 @@ def test_a_vehicle_cannot_pass_for_another(pipeline: Pipeline, fleet: Any) -> No
     assert own.list_objects_v2(Bucket=bucket, Prefix="drives/golf-9_a/")["KeyCount"] == 0
 
 
-def test_a_stranger_may_not_send_messages_or_answers(pipeline: Pipeline, stranger: dict[str, Any]) -> None:
-    sns, sqs = client(pipeline, "sns", stranger), client(pipeline, "sqs", stranger)
+def test_a_key_refuses_a_stranger_who_may_read_the_bucket(pipeline: Pipeline) -> None:
+    frame, bucket = "drives/strange/front/1.png", pipeline.stack.outputs["IngestBucketName"]
+    pipeline.stack.ingest.write(frame, image())
+    without = client(pipeline, "s3", stranger(pipeline, "without-key", "s3:GetObject"))
+    assert refused(without.get_object, Bucket=bucket, Key=frame)
+    having = client(pipeline, "s3", stranger(pipeline, "with-key", "s3:GetObject", "kms:Decrypt"))
+    assert having.get_object(Bucket=bucket, Key=frame)["Body"].read() == image()
+
+
+def test_a_stranger_may_not_send_messages_or_answers(pipeline: Pipeline) -> None:
+    # Who may publish to all topics that do not deny it, and may send to no queue
+    keys = stranger(pipeline, "publisher", "sns:Publish", "kms:Decrypt", "kms:GenerateDataKey")
+    sns, sqs = client(pipeline, "sns", keys), client(pipeline, "sqs", keys)
     outputs = pipeline.stack.outputs
     # Its own policy lets it publish
     topic = pipeline.cloud.client("sns").create_topic(Name="elsewhere")["TopicArn"]

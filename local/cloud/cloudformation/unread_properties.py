@@ -9,7 +9,7 @@ from local.cloud import symbols
 
 HARMLESS: dict[str, set[str]] = {
     "AWS::S3::Bucket": {"BucketEncryption", "LifecycleConfiguration", "OwnershipControls"},
-    "AWS::SNS::Topic": {"KmsMasterKeyId", "TracingConfig"},
+    "AWS::SNS::Topic": {"TracingConfig"},
     "AWS::StepFunctions::StateMachine": {"TracingConfiguration"},
 }
 """Properties that ministack ignores without any effect on a pipeline on one machine."""

@@ -116,6 +116,60 @@ def test_a_variable_in_a_policy_has_the_value_of_the_session_tag(strict: Workben
     assert not may_put("${aws:PrincipalTag/team}/x")
 
 
+def test_a_key_refuses_strangers_who_may_read_the_bucket(strict: Workbench) -> None:
+    account = {"AWS": "arn:aws:iam::000000000000:root"}
+    whole = {"Effect": "Allow", "Principal": account, "Action": "kms:*", "Resource": "*"}
+    key = strict.kms.create_key(Policy=policy([whole]))["KeyMetadata"]["Arn"]
+    bucket = strict.bucket()
+    by_default = {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": key}
+    strict.s3.put_bucket_encryption(
+        Bucket=bucket,
+        ServerSideEncryptionConfiguration={"Rules": [{"ApplyServerSideEncryptionByDefault": by_default}]},
+    )
+    strict.s3.put_object(Bucket=bucket, Key="x", Body=b"frame")
+    code = """
+        import boto3
+
+        def handler(event, context):
+            s3 = boto3.client("s3")
+            if event.get("write"):
+                return bool(s3.put_object(Bucket=event["bucket"], Key="y", Body=b"x"))
+            return s3.get_object(Bucket=event["bucket"], Key="x")["Body"].read().decode()
+    """
+    objects = [("s3:GetObject", f"arn:aws:s3:::{bucket}/*"), ("s3:PutObject", f"arn:aws:s3:::{bucket}/*")]
+    stranger = strict.function(code, Role=strict.role("lambda", *objects))
+    reader = strict.function(code, Role=strict.role("lambda", *objects, ("kms:Decrypt", key)))
+    _, error = strict.invoke(stranger, {"bucket": bucket})
+    assert error == "Unhandled"
+    assert strict.invoke(reader, {"bucket": bucket}) == ("frame", None)
+    assert strict.invoke(reader, {"bucket": bucket, "write": True})[1] == "Unhandled"
+
+
+def test_a_service_sends_only_with_the_key_of_the_queue(strict: Workbench) -> None:
+    account = {"AWS": "arn:aws:iam::000000000000:root"}
+    whole = {"Effect": "Allow", "Principal": account, "Action": "kms:*", "Resource": "*"}
+    send = {
+        "Effect": "Allow",
+        "Principal": {"Service": "s3.amazonaws.com"},
+        "Action": ["kms:Decrypt", "kms:GenerateDataKey"],
+        "Resource": "*",
+        "Condition": {"ArnLike": {"kms:EncryptionContext:aws:sqs:arn": "arn:aws:sqs:us-east-1:000000000000:*"}},
+    }
+    urls = []
+    for statements in ([whole], [whole, send]):
+        key = strict.kms.create_key(Policy=policy(statements))["KeyMetadata"]["Arn"]
+        url, arn = strict.open_queue("s3.amazonaws.com", KmsMasterKeyId=key)
+        bucket = strict.bucket()
+        told = {"QueueArn": arn, "Events": ["s3:ObjectCreated:*"]}
+        strict.s3.put_bucket_notification_configuration(
+            Bucket=bucket, NotificationConfiguration={"QueueConfigurations": [told]}, SkipDestinationValidation=True
+        )
+        strict.s3.put_object(Bucket=bucket, Key="x", Body=b"1")
+        urls.append(url)
+    assert [json.loads(one["Body"])["Records"][0]["s3"]["object"]["key"] for one in strict.receive(urls[1])] == ["x"]
+    assert "Messages" not in strict.sqs.receive_message(QueueUrl=urls[0])
+
+
 def test_a_deny_for_all_but_one_role_admits_that_role(strict: Workbench) -> None:
     topic = strict.sns.create_topic(Name=unique("t"))["TopicArn"]
     code = """
