@@ -39,6 +39,7 @@ REASONS = {
     "LabelDriveRole s3:AbortMultipartUpload *": "as above",
     "ExtractLogRole s3:AbortMultipartUpload *": "as above",
     "LabelDriveRole events:*": "Step Functions itself makes the rule that tells it of the end of labelling jobs",
+    "LabelDriveRole sagemaker:StopLabelingJob *": "Step Functions itself stops the job of a stopped execution",
     "LabelDriveRole sagemaker:AddTags *": "Step Functions tags the jobs that it waits for, and reads the tags",
     "LabelDriveRole sagemaker:ListTags *": "as above",
     "LabelingRole lambda:*": "Ground Truth itself invokes its own functions",
@@ -52,6 +53,14 @@ REASONS = {
     "EndpointRole cloudwatch:*": "SageMaker itself sends the metrics of a model",
     "EndpointRole s3:ListBucket *": "SageMaker needs it for asynchronous endpoints (guide, async-inference)",
     "EndpointRole s3:AbortMultipartUpload *": "as above",
+    "CollectFunctionRole s3:ListBucket *": "only for a model's missing revision: S3 says 404, and not 403",
+    "SweepFunctionRole s3:ListBucket *LabelBucket": "only for a missing listing, as above",
+    "ExtractFunctionRole s3:ListBucket *LabelBucket": "only for a missing slice, as above",
+    "ExtractFunctionRole dynamodb:GetItem *": "only where a frame of another place of the log is there already",
+    "ExtractFunctionRole states:StartExecution *": "only for another log of the drive whose start was lost",
+    "LabelFunctionRole s3:ListBucket *IngestBucket": "only for a frame that is gone, as above",
+    "PublishFunctionRole s3:ListBucket *IngestBucket": "as above, for the report's pictures",
+    "UploaderRole kms:Decrypt *": "S3 reads the parts of an upload when it is completed",
     "*FunctionRole s3:AbortMultipartUpload *": "only for objects of many megabytes: tests/contract/test_bucket.py",
 }
 
